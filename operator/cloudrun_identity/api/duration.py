@@ -1,0 +1,76 @@
+"""Durations of the API: Go's notation, such as `90s` or `1h30m`."""
+
+import re
+from datetime import timedelta
+from typing import Any, Final
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+from cloudrun_identity.api.schema import Rule, cel_string
+
+# The digits are bounded so that the sum fits Go's int64 of nanoseconds: CEL's duration() fails otherwise.
+PATTERN: Final = (
+    r"^([0-9]{1,5}(\.[0-9]{1,3})?h)?([0-9]{1,7}(\.[0-9]{1,3})?m)?"
+    r"([0-9]{1,9}(\.[0-9]{1,3})?s)?([0-9]{1,9}ms)?$"
+)
+MAX_LENGTH: Final = 48
+_TERM: Final = re.compile(r"([0-9.]+)(ms|h|m|s)")
+_UNITS: Final = {
+    "h": timedelta(hours=1),
+    "m": timedelta(minutes=1),
+    "s": timedelta(seconds=1),
+    "ms": timedelta(milliseconds=1),
+}
+
+
+def parse_duration(text: str) -> timedelta:
+    """Read `90s`, `1h30m`, `1.5h` or `250ms` as a length of time.
+
+    Raises ValueError where the text is not such a duration.
+    """
+    if not text or not re.fullmatch(PATTERN, text):
+        raise ValueError(f'"{text}" is not a duration such as 90s, 5m or 1h30m')
+    return sum((float(number) * _UNITS[unit] for number, unit in _TERM.findall(text)), timedelta())
+
+
+class Duration(str):
+    """A duration that keeps the text it was written with: `5m` stays `5m`."""
+
+    __slots__ = ()
+
+    @property
+    def timedelta(self) -> timedelta:
+        """The length of time."""
+        return parse_duration(self)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(cls._checked, core_schema.str_schema())
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, inner: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        rule = Rule(
+            f"self != '' && self.matches({cel_string(PATTERN)})",
+            "must be a duration such as 90s, 5m or 1h30m",
+        )
+        return handler(inner) | {
+            "maxLength": MAX_LENGTH,
+            "x-kubernetes-validations": [rule.to_dict()],
+        }
+
+    @classmethod
+    def _checked(cls, text: str) -> "Duration":
+        parse_duration(text)
+        return cls(text)
+
+
+def at_least(shortest: str) -> Rule:
+    """Demand `shortest` or longer. Text that is no duration passes: its own rule refuses it."""
+    return Rule(
+        f"self == '' || !self.matches({cel_string(PATTERN)}) || duration(self) >= duration('{shortest}')",
+        f"must be {shortest} or longer",
+    )

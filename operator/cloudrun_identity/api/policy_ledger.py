@@ -1,0 +1,151 @@
+"""PolicyLedger: per IAM policy, which grants are ours and for whom. Written by the operator alone."""
+
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+from pydantic import Field
+
+from cloudrun_identity.api.references import BindingCondition, TargetKind, target_text
+from cloudrun_identity.api.resource import Column, Resource
+from cloudrun_identity.api.schema import SET, ApiModel, Timestamp
+from cloudrun_identity.api.spec import Origin
+from cloudrun_identity.api.status import GrantCounts, GrantState
+
+MAX_MEMBERS: Final = 1500
+"""The most members that one ledger may hold over all its bindings: as many as an IAM policy takes."""
+
+_Text = Annotated[str, Field(max_length=512)]
+_Member = Annotated[str, Field(min_length=1, max_length=1024)]
+_UniqueID = Annotated[str, Field(max_length=64)]
+
+
+def _text_of(target: dict[str, Any]) -> str:
+    return target_text(
+        target["kind"], project_id=target["project_id"], location=target["location"], name=target["name"]
+    )
+
+
+class LedgerTarget(ApiModel):
+    """The resource whose policy the ledger is about."""
+
+    kind: TargetKind
+    """The kind of the resource."""
+    project_id: Annotated[str, Field(max_length=128)]
+    """The project of the resource."""
+    location: Annotated[str, Field(max_length=63)] | None = None
+    """The location of a Cloud Run resource."""
+    name: Annotated[str, Field(max_length=255)] | None = None
+    """The name of the resource, of a service account its e-mail; unset for a project."""
+    full_name: _Text
+    """The full resource name, such as //cloudresourcemanager.googleapis.com/projects/payments-prod-1234."""
+    text: _Text = Field(default_factory=_text_of)
+    """The resource as statuses show it, such as `Project payments-prod-1234`."""
+
+
+class AccountIntent(StrEnum):
+    """What the operator is about to do with an account: recorded first, so that a crash is no riddle."""
+
+    CREATE = "Create"
+    ADOPT = "Adopt"
+    DELETE = "Delete"
+
+
+class LedgerAccount(ApiModel):
+    """What decides anything about a service account; statuses only mirror it."""
+
+    email: Annotated[str, Field(max_length=254)] | None = None
+    """The account's e-mail, as Google Cloud answered it."""
+    unique_id: _UniqueID | None = None
+    """The account's unique ID."""
+    origin: Origin | None = None
+    """Whether the operator made the account or took it over."""
+    owner: Annotated[str, Field(max_length=317)] | None = None
+    """The CloudRunIdentity that declares the account, as NAMESPACE/NAME."""
+    owner_uid: Annotated[str, Field(max_length=64)] | None = None
+    """The UID of that CloudRunIdentity."""
+    intent: AccountIntent | None = None
+    """What is about to be done with the account."""
+    unique_ids: Annotated[tuple[_UniqueID, ...], Field(max_length=8), SET] = ()
+    """The unique IDs that were ours under this e-mail: what a tombstone must name to be removed."""
+
+
+class LedgerMember(ApiModel):
+    """A grant: a member of a binding, and who declares it."""
+
+    member: _Member
+    """The member as the policy writes it."""
+    unique_id: _UniqueID | None = None
+    """The unique ID of the account that was granted, where the member is a declared identity."""
+    claimants: Annotated[tuple[_Text, ...], Field(max_length=MAX_MEMBERS), SET] = ()
+    """The objects that declare the grant, each as KIND/NAMESPACE/NAME/UID."""
+    state: GrantState
+    """How far the grant has come."""
+    foreign_before: bool = False
+    """The grant stood in the policy before any of ours."""
+
+
+class LedgerBinding(ApiModel):
+    """The grants of one role under one condition."""
+
+    role: Annotated[str, Field(min_length=1, max_length=256)]
+    """The role's full name."""
+    condition: BindingCondition | None = None
+    """The condition of the grants."""
+    members: Annotated[tuple[LedgerMember, ...], Field(max_length=MAX_MEMBERS)]
+    """The grants."""
+
+
+class Tombstone(ApiModel):
+    """A grant of ours to an account that was deleted since: the policy may still show it as `deleted:`."""
+
+    role: Annotated[str, Field(min_length=1, max_length=256)]
+    """The role's full name."""
+    condition: BindingCondition | None = None
+    """The condition of the grant."""
+    email: Annotated[str, Field(max_length=254)]
+    """The account's e-mail."""
+    unique_id: _UniqueID
+    """The account's unique ID."""
+
+
+class PolicyLedgerSpec(ApiModel):
+    """The grants that the operator holds on one policy."""
+
+    target: LedgerTarget
+    """The resource whose policy this is about."""
+    target_uid: Annotated[str, Field(max_length=64)] | None = None
+    """The UID of a workload or the unique ID of an account; another one starts the ledger anew."""
+    account: LedgerAccount | None = None
+    """What is known of the account. For a ServiceAccount target only."""
+    bindings: Annotated[tuple[LedgerBinding, ...], Field(max_length=MAX_MEMBERS)] = ()
+    """The grants, at most 1500 in all."""
+    tombstones: Annotated[tuple[Tombstone, ...], Field(max_length=100)] = ()
+    """Our grants to accounts that were deleted since."""
+    grant_counts: GrantCounts = GrantCounts()
+    """The grants counted by state."""
+    foreign_members: Annotated[int, Field(ge=0)] = 0
+    """How many members of the policy are not ours."""
+    last_write_time: Timestamp | None = None
+    """When the operator last wrote the policy."""
+
+
+class PolicyLedger(Resource):
+    """Per IAM policy: which grants are ours and for whom. Written by the operator alone."""
+
+    plural: ClassVar = "policyledgers"
+    singular: ClassVar = "policyledger"
+    short_names: ClassVar = ("pledger",)
+    columns: ClassVar = (
+        Column("Target", ".spec.target.text"),
+        Column("Grants", ".spec.grantCounts.granted", "integer"),
+        Column("Pending", ".spec.grantCounts.pending", "integer"),
+        Column("Rejected", ".spec.grantCounts.rejected", "integer"),
+        Column("Foreign", ".spec.foreignMembers", "integer"),
+        Column("Age", ".metadata.creationTimestamp", "date"),
+        Column("Releasing", ".spec.grantCounts.releasing", "integer", wide=True),
+        Column("Project", ".spec.target.projectID", wide=True),
+        Column("Resource", ".spec.target.fullName", wide=True),
+    )
+
+    kind: Literal["PolicyLedger"] = "PolicyLedger"
+    spec: PolicyLedgerSpec

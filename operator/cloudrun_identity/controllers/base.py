@@ -1,0 +1,364 @@
+"""One reconcile for every kind: gate → observe → diff → apply → grants → status.
+
+`Reconciler.reconcile(key)` is level-triggered and idempotent: it may be called at any time, after any crash,
+and does what is left to do. It answers when to look again.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol, assert_never
+
+from pydantic import ValidationError
+
+from cloudrun_identity.api import FINALIZER, ProjectScopedResource, Reason, ReconciledResource
+from cloudrun_identity.gcp.clients import request_reason
+from cloudrun_identity.gcp.errors import GoogleError
+from cloudrun_identity.gcp.lanes import Convergence, Lanes
+from cloudrun_identity.iam.claims import HOLD_EVERYTHING, Declaration
+from cloudrun_identity.kube.resources import Object
+
+from .announcements import Announcer
+from .controller import Applied, Change, Controller
+from .gate import Passed, Stopped, is_suspended, observes, pass_gate, project_of
+from .grants import Judge, Wish, Wishes
+from .outcomes import Failing, InSync, Outcome, Paused, Refused, Waiting, gravest, outcome_of
+from .report import Report, difference_of, judged, status_of, was_ready
+from .world import Key, World, claimant
+
+_log = logging.getLogger(__name__)
+
+DENIED_FOR_GOOD = 600.0
+"""Seconds after which a missing permission is taken for something that a person must mend."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Nothing to do until something changes or the sweep finds a difference."""
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Look again in `after` seconds; None leaves it to the backoff of the queue."""
+
+    after: float | None = None
+
+
+Next = Rest | Again
+
+
+class Store(World, Protocol):
+    """The cache, with the raw objects in it."""
+
+    def raw(self, key: Key) -> Object | None:
+        """The object as the API server sent it last."""
+        ...
+
+    def absorb(self, raw: Object) -> None:
+        """Take in the reply of a write of ours."""
+        ...
+
+
+class KubePort(Protocol):
+    """What a pass writes to Kubernetes."""
+
+    async def add_finalizer(self, raw: Object) -> Object | None:
+        """The object with our finalizer; None if it is gone."""
+        ...
+
+    async def remove_finalizer(self, raw: Object) -> None:
+        """Let the object go."""
+        ...
+
+    async def write_status(self, raw: Object, status: Object) -> Object | None:
+        """The object with the status; the newest one where it moved on; None if it is gone."""
+        ...
+
+    async def kind_is_leaving(self, kind: str) -> bool:
+        """Whether the kind itself is being uninstalled, which is no reason to delete anything in the
+        cloud.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What the reconcile works with. `parked` gives up the worker's slot while a pass waits for a lane."""
+
+    store: Store
+    kube: KubePort
+    lanes: Lanes
+    judge: Judge
+    announcer: Announcer
+    wall_clock: Callable[[], datetime]
+    parked: Callable[[], AbstractAsyncContextManager[None]]
+
+
+class Reconciler:
+    """Drives the controllers of all kinds."""
+
+    def __init__(self, controllers: Mapping[str, Controller[Any, Any, Any]], tools: Tools) -> None:
+        self._controllers = controllers
+        self._tools = tools
+        self._denied_since: dict[Key, float] = {}
+
+    async def reconcile(self, key: Key, *, max_age: float) -> tuple[Next, str]:
+        """Do what is left to do for one object; answers when to look again, and how it ended in one word.
+
+        `max_age` is how old, in seconds, what is read may be before it gives a reason to act; 0 for an edit.
+        """
+        raw = self._tools.store.raw(key)
+        if raw is None:
+            return Rest(), "gone"
+        controller = self._controllers[key.kind]
+        try:
+            obj = controller.kind.model_validate(raw)
+        except ValidationError as error:
+            _log.error("%s cannot be read: %s", key, _first_line(error))
+            return Rest(), "unreadable"
+        request_reason.set(f"{key.namespace}/{key.name}@{obj.metadata.generation}".lstrip("/"))
+        if obj.is_deleting:
+            return await self._finalize(controller, obj, raw)
+        if FINALIZER not in obj.metadata.finalizers:
+            finalized = await self._tools.kube.add_finalizer(raw)
+            if finalized is None:
+                return Rest(), "gone"
+            self._tools.store.absorb(finalized)
+            raw, obj = finalized, controller.kind.model_validate(finalized)
+        report = await self._pass(controller, obj, max_age)
+        return await self._conclude(obj, raw, report)
+
+    async def differs(self, key: Key, *, max_age: float) -> bool:
+        """Whether a read at most `max_age` seconds old shows what a pass would have to change."""
+        raw = self._tools.store.raw(key)
+        if raw is None:
+            return False
+        controller = self._controllers[key.kind]
+        obj = controller.kind.model_validate(raw)
+        if obj.is_deleting or not was_ready(obj):
+            return True
+        gate = pass_gate(obj, self._tools.store)
+        want = controller.desired(obj, gate, self._tools.store) if isinstance(gate, Passed) else gate
+        if isinstance(want, Stopped):
+            return True
+        return bool(controller.diff(want, await controller.observe(want, max_age)))
+
+    async def _pass(
+        self, controller: Controller[Any, Any, Any], obj: ReconciledResource, max_age: float
+    ) -> Report:
+        gate = pass_gate(obj, self._tools.store)
+        want = controller.desired(obj, gate, self._tools.store) if isinstance(gate, Passed) else gate
+        if isinstance(gate, Stopped) or isinstance(want, Stopped):
+            self._hold(obj)
+            return _report_of_stop(obj, gate if isinstance(gate, Stopped) else want)
+        try:
+            seen, changes = await self._look(controller, want, max_age)
+            if gate.observe:
+                applied = Applied(_observed(changes), seen)
+            else:
+                applied = await controller.apply(want, seen, changes)
+        except GoogleError as error:
+            self._hold(obj)
+            outcome = outcome_of(error, _what(obj))
+            return Report(outcome, unresolved=_resolved(obj), project_id=gate.project_id)
+        return await self._with_grants(controller, obj, gate, want, applied, changes, max_age)
+
+    async def _look(
+        self, controller: Controller[Any, Any, Any], want: Any, max_age: float
+    ) -> tuple[Any, tuple[Change, ...]]:
+        seen = await controller.observe(want, max_age)
+        changes = controller.diff(want, seen)
+        if changes and max_age > 0:  # an old read is a reason to look, not to act
+            seen = await controller.observe(want, 0.0)
+            changes = controller.diff(want, seen)
+        return seen, changes
+
+    async def _with_grants(
+        self,
+        controller: Controller[Any, Any, Any],
+        obj: ReconciledResource,
+        gate: Passed,
+        want: Any,
+        applied: Applied[Any],
+        changes: tuple[Change, ...],
+        max_age: float,
+    ) -> Report:
+        wishes, convergence = Wishes(), Convergence()
+        if isinstance(obj, ProjectScopedResource):
+            listed = controller.wishes(want, self._tools.store)
+            if isinstance(applied.outcome, InSync | Paused):
+                wishes, convergence = await self._converge(obj, gate, listed, max_age)
+            else:
+                self._wait_with(obj, listed)
+        grants, outcomes = judged(wishes, convergence)
+        if gate.observe:
+            outcomes = [_paused(outcome) for outcome in outcomes]
+        difference = difference_of(changes, grants, observed=gate.observe or not _is_settled(applied.outcome))
+        drift = tuple(map(str, changes)) if was_ready(obj) else ()
+        drift += tuple(f"{grant} was missing" for grant in convergence.drifted)
+        outcome = gravest(applied.outcome, *outcomes)
+        summary = controller.summarize(want, applied.seen)
+        return Report(
+            outcome=outcome,
+            difference=difference,
+            unresolved=_unresolved(obj, wishes),
+            project_id=gate.project_id,
+            summary=summary,
+            grants=grants if _is_settled(applied.outcome) else None,
+            drift=drift,
+            issues=_issues([applied.outcome, *outcomes], outcome) + summary.issues,
+        )
+
+    async def _converge(
+        self, obj: ProjectScopedResource, gate: Passed, listed: tuple[Wish, ...], max_age: float
+    ) -> tuple[Wishes, Convergence]:
+        wishes = await self._tools.judge.judge(
+            listed, obj.metadata.namespace, gate.project, self._tools.store
+        )
+        self._tools.lanes.declare(
+            Declaration(claimant(obj), wishes.claims, wishes.holds, writable=not gate.observe)
+        )
+        async with self._tools.parked():
+            return wishes, await self._tools.lanes.converge(claimant(obj), max_age=max_age)
+
+    def _wait_with(self, obj: ReconciledResource, listed: tuple[Wish, ...]) -> None:
+        """Keep what is held, and tell the lanes that there is more to come."""
+        self._tools.lanes.declare(
+            Declaration(
+                claimant(obj),
+                holds=(HOLD_EVERYTHING,),
+                writable=False,
+                soon=frozenset(wish.target for wish in listed),
+            )
+        )
+
+    def _hold(self, obj: ReconciledResource) -> None:
+        """Keep what is held: nothing can be said about the object's grants now."""
+        if isinstance(obj, ProjectScopedResource):
+            self._wait_with(obj, ())
+
+    async def _finalize(
+        self, controller: Controller[Any, Any, Any], obj: ReconciledResource, raw: Object
+    ) -> tuple[Next, str]:
+        tools = self._tools
+        if FINALIZER not in obj.metadata.finalizers:
+            tools.lanes.forget(claimant(obj))
+            return Rest(), "gone"
+        project = project_of(obj, tools.store)
+        if is_suspended(obj, project):
+            self._hold(obj)
+            outcome: Outcome = Paused(Reason.SUSPENDED, "deletion waits until spec.suspend is false again")
+        else:
+            abandon = observes(obj, project) or await tools.kube.kind_is_leaving(obj.kind)
+            try:
+                outcome = await controller.delete(obj, tools.store, abandon=abandon)
+            except GoogleError as error:
+                outcome = outcome_of(error, _what(obj))
+        if not isinstance(outcome, InSync):
+            return await self._conclude(obj, raw, Report(outcome, unresolved=_resolved(obj)))
+        tools.lanes.forget(claimant(obj))
+        self._denied_since.pop(Key.of(obj), None)
+        await tools.kube.remove_finalizer(raw)
+        return Rest(), "deleted"
+
+    async def _conclude(self, obj: ReconciledResource, raw: Object, report: Report) -> tuple[Next, str]:
+        """Write the status, tell of transitions, and say when to look again."""
+        stalled = self._is_denied_for_good(Key.of(obj), report.outcome)
+        after = status_of(obj, report, self._tools.wall_clock(), stalled=stalled)
+        status = after.to_dict()
+        stored = await self._tools.kube.write_status(raw, status)
+        word = _word(report.outcome)
+        if stored is None:
+            return Rest(), word
+        self._tools.store.absorb(stored)
+        if stored.get("status", {}) != status:
+            return Again(_MOVED_ON), word
+        self._tools.announcer.announce(raw, obj.status, after, report.drift)
+        return _next(report.outcome), word
+
+    def _is_denied_for_good(self, key: Key, outcome: Outcome) -> bool:
+        if not isinstance(outcome, Failing) or outcome.reason is not Reason.PERMISSION_DENIED:
+            self._denied_since.pop(key, None)
+            return False
+        now = asyncio.get_running_loop().time()
+        return now - self._denied_since.setdefault(key, now) >= DENIED_FOR_GOOD
+
+
+_MOVED_ON = 0.1  # seconds; the object was edited under our hands, and its event is on the way
+
+
+def _next(outcome: Outcome) -> Next:
+    match outcome:
+        case Waiting(after=after) if after is not None:
+            return Again(after)
+        case Failing(after=after):
+            return Again(after)
+        case InSync() | Paused() | Waiting() | Refused():
+            return Rest()
+        case _:
+            assert_never(outcome)
+
+
+def _word(outcome: Outcome) -> str:
+    return "insync" if isinstance(outcome, InSync) else outcome.reason
+
+
+def _report_of_stop(obj: ReconciledResource, stop: Stopped) -> Report:
+    resolved = _resolved(obj)
+    return Report(stop.outcome, unresolved=resolved if resolved is None else stop.unresolved)
+
+
+def _resolved(obj: ReconciledResource) -> str | None:
+    """What `Review.unresolved` is where no reference is in the way: empty, or None for kinds without any."""
+    return "" if isinstance(obj, ProjectScopedResource) else None
+
+
+def _unresolved(obj: ReconciledResource, wishes: Wishes) -> str | None:
+    if not isinstance(obj, ProjectScopedResource):
+        return None
+    return "; ".join(
+        dict.fromkeys(
+            each.outcome.message
+            for each in wishes.obstacles
+            if each.unresolved and not isinstance(each.outcome, InSync)
+        )
+    )
+
+
+def _observed(changes: tuple[Change, ...]) -> Outcome:
+    if not changes:
+        return InSync()
+    return Paused(Reason.DRIFT_DETECTED, "; ".join(map(str, changes)))
+
+
+def _paused(outcome: Outcome) -> Outcome:
+    """In Observe mode what is missing is reported, and nothing is waited for."""
+    match outcome:
+        case Waiting(Reason.DRIFT_DETECTED, message):
+            return Paused(Reason.DRIFT_DETECTED, message)
+        case _:
+            return outcome
+
+
+def _is_settled(outcome: Outcome) -> bool:
+    return isinstance(outcome, InSync | Paused)
+
+
+def _issues(outcomes: list[Outcome], shown: Outcome) -> tuple[str, ...]:
+    """What else is wrong beside what the Ready condition says."""
+    messages = [
+        outcome.message for outcome in outcomes if not isinstance(outcome, InSync) and outcome != shown
+    ]
+    return tuple(dict.fromkeys(messages))
+
+
+def _what(obj: ReconciledResource) -> str:
+    return f"{obj.kind} {obj.metadata.name}"
+
+
+def _first_line(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"

@@ -1,0 +1,168 @@
+"""CloudRunIdentity: a service account, from its creation to its deletion.
+
+What decides anything about the account is its record in the ledger of its own policy: written before the
+create, completed once reads are steady, dropped last. The status only mirrors it.
+"""
+
+from dataclasses import dataclass
+
+from cloudrun_identity.api import CloudRunIdentity, ManagedProject, TargetKind
+from cloudrun_identity.gcp.inventory import Inventory
+from cloudrun_identity.gcp.service_accounts import ServiceAccount, expected_email
+from cloudrun_identity.iam.admission import DeclaredIdentity
+from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.iam.ledger import AccountRecord
+from cloudrun_identity.iam.principals import service_account_member
+
+from .accounts import Accounts, Owner
+from .controller import Applied, Change, Summary
+from .gate import Passed, Stopped
+from .grants import Members, Wish, identity_holder
+from .identity_deletion import IdentityDeletion
+from .outcomes import Outcome
+from .references import member_keys
+from .world import Key, World, project_key
+
+USER = "roles/iam.serviceAccountUser"
+TOKEN_CREATOR = "roles/iam.serviceAccountTokenCreator"  # noqa: S105 - a role
+
+
+@dataclass(frozen=True, slots=True)
+class AccountWant:
+    """The account as declared, and what is recorded of it; `observe` forbids writing."""
+
+    obj: CloudRunIdentity
+    project: ManagedProject
+    world: World
+    record: AccountRecord | None
+    observe: bool
+
+    @property
+    def owner(self) -> Owner:
+        """The identity, as the account's record names it."""
+        return Owner(self.obj, self.project.project_id)
+
+    @property
+    def email(self) -> str:
+        """The account's e-mail: as recorded, else as it is expected to be."""
+        if self.record:
+            return self.record.email
+        return expected_email(self.project.project_id, self.obj.account_id)
+
+
+AccountSeen = ServiceAccount | None
+
+
+class CloudRunIdentityController:
+    """The life of a CloudRunIdentity."""
+
+    kind = CloudRunIdentity
+
+    def __init__(self, inventory: Inventory, accounts: Accounts, deletion: IdentityDeletion) -> None:
+        self._inventory = inventory
+        self._accounts = accounts
+        self._deletion = deletion
+
+    def references(self, obj: CloudRunIdentity) -> frozenset[Key]:
+        """Its project, and every identity and project among its users."""
+        namespace = obj.metadata.namespace
+        members = (*obj.spec.users, *obj.spec.token_creators)
+        return frozenset({project_key(obj.spec.project_ref.name)} | member_keys(members, namespace))
+
+    def declares(self, obj: CloudRunIdentity) -> str:
+        """The account: the older of two identities has it."""
+        return f"{obj.spec.project_ref.name}/{obj.account_id}"
+
+    def desired(self, obj: CloudRunIdentity, gate: Passed, world: World) -> AccountWant | Stopped:
+        """The account as declared, beside what is recorded."""
+        return AccountWant(obj, gate.project, world, world.account(obj), gate.observe)
+
+    async def observe(self, want: AccountWant, max_age: float) -> AccountSeen:
+        """The account, None if there is none or if only its creation can tell."""
+        if want.record is None:
+            if not want.observe:
+                return None  # create answers ALREADY_EXISTS where it exists, which saves a read of each other
+            return await self._inventory.service_account(want.project.project_id, want.email, max_age)
+        return await self._accounts.read(want.project.project_id, want.record, max_age)
+
+    def diff(self, want: AccountWant, seen: AccountSeen) -> tuple[Change, ...]:
+        """What has to happen to the account."""
+        record = want.record
+        if record is None:
+            if seen:
+                return (Change("account", "exists already", "adopted"),)
+            return (Change("account", "absent", "created"),)
+        if not record.unique_id:
+            return (Change("account", "being created", "created"),)
+        if seen is None:
+            return (Change("account", "deleted", "present"),)
+        if seen.unique_id != record.unique_id:
+            return (Change("unique ID", seen.unique_id, record.unique_id),)
+        return tuple(_field_changes(want.obj, seen))
+
+    async def apply(
+        self, want: AccountWant, seen: AccountSeen, changes: tuple[Change, ...]
+    ) -> Applied[AccountSeen]:
+        """Create, adopt, wait for, bring back or update the account."""
+        record = want.record
+        if record is None:
+            return await self._accounts.create_or_adopt(want.owner, want.email, want.project, want.world)
+        if not record.unique_id:
+            return await self._accounts.follow_creation(want.owner, record, seen)
+        return await self._accounts.keep(want.owner, want.email, record, seen, changes)
+
+    def wishes(self, want: AccountWant, world: World) -> tuple[Wish, ...]:
+        """What the identity may do, and who may act as it."""
+        obj, project_id = want.obj, want.project.project_id
+        owner = DeclaredIdentity(obj.metadata.namespace, obj.metadata.name)
+        project = Target(TargetKind.PROJECT, project_id)
+        record = world.account(obj)
+        account = Target(TargetKind.SERVICE_ACCOUNT, project_id, name=record.email if record else want.email)
+        members = Members(world, obj.metadata.namespace)
+        wishes = [
+            Wish(f"spec.roles[{index}]", project, grant.role, identity_holder(obj, world, "the identity"))
+            for index, grant in enumerate(obj.spec.roles)
+            if grant.role
+        ]
+        for field, role, declared in (
+            ("users", USER, obj.spec.users),
+            ("tokenCreators", TOKEN_CREATOR, obj.spec.token_creators),
+        ):
+            for index, member in enumerate(declared):
+                path = f"spec.{field}[{index}]"
+                wishes.append(Wish(path, account, role, members.resolve(member, path), owner))
+        return tuple(wishes)
+
+    def summarize(self, want: AccountWant, seen: AccountSeen) -> Summary:  # noqa: ARG002
+        """The account, once it is steady."""
+        record = want.world.account(want.obj)
+        if record is None or not record.unique_id:
+            return Summary({})
+        return Summary(
+            {
+                "email": record.email,
+                "unique_id": record.unique_id,
+                "name": Target(
+                    TargetKind.SERVICE_ACCOUNT, want.project.project_id, name=record.email
+                ).resource,
+                "member": service_account_member(record.email),
+                "origin": record.origin,
+            }
+        )
+
+    async def delete(self, obj: CloudRunIdentity, world: World, *, abandon: bool) -> Outcome:
+        """Let go of the grants and delete the account, unless something still runs as it."""
+        return await self._deletion.delete(obj, world, abandon=abandon)
+
+
+def _field_changes(obj: CloudRunIdentity, account: ServiceAccount) -> list[Change]:
+    changes = []
+    for field, declared, actual in (
+        ("displayName", obj.spec.display_name, account.display_name),
+        ("description", obj.spec.description, account.description),
+    ):
+        if declared is not None and declared != actual:
+            changes.append(Change(field, actual, declared))
+    if obj.spec.disabled != account.disabled:
+        changes.append(Change("disabled", str(account.disabled).lower(), str(obj.spec.disabled).lower()))
+    return changes

@@ -1,0 +1,119 @@
+"""The conditions of an object, after the rules of kstatus, from the outcome of a pass."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import assert_never
+
+from cloudrun_identity.api import Condition, ConditionStatus, ConditionType, Reason
+
+from .outcomes import Failing, InSync, Outcome, Paused, Refused, Waiting
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One condition without its times. `reason` is one CamelCase word."""
+
+    status: ConditionStatus
+    reason: str
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """What a pass found, as far as conditions speak of it.
+
+    `difference` is what still differs between the cloud and the declaration at the end of the pass, one
+    sentence, empty if nothing does; None if nobody could look. `unresolved` says which reference is not
+    resolved, empty if all are, None for kinds without references. `stalled` puts a failure among what needs a
+    person. `others` are conditions of the kind's own.
+    """
+
+    outcome: Outcome
+    difference: str | None = ""
+    unresolved: str | None = None
+    stalled: bool = False
+    others: Mapping[ConditionType, Finding] | None = None
+
+
+def conditions(
+    before: Iterable[Condition], generation: int, review: Review, now: datetime
+) -> tuple[Condition, ...]:
+    """Every condition that the object has after the pass; a transition time moves only when a status
+    flips.
+    """
+    previous = {condition.type: condition for condition in before}
+    return tuple(
+        _timed(condition_type, finding, previous.get(condition_type), generation, now)
+        for condition_type, finding in _findings(review).items()
+    )
+
+
+def _findings(review: Review) -> dict[ConditionType, Finding]:
+    findings = {ConditionType.READY: _ready(review)}
+    match review.outcome:
+        case Waiting(reason, message):
+            findings[ConditionType.RECONCILING] = Finding(ConditionStatus.TRUE, reason, message)
+        case Failing(reason, message) if not review.stalled:
+            findings[ConditionType.RECONCILING] = Finding(ConditionStatus.TRUE, reason, message)
+        case Refused(reason, message) | Failing(reason, message):
+            findings[ConditionType.STALLED] = Finding(ConditionStatus.TRUE, reason, message)
+        case InSync() | Paused():
+            pass
+        case _:
+            assert_never(review.outcome)
+    if review.unresolved is not None:
+        findings[ConditionType.REFERENCES_RESOLVED] = _references(review)
+    findings[ConditionType.IN_SYNC] = _in_sync(review)
+    return findings | dict(review.others or {})
+
+
+def _ready(review: Review) -> Finding:
+    match review.outcome:
+        case InSync():
+            return Finding(ConditionStatus.TRUE, Reason.UP_TO_DATE, "Google Cloud is as declared")
+        case Failing(reason, message, observed=False) if not review.stalled:
+            return Finding(ConditionStatus.UNKNOWN, reason, message)
+        case (
+            Paused(reason, message)
+            | Waiting(reason, message)
+            | Failing(reason, message)
+            | Refused(reason, message)
+        ):
+            return Finding(ConditionStatus.FALSE, reason, message)
+        case _:
+            assert_never(review.outcome)
+
+
+def _references(review: Review) -> Finding:
+    if not review.unresolved:
+        return Finding(ConditionStatus.TRUE, "Resolved")
+    return Finding(ConditionStatus.FALSE, "Unresolved", review.unresolved)
+
+
+def _in_sync(review: Review) -> Finding:
+    match review.difference:
+        case None:
+            return Finding(ConditionStatus.UNKNOWN, "NotObserved", "Google Cloud was not read")
+        case "":
+            return Finding(ConditionStatus.TRUE, "NoDifference")
+        case difference:
+            return Finding(ConditionStatus.FALSE, "Difference", difference)
+
+
+def _timed(
+    condition_type: ConditionType,
+    finding: Finding,
+    previous: Condition | None,
+    generation: int,
+    now: datetime,
+) -> Condition:
+    flipped = previous is None or previous.status is not finding.status
+    return Condition(
+        type=condition_type,
+        status=finding.status,
+        reason=finding.reason,
+        message=finding.message,
+        last_transition_time=now if flipped or previous is None else previous.last_transition_time,
+        observed_generation=generation,
+    )

@@ -1,0 +1,135 @@
+"""What every object must pass before anything is done for it, in one place for all kinds."""
+
+from dataclasses import dataclass
+
+from cloudrun_identity.api import (
+    ManagedProject,
+    ManagementPolicy,
+    ProjectScopedResource,
+    Reason,
+    ReconciledResource,
+    unsupported,
+)
+from cloudrun_identity.iam.admission import Denied, Surroundings, admitted_namespaces, may_enter
+
+from .outcomes import Outcome, Paused, Refused, Waiting
+from .world import Key, World, older_first
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """The object may be worked on, in this project; `observe` forbids writing to Google Cloud."""
+
+    project: ManagedProject
+    observe: bool
+
+    @property
+    def project_id(self) -> str:
+        """The id of the Google Cloud project that the object is about."""
+        return self.project.project_id
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Nothing may be read or written for the object now; `unresolved` names a reference that does not
+    resolve.
+    """
+
+    outcome: Outcome
+    unresolved: str = ""
+
+
+def pass_gate(obj: ReconciledResource, world: World) -> Passed | Stopped:
+    """Whether the object may be worked on: its spec, its brakes, its rivals, its project and that one's
+    admission.
+    """
+    if isinstance(obj, ManagedProject):
+        return _stopped_by_itself(obj, obj, world) or Passed(obj, observes(obj, obj))
+    if not isinstance(obj, ProjectScopedResource):
+        raise TypeError(f"{obj.kind} has no gate")
+    project = project_of(obj, world)
+    if project is None:
+        name = obj.spec.project_ref.name
+        return _unresolved(Reason.DEPENDENCY_NOT_FOUND, f"spec.projectRef: there is no ManagedProject {name}")
+    return (
+        _stopped_by_itself(obj, project, world)
+        or _stopped_by_project(obj, project, world)
+        or Passed(project, observes(obj, project))
+    )
+
+
+def is_suspended(obj: ReconciledResource, project: ManagedProject | None) -> bool:
+    """Whether nothing is to be read or written for the object, by its own word or its project's."""
+    return obj.spec.suspend or (project is not None and project.spec.suspend)
+
+
+def observes(obj: ReconciledResource, project: ManagedProject | None) -> bool:
+    """Whether nothing is to be written for the object, by its own word or its project's."""
+    policies = {obj.spec.management_policy, project.spec.management_policy if project else None}
+    return ManagementPolicy.OBSERVE in policies
+
+
+def project_of(obj: ReconciledResource, world: World) -> ManagedProject | None:
+    """The ManagedProject that an object belongs to, which is itself for a ManagedProject."""
+    if isinstance(obj, ManagedProject):
+        return obj
+    return world.project(obj.spec.project_ref.name) if isinstance(obj, ProjectScopedResource) else None
+
+
+def surroundings(project: ManagedProject, world: World) -> Surroundings:
+    """The facts that the project's guardrails are asked with."""
+    return Surroundings(
+        namespaces=admitted_namespaces(project, world.namespaces()), identities=world.identities()
+    )
+
+
+def _stopped_by_itself(obj: ReconciledResource, project: ManagedProject, world: World) -> Stopped | None:
+    if is_suspended(obj, project):
+        who = (
+            "spec.suspend is true"
+            if obj.spec.suspend
+            else f"ManagedProject {project.metadata.name} is suspended"
+        )
+        return Stopped(Paused(Reason.SUSPENDED, f"{who}: nothing is read or written"))
+    refusals = unsupported(obj)
+    if refusals:
+        return Stopped(Refused(Reason.INVALID_SPEC, "; ".join(refusals)))
+    elder = min(world.rivals(Key.of(obj)), key=older_first, default=obj)
+    if older_first(elder) < older_first(obj):
+        return Stopped(
+            Refused(
+                Reason.CONFLICT,
+                f"{Key.of(elder)}, which is older, declares the same; delete one of the two",
+            )
+        )
+    return None
+
+
+def _stopped_by_project(obj: ProjectScopedResource, project: ManagedProject, world: World) -> Stopped | None:
+    pinned = obj.status.project_id
+    if pinned and pinned != project.project_id:
+        return Stopped(
+            Refused(
+                Reason.CONFLICT,
+                f"spec.projectRef: {project.metadata.name} was project {pinned} and is {project.project_id} "
+                "now; delete this object and create it anew",
+            )
+        )
+    entrance = may_enter(project, obj.metadata.namespace, surroundings(project, world))
+    if isinstance(entrance, Denied):
+        return Stopped(Refused(Reason.DENIED_BY_GUARDRAIL, entrance.reason))
+    if project.is_deleting:
+        return _unresolved(
+            Reason.DEPENDENCY_NOT_READY,
+            f"spec.projectRef: ManagedProject {project.metadata.name} is being deleted",
+        )
+    if project.status.project_number is None:
+        return _unresolved(
+            Reason.DEPENDENCY_NOT_READY,
+            f"spec.projectRef: ManagedProject {project.metadata.name} is not ready",
+        )
+    return None
+
+
+def _unresolved(reason: Reason, message: str) -> Stopped:
+    return Stopped(Waiting(reason, message), unresolved=message)

@@ -1,0 +1,205 @@
+"""From what a spec says about grants to claims: members resolved, guardrails asked, obstacles named.
+
+Every wish ends as exactly one of: a claim; a hold with an obstacle, where it cannot be worked out or is not
+admitted, so that what is held stays and nothing is added.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cloudrun_identity.api import CloudRunIdentity, GrantState, ManagedProject, Member, Reason
+from cloudrun_identity.gcp.errors import Fault, GoogleError
+from cloudrun_identity.gcp.projects import cloud_run_service_agent
+from cloudrun_identity.gcp.roles import Roles
+from cloudrun_identity.iam.admission import DeclaredIdentity, Denied, Surroundings, may_enter
+from cloudrun_identity.iam.claims import Claim, Hold
+from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.iam.guardrails import GrantRequest, decide
+from cloudrun_identity.iam.principals import email, lower_email, normalise, service_account_member
+
+from .gate import surroundings
+from .outcomes import Outcome, Refused, Waiting, outcome_of
+from .world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who is to hold a role: the member of a policy, and which account it means if it is a declared
+    identity.
+    """
+
+    member: str
+    unique_id: str = ""
+    identity: DeclaredIdentity | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Nobody:
+    """A member that does not resolve, with the outcome that says why; `text` stands for it in statuses."""
+
+    text: str
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A grant as declared. `path` is the field that declares it; `owner` the identity whose account is the
+    target.
+    """
+
+    path: str
+    target: Target
+    role: str
+    holder: Holder | Nobody
+    owner: DeclaredIdentity | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Why a wish is not claimed."""
+
+    target: Target
+    role: str
+    member: str
+    outcome: Outcome
+    unresolved: bool = False
+
+    @property
+    def state(self) -> GrantState:
+        """How statuses show the wish."""
+        return GrantState.REJECTED if isinstance(self.outcome, Refused) else GrantState.PENDING
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """All wishes of one object, judged."""
+
+    claims: frozenset[Claim] = frozenset()
+    holds: tuple[Hold, ...] = ()
+    obstacles: tuple[Obstacle, ...] = ()
+
+
+def identity_holder(identity: CloudRunIdentity, world: World, path: str) -> Holder | Nobody:
+    """The account of an identity as a member; an identity resolves once reads of its account are steady."""
+    declared = DeclaredIdentity(identity.metadata.namespace, identity.metadata.name)
+    record = world.account(identity)
+    if record is None or not record.unique_id:
+        message = f"{path}: the account of CloudRunIdentity {declared.namespace}/{declared.name} is not ready"
+        return Nobody(str(declared), Waiting(Reason.DEPENDENCY_NOT_READY, message))
+    return Holder(service_account_member(lower_email(record.email)), record.unique_id, declared)
+
+
+class Members:
+    """Resolves the members that one object names."""
+
+    def __init__(self, world: World, namespace: str) -> None:
+        """`namespace` is the object's: other namespaces' identities must allow it."""
+        self._world = world
+        self._namespace = namespace
+
+    def resolve(self, member: Member, path: str) -> Holder | Nobody:
+        """Who a member is; `path` is where it is named."""
+        if member.identity_ref:
+            reference = member.identity_ref
+            return self.identity(
+                DeclaredIdentity(reference.namespace or self._namespace, reference.name), path
+            )
+        if member.cloud_run_service_agent_of:
+            return self._service_agent(member.cloud_run_service_agent_of.project_ref.name, path)
+        principal = normalise(member.principal or "")
+        record = self._world.owner_of(email(principal))
+        if record:
+            namespace, _, name = record.owner.partition("/")
+            return self.identity(DeclaredIdentity(namespace, name), path)
+        return Holder(principal)
+
+    def identity(self, declared: DeclaredIdentity, path: str) -> Holder | Nobody:
+        """A declared identity, if it exists and lets this namespace name it."""
+        identity = self._world.identity(declared.namespace, declared.name)
+        text = f"{declared.namespace}/{declared.name}"
+        if identity is None:
+            message = f"{path}: there is no CloudRunIdentity {text}"
+            return Nobody(str(declared), Waiting(Reason.DEPENDENCY_NOT_FOUND, message))
+        if declared.namespace != self._namespace and self._namespace not in identity.spec.allowed_namespaces:
+            message = (
+                f"{path}: CloudRunIdentity {text} does not list namespace {self._namespace} "
+                "in allowedNamespaces"
+            )
+            return Nobody(str(declared), Refused(Reason.DENIED_BY_GUARDRAIL, message))
+        return identity_holder(identity, self._world, path)
+
+    def _service_agent(self, name: str, path: str) -> Holder | Nobody:
+        project = self._world.project(name)
+        text = f"cloudRunServiceAgentOf:{name}"
+        if project is None:
+            message = f"{path}: there is no ManagedProject {name}"
+            return Nobody(text, Waiting(Reason.DEPENDENCY_NOT_FOUND, message))
+        entrance = may_enter(project, self._namespace, surroundings(project, self._world))
+        if isinstance(entrance, Denied):
+            return Nobody(text, Refused(Reason.DENIED_BY_GUARDRAIL, f"{path}: {entrance.reason}"))
+        if project.status.project_number is None:
+            message = f"{path}: ManagedProject {name} is not ready"
+            return Nobody(text, Waiting(Reason.DEPENDENCY_NOT_READY, message))
+        return Holder(service_account_member(cloud_run_service_agent(project.status.project_number)))
+
+
+class Judge:
+    """Asks the guardrails about wishes, with every role expanded to its permissions."""
+
+    def __init__(self, roles: Roles) -> None:
+        self._roles = roles
+
+    async def judge(
+        self, wishes: Iterable[Wish], namespace: str, project: ManagedProject, world: World
+    ) -> Wishes:
+        """Sort the wishes of an object in `namespace` into claims and obstacles."""
+        facts = surroundings(project, world)
+        claims: set[Claim] = set()
+        holds: list[Hold] = []
+        obstacles: list[Obstacle] = []
+        for wish in wishes:
+            match wish.holder:
+                case Nobody(text, outcome):
+                    holds.append(Hold(wish.target, wish.role))
+                    obstacles.append(Obstacle(wish.target, wish.role, text, outcome, unresolved=True))
+                case Holder(member, unique_id) as holder:
+                    objection = await self._objection(wish, holder, namespace, project, facts)
+                    if objection is None:
+                        claims.add(Claim(Grant(wish.target, wish.role, member), unique_id))
+                    else:
+                        holds.append(Hold(wish.target, wish.role, member))
+                        obstacles.append(Obstacle(wish.target, wish.role, member, objection))
+        return Wishes(frozenset(claims), tuple(holds), tuple(obstacles))
+
+    async def _objection(
+        self,
+        wish: Wish,
+        holder: Holder,
+        namespace: str,
+        project: ManagedProject,
+        facts: Surroundings,
+    ) -> Outcome | None:
+        try:
+            permissions = await self._roles.permissions(wish.role)
+        except GoogleError as error:
+            if error.fault in (Fault.NOT_FOUND, Fault.INVALID_ARGUMENT):
+                return Refused(Reason.REJECTED, f"{wish.path}: there is no role {wish.role}")
+            if error.fault is Fault.PERMISSION_DENIED:
+                permissions = None  # not ours to read, so it may hold anything
+            else:
+                return outcome_of(error, f"reading role {wish.role}")
+        decision = decide(
+            GrantRequest(
+                namespace=namespace,
+                target=wish.target,
+                role=wish.role,
+                member=holder.identity or holder.member,
+                permissions=permissions,
+                owner=wish.owner,
+            ),
+            project,
+            facts,
+        )
+        if isinstance(decision, Denied):
+            return Refused(Reason.DENIED_BY_GUARDRAIL, f"{wish.path}: {decision.reason}")
+        return None

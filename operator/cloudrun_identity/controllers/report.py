@@ -1,0 +1,226 @@
+"""From what a pass found to the status of the object: pure, so that every status can be tested as a value."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from cloudrun_identity.api import (
+    Condition,
+    ConditionStatus,
+    ConditionType,
+    Drift,
+    GrantCounts,
+    GrantState,
+    GrantStatus,
+    ProjectScopedStatus,
+    Reason,
+    ReconciledResource,
+    ReconciledStatus,
+    TargetKind,
+)
+from cloudrun_identity.gcp.lane import Verdict
+from cloudrun_identity.gcp.lanes import Convergence
+from cloudrun_identity.iam.grants import Grant, Target
+
+from .conditions import Review, conditions
+from .controller import Summary
+from .grants import Wishes
+from .outcomes import InSync, Outcome, Paused, Refused, Waiting, outcome_of
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one pass found.
+
+    `difference` and `unresolved` are those of `conditions.Review`. `summary` is None where the kind could not
+    look, and its fields stay as they are; likewise `grants`. `drift` are differences that somebody else made.
+    """
+
+    outcome: Outcome
+    difference: str | None = None
+    unresolved: str | None = None
+    project_id: str | None = None
+    summary: Summary | None = None
+    grants: tuple[GrantStatus, ...] | None = None
+    drift: tuple[str, ...] = ()
+    issues: tuple[str, ...] = ()
+
+
+def was_ready(obj: ReconciledResource) -> bool:
+    """Whether the object was as declared at this very generation when last looked at."""
+    ready = obj.status.condition(ConditionType.READY)
+    return (
+        ready is not None
+        and ready.status is ConditionStatus.TRUE
+        and ready.observed_generation == obj.metadata.generation
+    )
+
+
+def status_of(
+    obj: ReconciledResource, report: Report, now: datetime, *, stalled: bool = False
+) -> ReconciledStatus:
+    """The object's status after the pass. `stalled`: the failure has lasted long enough to need a person."""
+    generation = obj.metadata.generation
+    changes: dict[str, Any] = {
+        "observed_generation": generation,
+        "conditions": _conditions(obj, report, now, stalled=stalled),
+        "issues": report.issues,
+    }
+    if obj.reconcile_requested_at:
+        changes["last_handled_reconcile_at"] = obj.reconcile_requested_at
+    if report.project_id:
+        changes["project_id"] = report.project_id
+    if report.summary:
+        changes |= report.summary.fields
+    if isinstance(obj.status, ProjectScopedStatus):
+        changes |= _grant_fields(report)
+        changes["drift"] = _drift(obj.status.drift, report, now)
+    # Copied through validation, because that is what cuts texts and lists to the bounds of the schema.
+    merged = {name: getattr(obj.status, name) for name in type(obj.status).model_fields} | changes
+    return type(obj.status).model_validate(merged)
+
+
+def is_repaired(drift: Drift | None) -> bool:
+    """Whether the drift found last has been put right."""
+    if drift is None or drift.last_detected_time is None:
+        return True
+    return drift.last_repaired_time is not None and drift.last_repaired_time >= drift.last_detected_time
+
+
+def judged(wishes: Wishes, convergence: Convergence) -> tuple[tuple[GrantStatus, ...], list[Outcome]]:
+    """The status of every grant, and an outcome for each that is not as declared."""
+    listed = [_status_of_verdict(verdict) for verdict in convergence.verdicts]
+    listed += [
+        _grant_status(each.target, each.role, None, each.member, each.state, _reason(each.outcome))
+        for each in wishes.obstacles
+    ]
+    listed += [_of_grant(grant, GrantState.RELEASING, Reason.UPDATING) for grant in convergence.releasing]
+    outcomes: list[Outcome] = [each.outcome for each in wishes.obstacles]
+    if convergence.fault:
+        outcomes.append(outcome_of(convergence.fault, "the IAM policy"))
+    outcomes += [_missing(target) for target in convergence.missing]
+    outcomes += [
+        outcome
+        for verdict in convergence.verdicts
+        if verdict.grant.target not in convergence.missing
+        for outcome in _outcomes_of(verdict)
+    ]
+    if convergence.releasing:
+        first = convergence.releasing[0]
+        outcomes.append(Waiting(Reason.UPDATING, f"letting go of {first}", after=1.0))
+    order = {state: rank for rank, state in enumerate(_SHOWN_FIRST)}
+    listed.sort(key=lambda grant: (order[grant.state], grant.target, grant.role, grant.member))
+    return tuple(listed), outcomes
+
+
+def difference_of(changes: Iterable[object], grants: Iterable[GrantStatus], *, observed: bool) -> str:
+    """What differs at the end of the pass, in one sentence; changes count only where they were not
+    applied.
+    """
+    parts = [str(change) for change in changes] if observed else []
+    parts += [
+        f"{grant.role} for {grant.member} on {grant.target} is {grant.state.lower()}"
+        for grant in grants
+        if grant.state is not GrantState.GRANTED
+    ]
+    return "; ".join(parts)
+
+
+_SHOWN_FIRST = (GrantState.REJECTED, GrantState.PENDING, GrantState.RELEASING, GrantState.GRANTED)
+
+
+def _conditions(
+    obj: ReconciledResource, report: Report, now: datetime, *, stalled: bool
+) -> tuple[Condition, ...]:
+    review = Review(
+        outcome=report.outcome,
+        difference=report.difference,
+        unresolved=report.unresolved,
+        stalled=stalled,
+        others=report.summary.conditions if report.summary else None,
+    )
+    found = conditions(obj.status.conditions, obj.metadata.generation, review, now)
+    if not isinstance(report.outcome, Paused) or report.outcome.reason is not Reason.SUSPENDED:
+        return found
+    # A suspended object was not looked at: what was known of it stays as it is, at the generation it was
+    # seen.
+    untouched = {
+        condition.type: condition
+        for condition in obj.status.conditions
+        if condition.type not in (ConditionType.READY, ConditionType.RECONCILING, ConditionType.STALLED)
+    }
+    return tuple(untouched.pop(condition.type, condition) for condition in found) + tuple(untouched.values())
+
+
+def _grant_fields(report: Report) -> Mapping[str, Any]:
+    if report.grants is None:
+        return {}
+    return {
+        "grants": report.grants,
+        "grant_counts": GrantCounts.of(grant.state for grant in report.grants) if report.grants else None,
+    }
+
+
+def _drift(before: Drift | None, report: Report, now: datetime) -> Drift | None:
+    after = before
+    if report.drift:
+        after = Drift(
+            count=(before.count if before else 0) + len(report.drift),
+            last_detected_time=now,
+            last_repaired_time=before.last_repaired_time if before else None,
+            changes=report.drift,
+        )
+    if after and isinstance(report.outcome, InSync) and (report.drift or not is_repaired(after)):
+        return after.model_copy(update={"last_repaired_time": now})
+    return after
+
+
+def _status_of_verdict(verdict: Verdict) -> GrantStatus:
+    reason = None
+    if verdict.state is not GrantState.GRANTED:
+        reason = next((_reason(outcome) for outcome in _outcomes_of(verdict)), Reason.UPDATING)
+    return _of_grant(verdict.grant, verdict.state, reason)
+
+
+def _outcomes_of(verdict: Verdict) -> Iterable[Outcome]:
+    if verdict.state is GrantState.GRANTED:
+        return
+    if verdict.error is None:
+        yield Waiting(Reason.DRIFT_DETECTED, f"{verdict.grant} is missing")
+    elif verdict.propagating:
+        message = f"{verdict.grant}: Google does not know the account everywhere yet"
+        yield Waiting(Reason.PROPAGATION_PENDING, message, verdict.retry_after)
+    elif verdict.state is GrantState.REJECTED:
+        yield Refused(Reason.REJECTED, f"{verdict.grant}: {verdict.error.message}")
+    else:
+        yield outcome_of(verdict.error, str(verdict.grant))
+
+
+def _missing(target: Target) -> Outcome:
+    reason = (
+        Reason.DEPENDENCY_NOT_FOUND
+        if target.kind in (TargetKind.PROJECT, TargetKind.SERVICE_ACCOUNT)
+        else Reason.WORKLOAD_NOT_FOUND
+    )
+    return Waiting(reason, f"{target} does not exist in project {target.project_id}", after=_LOOK_AGAIN)
+
+
+_LOOK_AGAIN = 15.0  # seconds; nothing tells us when somebody deploys a workload
+
+
+def _reason(outcome: Outcome) -> Reason:
+    return Reason.UP_TO_DATE if isinstance(outcome, InSync) else outcome.reason
+
+
+def _of_grant(grant: Grant, state: GrantState, reason: str | None) -> GrantStatus:
+    title = grant.condition.title if grant.condition else None
+    return _grant_status(grant.target, grant.role, title, grant.member, state, reason)
+
+
+def _grant_status(
+    target: Target, role: str, condition: str | None, member: str, state: GrantState, reason: str | None
+) -> GrantStatus:
+    return GrantStatus(
+        target=str(target), role=role, condition=condition, member=member, state=state, reason=reason
+    )

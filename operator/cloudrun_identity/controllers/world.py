@@ -1,0 +1,98 @@
+"""What a controller may know of other objects: the cache as a port."""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, Protocol, TypeVar
+
+from cloudrun_identity.api import CloudRunIdentity, ManagedProject, Resource
+from cloudrun_identity.iam.admission import DeclaredIdentity
+from cloudrun_identity.iam.claims import Claimant
+from cloudrun_identity.iam.ledger import AccountRecord
+
+
+class Key(NamedTuple):
+    """Names one object of ours; `namespace` is empty for cluster-wide kinds."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        """`IAMBinding payments/web`, `ManagedProject payments-prod`."""
+        return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
+
+    @classmethod
+    def of(cls, obj: Resource) -> "Key":
+        """The key of an object."""
+        return cls(obj.kind, obj.metadata.namespace, obj.metadata.name)
+
+
+def project_key(name: str) -> Key:
+    """The key of a ManagedProject."""
+    return Key(ManagedProject.__name__, "", name)
+
+
+def identity_key(namespace: str, name: str) -> Key:
+    """The key of a CloudRunIdentity."""
+    return Key(CloudRunIdentity.__name__, namespace, name)
+
+
+def claimant(obj: Resource) -> Claimant:
+    """The object as ledgers name it."""
+    return Claimant(obj.kind, obj.metadata.namespace, obj.metadata.name, obj.metadata.uid)
+
+
+Kind = TypeVar("Kind", bound=Resource)
+
+
+class World(Protocol):
+    """Every object of ours, every namespace and every account record, as last seen."""
+
+    def project(self, name: str) -> ManagedProject | None:
+        """The ManagedProject of this name."""
+        ...
+
+    def identity(self, namespace: str, name: str) -> CloudRunIdentity | None:
+        """The CloudRunIdentity of this name."""
+        ...
+
+    def objects(self, kind: type[Kind]) -> Iterable[Kind]:
+        """All objects of one kind."""
+        ...
+
+    def referrers(self, key: Key) -> Iterable[Key]:
+        """The objects that refer to this one."""
+        ...
+
+    def rivals(self, key: Key) -> Iterable[Resource]:
+        """The other objects that declare the very thing in Google Cloud that this one declares."""
+        ...
+
+    def labels_of(self, namespace: str) -> Mapping[str, str] | None:
+        """A namespace's labels; None if there is no such namespace."""
+        ...
+
+    def identities(self) -> Mapping[str, DeclaredIdentity]:
+        """Every declared identity by the e-mail of its account, in lower case."""
+        ...
+
+    def namespaces(self) -> Mapping[str, Mapping[str, str]]:
+        """The labels of every namespace."""
+        ...
+
+    def is_terminating(self, namespace: str) -> bool:
+        """Whether the namespace is on its way out."""
+        ...
+
+    def account(self, identity: CloudRunIdentity) -> AccountRecord | None:
+        """The account that the ledger records for this very object."""
+        ...
+
+    def owner_of(self, email: str) -> AccountRecord | None:
+        """The record of the account with this e-mail, if an identity declares it."""
+        ...
+
+
+def older_first(obj: Resource) -> tuple[float, str]:
+    """The order in which rivals are served: by age, then by UID."""
+    created = obj.metadata.creation_timestamp
+    return (created.timestamp() if created else float("inf"), obj.metadata.uid)

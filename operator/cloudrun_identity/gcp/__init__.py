@@ -1,0 +1,1 @@
+"""Google Cloud over gRPC: one client factory, one module an API, one lane a policy."""

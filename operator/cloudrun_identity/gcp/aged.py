@@ -1,0 +1,63 @@
+"""Reads that are shared by everybody who accepts their age."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+Clock = Callable[[], float]
+"""Monotonic seconds."""
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading(Generic[Value]):
+    """What was read, and when the read began: it shows at least everything written before that."""
+
+    value: Value
+    began: float
+
+
+class Aged(Generic[Value]):
+    """The latest reading of one thing, and the one under way."""
+
+    def __init__(self, read: Callable[[], Awaitable[Value]], clock: Clock) -> None:
+        self._read = read
+        self._clock = clock
+        self._latest: Reading[Value] | None = None
+        self._flight: tuple[float, asyncio.Task[Reading[Value]]] | None = None
+
+    async def get(self, after: float) -> Reading[Value]:
+        """The latest reading, if it began after the time `after` on the clock; else one made now.
+
+        Raises whatever the read raises, to everybody who shares it; a failure is not kept.
+        """
+        if self._latest is not None and self._latest.began > after:
+            return self._latest
+        if self._flight is None or self._flight[0] <= after:
+            self._flight = self._depart()
+        _, task = self._flight
+        # Shielded: whoever gives up waiting must not take the others' answer away.
+        reading = await asyncio.shield(task)
+        # A flight that left later may have landed earlier.
+        return reading if self._latest is None else self._latest
+
+    def _depart(self) -> tuple[float, asyncio.Task[Reading[Value]]]:
+        began = self._clock()
+        task = asyncio.create_task(self._fly(began))
+        task.add_done_callback(self._arrive)
+        return began, task
+
+    async def _fly(self, began: float) -> Reading[Value]:
+        return Reading(await self._read(), began)
+
+    def _arrive(self, task: asyncio.Task[Reading[Value]]) -> None:
+        if self._flight is not None and self._flight[1] is task:
+            self._flight = None
+        # Asking for the exception also keeps asyncio from complaining when nobody waited to the end.
+        if task.cancelled() or task.exception() is not None:
+            return
+        reading = task.result()
+        if self._latest is None or self._latest.began < reading.began:
+            self._latest = reading

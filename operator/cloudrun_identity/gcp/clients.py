@@ -1,0 +1,221 @@
+"""The one way to Google Cloud: every channel is made here, and every request passes `GoogleClients.call`."""
+
+import asyncio
+import random
+import re
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Protocol, TypeVar
+
+import google.auth.exceptions
+import grpc
+import grpc.aio
+from google.api_core import exceptions as api_exceptions
+from google.api_core.gapic_v1 import method_async
+
+from cloudrun_identity.gcp.credentials import ApplicationDefault
+from cloudrun_identity.gcp.errors import Fault, GoogleError, classify
+from cloudrun_identity.gcp.ratelimit import Access, Api, BucketKey, RateLimiter, call_priority
+
+request_reason: ContextVar[str] = ContextVar("request_reason", default="")
+"""On whose behalf the pass calls (`namespace/name@generation`); Google's audit logs show it."""
+
+TIMEOUT = 30.0
+"""Seconds for one attempt: many generated methods have no default and could hang for ever."""
+
+
+class CallObserver(Protocol):
+    """Told of every attempt, for metrics."""
+
+    def observed(self, method: str, code: str, seconds: float) -> None:
+        """Note that `method` (`package.Service/Method`) ended with gRPC status `code` after `seconds`."""
+
+
+Client = TypeVar("Client")
+Response = TypeVar("Response")
+
+
+class GoogleClients:
+    """Channels, generated clients and the rules that every request obeys.
+
+    With `endpoint` (`HOST:PORT`) everything goes there, in plaintext and without credentials: an emulator.
+    Otherwise each API is called on its own host over TLS with Application Default Credentials. Channels
+    belong to the event loop that first uses them and live until `close`.
+    """
+
+    def __init__(
+        self,
+        endpoint: str | None,
+        observer: CallObserver,
+        limiter: RateLimiter | None = None,
+        quota_project: str | None = None,
+    ) -> None:
+        self._endpoint = endpoint
+        self._observer = observer
+        self._limiter = limiter or RateLimiter()
+        self._quota_project = quota_project or ""
+        self._credentials = None if endpoint else ApplicationDefault(quota_project)
+        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._clients: dict[tuple[type, grpc.aio.Channel], Any] = {}
+
+    async def check_credentials(self) -> None:
+        """Fetch a token, unless an endpoint was given.
+
+        Raises:
+            CredentialsError: with one line that says what to do.
+
+        """
+        if self._credentials:
+            await self._credentials.check()
+
+    async def close(self) -> None:
+        """Close every channel; calls under way are cancelled."""
+        channels, self._channels = self._channels, {}
+        self._clients.clear()
+        await asyncio.gather(*(channel.close() for channel in channels.values()))
+
+    def client(self, client_class: type[Client], api: Api, region: str = "") -> Client:
+        """The generated asyncio client of this class, whose methods are to be handed to `call`.
+
+        Raises:
+            GoogleError: INVALID_ARGUMENT, `region` cannot be the name of one.
+
+        """
+        channel = self._channel(api, region)
+        key = (client_class, channel)
+        if key not in self._clients:
+            transport = client_class.get_transport_class("grpc_asyncio")  # type: ignore[attr-defined]
+            self._clients[key] = client_class(transport=transport(channel=channel))  # type: ignore[call-arg]
+        client: Client = self._clients[key]
+        return client
+
+    def stub(
+        self, api: Api, method: str, response: type[Response], region: str = ""
+    ) -> Callable[..., Awaitable[Response]]:
+        """A callable for any method (`package.Service/Method`) of plain messages, to be handed to `call`.
+
+        Raises:
+            GoogleError: INVALID_ARGUMENT, `region` cannot be the name of one.
+
+        """
+        multicallable = self._channel(api, region).unary_unary(
+            f"/{method}",
+            request_serializer=lambda request: request.SerializeToString(),
+            response_deserializer=response.FromString,  # type: ignore[attr-defined]
+        )
+        stub: Callable[..., Awaitable[Response]] = method_async.wrap_method(multicallable)  # type: ignore[no-untyped-call]
+        return stub
+
+    async def call(
+        self,
+        api: Api,
+        method: str,
+        invoke: Callable[..., Awaitable[Response]],
+        request: object,
+        *,
+        region: str = "",
+        timeout: float = TIMEOUT,
+        metadata: tuple[tuple[str, str], ...] = (),
+        repeatable: bool = False,
+    ) -> Response:
+        """Send one request under the rules: rate, timeout, audit reason, metrics, repetition.
+
+        `invoke` is a method of a `client` or a `stub`, `method` its name (`package.Service/Method`) and
+        `timeout` in seconds for each attempt. A read that meets UNAVAILABLE is sent up to three times; so is
+        a write that is `repeatable`: an etag, or its nature, makes a second one harmless.
+
+        Raises:
+            GoogleError: whatever went wrong.
+
+        """
+        access = _access(method)
+        bucket = BucketKey(api, access, self._quota_project, region)
+        retries = _RETRIES if repeatable or access is Access.READ else 0
+        for retry in range(retries + 1):
+            await self._admit(bucket, method)
+            try:
+                with self._observed(bucket, method):
+                    return await invoke(request, timeout=timeout, retry=None, metadata=_reason() + metadata)
+            except GoogleError as error:
+                if error.code != grpc.StatusCode.UNAVAILABLE.name or retry == retries:
+                    raise
+            await asyncio.sleep(_backoff(retry))
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _admit(self, bucket: BucketKey, method: str) -> None:
+        await self._limiter.acquire(bucket, call_priority.get())
+        if self._credentials:
+            try:
+                await self._credentials.refresh()
+            except google.auth.exceptions.GoogleAuthError as exception:
+                raise classify(exception, method) from None
+
+    @contextmanager
+    def _observed(self, bucket: BucketKey, method: str) -> Iterator[None]:
+        """Report one attempt, whatever becomes of it, and turn what it raises into a GoogleError."""
+        code = grpc.StatusCode.UNKNOWN.name
+        started = time.monotonic()
+        try:
+            yield
+            code = grpc.StatusCode.OK.name
+        except asyncio.CancelledError:
+            code = grpc.StatusCode.CANCELLED.name
+            raise
+        except (api_exceptions.GoogleAPICallError, grpc.RpcError) as exception:
+            error = classify(exception, method)
+            code = error.code
+            if error.rate_limited:
+                self._limiter.exhausted(bucket, error.retry_after)
+            raise error from None
+        finally:
+            self._observer.observed(method, code, time.monotonic() - started)
+
+    def _channel(self, api: Api, region: str) -> grpc.aio.Channel:
+        target = self._endpoint or f"{_host(api, region)}:443"
+        if target not in self._channels:
+            self._channels[target] = self._open(target)
+        return self._channels[target]
+
+    def _open(self, target: str) -> grpc.aio.Channel:
+        if self._credentials is None:
+            # An emulator is near; a proxy from the environment is for the world outside.
+            return grpc.aio.insecure_channel(target, options=[*_OPTIONS, ("grpc.enable_http_proxy", 0)])
+        identity = grpc.composite_channel_credentials(
+            grpc.ssl_channel_credentials(), grpc.metadata_call_credentials(self._credentials)
+        )
+        return grpc.aio.secure_channel(target, identity, options=_OPTIONS)
+
+
+def _host(api: Api, region: str) -> str:
+    if not region:
+        return api
+    if not _REGION.fullmatch(region):
+        # It becomes part of a host name that is sent a token.
+        raise GoogleError(Fault.INVALID_ARGUMENT, api, f"{region!r} is not the name of a region")
+    return f"{region}-{api}"
+
+
+def _access(method: str) -> Access:
+    verb = method.rpartition("/")[2]
+    return Access.READ if verb.startswith(_READING) else Access.WRITE
+
+
+def _reason() -> tuple[tuple[str, str], ...]:
+    reason = request_reason.get()
+    return (("x-goog-request-reason", reason),) if reason else ()
+
+
+def _backoff(retry: int) -> float:
+    """Seconds before another attempt: up to 0.2, then up to 0.4, and at least half of that."""
+    ceiling: float = _FIRST_BACKOFF * 2**retry
+    return ceiling * random.uniform(0.5, 1.0)  # noqa: S311 - jitter is no secret
+
+
+_RETRIES = 2
+_FIRST_BACKOFF = 0.2
+_READING = ("Get", "List", "Query", "TestIamPermissions")
+_REGION = re.compile(r"[a-z][a-z0-9-]{0,40}")
+# A page of services or a full policy can pass gRPC's 4 MiB.
+_OPTIONS = [("grpc.max_receive_message_length", 64 << 20)]

@@ -1,0 +1,102 @@
+"""The board on which every object's declaration hangs, for the lanes to read."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from cloudrun_identity.iam.claims import Claimant, Declaration
+from cloudrun_identity.iam.grants import Grant, Target
+
+
+@dataclass(slots=True)
+class Standing:
+    """What one object declared last, since when (in the loop's time), and drift it has not been told of."""
+
+    declaration: Declaration
+    since: float
+    drifted: dict[Grant, None] = field(default_factory=dict)
+
+
+class Declarations:
+    """What every object declares, by object and by target."""
+
+    def __init__(self) -> None:
+        self._seats: dict[str, Standing] = {}
+        self._on: defaultdict[Target, set[str]] = defaultdict(set)
+        self._expected: set[str] = set()
+
+    def expect(self, claimants: Iterable[Claimant]) -> None:
+        """Name objects that have yet to declare themselves."""
+        self._expected |= {claimant.seat for claimant in claimants} - self._seats.keys()
+
+    @property
+    def complete(self) -> bool:
+        """Whether every expected object has declared: only then is an unclaimed grant nobody's."""
+        return not self._expected
+
+    def declare(self, declaration: Declaration) -> None:
+        """Replace what that object, or a predecessor of its name, declared before."""
+        seat = declaration.claimant.seat
+        self._expected.discard(seat)
+        before = self._seats.get(seat)
+        if before and before.declaration == declaration:
+            return
+        self._unindex(seat)
+        self._seats[seat] = Standing(declaration, asyncio.get_running_loop().time())
+        for target in _spoken_of(declaration):
+            self._on[target].add(seat)
+
+    def forget(self, claimant: Claimant) -> None:
+        """The object is gone, and so is all it held."""
+        self._expected.discard(claimant.seat)
+        self._unindex(claimant.seat)
+        self._seats.pop(claimant.seat, None)
+
+    def of(self, claimant: Claimant) -> Standing:
+        """What the object declared last.
+
+        Raises:
+            KeyError: it has declared nothing.
+
+        """
+        return self._seats[claimant.seat]
+
+    def all(self) -> list[Declaration]:
+        """Every declaration: an object with none on a target may still hold grants there, to be released."""
+        return [standing.declaration for standing in self._seats.values()]
+
+    def targets(self) -> Iterable[Target]:
+        """Every target that some declaration speaks of."""
+        return self._on.keys()
+
+    def awaits(self, target: Target) -> bool:
+        """Whether some object is about to claim more on `target`."""
+        return any(target in self._seats[seat].declaration.soon for seat in self._on.get(target, ()))
+
+    def drifted(self, grants: Iterable[Grant]) -> None:
+        """Remember for every claimant of these grants that they were found missing."""
+        for grant in grants:
+            for seat in self._on.get(grant.target, ()):
+                standing = self._seats[seat]
+                if any(claim.grant == grant for claim in standing.declaration.claims):
+                    standing.drifted[grant] = None
+
+    def with_drift(self) -> frozenset[Claimant]:
+        """The objects that have drift they have not been told of."""
+        return frozenset(
+            standing.declaration.claimant for standing in self._seats.values() if standing.drifted
+        )
+
+    def _unindex(self, seat: str) -> None:
+        standing = self._seats.get(seat)
+        if not standing:
+            return
+        for target in _spoken_of(standing.declaration):
+            self._on[target].discard(seat)
+            if not self._on[target]:
+                del self._on[target]
+
+
+def _spoken_of(declaration: Declaration) -> frozenset[Target]:
+    return declaration.targets | declaration.soon

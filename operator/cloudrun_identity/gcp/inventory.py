@@ -1,0 +1,151 @@
+"""Accounts and workloads read in bulk: a sweep costs pages, not objects.
+
+Everybody says how old an answer may be. An edit asks for age 0 and gets a read of its own; a resync accepts
+its interval and is served by one list of a project, or of a location and kind, which all callers share.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Generic, TypeVar
+
+from cloudrun_identity.api import WorkloadKind
+from cloudrun_identity.gcp.aged import Aged, Clock, Reading
+from cloudrun_identity.gcp.errors import Fault, GoogleError
+from cloudrun_identity.gcp.run import Run
+from cloudrun_identity.gcp.service_accounts import ServiceAccount, ServiceAccounts
+from cloudrun_identity.gcp.workloads import Workload, WorkloadState
+
+
+class Inventory:
+    """What exists in Google Cloud, at an age that the caller accepts.
+
+    Ages are in seconds. Every method raises GoogleError; what does not exist is None, or missing from a
+    mapping.
+    """
+
+    def __init__(self, service_accounts: ServiceAccounts, run: Run, clock: Clock) -> None:
+        self._service_accounts = service_accounts
+        self._run = run
+        self._clock = clock
+        self._accounts: dict[str, _Collection[ServiceAccount]] = {}
+        self._workloads: dict[tuple[str, str, WorkloadKind], _Collection[WorkloadState]] = {}
+
+    async def service_account(self, project_id: str, email: str, max_age: float) -> ServiceAccount | None:
+        """The account of this e-mail."""
+        return await self._accounts_of(project_id).one(email, max_age)
+
+    async def accounts(self, project_id: str, max_age: float) -> Mapping[str, ServiceAccount]:
+        """Every account of the project by e-mail."""
+        return await self._accounts_of(project_id).all(max_age)
+
+    async def workload(self, workload: Workload, max_age: float) -> WorkloadState | None:
+        """The state of this workload."""
+        return await self._workloads_of(workload.project_id, workload.location, workload.kind).one(
+            workload.name, max_age
+        )
+
+    async def workloads(
+        self, project_id: str, location: str, kind: WorkloadKind, max_age: float
+    ) -> Mapping[str, WorkloadState]:
+        """Every workload of the kind in the location by name."""
+        return await self._workloads_of(project_id, location, kind).all(max_age)
+
+    def wrote_account(self, project_id: str, email: str) -> None:
+        """Note that the operator has just written this account: older reads do not count for it any more."""
+        self._accounts_of(project_id).wrote(email)
+
+    def wrote_workload(self, workload: Workload) -> None:
+        """Note that the operator has just written this workload: older reads do not count for it any more."""
+        self._workloads_of(workload.project_id, workload.location, workload.kind).wrote(workload.name)
+
+    def _accounts_of(self, project_id: str) -> "_Collection[ServiceAccount]":
+        if project_id not in self._accounts:
+
+            async def read_all() -> Mapping[str, ServiceAccount]:
+                return {account.email: account for account in await self._service_accounts.list(project_id)}
+
+            async def read_one(email: str) -> ServiceAccount:
+                return await self._service_accounts.get(project_id, email)
+
+            self._accounts[project_id] = _Collection(read_all, read_one, self._clock)
+        return self._accounts[project_id]
+
+    def _workloads_of(
+        self, project_id: str, location: str, kind: WorkloadKind
+    ) -> "_Collection[WorkloadState]":
+        key = (project_id, location, kind)
+        if key not in self._workloads:
+
+            async def read_all() -> Mapping[str, WorkloadState]:
+                states = await self._run.list(project_id, location, kind)
+                return {state.workload.name: state for state in states}
+
+            async def read_one(name: str) -> WorkloadState:
+                return await self._run.get(Workload(kind, project_id, location, name))
+
+            self._workloads[key] = _Collection(read_all, read_one, self._clock)
+        return self._workloads[key]
+
+
+Item = TypeVar("Item")
+
+
+class _Collection(Generic[Item]):
+    """Things that Google lists together: the latest list, and the items read or written since it began."""
+
+    def __init__(
+        self,
+        read_all: Callable[[], Awaitable[Mapping[str, Item]]],
+        read_one: Callable[[str], Awaitable[Item]],
+        clock: Clock,
+    ) -> None:
+        self._list = Aged(read_all, clock)
+        self._read_one = read_one
+        self._clock = clock
+        self._single: dict[str, Reading[Item]] = {}
+        self._written: dict[str, float] = {}
+
+    async def one(self, key: str, max_age: float) -> Item | None:
+        after = self._clock() - max_age
+        if max_age > 0:
+            known = self._single.get(key)
+            if known is not None and known.began > max(after, self._written_at(key)):
+                return known.value
+            page = await self._page(after)
+            if page.began > self._written_at(key) and key in page.value:
+                return page.value[key]
+        # Absence is never taken from a list: one made while Google was still spreading the news of a create
+        # would be believed long after.
+        return await self._get(key)
+
+    async def all(self, max_age: float) -> Mapping[str, Item]:
+        newest_write = max(self._written.values(), default=_NEVER)
+        return (await self._page(max(self._clock() - max_age, newest_write))).value
+
+    def wrote(self, key: str) -> None:
+        self._written[key] = self._clock()
+
+    def _written_at(self, key: str) -> float:
+        return self._written.get(key, _NEVER)
+
+    async def _page(self, after: float) -> Reading[Mapping[str, Item]]:
+        page = await self._list.get(after)
+        self._written = {key: at for key, at in self._written.items() if at >= page.began}
+        self._single = {key: reading for key, reading in self._single.items() if reading.began > page.began}
+        return page
+
+    async def _get(self, key: str) -> Item | None:
+        began = self._clock()
+        try:
+            item = await self._read_one(key)
+        except GoogleError as error:
+            if error.fault is not Fault.NOT_FOUND:
+                raise
+            self._single.pop(key, None)
+            return None
+        known = self._single.get(key)
+        if known is None or known.began < began:
+            self._single[key] = Reading(item, began)
+        return item
+
+
+_NEVER = float("-inf")

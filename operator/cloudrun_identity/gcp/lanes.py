@@ -1,0 +1,108 @@
+"""One lane per IAM policy: however many objects declare grants on it, one read and at most one write a pass.
+
+Objects `declare` what they want; `converge` answers with the outcome of the first pass that began after that.
+All who ask while a pass is under way, or while it lingers for company, share the next one.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cloudrun_identity.iam.claims import Claimant, Declaration
+from cloudrun_identity.iam.grants import Grant, Target
+
+from .declarations import Declarations
+from .errors import GoogleError
+from .lane import Lane, LanePorts, PassResult, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Convergence:
+    """What became of one object's declaration.
+
+    `verdicts` has one entry a claim; `drifted` are claims that had been granted and were found missing,
+    `releasing` grants let go that still stand, `missing` targets that do not exist. `fault` is the first
+    failure that kept a policy from being read or written at all.
+    """
+
+    verdicts: tuple[Verdict, ...] = ()
+    drifted: tuple[Grant, ...] = ()
+    releasing: tuple[Grant, ...] = ()
+    missing: tuple[Target, ...] = ()
+    fault: GoogleError | None = None
+
+
+class Lanes:
+    """All lanes of the process."""
+
+    def __init__(self, ports: LanePorts) -> None:
+        self._ports = ports
+        self._declarations = Declarations()
+        self._lanes: dict[Target, Lane] = {}
+
+    def expect(self, claimants: Iterable[Claimant]) -> None:
+        """Name objects that have yet to declare: until they have, nothing is released."""
+        self._declarations.expect(claimants)
+
+    def declare(self, declaration: Declaration) -> None:
+        """Take note of what an object wants, in place of what it declared before. Nothing is done yet."""
+        self._declarations.declare(declaration)
+
+    def forget(self, claimant: Claimant) -> None:
+        """The object is gone; what it still holds in a ledger is kept, as that of a missing claimant."""
+        self._declarations.forget(claimant)
+
+    async def converge(self, claimant: Claimant, *, max_age: float = 0.0) -> Convergence:
+        """Bring the policies that the object has to do with to what all objects declare.
+
+        Answers from passes that began after the declaration was made and at most `max_age` seconds ago, else
+        from new ones. Google's faults are in the answer; an error of the ledger's is raised.
+        """
+        standing = self._declarations.of(claimant)
+        targets = standing.declaration.targets | self._ports.ledgers.held_by(claimant.seat)
+        results = await self._results(targets, since=standing.since, max_age=max_age)
+        drifted = tuple(standing.drifted)
+        standing.drifted.clear()
+        return Convergence(
+            verdicts=tuple(
+                results[claim.grant.target].verdict(claim.grant) for claim in standing.declaration.claims
+            ),
+            drifted=drifted,
+            releasing=tuple(self._releasing(standing.declaration)),
+            missing=tuple(target for target, result in results.items() if result.missing),
+            fault=next(
+                (result.fault for result in results.values() if result.fault and not result.missing), None
+            ),
+        )
+
+    async def sweep(self, project_id: str) -> frozenset[Claimant]:
+        """Run the lanes of one project; return the objects whose grants were found missing there."""
+        targets = {target for target in self._declarations.targets() if target.project_id == project_id}
+        targets |= set(self._ports.ledgers.targets(project_id))
+        await self._results(targets, since=asyncio.get_running_loop().time(), max_age=0.0)
+        return self._declarations.with_drift()
+
+    async def close(self) -> None:
+        """End every lane, in the middle of a pass if need be."""
+        await asyncio.gather(*(lane.close() for lane in self._lanes.values()))
+
+    async def _results(
+        self, targets: Iterable[Target], *, since: float, max_age: float
+    ) -> dict[Target, PassResult]:
+        lanes = {target: self._lane(target) for target in targets}
+        results = await asyncio.gather(
+            *(lane.result(since=since, max_age=max_age) for lane in lanes.values())
+        )
+        return dict(zip(lanes, results, strict=True))
+
+    def _lane(self, target: Target) -> Lane:
+        if target not in self._lanes:
+            self._lanes[target] = Lane(target, self._ports, self._declarations)
+        return self._lanes[target]
+
+    def _releasing(self, declaration: Declaration) -> Iterable[Grant]:
+        claimant = declaration.claimant
+        for target in self._ports.ledgers.held_by(claimant.seat):
+            for grant in self._ports.ledgers.ledger(target).held_by(str(claimant)):
+                if not declaration.keeps(grant):
+                    yield grant

@@ -1,0 +1,52 @@
+"""Google Cloud projects, as Resource Manager knows them."""
+
+from dataclasses import dataclass
+
+from google.cloud.resourcemanager_v3 import types
+from google.cloud.resourcemanager_v3.services.projects import ProjectsAsyncClient
+
+from cloudrun_identity.gcp.clients import GoogleClients
+from cloudrun_identity.gcp.ratelimit import Api
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A project; `number` is in decimal digits, and one that was deleted lives on inactive for 30 days."""
+
+    project_id: str
+    number: str
+    display_name: str
+    active: bool
+
+
+class Projects:
+    """The project methods of the Resource Manager API."""
+
+    def __init__(self, clients: GoogleClients) -> None:
+        self._clients = clients
+
+    async def get(self, project_id: str) -> Project:
+        """The project of this id.
+
+        Raises:
+            GoogleError: PERMISSION_DENIED also if there is no such project; Google does not tell which.
+
+        """
+        client = self._clients.client(ProjectsAsyncClient, Api.RESOURCE_MANAGER)
+        reply = await self._clients.call(
+            Api.RESOURCE_MANAGER,
+            "google.cloud.resourcemanager.v3.Projects/GetProject",
+            client.get_project,
+            types.GetProjectRequest(name=f"projects/{project_id}"),
+        )
+        return Project(
+            project_id=reply.project_id,
+            number=reply.name.removeprefix("projects/"),
+            display_name=reply.display_name,
+            active=reply.state == types.Project.State.ACTIVE,
+        )
+
+
+def cloud_run_service_agent(number: str) -> str:
+    """The e-mail of the agent with which Cloud Run acts in the project of this number."""
+    return f"service-{number}@serverless-robot-prod.iam.gserviceaccount.com"

@@ -1,0 +1,143 @@
+"""Cloud Run: reading services, jobs and worker pools, and moving them to another service account."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from google.cloud.run_v2 import types
+from google.cloud.run_v2.services.jobs import JobsAsyncClient
+from google.cloud.run_v2.services.revisions import RevisionsAsyncClient
+from google.cloud.run_v2.services.services import ServicesAsyncClient
+from google.cloud.run_v2.services.worker_pools import WorkerPoolsAsyncClient
+from google.longrunning import operations_pb2
+from google.protobuf import field_mask_pb2
+
+from cloudrun_identity.api import WorkloadKind
+from cloudrun_identity.gcp.clients import GoogleClients
+from cloudrun_identity.gcp.errors import one_line
+from cloudrun_identity.gcp.ratelimit import Api
+from cloudrun_identity.gcp.workloads import Workload, WorkloadState, account_holder, short_name, state_of
+
+__all__ = ["Operation", "Run", "Workload", "WorkloadState"]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A change under way; `error` is Google's text once it has failed."""
+
+    name: str
+    done: bool
+    error: str | None = None
+
+
+class Run:
+    """The Run methods, each called on the host of the workload's region. Every method raises GoogleError."""
+
+    def __init__(self, clients: GoogleClients) -> None:
+        self._clients = clients
+
+    async def get(self, workload: Workload) -> WorkloadState:
+        """The workload as it is now."""
+        return state_of(workload, await self._read(workload))
+
+    async def list(self, project_id: str, location: str, kind: WorkloadKind) -> list[WorkloadState]:
+        """Every workload of the kind in a project's location, which must be a concrete one."""
+        parent = f"projects/{project_id}/locations/{location}"
+        found: list[WorkloadState] = []
+        token = ""
+        while True:
+            fields = {"parent": parent, "page_size": _PAGE_SIZE, "page_token": token}
+            page = await self._call(kind, "List", location, fields)
+            for message in getattr(page, _SURFACES[kind].items):
+                workload = Workload(kind, project_id, location, short_name(message.name))
+                found.append(state_of(workload, message))
+            token = page.next_page_token
+            if not token:
+                return found
+
+    async def set_service_account(self, workload: Workload, email: str, etag: str) -> Operation:
+        """Have the workload run as `email` and leave everything else as it is.
+
+        `etag` is of the read that led to the decision: the call ends as ABORTED if anybody wrote since. A
+        revision name that the template pins is given up, because Cloud Run refuses to use a name twice.
+        """
+        message = await self._read(workload)
+        message.etag = etag
+        account_holder(workload.kind, message).service_account = email
+        fields = {_SURFACES[workload.kind].item: message}
+        # Jobs know no mask: what was read goes back whole, with the fields that this client does not know.
+        if workload.kind is not WorkloadKind.JOB:
+            paths = ["template.service_account"]
+            if message.template.revision:
+                message.template.revision = ""
+                paths.append("template.revision")
+            fields["update_mask"] = field_mask_pb2.FieldMask(paths=paths)
+        reply = await self._call(workload.kind, "Update", workload.location, fields)
+        return _operation(reply.operation)
+
+    async def revision_account(self, workload: Workload, revision: str) -> str:
+        """The e-mail that a revision (its short name) of a service or worker pool runs as."""
+        client = self._clients.client(RevisionsAsyncClient, Api.RUN, workload.location)
+        reply = await self._clients.call(
+            Api.RUN,
+            f"{_PACKAGE}.Revisions/GetRevision",
+            client.get_revision,
+            types.GetRevisionRequest(name=f"{workload.resource}/revisions/{revision}"),
+            region=workload.location,
+        )
+        return str(reply.service_account)
+
+    async def operation(self, name: str, location: str) -> Operation:
+        """Look once at an operation that runs in `location`; NOT_FOUND once Google has forgotten it."""
+        client = self._clients.client(ServicesAsyncClient, Api.RUN, location)
+        reply = await self._clients.call(
+            Api.RUN,
+            "google.longrunning.Operations/GetOperation",
+            client.get_operation,
+            operations_pb2.GetOperationRequest(name=name),
+            region=location,
+        )
+        return _operation(reply)
+
+    async def _read(self, workload: Workload) -> Any:
+        return await self._call(workload.kind, "Get", workload.location, {"name": workload.resource})
+
+    async def _call(self, kind: WorkloadKind, verb: str, location: str, fields: dict[str, Any]) -> Any:
+        surface = _SURFACES[kind]
+        method = f"{verb}{surface.noun}s" if verb == "List" else f"{verb}{surface.noun}"
+        invoke = f"{verb.lower()}_{surface.items if verb == 'List' else surface.item}"
+        client = self._clients.client(surface.client, Api.RUN, location)
+        return await self._clients.call(
+            Api.RUN,
+            f"{_PACKAGE}.{surface.noun}s/{method}",
+            getattr(client, invoke),
+            getattr(types, f"{method}Request")(**fields),
+            region=location,
+            repeatable=True,  # an update carries its etag: a second one is refused as ABORTED
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Surface:
+    """How the API spells one kind of workload: `GetWorkerPool`, `get_worker_pool`, `worker_pools`."""
+
+    client: type[Any]
+    noun: str
+    item: str
+
+    @property
+    def items(self) -> str:
+        return f"{self.item}s"
+
+
+def _operation(message: operations_pb2.Operation) -> Operation:
+    failed = message.HasField("error")
+    return Operation(message.name, message.done, one_line(message.error.message) if failed else None)
+
+
+_PACKAGE = "google.cloud.run.v2"
+_PAGE_SIZE = 100
+_SURFACES = {
+    WorkloadKind.SERVICE: _Surface(ServicesAsyncClient, "Service", "service"),
+    WorkloadKind.JOB: _Surface(JobsAsyncClient, "Job", "job"),
+    WorkloadKind.WORKER_POOL: _Surface(WorkerPoolsAsyncClient, "WorkerPool", "worker_pool"),
+}

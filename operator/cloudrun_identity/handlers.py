@@ -1,0 +1,109 @@
+"""What kopf watches for us: every event goes into the cache, and from there into the queue."""
+
+import asyncio
+import random
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol
+
+import kopf
+
+from cloudrun_identity.api import GROUP, KINDS, VERSION
+from cloudrun_identity.kube.connection import Access
+from cloudrun_identity.kube.resources import Object
+
+
+async def watch(
+    watcher: "Watcher", connector: "Connector", kinds: Iterable[str], stop: asyncio.Event
+) -> None:
+    """Watch the named kinds and namespaces on behalf of `watcher` until `stop` is set, then drain it."""
+    registry = kopf.OperatorRegistry()
+    register(registry, watcher, connector, kinds)
+    await kopf.operator(
+        registry=registry, settings=settings(), clusterwide=True, standalone=True, stop_flag=stop
+    )
+
+
+class Watcher(Protocol):
+    """Who takes the events: `runtime.operator.Operator`."""
+
+    async def drain(self) -> None:
+        """The end is near: bring to an end what is under way."""
+        ...
+
+    def observe(self, raw: Object, *, deleted: bool) -> None:
+        """An object of ours changed, or ended."""
+        ...
+
+    def observe_namespace(self, raw: Object, *, deleted: bool) -> None:
+        """A namespace changed, or ended."""
+        ...
+
+
+class Connector(Protocol):
+    """Who knows the way to the API server: `kube.client.KubeClient`."""
+
+    async def access(self) -> Access:
+        """The way, with a token that is current."""
+        ...
+
+
+def register(
+    registry: kopf.OperatorRegistry, watcher: Watcher, connector: Connector, kinds: Iterable[str]
+) -> None:
+    """Tell kopf whom to call: `watcher` for every event, and to drain it before anything is cancelled."""
+
+    async def on_object(event: kopf.RawEvent, **_: Any) -> None:
+        watcher.observe(dict(event["object"]), deleted=event["type"] == "DELETED")
+
+    async def on_namespace(event: kopf.RawEvent, **_: Any) -> None:
+        watcher.observe_namespace(dict(event["object"]), deleted=event["type"] == "DELETED")
+
+    async def login(**_: Any) -> kopf.ConnectionInfo:
+        return _connection(await connector.access())
+
+    async def drain(**_: Any) -> None:
+        # kopf cancels every task that was born after it, so ours are ended before it gets to that.
+        await watcher.drain()
+
+    kopf.on.login(registry=registry)(login)
+    kopf.on.cleanup(registry=registry)(drain)
+    kopf.on.event("", "v1", "namespaces", registry=registry)(on_namespace)
+    for kind in kinds:
+        kopf.on.event(GROUP, VERSION, KINDS[kind].plural, registry=registry, id=kind)(on_object)
+
+
+def settings() -> kopf.OperatorSettings:
+    """Kopf as a mere watcher: no events, no peering, no annotations, and it never gives up."""
+    chosen = kopf.OperatorSettings()
+    chosen.peering.standalone = True
+    chosen.posting.enabled = False
+    chosen.scanning.disabled = True
+    chosen.watching.chunk_size = 500
+    chosen.networking.error_backoffs = _Endless()
+    chosen.persistence.finalizer = f"kopf.{GROUP}/unused"
+    chosen.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=f"kopf.{GROUP}")
+    chosen.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=f"kopf.{GROUP}")
+    return chosen
+
+
+class _Endless:
+    """Backoffs without end: an outage of the API server is waited out, however long it is."""
+
+    def __iter__(self) -> Iterator[float]:
+        seconds = 0.5
+        while True:
+            yield seconds * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+            seconds = min(seconds * 2, 30.0)
+
+
+def _connection(access: Access) -> kopf.ConnectionInfo:
+    scheme, _, token = access.authorization.partition(" ")
+    return kopf.ConnectionInfo(
+        server=access.server,
+        ca_path=access.ca_file,
+        insecure=not access.verify,
+        scheme=scheme or None,
+        token=token or None,
+        certificate_path=access.certificate_file,
+        private_key_path=access.key_file,
+    )

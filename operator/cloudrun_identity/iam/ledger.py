@@ -1,0 +1,80 @@
+"""What we hold on one IAM policy, and for whom: the memory that outlives the process.
+
+A ledger is a value. `kube.ledger` keeps it in a PolicyLedger object; the rules for writing ahead and clearing
+behind are in `iam.merge`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+
+from cloudrun_identity.api import GrantState, Origin
+
+from .grants import Grant, Target
+
+
+class Intent(StrEnum):
+    """What was about to be done to an account when its record was written."""
+
+    NONE = ""
+    CREATE = "Create"
+    ADOPT = "Adopt"
+    DELETE = "Delete"
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRecord:
+    """Everything that decides about a service account; the identity's status only mirrors it.
+
+    `unique_id` is set once reads of the account are steady, so it also says that dependants may go.
+    `unique_ids` are all the ids that the e-mail had under this owner, the newest last.
+    """
+
+    email: str
+    owner: str
+    owner_uid: str
+    intent: Intent = Intent.NONE
+    origin: Origin | None = None
+    unique_id: str = ""
+    unique_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """One grant that stands in the policy, or is about to, because objects of ours claim it.
+
+    `claimants` are `Kind/namespace/name/UID`. `foreign_before`: the grant stood there before any of ours.
+    `unique_id` is the account the member meant when we granted it, empty for other members.
+    """
+
+    claimants: frozenset[str]
+    state: GrantState = GrantState.PENDING
+    foreign_before: bool = False
+    unique_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The record of one policy. An empty ledger is one that need not exist."""
+
+    target: Target
+    target_uid: str = ""
+    account: AccountRecord | None = None
+    holdings: Mapping[Grant, Holding] = field(default_factory=dict)
+    tombstones: tuple[str, ...] = ()
+    foreign_members: int = 0
+    last_write_time: datetime | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing in it is worth keeping: no holding and no account."""
+        return not self.holdings and self.account is None
+
+    def held_by(self, claimant: str) -> frozenset[Grant]:
+        """The grants that `claimant` has a part in."""
+        return frozenset(grant for grant, holding in self.holdings.items() if claimant in holding.claimants)
+
+    def with_account(self, account: AccountRecord | None) -> "Ledger":
+        """The same ledger with another account record."""
+        return replace(self, account=account)

@@ -1,0 +1,168 @@
+"""What one pass over a policy has to do: from the ledger and the declarations, before and after the write.
+
+`plan` says which grants to write, which to release, and the ledger to write ahead of it; `settle` says what
+the ledger becomes once the policy is known to stand as the reply has it. Both are pure, so a crash between
+any two steps is just another start.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from cloudrun_identity.api import GrantState
+
+from .claims import Claim, Claimant, Declaration
+from .grants import Grant
+from .ledger import Holding, Ledger
+from .merge import Release
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a pass is to bring about.
+
+    `ledger` is to be persisted before the policy is written. `drifted` are grants that stood when we last
+    looked and are missing now. `fresh` are holdings that this plan began. `retained` counts releases that
+    must wait because not every object has declared itself yet.
+    """
+
+    ledger: Ledger
+    claims: tuple[Claim, ...]
+    released: tuple[Release, ...]
+    drifted: frozenset[Grant]
+    fresh: frozenset[Grant]
+    retained: int
+
+
+def plan(
+    ledger: Ledger,
+    declarations: Iterable[Declaration],
+    standing: Collection[Grant],
+    *,
+    may_release: bool,
+) -> Plan:
+    """Plan a pass over `ledger.target`, in whose policy the grants of `standing` stand.
+
+    `may_release` is false while some object may still be about to declare what another one lets go.
+    """
+    seats = {declaration.claimant.seat: declaration for declaration in declarations}
+    claims, wanted_by = _wanted(ledger, seats.values())
+    holdings: dict[Grant, Holding] = {}
+    released: list[Release] = []
+    retained = 0
+    for grant, holding in ledger.holdings.items():
+        staying, leaving = _part(grant, holding, seats)
+        staying |= wanted_by[grant]
+        if staying:
+            unique_id = claims[grant].unique_id if grant in claims else holding.unique_id
+            holdings[grant] = replace(holding, claimants=frozenset(staying), unique_id=unique_id)
+        elif holding.foreign_before or any(declaration.abandon for declaration in leaving):
+            continue
+        elif not may_release:
+            holdings[grant] = holding
+            retained += 1
+        else:
+            holdings[grant] = holding
+            released.append(Release(grant, holding.unique_id))
+    fresh = [grant for grant in claims if grant not in ledger.holdings]
+    for grant in fresh:
+        holdings[grant] = Holding(
+            claimants=frozenset(wanted_by[grant]),
+            state=GrantState.GRANTED if grant in standing else GrantState.PENDING,
+            foreign_before=grant in standing,
+            unique_id=claims[grant].unique_id,
+        )
+    drifted = (
+        grant
+        for grant in claims
+        if grant not in standing
+        and grant in ledger.holdings
+        and ledger.holdings[grant].state is GrantState.GRANTED
+    )
+    return Plan(
+        ledger=replace(ledger, holdings=holdings),
+        claims=tuple(claims.values()),
+        released=tuple(released),
+        drifted=frozenset(drifted),
+        fresh=frozenset(fresh),
+        retained=retained,
+    )
+
+
+def settle(
+    plan: Plan,
+    standing: Collection[Grant],
+    *,
+    added: Collection[Grant],
+    rejected: Collection[Grant],
+    written_at: datetime | None,
+) -> Ledger:
+    """The ledger after the pass, given what stands in the policy now.
+
+    `added` are the grants that our own write put there, `rejected` those that Google refused. A grant that
+    this pass began and that stands without our adding it was somebody else's a moment before us. `written_at`
+    is the time of our write, None if there was none.
+    """
+    released = {release.grant for release in plan.released}
+    claimed = {claim.grant for claim in plan.claims}
+    holdings: dict[Grant, Holding] = {}
+    for grant, holding in plan.ledger.holdings.items():
+        if grant in released:
+            if grant in standing:
+                holdings[grant] = replace(holding, state=GrantState.RELEASING)
+        elif grant in rejected:
+            holdings[grant] = replace(holding, state=GrantState.REJECTED)
+        elif grant in claimed and grant in standing:
+            foreign = holding.foreign_before or (grant in plan.fresh and grant not in added)
+            holdings[grant] = replace(holding, state=GrantState.GRANTED, foreign_before=foreign)
+        else:
+            holdings[grant] = holding
+    if holdings == plan.ledger.holdings and written_at is None:
+        return plan.ledger
+    return replace(
+        plan.ledger,
+        holdings=holdings,
+        foreign_members=len(standing) - sum(grant in holdings for grant in standing),
+        last_write_time=written_at or plan.ledger.last_write_time,
+    )
+
+
+def _wanted(
+    ledger: Ledger, declarations: Iterable[Declaration]
+) -> tuple[dict[Grant, Claim], defaultdict[Grant, set[str]]]:
+    """The claims to bring about, and for whom; those of suspended and observed objects are not among them."""
+    claims: dict[Grant, Claim] = {}
+    claimants: defaultdict[Grant, set[str]] = defaultdict(set)
+    for declaration in sorted(declarations, key=lambda declaration: declaration.claimant.seat):
+        if not declaration.writable:
+            continue
+        for claim in declaration.on(ledger.target):
+            claims.setdefault(claim.grant, claim)
+            claimants[claim.grant].add(str(declaration.claimant))
+    return dict(sorted(claims.items(), key=lambda item: _order(item[0]))), claimants
+
+
+def _part(
+    grant: Grant, holding: Holding, seats: Mapping[str, Declaration]
+) -> tuple[set[str], list[Declaration]]:
+    """The claimants of a holding that stay, and the declarations of those that leave.
+
+    A claimant that has not declared itself stays: it may be late, its kind may be gone, its cache half full.
+    """
+    staying: set[str] = set()
+    leaving: list[Declaration] = []
+    for text in holding.claimants:
+        declaration = seats.get(Claimant.parse(text).seat)
+        if declaration is None:
+            staying.add(text)
+        elif declaration.keeps(grant):
+            staying.add(str(declaration.claimant))
+        else:
+            leaving.append(declaration)
+    return staying, leaving
+
+
+def _order(grant: Grant) -> tuple[str, str, str]:
+    """A steady order of writing, so that equal declarations give equal policies."""
+    return grant.role, grant.condition.title if grant.condition else "", grant.member

@@ -1,0 +1,1 @@
+"""Kubernetes for the controllers: status, finalizers, events, ledgers, the lease."""

@@ -1,0 +1,244 @@
+"""The ledgers of all policies: a cache over the PolicyLedger objects of the operator's namespace.
+
+A ledger is written ahead of the policy it speaks of, so a write counts only when the API server's reply holds
+every entry of it.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+from weakref import WeakValueDictionary
+
+from cloudrun_identity.api.policy_ledger import MAX_MEMBERS, PolicyLedger
+from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.iam.ledger import AccountRecord, Ledger
+
+from .crds import INSTALL
+from .errors import KubeError
+from .ledger_index import LedgerIndex
+from .ledger_objects import LedgerUnreadable, from_object, object_name, to_object
+from .objects import resource
+from .resources import Object, Verbs
+
+MAX_BYTES = 1 << 20  # etcd refuses about 1.5 MB
+TRIES = 5  # of one update, against other writers
+
+OnChange = Callable[[Ledger, Ledger], None]
+Change = Callable[[Ledger], Ledger]
+
+_RESOURCE = resource(PolicyLedger.__name__)
+_log = logging.getLogger(__name__)
+
+
+class LedgerFull(Exception):  # noqa: N818 - it names what is the case
+    """A grant cannot be entered because the ledger is at its bound; the message is one line."""
+
+
+class LedgerPruned(Exception):  # noqa: N818 - it names what happened
+    """The API server did not keep all that was written; the message is one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """A ledger as the API server holds it; `metadata` goes back with the next write."""
+
+    ledger: Ledger
+    metadata: Object
+
+    @property
+    def version(self) -> int:
+        return int(self.metadata["resourceVersion"])
+
+
+class Ledgers:
+    """All ledgers, read from memory and written through to the API server.
+
+    `fill` first; afterwards `observed` with each watch event keeps it up to date with edits by others.
+    """
+
+    def __init__(self, client: Verbs, namespace: str) -> None:
+        self._client = client
+        self._namespace = namespace
+        self._stored: dict[Target, _Stored] = {}
+        self._versions: dict[Target, int] = {}  # the newest seen, also of those that are gone
+        self._index = LedgerIndex()
+        self._locks: WeakValueDictionary[Target, asyncio.Lock] = WeakValueDictionary()
+        self._subscribers: list[OnChange] = []
+
+    def subscribe(self, on_change: OnChange) -> None:
+        """Have `on_change(old, new)` called after each change of a ledger, ours or another's."""
+        self._subscribers.append(on_change)
+
+    def ledger(self, target: Target) -> Ledger:
+        """Look up the ledger of a policy; an empty one where we hold nothing."""
+        stored = self._stored.get(target)
+        return stored.ledger if stored else Ledger(target)
+
+    def all(self) -> Iterator[Ledger]:
+        """Iterate over all ledgers that exist now."""
+        return iter([stored.ledger for stored in self._stored.values()])
+
+    def account_of(self, owner: str) -> AccountRecord | None:
+        """Look up the account of the CloudRunIdentity `namespace/name`."""
+        return self._index.account_of(owner)
+
+    def account_home(self, owner: str) -> Target | None:
+        """Look up the account, as a target, whose ledger names that owner."""
+        return self._index.account_home(owner)
+
+    def owner_of(self, email: str) -> AccountRecord | None:
+        """Look up the record, and by it the owner, of the account with this e-mail."""
+        return self._index.owner_of(email)
+
+    def held_by(self, seat: str) -> frozenset[Target]:
+        """Look up the targets on which a claimant of that seat (its name without UID) holds something."""
+        return self._index.held_by(seat)
+
+    def targets(self, project_id: str) -> Iterable[Target]:
+        """Look up the targets in a project on which we hold anything."""
+        return self._index.targets(project_id)
+
+    async def fill(self) -> None:
+        """Read all ledgers there are; raises `KubeError`."""
+        for raw in await self._client.list(_RESOURCE, self._namespace):
+            self.observed(raw, deleted=False)
+
+    async def namespaces_elsewhere(self) -> frozenset[str]:
+        """Name the other namespaces with ledgers: those of an operator that was started differently."""
+        everywhere = await self._client.list(_RESOURCE)
+        return frozenset(raw["metadata"]["namespace"] for raw in everywhere) - {self._namespace}
+
+    def observed(self, raw: Object, *, deleted: bool) -> None:
+        """Take in what a list or a watch says; what is older than what we know is dropped."""
+        metadata = raw["metadata"]
+        if metadata["namespace"] != self._namespace:
+            return
+        try:
+            ledger = from_object(raw)
+        except LedgerUnreadable as error:
+            _log.error("%s", error)
+            return
+        if metadata["name"] != object_name(ledger.target):
+            _log.warning("PolicyLedger %s/%s is none of ours: ignored", self._namespace, metadata["name"])
+            return
+        stored = _Stored(ledger, _without_managed_fields(metadata))
+        if stored.version > self._versions.get(ledger.target, 0):
+            self._versions[ledger.target] = stored.version
+            self._set(ledger.target, None if deleted else stored)
+
+    async def update(self, target: Target, change: Change) -> Ledger:
+        """Apply a pure function to the newest ledger and store what comes of it; returns what is stored.
+
+        Nothing is written when the result is the same but for `last_write_time`, `foreign_members` and
+        `tombstones`. An empty result deletes the object. `change` is called again when somebody else has
+        written in between.
+
+        Raises `LedgerFull` when an entry is added beyond the bounds, `LedgerPruned` when the reply lacks
+        one, `LedgerUnreadable` when the stored object makes no sense, and `KubeError`. After any of them the
+        policy must not be written.
+        """
+        lock = self._locks.setdefault(target, asyncio.Lock())
+        async with lock:
+            for _ in range(TRIES):
+                stored = self._stored.get(target)
+                old = self.ledger(target)
+                new = change(old)
+                if _essence(new) == _essence(old):
+                    return old
+                try:
+                    return await self._write(stored, old, new)
+                except KubeError as error:
+                    if not (error.is_conflict or (error.is_not_found and stored)):
+                        raise
+                await self._read(target)
+        raise KubeError(
+            HTTPStatus.CONFLICT,
+            "Conflict",
+            f"PolicyLedger {self._namespace}/{object_name(target)} changed under each of {TRIES} tries",
+        )
+
+    async def _write(self, stored: _Stored | None, old: Ledger, new: Ledger) -> Ledger:
+        if new.is_empty:
+            return await self._delete(stored, new.target)
+        metadata = stored.metadata if stored else self._new_metadata(new.target)
+        _refuse_too_many(old, new)
+        raw = to_object(new, metadata)
+        _refuse_too_large(old, new, raw)
+        reply = await (
+            self._client.replace(_RESOURCE, raw) if stored else self._client.create(_RESOURCE, raw)
+        )
+        self.observed(reply, deleted=False)
+        if (kept := from_object(reply)) != from_object(raw):
+            raise LedgerPruned(
+                f"PolicyLedger {self._namespace}/{metadata['name']}: the API server did not keep all that "
+                f"was written, so the installed CRDs are older than this operator: run `{INSTALL}`"
+            )
+        return kept
+
+    async def _delete(self, stored: _Stored | None, target: Target) -> Ledger:
+        if stored:
+            name, uid = stored.metadata["name"], stored.metadata["uid"]
+            await self._client.delete(
+                _RESOURCE, name, self._namespace, uid=uid, resource_version=str(stored.version)
+            )
+            self._set(target, None)
+        return Ledger(target)
+
+    async def _read(self, target: Target) -> None:
+        """Bring the newest object into the cache; raises `LedgerUnreadable`, lest it be overwritten."""
+        try:
+            raw = await self._client.get(_RESOURCE, object_name(target), self._namespace)
+        except KubeError as error:
+            if not error.is_not_found:
+                raise
+            self._set(target, None)
+        else:
+            from_object(raw)
+            self.observed(raw, deleted=False)
+
+    def _set(self, target: Target, stored: _Stored | None) -> None:
+        old = self.ledger(target)
+        if stored is None:
+            self._stored.pop(target, None)
+        else:
+            self._stored[target] = stored
+        new = self.ledger(target)
+        if new == old:
+            return
+        self._index.change(old, new)
+        for on_change in self._subscribers:
+            on_change(old, new)
+
+    def _new_metadata(self, target: Target) -> Object:
+        return {"name": object_name(target), "namespace": self._namespace}
+
+
+def _refuse_too_many(old: Ledger, new: Ledger) -> None:
+    if _grows(old, new) and len(new.holdings) > MAX_MEMBERS:
+        raise LedgerFull(
+            f"the ledger of {new.target} would hold {len(new.holdings)} members, "
+            f"and {MAX_MEMBERS} is the most"
+        )
+
+
+def _refuse_too_large(old: Ledger, new: Ledger, raw: Object) -> None:
+    if _grows(old, new) and (size := len(json.dumps(raw))) > MAX_BYTES:
+        raise LedgerFull(
+            f"the ledger of {new.target} would be {size} bytes long, and {MAX_BYTES} is the most"
+        )
+
+
+def _grows(old: Ledger, new: Ledger) -> bool:
+    return not new.holdings.keys() <= old.holdings.keys()
+
+
+def _essence(ledger: Ledger) -> Ledger:
+    """Leave out what is stored only together with something else."""
+    return replace(ledger, foreign_members=0, last_write_time=None, tombstones=())
+
+
+def _without_managed_fields(metadata: Object) -> Object:
+    return {key: value for key, value in metadata.items() if key != "managedFields"}

@@ -1,0 +1,72 @@
+"""Ledgers by what they hold: by account, by claimant and by project."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from cloudrun_identity.iam.claims import Claimant
+from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.iam.ledger import AccountRecord, Ledger
+from cloudrun_identity.iam.principals import lower_email
+
+
+class LedgerIndex:
+    """Follows every change of a ledger."""
+
+    def __init__(self) -> None:
+        self._by_owner: dict[str, tuple[Target, AccountRecord]] = {}
+        self._by_email: dict[str, AccountRecord] = {}
+        self._by_seat: defaultdict[str, set[Target]] = defaultdict(set)
+        self._by_project: defaultdict[str, set[Target]] = defaultdict(set)
+
+    def change(self, old: Ledger, new: Ledger) -> None:
+        """Take note that `new` stands in the place of `old`, both of one target."""
+        self._change_account(old.target, old.account, new.account)
+        before, after = _seats(old), _seats(new)
+        for seat in before - after:
+            self._by_seat[seat].discard(old.target)
+            if not self._by_seat[seat]:
+                del self._by_seat[seat]
+        for seat in after - before:
+            self._by_seat[seat].add(new.target)
+        if new.holdings:
+            self._by_project[new.target.project_id].add(new.target)
+        else:
+            self._by_project[new.target.project_id].discard(new.target)
+
+    def account_of(self, owner: str) -> AccountRecord | None:
+        """The account that the CloudRunIdentity `namespace/name` owns."""
+        return self._by_owner[owner][1] if owner in self._by_owner else None
+
+    def account_home(self, owner: str) -> Target | None:
+        """The account whose ledger says so."""
+        return self._by_owner[owner][0] if owner in self._by_owner else None
+
+    def owner_of(self, email: str) -> AccountRecord | None:
+        """The record of the account with this e-mail."""
+        return self._by_email.get(lower_email(email))
+
+    def held_by(self, seat: str) -> frozenset[Target]:
+        """The targets on which a claimant of that seat holds something."""
+        return frozenset(self._by_seat.get(seat, ()))
+
+    def targets(self, project_id: str) -> Iterable[Target]:
+        """The targets in a project on which anything is held."""
+        return frozenset(self._by_project.get(project_id, ()))
+
+    def _change_account(self, target: Target, old: AccountRecord | None, new: AccountRecord | None) -> None:
+        if old is not None and old != new:
+            if self._by_owner.get(old.owner) == (target, old):
+                del self._by_owner[old.owner]
+            if self._by_email.get(lower_email(old.email)) == old:
+                del self._by_email[lower_email(old.email)]
+        if new is not None:
+            self._by_owner[new.owner] = (target, new)
+            self._by_email[lower_email(new.email)] = new
+
+
+def _seats(ledger: Ledger) -> set[str]:
+    return {
+        Claimant.parse(claimant).seat
+        for holding in ledger.holdings.values()
+        for claimant in holding.claimants
+    }

@@ -1,0 +1,180 @@
+"""A ledger as a PolicyLedger object and back, without I/O."""
+
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from itertools import chain
+
+from pydantic import ValidationError
+
+from cloudrun_identity.api.group import API_VERSION
+from cloudrun_identity.api.policy_ledger import (
+    AccountIntent,
+    LedgerAccount,
+    LedgerBinding,
+    LedgerMember,
+    LedgerTarget,
+    PolicyLedger,
+    PolicyLedgerSpec,
+    Tombstone,
+)
+from cloudrun_identity.api.references import BindingCondition
+from cloudrun_identity.api.status import GrantCounts
+from cloudrun_identity.iam.grants import Condition, Grant, Target
+from cloudrun_identity.iam.ledger import AccountRecord, Holding, Intent, Ledger
+
+from .resources import Object
+
+KEPT_UNIQUE_IDS = 8  # the schema's bounds; the newest are kept
+KEPT_TOMBSTONES = 100
+
+_NAME_LENGTH = 40
+_HASH_LENGTH = 10
+
+
+class LedgerUnreadable(Exception):  # noqa: N818 - it names what is the case
+    """A stored PolicyLedger is not of the form that this operator writes; the message is one line."""
+
+
+def object_name(target: Target) -> str:
+    """Name the object that holds the ledger of `target`: KIND-NAME-HASH, unique by its hash."""
+    name = re.sub(r"[^a-z0-9]+", "-", (target.name or target.project_id).lower())[:_NAME_LENGTH].strip("-")
+    digest = hashlib.sha256(target.full_name.encode()).hexdigest()[:_HASH_LENGTH]
+    return f"{target.kind.lower()}-{name}-{digest}"
+
+
+def to_object(ledger: Ledger, metadata: Object) -> Object:
+    """Write the ledger as a raw PolicyLedger with this metadata.
+
+    Bindings, members and claimants are in the order of their names, so that equal ledgers are equal objects.
+    """
+    spec = PolicyLedgerSpec(
+        target=_target_to_model(ledger.target),
+        target_uid=ledger.target_uid or None,
+        account=None if ledger.account is None else _account_to_model(ledger.account),
+        bindings=tuple(_bindings_to_models(ledger)),
+        tombstones=tuple(
+            Tombstone.model_validate_json(text) for text in ledger.tombstones[-KEPT_TOMBSTONES:]
+        ),
+        grant_counts=GrantCounts.of(holding.state for holding in ledger.holdings.values()),
+        foreign_members=ledger.foreign_members,
+        last_write_time=ledger.last_write_time,
+    )
+    kind = PolicyLedger.__name__
+    return {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": spec.to_dict()}
+
+
+def from_object(raw: Object) -> Ledger:
+    """Read a raw PolicyLedger; raises `LedgerUnreadable`."""
+    try:
+        spec = PolicyLedgerSpec.model_validate(raw["spec"])
+    except (ValidationError, KeyError) as error:
+        metadata = raw["metadata"]
+        raise LedgerUnreadable(
+            f"PolicyLedger {metadata['namespace']}/{metadata['name']} cannot be read "
+            f"({_first_fault(error)}): repair or delete it"
+        ) from error
+    target = _target_from_model(spec.target)
+    return Ledger(
+        target=target,
+        target_uid=spec.target_uid or "",
+        account=None if spec.account is None else _account_from_model(spec.account),
+        holdings=dict(chain.from_iterable(_holdings(target, binding) for binding in spec.bindings)),
+        tombstones=tuple(
+            tombstone.model_dump_json(by_alias=True, exclude_none=True) for tombstone in spec.tombstones
+        ),
+        foreign_members=spec.foreign_members,
+        last_write_time=spec.last_write_time,
+    )
+
+
+def _target_to_model(target: Target) -> LedgerTarget:
+    return LedgerTarget(
+        kind=target.kind,
+        project_id=target.project_id,
+        location=target.location or None,
+        name=target.name or None,
+        full_name=target.full_name,
+        text=str(target),
+    )
+
+
+def _target_from_model(target: LedgerTarget) -> Target:
+    return Target(target.kind, target.project_id, target.location or "", target.name or "")
+
+
+def _account_to_model(account: AccountRecord) -> LedgerAccount:
+    return LedgerAccount(
+        email=account.email or None,
+        unique_id=account.unique_id or None,
+        origin=account.origin,
+        owner=account.owner or None,
+        owner_uid=account.owner_uid or None,
+        intent=AccountIntent(account.intent) if account.intent else None,
+        unique_ids=account.unique_ids[-KEPT_UNIQUE_IDS:],
+    )
+
+
+def _account_from_model(account: LedgerAccount) -> AccountRecord:
+    return AccountRecord(
+        email=account.email or "",
+        owner=account.owner or "",
+        owner_uid=account.owner_uid or "",
+        intent=Intent(account.intent) if account.intent else Intent.NONE,
+        origin=account.origin,
+        unique_id=account.unique_id or "",
+        unique_ids=account.unique_ids,
+    )
+
+
+def _bindings_to_models(ledger: Ledger) -> Iterator[LedgerBinding]:
+    members: defaultdict[tuple[str, Condition | None], list[LedgerMember]] = defaultdict(list)
+    for grant, holding in sorted(ledger.holdings.items(), key=lambda entry: _order(entry[0])):
+        members[grant.role, grant.condition].append(_member_to_model(grant, holding))
+    for (role, condition), its_members in members.items():
+        yield LedgerBinding(role=role, condition=_condition_to_model(condition), members=tuple(its_members))
+
+
+def _member_to_model(grant: Grant, holding: Holding) -> LedgerMember:
+    return LedgerMember(
+        member=grant.member,
+        unique_id=holding.unique_id or None,
+        claimants=tuple(sorted(holding.claimants)),
+        state=holding.state,
+        foreign_before=holding.foreign_before,
+    )
+
+
+def _holdings(target: Target, binding: LedgerBinding) -> Iterable[tuple[Grant, Holding]]:
+    condition = _condition_from_model(binding.condition)
+    for entry in binding.members:
+        yield (
+            Grant(target, binding.role, entry.member, condition),
+            Holding(frozenset(entry.claimants), entry.state, entry.foreign_before, entry.unique_id or ""),
+        )
+
+
+def _condition_to_model(condition: Condition | None) -> BindingCondition | None:
+    if condition is None:
+        return None
+    return BindingCondition(
+        title=condition.title, description=condition.description or None, expression=condition.expression
+    )
+
+
+def _condition_from_model(condition: BindingCondition | None) -> Condition | None:
+    if condition is None:
+        return None
+    return Condition(condition.title, condition.description or "", condition.expression)
+
+
+def _order(grant: Grant) -> tuple[str, bool, Condition, str]:
+    return grant.role, grant.condition is not None, grant.condition or Condition(""), grant.member
+
+
+def _first_fault(error: ValidationError | KeyError) -> str:
+    if isinstance(error, KeyError):
+        return "it has no spec"
+    fault = error.errors(include_url=False, include_input=False)[0]
+    return f"spec.{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"

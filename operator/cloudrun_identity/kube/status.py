@@ -1,0 +1,55 @@
+"""The one way in which a status is written."""
+
+from typing import Any
+
+from .errors import KubeError
+from .objects import newest_of, resource_of
+from .resources import Object, Verbs
+
+
+class StatusWriter:
+    """Writes statuses through the status subresource, only where they differ, never over a newer object."""
+
+    def __init__(self, client: Verbs) -> None:
+        self._client = client
+
+    async def write(self, obj: Object, status: Object) -> Object | None:
+        """Make `status` the object's status: one merge patch that holds the difference alone.
+
+        Returns the stored object; `obj` itself when there was nothing to write; None when it is gone. When
+        the object has moved on since `obj` was read, nothing is written and the newest one is returned, whose
+        status is then not the one asked for. Raises `KubeError` for everything else.
+        """
+        changes = merge_patch(obj.get("status", {}), status)
+        if not changes:
+            return obj
+        metadata = obj["metadata"]
+        resource, name, namespace = resource_of(obj), metadata["name"], metadata.get("namespace", "")
+        patch = {"metadata": {"resourceVersion": metadata["resourceVersion"]}, "status": changes}
+        try:
+            return await self._client.patch(resource, name, namespace, patch, subresource="status")
+        except KubeError as error:
+            if not (error.is_conflict or error.is_not_found):
+                raise
+        return await newest_of(self._client, obj)
+
+
+def merge_patch(old: Object, new: Object) -> Object:
+    """Build the JSON merge patch (RFC 7386) that turns `old` into `new`; empty when they are equal.
+
+    Attributes that are gone become null, lists are replaced whole. `new` must hold no nulls of its own: a
+    merge patch cannot set one.
+    """
+    patch: Object = {key: None for key in old if key not in new}
+    for key, value in new.items():
+        if key not in old:
+            patch[key] = value
+        elif old[key] != value:
+            patch[key] = _change(old[key], value)
+    return patch
+
+
+def _change(old: Any, new: Any) -> Any:
+    if isinstance(old, dict) and isinstance(new, dict):
+        return merge_patch(old, new)
+    return new

@@ -1,0 +1,1 @@
+"""What runs the controllers: cache, queue, workers, sweeper, metrics, health."""

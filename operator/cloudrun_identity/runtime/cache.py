@@ -1,0 +1,284 @@
+"""Every object of ours as last seen, indexed both ways by reference; what controllers call the world.
+
+It is filled by our own list before anything is worked on, then by the watches and by the replies of our writes.
+Whatever is older than what is known is dropped.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from cloudrun_identity.api import GROUP, CloudRunIdentity, ManagedProject, ReconciledResource, Resource
+from cloudrun_identity.controllers.controller import Controller
+from cloudrun_identity.controllers.world import Key, claimant, identity_key, project_key
+from cloudrun_identity.iam.admission import DeclaredIdentity
+from cloudrun_identity.iam.claims import Claimant
+from cloudrun_identity.iam.ledger import AccountRecord, Ledger
+from cloudrun_identity.iam.principals import lower_email
+from cloudrun_identity.kube.ledger import Ledgers
+from cloudrun_identity.kube.resources import Object
+
+Kind = TypeVar("Kind", bound=Resource)
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What a look at an object asks for: a pass over itself, passes over others."""
+
+    changed: bool = False
+    woken: frozenset[Key] = frozenset()
+
+
+NOTHING_NEW = Sighting()
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    raw: Object
+    obj: ReconciledResource
+    references: frozenset[Key]
+    declares: tuple[str, str]
+
+
+class Cache:
+    """The world, and the raw objects in it."""
+
+    def __init__(
+        self,
+        controllers: Mapping[str, Controller[Any, Any, Any]],
+        ledgers: Ledgers,
+        wake: Callable[[Iterable[Key]], None],
+    ) -> None:
+        """`wake` is called with objects that a write of ours, or a ledger, gave a reason to look again."""
+        self._controllers = controllers
+        self._ledgers = ledgers
+        self._wake = wake
+        self._entries: dict[Key, _Entry] = {}
+        self._unreadable: dict[Key, Object] = {}
+        self._referrers: defaultdict[Key, set[Key]] = defaultdict(set)
+        self._declarers: defaultdict[tuple[str, str], set[Key]] = defaultdict(set)
+        self._namespaces: dict[str, Object] = {}
+        self._labels: dict[str, Mapping[str, str]] = {}
+        self._identities: dict[str, DeclaredIdentity] = {}
+        for ledger in ledgers.all():
+            self._ledger_changed(Ledger(ledger.target), ledger)
+        ledgers.subscribe(self._ledger_changed)
+
+    # What the watches bring.
+
+    def observe(self, raw: Object, *, deleted: bool) -> Sighting:
+        """Take in an object of ours, or its end."""
+        key = _key(raw)
+        old = self._entries.get(key)
+        if old and _is_older(raw, old.raw, deleted=deleted):
+            return NOTHING_NEW
+        if deleted:
+            self._remove(key)
+            self._unreadable.pop(key, None)
+            return Sighting(woken=self._concerned(key, old))
+        try:
+            obj = self._controllers[key.kind].kind.model_validate(raw)
+        except ValidationError:
+            self._unreadable[key] = raw  # the pass over it says what is wrong
+            return Sighting(changed=True)
+        self._unreadable.pop(key, None)
+        self._put(key, raw, obj)
+        woken = self._concerned(key, old) if _facts(old.raw if old else None) != _facts(raw) else frozenset()
+        return Sighting(changed=_spec_like(old.raw if old else None) != _spec_like(raw), woken=woken)
+
+    def observe_namespace(self, raw: Object, *, deleted: bool) -> frozenset[Key]:
+        """Take in a namespace; returns the objects for which it makes a difference."""
+        name = raw["metadata"]["name"]
+        before, was_leaving = self._labels.get(name), self.is_terminating(name)
+        if deleted:
+            self._namespaces.pop(name, None)
+            self._labels.pop(name, None)
+        else:
+            self._namespaces[name] = raw
+            self._labels[name] = raw["metadata"].get("labels") or {}
+        if before == self._labels.get(name) and was_leaving == self.is_terminating(name):
+            return frozenset()
+        # How many namespaces a project admits decides about workloads, so every object may be concerned.
+        return frozenset(key for key in self._entries if key.namespace)
+
+    # The world.
+
+    def raw(self, key: Key) -> Object | None:
+        """The object as the API server sent it last."""
+        entry = self._entries.get(key)
+        return entry.raw if entry else self._unreadable.get(key)
+
+    def absorb(self, raw: Object) -> None:
+        """Take in the reply of a write of ours, which is no reason for a pass over the object itself."""
+        self._wake(self.observe(raw, deleted=False).woken)
+
+    def keys(self) -> Iterable[Key]:
+        """Every object there is."""
+        return [*self._entries, *self._unreadable]
+
+    def claimants(self) -> Iterable[Claimant]:
+        """Every object, as ledgers name it."""
+        return [claimant(entry.obj) for key, entry in self._entries.items() if key.namespace]
+
+    def project(self, name: str) -> ManagedProject | None:
+        """The ManagedProject of this name."""
+        return self._get(ManagedProject, project_key(name))
+
+    def identity(self, namespace: str, name: str) -> CloudRunIdentity | None:
+        """The CloudRunIdentity of this name."""
+        return self._get(CloudRunIdentity, identity_key(namespace, name))
+
+    def objects(self, kind: type[Kind]) -> Iterable[Kind]:
+        """All objects of one kind."""
+        return [entry.obj for entry in self._entries.values() if isinstance(entry.obj, kind)]
+
+    def referrers(self, key: Key) -> Iterable[Key]:
+        """The objects that refer to this one."""
+        return frozenset(self._referrers.get(key, ()))
+
+    def rivals(self, key: Key) -> Iterable[Resource]:
+        """The other objects that declare the very thing in Google Cloud that this one declares."""
+        entry = self._entries.get(key)
+        if entry is None or not entry.declares[1]:
+            return ()
+        return [self._entries[other].obj for other in self._declarers[entry.declares] if other != key]
+
+    def labels_of(self, namespace: str) -> Mapping[str, str] | None:
+        """A namespace's labels; None if there is no such namespace."""
+        return self._labels.get(namespace)
+
+    def identities(self) -> Mapping[str, DeclaredIdentity]:
+        """Every declared identity by the e-mail of its account, in lower case."""
+        return self._identities
+
+    def namespaces(self) -> Mapping[str, Mapping[str, str]]:
+        """The labels of every namespace."""
+        return self._labels
+
+    def is_terminating(self, namespace: str) -> bool:
+        """Whether the namespace is on its way out."""
+        raw = self._namespaces.get(namespace)
+        return bool(raw and raw["metadata"].get("deletionTimestamp"))
+
+    def account(self, identity: CloudRunIdentity) -> AccountRecord | None:
+        """The account that the ledger records for the identity, or for its predecessor of the same name."""
+        return self._ledgers.account_of(f"{identity.metadata.namespace}/{identity.metadata.name}")
+
+    def owner_of(self, email: str) -> AccountRecord | None:
+        """The record of the account with this e-mail, if an identity declares it."""
+        declared = self._identities.get(lower_email(email))
+        return self._ledgers.account_of(f"{declared.namespace}/{declared.name}") if declared else None
+
+    def readiness(self) -> Mapping[tuple[str, str], int]:
+        """How many objects of each kind have which value of Ready."""
+        counts: defaultdict[tuple[str, str], int] = defaultdict(int)
+        for key, entry in self._entries.items():
+            ready = next((each for each in entry.obj.status.conditions if each.type == "Ready"), None)
+            counts[key.kind, ready.status if ready else "Unknown"] += 1
+        return counts
+
+    # Indexes.
+
+    def _get(self, kind: type[Kind], key: Key) -> Kind | None:
+        entry = self._entries.get(key)
+        return entry.obj if entry and isinstance(entry.obj, kind) else None
+
+    def _put(self, key: Key, raw: Object, obj: ReconciledResource) -> None:
+        self._remove(key)
+        controller = self._controllers[key.kind]
+        entry = _Entry(raw, obj, controller.references(obj), (key.kind, controller.declares(obj)))
+        self._entries[key] = entry
+        for reference in entry.references:
+            self._referrers[reference].add(key)
+        self._declarers[entry.declares].add(key)
+
+    def _remove(self, key: Key) -> None:
+        entry = self._entries.pop(key, None)
+        if entry is None:
+            return
+        for reference in entry.references:
+            self._discard(self._referrers, reference, key)
+        self._discard(self._declarers, entry.declares, key)
+
+    @staticmethod
+    def _discard(index: "defaultdict[Any, set[Key]]", at: object, key: Key) -> None:
+        index[at].discard(key)
+        if not index[at]:
+            del index[at]
+
+    def _concerned(self, key: Key, old: _Entry | None) -> frozenset[Key]:
+        """Whom a change of the object's facts concerns: who refers to it, whom it refers to if it left, its rivals."""
+        concerned = set(self.referrers(key)) | {Key.of(rival) for rival in self.rivals(key)}
+        if old and key not in self._entries:
+            concerned |= old.references | self._declarers.get(old.declares, set())
+        return frozenset(concerned & self._entries.keys())
+
+    def _ledger_changed(self, old: Ledger, new: Ledger) -> None:
+        """Keep the e-mails of declared identities, and wake who waits for an account."""
+        if old.account:
+            self._identities.pop(lower_email(old.account.email), None)
+        if new.account:
+            namespace, _, name = new.account.owner.partition("/")
+            self._identities[lower_email(new.account.email)] = DeclaredIdentity(namespace, name)
+        before, after = (ledger.account.unique_id if ledger.account else "" for ledger in (old, new))
+        if before != after:
+            record = new.account or old.account
+            if record:
+                namespace, _, name = record.owner.partition("/")
+                self._wake(self.referrers(identity_key(namespace, name)))
+
+
+def _key(raw: Object) -> Key:
+    metadata = raw["metadata"]
+    return Key(raw["kind"], metadata.get("namespace", ""), metadata["name"])
+
+
+def _is_older(raw: Object, known: Object, *, deleted: bool) -> bool:
+    """Whether `raw` was stored before `known`. The end of an object bears the version of its end."""
+    new, old = raw["metadata"], known["metadata"]
+    if new["uid"] != old["uid"]:
+        return str(new.get("creationTimestamp", "")) < str(old.get("creationTimestamp", ""))
+    if deleted:
+        return False
+    return _version(raw) <= _version(known)
+
+
+def _version(raw: Object) -> int:
+    # Versions are opaque by contract and ordered integers in every server there is (KEP-5504 makes it official).
+    version = raw["metadata"].get("resourceVersion", "0")
+    return int(version) if version.isdigit() else 0
+
+
+def _spec_like(raw: Object | None) -> object:
+    """What asks for a pass when it changes: all but the status, labels and foreign annotations."""
+    if raw is None:
+        return None
+    metadata = raw["metadata"]
+    return (
+        metadata["uid"],
+        metadata.get("generation"),
+        metadata.get("deletionTimestamp"),
+        tuple(metadata.get("finalizers", ())),
+        _own_annotations(metadata),
+    )
+
+
+def _own_annotations(metadata: Object) -> tuple[tuple[str, str], ...]:
+    annotations = metadata.get("annotations") or {}
+    return tuple(sorted((name, value) for name, value in annotations.items() if name.startswith(GROUP)))
+
+
+def _facts(raw: Object | None) -> object:
+    """What others go by: a change of it wakes them."""
+    if raw is None:
+        return None
+    metadata, status = raw["metadata"], raw.get("status") or {}
+    return (
+        metadata["uid"],
+        metadata.get("generation"),
+        "deletionTimestamp" in metadata,
+        status.get("projectNumber"),
+    )

@@ -1,0 +1,216 @@
+"""One acting replica: the parts put together, filled, started and drained."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from cloudrun_identity.api import (
+    KINDS,
+    CloudRunIdentity,
+    IAMBinding,
+    IdentityAttachment,
+    ManagedProject,
+    PolicyLedger,
+)
+from cloudrun_identity.controllers.accounts import Accounts
+from cloudrun_identity.controllers.announcements import Announcer
+from cloudrun_identity.controllers.base import Reconciler, Tools
+from cloudrun_identity.controllers.cloud_run_identity import CloudRunIdentityController
+from cloudrun_identity.controllers.controller import Controller
+from cloudrun_identity.controllers.grants import Judge
+from cloudrun_identity.controllers.iam_binding import IAMBindingController
+from cloudrun_identity.controllers.identity_attachment import IdentityAttachmentController
+from cloudrun_identity.controllers.identity_deletion import IdentityDeletion
+from cloudrun_identity.controllers.managed_project import ManagedProjectController
+from cloudrun_identity.controllers.probation import Probation
+from cloudrun_identity.controllers.release import Releaser
+from cloudrun_identity.controllers.world import Key, project_key
+from cloudrun_identity.gcp.clients import GoogleClients
+from cloudrun_identity.gcp.inventory import Inventory
+from cloudrun_identity.gcp.lane import LanePorts
+from cloudrun_identity.gcp.lanes import Lanes
+from cloudrun_identity.gcp.policies import Policies
+from cloudrun_identity.gcp.projects import Projects
+from cloudrun_identity.gcp.ratelimit import Priority
+from cloudrun_identity.gcp.roles import Roles
+from cloudrun_identity.gcp.run import Run
+from cloudrun_identity.gcp.service_accounts import ServiceAccounts
+from cloudrun_identity.kube.events import EventRecorder
+from cloudrun_identity.kube.ledger import Ledgers
+from cloudrun_identity.kube.objects import resource
+from cloudrun_identity.kube.resources import NAMESPACES, Object
+
+from .cache import Cache
+from .kubernetes import CountedClient, KubeWrites
+from .metrics import Metrics
+from .queue import KeyedQueue
+from .sweeper import Sweeper, interval_of
+from .workers import Slots, Workers
+
+_log = logging.getLogger(__name__)
+
+DRAIN = 3.0
+"""Seconds that passes under way are given to end."""
+
+FALLBACK_INTERVAL = 300.0
+"""Seconds: how old a read may be for an object whose project is unknown."""
+
+
+class Operator:
+    """Watches bring objects in through `observe`; everything else follows from them.
+
+    `fill` and `start` once the Lease is held, `drain` before it is released.
+    """
+
+    def __init__(
+        self,
+        client: CountedClient,
+        google: GoogleClients,
+        metrics: Metrics,
+        namespace: str,
+        kinds: Iterable[str],
+    ) -> None:
+        """`namespace` is the operator's, `kinds` the names of those that are installed."""
+        self._client = client
+        self._google = google
+        self._kinds = [kind for kind in KINDS if kind in set(kinds)]
+        self._queue: KeyedQueue[Key] = KeyedQueue()
+        self._ledgers = Ledgers(client, namespace)
+        self._events = EventRecorder(client)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._controllers: dict[str, Controller[Any, Any, Any]] = {}
+        self._cache = Cache(self._controllers, self._ledgers, self._wake)
+        slots = Slots()
+        probation = Probation(time.monotonic)
+        policies = Policies(google)
+        self._lanes = Lanes(
+            LanePorts(
+                policies=policies,
+                ledgers=self._ledgers,
+                observer=metrics,
+                wall_clock=_now,
+                is_fresh=probation.is_fresh,
+            )
+        )
+        announcer = Announcer(self._events, metrics)
+        self._controllers |= _controllers(
+            google, policies, self._ledgers, self._lanes, probation, announcer, slots
+        )
+        self._reconciler = Reconciler(
+            self._controllers,
+            Tools(
+                store=self._cache,
+                kube=KubeWrites(client),
+                lanes=self._lanes,
+                judge=Judge(Roles(google)),
+                announcer=announcer,
+                wall_clock=_now,
+                parked=slots.parked,
+            ),
+        )
+        self._workers = Workers(self._queue, self._reconciler, slots, metrics, self._interval_of)
+        self._sweeper = Sweeper(self._cache, self._lanes, self._reconciler, self._queue.add)
+        metrics.watch_queue(self._queue)
+        metrics.watch_objects(self._cache.readiness)
+
+    async def fill(self) -> None:
+        """List everything once: nothing is decided on a cache that is half full. Raises KubeError."""
+        await self._ledgers.fill()
+        for raw in await self._client.list(NAMESPACES):
+            self._cache.observe_namespace(raw, deleted=False)
+        for kind in self._kinds:
+            if kind in self._controllers:
+                for raw in await self._client.list(resource(kind)):
+                    self._cache.observe(raw, deleted=False)
+        self._lanes.expect(self._cache.claimants())
+        elsewhere = await self._ledgers.namespaces_elsewhere()
+        if elsewhere:
+            _log.warning(
+                "there are PolicyLedgers in namespace %s, which this operator does not read: "
+                "their grants are taken for somebody else's; is --operator-namespace right?",
+                ", ".join(sorted(elsewhere)),
+            )
+
+    def start(self) -> None:
+        """Begin to work on everything that is known."""
+        self._events.start()
+        for key in self._cache.keys():
+            self._queue.add(key, Priority.RESYNC)
+            if key.kind == ManagedProject.__name__:
+                self._sweeper.follow(key.name)
+        self._tasks.append(asyncio.create_task(self._workers.run(), name="workers"))
+
+    async def drain(self) -> None:
+        """End: no new pass, a little time for those under way. What is left undone is found again."""
+        self._queue.shutdown()
+        await self._sweeper.close()
+        await self._workers.drain(DRAIN)
+        await self._lanes.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._events.close()
+
+    def observe(self, raw: Object, *, deleted: bool) -> None:
+        """Take in what a watch says of an object of ours."""
+        if raw["kind"] == PolicyLedger.__name__:
+            self._ledgers.observed(raw, deleted=deleted)
+            return
+        sighting = self._cache.observe(raw, deleted=deleted)
+        metadata = raw["metadata"]
+        key = Key(raw["kind"], metadata.get("namespace", ""), metadata["name"])
+        if sighting.changed:
+            self._queue.add(key, Priority.EDIT)
+        if sighting.changed or deleted:
+            if key.kind == ManagedProject.__name__:
+                self._sweeper.follow(key.name)
+        self._wake(sighting.woken)
+
+    def observe_namespace(self, raw: Object, *, deleted: bool) -> None:
+        """Take in what a watch says of a namespace."""
+        self._wake(self._cache.observe_namespace(raw, deleted=deleted))
+
+    def _wake(self, keys: Iterable[Key]) -> None:
+        for key in keys:
+            self._queue.add(key, Priority.EDIT)
+
+    def _interval_of(self, key: Key) -> float:
+        raw = self._cache.raw(key)
+        if raw is None:
+            return FALLBACK_INTERVAL
+        name = key.name if key.kind == ManagedProject.__name__ else _project_name(raw)
+        project = self._cache.project(project_key(name).name)
+        return interval_of(project) if project else FALLBACK_INTERVAL
+
+
+def _project_name(raw: Object) -> str:
+    return str(raw.get("spec", {}).get("projectRef", {}).get("name", ""))
+
+
+def _controllers(
+    google: GoogleClients,
+    policies: Policies,
+    ledgers: Ledgers,
+    lanes: Lanes,
+    probation: Probation,
+    announcer: Announcer,
+    slots: Slots,
+) -> Mapping[str, Controller[Any, Any, Any]]:
+    service_accounts, run = ServiceAccounts(google), Run(google)
+    inventory = Inventory(service_accounts, run, time.monotonic)
+    accounts = Accounts(service_accounts, inventory, ledgers, probation)
+    releaser = Releaser(lanes, slots.parked)
+    deletion = IdentityDeletion(service_accounts, inventory, ledgers, accounts, releaser, announcer)
+    return {
+        ManagedProject.__name__: ManagedProjectController(Projects(google), policies),
+        CloudRunIdentity.__name__: CloudRunIdentityController(inventory, accounts, deletion),
+        IAMBinding.__name__: IAMBindingController(releaser),
+        IdentityAttachment.__name__: IdentityAttachmentController(run, inventory),
+    }
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

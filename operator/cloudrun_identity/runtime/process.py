@@ -1,0 +1,159 @@
+"""The life of the process: reach the cluster, become the one that acts, watch, and leave in good order."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from cloudrun_identity.gcp.clients import GoogleClients
+from cloudrun_identity.gcp.errors import CredentialsError
+from cloudrun_identity.kube.client import KubeClient, connect
+from cloudrun_identity.kube.crds import CrdState, CrdsUnsuitable, check_compatible, installed
+from cloudrun_identity.kube.errors import ClusterUnreachable, KubeError
+from cloudrun_identity.kube.lease import Lease, LeaseLost
+from cloudrun_identity.kube.namespaces import ensure_namespace
+
+from .health import CannotListen, HealthServer
+from .kubernetes import CountedClient
+from .metrics import Metrics
+from .operator import Operator
+
+_log = logging.getLogger(__name__)
+
+CRD_CHECK = 60.0
+"""Seconds between looks for kinds that were installed or removed: a watch would not tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What `cloudrun-identity run` is told. `lease_duration` in seconds; no endpoint means Google itself."""
+
+    kubeconfig: str | None
+    google_endpoint: str | None
+    namespace: str
+    lease_duration: float
+    http_port: int
+
+
+FAILURES = (ClusterUnreachable, CrdsUnsuitable, CannotListen, CredentialsError, LeaseLost, KubeError)
+"""Why the process cannot go on; each says so in one line."""
+
+
+class Watch(Protocol):
+    """Watches on behalf of an operator until told to stop: `handlers.watch`, which is kopf."""
+
+    async def __call__(
+        self, operator: Operator, client: KubeClient, kinds: list[str], stop: asyncio.Event, /
+    ) -> None:
+        """Return once `stop` is set and the operator is drained."""
+        ...
+
+
+async def run(settings: Settings, watch: Watch) -> None:
+    """Serve until SIGTERM or SIGINT; raises one of FAILURES."""
+    stop = asyncio.Event()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(each, stop.set)
+    metrics = Metrics()
+    async with AsyncExitStack() as stack:
+        client = await connect(settings.kubeconfig)
+        stack.push_async_callback(client.close)
+        counted = CountedClient(client, metrics)
+        await check_compatible(counted)
+        await ensure_namespace(counted, settings.namespace)
+        google = GoogleClients(settings.google_endpoint, metrics)
+        stack.push_async_callback(google.close)
+        await google.check_credentials()
+        health = HealthServer(settings.http_port, metrics, ready=lambda: True, alive=lambda: True)
+        await health.start()
+        stack.push_async_callback(health.stop)
+        lease = Lease(counted, settings.namespace, identity=_identity(), duration=settings.lease_duration)
+        _log.info("cluster %s, http port %d; waiting for the lease", client.server, health.port)
+        if not await _unless(stop, lease.acquire()):
+            return
+        stack.push_async_callback(_released, lease)
+        metrics.leading(True)
+        async with _background(lease.hold(), stop) as lost:
+            while not stop.is_set():
+                await _serve(counted, client, google, metrics, settings.namespace, watch, stop)
+        lost()
+
+
+async def _serve(
+    counted: CountedClient,
+    client: KubeClient,
+    google: GoogleClients,
+    metrics: Metrics,
+    namespace: str,
+    watch: Watch,
+    stop: asyncio.Event,
+) -> None:
+    """Act until told to stop, or until other kinds are installed than were at the start."""
+    await check_compatible(counted)
+    kinds = await _kinds(counted)
+    operator = Operator(counted, google, metrics, namespace, kinds)
+    await operator.fill()
+    operator.start()
+    _log.info("acting on %s", ", ".join(kinds))
+    ended = asyncio.Event()
+    async with _background(_kinds_change(counted, kinds), ended), _background(stop.wait(), ended):
+        await watch(operator, client, kinds, ended)
+
+
+async def _kinds_change(client: CountedClient, kinds: list[str]) -> None:
+    while True:
+        await asyncio.sleep(CRD_CHECK)
+        with contextlib.suppress(KubeError):  # an outage says nothing of the kinds
+            if await _kinds(client) != kinds:
+                _log.warning("the installed CRDs have changed; starting over")
+                return
+
+
+async def _kinds(client: CountedClient) -> list[str]:
+    return [kind for kind, state in (await installed(client)).items() if state is CrdState.ESTABLISHED]
+
+
+@asynccontextmanager
+async def _background(
+    work: Coroutine[Any, Any, object], ended: asyncio.Event
+) -> AsyncIterator[Callable[[], None]]:
+    """Do `work` beside the block, and set `ended` when it ends. What is yielded raises what it raised."""
+    task = asyncio.create_task(work)
+    task.add_done_callback(lambda _: ended.set())
+
+    def raise_failure() -> None:
+        if task.done() and not task.cancelled():
+            task.result()
+
+    try:
+        yield raise_failure
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, object]) -> bool:
+    """Whether `work` came to its end before `stop` was set."""
+    ended = asyncio.Event()
+    async with _background(work, ended) as failed, _background(stop.wait(), ended):
+        await ended.wait()
+        failed()
+        return not stop.is_set()
+
+
+async def _released(lease: Lease) -> None:
+    with contextlib.suppress(KubeError):  # it expires by itself
+        await lease.release()
+
+
+def _identity() -> str:
+    """Unique to this process: a pod that restarts keeps its name."""
+    return f"{os.environ.get('HOSTNAME') or socket.gethostname()}_{secrets.token_hex(4)}"

@@ -1,0 +1,234 @@
+"""The queue between the watches and the workers: one entry a key, edits before resyncs, backoff per key."""
+
+import asyncio
+import heapq
+import itertools
+import random
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from cloudrun_identity.gcp.ratelimit import Priority
+
+__all__ = ["KeyedQueue", "Priority", "QueueClosed"]
+
+K = TypeVar("K", bound=Hashable)
+
+BACKOFF_FIRST = 0.25
+"""Seconds: no retry comes sooner."""
+
+BACKOFF_LONGEST = 120.0
+"""Seconds: no retry comes later."""
+
+_RANDOM = random.SystemRandom()
+
+
+class QueueClosed(Exception):  # noqa: N818 - it names a state, not a mistake
+    """The queue was shut down; what was left in it is found again by the next process's list."""
+
+
+class KeyedQueue(Generic[K]):
+    """Keys that want a pass, each at most once, handed to whoever calls `get`.
+
+    A key is due (wants a pass now) or delayed (will, at a time), never both: the earlier time and the more
+    urgent priority win. A key that becomes due while it runs waits for `done` and is handed out again, so
+    two workers never run one key, and nothing that was added is lost.
+
+    It belongs to one event loop, whose time it uses, and starts no task and no thread.
+    """
+
+    def __init__(self, jitter: Callable[[float, float], float] = _RANDOM.uniform) -> None:
+        """`jitter` picks a number between two, to keep retries of many keys apart."""
+        self._jitter = jitter
+        self._due: dict[Priority, OrderedDict[K, float]] = {priority: OrderedDict() for priority in Priority}
+        self._tokens = asyncio.Semaphore(0)  # as many as there are keys in `_due`
+        self._running: set[K] = set()
+        self._dirty: dict[K, _Dirty] = {}
+        self._delayed = _Delays(self._become_due)
+        self._failures: dict[K, int] = {}
+        self._closed = False
+
+    def add(self, key: K, priority: Priority) -> None:
+        """Make `key` due now, whatever delay it had. A closed queue takes nothing."""
+        if self._closed:
+            return
+        delayed = self._delayed.pop(key)
+        self._become_due(key, priority if delayed is None else min(priority, delayed))
+
+    def add_after(self, key: K, delay_seconds: float, priority: Priority) -> None:
+        """Make `key` due in `delay_seconds`, unless it is due already or sooner."""
+        if delay_seconds <= 0 or self._is_due(key):
+            self.add(key, priority)
+        elif not self._closed:
+            self._delayed.put(key, _now() + delay_seconds, priority)
+
+    def retry(self, key: K, priority: Priority = Priority.EDIT) -> float:
+        """Count a failure of `key` and make it due after its backoff; answers that delay in seconds.
+
+        The n-th failure in a row waits between 0.25 * 2**(n - 1) s and twice that, at most 120 s.
+        """
+        failures = self._failures[key] = self._failures.get(key, 0) + 1
+        delay = self._jitter(*_backoff(failures))
+        self.add_after(key, delay, priority)
+        return delay
+
+    def forget(self, key: K) -> None:
+        """Forget the failures of `key`: it succeeded, or is gone."""
+        self._failures.pop(key, None)
+
+    async def get(self) -> tuple[K, Priority]:
+        """Wait for the next due key: edits first, then who became due first. Call `done` when its pass ended.
+
+        Raises `QueueClosed` once the queue was shut down.
+        """
+        await self._tokens.acquire()
+        if self._closed:
+            self._tokens.release()  # for the next one who waits
+            raise QueueClosed
+        priority = next(priority for priority in Priority if self._due[priority])
+        key, _ = self._due[priority].popitem(last=False)
+        self._running.add(key)
+        return key, priority
+
+    def done(self, key: K) -> None:
+        """End the pass on `key`: whatever made it due meanwhile counts now.
+
+        Raises KeyError for a key that `get` did not hand out.
+        """
+        self._running.remove(key)
+        dirty = self._dirty.pop(key, None)
+        if dirty is not None:
+            self._enqueue(key, dirty.priority, dirty.since)
+
+    def shutdown(self) -> None:
+        """Hand out nothing any more: every `get`, also one that waits, raises QueueClosed."""
+        self._closed = True
+        self._delayed.clear()
+        self._tokens.release()
+
+    def __len__(self) -> int:
+        """How many keys are due and wait for a worker, or for their own pass to end."""
+        return sum(self.depth().values())
+
+    def depth(self) -> Mapping[Priority, int]:
+        """How many of them there are of each priority."""
+        depth = {priority: len(keys) for priority, keys in self._due.items()}
+        for dirty in self._dirty.values():
+            depth[dirty.priority] += 1
+        return depth
+
+    def oldest_age(self) -> float:
+        """Seconds for which the longest waiting of them has been due; 0 if there is none."""
+        since = [since for keys in self._due.values() for since in keys.values()]
+        since += [dirty.since for dirty in self._dirty.values()]
+        return _now() - min(since) if since else 0.0
+
+    def _is_due(self, key: K) -> bool:
+        return key in self._dirty or self._queued(key) is not None
+
+    def _queued(self, key: K) -> Priority | None:
+        return next((priority for priority, keys in self._due.items() if key in keys), None)
+
+    def _become_due(self, key: K, priority: Priority) -> None:
+        if key in self._running:
+            dirty = self._dirty.setdefault(key, _Dirty(priority, _now()))
+            dirty.priority = min(dirty.priority, priority)
+        else:
+            self._enqueue(key, priority, _now())
+
+    def _enqueue(self, key: K, priority: Priority, since: float) -> None:
+        queued = self._queued(key)
+        if queued is None:
+            self._due[priority][key] = since
+            self._tokens.release()
+        elif priority < queued:
+            self._due[priority][key] = self._due[queued].pop(key)  # it moves up and keeps its age
+
+
+@dataclass(slots=True)
+class _Dirty:
+    """A running key that became due again."""
+
+    priority: Priority
+    since: float
+
+
+class _Delays(Generic[K]):
+    """Keys that become due later, in one heap with one timer of the event loop for the earliest."""
+
+    def __init__(self, expired: Callable[[K, Priority], None]) -> None:
+        self._expired = expired
+        self._current: dict[K, _Delay[K]] = {}
+        self._heap: list[tuple[float, int, _Delay[K]]] = []
+        self._arrivals = itertools.count()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def put(self, key: K, due: float, priority: Priority) -> None:
+        """Delay `key` until the loop's time is `due`, or less if it was to come sooner already."""
+        known = self._current.get(key)
+        if known is not None and known.due <= due:
+            known.priority = min(known.priority, priority)
+            return
+        if known is not None:
+            priority = min(known.priority, priority)
+        delay = self._current[key] = _Delay(key, due, priority)
+        heapq.heappush(self._heap, (due, next(self._arrivals), delay))
+        self._drop_replaced()
+        self._arm()
+
+    def pop(self, key: K) -> Priority | None:
+        """End the delay of `key`; answers its priority, or None if it had no delay."""
+        delay = self._current.pop(key, None)
+        return delay.priority if delay is not None else None
+
+    def clear(self) -> None:
+        """Forget everything and stop the timer."""
+        self._current.clear()
+        self._heap.clear()
+        self._arm()
+
+    def _is_current(self, delay: "_Delay[K]") -> bool:
+        return self._current.get(delay.key) is delay
+
+    def _drop_replaced(self) -> None:
+        # A key that is edited often leaves one replaced entry each time, until its due time: hours, maybe.
+        if len(self._heap) > 2 * len(self._current) + 64:
+            self._heap = [entry for entry in self._heap if self._is_current(entry[2])]
+            heapq.heapify(self._heap)
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None
+        if self._heap:
+            self._timer = asyncio.get_running_loop().call_at(self._heap[0][0], self._on_timer)
+
+    def _on_timer(self) -> None:
+        # The loop fires timers up to its clock's resolution early; what was armed for is due by definition.
+        now = max(_now(), self._heap[0][0])
+        while self._heap and self._heap[0][0] <= now:
+            *_, delay = heapq.heappop(self._heap)
+            if self._is_current(delay):
+                del self._current[delay.key]
+                self._expired(delay.key, delay.priority)
+        self._arm()
+
+
+@dataclass(slots=True, eq=False)
+class _Delay(Generic[K]):
+    key: K
+    due: float
+    priority: Priority
+
+
+def _backoff(failures: int) -> tuple[float, float]:
+    doublings = min(
+        failures - 1, 10
+    )  # ten reach the longest; a power of any number of failures would overflow
+    shortest = BACKOFF_FIRST * 2**doublings
+    return min(shortest, BACKOFF_LONGEST / 2), min(2 * shortest, BACKOFF_LONGEST)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,108 @@
+"""Sweeps: once per project and drift interval, Google Cloud is compared with what is declared.
+
+A sweep costs policies and pages, not objects: every lane runs once and repairs by itself, accounts and workloads are
+listed, and only objects that differ, or are not ready, get a pass.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from cloudrun_identity.api import ManagedProject
+from cloudrun_identity.controllers.base import Reconciler
+from cloudrun_identity.controllers.world import Key, project_key
+from cloudrun_identity.gcp.errors import GoogleError
+from cloudrun_identity.gcp.lanes import Lanes
+from cloudrun_identity.gcp.ratelimit import Priority, call_priority
+
+from .logs import describe
+
+_log = logging.getLogger(__name__)
+
+
+class Projects(Protocol):
+    """What a sweep asks of the cache."""
+
+    def project(self, name: str) -> ManagedProject | None:
+        """The ManagedProject of this name."""
+        ...
+
+    def referrers(self, key: Key) -> Iterable[Key]:
+        """The objects that refer to this one."""
+        ...
+
+
+class Sweeper:
+    """One task a project, jittered so that projects do not sweep together."""
+
+    def __init__(
+        self,
+        projects: Projects,
+        lanes: Lanes,
+        reconciler: Reconciler,
+        enqueue: Callable[[Key, Priority], None],
+    ) -> None:
+        self._projects = projects
+        self._lanes = lanes
+        self._reconciler = reconciler
+        self._enqueue = enqueue
+        self._sweeps: dict[str, tuple[float, asyncio.Task[None]]] = {}
+
+    def follow(self, name: str) -> None:
+        """Sweep the project from now on, at the interval it has now; stop if it is gone."""
+        project = self._projects.project(name)
+        interval = interval_of(project) if project else 0.0
+        known = self._sweeps.get(name)
+        if known and known[0] == interval:
+            return
+        if known:
+            known[1].cancel()
+            del self._sweeps[name]
+        if project:
+            task = asyncio.create_task(self._sweep_for_ever(name, interval), name=f"sweep {name}")
+            self._sweeps[name] = (interval, task)
+
+    async def close(self) -> None:
+        """Stop all sweeps."""
+        tasks = [task for _, task in self._sweeps.values()]
+        self._sweeps.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _sweep_for_ever(self, name: str, interval: float) -> None:
+        call_priority.set(Priority.RESYNC)
+        while True:
+            await asyncio.sleep(interval * random.uniform(0.7, 1.0))  # noqa: S311 - no secret
+            try:
+                await self._sweep(name)
+            except Exception as error:  # the next sweep must come
+                _log.error("sweep of ManagedProject %s: %s", name, describe(error), exc_info=error)
+
+    async def _sweep(self, name: str) -> None:
+        project = self._projects.project(name)
+        if project is None or project.spec.suspend:
+            return
+        began = asyncio.get_running_loop().time()
+        drifted = {
+            Key(each.kind, each.namespace, each.name) for each in await self._lanes.sweep(project.project_id)
+        }
+        self._enqueue(project_key(name), Priority.RESYNC)
+        for key in self._projects.referrers(project_key(name)):
+            if key in drifted or await self._differs(key, began):
+                self._enqueue(key, Priority.RESYNC)
+
+    async def _differs(self, key: Key, began: float) -> bool:
+        """Whether a list made since the sweep began shows a difference; if it cannot be told, the pass will tell."""
+        try:
+            age = asyncio.get_running_loop().time() - began
+            return await self._reconciler.differs(key, max_age=age)
+        except GoogleError:
+            return True
+
+
+def interval_of(project: ManagedProject) -> float:
+    """The project's drift interval in seconds."""
+    return project.spec.drift_interval.timedelta.total_seconds()

@@ -1,0 +1,118 @@
+"""Workers: keys from the queue through the reconcile, so many at a time, and back into the queue."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from cloudrun_identity.controllers.base import Again, Next, Reconciler, Rest
+from cloudrun_identity.controllers.world import Key
+from cloudrun_identity.gcp.ratelimit import Priority, call_priority
+from cloudrun_identity.kube.errors import KubeError
+
+from .logs import describe
+from .metrics import Metrics
+from .queue import KeyedQueue, QueueClosed
+
+_log = logging.getLogger(__name__)
+
+SLOTS = 16
+"""Passes that work at the same time; those that wait for a lane do not count."""
+
+
+class Slots:
+    """A bound on concurrent passes that a pass may step out of while it waits."""
+
+    def __init__(self, count: int = SLOTS) -> None:
+        self._free = asyncio.Semaphore(count)
+
+    async def take(self) -> None:
+        """Wait for a slot."""
+        await self._free.acquire()
+
+    def give(self) -> None:
+        """Give it back."""
+        self._free.release()
+
+    @asynccontextmanager
+    async def parked(self) -> AsyncIterator[None]:
+        """Work on in a slot after the block, and leave it to others during the block."""
+        self._free.release()
+        try:
+            yield
+        finally:
+            await self._free.acquire()
+
+
+class Workers:
+    """Runs passes until cancelled."""
+
+    def __init__(
+        self,
+        queue: KeyedQueue[Key],
+        reconciler: Reconciler,
+        slots: Slots,
+        metrics: Metrics,
+        interval_of: Callable[[Key], float],
+    ) -> None:
+        """`interval_of(key)` is the drift interval, in seconds, that a resync of the object goes by."""
+        self._queue = queue
+        self._reconciler = reconciler
+        self._slots = slots
+        self._metrics = metrics
+        self._interval_of = interval_of
+        self._passes: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Hand out keys until the queue is shut down."""
+        while True:
+            await self._slots.take()
+            try:
+                key, priority = await self._queue.get()
+            except QueueClosed:
+                return
+            task = asyncio.create_task(self._work(key, priority), name=f"pass over {key}")
+            self._passes.add(task)
+            task.add_done_callback(self._passes.discard)
+
+    async def drain(self, seconds: float) -> None:
+        """Let passes end for so long, then cancel them: whatever they left undone is found again."""
+        if self._passes:
+            await asyncio.wait(self._passes, timeout=seconds)
+        for task in self._passes:
+            task.cancel()
+        await asyncio.gather(*self._passes, return_exceptions=True)
+
+    async def _work(self, key: Key, priority: Priority) -> None:
+        try:
+            call_priority.set(priority)
+            max_age = 0.0 if priority is Priority.EDIT else self._interval_of(key)
+            started = time.monotonic()
+            following, outcome = await self._pass(key, max_age)
+            self._metrics.reconciled(key.kind, outcome, time.monotonic() - started)
+            self._schedule(key, priority, following)
+        finally:
+            self._queue.done(key)
+            self._slots.give()
+
+    async def _pass(self, key: Key, max_age: float) -> tuple[Next, str]:
+        try:
+            return await self._reconciler.reconcile(key, max_age=max_age)
+        except KubeError as error:
+            level = logging.DEBUG if error.is_conflict else logging.WARNING
+            _log.log(level, "%s: the Kubernetes API refused a write: %s", key, error)
+            return Again(), "kubernetes"
+        except Exception as error:  # one object's bug must not stop the others
+            _log.error("%s: unexpected: %s", key, describe(error), exc_info=error)
+            return Again(), "error"
+
+    def _schedule(self, key: Key, priority: Priority, following: Next) -> None:
+        match following:
+            case Rest():
+                self._queue.forget(key)
+            case Again(after=None):
+                self._queue.retry(key, priority)
+            case Again(after=float(seconds)):
+                self._queue.forget(key)
+                self._queue.add_after(key, seconds, Priority.EDIT)

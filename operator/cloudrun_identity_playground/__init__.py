@@ -1,0 +1,1 @@
+"""A Kubernetes API and a Google Cloud small enough to run beside the operator on one machine."""

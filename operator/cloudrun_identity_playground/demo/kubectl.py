@@ -1,0 +1,70 @@
+"""`kubectl get`: by kubectl itself where it is installed, else the server's Table laid out alike."""
+
+import asyncio
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from kubernetes.aio.client.api_client import ApiClient
+
+from cloudrun_identity.kube import connection, objects
+
+from . import processes, tables
+from .failure import DemoError
+
+NOTHING_FOUND = "No resources found"
+
+
+@dataclass(frozen=True, slots=True)
+class Kubectl:
+    """Reads one API server; `cache` is where kubectl may keep what it discovers."""
+
+    kubeconfig: str
+    cache: Path
+    executable: str | None
+
+    @classmethod
+    def find(cls, kubeconfig: str, cache: Path) -> "Kubectl":
+        """Use the kubectl on the PATH, if there is one."""
+        return cls(kubeconfig, cache, shutil.which("kubectl"))
+
+    async def get(self, kind: str, namespace: str = "") -> tuple[str, str]:
+        """List the objects of a kind; the command as a person would type it, and its output.
+
+        Without `namespace` those of all namespaces are listed.
+        """
+        resource = objects.resource(kind)
+        scope = ["-n", namespace] if namespace else ["-A"] if resource.namespaced else []
+        command = " ".join(["kubectl", "get", resource.plural, *scope])
+        if self.executable:
+            return command, await self._run(self.executable, "get", resource.plural, *scope)
+        table = await self._table(resource.path(namespace))
+        return command, tables.render(table, with_namespace=scope == ["-A"]) or NOTHING_FOUND
+
+    async def _run(self, *command: str) -> str:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            f"--kubeconfig={self.kubeconfig}",
+            f"--cache-dir={self.cache}",
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=processes.environment(os.environ),
+        )
+        output, errors = await process.communicate()
+        if process.returncode:
+            raise DemoError(f"{' '.join(command)} failed: {errors.decode(errors='replace').strip()}")
+        return output.decode() or NOTHING_FOUND  # which kubectl says beside its output
+
+    async def _table(self, path: str) -> dict[str, object]:
+        configuration = await connection.load(self.kubeconfig)
+        access = await connection.access(configuration)
+        headers = {"Accept": tables.ACCEPT}
+        if access.authorization:
+            headers["Authorization"] = access.authorization
+        async with ApiClient(configuration) as client:
+            reply = await client.call_api("GET", f"{access.server}{path}", headers)
+            table: dict[str, object] = json.loads(await reply.read())
+        return table

@@ -1,0 +1,53 @@
+"""The manifests that the demo applies: the examples, with a drift interval that is worth waiting for."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .failure import DemoError
+
+EXAMPLES = ("prefect", "checkout")
+SEED = "seed.yaml"
+
+_PACKAGE = Path(__file__).parent
+# In a checkout the examples lie at its root; a wheel carries a copy beside this module.
+_PLACES = (_PACKAGE.parents[2] / "examples", _PACKAGE / "examples")
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """The objects of one directory, in the order of its files."""
+
+    name: str
+    objects: tuple[dict[str, Any], ...]
+
+
+def directory() -> Path:
+    """Find the examples.
+
+    Raises:
+        DemoError: they are not installed.
+
+    """
+    for place in _PLACES:
+        if (place / SEED).is_file():
+            return place
+    raise DemoError(
+        f"the examples are missing, looked for in {' and '.join(map(str, _PLACES))}: run it from a clone"
+    )
+
+
+def load(drift_interval: str) -> tuple[Example, ...]:
+    """Read all examples, their ManagedProjects with this `driftInterval` (such as `10s`)."""
+    root = directory()
+    return tuple(Example(name, _read(root / name, drift_interval)) for name in EXAMPLES)
+
+
+def _read(place: Path, drift_interval: str) -> tuple[dict[str, Any], ...]:
+    objects = [obj for file in sorted(place.glob("*.yaml")) for obj in yaml.safe_load_all(file.read_text())]
+    for obj in objects:
+        if obj["kind"] == "ManagedProject":
+            obj["spec"]["driftInterval"] = drift_interval
+    return tuple(objects)

@@ -1,0 +1,134 @@
+"""What the demo shows, step by step."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+from cloudrun_identity.api import KINDS
+
+from . import drift, manifests
+from .cluster import Readiness, Subject
+from .comparison import Mark, compare
+from .failure import DemoError
+from .google import CloudState
+from .kubectl import Kubectl
+from .screen import Screen, Style
+from .stage import OPERATOR_NAMESPACE, Stage
+
+DRIFT_INTERVAL = "10s"
+READY_TIMEOUT = 90.0  # seconds until everything is Ready
+POLL_INTERVAL = 0.2  # seconds
+
+
+async def play(stage: Stage, screen: Screen) -> None:
+    """Tell the whole story.
+
+    Raises:
+        DemoError: something does not go as told.
+
+    """
+    before = await stage.google.state()
+    await _install(stage, screen)
+    subjects = await _apply_examples(stage, screen)
+    await _await_ready(stage, screen, subjects)
+    calls_until_ready = await stage.google.calls()
+    await _show_tables(stage.kubectl, screen)
+    declared = await stage.google.state()
+    _show_cloud(screen, before, declared)
+    await drift.play(stage, screen, before, declared)
+    _show_calls(screen, calls_until_ready, await stage.google.calls())
+
+
+async def _install(stage: Stage, screen: Screen) -> None:
+    screen.step("Install the operator")
+    kinds = await stage.cluster.install_definitions()
+    await stage.cluster.install_namespace(OPERATOR_NAMESPACE)
+    seconds = await stage.start_operator()
+    screen.columns(
+        [
+            ["crds/", f"{kinds} CustomResourceDefinitions"],
+            ["cloudrun-identity run", f"ready after {seconds:.1f} s"],
+        ],
+        [Style.COMMAND],
+    )
+
+
+async def _apply_examples(stage: Stage, screen: Screen) -> tuple[Subject, ...]:
+    screen.step("Apply the examples, through the Kubernetes API")
+    rows: list[list[str]] = []
+    subjects: list[Subject] = []
+    for example in manifests.load(DRIFT_INTERVAL):
+        for obj in example.objects:
+            await stage.cluster.apply(obj)
+        counted = Counter(obj["kind"] for obj in example.objects)
+        summary = ", ".join(f"{count} {kind}" for kind, count in counted.items())
+        rows.append([f"examples/{example.name}/", summary])
+        subjects += [Subject.of(obj) for obj in example.objects if obj["kind"] in KINDS]
+    screen.columns(rows, [Style.COMMAND])
+    screen.paragraph(
+        f"With driftInterval {DRIFT_INTERVAL} instead of 5m: how often Google Cloud is compared with what is "
+        "declared.",
+        style=Style.FAINT,
+    )
+    return tuple(subjects)
+
+
+async def _await_ready(stage: Stage, screen: Screen, subjects: Sequence[Subject]) -> None:
+    screen.step("Wait until Google Cloud is as declared")
+    began = time.monotonic()
+    while waiting := await _not_yet_ready(stage, subjects):
+        elapsed = time.monotonic() - began
+        subject, state = next(iter(waiting.items()))
+        if elapsed > READY_TIMEOUT:
+            raise DemoError(
+                f"{subject}: condition Ready is {state.reason} after {READY_TIMEOUT:g} s: {state.message}"
+            )
+        done = len(subjects) - len(waiting)
+        screen.progress(
+            f"{done:2} of {len(subjects)} Ready, waiting for {subject}: {state.reason}", f"{elapsed:.1f} s"
+        )
+        await asyncio.sleep(POLL_INTERVAL)
+    elapsed = time.monotonic() - began
+    screen.line(screen.style(f"all {len(subjects)} objects Ready after {elapsed:.1f} s", Style.GOOD))
+
+
+async def _not_yet_ready(stage: Stage, subjects: Sequence[Subject]) -> dict[Subject, Readiness]:
+    """Tell which objects are not Ready yet, in the order of the manifests."""
+    stage.parts.check()
+    found = await stage.cluster.read(subjects)
+    states = {subject: Readiness.of(found.get(subject)) for subject in subjects}
+    return {subject: state for subject, state in states.items() if not state.is_ready}
+
+
+async def _show_tables(kubectl: Kubectl, screen: Screen) -> None:
+    screen.step("What kubectl shows")
+    if kubectl.executable is None:
+        screen.paragraph("kubectl is not installed here: the API server's tables, laid out as kubectl does.")
+    for kind in ("ManagedProject", "CloudRunIdentity", "IdentityAttachment", "IAMBinding", "PolicyLedger"):
+        command, output = await kubectl.get(kind, OPERATOR_NAMESPACE if kind == "PolicyLedger" else "")
+        screen.command(command)
+        screen.verbatim(output)
+
+
+def _show_cloud(screen: Screen, before: CloudState, now: CloudState) -> None:
+    screen.step("What is in Google Cloud now, read back from there")
+    screen.paragraph("+ and - tell what has changed since the start; the rest was there and is untouched.")
+    for section in compare(before, now):
+        screen.line()
+        screen.line(section.heading)
+        for line in section.lines:
+            screen.line(f"  {screen.style(str(line), _STYLE_OF_MARK[line.mark])}")
+
+
+_STYLE_OF_MARK = {Mark.ADDED: Style.GOOD, Mark.REMOVED: Style.BAD, Mark.KEPT: Style.FAINT}
+
+
+def _show_calls(screen: Screen, until_ready: Counter[str], in_all: Counter[str]) -> None:
+    screen.step("How many calls to Google it took")
+    rows = [["until Ready", "since then", "call"]]
+    rows += [
+        [f"{until_ready[call]:11}", f"{in_all[call] - until_ready[call]:10}", call] for call in sorted(in_all)
+    ]
+    rows += [[f"{until_ready.total():11}", f"{in_all.total() - until_ready.total():10}", "in all"]]
+    screen.columns(rows)

@@ -1,0 +1,166 @@
+"""The service accounts that exist and those that were deleted, and how a caller addresses one."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from google.cloud import iam_admin_v1 as iam
+
+from cloudrun_identity_playground.emulator.errors import (
+    already_exists,
+    exhausted,
+    failed_precondition,
+    invalid,
+    not_found,
+    permission_denied,
+)
+from cloudrun_identity_playground.emulator.lag import Lag
+
+from .projects import Project, ProjectRegistry
+
+UNDELETE_WITHIN = 30 * 24 * 3600
+"""For so many seconds a deleted account can be undeleted."""
+
+_ID = re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]")
+_NAME = re.compile(r"projects/([^/]+)/serviceAccounts/([^/]+)")
+
+
+@dataclass
+class Account:
+    """A service account. Another account may get its e-mail after it was deleted, never its unique id."""
+
+    project: Project
+    email: str
+    unique_id: str
+    display_name: str = ""
+    description: str = ""
+    disabled: bool = False
+    deleted_at: float | None = None
+    keys: dict[str, iam.ServiceAccountKey] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The resource name, `projects/ID/serviceAccounts/EMAIL`."""
+        return f"projects/{self.project.id}/serviceAccounts/{self.email}"
+
+
+class AccountStore:
+    """All service accounts; what policies know of them (`members.Accounts`) included."""
+
+    def __init__(self, projects: ProjectRegistry, lag: Lag, clock: Callable[[], float]) -> None:
+        self._projects = projects
+        self._lag = lag
+        self._clock = clock
+        self._by_unique_id: dict[str, Account] = {}
+        self._live: dict[str, Account] = {}  # by e-mail in lower case
+
+    def __iter__(self) -> Iterator[Account]:
+        return iter(self._by_unique_id.values())
+
+    def of_project(self, project: Project) -> dict[str, Account]:
+        """The live accounts of `project`, by e-mail."""
+        return {account.email: account for account in self._live.values() if account.project is project}
+
+    def create(self, project: Project, account_id: str) -> Account:
+        """A new account.
+
+        Raises GoogleError: INVALID_ARGUMENT, ALREADY_EXISTS, or RESOURCE_EXHAUSTED (the project's quota).
+        """
+        if not _ID.fullmatch(account_id):
+            raise invalid(
+                f"Invalid service account ID '{account_id}': it has 6 to 30 characters of a-z, 0-9 and -, "
+                "begins with a letter and does not end with -."
+            )
+        email = f"{account_id}@{project.account_domain}"
+        if email in self._live:
+            raise already_exists(
+                f"Service account {account_id} already exists within project projects/{project.id}."
+            )
+        if len(self.of_project(project)) >= project.service_account_quota:
+            raise exhausted("Maximum number of service accounts on project reached.")
+        account = Account(project, email, unique_id=f"1{secrets.randbelow(10**20):020d}")
+        self._by_unique_id[account.unique_id] = self._live[email] = account
+        self._lag.begin(account.unique_id)
+        return account
+
+    def find(self, name: str) -> Account:
+        """The live account of a resource name, by e-mail or unique id, whatever the lag.
+
+        Raises GoogleError: NOT_FOUND; or PERMISSION_DENIED where the project is `-`, as Google then
+        cannot tell where to look.
+        """
+        match = _NAME.fullmatch(name)
+        if match is None:
+            raise invalid(f"Invalid service account name '{name}'.")
+        project_id, identifier = match.groups()
+        project = None if project_id == "-" else self._projects.resolve(project_id)
+        account = self._live_by_identifier(identifier)
+        if account is not None and project in (None, account.project):
+            return account
+        if project is None:
+            raise permission_denied("iam.serviceAccounts.get", name)
+        raise not_found("Unknown service account")
+
+    def read(self, name: str) -> Account:
+        """As `find`, but a fresh account may not be seen yet.
+
+        Raises GoogleError: as `find`.
+        """
+        account = self.find(name)
+        if self._lag.hides_from_read(account.unique_id):
+            raise not_found(f"Service account {account.name} does not exist.")
+        return account
+
+    def delete(self, account: Account) -> None:
+        """Delete `account`; its tombstones and keys remain for an undelete."""
+        account.deleted_at = self._clock()
+        del self._live[account.email]
+
+    def undelete(self, unique_id: str) -> Account:
+        """Bring a deleted account back, with its keys and its grants.
+
+        Raises GoogleError: NOT_FOUND (unknown, not deleted, or too long ago) or FAILED_PRECONDITION
+        (another account has its e-mail now).
+        """
+        account = self._by_unique_id.get(unique_id)
+        if account is None or account.deleted_at is None:
+            raise not_found("Unknown service account")
+        if self._clock() > account.deleted_at + UNDELETE_WITHIN:
+            raise not_found("Unknown service account")
+        if account.email in self._live:
+            raise failed_precondition(f"A service account with the e-mail {account.email} exists already.")
+        account.deleted_at = None
+        self._live[account.email] = account
+        return account
+
+    def is_live(self, unique_id: str) -> bool:
+        """Whether the account exists and is not deleted."""
+        account = self._by_unique_id.get(unique_id)
+        return account is not None and account.deleted_at is None
+
+    def known_to_policies(self, email: str) -> str | None:
+        """The unique id of the live account with this e-mail, as policies know it; see `members.Accounts`."""
+        if self._projects.of_account(email) is None:
+            return None
+        account = self._live.get(email.lower())
+        if account is None or self._lag.lasts(account.unique_id):
+            raise invalid(f"Service account {email} does not exist.")
+        return account.unique_id
+
+    def check_usable(self, email: str) -> None:
+        """Whether a workload may run as `email`, as far as accounts of known projects decide it.
+
+        Raises GoogleError: PERMISSION_DENIED; Cloud Run tells a missing account and missing actAs apart
+        in nothing.
+        """
+        if self._projects.of_account(email) is not None and email.lower() not in self._live:
+            raise permission_denied("iam.serviceaccounts.actAs", email)
+
+    def _live_by_identifier(self, identifier: str) -> Account | None:
+        if not identifier.isdigit():
+            return self._live.get(identifier.lower())
+        account = self._by_unique_id.get(identifier)
+        return account if account is not None and account.deleted_at is None else None

@@ -1,0 +1,75 @@
+"""Long-running operations: named at once, done after a delay."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from google.longrunning import operations_pb2
+from google.protobuf import any_pb2, empty_pb2
+
+from cloudrun_identity_playground.emulator.errors import not_found
+
+from .rpc import serves
+
+
+@dataclass(frozen=True)
+class _Started:
+    metadata: Any
+    outcome: Callable[[], Any]
+    done_at: float
+
+
+class Operations:
+    """`google.longrunning.Operations`, for the operations of Cloud Run.
+
+    `delay` is how many seconds an operation takes; 0: it is done in its first answer.
+    """
+
+    def __init__(self, clock: Callable[[], float], delay: float = 0.0) -> None:
+        self.delay = delay
+        self._clock = clock
+        self._started: dict[str, _Started] = {}
+
+    def start(self, location: str, metadata: Any, outcome: Callable[[], Any]) -> operations_pb2.Operation:
+        """Begin an operation under `location` (`projects/P/locations/L`).
+
+        `metadata` is the resource as it is on its way; `outcome` gives it once the delay is over.
+        """
+        name = f"{location}/operations/{uuid.uuid4()}"
+        self._started[name] = _Started(_packed(metadata), outcome, self._clock() + self.delay)
+        return self._show(name)
+
+    @serves("google.longrunning.Operations/GetOperation")
+    def get(self, request: operations_pb2.GetOperationRequest) -> operations_pb2.Operation:
+        """Show an operation."""
+        return self._show(request.name)
+
+    @serves("google.longrunning.Operations/WaitOperation")
+    def wait(self, request: operations_pb2.WaitOperationRequest) -> operations_pb2.Operation:
+        """Show an operation; it is never waited for, which the API allows."""
+        return self._show(request.name)
+
+    @serves("google.longrunning.Operations/DeleteOperation")
+    def delete(self, request: operations_pb2.DeleteOperationRequest) -> empty_pb2.Empty:
+        """Forget an operation."""
+        self._show(request.name)
+        del self._started[request.name]
+        return empty_pb2.Empty()
+
+    def _show(self, name: str) -> operations_pb2.Operation:
+        started = self._started.get(name)
+        if started is None:
+            raise not_found(f"Operation '{name}' does not exist.")
+        if self._clock() < started.done_at:
+            return operations_pb2.Operation(name=name, metadata=started.metadata)
+        outcome = _packed(started.outcome())
+        return operations_pb2.Operation(name=name, done=True, metadata=outcome, response=outcome)
+
+
+def _packed(message: Any) -> any_pb2.Any:
+    packed = any_pb2.Any()
+    packed.Pack(message)
+    return packed

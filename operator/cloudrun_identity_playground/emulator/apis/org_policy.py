@@ -1,0 +1,142 @@
+"""Organization Policy v2: what is set on a project, a folder or an organization, and what holds there."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Iterable
+
+from google.cloud import orgpolicy_v2 as orgpolicy
+from google.protobuf import empty_pb2, timestamp_pb2
+
+from cloudrun_identity_playground.emulator.errors import aborted, already_exists, invalid, not_found
+
+from .paging import page, page_size
+from .projects import Project, ProjectRegistry
+from .rpc import serves
+
+ENFORCED_BY_DEFAULT = frozenset({"iam.disableCrossProjectServiceAccountUsage"})
+"""Boolean constraints that Google enforces where nobody set anything."""
+
+_NAME = re.compile(r"((?:projects|folders|organizations)/[^/]+)/policies/([A-Za-z0-9.]+)")
+
+
+class OrgPolicies:
+    """`google.cloud.orgpolicy.v2.OrgPolicy`: policies; custom constraints are not served."""
+
+    def __init__(self, projects: ProjectRegistry, clock: Callable[[], float]) -> None:
+        self._projects = projects
+        self._clock = clock
+        self._policies: dict[str, orgpolicy.Policy] = {}
+
+    def is_enforced(self, project: Project, constraint: str) -> bool:
+        """Whether a boolean constraint holds in `project`, by its own policy or an inherited one."""
+        return any(rule.enforce for rule in self._effective(f"projects/{project.id}", constraint).rules)
+
+    def all(self) -> Iterable[orgpolicy.Policy]:
+        """Every policy that is set."""
+        return self._policies.values()
+
+    @serves("google.cloud.orgpolicy.v2.OrgPolicy/GetEffectivePolicy")
+    def get_effective(self, request: orgpolicy.GetEffectivePolicyRequest) -> orgpolicy.Policy:
+        """Show what holds, set here, inherited, or by default."""
+        parent, constraint = self._parse(request.name)
+        return orgpolicy.Policy(
+            name=f"{parent}/policies/{constraint}", spec=self._effective(parent, constraint)
+        )
+
+    @serves("google.cloud.orgpolicy.v2.OrgPolicy/GetPolicy")
+    def get(self, request: orgpolicy.GetPolicyRequest) -> orgpolicy.Policy:
+        """Show what is set here; NOT_FOUND means inherited."""
+        return self._find(request.name)
+
+    @serves("google.cloud.orgpolicy.v2.OrgPolicy/ListPolicies")
+    def list(self, request: orgpolicy.ListPoliciesRequest) -> orgpolicy.ListPoliciesResponse:
+        """List what is set here."""
+        prefix = f"{self._parent(request.parent)}/policies/"
+        mine = {name: policy for name, policy in self._policies.items() if name.startswith(prefix)}
+        shown, token = page(mine, request.page_token, page_size(request.page_size, 100, 1000))
+        return orgpolicy.ListPoliciesResponse(policies=shown, next_page_token=token)
+
+    @serves("google.cloud.orgpolicy.v2.OrgPolicy/CreatePolicy")
+    def create(self, request: orgpolicy.CreatePolicyRequest) -> orgpolicy.Policy:
+        """Set a policy where there is none."""
+        parent, constraint = self._parse(request.policy.name)
+        if parent != self._parent(request.parent):
+            raise invalid(f"The policy '{request.policy.name}' is not one of '{request.parent}'.")
+        name = f"{parent}/policies/{constraint}"
+        if name in self._policies:
+            raise already_exists(f"The policy '{name}' already exists.")
+        return self._store(name, orgpolicy.Policy(request.policy))
+
+    @serves("google.cloud.orgpolicy.v2.OrgPolicy/UpdatePolicy")
+    def update(self, request: orgpolicy.UpdatePolicyRequest) -> orgpolicy.Policy:
+        """Replace the parts of a policy that the mask names."""
+        policy = orgpolicy.Policy(self._find(request.policy.name))
+        sent = request.policy
+        _check_etag(sent.etag or sent.spec.etag, policy)
+        # The paths begin with the field of the request, in gRPC as in REST; without a mask all is replaced.
+        paths = [path.removeprefix("policy.") for path in request.update_mask.paths]
+        for field in ("spec", "dry_run_spec") if not paths or "*" in paths else paths:
+            if field not in ("spec", "dry_run_spec"):
+                raise invalid(f"Invalid field mask path '{field}' of an organization policy.")
+            setattr(policy, field, getattr(sent, field) if field in sent else None)
+        return self._store(policy.name, policy)
+
+    @serves("google.cloud.orgpolicy.v2.OrgPolicy/DeletePolicy")
+    def delete(self, request: orgpolicy.DeletePolicyRequest) -> empty_pb2.Empty:
+        """Return to what is inherited."""
+        policy = self._find(request.name)
+        _check_etag(request.etag, policy)
+        del self._policies[policy.name]
+        return empty_pb2.Empty()
+
+    def _effective(self, parent: str, constraint: str) -> orgpolicy.PolicySpec:
+        """The nearest policy from `parent` upwards, or what holds where nobody set any."""
+        policy = self._policies.get(f"{parent}/policies/{constraint}")
+        if policy is not None and not policy.spec.reset:
+            return orgpolicy.PolicySpec(rules=policy.spec.rules)
+        if policy is None and parent.startswith("projects/"):
+            above = self._projects.resolve_name(parent).parent
+            if above:
+                return self._effective(above, constraint)
+        return orgpolicy.PolicySpec(
+            rules=[orgpolicy.PolicySpec.PolicyRule(enforce=constraint in ENFORCED_BY_DEFAULT)]
+        )
+
+    def _find(self, name: str) -> orgpolicy.Policy:
+        parent, constraint = self._parse(name)
+        policy = self._policies.get(f"{parent}/policies/{constraint}")
+        if policy is None:
+            raise not_found("Requested entity was not found.")
+        return policy
+
+    def _store(self, name: str, policy: orgpolicy.Policy) -> orgpolicy.Policy:
+        policy.name = name
+        policy.etag = secrets.token_urlsafe(8)
+        stamp = timestamp_pb2.Timestamp()
+        stamp.FromMicroseconds(int(self._clock() * 1e6))
+        for spec in (
+            policy.spec if "spec" in policy else None,
+            policy.dry_run_spec if "dry_run_spec" in policy else None,
+        ):
+            if spec is not None:
+                spec.etag, spec.update_time = policy.etag, stamp
+        self._policies[name] = policy
+        return policy
+
+    def _parse(self, name: str) -> tuple[str, str]:
+        match = _NAME.fullmatch(name)
+        if match is None:
+            raise invalid(f"Invalid organization policy name '{name}'.")
+        return self._parent(match[1]), match[2]
+
+    def _parent(self, parent: str) -> str:
+        if parent.startswith("projects/"):
+            return f"projects/{self._projects.resolve_name(parent).id}"
+        return parent
+
+
+def _check_etag(sent: str, policy: orgpolicy.Policy) -> None:
+    if sent and sent != policy.etag:
+        raise aborted("The policy has been changed since it was read; read it again.")

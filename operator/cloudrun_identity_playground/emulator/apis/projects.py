@@ -1,0 +1,189 @@
+"""Resource Manager v3: projects, and which projects there are."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from google.cloud import resourcemanager_v3 as resourcemanager
+from google.iam.v1 import iam_policy_pb2, policy_pb2
+
+from cloudrun_identity_playground.emulator.errors import GoogleError, invalid, permission_denied
+
+from .paging import page, page_size
+from .policies import Policies, ResourceKind
+from .rpc import serves
+
+DOMAIN = "cloudresourcemanager.googleapis.com"
+
+_ID = re.compile(r"(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{0,29}")
+
+
+@dataclass
+class Project:
+    """A project. `number` is its project number in decimal digits."""
+
+    id: str
+    number: str
+    parent: str = ""
+    display_name: str = ""
+    service_account_quota: int = 100
+    labels: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def compute_account(self) -> str:
+        """The default identity of the project's workloads."""
+        return f"{self.number}-compute@developer.gserviceaccount.com"
+
+    @property
+    def account_domain(self) -> str:
+        """What follows the @ in the e-mails of the project's service accounts.
+
+        A domain-scoped project `example.com:shop` has accounts at
+        `shop.example.com.iam.gserviceaccount.com`.
+        """
+        domain, _, name = self.id.rpartition(":")
+        return f"{name}.{domain}.iam.gserviceaccount.com" if domain else f"{name}.iam.gserviceaccount.com"
+
+
+class ProjectRegistry:
+    """The projects that exist. Unless `strict`, a project comes into being when its id is first named."""
+
+    def __init__(self, *, strict: bool = False) -> None:
+        self.strict = strict
+        self._by_id: dict[str, Project] = {}
+
+    def __iter__(self) -> Iterator[Project]:
+        return iter(self._by_id.values())
+
+    def add(self, project: Project) -> Project:
+        """Make `project` exist."""
+        self._by_id[project.id] = project
+        return project
+
+    def find(self, id_or_number: str) -> Project | None:
+        """The project of that id or number if it exists already; naming it here creates nothing."""
+        if project := self._by_id.get(id_or_number):
+            return project
+        return next((project for project in self._by_id.values() if project.number == id_or_number), None)
+
+    def resolve(self, id_or_number: str) -> Project:
+        """The project of that id or number.
+
+        Raises GoogleError: PERMISSION_DENIED, as Google hides whether a project exists.
+        """
+        if project := self.find(id_or_number):
+            return project
+        if self.strict or not _ID.fullmatch(id_or_number):
+            raise permission_denied(
+                "resourcemanager.projects.get",
+                f"//{DOMAIN}/projects/{id_or_number}",
+                DOMAIN,
+            )
+        return self.add(Project(id_or_number, number_for(id_or_number)))
+
+    def resolve_name(self, name: str) -> Project:
+        """The project of a resource name `projects/ID_OR_NUMBER`."""
+        collection, _, identifier = name.partition("/")
+        if collection != "projects" or not identifier or "/" in identifier:
+            raise invalid(f"Invalid project resource name '{name}'; expected 'projects/PROJECT'.")
+        return self.resolve(identifier)
+
+    def of_account(self, email: str) -> Project | None:
+        """The project whose service accounts have e-mails like `email`, if it exists."""
+        domain = email.rpartition("@")[2].lower()
+        return next((project for project in self._by_id.values() if project.account_domain == domain), None)
+
+
+def number_for(project_id: str) -> str:
+    """The number of a project that nobody gave one: twelve digits, always the same for an id."""
+    digest = int.from_bytes(hashlib.sha256(project_id.encode()).digest()[:8])
+    return str(100_000_000_000 + digest % 900_000_000_000)
+
+
+class Projects:
+    """`google.cloud.resourcemanager.v3.Projects`."""
+
+    def __init__(self, registry: ProjectRegistry, policies: Policies) -> None:
+        self._registry = registry
+        self._policies = policies
+
+    @serves("google.cloud.resourcemanager.v3.Projects/GetProject")
+    def get(self, request: resourcemanager.GetProjectRequest) -> resourcemanager.Project:
+        """Show a project, addressed by id or number; its name holds the number."""
+        return _message(self._registry.resolve_name(request.name))
+
+    @serves("google.cloud.resourcemanager.v3.Projects/SearchProjects")
+    def search(
+        self, request: resourcemanager.SearchProjectsRequest
+    ) -> resourcemanager.SearchProjectsResponse:
+        """List the projects that match a query such as `id:shop-* parent:organizations/1`."""
+        wanted = _terms(request.query)
+        found = {project.id: _message(project) for project in self._registry if _matches(project, wanted)}
+        projects, token = page(found, request.page_token, page_size(request.page_size, 500, 500))
+        return resourcemanager.SearchProjectsResponse(projects=projects, next_page_token=token)
+
+    @serves("google.cloud.resourcemanager.v3.Projects/GetIamPolicy")
+    def get_policy(self, request: iam_policy_pb2.GetIamPolicyRequest) -> policy_pb2.Policy:
+        """Read a project's policy."""
+        return self._policies.read(self._policy_name(request.resource), request)
+
+    @serves("google.cloud.resourcemanager.v3.Projects/SetIamPolicy")
+    def set_policy(self, request: iam_policy_pb2.SetIamPolicyRequest) -> policy_pb2.Policy:
+        """Write a project's policy."""
+        return self._policies.write(self._policy_name(request.resource), ResourceKind.PROJECT, request)
+
+    @serves("google.cloud.resourcemanager.v3.Projects/TestIamPermissions")
+    def test_permissions(
+        self, request: iam_policy_pb2.TestIamPermissionsRequest
+    ) -> iam_policy_pb2.TestIamPermissionsResponse:
+        """Grant everything asked for on a project that exists; no caller is ever short of permissions."""
+        try:
+            self._policy_name(request.resource)
+        except GoogleError:
+            return iam_policy_pb2.TestIamPermissionsResponse()  # nothing is permitted on what does not exist
+        return iam_policy_pb2.TestIamPermissionsResponse(permissions=request.permissions)
+
+    def _policy_name(self, resource: str) -> str:
+        return f"projects/{self._registry.resolve_name(resource).id}"
+
+
+def _message(project: Project) -> resourcemanager.Project:
+    return resourcemanager.Project(
+        name=f"projects/{project.number}",
+        project_id=project.id,
+        parent=project.parent,
+        display_name=project.display_name or project.id,
+        state=resourcemanager.Project.State.ACTIVE,
+        labels=project.labels,
+    )
+
+
+def _terms(query: str) -> dict[str, str]:
+    """`id:shop-* parent:organizations/1` → the fields asked for, each with its pattern."""
+    terms = {}
+    for term in query.split():
+        field_name, separator, value = (
+            re.split(r"([:=])", term, maxsplit=1) if re.search("[:=]", term) else ("", "", "")
+        )
+        if not separator:
+            raise invalid(f"Invalid search term '{term}'; expected FIELD:VALUE.")
+        terms[field_name] = value
+    return terms
+
+
+def _matches(project: Project, wanted: dict[str, str]) -> bool:
+    fields = {
+        "id": project.id,
+        "projectId": project.id,
+        "name": project.display_name or project.id,
+        "displayName": project.display_name or project.id,
+        "parent": project.parent,
+        "state": "ACTIVE",
+    }
+    return all(
+        re.fullmatch(".*".join(map(re.escape, value.split("*"))), fields.get(name, ""), re.IGNORECASE)
+        for name, value in wanted.items()
+    )

@@ -1,0 +1,74 @@
+"""Which roles there are and what is in them: the predefined ones, and the custom ones of the projects."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+import yaml
+from google.cloud import iam_admin_v1 as iam
+
+from cloudrun_identity_playground.emulator.errors import invalid
+
+BASIC_ROLES = frozenset({"roles/owner", "roles/editor", "roles/viewer"})
+
+# Nearly every API of Google has such a role for its own agent; policies of real projects are full of them.
+_SERVICE_AGENT = re.compile(r"roles/[A-Za-z0-9]+\.(?:[A-Za-z0-9]+S|[sS])erviceAgent")
+
+
+@dataclass(frozen=True)
+class PredefinedRole:
+    """A role that Google maintains. `permissions` is empty where the table does not list them."""
+
+    name: str
+    title: str
+    permissions: tuple[str, ...]
+
+
+@cache
+def predefined_roles() -> Mapping[str, PredefinedRole]:
+    """The predefined roles that the emulator knows, by name (`roles/run.admin`)."""
+    text = resources.files(__package__).joinpath("predefined_roles.yaml").read_text()
+    table: dict[str, PredefinedRole] = {}
+    for name, entry in yaml.safe_load(text).items():
+        included = (
+            permission for role in entry.get("includes", ()) for permission in table[role].permissions
+        )
+        permissions = {*included, *entry.get("permissions", ())}
+        table[name] = PredefinedRole(name, entry["title"], tuple(sorted(permissions)))
+    return table
+
+
+class RoleTable:
+    """The roles that policies may name; `custom` are those of projects, by their full name."""
+
+    def __init__(self) -> None:
+        self.custom: dict[str, iam.Role] = {}
+
+    def check_grantable(self, role: str, resource: str, permission_prefix: str) -> None:
+        """Whether `role` exists and makes sense on `resource`.
+
+        Raises GoogleError: INVALID_ARGUMENT.
+        """
+        if role.startswith("roles/"):
+            self._check_predefined(role, permission_prefix)
+        elif role.startswith("projects/"):
+            self._check_custom(role, resource)
+        elif not re.fullmatch(r"organizations/\d+/roles/[A-Za-z0-9_.]{3,64}", role):
+            raise invalid(f"Role {role} is not supported for this resource.")
+
+    def _check_predefined(self, role: str, permission_prefix: str) -> None:
+        known = predefined_roles().get(role)
+        if known is None and not _SERVICE_AGENT.fullmatch(role):
+            raise invalid(f"Role {role} is not supported for this resource.")
+        permissions = known.permissions if known is not None else ()
+        if permission_prefix and not any(each.startswith(permission_prefix) for each in permissions):
+            raise invalid(f"Role {role} is not supported for this resource.")
+
+    def _check_custom(self, role: str, resource: str) -> None:
+        project = "/".join(resource.split("/")[:2])
+        if role not in self.custom or not role.startswith(f"{project}/roles/"):
+            raise invalid(f"Role ({role}) does not exist in the resource's hierarchy.")

@@ -1,0 +1,190 @@
+"""IAM v1: predefined roles, and custom roles of projects."""
+
+from __future__ import annotations
+
+import base64
+import re
+import secrets
+from collections.abc import Callable, Mapping
+
+from google.cloud import iam_admin_v1 as iam
+
+from cloudrun_identity_playground.emulator.errors import (
+    aborted,
+    already_exists,
+    exhausted,
+    failed_precondition,
+    invalid,
+    not_found,
+)
+
+from .paging import page, page_size
+from .projects import ProjectRegistry
+from .role_table import PredefinedRole, RoleTable, predefined_roles
+from .rpc import serves
+
+MAX_CUSTOM_ROLES = 300
+UNDELETE_WITHIN = 7 * 24 * 3600
+"""For so many seconds a deleted role can be undeleted; its id stays taken for longer."""
+
+_ID = re.compile(r"[A-Za-z0-9_.]{3,64}")
+_PERMISSION = re.compile(r"[a-z][A-Za-z0-9.-]*\.[A-Za-z0-9-]+\.[A-Za-z0-9-]+")
+_PREDEFINED_ETAG = base64.b64decode("AA==")
+_LONGEST: Mapping[str, int] = {"title": 100, "description": 300}
+_CHANGEABLE = ("title", "description", "included_permissions", "stage")
+
+
+class Roles:
+    """The roles of `google.iam.admin.v1.IAM`. Deleted custom roles stay, marked as deleted."""
+
+    def __init__(self, projects: ProjectRegistry, table: RoleTable, clock: Callable[[], float]) -> None:
+        self._projects = projects
+        self._custom = table.custom
+        self._clock = clock
+        self._deleted_at: dict[str, float] = {}
+
+    @serves("google.iam.admin.v1.IAM/GetRole")
+    def get(self, request: iam.GetRoleRequest) -> iam.Role:
+        """Show a predefined or custom role with its permissions."""
+        predefined = predefined_roles().get(request.name)
+        return _message(predefined, full=True) if predefined is not None else self._find(request.name)
+
+    @serves("google.iam.admin.v1.IAM/ListRoles")
+    def list(self, request: iam.ListRolesRequest) -> iam.ListRolesResponse:
+        """List the predefined roles, or a parent's custom ones; permissions in the FULL view alone."""
+        full = request.view == iam.RoleView.FULL
+        roles = self._custom_of(request.parent) if request.parent else _all_predefined(full=full)
+        listed = {name: role for name, role in roles.items() if request.show_deleted or not role.deleted}
+        shown, token = page(listed, request.page_token, page_size(request.page_size, 300, 1000))
+        return iam.ListRolesResponse(
+            roles=[role if full else _basic(role) for role in shown], next_page_token=token
+        )
+
+    @serves("google.iam.admin.v1.IAM/CreateRole")
+    def create(self, request: iam.CreateRoleRequest) -> iam.Role:
+        """Create a custom role; the id of a deleted one stays taken."""
+        parent = self._parent(request.parent)
+        if not _ID.fullmatch(request.role_id):
+            raise invalid(
+                f"Invalid role ID '{request.role_id}': it has 3 to 64 characters of A-Z, a-z, 0-9, _ and ."
+            )
+        name = f"{parent}/roles/{request.role_id}"
+        if name in self._custom:
+            if self._custom[name].deleted:
+                raise failed_precondition(
+                    f"You can't create a role_id ({request.role_id}) which has been marked for deletion."
+                )
+            raise already_exists(f"A role named {request.role_id} in {parent} already exists.")
+        if len(self._custom_of(parent)) >= MAX_CUSTOM_ROLES:
+            raise exhausted(f"Maximum number of roles ({MAX_CUSTOM_ROLES}) on {parent} reached.")
+        role = iam.Role(request.role)
+        _check(role)
+        role.name = name
+        role.deleted = False
+        return self._store(role)
+
+    @serves("google.iam.admin.v1.IAM/UpdateRole")
+    def update(self, request: iam.UpdateRoleRequest) -> iam.Role:
+        """Change the fields of the mask, or all that can change, of a custom role."""
+        role = iam.Role(self._find(request.name))
+        _check_etag(request.role.etag, role)
+        for field in request.update_mask.paths or _CHANGEABLE:
+            if field not in _CHANGEABLE:
+                raise invalid(f"Invalid field mask path '{field}' of a role.")
+            setattr(role, field, getattr(request.role, field))
+        _check(role)
+        return self._store(role)
+
+    @serves("google.iam.admin.v1.IAM/DeleteRole")
+    def delete(self, request: iam.DeleteRoleRequest) -> iam.Role:
+        """Mark a custom role as deleted."""
+        role = iam.Role(self._find(request.name))
+        _check_etag(request.etag, role)
+        role.deleted = True
+        self._deleted_at[role.name] = self._clock()
+        return self._store(role)
+
+    @serves("google.iam.admin.v1.IAM/UndeleteRole")
+    def undelete(self, request: iam.UndeleteRoleRequest) -> iam.Role:
+        """Bring a custom role back."""
+        role = iam.Role(self._find(request.name))
+        _check_etag(request.etag, role)
+        if not role.deleted:
+            raise failed_precondition(f"The role {role.name} is not deleted.")
+        if self._clock() > self._deleted_at[role.name] + UNDELETE_WITHIN:
+            raise failed_precondition(f"The role {role.name} was deleted too long ago to be undeleted.")
+        role.deleted = False
+        return self._store(role)
+
+    @serves("google.iam.admin.v1.IAM/QueryTestablePermissions")
+    def testable_permissions(
+        self, request: iam.QueryTestablePermissionsRequest
+    ) -> iam.QueryTestablePermissionsResponse:
+        """List every permission of the predefined roles."""
+        permissions = {
+            name: iam.Permission(
+                name=name, custom_roles_support_level=iam.Permission.CustomRolesSupportLevel.SUPPORTED
+            )
+            for role in predefined_roles().values()
+            for name in role.permissions
+        }
+        shown, token = page(permissions, request.page_token, page_size(request.page_size, 100, 1000))
+        return iam.QueryTestablePermissionsResponse(permissions=shown, next_page_token=token)
+
+    def _find(self, name: str) -> iam.Role:
+        parent, separator, role_id = name.rpartition("/roles/")
+        canonical = f"{self._parent(parent)}/roles/{role_id}" if separator else name
+        if canonical not in self._custom:
+            raise not_found(f"The role named {name} was not found.")
+        return self._custom[canonical]
+
+    def _store(self, role: iam.Role) -> iam.Role:
+        role.etag = secrets.token_bytes(8)
+        self._custom[role.name] = role
+        return role
+
+    def _custom_of(self, parent: str) -> dict[str, iam.Role]:
+        prefix = f"{self._parent(parent)}/roles/"
+        return {name: role for name, role in self._custom.items() if name.startswith(prefix)}
+
+    def _parent(self, parent: str) -> str:
+        if re.fullmatch(r"organizations/\d+", parent):
+            return parent
+        return f"projects/{self._projects.resolve_name(parent).id}"
+
+
+def _all_predefined(*, full: bool) -> dict[str, iam.Role]:
+    return {name: _message(role, full=full) for name, role in predefined_roles().items()}
+
+
+def _message(role: PredefinedRole, *, full: bool) -> iam.Role:
+    return iam.Role(
+        name=role.name,
+        title=role.title,
+        included_permissions=role.permissions if full else (),
+        stage=iam.Role.RoleLaunchStage.GA,
+        etag=_PREDEFINED_ETAG,
+    )
+
+
+def _basic(role: iam.Role) -> iam.Role:
+    shown = iam.Role(role)
+    shown.included_permissions = []
+    return shown
+
+
+def _check(role: iam.Role) -> None:
+    for field, longest in _LONGEST.items():
+        if len(getattr(role, field).encode()) > longest:
+            raise invalid(f"The {field} of a role has at most {longest} bytes.")
+    for permission in role.included_permissions:
+        if not _PERMISSION.fullmatch(permission):
+            raise invalid(f"Permission {permission} is not valid.")
+
+
+def _check_etag(sent: bytes, role: iam.Role) -> None:
+    if sent and sent != role.etag:
+        raise aborted(
+            "There were concurrent changes to the role. Please retry the whole read-modify-write with "
+            "exponential backoff."
+        )

@@ -1,0 +1,163 @@
+"""IAM v1: service accounts and their policies."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+
+from google.cloud import iam_admin_v1 as iam
+from google.iam.v1 import iam_policy_pb2, policy_pb2
+from google.protobuf import empty_pb2
+
+from cloudrun_identity_playground.emulator.errors import GoogleError, invalid
+from cloudrun_identity_playground.emulator.lag import Lag
+
+from .accounts import Account, AccountStore
+from .paging import page, page_size
+from .policies import Policies, ResourceKind
+from .projects import ProjectRegistry
+from .rpc import serves
+
+ETAG = base64.b64decode("MDEwMjE5MjA=")
+"""The etag of every account, whatever happens to it: it guards nothing."""
+
+_LONGEST: Mapping[str, int] = {"display_name": 100, "description": 256}
+
+
+class ServiceAccounts:
+    """The accounts of `google.iam.admin.v1.IAM`."""
+
+    def __init__(
+        self, projects: ProjectRegistry, accounts: AccountStore, policies: Policies, lag: Lag
+    ) -> None:
+        self._projects = projects
+        self._accounts = accounts
+        self._policies = policies
+        self._lag = lag
+
+    @serves("google.iam.admin.v1.IAM/CreateServiceAccount")
+    def create(self, request: iam.CreateServiceAccountRequest) -> iam.ServiceAccount:
+        """Create an account; `disabled` is ignored."""
+        for field in _LONGEST:
+            _check_length(field, getattr(request.service_account, field))
+        account = self._accounts.create(self._projects.resolve_name(request.name), request.account_id)
+        account.display_name = request.service_account.display_name
+        account.description = request.service_account.description
+        return message(account)
+
+    @serves("google.iam.admin.v1.IAM/GetServiceAccount")
+    def get(self, request: iam.GetServiceAccountRequest) -> iam.ServiceAccount:
+        """Show an account, as far as the lag lets it be seen."""
+        account = self._accounts.read(request.name)
+        shown = message(account)
+        if self._lag.hides_from_read(_switch(account), first=True):
+            shown.disabled = not shown.disabled  # a read right after :disable may still show it enabled
+        return shown
+
+    @serves("google.iam.admin.v1.IAM/ListServiceAccounts")
+    def list(self, request: iam.ListServiceAccountsRequest) -> iam.ListServiceAccountsResponse:
+        """List the accounts of a project: 20 a page unless asked otherwise, 100 at most."""
+        accounts = self._accounts.of_project(self._projects.resolve_name(request.name))
+        shown, token = page(accounts, request.page_token, page_size(request.page_size, 20, 100))
+        return iam.ListServiceAccountsResponse(
+            accounts=[message(account) for account in shown], next_page_token=token
+        )
+
+    @serves("google.iam.admin.v1.IAM/PatchServiceAccount")
+    def patch(self, request: iam.PatchServiceAccountRequest) -> iam.ServiceAccount:
+        """Change display name or description; the answer holds the name and the patched fields alone."""
+        account = self._accounts.find(request.service_account.name)
+        echo = iam.ServiceAccount(name=account.name)
+        for field in request.update_mask.paths:
+            if field not in _LONGEST:
+                raise invalid(f"Invalid field mask path '{field}'; use display_name or description.")
+            value = getattr(request.service_account, field)
+            _check_length(field, value)
+            setattr(account, field, value)
+            setattr(echo, field, value)
+        return echo
+
+    @serves("google.iam.admin.v1.IAM/DisableServiceAccount")
+    def disable(self, request: iam.DisableServiceAccountRequest) -> empty_pb2.Empty:
+        """Disable an account."""
+        return self._switch(request.name, disabled=True)
+
+    @serves("google.iam.admin.v1.IAM/EnableServiceAccount")
+    def enable(self, request: iam.EnableServiceAccountRequest) -> empty_pb2.Empty:
+        """Enable an account."""
+        return self._switch(request.name, disabled=False)
+
+    @serves("google.iam.admin.v1.IAM/DeleteServiceAccount")
+    def delete(self, request: iam.DeleteServiceAccountRequest) -> empty_pb2.Empty:
+        """Delete an account: its members in all policies read as tombstones from now on."""
+        account = self._accounts.find(request.name)
+        self._accounts.delete(account)
+        return empty_pb2.Empty()
+
+    @serves("google.iam.admin.v1.IAM/UndeleteServiceAccount")
+    def undelete(self, request: iam.UndeleteServiceAccountRequest) -> iam.UndeleteServiceAccountResponse:
+        """Bring an account back by its unique id."""
+        unique_id = request.name.rpartition("/")[2]
+        if not unique_id.isdigit():
+            raise invalid(f"Invalid name '{request.name}': an account is undeleted by its unique id.")
+        return iam.UndeleteServiceAccountResponse(
+            restored_account=message(self._accounts.undelete(unique_id))
+        )
+
+    @serves("google.iam.admin.v1.IAM/GetIamPolicy")
+    def get_policy(self, request: iam_policy_pb2.GetIamPolicyRequest) -> policy_pb2.Policy:
+        """Read an account's own policy."""
+        return self._policies.read(policy_name(self._accounts.read(request.resource)), request)
+
+    @serves("google.iam.admin.v1.IAM/SetIamPolicy")
+    def set_policy(self, request: iam_policy_pb2.SetIamPolicyRequest) -> policy_pb2.Policy:
+        """Write an account's own policy."""
+        account = self._accounts.find(request.resource)
+        return self._policies.write(policy_name(account), ResourceKind.SERVICE_ACCOUNT, request)
+
+    @serves("google.iam.admin.v1.IAM/TestIamPermissions")
+    def test_permissions(
+        self, request: iam_policy_pb2.TestIamPermissionsRequest
+    ) -> iam_policy_pb2.TestIamPermissionsResponse:
+        """Grant everything asked for on an account that exists."""
+        try:
+            self._accounts.find(request.resource)
+        except GoogleError:
+            return iam_policy_pb2.TestIamPermissionsResponse()  # nothing is permitted on what does not exist
+        return iam_policy_pb2.TestIamPermissionsResponse(permissions=request.permissions)
+
+    def _switch(self, name: str, *, disabled: bool) -> empty_pb2.Empty:
+        account = self._accounts.find(name)
+        if account.disabled != disabled:
+            account.disabled = disabled
+            self._lag.begin(_switch(account))
+        return empty_pb2.Empty()
+
+
+def message(account: Account) -> iam.ServiceAccount:
+    """`account` as the API shows it."""
+    return iam.ServiceAccount(
+        name=account.name,
+        project_id=account.project.id,
+        unique_id=account.unique_id,
+        email=account.email,
+        display_name=account.display_name,
+        description=account.description,
+        oauth2_client_id=account.unique_id,
+        disabled=account.disabled,
+        etag=ETAG,
+    )
+
+
+def policy_name(account: Account) -> str:
+    """The name of the account's own policy: a policy ends with its account, so it goes by unique id."""
+    return f"projects/{account.project.id}/serviceAccounts/{account.unique_id}"
+
+
+def _switch(account: Account) -> str:
+    return f"{account.unique_id}:disable"
+
+
+def _check_length(field: str, value: str) -> None:
+    if len(value.encode()) > _LONGEST[field]:
+        raise invalid(f"The {field} of a service account has at most {_LONGEST[field]} bytes.")

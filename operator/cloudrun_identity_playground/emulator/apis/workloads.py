@@ -1,0 +1,273 @@
+"""Cloud Run v2: the life that services, jobs and worker pools have in common."""
+
+from __future__ import annotations
+
+import base64
+import re
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from google.cloud import run_v2 as run
+from google.iam.v1 import iam_policy_pb2, policy_pb2
+from google.longrunning import operations_pb2
+from google.protobuf import field_mask_pb2, timestamp_pb2
+
+from cloudrun_identity_playground.emulator.errors import already_exists, invalid, not_found
+
+from .accounts import AccountStore
+from .actor import actor
+from .operations import Operations
+from .paging import page, page_size
+from .policies import Policies
+from .projects import ProjectRegistry
+from .revisions import Revisions
+from .rpc import Handler
+from .run_kinds import RunKind
+from .run_messages import check_etag, copy_of, merged, sent_in, set_ready, settle
+
+_ID = re.compile(r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_PARENT = re.compile(r"projects/([^/]+)/locations/([^/]+)")
+
+
+@dataclass
+class _Workload:
+    """A workload as readers see it, and the change on its way: due at a time, to a message or to nothing."""
+
+    shown: Any
+    due: float | None = None
+    becomes: Any = None
+
+    @property
+    def latest(self) -> Any:
+        """What a further change starts from."""
+        return self.shown if self.becomes is None else self.becomes
+
+
+class Workloads:
+    """One of `google.cloud.run.v2.{Services,Jobs,WorkerPools}`.
+
+    A change is shown at once as reconciling and takes effect when its operation is done.
+    """
+
+    def __init__(
+        self,
+        kind: RunKind,
+        projects: ProjectRegistry,
+        accounts: AccountStore,
+        policies: Policies,
+        revisions: Revisions,
+        operations: Operations,
+        clock: Callable[[], float],
+    ) -> None:
+        self.kind = kind
+        self._projects = projects
+        self._accounts = accounts
+        self._policies = policies
+        self._revisions = revisions
+        self._operations = operations
+        self._clock = clock
+        self._workloads: dict[str, _Workload] = {}
+        self._last_change = 0
+
+    def handlers(self) -> Mapping[str, Handler]:
+        """The handlers of the API of this kind, by the name of their RPC."""
+        noun = self.kind.noun
+        own: dict[str, Handler] = {
+            f"Create{noun}": self.create,
+            f"Get{noun}": self.get,
+            f"List{noun}s": self.list,
+            f"Update{noun}": self.update,
+            f"Delete{noun}": self.delete,
+            "GetIamPolicy": self.get_policy,
+            "SetIamPolicy": self.set_policy,
+            "TestIamPermissions": self.test_permissions,
+        }
+        return {f"google.cloud.run.v2.{noun}s/{name}": handler for name, handler in own.items()}
+
+    def __iter__(self) -> Iterator[Any]:
+        """The workloads as readers see them now, by name."""
+        seen = (self._find(name) for name in sorted(self._workloads))
+        return iter([workload.shown for workload in seen if workload is not None])
+
+    def create(self, request: Any) -> operations_pb2.Operation:
+        """Create a workload; an operation that ends with it."""
+        parent = self._canonical_parent(request.parent)
+        short_name = getattr(request, f"{self.kind.field}_id")
+        if not _ID.fullmatch(short_name):
+            raise invalid(f"Invalid {self.kind.label} name '{short_name}'.")
+        name = f"{parent}/{self.kind.collection}/{short_name}"
+        if self._find(name) is not None:
+            raise already_exists(f"Resource '{short_name}' already exists.")
+        return self._create(name, sent_in(request, self.kind), request.validate_only)
+
+    def get(self, request: Any) -> Any:
+        """Show a workload."""
+        return self.kind.wrap(self.read(request.name))
+
+    def read(self, name: str) -> Any:
+        """The workload of that name as plain protobuf.
+
+        Raises GoogleError: NOT_FOUND.
+        """
+        canonical = self._canonical(name)
+        workload = self._find(canonical)
+        if workload is None:
+            raise self._missing(canonical)
+        return workload.shown
+
+    def list(self, request: Any) -> Any:
+        """List the workloads of one location."""
+        prefix = f"{self._canonical_parent(request.parent)}/{self.kind.collection}/"
+        mine = {workload.name: workload for workload in self if workload.name.startswith(prefix)}
+        shown, token = page(mine, request.page_token, page_size(request.page_size, 100, 1000))
+        return self.kind.list_response(shown, token)
+
+    def update(self, request: Any) -> operations_pb2.Operation:
+        """Change a workload, by mask where its API has one; an operation that ends with it."""
+        sent = sent_in(request, self.kind)
+        name = self._canonical(sent.name)
+        workload = self._find(name)
+        if workload is None:
+            if request.allow_missing:
+                return self._create(name, sent, request.validate_only)
+            raise self._missing(name)
+        current = workload.latest
+        check_etag(sent.etag, current)
+        # UpdateJob takes no mask: a job is always sent whole.
+        mask = request.update_mask if self.kind.has_revisions else field_mask_pb2.FieldMask()
+        desired = merged(current, sent, mask, self.kind, self._default_account(name))
+        changes_template = desired.template != current.template
+        if changes_template:
+            self._accounts.check_usable(self.kind.identity_template(desired).service_account)
+        renews = self.kind.has_revisions and (
+            changes_template or getattr(request, "force_new_revision", False)
+        )
+        if renews:
+            self._revisions.check_free(name, desired.template.revision)
+        if request.validate_only:
+            return self._operation(desired, lambda: desired)
+        desired.generation += desired != current
+        return self._start(desired, new_revision=renews)
+
+    def delete(self, request: Any) -> operations_pb2.Operation:
+        """Delete a workload with its policy and revisions; an operation that ends with what it was."""
+        shown = self.read(request.name)
+        check_etag(request.etag, shown)
+        going = copy_of(shown)
+        self._touch(going)
+        going.delete_time.CopyFrom(going.update_time)
+        if request.validate_only:
+            return self._operation(going, lambda: going)
+        going.generation += 1
+        set_ready(going, run.Condition.State.CONDITION_PENDING)
+        going.reconciling = True
+        self._workloads[going.name] = _Workload(going, self._done_at())
+        return self._operation(going, lambda: going)
+
+    def get_policy(self, request: iam_policy_pb2.GetIamPolicyRequest) -> policy_pb2.Policy:
+        """Read a workload's policy."""
+        return self._policies.read(self.read(request.resource).name, request)
+
+    def set_policy(self, request: iam_policy_pb2.SetIamPolicyRequest) -> policy_pb2.Policy:
+        """Write a workload's policy."""
+        return self._policies.write(self.read(request.resource).name, self.kind.policy, request)
+
+    def test_permissions(
+        self, request: iam_policy_pb2.TestIamPermissionsRequest
+    ) -> iam_policy_pb2.TestIamPermissionsResponse:
+        """Grant everything asked for on a workload that exists."""
+        exists = self._find(self._canonical(request.resource)) is not None
+        return iam_policy_pb2.TestIamPermissionsResponse(permissions=request.permissions if exists else ())
+
+    def _create(self, name: str, sent: Any, validate_only: bool) -> operations_pb2.Operation:
+        workload = merged(
+            self.kind.message(name=name),
+            sent,
+            field_mask_pb2.FieldMask(),
+            self.kind,
+            self._default_account(name),
+        )
+        workload.uid = str(uuid.uuid4())
+        workload.creator = actor()
+        workload.generation = 1
+        self._accounts.check_usable(self.kind.identity_template(workload).service_account)
+        if validate_only:
+            return self._operation(workload, lambda: workload)
+        return self._start(workload, new_revision=self.kind.has_revisions)
+
+    def _start(self, desired: Any, *, new_revision: bool) -> operations_pb2.Operation:
+        """Show `desired` as reconciling, and let it settle when its operation is done."""
+        self._touch(desired)
+        desired.last_modifier = actor()
+        if desired.generation == 1:
+            desired.create_time.CopyFrom(desired.update_time)
+        settled = copy_of(desired)
+        settle(settled, self.kind)
+        if new_revision:
+            settled.latest_ready_revision = settled.latest_created_revision = self._revisions.create(desired)
+        desired.reconciling = True
+        set_ready(desired, run.Condition.State.CONDITION_PENDING)
+        self._workloads[desired.name] = _Workload(desired, self._done_at(), settled)
+        return self._operation(desired, lambda: settled)
+
+    def _find(self, name: str) -> _Workload | None:
+        """The workload of a canonical name, after the change whose time has come."""
+        workload = self._workloads.get(name)
+        if workload is None or workload.due is None or self._clock() < workload.due:
+            return workload
+        if workload.becomes is None:
+            self._forget(name)
+            return None
+        workload.shown, workload.becomes, workload.due = workload.becomes, None, None
+        return workload
+
+    def _forget(self, name: str) -> None:
+        del self._workloads[name]
+        self._revisions.drop(name)
+        self._policies.drop(name)
+
+    def _touch(self, workload: Any) -> None:
+        """A new update time and etag; etags of Cloud Run are quoted, with the quotes in them."""
+        self._last_change = max(int(self._clock() * 1e6), self._last_change + 1)
+        stamp = timestamp_pb2.Timestamp()
+        stamp.FromMicroseconds(self._last_change)
+        workload.update_time.CopyFrom(stamp)
+        workload.etag = (
+            f'"{base64.urlsafe_b64encode(f"{self._last_change}/{workload.name}".encode()).decode()}"'
+        )
+
+    def _operation(self, metadata: Any, outcome: Callable[[], Any]) -> operations_pb2.Operation:
+        return self._operations.start("/".join(metadata.name.split("/")[:4]), metadata, outcome)
+
+    def _done_at(self) -> float:
+        return self._clock() + self._operations.delay
+
+    def _default_account(self, name: str) -> str:
+        return self._projects.resolve(name.split("/")[1]).compute_account
+
+    def _canonical(self, name: str) -> str:
+        """The name with the project's id, whether it was sent with the id or the number."""
+        parent, collection, short_name = ["", "", "", *name.rsplit("/", 2)][-3:]
+        if collection != self.kind.collection or not short_name:
+            raise invalid(f"Invalid {self.kind.label} name '{name}'.")
+        return f"{self._canonical_parent(parent)}/{collection}/{short_name}"
+
+    def _canonical_parent(self, parent: str) -> str:
+        match = _PARENT.fullmatch(parent)
+        if match is None:
+            raise invalid(
+                f"Invalid location name '{parent}'; expected 'projects/PROJECT/locations/LOCATION'."
+            )
+        project, location = match.groups()
+        if location == "-":
+            raise invalid(f"Invalid location '{location}' in '{parent}': name one location.")
+        return f"projects/{self._projects.resolve(project).id}/locations/{location}"
+
+    def _missing(self, name: str) -> Exception:
+        _, project, _, location, _, short_name = name.split("/")
+        return not_found(
+            f"Resource '{short_name}' of kind '{self.kind.label}' in region '{location}' in project "
+            f"'{project}' does not exist."
+        )

@@ -1,0 +1,73 @@
+"""Google Cloud in memory: the state of all its APIs, and the handlers that serve them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+from .apis.accounts import AccountStore
+from .apis.keys import Keys
+from .apis.operations import Operations
+from .apis.org_policy import OrgPolicies
+from .apis.policies import Policies
+from .apis.projects import ProjectRegistry, Projects
+from .apis.revisions import Revisions
+from .apis.role_table import RoleTable
+from .apis.roles import Roles
+from .apis.rpc import Handler, handlers_of
+from .apis.run_kinds import JOB, SERVICE, WORKER_POOL
+from .apis.service_accounts import ServiceAccounts
+from .apis.workloads import Workloads
+from .lag import Lag
+
+
+class Cloud:
+    """The whole state. Handlers run to their end without awaiting, so each call is atomic.
+
+    `clock` gives seconds since the epoch; `lag` and `operation_seconds` are seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.time,
+        strict: bool = False,
+        lag: float = 0.0,
+        operation_seconds: float = 0.0,
+        tombstone_conflict: bool = False,
+    ) -> None:
+        self.lag = Lag(clock, lag)
+        self.registry = ProjectRegistry(strict=strict)
+        self.accounts = AccountStore(self.registry, self.lag, clock)
+        self.role_table = RoleTable()
+        self.policies = Policies(self.accounts, self.role_table, clock, tombstone_conflict=tombstone_conflict)
+        self.org_policies = OrgPolicies(self.registry, clock)
+        self.operations = Operations(clock, operation_seconds)
+        self.revisions = Revisions(self.registry)
+        self.projects = Projects(self.registry, self.policies)
+        self.service_accounts = ServiceAccounts(self.registry, self.accounts, self.policies, self.lag)
+        self.workloads = {
+            kind.collection: Workloads(
+                kind, self.registry, self.accounts, self.policies, self.revisions, self.operations, clock
+            )
+            for kind in (SERVICE, JOB, WORKER_POOL)
+        }
+        self.handlers = self._handlers(
+            Keys(self.accounts, self.org_policies, clock), Roles(self.registry, self.role_table, clock)
+        )
+
+    def _handlers(self, *more: object) -> Mapping[str, Handler]:
+        """Every served RPC, by name."""
+        handlers: dict[str, Handler] = {}
+        for api in (
+            self.projects,
+            self.service_accounts,
+            self.org_policies,
+            self.operations,
+            self.revisions,
+            *more,
+        ):
+            handlers.update(handlers_of(api))
+        for workloads in self.workloads.values():
+            handlers.update(workloads.handlers())
+        return handlers

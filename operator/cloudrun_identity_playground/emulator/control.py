@@ -1,0 +1,119 @@
+"""The control API: what was called, what there is, and changes behind the operator's back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
+from typing import Any, Self
+
+import grpc
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from .calls import Calls
+from .cloud import Cloud
+from .edits import EditError, edit
+from .errors import error_info
+from .faults import Faults
+from .snapshot import snapshot
+
+_Body = Mapping[str, Any]
+_CODE = f"^({'|'.join(code.name for code in grpc.StatusCode if code is not grpc.StatusCode.OK)})?$"
+
+
+def add_control(app: web.Application, cloud: Cloud, calls: Calls, faults: Faults) -> None:
+    """Serve `/control/…` in `app`. Nothing here counts as a call."""
+
+    async def show_calls(_: web.Request) -> web.Response:
+        return web.json_response(dict(calls))
+
+    async def reset_calls(_: web.Request) -> web.Response:
+        calls.reset()
+        return web.json_response({})
+
+    async def show_log(_: web.Request) -> web.Response:
+        return web.json_response([asdict(call) for call in calls.log])
+
+    async def show_state(_: web.Request) -> web.Response:
+        return web.json_response(snapshot(cloud))
+
+    async def make_edit(body: _Body) -> None:
+        edit(cloud, body)
+
+    async def add_fault(body: _Body) -> None:
+        _FaultRequest.model_validate(body).add_to(faults)
+
+    async def clear_faults(_: web.Request) -> web.Response:
+        faults.clear()
+        return web.json_response({})
+
+    app.router.add_get("/control/calls", show_calls)
+    app.router.add_delete("/control/calls", reset_calls)
+    app.router.add_get("/control/log", show_log)
+    app.router.add_get("/control/state", show_state)
+    app.router.add_post("/control/edit", _taking_json(make_edit))
+    app.router.add_post("/control/faults", _taking_json(add_fault))
+    app.router.add_delete("/control/faults", clear_faults)
+
+
+def _taking_json(
+    handle: Callable[[_Body], Awaitable[None]],
+) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """A handler of JSON objects that answers bad ones with 400 and one line of why."""
+
+    async def answer(request: web.Request) -> web.Response:
+        try:
+            body = json.loads(await request.text())
+            if not isinstance(body, dict):
+                return _refused("the body is no JSON object")
+            await handle(body)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            return _refused(f"{'.'.join(map(str, problem['loc'])) or 'the body'}: {problem['msg']}")
+        except EditError as error:
+            return _refused(str(error))
+        except ValueError as error:
+            return _refused(f"the body is no JSON: {error}")
+        return web.json_response({})
+
+    return answer
+
+
+def _refused(why: str) -> web.Response:
+    return web.json_response({"error": why}, status=400)
+
+
+class _ErrorInfo(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    reason: str
+    domain: str = "googleapis.com"
+    metadata: dict[str, str] = Field(default_factory=dict)
+
+
+class _FaultRequest(BaseModel):
+    """An error of a method, a delay of it in seconds, or both; see `Faults`."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    method: str
+    code: str = Field(default="", pattern=_CODE)
+    delay: float = Field(default=0.0, ge=0)
+    times: int = Field(default=1, ge=1)
+    message: str = "injected fault"
+    error_info: _ErrorInfo | None = Field(default=None, alias="errorInfo")
+    applied: bool = False
+
+    @model_validator(mode="after")
+    def _does_something(self) -> Self:
+        if not self.code and not self.delay:
+            raise ValueError("say code or delay")
+        return self
+
+    def add_to(self, faults: Faults) -> None:
+        if self.delay:
+            faults.delay(self.method, self.delay, self.times)
+        if self.code:
+            info = self.error_info
+            details = [error_info(info.reason, info.domain, **info.metadata)] if info is not None else []
+            code = grpc.StatusCode[self.code]
+            faults.inject(self.method, code, self.times, self.message, details, applied=self.applied)

@@ -1,0 +1,49 @@
+"""The one way by which calls reach the handlers: latency, faults and counting included."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import grpc
+
+from .apis.rpc import Handler
+from .calls import Call, Calls
+from .errors import GoogleError
+from .faults import Faults
+from .latency import Latency
+
+
+class Dispatcher:
+    """Answers the calls of both wires."""
+
+    def __init__(
+        self, handlers: Mapping[str, Handler], calls: Calls, faults: Faults, latency: Latency
+    ) -> None:
+        self._handlers = handlers
+        self._calls = calls
+        self._faults = faults
+        self._latency = latency
+
+    async def call(self, rpc: str, request: Any, reason: str = "") -> Any:
+        """The response of `rpc` to `request`; `reason` is the caller's `X-Goog-Request-Reason`.
+
+        Raises GoogleError: what Google answers; UNIMPLEMENTED names a method that is not served.
+        """
+        code = grpc.StatusCode.OK
+        try:
+            return await self._answer(rpc, request)
+        except GoogleError as error:
+            code = error.code
+            raise
+        finally:
+            self._calls.add(Call(rpc, code.name, reason))
+
+    async def _answer(self, rpc: str, request: Any) -> Any:
+        if seconds := self._latency.seconds(rpc):
+            await asyncio.sleep(seconds)
+        handler = self._handlers.get(rpc)
+        if handler is None:
+            raise GoogleError(grpc.StatusCode.UNIMPLEMENTED, f"The emulator does not serve {rpc}.")
+        return await self._faults.around(rpc, lambda: handler(request))

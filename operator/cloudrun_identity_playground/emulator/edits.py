@@ -1,0 +1,216 @@
+"""Changes to the cloud as a foreigner would make them: real writes that the operator did not make."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+from google.cloud import iam_admin_v1 as iam
+from google.cloud import run_v2 as run
+from google.iam.v1 import iam_policy_pb2, options_pb2, policy_pb2
+from google.type import expr_pb2
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from .apis.actor import FOREIGNER, acting_as
+from .cloud import Cloud
+from .errors import GoogleError
+
+_HOSTS = ("cloudresourcemanager.googleapis.com", "iam.googleapis.com", "run.googleapis.com")
+_IAM = "google.iam.admin.v1.IAM"
+
+
+class EditError(Exception):
+    """A change that cannot be made; one line that says why."""
+
+
+def edit(cloud: Cloud, change: Mapping[str, Any]) -> None:
+    """Make one change.
+
+    It is one of
+
+    - `{"policy": FULL_NAME, "remove": [{role, member, condition?}], "add": […]}`
+    - `{"workload": FULL_NAME, "serviceAccount": EMAIL}`
+    - `{"serviceAccount": FULL_NAME, "delete"|"disable"|"enable"|"undelete": true}`
+
+    where a full name is `//run.googleapis.com/projects/P/locations/L/services/S` and the like, and an account
+    to be undeleted may be named by its e-mail or its unique id.
+
+    Raises EditError: the change is none of these, or Google would refuse it.
+    """
+    try:
+        parsed = _parse(change)
+        with acting_as(FOREIGNER):
+            parsed.apply(cloud)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        field = ".".join(str(part) for part in problem["loc"])
+        raise EditError(f"{field or 'the edit'}: {problem['msg']}") from error
+    except GoogleError as error:
+        raise EditError(error.message) from error
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Condition(_Model):
+    expression: str
+    title: str = ""
+    description: str = ""
+
+
+class _Grant(_Model):
+    """A role and one member. Without a condition it is the unconditional grant."""
+
+    role: str
+    member: str
+    condition: _Condition | None = None
+
+    def is_in(self, binding: policy_pb2.Binding) -> bool:
+        return (binding.role, binding.condition) == (self.role, self._expression())
+
+    def new_binding(self) -> policy_pb2.Binding:
+        binding = policy_pb2.Binding(role=self.role)
+        if self.condition is not None:
+            binding.condition.CopyFrom(self._expression())
+        return binding
+
+    def _expression(self) -> expr_pb2.Expr:
+        return expr_pb2.Expr(**self.condition.model_dump()) if self.condition is not None else expr_pb2.Expr()
+
+
+class _PolicyEdit(_Model):
+    policy: str
+    remove: tuple[_Grant, ...] = ()
+    add: tuple[_Grant, ...] = ()
+
+    def apply(self, cloud: Cloud) -> None:
+        if not self.remove and not self.add:
+            raise EditError("policy: say what to remove or to add")
+        resource = _resource(self.policy)
+        service = _policy_service(self.policy)
+        read = iam_policy_pb2.GetIamPolicyRequest(
+            resource=resource, options=options_pb2.GetPolicyOptions(requested_policy_version=3)
+        )
+        policy = cloud.handlers[f"{service}/GetIamPolicy"](read)
+        for grant in self.remove:
+            _remove(policy, grant)
+        for grant in self.add:
+            _add(policy, grant)
+        policy.version = 3
+        write = iam_policy_pb2.SetIamPolicyRequest(resource=resource, policy=policy)
+        cloud.handlers[f"{service}/SetIamPolicy"](write)
+
+
+class _WorkloadEdit(_Model):
+    workload: str
+    service_account: str = Field(alias="serviceAccount")
+
+    def apply(self, cloud: Cloud) -> None:
+        resource = _resource(self.workload)
+        workloads = cloud.workloads.get(resource.split("/")[-2])
+        if workloads is None:
+            raise EditError(f"workload: '{self.workload}' is no Cloud Run service, job or worker pool")
+        kind = workloads.kind
+        workload = kind.message()
+        workload.CopyFrom(workloads.read(resource))
+        kind.identity_template(workload).service_account = self.service_account
+        if kind.has_revisions:
+            workload.template.revision = ""  # a pinned name cannot be used for a second revision
+        workloads.update(getattr(run, f"Update{kind.noun}Request")({kind.field: kind.wrap(workload)}))
+
+
+class _AccountEdit(_Model):
+    account: str = Field(alias="serviceAccount")
+    delete: bool = False
+    disable: bool = False
+    enable: bool = False
+    undelete: bool = False
+
+    _REQUESTS: ClassVar[Mapping[str, Any]] = {
+        "delete": iam.DeleteServiceAccountRequest,
+        "disable": iam.DisableServiceAccountRequest,
+        "enable": iam.EnableServiceAccountRequest,
+        "undelete": iam.UndeleteServiceAccountRequest,
+    }
+
+    def apply(self, cloud: Cloud) -> None:
+        wanted = [verb for verb in self._REQUESTS if getattr(self, verb)]
+        if len(wanted) != 1:
+            raise EditError("serviceAccount: say one of delete, disable, enable, undelete with true")
+        [verb] = wanted
+        name = _resource(self.account)
+        if verb == "undelete":
+            name = _by_unique_id(cloud, name)
+        cloud.handlers[f"{_IAM}/{verb.capitalize()}ServiceAccount"](self._REQUESTS[verb](name=name))
+
+
+def _parse(change: Mapping[str, Any]) -> _PolicyEdit | _WorkloadEdit | _AccountEdit:
+    if "policy" in change:
+        return _PolicyEdit.model_validate(change)
+    if "workload" in change:
+        return _WorkloadEdit.model_validate(change)
+    if "serviceAccount" in change:
+        return _AccountEdit.model_validate(change)
+    raise EditError("the edit names neither policy nor workload nor serviceAccount")
+
+
+def _resource(full_name: str) -> str:
+    """`//run.googleapis.com/projects/…` → `projects/…`."""
+    host, _, resource = full_name.removeprefix("//").partition("/")
+    if not full_name.startswith("//") or host not in _HOSTS or not resource.startswith("projects/"):
+        raise EditError(
+            f"'{full_name}' is no full resource name such as "
+            "//run.googleapis.com/projects/P/locations/L/services/S"
+        )
+    return resource
+
+
+def _policy_service(full_name: str) -> str:
+    """The API that serves the policy of a resource."""
+    host, *segments = full_name.removeprefix("//").split("/")
+    collections, names = segments[::2], segments[1::2]
+    match [host, *collections] if len(collections) == len(names) else []:
+        case ["cloudresourcemanager.googleapis.com", "projects"]:
+            return "google.cloud.resourcemanager.v3.Projects"
+        case ["iam.googleapis.com", "projects", "serviceAccounts"]:
+            return _IAM
+        case ["run.googleapis.com", "projects", "locations", "services"]:
+            return "google.cloud.run.v2.Services"
+        case ["run.googleapis.com", "projects", "locations", "jobs"]:
+            return "google.cloud.run.v2.Jobs"
+        case ["run.googleapis.com", "projects", "locations", "workerPools"]:
+            return "google.cloud.run.v2.WorkerPools"
+    raise EditError(f"policy: '{full_name}' has no IAM policy here")
+
+
+def _remove(policy: policy_pb2.Policy, grant: _Grant) -> None:
+    for binding in policy.bindings:
+        if grant.is_in(binding) and grant.member in binding.members:
+            binding.members.remove(grant.member)
+            return
+    raise EditError(f"remove: the policy does not grant {grant.role} to {grant.member}")
+
+
+def _add(policy: policy_pb2.Policy, grant: _Grant) -> None:
+    binding = next((each for each in policy.bindings if grant.is_in(each)), None)
+    if binding is None:
+        policy.bindings.append(grant.new_binding())
+        binding = policy.bindings[-1]
+    binding.members.append(grant.member)
+
+
+def _by_unique_id(cloud: Cloud, name: str) -> str:
+    """The name to undelete by: the account of that e-mail that was deleted last."""
+    parent, _, identifier = name.rpartition("/")
+    if identifier.isdigit():
+        return name
+    deleted: Iterable[Any] = (
+        account
+        for account in cloud.accounts
+        if account.email == identifier and account.deleted_at is not None
+    )
+    latest = max(deleted, key=lambda account: account.deleted_at, default=None)
+    if latest is None:
+        raise EditError(f"serviceAccount: no deleted account has the e-mail {identifier}")
+    return f"{parent}/{latest.unique_id}"

@@ -1,0 +1,125 @@
+"""The emulator as one thing: a cloud, its gRPC port and, if asked for, its REST port."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from typing import Any, Self
+
+import grpc
+from aiohttp import web
+
+from .calls import Calls
+from .cloud import Cloud
+from .control import add_control
+from .dispatch import Dispatcher
+from .edits import edit
+from .faults import Faults
+from .latency import Latency
+from .seed import Seed
+from .seeding import plant
+from .wire.grpc_server import make_server
+from .wire.rest import add_rest
+
+
+class PortTakenError(Exception):
+    """A port that the emulator was told to listen on is not to be had."""
+
+
+class Emulator:
+    """Google Cloud on loopback, for as long as the `async with` lasts.
+
+        async with Emulator() as emulator:
+            channel = grpc.aio.insecure_channel(emulator.grpc_address)
+
+    Port 0 is any free one; without `rest_port` there is no REST. `latency` and `lag` (seconds) go before
+    those of the seed. With `credentials` the gRPC port speaks TLS. `clock` gives seconds since the epoch.
+    The constructor raises `SeedError` where Google would refuse something in the seed, entering raises
+    `PortTakenError`.
+    """
+
+    def __init__(
+        self,
+        *,
+        port: int = 0,
+        rest_port: int | None = None,
+        seed: Seed | None = None,
+        latency: Latency | None = None,
+        lag: float | None = None,
+        host: str = "127.0.0.1",
+        credentials: grpc.ServerCredentials | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        seed = seed or Seed()
+        latency = seed.latency if latency is None else latency
+        self.cloud = Cloud(
+            clock=clock,
+            strict=seed.strict,
+            lag=seed.lag.total_seconds() if lag is None else lag,
+            operation_seconds=latency.operation_seconds,
+            tombstone_conflict=seed.tombstone_conflict,
+        )
+        plant(self.cloud, seed)
+        self.calls = Calls()
+        self.faults = Faults()
+        self.grpc_address = ""
+        self.rest_url = ""
+        self._dispatcher = Dispatcher(self.cloud.handlers, self.calls, self.faults, latency)
+        self._host = host
+        self._port = port
+        self._rest_port = rest_port
+        self._credentials = credentials
+        self._running = AsyncExitStack()
+
+    def edit(self, change: Mapping[str, Any]) -> None:
+        """Change the cloud as if a foreigner did it, as `POST /control/edit` takes it; not counted as a call.
+
+        Raises EditError: the change is none that can be made, or Google would refuse it.
+        """
+        edit(self.cloud, change)
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as starting:
+            await self._start_grpc(starting)
+            if self._rest_port is not None:
+                await self._start_rest(starting, self._rest_port)
+            self._running = starting.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._running.aclose()
+
+    async def _start_grpc(self, starting: AsyncExitStack) -> None:
+        server = make_server(self._dispatcher)
+        address = f"{self._host}:{self._port}"
+        # grpc writes lines of its own to stderr about a port that it cannot have.
+        _check_free(self._host, self._port)
+        if self._credentials is None:
+            port = server.add_insecure_port(address)
+        else:
+            port = server.add_secure_port(address, self._credentials)
+        await server.start()
+        starting.push_async_callback(server.stop, None)
+        self.grpc_address = f"{self._host}:{port}"
+
+    async def _start_rest(self, starting: AsyncExitStack, port: int) -> None:
+        _check_free(self._host, port)
+        app = web.Application()
+        add_control(app, self.cloud, self.calls, self.faults)
+        add_rest(app, self._dispatcher)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        starting.push_async_callback(runner.cleanup)
+        await web.TCPSite(runner, self._host, port).start()
+        self.rest_url = f"http://{self._host}:{runner.addresses[0][1]}"
+
+
+def _check_free(host: str, port: int) -> None:
+    try:
+        socket.create_server((host, port)).close()
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise PortTakenError(f"cannot listen on {host}:{port}: {reason}") from error

@@ -1,0 +1,124 @@
+"""The errors Google's APIs answer with, and their two shapes on the wire."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+from google.protobuf import json_format
+from google.rpc import error_details_pb2, status_pb2
+
+# google.rpc.Code → the HTTP status of the same error (https://cloud.google.com/apis/design/errors).
+_HTTP_STATUS = {
+    grpc.StatusCode.CANCELLED: 499,
+    grpc.StatusCode.UNKNOWN: 500,
+    grpc.StatusCode.INVALID_ARGUMENT: 400,
+    grpc.StatusCode.DEADLINE_EXCEEDED: 504,
+    grpc.StatusCode.NOT_FOUND: 404,
+    grpc.StatusCode.ALREADY_EXISTS: 409,
+    grpc.StatusCode.PERMISSION_DENIED: 403,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
+    grpc.StatusCode.FAILED_PRECONDITION: 400,
+    grpc.StatusCode.ABORTED: 409,
+    grpc.StatusCode.OUT_OF_RANGE: 400,
+    grpc.StatusCode.UNIMPLEMENTED: 501,
+    grpc.StatusCode.INTERNAL: 500,
+    grpc.StatusCode.UNAVAILABLE: 503,
+    grpc.StatusCode.DATA_LOSS: 500,
+    grpc.StatusCode.UNAUTHENTICATED: 401,
+}
+
+# The `errors[].reason` that the older JSON APIs (IAM v1, Resource Manager v1) add to the body.
+_LEGACY_REASON = {
+    400: "badRequest",
+    401: "authError",
+    403: "forbidden",
+    404: "notFound",
+    409: "alreadyExists",
+    429: "rateLimitExceeded",
+    503: "backendError",
+}
+
+
+class GoogleError(Exception):
+    """An error as a Google API answers it: a canonical code, a message, and typed details."""
+
+    def __init__(self, code: grpc.StatusCode, message: str, *details: Any) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.details = details
+
+    def status(self) -> Any:
+        """The `google.rpc.Status` that gRPC carries in `grpc-status-details-bin`."""
+        status = status_pb2.Status(code=self.code.value[0], message=self.message)
+        for detail in self.details:
+            status.details.add().Pack(detail)
+        return status
+
+    @property
+    def http_status(self) -> int:
+        """The HTTP status of the same error over REST."""
+        return _HTTP_STATUS[self.code]
+
+    def body(self, *, legacy: bool) -> dict[str, Any]:
+        """The JSON body over REST; `legacy` adds the `errors` list of the APIs of version 1."""
+        error: dict[str, Any] = {
+            "code": self.http_status,
+            "message": self.message,
+            "status": self.code.name,
+        }
+        if legacy:
+            reason = (
+                "aborted" if self.code is grpc.StatusCode.ABORTED else _LEGACY_REASON.get(self.http_status)
+            )
+            error["errors"] = [
+                {"domain": "global", "message": self.message, "reason": reason or "backendError"}
+            ]
+        if self.details:
+            error["details"] = json_format.MessageToDict(self.status())["details"]
+        return {"error": error}
+
+
+def error_info(reason: str, domain: str, **metadata: str) -> Any:
+    """A `google.rpc.ErrorInfo`, the part of an error that programs may match on."""
+    return error_details_pb2.ErrorInfo(reason=reason, domain=domain, metadata=metadata)
+
+
+def invalid(message: str) -> GoogleError:
+    """INVALID_ARGUMENT (400)."""
+    return GoogleError(grpc.StatusCode.INVALID_ARGUMENT, message)
+
+
+def not_found(message: str) -> GoogleError:
+    """NOT_FOUND (404)."""
+    return GoogleError(grpc.StatusCode.NOT_FOUND, message)
+
+
+def already_exists(message: str) -> GoogleError:
+    """ALREADY_EXISTS (409)."""
+    return GoogleError(grpc.StatusCode.ALREADY_EXISTS, message)
+
+
+def aborted(message: str) -> GoogleError:
+    """ABORTED (409): a stale etag."""
+    return GoogleError(grpc.StatusCode.ABORTED, message)
+
+
+def failed_precondition(message: str) -> GoogleError:
+    """FAILED_PRECONDITION (400)."""
+    return GoogleError(grpc.StatusCode.FAILED_PRECONDITION, message)
+
+
+def permission_denied(permission: str, resource: str, domain: str = "iam.googleapis.com") -> GoogleError:
+    """PERMISSION_DENIED (403): the caller lacks `permission`, or `resource` does not exist."""
+    return GoogleError(
+        grpc.StatusCode.PERMISSION_DENIED,
+        f"Permission '{permission}' denied on resource '{resource}' (or it may not exist).",
+        error_info("IAM_PERMISSION_DENIED", domain, permission=permission, resource=resource),
+    )
+
+
+def exhausted(message: str) -> GoogleError:
+    """RESOURCE_EXHAUSTED (429) of a lasting limit; rate limits carry an ErrorInfo besides."""
+    return GoogleError(grpc.StatusCode.RESOURCE_EXHAUSTED, message)

@@ -1,0 +1,176 @@
+"""Putting a seed into the cloud, through the same handlers that callers use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from google.cloud import iam_admin_v1 as iam
+from google.cloud import orgpolicy_v2 as orgpolicy
+from google.cloud import run_v2 as run
+from google.iam.v1 import iam_policy_pb2, policy_pb2
+from google.type import expr_pb2
+
+from . import seed
+from .apis.actor import FOREIGNER, acting_as
+from .apis.projects import Project, number_for
+from .apis.workloads import Workloads
+from .cloud import Cloud
+from .errors import GoogleError
+
+_IAM = "google.iam.admin.v1.IAM"
+
+
+def plant(cloud: Cloud, wanted: seed.Seed) -> None:
+    """Put what the seed holds into `cloud`: settled, and known everywhere.
+
+    Accounts of all projects come first, so that policies and workloads may name each other's.
+
+    Raises SeedError: Google would refuse something in it.
+    """
+    with acting_as(FOREIGNER), _settled(cloud):
+        for project in wanted.projects:
+            _add_project(cloud, project)
+        for project in wanted.projects:
+            _Planter(cloud, project).plant_accounts()
+        for project in wanted.projects:
+            _Planter(cloud, project).plant_the_rest()
+
+
+@contextmanager
+def _settled(cloud: Cloud) -> Iterator[None]:
+    lag, cloud.lag.seconds = cloud.lag.seconds, 0.0
+    delay, cloud.operations.delay = cloud.operations.delay, 0.0
+    try:
+        yield
+    finally:
+        cloud.lag.seconds, cloud.operations.delay = lag, delay
+
+
+def _add_project(cloud: Cloud, wanted: seed.Project) -> None:
+    if cloud.registry.find(wanted.project_id) is not None:
+        raise seed.SeedError(f"project {wanted.project_id}: appears twice")
+    number = wanted.project_number or number_for(wanted.project_id)
+    if (other := cloud.registry.find(number)) is not None:
+        raise seed.SeedError(
+            f"project {wanted.project_id}: projectNumber {number} is that of {other.id} already"
+        )
+    cloud.registry.add(
+        Project(
+            wanted.project_id,
+            number,
+            parent=wanted.parent,
+            service_account_quota=wanted.quotas.service_accounts,
+        )
+    )
+
+
+class _Planter:
+    """Plants one project."""
+
+    def __init__(self, cloud: Cloud, project: seed.Project) -> None:
+        self._cloud = cloud
+        self._project = project
+        self._name = f"projects/{project.project_id}"
+
+    def plant_accounts(self) -> None:
+        for account in self._project.service_accounts:
+            created = self._call(
+                f"service account {account.account_id}",
+                f"{_IAM}/CreateServiceAccount",
+                iam.CreateServiceAccountRequest(
+                    name=self._name,
+                    account_id=account.account_id,
+                    service_account=iam.ServiceAccount(
+                        display_name=account.display_name, description=account.description
+                    ),
+                ),
+            )
+            if account.disabled:
+                self._call(
+                    f"service account {account.account_id}",
+                    f"{_IAM}/DisableServiceAccount",
+                    iam.DisableServiceAccountRequest(name=created.name),
+                )
+
+    def plant_the_rest(self) -> None:
+        project = self._project
+        for role in project.roles:
+            self._plant_role(role)
+        for org_policy in project.org_policies:
+            self._plant_org_policy(org_policy)
+        for account in project.service_accounts:
+            email = f"{account.account_id}@{self._cloud.registry.resolve(project.project_id).account_domain}"
+            self._plant_policy(
+                f"{_IAM}/SetIamPolicy", f"{self._name}/serviceAccounts/{email}", account.policy
+            )
+        for collection, workloads in (
+            ("services", project.services),
+            ("jobs", project.jobs),
+            ("workerPools", project.worker_pools),
+        ):
+            for workload in workloads:
+                self._plant_workload(self._cloud.workloads[collection], workload)
+        self._plant_policy(
+            "google.cloud.resourcemanager.v3.Projects/SetIamPolicy", self._name, project.policy
+        )
+
+    def _plant_role(self, role: seed.CustomRole) -> None:
+        self._call(
+            f"role {role.role_id}",
+            f"{_IAM}/CreateRole",
+            iam.CreateRoleRequest(
+                parent=self._name,
+                role_id=role.role_id,
+                role=iam.Role(title=role.title, included_permissions=role.permissions),
+            ),
+        )
+
+    def _plant_org_policy(self, org_policy: seed.OrgPolicy) -> None:
+        rule = orgpolicy.PolicySpec.PolicyRule(enforce=org_policy.enforce)
+        policy = orgpolicy.Policy(
+            name=f"{self._name}/policies/{org_policy.constraint}", spec=orgpolicy.PolicySpec(rules=[rule])
+        )
+        self._call(
+            f"org policy {org_policy.constraint}",
+            "google.cloud.orgpolicy.v2.OrgPolicy/CreatePolicy",
+            orgpolicy.CreatePolicyRequest(parent=self._name, policy=policy),
+        )
+
+    def _plant_workload(self, workloads: Workloads, wanted: seed.Workload) -> None:
+        kind = workloads.kind
+        message = kind.message(labels=wanted.labels)
+        template = kind.identity_template(message)
+        template.service_account = wanted.service_account
+        template.containers.add(image=wanted.image)
+        if wanted.revision and kind.has_revisions:
+            template.revision = wanted.revision
+        parent = f"{self._name}/locations/{wanted.location}"
+        request = getattr(run, f"Create{kind.noun}Request")(
+            {"parent": parent, f"{kind.field}_id": wanted.name, kind.field: kind.wrap(message)}
+        )
+        service = f"google.cloud.run.v2.{kind.noun}s"
+        self._call(f"{kind.field} {wanted.name}", f"{service}/Create{kind.noun}", request)
+        self._plant_policy(
+            f"{service}/SetIamPolicy", f"{parent}/{kind.collection}/{wanted.name}", wanted.policy
+        )
+
+    def _plant_policy(self, rpc: str, resource: str, bindings: Iterable[seed.Binding]) -> None:
+        policy = policy_pb2.Policy(version=3, bindings=[_binding(each) for each in bindings])
+        if policy.bindings:
+            request = iam_policy_pb2.SetIamPolicyRequest(resource=resource, policy=policy)
+            self._call(f"policy of {resource}", rpc, request)
+
+    def _call(self, what: str, rpc: str, request: Any) -> Any:
+        try:
+            return self._cloud.handlers[rpc](request)
+        except GoogleError as error:
+            raise seed.SeedError(f"project {self._project.project_id}: {what}: {error.message}") from error
+
+
+def _binding(wanted: seed.Binding) -> policy_pb2.Binding:
+    binding = policy_pb2.Binding(role=wanted.role, members=wanted.members)
+    if wanted.condition is not None:
+        binding.condition.CopyFrom(expr_pb2.Expr(**wanted.condition.model_dump()))
+    return binding

@@ -1,0 +1,1 @@
+"""How calls arrive: gRPC and REST over the same handlers."""

@@ -1,0 +1,160 @@
+"""The methods of Google's APIs with their messages, read from the installed client libraries.
+
+Every generated transport declares its methods as
+`channel.unary_unary("/package.Service/Method", request_serializer=…, response_deserializer=…)`.
+A channel that only records turns that into a table of methods, without any .proto file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Self
+
+import grpc.aio
+from google.cloud.iam_admin_v1.services.iam.transports import IAMGrpcAsyncIOTransport
+from google.cloud.iam_credentials_v1.services.iam_credentials.transports import (
+    IAMCredentialsGrpcAsyncIOTransport,
+)
+from google.cloud.orgpolicy_v2.services.org_policy.transports import OrgPolicyGrpcAsyncIOTransport
+from google.cloud.resourcemanager_v3.services.folders.transports import FoldersGrpcAsyncIOTransport
+from google.cloud.resourcemanager_v3.services.organizations.transports import (
+    OrganizationsGrpcAsyncIOTransport,
+)
+from google.cloud.resourcemanager_v3.services.projects.transports import ProjectsGrpcAsyncIOTransport
+from google.cloud.run_v2.services.executions.transports import ExecutionsGrpcAsyncIOTransport
+from google.cloud.run_v2.services.jobs.transports import JobsGrpcAsyncIOTransport
+from google.cloud.run_v2.services.revisions.transports import RevisionsGrpcAsyncIOTransport
+from google.cloud.run_v2.services.services.transports import ServicesGrpcAsyncIOTransport
+from google.cloud.run_v2.services.worker_pools.transports import WorkerPoolsGrpcAsyncIOTransport
+from google.iam.v1 import iam_policy_pb2
+from google.longrunning import operations_pb2
+from google.protobuf import empty_pb2
+
+_TRANSPORTS = (
+    IAMGrpcAsyncIOTransport,
+    IAMCredentialsGrpcAsyncIOTransport,
+    OrgPolicyGrpcAsyncIOTransport,
+    ProjectsGrpcAsyncIOTransport,
+    FoldersGrpcAsyncIOTransport,
+    OrganizationsGrpcAsyncIOTransport,
+    ServicesGrpcAsyncIOTransport,
+    JobsGrpcAsyncIOTransport,
+    WorkerPoolsGrpcAsyncIOTransport,
+    RevisionsGrpcAsyncIOTransport,
+    ExecutionsGrpcAsyncIOTransport,
+)
+
+# The serializer of a plain protobuf message does not tell its class; these are the methods that use one.
+_PLAIN_REQUESTS = {
+    "SetIamPolicy": iam_policy_pb2.SetIamPolicyRequest,
+    "GetIamPolicy": iam_policy_pb2.GetIamPolicyRequest,
+    "TestIamPermissions": iam_policy_pb2.TestIamPermissionsRequest,
+    "GetOperation": operations_pb2.GetOperationRequest,
+    "ListOperations": operations_pb2.ListOperationsRequest,
+    "DeleteOperation": operations_pb2.DeleteOperationRequest,
+    "WaitOperation": operations_pb2.WaitOperationRequest,
+    "CancelOperation": operations_pb2.CancelOperationRequest,
+}
+
+
+@dataclass(frozen=True)
+class Method:
+    """One RPC and the classes of its messages (proto-plus or plain protobuf, as its library has them)."""
+
+    service: str
+    name: str
+    request: Any
+    response: Any
+
+    @property
+    def rpc(self) -> str:
+        """The name of the RPC, e.g. `google.cloud.run.v2.Services/GetService`."""
+        return f"{self.service}/{self.name}"
+
+    @property
+    def deserialize_request(self) -> Any:
+        """Bytes → request message."""
+        return getattr(self.request, "deserialize", None) or self.request.FromString
+
+    @property
+    def serialize_response(self) -> Any:
+        """Response message → bytes."""
+        return getattr(self.response, "serialize", None) or self.response.SerializeToString
+
+
+@cache
+def methods() -> Mapping[str, Method]:
+    """Every method of the APIs that the emulator knows, by the name of its RPC."""
+    found: dict[str, Method] = {}
+    for transport in _TRANSPORTS:
+        found.update(_methods_of(transport))
+    return found
+
+
+def as_protobuf(message: Any) -> Any:
+    """The plain protobuf message behind a proto-plus one; a plain one as it is."""
+    return type(message).pb(message) if hasattr(type(message), "pb") else message
+
+
+def _methods_of(transport: Any) -> dict[str, Method]:
+    recorder = _RecordingChannel()
+    transport(channel=recorder)
+    return {
+        method.rpc: method
+        for path, (serializer, deserializer) in recorder.declared.items()
+        for method in [_method(path, serializer, deserializer)]
+    }
+
+
+def _method(path: str, serializer: Any, deserializer: Any) -> Method:
+    service, name = path.removeprefix("/").split("/")
+    request = _PLAIN_REQUESTS.get(name) or serializer.__self__
+    # The libraries declare no deserializer where they drop the answer.
+    response = deserializer.__self__ if deserializer is not None else empty_pb2.Empty
+    if name == "WaitOperation":
+        response = operations_pb2.Operation
+    return Method(service, name, request, response)
+
+
+class _RecordingChannel(grpc.aio.Channel):  # type: ignore[misc]  # grpc ships no types
+    """A channel that connects to nothing and notes the methods declared on it."""
+
+    def __init__(self) -> None:
+        self.declared: dict[str, tuple[Any, Any]] = {}
+        self._unary_unary_interceptors: list[Any] = []  # the transports add theirs to it
+
+    def unary_unary(
+        self,
+        method: str,
+        request_serializer: Any = None,
+        response_deserializer: Any = None,
+        *_: Any,
+        **__: Any,
+    ) -> Any:
+        self.declared[method] = (request_serializer, response_deserializer)
+        return self._never
+
+    unary_stream = stream_unary = stream_stream = unary_unary
+
+    async def _never(self, *_: Any, **__: Any) -> None:
+        raise NotImplementedError
+
+    async def close(self, grace: float | None = None) -> None:
+        pass
+
+    def get_state(self, *_: Any, **__: Any) -> grpc.ChannelConnectivity:
+        return grpc.ChannelConnectivity.IDLE
+
+    async def wait_for_state_change(self, last_observed_state: Any) -> None:
+        raise NotImplementedError
+
+    async def channel_ready(self) -> None:
+        raise NotImplementedError
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass

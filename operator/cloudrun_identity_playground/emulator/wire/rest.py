@@ -1,0 +1,117 @@
+"""The REST front: JSON over the same dispatcher."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import grpc
+from aiohttp import web
+from google.protobuf import json_format
+
+from cloudrun_identity_playground.emulator.dispatch import Dispatcher
+from cloudrun_identity_playground.emulator.errors import GoogleError, invalid
+
+from .methods import as_protobuf
+from .routes import Route, routes
+
+_SYSTEM_PARAMETERS = frozenset(
+    {"alt", "prettyPrint", "key", "access_token", "quotaUser", "fields", "userProject"}
+)
+
+
+def add_rest(app: web.Application, dispatcher: Dispatcher) -> None:
+    """Serve every path that no other route of `app` takes as a call of a Google API."""
+
+    async def answer(request: web.Request) -> web.Response:
+        legacy = request.path.startswith("/v1/")
+        try:
+            route, fields = _route(request.method, request.path)
+            message = _message(route, fields, request, await _body(request))
+            reason = request.headers.get("X-Goog-Request-Reason", "")
+            response = await dispatcher.call(route.method.rpc, message, reason)
+        except GoogleError as error:
+            return web.json_response(error.body(legacy=legacy), status=error.http_status)
+        return web.json_response(_shown(route, response, request))
+
+    app.router.add_route("*", "/{path:.*}", answer)
+
+
+def _route(verb: str, path: str) -> tuple[Route, Mapping[str, str]]:
+    for route in routes():
+        if route.verb == verb and (fields := route.fields(path)) is not None:
+            return route, fields
+    raise GoogleError(grpc.StatusCode.UNIMPLEMENTED, f"The emulator has no route for {verb} {path}.")
+
+
+async def _body(request: web.Request) -> dict[str, Any]:
+    text = await request.text()
+    try:
+        body = json.loads(text) if text else {}
+    except ValueError as error:
+        raise invalid(f"Invalid JSON payload received. {error}") from error
+    if not isinstance(body, dict):
+        raise invalid("Invalid JSON payload received. It is not an object.")
+    return body
+
+
+def _message(route: Route, path_fields: Mapping[str, str], request: web.Request, body: dict[str, Any]) -> Any:
+    """The request message of the route's method."""
+    content: dict[str, Any] = {}
+    if route.body == "*":
+        content = body
+    elif route.body:
+        content[route.body] = body
+    for name in request.query:
+        if not name.startswith("$") and name not in _SYSTEM_PARAMETERS:
+            values = request.query.getall(name)
+            _put(content, name, values if len(values) > 1 else values[0])
+    for name, value in path_fields.items():
+        _put(content, name, value)
+    _use_camel_case_masks(content)
+    method = route.method
+    message = as_protobuf(method.request()) if hasattr(method.request, "pb") else method.request()
+    try:
+        json_format.ParseDict(content, message, ignore_unknown_fields=True)
+    except json_format.ParseError as error:
+        raise invalid(f"Invalid JSON payload received. {error}") from error
+    return method.request.wrap(message) if hasattr(method.request, "wrap") else message
+
+
+def _put(content: dict[str, Any], dotted: str, value: Any) -> None:
+    *parents, last = dotted.split(".")
+    for parent in parents:
+        # The body has its fields in camel case, the rules have them in snake case.
+        camel = re.sub(r"_(.)", lambda match: match[1].upper(), parent)
+        content = content.setdefault(camel if camel in content else parent, {})
+    content[last] = value
+
+
+def _use_camel_case_masks(content: dict[str, Any]) -> None:
+    """Google takes masks in snake case too; protobuf's JSON does not."""
+    for name in ("updateMask", "update_mask"):
+        if isinstance(content.get(name), str):
+            content[name] = re.sub(r"_(.)", lambda match: match[1].upper(), content[name])
+
+
+def _shown(route: Route, response: Any, request: web.Request) -> dict[str, Any]:
+    integers = "enum-encoding=int" in request.query.get("$alt", "")
+    shown: dict[str, Any] = json_format.MessageToDict(as_protobuf(response), use_integers_for_enums=integers)
+    if route.prefix and route.method.name == "GetProject":
+        return _project_of_version_1(shown)
+    return shown
+
+
+def _project_of_version_1(project: Mapping[str, Any]) -> dict[str, Any]:
+    kind, _, number = project.get("parent", "").partition("/")
+    shown = {
+        "projectNumber": project["name"].removeprefix("projects/"),
+        "projectId": project["projectId"],
+        "lifecycleState": "ACTIVE",
+        "name": project["displayName"],
+    }
+    if number:
+        shown["parent"] = {"type": kind.removesuffix("s"), "id": number}
+    return shown

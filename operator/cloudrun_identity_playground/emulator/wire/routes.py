@@ -1,0 +1,149 @@
+"""REST routes: those of the client libraries' http rules, and those of the APIs of version 1.
+
+The libraries ship the rules of Cloud Run v2, Resource Manager v3, Organization Policy v2 and IAM Credentials;
+google-cloud-iam has none for IAM v1, and Resource Manager v1 has no library.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from google.cloud.orgpolicy_v2.services.org_policy.transports import rest_base as org_policy
+from google.cloud.resourcemanager_v3.services.folders.transports import rest_base as folders
+from google.cloud.resourcemanager_v3.services.organizations.transports import rest_base as organizations
+from google.cloud.resourcemanager_v3.services.projects.transports import rest_base as projects
+from google.cloud.run_v2.services.executions.transports import rest_base as executions
+from google.cloud.run_v2.services.jobs.transports import rest_base as jobs
+from google.cloud.run_v2.services.revisions.transports import rest_base as revisions
+from google.cloud.run_v2.services.services.transports import rest_base as services
+from google.cloud.run_v2.services.worker_pools.transports import rest_base as worker_pools
+
+from .methods import Method, methods
+
+_RULES: Mapping[str, Any] = {
+    "google.cloud.orgpolicy.v2.OrgPolicy": org_policy,
+    "google.cloud.resourcemanager.v3.Folders": folders,
+    "google.cloud.resourcemanager.v3.Organizations": organizations,
+    "google.cloud.resourcemanager.v3.Projects": projects,
+    "google.cloud.run.v2.Executions": executions,
+    "google.cloud.run.v2.Jobs": jobs,
+    "google.cloud.run.v2.Revisions": revisions,
+    "google.cloud.run.v2.Services": services,
+    "google.cloud.run.v2.WorkerPools": worker_pools,
+}
+
+# Verb, path, the field that the body fills (`*`: the whole request, `-`: there is none), method.
+_IAM_V1 = """
+POST   /v1/{name=projects/*}/serviceAccounts                               *    CreateServiceAccount
+GET    /v1/{name=projects/*}/serviceAccounts                               -    ListServiceAccounts
+GET    /v1/{name=projects/*/serviceAccounts/*}                             -    GetServiceAccount
+PATCH  /v1/{service_account.name=projects/*/serviceAccounts/*}             *    PatchServiceAccount
+DELETE /v1/{name=projects/*/serviceAccounts/*}                             -    DeleteServiceAccount
+POST   /v1/{name=projects/*/serviceAccounts/*}:undelete                    *    UndeleteServiceAccount
+POST   /v1/{name=projects/*/serviceAccounts/*}:enable                      *    EnableServiceAccount
+POST   /v1/{name=projects/*/serviceAccounts/*}:disable                     *    DisableServiceAccount
+POST   /v1/{resource=projects/*/serviceAccounts/*}:getIamPolicy            -    GetIamPolicy
+POST   /v1/{resource=projects/*/serviceAccounts/*}:setIamPolicy            *    SetIamPolicy
+POST   /v1/{resource=projects/*/serviceAccounts/*}:testIamPermissions      *    TestIamPermissions
+GET    /v1/{name=projects/*/serviceAccounts/*}/keys                        -    ListServiceAccountKeys
+POST   /v1/{name=projects/*/serviceAccounts/*}/keys                        *    CreateServiceAccountKey
+GET    /v1/{name=projects/*/serviceAccounts/*/keys/*}                      -    GetServiceAccountKey
+DELETE /v1/{name=projects/*/serviceAccounts/*/keys/*}                      -    DeleteServiceAccountKey
+POST   /v1/{name=projects/*/serviceAccounts/*/keys/*}:disable              *    DisableServiceAccountKey
+POST   /v1/{name=projects/*/serviceAccounts/*/keys/*}:enable               *    EnableServiceAccountKey
+GET    /v1/roles                                                           -    ListRoles
+GET    /v1/{name=roles/*}                                                  -    GetRole
+GET    /v1/{parent=projects/*}/roles                                       -    ListRoles
+POST   /v1/{parent=projects/*}/roles                                       *    CreateRole
+GET    /v1/{name=projects/*/roles/*}                                       -    GetRole
+PATCH  /v1/{name=projects/*/roles/*}                                       role UpdateRole
+DELETE /v1/{name=projects/*/roles/*}                                       -    DeleteRole
+POST   /v1/{name=projects/*/roles/*}:undelete                              *    UndeleteRole
+POST   /v1/permissions:queryTestablePermissions                            *    QueryTestablePermissions
+"""
+_RESOURCE_MANAGER_V1 = """
+GET    /v1/projects/{name=*}                                               -    GetProject
+POST   /v1/projects/{resource=*}:getIamPolicy                              *    GetIamPolicy
+POST   /v1/projects/{resource=*}:setIamPolicy                              *    SetIamPolicy
+POST   /v1/projects/{resource=*}:testIamPermissions                        *    TestIamPermissions
+"""
+
+
+@dataclass(frozen=True)
+class Route:
+    """A verb and a path, and the method they stand for.
+
+    `body` names the field of the request that the body fills, `*` is the request itself, "" none.
+    `prefix` goes before what the path gives: Resource Manager v1 leaves out `projects/`.
+    """
+
+    verb: str
+    pattern: re.Pattern[str]
+    body: str
+    method: Method
+    prefix: str = ""
+
+    def fields(self, path: str) -> Mapping[str, str] | None:
+        """The fields of the request that `path` gives, by their dotted names; None: another path."""
+        match = self.pattern.fullmatch(path)
+        if match is None:
+            return None
+        return {name.replace("__", "."): self.prefix + value for name, value in match.groupdict().items()}
+
+
+@cache
+def routes() -> Sequence[Route]:
+    """All routes."""
+    found = [
+        *_written(_IAM_V1, "google.iam.admin.v1.IAM"),
+        *_written(_RESOURCE_MANAGER_V1, "google.cloud.resourcemanager.v3.Projects", prefix="projects/"),
+        *(route for service, module in _RULES.items() for route in _shipped(service, module)),
+    ]
+    return tuple({(route.verb, route.pattern.pattern, route.body): route for route in found}.values())
+
+
+def _written(table: str, service: str, prefix: str = "") -> Iterator[Route]:
+    for line in table.strip().splitlines():
+        verb, path, body, name = line.split()
+        method = methods()[f"{service}/{name}"]
+        yield Route(verb, _pattern(path), "" if body == "-" else body, method, prefix)
+
+
+def _shipped(service: str, module: Any) -> Iterator[Route]:
+    """The rules of a generated `rest_base` module: a class a method, inside the class of the transport."""
+    for _, transport in inspect.getmembers(
+        module, lambda each: inspect.isclass(each) and each.__module__ == module.__name__
+    ):
+        for class_name, rule in inspect.getmembers(transport, inspect.isclass):
+            if not hasattr(rule, "_get_http_options"):
+                continue
+            name = class_name.removeprefix("_Base")
+            method = methods().get(f"{service}/{name}") or methods().get(
+                f"google.longrunning.Operations/{name}"
+            )
+            if method is not None:
+                for option in rule._get_http_options():
+                    yield Route(
+                        option["method"].upper(), _pattern(option["uri"]), option.get("body", ""), method
+                    )
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    """`/v2/{name=projects/*}/services` → a pattern with a group for each variable."""
+
+    def group(variable: re.Match[str]) -> str:
+        segments = re.escape(variable[2] or "*").replace(r"\*\*", ".+").replace(r"\*", "[^/]+?")
+        return f"(?P<{variable[1].replace('.', '__')}>{segments})"
+
+    literal_and_variable = re.split(r"(\{[^}]+\})", path)
+    return re.compile(
+        "".join(
+            re.sub(r"\{([^=}]+)(?:=([^}]*))?\}", group, part) if part.startswith("{") else re.escape(part)
+            for part in literal_and_variable
+        )
+    )

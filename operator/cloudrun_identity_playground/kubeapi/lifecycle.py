@@ -1,0 +1,118 @@
+"""From the first write of an object to its removal: finalizers, namespaces that go, definitions that go.
+
+Everything happens within the write that causes it. There is no garbage collection: a propagation policy is
+accepted and dependants stay.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from . import definitions
+from .metadata import timestamp
+from .resources import DEFINITIONS, NAMESPACES, Catalog, Resource, StorageKey
+from .store import ObjectKey, Store, Stored
+
+Object = dict[str, Any]
+
+
+@dataclass
+class Lifecycle:
+    """Stores and removes objects, and does what follows from it."""
+
+    store: Store
+    catalog: Catalog
+
+    def commit(self, resource: Resource, key: ObjectKey, obj: Object) -> Stored:
+        """Stores an object that was checked; one that is deleted and held by nothing any more goes."""
+        own = obj["metadata"]
+        if own.get("deletionTimestamp") and not self._is_held(resource, key, obj):
+            return self._remove(resource.storage, key, obj)
+        stored = self.store.put(resource.storage, key, obj)
+        if resource.storage == DEFINITIONS:
+            self._serve(stored.object)
+        return stored
+
+    def delete(self, resource: Resource, key: ObjectKey) -> Stored:
+        """Removes an object, or marks it as deleted if something holds it. Idempotent."""
+        stored = self.store.collection(resource.storage).objects[key]
+        obj = stored.object
+        if not self._is_held(resource, key, obj):
+            return self._remove(resource.storage, key, obj)
+        if "deletionTimestamp" not in obj["metadata"]:
+            stored = self.store.put(resource.storage, key, _marked(resource, obj))
+            self._cascade(resource.storage, key)
+        return self.store.find(resource.storage, key) or stored
+
+    def _is_held(self, resource: Resource, key: ObjectKey, obj: Object) -> bool:
+        if resource.storage == NAMESPACES:
+            return any(self.store.in_namespace(key[1])) or bool(obj["metadata"].get("finalizers"))
+        return bool(obj["metadata"].get("finalizers"))
+
+    def _remove(self, storage: StorageKey, key: ObjectKey, obj: Object) -> Stored:
+        stored = self.store.remove(storage, key, obj)
+        if storage == DEFINITIONS:
+            self.catalog.remove(key[1])
+            self.store.drop(definitions.storage_of(obj))
+        self._settle_namespace(key[0])
+        self._settle_definition(storage)
+        return stored
+
+    def _cascade(self, storage: StorageKey, key: ObjectKey) -> None:
+        """Deletes what lives in a namespace, or by a definition, that was marked as deleted."""
+        if storage == NAMESPACES:
+            for inner, stored in list(self.store.in_namespace(key[1])):
+                self._delete_instance(inner, stored)
+            self._settle_namespace(key[1])
+        elif storage == DEFINITIONS:
+            definition = self.store.collection(storage).objects[key].object
+            self._serve(definition)
+            instances = definitions.storage_of(definition)
+            for stored in list(self.store.collection(instances).objects.values()):
+                self._delete_instance(instances, stored)
+            self._settle_definition(instances)
+
+    def _delete_instance(self, storage: StorageKey, stored: Stored) -> None:
+        resource = self.catalog.stored_as(storage)
+        own = stored.object["metadata"]
+        if resource is not None:
+            self.delete(resource, (own.get("namespace", ""), own["name"]))
+
+    def _settle_namespace(self, name: str) -> None:
+        """Removes a namespace that was only waiting for its last object."""
+        self._settle(NAMESPACES, ("", name))
+
+    def _settle_definition(self, instances: StorageKey) -> None:
+        """Lets go of a definition that was only waiting for its last instance."""
+        key = ("", f"{instances[1]}.{instances[0]}")
+        stored = self.store.find(DEFINITIONS, key)
+        if stored is None or self.store.collection(instances).objects:
+            return
+        own = stored.object["metadata"]
+        if "deletionTimestamp" in own and definitions.CLEANUP_FINALIZER in own.get("finalizers", ()):
+            left = [name for name in own["finalizers"] if name != definitions.CLEANUP_FINALIZER]
+            released = {**stored.object, "metadata": {**own, "finalizers": left}}
+            self.store.put(DEFINITIONS, key, released)
+            self._settle(DEFINITIONS, key)
+
+    def _settle(self, storage: StorageKey, key: ObjectKey) -> None:
+        stored = self.store.find(storage, key)
+        resource = self.catalog.stored_as(storage)
+        if stored is None or resource is None or "deletionTimestamp" not in stored.object["metadata"]:
+            return
+        if not self._is_held(resource, key, stored.object):
+            self._remove(storage, key, stored.object)
+
+    def _serve(self, definition: Object) -> None:
+        self.catalog.remove(definition["metadata"]["name"])
+        for resource in definitions.resources(definition):
+            self.catalog.install(resource)
+
+
+def _marked(resource: Resource, obj: Object) -> Object:
+    own = {**obj["metadata"], "deletionTimestamp": timestamp(), "deletionGracePeriodSeconds": 0}
+    if resource.tracks_generation:
+        own["generation"] = own["generation"] + 1
+    marked = {**obj, "metadata": own}
+    if resource.storage == NAMESPACES:
+        return {**marked, "status": {"phase": "Terminating"}}
+    return definitions.terminate(marked) if resource.storage == DEFINITIONS else marked

@@ -1,0 +1,176 @@
+"""What the server itself writes into `metadata`, and what it accepts there from clients."""
+
+import datetime as dt
+import re
+import secrets
+import uuid
+from typing import Any
+
+from .errors import Cause, FieldError, bad_request
+from .schema import Schema
+
+Object = dict[str, Any]
+
+_NAME_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_LABEL_VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
+_LABEL_LENGTH = 63
+_NAME_RULE = (
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must "
+    "start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
+    f"'{_SUBDOMAIN.pattern}')"
+)
+_LABEL_RULE = (
+    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must "
+    "start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used "
+    f"for validation is '{_LABEL_VALUE.pattern}')"
+)
+_SERVER_FIELDS = (
+    "name",
+    "namespace",
+    "uid",
+    "creationTimestamp",
+    "generation",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "generateName",
+    "resourceVersion",
+)
+_MAPS = ("labels", "annotations")
+_LISTS = ("finalizers", "ownerReferences")
+
+SCHEMA = Schema.parse(
+    {
+        "description": "Standard object's metadata.",
+        "type": "object",
+        "properties": {
+            **{
+                name: {"type": "string"}
+                for name in (*_SERVER_FIELDS, "selfLink")
+                if name not in ("generation", "deletionGracePeriodSeconds")
+            },
+            "generation": {"type": "integer"},
+            "deletionGracePeriodSeconds": {"type": "integer"},
+            **{name: {"type": "object", "additionalProperties": {"type": "string"}} for name in _MAPS},
+            "finalizers": {
+                "type": "array",
+                "items": {"type": "string"},
+                "x-kubernetes-list-type": "set",
+            },
+            "ownerReferences": {
+                "type": "array",
+                "x-kubernetes-list-type": "map",
+                "x-kubernetes-list-map-keys": ["uid"],
+                "items": {
+                    "type": "object",
+                    "required": ["apiVersion", "kind", "name", "uid"],
+                    "properties": {
+                        **{name: {"type": "string"} for name in ("apiVersion", "kind", "name", "uid")},
+                        "controller": {"type": "boolean"},
+                        "blockOwnerDeletion": {"type": "boolean"},
+                    },
+                },
+            },
+            "managedFields": {"type": "array", "items": {"type": "object"}},
+        },
+    }
+)
+"""The same for every kind; it also says how the lists are merged."""
+
+
+def timestamp() -> str:
+    """The current time, as objects carry it."""
+    return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def of(obj: Object) -> Object:
+    """The metadata of an object that a client sent, after a look at the shape of what the server reads.
+
+    Raises:
+        ApiError: 400, labels, annotations, finalizers or owners are of another type.
+    """
+    metadata = obj.get("metadata")
+    if metadata is None:
+        metadata = obj["metadata"] = {}
+    if not isinstance(metadata, dict):
+        raise bad_request("metadata must be an object")
+    for name in _MAPS:
+        value = metadata.get(name) or {}
+        if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
+            raise bad_request(f"metadata.{name} must be a map of strings")
+    for name in _LISTS:
+        if not isinstance(metadata.get(name) or [], list):
+            raise bad_request(f"metadata.{name} must be a list")
+    return metadata
+
+
+def stamp(metadata: Object, *, generation: bool) -> None:
+    """Gives a new object its identity."""
+    for name in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"):
+        metadata.pop(name, None)
+    metadata["uid"] = str(uuid.uuid4())
+    metadata["creationTimestamp"] = timestamp()
+    if generation:
+        metadata["generation"] = 1
+    drop_empty(metadata)
+
+
+def name_for(metadata: Object) -> str:
+    """The name of a new object: its own, or one made of `generateName`; empty if it has neither."""
+    if not metadata.get("name") and metadata.get("generateName"):
+        suffix = "".join(secrets.choice(_NAME_ALPHABET) for _ in range(5))
+        metadata["name"] = f"{metadata['generateName']}{suffix}"
+    return str(metadata.get("name") or "")
+
+
+def carry_over(old: Object, new: Object) -> None:
+    """Puts back, in `new`, what an update cannot change."""
+    for name in _SERVER_FIELDS:
+        if name in old:
+            new[name] = old[name]
+        else:
+            new.pop(name, None)
+    drop_empty(new)
+
+
+def drop_empty(metadata: Object) -> None:
+    """An empty map or list in metadata is not kept."""
+    for name in (*_MAPS, *_LISTS):
+        if name in metadata and not metadata[name]:
+            del metadata[name]
+
+
+def errors(metadata: Object, old: Object | None) -> list[FieldError]:
+    """What is wrong with the metadata of a new object (`old` is None) or a changed one."""
+    found = []
+    name = metadata.get("name")
+    if not name:
+        missing = "Required value: name or generateName is required"
+        found.append(FieldError("metadata.name", Cause.REQUIRED, missing))
+    elif old is None and not _SUBDOMAIN.fullmatch(name):
+        found.append(_invalid("metadata.name", name, _NAME_RULE))
+    found += [
+        _invalid("metadata.labels", value, _LABEL_RULE)
+        for value in (metadata.get("labels") or {}).values()
+        if len(value) > _LABEL_LENGTH or not _LABEL_VALUE.fullmatch(value)
+    ]
+    if old is not None and old.get("deletionTimestamp"):
+        found.extend(_added_finalizers(metadata, old))
+    return found
+
+
+def _added_finalizers(metadata: Object, old: Object) -> list[FieldError]:
+    before = old.get("finalizers") or []
+    added = [name for name in metadata.get("finalizers") or [] if name not in before]
+    if not added:
+        return []
+    shown = ", ".join(f'"{name}"' for name in added)
+    message = (
+        "Forbidden: no new finalizers can be added if the object is being deleted, "
+        f"found new finalizers []string{{{shown}}}"
+    )
+    return [FieldError("metadata.finalizers", Cause.FORBIDDEN, message)]
+
+
+def _invalid(field: str, value: str, why: str) -> FieldError:
+    return FieldError(field, Cause.INVALID, f'Invalid value: "{value}": {why}')

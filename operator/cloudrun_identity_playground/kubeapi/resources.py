@@ -1,0 +1,171 @@
+"""What is served: the built-in resources and those that CustomResourceDefinitions add."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+from .schema import Schema
+
+Object = dict[str, Any]
+StorageKey = tuple[str, str]
+"""Group and plural under which the objects of a resource are kept."""
+
+READ_WRITE = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+NAMESPACES: StorageKey = ("", "namespaces")
+EVENTS: StorageKey = ("", "events")
+SECRETS: StorageKey = ("", "secrets")
+DEFINITIONS: StorageKey = ("apiextensions.k8s.io", "customresourcedefinitions")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of `kubectl get`; a priority above 0 shows with `-o wide` only."""
+
+    name: str
+    type: str
+    json_path: str = ""
+    computed: str = ""
+    """The name of a function in `table`, where no path leads to the cell."""
+    verbatim: bool = False
+    """A date that is shown as it is, not as an age."""
+    priority: int = 0
+    description: str = ""
+    format: str = ""
+
+
+AGE = Column("Age", "date", ".metadata.creationTimestamp")
+
+
+@dataclass(frozen=True, eq=False)
+class Resource:
+    """One resource in one version, as discovery tells of it."""
+
+    group: str
+    version: str
+    plural: str
+    kind: str
+    namespaced: bool
+    schema: Schema
+    singular: str
+    list_kind: str
+    storage: StorageKey
+    short_names: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    verbs: tuple[str, ...] = READ_WRITE
+    subresources: tuple[str, ...] = ()
+    tracks_generation: bool = False
+    selectable: frozenset[str] = frozenset()
+    """Fields that a field selector may name, besides metadata.name and metadata.namespace."""
+    columns: tuple[Column, ...] = (AGE,)
+    name_column: bool = True
+    definition: str = ""
+    """The CustomResourceDefinition that this comes from; empty for a built-in."""
+    terminating: bool = False
+    """Its definition is being deleted: nothing new may be created."""
+
+    @property
+    def api_version(self) -> str:
+        """`group/version`, or `version` in the core group."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def qualified_name(self) -> str:
+        """`plural.group`, as messages name it."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    @property
+    def has_status(self) -> bool:
+        """Whether status is written through its own subresource only."""
+        return "status" in self.subresources
+
+
+@dataclass
+class Catalog:
+    """The served resources by group, version and plural."""
+
+    _served: dict[tuple[str, str, str], Resource] = field(default_factory=dict)
+
+    def install(self, resource: Resource) -> None:
+        """Serves a resource, in place of what stood there."""
+        self._served[resource.group, resource.version, resource.plural] = resource
+
+    def remove(self, definition: str) -> None:
+        """Stops serving what a CustomResourceDefinition brought."""
+        self._served = {key: r for key, r in self._served.items() if r.definition != definition}
+
+    def find(self, group: str, version: str, plural: str) -> Resource | None:
+        """The resource at a path, if it is served."""
+        return self._served.get((group, version, plural))
+
+    def stored_as(self, storage: StorageKey) -> Resource | None:
+        """Some served resource whose objects are kept under that key."""
+        return next((r for r in self._served.values() if r.storage == storage), None)
+
+    def in_version(self, group: str, version: str) -> list[Resource]:
+        """All resources of one group and version."""
+        return [r for r in self._served.values() if (r.group, r.version) == (group, version)]
+
+    def versions(self) -> Mapping[str, list[str]]:
+        """The served versions of each group, the preferred first."""
+        found: dict[str, list[str]] = {}
+        for group, version, _ in self._served:
+            versions = found.setdefault(group, [])
+            if version not in versions:
+                versions.append(version)
+        for versions in found.values():
+            versions.sort(key=_version_rank, reverse=True)
+        return found
+
+
+def builtin_resources() -> Iterator[Resource]:
+    """The resources that are always there."""
+    text = files(__package__).joinpath("builtin.yaml").read_text(encoding="utf-8")
+    for entry in yaml.safe_load(text)["resources"]:
+        group, plural, kind = entry["group"], entry["plural"], entry["kind"]
+        yield Resource(
+            group=group,
+            version="v1",
+            plural=plural,
+            kind=kind,
+            namespaced=entry.get("namespaced", True),
+            schema=Schema.parse(entry["schema"]),
+            singular=kind.lower(),
+            list_kind=f"{kind}List",
+            # One object answers in both groups, as with a real API server.
+            storage=EVENTS if kind == "Event" else (group, plural),
+            short_names=tuple(entry.get("shortNames", ())),
+            categories=tuple(entry.get("categories", ())),
+            verbs=tuple(entry.get("verbs", READ_WRITE)),
+            subresources=tuple(entry.get("subresources", ())),
+            tracks_generation=entry.get("generation", False),
+            selectable=frozenset(entry.get("selectable", ())),
+            columns=tuple(read_column(column) for column in entry["columns"]),
+            name_column=plural != "events",
+        )
+
+
+def read_column(entry: Object) -> Column:
+    """One of `additionalPrinterColumns`."""
+    return Column(
+        name=entry["name"],
+        type=entry["type"],
+        json_path=entry.get("jsonPath", ""),
+        computed=entry.get("computed", ""),
+        verbatim=entry.get("verbatim", False),
+        priority=entry.get("priority", 0),
+        description=entry.get("description", ""),
+        format=entry.get("format", ""),
+    )
+
+
+def _version_rank(version: str) -> tuple[int, int, int, str]:
+    """Kubernetes' order: v2 over v1 over v1beta2 over v1alpha1, and names of another form last."""
+    parts = re.fullmatch(r"v(\d+)(?:(alpha|beta)(\d+))?", version)
+    if parts is None:
+        return 0, 0, 0, version
+    stability = {None: 3, "beta": 2, "alpha": 1}[parts[2]]
+    return stability, int(parts[1]), int(parts[3] or 0), ""

@@ -1,0 +1,144 @@
+"""The API over HTTPS, on loopback."""
+
+import asyncio
+import hmac
+import logging
+import secrets
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from aiohttp import web
+
+from . import kubeconfig
+from .errors import ApiError, unauthorized
+from .lifecycle import Lifecycle
+from .operations import Operations, Write
+from .requests import RequestHandler, status_response
+from .resources import NAMESPACES, Catalog, builtin_resources
+from .store import DEFAULT_HISTORY, Store
+from .tls import loopback_identity
+
+_LOG = logging.getLogger(__name__)
+_HOST = "127.0.0.1"
+# etcd refuses requests above 1.5 MB and the API server those above 3 MB.
+_MOST_BYTES = 3 * 1024 * 1024
+_FIRST_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+_PUBLIC_PATHS = frozenset({"/healthz", "/livez", "/readyz"})
+# How long open requests may take when the server stops; watches end at once.
+_SHUTDOWN_SECONDS = 1.0
+
+
+class KubeApi:
+    """An API server that lives as long as its context.
+
+    ```python
+    async with KubeApi(kubeconfig=path) as api:
+        ...  # api.url, api.kubeconfig, api.token, api.authority
+    ```
+    """
+
+    def __init__(
+        self, kubeconfig: Path | None = None, *, port: int = 0, history: int = DEFAULT_HISTORY
+    ) -> None:
+        """Prepares a server.
+
+        Args:
+            kubeconfig: where to write one; None for nowhere.
+            port: to listen on; 0 for any that is free.
+            history: how many changes of a resource a watch may resume over.
+        """
+        self.kubeconfig = kubeconfig
+        self.url = ""
+        self.token = secrets.token_urlsafe(32)
+        self._port = port
+        self._identity = loopback_identity()
+        self._store = Store(history)
+        catalog = Catalog()
+        for resource in builtin_resources():
+            catalog.install(resource)
+        self._operations = Operations(self._store, catalog, Lifecycle(self._store, catalog))
+        self._handler = RequestHandler(self._operations)
+        self._runner = web.AppRunner(
+            self._application(),
+            access_log=None,
+            handler_cancellation=True,
+            shutdown_timeout=_SHUTDOWN_SECONDS,
+        )
+        self._create_first_namespaces()
+
+    @property
+    def authority(self) -> bytes:
+        """The certificate (PEM) of the authority that a client has to trust."""
+        return self._identity.authority
+
+    async def __aenter__(self) -> Self:
+        """Starts to listen and writes the kubeconfig.
+
+        Raises:
+            OSError: the port is taken, or the kubeconfig cannot be written.
+            ForeignFileError: the kubeconfig's path holds a file of somebody else.
+        """
+        if self.kubeconfig is not None:
+            kubeconfig.check(self.kubeconfig)
+        await self._runner.setup()
+        try:
+            site = web.TCPSite(self._runner, _HOST, self._port, ssl_context=self._identity.server_context())
+            await site.start()
+            self.url = f"https://{_HOST}:{self._runner.addresses[0][1]}"
+            if self.kubeconfig is not None:
+                kubeconfig.write(self.kubeconfig, self.render_kubeconfig())
+        except BaseException:
+            await self._runner.cleanup()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Ends the watches and stops."""
+        self._store.close()
+        await self._runner.cleanup()
+
+    def render_kubeconfig(self) -> str:
+        """The kubeconfig as text."""
+        return kubeconfig.render(self.url, self.authority, self.token)
+
+    def _application(self) -> web.Application:
+        application = web.Application(client_max_size=_MOST_BYTES)
+        application.router.add_route("*", "/{path:.*}", self._answer)
+        return application
+
+    def _create_first_namespaces(self) -> None:
+        resource = self._operations.catalog.stored_as(NAMESPACES)
+        if resource is None:
+            raise LookupError("namespaces are not among the built-in resources")
+        for name in _FIRST_NAMESPACES:
+            body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+            self._operations.create(resource, "", body, Write(manager="kube-apiserver"))
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        try:
+            if request.path not in _PUBLIC_PATHS:
+                self._authenticate(request)
+            return await self._handler.answer(request)
+        except ApiError as error:
+            return status_response(error)
+        except web.HTTPRequestEntityTooLarge:
+            limit = f"Request entity too large: limit is {_MOST_BYTES}"
+            return status_response(ApiError(413, "RequestEntityTooLarge", limit))
+        except (ConnectionError, asyncio.CancelledError, web.HTTPException):
+            raise
+        except Exception as error:  # a fault of ours ends one request, not the server, and is told as such
+            _LOG.exception("%s %s", request.method, request.path)
+            return status_response(
+                ApiError(500, "InternalError", f"Internal error occurred: {type(error).__name__}")
+            )
+
+    def _authenticate(self, request: web.Request) -> None:
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(token.strip().encode(), self.token.encode()):
+            raise unauthorized()

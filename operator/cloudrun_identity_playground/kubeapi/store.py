@@ -1,0 +1,175 @@
+"""Objects in memory, one version counter over all of them, and the changes that watches follow.
+
+An object that was stored is never changed again: a write stores another one. So lists, watchers and the
+history share it, and it is made into JSON once however many of them there are.
+"""
+
+import asyncio
+import json
+from collections import defaultdict, deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+from .resources import StorageKey
+
+Object = dict[str, Any]
+ObjectKey = tuple[str, str]
+"""Namespace (empty if there is none) and name."""
+
+DEFAULT_HISTORY = 4_096
+"""How many changes of a resource are remembered for watches that resume."""
+
+
+class ChangeType(StrEnum):
+    """What a watch event says happened."""
+
+    ADDED = "ADDED"
+    MODIFIED = "MODIFIED"
+    DELETED = "DELETED"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An object as it was at one version. It must not be changed."""
+
+    object: Object
+
+    @cached_property
+    def json(self) -> bytes:
+        """The object on the wire."""
+        return encode(self.object)
+
+
+@dataclass(eq=False)
+class Change:
+    """One write, linked to the next one of the same resource."""
+
+    version: int
+    type: ChangeType
+    stored: Stored
+    previous: Stored | None
+    next: "Change | None" = None
+
+
+class Collection:
+    """The objects of one resource and their latest changes."""
+
+    def __init__(self, history: int) -> None:
+        self.objects: dict[ObjectKey, Stored] = {}
+        self.closed = False
+        self._head = Change(0, ChangeType.ADDED, Stored({}), None)
+        self._history: deque[Change] = deque(maxlen=history)
+        self._forgotten = 0
+        self._signal = asyncio.Event()
+
+    def record(self, change: Change) -> None:
+        """Appends a change and wakes who waits for one."""
+        if len(self._history) == self._history.maxlen:
+            self._forgotten = self._history[0].version
+        self._history.append(change)
+        self._head.next = change
+        self._head = change
+        self._wake()
+
+    def close(self) -> None:
+        """Ends every watch: the resource is served no longer."""
+        self.closed = True
+        self._wake()
+
+    @property
+    def latest(self) -> Change:
+        """Where a watch of what is yet to come starts."""
+        return self._head
+
+    @property
+    def oldest_version(self) -> int:
+        """A watch may resume from this version or a later one."""
+        return self._forgotten
+
+    def after(self, version: int) -> Change:
+        """The change after which everything newer than `version` follows."""
+        if self._head.version <= version:
+            return self._head
+        newer = next(change for change in self._history if change.version > version)
+        return Change(version, ChangeType.ADDED, Stored({}), None, next=newer)
+
+    async def wait(self, change: Change, timeout: float) -> None:
+        """Returns when something follows `change`, the collection is closed, or after `timeout` seconds."""
+        signal = self._signal
+        if change.next is not None or self.closed:
+            return
+        try:
+            await asyncio.wait_for(signal.wait(), timeout)
+        except TimeoutError:
+            return
+
+    def _wake(self) -> None:
+        signal, self._signal = self._signal, asyncio.Event()
+        signal.set()
+
+
+@dataclass
+class Store:
+    """Everything that is kept."""
+
+    history: int = DEFAULT_HISTORY
+    version: int = 1
+    _collections: dict[StorageKey, Collection] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._collections = defaultdict(lambda: Collection(self.history))
+
+    def collection(self, storage: StorageKey) -> Collection:
+        """The collection of one resource, empty if nothing was ever stored in it."""
+        return self._collections[storage]
+
+    def find(self, storage: StorageKey, key: ObjectKey) -> Stored | None:
+        """One object, if it is there."""
+        return self._collections[storage].objects.get(key)
+
+    def in_namespace(self, namespace: str) -> Iterator[tuple[StorageKey, Stored]]:
+        """All objects of a namespace."""
+        for storage, collection in list(self._collections.items()):
+            for (owner, _), stored in list(collection.objects.items()):
+                if owner == namespace:
+                    yield storage, stored
+
+    def put(self, storage: StorageKey, key: ObjectKey, obj: Object) -> Stored:
+        """Stores an object at the next version; it belongs to the store from now on."""
+        collection = self._collections[storage]
+        previous = collection.objects.get(key)
+        stored = self._stamp(obj)
+        collection.objects[key] = stored
+        kind = ChangeType.ADDED if previous is None else ChangeType.MODIFIED
+        collection.record(Change(self.version, kind, stored, previous))
+        return stored
+
+    def remove(self, storage: StorageKey, key: ObjectKey, last: Mapping[str, Any]) -> Stored:
+        """Removes an object; `last` is its final state, which watches get to see."""
+        collection = self._collections[storage]
+        previous = collection.objects.pop(key)
+        stored = self._stamp(last)
+        collection.record(Change(self.version, ChangeType.DELETED, stored, previous))
+        return stored
+
+    def drop(self, storage: StorageKey) -> None:
+        """Forgets a resource and ends its watches."""
+        self._collections.pop(storage).close()
+
+    def close(self) -> None:
+        """Ends every watch."""
+        for collection in self._collections.values():
+            collection.close()
+
+    def _stamp(self, obj: Mapping[str, Any]) -> Stored:
+        self.version += 1
+        metadata = {**obj["metadata"], "resourceVersion": str(self.version)}
+        return Stored({**obj, "metadata": metadata})
+
+
+def encode(value: Any) -> bytes:
+    """JSON on the wire."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()

@@ -1,0 +1,108 @@
+"""Watches: the changes of one resource as a client asked to see them."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import expired
+from .resources import Resource
+from .selectors import Selector
+from .store import Change, ChangeType, Collection, Store, Stored, encode
+
+Object = dict[str, Any]
+
+BOOKMARK_INTERVAL = 10.0
+"""Seconds between bookmarks of a watch on which nothing happens."""
+_LONGEST = 1800.0
+
+
+@dataclass(frozen=True)
+class WatchOptions:
+    """What a client asked for."""
+
+    since: int
+    """Changes after this version; 0 begins with the objects there are."""
+    seconds: float = _LONGEST
+    """How long at most."""
+    bookmarks: bool = False
+
+
+@dataclass(frozen=True)
+class Watch:
+    """One client's view of a collection."""
+
+    store: Store
+    collection: Collection
+    resource: Resource
+    is_selected: Selector
+    """Whether an object, as it is stored, is seen."""
+    show: Callable[[Stored], Object | bytes]
+    """An object in the form asked for; bytes if it is at hand as JSON."""
+
+    async def events(self, options: WatchOptions) -> AsyncGenerator[bytes, None]:
+        """Lines of JSON, as many at a time as are at hand, until the time is up or the resource is gone."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + min(options.seconds, _LONGEST)
+        if options.since and options.since < self.collection.oldest_version:
+            oldest = self.collection.oldest_version
+            yield _line("ERROR", expired(f"too old resource version: {options.since} ({oldest})").status())
+            return
+        position = self.collection.latest
+        if options.since:
+            position = self.collection.after(options.since)
+        elif present := b"".join(self._present()):
+            yield present
+        while not self.collection.closed:
+            lines, position = self._following(position)
+            if lines:
+                yield lines
+            left = end - loop.time()
+            if left <= 0:
+                break
+            await self.collection.wait(position, min(left, BOOKMARK_INTERVAL))
+            if options.bookmarks and position.next is None:
+                yield _line("BOOKMARK", self._bookmark())
+
+    def _present(self) -> list[bytes]:
+        objects = self.collection.objects
+        return [
+            self._event(ChangeType.ADDED, objects[key])
+            for key in sorted(objects)
+            if self.is_selected(objects[key].object)
+        ]
+
+    def _following(self, position: Change) -> tuple[bytes, Change]:
+        lines = []
+        while position.next is not None:
+            position = position.next
+            kind = self._seen_as(position)
+            if kind is not None:
+                lines.append(self._event(kind, position.stored))
+        return b"".join(lines), position
+
+    def _seen_as(self, change: Change) -> ChangeType | None:
+        """An object that comes into the selection is added to it, one that leaves it is deleted from it."""
+        before = change.previous is not None and self.is_selected(change.previous.object)
+        after = change.type is not ChangeType.DELETED and self.is_selected(change.stored.object)
+        match before, after:
+            case True, True:
+                return ChangeType.MODIFIED
+            case False, True:
+                return ChangeType.ADDED
+            case True, False:
+                return ChangeType.DELETED
+            case _:
+                return None
+
+    def _event(self, kind: ChangeType, stored: Stored) -> bytes:
+        return _line(kind.value, self.show(stored))
+
+    def _bookmark(self) -> Object:
+        metadata = {"resourceVersion": str(self.store.version), "creationTimestamp": None}
+        return {"kind": self.resource.kind, "apiVersion": self.resource.api_version, "metadata": metadata}
+
+
+def _line(kind: str, shown: Object | bytes) -> bytes:
+    raw = shown if isinstance(shown, bytes) else encode(shown)
+    return b'{"type":"%s","object":%s}\n' % (kind.encode(), raw)

@@ -1,0 +1,143 @@
+"""The real asynchronous clients of Google's libraries, and the requests that many tests make."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import grpc.aio
+from google.cloud import iam_admin_v1 as iam
+from google.cloud import orgpolicy_v2 as orgpolicy
+from google.cloud import resourcemanager_v3 as resourcemanager
+from google.cloud import run_v2 as run
+from google.iam.v1 import iam_policy_pb2, options_pb2, policy_pb2
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.type import expr_pb2
+
+LOCATION = "projects/shop/locations/europe-west1"
+
+
+class Clock:
+    """A clock that stands until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@dataclass(frozen=True)
+class Clients:
+    """The clients of one channel, and the few requests that every test makes."""
+
+    channel: grpc.aio.Channel
+
+    @cached_property
+    def iam(self) -> iam.IAMAsyncClient:
+        return self._client(iam.IAMAsyncClient)
+
+    @cached_property
+    def projects(self) -> resourcemanager.ProjectsAsyncClient:
+        return self._client(resourcemanager.ProjectsAsyncClient)
+
+    @cached_property
+    def services(self) -> run.ServicesAsyncClient:
+        return self._client(run.ServicesAsyncClient)
+
+    @cached_property
+    def jobs(self) -> run.JobsAsyncClient:
+        return self._client(run.JobsAsyncClient)
+
+    @cached_property
+    def worker_pools(self) -> run.WorkerPoolsAsyncClient:
+        return self._client(run.WorkerPoolsAsyncClient)
+
+    @cached_property
+    def revisions(self) -> run.RevisionsAsyncClient:
+        return self._client(run.RevisionsAsyncClient)
+
+    @cached_property
+    def org_policy(self) -> orgpolicy.OrgPolicyAsyncClient:
+        return self._client(orgpolicy.OrgPolicyAsyncClient)
+
+    def _client(self, client: Any) -> Any:
+        return client(transport=client.get_transport_class("grpc_asyncio")(channel=self.channel))
+
+    async def create_account(self, account_id: str = "checkout", project: str = "shop") -> iam.ServiceAccount:
+        return await self.iam.create_service_account(name=f"projects/{project}", account_id=account_id)
+
+    async def policy(self, resource: str = "projects/shop", version: int = 3) -> policy_pb2.Policy:
+        request = iam_policy_pb2.GetIamPolicyRequest(
+            resource=resource, options=options_pb2.GetPolicyOptions(requested_policy_version=version)
+        )
+        return await self._policy_client(resource).get_iam_policy(request)
+
+    async def set_policy(
+        self, policy: policy_pb2.Policy, resource: str = "projects/shop", mask: tuple[str, ...] = ()
+    ) -> policy_pb2.Policy:
+        request = iam_policy_pb2.SetIamPolicyRequest(
+            resource=resource, policy=policy, update_mask=FieldMask(paths=mask)
+        )
+        return await self._policy_client(resource).set_iam_policy(request)
+
+    async def grant(
+        self,
+        role: str,
+        *members: str,
+        resource: str = "projects/shop",
+        condition: expr_pb2.Expr | None = None,
+    ) -> policy_pb2.Policy:
+        """Read, add one binding, write."""
+        policy = await self.policy(resource)
+        policy.version = 3
+        policy.bindings.add(role=role, members=members, condition=condition)
+        return await self.set_policy(policy, resource)
+
+    async def create_service(self, service_id: str = "web", **template: Any) -> run.Service:
+        operation = await self.services.create_service(
+            parent=LOCATION,
+            service_id=service_id,
+            service=run.Service(template=revision_template(**template)),
+        )
+        return await operation.result()
+
+    async def update_service(self, service: run.Service, *mask: str) -> run.Service:
+        request = run.UpdateServiceRequest(service=service, update_mask=FieldMask(paths=mask))
+        return await (await self.services.update_service(request)).result()
+
+    async def create_job(self, job_id: str = "nightly", service_account: str = "") -> run.Job:
+        task = run.TaskTemplate(service_account=service_account, containers=[run.Container(image="hello")])
+        job = run.Job(template=run.ExecutionTemplate(template=task))
+        return await (await self.jobs.create_job(parent=LOCATION, job_id=job_id, job=job)).result()
+
+    async def create_worker_pool(self, pool_id: str = "queue", service_account: str = "") -> run.WorkerPool:
+        template = run.WorkerPoolRevisionTemplate(
+            service_account=service_account, containers=[run.Container(image="hello")]
+        )
+        operation = await self.worker_pools.create_worker_pool(
+            parent=LOCATION, worker_pool_id=pool_id, worker_pool=run.WorkerPool(template=template)
+        )
+        return await operation.result()
+
+    def _policy_client(self, resource: str) -> Any:
+        collection = resource.split("/")[-2]
+        return {
+            "projects": self.projects,
+            "serviceAccounts": self.iam,
+            "services": self.services,
+            "jobs": self.jobs,
+            "workerPools": self.worker_pools,
+        }[collection]
+
+
+def revision_template(**template: Any) -> run.RevisionTemplate:
+    return run.RevisionTemplate(containers=[run.Container(image="hello")], **template)
+
+
+def members(policy: policy_pb2.Policy, role: str) -> list[str]:
+    return [member for binding in policy.bindings if binding.role == role for member in binding.members]

@@ -1,0 +1,283 @@
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import aiohttp
+import grpc
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from google.api_core import exceptions
+
+from cloudrun_identity_playground.emulator import Emulator, PortTakenError
+from cloudrun_identity_playground.emulator.edits import EditError
+
+from .clients import LOCATION, Clients, members
+
+PROJECT = "//cloudresourcemanager.googleapis.com/projects/shop"
+ACCOUNT = "projects/shop/serviceAccounts/checkout@shop.iam.gserviceaccount.com"
+MEMBER = "serviceAccount:checkout@shop.iam.gserviceaccount.com"
+EVE = {"role": "roles/viewer", "member": "user:eve@example.com"}
+GET = "google.cloud.resourcemanager.v3.Projects/GetIamPolicy"
+
+
+class Control:
+    """The control API over HTTP: the status and the body of each answer."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+        self._session = session
+        self._url = f"{url}/control"
+
+    async def __call__(self, verb: str, path: str, body: Any = None) -> tuple[int, Any]:
+        text = body if isinstance(body, str) else json.dumps(body) if body is not None else None
+        async with self._session.request(verb, self._url + path, data=text) as response:
+            return response.status, await response.json()
+
+
+@pytest.fixture
+async def control(emulator: Emulator) -> AsyncIterator[Control]:
+    async with aiohttp.ClientSession() as session:
+        yield Control(session, emulator.rest_url)
+
+
+async def test_calls_are_shown_and_reset(control: Control, clients: Clients) -> None:
+    await clients.policy()
+    await clients.policy()
+
+    assert await control("GET", "/calls") == (200, {GET: 2})
+    assert (await control("GET", "/log"))[1][0] == {"rpc": GET, "code": "OK", "reason": ""}
+    assert await control("DELETE", "/calls") == (200, {})
+    assert await control("GET", "/calls") == (200, {})
+
+
+async def test_the_state_shows_everything_and_no_private_key(control: Control, clients: Clients) -> None:
+    account = await clients.create_account()
+    key = await clients.iam.create_service_account_key(name=account.name)
+    await clients.grant("roles/viewer", MEMBER)
+    await clients.grant("roles/iam.serviceAccountUser", "user:ann@example.com", resource=ACCOUNT)
+    service = await clients.create_service(service_account=account.email)
+    await clients.create_job()
+    _, state = await control("GET", "/state")
+
+    assert list(state["projects"]) == ["shop"]
+    [shown] = state["serviceAccounts"]
+    assert (shown["email"], shown["deleted"]) == (account.email, False)
+    assert [each["name"] for each in shown["keys"]] == [key.name]
+    assert state["services"][service.name]["template"]["serviceAccount"] == account.email
+    assert list(state["jobs"]) == [f"{LOCATION}/jobs/nightly"]
+    assert list(state["revisions"]) == [service.latest_ready_revision]
+    assert state["policies"]["projects/shop"]["bindings"] == [{"role": "roles/viewer", "members": [MEMBER]}]
+    assert ACCOUNT in state["policies"]
+    assert "PRIVATE KEY" not in json.dumps(state)
+
+
+class TestEdits:
+    async def test_a_grant_is_removed_and_another_added(self, control: Control, clients: Clients) -> None:
+        before = await clients.grant("roles/viewer", "user:ann@example.com", "user:bob@example.com")
+        await control("DELETE", "/calls")
+        answer = await control(
+            "POST",
+            "/edit",
+            {
+                "policy": PROJECT,
+                "remove": [{"role": "roles/viewer", "member": "user:ann@example.com"}],
+                "add": [{"role": "roles/browser", "member": "user:eve@example.com"}],
+            },
+        )
+
+        assert answer == (200, {})
+        assert await control("GET", "/calls") == (200, {})  # an edit is no call
+        after = await clients.policy()
+        assert after.etag != before.etag
+        assert members(after, "roles/viewer") == ["user:bob@example.com"]
+        assert members(after, "roles/browser") == ["user:eve@example.com"]
+
+    async def test_a_condition_tells_two_grants_apart(self, clients: Clients, emulator: Emulator) -> None:
+        grant = {"role": "roles/run.viewer", "member": "user:ann@example.com"}
+        conditional = grant | {"condition": {"title": "nightly", "expression": "true"}}
+        emulator.edit({"policy": PROJECT, "add": [grant, conditional]})
+        emulator.edit({"policy": PROJECT, "remove": [grant]})
+
+        assert [each.condition.title for each in (await clients.policy()).bindings] == ["nightly"]
+        emulator.edit({"policy": PROJECT, "remove": [conditional]})
+        assert not (await clients.policy()).bindings
+
+    async def test_policies_of_accounts_and_workloads_are_edited(
+        self, clients: Clients, emulator: Emulator
+    ) -> None:
+        await clients.create_account()
+        await clients.create_service("web")
+        await clients.create_job("nightly")
+        await clients.create_worker_pool("queue")
+        for host, resource, role in (
+            ("iam", ACCOUNT, "roles/iam.serviceAccountUser"),
+            ("run", f"{LOCATION}/services/web", "roles/run.invoker"),
+            ("run", f"{LOCATION}/jobs/nightly", "roles/run.invoker"),
+            ("run", f"{LOCATION}/workerPools/queue", "roles/run.viewer"),
+        ):
+            grant = {"role": role, "member": "user:eve@example.com"}
+            emulator.edit({"policy": f"//{host}.googleapis.com/{resource}", "add": [grant]})
+            assert members(await clients.policy(resource), role) == ["user:eve@example.com"]
+
+    async def test_a_workload_is_moved_to_another_account_by_a_new_revision(
+        self, clients: Clients, emulator: Emulator
+    ) -> None:
+        account = await clients.create_account()
+        service = await clients.create_service("web", revision="web-v1")
+        await clients.create_job("nightly")
+        await clients.create_worker_pool("queue")
+        for workload in ("services/web", "jobs/nightly", "workerPools/queue"):
+            emulator.edit(
+                {"workload": f"//run.googleapis.com/{LOCATION}/{workload}", "serviceAccount": account.email}
+            )
+
+        moved = await clients.services.get_service(name=service.name)
+        assert moved.template.service_account == account.email
+        assert moved.latest_ready_revision != service.latest_ready_revision
+        job = await clients.jobs.get_job(name=f"{LOCATION}/jobs/nightly")
+        assert job.template.template.service_account == account.email
+        pool = await clients.worker_pools.get_worker_pool(name=f"{LOCATION}/workerPools/queue")
+        assert pool.template.service_account == account.email
+
+    @pytest.mark.parametrize("identified_by", ["email", "unique_id"])
+    async def test_an_account_is_disabled_deleted_and_brought_back(
+        self, clients: Clients, emulator: Emulator, identified_by: str
+    ) -> None:
+        account = await clients.create_account()
+        name = f"//iam.googleapis.com/{ACCOUNT}"
+        emulator.edit({"serviceAccount": name, "disable": True})
+        assert (await clients.iam.get_service_account(name=ACCOUNT)).disabled
+        emulator.edit({"serviceAccount": name, "enable": True})
+        assert not (await clients.iam.get_service_account(name=ACCOUNT)).disabled
+        emulator.edit({"serviceAccount": name, "delete": True})
+        with pytest.raises(exceptions.NotFound):
+            await clients.iam.get_service_account(name=ACCOUNT)
+
+        identifier = getattr(account, identified_by)
+        parent = "//iam.googleapis.com/projects/shop/serviceAccounts"
+        emulator.edit({"serviceAccount": f"{parent}/{identifier}", "undelete": True})
+        assert (await clients.iam.get_service_account(name=ACCOUNT)).unique_id == account.unique_id
+
+    @pytest.mark.parametrize(
+        ("change", "named"),
+        [
+            ({}, "neither policy nor workload nor serviceAccount"),
+            ({"policy": PROJECT}, "say what to remove or to add"),
+            ({"policy": "projects/shop", "add": [EVE]}, "full resource name"),
+            (
+                {"policy": "//run.googleapis.com/projects/shop/locations/x/services", "add": [EVE]},
+                "no IAM policy",
+            ),
+            ({"policy": PROJECT, "add": [{"role": "roles/viewer"}]}, "add.0.member"),
+            ({"policy": PROJECT, "nonsense": 1}, "nonsense"),
+            ({"policy": PROJECT, "add": [{"role": "roles/none", "member": "user:a@b.c"}]}, "roles/none"),
+            ({"policy": PROJECT, "remove": [{"role": "roles/viewer", "member": "user:a@b.c"}]}, "user:a@b.c"),
+            ({"workload": PROJECT, "serviceAccount": "a@b.c"}, "is no Cloud Run"),
+            (
+                {"workload": f"//run.googleapis.com/{LOCATION}/services/none", "serviceAccount": "a@b.c"},
+                "'none' of kind 'SERVICE'",
+            ),
+            ({"serviceAccount": f"//iam.googleapis.com/{ACCOUNT}"}, "one of delete, disable"),
+            ({"serviceAccount": f"//iam.googleapis.com/{ACCOUNT}", "delete": True}, "Unknown"),
+            ({"serviceAccount": f"//iam.googleapis.com/{ACCOUNT}", "undelete": True}, "no deleted account"),
+        ],
+    )
+    async def test_what_cannot_be_done_is_said_in_one_line(
+        self, control: Control, emulator: Emulator, change: dict[str, Any], named: str
+    ) -> None:
+        status, answer = await control("POST", "/edit", change)
+
+        assert status == 400
+        assert named in answer["error"]
+        assert "\n" not in answer["error"]
+        with pytest.raises(EditError):
+            emulator.edit(change)
+
+    @pytest.mark.parametrize("body", ["{", "[]", ""])
+    async def test_a_body_that_is_no_json_object_is_refused(self, control: Control, body: str) -> None:
+        status, answer = await control("POST", "/edit", body)
+        assert status == 400
+        assert answer["error"].startswith("the body is no JSON")
+
+
+class TestFaults:
+    async def test_a_fault_strikes_as_described(self, control: Control, clients: Clients) -> None:
+        answer = await control(
+            "POST",
+            "/faults",
+            {
+                "method": GET,
+                "code": "RESOURCE_EXHAUSTED",
+                "times": 2,
+                "message": "slow down",
+                "errorInfo": {"reason": "RATE_LIMIT_EXCEEDED", "metadata": {"quota_limit": "x"}},
+            },
+        )
+        assert answer == (200, {})
+        with pytest.raises(exceptions.ResourceExhausted, match="slow down") as error:
+            await clients.policy()
+        assert error.value.reason == "RATE_LIMIT_EXCEEDED"
+
+        assert await control("DELETE", "/faults") == (200, {})
+        assert await clients.policy() is not None
+
+    @pytest.mark.parametrize(
+        ("fault", "named"),
+        [
+            ({"code": "ABORTED"}, "method"),
+            ({"method": GET, "code": "OK"}, "code"),
+            ({"method": GET, "code": "NONSENSE"}, "code"),
+            ({"method": GET, "code": "ABORTED", "times": 0}, "times"),
+            ({"method": GET}, "say code or delay"),
+        ],
+    )
+    async def test_a_bad_fault_is_refused(self, control: Control, fault: dict[str, Any], named: str) -> None:
+        status, answer = await control("POST", "/faults", fault)
+        assert status == 400
+        assert named in answer["error"]
+
+
+async def test_a_port_in_use_is_named(emulator: Emulator) -> None:
+    port = int(emulator.grpc_address.rpartition(":")[2])
+    with pytest.raises(PortTakenError, match=str(port)):
+        async with Emulator(port=port):
+            pass
+    rest_port = int(emulator.rest_url.rpartition(":")[2])
+    with pytest.raises(PortTakenError, match=str(rest_port)):
+        async with Emulator(rest_port=rest_port):
+            pass
+
+
+async def test_tls_is_served_with_credentials() -> None:
+    certificate, key = _self_signed("localhost")
+    credentials = grpc.ssl_server_credentials([(key, certificate)])
+    async with Emulator(credentials=credentials) as emulator:
+        trust = grpc.ssl_channel_credentials(certificate)
+        address = emulator.grpc_address.replace("127.0.0.1", "localhost")
+        async with grpc.aio.secure_channel(address, trust) as channel:
+            assert (await Clients(channel).projects.get_project(name="projects/shop")).project_id == "shop"
+
+
+def _self_signed(host: str) -> tuple[bytes, bytes]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return certificate.public_bytes(serialization.Encoding.PEM), pem

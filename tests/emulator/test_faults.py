@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import grpc
+import grpc.aio
+import pytest
+from google.api_core import exceptions
+from google.cloud import iam_admin_v1 as iam
+
+from cloudrun_identity_playground.emulator import Emulator, Latency
+from cloudrun_identity_playground.emulator.errors import error_info
+from cloudrun_identity_playground.emulator.wire.methods import methods
+
+from .clients import Clients
+
+GET = "google.cloud.resourcemanager.v3.Projects/GetIamPolicy"
+SET = "google.cloud.resourcemanager.v3.Projects/SetIamPolicy"
+CREATE = "google.iam.admin.v1.IAM/CreateServiceAccount"
+
+
+async def test_an_injected_error_strikes_so_often_with_its_details(
+    clients: Clients, emulator: Emulator
+) -> None:
+    info = error_info("RATE_LIMIT_EXCEEDED", "googleapis.com", quota_limit="ReadsPerMinute")
+    emulator.faults.inject(GET, grpc.StatusCode.RESOURCE_EXHAUSTED, 2, details=[info])
+    for _ in range(2):
+        with pytest.raises(exceptions.ResourceExhausted) as error:
+            await clients.policy()
+        assert error.value.reason == "RATE_LIMIT_EXCEEDED"
+        assert error.value.metadata["quota_limit"] == "ReadsPerMinute"
+    assert await clients.policy() is not None
+
+
+async def test_an_applied_fault_loses_the_answer_and_not_the_effect(
+    clients: Clients, emulator: Emulator
+) -> None:
+    emulator.faults.inject(CREATE, grpc.StatusCode.UNAVAILABLE, applied=True)
+    with pytest.raises(exceptions.ServiceUnavailable):
+        await clients.iam.create_service_account(name="projects/shop", account_id="checkout", retry=None)
+    with pytest.raises(exceptions.AlreadyExists):
+        await clients.create_account()
+
+
+async def test_a_pattern_names_many_methods(clients: Clients, emulator: Emulator) -> None:
+    emulator.faults.inject("google.cloud.run.*", grpc.StatusCode.PERMISSION_DENIED)
+    assert await clients.policy() is not None
+    with pytest.raises(exceptions.PermissionDenied):
+        await clients.services.get_service(name="projects/shop/locations/europe-west1/services/web")
+
+
+async def test_a_delay_outlasts_a_deadline(clients: Clients, emulator: Emulator) -> None:
+    emulator.faults.delay(GET, 30)
+    with pytest.raises(exceptions.DeadlineExceeded):
+        await clients.projects.get_iam_policy(resource="projects/shop", timeout=0.05, retry=None)
+    assert await clients.policy() is not None
+
+
+async def test_cleared_faults_do_not_strike(clients: Clients, emulator: Emulator) -> None:
+    emulator.faults.inject("*", grpc.StatusCode.INTERNAL, times=100)
+    emulator.faults.clear()
+    assert await clients.policy() is not None
+
+
+async def test_calls_are_counted_with_failures_and_reasons(clients: Clients, emulator: Emulator) -> None:
+    await clients.policy()
+    with pytest.raises(exceptions.NotFound):
+        await clients.iam.get_service_account(
+            name="projects/shop/serviceAccounts/none@shop.iam.gserviceaccount.com",
+            metadata=[("x-goog-request-reason", "payments/checkout@3")],
+        )
+
+    assert dict(emulator.calls) == {GET: 1, "google.iam.admin.v1.IAM/GetServiceAccount": 1}
+    assert [(call.code, call.reason) for call in emulator.calls.log] == [
+        ("OK", ""),
+        ("NOT_FOUND", "payments/checkout@3"),
+    ]
+    assert emulator.calls[SET] == 0
+    emulator.calls.reset()
+    assert dict(emulator.calls) == {}
+
+
+async def test_a_method_that_is_not_served_names_itself(clients: Clients) -> None:
+    with pytest.raises(exceptions.MethodNotImplemented, match=r"google\.iam\.admin\.v1\.IAM/LintPolicy"):
+        await clients.iam.lint_policy(iam.LintPolicyRequest())
+
+
+def test_every_served_method_is_one_that_the_client_libraries_know() -> None:
+    assert set(Emulator().cloud.handlers) <= set(methods())
+
+
+@pytest.mark.parametrize(
+    ("rpc", "seconds"),
+    [(GET, 0.176), (SET, 0.786), (CREATE, 0.606), ("google.cloud.run.v2.Services/UpdateService", 0.235)],
+)
+def test_recorded_latencies_are_the_medians_of_the_recordings(rpc: str, seconds: float) -> None:
+    assert Latency.RECORDED.seconds(rpc) == seconds
+    assert Latency.NONE.seconds(rpc) == 0
+
+
+@pytest.mark.parametrize("rpc", sorted(methods()))
+def test_every_method_takes_some_time_under_recorded_latency(rpc: str) -> None:
+    assert 0 < Latency.RECORDED.seconds(rpc) < 1

@@ -1,0 +1,345 @@
+from __future__ import annotations
+
+import pytest
+from google.api_core import exceptions
+from google.cloud import iam_admin_v1 as iam
+from google.iam.v1 import policy_pb2
+from google.type import expr_pb2
+
+from cloudrun_identity_playground.emulator import Emulator, Seed
+
+from .clients import LOCATION, Clients, Clock, members
+
+ACCOUNT = "projects/shop/serviceAccounts/checkout@shop.iam.gserviceaccount.com"
+MEMBER = "serviceAccount:checkout@shop.iam.gserviceaccount.com"
+NIGHTLY = expr_pb2.Expr(title="nightly", expression="request.time.getHours() < 6")
+
+
+def policy_of(role: str, *who: str) -> policy_pb2.Policy:
+    return policy_pb2.Policy(version=3, bindings=[policy_pb2.Binding(role=role, members=who)])
+
+
+class TestEtags:
+    async def test_a_stale_etag_aborts(self, clients: Clients) -> None:
+        stale = await clients.policy()
+        await clients.grant("roles/viewer", "user:ann@example.com")
+        fresh = await clients.grant("roles/viewer", "user:bob@example.com")
+
+        stale.etag = b"\x07older"
+        with pytest.raises(exceptions.Aborted) as error:
+            await clients.set_policy(stale)
+        assert error.value.code == 409
+        assert (await clients.policy()) == fresh
+
+    async def test_equal_content_gets_a_new_etag_all_the_same(self, clients: Clients) -> None:
+        first = await clients.grant("roles/viewer", "user:ann@example.com")
+        second = await clients.set_policy(first)
+
+        assert second.etag != first.etag
+        assert second.bindings == first.bindings
+
+    async def test_without_etag_a_write_is_a_blind_overwrite(self, clients: Clients) -> None:
+        await clients.grant("roles/viewer", "user:ann@example.com")
+        written = await clients.set_policy(policy_of("roles/viewer", "user:bob@example.com"))
+
+        assert members(written, "roles/viewer") == ["user:bob@example.com"]
+
+    async def test_the_reply_of_set_is_what_get_answers(self, clients: Clients) -> None:
+        assert await clients.grant("roles/viewer", "user:ann@example.com") == await clients.policy()
+
+    async def test_a_policy_nobody_wrote_has_googles_first_etag_and_takes_it(self, clients: Clients) -> None:
+        await clients.create_account()
+        policy = await clients.policy(ACCOUNT)
+        assert policy.etag == b"\x00\x20\x01"
+        policy.bindings.add(role="roles/iam.serviceAccountUser", members=["user:ann@example.com"])
+        assert len((await clients.set_policy(policy, ACCOUNT)).bindings) == 1
+
+
+class TestMask:
+    async def test_audit_configs_stay_unless_the_mask_names_them(self, clients: Clients) -> None:
+        audited = policy_of("roles/viewer", "user:ann@example.com")
+        audited.audit_configs.add(service="run.googleapis.com")
+        await clients.set_policy(audited, mask=("bindings", "etag", "audit_configs"))
+
+        kept = await clients.set_policy(policy_of("roles/viewer", "user:bob@example.com"))
+        assert [each.service for each in kept.audit_configs] == ["run.googleapis.com"]
+        assert members(kept, "roles/viewer") == ["user:bob@example.com"]
+
+        dropped = await clients.set_policy(policy_pb2.Policy(), mask=("audit_configs",))
+        assert not dropped.audit_configs
+        assert members(dropped, "roles/viewer") == ["user:bob@example.com"]
+
+    async def test_an_unknown_path_is_refused(self, clients: Clients) -> None:
+        with pytest.raises(exceptions.InvalidArgument, match="nonsense"):
+            await clients.set_policy(policy_pb2.Policy(), mask=("nonsense",))
+
+
+class TestBindings:
+    async def test_member_order_is_kept_as_sent(self, clients: Clients) -> None:
+        who = ["user:zoe@example.com", "group:ops@example.com", "user:ann@example.com"]
+
+        assert members(await clients.grant("roles/viewer", *who), "roles/viewer") == who
+
+    async def test_equal_bindings_are_merged_and_empty_ones_dropped(self, clients: Clients) -> None:
+        policy = policy_of("roles/viewer", "user:ann@example.com")
+        policy.bindings.add(role="roles/browser", members=[])
+        policy.bindings.add(role="roles/viewer", members=["user:bob@example.com", "user:ann@example.com"])
+        written = await clients.set_policy(policy)
+
+        assert [(each.role, list(each.members)) for each in written.bindings] == [
+            ("roles/viewer", ["user:ann@example.com", "user:bob@example.com"])
+        ]
+
+    @pytest.mark.parametrize(
+        "member",
+        [
+            "domain:example.com",
+            "serviceAccount:shop.svc.id.goog[payments/checkout]",
+            "serviceAccount:service-42@serverless-robot-prod.iam.gserviceaccount.com",
+            "principal://iam.googleapis.com/projects/42/locations/global/workloadIdentityPools/p/subject/s",
+            "principalSet://iam.googleapis.com/projects/42/locations/global/workloadIdentityPools/p/*",
+            "projectOwner:shop",
+            "deleted:user:ann@example.com?uid=42",
+            "deleted:serviceAccount:gone@elsewhere.iam.gserviceaccount.com?uid=42",
+        ],
+    )
+    async def test_documented_forms_of_members_come_back_verbatim(
+        self, clients: Clients, member: str
+    ) -> None:
+        assert members(await clients.grant("roles/browser", member), "roles/browser") == [member]
+
+    @pytest.mark.parametrize("member", ["ann@example.com", "user:ann", "robot:x@example.com", "user:", "*"])
+    async def test_other_forms_are_refused(self, clients: Clients, member: str) -> None:
+        with pytest.raises(exceptions.InvalidArgument):
+            await clients.grant("roles/viewer", member)
+
+    async def test_one_bad_member_fails_the_whole_write(self, clients: Clients) -> None:
+        await clients.projects.get_project(name="projects/shop")
+        with pytest.raises(
+            exceptions.InvalidArgument,
+            match=r"Service account checkout@shop\.iam\.gserviceaccount\.com does not exist\.",
+        ):
+            await clients.grant("roles/viewer", "user:ann@example.com", MEMBER)
+        assert not (await clients.policy()).bindings
+
+
+class TestLimits:
+    async def test_1500_principals_are_accepted_and_one_more_is_not(self, clients: Clients) -> None:
+        who = [f"user:u{number}@example.com" for number in range(750)]
+        policy = policy_of("roles/viewer", *who)
+        policy.bindings.add(role="roles/browser", members=who)  # each occurrence counts
+        written = await clients.set_policy(policy)
+
+        written.bindings[0].members.append("user:one-more@example.com")
+        with pytest.raises(exceptions.InvalidArgument, match="1500"):
+            await clients.set_policy(written)
+
+    async def test_250_groups_are_accepted_and_one_more_is_not(self, clients: Clients) -> None:
+        groups = [f"group:g{number}@example.com" for number in range(250)]
+        await clients.set_policy(policy_of("roles/viewer", *groups))
+
+        with pytest.raises(exceptions.InvalidArgument, match="250"):
+            await clients.set_policy(policy_of("roles/viewer", *groups, "group:one-more@example.com"))
+
+
+class TestTombstones:
+    async def test_deleting_an_account_changes_its_member_and_not_the_etag(self, clients: Clients) -> None:
+        account = await clients.create_account()
+        before = await clients.grant("roles/viewer", "user:ann@example.com", MEMBER, "user:bob@example.com")
+        await clients.iam.delete_service_account(name=ACCOUNT)
+        after = await clients.policy()
+
+        assert after.etag == before.etag
+        assert members(after, "roles/viewer") == [
+            "user:ann@example.com",
+            f"deleted:{MEMBER}?uid={account.unique_id}",
+            "user:bob@example.com",
+        ]
+
+    async def test_a_policy_with_tombstones_is_accepted(self, clients: Clients) -> None:
+        await clients.create_account()
+        await clients.grant("roles/viewer", MEMBER)
+        await clients.iam.delete_service_account(name=ACCOUNT)
+        read = await clients.policy()
+
+        assert (await clients.set_policy(read)).bindings == read.bindings
+
+    async def test_an_undeleted_account_is_a_live_member_again(self, clients: Clients) -> None:
+        account = await clients.create_account()
+        before = await clients.grant("roles/viewer", MEMBER)
+        await clients.iam.delete_service_account(name=ACCOUNT)
+        await clients.set_policy(await clients.policy())
+        await clients.iam.undelete_service_account(
+            iam.UndeleteServiceAccountRequest(name=f"projects/shop/serviceAccounts/{account.unique_id}")
+        )
+
+        assert (await clients.policy()).bindings == before.bindings
+
+    async def test_a_tombstone_that_was_removed_does_not_come_back(self, clients: Clients) -> None:
+        account = await clients.create_account()
+        await clients.grant("roles/viewer", MEMBER)
+        await clients.iam.delete_service_account(name=ACCOUNT)
+        cleaned = await clients.policy()
+        del cleaned.bindings[:]
+        await clients.set_policy(cleaned)
+        await clients.iam.undelete_service_account(
+            iam.UndeleteServiceAccountRequest(name=f"projects/shop/serviceAccounts/{account.unique_id}")
+        )
+
+        assert not (await clients.policy()).bindings
+
+    async def test_a_recreated_account_inherits_nothing_and_stands_beside_its_tombstone(
+        self, clients: Clients
+    ) -> None:
+        account = await clients.create_account()
+        await clients.grant("roles/viewer", MEMBER)
+        await clients.iam.delete_service_account(name=ACCOUNT)
+        await clients.create_account()
+        tombstone = f"deleted:{MEMBER}?uid={account.unique_id}"
+        assert members(await clients.policy(), "roles/viewer") == [tombstone]
+
+        assert members(await clients.grant("roles/viewer", MEMBER), "roles/viewer") == [tombstone, MEMBER]
+
+    async def test_live_member_and_tombstone_conflict_when_so_switched(self, clock: Clock) -> None:
+        import grpc.aio
+
+        async with (
+            Emulator(seed=Seed(tombstone_conflict=True), clock=clock) as emulator,
+            grpc.aio.insecure_channel(emulator.grpc_address) as channel,
+        ):
+            clients = Clients(channel)
+            await clients.create_account()
+            await clients.grant("roles/viewer", MEMBER)
+            await clients.iam.delete_service_account(name=ACCOUNT)
+            await clients.create_account()
+
+            with pytest.raises(exceptions.InvalidArgument):
+                await clients.grant("roles/viewer", MEMBER)
+            with pytest.raises(exceptions.InvalidArgument):
+                await clients.grant("roles/browser", MEMBER)
+
+
+class TestConditions:
+    async def test_a_conditional_binding_comes_back_with_version_3(self, clients: Clients) -> None:
+        written = await clients.grant("roles/viewer", "user:ann@example.com") and await clients.grant(
+            "roles/run.viewer", "user:ann@example.com", condition=NIGHTLY
+        )
+
+        assert written.version == 3
+        assert [each.condition.title for each in written.bindings] == ["", "nightly"]
+
+    async def test_without_conditions_the_version_is_1_even_if_3_was_asked_for(
+        self, clients: Clients
+    ) -> None:
+        await clients.grant("roles/viewer", "user:ann@example.com")
+        assert (await clients.policy(version=3)).version == 1
+
+    async def test_an_older_read_hides_conditions_behind_another_role_name(self, clients: Clients) -> None:
+        await clients.grant("roles/run.viewer", "user:ann@example.com", condition=NIGHTLY)
+        older = await clients.policy(version=1)
+
+        assert older.version == 1
+        assert older.bindings[0].role.startswith("roles/run.viewer_withcond_")
+        assert not older.bindings[0].HasField("condition")
+
+    async def test_what_an_older_read_gave_cannot_be_written_back(self, clients: Clients) -> None:
+        await clients.grant("roles/run.viewer", "user:ann@example.com", condition=NIGHTLY)
+        with pytest.raises(exceptions.InvalidArgument):
+            await clients.set_policy(await clients.policy(version=1))
+
+    async def test_a_blind_write_of_version_1_loses_the_conditions(self, clients: Clients) -> None:
+        await clients.grant("roles/run.viewer", "user:ann@example.com", condition=NIGHTLY)
+        policy = policy_of("roles/run.viewer", "user:ann@example.com")
+        policy.version = 1
+
+        written = await clients.set_policy(policy)
+        assert [each.HasField("condition") for each in written.bindings] == [False]
+
+    async def test_conditions_need_version_3(self, clients: Clients) -> None:
+        policy = policy_of("roles/run.viewer", "user:ann@example.com")
+        policy.bindings[0].condition.CopyFrom(NIGHTLY)
+        policy.version = 1
+        with pytest.raises(exceptions.InvalidArgument, match="version"):
+            await clients.set_policy(policy)
+
+    async def test_one_role_with_two_conditions_is_two_bindings(self, clients: Clients) -> None:
+        await clients.grant("roles/run.viewer", "user:ann@example.com", condition=NIGHTLY)
+        other = expr_pb2.Expr(title="other", expression="true")
+        written = await clients.grant("roles/run.viewer", "user:ann@example.com", condition=other)
+        assert len(written.bindings) == 2
+
+    async def test_a_grant_takes_20_conditions_at_most(self, clients: Clients) -> None:
+        policy = policy_pb2.Policy(version=3)
+        for number in range(20):
+            policy.bindings.add(
+                role="roles/run.viewer",
+                members=["user:ann@example.com"],
+                condition=expr_pb2.Expr(title=f"c{number}", expression="true"),
+            )
+        await clients.set_policy(policy)
+        policy.bindings.add(role="roles/run.viewer", members=["user:ann@example.com"])
+        with pytest.raises(exceptions.InvalidArgument, match="20"):
+            await clients.set_policy(policy)
+
+    async def test_basic_roles_take_no_condition(self, clients: Clients) -> None:
+        with pytest.raises(exceptions.InvalidArgument, match="roles/viewer"):
+            await clients.grant("roles/viewer", "user:ann@example.com", condition=NIGHTLY)
+
+    async def test_of_cloud_run_services_alone_take_conditions(self, clients: Clients) -> None:
+        await clients.create_service("web")
+        await clients.create_job("nightly")
+        await clients.create_worker_pool("queue")
+
+        async def grant(resource: str) -> policy_pb2.Policy:
+            return await clients.grant(
+                "roles/run.invoker", "user:ann@example.com", resource=resource, condition=NIGHTLY
+            )
+
+        assert (await grant(f"{LOCATION}/services/web")).version == 3
+        for refused in ("jobs/nightly", "workerPools/queue"):
+            with pytest.raises(exceptions.InvalidArgument, match="Conditions are not supported"):
+                await grant(f"{LOCATION}/{refused}")
+
+
+class TestPublicMembers:
+    async def test_a_service_takes_all_users(self, clients: Clients) -> None:
+        await clients.create_service("web")
+        policy = await clients.grant("roles/run.invoker", "allUsers", resource=f"{LOCATION}/services/web")
+        assert members(policy, "roles/run.invoker") == ["allUsers"]
+
+    async def test_projects_jobs_and_worker_pools_refuse_them(self, clients: Clients) -> None:
+        await clients.create_job("nightly")
+        await clients.create_worker_pool("queue")
+        for resource in ("projects/shop", f"{LOCATION}/jobs/nightly", f"{LOCATION}/workerPools/queue"):
+            for member in ("allUsers", "allAuthenticatedUsers"):
+                with pytest.raises(exceptions.InvalidArgument, match=member):
+                    await clients.grant("roles/run.invoker", member, resource=resource)
+
+
+class TestRoles:
+    @pytest.mark.parametrize("role", ["roles/run.nonsense", "nonsense", "projects/shop/roles/missing"])
+    async def test_an_unknown_role_is_refused(self, clients: Clients, role: str) -> None:
+        with pytest.raises(exceptions.InvalidArgument):
+            await clients.grant(role, "user:ann@example.com")
+
+    async def test_a_service_agents_role_is_known_without_being_listed(self, clients: Clients) -> None:
+        policy = await clients.grant("roles/alloydb.serviceAgent", "user:ann@example.com")
+        assert [each.role for each in policy.bindings] == ["roles/alloydb.serviceAgent"]
+
+    async def test_a_role_must_fit_the_resource(self, clients: Clients) -> None:
+        await clients.create_account()
+        await clients.create_service("web")
+        with pytest.raises(exceptions.InvalidArgument, match=r"roles/run\.invoker is not supported"):
+            await clients.grant("roles/run.invoker", "user:ann@example.com", resource=ACCOUNT)
+        with pytest.raises(exceptions.InvalidArgument, match=r"roles/cloudsql\.client is not supported"):
+            await clients.grant(
+                "roles/cloudsql.client", "user:ann@example.com", resource=f"{LOCATION}/services/web"
+            )
+
+    async def test_a_custom_role_is_granted_in_its_own_project_alone(self, clients: Clients) -> None:
+        role = await clients.iam.create_role(
+            iam.CreateRoleRequest(parent="projects/shop", role_id="deployer", role=iam.Role(title="Deployer"))
+        )
+        assert len((await clients.grant(role.name, "user:ann@example.com")).bindings) == 1
+        with pytest.raises(exceptions.InvalidArgument):
+            await clients.grant(role.name, "user:ann@example.com", resource="projects/other")

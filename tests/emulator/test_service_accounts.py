@@ -1,0 +1,256 @@
+from __future__ import annotations
+
+import pytest
+from google.api_core import exceptions
+from google.cloud import iam_admin_v1 as iam
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from cloudrun_identity_playground.emulator import Emulator, Seed
+
+from .clients import Clients, Clock
+
+NAME = "projects/shop/serviceAccounts/checkout@shop.iam.gserviceaccount.com"
+
+
+async def test_a_created_account_has_what_google_gives_it(clients: Clients) -> None:
+    account = await clients.iam.create_service_account(
+        name="projects/shop",
+        account_id="checkout",
+        service_account=iam.ServiceAccount(display_name="Checkout", description="Pays", disabled=True),
+    )
+
+    assert account.name == NAME
+    assert account.project_id == "shop"
+    assert account.email == "checkout@shop.iam.gserviceaccount.com"
+    assert account.unique_id.isdigit()
+    assert len(account.unique_id) == 21
+    assert account.oauth2_client_id == account.unique_id
+    assert (account.display_name, account.description) == ("Checkout", "Pays")
+    assert not account.disabled  # create ignores it
+
+
+async def test_the_etag_is_the_same_for_every_account_and_guards_nothing(clients: Clients) -> None:
+    first, second = await clients.create_account("checkout"), await clients.create_account("pricing")
+    await patch(clients, display_name="changed")
+
+    assert first.etag == second.etag == (await clients.iam.get_service_account(name=NAME)).etag
+    assert first.etag == b"01021920"
+
+
+@pytest.mark.parametrize("account_id", ["short", "1digits", "ends-with-", "has_underscore", "x" * 31])
+async def test_an_account_id_out_of_form_is_refused(clients: Clients, account_id: str) -> None:
+    with pytest.raises(exceptions.InvalidArgument):
+        await clients.create_account(account_id)
+
+
+async def test_an_e_mail_is_given_once(clients: Clients) -> None:
+    await clients.create_account()
+    with pytest.raises(exceptions.AlreadyExists):
+        await clients.create_account()
+
+
+async def test_an_account_is_addressed_by_e_mail_or_unique_id_and_with_any_project(clients: Clients) -> None:
+    account = await clients.create_account()
+    number = (await clients.projects.get_project(name="projects/shop")).name
+
+    for name in (
+        NAME,
+        f"projects/shop/serviceAccounts/{account.unique_id}",
+        f"projects/-/serviceAccounts/{account.unique_id}",
+        f"{number}/serviceAccounts/{account.email}",
+    ):
+        assert (await clients.iam.get_service_account(name=name)).name == NAME
+
+
+async def test_a_missing_account_is_not_found_in_its_project(clients: Clients) -> None:
+    with pytest.raises(exceptions.NotFound, match="Unknown service account"):
+        await clients.iam.get_service_account(name=NAME)
+
+
+async def test_a_missing_account_is_forbidden_with_the_wildcard_project(clients: Clients) -> None:
+    with pytest.raises(exceptions.PermissionDenied) as error:
+        await clients.iam.get_service_account(name=NAME.replace("shop/", "-/", 1))
+
+    assert error.value.reason == "IAM_PERMISSION_DENIED"
+    assert error.value.domain == "iam.googleapis.com"
+
+
+async def test_lists_come_in_pages_of_20_by_default_and_100_at_most(clients: Clients) -> None:
+    for number in range(30):
+        await clients.create_account(f"account-{number:02}")
+
+    first = await clients.iam.list_service_accounts(name="projects/shop")
+    pages = [page async for page in first.pages]
+    large = await clients.iam.list_service_accounts(
+        iam.ListServiceAccountsRequest(name="projects/shop", page_size=100)
+    )
+
+    assert [len(page.accounts) for page in pages] == [20, 10]
+    assert len(large.accounts) == 30
+
+
+async def test_no_account_is_skipped_when_one_of_the_page_before_is_deleted(clients: Clients) -> None:
+    for number in range(25):
+        await clients.create_account(f"account-{number:02}")
+    request = iam.ListServiceAccountsRequest(name="projects/shop")
+    page = await clients.iam.list_service_accounts(request)
+    await clients.iam.delete_service_account(name=page.accounts[0].name)
+
+    request.page_token = page.next_page_token
+    following = await clients.iam.list_service_accounts(request)
+
+    assert [account.email.split("@")[0] for account in following.accounts] == [
+        f"account-{number}" for number in range(20, 25)
+    ]
+
+
+async def test_patch_echoes_only_what_was_patched(clients: Clients) -> None:
+    await clients.create_account()
+    echo = await patch(clients, description="new")
+
+    assert echo == iam.ServiceAccount(name=NAME, description="new")
+    assert (await clients.iam.get_service_account(name=NAME)).description == "new"
+
+
+async def test_patch_refuses_other_fields(clients: Clients) -> None:
+    await clients.create_account()
+    with pytest.raises(exceptions.InvalidArgument):
+        await patch(clients, disabled=True)
+
+
+async def test_disable_and_enable(clients: Clients) -> None:
+    await clients.create_account()
+    await clients.iam.disable_service_account(iam.DisableServiceAccountRequest(name=NAME))
+    assert (await clients.iam.get_service_account(name=NAME)).disabled
+    await clients.iam.enable_service_account(iam.EnableServiceAccountRequest(name=NAME))
+    assert not (await clients.iam.get_service_account(name=NAME)).disabled
+
+
+async def test_a_deleted_account_comes_back_by_its_unique_id(clients: Clients) -> None:
+    account = await clients.create_account()
+    await clients.iam.delete_service_account(name=NAME)
+    with pytest.raises(exceptions.NotFound):
+        await clients.iam.get_service_account(name=NAME)
+
+    restored = await undelete(clients, account.unique_id)
+
+    assert restored.restored_account.unique_id == account.unique_id
+    assert (await clients.iam.get_service_account(name=NAME)).unique_id == account.unique_id
+
+
+async def test_an_account_cannot_be_undeleted_after_30_days(clients: Clients, clock: Clock) -> None:
+    account = await clients.create_account()
+    await clients.iam.delete_service_account(name=NAME)
+    clock.advance(30 * 24 * 3600 + 1)
+
+    with pytest.raises(exceptions.NotFound):
+        await undelete(clients, account.unique_id)
+
+
+async def test_an_account_cannot_be_undeleted_once_its_e_mail_is_taken(clients: Clients) -> None:
+    account = await clients.create_account()
+    await clients.iam.delete_service_account(name=NAME)
+    successor = await clients.create_account()
+
+    assert successor.unique_id != account.unique_id
+    with pytest.raises(exceptions.FailedPrecondition):
+        await undelete(clients, account.unique_id)
+
+
+async def test_a_project_has_100_accounts_at_most(clients: Clients) -> None:
+    for number in range(100):
+        await clients.create_account(f"account-{number:03}")
+
+    with pytest.raises(exceptions.ResourceExhausted) as error:
+        await clients.create_account("one-more")
+    assert error.value.reason != "RATE_LIMIT_EXCEEDED"
+
+
+async def test_accounts_of_a_domain_scoped_project_have_their_own_suffix(clients: Clients) -> None:
+    account = await clients.create_account(project="example.com:shop")
+
+    assert account.email == "checkout@shop.example.com.iam.gserviceaccount.com"
+
+
+async def test_an_accounts_own_policy_survives_its_undelete_and_not_its_recreation(clients: Clients) -> None:
+    account = await clients.create_account()
+    await clients.grant("roles/iam.serviceAccountUser", "user:ann@example.com", resource=NAME)
+    await clients.iam.delete_service_account(name=NAME)
+    await undelete(clients, account.unique_id)
+    assert len((await clients.policy(NAME)).bindings) == 1
+
+    await clients.iam.delete_service_account(name=NAME)
+    await clients.create_account()
+    assert not (await clients.policy(NAME)).bindings
+
+
+class TestLag:
+    @pytest.fixture
+    async def emulator(self, clock: Clock):  # type: ignore[no-untyped-def]
+        async with Emulator(seed=Seed(), lag=10, clock=clock) as running:
+            yield running
+
+    async def test_reads_after_create_flap_until_the_lag_is_over(
+        self, clients: Clients, clock: Clock
+    ) -> None:
+        await clients.create_account()
+        assert [await self.reads(clients) for _ in range(4)] == [True, False, True, False]
+
+        clock.advance(10)
+        assert [await self.reads(clients) for _ in range(3)] == [True, True, True]
+
+    async def test_lag_and_absence_differ_in_their_message(self, clients: Clients) -> None:
+        await clients.create_account()
+        await self.reads(clients)
+        with pytest.raises(exceptions.NotFound, match=rf"Service account {NAME} does not exist\."):
+            await clients.iam.get_service_account(name=NAME)
+
+    async def test_creating_again_what_a_read_missed_conflicts(self, clients: Clients) -> None:
+        await clients.create_account()
+        await self.reads(clients)
+        assert not await self.reads(clients)
+        with pytest.raises(exceptions.AlreadyExists):
+            await clients.create_account()
+
+    async def test_a_read_right_after_disable_is_stale(self, clients: Clients, clock: Clock) -> None:
+        await clients.create_account()
+        clock.advance(10)
+        await clients.iam.disable_service_account(iam.DisableServiceAccountRequest(name=NAME))
+
+        assert not (await clients.iam.get_service_account(name=NAME)).disabled
+        assert (await clients.iam.get_service_account(name=NAME)).disabled
+
+    async def test_a_policy_refuses_a_fresh_account_even_after_a_good_read(
+        self, clients: Clients, clock: Clock
+    ) -> None:
+        account = await clients.create_account()
+        assert await self.reads(clients)
+        with pytest.raises(
+            exceptions.InvalidArgument, match=f"Service account {account.email} does not exist"
+        ):
+            await clients.grant("roles/run.developer", f"serviceAccount:{account.email}")
+
+        clock.advance(10)
+        policy = await clients.grant("roles/run.developer", f"serviceAccount:{account.email}")
+        assert len(policy.bindings) == 1
+
+    async def reads(self, clients: Clients) -> bool:
+        try:
+            await clients.iam.get_service_account(name=NAME)
+        except exceptions.NotFound:
+            return False
+        return True
+
+
+async def patch(clients: Clients, **fields: object) -> iam.ServiceAccount:
+    return await clients.iam.patch_service_account(
+        iam.PatchServiceAccountRequest(
+            service_account=iam.ServiceAccount(name=NAME, **fields), update_mask=FieldMask(paths=list(fields))
+        )
+    )
+
+
+async def undelete(clients: Clients, unique_id: str) -> iam.UndeleteServiceAccountResponse:
+    return await clients.iam.undelete_service_account(
+        iam.UndeleteServiceAccountRequest(name=f"projects/shop/serviceAccounts/{unique_id}")
+    )

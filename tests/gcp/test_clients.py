@@ -1,0 +1,127 @@
+import asyncio
+
+import grpc
+import pytest
+from google.cloud.iam_admin_v1.services.iam import IAMAsyncClient
+from google.cloud.resourcemanager_v3.services.projects import ProjectsAsyncClient
+from google.cloud.run_v2.services.services import ServicesAsyncClient
+from google.protobuf import duration_pb2
+from google.rpc import error_details_pb2
+
+from cloudrun_identity.gcp.clients import GoogleClients, request_reason
+from cloudrun_identity.gcp.errors import Fault, GoogleError
+from cloudrun_identity.gcp.projects import Projects
+from cloudrun_identity.gcp.ratelimit import Api
+from cloudrun_identity_playground.emulator.emulator import Emulator
+from tests.gcp.conftest import Observer
+
+GET_PROJECT = "google.cloud.resourcemanager.v3.Projects/GetProject"
+UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
+
+
+async def test_googles_audit_log_says_on_whose_behalf_we_call(
+    clients: GoogleClients, emulator: Emulator
+) -> None:
+    request_reason.set("payments/checkout@3")
+
+    await Projects(clients).get("shop-1234")
+
+    assert [call.reason for call in emulator.calls.log] == ["payments/checkout@3"]
+
+
+async def test_an_unanswered_read_is_sent_again_and_every_attempt_is_observed(
+    clients: GoogleClients, emulator: Emulator, observer: Observer
+) -> None:
+    emulator.faults.inject(GET_PROJECT, UNAVAILABLE, times=2)
+
+    await Projects(clients).get("shop-1234")
+
+    assert [call.code for call in emulator.calls.log] == ["UNAVAILABLE", "UNAVAILABLE", "OK"]
+    assert observer.calls == [(GET_PROJECT, call.code) for call in emulator.calls.log]
+
+
+async def test_the_libraries_retry_nothing_on_their_own(clients: GoogleClients, emulator: Emulator) -> None:
+    emulator.faults.inject(GET_PROJECT, UNAVAILABLE, times=9)
+
+    with pytest.raises(GoogleError) as raised:
+        await Projects(clients).get("shop-1234")
+
+    assert raised.value.fault is Fault.UNAVAILABLE
+    assert emulator.calls[GET_PROJECT] == 3
+
+
+async def test_error_info_and_retry_info_come_off_the_wire(
+    clients: GoogleClients, emulator: Emulator
+) -> None:
+    emulator.faults.inject(
+        GET_PROJECT,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        details=[
+            error_details_pb2.ErrorInfo(
+                reason="RATE_LIMIT_EXCEEDED",
+                domain="googleapis.com",
+                metadata={"quota_limit": "ReadRequestsPerMinutePerProject", "quota_limit_value": "2400"},
+            ),
+            error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(seconds=7)),
+        ],
+    )
+
+    with pytest.raises(GoogleError) as raised:
+        await Projects(clients).get("shop-1234")
+
+    assert raised.value.fault is Fault.QUOTA_EXCEEDED
+    assert raised.value.rate_limited
+    assert raised.value.retry_after == 7
+    assert raised.value.metadata["quota_limit_value"] == "2400"
+
+
+async def test_a_call_that_hangs_ends_at_its_deadline(clients: GoogleClients, emulator: Emulator) -> None:
+    client = clients.client(IAMAsyncClient, Api.IAM)
+    emulator.faults.delay("google.iam.admin.v1.IAM/GetServiceAccount", seconds=60)
+
+    with pytest.raises(GoogleError) as raised:
+        await clients.call(
+            Api.IAM,
+            "google.iam.admin.v1.IAM/GetServiceAccount",
+            client.get_service_account,
+            {"name": "projects/shop-1234/serviceAccounts/a@shop-1234.iam.gserviceaccount.com"},
+            timeout=0.05,
+        )
+
+    assert raised.value.code == "DEADLINE_EXCEEDED"
+    assert raised.value.fault is Fault.UNAVAILABLE
+
+
+async def test_nobody_listening_is_an_outage(observer: Observer) -> None:
+    async with Emulator() as gone:
+        address = gone.grpc_address
+    clients = GoogleClients(address, observer)
+    try:
+        with pytest.raises(GoogleError) as raised:
+            await Projects(clients).get("shop-1234")
+    finally:
+        await clients.close()
+
+    assert raised.value.fault is Fault.UNAVAILABLE
+    assert "\n" not in raised.value.message
+
+
+async def test_one_channel_and_one_client_serve_every_caller(clients: GoogleClients) -> None:
+    first = clients.client(ServicesAsyncClient, Api.RUN, "europe-west1")
+
+    assert clients.client(ServicesAsyncClient, Api.RUN, "europe-west1") is first
+    assert clients.client(ServicesAsyncClient, Api.RUN, "europe-west4").transport.grpc_channel is (
+        first.transport.grpc_channel
+    )
+
+
+async def test_closing_ends_the_calls_under_way(clients: GoogleClients, emulator: Emulator) -> None:
+    emulator.faults.delay(GET_PROJECT, seconds=60)
+    await clients.client(ProjectsAsyncClient, Api.RESOURCE_MANAGER).transport.grpc_channel.channel_ready()
+    call = asyncio.create_task(Projects(clients).get("shop-1234"))
+    await asyncio.sleep(0)
+
+    await clients.close()
+
+    with pytest.raises((GoogleError, asyncio.CancelledError)):
+        await call

@@ -1,0 +1,68 @@
+import asyncio
+import time
+
+import pytest
+
+from cloudrun_identity.api import WorkloadKind
+from cloudrun_identity.gcp.clients import GoogleClients
+from cloudrun_identity.gcp.inventory import Inventory
+from cloudrun_identity.gcp.run import Run, Workload
+from cloudrun_identity.gcp.service_accounts import ServiceAccounts
+from cloudrun_identity_playground.emulator.emulator import Emulator
+
+PROJECT, LOCATION = "shop-1234", "europe-west1"
+CHECKOUT = Workload(WorkloadKind.SERVICE, PROJECT, LOCATION, "checkout")
+
+
+@pytest.fixture
+def accounts(clients: GoogleClients) -> ServiceAccounts:
+    return ServiceAccounts(clients)
+
+
+@pytest.fixture
+def inventory(clients: GoogleClients, accounts: ServiceAccounts) -> Inventory:
+    return Inventory(accounts, Run(clients), time.monotonic)
+
+
+async def test_fifty_resyncs_at_once_cost_one_list(
+    inventory: Inventory, accounts: ServiceAccounts, emulator: Emulator
+) -> None:
+    emails = [(await accounts.create(PROJECT, f"account-{number:02}", "", "")).email for number in range(50)]
+    emulator.calls.reset()
+
+    found = await asyncio.gather(*(inventory.service_account(PROJECT, email, 300) for email in emails))
+
+    assert [account and account.email for account in found] == emails
+    assert dict(emulator.calls) == {"google.iam.admin.v1.IAM/ListServiceAccounts": 1}
+
+
+async def test_every_kind_and_location_is_listed_once(inventory: Inventory, emulator: Emulator) -> None:
+    for _ in range(3):
+        services = await inventory.workloads(PROJECT, LOCATION, WorkloadKind.SERVICE, 300)
+        jobs = await inventory.workloads(PROJECT, LOCATION, WorkloadKind.JOB, 300)
+        await inventory.workload(CHECKOUT, 300)
+
+    assert set(services) == {"checkout", "pinned"}
+    assert set(jobs) == {"nightly"}
+    assert dict(emulator.calls) == {
+        "google.cloud.run.v2.Services/ListServices": 1,
+        "google.cloud.run.v2.Jobs/ListJobs": 1,
+    }
+
+
+async def test_our_own_move_is_seen_at_once_whatever_age_is_accepted(
+    inventory: Inventory, accounts: ServiceAccounts, clients: GoogleClients
+) -> None:
+    email = (await accounts.create(PROJECT, "till-roll", "", "")).email
+    state = (await inventory.workloads(PROJECT, LOCATION, WorkloadKind.SERVICE, 300))["checkout"]
+
+    await Run(clients).set_service_account(CHECKOUT, email, state.etag)
+    inventory.wrote_workload(CHECKOUT)
+
+    moved = await inventory.workload(CHECKOUT, 300)
+    assert moved is not None
+    assert moved.service_account == email
+
+
+async def test_a_missing_workload_is_none(inventory: Inventory) -> None:
+    assert await inventory.workload(Workload(WorkloadKind.JOB, PROJECT, LOCATION, "nowhere"), 0) is None

@@ -1,0 +1,125 @@
+import grpc
+import pytest
+from google.iam.v1 import policy_pb2
+from google.type import expr_pb2
+
+from cloudrun_identity.api import TargetKind
+from cloudrun_identity.gcp.clients import GoogleClients
+from cloudrun_identity.gcp.errors import Fault, GoogleError
+from cloudrun_identity.gcp.policies import Policies
+from cloudrun_identity.gcp.service_accounts import ServiceAccounts
+from cloudrun_identity.iam.grants import Target
+from cloudrun_identity_playground.emulator.emulator import Emulator
+
+PROJECT = Target(TargetKind.PROJECT, "shop-1234")
+ACCOUNT = Target(TargetKind.SERVICE_ACCOUNT, "shop-1234", name="checkout@shop-1234.iam.gserviceaccount.com")
+WORKLOADS = [
+    Target(TargetKind.SERVICE, "shop-1234", "europe-west1", "checkout"),
+    Target(TargetKind.JOB, "shop-1234", "europe-west1", "nightly"),
+    Target(TargetKind.WORKER_POOL, "shop-1234", "europe-west1", "runner"),
+]
+SET_PROJECT = "google.cloud.resourcemanager.v3.Projects/SetIamPolicy"
+
+
+@pytest.fixture
+async def policies(clients: GoogleClients) -> Policies:
+    await ServiceAccounts(clients).create("shop-1234", "checkout", "", "")
+    return Policies(clients)
+
+
+def bindings(policy: policy_pb2.Policy) -> dict[str, set[str]]:
+    return {binding.role: set(binding.members) for binding in policy.bindings}
+
+
+@pytest.mark.parametrize(
+    ("target", "role"),
+    [
+        (PROJECT, "roles/run.invoker"),
+        (ACCOUNT, "roles/iam.serviceAccountUser"),
+        *((workload, "roles/run.invoker") for workload in WORKLOADS),
+    ],
+    ids=lambda value: str(value),
+)
+async def test_a_policy_of_every_kind_is_read_and_written(
+    policies: Policies, target: Target, role: str
+) -> None:
+    policy = await policies.get(target)
+    policy.bindings.add(role=role, members=["user:ann@example.com"])
+    before = policy_pb2.Policy()
+    before.CopyFrom(policy)
+
+    written = await policies.set(target, policy)
+
+    assert policy == before
+    assert bindings(written)[role] == {"user:ann@example.com"}
+    assert written.etag != policy.etag
+    assert await policies.get(target) == written
+
+
+async def test_conditions_are_read_as_they_are(policies: Policies) -> None:
+    policy = await policies.get(PROJECT)
+    expiry = expr_pb2.Expr(title="until 2040", expression="request.time < timestamp('2040-01-01T00:00:00Z')")
+    policy.bindings.add(role="roles/run.viewer", members=["user:ann@example.com"], condition=expiry)
+    await policies.set(PROJECT, policy)
+
+    [binding] = [each for each in (await policies.get(PROJECT)).bindings if each.role == "roles/run.viewer"]
+
+    assert binding.condition == expiry
+
+
+async def test_a_stale_etag_is_aborted_and_writes_nothing(policies: Policies) -> None:
+    stale = await policies.get(PROJECT)
+    fresh = await policies.get(PROJECT)
+    fresh.bindings.add(role="roles/run.viewer", members=["user:ann@example.com"])
+    stands = await policies.set(PROJECT, fresh)
+    stale.bindings.add(role="roles/run.admin", members=["user:bob@example.com"])
+
+    with pytest.raises(GoogleError) as raised:
+        await policies.set(PROJECT, stale)
+
+    assert raised.value.fault is Fault.ABORTED
+    assert await policies.get(PROJECT) == stands
+
+
+async def test_a_policy_without_etag_is_never_sent(policies: Policies, emulator: Emulator) -> None:
+    with pytest.raises(ValueError, match="Project shop-1234 has no etag"):
+        await policies.set(PROJECT, policy_pb2.Policy())
+
+    assert emulator.calls[SET_PROJECT] == 0
+
+
+async def test_audit_configs_are_not_ours(policies: Policies) -> None:
+    policy = await policies.get(PROJECT)
+    policy.audit_configs.add(service="allServices").audit_log_configs.add(log_type=1)
+
+    written = await policies.set(PROJECT, policy)
+
+    assert not written.audit_configs
+
+
+async def test_a_write_whose_answer_is_lost_ends_as_aborted_so_that_the_caller_reads_again(
+    policies: Policies, emulator: Emulator
+) -> None:
+    policy = await policies.get(PROJECT)
+    policy.bindings.add(role="roles/run.viewer", members=["user:ann@example.com"])
+    emulator.faults.inject(SET_PROJECT, grpc.StatusCode.UNAVAILABLE, applied=True)
+
+    with pytest.raises(GoogleError) as raised:
+        await policies.set(PROJECT, policy)
+
+    assert raised.value.fault is Fault.ABORTED
+    assert bindings(await policies.get(PROJECT))["roles/run.viewer"] == {"user:ann@example.com"}
+
+
+async def test_a_missing_target_is_not_found(policies: Policies) -> None:
+    with pytest.raises(GoogleError) as raised:
+        await policies.get(Target(TargetKind.SERVICE, "shop-1234", "europe-west1", "nowhere"))
+
+    assert raised.value.fault is Fault.NOT_FOUND
+
+
+async def test_permissions_are_tested_a_hundred_at_a_time(policies: Policies, emulator: Emulator) -> None:
+    asked = {f"run.services.permission{number}" for number in range(150)}
+
+    assert await policies.test_permissions(PROJECT, asked) <= asked
+    assert emulator.calls["google.cloud.resourcemanager.v3.Projects/TestIamPermissions"] == 2

@@ -1,0 +1,56 @@
+import asyncio
+
+import pytest
+
+from cloudrun_identity.gcp.clients import GoogleClients
+from cloudrun_identity.gcp.errors import Fault, GoogleError
+from cloudrun_identity.gcp.projects import Project, Projects, cloud_run_service_agent
+from cloudrun_identity.gcp.roles import Roles
+from cloudrun_identity_playground.emulator.emulator import Emulator
+
+GET_ROLE = "google.iam.admin.v1.IAM/GetRole"
+
+
+async def test_a_project_tells_its_number(clients: GoogleClients) -> None:
+    project = await Projects(clients).get("shop-1234")
+
+    assert project == Project("shop-1234", "123456789012", project.display_name, active=True)
+    assert cloud_run_service_agent(project.number) == (
+        "service-123456789012@serverless-robot-prod.iam.gserviceaccount.com"
+    )
+
+
+async def test_a_missing_project_is_a_denied_one(clients: GoogleClients) -> None:
+    with pytest.raises(GoogleError) as raised:
+        await Projects(clients).get("nowhere-1")
+
+    assert raised.value.fault is Fault.PERMISSION_DENIED
+
+
+async def test_a_role_is_expanded_once_for_everybody(clients: GoogleClients, emulator: Emulator) -> None:
+    roles = Roles(clients)
+
+    expansions = await asyncio.gather(*(roles.permissions("roles/run.invoker") for _ in range(10)))
+    again = await roles.permissions("roles/run.invoker")
+
+    assert "run.routes.invoke" in again
+    assert set(expansions) == {again}
+    assert emulator.calls[GET_ROLE] == 1
+
+
+async def test_a_role_is_expanded_anew_once_it_is_too_old(clients: GoogleClients, emulator: Emulator) -> None:
+    now = 0.0
+    roles = Roles(clients, lambda: now)
+    await roles.permissions("roles/run.invoker", max_age=60)
+    now = 61.0
+
+    await roles.permissions("roles/run.invoker", max_age=60)
+
+    assert emulator.calls[GET_ROLE] == 2
+
+
+async def test_a_missing_role_is_not_found(clients: GoogleClients) -> None:
+    with pytest.raises(GoogleError) as raised:
+        await Roles(clients).permissions("roles/run.nonsense")
+
+    assert raised.value.fault is Fault.NOT_FOUND

@@ -1,0 +1,226 @@
+from typing import Any
+
+import grpc
+import pytest
+
+from cloudrun_identity.api import WorkloadKind
+from cloudrun_identity.gcp.clients import GoogleClients
+from cloudrun_identity.gcp.errors import Fault, GoogleError
+from cloudrun_identity.gcp.run import Run, Workload
+from cloudrun_identity.gcp.service_accounts import ServiceAccounts
+from cloudrun_identity_playground.emulator.emulator import Emulator
+
+PROJECT, LOCATION = "shop-1234", "europe-west1"
+CHECKOUT = Workload(WorkloadKind.SERVICE, PROJECT, LOCATION, "checkout")
+PINNED = Workload(WorkloadKind.SERVICE, PROJECT, LOCATION, "pinned")
+NIGHTLY = Workload(WorkloadKind.JOB, PROJECT, LOCATION, "nightly")
+RUNNER = Workload(WorkloadKind.WORKER_POOL, PROJECT, LOCATION, "runner")
+KINDS = pytest.mark.parametrize("workload", [CHECKOUT, NIGHTLY, RUNNER], ids=lambda each: str(each.kind))
+
+NOUNS = {CHECKOUT.kind: "Service", NIGHTLY.kind: "Job", RUNNER.kind: "WorkerPool"}
+FIELDS = {CHECKOUT.kind: "service", NIGHTLY.kind: "job", RUNNER.kind: "worker_pool"}
+COLLECTIONS = {CHECKOUT.kind: "services", NIGHTLY.kind: "jobs", RUNNER.kind: "workerPools"}
+
+
+@pytest.fixture
+def run(clients: GoogleClients) -> Run:
+    return Run(clients)
+
+
+@pytest.fixture
+async def email(clients: GoogleClients) -> str:
+    return (await ServiceAccounts(clients).create(PROJECT, "till-roll", "", "")).email
+
+
+def stored(emulator: Emulator, workload: Workload) -> Any:
+    """The plain protobuf message that the emulator serves from."""
+    return emulator.cloud.workloads[COLLECTIONS[workload.kind]].read(workload.resource)
+
+
+def copy(message: Any) -> Any:
+    twin = type(message)()
+    twin.CopyFrom(message)
+    return twin
+
+
+def set_account(message: Any, workload: Workload, email: str) -> None:
+    template = message.template.template if workload.kind is WorkloadKind.JOB else message.template
+    template.service_account = email
+
+
+@pytest.fixture
+def updates(emulator: Emulator) -> list[Any]:
+    """The update requests as they arrive, as plain protobuf."""
+    arrived: list[Any] = []
+    handlers: dict[str, Any] = emulator.cloud.handlers  # type: ignore[assignment]
+    for noun in NOUNS.values():
+        rpc = f"google.cloud.run.v2.{noun}s/Update{noun}"
+
+        def note(request: Any, handler: Any = handlers[rpc]) -> Any:
+            arrived.append(copy(type(request).pb(request)))
+            return handler(request)
+
+        handlers[rpc] = note
+    return arrived
+
+
+@KINDS
+async def test_a_workload_is_read(run: Run, workload: Workload) -> None:
+    state = await run.get(workload)
+
+    assert state.workload == workload
+    assert state.service_account == "123456789012-compute@developer.gserviceaccount.com"
+    assert state.uid
+    assert state.etag.startswith('"')
+    assert state.ready
+    assert not state.reconciling
+    assert state.observed_generation == state.generation == 1
+    if workload.kind is not WorkloadKind.JOB:
+        assert state.serving_revisions == (state.latest_ready_revision,)
+        assert state.latest_created_revision == state.latest_ready_revision
+
+
+async def test_a_missing_workload_is_not_found(run: Run) -> None:
+    with pytest.raises(GoogleError) as raised:
+        await run.get(Workload(WorkloadKind.JOB, PROJECT, LOCATION, "nowhere"))
+
+    assert raised.value.fault is Fault.NOT_FOUND
+
+
+async def test_a_list_shows_every_workload_of_the_kind_page_by_page(
+    run: Run, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cloudrun_identity.gcp.run._PAGE_SIZE", 1)
+
+    services = await run.list(PROJECT, LOCATION, WorkloadKind.SERVICE)
+
+    assert [state.workload for state in services] == [CHECKOUT, PINNED]
+    assert services[0] == await run.get(CHECKOUT)
+    assert emulator.calls["google.cloud.run.v2.Services/ListServices"] == 2
+    assert [state.workload for state in await run.list(PROJECT, LOCATION, WorkloadKind.JOB)] == [NIGHTLY]
+    assert [state.workload for state in await run.list(PROJECT, LOCATION, WorkloadKind.WORKER_POOL)] == [
+        RUNNER
+    ]
+    assert await run.list(PROJECT, "europe-west4", WorkloadKind.SERVICE) == []
+
+
+@KINDS
+async def test_a_move_sends_back_what_was_read_with_one_field_changed(
+    run: Run, emulator: Emulator, updates: list[Any], email: str, workload: Workload
+) -> None:
+    expected = copy(stored(emulator, workload))
+    set_account(expected, workload, email)
+    state = await run.get(workload)
+
+    await run.set_service_account(workload, email, state.etag)
+
+    [request] = updates
+    assert getattr(request, FIELDS[workload.kind]) == expected
+    if workload.kind is not WorkloadKind.JOB:
+        assert list(request.update_mask.paths) == ["template.service_account"]
+
+
+@KINDS
+async def test_a_move_changes_the_account_and_nothing_else(
+    run: Run, emulator: Emulator, email: str, workload: Workload
+) -> None:
+    before = copy(stored(emulator, workload))
+    state = await run.get(workload)
+
+    operation = await run.set_service_account(workload, email, state.etag)
+
+    assert (await run.operation(operation.name, LOCATION)).done
+    after = copy(stored(emulator, workload))
+    set_account(before, workload, email)
+    for message in (before, after):
+        for field in emulator.cloud.workloads[COLLECTIONS[workload.kind]].kind.output_only:
+            message.ClearField(field)
+    assert after == before
+    assert (await run.get(workload)).service_account == email
+
+
+async def test_a_job_keeps_fields_that_this_client_does_not_know(
+    run: Run, emulator: Emulator, updates: list[Any], email: str
+) -> None:
+    unknown = b"\xfa\xff\x07\x06future"  # field 16383, six bytes
+    stored(emulator, NIGHTLY).template.template.MergeFromString(unknown)
+    state = await run.get(NIGHTLY)
+
+    await run.set_service_account(NIGHTLY, email, state.etag)
+
+    [request] = updates
+    assert unknown in request.job.template.template.SerializeToString()
+
+
+async def test_a_pinned_revision_name_is_given_up_in_the_same_write(
+    run: Run, updates: list[Any], email: str
+) -> None:
+    state = await run.get(PINNED)
+    assert state.template_revision == "pinned-v1"
+
+    await run.set_service_account(PINNED, email, state.etag)
+
+    moved = await run.get(PINNED)
+    assert list(updates[0].update_mask.paths) == ["template.service_account", "template.revision"]
+    assert moved.service_account == email
+    assert moved.template_revision == ""
+    assert moved.serving_revisions == (moved.latest_ready_revision,) != state.serving_revisions
+
+
+@KINDS
+async def test_a_workload_that_somebody_else_wrote_is_not_overwritten(
+    run: Run, emulator: Emulator, email: str, workload: Workload
+) -> None:
+    stale = await run.get(workload)
+    other = stale.service_account
+    await run.set_service_account(workload, email, stale.etag)
+
+    with pytest.raises(GoogleError) as raised:
+        await run.set_service_account(workload, other, stale.etag)
+
+    assert raised.value.fault is Fault.ABORTED
+    assert (await run.get(workload)).service_account == email
+
+
+@pytest.mark.parametrize("workload", [CHECKOUT, RUNNER], ids=lambda each: str(each.kind))
+async def test_each_revision_tells_the_account_it_runs_as(run: Run, email: str, workload: Workload) -> None:
+    before = await run.get(workload)
+    await run.set_service_account(workload, email, before.etag)
+    after = await run.get(workload)
+
+    assert await run.revision_account(workload, before.latest_ready_revision) == before.service_account
+    assert await run.revision_account(workload, after.latest_ready_revision) == email
+
+
+async def test_an_operation_is_looked_at_once(run: Run, emulator: Emulator, email: str) -> None:
+    state = await run.get(CHECKOUT)
+    operation = await run.set_service_account(CHECKOUT, email, state.etag)
+
+    seen = await run.operation(operation.name, LOCATION)
+
+    assert seen.name == operation.name
+    assert seen.done
+    assert seen.error is None
+    assert emulator.calls["google.longrunning.Operations/GetOperation"] == 1
+
+
+async def test_a_forgotten_operation_is_not_found(run: Run) -> None:
+    with pytest.raises(GoogleError) as raised:
+        await run.operation(f"projects/{PROJECT}/locations/{LOCATION}/operations/gone", LOCATION)
+
+    assert raised.value.fault is Fault.NOT_FOUND
+
+
+async def test_an_update_whose_answer_is_lost_ends_as_aborted(
+    run: Run, emulator: Emulator, email: str
+) -> None:
+    state = await run.get(CHECKOUT)
+    emulator.faults.inject(
+        "google.cloud.run.v2.Services/UpdateService", grpc.StatusCode.UNAVAILABLE, applied=True
+    )
+
+    with pytest.raises(GoogleError) as raised:
+        await run.set_service_account(CHECKOUT, email, state.etag)
+
+    assert raised.value.fault is Fault.ABORTED
+    assert (await run.get(CHECKOUT)).service_account == email

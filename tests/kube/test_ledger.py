@@ -1,0 +1,154 @@
+"""Ledgers on API servers, with and without current CRDs."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+
+from cloudrun_identity.api.crd import generate
+from cloudrun_identity.api.policy_ledger import MAX_MEMBERS
+from cloudrun_identity.api.references import TargetKind
+from cloudrun_identity.api.spec import Origin
+from cloudrun_identity.api.status import GrantState
+from cloudrun_identity.iam.grants import Condition, Grant, Target
+from cloudrun_identity.iam.ledger import AccountRecord, Holding, Intent, Ledger
+from cloudrun_identity.kube.client import KubeClient
+from cloudrun_identity.kube.crds import CrdsUnsuitable, check_compatible
+from cloudrun_identity.kube.ledger import LedgerPruned, Ledgers
+from cloudrun_identity.kube.ledger_objects import object_name
+from cloudrun_identity.kube.objects import resource
+from cloudrun_identity.kube.resources import CUSTOM_RESOURCE_DEFINITIONS
+
+LEDGERS = resource("PolicyLedger")
+PROJECT = Target(TargetKind.PROJECT, "payments-prod-1234")
+ACCOUNT = Target(TargetKind.SERVICE_ACCOUNT, "payments", name="checkout@payments.iam.gserviceaccount.com")
+CRD_NAME = "policyledgers.cloudrun-identity.dev"
+SCHEMA_WITHIN = 30.0
+"""Seconds until a changed schema is served; a fraction of one is usual."""
+
+
+def entered(*members: str) -> Callable[[Ledger], Ledger]:
+    def change(ledger: Ledger) -> Ledger:
+        new = {
+            Grant(ledger.target, "roles/run.invoker", f"user:{member}@example.com"): Holding(
+                frozenset({f"IAMBinding/payments/web/{member}"})
+            )
+            for member in members
+        }
+        return replace(ledger, holdings={**ledger.holdings, **new})
+
+    return change
+
+
+async def test_everything_that_a_ledger_holds_is_stored(client: KubeClient, namespace: str) -> None:
+    email = ACCOUNT.name
+    record = AccountRecord(
+        email, "payments/checkout", "uid", Intent.CREATE, Origin.CREATED, "42", unique_ids=("41", "42")
+    )
+    condition = Condition("office hours", "", "request.time.getHours() < 18")
+    grant = Grant(ACCOUNT, "roles/iam.serviceAccountUser", "group:deployers@example.com", condition)
+    holding = Holding(
+        frozenset({"CloudRunIdentity/a/b/c", "IAMBinding/a/b/d"}), GrantState.GRANTED, True, "42"
+    )
+    full = Ledger(ACCOUNT, "42", record, {grant: holding}, foreign_members=3)
+    assert await Ledgers(client, namespace).update(ACCOUNT, lambda _: full) == full
+    successor = Ledgers(client, namespace)
+    await successor.fill()
+    assert list(successor.all()) == [full]
+
+
+async def test_two_writers_lose_nothing(client: KubeClient, namespace: str) -> None:
+    ours, theirs = Ledgers(client, namespace), Ledgers(client, namespace)
+    await asyncio.gather(
+        *(
+            ledgers.update(PROJECT, entered(f"{number}-{id(ledgers)}"))
+            for number in range(3)
+            for ledgers in (ours, theirs)
+        )
+    )
+    reader = Ledgers(client, namespace)
+    await reader.fill()
+    assert len(reader.ledger(PROJECT).holdings) == 6
+
+
+async def test_an_emptied_ledger_leaves_no_object(client: KubeClient, namespace: str) -> None:
+    ledgers = Ledgers(client, namespace)
+    await ledgers.update(PROJECT, entered("a"))
+    await ledgers.update(PROJECT, lambda ledger: Ledger(ledger.target))
+    assert await client.list(LEDGERS, namespace) == []
+
+
+async def test_what_another_entered_is_not_deleted(client: KubeClient, namespace: str) -> None:
+    def without_a(ledger: Ledger) -> Ledger:
+        kept = {grant: held for grant, held in ledger.holdings.items() if "user:a@" not in grant.member}
+        return replace(ledger, holdings=kept)
+
+    stale, other = Ledgers(client, namespace), Ledgers(client, namespace)
+    await stale.update(PROJECT, entered("a"))
+    await other.fill()
+    await other.update(PROJECT, entered("b"))
+    left = await stale.update(PROJECT, without_a)
+    assert [grant.member for grant in left.holdings] == ["user:b@example.com"]
+
+
+async def test_a_full_ledger_is_accepted(client: KubeClient, namespace: str) -> None:
+    written = await Ledgers(client, namespace).update(PROJECT, entered(*map(str, range(MAX_MEMBERS))))
+    assert len(written.holdings) == MAX_MEMBERS
+
+
+async def test_a_ledger_reads_well_in_a_table(client: KubeClient, namespace: str) -> None:
+    await Ledgers(client, namespace).update(PROJECT, entered("a"))
+    spec = (await client.get(LEDGERS, object_name(PROJECT), namespace))["spec"]
+    assert spec["target"]["text"] == "Project payments-prod-1234"
+    assert spec["grantCounts"]["pending"] == 1
+
+
+async def test_older_crds_are_found_out(client: KubeClient, namespace: str) -> None:
+    async with older_ledger_crd(client):
+        with pytest.raises(CrdsUnsuitable, match=r"has no \.spec\.bindings\[\]\.members\[\]\.claimants"):
+            await check_compatible(client)
+        with pytest.raises(LedgerPruned, match="older than this operator"):
+            async with asyncio.timeout(SCHEMA_WITHIN):
+                await write_until_refused(client, namespace)
+    await check_compatible(client)
+    async with asyncio.timeout(SCHEMA_WITHIN):
+        await write_until_kept(client, namespace)
+
+
+@asynccontextmanager
+async def older_ledger_crd(client: KubeClient) -> AsyncIterator[None]:
+    """While it lasts, the served schema does not know a member's claimants."""
+    older = generate()["PolicyLedger"]["spec"]
+    bindings = older["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"][
+        "bindings"
+    ]
+    del bindings["items"]["properties"]["members"]["items"]["properties"]["claimants"]
+    await client.patch(CUSTOM_RESOURCE_DEFINITIONS, CRD_NAME, "", {"spec": older})
+    try:
+        yield
+    finally:
+        await client.patch(
+            CUSTOM_RESOURCE_DEFINITIONS, CRD_NAME, "", {"spec": generate()["PolicyLedger"]["spec"]}
+        )
+
+
+async def write_until_refused(client: KubeClient, namespace: str) -> None:
+    """Write until the server has taken up the older schema, which it does a moment after it was changed."""
+    ledgers = Ledgers(client, namespace)
+    for number in range(10_000):
+        await ledgers.update(PROJECT, entered(str(number % 100)))
+        await ledgers.update(PROJECT, lambda ledger: Ledger(ledger.target))
+
+
+async def write_until_kept(client: KubeClient, namespace: str) -> None:
+    """Write until the server has taken up the current schema again."""
+    ledgers = Ledgers(client, namespace)
+    await ledgers.fill()
+    for number in range(10_000):
+        try:
+            await ledgers.update(PROJECT, entered(f"kept-{number}"))
+        except LedgerPruned:
+            continue
+        return

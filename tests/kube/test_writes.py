@@ -1,0 +1,148 @@
+"""Statuses, finalizers and events as API servers take them."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from cloudrun_identity.api.group import FINALIZER
+from cloudrun_identity.kube.client import KubeClient
+from cloudrun_identity.kube.errors import KubeError
+from cloudrun_identity.kube.events import CLUSTER_SCOPED_NAMESPACE, EventRecorder, EventType
+from cloudrun_identity.kube.finalizers import Finalizers, has_finalizer, is_deleting
+from cloudrun_identity.kube.objects import resource
+from cloudrun_identity.kube.resources import EVENTS, NAMESPACES, Object
+from cloudrun_identity.kube.status import StatusWriter
+from tests.kube.objects import binding, managed_project
+
+BINDINGS = resource("IAMBinding")
+PROJECTS = resource("ManagedProject")
+READY = {
+    "type": "Ready",
+    "status": "True",
+    "reason": "UpToDate",
+    "message": "",
+    "lastTransitionTime": "2030-01-01T00:00:00Z",
+    "observedGeneration": 1,
+}
+
+
+def status(**more: Any) -> Object:
+    return {"observedGeneration": 1, "conditions": [READY], "projectID": "payments-prod-1234", **more}
+
+
+async def events_about(client: KubeClient, namespace: str, uid: str) -> list[Object]:
+    listed = await client.list(EVENTS, namespace)
+    return [event for event in listed if event["involvedObject"].get("uid") == uid]
+
+
+async def test_a_status_is_stored_as_it_was_given(client: KubeClient, namespace: str) -> None:
+    writer = StatusWriter(client)
+    obj = await client.create(BINDINGS, binding(namespace))
+    first = await writer.write(obj, status(issues=["one", "two"], role="roles/viewer"))
+    assert first is not None
+    second = await writer.write(first, status(issues=["two"]))
+    assert second is not None
+    assert (await client.get(BINDINGS, "web", namespace))["status"] == status(issues=["two"])
+    assert second["metadata"]["generation"] == 1
+
+
+async def test_a_stale_object_gets_no_status(client: KubeClient, namespace: str) -> None:
+    obj = await client.create(BINDINGS, binding(namespace))
+    newest = await client.patch(BINDINGS, "web", namespace, {"spec": {"suspend": True}})
+    assert await StatusWriter(client).write(obj, status()) == newest
+
+
+async def test_an_object_that_is_gone_gets_no_status(client: KubeClient, namespace: str) -> None:
+    obj = await client.create(BINDINGS, binding(namespace))
+    await client.delete(BINDINGS, "web", namespace)
+    assert await StatusWriter(client).write(obj, status()) is None
+
+
+async def test_a_finalizer_holds_the_object_until_it_is_removed(client: KubeClient, namespace: str) -> None:
+    finalizers = Finalizers(client)
+    held = await finalizers.add(await client.create(BINDINGS, binding(namespace)))
+    assert held is not None
+    await client.delete(BINDINGS, "web", namespace)
+    deleting = await client.get(BINDINGS, "web", namespace)
+    assert is_deleting(deleting)
+    assert has_finalizer(deleting)
+    await finalizers.remove(held)
+    with pytest.raises(KubeError) as gone:
+        await client.get(BINDINGS, "web", namespace)
+    assert gone.value.is_not_found
+
+
+async def test_a_finalizer_does_not_come_back_to_a_deleting_object(
+    client: KubeClient, namespace: str
+) -> None:
+    foreign = "example.com/other"
+    obj = await client.create(BINDINGS, binding(namespace, finalizers=[foreign]))
+    await client.delete(BINDINGS, "web", namespace)
+    unaware = {**obj, "metadata": {**obj["metadata"]}}
+    newest = await Finalizers(client).add(unaware)
+    assert newest is not None
+    assert newest["metadata"]["finalizers"] == [foreign]
+    await client.patch(BINDINGS, "web", namespace, {"metadata": {"finalizers": []}})
+
+
+async def test_edits_of_others_survive_our_finalizer(client: KubeClient, namespace: str) -> None:
+    obj = await client.create(BINDINGS, binding(namespace))
+    await client.patch(BINDINGS, "web", namespace, {"metadata": {"finalizers": ["example.com/other"]}})
+    held = await Finalizers(client).add(obj)
+    assert held is not None
+    assert held["metadata"]["finalizers"] == ["example.com/other", FINALIZER]
+    await Finalizers(client).remove(held)
+    newest = await client.get(BINDINGS, "web", namespace)
+    assert newest["metadata"]["finalizers"] == ["example.com/other"]
+    await client.patch(BINDINGS, "web", namespace, {"metadata": {"finalizers": []}})
+
+
+async def test_events_are_stored_and_counted_up(client: KubeClient, namespace: str) -> None:
+    obj = await client.create(BINDINGS, binding(namespace))
+    recorder = EventRecorder(client, instance="pod-1")
+    recorder.start()
+    for _ in range(3):
+        recorder.record(obj, EventType.WARNING, "DriftDetected", "a binding was removed")
+    await recorder.close()
+    (event,) = await events_about(client, namespace, obj["metadata"]["uid"])
+    assert (event["type"], event["reason"], event["message"], event["count"]) == (
+        "Warning",
+        "DriftDetected",
+        "a binding was removed",
+        3,
+    )
+
+
+async def test_events_of_a_project_are_in_the_default_namespace(client: KubeClient, namespace: str) -> None:
+    obj = await client.create(PROJECTS, managed_project(namespace))
+    recorder = EventRecorder(client)
+    recorder.start()
+    recorder.record(obj, EventType.NORMAL, "Ready", "x" * 5_000)
+    await recorder.close()
+    (event,) = await events_about(client, CLUSTER_SCOPED_NAMESPACE, obj["metadata"]["uid"])
+    assert len(event["message"]) == 1_024
+    await client.delete(PROJECTS, namespace)
+
+
+async def test_a_terminating_namespace_costs_only_its_own_events(client: KubeClient, namespace: str) -> None:
+    doomed = f"{namespace}-doomed"
+    await client.create(NAMESPACES, {"metadata": {"name": doomed}})
+    stuck = await client.create(BINDINGS, binding(doomed, finalizers=["example.com/stuck"]))
+    fine = await client.create(BINDINGS, binding(namespace))
+    await client.delete(NAMESPACES, doomed)
+    recorder = EventRecorder(client)
+    recorder.start()
+    recorder.record(stuck, EventType.WARNING, "Abandoned", "the namespace goes")
+    recorder.record(fine, EventType.NORMAL, "Ready", "all is well")
+    await recorder.close()
+    await client.patch(BINDINGS, "web", doomed, {"metadata": {"finalizers": []}})
+    assert len(await events_about(client, namespace, fine["metadata"]["uid"])) == 1
+
+
+async def test_concurrent_status_writers_never_mix(client: KubeClient, namespace: str) -> None:
+    obj = await client.create(BINDINGS, binding(namespace))
+    writer = StatusWriter(client)
+    await asyncio.gather(*(writer.write(obj, status(issues=[str(number)] * 2)) for number in range(4)))
+    issues = (await client.get(BINDINGS, "web", namespace))["status"]["issues"]
+    assert issues[0] == issues[1]

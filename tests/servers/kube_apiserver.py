@@ -1,0 +1,167 @@
+"""A real kube-apiserver with its etcd, as processes of their own on loopback.
+
+The binaries are those that `KUBEBUILDER_ASSETS` names, the convention of controller-runtime's envtest.
+"""
+
+import os
+import socket
+import ssl
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+ASSETS_VARIABLE = "KUBEBUILDER_ASSETS"
+READY_WITHIN = 30.0
+"""Seconds; a start takes about one."""
+POLL_EVERY = 0.1
+TOKEN = "admintoken"
+
+
+@dataclass(frozen=True)
+class KubeApiServer:
+    """A running server: its address, a kubeconfig of its administrator and that administrator's token."""
+
+    url: str
+    kubeconfig: Path
+    token: str
+
+
+def assets() -> Path | None:
+    """The directory with kube-apiserver and etcd, or None where none is named."""
+    named = os.environ.get(ASSETS_VARIABLE)
+    if not named:
+        return None
+    directory = Path(named)
+    missing = [name for name in ("etcd", "kube-apiserver") if not (directory / name).is_file()]
+    if missing:
+        raise FileNotFoundError(f"{ASSETS_VARIABLE}={named}: no {' and no '.join(missing)} there")
+    return directory
+
+
+@contextmanager
+def kube_apiserver(binaries: Path, run_dir: Path) -> Iterator[KubeApiServer]:
+    """Run etcd and kube-apiserver with their files in `run_dir` until the block ends.
+
+    Raises RuntimeError, with the end of the log, where a process dies or is not ready in time.
+    """
+    run_dir.mkdir(parents=True, exist_ok=True)
+    etcd_port, peer_port, api_port = _free_ports(3)
+    url = f"https://127.0.0.1:{api_port}"
+    with ExitStack() as stack:
+        stack.enter_context(
+            _process(_etcd_command(binaries, run_dir, etcd_port, peer_port), run_dir / "etcd.log")
+        )
+        log = run_dir / "apiserver.log"
+        command = _apiserver_command(binaries, run_dir, etcd_port, api_port)
+        process = stack.enter_context(_process(command, log))
+        _wait_until_ready(url, process, log)
+        yield KubeApiServer(url, _write_kubeconfig(run_dir / "kubeconfig", url), TOKEN)
+
+
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def _etcd_command(binaries: Path, run_dir: Path, port: int, peer_port: int) -> list[str]:
+    client, peer = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{peer_port}"
+    return [
+        str(binaries / "etcd"),
+        f"--data-dir={run_dir / 'etcd'}",
+        f"--listen-client-urls={client}",
+        f"--advertise-client-urls={client}",
+        f"--listen-peer-urls={peer}",
+        f"--initial-advertise-peer-urls={peer}",
+        f"--initial-cluster=default={peer}",
+        "--unsafe-no-fsync",
+    ]
+
+
+def _apiserver_command(binaries: Path, run_dir: Path, etcd_port: int, port: int) -> list[str]:
+    key = _write_service_account_key(run_dir / "service-account.key")
+    tokens = run_dir / "tokens.csv"
+    tokens.write_text(f'{TOKEN},admin,admin-uid,"system:masters"\n')
+    return [
+        str(binaries / "kube-apiserver"),
+        f"--etcd-servers=http://127.0.0.1:{etcd_port}",
+        f"--cert-dir={run_dir / 'certs'}",
+        f"--secure-port={port}",
+        "--bind-address=127.0.0.1",
+        f"--service-account-key-file={key}",
+        f"--service-account-signing-key-file={key}",
+        "--service-account-issuer=https://kubernetes.default.svc",
+        f"--token-auth-file={tokens}",
+        "--authorization-mode=RBAC",
+        "--service-cluster-ip-range=10.0.0.0/24",
+    ]
+
+
+def _write_service_account_key(path: Path) -> Path:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.TraditionalOpenSSL,
+            serialization.NoEncryption(),
+        )
+    )
+    return path
+
+
+@contextmanager
+def _process(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + READY_WITHIN
+    while not _is_ready(url):
+        if process.poll() is not None or time.monotonic() > deadline:
+            ending = log.read_text(errors="replace")[-2000:]
+            raise RuntimeError(f"kube-apiserver is not ready at {url}; its log ends:\n{ending}")
+        time.sleep(POLL_EVERY)
+
+
+def _is_ready(url: str) -> bool:
+    # The server makes its own certificate at its start, so there is none to check against.
+    unverified = ssl._create_unverified_context()
+    try:
+        with urllib.request.urlopen(f"{url}/readyz", timeout=2, context=unverified) as response:
+            return bool(response.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _write_kubeconfig(path: Path, url: str) -> Path:
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "test", "cluster": {"server": url, "insecure-skip-tls-verify": True}}],
+        "users": [{"name": "admin", "user": {"token": TOKEN}}],
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "admin"}}],
+        "current-context": "test",
+    }
+    path.write_text(yaml.safe_dump(config))
+    return path

@@ -1,0 +1,205 @@
+"""The Helm chart, linted and rendered by Helm itself."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from helm_python.chart import Chart, lint
+from helm_python.errors import HelmError
+
+from cloudrun_identity.api import KINDS
+from cloudrun_identity.api.crd import file_name, generate, render
+from cloudrun_identity.api.group import GROUP
+
+CHART = Path(__file__).parents[1] / "charts" / "cloudrun-identity"
+IMAGE = {"image": {"repository": "registry.example/cloudrun-identity"}}
+SERVED = [kind.plural for name, kind in KINDS.items() if name != "PolicyLedger"]
+WARNING = 2
+
+Manifest = dict[str, Any]
+
+
+@pytest.fixture
+def chart() -> Iterator[Chart]:
+    with Chart.load(CHART) as chart:
+        yield chart
+
+
+def manifests(chart: Chart, **values: Any) -> dict[tuple[str, str], Manifest]:
+    """What the release `ops` in namespace `identities` consists of, by kind and name."""
+    rendered = chart.render(IMAGE | values, name="ops", namespace="identities")
+    return {
+        (manifest["kind"], manifest["metadata"]["name"]): manifest
+        for path, text in rendered.items()
+        if path.endswith(".yaml")
+        for manifest in yaml.safe_load_all(text)
+        if manifest
+    }
+
+
+def deployment(chart: Chart, **values: Any) -> Manifest:
+    found: Manifest = manifests(chart, **values)["Deployment", "ops-cloudrun-identity"]["spec"]
+    return found
+
+
+def container(chart: Chart, **values: Any) -> Manifest:
+    (found,) = deployment(chart, **values)["template"]["spec"]["containers"]
+    return dict(found)
+
+
+def rules(chart: Chart, kind: str) -> set[tuple[str, str]]:
+    """Every (resource, verb) that the role of this kind allows."""
+    return {
+        (f"{resource}.{group}".removesuffix("."), verb)
+        for rule in manifests(chart)[kind, "ops-cloudrun-identity"]["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def test_helm_has_nothing_to_warn_of() -> None:
+    report = lint(str(CHART), IMAGE, strict=True, namespace="identities")
+    assert report["total_charts_linted"] == 1
+    assert [message for message in report["messages"] if message["severity"] >= WARNING] == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_chart_holds_the_generated_definition(kind: str) -> None:
+    assert (CHART / "files" / "crds" / file_name(kind)).read_text(encoding="utf-8") == render(kind)
+
+
+def test_the_chart_holds_no_other_definitions() -> None:
+    assert {path.name for path in (CHART / "files" / "crds").iterdir()} == {file_name(kind) for kind in KINDS}
+
+
+def test_definitions_are_installed_whole_and_kept_on_uninstall(chart: Chart) -> None:
+    installed = {
+        name: manifest
+        for (kind, name), manifest in manifests(chart).items()
+        if kind == "CustomResourceDefinition"
+    }
+    assert {name: manifest["spec"] for name, manifest in installed.items()} == {
+        definition["metadata"]["name"]: definition["spec"] for definition in generate().values()
+    }
+    for manifest in installed.values():
+        assert manifest["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+
+
+def test_definitions_can_be_left_to_others(chart: Chart) -> None:
+    kinds = {kind for kind, _ in manifests(chart, crds={"install": False})}
+    assert "CustomResourceDefinition" not in kinds
+    assert "Deployment" in kinds
+
+
+def test_one_replica_runs_in_the_release_s_namespace(chart: Chart) -> None:
+    assert deployment(chart)["replicas"] == 1
+    assert container(chart)["args"] == [
+        "run",
+        "--operator-namespace=identities",
+        "--lease-duration=15s",
+        "--http-port=8080",
+    ]
+
+
+def test_probes_follow_the_port(chart: Chart) -> None:
+    serving = container(chart, http={"port": 9000})
+    assert serving["ports"] == [{"name": "http", "containerPort": 9000}]
+    assert "--http-port=9000" in serving["args"]
+    assert serving["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "http"}
+    assert serving["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "http"}
+
+
+def test_the_pod_passes_the_restricted_pod_security_standard(chart: Chart) -> None:
+    pod = deployment(chart)["template"]["spec"]["securityContext"]
+    assert pod["runAsNonRoot"] is True
+    assert pod["runAsUser"] == 65532
+    assert pod["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container(chart)["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def test_a_digest_names_the_image_before_a_tag(chart: Chart) -> None:
+    repository = IMAGE["image"]["repository"]
+    digest = f"sha256:{'0' * 64}"
+    assert container(chart, image={"repository": repository, "tag": "1.2"})["image"] == f"{repository}:1.2"
+    assert (
+        container(chart, image={"repository": repository, "tag": "1.2", "digest": digest})["image"]
+        == f"{repository}@{digest}"
+    )
+
+
+def test_workload_identity_is_an_annotation_of_the_service_account(chart: Chart) -> None:
+    annotations = {"iam.gke.io/gcp-service-account": "cri@ops.iam.gserviceaccount.com"}
+    rendered = manifests(chart, serviceAccount={"name": "operator", "annotations": annotations})
+    account = rendered["ServiceAccount", "operator"]
+    assert account["metadata"]["annotations"] == annotations
+    assert account["metadata"]["namespace"] == "identities"
+    spec = rendered["Deployment", "ops-cloudrun-identity"]["spec"]["template"]["spec"]
+    assert spec["serviceAccountName"] == "operator"
+    for binding in ("ClusterRoleBinding", "RoleBinding"):
+        (subject,) = rendered[binding, "ops-cloudrun-identity"]["subjects"]
+        assert subject == {"kind": "ServiceAccount", "name": "operator", "namespace": "identities"}
+
+
+def test_the_cluster_role_covers_every_kind(chart: Chart) -> None:
+    allowed = rules(chart, "ClusterRole")
+    for plural in SERVED:
+        assert {(f"{plural}.{GROUP}", verb) for verb in ("get", "list", "watch", "patch")} <= allowed
+        assert (f"{plural}/status.{GROUP}", "patch") in allowed
+        assert (f"{plural}/finalizers.{GROUP}", "update") in allowed
+
+
+def test_objects_of_people_are_neither_created_nor_deleted(chart: Chart) -> None:
+    allowed = rules(chart, "ClusterRole") | rules(chart, "Role")
+    assert not {(f"{plural}.{GROUP}", verb) for plural in SERVED for verb in ("create", "delete")} & allowed
+
+
+def test_ledgers_and_the_lease_are_written_in_the_release_s_namespace_alone(chart: Chart) -> None:
+    role = manifests(chart)["Role", "ops-cloudrun-identity"]
+    assert role["metadata"]["namespace"] == "identities"
+    assert {("leases.coordination.k8s.io", verb) for verb in ("get", "create", "update")} <= rules(
+        chart, "Role"
+    )
+    ledgers = f"policyledgers.{GROUP}"
+    assert {(ledgers, verb) for verb in ("create", "update", "delete")} <= rules(chart, "Role")
+    assert {verb for resource, verb in rules(chart, "ClusterRole") if resource == ledgers} == {
+        "get",
+        "list",
+        "watch",
+    }
+
+
+@pytest.mark.parametrize("kind", ["ClusterRole", "Role"])
+def test_no_role_holds_a_wildcard_or_reads_secrets(chart: Chart, kind: str) -> None:
+    assert not [rule for rule in rules(chart, kind) if "*" in "".join(rule) or rule[0].startswith("secrets")]
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({}, "image.repository"),
+        (IMAGE | {"replica": 2}, "replica"),
+        (IMAGE | {"http": {"port": 80}}, "port"),
+        (IMAGE | {"leaseDuration": "15 seconds"}, "leaseDuration"),
+        (IMAGE | {"serviceAccount": {"annotations": {"a": 1}}}, "annotations"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_its_name(chart: Chart, values: Manifest, named: str) -> None:
+    with pytest.raises(HelmError, match=named):
+        chart.render(values, name="ops", namespace="identities")
+
+
+def test_the_notes_say_when_there_is_no_google_account(chart: Chart) -> None:
+    def notes(**values: Any) -> str:
+        return chart.render(IMAGE | values, name="ops", namespace="identities")[
+            f"{CHART.name}/templates/NOTES.txt"
+        ]
+
+    assert "gcp-service-account" in notes()
+    assert "gcp-service-account" not in notes(serviceAccount={"annotations": {"eks": "no"}})

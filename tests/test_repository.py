@@ -1,0 +1,60 @@
+"""What must hold of the repository as a whole."""
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import cloudrun_identity
+
+ROOT = Path(__file__).parents[1]
+PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT: dict[str, Any] = PYPROJECT["project"]
+REQUIREMENTS = [
+    Requirement(line)
+    for line in (
+        *PROJECT["dependencies"],
+        *PROJECT["optional-dependencies"]["playground"],
+        *PROJECT["optional-dependencies"]["dev"],
+    )
+]
+
+
+@pytest.fixture(scope="module")
+def constraints() -> dict[str, str]:
+    """The version of each package in constraints.txt."""
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pinned = (line.split("==") for line in lines if not line.startswith("#"))
+    return {canonicalize_name(name): version for name, version in pinned}
+
+
+def test_the_operator_directory_does_not_shadow_the_standard_library() -> None:
+    assert not (ROOT / "operator" / "__init__.py").exists()
+
+
+def test_imports_point_downwards_and_never_to_the_playground() -> None:
+    # In a process of its own: import-linter configures logging anew and thereby silences every other logger.
+    lint_imports = Path(sys.executable).with_name("lint-imports")
+    checked = subprocess.run(
+        [lint_imports, "--no-logo", "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+@pytest.mark.parametrize("requirement", REQUIREMENTS, ids=lambda requirement: requirement.name)
+def test_a_dependency_is_bounded_and_pinned_within_its_bounds(
+    requirement: Requirement, constraints: dict[str, str]
+) -> None:
+    assert any(bound.operator == "<" for bound in requirement.specifier)
+    assert requirement.specifier.contains(constraints[canonicalize_name(requirement.name)])
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    chart = yaml.safe_load((ROOT / "charts" / "cloudrun-identity" / "Chart.yaml").read_text(encoding="utf-8"))
+    assert PROJECT["version"] == cloudrun_identity.__version__ == chart["appVersion"]

@@ -1,0 +1,149 @@
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cloudrun_identity.api import KINDS
+from cloudrun_identity.api.crd import file_name, generate, render, write
+
+GENERATED = generate()
+COMMITTED = Path(__file__).parents[3] / "crds"
+
+
+def openapi(kind: str) -> dict[str, Any]:
+    (version,) = GENERATED[kind]["spec"]["versions"]
+    schema: dict[str, Any] = version["schema"]["openAPIV3Schema"]
+    return schema
+
+
+def nodes(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    yield path, schema
+    for name, child in schema.get("properties", {}).items():
+        yield from nodes(child, f"{path}.{name}")
+    if "items" in schema:
+        yield from nodes(schema["items"], f"{path}[]")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_committed_definition_is_the_generated_one(kind: str) -> None:
+    committed = (COMMITTED / file_name(kind)).read_text(encoding="utf-8")
+
+    assert committed == render(kind), "run `make generate`"
+
+
+def test_nothing_but_generated_definitions_is_committed() -> None:
+    assert {path.name for path in COMMITTED.iterdir()} == {file_name(kind) for kind in KINDS}
+
+
+def test_write_makes_one_file_a_kind(tmp_path: Path) -> None:
+    paths = write(tmp_path / "made" / "on-the-way")
+
+    assert [yaml.safe_load(path.read_text())["spec"]["names"]["kind"] for path in paths] == list(KINDS)
+
+
+def test_render_refuses_a_kind_that_is_not_ours() -> None:
+    with pytest.raises(KeyError):
+        render("Deployment")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_yaml_says_what_generate_says_without_anchors(kind: str) -> None:
+    text = render(kind)
+
+    assert yaml.safe_load(text) == GENERATED[kind]
+    assert not [token for token in yaml.scan(text) if isinstance(token, yaml.AnchorToken)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_field_has_a_type_and_a_description(kind: str) -> None:
+    for part in ("spec", "status"):
+        for path, node in nodes(
+            openapi(kind)["properties"].get(part, {"type": "", "description": "."}), part
+        ):
+            assert "type" in node, path
+            if not path.endswith("[]"):
+                assert node["description"].endswith((".", ".)")), path
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_schema_is_structural(kind: str) -> None:
+    for path, node in nodes(openapi(kind)):
+        assert not {"$ref", "anyOf", "title", "pattern"} & set(node), path
+        assert not {"properties", "additionalProperties"} <= set(node), path
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_whatever_a_rule_reads_is_bounded(kind: str) -> None:
+    for path, node in nodes(openapi(kind)["properties"]["spec"], "spec"):
+        match node:
+            case {"type": "array"}:
+                assert "maxItems" in node, path
+            case {"type": "string"} if "enum" not in node and node.get("format") != "date-time":
+                assert "maxLength" in node, path
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_lists_of_strings_are_sets_and_lists_of_objects_are_not(kind: str) -> None:
+    ordered = {"spec.credentials.delegates"}
+    for path, node in nodes(openapi(kind)["properties"]["spec"], "spec"):
+        if node["type"] != "array":
+            continue
+        is_set = node["items"]["type"] == "string" and path not in ordered
+        assert node["x-kubernetes-list-type"] == ("set" if is_set else "atomic"), path
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_first_value_of_an_enum_is_its_default(kind: str) -> None:
+    for path, node in nodes(openapi(kind)["properties"]["spec"], "spec"):
+        if "enum" in node and "default" in node:
+            assert node["default"] == node["enum"][0], path
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_columns_read_plain_fields_of_the_schema(kind: str) -> None:
+    known = {path for path, _ in nodes(openapi(kind))} | {".metadata.creationTimestamp"}
+    known |= {f'.status.conditions[?(@.type=="Ready")].{field}' for field in ("status", "reason", "message")}
+
+    assert {column.json_path for column in KINDS[kind].columns} <= known
+
+
+@pytest.mark.parametrize(
+    ("kind", "columns"),
+    {
+        "ManagedProject": ["Project", "Number", "Ready", "Reason", "Age"],
+        "CloudRunIdentity": ["Email", "Project", "Ready", "Reason", "Age"],
+        "IAMBinding": ["Target", "Role", "Members", "Ready", "Reason", "Age"],
+        "IdentityAttachment": ["Kind", "Location", "Workload", "Identity", "Ready", "Reason", "Age"],
+        "PolicyLedger": ["Target", "Grants", "Pending", "Rejected", "Foreign", "Age"],
+    }.items(),
+)
+def test_narrow_columns_tell_the_cloud_object_and_its_state(kind: str, columns: list[str]) -> None:
+    (version,) = GENERATED[kind]["spec"]["versions"]
+
+    narrow = [each["name"] for each in version["additionalPrinterColumns"] if not each.get("priority")]
+    assert narrow == columns
+
+
+def test_a_fields_own_rules_stand_behind_those_of_its_type() -> None:
+    interval = openapi("ManagedProject")["properties"]["spec"]["properties"]["driftInterval"]
+
+    assert [rule["message"] for rule in interval["x-kubernetes-validations"]] == [
+        "must be a duration such as 90s, 5m or 1h30m",
+        "must be 1s or longer",
+    ]
+
+
+def test_what_is_not_supported_yet_says_so_in_its_description() -> None:
+    spec = openapi("CloudRunIdentity")["properties"]["spec"]["properties"]
+
+    assert spec["usableFrom"]["description"].endswith("Not supported yet: leave at the default.")
+    assert "Not supported" not in spec["users"]["description"]
+
+
+def test_ledger_is_written_whole() -> None:
+    (version,) = GENERATED["PolicyLedger"]["spec"]["versions"]
+
+    assert "subresources" not in version
+    assert "status" not in openapi("PolicyLedger")["properties"]

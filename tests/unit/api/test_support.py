@@ -1,0 +1,262 @@
+from typing import Any
+
+import pytest
+
+from cloudrun_identity.api import KINDS, unsupported
+
+MINIMAL: dict[str, dict[str, Any]] = {
+    "ManagedProject": {},
+    "CloudRunIdentity": {"projectRef": {"name": "p"}},
+    "IAMBinding": {
+        "projectRef": {"name": "p"},
+        "target": {"kind": "Project"},
+        "role": "roles/viewer",
+        "members": [{"principal": "user:ada@example.com"}],
+    },
+    "IdentityAttachment": {
+        "projectRef": {"name": "p"},
+        "workload": {"kind": "Job", "location": "europe-west1", "name": "j"},
+        "identityRef": {"name": "ci"},
+    },
+}
+SERVED_KINDS = 'use one of "Project", "ServiceAccount", "Service", "Job", "WorkerPool"'
+CONDITION = {"title": "t", "expression": "true"}
+MEMBERS = [{"principal": "user:ada@example.com"}]
+
+
+def grants(**entry: Any) -> dict[str, Any]:
+    return {"guardrails": {"grants": [{"roles": ["*"], "on": ["Project"], "members": ["*"], **entry}]}}
+
+
+def complaints(kind: str, change: dict[str, Any]) -> list[str]:
+    spec = {**MINIMAL[kind], **change}
+    return unsupported(KINDS[kind].model_validate({"metadata": {"name": "x"}, "spec": spec}))
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "complaint"),
+    [
+        (
+            "ManagedProject",
+            {"credentials": {"impersonateServiceAccount": "a@b"}},
+            "spec.credentials: not supported yet; remove it",
+        ),
+        ("ManagedProject", {"quotaProjectID": "ops"}, "spec.quotaProjectID: not supported yet; remove it"),
+        (
+            "ManagedProject",
+            {"crossProjectUsage": "Allow"},
+            'spec.crossProjectUsage: "Allow" is not supported yet; use "Verify"',
+        ),
+        (
+            "ManagedProject",
+            grants(exclusive=True),
+            "spec.guardrails.grants[0].exclusive: true is not supported yet; use false",
+        ),
+        (
+            "ManagedProject",
+            grants(on=["Project", "Secret"], names=["s"]),
+            f'spec.guardrails.grants[0].on: "Secret" is not supported yet; {SERVED_KINDS}',
+        ),
+        (
+            "ManagedProject",
+            {"guardrails": {"customRoles": {"permissions": ["run.*"]}}},
+            "spec.guardrails.customRoles: not supported yet; remove it",
+        ),
+        (
+            "ManagedProject",
+            {"guardrails": {"keys": "Allowed"}},
+            'spec.guardrails.keys: "Allowed" is not supported yet; use "Denied"',
+        ),
+        (
+            "ManagedProject",
+            {"guardrails": {"naming": {"requireDescription": True}}},
+            "spec.guardrails.naming: not supported yet; remove it",
+        ),
+        (
+            "ManagedProject",
+            {"guardrails": {"maxRemovalsPerHour": 5}},
+            "spec.guardrails.maxRemovalsPerHour: 5 is not supported yet; use 100",
+        ),
+        (
+            "CloudRunIdentity",
+            {"disableBeforeDelete": "24h"},
+            'spec.disableBeforeDelete: "24h" is not supported yet; use "0s"',
+        ),
+        (
+            "CloudRunIdentity",
+            {"whenDeleted": "Recreate"},
+            'spec.whenDeleted: "Recreate" is not supported yet; use "Undelete"',
+        ),
+        (
+            "CloudRunIdentity",
+            {"whenDeleted": "Report"},
+            'spec.whenDeleted: "Report" is not supported yet; use "Undelete"',
+        ),
+        (
+            "CloudRunIdentity",
+            {"whenDisabled": "Report"},
+            'spec.whenDisabled: "Report" is not supported yet; use "Repair"',
+        ),
+        (
+            "CloudRunIdentity",
+            {"whenReplaced": "Regrant"},
+            'spec.whenReplaced: "Regrant" is not supported yet; use "Report"',
+        ),
+        (
+            "CloudRunIdentity",
+            {"existingGrants": "Claim"},
+            'spec.existingGrants: "Claim" is not supported yet; use "Keep"',
+        ),
+        (
+            "CloudRunIdentity",
+            {"roles": [{"customRoleRef": {"name": "c"}}]},
+            "spec.roles[0].customRoleRef: not supported yet; remove it",
+        ),
+        (
+            "CloudRunIdentity",
+            {"roles": [{"role": "roles/viewer", "target": {"kind": "Project"}}]},
+            "spec.roles[0].target: not supported yet; remove it",
+        ),
+        (
+            "CloudRunIdentity",
+            {"roles": [{"role": "roles/viewer", "projectRef": {"name": "q"}}]},
+            "spec.roles[0].projectRef: not supported yet; remove it",
+        ),
+        (
+            "CloudRunIdentity",
+            {"roles": [{"role": "roles/a"}, {"role": "roles/b", "condition": CONDITION}]},
+            "spec.roles[1].condition: not supported yet; remove it",
+        ),
+        (
+            "CloudRunIdentity",
+            {"openIDTokenCreators": MEMBERS},
+            "spec.openIDTokenCreators: not supported yet; remove it",
+        ),
+        (
+            "CloudRunIdentity",
+            {"workloadIdentityUsers": MEMBERS},
+            "spec.workloadIdentityUsers: not supported yet; remove it",
+        ),
+        (
+            "CloudRunIdentity",
+            {"usableFrom": [{"projectRef": {"name": "q"}}]},
+            "spec.usableFrom: not supported yet; remove it",
+        ),
+        (
+            "CloudRunIdentity",
+            {"unmanagedKeys": "Ignore"},
+            'spec.unmanagedKeys: "Ignore" is not supported yet; use "Report"',
+        ),
+        (
+            "IAMBinding",
+            {"target": {"kind": "Secret", "name": "s"}},
+            f'spec.target.kind: "Secret" is not supported yet; {SERVED_KINDS}',
+        ),
+        (
+            "IAMBinding",
+            {"role": None, "customRoleRef": {"name": "c"}},
+            "spec.customRoleRef: not supported yet; remove it",
+        ),
+        ("IAMBinding", {"condition": CONDITION}, "spec.condition: not supported yet; remove it"),
+        (
+            "IAMBinding",
+            {"authority": "Exclusive"},
+            'spec.authority: "Exclusive" is not supported yet; use "Additive"',
+        ),
+        (
+            "IAMBinding",
+            {"existingGrants": "Claim"},
+            'spec.existingGrants: "Claim" is not supported yet; use "Keep"',
+        ),
+        (
+            "IdentityAttachment",
+            {"identityRef": None, "email": "a@b"},
+            "spec.email: not supported yet; remove it",
+        ),
+        (
+            "IdentityAttachment",
+            {"deletionPolicy": "Restore"},
+            'spec.deletionPolicy: "Restore" is not supported yet; use "Abandon"',
+        ),
+    ],
+)
+def test_what_is_not_supported_yet_is_refused_by_name(
+    kind: str, change: dict[str, Any], complaint: str
+) -> None:
+    assert complaints(kind, change) == [complaint]
+
+
+@pytest.mark.parametrize("kind", MINIMAL)
+def test_defaults_are_supported(kind: str) -> None:
+    assert complaints(kind, {}) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        (
+            "ManagedProject",
+            {
+                "projectID": "payments-prod-1234",
+                "suspend": True,
+                "managementPolicy": "Observe",
+                "driftInterval": "10s",
+                "locations": ["europe-west1"],
+                "namespaces": {"names": ["payments"], "selector": {"matchLabels": {"a": "b"}}},
+                "guardrails": {
+                    "defaultGrants": False,
+                    "grants": [
+                        {
+                            "roles": ["roles/run.*"],
+                            "on": ["Project", "Service"],
+                            "names": ["*"],
+                            "members": ["identities"],
+                            "namespaces": ["payments"],
+                            "allowEscalation": True,
+                        }
+                    ],
+                    "workloads": [{"namespaces": ["payments"], "kinds": ["Job"]}],
+                    "accounts": ["a@b"],
+                    "adoptableAccounts": ["a@b"],
+                    "naming": {"requireDisplayName": False},
+                },
+            },
+        ),
+        (
+            "CloudRunIdentity",
+            {
+                "accountID": "checkout",
+                "displayName": "Checkout",
+                "description": "d",
+                "disabled": True,
+                "adoption": "Adopt",
+                "roles": [{"role": "roles/cloudsql.client"}],
+                "users": MEMBERS,
+                "tokenCreators": MEMBERS,
+                "allowedNamespaces": ["flows"],
+                "deletionPolicy": "Abandon",
+                "deletionProtection": "None",
+            },
+        ),
+        (
+            "IAMBinding",
+            {"target": {"kind": "ServiceAccount", "email": "a@b"}, "deletionPolicy": "Abandon"},
+        ),
+        ("IdentityAttachment", {"identityRef": {"name": "ci", "namespace": "builds"}, "suspend": True}),
+    ],
+)
+def test_what_is_served_passes(kind: str, change: dict[str, Any]) -> None:
+    assert complaints(kind, change) == []
+
+
+def test_every_such_field_has_its_own_line() -> None:
+    change = {"authority": "Exclusive", "existingGrants": "Claim"}
+
+    assert len(complaints("IAMBinding", change)) == 2
+
+
+def test_a_ledger_is_never_refused() -> None:
+    target = {"kind": "Secret", "projectID": "p", "name": "s", "fullName": "//s"}
+    ledger = KINDS["PolicyLedger"].model_validate({"metadata": {"name": "x"}, "spec": {"target": target}})
+
+    assert unsupported(ledger) == []

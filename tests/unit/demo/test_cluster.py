@@ -1,0 +1,151 @@
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cloudrun_identity.api import KINDS
+from cloudrun_identity.kube.client import connect
+from cloudrun_identity.kube.resources import NAMESPACES
+from cloudrun_identity_playground.demo import manifests
+from cloudrun_identity_playground.demo.cluster import Cluster, Readiness, Subject
+from cloudrun_identity_playground.demo.failure import DemoError
+from cloudrun_identity_playground.demo.kubectl import Kubectl
+from cloudrun_identity_playground.kubeapi.server import KubeApi
+
+
+@pytest.fixture
+async def kubeconfig(tmp_path: Path) -> AsyncIterator[str]:
+    path = tmp_path / "kubeconfig"
+    async with KubeApi(path, port=0):
+        yield str(path)
+
+
+@pytest.fixture
+async def cluster(kubeconfig: str) -> AsyncIterator[Cluster]:
+    cluster = await Cluster.connect(kubeconfig)
+    yield cluster
+    await cluster.close()
+
+
+async def apply_examples(cluster: Cluster) -> list[Subject]:
+    await cluster.install_definitions()
+    objects = [obj for example in manifests.load("10s") for obj in example.objects]
+    for obj in objects:
+        await cluster.apply(obj)
+    return [Subject.of(obj) for obj in objects if obj["kind"] in KINDS]
+
+
+async def test_what_is_applied_is_there(cluster: Cluster) -> None:
+    subjects = await apply_examples(cluster)
+
+    found = await cluster.read(subjects)
+
+    assert found.keys() == set(subjects)
+    assert all(Readiness.of(obj).reason == "NotObserved" for obj in found.values())
+
+
+async def test_a_cluster_that_has_our_kinds_is_refused(cluster: Cluster) -> None:
+    await cluster.refuse_if_in_use()
+    await cluster.install_definitions()
+
+    with pytest.raises(DemoError, match=r"has CRDs of cloudrun-identity\.dev already"):
+        await cluster.refuse_if_in_use()
+
+
+async def test_what_was_installed_is_removed_and_the_rest_stays(cluster: Cluster, kubeconfig: str) -> None:
+    somebody = await connect(kubeconfig)
+    await somebody.create(NAMESPACES, {"metadata": {"name": "flows"}})
+    await apply_examples(cluster)
+
+    await cluster.remove()
+
+    await cluster.refuse_if_in_use()
+    namespaces = {obj["metadata"]["name"] for obj in await somebody.list(NAMESPACES)}
+    assert "flows" in namespaces
+    assert "payments" not in namespaces
+    await somebody.close()
+
+
+async def test_a_manifest_that_is_refused_is_named_with_the_reason(cluster: Cluster) -> None:
+    await cluster.install_definitions()
+    project = {
+        "apiVersion": "cloudrun-identity.dev/v1alpha1",
+        "kind": "ManagedProject",
+        "metadata": {"name": "shop"},
+        "spec": {"projectID": "acme-shop", "driftInterval": "soon"},
+    }
+
+    with pytest.raises(DemoError, match=r"ManagedProject shop is refused .*driftInterval"):
+        await cluster.apply(project)
+
+
+async def test_an_address_without_a_server_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(DemoError, match="kubeconfig"):
+        await Cluster.connect(str(tmp_path / "missing"))
+
+
+async def test_tables_are_read_without_kubectl(cluster: Cluster, kubeconfig: str, tmp_path: Path) -> None:
+    await apply_examples(cluster)
+
+    command, output = await Kubectl(kubeconfig, tmp_path, None).get("IdentityAttachment")
+
+    assert command == "kubectl get identityattachments -A"
+    header, first, *_ = output.splitlines()
+    assert header.split()[:3] == ["NAMESPACE", "NAME", "KIND"]
+    assert first.split()[:3] == ["payments", "checkout", "Service"]
+
+
+async def test_no_objects_are_no_table(cluster: Cluster, kubeconfig: str, tmp_path: Path) -> None:
+    await cluster.install_definitions()
+
+    _, output = await Kubectl(kubeconfig, tmp_path, None).get("PolicyLedger", "cloudrun-identity")
+
+    assert output == "No resources found"
+
+
+def identity(**status: Any) -> dict[str, Any]:
+    return {
+        "kind": "CloudRunIdentity",
+        "metadata": {"name": "prefect-runner", "namespace": "flows", "generation": 2},
+        "status": status,
+    }
+
+
+def ready(status: str, reason: str, message: str = "") -> list[dict[str, str]]:
+    return [
+        {"type": "InSync", "status": "True", "reason": "UpToDate"},
+        {"type": "Ready", "status": status, "reason": reason, "message": message},
+    ]
+
+
+def test_an_object_is_ready_when_its_condition_says_so_of_this_generation() -> None:
+    obj = identity(observedGeneration=2, conditions=ready("True", "UpToDate"))
+
+    assert Readiness.of(obj) == Readiness(True, "UpToDate", "")
+
+
+def test_an_object_that_is_not_ready_tells_why() -> None:
+    obj = identity(observedGeneration=2, conditions=ready("False", "InUse", "checkout runs as it"))
+
+    assert Readiness.of(obj) == Readiness(False, "InUse", "checkout runs as it")
+
+
+def test_a_condition_of_an_older_generation_does_not_count() -> None:
+    obj = identity(observedGeneration=1, conditions=ready("True", "UpToDate"))
+
+    assert not Readiness.of(obj).is_ready
+
+
+def test_an_object_without_status_is_not_ready() -> None:
+    obj = identity()
+    del obj["status"]
+
+    assert not Readiness.of(obj).is_ready
+
+
+def test_subjects_are_named_as_people_name_them() -> None:
+    project = {"kind": "ManagedProject", "metadata": {"name": "flows"}}
+
+    assert str(Subject.of(identity())) == "CloudRunIdentity flows/prefect-runner"
+    assert str(Subject.of(project)) == "ManagedProject flows"

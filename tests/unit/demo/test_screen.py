@@ -1,0 +1,95 @@
+from io import StringIO
+
+import pytest
+
+from cloudrun_identity_playground.demo.screen import WIDTH, Screen, Style, align
+
+
+@pytest.fixture
+def stream() -> StringIO:
+    return StringIO()
+
+
+@pytest.fixture
+def screen(stream: StringIO) -> Screen:
+    return Screen(stream, live=False, colour=False)
+
+
+def test_steps_are_numbered(screen: Screen, stream: StringIO) -> None:
+    screen.step("Start")
+    screen.step("Stop")
+
+    assert stream.getvalue() == "\n1  Start\n\n2  Stop\n"
+
+
+def test_a_paragraph_is_wrapped_at_the_width_between_words(screen: Screen, stream: StringIO) -> None:
+    screen.paragraph("some-word " * 40)
+
+    lines = stream.getvalue().splitlines()
+    assert len(lines) > 1
+    assert all(len(line) <= WIDTH for line in lines)
+    assert " ".join(stream.getvalue().split()) == ("some-word " * 40).strip()
+
+
+def test_a_word_longer_than_the_line_stays_whole(screen: Screen, stream: StringIO) -> None:
+    screen.columns([["event", f"member {'x' * 200}"]])
+
+    assert "x" * 200 in stream.getvalue()
+
+
+def test_the_last_column_hangs_under_itself_when_it_is_wrapped(screen: Screen, stream: StringIO) -> None:
+    screen.columns([["event", "word " * 40], ["drift", "none"]])
+
+    first, second, *_, last = stream.getvalue().splitlines()
+    assert first.startswith("   event  word")
+    assert second.startswith("          word")
+    assert last == "   drift  none"
+
+
+def test_without_a_terminal_progress_is_one_line_for_each_new_state(screen: Screen, stream: StringIO) -> None:
+    screen.progress("1 of 2", "0.1 s")
+    screen.progress("1 of 2", "0.2 s")
+    screen.progress("2 of 2", "0.3 s")
+
+    assert stream.getvalue() == "   1 of 2  0.1 s\n   2 of 2  0.3 s\n"
+
+
+def test_on_a_terminal_progress_rewrites_its_line_and_leaves_none_behind(stream: StringIO) -> None:
+    screen = Screen(stream, live=True, colour=False)
+
+    screen.progress("1 of 2", "0.1 s")
+    screen.progress("1 of 2", "0.2 s")
+    screen.line("done")
+
+    assert stream.getvalue() == "\r\x1b[K   1 of 2  0.1 s\r\x1b[K   1 of 2  0.2 s\r\x1b[K   done\n"
+
+
+def test_colour_comes_only_where_it_is_wanted(stream: StringIO) -> None:
+    assert Screen(stream, live=True, colour=True).style("good", Style.GOOD) == "\x1b[32mgood\x1b[0m"
+    assert Screen(stream, live=True, colour=False).style("good", Style.GOOD) == "good"
+
+
+def test_a_terminal_gets_colour_unless_no_color_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert "\x1b[" in Screen.on(Terminal()).style("x", Style.BAD)
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert Screen.on(Terminal()).style("x", Style.BAD) == "x"
+
+
+def test_a_failure_tells_why_and_what_is_known(screen: Screen, stream: StringIO) -> None:
+    screen.failure("the operator ended", ["operator: boom"])
+
+    assert stream.getvalue() == "\nFailed: the operator ended\n   operator: boom\n"
+
+
+def test_cells_are_padded_to_their_column_but_the_last_one_is_not() -> None:
+    assert align([["a", "b"], ["long", "c"]], gap=2) == [["a     ", "b"], ["long  ", "c"]]
+
+
+def test_a_column_has_its_least_width() -> None:
+    assert align([["a", "b"]], gap=3, minimum=6) == [["a     ", "b"]]

@@ -1,0 +1,154 @@
+import google.auth.exceptions
+import grpc
+import grpc.aio
+import pytest
+from google.api_core import exceptions as api_exceptions
+from google.protobuf import any_pb2, duration_pb2
+from google.rpc import error_details_pb2, status_pb2
+
+from cloudrun_identity.gcp.errors import Fault, classify, fault_of, one_line
+
+METHOD = "google.iam.admin.v1.IAM/CreateServiceAccount"
+
+FAULT_OF_CODE = {
+    grpc.StatusCode.OK: Fault.UNKNOWN,
+    grpc.StatusCode.CANCELLED: Fault.UNAVAILABLE,
+    grpc.StatusCode.UNKNOWN: Fault.UNKNOWN,
+    grpc.StatusCode.INVALID_ARGUMENT: Fault.INVALID_ARGUMENT,
+    grpc.StatusCode.DEADLINE_EXCEEDED: Fault.UNAVAILABLE,
+    grpc.StatusCode.NOT_FOUND: Fault.NOT_FOUND,
+    grpc.StatusCode.ALREADY_EXISTS: Fault.ALREADY_EXISTS,
+    grpc.StatusCode.PERMISSION_DENIED: Fault.PERMISSION_DENIED,
+    grpc.StatusCode.UNAUTHENTICATED: Fault.UNAUTHENTICATED,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: Fault.QUOTA_EXCEEDED,
+    grpc.StatusCode.FAILED_PRECONDITION: Fault.FAILED_PRECONDITION,
+    grpc.StatusCode.ABORTED: Fault.ABORTED,
+    grpc.StatusCode.OUT_OF_RANGE: Fault.INVALID_ARGUMENT,
+    grpc.StatusCode.UNIMPLEMENTED: Fault.UNIMPLEMENTED,
+    grpc.StatusCode.INTERNAL: Fault.UNAVAILABLE,
+    grpc.StatusCode.UNAVAILABLE: Fault.UNAVAILABLE,
+    grpc.StatusCode.DATA_LOSS: Fault.UNKNOWN,
+}
+
+
+def grpc_error(
+    code: grpc.StatusCode, message: str, *details: object, metadata: tuple[tuple[str, bytes], ...] = ()
+) -> grpc.aio.AioRpcError:
+    """An error as it comes off the wire, with google.rpc.Status details in its trailers."""
+    status = status_pb2.Status(code=code.value[0], message=message)
+    for detail in details:
+        packed = any_pb2.Any()
+        packed.Pack(detail)
+        status.details.append(packed)
+    trailers = grpc.aio.Metadata(("grpc-status-details-bin", status.SerializeToString()), *metadata)
+    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), trailers, details=message)
+
+
+def error_info(reason: str, **metadata: str) -> error_details_pb2.ErrorInfo:
+    return error_details_pb2.ErrorInfo(reason=reason, domain="googleapis.com", metadata=metadata)
+
+
+@pytest.mark.parametrize("code", list(grpc.StatusCode))
+def test_every_status_code_has_its_fault(code: grpc.StatusCode) -> None:
+    assert fault_of(code) is FAULT_OF_CODE[code]
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "fault"),
+    [
+        (grpc.StatusCode.PERMISSION_DENIED, "SERVICE_DISABLED", Fault.API_DISABLED),
+        (grpc.StatusCode.FAILED_PRECONDITION, "SERVICE_DISABLED", Fault.API_DISABLED),
+        (grpc.StatusCode.PERMISSION_DENIED, "RATE_LIMIT_EXCEEDED", Fault.QUOTA_EXCEEDED),
+        (grpc.StatusCode.PERMISSION_DENIED, "IAM_PERMISSION_DENIED", Fault.PERMISSION_DENIED),
+        (grpc.StatusCode.INVALID_ARGUMENT, "A_REASON_OF_NEXT_YEAR", Fault.INVALID_ARGUMENT),
+    ],
+)
+def test_a_reason_outranks_the_code_only_where_it_says_more(
+    code: grpc.StatusCode, reason: str, fault: Fault
+) -> None:
+    assert fault_of(code, reason) is fault
+
+
+def test_a_failure_without_status_is_unknown() -> None:
+    assert fault_of(None) is Fault.UNKNOWN
+
+
+def test_classify_keeps_method_code_reason_and_metadata() -> None:
+    raised = grpc_error(
+        grpc.StatusCode.PERMISSION_DENIED,
+        "IAM API has not been used\nin project 1 before",
+        error_info("SERVICE_DISABLED", service="iam.googleapis.com", consumer="projects/1"),
+    )
+
+    error = classify(raised, METHOD)
+
+    assert error.fault is Fault.API_DISABLED
+    assert error.method == METHOD
+    assert error.code == "PERMISSION_DENIED"
+    assert error.reason == "SERVICE_DISABLED"
+    assert error.metadata == {"service": "iam.googleapis.com", "consumer": "projects/1"}
+    assert error.message == "IAM API has not been used in project 1 before"
+    assert str(error) == f"{METHOD}: ApiDisabled: IAM API has not been used in project 1 before"
+
+
+def test_errors_of_the_client_libraries_are_judged_like_those_of_grpc() -> None:
+    assert classify(api_exceptions.Aborted("stale"), METHOD).fault is Fault.ABORTED
+    assert classify(api_exceptions.AlreadyExists("there"), METHOD).fault is Fault.ALREADY_EXISTS
+
+
+def test_the_server_says_how_long_to_wait() -> None:
+    retry = error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(seconds=2, nanos=500_000_000))
+    error = classify(grpc_error(grpc.StatusCode.RESOURCE_EXHAUSTED, "slow down", retry), METHOD)
+
+    assert error.retry_after == 2.5
+    assert error.rate_limited
+
+
+def test_a_used_up_rate_is_told_from_a_used_up_number() -> None:
+    rate = grpc_error(grpc.StatusCode.RESOURCE_EXHAUSTED, "rate", error_info("RATE_LIMIT_EXCEEDED"))
+    number = grpc_error(grpc.StatusCode.RESOURCE_EXHAUSTED, "100 accounts at most")
+
+    assert classify(rate, METHOD).rate_limited
+    assert not classify(number, METHOD).rate_limited
+
+
+def test_refused_credentials_are_unauthenticated_and_keep_the_endpoints_reply_to_themselves() -> None:
+    error = classify(
+        google.auth.exceptions.RefreshError("invalid_grant: Bad Request", {"assertion": "s3cr3t"}), METHOD
+    )
+
+    assert error.fault is Fault.UNAUTHENTICATED
+    assert error.message == "invalid_grant: Bad Request"
+    assert "s3cr3t" not in f"{error} {error.args}"
+
+
+def test_an_unreachable_token_endpoint_is_an_outage() -> None:
+    error = classify(google.auth.exceptions.TransportError("connection refused"), METHOD)
+
+    assert error.fault is Fault.UNAVAILABLE
+
+
+def test_a_bug_does_not_pass_for_a_fault_of_googles() -> None:
+    with pytest.raises(TypeError, match="KeyError"):
+        classify(KeyError("x"), METHOD)
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "ya29.a0AfH6SMBx-_yz",
+        "eyJhbGciOi.eyJpc3MiOi.c2ln-_bmF0",
+        "-----BEGIN PRIVATE KEY----- MIIEvQ -----END PRIVATE KEY-----",
+        "-----BEGIN PRIVATE KEY----- MIIEvQ",
+    ],
+)
+def test_messages_lose_what_looks_like_a_secret(secret: str) -> None:
+    assert one_line(f"refused: {secret}") == "refused: [redacted]"
+
+
+def test_messages_are_one_bounded_line() -> None:
+    line = one_line("a\n\t b " + "x" * 1000)
+
+    assert line.startswith("a b x")
+    assert len(line) == 400
+    assert line.endswith("…")

@@ -1,0 +1,177 @@
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloudrun_identity.api import ManagedProject, TargetKind, WorkloadAdmission
+from cloudrun_identity.iam.admission import (
+    Admitted,
+    Decision,
+    Denied,
+    Surroundings,
+    admits_namespace,
+    admitted_namespaces,
+    may_adopt,
+    may_enter,
+    may_name_account,
+    may_use_workload,
+)
+from cloudrun_identity.iam.grants import Target
+
+CHECKOUT = Target(TargetKind.SERVICE, "payments-prod-1234", "europe-west1", "checkout")
+
+
+def project(namespaces: dict[str, Any] | None = None, **guardrails: Any) -> ManagedProject:
+    return ManagedProject.model_validate(
+        {
+            "metadata": {"name": "payments-prod"},
+            "spec": {"namespaces": namespaces or {}, "guardrails": guardrails},
+        }
+    )
+
+
+def admitting(*namespaces: str, credential_accounts: frozenset[str] = frozenset()) -> Surroundings:
+    return Surroundings(frozenset(namespaces), credential_accounts=credential_accounts)
+
+
+def reason(decision: Decision) -> str:
+    assert isinstance(decision, Denied)
+    return decision.reason
+
+
+def test_a_project_is_closed_unless_opened() -> None:
+    assert not admits_namespace(project(), "payments", {"team": "payments"})
+
+
+def test_names_and_selector_are_a_union() -> None:
+    lent = project({"names": ["payments"], "selector": {"matchLabels": {"team": "shop"}}})
+    assert admitted_namespaces(
+        lent, {"payments": {}, "shop": {"team": "shop"}, "other": {"team": "other"}, "bare": {}}
+    ) == {"payments", "shop"}
+
+
+def test_an_empty_selector_selects_nothing() -> None:
+    assert not admits_namespace(project({"selector": {}}), "payments", {"team": "payments"})
+
+
+def test_a_namespace_name_is_no_pattern() -> None:
+    assert not admits_namespace(project({"names": ["pay*"]}), "payments", {})
+
+
+@pytest.mark.parametrize(
+    ("requirement", "selected"),
+    [
+        ({"key": "tier", "operator": "In", "values": ["gold", "silver"]}, {"gold", "silver"}),
+        ({"key": "tier", "operator": "NotIn", "values": ["gold"]}, {"silver", "unlabelled"}),
+        ({"key": "tier", "operator": "Exists"}, {"gold", "silver"}),
+        ({"key": "tier", "operator": "DoesNotExist"}, {"unlabelled"}),
+    ],
+)
+def test_the_selector_has_the_operators_of_kubernetes(
+    requirement: dict[str, Any], selected: set[str]
+) -> None:
+    lent = project({"selector": {"matchExpressions": [requirement]}})
+    labels: dict[str, dict[str, str]] = {
+        "gold": {"tier": "gold"},
+        "silver": {"tier": "silver"},
+        "unlabelled": {},
+    }
+    assert admitted_namespaces(lent, labels) == selected
+
+
+def test_all_requirements_of_a_selector_must_hold() -> None:
+    selector = {"matchLabels": {"team": "shop"}, "matchExpressions": [{"key": "tier", "operator": "Exists"}]}
+    lent = project({"selector": selector})
+    assert admits_namespace(lent, "a", {"team": "shop", "tier": "gold"})
+    assert not admits_namespace(lent, "a", {"team": "shop"})
+    assert not admits_namespace(lent, "a", {"tier": "gold"})
+
+
+def test_a_refused_namespace_is_told_where_it_would_be_admitted() -> None:
+    assert may_enter(project(), "payments", admitting("payments")) == Admitted()
+    assert reason(may_enter(project(), "shop", admitting("payments"))) == (
+        "ManagedProject payments-prod does not admit namespace shop; "
+        "listing it in spec.namespaces.names would"
+    )
+
+
+def test_without_workloads_the_only_namespace_may_use_any() -> None:
+    assert may_use_workload(project(), "payments", CHECKOUT, admitting("payments")) == Admitted()
+
+
+def test_without_workloads_a_second_namespace_shuts_out_both() -> None:
+    both = admitting("payments", "shop")
+    assert reason(may_use_workload(project(), "payments", CHECKOUT, both)) == (
+        "guardrails.workloads of ManagedProject payments-prod (unset while 2 namespaces are admitted) admits "
+        "no Service europe-west1/checkout for namespace payments; an entry such as {namespaces: [payments], "
+        "kinds: [Service], locations: [europe-west1], names: [checkout]} would"
+    )
+    assert isinstance(may_use_workload(project(), "shop", CHECKOUT, both), Denied)
+
+
+def test_a_workload_entry_admits_by_namespace_kind_location_and_name() -> None:
+    entry = {
+        "namespaces": ["payments"],
+        "kinds": ["Service"],
+        "locations": ["europe-*"],
+        "names": ["check*"],
+    }
+    lent, both = project(workloads=[entry]), admitting("payments", "shop")
+    assert may_use_workload(lent, "payments", CHECKOUT, both) == Admitted()
+    for namespace, workload in [
+        ("shop", CHECKOUT),
+        ("payments", Target(TargetKind.JOB, "payments-prod-1234", "europe-west1", "checkout")),
+        ("payments", Target(TargetKind.SERVICE, "payments-prod-1234", "us-east1", "checkout")),
+        ("payments", Target(TargetKind.SERVICE, "payments-prod-1234", "europe-west1", "pricing")),
+    ]:
+        assert isinstance(may_use_workload(lent, namespace, workload, both), Denied)
+
+
+def test_a_workload_entry_without_namespaces_admits_every_admitted_one() -> None:
+    lent = project(workloads=[{"names": ["checkout"]}])
+    assert may_use_workload(lent, "shop", CHECKOUT, admitting("payments", "shop")) == Admitted()
+    assert isinstance(may_use_workload(lent, "other", CHECKOUT, admitting("payments", "shop")), Denied)
+
+
+workloads = st.builds(
+    Target,
+    st.sampled_from([TargetKind.SERVICE, TargetKind.JOB, TargetKind.WORKER_POOL]),
+    st.just("payments-prod-1234"),
+    st.sampled_from(["europe-west1", "us-east1"]),
+    st.sampled_from(["checkout", "on", "null", "x1"]),
+)
+
+
+@given(workloads, st.sampled_from(["payments", "yes", "007"]))
+def test_the_entry_that_a_refusal_proposes_admits_the_workload(workload: Target, namespace: str) -> None:
+    surroundings = admitting(namespace, "other")
+    refusal = reason(may_use_workload(project(), namespace, workload, surroundings))
+    proposed = yaml.safe_load(refusal[refusal.index("{") : refusal.rindex("}") + 1])
+    WorkloadAdmission.model_validate(proposed)
+    assert may_use_workload(project(workloads=[proposed]), namespace, workload, surroundings) == Admitted()
+
+
+@pytest.mark.parametrize(("ask", "field"), [(may_name_account, "accounts"), (may_adopt, "adoptableAccounts")])
+def test_accounts_count_where_they_are_listed_whatever_their_case(ask: Any, field: str) -> None:
+    lent = project(None, **{field: ["Legacy@payments-prod-1234.iam.gserviceaccount.com"]})
+    assert ask(lent, "legacy@payments-prod-1234.iam.gserviceaccount.com", admitting()) == Admitted()
+    assert reason(ask(lent, "other@payments-prod-1234.iam.gserviceaccount.com", admitting())) == (
+        f"guardrails.{field} of ManagedProject payments-prod does not list "
+        "other@payments-prod-1234.iam.gserviceaccount.com"
+    )
+
+
+@pytest.mark.parametrize(("ask", "field"), [(may_name_account, "accounts"), (may_adopt, "adoptableAccounts")])
+@pytest.mark.parametrize(
+    "email",
+    [
+        "42-compute@developer.gserviceaccount.com",
+        "payments-prod-1234@appspot.gserviceaccount.com",
+        "CRI@ops.iam.gserviceaccount.com",
+    ],
+)
+def test_default_and_credential_accounts_are_refused_though_listed(ask: Any, field: str, email: str) -> None:
+    surroundings = admitting(credential_accounts=frozenset({"cri@ops.iam.gserviceaccount.com"}))
+    assert email in reason(ask(project(None, **{field: [email]}), email, surroundings))

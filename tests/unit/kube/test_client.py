@@ -1,0 +1,272 @@
+"""The client against an HTTP server that answers as told."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+import yaml
+from aiohttp import web
+from aiohttp.test_utils import TestServer, unused_port
+
+from cloudrun_identity.kube import client as client_module
+from cloudrun_identity.kube.client import KubeClient, connect
+from cloudrun_identity.kube.errors import ClusterUnreachable, KubeError
+from cloudrun_identity.kube.resources import EVENTS, NAMESPACES, PatchType
+
+Answer = Callable[[web.Request], Awaitable[web.Response]]
+
+
+class Server:
+    """An HTTP server whose answers the test sets; it keeps the requests with their bodies."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.requests: list[tuple[web.Request, Any]] = []
+        self.answers: list[Answer] = []
+        self.otherwise: Answer = ok({"gitVersion": "v1.36.0"})
+        self.kubeconfig = tmp_path / "kubeconfig"
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        self.http = TestServer(app)
+
+    async def start(self) -> None:
+        await self.http.start_server()
+        write_kubeconfig(self.kubeconfig, str(self.http.make_url("")), {"token": "secret"})
+
+    async def _handle(self, request: web.Request) -> web.Response:
+        text = await request.text()
+        self.requests.append((request, json.loads(text) if text else None))
+        answer = self.answers.pop(0) if self.answers else self.otherwise
+        return await answer(request)
+
+
+def ok(body: Any, status: int = 200) -> Answer:
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response(body, status=status)
+
+    return answer
+
+
+def refusal(code: int, reason: str, message: str) -> Answer:
+    return ok({"kind": "Status", "code": code, "reason": reason, "message": message}, code)
+
+
+def write_kubeconfig(path: Path, url: str, user: dict[str, Any]) -> None:
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "test", "cluster": {"server": url}}],
+        "users": [{"name": "test", "user": user}],
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
+        "current-context": "test",
+    }
+    path.write_text(yaml.safe_dump(config))
+
+
+@pytest_asyncio.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Server]:
+    server = Server(tmp_path)
+    await server.start()
+    yield server
+    await server.http.close()
+
+
+@pytest_asyncio.fixture
+async def client(server: Server) -> AsyncIterator[KubeClient]:
+    client = await connect(str(server.kubeconfig))
+    server.requests.clear()
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "RETRY_INTERVAL", 0.0)
+
+
+async def test_requests_carry_the_token_and_our_name(server: Server, client: KubeClient) -> None:
+    await client.get(NAMESPACES, "payments")
+    ((request, _),) = server.requests
+    assert request.headers["Authorization"] == "Bearer secret"
+    assert request.headers["User-Agent"].startswith("cloudrun-identity/")
+
+
+async def test_writes_go_where_the_metadata_says(server: Server, client: KubeClient) -> None:
+    event = {"metadata": {"name": "e", "namespace": "payments"}}
+    await client.create(EVENTS, event)
+    await client.replace(EVENTS, event)
+    assert [(request.method, request.path, body) for request, body in server.requests] == [
+        ("POST", "/api/v1/namespaces/payments/events", event),
+        ("PUT", "/api/v1/namespaces/payments/events/e", event),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("patch_type", "patch", "query"),
+    [
+        (PatchType.MERGE, {"status": {}}, ""),
+        (PatchType.JSON, [{"op": "remove", "path": "/x"}], ""),
+        (PatchType.APPLY, {"kind": "Namespace"}, "fieldManager=cloudrun-identity&force=true"),
+    ],
+)
+async def test_patches_announce_their_format(
+    server: Server, client: KubeClient, patch_type: PatchType, patch: Any, query: str
+) -> None:
+    await client.patch(NAMESPACES, "payments", "", patch, patch_type, subresource="status")
+    ((request, body),) = server.requests
+    assert (request.method, request.path, request.query_string) == (
+        "PATCH",
+        "/api/v1/namespaces/payments/status",
+        query,
+    )
+    assert request.content_type == patch_type.value
+    assert body == patch
+
+
+async def test_deletes_carry_their_preconditions(server: Server, client: KubeClient) -> None:
+    await client.delete(EVENTS, "e", "payments", uid="u", resource_version="7")
+    await client.delete(EVENTS, "e", "payments")
+    options = {"kind": "DeleteOptions", "apiVersion": "v1"}
+    assert [body for _, body in server.requests] == [
+        {**options, "preconditions": {"uid": "u", "resourceVersion": "7"}},
+        options,
+    ]
+
+
+async def test_lists_are_read_page_by_page(server: Server, client: KubeClient) -> None:
+    server.answers = [
+        ok({"metadata": {"continue": "more"}, "items": [{"n": 1}]}),
+        ok({"metadata": {}, "items": [{"n": 2}]}),
+    ]
+    assert await client.list(NAMESPACES, label_selector="a=b") == [{"n": 1}, {"n": 2}]
+    assert [dict(request.query) for request, _ in server.requests] == [
+        {"labelSelector": "a=b", "limit": "500"},
+        {"labelSelector": "a=b", "limit": "500", "continue": "more"},
+    ]
+
+
+async def test_a_list_whose_pages_expire_is_read_at_once(server: Server, client: KubeClient) -> None:
+    server.answers = [
+        ok({"metadata": {"continue": "more"}, "items": [{"n": 1}]}),
+        refusal(410, "Expired", "The provided continue parameter is too old"),
+        ok({"metadata": {}, "items": [{"n": 1}, {"n": 2}]}),
+    ]
+    assert await client.list(NAMESPACES) == [{"n": 1}, {"n": 2}]
+    assert dict(server.requests[-1][0].query) == {}
+
+
+@pytest.mark.parametrize(
+    ("status", "name"),
+    [
+        (404, "is_not_found"),
+        (409, "is_conflict"),
+        (410, "is_gone"),
+        (422, "is_invalid"),
+        (403, "is_forbidden"),
+        (503, "is_unavailable"),
+        (429, "is_unavailable"),
+    ],
+)
+async def test_refusals_are_told_apart(server: Server, client: KubeClient, status: int, name: str) -> None:
+    server.answers = [refusal(status, "SomeReason", "what is wrong")]
+    with pytest.raises(KubeError) as raised:
+        await client.get(NAMESPACES, "payments")
+    error = raised.value
+    assert (error.status, error.reason, error.message) == (status, "SomeReason", "what is wrong")
+    names = ("is_not_found", "is_conflict", "is_gone", "is_invalid", "is_forbidden", "is_unavailable")
+    assert [each for each in names if getattr(error, each)] == [name]
+
+
+async def test_an_answer_that_is_no_status_is_shown_in_short(server: Server, client: KubeClient) -> None:
+    async def proxy(_: web.Request) -> web.Response:
+        return web.Response(status=502, text="<html>" + "x" * 1000)
+
+    server.answers = [proxy]
+    with pytest.raises(KubeError, match=r"^Bad Gateway \(502\): <html>x{194}$"):
+        await client.get(NAMESPACES, "payments")
+
+
+async def test_a_server_that_hangs_is_a_timeout(
+    server: Server, client: KubeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = asyncio.Event()
+
+    async def hang(_: web.Request) -> web.Response:
+        await released.wait()
+        return web.Response()
+
+    server.answers = [hang]
+    monkeypatch.setattr(client_module, "TIMEOUT", 0.05)
+    with pytest.raises(
+        KubeError, match=r"Timeout: no answer from http://127\.0\.0\.1:\d+ in 0\.05s"
+    ) as raised:
+        await client.get(NAMESPACES, "payments")
+    assert raised.value.is_unavailable
+    released.set()
+
+
+async def test_a_server_that_went_away_is_unreachable(server: Server, client: KubeClient) -> None:
+    await server.http.close()
+    with pytest.raises(KubeError, match=r"^Unreachable: http://127\.0\.0\.1") as raised:
+        await client.get(NAMESPACES, "payments")
+    assert raised.value.is_unavailable
+
+
+async def test_a_refused_token_is_loaded_anew_once_for_all(server: Server, client: KubeClient) -> None:
+    async def only_new(request: web.Request) -> web.Response:
+        fresh = request.headers["Authorization"] == "Bearer new"
+        return await (ok({}) if fresh else refusal(401, "Unauthorized", "expired"))(request)
+
+    write_kubeconfig(server.kubeconfig, client.server, {"token": "new"})
+    server.otherwise = only_new
+    await asyncio.gather(*(client.get(NAMESPACES, "payments") for _ in range(3)))
+    assert (await client.access()).authorization == "Bearer new"
+
+
+async def test_a_token_that_stays_refused_is_an_error(server: Server, client: KubeClient) -> None:
+    server.otherwise = refusal(401, "Unauthorized", "who are you")
+    with pytest.raises(KubeError, match="who are you"):
+        await client.get(NAMESPACES, "payments")
+    assert len(server.requests) == 2
+
+
+async def test_credentials_that_cannot_be_loaded_anew_say_so(server: Server, client: KubeClient) -> None:
+    server.otherwise = refusal(401, "Unauthorized", "who are you")
+    server.kubeconfig.unlink()
+    with pytest.raises(KubeError, match="kubeconfig") as raised:
+        await client.get(NAMESPACES, "payments")
+    assert raised.value.status == 401
+
+
+async def test_an_unreachable_cluster_is_one_line_after_three_tries(tmp_path: Path, impatient: None) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    write_kubeconfig(kubeconfig, f"http://127.0.0.1:{unused_port()}", {"token": "secret"})
+    with pytest.raises(
+        ClusterUnreachable, match=r"^no Kubernetes API server at http://127\.0\.0\.1.*3 tries"
+    ) as raised:
+        await connect(str(kubeconfig))
+    assert "\n" not in str(raised.value)
+    assert "secret" not in str(raised.value)
+
+
+async def test_a_cluster_that_is_still_starting_is_waited_for(server: Server, impatient: None) -> None:
+    server.answers = [refusal(503, "ServiceUnavailable", "starting")] * 2
+    client = await connect(str(server.kubeconfig))
+    await client.close()
+    assert len(server.requests) == 3
+
+
+async def test_refused_credentials_are_one_line_at_once(server: Server) -> None:
+    server.otherwise = refusal(401, "Unauthorized", "who are you")
+    with pytest.raises(ClusterUnreachable, match="refuses our credentials"):
+        await connect(str(server.kubeconfig))
+
+
+async def test_a_server_that_keeps_its_version_to_itself_is_reachable(server: Server) -> None:
+    server.otherwise = refusal(403, "Forbidden", "no")
+    client = await connect(str(server.kubeconfig))
+    await client.close()
+    assert len(server.requests) == 1

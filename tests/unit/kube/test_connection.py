@@ -1,0 +1,112 @@
+"""Where the API server is found, and what is said when it is not."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cloudrun_identity.kube.connection import access, load
+from cloudrun_identity.kube.errors import KubeconfigInvalid
+
+SERVER = "http://api.example.com"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No kubeconfig but the test's own, and no pod around us."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for variable in ("KUBECONFIG", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"):
+        monkeypatch.delenv(variable, raising=False)
+    return tmp_path
+
+
+def write(path: Path, user: dict[str, Any], server: str = SERVER) -> Path:
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "test", "cluster": {"server": server}}],
+        "users": [{"name": "test", "user": user}],
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
+        "current-context": "test",
+    }
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def exec_plugin(directory: Path, body: str) -> dict[str, Any]:
+    script = directory / "plugin"
+    script.write_text(f"#!{sys.executable}\n{body}")
+    script.chmod(0o755)
+    return {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": str(script)}}
+
+
+async def authorization(kubeconfig: str | None) -> str:
+    return (await access(await load(kubeconfig))).authorization
+
+
+async def test_a_named_file_comes_before_the_environment(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(write(home / "other", {"token": "other"})))
+    assert await authorization(str(write(home / "named", {"token": "named"}))) == "Bearer named"
+
+
+async def test_the_environment_comes_before_the_default(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(home / ".kube" / "config", {"token": "default"})
+    monkeypatch.setenv("KUBECONFIG", str(write(home / "other", {"token": "other"})))
+    assert await authorization(None) == "Bearer other"
+
+
+async def test_the_default_file_is_used(home: Path) -> None:
+    write(home / ".kube" / "config", {"token": "default"})
+    assert await authorization(None) == "Bearer default"
+
+
+async def test_without_anything_one_line_says_what_to_do() -> None:
+    with pytest.raises(KubeconfigInvalid, match=r"^no kubeconfig given.*name one with --kubeconfig$"):
+        await load(None)
+
+
+@pytest.mark.parametrize(
+    "content", [None, "", "[]", "{", "kind: Config", "current-context: x\ncontexts: []\nclusters: 3"]
+)
+async def test_an_unusable_file_is_one_line_that_names_it(home: Path, content: str | None) -> None:
+    path = home / "kubeconfig"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(KubeconfigInvalid) as raised:
+        await load(str(path))
+    assert str(raised.value).startswith(f"kubeconfig {path}: ")
+    assert "\n" not in str(raised.value)
+
+
+async def test_an_exec_plugin_gives_the_token(home: Path) -> None:
+    reply = {
+        "apiVersion": "client.authentication.k8s.io/v1",
+        "kind": "ExecCredential",
+        "status": {"token": "from-plugin", "expirationTimestamp": "2090-01-01T00:00:00Z"},
+    }
+    user = exec_plugin(home, f"print({json.dumps(reply)!r})")
+    assert await authorization(str(write(home / "kubeconfig", user))) == "Bearer from-plugin"
+
+
+@pytest.mark.parametrize("body", ["raise SystemExit('not logged in')", "print('no JSON')", "print('{}')"])
+async def test_a_failing_exec_plugin_is_named(home: Path, body: str) -> None:
+    path = write(home / "kubeconfig", exec_plugin(home, body))
+    with pytest.raises(KubeconfigInvalid, match=rf"the exec plugin {home}/plugin gave no credentials"):
+        await load(str(path))
+
+
+async def test_a_missing_exec_plugin_is_named(home: Path) -> None:
+    user = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "gke-gcloud-auth-plugin-x"}}
+    path = write(home / "kubeconfig", user)
+    with pytest.raises(KubeconfigInvalid, match="the exec plugin gke-gcloud-auth-plugin-x gave"):
+        await load(str(path))
+
+
+async def test_access_shows_no_secret_in_its_text(home: Path) -> None:
+    found = await access(await load(str(write(home / "kubeconfig", {"token": "secret"}))))
+    assert found.server == SERVER
+    assert "secret" not in repr(found)

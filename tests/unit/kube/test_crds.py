@@ -1,0 +1,112 @@
+"""Which of our kinds are served, and whether the installed schemas know our fields."""
+
+import copy
+from functools import cache
+from typing import Any
+
+import pytest
+
+from cloudrun_identity.api import KINDS
+from cloudrun_identity.api.crd import generate
+from cloudrun_identity.kube.crds import CrdState, CrdsUnsuitable, check_compatible, installed, missing_fields
+from cloudrun_identity.kube.resources import CUSTOM_RESOURCE_DEFINITIONS, Object
+from tests.unit.kube.fake_api import FakeApi
+
+ESTABLISHED = {"conditions": [{"type": "Established", "status": "True"}]}
+
+
+@cache
+def definitions() -> dict[str, Object]:
+    return generate()
+
+
+def install(api: FakeApi, kind: str, *, status: Object = ESTABLISHED, **metadata: Any) -> Object:
+    definition = copy.deepcopy(definitions()[kind])
+    definition["metadata"].update(metadata)
+    return api.put(CUSTOM_RESOURCE_DEFINITIONS, {**definition, "status": status})
+
+
+def spec_properties(definition: Object) -> Object:
+    schema: Object = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    fields: Object = schema["properties"]["spec"]["properties"]
+    return fields
+
+
+async def test_what_is_not_installed_is_absent(api: FakeApi) -> None:
+    assert set((await installed(api)).values()) == {CrdState.ABSENT}
+
+
+async def test_states_are_told_apart(api: FakeApi) -> None:
+    install(api, "ManagedProject")
+    install(api, "IAMBinding", status={"conditions": [{"type": "Established", "status": "False"}]})
+    install(api, "PolicyLedger", deletionTimestamp="2030-01-01T00:00:00Z")
+    assert await installed(api) == dict.fromkeys(KINDS, CrdState.ABSENT) | {
+        "ManagedProject": CrdState.ESTABLISHED,
+        "PolicyLedger": CrdState.DELETING,
+    }
+
+
+async def test_the_generated_definitions_are_compatible(api: FakeApi) -> None:
+    for kind in KINDS:
+        install(api, kind)
+    await check_compatible(api)
+    assert api.writes == []
+
+
+@pytest.mark.parametrize("kind", ["ManagedProject", "PolicyLedger"])
+async def test_a_kind_that_all_needs_must_be_there(api: FakeApi, kind: str) -> None:
+    for other in KINDS.keys() - {kind}:
+        install(api, other)
+    with pytest.raises(
+        CrdsUnsuitable, match=rf"the {kind} CRD is not installed: run `cloudrun-identity crds \|"
+    ):
+        await check_compatible(api)
+
+
+async def test_another_kind_may_be_missing(api: FakeApi) -> None:
+    install(api, "ManagedProject")
+    install(api, "PolicyLedger")
+    await check_compatible(api)
+    assert api.writes == []
+
+
+async def test_an_older_definition_is_refused_with_the_field_it_lacks(api: FakeApi) -> None:
+    for kind in KINDS:
+        install(api, kind)
+    older = install(api, "ManagedProject")
+    del spec_properties(older)["guardrails"]["properties"]["grants"]["items"]["properties"]["allowEscalation"]
+    api.put(CUSTOM_RESOURCE_DEFINITIONS, older)
+    with pytest.raises(
+        CrdsUnsuitable, match=r"it has no \.spec\.guardrails\.grants\[\]\.allowEscalation: run `"
+    ):
+        await check_compatible(api)
+
+
+async def test_a_newer_definition_is_fine(api: FakeApi) -> None:
+    for kind in KINDS:
+        install(api, kind)
+    newer = install(api, "ManagedProject")
+    spec_properties(newer)["fieldOfTomorrow"] = {"type": "string"}
+    api.put(CUSTOM_RESOURCE_DEFINITIONS, newer)
+    await check_compatible(api)
+    assert api.writes == []
+
+
+async def test_a_definition_without_our_version_is_refused(api: FakeApi) -> None:
+    definition = install(api, "ManagedProject")
+    definition["spec"]["versions"][0]["name"] = "v1beta1"
+    api.put(CUSTOM_RESOURCE_DEFINITIONS, definition)
+    with pytest.raises(CrdsUnsuitable, match="it has no version v1alpha1"):
+        await check_compatible(api)
+
+
+def test_fields_are_sought_in_lists_and_maps() -> None:
+    leaf = {"properties": {"a": {"type": "string"}}}
+    wanted = {"properties": {"list": {"items": leaf}, "map": {"additionalProperties": leaf}}}
+    served = {"properties": {"list": {"items": {}}, "map": {"additionalProperties": {"type": "object"}}}}
+    assert list(missing_fields(wanted, served)) == [".list[].a", ".map{}.a"]
+
+
+def test_a_schema_that_keeps_everything_lacks_nothing() -> None:
+    wanted = {"properties": {"a": {"type": "string"}}}
+    assert list(missing_fields(wanted, {"x-kubernetes-preserve-unknown-fields": True})) == []

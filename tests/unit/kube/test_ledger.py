@@ -1,0 +1,321 @@
+"""Ledgers: what was stored before, what changes, and what reaches the API server."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from cloudrun_identity.api.policy_ledger import MAX_MEMBERS
+from cloudrun_identity.api.references import TargetKind
+from cloudrun_identity.api.status import GrantState
+from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.iam.ledger import AccountRecord, Holding, Ledger
+from cloudrun_identity.kube.errors import KubeError
+from cloudrun_identity.kube.ledger import TRIES, LedgerFull, LedgerPruned, Ledgers
+from cloudrun_identity.kube.ledger_objects import LedgerUnreadable, object_name, to_object
+from cloudrun_identity.kube.objects import resource
+from cloudrun_identity.kube.resources import Object
+from tests.unit.kube.fake_api import FakeApi
+
+LEDGERS = resource("PolicyLedger")
+NAMESPACE = "cloudrun-identity"
+PROJECT = Target(TargetKind.PROJECT, "payments-prod-1234")
+OTHER = Target(TargetKind.PROJECT, "shared")
+ACCOUNT = Target(TargetKind.SERVICE_ACCOUNT, "payments", name="checkout@payments.iam.gserviceaccount.com")
+RECORD = AccountRecord(ACCOUNT.name, "payments/checkout", "uid-1")
+
+
+@pytest.fixture
+def ledgers(api: FakeApi) -> Ledgers:
+    return Ledgers(api, NAMESPACE)
+
+
+def grant(member: str, target: Target = PROJECT) -> Grant:
+    return Grant(target, "roles/run.invoker", f"user:{member}@example.com")
+
+
+def entered(*members: str) -> Callable[[Ledger], Ledger]:
+    """Enter a grant for each member."""
+
+    def change(ledger: Ledger) -> Ledger:
+        new = {grant(member, ledger.target): Holding(frozenset({"IAMBinding/a/b/c"})) for member in members}
+        return replace(ledger, holdings={**ledger.holdings, **new})
+
+    return change
+
+
+def emptied(ledger: Ledger) -> Ledger:
+    return Ledger(ledger.target)
+
+
+def stored(api: FakeApi, target: Target = PROJECT) -> Object:
+    return api.objects["policyledgers", NAMESPACE, object_name(target)]
+
+
+def stored_members(api: FakeApi, target: Target = PROJECT) -> set[str]:
+    bindings = stored(api, target)["spec"]["bindings"]
+    return {entry["member"] for binding in bindings for entry in binding["members"]}
+
+
+def by_another(api: FakeApi, *members: str) -> Callable[[], None]:
+    """Have another process write these members."""
+
+    def write() -> None:
+        metadata = {"name": object_name(PROJECT), "namespace": NAMESPACE}
+        api.put(LEDGERS, to_object(entered(*members)(Ledger(PROJECT)), metadata))
+
+    return write
+
+
+def test_a_policy_that_we_hold_nothing_on_has_an_empty_ledger(ledgers: Ledgers) -> None:
+    assert ledgers.ledger(PROJECT) == Ledger(PROJECT)
+    assert list(ledgers.all()) == []
+
+
+async def test_the_first_entry_creates_the_object(api: FakeApi, ledgers: Ledgers) -> None:
+    written = await ledgers.update(PROJECT, entered("a"))
+    assert written == ledgers.ledger(PROJECT) == entered("a")(Ledger(PROJECT))
+    assert stored_members(api) == {"user:a@example.com"}
+
+
+async def test_the_same_ledger_is_not_written_again(api: FakeApi, ledgers: Ledgers) -> None:
+    await ledgers.update(PROJECT, entered("a"))
+    await ledgers.update(PROJECT, entered("a"))
+    assert api.writes == ["create"]
+
+
+async def test_times_and_counts_alone_are_not_written(api: FakeApi, ledgers: Ledgers) -> None:
+    before = await ledgers.update(PROJECT, entered("a"))
+    later = datetime(2030, 1, 1, tzinfo=UTC)
+    after = await ledgers.update(
+        PROJECT, lambda ledger: replace(ledger, foreign_members=7, last_write_time=later)
+    )
+    assert after == before
+    assert api.writes == ["create"]
+
+
+async def test_times_and_counts_are_written_with_something_else(ledgers: Ledgers) -> None:
+    later = datetime(2030, 1, 1, tzinfo=UTC)
+    written = await ledgers.update(
+        PROJECT, lambda ledger: replace(entered("a")(ledger), foreign_members=7, last_write_time=later)
+    )
+    assert (written.foreign_members, written.last_write_time) == (7, later)
+
+
+async def test_an_emptied_ledger_is_deleted(api: FakeApi, ledgers: Ledgers) -> None:
+    await ledgers.update(PROJECT, entered("a"))
+    assert await ledgers.update(PROJECT, emptied) == Ledger(PROJECT)
+    assert api.objects == {}
+    assert list(ledgers.all()) == []
+
+
+async def test_emptying_what_somebody_else_deleted_is_no_error(api: FakeApi, ledgers: Ledgers) -> None:
+    await ledgers.update(PROJECT, entered("a"))
+    api.drop(LEDGERS, object_name(PROJECT), NAMESPACE)
+    assert await ledgers.update(PROJECT, emptied) == Ledger(PROJECT)
+
+
+async def test_emptying_does_not_delete_what_another_has_entered(api: FakeApi, ledgers: Ledgers) -> None:
+    def release_a(ledger: Ledger) -> Ledger:
+        return replace(
+            ledger, holdings={key: ledger.holdings[key] for key in ledger.holdings if key != grant("a")}
+        )
+
+    await ledgers.update(PROJECT, entered("a"))
+    api.interferences = [by_another(api, "a", "b")]
+    await ledgers.update(PROJECT, release_a)
+    assert stored_members(api) == {"user:b@example.com"}
+
+
+async def test_a_change_is_applied_anew_to_what_another_wrote(api: FakeApi, ledgers: Ledgers) -> None:
+    await ledgers.update(PROJECT, entered("a"))
+    api.interferences = [by_another(api, "b")]
+    await ledgers.update(PROJECT, entered("c"))
+    assert stored_members(api) == {"user:b@example.com", "user:c@example.com"}
+
+
+async def test_a_create_that_comes_second_is_applied_to_the_first(api: FakeApi, ledgers: Ledgers) -> None:
+    api.interferences = [by_another(api, "b")]
+    await ledgers.update(PROJECT, entered("a"))
+    assert stored_members(api) == {"user:a@example.com", "user:b@example.com"}
+
+
+async def test_a_ledger_that_vanished_is_written_anew(api: FakeApi, ledgers: Ledgers) -> None:
+    await ledgers.update(PROJECT, entered("a"))
+    api.drop(LEDGERS, object_name(PROJECT), NAMESPACE)
+    await ledgers.update(PROJECT, entered("b"))
+    assert stored_members(api) == {"user:b@example.com"}
+
+
+async def test_endless_contention_ends_in_a_conflict(api: FakeApi, ledgers: Ledgers) -> None:
+    await ledgers.update(PROJECT, entered("a"))
+    api.interferences = [by_another(api, "b", str(number)) for number in range(TRIES)]
+    with pytest.raises(KubeError, match="changed under each of 5 tries"):
+        await ledgers.update(PROJECT, entered("c"))
+
+
+async def test_concurrent_updates_of_one_ledger_lose_nothing(api: FakeApi, ledgers: Ledgers) -> None:
+    members = [str(number) for number in range(20)]
+    await asyncio.gather(*(ledgers.update(PROJECT, entered(member)) for member in members))
+    assert stored_members(api) == {f"user:{member}@example.com" for member in members}
+    assert api.writes == ["create"] + ["replace"] * 19
+
+
+async def test_metadata_of_others_survives(api: FakeApi, ledgers: Ledgers) -> None:
+    await ledgers.update(PROJECT, entered("a"))
+    obj = stored(api)
+    metadata = {**obj["metadata"], "labels": {"team": "payments"}, "managedFields": [{"manager": "kubectl"}]}
+    ledgers.observed(api.put(LEDGERS, {**obj, "metadata": metadata}), deleted=False)
+    await ledgers.update(PROJECT, entered("b"))
+    assert stored(api)["metadata"]["labels"] == {"team": "payments"}
+    assert "managedFields" not in stored(api)["metadata"]
+
+
+async def test_a_server_that_prunes_is_found_out(api: FakeApi, ledgers: Ledgers) -> None:
+    def prune(obj: Object) -> None:
+        for binding in obj["spec"]["bindings"]:
+            for entry in binding["members"]:
+                entry.pop("claimants")
+
+    api.prune = prune
+    with pytest.raises(LedgerPruned, match=r"older than this operator: run `cloudrun-identity crds \|"):
+        await ledgers.update(PROJECT, entered("a"))
+
+
+async def test_an_entry_beyond_the_bound_is_refused(api: FakeApi, ledgers: Ledgers) -> None:
+    await ledgers.update(PROJECT, entered(*map(str, range(MAX_MEMBERS))))
+    with pytest.raises(LedgerFull, match="would hold 1501 members, and 1500 is the most"):
+        await ledgers.update(PROJECT, entered("one-more"))
+    assert api.writes == ["create"]
+
+
+async def test_a_full_ledger_can_still_change_and_shrink(ledgers: Ledgers) -> None:
+    def granted(ledger: Ledger) -> Ledger:
+        states = {key: replace(holding, state=GrantState.GRANTED) for key, holding in ledger.holdings.items()}
+        return replace(ledger, holdings=states)
+
+    def shrunk(ledger: Ledger) -> Ledger:
+        return replace(ledger, holdings=dict(list(ledger.holdings.items())[5:]))
+
+    await ledgers.update(PROJECT, entered(*map(str, range(MAX_MEMBERS))))
+    full = await ledgers.update(PROJECT, granted)
+    assert {holding.state for holding in full.holdings.values()} == {GrantState.GRANTED}
+    assert len((await ledgers.update(PROJECT, shrunk)).holdings) == MAX_MEMBERS - 5
+
+
+async def test_a_ledger_too_large_for_etcd_is_refused(ledgers: Ledgers) -> None:
+    def swollen(ledger: Ledger) -> Ledger:
+        claimants = frozenset(f"IAMBinding/{'n' * 60}/{number}/{'u' * 36}" for number in range(1_000))
+        return replace(ledger, holdings={grant(str(member)): Holding(claimants) for member in range(10)})
+
+    with pytest.raises(LedgerFull, match="bytes long, and 1048576 is the most"):
+        await ledgers.update(PROJECT, swollen)
+
+
+async def test_an_unreadable_object_is_never_written_over(
+    api: FakeApi, ledgers: Ledgers, caplog: pytest.LogCaptureFixture
+) -> None:
+    api.put(LEDGERS, {"metadata": {"name": object_name(PROJECT), "namespace": NAMESPACE}, "spec": {}})
+    await ledgers.fill()
+    assert "cannot be read" in caplog.text
+    with pytest.raises(LedgerUnreadable):
+        await ledgers.update(PROJECT, entered("a"))
+    assert stored(api)["spec"] == {}
+
+
+async def test_an_outage_is_passed_on_and_changes_nothing(api: FakeApi, ledgers: Ledgers) -> None:
+    api.outage = KubeError(0, "Unreachable", "no route")
+    with pytest.raises(KubeError, match="no route"):
+        await ledgers.update(PROJECT, entered("a"))
+    assert ledgers.ledger(PROJECT).is_empty
+
+
+async def test_filling_reads_what_an_earlier_process_wrote(api: FakeApi, ledgers: Ledgers) -> None:
+    await ledgers.update(PROJECT, entered("a"))
+    successor = Ledgers(api, NAMESPACE)
+    await successor.fill()
+    assert list(successor.all()) == [ledgers.ledger(PROJECT)]
+
+
+async def test_older_events_are_dropped(api: FakeApi, ledgers: Ledgers) -> None:
+    await ledgers.update(PROJECT, entered("a"))
+    old = stored(api)
+    newest = await ledgers.update(PROJECT, entered("b"))
+    ledgers.observed(old, deleted=False)
+    assert ledgers.ledger(PROJECT) == newest
+
+
+async def test_late_events_do_not_revive_a_deleted_ledger(api: FakeApi, ledgers: Ledgers) -> None:
+    await ledgers.update(PROJECT, entered("a"))
+    last = stored(api)
+    await ledgers.update(PROJECT, emptied)
+    ledgers.observed(last, deleted=False)
+    assert ledgers.ledger(PROJECT).is_empty
+
+
+async def test_the_deletion_of_a_predecessor_does_not_remove_its_successor(
+    api: FakeApi, ledgers: Ledgers
+) -> None:
+    await ledgers.update(PROJECT, entered("a"))
+    predecessor = stored(api)
+    await ledgers.update(PROJECT, emptied)
+    successor = await ledgers.update(PROJECT, entered("b"))
+    ledgers.observed(predecessor, deleted=True)
+    assert ledgers.ledger(PROJECT) == successor
+
+
+async def test_a_deletion_by_others_is_seen(api: FakeApi, ledgers: Ledgers) -> None:
+    await ledgers.update(PROJECT, entered("a"))
+    ledgers.observed(api.put(LEDGERS, stored(api)), deleted=True)
+    assert ledgers.ledger(PROJECT).is_empty
+
+
+async def test_ledgers_of_other_namespaces_are_told_apart(api: FakeApi, ledgers: Ledgers) -> None:
+    await Ledgers(api, "elsewhere").update(PROJECT, entered("a"))
+    (foreign,) = api.objects.values()
+    ledgers.observed(foreign, deleted=False)
+    assert list(ledgers.all()) == []
+    assert await ledgers.namespaces_elsewhere() == {"elsewhere"}
+
+
+async def test_a_copy_under_another_name_is_ignored(api: FakeApi, ledgers: Ledgers) -> None:
+    copy = to_object(entered("a")(Ledger(PROJECT)), {"name": "my-copy", "namespace": NAMESPACE})
+    ledgers.observed(api.put(LEDGERS, copy), deleted=False)
+    assert list(ledgers.all()) == []
+
+
+async def test_subscribers_hear_of_every_change_once(api: FakeApi, ledgers: Ledgers) -> None:
+    heard: list[tuple[Ledger, Ledger]] = []
+    ledgers.subscribe(lambda old, new: heard.append((old, new)))
+    first = await ledgers.update(PROJECT, entered("a"))
+    ledgers.observed(stored(api), deleted=False)
+    await ledgers.update(PROJECT, emptied)
+    assert heard == [(Ledger(PROJECT), first), (first, Ledger(PROJECT))]
+
+
+async def test_accounts_are_found_by_owner_and_email(ledgers: Ledgers) -> None:
+    await ledgers.update(ACCOUNT, lambda ledger: ledger.with_account(RECORD))
+    await ledgers.update(OTHER, entered("a"))
+    assert ledgers.account_of("payments/checkout") == RECORD
+    assert ledgers.owner_of(ACCOUNT.name) == RECORD
+    known = replace(RECORD, unique_id="42")
+    await ledgers.update(ACCOUNT, lambda ledger: ledger.with_account(known))
+    assert ledgers.account_of("payments/checkout") == ledgers.owner_of(ACCOUNT.name) == known
+
+
+async def test_finalized_accounts_are_forgotten(ledgers: Ledgers) -> None:
+    await ledgers.update(ACCOUNT, lambda ledger: ledger.with_account(RECORD))
+    await ledgers.update(ACCOUNT, lambda ledger: ledger.with_account(None))
+    assert ledgers.account_of("payments/checkout") is None
+    assert ledgers.owner_of(ACCOUNT.name) is None
+
+
+async def test_an_owner_that_took_over_another_account_keeps_it(ledgers: Ledgers) -> None:
+    successor = Target(TargetKind.SERVICE_ACCOUNT, "payments", name="web@payments.iam.gserviceaccount.com")
+    taken = replace(RECORD, email=successor.name)
+    await ledgers.update(ACCOUNT, lambda ledger: ledger.with_account(RECORD))
+    await ledgers.update(successor, lambda ledger: ledger.with_account(taken))
+    await ledgers.update(ACCOUNT, lambda ledger: ledger.with_account(None))
+    assert ledgers.account_of("payments/checkout") == taken

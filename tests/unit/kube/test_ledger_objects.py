@@ -1,0 +1,155 @@
+"""A ledger and its object are two forms of one value."""
+
+import json
+import random
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloudrun_identity.api.policy_ledger import PolicyLedger
+from cloudrun_identity.api.references import TargetKind
+from cloudrun_identity.api.spec import Origin
+from cloudrun_identity.api.status import GrantState
+from cloudrun_identity.iam.grants import Condition, Grant, Target
+from cloudrun_identity.iam.ledger import AccountRecord, Holding, Intent, Ledger
+from cloudrun_identity.kube.ledger_objects import LedgerUnreadable, from_object, object_name, to_object
+
+METADATA = {"name": "x", "namespace": "cloudrun-identity"}
+SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+
+PROJECT = Target(TargetKind.PROJECT, "payments-prod-1234")
+ACCOUNT = Target(TargetKind.SERVICE_ACCOUNT, "payments", name="checkout@payments.iam.gserviceaccount.com")
+
+words = st.text(min_size=1, max_size=8)
+optional_words = st.text(max_size=8)
+targets = st.one_of(
+    st.builds(Target, st.just(TargetKind.PROJECT), words),
+    st.builds(
+        Target,
+        st.sampled_from([TargetKind.SERVICE, TargetKind.JOB, TargetKind.WORKER_POOL]),
+        words,
+        words,
+        words,
+    ),
+    st.builds(
+        Target, st.sampled_from([TargetKind.SERVICE_ACCOUNT, TargetKind.SECRET]), words, st.just(""), words
+    ),
+)
+conditions = st.none() | st.builds(Condition, words, optional_words, words)
+holdings = st.builds(
+    Holding, st.frozensets(words, max_size=3), st.sampled_from(GrantState), st.booleans(), optional_words
+)
+accounts = st.builds(
+    AccountRecord,
+    email=optional_words,
+    owner=optional_words,
+    owner_uid=optional_words,
+    intent=st.sampled_from(Intent),
+    origin=st.none() | st.sampled_from(Origin),
+    unique_id=optional_words,
+    unique_ids=st.lists(words, max_size=8, unique=True).map(tuple),
+)
+tombstones = st.builds(
+    lambda role, email, uid: json.dumps(
+        {"role": role, "email": email, "uniqueID": uid}, separators=(",", ":"), ensure_ascii=False
+    ),
+    *[st.text("abc@.-", min_size=1, max_size=8)] * 3,
+)
+
+
+@st.composite
+def ledgers(draw: st.DrawFn) -> Ledger:
+    target = draw(targets)
+    grants = st.builds(Grant, st.just(target), words, words, conditions)
+    return Ledger(
+        target=target,
+        target_uid=draw(optional_words),
+        account=draw(st.none() | accounts),
+        holdings=draw(st.dictionaries(grants, holdings, max_size=6)),
+        tombstones=tuple(draw(st.lists(tombstones, max_size=3))),
+        foreign_members=draw(st.integers(0, 5)),
+        last_write_time=draw(st.none() | st.just(datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC))),
+    )
+
+
+def raw(**spec: Any) -> dict[str, Any]:
+    return {"metadata": METADATA, "spec": spec}
+
+
+@given(ledgers())
+def test_reading_gives_back_what_was_written(ledger: Ledger) -> None:
+    assert from_object(to_object(ledger, METADATA)) == ledger
+
+
+@given(ledgers(), st.randoms(use_true_random=False))
+def test_equal_ledgers_are_equal_objects(ledger: Ledger, order: random.Random) -> None:
+    shuffled = list(ledger.holdings.items())
+    order.shuffle(shuffled)
+    other = Ledger(
+        ledger.target,
+        ledger.target_uid,
+        ledger.account,
+        dict(shuffled),
+        ledger.tombstones,
+        ledger.foreign_members,
+        ledger.last_write_time,
+    )
+    assert to_object(other, METADATA) == to_object(ledger, METADATA)
+
+
+@given(ledgers())
+def test_the_object_is_json_and_of_the_kind(ledger: Ledger) -> None:
+    obj = json.loads(json.dumps(to_object(ledger, METADATA)))
+    assert PolicyLedger.model_validate(obj).spec.target.full_name == ledger.target.full_name
+
+
+@given(targets)
+def test_every_name_is_one_that_kubernetes_takes(target: Target) -> None:
+    name = object_name(target)
+    assert SUBDOMAIN.fullmatch(name)
+    assert len(name) <= 253
+
+
+def test_names_are_kind_name_and_hash() -> None:
+    assert re.fullmatch(r"project-payments-prod-1234-[0-9a-f]{10}", object_name(PROJECT))
+    assert re.fullmatch(
+        r"serviceaccount-checkout-payments-iam-gserviceaccount-co-[0-9a-f]{10}", object_name(ACCOUNT)
+    )
+
+
+def test_targets_that_share_a_short_name_differ_in_the_hash() -> None:
+    here = Target(TargetKind.SERVICE, "payments", "europe-west1", "web")
+    there = Target(TargetKind.SERVICE, "payments", "europe-west4", "web")
+    assert object_name(here) != object_name(there)
+
+
+def test_what_kubectl_shows_is_in_the_object() -> None:
+    holding = Holding(frozenset({"IAMBinding/a/b/uid"}), GrantState.PENDING)
+    ledger = Ledger(PROJECT, holdings={Grant(PROJECT, "roles/viewer", "user:a@example.com"): holding})
+    spec = to_object(ledger, METADATA)["spec"]
+    assert spec["target"]["text"] == "Project payments-prod-1234"
+    assert spec["grantCounts"] == {"granted": 0, "pending": 1, "rejected": 0, "releasing": 0}
+
+
+def test_the_newest_unique_ids_are_kept() -> None:
+    ids = tuple(str(number) for number in range(10))
+    ledger = Ledger(ACCOUNT, account=AccountRecord(ACCOUNT.name, "payments/checkout", "uid", unique_ids=ids))
+    account = from_object(to_object(ledger, METADATA)).account
+    assert account is not None
+    assert account.unique_ids == ids[2:]
+
+
+def test_an_unreadable_object_is_named_with_its_fault() -> None:
+    with pytest.raises(
+        LedgerUnreadable, match=r"PolicyLedger cloudrun-identity/x .*spec\.target: .*required"
+    ):
+        from_object(raw())
+
+
+def test_an_object_without_a_spec_is_unreadable() -> None:
+    with pytest.raises(LedgerUnreadable, match="it has no spec"):
+        from_object({"metadata": METADATA})
