@@ -243,7 +243,8 @@ async def test_apply_needs_a_manager_a_name_and_a_type(widgets: Widgets) -> None
 
 
 async def test_apply_reads_yaml(widgets: Widgets) -> None:
-    text = b"apiVersion: contract.test/v1\nkind: Widget\nmetadata: {name: late}\nspec: {size: 4, since: 2026-01-02T03:04:05Z}\n"
+    spec = b"spec: {size: 4, since: 2026-01-02T03:04:05Z}\n"
+    text = b"apiVersion: contract.test/v1\nkind: Widget\nmetadata: {name: late}\n" + spec
 
     applied = await widgets.api.apply(widgets.at("late"), text, "me")
 

@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 
 from cloudrun_identity.api.crd import generate
-from cloudrun_identity.api.policy_ledger import MAX_MEMBERS
+from cloudrun_identity.api.policy_ledger import MAX_MEMBERS, AccountIntent
 from cloudrun_identity.api.references import TargetKind
 from cloudrun_identity.api.spec import Origin
 from cloudrun_identity.api.status import GrantState
 from cloudrun_identity.iam.grants import Condition, Grant, Target
-from cloudrun_identity.iam.ledger import AccountRecord, Holding, Intent, Ledger
+from cloudrun_identity.iam.ledger import AccountRecord, Holding, Ledger
 from cloudrun_identity.kube.client import KubeClient
 from cloudrun_identity.kube.crds import CrdsUnsuitable, check_compatible
 from cloudrun_identity.kube.ledger import LedgerPruned, Ledgers
@@ -45,7 +45,7 @@ def entered(*members: str) -> Callable[[Ledger], Ledger]:
 async def test_everything_that_a_ledger_holds_is_stored(client: KubeClient, namespace: str) -> None:
     email = ACCOUNT.name
     record = AccountRecord(
-        email, "payments/checkout", "uid", Intent.CREATE, Origin.CREATED, "42", unique_ids=("41", "42")
+        email, "payments/checkout", "uid", AccountIntent.CREATE, Origin.CREATED, "42", unique_ids=("41", "42")
     )
     condition = Condition("office hours", "", "request.time.getHours() < 18")
     grant = Grant(ACCOUNT, "roles/iam.serviceAccountUser", "group:deployers@example.com", condition)

@@ -4,14 +4,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from cloudrun_identity.api import Adoption, CloudRunIdentity, ManagedProject, Origin, Reason, TargetKind
+from cloudrun_identity.api import (
+    AccountIntent,
+    Adoption,
+    CloudRunIdentity,
+    ManagedProject,
+    Origin,
+    Reason,
+    TargetKind,
+)
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.mutations import mutated
 from cloudrun_identity.gcp.service_accounts import ServiceAccount, ServiceAccounts
 from cloudrun_identity.iam.admission import Denied, may_adopt
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.iam.ledger import AccountRecord, Intent, Ledger
+from cloudrun_identity.iam.ledger import AccountRecord, Ledger
 
 from .controller import Applied, Change
 from .gate import surroundings
@@ -52,9 +60,7 @@ class Owner:
 
 
 class Accounts:
-    """Creates, adopts, follows, keeps and forgets accounts. Raises GoogleError where a caller's table says
-    all.
-    """
+    """Creates, adopts, follows, keeps and forgets accounts; raises GoogleError."""
 
     def __init__(
         self,
@@ -87,7 +93,7 @@ class Accounts:
         What exists already now is not: it is adopted, if the identity and the project both say so.
         """
         record = AccountRecord(
-            email, owner.name, owner.obj.metadata.uid, intent=Intent.CREATE, origin=Origin.CREATED
+            email, owner.name, owner.obj.metadata.uid, intent=AccountIntent.CREATE, origin=Origin.CREATED
         )
         await self._record(owner, record)
         try:
@@ -128,9 +134,7 @@ class Accounts:
         seen: ServiceAccount | None,
         changes: tuple[Change, ...],
     ) -> Applied[ServiceAccount | None]:
-        """Put right what differs in a steady account. `record` is None if it was completed in this very
-        pass.
-        """
+        """Put right what differs in a steady account; `record` is None if it was completed in this pass."""
         if seen is None:
             if record is None:
                 raise AssertionError("an account that was completed in this pass was read in it")
@@ -169,7 +173,11 @@ class Accounts:
         if isinstance(decision, Denied):
             return Applied(Refused(Reason.DENIED_BY_GUARDRAIL, f"spec.adoption: {decision.reason}"), account)
         record = AccountRecord(
-            account.email, owner.name, owner.obj.metadata.uid, intent=Intent.ADOPT, origin=Origin.ADOPTED
+            account.email,
+            owner.name,
+            owner.obj.metadata.uid,
+            intent=AccountIntent.ADOPT,
+            origin=Origin.ADOPTED,
         )
         await self._settle(owner, record, account)
         mutated("adopt", owner.target(account.email).full_name, before="not ours", after="adopted")
@@ -247,7 +255,7 @@ class Accounts:
             owner,
             replace(
                 record,
-                intent=Intent.NONE,
+                intent=None,
                 unique_id=account.unique_id,
                 unique_ids=unique_ids[-_UNIQUE_IDS_KEPT:],
             ),

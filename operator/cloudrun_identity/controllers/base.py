@@ -78,9 +78,7 @@ class KubePort(Protocol):
         ...
 
     async def kind_is_leaving(self, kind: str) -> bool:
-        """Whether the kind itself is being uninstalled, which is no reason to delete anything in the
-        cloud.
-        """
+        """Whether the kind itself is being uninstalled: no reason to delete anything in the cloud."""
         ...
 
 
@@ -268,7 +266,7 @@ class Reconciler:
         """Write the status, tell of transitions, and say when to look again."""
         stalled = self._is_denied_for_good(Key.of(obj), report.outcome)
         after = status_of(obj, report, self._tools.wall_clock(), stalled=stalled)
-        status = after.to_dict()
+        status = {field: value for field, value in after.to_dict().items() if value != []}
         stored = await self._tools.kube.write_status(raw, status)
         word = _word(report.outcome)
         if stored is None:

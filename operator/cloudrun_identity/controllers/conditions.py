@@ -39,9 +39,7 @@ class Review:
 def conditions(
     before: Iterable[Condition], generation: int, review: Review, now: datetime
 ) -> tuple[Condition, ...]:
-    """Every condition that the object has after the pass; a transition time moves only when a status
-    flips.
-    """
+    """Every condition after the pass; a transition time moves only when a status flips."""
     previous = {condition.type: condition for condition in before}
     return tuple(
         _timed(condition_type, finding, previous.get(condition_type), generation, now)

@@ -39,8 +39,10 @@ class Applied(Generic[Seen]):
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a kind adds to its status: fields of its status model by name, conditions of its own, and `issues`
-    that a person should know though nothing fails.
+    """What a kind adds to its status.
+
+    `fields` of its status model by name, `conditions` of its own, and `issues` that a person should know
+    though nothing fails.
     """
 
     fields: Mapping[str, Any]
@@ -49,9 +51,10 @@ class Summary:
 
 
 class Controller(Protocol[Obj, Want, Seen]):
-    """One kind. `desired`, `diff`, `wishes` and `summarize` are pure; the others are idempotent and never
-    block
-    on anything but a call. They may raise GoogleError, which means what `outcomes.outcome_of` says.
+    """One kind.
+
+    `desired`, `diff`, `wishes` and `summarize` are pure; the others are idempotent and never block on
+    anything but a call. They may raise GoogleError, which means what `outcomes.outcome_of` says.
     """
 
     kind: type[Obj]
@@ -77,9 +80,7 @@ class Controller(Protocol[Obj, Want, Seen]):
         ...
 
     async def apply(self, want: Want, seen: Seen, changes: tuple[Change, ...]) -> Applied[Seen]:
-        """Bring about what differs, or one step of it. Called without changes too, to follow what is under
-        way.
-        """
+        """Bring about what differs, or one step of it; without changes, follow what is under way."""
         ...
 
     def wishes(self, want: Want, world: World) -> tuple[Wish, ...]:

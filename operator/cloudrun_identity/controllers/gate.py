@@ -31,18 +31,14 @@ class Passed:
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """Nothing may be read or written for the object now; `unresolved` names a reference that does not
-    resolve.
-    """
+    """Nothing may be done for the object now; `unresolved` names a reference that does not resolve."""
 
     outcome: Outcome
     unresolved: str = ""
 
 
 def pass_gate(obj: ReconciledResource, world: World) -> Passed | Stopped:
-    """Whether the object may be worked on: its spec, its brakes, its rivals, its project and that one's
-    admission.
-    """
+    """Whether the object may be worked on, by its spec, brakes, rivals and project."""
     if isinstance(obj, ManagedProject):
         return _stopped_by_itself(obj, obj, world) or Passed(obj, observes(obj, obj))
     if not isinstance(obj, ProjectScopedResource):

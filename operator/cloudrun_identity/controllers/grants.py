@@ -24,9 +24,7 @@ from .world import World
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who is to hold a role: the member of a policy, and which account it means if it is a declared
-    identity.
-    """
+    """Who is to hold a role: a member of a policy, and the account it means if it is a declared identity."""
 
     member: str
     unique_id: str = ""
@@ -43,9 +41,7 @@ class Nobody:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """A grant as declared. `path` is the field that declares it; `owner` the identity whose account is the
-    target.
-    """
+    """A grant as declared, by the field `path`; `owner` is the identity whose account is the target."""
 
     path: str
     target: Target

@@ -1,6 +1,4 @@
-"""IdentityAttachment: a workload of somebody else's runs as an identity. One field of it is ours, and no
-other.
-"""
+"""IdentityAttachment: somebody else's workload runs as an identity. One field of it is ours, and no other."""
 
 from dataclasses import dataclass
 
@@ -43,9 +41,9 @@ class AttachmentWant:
 
 @dataclass(frozen=True, slots=True)
 class WorkloadSeen:
-    """The workload, None if there is none; the serving revisions that run as something else; the operation
-    that
-    we have under way.
+    """The workload, None if there is none.
+
+    `others_serving` are serving revisions that run as something else, `operation` is the one that we started.
     """
 
     state: WorkloadState | None
@@ -76,9 +74,7 @@ class IdentityAttachmentController:
         return f"{obj.spec.project_ref.name}/{obj.spec.workload}"
 
     def desired(self, obj: IdentityAttachment, gate: Passed, world: World) -> AttachmentWant | Stopped:
-        """The workload, if the namespace may use it, and the account, if the namespace may name its
-        identity.
-        """
+        """The workload and the account, if the namespace may use the one and name the other."""
         spec = obj.spec.workload
         workload = Workload(spec.kind, gate.project_id, spec.location, spec.name)
         decision = may_use_workload(

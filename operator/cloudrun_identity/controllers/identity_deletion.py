@@ -140,7 +140,8 @@ def _in_use(record: AccountRecord, users: list[str]) -> Outcome:
     return Waiting(
         Reason.IN_USE,
         f"account {record.email} is not deleted while workloads run as it: "
-        f"{', '.join(users[:_NAMED])}{more}; move them to another account, or set spec.deletionPolicy to Abandon",
+        f"{', '.join(users[:_NAMED])}{more}; move them to another account, or set spec.deletionPolicy "
+        "to Abandon",
         after=LOOK_AGAIN,
     )
 

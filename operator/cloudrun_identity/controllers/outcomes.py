@@ -25,9 +25,7 @@ class Paused:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Something else has to happen first, and will wake the object, or is looked for again `after`
-    seconds.
-    """
+    """Something else has to happen first; it wakes the object, or is looked for `after` seconds."""
 
     reason: Reason
     message: str
@@ -89,7 +87,5 @@ _GRAVITY: tuple[type[Outcome], ...] = (Refused, Failing, Waiting, Paused, InSync
 
 
 def gravest(*outcomes: Outcome) -> Outcome:
-    """The outcome that decides the object's readiness: what needs a person first, then what fails, then
-    waits.
-    """
+    """The outcome that decides: what needs a person before what fails before what waits."""
     return min(outcomes, key=lambda outcome: _GRAVITY.index(type(outcome)), default=InSync())

@@ -115,9 +115,7 @@ def judged(wishes: Wishes, convergence: Convergence) -> tuple[tuple[GrantStatus,
 
 
 def difference_of(changes: Iterable[object], grants: Iterable[GrantStatus], *, observed: bool) -> str:
-    """What differs at the end of the pass, in one sentence; changes count only where they were not
-    applied.
-    """
+    """What differs at the end of the pass; `changes` count only if they were `observed`, not applied."""
     parts = [str(change) for change in changes] if observed else []
     parts += [
         f"{grant.role} for {grant.member} on {grant.target} is {grant.state.lower()}"
@@ -172,7 +170,7 @@ def _drift(before: Drift | None, report: Report, now: datetime) -> Drift | None:
             changes=report.drift,
         )
     if after and isinstance(report.outcome, InSync) and (report.drift or not is_repaired(after)):
-        return after.model_copy(update={"last_repaired_time": now})
+        return Drift.model_validate({**dict(after), "last_repaired_time": now})
     return after
 
 

@@ -1,6 +1,4 @@
-"""Finding the grants that Google refuses among many that it takes, in O(k log N) writes for k bad ones of
-N.
-"""
+"""Finding the k grants that Google refuses among N that it takes, in O(k log N) writes."""
 
 from collections.abc import Awaitable, Callable, Sequence
 

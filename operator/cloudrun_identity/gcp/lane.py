@@ -25,6 +25,7 @@ from cloudrun_identity.iam.principals import email
 from .declarations import Declarations
 from .errors import Fault, GoogleError
 from .isolation import write_isolating
+from .mutations import mutated
 
 
 class PolicyPort(Protocol):
@@ -152,9 +153,7 @@ class Lane:
         self._refused: dict[Grant, _Refusal] = {}
 
     async def result(self, *, since: float, max_age: float) -> PassResult:
-        """The last pass, if it began after `since` and within `max_age` seconds; else the next one to
-        begin.
-        """
+        """The last pass, if it began after `since` and within `max_age` seconds; else the next one."""
         last = self._last
         if last and not last.fault and last.began > since and _now() - last.began <= max_age:
             return last
@@ -194,7 +193,7 @@ class Lane:
         settings = self._ports.settings
         began = _now()
         await asyncio.sleep(settings.linger)
-        while self._declarations.awaits(self._target) and _now() - began < settings.patience:
+        while self._declarations.awaits(self._target) and _now() - began < settings.patience:  # noqa: ASYNC110
             await asyncio.sleep(settings.linger / 4)
 
     async def _pass(self) -> PassResult:
@@ -248,9 +247,7 @@ class Lane:
         await self._persist(replace(settled, holdings=kept | waiting))
 
     async def _write(self, writer: "_Writer", pass_plan: Plan) -> None:
-        """Write what is new first, so that what was refused before never holds it up, then what is due
-        again.
-        """
+        """Write what is new, then what was refused before and is due again, lest that hold up the new."""
         new = [claim for claim in pass_plan.claims if claim.grant not in self._refused]
         due = [
             claim
@@ -301,9 +298,7 @@ class Lane:
         }
 
     async def _persist(self, ledger: Ledger) -> None:
-        """Put the holdings of `ledger` in place; its account part belongs to the identity and stays as it
-        is.
-        """
+        """Put the holdings of `ledger` in place; its account part is the identity's and stays."""
         if ledger == self._ports.ledgers.ledger(self._target):
             return
         await self._ports.ledgers.update(
@@ -340,10 +335,16 @@ class _Writer:
             except GoogleError as error:
                 if error.fault is not Fault.ABORTED or attempt == self._ports.settings.attempts:
                     raise
-                await asyncio.sleep(random.uniform(0, 0.1 * 2**attempt))
+                await asyncio.sleep(random.uniform(0, 0.1 * 2**attempt))  # noqa: S311 - no secret
                 await self.read()
             else:
                 self.writes += 1
+                mutated(
+                    "set policy of",
+                    self._target.full_name,
+                    before=_listed(merged.removed),
+                    after=_listed(merged.added),
+                )
                 self.added |= merged.added
                 self._see(reply)
                 return
@@ -351,6 +352,11 @@ class _Writer:
     def _see(self, policy: Policy) -> None:
         self._policy = policy
         self.standing = present(policy, self._target)
+
+
+def _listed(grants: Collection[Grant]) -> str:
+    """Grants for the log; what a write replaces stands before the arrow, what it brings after it."""
+    return ", ".join(sorted(f"{grant.role} {grant.member}" for grant in grants)) or "nothing"
 
 
 def _now() -> float:

@@ -1,32 +1,23 @@
 """What we hold on one IAM policy, and for whom: the memory that outlives the process.
 
 A ledger is a value. `kube.ledger` keeps it in a PolicyLedger object; the rules for writing ahead and clearing
-behind are in `iam.merge`.
+behind are in `iam.passes`.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from enum import StrEnum
 
-from cloudrun_identity.api import GrantState, Origin
+from cloudrun_identity.api import AccountIntent, GrantState, Origin
 
 from .grants import Grant, Target
-
-
-class Intent(StrEnum):
-    """What was about to be done to an account when its record was written."""
-
-    NONE = ""
-    CREATE = "Create"
-    ADOPT = "Adopt"
-    DELETE = "Delete"
 
 
 @dataclass(frozen=True, slots=True)
 class AccountRecord:
     """Everything that decides about a service account; the identity's status only mirrors it.
 
+    `intent` is what was about to be done when the record was written.
     `unique_id` is set once reads of the account are steady, so it also says that dependants may go.
     `unique_ids` are all the ids that the e-mail had under this owner, the newest last.
     """
@@ -34,7 +25,7 @@ class AccountRecord:
     email: str
     owner: str
     owner_uid: str
-    intent: Intent = Intent.NONE
+    intent: AccountIntent | None = None
     origin: Origin | None = None
     unique_id: str = ""
     unique_ids: tuple[str, ...] = ()
@@ -62,7 +53,6 @@ class Ledger:
     target_uid: str = ""
     account: AccountRecord | None = None
     holdings: Mapping[Grant, Holding] = field(default_factory=dict)
-    tombstones: tuple[str, ...] = ()
     foreign_members: int = 0
     last_write_time: datetime | None = None
 

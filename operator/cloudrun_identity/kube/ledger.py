@@ -132,9 +132,8 @@ class Ledgers:
     async def update(self, target: Target, change: Change) -> Ledger:
         """Apply a pure function to the newest ledger and store what comes of it; returns what is stored.
 
-        Nothing is written when the result is the same but for `last_write_time`, `foreign_members` and
-        `tombstones`. An empty result deletes the object. `change` is called again when somebody else has
-        written in between.
+        Nothing is written when the result is the same but for `last_write_time` and `foreign_members`. An
+        empty result deletes the object. `change` is called again when somebody else has written in between.
 
         Raises `LedgerFull` when an entry is added beyond the bounds, `LedgerPruned` when the reply lacks
         one, `LedgerUnreadable` when the stored object makes no sense, and `KubeError`. After any of them the
@@ -237,7 +236,7 @@ def _grows(old: Ledger, new: Ledger) -> bool:
 
 def _essence(ledger: Ledger) -> Ledger:
     """Leave out what is stored only together with something else."""
-    return replace(ledger, foreign_members=0, last_write_time=None, tombstones=())
+    return replace(ledger, foreign_members=0, last_write_time=None)
 
 
 def _without_managed_fields(metadata: Object) -> Object:

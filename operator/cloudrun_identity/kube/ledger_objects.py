@@ -10,24 +10,21 @@ from pydantic import ValidationError
 
 from cloudrun_identity.api.group import API_VERSION
 from cloudrun_identity.api.policy_ledger import (
-    AccountIntent,
     LedgerAccount,
     LedgerBinding,
     LedgerMember,
     LedgerTarget,
     PolicyLedger,
     PolicyLedgerSpec,
-    Tombstone,
 )
 from cloudrun_identity.api.references import BindingCondition
 from cloudrun_identity.api.status import GrantCounts
 from cloudrun_identity.iam.grants import Condition, Grant, Target
-from cloudrun_identity.iam.ledger import AccountRecord, Holding, Intent, Ledger
+from cloudrun_identity.iam.ledger import AccountRecord, Holding, Ledger
 
 from .resources import Object
 
-KEPT_UNIQUE_IDS = 8  # the schema's bounds; the newest are kept
-KEPT_TOMBSTONES = 100
+KEPT_UNIQUE_IDS = 8  # the schema's bound; the newest are kept
 
 _NAME_LENGTH = 40
 _HASH_LENGTH = 10
@@ -54,9 +51,6 @@ def to_object(ledger: Ledger, metadata: Object) -> Object:
         target_uid=ledger.target_uid or None,
         account=None if ledger.account is None else _account_to_model(ledger.account),
         bindings=tuple(_bindings_to_models(ledger)),
-        tombstones=tuple(
-            Tombstone.model_validate_json(text) for text in ledger.tombstones[-KEPT_TOMBSTONES:]
-        ),
         grant_counts=GrantCounts.of(holding.state for holding in ledger.holdings.values()),
         foreign_members=ledger.foreign_members,
         last_write_time=ledger.last_write_time,
@@ -81,9 +75,6 @@ def from_object(raw: Object) -> Ledger:
         target_uid=spec.target_uid or "",
         account=None if spec.account is None else _account_from_model(spec.account),
         holdings=dict(chain.from_iterable(_holdings(target, binding) for binding in spec.bindings)),
-        tombstones=tuple(
-            tombstone.model_dump_json(by_alias=True, exclude_none=True) for tombstone in spec.tombstones
-        ),
         foreign_members=spec.foreign_members,
         last_write_time=spec.last_write_time,
     )
@@ -111,7 +102,7 @@ def _account_to_model(account: AccountRecord) -> LedgerAccount:
         origin=account.origin,
         owner=account.owner or None,
         owner_uid=account.owner_uid or None,
-        intent=AccountIntent(account.intent) if account.intent else None,
+        intent=account.intent,
         unique_ids=account.unique_ids[-KEPT_UNIQUE_IDS:],
     )
 
@@ -121,7 +112,7 @@ def _account_from_model(account: LedgerAccount) -> AccountRecord:
         email=account.email or "",
         owner=account.owner or "",
         owner_uid=account.owner_uid or "",
-        intent=Intent(account.intent) if account.intent else Intent.NONE,
+        intent=account.intent,
         origin=account.origin,
         unique_id=account.unique_id or "",
         unique_ids=account.unique_ids,

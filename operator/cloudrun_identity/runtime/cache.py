@@ -1,7 +1,7 @@
 """Every object of ours as last seen, indexed both ways by reference; what controllers call the world.
 
-It is filled by our own list before anything is worked on, then by the watches and by the replies of our writes.
-Whatever is older than what is known is dropped.
+It is filled by our own list before anything is worked on, then by the watches and by the replies of our
+writes. Whatever is older than what is known is dropped.
 """
 
 from collections import defaultdict
@@ -115,7 +115,7 @@ class Cache:
         """Take in the reply of a write of ours, which is no reason for a pass over the object itself."""
         self._wake(self.observe(raw, deleted=False).woken)
 
-    def keys(self) -> Iterable[Key]:
+    def known(self) -> Iterable[Key]:
         """Every object there is."""
         return [*self._entries, *self._unreadable]
 
@@ -210,7 +210,7 @@ class Cache:
             del index[at]
 
     def _concerned(self, key: Key, old: _Entry | None) -> frozenset[Key]:
-        """Whom a change of the object's facts concerns: who refers to it, whom it refers to if it left, its rivals."""
+        """Whom a change concerns: who refers to it, its rivals, and if it left whom it referred to."""
         concerned = set(self.referrers(key)) | {Key.of(rival) for rival in self.rivals(key)}
         if old and key not in self._entries:
             concerned |= old.references | self._declarers.get(old.declares, set())
@@ -247,7 +247,7 @@ def _is_older(raw: Object, known: Object, *, deleted: bool) -> bool:
 
 
 def _version(raw: Object) -> int:
-    # Versions are opaque by contract and ordered integers in every server there is (KEP-5504 makes it official).
+    # Opaque once, ordered integers by KEP-5504, and so in every server there is.
     version = raw["metadata"].get("resourceVersion", "0")
     return int(version) if version.isdigit() else 0
 

@@ -1,4 +1,4 @@
-"""The log: one line of JSON a record on stderr, one line a mutation of the cloud, no tracebacks."""
+"""The log: one line of JSON a record on stderr, no tracebacks."""
 
 import json
 import logging
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 MAX_TEXT = 500
-"""Characters of an exception's message, or of one side of a mutation, that are worth a line."""
+"""Characters of an exception's message that are worth a line."""
 
 OURS = "cloudrun_identity"
 """The root of our loggers; only their records have fields of their own in the log."""
@@ -23,8 +23,6 @@ QUIET_BELOW = {
     "google": logging.WARNING,
     "urllib3": logging.WARNING,
 }
-
-_mutations = logging.getLogger(f"{OURS}.mutations")
 
 
 def configure(level: int = logging.INFO, stream: TextIO | None = None) -> None:
@@ -41,25 +39,6 @@ def configure(level: int = logging.INFO, stream: TextIO | None = None) -> None:
     for name, quiet in QUIET_BELOW.items():
         logging.getLogger(name).setLevel(logging.NOTSET if level <= logging.DEBUG else max(level, quiet))
     logging.captureWarnings(True)
-
-
-def mutation(verb: str, resource: str, *, before: str, after: str, on_behalf_of: str) -> None:
-    """Log that `verb` turned `resource` of Google Cloud (its full name) from `before` to `after`.
-
-    Neither may hold anything secret. `on_behalf_of` is what asked for it, as Google's audit log shows it too:
-    `namespace/name@generation`.
-    """
-    before, after = _bounded(before), _bounded(after)
-    _mutations.info(
-        f"{verb} {resource}: {before} → {after}",
-        extra={
-            "verb": verb,
-            "resource": resource,
-            "before": before,
-            "after": after,
-            "on_behalf_of": on_behalf_of,
-        },
-    )
 
 
 class JsonFormatter(logging.Formatter):

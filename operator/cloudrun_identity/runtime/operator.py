@@ -137,7 +137,7 @@ class Operator:
     def start(self) -> None:
         """Begin to work on everything that is known."""
         self._events.start()
-        for key in self._cache.keys():
+        for key in self._cache.known():
             self._queue.add(key, Priority.RESYNC)
             if key.kind == ManagedProject.__name__:
                 self._sweeper.follow(key.name)
@@ -164,9 +164,8 @@ class Operator:
         key = Key(raw["kind"], metadata.get("namespace", ""), metadata["name"])
         if sighting.changed:
             self._queue.add(key, Priority.EDIT)
-        if sighting.changed or deleted:
-            if key.kind == ManagedProject.__name__:
-                self._sweeper.follow(key.name)
+        if (sighting.changed or deleted) and key.kind == ManagedProject.__name__:
+            self._sweeper.follow(key.name)
         self._wake(sighting.woken)
 
     def observe_namespace(self, raw: Object, *, deleted: bool) -> None:

@@ -1,7 +1,7 @@
 """Sweeps: once per project and drift interval, Google Cloud is compared with what is declared.
 
-A sweep costs policies and pages, not objects: every lane runs once and repairs by itself, accounts and workloads are
-listed, and only objects that differ, or are not ready, get a pass.
+A sweep costs policies and pages, not objects: every lane runs once and repairs by itself, accounts and
+workloads are listed, and only objects that differ, or are not ready, get a pass.
 """
 
 import asyncio
@@ -95,7 +95,7 @@ class Sweeper:
                 self._enqueue(key, Priority.RESYNC)
 
     async def _differs(self, key: Key, began: float) -> bool:
-        """Whether a list made since the sweep began shows a difference; if it cannot be told, the pass will tell."""
+        """Whether a list made since the sweep began shows a difference, or cannot be had."""
         try:
             age = asyncio.get_running_loop().time() - began
             return await self._reconciler.differs(key, max_age=age)

@@ -83,6 +83,7 @@ def _explain_how_to_go_on(stage: Stage, screen: Screen) -> None:
     for purpose, command in (
         ("use", f"export KUBECONFIG={stage.kubeconfig}"),
         ("look", "kubectl get cloudrun -A"),
+        ("", f"kubectl get policyledgers -n {stages.OPERATOR_NAMESPACE}"),
         ("break", f"curl {edit} -d '{drift.REMOVAL.to_json()}'"),
         ("logs", f"tail -f {stage.parts.directory}/*.log"),
         ("stop", _how_to_stop(stage)),

@@ -34,6 +34,11 @@ class Section:
     heading: str
     lines: tuple[Line, ...]
 
+    @property
+    def is_changed(self) -> bool:
+        """Whether anything was added or removed."""
+        return any(line.mark is not Mark.KEPT for line in self.lines)
+
 
 def compare(before: CloudState, now: CloudState) -> Iterator[Section]:
     """Tell what is there now and what is gone: workloads first, then every policy that is not empty."""

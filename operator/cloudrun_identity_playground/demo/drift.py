@@ -40,10 +40,10 @@ async def play(stage: Stage, screen: Screen, before: CloudState, declared: Cloud
 
 
 async def _break(stage: Stage, screen: Screen, before: CloudState) -> None:
-    screen.step("Somebody with console access changes it behind the operator's back")
+    screen.step("Somebody with console access changes two things behind the operator's back")
     for change in (REMOVAL, WorkloadMove(MOVED_WORKLOAD, before.accounts_of_workloads[MOVED_WORKLOAD])):
         await stage.google.edit(change)
-        screen.line(screen.style(str(change), Style.CHANGED))
+        screen.paragraph(str(change), style=Style.CHANGED)
 
 
 async def _await_repair(stage: Stage, screen: Screen, declared: CloudState) -> None:
@@ -64,7 +64,7 @@ async def _await_repair(stage: Stage, screen: Screen, declared: CloudState) -> N
             awaited = " and the ".join(repaired)
             if elapsed > REPAIR_TIMEOUT:
                 raise DemoError(f"the {awaited} is not put right after {REPAIR_TIMEOUT:g} s")
-            screen.progress(f"waiting for the {awaited}", f"{elapsed:.1f} s")
+            screen.progress(f"waiting for the {awaited}", f"{elapsed:4.1f} s")
             await asyncio.sleep(POLL_INTERVAL)
 
 
@@ -73,12 +73,13 @@ async def _show_reports(stage: Stage, screen: Screen) -> None:
     for subject in (REMOVAL_SUBJECT, MOVE_SUBJECT):
         drift = await _reported_drift(stage, subject)
         events = await stage.cluster.events(subject)
-        screen.line(f"{subject}")
+        told = [f"{event['reason']} ({event['type']})" for event in events if "Drift" in event["reason"]]
+        screen.line(str(subject))
         screen.columns(
             [
-                ["  status.drift.count", str(drift["count"])],
-                *(["  status.drift.changes", change] for change in drift.get("changes", ())),
-                *(["  Event", f"{event['reason']}: {event['message']}"] for event in events),
+                ["  status.drift", f"count {drift['count']}, repaired at {drift['lastRepairedTime']}"],
+                *(["", change] for change in drift["changes"]),
+                ["  Events", ", ".join(told)],
             ],
             [Style.FAINT],
         )

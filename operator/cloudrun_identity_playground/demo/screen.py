@@ -100,10 +100,10 @@ class Screen:
         if self._live:
             # One character less than fits: a full line would make some terminals go on to the next.
             width = min(WIDTH, shutil.get_terminal_size().columns) - 1
-            self._stream.write("\r\x1b[K" + _cut(f"{INDENT}{state}  {clock}", width))
+            self._stream.write("\r\x1b[K" + _cut(f"{INDENT}{clock}  {state}", width))
             self._stream.flush()
         elif state != self._progress:
-            self._write(f"{INDENT}{state}  {clock}")
+            self._write(f"{INDENT}{clock}  {state}")
         self._progress = state
 
     def _write(self, text: str) -> None:

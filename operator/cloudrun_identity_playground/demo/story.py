@@ -86,7 +86,7 @@ async def _await_ready(stage: Stage, screen: Screen, subjects: Sequence[Subject]
             )
         done = len(subjects) - len(waiting)
         screen.progress(
-            f"{done:2} of {len(subjects)} Ready, waiting for {subject}: {state.reason}", f"{elapsed:.1f} s"
+            f"{done} of {len(subjects)} Ready, waiting for {subject}: {state.reason}", f"{elapsed:4.1f} s"
         )
         await asyncio.sleep(POLL_INTERVAL)
     elapsed = time.monotonic() - began
@@ -105,8 +105,8 @@ async def _show_tables(kubectl: Kubectl, screen: Screen) -> None:
     screen.step("What kubectl shows")
     if kubectl.executable is None:
         screen.paragraph("kubectl is not installed here: the API server's tables, laid out as kubectl does.")
-    for kind in ("ManagedProject", "CloudRunIdentity", "IdentityAttachment", "IAMBinding", "PolicyLedger"):
-        command, output = await kubectl.get(kind, OPERATOR_NAMESPACE if kind == "PolicyLedger" else "")
+    for kind in ("ManagedProject", "CloudRunIdentity", "IdentityAttachment", "IAMBinding"):
+        command, output = await kubectl.get(kind)
         screen.command(command)
         screen.verbatim(output)
 
@@ -116,8 +116,8 @@ def _show_cloud(screen: Screen, before: CloudState, now: CloudState) -> None:
     screen.paragraph("+ and - tell what has changed since the start; the rest was there and is untouched.")
     for section in compare(before, now):
         screen.line()
-        screen.line(section.heading)
-        for line in section.lines:
+        screen.line(section.heading if section.is_changed else f"{section.heading}: no change")
+        for line in section.lines if section.is_changed else ():
             screen.line(f"  {screen.style(str(line), _STYLE_OF_MARK[line.mark])}")
 
 

@@ -15,7 +15,7 @@ from .apis.revisions import Revisions
 from .apis.role_table import RoleTable
 from .apis.roles import Roles
 from .apis.rpc import Handler, handlers_of
-from .apis.run_kinds import JOB, SERVICE, WORKER_POOL
+from .apis.run_kinds import KINDS
 from .apis.service_accounts import ServiceAccounts
 from .apis.workloads import Workloads
 from .lag import Lag
@@ -50,7 +50,7 @@ class Cloud:
             kind.collection: Workloads(
                 kind, self.registry, self.accounts, self.policies, self.revisions, self.operations, clock
             )
-            for kind in (SERVICE, JOB, WORKER_POOL)
+            for kind in KINDS
         }
         self.handlers = self._handlers(
             Keys(self.accounts, self.org_policies, clock), Roles(self.registry, self.role_table, clock)

@@ -1,21 +1,22 @@
 """The command `kubeapi`."""
 
 import asyncio
+import errno
 import signal
-import sys
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
 from .kubeconfig import ForeignFileError
-from .server import KubeApi
+from .server import HOST, KubeApi
 
 _PREFIX = "CLOUDRUN_IDENTITY_KUBEAPI"
 
 
 @click.command(context_settings={"auto_envvar_prefix": _PREFIX, "show_default": True})
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=0, help="Port on 127.0.0.1; 0 for any free one."
+    "--port", type=click.IntRange(0, 65535), default=0, help=f"Port on {HOST}; 0 for any that is free."
 )
 @click.option(
     "--kubeconfig",
@@ -24,13 +25,15 @@ _PREFIX = "CLOUDRUN_IDENTITY_KUBEAPI"
     help="Where to write the kubeconfig. A file that this command did not write is never overwritten.",
 )
 def kubeapi(port: int, kubeconfig: Path) -> None:
-    """Serves a Kubernetes-compatible API from memory until it is interrupted."""
+    """Serve a Kubernetes-compatible API from memory until interrupted."""
     try:
         asyncio.run(_serve(port, kubeconfig))
     except ForeignFileError as error:
-        sys.exit(f"kubeapi: --kubeconfig: {error}; name another file")
+        _fail(f"--kubeconfig: {error}; name another file")
     except OSError as error:
-        sys.exit(f"kubeapi: cannot serve on port {port} or write {kubeconfig}: {error.strerror or error}")
+        if error.errno == errno.EADDRINUSE:
+            _fail(f"--port: port {port} of {HOST} is taken; name another one, or 0 for any that is free")
+        _fail(f"--kubeconfig: cannot write {kubeconfig}: {error.strerror}")
 
 
 async def _serve(port: int, kubeconfig: Path) -> None:
@@ -41,3 +44,8 @@ async def _serve(port: int, kubeconfig: Path) -> None:
     async with KubeApi(kubeconfig, port=port) as api:
         click.echo(f"kubeapi: ready at {api.url}; export KUBECONFIG={kubeconfig}")
         await stop.wait()
+
+
+def _fail(message: str) -> NoReturn:
+    click.echo(f"kubeapi: {message}", err=True)
+    raise SystemExit(1)

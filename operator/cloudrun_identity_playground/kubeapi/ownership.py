@@ -8,6 +8,7 @@ containers and of list items; the path of an object that has fields of its own s
 import copy
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +22,8 @@ Fields = frozenset[Path]
 
 _OWNED_METADATA = ("labels", "annotations", "finalizers", "ownerReferences")
 _ITEM = object()
+_KUBECTL = "kubectl"
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ def apply(
     current = _leaves(live, schema) if live is not None else {}
     contested = {path for path in mine if current.get(path, _ITEM) != wanted[path]}
     if not force:
-        _refuse_conflicts(others, contested)
+        _refuse_conflicts(others, contested - _applied_by_client(live, current, schema, writer))
     for other in others:
         entries[other.writer] = replace(other, fields=other.fields - contested)
     merged = copy.deepcopy(_merge(live, config, _root(schema)) if live is not None else config)
@@ -121,7 +124,22 @@ def _is_key(path: Path) -> bool:
     return len(path) > 1 and path[-2].startswith("k:") and path[-1][2:] in json.loads(path[-2][2:])
 
 
-def _refuse_conflicts(others: Iterable[_Entry], contested: set[Path]) -> None:
+def _applied_by_client(
+    live: Object | None, current: Mapping[Path, Any], schema: Schema, writer: Writer
+) -> Fields:
+    """What kubectl set by client-side apply and nobody changed since: it may take that over."""
+    text = ((live or {}).get("metadata", {}).get("annotations") or {}).get(_LAST_APPLIED)
+    if writer.manager != _KUBECTL or not text:
+        return frozenset()
+    try:
+        last_applied = _leaves(json.loads(text), schema)
+    except (ValueError, AttributeError):
+        # The annotation is the user's to edit: one that cannot be read vouches for nothing.
+        return frozenset()
+    return frozenset(path for path, value in last_applied.items() if current.get(path, _ITEM) == value)
+
+
+def _refuse_conflicts(others: Iterable[_Entry], contested: AbstractSet[Path]) -> None:
     causes, texts = [], []
     for entry in others:
         paths = sorted(entry.fields & contested)

@@ -20,7 +20,8 @@ from .store import DEFAULT_HISTORY, Store
 from .tls import loopback_identity
 
 _LOG = logging.getLogger(__name__)
-_HOST = "127.0.0.1"
+HOST = "127.0.0.1"
+"""The only address that is listened on."""
 # etcd refuses requests above 1.5 MB and the API server those above 3 MB.
 _MOST_BYTES = 3 * 1024 * 1024
 _FIRST_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
@@ -83,9 +84,9 @@ class KubeApi:
             kubeconfig.check(self.kubeconfig)
         await self._runner.setup()
         try:
-            site = web.TCPSite(self._runner, _HOST, self._port, ssl_context=self._identity.server_context())
+            site = web.TCPSite(self._runner, HOST, self._port, ssl_context=self._identity.server_context())
             await site.start()
-            self.url = f"https://{_HOST}:{self._runner.addresses[0][1]}"
+            self.url = f"https://{HOST}:{self._runner.addresses[0][1]}"
             if self.kubeconfig is not None:
                 kubeconfig.write(self.kubeconfig, self.render_kubeconfig())
         except BaseException:

@@ -32,6 +32,7 @@ def test_a_new_member_is_marked_and_the_others_of_its_role_are_kept() -> None:
 def test_a_new_role_is_marked_with_all_its_members() -> None:
     (section,) = compare(cloud(), cloud({PROJECT: {"roles/run.admin": ("group:ops@example.com",)}}))
 
+    assert section.is_changed
     assert [line.mark for line in section.lines] == [Mark.ADDED, Mark.ADDED]
 
 
@@ -56,6 +57,7 @@ def test_a_workload_that_moved_shows_both_accounts() -> None:
 def test_a_workload_that_did_not_move_shows_one() -> None:
     (section,) = compare(cloud(workloads={SERVICE: "old@x"}), cloud(workloads={SERVICE: "old@x"}))
 
+    assert not section.is_changed
     assert [str(line) for line in section.lines] == ["  old@x"]
 
 

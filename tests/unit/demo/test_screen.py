@@ -51,7 +51,7 @@ def test_without_a_terminal_progress_is_one_line_for_each_new_state(screen: Scre
     screen.progress("1 of 2", "0.2 s")
     screen.progress("2 of 2", "0.3 s")
 
-    assert stream.getvalue() == "   1 of 2  0.1 s\n   2 of 2  0.3 s\n"
+    assert stream.getvalue() == "   0.1 s  1 of 2\n   0.3 s  2 of 2\n"
 
 
 def test_on_a_terminal_progress_rewrites_its_line_and_leaves_none_behind(stream: StringIO) -> None:
@@ -61,7 +61,7 @@ def test_on_a_terminal_progress_rewrites_its_line_and_leaves_none_behind(stream:
     screen.progress("1 of 2", "0.2 s")
     screen.line("done")
 
-    assert stream.getvalue() == "\r\x1b[K   1 of 2  0.1 s\r\x1b[K   1 of 2  0.2 s\r\x1b[K   done\n"
+    assert stream.getvalue() == "\r\x1b[K   0.1 s  1 of 2\r\x1b[K   0.2 s  1 of 2\r\x1b[K   done\n"
 
 
 def test_colour_comes_only_where_it_is_wanted(stream: StringIO) -> None:

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudrun_identity.api.policy_ledger import PolicyLedger
+from cloudrun_identity.api.policy_ledger import AccountIntent, PolicyLedger
 from cloudrun_identity.api.references import TargetKind
 from cloudrun_identity.api.spec import Origin
 from cloudrun_identity.api.status import GrantState
 from cloudrun_identity.iam.grants import Condition, Grant, Target
-from cloudrun_identity.iam.ledger import AccountRecord, Holding, Intent, Ledger
+from cloudrun_identity.iam.ledger import AccountRecord, Holding, Ledger
 from cloudrun_identity.kube.ledger_objects import LedgerUnreadable, from_object, object_name, to_object
 
 METADATA = {"name": "x", "namespace": "cloudrun-identity"}
@@ -48,16 +48,10 @@ accounts = st.builds(
     email=optional_words,
     owner=optional_words,
     owner_uid=optional_words,
-    intent=st.sampled_from(Intent),
+    intent=st.none() | st.sampled_from(AccountIntent),
     origin=st.none() | st.sampled_from(Origin),
     unique_id=optional_words,
     unique_ids=st.lists(words, max_size=8, unique=True).map(tuple),
-)
-tombstones = st.builds(
-    lambda role, email, uid: json.dumps(
-        {"role": role, "email": email, "uniqueID": uid}, separators=(",", ":"), ensure_ascii=False
-    ),
-    *[st.text("abc@.-", min_size=1, max_size=8)] * 3,
 )
 
 
@@ -70,7 +64,6 @@ def ledgers(draw: st.DrawFn) -> Ledger:
         target_uid=draw(optional_words),
         account=draw(st.none() | accounts),
         holdings=draw(st.dictionaries(grants, holdings, max_size=6)),
-        tombstones=tuple(draw(st.lists(tombstones, max_size=3))),
         foreign_members=draw(st.integers(0, 5)),
         last_write_time=draw(st.none() | st.just(datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC))),
     )
@@ -94,7 +87,6 @@ def test_equal_ledgers_are_equal_objects(ledger: Ledger, order: random.Random) -
         ledger.target_uid,
         ledger.account,
         dict(shuffled),
-        ledger.tombstones,
         ledger.foreign_members,
         ledger.last_write_time,
     )

@@ -128,29 +128,3 @@ def test_a_warning_of_python_is_a_line_too(stream: io.StringIO) -> None:
     logs.configure(stream=stream)
     warnings.warn("going away", DeprecationWarning, stacklevel=1)
     assert "going away" in lines(stream)[0]["message"]
-
-
-def test_a_mutation_shows_before_and_after_and_who_asked(stream: io.StringIO) -> None:
-    logs.configure(stream=stream)
-    logs.mutation(
-        "update",
-        "projects/p/locations/europe-west1/services/checkout",
-        before="runs as default",
-        after="runs as checkout@p.iam.gserviceaccount.com",
-        on_behalf_of="payments/checkout@2",
-    )
-    (line,) = lines(stream)
-    assert line["message"] == (
-        "update projects/p/locations/europe-west1/services/checkout: "
-        "runs as default → runs as checkout@p.iam.gserviceaccount.com"
-    )
-    assert line["resource"] == "projects/p/locations/europe-west1/services/checkout"
-    assert line["on_behalf_of"] == "payments/checkout@2"
-
-
-def test_the_sides_of_a_mutation_are_bounded(stream: io.StringIO) -> None:
-    logs.configure(stream=stream)
-    logs.mutation(
-        "set", "projects/p", before="a" * 5000, after="b" * 5000, on_behalf_of="payments/checkout@2"
-    )
-    assert len(lines(stream)[0]["message"]) < 1100

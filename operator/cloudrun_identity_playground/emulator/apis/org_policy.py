@@ -18,6 +18,7 @@ from .rpc import serves
 ENFORCED_BY_DEFAULT = frozenset({"iam.disableCrossProjectServiceAccountUsage"})
 """Boolean constraints that Google enforces where nobody set anything."""
 
+_PARTS = ("spec", "dry_run_spec")
 _NAME = re.compile(r"((?:projects|folders|organizations)/[^/]+)/policies/([A-Za-z0-9.]+)")
 
 
@@ -77,10 +78,10 @@ class OrgPolicies:
         _check_etag(sent.etag or sent.spec.etag, policy)
         # The paths begin with the field of the request, in gRPC as in REST; without a mask all is replaced.
         paths = [path.removeprefix("policy.") for path in request.update_mask.paths]
-        for field in ("spec", "dry_run_spec") if not paths or "*" in paths else paths:
-            if field not in ("spec", "dry_run_spec"):
-                raise invalid(f"Invalid field mask path '{field}' of an organization policy.")
-            setattr(policy, field, getattr(sent, field) if field in sent else None)
+        for part in _PARTS if not paths or "*" in paths else paths:
+            if part not in _PARTS:
+                raise invalid(f"Invalid field mask path '{part}' of an organization policy.")
+            setattr(policy, part, getattr(sent, part) if part in sent else None)
         return self._store(policy.name, policy)
 
     @serves("google.cloud.orgpolicy.v2.OrgPolicy/DeletePolicy")
@@ -116,11 +117,9 @@ class OrgPolicies:
         policy.etag = secrets.token_urlsafe(8)
         stamp = timestamp_pb2.Timestamp()
         stamp.FromMicroseconds(int(self._clock() * 1e6))
-        for spec in (
-            policy.spec if "spec" in policy else None,
-            policy.dry_run_spec if "dry_run_spec" in policy else None,
-        ):
-            if spec is not None:
+        for part in _PARTS:
+            if part in policy:
+                spec = getattr(policy, part)
                 spec.etag, spec.update_time = policy.etag, stamp
         self._policies[name] = policy
         return policy

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from google.cloud import resourcemanager_v3 as resourcemanager
 from google.iam.v1 import iam_policy_pb2, policy_pb2
@@ -21,16 +21,14 @@ DOMAIN = "cloudresourcemanager.googleapis.com"
 _ID = re.compile(r"(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{0,29}")
 
 
-@dataclass
+@dataclass(frozen=True)
 class Project:
     """A project. `number` is its project number in decimal digits."""
 
     id: str
     number: str
     parent: str = ""
-    display_name: str = ""
     service_account_quota: int = 100
-    labels: dict[str, str] = field(default_factory=dict)
 
     @property
     def compute_account(self) -> str:
@@ -155,9 +153,8 @@ def _message(project: Project) -> resourcemanager.Project:
         name=f"projects/{project.number}",
         project_id=project.id,
         parent=project.parent,
-        display_name=project.display_name or project.id,
+        display_name=project.id,
         state=resourcemanager.Project.State.ACTIVE,
-        labels=project.labels,
     )
 
 
@@ -165,12 +162,10 @@ def _terms(query: str) -> dict[str, str]:
     """`id:shop-* parent:organizations/1` → the fields asked for, each with its pattern."""
     terms = {}
     for term in query.split():
-        field_name, separator, value = (
-            re.split(r"([:=])", term, maxsplit=1) if re.search("[:=]", term) else ("", "", "")
-        )
-        if not separator:
+        match = re.fullmatch(r"([A-Za-z.]+)[:=](.+)", term)
+        if match is None:
             raise invalid(f"Invalid search term '{term}'; expected FIELD:VALUE.")
-        terms[field_name] = value
+        terms[match[1]] = match[2]
     return terms
 
 
@@ -178,8 +173,8 @@ def _matches(project: Project, wanted: dict[str, str]) -> bool:
     fields = {
         "id": project.id,
         "projectId": project.id,
-        "name": project.display_name or project.id,
-        "displayName": project.display_name or project.id,
+        "name": project.id,
+        "displayName": project.id,
         "parent": project.parent,
         "state": "ACTIVE",
     }

@@ -30,10 +30,9 @@ class Revisions:
         self._revisions: dict[str, Any] = {}
 
     def create(self, workload: Any) -> str:
-        """A revision of the workload's template at its generation; its full name.
+        """Make a revision of the workload's template, and give its full name.
 
-        Raises GoogleError: ALREADY_EXISTS, the template pins the name of a revision that exists. Callers
-        only come here with a template that differs from the last one.
+        Raises GoogleError: ALREADY_EXISTS, the template pins the name of another revision.
         """
         short_name = workload.name.rpartition("/")[2]
         pinned = workload.template.revision

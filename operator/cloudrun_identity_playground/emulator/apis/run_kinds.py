@@ -11,6 +11,8 @@ from google.protobuf.duration_pb2 import Duration
 
 from .policies import ResourceKind
 
+_GA = 4  # google.api.LaunchStage
+
 # What a caller sends in these is ignored: Cloud Run alone sets them.
 _OUTPUT_ONLY = (
     "name",
@@ -57,7 +59,7 @@ class RunKind:
     has_revisions: bool
     conditions: tuple[str, ...]
     set_defaults: Callable[[Any], None]
-    settle: Callable[[Any], None]
+    settle: Callable[[Any], None] | None = None
 
     def wrap(self, workload: Any) -> Any:
         """`workload` as the client library's message."""
@@ -126,18 +128,12 @@ def _settle_service(service: Any) -> None:
             status.uri = service.uri.replace("https://", f"https://{target.tag}---")
 
 
-def _settle_job(job: Any) -> None:
-    """A job reports nothing of its own before it runs."""
-
-
 def _settle_worker_pool(pool: Any) -> None:
     """Report the instances' split, as it was asked for."""
     del pool.instance_split_statuses[:]
     for split in pool.instance_splits:
         pool.instance_split_statuses.add(type_=split.type_, revision=split.revision, percent=split.percent)
 
-
-_GA = 4  # google.api.LaunchStage.GA
 
 SERVICE = RunKind(
     noun="Service",
@@ -161,7 +157,6 @@ JOB = RunKind(
     has_revisions=False,
     conditions=(),
     set_defaults=_set_job_defaults,
-    settle=_settle_job,
 )
 WORKER_POOL = RunKind(
     noun="WorkerPool",

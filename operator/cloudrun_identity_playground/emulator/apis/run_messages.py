@@ -70,7 +70,8 @@ def settle(workload: Any, kind: RunKind) -> None:
             state=run.Condition.State.CONDITION_SUCCEEDED,
             last_transition_time=workload.update_time,
         )
-    kind.settle(workload)
+    if kind.settle is not None:
+        kind.settle(workload)
 
 
 def set_ready(workload: Any, state: int) -> None:

@@ -72,7 +72,7 @@ def _message(route: Route, path_fields: Mapping[str, str], request: web.Request,
         _put(content, name, value)
     _use_camel_case_masks(content)
     method = route.method
-    message = as_protobuf(method.request()) if hasattr(method.request, "pb") else method.request()
+    message = as_protobuf(method.request())
     try:
         json_format.ParseDict(content, message, ignore_unknown_fields=True)
     except json_format.ParseError as error:

@@ -1,0 +1,207 @@
+"""What concerns the embedded server alone: its history, its kubeconfig, its command."""
+
+import asyncio
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from cloudrun_identity_playground.kubeapi import KubeApi
+from cloudrun_identity_playground.kubeapi.command import kubeapi
+from tests.contract.http import Api, connect
+from tests.contract.widgets import DEFINITION, DEFINITIONS, Widgets
+
+RUN = "from cloudrun_identity_playground.kubeapi.command import kubeapi; kubeapi()"
+
+
+@pytest.fixture
+async def forgetful(tmp_path: Path) -> AsyncIterator[Widgets]:
+    """Widgets on a server that remembers three changes."""
+    path = tmp_path / "kubeconfig"
+    async with KubeApi(path, history=3), connect(path) as api:
+        await api.post(DEFINITIONS, yaml.safe_load(DEFINITION.read_text(encoding="utf-8")))
+        yield Widgets(api, "default")
+
+
+async def test_watch_of_a_forgotten_version_is_gone(forgetful: Widgets) -> None:
+    await forgetful.create()
+    version = (await forgetful.api.get(forgetful.path)).version
+    for size in (2, 4, 5, 2):
+        await forgetful.api.merge(forgetful.at("a"), {"spec": {"size": size}})
+
+    async with forgetful.api.watch(forgetful.path, resourceVersion=version) as watched:
+        event, end = await watched.next(), await watched.next()
+
+    assert event is not None
+    assert (event["type"], event["object"]["code"], event["object"]["reason"]) == ("ERROR", 410, "Expired")
+    assert end is None
+
+
+async def test_watch_that_keeps_up_outlives_the_history(forgetful: Widgets) -> None:
+    created = await forgetful.create()
+    version = created["metadata"]["resourceVersion"]
+
+    async with forgetful.api.watch(forgetful.path, resourceVersion=version) as watched:
+        for size in (2, 4, 5, 2, 1, 4):
+            await forgetful.api.merge(forgetful.at("a"), {"spec": {"size": size}})
+
+        assert await watched.take(6) == [("MODIFIED", "a")] * 6
+
+
+async def test_unknown_page_is_gone(forgetful: Widgets) -> None:
+    refused = await forgetful.api.get(forgetful.path, **{"continue": "unknown:1"})
+
+    assert (refused.code, refused.reason) == (410, "Expired")
+
+
+async def test_watch_of_a_version_to_come_is_refused(forgetful: Widgets) -> None:
+    refused = await forgetful.api.get(forgetful.path, watch="true", resourceVersion="99999999")
+
+    assert (refused.code, refused.reason) == (504, "Timeout")
+
+
+async def test_streaming_list_is_not_served(forgetful: Widgets) -> None:
+    refused = await forgetful.api.get(
+        forgetful.path, watch="true", sendInitialEvents="true", resourceVersionMatch="NotOlderThan"
+    )
+
+    assert refused.causes[0][0] == "sendInitialEvents"
+
+
+@pytest.mark.parametrize(
+    "resource", ["rbac.authorization.k8s.io/v1/roles", "apps/v1/deployments", "batch/v1/jobs"]
+)
+async def test_what_is_left_out_is_not_found(forgetful: Widgets, resource: str) -> None:
+    assert (await forgetful.api.get(f"/apis/{resource}")).reason == "NotFound"
+
+
+async def test_optional_types_in_rules_are_refused_by_name(forgetful: Widgets) -> None:
+    definition = yaml.safe_load(DEFINITION.read_text(encoding="utf-8"))
+    definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["x-kubernetes-validations"] = [
+        {"rule": "self.?spec.hasValue()"}
+    ]
+
+    refused = await forgetful.api.put(f"{DEFINITIONS}/widgets.contract.test", definition)
+
+    assert "optional types are not supported by this server" in refused.message
+
+
+async def test_unknown_protobuf_kind_is_refused(forgetful: Widgets) -> None:
+    body = b"k8s\x00\x0a\x0b\x0a\x02v1\x12\x05Thing\x12\x00"
+
+    refused = await forgetful.api.call(
+        "POST", "/api/v1/namespaces", body, content_type="application/vnd.kubernetes.protobuf"
+    )
+
+    assert (refused.code, refused.reason) == (415, "UnsupportedMediaType")
+
+
+async def test_request_that_is_too_large_is_refused(forgetful: Widgets) -> None:
+    refused = await forgetful.api.post("/api/v1/namespaces/default/configmaps", b"x" * (4 * 1024 * 1024))
+
+    assert (refused.code, refused.reason) == (413, "RequestEntityTooLarge")
+
+
+async def test_in_process_server_is_gone_after_its_block() -> None:
+    async with KubeApi() as api:
+        port = int(api.url.rpartition(":")[2])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.close()
+
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", port)
+
+
+async def test_open_watch_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "kubeconfig"
+    server = KubeApi(path)
+    async with asyncio.timeout(20):
+        async with server:
+            client = connect(path)
+            api: Api = await client.__aenter__()
+            watch = api.watch("/api/v1/namespaces", resourceVersion="2")
+            await watch.__aenter__()
+        await watch.__aexit__(None, None, None)
+        await client.__aexit__(None, None, None)
+
+
+async def test_kubeconfig_is_for_its_owner_alone_and_is_renewed(tmp_path: Path) -> None:
+    path = tmp_path / "kubeconfig"
+
+    async with KubeApi(path) as first:
+        token = first.token
+    async with KubeApi(path) as second:
+        text = path.read_text()
+
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert second.token in text
+    assert token not in text
+    assert os.listdir(tmp_path) == ["kubeconfig"]
+
+
+def test_foreign_kubeconfig_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "config"
+    path.write_text("apiVersion: v1\n")
+
+    result = CliRunner().invoke(kubeapi, ["--kubeconfig", str(path)])
+
+    assert result.exit_code == 1
+    assert result.output == (
+        f"kubeapi: --kubeconfig: {path} was not written by this command and is left as it is; "
+        "name another file\n"
+    )
+    assert path.read_text() == "apiVersion: v1\n"
+
+
+def test_taken_port_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "kubeconfig"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = CliRunner().invoke(kubeapi, ["--port", str(port), "--kubeconfig", str(path)])
+
+    assert result.exit_code == 1
+    assert len(result.output.splitlines()) == 1
+    assert f"port {port} of 127.0.0.1 is taken" in result.output
+    assert not path.exists()
+
+
+def test_kubeconfig_in_a_missing_directory_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "none" / "kubeconfig"
+
+    result = CliRunner().invoke(kubeapi, ["--kubeconfig", str(path)])
+
+    assert result.exit_code == 1
+    assert result.output == f"kubeapi: --kubeconfig: cannot write {path}: No such file or directory\n"
+
+
+def test_command_says_when_it_is_ready_and_ends_well_when_asked(tmp_path: Path) -> None:
+    path = tmp_path / "kubeconfig"
+    with running({"CLOUDRUN_IDENTITY_KUBEAPI_KUBECONFIG": str(path)}) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        server = yaml.safe_load(path.read_text())["clusters"][0]["cluster"]["server"]
+        process.send_signal(signal.SIGTERM)
+
+        assert process.wait(20) == 0
+    assert line == f"kubeapi: ready at {server}; export KUBECONFIG={path}\n"
+
+
+@contextmanager
+def running(environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUN], env=os.environ | environment, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
