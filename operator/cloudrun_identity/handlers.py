@@ -15,12 +15,25 @@ from cloudrun_identity.kube.resources import Object
 async def watch(
     watcher: "Watcher", connector: "Connector", kinds: Iterable[str], stop: asyncio.Event
 ) -> None:
-    """Watch the named kinds and namespaces on behalf of `watcher` until `stop` is set, then drain it."""
+    """Watch the named kinds and namespaces on behalf of `watcher` until `stop` is set, then drain it.
+
+    While it watches, kopf takes SIGTERM and SIGINT for itself: they end it, too, and `stop` stays unset.
+    """
+    over = asyncio.Event()
     registry = kopf.OperatorRegistry()
-    register(registry, watcher, connector, kinds)
-    await kopf.operator(
-        registry=registry, settings=settings(), clusterwide=True, standalone=True, stop_flag=stop
-    )
+    register(registry, watcher, connector, kinds, over)
+    passing_on = asyncio.create_task(_pass_on(stop, over), name="stop of the watches")
+    try:
+        await kopf.operator(
+            registry=registry, settings=settings(), clusterwide=True, standalone=True, stop_flag=over
+        )
+    finally:
+        passing_on.cancel()
+
+
+async def _pass_on(stop: asyncio.Event, over: asyncio.Event) -> None:
+    await stop.wait()
+    over.set()
 
 
 class Watcher(Protocol):
@@ -48,9 +61,16 @@ class Connector(Protocol):
 
 
 def register(
-    registry: kopf.OperatorRegistry, watcher: Watcher, connector: Connector, kinds: Iterable[str]
+    registry: kopf.OperatorRegistry,
+    watcher: Watcher,
+    connector: Connector,
+    kinds: Iterable[str],
+    over: asyncio.Event,
 ) -> None:
-    """Tell kopf whom to call: `watcher` for every event, and to drain it before anything is cancelled."""
+    """Tell kopf whom to call: `watcher` for every event, and to drain it before anything is cancelled.
+
+    `over` is set once that is done.
+    """
 
     async def on_object(event: kopf.RawEvent, **_: Any) -> None:
         watcher.observe(dict(event["object"]), deleted=event["type"] == "DELETED")
@@ -64,6 +84,8 @@ def register(
     async def drain(**_: Any) -> None:
         # kopf cancels every task that was born after it, so ours are ended before it gets to that.
         await watcher.drain()
+        # Ended by a signal, kopf would wait 5 s for its own look at the flag.
+        over.set()
 
     kopf.on.login(registry=registry)(login)
     kopf.on.cleanup(registry=registry)(drain)

@@ -3,33 +3,21 @@
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 import yaml
 
 from tests.contract.http import Api, connect
 from tests.contract.widgets import DEFINITION, DEFINITIONS, Widgets
-from tests.servers.embedded_kubeapi import embedded_kubeapi
-from tests.servers.kube_apiserver import ASSETS_VARIABLE, assets, kube_apiserver
+from tests.servers.kube_apis import KUBE_APIS, KubeApi, started
 
-EMBEDDED = "embedded"
-REAL = "kube-apiserver"
 _NUMBERS = itertools.count(1)
 
 
-class KubeApi(Protocol):
-    """An API server that stands ready."""
-
-    @property
-    def kubeconfig(self) -> Path: ...
-
-
-@pytest.fixture(scope="session", params=[EMBEDDED, REAL])
+@pytest.fixture(scope="session", params=KUBE_APIS)
 def kube_api(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeApi]:
-    with _server(request.param, tmp_path_factory.mktemp(request.param)) as server:
+    with started(request.param, tmp_path_factory.mktemp(request.param)) as server:
         yield server
 
 
@@ -57,15 +45,6 @@ async def namespace(api: Api) -> AsyncIterator[str]:
 @pytest.fixture
 def widgets(api: Api, namespace: str) -> Widgets:
     return Widgets(api, namespace)
-
-
-def _server(name: str, run_dir: Path) -> AbstractContextManager[KubeApi]:
-    if name == EMBEDDED:
-        return embedded_kubeapi(run_dir)
-    binaries = assets()
-    if binaries is None:
-        pytest.skip(f"{ASSETS_VARIABLE} names no directory with kube-apiserver and etcd")
-    return kube_apiserver(binaries, run_dir)
 
 
 async def _install_widgets(kubeconfig: Path) -> None:

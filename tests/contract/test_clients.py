@@ -8,21 +8,22 @@ import kopf
 import pytest
 from kubernetes.aio import client, config
 
-from tests.contract.conftest import KubeApi
 from tests.contract.http import CONDITION_WITHIN, MERGE
 from tests.contract.widgets import Widgets, widget
+from tests.servers.kube_apis import KubeApi
 
 
 @pytest.fixture
 async def connection(kube_api_with_widgets: KubeApi) -> AsyncIterator[client.ApiClient]:
     configuration = client.Configuration()
-    await config.load_kube_config(str(kube_api_with_widgets.kubeconfig), client_configuration=configuration)
+    load: Any = config.load_kube_config
+    await load(str(kube_api_with_widgets.kubeconfig), client_configuration=configuration)
     async with client.ApiClient(configuration) as connection:
         yield connection
 
 
 async def test_client_works_on_custom_objects(connection: client.ApiClient, namespace: str) -> None:
-    objects = client.CustomObjectsApi(connection)
+    objects: Any = client.CustomObjectsApi(connection)
     place = ("contract.test", "v1", namespace, "widgets")
 
     await objects.create_namespaced_custom_object(*place, widget())
@@ -37,7 +38,8 @@ async def test_client_works_on_custom_objects(connection: client.ApiClient, name
 
 
 async def test_client_writes_leases_secrets_and_events(connection: client.ApiClient, namespace: str) -> None:
-    leases, core = client.CoordinationV1Api(connection), client.CoreV1Api(connection)
+    leases: Any = client.CoordinationV1Api(connection)
+    core: Any = client.CoreV1Api(connection)
     about = client.V1ObjectReference(kind="Widget", name="a", namespace=namespace)
 
     lease = await leases.create_namespaced_lease(
@@ -62,7 +64,7 @@ async def test_client_writes_leases_secrets_and_events(connection: client.ApiCli
 
 
 async def test_client_sees_a_conflict(connection: client.ApiClient, namespace: str) -> None:
-    leases = client.CoordinationV1Api(connection)
+    leases: Any = client.CoordinationV1Api(connection)
     body = client.V1Lease(metadata=client.V1ObjectMeta(name="l"), spec=client.V1LeaseSpec())
     lease = await leases.create_namespaced_lease(namespace, body)
     lease.spec.holder_identity = "one"
@@ -79,11 +81,12 @@ async def test_kopf_sees_every_event(
 ) -> None:
     monkeypatch.setenv("KUBECONFIG", str(kube_api_with_widgets.kubeconfig))
     registry = kopf.OperatorRegistry()
+    kopf.on.login(registry=registry)(kopf.login_with_kubeconfig)
     seen: asyncio.Queue[tuple[str | None, str]] = asyncio.Queue()
 
     @kopf.on.event("contract.test", "v1", "widgets", registry=registry)
-    async def remember(type: str | None, name: str, **_: Any) -> None:
-        await seen.put((type, name))
+    async def remember(event: kopf.RawEvent, name: str, **_: Any) -> None:
+        await seen.put((event["type"], name))
 
     settings = kopf.OperatorSettings()
     settings.peering.standalone = True
@@ -100,14 +103,16 @@ async def test_kopf_sees_every_event(
             stop_flag=stop,
         )
     )
-    async with asyncio.timeout(CONDITION_WITHIN):
-        listed = await seen.get()
-        await widgets.create("a")
-        added = await seen.get()
-        await widgets.api.merge(widgets.at("a"), {"spec": {"size": 2}})
-        modified = await seen.get()
-        await widgets.api.delete(widgets.at("a"))
-        deleted = await seen.get()
+    try:
+        async with asyncio.timeout(CONDITION_WITHIN):
+            listed = await seen.get()
+            await widgets.create("a")
+            added = await seen.get()
+            await widgets.api.merge(widgets.at("a"), {"spec": {"size": 2}})
+            modified = await seen.get()
+            await widgets.api.delete(widgets.at("a"))
+            deleted = await seen.get()
+    finally:
         stop.set()
         await operator
 

@@ -9,8 +9,8 @@ import yaml
 
 from cloudrun_identity.api import KINDS
 from cloudrun_identity.api.crd import generate
-from tests.contract.conftest import KubeApi
 from tests.contract.resources import RefusedError, Resources, kinds_with_status, sample_of
+from tests.servers.kube_apis import KubeApi
 
 Case = dict[str, Any]
 Spec = dict[str, Any]

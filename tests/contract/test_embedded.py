@@ -114,7 +114,7 @@ async def test_request_that_is_too_large_is_refused(forgetful: Widgets) -> None:
 async def test_in_process_server_is_gone_after_its_block() -> None:
     async with KubeApi() as api:
         port = int(api.url.rpartition(":")[2])
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.close()
 
     with pytest.raises(ConnectionRefusedError):
@@ -134,18 +134,15 @@ async def test_open_watch_does_not_hold_up_the_end(tmp_path: Path) -> None:
         await client.__aexit__(None, None, None)
 
 
-async def test_kubeconfig_is_for_its_owner_alone_and_is_renewed(tmp_path: Path) -> None:
+def test_kubeconfig_is_for_its_owner_alone_and_is_renewed(tmp_path: Path) -> None:
     path = tmp_path / "kubeconfig"
 
-    async with KubeApi(path) as first:
-        token = first.token
-    async with KubeApi(path) as second:
-        text = path.read_text()
+    first, second = asyncio.run(token_of(path)), asyncio.run(token_of(path))
 
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert second.token in text
-    assert token not in text
-    assert os.listdir(tmp_path) == ["kubeconfig"]
+    assert second in path.read_text()
+    assert first not in path.read_text()
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_foreign_kubeconfig_is_left_as_it_is(tmp_path: Path) -> None:
@@ -193,6 +190,11 @@ def test_command_says_when_it_is_ready_and_ends_well_when_asked(tmp_path: Path) 
 
         assert process.wait(20) == 0
     assert line == f"kubeapi: ready at {server}; export KUBECONFIG={path}\n"
+
+
+async def token_of(path: Path) -> str:
+    async with KubeApi(path) as api:
+        return api.token
 
 
 @contextmanager

@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.contract.conftest import KubeApi
 from tests.contract.http import Api, connect
 from tests.contract.widgets import Widgets, widget
+from tests.servers.kube_apis import KubeApi
 
 
 async def test_create_gives_an_object_its_identity(widgets: Widgets) -> None:

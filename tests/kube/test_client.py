@@ -13,13 +13,13 @@ from cloudrun_identity.kube.client import KubeClient, connect
 from cloudrun_identity.kube.errors import ClusterUnreachable, KubeError
 from cloudrun_identity.kube.objects import resource
 from cloudrun_identity.kube.resources import NAMESPACES, PatchType
-from tests.kube.conftest import Server
+from tests.servers.kube_apis import KubeApi
 from tests.kube.objects import binding
 
 BINDINGS = resource("IAMBinding")
 
 
-def kubeconfig_of(server: Server, directory: Path, user: dict[str, Any]) -> str:
+def kubeconfig_of(server: KubeApi, directory: Path, user: dict[str, Any]) -> str:
     config = yaml.safe_load(server.kubeconfig.read_text())
     config["users"] = [{"name": config["users"][0]["name"], "user": user}]
     path = directory / "kubeconfig"
@@ -111,7 +111,7 @@ async def test_lists_of_several_pages_are_complete(
     assert {obj["metadata"]["namespace"] for obj in await client.list(BINDINGS)} >= {namespace}
 
 
-async def test_an_exec_plugin_opens_the_door(server: Server, tmp_path: Path, namespace: str) -> None:
+async def test_an_exec_plugin_opens_the_door(server: KubeApi, tmp_path: Path, namespace: str) -> None:
     client = await connect(kubeconfig_of(server, tmp_path, exec_plugin(tmp_path, [server.token])))
     try:
         assert (await client.get(NAMESPACES, namespace))["metadata"]["name"] == namespace
@@ -120,7 +120,7 @@ async def test_an_exec_plugin_opens_the_door(server: Server, tmp_path: Path, nam
 
 
 async def test_an_exec_plugin_is_asked_again_when_its_token_is_refused(
-    server: Server, tmp_path: Path, namespace: str
+    server: KubeApi, tmp_path: Path, namespace: str
 ) -> None:
     user = exec_plugin(tmp_path, ["expired", server.token])
     client = await connect(kubeconfig_of(server, tmp_path, user))
@@ -130,7 +130,7 @@ async def test_an_exec_plugin_is_asked_again_when_its_token_is_refused(
         await client.close()
 
 
-async def test_a_token_that_the_server_refuses_is_one_line(server: Server, tmp_path: Path) -> None:
+async def test_a_token_that_the_server_refuses_is_one_line(server: KubeApi, tmp_path: Path) -> None:
     with pytest.raises(ClusterUnreachable, match="refuses our credentials") as raised:
         await connect(kubeconfig_of(server, tmp_path, {"token": "nonsense"}))
     assert "nonsense" not in str(raised.value)

@@ -129,6 +129,14 @@ class Reconciler:
         report = await self._pass(controller, obj, max_age)
         return await self._conclude(obj, raw, report)
 
+    async def fail(self, key: Key, message: str) -> None:
+        """Let the object's status say that a pass over it failed for no reason of its own."""
+        raw = self._tools.store.raw(key)
+        if raw is not None:
+            obj = self._controllers[key.kind].kind.model_validate(raw)
+            outcome = Failing(Reason.INTERNAL_ERROR, message, observed=False)
+            await self._conclude(obj, raw, Report(outcome, unresolved=_resolved(obj)))
+
     async def differs(self, key: Key, *, max_age: float) -> bool:
         """Whether a read at most `max_age` seconds old shows what a pass would have to change."""
         raw = self._tools.store.raw(key)
@@ -159,7 +167,8 @@ class Reconciler:
             else:
                 applied = await controller.apply(want, seen, changes)
         except GoogleError as error:
-            self._hold(obj)
+            if isinstance(obj, ProjectScopedResource):
+                self._tools.lanes.hold(claimant(obj))
             outcome = outcome_of(error, _what(obj))
             return Report(outcome, unresolved=_resolved(obj), project_id=gate.project_id)
         return await self._with_grants(controller, obj, gate, want, applied, changes, max_age)
@@ -194,7 +203,10 @@ class Reconciler:
         grants, outcomes = judged(wishes, convergence)
         if gate.observe:
             outcomes = [_paused(outcome) for outcome in outcomes]
-        difference = difference_of(changes, grants, observed=gate.observe or not _is_settled(applied.outcome))
+        difference = None
+        if not convergence.faults:
+            unapplied = gate.observe or not _is_settled(applied.outcome)
+            difference = difference_of(changes, grants, observed=unapplied)
         drift = tuple(map(str, changes)) if was_ready(obj) else ()
         drift += tuple(f"{grant} was missing" for grant in convergence.drifted)
         outcome = gravest(applied.outcome, *outcomes)
@@ -250,6 +262,7 @@ class Reconciler:
             self._hold(obj)
             outcome: Outcome = Paused(Reason.SUSPENDED, "deletion waits until spec.suspend is false again")
         else:
+            tools.lanes.hold(claimant(obj))
             abandon = observes(obj, project) or await tools.kube.kind_is_leaving(obj.kind)
             try:
                 outcome = await controller.delete(obj, tools.store, abandon=abandon)

@@ -88,12 +88,11 @@ class CloudRunIdentityController:
     def diff(self, want: AccountWant, seen: AccountSeen) -> tuple[Change, ...]:
         """What has to happen to the account."""
         record = want.record
-        if record is None:
-            if seen:
-                return (Change("account", "exists already", "adopted"),)
+        if record is None and seen:
+            return (Change("account", "exists already", "adopted"),)
+        # Until reads are steady it is as good as absent; another word would be another write of the status.
+        if record is None or not record.unique_id:
             return (Change("account", "absent", "created"),)
-        if not record.unique_id:
-            return (Change("account", "being created", "created"),)
         if seen is None:
             return (Change("account", "deleted", "present"),)
         if seen.unique_id != record.unique_id:

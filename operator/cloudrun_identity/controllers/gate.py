@@ -114,11 +114,6 @@ def _stopped_by_project(obj: ProjectScopedResource, project: ManagedProject, wor
     entrance = may_enter(project, obj.metadata.namespace, surroundings(project, world))
     if isinstance(entrance, Denied):
         return Stopped(Refused(Reason.DENIED_BY_GUARDRAIL, entrance.reason))
-    if project.is_deleting:
-        return _unresolved(
-            Reason.DEPENDENCY_NOT_READY,
-            f"spec.projectRef: ManagedProject {project.metadata.name} is being deleted",
-        )
     if project.status.project_number is None:
         return _unresolved(
             Reason.DEPENDENCY_NOT_READY,

@@ -24,7 +24,7 @@ class Releaser:
         async with self._parked():
             convergence = await self._lanes.converge(claimant(obj))
         if convergence.releasing:
-            if convergence.fault:
-                return outcome_of(convergence.fault, f"letting go of {convergence.releasing[0]}")
+            for fault in convergence.faults.values():
+                return outcome_of(fault, f"letting go of {convergence.releasing[0]}")
             return Waiting(Reason.DELETING, f"letting go of {convergence.releasing[0]}", after=1.0)
         return InSync()

@@ -97,13 +97,14 @@ def judged(wishes: Wishes, convergence: Convergence) -> tuple[tuple[GrantStatus,
     ]
     listed += [_of_grant(grant, GrantState.RELEASING, Reason.UPDATING) for grant in convergence.releasing]
     outcomes: list[Outcome] = [each.outcome for each in wishes.obstacles]
-    if convergence.fault:
-        outcomes.append(outcome_of(convergence.fault, "the IAM policy"))
+    outcomes += [
+        outcome_of(fault, f"the IAM policy of {target}") for target, fault in convergence.faults.items()
+    ]
     outcomes += [_missing(target) for target in convergence.missing]
     outcomes += [
         outcome
         for verdict in convergence.verdicts
-        if verdict.grant.target not in convergence.missing
+        if verdict.grant.target not in convergence.missing and verdict.grant.target not in convergence.faults
         for outcome in _outcomes_of(verdict)
     ]
     if convergence.releasing:

@@ -47,6 +47,10 @@ class Declarations:
         for target in _spoken_of(declaration):
             self._on[target].add(seat)
 
+    def has(self, claimant: Claimant) -> bool:
+        """Whether the object, or a predecessor of its name, has declared anything."""
+        return claimant.seat in self._seats
+
     def forget(self, claimant: Claimant) -> None:
         """The object is gone, and so is all it held."""
         self._expected.discard(claimant.seat)

@@ -5,10 +5,11 @@ All who ask while a pass is under way, or while it lingers for company, share th
 """
 
 import asyncio
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
-from cloudrun_identity.iam.claims import Claimant, Declaration
+from cloudrun_identity.api import GrantState
+from cloudrun_identity.iam.claims import HOLD_EVERYTHING, Claimant, Declaration
 from cloudrun_identity.iam.grants import Grant, Target
 
 from .declarations import Declarations
@@ -21,15 +22,15 @@ class Convergence:
     """What became of one object's declaration.
 
     `verdicts` has one entry a claim; `drifted` are claims that had been granted and were found missing,
-    `releasing` grants let go that still stand, `missing` targets that do not exist. `fault` is the first
-    failure that kept a policy from being read or written at all.
+    `releasing` grants let go that still stand, `missing` targets that do not exist. `faults` kept a
+    policy from being read or written at all; the claims there have the state they were last known in.
     """
 
     verdicts: tuple[Verdict, ...] = ()
     drifted: tuple[Grant, ...] = ()
     releasing: tuple[Grant, ...] = ()
     missing: tuple[Target, ...] = ()
-    fault: GoogleError | None = None
+    faults: Mapping[Target, GoogleError] = field(default_factory=dict)
 
 
 class Lanes:
@@ -48,6 +49,11 @@ class Lanes:
         """Take note of what an object wants, in place of what it declared before. Nothing is done yet."""
         self._declarations.declare(declaration)
 
+    def hold(self, claimant: Claimant) -> None:
+        """Have an object that cannot declare now keep what it holds; what it declared before stands."""
+        if not self._declarations.has(claimant):
+            self._declarations.declare(Declaration(claimant, holds=(HOLD_EVERYTHING,), writable=False))
+
     def forget(self, claimant: Claimant) -> None:
         """The object is gone; what it still holds in a ledger is kept, as that of a missing claimant."""
         self._declarations.forget(claimant)
@@ -65,14 +71,17 @@ class Lanes:
         standing.drifted.clear()
         return Convergence(
             verdicts=tuple(
-                results[claim.grant.target].verdict(claim.grant) for claim in standing.declaration.claims
+                self._verdict(claim.grant, results[claim.grant.target])
+                for claim in standing.declaration.claims
             ),
             drifted=drifted,
             releasing=tuple(self._releasing(standing.declaration)),
             missing=tuple(target for target, result in results.items() if result.missing),
-            fault=next(
-                (result.fault for result in results.values() if result.fault and not result.missing), None
-            ),
+            faults={
+                target: result.fault
+                for target, result in results.items()
+                if result.fault and not result.missing
+            },
         )
 
     async def sweep(self, project_id: str) -> frozenset[Claimant]:
@@ -99,6 +108,12 @@ class Lanes:
         if target not in self._lanes:
             self._lanes[target] = Lane(target, self._ports, self._declarations)
         return self._lanes[target]
+
+    def _verdict(self, grant: Grant, result: PassResult) -> Verdict:
+        if not result.fault or result.missing:
+            return result.verdict(grant)
+        holding = self._ports.ledgers.ledger(grant.target).holdings.get(grant)
+        return Verdict(grant, holding.state if holding else GrantState.PENDING, result.fault)
 
     def _releasing(self, declaration: Declaration) -> Iterable[Grant]:
         claimant = declaration.claimant

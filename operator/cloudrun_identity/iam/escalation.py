@@ -7,6 +7,7 @@ and a custom role may hold anything. Whether a permission escalates depends on w
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from .patterns import matches_any
 
@@ -36,7 +37,7 @@ class Escalation:
 
 def escalating(permissions: Iterable[str], reach: Reach = Reach.PROJECT) -> frozenset[str]:
     """Those of the permissions that escalate when granted that far."""
-    return frozenset(permission for permission in permissions if reason_for(permission, reach))
+    return _escalating(frozenset(permissions), reach)
 
 
 def reason_for(permission: str, reach: Reach = Reach.PROJECT) -> str:
@@ -45,6 +46,12 @@ def reason_for(permission: str, reach: Reach = Reach.PROJECT) -> str:
         if reach in group.reaches and matches_any(permission, group.patterns):
             return group.reason
     return ""
+
+
+# A role of thousands of permissions takes a tenth of a second, and is asked about for every grant of it.
+@lru_cache(maxsize=256)
+def _escalating(permissions: frozenset[str], reach: Reach) -> frozenset[str]:
+    return frozenset(permission for permission in permissions if reason_for(permission, reach))
 
 
 _NOT_ONES_OWN = frozenset(Reach) - {Reach.OWN_IDENTITY}

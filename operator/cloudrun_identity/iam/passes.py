@@ -111,11 +111,11 @@ def settle(
         if grant in released:
             if grant in standing:
                 holdings[grant] = replace(holding, state=GrantState.RELEASING)
-        elif grant in rejected:
-            holdings[grant] = replace(holding, state=GrantState.REJECTED)
         elif grant in claimed and grant in standing:
             foreign = holding.foreign_before or (grant in plan.fresh and grant not in added)
             holdings[grant] = replace(holding, state=GrantState.GRANTED, foreign_before=foreign)
+        elif grant in rejected:
+            holdings[grant] = replace(holding, state=GrantState.REJECTED)
         else:
             holdings[grant] = holding
     if holdings == plan.ledger.holdings and written_at is None:

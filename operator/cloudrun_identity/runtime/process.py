@@ -52,7 +52,7 @@ class Watch(Protocol):
     async def __call__(
         self, operator: Operator, client: KubeClient, kinds: list[str], stop: asyncio.Event, /
     ) -> None:
-        """Return once `stop` is set and the operator is drained."""
+        """Return once `stop` is set, or a signal came, and the operator is drained."""
         ...
 
 
@@ -105,6 +105,10 @@ async def _serve(
     ended = asyncio.Event()
     async with _background(_kinds_change(counted, kinds), ended), _background(stop.wait(), ended):
         await watch(operator, client, kinds, ended)
+        if not ended.is_set():
+            stop.set()  # kopf takes the signals over while it watches, and ends by them
+        if not ended.is_set():
+            stop.set()  # while kopf watches, SIGTERM and SIGINT are its own
 
 
 async def _kinds_change(client: CountedClient, kinds: list[str]) -> None:

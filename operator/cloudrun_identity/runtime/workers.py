@@ -10,6 +10,8 @@ from cloudrun_identity.controllers.base import Again, Next, Reconciler, Rest
 from cloudrun_identity.controllers.world import Key
 from cloudrun_identity.gcp.ratelimit import Priority, call_priority
 from cloudrun_identity.kube.errors import KubeError
+from cloudrun_identity.kube.ledger import LedgerFull, LedgerPruned
+from cloudrun_identity.kube.ledger_objects import LedgerUnreadable
 
 from .logs import describe
 from .metrics import Metrics
@@ -103,9 +105,18 @@ class Workers:
             level = logging.DEBUG if error.is_conflict else logging.WARNING
             _log.log(level, "%s: the Kubernetes API refused a write: %s", key, error)
             return Again(), "kubernetes"
+        except (LedgerFull, LedgerPruned, LedgerUnreadable) as error:
+            await self._fail(key, str(error))
         except Exception as error:  # one object's bug must not stop the others
             _log.error("%s: unexpected: %s", key, describe(error), exc_info=error)
-            return Again(), "error"
+            await self._fail(key, f"unexpected {describe(error)}; the operator's log has more")
+        return Again(), "error"
+
+    async def _fail(self, key: Key, message: str) -> None:
+        try:
+            await self._reconciler.fail(key, message)
+        except Exception as error:  # the log has the reason already
+            _log.debug("%s: the status could not say so: %s", key, describe(error))
 
     def _schedule(self, key: Key, priority: Priority, following: Next) -> None:
         match following:

@@ -90,10 +90,12 @@ class Cluster:
         """The URL of the API server."""
         return self._client.server
 
-    @property
-    def installed(self) -> tuple[tuple[Resource, str], ...]:
-        """The cluster-wide objects that were not there before: definitions and namespaces."""
-        return tuple(self._installed)
+    def installed_by_plural(self) -> dict[str, list[str]]:
+        """Name the cluster-wide objects that were not there before: definitions and namespaces."""
+        names: dict[str, list[str]] = {}
+        for resource, name in self._installed:
+            names.setdefault(resource.plural, []).append(name)
+        return names
 
     async def close(self) -> None:
         """Give back the connections."""
@@ -148,9 +150,8 @@ class Cluster:
         about = {"kind": subject.kind, "name": subject.name}
         listed = await self._client.list(EVENTS, subject.namespace)
         mine = [event for event in listed if about.items() <= event["involvedObject"].items()]
-        return sorted(
-            mine, key=lambda event: event.get("lastTimestamp") or event["metadata"]["creationTimestamp"]
-        )
+        # Times are in seconds; within one, the order of the writes.
+        return sorted(mine, key=lambda event: (_last_seen(event), int(event["metadata"]["resourceVersion"])))
 
     async def remove(self) -> None:
         """Take away what was installed.
@@ -216,6 +217,10 @@ class Cluster:
         namespaces = await self._client.list(NAMESPACES)
         left = {obj["metadata"]["name"] for obj in (*definitions, *namespaces)}
         return not any(name in left for _, name in self._installed)
+
+
+def _last_seen(event: Object) -> str:
+    return str(event.get("lastTimestamp") or event["metadata"]["creationTimestamp"])
 
 
 def _is_established(definition: Object) -> bool:

@@ -3,8 +3,11 @@
 import asyncio
 import signal
 import sys
+from itertools import zip_longest
 
 import click
+
+from cloudrun_identity.api.group import FORCE_DELETE
 
 from . import drift, story
 from . import stage as stages
@@ -78,29 +81,38 @@ async def _play(screen: Screen, keep: bool, kubeconfig: str | None) -> None:
 
 
 def _explain_how_to_go_on(stage: Stage, screen: Screen) -> None:
-    edit = f"http://127.0.0.1:{stage.ports.google_rest}/control/edit"
     screen.step("It is all left running")
-    for purpose, command in (
-        ("use", f"export KUBECONFIG={stage.kubeconfig}"),
-        ("look", "kubectl get cloudrun -A"),
-        ("", f"kubectl get policyledgers -n {stages.OPERATOR_NAMESPACE}"),
-        ("break", f"curl {edit} -d '{drift.REMOVAL.to_json()}'"),
-        ("logs", f"tail -f {stage.parts.directory}/*.log"),
-        ("stop", _how_to_stop(stage)),
-    ):
-        # Not wrapped: commands are there to be copied.
-        screen.line(f"{purpose:7}{screen.style(command, Style.COMMAND)}")
+    edit = f"http://127.0.0.1:{stage.ports.google_rest}/control/edit"
+    ways = {
+        "use": [f"export KUBECONFIG={stage.kubeconfig}"],
+        "look": ["kubectl get cloudrun -A", f"kubectl get policyledgers -n {stages.OPERATOR_NAMESPACE}"],
+        "break": [f"curl {edit} -d '{drift.REMOVAL.to_json()}'"],
+        "logs": [f"tail -f {stage.parts.directory}/*.log"],
+        "stop": [*_how_to_empty_the_cluster(stage), _how_to_stop(stage)],
+    }
+    for purpose, commands in ways.items():
+        for label, command in zip_longest([purpose], commands, fillvalue=""):
+            # Not wrapped: commands are there to be copied.
+            screen.line(f"{label:7}{screen.style(command, Style.COMMAND)}")
+
+
+def _how_to_empty_the_cluster(stage: Stage) -> list[str]:
+    """Name the commands for the user's own cluster, while the operator still removes its finalizers."""
+    if stage.is_embedded:
+        return []
+    return [
+        f"kubectl annotate cloudrunidentities --all -A {FORCE_DELETE}=true",
+        "kubectl delete identityattachments,iambindings,cloudrunidentities --all -A",
+        "kubectl delete managedprojects --all",
+        *(
+            f"kubectl delete {plural} {' '.join(names)}"
+            for plural, names in stage.cluster.installed_by_plural().items()
+        ),
+    ]
 
 
 def _how_to_stop(stage: Stage) -> str:
-    ended = f"kill {' '.join(map(str, stage.parts.pids))} && rm -r {stage.parts.directory}"
-    if stage.is_embedded:
-        return ended
-    # With the operator alive: it lets go of its objects when their definition is deleted.
-    removed = " && ".join(
-        f"kubectl delete {resource.plural} {name}" for resource, name in stage.cluster.installed
-    )
-    return f"{removed} && {ended}"
+    return f"kill {' '.join(map(str, stage.parts.pids))}; rm -r {stage.parts.directory}"
 
 
 def _cancel_on_first_signal(playing: asyncio.Task[None]) -> None:

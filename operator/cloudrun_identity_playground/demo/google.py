@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 
@@ -12,6 +12,14 @@ from .failure import DemoError
 
 Policy = Mapping[str, tuple[str, ...]]
 """The members of each role, in the order of the policy."""
+
+
+class Edit(Protocol):
+    """A change to the cloud as somebody else makes it."""
+
+    def to_json(self) -> str:
+        """Write the body of `POST /control/edit`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +80,7 @@ class GoogleCloud:
         """Count how often each RPC was called, by its name."""
         return Counter(await self._control("GET", "calls"))
 
-    async def edit(self, change: MemberRemoval | WorkloadMove) -> None:
+    async def edit(self, change: Edit) -> None:
         """Change the cloud as somebody else, behind the operator's back."""
         await self._control("POST", "edit", change.to_json())
 

@@ -13,6 +13,7 @@ from types import TracebackType
 import aiohttp
 
 from cloudrun_identity.kube.errors import KubeError
+from cloudrun_identity_playground.emulator.latency import Latency
 
 from . import manifests
 from .cluster import Cluster
@@ -70,10 +71,13 @@ _FAILURES = (DemoError, KubeError, aiohttp.ClientError, OSError)
 
 
 @asynccontextmanager
-async def set_up(kubeconfig: str | None) -> AsyncIterator[Stage]:
+async def set_up(
+    kubeconfig: str | None, *, seed: Path | None = None, latency: Latency = Latency.NONE
+) -> AsyncIterator[Stage]:
     """Start an API server, unless the user names one, and a Google Cloud; take all down again at the end.
 
-    A stage that is left with `is_kept` stays up. Of one that fails only the logs stay.
+    The cloud holds what `seed` says, by default that of the examples. A stage that is left with `is_kept`
+    stays up. Of one that fails only the logs stay.
 
     Raises:
         DemoError: something does not start, or went wrong later; with what the parts wrote last.
@@ -83,7 +87,8 @@ async def set_up(kubeconfig: str | None) -> AsyncIterator[Stage]:
     try:
         async with AsyncExitStack() as connections, AsyncExitStack() as ends:
             ends.push(partial(_forget, parts))
-            stage = await _start(parts, kubeconfig, connections, ends)
+            cloud = (f"--seed={seed or manifests.directory() / manifests.SEED}", f"--latency={latency}")
+            stage = await _start(parts, kubeconfig, cloud, connections, ends)
             yield stage
             if stage.is_kept:
                 ends.pop_all()
@@ -92,14 +97,18 @@ async def set_up(kubeconfig: str | None) -> AsyncIterator[Stage]:
 
 
 async def _start(
-    parts: Parts, kubeconfig: str | None, connections: AsyncExitStack, ends: AsyncExitStack
+    parts: Parts,
+    kubeconfig: str | None,
+    cloud: tuple[str, ...],
+    connections: AsyncExitStack,
+    ends: AsyncExitStack,
 ) -> Stage:
     session = await connections.enter_async_context(aiohttp.ClientSession(timeout=_REQUEST_TIMEOUT))
     # The user's cluster comes first: nothing is started for one that cannot be used.
     user_cluster = await _connect_unused(kubeconfig, connections) if kubeconfig else None
     ports = Ports(*free_ports(4))
     ends.push_async_callback(_to_the_end, parts.stop_all)
-    await _start_google_cloud(parts, ports, session)
+    await _start_google_cloud(parts, ports, cloud, session)
     path = kubeconfig or await _start_kubernetes_api(parts, ports)
     cluster = user_cluster or await _connect(path, connections)
     if user_cluster is not None:
@@ -129,13 +138,10 @@ async def _connect_unused(kubeconfig: str, connections: AsyncExitStack) -> Clust
     return cluster
 
 
-async def _start_google_cloud(parts: Parts, ports: Ports, session: aiohttp.ClientSession) -> None:
-    arguments = (
-        "emulator",
-        f"--port={ports.google_grpc}",
-        f"--rest-port={ports.google_rest}",
-        f"--seed={manifests.directory() / manifests.SEED}",
-    )
+async def _start_google_cloud(
+    parts: Parts, ports: Ports, cloud: tuple[str, ...], session: aiohttp.ClientSession
+) -> None:
+    arguments = ("emulator", f"--port={ports.google_grpc}", f"--rest-port={ports.google_rest}", *cloud)
     calls = f"http://127.0.0.1:{ports.google_rest}/control/calls"
     await parts.start(GOOGLE_CLOUD, arguments, lambda: _answers(session, calls))
 

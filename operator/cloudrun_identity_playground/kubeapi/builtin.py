@@ -24,7 +24,7 @@ _EVENT_FIELDS = {
 
 
 def rendered(resource: Resource, obj: Object) -> Object:
-    """A stored object as a resource shows it; the object itself where nothing differs."""
+    """Show a stored object as a resource does; it is the object itself where nothing differs."""
     if obj["apiVersion"] == resource.api_version:
         return obj
     if resource.storage == EVENTS:
@@ -34,7 +34,7 @@ def rendered(resource: Resource, obj: Object) -> Object:
 
 
 def stored(resource: Resource, obj: Object) -> Object:
-    """What is kept of an object that a client sent to a resource."""
+    """Turn an object that a client sent to a resource into what is kept of it."""
     if resource.storage == EVENTS and resource.group:
         kept = {_EVENT_FIELDS.get(name, name): value for name, value in obj.items()}
         return {**kept, "apiVersion": "v1"}
@@ -42,14 +42,14 @@ def stored(resource: Resource, obj: Object) -> Object:
 
 
 def complete(resource: Resource, new: Object, old: Object | None) -> None:
-    """Sets, in place, what the kind itself sets; the schema's defaults stand in it already."""
+    """Set, in place, what the kind itself sets; the schema's defaults stand in it already."""
     hook = _COMPLETE.get(resource.storage)
     if hook is not None:
         hook(new, old)
 
 
 def errors(resource: Resource, new: Object, old: Object | None) -> list[FieldError]:
-    """What the kind itself finds wrong with an object that its schema allows."""
+    """Find what the kind itself refuses in an object that its schema allows."""
     found = []
     if resource.storage == DEFINITIONS and (old is None or new["spec"] != old["spec"]):
         found += definitions.errors(new)

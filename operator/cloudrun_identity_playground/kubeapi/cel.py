@@ -41,10 +41,11 @@ class Rule:
 
     @classmethod
     def parse(cls, source: Object) -> Self:
-        """Reads and compiles one entry of `x-kubernetes-validations`.
+        """Read and compile one entry of `x-kubernetes-validations`.
 
         Raises:
             InvalidRuleError: it does not compile, or uses optional types.
+
         """
         expression = source.get("rule") or ""
         if source.get("optionalOldSelf"):
@@ -67,7 +68,7 @@ class Rule:
         return "oldSelf" in self.expression
 
     def failure(self, value: Any, old: Any) -> str | None:
-        """Why the value breaks the rule, or None if it does not. `old` matters to transition rules alone."""
+        """Tell why the value breaks the rule, or None if it does not; `old` is for transition rules."""
         if not self.is_transition:
             old = None
         named = _named_fields(self.expression)
@@ -123,7 +124,7 @@ def _compile(expression: str) -> celpy.Runner:
 
 @cache
 def _named_fields(expression: str) -> frozenset[str] | None:
-    """The fields of `self` and `oldSelf` that the expression names; None if it uses them as a whole."""
+    """Find the fields of `self` and `oldSelf` that are named; None if they are used as a whole."""
     code = re.sub(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"", "''", expression)
     if re.search(r"\b(?:self|oldSelf)\b(?!\.\w+\b(?!\s*\())", code):
         return None

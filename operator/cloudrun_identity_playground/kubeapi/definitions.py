@@ -18,12 +18,12 @@ CLEANUP_FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
 
 
 def storage_of(definition: Object) -> StorageKey:
-    """Where the instances of a definition are kept."""
+    """Tell where the instances of a definition are kept."""
     return definition["spec"]["group"], definition["spec"]["names"]["plural"]
 
 
 def complete(definition: Object) -> None:
-    """Sets, in place, what a definition leaves to the server."""
+    """Set, in place, what a definition leaves to the server."""
     spec = definition["spec"]
     names = spec["names"]
     names.setdefault("singular", names["kind"].lower())
@@ -32,7 +32,7 @@ def complete(definition: Object) -> None:
 
 
 def establish(definition: Object) -> None:
-    """Sets, in place, the status and the finalizer of a new definition: it serves at once."""
+    """Set, in place, the status and the finalizer of a new definition: it serves at once."""
     spec = definition["spec"]
     definition["status"] = {
         "conditions": [
@@ -48,7 +48,7 @@ def establish(definition: Object) -> None:
 
 
 def terminate(definition: Object) -> Object:
-    """The definition as it stands while its instances are being deleted."""
+    """Show a definition as it stands while its instances are being deleted."""
     status = definition["status"]
     terminating = _condition(
         "Terminating", "InstanceDeletionInProgress", "CustomResource deletion is in progress"
@@ -57,12 +57,12 @@ def terminate(definition: Object) -> Object:
 
 
 def errors(definition: Object) -> list[FieldError]:
-    """What is wrong with a definition whose fields have the right types."""
+    """Find what is wrong with a definition whose fields have the right types."""
     return list(_errors(definition))
 
 
 def resources(definition: Object) -> Iterator[Resource]:
-    """One resource for each served version."""
+    """Make one resource for each served version."""
     spec, name = definition["spec"], definition["metadata"]["name"]
     names = spec["names"]
     for version in spec["versions"]:

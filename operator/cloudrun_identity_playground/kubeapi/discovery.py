@@ -24,18 +24,18 @@ VERSION = {
 
 
 def core_versions() -> Object:
-    """`/api`."""
+    """Make `/api`."""
     return {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}
 
 
 def group_list(catalog: Catalog) -> Object:
-    """`/apis`."""
+    """Make `/apis`."""
     groups = [_group(name, versions) for name, versions in catalog.versions().items() if name]
     return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
 
 
 def group(catalog: Catalog, name: str) -> Object | None:
-    """`/apis/GROUP`, or None if there is no such group."""
+    """Make `/apis/GROUP`, or None if there is no such group."""
     versions = catalog.versions().get(name)
     if versions is None:
         return None
@@ -43,7 +43,7 @@ def group(catalog: Catalog, name: str) -> Object | None:
 
 
 def resource_list(resources: Iterable[Resource]) -> Object:
-    """`/apis/GROUP/VERSION` for the resources of one version."""
+    """Make `/apis/GROUP/VERSION` for the resources of one version."""
     listed, api_version = [], ""
     for resource in resources:
         api_version = resource.api_version
@@ -62,7 +62,7 @@ def resource_list(resources: Iterable[Resource]) -> Object:
 
 
 def aggregated(catalog: Catalog, *, core: bool, version: str) -> Object:
-    """All groups with all their resources in one document, in `apidiscovery.k8s.io/VERSION`."""
+    """Make one document of all groups with all their resources, in `apidiscovery.k8s.io/VERSION`."""
     items = []
     for name, versions in catalog.versions().items():
         if (name == "") is not core:
@@ -81,7 +81,7 @@ def aggregated(catalog: Catalog, *, core: bool, version: str) -> Object:
 
 
 def gvk(resource: Resource) -> Object:
-    """Group, version and kind of a resource's objects."""
+    """Name group, version and kind of a resource's objects."""
     return {"group": resource.group, "version": resource.version, "kind": resource.kind}
 
 

@@ -16,10 +16,11 @@ _DISCOVERY_VERSIONS = ("v2", "v2beta1")
 
 
 def answer(catalog: Catalog, parts: list[str], accept: str) -> web.Response | None:
-    """The document at a path split at its slashes; None if objects live there.
+    """Answer with the document at a path split at its slashes; None if objects live there.
 
     Raises:
         ApiError: 404, there is no such document.
+
     """
     match parts:
         case []:

@@ -46,7 +46,7 @@ class ApiError(Exception):
         self.details = details
 
     def status(self) -> Object:
-        """The `Status` object, as it goes on the wire or into an ERROR event of a watch."""
+        """Make the `Status` object, as it goes on the wire or into an ERROR event of a watch."""
         status: Object = {
             "kind": "Status",
             "apiVersion": "v1",

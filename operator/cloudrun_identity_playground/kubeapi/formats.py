@@ -25,10 +25,11 @@ class Form(StrEnum):
 
 
 def form_of(accept: str) -> Form:
-    """The first form of an Accept header that is served.
+    """Choose the first form of an Accept header that is served.
 
     Raises:
         ApiError: 406, none is.
+
     """
     for offer in accept.split(",") if accept else ["*/*"]:
         media_type, *options = (part.strip() for part in offer.split(";"))
@@ -49,10 +50,11 @@ def form_of(accept: str) -> Form:
 
 
 async def read_body(request: web.Request) -> Any:
-    """The decoded body; an empty one is an empty object.
+    """Decode the body; an empty one is an empty object.
 
     Raises:
         ApiError: 400 if it is broken, 415 if it is in another format.
+
     """
     raw = await request.read()
     if not raw:
@@ -74,7 +76,7 @@ async def read_body(request: web.Request) -> Any:
 
 
 async def read_object(request: web.Request) -> dict[str, Any]:
-    """A body that has to be an object."""
+    """Decode a body that has to be an object."""
     body = await read_body(request)
     if not isinstance(body, dict):
         raise bad_request("the body must be an object")

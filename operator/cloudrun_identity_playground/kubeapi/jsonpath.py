@@ -14,10 +14,11 @@ _STEP = re.compile(
 
 
 def json_path(obj: Any, path: str) -> list[Any]:
-    """The values at a path: fields, `[N]`, `[*]`, `['name']` and `[?(@.type=="Ready")]`.
+    """Find the values at a path: fields, `[N]`, `[*]`, `['name']` and `[?(@.type=="Ready")]`.
 
     Raises:
         ValueError: the path uses anything else.
+
     """
     values, end = [obj], 0
     for step in _STEP.finditer(path):

@@ -16,7 +16,7 @@ class ForeignFileError(Exception):
 
 
 def render(url: str, authority: bytes, token: str) -> str:
-    """A kubeconfig as YAML: the server's URL, its authority (PEM) and the bearer token."""
+    """Make a kubeconfig of the server's URL, its authority (PEM) and the bearer token."""
     cluster = {"server": url, "certificate-authority-data": base64.b64encode(authority).decode()}
     config = {
         "apiVersion": "v1",
@@ -30,11 +30,12 @@ def render(url: str, authority: bytes, token: str) -> str:
 
 
 def check(path: Path) -> None:
-    """Makes sure that a kubeconfig may be written there.
+    """Make sure that a kubeconfig may be written there.
 
     Raises:
         ForeignFileError: the file is there and carries no header of ours.
         OSError: it cannot be read.
+
     """
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
@@ -46,11 +47,12 @@ def check(path: Path) -> None:
 
 
 def write(path: Path, text: str) -> None:
-    """Writes it at once or not at all, readable by its owner alone.
+    """Write it at once or not at all, readable by its owner alone.
 
     Raises:
         ForeignFileError: see `check`.
         OSError: the directory is missing or cannot be written.
+
     """
     check(path)
     # mkstemp creates the file with mode 0600.

@@ -23,7 +23,7 @@ class Lifecycle:
     catalog: Catalog
 
     def commit(self, resource: Resource, key: ObjectKey, obj: Object) -> Stored:
-        """Stores an object that was checked; one that is deleted and held by nothing any more goes."""
+        """Store an object that was checked; one that is deleted and held by nothing any more goes."""
         own = obj["metadata"]
         if own.get("deletionTimestamp") and not self._is_held(resource, key, obj):
             return self._remove(resource.storage, key, obj)
@@ -33,7 +33,7 @@ class Lifecycle:
         return stored
 
     def delete(self, resource: Resource, key: ObjectKey) -> Stored:
-        """Removes an object, or marks it as deleted if something holds it. Idempotent."""
+        """Remove an object, or mark it as deleted if something holds it. Idempotent."""
         stored = self.store.collection(resource.storage).objects[key]
         obj = stored.object
         if not self._is_held(resource, key, obj):
@@ -58,7 +58,7 @@ class Lifecycle:
         return stored
 
     def _cascade(self, storage: StorageKey, key: ObjectKey) -> None:
-        """Deletes what lives in a namespace, or by a definition, that was marked as deleted."""
+        """Delete what lives in a namespace, or by a definition, that was marked as deleted."""
         if storage == NAMESPACES:
             for inner, stored in list(self.store.in_namespace(key[1])):
                 self._delete_instance(inner, stored)
@@ -78,11 +78,11 @@ class Lifecycle:
             self.delete(resource, (own.get("namespace", ""), own["name"]))
 
     def _settle_namespace(self, name: str) -> None:
-        """Removes a namespace that was only waiting for its last object."""
+        """Remove a namespace that was only waiting for its last object."""
         self._settle(NAMESPACES, ("", name))
 
     def _settle_definition(self, instances: StorageKey) -> None:
-        """Lets go of a definition that was only waiting for its last instance."""
+        """Let go of a definition that was only waiting for its last instance."""
         key = ("", f"{instances[1]}.{instances[0]}")
         stored = self.store.find(DEFINITIONS, key)
         if stored is None or self.store.collection(instances).objects:

@@ -33,7 +33,7 @@ class Listings:
         self._unfinished: OrderedDict[str, tuple[int, list[Stored]]] = OrderedDict()
 
     def first(self, collection: Collection, namespace: str, is_selected: Selector, limit: int) -> Page:
-        """The first `limit` objects (0: all) of a namespace (empty: of all), in the order of their keys."""
+        """List the first `limit` objects (0: all) of a namespace (empty: of all) in order."""
         objects = [
             collection.objects[key]
             for key in sorted(collection.objects)
@@ -48,10 +48,11 @@ class Listings:
         return self._page(name, 0, limit)
 
     def next(self, continue_token: str, limit: int) -> Page:
-        """The page that a token of an earlier one stands for.
+        """List the page that a token of an earlier one stands for.
 
         Raises:
             ApiError: 410, the list is no longer remembered.
+
         """
         name, _, start = continue_token.partition(":")
         if name not in self._unfinished or not start.isdigit():
@@ -62,10 +63,11 @@ class Listings:
         return self._page(name, int(start), limit)
 
     def check_version(self, wanted: int, *, exact: bool) -> None:
-        """Makes sure that a list as of now answers a client that has seen version `wanted`.
+        """Make sure that a list as of now answers a client that has seen version `wanted`.
 
         Raises:
             ApiError: 504 if the version is yet to come, 410 if it is past and wanted exactly.
+
         """
         current = self._store.version
         if wanted > current:

@@ -79,15 +79,16 @@ SCHEMA = Schema.parse(
 
 
 def timestamp() -> str:
-    """The current time, as objects carry it."""
+    """Tell the time as objects carry it."""
     return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def of(obj: Object) -> Object:
-    """The metadata of an object that a client sent, after a look at the shape of what the server reads.
+    """Take the metadata of an object that a client sent, after a look at its shape.
 
     Raises:
         ApiError: 400, labels, annotations, finalizers or owners are of another type.
+
     """
     metadata = obj.get("metadata")
     if metadata is None:
@@ -105,7 +106,7 @@ def of(obj: Object) -> Object:
 
 
 def stamp(metadata: Object, *, generation: bool) -> None:
-    """Gives a new object its identity."""
+    """Give a new object its identity."""
     for name in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"):
         metadata.pop(name, None)
     metadata["uid"] = str(uuid.uuid4())
@@ -116,7 +117,7 @@ def stamp(metadata: Object, *, generation: bool) -> None:
 
 
 def name_for(metadata: Object) -> str:
-    """The name of a new object: its own, or one made of `generateName`; empty if it has neither."""
+    """Name a new object: by its own name, or one made of `generateName`; empty if it has neither."""
     if not metadata.get("name") and metadata.get("generateName"):
         suffix = "".join(secrets.choice(_NAME_ALPHABET) for _ in range(5))
         metadata["name"] = f"{metadata['generateName']}{suffix}"
@@ -124,7 +125,7 @@ def name_for(metadata: Object) -> str:
 
 
 def carry_over(old: Object, new: Object) -> None:
-    """Puts back, in `new`, what an update cannot change."""
+    """Put back, in `new`, what an update cannot change."""
     for name in _SERVER_FIELDS:
         if name in old:
             new[name] = old[name]
@@ -134,14 +135,14 @@ def carry_over(old: Object, new: Object) -> None:
 
 
 def drop_empty(metadata: Object) -> None:
-    """An empty map or list in metadata is not kept."""
+    """Drop empty maps and lists, in place: they are not kept."""
     for name in (*_MAPS, *_LISTS):
         if name in metadata and not metadata[name]:
             del metadata[name]
 
 
 def errors(metadata: Object, old: Object | None) -> list[FieldError]:
-    """What is wrong with the metadata of a new object (`old` is None) or a changed one."""
+    """Find what is wrong with the metadata of a new object (`old` is None) or a changed one."""
     found = []
     name = metadata.get("name")
     if not name:

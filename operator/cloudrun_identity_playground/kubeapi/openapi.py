@@ -20,7 +20,7 @@ _WRITE_PARAMETERS = ("dryRun", "fieldManager", "fieldValidation")
 
 
 def index(catalog: Catalog) -> Object:
-    """`/openapi/v3`: where the document of each version is; the hash lets clients keep it."""
+    """Make `/openapi/v3`: where the document of each version is; the hash lets clients keep it."""
     paths = {}
     for group, versions in catalog.versions().items():
         for version in versions:
@@ -31,7 +31,7 @@ def index(catalog: Catalog) -> Object:
 
 
 def document(catalog: Catalog, group: str, version: str) -> Object:
-    """The OpenAPI v3 document of one version."""
+    """Make the OpenAPI v3 document of one version."""
     resources = catalog.in_version(group, version)
     schemas: Object = {_META: metadata.SCHEMA.source}
     paths: Object = {}

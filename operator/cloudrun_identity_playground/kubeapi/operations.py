@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from . import builtin, metadata, ownership, patches
+from . import builtin, checks, metadata, ownership, patches
 from .errors import (
-    ApiError,
     Cause,
     FieldError,
     already_exists,
@@ -59,10 +58,11 @@ class Operations:
     lifecycle: Lifecycle
 
     def get(self, resource: Resource, key: ObjectKey) -> Stored:
-        """Reads one object.
+        """Read one object.
 
         Raises:
             ApiError: 404.
+
         """
         stored = self.store.find(resource.storage, key)
         if stored is None:
@@ -70,22 +70,24 @@ class Operations:
         return stored
 
     def create(self, resource: Resource, namespace: str, body: Object, write: Write) -> Stored:
-        """Creates an object from what a client sent; `body` belongs to the server from here on.
+        """Create an object from what a client sent; `body` belongs to the server from here on.
 
         Raises:
             ApiError: 400, 403, 404, 405, 409 or 422, as a real API server answers.
+
         """
         return self._create(resource, namespace, body, write, operation="Update")
 
     def update(self, resource: Resource, key: ObjectKey, body: Object, write: Write) -> Stored:
-        """Replaces an object, or its status if that is the subresource.
+        """Replace an object, or its status if that is the subresource.
 
         Raises:
             ApiError: 400, 404, 409 or 422.
+
         """
         old = self.get(resource, key)
-        _check_key(key, metadata.of(body))
-        _check_preconditions(resource, old.object["metadata"], {"uid": body["metadata"].get("uid")})
+        checks.check_key(key, metadata.of(body))
+        checks.check_preconditions(resource, old.object["metadata"], {"uid": body["metadata"].get("uid")})
         if not body["metadata"].get("resourceVersion") and resource.definition:
             missing = "Invalid value: 0: must be specified for an update"
             error = FieldError("metadata.resourceVersion", Cause.INVALID, missing)
@@ -95,10 +97,11 @@ class Operations:
     def patch(
         self, resource: Resource, key: ObjectKey, patch: Any, media_type: str, write: Write
     ) -> tuple[Stored, bool]:
-        """Patches an object; an apply patch creates it if it is missing. Answers whether it did.
+        """Patch an object; an apply patch creates it if it is missing. The answer says whether it did.
 
         Raises:
             ApiError: 400, 404, 409, 415 or 422.
+
         """
         if media_type == patches.APPLY_PATCH:
             return self._apply(resource, key, patch, write)
@@ -118,23 +121,24 @@ class Operations:
         return self._update(resource, key, old, new, write, operation="Update"), False
 
     def delete(self, resource: Resource, key: ObjectKey, options: Object, write: Write) -> Stored:
-        """Deletes an object, or marks it if finalizers hold it; the answer tells by its deletionTimestamp.
+        """Delete an object, or mark it if finalizers hold it; the answer tells by its deletionTimestamp.
 
         Raises:
             ApiError: 404, or 409 if a precondition in the options does not hold.
+
         """
         stored = self.get(resource, key)
-        _check_preconditions(resource, stored.object["metadata"], options.get("preconditions") or {})
+        checks.check_preconditions(resource, stored.object["metadata"], options.get("preconditions") or {})
         return stored if write.dry_run else self.lifecycle.delete(resource, key)
 
     def _apply(self, resource: Resource, key: ObjectKey, config: Object, write: Write) -> tuple[Stored, bool]:
         if not isinstance(config, dict) or not config.get("apiVersion") or not config.get("kind"):
             raise bad_request("invalid object type: an apply patch names its apiVersion and kind")
-        _check_type(resource, config)
+        checks.check_type(resource, config)
         live = self.store.find(resource.storage, key)
         if live is None and write.subresource:
             raise not_found(resource, key[1])
-        _check_key(key, metadata.of(config))
+        checks.check_key(key, metadata.of(config))
         if not config["metadata"].get("name"):
             raise bad_request(
                 f"the name of the object ({key[1]} based on URL) was undeterminable: name must be provided"
@@ -157,7 +161,7 @@ class Operations:
         self, resource: Resource, namespace: str, new: Object, write: Write, *, operation: str
     ) -> Stored:
         own = metadata.of(new)
-        _check_type(resource, new)
+        checks.check_type(resource, new)
         self._check_namespace(resource, namespace, own)
         name = metadata.name_for(own)
         if own.get("resourceVersion"):
@@ -181,17 +185,17 @@ class Operations:
     def _update(
         self, resource: Resource, key: ObjectKey, old: Stored, new: Object, write: Write, *, operation: str
     ) -> Stored:
-        _check_type(resource, new)
+        checks.check_type(resource, new)
         before = builtin.rendered(resource, old.object)
         own = metadata.of(new)
-        _check_key(key, own)
+        checks.check_key(key, own)
         prepared_on = own.get("resourceVersion")
         if prepared_on and prepared_on != before["metadata"]["resourceVersion"]:
             raise conflict(resource, key[1])
         if write.subresource == "status":
             new = _with_status_of(before, new)
         else:
-            _check_identity(resource, key[1], before["metadata"], own)
+            checks.check_identity(resource, key[1], before["metadata"], own)
             if resource.has_status:
                 new = _with_old_status(before, new)
         own = new["metadata"]
@@ -208,7 +212,7 @@ class Operations:
         return Stored(new) if write.dry_run else self.lifecycle.commit(resource, key, new)
 
     def _admit(self, resource: Resource, new: Object, old: Object | None, write: Write) -> Object:
-        """Prunes, defaults and checks an object; answers it in the form in which it is kept."""
+        """Prune, default and check an object; the answer is the form in which it is kept."""
         self._check_fields(resource, new, write)
         default(new, resource.schema)
         new.update(apiVersion=resource.api_version, kind=resource.kind)
@@ -220,7 +224,7 @@ class Operations:
             builtin.complete(resource, new, shown_before)
             errors += builtin.errors(resource, new, shown_before)
         if errors:
-            raise _refusal(resource, own.get("name", ""), errors)
+            raise checks.refusal(resource, own.get("name", ""), errors)
         return builtin.stored(resource, new)
 
     def _check_fields(self, resource: Resource, new: Object, write: Write) -> None:
@@ -229,7 +233,7 @@ class Operations:
             return
         match write.field_validation:
             case FieldValidation.STRICT:
-                raise _undecodable(resource, f"strict decoding error: {', '.join(unknown)}")
+                raise checks.undecodable(resource, f"strict decoding error: {', '.join(unknown)}")
             case FieldValidation.WARN:
                 write.warnings += unknown
             case FieldValidation.IGNORE:
@@ -261,74 +265,8 @@ def _resource(catalog: Catalog, storage: tuple[str, str]) -> Resource:
     return resource
 
 
-def _refusal(resource: Resource, name: str, errors: list[FieldError]) -> ApiError:
-    """A built-in is decoded into types before it is validated: a wrong type is a bad request there."""
-    wrong = next((error for error in errors if error.cause is Cause.TYPE), None)
-    if wrong is not None and not resource.definition:
-        return _undecodable(resource, str(wrong))
-    return invalid(resource.kind, resource.group, name, errors)
-
-
-def _undecodable(resource: Resource, why: str) -> ApiError:
-    kind = resource.kind
-    return bad_request(f'{kind} in version "{resource.version}" cannot be handled as a {kind}: {why}')
-
-
-def _check_type(resource: Resource, obj: Object) -> None:
-    """The body of a custom resource names its type; that of a built-in may leave it out."""
-    version, kind = obj.get("apiVersion"), obj.get("kind")
-    if resource.definition and not (version and kind):
-        raise bad_request(
-            f"the object provided is unrecognized (must be of type {resource.kind}): "
-            "its apiVersion or kind is missing"
-        )
-    if version is not None and version != resource.api_version:
-        raise bad_request(
-            f"the API version in the data ({version}) does not match the expected API version "
-            f"({resource.api_version})"
-        )
-    if kind is not None and kind != resource.kind:
-        error = FieldError("kind", Cause.INVALID, f'Invalid value: "{kind}": must be {resource.kind}')
-        name = str((obj.get("metadata") or {}).get("name", ""))
-        raise invalid(str(kind), resource.group, name, [error])
-
-
-def _check_key(key: ObjectKey, own: Object) -> None:
-    namespace, name = key
-    if own.get("name", name) != name:
-        raise bad_request(
-            f"the name of the object ({own['name']}) does not match the name on the URL ({name})"
-        )
-    if own.get("namespace", namespace) != namespace:
-        raise bad_request(
-            "the namespace of the provided object does not match the namespace sent on the request"
-        )
-
-
-def _check_identity(resource: Resource, name: str, old: Object, new: Object) -> None:
-    if new.get("uid", old["uid"]) != old["uid"]:
-        immutable = f'Invalid value: "{new["uid"]}": field is immutable'
-        error = FieldError("metadata.uid", Cause.INVALID, immutable)
-        raise invalid(resource.kind, resource.group, name, [error])
-
-
-def _check_preconditions(resource: Resource, own: Object, preconditions: Object) -> None:
-    for field_name, label, so in (
-        ("uid", "UID", "deleted and then recreated"),
-        ("resourceVersion", "ResourceVersion", "modified"),
-    ):
-        wanted = preconditions.get(field_name)
-        if wanted and wanted != own[field_name]:
-            raise conflict(
-                resource,
-                own["name"],
-                f"the {label} in the precondition ({wanted}) does not match the {label} in record "
-                f"({own[field_name]}). The object might have been {so}",
-            )
-
-
 def _with_status_of(old: Object, new: Object) -> Object:
-    """The old object with the new status: of the metadata a status write changes managedFields alone."""
+    """Put the new status into the old object; of the metadata managedFields alone is new."""
     own = dict(old["metadata"])
     if "managedFields" in new["metadata"]:
         own["managedFields"] = new["metadata"]["managedFields"]

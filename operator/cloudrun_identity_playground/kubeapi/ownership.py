@@ -45,7 +45,7 @@ class _Entry:
 
 
 def track_update(old: Object | None, new: Object, schema: Schema, writer: Writer) -> None:
-    """Records in `new` that the writer set whatever differs from `old`, by whichever means but apply.
+    """Record in `new` that the writer set whatever differs from `old`, by whichever means but apply.
 
     The client may have edited managedFields itself, as kubectl does when it turns to server-side apply:
     what `new` carries is where the record starts.
@@ -70,7 +70,7 @@ def track_update(old: Object | None, new: Object, schema: Schema, writer: Writer
 def apply(
     live: Object | None, config: Object, schema: Schema, writer: Writer, *, force: bool, split_status: bool
 ) -> Object:
-    """The live object with the fields of `config`, less those the writer applied before and now leaves out.
+    """Merge `config` into the live object, and remove what the writer applied before and now leaves out.
 
     Args:
         live: the object as it stands; None if it is to be created.
@@ -82,6 +82,7 @@ def apply(
 
     Raises:
         ApiError: 409, another manager owns a field and holds another value in it.
+
     """
     config = copy.deepcopy(config)
     config.get("metadata", {}).pop("managedFields", None)
@@ -110,7 +111,7 @@ def apply(
 
 
 def _abandoned(previous: _Entry | None, mine: Fields, others: Iterable[_Entry]) -> list[Path]:
-    """What the writer gives up and nobody else holds, a list item before the fields in it."""
+    """Find what the writer gives up and nobody else holds, a list item before the fields in it."""
     if previous is None:
         return []
     held = frozenset(
@@ -120,14 +121,14 @@ def _abandoned(previous: _Entry | None, mine: Fields, others: Iterable[_Entry]) 
 
 
 def _is_key(path: Path) -> bool:
-    """Whether a field identifies the list item it stands in: it goes with the item, never alone."""
+    """Tell whether a field identifies the list item it stands in: it goes with the item, never alone."""
     return len(path) > 1 and path[-2].startswith("k:") and path[-1][2:] in json.loads(path[-2][2:])
 
 
 def _applied_by_client(
     live: Object | None, current: Mapping[Path, Any], schema: Schema, writer: Writer
 ) -> Fields:
-    """What kubectl set by client-side apply and nobody changed since: it may take that over."""
+    """Find what kubectl set by client-side apply and nobody changed since: it may take that over."""
     text = ((live or {}).get("metadata", {}).get("annotations") or {}).get(_LAST_APPLIED)
     if writer.manager != _KUBECTL or not text:
         return frozenset()
@@ -159,7 +160,7 @@ def _refuse_conflicts(others: Iterable[_Entry], contested: AbstractSet[Path]) ->
 
 
 def _owner(entry: _Entry) -> str:
-    """How a message names a manager; the version is told of updates alone."""
+    """Name a manager as messages do; the version is told of updates alone."""
     writer = entry.writer
     subresource = f' with subresource "{writer.subresource}"' if writer.subresource else ""
     version = f" using {entry.api_version}" if writer.operation == "Update" else ""
@@ -220,7 +221,7 @@ def _merge_keyed(live: list[Any], config: list[Any], schema: Schema) -> list[Any
 
 
 def _remove(value: Any, path: Path) -> None:
-    """Removes what stands at the path, and the objects that become empty by it."""
+    """Remove what stands at the path, and the objects that become empty by it."""
     step, rest = path[0], path[1:]
     mark, name = step[0], step[2:]
     if mark == "f" and isinstance(value, dict) and name in value:
@@ -296,7 +297,7 @@ def _paths(tree: Object, path: Path) -> Iterator[Path]:
 
 
 def _show(path: Path) -> str:
-    """A path as messages show it: `.spec.items[name="a"].value`."""
+    """Show a path as messages do: `.spec.items[name="a"].value`."""
     shown = ""
     for step in path:
         mark, name = step[0], step[2:]

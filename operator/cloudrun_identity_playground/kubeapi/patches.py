@@ -29,6 +29,7 @@ def json_patch(obj: Object, patch: Any) -> Any:
 
     Raises:
         ApiError: 400 for what is no JSON patch, 422 if a test fails or a path leads nowhere.
+
     """
     if not isinstance(patch, list):
         raise bad_request("error decoding patch: a JSON patch is a list of operations")

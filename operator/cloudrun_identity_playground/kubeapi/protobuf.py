@@ -84,10 +84,11 @@ _SCALARS = {
 
 
 def decode(body: bytes) -> Object:
-    """The object in a protobuf body, as JSON would have it.
+    """Decode a protobuf body into the object that JSON would have.
 
     Raises:
         ApiError: 400 for a broken body, 415 for a kind that is not read.
+
     """
     if not body.startswith(_MAGIC):
         raise bad_request("the body is not a Kubernetes protobuf object")

@@ -90,27 +90,27 @@ class Catalog:
     _served: dict[tuple[str, str, str], Resource] = field(default_factory=dict)
 
     def install(self, resource: Resource) -> None:
-        """Serves a resource, in place of what stood there."""
+        """Serve a resource, in place of what stood there."""
         self._served[resource.group, resource.version, resource.plural] = resource
 
     def remove(self, definition: str) -> None:
-        """Stops serving what a CustomResourceDefinition brought."""
+        """Stop serving what a CustomResourceDefinition brought."""
         self._served = {key: r for key, r in self._served.items() if r.definition != definition}
 
     def find(self, group: str, version: str, plural: str) -> Resource | None:
-        """The resource at a path, if it is served."""
+        """Find the resource at a path, if it is served."""
         return self._served.get((group, version, plural))
 
     def stored_as(self, storage: StorageKey) -> Resource | None:
-        """Some served resource whose objects are kept under that key."""
+        """Find a served resource whose objects are kept under that key."""
         return next((r for r in self._served.values() if r.storage == storage), None)
 
     def in_version(self, group: str, version: str) -> list[Resource]:
-        """All resources of one group and version."""
+        """List the resources of one group and version."""
         return [r for r in self._served.values() if (r.group, r.version) == (group, version)]
 
     def versions(self) -> Mapping[str, list[str]]:
-        """The served versions of each group, the preferred first."""
+        """List the served versions of each group, the preferred first."""
         found: dict[str, list[str]] = {}
         for group, version, _ in self._served:
             versions = found.setdefault(group, [])
@@ -122,7 +122,7 @@ class Catalog:
 
 
 def builtin_resources() -> Iterator[Resource]:
-    """The resources that are always there."""
+    """Read the resources that are always there."""
     text = files(__package__).joinpath("builtin.yaml").read_text(encoding="utf-8")
     for entry in yaml.safe_load(text)["resources"]:
         group, plural, kind = entry["group"], entry["plural"], entry["kind"]
@@ -149,7 +149,7 @@ def builtin_resources() -> Iterator[Resource]:
 
 
 def read_column(entry: Object) -> Column:
-    """One of `additionalPrinterColumns`."""
+    """Read one of `additionalPrinterColumns`."""
     return Column(
         name=entry["name"],
         type=entry["type"],

@@ -54,7 +54,7 @@ class Schema:
 
     @classmethod
     def parse(cls, source: Object, path: str = "", *, typed: bool = True) -> Self:
-        """Reads an OpenAPI schema and compiles its rules and patterns.
+        """Read an OpenAPI schema and compile its rules and patterns.
 
         Args:
             source: the schema as JSON.
@@ -63,6 +63,7 @@ class Schema:
 
         Raises:
             InvalidSchemaError: it is not a structural schema, or a rule or pattern in it does not compile.
+
         """
         if not isinstance(source, dict):
             raise InvalidSchemaError(path, "must be an object")
@@ -108,7 +109,7 @@ class Schema:
         )
 
     def at(self, name: str) -> "Schema | None":
-        """The schema of one field of an object, if it has one."""
+        """Find the schema of one field of an object, if it has one."""
         return self.properties.get(name) or self.additional
 
     @cached_property
@@ -124,7 +125,7 @@ class Schema:
         )
 
     def key_of(self, item: Any) -> Any:
-        """What identifies an item in a list of type map or set."""
+        """Find what identifies an item in a list of type map or set."""
         if self.list_type == "map" and isinstance(item, dict):
             return {key: item[key] for key in self.list_keys if key in item}
         return item
@@ -138,12 +139,12 @@ class Schema:
 
 
 def prune(value: Any, schema: Schema, *, root: bool = True) -> list[str]:
-    """Removes, in place, the fields that the schema does not name, and answers their paths."""
+    """Remove, in place, the fields that the schema does not name; the answer is their paths."""
     return list(_prune(value, schema, "", root=root))
 
 
 def default(value: Any, schema: Schema) -> None:
-    """Sets, in place, the defaults of absent fields; a null that is not allowed counts as absent."""
+    """Set, in place, the defaults of absent fields; a null that is not allowed counts as absent."""
     if isinstance(value, dict):
         for name, below in schema.properties.items():
             if name in value and value[name] is None and not below.nullable:

@@ -18,10 +18,11 @@ _FIELD_TERM = re.compile(r"([\w.]+)(==|=|!=)(.*)")
 
 
 def select(resource: Resource, labels: str, fields: str) -> Selector:
-    """Objects that both selectors select; an empty one selects everything.
+    """Make a function that says whether both selectors select an object; an empty one always does.
 
     Raises:
         ApiError: 400, a selector cannot be read or names a field that the resource does not offer.
+
     """
     terms = [*_label_terms(labels), *_field_terms(resource, fields)]
     return lambda obj: all(term(obj) for term in terms)

@@ -14,8 +14,9 @@ from . import kubeconfig
 from .errors import ApiError, unauthorized
 from .lifecycle import Lifecycle
 from .operations import Operations, Write
-from .requests import RequestHandler, status_response
+from .requests import RequestHandler
 from .resources import NAMESPACES, Catalog, builtin_resources
+from .responses import status_response
 from .store import DEFAULT_HISTORY, Store
 from .tls import loopback_identity
 
@@ -42,12 +43,13 @@ class KubeApi:
     def __init__(
         self, kubeconfig: Path | None = None, *, port: int = 0, history: int = DEFAULT_HISTORY
     ) -> None:
-        """Prepares a server.
+        """Prepare a server.
 
         Args:
             kubeconfig: where to write one; None for nowhere.
             port: to listen on; 0 for any that is free.
             history: how many changes of a resource a watch may resume over.
+
         """
         self.kubeconfig = kubeconfig
         self.url = ""
@@ -74,11 +76,12 @@ class KubeApi:
         return self._identity.authority
 
     async def __aenter__(self) -> Self:
-        """Starts to listen and writes the kubeconfig.
+        """Start to listen and write the kubeconfig.
 
         Raises:
             OSError: the port is taken, or the kubeconfig cannot be written.
             ForeignFileError: the kubeconfig's path holds a file of somebody else.
+
         """
         if self.kubeconfig is not None:
             kubeconfig.check(self.kubeconfig)
@@ -100,12 +103,12 @@ class KubeApi:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Ends the watches and stops."""
+        """End the watches and stop."""
         self._store.close()
         await self._runner.cleanup()
 
     def render_kubeconfig(self) -> str:
-        """The kubeconfig as text."""
+        """Make the kubeconfig as text."""
         return kubeconfig.render(self.url, self.authority, self.token)
 
     def _application(self) -> web.Application:

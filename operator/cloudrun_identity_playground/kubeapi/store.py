@@ -66,7 +66,7 @@ class Collection:
         self._signal = asyncio.Event()
 
     def record(self, change: Change) -> None:
-        """Appends a change and wakes who waits for one."""
+        """Append a change and wake who waits for one."""
         if len(self._history) == self._history.maxlen:
             self._forgotten = self._history[0].version
         self._history.append(change)
@@ -75,7 +75,7 @@ class Collection:
         self._wake()
 
     def close(self) -> None:
-        """Ends every watch: the resource is served no longer."""
+        """End every watch: the resource is served no longer."""
         self.closed = True
         self._wake()
 
@@ -90,14 +90,14 @@ class Collection:
         return self._forgotten
 
     def after(self, version: int) -> Change:
-        """The change after which everything newer than `version` follows."""
+        """Find the change after which everything newer than `version` follows."""
         if self._head.version <= version:
             return self._head
         newer = next(change for change in self._history if change.version > version)
         return Change(version, ChangeType.ADDED, Stored({}), None, next=newer)
 
     async def wait(self, change: Change, timeout: float) -> None:
-        """Returns when something follows `change`, the collection is closed, or after `timeout` seconds."""
+        """Return when something follows `change`, the collection is closed, or after `timeout` seconds."""
         signal = self._signal
         if change.next is not None or self.closed:
             return
@@ -123,22 +123,22 @@ class Store:
         self._collections = defaultdict(lambda: Collection(self.history))
 
     def collection(self, storage: StorageKey) -> Collection:
-        """The collection of one resource, empty if nothing was ever stored in it."""
+        """Find the collection of one resource; it is empty if nothing was ever stored in it."""
         return self._collections[storage]
 
     def find(self, storage: StorageKey, key: ObjectKey) -> Stored | None:
-        """One object, if it is there."""
+        """Find one object, if it is there."""
         return self._collections[storage].objects.get(key)
 
     def in_namespace(self, namespace: str) -> Iterator[tuple[StorageKey, Stored]]:
-        """All objects of a namespace."""
+        """List the objects of a namespace."""
         for storage, collection in list(self._collections.items()):
             for (owner, _), stored in list(collection.objects.items()):
                 if owner == namespace:
                     yield storage, stored
 
     def put(self, storage: StorageKey, key: ObjectKey, obj: Object) -> Stored:
-        """Stores an object at the next version; it belongs to the store from now on."""
+        """Store an object at the next version; it belongs to the store from now on."""
         collection = self._collections[storage]
         previous = collection.objects.get(key)
         stored = self._stamp(obj)
@@ -148,7 +148,7 @@ class Store:
         return stored
 
     def remove(self, storage: StorageKey, key: ObjectKey, last: Mapping[str, Any]) -> Stored:
-        """Removes an object; `last` is its final state, which watches get to see."""
+        """Remove an object; `last` is its final state, which watches get to see."""
         collection = self._collections[storage]
         previous = collection.objects.pop(key)
         stored = self._stamp(last)
@@ -156,11 +156,11 @@ class Store:
         return stored
 
     def drop(self, storage: StorageKey) -> None:
-        """Forgets a resource and ends its watches."""
+        """Forget a resource and end its watches."""
         self._collections.pop(storage).close()
 
     def close(self) -> None:
-        """Ends every watch."""
+        """End every watch."""
         for collection in self._collections.values():
             collection.close()
 
@@ -171,5 +171,5 @@ class Store:
 
 
 def encode(value: Any) -> bytes:
-    """JSON on the wire."""
+    """Encode as JSON on the wire."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()

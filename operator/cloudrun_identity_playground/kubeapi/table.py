@@ -20,7 +20,7 @@ _HOURS_EXACT_UNTIL, _HOURS_UNTIL, _DAYS_EXACT_UNTIL, _DAYS_UNTIL = 8 * 3600, 48 
 def table(
     resource: Resource, objects: Iterable[Object], metadata: Object, *, include: str, header: bool = True
 ) -> Object:
-    """A `meta.k8s.io/v1` Table.
+    """Make a `meta.k8s.io/v1` Table.
 
     Args:
         resource: whose columns they are.
@@ -28,6 +28,7 @@ def table(
         metadata: of the list (or of the one object).
         include: what comes with a row: `Metadata` (the default of the API), `Object` or `None`.
         header: whether to describe the columns; a watch does so in its first event only.
+
     """
     columns = (*((_NAME,) if resource.name_column else ()), *resource.columns)
     return {
@@ -40,12 +41,12 @@ def table(
 
 
 def partial_metadata(obj: Object) -> Object:
-    """An object reduced to its metadata."""
+    """Reduce an object to its metadata."""
     return {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": obj["metadata"]}
 
 
 def age(since: str, now: dt.datetime | None = None) -> str:
-    """How long ago a time of RFC 3339 was, as kubectl shows it: `90s`, `5m30s`, `3h`, `2d`."""
+    """Tell how long ago a time of RFC 3339 was, as kubectl shows it: `90s`, `5m30s`, `3h`, `2d`."""
     try:
         seconds = int(((now or dt.datetime.now(dt.UTC)) - dt.datetime.fromisoformat(since)).total_seconds())
     except (ValueError, TypeError):

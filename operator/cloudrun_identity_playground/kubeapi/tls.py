@@ -26,7 +26,7 @@ class Identity:
     key: bytes
 
     def server_context(self) -> ssl.SSLContext:
-        """A context that serves this certificate."""
+        """Make a context that serves this certificate."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.set_alpn_protocols(["http/1.1"])
         # The ssl module reads certificates from files only.
@@ -39,7 +39,7 @@ class Identity:
 
 
 def loopback_identity() -> Identity:
-    """An identity for 127.0.0.1, ::1 and localhost."""
+    """Make an identity for 127.0.0.1, ::1 and localhost."""
     authority_key = ec.generate_private_key(ec.SECP256R1())
     authority_name = _name("kubeapi playground authority")
     authority = (

@@ -4,15 +4,14 @@ The words are those of Kubernetes 1.36: a rule that a scalar breaks shows the sc
 a list breaks shows the message alone.
 """
 
-import datetime as dt
 import json
-import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from .errors import Cause, FieldError
 from .schema import TYPE_META, Schema
+from .string_formats import FORMATS
 
 Object = dict[str, Any]
 
@@ -25,13 +24,12 @@ _RULES_NOT_CHECKED = FieldError(
     "correct the existing errors to complete validation",
 )
 _INT_OR_STRING = "integer,string"
-_MICRO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}(Z|[+-]\d\d:\d\d)")
 
 
 def validate(
     obj: Object, schema: Schema, old: Object | None = None, found: Iterable[FieldError] = ()
 ) -> list[FieldError]:
-    """Everything that is wrong with an object, after what was `found` wrong with its metadata.
+    """Find everything that is wrong with an object, after what was `found` wrong with its metadata.
 
     With `old`, a part that has not changed is not judged again, so that a definition may become stricter
     without making its objects unwritable (ratcheting); transition rules are asked of every part.
@@ -156,7 +154,7 @@ def _string_errors(place: _Place, schema: Schema) -> Iterator[FieldError]:
         yield place.invalid(f"should be at least {limits['minLength']} chars long")
     if schema.pattern is not None and not schema.pattern.search(value):
         yield place.invalid(f"should match '{schema.pattern.pattern}'")
-    is_valid = _FORMATS.get(limits.get("format", ""))
+    is_valid = FORMATS.get(limits.get("format", ""))
     if is_valid is not None and not is_valid(value):
         shown = _json(value)
         yield place.error(
@@ -250,7 +248,7 @@ def _check_rules(place: _Place, schema: Schema) -> Iterator[FieldError]:
 
 
 def _at_root(obj: Any) -> Any:
-    """A rule at the root sees `metadata.name` and `metadata.generateName` alone of the metadata."""
+    """Show what a rule at the root sees: of the metadata `name` and `generateName` alone."""
     if not isinstance(obj, dict):
         return None
     metadata = obj.get("metadata") or {}
@@ -291,35 +289,3 @@ def _type_of(value: Any) -> str:
 
 def _json(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-
-
-def _is_date_time(text: str) -> bool:
-    try:
-        return dt.datetime.fromisoformat(text).tzinfo is not None
-    except ValueError:
-        return False
-
-
-def _is_date(text: str) -> bool:
-    try:
-        dt.date.fromisoformat(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _matches(pattern: str) -> Callable[[str], bool]:
-    compiled = re.compile(pattern)
-    return lambda text: compiled.fullmatch(text) is not None
-
-
-_FORMATS: dict[str, Callable[[str], bool]] = {
-    "date-time": _is_date_time,
-    "date": _is_date,
-    "micro-time": _matches(_MICRO_TIME.pattern),
-    "byte": _matches(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"),
-    "email": _matches(r"[^@\s]+@[^@\s]+"),
-    "uri": _matches(r"[A-Za-z][A-Za-z0-9+.-]*:\S*"),
-    "uuid": _matches(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"),
-    "ipv4": _matches(r"\d{1,3}(?:\.\d{1,3}){3}"),
-}

@@ -41,7 +41,7 @@ class Watch:
     """An object in the form asked for; bytes if it is at hand as JSON."""
 
     async def events(self, options: WatchOptions) -> AsyncGenerator[bytes, None]:
-        """Lines of JSON, as many at a time as are at hand, until the time is up or the resource is gone."""
+        """Yield lines of JSON, as many as are at hand, until the time is up or the resource is gone."""
         loop = asyncio.get_running_loop()
         end = loop.time() + min(options.seconds, _LONGEST)
         if options.since and options.since < self.collection.oldest_version:
@@ -82,7 +82,7 @@ class Watch:
         return b"".join(lines), position
 
     def _seen_as(self, change: Change) -> ChangeType | None:
-        """An object that comes into the selection is added to it, one that leaves it is deleted from it."""
+        """Tell what the watch sees: what comes into its selection is added, what leaves it deleted."""
         before = change.previous is not None and self.is_selected(change.previous.object)
         after = change.type is not ChangeType.DELETED and self.is_selected(change.stored.object)
         match before, after:

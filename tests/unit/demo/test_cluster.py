@@ -58,6 +58,7 @@ async def test_what_was_installed_is_removed_and_the_rest_stays(cluster: Cluster
     await somebody.create(NAMESPACES, {"metadata": {"name": "flows"}})
     await apply_examples(cluster)
 
+    assert cluster.installed_by_plural()["namespaces"] == ["payments"]
     await cluster.remove()
 
     await cluster.refuse_if_in_use()

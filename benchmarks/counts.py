@@ -1,0 +1,100 @@
+"""What has been called and written so far, from outside: the emulator's counts and the operator's metrics."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from cloudrun_identity_playground.demo.failure import DemoError
+from cloudrun_identity_playground.demo.stage import Stage
+
+POLL_INTERVAL = 0.5  # seconds; each look costs the operator a rendering of its metrics
+QUIET = 3.0  # seconds without a call or a write after which nothing more is expected
+TIMEOUT = 600.0  # seconds until whatever is awaited must have come
+
+_LEASES = "leases"  # renewed for ever
+
+Labels = frozenset[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Calls to Google Cloud by RPC, writes to Kubernetes by `VERB RESOURCE`, and the operator's metrics."""
+
+    calls: Counter[str]
+    writes: Counter[str]
+    metrics: Counter[tuple[str, Labels]]
+
+    def since(self, before: "Counts") -> "Counts":
+        """What has come since `before`."""
+        return Counts(self.calls - before.calls, self.writes - before.writes, self.metrics - before.metrics)
+
+    def metric(self, name: str, **labels: str) -> int:
+        """The sum over all series of a metric that have these labels."""
+        return sum(
+            value for (each, its), value in self.metrics.items() if each == name and labels.items() <= its
+        )
+
+    @property
+    def policy_calls(self) -> int:
+        """Reads and writes of project policies."""
+        service = "google.cloud.resourcemanager.v3.Projects"
+        return self.calls[f"{service}/GetIamPolicy"] + self.calls[f"{service}/SetIamPolicy"]
+
+
+async def read(stage: Stage) -> Counts:
+    """Count everything up to now."""
+    async with stage.session.get(f"http://127.0.0.1:{stage.ports.operator}/metrics") as reply:
+        text = await reply.text()
+    metrics: Counter[tuple[str, Labels]] = Counter()
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name.startswith("cloudrun_identity_"):
+                name = sample.name.removeprefix("cloudrun_identity_")
+                metrics[name, frozenset(sample.labels.items())] = round(sample.value)
+    return Counts(await stage.google.calls(), _writes(metrics), metrics)
+
+
+async def until(stage: Stage, holds: Callable[[Counts], bool], what: str) -> Counts:
+    """Count until it holds; the counts of which it does.
+
+    Raises:
+        DemoError: a part has ended, or it did not come to hold in time.
+
+    """
+    deadline = time.monotonic() + TIMEOUT
+    while not holds(counts := await read(stage)):
+        stage.parts.check()
+        if time.monotonic() > deadline:
+            raise DemoError(f"{what}: not after {TIMEOUT:g} s")
+        await asyncio.sleep(POLL_INTERVAL)
+    return counts
+
+
+async def until_quiet(stage: Stage) -> Counts:
+    """Count until nothing more is called or written, but for the lease."""
+    quiet_since, last = time.monotonic(), await read(stage)
+
+    def is_quiet(counts: Counts) -> bool:
+        nonlocal quiet_since, last
+        if (counts.calls, _without_leases(counts)) != (last.calls, _without_leases(last)):
+            quiet_since, last = time.monotonic(), counts
+        return time.monotonic() - quiet_since > QUIET
+
+    return await until(stage, is_quiet, "the operator comes to rest")
+
+
+def _writes(metrics: Counter[tuple[str, Labels]]) -> Counter[str]:
+    writes: Counter[str] = Counter()
+    for (name, labels), value in metrics.items():
+        if name == "kubernetes_writes_total":
+            of = dict(labels)
+            writes[f"{of['verb']} {of['resource']}"] += value
+    return writes
+
+
+def _without_leases(counts: Counts) -> dict[str, int]:
+    return {what: count for what, count in counts.writes.items() if _LEASES not in what}

@@ -1,0 +1,149 @@
+"""The pure parts of a lane's pass, each against what nobody can save: parsing the same thing once.
+
+They run in the operator's one event loop, so what they take is what everybody else waits.
+"""
+
+import itertools
+import json
+import timeit
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from google.iam.v1.policy_pb2 import Policy
+
+from cloudrun_identity.api import GrantState, ManagedProject, TargetKind
+from cloudrun_identity.iam.admission import DeclaredIdentity, Surroundings
+from cloudrun_identity.iam.claims import Claim, Claimant, Declaration
+from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.iam.guardrails import GrantRequest, decide
+from cloudrun_identity.iam.ledger import Holding, Ledger
+from cloudrun_identity.iam.merge import merge, present
+from cloudrun_identity.iam.passes import plan
+from cloudrun_identity.kube.ledger_objects import from_object, object_name, to_object
+
+from .figures import Benchmark, Figure
+from .fleet import NAMESPACE, PROJECT_ID, ROLES, Fleet
+
+MEMBERS = 1_500  # the most that a policy may have
+PERMISSIONS = 300  # of a large predefined role
+
+_REPEATS = 5
+_SECONDS = 0.05  # of each repeat, for the clock to be fine enough
+_TARGET = Target(TargetKind.PROJECT, PROJECT_ID)
+_MICRO = 1e6
+
+
+def measure() -> list[Benchmark]:
+    """Measure them on a policy that is full."""
+    fleet = Fleet(MEMBERS // len(ROLES))
+    return [_policy(fleet), _ledger(fleet), _guardrail(fleet)]
+
+
+def _policy(fleet: Fleet) -> Benchmark:
+    claims = [Claim(grant) for grant in _grants(fleet)]
+    full = merge(Policy(etag=b"etag"), claims).policy
+    half = merge(Policy(etag=b"etag"), claims[::2]).policy
+    wire = full.SerializeToString()
+    declarations, ledger, standing = _declarations(fleet), _ledger_of(fleet), frozenset(_grants(fleet))
+    # Protobuf makes strings of the members only when they are looked at.
+    parsing = _micros(lambda: [list(binding.members) for binding in Policy.FromString(wire).bindings])
+    return Benchmark(
+        "policy",
+        f"policy of {len(claims):,} members",
+        (
+            _figure("present", "list its grants", lambda: present(full, _TARGET), parsing),
+            _figure(
+                "plan",
+                f"plan for {fleet.size:,} objects, nothing to do",
+                lambda: plan(ledger, declarations, standing, may_release=True),
+                parsing,
+            ),
+            _figure("merge_unchanged", "merge, nothing to do", lambda: merge(full, claims), parsing),
+            _figure("merge_half", "merge, half of them new", lambda: merge(half, claims), parsing),
+        ),
+    )
+
+
+def _ledger(fleet: Fleet) -> Benchmark:
+    ledger = _ledger_of(fleet)
+    metadata = {"name": object_name(_TARGET), "namespace": "cloudrun-identity"}
+    raw = to_object(ledger, metadata)
+    text = json.dumps(raw)
+    parsing = _micros(lambda: json.loads(text))
+    return Benchmark(
+        "ledger",
+        f"ledger of {len(ledger.holdings):,} grants",
+        (
+            _figure("to_object", "to its object", lambda: to_object(ledger, metadata), parsing),
+            _figure("from_object", "from its object", lambda: from_object(raw), parsing),
+        ),
+    )
+
+
+def _guardrail(fleet: Fleet) -> Benchmark:
+    manifest = fleet.project("5m")
+    text = json.dumps(manifest)
+    project = ManagedProject.model_validate(manifest)
+    surroundings = Surroundings(namespaces=frozenset({NAMESPACE}))
+    permissions = frozenset(f"service.resources.verb{number}" for number in range(PERMISSIONS))
+    request = GrantRequest(
+        namespace=NAMESPACE,
+        target=_TARGET,
+        role=ROLES[0],
+        member=DeclaredIdentity(NAMESPACE, "runner"),
+        permissions=permissions,
+    )
+    unseen = (permissions | {f"service.others.verb{number}"} for number in itertools.count())
+    parsing = _micros(lambda: ManagedProject.model_validate(json.loads(text)))
+    return Benchmark(
+        "guardrail",
+        f"guardrail, role of {PERMISSIONS:,} permissions",
+        (
+            _figure(
+                "decide_first",
+                "decide, a role not seen before",
+                lambda: decide(replace(request, permissions=next(unseen)), project, surroundings),
+                parsing,
+            ),
+            _figure("decide_again", "decide again", lambda: decide(request, project, surroundings), parsing),
+        ),
+    )
+
+
+def _grants(fleet: Fleet) -> list[Grant]:
+    return [Grant(_TARGET, role, member) for member in fleet.members for role in ROLES]
+
+
+def _declarations(fleet: Fleet) -> list[Declaration]:
+    return [
+        Declaration(_claimant(number), frozenset(Claim(Grant(_TARGET, role, member)) for role in ROLES))
+        for number, member in enumerate(fleet.members)
+    ]
+
+
+def _ledger_of(fleet: Fleet) -> Ledger:
+    holdings = {
+        Grant(_TARGET, role, member): Holding(
+            frozenset({str(_claimant(number))}), GrantState.GRANTED, unique_id=f"{number:021}"
+        )
+        for number, member in enumerate(fleet.members)
+        for role in ROLES
+    }
+    return Ledger(_TARGET, holdings=holdings, last_write_time=datetime.now(UTC))
+
+
+def _claimant(number: int) -> Claimant:
+    return Claimant("CloudRunIdentity", NAMESPACE, f"runner-{number:04}", str(uuid.UUID(int=number)))
+
+
+def _figure(name: str, label: str, work: Callable[[], object], parsing: float) -> Figure:
+    return Figure(f"{name}_us", label, _micros(work), baseline=parsing, decimals=1)
+
+
+def _micros(work: Callable[[], object]) -> float:
+    """Microseconds of one call, the best of some: whatever else the machine does only adds to it."""
+    timer = timeit.Timer(work)
+    number = max(1, round(_SECONDS / timer.timeit(1)))
+    return min(timer.repeat(_REPEATS, number)) / number * _MICRO

@@ -1,0 +1,126 @@
+"""Figures: what a benchmark answers with, as tables for people and as JSON for programs."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+MISSING = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One number; `name` is its key in JSON.
+
+    `baseline` is what the same costs in the way that the table's heading says, None where there is none.
+    `decimals` are those that tables show; `is_part` sets it under the figure before it.
+    """
+
+    name: str
+    label: str
+    value: float
+    baseline: float | None = None
+    decimals: int = 0
+    is_part: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """The figures of one benchmark; `variant` is what it ran on, where it runs on several things."""
+
+    name: str
+    title: str
+    figures: tuple[Figure, ...]
+    variant: str = ""
+
+    @property
+    def key(self) -> str:
+        """What it is called in JSON: `apply`, or `apply on embedded API`."""
+        return f"{self.name} on {self.variant}" if self.variant else self.name
+
+
+def write_json(path: Path, benchmarks: Iterable[Benchmark]) -> None:
+    """Write {benchmark: {figure: number}}."""
+    numbers = {benchmark.key: _numbers(benchmark.figures) for benchmark in benchmarks}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(numbers, indent=2, ensure_ascii=False) + "\n")
+
+
+def table(
+    heading: str, benchmarks: Sequence[Benchmark], *, value: str, baseline: str, ratio: str
+) -> list[str]:
+    """Lay out all benchmarks under one heading, those of one title together, a column for each variant.
+
+    `value`, `baseline` and `ratio` head the columns; a variant heads its own. The ratio is that of the first
+    variant.
+    """
+    variants = list(dict.fromkeys(benchmark.variant for benchmark in benchmarks))
+    rows = [[heading, *(variant or value for variant in variants), baseline, ratio]]
+    for title in dict.fromkeys(benchmark.title for benchmark in benchmarks):
+        columns = {each.variant: each.figures for each in benchmarks if each.title == title}
+        rows += [[""], [title], *_rows(variants, columns)]
+    return _aligned(rows)
+
+
+def times(ratio: float) -> str:
+    """`ratio` with two significant digits or all of its whole ones: `0.013`, `1.5`, `86`."""
+    return f"{ratio:.2g}" if ratio < 10 else f"{ratio:,.0f}"
+
+
+def _rows(variants: Sequence[str], columns: Mapping[str, tuple[Figure, ...]]) -> list[list[str]]:
+    rows = []
+    for name in _in_order(columns.values()):
+        found = [
+            next((each for each in columns.get(variant, ()) if each.name == name), None)
+            for variant in variants
+        ]
+        shown = next(figure for figure in found if figure)
+        label = ("    " if shown.is_part else "  ") + shown.label
+        rows.append([label, *(_number(figure) for figure in found), *_comparison(shown)])
+    return rows
+
+
+def _in_order(columns: Iterable[tuple[Figure, ...]]) -> list[str]:
+    """Every name once; one that only a later column has stands where it stands there."""
+    names: list[str] = []
+    for figures in columns:
+        place = 0
+        for figure in figures:
+            if figure.name in names:
+                place = names.index(figure.name) + 1
+            else:
+                names.insert(place, figure.name)
+                place += 1
+    return names
+
+
+def _number(figure: Figure | None) -> str:
+    return MISSING if figure is None else f"{figure.value:,.{figure.decimals}f}"
+
+
+def _comparison(figure: Figure) -> list[str]:
+    if figure.baseline is None:
+        return []
+    ratio = times(figure.baseline and figure.value / figure.baseline)
+    return [f"{figure.baseline:,.{figure.decimals}f}", ratio]
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    columns = max(map(len, rows))
+    widths = [max(len(row[column]) for row in rows if column < len(row)) for column in range(columns)]
+    return [
+        "".join(
+            cell.rjust(width + 3) if column else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=False))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _numbers(figures: Iterable[Figure]) -> dict[str, float]:
+    numbers: dict[str, float] = {}
+    for figure in figures:
+        numbers[figure.name] = figure.value
+        if figure.baseline is not None:
+            numbers[f"{figure.name}_baseline"] = figure.baseline
+    return numbers

@@ -1,0 +1,79 @@
+"""Whether a request fits the object it is about: its type, its key, what it presupposes."""
+
+from typing import Any
+
+from .errors import ApiError, Cause, FieldError, bad_request, conflict, invalid
+from .resources import Resource
+from .store import ObjectKey
+
+Object = dict[str, Any]
+
+
+def refusal(resource: Resource, name: str, errors: list[FieldError]) -> ApiError:
+    """Refuse an object; a wrong type in a built-in is a bad request, as it cannot be decoded."""
+    wrong = next((error for error in errors if error.cause is Cause.TYPE), None)
+    if wrong is not None and not resource.definition:
+        return undecodable(resource, str(wrong))
+    return invalid(resource.kind, resource.group, name, errors)
+
+
+def undecodable(resource: Resource, why: str) -> ApiError:
+    """Make the refusal of what does not fit the types of its kind."""
+    kind = resource.kind
+    return bad_request(f'{kind} in version "{resource.version}" cannot be handled as a {kind}: {why}')
+
+
+def check_type(resource: Resource, obj: Object) -> None:
+    """Raise ApiError unless a body is of the right type; that of a built-in need not name it."""
+    version, kind = obj.get("apiVersion"), obj.get("kind")
+    if resource.definition and not (version and kind):
+        raise bad_request(
+            f"the object provided is unrecognized (must be of type {resource.kind}): "
+            "its apiVersion or kind is missing"
+        )
+    if version is not None and version != resource.api_version:
+        raise bad_request(
+            f"the API version in the data ({version}) does not match the expected API version "
+            f"({resource.api_version})"
+        )
+    if kind is not None and kind != resource.kind:
+        error = FieldError("kind", Cause.INVALID, f'Invalid value: "{kind}": must be {resource.kind}')
+        name = str((obj.get("metadata") or {}).get("name", ""))
+        raise invalid(str(kind), resource.group, name, [error])
+
+
+def check_key(key: ObjectKey, own: Object) -> None:
+    """Raise ApiError 400 unless name and namespace, where given, are those of the URL."""
+    namespace, name = key
+    if own.get("name", name) != name:
+        raise bad_request(
+            f"the name of the object ({own['name']}) does not match the name on the URL ({name})"
+        )
+    if own.get("namespace", namespace) != namespace:
+        raise bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
+
+
+def check_identity(resource: Resource, name: str, old: Object, new: Object) -> None:
+    """Raise ApiError 422 if the uid is another one."""
+    if new.get("uid", old["uid"]) != old["uid"]:
+        immutable = f'Invalid value: "{new["uid"]}": field is immutable'
+        error = FieldError("metadata.uid", Cause.INVALID, immutable)
+        raise invalid(resource.kind, resource.group, name, [error])
+
+
+def check_preconditions(resource: Resource, own: Object, preconditions: Object) -> None:
+    """Raise ApiError 409 unless the object is the one, and at the version, that the client means."""
+    for field_name, label, so in (
+        ("uid", "UID", "deleted and then recreated"),
+        ("resourceVersion", "ResourceVersion", "modified"),
+    ):
+        wanted = preconditions.get(field_name)
+        if wanted and wanted != own[field_name]:
+            raise conflict(
+                resource,
+                own["name"],
+                f"the {label} in the precondition ({wanted}) does not match the {label} in record "
+                f"({own[field_name]}). The object might have been {so}",
+            )

@@ -1,0 +1,71 @@
+"""What a path and a method name: a resource, an object, a verb."""
+
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from .errors import method_not_allowed, path_not_found
+from .resources import Catalog, Resource
+from .store import ObjectKey
+
+TRUE = frozenset({"1", "t", "true", "True", "TRUE"})
+"""How a query says yes."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a path names: a collection, an object of it, or a subresource of that."""
+
+    resource: Resource
+    namespace: str = ""
+    name: str = ""
+    subresource: str = ""
+
+    @property
+    def key(self) -> ObjectKey:
+        """The key of the object."""
+        return self.namespace, self.name
+
+
+def target_of(catalog: Catalog, parts: list[str]) -> Target:
+    """Find what a path means that is split at its slashes and longer than that of a group and version.
+
+    Raises:
+        ApiError: 404, nothing of the kind is served.
+
+    """
+    root, *rest = parts
+    group = rest.pop(0) if root == "apis" else ""
+    version, *rest = rest
+    namespace = ""
+    names_namespace = rest[0] == "namespaces" and len(rest) >= 3
+    if names_namespace and not (group == "" and rest[2] == "status"):
+        _, namespace, *rest = rest
+    resource = catalog.find(group, version, rest[0])
+    if resource is None or len(rest) > 3 or (namespace and not resource.namespaced):
+        raise path_not_found()
+    name, subresource = [*rest[1:], "", ""][:2]
+    if subresource and subresource not in resource.subresources:
+        raise path_not_found()
+    if name and resource.namespaced and not namespace:
+        raise path_not_found()
+    return Target(resource, namespace, name, subresource)
+
+
+def verb_of(request: web.Request, target: Target) -> str:
+    """Name what the method asks of the target, in the words of discovery.
+
+    Raises:
+        ApiError: 405, the target does not take it.
+
+    """
+    watched = request.query.get("watch") in TRUE
+    on_object = {"GET": "watch" if watched else "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+    on_collection = {"GET": "watch" if watched else "list", "POST": "create", "DELETE": "deletecollection"}
+    verb = (on_object if target.name else on_collection).get(request.method)
+    writes_everywhere = (
+        target.resource.namespaced and not target.namespace and verb in ("create", "deletecollection")
+    )
+    if verb not in target.resource.verbs or writes_everywhere or (target.subresource and verb == "delete"):
+        raise method_not_allowed("the server does not allow this method on the requested resource")
+    return verb

@@ -1,0 +1,155 @@
+"""Google Cloud as a foreigner sees and changes it: the emulator's REST port and its control API."""
+
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections import Counter
+from typing import Any
+
+HOSTS = {
+    "projects": "cloudresourcemanager.googleapis.com",
+    "serviceAccounts": "iam.googleapis.com",
+    "services": "run.googleapis.com",
+    "jobs": "run.googleapis.com",
+    "workerPools": "run.googleapis.com",
+}
+LOCATION = "europe-west1"
+IMAGE = "europe-docker.pkg.dev/shop/images/app:1"
+
+Policy = dict[str, list[str]]
+"""The members of each role in their order; a role under a condition is `ROLE if TITLE`."""
+
+
+class Cloud:
+    """One emulated cloud. Resources go by their relative names, such as `projects/P/serviceAccounts/E`."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def policy(self, resource: str) -> Policy:
+        """Who holds what on the resource; empty if it has no policy."""
+        bindings = self.raw_policy(resource).get("bindings", ())
+        return {_role(binding): binding["members"] for binding in bindings}
+
+    def raw_policy(self, resource: str) -> dict[str, Any]:
+        """The policy as JSON; empty if there is none."""
+        found: dict[str, Any] = self._control("GET", "state")["policies"].get(resource, {})
+        return found
+
+    def accounts(self, project: str) -> dict[str, dict[str, Any]]:
+        """The live accounts of a project by their ids."""
+        return {
+            account["email"].partition("@")[0]: account
+            for account in self._control("GET", "state")["serviceAccounts"]
+            if account["projectId"] == project and not account["deleted"]
+        }
+
+    def deleted_accounts(self, project: str) -> list[str]:
+        """The ids of a project's accounts that were deleted."""
+        return [
+            account["email"].partition("@")[0]
+            for account in self._control("GET", "state")["serviceAccounts"]
+            if account["projectId"] == project and account["deleted"]
+        ]
+
+    def runs_as(self, workload: str) -> str:
+        """The e-mail in the template of a service, job or worker pool; empty: the default account."""
+        template = self._control("GET", "state")[workload.split("/")[-2]][workload]["template"]
+        email: str = template.get("template", template).get("serviceAccount", "")
+        return email
+
+    def add(self, resource: str, role: str, member: str, condition: dict[str, str] | None = None) -> None:
+        """Grant, as somebody else."""
+        self._edit_policy(resource, "add", role, member, condition)
+
+    def remove(self, resource: str, role: str, member: str) -> None:
+        """Take away, as somebody else."""
+        self._edit_policy(resource, "remove", role, member, None)
+
+    def edit_account(self, email: str, verb: str) -> None:
+        """`disable`, `enable` or `delete` an account as somebody else."""
+        project = email.partition("@")[2].partition(".")[0]
+        self._edit({"serviceAccount": full_name(f"projects/{project}/serviceAccounts/{email}"), verb: True})
+
+    def deploy_as(self, workload: str, email: str) -> None:
+        """Deploy a workload anew, to run as `email`; empty: as the default account."""
+        self._edit({"workload": full_name(workload), "serviceAccount": email})
+
+    def create_account(self, project: str, account_id: str, display_name: str = "") -> str:
+        """Create an account as somebody else; its e-mail."""
+        body = {"accountId": account_id, "serviceAccount": {"displayName": display_name}}
+        email: str = self._request("POST", f"/v1/projects/{project}/serviceAccounts", body)["email"]
+        return email
+
+    def deploy(self, kind: str, project: str, name: str, service_account: str = "") -> str:
+        """Create a `services`, `jobs` or `workerPools` resource; its relative name."""
+        template: dict[str, Any] = {"containers": [{"image": IMAGE}]}
+        if service_account:
+            template["serviceAccount"] = service_account
+        if kind == "jobs":
+            template = {"template": template}
+        identifier = {"services": "serviceId", "jobs": "jobId", "workerPools": "workerPoolId"}[kind]
+        parent = f"projects/{project}/locations/{LOCATION}"
+        self._request("POST", f"/v2/{parent}/{kind}?{identifier}={name}", {"template": template})
+        return f"{parent}/{kind}/{name}"
+
+    def write_policy(self, resource: str, policy: dict[str, Any], update_mask: str = "") -> None:
+        """Write a project's policy over the REST API as any other client of Google would."""
+        body = {"policy": policy} | ({"updateMask": update_mask} if update_mask else {})
+        self._request("POST", f"/v3/{resource}:setIamPolicy", body)
+
+    def fail(self, method: str, code: str, times: int = 1, **more: Any) -> None:
+        """Let the next calls of `method` (a glob) fail with `code`."""
+        self._control("POST", "faults", {"method": method, "code": code, "times": times, **more})
+
+    def recover(self) -> None:
+        """Forget all faults to come."""
+        self._control("DELETE", "faults")
+
+    def calls(self) -> Counter[str]:
+        """How often each RPC was called, by its service and name (`Projects/SetIamPolicy`)."""
+        counted: Counter[str] = Counter()
+        for rpc, count in self._control("GET", "calls").items():
+            counted[rpc.removeprefix(rpc.rpartition("/")[0].rpartition(".")[0] + ".")] += count
+        return counted
+
+    def log(self) -> list[dict[str, Any]]:
+        """Every call: `rpc`, `code`, and the `reason` its caller gave."""
+        calls: list[dict[str, Any]] = self._control("GET", "log")
+        return calls
+
+    def _edit_policy(
+        self, resource: str, verb: str, role: str, member: str, condition: dict[str, str] | None
+    ) -> None:
+        grant = {"role": role, "member": member} | ({"condition": condition} if condition else {})
+        self._edit({"policy": full_name(resource), verb: [grant]})
+
+    def _edit(self, change: dict[str, Any]) -> None:
+        self._control("POST", "edit", change)
+
+    def _control(self, verb: str, what: str, body: Any = None) -> Any:
+        return self._request(verb, f"/control/{what}", body)
+
+    def _request(self, verb: str, path: str, body: Any = None) -> Any:
+        request = urllib.request.Request(
+            self._url + path,
+            method=verb,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=30) as reply:
+                return json.loads(reply.read() or b"null")
+        except urllib.error.HTTPError as error:
+            raise AssertionError(f"{verb} {path}: {error.code} {error.read().decode()}") from None
+
+
+def full_name(resource: str) -> str:
+    """`projects/P` → `//cloudresourcemanager.googleapis.com/projects/P`."""
+    return f"//{HOSTS[resource.split('/')[-2]]}/{resource}"
+
+
+def _role(binding: dict[str, Any]) -> str:
+    condition = binding.get("condition", {}).get("title")
+    return f"{binding['role']} if {condition}" if condition else str(binding["role"])

@@ -1,0 +1,126 @@
+"""The cluster as a user sees and changes it: the official client, on plain objects."""
+
+from pathlib import Path
+from typing import Any
+
+from kubernetes import client, config
+
+Object = dict[str, Any]
+
+GROUP = "cloudrun-identity.dev"
+VERSION = "v1alpha1"
+PLURALS = {
+    "ManagedProject": "managedprojects",
+    "CloudRunIdentity": "cloudrunidentities",
+    "IAMBinding": "iambindings",
+    "IdentityAttachment": "identityattachments",
+    "PolicyLedger": "policyledgers",
+}
+CLUSTER_SCOPED = "ManagedProject"
+
+NOT_FOUND = 404
+CONFLICT = 409
+
+
+class Cluster:
+    """One cluster, as the user of a kubeconfig. `namespace` is ignored for kinds that have none."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        api = config.new_client_from_config(str(kubeconfig))
+        self._objects = client.CustomObjectsApi(api)
+        self._core = client.CoreV1Api(api)
+        self._api = api
+
+    def close(self) -> None:
+        self._api.close()
+
+    def create(self, obj: Object) -> Object:
+        """Create one of our objects; raises ApiException."""
+        kind, namespace = obj["kind"], obj["metadata"].get("namespace", "")
+        created: Object
+        if kind == CLUSTER_SCOPED:
+            created = self._objects.create_cluster_custom_object(GROUP, VERSION, PLURALS[kind], obj)
+        else:
+            created = self._objects.create_namespaced_custom_object(
+                GROUP, VERSION, namespace, PLURALS[kind], obj
+            )
+        return created
+
+    def apply(self, obj: Object) -> Object:
+        """Create one of our objects, or merge it into the one there is."""
+        try:
+            return self.create(obj)
+        except client.ApiException as error:
+            if error.status != CONFLICT:
+                raise
+        metadata = obj["metadata"]
+        return self.patch(obj["kind"], metadata["name"], metadata.get("namespace", ""), obj)
+
+    def patch(self, kind: str, name: str, namespace: str, change: Object) -> Object:
+        """Merge a change into one of our objects."""
+        patched: Object
+        if kind == CLUSTER_SCOPED:
+            patched = self._objects.patch_cluster_custom_object(GROUP, VERSION, PLURALS[kind], name, change)
+        else:
+            patched = self._objects.patch_namespaced_custom_object(
+                GROUP, VERSION, namespace, PLURALS[kind], name, change
+            )
+        return patched
+
+    def get(self, kind: str, name: str, namespace: str = "") -> Object | None:
+        """One of our objects; None if there is none."""
+        found: Object
+        try:
+            if kind == CLUSTER_SCOPED:
+                found = self._objects.get_cluster_custom_object(GROUP, VERSION, PLURALS[kind], name)
+            else:
+                found = self._objects.get_namespaced_custom_object(
+                    GROUP, VERSION, namespace, PLURALS[kind], name
+                )
+        except client.ApiException as error:
+            if error.status == NOT_FOUND:
+                return None
+            raise
+        return found
+
+    def all(self, kind: str, namespace: str) -> list[Object]:
+        """Every object of a kind in a namespace."""
+        found: list[Object] = self._objects.list_namespaced_custom_object(
+            GROUP, VERSION, namespace, PLURALS[kind]
+        )["items"]
+        return found
+
+    def delete(self, kind: str, name: str, namespace: str = "") -> None:
+        """Ask for the end of one of our objects."""
+        if kind == CLUSTER_SCOPED:
+            self._objects.delete_cluster_custom_object(GROUP, VERSION, PLURALS[kind], name)
+        else:
+            self._objects.delete_namespaced_custom_object(GROUP, VERSION, namespace, PLURALS[kind], name)
+
+    def create_namespace(self, name: str) -> None:
+        self._core.create_namespace(client.V1Namespace(metadata=client.V1ObjectMeta(name=name)))
+
+    def delete_namespace(self, name: str) -> None:
+        self._core.delete_namespace(name)
+
+    def has_namespace(self, name: str) -> bool:
+        try:
+            self._core.read_namespace(name)
+        except client.ApiException as error:
+            if error.status == NOT_FOUND:
+                return False
+            raise
+        return True
+
+    def events(self, kind: str, name: str, namespace: str) -> list[tuple[str, str]]:
+        """The (reason, message) of every Event about an object."""
+        return [
+            (event.reason, event.message)
+            for event in self._core.list_namespaced_event(namespace).items
+            if (event.involved_object.kind, event.involved_object.name) == (kind, name)
+        ]
+
+    def lease_holder(self, namespace: str) -> str:
+        """Who holds the operator's lease; empty: nobody."""
+        lease = client.CoordinationV1Api(self._api).read_namespaced_lease("cloudrun-identity", namespace)
+        return lease.spec.holder_identity or ""

@@ -1,0 +1,65 @@
+"""The operator as a process, an emulated Google Cloud and each API server, driven and seen from outside.
+
+Servers and the operator live as long as the session; every test has a namespace and a project of its own.
+"""
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.scene import Scene
+from tests.e2e.stage import Stage, set_stage
+from tests.servers.kube_apis import KUBE_APIS
+
+SEED = Path(__file__).parents[2] / "examples" / "seed.yaml"
+
+OPEN_PROJECT = """
+kind: ManagedProject
+metadata: {name: $scene}
+spec:
+  driftInterval: 1s
+  locations: [europe-west1]
+  namespaces: {names: [$scene]}
+  guardrails:
+    grants:
+    - {roles: [roles/viewer, roles/cloudsql.client, roles/logging.logWriter], "on": [Project], members: ["*"]}
+"""
+"""Lent to the scene's namespace, with a few harmless roles to be granted on it."""
+
+
+@pytest.fixture(scope="session", params=KUBE_APIS)
+def kube_api_name(request: pytest.FixtureRequest) -> str:
+    """The API server that a test runs on; part of its id."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="session")
+def session_stage(kube_api_name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    with set_stage(kube_api_name, tmp_path_factory.mktemp(kube_api_name), f"--seed={SEED}") as stage:
+        yield stage
+
+
+@pytest.fixture
+def stage(session_stage: Stage) -> Stage:
+    """The session's stage with its operator at work and its cloud in health."""
+    session_stage.cloud.recover()
+    session_stage.ensure_operator()
+    return session_stage
+
+
+@pytest.fixture
+def closed_scene(stage: Stage) -> Iterator[Scene]:
+    """A scene whose project nobody has lent yet."""
+    scene = Scene(stage, f"e2e-{uuid.uuid4().hex[:10]}")
+    yield scene
+    scene.end()
+
+
+@pytest.fixture
+def scene(closed_scene: Scene) -> Scene:
+    """A scene whose project is lent to its namespace."""
+    closed_scene.apply(OPEN_PROJECT)
+    return closed_scene

@@ -1,0 +1,68 @@
+"""Everything that one run needs: an API server with our kinds, an emulated Google Cloud, and the operator."""
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.e2e.cloud import Cloud
+from tests.e2e.cluster import Cluster
+from tests.e2e.processes import Emulator, Operator, emulator
+from tests.servers.kube_apis import KubeApi, install_crds, started
+
+OPERATOR_NAMESPACE = "cloudrun-identity"
+
+
+class Stage:
+    """One cluster and one cloud. At most times one operator acts between them; tests may end and start it."""
+
+    def __init__(self, kube_api: KubeApi, google: Emulator, run_dir: Path) -> None:
+        self.kube_api = kube_api
+        self.google = google
+        self.cluster = Cluster(kube_api.kubeconfig)
+        self.cloud = Cloud(google.rest_url)
+        self._run_dir = run_dir
+        self._numbers = itertools.count(1)
+        self._operators: list[Operator] = []
+
+    @property
+    def operator(self) -> Operator:
+        """The operator that was started last and still runs."""
+        return [each for each in self._operators if each.is_running][-1]
+
+    def start_operator(self) -> Operator:
+        """Start one more replica. It may have to stand by."""
+        log = self._run_dir / f"operator-{next(self._numbers)}.log"
+        operator = Operator(self.kube_api.kubeconfig, self.google.grpc_address, OPERATOR_NAMESPACE, log)
+        self._operators.append(operator)
+        return operator
+
+    def ensure_operator(self) -> None:
+        """See that exactly one operator runs, whatever the test before left behind."""
+        running = [each for each in self._operators if each.is_running]
+        for surplus in running[1:]:
+            surplus.stop()
+        if not running:
+            self.start_operator().acts()
+
+    def logs(self) -> Iterator[dict[str, object]]:
+        """Every line that any operator has logged so far."""
+        for operator in self._operators:
+            yield from operator.log()
+
+    def close(self) -> None:
+        for operator in self._operators:
+            operator.stop()
+        self.cluster.close()
+
+
+@contextmanager
+def set_stage(server: str, run_dir: Path, *emulator_options: str) -> Iterator[Stage]:
+    """A stage on the API server of this name, without an operator as yet."""
+    with started(server, run_dir / "kube") as kube_api, emulator(run_dir, *emulator_options) as google:
+        install_crds(kube_api)
+        stage = Stage(kube_api, google, run_dir)
+        try:
+            yield stage
+        finally:
+            stage.close()

@@ -1,0 +1,159 @@
+"""Grants: written beside those of others, kept apart from them, shared, refused one by one."""
+
+from tests.e2e.eventually import becomes
+from tests.e2e.scene import Scene
+
+VIEWERS = """
+kind: IAMBinding
+metadata: {name: viewers}
+spec:
+  target: {kind: Project}
+  role: roles/viewer
+  members: [{principal: "group:ops@example.com"}]
+"""
+OFFICE_HOURS = {"title": "office hours", "expression": "request.time.getHours() < 18"}
+
+
+def test_grants_are_written_beside_what_others_hold_which_stays_as_it_is(scene: Scene) -> None:
+    foreign = {
+        "bindings": [
+            {"role": "roles/viewer", "members": ["user:zoe@example.com", "user:ann@example.com"]},
+            {"role": "roles/owner", "members": ["user:dana@example.com"]},
+            {"role": "roles/viewer", "members": ["user:temp@example.com"], "condition": OFFICE_HOURS},
+        ],
+        "auditConfigs": [{"service": "allServices", "auditLogConfigs": [{"logType": "DATA_READ"}]}],
+        "version": 3,
+    }
+    scene.cloud.write_policy(scene.project, foreign, update_mask="bindings,etag,auditConfigs")
+    before = scene.cloud.raw_policy(scene.project)
+
+    scene.apply(VIEWERS)
+    scene.ready("IAMBinding/viewers")
+
+    after = scene.cloud.raw_policy(scene.project)
+    assert after["bindings"] == [
+        before["bindings"][0] | {"members": [*before["bindings"][0]["members"], "group:ops@example.com"]},
+        *before["bindings"][1:],
+    ]
+    assert after["auditConfigs"] == foreign["auditConfigs"]
+    assert after["version"] == 3
+
+
+def test_the_members_of_a_binding_can_be_exchanged(scene: Scene) -> None:
+    scene.apply(VIEWERS)
+    scene.ready("IAMBinding/viewers")
+
+    scene.patch("IAMBinding/viewers", 'spec: {members: [{principal: "group:support@example.com"}]}')
+    scene.ready("IAMBinding/viewers")
+
+    becomes(scene.policy, {"roles/viewer": ["group:support@example.com"]})
+    assert scene.status("IAMBinding/viewers")["memberCount"] == 1
+
+
+def test_deleting_a_binding_takes_away_its_grants_and_its_ledger(scene: Scene) -> None:
+    scene.cloud.add(scene.project, "roles/viewer", "user:ann@example.com")
+    scene.apply(VIEWERS)
+    scene.ready("IAMBinding/viewers")
+    assert scene.ledger_targets() == {f"//cloudresourcemanager.googleapis.com/{scene.project}"}
+
+    scene.removed("IAMBinding/viewers")
+
+    assert scene.policy() == {"roles/viewer": ["user:ann@example.com"]}
+    assert scene.ledger_targets() == set()
+
+
+def test_a_grant_that_stood_before_us_stays_when_the_binding_is_deleted(scene: Scene) -> None:
+    scene.cloud.add(scene.project, "roles/viewer", "group:ops@example.com")
+    scene.apply(VIEWERS)
+    scene.ready("IAMBinding/viewers")
+
+    scene.removed("IAMBinding/viewers")
+
+    assert scene.policy() == {"roles/viewer": ["group:ops@example.com"]}
+    assert scene.ledger_targets() == set()
+
+
+def test_a_grant_of_two_bindings_stands_until_both_are_deleted(scene: Scene) -> None:
+    scene.apply(VIEWERS)
+    scene.apply(VIEWERS.replace("name: viewers", "name: more-viewers"))
+    scene.ready("IAMBinding/viewers", "IAMBinding/more-viewers")
+
+    scene.removed("IAMBinding/viewers")
+    assert scene.policy() == {"roles/viewer": ["group:ops@example.com"]}
+
+    scene.removed("IAMBinding/more-viewers")
+    assert scene.policy() == {}
+
+
+def test_an_abandoned_binding_leaves_its_grants(scene: Scene) -> None:
+    scene.apply(VIEWERS + "  deletionPolicy: Abandon\n")
+    scene.ready("IAMBinding/viewers")
+
+    scene.removed("IAMBinding/viewers")
+
+    assert scene.policy() == {"roles/viewer": ["group:ops@example.com"]}
+    assert scene.ledger_targets() == set()
+
+
+def test_a_member_that_google_refuses_is_rejected_alone(scene: Scene) -> None:
+    nobody = "serviceAccount:nobody@acme-shop.iam.gserviceaccount.com"
+    scene.apply(f"""
+kind: IAMBinding
+metadata: {{name: viewers}}
+spec:
+  target: {{kind: Project}}
+  role: roles/viewer
+  members:
+  - principal: "group:ops@example.com"
+  - principal: "{nobody}"
+  - principal: "user:ann@example.com"
+""")
+    message = scene.fails("IAMBinding/viewers", "Rejected")
+
+    assert nobody in message
+    assert scene.is_stalled("IAMBinding/viewers")
+    assert scene.grants("IAMBinding/viewers") == {
+        nobody: "Rejected Rejected",
+        "group:ops@example.com": "Granted",
+        "user:ann@example.com": "Granted",
+    }
+    assert sorted(scene.policy()["roles/viewer"]) == ["group:ops@example.com", "user:ann@example.com"]
+
+
+def test_callers_are_let_in_to_a_service_a_job_and_a_worker_pool(scene: Scene) -> None:
+    workloads = {
+        kind: scene.cloud.deploy(collection, scene.name, "checkout")
+        for kind, collection in (("Service", "services"), ("Job", "jobs"), ("WorkerPool", "workerPools"))
+    }
+    for kind in workloads:
+        scene.apply(f"""
+kind: IAMBinding
+metadata: {{name: {kind.lower()}}}
+spec:
+  target: {{kind: {kind}, location: europe-west1, name: checkout}}
+  role: roles/run.invoker
+  members: [{{principal: "group:callers@example.com"}}]
+""")
+    scene.ready(*(f"IAMBinding/{kind.lower()}" for kind in workloads))
+
+    for workload in workloads.values():
+        assert scene.cloud.policy(workload) == {"roles/run.invoker": ["group:callers@example.com"]}
+
+
+def test_a_binding_waits_for_its_workload(scene: Scene) -> None:
+    scene.apply("""
+kind: IAMBinding
+metadata: {name: callers}
+spec:
+  target: {kind: Service, location: europe-west1, name: late}
+  role: roles/run.invoker
+  members: [{principal: "group:callers@example.com"}]
+""")
+    message = scene.fails("IAMBinding/callers", "WorkloadNotFound")
+    assert "Service europe-west1/late" in message
+    assert not scene.is_stalled("IAMBinding/callers")
+
+    service = scene.cloud.deploy("services", scene.name, "late")
+    scene.ready("IAMBinding/callers")
+
+    assert scene.cloud.policy(service) == {"roles/run.invoker": ["group:callers@example.com"]}

@@ -1,0 +1,70 @@
+"""The Kubernetes API servers that tests run on: the embedded one always, a real one where there is one.
+
+A fixture with `params=KUBE_APIS` gives every test an id that names its server.
+"""
+
+import asyncio
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from cloudrun_identity.api.crd import generate
+from cloudrun_identity.kube.client import connect
+from cloudrun_identity.kube.crds import CrdState, installed
+from cloudrun_identity.kube.resources import CUSTOM_RESOURCE_DEFINITIONS
+from tests.servers.embedded_kubeapi import embedded_kubeapi
+from tests.servers.kube_apiserver import ASSETS_VARIABLE, assets, kube_apiserver
+
+EMBEDDED = "embedded"
+REAL = "kube-apiserver"
+KUBE_APIS = (EMBEDDED, REAL)
+
+CRDS_WITHIN = 30.0
+"""Seconds until the kinds are served; a fraction of one is usual."""
+
+
+class KubeApi(Protocol):
+    """An API server that stands ready."""
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def kubeconfig(self) -> Path: ...
+    @property
+    def token(self) -> str: ...
+
+
+def started(name: str, run_dir: Path) -> AbstractContextManager[KubeApi]:
+    """Run the server of this name with its files in `run_dir`; skip the test where there is none."""
+    if name == EMBEDDED:
+        return embedded_kubeapi(run_dir)
+    binaries = assets()
+    if binaries is None:
+        pytest.skip(f"no real API server: {ASSETS_VARIABLE} is not set")
+    return kube_apiserver(binaries, run_dir)
+
+
+def described() -> str:
+    """Which servers tests run on here, for the head of a report."""
+    binaries = assets()
+    real = f"{REAL} of {binaries}" if binaries else f"no {REAL} ({ASSETS_VARIABLE} is not set)"
+    return f"Kubernetes API servers: {EMBEDDED}, {real}"
+
+
+def install_crds(kube_api: KubeApi) -> None:
+    """Install all kinds, and wait until they are served."""
+    asyncio.run(_install_crds(kube_api))
+
+
+async def _install_crds(kube_api: KubeApi) -> None:
+    client = await connect(str(kube_api.kubeconfig))
+    try:
+        for definition in generate().values():
+            await client.create(CUSTOM_RESOURCE_DEFINITIONS, definition)
+        async with asyncio.timeout(CRDS_WITHIN):
+            while set((await installed(client)).values()) != {CrdState.ESTABLISHED}:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+    finally:
+        await client.close()

@@ -1,0 +1,209 @@
+"""Policies and ledgers in memory, with the manners of the real ones that lanes rely on."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from google.iam.v1.policy_pb2 import Binding, Policy
+
+from cloudrun_identity.api import GrantState
+from cloudrun_identity.gcp.errors import Fault, GoogleError
+from cloudrun_identity.gcp.lane import LanePorts, LaneSettings
+from cloudrun_identity.iam.claims import Claimant
+from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.iam.ledger import Holding, Ledger
+from cloudrun_identity.iam.merge import present
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+class Crash(Exception):  # noqa: N818 - the end of a process is no error of anybody's
+    """The process ends here."""
+
+
+@dataclass
+class Journal:
+    """What was done in which order; raises Crash before the step of that number (None: never)."""
+
+    steps: list[str] = field(default_factory=list)
+    crash_before: int | None = None
+
+    def step(self, name: str) -> None:
+        if self.crash_before == len(self.steps):
+            self.crash_before = None
+            raise Crash(name)
+        self.steps.append(name)
+
+
+class FakePolicies:
+    """Policies with etags. A call takes `latency` seconds; a member of `refused` fails any write of it."""
+
+    def __init__(self, journal: Journal | None = None, latency: float = 0.1) -> None:
+        self.journal = journal or Journal()
+        self.latency = latency
+        self.reads = 0
+        self.sets = 0
+        self.refused: set[str] = set()
+        self.refusal = Fault.INVALID_ARGUMENT
+        self.names_culprit = False
+        self.faults: list[GoogleError] = []
+        self.before_set: list[Callable[[], None]] = []
+        self.after_set: list[Callable[[], None]] = []
+        self._policies: dict[Target, Policy] = {}
+
+    def create(self, target: Target, *bindings: tuple[str, Iterable[str]]) -> None:
+        self._policies[target] = Policy(etag=b"0")
+        self.edit(target, *bindings)
+
+    def drop(self, target: Target) -> None:
+        del self._policies[target]
+
+    def edit(self, target: Target, *bindings: tuple[str, Iterable[str]]) -> None:
+        """Somebody else sets the bindings."""
+        policy = self._policies[target]
+        del policy.bindings[:]
+        policy.bindings.extend(Binding(role=role, members=members) for role, members in bindings)
+        self._touch(policy)
+
+    def grant(self, grant: Grant) -> None:
+        """Somebody else adds a grant."""
+        policy = self._policies[grant.target]
+        policy.bindings.add(role=grant.role, members=[grant.member])
+        self._touch(policy)
+
+    def revoke(self, grant: Grant) -> None:
+        """Somebody else takes a grant away, whoever made it."""
+        policy = self._policies[grant.target]
+        for binding in policy.bindings:
+            if binding.role == grant.role:
+                binding.members[:] = [member for member in binding.members if member != grant.member]
+        self._touch(policy)
+
+    def standing(self, target: Target) -> frozenset[Grant]:
+        return present(self._policies[target], target)
+
+    async def get(self, target: Target) -> Policy:
+        self.reads += 1
+        await asyncio.sleep(self.latency)
+        self._fail()
+        return self._copy(target)
+
+    async def set(self, target: Target, policy: Policy) -> Policy:
+        self.sets += 1
+        await asyncio.sleep(self.latency)
+        if self.before_set:
+            self.before_set.pop(0)()
+        self._fail()
+        stored = self._policies.get(target)
+        if stored is None:
+            raise fault(Fault.NOT_FOUND)
+        if stored.etag != policy.etag:
+            raise fault(Fault.ABORTED)
+        bad = [member for each in policy.bindings for member in each.members if member in self.refused]
+        if bad:
+            raise fault(self.refusal, f"{bad[0]} does not exist." if self.names_culprit else "bad member")
+        self.journal.step("policy")
+        del stored.bindings[:]
+        stored.bindings.extend(policy.bindings)
+        self._touch(stored)
+        if self.after_set:
+            self.after_set.pop(0)()
+        return self._copy(target)
+
+    def _fail(self) -> None:
+        if self.faults:
+            raise self.faults.pop(0)
+
+    def _copy(self, target: Target) -> Policy:
+        if target not in self._policies:
+            raise fault(Fault.NOT_FOUND)
+        copy = Policy()
+        copy.CopyFrom(self._policies[target])
+        return copy
+
+    @staticmethod
+    def _touch(policy: Policy) -> None:
+        policy.etag = str(int(policy.etag) + 1).encode()
+
+
+class FakeLedgers:
+    """Ledgers that are stored as soon as they are updated."""
+
+    def __init__(self, journal: Journal | None = None) -> None:
+        self.journal = journal or Journal()
+        self.failing: Exception | None = None
+        self.stored: dict[Target, Ledger] = {}
+
+    def ledger(self, target: Target) -> Ledger:
+        return self.stored.get(target, Ledger(target))
+
+    async def update(self, target: Target, change: Callable[[Ledger], Ledger]) -> Ledger:
+        await asyncio.sleep(0)
+        if self.failing:
+            raise self.failing
+        self.journal.step("ledger")
+        self.stored[target] = change(self.ledger(target))
+        return self.stored[target]
+
+    def held_by(self, seat: str) -> frozenset[Target]:
+        return frozenset(target for target, ledger in self.stored.items() if seat in _seats(ledger))
+
+    def targets(self, project_id: str) -> Iterable[Target]:
+        return [
+            target
+            for target, ledger in self.stored.items()
+            if target.project_id == project_id and ledger.holdings
+        ]
+
+
+class Passes:
+    """Counts passes by their outcome."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[str] = []
+
+    def lane_passed(self, target_kind: str, outcome: str) -> None:
+        self.outcomes.append(outcome)
+
+
+@dataclass
+class Scene:
+    """Everything that lanes work with, and that outlives them."""
+
+    journal: Journal = field(default_factory=Journal)
+    fresh: set[str] = field(default_factory=set)
+    passes: Passes = field(default_factory=Passes)
+    settings: LaneSettings = LaneSettings()
+
+    def __post_init__(self) -> None:
+        self.policies = FakePolicies(self.journal)
+        self.ledgers = FakeLedgers(self.journal)
+
+    @property
+    def ports(self) -> LanePorts:
+        return LanePorts(
+            policies=self.policies,
+            ledgers=self.ledgers,
+            observer=self.passes,
+            wall_clock=lambda: NOON,
+            is_fresh=self.fresh.__contains__,
+            settings=self.settings,
+        )
+
+    def hold(self, grant: Grant, *claimants: Claimant, **fields: object) -> None:
+        """Put a holding into the ledger of the grant's target."""
+        ledger = self.ledgers.ledger(grant.target)
+        holding = replace(
+            Holding(frozenset(map(str, claimants)), GrantState.GRANTED),
+            **fields,  # type: ignore[arg-type]
+        )
+        self.ledgers.stored[grant.target] = replace(ledger, holdings={**ledger.holdings, grant: holding})
+
+
+def fault(kind: Fault, message: str = "no", **details: object) -> GoogleError:
+    return GoogleError(kind, "google.test.Service/Method", message, **details)  # type: ignore[arg-type]
+
+
+def _seats(ledger: Ledger) -> set[str]:
+    return {Claimant.parse(text).seat for held in ledger.holdings.values() for text in held.claimants}

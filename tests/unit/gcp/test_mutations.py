@@ -1,0 +1,26 @@
+import logging
+
+import pytest
+
+from cloudrun_identity.gcp.clients import request_reason
+from cloudrun_identity.gcp.mutations import mutated
+
+
+def test_a_mutation_is_one_line_that_says_on_whose_behalf(caplog: pytest.LogCaptureFixture) -> None:
+    request_reason.set("payments/checkout@3")
+    with caplog.at_level(logging.INFO):
+        mutated("patch", "//iam.googleapis.com/projects/acme", before="'A\nB'", after="'C'")
+
+    (record,) = caplog.records
+    assert record.getMessage() == "patch //iam.googleapis.com/projects/acme: 'A B' → 'C'"
+    assert record.__dict__["on_behalf_of"] == "payments/checkout@3"
+    assert record.__dict__["verb"] == "patch"
+    assert record.__dict__["resource"] == "//iam.googleapis.com/projects/acme"
+    assert (record.__dict__["before"], record.__dict__["after"]) == ("'A B'", "'C'")
+
+
+def test_nothing_like_a_secret_gets_into_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        mutated("create", "key", before="absent", after="ya29.a0AfH6SMBx")
+    assert "ya29" not in caplog.text
+    assert "ya29" not in str(caplog.records[0].__dict__)

@@ -1,0 +1,98 @@
+"""Policies, claims, declarations and ledgers for properties: few names, so that they meet."""
+
+from google.iam.v1.policy_pb2 import AuditConfig, AuditLogConfig, Binding, Policy
+from google.type.expr_pb2 import Expr
+from hypothesis import strategies as st
+
+from cloudrun_identity.api import GrantState, TargetKind
+from cloudrun_identity.iam.claims import HOLD_EVERYTHING, Claim, Claimant, Declaration, Hold
+from cloudrun_identity.iam.grants import Condition, Grant, Target
+from cloudrun_identity.iam.ledger import Holding, Ledger
+from cloudrun_identity.iam.merge import Release
+
+TARGET = Target(TargetKind.PROJECT, "payments-prod-1234")
+ROLES = ("roles/run.invoker", "roles/cloudsql.client", "roles/logging.viewer")
+OFFICE_HOURS = Condition("office hours", "", "request.time.getHours('Europe/Zurich') < 18")
+CONDITIONS = (None, OFFICE_HOURS, Condition("office hours", "differs in its expression alone", "true"))
+ACCOUNT = "serviceAccount:checkout@payments-prod-1234.iam.gserviceaccount.com"
+UNIQUE_IDS = ("111", "222")
+MEMBERS = (ACCOUNT, "group:ops@example.com", "user:ann@example.com")
+FOREIGN = (
+    *MEMBERS,
+    "serviceAccount:Checkout@Payments-Prod-1234.iam.gserviceaccount.com",
+    "group:OPS@Example.com",
+    f"deleted:{ACCOUNT}?uid=111",
+    f"deleted:{ACCOUNT}?uid=222",
+    f"deleted:{ACCOUNT}?uid=333",
+    "deleted:user:bob@example.com?uid=444",
+    "principal://iam.googleapis.com/projects/42/locations/global/workloadIdentityPools/P/subject/S",
+    "projectOwner:payments-prod-1234",
+    "a form of member that nobody has documented",
+)
+SEATS = tuple(("IAMBinding", "payments", name) for name in ("one", "two", "three"))
+UIDS = ("uid-1", "uid-2")
+
+# Drawn from pools that are built once: building each value field by field takes most of a property's time.
+GRANTS = [
+    Grant(TARGET, role, member, condition) for role in ROLES for member in MEMBERS for condition in CONDITIONS
+]
+_CLAIMS = [
+    Claim(grant, unique_id, former_ids)
+    for grant in GRANTS
+    for unique_id in (("", *UNIQUE_IDS) if grant.member == ACCOUNT else ("",))
+    for former_ids in (((), ("111",), ("111", "333")) if grant.member == ACCOUNT else ((),))
+]
+_AUDIT = AuditConfig(service="allServices", audit_log_configs=[AuditLogConfig(log_type="DATA_READ")])
+
+
+def _binding(role: str, members: list[str], condition: Condition | None) -> Binding:
+    binding = Binding(role=role, members=members)
+    if condition:
+        binding.condition.CopyFrom(
+            Expr(
+                title=condition.title,
+                description=condition.description,
+                expression=condition.expression,
+            )
+        )
+    return binding
+
+
+grants = st.sampled_from(GRANTS)
+claims = st.sampled_from(_CLAIMS)
+bindings = st.builds(
+    _binding,
+    st.sampled_from(ROLES),
+    st.lists(st.sampled_from(FOREIGN), min_size=1, max_size=4),
+    st.sampled_from(CONDITIONS),
+)
+policies = st.builds(
+    lambda bindings, audit_configs: Policy(
+        version=3, etag=b"etag", bindings=bindings, audit_configs=audit_configs
+    ),
+    st.lists(bindings, max_size=4),
+    st.sampled_from([[], [_AUDIT]]),
+)
+releases = st.builds(Release, grants, st.sampled_from(["", *UNIQUE_IDS]))
+claimants = st.sampled_from([Claimant(*seat, uid) for seat in SEATS for uid in UIDS])
+holds = st.sampled_from([(), (), (HOLD_EVERYTHING,), (Hold(TARGET, ROLES[0]),), (Hold(member=ACCOUNT),)])
+declarations = st.lists(
+    st.builds(
+        Declaration,
+        claimants,
+        st.frozensets(claims, max_size=4),
+        holds,
+        writable=st.sampled_from([True, True, False]),
+        abandon=st.sampled_from([False, False, True]),
+    ),
+    max_size=3,
+    unique_by=lambda declaration: declaration.claimant.seat,
+)
+holdings = st.builds(
+    Holding,
+    st.sets(claimants, min_size=1, max_size=2).map(lambda them: frozenset(map(str, them))),
+    st.sampled_from(GrantState),
+    st.booleans(),
+    st.sampled_from(["", *UNIQUE_IDS]),
+)
+ledgers = st.builds(lambda held: Ledger(TARGET, holdings=held), st.dictionaries(grants, holdings, max_size=5))

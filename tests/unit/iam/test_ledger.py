@@ -1,0 +1,20 @@
+from cloudrun_identity.iam.grants import Grant
+from cloudrun_identity.iam.ledger import AccountRecord, Holding, Ledger
+
+from .strategies import ACCOUNT, MEMBERS, ROLES, TARGET
+
+GRANT, SHARED = Grant(TARGET, ROLES[0], ACCOUNT), Grant(TARGET, ROLES[0], MEMBERS[1])
+ONE, OTHER = "IAMBinding/payments/one/uid-1", "IAMBinding/payments/other/uid-2"
+RECORD = AccountRecord("checkout@payments-prod-1234.iam.gserviceaccount.com", "payments/checkout", "uid-3")
+
+
+def test_a_ledger_is_empty_without_holdings_and_account() -> None:
+    assert Ledger(TARGET).is_empty
+    assert not Ledger(TARGET, holdings={GRANT: Holding(frozenset({ONE}))}).is_empty
+    assert not Ledger(TARGET).with_account(RECORD).is_empty
+    assert Ledger(TARGET).with_account(RECORD).with_account(None).is_empty
+
+
+def test_another_account_record_leaves_the_holdings() -> None:
+    ledger = Ledger(TARGET, holdings={GRANT: Holding(frozenset({ONE}))})
+    assert ledger.with_account(RECORD).holdings == ledger.holdings
