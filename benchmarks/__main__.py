@@ -39,9 +39,7 @@ def main(identities: int, output: Path) -> None:
     for line in (
         *_life_table(fleet, lives),
         "",
-        *figures.table(
-            "Pure parts, µs a call", pure, value="takes", baseline="parsing it", ratio="× parsing"
-        ),
+        *figures.table("Pure parts, µs a call", pure, value="takes", baseline="parsing it", ratio="times"),
     ):
         click.echo(line)
     figures.write_json(output, [*lives, *pure])

@@ -88,7 +88,7 @@ class Command:
 
 
 class Emulator:
-    """An emulator, and the same one anew after `stop` and `start`: on the same ports, with what its seed has."""
+    """An emulator, and the same one anew after `stop` and `start`: on the same ports, as its seed has it."""
 
     def __init__(self, run_dir: Path, *options: str) -> None:
         self._log = run_dir / "emulator.log"

@@ -19,7 +19,7 @@ def test_grants_are_written_beside_what_others_hold_which_stays_as_it_is(scene: 
         "bindings": [
             {"role": "roles/viewer", "members": ["user:zoe@example.com", "user:ann@example.com"]},
             {"role": "roles/owner", "members": ["user:dana@example.com"]},
-            {"role": "roles/viewer", "members": ["user:temp@example.com"], "condition": OFFICE_HOURS},
+            {"role": "roles/cloudsql.client", "members": ["user:ann@example.com"], "condition": OFFICE_HOURS},
         ],
         "auditConfigs": [{"service": "allServices", "auditLogConfigs": [{"logType": "DATA_READ"}]}],
         "version": 3,
@@ -28,12 +28,14 @@ def test_grants_are_written_beside_what_others_hold_which_stays_as_it_is(scene: 
     before = scene.cloud.raw_policy(scene.project)
 
     scene.apply(VIEWERS)
-    scene.ready("IAMBinding/viewers")
+    scene.apply(VIEWERS.replace("viewers", "clients").replace("roles/viewer", "roles/cloudsql.client"))
+    scene.ready("IAMBinding/viewers", "IAMBinding/clients")
 
     after = scene.cloud.raw_policy(scene.project)
     assert after["bindings"] == [
         before["bindings"][0] | {"members": [*before["bindings"][0]["members"], "group:ops@example.com"]},
         *before["bindings"][1:],
+        {"role": "roles/cloudsql.client", "members": ["group:ops@example.com"]},
     ]
     assert after["auditConfigs"] == foreign["auditConfigs"]
     assert after["version"] == 3

@@ -21,7 +21,7 @@ from cloudrun_identity.iam.admission import Denied, may_adopt
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.ledger import AccountRecord, Ledger
 
-from .controller import Applied, Change
+from .controller import Applied
 from .gate import surroundings
 from .outcomes import InSync, Refused, Waiting
 from .probation import BETWEEN_READS, Probation
@@ -124,7 +124,7 @@ class Accounts:
             raise AssertionError("a steady account was read")
         await self._settle(owner, record, seen)
         self._probation.end(record.email)
-        return await self.keep(owner, seen.email, None, seen, ())
+        return await self.keep(owner, seen.email, None, seen)
 
     async def keep(
         self,
@@ -132,7 +132,6 @@ class Accounts:
         email: str,
         record: AccountRecord | None,
         seen: ServiceAccount | None,
-        changes: tuple[Change, ...],
     ) -> Applied[ServiceAccount | None]:
         """Put right what differs in a steady account; `record` is None if it was completed in this pass."""
         if seen is None:
@@ -149,7 +148,7 @@ class Accounts:
                 ),
                 seen,
             )
-        return Applied(InSync(), await self._update(owner, seen, {change.field for change in changes}))
+        return Applied(InSync(), await self._update(owner, seen))
 
     async def forget(self, owner: Owner, email: str) -> None:
         """Drop the record: the account is gone, or left to itself."""
@@ -181,7 +180,7 @@ class Accounts:
         )
         await self._settle(owner, record, account)
         mutated("adopt", owner.target(account.email).full_name, before="not ours", after="adopted")
-        return await self.keep(owner, account.email, None, account, ())
+        return await self.keep(owner, account.email, None, account)
 
     async def _create(self, owner: Owner, record: AccountRecord) -> Applied[ServiceAccount | None]:
         spec = owner.obj.spec
@@ -217,7 +216,7 @@ class Accounts:
         self._probation.begin(record.email)
         return Applied(_propagating(record.email), account)
 
-    async def _update(self, owner: Owner, seen: ServiceAccount, fields: set[str]) -> ServiceAccount:
+    async def _update(self, owner: Owner, seen: ServiceAccount) -> ServiceAccount:
         spec, name = owner.obj.spec, owner.target(seen.email).full_name
         wanted = replace(
             seen,
@@ -231,8 +230,8 @@ class Accounts:
             await self._service_accounts.patch(
                 owner.project_id,
                 seen.unique_id,
-                display_name=wanted.display_name if "displayName" in fields else None,
-                description=wanted.description if "description" in fields else None,
+                display_name=spec.display_name,
+                description=spec.description,
             )
             mutated(
                 "patch",

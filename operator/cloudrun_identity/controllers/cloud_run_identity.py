@@ -100,7 +100,10 @@ class CloudRunIdentityController:
         return tuple(_field_changes(want.obj, seen))
 
     async def apply(
-        self, want: AccountWant, seen: AccountSeen, changes: tuple[Change, ...]
+        self,
+        want: AccountWant,
+        seen: AccountSeen,
+        changes: tuple[Change, ...],  # noqa: ARG002
     ) -> Applied[AccountSeen]:
         """Create, adopt, wait for, bring back or update the account."""
         record = want.record
@@ -108,7 +111,7 @@ class CloudRunIdentityController:
             return await self._accounts.create_or_adopt(want.owner, want.email, want.project, want.world)
         if not record.unique_id:
             return await self._accounts.follow_creation(want.owner, record, seen)
-        return await self._accounts.keep(want.owner, want.email, record, seen, changes)
+        return await self._accounts.keep(want.owner, want.email, record, seen)
 
     def wishes(self, want: AccountWant, world: World) -> tuple[Wish, ...]:
         """What the identity may do, and who may act as it."""

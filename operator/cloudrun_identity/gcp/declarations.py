@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from cloudrun_identity.iam.claims import Claimant, Declaration
 from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.iam.ledger import Ledger
 
 
 @dataclass(slots=True)
@@ -43,7 +44,8 @@ class Declarations:
         if before and before.declaration == declaration:
             return
         self._unindex(seat)
-        self._seats[seat] = Standing(declaration, asyncio.get_running_loop().time())
+        untold = before.drifted if before else {}
+        self._seats[seat] = Standing(declaration, asyncio.get_running_loop().time(), untold)
         for target in _spoken_of(declaration):
             self._on[target].add(seat)
 
@@ -66,9 +68,13 @@ class Declarations:
         """
         return self._seats[claimant.seat]
 
-    def all(self) -> list[Declaration]:
-        """Every declaration: an object with none on a target may still hold grants there, to be released."""
-        return [standing.declaration for standing in self._seats.values()]
+    def concerning(self, ledger: Ledger) -> list[Declaration]:
+        """The declarations of who speaks of the ledger's target, or holds something there.
+
+        An object that declares nothing on a target may still hold grants there, to be released.
+        """
+        seats = self._on.get(ledger.target, set()) | ledger.seats
+        return [self._seats[seat].declaration for seat in sorted(seats) if seat in self._seats]
 
     def targets(self) -> Iterable[Target]:
         """Every target that some declaration speaks of."""

@@ -18,7 +18,7 @@ from cloudrun_identity.api import GrantState
 from cloudrun_identity.iam.claims import Claim
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.ledger import Ledger
-from cloudrun_identity.iam.merge import Release, merge, present
+from cloudrun_identity.iam.merge import Merged, Release, merge, present
 from cloudrun_identity.iam.passes import Plan, plan, settle
 from cloudrun_identity.iam.principals import email
 
@@ -170,6 +170,7 @@ class Lane:
             await asyncio.gather(self._running, return_exceptions=True)
 
     async def _run(self) -> None:
+        waiters: list[asyncio.Future[PassResult]] = []
         try:
             while self._waiting:
                 await self._gather_company()
@@ -186,7 +187,7 @@ class Lane:
                         waiter.set_result(self._last)
         finally:
             self._running = None
-            for waiter in self._waiting:
+            for waiter in (*waiters, *self._waiting):
                 waiter.cancel()
 
     async def _gather_company(self) -> None:
@@ -203,7 +204,8 @@ class Lane:
             try:
                 await writer.read()
             except GoogleError as error:
-                if error.fault is not Fault.NOT_FOUND:
+                # Reads of a fresh account flap: it is no proof that its grants are gone.
+                if error.fault is not Fault.NOT_FOUND or self._ports.is_fresh(self._target.name):
                     raise
                 await self._settle_missing()
                 self._ports.observer.lane_passed(self._target.kind, "missing")
@@ -232,7 +234,12 @@ class Lane:
         return PassResult(began, writer.standing, refusals)
 
     def _plan(self, ledger: Ledger, standing: Collection[Grant]) -> Plan:
-        return plan(ledger, self._declarations.all(), standing, may_release=self._declarations.complete)
+        return plan(
+            ledger,
+            self._declarations.concerning(ledger),
+            standing,
+            may_release=self._declarations.complete,
+        )
 
     async def _settle_missing(self) -> None:
         """The target is gone and its policy with it: what was let go is gone, what is claimed waits."""
@@ -325,33 +332,45 @@ class _Writer:
         return merge(self._policy, (), released).policy is not self._policy
 
     async def write(self, claims: Sequence[Claim], released: Sequence[Release]) -> None:
-        """Merge and write, again over a fresh read whenever somebody else was quicker."""
+        """Merge and write, again over a fresh read if somebody else was quicker or the reply was lost."""
+        lost: Merged | None = None
         for attempt in range(1, self._ports.settings.attempts + 1):
             merged = merge(self._policy, claims, released)
             if merged.policy is self._policy:
+                if lost:
+                    self._note(lost)
                 return
             try:
                 reply = await self._ports.policies.set(self._target, merged.policy)
             except GoogleError as error:
-                if error.fault is not Fault.ABORTED or attempt == self._ports.settings.attempts:
+                if error.fault not in _TRY_AGAIN or attempt == self._ports.settings.attempts:
                     raise
+                if error.fault is Fault.UNAVAILABLE:
+                    lost = merged  # it may have happened, and what then stands is ours
+                    self.added |= merged.added
                 await asyncio.sleep(random.uniform(0, 0.1 * 2**attempt))  # noqa: S311 - no secret
                 await self.read()
             else:
-                self.writes += 1
-                mutated(
-                    "set policy of",
-                    self._target.full_name,
-                    before=_listed(merged.removed),
-                    after=_listed(merged.added),
-                )
-                self.added |= merged.added
+                self._note(merged)
                 self._see(reply)
                 return
+
+    def _note(self, merged: Merged) -> None:
+        self.writes += 1
+        self.added |= merged.added
+        mutated(
+            "set policy of",
+            self._target.full_name,
+            before=_listed(merged.removed),
+            after=_listed(merged.added),
+        )
 
     def _see(self, policy: Policy) -> None:
         self._policy = policy
         self.standing = present(policy, self._target)
+
+
+_TRY_AGAIN = frozenset({Fault.ABORTED, Fault.UNAVAILABLE})
 
 
 def _listed(grants: Collection[Grant]) -> str:

@@ -116,8 +116,8 @@ class Lanes:
         return Verdict(grant, holding.state if holding else GrantState.PENDING, result.fault)
 
     def _releasing(self, declaration: Declaration) -> Iterable[Grant]:
-        claimant = declaration.claimant
-        for target in self._ports.ledgers.held_by(claimant.seat):
-            for grant in self._ports.ledgers.ledger(target).held_by(str(claimant)):
+        seat = declaration.claimant.seat
+        for target in self._ports.ledgers.held_by(seat):
+            for grant in self._ports.ledgers.ledger(target).held_by(seat):
                 if not declaration.keeps(grant):
                     yield grant

@@ -44,7 +44,8 @@ class Policies:
 
         Raises:
             ValueError: `policy` has no etag; writing it would overwrite whatever stands there.
-            GoogleError: ABORTED, somebody wrote since `policy` was read; and the others.
+            GoogleError: ABORTED, somebody wrote since `policy` was read; UNAVAILABLE, it may have been
+                written all the same; and the others.
 
         """
         if not policy.etag:
@@ -90,7 +91,6 @@ class Policies:
             request,
             region=target.location,
             metadata=(("x-goog-request-params", f"resource={quote(target.resource, safe='')}"),),
-            repeatable=True,  # a write carries its etag: a second one is refused as ABORTED
         )
 
 

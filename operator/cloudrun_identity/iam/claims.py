@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .grants import Grant, Target
+from .grants import Grant, Slot, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +73,9 @@ class Declaration:
     """All that one object wants of any policy, now.
 
     `writable` is false for suspended and observed objects: their claims protect what stands, and are not
-    repaired. `abandon` leaves a grant in place when this was its last claimant. `soon` names targets on which
-    more claims are about to come, so that a pass may wait a moment for them.
+    repaired. `abandon` leaves a grant in place when this was its last claimant; `claims_existing` takes it away
+    then even if it stood there before any of ours. `exclusive` are bindings in which nobody else is to remain.
+    `soon` names targets on which more claims are about to come, so that a pass may wait a moment for them.
     """
 
     claimant: Claimant
@@ -82,6 +83,8 @@ class Declaration:
     holds: tuple[Hold, ...] = ()
     writable: bool = True
     abandon: bool = False
+    claims_existing: bool = False
+    exclusive: frozenset[Slot] = frozenset()
     soon: frozenset[Target] = frozenset()
 
     def keeps(self, grant: Grant) -> bool:
@@ -96,5 +99,7 @@ class Declaration:
 
     @property
     def targets(self) -> frozenset[Target]:
-        """Every target it has claims on."""
-        return frozenset(claim.grant.target for claim in self.claims)
+        """Every target that it has claims on, or bindings to itself."""
+        return frozenset(claim.grant.target for claim in self.claims) | {
+            slot.target for slot in self.exclusive
+        }

@@ -70,6 +70,20 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
+class Slot:
+    """One binding of a policy: all who hold one role on one target under one condition."""
+
+    target: Target
+    role: str
+    condition: Condition | None = None
+
+    def __str__(self) -> str:
+        """One line for people: `roles/run.invoker on Service europe-west1/web`."""
+        when = f" if {self.condition.title}" if self.condition else ""
+        return f"{self.role} on {self.target}{when}"
+
+
+@dataclass(frozen=True, slots=True)
 class Grant:
     """One member holding one role on one target, under a condition or none."""
 
@@ -77,6 +91,11 @@ class Grant:
     role: str
     member: str
     condition: Condition | None = None
+
+    @property
+    def slot(self) -> "Slot":
+        """The binding that it is a member of."""
+        return Slot(self.target, self.role, self.condition)
 
     def __str__(self) -> str:
         """One line for people: `roles/run.invoker for user:a@example.com on Service europe-west1/web`."""

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from cloudrun_identity.api import AccountIntent, GrantState, Origin
 
+from .claims import Claimant
 from .grants import Grant, Target
 
 
@@ -44,6 +45,11 @@ class Holding:
     foreign_before: bool = False
     unique_id: str = ""
 
+    @property
+    def seats(self) -> frozenset[str]:
+        """The seats of its claimants: their names without UIDs."""
+        return frozenset(Claimant.parse(claimant).seat for claimant in self.claimants)
+
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
@@ -61,9 +67,14 @@ class Ledger:
         """Whether nothing in it is worth keeping: no holding and no account."""
         return not self.holdings and self.account is None
 
-    def held_by(self, claimant: str) -> frozenset[Grant]:
-        """The grants that `claimant` has a part in."""
-        return frozenset(grant for grant, holding in self.holdings.items() if claimant in holding.claimants)
+    @property
+    def seats(self) -> frozenset[str]:
+        """The seats of all claimants."""
+        return frozenset(seat for holding in self.holdings.values() for seat in holding.seats)
+
+    def held_by(self, seat: str) -> frozenset[Grant]:
+        """The grants that a claimant of this seat, or its predecessor, has a part in."""
+        return frozenset(grant for grant, holding in self.holdings.items() if seat in holding.seats)
 
     def with_account(self, account: AccountRecord | None) -> "Ledger":
         """The same ledger with another account record."""

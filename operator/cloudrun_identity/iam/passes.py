@@ -6,14 +6,14 @@ any two steps is just another start.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from cloudrun_identity.api import GrantState
 
 from .claims import Claim, Claimant, Declaration
-from .grants import Grant
+from .grants import Grant, Target
 from .ledger import Holding, Ledger
 from .merge import Release
 
@@ -25,6 +25,11 @@ class Plan:
     `ledger` is to be persisted before the policy is written. `drifted` are grants that stood when we last
     looked and are missing now. `fresh` are holdings that this plan began. `retained` counts releases that
     must wait because not every object has declared itself yet.
+
+    `stale` are grants that stand under a name whose account is another one than we granted to: to the old one,
+    for all Google says, so they are taken away before they are given anew. `intruders` stand in a binding that
+    an object has to itself; `contested` are claims of others in such a binding, by the seat of who wanted it
+    alone.
     """
 
     ledger: Ledger
@@ -33,6 +38,9 @@ class Plan:
     drifted: frozenset[Grant]
     fresh: frozenset[Grant]
     retained: int
+    stale: tuple[Release, ...] = ()
+    intruders: tuple[Grant, ...] = ()
+    contested: Mapping[str, Grant] = field(default_factory=dict)
 
 
 def plan(
@@ -41,23 +49,30 @@ def plan(
     standing: Collection[Grant],
     *,
     may_release: bool,
+    spared: Callable[[str], bool] = lambda _: False,
 ) -> Plan:
     """Plan a pass over `ledger.target`, in whose policy the grants of `standing` stand.
 
     `may_release` is false while some object may still be about to declare what another one lets go.
+    `spared(member)` names those who are never removed from a binding that an object has to itself.
     """
+    declarations = tuple(declarations)
     seats = {declaration.claimant.seat: declaration for declaration in declarations}
     claims, wanted_by = _wanted(ledger, seats.values())
     holdings: dict[Grant, Holding] = {}
     released: list[Release] = []
+    stale: list[Release] = []
     retained = 0
     for grant, holding in ledger.holdings.items():
         staying, leaving = _part(grant, holding, seats)
         staying |= wanted_by[grant]
         if staying:
-            unique_id = claims[grant].unique_id if grant in claims else holding.unique_id
-            holdings[grant] = replace(holding, claimants=frozenset(staying), unique_id=unique_id)
-        elif holding.foreign_before or any(declaration.abandon for declaration in leaving):
+            holdings[grant] = replace(holding, claimants=frozenset(staying))
+            if grant in claims and _is_recreated(claims[grant], holding):
+                claims[grant] = replace(claims[grant], former_ids=(holding.unique_id,))
+                if grant in standing:
+                    stale.append(Release(grant, holding.unique_id))
+        elif _is_left(holding, leaving):
             continue
         elif not may_release:
             holdings[grant] = holding
@@ -87,6 +102,9 @@ def plan(
         drifted=frozenset(drifted),
         fresh=frozenset(fresh),
         retained=retained,
+        stale=tuple(stale),
+        intruders=tuple(_intruders(ledger.target, declarations, standing, holdings, spared)),
+        contested=_contested(ledger.target, declarations, holdings),
     )
 
 
@@ -105,7 +123,7 @@ def settle(
     is the time of our write, None if there was none.
     """
     released = {release.grant for release in plan.released}
-    claimed = {claim.grant for claim in plan.claims}
+    claimed = {claim.grant: claim for claim in plan.claims}
     holdings: dict[Grant, Holding] = {}
     for grant, holding in plan.ledger.holdings.items():
         if grant in released:
@@ -113,9 +131,15 @@ def settle(
                 holdings[grant] = replace(holding, state=GrantState.RELEASING)
         elif grant in claimed and grant in standing:
             foreign = holding.foreign_before or (grant in plan.fresh and grant not in added)
-            holdings[grant] = replace(holding, state=GrantState.GRANTED, foreign_before=foreign)
-        elif grant in rejected:
-            holdings[grant] = replace(holding, state=GrantState.REJECTED)
+            holdings[grant] = replace(
+                holding,
+                state=GrantState.GRANTED,
+                foreign_before=foreign,
+                unique_id=claimed[grant].unique_id,
+            )
+        elif grant in claimed:
+            state = GrantState.REJECTED if grant in rejected else GrantState.PENDING
+            holdings[grant] = replace(holding, state=state)
         else:
             holdings[grant] = holding
     if holdings == plan.ledger.holdings and written_at is None:
@@ -161,6 +185,49 @@ def _part(
         else:
             leaving.append(declaration)
     return staying, leaving
+
+
+def _is_recreated(claim: Claim, holding: Holding) -> bool:
+    """Whether the account that the claim means is another one than we granted to."""
+    return bool(claim.unique_id and holding.unique_id and claim.unique_id != holding.unique_id)
+
+
+def _is_left(holding: Holding, leaving: Iterable[Declaration]) -> bool:
+    """Whether a grant that nobody claims any more is left where it stands: the last claimants decide."""
+    leaving = tuple(leaving)
+    if any(declaration.abandon for declaration in leaving):
+        return True
+    return holding.foreign_before and not any(declaration.claims_existing for declaration in leaving)
+
+
+def _intruders(
+    target: Target,
+    declarations: Iterable[Declaration],
+    standing: Collection[Grant],
+    holdings: Mapping[Grant, Holding],
+    spared: Callable[[str], bool],
+) -> Iterable[Grant]:
+    """Who stands in a binding that somebody has to itself, and is none of ours. Tombstones are nobody."""
+    slots = {slot for declaration in declarations for slot in declaration.exclusive if slot.target == target}
+    for grant in sorted(standing, key=_order) if slots else ():
+        if grant.slot in slots and grant not in holdings and not spared(grant.member):
+            yield grant
+
+
+def _contested(
+    target: Target, declarations: Iterable[Declaration], holdings: Mapping[Grant, Holding]
+) -> dict[str, Grant]:
+    """Claims of our other objects in a binding that one object wants alone: these are never its victims."""
+    contested = {}
+    for declaration in declarations:
+        seat = declaration.claimant.seat
+        for slot in declaration.exclusive:
+            for grant, holding in holdings.items() if slot.target == target else ():
+                if grant.slot == slot and any(
+                    Claimant.parse(other).seat != seat for other in holding.claimants
+                ):
+                    contested[seat] = grant
+    return contested
 
 
 def _order(grant: Grant) -> tuple[str, str, str]:

@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Iterable
 
-from cloudrun_identity.iam.claims import Claimant
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.ledger import AccountRecord, Ledger
 from cloudrun_identity.iam.principals import lower_email
@@ -21,7 +20,7 @@ class LedgerIndex:
     def change(self, old: Ledger, new: Ledger) -> None:
         """Take note that `new` stands in the place of `old`, both of one target."""
         self._change_account(old.target, old.account, new.account)
-        before, after = _seats(old), _seats(new)
+        before, after = old.seats, new.seats
         for seat in before - after:
             self._by_seat[seat].discard(old.target)
             if not self._by_seat[seat]:
@@ -62,11 +61,3 @@ class LedgerIndex:
         if new is not None:
             self._by_owner[new.owner] = (target, new)
             self._by_email[lower_email(new.email)] = new
-
-
-def _seats(ledger: Ledger) -> set[str]:
-    return {
-        Claimant.parse(claimant).seat
-        for holding in ledger.holdings.values()
-        for claimant in holding.claimants
-    }

@@ -210,11 +210,17 @@ class Cache:
             del index[at]
 
     def _concerned(self, key: Key, old: _Entry | None) -> frozenset[Key]:
-        """Whom a change concerns: who refers to it, its rivals, and if it left whom it referred to."""
+        """Whom a change concerns: who refers to it, its rivals, and if it left who waited for that."""
         concerned = set(self.referrers(key)) | {Key.of(rival) for rival in self.rivals(key)}
         if old and key not in self._entries:
-            concerned |= old.references | self._declarers.get(old.declares, set())
+            concerned |= self._declarers.get(old.declares, set())
+            concerned |= {each for each in old.references if self._is_leaving(each)}
         return frozenset(concerned & self._entries.keys())
+
+    def _is_leaving(self, key: Key) -> bool:
+        """Whether an object is to go as soon as nobody refers to it any more."""
+        entry = self._entries.get(key)
+        return entry is not None and entry.obj.is_deleting
 
     def _ledger_changed(self, old: Ledger, new: Ledger) -> None:
         """Keep the e-mails of declared identities, and wake who waits for an account."""

@@ -174,7 +174,7 @@ class Scene:
     journal: Journal = field(default_factory=Journal)
     fresh: set[str] = field(default_factory=set)
     passes: Passes = field(default_factory=Passes)
-    settings: LaneSettings = LaneSettings()
+    settings: LaneSettings = field(default_factory=LaneSettings)
 
     def __post_init__(self) -> None:
         self.policies = FakePolicies(self.journal)

@@ -6,6 +6,7 @@ from cloudrun_identity.api import TargetKind
 from cloudrun_identity.gcp.declarations import Declarations
 from cloudrun_identity.iam.claims import Claim, Claimant, Declaration
 from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.iam.ledger import Holding, Ledger
 
 pytestmark = pytest.mark.looptime(start=0)
 
@@ -22,6 +23,10 @@ def claiming(claimant: Claimant, *targets: Target, soon: frozenset[Target] = fro
     return Declaration(claimant, frozenset(Claim(grant(target)) for target in targets), soon=soon)
 
 
+def held_by(claimant: Claimant) -> Holding:
+    return Holding(frozenset({str(claimant)}))
+
+
 @pytest.fixture
 def declarations() -> Declarations:
     return Declarations()
@@ -30,15 +35,27 @@ def declarations() -> Declarations:
 async def test_a_declaration_replaces_the_one_before_on_every_target(declarations: Declarations) -> None:
     declarations.declare(claiming(WEB, HERE))
     declarations.declare(claiming(WEB, THERE))
-    assert declarations.all() == [claiming(WEB, THERE)]
     assert set(declarations.targets()) == {THERE}
+    assert declarations.concerning(Ledger(HERE)) == []
+    assert declarations.concerning(Ledger(THERE)) == [claiming(WEB, THERE)]
 
 
 async def test_a_successor_replaces_its_predecessor(declarations: Declarations) -> None:
     successor = Claimant(WEB.kind, WEB.namespace, WEB.name, "uid-9")
     declarations.declare(claiming(WEB, HERE))
     declarations.declare(claiming(successor, THERE))
-    assert declarations.all() == [claiming(successor, THERE)]
+    assert declarations.concerning(Ledger(HERE)) == []
+    assert declarations.concerning(Ledger(THERE)) == [claiming(successor, THERE)]
+
+
+async def test_who_holds_something_is_concerned_though_it_declares_nothing_there(
+    declarations: Declarations,
+) -> None:
+    predecessor = Claimant(WEB.kind, WEB.namespace, WEB.name, "uid-0")
+    declarations.declare(claiming(WEB, THERE))
+    declarations.declare(claiming(OPS, THERE))
+    ledger = Ledger(HERE, holdings={grant(HERE): held_by(predecessor)})
+    assert declarations.concerning(ledger) == [claiming(WEB, THERE)]
 
 
 async def test_an_equal_declaration_keeps_its_age(declarations: Declarations) -> None:
@@ -80,7 +97,7 @@ async def test_who_has_declared_already_is_not_expected(declarations: Declaratio
 async def test_what_is_forgotten_claims_nothing(declarations: Declarations) -> None:
     declarations.declare(claiming(WEB, HERE, soon=frozenset({THERE})))
     declarations.forget(WEB)
-    assert declarations.all() == []
+    assert declarations.concerning(Ledger(HERE, holdings={grant(HERE): held_by(WEB)})) == []
     assert set(declarations.targets()) == set()
     assert not declarations.awaits(THERE)
     with pytest.raises(KeyError):
@@ -90,7 +107,7 @@ async def test_what_is_forgotten_claims_nothing(declarations: Declarations) -> N
 async def test_forgetting_whom_nobody_knows_is_no_error(declarations: Declarations) -> None:
     declarations.declare(claiming(OPS, HERE))
     declarations.forget(WEB)
-    assert declarations.all() == [claiming(OPS, HERE)]
+    assert declarations.concerning(Ledger(HERE)) == [claiming(OPS, HERE)]
 
 
 async def test_a_target_is_awaited_while_somebody_announces_claims_on_it(declarations: Declarations) -> None:
@@ -110,3 +127,16 @@ async def test_every_claimant_of_a_grant_hears_of_its_drift(declarations: Declar
     declarations.drifted([grant(HERE)])
     assert declarations.with_drift() == {WEB, OPS}
     assert list(declarations.of(WEB).drifted) == [grant(HERE)]
+
+
+async def test_drift_is_not_forgotten_by_another_declaration(declarations: Declarations) -> None:
+    declarations.declare(claiming(WEB, HERE))
+    declarations.drifted([grant(HERE)])
+    declarations.declare(claiming(WEB, HERE, THERE))
+    assert list(declarations.of(WEB).drifted) == [grant(HERE)]
+
+
+async def test_an_object_is_known_once_it_has_declared(declarations: Declarations) -> None:
+    assert not declarations.has(WEB)
+    declarations.declare(claiming(WEB))
+    assert declarations.has(Claimant(WEB.kind, WEB.namespace, WEB.name, "uid-9"))

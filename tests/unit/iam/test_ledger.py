@@ -18,3 +18,13 @@ def test_a_ledger_is_empty_without_holdings_and_account() -> None:
 def test_another_account_record_leaves_the_holdings() -> None:
     ledger = Ledger(TARGET, holdings={GRANT: Holding(frozenset({ONE}))})
     assert ledger.with_account(RECORD).holdings == ledger.holdings
+
+
+def test_a_predecessor_holds_for_its_successor() -> None:
+    ledger = Ledger(
+        TARGET, holdings={GRANT: Holding(frozenset({ONE})), SHARED: Holding(frozenset({ONE, OTHER}))}
+    )
+    assert ledger.seats == {"IAMBinding/payments/one", "IAMBinding/payments/other"}
+    assert ledger.held_by("IAMBinding/payments/one") == {GRANT, SHARED}
+    assert ledger.held_by("IAMBinding/payments/other") == {SHARED}
+    assert ledger.held_by("CloudRunIdentity/payments/one") == frozenset()

@@ -1,0 +1,144 @@
+"""Deleting: undoes what was done and nothing else, and never under a running workload."""
+
+from tests.e2e.eventually import becomes, eventually
+from tests.e2e.scene import Scene
+
+IDENTITY = """
+kind: CloudRunIdentity
+metadata: {name: checkout}
+spec:
+  roles: [{role: roles/cloudsql.client}, {role: roles/viewer}]
+  users: [{principal: "group:deployers@example.com"}]
+"""
+ATTACHMENT = """
+kind: IdentityAttachment
+metadata: {name: checkout}
+spec:
+  workload: {kind: Service, location: europe-west1, name: checkout}
+  identityRef: {name: checkout}
+"""
+
+
+def test_an_identity_goes_with_its_grants_its_account_and_its_ledgers(scene: Scene) -> None:
+    scene.cloud.add(scene.project, "roles/cloudsql.client", "user:ann@example.com")
+    scene.apply(IDENTITY)
+    scene.ready("CloudRunIdentity/checkout")
+    assert scene.policy() == {
+        "roles/cloudsql.client": ["user:ann@example.com", scene.member("checkout")],
+        "roles/viewer": [scene.member("checkout")],
+    }
+
+    scene.removed("CloudRunIdentity/checkout")
+
+    assert scene.policy() == {"roles/cloudsql.client": ["user:ann@example.com"]}
+    assert scene.cloud.accounts(scene.name) == {}
+    assert scene.cloud.deleted_accounts(scene.name) == ["checkout"]
+    assert scene.ledger_targets() == set()
+
+
+def test_an_abandoned_identity_leaves_its_account_and_its_grants(scene: Scene) -> None:
+    scene.apply(IDENTITY + "  deletionPolicy: Abandon\n")
+    scene.ready("CloudRunIdentity/checkout")
+    policy = scene.policy()
+
+    scene.removed("CloudRunIdentity/checkout")
+
+    assert list(scene.cloud.accounts(scene.name)) == ["checkout"]
+    assert scene.policy() == policy
+    assert scene.ledger_targets() == set()
+
+
+def test_an_identity_is_not_deleted_while_a_workload_runs_as_it(scene: Scene) -> None:
+    service = scene.cloud.deploy("services", scene.name, "checkout")
+    scene.apply(IDENTITY)
+    scene.apply(ATTACHMENT)
+    scene.ready("IdentityAttachment/checkout")
+
+    scene.removed("IdentityAttachment/checkout")
+    assert scene.cloud.runs_as(service) == scene.email("checkout")
+    scene.delete("CloudRunIdentity/checkout")
+    message = scene.fails("CloudRunIdentity/checkout", "InUse")
+    assert "Service europe-west1/checkout" in message
+    assert "checkout" in scene.cloud.accounts(scene.name)
+    assert scene.policy()["roles/viewer"] == [scene.member("checkout")]
+
+    scene.cloud.deploy_as(service, "")
+    scene.gone("CloudRunIdentity/checkout")
+    assert scene.cloud.accounts(scene.name) == {}
+    assert scene.policy() == {}
+
+
+def test_an_identity_in_use_is_let_go_by_force_and_its_account_stays(scene: Scene) -> None:
+    service = scene.cloud.deploy("services", scene.name, "checkout")
+    scene.apply(IDENTITY)
+    scene.ready("CloudRunIdentity/checkout")
+    scene.cloud.deploy_as(service, scene.email("checkout"))
+    scene.delete("CloudRunIdentity/checkout")
+    scene.fails("CloudRunIdentity/checkout", "InUse")
+
+    scene.patch(
+        "CloudRunIdentity/checkout",
+        'metadata: {annotations: {cloudrun-identity.dev/force-delete: "true"}}',
+    )
+    scene.gone("CloudRunIdentity/checkout")
+
+    assert list(scene.cloud.accounts(scene.name)) == ["checkout"]
+    assert scene.cloud.runs_as(service) == scene.email("checkout")
+    assert scene.policy()["roles/viewer"] == [scene.member("checkout")]
+    assert scene.email("checkout") in scene.told("CloudRunIdentity/checkout", "Abandoned")
+    assert scene.ledger_targets() == set()
+
+
+def test_a_namespace_ends_with_all_that_was_declared_in_it(scene: Scene) -> None:
+    scene.cloud.deploy("services", scene.name, "checkout")
+    scene.apply(IDENTITY)
+    scene.apply(ATTACHMENT)
+    scene.apply("""
+kind: IAMBinding
+metadata: {name: callers}
+spec:
+  target: {kind: Service, location: europe-west1, name: checkout}
+  role: roles/run.invoker
+  members: [{identityRef: {name: checkout}}, {principal: "group:callers@example.com"}]
+""")
+    scene.ready("CloudRunIdentity/checkout", "IdentityAttachment/checkout", "IAMBinding/callers")
+
+    scene.cluster.delete_namespace(scene.name)
+    becomes(lambda: scene.cluster.has_namespace(scene.name), False)
+
+    assert scene.cloud.policy(scene.service("checkout")).get("roles/run.invoker") is None
+    assert scene.cloud.runs_as(scene.service("checkout")) == scene.email("checkout")
+    assert list(scene.cloud.accounts(scene.name)) == ["checkout"], "a service runs as it"
+    assert scene.ledger_targets() == set()
+
+
+def test_a_project_ends_when_nothing_refers_to_it_any_more(scene: Scene) -> None:
+    scene.apply(IDENTITY)
+    scene.ready("CloudRunIdentity/checkout")
+
+    scene.delete(f"ManagedProject/{scene.name}")
+    message = scene.fails(f"ManagedProject/{scene.name}", "InUse")
+    assert f"CloudRunIdentity {scene.name}/checkout" in message
+
+    scene.removed("CloudRunIdentity/checkout")
+    scene.gone(f"ManagedProject/{scene.name}")
+    assert scene.cloud.accounts(scene.name) == {}
+
+
+def test_a_binding_whose_target_is_gone_ends(scene: Scene) -> None:
+    scene.apply(IDENTITY)
+    scene.apply("""
+kind: IAMBinding
+metadata: {name: deployers}
+spec:
+  target: {kind: ServiceAccount, identityRef: {name: checkout}}
+  role: roles/iam.serviceAccountTokenCreator
+  members: [{principal: "group:deployers@example.com"}]
+""")
+    scene.ready("IAMBinding/deployers")
+
+    scene.removed("CloudRunIdentity/checkout")
+    eventually(lambda: scene.cloud.accounts(scene.name), lambda accounts: not accounts)
+    scene.removed("IAMBinding/deployers")
+
+    assert scene.ledger_targets() == set()

@@ -1,0 +1,138 @@
+"""Guardrails: a project is closed unless opened; opening wakes what waits, closing freezes what stands."""
+
+from tests.e2e.eventually import becomes, eventually
+from tests.e2e.scene import Scene
+
+CLOSED = """
+kind: ManagedProject
+metadata: {name: $scene}
+spec:
+  driftInterval: 1s
+  namespaces: {names: [$scene]}
+"""
+VIEWERS = """
+kind: IAMBinding
+metadata: {name: viewers}
+spec:
+  target: {kind: Project}
+  role: roles/viewer
+  members: [{principal: "group:ops@example.com"}]
+"""
+OPENED = """
+spec:
+  guardrails:
+    grants: [{roles: [roles/viewer], "on": [Project], members: ["group:*@example.com"]}]
+"""
+
+
+def test_a_grant_that_no_guardrail_admits_is_made_once_one_does(closed_scene: Scene) -> None:
+    scene = closed_scene
+    scene.apply(CLOSED)
+    scene.apply(VIEWERS)
+    message = scene.fails("IAMBinding/viewers", "DeniedByGuardrail")
+    assert "roles/viewer on Project" in message
+    assert "group:ops@example.com" in message
+    assert scene.is_stalled("IAMBinding/viewers")
+    assert scene.policy() == {}
+
+    scene.patch(f"ManagedProject/{scene.name}", OPENED)
+    scene.ready("IAMBinding/viewers")
+
+    assert scene.policy() == {"roles/viewer": ["group:ops@example.com"]}
+
+
+def test_a_guardrail_that_is_tightened_freezes_what_stands(closed_scene: Scene) -> None:
+    scene = closed_scene
+    scene.apply(CLOSED)
+    scene.patch(f"ManagedProject/{scene.name}", OPENED)
+    scene.apply(VIEWERS)
+    scene.ready("IAMBinding/viewers")
+
+    scene.patch(f"ManagedProject/{scene.name}", "spec: {guardrails: {grants: []}}")
+    scene.fails("IAMBinding/viewers", "DeniedByGuardrail")
+    assert scene.policy() == {"roles/viewer": ["group:ops@example.com"]}
+
+    scene.patch("IAMBinding/viewers", 'spec: {members: [{principal: "user:ann@example.com"}]}')
+    scene.fails("IAMBinding/viewers", "DeniedByGuardrail")
+    assert "user:ann@example.com" not in scene.policy()["roles/viewer"]
+
+    scene.removed("IAMBinding/viewers")
+    assert scene.policy() == {}
+
+
+def test_a_namespace_that_is_not_admitted_gets_nothing_until_it_is(closed_scene: Scene) -> None:
+    scene = closed_scene
+    scene.apply(CLOSED.replace("names: [$scene]", "names: [somebody-else]"))
+    scene.apply("""
+kind: CloudRunIdentity
+metadata: {name: checkout}
+""")
+    message = scene.fails("CloudRunIdentity/checkout", "DeniedByGuardrail")
+    assert f"does not admit namespace {scene.name}" in message
+    assert scene.cloud.accounts(scene.name) == {}
+
+    scene.patch(f"ManagedProject/{scene.name}", f"spec: {{namespaces: {{names: [{scene.name}]}}}}")
+    scene.ready("CloudRunIdentity/checkout")
+    assert list(scene.cloud.accounts(scene.name)) == ["checkout"]
+
+
+def test_a_role_that_escalates_needs_a_guardrail_that_says_so(closed_scene: Scene) -> None:
+    scene = closed_scene
+    scene.apply(CLOSED)
+    entry = '{roles: ["roles/*"], "on": [Project], members: ["*"], allowEscalation: %s}'
+    scene.patch(f"ManagedProject/{scene.name}", f"spec: {{guardrails: {{grants: [{entry % 'false'}]}}}}")
+    scene.apply(VIEWERS.replace("roles/viewer", "roles/run.admin"))
+    message = scene.fails("IAMBinding/viewers", "DeniedByGuardrail")
+    assert "allowEscalation" in message
+    assert "run.services.setIamPolicy" in message
+    assert scene.policy() == {}
+
+    scene.patch(f"ManagedProject/{scene.name}", f"spec: {{guardrails: {{grants: [{entry % 'true'}]}}}}")
+    scene.ready("IAMBinding/viewers")
+    assert scene.policy() == {"roles/run.admin": ["group:ops@example.com"]}
+
+
+def test_a_workload_is_attached_to_only_where_a_guardrail_admits_it(closed_scene: Scene) -> None:
+    scene = closed_scene
+    service = scene.cloud.deploy("services", scene.name, "checkout")
+    scene.apply(CLOSED)
+    others = '{namespaces: [$scene], kinds: [Service], locations: ["*"], names: ["pricing*"]}'
+    scene.apply(CLOSED + f"  guardrails: {{workloads: [{others}]}}\n")
+    scene.apply("""
+kind: CloudRunIdentity
+metadata: {name: checkout}
+---
+kind: IdentityAttachment
+metadata: {name: checkout}
+spec:
+  workload: {kind: Service, location: europe-west1, name: checkout}
+  identityRef: {name: checkout}
+""")
+    assert "guardrails.workloads" in scene.fails("IdentityAttachment/checkout", "DeniedByGuardrail")
+    assert scene.cloud.runs_as(service) == ""
+
+    scene.apply(CLOSED + f"  guardrails: {{workloads: [{others.replace('pricing', 'check')}]}}\n")
+    scene.ready("IdentityAttachment/checkout")
+    assert scene.cloud.runs_as(service) == scene.email("checkout")
+
+
+def test_nothing_is_granted_to_the_public_by_default(closed_scene: Scene) -> None:
+    scene = closed_scene
+    service = scene.cloud.deploy("services", scene.name, "checkout")
+    scene.apply(CLOSED)
+    scene.apply("""
+kind: IAMBinding
+metadata: {name: everybody}
+spec:
+  target: {kind: Service, location: europe-west1, name: checkout}
+  role: roles/run.invoker
+  members: [{principal: allUsers}, {principal: "group:callers@example.com"}]
+""")
+    assert "allUsers" in scene.fails("IAMBinding/everybody", "DeniedByGuardrail")
+    becomes(lambda: scene.cloud.policy(service), {"roles/run.invoker": ["group:callers@example.com"]})
+    eventually(
+        lambda: scene.grants("IAMBinding/everybody"),
+        lambda grants: (
+            grants == {"allUsers": "Rejected DeniedByGuardrail", "group:callers@example.com": "Granted"}
+        ),
+    )
