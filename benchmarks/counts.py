@@ -3,8 +3,9 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -17,6 +18,7 @@ TIMEOUT = 600.0  # seconds until whatever is awaited must have come
 
 _LEASES = "leases"  # renewed for ever
 
+Sight = TypeVar("Sight")
 Labels = frozenset[tuple[str, str]]
 
 
@@ -59,19 +61,26 @@ async def read(stage: Stage) -> Counts:
 
 
 async def until(stage: Stage, holds: Callable[[Counts], bool], what: str) -> Counts:
-    """Count until it holds; the counts of which it does.
+    """Count until it holds; the counts of which it does. Raises like `seen`."""
+    return await seen(stage, lambda: read(stage), holds, what)
+
+
+async def seen(
+    stage: Stage, look: Callable[[], Awaitable[Sight]], holds: Callable[[Sight], bool], what: str
+) -> Sight:
+    """Look until it holds; what is seen then. `what` is awaited, in words.
 
     Raises:
         DemoError: a part has ended, or it did not come to hold in time.
 
     """
     deadline = time.monotonic() + TIMEOUT
-    while not holds(counts := await read(stage)):
+    while not holds(sight := await look()):
         stage.parts.check()
         if time.monotonic() > deadline:
             raise DemoError(f"{what}: not after {TIMEOUT:g} s")
         await asyncio.sleep(POLL_INTERVAL)
-    return counts
+    return sight
 
 
 async def until_quiet(stage: Stage) -> Counts:

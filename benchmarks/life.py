@@ -15,6 +15,7 @@ from pathlib import Path
 
 from cloudrun_identity.kube import objects
 from cloudrun_identity.kube.client import KubeClient, connect
+from cloudrun_identity_playground.demo.google import CloudState
 from cloudrun_identity_playground.demo.stage import OPERATOR_NAMESPACE, Stage, set_up
 from cloudrun_identity_playground.emulator.latency import Latency
 
@@ -119,7 +120,11 @@ async def _repair(scene: _Scene) -> Benchmark:
     before = await counts.until_quiet(stage)
     began = time.monotonic()
     await stage.google.edit(_Removal(POLICY, ROLES[0], fleet.members))
-    repaired = await _until_restored(scene, began)
+    members = set(fleet.members)
+    await counts.seen(
+        stage, stage.google.state, lambda state: members <= _members(state, ROLES[0]), "the role is back"
+    )
+    repaired = time.monotonic() - began
     await counts.until(stage, lambda now: _repairs(now, before) == fleet.size, "all tell of the repair")
     reported = time.monotonic() - began
     spent = (await counts.until_quiet(stage)).since(before)
@@ -171,12 +176,8 @@ class _Removal:
         return json.dumps({"policy": self.resource, "remove": removed})
 
 
-async def _until_restored(scene: _Scene, began: float) -> float:
-    wanted = set(scene.fleet.members)
-    while not wanted <= set((await scene.stage.google.state()).policies[POLICY].get(ROLES[0], ())):
-        scene.stage.parts.check()
-        await asyncio.sleep(counts.POLL_INTERVAL)
-    return time.monotonic() - began
+def _members(state: CloudState, role: str) -> set[str]:
+    return set(state.policies[POLICY].get(role, ()))
 
 
 async def _after_sweeps(stage: Stage, count: int) -> Counts:

@@ -6,10 +6,12 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 import kopf
+from kopf._cogs.clients import errors  # kopf lets them escape, and exports no name for them
 
 from cloudrun_identity.api import GROUP, KINDS, VERSION
 from cloudrun_identity.kube.connection import Access
 from cloudrun_identity.kube.resources import Object
+from cloudrun_identity.runtime.process import WatchLost
 
 
 async def watch(
@@ -27,6 +29,8 @@ async def watch(
         await kopf.operator(
             registry=registry, settings=settings(), clusterwide=True, standalone=True, stop_flag=over
         )
+    except errors.APIError as error:
+        raise WatchLost(f"a watch was refused: {error.message or error.status}") from None
     finally:
         passing_on.cancel()
 

@@ -29,6 +29,16 @@ spec:
 """Lent to the scene's namespace, with a few harmless roles to be granted on it."""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `-n 2 --dist loadgroup` each API server has a worker of its own, and none is started twice."""
+    for item in items:
+        parameters = (
+            item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+        )
+        if "kube_api_name" in parameters:
+            item.add_marker(pytest.mark.xdist_group(parameters["kube_api_name"]))
+
+
 @pytest.fixture(scope="session", params=KUBE_APIS)
 def kube_api_name(request: pytest.FixtureRequest) -> str:
     """The API server that a test runs on; part of its id."""
@@ -45,6 +55,7 @@ def session_stage(kube_api_name: str, tmp_path_factory: pytest.TempPathFactory) 
 @pytest.fixture
 def stage(session_stage: Stage) -> Stage:
     """The session's stage with its operator at work and its cloud in health."""
+    session_stage.google.ensure()
     session_stage.cloud.recover()
     session_stage.ensure_operator()
     return session_stage

@@ -103,6 +103,11 @@ class Emulator:
         said = self._command.says(r"gRPC 127\.0\.0\.1:(\d+), REST http://127\.0\.0\.1:(\d+)")
         self._ports = (said[1], said[2])
 
+    def ensure(self) -> None:
+        """Start it, if it does not run."""
+        if not self._command.is_running:
+            self.start()
+
     def stop(self) -> None:
         self._command.stop()
 

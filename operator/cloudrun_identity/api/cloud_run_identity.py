@@ -115,7 +115,7 @@ class RoleGrant(ApiModel):
     """What the role is granted on. Unset: the project."""
     project_ref: Annotated[ProjectRef | None, NotSupportedYet()] = None
     """The project of the target. Unset: the identity's own."""
-    condition: Annotated[BindingCondition | None, NotSupportedYet()] = None
+    condition: BindingCondition | None = None
     """When the grant holds. Unset: always."""
 
 
@@ -181,7 +181,7 @@ class CloudRunIdentitySpec(ProjectScopedSpec):
     """What to do about an account that somebody disabled or enabled."""
     when_replaced: Annotated[WhenReplaced, NotSupportedYet()] = WhenReplaced.REPORT
     """What to do about an account of the same e-mail and another unique ID, which has none of the grants."""
-    existing_grants: Annotated[ExistingGrants, NotSupportedYet()] = ExistingGrants.KEEP
+    existing_grants: ExistingGrants = ExistingGrants.KEEP
     """Whose a grant is that stood before this object: Keep leaves it on deletion, Claim removes it."""
     roles: Annotated[tuple[RoleGrant, ...], Field(max_length=64)] = ()
     """What the identity may do."""

@@ -27,12 +27,7 @@ class GrantAdmission(ApiModel):
 
     roles: Annotated[tuple[Glob, ...], Field(min_length=1, max_length=64), SET]
     """Role patterns. Basic roles (owner, editor, viewer) count only where they are listed literally."""
-    on: Annotated[
-        tuple[TargetKind, ...],
-        Field(min_length=1, max_length=8),
-        SET,
-        NotSupportedYet(frozenset({TargetKind.SECRET})),
-    ]
+    on: Annotated[tuple[TargetKind, ...], Field(min_length=1, max_length=8), SET]
     """The kinds of targets. In YAML the key is written in quotes: a bare `on` is read as true."""
     names: Annotated[tuple[Glob, ...], Field(min_length=1, max_length=64), SET] | None = None
     """Patterns of the target's name (a project's ID, a service account's account ID). Unset: any."""
@@ -43,7 +38,7 @@ class GrantAdmission(ApiModel):
     """Namespaces of the declaring object. Unset: every admitted one."""
     allow_escalation: bool = False
     """Whether roles are admitted whose permissions let their holder gain further ones."""
-    exclusive: Annotated[bool, NotSupportedYet()] = False
+    exclusive: bool = False
     """Whether a binding may remove everybody else from the role."""
 
 
@@ -108,5 +103,5 @@ class Guardrails(ApiModel):
     """Whether user-managed keys may be made."""
     naming: Annotated[Naming, NotSupportedYet()] = Naming()
     """What identities must be called."""
-    max_removals_per_hour: Annotated[int, Field(ge=0, le=10000), NotSupportedYet()] = 100
+    max_removals_per_hour: Annotated[int, Field(ge=0, le=10000)] = 100
     """How many grants drift repair and Exclusive bindings may remove in an hour; beyond it they wait."""

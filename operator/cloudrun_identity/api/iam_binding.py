@@ -68,11 +68,11 @@ class IAMBindingSpec(ProjectScopedSpec):
     """A CustomRole of the same namespace."""
     members: Annotated[tuple[Member, ...], Field(min_length=1, max_length=250)]
     """Who is granted the role."""
-    condition: Annotated[BindingCondition | None, NotSupportedYet()] = None
+    condition: BindingCondition | None = None
     """When the grants hold. Unset: always."""
-    authority: Annotated[Authority, NotSupportedYet()] = Authority.ADDITIVE
+    authority: Authority = Authority.ADDITIVE
     """Exclusive: nobody else holds this role, under this condition, on this resource."""
-    existing_grants: Annotated[ExistingGrants, NotSupportedYet()] = ExistingGrants.KEEP
+    existing_grants: ExistingGrants = ExistingGrants.KEEP
     """Whose a grant is that stood before this object: Keep leaves it on deletion, Claim removes it."""
     deletion_policy: BindingDeletionPolicy = BindingDeletionPolicy.DELETE
     """What becomes of the grants when this object is deleted."""

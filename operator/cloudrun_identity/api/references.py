@@ -6,7 +6,6 @@ from typing import Annotated, ClassVar, assert_never
 from pydantic import Field
 
 from cloudrun_identity.api.schema import ApiModel, Rule, exactly_one_of, matches
-from cloudrun_identity.api.support import NotSupportedYet
 
 ObjectName = Annotated[str, Field(min_length=1, max_length=253)]
 NamespaceName = Annotated[str, Field(min_length=1, max_length=63)]
@@ -174,7 +173,7 @@ class Target(ApiModel):
         ),
     )
 
-    kind: Annotated[TargetKind, NotSupportedYet(frozenset({TargetKind.SECRET}))]
+    kind: TargetKind
     """Project takes no more than this; ServiceAccount takes identityRef or email; Secret takes a name; the
     Cloud Run kinds take a location and a name."""
     location: Location | None = None

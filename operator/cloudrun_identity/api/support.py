@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 from pydantic import GetJsonSchemaHandler
@@ -17,19 +16,12 @@ from cloudrun_identity.api.schema import ApiModel
 
 @dataclass(frozen=True, slots=True)
 class NotSupportedYet:
-    """Marks a field that takes its default only, or some `values` of it that it does not take yet."""
-
-    values: frozenset[StrEnum] = frozenset()
+    """Marks a field that takes its default only."""
 
     def __get_pydantic_json_schema__(
         self, inner: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        return handler(inner) | {DESCRIPTION_NOTE: self._note()}
-
-    def _note(self) -> str:
-        if self.values:
-            return f"Not supported yet: {', '.join(sorted(self.values))}."
-        return "Not supported yet: leave at the default."
+        return handler(inner) | {DESCRIPTION_NOTE: "Not supported yet: leave at the default."}
 
 
 DESCRIPTION_NOTE = "x-description-note"
@@ -48,11 +40,8 @@ def _refusals(model: ApiModel, path: str) -> Iterator[str]:
     for name, info in type(model).model_fields.items():
         value = getattr(model, name)
         field_path = f"{path}.{info.alias}"
-        marker = next((item for item in info.metadata if isinstance(item, NotSupportedYet)), None)
-        if marker is None:
+        if not any(isinstance(item, NotSupportedYet) for item in info.metadata):
             yield from _refusals_within(value, field_path)
-        elif marker.values:
-            yield from _refused_values(value, marker.values, field_path)
         elif value != info.default:
             yield f"{field_path}: {_complaint(value, info)}"
 
@@ -66,13 +55,6 @@ def _refusals_within(value: Any, path: str) -> Iterator[str]:
                 yield from _refusals_within(item, f"{path}[{index}]")
         case _:
             return
-
-
-def _refused_values(value: Any, refused: frozenset[StrEnum], path: str) -> Iterator[str]:
-    for item in value if isinstance(value, tuple) else (value,):
-        if item in refused:
-            taken = ", ".join(json.dumps(other) for other in type(item) if other not in refused)
-            yield f"{path}: {json.dumps(item)} is not supported yet; use one of {taken}"
 
 
 def _complaint(value: Any, info: FieldInfo) -> str:

@@ -68,11 +68,14 @@ class Accounts:
         inventory: Inventory,
         ledgers: AccountLedgers,
         probation: Probation,
+        checkpoint: Callable[[str], None],
     ) -> None:
+        """`checkpoint(step)` is told after every step that a crash could follow."""
         self._service_accounts = service_accounts
         self._inventory = inventory
         self._ledgers = ledgers
         self._probation = probation
+        self._checkpoint = checkpoint
 
     async def read(self, project_id: str, record: AccountRecord, max_age: float) -> ServiceAccount | None:
         """The recorded account, None if it is not there; of a fresh account a 403 is lag as well."""
@@ -96,6 +99,7 @@ class Accounts:
             email, owner.name, owner.obj.metadata.uid, intent=AccountIntent.CREATE, origin=Origin.CREATED
         )
         await self._record(owner, record)
+        self._checkpoint("intent recorded")
         try:
             return await self._create(owner, record)
         except GoogleError as error:
@@ -123,6 +127,7 @@ class Accounts:
         if seen is None:
             raise AssertionError("a steady account was read")
         await self._settle(owner, record, seen)
+        self._checkpoint("account settled")
         self._probation.end(record.email)
         return await self.keep(owner, seen.email, None, seen)
 
@@ -152,7 +157,7 @@ class Accounts:
 
     async def forget(self, owner: Owner, email: str) -> None:
         """Drop the record: the account is gone, or left to itself."""
-        self._probation.end(email)
+        self._probation.forget(email)
         await self._forget(owner, email)
 
     async def _adopt(
@@ -187,6 +192,7 @@ class Accounts:
         account = await self._service_accounts.create(
             owner.project_id, owner.obj.account_id, spec.display_name or "", spec.description or ""
         )
+        self._checkpoint("account created")
         self._inventory.wrote_account(owner.project_id, account.email)
         mutated("create", owner.target(account.email).full_name, before="absent", after="created")
         if account.email != record.email:  # only the reply knows for sure

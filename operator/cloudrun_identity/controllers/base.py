@@ -24,7 +24,7 @@ from cloudrun_identity.kube.resources import Object
 from .announcements import Announcer
 from .controller import Applied, Change, Controller
 from .gate import Passed, Stopped, is_suspended, observes, pass_gate, project_of
-from .grants import Judge, Wish, Wishes
+from .grants import Judge, Wish, Wishes, claims_existing, exclusive_slots
 from .outcomes import Failing, InSync, Outcome, Paused, Refused, Waiting, gravest, outcome_of
 from .report import Report, difference_of, judged, status_of, was_ready
 from .world import Key, World, claimant
@@ -206,9 +206,11 @@ class Reconciler:
         difference = None
         if not convergence.faults:
             unapplied = gate.observe or not _is_settled(applied.outcome)
-            difference = difference_of(changes, grants, observed=unapplied)
+            difference = difference_of(changes, grants, convergence.intruders, observed=unapplied)
         drift = tuple(map(str, changes)) if was_ready(obj) else ()
         drift += tuple(f"{grant} was missing" for grant in convergence.drifted)
+        if was_ready(obj):
+            drift += tuple(f"{grant} was not declared" for grant in convergence.evicted)
         outcome = gravest(applied.outcome, *outcomes)
         summary = controller.summarize(want, applied.seen)
         return Report(
@@ -229,7 +231,14 @@ class Reconciler:
             listed, obj.metadata.namespace, gate.project, self._tools.store
         )
         self._tools.lanes.declare(
-            Declaration(claimant(obj), wishes.claims, wishes.holds, writable=not gate.observe)
+            Declaration(
+                claimant(obj),
+                wishes.claims,
+                wishes.holds,
+                writable=not gate.observe,
+                claims_existing=claims_existing(obj),
+                exclusive=frozenset() if wishes.obstacles else exclusive_slots(listed),
+            )
         )
         async with self._tools.parked():
             return wishes, await self._tools.lanes.converge(claimant(obj), max_age=max_age)

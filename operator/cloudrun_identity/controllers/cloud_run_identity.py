@@ -17,7 +17,7 @@ from cloudrun_identity.iam.principals import service_account_member
 from .accounts import Accounts, Owner
 from .controller import Applied, Change, Summary
 from .gate import Passed, Stopped
-from .grants import Members, Wish, identity_holder
+from .grants import Members, Wish, condition_of, identity_holder
 from .identity_deletion import IdentityDeletion
 from .outcomes import Outcome
 from .references import member_keys
@@ -122,7 +122,13 @@ class CloudRunIdentityController:
         account = Target(TargetKind.SERVICE_ACCOUNT, project_id, name=record.email if record else want.email)
         members = Members(world, obj.metadata.namespace)
         wishes = [
-            Wish(f"spec.roles[{index}]", project, grant.role, identity_holder(obj, world, "the identity"))
+            Wish(
+                f"spec.roles[{index}]",
+                project,
+                grant.role,
+                identity_holder(obj, world, "the identity"),
+                condition=condition_of(grant.condition),
+            )
             for index, grant in enumerate(obj.spec.roles)
             if grant.role
         ]

@@ -7,13 +7,22 @@ admitted, so that what is held stays and nothing is added.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cloudrun_identity.api import CloudRunIdentity, GrantState, ManagedProject, Member, Reason
+from cloudrun_identity.api import (
+    BindingCondition,
+    CloudRunIdentity,
+    ExistingGrants,
+    GrantState,
+    ManagedProject,
+    Member,
+    ProjectScopedResource,
+    Reason,
+)
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.projects import cloud_run_service_agent
 from cloudrun_identity.gcp.roles import Roles
 from cloudrun_identity.iam.admission import DeclaredIdentity, Denied, Surroundings, may_enter
 from cloudrun_identity.iam.claims import Claim, Hold
-from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.iam.grants import Condition, Grant, Slot, Target
 from cloudrun_identity.iam.guardrails import GrantRequest, decide
 from cloudrun_identity.iam.principals import email, lower_email, normalise, service_account_member
 
@@ -41,13 +50,18 @@ class Nobody:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """A grant as declared, by the field `path`; `owner` is the identity whose account is the target."""
+    """A grant as declared, by the field `path`.
+
+    `owner` is the identity whose account is the target. `exclusive`: nobody else is to hold the role there.
+    """
 
     path: str
     target: Target
     role: str
     holder: Holder | Nobody
     owner: DeclaredIdentity | None = None
+    condition: Condition | None = None
+    exclusive: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +73,7 @@ class Obstacle:
     member: str
     outcome: Outcome
     unresolved: bool = False
+    condition: Condition | None = None
 
     @property
     def state(self) -> GrantState:
@@ -83,6 +98,24 @@ def identity_holder(identity: CloudRunIdentity, world: World, path: str) -> Hold
         message = f"{path}: the account of CloudRunIdentity {declared.namespace}/{declared.name} is not ready"
         return Nobody(str(declared), Waiting(Reason.DEPENDENCY_NOT_READY, message))
     return Holder(service_account_member(lower_email(record.email)), record.unique_id, declared)
+
+
+def condition_of(declared: BindingCondition | None) -> Condition | None:
+    """A declared condition as the engine has it."""
+    if declared is None:
+        return None
+    return Condition(declared.title, declared.description or "", declared.expression)
+
+
+def exclusive_slots(wishes: Iterable[Wish]) -> frozenset[Slot]:
+    """The bindings that an object declares to have to itself."""
+    return frozenset(Slot(wish.target, wish.role, wish.condition) for wish in wishes if wish.exclusive)
+
+
+def claims_existing(obj: ProjectScopedResource) -> bool:
+    """Whether grants that stood before the object are its own, to be taken away with it."""
+    existing = getattr(obj.spec, "existing_grants", ExistingGrants.KEEP)
+    return existing is ExistingGrants.CLAIM
 
 
 class Members:
@@ -157,14 +190,26 @@ class Judge:
             match wish.holder:
                 case Nobody(text, outcome):
                     holds.append(Hold(wish.target, wish.role))
-                    obstacles.append(Obstacle(wish.target, wish.role, text, outcome, unresolved=True))
+                    obstacles.append(
+                        Obstacle(
+                            wish.target,
+                            wish.role,
+                            text,
+                            outcome,
+                            unresolved=True,
+                            condition=wish.condition,
+                        )
+                    )
                 case Holder(member, unique_id) as holder:
                     objection = await self._objection(wish, holder, namespace, project, facts)
+                    grant = Grant(wish.target, wish.role, member, wish.condition)
                     if objection is None:
-                        claims.add(Claim(Grant(wish.target, wish.role, member), unique_id))
+                        claims.add(Claim(grant, unique_id))
                     else:
                         holds.append(Hold(wish.target, wish.role, member))
-                        obstacles.append(Obstacle(wish.target, wish.role, member, objection))
+                        obstacles.append(
+                            Obstacle(wish.target, wish.role, member, objection, condition=wish.condition)
+                        )
         return Wishes(frozenset(claims), tuple(holds), tuple(obstacles))
 
     async def _objection(
@@ -192,6 +237,7 @@ class Judge:
                 member=holder.identity or holder.member,
                 permissions=permissions,
                 owner=wish.owner,
+                exclusive=wish.exclusive,
             ),
             project,
             facts,

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 
-from cloudrun_identity.api import BindingDeletionPolicy, IAMBinding, Reason, TargetKind
+from cloudrun_identity.api import Authority, BindingDeletionPolicy, IAMBinding, Reason, TargetKind
 from cloudrun_identity.iam.admission import DeclaredIdentity
+from cloudrun_identity.iam.exclusive import may_be_exclusive
 from cloudrun_identity.iam.grants import Target
 
 from .controller import Applied, Change, Summary
 from .gate import Passed, Stopped
-from .grants import Members, Wish
+from .grants import Members, Wish, condition_of
 from .outcomes import InSync, Outcome, Refused, Waiting
 from .references import member_keys, target_key
 from .release import Releaser
@@ -45,11 +46,20 @@ class IAMBindingController:
 
     def desired(self, obj: IAMBinding, gate: Passed, world: World) -> BindingWant | Stopped:
         """The target, once its identity has an account."""
+        role = obj.spec.role or ""
+        if obj.spec.authority is Authority.EXCLUSIVE and not may_be_exclusive(role):
+            return Stopped(
+                Refused(
+                    Reason.INVALID_SPEC,
+                    f"spec.authority: Exclusive is refused for {role}, which Google's own agents or the "
+                    "project itself depend on; use Additive",
+                )
+            )
         match _target(obj, gate, world):
             case Stopped() as stop:
                 return stop
             case target, owner:
-                return BindingWant(obj, target, obj.spec.role or "", owner)
+                return BindingWant(obj, target, role, owner)
 
     async def observe(self, want: BindingWant, max_age: float) -> None:  # noqa: ARG002
         """Nothing: the policy is read by its lane."""
@@ -78,6 +88,8 @@ class IAMBindingController:
                 want.role,
                 members.resolve(member, f"spec.members[{index}]"),
                 want.owner,
+                condition_of(want.obj.spec.condition),
+                want.obj.spec.authority is Authority.EXCLUSIVE,
             )
             for index, member in enumerate(want.obj.spec.members)
         )

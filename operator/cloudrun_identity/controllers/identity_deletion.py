@@ -1,6 +1,6 @@
 """Deleting an identity: never under a running workload, grants first, the account last."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from cloudrun_identity.api import (
@@ -54,13 +54,16 @@ class IdentityDeletion:
         accounts: Accounts,
         releaser: Releaser,
         announcer: Announcer,
+        checkpoint: Callable[[str], None],
     ) -> None:
+        """`checkpoint(step)` is told after every step that a crash could follow."""
         self._service_accounts = service_accounts
         self._inventory = inventory
         self._ledgers = ledgers
         self._accounts = accounts
         self._releaser = releaser
         self._announcer = announcer
+        self._checkpoint = checkpoint
 
     async def delete(self, obj: CloudRunIdentity, world: World, *, abandon: bool) -> Outcome:
         """One step of it; InSync once nothing is left to undo. `abandon` leaves Google Cloud as it is."""
@@ -83,9 +86,11 @@ class IdentityDeletion:
         released = await self._releaser.release(obj, abandon=abandon)
         if not isinstance(released, InSync):
             return released
+        self._checkpoint("grants released")
         owner = Owner(obj, home.project_id)
         if not abandon and _is_to_go(obj, record):
             await self._delete_account(owner, record)
+            self._checkpoint("account deleted")
         await self._accounts.forget(owner, record.email)
         return InSync()
 

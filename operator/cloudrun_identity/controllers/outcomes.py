@@ -5,6 +5,7 @@ from typing import TypeAlias
 
 from cloudrun_identity.api import Reason
 from cloudrun_identity.gcp.errors import Fault, GoogleError
+from cloudrun_identity.gcp.isolation import PolicyUnwritable
 
 SHORTLY = 1.0
 """Seconds until a look at something that moves by itself is worth while."""
@@ -62,26 +63,31 @@ def outcome_of(error: GoogleError, what: str) -> Outcome:
     A missing or conflicting resource means something else to each caller, who matches on it before.
     """
     message = f"{what}: {error.message}"
-    match error.fault:
-        case Fault.PERMISSION_DENIED | Fault.UNAUTHENTICATED:
-            return Failing(Reason.PERMISSION_DENIED, message)
-        case Fault.QUOTA_EXCEEDED:
-            return Failing(Reason.QUOTA_EXCEEDED, message, error.retry_after)
-        case Fault.API_DISABLED:
-            return Failing(Reason.API_DISABLED, message)
-        case Fault.INVALID_ARGUMENT | Fault.FAILED_PRECONDITION | Fault.UNIMPLEMENTED:
-            return Refused(Reason.REJECTED, message)
-        case Fault.ALREADY_EXISTS:
-            return Refused(Reason.CONFLICT, message)
-        case Fault.ABORTED:
-            return Failing(Reason.UPDATING, f"{what}: somebody else writes there too; trying again")
-        case Fault.UNAVAILABLE:
-            return Failing(Reason.API_UNAVAILABLE, message, observed=False)
-        case Fault.NOT_FOUND:
-            return Failing(Reason.DEPENDENCY_NOT_FOUND, message)
-        case Fault.UNKNOWN:
-            return Failing(Reason.INTERNAL_ERROR, message)
+    if isinstance(error, PolicyUnwritable):
+        return Failing(Reason.POLICY_UNWRITABLE, message)
+    if error.fault in _REFUSED:
+        return Refused(_REFUSED[error.fault], message)
+    reason = _FAILING[error.fault]
+    return Failing(reason, message, error.retry_after, observed=error.fault is not Fault.UNAVAILABLE)
 
+
+_REFUSED = {
+    Fault.INVALID_ARGUMENT: Reason.REJECTED,
+    Fault.FAILED_PRECONDITION: Reason.REJECTED,
+    Fault.UNIMPLEMENTED: Reason.REJECTED,
+    Fault.ALREADY_EXISTS: Reason.CONFLICT,
+}
+
+_FAILING = {
+    Fault.PERMISSION_DENIED: Reason.PERMISSION_DENIED,
+    Fault.UNAUTHENTICATED: Reason.PERMISSION_DENIED,
+    Fault.QUOTA_EXCEEDED: Reason.QUOTA_EXCEEDED,
+    Fault.API_DISABLED: Reason.API_DISABLED,
+    Fault.ABORTED: Reason.UPDATING,  # somebody else writes there too
+    Fault.UNAVAILABLE: Reason.API_UNAVAILABLE,
+    Fault.NOT_FOUND: Reason.DEPENDENCY_NOT_FOUND,
+    Fault.UNKNOWN: Reason.INTERNAL_ERROR,
+}
 
 _GRAVITY: tuple[type[Outcome], ...] = (Refused, Failing, Waiting, Paused, InSync)
 

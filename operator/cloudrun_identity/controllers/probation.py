@@ -39,8 +39,13 @@ class Probation:
         return self._good[email] >= GOOD_READS
 
     def end(self, email: str) -> None:
-        """The account is steady, or gone. It stays fresh for a while."""
+        """The account is steady. It stays fresh for a while."""
         self._good.pop(email, None)
+
+    def forget(self, email: str) -> None:
+        """The account is gone, or none of ours: what is missing of it now is missing."""
+        self._good.pop(email, None)
+        self._since.pop(email, None)
 
     def is_fresh(self, email: str) -> bool:
         """Whether the account is so young that a missing read or a refused grant may be lag."""

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
-from cloudrun_identity.api import Reason, Resource
+from cloudrun_identity.api import ProjectScopedResource, Reason
 from cloudrun_identity.gcp.lanes import Lanes
 from cloudrun_identity.iam.claims import Declaration
 
+from .grants import claims_existing
 from .outcomes import InSync, Outcome, Waiting, outcome_of
 from .world import claimant
 
@@ -18,9 +19,9 @@ class Releaser:
         self._lanes = lanes
         self._parked = parked
 
-    async def release(self, obj: Resource, *, abandon: bool) -> Outcome:
+    async def release(self, obj: ProjectScopedResource, *, abandon: bool) -> Outcome:
         """InSync once the object holds nothing: its grants are gone, or with `abandon` left to nobody."""
-        self._lanes.declare(Declaration(claimant(obj), abandon=abandon))
+        self._lanes.declare(Declaration(claimant(obj), abandon=abandon, claims_existing=claims_existing(obj)))
         async with self._parked():
             convergence = await self._lanes.converge(claimant(obj))
         if convergence.releasing:

@@ -21,12 +21,14 @@ from cloudrun_identity.api import (
 )
 from cloudrun_identity.gcp.lane import Verdict
 from cloudrun_identity.gcp.lanes import Convergence
+from cloudrun_identity.gcp.setbacks import Setback
+from cloudrun_identity.iam.grants import Condition as GrantCondition
 from cloudrun_identity.iam.grants import Grant, Target
 
 from .conditions import Review, conditions
 from .controller import Summary
 from .grants import Wishes
-from .outcomes import InSync, Outcome, Paused, Refused, Waiting, outcome_of
+from .outcomes import Failing, InSync, Outcome, Paused, Refused, Waiting, outcome_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,9 @@ def judged(wishes: Wishes, convergence: Convergence) -> tuple[tuple[GrantStatus,
     """The status of every grant, and an outcome for each that is not as declared."""
     listed = [_status_of_verdict(verdict) for verdict in convergence.verdicts]
     listed += [
-        _grant_status(each.target, each.role, None, each.member, each.state, _reason(each.outcome))
+        _grant_status(
+            each.target, each.role, _title(each.condition), each.member, each.state, _reason(each.outcome)
+        )
         for each in wishes.obstacles
     ]
     listed += [_of_grant(grant, GrantState.RELEASING, Reason.UPDATING) for grant in convergence.releasing]
@@ -107,6 +111,14 @@ def judged(wishes: Wishes, convergence: Convergence) -> tuple[tuple[GrantStatus,
         if verdict.grant.target not in convergence.missing and verdict.grant.target not in convergence.faults
         for outcome in _outcomes_of(verdict)
     ]
+    outcomes += [
+        Refused(Reason.CONFLICT, f"spec.authority: another object declares {grant}, so it is not Exclusive")
+        for grant in convergence.contested
+    ]
+    outcomes += [
+        Waiting(Reason.DRIFT_DETECTED, f"{grant} is not declared, and waits to be removed", after=_BRAKED)
+        for grant in convergence.intruders
+    ]
     if convergence.releasing:
         first = convergence.releasing[0]
         outcomes.append(Waiting(Reason.UPDATING, f"letting go of {first}", after=1.0))
@@ -115,9 +127,12 @@ def judged(wishes: Wishes, convergence: Convergence) -> tuple[tuple[GrantStatus,
     return tuple(listed), outcomes
 
 
-def difference_of(changes: Iterable[object], grants: Iterable[GrantStatus], *, observed: bool) -> str:
+def difference_of(
+    changes: Iterable[object], grants: Iterable[GrantStatus], intruders: Iterable[Grant], *, observed: bool
+) -> str:
     """What differs at the end of the pass; `changes` count only if they were `observed`, not applied."""
     parts = [str(change) for change in changes] if observed else []
+    parts += [f"{grant} is not declared" for grant in intruders]
     parts += [
         f"{grant.role} for {grant.member} on {grant.target} is {grant.state.lower()}"
         for grant in grants
@@ -185,15 +200,20 @@ def _status_of_verdict(verdict: Verdict) -> GrantStatus:
 def _outcomes_of(verdict: Verdict) -> Iterable[Outcome]:
     if verdict.state is GrantState.GRANTED:
         return
-    if verdict.error is None:
-        yield Waiting(Reason.DRIFT_DETECTED, f"{verdict.grant} is missing")
-    elif verdict.propagating:
-        message = f"{verdict.grant}: Google does not know the account everywhere yet"
-        yield Waiting(Reason.PROPAGATION_PENDING, message, verdict.retry_after)
-    elif verdict.state is GrantState.REJECTED:
-        yield Refused(Reason.REJECTED, f"{verdict.grant}: {verdict.error.message}")
-    else:
-        yield outcome_of(verdict.error, str(verdict.grant))
+    match verdict.setback:
+        case None:
+            yield Waiting(Reason.DRIFT_DETECTED, f"{verdict.grant} is missing")
+        case Setback(error=None) as contested:
+            message = (
+                f"{verdict.grant}: somebody takes it away again and again; find out who writes this policy "
+                "besides the operator, Google's audit logs tell"
+            )
+            yield Failing(Reason.CONFLICT, message, after=contested.wait)
+        case Setback(propagating=True) as propagating:
+            message = f"{verdict.grant}: Google does not know the account everywhere yet"
+            yield Waiting(Reason.PROPAGATION_PENDING, message, propagating.wait)
+        case Setback(error=error):
+            yield Refused(Reason.REJECTED, f"{verdict.grant}: {error.message if error else ''}")
 
 
 def _missing(target: Target) -> Outcome:
@@ -205,6 +225,8 @@ def _missing(target: Target) -> Outcome:
     return Waiting(reason, f"{target} does not exist in project {target.project_id}", after=_LOOK_AGAIN)
 
 
+_BRAKED = 300.0  # seconds; the brake on removals counts by the hour
+
 _LOOK_AGAIN = 15.0  # seconds; nothing tells us when somebody deploys a workload
 
 
@@ -213,8 +235,11 @@ def _reason(outcome: Outcome) -> Reason:
 
 
 def _of_grant(grant: Grant, state: GrantState, reason: str | None) -> GrantStatus:
-    title = grant.condition.title if grant.condition else None
-    return _grant_status(grant.target, grant.role, title, grant.member, state, reason)
+    return _grant_status(grant.target, grant.role, _title(grant.condition), grant.member, state, reason)
+
+
+def _title(condition: GrantCondition | None) -> str | None:
+    return condition.title if condition else None
 
 
 def _grant_status(

@@ -8,7 +8,7 @@ HOUR = 3600.0
 
 
 class RemovalBrake:
-    """Counts removals by project in a sliding hour. A restart forgets them: the limit is a brake, not a quota."""
+    """Counts removals by project in a sliding hour; a restart forgets them."""
 
     def __init__(self, limit_of: Callable[[str], int]) -> None:
         """`limit_of(project_id)` is how many removals an hour the project allows."""

@@ -12,11 +12,15 @@ from cloudrun_identity.iam.ledger import Ledger
 
 @dataclass(slots=True)
 class Standing:
-    """What one object declared last, since when (in the loop's time), and drift it has not been told of."""
+    """What one object declared last, since when (in the loop's time), and drift it has not been told of.
+
+    `drifted` are claims that were found missing, `evicted` others that were found in a binding of its own.
+    """
 
     declaration: Declaration
     since: float
     drifted: dict[Grant, None] = field(default_factory=dict)
+    evicted: dict[Grant, None] = field(default_factory=dict)
 
 
 class Declarations:
@@ -92,10 +96,19 @@ class Declarations:
                 if any(claim.grant == grant for claim in standing.declaration.claims):
                     standing.drifted[grant] = None
 
+    def evicted(self, grants: Iterable[Grant]) -> None:
+        """Remember for whoever wants these bindings alone that others were found in them."""
+        for grant in grants:
+            for seat in self._on.get(grant.target, ()):
+                if grant.slot in self._seats[seat].declaration.exclusive:
+                    self._seats[seat].evicted[grant] = None
+
     def with_drift(self) -> frozenset[Claimant]:
         """The objects that have drift they have not been told of."""
         return frozenset(
-            standing.declaration.claimant for standing in self._seats.values() if standing.drifted
+            standing.declaration.claimant
+            for standing in self._seats.values()
+            if standing.drifted or standing.evicted
         )
 
     def _unindex(self, seat: str) -> None:

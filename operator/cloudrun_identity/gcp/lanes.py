@@ -22,13 +22,19 @@ class Convergence:
     """What became of one object's declaration.
 
     `verdicts` has one entry a claim; `drifted` are claims that had been granted and were found missing,
-    `releasing` grants let go that still stand, `missing` targets that do not exist. `faults` kept a
+    `evicted` grants of others that were found in a binding that the object wants alone,
+    `releasing` grants let go that still stand, `intruders` others in a binding that the object wants alone,
+    and
+    `contested` a claim of another object there. `missing` targets that do not exist. `faults` kept a
     policy from being read or written at all; the claims there have the state they were last known in.
     """
 
     verdicts: tuple[Verdict, ...] = ()
     drifted: tuple[Grant, ...] = ()
+    evicted: tuple[Grant, ...] = ()
     releasing: tuple[Grant, ...] = ()
+    intruders: tuple[Grant, ...] = ()
+    contested: tuple[Grant, ...] = ()
     missing: tuple[Target, ...] = ()
     faults: Mapping[Target, GoogleError] = field(default_factory=dict)
 
@@ -69,13 +75,27 @@ class Lanes:
         results = await self._results(targets, since=standing.since, max_age=max_age)
         drifted = tuple(standing.drifted)
         standing.drifted.clear()
+        evicted = tuple(standing.evicted)
+        standing.evicted.clear()
         return Convergence(
             verdicts=tuple(
                 self._verdict(claim.grant, results[claim.grant.target])
                 for claim in standing.declaration.claims
             ),
             drifted=drifted,
+            evicted=evicted,
             releasing=tuple(self._releasing(standing.declaration)),
+            intruders=tuple(
+                grant
+                for result in results.values()
+                for grant in result.intruders
+                if grant.slot in standing.declaration.exclusive
+            ),
+            contested=tuple(
+                result.contested[claimant.seat]
+                for result in results.values()
+                if claimant.seat in result.contested
+            ),
             missing=tuple(target for target, result in results.items() if result.missing),
             faults={
                 target: result.fault
@@ -113,7 +133,7 @@ class Lanes:
         if not result.fault or result.missing:
             return result.verdict(grant)
         holding = self._ports.ledgers.ledger(grant.target).holdings.get(grant)
-        return Verdict(grant, holding.state if holding else GrantState.PENDING, result.fault)
+        return Verdict(grant, holding.state if holding else GrantState.PENDING)
 
     def _releasing(self, declaration: Declaration) -> Iterable[Grant]:
         seat = declaration.claimant.seat

@@ -28,7 +28,7 @@ class PolicyPort(Protocol):
 
 
 class PolicyWriter:
-    """Reads once, writes what differs, and reads again where somebody else was quicker or a reply was lost."""
+    """Reads once, writes what differs, reads again if somebody else was quicker or a reply was lost."""
 
     def __init__(self, target: Target, policies: PolicyPort, attempts: int) -> None:
         """`attempts` bounds the tries of one write against other writers."""
@@ -78,7 +78,7 @@ class PolicyWriter:
                 return
 
     async def is_writable(self) -> bool:
-        """Whether Google takes the policy as it stands: the one write of identical content that we ever make."""
+        """Whether Google takes the policy as it stands: our one write of identical content."""
         try:
             self._see(await self._policies.set(self._target, self._policy))
         except GoogleError as error:

@@ -3,7 +3,8 @@
 import asyncio
 import heapq
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
@@ -34,6 +35,12 @@ class Priority(IntEnum):
 
 call_priority: ContextVar[Priority] = ContextVar("call_priority", default=Priority.EDIT)
 """The priority of the pass that is calling; the reconcile loop sets it."""
+
+
+stepping_out: ContextVar[Callable[[], AbstractAsyncContextManager[None]]] = ContextVar(
+    "stepping_out", default=nullcontext
+)
+"""What a pass leaves to others while it waits for a token: the workers set it to their slot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +116,9 @@ class _Bucket:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         heapq.heappush(self.waiting, (priority, next(self.arrivals), turn))
         self._serve()
-        await turn
+        if not turn.done():
+            async with stepping_out.get()():
+                await turn
 
     def drain(self, pause: float) -> None:
         self.tokens = 0.0

@@ -17,8 +17,9 @@ from .errors import GoogleError
 class Backoffs:
     """How long grants are held back, in seconds.
 
-    A refusal: `first`, doubled each time up to `most`; `fresh` for members that Google may not know yet. A grant
-    that was taken away `losses` times within `window` is given back only after `contested`, doubled likewise.
+    A refusal: `first`, doubled each time up to `most`; `fresh` for members that Google may not know yet. A
+    grant that was taken away `losses` times within `window` is given back only after `contested`, doubled
+    likewise.
     """
 
     first: float = 15.0

@@ -73,8 +73,9 @@ class Declaration:
     """All that one object wants of any policy, now.
 
     `writable` is false for suspended and observed objects: their claims protect what stands, and are not
-    repaired. `abandon` leaves a grant in place when this was its last claimant; `claims_existing` takes it away
-    then even if it stood there before any of ours. `exclusive` are bindings in which nobody else is to remain.
+    repaired. `abandon` leaves a grant in place when this was its last claimant; `claims_existing` takes it
+    away then even if it stood there before any of ours. `exclusive` are bindings in which nobody else is to
+    remain.
     `soon` names targets on which more claims are about to come, so that a pass may wait a moment for them.
     """
 

@@ -26,10 +26,10 @@ class Plan:
     looked and are missing now. `fresh` are holdings that this plan began. `retained` counts releases that
     must wait because not every object has declared itself yet.
 
-    `stale` are grants that stand under a name whose account is another one than we granted to: to the old one,
-    for all Google says, so they are taken away before they are given anew. `intruders` stand in a binding that
-    an object has to itself; `contested` are claims of others in such a binding, by the seat of who wanted it
-    alone.
+    `stale` are grants that stand under a name whose account is another one than we granted to: to the old
+    one, for all Google says, so they are taken away before they are given anew. `intruders` stand in a
+    binding that an object has to itself, and `evictable` are those of them that we may remove; `contested`
+    are claims of others in such a binding, by the seat of who wanted it alone.
     """
 
     ledger: Ledger
@@ -40,6 +40,7 @@ class Plan:
     retained: int
     stale: tuple[Release, ...] = ()
     intruders: tuple[Grant, ...] = ()
+    evictable: tuple[Grant, ...] = ()
     contested: Mapping[str, Grant] = field(default_factory=dict)
 
 
@@ -95,6 +96,7 @@ def plan(
         and grant in ledger.holdings
         and ledger.holdings[grant].state is GrantState.GRANTED
     )
+    intruders = tuple(_intruders(ledger.target, declarations, standing, holdings, spared))
     return Plan(
         ledger=replace(ledger, holdings=holdings),
         claims=tuple(claims.values()),
@@ -103,7 +105,12 @@ def plan(
         fresh=frozenset(fresh),
         retained=retained,
         stale=tuple(stale),
-        intruders=tuple(_intruders(ledger.target, declarations, standing, holdings, spared)),
+        intruders=intruders,
+        evictable=tuple(
+            grant
+            for grant in intruders
+            if any(each.writable and grant.slot in each.exclusive for each in declarations)
+        ),
         contested=_contested(ledger.target, declarations, holdings),
     )
 

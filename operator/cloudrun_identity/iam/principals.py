@@ -8,6 +8,7 @@ import re
 import string
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 
 class PrincipalKind(StrEnum):
@@ -84,6 +85,7 @@ def parse(text: str) -> Principal:
     return Principal(PrincipalKind.OPAQUE, text)
 
 
+@lru_cache(maxsize=16_384)
 def normalise(text: str) -> str:
     """Give the key by which two members are the same: e-mails and domains in lower case, all else exact.
 

@@ -17,6 +17,8 @@ OURS = "cloudrun_identity"
 # Libraries that speak of every event and every request, and the level from which they say something new.
 QUIET_BELOW = {
     "kopf": logging.WARNING,
+    "kopf._core.reactor.orchestration": logging.CRITICAL,  # what ends a watch is told by ourselves
+    "kopf._core.reactor.running": logging.CRITICAL,
     "aiohttp": logging.WARNING,
     "asyncio": logging.WARNING,
     "kubernetes": logging.WARNING,

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,6 +28,7 @@ from cloudrun_identity.controllers.managed_project import ManagedProjectControll
 from cloudrun_identity.controllers.probation import Probation
 from cloudrun_identity.controllers.release import Releaser
 from cloudrun_identity.controllers.world import Key, project_key
+from cloudrun_identity.gcp.brake import RemovalBrake
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.lane import LanePorts
@@ -44,6 +45,7 @@ from cloudrun_identity.kube.objects import resource
 from cloudrun_identity.kube.resources import NAMESPACES, Object
 
 from .cache import Cache
+from .checkpoints import checkpoints
 from .kubernetes import CountedClient, KubeWrites
 from .metrics import Metrics
 from .queue import KeyedQueue
@@ -83,7 +85,7 @@ class Operator:
         self._tasks: list[asyncio.Task[None]] = []
         self._controllers: dict[str, Controller[Any, Any, Any]] = {}
         self._cache = Cache(self._controllers, self._ledgers, self._wake)
-        slots = Slots()
+        slots, checkpoint = Slots(), checkpoints()
         probation = Probation(time.monotonic)
         policies = Policies(google)
         self._lanes = Lanes(
@@ -93,11 +95,13 @@ class Operator:
                 observer=metrics,
                 wall_clock=_now,
                 is_fresh=probation.is_fresh,
+                brake=RemovalBrake(self._removals_per_hour),
+                checkpoint=checkpoint,
             )
         )
         announcer = Announcer(self._events, metrics)
         self._controllers |= _controllers(
-            google, policies, self._ledgers, self._lanes, probation, announcer, slots
+            google, policies, self._ledgers, self._lanes, probation, announcer, slots, checkpoint
         )
         self._reconciler = Reconciler(
             self._controllers,
@@ -176,6 +180,15 @@ class Operator:
         for key in keys:
             self._queue.add(key, Priority.EDIT)
 
+    def _removals_per_hour(self, project_id: str) -> int:
+        """The least that any ManagedProject on the project allows; none if there is no such any more."""
+        limits = [
+            project.spec.guardrails.max_removals_per_hour
+            for project in self._cache.objects(ManagedProject)
+            if project.project_id == project_id
+        ]
+        return min(limits, default=0)
+
     def _interval_of(self, key: Key) -> float:
         raw = self._cache.raw(key)
         if raw is None:
@@ -197,12 +210,15 @@ def _controllers(
     probation: Probation,
     announcer: Announcer,
     slots: Slots,
+    checkpoint: Callable[[str], None],
 ) -> Mapping[str, Controller[Any, Any, Any]]:
     service_accounts, run = ServiceAccounts(google), Run(google)
     inventory = Inventory(service_accounts, run, time.monotonic)
-    accounts = Accounts(service_accounts, inventory, ledgers, probation)
+    accounts = Accounts(service_accounts, inventory, ledgers, probation, checkpoint)
     releaser = Releaser(lanes, slots.parked)
-    deletion = IdentityDeletion(service_accounts, inventory, ledgers, accounts, releaser, announcer)
+    deletion = IdentityDeletion(
+        service_accounts, inventory, ledgers, accounts, releaser, announcer, checkpoint
+    )
     return {
         ManagedProject.__name__: ManagedProjectController(Projects(google), policies),
         CloudRunIdentity.__name__: CloudRunIdentityController(inventory, accounts, deletion),

@@ -31,6 +31,10 @@ CRD_CHECK = 60.0
 """Seconds between looks for kinds that were installed or removed: a watch would not tell."""
 
 
+WATCH_AGAIN = 1.0
+"""Seconds after which lost watches are begun anew: a CRD takes its watch along before it is gone."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What `cloudrun-identity run` is told. `lease_duration` in seconds; no endpoint means Google itself."""
@@ -46,13 +50,17 @@ FAILURES = (ClusterUnreachable, CrdsUnsuitable, CannotListen, CredentialsError, 
 """Why the process cannot go on; each says so in one line."""
 
 
+class WatchLost(Exception):  # noqa: N818 - it names what happened
+    """A kind is not served any more, or not to us; the message is one line."""
+
+
 class Watch(Protocol):
     """Watches on behalf of an operator until told to stop: `handlers.watch`, which is kopf."""
 
     async def __call__(
         self, operator: Operator, client: KubeClient, kinds: list[str], stop: asyncio.Event, /
     ) -> None:
-        """Return once `stop` is set, or a signal came, and the operator is drained."""
+        """Return once `stop` is set, or a signal came, and the operator is drained; or raise WatchLost."""
         ...
 
 
@@ -104,9 +112,13 @@ async def _serve(
     _log.info("acting on %s", ", ".join(kinds))
     ended = asyncio.Event()
     async with _background(_kinds_change(counted, kinds), ended), _background(stop.wait(), ended):
-        await watch(operator, client, kinds, ended)
-        if not ended.is_set():
-            stop.set()  # kopf takes the signals over while it watches, and ends by them
+        try:
+            await watch(operator, client, kinds, ended)
+        except WatchLost as error:
+            _log.warning("%s; starting over", error)
+            await operator.drain()
+            await asyncio.sleep(WATCH_AGAIN)
+            return
         if not ended.is_set():
             stop.set()  # while kopf watches, SIGTERM and SIGINT are its own
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from cloudrun_identity.controllers.base import Again, Next, Reconciler, Rest
 from cloudrun_identity.controllers.world import Key
-from cloudrun_identity.gcp.ratelimit import Priority, call_priority
+from cloudrun_identity.gcp.ratelimit import Priority, call_priority, stepping_out
 from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.kube.ledger import LedgerFull, LedgerPruned
 from cloudrun_identity.kube.ledger_objects import LedgerUnreadable
@@ -89,6 +89,7 @@ class Workers:
     async def _work(self, key: Key, priority: Priority) -> None:
         try:
             call_priority.set(priority)
+            stepping_out.set(self._slots.parked)
             max_age = 0.0 if priority is Priority.EDIT else self._interval_of(key)
             started = time.monotonic()
             following, outcome = await self._pass(key, max_age)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from google.iam.v1.policy_pb2 import Binding, Policy
 
 from cloudrun_identity.api import GrantState
+from cloudrun_identity.gcp.brake import RemovalBrake
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.lane import LanePorts, LaneSettings
 from cloudrun_identity.iam.claims import Claimant
@@ -174,6 +175,7 @@ class Scene:
     journal: Journal = field(default_factory=Journal)
     fresh: set[str] = field(default_factory=set)
     passes: Passes = field(default_factory=Passes)
+    removals_an_hour: int = 100
     settings: LaneSettings = field(default_factory=LaneSettings)
 
     def __post_init__(self) -> None:
@@ -188,6 +190,7 @@ class Scene:
             observer=self.passes,
             wall_clock=lambda: NOON,
             is_fresh=self.fresh.__contains__,
+            brake=RemovalBrake(lambda _: self.removals_an_hour),
             settings=self.settings,
         )
 

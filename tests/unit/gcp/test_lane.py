@@ -6,8 +6,10 @@ import pytest
 
 from cloudrun_identity.api import GrantState, TargetKind
 from cloudrun_identity.gcp.errors import Fault
+from cloudrun_identity.gcp.isolation import PolicyUnwritable
 from cloudrun_identity.gcp.lane import LaneSettings
 from cloudrun_identity.gcp.lanes import Convergence, Lanes
+from cloudrun_identity.gcp.setbacks import Setback
 from cloudrun_identity.iam.claims import Claim, Claimant, Declaration
 from cloudrun_identity.iam.grants import Grant, Target
 
@@ -58,6 +60,12 @@ async def retried(lanes: Lanes, claimant: Claimant, after: float) -> Convergence
 
 def state_of(convergence: Convergence, grant: Grant) -> GrantState:
     return next(verdict.state for verdict in convergence.verdicts if verdict.grant == grant)
+
+
+def setback_of(convergence: Convergence, grant: Grant) -> Setback:
+    setback = next(verdict.setback for verdict in convergence.verdicts if verdict.grant == grant)
+    assert setback
+    return setback
 
 
 # What a pass does.
@@ -239,15 +247,16 @@ async def test_a_verdict_carries_googles_refusal(scene: Scene, lanes: Lanes) -> 
     scene.policies.refused = {BOB.member}
     scene.policies.names_culprit = True
     (convergence,) = await converged(lanes, claiming(WEB, ANN, BOB))
-    refusal = next(verdict for verdict in convergence.verdicts if verdict.grant == BOB)
-    assert refusal.error
-    assert BOB.member in refusal.error.message
-    assert not refusal.propagating
-    assert refusal.retry_after == pytest.approx(15, abs=1)
+    setback = setback_of(convergence, BOB)
+    assert setback.error
+    assert BOB.member in setback.error.message
+    assert not setback.propagating
+    assert setback.wait == pytest.approx(15, abs=1)
 
 
 async def test_a_refused_grant_is_tried_again_on_its_own_backoff(scene: Scene, lanes: Lanes) -> None:
     scene.policies.refused = {BOB.member}
+    scene.policies.names_culprit = True
     await converged(lanes, claiming(WEB, ANN, BOB))
     sets = scene.policies.sets
 
@@ -283,10 +292,9 @@ async def test_a_grant_to_a_fresh_account_is_propagating_and_tried_soon(scene: S
     scene.policies.refused = {BOB.member}
     scene.fresh.add("bob@acme.iam.gserviceaccount.com")
     (convergence,) = await converged(lanes, claiming(WEB, ANN, BOB))
-    verdict = next(verdict for verdict in convergence.verdicts if verdict.grant == BOB)
-    assert verdict.propagating
-    assert verdict.state is GrantState.PENDING
-    assert verdict.retry_after == pytest.approx(3, abs=0.5)
+    assert state_of(convergence, BOB) is GrantState.PENDING
+    assert setback_of(convergence, BOB).propagating
+    assert setback_of(convergence, BOB).wait == pytest.approx(3, abs=0.5)
     assert scene.ledgers.ledger(TARGET).holdings[BOB].state is GrantState.PENDING
 
     scene.policies.refused.clear()
@@ -391,3 +399,17 @@ async def test_who_waits_for_a_pass_under_way_is_cancelled_with_it(scene: Scene,
     await lanes.close()
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(working, 60)
+
+
+async def test_somebody_elses_bad_entry_is_named_and_none_of_ours_is_blamed(
+    scene: Scene, lanes: Lanes
+) -> None:
+    scene.policies.grant(EVE)
+    scene.policies.refused = {EVE.member}
+    scene.policies.names_culprit = True
+    (convergence,) = await converged(lanes, claiming(WEB, ANN, BOB))
+    fault = convergence.faults[TARGET]
+    assert isinstance(fault, PolicyUnwritable)
+    assert EVE.member in fault.message
+    assert {verdict.state for verdict in convergence.verdicts} == {GrantState.PENDING}
+    assert scene.policies.standing(TARGET) == {EVE}

@@ -141,6 +141,10 @@ class AccountStore:
         account = self._by_unique_id.get(unique_id)
         return account is not None and account.deleted_at is None
 
+    def is_taken(self, email: str) -> bool:
+        """Whether a live account has this e-mail."""
+        return email.lower() in self._live
+
     def known_to_policies(self, email: str) -> str | None:
         """The unique id of the live account with this e-mail, as policies know it; see `members.Accounts`."""
         if self._projects.of_account(email) is None:

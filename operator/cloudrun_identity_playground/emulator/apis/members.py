@@ -49,6 +49,9 @@ class Accounts(Protocol):
     def is_live(self, unique_id: str) -> bool:
         """Whether the account exists and is not deleted."""
 
+    def is_taken(self, email: str) -> bool:
+        """Whether a live account has this e-mail."""
+
     def known_to_policies(self, email: str) -> str | None:
         """The unique id of the live account with this e-mail.
 
@@ -77,10 +80,12 @@ def parse(member: str, accounts: Accounts) -> Member:
     return member if unique_id is None else AccountMember(email, unique_id)
 
 
-def render(member: Member, accounts: Accounts) -> str:
-    """`member` as a reader sees it now."""
+def render(member: Member, accounts: Accounts, *, stale_ids: bool = False) -> str:
+    """`member` as a reader sees it now; `stale_ids` hides the tombstone if another account has the e-mail."""
     match member:
-        case AccountMember(email, unique_id) if accounts.is_live(unique_id):
+        case AccountMember(email, unique_id) if (
+            accounts.is_live(unique_id) or (stale_ids and accounts.is_taken(email))
+        ):
             return f"serviceAccount:{email}"
         case AccountMember(email, unique_id):
             return f"deleted:serviceAccount:{email}?uid={unique_id}"

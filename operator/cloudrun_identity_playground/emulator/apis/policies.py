@@ -3,74 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from enum import Enum
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from google.iam.v1 import iam_policy_pb2, policy_pb2
 
-from cloudrun_identity_playground.emulator.errors import aborted, invalid
+from cloudrun_identity_playground.emulator.errors import GoogleError, aborted, invalid
 
-from .members import PUBLIC, AccountMember, Accounts, Member, parse, render
-from .role_table import BASIC_ROLES, RoleTable
-
-MAX_PRINCIPALS = 1500
-MAX_GROUPS = 250
-MAX_CONDITIONS_OF_ONE_GRANT = 20
+from .members import AccountMember, Accounts, Member, parse, render
+from .policy_rules import Binding, ResourceKind, check_binding, check_limits
+from .role_table import RoleTable
 
 _NEVER_WRITTEN = b"\x00\x20\x01"  # reads "ACAB": Google's etag of a policy that nobody wrote yet
 _DEFAULT_MASK = frozenset({"bindings", "etag"})
 _MASK_PATHS = _DEFAULT_MASK | {"audit_configs", "version"}
-
-
-class ResourceKind(Enum):
-    """What a policy is attached to, as far as it decides what the policy may hold."""
-
-    PROJECT = "project"
-    SERVICE_ACCOUNT = "serviceAccount"
-    RUN_SERVICE = "service"
-    RUN_JOB = "job"
-    RUN_WORKER_POOL = "workerPool"
-
-    @property
-    def takes_conditions(self) -> bool:
-        """Of Cloud Run, services alone take conditions."""
-        return self not in (ResourceKind.RUN_JOB, ResourceKind.RUN_WORKER_POOL)
-
-    @property
-    def takes_public_members(self) -> bool:
-        """Whether `allUsers` and `allAuthenticatedUsers` may be members."""
-        return self in (ResourceKind.RUN_SERVICE, ResourceKind.SERVICE_ACCOUNT)
-
-    @property
-    def permission_prefix(self) -> str:
-        """A role can be granted on the resource if one of its permissions begins so."""
-        match self:
-            case ResourceKind.PROJECT:
-                return ""
-            case ResourceKind.SERVICE_ACCOUNT:
-                return "iam.serviceAccount"
-            case _:
-                return "run."
-
-
-@dataclass
-class Binding:
-    """A role and a condition with their members, in the order they were written."""
-
-    role: str
-    condition: Any = None  # google.type.Expr
-    members: list[Member] = field(default_factory=list)
-
-    @property
-    def key(self) -> tuple[str, bytes]:
-        """Bindings of one key are one binding."""
-        condition = (
-            self.condition.SerializeToString(deterministic=True) if self.condition is not None else b""
-        )
-        return self.role, condition
 
 
 @dataclass
@@ -84,25 +32,44 @@ class _Policy:
         return any(binding.condition is not None for binding in self.bindings)
 
 
+class Sharing(Protocol):
+    """Whom an organization lets its resources be shared with: `sharing.DomainRestrictedSharing`."""
+
+    def check(self, resource: str, added: Iterable[Member]) -> None:
+        """Whether `added` may become members of the policy of `resource`.
+
+        Raises GoogleError: FAILED_PRECONDITION.
+        """
+
+
 class Policies:
     """The policies of all resources, by resource name (`projects/ID`, `projects/ID/locations/L/jobs/J`, …).
 
     `tombstone_conflict` refuses a policy that holds both a live account and a tombstone of its e-mail,
     as reported in 2020; Google's documentation of today shows both in one policy.
+
+    `stale_ids` shows no tombstone once another account has the e-mail: the member reads as if it were the
+    new account and means the old one, and writing it again changes nothing until it was removed in a write
+    before. Google's documentation had it so before 2020.
     """
 
     def __init__(
         self,
         accounts: Accounts,
         roles: RoleTable,
+        sharing: Sharing,
         clock: Callable[[], float],
         *,
         tombstone_conflict: bool = False,
+        stale_ids: bool = False,
     ) -> None:
-        self.tombstone_conflict = tombstone_conflict
+        self._tombstone_conflict = tombstone_conflict
+        self._stale_ids = stale_ids
         self._accounts = accounts
         self._roles = roles
+        self._sharing = sharing
         self._clock = clock
+        self._checking = True
         self._policies: dict[str, _Policy] = {}
         self._last_stamp = 0
 
@@ -123,14 +90,24 @@ class Policies:
         _check_version(request.policy, current)
         bindings = current.bindings
         if "bindings" in mask:
-            bindings = self._bindings(request.policy.bindings)
-            self._check(bindings, kind, resource, current)
+            bindings = self._bindings(request.policy.bindings, current)
+            if self._checking:
+                self._check(bindings, kind, resource, current)
         audit_configs = (
             list(request.policy.audit_configs) if "audit_configs" in mask else current.audit_configs
         )
         written = _Policy(self._stamp(), bindings, audit_configs)
         self._policies[resource] = written
         return self._view(written, 3)
+
+    @contextmanager
+    def unchecked(self) -> Iterator[None]:
+        """Writes made inside are taken as they are, with members that any later write is refused for."""
+        self._checking = False
+        try:
+            yield
+        finally:
+            self._checking = True
 
     def drop(self, resource: str) -> None:
         """Forget the policy of a resource that is gone."""
@@ -141,28 +118,62 @@ class Policies:
         for resource in sorted(self._policies):
             yield resource, self._view(self._policies[resource], 3)
 
-    def _bindings(self, sent: Iterable[Any]) -> Sequence[Binding]:
+    def bound_ids(self, resource: str) -> Sequence[Mapping[str, str]]:
+        """For each binding as it is shown, the unique ids of its accounts, by their members as shown."""
+        return [
+            {
+                self._render(member): member.unique_id
+                for member in binding.members
+                if isinstance(member, AccountMember)
+            }
+            for binding in self._policies.get(resource, _Policy()).bindings
+        ]
+
+    def _bindings(self, sent: Iterable[Any], current: _Policy) -> Sequence[Binding]:
         """What a caller sent, with equal bindings merged, equal members once, and empty bindings gone."""
+        stale = {binding.key: self._stale(binding) for binding in current.bindings}
         merged: dict[tuple[str, bytes], Binding] = {}
         for each in sent:
             binding = Binding(each.role, each.condition if each.HasField("condition") else None)
             binding = merged.setdefault(binding.key, binding)
-            members = (parse(member, self._accounts) for member in each.members)
+            kept = stale.get(binding.key, {})
+            members = (kept.get(member.lower()) or self._parse(member) for member in each.members)
             binding.members = list(dict.fromkeys([*binding.members, *members]))
         return [binding for binding in merged.values() if binding.members]
+
+    def _stale(self, binding: Binding) -> Mapping[str, Member]:
+        """Members that mean a replaced account, by what they are shown as, in lower case."""
+        if not self._stale_ids:
+            return {}
+        return {
+            f"serviceAccount:{member.email}".lower(): member
+            for member in binding.members
+            if isinstance(member, AccountMember) and not self._accounts.is_live(member.unique_id)
+        }
+
+    def _parse(self, member: str) -> Member:
+        try:
+            return parse(member, self._accounts)
+        except GoogleError:
+            if self._checking:
+                raise
+            return member
+
+    def _render(self, member: Member) -> str:
+        return render(member, self._accounts, stale_ids=self._stale_ids)
 
     def _check(
         self, bindings: Sequence[Binding], kind: ResourceKind, resource: str, current: _Policy
     ) -> None:
-        _check_limits(bindings)
+        check_limits(bindings)
         present = {binding.role for binding in current.bindings}
         for binding in bindings:
-            _check_condition(binding, kind)
-            _check_public_members(binding, kind)
+            check_binding(binding, kind)
             if binding.role not in present:
                 self._roles.check_grantable(binding.role, resource, kind.permission_prefix)
-        if self.tombstone_conflict:
+        if self._tombstone_conflict:
             self._check_tombstones(bindings)
+        self._sharing.check(resource, _added(bindings, current.bindings))
 
     def _check_tombstones(self, bindings: Iterable[Binding]) -> None:
         accounts = [
@@ -181,7 +192,7 @@ class Policies:
             role, condition = binding.role, binding.condition
             if condition is not None and version < 3:
                 role, condition = f"{role}_withcond_{_hash(condition)}", None
-            members = [render(member, self._accounts) for member in binding.members]
+            members = [self._render(member) for member in binding.members]
             shown.bindings.add(role=role, members=members, condition=condition)
         if policy.is_conditional and version == 3:
             shown.version = 3
@@ -191,6 +202,14 @@ class Policies:
         """A new etag: Google's are the microseconds of the write behind a byte 7."""
         self._last_stamp = max(int(self._clock() * 1e6), self._last_stamp + 1)
         return b"\x07" + self._last_stamp.to_bytes(7)
+
+
+def _added(after: Iterable[Binding], before: Iterable[Binding]) -> Iterable[Member]:
+    standing = {binding.key: frozenset(binding.members) for binding in before}
+    for binding in after:
+        for member in binding.members:
+            if member not in standing.get(binding.key, ()):
+                yield member
 
 
 def _mask(request: iam_policy_pb2.SetIamPolicyRequest) -> frozenset[str]:
@@ -218,39 +237,6 @@ def _check_version(sent: policy_pb2.Policy, current: _Policy) -> None:
     # Without an etag Google lets an older version overwrite a conditional policy: the conditions are lost.
     if current.is_conditional and sent.version != 3 and sent.etag:
         raise invalid("The policy has conditions and must be written with version 3.")
-
-
-def _check_limits(bindings: Sequence[Binding]) -> None:
-    members = [member for binding in bindings for member in binding.members]
-    if len(members) > MAX_PRINCIPALS:
-        raise invalid(f"Policy members must be at most {MAX_PRINCIPALS}; the policy has {len(members)}.")
-    groups = sum(isinstance(member, str) and member.startswith("group:") for member in members)
-    if groups > MAX_GROUPS:
-        raise invalid(f"Groups in a policy must be at most {MAX_GROUPS}; the policy has {groups}.")
-    grants = Counter((binding.role, member) for binding in bindings for member in binding.members)
-    if grants and max(grants.values()) > MAX_CONDITIONS_OF_ONE_GRANT:
-        raise invalid(
-            f"One role and member may stand in at most {MAX_CONDITIONS_OF_ONE_GRANT} conditional bindings."
-        )
-
-
-def _check_condition(binding: Binding, kind: ResourceKind) -> None:
-    if binding.condition is None:
-        return
-    if not kind.takes_conditions:
-        raise invalid(f"Conditions are not supported on this resource; role '{binding.role}' has one.")
-    if binding.role in BASIC_ROLES:
-        raise invalid(f"Conditions cannot be set on the basic role '{binding.role}'.")
-    if not binding.condition.expression:
-        raise invalid(f"The condition of role '{binding.role}' has no expression.")
-
-
-def _check_public_members(binding: Binding, kind: ResourceKind) -> None:
-    if kind.takes_public_members:
-        return
-    for member in binding.members:
-        if member in PUBLIC:
-            raise invalid(f"Member {member} is not allowed on this resource (role '{binding.role}').")
 
 
 def _hash(condition: Any) -> str:

@@ -13,7 +13,8 @@ from google.iam.v1 import iam_policy_pb2, policy_pb2
 from cloudrun_identity_playground.emulator.errors import GoogleError, invalid, permission_denied
 
 from .paging import page, page_size
-from .policies import Policies, ResourceKind
+from .policies import Policies
+from .policy_rules import ResourceKind
 from .rpc import serves
 
 DOMAIN = "cloudresourcemanager.googleapis.com"

@@ -9,7 +9,7 @@ from typing import Any
 from google.cloud import run_v2 as run
 from google.protobuf.duration_pb2 import Duration
 
-from .policies import ResourceKind
+from .policy_rules import ResourceKind
 
 _GA = 4  # google.api.LaunchStage
 

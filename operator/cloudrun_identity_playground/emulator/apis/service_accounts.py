@@ -14,7 +14,8 @@ from cloudrun_identity_playground.emulator.lag import Lag
 
 from .accounts import Account, AccountStore
 from .paging import page, page_size
-from .policies import Policies, ResourceKind
+from .policies import Policies
+from .policy_rules import ResourceKind
 from .projects import ProjectRegistry
 from .rpc import serves
 

@@ -1,0 +1,52 @@
+"""What work costs in calls to Google Cloud: policies and pages, not objects."""
+
+from collections import Counter
+
+from tests.e2e.eventually import eventually
+from tests.e2e.scene import Scene
+
+IDENTITIES = 12
+ROLES = ("roles/viewer", "roles/cloudsql.client", "roles/logging.logWriter")
+
+
+def identity(number: int) -> str:
+    roles = ", ".join(f"{{role: {role}}}" for role in ROLES)
+    return f"""
+kind: CloudRunIdentity
+metadata: {{name: worker-{number:02}}}
+spec: {{roles: [{roles}]}}
+"""
+
+
+def test_identities_of_one_project_share_the_writes_of_its_policy(scene: Scene) -> None:
+    names = [f"CloudRunIdentity/worker-{number:02}" for number in range(IDENTITIES)]
+    scene.ready(f"ManagedProject/{scene.name}")
+    scene.patch(f"ManagedProject/{scene.name}", "spec: {driftInterval: 5m}")
+    before = scene.cloud.calls()
+    scene.apply("---".join(identity(number) for number in range(IDENTITIES)))
+    scene.ready(*names)
+
+    calls = scene.cloud.calls() - before
+    holders = {scene.member(f"worker-{number:02}") for number in range(IDENTITIES)}
+    assert {role: set(members) for role, members in scene.policy().items()} == dict.fromkeys(ROLES, holders)
+    assert calls["IAM/CreateServiceAccount"] == IDENTITIES
+    assert calls["Projects/SetIamPolicy"] <= 5
+    assert calls["Projects/GetIamPolicy"] <= 8
+    assert calls["IAM/SetIamPolicy"] == 0
+
+
+def test_an_idle_interval_costs_policies_and_pages(scene: Scene) -> None:
+    scene.apply("---".join(identity(number) for number in range(IDENTITIES)))
+    scene.ready(*(f"CloudRunIdentity/worker-{number:02}" for number in range(IDENTITIES)))
+
+    def sweeps() -> Counter[str]:
+        return scene.cloud.calls() - before
+
+    before = scene.cloud.calls()
+    calls = eventually(sweeps, lambda calls: calls["Projects/GetIamPolicy"] >= 3)
+
+    # Three sweeps, and a fourth may have begun: each reads the policy, a page of accounts and the project.
+    assert calls["IAM/GetServiceAccount"] == 0
+    for method, count in calls.items():
+        assert count <= 4, method
+        assert method.rpartition("/")[2].startswith(("Get", "List", "Test")), method

@@ -1,0 +1,118 @@
+"""Killed at any moment, the operator loses nothing and leaks nothing: the next one carries on."""
+
+import random
+import time
+
+from tests.e2e.cluster import Object
+from tests.e2e.scene import Scene
+
+NUMBERS = range(6)
+KILLS = 2
+
+IDENTITY = """
+kind: CloudRunIdentity
+metadata: {{name: worker-{number}}}
+spec:
+  displayName: Worker {number}
+  roles: [{{role: roles/viewer}}, {{role: roles/cloudsql.client}}]
+  users: [{{identityRef: {{name: worker-{neighbour}}}}}]
+"""
+BINDING = """
+kind: IAMBinding
+metadata: {{name: tokens-{number}}}
+spec:
+  target: {{kind: ServiceAccount, identityRef: {{name: worker-{number}}}}}
+  role: roles/iam.serviceAccountTokenCreator
+  members: [{{principal: "group:ops@example.com"}}]
+"""
+
+
+def neighbour(number: int) -> int:
+    return (number + 1) % len(NUMBERS)
+
+
+BATCH = "---".join(
+    kind.format(number=number, neighbour=neighbour(number))
+    for number in NUMBERS
+    for kind in (IDENTITY, BINDING)
+)
+NAMES = [
+    f"{name}-{number}" for number in NUMBERS for name in ("CloudRunIdentity/worker", "IAMBinding/tokens")
+]
+
+
+def test_a_batch_that_is_applied_under_kills_ends_as_it_was_declared(scene: Scene) -> None:
+    scene.cloud.add(scene.project, "roles/viewer", "user:ann@example.com")
+    moments = random.Random(1)
+
+    scene.apply(BATCH)
+    for _ in range(KILLS):
+        kill_and_restart(scene, moments)
+    scene.ready(*NAMES)
+
+    accounts = scene.cloud.accounts(scene.name)
+    workers = sorted(scene.member(f"worker-{number}") for number in NUMBERS)
+    assert {name: account["displayName"] for name, account in accounts.items()} == {
+        f"worker-{number}": f"Worker {number}" for number in NUMBERS
+    }
+    assert scene.cloud.deleted_accounts(scene.name) == []
+    assert sorted_policy(scene, scene.project) == {
+        "roles/viewer": [*workers, "user:ann@example.com"],
+        "roles/cloudsql.client": workers,
+    }
+    for number in NUMBERS:
+        assert scene.cloud.policy(scene.account(f"worker-{number}")) == {
+            "roles/iam.serviceAccountTokenCreator": ["group:ops@example.com"],
+            "roles/iam.serviceAccountUser": [scene.member(f"worker-{neighbour(number)}")],
+        }
+        assert holdings(scene, f"//iam.googleapis.com/{scene.account(f'worker-{number}')}") == {
+            ("roles/iam.serviceAccountTokenCreator", "group:ops@example.com"): [
+                f"IAMBinding/{scene.name}/tokens-{number}"
+            ],
+            ("roles/iam.serviceAccountUser", scene.member(f"worker-{neighbour(number)}")): [
+                f"CloudRunIdentity/{scene.name}/worker-{number}"
+            ],
+        }
+    assert holdings(scene, f"//cloudresourcemanager.googleapis.com/{scene.project}") == {
+        (role, scene.member(f"worker-{number}")): [f"CloudRunIdentity/{scene.name}/worker-{number}"]
+        for number in NUMBERS
+        for role in ("roles/viewer", "roles/cloudsql.client")
+    }
+    assert len(scene.ledger_targets()) == len(NUMBERS) + 1
+
+
+def test_a_batch_that_is_deleted_under_kills_leaves_nothing(scene: Scene) -> None:
+    scene.cloud.add(scene.project, "roles/viewer", "user:ann@example.com")
+    moments = random.Random(2)
+    scene.apply(BATCH)
+    scene.ready(*NAMES)
+
+    scene.delete(*NAMES)
+    for _ in range(KILLS):
+        kill_and_restart(scene, moments)
+    scene.gone(*NAMES)
+
+    assert scene.policy() == {"roles/viewer": ["user:ann@example.com"]}
+    assert scene.cloud.accounts(scene.name) == {}
+    assert scene.ledger_targets() == set()
+
+
+def kill_and_restart(scene: Scene, moments: random.Random) -> None:
+    """Let the operator act for a moment, whichever comes, then kill it, and let the next one act."""
+    time.sleep(moments.uniform(0, 2))
+    scene.stage.operator.kill()
+    scene.stage.ensure_operator()
+
+
+def sorted_policy(scene: Scene, resource: str) -> Object:
+    return {role: sorted(members) for role, members in scene.cloud.policy(resource).items()}
+
+
+def holdings(scene: Scene, target: str) -> dict[tuple[str, str], list[str]]:
+    """Who claims each role and member that the ledger of a policy holds as granted by us."""
+    return {
+        (binding["role"], member["member"]): [claimant.rpartition("/")[0] for claimant in member["claimants"]]
+        for binding in scene.ledger(target)["bindings"]
+        for member in binding["members"]
+        if member["state"] == "Granted" and not member.get("foreignBefore")
+    }

@@ -1,0 +1,136 @@
+"""Google Cloud when it is slow to know, out of reach, or of another opinion."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import OPEN_PROJECT
+from tests.e2e.scene import Scene
+from tests.e2e.stage import Stage, set_stage
+
+VIEWERS = """
+kind: IAMBinding
+metadata: {name: viewers}
+spec:
+  target: {kind: Project}
+  role: roles/viewer
+  members: [{principal: "group:ops@example.com"}]
+"""
+LAGGING = """
+strict: true
+lag: 2s
+projects:
+- projectID: slow-to-know
+"""
+
+
+@pytest.fixture
+def lagging_stage(kube_api_name: str, tmp_path: Path) -> Iterator[Stage]:
+    """A cloud with one project, in which fresh accounts are not known everywhere for two seconds."""
+    seed = tmp_path / "seed.yaml"
+    seed.write_text(LAGGING)
+    with set_stage(kube_api_name, tmp_path, f"--seed={seed}") as stage:
+        stage.ensure_operator()
+        yield stage
+
+
+def test_accounts_that_google_is_slow_to_know_are_created_once_and_granted_in_the_end(
+    lagging_stage: Stage,
+) -> None:
+    scene = Scene(lagging_stage, "slow-to-know")
+    scene.apply(OPEN_PROJECT)
+    for number in range(3):
+        scene.apply(f"""
+kind: CloudRunIdentity
+metadata: {{name: worker-{number}}}
+spec:
+  roles: [{{role: roles/viewer}}]
+  users: [{{identityRef: {{name: worker-{(number + 1) % 3}}}}}]
+""")
+    scene.ready(*(f"CloudRunIdentity/worker-{number}" for number in range(3)))
+
+    assert set(scene.policy()["roles/viewer"]) == {scene.member(f"worker-{number}") for number in range(3)}
+    for number in range(3):
+        assert scene.cloud.policy(scene.account(f"worker-{number}")) == {
+            "roles/iam.serviceAccountUser": [scene.member(f"worker-{(number + 1) % 3}")]
+        }
+    assert scene.cloud.calls()["IAM/CreateServiceAccount"] == 3
+
+    scene.apply("""
+kind: ManagedProject
+metadata: {name: nowhere}
+spec: {projectID: no-such-project}
+""")
+    message = scene.fails("ManagedProject/nowhere", "PermissionDenied")
+    assert "spec.projectID: there is no project no-such-project" in message
+    assert not scene.is_stalled("ManagedProject/nowhere"), "it may be a matter of time"
+
+
+def test_an_outage_is_shown_and_waited_out(scene: Scene) -> None:
+    scene.apply(VIEWERS)
+    scene.ready("IAMBinding/viewers")
+
+    scene.cloud.fail("*", "UNAVAILABLE", times=10_000)
+    scene.patch("IAMBinding/viewers", 'spec: {members: [{principal: "user:ann@example.com"}]}')
+    scene.fails("IAMBinding/viewers", "ApiUnavailable")
+    assert not scene.is_stalled("IAMBinding/viewers")
+
+    scene.cloud.recover()
+    scene.ready("IAMBinding/viewers")
+    assert scene.policy() == {"roles/viewer": ["user:ann@example.com"]}
+
+
+def test_a_policy_that_others_write_at_the_same_moment_is_merged_again(scene: Scene) -> None:
+    scene.cloud.fail("*.Projects/SetIamPolicy", "ABORTED", times=3)
+    scene.apply(VIEWERS)
+
+    scene.ready("IAMBinding/viewers")
+    assert scene.policy() == {"roles/viewer": ["group:ops@example.com"]}
+
+
+def test_a_write_whose_answer_was_lost_is_not_made_twice(scene: Scene) -> None:
+    scene.ready(f"ManagedProject/{scene.name}")
+    before = scene.cloud.calls()
+    scene.cloud.fail("*.IAM/CreateServiceAccount", "UNAVAILABLE", applied=True)
+    scene.cloud.fail("*.Projects/SetIamPolicy", "UNAVAILABLE", applied=True)
+    scene.apply("""
+kind: CloudRunIdentity
+metadata: {name: checkout}
+spec: {roles: [{role: roles/viewer}]}
+""")
+
+    scene.ready("CloudRunIdentity/checkout")
+    assert scene.status("CloudRunIdentity/checkout")["origin"] == "Created"
+    assert scene.policy() == {"roles/viewer": [scene.member("checkout")]}
+    assert (scene.cloud.calls() - before)["Projects/SetIamPolicy"] == 1
+
+    scene.removed("CloudRunIdentity/checkout")
+    assert scene.policy() == {}
+    assert scene.cloud.accounts(scene.name) == {}
+
+
+def test_a_permission_that_the_operator_lacks_is_named_and_found_once_it_is_granted(scene: Scene) -> None:
+    scene.cloud.fail("*.Projects/SetIamPolicy", "PERMISSION_DENIED", times=10_000, message="not allowed")
+    scene.apply(VIEWERS)
+    message = scene.fails("IAMBinding/viewers", "PermissionDenied")
+    assert f"the IAM policy of Project {scene.name}: not allowed" in message
+    assert not scene.is_stalled("IAMBinding/viewers")
+
+    scene.cloud.recover()
+    scene.ready("IAMBinding/viewers")
+    assert scene.policy() == {"roles/viewer": ["group:ops@example.com"]}
+
+
+def test_a_cloud_that_went_away_is_found_again_when_it_comes_back(scene: Scene) -> None:
+    scene.apply(VIEWERS)
+    scene.ready("IAMBinding/viewers")
+
+    scene.stage.google.stop()
+    scene.fails(f"ManagedProject/{scene.name}", "ApiUnavailable")
+    scene.patch("IAMBinding/viewers", 'spec: {members: [{principal: "user:ann@example.com"}]}')
+    scene.fails("IAMBinding/viewers", "ApiUnavailable")
+
+    scene.stage.google.start()
+    scene.ready("IAMBinding/viewers", f"ManagedProject/{scene.name}")
+    assert scene.policy() == {"roles/viewer": ["user:ann@example.com"]}

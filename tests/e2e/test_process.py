@@ -1,0 +1,133 @@
+"""The life of the process: it starts or says in one line why not, hands over, and leaves in good order."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.e2e.eventually import becomes, eventually
+from tests.e2e.processes import Command, Ended
+from tests.e2e.scene import Scene
+from tests.e2e.stage import OPERATOR_NAMESPACE, Stage
+from tests.servers.kube_apis import started
+
+VIEWERS = """
+kind: IAMBinding
+metadata: {name: viewers}
+spec:
+  target: {kind: Project}
+  role: roles/viewer
+  members: [{principal: "group:ops@example.com"}]
+"""
+
+
+def one_line(ended: Ended) -> str:
+    """The error that a process ended with."""
+    assert ended.code == 1
+    said = [line for line in ended.lines if not _is_log(line)]
+    assert len(said) == 1, said
+    return said[0]
+
+
+def _is_log(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
+
+
+def test_sigterm_ends_it_in_good_order_and_hands_the_lease_over(scene: Scene) -> None:
+    stage = scene.stage
+    acting = stage.operator
+    assert stage.cluster.lease_holder(OPERATOR_NAMESPACE)
+
+    ended = acting.terminate()
+
+    assert ended.code == 0
+    assert not any("Traceback" in line for line in ended.lines)
+    assert stage.cluster.lease_holder(OPERATOR_NAMESPACE) == ""
+
+
+def test_a_standby_is_ready_and_takes_over(scene: Scene) -> None:
+    acting = scene.stage.operator
+    standby = scene.stage.start_operator()
+    standby.stands_by()
+    assert standby.probe("/readyz") == standby.probe("/healthz") == 200
+    assert standby.metrics()["cloudrun_identity_is_leader"] == 0
+    assert acting.metrics()["cloudrun_identity_is_leader"] == 1
+
+    acting.kill()
+    standby.acts()
+    scene.apply(VIEWERS)
+    scene.ready("IAMBinding/viewers")
+    assert standby.metrics()["cloudrun_identity_is_leader"] == 1
+
+
+def test_without_its_kinds_it_says_how_to_install_them(kube_api_name: str, tmp_path: Path) -> None:
+    with started(kube_api_name, tmp_path / "kube") as kube_api:
+        command = Command(
+            ["run", f"--kubeconfig={kube_api.kubeconfig}", "--google-endpoint=127.0.0.1:1", "--http-port=0"],
+            tmp_path / "operator.log",
+        )
+        message = one_line(command.ends())
+    assert "the ManagedProject CRD is not installed" in message
+    assert "cloudrun-identity crds" in message
+
+
+def test_an_api_server_out_of_reach_is_one_line(tmp_path: Path) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(
+        yaml.safe_dump(
+            {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}],
+                "users": [{"name": "u", "user": {"token": "secret-token"}}],
+                "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+                "current-context": "x",
+            }
+        )
+    )
+    command = Command(["run", f"--kubeconfig={kubeconfig}", "--http-port=0"], tmp_path / "operator.log")
+
+    message = one_line(command.ends())
+
+    assert "https://127.0.0.1:1" in message
+    assert "secret-token" not in message
+
+
+def test_without_credentials_for_google_it_is_one_line(stage: Stage, tmp_path: Path) -> None:
+    command = Command(
+        ["run", f"--kubeconfig={stage.kube_api.kubeconfig}", "--http-port=0"],
+        tmp_path / "operator.log",
+        HOME=str(tmp_path),
+        NO_GCE_CHECK="true",
+    )
+
+    assert "credentials" in one_line(command.ends())
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_the_acting_replica_is_alive_and_ready(stage: Stage, path: str) -> None:
+    assert stage.operator.probe(path) == 200
+
+
+def test_an_object_that_was_declared_while_nobody_acted_is_brought_about(scene: Scene) -> None:
+    scene.stage.operator.kill()
+    scene.apply(VIEWERS)
+    scene.stage.ensure_operator()
+
+    scene.ready("IAMBinding/viewers")
+    becomes(scene.policy, {"roles/viewer": ["group:ops@example.com"]})
+
+
+def test_what_it_logs_is_json_and_names_every_change_of_the_cloud(scene: Scene) -> None:
+    scene.apply(VIEWERS)
+    scene.ready("IAMBinding/viewers")
+
+    def told() -> list[object]:
+        lines = (line for line in scene.stage.operator.log() if scene.project in str(line))
+        return [line for line in lines if "group:ops@example.com" in str(line)]
+
+    eventually(told, bool)

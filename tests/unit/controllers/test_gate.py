@@ -1,0 +1,124 @@
+import pytest
+
+from cloudrun_identity.api import ManagedProject, Reason
+from cloudrun_identity.controllers.gate import Passed, Stopped, pass_gate
+from cloudrun_identity.controllers.outcomes import Paused, Refused, Waiting
+from cloudrun_identity.controllers.world import Key
+
+from .world import IDENTITY, PROJECT, FakeWorld, identity, project
+
+
+def stopped(*args: object, **kwargs: object) -> Stopped:
+    gate = pass_gate(*args, **kwargs)  # type: ignore[arg-type]
+    assert isinstance(gate, Stopped)
+    return gate
+
+
+def test_an_admitted_object_passes() -> None:
+    lent = project()
+    gate = pass_gate(identity(), FakeWorld(lent))
+    assert gate == Passed(lent, observe=False)
+    assert gate.project_id == "payments-prod-1234"
+
+
+@pytest.mark.parametrize(("own", "projects"), [("Observe", "Manage"), ("Manage", "Observe")])
+def test_observing_is_the_objects_or_the_projects_word(own: str, projects: str) -> None:
+    gate = pass_gate(identity(managementPolicy=own), FakeWorld(project(managementPolicy=projects)))
+    assert isinstance(gate, Passed)
+    assert gate.observe
+
+
+def test_a_missing_project_is_waited_for() -> None:
+    gate = stopped(identity(), FakeWorld())
+    assert isinstance(gate.outcome, Waiting)
+    assert gate.outcome.reason is Reason.DEPENDENCY_NOT_FOUND
+    assert gate.unresolved == "spec.projectRef: there is no ManagedProject payments-prod"
+
+
+@pytest.mark.parametrize(
+    ("own", "projects", "who"),
+    [(True, False, "spec.suspend is true"), (False, True, "ManagedProject payments-prod is suspended")],
+)
+def test_either_brake_suspends(own: bool, projects: bool, who: str) -> None:
+    gate = stopped(identity(suspend=own), FakeWorld(project(suspend=projects)))
+    assert gate.outcome == Paused(Reason.SUSPENDED, f"{who}: nothing is read or written")
+
+
+def test_what_is_not_supported_yet_is_refused_by_name() -> None:
+    gate = stopped(identity(whenDeleted="Recreate"), FakeWorld(project()))
+    assert isinstance(gate.outcome, Refused)
+    assert gate.outcome.reason is Reason.INVALID_SPEC
+    assert "spec.whenDeleted" in gate.outcome.message
+
+
+@pytest.mark.parametrize(
+    ("mine", "others", "wins"),
+    [
+        ("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z", True),
+        ("2026-01-02T00:00:00Z", "2026-01-01T00:00:00Z", False),
+        ("2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z", True),
+    ],
+)
+def test_the_older_of_two_rivals_goes_on_and_then_the_one_of_the_smaller_uid(
+    mine: str, others: str, wins: bool
+) -> None:
+    me = identity(IDENTITY.replace("generation: 1", f"generation: 1, creationTimestamp: '{mine}'"))
+    other = identity(
+        IDENTITY.replace("namespace: payments", "namespace: shop")
+        .replace("u-checkout", "u-younger-by-uid")
+        .replace("generation: 1", f"generation: 1, creationTimestamp: '{others}'")
+    )
+    world = FakeWorld(project(), me, other)
+    world.rivalry = {Key.of(me): [other]}
+    gate = pass_gate(me, world)
+    assert isinstance(gate, Passed) is wins
+    if isinstance(gate, Stopped):
+        assert isinstance(gate.outcome, Refused)
+        assert gate.outcome.reason is Reason.CONFLICT
+        assert "CloudRunIdentity shop/checkout" in gate.outcome.message
+
+
+def test_a_project_reference_that_leads_elsewhere_now_is_a_conflict() -> None:
+    moved = identity(IDENTITY + "status: {projectID: another-project}\n")
+    gate = stopped(moved, FakeWorld(project()))
+    assert isinstance(gate.outcome, Refused)
+    assert gate.outcome.reason is Reason.CONFLICT
+
+
+def test_a_namespace_that_is_not_admitted_is_denied() -> None:
+    stranger = identity(IDENTITY.replace("namespace: payments", "namespace: stranger"))
+    gate = stopped(stranger, FakeWorld(project(), namespaces=["payments", "stranger"]))
+    assert isinstance(gate.outcome, Refused)
+    assert gate.outcome.reason is Reason.DENIED_BY_GUARDRAIL
+
+
+def test_a_project_that_is_not_ready_is_waited_for() -> None:
+    unready = PROJECT.replace('status: {projectNumber: "417203958816"}', "")
+    gate = stopped(identity(), FakeWorld(project(unready)))
+    assert isinstance(gate.outcome, Waiting)
+    assert gate.outcome.reason is Reason.DEPENDENCY_NOT_READY
+    assert gate.unresolved
+
+
+def test_a_project_that_waits_for_its_objects_to_leave_still_serves_them() -> None:
+    leaving = PROJECT.replace("generation: 1", "generation: 1, deletionTimestamp: '2026-01-01T00:00:00Z'")
+    assert isinstance(pass_gate(identity(), FakeWorld(project(leaving))), Passed)
+
+
+def test_a_project_goes_by_itself() -> None:
+    unready = project(PROJECT.replace('status: {projectNumber: "417203958816"}', ""))
+    assert pass_gate(unready, FakeWorld()) == Passed(unready, observe=False)
+    assert isinstance(stopped(project(suspend=True), FakeWorld()).outcome, Paused)
+
+
+def test_two_projects_on_one_id_are_a_conflict() -> None:
+    younger = ManagedProject.model_validate(
+        {"metadata": {"name": "again", "uid": "u-z", "creationTimestamp": "2026-01-02T00:00:00Z"}, "spec": {}}
+    )
+    elder = project(
+        PROJECT.replace("generation: 1", "generation: 1, creationTimestamp: '2026-01-01T00:00:00Z'")
+    )
+    world = FakeWorld(younger, elder)
+    world.rivalry = {Key.of(younger): [elder], Key.of(elder): [younger]}
+    assert isinstance(stopped(younger, world).outcome, Refused)
+    assert isinstance(pass_gate(elder, world), Passed)

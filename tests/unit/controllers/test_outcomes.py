@@ -1,0 +1,83 @@
+import pytest
+
+from cloudrun_identity.api import Reason
+from cloudrun_identity.controllers.outcomes import (
+    Failing,
+    InSync,
+    Outcome,
+    Paused,
+    Refused,
+    Waiting,
+    gravest,
+    outcome_of,
+)
+from cloudrun_identity.gcp.errors import Fault, GoogleError
+
+REFUSED = Refused(Reason.REJECTED, "no")
+FAILING = Failing(Reason.API_UNAVAILABLE, "down")
+WAITING = Waiting(Reason.UPDATING, "soon")
+PAUSED = Paused(Reason.SUSPENDED, "paused")
+
+
+def error(fault: Fault, retry_after: float | None = None) -> GoogleError:
+    return GoogleError(fault, "google.Service/Method", "Google says no", retry_after=retry_after)
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason", "kind"),
+    [
+        (Fault.PERMISSION_DENIED, Reason.PERMISSION_DENIED, Failing),
+        (Fault.UNAUTHENTICATED, Reason.PERMISSION_DENIED, Failing),
+        (Fault.QUOTA_EXCEEDED, Reason.QUOTA_EXCEEDED, Failing),
+        (Fault.API_DISABLED, Reason.API_DISABLED, Failing),
+        (Fault.INVALID_ARGUMENT, Reason.REJECTED, Refused),
+        (Fault.FAILED_PRECONDITION, Reason.REJECTED, Refused),
+        (Fault.UNIMPLEMENTED, Reason.REJECTED, Refused),
+        (Fault.ALREADY_EXISTS, Reason.CONFLICT, Refused),
+        (Fault.ABORTED, Reason.UPDATING, Failing),
+        (Fault.UNAVAILABLE, Reason.API_UNAVAILABLE, Failing),
+        (Fault.NOT_FOUND, Reason.DEPENDENCY_NOT_FOUND, Failing),
+        (Fault.UNKNOWN, Reason.INTERNAL_ERROR, Failing),
+    ],
+)
+def test_a_fault_has_an_outcome_that_names_what_was_being_done(
+    fault: Fault, reason: Reason, kind: type[Outcome]
+) -> None:
+    outcome = outcome_of(error(fault), "creating account x")
+    assert isinstance(outcome, kind)
+    assert not isinstance(outcome, InSync)
+    assert outcome.reason is reason
+    assert outcome.message.startswith("creating account x: ")
+
+
+@pytest.mark.parametrize("fault", Fault)
+def test_only_what_could_not_be_read_says_nothing_of_the_cloud(fault: Fault) -> None:
+    outcome = outcome_of(error(fault), "x")
+    unobserved = isinstance(outcome, Failing) and not outcome.observed
+    assert unobserved is (fault is Fault.UNAVAILABLE)
+
+
+def test_a_quota_is_waited_for_as_long_as_google_says() -> None:
+    assert outcome_of(error(Fault.QUOTA_EXCEEDED, retry_after=7.0), "x") == Failing(
+        Reason.QUOTA_EXCEEDED, "x: Google says no", after=7.0
+    )
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "expected"),
+    [
+        ((), InSync()),
+        ((InSync(), PAUSED), PAUSED),
+        ((PAUSED, WAITING), WAITING),
+        ((WAITING, FAILING), FAILING),
+        ((InSync(), WAITING, FAILING, REFUSED), REFUSED),
+    ],
+)
+def test_the_gravest_outcome_decides(outcomes: tuple[Outcome, ...], expected: Outcome) -> None:
+    assert gravest(*outcomes) == expected
+    assert gravest(*reversed(outcomes)) == expected
+
+
+def test_of_equally_grave_outcomes_the_first_is_shown() -> None:
+    other = Refused(Reason.INVALID_SPEC, "also no")
+    assert gravest(REFUSED, other) == REFUSED

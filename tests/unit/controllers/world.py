@@ -1,0 +1,125 @@
+"""A world made from manifests, for what controllers decide by themselves."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar, cast
+
+import yaml
+
+from cloudrun_identity.api import (
+    CloudRunIdentity,
+    IAMBinding,
+    IdentityAttachment,
+    ManagedProject,
+    ReconciledResource,
+    Resource,
+)
+from cloudrun_identity.controllers.world import Key, identity_key, project_key
+from cloudrun_identity.iam.admission import DeclaredIdentity
+from cloudrun_identity.iam.ledger import AccountRecord
+from cloudrun_identity.iam.principals import lower_email
+
+Kind = TypeVar("Kind", bound=Resource)
+
+KINDS: dict[str, type[ReconciledResource]] = {
+    kind.__name__: kind for kind in (CloudRunIdentity, IAMBinding, IdentityAttachment, ManagedProject)
+}
+
+PROJECT = """
+kind: ManagedProject
+metadata: {name: payments-prod, uid: u-project, generation: 1}
+spec:
+  projectID: payments-prod-1234
+  namespaces: {names: [payments, shop]}
+  guardrails:
+    grants:
+      - {roles: [roles/cloudsql.client], "on": [Project], members: ["user:*", identities]}
+      - {roles: [roles/run.invoker], "on": [Service], members: ["group:*"]}
+    workloads:
+      - {namespaces: [payments], names: ["checkout*"]}
+status: {projectNumber: "417203958816"}
+"""
+
+IDENTITY = """
+kind: CloudRunIdentity
+metadata: {name: checkout, namespace: payments, uid: u-checkout, generation: 1}
+spec: {projectRef: {name: payments-prod}}
+"""
+
+EMAIL = "checkout@payments-prod-1234.iam.gserviceaccount.com"
+
+
+def parsed(text: str, **spec: Any) -> Any:
+    """The object that a manifest describes, with fields of its spec replaced."""
+    raw = yaml.safe_load(text)
+    raw["spec"] = {**raw.get("spec", {}), **spec}
+    return KINDS[raw["kind"]].model_validate(raw)
+
+
+def project(text: str = PROJECT, **spec: Any) -> ManagedProject:
+    return cast("ManagedProject", parsed(text, **spec))
+
+
+def identity(text: str = IDENTITY, **spec: Any) -> CloudRunIdentity:
+    return cast("CloudRunIdentity", parsed(text, **spec))
+
+
+def binding(text: str, **spec: Any) -> IAMBinding:
+    return cast("IAMBinding", parsed(text, **spec))
+
+
+def record(owner: str = "payments/checkout", email: str = EMAIL, **fields: Any) -> AccountRecord:
+    """The record of a steady account."""
+    return AccountRecord(email, owner, "u-checkout", **{"unique_id": "111", **fields})
+
+
+class FakeWorld:
+    """Objects, namespaces and account records that never change."""
+
+    def __init__(
+        self,
+        *objects: ReconciledResource,
+        accounts: Iterable[AccountRecord] = (),
+        namespaces: Iterable[str] = ("payments", "shop"),
+    ) -> None:
+        self._objects = {Key.of(obj): obj for obj in objects}
+        self._accounts = {each.owner: each for each in accounts}
+        self._namespaces = {name: dict[str, str]() for name in namespaces}
+        self.rivalry: dict[Key, list[Resource]] = {}
+        self.references: dict[Key, set[Key]] = {}
+
+    def project(self, name: str) -> ManagedProject | None:
+        return cast("ManagedProject | None", self._objects.get(project_key(name)))
+
+    def identity(self, namespace: str, name: str) -> CloudRunIdentity | None:
+        return cast("CloudRunIdentity | None", self._objects.get(identity_key(namespace, name)))
+
+    def objects(self, kind: type[Kind]) -> Iterable[Kind]:
+        return [obj for obj in self._objects.values() if isinstance(obj, kind)]
+
+    def referrers(self, key: Key) -> Iterable[Key]:
+        return self.references.get(key, ())
+
+    def rivals(self, key: Key) -> Iterable[Resource]:
+        return self.rivalry.get(key, ())
+
+    def labels_of(self, namespace: str) -> Mapping[str, str] | None:
+        return self._namespaces.get(namespace)
+
+    def identities(self) -> Mapping[str, DeclaredIdentity]:
+        return {
+            lower_email(each.email): DeclaredIdentity(*each.owner.split("/"))
+            for each in self._accounts.values()
+        }
+
+    def namespaces(self) -> Mapping[str, Mapping[str, str]]:
+        return self._namespaces
+
+    def is_terminating(self, namespace: str) -> bool:
+        return False
+
+    def account(self, identity: CloudRunIdentity) -> AccountRecord | None:
+        return self._accounts.get(f"{identity.metadata.namespace}/{identity.metadata.name}")
+
+    def owner_of(self, email: str) -> AccountRecord | None:
+        declared = self.identities().get(lower_email(email))
+        return self._accounts.get(f"{declared.namespace}/{declared.name}") if declared else None

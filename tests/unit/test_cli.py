@@ -1,0 +1,199 @@
+"""The command line: options, their environment, and errors of one line."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from cloudrun_identity import __version__, cli, handlers
+from cloudrun_identity.api import KINDS
+from cloudrun_identity.kube.errors import KubeError
+from cloudrun_identity.runtime import logs, process
+
+
+@pytest.fixture
+def runner() -> CliRunner:
+    return CliRunner(env={"CLOUDRUN_IDENTITY_RUN_KUBECONFIG": None})
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[process.Settings]:
+    """The settings that the process was run with, instead of running it."""
+    started: list[process.Settings] = []
+
+    async def run(settings: process.Settings, watch: object) -> None:
+        assert watch is handlers.watch
+        started.append(settings)
+
+    monkeypatch.setattr(process, "run", run)
+    monkeypatch.setattr(logs, "configure", lambda: None)
+    monkeypatch.setattr("cloudrun_identity.kube.namespaces.pod_namespace", lambda: None)
+    return started
+
+
+@pytest.fixture(autouse=True)
+def unlogged() -> Iterator[None]:
+    yield
+    logging.captureWarnings(False)
+
+
+def run(runner: CliRunner, *arguments: str, **environment: str) -> Result:
+    return runner.invoke(cli.cli, ["run", *arguments], env=environment)
+
+
+def the_line(result: Result) -> str:
+    """The last line of what went wrong: an error of ours is one line, after click's usage if any."""
+    assert result.exit_code != 0
+    assert "Traceback" not in result.output
+    return result.output.strip().splitlines()[-1]
+
+
+def test_everything_has_a_default(runner: CliRunner, started: list[process.Settings]) -> None:
+    assert run(runner).exit_code == 0
+    assert started == [process.Settings(None, None, "cloudrun-identity", 15.0, 8080)]
+
+
+@pytest.mark.parametrize(
+    ("option", "variable", "value", "field", "expected"),
+    [
+        ("--kubeconfig", "KUBECONFIG", "/tmp/k", "kubeconfig", "/tmp/k"),
+        ("--google-endpoint", "GOOGLE_ENDPOINT", "127.0.0.1:9", "google_endpoint", "127.0.0.1:9"),
+        ("--operator-namespace", "OPERATOR_NAMESPACE", "ops", "namespace", "ops"),
+        ("--lease-duration", "LEASE_DURATION", "1m30s", "lease_duration", 90.0),
+        ("--http-port", "HTTP_PORT", "0", "http_port", 0),
+    ],
+)
+def test_every_option_can_be_given_in_the_environment(
+    runner: CliRunner,
+    started: list[process.Settings],
+    option: str,
+    variable: str,
+    value: str,
+    field: str,
+    expected: object,
+) -> None:
+    assert run(runner, option, value).exit_code == 0
+    assert run(runner, **{f"CLOUDRUN_IDENTITY_RUN_{variable}": value}).exit_code == 0
+    assert [getattr(settings, field) for settings in started] == [expected, expected]
+
+
+def test_an_option_goes_before_its_variable(runner: CliRunner, started: list[process.Settings]) -> None:
+    run(runner, "--http-port", "1", CLOUDRUN_IDENTITY_RUN_HTTP_PORT="2")
+    assert started[0].http_port == 1
+
+
+def test_the_pods_namespace_goes_before_the_default(
+    runner: CliRunner, started: list[process.Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cloudrun_identity.kube.namespaces.pod_namespace", lambda: "pods")
+    run(runner)
+    run(runner, "--operator-namespace", "ops")
+    assert [settings.namespace for settings in started] == ["pods", "ops"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--lease-duration", "soon"], "soon"),
+        (["--lease-duration", "500ms"], "must be at least 1s"),
+        (["--http-port", "65536"], "65536"),
+        (["--http-port", "http"], "http"),
+        (["--no-such-option"], "--no-such-option"),
+    ],
+)
+def test_a_wrong_option_is_named_with_its_value(
+    runner: CliRunner, started: list[process.Settings], arguments: list[str], complaint: str
+) -> None:
+    line = the_line(run(runner, *arguments))
+    assert complaint in line
+    assert arguments[0] in line
+    assert started == []
+
+
+@pytest.mark.parametrize("failure", process.FAILURES, ids=lambda failure: failure.__name__)
+def test_why_the_process_cannot_go_on_is_one_line(
+    runner: CliRunner, monkeypatch: pytest.MonkeyPatch, failure: type[Exception]
+) -> None:
+    async def fail(*_: Any) -> None:
+        raise failure(*(("503", "Unavailable") if failure is KubeError else ()), "it cannot go on")
+
+    monkeypatch.setattr(process, "run", fail)
+    monkeypatch.setattr(logs, "configure", lambda: None)
+    result = run(runner)
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: ")
+    assert "it cannot go on" in the_line(result)
+    assert len(result.output.strip().splitlines()) == 1
+
+
+def test_the_definitions_of_all_kinds_are_printed(runner: CliRunner) -> None:
+    result = runner.invoke(cli.cli, ["crds"])
+    documents = list(yaml.safe_load_all(result.output))
+    assert [each["spec"]["names"]["kind"] for each in documents] == list(KINDS)
+
+
+def test_the_definitions_are_written_one_file_a_kind(runner: CliRunner, tmp_path: Path) -> None:
+    directory = tmp_path / "a" / "b"
+    result = runner.invoke(cli.cli, ["crds", "--output", str(directory)])
+    assert result.exit_code == 0
+    written = sorted(directory.iterdir())
+    assert len(written) == len(KINDS)
+    assert sorted(result.output.splitlines()) == [str(path) for path in written]
+
+
+def test_a_directory_that_cannot_be_made_is_named(runner: CliRunner, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    line = the_line(runner.invoke(cli.cli, ["crds", "--output", str(tmp_path / "file" / "sub")]))
+    assert "--output" in line
+    assert str(tmp_path / "file" / "sub") in line
+
+
+def test_the_commands_of_the_playground_are_listed_beside_ours(runner: CliRunner) -> None:
+    output = runner.invoke(cli.cli, ["--help"]).output
+    for command in ("crds", "demo", "emulator", "kubeapi", "run"):
+        assert f"  {command}" in output
+
+
+def test_a_command_whose_extra_is_missing_says_what_to_install(
+    runner: CliRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Absent:
+        name = "demo"
+
+        def load(self) -> object:
+            raise ModuleNotFoundError("No module named 'celpy'", name="celpy")
+
+    monkeypatch.setattr(cli, "entry_points", lambda **_: [Absent()])
+    result = runner.invoke(cli.cli, ["demo", "--port", "1", "anything"])
+    assert result.exit_code == 1
+    assert result.output == (
+        "Error: demo needs celpy, which is not installed: pip install 'cloudrun-identity[playground]'\n"
+    )
+
+
+def test_an_unknown_command_is_an_error_of_one_line(runner: CliRunner) -> None:
+    assert "No such command 'nope'" in the_line(runner.invoke(cli.cli, ["nope"]))
+
+
+def test_the_version_is_told(runner: CliRunner) -> None:
+    assert runner.invoke(cli.cli, ["--version"]).output == f"cloudrun-identity, version {__version__}\n"
+
+
+def test_a_reader_that_goes_away_is_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def broken(**_: object) -> None:
+        raise BrokenPipeError
+
+    redirected: list[tuple[int, int]] = []
+    monkeypatch.setattr(cli, "cli", broken)
+    monkeypatch.setattr("os.dup2", lambda *fds: redirected.append(fds))
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 1
+    assert len(redirected) == 1
+    assert capfd.readouterr().err == ""
