@@ -163,23 +163,21 @@ kind: CloudRunIdentity
 metadata: {name: checkout}
 spec: {whenDeleted: Recreate}
 ---
-kind: IAMBinding
-metadata: {name: viewers}
+kind: IdentityAttachment
+metadata: {name: shop}
 spec:
-  target: {kind: Project}
-  role: roles/viewer
-  authority: Exclusive
-  members: [{principal: "group:ops@example.com"}]
+  workload: {kind: Service, location: europe-west1, name: shop}
+  identityRef: {name: checkout}
+  deletionPolicy: Restore
 """)
     assert 'spec.whenDeleted: "Recreate" is not supported yet' in scene.fails(
         "CloudRunIdentity/checkout", "InvalidSpec"
     )
-    assert 'spec.authority: "Exclusive" is not supported yet' in scene.fails(
-        "IAMBinding/viewers", "InvalidSpec"
+    assert 'spec.deletionPolicy: "Restore" is not supported yet' in scene.fails(
+        "IdentityAttachment/shop", "InvalidSpec"
     )
     assert scene.is_stalled("CloudRunIdentity/checkout")
     assert scene.cloud.accounts(scene.name) == {}
-    assert scene.policy() == {}
 
     scene.patch("CloudRunIdentity/checkout", "spec: {whenDeleted: Undelete}")
     scene.ready("CloudRunIdentity/checkout")

@@ -13,8 +13,8 @@ from cloudrun_identity.kube.client import KubeClient, connect
 from cloudrun_identity.kube.errors import ClusterUnreachable, KubeError
 from cloudrun_identity.kube.objects import resource
 from cloudrun_identity.kube.resources import NAMESPACES, PatchType
-from tests.servers.kube_apis import KubeApi
 from tests.kube.objects import binding
+from tests.servers.kube_apis import KubeApi
 
 BINDINGS = resource("IAMBinding")
 

@@ -6,93 +6,41 @@ and does what is left to do. It answers when to look again.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Protocol, assert_never
+from collections.abc import Mapping
+from typing import Any
 
 from pydantic import ValidationError
 
 from cloudrun_identity.api import FINALIZER, ProjectScopedResource, Reason, ReconciledResource
 from cloudrun_identity.gcp.clients import request_reason
 from cloudrun_identity.gcp.errors import GoogleError
-from cloudrun_identity.gcp.lanes import Convergence, Lanes
-from cloudrun_identity.iam.claims import HOLD_EVERYTHING, Declaration
+from cloudrun_identity.gcp.lanes import Convergence
+from cloudrun_identity.iam.claims import HOLD_EVERYTHING, Claimant, Declaration
 from cloudrun_identity.kube.resources import Object
 
-from .announcements import Announcer
 from .controller import Applied, Change, Controller
+from .following import Again, Next, Rest, following
 from .gate import Passed, Stopped, is_suspended, observes, pass_gate, project_of
-from .grants import Judge, Wish, Wishes, claims_existing, exclusive_slots
-from .outcomes import Failing, InSync, Outcome, Paused, Refused, Waiting, gravest, outcome_of
-from .report import Report, difference_of, judged, status_of, was_ready
-from .world import Key, World, claimant
+from .grants import Wish, Wishes, claims_existing, exclusive_slots
+from .outcomes import Failing, InSync, Outcome, Paused, gravest, outcome_of
+from .report import (
+    Report,
+    difference_of,
+    is_settled,
+    judged,
+    observed,
+    other_issues,
+    paused,
+    status_of,
+    was_ready,
+)
+from .tools import Tools
+from .world import Key, claimant
 
 _log = logging.getLogger(__name__)
 
 DENIED_FOR_GOOD = 600.0
 """Seconds after which a missing permission is taken for something that a person must mend."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rest:
-    """Nothing to do until something changes or the sweep finds a difference."""
-
-
-@dataclass(frozen=True, slots=True)
-class Again:
-    """Look again in `after` seconds; None leaves it to the backoff of the queue."""
-
-    after: float | None = None
-
-
-Next = Rest | Again
-
-
-class Store(World, Protocol):
-    """The cache, with the raw objects in it."""
-
-    def raw(self, key: Key) -> Object | None:
-        """The object as the API server sent it last."""
-        ...
-
-    def absorb(self, raw: Object) -> None:
-        """Take in the reply of a write of ours."""
-        ...
-
-
-class KubePort(Protocol):
-    """What a pass writes to Kubernetes."""
-
-    async def add_finalizer(self, raw: Object) -> Object | None:
-        """The object with our finalizer; None if it is gone."""
-        ...
-
-    async def remove_finalizer(self, raw: Object) -> None:
-        """Let the object go."""
-        ...
-
-    async def write_status(self, raw: Object, status: Object) -> Object | None:
-        """The object with the status; the newest one where it moved on; None if it is gone."""
-        ...
-
-    async def kind_is_leaving(self, kind: str) -> bool:
-        """Whether the kind itself is being uninstalled: no reason to delete anything in the cloud."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """What the reconcile works with. `parked` gives up the worker's slot while a pass waits for a lane."""
-
-    store: Store
-    kube: KubePort
-    lanes: Lanes
-    judge: Judge
-    announcer: Announcer
-    wall_clock: Callable[[], datetime]
-    parked: Callable[[], AbstractAsyncContextManager[None]]
 
 
 class Reconciler:
@@ -109,7 +57,8 @@ class Reconciler:
         `max_age` is how old, in seconds, what is read may be before it gives a reason to act; 0 for an edit.
         """
         raw = self._tools.store.raw(key)
-        if raw is None:
+        if raw is None:  # with its finalizer taken away by others, or we had forgotten it already
+            self._tools.lanes.forget(Claimant(key.kind, key.namespace, key.name, uid=""))
             return Rest(), "gone"
         controller = self._controllers[key.kind]
         try:
@@ -143,7 +92,10 @@ class Reconciler:
         if raw is None:
             return False
         controller = self._controllers[key.kind]
-        obj = controller.kind.model_validate(raw)
+        try:
+            obj = controller.kind.model_validate(raw)
+        except ValidationError:
+            return True  # the pass says what is wrong with it
         if obj.is_deleting or not was_ready(obj):
             return True
         gate = pass_gate(obj, self._tools.store)
@@ -163,7 +115,7 @@ class Reconciler:
         try:
             seen, changes = await self._look(controller, want, max_age)
             if gate.observe:
-                applied = Applied(_observed(changes), seen)
+                applied = Applied(observed(changes), seen)
             else:
                 applied = await controller.apply(want, seen, changes)
         except GoogleError as error:
@@ -202,10 +154,10 @@ class Reconciler:
                 self._wait_with(obj, listed)
         grants, outcomes = judged(wishes, convergence)
         if gate.observe:
-            outcomes = [_paused(outcome) for outcome in outcomes]
+            outcomes = [paused(outcome) for outcome in outcomes]
         difference = None
         if not convergence.faults:
-            unapplied = gate.observe or not _is_settled(applied.outcome)
+            unapplied = gate.observe or not is_settled(applied.outcome)
             difference = difference_of(changes, grants, convergence.intruders, observed=unapplied)
         drift = tuple(map(str, changes)) if was_ready(obj) else ()
         drift += tuple(f"{grant} was missing" for grant in convergence.drifted)
@@ -219,9 +171,9 @@ class Reconciler:
             unresolved=_unresolved(obj, wishes),
             project_id=gate.project_id,
             summary=summary,
-            grants=grants if _is_settled(applied.outcome) else None,
+            grants=grants if is_settled(applied.outcome) else None,
             drift=drift,
-            issues=_issues([applied.outcome, *outcomes], outcome) + summary.issues,
+            issues=other_issues([applied.outcome, *outcomes], outcome) + summary.issues,
         )
 
     async def _converge(
@@ -297,7 +249,7 @@ class Reconciler:
         if stored.get("status", {}) != status:
             return Again(_MOVED_ON), word
         self._tools.announcer.announce(raw, obj.status, after, report.drift)
-        return _next(report.outcome), word
+        return following(report.outcome), word
 
     def _is_denied_for_good(self, key: Key, outcome: Outcome) -> bool:
         if not isinstance(outcome, Failing) or outcome.reason is not Reason.PERMISSION_DENIED:
@@ -308,18 +260,6 @@ class Reconciler:
 
 
 _MOVED_ON = 0.1  # seconds; the object was edited under our hands, and its event is on the way
-
-
-def _next(outcome: Outcome) -> Next:
-    match outcome:
-        case Waiting(after=after) if after is not None:
-            return Again(after)
-        case Failing(after=after):
-            return Again(after)
-        case InSync() | Paused() | Waiting() | Refused():
-            return Rest()
-        case _:
-            assert_never(outcome)
 
 
 def _word(outcome: Outcome) -> str:
@@ -346,33 +286,6 @@ def _unresolved(obj: ReconciledResource, wishes: Wishes) -> str | None:
             if each.unresolved and not isinstance(each.outcome, InSync)
         )
     )
-
-
-def _observed(changes: tuple[Change, ...]) -> Outcome:
-    if not changes:
-        return InSync()
-    return Paused(Reason.DRIFT_DETECTED, "; ".join(map(str, changes)))
-
-
-def _paused(outcome: Outcome) -> Outcome:
-    """In Observe mode what is missing is reported, and nothing is waited for."""
-    match outcome:
-        case Waiting(Reason.DRIFT_DETECTED, message):
-            return Paused(Reason.DRIFT_DETECTED, message)
-        case _:
-            return outcome
-
-
-def _is_settled(outcome: Outcome) -> bool:
-    return isinstance(outcome, InSync | Paused)
-
-
-def _issues(outcomes: list[Outcome], shown: Outcome) -> tuple[str, ...]:
-    """What else is wrong beside what the Ready condition says."""
-    messages = [
-        outcome.message for outcome in outcomes if not isinstance(outcome, InSync) and outcome != shown
-    ]
-    return tuple(dict.fromkeys(messages))
 
 
 def _what(obj: ReconciledResource) -> str:

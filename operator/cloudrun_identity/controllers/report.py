@@ -26,7 +26,7 @@ from cloudrun_identity.iam.grants import Condition as GrantCondition
 from cloudrun_identity.iam.grants import Grant, Target
 
 from .conditions import Review, conditions
-from .controller import Summary
+from .controller import Change, Summary
 from .grants import Wishes
 from .outcomes import Failing, InSync, Outcome, Paused, Refused, Waiting, outcome_of
 
@@ -139,6 +139,35 @@ def difference_of(
         if grant.state is not GrantState.GRANTED
     ]
     return "; ".join(parts)
+
+
+def observed(changes: tuple[Change, ...]) -> Outcome:
+    """The outcome of looking without touching."""
+    if not changes:
+        return InSync()
+    return Paused(Reason.DRIFT_DETECTED, "; ".join(map(str, changes)))
+
+
+def paused(outcome: Outcome) -> Outcome:
+    """In Observe mode what is missing is reported, and nothing is waited for."""
+    match outcome:
+        case Waiting(Reason.DRIFT_DETECTED, message):
+            return Paused(Reason.DRIFT_DETECTED, message)
+        case _:
+            return outcome
+
+
+def is_settled(outcome: Outcome) -> bool:
+    """Whether nothing of the object itself is under way, so that its grants may be looked after."""
+    return isinstance(outcome, InSync | Paused)
+
+
+def other_issues(outcomes: list[Outcome], shown: Outcome) -> tuple[str, ...]:
+    """What else is wrong beside what the Ready condition says."""
+    messages = [
+        outcome.message for outcome in outcomes if not isinstance(outcome, InSync) and outcome != shown
+    ]
+    return tuple(dict.fromkeys(messages))
 
 
 _SHOWN_FIRST = (GrantState.REJECTED, GrantState.PENDING, GrantState.RELEASING, GrantState.GRANTED)

@@ -6,89 +6,25 @@ ledger.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from datetime import datetime
-from typing import Protocol
 
 from cloudrun_identity.api import GrantState
-from cloudrun_identity.iam.exclusive import is_spared
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.ledger import Ledger
 from cloudrun_identity.iam.merge import Release
 from cloudrun_identity.iam.passes import Plan, plan, settle
 from cloudrun_identity.iam.principals import email
 
-from .brake import RemovalBrake
 from .clients import request_reason
 from .declarations import Declarations
 from .errors import Fault, GoogleError
 from .isolation import MAX_PRINCIPALS, REFUSALS, fit, write_isolating
-from .policy_writer import PolicyPort, PolicyWriter
+from .lane_ports import LanePorts
+from .policy_writer import PolicyWriter
 from .ratelimit import Priority, call_priority, stepping_out
-from .setbacks import Backoffs, Setback, Setbacks
-
-
-class LedgerPort(Protocol):
-    """Where ledgers are kept: `kube.ledger.Ledgers`."""
-
-    def ledger(self, target: Target) -> Ledger:
-        """The ledger as last known; an empty one if there is none."""
-        ...
-
-    async def update(self, target: Target, change: Callable[[Ledger], Ledger]) -> Ledger:
-        """Persist `change` of the newest ledger; what returns was seen stored."""
-        ...
-
-    def held_by(self, seat: str) -> frozenset[Target]:
-        """The targets whose ledgers name a claimant of that seat."""
-        ...
-
-    def targets(self, project_id: str) -> Iterable[Target]:
-        """The targets in one project whose ledgers hold grants."""
-        ...
-
-
-class LaneObserver(Protocol):
-    """Who counts passes: `runtime.metrics`."""
-
-    def lane_passed(self, target_kind: str, outcome: str) -> None:
-        """A pass ended: `unchanged`, `written` or the name of the fault that ended it."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class LaneSettings:
-    """How lanes behave; times in seconds.
-
-    `linger` is how long a pass waits for company, `patience` how long for claims announced as coming soon.
-    `attempts` bounds the tries of a write that loses against other writers.
-    """
-
-    linger: float = 0.5
-    patience: float = 2.0
-    attempts: int = 8
-    backoffs: Backoffs = field(default_factory=Backoffs)
-
-
-@dataclass(frozen=True, slots=True)
-class LanePorts:
-    """What a lane works with.
-
-    `is_fresh(email)`: Google may not know the account everywhere yet. `is_spared(member)`: never removed by
-    an exclusive binding. `checkpoint(step)` is told after every step that a crash could follow.
-    """
-
-    policies: PolicyPort
-    ledgers: LedgerPort
-    observer: LaneObserver
-    wall_clock: Callable[[], datetime]
-    is_fresh: Callable[[str], bool]
-    brake: RemovalBrake
-    is_spared: Callable[[str], bool] = is_spared
-    checkpoint: Callable[[str], None] = lambda _: None
-    settings: LaneSettings = LaneSettings()
+from .setbacks import Setback, Setbacks
 
 
 @dataclass(frozen=True, slots=True)

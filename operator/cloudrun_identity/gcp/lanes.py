@@ -14,7 +14,8 @@ from cloudrun_identity.iam.grants import Grant, Target
 
 from .declarations import Declarations
 from .errors import GoogleError
-from .lane import Lane, LanePorts, PassResult, Verdict
+from .lane import Lane, PassResult, Verdict
+from .lane_ports import LanePorts
 
 
 @dataclass(frozen=True, slots=True)

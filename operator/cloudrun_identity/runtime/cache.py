@@ -78,7 +78,7 @@ class Cache:
         if deleted:
             self._remove(key)
             self._unreadable.pop(key, None)
-            return Sighting(woken=self._concerned(key, old))
+            return Sighting(changed=True, woken=self._concerned(key, old))
         try:
             obj = self._controllers[key.kind].kind.model_validate(raw)
         except ValidationError:
@@ -108,8 +108,10 @@ class Cache:
 
     def raw(self, key: Key) -> Object | None:
         """The object as the API server sent it last."""
+        if key in self._unreadable:
+            return self._unreadable[key]
         entry = self._entries.get(key)
-        return entry.raw if entry else self._unreadable.get(key)
+        return entry.raw if entry else None
 
     def absorb(self, raw: Object) -> None:
         """Take in the reply of a write of ours, which is no reason for a pass over the object itself."""
@@ -117,7 +119,7 @@ class Cache:
 
     def known(self) -> Iterable[Key]:
         """Every object there is."""
-        return [*self._entries, *self._unreadable]
+        return [*self._entries, *(self._unreadable.keys() - self._entries.keys())]
 
     def claimants(self) -> Iterable[Claimant]:
         """Every object, as ledgers name it."""
@@ -213,7 +215,7 @@ class Cache:
         """Whom a change concerns: who refers to it, its rivals, and if it left who waited for that."""
         concerned = set(self.referrers(key)) | {Key.of(rival) for rival in self.rivals(key)}
         if old and key not in self._entries:
-            concerned |= self._declarers.get(old.declares, set())
+            concerned |= self._declarers.get(old.declares, set()) if old.declares[1] else set()
             concerned |= {each for each in old.references if self._is_leaving(each)}
         return frozenset(concerned & self._entries.keys())
 
@@ -245,10 +247,8 @@ def _key(raw: Object) -> Key:
 def _is_older(raw: Object, known: Object, *, deleted: bool) -> bool:
     """Whether `raw` was stored before `known`. The end of an object bears the version of its end."""
     new, old = raw["metadata"], known["metadata"]
-    if new["uid"] != old["uid"]:
-        return str(new.get("creationTimestamp", "")) < str(old.get("creationTimestamp", ""))
-    if deleted:
-        return False
+    if new["uid"] != old["uid"] or deleted:
+        return _version(raw) < _version(known)
     return _version(raw) <= _version(known)
 
 

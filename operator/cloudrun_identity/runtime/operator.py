@@ -17,7 +17,7 @@ from cloudrun_identity.api import (
 )
 from cloudrun_identity.controllers.accounts import Accounts
 from cloudrun_identity.controllers.announcements import Announcer
-from cloudrun_identity.controllers.base import Reconciler, Tools
+from cloudrun_identity.controllers.base import Reconciler
 from cloudrun_identity.controllers.cloud_run_identity import CloudRunIdentityController
 from cloudrun_identity.controllers.controller import Controller
 from cloudrun_identity.controllers.grants import Judge
@@ -27,11 +27,12 @@ from cloudrun_identity.controllers.identity_deletion import IdentityDeletion
 from cloudrun_identity.controllers.managed_project import ManagedProjectController
 from cloudrun_identity.controllers.probation import Probation
 from cloudrun_identity.controllers.release import Releaser
+from cloudrun_identity.controllers.tools import Tools
 from cloudrun_identity.controllers.world import Key, project_key
 from cloudrun_identity.gcp.brake import RemovalBrake
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.gcp.inventory import Inventory
-from cloudrun_identity.gcp.lane import LanePorts
+from cloudrun_identity.gcp.lane_ports import LanePorts
 from cloudrun_identity.gcp.lanes import Lanes
 from cloudrun_identity.gcp.policies import Policies
 from cloudrun_identity.gcp.projects import Projects

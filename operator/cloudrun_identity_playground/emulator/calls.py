@@ -7,6 +7,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 _REMEMBERED = 20_000
+_READING = ("Get", "List", "Search", "Test", "Query")
+
+
+def only_reads(rpc: str) -> bool:
+    """Whether `rpc` (`package.Service/Method`) changes nothing."""
+    return rpc.partition("/")[2].startswith(_READING)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,9 @@ from .apis.role_table import RoleTable
 from .apis.roles import Roles
 from .apis.rpc import Handler, handlers_of
 from .apis.run_kinds import KINDS
+from .apis.secrets import Secrets
 from .apis.service_accounts import ServiceAccounts
+from .apis.sharing import DomainRestrictedSharing
 from .apis.workloads import Workloads
 from .lag import Lag
 
@@ -24,7 +26,8 @@ from .lag import Lag
 class Cloud:
     """The whole state. Handlers run to their end without awaiting, so each call is atomic.
 
-    `clock` gives seconds since the epoch; `lag` and `operation_seconds` are seconds.
+    `clock` gives seconds since the epoch; `lag` and `operation_seconds` are seconds. `tombstone_conflict` and
+    `stale_ids` are those of `Policies`.
     """
 
     def __init__(
@@ -35,16 +38,25 @@ class Cloud:
         lag: float = 0.0,
         operation_seconds: float = 0.0,
         tombstone_conflict: bool = False,
+        stale_ids: bool = False,
     ) -> None:
         self.lag = Lag(clock, lag)
         self.registry = ProjectRegistry(strict=strict)
         self.accounts = AccountStore(self.registry, self.lag, clock)
         self.role_table = RoleTable()
-        self.policies = Policies(self.accounts, self.role_table, clock, tombstone_conflict=tombstone_conflict)
         self.org_policies = OrgPolicies(self.registry, clock)
+        self.policies = Policies(
+            self.accounts,
+            self.role_table,
+            DomainRestrictedSharing(self.registry, self.org_policies),
+            clock,
+            tombstone_conflict=tombstone_conflict,
+            stale_ids=stale_ids,
+        )
         self.operations = Operations(clock, operation_seconds)
         self.revisions = Revisions(self.registry)
         self.projects = Projects(self.registry, self.policies)
+        self.secrets = Secrets(self.registry, self.policies)
         self.service_accounts = ServiceAccounts(self.registry, self.accounts, self.policies, self.lag)
         self.workloads = {
             kind.collection: Workloads(
@@ -61,6 +73,7 @@ class Cloud:
         handlers: dict[str, Handler] = {}
         for api in (
             self.projects,
+            self.secrets,
             self.service_accounts,
             self.org_policies,
             self.operations,

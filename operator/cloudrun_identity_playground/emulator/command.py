@@ -54,7 +54,7 @@ class _Duration(click.ParamType[timedelta]):
 def emulator(
     port: int, rest_port: int | None, seed_file: Path | None, latency: str | None, lag: timedelta | None
 ) -> None:
-    """Serve an embedded Google Cloud: service accounts, roles, policies, projects, Cloud Run."""
+    """Serve an embedded Google Cloud: service accounts, roles, policies, projects, Cloud Run, secrets."""
     try:
         served = Emulator(
             port=port,

@@ -1,4 +1,4 @@
-"""The one way by which calls reach the handlers: latency, faults and counting included."""
+"""The one way by which calls reach the handlers: latency, quotas, faults and counting included."""
 
 from __future__ import annotations
 
@@ -13,18 +13,25 @@ from .calls import Call, Calls
 from .errors import GoogleError
 from .faults import Faults
 from .latency import Latency
+from .quotas import Quotas
 
 
 class Dispatcher:
     """Answers the calls of both wires."""
 
     def __init__(
-        self, handlers: Mapping[str, Handler], calls: Calls, faults: Faults, latency: Latency
+        self,
+        handlers: Mapping[str, Handler],
+        calls: Calls,
+        faults: Faults,
+        latency: Latency,
+        quotas: Quotas,
     ) -> None:
         self._handlers = handlers
         self._calls = calls
         self._faults = faults
         self._latency = latency
+        self._quotas = quotas
 
     async def call(self, rpc: str, request: Any, reason: str = "") -> Any:
         """The response of `rpc` to `request`; `reason` is the caller's `X-Goog-Request-Reason`.
@@ -46,4 +53,5 @@ class Dispatcher:
         handler = self._handlers.get(rpc)
         if handler is None:
             raise GoogleError(grpc.StatusCode.UNIMPLEMENTED, f"The emulator does not serve {rpc}.")
+        self._quotas.spend(rpc, request)
         return await self._faults.around(rpc, lambda: handler(request))

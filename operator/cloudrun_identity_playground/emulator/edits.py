@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from typing import Any, ClassVar
 
 from google.cloud import iam_admin_v1 as iam
@@ -15,7 +16,12 @@ from .apis.actor import FOREIGNER, acting_as
 from .cloud import Cloud
 from .errors import GoogleError
 
-_HOSTS = ("cloudresourcemanager.googleapis.com", "iam.googleapis.com", "run.googleapis.com")
+_HOSTS = (
+    "cloudresourcemanager.googleapis.com",
+    "iam.googleapis.com",
+    "run.googleapis.com",
+    "secretmanager.googleapis.com",
+)
 _IAM = "google.iam.admin.v1.IAM"
 
 
@@ -28,12 +34,14 @@ def edit(cloud: Cloud, change: Mapping[str, Any]) -> None:
 
     It is one of
 
-    - `{"policy": FULL_NAME, "remove": [{role, member, condition?}], "add": […]}`
+    - `{"policy": FULL_NAME, "remove": [{role, member, condition?}], "add": […], "unchecked"?: true}`
     - `{"workload": FULL_NAME, "serviceAccount": EMAIL}`
     - `{"serviceAccount": FULL_NAME, "delete"|"disable"|"enable"|"undelete": true}`
 
     where a full name is `//run.googleapis.com/projects/P/locations/L/services/S` and the like, and an account
-    to be undeleted may be named by its e-mail or its unique id.
+    to be undeleted may be named by its e-mail or its unique id. An unchecked edit may leave what Google takes
+    from nobody, such as the plain member of an account that does not exist: any later write of the policy is
+    refused for it.
 
     Raises EditError: the change is none of these, or Google would refuse it.
     """
@@ -83,6 +91,7 @@ class _PolicyEdit(_Model):
     policy: str
     remove: tuple[_Grant, ...] = ()
     add: tuple[_Grant, ...] = ()
+    unchecked: bool = False
 
     def apply(self, cloud: Cloud) -> None:
         if not self.remove and not self.add:
@@ -99,7 +108,8 @@ class _PolicyEdit(_Model):
             _add(policy, grant)
         policy.version = 3
         write = iam_policy_pb2.SetIamPolicyRequest(resource=resource, policy=policy)
-        cloud.handlers[f"{service}/SetIamPolicy"](write)
+        with cloud.policies.unchecked() if self.unchecked else nullcontext():
+            cloud.handlers[f"{service}/SetIamPolicy"](write)
 
 
 class _WorkloadEdit(_Model):
@@ -181,6 +191,8 @@ def _policy_service(full_name: str) -> str:
             return "google.cloud.run.v2.Jobs"
         case ["run.googleapis.com", "projects", "locations", "workerPools"]:
             return "google.cloud.run.v2.WorkerPools"
+        case ["secretmanager.googleapis.com", "projects", "secrets"]:
+            return "google.cloud.secretmanager.v1.SecretManagerService"
     raise EditError(f"policy: '{full_name}' has no IAM policy here")
 
 

@@ -19,6 +19,7 @@ from .dispatch import Dispatcher
 from .edits import edit
 from .faults import Faults
 from .latency import Latency
+from .quotas import Limit, Quotas
 from .seed import Seed
 from .seeding import plant
 from .wire.grpc_server import make_server
@@ -61,13 +62,17 @@ class Emulator:
             lag=seed.lag.total_seconds() if lag is None else lag,
             operation_seconds=latency.operation_seconds,
             tombstone_conflict=seed.tombstone_conflict,
+            stale_ids=seed.stale_ids,
         )
         plant(self.cloud, seed)
         self.calls = Calls()
         self.faults = Faults()
         self.grpc_address = ""
         self.rest_url = ""
-        self._dispatcher = Dispatcher(self.cloud.handlers, self.calls, self.faults, latency)
+        limits = {api: Limit(each.reads, each.writes) for api, each in seed.requests_per_minute.items()}
+        self._dispatcher = Dispatcher(
+            self.cloud.handlers, self.calls, self.faults, latency, Quotas(limits, clock)
+        )
         self._host = host
         self._port = port
         self._rest_port = rest_port

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 
+from .calls import only_reads
+
 _IAM = "google.iam.admin.v1.IAM"
 _PROJECTS = "google.cloud.resourcemanager.v3.Projects"
 
@@ -26,7 +28,6 @@ _RECORDED_RUN: Mapping[str, float] = {
     "Delete": 0.127,
 }
 _READ, _WRITE = 0.1, 0.25
-_READING = ("Get", "List", "Search", "Test", "Query")
 
 OPERATION_SECONDS = 1.0
 """How long an operation of Cloud Run takes under recorded latency. The recordings have 6 to 52 seconds; this
@@ -50,7 +51,7 @@ class Latency(StrEnum):
             for verb, seconds in _RECORDED_RUN.items():
                 if method.startswith(verb):
                     return seconds
-        return _READ if method.startswith(_READING) else _WRITE
+        return _READ if only_reads(rpc) else _WRITE
 
     @property
     def operation_seconds(self) -> float:

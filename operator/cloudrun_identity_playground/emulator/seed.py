@@ -4,6 +4,8 @@
 strict: true                       # projects that are not below do not exist
 lag: 5s
 latency: none
+requestsPerMinute:                 # more are answered with RESOURCE_EXHAUSTED; default: no limit
+  run.googleapis.com: {reads: 3000, writes: 180}
 projects:
 - projectID: payments-prod-1234
   projectNumber: "123456789012"    # default: made from the id
@@ -18,8 +20,13 @@ projects:
     serviceAccount: checkout@payments-prod-1234.iam.gserviceaccount.com
     policy:
     - {role: roles/run.invoker, members: [allUsers]}
+  secrets:
+  - name: stripe-key
+    policy:
+    - {role: roles/secretmanager.secretAccessor, members: ["group:billing@example.com"]}
   orgPolicies:
   - {constraint: iam.disableCrossProjectServiceAccountUsage, enforce: false}
+  - {constraint: iam.allowedPolicyMemberDomains, allowedValues: [example.com]}
 ```
 """
 
@@ -27,14 +34,23 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from cloudrun_identity.api.duration import parse_duration
 
 from .latency import Latency
+from .quotas import APIS
 
 _IMAGE = "us-docker.pkg.dev/cloudrun/container/hello"
 
@@ -52,6 +68,16 @@ def _duration(text: Any) -> Any:
     return parse_duration(text) if isinstance(text, str) else text
 
 
+def _known_api(host: str) -> str:
+    if host not in APIS.values():
+        raise ValueError(f"is none of {', '.join(sorted(set(APIS.values())))}")
+    return host
+
+
+Api = Annotated[str, AfterValidator(_known_api)]
+"""The host of an API whose requests are counted."""
+
+
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=_camel, populate_by_name=True)
 
@@ -65,11 +91,15 @@ class Condition(_Model):
 
 
 class Binding(_Model):
-    """A role and its members in a policy."""
+    """A role and its members in a policy.
+
+    `unchecked`: taken as it is, with members that Google refuses in any later write of the policy.
+    """
 
     role: str
     members: tuple[str, ...]
     condition: Condition | None = None
+    unchecked: bool = False
 
 
 class ServiceAccount(_Model):
@@ -102,11 +132,29 @@ class CustomRole(_Model):
     permissions: tuple[str, ...] = ()
 
 
+class Secret(_Model):
+    """A secret of the project, without its contents."""
+
+    name: str
+    policy: tuple[Binding, ...] = ()
+
+
 class OrgPolicy(_Model):
-    """A boolean constraint as it is set on the project."""
+    """A constraint as it is set on the project: `enforce` of a boolean one, `allowed_values` of a list.
+
+    The values of `iam.allowedPolicyMemberDomains` are domains here, not customer ids. It holds for what is
+    written after the seed.
+    """
 
     constraint: str
-    enforce: bool
+    enforce: bool | None = None
+    allowed_values: tuple[str, ...] | None = None
+
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> Self:
+        if (self.enforce is None) == (self.allowed_values is None):
+            raise ValueError("say either enforce or allowedValues")
+        return self
 
 
 class Quotas(_Model):
@@ -127,15 +175,29 @@ class Project(_Model):
     services: tuple[Workload, ...] = ()
     jobs: tuple[Workload, ...] = ()
     worker_pools: tuple[Workload, ...] = ()
+    secrets: tuple[Secret, ...] = ()
     org_policies: tuple[OrgPolicy, ...] = ()
     policy: tuple[Binding, ...] = ()
 
 
+class RequestsPerMinute(_Model):
+    """How many requests an API takes a minute; None: any number."""
+
+    reads: int | None = Field(default=None, ge=0)
+    writes: int | None = Field(default=None, ge=0)
+
+
 class Seed(_Model):
-    """The whole file. `lag` and `latency` are those of the command line, which goes before them."""
+    """The whole file. `lag` and `latency` are those of the command line, which goes before them.
+
+    `tombstone_conflict` and `stale_ids` are those of `apis.policies.Policies`, `requests_per_minute` goes by
+    the host of the API.
+    """
 
     strict: bool = False
     tombstone_conflict: bool = False
+    stale_ids: bool = False
+    requests_per_minute: dict[Api, RequestsPerMinute] = Field(default_factory=dict)
     lag: Annotated[timedelta, BeforeValidator(_duration)] = timedelta()
     latency: Latency = Latency.NONE
     projects: tuple[Project, ...] = ()

@@ -98,8 +98,6 @@ class _Planter:
         project = self._project
         for role in project.roles:
             self._plant_role(role)
-        for org_policy in project.org_policies:
-            self._plant_org_policy(org_policy)
         for account in project.service_accounts:
             email = f"{account.account_id}@{self._cloud.registry.resolve(project.project_id).account_domain}"
             self._plant_policy(
@@ -112,9 +110,13 @@ class _Planter:
         ):
             for workload in workloads:
                 self._plant_workload(self._cloud.workloads[collection], workload)
+        for secret in project.secrets:
+            self._plant_secret(secret)
         self._plant_policy(
             "google.cloud.resourcemanager.v3.Projects/SetIamPolicy", self._name, project.policy
         )
+        for org_policy in project.org_policies:
+            self._plant_org_policy(org_policy)
 
     def _plant_role(self, role: seed.CustomRole) -> None:
         self._call(
@@ -129,6 +131,9 @@ class _Planter:
 
     def _plant_org_policy(self, org_policy: seed.OrgPolicy) -> None:
         rule = orgpolicy.PolicySpec.PolicyRule(enforce=org_policy.enforce)
+        if org_policy.allowed_values is not None:
+            values = orgpolicy.PolicySpec.PolicyRule.StringValues(allowed_values=org_policy.allowed_values)
+            rule = orgpolicy.PolicySpec.PolicyRule(values=values)
         policy = orgpolicy.Policy(
             name=f"{self._name}/policies/{org_policy.constraint}", spec=orgpolicy.PolicySpec(rules=[rule])
         )
@@ -156,15 +161,37 @@ class _Planter:
             f"{service}/SetIamPolicy", f"{parent}/{kind.collection}/{wanted.name}", wanted.policy
         )
 
+    def _plant_secret(self, secret: seed.Secret) -> None:
+        with self._saying(f"secret {secret.name}"):
+            self._cloud.secrets.add(self._cloud.registry.resolve(self._project.project_id), secret.name)
+        self._plant_policy(
+            "google.cloud.secretmanager.v1.SecretManagerService/SetIamPolicy",
+            f"{self._name}/secrets/{secret.name}",
+            secret.policy,
+        )
+
     def _plant_policy(self, rpc: str, resource: str, bindings: Iterable[seed.Binding]) -> None:
+        bindings = tuple(bindings)
+        checked = [each for each in bindings if not each.unchecked]
+        if checked:
+            self._set_policy(rpc, resource, checked)
+        if len(checked) < len(bindings):
+            with self._cloud.policies.unchecked():
+                self._set_policy(rpc, resource, bindings)
+
+    def _set_policy(self, rpc: str, resource: str, bindings: Iterable[seed.Binding]) -> None:
         policy = policy_pb2.Policy(version=3, bindings=[_binding(each) for each in bindings])
-        if policy.bindings:
-            request = iam_policy_pb2.SetIamPolicyRequest(resource=resource, policy=policy)
-            self._call(f"policy of {resource}", rpc, request)
+        request = iam_policy_pb2.SetIamPolicyRequest(resource=resource, policy=policy)
+        self._call(f"policy of {resource}", rpc, request)
 
     def _call(self, what: str, rpc: str, request: Any) -> Any:
-        try:
+        with self._saying(what):
             return self._cloud.handlers[rpc](request)
+
+    @contextmanager
+    def _saying(self, what: str) -> Iterator[None]:
+        try:
+            yield
         except GoogleError as error:
             raise seed.SeedError(f"project {self._project.project_id}: {what}: {error.message}") from error
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from google.protobuf import json_format
@@ -14,7 +14,10 @@ from .wire.methods import as_protobuf
 
 
 def snapshot(cloud: Cloud) -> dict[str, Any]:
-    """Everything that exists, by resource name; keys without their private halves, which nobody keeps."""
+    """Everything that exists, by resource name; keys without their private halves, which nobody keeps.
+
+    A binding of a policy says in `boundTo` which accounts its members mean, by unique id.
+    """
     accounts = list(cloud.accounts)
     return {
         "projects": {
@@ -28,8 +31,9 @@ def snapshot(cloud: Cloud) -> dict[str, Any]:
             for collection, workloads in cloud.workloads.items()
         },
         "revisions": _messages(cloud.revisions.all()),
+        "secrets": list(cloud.secrets),
         "policies": {
-            _readable(resource, accounts): json_format.MessageToDict(policy)
+            _readable(resource, accounts): _policy(policy, cloud.policies.bound_ids(resource))
             for resource, policy in cloud.policies.all()
         },
         "orgPolicies": _messages(cloud.org_policies.all()),
@@ -43,6 +47,14 @@ def _account(account: Account) -> dict[str, Any]:
         {"name": key.name, "disabled": key.disabled, "keyType": key.key_type.name}
         for key in account.keys.values()
     ]
+    return shown
+
+
+def _policy(policy: Any, bound_ids: Iterable[Mapping[str, str]]) -> dict[str, Any]:
+    shown: dict[str, Any] = json_format.MessageToDict(policy)
+    for binding, unique_ids in zip(shown.get("bindings", ()), bound_ids, strict=True):
+        if unique_ids:
+            binding["boundTo"] = unique_ids
     return shown
 
 

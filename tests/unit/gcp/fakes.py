@@ -10,7 +10,7 @@ from google.iam.v1.policy_pb2 import Binding, Policy
 from cloudrun_identity.api import GrantState
 from cloudrun_identity.gcp.brake import RemovalBrake
 from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.gcp.lane import LanePorts, LaneSettings
+from cloudrun_identity.gcp.lane_ports import LanePorts, LaneSettings
 from cloudrun_identity.iam.claims import Claimant
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.ledger import Holding, Ledger

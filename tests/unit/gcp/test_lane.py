@@ -7,7 +7,7 @@ import pytest
 from cloudrun_identity.api import GrantState, TargetKind
 from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.gcp.isolation import PolicyUnwritable
-from cloudrun_identity.gcp.lane import LaneSettings
+from cloudrun_identity.gcp.lane_ports import LaneSettings
 from cloudrun_identity.gcp.lanes import Convergence, Lanes
 from cloudrun_identity.gcp.setbacks import Setback
 from cloudrun_identity.iam.claims import Claim, Claimant, Declaration

@@ -83,8 +83,8 @@ def parse(member: str, accounts: Accounts) -> Member:
 def render(member: Member, accounts: Accounts, *, stale_ids: bool = False) -> str:
     """`member` as a reader sees it now; `stale_ids` hides the tombstone if another account has the e-mail."""
     match member:
-        case AccountMember(email, unique_id) if (
-            accounts.is_live(unique_id) or (stale_ids and accounts.is_taken(email))
+        case AccountMember(email, unique_id) if accounts.is_live(unique_id) or (
+            stale_ids and accounts.is_taken(email)
         ):
             return f"serviceAccount:{email}"
         case AccountMember(email, unique_id):

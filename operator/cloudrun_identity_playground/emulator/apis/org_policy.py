@@ -34,6 +34,13 @@ class OrgPolicies:
         """Whether a boolean constraint holds in `project`, by its own policy or an inherited one."""
         return any(rule.enforce for rule in self._effective(f"projects/{project.id}", constraint).rules)
 
+    def allowed_values(self, project: Project, constraint: str) -> frozenset[str] | None:
+        """What a list constraint allows in `project`, in lower case; None if it restricts nothing."""
+        rules = self._effective(f"projects/{project.id}", constraint).rules
+        if any(rule.allow_all for rule in rules) or not any("values" in rule for rule in rules):
+            return None
+        return frozenset(value.lower() for rule in rules for value in rule.values.allowed_values)
+
     def all(self) -> Iterable[orgpolicy.Policy]:
         """Every policy that is set."""
         return self._policies.values()

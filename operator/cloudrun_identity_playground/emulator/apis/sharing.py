@@ -44,6 +44,37 @@ class DomainRestrictedSharing:
         allowed = self._org_policies.allowed_values(project, ALLOWED_MEMBERS)
         if allowed is None:
             return
-        outside = list(dict.fromkeys(who for who in map(self._judged, added) if who not in allowed_names(allowed, who)))
-        if outside:
-            raise _not_permitted(project.id, outside)
+        strangers = dict.fromkeys(who for who in map(self._stranger, added) if who)
+        refused = [who for who in strangers if who.rpartition("@")[2].lower() not in allowed]
+        if refused:
+            raise _not_permitted(project.id, refused)
+
+    def _stranger(self, member: Member) -> str:
+        """The e-mail or domain of a member that may be somebody outside; empty if it is none."""
+        if isinstance(member, AccountMember):
+            return ""
+        if member in PUBLIC:
+            return member
+        kind, _, who = member.removeprefix("deleted:").partition("?")[0].partition(":")
+        return who if kind in _JUDGED and not self._is_default_account(who) else ""
+
+    def _is_default_account(self, email: str) -> bool:
+        return any(email.lower() == project.compute_account for project in self._projects)
+
+
+def _not_permitted(project_id: str, refused: Iterable[str]) -> GoogleError:
+    violation = error_details_pb2.PreconditionFailure.Violation
+    return GoogleError(
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "One or more users named in the policy do not belong to a permitted customer.",
+        error_details_pb2.PreconditionFailure(
+            violations=[
+                violation(
+                    type=f"constraints/{ALLOWED_MEMBERS}",
+                    subject=f"orgpolicy:projects/{project_id}?configvalue={who}",
+                    description=f"User {who} is not in permitted organization.",
+                )
+                for who in refused
+            ]
+        ),
+    )

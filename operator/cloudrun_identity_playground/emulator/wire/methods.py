@@ -28,7 +28,7 @@ from google.cloud.run_v2.services.jobs.transports import JobsGrpcAsyncIOTranspor
 from google.cloud.run_v2.services.revisions.transports import RevisionsGrpcAsyncIOTransport
 from google.cloud.run_v2.services.services.transports import ServicesGrpcAsyncIOTransport
 from google.cloud.run_v2.services.worker_pools.transports import WorkerPoolsGrpcAsyncIOTransport
-from google.iam.v1 import iam_policy_pb2
+from google.iam.v1 import iam_policy_pb2, policy_pb2
 from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
 
@@ -84,10 +84,21 @@ class Method:
         return getattr(self.response, "serialize", None) or self.response.SerializeToString
 
 
+# Its library is no dependency: the operator calls these three through a stub of its own.
+_SECRET_MANAGER = tuple(
+    Method("google.cloud.secretmanager.v1.SecretManagerService", name, _PLAIN_REQUESTS[name], response)
+    for name, response in (
+        ("GetIamPolicy", policy_pb2.Policy),
+        ("SetIamPolicy", policy_pb2.Policy),
+        ("TestIamPermissions", iam_policy_pb2.TestIamPermissionsResponse),
+    )
+)
+
+
 @cache
 def methods() -> Mapping[str, Method]:
     """Every method of the APIs that the emulator knows, by the name of its RPC."""
-    found: dict[str, Method] = {}
+    found = {method.rpc: method for method in _SECRET_MANAGER}
     for transport in _TRANSPORTS:
         found.update(_methods_of(transport))
     return found

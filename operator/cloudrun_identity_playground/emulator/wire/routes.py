@@ -1,7 +1,8 @@
 """REST routes: those of the client libraries' http rules, and those of the APIs of version 1.
 
 The libraries ship the rules of Cloud Run v2, Resource Manager v3, Organization Policy v2 and IAM Credentials;
-google-cloud-iam has none for IAM v1, and Resource Manager v1 has no library.
+google-cloud-iam has none for IAM v1, Resource Manager v1 has no library, and that of Secret Manager is no
+dependency.
 """
 
 from __future__ import annotations
@@ -72,6 +73,11 @@ POST   /v1/projects/{resource=*}:getIamPolicy                              *    
 POST   /v1/projects/{resource=*}:setIamPolicy                              *    SetIamPolicy
 POST   /v1/projects/{resource=*}:testIamPermissions                        *    TestIamPermissions
 """
+_SECRET_MANAGER = """
+GET    /v1/{resource=projects/*/secrets/*}:getIamPolicy                    -    GetIamPolicy
+POST   /v1/{resource=projects/*/secrets/*}:setIamPolicy                    *    SetIamPolicy
+POST   /v1/{resource=projects/*/secrets/*}:testIamPermissions              *    TestIamPermissions
+"""
 
 
 @dataclass(frozen=True)
@@ -102,6 +108,7 @@ def routes() -> Sequence[Route]:
     found = [
         *_written(_IAM_V1, "google.iam.admin.v1.IAM"),
         *_written(_RESOURCE_MANAGER_V1, "google.cloud.resourcemanager.v3.Projects", prefix="projects/"),
+        *_written(_SECRET_MANAGER, "google.cloud.secretmanager.v1.SecretManagerService"),
         *(route for service, module in _RULES.items() for route in _shipped(service, module)),
     ]
     return tuple({(route.verb, route.pattern.pattern, route.body): route for route in found}.values())

@@ -1,0 +1,132 @@
+"""Requests a minute, as a switch: how many reads and writes each API takes before it answers 429."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from operator import attrgetter
+from typing import Any
+
+import grpc
+from google.protobuf import duration_pb2
+from google.rpc import error_details_pb2
+
+from .calls import only_reads
+from .errors import GoogleError, error_info
+
+RUN = "run.googleapis.com"
+APIS: Mapping[str, str] = {
+    "google.iam.admin.v1.": "iam.googleapis.com",
+    "google.cloud.resourcemanager.": "cloudresourcemanager.googleapis.com",
+    "google.cloud.run.": RUN,
+    "google.longrunning.": RUN,
+    "google.cloud.secretmanager.": "secretmanager.googleapis.com",
+    "google.cloud.orgpolicy.": "orgpolicy.googleapis.com",
+}
+"""The APIs that count, by what the names of their methods begin with."""
+
+_MINUTE = 60.0
+_CALLER = "100000000001"  # the number of the project that is charged for all calls, as nobody signs in
+_NAMING = ("resource", "name", "parent", "service.name", "job.name", "worker_pool.name")
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Requests a minute; None: any number."""
+
+    reads: int | None = None
+    writes: int | None = None
+
+
+@dataclass(frozen=True)
+class _Quota:
+    """What Google counts together. `location` is `global`, or the region of a call to Cloud Run."""
+
+    api: str
+    reads: bool
+    location: str
+
+
+@dataclass
+class _Window:
+    ends: float
+    spent: int = 0
+
+
+class Quotas:
+    """Counts calls within minutes that begin with the first one; the calls of a seed do not count.
+
+    `clock` gives seconds since the epoch.
+    """
+
+    def __init__(self, limits: Mapping[str, Limit], clock: Callable[[], float]) -> None:
+        self._limits = limits
+        self._clock = clock
+        self._windows: dict[_Quota, _Window] = {}
+
+    def spend(self, rpc: str, request: Any) -> None:
+        """Count a call of `rpc`.
+
+        Raises GoogleError: RESOURCE_EXHAUSTED with ErrorInfo, and with the time to wait; the call counts not.
+        """
+        quota = _quota(rpc, request)
+        limit = self._limits.get(quota.api, Limit())
+        allowed = limit.reads if quota.reads else limit.writes
+        if allowed is None:
+            return
+        now = self._clock()
+        window = self._windows.get(quota)
+        if window is None or now >= window.ends:
+            window = self._windows[quota] = _Window(now + _MINUTE)
+        if window.spent >= allowed:
+            raise _exceeded(quota, allowed, window.ends - now)
+        window.spent += 1
+
+
+def _quota(rpc: str, request: Any) -> _Quota:
+    api = next((api for prefix, api in APIS.items() if rpc.startswith(prefix)), "")
+    return _Quota(api, only_reads(rpc), _region(request) if api == RUN else "global")
+
+
+def _region(request: Any) -> str:
+    for field in _NAMING:
+        try:
+            segments = attrgetter(field)(request).split("/")
+        except AttributeError:  # this request has its name elsewhere
+            continue
+        if segments[2:3] == ["locations"]:
+            return str(segments[3])
+    return "global"
+
+
+def _exceeded(quota: _Quota, allowed: int, seconds: float) -> GoogleError:
+    """As users of Resource Manager and Cloud Run report it; the time to wait is Google's to add or not."""
+    kind = "Read" if quota.reads else "Write"
+    regional = quota.location != "global"
+    limit = f"{kind}PerMinutePerProjectRegion" if regional else f"{kind}RequestsPerMinutePerProject"
+    metric = f"{kind.lower()}_regional" if regional else f"{kind.lower()}_requests"
+    return GoogleError(
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        f"Quota exceeded for quota metric '{kind} requests' and limit '{kind} requests per minute"
+        f"{' per region' if regional else ''}' of service '{quota.api}' for consumer "
+        f"'project_number:{_CALLER}'.",
+        error_info(
+            "RATE_LIMIT_EXCEEDED",
+            "googleapis.com",
+            consumer=f"projects/{_CALLER}",
+            quota_limit=limit,
+            quota_limit_value=str(allowed),
+            quota_location=quota.location,
+            quota_metric=f"{quota.api}/{metric}",
+            service=quota.api,
+        ),
+        error_details_pb2.RetryInfo(retry_delay=_whole_seconds(seconds)),
+    )
+
+
+def _whole_seconds(seconds: float) -> Any:
+    delay = duration_pb2.Duration()
+    delay.FromTimedelta(timedelta(seconds=math.ceil(seconds)))
+    return delay
