@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 import grpc.aio
+from google.api_core import grpc_helpers_async
 from google.cloud import iam_admin_v1 as iam
 from google.cloud import orgpolicy_v2 as orgpolicy
 from google.cloud import resourcemanager_v3 as resourcemanager
@@ -29,6 +30,32 @@ class Clock:
 
     def advance(self, seconds: float) -> None:
         self.now += seconds
+
+
+class SecretPolicies:
+    """The policy methods of Secret Manager, whose library is no dependency, over plain stubs."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._channel = channel
+
+    async def get_iam_policy(self, request: iam_policy_pb2.GetIamPolicyRequest) -> policy_pb2.Policy:
+        return await self._call("GetIamPolicy", request, policy_pb2.Policy)
+
+    async def set_iam_policy(self, request: iam_policy_pb2.SetIamPolicyRequest) -> policy_pb2.Policy:
+        return await self._call("SetIamPolicy", request, policy_pb2.Policy)
+
+    async def test_iam_permissions(
+        self, request: iam_policy_pb2.TestIamPermissionsRequest
+    ) -> iam_policy_pb2.TestIamPermissionsResponse:
+        return await self._call("TestIamPermissions", request, iam_policy_pb2.TestIamPermissionsResponse)
+
+    async def _call(self, method: str, request: Any, response: Any) -> Any:
+        stub = self._channel.unary_unary(
+            f"/google.cloud.secretmanager.v1.SecretManagerService/{method}",
+            request_serializer=type(request).SerializeToString,
+            response_deserializer=response.FromString,
+        )
+        return await grpc_helpers_async.wrap_errors(stub)(request)
 
 
 @dataclass(frozen=True)
@@ -65,8 +92,18 @@ class Clients:
     def org_policy(self) -> orgpolicy.OrgPolicyAsyncClient:
         return self._client(orgpolicy.OrgPolicyAsyncClient)
 
+    @cached_property
+    def secrets(self) -> SecretPolicies:
+        return SecretPolicies(self.channel)
+
     def _client(self, client: Any) -> Any:
         return client(transport=client.get_transport_class("grpc_asyncio")(channel=self.channel))
+
+    async def recreate_account(self, name: str) -> iam.ServiceAccount:
+        """Delete the account of that name, and create another one of the same e-mail."""
+        await self.iam.delete_service_account(name=name)
+        project, email = name.removeprefix("projects/").split("/serviceAccounts/")
+        return await self.create_account(email.partition("@")[0], project)
 
     async def create_account(self, account_id: str = "checkout", project: str = "shop") -> iam.ServiceAccount:
         return await self.iam.create_service_account(name=f"projects/{project}", account_id=account_id)
@@ -132,6 +169,7 @@ class Clients:
             "services": self.services,
             "jobs": self.jobs,
             "workerPools": self.worker_pools,
+            "secrets": self.secrets,
         }[collection]
 
 

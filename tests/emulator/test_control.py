@@ -70,7 +70,9 @@ async def test_the_state_shows_everything_and_no_private_key(control: Control, c
     assert state["services"][service.name]["template"]["serviceAccount"] == account.email
     assert list(state["jobs"]) == [f"{LOCATION}/jobs/nightly"]
     assert list(state["revisions"]) == [service.latest_ready_revision]
-    assert state["policies"]["projects/shop"]["bindings"] == [{"role": "roles/viewer", "members": [MEMBER]}]
+    assert state["policies"]["projects/shop"]["bindings"] == [
+        {"role": "roles/viewer", "members": [MEMBER], "boundTo": {MEMBER: account.unique_id}}
+    ]
     assert ACCOUNT in state["policies"]
     assert "PRIVATE KEY" not in json.dumps(state)
 
@@ -122,6 +124,35 @@ class TestEdits:
             grant = {"role": role, "member": "user:eve@example.com"}
             emulator.edit({"policy": f"//{host}.googleapis.com/{resource}", "add": [grant]})
             assert members(await clients.policy(resource), role) == ["user:eve@example.com"]
+
+    async def test_an_unchecked_entry_makes_any_later_write_fail_until_it_is_gone(
+        self, control: Control, clients: Clients
+    ) -> None:
+        ghost = {"role": "roles/viewer", "member": "serviceAccount:ghost@shop.iam.gserviceaccount.com"}
+        assert await control("POST", "/edit", {"policy": PROJECT, "add": [ghost], "unchecked": True}) == (
+            200,
+            {},
+        )
+
+        left = await clients.policy()
+        assert members(left, "roles/viewer") == [ghost["member"]]
+        with pytest.raises(exceptions.InvalidArgument, match="ghost@shop"):
+            await clients.set_policy(left)
+        with pytest.raises(exceptions.InvalidArgument, match="ghost@shop"):
+            await clients.grant("roles/browser", "user:ann@example.com")
+        assert (await clients.policy()) == left
+
+        assert (await control("POST", "/edit", {"policy": PROJECT, "remove": [ghost]}))[0] == 200
+        assert await clients.grant("roles/browser", "user:ann@example.com")
+
+    async def test_a_checked_edit_cannot_leave_such_an_entry(self, control: Control) -> None:
+        ghost = {"role": "roles/viewer", "member": "serviceAccount:ghost@shop.iam.gserviceaccount.com"}
+        await control("POST", "/edit", {"policy": PROJECT, "add": [EVE]})  # the project comes into being
+        status, answer = await control("POST", "/edit", {"policy": PROJECT, "add": [ghost]})
+        assert (status, answer["error"]) == (
+            400,
+            "Service account ghost@shop.iam.gserviceaccount.com does not exist.",
+        )
 
     async def test_a_workload_is_moved_to_another_account_by_a_new_revision(
         self, clients: Clients, emulator: Emulator

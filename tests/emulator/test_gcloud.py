@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cloudrun_identity_playground.emulator import Emulator
+from cloudrun_identity_playground.emulator import Emulator, Seed
 
 pytestmark = pytest.mark.skipif(shutil.which("gcloud") is None, reason="gcloud is not installed")
 
@@ -31,6 +31,7 @@ async def gcloud(emulator: Emulator, directory: Path, *arguments: str) -> Any:
             "CLOUDSDK_COMPONENT_MANAGER_DISABLE_UPDATE_CHECK": "true",
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_IAM": f"{emulator.rest_url}/",
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDRESOURCEMANAGER": f"{emulator.rest_url}/",
+            "CLOUDSDK_API_ENDPOINT_OVERRIDES_SECRETMANAGER": f"{emulator.rest_url}/",
         },
     )
     output, errors = await process.communicate()
@@ -49,3 +50,18 @@ async def test_gcloud_creates_an_account_and_grants_it_a_role(emulator: Emulator
     )
 
     assert policy["bindings"] == [{"role": "roles/run.developer", "members": [member]}]
+
+
+async def test_gcloud_grants_a_role_on_a_secret(tmp_path: Path) -> None:
+    seed = Seed.model_validate({"projects": [{"projectID": "shop", "secrets": [{"name": "stripe-key"}]}]})
+    async with Emulator(seed=seed, rest_port=0) as emulator:
+        policy = await gcloud(
+            emulator,
+            tmp_path,
+            *("secrets", "add-iam-policy-binding", "stripe-key", "--member=user:ann@example.com"),
+            *("--role=roles/secretmanager.secretAccessor", "--condition=None"),
+        )
+
+    assert policy["bindings"] == [
+        {"role": "roles/secretmanager.secretAccessor", "members": ["user:ann@example.com"]}
+    ]

@@ -128,6 +128,7 @@ def test_the_example_of_the_documentation_is_a_seed(tmp_path: Path) -> None:
     planted = load_seed(write(tmp_path, example))
 
     assert planted.projects[0].quotas.service_accounts == 500
+    assert planted.requests_per_minute["run.googleapis.com"].writes == 180
     assert planted.lag == timedelta(seconds=5)
     assert Emulator(seed=planted).cloud.registry.strict
 
@@ -150,6 +151,19 @@ def test_an_empty_file_is_an_empty_seed(tmp_path: Path) -> None:
         ("projects: [{projectID: shop, projectNumber: '12a'}]", r"projects\[0\]\.projectNumber: .*'12a'"),
         ("projects: [{projectID: shop, quotas: {serviceAccounts: -1}}]", r"quotas\.serviceAccounts: .*-1"),
         ("projects: [{projectID: shop, services: [{name: web}]}]", r"services\[0\]\.location: "),
+        (
+            "requestsPerMinute: {nonsense: {reads: 1}}",
+            r"requestsPerMinute\.nonsense.*is none of .*run\.google",
+        ),
+        ("requestsPerMinute: {run.googleapis.com: {reads: -1}}", r"reads: .*-1"),
+        (
+            "projects: [{projectID: shop, orgPolicies: [{constraint: a.b}]}]",
+            "either enforce or allowedValues",
+        ),
+        (
+            "projects: [{projectID: s, orgPolicies: [{constraint: a.b, enforce: true, allowedValues: [a]}]}]",
+            "either enforce or allowedValues",
+        ),
     ],
 )
 def test_a_bad_seed_is_refused_in_one_line_that_names_file_field_and_value(
@@ -189,6 +203,25 @@ def test_a_seed_that_google_would_refuse_is_refused(project: dict[str, object], 
     planted = Seed.model_validate({"projects": [{"projectID": "shop"} | project]})
     with pytest.raises(SeedError, match=named):
         Emulator(seed=planted)
+
+
+async def test_an_unchecked_binding_is_there_and_makes_the_policy_unwritable(clock: Clock) -> None:
+    ghost = "serviceAccount:ghost@shop.iam.gserviceaccount.com"
+    bindings = [
+        {"role": "roles/viewer", "members": [ghost], "unchecked": True},
+        {"role": "roles/browser", "members": ["user:ann@example.com"]},
+    ]
+    planted = Seed.model_validate({"projects": [{"projectID": "shop", "policy": bindings}]})
+    async with (
+        Emulator(seed=planted, clock=clock) as emulator,
+        grpc.aio.insecure_channel(emulator.grpc_address) as channel,
+    ):
+        clients = Clients(channel)
+        policy = await clients.policy()
+        assert members(policy, "roles/viewer") == [ghost]
+        assert members(policy, "roles/browser") == ["user:ann@example.com"]
+        with pytest.raises(exceptions.InvalidArgument, match="ghost@shop"):
+            await clients.set_policy(policy)
 
 
 def test_projects_and_numbers_are_seeded_once() -> None:

@@ -174,6 +174,7 @@ class Reconciler:
             grants=grants if is_settled(applied.outcome) else None,
             drift=drift,
             issues=other_issues([applied.outcome, *outcomes], outcome) + summary.issues,
+            others=tuple(outcomes),
         )
 
     async def _converge(
@@ -249,7 +250,7 @@ class Reconciler:
         if stored.get("status", {}) != status:
             return Again(_MOVED_ON), word
         self._tools.announcer.announce(raw, obj.status, after, report.drift)
-        return following(report.outcome), word
+        return following(report.outcome, report.others), word
 
     def _is_denied_for_good(self, key: Key, outcome: Outcome) -> bool:
         if not isinstance(outcome, Failing) or outcome.reason is not Reason.PERMISSION_DENIED:

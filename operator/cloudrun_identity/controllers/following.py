@@ -1,9 +1,9 @@
 """When to look at an object again."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import assert_never
 
-from .outcomes import Failing, InSync, Outcome, Paused, Refused, Waiting
+from .outcomes import Failing, Outcome, Waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +21,21 @@ class Again:
 Next = Rest | Again
 
 
-def following(outcome: Outcome) -> Next:
-    """What an outcome asks for: waiting for an event asks for nothing."""
-    match outcome:
-        case Waiting(after=after) if after is not None:
-            return Again(after)
-        case Failing(after=after):
-            return Again(after)
-        case InSync() | Paused() | Waiting() | Refused():
-            return Rest()
-        case _:
-            assert_never(outcome)
+def following(outcome: Outcome, others: Iterable[Outcome] = ()) -> Next:
+    """What a pass asks for that ended in `outcome`, with `others` beside it: the soonest look of any of them.
+
+    Waiting for an event asks for nothing. A failure without a time of its own backs off, and all with it.
+    """
+    if _backs_off(outcome):
+        return Again()
+    outcomes = (outcome, *others)
+    times = [
+        each.after for each in outcomes if isinstance(each, Waiting | Failing) and each.after is not None
+    ]
+    if times:
+        return Again(min(times))
+    return Again() if any(map(_backs_off, outcomes)) else Rest()
+
+
+def _backs_off(outcome: Outcome) -> bool:
+    return isinstance(outcome, Failing) and outcome.after is None

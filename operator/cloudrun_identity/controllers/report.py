@@ -37,6 +37,7 @@ class Report:
 
     `difference` and `unresolved` are those of `conditions.Review`. `summary` is None where the kind could not
     look, and its fields stay as they are; likewise `grants`. `drift` are differences that somebody else made.
+    `others` are outcomes of parts of the pass beside the one that is shown.
     """
 
     outcome: Outcome
@@ -47,6 +48,7 @@ class Report:
     grants: tuple[GrantStatus, ...] | None = None
     drift: tuple[str, ...] = ()
     issues: tuple[str, ...] = ()
+    others: tuple[Outcome, ...] = ()
 
 
 def was_ready(obj: ReconciledResource) -> bool:
@@ -116,7 +118,11 @@ def judged(wishes: Wishes, convergence: Convergence) -> tuple[tuple[GrantStatus,
         for grant in convergence.contested
     ]
     outcomes += [
-        Waiting(Reason.DRIFT_DETECTED, f"{grant} is not declared, and waits to be removed", after=_BRAKED)
+        Waiting(
+            Reason.DRIFT_DETECTED,
+            f"{grant} is not declared; guardrails.maxRemovalsPerHour lets it stay for now",
+            after=_BRAKED,
+        )
         for grant in convergence.intruders
     ]
     if convergence.releasing:

@@ -48,8 +48,9 @@ class Declarations:
         if before and before.declaration == declaration:
             return
         self._unindex(seat)
-        untold = before.drifted if before else {}
-        self._seats[seat] = Standing(declaration, asyncio.get_running_loop().time(), untold)
+        now = asyncio.get_running_loop().time()
+        untold = (before.drifted, before.evicted) if before else ({}, {})
+        self._seats[seat] = Standing(declaration, now, *untold)
         for target in _spoken_of(declaration):
             self._on[target].add(seat)
 
@@ -79,6 +80,10 @@ class Declarations:
         """
         seats = self._on.get(ledger.target, set()) | ledger.seats
         return [self._seats[seat].declaration for seat in sorted(seats) if seat in self._seats]
+
+    def on(self, target: Target) -> list[Declaration]:
+        """The declarations that speak of a target."""
+        return [self._seats[seat].declaration for seat in self._on.get(target, ())]
 
     def targets(self) -> Iterable[Target]:
         """Every target that some declaration speaks of."""

@@ -106,11 +106,16 @@ class Lanes:
         )
 
     async def sweep(self, project_id: str) -> frozenset[Claimant]:
-        """Run the lanes of one project; return the objects whose grants were found missing there."""
+        """Run the lanes of one project; return the objects that are not, or were not, as they declare."""
         targets = {target for target in self._declarations.targets() if target.project_id == project_id}
         targets |= set(self._ports.ledgers.targets(project_id))
-        await self._results(targets, since=asyncio.get_running_loop().time(), max_age=0.0)
-        return self._declarations.with_drift()
+        results = await self._results(targets, since=asyncio.get_running_loop().time(), max_age=0.0)
+        return self._declarations.with_drift() | {
+            declaration.claimant
+            for target, result in results.items()
+            for declaration in self._declarations.on(target)
+            if not _is_met(declaration, target, result)
+        }
 
     async def close(self) -> None:
         """End every lane, in the middle of a pass if need be."""
@@ -142,3 +147,10 @@ class Lanes:
             for grant in self._ports.ledgers.ledger(target).held_by(seat):
                 if not declaration.keeps(grant):
                     yield grant
+
+
+def _is_met(declaration: Declaration, target: Target, result: PassResult) -> bool:
+    """Whether a pass found on its target all that an object declares there, and nobody else it objects to."""
+    return all(claim.grant in result.standing for claim in declaration.on(target)) and not any(
+        grant.slot in declaration.exclusive for grant in result.intruders
+    )

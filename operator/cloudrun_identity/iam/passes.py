@@ -96,6 +96,7 @@ def plan(
         and grant in ledger.holdings
         and ledger.holdings[grant].state is GrantState.GRANTED
     )
+    contested = _contested(ledger.target, declarations, holdings)
     intruders = tuple(_intruders(ledger.target, declarations, standing, holdings, spared))
     return Plan(
         ledger=replace(ledger, holdings=holdings),
@@ -109,9 +110,12 @@ def plan(
         evictable=tuple(
             grant
             for grant in intruders
-            if any(each.writable and grant.slot in each.exclusive for each in declarations)
+            if any(
+                each.writable and grant.slot in each.exclusive and each.claimant.seat not in contested
+                for each in declarations
+            )
         ),
-        contested=_contested(ledger.target, declarations, holdings),
+        contested=contested,
     )
 
 

@@ -27,7 +27,7 @@ class QueueMachine(RuleBasedStateMachine):
     @initialize()
     def start(self) -> None:
         self.loop = looptime.new_event_loop(start=0)
-        self.queue: KeyedQueue[str] = KeyedQueue()
+        self.queue: KeyedQueue[str] = KeyedQueue(Random(0).uniform)  # a rule must do the same each time
         self.wanted: dict[str, tuple[float, Priority]] = {}
         self.running: set[str] = set()
 

@@ -77,7 +77,7 @@ _SECRET_MANAGER = """
 GET    /v1/{resource=projects/*/secrets/*}:getIamPolicy                    -    GetIamPolicy
 POST   /v1/{resource=projects/*/secrets/*}:setIamPolicy                    *    SetIamPolicy
 POST   /v1/{resource=projects/*/secrets/*}:testIamPermissions              *    TestIamPermissions
-"""
+"""  # noqa: S105 - routes
 
 
 @dataclass(frozen=True)

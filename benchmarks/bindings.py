@@ -1,0 +1,78 @@
+"""The bindings that are measured: many IAMBinding objects with one member each, spread over some projects."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from cloudrun_identity.api.group import API_VERSION
+from cloudrun_identity.kube.resources import Object
+
+NAMESPACE = "bindings"
+ROLE = "roles/cloudsql.client"
+UNMANAGED_PROJECT_ID = "acme-unmanaged"
+"""A project that no ManagedProject lends out."""
+
+_FOREIGN_OWNERS = ["user:dana@example.com", "group:platform@example.com"]
+
+
+@dataclass(frozen=True, slots=True)
+class Bindings:
+    """`size` objects, the same number of them on each of the policies of `policies` projects."""
+
+    size: int
+    policies: int
+
+    @property
+    def project_ids(self) -> tuple[str, ...]:
+        """The projects whose policies they are on."""
+        return tuple(f"acme-bench-{number:03}" for number in range(self.policies))
+
+    def projects(self, drift_interval: str) -> list[Object]:
+        """The ManagedProject objects that admit them."""
+        return [
+            {
+                "apiVersion": API_VERSION,
+                "kind": "ManagedProject",
+                "metadata": {"name": project_id},
+                "spec": {
+                    "driftInterval": drift_interval,
+                    "locations": ["europe-west1"],
+                    "namespaces": {"names": [NAMESPACE]},
+                    "guardrails": {
+                        "grants": [{"roles": [ROLE], "on": ["Project"], "members": ["user:*@example.com"]}]
+                    },
+                },
+            }
+            for project_id in self.project_ids
+        ]
+
+    def objects(self) -> list[Object]:
+        """The IAMBinding objects. Their members are users: Google takes 250 groups a policy and no more."""
+        return [
+            {
+                "apiVersion": API_VERSION,
+                "kind": "IAMBinding",
+                "metadata": {"name": f"person-{number:05}", "namespace": NAMESPACE},
+                "spec": {
+                    "projectRef": {"name": self.project_ids[number % self.policies]},
+                    "target": {"kind": "Project"},
+                    "role": ROLE,
+                    "members": [{"principal": member(number)}],
+                },
+            }
+            for number in range(self.size)
+        ]
+
+    def write_seed(self, path: Path) -> None:
+        """Write the cloud that they come to: projects with somebody else's policies."""
+        projects = [
+            {"projectID": project_id, "policy": [{"role": "roles/owner", "members": _FOREIGN_OWNERS}]}
+            for project_id in (*self.project_ids, UNMANAGED_PROJECT_ID)
+        ]
+        path.write_text(yaml.safe_dump({"projects": projects}))
+
+
+def member(number: int) -> str:
+    """The member of the object with this number."""
+    return f"user:person-{number:05}@example.com"

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+from google.api_core import exceptions
+from google.iam.v1 import iam_policy_pb2
+from google.type import expr_pb2
+
+from cloudrun_identity_playground.emulator import Emulator, Seed, SeedError
+
+from .clients import Clients, Clock, members
+
+SECRET = "projects/shop/secrets/stripe-key"
+FULL_NAME = f"//secretmanager.googleapis.com/{SECRET}"
+ACCESSOR = "roles/secretmanager.secretAccessor"
+PLANTED = Seed.model_validate(
+    {
+        "projects": [
+            {
+                "projectID": "shop",
+                "projectNumber": "123456789012",
+                "secrets": [
+                    {
+                        "name": "stripe-key",
+                        "policy": [{"role": ACCESSOR, "members": ["user:ann@example.com"]}],
+                    },
+                    {"name": "other"},
+                ],
+            }
+        ]
+    }
+)
+
+
+@pytest.fixture
+async def emulator(clock: Clock) -> AsyncIterator[Emulator]:
+    async with Emulator(seed=PLANTED, clock=clock, rest_port=0) as running:
+        yield running
+
+
+async def test_a_secret_has_the_policy_that_was_seeded_and_takes_another(clients: Clients) -> None:
+    before = await clients.policy(SECRET)
+    assert members(before, ACCESSOR) == ["user:ann@example.com"]
+
+    after = await clients.grant("roles/secretmanager.viewer", "user:bob@example.com", resource=SECRET)
+    assert members(after, "roles/secretmanager.viewer") == ["user:bob@example.com"]
+    with pytest.raises(exceptions.Aborted):
+        await clients.set_policy(before, SECRET)
+    assert not (await clients.policy("projects/shop/secrets/other")).bindings
+
+
+async def test_a_secret_goes_by_the_number_of_its_project_too(clients: Clients) -> None:
+    assert await clients.policy("projects/123456789012/secrets/stripe-key") == await clients.policy(SECRET)
+
+
+@pytest.mark.parametrize(
+    ("resource", "error"),
+    [
+        ("projects/shop/secrets/none", exceptions.NotFound),
+        ("projects/shop/locations/europe-west1/secrets/stripe-key", exceptions.InvalidArgument),
+    ],
+)
+async def test_a_secret_that_was_not_seeded_is_not_found(
+    clients: Clients, resource: str, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        await clients.policy(resource)
+    with pytest.raises(error):
+        await clients.grant(ACCESSOR, "user:ann@example.com", resource=resource)
+
+
+async def test_a_secret_takes_conditions(clients: Clients) -> None:
+    expiry = expr_pb2.Expr(title="until 2040", expression="request.time < timestamp('2040-01-01T00:00:00Z')")
+    written = await clients.grant(ACCESSOR, "user:bob@example.com", resource=SECRET, condition=expiry)
+    assert written.version == 3
+    assert [each.condition.title for each in written.bindings] == ["", "until 2040"]
+
+
+async def test_roles_of_other_services_are_refused(clients: Clients) -> None:
+    with pytest.raises(exceptions.InvalidArgument, match=r"roles/run\.invoker is not supported"):
+        await clients.grant("roles/run.invoker", "user:ann@example.com", resource=SECRET)
+
+
+async def test_permissions_are_granted_on_what_exists(clients: Clients) -> None:
+    async def held(resource: str) -> list[str]:
+        request = iam_policy_pb2.TestIamPermissionsRequest(
+            resource=resource, permissions=["secretmanager.secrets.setIamPolicy"]
+        )
+        return list((await clients.secrets.test_iam_permissions(request)).permissions)
+
+    assert await held(SECRET) == ["secretmanager.secrets.setIamPolicy"]
+    assert await held("projects/shop/secrets/none") == []
+
+
+async def test_the_policy_of_a_secret_is_edited_and_shown_by_the_control_api(
+    clients: Clients, emulator: Emulator
+) -> None:
+    grant = {"role": ACCESSOR, "member": "user:eve@example.com"}
+    emulator.edit({"policy": FULL_NAME, "add": [grant]})
+    assert members(await clients.policy(SECRET), ACCESSOR) == ["user:ann@example.com", "user:eve@example.com"]
+
+    async with aiohttp.ClientSession() as session, session.get(f"{emulator.rest_url}/control/state") as reply:
+        state = await reply.json()
+    assert state["secrets"] == ["projects/shop/secrets/other", SECRET]
+    assert state["policies"][SECRET]["bindings"][0]["members"][-1] == "user:eve@example.com"
+
+
+async def test_rest_serves_the_same_policy(clients: Clients, emulator: Emulator) -> None:
+    url = f"{emulator.rest_url}/v1/{SECRET}"
+    async with aiohttp.ClientSession() as session:
+        async with session.get(f"{url}:getIamPolicy?options.requestedPolicyVersion=3") as reply:
+            policy = await reply.json()
+        policy["bindings"][0]["members"].append("user:bob@example.com")
+        async with session.post(f"{url}:setIamPolicy", json={"policy": policy}) as reply:
+            assert reply.status == 200
+        async with session.get(f"{emulator.rest_url}/v1/projects/shop/secrets/none:getIamPolicy") as reply:
+            assert (reply.status, (await reply.json())["error"]["status"]) == (404, "NOT_FOUND")
+    assert members(await clients.policy(SECRET), ACCESSOR) == ["user:ann@example.com", "user:bob@example.com"]
+
+
+def test_a_name_that_no_secret_can_have_is_refused_in_the_seed() -> None:
+    bad = Seed.model_validate({"projects": [{"projectID": "shop", "secrets": [{"name": "a/b"}]}]})
+    with pytest.raises(SeedError, match="project shop: secret a/b: Invalid secret ID"):
+        Emulator(seed=bad)
