@@ -17,7 +17,7 @@ demo: $(INSTALLED) ## the whole product on this machine, nothing outside touched
 	@$(BIN)/cloudrun-identity demo $(ARGS)
 
 test: $(INSTALLED) ## every test that this machine can run (ARGS="-k lanes" picks some)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
 
 bench: $(INSTALLED) ## counts, ratios and seconds, as tables and in build/bench.json
 	@mkdir -p build

@@ -43,8 +43,9 @@ def measure() -> list[Benchmark]:
 
 def _policy(fleet: Fleet) -> Benchmark:
     claims = [Claim(grant) for grant in _grants(fleet)]
-    full = merge(Policy(etag=b"etag"), claims).policy
-    half = merge(Policy(etag=b"etag"), claims[::2]).policy
+    empty = Policy(etag=b"etag")
+    full = merge(empty, claims).policy
+    half = merge(empty, claims[::2]).policy
     wire = full.SerializeToString()
     declarations, ledger, standing = _declarations(fleet), _ledger_of(fleet), frozenset(_grants(fleet))
     # Protobuf makes strings of the members only when they are looked at.
@@ -60,6 +61,7 @@ def _policy(fleet: Fleet) -> Benchmark:
                 lambda: plan(ledger, declarations, standing, may_release=True),
                 parsing,
             ),
+            _figure("merge_all", "merge, all of them new", lambda: merge(empty, claims), parsing),
             _figure("merge_unchanged", "merge, nothing to do", lambda: merge(full, claims), parsing),
             _figure("merge_half", "merge, half of them new", lambda: merge(half, claims), parsing),
         ),

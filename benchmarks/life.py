@@ -19,7 +19,7 @@ from cloudrun_identity_playground.demo.google import CloudState
 from cloudrun_identity_playground.demo.stage import OPERATOR_NAMESPACE, Stage, set_up
 from cloudrun_identity_playground.emulator.latency import Latency
 
-from . import counts, memory
+from . import counts, process
 from .counts import Counts
 from .figures import Benchmark, Figure
 from .fleet import NAMESPACE, POLICY, ROLES, Fleet
@@ -80,7 +80,7 @@ async def _apply(scene: _Scene) -> Benchmark:
     fleet, stage = scene.fleet, scene.stage
     await stage.cluster.apply(fleet.project(RARE_SWEEPS))
     before = await counts.until_quiet(stage)
-    idle_memory = memory.peak(scene.operator_pid)
+    idle_memory = process.peak_memory(scene.operator_pid)
     began = time.monotonic()
     await asyncio.gather(*map(stage.cluster.apply, fleet.identities()))
     applied = time.monotonic() - began
@@ -96,9 +96,9 @@ async def _apply(scene: _Scene) -> Benchmark:
         Figure("seconds_until_applied", "seconds until the API server has all", applied, decimals=1),
         Figure("seconds_until_first_ready", "seconds until the first is Ready", first, decimals=1),
         Figure("seconds_until_ready", "seconds until all are Ready", seconds, decimals=1),
-        Figure("imports_mib", "MiB of the imports alone", memory.of_imports()),
+        Figure("imports_mib", "MiB of the imports alone", process.memory_of_imports()),
         Figure("idle_mib", "MiB of the operator before, at most", idle_memory),
-        Figure("peak_mib", "MiB of the operator, at most", memory.peak(scene.operator_pid)),
+        Figure("peak_mib", "MiB of the operator, at most", process.peak_memory(scene.operator_pid)),
     )
 
 
@@ -159,7 +159,7 @@ async def _delete(scene: _Scene) -> Benchmark:
         *_costs(spent, policy_baseline=2 * fleet.grants),
         Figure("seconds_until_gone", "seconds until all are gone", seconds, decimals=1),
         Figure("ledgers_left", "ledgers left", len(left)),
-        Figure("peak_mib", "MiB of the operator, at most", memory.peak(scene.operator_pid)),
+        Figure("peak_mib", "MiB of the operator, at most", process.peak_memory(scene.operator_pid)),
     )
 
 

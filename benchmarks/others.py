@@ -4,10 +4,11 @@ They speak to the same Google Cloud, at the same latency, and obey its etags.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -53,7 +54,7 @@ class PolicyClient:
         return policy
 
     async def toggle(self, role: str, who: str) -> bool:
-        """Read the policy, put `who` into the role or take it out, and write; False if somebody was faster."""
+        """Read the policy, add `who` to the role or take it out, and write; False if somebody was faster."""
         policy = await self.read()
         binding = next((each for each in policy.bindings if each.role == role), None)
         if binding is None:
@@ -76,19 +77,18 @@ class PolicyClient:
 
 @dataclass(slots=True)
 class ForeignWriter:
-    """Somebody who changes a policy once a second, and does not try again before the next second."""
+    """Somebody who tries to change a policy once a second; what loses is left for the next second."""
 
     client: PolicyClient
     who: str
     stands: bool = False
-    """Whether its member is in the policy, by what Google answered it last."""
+    """Whether its member is in the policy, going by what Google answered it last."""
 
-    async def run(self) -> None:
-        """Write until cancelled."""
-        while True:
+    async def run(self, stop: asyncio.Event) -> None:
+        """Write until told to stop; a write that is under way then is made."""
+        while not stop.is_set():
             began = time.monotonic()
-            # A write that was cut off might have been made or not: it is always waited for.
-            if await asyncio.shield(self.client.toggle(FOREIGN_ROLE, self.who)):
+            if await self.client.toggle(FOREIGN_ROLE, self.who):
                 self.stands = not self.stands
             await asyncio.sleep(max(0.0, WRITE_INTERVAL - (time.monotonic() - began)))
 
@@ -100,20 +100,75 @@ class ForeignWriter:
         )
 
 
-@dataclass(slots=True)
-class Foreigners:
-    """Foreign writers at work."""
+@asynccontextmanager
+async def connected(port: int) -> AsyncIterator[grpc.aio.Channel]:
+    """Connect to the Google Cloud that listens on a port of this machine."""
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield channel
 
-    writers: list[ForeignWriter] = field(default_factory=list)
-    _stop: asyncio.Event = field(default_factory=asyncio.Event)
-    _stopped: asyncio.Event = field(default_factory=asyncio.Event)
+
+@asynccontextmanager
+async def writing(
+    channel: grpc.aio.Channel, project_ids: Sequence[str], count: int
+) -> AsyncIterator[list[ForeignWriter]]:
+    """Have so many foreign writers at work in the block, taking turns at the projects."""
+    writers = [
+        ForeignWriter(
+            PolicyClient(channel, project_ids[number % len(project_ids)]), f"user:other-{number}@example.com"
+        )
+        for number in range(count)
+    ]
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        for number, writer in enumerate(writers):
+            group.create_task(_after(number / count * WRITE_INTERVAL, writer, stop))
+        try:
+            yield writers
+        finally:
+            stop.set()
+
+
+@dataclass(frozen=True, slots=True)
+class OneByOne:
+    """How the other tools fared: so many members granted, with so many calls, in so many seconds."""
+
+    members: int
+    tally: Tally
+    seconds: float
 
     @property
-    def writes(self) -> int:
-        """Writes of theirs that were made."""
-        return sum(writer.client.tally.writes for writer in self.writers)
+    def calls_each(self) -> float:
+        """Calls for each member; infinite if none was granted."""
+        return self.tally.calls / self.members if self.members else math.inf
 
     @property
-    def aborted(self) -> int:
-        """Writes of theirs that lost."""
-        return sum(writer.client.tally.aborted for writer in self.writers)
+    def seconds_each(self) -> float:
+        """Seconds for each member; infinite if none was granted."""
+        return self.seconds / self.members if self.members else math.inf
+
+
+async def grant_one_by_one(channel: grpc.aio.Channel, *, members: int, budget: float) -> OneByOne:
+    """Grant members, one after the other, each by a read and a write that is tried again at once if it loses.
+
+    Ends when all are granted, or after `budget` seconds.
+    """
+    client = PolicyClient(channel, UNMANAGED_PROJECT_ID)
+    began = time.monotonic()
+    granted = 0
+    while granted < members and time.monotonic() - began < budget:
+        granted += await client.toggle(ROLE, member(granted))
+    return OneByOne(granted, client.tally, time.monotonic() - began)
+
+
+async def _after(seconds: float, writer: ForeignWriter, stop: asyncio.Event) -> None:
+    """Writers that begin at the same moment would lose against each other for ever."""
+    await asyncio.sleep(seconds)
+    await writer.run(stop)
+
+
+def _method(channel: grpc.aio.Channel, name: str, request: type[Any]) -> Any:
+    return channel.unary_unary(
+        f"{_PROJECTS}/{name}",
+        request_serializer=request.SerializeToString,
+        response_deserializer=policy_pb2.Policy.FromString,
+    )

@@ -113,6 +113,8 @@ def run(
     """Run the operator until SIGTERM."""
     if lease_duration < timedelta(seconds=1):
         raise click.BadParameter("must be at least 1s", param_hint="--lease-duration")
+    # gRPC's core reads this as it is loaded; what it says of its connections is no JSON, and errors reach us.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     # Imported here, because kopf and the Google clients are slow to load and `crds` needs neither.
     from cloudrun_identity import handlers
     from cloudrun_identity.kube.namespaces import pod_namespace

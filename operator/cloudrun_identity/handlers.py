@@ -108,8 +108,21 @@ def settings() -> kopf.OperatorSettings:
     chosen.networking.error_backoffs = _Endless()
     chosen.persistence.finalizer = f"kopf.{GROUP}/unused"
     chosen.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=f"kopf.{GROUP}")
-    chosen.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=f"kopf.{GROUP}")
+    chosen.persistence.diffbase_storage = _NoDiffBase()
     return chosen
+
+
+class _NoDiffBase(kopf.DiffBaseStorage):
+    """Nothing is compared with anything, so kopf need not copy every object of every event for that."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        return kopf.BodyEssence()
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
 
 
 class _Endless:

@@ -3,7 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import urllib3
 from kubernetes import client, config
+
+# The real server makes its own certificate at its start: there is none to check against.
+urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
 
 Object = dict[str, Any]
 
@@ -26,9 +30,10 @@ class Cluster:
     """One cluster, as the user of a kubeconfig. `namespace` is ignored for kinds that have none."""
 
     def __init__(self, kubeconfig: Path) -> None:
-        api = config.new_client_from_config(str(kubeconfig))
-        self._objects = client.CustomObjectsApi(api)
-        self._core = client.CoreV1Api(api)
+        api = config.new_client_from_config(str(kubeconfig))  # type: ignore[no-untyped-call]
+        self._objects: Any = client.CustomObjectsApi(api)
+        self._core: Any = client.CoreV1Api(api)
+        self._coordination: Any = client.CoordinationV1Api(api)
         self._api = api
 
     def close(self) -> None:
@@ -122,5 +127,5 @@ class Cluster:
 
     def lease_holder(self, namespace: str) -> str:
         """Who holds the operator's lease; empty: nobody."""
-        lease = client.CoordinationV1Api(self._api).read_namespaced_lease("cloudrun-identity", namespace)
+        lease = self._coordination.read_namespaced_lease("cloudrun-identity", namespace)
         return lease.spec.holder_identity or ""

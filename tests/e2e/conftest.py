@@ -29,17 +29,11 @@ spec:
 """Lent to the scene's namespace, with a few harmless roles to be granted on it."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `-n 2 --dist loadgroup` each API server has a worker of its own, and none is started twice."""
-    for item in items:
-        parameters = (
-            item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
-        )
-        if "kube_api_name" in parameters:
-            item.add_marker(pytest.mark.xdist_group(parameters["kube_api_name"]))
+# With `-n 2 --dist loadgroup` each API server has a worker of its own, and none is started twice.
+_SERVERS = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in KUBE_APIS]
 
 
-@pytest.fixture(scope="session", params=KUBE_APIS)
+@pytest.fixture(scope="session", params=_SERVERS)
 def kube_api_name(request: pytest.FixtureRequest) -> str:
     """The API server that a test runs on; part of its id."""
     name: str = request.param

@@ -32,12 +32,12 @@ def neighbour(number: int) -> int:
 
 
 BATCH = "---".join(
-    kind.format(number=number, neighbour=neighbour(number))
+    manifest.format(number=number, neighbour=neighbour(number))
     for number in NUMBERS
-    for kind in (IDENTITY, BINDING)
+    for manifest in (IDENTITY, BINDING)
 )
 NAMES = [
-    f"{name}-{number}" for number in NUMBERS for name in ("CloudRunIdentity/worker", "IAMBinding/tokens")
+    f"{name}-{number}" for name in ("CloudRunIdentity/worker", "IAMBinding/tokens") for number in NUMBERS
 ]
 
 
@@ -61,20 +61,17 @@ def test_a_batch_that_is_applied_under_kills_ends_as_it_was_declared(scene: Scen
         "roles/cloudsql.client": workers,
     }
     for number in NUMBERS:
-        assert scene.cloud.policy(scene.account(f"worker-{number}")) == {
+        account, user = scene.account(f"worker-{number}"), scene.member(f"worker-{neighbour(number)}")
+        assert scene.cloud.policy(account) == {
             "roles/iam.serviceAccountTokenCreator": ["group:ops@example.com"],
-            "roles/iam.serviceAccountUser": [scene.member(f"worker-{neighbour(number)}")],
+            "roles/iam.serviceAccountUser": [user],
         }
-        assert holdings(scene, f"//iam.googleapis.com/{scene.account(f'worker-{number}')}") == {
-            ("roles/iam.serviceAccountTokenCreator", "group:ops@example.com"): [
-                f"IAMBinding/{scene.name}/tokens-{number}"
-            ],
-            ("roles/iam.serviceAccountUser", scene.member(f"worker-{neighbour(number)}")): [
-                f"CloudRunIdentity/{scene.name}/worker-{number}"
-            ],
+        assert holdings(scene, f"//iam.googleapis.com/{account}") == {
+            ("roles/iam.serviceAccountTokenCreator", "group:ops@example.com"): [binding(scene, number)],
+            ("roles/iam.serviceAccountUser", user): [identity(scene, number)],
         }
     assert holdings(scene, f"//cloudresourcemanager.googleapis.com/{scene.project}") == {
-        (role, scene.member(f"worker-{number}")): [f"CloudRunIdentity/{scene.name}/worker-{number}"]
+        (role, scene.member(f"worker-{number}")): [identity(scene, number)]
         for number in NUMBERS
         for role in ("roles/viewer", "roles/cloudsql.client")
     }
@@ -95,6 +92,16 @@ def test_a_batch_that_is_deleted_under_kills_leaves_nothing(scene: Scene) -> Non
     assert scene.policy() == {"roles/viewer": ["user:ann@example.com"]}
     assert scene.cloud.accounts(scene.name) == {}
     assert scene.ledger_targets() == set()
+
+
+def identity(scene: Scene, number: int) -> str:
+    """An identity of the batch as ledgers name it, without its UID."""
+    return f"CloudRunIdentity/{scene.name}/worker-{number}"
+
+
+def binding(scene: Scene, number: int) -> str:
+    """A binding of the batch, likewise."""
+    return f"IAMBinding/{scene.name}/tokens-{number}"
 
 
 def kill_and_restart(scene: Scene, moments: random.Random) -> None:

@@ -54,7 +54,7 @@ def test_a_guardrail_that_is_tightened_freezes_what_stands(closed_scene: Scene) 
 
     scene.patch("IAMBinding/viewers", 'spec: {members: [{principal: "user:ann@example.com"}]}')
     scene.fails("IAMBinding/viewers", "DeniedByGuardrail")
-    becomes(scene.policy, {})
+    eventually(scene.policy, lambda policy: policy == {})
 
 
 def test_what_a_tightened_guardrail_froze_is_still_undone_by_deletion(closed_scene: Scene) -> None:

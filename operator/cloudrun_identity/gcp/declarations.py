@@ -95,11 +95,13 @@ class Declarations:
 
     def drifted(self, grants: Iterable[Grant]) -> None:
         """Remember for every claimant of these grants that they were found missing."""
-        for grant in grants:
-            for seat in self._on.get(grant.target, ()):
+        missing = set(grants)
+        for target in {grant.target for grant in missing}:
+            for seat in self._on.get(target, ()):
                 standing = self._seats[seat]
-                if any(claim.grant == grant for claim in standing.declaration.claims):
-                    standing.drifted[grant] = None
+                for claim in standing.declaration.on(target):
+                    if claim.grant in missing:
+                        standing.drifted[claim.grant] = None
 
     def evicted(self, grants: Iterable[Grant]) -> None:
         """Remember for whoever wants these bindings alone that others were found in them."""

@@ -79,6 +79,7 @@ class Lane:
         self._declarations = declarations
         self._last: PassResult | None = None
         self._waiting: list[_Waiter] = []
+        self._joined = 0.0
         self._running: asyncio.Task[None] | None = None
         self._setbacks = Setbacks(ports.settings.backoffs)
 
@@ -91,6 +92,7 @@ class Lane:
             asyncio.get_running_loop().create_future(), call_priority.get(), request_reason.get()
         )
         self._waiting.append(waiter)
+        self._joined = _now()
         if self._running is None:
             self._running = asyncio.create_task(self._run(), name=f"lane {self._target}")
         return await waiter.result
@@ -126,11 +128,18 @@ class Lane:
                 waiter.result.cancel()
 
     async def _gather_company(self) -> None:
-        settings = self._ports.settings
+        linger = self._ports.settings.linger
         began = _now()
-        await asyncio.sleep(settings.linger)
-        while self._declarations.awaits(self._target) and _now() - began < settings.patience:  # noqa: ASYNC110
-            await asyncio.sleep(settings.linger / 4)
+        await asyncio.sleep(linger)
+        while self._expects_company(_now() - began):
+            await asyncio.sleep(linger / 4)
+
+    def _expects_company(self, waited: float) -> bool:
+        """Whether to wait on after so many seconds: others are announced, or they just keep coming."""
+        settings = self._ports.settings
+        if waited < settings.patience and self._declarations.awaits(self._target):
+            return True
+        return waited < settings.endurance and _now() - self._joined < settings.linger / 2
 
     async def _pass(self) -> PassResult:
         began = _now()

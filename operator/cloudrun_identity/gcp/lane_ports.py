@@ -46,12 +46,14 @@ class LaneObserver(Protocol):
 class LaneSettings:
     """How lanes behave; times in seconds.
 
-    `linger` is how long a pass waits for company, `patience` how long for claims announced as coming soon.
+    `linger` is how long a pass waits for company, `patience` how long at most for claims announced as coming
+    soon, and `endurance` how long at most while company keeps coming, with less than half of `linger` between.
     `attempts` bounds the tries of a write that loses against other writers.
     """
 
     linger: float = 0.5
     patience: float = 2.0
+    endurance: float = 10.0
     attempts: int = 8
     backoffs: Backoffs = field(default_factory=Backoffs)
 

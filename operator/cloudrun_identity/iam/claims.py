@@ -68,6 +68,11 @@ class Claimant:
         return f"{self.kind}/{self.namespace}/{self.name}"
 
 
+def seat_of(claimant: str) -> str:
+    """The seat of a claimant as the ledger names it."""
+    return claimant.rpartition("/")[0]
+
+
 @dataclass(frozen=True, slots=True)
 class Declaration:
     """All that one object wants of any policy, now.

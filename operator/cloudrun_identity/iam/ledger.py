@@ -4,13 +4,15 @@ A ledger is a value. `kube.ledger` keeps it in a PolicyLedger object; the rules 
 behind are in `iam.passes`.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 
 from cloudrun_identity.api import AccountIntent, GrantState, Origin
 
-from .claims import Claimant
+from .claims import seat_of
 from .grants import Grant, Target
 
 
@@ -48,10 +50,10 @@ class Holding:
     @property
     def seats(self) -> frozenset[str]:
         """The seats of its claimants: their names without UIDs."""
-        return frozenset(Claimant.parse(claimant).seat for claimant in self.claimants)
+        return frozenset(map(seat_of, self.claimants))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: what is worked out once is kept in the instance
 class Ledger:
     """The record of one policy. An empty ledger is one that need not exist."""
 
@@ -70,12 +72,21 @@ class Ledger:
     @property
     def seats(self) -> frozenset[str]:
         """The seats of all claimants."""
-        return frozenset(seat for holding in self.holdings.values() for seat in holding.seats)
+        return frozenset(self._by_seat)
 
     def held_by(self, seat: str) -> frozenset[Grant]:
         """The grants that a claimant of this seat, or its predecessor, has a part in."""
-        return frozenset(grant for grant, holding in self.holdings.items() if seat in holding.seats)
+        return frozenset(self._by_seat.get(seat, ()))
 
     def with_account(self, account: AccountRecord | None) -> "Ledger":
         """The same ledger with another account record."""
         return replace(self, account=account)
+
+    @cached_property
+    def _by_seat(self) -> Mapping[str, list[Grant]]:
+        # Asked for by every object after every pass: each time anew would take objects times grants.
+        grants: defaultdict[str, list[Grant]] = defaultdict(list)
+        for grant, holding in self.holdings.items():
+            for seat in holding.seats:
+                grants[seat].append(grant)
+        return grants

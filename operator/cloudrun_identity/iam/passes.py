@@ -70,7 +70,9 @@ def plan(
         if staying:
             holdings[grant] = replace(holding, claimants=frozenset(staying))
             if grant in claims and _is_recreated(claims[grant], holding):
-                claims[grant] = replace(claims[grant], former_ids=(holding.unique_id,))
+                claims[grant] = replace(
+                    claims[grant], former_ids=(*claims[grant].former_ids, holding.unique_id)
+                )
                 if grant in standing:
                     stale.append(Release(grant, holding.unique_id))
         elif _is_left(holding, leaving):
@@ -220,8 +222,16 @@ def _intruders(
 ) -> Iterable[Grant]:
     """Who stands in a binding that somebody has to itself, and is none of ours. Tombstones are nobody."""
     slots = {slot for declaration in declarations for slot in declaration.exclusive if slot.target == target}
-    for grant in sorted(standing, key=_order) if slots else ():
-        if grant.slot in slots and grant not in holdings and not spared(grant.member):
+    if not slots:
+        return
+    declared = {claim.grant for declaration in declarations for claim in declaration.on(target)}
+    for grant in sorted(standing, key=_order):
+        if (
+            grant.slot in slots
+            and grant not in holdings
+            and grant not in declared
+            and not spared(grant.member)
+        ):
             yield grant
 
 

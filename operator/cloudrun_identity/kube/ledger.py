@@ -63,7 +63,7 @@ class Ledgers:
         self._client = client
         self._namespace = namespace
         self._stored: dict[Target, _Stored] = {}
-        self._versions: dict[Target, int] = {}  # the newest seen, also of those that are gone
+        self._versions: dict[str, int] = {}  # by name, the newest seen, also of those that are gone
         self._index = LedgerIndex()
         self._locks: WeakValueDictionary[Target, asyncio.Lock] = WeakValueDictionary()
         self._subscribers: list[OnChange] = []
@@ -114,7 +114,7 @@ class Ledgers:
     def observed(self, raw: Object, *, deleted: bool) -> None:
         """Take in what a list or a watch says; what is older than what we know is dropped."""
         metadata = raw["metadata"]
-        if metadata["namespace"] != self._namespace:
+        if metadata["namespace"] != self._namespace or self._is_known(metadata):
             return
         try:
             ledger = from_object(raw)
@@ -125,9 +125,8 @@ class Ledgers:
             _log.warning("PolicyLedger %s/%s is none of ours: ignored", self._namespace, metadata["name"])
             return
         stored = _Stored(ledger, _without_managed_fields(metadata))
-        if stored.version > self._versions.get(ledger.target, 0):
-            self._versions[ledger.target] = stored.version
-            self._set(ledger.target, None if deleted else stored)
+        self._versions[metadata["name"]] = stored.version
+        self._set(ledger.target, None if deleted else stored)
 
     async def update(self, target: Target, change: Change) -> Ledger:
         """Apply a pure function to the newest ledger and store what comes of it; returns what is stored.
@@ -197,6 +196,10 @@ class Ledgers:
         else:
             from_object(raw)
             self.observed(raw, deleted=False)
+
+    def _is_known(self, metadata: Object) -> bool:
+        """Whether this was seen before, or something newer: most events only echo our own writes."""
+        return int(metadata["resourceVersion"]) <= self._versions.get(metadata["name"], 0)
 
     def _set(self, target: Target, stored: _Stored | None) -> None:
         old = self.ledger(target)

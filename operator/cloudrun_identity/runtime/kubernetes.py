@@ -32,7 +32,7 @@ class CountedClient:
 
     async def replace(self, resource: Resource, obj: Object, *, subresource: str = "") -> Object:
         """Put the object in the place of the stored one."""
-        self._metrics.kubernetes_written(resource.plural, "replace")
+        self._metrics.kubernetes_written(_path(resource, subresource), "replace")
         return await self._client.replace(resource, obj, subresource=subresource)
 
     async def patch(
@@ -46,7 +46,7 @@ class CountedClient:
         subresource: str = "",
     ) -> Object:
         """Change a part of the object."""
-        self._metrics.kubernetes_written(resource.plural, "patch")
+        self._metrics.kubernetes_written(_path(resource, subresource), "patch")
         return await self._client.patch(resource, name, namespace, patch, patch_type, subresource=subresource)
 
     async def delete(
@@ -86,3 +86,7 @@ class KubeWrites:
     async def kind_is_leaving(self, kind: str) -> bool:
         """Whether the kind itself is being uninstalled; raises KubeError where that cannot be told."""
         return await state_of(self._client, KINDS[kind]) is not CrdState.ESTABLISHED
+
+
+def _path(resource: Resource, subresource: str) -> str:
+    return f"{resource.plural}/{subresource}" if subresource else resource.plural

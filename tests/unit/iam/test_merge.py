@@ -13,7 +13,7 @@ from .strategies import ACCOUNT, CONDITIONS, OFFICE_HOURS, ROLES, TARGET, claims
 
 many_claims = st.lists(claims, max_size=5)
 many_releases = st.lists(releases, max_size=4)
-modest = settings(max_examples=60, deadline=None)
+modest = settings(max_examples=40, deadline=None)
 
 INVOKER = ROLES[0]
 TOMBSTONE = f"deleted:{ACCOUNT}?uid=111"

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+import kopf
 import pytest
 
 from cloudrun_identity.runtime import logs
@@ -106,7 +107,7 @@ def test_libraries_are_quiet_unless_they_warn(stream: io.StringIO) -> None:
     logs.configure(stream=stream)
     logging.getLogger("kopf.objects").info("Handler succeeded.")
     logging.getLogger("aiohttp.access").info("GET /healthz")
-    logging.getLogger("kopf.objects").warning("Watching failed.", extra={"settings": object()})
+    logging.getLogger("kopf.objects").warning("Watching failed.", extra={"settings": kopf.OperatorSettings()})
     (line,) = lines(stream)
     assert line["message"] == "Watching failed."
     assert "settings" not in line

@@ -1,0 +1,60 @@
+"""What people see with kubectl."""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from tests.e2e.scene import Scene
+
+pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
+
+
+def kubectl(scene: Scene, *arguments: str) -> list[list[str]]:
+    """The words of each line that kubectl writes."""
+    config = f"--kubeconfig={scene.stage.kube_api.kubeconfig}"
+    environment = {name: value for name, value in os.environ.items() if name != "KUBECONFIG"}
+    done = subprocess.run(
+        ["kubectl", config, f"--namespace={scene.name}", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stderr
+    return [line.split() for line in done.stdout.splitlines()]
+
+
+def test_kubectl_waits_for_ready_and_shows_what_became_of_every_object(scene: Scene) -> None:
+    scene.apply("""
+kind: CloudRunIdentity
+metadata: {name: checkout}
+---
+kind: IAMBinding
+metadata: {name: viewers}
+spec:
+  target: {kind: Project}
+  role: roles/viewer
+  members: [{identityRef: {name: checkout}}]
+---
+kind: IAMBinding
+metadata: {name: owners}
+spec:
+  target: {kind: Project}
+  role: roles/owner
+  members: [{identityRef: {name: checkout}}]
+""")
+    kubectl(scene, "wait", "--for=condition=Ready", "--timeout=40s", "crid/checkout", "iamb/viewers")
+    scene.fails("IAMBinding/owners", "DeniedByGuardrail")
+
+    [head, identity] = kubectl(scene, "get", "crid")
+    assert dict(zip(head, identity, strict=True)).items() >= {
+        ("NAME", "checkout"),
+        ("READY", "True"),
+        ("REASON", "UpToDate"),
+    }
+    head, *bindings = kubectl(scene, "get", "iamb", "--sort-by=.metadata.name")
+    assert [binding[0] for binding in bindings] == ["owners", "viewers"]
+    assert bindings[0][-3:-1] == ["False", "DeniedByGuardrail"]
+    assert bindings[1][-3:-1] == ["True", "UpToDate"]

@@ -1,0 +1,262 @@
+"""What Google refuses for what stands in a policy: each bad grant alone is held back, the good one is made.
+
+Unlike the fault matrix nothing is injected here: the emulator refuses by the rules of the real policies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from google.cloud import iam_admin_v1 as iam
+
+from cloudrun_identity.api import GrantState, Reason, TargetKind
+from cloudrun_identity.controllers.outcomes import Failing, Refused, Waiting
+from cloudrun_identity.iam.claims import Claim
+from cloudrun_identity.iam.grants import Condition, Grant, Target
+from cloudrun_identity_playground.emulator.seed import Seed
+
+from .bench import Bench, open_bench
+
+PROJECT = Target(TargetKind.PROJECT, "shop-1234")
+JOB = Target(TargetKind.JOB, "shop-1234", "europe-west1", "nightly")
+SERVICE = Target(TargetKind.SERVICE, "shop-1234", "europe-west1", "web")
+SECRET = Target(TargetKind.SECRET, "shop-1234", name="stripe-key")
+EMAIL = "checkout@shop-1234.iam.gserviceaccount.com"
+ACCOUNT = Target(TargetKind.SERVICE_ACCOUNT, "shop-1234", name=EMAIL)
+MEMBER = f"serviceAccount:{EMAIL}"
+GHOST = "serviceAccount:ghost-1@shop-1234.iam.gserviceaccount.com"
+ANN = "user:ann@example.com"
+EXPIRY = Condition("until 2040", expression="request.time < timestamp('2040-01-01T00:00:00Z')")
+
+INVOKER, ACCESSOR = "roles/run.invoker", "roles/secretmanager.secretAccessor"
+SET_PROJECT = "google.cloud.resourcemanager.v3.Projects/SetIamPolicy"
+IAM = "google.iam.admin.v1.IAM"
+GOOD_ROLES = {
+    PROJECT: "roles/run.viewer",
+    JOB: INVOKER,
+    SERVICE: INVOKER,
+    SECRET: ACCESSOR,
+    ACCOUNT: "roles/iam.serviceAccountUser",
+}
+
+
+def seed(project: dict[str, Any] | None = None, **switches: Any) -> Seed:
+    """A project with one of everything."""
+    whole = {
+        "projectID": "shop-1234",
+        "serviceAccounts": [{"accountID": "checkout"}],
+        "services": [{"location": "europe-west1", "name": "web"}],
+        "jobs": [{"location": "europe-west1", "name": "nightly"}],
+        "secrets": [{"name": "stripe-key"}],
+    }
+    other = {"projectID": "tools", "roles": [{"roleID": "deployer"}]}
+    return Seed.model_validate({"strict": True, "projects": [whole | (project or {}), other]} | switches)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A grant that is refused for itself, and what the project has that makes it so."""
+
+    name: str
+    grant: Grant
+    project: dict[str, Any] = field(default_factory=dict)
+
+
+RESTRICTED = {
+    "orgPolicies": [{"constraint": "iam.allowedPolicyMemberDomains", "allowedValues": ["example.com"]}]
+}
+CROWDED = {
+    "policy": [{"role": "roles/browser", "members": [f"group:g{each}@example.com" for each in range(250)]}]
+}
+REFUSALS = (
+    Refusal("member outside the domain", Grant(PROJECT, INVOKER, "user:eve@elsewhere.test"), RESTRICTED),
+    Refusal("member outside, on a secret", Grant(SECRET, ACCESSOR, "user:eve@elsewhere.test"), RESTRICTED),
+    Refusal("public under restriction", Grant(SERVICE, INVOKER, "allUsers"), RESTRICTED),
+    Refusal("role of another service", Grant(SECRET, INVOKER, "user:bob@example.com")),
+    Refusal("role on an account", Grant(ACCOUNT, INVOKER, "user:bob@example.com")),
+    Refusal("unknown role", Grant(PROJECT, "roles/none.such", "user:bob@example.com")),
+    Refusal(
+        "custom role of elsewhere", Grant(PROJECT, "projects/tools/roles/deployer", "user:bob@example.com")
+    ),
+    Refusal("condition on a job", Grant(JOB, INVOKER, "user:bob@example.com", EXPIRY)),
+    Refusal("condition on a basic role", Grant(PROJECT, "roles/viewer", "user:bob@example.com", EXPIRY)),
+    Refusal("public on a project", Grant(PROJECT, INVOKER, "allUsers")),
+    Refusal("public on a job", Grant(JOB, INVOKER, "allAuthenticatedUsers")),
+    Refusal("account that does not exist", Grant(PROJECT, INVOKER, GHOST)),
+    Refusal("one group too many", Grant(PROJECT, INVOKER, "group:last@example.com"), CROWDED),
+    Refusal("no form of member", Grant(PROJECT, INVOKER, "nobody")),
+)
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: refusal.name.replace(" ", "-"))
+async def test_a_grant_that_google_refuses_is_alone_in_it(refusal: Refusal) -> None:
+    target = refusal.grant.target
+    good = Grant(target, GOOD_ROLES[target], ANN)
+    async with open_bench(seed(refusal.project)) as bench:
+        found = await bench.converge(good, refusal.grant)
+
+        assert isinstance(found.outcome, Refused)
+        assert found.outcome.reason is Reason.REJECTED
+        assert str(refusal.grant) in found.outcome.message
+        assert found.states == {ANN: GrantState.GRANTED, refusal.grant.member: GrantState.REJECTED}
+        assert ANN in bench.members(target, good.role)
+        assert bench.ledger(target).holdings[refusal.grant].state is GrantState.REJECTED
+
+
+@pytest.mark.parametrize(
+    "grant",
+    [
+        Grant(PROJECT, "roles/run.viewer", ANN, EXPIRY),
+        Grant(SERVICE, INVOKER, ANN, EXPIRY),
+        Grant(ACCOUNT, "roles/iam.serviceAccountUser", ANN, EXPIRY),
+        Grant(SECRET, ACCESSOR, ANN, EXPIRY),
+        Grant(SERVICE, INVOKER, "allUsers"),
+        Grant(SECRET, ACCESSOR, MEMBER),
+    ],
+    ids=str,
+)
+async def test_what_google_takes_is_granted_and_released(grant: Grant) -> None:
+    async with open_bench(seed()) as bench:
+        assert (await bench.converge(grant)).states == {grant.member: GrantState.GRANTED}
+        assert (await bench.converge()).outcomes == []
+        assert bench.members(grant.target, grant.role) == set()
+        assert not bench.ledger(grant.target).holdings
+
+
+async def test_a_secret_that_does_not_exist_is_waited_for() -> None:
+    missing = Grant(Target(TargetKind.SECRET, "shop-1234", name="none"), ACCESSOR, ANN)
+    async with open_bench(seed()) as bench:
+        found = await bench.converge(missing)
+    assert isinstance(found.outcome, Waiting)
+    assert found.states == {ANN: GrantState.PENDING}
+
+
+async def test_an_account_that_google_does_not_know_everywhere_yet_is_waited_for() -> None:
+    good, fresh = Grant(PROJECT, INVOKER, ANN), Grant(PROJECT, INVOKER, GHOST)
+    async with open_bench(seed()) as bench:
+        bench.fresh.add(GHOST.partition(":")[2])
+        found = await bench.converge(good, fresh)
+        assert isinstance(found.outcome, Waiting)
+        assert found.outcome.reason is Reason.PROPAGATION_PENDING
+        assert found.states == {ANN: GrantState.GRANTED, GHOST: GrantState.PENDING}
+
+        create_account(bench, "ghost-1")
+        assert (await bench.converge(good, fresh)).outcomes == []
+
+
+async def test_a_policy_that_is_full_takes_what_fits() -> None:
+    crowd = [f"user:u{number}@example.com" for number in range(1499)]
+    grants = [Grant(PROJECT, INVOKER, f"user:new{number}@example.com") for number in range(3)]
+    async with open_bench(seed({"policy": [{"role": "roles/viewer", "members": crowd}]})) as bench:
+        found = await bench.converge(*grants)
+
+        assert sorted(found.states.values()) == sorted(
+            [GrantState.GRANTED, GrantState.REJECTED, GrantState.REJECTED]
+        )
+        assert all(isinstance(outcome, Refused) for outcome in found.outcomes)
+        assert len(bench.members(PROJECT, INVOKER)) == 1
+
+
+@pytest.mark.parametrize("grants", [1, 5])
+async def test_a_policy_with_a_foreign_entry_that_google_refuses_is_said_to_be_unwritable(
+    grants: int,
+) -> None:
+    wanted = [Grant(PROJECT, INVOKER, f"user:u{number}@example.com") for number in range(grants)]
+    entry = {"role": "roles/viewer", "member": GHOST}
+    async with open_bench(seed()) as bench:
+        bench.emulator.edit({"policy": PROJECT.full_name, "add": [entry], "unchecked": True})
+
+        found = await bench.converge(*wanted)
+
+        assert isinstance(found.outcome, Failing)
+        assert found.outcome.reason is Reason.POLICY_UNWRITABLE
+        assert f"roles/viewer for {GHOST}" in found.outcome.message
+        assert set(found.states.values()) == {GrantState.PENDING}
+        assert bench.members(PROJECT, "roles/viewer") == {GHOST}, "it is not ours to remove"
+
+        bench.emulator.edit({"policy": PROJECT.full_name, "remove": [entry]})
+        assert (await bench.converge(*wanted)).outcomes == []
+        assert len(bench.members(PROJECT, INVOKER)) == grants
+
+
+async def test_requests_beyond_the_quota_wait_as_long_as_google_says() -> None:
+    limits = {"cloudresourcemanager.googleapis.com": {"writes": 0}}
+    async with open_bench(seed(requestsPerMinute=limits)) as bench:
+        found = await bench.converge(Grant(PROJECT, INVOKER, ANN))
+    assert isinstance(found.outcome, Failing)
+    assert found.outcome.reason is Reason.QUOTA_EXCEEDED
+    assert found.outcome.after == pytest.approx(60)
+
+
+class TestRecreatedAccounts:
+    """The grant was made to an account that somebody deleted and made anew."""
+
+    @pytest.fixture
+    async def stale(self) -> AsyncIterator[Bench]:
+        async with open_bench(seed(staleIds=True)) as bench:
+            yield bench
+
+    @pytest.fixture
+    async def bench(self) -> AsyncIterator[Bench]:
+        async with open_bench(seed()) as bench:
+            yield bench
+
+    async def test_its_tombstone_goes_in_the_write_that_brings_the_new_account(self, bench: Bench) -> None:
+        old, new = await granted_and_recreated(bench)
+        bench.emulator.calls.reset()
+
+        assert (await bench.converge(claim(new))).outcomes == []
+
+        assert bench.bound_to(PROJECT, INVOKER) == {MEMBER: new}
+        assert bench.emulator.calls[SET_PROJECT] == 1
+        assert bench.ledger(PROJECT).holdings[claim(new).grant].unique_id == new != old
+
+    async def test_a_stale_id_under_the_plain_email_is_removed_and_added_again(self, stale: Bench) -> None:
+        old, new = await granted_and_recreated(stale)
+        assert stale.bound_to(PROJECT, INVOKER) == {MEMBER: old}
+        stale.emulator.calls.reset()
+
+        assert (await stale.converge(claim(new))).outcomes == []
+
+        assert stale.bound_to(PROJECT, INVOKER) == {MEMBER: new}
+        assert stale.emulator.calls[SET_PROJECT] == 2
+
+    async def test_once_healed_nothing_more_is_written(self, stale: Bench) -> None:
+        _, new = await granted_and_recreated(stale)
+        await stale.converge(claim(new))
+        stale.emulator.calls.reset()
+
+        assert (await stale.converge(claim(new))).outcomes == []
+
+        assert stale.emulator.calls[SET_PROJECT] == 0
+
+    async def test_beside_a_foreign_tombstone_the_account_is_refused_where_google_refuses_both(self) -> None:
+        tombstone = f"deleted:{MEMBER}?uid=123456789012345678901"
+        policy = [{"role": "roles/viewer", "members": [tombstone]}]
+        async with open_bench(seed({"policy": policy}, tombstoneConflict=True)) as bench:
+            found = await bench.converge(Grant(PROJECT, INVOKER, ANN), Grant(PROJECT, INVOKER, MEMBER))
+
+            assert isinstance(found.outcome, Refused)
+            assert found.states == {ANN: GrantState.GRANTED, MEMBER: GrantState.REJECTED}
+            assert bench.members(PROJECT, "roles/viewer") == {tombstone}
+
+
+def claim(unique_id: str) -> Claim:
+    return Claim(Grant(PROJECT, INVOKER, MEMBER), unique_id=unique_id)
+
+
+async def granted_and_recreated(bench: Bench) -> tuple[str, str]:
+    """Grant to the account and have it recreated; the unique ids of the old one and the new one."""
+    [old] = (each.unique_id for each in bench.emulator.cloud.accounts if each.email == EMAIL)
+    await bench.converge(claim(old))
+    bench.emulator.edit({"serviceAccount": ACCOUNT.full_name, "delete": True})
+    return old, create_account(bench, "checkout")
+
+
+def create_account(bench: Bench, account_id: str) -> str:
+    """Somebody creates an account; its unique id."""
+    request = iam.CreateServiceAccountRequest(name="projects/shop-1234", account_id=account_id)
+    return str(bench.emulator.cloud.handlers[f"{IAM}/CreateServiceAccount"](request).unique_id)

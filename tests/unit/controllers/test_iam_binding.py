@@ -1,0 +1,132 @@
+from typing import Any
+
+import pytest
+
+from cloudrun_identity.api import IAMBinding, Reason, TargetKind
+from cloudrun_identity.controllers.gate import Passed, Stopped
+from cloudrun_identity.controllers.grants import Holder, Nobody
+from cloudrun_identity.controllers.iam_binding import BindingWant, IAMBindingController
+from cloudrun_identity.controllers.outcomes import Refused, Waiting
+from cloudrun_identity.controllers.world import identity_key, project_key
+from cloudrun_identity.iam.admission import DeclaredIdentity
+from cloudrun_identity.iam.grants import Target
+
+from .world import EMAIL, FakeWorld, binding, identity, project, record
+
+NONE: Any = None
+CONTROLLER = IAMBindingController(NONE)
+BINDING = """
+kind: IAMBinding
+metadata: {name: web, namespace: payments}
+spec:
+  projectRef: {name: payments-prod}
+  target: {kind: Service, location: europe-west1, name: checkout}
+  role: roles/run.invoker
+  members: [{principal: "group:ops@example.com"}, {identityRef: {name: checkout}}]
+"""
+ON_ACCOUNT = {"kind": "ServiceAccount", "identityRef": {"name": "checkout"}}
+WORLD = FakeWorld(project(), identity(), accounts=[record()])
+
+
+def desired(obj: IAMBinding, world: FakeWorld = WORLD) -> BindingWant | Stopped:
+    return CONTROLLER.desired(obj, Passed(project(), observe=False), world)
+
+
+def target(obj: IAMBinding, world: FakeWorld = WORLD) -> Target:
+    want = desired(obj, world)
+    assert isinstance(want, BindingWant)
+    return want.target
+
+
+def stopped(obj: IAMBinding, world: FakeWorld) -> Stopped:
+    want = desired(obj, world)
+    assert isinstance(want, Stopped)
+    return want
+
+
+def test_it_refers_to_its_project_its_target_and_its_members() -> None:
+    assert CONTROLLER.references(binding(BINDING, target=ON_ACCOUNT)) == {
+        project_key("payments-prod"),
+        identity_key("payments", "checkout"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("declared", "expected"),
+    [
+        ({"kind": "Project"}, Target(TargetKind.PROJECT, "payments-prod-1234")),
+        (
+            {"kind": "Job", "location": "europe-west1", "name": "settle"},
+            Target(TargetKind.JOB, "payments-prod-1234", "europe-west1", "settle"),
+        ),
+        (ON_ACCOUNT, Target(TargetKind.SERVICE_ACCOUNT, "payments-prod-1234", name=EMAIL)),
+        (
+            {"kind": "ServiceAccount", "email": "legacy@payments-prod-1234.iam.gserviceaccount.com"},
+            Target(
+                TargetKind.SERVICE_ACCOUNT,
+                "payments-prod-1234",
+                name="legacy@payments-prod-1234.iam.gserviceaccount.com",
+            ),
+        ),
+    ],
+)
+def test_a_target_is_resolved(declared: dict[str, str], expected: Target) -> None:
+    assert target(binding(BINDING, target=declared)) == expected
+
+
+def test_an_email_that_an_identity_declares_is_that_identitys_account() -> None:
+    want = desired(binding(BINDING, target={"kind": "ServiceAccount", "email": EMAIL}))
+    assert isinstance(want, BindingWant)
+    assert want.owner == DeclaredIdentity("payments", "checkout")
+
+
+@pytest.mark.parametrize(
+    ("world", "reason"),
+    [
+        (FakeWorld(project()), Reason.DEPENDENCY_NOT_FOUND),
+        (FakeWorld(project(), identity()), Reason.DEPENDENCY_NOT_READY),
+        (FakeWorld(project(), identity(), accounts=[record(unique_id="")]), Reason.DEPENDENCY_NOT_READY),
+    ],
+)
+def test_a_target_without_a_steady_account_is_waited_for(world: FakeWorld, reason: Reason) -> None:
+    stop = stopped(binding(BINDING, target=ON_ACCOUNT), world)
+    assert isinstance(stop.outcome, Waiting)
+    assert stop.outcome.reason is reason
+    assert stop.unresolved.startswith("spec.target.identityRef: ")
+
+
+def test_a_binding_on_an_account_names_that_accounts_project() -> None:
+    elsewhere = FakeWorld(identity(projectRef={"name": "another"}), accounts=[record()])
+    stop = stopped(binding(BINDING, target=ON_ACCOUNT), elsewhere)
+    assert isinstance(stop.outcome, Refused)
+    assert stop.outcome.reason is Reason.INVALID_SPEC
+
+
+def test_every_member_is_a_wish() -> None:
+    want = desired(binding(BINDING))
+    assert isinstance(want, BindingWant)
+    group, account = CONTROLLER.wishes(want, WORLD)
+    assert (group.path, group.role, group.holder) == (
+        "spec.members[0]",
+        "roles/run.invoker",
+        Holder("group:ops@example.com"),
+    )
+    assert account.path == "spec.members[1]"
+    assert isinstance(account.holder, Holder)
+    assert account.holder.member == f"serviceAccount:{EMAIL}"
+    _, unready = CONTROLLER.wishes(want, FakeWorld(project(), identity()))
+    assert isinstance(unready.holder, Nobody)
+
+
+def test_the_status_shows_what_was_declared() -> None:
+    want = desired(binding(BINDING, members=[{"principal": "group:ops@example.com"}] * 2))
+    assert isinstance(want, BindingWant)
+    assert CONTROLLER.summarize(want, None).fields == {
+        "target": "Service europe-west1/checkout",
+        "role": "roles/run.invoker",
+        "member_count": 1,
+    }
+
+
+def test_any_number_of_bindings_may_declare_one_grant() -> None:
+    assert CONTROLLER.declares(binding(BINDING)) == ""

@@ -1,0 +1,138 @@
+"""Planning where ownership is not plain: accounts created anew, exclusive bindings, grants from before."""
+
+from dataclasses import replace
+
+from cloudrun_identity.api import GrantState
+from cloudrun_identity.iam.claims import Claim, Claimant, Declaration
+from cloudrun_identity.iam.exclusive import is_spared
+from cloudrun_identity.iam.grants import Condition, Grant, Slot
+from cloudrun_identity.iam.ledger import Holding, Ledger
+from cloudrun_identity.iam.passes import Plan, plan, settle
+
+from .strategies import TARGET
+
+ROLE = "roles/run.invoker"
+ACCOUNT, ANN, EVE = (
+    Grant(TARGET, ROLE, member)
+    for member in (
+        "serviceAccount:web@shop.iam.gserviceaccount.com",
+        "user:ann@example.com",
+        "user:eve@example.com",
+    )
+)
+AGENT = Grant(TARGET, ROLE, "serviceAccount:service-1@serverless-robot-prod.iam.gserviceaccount.com")
+ONE, TWO = (Claimant("IAMBinding", "payments", name, "uid") for name in ("one", "two"))
+ALONE = frozenset({Slot(TARGET, ROLE)})
+
+
+def holding(claimant: Claimant, **changes: object) -> Holding:
+    held = Holding(frozenset({str(claimant)}), GrantState.GRANTED)
+    return replace(held, **changes)  # type: ignore[arg-type]
+
+
+def planned(ledger: Ledger, *declarations: Declaration, standing: set[Grant]) -> Plan:
+    return plan(ledger, declarations, standing, may_release=True, spared=is_spared)
+
+
+def test_a_grant_to_an_account_of_the_same_name_and_another_id_is_given_anew() -> None:
+    ledger = Ledger(TARGET, holdings={ACCOUNT: holding(ONE, unique_id="1")})
+    wanted = Declaration(ONE, frozenset({Claim(ACCOUNT, unique_id="2")}))
+
+    found = planned(ledger, wanted, standing={ACCOUNT})
+
+    assert [(release.grant, release.unique_id) for release in found.stale] == [(ACCOUNT, "1")]
+    assert found.claims == (Claim(ACCOUNT, "2", former_ids=("1",)),)
+    assert found.ledger.holdings[ACCOUNT].unique_id == "1"
+    settled = settle(found, {ACCOUNT}, added={ACCOUNT}, rejected=(), written_at=None)
+    assert settled.holdings[ACCOUNT].unique_id == "2"
+
+
+def test_where_google_shows_a_tombstone_one_write_will_do() -> None:
+    ledger = Ledger(TARGET, holdings={ACCOUNT: holding(ONE, unique_id="1")})
+    wanted = Declaration(ONE, frozenset({Claim(ACCOUNT, unique_id="2")}))
+
+    found = planned(ledger, wanted, standing=set())
+
+    assert found.stale == ()
+    assert found.claims[0].former_ids == ("1",)
+
+
+def test_whoever_has_a_binding_alone_shares_it_with_google_only() -> None:
+    wanted = Declaration(ONE, frozenset({Claim(ANN)}), exclusive=ALONE)
+
+    found = planned(Ledger(TARGET), wanted, standing={ANN, EVE, AGENT})
+
+    assert found.intruders == found.evictable == (EVE,)
+
+
+def test_another_condition_makes_another_binding() -> None:
+    wanted = Declaration(ONE, frozenset({Claim(ANN)}), exclusive=ALONE)
+    elsewhere = replace(EVE, condition=Condition("nights", "", "true"))
+
+    assert planned(Ledger(TARGET), wanted, standing={ANN, elsewhere}).intruders == ()
+
+
+def test_in_observe_mode_intruders_are_seen_and_stay() -> None:
+    wanted = Declaration(ONE, frozenset({Claim(ANN)}), exclusive=ALONE, writable=False)
+
+    found = planned(Ledger(TARGET), wanted, standing={ANN, EVE})
+
+    assert (found.intruders, found.evictable) == ((EVE,), ())
+
+
+def test_a_claim_of_another_object_is_a_conflict_and_removes_nobody() -> None:
+    alone = Declaration(ONE, frozenset({Claim(ANN)}), exclusive=ALONE)
+    other = Declaration(TWO, frozenset({Claim(ACCOUNT)}))
+
+    found = planned(Ledger(TARGET), alone, other, standing={ANN, EVE, ACCOUNT})
+
+    assert found.contested == {ONE.seat: ACCOUNT}
+    assert found.evictable == ()
+
+
+def test_what_a_missing_object_holds_is_a_conflict_too() -> None:
+    ledger = Ledger(TARGET, holdings={ACCOUNT: holding(TWO)})
+    alone = Declaration(ONE, frozenset({Claim(ANN)}), exclusive=ALONE)
+
+    assert planned(ledger, alone, standing={ANN, ACCOUNT}).contested == {ONE.seat: ACCOUNT}
+
+
+def test_a_grant_that_stood_before_is_left_on_deletion() -> None:
+    ledger = Ledger(TARGET, holdings={ANN: holding(ONE, foreign_before=True)})
+
+    found = planned(ledger, Declaration(ONE), standing={ANN})
+
+    assert found.released == ()
+    assert found.ledger.is_empty
+
+
+def test_a_grant_that_stood_before_goes_with_who_claimed_it() -> None:
+    ledger = Ledger(TARGET, holdings={ANN: holding(ONE, foreign_before=True)})
+
+    found = planned(ledger, Declaration(ONE, claims_existing=True), standing={ANN})
+
+    assert [release.grant for release in found.released] == [ANN]
+
+
+def test_the_last_claimant_decides_about_a_grant_that_stood_before() -> None:
+    shared = replace(holding(ONE, foreign_before=True), claimants=frozenset({str(ONE), str(TWO)}))
+    claims_it = Declaration(ONE, claims_existing=True)
+    keeps_it = Declaration(TWO, frozenset({Claim(ANN)}))
+
+    after_one = planned(Ledger(TARGET, holdings={ANN: shared}), claims_it, keeps_it, standing={ANN})
+    after_both = planned(after_one.ledger, claims_it, Declaration(TWO), standing={ANN})
+
+    assert after_one.released == after_both.released == ()
+    assert after_both.ledger.is_empty
+
+
+def test_a_grant_that_somebody_keeps_taking_away_is_pending_and_not_lost_twice() -> None:
+    ledger = Ledger(TARGET, holdings={ANN: holding(ONE)})
+    wanted = Declaration(ONE, frozenset({Claim(ANN)}))
+
+    found = planned(ledger, wanted, standing=set())
+    settled = settle(found, set(), added=(), rejected=(), written_at=None)
+
+    assert found.drifted == {ANN}
+    assert settled.holdings[ANN].state is GrantState.PENDING
+    assert planned(settled, wanted, standing=set()).drifted == frozenset()
