@@ -29,11 +29,7 @@ spec:
 """Lent to the scene's namespace, with a few harmless roles to be granted on it."""
 
 
-# With `-n 2 --dist loadgroup` each API server has a worker of its own, and none is started twice.
-_SERVERS = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in KUBE_APIS]
-
-
-@pytest.fixture(scope="session", params=_SERVERS)
+@pytest.fixture(scope="session", params=KUBE_APIS)
 def kube_api_name(request: pytest.FixtureRequest) -> str:
     """The API server that a test runs on; part of its id."""
     name: str = request.param

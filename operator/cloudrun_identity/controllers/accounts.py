@@ -89,12 +89,20 @@ class Accounts:
             raise
 
     async def create_or_adopt(
-        self, owner: Owner, email: str, project: ManagedProject, world: World
+        self,
+        owner: Owner,
+        email: str,
+        project: ManagedProject,
+        world: World,
+        seen: ServiceAccount | None,
     ) -> Applied[ServiceAccount | None]:
         """Record the intent, then create: after a crash in between, what exists is ours.
 
-        What exists already now is not: it is adopted, if the identity and the project both say so.
+        What exists already now, `seen` or found in the attempt, is not: it is adopted, if the identity and
+        the project both say so.
         """
+        if seen is not None:
+            return await self._adopt(owner, project, world, seen)
         record = AccountRecord(
             email, owner.name, owner.obj.metadata.uid, intent=AccountIntent.CREATE, origin=Origin.CREATED
         )

@@ -65,6 +65,7 @@ class Reconciler:
             obj = controller.kind.model_validate(raw)
         except ValidationError as error:
             _log.error("%s cannot be read: %s", key, _first_line(error))
+            self.hold(key)
             return Rest(), "unreadable"
         request_reason.set(f"{key.namespace}/{key.name}@{obj.metadata.generation}".lstrip("/"))
         if obj.is_deleting:
@@ -77,6 +78,13 @@ class Reconciler:
             raw, obj = finalized, controller.kind.model_validate(finalized)
         report = await self._pass(controller, obj, max_age)
         return await self._conclude(obj, raw, report)
+
+    def hold(self, key: Key) -> None:
+        """Have an object that cannot be worked on keep what it holds, and hold up nobody else's releases."""
+        raw = self._tools.store.raw(key)
+        if raw is not None and key.namespace:
+            uid = raw["metadata"]["uid"]
+            self._tools.lanes.hold(Claimant(key.kind, key.namespace, key.name, uid))
 
     async def fail(self, key: Key, message: str) -> None:
         """Let the object's status say that a pass over it failed for no reason of its own."""
@@ -250,7 +258,7 @@ class Reconciler:
         if stored.get("status", {}) != status:
             return Again(_MOVED_ON), word
         self._tools.announcer.announce(raw, obj.status, after, report.drift)
-        return following(report.outcome, report.others), word
+        return (Rest() if stalled else following(report.outcome, report.others)), word
 
     def _is_denied_for_good(self, key: Key, outcome: Outcome) -> bool:
         if not isinstance(outcome, Failing) or outcome.reason is not Reason.PERMISSION_DENIED:

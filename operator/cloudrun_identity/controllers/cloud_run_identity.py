@@ -29,13 +29,12 @@ TOKEN_CREATOR = "roles/iam.serviceAccountTokenCreator"  # noqa: S105 - a role
 
 @dataclass(frozen=True, slots=True)
 class AccountWant:
-    """The account as declared, and what is recorded of it; `observe` forbids writing."""
+    """The account as declared, and what is recorded of it."""
 
     obj: CloudRunIdentity
     project: ManagedProject
     world: World
     record: AccountRecord | None
-    observe: bool
 
     @property
     def owner(self) -> Owner:
@@ -75,14 +74,13 @@ class CloudRunIdentityController:
 
     def desired(self, obj: CloudRunIdentity, gate: Passed, world: World) -> AccountWant | Stopped:
         """The account as declared, beside what is recorded."""
-        return AccountWant(obj, gate.project, world, world.account(obj), gate.observe)
+        return AccountWant(obj, gate.project, world, world.account(obj))
 
     async def observe(self, want: AccountWant, max_age: float) -> AccountSeen:
-        """The account, None if there is none or if only its creation can tell."""
+        """The account, None if there is none."""
         if want.record is None:
-            if not want.observe:
-                return None  # create answers ALREADY_EXISTS where it exists, which saves a read of each other
-            return await self._inventory.service_account(want.project.project_id, want.email, max_age)
+            # Asked anew: an intent to create is recorded only over what was seen to be absent.
+            return await self._inventory.service_account(want.project.project_id, want.email, 0.0)
         return await self._accounts.read(want.project.project_id, want.record, max_age)
 
     def diff(self, want: AccountWant, seen: AccountSeen) -> tuple[Change, ...]:
@@ -108,7 +106,9 @@ class CloudRunIdentityController:
         """Create, adopt, wait for, bring back or update the account."""
         record = want.record
         if record is None:
-            return await self._accounts.create_or_adopt(want.owner, want.email, want.project, want.world)
+            return await self._accounts.create_or_adopt(
+                want.owner, want.email, want.project, want.world, seen
+            )
         if not record.unique_id:
             return await self._accounts.follow_creation(want.owner, record, seen)
         return await self._accounts.keep(want.owner, want.email, record, seen)

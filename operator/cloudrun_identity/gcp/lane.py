@@ -131,7 +131,7 @@ class Lane:
         linger = self._ports.settings.linger
         began = _now()
         await asyncio.sleep(linger)
-        while self._expects_company(_now() - began):
+        while self._expects_company(_now() - began):  # noqa: ASYNC110
             await asyncio.sleep(linger / 4)
 
     def _expects_company(self, waited: float) -> bool:

@@ -47,7 +47,7 @@ class LaneSettings:
     """How lanes behave; times in seconds.
 
     `linger` is how long a pass waits for company, `patience` how long at most for claims announced as coming
-    soon, and `endurance` how long at most while company keeps coming, with less than half of `linger` between.
+    soon, `endurance` how long at most while company keeps coming, each within half a `linger` of the last.
     `attempts` bounds the tries of a write that loses against other writers.
     """
 

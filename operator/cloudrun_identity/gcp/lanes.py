@@ -109,7 +109,9 @@ class Lanes:
         """Run the lanes of one project; return the objects that are not, or were not, as they declare."""
         targets = {target for target in self._declarations.targets() if target.project_id == project_id}
         targets |= set(self._ports.ledgers.targets(project_id))
-        results = await self._results(targets, since=asyncio.get_running_loop().time(), max_age=0.0)
+        now = asyncio.get_running_loop().time()
+        # A ledger that is full or unreadable is told by the objects that it concerns, and stops no sweep.
+        results = await self._results(targets, since=now, max_age=0.0, tolerant=True)
         return self._declarations.with_drift() | {
             declaration.claimant
             for target, result in results.items()
@@ -122,13 +124,16 @@ class Lanes:
         await asyncio.gather(*(lane.close() for lane in self._lanes.values()))
 
     async def _results(
-        self, targets: Iterable[Target], *, since: float, max_age: float
+        self, targets: Iterable[Target], *, since: float, max_age: float, tolerant: bool = False
     ) -> dict[Target, PassResult]:
+        """The result of each lane; an error is raised, or of a `tolerant` call left out."""
         lanes = {target: self._lane(target) for target in targets}
         results = await asyncio.gather(
-            *(lane.result(since=since, max_age=max_age) for lane in lanes.values())
+            *(lane.result(since=since, max_age=max_age) for lane in lanes.values()),
+            return_exceptions=tolerant,
         )
-        return dict(zip(lanes, results, strict=True))
+        found = dict(zip(lanes, results, strict=True))
+        return {target: result for target, result in found.items() if isinstance(result, PassResult)}
 
     def _lane(self, target: Target) -> Lane:
         if target not in self._lanes:

@@ -115,7 +115,8 @@ class Cache:
 
     def absorb(self, raw: Object) -> None:
         """Take in the reply of a write of ours, which is no reason for a pass over the object itself."""
-        self._wake(self.observe(raw, deleted=False).woken)
+        if _key(raw) in self._entries:  # or else it ended before its reply came
+            self._wake(self.observe(raw, deleted=False).woken)
 
     def known(self) -> Iterable[Key]:
         """Every object there is."""

@@ -70,11 +70,11 @@ class Workers:
     async def run(self) -> None:
         """Hand out keys until the queue is shut down."""
         while True:
-            await self._slots.take()
             try:
                 key, priority = await self._queue.get()
             except QueueClosed:
                 return
+            await self._slots.take()
             task = asyncio.create_task(self._work(key, priority), name=f"pass over {key}")
             self._passes.add(task)
             task.add_done_callback(self._passes.discard)
@@ -106,6 +106,7 @@ class Workers:
         except KubeError as error:
             level = logging.DEBUG if error.is_conflict else logging.WARNING
             _log.log(level, "%s: the Kubernetes API refused a write: %s", key, error)
+            self._reconciler.hold(key)
             return Again(), "kubernetes"
         except (LedgerFull, LedgerPruned, LedgerUnreadable) as error:
             await self._fail(key, str(error))
@@ -115,6 +116,7 @@ class Workers:
         return Again(), "error"
 
     async def _fail(self, key: Key, message: str) -> None:
+        self._reconciler.hold(key)
         try:
             await self._reconciler.fail(key, message)
         except Exception as error:  # the log has the reason already
@@ -124,8 +126,8 @@ class Workers:
         match following:
             case Rest():
                 self._queue.forget(key)
-            case Again(after=None):
-                self._queue.retry(key, priority)
-            case Again(after=float(seconds)):
+            case Again(after=seconds) if seconds is not None:
                 self._queue.forget(key)
                 self._queue.add_after(key, seconds, Priority.EDIT)
+            case Again():
+                self._queue.retry(key, priority)

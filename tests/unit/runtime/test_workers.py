@@ -32,6 +32,7 @@ class FakeReconciler:
     def __init__(self) -> None:
         self.passes: list[tuple[float, Key, float]] = []
         self.failures: list[str] = []
+        self.held: list[Key] = []
         self.answers: list[Next | Exception] = []
         self.work: Callable[[Key], Awaitable[None]] | None = None
         self.running = self.most = 0
@@ -49,6 +50,9 @@ class FakeReconciler:
         if isinstance(answer, Exception):
             raise answer
         return answer, "insync"
+
+    def hold(self, key: Key) -> None:
+        self.held.append(key)
 
     async def fail(self, key: Key, message: str) -> None:
         self.failures.append(message)
