@@ -8,7 +8,7 @@ CHART_CRDS := charts/cloudrun-identity/files/crds
 CONSTRAINTS_VENV := build/constraints
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench generate lint constraints clean
+.PHONY: help demo test soak bench generate lint constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -18,6 +18,9 @@ demo: $(INSTALLED) ## the whole product on this machine, nothing outside touched
 
 test: $(INSTALLED) ## every test that this machine can run (ARGS="-k lanes" picks some)
 	@$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
+
+soak: $(INSTALLED) ## the laws over 10,000 generated histories each, with statistics (ARGS="-k adversary" picks some)
+	@HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest tests/unit -k laws --hypothesis-show-statistics $(ARGS)
 
 bench: $(INSTALLED) ## counts, ratios and seconds, as tables and in build/bench.json
 	@mkdir -p build

@@ -1,8 +1,10 @@
 """Measure, print the tables, write the JSON."""
 
 import asyncio
+import itertools
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -10,68 +12,116 @@ import click
 from cloudrun_identity_playground.demo.failure import DemoError
 from tests.servers.kube_apiserver import ASSETS_VARIABLE, assets, kube_apiserver
 
-from . import engine, figures, life
+from . import engine, figures, lanes, life
+from .bindings import Bindings
 from .figures import Benchmark
 from .fleet import ROLES, Fleet
 
 EMBEDDED = "embedded API"
 REAL = "kube-apiserver"
+PARTS = ("life", "lanes", "pure")
 
-_LEGEND = (
+_LEGEND_OF_LIVES = (
     "One by one: every grant takes a read and a write of the policy, and every look for drift a read of each",
     "account and of the policy for each grant. Ratios are those of the embedded API.",
+)
+_LEGEND_OF_LANES = (
+    "Everything is there when the operator starts. Others write once a second each, by read-modify-write, on",
+    "policies in turn. One by one is scaled from the members that were tried while nobody else wrote: policies",
+    "at the same time, members of one in a row, and no quota in the way, whereas the operator keeps to 120",
+    "writes of project policies a minute after the first 60. CPU is that of the operator once it is ready.",
 )
 
 
 @click.command()
+@click.option("--only", type=click.Choice(PARTS), multiple=True, help="Leave out the other parts.")
 @click.option("--identities", type=click.IntRange(1, 500), default=200, show_default=True)
+@click.option(
+    "--full", is_flag=True, help="Also 10,000 grants, and one other writer; takes half an hour more."
+)
 @click.option(
     "--output", type=click.Path(dir_okay=False, path_type=Path), default="build/bench.json", show_default=True
 )
-def main(identities: int, output: Path) -> None:
-    """Count what the operator costs; takes about two minutes for each API server.
+def main(only: tuple[str, ...], identities: int, full: bool, output: Path) -> None:
+    """Count what the operator costs; takes about eight minutes, and two more for a second API server.
 
-    Beside the embedded API a real kube-apiserver is used where KUBEBUILDER_ASSETS names its binaries.
+    The life of a fleet of identities (`life`) is measured on the embedded API, and beside it on a real
+    kube-apiserver where KUBEBUILDER_ASSETS names its binaries; many grants over few policies (`lanes`) on the
+    embedded API; and then the pure functions of a pass (`pure`).
     """
     if sys.platform != "linux":
-        raise click.ClickException("peak memory is read from /proc, which Linux alone has")
-    fleet = Fleet(identities)
+        raise click.ClickException("memory and CPU are read from /proc, which Linux alone has")
+    parts = only or PARTS
+    measured: list[Benchmark] = []
     try:
-        lives = _lives(fleet, assets())
+        if "life" in parts:
+            measured += _lives(Fleet(identities), assets())
+        if "lanes" in parts:
+            measured += _lanes(full=full)
     except DemoError as failure:
         raise click.ClickException("\n".join([str(failure), *failure.evidence])) from failure
     except (FileNotFoundError, RuntimeError) as failure:  # of the real kube-apiserver
         raise click.ClickException(str(failure)) from failure
-    _tell("the engine")
-    pure = engine.measure()
-    for line in (
-        *_table_of_lives(fleet, lives),
-        "",
-        *figures.table("Pure parts, µs a call", pure, value="takes", baseline="parsing it", ratio="ratio"),
-    ):
-        click.echo(line)
-    figures.write_json(output, [*lives, *pure])
-    click.echo(f"\nAlso in {output}.")
+    if "pure" in parts:
+        _tell("the pure parts")
+        pure = engine.measure()
+        _show(
+            *figures.table("Pure parts, µs a call", pure, value="takes", baseline="parsing it", ratio="ratio")
+        )
+        measured += pure
+    figures.write_json(output, measured)
+    _show(f"Also in {output}.")
 
 
 def _lives(fleet: Fleet, binaries: Path | None) -> list[Benchmark]:
     """The fleet's life on every API server there is."""
-    _tell(EMBEDDED)
-    measured = asyncio.run(life.measure(fleet, EMBEDDED))
+    lives = list(_lives_on_each(fleet, binaries))
+    heading = f"{fleet.size} identities, {len(ROLES)} project roles each"
+    table = figures.table(heading, lives, value="", baseline="one by one", ratio="ratio")
+    _show(*table, "", *_LEGEND_OF_LIVES)
+    return lives
+
+
+def _lives_on_each(fleet: Fleet, binaries: Path | None) -> Iterator[Benchmark]:
+    _tell(f"the life of a fleet, {EMBEDDED}")
+    yield from asyncio.run(life.measure(fleet, EMBEDDED))
     if binaries is None:
         _tell(f"no {REAL}, because {ASSETS_VARIABLE} is not set")
-        return measured
-    _tell(REAL)
+        return
+    _tell(f"the life of a fleet, {REAL}")
     with (
         tempfile.TemporaryDirectory(prefix="cloudrun-identity-bench-") as directory,
         kube_apiserver(binaries, Path(directory)) as server,
     ):
-        return measured + asyncio.run(life.measure(fleet, REAL, str(server.kubeconfig)))
+        yield from asyncio.run(life.measure(fleet, REAL, str(server.kubeconfig)))
 
 
-def _table_of_lives(fleet: Fleet, lives: list[Benchmark]) -> list[str]:
-    heading = f"{fleet.size} identities, {len(ROLES)} project roles each"
-    return [*figures.table(heading, lives, value="", baseline="one by one", ratio="ratio"), "", *_LEGEND]
+def _lanes(*, full: bool) -> list[Benchmark]:
+    """Every case, with the other tools' way first."""
+    cases = list(_cases(full=full))
+    writers = sorted({case.writers for case in cases} | {case.writers_each for case in cases})
+    _tell(f"{lanes.SAMPLE_MEMBERS} grants one by one")
+    sample = asyncio.run(lanes.sample_one_by_one(writers))
+    measured = lanes.tell_sample(sample)
+    for case in cases:
+        _tell(f"{case.title}, {case.variant}")
+        measured.append(asyncio.run(lanes.measure(case, sample)))
+    table = figures.table("Many grants", measured, value="", baseline="one by one", ratio="ratio")
+    _show(*table, "", *_LEGEND_OF_LANES)
+    return measured
+
+
+def _cases(*, full: bool) -> Iterator[lanes.Case]:
+    for policies, writers in itertools.product((1, 10, 100), (0, 1, 10) if full else (0, 10)):
+        yield lanes.Case(Bindings(1_000, policies), writers)
+    if full:
+        for policies, writers in itertools.product((10, 100), (0, 1, 10)):
+            yield lanes.Case(Bindings(10_000, policies), writers)
+
+
+def _show(*lines: str) -> None:
+    for line in (*lines, ""):
+        click.echo(line)
 
 
 def _tell(what: str) -> None:

@@ -23,9 +23,6 @@ from .counts import Counts
 from .figures import Benchmark, Figure
 from .others import ForeignWriter, OneByOne
 
-WRITERS = (0, 1, 10)
-"""How many others write at the same time."""
-
 RARE_SWEEPS = "24h"
 SAMPLE_MEMBERS = 20  # that the other tools' way is tried with
 SAMPLE_SECONDS = 30.0  # and for no longer than this
@@ -41,6 +38,12 @@ class Case:
 
     bindings: Bindings
     writers: int
+
+    @property
+    def title(self) -> str:
+        """What tables call it."""
+        policies = self.bindings.policies
+        return f"{self.bindings.size:,} grants over {policies} {'policy' if policies == 1 else 'policies'}"
 
     @property
     def variant(self) -> str:
@@ -62,21 +65,21 @@ Sample = dict[int, OneByOne]
 """How one by one fared, by the number of others that wrote the same policy."""
 
 
-async def sample_one_by_one() -> Sample:
-    """Try the other tools' way on a few members.
+async def sample_one_by_one(writers: Iterable[int]) -> Sample:
+    """Try the other tools' way on a few members, while each of these numbers of others write.
 
     Raises:
         DemoError: a part does not start or ends.
 
     """
     sample = {}
-    for writers in WRITERS:
+    for count in writers:
         async with (
             _stage(Bindings(0, 1)) as stage,
             others.connected(stage.ports.google_grpc) as channel,
-            others.writing(channel, [UNMANAGED_PROJECT_ID], writers),
+            others.writing(channel, [UNMANAGED_PROJECT_ID], count),
         ):
-            sample[writers] = await others.grant_one_by_one(
+            sample[count] = await others.grant_one_by_one(
                 channel, members=SAMPLE_MEMBERS, budget=SAMPLE_SECONDS
             )
     return sample
@@ -144,10 +147,8 @@ async def measure(case: Case, sample: Sample) -> Benchmark:
         if not case.writers:
             figures += await _idle(stage, bindings)
         figures.append(Figure("peak_mib", "MiB of the operator, at most", process.peak_memory(pid)))
-        title = f"{bindings.size:,} grants over {bindings.policies} " + (
-            "policy" if bindings.policies == 1 else "policies"
-        )
-        return Benchmark(f"{bindings.size} over {bindings.policies}", title, tuple(figures), case.variant)
+        name = f"{bindings.size} over {bindings.policies}"
+        return Benchmark(name, case.title, tuple(figures), case.variant)
 
 
 @asynccontextmanager
@@ -173,7 +174,7 @@ async def _apply(stage: Stage, objs: Iterable[Object]) -> None:
 async def _idle(stage: Stage, bindings: Bindings) -> Iterator[Figure]:
     """One sweep of every project, with nothing to do."""
     # Projects are swept 0.7 to 1 intervals after the last sweep: all of them once within one interval.
-    interval = max(30, bindings.size // 50)
+    interval = max(20, bindings.size // 50)
     await _apply(stage, bindings.projects(f"{interval}s"))
     before = await counts.until_quiet(stage)
     await counts.until(

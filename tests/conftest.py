@@ -1,8 +1,19 @@
-"""What all tests share: the head of the report says which API servers they run on."""
+"""What all tests share: the head of the report says which API servers they run on, and how many histories.
+
+`HYPOTHESIS_PROFILE` chooses how long properties are looked for counter-examples: `default`, or `soak` for the
+laws alone, which takes hours.
+"""
+
+import os
 
 import pytest
+from hypothesis import settings
 
 from tests.servers.kube_apis import described
+
+settings.register_profile("default", max_examples=100, deadline=None)
+settings.register_profile("soak", max_examples=10_000, deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or "default")
 
 
 def pytest_report_header(config: pytest.Config) -> str:

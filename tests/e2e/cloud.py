@@ -13,6 +13,7 @@ HOSTS = {
     "services": "run.googleapis.com",
     "jobs": "run.googleapis.com",
     "workerPools": "run.googleapis.com",
+    "secrets": "secretmanager.googleapis.com",
 }
 LOCATION = "europe-west1"
 IMAGE = "europe-docker.pkg.dev/shop/images/app:1"

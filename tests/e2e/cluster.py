@@ -125,6 +125,10 @@ class Cluster:
             if (event.involved_object.kind, event.involved_object.name) == (kind, name)
         ]
 
+    def end_lease(self, namespace: str) -> None:
+        """Let a standby take over at once, where the holder is known to be dead."""
+        self._coordination.delete_namespaced_lease("cloudrun-identity", namespace)
+
     def lease_holder(self, namespace: str) -> str:
         """Who holds the operator's lease; empty: nobody."""
         lease = self._coordination.read_namespaced_lease("cloudrun-identity", namespace)

@@ -136,7 +136,10 @@ def emulator(run_dir: Path, *options: str) -> Iterator[Emulator]:
 class Operator:
     """A `cloudrun-identity run` process."""
 
-    def __init__(self, kubeconfig: Path, google_endpoint: str, namespace: str, log: Path) -> None:
+    def __init__(
+        self, kubeconfig: Path, google_endpoint: str, namespace: str, log: Path, *, die_at: str = ""
+    ) -> None:
+        """`die_at` is the checkpoint at which it ends itself as SIGKILL would."""
         self._command = Command(
             [
                 "run",
@@ -147,6 +150,7 @@ class Operator:
                 "--http-port=0",
             ],
             log,
+            CLOUDRUN_IDENTITY_DIE_AT=die_at,
         )
 
     def acts(self) -> None:
@@ -165,6 +169,10 @@ class Operator:
         """SIGKILL: no chance to tidy up."""
         self._command.signal(signal.SIGKILL)
         self._command.ends()
+
+    def dies(self) -> None:
+        """Wait until it has ended itself at its checkpoint."""
+        assert self._command.ends().code == -signal.SIGKILL
 
     def terminate(self) -> Ended:
         """SIGTERM, as the kubelet sends it; how it ended."""

@@ -30,10 +30,12 @@ class Stage:
         """The operator that was started last and still runs."""
         return [each for each in self._operators if each.is_running][-1]
 
-    def start_operator(self) -> Operator:
-        """Start one more replica. It may have to stand by."""
+    def start_operator(self, *, die_at: str = "") -> Operator:
+        """Start one more replica, to end itself at the checkpoint `die_at`. It may have to stand by."""
         log = self._run_dir / f"operator-{next(self._numbers)}.log"
-        operator = Operator(self.kube_api.kubeconfig, self.google.grpc_address, OPERATOR_NAMESPACE, log)
+        operator = Operator(
+            self.kube_api.kubeconfig, self.google.grpc_address, OPERATOR_NAMESPACE, log, die_at=die_at
+        )
         self._operators.append(operator)
         return operator
 

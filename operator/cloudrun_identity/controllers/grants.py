@@ -189,7 +189,8 @@ class Judge:
         for wish in wishes:
             match wish.holder:
                 case Nobody(text, outcome):
-                    holds.append(Hold(wish.target, wish.role))
+                    # Whoever it is will be a service account, identities and service agents alike.
+                    holds.append(Hold(wish.target, wish.role, prefix=service_account_member("")))
                     obstacles.append(
                         Obstacle(
                             wish.target,

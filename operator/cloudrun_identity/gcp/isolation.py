@@ -17,6 +17,14 @@ MAX_PRINCIPALS = 1500
 """Members that a policy takes, each counted as often as it stands there (Google's quota)."""
 
 
+LEDGER_FULL = GoogleError(
+    Fault.INVALID_ARGUMENT,
+    "",
+    f"the ledger of this policy holds {MAX_PRINCIPALS} grants, as many as a policy takes; declare fewer, or "
+    "grant the role to a group instead of its members",
+)
+
+
 class PolicyUnwritable(GoogleError):  # noqa: N818 - it names what is the case
     """Google refuses the policy as it stands, without any addition of ours; the message is one line."""
 
@@ -43,12 +51,13 @@ async def write_isolating(
 ) -> dict[Grant, GoogleError]:
     """Write all claims but those that Google refuses; return the refusal of each of these.
 
-    A refused batch is split at the members that the message names, else in two. If nothing at all is taken,
-    and no message names one of ours, the policy as it stands is tried: PolicyUnwritable if it is refused as
-    well. That is not asked for claims that are tried `again`. Any other fault of Google's passes through.
+    A refused batch is split at the members that the message names, else in two. Before the first split that
+    no message guides, the policy as it stands is tried: PolicyUnwritable if it is refused as well. That is
+    not asked for claims that are tried `again`. Any other fault of Google's passes through.
     """
     refused: dict[Grant, GoogleError] = {}
     batches = [list(claims)]
+    doubted = not again
     while batches:
         batch = batches.pop()
         try:
@@ -58,13 +67,14 @@ async def write_isolating(
                 raise
             if not batch:
                 raise _unwritable(writer, error) from error
+            if doubted and not any(_names(error.message, claim.grant.member) for claim in batch):
+                doubted = False
+                if not await writer.is_writable():
+                    raise _unwritable(writer, error) from error
             if len(batch) == 1:
                 refused[batch[0].grant] = error
             else:
                 batches.extend(reversed(_split(batch, error.message)))
-    nameless = next((each for grant, each in refused.items() if not _names(each.message, grant.member)), None)
-    if nameless and not again and len(refused) == len(claims) and not await writer.is_writable():
-        raise _unwritable(writer, nameless) from nameless
     return refused
 
 

@@ -20,7 +20,7 @@ from cloudrun_identity.iam.principals import email
 from .clients import request_reason
 from .declarations import Declarations
 from .errors import Fault, GoogleError
-from .isolation import MAX_PRINCIPALS, REFUSALS, fit, write_isolating
+from .isolation import LEDGER_FULL, MAX_PRINCIPALS, REFUSALS, fit, write_isolating
 from .lane_ports import LanePorts
 from .policy_writer import PolicyWriter
 from .ratelimit import Priority, call_priority, stepping_out
@@ -59,6 +59,10 @@ class PassResult:
         setback = self.setbacks.get(grant)
         refused = setback is not None and setback.error is not None and not setback.propagating
         return Verdict(grant, GrantState.REJECTED if refused else GrantState.PENDING, setback)
+
+
+class LedgerMoved(Exception):  # noqa: N818 - it names what happened
+    """Somebody else changed what a pass was planned on: an admin, or a replica that should not act."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +117,7 @@ class Lane:
                 call_priority.set(min(waiter.priority for waiter in waiters))
                 request_reason.set(_together(waiter.reason for waiter in waiters))
                 try:
-                    self._last = await self._pass()
+                    self._last = await self._undisturbed_pass()
                 except Exception as error:  # whoever asked must hear of it, or would wait for ever
                     for waiter in waiters:
                         if not waiter.result.done():
@@ -141,6 +145,15 @@ class Lane:
             return True
         return waited < settings.endurance and _now() - self._joined < settings.linger / 2
 
+    async def _undisturbed_pass(self) -> PassResult:
+        """A pass over a ledger that nobody else changes meanwhile; each try starts from what they left."""
+        for _ in range(self._ports.settings.attempts - 1):
+            try:
+                return await self._pass()
+            except LedgerMoved:
+                continue
+        return await self._pass()
+
     async def _pass(self) -> PassResult:
         began = _now()
         writer = PolicyWriter(self._target, self._ports.policies, self._ports.settings.attempts)
@@ -162,8 +175,9 @@ class Lane:
     async def _converge(self, began: float, writer: PolicyWriter) -> PassResult:
         checkpoint = self._ports.checkpoint
         checkpoint("policy read")
-        pass_plan = self._plan(writer.standing)
-        await self._persist(pass_plan.ledger)
+        before = self._ports.ledgers.ledger(self._target)
+        pass_plan = self._plan(before, writer.standing)
+        await self._persist(pass_plan.ledger, over=before)
         checkpoint("ledger written ahead")
         for grant in pass_plan.drifted:
             self._setbacks.lose(grant)
@@ -178,7 +192,8 @@ class Lane:
                 added=writer.added,
                 rejected={grant for grant in held if held[grant].error and not held[grant].propagating},
                 written_at=self._ports.wall_clock() if writer.writes else None,
-            )
+            ),
+            over=pass_plan.ledger,
         )
         checkpoint("ledger settled")
         self._ports.observer.lane_passed(self._target.kind, "written" if writer.writes else "unchanged")
@@ -190,8 +205,7 @@ class Lane:
             pass_plan.contested,
         )
 
-    def _plan(self, standing: Collection[Grant]) -> Plan:
-        ledger = self._ports.ledgers.ledger(self._target)
+    def _plan(self, ledger: Ledger, standing: Collection[Grant]) -> Plan:
         return plan(
             ledger,
             self._declarations.concerning(ledger),
@@ -202,10 +216,11 @@ class Lane:
 
     async def _settle_missing(self) -> None:
         """The target is gone and its policy with it: what was let go is gone, what is claimed waits."""
-        pass_plan = self._plan(())
+        before = self._ports.ledgers.ledger(self._target)
+        pass_plan = self._plan(before, ())
         settled = settle(pass_plan, (), added=(), rejected=(), written_at=None)
         begun = {grant: held for grant, held in settled.holdings.items() if grant not in pass_plan.fresh}
-        await self._persist(replace(settled, holdings=begun))
+        await self._persist(replace(settled, holdings=begun), over=before)
 
     async def _write(self, writer: PolicyWriter, pass_plan: Plan) -> None:
         """Write what is new, then what was held back and is due again, lest that hold up the new."""
@@ -224,6 +239,7 @@ class Lane:
             await writer.write((), removals)
         if due:
             refused |= await write_isolating(writer, due, (), again=True)
+        refused |= dict.fromkeys(pass_plan.unrecorded, LEDGER_FULL)
         for grant, error in refused.items():
             self._setbacks.refuse(
                 grant,
@@ -231,7 +247,7 @@ class Lane:
                 propagating=error.fault in REFUSALS and self._ports.is_fresh(email(grant.member)),
             )
         self._setbacks.succeed([claim.grant for claim in (*free, *due) if claim.grant in writer.standing])
-        self._setbacks.keep_only({claim.grant for claim in pass_plan.claims})
+        self._setbacks.keep_only({*(claim.grant for claim in pass_plan.claims), *pass_plan.unrecorded})
 
     def _evictions(self, pass_plan: Plan) -> tuple[Release, ...]:
         """The intruders that the project's brake lets us remove now."""
@@ -241,13 +257,19 @@ class Lane:
         self._declarations.evicted(evicted)
         return tuple(map(Release, evicted))
 
-    async def _persist(self, ledger: Ledger) -> None:
-        """Put the holdings of `ledger` in place; its account part is the identity's and stays."""
-        if ledger == self._ports.ledgers.ledger(self._target):
-            return
-        await self._ports.ledgers.update(
-            self._target, lambda current: replace(ledger, account=current.account)
-        )
+    async def _persist(self, ledger: Ledger, *, over: Ledger) -> None:
+        """Put the holdings of `ledger` in the place of those of `over`, on which they were planned.
+
+        The account part is the identity's and stays. Raises LedgerMoved if others changed the holdings.
+        """
+
+        def change(current: Ledger) -> Ledger:
+            if current.holdings != over.holdings:
+                raise LedgerMoved(f"the ledger of {self._target} was changed by somebody else")
+            return replace(ledger, account=current.account)
+
+        if ledger != over or self._ports.ledgers.ledger(self._target) != over:
+            await self._ports.ledgers.update(self._target, change)
 
 
 def _together(reasons: Iterable[str]) -> str:

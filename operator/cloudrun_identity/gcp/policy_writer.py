@@ -14,6 +14,9 @@ from cloudrun_identity.iam.merge import Merged, Release, merge, present
 from .errors import Fault, GoogleError
 from .mutations import mutated
 
+LOOKS = 8
+"""Reads that a busy policy is watched for; where all of them find it unchanged, it is not so busy."""
+
 
 class PolicyPort(Protocol):
     """Where policies are read and written: `policies.Policies`. Both raise GoogleError."""
@@ -70,8 +73,10 @@ class PolicyWriter:
                 if error.fault is Fault.UNAVAILABLE:
                     lost = merged  # it may have happened, and what then stands is ours
                     self.added |= merged.added
-                await asyncio.sleep(random.uniform(0, 0.1 * 2**attempt))  # noqa: S311 - no secret
-                await self.read()
+                    await asyncio.sleep(random.uniform(0, 0.1 * 2**attempt))  # noqa: S311 - no secret
+                    await self.read()
+                else:
+                    await self._catch_up(attempt)
             else:
                 self._note(merged)
                 self._see(reply)
@@ -90,6 +95,20 @@ class PolicyWriter:
         self.writes += 1
         return True
 
+    async def _catch_up(self, losses: int) -> None:
+        """Read again after having lost; after a second loss begin as soon as can be after another's write.
+
+        The others read, think and write as we do, so whoever reads first after a write is likeliest to make
+        the next one. Reads are cheap beside a write that loses: 176 ms to 786, and of a larger quota.
+        """
+        await asyncio.sleep(random.uniform(0, _JITTER))  # noqa: S311 - no secret
+        await self.read()
+        etag = self._policy.etag
+        looks = LOOKS if losses > 1 else 0
+        while looks and self._policy.etag == etag:
+            await self.read()
+            looks -= 1
+
     def _note(self, merged: Merged) -> None:
         self.writes += 1
         self.added |= merged.added
@@ -102,6 +121,9 @@ class PolicyWriter:
 
 
 _TRY_AGAIN = frozenset({Fault.ABORTED, Fault.UNAVAILABLE})
+
+_JITTER = 0.2
+"""Seconds, at most, after which a lost write is followed up: two who lost alike must not go on alike."""
 
 
 def _listed(grants: Collection[Grant]) -> str:

@@ -24,12 +24,14 @@ class Hold:
     """Freezes what a claimant already holds, where its claim cannot be worked out or is no longer admitted.
 
     An unset field matches anything: an unresolved reference leaves the member unknown, a missing project the
-    target too. A held grant is neither claimed anew nor released.
+    target too; `prefix` is what the member would begin with. A held grant is neither claimed anew nor
+    released.
     """
 
     target: Target | None = None
     role: str | None = None
     member: str | None = None
+    prefix: str = ""
 
     def covers(self, grant: Grant) -> bool:
         """Whether `grant` may be the one that this hold speaks of."""
@@ -37,6 +39,7 @@ class Hold:
             self.target in (None, grant.target)
             and self.role in (None, grant.role)
             and self.member in (None, grant.member)
+            and grant.member.startswith(self.prefix)
         )
 
 

@@ -1,8 +1,7 @@
 """Who is never removed from a binding that an object has to itself, and which roles nobody may have alone."""
 
+from .basic_roles import BASIC_ROLES
 from .principals import PrincipalKind, Tombstone, email, is_google_managed, parse
-
-_BASIC = frozenset({"roles/owner", "roles/editor", "roles/viewer"})
 
 _SPARED = frozenset({PrincipalKind.PROJECT_OWNER, PrincipalKind.PROJECT_EDITOR, PrincipalKind.PROJECT_VIEWER})
 
@@ -16,4 +15,4 @@ def is_spared(member: str) -> bool:
 
 def may_be_exclusive(role: str) -> bool:
     """Whether a role may be had alone: without a basic role or a service agent's a project stops working."""
-    return role not in _BASIC and not role.lower().endswith("serviceagent")
+    return role not in BASIC_ROLES and not role.lower().endswith("serviceagent")

@@ -23,6 +23,7 @@ from .admission import (
     may_use_workload,
     named,
 )
+from .basic_roles import BASIC_ROLES
 from .escalation import Reach, escalating, reason_for
 from .grants import Target
 from .patterns import matches_any
@@ -194,7 +195,7 @@ def _admits(entry: GrantAdmission, case: _Case) -> bool:
 
 
 def _admits_role(entry: GrantAdmission, role: str) -> bool:
-    return role in entry.roles or (role not in _BASIC_ROLES and matches_any(role, entry.roles))
+    return role in entry.roles or (role not in BASIC_ROLES and matches_any(role, entry.roles))
 
 
 def _admits_name(entry: GrantAdmission, target: Target) -> bool:
@@ -260,10 +261,6 @@ def _admitting_entry(case: _Case) -> str:
 _SHOWN = 3
 _ALIASES = {"identities": "identity:*"}
 
-# admin, writer and reader are the successors of owner, editor and viewer, as wide as these.
-_BASIC_ROLES = frozenset(
-    f"roles/{name}" for name in ("owner", "editor", "viewer", "admin", "writer", "reader")
-)
 # Forms that Google writes into policies by itself, or that nobody knows.
 _NOT_TO_BE_GRANTED = frozenset(
     {

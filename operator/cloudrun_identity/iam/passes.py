@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from cloudrun_identity.api import GrantState
+from cloudrun_identity.api.policy_ledger import MAX_MEMBERS
 
 from .claims import Claim, Claimant, Declaration
 from .grants import Grant, Target
@@ -24,7 +25,8 @@ class Plan:
 
     `ledger` is to be persisted before the policy is written. `drifted` are grants that stood when we last
     looked and are missing now. `fresh` are holdings that this plan began. `retained` counts releases that
-    must wait because not every object has declared itself yet.
+    must wait because not every object has declared itself yet; `unrecorded` are claims that a full ledger has
+    no room for.
 
     `stale` are grants that stand under a name whose account is another one than we granted to: to the old
     one, for all Google says, so they are taken away before they are given anew. `intruders` stand in a
@@ -38,6 +40,7 @@ class Plan:
     drifted: frozenset[Grant]
     fresh: frozenset[Grant]
     retained: int
+    unrecorded: tuple[Grant, ...] = ()
     stale: tuple[Release, ...] = ()
     intruders: tuple[Grant, ...] = ()
     evictable: tuple[Grant, ...] = ()
@@ -69,6 +72,8 @@ def plan(
         staying |= wanted_by[grant]
         if staying:
             holdings[grant] = replace(holding, claimants=frozenset(staying))
+            if grant in claims and grant not in standing:
+                holdings[grant] = _lost(holdings[grant])
             if grant in claims and _is_recreated(claims[grant], holding):
                 claims[grant] = replace(
                     claims[grant], former_ids=(*claims[grant].former_ids, holding.unique_id)
@@ -84,6 +89,11 @@ def plan(
             holdings[grant] = holding
             released.append(Release(grant, holding.unique_id))
     fresh = [grant for grant in claims if grant not in ledger.holdings]
+    room = max(0, MAX_MEMBERS - len(holdings))
+    unrecorded = tuple(fresh[room:])
+    fresh = fresh[:room]
+    for grant in unrecorded:
+        del claims[grant]  # only what the ledger holds is ever written
     for grant in fresh:
         holdings[grant] = Holding(
             claimants=frozenset(wanted_by[grant]),
@@ -107,6 +117,7 @@ def plan(
         drifted=frozenset(drifted),
         fresh=frozenset(fresh),
         retained=retained,
+        unrecorded=unrecorded,
         stale=tuple(stale),
         intruders=intruders,
         evictable=tuple(
@@ -193,11 +204,17 @@ def _part(
         declaration = seats.get(Claimant.parse(text).seat)
         if declaration is None:
             staying.add(text)
-        elif declaration.keeps(grant):
-            staying.add(str(declaration.claimant))
+        elif declaration.keeps(grant) or not declaration.writable:
+            staying.add(str(declaration.claimant))  # who may not write cannot let go either
         else:
             leaving.append(declaration)
     return staying, leaving
+
+
+def _lost(holding: Holding) -> Holding:
+    """A holding whose grant is gone: pending, so that a loss is counted once, and ours when it is back."""
+    state = GrantState.PENDING if holding.state is GrantState.GRANTED else holding.state
+    return replace(holding, state=state, foreign_before=False)
 
 
 def _is_recreated(claim: Claim, holding: Holding) -> bool:

@@ -72,7 +72,8 @@ def _state(definition: Object | None) -> CrdState:
         return CrdState.ABSENT
     if "deletionTimestamp" in definition["metadata"]:
         return CrdState.DELETING
-    conditions = definition.get("status", {}).get("conditions", ())
+    # A real API server shows a definition that it has just been given with `conditions: null`.
+    conditions = definition.get("status", {}).get("conditions") or ()
     established = any(entry["type"] == "Established" and entry["status"] == "True" for entry in conditions)
     return CrdState.ESTABLISHED if established else CrdState.ABSENT
 

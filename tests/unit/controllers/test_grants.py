@@ -131,7 +131,7 @@ async def test_a_wish_for_nobody_holds_whoever_has_the_role_there() -> None:
     outcome = Waiting(Reason.DEPENDENCY_NOT_FOUND, "there is no such identity")
     wishes = await judged(wish(holder=Nobody("identity:payments/x", outcome)))
     assert wishes.claims == frozenset()
-    assert wishes.holds == (Hold(HOME, SQL),)
+    assert wishes.holds == (Hold(HOME, SQL, prefix="serviceAccount:"),)
     (obstacle,) = wishes.obstacles
     assert obstacle.unresolved
     assert obstacle.state is GrantState.PENDING

@@ -1,11 +1,13 @@
 """Policies and ledgers in memory, with the manners of the real ones that lanes rely on."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 
 from google.iam.v1.policy_pb2 import Binding, Policy
+from google.type.expr_pb2 import Expr
 
 from cloudrun_identity.api import GrantState
 from cloudrun_identity.gcp.brake import RemovalBrake
@@ -15,6 +17,7 @@ from cloudrun_identity.iam.claims import Claimant
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.ledger import Holding, Ledger
 from cloudrun_identity.iam.merge import present
+from cloudrun_identity.iam.principals import Tombstone, normalise
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -67,19 +70,37 @@ class FakePolicies:
         policy.bindings.extend(Binding(role=role, members=members) for role, members in bindings)
         self._touch(policy)
 
-    def grant(self, grant: Grant) -> None:
-        """Somebody else adds a grant."""
+    def grant(self, grant: Grant, spelling: str = "") -> None:
+        """Somebody else adds a grant in a binding of its own, spelling its member in that way."""
         policy = self._policies[grant.target]
-        policy.bindings.add(role=grant.role, members=[grant.member])
+        binding = policy.bindings.add(role=grant.role, members=[spelling or grant.member])
+        if grant.condition:
+            binding.condition.CopyFrom(Expr(**asdict(grant.condition)))
         self._touch(policy)
 
     def revoke(self, grant: Grant) -> None:
-        """Somebody else takes a grant away, whoever made it."""
-        policy = self._policies[grant.target]
-        for binding in policy.bindings:
-            if binding.role == grant.role:
-                binding.members[:] = [member for member in binding.members if member != grant.member]
-        self._touch(policy)
+        """Somebody else takes a grant away, whoever made it and however it is spelt."""
+        for binding in self._bindings_of(grant):
+            binding.members[:] = [member for member in binding.members if normalise(member) != grant.member]
+        self._touch(self._policies[grant.target])
+
+    def entomb(self, grant: Grant, unique_id: str) -> None:
+        """The account that a grant means is deleted: a tombstone stands in its place."""
+        for binding in self._bindings_of(grant):
+            binding.members[:] = [
+                str(Tombstone(member, unique_id)) if normalise(member) == grant.member else member
+                for member in binding.members
+            ]
+        self._touch(self._policies[grant.target])
+
+    def spellings(self, grant: Grant) -> Counter[str]:
+        """How the grant's member is spelt where it stands, and how often."""
+        return Counter(
+            member
+            for binding in self._bindings_of(grant)
+            for member in binding.members
+            if normalise(member) == grant.member
+        )
 
     def standing(self, target: Target) -> frozenset[Grant]:
         return present(self._policies[target], target)
@@ -108,9 +129,18 @@ class FakePolicies:
         del stored.bindings[:]
         stored.bindings.extend(policy.bindings)
         self._touch(stored)
+        reply = self._copy(target)
         if self.after_set:
             self.after_set.pop(0)()
-        return self._copy(target)
+        return reply
+
+    def _bindings_of(self, grant: Grant) -> list[Binding]:
+        condition = Expr(**asdict(grant.condition)) if grant.condition else Expr()
+        return [
+            binding
+            for binding in self._policies[grant.target].bindings
+            if binding.role == grant.role and binding.condition == condition
+        ]
 
     def _fail(self) -> None:
         if self.faults:

@@ -9,6 +9,7 @@ from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.gcp.isolation import PolicyUnwritable
 from cloudrun_identity.gcp.lane_ports import LaneSettings
 from cloudrun_identity.gcp.lanes import Convergence, Lanes
+from cloudrun_identity.gcp.policy_writer import LOOKS
 from cloudrun_identity.gcp.setbacks import Setback
 from cloudrun_identity.iam.claims import Claim, Claimant, Declaration
 from cloudrun_identity.iam.grants import Grant, Target
@@ -152,10 +153,28 @@ async def test_nothing_is_released_until_everybody_has_declared(scene: Scene, la
 
 
 async def test_a_stale_etag_is_read_and_merged_again(scene: Scene, lanes: Lanes) -> None:
-    scene.policies.before_set = [lambda: scene.policies.grant(EVE)] * 3
+    scene.policies.before_set = [lambda: scene.policies.grant(EVE)]
     await converged(lanes, claiming(WEB, ANN))
     assert scene.policies.standing(TARGET) == {ANN, EVE}
-    assert (scene.policies.reads, scene.policies.sets) == (4, 4)
+    assert (scene.policies.reads, scene.policies.sets) == (2, 2)
+
+
+async def test_after_two_losses_a_write_follows_somebody_elses_at_once(scene: Scene, lanes: Lanes) -> None:
+    scene.policies.latency = 0.1
+    scene.policies.before_set = [lambda: scene.policies.grant(EVE)] * 2
+    began = now()
+    asyncio.get_running_loop().call_at(began + 1.7, scene.policies.grant, BOB)
+    await converged(lanes, claiming(WEB, ANN))
+    assert scene.policies.standing(TARGET) == {ANN, BOB, EVE}
+    assert scene.policies.sets == 3
+    assert began + 1.7 < now() < began + 2.0
+
+
+async def test_a_policy_that_has_come_to_rest_is_not_watched_for_ever(scene: Scene, lanes: Lanes) -> None:
+    scene.policies.before_set = [lambda: scene.policies.grant(EVE)] * 2
+    await converged(lanes, claiming(WEB, ANN))
+    assert scene.policies.standing(TARGET) == {ANN, EVE}
+    assert (scene.policies.reads, scene.policies.sets) == (3 + LOOKS, 3)
 
 
 async def test_writes_that_always_lose_come_to_an_end(scene: Scene) -> None:

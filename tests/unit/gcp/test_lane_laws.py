@@ -147,4 +147,4 @@ class LanesMachine(RuleBasedStateMachine):
 
 
 TestLaneLaws = LanesMachine.TestCase
-TestLaneLaws.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+TestLaneLaws.settings = settings(stateful_step_count=25)

@@ -164,6 +164,29 @@ async def test_patience_has_an_end(scene: Scene, lanes: Lanes) -> None:
     assert convergence.verdicts[0].state is GrantState.GRANTED
 
 
+async def test_a_pass_waits_while_company_keeps_coming(scene: Scene, lanes: Lanes) -> None:
+    asking = []
+    for number in range(30):
+        lanes.declare(claiming(claimant(number), grant(number)))
+        asking.append(asyncio.create_task(lanes.converge(claimant(number))))
+        await asyncio.sleep(0.2)
+    await asyncio.gather(*asking)
+    assert (scene.policies.reads, scene.policies.sets) == (1, 1)
+
+
+async def test_company_that_never_ends_is_not_waited_for(scene: Scene, lanes: Lanes) -> None:
+    asking = []
+    for number in range(100):
+        lanes.declare(claiming(claimant(number), grant(number)))
+        asking.append(asyncio.create_task(lanes.converge(claimant(number))))
+        await asyncio.sleep(0.2)
+        if asking[0].done():
+            break
+    assert 49 < len(asking) < 55, "the first is answered after ten seconds, with the fiftieth"
+    await asyncio.gather(*asking)
+    assert (scene.policies.reads, scene.policies.sets) == (2, 2)
+
+
 async def test_an_object_without_claims_or_holdings_touches_no_policy(scene: Scene, lanes: Lanes) -> None:
     lanes.declare(Declaration(claimant(1)))
     assert (await lanes.converge(claimant(1))).verdicts == ()

@@ -46,6 +46,11 @@ async def test_states_are_told_apart(api: FakeApi) -> None:
     }
 
 
+async def test_what_was_installed_a_moment_ago_has_no_conditions_yet(api: FakeApi) -> None:
+    install(api, "IAMBinding", status={"conditions": None})
+    assert (await installed(api))["IAMBinding"] is CrdState.ABSENT
+
+
 async def test_the_generated_definitions_are_compatible(api: FakeApi) -> None:
     for kind in KINDS:
         install(api, kind)

@@ -107,4 +107,4 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 TestQueueLaws = QueueMachine.TestCase
-TestQueueLaws.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestQueueLaws.settings = settings(stateful_step_count=40)

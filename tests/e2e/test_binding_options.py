@@ -1,0 +1,130 @@
+"""What a binding can say beyond role and members: whose old grants are, when they hold, and on a secret."""
+
+import pytest
+
+from tests.e2e.cloud import LOCATION
+from tests.e2e.eventually import becomes, eventually
+from tests.e2e.scene import Scene
+
+VIEWERS = """
+kind: IAMBinding
+metadata: {name: viewers}
+spec:
+  target: {kind: Project}
+  role: roles/viewer
+  members: [{principal: "group:ops@example.com"}]
+"""
+CALLERS = f"""
+kind: IAMBinding
+metadata: {{name: callers}}
+spec:
+  target: {{kind: Service, location: {LOCATION}, name: shop}}
+  role: roles/run.invoker
+  members: [{{principal: "group:callers@example.com"}}]
+"""
+OFFICE_HOURS = """
+  condition: {title: office hours, expression: "request.time.getHours() < 18", description: "by day"}
+"""
+LOSSES = 5
+"""So many within an hour are taken for intent."""
+
+SECRET = "projects/acme-vault/secrets/stripe-key"
+VAULT = """
+kind: ManagedProject
+metadata: {name: $scene-vault}
+spec:
+  projectID: acme-vault
+  driftInterval: 1s
+  namespaces: {names: [$scene]}
+  guardrails:
+    grants:
+    - {roles: [roles/secretmanager.secretAccessor], "on": [Secret], names: [stripe-*], members: ["*"]}
+"""
+ACCESSORS = """
+kind: IAMBinding
+metadata: {name: accessors}
+spec:
+  projectRef: {name: $scene-vault}
+  target: {kind: Secret, name: stripe-key}
+  role: roles/secretmanager.secretAccessor
+  members: [{principal: "group:ops@example.com"}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("existing_grants", "left"), [("Keep", {"roles/viewer": ["group:ops@example.com"]}), ("Claim", {})]
+)
+def test_a_grant_that_stood_before_goes_with_the_binding_if_that_claims_it(
+    scene: Scene, existing_grants: str, left: dict[str, list[str]]
+) -> None:
+    scene.cloud.add(scene.project, "roles/viewer", "group:ops@example.com")
+    scene.apply(VIEWERS + f"  existingGrants: {existing_grants}\n")
+    scene.ready("IAMBinding/viewers")
+
+    scene.removed("IAMBinding/viewers")
+
+    assert scene.policy() == left
+    assert scene.ledger_targets() == set()
+
+
+def test_one_role_with_and_without_a_condition_is_two_grants(scene: Scene) -> None:
+    service = scene.cloud.deploy("services", scene.name, "shop")
+    scene.apply(CALLERS)
+    scene.apply(CALLERS.replace("name: callers", "name: by-day") + OFFICE_HOURS)
+    scene.ready("IAMBinding/callers", "IAMBinding/by-day")
+    callers = ["group:callers@example.com"]
+    assert scene.cloud.policy(service) == {
+        "roles/run.invoker": callers,
+        "roles/run.invoker if office hours": callers,
+    }
+    assert [grant["condition"] for grant in scene.status("IAMBinding/by-day")["grants"]] == ["office hours"]
+
+    scene.removed("IAMBinding/callers")
+    assert scene.cloud.policy(service) == {"roles/run.invoker if office hours": callers}
+
+    condition = '{title: office hours, expression: "request.time.getHours() < 20"}'
+    scene.patch("IAMBinding/by-day", f"spec: {{condition: {condition}}}")
+    scene.ready("IAMBinding/by-day")
+    becomes(
+        lambda: [
+            binding["condition"]["expression"] for binding in scene.cloud.raw_policy(service)["bindings"]
+        ],
+        ["request.time.getHours() < 20"],
+    )
+
+
+def test_a_secret_is_opened_beside_others_and_closed_again(scene: Scene) -> None:
+    billing = "group:billing@example.com"
+    accessor = "roles/secretmanager.secretAccessor"
+    scene.apply(VAULT)
+    scene.apply(ACCESSORS)
+    scene.apply(ACCESSORS.replace("name: accessors", "name: other").replace("stripe-key", "paypal-key"))
+    scene.ready("IAMBinding/accessors")
+    assert scene.status("IAMBinding/accessors")["target"] == "Secret stripe-key"
+    assert scene.cloud.policy(SECRET) == {accessor: [billing, "group:ops@example.com"]}
+    assert "paypal-key" in scene.fails("IAMBinding/other", "DeniedByGuardrail")
+
+    scene.cloud.remove(SECRET, accessor, "group:ops@example.com")
+    becomes(lambda: scene.cloud.policy(SECRET), {accessor: [billing, "group:ops@example.com"]})
+
+    scene.removed("IAMBinding/accessors")
+    assert scene.cloud.policy(SECRET) == {accessor: [billing]}
+
+
+def test_somebody_who_takes_a_grant_away_again_and_again_is_named_as_a_conflict_and_not_fought(
+    scene: Scene,
+) -> None:
+    scene.apply(VIEWERS)
+    for _ in range(LOSSES):
+        eventually(scene.policy, lambda policy: "roles/viewer" in policy)
+        scene.cloud.remove(scene.project, "roles/viewer", "group:ops@example.com")
+
+    message = scene.fails("IAMBinding/viewers", "Conflict")
+
+    assert "again and again" in message
+    assert scene.grants("IAMBinding/viewers") == {"group:ops@example.com": "Pending Conflict"}
+    before = scene.cloud.calls()
+    eventually(
+        lambda: scene.cloud.calls() - before, lambda calls: calls["Projects/GetIamPolicy"] >= 2
+    )
+    assert scene.policy() == {}

@@ -1,0 +1,135 @@
+"""A role that a binding has to itself: others go, within limits, and never those of another object."""
+
+import pytest
+
+from tests.e2e.eventually import becomes, eventually
+from tests.e2e.scene import Scene
+
+ROLE = "roles/cloudsql.client"
+OPS = "group:ops@example.com"
+EXCLUSIVE_PROJECT = """
+kind: ManagedProject
+metadata: {name: $scene}
+spec:
+  driftInterval: 1s
+  namespaces: {names: [$scene]}
+  guardrails:
+    maxRemovalsPerHour: 2
+    grants:
+    - {roles: [roles/cloudsql.client], "on": [Project], members: ["*"], exclusive: true}
+"""
+CLIENTS = """
+kind: IAMBinding
+metadata: {name: clients}
+spec:
+  target: {kind: Project}
+  role: roles/cloudsql.client
+  members: [{principal: "group:ops@example.com"}]
+  authority: Exclusive
+"""
+
+
+@pytest.fixture
+def exclusive_scene(closed_scene: Scene) -> Scene:
+    """A scene whose project lets a role be had alone, with two removals an hour."""
+    closed_scene.apply(EXCLUSIVE_PROJECT)
+    closed_scene.ready(f"ManagedProject/{closed_scene.name}")
+    return closed_scene
+
+
+def grant_to(scene: Scene, *members: str) -> None:
+    """Grant the role to somebody else's members."""
+    for member in members:
+        scene.cloud.add(scene.project, ROLE, member)
+
+
+def holders(scene: Scene) -> set[str]:
+    """Who holds the role."""
+    return set(scene.policy().get(ROLE, ()))
+
+
+def test_others_lose_the_role_at_once_and_whenever_they_come_back(exclusive_scene: Scene) -> None:
+    scene = exclusive_scene
+    agent = "serviceAccount:service-417203958816@serverless-robot-prod.iam.gserviceaccount.com"
+    grant_to(scene, "user:ann@example.com", agent, f"projectOwner:{scene.name}")
+    scene.cloud.add(scene.project, "roles/browser", "user:ann@example.com")
+    condition = {"title": "nightly", "expression": "request.time.getHours() < 6"}
+    scene.cloud.add(scene.project, ROLE, "user:ann@example.com", condition)
+    scene.apply(CLIENTS)
+    scene.ready("IAMBinding/clients")
+    alone = {
+        ROLE: [agent, f"projectOwner:{scene.name}", OPS],
+        "roles/browser": ["user:ann@example.com"],
+        f"{ROLE} if nightly": ["user:ann@example.com"],
+    }
+    assert scene.policy() == alone
+
+    grant_to(scene, "user:eve@example.com")
+
+    becomes(scene.policy, alone)
+    assert "user:eve@example.com" in scene.told("IAMBinding/clients", "DriftDetected")
+    scene.ready("IAMBinding/clients")
+
+
+def test_a_guardrail_has_to_allow_it(scene: Scene) -> None:
+    grant_to(scene, "user:ann@example.com")
+    scene.apply(CLIENTS)
+
+    assert "exclusive: true" in scene.fails("IAMBinding/clients", "DeniedByGuardrail")
+
+    assert scene.is_stalled("IAMBinding/clients")
+    assert holders(scene) == {"user:ann@example.com"}
+
+
+def test_while_another_object_claims_the_role_nobody_loses_it(exclusive_scene: Scene) -> None:
+    scene = exclusive_scene
+    scene.apply(CLIENTS.replace("name: clients", "name: rival").replace("ops@", "support@"))
+    scene.patch("IAMBinding/rival", "spec: {authority: Additive}")
+    scene.ready("IAMBinding/rival")
+    grant_to(scene, "user:ann@example.com")
+
+    scene.apply(CLIENTS)
+    assert "group:support@example.com" in scene.fails("IAMBinding/clients", "Conflict")
+    assert scene.is_stalled("IAMBinding/clients")
+    scene.ready("IAMBinding/rival")
+    assert {"group:support@example.com", "user:ann@example.com"} <= holders(scene)
+
+    scene.removed("IAMBinding/rival")
+    scene.ready("IAMBinding/clients")
+    assert holders(scene) == {OPS}
+
+
+def test_removals_beyond_the_hourly_limit_wait_and_say_so(exclusive_scene: Scene) -> None:
+    scene = exclusive_scene
+    others = {f"user:other-{number}@example.com" for number in range(3)}
+    grant_to(scene, *sorted(others))
+    scene.apply(CLIENTS)
+
+    message = scene.fails("IAMBinding/clients", "DriftDetected")
+
+    assert "maxRemovalsPerHour" in message
+    (left,) = holders(scene) & others
+    assert left in message
+
+    scene.patch(f"ManagedProject/{scene.name}", "spec: {guardrails: {maxRemovalsPerHour: 3}}")
+    becomes(lambda: holders(scene), {OPS})
+    scene.ready("IAMBinding/clients")
+
+
+def test_a_binding_that_observes_reports_others_and_removes_nobody(exclusive_scene: Scene) -> None:
+    scene = exclusive_scene
+    grant_to(scene, OPS, "user:ann@example.com")
+    before = scene.cloud.calls()
+    scene.apply(CLIENTS + "  managementPolicy: Observe\n")
+
+    assert "user:ann@example.com" in scene.fails("IAMBinding/clients", "DriftDetected")
+
+    eventually(
+        lambda: scene.cloud.calls() - before, lambda calls: calls["Projects/GetIamPolicy"] >= 2
+    )
+    assert (scene.cloud.calls() - before)["Projects/SetIamPolicy"] == 0
+    assert holders(scene) == {OPS, "user:ann@example.com"}
+    in_sync = scene.condition("IAMBinding/clients", "InSync")
+    assert in_sync
+    assert in_sync["status"] == "False"
+    assert "user:ann@example.com" in in_sync["message"]

@@ -1,0 +1,173 @@
+"""Ended between any two steps, the operator leaves nothing that the next one does not bring to its end."""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.e2e.cluster import Object
+from tests.e2e.conftest import OPEN_PROJECT
+from tests.e2e.processes import Operator
+from tests.e2e.scene import Scene
+from tests.e2e.stage import OPERATOR_NAMESPACE, Stage
+from tests.servers.kube_apis import EMBEDDED, REAL
+
+OF_A_LANE = ("policy read", "ledger written ahead", "policy written", "ledger settled")
+WHEN_CREATING = (*OF_A_LANE, "intent recorded", "account created", "account settled")
+WHEN_DELETING = (*OF_A_LANE, "grants released", "account deleted")
+
+NAMES = ("CloudRunIdentity/checkout", "IAMBinding/viewers", "IAMBinding/deployers")
+MANIFESTS = """
+kind: CloudRunIdentity
+metadata: {name: checkout}
+spec:
+  displayName: Checkout
+  roles: [{role: roles/cloudsql.client}]
+  users: [{principal: "group:deployers@example.com"}]
+---
+kind: IAMBinding
+metadata: {name: viewers}
+spec:
+  target: {kind: Project}
+  role: roles/viewer
+  members: [{principal: "user:ann@example.com"}, {principal: "group:ops@example.com"}]
+---
+kind: IAMBinding
+metadata: {name: deployers}
+spec:
+  target: {kind: ServiceAccount, identityRef: {name: checkout}}
+  role: roles/iam.serviceAccountUser
+  members: [{principal: "group:deployers@example.com"}, {identityRef: {name: checkout}}]
+"""
+"""One grant of two objects, one that stood before, and an account that is member and target alike."""
+
+
+def on_servers(steps: tuple[str, ...], *, real: str) -> pytest.MarkDecorator:
+    """Every step on the embedded server, the one named `real` on a real one too: starts cost seconds."""
+    return pytest.mark.parametrize(
+        ("kube_api_name", "step"),
+        [(EMBEDDED, step) for step in steps] + [(REAL, real)],
+        indirect=["kube_api_name"],
+        scope="session",
+    )
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(session_stage: Stage) -> Iterator[tuple[Any, Any]]:
+    """What is there after the manifests were applied, and after they were deleted, with nobody killed."""
+    session_stage.google.ensure()
+    session_stage.ensure_operator()
+    scene = Scene(session_stage, "uninterrupted")
+    scene.apply(OPEN_PROJECT)
+    grant_to_others(scene)
+    scene.apply(MANIFESTS)
+    scene.ready(*NAMES)
+    created = end_state(scene)
+    scene.removed(*NAMES)
+    deleted = end_state(scene)
+    scene.end()
+    return created, deleted
+
+
+@dataclass(frozen=True)
+class Relay:
+    """The operator that acts, and one that stands by to end itself at a checkpoint."""
+
+    stage: Stage
+    acting: Operator
+    doomed: Operator
+
+    @contextmanager
+    def runs(self) -> Iterator[None]:
+        """What is asked for in the block is begun by the doomed one, and finished by a third."""
+        self.doomed.stands_by()
+        self.acting.kill()
+        yield
+        self._hand_over(self.doomed)
+        successor = self.stage.start_operator()
+        self.doomed.dies()
+        self._hand_over(successor)
+
+    def _hand_over(self, to: Operator) -> None:
+        self.stage.cluster.end_lease(OPERATOR_NAMESPACE)
+        to.acts()
+
+
+@pytest.fixture
+def relay(stage: Stage, step: str) -> Relay:
+    """Starts the doomed one beforehand: it loads while the test prepares."""
+    return Relay(stage, stage.operator, stage.start_operator(die_at=step))
+
+
+@on_servers(WHEN_CREATING, real="policy written")
+def test_what_a_kill_interrupts_is_brought_about_by_the_next_one(
+    relay: Relay, scene: Scene, uninterrupted: tuple[Any, Any]
+) -> None:
+    grant_to_others(scene)
+
+    with relay.runs():
+        scene.apply(MANIFESTS)
+    scene.ready(*NAMES)
+
+    assert end_state(scene) == uninterrupted[0]
+
+
+@on_servers(WHEN_DELETING, real="account deleted")
+def test_what_a_kill_interrupts_is_undone_by_the_next_one(
+    relay: Relay, scene: Scene, uninterrupted: tuple[Any, Any]
+) -> None:
+    grant_to_others(scene)
+    scene.apply(MANIFESTS)
+    scene.ready(*NAMES)
+
+    with relay.runs():
+        scene.delete(*NAMES)
+    scene.gone(*NAMES)
+
+    assert end_state(scene) == uninterrupted[1]
+
+
+def grant_to_others(scene: Scene) -> None:
+    """Somebody else's members of the project, before and after where ours will stand."""
+    scene.ready(f"ManagedProject/{scene.name}")
+    scene.cloud.add(scene.project, "roles/viewer", "user:ann@example.com")
+    scene.cloud.add(scene.project, "roles/viewer", "user:zoe@example.com")
+    scene.cloud.add(scene.project, "roles/cloudsql.client", "user:zoe@example.com", NIGHTLY)
+
+
+NIGHTLY = {"title": "nightly", "expression": "request.time.getHours() < 6"}
+
+
+def end_state(scene: Scene) -> Any:
+    """Accounts, policies and ledgers, without what no two runs have in common: names, ids and times."""
+    accounts = scene.cloud.accounts(scene.name)
+    policies = {
+        resource: {role: sorted(members) for role, members in scene.cloud.policy(resource).items()}
+        for resource in (scene.project, *map(scene.account, accounts))
+    }
+    ledgers = {target: comparable(scene.ledger(target)) for target in sorted(scene.ledger_targets())}
+    state = {
+        "accounts": {name: account.get("displayName") for name, account in accounts.items()},
+        "deleted accounts": scene.cloud.deleted_accounts(scene.name),
+        "policies": policies,
+        "ledgers": ledgers,
+    }
+    return json.loads(_ID.sub("ID", json.dumps(state).replace(scene.name, "PROJECT")))
+
+
+def comparable(ledger: Object) -> Object:
+    """A ledger's spec without the time of its last write, its lists in an order of their own."""
+    bindings = [
+        binding | {"members": sorted(binding["members"], key=lambda member: str(member["member"]))}
+        for binding in ledger.get("bindings", ())
+    ]
+    timeless = {field: value for field, value in ledger.items() if field != "lastWriteTime"}
+    return timeless | {"bindings": sorted(bindings, key=lambda binding: str(binding["role"]))}
+
+
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\b\d{21}\b")
+"""A UID of Kubernetes or a unique id of Google's."""

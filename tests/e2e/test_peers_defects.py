@@ -1,0 +1,206 @@
+"""What other controllers get wrong about IAM policies, each by its name: not so here."""
+
+from collections import Counter
+
+from tests.e2e.eventually import becomes, eventually
+from tests.e2e.scene import Scene
+
+VIEWERS = """
+kind: IAMBinding
+metadata: {name: viewers}
+spec:
+  target: {kind: Project}
+  role: roles/viewer
+  members: [{principal: "group:ops@example.com"}]
+"""
+IDENTITY = """
+kind: CloudRunIdentity
+metadata: {name: checkout}
+spec: {}
+"""
+CLIENTS = """
+kind: IAMBinding
+metadata: {name: clients}
+spec:
+  target: {kind: Project}
+  role: roles/cloudsql.client
+  members: [{identityRef: {name: checkout}}]
+"""
+MEMBERS = 20
+
+
+def team(numbers: range) -> str:
+    """So many members of a binding, as YAML."""
+    return ", ".join(f'{{principal: "group:team-{number:02}@example.com"}}' for number in numbers)
+
+
+def tombstones(scene: Scene) -> list[str]:
+    """The members of the project's policy that are deleted accounts."""
+    members = (member for members in scene.policy().values() for member in members)
+    return [member for member in members if member.startswith("deleted:")]
+
+
+def test_config_connector_a_member_costs_seven_reads_to_add_and_two_whenever_it_is_idle(scene: Scene) -> None:
+    scene.patch(f"ManagedProject/{scene.name}", "spec: {driftInterval: 5m}")
+    scene.apply(VIEWERS)
+    scene.ready("IAMBinding/viewers")
+    scene.patch("IAMBinding/viewers", f"spec: {{members: [{team(range(MEMBERS))}]}}")
+    scene.ready("IAMBinding/viewers")
+
+    before = scene.cloud.calls()
+    scene.patch("IAMBinding/viewers", f"spec: {{members: [{team(range(MEMBERS + 1))}]}}")
+    scene.ready("IAMBinding/viewers")
+    assert scene.cloud.calls() - before == {"Projects/GetIamPolicy": 1, "Projects/SetIamPolicy": 1}
+
+    def idle() -> Counter[str]:
+        return scene.cloud.calls() - before
+
+    before = scene.cloud.calls()
+    scene.patch(f"ManagedProject/{scene.name}", "spec: {driftInterval: 1s}")
+    calls = eventually(idle, lambda calls: calls["Projects/GetIamPolicy"] >= 2)
+    assert calls["Projects/GetIamPolicy"] < MEMBERS
+    assert calls["Projects/SetIamPolicy"] == 0
+
+
+def test_config_connector_deleting_one_of_two_objects_with_one_grant_revokes_it(scene: Scene) -> None:
+    scene.apply(VIEWERS)
+    scene.apply(VIEWERS.replace("name: viewers", "name: twin"))
+    scene.ready("IAMBinding/viewers", "IAMBinding/twin")
+    before = scene.cloud.calls()
+
+    scene.removed("IAMBinding/viewers")
+
+    assert scene.policy() == {"roles/viewer": ["group:ops@example.com"]}
+    assert (scene.cloud.calls() - before)["Projects/SetIamPolicy"] == 0, "it was not even gone for a moment"
+    scene.ready("IAMBinding/twin")
+
+
+def test_config_connector_one_bad_member_blocks_the_rest(scene: Scene) -> None:
+    nobody = "serviceAccount:nobody@acme-shop.iam.gserviceaccount.com"
+    scene.apply(VIEWERS.replace("name: viewers", "name: bad").replace("group:ops@example.com", nobody))
+    scene.apply(VIEWERS)
+    scene.ready("IAMBinding/viewers")
+    assert nobody in scene.fails("IAMBinding/bad", "Rejected")
+
+    scene.patch("IAMBinding/viewers", 'spec: {members: [{principal: "group:support@example.com"}]}')
+    scene.ready("IAMBinding/viewers")
+
+    assert scene.policy() == {"roles/viewer": ["group:support@example.com"]}
+
+
+def test_config_connector_a_recreated_account_is_reported_up_to_date_without_access(scene: Scene) -> None:
+    scene.apply(IDENTITY)
+    scene.apply(CLIENTS)
+    scene.ready("IAMBinding/clients")
+    former = scene.cloud.accounts(scene.name)["checkout"]["uniqueId"]
+    scene.removed("CloudRunIdentity/checkout")
+    scene.fails("IAMBinding/clients", "DependencyNotFound")
+    tombstone = f"deleted:{scene.member('checkout')}?uid={former}"
+    assert scene.policy() == {"roles/cloudsql.client": [tombstone]}
+
+    before = scene.cloud.calls()
+    scene.apply(IDENTITY)
+    scene.ready("IAMBinding/clients")
+
+    recreated = scene.cloud.accounts(scene.name)["checkout"]["uniqueId"]
+    assert recreated != former
+    binding = scene.cloud.raw_policy(scene.project)["bindings"][0]
+    assert binding["members"] == [scene.member("checkout")]
+    assert list(binding["boundTo"].values()) == [recreated]
+    assert (scene.cloud.calls() - before)["Projects/SetIamPolicy"] == 1, "granted and cleared in one write"
+
+
+def test_config_connector_and_terraform_leak_tombstones(scene: Scene) -> None:
+    foreign = scene.cloud.create_account(scene.name, "foreign")
+    scene.cloud.add(scene.project, "roles/cloudsql.client", f"serviceAccount:{foreign}")
+    scene.cloud.edit_account(foreign, "delete")
+    theirs = tombstones(scene)
+    assert len(theirs) == 1
+    scene.apply(IDENTITY)
+    scene.apply(CLIENTS)
+    scene.ready("IAMBinding/clients")
+
+    scene.removed("CloudRunIdentity/checkout")
+    assert len(tombstones(scene)) == 2
+    scene.removed("IAMBinding/clients")
+
+    assert scene.policy() == {"roles/cloudsql.client": theirs}
+    assert scene.ledger_targets() == set()
+
+
+def test_config_connector_conditions_are_refused_on_cloud_run(scene: Scene) -> None:
+    service = scene.cloud.deploy("services", scene.name, "shop")
+    scene.apply("""
+kind: IAMBinding
+metadata: {name: callers}
+spec:
+  target: {kind: Service, location: europe-west1, name: shop}
+  role: roles/run.invoker
+  members: [{principal: "group:callers@example.com"}]
+  condition: {title: this decade, expression: 'request.time < timestamp("2030-01-01T00:00:00Z")'}
+""")
+
+    scene.ready("IAMBinding/callers")
+
+    assert scene.cloud.policy(service) == {"roles/run.invoker if this decade": ["group:callers@example.com"]}
+
+
+def test_config_connector_worker_pools_have_no_iam(scene: Scene) -> None:
+    pool = scene.cloud.deploy("workerPools", scene.name, "bookings")
+    scene.cloud.add(pool, "roles/run.invoker", "user:ann@example.com")
+    scene.apply("""
+kind: IAMBinding
+metadata: {name: callers}
+spec:
+  target: {kind: WorkerPool, location: europe-west1, name: bookings}
+  role: roles/run.invoker
+  members: [{principal: "group:callers@example.com"}]
+""")
+    scene.ready("IAMBinding/callers")
+    assert scene.cloud.policy(pool) == {
+        "roles/run.invoker": ["user:ann@example.com", "group:callers@example.com"]
+    }
+
+    scene.cloud.remove(pool, "roles/run.invoker", "group:callers@example.com")
+    becomes(
+        lambda: scene.cloud.policy(pool),
+        {"roles/run.invoker": ["user:ann@example.com", "group:callers@example.com"]},
+    )
+
+    scene.removed("IAMBinding/callers")
+    assert scene.cloud.policy(pool) == {"roles/run.invoker": ["user:ann@example.com"]}
+
+
+def test_nobody_else_counts_who_declares_one_grant(scene: Scene) -> None:
+    """Across kinds and namespaces: it goes with the last of them, whichever that is."""
+    neighbours = scene.add_namespace(f"{scene.name}-next")
+    scene.patch(
+        f"ManagedProject/{scene.name}", f"spec: {{namespaces: {{names: [{scene.name}, {neighbours}]}}}}"
+    )
+    scene.apply(
+        IDENTITY.replace(
+            "{}",
+            f"""
+  allowedNamespaces: [{neighbours}]
+  roles: [{{role: roles/cloudsql.client}}]""",
+        )
+    )
+    scene.apply(CLIENTS)
+    by_reference = f"{{identityRef: {{name: checkout, namespace: {scene.name}}}}}"
+    scene.apply(CLIENTS.replace("{identityRef: {name: checkout}}", by_reference), namespace=neighbours)
+    scene.ready("CloudRunIdentity/checkout", "IAMBinding/clients")
+    scene.ready("IAMBinding/clients", namespace=neighbours)
+    granted = {"roles/cloudsql.client": [scene.member("checkout")]}
+    (grant,) = scene.ledger(f"//cloudresourcemanager.googleapis.com/{scene.project}")["bindings"][0][
+        "members"
+    ]
+    assert len(grant["claimants"]) == 3
+
+    scene.patch("CloudRunIdentity/checkout", "spec: {roles: []}")
+    scene.ready("CloudRunIdentity/checkout")
+    assert scene.policy() == granted
+    scene.removed("IAMBinding/clients")
+    assert scene.policy() == granted
+    scene.delete("IAMBinding/clients", namespace=neighbours)
+    scene.gone("IAMBinding/clients", namespace=neighbours)
+    assert scene.policy() == {}

@@ -1,0 +1,119 @@
+"""What may befall a pass between any two of its steps."""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TypeAlias
+
+from hypothesis import strategies as st
+
+from cloudrun_identity.api import TargetKind
+from cloudrun_identity.gcp.errors import Fault
+from cloudrun_identity.iam.claims import Claimant
+from cloudrun_identity.iam.exclusive import is_spared
+from cloudrun_identity.iam.grants import Condition, Grant, Slot, Target
+
+
+class Moment(StrEnum):
+    """The lane's checkpoints by their names, and both sides of a write as Google sees it."""
+
+    READ = "policy read"
+    AHEAD = "ledger written ahead"
+    BEFORE_SET = "before the policy is set"
+    AFTER_SET = "after the policy is set"
+    WRITTEN = "policy written"
+    SETTLED = "ledger settled"
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Somebody else adds a grant, in some spelling of its member, or takes it away."""
+
+    grant: Grant
+    spelling: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """The process ends."""
+
+
+Action: TypeAlias = Edit | Death | Fault
+
+TARGETS = (
+    Target(TargetKind.PROJECT, "acme"),
+    Target(TargetKind.SERVICE, "acme", "europe-west1", "web"),
+)
+SLOTS = (
+    Slot(TARGETS[0], "roles/a"),
+    Slot(TARGETS[0], "roles/a", Condition("office hours", "", "true")),
+    Slot(TARGETS[1], "roles/a"),
+)
+ACCOUNT = "serviceAccount:app@acme.iam.gserviceaccount.com"
+"""An account that is deleted and created anew now and then."""
+
+CONTESTED_MEMBERS = (ACCOUNT, "user:ann@acme.example", "group:ops@acme.example")
+FOREIGN_MEMBERS = (
+    "user:eve@other.example",
+    f"deleted:{ACCOUNT}?uid=333",
+    "deleted:user:bob@other.example?uid=444",
+    "principal://iam.googleapis.com/projects/4/locations/global/workloadIdentityPools/P/subject/S",
+    "projectOwner:acme",
+)
+CLAIMANTS = tuple(Claimant("IAMBinding", "payments", name, "uid") for name in ("one", "two", "three"))
+
+
+def grant_in(slot: Slot, member: str) -> Grant:
+    return Grant(slot.target, slot.role, member, slot.condition)
+
+
+OURS = tuple(grant_in(slot, member) for slot in SLOTS for member in CONTESTED_MEMBERS)
+"""What objects declare; others grant the same."""
+
+ANYBODYS = (*OURS, *(grant_in(slot, member) for slot in SLOTS for member in FOREIGN_MEMBERS))
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What one object declares."""
+
+    grants: frozenset[Grant] = frozenset()
+    exclusive: frozenset[Slot] = frozenset()
+    writable: bool = True
+    abandon: bool = False
+    claims_existing: bool = False
+
+    def evicts(self, grant: Grant) -> bool:
+        """Whether the grant, if it is somebody else's, stands in a binding that this object clears."""
+        return self.writable and grant.slot in self.exclusive and not is_spared(grant.member)
+
+    def letting_go(self) -> "Wish":
+        """The same object on its deletion."""
+        return replace(self, grants=frozenset(), exclusive=frozenset(), writable=True)
+
+
+def _spellings(grant: Grant) -> list[str]:
+    kind, _, name = grant.member.partition(":")
+    varied = [f"{kind}:{name.title()}"] if kind in ("user", "group", "serviceAccount") else []
+    return [grant.member, *varied]
+
+
+_EDITS = tuple(Edit(grant, spelling) for grant in ANYBODYS for spelling in ("", *_spellings(grant)))
+# By number: hypothesis prints the elements of what it samples from, and these fill pages.
+edits = st.integers(0, len(_EDITS) - 1).map(lambda number: _EDITS[number])
+wishes = st.builds(
+    Wish,
+    st.frozensets(st.sampled_from(OURS), max_size=4),
+    st.sampled_from([frozenset(), frozenset(), frozenset(), *(frozenset({slot}) for slot in SLOTS)]),
+    st.sampled_from([True, True, True, False]),
+    st.sampled_from([False, False, True]),
+    st.booleans(),
+)
+_everywhere = edits | edits | st.just(Death())
+ambushes = st.lists(
+    st.one_of(
+        st.tuples(st.sampled_from(Moment), _everywhere),
+        st.tuples(st.just(Moment.BEFORE_SET), st.sampled_from([Fault.ABORTED, Fault.UNAVAILABLE])),
+        st.tuples(st.just(Moment.AFTER_SET), st.just(Fault.UNAVAILABLE)),
+    ),
+    max_size=3,
+)

@@ -1,0 +1,309 @@
+"""Lanes against an adversary who edits policies between any two steps of a pass, dies and fails with them."""
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import replace
+from functools import partial
+from typing import TypeVar
+
+import looptime
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from cloudrun_identity.gcp.errors import Fault
+from cloudrun_identity.gcp.lanes import Lanes
+from cloudrun_identity.iam.claims import Claim, Claimant, Declaration
+from cloudrun_identity.iam.grants import Grant
+from cloudrun_identity.iam.ledger import Holding
+from cloudrun_identity.iam.principals import Tombstone
+
+from .ambush import (
+    ACCOUNT,
+    CLAIMANTS,
+    OURS,
+    SLOTS,
+    TARGETS,
+    Action,
+    Death,
+    Edit,
+    Moment,
+    Wish,
+    ambushes,
+    edits,
+    grant_in,
+    wishes,
+)
+from .custody import Custody
+from .fakes import Crash, Scene, fault
+
+T = TypeVar("T")
+Ambush = list[tuple[Moment, Action]]
+
+BACKOFFS_PASSED = 4000.0
+"""Seconds after which every grant that was held back is due."""
+
+
+class AdversaryMachine(RuleBasedStateMachine):
+    """`wishes` is what objects declare, `custody` whose the grants are; both know nothing of the engine."""
+
+    @initialize()
+    def start(self) -> None:
+        self.loop = looptime.new_event_loop(start=1000)
+        self.scene = Scene(removals_an_hour=100_000)
+        for target in TARGETS:
+            self.scene.policies.create(target)
+        self.ports = replace(self.scene.ports, checkpoint=lambda step: self.at(Moment(step)))
+        self.lanes = Lanes(self.ports)
+        self.wishes: dict[Claimant, Wish] = {}
+        self.late: set[Claimant] = set()
+        self.custody = Custody()
+        self.graves: set[Grant] = set()
+        self.unique_ids = ["1001"]
+        self.ambush: Ambush = []
+        self.begin_pass(under_way=False)
+
+    def teardown(self) -> None:
+        self.run(self.lanes.close())
+        self.loop.close()
+
+    # What happens
+
+    @rule(claimant=st.sampled_from(CLAIMANTS), wish=wishes, ambush=ambushes)
+    def declare(self, claimant: Claimant, wish: Wish, ambush: Ambush) -> None:
+        self.wishes[claimant] = wish
+        self.redeclare(claimant)
+        self.converge(claimant, ambush)
+
+    @rule(claimant=st.sampled_from(CLAIMANTS), ambush=ambushes)
+    def delete(self, claimant: Claimant, ambush: Ambush) -> None:
+        self.wishes[claimant] = self.wishes.get(claimant, Wish()).letting_go()
+        self.redeclare(claimant)
+        if self.converge(claimant, ambush):
+            self.lanes.forget(claimant)
+            del self.wishes[claimant]
+
+    @rule(claimant=st.sampled_from(CLAIMANTS), ambush=ambushes)
+    def look_again(self, claimant: Claimant, ambush: Ambush) -> None:
+        if claimant in self.wishes:
+            self.converge(claimant, ambush)
+
+    @rule(edit=edits)
+    def somebody_edits(self, edit: Edit) -> None:
+        self.edit(edit)
+
+    @rule(grant=st.sampled_from(OURS))
+    def google_begins_to_refuse(self, grant: Grant) -> None:
+        if all(grant.member != other.member for other in self.standing()):
+            self.scene.policies.refused.add(grant.member)
+
+    @rule()
+    def google_takes_everybody(self) -> None:
+        self.scene.policies.refused.clear()
+
+    @rule(buried=st.booleans())
+    def the_account_is_created_anew(self, buried: bool) -> None:
+        """Google shows tombstones of the old one, or for a while its plain e-mail as if nothing were."""
+        old = self.unique_ids[-1]
+        for grant in (grant_in(slot, ACCOUNT) for slot in SLOTS):
+            if grant in self.custody.known:
+                self.custody.doubt([grant])
+                self.graves.add(self.grave(grant, old))
+            if buried:
+                self.scene.policies.entomb(grant, old)
+        self.unique_ids.append(str(int(old) + 1))
+        for claimant in self.wishes.keys() - self.late:
+            self.redeclare(claimant)
+
+    @rule()
+    def the_process_starts_anew(self) -> None:
+        self.run(self.lanes.close())
+        self.lanes = Lanes(self.ports)
+        self.lanes.expect(self.wishes)
+        self.late = set(self.wishes)
+
+    @rule()
+    def it_comes_to_rest(self) -> None:
+        self.converge_all()
+        self.run(asyncio.sleep(BACKOFFS_PASSED))
+        self.converge_all()
+        self.check_what_stands()
+        self.check_exclusive_bindings()
+        sets = self.scene.policies.sets
+        self.converge_all()
+        assert self.scene.policies.sets == sets, "an idle pass writes nothing"
+        for grant in self.custody.settle(self.standing(), self.held()):
+            self.take(grant)
+
+    # What must hold
+
+    @invariant()
+    def what_others_granted_stands_as_they_spelt_it(self) -> None:
+        for grant, spellings in self.custody.theirs.items():
+            assert self.scene.policies.spellings(grant) == spellings, grant
+
+    @invariant()
+    def nothing_of_ours_stands_that_no_ledger_knows(self) -> None:
+        assert self.standing() & {*OURS} - self.custody.known <= self.held().keys()
+
+    def check_what_stands(self) -> None:
+        standing, held, refused = self.standing(), self.held(), self.scene.policies.refused
+        wanted = {grant for wish in self.wishes.values() if wish.writable for grant in wish.grants}
+        shielded = {grant for wish in self.wishes.values() for grant in wish.grants}
+        takeable = {grant for grant in wanted if grant.member not in refused}
+        waiting = self.graves_of(shielded - takeable)
+        assert takeable <= standing, "what is declared stands"
+        assert standing <= shielded | waiting | self.custody.known | self.graves, "nothing else stands"
+        assert wanted <= held.keys() <= shielded, "ledgers say what is held"
+        assert not standing & self.graves_of(takeable), "tombstones of ours go with what replaces them"
+
+    def check_exclusive_bindings(self) -> None:
+        declared = {grant for wish in self.wishes.values() for grant in wish.grants}
+        for claimant, wish in self.wishes.items():
+            rivals = {
+                grant.slot for grant, holding in self.held().items() if holding.seats - {claimant.seat}
+            }
+            strangers = {grant for grant in self.standing() - declared if wish.evicts(grant)}
+            assert {grant for grant in strangers if grant.slot not in rivals} == set()
+
+    # How it is done
+
+    def begin_pass(self, *, under_way: bool) -> None:
+        self.under_way = under_way
+        self.doubtful = False
+        self.held_before = self.held().keys() if under_way else set()
+        self.taken: set[Grant] = set()
+        self.revoked: set[Grant] = set()
+
+    def converge(self, claimant: Claimant, ambush: Ambush) -> bool:
+        """A pass for the object, whatever befalls it; whether nothing of what it let go is left."""
+        if claimant in self.late:
+            self.redeclare(claimant)
+        self.ambush = list(ambush)
+        self.scene.policies.before_set = [partial(self.at, Moment.BEFORE_SET)] * 40
+        self.scene.policies.after_set = [partial(self.at, Moment.AFTER_SET)] * 40
+        self.begin_pass(under_way=True)
+        try:
+            done = not self.run(self.lanes.converge(claimant)).releasing
+        except Crash:
+            done = False
+            self.the_process_starts_anew()
+        if self.doubtful:
+            self.custody.doubt(self.taken)
+        self.begin_pass(under_way=False)
+        return done
+
+    def converge_all(self) -> None:
+        for claimant in sorted(self.late, key=str):
+            self.redeclare(claimant)
+        for claimant in list(self.wishes):
+            self.converge(claimant, [])
+
+    def at(self, moment: Moment) -> None:
+        due = next((each for each in self.ambush if each[0] is moment), None)
+        if due is None:
+            return
+        self.ambush.remove(due)
+        match due[1]:
+            case Edit() as edit:
+                self.edit(edit)
+            case Death():
+                self.doubtful = True
+                raise Crash(moment)
+            case Fault() as kind:
+                self.doubtful = self.doubtful or kind is Fault.UNAVAILABLE
+                raise fault(kind)
+
+    def edit(self, edit: Edit) -> None:
+        if edit.spelling:
+            self.somebody_grants(edit.grant, edit.spelling)
+        else:
+            self.somebody_revokes(edit.grant)
+
+    def somebody_grants(self, grant: Grant, spelling: str) -> None:
+        if grant.member in self.scene.policies.refused:
+            return
+        stood = grant in self.standing()
+        self.scene.policies.grant(grant, spelling)
+        holding = self.held().get(grant)
+        if stood:
+            if grant in self.custody.theirs:
+                self.take(grant)
+        elif holding is None or holding.foreign_before:
+            self.take(grant)
+        elif self.under_way and (
+            grant in self.revoked or not any(grant in wish.grants for wish in self.wishes.values())
+        ):
+            self.custody.doubt([grant])
+        elif self.under_way and grant not in self.held_before:
+            self.take(grant)
+
+    def somebody_revokes(self, grant: Grant) -> None:
+        self.scene.policies.revoke(grant)
+        if self.under_way:
+            self.revoked.add(grant)
+        if grant in self.custody.theirs:
+            del self.custody.theirs[grant]
+            if self.under_way or grant in self.held():
+                self.custody.doubt([grant])
+
+    def take(self, grant: Grant) -> None:
+        """The grant is somebody else's now, and to stay, unless its binding is to be cleared."""
+        if any(wish.evicts(grant) for wish in self.wishes.values()):
+            self.custody.doubt([grant])
+        self.custody.take(grant, self.scene.policies.spellings(grant))
+        if self.under_way:
+            self.taken.add(grant)
+
+    def redeclare(self, claimant: Claimant) -> None:
+        self.late.discard(claimant)
+        wish = self.wishes[claimant]
+        self.custody.doubt(grant for grant in self.custody.theirs if wish.evicts(grant))
+        for grant, holding in self.held().items():
+            if claimant.seat not in holding.seats or grant in wish.grants:
+                continue
+            if wish.abandon != (grant in self.custody.theirs) and (wish.abandon or wish.claims_existing):
+                self.custody.doubt([grant])
+
+        async def declare() -> None:
+            self.lanes.declare(self.declaration(claimant, wish))
+
+        self.run(declare())
+
+    def declaration(self, claimant: Claimant, wish: Wish) -> Declaration:
+        *former, unique_id = self.unique_ids
+        return Declaration(
+            claimant,
+            frozenset(
+                Claim(grant, unique_id, tuple(former)) if grant.member == ACCOUNT else Claim(grant)
+                for grant in wish.grants
+            ),
+            writable=wish.writable,
+            abandon=wish.abandon,
+            claims_existing=wish.claims_existing,
+            exclusive=wish.exclusive,
+        )
+
+    def standing(self) -> set[Grant]:
+        return {grant for target in TARGETS for grant in self.scene.policies.standing(target)}
+
+    def held(self) -> dict[Grant, Holding]:
+        return {
+            grant: holding
+            for ledger in self.scene.ledgers.stored.values()
+            for grant, holding in ledger.holdings.items()
+        }
+
+    def graves_of(self, grants: set[Grant]) -> set[Grant]:
+        return {self.grave(grant, old) for grant in grants for old in self.unique_ids[:-1]}
+
+    @staticmethod
+    def grave(grant: Grant, unique_id: str) -> Grant:
+        return replace(grant, member=str(Tombstone(grant.member, unique_id)))
+
+    def run(self, work: Coroutine[object, object, T]) -> T:
+        return self.loop.run_until_complete(work)
+
+
+TestAdversaryLaws = AdversaryMachine.TestCase
+TestAdversaryLaws.settings = settings(stateful_step_count=25)
