@@ -27,8 +27,8 @@ _LEGEND_OF_LIVES = (
 )
 _LEGEND_OF_LANES = (
     "Everything is there when the operator starts. Others write once a second each, by read-modify-write, on",
-    "policies in turn. One by one is scaled from the members that were tried while nobody else wrote: policies",
-    "at the same time, members of one in a row, and no quota in the way, whereas the operator keeps to 120",
+    "the policies in turn. One by one is scaled from the members that were tried while nobody else wrote: all",
+    "policies at once, the members of one in a row, no quota in the way; the operator keeps itself to 120",
     "writes of project policies a minute after the first 60. CPU is that of the operator once it is ready.",
 )
 

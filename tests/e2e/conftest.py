@@ -8,12 +8,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.e2e.scene import Scene
 from tests.e2e.stage import Stage, set_stage
 from tests.servers.kube_apis import KUBE_APIS
 
 SEED = Path(__file__).parents[2] / "examples" / "seed.yaml"
+
+VAULT = """
+projectID: acme-vault
+secrets:
+- name: stripe-key
+  policy:
+  - {role: roles/secretmanager.secretAccessor, members: ["group:billing@example.com"]}
+"""
+"""One more project of the seed, because secrets cannot be created."""
 
 OPEN_PROJECT = """
 kind: ManagedProject
@@ -38,7 +48,11 @@ def kube_api_name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def session_stage(kube_api_name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with set_stage(kube_api_name, tmp_path_factory.mktemp(kube_api_name), f"--seed={SEED}") as stage:
+    run_dir = tmp_path_factory.mktemp(kube_api_name)
+    projects = yaml.safe_load(SEED.read_text())["projects"]
+    seed = run_dir / "seed.yaml"
+    seed.write_text(yaml.safe_dump({"projects": [*projects, yaml.safe_load(VAULT)]}))
+    with set_stage(kube_api_name, run_dir, f"--seed={seed}") as stage:
         yield stage
 
 

@@ -124,7 +124,5 @@ def test_somebody_who_takes_a_grant_away_again_and_again_is_named_as_a_conflict_
     assert "again and again" in message
     assert scene.grants("IAMBinding/viewers") == {"group:ops@example.com": "Pending Conflict"}
     before = scene.cloud.calls()
-    eventually(
-        lambda: scene.cloud.calls() - before, lambda calls: calls["Projects/GetIamPolicy"] >= 2
-    )
+    eventually(lambda: scene.cloud.calls() - before, lambda calls: calls["Projects/GetIamPolicy"] >= 2)
     assert scene.policy() == {}

@@ -124,9 +124,7 @@ def test_a_binding_that_observes_reports_others_and_removes_nobody(exclusive_sce
 
     assert "user:ann@example.com" in scene.fails("IAMBinding/clients", "DriftDetected")
 
-    eventually(
-        lambda: scene.cloud.calls() - before, lambda calls: calls["Projects/GetIamPolicy"] >= 2
-    )
+    eventually(lambda: scene.cloud.calls() - before, lambda calls: calls["Projects/GetIamPolicy"] >= 2)
     assert (scene.cloud.calls() - before)["Projects/SetIamPolicy"] == 0
     assert holders(scene) == {OPS, "user:ann@example.com"}
     in_sync = scene.condition("IAMBinding/clients", "InSync")

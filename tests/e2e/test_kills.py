@@ -57,7 +57,7 @@ def on_servers(steps: tuple[str, ...], *, real: str) -> pytest.MarkDecorator:
 
 
 @pytest.fixture(scope="session")
-def uninterrupted(session_stage: Stage) -> Iterator[tuple[Any, Any]]:
+def uninterrupted(session_stage: Stage) -> tuple[Any, Any]:
     """What is there after the manifests were applied, and after they were deleted, with nobody killed."""
     session_stage.google.ensure()
     session_stage.ensure_operator()

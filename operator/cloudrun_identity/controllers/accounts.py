@@ -33,6 +33,10 @@ _UNIQUE_IDS_KEPT = 8
 class AccountLedgers(Protocol):
     """Where records are kept: `kube.ledger.Ledgers`."""
 
+    def ledger(self, target: Target) -> Ledger:
+        """The ledger of the account's policy; an empty one if there is none."""
+        ...
+
     async def update(self, target: Target, change: Callable[[Ledger], Ledger]) -> Ledger:
         """Persist `change` of the newest ledger of the account's policy."""
         ...
@@ -101,6 +105,15 @@ class Accounts:
         What exists already now, `seen` or found in the attempt, is not: it is adopted, if the identity and
         the project both say so.
         """
+        recorded = self._ledgers.ledger(owner.target(email)).account
+        if recorded and recorded.owner != owner.name:
+            return Applied(
+                Refused(
+                    Reason.CONFLICT,
+                    f"account {email} is CloudRunIdentity {recorded.owner}'s; delete that one first",
+                ),
+                seen,
+            )
         if seen is not None:
             return await self._adopt(owner, project, world, seen)
         record = AccountRecord(
@@ -278,7 +291,11 @@ class Accounts:
         await self._ledgers.update(owner.target(record.email), lambda ledger: ledger.with_account(record))
 
     async def _forget(self, owner: Owner, email: str) -> None:
-        await self._ledgers.update(owner.target(email), lambda ledger: ledger.with_account(None))
+        def change(ledger: Ledger) -> Ledger:
+            own = ledger.account is not None and ledger.account.owner == owner.name
+            return ledger.with_account(None) if own else ledger
+
+        await self._ledgers.update(owner.target(email), change)
 
 
 def _propagating(email: str) -> Waiting:

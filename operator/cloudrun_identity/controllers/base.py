@@ -22,7 +22,7 @@ from .controller import Applied, Change, Controller
 from .following import Again, Next, Rest, following
 from .gate import Passed, Stopped, is_suspended, observes, pass_gate, project_of
 from .grants import Wish, Wishes, claims_existing, exclusive_slots
-from .outcomes import Failing, InSync, Outcome, Paused, gravest, outcome_of
+from .outcomes import Failing, InSync, Outcome, Paused, Waiting, gravest, outcome_of
 from .report import (
     Report,
     difference_of,
@@ -73,7 +73,7 @@ class Reconciler:
         if FINALIZER not in obj.metadata.finalizers:
             finalized = await self._tools.kube.add_finalizer(raw)
             if finalized is None:
-                return Rest(), "gone"
+                return self._gone(obj, raw)
             self._tools.store.absorb(finalized)
             raw, obj = finalized, controller.kind.model_validate(finalized)
         report = await self._pass(controller, obj, max_age)
@@ -110,7 +110,20 @@ class Reconciler:
         want = controller.desired(obj, gate, self._tools.store) if isinstance(gate, Passed) else gate
         if isinstance(want, Stopped):
             return True
-        return bool(controller.diff(want, await controller.observe(want, max_age)))
+        if controller.diff(want, await controller.observe(want, max_age)):
+            return True
+        return isinstance(gate, Passed) and await self._is_judged_otherwise(controller, obj, gate, want)
+
+    async def _is_judged_otherwise(
+        self, controller: Controller[Any, Any, Any], obj: ReconciledResource, gate: Passed, want: Any
+    ) -> bool:
+        """Whether the guardrails admit other grants than are declared to the lanes: a role may have grown."""
+        if not isinstance(obj, ProjectScopedResource):
+            return False
+        listed = controller.wishes(want, self._tools.store)
+        namespace = obj.metadata.namespace
+        wishes = await self._tools.judge.judge(listed, namespace, gate.project, self._tools.store)
+        return wishes.claims != self._tools.lanes.claims_of(claimant(obj))
 
     async def _pass(
         self, controller: Controller[Any, Any, Any], obj: ReconciledResource, max_age: float
@@ -159,7 +172,7 @@ class Reconciler:
             if isinstance(applied.outcome, InSync | Paused):
                 wishes, convergence = await self._converge(obj, gate, listed, max_age)
             else:
-                self._wait_with(obj, listed)
+                self._wait_with(obj, listed if isinstance(applied.outcome, Waiting) else ())
         grants, outcomes = judged(wishes, convergence)
         if gate.observe:
             outcomes = [paused(outcome) for outcome in outcomes]
@@ -253,12 +266,18 @@ class Reconciler:
         stored = await self._tools.kube.write_status(raw, status)
         word = _word(report.outcome)
         if stored is None:
-            return Rest(), word
+            return self._gone(obj, raw)
         self._tools.store.absorb(stored)
         if stored.get("status", {}) != status:
             return Again(_MOVED_ON), word
         self._tools.announcer.announce(raw, obj.status, after, report.drift)
         return (Rest() if stalled else following(report.outcome, report.others)), word
+
+    def _gone(self, obj: ReconciledResource, raw: Object) -> tuple[Next, str]:
+        """The object ended unseen: no watch will tell, because it may never have seen it."""
+        self._tools.store.drop(raw)
+        self._tools.lanes.forget(claimant(obj))
+        return Rest(), "gone"
 
     def _is_denied_for_good(self, key: Key, outcome: Outcome) -> bool:
         if not isinstance(outcome, Failing) or outcome.reason is not Reason.PERMISSION_DENIED:

@@ -6,7 +6,7 @@ create, completed once reads are steady, dropped last. The status only mirrors i
 
 from dataclasses import dataclass
 
-from cloudrun_identity.api import CloudRunIdentity, ManagedProject, TargetKind
+from cloudrun_identity.api import CloudRunIdentity, ManagedProject, Reason, TargetKind
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.service_accounts import ServiceAccount, expected_email
 from cloudrun_identity.iam.admission import DeclaredIdentity
@@ -19,7 +19,7 @@ from .controller import Applied, Change, Summary
 from .gate import Passed, Stopped
 from .grants import Members, Wish, condition_of, identity_holder
 from .identity_deletion import IdentityDeletion
-from .outcomes import Outcome
+from .outcomes import Outcome, Refused
 from .references import member_keys
 from .world import Key, World, project_key
 
@@ -74,6 +74,13 @@ class CloudRunIdentityController:
 
     def desired(self, obj: CloudRunIdentity, gate: Passed, world: World) -> AccountWant | Stopped:
         """The account as declared, beside what is recorded."""
+        home = world.account_home(obj)
+        if home and (home.project_id, home.name.partition("@")[0]) != (gate.project_id, obj.account_id):
+            message = (
+                f"spec.accountID: an object of this name left account {home.name} behind, which this one "
+                f"does not declare; declare that account, or choose another name"
+            )
+            return Stopped(Refused(Reason.CONFLICT, message))
         return AccountWant(obj, gate.project, world, world.account(obj))
 
     async def observe(self, want: AccountWant, max_age: float) -> AccountSeen:

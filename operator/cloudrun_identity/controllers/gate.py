@@ -1,18 +1,27 @@
 """What every object must pass before anything is done for it, in one place for all kinds."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cloudrun_identity.api import (
+    CloudRunIdentity,
     ManagedProject,
     ManagementPolicy,
     ProjectScopedResource,
     Reason,
     ReconciledResource,
+    Resource,
     unsupported,
 )
-from cloudrun_identity.iam.admission import Denied, Surroundings, admitted_namespaces, may_enter
+from cloudrun_identity.iam.admission import (
+    Admitted,
+    Denied,
+    Surroundings,
+    admitted_namespaces,
+    may_enter,
+)
 
-from .outcomes import Outcome, Paused, Refused, Waiting
+from .outcomes import InSync, Outcome, Paused, Refused, Waiting
 from .world import Key, World, older_first
 
 
@@ -75,7 +84,9 @@ def project_of(obj: ReconciledResource, world: World) -> ManagedProject | None:
 def surroundings(project: ManagedProject, world: World) -> Surroundings:
     """The facts that the project's guardrails are asked with."""
     return Surroundings(
-        namespaces=admitted_namespaces(project, world.namespaces()), identities=world.identities()
+        namespaces=admitted_namespaces(project, world.namespaces()),
+        identities=world.identities(),
+        credential_accounts=world.credential_accounts(),
     )
 
 
@@ -90,7 +101,7 @@ def _stopped_by_itself(obj: ReconciledResource, project: ManagedProject, world: 
     refusals = unsupported(obj)
     if refusals:
         return Stopped(Refused(Reason.INVALID_SPEC, "; ".join(refusals)))
-    elder = min(world.rivals(Key.of(obj)), key=older_first, default=obj)
+    elder = min(_rivals(obj, project, world), key=older_first, default=obj)
     if older_first(elder) < older_first(obj):
         return Stopped(
             Refused(
@@ -99,6 +110,17 @@ def _stopped_by_itself(obj: ReconciledResource, project: ManagedProject, world: 
             )
         )
     return None
+
+
+def _rivals(obj: ReconciledResource, project: ManagedProject, world: World) -> Iterable[Resource]:
+    """Who else declares the same, and may: a namespace that is not admitted takes nothing from anybody."""
+    if isinstance(obj, CloudRunIdentity) and world.account(obj) is not None:
+        return  # whose account it is has been decided
+    facts = surroundings(project, world)
+    for rival in world.rivals(Key.of(obj)):
+        namespace = rival.metadata.namespace
+        if not namespace or isinstance(may_enter(project, namespace, facts), Admitted):
+            yield rival
 
 
 def _stopped_by_project(obj: ProjectScopedResource, project: ManagedProject, world: World) -> Stopped | None:
@@ -114,12 +136,20 @@ def _stopped_by_project(obj: ProjectScopedResource, project: ManagedProject, wor
     entrance = may_enter(project, obj.metadata.namespace, surroundings(project, world))
     if isinstance(entrance, Denied):
         return Stopped(Refused(Reason.DENIED_BY_GUARDRAIL, entrance.reason))
+    refused = _stopped_by_itself(project, project, world)
+    if refused:
+        message = f"spec.projectRef: ManagedProject {project.metadata.name}: {_message(refused.outcome)}"
+        return _unresolved(Reason.DEPENDENCY_NOT_READY, message)
     if project.status.project_number is None:
         return _unresolved(
             Reason.DEPENDENCY_NOT_READY,
             f"spec.projectRef: ManagedProject {project.metadata.name} is not ready",
         )
     return None
+
+
+def _message(outcome: Outcome) -> str:
+    return "" if isinstance(outcome, InSync) else outcome.message
 
 
 def _unresolved(reason: Reason, message: str) -> Stopped:

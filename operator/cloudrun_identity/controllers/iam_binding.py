@@ -6,6 +6,7 @@ from cloudrun_identity.api import Authority, BindingDeletionPolicy, IAMBinding, 
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.exclusive import may_be_exclusive
 from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.iam.principals import lower_email
 
 from .controller import Applied, Change, Summary
 from .gate import Passed, Stopped
@@ -118,7 +119,7 @@ def _target(obj: IAMBinding, gate: Passed, world: World) -> tuple[Target, Declar
     if target.email:
         record = world.owner_of(target.email)
         if record is None:
-            return Target(target.kind, gate.project_id, name=target.email), None
+            return Target(target.kind, gate.project_id, name=lower_email(target.email)), None
         namespace, _, name = record.owner.partition("/")
     else:
         name = target.identity_ref.name if target.identity_ref else ""

@@ -8,7 +8,14 @@ from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.mutations import mutated
 from cloudrun_identity.gcp.run import Operation, Run
 from cloudrun_identity.gcp.workloads import Workload, WorkloadState
-from cloudrun_identity.iam.admission import DeclaredIdentity, Denied, may_use_workload
+from cloudrun_identity.iam.admission import (
+    Admitted,
+    Decision,
+    DeclaredIdentity,
+    Denied,
+    may_enter,
+    may_use_workload,
+)
 from cloudrun_identity.iam.principals import email as email_of
 from cloudrun_identity.iam.principals import lower_email
 
@@ -88,6 +95,9 @@ class IdentityAttachmentController:
                 "the schema asks for identityRef or email, and email is refused as unsupported"
             )
         declared = DeclaredIdentity(reference.namespace or obj.metadata.namespace, reference.name)
+        entrance = _may_enter_home_of(declared, obj.metadata.namespace, world)
+        if isinstance(entrance, Denied):
+            return Stopped(Refused(Reason.DENIED_BY_GUARDRAIL, f"spec.identityRef: {entrance.reason}"))
         match Members(world, obj.metadata.namespace).identity(declared, "spec.identityRef"):
             case Nobody(outcome=outcome):
                 return Stopped(outcome, unresolved="" if isinstance(outcome, InSync) else outcome.message)
@@ -203,6 +213,13 @@ class IdentityAttachmentController:
                 return ""  # gone since the workload was read: the next look knows better
             self._revision_accounts[key] = account
         return self._revision_accounts[key]
+
+
+def _may_enter_home_of(declared: DeclaredIdentity, namespace: str, world: World) -> Decision:
+    """Whether the identity's project admits the attachment's namespace, as the workload's has to."""
+    identity = world.identity(declared.namespace, declared.name)
+    home = world.project(identity.spec.project_ref.name) if identity else None
+    return may_enter(home, namespace, surroundings(home, world)) if home else Admitted()
 
 
 def _rollout(want: AttachmentWant, state: WorkloadState, seen: WorkloadSeen) -> Outcome:

@@ -9,6 +9,7 @@ from cloudrun_identity.api import (
     IAMBinding,
     IdentityAttachment,
     IdentityDeletionPolicy,
+    ManagedProject,
     Origin,
     Reason,
     WorkloadKind,
@@ -17,14 +18,16 @@ from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.mutations import mutated
 from cloudrun_identity.gcp.service_accounts import ServiceAccounts
+from cloudrun_identity.iam.admission import Admitted, may_enter
 from cloudrun_identity.iam.ledger import AccountRecord
 from cloudrun_identity.iam.principals import lower_email
 
 from .accounts import AccountLedgers, Accounts, Owner
 from .announcements import Announcer
+from .gate import surroundings
 from .outcomes import InSync, Outcome, Waiting
 from .release import Releaser
-from .world import World
+from .world import Key, World
 
 SHARED = 2.0
 """Seconds for which lists of workloads are shared, so that identities deleted together cost one list, not
@@ -152,15 +155,25 @@ def _in_use(record: AccountRecord, users: list[str]) -> Outcome:
 
 
 def _places(obj: CloudRunIdentity, project_id: str, world: World) -> Iterable[_Place]:
-    """Where a workload could run as the identity: its project's locations, else where anything of ours is."""
+    """Where a workload could run as the identity: its project's locations, else where anything of ours is.
+
+    Only objects that may be there count, lest anybody hold up anybody's deletion.
+    """
     project = world.project(obj.spec.project_ref.name)
     if project and project.spec.locations:
         yield from (_Place(project_id, location) for location in project.spec.locations)
+    referrers = set(world.referrers(Key.of(obj)))
     for attachment in world.objects(IdentityAttachment):
         attached = world.project(attachment.spec.project_ref.name)
-        if attached:
+        if Key.of(attachment) in referrers and attached and _is_admitted(attachment, attached, world):
             yield _Place(attached.project_id, attachment.spec.workload.location)
     for binding in world.objects(IAMBinding):
-        target = binding.spec.target
-        if target.location and binding.spec.project_ref == obj.spec.project_ref:
-            yield _Place(project_id, target.location)
+        beside = binding.metadata.namespace == obj.metadata.namespace
+        location = binding.spec.target.location
+        if location and beside and binding.spec.project_ref == obj.spec.project_ref:
+            yield _Place(project_id, location)
+
+
+def _is_admitted(obj: IdentityAttachment, project: ManagedProject, world: World) -> bool:
+    entrance = may_enter(project, obj.metadata.namespace, surroundings(project, world))
+    return isinstance(entrance, Admitted)

@@ -4,8 +4,9 @@ from collections.abc import Iterable
 
 from cloudrun_identity.api import Member
 from cloudrun_identity.api import Target as TargetSpec
+from cloudrun_identity.iam.principals import email, is_service_account
 
-from .world import Key, identity_key, project_key
+from .world import Key, account_key, identity_key, project_key
 
 
 def member_keys(members: Iterable[Member], namespace: str) -> frozenset[Key]:
@@ -14,11 +15,15 @@ def member_keys(members: Iterable[Member], namespace: str) -> frozenset[Key]:
     for member in members:
         if member.identity_ref:
             keys.add(identity_key(member.identity_ref.namespace or namespace, member.identity_ref.name))
+        if member.principal and is_service_account(member.principal):
+            keys.add(account_key(email(member.principal)))
         if member.cloud_run_service_agent_of:
             keys.add(project_key(member.cloud_run_service_agent_of.project_ref.name))
     return frozenset(keys)
 
 
 def target_key(target: TargetSpec, namespace: str) -> frozenset[Key]:
-    """The identity whose account the target is, if it is named by reference."""
-    return frozenset({identity_key(namespace, target.identity_ref.name)} if target.identity_ref else ())
+    """The identity whose account the target is, by name or by e-mail."""
+    if target.identity_ref:
+        return frozenset({identity_key(namespace, target.identity_ref.name)})
+    return frozenset({account_key(target.email)} if target.email else ())

@@ -25,6 +25,10 @@ class Store(World, Protocol):
         """Take in the reply of a write of ours."""
         ...
 
+    def drop(self, raw: Object) -> None:
+        """Forget an object that a write of ours found gone."""
+        ...
+
 
 class KubePort(Protocol):
     """What a pass writes to Kubernetes."""

@@ -6,7 +6,9 @@ from typing import NamedTuple, Protocol, TypeVar
 from cloudrun_identity.api import CloudRunIdentity, ManagedProject, Resource
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.claims import Claimant
+from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.ledger import AccountRecord
+from cloudrun_identity.iam.principals import lower_email
 
 
 class Key(NamedTuple):
@@ -34,6 +36,11 @@ def project_key(name: str) -> Key:
 def identity_key(namespace: str, name: str) -> Key:
     """The key of a CloudRunIdentity."""
     return Key(CloudRunIdentity.__name__, namespace, name)
+
+
+def account_key(email: str) -> Key:
+    """Stands for whichever CloudRunIdentity declares the account with this e-mail."""
+    return Key("ServiceAccount", "", lower_email(email))
 
 
 def claimant(obj: Resource) -> Claimant:
@@ -73,6 +80,14 @@ class World(Protocol):
 
     def identities(self) -> Mapping[str, DeclaredIdentity]:
         """Every declared identity by the e-mail of its account, in lower case."""
+        ...
+
+    def credential_accounts(self) -> frozenset[str]:
+        """The e-mails, in lower case, of the accounts that the operator acts as."""
+        ...
+
+    def account_home(self, identity: CloudRunIdentity) -> Target | None:
+        """The account whose ledger records the identity, or its predecessor of the same name."""
         ...
 
     def namespaces(self) -> Mapping[str, Mapping[str, str]]:

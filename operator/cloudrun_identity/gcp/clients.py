@@ -51,14 +51,22 @@ class GoogleClients:
         observer: CallObserver,
         limiter: RateLimiter | None = None,
         quota_project: str | None = None,
+        may_write: Callable[[], bool] = lambda: True,
     ) -> None:
+        """`may_write()` is asked before every write: a replica that lost its lease must not."""
         self._endpoint = endpoint
         self._observer = observer
+        self._may_write = may_write
         self._limiter = limiter or RateLimiter()
         self._quota_project = quota_project or ""
         self._credentials = None if endpoint else ApplicationDefault(quota_project)
         self._channels: dict[str, grpc.aio.Channel] = {}
         self._clients: dict[tuple[type, grpc.aio.Channel], Any] = {}
+
+    @property
+    def identity(self) -> str:
+        """The e-mail of the service account that we act as, in lower case; empty where that is not known."""
+        return self._credentials.email if self._credentials else ""
 
     async def check_credentials(self) -> None:
         """Fetch a token, unless an endpoint was given.
@@ -135,6 +143,8 @@ class GoogleClients:
         retries = _RETRIES if repeatable or access is Access.READ else 0
         for retry in range(retries + 1):
             await self._admit(bucket, method)
+            if access is Access.WRITE and not self._may_write():
+                raise GoogleError(Fault.UNAVAILABLE, method, "not sent: this replica does not hold the lease")
             try:
                 with self._observed(bucket, method):
                     return await invoke(request, timeout=timeout, retry=None, metadata=_reason() + metadata)

@@ -10,6 +10,7 @@ import google.auth.transport.requests
 import grpc
 
 from cloudrun_identity.gcp.errors import CredentialsError, credentials_message
+from cloudrun_identity.iam.principals import lower_email
 
 
 class ApplicationDefault(grpc.AuthMetadataPlugin):  # type: ignore[misc]
@@ -40,6 +41,12 @@ class ApplicationDefault(grpc.AuthMetadataPlugin):  # type: ignore[misc]
             if not self._credentials.valid:
                 request = google.auth.transport.requests.Request()
                 await asyncio.to_thread(self._credentials.refresh, request)
+
+    @property
+    def email(self) -> str:
+        """Whose they are, in lower case; empty if no service account's, or before the first use."""
+        address = str(getattr(self._credentials, "service_account_email", "") or "")
+        return lower_email(address) if "@" in address else ""
 
     async def check(self) -> None:
         """Try them once.

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from cloudrun_identity.api import GrantState
-from cloudrun_identity.iam.claims import HOLD_EVERYTHING, Claimant, Declaration
+from cloudrun_identity.iam.claims import HOLD_EVERYTHING, Claim, Claimant, Declaration
 from cloudrun_identity.iam.grants import Grant, Target
 
 from .declarations import Declarations
@@ -60,6 +60,12 @@ class Lanes:
         """Have an object that cannot declare now keep what it holds; what it declared before stands."""
         if not self._declarations.has(claimant):
             self._declarations.declare(Declaration(claimant, holds=(HOLD_EVERYTHING,), writable=False))
+
+    def claims_of(self, claimant: Claimant) -> frozenset[Claim]:
+        """What the object claims now; nothing if it has declared nothing."""
+        if not self._declarations.has(claimant):
+            return frozenset()
+        return self._declarations.of(claimant).declaration.claims
 
     def forget(self, claimant: Claimant) -> None:
         """The object is gone; what it still holds in a ledger is kept, as that of a missing claimant."""

@@ -38,8 +38,8 @@ class Merged:
 
 def merge(policy: Policy, claims: Iterable[Claim], released: Iterable[Release] = ()) -> Merged:
     """The policy with every claim in it and no released grant, unless a claim still wants that one."""
-    claims = tuple(claims)
-    claimed = {claim.grant for claim in claims}
+    claims, released = tuple(claims), tuple(released)
+    claimed = {claim.grant for claim in claims} if released else frozenset[Grant]()
     standing = _members(policy)
     doomed: dict[_Slot, set[str]] = defaultdict(set)
     removed = set()
@@ -51,10 +51,13 @@ def merge(policy: Policy, claims: Iterable[Claim], released: Iterable[Release] =
         if found:
             doomed[slot] |= found
             removed.add(release.grant)
+    added: dict[Grant, None] = {}
     for claim in claims:
         slot = _slot(claim.grant)
-        doomed[slot] |= _tombstones(claim.grant.member, claim.former_ids) & standing[slot]
-    added = {claim.grant: None for claim in claims if claim.grant.member not in standing[_slot(claim.grant)]}
+        if claim.former_ids:
+            doomed[slot] |= _tombstones(claim.grant.member, claim.former_ids) & standing[slot]
+        if claim.grant.member not in standing[slot]:
+            added[claim.grant] = None
     if not added and not any(doomed.values()):
         return Merged(policy, frozenset(), frozenset())
     merged = Policy()

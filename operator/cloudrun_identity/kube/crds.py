@@ -20,7 +20,9 @@ class CrdState(Enum):
     """What can be done with a kind now."""
 
     ABSENT = auto()
-    """Not installed, or not served yet."""
+    """Not installed."""
+    PENDING = auto()
+    """Installed, and not served yet."""
     ESTABLISHED = auto()
     """Served."""
     DELETING = auto()
@@ -75,7 +77,7 @@ def _state(definition: Object | None) -> CrdState:
     # A real API server shows a definition that it has just been given with `conditions: null`.
     conditions = definition.get("status", {}).get("conditions") or ()
     established = any(entry["type"] == "Established" and entry["status"] == "True" for entry in conditions)
-    return CrdState.ESTABLISHED if established else CrdState.ABSENT
+    return CrdState.ESTABLISHED if established else CrdState.PENDING
 
 
 def _first_missing(generated: Object, definition: Object) -> str | None:

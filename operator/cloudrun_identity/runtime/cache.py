@@ -13,9 +13,10 @@ from pydantic import ValidationError
 
 from cloudrun_identity.api import GROUP, CloudRunIdentity, ManagedProject, ReconciledResource, Resource
 from cloudrun_identity.controllers.controller import Controller
-from cloudrun_identity.controllers.world import Key, claimant, identity_key, project_key
-from cloudrun_identity.iam.admission import DeclaredIdentity
+from cloudrun_identity.controllers.world import Key, account_key, claimant, identity_key, project_key
+from cloudrun_identity.iam.admission import DeclaredIdentity, admits_namespace
 from cloudrun_identity.iam.claims import Claimant
+from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.ledger import AccountRecord, Ledger
 from cloudrun_identity.iam.principals import lower_email
 from cloudrun_identity.kube.ledger import Ledgers
@@ -51,11 +52,13 @@ class Cache:
         controllers: Mapping[str, Controller[Any, Any, Any]],
         ledgers: Ledgers,
         wake: Callable[[Iterable[Key]], None],
+        operator_identity: Callable[[], str] = lambda: "",
     ) -> None:
         """`wake` is called with objects that a write of ours, or a ledger, gave a reason to look again."""
         self._controllers = controllers
         self._ledgers = ledgers
         self._wake = wake
+        self._operator_identity = operator_identity
         self._entries: dict[Key, _Entry] = {}
         self._unreadable: dict[Key, Object] = {}
         self._referrers: defaultdict[Key, set[Key]] = defaultdict(set)
@@ -101,8 +104,8 @@ class Cache:
             self._labels[name] = raw["metadata"].get("labels") or {}
         if before == self._labels.get(name) and was_leaving == self.is_terminating(name):
             return frozenset()
-        # How many namespaces a project admits decides about workloads, so every object may be concerned.
-        return frozenset(key for key in self._entries if key.namespace)
+        own = {key for key in self._entries if key.namespace == name}
+        return frozenset(own.union(*map(self.referrers, self._admitting_otherwise(name, before))))
 
     # The world.
 
@@ -117,6 +120,10 @@ class Cache:
         """Take in the reply of a write of ours, which is no reason for a pass over the object itself."""
         if _key(raw) in self._entries:  # or else it ended before its reply came
             self._wake(self.observe(raw, deleted=False).woken)
+
+    def drop(self, raw: Object) -> None:
+        """Forget an object that a write of ours found gone."""
+        self._wake(self.observe(raw, deleted=True).woken)
 
     def known(self) -> Iterable[Key]:
         """Every object there is."""
@@ -156,6 +163,15 @@ class Cache:
     def identities(self) -> Mapping[str, DeclaredIdentity]:
         """Every declared identity by the e-mail of its account, in lower case."""
         return self._identities
+
+    def credential_accounts(self) -> frozenset[str]:
+        """The e-mails, in lower case, of the accounts that the operator acts as."""
+        identity = self._operator_identity()
+        return frozenset({identity} if identity else ())
+
+    def account_home(self, identity: CloudRunIdentity) -> Target | None:
+        """The account whose ledger records the identity, or its predecessor of the same name."""
+        return self._ledgers.account_home(f"{identity.metadata.namespace}/{identity.metadata.name}")
 
     def namespaces(self) -> Mapping[str, Mapping[str, str]]:
         """The labels of every namespace."""
@@ -212,6 +228,16 @@ class Cache:
         if not index[at]:
             del index[at]
 
+    def _admitting_otherwise(self, name: str, before: Mapping[str, str] | None) -> Iterable[Key]:
+        """The projects that admitted the namespace with its labels of before and do not now, or the reverse.
+
+        How many namespaces a project admits decides about its workloads, so all its objects are concerned.
+        """
+        now = self._labels.get(name)
+        for project in self.objects(ManagedProject):
+            if _admits(project, name, before) != _admits(project, name, now):
+                yield Key.of(project)
+
     def _concerned(self, key: Key, old: _Entry | None) -> frozenset[Key]:
         """Whom a change concerns: who refers to it, its rivals, and if it left who waited for that."""
         concerned = set(self.referrers(key)) | {Key.of(rival) for rival in self.rivals(key)}
@@ -238,6 +264,11 @@ class Cache:
             if record:
                 namespace, _, name = record.owner.partition("/")
                 self._wake(self.referrers(identity_key(namespace, name)))
+                self._wake(self.referrers(account_key(record.email)))
+
+
+def _admits(project: ManagedProject, name: str, labels: Mapping[str, str] | None) -> bool:
+    return labels is not None and admits_namespace(project, name, labels)
 
 
 def _key(raw: Object) -> Key:

@@ -85,7 +85,7 @@ class KubeWrites:
 
     async def kind_is_leaving(self, kind: str) -> bool:
         """Whether the kind itself is being uninstalled; raises KubeError where that cannot be told."""
-        return await state_of(self._client, KINDS[kind]) is not CrdState.ESTABLISHED
+        return await state_of(self._client, KINDS[kind]) in (CrdState.ABSENT, CrdState.DELETING)
 
 
 def _path(resource: Resource, subresource: str) -> str:

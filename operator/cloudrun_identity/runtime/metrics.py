@@ -37,6 +37,7 @@ class Metrics:
         # A `_created` beside every series would double them for nothing.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
+        self._shown: dict[type[Collector], Collector] = {}
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
         self._google_calls = self._counter("google_calls", "Calls to Google Cloud.", "method", "code")
@@ -98,11 +99,19 @@ class Metrics:
 
     def watch_queue(self, queue: KeyedQueue[Any]) -> None:
         """Show the depth and age that `queue` has when the metrics are read."""
-        self._registry.register(_QueueGauges(queue))
+        self._show(_QueueGauges(queue))
 
     def watch_objects(self, count: Callable[[], Mapping[tuple[str, str], int]]) -> None:
         """Show how many objects there are by (kind, status of Ready), as `count` answers when read."""
-        self._registry.register(_ObjectGauges(count))
+        self._show(_ObjectGauges(count))
+
+    def _show(self, collector: Collector) -> None:
+        """Show what the collector collects in the place of another of its kind: operators start over."""
+        shown = self._shown.get(type(collector))
+        if shown:
+            self._registry.unregister(shown)
+        self._shown[type(collector)] = collector
+        self._registry.register(collector)
 
     def render(self) -> bytes:
         """Everything, in the text format that `prometheus_client.CONTENT_TYPE_LATEST` names."""

@@ -40,6 +40,8 @@ from cloudrun_identity.gcp.ratelimit import Priority
 from cloudrun_identity.gcp.roles import Roles
 from cloudrun_identity.gcp.run import Run
 from cloudrun_identity.gcp.service_accounts import ServiceAccounts
+from cloudrun_identity.iam.exclusive import is_spared
+from cloudrun_identity.iam.principals import email
 from cloudrun_identity.kube.events import EventRecorder
 from cloudrun_identity.kube.ledger import Ledgers
 from cloudrun_identity.kube.objects import resource
@@ -75,17 +77,22 @@ class Operator:
         metrics: Metrics,
         namespace: str,
         kinds: Iterable[str],
+        may_act: Callable[[], bool],
     ) -> None:
-        """`namespace` is the operator's, `kinds` the names of those that are installed."""
+        """`namespace` is the operator's, `kinds` the names of those that are installed.
+
+        `may_act()` says whether the lease is still held.
+        """
+        self._may_act = may_act
         self._client = client
         self._google = google
-        self._kinds = [kind for kind in KINDS if kind in set(kinds)]
+        self.kinds = [kind for kind in KINDS if kind in set(kinds)]
         self._queue: KeyedQueue[Key] = KeyedQueue()
         self._ledgers = Ledgers(client, namespace)
         self._events = EventRecorder(client)
         self._tasks: list[asyncio.Task[None]] = []
         self._controllers: dict[str, Controller[Any, Any, Any]] = {}
-        self._cache = Cache(self._controllers, self._ledgers, self._wake)
+        self._cache = Cache(self._controllers, self._ledgers, self._wake, lambda: google.identity)
         slots, checkpoint = Slots(), checkpoints()
         probation = Probation(time.monotonic)
         policies = Policies(google)
@@ -97,6 +104,7 @@ class Operator:
                 wall_clock=_now,
                 is_fresh=probation.is_fresh,
                 brake=RemovalBrake(self._removals_per_hour),
+                is_spared=lambda member: is_spared(member) or email(member) == google.identity != "",
                 checkpoint=checkpoint,
             )
         )
@@ -126,7 +134,7 @@ class Operator:
         await self._ledgers.fill()
         for raw in await self._client.list(NAMESPACES):
             self._cache.observe_namespace(raw, deleted=False)
-        for kind in self._kinds:
+        for kind in self.kinds:
             if kind in self._controllers:
                 for raw in await self._client.list(resource(kind)):
                     self._cache.observe(raw, deleted=False)
@@ -148,11 +156,19 @@ class Operator:
                 self._sweeper.follow(key.name)
         self._tasks.append(asyncio.create_task(self._workers.run(), name="workers"))
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether everything that should run does."""
+        return not any(task.done() for task in self._tasks)
+
     async def drain(self) -> None:
-        """End: no new pass, a little time for those under way. What is left undone is found again."""
+        """End: no new pass, a little time for those under way. What is left undone is found again.
+
+        Without the lease there is no time: another replica acts already.
+        """
         self._queue.shutdown()
         await self._sweeper.close()
-        await self._workers.drain(DRAIN)
+        await self._workers.drain(DRAIN if self._may_act() else 0.0)
         await self._lanes.close()
         for task in self._tasks:
             task.cancel()

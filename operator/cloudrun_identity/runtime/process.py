@@ -76,13 +76,14 @@ async def run(settings: Settings, watch: Watch) -> None:
         counted = CountedClient(client, metrics)
         await check_compatible(counted)
         await ensure_namespace(counted, settings.namespace)
-        google = GoogleClients(settings.google_endpoint, metrics)
+        lease = Lease(counted, settings.namespace, identity=_identity(), duration=settings.lease_duration)
+        google = GoogleClients(settings.google_endpoint, metrics, may_write=lambda: lease.is_holder)
         stack.push_async_callback(google.close)
         await google.check_credentials()
-        health = HealthServer(settings.http_port, metrics, ready=lambda: True, alive=lambda: True)
+        acting = _Acting()
+        health = HealthServer(settings.http_port, metrics, ready=lambda: True, alive=lambda: acting.is_alive)
         await health.start()
         stack.push_async_callback(health.stop)
-        lease = Lease(counted, settings.namespace, identity=_identity(), duration=settings.lease_duration)
         _log.info("cluster %s, http port %d; waiting for the lease", client.server, health.port)
         if not await _unless(stop, lease.acquire()):
             return
@@ -90,23 +91,35 @@ async def run(settings: Settings, watch: Watch) -> None:
         metrics.leading(True)
         async with _background(lease.hold(), stop) as lost:
             while not stop.is_set():
-                await _serve(counted, client, google, metrics, settings.namespace, watch, stop)
+                operator = Operator(
+                    counted,
+                    google,
+                    metrics,
+                    settings.namespace,
+                    await _served_kinds(counted),
+                    lambda: lease.is_holder,
+                )
+                acting.operator = operator
+                await _serve(operator, counted, client, watch, stop)
         lost()
 
 
+@dataclass(slots=True)
+class _Acting:
+    """Who acts now; a standby is alive, too."""
+
+    operator: Operator | None = None
+
+    @property
+    def is_alive(self) -> bool:
+        return self.operator is None or self.operator.is_alive
+
+
 async def _serve(
-    counted: CountedClient,
-    client: KubeClient,
-    google: GoogleClients,
-    metrics: Metrics,
-    namespace: str,
-    watch: Watch,
-    stop: asyncio.Event,
+    operator: Operator, counted: CountedClient, client: KubeClient, watch: Watch, stop: asyncio.Event
 ) -> None:
     """Act until told to stop, or until other kinds are installed than were at the start."""
-    await check_compatible(counted)
-    kinds = await _kinds(counted)
-    operator = Operator(counted, google, metrics, namespace, kinds)
+    kinds = operator.kinds
     await operator.fill()
     operator.start()
     _log.info("acting on %s", ", ".join(kinds))
@@ -130,6 +143,12 @@ async def _kinds_change(client: CountedClient, kinds: list[str]) -> None:
             if await _kinds(client) != kinds:
                 _log.warning("the installed CRDs have changed; starting over")
                 return
+
+
+async def _served_kinds(client: CountedClient) -> list[str]:
+    """The kinds to serve; raises CrdsUnsuitable where those that are needed are not there."""
+    await check_compatible(client)
+    return await _kinds(client)
 
 
 async def _kinds(client: CountedClient) -> list[str]:

@@ -13,7 +13,6 @@ from typing import Protocol
 from cloudrun_identity.api import ManagedProject
 from cloudrun_identity.controllers.base import Reconciler
 from cloudrun_identity.controllers.world import Key, project_key
-from cloudrun_identity.gcp.errors import GoogleError
 from cloudrun_identity.gcp.lanes import Lanes
 from cloudrun_identity.gcp.ratelimit import Priority, call_priority
 
@@ -99,7 +98,8 @@ class Sweeper:
         try:
             age = asyncio.get_running_loop().time() - began
             return await self._reconciler.differs(key, max_age=age)
-        except GoogleError:
+        except Exception as error:  # one object must not end the sweep of the others; its pass tells of it
+            _log.debug("sweep: %s: %s", key, describe(error))
             return True
 
 

@@ -140,6 +140,9 @@ class Cluster(FakeWorld):
     def absorb(self, raw: Object) -> None:
         self.raws[KEY] = copy.deepcopy(raw)
 
+    def drop(self, raw: Object) -> None:
+        self.raws.pop(KEY)
+
     async def add_finalizer(self, raw: Object) -> Object | None:
         self.writes.append("finalizer")
         raw["metadata"]["finalizers"] = [FINALIZER]

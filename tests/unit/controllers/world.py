@@ -12,9 +12,11 @@ from cloudrun_identity.api import (
     ManagedProject,
     ReconciledResource,
     Resource,
+    TargetKind,
 )
 from cloudrun_identity.controllers.world import Key, identity_key, project_key
 from cloudrun_identity.iam.admission import DeclaredIdentity
+from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.ledger import AccountRecord
 from cloudrun_identity.iam.principals import lower_email
 
@@ -113,6 +115,15 @@ class FakeWorld:
 
     def namespaces(self) -> Mapping[str, Mapping[str, str]]:
         return self._namespaces
+
+    def credential_accounts(self) -> frozenset[str]:
+        return frozenset({"operator@ops.iam.gserviceaccount.com"})
+
+    def account_home(self, identity: CloudRunIdentity) -> Target | None:
+        record, project = self.account(identity), self.project(identity.spec.project_ref.name)
+        if record is None or project is None:
+            return None
+        return Target(TargetKind.SERVICE_ACCOUNT, project.project_id, name=record.email)
 
     def is_terminating(self, namespace: str) -> bool:
         return False

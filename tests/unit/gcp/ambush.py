@@ -33,11 +33,19 @@ class Edit:
 
 
 @dataclass(frozen=True, slots=True)
+class Meddling:
+    """Somebody else makes or takes away one of the very grants that objects declare just now."""
+
+    number: int
+    adds: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Death:
     """The process ends."""
 
 
-Action: TypeAlias = Edit | Death | Fault
+Action: TypeAlias = Edit | Meddling | Death | Fault
 
 TARGETS = (
     Target(TargetKind.PROJECT, "acme"),
@@ -108,7 +116,8 @@ wishes = st.builds(
     st.sampled_from([False, False, True]),
     st.booleans(),
 )
-_everywhere = edits | edits | st.just(Death())
+_meddlings = st.builds(Meddling, st.integers(0, 7), st.booleans())
+_everywhere = st.one_of(edits, _meddlings, _meddlings, st.just(Death()))
 ambushes = st.lists(
     st.one_of(
         st.tuples(st.sampled_from(Moment), _everywhere),

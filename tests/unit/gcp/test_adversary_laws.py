@@ -27,6 +27,7 @@ from .ambush import (
     Action,
     Death,
     Edit,
+    Meddling,
     Moment,
     Wish,
     ambushes,
@@ -143,13 +144,18 @@ class AdversaryMachine(RuleBasedStateMachine):
             assert self.scene.policies.spellings(grant) == spellings, grant
 
     @invariant()
+    def what_others_granted_before_us_is_recorded_as_theirs(self) -> None:
+        held = self.held()
+        assert all(held[grant].foreign_before for grant in self.custody.theirs if grant in held)
+
+    @invariant()
     def nothing_of_ours_stands_that_no_ledger_knows(self) -> None:
         assert self.standing() & {*OURS} - self.custody.known <= self.held().keys()
 
     def check_what_stands(self) -> None:
         standing, held, refused = self.standing(), self.held(), self.scene.policies.refused
         wanted = {grant for wish in self.wishes.values() if wish.writable for grant in wish.grants}
-        shielded = {grant for wish in self.wishes.values() for grant in wish.grants}
+        shielded = {grant for wish in self.wishes.values() for grant in wish.grants} | self.observed(held)
         takeable = {grant for grant in wanted if grant.member not in refused}
         waiting = self.graves_of(shielded - takeable)
         assert takeable <= standing, "what is declared stands"
@@ -160,9 +166,7 @@ class AdversaryMachine(RuleBasedStateMachine):
     def check_exclusive_bindings(self) -> None:
         declared = {grant for wish in self.wishes.values() for grant in wish.grants}
         for claimant, wish in self.wishes.items():
-            rivals = {
-                grant.slot for grant, holding in self.held().items() if holding.seats - {claimant.seat}
-            }
+            rivals = {grant.slot for grant, holding in self.held().items() if holding.seats - {claimant.seat}}
             strangers = {grant for grant in self.standing() - declared if wish.evicts(grant)}
             assert {grant for grant in strangers if grant.slot not in rivals} == set()
 
@@ -207,12 +211,20 @@ class AdversaryMachine(RuleBasedStateMachine):
         match due[1]:
             case Edit() as edit:
                 self.edit(edit)
+            case Meddling(number, adds):
+                self.meddle(number, adds)
             case Death():
                 self.doubtful = True
                 raise Crash(moment)
             case Fault() as kind:
                 self.doubtful = self.doubtful or kind is Fault.UNAVAILABLE
                 raise fault(kind)
+
+    def meddle(self, number: int, adds: bool) -> None:
+        declared = sorted({grant for wish in self.wishes.values() for grant in wish.grants}, key=str)
+        if declared:
+            grant = declared[number % len(declared)]
+            self.edit(Edit(grant, grant.member if adds else ""))
 
     def edit(self, edit: Edit) -> None:
         if edit.spelling:
@@ -260,7 +272,7 @@ class AdversaryMachine(RuleBasedStateMachine):
         wish = self.wishes[claimant]
         self.custody.doubt(grant for grant in self.custody.theirs if wish.evicts(grant))
         for grant, holding in self.held().items():
-            if claimant.seat not in holding.seats or grant in wish.grants:
+            if not wish.writable or claimant.seat not in holding.seats or grant in wish.grants:
                 continue
             if wish.abandon != (grant in self.custody.theirs) and (wish.abandon or wish.claims_existing):
                 self.custody.doubt([grant])
@@ -293,6 +305,11 @@ class AdversaryMachine(RuleBasedStateMachine):
             for ledger in self.scene.ledgers.stored.values()
             for grant, holding in ledger.holdings.items()
         }
+
+    def observed(self, held: dict[Grant, Holding]) -> set[Grant]:
+        """What is held for objects that are not to change anything: these let go of nothing either."""
+        seats = {claimant.seat for claimant, wish in self.wishes.items() if not wish.writable}
+        return {grant for grant, holding in held.items() if holding.seats & seats}
 
     def graves_of(self, grants: set[Grant]) -> set[Grant]:
         return {self.grave(grant, old) for grant in grants for old in self.unique_ids[:-1]}

@@ -42,13 +42,14 @@ async def test_states_are_told_apart(api: FakeApi) -> None:
     install(api, "PolicyLedger", deletionTimestamp="2030-01-01T00:00:00Z")
     assert await installed(api) == dict.fromkeys(KINDS, CrdState.ABSENT) | {
         "ManagedProject": CrdState.ESTABLISHED,
+        "IAMBinding": CrdState.PENDING,
         "PolicyLedger": CrdState.DELETING,
     }
 
 
 async def test_what_was_installed_a_moment_ago_has_no_conditions_yet(api: FakeApi) -> None:
     install(api, "IAMBinding", status={"conditions": None})
-    assert (await installed(api))["IAMBinding"] is CrdState.ABSENT
+    assert (await installed(api))["IAMBinding"] is CrdState.PENDING
 
 
 async def test_the_generated_definitions_are_compatible(api: FakeApi) -> None:

@@ -1,0 +1,184 @@
+"""Service accounts, workloads and account records in memory, for what is done to them."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from cloudrun_identity.api import TargetKind, WorkloadKind
+from cloudrun_identity.gcp.errors import Fault, GoogleError
+from cloudrun_identity.gcp.inventory import Inventory
+from cloudrun_identity.gcp.service_accounts import ServiceAccount, expected_email
+from cloudrun_identity.gcp.workloads import Workload, WorkloadState
+from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.iam.ledger import AccountRecord, Ledger
+
+PROJECT_ID = "payments-prod-1234"
+
+
+def fault(kind: Fault, message: str = "no") -> GoogleError:
+    return GoogleError(kind, "IAM/Method", message)
+
+
+class FakeServiceAccounts:
+    """Accounts of one project; `faults` fail the next call of that verb, `lost` after it was done."""
+
+    def __init__(self) -> None:
+        self.existing: dict[str, ServiceAccount] = {}
+        self.deleted: dict[str, ServiceAccount] = {}
+        self.calls: list[str] = []
+        self.faults: dict[str, Fault] = {}
+        self.lost: set[str] = set()
+        self.email_of: Callable[[str], str] = lambda account_id: expected_email(PROJECT_ID, account_id)
+        self._next_id = 111
+
+    def put(self, email: str, unique_id: str = "111", **fields: object) -> ServiceAccount:
+        account = ServiceAccount(PROJECT_ID, email, unique_id)
+        self.existing[email] = replace(account, **fields)  # type: ignore[arg-type]
+        return self.existing[email]
+
+    async def get(self, project_id: str, email_or_unique_id: str) -> ServiceAccount:
+        self._call("get", email_or_unique_id)
+        return self._find(email_or_unique_id)
+
+    async def create(
+        self, project_id: str, account_id: str, display_name: str, description: str
+    ) -> ServiceAccount:
+        self._call("create", account_id)
+        email = self.email_of(account_id)
+        if email in self.existing:
+            raise fault(Fault.ALREADY_EXISTS)
+        account = self.put(email, str(self._next_id), display_name=display_name, description=description)
+        self._next_id += 1
+        self._lose("create")
+        return account
+
+    async def patch(
+        self,
+        project_id: str,
+        unique_id: str,
+        *,
+        display_name: str | None = None,
+        description: str | None = None,
+    ) -> None:
+        self._call("patch", unique_id)
+        given = {"display_name": display_name, "description": description}
+        self._change(unique_id, **{name: value for name, value in given.items() if value is not None})
+
+    async def disable(self, project_id: str, unique_id: str) -> None:
+        self._call("disable", unique_id)
+        self._change(unique_id, disabled=True)
+
+    async def enable(self, project_id: str, unique_id: str) -> None:
+        self._call("enable", unique_id)
+        self._change(unique_id, disabled=False)
+
+    async def delete(self, project_id: str, unique_id: str) -> None:
+        self._call("delete", unique_id)
+        account = self._find(unique_id)
+        self.deleted[account.unique_id] = self.existing.pop(account.email)
+
+    async def undelete(self, project_id: str, unique_id: str) -> ServiceAccount:
+        self._call("undelete", unique_id)
+        account = self.deleted.pop(unique_id, None)
+        if account is None:
+            raise fault(Fault.NOT_FOUND)
+        self.existing[account.email] = account
+        return account
+
+    def _call(self, verb: str, argument: str) -> None:
+        self.calls.append(f"{verb} {argument}")
+        if verb in self.faults:
+            raise fault(self.faults.pop(verb))
+
+    def _lose(self, verb: str) -> None:
+        if verb in self.lost:
+            self.lost.discard(verb)
+            raise fault(Fault.UNAVAILABLE)
+
+    def _find(self, email_or_unique_id: str) -> ServiceAccount:
+        for account in self.existing.values():
+            if email_or_unique_id in (account.email, account.unique_id):
+                return account
+        raise fault(Fault.NOT_FOUND)
+
+    def _change(self, unique_id: str, **fields: object) -> None:
+        account = self._find(unique_id)
+        self.existing[account.email] = replace(account, **fields)  # type: ignore[arg-type]
+
+
+class FakeRun:
+    """The services of every project, each running as one account; `unreadable` locations fail."""
+
+    def __init__(self) -> None:
+        self.services: dict[tuple[str, str], str] = {}
+        self.unreadable: set[str] = set()
+
+    async def list(self, project_id: str, location: str, kind: WorkloadKind) -> list[WorkloadState]:
+        if location in self.unreadable:
+            raise fault(Fault.PERMISSION_DENIED, "you may not look")
+        if kind is not WorkloadKind.SERVICE:
+            return []
+        return [
+            _state(Workload(kind, project_id, location, name), account)
+            for (place, name), account in self.services.items()
+            if place == location
+        ]
+
+
+@dataclass
+class FakeAccountLedgers:
+    """Account records, stored as soon as they are updated; `history` is every record ever stored."""
+
+    stored: dict[Target, Ledger] = field(default_factory=dict)
+    history: list[AccountRecord | None] = field(default_factory=list)
+
+    def ledger(self, target: Target) -> Ledger:
+        return self.stored.get(target, Ledger(target))
+
+    async def update(self, target: Target, change: Callable[[Ledger], Ledger]) -> Ledger:
+        await asyncio.sleep(0)
+        ledger = change(self.ledger(target))
+        self.stored[target] = ledger
+        self.history.append(ledger.account)
+        return ledger
+
+    def account_home(self, owner: str) -> Target | None:
+        for target, ledger in self.stored.items():
+            if ledger.account and ledger.account.owner == owner:
+                return target
+        return None
+
+    def keep(self, record: AccountRecord) -> None:
+        """Begin with this record."""
+        target = Target(TargetKind.SERVICE_ACCOUNT, PROJECT_ID, name=record.email)
+        self.stored[target] = Ledger(target, account=record)
+
+    @property
+    def records(self) -> dict[str, AccountRecord]:
+        """What is recorded now, by e-mail."""
+        return {target.name: ledger.account for target, ledger in self.stored.items() if ledger.account}
+
+
+def inventory(accounts: FakeServiceAccounts, run: FakeRun, clock: Callable[[], float]) -> Inventory:
+    return Inventory(accounts, run, clock)  # type: ignore[arg-type]
+
+
+def _state(workload: Workload, account: str) -> WorkloadState:
+    return WorkloadState(
+        workload=workload,
+        uid="u",
+        etag="e",
+        service_account=account,
+        generation=1,
+        observed_generation=1,
+        reconciling=False,
+        ready=True,
+        ready_message="",
+        latest_created_revision="r",
+        latest_ready_revision="r",
+        template_revision="",
+        serving_revisions=("r",),
+        last_modifier="",
+        managed_by="",
+        invoker_iam_disabled=False,
+    )
