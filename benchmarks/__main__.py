@@ -26,10 +26,10 @@ _LEGEND_OF_LIVES = (
     "account and of the policy for each grant. Ratios are those of the embedded API.",
 )
 _LEGEND_OF_LANES = (
-    "Everything is there when the operator starts. Others write once a second each, by read-modify-write, on",
-    "the policies in turn. One by one is scaled from the members that were tried while nobody else wrote: all",
-    "policies at once, the members of one in a row, no quota in the way; the operator keeps itself to 120",
-    "writes of project policies a minute after the first 60. CPU is that of the operator once it is ready.",
+    "Everything is there when the operator starts. Others write once a second each, by read-modify-write,",
+    "and take turns at the policies. One by one is scaled from the members that were tried while nobody else",
+    "wrote: all policies at once, the members of one in a row, and no quota in the way; the operator keeps",
+    "itself to 120 writes of project policies a minute after the first 60. Its CPU counts once it is ready.",
 )
 
 

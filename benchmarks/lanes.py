@@ -204,13 +204,19 @@ def _calls(case: Case, spent: Counts, sample: Sample) -> Figure:
     contended, free = sample[case.writers_each], sample[0]
     share = case.contended / case.bindings.policies
     each = free.calls_each * (1 - share) + (contended.calls_each * share if share else 0.0)
-    return Figure("calls", "reads and writes of policies", calls, baseline=case.bindings.size * each)
+    return Figure(
+        "calls", "reads and writes of policies", calls, baseline=_unless_never(case.bindings.size * each)
+    )
 
 
-def _one_by_one_seconds(case: Case, sample: Sample) -> float:
+def _one_by_one_seconds(case: Case, sample: Sample) -> float | None:
     """Policies are independent of each other, so the one that takes longest decides."""
     members = math.ceil(case.bindings.size / case.bindings.policies)
-    return members * max(sample[0].seconds_each, sample[case.writers_each].seconds_each)
+    return _unless_never(members * max(sample[0].seconds_each, sample[case.writers_each].seconds_each))
+
+
+def _unless_never(number: float) -> float | None:
+    return number if math.isfinite(number) else None
 
 
 def _beside(case: Case, writers: Sequence[ForeignWriter], lost: Sequence[bool]) -> Iterator[Figure]:

@@ -1,6 +1,7 @@
 """The command line. What goes wrong ends as one line on stderr and a non-zero exit, never as a traceback."""
 
 import asyncio
+import logging
 import os
 import sys
 from datetime import timedelta
@@ -132,6 +133,9 @@ def run(
         asyncio.run(process.run(settings, handlers.watch))
     except process.FAILURES as failure:
         raise click.ClickException(str(failure)) from None
+    except Exception as error:  # a bug, and still no traceback for the user
+        logging.getLogger(__name__).debug("unexpected", exc_info=error)
+        raise click.ClickException(f"unexpected {logs.describe(error)}") from None
 
 
 @cli.command()

@@ -1,5 +1,6 @@
 """ManagedProject: a project that is lent to namespaces. Nothing is written for it; it is looked at."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from cloudrun_identity.api import ManagedProject, MissingPermission, Reason, TargetKind
@@ -20,10 +21,11 @@ _NAMED = 3  # objects that a message names before it counts the rest
 
 @dataclass(frozen=True, slots=True)
 class ProjectSeen:
-    """The project, None where Google shows none, and the permissions that we seem to lack in it."""
+    """The project, None where Google shows none; what we seem to lack in it, and the e-mail that we are."""
 
     project: Project | None
     missing: tuple[MissingPermission, ...] = ()
+    operator: str = ""
 
 
 class ManagedProjectController:
@@ -31,7 +33,9 @@ class ManagedProjectController:
 
     kind = ManagedProject
 
-    def __init__(self, projects: Projects, policies: Policies) -> None:
+    def __init__(self, projects: Projects, policies: Policies, identity: Callable[[], str]) -> None:
+        """`identity()` is the e-mail that we act as, empty where it is not known."""
+        self._identity = identity
         self._projects = projects
         self._policies = policies
 
@@ -58,7 +62,7 @@ class ManagedProjectController:
             raise
         wanted = {permission for permissions in FEATURES.values() for permission in permissions}
         held = await self._policies.test_permissions(Target(TargetKind.PROJECT, want.project_id), wanted)
-        return ProjectSeen(project, _missing(held))
+        return ProjectSeen(project, _missing(held), self._identity())
 
     def diff(self, want: ManagedProject, seen: ProjectSeen) -> tuple[Change, ...]:  # noqa: ARG002
         """Nothing that we could bring about."""
@@ -107,6 +111,7 @@ class ManagedProjectController:
                 "project_number": seen.project.number,
                 "cloud_run_service_agent": cloud_run_service_agent(seen.project.number),
                 "missing_permissions": seen.missing,
+                "operator_identity": seen.operator or None,
             },
             issues=issues,
         )

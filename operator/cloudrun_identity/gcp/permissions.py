@@ -32,6 +32,10 @@ FEATURES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "run.workerpools.getIamPolicy",
             "run.workerpools.setIamPolicy",
         ),
+        "grants on secrets": (
+            "secretmanager.secrets.getIamPolicy",
+            "secretmanager.secrets.setIamPolicy",
+        ),
         "attaching identities": (
             "iam.serviceAccounts.actAs",
             "run.jobs.get",

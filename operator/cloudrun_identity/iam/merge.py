@@ -38,8 +38,8 @@ class Merged:
 
 def merge(policy: Policy, claims: Iterable[Claim], released: Iterable[Release] = ()) -> Merged:
     """The policy with every claim in it and no released grant, unless a claim still wants that one."""
-    claims, released = tuple(claims), tuple(released)
-    claimed = {claim.grant for claim in claims} if released else frozenset[Grant]()
+    claims = tuple(claims)
+    claimed = {claim.grant for claim in claims}
     standing = _members(policy)
     doomed: dict[_Slot, set[str]] = defaultdict(set)
     removed = set()

@@ -237,7 +237,9 @@ def _controllers(
         service_accounts, inventory, ledgers, accounts, releaser, announcer, checkpoint
     )
     return {
-        ManagedProject.__name__: ManagedProjectController(Projects(google), policies),
+        ManagedProject.__name__: ManagedProjectController(
+            Projects(google), policies, lambda: google.identity
+        ),
         CloudRunIdentity.__name__: CloudRunIdentityController(inventory, accounts, deletion),
         IAMBinding.__name__: IAMBindingController(releaser),
         IdentityAttachment.__name__: IdentityAttachmentController(run, inventory),

@@ -11,7 +11,7 @@ from cloudrun_identity.gcp.projects import Project
 from .world import FakeWorld, project
 
 NONE: Any = None
-CONTROLLER = ManagedProjectController(NONE, NONE)
+CONTROLLER = ManagedProjectController(NONE, NONE, lambda: "operator@ops.iam.gserviceaccount.com")
 ACTIVE = Project("payments-prod-1234", "42", "Payments", active=True)
 MISSING = MissingPermission(permission="iam.serviceAccounts.create", feature="service accounts")
 
@@ -44,11 +44,13 @@ def test_two_projects_on_one_id_declare_the_same() -> None:
 
 
 def test_the_status_tells_the_number_the_agent_and_what_is_missing() -> None:
-    summary = CONTROLLER.summarize(project(locations=["europe-west1"]), ProjectSeen(ACTIVE, (MISSING,)))
+    seen = ProjectSeen(ACTIVE, (MISSING,), "operator@ops.iam.gserviceaccount.com")
+    summary = CONTROLLER.summarize(project(locations=["europe-west1"]), seen)
     assert summary.fields == {
         "project_number": "42",
         "cloud_run_service_agent": "service-42@serverless-robot-prod.iam.gserviceaccount.com",
         "missing_permissions": (MISSING,),
+        "operator_identity": "operator@ops.iam.gserviceaccount.com",
     }
     assert summary.issues == ()
 

@@ -71,7 +71,7 @@ class Cached:
         none: Any = None
         return Cache(
             {
-                "ManagedProject": ManagedProjectController(none, none),
+                "ManagedProject": ManagedProjectController(none, none, str),
                 "CloudRunIdentity": CloudRunIdentityController(none, none, none),
                 "IAMBinding": IAMBindingController(none),
                 "IdentityAttachment": IdentityAttachmentController(none, none),
