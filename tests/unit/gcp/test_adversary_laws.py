@@ -274,6 +274,8 @@ class AdversaryMachine(RuleBasedStateMachine):
         for grant, holding in self.held().items():
             if not wish.writable or claimant.seat not in holding.seats or grant in wish.grants:
                 continue
+            if wish.abandon:  # what it leaves may be our tombstone, of an account that was created anew
+                self.graves |= self.graves_of({grant})
             if wish.abandon != (grant in self.custody.theirs) and (wish.abandon or wish.claims_existing):
                 self.custody.doubt([grant])
 
