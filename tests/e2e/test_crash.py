@@ -3,8 +3,11 @@
 import random
 import time
 
+import pytest
+
 from tests.e2e.cluster import Object
 from tests.e2e.scene import Scene
+from tests.servers.kube_apis import EMBEDDED
 
 NUMBERS = range(6)
 KILLS = 2
@@ -41,6 +44,7 @@ NAMES = [
 ]
 
 
+@pytest.mark.parametrize("kube_api_name", [EMBEDDED], indirect=True, scope="session")
 def test_a_batch_that_is_applied_under_kills_ends_as_it_was_declared(scene: Scene) -> None:
     scene.cloud.add(scene.project, "roles/viewer", "user:ann@example.com")
     moments = random.Random(1)
@@ -78,6 +82,7 @@ def test_a_batch_that_is_applied_under_kills_ends_as_it_was_declared(scene: Scen
     assert len(scene.ledger_targets()) == len(NUMBERS) + 1
 
 
+@pytest.mark.parametrize("kube_api_name", [EMBEDDED], indirect=True, scope="session")
 def test_a_batch_that_is_deleted_under_kills_leaves_nothing(scene: Scene) -> None:
     scene.cloud.add(scene.project, "roles/viewer", "user:ann@example.com")
     moments = random.Random(2)

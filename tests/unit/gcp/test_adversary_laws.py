@@ -159,7 +159,8 @@ class AdversaryMachine(RuleBasedStateMachine):
         takeable = {grant for grant in wanted if grant.member not in refused}
         waiting = self.graves_of(shielded - takeable)
         assert takeable <= standing, "what is declared stands"
-        assert standing <= shielded | waiting | self.custody.known | self.graves, "nothing else stands"
+        strangers = standing - shielded - waiting - self.custody.known - self.graves
+        assert not strangers, f"nothing else stands, but {', '.join(map(str, strangers))}"
         assert wanted <= held.keys() <= shielded, "ledgers say what is held"
         assert not standing & self.graves_of(takeable), "tombstones of ours go with what replaces them"
 
