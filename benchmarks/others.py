@@ -5,6 +5,7 @@ They speak to the same Google Cloud, at the same latency, and obey its etags.
 
 import asyncio
 import math
+import random
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -16,7 +17,7 @@ from google.iam.v1 import iam_policy_pb2, options_pb2, policy_pb2
 
 from .bindings import ROLE, UNMANAGED_PROJECT_ID, member
 
-WRITE_INTERVAL = 1.0  # seconds from one try of a foreign writer to its next
+WRITE_INTERVAL = 1.0  # seconds from one try of a foreign writer to its next, on average
 FOREIGN_ROLE = "roles/viewer"
 
 _PROJECTS = "/google.cloud.resourcemanager.v3.Projects"
@@ -77,7 +78,7 @@ class PolicyClient:
 
 @dataclass(slots=True)
 class ForeignWriter:
-    """Somebody who tries to change a policy once a second; what loses is left for the next second."""
+    """Somebody who tries to change a policy once a second; what loses is left for the next time."""
 
     client: PolicyClient
     who: str
@@ -90,7 +91,9 @@ class ForeignWriter:
             began = time.monotonic()
             if await self.client.toggle(FOREIGN_ROLE, self.who):
                 self.stands = not self.stands
-            await asyncio.sleep(max(0.0, WRITE_INTERVAL - (time.monotonic() - began)))
+            # Not in step: whoever fell between two others at first would win every time, or never.
+            interval = random.uniform(0.5, 1.5) * WRITE_INTERVAL
+            await asyncio.sleep(max(0.0, interval - (time.monotonic() - began)))
 
     async def has_lost(self) -> bool:
         """Whether a write that Google confirmed to it is undone."""

@@ -156,25 +156,24 @@ async def test_a_stale_etag_is_read_and_merged_again(scene: Scene, lanes: Lanes)
     scene.policies.before_set = [lambda: scene.policies.grant(EVE)]
     await converged(lanes, claiming(WEB, ANN))
     assert scene.policies.standing(TARGET) == {ANN, EVE}
-    assert (scene.policies.reads, scene.policies.sets) == (2, 2)
+    assert scene.policies.sets == 2
 
 
-async def test_after_two_losses_a_write_follows_somebody_elses_at_once(scene: Scene, lanes: Lanes) -> None:
+async def test_after_a_loss_a_write_follows_somebody_elses_at_once(scene: Scene, lanes: Lanes) -> None:
     scene.policies.latency = 0.1
-    scene.policies.before_set = [lambda: scene.policies.grant(EVE)] * 2
+    scene.policies.before_set = [lambda: scene.policies.grant(EVE)]
     began = now()
-    asyncio.get_running_loop().call_at(began + 1.7, scene.policies.grant, BOB)
+    asyncio.get_running_loop().call_at(began + 1.2, scene.policies.grant, BOB)
     await converged(lanes, claiming(WEB, ANN))
     assert scene.policies.standing(TARGET) == {ANN, BOB, EVE}
-    assert scene.policies.sets == 3
-    assert began + 1.7 < now() < began + 2.0
+    assert scene.policies.sets == 2
+    assert began + 1.2 < now() < began + 1.5
 
 
 async def test_a_policy_that_has_come_to_rest_is_not_watched_for_ever(scene: Scene, lanes: Lanes) -> None:
-    scene.policies.before_set = [lambda: scene.policies.grant(EVE)] * 2
+    scene.policies.before_set = [lambda: scene.policies.grant(EVE)]
     await converged(lanes, claiming(WEB, ANN))
-    assert scene.policies.standing(TARGET) == {ANN, EVE}
-    assert (scene.policies.reads, scene.policies.sets) == (3 + LOOKS, 3)
+    assert (scene.policies.reads, scene.policies.sets) == (2 + LOOKS, 2)
 
 
 async def test_writes_that_always_lose_come_to_an_end(scene: Scene) -> None:
