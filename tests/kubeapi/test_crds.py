@@ -9,7 +9,7 @@ import yaml
 
 from cloudrun_identity.api import KINDS
 from cloudrun_identity.api.crd import generate
-from tests.contract.resources import RefusedError, Resources, kinds_with_status, sample_of
+from tests.kubeapi.resources import RefusedError, Resources, kinds_with_status, sample_of
 from tests.servers.kube_apis import KubeApi
 
 Case = dict[str, Any]

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.contract.http import Object
-from tests.contract.widgets import widget
+from tests.kubeapi.http import Object
+from tests.kubeapi.widgets import widget
 from tests.servers.kube_apis import KubeApi
 
 pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")

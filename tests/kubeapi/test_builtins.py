@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.contract.http import CONDITION_WITHIN, POLL_EVERY, Api, Object
-from tests.contract.widgets import DEFINITION, DEFINITIONS, Widgets
+from tests.kubeapi.http import CONDITION_WITHIN, POLL_EVERY, Api, Object
+from tests.kubeapi.widgets import DEFINITION, DEFINITIONS, Widgets
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
 CLEANUP = "customresourcecleanup.apiextensions.k8s.io"

@@ -2,8 +2,8 @@
 
 import asyncio
 
-from tests.contract.http import CONDITION_WITHIN, TABLE
-from tests.contract.widgets import Widgets, widget
+from tests.kubeapi.http import CONDITION_WITHIN, TABLE
+from tests.kubeapi.widgets import Widgets, widget
 
 
 async def latest(widgets: Widgets) -> str:

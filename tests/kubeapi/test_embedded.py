@@ -17,8 +17,8 @@ from click.testing import CliRunner
 
 from cloudrun_identity_playground.kubeapi import KubeApi
 from cloudrun_identity_playground.kubeapi.command import kubeapi
-from tests.contract.http import Api, connect
-from tests.contract.widgets import DEFINITION, DEFINITIONS, Widgets
+from tests.kubeapi.http import Api, connect
+from tests.kubeapi.widgets import DEFINITION, DEFINITIONS, Widgets
 
 RUN = "from cloudrun_identity_playground.kubeapi.command import kubeapi; kubeapi()"
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.contract.http import Api, connect
-from tests.contract.widgets import Widgets, widget
+from tests.kubeapi.http import Api, connect
+from tests.kubeapi.widgets import Widgets, widget
 from tests.servers.kube_apis import KubeApi
 
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.contract.http import JSON_PATCH, MERGE, STRATEGIC, Answer, Object
-from tests.contract.widgets import Widgets, widget
+from tests.kubeapi.http import JSON_PATCH, MERGE, STRATEGIC, Answer, Object
+from tests.kubeapi.widgets import Widgets, widget
 
 
 async def json_patch(widgets: Widgets, *operations: Object) -> Answer:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.contract.http import Answer, Api, Object
+from tests.kubeapi.http import Answer, Api, Object
 
 DEFINITION = Path(__file__).parent / "widgets.yaml"
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"

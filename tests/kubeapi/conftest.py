@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.contract.http import Api, connect
-from tests.contract.widgets import DEFINITION, DEFINITIONS, Widgets
+from tests.kubeapi.http import Api, connect
+from tests.kubeapi.widgets import DEFINITION, DEFINITIONS, Widgets
 from tests.servers.kube_apis import KUBE_APIS, KubeApi, started
 
 _NUMBERS = itertools.count(1)

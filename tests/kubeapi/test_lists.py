@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.contract.http import TABLE, Api
-from tests.contract.widgets import Widgets
+from tests.kubeapi.http import TABLE, Api
+from tests.kubeapi.widgets import Widgets
 
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json"
 

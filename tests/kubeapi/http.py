@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import yaml
 
-from tests.contract.resources import tls_context
+from tests.kubeapi.resources import tls_context
 
 Object = dict[str, Any]
 

@@ -8,8 +8,8 @@ import kopf
 import pytest
 from kubernetes.aio import client, config
 
-from tests.contract.http import CONDITION_WITHIN, MERGE
-from tests.contract.widgets import Widgets, widget
+from tests.kubeapi.http import CONDITION_WITHIN, MERGE
+from tests.kubeapi.widgets import Widgets, widget
 from tests.servers.kube_apis import KubeApi
 
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.contract.http import Answer
-from tests.contract.widgets import Widgets, widget
+from tests.kubeapi.http import Answer
+from tests.kubeapi.widgets import Widgets, widget
 
 RULES_NOT_CHECKED = (
     "<nil>",
