@@ -86,12 +86,12 @@ def test_every_option_is_taken_from_the_environment(tmp_path: Path) -> None:
         assert get_policy(ready[1]).bindings[0].role == "roles/viewer"
 
 
-def test_a_taken_port_is_one_line_and_exit_1() -> None:
+def test_a_taken_port_is_one_line_and_exit_2() -> None:
     with running("--port", "0") as (_, line):
         port = line.strip().rpartition(":")[2]
         second = run(["--port", port])
 
-    assert second.returncode == 1
+    assert second.returncode == 2
     assert second.stderr == f"Error: cannot listen on 127.0.0.1:{port}: Address already in use\n"
 
 
@@ -101,6 +101,9 @@ def test_a_taken_port_is_one_line_and_exit_1() -> None:
         (["--port", "0", "--lag", "soon"], "--lag"),
         (["--port", "0", "--latency", "slow"], "--latency"),
         (["--port", "99999"], "--port"),
+        (["--port", "0", "--requests-per-minute", "nonsense: {reads: 1}"], "--requests-per-minute: nonsense"),
+        (["--port", "0", "--requests-per-minute", "many"], "'many' is no mapping in YAML"),
+        (["--port", "0", "--fault", "{method: a, code: BAD}"], "--fault: 0.code"),
         ([], "--port"),
     ],
 )
@@ -110,10 +113,20 @@ def test_a_bad_option_is_named(options: list[str], named: str) -> None:
     assert named in result.output
 
 
-def test_a_bad_seed_is_one_line_and_exit_1(tmp_path: Path) -> None:
+def test_a_bad_seed_is_one_line_and_exit_2(tmp_path: Path) -> None:
     seed = tmp_path / "seed.yaml"
     seed.write_text("nonsense: 1")
     result = CliRunner().invoke(emulator, ["--port", "0", "--seed", str(seed)])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert result.output.count("\n") == 1
-    assert f"{seed}: nonsense: " in result.output
+    assert f"{seed}:1: nonsense: " in result.output
+
+
+def test_what_google_would_refuse_in_a_seed_names_file_and_line(tmp_path: Path) -> None:
+    seed = tmp_path / "seed.yaml"
+    seed.write_text(
+        "projects:\n- projectID: shop\n  serviceAccounts:\n  - accountID: checkout\n  - accountID: x\n"
+    )
+    result = CliRunner().invoke(emulator, ["--port", "0", "--seed", str(seed)])
+    assert result.exit_code == 2
+    assert result.output.startswith(f"Error: {seed}:5: project shop: service account x: Invalid")

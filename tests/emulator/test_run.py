@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import timedelta
+
 import grpc.aio
 import pytest
 from google.api_core import exceptions
@@ -7,7 +9,7 @@ from google.cloud import run_v2 as run
 from google.longrunning import operations_pb2
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from cloudrun_identity_playground.emulator import Emulator, Latency
+from cloudrun_identity_playground.emulator import Emulator, Latency, Seed
 
 from .clients import LOCATION, Clients, Clock, revision_template
 
@@ -223,7 +225,7 @@ class TestOperations:
     @pytest.fixture
     async def emulator(self, clock: Clock):  # type: ignore[no-untyped-def]
         async with Emulator(clock=clock) as running:
-            running.cloud.operations.delay = 6
+            running.switches.operation_time = timedelta(seconds=6)
             yield running
 
     async def test_an_operation_is_first_a_name_and_metadata_and_then_done(
@@ -286,7 +288,7 @@ class TestOperations:
 
 async def test_recorded_latency_makes_operations_take_time(clock: Clock) -> None:
     async with (
-        Emulator(latency=Latency.RECORDED, clock=clock) as emulator,
+        Emulator(seed=Seed(latency=Latency.RECORDED), clock=clock) as emulator,
         grpc.aio.insecure_channel(emulator.grpc_address) as channel,
     ):
         started = await Clients(channel).services.create_service(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import textwrap
 from datetime import timedelta
 from pathlib import Path
@@ -184,8 +185,22 @@ def test_a_bad_seed_is_refused_in_one_line_that_names_file_field_and_value(
     file = write(tmp_path, text)
     with pytest.raises(SeedError, match=named) as error:
         load_seed(file)
-    assert str(error.value).startswith(f"{file}: ")
+    assert str(error.value).startswith(f"{file}:1: ")
     assert "\n" not in str(error.value)
+
+
+def test_a_bad_seed_names_the_line(tmp_path: Path) -> None:
+    file = write(
+        tmp_path, "lag: 5s\nprojects:\n- projectID: shop\n  services:\n  - name: web\n    locations: x\n"
+    )
+    with pytest.raises(SeedError, match=re.escape(f"{file}:5: projects[0].services[0].location: ")):
+        load_seed(file)
+
+
+def test_yaml_that_is_none_names_the_line(tmp_path: Path) -> None:
+    file = write(tmp_path, "lag: 5s\nprojects: ]\n")
+    with pytest.raises(SeedError, match=re.escape(f"{file}:2: is no YAML: ")):
+        load_seed(file)
 
 
 def test_a_missing_seed_is_named(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from google.api_core import exceptions
 from google.cloud import iam_admin_v1 as iam
@@ -187,7 +189,7 @@ async def test_an_accounts_own_policy_survives_its_undelete_and_not_its_recreati
 class TestLag:
     @pytest.fixture
     async def emulator(self, clock: Clock):  # type: ignore[no-untyped-def]
-        async with Emulator(seed=Seed(), lag=10, clock=clock) as running:
+        async with Emulator(seed=Seed(lag=timedelta(seconds=10)), clock=clock) as running:
             yield running
 
     async def test_reads_after_create_flap_until_the_lag_is_over(

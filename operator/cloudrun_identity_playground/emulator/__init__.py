@@ -2,6 +2,8 @@
 
 from .emulator import Emulator, PortTakenError
 from .latency import Latency
-from .seed import Seed, SeedError, load_seed
+from .seed import Seed, SeedError
+from .seed_file import load_seed
+from .switches import Switches
 
-__all__ = ["Emulator", "Latency", "PortTakenError", "Seed", "SeedError", "load_seed"]
+__all__ = ["Emulator", "Latency", "PortTakenError", "Seed", "SeedError", "Switches", "load_seed"]

@@ -7,6 +7,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 _REMEMBERED = 20_000
+RUN = "run.googleapis.com"
+APIS: Mapping[str, str] = {
+    "google.iam.admin.v1.": "iam.googleapis.com",
+    "google.cloud.resourcemanager.": "cloudresourcemanager.googleapis.com",
+    "google.cloud.run.": RUN,
+    "google.longrunning.": RUN,
+    "google.cloud.secretmanager.": "secretmanager.googleapis.com",
+    "google.cloud.orgpolicy.": "orgpolicy.googleapis.com",
+    "google.iam.credentials.": "iamcredentials.googleapis.com",
+}
+"""The hosts of the APIs, by what the names of their methods begin with."""
+
 _READING = ("Get", "List", "Search", "Test", "Query")
 
 

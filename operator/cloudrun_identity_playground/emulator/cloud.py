@@ -21,13 +21,13 @@ from .apis.service_accounts import ServiceAccounts
 from .apis.sharing import DomainRestrictedSharing
 from .apis.workloads import Workloads
 from .lag import Lag
+from .switches import Switches
 
 
 class Cloud:
     """The whole state. Handlers run to their end without awaiting, so each call is atomic.
 
-    `clock` gives seconds since the epoch; `lag` and `operation_seconds` are seconds. `tombstone_conflict` and
-    `stale_ids` are those of `Policies`.
+    `clock` gives seconds since the epoch. `strict`: a project exists only if it was made to.
     """
 
     def __init__(
@@ -35,12 +35,10 @@ class Cloud:
         *,
         clock: Callable[[], float] = time.time,
         strict: bool = False,
-        lag: float = 0.0,
-        operation_seconds: float = 0.0,
-        tombstone_conflict: bool = False,
-        stale_ids: bool = False,
+        switches: Switches | None = None,
     ) -> None:
-        self.lag = Lag(clock, lag)
+        self.switches = switches = switches or Switches()
+        self.lag = Lag(clock, switches)
         self.registry = ProjectRegistry(strict=strict)
         self.accounts = AccountStore(self.registry, self.lag, clock)
         self.role_table = RoleTable()
@@ -50,10 +48,9 @@ class Cloud:
             self.role_table,
             DomainRestrictedSharing(self.registry, self.org_policies),
             clock,
-            tombstone_conflict=tombstone_conflict,
-            stale_ids=stale_ids,
+            switches,
         )
-        self.operations = Operations(clock, operation_seconds)
+        self.operations = Operations(clock, switches)
         self.revisions = Revisions(self.registry)
         self.projects = Projects(self.registry, self.policies)
         self.secrets = Secrets(self.registry, self.policies)

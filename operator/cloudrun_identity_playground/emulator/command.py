@@ -4,27 +4,42 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from datetime import timedelta
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
-
-from cloudrun_identity.api.duration import parse_duration
+import yaml
+from pydantic import ValidationError
 
 from .emulator import Emulator, PortTakenError
 from .latency import Latency
-from .seed import Seed, SeedError, load_seed
+from .seed import Seed, SeedError
+from .seed_file import SeedFile
+from .switches import FlappingReads, Switches
 
 
-class _Duration(click.ParamType[timedelta]):
-    name = "duration"
+class UnusableError(click.ClickException):
+    """Something that the user gave and that cannot be used: one line, and exit code 2."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+    exit_code = 2
+
+
+class _Yaml(click.ParamType[Any]):
+    """A mapping in YAML, as the seed has it."""
+
+    name = "yaml"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
         try:
-            return value if isinstance(value, timedelta) else parse_duration(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
+            content = yaml.safe_load(value)
+        except yaml.YAMLError:
+            content = None
+        if not isinstance(content, dict):
+            self.fail(f"{value!r} is no mapping in YAML", param, ctx)
+        return content
 
 
 @click.command(context_settings={"auto_envvar_prefix": "CLOUDRUN_IDENTITY_EMULATOR"})
@@ -41,31 +56,76 @@ class _Duration(click.ParamType[timedelta]):
     type=click.Path(path_type=Path, dir_okay=False),
     help="YAML file with what the cloud holds from the start.",
 )
+@click.option("--lag", metavar="DURATION", help="For how long fresh accounts are not known everywhere.")
+@click.option(
+    "--flapping-reads",
+    type=click.Choice([each.value for each in FlappingReads]),
+    help="What every other read of a fresh account answers during the lag. [default: notFound]",
+)
 @click.option(
     "--latency",
     type=click.Choice([each.value for each in Latency]),
-    help="`recorded`: answers take as long as Google's. [default: the seed's, or none]",
+    help="`recorded`: answers take as long as Google's. [default: none]",
+)
+@click.option("--operation-time", metavar="DURATION", help="How long an operation of Cloud Run takes.")
+@click.option("--execution-time", metavar="DURATION", help="How long an execution of a job runs.")
+@click.option(
+    "--requests-per-minute",
+    type=_Yaml(),
+    help="Quotas, e.g. 'run.googleapis.com: {reads: 3000, writes: 180}'.",
 )
 @click.option(
-    "--lag",
-    type=_Duration(),
-    help="For how long fresh accounts are not known everywhere, e.g. 10s. [default: the seed's, or 0s]",
+    "--fault",
+    "faults",
+    type=_Yaml(),
+    multiple=True,
+    help="A fault to come, e.g. '{method: google.cloud.run.*, code: UNAVAILABLE, times: 3}'. Repeatable.",
 )
-def emulator(
-    port: int, rest_port: int | None, seed_file: Path | None, latency: str | None, lag: timedelta | None
-) -> None:
-    """Serve an embedded Google Cloud: service accounts, roles, policies, projects, Cloud Run, secrets."""
+@click.option(
+    "--stale-ids/--no-stale-ids", default=None, help="Members of recreated accounts keep the old id."
+)
+@click.option(
+    "--tombstone-conflict/--no-tombstone-conflict",
+    default=None,
+    help="Refuse policies with a live account and a tombstone of its e-mail.",
+)
+def emulator(port: int, rest_port: int | None, seed_file: Path | None, **switches: Any) -> None:
+    """Serve an embedded Google Cloud: service accounts, roles, policies, projects, Cloud Run, secrets.
+
+    What is not given here is as the seed says.
+    """
     try:
-        served = Emulator(
-            port=port,
-            rest_port=rest_port,
-            seed=load_seed(seed_file) if seed_file is not None else Seed(),
-            latency=Latency(latency) if latency is not None else None,
-            lag=lag.total_seconds() if lag is not None else None,
-        )
+        file = SeedFile.read(seed_file) if seed_file is not None else None
+        seed = _turned(file.seed if file is not None else Seed(), switches)
+        try:
+            served = Emulator(port=port, rest_port=rest_port, seed=seed)
+        except SeedError as error:
+            raise (file.blame(error) if file is not None else error) from error
         asyncio.run(_serve(served))
     except (SeedError, PortTakenError) as error:
-        raise click.ClickException(str(error)) from error
+        raise UnusableError(str(error)) from error
+
+
+def _turned(seed: Seed, given: Mapping[str, Any]) -> Seed:
+    """The seed under the switches of the command line."""
+    said = {name: value for name, value in given.items() if value not in (None, ())}
+    faults = said.pop("faults", ())
+    try:
+        switches = Switches.model_validate(said)
+        added = Seed.model_validate({"faults": list(faults)}).faults
+    except ValidationError as error:
+        problem = error.errors()[0]
+        option, *within = problem["loc"]
+        flag = "--fault" if option == "faults" else f"--{_kebab(str(option))}"
+        field = ".".join(str(step) for step in within)
+        raise UnusableError(f"{flag}: {f'{field}: ' if field else ''}{problem['msg']}") from error
+    turned = {name: getattr(switches, name) for name in said}
+    return seed.model_copy(update={**turned, "faults": (*seed.faults, *added)})
+
+
+def _kebab(name: str) -> str:
+    """`requestsPerMinute` and `requests_per_minute` → `requests-per-minute`."""
+    return "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in name).replace("_", "-")
 
 
 async def _serve(served: Emulator) -> None:

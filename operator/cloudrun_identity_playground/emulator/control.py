@@ -5,21 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
-from typing import Any, Self
+from typing import Any
 
-import grpc
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError
 
 from .calls import Calls
 from .cloud import Cloud
 from .edits import EditError, edit
-from .errors import error_info
-from .faults import Faults
+from .faults import Fault, Faults
 from .snapshot import snapshot
 
 _Body = Mapping[str, Any]
-_CODE = f"^({'|'.join(code.name for code in grpc.StatusCode if code is not grpc.StatusCode.OK)})?$"
 
 
 def add_control(app: web.Application, cloud: Cloud, calls: Calls, faults: Faults) -> None:
@@ -41,8 +38,14 @@ def add_control(app: web.Application, cloud: Cloud, calls: Calls, faults: Faults
     async def make_edit(body: _Body) -> None:
         edit(cloud, body)
 
+    async def show_switches(_: web.Request) -> web.Response:
+        return web.json_response(cloud.switches.model_dump(mode="json", by_alias=True))
+
+    async def turn_switches(body: _Body) -> None:
+        cloud.switches.turn(body)
+
     async def add_fault(body: _Body) -> None:
-        _FaultRequest.model_validate(body).add_to(faults)
+        faults.add(Fault.model_validate(body))
 
     async def clear_faults(_: web.Request) -> web.Response:
         faults.clear()
@@ -53,6 +56,8 @@ def add_control(app: web.Application, cloud: Cloud, calls: Calls, faults: Faults
     app.router.add_get("/control/log", show_log)
     app.router.add_get("/control/state", show_state)
     app.router.add_post("/control/edit", _taking_json(make_edit))
+    app.router.add_get("/control/switches", show_switches)
+    app.router.add_patch("/control/switches", _taking_json(turn_switches))
     app.router.add_post("/control/faults", _taking_json(add_fault))
     app.router.add_delete("/control/faults", clear_faults)
 
@@ -82,38 +87,3 @@ def _taking_json(
 
 def _refused(why: str) -> web.Response:
     return web.json_response({"error": why}, status=400)
-
-
-class _ErrorInfo(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    reason: str
-    domain: str = "googleapis.com"
-    metadata: dict[str, str] = Field(default_factory=dict)
-
-
-class _FaultRequest(BaseModel):
-    """An error of a method, a delay of it in seconds, or both; see `Faults`."""
-
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
-    method: str
-    code: str = Field(default="", pattern=_CODE)
-    delay: float = Field(default=0.0, ge=0)
-    times: int = Field(default=1, ge=1)
-    message: str = "injected fault"
-    error_info: _ErrorInfo | None = Field(default=None, alias="errorInfo")
-    applied: bool = False
-
-    @model_validator(mode="after")
-    def _does_something(self) -> Self:
-        if not self.code and not self.delay:
-            raise ValueError("say code or delay")
-        return self
-
-    def add_to(self, faults: Faults) -> None:
-        if self.delay:
-            faults.delay(self.method, self.delay, self.times)
-        if self.code:
-            info = self.error_info
-            details = [error_info(info.reason, info.domain, **info.metadata)] if info is not None else []
-            code = grpc.StatusCode[self.code]
-            faults.inject(self.method, code, self.times, self.message, details, applied=self.applied)

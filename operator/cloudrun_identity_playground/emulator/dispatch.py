@@ -12,8 +12,8 @@ from .apis.rpc import Handler
 from .calls import Call, Calls
 from .errors import GoogleError
 from .faults import Faults
-from .latency import Latency
 from .quotas import Quotas
+from .switches import Switches
 
 
 class Dispatcher:
@@ -24,13 +24,13 @@ class Dispatcher:
         handlers: Mapping[str, Handler],
         calls: Calls,
         faults: Faults,
-        latency: Latency,
+        switches: Switches,
         quotas: Quotas,
     ) -> None:
         self._handlers = handlers
         self._calls = calls
         self._faults = faults
-        self._latency = latency
+        self._switches = switches
         self._quotas = quotas
 
     async def call(self, rpc: str, request: Any, reason: str = "") -> Any:
@@ -48,7 +48,7 @@ class Dispatcher:
             self._calls.add(Call(rpc, code.name, reason))
 
     async def _answer(self, rpc: str, request: Any) -> Any:
-        if seconds := self._latency.seconds(rpc):
+        if seconds := self._switches.latency.seconds(rpc):
             await asyncio.sleep(seconds)
         handler = self._handlers.get(rpc)
         if handler is None:

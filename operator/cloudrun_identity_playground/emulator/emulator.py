@@ -18,8 +18,7 @@ from .control import add_control
 from .dispatch import Dispatcher
 from .edits import edit
 from .faults import Faults
-from .latency import Latency
-from .quotas import Limit, Quotas
+from .quotas import Quotas
 from .seed import Seed
 from .seeding import plant
 from .wire.grpc_server import make_server
@@ -36,8 +35,8 @@ class Emulator:
         async with Emulator() as emulator:
             channel = grpc.aio.insecure_channel(emulator.grpc_address)
 
-    Port 0 is any free one; without `rest_port` there is no REST. `latency` and `lag` (seconds) go before
-    those of the seed. With `credentials` the gRPC port speaks TLS. `clock` gives seconds since the epoch.
+    Port 0 is any free one; without `rest_port` there is no REST. With `credentials` the gRPC port speaks TLS.
+    `clock` gives seconds since the epoch. `switches` can be turned at any time.
     The constructor raises `SeedError` where Google would refuse something in the seed, entering raises
     `PortTakenError`.
     """
@@ -48,30 +47,22 @@ class Emulator:
         port: int = 0,
         rest_port: int | None = None,
         seed: Seed | None = None,
-        latency: Latency | None = None,
-        lag: float | None = None,
         host: str = "127.0.0.1",
         credentials: grpc.ServerCredentials | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         seed = seed or Seed()
-        latency = seed.latency if latency is None else latency
-        self.cloud = Cloud(
-            clock=clock,
-            strict=seed.strict,
-            lag=seed.lag.total_seconds() if lag is None else lag,
-            operation_seconds=latency.operation_seconds,
-            tombstone_conflict=seed.tombstone_conflict,
-            stale_ids=seed.stale_ids,
-        )
+        self.switches = seed.switches
+        self.cloud = Cloud(clock=clock, strict=seed.strict, switches=self.switches)
         plant(self.cloud, seed)
         self.calls = Calls()
         self.faults = Faults()
+        for fault in seed.faults:
+            self.faults.add(fault)
         self.grpc_address = ""
         self.rest_url = ""
-        limits = {api: Limit(each.reads, each.writes) for api, each in seed.requests_per_minute.items()}
         self._dispatcher = Dispatcher(
-            self.cloud.handlers, self.calls, self.faults, latency, Quotas(limits, clock)
+            self.cloud.handlers, self.calls, self.faults, self.switches, Quotas(self.switches, clock)
         )
         self._host = host
         self._port = port

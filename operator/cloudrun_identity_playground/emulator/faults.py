@@ -6,17 +6,46 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import grpc
+from pydantic import Field, model_validator
 
-from .errors import GoogleError
+from .errors import GoogleError, error_info
+from .switches import StrictModel
 
 _Answer = TypeVar("_Answer")
+_CODE = f"^({'|'.join(code.name for code in grpc.StatusCode if code is not grpc.StatusCode.OK)})?$"
+
+
+class ErrorInfo(StrictModel):
+    """The `google.rpc.ErrorInfo` of a fault."""
+
+    reason: str
+    domain: str = "googleapis.com"
+    metadata: dict[str, str] = Field(default_factory=dict)
+
+
+class Fault(StrictModel):
+    """An error of the next `times` calls of a method, a delay of them in seconds, or both; see `Faults`."""
+
+    method: str
+    code: str = Field(default="", pattern=_CODE)
+    delay: float = Field(default=0.0, ge=0)
+    times: int = Field(default=1, ge=1)
+    message: str = "injected fault"
+    error_info: ErrorInfo | None = None
+    applied: bool = False
+
+    @model_validator(mode="after")
+    def _does_something(self) -> Self:
+        if not self.code and not self.delay:
+            raise ValueError("say code or delay")
+        return self
 
 
 @dataclass
-class _Fault:
+class _Due:
     pattern: str
     remaining: int
     error: GoogleError | None = None
@@ -28,7 +57,17 @@ class Faults:
     """The faults to come. A method is named `google.cloud.run.v2.Services/GetService`; `*` is a wildcard."""
 
     def __init__(self) -> None:
-        self._faults: list[_Fault] = []
+        self._faults: list[_Due] = []
+
+    def add(self, fault: Fault) -> None:
+        """Take up a fault as the seed, the command line and the control API describe it."""
+        if fault.delay:
+            self.delay(fault.method, fault.delay, fault.times)
+        if fault.code:
+            info = fault.error_info
+            details = [error_info(info.reason, info.domain, **info.metadata)] if info is not None else []
+            code = grpc.StatusCode[fault.code]
+            self.inject(fault.method, code, fault.times, fault.message, details, applied=fault.applied)
 
     def inject(
         self,
@@ -45,11 +84,11 @@ class Faults:
         `applied`: the call takes effect all the same, and only its answer is lost.
         """
         error = GoogleError(code, message, *details)
-        self._faults.append(_Fault(method, times, error=error, applied=applied))
+        self._faults.append(_Due(method, times, error=error, applied=applied))
 
     def delay(self, method: str, seconds: float, times: int = 1) -> None:
         """Let the next `times` calls of `method` take `seconds` longer."""
-        self._faults.append(_Fault(method, times, seconds=seconds))
+        self._faults.append(_Due(method, times, seconds=seconds))
 
     def clear(self) -> None:
         """Forget all faults to come."""

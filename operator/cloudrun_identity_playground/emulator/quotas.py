@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from operator import attrgetter
@@ -13,31 +13,13 @@ import grpc
 from google.protobuf import duration_pb2
 from google.rpc import error_details_pb2
 
-from .calls import only_reads
+from .calls import APIS, RUN, only_reads
 from .errors import GoogleError, error_info
-
-RUN = "run.googleapis.com"
-APIS: Mapping[str, str] = {
-    "google.iam.admin.v1.": "iam.googleapis.com",
-    "google.cloud.resourcemanager.": "cloudresourcemanager.googleapis.com",
-    "google.cloud.run.": RUN,
-    "google.longrunning.": RUN,
-    "google.cloud.secretmanager.": "secretmanager.googleapis.com",
-    "google.cloud.orgpolicy.": "orgpolicy.googleapis.com",
-}
-"""The APIs that count, by what the names of their methods begin with."""
+from .switches import RequestsPerMinute, Switches
 
 _MINUTE = 60.0
 _CALLER = "100000000001"  # the number of the project that is charged for all calls, as nobody signs in
 _NAMING = ("resource", "name", "parent", "service.name", "job.name", "worker_pool.name")
-
-
-@dataclass(frozen=True)
-class Limit:
-    """Requests a minute; None: any number."""
-
-    reads: int | None = None
-    writes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -61,8 +43,8 @@ class Quotas:
     `clock` gives seconds since the epoch.
     """
 
-    def __init__(self, limits: Mapping[str, Limit], clock: Callable[[], float]) -> None:
-        self._limits = limits
+    def __init__(self, switches: Switches, clock: Callable[[], float]) -> None:
+        self._switches = switches
         self._clock = clock
         self._windows: dict[_Quota, _Window] = {}
 
@@ -72,7 +54,7 @@ class Quotas:
         Raises GoogleError: RESOURCE_EXHAUSTED with ErrorInfo, and with the time to wait; the call counts not.
         """
         quota = _quota(rpc, request)
-        limit = self._limits.get(quota.api, Limit())
+        limit = self._switches.requests_per_minute.get(quota.api, RequestsPerMinute())
         allowed = limit.reads if quota.reads else limit.writes
         if allowed is None:
             return

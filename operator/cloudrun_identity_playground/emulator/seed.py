@@ -32,57 +32,29 @@ projects:
 
 from __future__ import annotations
 
-from datetime import timedelta
-from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Self
 
-import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import ConfigDict, Field, model_validator
 
-from cloudrun_identity.api.duration import parse_duration
-
-from .latency import Latency
-from .quotas import APIS
+from .faults import Fault
+from .switches import StrictModel, Switches
 
 _IMAGE = "us-docker.pkg.dev/cloudrun/container/hello"
 
 
+Place = tuple[str | int, ...]
+"""Where something stands in a seed: the names of fields and the numbers of items that lead to it."""
+
+
 class SeedError(Exception):
-    """A seed that cannot be used; one line that names the file, the field and the value."""
+    """A seed that cannot be used; one line that names what is wrong, and `place`, where it stands."""
+
+    def __init__(self, message: str, place: Place = ()) -> None:
+        super().__init__(message)
+        self.place = place
 
 
-def _camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join("ID" if word == "id" else word.capitalize() for word in rest)
-
-
-def _duration(text: Any) -> Any:
-    return parse_duration(text) if isinstance(text, str) else text
-
-
-def _known_api(host: str) -> str:
-    if host not in APIS.values():
-        raise ValueError(f"is none of {', '.join(sorted(set(APIS.values())))}")
-    return host
-
-
-Api = Annotated[str, AfterValidator(_known_api)]
-"""The host of an API whose requests are counted."""
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=_camel, populate_by_name=True)
-
-
-class Condition(_Model):
+class Condition(StrictModel):
     """The condition of a binding."""
 
     expression: str
@@ -90,7 +62,7 @@ class Condition(_Model):
     description: str = ""
 
 
-class Binding(_Model):
+class Binding(StrictModel):
     """A role and its members in a policy.
 
     `unchecked`: taken as it is, with members that Google refuses in any later write of the policy.
@@ -102,7 +74,7 @@ class Binding(_Model):
     unchecked: bool = False
 
 
-class ServiceAccount(_Model):
+class ServiceAccount(StrictModel):
     """A service account of the project."""
 
     account_id: str
@@ -112,7 +84,7 @@ class ServiceAccount(_Model):
     policy: tuple[Binding, ...] = ()
 
 
-class Workload(_Model):
+class Workload(StrictModel):
     """A Cloud Run service, job or worker pool. Without `service_account`: the project's default one."""
 
     location: str
@@ -124,7 +96,7 @@ class Workload(_Model):
     policy: tuple[Binding, ...] = ()
 
 
-class CustomRole(_Model):
+class CustomRole(StrictModel):
     """A custom role of the project."""
 
     role_id: str
@@ -132,14 +104,14 @@ class CustomRole(_Model):
     permissions: tuple[str, ...] = ()
 
 
-class Secret(_Model):
+class Secret(StrictModel):
     """A secret of the project, without its contents."""
 
     name: str
     policy: tuple[Binding, ...] = ()
 
 
-class OrgPolicy(_Model):
+class OrgPolicy(StrictModel):
     """A constraint as it is set on the project: `enforce` of a boolean one, `allowed_values` of a list.
 
     The values of `iam.allowedPolicyMemberDomains` are domains here, not customer ids. It holds for what is
@@ -157,13 +129,13 @@ class OrgPolicy(_Model):
         return self
 
 
-class Quotas(_Model):
+class Quotas(StrictModel):
     """What the project may hold at most."""
 
     service_accounts: int = Field(default=100, ge=0)
 
 
-class Project(_Model):
+class Project(StrictModel):
     """A project and what is in it."""
 
     project_id: str
@@ -180,54 +152,16 @@ class Project(_Model):
     policy: tuple[Binding, ...] = ()
 
 
-class RequestsPerMinute(_Model):
-    """How many requests an API takes a minute; None: any number."""
+class Seed(Switches):
+    """The whole file: the switches, which the command line goes before, and what there is."""
 
-    reads: int | None = Field(default=None, ge=0)
-    writes: int | None = Field(default=None, ge=0)
-
-
-class Seed(_Model):
-    """The whole file. `lag` and `latency` are those of the command line, which goes before them.
-
-    `tombstone_conflict` and `stale_ids` are those of `apis.policies.Policies`, `requests_per_minute` goes by
-    the host of the API.
-    """
+    model_config = ConfigDict(frozen=True)
 
     strict: bool = False
-    tombstone_conflict: bool = False
-    stale_ids: bool = False
-    requests_per_minute: dict[Api, RequestsPerMinute] = Field(default_factory=dict)
-    lag: Annotated[timedelta, BeforeValidator(_duration)] = timedelta()
-    latency: Latency = Latency.NONE
+    faults: tuple[Fault, ...] = ()
     projects: tuple[Project, ...] = ()
 
-
-def load_seed(path: Path) -> Seed:
-    """The seed in the file.
-
-    Raises SeedError: it cannot be read, is no YAML, or breaks the shape above.
-    """
-    try:
-        content = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise SeedError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise SeedError(f"{path}: is not UTF-8 text") from error
-    except yaml.YAMLError as error:
-        raise SeedError(f"{path}: is no YAML: {' '.join(str(error).split())}") from error
-    try:
-        return Seed.model_validate({} if content is None else content)
-    except ValidationError as error:
-        raise SeedError(f"{path}: {_first(error)}") from error
-
-
-def _first(error: ValidationError) -> str:
-    """The first thing wrong, in one line."""
-    problem = error.errors()[0]
-    field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]).lstrip(
-        "."
-    )
-    value = problem["input"]
-    shown = f" (value {value!r})" if isinstance(value, str | int | float | bool) else ""
-    return f"{field or 'the seed'}: {problem['msg']}{shown}"
+    @property
+    def switches(self) -> Switches:
+        """The switches alone."""
+        return Switches.model_validate(self.model_dump(include=set(Switches.model_fields)))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from google.cloud import iam_admin_v1 as iam
 from google.cloud import orgpolicy_v2 as orgpolicy
@@ -20,6 +20,7 @@ from .cloud import Cloud
 from .errors import GoogleError
 
 _IAM = "google.iam.admin.v1.IAM"
+_Item = TypeVar("_Item")
 
 
 def plant(cloud: Cloud, wanted: seed.Seed) -> None:
@@ -30,31 +31,34 @@ def plant(cloud: Cloud, wanted: seed.Seed) -> None:
     Raises SeedError: Google would refuse something in it.
     """
     with acting_as(FOREIGNER), _settled(cloud):
-        for project in wanted.projects:
-            _add_project(cloud, project)
-        for project in wanted.projects:
-            _Planter(cloud, project).plant_accounts()
-        for project in wanted.projects:
-            _Planter(cloud, project).plant_the_rest()
+        for number, project in enumerate(wanted.projects):
+            _add_project(cloud, project, ("projects", number))
+        planters = [
+            _Planter(cloud, project, ("projects", number)) for number, project in enumerate(wanted.projects)
+        ]
+        for planter in planters:
+            planter.plant_accounts()
+        for planter in planters:
+            planter.plant_the_rest()
 
 
 @contextmanager
 def _settled(cloud: Cloud) -> Iterator[None]:
-    lag, cloud.lag.seconds = cloud.lag.seconds, 0.0
-    delay, cloud.operations.delay = cloud.operations.delay, 0.0
+    wanted = cloud.switches.model_copy()
+    cloud.switches.assign(wanted.turned({"lag": "0s", "operationTime": "0s"}))
     try:
         yield
     finally:
-        cloud.lag.seconds, cloud.operations.delay = lag, delay
+        cloud.switches.assign(wanted)
 
 
-def _add_project(cloud: Cloud, wanted: seed.Project) -> None:
+def _add_project(cloud: Cloud, wanted: seed.Project, place: seed.Place) -> None:
     if cloud.registry.find(wanted.project_id) is not None:
-        raise seed.SeedError(f"project {wanted.project_id}: appears twice")
+        raise seed.SeedError(f"project {wanted.project_id}: appears twice", place)
     number = wanted.project_number or number_for(wanted.project_id)
     if (other := cloud.registry.find(number)) is not None:
         raise seed.SeedError(
-            f"project {wanted.project_id}: projectNumber {number} is that of {other.id} already"
+            f"project {wanted.project_id}: projectNumber {number} is that of {other.id} already", place
         )
     cloud.registry.add(
         Project(
@@ -69,13 +73,14 @@ def _add_project(cloud: Cloud, wanted: seed.Project) -> None:
 class _Planter:
     """Plants one project."""
 
-    def __init__(self, cloud: Cloud, project: seed.Project) -> None:
+    def __init__(self, cloud: Cloud, project: seed.Project, place: seed.Place) -> None:
         self._cloud = cloud
+        self._place = self._here = place
         self._project = project
         self._name = f"projects/{project.project_id}"
 
     def plant_accounts(self) -> None:
-        for account in self._project.service_accounts:
+        for account in self._each("serviceAccounts", self._project.service_accounts):
             created = self._call(
                 f"service account {account.account_id}",
                 f"{_IAM}/CreateServiceAccount",
@@ -96,9 +101,9 @@ class _Planter:
 
     def plant_the_rest(self) -> None:
         project = self._project
-        for role in project.roles:
+        for role in self._each("roles", project.roles):
             self._plant_role(role)
-        for account in project.service_accounts:
+        for account in self._each("serviceAccounts", project.service_accounts):
             email = f"{account.account_id}@{self._cloud.registry.resolve(project.project_id).account_domain}"
             self._plant_policy(
                 f"{_IAM}/SetIamPolicy", f"{self._name}/serviceAccounts/{email}", account.policy
@@ -108,15 +113,23 @@ class _Planter:
             ("jobs", project.jobs),
             ("workerPools", project.worker_pools),
         ):
-            for workload in workloads:
+            for workload in self._each(collection, workloads):
                 self._plant_workload(self._cloud.workloads[collection], workload)
-        for secret in project.secrets:
+        for secret in self._each("secrets", project.secrets):
             self._plant_secret(secret)
+        self._here = (*self._place, "policy")
         self._plant_policy(
             "google.cloud.resourcemanager.v3.Projects/SetIamPolicy", self._name, project.policy
         )
-        for org_policy in project.org_policies:
+        for org_policy in self._each("orgPolicies", project.org_policies):
             self._plant_org_policy(org_policy)
+
+    def _each(self, field: str, items: Sequence[_Item]) -> Iterator[_Item]:
+        """The items of a field of the project; what goes wrong with one is blamed on its place."""
+        for number, item in enumerate(items):
+            self._here = (*self._place, field, number)
+            yield item
+        self._here = self._place
 
     def _plant_role(self, role: seed.CustomRole) -> None:
         self._call(
@@ -193,7 +206,9 @@ class _Planter:
         try:
             yield
         except GoogleError as error:
-            raise seed.SeedError(f"project {self._project.project_id}: {what}: {error.message}") from error
+            raise seed.SeedError(
+                f"project {self._project.project_id}: {what}: {error.message}", self._here
+            ) from error
 
 
 def _binding(wanted: seed.Binding) -> policy_pb2.Binding:

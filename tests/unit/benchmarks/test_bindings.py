@@ -4,7 +4,7 @@ from pathlib import Path
 
 from benchmarks.bindings import ROLE, UNMANAGED_PROJECT_ID, Bindings, member
 from cloudrun_identity.api import IAMBinding, ManagedProject
-from cloudrun_identity_playground.emulator.seed import load_seed
+from cloudrun_identity_playground.emulator.seed_file import load_seed
 
 
 def test_the_objects_are_spread_evenly_over_the_projects() -> None:

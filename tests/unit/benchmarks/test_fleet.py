@@ -3,7 +3,7 @@ from pathlib import Path
 from benchmarks.fleet import ROLES, Fleet
 from cloudrun_identity.api import CloudRunIdentity, ManagedProject
 from cloudrun_identity.gcp.service_accounts import expected_email
-from cloudrun_identity_playground.emulator.seed import load_seed
+from cloudrun_identity_playground.emulator.seed_file import load_seed
 
 
 def test_the_members_are_the_accounts_of_the_identities() -> None:

@@ -9,7 +9,7 @@ from cloudrun_identity_playground.demo import drift, manifests
 from cloudrun_identity_playground.demo.cluster import Subject
 from cloudrun_identity_playground.demo.google import parse_state
 from cloudrun_identity_playground.emulator.emulator import Emulator
-from cloudrun_identity_playground.emulator.seed import load_seed
+from cloudrun_identity_playground.emulator.seed_file import load_seed
 from cloudrun_identity_playground.emulator.snapshot import snapshot
 from cloudrun_identity_playground.kubeapi.schema import Schema, prune
 from cloudrun_identity_playground.kubeapi.validation import validate

@@ -111,6 +111,8 @@ class AccountStore:
         """
         account = self.find(name)
         if self._lag.hides_from_read(account.unique_id):
+            if self._lag.forbids:
+                raise permission_denied("iam.serviceAccounts.get", account.name)
             raise not_found(f"Service account {account.name} does not exist.")
         return account
 

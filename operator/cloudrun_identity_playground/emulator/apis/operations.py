@@ -11,6 +11,7 @@ from google.longrunning import operations_pb2
 from google.protobuf import any_pb2, empty_pb2
 
 from cloudrun_identity_playground.emulator.errors import not_found
+from cloudrun_identity_playground.emulator.switches import Switches
 
 from .rpc import serves
 
@@ -25,22 +26,31 @@ class _Started:
 class Operations:
     """`google.longrunning.Operations`, for the operations of Cloud Run.
 
-    `delay` is how many seconds an operation takes; 0: it is done in its first answer.
+    How long an operation takes is a switch; if no time, it is done in its first answer.
     """
 
-    def __init__(self, clock: Callable[[], float], delay: float = 0.0) -> None:
-        self.delay = delay
+    def __init__(self, clock: Callable[[], float], switches: Switches) -> None:
+        self._switches = switches
         self._clock = clock
         self._started: dict[str, _Started] = {}
 
-    def start(self, location: str, metadata: Any, outcome: Callable[[], Any]) -> operations_pb2.Operation:
+    def start(
+        self, location: str, metadata: Any, outcome: Callable[[], Any], done_at: float | None = None
+    ) -> operations_pb2.Operation:
         """Begin an operation under `location` (`projects/P/locations/L`).
 
-        `metadata` is the resource as it is on its way; `outcome` gives it once the delay is over.
+        `metadata` is the resource as it is on its way; `outcome` gives it once the operation is done: at
+        `done_at` in seconds since the epoch, or after the time that operations take.
         """
         name = f"{location}/operations/{uuid.uuid4()}"
-        self._started[name] = _Started(_packed(metadata), outcome, self._clock() + self.delay)
+        self._started[name] = _Started(
+            _packed(metadata), outcome, self.done_at() if done_at is None else done_at
+        )
         return self._show(name)
+
+    def done_at(self) -> float:
+        """When an operation that begins now is done."""
+        return self._clock() + self._switches.operation_seconds
 
     @serves("google.longrunning.Operations/GetOperation")
     def get(self, request: operations_pb2.GetOperationRequest) -> operations_pb2.Operation:

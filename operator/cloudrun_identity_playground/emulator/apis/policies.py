@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from google.iam.v1 import iam_policy_pb2, policy_pb2
 
 from cloudrun_identity_playground.emulator.errors import GoogleError, aborted, invalid
+from cloudrun_identity_playground.emulator.switches import Switches
 
 from .members import AccountMember, Accounts, Member, parse, render
 from .policy_rules import Binding, ResourceKind, check_binding, check_limits
@@ -45,12 +46,12 @@ class Sharing(Protocol):
 class Policies:
     """The policies of all resources, by resource name (`projects/ID`, `projects/ID/locations/L/jobs/J`, …).
 
-    `tombstone_conflict` refuses a policy that holds both a live account and a tombstone of its e-mail,
-    as reported in 2020; Google's documentation of today shows both in one policy.
+    The switch `tombstone_conflict` refuses a policy that holds both a live account and a tombstone of its
+    e-mail, as reported in 2020; Google's documentation of today shows both in one policy.
 
-    `stale_ids` shows no tombstone once another account has the e-mail: the member reads as if it were the
-    new account and means the old one, and writing it again changes nothing until it was removed in a write
-    before. Google's documentation had it so before 2020.
+    The switch `stale_ids` shows no tombstone once another account has the e-mail: the member reads as if it
+    were the new account and means the old one, and writing it again changes nothing until it was removed in a
+    write before. Google's documentation had it so before 2020.
     """
 
     def __init__(
@@ -59,12 +60,9 @@ class Policies:
         roles: RoleTable,
         sharing: Sharing,
         clock: Callable[[], float],
-        *,
-        tombstone_conflict: bool = False,
-        stale_ids: bool = False,
+        switches: Switches,
     ) -> None:
-        self._tombstone_conflict = tombstone_conflict
-        self._stale_ids = stale_ids
+        self._switches = switches
         self._accounts = accounts
         self._roles = roles
         self._sharing = sharing
@@ -143,7 +141,7 @@ class Policies:
 
     def _stale(self, binding: Binding) -> Mapping[str, Member]:
         """Members that mean a replaced account, by what they are shown as, in lower case."""
-        if not self._stale_ids:
+        if not self._switches.stale_ids:
             return {}
         return {
             f"serviceAccount:{member.email}".lower(): member
@@ -160,7 +158,7 @@ class Policies:
             return member
 
     def _render(self, member: Member) -> str:
-        return render(member, self._accounts, stale_ids=self._stale_ids)
+        return render(member, self._accounts, stale_ids=self._switches.stale_ids)
 
     def _check(
         self, bindings: Sequence[Binding], kind: ResourceKind, resource: str, current: _Policy
@@ -171,7 +169,7 @@ class Policies:
             check_binding(binding, kind)
             if binding.role not in present:
                 self._roles.check_grantable(binding.role, resource, kind.permission_prefix)
-        if self._tombstone_conflict:
+        if self._switches.tombstone_conflict:
             self._check_tombstones(bindings)
         self._sharing.check(resource, _added(bindings, current.bindings))
 

@@ -163,7 +163,7 @@ class Workloads:
         going.generation += 1
         set_ready(going, run.Condition.State.CONDITION_PENDING)
         going.reconciling = True
-        self._workloads[going.name] = _Workload(going, self._done_at())
+        self._workloads[going.name] = _Workload(going, self._operations.done_at())
         return self._operation(going, lambda: going)
 
     def get_policy(self, request: iam_policy_pb2.GetIamPolicyRequest) -> policy_pb2.Policy:
@@ -209,7 +209,7 @@ class Workloads:
             settled.latest_ready_revision = settled.latest_created_revision = self._revisions.create(desired)
         desired.reconciling = True
         set_ready(desired, run.Condition.State.CONDITION_PENDING)
-        self._workloads[desired.name] = _Workload(desired, self._done_at(), settled)
+        self._workloads[desired.name] = _Workload(desired, self._operations.done_at(), settled)
         return self._operation(desired, lambda: settled)
 
     def _find(self, name: str) -> _Workload | None:
@@ -240,9 +240,6 @@ class Workloads:
 
     def _operation(self, metadata: Any, outcome: Callable[[], Any]) -> operations_pb2.Operation:
         return self._operations.start("/".join(metadata.name.split("/")[:4]), metadata, outcome)
-
-    def _done_at(self) -> float:
-        return self._clock() + self._operations.delay
 
     def _default_account(self, name: str) -> str:
         return self._projects.resolve(name.split("/")[1]).compute_account
