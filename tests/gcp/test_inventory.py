@@ -1,5 +1,6 @@
 import asyncio
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -56,7 +57,7 @@ async def test_our_own_move_is_seen_at_once_whatever_age_is_accepted(
     email = (await accounts.create(PROJECT, "till-roll", "", "")).email
     state = (await inventory.workloads(PROJECT, LOCATION, WorkloadKind.SERVICE, 300))["checkout"]
 
-    await Run(clients).set_service_account(CHECKOUT, email, state.etag)
+    await Run(clients).set_service_account(state, email)
     inventory.wrote_workload(CHECKOUT)
 
     moved = await inventory.workload(CHECKOUT, 300)
@@ -66,3 +67,42 @@ async def test_our_own_move_is_seen_at_once_whatever_age_is_accepted(
 
 async def test_a_missing_workload_is_none(inventory: Inventory) -> None:
     assert await inventory.workload(Workload(WorkloadKind.JOB, PROJECT, LOCATION, "nowhere"), 0) is None
+
+
+async def test_the_account_of_a_serving_revision_is_asked_for_only_if_no_template_tells_it(
+    inventory: Inventory, accounts: ServiceAccounts, clients: GoogleClients, emulator: Emulator
+) -> None:
+    run = Run(clients)
+    email = (await accounts.create(PROJECT, "till-roll", "", "")).email
+    before = await run.get(CHECKOUT)
+    await run.set_service_account(before, email)
+    after = await run.get(CHECKOUT)
+    both = replace(after, serving_revisions=(*before.serving_revisions, *after.serving_revisions))
+    emulator.calls.reset()
+
+    for _ in range(2):
+        assert await inventory.serving_accounts(after) == {after.latest_ready_revision: email}
+    assert dict(emulator.calls) == {}
+    for _ in range(2):
+        assert await inventory.serving_accounts(both) == {
+            before.latest_ready_revision: before.service_account,
+            after.latest_ready_revision: email,
+        }
+    assert dict(emulator.calls) == {"google.cloud.run.v2.Revisions/GetRevision": 1}
+
+
+async def test_a_revision_that_is_gone_serves_as_nobody(inventory: Inventory, clients: GoogleClients) -> None:
+    state = replace(await Run(clients).get(CHECKOUT), serving_revisions=("long-gone",))
+    assert await inventory.serving_accounts(state) == {}
+
+
+async def test_what_an_answer_showed_of_a_workload_needs_no_read(
+    inventory: Inventory, clients: GoogleClients, emulator: Emulator
+) -> None:
+    state = await Run(clients).get(CHECKOUT)
+    emulator.calls.reset()
+
+    inventory.saw_workload(state)
+
+    assert await inventory.workload(CHECKOUT, 300) == state
+    assert dict(emulator.calls) == {}

@@ -112,7 +112,7 @@ async def test_a_move_sends_back_what_was_read_with_one_field_changed(
     set_account(expected, workload, email)
     state = await run.get(workload)
 
-    await run.set_service_account(workload, email, state.etag)
+    await run.set_service_account(state, email)
 
     [request] = updates
     assert getattr(request, FIELDS[workload.kind]) == expected
@@ -127,9 +127,9 @@ async def test_a_move_changes_the_account_and_nothing_else(
     before = copy(stored(emulator, workload))
     state = await run.get(workload)
 
-    operation = await run.set_service_account(workload, email, state.etag)
+    operation = await run.set_service_account(state, email)
 
-    assert (await run.operation(operation.name, LOCATION)).done
+    assert (await run.operation(operation.name, workload)).done
     after = copy(stored(emulator, workload))
     set_account(before, workload, email)
     for message in (before, after):
@@ -146,7 +146,7 @@ async def test_a_job_keeps_fields_that_this_client_does_not_know(
     stored(emulator, NIGHTLY).template.template.MergeFromString(unknown)
     state = await run.get(NIGHTLY)
 
-    await run.set_service_account(NIGHTLY, email, state.etag)
+    await run.set_service_account(state, email)
 
     [request] = updates
     assert unknown in request.job.template.template.SerializeToString()
@@ -158,7 +158,7 @@ async def test_a_pinned_revision_name_is_given_up_in_the_same_write(
     state = await run.get(PINNED)
     assert state.template_revision == "pinned-v1"
 
-    await run.set_service_account(PINNED, email, state.etag)
+    await run.set_service_account(state, email)
 
     moved = await run.get(PINNED)
     assert list(updates[0].update_mask.paths) == ["template.service_account", "template.revision"]
@@ -173,10 +173,10 @@ async def test_a_workload_that_somebody_else_wrote_is_not_overwritten(
 ) -> None:
     stale = await run.get(workload)
     other = stale.service_account
-    await run.set_service_account(workload, email, stale.etag)
+    await run.set_service_account(stale, email)
 
     with pytest.raises(GoogleError) as raised:
-        await run.set_service_account(workload, other, stale.etag)
+        await run.set_service_account(stale, other)
 
     assert raised.value.fault is Fault.ABORTED
     assert (await run.get(workload)).service_account == email
@@ -185,7 +185,7 @@ async def test_a_workload_that_somebody_else_wrote_is_not_overwritten(
 @pytest.mark.parametrize("workload", [CHECKOUT, RUNNER], ids=lambda each: str(each.kind))
 async def test_each_revision_tells_the_account_it_runs_as(run: Run, email: str, workload: Workload) -> None:
     before = await run.get(workload)
-    await run.set_service_account(workload, email, before.etag)
+    await run.set_service_account(before, email)
     after = await run.get(workload)
 
     assert await run.revision_account(workload, before.latest_ready_revision) == before.service_account
@@ -194,9 +194,9 @@ async def test_each_revision_tells_the_account_it_runs_as(run: Run, email: str, 
 
 async def test_an_operation_is_looked_at_once(run: Run, emulator: Emulator, email: str) -> None:
     state = await run.get(CHECKOUT)
-    operation = await run.set_service_account(CHECKOUT, email, state.etag)
+    operation = await run.set_service_account(state, email)
 
-    seen = await run.operation(operation.name, LOCATION)
+    seen = await run.operation(operation.name, CHECKOUT)
 
     assert seen.name == operation.name
     assert seen.done
@@ -206,7 +206,7 @@ async def test_an_operation_is_looked_at_once(run: Run, emulator: Emulator, emai
 
 async def test_a_forgotten_operation_is_not_found(run: Run) -> None:
     with pytest.raises(GoogleError) as raised:
-        await run.operation(f"projects/{PROJECT}/locations/{LOCATION}/operations/gone", LOCATION)
+        await run.operation(f"projects/{PROJECT}/locations/{LOCATION}/operations/gone", CHECKOUT)
 
     assert raised.value.fault is Fault.NOT_FOUND
 
@@ -220,7 +220,7 @@ async def test_an_update_whose_answer_is_lost_ends_as_aborted(
     )
 
     with pytest.raises(GoogleError) as raised:
-        await run.set_service_account(CHECKOUT, email, state.etag)
+        await run.set_service_account(state, email)
 
     assert raised.value.fault is Fault.ABORTED
     assert (await run.get(CHECKOUT)).service_account == email

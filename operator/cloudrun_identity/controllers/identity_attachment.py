@@ -66,7 +66,6 @@ class IdentityAttachmentController:
     def __init__(self, run: Run, inventory: Inventory) -> None:
         self._run = run
         self._inventory = inventory
-        self._revision_accounts: dict[tuple[str, str], str] = {}
 
     def references(self, obj: IdentityAttachment) -> frozenset[Key]:
         """Its project and its identity."""
@@ -169,7 +168,7 @@ class IdentityAttachmentController:
 
     async def _attach(self, want: AttachmentWant, state: WorkloadState) -> Applied[WorkloadSeen]:
         try:
-            operation = await self._run.set_service_account(want.workload, want.email, state.etag)
+            operation = await self._run.set_service_account(state, want.email)
         except GoogleError as error:
             if error.fault is not Fault.ABORTED:
                 raise
@@ -186,33 +185,15 @@ class IdentityAttachmentController:
         if not name:
             return None
         try:
-            return await self._run.operation(name, want.workload.location)
+            return await self._run.operation(name, want.workload)
         except GoogleError as error:
             if error.fault is not Fault.NOT_FOUND:
                 raise
             return None
 
     async def _others_serving(self, want: AttachmentWant, state: WorkloadState) -> tuple[str, ...]:
-        return tuple(
-            [
-                revision
-                for revision in state.serving_revisions
-                if not _same(await self._revision_account(want.workload, state, revision), want.email)
-            ]
-        )
-
-    async def _revision_account(self, workload: Workload, state: WorkloadState, revision: str) -> str:
-        """What a revision runs as. It never changes, so it is asked once."""
-        key = (state.uid, revision)
-        if key not in self._revision_accounts:
-            try:
-                account = await self._run.revision_account(workload, revision)
-            except GoogleError as error:
-                if error.fault is not Fault.NOT_FOUND:
-                    raise
-                return ""  # gone since the workload was read: the next look knows better
-            self._revision_accounts[key] = account
-        return self._revision_accounts[key]
+        accounts = await self._inventory.serving_accounts(state)
+        return tuple(revision for revision, account in accounts.items() if not _same(account, want.email))
 
 
 def _may_enter_home_of(declared: DeclaredIdentity, namespace: str, world: World) -> Decision:

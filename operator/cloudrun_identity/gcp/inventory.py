@@ -4,6 +4,7 @@ Everybody says how old an answer may be. An edit asks for age 0 and gets a read 
 its interval and is served by one list of a project, or of a location and kind, which all callers share.
 """
 
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Generic, TypeVar
 
@@ -12,7 +13,7 @@ from cloudrun_identity.gcp.aged import Aged, Clock, Reading
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.run import Run
 from cloudrun_identity.gcp.service_accounts import ServiceAccount, ServiceAccounts
-from cloudrun_identity.gcp.workloads import Workload, WorkloadState
+from cloudrun_identity.gcp.workloads import Execution, Workload, WorkloadState
 
 
 class Inventory:
@@ -28,6 +29,8 @@ class Inventory:
         self._clock = clock
         self._accounts: dict[str, _Collection[ServiceAccount]] = {}
         self._workloads: dict[tuple[str, str, WorkloadKind], _Collection[WorkloadState]] = {}
+        self._executions: dict[tuple[str, str], Aged[tuple[Execution, ...]]] = {}
+        self._revisions: dict[str, dict[str, str]] = {}
 
     async def service_account(self, project_id: str, email: str, max_age: float) -> ServiceAccount | None:
         """The account of this e-mail."""
@@ -49,6 +52,41 @@ class Inventory:
         """Every workload of the kind in the location by name."""
         return await self._workloads_of(project_id, location, kind).all(max_age)
 
+    async def serving_accounts(self, state: WorkloadState) -> Mapping[str, str]:
+        """The account of each revision that serves, by the revision's short name; none for a job.
+
+        A revision never changes, so it is asked for once; one that is gone by now is left out.
+        """
+        known = self._revisions.pop(state.uid, {})
+        if state.is_settled and state.latest_created_revision:  # made of the template that was read
+            known[state.latest_created_revision] = state.service_account
+        accounts: dict[str, str] = {}
+        for revision in state.serving_revisions:
+            account = known.get(revision)
+            if account is None:
+                account = await self._revision_account(state.workload, revision)
+            if account is not None:
+                accounts[revision] = account
+        if accounts:
+            self._revisions[state.uid] = accounts
+        return accounts
+
+    async def running_executions(
+        self, project_id: str, location: str, max_age: float
+    ) -> tuple[Execution, ...]:
+        """Every execution of a job in the location that has not ended."""
+        key = (project_id, location)
+        if key not in self._executions:
+            self._executions[key] = Aged(
+                lambda: self._run.running_executions(project_id, location), self._clock
+            )
+        return (await self._executions[key].get(self._clock() - max_age)).value
+
+    def saw_workload(self, state: WorkloadState) -> None:
+        """Note what the answer to a write, or the end of its operation, showed of a workload just now."""
+        workload = state.workload
+        self._workloads_of(workload.project_id, workload.location, workload.kind).saw(workload.name, state)
+
     def wrote_account(self, project_id: str, email: str) -> None:
         """Note that the operator has just written this account: older reads do not count for it any more."""
         self._accounts_of(project_id).wrote(email)
@@ -56,6 +94,14 @@ class Inventory:
     def wrote_workload(self, workload: Workload) -> None:
         """Note that the operator has just written this workload: older reads do not count for it any more."""
         self._workloads_of(workload.project_id, workload.location, workload.kind).wrote(workload.name)
+
+    async def _revision_account(self, workload: Workload, revision: str) -> str | None:
+        try:
+            return await self._run.revision_account(workload, revision)
+        except GoogleError as error:
+            if error.fault is not Fault.NOT_FOUND:
+                raise
+            return None
 
     def _accounts_of(self, project_id: str) -> "_Collection[ServiceAccount]":
         if project_id not in self._accounts:
@@ -123,6 +169,10 @@ class _Collection(Generic[Item]):
 
     def wrote(self, key: str) -> None:
         self._written[key] = self._clock()
+
+    def saw(self, key: str, item: Item) -> None:
+        self._written[key] = now = self._clock()
+        self._single[key] = Reading(item, math.nextafter(now, math.inf))
 
     def _written_at(self, key: str) -> float:
         return self._written.get(key, _NEVER)

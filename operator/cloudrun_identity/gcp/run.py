@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from google.cloud.run_v2 import types
+from google.cloud.run_v2.services.executions import ExecutionsAsyncClient
 from google.cloud.run_v2.services.jobs import JobsAsyncClient
 from google.cloud.run_v2.services.revisions import RevisionsAsyncClient
 from google.cloud.run_v2.services.services import ServicesAsyncClient
@@ -15,18 +16,29 @@ from cloudrun_identity.api import WorkloadKind
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.gcp.errors import one_line
 from cloudrun_identity.gcp.ratelimit import Api
-from cloudrun_identity.gcp.workloads import Workload, WorkloadState, account_holder, short_name, state_of
+from cloudrun_identity.gcp.workloads import (
+    Execution,
+    Workload,
+    WorkloadState,
+    moved,
+    short_name,
+    state_of,
+)
 
-__all__ = ["Operation", "Run", "Workload", "WorkloadState"]
+__all__ = ["Execution", "Operation", "Run", "Workload", "WorkloadState"]
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """A change under way; `error` is Google's text once it has failed."""
+    """A change under way; `error` is Google's text once it has failed.
+
+    `state` is the workload as Google's answer shows it: changed and unsettled at first, settled in the end.
+    """
 
     name: str
     done: bool
     error: str | None = None
+    state: WorkloadState | None = None
 
 
 class Run:
@@ -54,25 +66,20 @@ class Run:
             if not token:
                 return found
 
-    async def set_service_account(self, workload: Workload, email: str, etag: str) -> Operation:
-        """Have the workload run as `email` and leave everything else as it is.
+    async def set_service_account(self, state: WorkloadState, email: str) -> Operation:
+        """Have the workload of `state` run as `email` and leave everything else as it is.
 
-        `etag` is of the read that led to the decision: the call ends as ABORTED if anybody wrote since. A
-        revision name that the template pins is given up, because Cloud Run refuses to use a name twice.
+        The call ends as ABORTED if anybody wrote since `state` was read.
         """
-        message = await self._read(workload)
-        message.etag = etag
-        account_holder(workload.kind, message).service_account = email
-        fields = {_SURFACES[workload.kind].item: message}
+        workload = state.workload
+        message, paths = moved(state, email)
+        surface = _SURFACES[workload.kind]
+        fields: dict[str, Any] = {surface.item: message}
         # Jobs know no mask: what was read goes back whole, with the fields that this client does not know.
         if workload.kind is not WorkloadKind.JOB:
-            paths = ["template.service_account"]
-            if message.template.revision:
-                message.template.revision = ""
-                paths.append("template.revision")
             fields["update_mask"] = field_mask_pb2.FieldMask(paths=paths)
         reply = await self._call(workload.kind, "Update", workload.location, fields)
-        return _operation(reply.operation)
+        return _operation(reply.operation, workload)
 
     async def revision_account(self, workload: Workload, revision: str) -> str:
         """The e-mail that a revision (its short name) of a service or worker pool runs as."""
@@ -86,8 +93,33 @@ class Run:
         )
         return str(reply.service_account)
 
-    async def operation(self, name: str, location: str) -> Operation:
-        """Look once at an operation that runs in `location`; NOT_FOUND once Google has forgotten it."""
+    async def running_executions(self, project_id: str, location: str) -> tuple[Execution, ...]:
+        """Every execution in a project's location that has not ended, of whichever job."""
+        client = self._clients.client(ExecutionsAsyncClient, Api.RUN, location)
+        request = types.ListExecutionsRequest(
+            parent=f"projects/{project_id}/locations/{location}/jobs/-", page_size=_PAGE_SIZE
+        )
+        found: list[Execution] = []
+        while True:
+            page = await self._clients.call(
+                Api.RUN,
+                f"{_PACKAGE}.Executions/ListExecutions",
+                client.list_executions,
+                request,
+                region=location,
+            )
+            found += [
+                _execution(project_id, location, execution)
+                for execution in page.executions
+                if not execution.completion_time
+            ]
+            if not page.next_page_token:
+                return tuple(found)
+            request.page_token = page.next_page_token
+
+    async def operation(self, name: str, workload: Workload) -> Operation:
+        """Look once at an operation on the workload; NOT_FOUND once Google has forgotten it."""
+        location = workload.location
         client = self._clients.client(ServicesAsyncClient, Api.RUN, location)
         reply = await self._clients.call(
             Api.RUN,
@@ -96,7 +128,7 @@ class Run:
             operations_pb2.GetOperationRequest(name=name),
             region=location,
         )
-        return _operation(reply)
+        return _operation(reply, workload)
 
     async def _read(self, workload: Workload) -> Any:
         return await self._call(workload.kind, "Get", workload.location, {"name": workload.resource})
@@ -129,9 +161,27 @@ class _Surface:
         return f"{self.item}s"
 
 
-def _operation(message: operations_pb2.Operation) -> Operation:
+def _operation(message: operations_pb2.Operation, workload: Workload) -> Operation:
     failed = message.HasField("error")
-    return Operation(message.name, message.done, one_line(message.error.message) if failed else None)
+    return Operation(
+        message.name,
+        message.done,
+        one_line(message.error.message) if failed else None,
+        _state_in(message, workload),
+    )
+
+
+def _state_in(message: operations_pb2.Operation, workload: Workload) -> WorkloadState | None:
+    """The workload that an operation carries: in its response, and in its metadata until there is one."""
+    resource = getattr(types, _SURFACES[workload.kind].noun)
+    packed = message.response if message.HasField("response") else message.metadata
+    plain = resource.pb()()
+    return state_of(workload, resource.wrap(plain)) if packed.Unpack(plain) else None
+
+
+def _execution(project_id: str, location: str, message: types.Execution) -> Execution:
+    job = Workload(WorkloadKind.JOB, project_id, location, message.name.split("/")[-3])
+    return Execution(job, short_name(message.name), message.template.service_account)
 
 
 _PACKAGE = "google.cloud.run.v2"

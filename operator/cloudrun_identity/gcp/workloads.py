@@ -1,7 +1,7 @@
 """Cloud Run workloads as values: which one, and what can be seen of it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from google.cloud.run_v2 import types
@@ -43,7 +43,8 @@ class WorkloadState:
     `serving_revisions` are those with traffic, a tag or a share of the instances, in Google's order, with
     LATEST resolved to the latest ready one. `ready` is None while the terminal condition is undecided.
     `managed_by` names a product that deploys the workload for its user (`cloudfunctions`) and would undo a
-    change.
+    change. `updated` is when it was last changed, in seconds since the epoch. `message` is what was read, as
+    plain protobuf, with whatever fields this client does not know.
     """
 
     workload: Workload
@@ -62,10 +63,34 @@ class WorkloadState:
     last_modifier: str
     managed_by: str
     invoker_iam_disabled: bool
+    updated: float = 0.0
+    message: Any = field(default=None, compare=False, repr=False)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the platform is done with the latest change, for good or bad."""
+        done = not self.reconciling and self.observed_generation >= self.generation
+        return done and self.ready is not None
+
+    @property
+    def failed_revision(self) -> str:
+        """The newest revision where it is not ready, though the platform is done with it; empty otherwise."""
+        is_late = self.latest_created_revision != self.latest_ready_revision
+        return self.latest_created_revision if self.is_settled and is_late else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """A run of a job that has not ended; `service_account` is what it runs as, whatever the job says now."""
+
+    job: Workload
+    name: str
+    service_account: str
 
 
 def state_of(workload: Workload, message: Any) -> WorkloadState:
     """Read a `run_v2` Service, Job or WorkerPool."""
+    message = type(message).pb(message)
     is_job = workload.kind is WorkloadKind.JOB
     return WorkloadState(
         workload=workload,
@@ -84,7 +109,26 @@ def state_of(workload: Workload, message: Any) -> WorkloadState:
         last_modifier=message.last_modifier,
         managed_by=message.labels.get("goog-managed-by", ""),
         invoker_iam_disabled=workload.kind is WorkloadKind.SERVICE and message.invoker_iam_disabled,
+        updated=message.update_time.seconds + message.update_time.nanos / 1e9,
+        message=message,
     )
+
+
+def moved(state: WorkloadState, email: str) -> tuple[Any, tuple[str, ...]]:
+    """The message that was read with `email` for its account, and the paths of what differs.
+
+    It bears the etag of that read. A revision name that the template pins is given up, because Cloud Run
+    refuses to use a name twice.
+    """
+    message = type(state.message)()
+    message.CopyFrom(state.message)
+    account_holder(state.workload.kind, message).service_account = email
+    prefix = "template.template" if state.workload.kind is WorkloadKind.JOB else "template"
+    paths = [f"{prefix}.service_account"]
+    if state.template_revision:
+        message.template.revision = ""
+        paths.append("template.revision")
+    return message, tuple(paths)
 
 
 def account_holder(kind: WorkloadKind, message: Any) -> Any:

@@ -1,25 +1,36 @@
 from typing import Any
 
 import pytest
+from google.cloud.run_v2 import types
 from google.longrunning import operations_pb2
+from google.protobuf import any_pb2
 from google.rpc import status_pb2
 
-from cloudrun_identity.gcp.run import Operation, Run
+from cloudrun_identity.api import WorkloadKind
+from cloudrun_identity.gcp.run import Execution, Operation, Run
+from cloudrun_identity.gcp.workloads import Workload, state_of
 
 NAME = "projects/shop-1234/locations/europe-west1/operations/1"
+WORKLOAD = Workload(WorkloadKind.SERVICE, "shop-1234", "europe-west1", "checkout")
 
 
 class Clients:
-    """Answers every call with one message."""
+    """Answers calls with these messages, one after the other."""
 
-    def __init__(self, answer: object) -> None:
-        self.answer = answer
+    def __init__(self, *answers: object) -> None:
+        self._answers = iter(answers)
 
     def client(self, *_: object) -> Any:
-        return type("Client", (), {"get_operation": None})
+        return type("Client", (), {"get_operation": None, "list_executions": None})
 
     async def call(self, *_: object, **__: object) -> object:
-        return self.answer
+        return next(self._answers)
+
+
+def packed(service: types.Service) -> any_pb2.Any:
+    message = any_pb2.Any()
+    message.Pack(types.Service.pb(service))
+    return message
 
 
 @pytest.mark.parametrize(
@@ -38,4 +49,32 @@ class Clients:
 async def test_an_operation_tells_whether_and_how_it_ended(
     message: operations_pb2.Operation, operation: Operation
 ) -> None:
-    assert await Run(Clients(message)).operation(NAME, "europe-west1") == operation  # type: ignore[arg-type]
+    assert await Run(Clients(message)).operation(NAME, WORKLOAD) == operation  # type: ignore[arg-type]
+
+
+async def test_an_operation_carries_the_workload_as_it_is_and_in_the_end_as_it_became() -> None:
+    pending, settled = types.Service(generation=2), types.Service(generation=2, observed_generation=2)
+    under_way = operations_pb2.Operation(name=NAME, metadata=packed(pending))
+    over = operations_pb2.Operation(name=NAME, done=True, metadata=packed(pending), response=packed(settled))
+    run = Run(Clients(under_way, over))  # type: ignore[arg-type]
+
+    assert (await run.operation(NAME, WORKLOAD)).state == state_of(WORKLOAD, pending)
+    assert (await run.operation(NAME, WORKLOAD)).state == state_of(WORKLOAD, settled)
+
+
+async def test_the_executions_that_have_not_ended_are_listed_over_all_pages() -> None:
+    def execution(job: str, number: int, **fields: object) -> types.Execution:
+        name = f"projects/shop-1234/locations/europe-west1/jobs/{job}/executions/{job}-{number}"
+        return types.Execution(name=name, template=types.TaskTemplate(service_account=f"{job}@x"), **fields)
+
+    over = execution("nightly", 1, completion_time={"seconds": 1})
+    pages = (
+        types.ListExecutionsResponse(executions=[over, execution("nightly", 2)], next_page_token="2"),
+        types.ListExecutionsResponse(executions=[execution("hourly", 1)]),
+    )
+    run = Run(Clients(*pages))  # type: ignore[arg-type]
+
+    assert await run.running_executions("shop-1234", "europe-west1") == tuple(
+        Execution(Workload(WorkloadKind.JOB, "shop-1234", "europe-west1", job), name, f"{job}@x")
+        for job, name in (("nightly", "nightly-2"), ("hourly", "hourly-1"))
+    )

@@ -1,9 +1,15 @@
+from typing import Any
+
 import pytest
 from google.cloud.run_v2 import types
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from cloudrun_identity.api import TargetKind, WorkloadKind
-from cloudrun_identity.gcp.workloads import Workload, WorkloadState, state_of
+from cloudrun_identity.gcp.workloads import Workload, WorkloadState, account_holder, moved, state_of
 from cloudrun_identity.iam.grants import Target
+
+from .messages import UNKNOWN, messages
 
 PARENT = "projects/shop-1234/locations/europe-west1"
 LATEST = types.TrafficTargetAllocationType.TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST
@@ -141,3 +147,79 @@ def test_nothing_serves_before_the_first_revision_is_ready() -> None:
     message = types.Service(traffic=[types.TrafficTarget(type_=LATEST, percent=100)])
 
     assert state_of(SERVICE, message).serving_revisions == ()
+
+
+MESSAGES = {SERVICE: types.Service, JOB: types.Job, POOL: types.WorkerPool}
+
+
+@st.composite
+def workloads(draw: st.DrawFn) -> tuple[Workload, Any]:
+    """A workload of any kind, with anything in it."""
+    workload = draw(st.sampled_from(list(MESSAGES)))
+    plain = draw(messages(MESSAGES[workload].pb().DESCRIPTOR))
+    return workload, MESSAGES[workload].wrap(plain)
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=150)
+@given(workloads(), st.text(min_size=1))
+def test_a_move_keeps_everything_but_the_account_byte_for_byte(
+    read: tuple[Workload, Any], email: str
+) -> None:
+    workload, message = read
+    before = type(message).pb(message).SerializeToString(deterministic=True)
+
+    after, paths = moved(state_of(workload, message), email)
+
+    assert account_holder(workload.kind, after).service_account == email
+    original = type(after)()
+    original.ParseFromString(before)
+    assert type(message).pb(message) == original, "what was read is left alone"
+    account_holder(workload.kind, original).service_account = email
+    if "template.revision" in paths:
+        assert original.template.revision
+        original.template.revision = ""
+    assert after.SerializeToString(deterministic=True) == original.SerializeToString(deterministic=True)
+
+
+@pytest.mark.parametrize("workload", MESSAGES, ids=lambda each: each.kind)
+def test_a_move_keeps_fields_that_this_client_does_not_know(workload: Workload) -> None:
+    plain = MESSAGES[workload].pb()()
+    account_holder(workload.kind, plain).MergeFromString(UNKNOWN)
+
+    after, _ = moved(state_of(workload, MESSAGES[workload].wrap(plain)), "till-roll@shop-1234.example")
+
+    assert UNKNOWN in account_holder(workload.kind, after).SerializeToString()
+
+
+def test_a_pinned_revision_name_is_given_up_with_the_move() -> None:
+    pinned = types.Service(template=types.RevisionTemplate(revision="checkout-v1"))
+
+    after, paths = moved(state_of(SERVICE, pinned), "till-roll@shop-1234.example")
+
+    assert after.template.revision == ""
+    assert paths == ("template.service_account", "template.revision")
+
+
+@pytest.mark.parametrize(
+    ("fields", "settled", "failed"),
+    [
+        ({}, True, ""),
+        ({"latest_created_revision": "r2"}, True, "r2"),
+        ({"latest_created_revision": "r2", "reconciling": True}, False, ""),
+        ({"generation": 3}, False, ""),
+        ({"terminal_condition": None}, False, ""),
+    ],
+)
+def test_a_workload_is_settled_once_the_platform_is_done_with_it(
+    fields: dict[str, Any], settled: bool, failed: str
+) -> None:
+    ready = types.Condition(state=types.Condition.State.CONDITION_SUCCEEDED)
+    shown = {
+        "generation": 2,
+        "observed_generation": 2,
+        "terminal_condition": ready,
+        "latest_created_revision": "r1",
+        "latest_ready_revision": "r1",
+    } | fields
+    state = state_of(SERVICE, types.Service(**shown))
+    assert (state.is_settled, state.failed_revision) == (settled, failed)
