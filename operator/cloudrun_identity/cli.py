@@ -38,6 +38,21 @@ class Commands(click.Group):
             return command if isinstance(command, click.Command) else None
         return None
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that is named; what is wrong with its options is one line, without its usage."""
+        try:
+            return super().invoke(ctx)
+        except click.exceptions.NoArgsIsHelpError:
+            raise
+        except click.UsageError as error:
+            raise _MisuseError(error.format_message()) from error
+
+
+class _MisuseError(click.ClickException):
+    """An option or argument that cannot be."""
+
+    exit_code = 2
+
 
 def _unavailable(name: str, missing: str) -> click.Command:
     """A command that says what to install."""

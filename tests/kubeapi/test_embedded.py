@@ -1,14 +1,10 @@
 """What concerns the embedded server alone: its history, its kubeconfig, its command."""
 
 import asyncio
-import os
 import signal
 import socket
 import stat
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -17,10 +13,9 @@ from click.testing import CliRunner
 
 from cloudrun_identity_playground.kubeapi import KubeApi
 from cloudrun_identity_playground.kubeapi.command import kubeapi
+from tests.kubeapi.commands import running
 from tests.kubeapi.http import Api, connect
 from tests.kubeapi.widgets import DEFINITION, DEFINITIONS, Widgets
-
-RUN = "from cloudrun_identity_playground.kubeapi.command import kubeapi; kubeapi()"
 
 
 @pytest.fixture
@@ -151,7 +146,7 @@ def test_foreign_kubeconfig_is_left_as_it_is(tmp_path: Path) -> None:
 
     result = CliRunner().invoke(kubeapi, ["--kubeconfig", str(path)])
 
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert result.output == (
         f"kubeapi: --kubeconfig: {path} was not written by this command and is left as it is; "
         "name another file\n"
@@ -165,7 +160,7 @@ def test_taken_port_is_one_line(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         result = CliRunner().invoke(kubeapi, ["--port", str(port), "--kubeconfig", str(path)])
 
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert len(result.output.splitlines()) == 1
     assert f"port {port} of 127.0.0.1 is taken" in result.output
     assert not path.exists()
@@ -176,13 +171,26 @@ def test_kubeconfig_in_a_missing_directory_is_one_line(tmp_path: Path) -> None:
 
     result = CliRunner().invoke(kubeapi, ["--kubeconfig", str(path)])
 
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert result.output == f"kubeapi: --kubeconfig: cannot write {path}: No such file or directory\n"
+
+
+@pytest.mark.parametrize("option", ["--port=x", "--port=65536", "--prot=1"])
+def test_bad_option_is_one_line(tmp_path: Path, option: str) -> None:
+    path = tmp_path / "kubeconfig"
+    with running("--kubeconfig", str(path), option) as process:
+        _, said = process.communicate(timeout=60)
+
+    assert process.returncode == 2
+    assert said.startswith("Error: ")
+    assert len(said.splitlines()) == 1
+    assert option.partition("=")[0] in said
+    assert not path.exists()
 
 
 def test_command_says_when_it_is_ready_and_ends_well_when_asked(tmp_path: Path) -> None:
     path = tmp_path / "kubeconfig"
-    with running({"CLOUDRUN_IDENTITY_KUBEAPI_KUBECONFIG": str(path)}) as process:
+    with running(CLOUDRUN_IDENTITY_KUBEAPI_KUBECONFIG=str(path)) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         server = yaml.safe_load(path.read_text())["clusters"][0]["cluster"]["server"]
@@ -195,15 +203,3 @@ def test_command_says_when_it_is_ready_and_ends_well_when_asked(tmp_path: Path) 
 async def token_of(path: Path) -> str:
     async with KubeApi(path) as api:
         return api.token
-
-
-@contextmanager
-def running(environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [sys.executable, "-c", RUN], env=os.environ | environment, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()

@@ -46,10 +46,11 @@ def run(runner: CliRunner, *arguments: str, **environment: str) -> Result:
 
 
 def the_line(result: Result) -> str:
-    """The last line of what went wrong: an error of ours is one line, after click's usage if any."""
+    """The one line that tells what went wrong."""
     assert result.exit_code != 0
     assert "Traceback" not in result.output
-    return result.output.strip().splitlines()[-1]
+    (line,) = result.output.strip().splitlines()
+    return line
 
 
 def test_everything_has_a_default(runner: CliRunner, started: list[process.Settings]) -> None:

@@ -8,10 +8,12 @@ from typing import NoReturn
 
 import click
 
+from .datafile import DataFileError
 from .kubeconfig import ForeignFileError
 from .server import HOST, KubeApi
 
 _PREFIX = "CLOUDRUN_IDENTITY_KUBEAPI"
+_MISUSE = 2
 
 
 @click.command(context_settings={"auto_envvar_prefix": _PREFIX, "show_default": True})
@@ -24,28 +26,35 @@ _PREFIX = "CLOUDRUN_IDENTITY_KUBEAPI"
     required=True,
     help="Where to write the kubeconfig. A file that this command did not write is never overwritten.",
 )
-def kubeapi(port: int, kubeconfig: Path) -> None:
-    """Serve a Kubernetes-compatible API from memory until interrupted."""
+@click.option(
+    "--data",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File that keeps the objects from one run to the next. [default: none, they are forgotten]",
+)
+def kubeapi(port: int, kubeconfig: Path, data: Path | None) -> None:
+    """Serve a Kubernetes-compatible API on loopback until interrupted."""
     try:
-        asyncio.run(_serve(port, kubeconfig))
+        asyncio.run(_serve(port, kubeconfig, data))
     except ForeignFileError as error:
         _fail(f"--kubeconfig: {error}; name another file")
+    except DataFileError as error:
+        _fail(f"--data: {error}")
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             _fail(f"--port: port {port} of {HOST} is taken; name another one, or 0 for any that is free")
         _fail(f"--kubeconfig: cannot write {kubeconfig}: {error.strerror}")
 
 
-async def _serve(port: int, kubeconfig: Path) -> None:
+async def _serve(port: int, kubeconfig: Path, data: Path | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with KubeApi(kubeconfig, port=port) as api:
+    async with KubeApi(kubeconfig, port=port, data=data) as api:
         click.echo(f"kubeapi: ready at {api.url}; export KUBECONFIG={kubeconfig}")
         await stop.wait()
 
 
 def _fail(message: str) -> NoReturn:
     click.echo(f"kubeapi: {message}", err=True)
-    raise SystemExit(1)
+    raise SystemExit(_MISUSE)

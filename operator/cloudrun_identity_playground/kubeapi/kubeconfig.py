@@ -1,11 +1,11 @@
 """The kubeconfig that lets a client in. It never takes the place of a file that is not its own."""
 
 import base64
-import os
-import tempfile
 from pathlib import Path
 
 import yaml
+
+from . import files
 
 _HEADER = "# Written by cloudrun-identity kubeapi; it is overwritten at the next start.\n"
 _NAME = "cloudrun-identity-kubeapi"
@@ -55,12 +55,4 @@ def write(path: Path, text: str) -> None:
 
     """
     check(path)
-    # mkstemp creates the file with mode 0600.
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    files.replace(path, text.encode())

@@ -4,6 +4,7 @@ import asyncio
 import hmac
 import logging
 import secrets
+from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -11,6 +12,7 @@ from typing import Self
 from aiohttp import web
 
 from . import kubeconfig
+from .datafile import DataFile, DataFileError
 from .errors import ApiError, unauthorized
 from .lifecycle import Lifecycle
 from .operations import Operations, Write
@@ -41,13 +43,19 @@ class KubeApi:
     """
 
     def __init__(
-        self, kubeconfig: Path | None = None, *, port: int = 0, history: int = DEFAULT_HISTORY
+        self,
+        kubeconfig: Path | None = None,
+        *,
+        port: int = 0,
+        data: Path | None = None,
+        history: int = DEFAULT_HISTORY,
     ) -> None:
         """Prepare a server.
 
         Args:
             kubeconfig: where to write one; None for nowhere.
             port: to listen on; 0 for any that is free.
+            data: the file that keeps the objects from one run to the next; None for none.
             history: how many changes of a resource a watch may resume over.
 
         """
@@ -62,13 +70,14 @@ class KubeApi:
             catalog.install(resource)
         self._operations = Operations(self._store, catalog, Lifecycle(self._store, catalog))
         self._handler = RequestHandler(self._operations)
+        self._data = DataFile(data, self._store, catalog) if data is not None else None
+        self._context = AsyncExitStack()
         self._runner = web.AppRunner(
             self._application(),
             access_log=None,
             handler_cancellation=True,
             shutdown_timeout=_SHUTDOWN_SECONDS,
         )
-        self._create_first_namespaces()
 
     @property
     def authority(self) -> bytes:
@@ -79,22 +88,25 @@ class KubeApi:
         """Start to listen and write the kubeconfig.
 
         Raises:
-            OSError: the port is taken, or the kubeconfig cannot be written.
+            OSError: the port is taken, or a file cannot be written.
             ForeignFileError: the kubeconfig's path holds a file of somebody else.
+            DataFileError: the data file is broken, or in use.
 
         """
-        if self.kubeconfig is not None:
-            kubeconfig.check(self.kubeconfig)
-        await self._runner.setup()
-        try:
-            site = web.TCPSite(self._runner, HOST, self._port, ssl_context=self._identity.server_context())
-            await site.start()
-            self.url = f"https://{HOST}:{self._runner.addresses[0][1]}"
+        async with AsyncExitStack() as context:
+            if self.kubeconfig is not None:
+                kubeconfig.check(self.kubeconfig)
+            if self._data is not None:
+                context.enter_context(self._data.opened())
+            self._create_first_namespaces()
+            await self._listen(context)
             if self.kubeconfig is not None:
                 kubeconfig.write(self.kubeconfig, self.render_kubeconfig())
-        except BaseException:
-            await self._runner.cleanup()
-            raise
+            if self._data is not None:
+                context.push_async_callback(self._data.save)
+                await self._data.save()
+            context.callback(self._store.close)
+            self._context = context.pop_all()
         return self
 
     async def __aexit__(
@@ -104,12 +116,17 @@ class KubeApi:
         traceback: TracebackType | None,
     ) -> None:
         """End the watches and stop."""
-        self._store.close()
-        await self._runner.cleanup()
+        await self._context.aclose()
 
     def render_kubeconfig(self) -> str:
         """Make the kubeconfig as text."""
         return kubeconfig.render(self.url, self.authority, self.token)
+
+    async def _listen(self, context: AsyncExitStack) -> None:
+        await self._runner.setup()
+        context.push_async_callback(self._runner.cleanup)
+        await web.TCPSite(self._runner, HOST, self._port, ssl_context=self._identity.server_context()).start()
+        self.url = f"https://{HOST}:{self._runner.addresses[0][1]}"
 
     def _application(self) -> web.Application:
         application = web.Application(client_max_size=_MOST_BYTES)
@@ -121,6 +138,8 @@ class KubeApi:
         if resource is None:
             raise LookupError("namespaces are not among the built-in resources")
         for name in _FIRST_NAMESPACES:
+            if self._store.find(NAMESPACES, ("", name)) is not None:
+                continue
             body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
             self._operations.create(resource, "", body, Write(manager="kube-apiserver"))
 
@@ -128,9 +147,15 @@ class KubeApi:
         try:
             if request.path not in _PUBLIC_PATHS:
                 self._authenticate(request)
-            return await self._handler.answer(request)
+            response = await self._handler.answer(request)
+            if self._data is not None:
+                await self._data.save()
+            return response
         except ApiError as error:
             return status_response(error)
+        except DataFileError as error:
+            why = f"Internal error occurred: the change is made, but not kept: {error}"
+            return status_response(ApiError(500, "InternalError", why))
         except web.HTTPRequestEntityTooLarge:
             limit = f"Request entity too large: limit is {_MOST_BYTES}"
             return status_response(ApiError(413, "RequestEntityTooLarge", limit))

@@ -57,12 +57,12 @@ class Change:
 class Collection:
     """The objects of one resource and their latest changes."""
 
-    def __init__(self, history: int) -> None:
+    def __init__(self, history: int, forgotten: int) -> None:
         self.objects: dict[ObjectKey, Stored] = {}
         self.closed = False
         self._head = Change(0, ChangeType.ADDED, Stored({}), None)
         self._history: deque[Change] = deque(maxlen=history)
-        self._forgotten = 0
+        self._forgotten = forgotten
         self._signal = asyncio.Event()
 
     def record(self, change: Change) -> None:
@@ -116,11 +116,20 @@ class Store:
     """Everything that is kept."""
 
     history: int = DEFAULT_HISTORY
-    version: int = 1
+    version: int = 0
     _collections: dict[StorageKey, Collection] = field(init=False)
+    _begun_at: int = 0
 
     def __post_init__(self) -> None:
-        self._collections = defaultdict(lambda: Collection(self.history))
+        self._collections = defaultdict(lambda: Collection(self.history, self._begun_at))
+
+    def begin(self, version: int) -> None:
+        """Go on, while still empty, from a version of an earlier run; the changes up to it are forgotten."""
+        self.version = self._begun_at = version
+
+    def restore(self, storage: StorageKey, key: ObjectKey, obj: Object) -> None:
+        """Take an object of an earlier run back as it was."""
+        self._collections[storage].objects[key] = Stored(obj)
 
     def collection(self, storage: StorageKey) -> Collection:
         """Find the collection of one resource; it is empty if nothing was ever stored in it."""
@@ -129,6 +138,12 @@ class Store:
     def find(self, storage: StorageKey, key: ObjectKey) -> Stored | None:
         """Find one object, if it is there."""
         return self._collections[storage].objects.get(key)
+
+    def all(self) -> Iterator[tuple[StorageKey, Stored]]:
+        """List everything."""
+        for storage, collection in self._collections.items():
+            for stored in collection.objects.values():
+                yield storage, stored
 
     def in_namespace(self, namespace: str) -> Iterator[tuple[StorageKey, Stored]]:
         """List the objects of a namespace."""

@@ -1,0 +1,24 @@
+"""The command `kubeapi` as a process of its own."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def running(*arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """Start it, and kill it if it still runs when the block ends."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cloudrun_identity", "kubeapi", *arguments],
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
