@@ -1,12 +1,12 @@
 """One policy's lane: passes over it, one at a time, shared by all who wait.
 
 A pass reads the policy, plans (`iam.passes`), writes the ledger ahead, writes the policy once, and settles
-the ledger. Only what the ledger holds is ever written to Google Cloud; only what Google shows gone leaves the
-ledger.
+the ledger. Only what the ledger holds is ever written to Google Cloud; only what Google shows gone, or never
+took, leaves the ledger.
 """
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
@@ -164,7 +164,7 @@ class Lane:
                 # Reads of a fresh account flap: it is no proof that its grants are gone.
                 if error.fault is not Fault.NOT_FOUND or self._ports.is_fresh(self._target.name):
                     raise
-                await self._settle_missing()
+                await self._settle_missing(writer)
                 self._ports.observer.lane_passed(self._target.kind, "missing")
                 return PassResult(began, missing=True, fault=error)
             return await self._converge(began, writer)
@@ -176,59 +176,63 @@ class Lane:
         checkpoint = self._ports.checkpoint
         checkpoint("policy read")
         before = self._ports.ledgers.ledger(self._target)
-        pass_plan = self._plan(before, writer.standing)
+        pass_plan = self._plan(before, writer)
         await self._persist(pass_plan.ledger, over=before)
         checkpoint("ledger written ahead")
         for grant in pass_plan.drifted:
             self._setbacks.lose(grant)
         self._declarations.drifted(pass_plan.drifted)
-        await self._write(writer, pass_plan)
+        try:
+            await self._write(writer, pass_plan)
+        except GoogleError:
+            await self._settle(pass_plan, writer, over=pass_plan.ledger, given_up=True)
+            raise
         checkpoint("policy written")
-        held = self._setbacks.held
-        await self._persist(
-            settle(
-                pass_plan,
-                writer.standing,
-                added=writer.added,
-                rejected={grant for grant in held if held[grant].error and not held[grant].propagating},
-                written_at=self._ports.wall_clock() if writer.writes else None,
-            ),
-            over=pass_plan.ledger,
-        )
+        await self._settle(pass_plan, writer, over=pass_plan.ledger)
         checkpoint("ledger settled")
         self._ports.observer.lane_passed(self._target.kind, "written" if writer.writes else "unchanged")
         return PassResult(
             began,
             writer.standing,
-            dict(held),
+            dict(self._setbacks.held),
             tuple(grant for grant in pass_plan.intruders if grant in writer.standing),
             pass_plan.contested,
         )
 
-    def _plan(self, ledger: Ledger, standing: Collection[Grant]) -> Plan:
+    def _plan(self, ledger: Ledger, writer: PolicyWriter) -> Plan:
         return plan(
             ledger,
             self._declarations.concerning(ledger),
-            standing,
+            writer.standing,
             may_release=self._declarations.complete,
+            withheld=self._setbacks.withheld,
             spared=self._ports.is_spared,
         )
 
-    async def _settle_missing(self) -> None:
+    async def _settle(
+        self, pass_plan: Plan, writer: PolicyWriter, *, over: Ledger, given_up: bool = False
+    ) -> None:
+        settled = settle(
+            pass_plan,
+            writer.standing,
+            added=writer.added,
+            rejected=self._setbacks.refused,
+            written_at=self._ports.wall_clock() if writer.writes else None,
+            given_up=given_up,
+        )
+        await self._persist(settled, over=over)
+
+    async def _settle_missing(self, writer: PolicyWriter) -> None:
         """The target is gone and its policy with it: what was let go is gone, what is claimed waits."""
         before = self._ports.ledgers.ledger(self._target)
-        pass_plan = self._plan(before, ())
-        settled = settle(pass_plan, (), added=(), rejected=(), written_at=None)
-        begun = {grant: held for grant, held in settled.holdings.items() if grant not in pass_plan.fresh}
-        await self._persist(replace(settled, holdings=begun), over=before)
+        await self._settle(self._plan(before, writer), writer, over=before, given_up=True)
 
     async def _write(self, writer: PolicyWriter, pass_plan: Plan) -> None:
         """Write what is new, then what was held back and is due again, lest that hold up the new."""
         held = self._setbacks.held
+        withheld = pass_plan.withheld | self._setbacks.withheld
         free = [claim for claim in pass_plan.claims if claim.grant not in held]
-        due = [
-            claim for claim in pass_plan.claims if claim.grant in held and self._setbacks.is_due(claim.grant)
-        ]
+        due = [claim for claim in pass_plan.claims if claim.grant in held and claim.grant not in withheld]
         if pass_plan.stale:
             await writer.write((), pass_plan.stale)
         removals = pass_plan.released + self._evictions(pass_plan)

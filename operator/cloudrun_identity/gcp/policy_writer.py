@@ -31,7 +31,11 @@ class PolicyPort(Protocol):
 
 
 class PolicyWriter:
-    """Reads once, writes what differs, reads again if somebody else was quicker or a reply was lost."""
+    """Reads once, writes what differs, reads again if somebody else was quicker or a reply was lost.
+
+    `standing` are the grants in the policy as last read or written, `added` those that our writes put there,
+    or may have put there where a reply said neither; `writes` counts the writes that happened.
+    """
 
     def __init__(self, target: Target, policies: PolicyPort, attempts: int) -> None:
         """`attempts` bounds the tries of one write against other writers."""
@@ -68,11 +72,12 @@ class PolicyWriter:
             try:
                 reply = await self._policies.set(self._target, merged.policy)
             except GoogleError as error:
+                if error.fault in _UNDECIDED:
+                    self.added |= merged.added  # it may have happened, and what then stands is ours
                 if error.fault not in _TRY_AGAIN or attempt == self._attempts:
                     raise
                 if error.fault is Fault.UNAVAILABLE:
-                    lost = merged  # it may have happened, and what then stands is ours
-                    self.added |= merged.added
+                    lost = merged
                     await asyncio.sleep(random.uniform(0, 0.1 * 2**attempt))  # noqa: S311 - no secret
                     await self.read()
                 else:
@@ -121,6 +126,9 @@ class PolicyWriter:
 
 
 _TRY_AGAIN = frozenset({Fault.ABORTED, Fault.UNAVAILABLE})
+
+_UNDECIDED = frozenset({Fault.UNAVAILABLE, Fault.UNKNOWN})
+"""Faults that leave open whether the write took effect; after any other it certainly did not."""
 
 _JITTER = 0.2
 """Seconds, at most, after which a lost write is followed up: two who lost alike must not go on alike."""

@@ -60,9 +60,17 @@ class Setbacks:
         """Every grant that is held back now."""
         return self._held
 
-    def is_due(self, grant: Grant) -> bool:
-        """Whether a held grant may be tried again."""
-        return self._held[grant].due <= _now()
+    @property
+    def withheld(self) -> frozenset[Grant]:
+        """Those that may not be tried again yet."""
+        return frozenset(grant for grant, setback in self._held.items() if setback.due > _now())
+
+    @property
+    def refused(self) -> frozenset[Grant]:
+        """Those that Google refuses for good, as far as one can tell."""
+        return frozenset(
+            grant for grant, setback in self._held.items() if setback.error and not setback.propagating
+        )
 
     def refuse(self, grant: Grant, error: GoogleError, *, propagating: bool) -> None:
         """Google refused it, for the time being if the member is `propagating`."""

@@ -24,9 +24,11 @@ class Plan:
     """What a pass is to bring about.
 
     `ledger` is to be persisted before the policy is written. `drifted` are grants that stood when we last
-    looked and are missing now. `fresh` are holdings that this plan began. `retained` counts releases that
-    must wait because not every object has declared itself yet; `unrecorded` are claims that a full ledger has
-    no room for.
+    looked and are missing now. `fresh` are holdings that this plan began; `unmade` are these and the ones
+    that Google had refused: if such a grant stands without our adding it now, somebody else made it.
+    `withheld` are claims that the ledger does not say may be written in this pass.
+    `retained` counts releases that must wait because not every object has declared itself yet; `unrecorded`
+    are claims that a full ledger has no room for.
 
     `stale` are grants that stand under a name whose account is another one than we granted to: to the old
     one, for all Google says, so they are taken away before they are given anew. `intruders` stand in a
@@ -39,7 +41,9 @@ class Plan:
     released: tuple[Release, ...]
     drifted: frozenset[Grant]
     fresh: frozenset[Grant]
+    unmade: frozenset[Grant]
     retained: int
+    withheld: frozenset[Grant] = frozenset()
     unrecorded: tuple[Grant, ...] = ()
     stale: tuple[Release, ...] = ()
     intruders: tuple[Grant, ...] = ()
@@ -53,12 +57,14 @@ def plan(
     standing: Collection[Grant],
     *,
     may_release: bool,
+    withheld: Collection[Grant] = (),
     spared: Callable[[str], bool] = lambda _: False,
 ) -> Plan:
     """Plan a pass over `ledger.target`, in whose policy the grants of `standing` stand.
 
     `may_release` is false while some object may still be about to declare what another one lets go.
-    `spared(member)` names those who are never removed from a binding that an object has to itself.
+    `withheld` are claims that this pass will not try to write. `spared(member)` names those who are never
+    removed from a binding that an object has to itself.
     """
     declarations = tuple(declarations)
     seats = {declaration.claimant.seat: declaration for declaration in declarations}
@@ -67,13 +73,14 @@ def plan(
     released: list[Release] = []
     stale: list[Release] = []
     retained = 0
-    for grant, holding in ledger.holdings.items():
+    for grant, known in ledger.holdings.items():
+        holding = _seen(known, stands=grant in standing)
         staying, leaving = _part(grant, holding, seats)
         staying |= wanted_by[grant]
         if staying:
             holdings[grant] = replace(holding, claimants=frozenset(staying))
             if grant in claims and grant not in standing:
-                holdings[grant] = _lost(holdings[grant])
+                holdings[grant] = _missing(holdings[grant], withheld=grant in withheld)
             if grant in claims and _is_recreated(claims[grant], holding):
                 claims[grant] = replace(
                     claims[grant], former_ids=(*claims[grant].former_ids, holding.unique_id)
@@ -116,7 +123,9 @@ def plan(
         released=tuple(released),
         drifted=frozenset(drifted),
         fresh=frozenset(fresh),
+        unmade=frozenset(fresh) | {grant for grant in claims if _is_refused(ledger.holdings.get(grant))},
         retained=retained,
+        withheld=frozenset(withheld),
         unrecorded=unrecorded,
         stale=tuple(stale),
         intruders=intruders,
@@ -139,12 +148,16 @@ def settle(
     added: Collection[Grant],
     rejected: Collection[Grant],
     written_at: datetime | None,
+    given_up: bool = False,
 ) -> Ledger:
     """The ledger after the pass, given what stands in the policy now.
 
-    `added` are the grants that our own write put there, `rejected` those that Google refused. A grant that
-    this pass began and that stands without our adding it was somebody else's a moment before us. `written_at`
-    is the time of our write, None if there was none.
+    `added` are the grants that our own writes put there, or may have put there; `rejected` those that Google
+    refused. A grant that this pass was the first to write, and that stands without our adding it, was
+    somebody else's a moment before us. `written_at` is the time of our write, None if there was none.
+
+    A pass that is `given_up` leaves no trace of what it began and certainly did not write: a ledger that went
+    on to claim it would take it for ours if somebody else made it later.
     """
     released = {release.grant for release in plan.released}
     claimed = {claim.grant: claim for claim in plan.claims}
@@ -154,7 +167,7 @@ def settle(
             if grant in standing:
                 holdings[grant] = replace(holding, state=GrantState.RELEASING)
         elif grant in claimed and grant in standing:
-            foreign = holding.foreign_before or (grant in plan.fresh and grant not in added)
+            foreign = holding.foreign_before or (grant in plan.unmade and grant not in added)
             holdings[grant] = replace(
                 holding,
                 state=GrantState.GRANTED,
@@ -162,7 +175,10 @@ def settle(
                 unique_id=claimed[grant].unique_id,
             )
         elif grant in claimed:
-            state = GrantState.REJECTED if grant in rejected else GrantState.PENDING
+            if given_up and grant in plan.fresh and grant not in added:
+                continue
+            refused = grant in rejected or (given_up and grant in plan.unmade)
+            state = GrantState.REJECTED if refused and grant not in added else GrantState.PENDING
             holdings[grant] = replace(holding, state=state)
         else:
             holdings[grant] = holding
@@ -211,10 +227,25 @@ def _part(
     return staying, leaving
 
 
-def _lost(holding: Holding) -> Holding:
-    """A holding whose grant is gone: pending, so that a loss is counted once, and ours when it is back."""
-    state = GrantState.PENDING if holding.state is GrantState.GRANTED else holding.state
-    return replace(holding, state=state, foreign_before=False)
+def _seen(holding: Holding, *, stands: bool) -> Holding:
+    """A holding after a look at the policy: what Google refused to us and stands, somebody else made."""
+    return replace(holding, foreign_before=True) if stands and _is_refused(holding) else holding
+
+
+def _is_refused(holding: Holding | None) -> bool:
+    return holding is not None and holding.state is GrantState.REJECTED
+
+
+def _missing(holding: Holding, *, withheld: bool) -> Holding:
+    """A holding whose grant does not stand, and would be ours if it did.
+
+    It is pending, so that a loss is counted once, and so that a write of what had been refused is recorded
+    ahead of it; what is withheld has been refused and still is.
+    """
+    refused = withheld and _is_refused(holding)
+    return replace(
+        holding, state=GrantState.REJECTED if refused else GrantState.PENDING, foreign_before=False
+    )
 
 
 def _is_recreated(claim: Claim, holding: Holding) -> bool:

@@ -121,7 +121,10 @@ _everywhere = st.one_of(edits, _meddlings, _meddlings, st.just(Death()))
 ambushes = st.lists(
     st.one_of(
         st.tuples(st.sampled_from(Moment), _everywhere),
-        st.tuples(st.just(Moment.BEFORE_SET), st.sampled_from([Fault.ABORTED, Fault.UNAVAILABLE])),
+        st.tuples(
+            st.just(Moment.BEFORE_SET),
+            st.sampled_from([Fault.ABORTED, Fault.UNAVAILABLE, Fault.PERMISSION_DENIED]),
+        ),
         st.tuples(st.just(Moment.AFTER_SET), st.just(Fault.UNAVAILABLE)),
     ),
     max_size=3,

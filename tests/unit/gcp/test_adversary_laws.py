@@ -11,6 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from cloudrun_identity.api import GrantState
 from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.gcp.lanes import Lanes
 from cloudrun_identity.iam.claims import Claim, Claimant, Declaration
@@ -146,7 +147,8 @@ class AdversaryMachine(RuleBasedStateMachine):
     @invariant()
     def what_others_granted_before_us_is_recorded_as_theirs(self) -> None:
         held = self.held()
-        assert all(held[grant].foreign_before for grant in self.custody.theirs if grant in held)
+        maybe_ours = self.maybe_made() & self.custody.theirs.keys()
+        assert all(held[grant].foreign_before for grant in maybe_ours)
 
     @invariant()
     def nothing_of_ours_stands_that_no_ledger_knows(self) -> None:
@@ -176,7 +178,7 @@ class AdversaryMachine(RuleBasedStateMachine):
     def begin_pass(self, *, under_way: bool) -> None:
         self.under_way = under_way
         self.doubtful = False
-        self.held_before = self.held().keys() if under_way else set()
+        self.held_before = self.maybe_made() if under_way else set()
         self.taken: set[Grant] = set()
         self.revoked: set[Grant] = set()
 
@@ -242,7 +244,7 @@ class AdversaryMachine(RuleBasedStateMachine):
         if stood:
             if grant in self.custody.theirs:
                 self.take(grant)
-        elif holding is None or holding.foreign_before:
+        elif grant not in self.maybe_made() or (holding and holding.foreign_before):
             self.take(grant)
         elif self.under_way and (
             grant in self.revoked or not any(grant in wish.grants for wish in self.wishes.values())
@@ -308,6 +310,10 @@ class AdversaryMachine(RuleBasedStateMachine):
             for ledger in self.scene.ledgers.stored.values()
             for grant, holding in ledger.holdings.items()
         }
+
+    def maybe_made(self) -> set[Grant]:
+        """What is held and may stand by our hand: Google has not refused it."""
+        return {grant for grant, holding in self.held().items() if holding.state is not GrantState.REJECTED}
 
     def observed(self, held: dict[Grant, Holding]) -> set[Grant]:
         """What is held for objects that are not to change anything: these let go of nothing either."""
