@@ -30,8 +30,10 @@ async def test_a_missing_project_is_a_denied_one(clients: GoogleClients) -> None
 async def test_a_role_is_expanded_once_for_everybody(clients: GoogleClients, emulator: Emulator) -> None:
     roles = Roles(clients)
 
-    expansions = await asyncio.gather(*(roles.permissions("roles/run.invoker") for _ in range(10)))
-    again = await roles.permissions("roles/run.invoker")
+    expansions = await asyncio.gather(
+        *(roles.permissions("roles/run.invoker", "shop-1234") for _ in range(10))
+    )
+    again = await roles.permissions("roles/run.invoker", "shop-1234")
 
     assert "run.routes.invoke" in again
     assert set(expansions) == {again}
@@ -41,16 +43,16 @@ async def test_a_role_is_expanded_once_for_everybody(clients: GoogleClients, emu
 async def test_a_role_is_expanded_anew_once_it_is_too_old(clients: GoogleClients, emulator: Emulator) -> None:
     now = 0.0
     roles = Roles(clients, lambda: now)
-    await roles.permissions("roles/run.invoker", max_age=60)
+    await roles.permissions("roles/run.invoker", "shop-1234", max_age=60)
     now = 61.0
 
-    await roles.permissions("roles/run.invoker", max_age=60)
+    await roles.permissions("roles/run.invoker", "shop-1234", max_age=60)
 
     assert emulator.calls[GET_ROLE] == 2
 
 
 async def test_a_missing_role_is_not_found(clients: GoogleClients) -> None:
     with pytest.raises(GoogleError) as raised:
-        await Roles(clients).permissions("roles/run.nonsense")
+        await Roles(clients).permissions("roles/run.nonsense", "shop-1234")
 
     assert raised.value.fault is Fault.NOT_FOUND

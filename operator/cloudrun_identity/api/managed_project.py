@@ -115,9 +115,9 @@ class ManagedProjectSpec(ReconciledSpec):
 
     project_id: Annotated[ProjectID, immutable("projectID")] | None = None
     """The Google Cloud project's ID. Unset: metadata.name."""
-    credentials: Annotated[Credentials | None, NotSupportedYet()] = None
+    credentials: Credentials | None = None
     """Whom the operator acts as in this project. Unset: the operator's own identity."""
-    quota_project_id: Annotated[ProjectID | None, NotSupportedYet()] = None
+    quota_project_id: ProjectID | None = None
     """The project that API quota is charged to. Unset: the credentials' own."""
     drift_interval: Annotated[Duration, at_least("1s")] = Duration("5m")
     """How often Google Cloud is compared with what is declared."""

@@ -222,7 +222,7 @@ class Judge:
         facts: Surroundings,
     ) -> Outcome | None:
         try:
-            permissions = await self._roles.permissions(wish.role)
+            permissions = await self._roles.permissions(wish.role, project.project_id)
         except GoogleError as error:
             if error.fault in (Fault.NOT_FOUND, Fault.INVALID_ARGUMENT):
                 return Refused(Reason.REJECTED, f"{wish.path}: there is no role {wish.role}")

@@ -33,8 +33,8 @@ class ManagedProjectController:
 
     kind = ManagedProject
 
-    def __init__(self, projects: Projects, policies: Policies, identity: Callable[[], str]) -> None:
-        """`identity()` is the e-mail that we act as, empty where it is not known."""
+    def __init__(self, projects: Projects, policies: Policies, identity: Callable[[str], str]) -> None:
+        """`identity(project_id)` is the e-mail that we act as in it, empty where it is not known."""
         self._identity = identity
         self._projects = projects
         self._policies = policies
@@ -62,7 +62,7 @@ class ManagedProjectController:
             raise
         wanted = {permission for permissions in FEATURES.values() for permission in permissions}
         held = await self._policies.test_permissions(Target(TargetKind.PROJECT, want.project_id), wanted)
-        return ProjectSeen(project, _missing(held), self._identity())
+        return ProjectSeen(project, _missing(held), self._identity(want.project_id))
 
     def diff(self, want: ManagedProject, seen: ProjectSeen) -> tuple[Change, ...]:  # noqa: ARG002
         """Nothing that we could bring about."""

@@ -4,18 +4,17 @@ import asyncio
 import random
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol, TypeVar
 
-import google.auth.exceptions
 import grpc
 import grpc.aio
 from google.api_core import exceptions as api_exceptions
 from google.api_core.gapic_v1 import method_async
 
-from cloudrun_identity.gcp.credentials import ApplicationDefault
+from cloudrun_identity.gcp.credentials import ApplicationDefault, Tokens
 from cloudrun_identity.gcp.errors import Fault, GoogleError, classify
 from cloudrun_identity.gcp.ratelimit import Access, Api, BucketKey, RateLimiter, call_priority
 
@@ -37,12 +36,21 @@ Client = TypeVar("Client")
 Response = TypeVar("Response")
 
 
-class GoogleClients:
-    """Channels, generated clients and the rules that every request obeys.
+class ProjectClients(Protocol):
+    """The clients that each project is to be worked in with: `gcp.client_pool`, or one for all projects."""
 
-    With `endpoint` (`HOST:PORT`) everything goes there, in plaintext and without credentials: an emulator.
-    Otherwise each API is called on its own host over TLS with Application Default Credentials. Channels
-    belong to the event loop that first uses them and live until `close`.
+    def of(self, project_id: str, /) -> "GoogleClients":
+        """Those that act as whom the project says."""
+        ...
+
+
+class GoogleClients:
+    """Channels, generated clients and the rules that every request obeys, for one credential.
+
+    With `endpoint` (`HOST:PORT`) everything goes there in plaintext: an emulator, which is shown no
+    credentials but `tokens`. Otherwise each API is called on its own host over TLS, with `tokens` or else
+    Application Default Credentials. Channels belong to the event loop that first uses them and live until
+    `close`.
     """
 
     def __init__(
@@ -50,39 +58,58 @@ class GoogleClients:
         endpoint: str | None,
         observer: CallObserver,
         limiter: RateLimiter | None = None,
-        quota_project: str | None = None,
         may_write: Callable[[], bool] = lambda: True,
+        tokens: Tokens | None = None,
+        quota_project: str = "",
     ) -> None:
-        """`may_write()` is asked before every write: a replica that lost its lease must not."""
+        """`may_write()` is asked before every write: a replica that lost its lease must not.
+
+        `quota_project` is charged for the calls, in place of whatever project the credentials belong to.
+        """
         self._endpoint = endpoint
         self._observer = observer
         self._may_write = may_write
         self._limiter = limiter or RateLimiter()
-        self._quota_project = quota_project or ""
-        self._credentials = None if endpoint else ApplicationDefault(quota_project)
+        self._tokens = tokens or (None if endpoint else ApplicationDefault())
+        self._quota_project = quota_project
         self._channels: dict[str, grpc.aio.Channel] = {}
         self._clients: dict[tuple[type, grpc.aio.Channel], Any] = {}
+
+    def acting_as(self, tokens: Tokens | None, quota_project: str) -> "GoogleClients":
+        """Others under the same rules that act with `tokens`, None for these ones' own."""
+        return GoogleClients(
+            self._endpoint,
+            self._observer,
+            self._limiter,
+            self._may_write,
+            tokens or self._tokens,
+            quota_project,
+        )
+
+    def of(self, project_id: str) -> "GoogleClients":  # noqa: ARG002
+        """Themselves: one credential for all projects."""
+        return self
 
     @property
     def identity(self) -> str:
         """The e-mail of the service account that we act as, in lower case; empty where that is not known."""
-        return self._credentials.email if self._credentials else ""
+        return self._tokens.email if self._tokens else ""
 
     async def check_credentials(self) -> None:
-        """Fetch a token, unless an endpoint was given.
+        """Fetch a token, if they are Application Default Credentials.
 
         Raises:
             CredentialsError: with one line that says what to do.
 
         """
-        if self._credentials:
-            await self._credentials.check()
+        if isinstance(self._tokens, ApplicationDefault):
+            await self._tokens.check()
 
-    async def close(self) -> None:
-        """Close every channel; calls under way are cancelled."""
+    async def close(self, grace: float | None = None) -> None:
+        """Close every channel; calls under way are cancelled, after `grace` seconds if given."""
         channels, self._channels = self._channels, {}
         self._clients.clear()
-        await asyncio.gather(*(channel.close() for channel in channels.values()))
+        await asyncio.gather(*(channel.close(grace) for channel in channels.values()))
 
     def client(self, client_class: type[Client], api: Api, region: str = "") -> Client:
         """The generated asyncio client of this class, whose methods are to be handed to `call`.
@@ -139,28 +166,44 @@ class GoogleClients:
 
         """
         access = _access(method)
-        bucket = BucketKey(api, access, self._quota_project, region)
+        bucket = BucketKey(api, access, self._charged, region)
         retries = _RETRIES if repeatable or access is Access.READ else 0
         for retry in range(retries + 1):
-            await self._admit(bucket, method)
+            await self._admit(bucket)
             if access is Access.WRITE and not self._may_write():
                 raise GoogleError(Fault.UNAVAILABLE, method, "not sent: this replica does not hold the lease")
             try:
                 with self._observed(bucket, method):
-                    return await invoke(request, timeout=timeout, retry=None, metadata=_reason() + metadata)
+                    return await invoke(
+                        request, timeout=timeout, retry=None, metadata=self._shown() + _reason() + metadata
+                    )
             except GoogleError as error:
                 if error.code != grpc.StatusCode.UNAVAILABLE.name or retry == retries:
                     raise
             await asyncio.sleep(_backoff(retry))
         raise AssertionError("the last attempt returns or raises")
 
-    async def _admit(self, bucket: BucketKey, method: str) -> None:
+    async def _admit(self, bucket: BucketKey) -> None:
         await self._limiter.acquire(bucket, call_priority.get())
-        if self._credentials:
-            try:
-                await self._credentials.refresh()
-            except google.auth.exceptions.GoogleAuthError as exception:
-                raise classify(exception, method) from None
+        if self._tokens:
+            # Here and not in gRPC's plugin: it turns what that raises into an UNAVAILABLE that tells nobody
+            # what to do.
+            await self._tokens.refresh()
+
+    @property
+    def _charged(self) -> str:
+        """Whose quota the calls use: a project named for it, else that of the account."""
+        return self._quota_project or self.identity.partition("@")[2]
+
+    def _shown(self) -> tuple[tuple[str, str], ...]:
+        """What is said on a plaintext channel, on which gRPC's plugins are not asked."""
+        return tuple(self._headers().items()) if self._endpoint else ()
+
+    def _headers(self) -> Mapping[str, str]:
+        headers = dict(self._tokens.headers()) if self._tokens else {}
+        if self._quota_project:
+            headers[_QUOTA_PROJECT] = self._quota_project
+        return headers
 
     @contextmanager
     def _observed(self, bucket: BucketKey, method: str) -> Iterator[None]:
@@ -189,13 +232,27 @@ class GoogleClients:
         return self._channels[target]
 
     def _open(self, target: str) -> grpc.aio.Channel:
-        if self._credentials is None:
+        if self._endpoint:
             # An emulator is near; a proxy from the environment is for the world outside.
             return grpc.aio.insecure_channel(target, options=[*_OPTIONS, ("grpc.enable_http_proxy", 0)])
         identity = grpc.composite_channel_credentials(
-            grpc.ssl_channel_credentials(), grpc.metadata_call_credentials(self._credentials)
+            grpc.ssl_channel_credentials(), grpc.metadata_call_credentials(_CallHeaders(self._headers))
         )
         return grpc.aio.secure_channel(target, identity, options=_OPTIONS)
+
+
+class _CallHeaders(grpc.AuthMetadataPlugin):  # type: ignore[misc]
+    """Hands gRPC the headers of each call: so they stay out of what the client libraries log of metadata."""
+
+    def __init__(self, headers: Callable[[], Mapping[str, str]]) -> None:
+        self._headers = headers
+
+    def __call__(
+        self,
+        context: grpc.AuthMetadataContext,  # noqa: ARG002 - gRPC's signature
+        callback: Callable[[tuple[tuple[str, str], ...], Exception | None], None],
+    ) -> None:
+        callback(tuple(self._headers().items()), None)
 
 
 def _host(api: Api, region: str) -> str:
@@ -223,6 +280,7 @@ def _backoff(retry: int) -> float:
     return ceiling * random.uniform(0.5, 1.0)  # noqa: S311 - jitter is no secret
 
 
+_QUOTA_PROJECT = "x-goog-user-project"
 _RETRIES = 2
 _FIRST_BACKOFF = 0.2
 _READING = ("Get", "List", "Query", "TestIamPermissions")

@@ -1,46 +1,104 @@
-"""The operator's own credentials: Application Default Credentials, kept fresh off the event loop."""
+"""Access tokens, renewed ahead of their expiry and off the event loop; and the operator's own."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Final
 
 import google.auth
 import google.auth.credentials
 import google.auth.exceptions
 import google.auth.transport.requests
-import grpc
+from google.auth.credentials import TokenState
 
-from cloudrun_identity.gcp.errors import CredentialsError, credentials_message
+from cloudrun_identity.gcp.errors import CredentialsError, GoogleError, classify, credentials_message
 from cloudrun_identity.iam.principals import lower_email
 
+_log = logging.getLogger(__name__)
 
-class ApplicationDefault(grpc.AuthMetadataPlugin):  # type: ignore[misc]
-    """Credentials found as google.auth finds them, loaded when first needed.
+SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
 
-    It is gRPC's plugin too: a channel asks it for the headers of each call. They stay out of the metadata
-    that the client libraries log in their debug mode.
+RENEW_AGAIN: Final = 10.0
+"""Seconds until a renewal that failed while the token still served is tried again."""
+
+
+class Tokens(ABC):
+    """One account's tokens.
+
+    A token that is about to expire is renewed beside the calls that still use it; only a call that has none
+    waits. Renewals that fail meanwhile are told of once there is no token left.
     """
 
-    def __init__(self, quota_project: str | None) -> None:
-        self._quota_project = quota_project
-        self._credentials: google.auth.credentials.Credentials | None = None
-        self._refreshing = asyncio.Lock()
+    def __init__(self) -> None:
+        self._renewal: asyncio.Task[None] | None = None
+        self._renew_after = 0.0
+
+    @property
+    @abstractmethod
+    def email(self) -> str:
+        """Whose they are, in lower case; empty if no service account's, or before the first use."""
+
+    @abstractmethod
+    def headers(self) -> Mapping[str, str]:
+        """The headers of a call that goes out now; call `refresh` before."""
+
+    @abstractmethod
+    def _state(self) -> TokenState:
+        """How good the token is."""
+
+    @abstractmethod
+    async def _renew(self) -> None:
+        """Get another token. Raises GoogleError or google.auth's GoogleAuthError."""
 
     async def refresh(self) -> None:
-        """Make sure of a token that is good for some minutes.
-
-        Done before each call and not by the plugin: gRPC turns what a plugin raises into an UNAVAILABLE that
-        tells nobody what to do.
+        """Make sure of a token that is good for the next call.
 
         Raises:
-            google.auth.exceptions.GoogleAuthError: there are none, or they are refused or out of reach.
+            GoogleError: UNAUTHENTICATED, there is none to be had, and the message says why; UNAVAILABLE and
+                the others, whoever gives it cannot be reached now.
 
         """
-        async with self._refreshing:
-            if self._credentials is None:
-                self._credentials = await asyncio.to_thread(self._load)
-            if not self._credentials.valid:
-                request = google.auth.transport.requests.Request()
-                await asyncio.to_thread(self._credentials.refresh, request)
+        match self._state():
+            case TokenState.FRESH:
+                return
+            case TokenState.STALE:
+                self._renew_beside()
+            case TokenState.INVALID:
+                try:
+                    await self._renewed()
+                except google.auth.exceptions.GoogleAuthError as error:
+                    raise classify(error, _RENEWAL) from None
+
+    def _renew_beside(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if self._renewal is None and now >= self._renew_after:
+            self._renew_after = now + RENEW_AGAIN
+            self._depart().add_done_callback(_tell)
+
+    async def _renewed(self) -> None:
+        # Shielded: whoever gives up waiting must not take the others' token away.
+        under_way = self._renewal if self._renewal and not self._renewal.done() else self._depart()
+        await asyncio.shield(under_way)
+
+    def _depart(self) -> "asyncio.Task[None]":
+        self._renewal = asyncio.create_task(self._renew(), name="renewal of an access token")
+        self._renewal.add_done_callback(self._landed)
+        return self._renewal
+
+    def _landed(self, task: "asyncio.Task[None]") -> None:
+        if self._renewal is task:
+            self._renewal = None
+        if not task.cancelled():
+            task.exception()  # asked for, or asyncio complains where nobody waited to the end
+
+
+class ApplicationDefault(Tokens):
+    """Credentials found as google.auth finds them, loaded when first needed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._credentials: google.auth.credentials.Credentials | None = None
 
     @property
     def email(self) -> str:
@@ -56,7 +114,7 @@ class ApplicationDefault(grpc.AuthMetadataPlugin):  # type: ignore[misc]
 
         """
         try:
-            await self.refresh()
+            await self._renewed()
         except google.auth.exceptions.DefaultCredentialsError as error:
             raise CredentialsError(
                 f"no Google Cloud credentials: {credentials_message(error)} {_REMEDY}"
@@ -66,26 +124,44 @@ class ApplicationDefault(grpc.AuthMetadataPlugin):  # type: ignore[misc]
                 f"the Google Cloud credentials do not work: {credentials_message(error)} {_REMEDY}"
             ) from None
 
-    def __call__(
-        self,
-        context: grpc.AuthMetadataContext,  # noqa: ARG002 - gRPC's signature
-        callback: Callable[[tuple[tuple[str, str], ...], Exception | None], None],
-    ) -> None:
-        """Hand gRPC the headers of a call that is about to go out."""
-        callback(tuple(self._headers().items()), None)
-
-    def _headers(self) -> Mapping[str, str]:
+    def headers(self) -> Mapping[str, str]:
+        """The token, and the quota project that the credentials themselves name."""
         headers: dict[str, str] = {}
         if self._credentials is not None:
             self._credentials.apply(headers)  # type: ignore[no-untyped-call]
         return headers
 
-    def _load(self) -> google.auth.credentials.Credentials:
-        credentials, _ = google.auth.default(scopes=_SCOPES, quota_project_id=self._quota_project)
-        return credentials
+    def _state(self) -> TokenState:
+        return self._credentials.token_state if self._credentials else TokenState.INVALID
+
+    async def _renew(self) -> None:
+        if self._credentials is None:
+            self._credentials = await asyncio.to_thread(_load)
+        if self._credentials.token_state is not TokenState.FRESH:
+            request = google.auth.transport.requests.Request()
+            await asyncio.to_thread(self._credentials.refresh, request)
 
 
-_SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
+def _load() -> google.auth.credentials.Credentials:
+    credentials, _ = google.auth.default(scopes=(SCOPE,))
+    return credentials
+
+
+def _tell(task: "asyncio.Task[None]") -> None:
+    """Log why a renewal failed that nobody waits for."""
+    error = None if task.cancelled() else task.exception()
+    match error:
+        case None:
+            return
+        case GoogleError():
+            _log.warning("an access token could not be renewed ahead of time: %s", error.message)
+        case google.auth.exceptions.GoogleAuthError():
+            _log.warning("an access token could not be renewed ahead of time: %s", credentials_message(error))
+        case _:
+            _log.error("renewal of an access token: unexpected %s", type(error).__name__, exc_info=error)
+
+
+_RENEWAL = "google.auth/Refresh"
 
 _REMEDY = (
     "(give the operator's pod a Workload Identity, point GOOGLE_APPLICATION_CREDENTIALS to a credentials "

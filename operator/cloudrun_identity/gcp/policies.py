@@ -12,7 +12,7 @@ from google.iam.v1 import iam_policy_pb2, options_pb2, policy_pb2
 from google.protobuf import field_mask_pb2
 
 from cloudrun_identity.api import TargetKind
-from cloudrun_identity.gcp.clients import GoogleClients
+from cloudrun_identity.gcp.clients import ProjectClients
 from cloudrun_identity.gcp.ratelimit import Api
 from cloudrun_identity.iam.grants import Target
 
@@ -23,7 +23,7 @@ _VERSION = 3
 class Policies:
     """Reads and writes whole policies; merging and retrying are the caller's."""
 
-    def __init__(self, clients: GoogleClients) -> None:
+    def __init__(self, clients: ProjectClients) -> None:
         self._clients = clients
 
     async def get(self, target: Target) -> policy_pb2.Policy:
@@ -84,10 +84,11 @@ class Policies:
     async def _call(self, target: Target, verb: str, request: Any, response: type["Reply"]) -> "Reply":
         api, service = _SERVICES[target.kind]
         method = f"{service}/{verb}"
-        return await self._clients.call(
+        clients = self._clients.of(target.project_id)
+        return await clients.call(
             api,
             method,
-            self._clients.stub(api, method, response, target.location),
+            clients.stub(api, method, response, target.location),
             request,
             region=target.location,
             metadata=(("x-goog-request-params", f"resource={quote(target.resource, safe='')}"),),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from google.cloud.resourcemanager_v3 import types
 from google.cloud.resourcemanager_v3.services.projects import ProjectsAsyncClient
 
-from cloudrun_identity.gcp.clients import GoogleClients
+from cloudrun_identity.gcp.clients import ProjectClients
 from cloudrun_identity.gcp.ratelimit import Api
 
 
@@ -22,7 +22,7 @@ class Project:
 class Projects:
     """The project methods of the Resource Manager API."""
 
-    def __init__(self, clients: GoogleClients) -> None:
+    def __init__(self, clients: ProjectClients) -> None:
         self._clients = clients
 
     async def get(self, project_id: str) -> Project:
@@ -32,8 +32,9 @@ class Projects:
             GoogleError: PERMISSION_DENIED also if there is no such project; Google does not tell which.
 
         """
-        client = self._clients.client(ProjectsAsyncClient, Api.RESOURCE_MANAGER)
-        reply = await self._clients.call(
+        clients = self._clients.of(project_id)
+        client = clients.client(ProjectsAsyncClient, Api.RESOURCE_MANAGER)
+        reply = await clients.call(
             Api.RESOURCE_MANAGER,
             "google.cloud.resourcemanager.v3.Projects/GetProject",
             client.get_project,

@@ -14,6 +14,7 @@ class Api(StrEnum):
     """The Google services that the operator calls, by host."""
 
     IAM = "iam.googleapis.com"
+    IAM_CREDENTIALS = "iamcredentials.googleapis.com"
     RESOURCE_MANAGER = "cloudresourcemanager.googleapis.com"
     RUN = "run.googleapis.com"
     SECRET_MANAGER = "secretmanager.googleapis.com"  # noqa: S105 - a host
@@ -65,6 +66,9 @@ DEFAULT_RATES: Mapping[tuple[Api, Access], Rate] = {
     # Google allows 6,000 reads and 600 writes a minute; one that begins with a full bucket stays below 5/6.
     (Api.IAM, Access.READ): Rate(per_minute=4200, burst=600),
     (Api.IAM, Access.WRITE): Rate(per_minute=400, burst=100),
+    # One token an hour and credential.
+    (Api.IAM_CREDENTIALS, Access.READ): Rate(per_minute=60, burst=60),
+    (Api.IAM_CREDENTIALS, Access.WRITE): Rate(per_minute=60, burst=60),
     # 2,400 reads were seen to be allowed; for writes Google promises far fewer and no number.
     (Api.RESOURCE_MANAGER, Access.READ): Rate(per_minute=1200, burst=200),
     (Api.RESOURCE_MANAGER, Access.WRITE): Rate(per_minute=120, burst=60),

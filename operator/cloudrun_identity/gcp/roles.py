@@ -6,20 +6,20 @@ from google.cloud.iam_admin_v1 import types
 from google.cloud.iam_admin_v1.services.iam import IAMAsyncClient
 
 from cloudrun_identity.gcp.aged import Aged, Clock
-from cloudrun_identity.gcp.clients import GoogleClients
+from cloudrun_identity.gcp.clients import ProjectClients
 from cloudrun_identity.gcp.ratelimit import Api
 
 
 class Roles:
     """Roles of every kind: predefined (`roles/…`), of a project or of an organization."""
 
-    def __init__(self, clients: GoogleClients, clock: Clock = time.monotonic) -> None:
+    def __init__(self, clients: ProjectClients, clock: Clock = time.monotonic) -> None:
         self._clients = clients
         self._clock = clock
-        self._expansions: dict[str, Aged[frozenset[str]]] = {}
+        self._expansions: dict[tuple[str, str], Aged[frozenset[str]]] = {}
 
-    async def permissions(self, role: str, max_age: float = 600.0) -> frozenset[str]:
-        """The permissions of a role, as they were at most `max_age` seconds ago.
+    async def permissions(self, role: str, project_id: str, max_age: float = 600.0) -> frozenset[str]:
+        """The permissions of a role, as they were at most `max_age` seconds ago, read as in the project.
 
         A deleted custom role keeps its permissions here: whoever undeletes it revives its bindings.
 
@@ -27,13 +27,16 @@ class Roles:
             GoogleError: NOT_FOUND, there is no such role; INVALID_ARGUMENT, no role has such a name.
 
         """
-        if role not in self._expansions:
-            self._expansions[role] = Aged(lambda: self._expand(role), self._clock)
-        return (await self._expansions[role].get(self._clock() - max_age)).value
+        # What is predefined is the same for everybody; the others only some may read.
+        key = ("" if role.startswith("roles/") else project_id, role)
+        if key not in self._expansions:
+            self._expansions[key] = Aged(lambda: self._expand(role, project_id), self._clock)
+        return (await self._expansions[key].get(self._clock() - max_age)).value
 
-    async def _expand(self, role: str) -> frozenset[str]:
-        client = self._clients.client(IAMAsyncClient, Api.IAM)
-        reply = await self._clients.call(
+    async def _expand(self, role: str, project_id: str) -> frozenset[str]:
+        clients = self._clients.of(project_id)
+        client = clients.client(IAMAsyncClient, Api.IAM)
+        reply = await clients.call(
             Api.IAM, "google.iam.admin.v1.IAM/GetRole", client.get_role, types.GetRoleRequest(name=role)
         )
         return frozenset(reply.included_permissions)

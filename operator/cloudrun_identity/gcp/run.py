@@ -13,7 +13,7 @@ from google.longrunning import operations_pb2
 from google.protobuf import field_mask_pb2
 
 from cloudrun_identity.api import WorkloadKind
-from cloudrun_identity.gcp.clients import GoogleClients
+from cloudrun_identity.gcp.clients import ProjectClients
 from cloudrun_identity.gcp.errors import one_line
 from cloudrun_identity.gcp.ratelimit import Api
 from cloudrun_identity.gcp.workloads import (
@@ -44,7 +44,7 @@ class Operation:
 class Run:
     """The Run methods, each called on the host of the workload's region. Every method raises GoogleError."""
 
-    def __init__(self, clients: GoogleClients) -> None:
+    def __init__(self, clients: ProjectClients) -> None:
         self._clients = clients
 
     async def get(self, workload: Workload) -> WorkloadState:
@@ -58,7 +58,7 @@ class Run:
         token = ""
         while True:
             fields = {"parent": parent, "page_size": _PAGE_SIZE, "page_token": token}
-            page = await self._call(kind, "List", location, fields)
+            page = await self._call(kind, "List", project_id, location, fields)
             for message in getattr(page, _SURFACES[kind].items):
                 workload = Workload(kind, project_id, location, short_name(message.name))
                 found.append(state_of(workload, message))
@@ -78,13 +78,14 @@ class Run:
         # Jobs know no mask: what was read goes back whole, with the fields that this client does not know.
         if workload.kind is not WorkloadKind.JOB:
             fields["update_mask"] = field_mask_pb2.FieldMask(paths=paths)
-        reply = await self._call(workload.kind, "Update", workload.location, fields)
+        reply = await self._call_on(workload, "Update", fields)
         return _operation(reply.operation, workload)
 
     async def revision_account(self, workload: Workload, revision: str) -> str:
         """The e-mail that a revision (its short name) of a service or worker pool runs as."""
-        client = self._clients.client(RevisionsAsyncClient, Api.RUN, workload.location)
-        reply = await self._clients.call(
+        clients = self._clients.of(workload.project_id)
+        client = clients.client(RevisionsAsyncClient, Api.RUN, workload.location)
+        reply = await clients.call(
             Api.RUN,
             f"{_PACKAGE}.Revisions/GetRevision",
             client.get_revision,
@@ -95,13 +96,14 @@ class Run:
 
     async def running_executions(self, project_id: str, location: str) -> tuple[Execution, ...]:
         """Every execution in a project's location that has not ended, of whichever job."""
-        client = self._clients.client(ExecutionsAsyncClient, Api.RUN, location)
+        clients = self._clients.of(project_id)
+        client = clients.client(ExecutionsAsyncClient, Api.RUN, location)
         request = types.ListExecutionsRequest(
             parent=f"projects/{project_id}/locations/{location}/jobs/-", page_size=_PAGE_SIZE
         )
         found: list[Execution] = []
         while True:
-            page = await self._clients.call(
+            page = await clients.call(
                 Api.RUN,
                 f"{_PACKAGE}.Executions/ListExecutions",
                 client.list_executions,
@@ -119,26 +121,32 @@ class Run:
 
     async def operation(self, name: str, workload: Workload) -> Operation:
         """Look once at an operation on the workload; NOT_FOUND once Google has forgotten it."""
-        location = workload.location
-        client = self._clients.client(ServicesAsyncClient, Api.RUN, location)
-        reply = await self._clients.call(
+        clients = self._clients.of(workload.project_id)
+        client = clients.client(ServicesAsyncClient, Api.RUN, workload.location)
+        reply = await clients.call(
             Api.RUN,
             "google.longrunning.Operations/GetOperation",
             client.get_operation,
             operations_pb2.GetOperationRequest(name=name),
-            region=location,
+            region=workload.location,
         )
         return _operation(reply, workload)
 
     async def _read(self, workload: Workload) -> Any:
-        return await self._call(workload.kind, "Get", workload.location, {"name": workload.resource})
+        return await self._call_on(workload, "Get", {"name": workload.resource})
 
-    async def _call(self, kind: WorkloadKind, verb: str, location: str, fields: dict[str, Any]) -> Any:
+    async def _call_on(self, workload: Workload, verb: str, fields: dict[str, Any]) -> Any:
+        return await self._call(workload.kind, verb, workload.project_id, workload.location, fields)
+
+    async def _call(
+        self, kind: WorkloadKind, verb: str, project_id: str, location: str, fields: dict[str, Any]
+    ) -> Any:
         surface = _SURFACES[kind]
         method = f"{verb}{surface.noun}s" if verb == "List" else f"{verb}{surface.noun}"
         invoke = f"{verb.lower()}_{surface.items if verb == 'List' else surface.item}"
-        client = self._clients.client(surface.client, Api.RUN, location)
-        return await self._clients.call(
+        clients = self._clients.of(project_id)
+        client = clients.client(surface.client, Api.RUN, location)
+        return await clients.call(
             Api.RUN,
             f"{_PACKAGE}.{surface.noun}s/{method}",
             getattr(client, invoke),

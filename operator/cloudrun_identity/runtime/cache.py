@@ -13,7 +13,14 @@ from pydantic import ValidationError
 
 from cloudrun_identity.api import GROUP, CloudRunIdentity, ManagedProject, ReconciledResource, Resource
 from cloudrun_identity.controllers.controller import Controller
-from cloudrun_identity.controllers.world import Key, account_key, claimant, identity_key, project_key
+from cloudrun_identity.controllers.world import (
+    Key,
+    account_key,
+    claimant,
+    identity_key,
+    older_first,
+    project_key,
+)
 from cloudrun_identity.iam.admission import DeclaredIdentity, admits_namespace
 from cloudrun_identity.iam.claims import Claimant
 from cloudrun_identity.iam.grants import Target
@@ -167,7 +174,20 @@ class Cache:
     def credential_accounts(self) -> frozenset[str]:
         """The e-mails, in lower case, of the accounts that the operator acts as."""
         identity = self._operator_identity()
-        return frozenset({identity} if identity else ())
+        accounts = {identity} if identity else set()
+        for project in self.objects(ManagedProject):
+            if declared := project.spec.credentials:
+                accounts |= {
+                    lower_email(account)
+                    for account in (declared.impersonate_service_account, *declared.delegates)
+                }
+        return frozenset(accounts)
+
+    def project_on(self, project_id: str) -> ManagedProject | None:
+        """The ManagedProject that a Google Cloud project is worked in by: the oldest on it."""
+        declarers = self._declarers.get((ManagedProject.__name__, project_id), ())
+        projects = [project for key in declarers if (project := self.project(key.name))]
+        return min(projects, key=older_first, default=None)
 
     def account_home(self, identity: CloudRunIdentity) -> Target | None:
         """The account whose ledger records the identity, or its predecessor of the same name."""

@@ -30,6 +30,7 @@ from cloudrun_identity.controllers.release import Releaser
 from cloudrun_identity.controllers.tools import Tools
 from cloudrun_identity.controllers.world import Key, project_key
 from cloudrun_identity.gcp.brake import RemovalBrake
+from cloudrun_identity.gcp.client_pool import OWN, ClientPool, Credential, credential_of
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.lane_ports import LanePorts
@@ -85,7 +86,6 @@ class Operator:
         """
         self._may_act = may_act
         self._client = client
-        self._google = google
         self.kinds = [kind for kind in KINDS if kind in set(kinds)]
         self._queue: KeyedQueue[Key] = KeyedQueue()
         self._ledgers = Ledgers(client, namespace)
@@ -95,7 +95,8 @@ class Operator:
         self._cache = Cache(self._controllers, self._ledgers, self._wake, lambda: google.identity)
         slots, checkpoint = Slots(), checkpoints()
         probation = Probation(time.monotonic)
-        policies = Policies(google)
+        self._clients = ClientPool(google, self._credential_of)
+        policies = Policies(self._clients)
         self._lanes = Lanes(
             LanePorts(
                 policies=policies,
@@ -104,13 +105,15 @@ class Operator:
                 wall_clock=_now,
                 is_fresh=probation.is_fresh,
                 brake=RemovalBrake(self._removals_per_hour),
-                is_spared=lambda member: is_spared(member) or email(member) == google.identity != "",
+                is_spared=lambda member: (
+                    is_spared(member) or email(member) in self._cache.credential_accounts()
+                ),
                 checkpoint=checkpoint,
             )
         )
         announcer = Announcer(self._events, metrics)
         self._controllers |= _controllers(
-            google, policies, self._ledgers, self._lanes, probation, announcer, slots, checkpoint
+            self._clients, policies, self._ledgers, self._lanes, probation, announcer, slots, checkpoint
         )
         self._reconciler = Reconciler(
             self._controllers,
@@ -118,7 +121,7 @@ class Operator:
                 store=self._cache,
                 kube=KubeWrites(client),
                 lanes=self._lanes,
-                judge=Judge(Roles(google)),
+                judge=Judge(Roles(self._clients)),
                 announcer=announcer,
                 wall_clock=_now,
                 parked=slots.parked,
@@ -173,6 +176,7 @@ class Operator:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._clients.close()
         await self._events.close()
 
     def observe(self, raw: Object, *, deleted: bool) -> None:
@@ -187,6 +191,7 @@ class Operator:
             self._queue.add(key, Priority.EDIT)
         if (sighting.changed or deleted) and key.kind == ManagedProject.__name__:
             self._sweeper.follow(key.name)
+            self._clients.retain(map(credential_of, self._cache.objects(ManagedProject)))
         self._wake(sighting.woken)
 
     def observe_namespace(self, raw: Object, *, deleted: bool) -> None:
@@ -206,6 +211,11 @@ class Operator:
         ]
         return min(limits, default=0)
 
+    def _credential_of(self, project_id: str) -> Credential:
+        """Whom to act as in a project; in one that nobody has lent as ourselves."""
+        project = self._cache.project_on(project_id)
+        return credential_of(project) if project else OWN
+
     def _interval_of(self, key: Key) -> float:
         raw = self._cache.raw(key)
         if raw is None:
@@ -220,7 +230,7 @@ def _project_name(raw: Object) -> str:
 
 
 def _controllers(
-    google: GoogleClients,
+    clients: ClientPool,
     policies: Policies,
     ledgers: Ledgers,
     lanes: Lanes,
@@ -229,7 +239,7 @@ def _controllers(
     slots: Slots,
     checkpoint: Callable[[str], None],
 ) -> Mapping[str, Controller[Any, Any, Any]]:
-    service_accounts, run = ServiceAccounts(google), Run(google)
+    service_accounts, run = ServiceAccounts(clients), Run(clients)
     inventory = Inventory(service_accounts, run, time.monotonic)
     accounts = Accounts(service_accounts, inventory, ledgers, probation, checkpoint)
     releaser = Releaser(lanes, slots.parked)
@@ -237,9 +247,7 @@ def _controllers(
         service_accounts, inventory, ledgers, accounts, releaser, announcer, checkpoint
     )
     return {
-        ManagedProject.__name__: ManagedProjectController(
-            Projects(google), policies, lambda: google.identity
-        ),
+        ManagedProject.__name__: ManagedProjectController(Projects(clients), policies, clients.identity),
         CloudRunIdentity.__name__: CloudRunIdentityController(inventory, accounts, deletion),
         IAMBinding.__name__: IAMBindingController(releaser),
         IdentityAttachment.__name__: IdentityAttachmentController(run, inventory),

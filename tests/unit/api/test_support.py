@@ -36,12 +36,6 @@ def complaints(kind: str, change: dict[str, Any]) -> list[str]:
     [
         (
             "ManagedProject",
-            {"credentials": {"impersonateServiceAccount": "a@b"}},
-            "spec.credentials: not supported yet; remove it",
-        ),
-        ("ManagedProject", {"quotaProjectID": "ops"}, "spec.quotaProjectID: not supported yet; remove it"),
-        (
-            "ManagedProject",
             {"crossProjectUsage": "Allow"},
             'spec.crossProjectUsage: "Allow" is not supported yet; use "Verify"',
         ),

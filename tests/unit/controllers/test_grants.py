@@ -25,7 +25,7 @@ class FakeRoles:
     def __init__(self, **faults: Fault) -> None:
         self.faults = {f"roles/{name}": fault for name, fault in faults.items()}
 
-    async def permissions(self, role: str) -> frozenset[str]:
+    async def permissions(self, role: str, project_id: str) -> frozenset[str]:
         if role in self.faults:
             raise GoogleError(self.faults[role], "google.iam.admin.v1.IAM/GetRole", "no such role")
         return frozenset({"cloudsql.instances.connect"})

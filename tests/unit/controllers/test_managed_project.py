@@ -11,7 +11,7 @@ from cloudrun_identity.gcp.projects import Project
 from .world import FakeWorld, project
 
 NONE: Any = None
-CONTROLLER = ManagedProjectController(NONE, NONE, lambda: "operator@ops.iam.gserviceaccount.com")
+CONTROLLER = ManagedProjectController(NONE, NONE, lambda _: "operator@ops.iam.gserviceaccount.com")
 ACTIVE = Project("payments-prod-1234", "42", "Payments", active=True)
 MISSING = MissingPermission(permission="iam.serviceAccounts.create", feature="service accounts")
 

@@ -1,3 +1,5 @@
+import asyncio
+import datetime as dt
 from pathlib import Path
 from typing import Any
 
@@ -6,8 +8,8 @@ import google.auth.credentials
 import google.auth.exceptions
 import pytest
 
-from cloudrun_identity.gcp.credentials import ApplicationDefault
-from cloudrun_identity.gcp.errors import CredentialsError
+from cloudrun_identity.gcp.credentials import RENEW_AGAIN, ApplicationDefault
+from cloudrun_identity.gcp.errors import CredentialsError, Fault, GoogleError
 
 
 class Credentials(google.auth.credentials.Credentials):
@@ -23,6 +25,11 @@ class Credentials(google.auth.credentials.Credentials):
             raise self.refusal
         self.refreshes += 1
         self.token = f"token-{self.refreshes}"
+        self.expiry = None
+
+    def goes_stale(self) -> None:
+        """Let the token serve for two minutes more."""
+        self.expiry = dt.datetime.now(dt.UTC).replace(tzinfo=None) + dt.timedelta(minutes=2)
 
 
 @pytest.fixture
@@ -32,45 +39,76 @@ def found(monkeypatch: pytest.MonkeyPatch) -> Credentials:
     return credentials
 
 
-def headers(adc: ApplicationDefault) -> dict[str, str]:
-    handed: list[tuple[tuple[tuple[str, str], ...], Exception | None]] = []
-    adc(None, lambda metadata, error: handed.append((metadata, error)))
-    [(metadata, error)] = handed
-    assert error is None
-    return dict(metadata)
+async def renewed(adc: ApplicationDefault) -> None:
+    """Wait until the renewal under way has ended, whichever way."""
+    assert adc._renewal
+    await asyncio.wait([adc._renewal])
+    await asyncio.sleep(0)
 
 
-async def test_grpc_is_handed_the_token(found: Credentials) -> None:
-    adc = ApplicationDefault(None)
-    await adc.refresh()
-
-    assert headers(adc) == {"authorization": "Bearer token-1"}
-
-
-async def test_a_valid_token_is_kept_and_an_expired_one_renewed(found: Credentials) -> None:
-    adc = ApplicationDefault(None)
+async def test_a_valid_token_is_kept_and_one_that_is_gone_is_replaced(found: Credentials) -> None:
+    adc = ApplicationDefault()
     await adc.refresh()
     await adc.refresh()
-    assert found.refreshes == 1
+    assert adc.headers() == {"authorization": "Bearer token-1"}
 
     found.token = None
     await adc.refresh()
-    assert headers(adc) == {"authorization": "Bearer token-2"}
+    assert adc.headers() == {"authorization": "Bearer token-2"}
 
 
-async def test_the_quota_project_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: dict[str, Any] = {}
+async def test_a_token_about_to_expire_is_renewed_beside_the_calls_that_use_it(found: Credentials) -> None:
+    adc = ApplicationDefault()
+    await adc.refresh()
+    found.goes_stale()
 
-    def default(**arguments: Any) -> tuple[Credentials, str]:
-        asked.update(arguments)
-        return Credentials(), "project"
+    await adc.refresh()
+    assert adc.headers() == {"authorization": "Bearer token-1"}
 
-    monkeypatch.setattr(google.auth, "default", default)
+    await renewed(adc)
+    assert adc.headers() == {"authorization": "Bearer token-2"}
 
-    await ApplicationDefault("ops").check()
 
-    assert asked["quota_project_id"] == "ops"
-    assert asked["scopes"] == ("https://www.googleapis.com/auth/cloud-platform",)
+async def test_a_renewal_that_fails_ahead_of_time_fails_no_call_and_is_not_tried_at_once_again(
+    found: Credentials,
+) -> None:
+    adc = ApplicationDefault()
+    await adc.refresh()
+    found.goes_stale()
+    found.refusal = google.auth.exceptions.TransportError("connection refused")
+    await adc.refresh()
+    await renewed(adc)
+    found.refusal = None
+
+    await adc.refresh()
+    assert adc._renewal is None
+
+    adc._renew_after -= RENEW_AGAIN
+    await adc.refresh()
+    await renewed(adc)
+    assert adc.headers() == {"authorization": "Bearer token-2"}
+
+
+async def test_calls_that_have_no_token_share_one_renewal(found: Credentials) -> None:
+    adc = ApplicationDefault()
+    await asyncio.gather(*(adc.refresh() for _ in range(5)))
+    assert found.refreshes == 1
+
+
+@pytest.mark.parametrize(
+    ("refusal", "fault"),
+    [
+        (google.auth.exceptions.RefreshError("invalid_grant"), Fault.UNAUTHENTICATED),
+        (google.auth.exceptions.TransportError("connection refused"), Fault.UNAVAILABLE),
+    ],
+)
+async def test_calls_without_a_token_fail_as_what_stands_in_their_way(
+    found: Credentials, refusal: Exception, fault: Fault
+) -> None:
+    found.refusal = refusal
+    with pytest.raises(GoogleError) as raised:
+        await ApplicationDefault().refresh()
+    assert raised.value.fault is fault
 
 
 async def test_a_missing_credentials_file_is_named_in_one_line_with_a_remedy(
@@ -79,7 +117,7 @@ async def test_a_missing_credentials_file_is_named_in_one_line_with_a_remedy(
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "absent.json"))
 
     with pytest.raises(CredentialsError) as raised:
-        await ApplicationDefault(None).check()
+        await ApplicationDefault().check()
 
     message = str(raised.value)
     assert message.startswith("no Google Cloud credentials: ")
@@ -101,7 +139,7 @@ async def test_refused_credentials_are_reported_without_the_reply(
     found.refusal = refusal
 
     with pytest.raises(CredentialsError) as raised:
-        await ApplicationDefault(None).check()
+        await ApplicationDefault().check()
 
     message = str(raised.value)
     assert message.startswith(f"the Google Cloud credentials do not work: {refusal.args[0]} ")

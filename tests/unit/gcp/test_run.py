@@ -20,6 +20,9 @@ class Clients:
     def __init__(self, *answers: object) -> None:
         self._answers = iter(answers)
 
+    def of(self, _: str) -> "Clients":
+        return self
+
     def client(self, *_: object) -> Any:
         return type("Client", (), {"get_operation": None, "list_executions": None})
 
