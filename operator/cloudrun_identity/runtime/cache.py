@@ -27,6 +27,7 @@ from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.ledger import AccountRecord, Ledger
 from cloudrun_identity.iam.principals import lower_email
 from cloudrun_identity.kube.ledger import Ledgers
+from cloudrun_identity.kube.objects import compact
 from cloudrun_identity.kube.resources import Object
 
 Kind = TypeVar("Kind", bound=Resource)
@@ -89,6 +90,7 @@ class Cache:
             self._remove(key)
             self._unreadable.pop(key, None)
             return Sighting(changed=True, woken=self._concerned(key, old))
+        raw = compact(raw)
         try:
             obj = self._controllers[key.kind].kind.model_validate(raw)
         except ValidationError:
