@@ -77,6 +77,8 @@ class Reconciler:
             self._tools.store.absorb(finalized)
             raw, obj = finalized, controller.kind.model_validate(finalized)
         report = await self._pass(controller, obj, max_age)
+        if report is None:
+            return Rest(), "waiting"
         return await self._conclude(obj, raw, report)
 
     def hold(self, key: Key) -> None:
@@ -127,12 +129,14 @@ class Reconciler:
 
     async def _pass(
         self, controller: Controller[Any, Any, Any], obj: ReconciledResource, max_age: float
-    ) -> Report:
+    ) -> Report | None:
+        """One pass, as far as it may go; None if there is nothing to tell until the object is woken again."""
         gate = pass_gate(obj, self._tools.store)
         want = controller.desired(obj, gate, self._tools.store) if isinstance(gate, Passed) else gate
         if isinstance(gate, Stopped) or isinstance(want, Stopped):
             self._hold(obj)
-            return _report_of_stop(obj, gate if isinstance(gate, Stopped) else want)
+            stop = gate if isinstance(gate, Stopped) else want
+            return None if stop.fleeting else _report_of_stop(obj, stop)
         try:
             seen, changes = await self._look(controller, want, max_age)
             if gate.observe:

@@ -1,10 +1,11 @@
 """What every object must pass before anything is done for it, in one place for all kinds."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cloudrun_identity.api import (
     CloudRunIdentity,
+    ConditionType,
     ManagedProject,
     ManagementPolicy,
     ProjectScopedResource,
@@ -40,10 +41,14 @@ class Passed:
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """Nothing may be done for the object now; `unresolved` names a reference that does not resolve."""
+    """Nothing may be done for the object now; `unresolved` names a reference that does not resolve.
+
+    `fleeting`: it is about to be over, or to be worse, so that to tell of it would be a write for nothing.
+    """
 
     outcome: Outcome
     unresolved: str = ""
+    fleeting: bool = False
 
 
 def pass_gate(obj: ReconciledResource, world: World) -> Passed | Stopped:
@@ -141,10 +146,9 @@ def _stopped_by_project(obj: ProjectScopedResource, project: ManagedProject, wor
         message = f"spec.projectRef: ManagedProject {project.metadata.name}: {_message(refused.outcome)}"
         return _unresolved(Reason.DEPENDENCY_NOT_READY, message)
     if project.status.project_number is None:
-        return _unresolved(
-            Reason.DEPENDENCY_NOT_READY,
-            f"spec.projectRef: ManagedProject {project.metadata.name} is not ready",
-        )
+        message = f"spec.projectRef: ManagedProject {project.metadata.name} is not ready"
+        unseen = project.status.condition(ConditionType.READY) is None
+        return replace(_unresolved(Reason.DEPENDENCY_NOT_READY, message), fleeting=unseen)
     return None
 
 

@@ -31,7 +31,7 @@ def compact(obj: Object) -> Object:
     and above all the names of attributes, become one text, because JSON decodes them anew for every object.
     """
     metadata = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
-    if _LAST_APPLIED in metadata.get("annotations", {}):
+    if _LAST_APPLIED in (metadata.get("annotations") or {}):
         kept = {name: text for name, text in metadata["annotations"].items() if name != _LAST_APPLIED}
         metadata["annotations"] = kept
     interned: Object = _interned({**obj, "metadata": metadata})

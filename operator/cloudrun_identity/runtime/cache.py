@@ -341,4 +341,5 @@ def _facts(raw: Object | None) -> object:
         metadata.get("generation"),
         "deletionTimestamp" in metadata,
         status.get("projectNumber"),
+        raw["kind"] == ManagedProject.__name__ and "conditions" in status,
     )

@@ -112,11 +112,15 @@ class Cluster(FakeWorld):
         self.writes: list[str] = []
         self.leaving = False
         self.edited_under_us = False
+        self.number: str | None = "417203958816"
         self.lend()
         self.apply()
 
     def lend(self, **spec: Any) -> None:
         lent = project(**spec)
+        lent = lent.model_copy(
+            update={"status": lent.status.model_copy(update={"project_number": self.number})}
+        )
         self._objects[Key.of(lent)] = lent
 
     def apply(self, **spec: Any) -> None:
@@ -239,6 +243,19 @@ async def test_an_object_gets_its_finalizer_before_anything_is_done(stage: Stage
     assert stage.ready == (ConditionStatus.TRUE, "UpToDate")
     assert stage.standing == {ANN}
     assert stage.told.events == ["Ready"]
+
+
+async def test_while_its_project_is_about_to_be_looked_at_nothing_is_told(stage: Stage) -> None:
+    number, stage.cluster.number = stage.cluster.number, None
+    stage.cluster.lend()
+    assert await stage.reconciler.reconcile(KEY, max_age=0.0) == (Rest(), "waiting")
+    assert stage.cluster.writes == ["finalizer"]
+    assert stage.standing == frozenset()
+
+    stage.cluster.number = number
+    stage.cluster.lend()
+    await stage.passes()
+    assert stage.cluster.writes == ["finalizer", "status"]
 
 
 async def test_a_pass_that_changes_nothing_writes_nothing(stage: Stage) -> None:

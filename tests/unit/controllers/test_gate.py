@@ -92,12 +92,23 @@ def test_a_namespace_that_is_not_admitted_is_denied() -> None:
     assert gate.outcome.reason is Reason.DENIED_BY_GUARDRAIL
 
 
-def test_a_project_that_is_not_ready_is_waited_for() -> None:
-    unready = PROJECT.replace('status: {projectNumber: "417203958816"}', "")
+DENIED = """
+status:
+  conditions:
+  - {type: Ready, status: "False", reason: PermissionDenied, message: denied, observedGeneration: 1,
+     lastTransitionTime: "2026-01-01T00:00:00Z"}
+"""
+
+
+@pytest.mark.parametrize(("status", "fleeting"), [(DENIED, False), ("", True)])
+def test_a_project_that_is_not_ready_is_waited_for(status: str, fleeting: bool) -> None:
+    """One that nobody has looked at yet is about to be: that is not worth a status."""
+    unready = PROJECT.replace('status: {projectNumber: "417203958816"}', status)
     gate = stopped(identity(), FakeWorld(project(unready)))
     assert isinstance(gate.outcome, Waiting)
     assert gate.outcome.reason is Reason.DEPENDENCY_NOT_READY
     assert gate.unresolved
+    assert gate.fleeting is fleeting
 
 
 def test_a_project_that_waits_for_its_objects_to_leave_still_serves_them() -> None:

@@ -254,6 +254,14 @@ def test_a_projects_number_wakes_whoever_waits_for_it(cached: Cached) -> None:
     assert cached.cache.observe(known, deleted=False).woken == {CHECKOUT}
 
 
+def test_the_first_look_at_a_project_wakes_whoever_waits_for_it(cached: Cached) -> None:
+    cached.sees(project(), identity(), binding())
+    looked_at = with_status(project(), conditions=[])
+    assert cached.cache.observe(looked_at, deleted=False).woken == {CHECKOUT, WEB}
+    of_an_identity = with_status(identity(), conditions=[])
+    assert cached.cache.observe(of_an_identity, deleted=False).woken == frozenset()
+
+
 def test_rivals_declare_the_same_account(cached: Cached) -> None:
     cached.sees(identity(), identity("pricing"))
     assert [each.metadata.name for each in cached.cache.rivals(CHECKOUT)] == ["pricing"]
