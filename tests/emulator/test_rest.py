@@ -139,6 +139,9 @@ async def test_worker_pools_roles_and_organization_policies_are_served(rest: Res
     assert (await rest("GET", "/v1/roles?pageSize=3"))["nextPageToken"]
     role = {"roleId": "deployer", "role": {"title": "Deployer"}}
     assert (await rest("POST", "/v1/projects/shop/roles", role))["name"] == "projects/shop/roles/deployer"
+    await rest("DELETE", "/v1/projects/shop/roles/deployer")
+    assert await rest("GET", "/v1/projects/shop/roles?showDeleted=false") == {}
+    assert (await rest("GET", "/v1/projects/shop/roles?showDeleted=true"))["roles"][0]["deleted"]
     constraint = "iam.disableCrossProjectServiceAccountUsage"
     effective = await rest("GET", f"/v2/projects/shop/policies/{constraint}:getEffectivePolicy")
     assert effective["spec"]["rules"] == [{"enforce": True}]

@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 from aiohttp import web
 from google.protobuf import json_format
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from cloudrun_identity_playground.emulator.dispatch import Dispatcher
 from cloudrun_identity_playground.emulator.errors import GoogleError, invalid
@@ -60,24 +61,34 @@ async def _body(request: web.Request) -> dict[str, Any]:
 def _message(route: Route, path_fields: Mapping[str, str], request: web.Request, body: dict[str, Any]) -> Any:
     """The request message of the route's method."""
     content: dict[str, Any] = {}
+    message = as_protobuf(route.method.request())
     if route.body == "*":
         content = body
     elif route.body:
         content[route.body] = body
     for name in request.query:
         if not name.startswith("$") and name not in _SYSTEM_PARAMETERS:
-            values = request.query.getall(name)
+            values = [_from_query(message.DESCRIPTOR, name, text) for text in request.query.getall(name)]
             _put(content, name, values if len(values) > 1 else values[0])
     for name, value in path_fields.items():
         _put(content, name, value)
     _use_camel_case_masks(content)
-    method = route.method
-    message = as_protobuf(method.request())
     try:
         json_format.ParseDict(content, message, ignore_unknown_fields=True)
     except json_format.ParseError as error:
         raise invalid(f"Invalid JSON payload received. {error}") from error
-    return method.request.wrap(message) if hasattr(method.request, "wrap") else message
+    request_type = route.method.request
+    return request_type.wrap(message) if hasattr(request_type, "wrap") else message
+
+
+def _from_query(message: Descriptor, dotted: str, text: str) -> str | bool:
+    """A query parameter as JSON has it: protobuf takes numbers as text, truth values it does not."""
+    first, _, rest = dotted.partition(".")
+    field = next((each for each in message.fields if first in (each.name, each.json_name)), None)
+    if field and rest and field.message_type:
+        return _from_query(field.message_type, rest, text)
+    is_truth = field is not None and field.type == FieldDescriptor.TYPE_BOOL and text in ("true", "false")
+    return text == "true" if is_truth else text
 
 
 def _put(content: dict[str, Any], dotted: str, value: Any) -> None:
