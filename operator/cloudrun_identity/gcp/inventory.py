@@ -4,12 +4,11 @@ Everybody says how old an answer may be. An edit asks for age 0 and gets a read 
 its interval and is served by one list of a project, or of a location and kind, which all callers share.
 """
 
-import math
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Generic, TypeVar
+from collections.abc import Mapping
 
 from cloudrun_identity.api import WorkloadKind
-from cloudrun_identity.gcp.aged import Aged, Clock, Reading
+from cloudrun_identity.gcp.aged import Aged, Clock
+from cloudrun_identity.gcp.collection import Collection
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.run import Run
 from cloudrun_identity.gcp.service_accounts import ServiceAccount, ServiceAccounts
@@ -27,8 +26,8 @@ class Inventory:
         self._service_accounts = service_accounts
         self._run = run
         self._clock = clock
-        self._accounts: dict[str, _Collection[ServiceAccount]] = {}
-        self._workloads: dict[tuple[str, str, WorkloadKind], _Collection[WorkloadState]] = {}
+        self._accounts: dict[str, Collection[ServiceAccount]] = {}
+        self._workloads: dict[tuple[str, str, WorkloadKind], Collection[WorkloadState]] = {}
         self._executions: dict[tuple[str, str], Aged[tuple[Execution, ...]]] = {}
         self._revisions: dict[str, dict[str, str]] = {}
 
@@ -103,7 +102,7 @@ class Inventory:
                 raise
             return None
 
-    def _accounts_of(self, project_id: str) -> "_Collection[ServiceAccount]":
+    def _accounts_of(self, project_id: str) -> "Collection[ServiceAccount]":
         if project_id not in self._accounts:
 
             async def read_all() -> Mapping[str, ServiceAccount]:
@@ -112,12 +111,12 @@ class Inventory:
             async def read_one(email: str) -> ServiceAccount:
                 return await self._service_accounts.get(project_id, email)
 
-            self._accounts[project_id] = _Collection(read_all, read_one, self._clock)
+            self._accounts[project_id] = Collection(read_all, read_one, self._clock)
         return self._accounts[project_id]
 
     def _workloads_of(
         self, project_id: str, location: str, kind: WorkloadKind
-    ) -> "_Collection[WorkloadState]":
+    ) -> "Collection[WorkloadState]":
         key = (project_id, location, kind)
         if key not in self._workloads:
 
@@ -128,74 +127,5 @@ class Inventory:
             async def read_one(name: str) -> WorkloadState:
                 return await self._run.get(Workload(kind, project_id, location, name))
 
-            self._workloads[key] = _Collection(read_all, read_one, self._clock)
+            self._workloads[key] = Collection(read_all, read_one, self._clock)
         return self._workloads[key]
-
-
-Item = TypeVar("Item")
-
-
-class _Collection(Generic[Item]):
-    """Things that Google lists together: the latest list, and the items read or written since it began."""
-
-    def __init__(
-        self,
-        read_all: Callable[[], Awaitable[Mapping[str, Item]]],
-        read_one: Callable[[str], Awaitable[Item]],
-        clock: Clock,
-    ) -> None:
-        self._list = Aged(read_all, clock)
-        self._read_one = read_one
-        self._clock = clock
-        self._single: dict[str, Reading[Item]] = {}
-        self._written: dict[str, float] = {}
-
-    async def one(self, key: str, max_age: float) -> Item | None:
-        after = self._clock() - max_age
-        if max_age > 0:
-            known = self._single.get(key)
-            if known is not None and known.began > max(after, self._written_at(key)):
-                return known.value
-            page = await self._page(after)
-            if page.began > self._written_at(key) and key in page.value:
-                return page.value[key]
-        # Absence is never taken from a list: one made while Google was still spreading the news of a create
-        # would be believed long after.
-        return await self._get(key)
-
-    async def all(self, max_age: float) -> Mapping[str, Item]:
-        newest_write = max(self._written.values(), default=_NEVER)
-        return (await self._page(max(self._clock() - max_age, newest_write))).value
-
-    def wrote(self, key: str) -> None:
-        self._written[key] = self._clock()
-
-    def saw(self, key: str, item: Item) -> None:
-        self._written[key] = now = self._clock()
-        self._single[key] = Reading(item, math.nextafter(now, math.inf))
-
-    def _written_at(self, key: str) -> float:
-        return self._written.get(key, _NEVER)
-
-    async def _page(self, after: float) -> Reading[Mapping[str, Item]]:
-        page = await self._list.get(after)
-        self._written = {key: at for key, at in self._written.items() if at >= page.began}
-        self._single = {key: reading for key, reading in self._single.items() if reading.began > page.began}
-        return page
-
-    async def _get(self, key: str) -> Item | None:
-        began = self._clock()
-        try:
-            item = await self._read_one(key)
-        except GoogleError as error:
-            if error.fault is not Fault.NOT_FOUND:
-                raise
-            self._single.pop(key, None)
-            return None
-        known = self._single.get(key)
-        if known is None or known.began < began:
-            self._single[key] = Reading(item, began)
-        return item
-
-
-_NEVER = float("-inf")
