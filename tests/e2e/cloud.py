@@ -83,6 +83,25 @@ class Cloud:
         email: str = self._request("POST", f"/v1/projects/{project}/serviceAccounts", body)["email"]
         return email
 
+    def role(self, name: str) -> dict[str, Any] | None:
+        """A custom role by its full name, deleted or not."""
+        project = name.partition("/roles/")[0]
+        listed = self._request("GET", f"/v1/{project}/roles?showDeleted=true&view=FULL").get("roles", ())
+        return next((role for role in listed if role["name"] == name), None)
+
+    def create_role(self, project: str, role_id: str, permissions: list[str]) -> None:
+        """Create a custom role as somebody else."""
+        body = {"roleId": role_id, "role": {"title": role_id, "includedPermissions": permissions}}
+        self._request("POST", f"/v1/projects/{project}/roles", body)
+
+    def change_role(self, name: str, **fields: Any) -> None:
+        """Change a custom role as somebody else."""
+        self._request("PATCH", f"/v1/{name}?updateMask={','.join(fields)}", fields)
+
+    def delete_role(self, name: str) -> None:
+        """Delete a custom role as somebody else."""
+        self._request("DELETE", f"/v1/{name}")
+
     def deploy(self, kind: str, project: str, name: str, service_account: str = "") -> str:
         """Create a `services`, `jobs` or `workerPools` resource; its relative name."""
         template: dict[str, Any] = {"containers": [{"image": IMAGE}]}

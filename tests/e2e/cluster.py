@@ -18,6 +18,7 @@ PLURALS = {
     "CloudRunIdentity": "cloudrunidentities",
     "IAMBinding": "iambindings",
     "IdentityAttachment": "identityattachments",
+    "CustomRole": "customroles",
     "PolicyLedger": "policyledgers",
 }
 CLUSTER_SCOPED = "ManagedProject"

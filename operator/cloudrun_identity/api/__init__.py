@@ -25,6 +25,13 @@ from cloudrun_identity.api.cloud_run_identity import (
     WhenReplaced,
     WorkloadIdentityUser,
 )
+from cloudrun_identity.api.custom_role import (
+    CustomRole,
+    CustomRoleSpec,
+    CustomRoleStatus,
+    RoleDeletionPolicy,
+    RoleStage,
+)
 from cloudrun_identity.api.duration import (
     Duration,
     parse_duration,
@@ -81,9 +88,11 @@ from cloudrun_identity.api.policy_ledger import (
     LedgerAccount,
     LedgerBinding,
     LedgerMember,
+    LedgerRole,
     LedgerTarget,
     PolicyLedger,
     PolicyLedgerSpec,
+    RoleState,
     Tombstone,
 )
 from cloudrun_identity.api.references import (
@@ -135,7 +144,14 @@ from cloudrun_identity.api.support import (
 KINDS: Final[Mapping[str, type[Resource]]] = MappingProxyType(
     {
         kind.__name__: kind
-        for kind in (ManagedProject, CloudRunIdentity, IAMBinding, IdentityAttachment, PolicyLedger)
+        for kind in (
+            ManagedProject,
+            CloudRunIdentity,
+            IAMBinding,
+            IdentityAttachment,
+            CustomRole,
+            PolicyLedger,
+        )
     }
 )
 """Every kind by its name, what others refer to first."""
@@ -166,8 +182,11 @@ __all__ = [
     "ConditionType",
     "Credentials",
     "CrossProjectUsage",
+    "CustomRole",
     "CustomRoleAdmission",
     "CustomRoleRef",
+    "CustomRoleSpec",
+    "CustomRoleStatus",
     "DeletionProtection",
     "Drift",
     "Duration",
@@ -193,6 +212,7 @@ __all__ = [
     "LedgerAccount",
     "LedgerBinding",
     "LedgerMember",
+    "LedgerRole",
     "LedgerTarget",
     "LocalIdentityRef",
     "ManagedProject",
@@ -220,7 +240,10 @@ __all__ = [
     "ReconciledSpec",
     "ReconciledStatus",
     "Resource",
+    "RoleDeletionPolicy",
     "RoleGrant",
+    "RoleStage",
+    "RoleState",
     "Scope",
     "SelectorOperator",
     "Target",

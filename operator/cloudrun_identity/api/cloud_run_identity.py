@@ -109,7 +109,7 @@ class RoleGrant(ApiModel):
 
     role: Role | None = None
     """The role's full name, such as roles/cloudsql.client."""
-    custom_role_ref: Annotated[CustomRoleRef | None, NotSupportedYet()] = None
+    custom_role_ref: CustomRoleRef | None = None
     """A CustomRole of the same namespace."""
     target: Annotated[Target | None, NotSupportedYet()] = None
     """What the role is granted on. Unset: the project."""

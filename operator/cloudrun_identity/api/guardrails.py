@@ -97,7 +97,7 @@ class Guardrails(ApiModel):
     """Service accounts that may be named by e-mail; never default accounts, never a credential account."""
     adoptable_accounts: Annotated[tuple[ServiceAccountEmail, ...], Field(max_length=64), SET] = ()
     """Existing service accounts that may be adopted."""
-    custom_roles: Annotated[CustomRoleAdmission, NotSupportedYet()] = CustomRoleAdmission()
+    custom_roles: CustomRoleAdmission = CustomRoleAdmission()
     """Custom roles that may be defined."""
     keys: Annotated[KeyAdmission, NotSupportedYet()] = KeyAdmission.DENIED
     """Whether user-managed keys may be made."""

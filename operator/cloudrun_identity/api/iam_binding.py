@@ -24,7 +24,6 @@ from cloudrun_identity.api.spec import (
     ProjectScopedSpec,
 )
 from cloudrun_identity.api.status import ProjectScopedStatus
-from cloudrun_identity.api.support import NotSupportedYet
 
 
 class Authority(StrEnum):
@@ -64,7 +63,7 @@ class IAMBindingSpec(ProjectScopedSpec):
     """The resource that the role is granted on."""
     role: Role | None = None
     """The role's full name, such as roles/run.invoker."""
-    custom_role_ref: Annotated[CustomRoleRef | None, NotSupportedYet()] = None
+    custom_role_ref: CustomRoleRef | None = None
     """A CustomRole of the same namespace."""
     members: Annotated[tuple[Member, ...], Field(min_length=1, max_length=250)]
     """Who is granted the role."""

@@ -69,6 +69,31 @@ class LedgerAccount(ApiModel):
     """The unique IDs that were ours under this e-mail: what a tombstone must name to be removed."""
 
 
+class RoleState(StrEnum):
+    """How far a custom role has come."""
+
+    CREATING = "Creating"
+    PRESENT = "Present"
+    DELETED = "Deleted"
+
+
+class LedgerRole(ApiModel):
+    """What decides anything about a custom role of the project; statuses only mirror it."""
+
+    role_id: Annotated[str, Field(min_length=1, max_length=64)]
+    """The last part of the role's name."""
+    owner: Annotated[str, Field(max_length=317)]
+    """The CustomRole that declares the role, as NAMESPACE/NAME."""
+    owner_uid: Annotated[str, Field(max_length=64)]
+    """The UID of that CustomRole."""
+    origin: Origin
+    """Whether the operator made the role or took it over."""
+    state: RoleState
+    """Creating: about to be made. Deleted: by the operator, which may bring it back."""
+    deleted_time: Timestamp | None = None
+    """When the operator deleted the role."""
+
+
 class LedgerMember(ApiModel):
     """A grant: a member of a binding, and who declares it."""
 
@@ -117,6 +142,8 @@ class PolicyLedgerSpec(ApiModel):
     """The UID of a workload or the unique ID of an account; another one starts the ledger anew."""
     account: LedgerAccount | None = None
     """What is known of the account. For a ServiceAccount target only."""
+    roles: Annotated[tuple[LedgerRole, ...], Field(max_length=300)] = ()
+    """What is known of custom roles. For a Project target only."""
     bindings: Annotated[tuple[LedgerBinding, ...], Field(max_length=MAX_MEMBERS)] = ()
     """The grants, at most 1500 in all."""
     tombstones: Annotated[tuple[Tombstone, ...], Field(max_length=100)] = ()

@@ -20,7 +20,7 @@ from .gate import Passed, Stopped
 from .grants import Members, Wish, condition_of, identity_holder
 from .identity_deletion import IdentityDeletion
 from .outcomes import Outcome, Refused
-from .references import member_keys
+from .references import custom_role_keys, member_keys, role_name
 from .world import Key, World, project_key
 
 USER = "roles/iam.serviceAccountUser"
@@ -63,10 +63,11 @@ class CloudRunIdentityController:
         self._deletion = deletion
 
     def references(self, obj: CloudRunIdentity) -> frozenset[Key]:
-        """Its project, and every identity and project among its users."""
+        """Its project, its custom roles, and every identity and project among its users."""
         namespace = obj.metadata.namespace
         members = (*obj.spec.users, *obj.spec.token_creators)
-        return frozenset({project_key(obj.spec.project_ref.name)} | member_keys(members, namespace))
+        roles = custom_role_keys((grant.custom_role_ref for grant in obj.spec.roles), namespace)
+        return frozenset({project_key(obj.spec.project_ref.name)} | member_keys(members, namespace) | roles)
 
     def declares(self, obj: CloudRunIdentity) -> str:
         """The account: the older of two identities has it."""
@@ -132,12 +133,18 @@ class CloudRunIdentityController:
             Wish(
                 f"spec.roles[{index}]",
                 project,
-                grant.role,
+                role_name(
+                    grant.role,
+                    grant.custom_role_ref,
+                    project,
+                    obj.metadata.namespace,
+                    world,
+                    f"spec.roles[{index}]",
+                ),
                 identity_holder(obj, world, "the identity"),
                 condition=condition_of(grant.condition),
             )
             for index, grant in enumerate(obj.spec.roles)
-            if grant.role
         ]
         for field, role, declared in (
             ("users", USER, obj.spec.users),

@@ -28,6 +28,7 @@ from cloudrun_identity.iam.principals import email, lower_email, normalise, serv
 
 from .gate import surroundings
 from .outcomes import Outcome, Refused, Waiting, outcome_of
+from .references import NoRole
 from .world import World
 
 
@@ -57,7 +58,7 @@ class Wish:
 
     path: str
     target: Target
-    role: str
+    role: str | NoRole
     holder: Holder | Nobody
     owner: DeclaredIdentity | None = None
     condition: Condition | None = None
@@ -109,7 +110,11 @@ def condition_of(declared: BindingCondition | None) -> Condition | None:
 
 def exclusive_slots(wishes: Iterable[Wish]) -> frozenset[Slot]:
     """The bindings that an object declares to have to itself."""
-    return frozenset(Slot(wish.target, wish.role, wish.condition) for wish in wishes if wish.exclusive)
+    return frozenset(
+        Slot(wish.target, wish.role, wish.condition)
+        for wish in wishes
+        if wish.exclusive and isinstance(wish.role, str)
+    )
 
 
 def claims_existing(obj: ProjectScopedResource) -> bool:
@@ -187,54 +192,47 @@ class Judge:
         holds: list[Hold] = []
         obstacles: list[Obstacle] = []
         for wish in wishes:
-            match wish.holder:
-                case Nobody(text, outcome):
-                    # Whoever it is will be a service account, identities and service agents alike.
-                    holds.append(Hold(wish.target, wish.role, prefix=service_account_member("")))
-                    obstacles.append(
-                        Obstacle(
-                            wish.target,
-                            wish.role,
-                            text,
-                            outcome,
-                            unresolved=True,
-                            condition=wish.condition,
-                        )
-                    )
-                case Holder(member, unique_id) as holder:
-                    objection = await self._objection(wish, holder, namespace, project, facts)
-                    grant = Grant(wish.target, wish.role, member, wish.condition)
+            match wish.role, wish.holder:
+                case NoRole(text, outcome, name), holder:
+                    holds.append(Hold(wish.target, name or None, **_whoever(holder)))
+                    obstacles.append(_unresolved(wish, text, _text(holder), outcome))
+                case str(role), Nobody(text, outcome) as nobody:
+                    holds.append(Hold(wish.target, role, **_whoever(nobody)))
+                    obstacles.append(_unresolved(wish, role, text, outcome))
+                case str(role), Holder(member, unique_id) as holder:
+                    objection = await self._objection(wish, role, holder, namespace, project, facts)
                     if objection is None:
-                        claims.add(Claim(grant, unique_id))
+                        claims.add(Claim(Grant(wish.target, role, member, wish.condition), unique_id))
                     else:
-                        holds.append(Hold(wish.target, wish.role, member))
+                        holds.append(Hold(wish.target, role, member))
                         obstacles.append(
-                            Obstacle(wish.target, wish.role, member, objection, condition=wish.condition)
+                            Obstacle(wish.target, role, member, objection, condition=wish.condition)
                         )
         return Wishes(frozenset(claims), tuple(holds), tuple(obstacles))
 
     async def _objection(
         self,
         wish: Wish,
+        role: str,
         holder: Holder,
         namespace: str,
         project: ManagedProject,
         facts: Surroundings,
     ) -> Outcome | None:
         try:
-            permissions = await self._roles.permissions(wish.role, project.project_id)
+            permissions = await self._roles.permissions(role, project.project_id)
         except GoogleError as error:
             if error.fault in (Fault.NOT_FOUND, Fault.INVALID_ARGUMENT):
-                return Refused(Reason.REJECTED, f"{wish.path}: there is no role {wish.role}")
+                return Refused(Reason.REJECTED, f"{wish.path}: there is no role {role}")
             if error.fault is Fault.PERMISSION_DENIED:
                 permissions = None  # not ours to read, so it may hold anything
             else:
-                return outcome_of(error, f"reading role {wish.role}")
+                return outcome_of(error, f"reading role {role}")
         decision = decide(
             GrantRequest(
                 namespace=namespace,
                 target=wish.target,
-                role=wish.role,
+                role=role,
                 member=holder.identity or holder.member,
                 permissions=permissions,
                 owner=wish.owner,
@@ -246,3 +244,21 @@ class Judge:
         if isinstance(decision, Denied):
             return Refused(Reason.DENIED_BY_GUARDRAIL, f"{wish.path}: {decision.reason}")
         return None
+
+
+def _unresolved(wish: Wish, role: str, member: str, outcome: Outcome) -> Obstacle:
+    return Obstacle(wish.target, role, member, outcome, unresolved=True, condition=wish.condition)
+
+
+def _whoever(holder: Holder | Nobody) -> dict[str, str]:
+    """What is known of the member, as a Hold takes it."""
+    match holder:
+        case Holder(member):
+            return {"member": member}
+        case Nobody():
+            # Whoever it is will be a service account, identities and service agents alike.
+            return {"prefix": service_account_member("")}
+
+
+def _text(holder: Holder | Nobody) -> str:
+    return holder.member if isinstance(holder, Holder) else holder.text

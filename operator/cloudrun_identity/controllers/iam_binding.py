@@ -12,7 +12,7 @@ from .controller import Applied, Change, Summary
 from .gate import Passed, Stopped
 from .grants import Members, Wish, condition_of
 from .outcomes import InSync, Outcome, Refused, Waiting
-from .references import member_keys, target_key
+from .references import NoRole, custom_role_keys, member_keys, role_name, target_key
 from .release import Releaser
 from .world import Key, World, project_key
 
@@ -36,9 +36,10 @@ class IAMBindingController:
         self._releaser = releaser
 
     def references(self, obj: IAMBinding) -> frozenset[Key]:
-        """Its project, its target's identity, and every identity and project among its members."""
+        """Its project, its role, its target's identity, and every identity and project among its members."""
         namespace = obj.metadata.namespace
         keys = {project_key(obj.spec.project_ref.name)} | member_keys(obj.spec.members, namespace)
+        keys |= custom_role_keys([obj.spec.custom_role_ref], namespace)
         return frozenset(keys | target_key(obj.spec.target, namespace))
 
     def declares(self, obj: IAMBinding) -> str:  # noqa: ARG002
@@ -46,9 +47,17 @@ class IAMBindingController:
         return ""
 
     def desired(self, obj: IAMBinding, gate: Passed, world: World) -> BindingWant | Stopped:
-        """The target, once its identity has an account."""
-        role = obj.spec.role or ""
-        if obj.spec.authority is Authority.EXCLUSIVE and not may_be_exclusive(role):
+        """The target and the role, once the one has an account and the other is there."""
+        match _target(obj, gate, world):
+            case Stopped() as stop:
+                return stop
+            case target, owner:
+                pass
+        spec = obj.spec
+        role = role_name(spec.role, spec.custom_role_ref, target, obj.metadata.namespace, world, "spec")
+        if isinstance(role, NoRole):
+            return Stopped(role.outcome, unresolved=role.text)
+        if spec.authority is Authority.EXCLUSIVE and not may_be_exclusive(role):
             return Stopped(
                 Refused(
                     Reason.INVALID_SPEC,
@@ -56,11 +65,7 @@ class IAMBindingController:
                     "project itself depend on; use Additive",
                 )
             )
-        match _target(obj, gate, world):
-            case Stopped() as stop:
-                return stop
-            case target, owner:
-                return BindingWant(obj, target, role, owner)
+        return BindingWant(obj, target, role, owner)
 
     async def observe(self, want: BindingWant, max_age: float) -> None:  # noqa: ARG002
         """Nothing: the policy is read by its lane."""

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Protocol, TypeVar
 
-from cloudrun_identity.api import CloudRunIdentity, ManagedProject, Resource
+from cloudrun_identity.api import CloudRunIdentity, CustomRole, ManagedProject, Resource
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.claims import Claimant
-from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.iam.ledger import AccountRecord
+from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.iam.ledger import AccountRecord, Holding, RoleRecord
 from cloudrun_identity.iam.principals import lower_email
 
 
@@ -38,6 +38,11 @@ def identity_key(namespace: str, name: str) -> Key:
     return Key(CloudRunIdentity.__name__, namespace, name)
 
 
+def custom_role_key(namespace: str, name: str) -> Key:
+    """The key of a CustomRole."""
+    return Key(CustomRole.__name__, namespace, name)
+
+
 def account_key(email: str) -> Key:
     """Stands for whichever CloudRunIdentity declares the account with this e-mail."""
     return Key("ServiceAccount", "", lower_email(email))
@@ -60,6 +65,10 @@ class World(Protocol):
 
     def identity(self, namespace: str, name: str) -> CloudRunIdentity | None:
         """The CloudRunIdentity of this name."""
+        ...
+
+    def custom_role(self, namespace: str, name: str) -> CustomRole | None:
+        """The CustomRole of this name."""
         ...
 
     def objects(self, kind: type[Kind]) -> Iterable[Kind]:
@@ -104,6 +113,18 @@ class World(Protocol):
 
     def owner_of(self, email: str) -> AccountRecord | None:
         """The record of the account with this e-mail, if an identity declares it."""
+        ...
+
+    def role(self, project_id: str, role_id: str) -> RoleRecord | None:
+        """The record of the custom role of this id."""
+        ...
+
+    def role_home(self, role: CustomRole) -> tuple[str, RoleRecord] | None:
+        """The project, by its id, in which an object of this name has a role, and the record of it."""
+        ...
+
+    def held_by_role(self, role: str) -> Iterable[tuple[Grant, Holding]]:
+        """Every grant of the role (its full name) that we hold on any policy."""
         ...
 
 

@@ -33,6 +33,10 @@ class Roles:
             self._expansions[key] = Aged(lambda: self._expand(role, project_id), self._clock)
         return (await self._expansions[key].get(self._clock() - max_age)).value
 
+    def forget(self, project_id: str, role: str) -> None:
+        """Note that the operator has just written this role: older reads do not count for it any more."""
+        self._expansions.pop((project_id, role), None)
+
     async def _expand(self, role: str, project_id: str) -> frozenset[str]:
         clients = self._clients.of(project_id)
         client = clients.client(IAMAsyncClient, Api.IAM)

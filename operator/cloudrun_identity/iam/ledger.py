@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 
-from cloudrun_identity.api import AccountIntent, GrantState, Origin
+from cloudrun_identity.api import AccountIntent, GrantState, Origin, RoleState
 
 from .claims import seat_of
 from .grants import Grant, Target
@@ -32,6 +32,22 @@ class AccountRecord:
     origin: Origin | None = None
     unique_id: str = ""
     unique_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RoleRecord:
+    """Everything that decides about a custom role of the project; the object's status only mirrors it.
+
+    `state` CREATING is an intent: it may exist or not. DELETED keeps the memory that we deleted it, at
+    `deleted_time`, so that we may bring it back.
+    """
+
+    role_id: str
+    owner: str
+    owner_uid: str
+    origin: Origin
+    state: RoleState
+    deleted_time: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +76,15 @@ class Ledger:
     target: Target
     target_uid: str = ""
     account: AccountRecord | None = None
+    roles: Mapping[str, RoleRecord] = field(default_factory=dict)
     holdings: Mapping[Grant, Holding] = field(default_factory=dict)
     foreign_members: int = 0
     last_write_time: datetime | None = None
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing in it is worth keeping: no holding and no account."""
-        return not self.holdings and self.account is None
+        """Whether nothing in it is worth keeping: no holding, no account and no role."""
+        return not self.holdings and self.account is None and not self.roles
 
     @property
     def seats(self) -> frozenset[str]:
@@ -81,6 +98,14 @@ class Ledger:
     def with_account(self, account: AccountRecord | None) -> "Ledger":
         """The same ledger with another account record."""
         return replace(self, account=account)
+
+    def with_role(self, role: RoleRecord) -> "Ledger":
+        """The same ledger with a record of this role."""
+        return replace(self, roles={**self.roles, role.role_id: role})
+
+    def without_role(self, role_id: str) -> "Ledger":
+        """The same ledger without a record of this role."""
+        return replace(self, roles={known: role for known, role in self.roles.items() if known != role_id})
 
     @cached_property
     def _by_seat(self) -> Mapping[str, list[Grant]]:

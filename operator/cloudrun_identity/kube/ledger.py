@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 
 from cloudrun_identity.api.policy_ledger import MAX_MEMBERS, PolicyLedger
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.iam.ledger import AccountRecord, Ledger
+from cloudrun_identity.iam.ledger import AccountRecord, Ledger, RoleRecord
 
 from .crds import INSTALL
 from .errors import KubeError
@@ -92,6 +92,10 @@ class Ledgers:
     def owner_of(self, email: str) -> AccountRecord | None:
         """Look up the record, and by it the owner, of the account with this e-mail."""
         return self._index.owner_of(email)
+
+    def role_home(self, owner: str) -> tuple[str, RoleRecord] | None:
+        """Look up the role of the CustomRole `namespace/name`, and the id of its project."""
+        return self._index.role_home(owner)
 
     def held_by(self, seat: str) -> frozenset[Target]:
         """Look up the targets on which a claimant of that seat (its name without UID) holds something."""

@@ -1,10 +1,11 @@
 """Ledgers by what they hold: by account, by claimant and by project."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+from cloudrun_identity.api import RoleState
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.iam.ledger import AccountRecord, Ledger
+from cloudrun_identity.iam.ledger import AccountRecord, Ledger, RoleRecord
 from cloudrun_identity.iam.principals import lower_email
 
 
@@ -14,12 +15,14 @@ class LedgerIndex:
     def __init__(self) -> None:
         self._by_owner: dict[str, tuple[Target, AccountRecord]] = {}
         self._by_email: dict[str, AccountRecord] = {}
+        self._roles: dict[str, tuple[str, RoleRecord]] = {}
         self._by_seat: defaultdict[str, set[Target]] = defaultdict(set)
         self._by_project: defaultdict[str, set[Target]] = defaultdict(set)
 
     def change(self, old: Ledger, new: Ledger) -> None:
         """Take note that `new` stands in the place of `old`, both of one target."""
         self._change_account(old.target, old.account, new.account)
+        self._change_roles(old.target.project_id, old.roles, new.roles)
         before, after = old.seats, new.seats
         for seat in before - after:
             self._by_seat[seat].discard(old.target)
@@ -44,6 +47,10 @@ class LedgerIndex:
         """The record of the account with this e-mail."""
         return self._by_email.get(lower_email(email))
 
+    def role_home(self, owner: str) -> tuple[str, RoleRecord] | None:
+        """The id of the project in which the CustomRole `namespace/name` has a role, and its record."""
+        return self._roles.get(owner)
+
     def held_by(self, seat: str) -> frozenset[Target]:
         """The targets on which a claimant of that seat holds something."""
         return frozenset(self._by_seat.get(seat, ()))
@@ -61,3 +68,13 @@ class LedgerIndex:
         if new is not None:
             self._by_owner[new.owner] = (target, new)
             self._by_email[lower_email(new.email)] = new
+
+    def _change_roles(
+        self, project_id: str, old: Mapping[str, RoleRecord], new: Mapping[str, RoleRecord]
+    ) -> None:
+        for role in old.values():
+            if self._roles.get(role.owner) == (project_id, role):
+                del self._roles[role.owner]
+        for role in new.values():
+            if role.state is not RoleState.DELETED:
+                self._roles[role.owner] = (project_id, role)

@@ -13,6 +13,7 @@ from cloudrun_identity.api.policy_ledger import (
     LedgerAccount,
     LedgerBinding,
     LedgerMember,
+    LedgerRole,
     LedgerTarget,
     PolicyLedger,
     PolicyLedgerSpec,
@@ -20,7 +21,7 @@ from cloudrun_identity.api.policy_ledger import (
 from cloudrun_identity.api.references import BindingCondition
 from cloudrun_identity.api.status import GrantCounts
 from cloudrun_identity.iam.grants import Condition, Grant, Target
-from cloudrun_identity.iam.ledger import AccountRecord, Holding, Ledger
+from cloudrun_identity.iam.ledger import AccountRecord, Holding, Ledger, RoleRecord
 
 from .resources import Object
 
@@ -50,6 +51,7 @@ def to_object(ledger: Ledger, metadata: Object) -> Object:
         target=_target_to_model(ledger.target),
         target_uid=ledger.target_uid or None,
         account=None if ledger.account is None else _account_to_model(ledger.account),
+        roles=tuple(_role_to_model(ledger.roles[role_id]) for role_id in sorted(ledger.roles)),
         bindings=tuple(_bindings_to_models(ledger)),
         grant_counts=GrantCounts.of(holding.state for holding in ledger.holdings.values()),
         foreign_members=ledger.foreign_members,
@@ -74,6 +76,7 @@ def from_object(raw: Object) -> Ledger:
         target=target,
         target_uid=spec.target_uid or "",
         account=None if spec.account is None else _account_from_model(spec.account),
+        roles={role.role_id: _role_from_model(role) for role in spec.roles},
         holdings=dict(chain.from_iterable(_holdings(target, binding) for binding in spec.bindings)),
         foreign_members=spec.foreign_members,
         last_write_time=spec.last_write_time,
@@ -117,6 +120,21 @@ def _account_from_model(account: LedgerAccount) -> AccountRecord:
         unique_id=account.unique_id or "",
         unique_ids=account.unique_ids,
     )
+
+
+def _role_to_model(role: RoleRecord) -> LedgerRole:
+    return LedgerRole(
+        role_id=role.role_id,
+        owner=role.owner,
+        owner_uid=role.owner_uid,
+        origin=role.origin,
+        state=role.state,
+        deleted_time=role.deleted_time,
+    )
+
+
+def _role_from_model(role: LedgerRole) -> RoleRecord:
+    return RoleRecord(role.role_id, role.owner, role.owner_uid, role.origin, role.state, role.deleted_time)
 
 
 def _bindings_to_models(ledger: Ledger) -> Iterator[LedgerBinding]:

@@ -11,24 +11,34 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from cloudrun_identity.api import GROUP, CloudRunIdentity, ManagedProject, ReconciledResource, Resource
+from cloudrun_identity.api import (
+    CloudRunIdentity,
+    CustomRole,
+    ManagedProject,
+    ReconciledResource,
+    Resource,
+    TargetKind,
+)
 from cloudrun_identity.controllers.controller import Controller
 from cloudrun_identity.controllers.world import (
     Key,
     account_key,
     claimant,
+    custom_role_key,
     identity_key,
     older_first,
     project_key,
 )
 from cloudrun_identity.iam.admission import DeclaredIdentity, admits_namespace
 from cloudrun_identity.iam.claims import Claimant
-from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.iam.ledger import AccountRecord, Ledger
+from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.iam.ledger import AccountRecord, Holding, Ledger, RoleRecord
 from cloudrun_identity.iam.principals import lower_email
 from cloudrun_identity.kube.ledger import Ledgers
 from cloudrun_identity.kube.objects import compact
 from cloudrun_identity.kube.resources import Object
+
+from .sightings import facts, is_older, spec_like
 
 Kind = TypeVar("Kind", bound=Resource)
 
@@ -84,7 +94,7 @@ class Cache:
         """Take in an object of ours, or its end."""
         key = _key(raw)
         old = self._entries.get(key)
-        if old and _is_older(raw, old.raw, deleted=deleted):
+        if old and is_older(raw, old.raw, deleted=deleted):
             return NOTHING_NEW
         if deleted:
             self._remove(key)
@@ -98,8 +108,8 @@ class Cache:
             return Sighting(changed=True)
         self._unreadable.pop(key, None)
         self._put(key, raw, obj)
-        woken = self._concerned(key, old) if _facts(old.raw if old else None) != _facts(raw) else frozenset()
-        return Sighting(changed=_spec_like(old.raw if old else None) != _spec_like(raw), woken=woken)
+        woken = self._concerned(key, old) if facts(old.raw if old else None) != facts(raw) else frozenset()
+        return Sighting(changed=spec_like(old.raw if old else None) != spec_like(raw), woken=woken)
 
     def observe_namespace(self, raw: Object, *, deleted: bool) -> frozenset[Key]:
         """Take in a namespace; returns the objects for which it makes a difference."""
@@ -149,6 +159,10 @@ class Cache:
     def identity(self, namespace: str, name: str) -> CloudRunIdentity | None:
         """The CloudRunIdentity of this name."""
         return self._get(CloudRunIdentity, identity_key(namespace, name))
+
+    def custom_role(self, namespace: str, name: str) -> CustomRole | None:
+        """The CustomRole of this name."""
+        return self._get(CustomRole, custom_role_key(namespace, name))
 
     def objects(self, kind: type[Kind]) -> Iterable[Kind]:
         """All objects of one kind."""
@@ -212,6 +226,21 @@ class Cache:
         """The record of the account with this e-mail, if an identity declares it."""
         declared = self._identities.get(lower_email(email))
         return self._ledgers.account_of(f"{declared.namespace}/{declared.name}") if declared else None
+
+    def role(self, project_id: str, role_id: str) -> RoleRecord | None:
+        """The record of the custom role of this id."""
+        return self._ledgers.ledger(Target(TargetKind.PROJECT, project_id)).roles.get(role_id)
+
+    def role_home(self, role: CustomRole) -> tuple[str, RoleRecord] | None:
+        """The project, by its id, in which an object of this name has a role, and the record of it."""
+        return self._ledgers.role_home(f"{role.metadata.namespace}/{role.metadata.name}")
+
+    def held_by_role(self, role: str) -> Iterable[tuple[Grant, Holding]]:
+        """Every grant of the role (its full name) that we hold on any policy."""
+        for ledger in self._ledgers.all():
+            for grant, holding in ledger.holdings.items():
+                if grant.role == role:
+                    yield grant, holding
 
     def readiness(self) -> Mapping[tuple[str, str], int]:
         """How many objects of each kind have which value of Ready."""
@@ -280,6 +309,9 @@ class Cache:
         if new.account:
             namespace, _, name = new.account.owner.partition("/")
             self._identities[lower_email(new.account.email)] = DeclaredIdentity(namespace, name)
+        for changed in {*old.roles.items()} ^ {*new.roles.items()}:
+            namespace, _, name = changed[1].owner.partition("/")
+            self._wake(self.referrers(custom_role_key(namespace, name)))
         before, after = (ledger.account.unique_id if ledger.account else "" for ledger in (old, new))
         if before != after:
             record = new.account or old.account
@@ -296,50 +328,3 @@ def _admits(project: ManagedProject, name: str, labels: Mapping[str, str] | None
 def _key(raw: Object) -> Key:
     metadata = raw["metadata"]
     return Key(raw["kind"], metadata.get("namespace", ""), metadata["name"])
-
-
-def _is_older(raw: Object, known: Object, *, deleted: bool) -> bool:
-    """Whether `raw` was stored before `known`. The end of an object bears the version of its end."""
-    new, old = raw["metadata"], known["metadata"]
-    if new["uid"] != old["uid"] or deleted:
-        return _version(raw) < _version(known)
-    return _version(raw) <= _version(known)
-
-
-def _version(raw: Object) -> int:
-    # Opaque once, ordered integers by KEP-5504, and so in every server there is.
-    version = raw["metadata"].get("resourceVersion", "0")
-    return int(version) if version.isdigit() else 0
-
-
-def _spec_like(raw: Object | None) -> object:
-    """What asks for a pass when it changes: all but the status, labels and foreign annotations."""
-    if raw is None:
-        return None
-    metadata = raw["metadata"]
-    return (
-        metadata["uid"],
-        metadata.get("generation"),
-        metadata.get("deletionTimestamp"),
-        tuple(metadata.get("finalizers", ())),
-        _own_annotations(metadata),
-    )
-
-
-def _own_annotations(metadata: Object) -> tuple[tuple[str, str], ...]:
-    annotations = metadata.get("annotations") or {}
-    return tuple(sorted((name, value) for name, value in annotations.items() if name.startswith(GROUP)))
-
-
-def _facts(raw: Object | None) -> object:
-    """What others go by: a change of it wakes them."""
-    if raw is None:
-        return None
-    metadata, status = raw["metadata"], raw.get("status") or {}
-    return (
-        metadata["uid"],
-        metadata.get("generation"),
-        "deletionTimestamp" in metadata,
-        status.get("projectNumber"),
-        raw["kind"] == ManagedProject.__name__ and "conditions" in status,
-    )

@@ -10,6 +10,7 @@ from typing import Any
 from cloudrun_identity.api import (
     KINDS,
     CloudRunIdentity,
+    CustomRole,
     IAMBinding,
     IdentityAttachment,
     ManagedProject,
@@ -20,6 +21,7 @@ from cloudrun_identity.controllers.announcements import Announcer
 from cloudrun_identity.controllers.base import Reconciler
 from cloudrun_identity.controllers.cloud_run_identity import CloudRunIdentityController
 from cloudrun_identity.controllers.controller import Controller
+from cloudrun_identity.controllers.custom_role import CustomRoleController
 from cloudrun_identity.controllers.grants import Judge
 from cloudrun_identity.controllers.iam_binding import IAMBindingController
 from cloudrun_identity.controllers.identity_attachment import IdentityAttachmentController
@@ -27,11 +29,13 @@ from cloudrun_identity.controllers.identity_deletion import IdentityDeletion
 from cloudrun_identity.controllers.managed_project import ManagedProjectController
 from cloudrun_identity.controllers.probation import Probation
 from cloudrun_identity.controllers.release import Releaser
+from cloudrun_identity.controllers.role_definitions import RoleDefinitions
 from cloudrun_identity.controllers.tools import Tools
 from cloudrun_identity.controllers.world import Key, project_key
 from cloudrun_identity.gcp.brake import RemovalBrake
 from cloudrun_identity.gcp.client_pool import OWN, ClientPool, Credential, credential_of
 from cloudrun_identity.gcp.clients import GoogleClients
+from cloudrun_identity.gcp.custom_roles import CustomRoles
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.lane_ports import LanePorts
 from cloudrun_identity.gcp.lanes import Lanes
@@ -111,9 +115,17 @@ class Operator:
                 checkpoint=checkpoint,
             )
         )
-        announcer = Announcer(self._events, metrics)
+        announcer, roles = Announcer(self._events, metrics), Roles(self._clients)
         self._controllers |= _controllers(
-            self._clients, policies, self._ledgers, self._lanes, probation, announcer, slots, checkpoint
+            self._clients,
+            policies,
+            roles,
+            self._ledgers,
+            self._lanes,
+            probation,
+            announcer,
+            slots,
+            checkpoint,
         )
         self._reconciler = Reconciler(
             self._controllers,
@@ -121,7 +133,7 @@ class Operator:
                 store=self._cache,
                 kube=KubeWrites(client),
                 lanes=self._lanes,
-                judge=Judge(Roles(self._clients)),
+                judge=Judge(roles),
                 announcer=announcer,
                 wall_clock=_now,
                 parked=slots.parked,
@@ -232,6 +244,7 @@ def _project_name(raw: Object) -> str:
 def _controllers(
     clients: ClientPool,
     policies: Policies,
+    roles: Roles,
     ledgers: Ledgers,
     lanes: Lanes,
     probation: Probation,
@@ -246,11 +259,14 @@ def _controllers(
     deletion = IdentityDeletion(
         service_accounts, inventory, ledgers, accounts, releaser, announcer, checkpoint
     )
+    custom_roles = CustomRoles(clients, time.monotonic)
+    definitions = RoleDefinitions(custom_roles, roles, ledgers, _now, checkpoint)
     return {
         ManagedProject.__name__: ManagedProjectController(Projects(clients), policies, clients.identity),
         CloudRunIdentity.__name__: CloudRunIdentityController(inventory, accounts, deletion),
         IAMBinding.__name__: IAMBindingController(releaser),
         IdentityAttachment.__name__: IdentityAttachmentController(run, inventory),
+        CustomRole.__name__: CustomRoleController(custom_roles, definitions),
     }
 
 

@@ -41,11 +41,6 @@ def complaints(kind: str, change: dict[str, Any]) -> list[str]:
         ),
         (
             "ManagedProject",
-            {"guardrails": {"customRoles": {"permissions": ["run.*"]}}},
-            "spec.guardrails.customRoles: not supported yet; remove it",
-        ),
-        (
-            "ManagedProject",
             {"guardrails": {"keys": "Allowed"}},
             'spec.guardrails.keys: "Allowed" is not supported yet; use "Denied"',
         ),
@@ -81,11 +76,6 @@ def complaints(kind: str, change: dict[str, Any]) -> list[str]:
         ),
         (
             "CloudRunIdentity",
-            {"roles": [{"customRoleRef": {"name": "c"}}]},
-            "spec.roles[0].customRoleRef: not supported yet; remove it",
-        ),
-        (
-            "CloudRunIdentity",
             {"roles": [{"role": "roles/viewer", "target": {"kind": "Project"}}]},
             "spec.roles[0].target: not supported yet; remove it",
         ),
@@ -113,11 +103,6 @@ def complaints(kind: str, change: dict[str, Any]) -> list[str]:
             "CloudRunIdentity",
             {"unmanagedKeys": "Ignore"},
             'spec.unmanagedKeys: "Ignore" is not supported yet; use "Report"',
-        ),
-        (
-            "IAMBinding",
-            {"role": None, "customRoleRef": {"name": "c"}},
-            "spec.customRoleRef: not supported yet; remove it",
         ),
         (
             "IdentityAttachment",

@@ -7,23 +7,26 @@ import yaml
 
 from cloudrun_identity.api import (
     CloudRunIdentity,
+    CustomRole,
     IAMBinding,
     IdentityAttachment,
     ManagedProject,
     ReconciledResource,
     Resource,
+    RoleState,
     TargetKind,
 )
-from cloudrun_identity.controllers.world import Key, identity_key, project_key
+from cloudrun_identity.controllers.world import Key, custom_role_key, identity_key, project_key
 from cloudrun_identity.iam.admission import DeclaredIdentity
-from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.iam.ledger import AccountRecord
+from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.iam.ledger import AccountRecord, Holding, RoleRecord
 from cloudrun_identity.iam.principals import lower_email
 
 Kind = TypeVar("Kind", bound=Resource)
 
 KINDS: dict[str, type[ReconciledResource]] = {
-    kind.__name__: kind for kind in (CloudRunIdentity, IAMBinding, IdentityAttachment, ManagedProject)
+    kind.__name__: kind
+    for kind in (CloudRunIdentity, CustomRole, IAMBinding, IdentityAttachment, ManagedProject)
 }
 
 PROJECT = """
@@ -82,10 +85,14 @@ class FakeWorld:
         *objects: ReconciledResource,
         accounts: Iterable[AccountRecord] = (),
         namespaces: Iterable[str] = ("payments", "shop"),
+        roles: Iterable[RoleRecord] = (),
+        holdings: Mapping[Grant, Holding] | None = None,
     ) -> None:
         self._objects = {Key.of(obj): obj for obj in objects}
         self._accounts = {each.owner: each for each in accounts}
         self._namespaces = {name: dict[str, str]() for name in namespaces}
+        self._roles = {each.role_id: each for each in roles}
+        self._holdings = holdings or {}
         self.rivalry: dict[Key, list[Resource]] = {}
         self.references: dict[Key, set[Key]] = {}
 
@@ -94,6 +101,30 @@ class FakeWorld:
 
     def identity(self, namespace: str, name: str) -> CloudRunIdentity | None:
         return cast("CloudRunIdentity | None", self._objects.get(identity_key(namespace, name)))
+
+    def custom_role(self, namespace: str, name: str) -> CustomRole | None:
+        return cast("CustomRole | None", self._objects.get(custom_role_key(namespace, name)))
+
+    def role(self, project_id: str, role_id: str) -> RoleRecord | None:
+        return self._roles.get(role_id)
+
+    def role_home(self, role: CustomRole) -> tuple[str, RoleRecord] | None:
+        owner = f"{role.metadata.namespace}/{role.metadata.name}"
+        return next(
+            (
+                (self._project_id(role), each)
+                for each in self._roles.values()
+                if each.owner == owner and each.state is not RoleState.DELETED
+            ),
+            None,
+        )
+
+    def _project_id(self, obj: CustomRole) -> str:
+        project = self.project(obj.spec.project_ref.name)
+        return project.project_id if project else ""
+
+    def held_by_role(self, role: str) -> Iterable[tuple[Grant, Holding]]:
+        return [(grant, held) for grant, held in self._holdings.items() if grant.role == role]
 
     def objects(self, kind: type[Kind]) -> Iterable[Kind]:
         return [obj for obj in self._objects.values() if isinstance(obj, kind)]

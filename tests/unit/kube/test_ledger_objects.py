@@ -3,6 +3,7 @@
 import json
 import random
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudrun_identity.api.policy_ledger import AccountIntent, PolicyLedger
+from cloudrun_identity.api.policy_ledger import AccountIntent, PolicyLedger, RoleState
 from cloudrun_identity.api.references import TargetKind
 from cloudrun_identity.api.spec import Origin
 from cloudrun_identity.api.status import GrantState
 from cloudrun_identity.iam.grants import Condition, Grant, Target
-from cloudrun_identity.iam.ledger import AccountRecord, Holding, Ledger
+from cloudrun_identity.iam.ledger import AccountRecord, Holding, Ledger, RoleRecord
 from cloudrun_identity.kube.ledger_objects import LedgerUnreadable, from_object, object_name, to_object
 
 METADATA = {"name": "x", "namespace": "cloudrun-identity"}
@@ -25,6 +26,7 @@ PROJECT = Target(TargetKind.PROJECT, "payments-prod-1234")
 ACCOUNT = Target(TargetKind.SERVICE_ACCOUNT, "payments", name="checkout@payments.iam.gserviceaccount.com")
 
 words = st.text(min_size=1, max_size=8)
+moments = st.none() | st.just(datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC))
 optional_words = st.text(max_size=8)
 targets = st.one_of(
     st.builds(Target, st.just(TargetKind.PROJECT), words),
@@ -56,6 +58,20 @@ accounts = st.builds(
 
 
 @st.composite
+def roles(draw: st.DrawFn) -> dict[str, RoleRecord]:
+    records = st.builds(
+        RoleRecord,
+        role_id=words,
+        owner=words,
+        owner_uid=words,
+        origin=st.sampled_from(Origin),
+        state=st.sampled_from(RoleState),
+        deleted_time=moments,
+    )
+    return {record.role_id: record for record in draw(st.lists(records, max_size=3))}
+
+
+@st.composite
 def ledgers(draw: st.DrawFn) -> Ledger:
     target = draw(targets)
     grants = st.builds(Grant, st.just(target), words, words, conditions)
@@ -65,7 +81,8 @@ def ledgers(draw: st.DrawFn) -> Ledger:
         account=draw(st.none() | accounts),
         holdings=draw(st.dictionaries(grants, holdings, max_size=6)),
         foreign_members=draw(st.integers(0, 5)),
-        last_write_time=draw(st.none() | st.just(datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC))),
+        roles=draw(roles()),
+        last_write_time=draw(moments),
     )
 
 
@@ -80,16 +97,10 @@ def test_reading_gives_back_what_was_written(ledger: Ledger) -> None:
 
 @given(ledgers(), st.randoms(use_true_random=False))
 def test_equal_ledgers_are_equal_objects(ledger: Ledger, order: random.Random) -> None:
-    shuffled = list(ledger.holdings.items())
-    order.shuffle(shuffled)
-    other = Ledger(
-        ledger.target,
-        ledger.target_uid,
-        ledger.account,
-        dict(shuffled),
-        ledger.foreign_members,
-        ledger.last_write_time,
-    )
+    holdings, roles = list(ledger.holdings.items()), list(ledger.roles.items())
+    order.shuffle(holdings)
+    order.shuffle(roles)
+    other = replace(ledger, holdings=dict(holdings), roles=dict(roles))
     assert to_object(other, METADATA) == to_object(ledger, METADATA)
 
 

@@ -1,0 +1,233 @@
+"""Custom roles of projects.
+
+Deleting is soft: for 7 days a role can be undeleted, with everything that was granted by it; its id stays
+taken for 37 (https://cloud.google.com/iam/docs/creating-custom-roles#deleting-custom-role).
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from google.cloud.iam_admin_v1 import types
+from google.cloud.iam_admin_v1.services.iam import IAMAsyncClient
+from google.protobuf import field_mask_pb2
+
+from cloudrun_identity.gcp.aged import Aged, Clock
+from cloudrun_identity.gcp.clients import ProjectClients
+from cloudrun_identity.gcp.collection import Collection
+from cloudrun_identity.gcp.ratelimit import Api
+
+UNDELETE_WITHIN = timedelta(days=7)
+ID_TAKEN_FOR = timedelta(days=37)
+
+SUPPORT_MAX_AGE = 3600.0
+"""Seconds for which the list of permissions that custom roles can hold is believed: thousands of entries."""
+
+_SERVICE = "google.iam.admin.v1.IAM"
+_PAGE_SIZE = 1000  # the most that Google serves
+
+
+@dataclass(frozen=True, slots=True)
+class CustomRoleState:
+    """A custom role as Google shows it; `name` is its full name, `stage` one of GA, BETA, ….
+
+    `deleted`: it can be undeleted, and grants nothing until then.
+    """
+
+    name: str
+    title: str
+    description: str
+    stage: str
+    permissions: frozenset[str]
+    etag: bytes
+    deleted: bool = False
+
+    @property
+    def role_id(self) -> str:
+        """The last part of the name."""
+        return self.name.rpartition("/")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class RoleFields:
+    """What can be written of a role; None leaves a field as it is."""
+
+    title: str | None
+    description: str | None
+    stage: str | None
+    permissions: frozenset[str] | None
+
+
+class CustomRoles:
+    """The role methods of the IAM API, for roles of projects. Every method raises GoogleError."""
+
+    def __init__(self, clients: ProjectClients, clock: Clock) -> None:
+        self._clients = clients
+        self._clock = clock
+        self._projects: dict[str, Collection[CustomRoleState]] = {}
+        self._support: dict[str, Aged[frozenset[str]]] = {}
+
+    async def role(self, project_id: str, role_id: str, max_age: float) -> CustomRoleState | None:
+        """The role as it was at most `max_age` seconds ago, deleted ones included; None if there is none."""
+        return await self._roles_of(project_id).one(role_id, max_age)
+
+    async def unsupported(self, project_id: str, permissions: frozenset[str]) -> frozenset[str]:
+        """Those of the permissions that custom roles of the project cannot hold.
+
+        Answered from a list that is at most SUPPORT_MAX_AGE old. Where Google names no permission at all,
+        nothing is called unsupported.
+        """
+        if project_id not in self._support:
+            self._support[project_id] = Aged(lambda: self._supported(project_id), self._clock)
+        reading = await self._support[project_id].get(self._clock() - SUPPORT_MAX_AGE)
+        return permissions - reading.value if reading.value else frozenset()
+
+    async def create(self, project_id: str, role_id: str, fields: RoleFields) -> CustomRoleState:
+        """Make a role; ALREADY_EXISTS or FAILED_PRECONDITION if its id is taken, by a deleted one too."""
+        request = types.CreateRoleRequest(
+            parent=f"projects/{project_id}", role_id=role_id, role=_message(fields)
+        )
+        return await self._write(
+            project_id, role_id, "CreateRole", self._iam(project_id).create_role, request
+        )
+
+    async def update(self, project_id: str, role_id: str, fields: RoleFields, etag: bytes) -> CustomRoleState:
+        """Change what is given; ABORTED if the role is not the one with this etag any more."""
+        role = _message(fields)
+        role.etag = etag
+        request = types.UpdateRoleRequest(
+            name=_name(project_id, role_id),
+            role=role,
+            update_mask=field_mask_pb2.FieldMask(paths=_mask(fields)),
+        )
+        return await self._write(
+            project_id, role_id, "UpdateRole", self._iam(project_id).update_role, request
+        )
+
+    async def delete(self, project_id: str, role_id: str, etag: bytes) -> CustomRoleState:
+        """Delete the role softly."""
+        request = types.DeleteRoleRequest(name=_name(project_id, role_id), etag=etag)
+        return await self._write(
+            project_id, role_id, "DeleteRole", self._iam(project_id).delete_role, request
+        )
+
+    async def undelete(self, project_id: str, role_id: str, etag: bytes) -> CustomRoleState:
+        """Bring the role back, with whatever was granted by it."""
+        request = types.UndeleteRoleRequest(name=_name(project_id, role_id), etag=etag)
+        return await self._write(
+            project_id, role_id, "UndeleteRole", self._iam(project_id).undelete_role, request
+        )
+
+    def _roles_of(self, project_id: str) -> Collection[CustomRoleState]:
+        if project_id not in self._projects:
+
+            async def read_all() -> Mapping[str, CustomRoleState]:
+                return {role.role_id: role for role in await self._list(project_id)}
+
+            async def read_one(role_id: str) -> CustomRoleState:
+                request = types.GetRoleRequest(name=_name(project_id, role_id))
+                return _state(
+                    await self._call(project_id, "GetRole", self._iam(project_id).get_role, request)
+                )
+
+            self._projects[project_id] = Collection(read_all, read_one, self._clock)
+        return self._projects[project_id]
+
+    async def _list(self, project_id: str) -> list[CustomRoleState]:
+        found: list[CustomRoleState] = []
+        request = types.ListRolesRequest(
+            parent=f"projects/{project_id}",
+            page_size=_PAGE_SIZE,
+            view=types.RoleView.FULL,
+            show_deleted=True,
+        )
+        while True:
+            page = await self._call(project_id, "ListRoles", self._iam(project_id).list_roles, request)
+            found += [_state(role) for role in page.roles]
+            if not page.next_page_token:
+                return found
+            request.page_token = page.next_page_token
+
+    async def _supported(self, project_id: str) -> frozenset[str]:
+        found: set[str] = set()
+        request = types.QueryTestablePermissionsRequest(
+            full_resource_name=f"//cloudresourcemanager.googleapis.com/projects/{project_id}",
+            page_size=_PAGE_SIZE,
+        )
+        while True:
+            page = await self._call(
+                project_id,
+                "QueryTestablePermissions",
+                self._iam(project_id).query_testable_permissions,
+                request,
+            )
+            found |= {
+                each.name
+                for each in page.permissions
+                if each.custom_roles_support_level
+                is not types.Permission.CustomRolesSupportLevel.NOT_SUPPORTED
+            }
+            if not page.next_page_token:
+                return frozenset(found)
+            request.page_token = page.next_page_token
+
+    async def _write(
+        self,
+        project_id: str,
+        role_id: str,
+        verb: str,
+        invoke: Callable[..., Awaitable[types.Role]],
+        request: Any,
+    ) -> CustomRoleState:
+        try:
+            return _state(await self._call(project_id, verb, invoke, request))
+        finally:  # a write that failed may have happened
+            self._roles_of(project_id).wrote(role_id)
+
+    def _iam(self, project_id: str) -> IAMAsyncClient:
+        return self._clients.of(project_id).client(IAMAsyncClient, Api.IAM)
+
+    async def _call(
+        self, project_id: str, verb: str, invoke: Callable[..., Awaitable["Reply"]], request: Any
+    ) -> "Reply":
+        clients = self._clients.of(project_id)
+        return await clients.call(Api.IAM, f"{_SERVICE}/{verb}", invoke, request)
+
+
+Reply = TypeVar("Reply")
+
+
+def _name(project_id: str, role_id: str) -> str:
+    return f"projects/{project_id}/roles/{role_id}"
+
+
+def _message(fields: RoleFields) -> types.Role:
+    return types.Role(
+        title=fields.title or "",
+        description=fields.description or "",
+        stage=fields.stage or "GA",
+        included_permissions=sorted(fields.permissions or ()),
+    )
+
+
+def _mask(fields: RoleFields) -> list[str]:
+    given = {
+        "title": fields.title,
+        "description": fields.description,
+        "stage": fields.stage,
+        "included_permissions": fields.permissions,
+    }
+    return [field for field, value in given.items() if value is not None]
+
+
+def _state(message: types.Role) -> CustomRoleState:
+    return CustomRoleState(
+        name=message.name,
+        title=message.title,
+        description=message.description,
+        stage=types.Role.RoleLaunchStage(message.stage).name,
+        permissions=frozenset(message.included_permissions),
+        etag=message.etag,
+        deleted=message.deleted,
+    )

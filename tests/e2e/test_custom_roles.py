@@ -1,0 +1,167 @@
+"""A custom role from its creation to its deletion, and the grants that wait for it."""
+
+from typing import Any
+
+import pytest
+
+from tests.e2e.eventually import becomes, eventually
+from tests.e2e.scene import Scene
+
+PROJECT = """
+kind: ManagedProject
+metadata: {name: $scene}
+spec:
+  driftInterval: 1s
+  namespaces: {names: [$scene]}
+  guardrails:
+    customRoles: {permissions: ["run.*"]}
+    grants:
+    - {roles: ["projects/$scene/roles/*"], "on": [Project], members: [identities, "group:*"]}
+"""
+RUNNER = """
+kind: CustomRole
+metadata: {name: runner}
+spec:
+  roleID: prefectRunner
+  title: Prefect runner
+  permissions: [run.jobs.create, run.jobs.run]
+"""
+CLIENTS = """
+kind: IAMBinding
+metadata: {name: clients}
+spec:
+  target: {kind: Project}
+  customRoleRef: {name: runner}
+  members: [{principal: "group:ops@example.com"}]
+"""
+
+
+@pytest.fixture
+def scene_with_roles(closed_scene: Scene) -> Scene:
+    """A scene whose project lets custom roles of Cloud Run permissions be defined and granted."""
+    closed_scene.apply(PROJECT)
+    closed_scene.ready(f"ManagedProject/{closed_scene.name}")
+    return closed_scene
+
+
+def role_name(scene: Scene) -> str:
+    return f"projects/{scene.name}/roles/prefectRunner"
+
+
+def the_role(scene: Scene) -> dict[str, Any]:
+    """The role as Google shows it; empty if there is none."""
+    return scene.cloud.role(role_name(scene)) or {}
+
+
+def test_a_role_is_made_and_kept_as_declared(scene_with_roles: Scene) -> None:
+    scene = scene_with_roles
+    scene.apply(RUNNER)
+    scene.ready("CustomRole/runner")
+    made = the_role(scene)
+    assert (made["title"], made["includedPermissions"]) == (
+        "Prefect runner",
+        ["run.jobs.create", "run.jobs.run"],
+    )
+    status = scene.status("CustomRole/runner")
+    assert (status["name"], status["origin"], status["permissionCount"]) == (role_name(scene), "Created", 2)
+
+    scene.cloud.change_role(
+        role_name(scene), includedPermissions=["run.jobs.run", "iam.serviceAccounts.actAs"]
+    )
+
+    becomes(lambda: the_role(scene)["includedPermissions"], ["run.jobs.create", "run.jobs.run"])
+    assert "iam.serviceAccounts.actAs: held → removed" in scene.told("CustomRole/runner", "DriftDetected")
+
+
+def test_a_grant_waits_for_its_role_and_the_role_for_the_end_of_its_grants(scene_with_roles: Scene) -> None:
+    scene = scene_with_roles
+    scene.apply(CLIENTS)
+    assert "there is no CustomRole" in scene.fails("IAMBinding/clients", "DependencyNotFound")
+
+    scene.apply(RUNNER)
+    scene.ready("IAMBinding/clients")
+    assert scene.policy()[role_name(scene)] == ["group:ops@example.com"]
+
+    scene.delete("CustomRole/runner")
+    assert f"IAMBinding {scene.name}/clients" in scene.fails("CustomRole/runner", "InUse")
+    assert not the_role(scene).get("deleted")
+
+    scene.removed("IAMBinding/clients")
+    scene.gone("CustomRole/runner")
+    assert the_role(scene)["deleted"]
+
+
+def test_a_role_that_was_deleted_with_its_object_comes_back_with_another(scene_with_roles: Scene) -> None:
+    scene = scene_with_roles
+    scene.apply(RUNNER)
+    scene.ready("CustomRole/runner")
+    scene.removed("CustomRole/runner")
+
+    scene.apply(RUNNER.replace("run.jobs.create, ", ""))
+    scene.ready("CustomRole/runner")
+
+    back = the_role(scene)
+    assert (back.get("deleted", False), back["includedPermissions"]) == (False, ["run.jobs.run"])
+
+
+def test_a_role_that_somebody_else_deleted_is_not_brought_back(scene_with_roles: Scene) -> None:
+    scene = scene_with_roles
+    scene.cloud.create_role(scene.name, "prefectRunner", ["run.jobs.run"])
+    scene.cloud.delete_role(role_name(scene))
+    scene.apply(RUNNER)
+
+    message = scene.fails("CustomRole/runner", "Conflict")
+
+    assert "was deleted by somebody else" in message
+    assert "free again on" in message
+    assert scene.is_stalled("CustomRole/runner")
+    assert the_role(scene)["deleted"]
+
+
+def test_a_role_that_exists_already_is_taken_over_if_both_sides_say_so(scene_with_roles: Scene) -> None:
+    scene = scene_with_roles
+    scene.cloud.create_role(scene.name, "prefectRunner", ["run.jobs.delete"])
+    scene.apply(RUNNER)
+    assert "exists already" in scene.fails("CustomRole/runner", "Conflict")
+
+    scene.patch("CustomRole/runner", "spec: {adoption: Adopt}")
+    scene.ready("CustomRole/runner")
+    assert scene.status("CustomRole/runner")["origin"] == "Adopted"
+    assert the_role(scene)["includedPermissions"] == ["run.jobs.create", "run.jobs.run"]
+
+
+def test_a_role_that_permits_too_much_is_refused_and_nothing_is_written(scene_with_roles: Scene) -> None:
+    scene = scene_with_roles
+    scene.apply(RUNNER.replace("run.jobs.run]", "iam.serviceAccounts.actAs]"))
+
+    message = scene.fails("CustomRole/runner", "DeniedByGuardrail")
+
+    assert "admits no iam.serviceAccounts.actAs" in message
+    assert the_role(scene) == {}
+
+
+def test_a_granted_role_is_widened_only_as_far_as_it_might_be_granted(scene_with_roles: Scene) -> None:
+    scene = scene_with_roles
+    scene.patch(
+        f"ManagedProject/{scene.name}",
+        'spec: {guardrails: {customRoles: {permissions: ["run.*"], allowEscalation: true}}}',
+    )
+    scene.apply(RUNNER)
+    scene.apply(CLIENTS)
+    scene.ready("IAMBinding/clients")
+
+    scene.patch("CustomRole/runner", "spec: {permissions: [run.jobs.run, run.jobs.runWithOverrides]}")
+
+    message = scene.fails("CustomRole/runner", "DeniedByGuardrail")
+    assert f"IAMBinding {scene.name}/clients grants the role already" in message
+    assert "run.jobs.runWithOverrides" not in the_role(scene)["includedPermissions"]
+
+
+def test_permissions_that_no_custom_role_can_hold_are_listed_and_left_out(scene_with_roles: Scene) -> None:
+    scene = scene_with_roles
+    scene.apply(RUNNER.replace("run.jobs.run]", "run.nonsense.do]"))
+    scene.ready("CustomRole/runner")
+
+    assert scene.status("CustomRole/runner")["unsupportedPermissions"] == ["run.nonsense.do"]
+    assert the_role(scene)["includedPermissions"] == ["run.jobs.create"]
+    eventually(lambda: scene.status("CustomRole/runner")["issues"], bool)
