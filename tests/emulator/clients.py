@@ -32,6 +32,17 @@ class Clock:
         self.now += seconds
 
 
+class Bearer(grpc.aio.UnaryUnaryClientInterceptor):
+    """Sends a bearer token with each call."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    async def intercept_unary_unary(self, continuation: Any, details: Any, request: Any) -> Any:
+        metadata = (*(details.metadata or ()), ("authorization", f"Bearer {self._token}"))
+        return await continuation(details._replace(metadata=grpc.aio.Metadata(*metadata)), request)
+
+
 class SecretPolicies:
     """The policy methods of Secret Manager, whose library is no dependency, over plain stubs."""
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 
 import grpc.aio
 import pytest
 
 from cloudrun_identity_playground.emulator import Emulator
 
-from .clients import Clients, Clock
+from .clients import Bearer, Clients, Clock
 
 
 @pytest.fixture
@@ -27,3 +28,16 @@ async def emulator(clock: Clock) -> AsyncIterator[Emulator]:
 async def clients(emulator: Emulator) -> AsyncIterator[Clients]:
     async with grpc.aio.insecure_channel(emulator.grpc_address) as channel:
         yield Clients(channel)
+
+
+@pytest.fixture
+async def sign_in(emulator: Emulator) -> AsyncIterator[Callable[[str], Clients]]:
+    """Clients that send the token they are asked for."""
+    async with AsyncExitStack() as channels:
+
+        def with_token(token: str) -> Clients:
+            channel = grpc.aio.insecure_channel(emulator.grpc_address, interceptors=[Bearer(token)])
+            channels.push_async_callback(channel.close)
+            return Clients(channel)
+
+        yield with_token

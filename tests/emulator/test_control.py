@@ -49,7 +49,12 @@ async def test_calls_are_shown_and_reset(control: Control, clients: Clients) -> 
     await clients.policy()
 
     assert await control("GET", "/calls") == (200, {GET: 2})
-    assert (await control("GET", "/log"))[1][0] == {"rpc": GET, "code": "OK", "reason": ""}
+    assert (await control("GET", "/log"))[1][0] == {
+        "rpc": GET,
+        "code": "OK",
+        "reason": "",
+        "caller": "operator@example.com",
+    }
     assert await control("DELETE", "/calls") == (200, {})
     assert await control("GET", "/calls") == (200, {})
 

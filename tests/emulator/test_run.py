@@ -116,18 +116,12 @@ async def test_an_account_that_does_not_exist_is_forbidden(clients: Clients) -> 
     missing = "missing@shop.iam.gserviceaccount.com"
     with pytest.raises(exceptions.PermissionDenied) as error:
         await clients.create_service(service_account=missing)
-    assert error.value.reason == "IAM_PERMISSION_DENIED"
+    assert missing in error.value.message
 
     service = await clients.create_service()
     service.template.service_account = missing
     with pytest.raises(exceptions.PermissionDenied):
         await clients.update_service(service, "template.service_account")
-
-
-async def test_an_account_of_another_project_is_not_held_against_the_caller(clients: Clients) -> None:
-    account = await clients.create_account(project="elsewhere")
-    service = await clients.create_service(service_account=account.email)
-    assert service.template.service_account == account.email
 
 
 async def test_validate_only_changes_nothing(clients: Clients) -> None:

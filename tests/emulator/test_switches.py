@@ -28,11 +28,13 @@ TURNED: dict[str, Any] = {
     "tombstoneConflict": True,
     "staleIds": True,
     "requestsPerMinute": {"run.googleapis.com": {"reads": 5, "writes": 2}},
+    "withoutToken": "user:ann@example.com",
 }
 OPTIONS = (
     *("--lag", "7s", "--flapping-reads", "forbidden", "--latency", "recorded"),
     *("--operation-time", "3s", "--execution-time", "1m", "--tombstone-conflict", "--stale-ids"),
     *("--requests-per-minute", "run.googleapis.com: {reads: 5, writes: 2}"),
+    *("--without-token", "user:ann@example.com"),
 )
 FAULT = {"method": "google.cloud.*", "code": "UNAVAILABLE", "times": 2}
 
@@ -77,6 +79,7 @@ async def test_the_command_line_turns_every_switch_and_goes_before_the_seed(tmp_
     [
         ({"lag": "soon"}, "lag: "),
         ({"nonsense": 1}, "nonsense: "),
+        ({"withoutToken": "group:ops@example.com"}, "withoutToken: "),
         ({"lag": "5s", "latency": "slow"}, "latency: "),
     ],
 )

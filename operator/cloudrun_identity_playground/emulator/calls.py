@@ -29,11 +29,12 @@ def only_reads(rpc: str) -> bool:
 
 @dataclass(frozen=True)
 class Call:
-    """One call: the RPC, the code it ended with, and the caller's `X-Goog-Request-Reason`."""
+    """One call: the RPC, the code it ended with, the caller's `X-Goog-Request-Reason` and e-mail."""
 
     rpc: str
     code: str
     reason: str
+    caller: str
 
 
 class Calls(Mapping[str, int]):

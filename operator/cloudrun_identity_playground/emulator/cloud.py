@@ -5,6 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
+from .access.authorizer import Authorizer
+from .access.callers import Callers
+from .access.deployments import Deployments
+from .access.directory import Directory
+from .access.effective import EffectivePermissions
+from .access.resources import Hierarchy
 from .apis.accounts import AccountStore
 from .apis.keys import Keys
 from .apis.operations import Operations
@@ -50,6 +56,14 @@ class Cloud:
             clock,
             switches,
         )
+        self.callers = Callers(self.accounts, switches, clock)
+        self.directory = Directory()
+        hierarchy = Hierarchy(self.registry, self.accounts)
+        permissions = EffectivePermissions(self.policies, self.role_table, self.directory, clock)
+        self.authorizer = Authorizer(hierarchy, permissions, self.policies, self.accounts)
+        self.deployments = Deployments(
+            self.registry, self.accounts, self.org_policies, hierarchy, permissions
+        )
         self.operations = Operations(clock, switches)
         self.revisions = Revisions(self.registry)
         self.projects = Projects(self.registry, self.policies)
@@ -57,7 +71,7 @@ class Cloud:
         self.service_accounts = ServiceAccounts(self.registry, self.accounts, self.policies, self.lag)
         self.workloads = {
             kind.collection: Workloads(
-                kind, self.registry, self.accounts, self.policies, self.revisions, self.operations, clock
+                kind, self.registry, self.deployments, self.policies, self.revisions, self.operations, clock
             )
             for kind in KINDS
         }

@@ -82,6 +82,11 @@ class _Yaml(click.ParamType[Any]):
     help="A fault to come, e.g. '{method: google.cloud.run.*, code: UNAVAILABLE, times: 3}'. Repeatable.",
 )
 @click.option(
+    "--without-token",
+    metavar="CALLER",
+    help="Who calls without a token: admin, nobody, or a principal such as user:EMAIL. [default: admin]",
+)
+@click.option(
     "--stale-ids/--no-stale-ids", default=None, help="Members of recreated accounts keep the old id."
 )
 @click.option(

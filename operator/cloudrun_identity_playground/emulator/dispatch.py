@@ -1,4 +1,7 @@
-"""The one way by which calls reach the handlers: latency, quotas, faults and counting included."""
+"""The one way by which calls reach the handlers.
+
+On it they are authenticated and authorised, take their time, spend quotas, meet faults and are counted.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,9 @@ from typing import Any
 
 import grpc
 
+from .access.authorizer import Authorizer
+from .access.callers import Callers
+from .apis.actor import acting_as, actor
 from .apis.rpc import Handler
 from .calls import Call, Calls
 from .errors import GoogleError
@@ -22,30 +28,39 @@ class Dispatcher:
     def __init__(
         self,
         handlers: Mapping[str, Handler],
+        callers: Callers,
+        authorizer: Authorizer,
         calls: Calls,
         faults: Faults,
         switches: Switches,
         quotas: Quotas,
     ) -> None:
         self._handlers = handlers
+        self._callers = callers
+        self._authorizer = authorizer
         self._calls = calls
         self._faults = faults
         self._switches = switches
         self._quotas = quotas
 
-    async def call(self, rpc: str, request: Any, reason: str = "") -> Any:
-        """The response of `rpc` to `request`; `reason` is the caller's `X-Goog-Request-Reason`.
+    async def call(self, rpc: str, request: Any, *, reason: str = "", authorization: str = "") -> Any:
+        """The response of `rpc` to `request`.
+
+        `reason` and `authorization` are the caller's headers `X-Goog-Request-Reason` and `Authorization`.
 
         Raises GoogleError: what Google answers; UNIMPLEMENTED names a method that is not served.
         """
         code = grpc.StatusCode.OK
+        who = ""
         try:
-            return await self._answer(rpc, request)
+            with acting_as(self._callers.of(authorization, rpc)):
+                who = actor()
+                return await self._answer(rpc, request)
         except GoogleError as error:
             code = error.code
             raise
         finally:
-            self._calls.add(Call(rpc, code.name, reason))
+            self._calls.add(Call(rpc, code.name, reason, who))
 
     async def _answer(self, rpc: str, request: Any) -> Any:
         if seconds := self._switches.latency.seconds(rpc):
@@ -54,4 +69,4 @@ class Dispatcher:
         if handler is None:
             raise GoogleError(grpc.StatusCode.UNIMPLEMENTED, f"The emulator does not serve {rpc}.")
         self._quotas.spend(rpc, request)
-        return await self._faults.around(rpc, lambda: handler(request))
+        return await self._faults.around(rpc, lambda: self._authorizer.answer(rpc, request, handler))

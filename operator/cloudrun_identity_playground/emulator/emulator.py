@@ -62,7 +62,13 @@ class Emulator:
         self.grpc_address = ""
         self.rest_url = ""
         self._dispatcher = Dispatcher(
-            self.cloud.handlers, self.calls, self.faults, self.switches, Quotas(self.switches, clock)
+            self.cloud.handlers,
+            self.cloud.callers,
+            self.cloud.authorizer,
+            self.calls,
+            self.faults,
+            self.switches,
+            Quotas(self.switches, clock),
         )
         self._host = host
         self._port = port

@@ -110,15 +110,6 @@ def failed_precondition(message: str) -> GoogleError:
     return GoogleError(grpc.StatusCode.FAILED_PRECONDITION, message)
 
 
-def permission_denied(permission: str, resource: str, domain: str = "iam.googleapis.com") -> GoogleError:
-    """PERMISSION_DENIED (403): the caller lacks `permission`, or `resource` does not exist."""
-    return GoogleError(
-        grpc.StatusCode.PERMISSION_DENIED,
-        f"Permission '{permission}' denied on resource '{resource}' (or it may not exist).",
-        error_info("IAM_PERMISSION_DENIED", domain, permission=permission, resource=resource),
-    )
-
-
 def exhausted(message: str) -> GoogleError:
     """RESOURCE_EXHAUSTED (429) of a lasting limit; rate limits carry an ErrorInfo besides."""
     return GoogleError(grpc.StatusCode.RESOURCE_EXHAUSTED, message)

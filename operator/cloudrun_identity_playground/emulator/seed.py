@@ -152,6 +152,13 @@ class Project(StrictModel):
     policy: tuple[Binding, ...] = ()
 
 
+class Group(StrictModel):
+    """A group, and who is in it: members as a policy names them, other groups among them."""
+
+    email: str
+    members: tuple[str, ...] = ()
+
+
 class Seed(Switches):
     """The whole file: the switches, which the command line goes before, and what there is."""
 
@@ -159,6 +166,7 @@ class Seed(Switches):
 
     strict: bool = False
     faults: tuple[Fault, ...] = ()
+    groups: tuple[Group, ...] = ()
     projects: tuple[Project, ...] = ()
 
     @property

@@ -30,7 +30,9 @@ def plant(cloud: Cloud, wanted: seed.Seed) -> None:
 
     Raises SeedError: Google would refuse something in it.
     """
-    with acting_as(FOREIGNER), _settled(cloud):
+    for group in wanted.groups:
+        cloud.directory.add_group(group.email, group.members)
+    with acting_as(FOREIGNER), _settled(cloud), cloud.deployments.unchecked():
         for number, project in enumerate(wanted.projects):
             _add_project(cloud, project, ("projects", number))
         planters = [

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from cloudrun_identity.api.duration import parse_duration
 
+from .access import principals
 from .calls import APIS
 from .latency import Latency
 
@@ -49,6 +50,13 @@ Time = Annotated[
 """A length of time, written `90s`, `5m` or `1h30m`."""
 
 
+PrincipalName = Annotated[str, AfterValidator(principals.known_principal)]
+"""A principal who can call, named as in a policy."""
+
+CallerName = Annotated[str, AfterValidator(principals.known_caller)]
+"""Whoever calls without a token: a principal, `admin` (who may do everything) or `nobody`."""
+
+
 class FlappingReads(StrEnum):
     """What every other read of a fresh account answers while the lag lasts."""
 
@@ -70,7 +78,7 @@ class Switches(StrictModel):
     `lag` is for how long a fresh account is not known everywhere, `execution_time` how long an execution of a
     job runs, `operation_time` how long an operation of Cloud Run takes (None: as `latency` says).
     `tombstone_conflict` and `stale_ids` are those of `apis.policies.Policies`, `requests_per_minute` goes by
-    the host of the API.
+    the host of the API. `without_token` is who calls without a token.
     """
 
     model_config = ConfigDict(frozen=False, validate_assignment=True)
@@ -83,6 +91,7 @@ class Switches(StrictModel):
     tombstone_conflict: bool = False
     stale_ids: bool = False
     requests_per_minute: dict[Api, RequestsPerMinute] = Field(default_factory=dict)
+    without_token: CallerName = principals.ADMIN
 
     @property
     def operation_seconds(self) -> float:

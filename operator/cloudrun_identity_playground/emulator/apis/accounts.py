@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 
 from google.cloud import iam_admin_v1 as iam
 
+from cloudrun_identity_playground.emulator.access.denials import denied
 from cloudrun_identity_playground.emulator.errors import (
     already_exists,
     exhausted,
     failed_precondition,
     invalid,
     not_found,
-    permission_denied,
 )
 from cloudrun_identity_playground.emulator.lag import Lag
 
@@ -24,6 +24,7 @@ from .projects import Project, ProjectRegistry
 UNDELETE_WITHIN = 30 * 24 * 3600
 """For so many seconds a deleted account can be undeleted."""
 
+_GET = "google.iam.admin.v1.IAM/GetServiceAccount"
 _ID = re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]")
 _NAME = re.compile(r"projects/([^/]+)/serviceAccounts/([^/]+)")
 
@@ -101,7 +102,7 @@ class AccountStore:
         if account is not None and project in (None, account.project):
             return account
         if project is None:
-            raise permission_denied("iam.serviceAccounts.get", name)
+            raise denied(_GET, "iam.serviceAccounts.get", name)
         raise not_found("Unknown service account")
 
     def read(self, name: str) -> Account:
@@ -112,7 +113,7 @@ class AccountStore:
         account = self.find(name)
         if self._lag.hides_from_read(account.unique_id):
             if self._lag.forbids:
-                raise permission_denied("iam.serviceAccounts.get", account.name)
+                raise denied(_GET, "iam.serviceAccounts.get", account.name)
             raise not_found(f"Service account {account.name} does not exist.")
         return account
 
@@ -138,6 +139,18 @@ class AccountStore:
         self._live[account.email] = account
         return account
 
+    def live(self, email: str) -> Account | None:
+        """The live account with this e-mail."""
+        return self._live.get(email.lower())
+
+    def any(self, identifier: str) -> Account | None:
+        """The live account with this e-mail, or the one with this unique id, deleted or not."""
+        return self._by_unique_id.get(identifier) or self.live(identifier)
+
+    def is_ours(self, email: str) -> bool:
+        """Whether an account with this e-mail would be one of the emulator's projects, if it existed."""
+        return self._projects.of_account(email) is not None
+
     def is_live(self, unique_id: str) -> bool:
         """Whether the account exists and is not deleted."""
         account = self._by_unique_id.get(unique_id)
@@ -155,15 +168,6 @@ class AccountStore:
         if account is None or self._lag.lasts(account.unique_id):
             raise invalid(f"Service account {email} does not exist.")
         return account.unique_id
-
-    def check_usable(self, email: str) -> None:
-        """Whether a workload may run as `email`, as far as accounts of known projects decide it.
-
-        Raises GoogleError: PERMISSION_DENIED; Cloud Run tells a missing account and missing actAs apart
-        in nothing.
-        """
-        if self._projects.of_account(email) is not None and email.lower() not in self._live:
-            raise permission_denied("iam.serviceaccounts.actAs", email)
 
     def _live_by_identifier(self, identifier: str) -> Account | None:
         if not identifier.isdigit():

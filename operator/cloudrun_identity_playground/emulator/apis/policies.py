@@ -116,6 +116,14 @@ class Policies:
         for resource in sorted(self._policies):
             yield resource, self._view(self._policies[resource], 3)
 
+    def bindings(self, resource: str) -> Sequence[Binding]:
+        """The bindings of a policy, with the accounts that their members mean."""
+        return self._policies.get(resource, _Policy()).bindings
+
+    def shown(self, resource: str) -> policy_pb2.Policy:
+        """A policy as a reader of version 3 sees it."""
+        return self._view(self._policies.get(resource, _Policy()), 3)
+
     def bound_ids(self, resource: str) -> Sequence[Mapping[str, str]]:
         """For each binding as it is shown, the unique ids of its accounts, by their members as shown."""
         return [
@@ -124,7 +132,7 @@ class Policies:
                 for member in binding.members
                 if isinstance(member, AccountMember)
             }
-            for binding in self._policies.get(resource, _Policy()).bindings
+            for binding in self.bindings(resource)
         ]
 
     def _bindings(self, sent: Iterable[Any], current: _Policy) -> Sequence[Binding]:

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from google.cloud import resourcemanager_v3 as resourcemanager
 from google.iam.v1 import iam_policy_pb2, policy_pb2
 
-from cloudrun_identity_playground.emulator.errors import GoogleError, invalid, permission_denied
+from cloudrun_identity_playground.emulator.access.denials import denied
+from cloudrun_identity_playground.emulator.errors import GoogleError, invalid
 
 from .paging import page, page_size
 from .policies import Policies
 from .policy_rules import ResourceKind
 from .rpc import serves
 
-DOMAIN = "cloudresourcemanager.googleapis.com"
-
+_GET = "google.cloud.resourcemanager.v3.Projects/GetProject"
 _ID = re.compile(r"(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{0,29}")
 
 
@@ -76,11 +76,7 @@ class ProjectRegistry:
         if project := self.find(id_or_number):
             return project
         if self.strict or not _ID.fullmatch(id_or_number):
-            raise permission_denied(
-                "resourcemanager.projects.get",
-                f"//{DOMAIN}/projects/{id_or_number}",
-                DOMAIN,
-            )
+            raise denied(_GET, "resourcemanager.projects.get", f"projects/{id_or_number}")
         return self.add(Project(id_or_number, number_for(id_or_number)))
 
     def resolve_name(self, name: str) -> Project:
@@ -138,7 +134,7 @@ class Projects:
     def test_permissions(
         self, request: iam_policy_pb2.TestIamPermissionsRequest
     ) -> iam_policy_pb2.TestIamPermissionsResponse:
-        """Grant everything asked for on a project that exists; no caller is ever short of permissions."""
+        """Everything asked for, on a project that exists; the authorizer leaves what the caller has."""
         try:
             self._policy_name(request.resource)
         except GoogleError:

@@ -42,11 +42,26 @@ def predefined_roles() -> Mapping[str, PredefinedRole]:
     return table
 
 
+@cache
+def _predefined_permissions(role: str) -> frozenset[str]:
+    known = predefined_roles().get(role)
+    return frozenset(known.permissions) if known is not None else frozenset()
+
+
 class RoleTable:
     """The roles that policies may name; `custom` are those of projects, by their full name."""
 
     def __init__(self) -> None:
         self.custom: dict[str, iam.Role] = {}
+
+    def permissions(self, role: str) -> frozenset[str]:
+        """What `role` permits now: nothing if it is not listed, deleted or disabled."""
+        custom = self.custom.get(role)
+        if custom is None:
+            return _predefined_permissions(role)
+        if custom.deleted or custom.stage == iam.Role.RoleLaunchStage.DISABLED:
+            return frozenset()
+        return frozenset(custom.included_permissions)
 
     def check_grantable(self, role: str, resource: str, permission_prefix: str) -> None:
         """Whether `role` exists and makes sense on `resource`.

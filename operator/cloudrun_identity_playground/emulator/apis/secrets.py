@@ -56,7 +56,7 @@ class Secrets:
     def test_permissions(
         self, request: iam_policy_pb2.TestIamPermissionsRequest
     ) -> iam_policy_pb2.TestIamPermissionsResponse:
-        """Grant everything asked for on a secret that exists."""
+        """Everything asked for, on a secret that exists; the authorizer leaves what the caller has."""
         try:
             self._find(request.resource)
         except GoogleError:

@@ -120,7 +120,7 @@ class ServiceAccounts:
     def test_permissions(
         self, request: iam_policy_pb2.TestIamPermissionsRequest
     ) -> iam_policy_pb2.TestIamPermissionsResponse:
-        """Grant everything asked for on an account that exists."""
+        """Everything asked for, on an account that exists; the authorizer leaves what the caller has."""
         try:
             self._accounts.find(request.resource)
         except GoogleError:

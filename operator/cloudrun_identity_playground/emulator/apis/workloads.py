@@ -7,7 +7,7 @@ import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from google.cloud import run_v2 as run
 from google.iam.v1 import iam_policy_pb2, policy_pb2
@@ -16,12 +16,11 @@ from google.protobuf import field_mask_pb2, timestamp_pb2
 
 from cloudrun_identity_playground.emulator.errors import already_exists, invalid, not_found
 
-from .accounts import AccountStore
 from .actor import actor
 from .operations import Operations
 from .paging import page, page_size
 from .policies import Policies
-from .projects import ProjectRegistry
+from .projects import Project, ProjectRegistry
 from .revisions import Revisions
 from .rpc import Handler
 from .run_kinds import RunKind
@@ -45,6 +44,22 @@ class _Workload:
         return self.shown if self.becomes is None else self.becomes
 
 
+class Deployments(Protocol):
+    """What deploying needs beyond the permission on the workload: `access.deployments.Deployments`.
+
+    All of it raises GoogleError: PERMISSION_DENIED.
+    """
+
+    def check_creation(self, rpc: str, permission: str, project: Project) -> None:
+        """Whether the caller of `rpc` may make a workload in `project`."""
+
+    def check_identity(self, project: Project, email: str) -> None:
+        """Whether the caller may let a workload of `project` run as the account."""
+
+    def check_images(self, template: Any) -> None:
+        """Whether the caller may read the images of a revision's or a task's template."""
+
+
 class Workloads:
     """One of `google.cloud.run.v2.{Services,Jobs,WorkerPools}`.
 
@@ -55,7 +70,7 @@ class Workloads:
         self,
         kind: RunKind,
         projects: ProjectRegistry,
-        accounts: AccountStore,
+        deployments: Deployments,
         policies: Policies,
         revisions: Revisions,
         operations: Operations,
@@ -63,7 +78,7 @@ class Workloads:
     ) -> None:
         self.kind = kind
         self._projects = projects
-        self._accounts = accounts
+        self._deployments = deployments
         self._policies = policies
         self._revisions = revisions
         self._operations = operations
@@ -131,6 +146,11 @@ class Workloads:
         workload = self._find(name)
         if workload is None:
             if request.allow_missing:
+                self._deployments.check_creation(
+                    f"google.cloud.run.v2.{self.kind.noun}s/Update{self.kind.noun}",
+                    f"run.{self.kind.collection.lower()}.create",
+                    self._project(name),
+                )
                 return self._create(name, sent, request.validate_only)
             raise self._missing(name)
         current = workload.latest
@@ -139,8 +159,10 @@ class Workloads:
         mask = request.update_mask if self.kind.has_revisions else field_mask_pb2.FieldMask()
         desired = merged(current, sent, mask, self.kind, self._default_account(name))
         changes_template = desired.template != current.template
+        template = self.kind.identity_template(desired)
         if changes_template:
-            self._accounts.check_usable(self.kind.identity_template(desired).service_account)
+            self._deployments.check_identity(self._project(name), template.service_account)
+        self._deployments.check_images(template)
         renews = self.kind.has_revisions and (
             changes_template or getattr(request, "force_new_revision", False)
         )
@@ -177,7 +199,7 @@ class Workloads:
     def test_permissions(
         self, request: iam_policy_pb2.TestIamPermissionsRequest
     ) -> iam_policy_pb2.TestIamPermissionsResponse:
-        """Grant everything asked for on a workload that exists."""
+        """Everything asked for, on a workload that exists; the authorizer leaves what the caller has."""
         exists = self._find(self._canonical(request.resource)) is not None
         return iam_policy_pb2.TestIamPermissionsResponse(permissions=request.permissions if exists else ())
 
@@ -192,7 +214,9 @@ class Workloads:
         workload.uid = str(uuid.uuid4())
         workload.creator = actor()
         workload.generation = 1
-        self._accounts.check_usable(self.kind.identity_template(workload).service_account)
+        template = self.kind.identity_template(workload)
+        self._deployments.check_identity(self._project(name), template.service_account)
+        self._deployments.check_images(template)
         if validate_only:
             return self._operation(workload, lambda: workload)
         return self._start(workload, new_revision=self.kind.has_revisions)
@@ -242,7 +266,10 @@ class Workloads:
         return self._operations.start("/".join(metadata.name.split("/")[:4]), metadata, outcome)
 
     def _default_account(self, name: str) -> str:
-        return self._projects.resolve(name.split("/")[1]).compute_account
+        return self._project(name).compute_account
+
+    def _project(self, name: str) -> Project:
+        return self._projects.resolve(name.split("/")[1])
 
     def _canonical(self, name: str) -> str:
         """The name with the project's id, whether it was sent with the id or the number."""

@@ -17,6 +17,7 @@ from .methods import Method, methods
 _MAX_MESSAGE = 64 << 20
 _DETAILS = "grpc-status-details-bin"
 _REASON = "x-goog-request-reason"
+_AUTHORIZATION = "authorization"
 
 
 def make_server(dispatcher: Dispatcher) -> grpc.aio.Server:
@@ -43,7 +44,12 @@ def _behaviour(dispatcher: Dispatcher, method: Method) -> Callable[[Any, Any], A
     async def answer(request: Any, context: grpc.aio.ServicerContext) -> Any:
         metadata = dict(context.invocation_metadata() or ())
         try:
-            return await dispatcher.call(method.rpc, request, metadata.get(_REASON, ""))
+            return await dispatcher.call(
+                method.rpc,
+                request,
+                reason=metadata.get(_REASON, ""),
+                authorization=metadata.get(_AUTHORIZATION, ""),
+            )
         except GoogleError as error:
             if error.details:
                 context.set_trailing_metadata(((_DETAILS, error.status().SerializeToString()),))

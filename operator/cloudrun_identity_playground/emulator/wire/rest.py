@@ -32,7 +32,10 @@ def add_rest(app: web.Application, dispatcher: Dispatcher) -> None:
             route, fields = _route(request.method, request.path)
             message = _message(route, fields, request, await _body(request))
             reason = request.headers.get("X-Goog-Request-Reason", "")
-            response = await dispatcher.call(route.method.rpc, message, reason)
+            authorization = request.headers.get("Authorization", "")
+            response = await dispatcher.call(
+                route.method.rpc, message, reason=reason, authorization=authorization
+            )
         except GoogleError as error:
             return web.json_response(error.body(legacy=legacy), status=error.http_status)
         return web.json_response(_shown(route, response, request))

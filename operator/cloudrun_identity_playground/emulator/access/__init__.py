@@ -1,0 +1,1 @@
+"""Who may do what: each call is authorised as its caller, against the policies in the emulator."""

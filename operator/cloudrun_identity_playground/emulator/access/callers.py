@@ -1,0 +1,85 @@
+"""Whose call it is: the principal behind a bearer token, and whoever calls without one."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cloudrun_identity_playground.emulator.apis.accounts import AccountStore
+from cloudrun_identity_playground.emulator.apis.actor import ADMIN, Caller
+from cloudrun_identity_playground.emulator.switches import Switches
+
+from . import principals
+from .denials import bad_credentials, no_credentials
+
+
+@dataclass(frozen=True)
+class _Token:
+    principal: str
+    unique_id: str
+    expires: float
+
+
+class Callers:
+    """Who calls, by the `Authorization` header.
+
+    A bearer token is one that was minted here, or simply the name of its principal, as a policy has it
+    (`user:ann@example.com`), or `admin`. A switch says who calls without one: such a name, or `nobody`.
+    `clock` gives seconds since the epoch.
+    """
+
+    def __init__(self, accounts: AccountStore, switches: Switches, clock: Callable[[], float]) -> None:
+        self._switches = switches
+        self._accounts = accounts
+        self._clock = clock
+        self._tokens: dict[str, _Token] = {}
+
+    def mint(self, principal: str, seconds: float) -> str:
+        """A token of `principal` that is good for so many seconds.
+
+        That of a service account ends with the account: one that is made anew does not take it over.
+        """
+        token = f"ya29.emulated-{secrets.token_urlsafe(24)}"
+        self._tokens[token] = _Token(principal, self._unique_id(principal), self._clock() + seconds)
+        return token
+
+    def of(self, authorization: str, rpc: str) -> Caller:
+        """Who calls `rpc`, by the header as it was sent; empty: there was none.
+
+        Raises GoogleError: UNAUTHENTICATED, nobody, or nobody who is able to call.
+        """
+        scheme, _, credential = authorization.partition(" ")
+        if authorization and scheme.lower() != "bearer":
+            raise bad_credentials(rpc, "ACCESS_TOKEN_TYPE_UNSUPPORTED")
+        if token := self._tokens.get(credential):
+            if self._clock() >= token.expires:
+                raise bad_credentials(rpc, "ACCESS_TOKEN_EXPIRED")
+            return self._caller(token.principal, rpc, token.unique_id)
+        name = credential if authorization else self._switches.without_token
+        if name == principals.ADMIN:
+            return ADMIN
+        if not authorization and name == principals.NOBODY:
+            raise no_credentials(rpc)
+        if not principals.is_principal(name):
+            raise bad_credentials(rpc, "ACCESS_TOKEN_TYPE_UNSUPPORTED")
+        return self._caller(name, rpc)
+
+    def _caller(self, principal: str, rpc: str, unique_id: str = "") -> Caller:
+        """The caller behind a principal; an account of ours must exist, be enabled and be that account."""
+        email = _account_email(principal)
+        if not self._accounts.is_ours(email):
+            return Caller(principal)
+        account = self._accounts.live(email)
+        if account is None or account.disabled or (unique_id and account.unique_id != unique_id):
+            raise bad_credentials(rpc, "ACCOUNT_STATE_INVALID", email)
+        return Caller(principal, account.unique_id)
+
+    def _unique_id(self, principal: str) -> str:
+        account = self._accounts.live(_account_email(principal))
+        return account.unique_id if account is not None else ""
+
+
+def _account_email(principal: str) -> str:
+    kind, _, email = principal.partition(":")
+    return email if kind == "serviceAccount" else ""

@@ -1,0 +1,97 @@
+"""What a permission is asked on: a resource, with the policies that speak about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from cloudrun_identity_playground.emulator.apis.accounts import Account, AccountStore
+from cloudrun_identity_playground.emulator.apis.projects import Project, ProjectRegistry
+from cloudrun_identity_playground.emulator.apis.service_accounts import policy_name
+
+_RUN_TYPES = {"services": "Service", "jobs": "Job", "workerPools": "WorkerPool"}
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A resource, whether it exists or not.
+
+    `policies` are the names of its own policy, if it has one, and of those above it up to the organization.
+    `name` and `type` are what conditions see.
+    """
+
+    name: str
+    type: str
+    policies: tuple[str, ...]
+
+
+class Hierarchy:
+    """Finds the resource of a name, and what lies above it."""
+
+    def __init__(self, projects: ProjectRegistry, accounts: AccountStore) -> None:
+        self._projects = projects
+        self._accounts = accounts
+
+    def resource(self, name: str) -> Resource | None:
+        """The resource that decides about `name`: itself, or what it is a part of.
+
+        None for what belongs to nobody (`roles/viewer`, no name at all) and for what is no name.
+
+        Raises GoogleError: as `ProjectRegistry.resolve`.
+        """
+        match name.split("/"):
+            case ["projects", project, "serviceAccounts", identifier, *_]:
+                return self._account(project, identifier)
+            case ["projects", project, "locations", location, kind, workload, *_] if kind in _RUN_TYPES:
+                found = self._projects.resolve(project)
+                own = f"projects/{found.id}/locations/{location}/{kind}/{workload}"
+                return Resource(own, f"run.googleapis.com/{_RUN_TYPES[kind]}", (own, *self._chain(found)))
+            case ["projects", project, "secrets", secret, *_]:
+                found = self._projects.resolve(project)
+                return Resource(
+                    f"projects/{found.number}/secrets/{secret}",
+                    "secretmanager.googleapis.com/Secret",
+                    (f"projects/{found.id}/secrets/{secret}", *self._chain(found)),
+                )
+            case ["projects", project, *_]:
+                return self.project(self._projects.resolve(project))
+            case ["folders" | "organizations" as collection, number, *_]:
+                own = f"{collection}/{number}"
+                kind = "Folder" if collection == "folders" else "Organization"
+                return Resource(own, f"cloudresourcemanager.googleapis.com/{kind}", tuple(self._above(own)))
+        return None
+
+    def project(self, project: Project) -> Resource:
+        """A project."""
+        return Resource(
+            f"projects/{project.number}",
+            "cloudresourcemanager.googleapis.com/Project",
+            tuple(self._chain(project)),
+        )
+
+    def account(self, account: Account) -> Resource:
+        """A service account."""
+        own = policy_name(account)
+        return Resource(own, "iam.googleapis.com/ServiceAccount", (own, *self._chain(account.project)))
+
+    def _account(self, project_id: str, identifier: str) -> Resource:
+        """The account, deleted ones included; without one, its project decides."""
+        account = self._accounts.any(identifier)
+        project = None if project_id == "-" else self._projects.resolve(project_id)
+        if account is not None and project in (None, account.project):
+            return self.account(account)
+        policies = tuple(self._chain(project)) if project is not None else ()
+        return Resource(
+            f"projects/{project_id}/serviceAccounts/{identifier}",
+            "iam.googleapis.com/ServiceAccount",
+            policies,
+        )
+
+    def _chain(self, project: Project) -> Iterator[str]:
+        yield f"projects/{project.id}"
+        if project.parent:
+            yield from self._above(project.parent)
+
+    def _above(self, name: str) -> Iterator[str]:
+        """A folder or an organization, and what lies above it."""
+        yield name

@@ -1,0 +1,193 @@
+"""What deploying to Cloud Run needs: the deployer's actAs and read of the image, and the agent's token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from google.api_core import exceptions
+from google.cloud import orgpolicy_v2 as orgpolicy
+from google.cloud import run_v2 as run
+
+from cloudrun_identity_playground.emulator import Emulator, Seed
+
+from .clients import LOCATION, Clients, revision_template
+
+ANN = "user:ann@example.com"
+CHECKOUT = "checkout@shop.iam.gserviceaccount.com"
+FOREIGN = "checkout@elsewhere.iam.gserviceaccount.com"
+SignIn = Callable[[str], Clients]
+
+
+@pytest.fixture
+def ann(sign_in: SignIn) -> Clients:
+    return sign_in(ANN)
+
+
+async def denial(call: object) -> exceptions.PermissionDenied:
+    with pytest.raises(exceptions.PermissionDenied) as error:
+        await call  # type: ignore[misc]
+    return error.value
+
+
+async def deploy(clients: Clients, account: str, image: str = "hello", name: str = "web") -> run.Service:
+    template = run.RevisionTemplate(service_account=account, containers=[run.Container(image=image)])
+    request = {"parent": LOCATION, "service_id": name, "service": run.Service(template=template)}
+    return await (await clients.services.create_service(request)).result()
+
+
+def account(email: str) -> str:
+    return f"projects/{email.partition('@')[2].partition('.')[0]}/serviceAccounts/{email}"
+
+
+async def agent_of(clients: Clients) -> str:
+    """The agent of Cloud Run in the workloads' project."""
+    number = (await clients.projects.get_project(name="projects/shop")).name.partition("/")[2]
+    return f"service-{number}@serverless-robot-prod.iam.gserviceaccount.com"
+
+
+async def lift(clients: Clients, project: str) -> None:
+    """Let accounts of the project be used in others."""
+    name = f"projects/{project}/policies/iam.disableCrossProjectServiceAccountUsage"
+    spec = orgpolicy.PolicySpec(rules=[orgpolicy.PolicySpec.PolicyRule(enforce=False)])
+    policy = orgpolicy.Policy(name=name, spec=spec)
+    await clients.org_policy.create_policy(parent=f"projects/{project}", policy=policy)
+
+
+async def test_fact_a_missing_account_and_missing_act_as_are_one_and_the_same_403(
+    clients: Clients, ann: Clients
+) -> None:
+    await clients.grant("roles/run.developer", ANN)
+    missing = await denial(deploy(ann, CHECKOUT))
+    await clients.create_account()
+    forbidden = await denial(deploy(ann, CHECKOUT))
+    assert (missing.message, missing.details) == (forbidden.message, forbidden.details)
+    assert missing.message == (
+        f"Permission 'iam.serviceaccounts.actAs' denied on service account {CHECKOUT} (or it may not exist)."
+    )
+
+    await clients.grant("roles/iam.serviceAccountUser", ANN, resource=account(CHECKOUT))
+    assert (await deploy(ann, CHECKOUT)).template.service_account == CHECKOUT
+
+
+async def test_the_default_account_takes_act_as_in_its_project(clients: Clients, ann: Clients) -> None:
+    await clients.grant("roles/run.developer", ANN)
+    assert "-compute@developer.gserviceaccount.com" in (await denial(ann.create_service())).message
+    await clients.grant("roles/iam.serviceAccountUser", ANN)
+    await ann.create_service()
+
+
+async def test_an_update_takes_act_as_on_the_new_account(clients: Clients, ann: Clients) -> None:
+    await clients.create_account()
+    service = await clients.create_service()
+    await clients.grant("roles/run.developer", ANN)
+    service.template.service_account = CHECKOUT
+    await denial(ann.update_service(service, "template.service_account"))
+    await clients.grant("roles/iam.serviceAccountUser", ANN, resource=account(CHECKOUT))
+    await ann.update_service(service, "template.service_account")
+
+
+async def test_an_update_that_may_create_takes_the_permission_to_create(
+    clients: Clients, ann: Clients
+) -> None:
+    updater = {"parent": "projects/shop", "role_id": "updater"}
+    permissions = ["run.services.update", "iam.serviceAccounts.actAs"]
+    await clients.iam.create_role({**updater, "role": {"included_permissions": permissions}})
+    await clients.grant("projects/shop/roles/updater", ANN)
+    service = run.Service(name=f"{LOCATION}/services/web", template=revision_template())
+    request = run.UpdateServiceRequest(service=service, allow_missing=True)
+    assert "run.services.create" in (await denial(ann.services.update_service(request))).message
+
+
+@pytest.mark.parametrize(
+    ("image", "repository"),
+    [
+        ("europe-docker.pkg.dev/shop/images/app:1", "projects/shop/locations/europe/repositories/images"),
+        ("gcr.io/shop/app@sha256:1", "projects/shop/locations/us/repositories/gcr.io"),
+        ("eu.gcr.io/shop/team/app", "projects/shop/locations/europe/repositories/eu.gcr.io"),
+    ],
+)
+async def test_fact_whoever_deploys_must_be_able_to_read_the_image(
+    clients: Clients, ann: Clients, image: str, repository: str
+) -> None:
+    await clients.create_account()
+    await clients.grant("roles/iam.serviceAccountUser", ANN)
+    developer = {"parent": "projects/shop", "role_id": "developer"}
+    permissions = ["run.services.create", "run.services.update", "run.operations.get"]
+    await clients.iam.create_role({**developer, "role": {"included_permissions": permissions}})
+    await clients.grant("projects/shop/roles/developer", ANN)
+
+    message = (await denial(deploy(ann, CHECKOUT, image))).message
+    assert "'artifactregistry.repositories.downloadArtifacts'" in message
+    assert f"'{repository}'" in message
+    # What is changed in the update does not matter: it reads the image too.
+    service = await deploy(clients, CHECKOUT, image)
+    service.description = "another one"
+    assert repository in (await denial(ann.update_service(service, "description"))).message
+
+    await clients.grant("roles/artifactregistry.reader", ANN)
+    await ann.update_service(service, "description")
+
+
+async def test_images_from_elsewhere_need_no_permission(clients: Clients, ann: Clients) -> None:
+    await clients.grant("roles/iam.serviceAccountUser", ANN)
+    await clients.grant("roles/run.developer", ANN)
+    await ann.create_service("hello")
+    assert await deploy(ann, "", "us-docker.pkg.dev/cloudrun/container/hello", "public")
+
+
+async def test_fact_another_projects_account_needs_all_three_parts(clients: Clients, ann: Clients) -> None:
+    await clients.create_account(project="elsewhere")
+    await clients.grant("roles/run.developer", ANN)
+    agent = await agent_of(clients)
+
+    assert "actAs" in (await denial(deploy(ann, FOREIGN))).message
+    await clients.grant("roles/iam.serviceAccountUser", ANN, resource=account(FOREIGN))
+    message = (await denial(deploy(ann, FOREIGN))).message
+    assert agent in message
+    assert "iam.serviceAccounts.getAccessToken" in message
+    await clients.grant(
+        "roles/iam.serviceAccountTokenCreator", f"serviceAccount:{agent}", resource=account(FOREIGN)
+    )
+    assert "actAs" in (await denial(deploy(ann, FOREIGN))).message
+    await lift(clients, "elsewhere")
+    assert (await deploy(ann, FOREIGN)).template.service_account == FOREIGN
+
+
+@pytest.mark.parametrize("part", ["agent", "org policy"])
+async def test_an_admin_does_not_stand_in_for_the_agent_or_the_organization(
+    clients: Clients, part: str
+) -> None:
+    await clients.create_account(project="elsewhere")
+    if part == "agent":
+        await lift(clients, "elsewhere")
+    else:
+        agent = f"serviceAccount:{await agent_of(clients)}"
+        await clients.grant("roles/iam.serviceAccountTokenCreator", agent, resource=account(FOREIGN))
+    await denial(deploy(clients, FOREIGN))
+
+
+async def test_jobs_and_worker_pools_take_the_same(clients: Clients, ann: Clients) -> None:
+    await clients.create_account()
+    await clients.grant("roles/run.developer", ANN)
+    for deploying in (ann.create_job, ann.create_worker_pool):
+        assert CHECKOUT in (await denial(deploying(service_account=CHECKOUT))).message
+    await clients.grant("roles/iam.serviceAccountUser", ANN, resource=account(CHECKOUT))
+    await ann.create_job(service_account=CHECKOUT)
+    await ann.create_worker_pool(service_account=CHECKOUT)
+
+
+def test_what_stands_in_a_seed_is_not_judged() -> None:
+    seed = Seed.model_validate(
+        {
+            "projects": [
+                {"projectID": "elsewhere", "serviceAccounts": [{"accountID": "checkout"}]},
+                {
+                    "projectID": "shop",
+                    "services": [{"location": "europe-west1", "name": "web", "serviceAccount": FOREIGN}],
+                },
+            ]
+        }
+    )
+    [web] = Emulator(seed=seed).cloud.workloads["services"]
+    assert web.template.service_account == FOREIGN

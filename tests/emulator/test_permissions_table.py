@@ -1,0 +1,109 @@
+"""The table of permissions: every method stands in it, and asks for what stands there and no more."""
+
+from __future__ import annotations
+
+from functools import reduce
+from typing import Any
+
+import grpc.aio
+import pytest
+from google.cloud import iam_admin_v1 as iam
+from google.iam.v1 import iam_policy_pb2, policy_pb2
+
+from cloudrun_identity_playground.emulator import Emulator
+from cloudrun_identity_playground.emulator.access.rules import RULES, Finds, Lends, Needs
+from cloudrun_identity_playground.emulator.apis.policy_rules import ResourceKind
+from cloudrun_identity_playground.emulator.apis.role_table import predefined_roles
+from cloudrun_identity_playground.emulator.cloud import Cloud
+from cloudrun_identity_playground.emulator.wire.methods import as_protobuf, methods
+
+ANN = "user:ann@example.com"
+PROJECT = "projects/shop"
+LOCATION = f"{PROJECT}/locations/europe-west1"
+ACCOUNT = f"{PROJECT}/serviceAccounts/checkout@shop.iam.gserviceaccount.com"
+NAMES = {
+    "": (PROJECT, ACCOUNT),
+    "Executions": (f"{LOCATION}/jobs/nightly", f"{LOCATION}/jobs/nightly/executions/nightly-1"),
+    "Folders": ("organizations/1", "folders/1"),
+    "Jobs": (LOCATION, f"{LOCATION}/jobs/nightly"),
+    "Key": (ACCOUNT, f"{ACCOUNT}/keys/1"),
+    "Operations": (LOCATION, f"{LOCATION}/operations/1"),
+    "OrgPolicy": (PROJECT, f"{PROJECT}/policies/iam.disableServiceAccountCreation"),
+    "Organizations": ("", "organizations/1"),
+    "Projects": ("folders/1", PROJECT),
+    "Revisions": (f"{LOCATION}/services/web", f"{LOCATION}/services/web/revisions/web-1"),
+    "Role": (PROJECT, f"{PROJECT}/roles/deployer"),
+    "SecretManagerService": (PROJECT, f"{PROJECT}/secrets/stripe-key"),
+    "Services": (LOCATION, f"{LOCATION}/services/web"),
+    "WorkerPools": (LOCATION, f"{LOCATION}/workerPools/queue"),
+}
+"""By service, and in IAM by noun: what holds the resources, and one of them."""
+
+SERVED = {rpc: RULES[rpc] for rpc in Cloud().handlers}
+NEEDING = sorted(rpc for rpc, rule in SERVED.items() if isinstance(rule, Needs))
+"""The methods that need a permission."""
+
+
+def a_name(rpc: str) -> str:
+    """The name that a request of `rpc` bears: of a parent, or of something that need not exist."""
+    service, _, method = rpc.rpartition(".")[2].partition("/")
+    of_parent = method.startswith(("Create", "List", "Upload"))
+    if service == "IAM":
+        service = next(kind for kind in ("Role", "Key", "") if kind in method)
+    parent, own = NAMES[service]
+    return parent if of_parent else own
+
+
+def a_request(rpc: str, rule: Needs) -> Any:
+    request = methods()[rpc].request()
+    *path, last = rule.on.split(".")
+    setattr(reduce(getattr, path, request), last, a_name(rpc))
+    return request
+
+
+async def refusal(emulator: Emulator, rpc: str, rule: Needs) -> str:
+    """What the refusal of Ann's call says, with its details; empty if she may make it."""
+    async with grpc.aio.insecure_channel(emulator.grpc_address) as channel:
+        call = channel.unary_unary(f"/{rpc}")(
+            as_protobuf(a_request(rpc, rule)).SerializeToString(),
+            metadata=(("authorization", f"Bearer {ANN}"),),
+        )
+        if await call.code() is not grpc.StatusCode.PERMISSION_DENIED:
+            return ""
+        return f"{await call.details()} {await call.trailing_metadata()}"
+
+
+def grant_ann(emulator: Emulator, *permissions: str) -> None:
+    """Let Ann hold these permissions wherever the names of requests lead, and no others."""
+    role = f"{PROJECT}/roles/justThese"
+    emulator.cloud.role_table.custom[role] = iam.Role(name=role, included_permissions=permissions)
+    policy = policy_pb2.Policy(bindings=[policy_pb2.Binding(role=role, members=[ANN])])
+    for resource in (PROJECT, "folders/1", "organizations/1"):
+        with emulator.cloud.policies.unchecked():
+            request = iam_policy_pb2.SetIamPolicyRequest(resource=resource, policy=policy)
+            emulator.cloud.policies.write(resource, ResourceKind.PROJECT, request)
+
+
+def test_every_served_method_stands_in_the_table() -> None:
+    assert set(Cloud().handlers) - set(RULES) == set()
+
+
+def test_the_table_names_no_method_that_there_is_not() -> None:
+    assert set(RULES) - set(methods()) == set()
+
+
+def test_the_shipped_roles_hold_every_permission_of_the_table() -> None:
+    held = {permission for role in predefined_roles().values() for permission in role.permissions}
+    needed = {rule.permission for rule in SERVED.values() if isinstance(rule, Needs | Finds | Lends)}
+    assert needed - held == set()
+
+
+@pytest.mark.parametrize("rpc", NEEDING)
+async def test_a_method_is_refused_without_its_permission_and_not_with_it_alone(
+    emulator: Emulator, rpc: str
+) -> None:
+    rule = RULES[rpc]
+    assert isinstance(rule, Needs)
+    assert rule.permission in await refusal(emulator, rpc, rule)
+    grant_ann(emulator, rule.permission)
+    assert rule.permission not in await refusal(emulator, rpc, rule)
