@@ -51,6 +51,22 @@ async def test_a_role_is_expanded_anew_once_it_is_too_old(clients: GoogleClients
     assert emulator.calls[GET_ROLE] == 2
 
 
+async def test_only_the_roles_that_were_asked_about_last_are_remembered(
+    clients: GoogleClients, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cloudrun_identity.gcp.roles.ROLES_KEPT", 2)
+    roles = Roles(clients)
+    invoker, viewer, developer = "roles/run.invoker", "roles/run.viewer", "roles/run.developer"
+    for role in (invoker, viewer, invoker, developer):
+        await roles.permissions(role, "shop-1234")
+    assert emulator.calls[GET_ROLE] == 3
+
+    await roles.permissions(invoker, "shop-1234")
+    assert emulator.calls[GET_ROLE] == 3, "it was asked about later than the second"
+    await roles.permissions(viewer, "shop-1234")
+    assert emulator.calls[GET_ROLE] == 4
+
+
 async def test_a_missing_role_is_not_found(clients: GoogleClients) -> None:
     with pytest.raises(GoogleError) as raised:
         await Roles(clients).permissions("roles/run.nonsense", "shop-1234")

@@ -59,6 +59,7 @@ class Reconciler:
         raw = self._tools.store.raw(key)
         if raw is None:  # with its finalizer taken away by others, or we had forgotten it already
             self._tools.lanes.forget(Claimant(key.kind, key.namespace, key.name, uid=""))
+            self._denied_since.pop(key, None)
             return Rest(), "gone"
         controller = self._controllers[key.kind]
         try:

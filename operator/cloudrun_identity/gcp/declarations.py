@@ -89,6 +89,11 @@ class Declarations:
         """Every target that some declaration speaks of."""
         return self._on.keys()
 
+    def targets_of(self, claimant: Claimant) -> frozenset[Target]:
+        """Every target that the object's declaration speaks of; none if it has declared nothing."""
+        standing = self._seats.get(claimant.seat)
+        return _spoken_of(standing.declaration) if standing else frozenset()
+
     def awaits(self, target: Target) -> bool:
         """Whether some object is about to claim more on `target`."""
         return any(target in self._seats[seat].declaration.soon for seat in self._on.get(target, ()))

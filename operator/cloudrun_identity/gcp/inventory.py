@@ -14,6 +14,9 @@ from cloudrun_identity.gcp.run import Run
 from cloudrun_identity.gcp.service_accounts import ServiceAccount, ServiceAccounts
 from cloudrun_identity.gcp.workloads import Execution, Workload, WorkloadState
 
+WORKLOADS_KEPT = 4096
+"""Workloads whose revisions are remembered."""
+
 
 class Inventory:
     """What exists in Google Cloud, at an age that the caller accepts.
@@ -68,6 +71,8 @@ class Inventory:
                 accounts[revision] = account
         if accounts:
             self._revisions[state.uid] = accounts
+            if len(self._revisions) > WORKLOADS_KEPT:
+                del self._revisions[next(iter(self._revisions))]  # the one that was asked about longest ago
         return accounts
 
     async def running_executions(

@@ -101,6 +101,11 @@ class Lane:
             self._running = asyncio.create_task(self._run(), name=f"lane {self._target}")
         return await waiter.result
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no pass is under way and nobody waits for one."""
+        return self._running is None
+
     async def close(self) -> None:
         """End the lane; who still waits is cancelled. The ledger makes the next process carry on."""
         if self._running:

@@ -69,7 +69,9 @@ class Lanes:
 
     def forget(self, claimant: Claimant) -> None:
         """The object is gone; what it still holds in a ledger is kept, as that of a missing claimant."""
+        targets = self._declarations.targets_of(claimant)
         self._declarations.forget(claimant)
+        self._retire(targets)
 
     async def converge(self, claimant: Claimant, *, max_age: float = 0.0) -> Convergence:
         """Bring the policies that the object has to do with to what all objects declare.
@@ -134,10 +136,13 @@ class Lanes:
     ) -> dict[Target, PassResult]:
         """The result of each lane; an error is raised, or of a `tolerant` call left out."""
         lanes = {target: self._lane(target) for target in targets}
-        results = await asyncio.gather(
-            *(lane.result(since=since, max_age=max_age) for lane in lanes.values()),
-            return_exceptions=tolerant,
-        )
+        try:
+            results = await asyncio.gather(
+                *(lane.result(since=since, max_age=max_age) for lane in lanes.values()),
+                return_exceptions=tolerant,
+            )
+        finally:
+            self._retire(lanes)
         found = dict(zip(lanes, results, strict=True))
         return {target: result for target, result in found.items() if isinstance(result, PassResult)}
 
@@ -145,6 +150,14 @@ class Lanes:
         if target not in self._lanes:
             self._lanes[target] = Lane(target, self._ports, self._declarations)
         return self._lanes[target]
+
+    def _retire(self, targets: Iterable[Target]) -> None:
+        """Forget the lanes of policies that no object speaks of any more, and that hold nothing of ours."""
+        for target in targets:
+            lane = self._lanes.get(target)
+            wanted = self._declarations.on(target) or self._ports.ledgers.ledger(target).holdings
+            if lane and lane.is_idle and not wanted:
+                del self._lanes[target]
 
     def _verdict(self, grant: Grant, result: PassResult) -> Verdict:
         if not result.fault or result.missing:

@@ -1,5 +1,6 @@
 """What roles permit."""
 
+import sys
 import time
 
 from google.cloud.iam_admin_v1 import types
@@ -8,6 +9,9 @@ from google.cloud.iam_admin_v1.services.iam import IAMAsyncClient
 from cloudrun_identity.gcp.aged import Aged, Clock
 from cloudrun_identity.gcp.clients import ProjectClients
 from cloudrun_identity.gcp.ratelimit import Api
+
+ROLES_KEPT = 1000
+"""Roles whose permissions are remembered, the latest asked about."""
 
 
 class Roles:
@@ -29,9 +33,13 @@ class Roles:
         """
         # What is predefined is the same for everybody; the others only some may read.
         key = ("" if role.startswith("roles/") else project_id, role)
-        if key not in self._expansions:
-            self._expansions[key] = Aged(lambda: self._expand(role, project_id), self._clock)
-        return (await self._expansions[key].get(self._clock() - max_age)).value
+        expansion = self._expansions.pop(key, None)
+        if expansion is None:
+            expansion = Aged(lambda: self._expand(role, project_id), self._clock)
+        self._expansions[key] = expansion
+        if len(self._expansions) > ROLES_KEPT:
+            del self._expansions[next(iter(self._expansions))]
+        return (await expansion.get(self._clock() - max_age)).value
 
     def forget(self, project_id: str, role: str) -> None:
         """Note that the operator has just written this role: older reads do not count for it any more."""
@@ -43,4 +51,4 @@ class Roles:
         reply = await clients.call(
             Api.IAM, "google.iam.admin.v1.IAM/GetRole", client.get_role, types.GetRoleRequest(name=role)
         )
-        return frozenset(reply.included_permissions)
+        return frozenset(map(sys.intern, reply.included_permissions))  # roles have most of them in common

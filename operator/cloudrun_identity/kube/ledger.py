@@ -7,6 +7,7 @@ every entry of it.
 import asyncio
 import json
 import logging
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -25,6 +26,7 @@ from .resources import Object, Verbs
 
 MAX_BYTES = 1 << 20  # etcd refuses about 1.5 MB
 TRIES = 5  # of one update, against other writers
+GONE_KEPT = 512  # ledgers whose end is remembered, lest a late event bring them back
 
 OnChange = Callable[[Ledger, Ledger], None]
 Change = Callable[[Ledger], Ledger]
@@ -63,7 +65,8 @@ class Ledgers:
         self._client = client
         self._namespace = namespace
         self._stored: dict[Target, _Stored] = {}
-        self._versions: dict[str, int] = {}  # by name, the newest seen, also of those that are gone
+        self._versions: dict[str, int] = {}  # by name, the newest seen, also of some that are gone
+        self._gone: deque[Target] = deque()
         self._index = LedgerIndex()
         self._locks: WeakValueDictionary[Target, asyncio.Lock] = WeakValueDictionary()
         self._subscribers: list[OnChange] = []
@@ -209,6 +212,7 @@ class Ledgers:
         old = self.ledger(target)
         if stored is None:
             self._stored.pop(target, None)
+            self._forget_but_the_last_gone(target)
         else:
             self._stored[target] = stored
         new = self.ledger(target)
@@ -217,6 +221,14 @@ class Ledgers:
         self._index.change(old, new)
         for on_change in self._subscribers:
             on_change(old, new)
+
+    def _forget_but_the_last_gone(self, target: Target) -> None:
+        """Keep the version of a ledger that went for as long as watches may still bring older news of it."""
+        self._gone.append(target)
+        while len(self._gone) > GONE_KEPT:
+            forgotten = self._gone.popleft()
+            if forgotten not in self._stored and forgotten not in self._gone:
+                self._versions.pop(object_name(forgotten), None)
 
     def _new_metadata(self, target: Target) -> Object:
         return {"name": object_name(target), "namespace": self._namespace}

@@ -32,8 +32,10 @@ class LedgerIndex:
             self._by_seat[seat].add(new.target)
         if new.holdings:
             self._by_project[new.target.project_id].add(new.target)
-        else:
-            self._by_project[new.target.project_id].discard(new.target)
+        elif old.holdings:
+            self._by_project[old.target.project_id].discard(old.target)
+            if not self._by_project[old.target.project_id]:
+                del self._by_project[old.target.project_id]
 
     def account_of(self, owner: str) -> AccountRecord | None:
         """The account that the CloudRunIdentity `namespace/name` owns."""

@@ -231,3 +231,53 @@ async def test_the_grants_of_a_forgotten_object_stay(scene: Scene, lanes: Lanes)
     await lanes.sweep("acme")
     assert scene.policies.standing(TARGET) == {grant(1)}
     assert scene.ledgers.ledger(TARGET).holdings.keys() == {grant(1)}
+
+
+# Lanes that nobody needs any more.
+
+
+def known(lanes: Lanes) -> set[Target]:
+    return set(lanes._lanes)
+
+
+async def test_a_lane_is_forgotten_once_nothing_of_ours_is_on_its_policy(scene: Scene, lanes: Lanes) -> None:
+    lanes.declare(claiming(claimant(1), grant(1), grant(1, OTHER)))
+    await lanes.converge(claimant(1))
+    assert known(lanes) == {TARGET, OTHER}
+    lanes.declare(claiming(claimant(1), grant(1)))
+    await lanes.converge(claimant(1))
+    assert known(lanes) == {TARGET}
+    lanes.declare(Declaration(claimant(1)))
+    await lanes.converge(claimant(1))
+    assert known(lanes) == set()
+    assert scene.policies.standing(TARGET) == frozenset()
+
+
+async def test_a_lane_lives_as_long_as_anybody_speaks_of_its_policy(scene: Scene, lanes: Lanes) -> None:
+    lanes.declare(claiming(claimant(1), grant(1)))
+    lanes.declare(claiming(claimant(2), grant(2)))
+    await asyncio.gather(lanes.converge(claimant(1)), lanes.converge(claimant(2)))
+    lanes.declare(Declaration(claimant(1)))
+    await lanes.converge(claimant(1))
+    assert known(lanes) == {TARGET}
+
+
+async def test_the_lane_of_an_object_that_is_forgotten_before_it_held_anything_goes_with_it(
+    scene: Scene, lanes: Lanes
+) -> None:
+    scene.policies.drop(TARGET)
+    lanes.declare(claiming(claimant(1), grant(1)))
+    await lanes.converge(claimant(1))
+    assert known(lanes) == {TARGET}
+    lanes.forget(claimant(1))
+    assert known(lanes) == set()
+
+
+async def test_a_lane_at_work_is_not_forgotten(scene: Scene, lanes: Lanes) -> None:
+    lanes.declare(claiming(claimant(1), grant(1)))
+    at_work = asyncio.create_task(lanes.converge(claimant(1)))
+    await asyncio.sleep(0.1)
+    lanes.forget(claimant(1))
+    assert known(lanes) == {TARGET}
+    await at_work
+    assert known(lanes) == set()

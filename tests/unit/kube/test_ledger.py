@@ -247,6 +247,35 @@ async def test_older_events_are_dropped(api: FakeApi, ledgers: Ledgers) -> None:
     assert ledgers.ledger(PROJECT) == newest
 
 
+async def test_of_the_ledgers_that_went_only_the_last_are_remembered(
+    api: FakeApi, ledgers: Ledgers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cloudrun_identity.kube.ledger.GONE_KEPT", 3)
+    for number in range(20):
+        target = Target(TargetKind.PROJECT, f"acme-{number}")
+        await ledgers.update(target, entered("a"))
+        late = stored(api, target)
+        await ledgers.update(target, emptied)
+    await ledgers.update(PROJECT, entered("a"))
+    assert len(ledgers._versions) == 3 + 1
+
+    ledgers.observed(late, deleted=False)
+    assert {ledger.target for ledger in ledgers.all()} == {PROJECT}
+
+
+async def test_a_ledger_that_came_back_is_not_forgotten(
+    api: FakeApi, ledgers: Ledgers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cloudrun_identity.kube.ledger.GONE_KEPT", 1)
+    for target in (PROJECT, OTHER):
+        await ledgers.update(target, entered("a"))
+        before = stored(api, PROJECT)
+        await ledgers.update(target, emptied)
+        await ledgers.update(PROJECT, entered("b"))
+    ledgers.observed(before, deleted=False)
+    assert grant("b") in ledgers.ledger(PROJECT).holdings
+
+
 async def test_late_events_do_not_revive_a_deleted_ledger(api: FakeApi, ledgers: Ledgers) -> None:
     await ledgers.update(PROJECT, entered("a"))
     last = stored(api)

@@ -48,6 +48,7 @@ def test_a_project_lists_the_targets_on_which_something_is_held(index: LedgerInd
     assert index.targets("acme") == {PROJECT}
     index.change(ledger(PROJECT, f"{WEB}/uid-1"), Ledger(PROJECT))
     assert index.targets("acme") == frozenset()
+    assert not index._by_project, "nor is the project remembered"
 
 
 def test_an_account_is_found_by_owner_and_by_email_in_any_case(index: LedgerIndex) -> None:
