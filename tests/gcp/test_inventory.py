@@ -91,6 +91,18 @@ async def test_the_account_of_a_serving_revision_is_asked_for_only_if_no_templat
     assert dict(emulator.calls) == {"google.cloud.run.v2.Revisions/GetRevision": 1}
 
 
+async def test_only_the_workloads_that_were_asked_about_last_are_remembered(
+    inventory: Inventory, clients: GoogleClients, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cloudrun_identity.gcp.inventory.WORKLOADS_KEPT", 1)
+    state = replace(await Run(clients).get(CHECKOUT), latest_created_revision="")
+    twin = replace(state, uid="another")
+    emulator.calls.reset()
+    for each in (state, state, twin, state):
+        await inventory.serving_accounts(each)
+    assert dict(emulator.calls) == {"google.cloud.run.v2.Revisions/GetRevision": 3}
+
+
 async def test_a_revision_that_is_gone_serves_as_nobody(inventory: Inventory, clients: GoogleClients) -> None:
     state = replace(await Run(clients).get(CHECKOUT), serving_revisions=("long-gone",))
     assert await inventory.serving_accounts(state) == {}

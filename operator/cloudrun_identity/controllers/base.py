@@ -7,6 +7,7 @@ and does what is left to do. It answers when to look again.
 import asyncio
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -50,6 +51,7 @@ class Reconciler:
         self._controllers = controllers
         self._tools = tools
         self._denied_since: dict[Key, float] = {}
+        self._untold: dict[Key, tuple[str, ...]] = {}
 
     async def reconcile(self, key: Key, *, max_age: float) -> tuple[Next, str]:
         """Do what is left to do for one object; answers when to look again, and how it ended in one word.
@@ -59,7 +61,7 @@ class Reconciler:
         raw = self._tools.store.raw(key)
         if raw is None:  # with its finalizer taken away by others, or we had forgotten it already
             self._tools.lanes.forget(Claimant(key.kind, key.namespace, key.name, uid=""))
-            self._denied_since.pop(key, None)
+            self._forget(key)
             return Rest(), "gone"
         controller = self._controllers[key.kind]
         try:
@@ -259,13 +261,20 @@ class Reconciler:
         if not isinstance(outcome, InSync):
             return await self._conclude(obj, raw, Report(outcome, unresolved=_resolved(obj)))
         tools.lanes.forget(claimant(obj))
-        self._denied_since.pop(Key.of(obj), None)
+        self._forget(Key.of(obj))
         await tools.kube.remove_finalizer(raw)
         return Rest(), "deleted"
 
     async def _conclude(self, obj: ReconciledResource, raw: Object, report: Report) -> tuple[Next, str]:
-        """Write the status, tell of transitions, and say when to look again."""
-        stalled = self._is_denied_for_good(Key.of(obj), report.outcome)
+        """Write the status, tell of transitions, and say when to look again.
+
+        Drift is found once, by the pass that repairs it: what no status has told yet the next one tells.
+        """
+        key = Key.of(obj)
+        stalled = self._is_denied_for_good(key, report.outcome)
+        report = replace(report, drift=(*self._untold.get(key, ()), *report.drift))
+        if report.drift:
+            self._untold[key] = report.drift
         after = status_of(obj, report, self._tools.wall_clock(), stalled=stalled)
         status = {field: value for field, value in after.to_dict().items() if value != []}
         stored = await self._tools.kube.write_status(raw, status)
@@ -275,6 +284,7 @@ class Reconciler:
         self._tools.store.absorb(stored)
         if stored.get("status", {}) != status:
             return Again(_MOVED_ON), word
+        self._untold.pop(key, None)
         self._tools.announcer.announce(raw, obj.status, after, report.drift)
         return (Rest() if stalled else following(report.outcome, report.others)), word
 
@@ -282,7 +292,12 @@ class Reconciler:
         """The object ended unseen: no watch will tell, because it may never have seen it."""
         self._tools.store.drop(raw)
         self._tools.lanes.forget(claimant(obj))
+        self._forget(Key.of(obj))
         return Rest(), "gone"
+
+    def _forget(self, key: Key) -> None:
+        self._denied_since.pop(key, None)
+        self._untold.pop(key, None)
 
     def _is_denied_for_good(self, key: Key, outcome: Outcome) -> bool:
         if not isinstance(outcome, Failing) or outcome.reason is not Reason.PERMISSION_DENIED:

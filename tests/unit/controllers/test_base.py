@@ -504,6 +504,24 @@ async def test_drift_is_counted_with_every_grant_that_was_missing(stage: Stage) 
     assert stage.told.events == ["Ready", "DriftDetected", "DriftRepaired"]
 
 
+async def test_drift_that_no_status_could_tell_is_told_by_the_next_one(stage: Stage) -> None:
+    await stage.passes()
+    stage.scene.policies.revoke(ANN)
+    stage.script.changes = [DRIFT]
+    stage.cluster.edited_under_us = True
+    assert await stage.passes() == Again(0.1)
+    assert stage.standing == {ANN}
+    assert stage.cluster.status.drift is None
+
+    stage.cluster.edited_under_us = False
+    stage.script.changes = []
+    await stage.passes()
+    assert stage.cluster.status.drift.count == 2
+    assert stage.told.events == ["Ready", "DriftDetected", "DriftRepaired"]
+    await stage.passes()
+    assert stage.cluster.status.drift.count == 2, "it is told once"
+
+
 async def test_a_refused_object_rests(stage: Stage) -> None:
     stage.script.applied = Refused(Reason.CONFLICT, "m")
     assert await stage.passes() == Rest()
