@@ -93,7 +93,6 @@ from cloudrun_identity.api.policy_ledger import (
     PolicyLedger,
     PolicyLedgerSpec,
     RoleState,
-    Tombstone,
 )
 from cloudrun_identity.api.references import (
     BindingCondition,
@@ -248,7 +247,6 @@ __all__ = [
     "SelectorOperator",
     "Target",
     "TargetKind",
-    "Tombstone",
     "UnmanagedKey",
     "UnmanagedKeys",
     "UsableFrom",

@@ -14,6 +14,9 @@ from cloudrun_identity.api.status import GrantCounts, GrantState
 MAX_MEMBERS: Final = 1500
 """The most members that one ledger may hold over all its bindings: as many as an IAM policy takes."""
 
+MAX_UNIQUE_IDS: Final = 8
+"""The most accounts that a ledger remembers of one e-mail."""
+
 _Text = Annotated[str, Field(max_length=512)]
 _Member = Annotated[str, Field(min_length=1, max_length=1024)]
 _UniqueID = Annotated[str, Field(max_length=64)]
@@ -65,7 +68,7 @@ class LedgerAccount(ApiModel):
     """The UID of that CloudRunIdentity."""
     intent: AccountIntent | None = None
     """What is about to be done with the account."""
-    unique_ids: Annotated[tuple[_UniqueID, ...], Field(max_length=8), SET] = ()
+    unique_ids: Annotated[tuple[_UniqueID, ...], Field(max_length=MAX_UNIQUE_IDS), SET] = ()
     """The unique IDs that were ours under this e-mail: what a tombstone must name to be removed."""
 
 
@@ -101,6 +104,8 @@ class LedgerMember(ApiModel):
     """The member as the policy writes it."""
     unique_id: _UniqueID | None = None
     """The unique ID of the account that was granted, where the member is a declared identity."""
+    former_unique_ids: Annotated[tuple[_UniqueID, ...], Field(max_length=MAX_UNIQUE_IDS), SET] = ()
+    """The unique IDs that were granted before, while the policy may still show them as `deleted:`."""
     claimants: Annotated[tuple[_Text, ...], Field(max_length=MAX_MEMBERS), SET] = ()
     """The objects that declare the grant, each as KIND/NAMESPACE/NAME/UID."""
     state: GrantState
@@ -120,19 +125,6 @@ class LedgerBinding(ApiModel):
     """The grants."""
 
 
-class Tombstone(ApiModel):
-    """A grant of ours to an account that was deleted since: the policy may still show it as `deleted:`."""
-
-    role: Annotated[str, Field(min_length=1, max_length=256)]
-    """The role's full name."""
-    condition: BindingCondition | None = None
-    """The condition of the grant."""
-    email: Annotated[str, Field(max_length=254)]
-    """The account's e-mail."""
-    unique_id: _UniqueID
-    """The account's unique ID."""
-
-
 class PolicyLedgerSpec(ApiModel):
     """The grants that the operator holds on one policy."""
 
@@ -146,8 +138,6 @@ class PolicyLedgerSpec(ApiModel):
     """What is known of custom roles. For a Project target only."""
     bindings: Annotated[tuple[LedgerBinding, ...], Field(max_length=MAX_MEMBERS)] = ()
     """The grants, at most 1500 in all."""
-    tombstones: Annotated[tuple[Tombstone, ...], Field(max_length=100)] = ()
-    """Our grants to accounts that were deleted since."""
     grant_counts: GrantCounts = GrantCounts()
     """The grants counted by state."""
     foreign_members: Annotated[int, Field(ge=0)] = 0

@@ -10,8 +10,9 @@ from .grants import Grant, Slot, Target
 class Claim:
     """One grant that an object declares.
 
-    `unique_id` is that of the account which the member means, empty for members that are no declared account;
-    `former_ids` are ids its e-mail had before, whose tombstones the grant replaces.
+    `unique_id` is that of the account which the member means, empty for members that are no declared account.
+    `former_ids` are accounts that it was granted to before, whose tombstones it replaces: objects know of
+    none, the ledger does.
     """
 
     grant: Grant

@@ -55,13 +55,20 @@ class Holding:
     """One grant that stands in the policy, or is about to, because objects of ours claim it.
 
     `claimants` are `Kind/namespace/name/UID`. `foreign_before`: the grant stood there before any of ours.
-    `unique_id` is the account the member meant when we granted it, empty for other members.
+    `unique_id` is the account the member meant when we granted it, empty for other members; `former_ids` are
+    those it meant before, the newest last, while their grants or tombstones may still stand in the policy.
     """
 
     claimants: frozenset[str]
     state: GrantState = GrantState.PENDING
     foreign_before: bool = False
     unique_id: str = ""
+    former_ids: tuple[str, ...] = ()
+
+    @property
+    def unique_ids(self) -> tuple[str, ...]:
+        """Every account that the policy may show for the member, alive or as a tombstone."""
+        return (*self.former_ids, self.unique_id) if self.unique_id else self.former_ids
 
     @property
     def seats(self) -> frozenset[str]:

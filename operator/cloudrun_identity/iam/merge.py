@@ -21,10 +21,10 @@ _Slot = tuple[str, Condition | None]
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A grant of ours that nobody claims any more; `unique_id` is the account it was given to, if known."""
+    """A grant of ours that nobody claims any more; `unique_ids` are the accounts it was given to."""
 
     grant: Grant
-    unique_id: str = ""
+    unique_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def merge(policy: Policy, claims: Iterable[Claim], released: Iterable[Release] =
         if release.grant in claimed:
             continue
         slot = _slot(release.grant)
-        found = _forms(release.grant.member, (release.unique_id,)) & standing[slot]
+        found = _forms(release.grant.member, release.unique_ids) & standing[slot]
         if found:
             doomed[slot] |= found
             removed.add(release.grant)
@@ -99,7 +99,7 @@ def _forms(member: str, unique_ids: Iterable[str]) -> set[str]:
 
 
 def _tombstones(member: str, unique_ids: Iterable[str]) -> set[str]:
-    return {normalise(str(Tombstone(member, unique_id))) for unique_id in unique_ids if unique_id}
+    return {normalise(str(Tombstone(member, unique_id))) for unique_id in unique_ids}
 
 
 def _remove(policy: Policy, doomed: dict[_Slot, set[str]]) -> None:

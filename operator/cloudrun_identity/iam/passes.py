@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from cloudrun_identity.api import GrantState
-from cloudrun_identity.api.policy_ledger import MAX_MEMBERS
+from cloudrun_identity.api.policy_ledger import MAX_MEMBERS, MAX_UNIQUE_IDS
 
 from .claims import Claim, Claimant, Declaration
 from .grants import Grant, Target
@@ -78,15 +78,15 @@ def plan(
         staying, leaving = _part(grant, holding, seats)
         staying |= wanted_by[grant]
         if staying:
-            holdings[grant] = replace(holding, claimants=frozenset(staying))
-            if grant in claims and grant not in standing:
-                holdings[grant] = _missing(holdings[grant], withheld=grant in withheld)
-            if grant in claims and _is_recreated(claims[grant], holding):
-                claims[grant] = replace(
-                    claims[grant], former_ids=(*claims[grant].former_ids, holding.unique_id)
-                )
-                if grant in standing:
-                    stale.append(Release(grant, holding.unique_id))
+            held = replace(holding, claimants=frozenset(staying))
+            if claim := claims.get(grant):
+                if grant not in standing:
+                    held = _missing(held, withheld=grant in withheld)
+                held = _meaning(claim.unique_id, held)
+                claims[grant] = replace(claim, former_ids=held.former_ids)
+                if held.former_ids and grant in standing:
+                    stale.append(Release(grant, held.former_ids))
+            holdings[grant] = held
         elif _is_left(holding, leaving):
             continue
         elif not may_release:
@@ -94,7 +94,7 @@ def plan(
             retained += 1
         else:
             holdings[grant] = holding
-            released.append(Release(grant, holding.unique_id))
+            released.append(Release(grant, holding.unique_ids))
     fresh = [grant for grant in claims if grant not in ledger.holdings]
     room = max(0, MAX_MEMBERS - len(holdings))
     unrecorded = tuple(fresh[room:])
@@ -160,7 +160,7 @@ def settle(
     on to claim it would take it for ours if somebody else made it later.
     """
     released = {release.grant for release in plan.released}
-    claimed = {claim.grant: claim for claim in plan.claims}
+    claimed = {claim.grant for claim in plan.claims}
     holdings: dict[Grant, Holding] = {}
     for grant, holding in plan.ledger.holdings.items():
         if grant in released:
@@ -172,7 +172,7 @@ def settle(
                 holding,
                 state=GrantState.GRANTED,
                 foreign_before=foreign,
-                unique_id=claimed[grant].unique_id,
+                former_ids=holding.former_ids if given_up else (),
             )
         elif grant in claimed:
             if given_up and grant in plan.fresh and grant not in added:
@@ -248,9 +248,12 @@ def _missing(holding: Holding, *, withheld: bool) -> Holding:
     )
 
 
-def _is_recreated(claim: Claim, holding: Holding) -> bool:
-    """Whether the account that the claim means is another one than we granted to."""
-    return bool(claim.unique_id and holding.unique_id and claim.unique_id != holding.unique_id)
+def _meaning(unique_id: str, holding: Holding) -> Holding:
+    """The holding, its member now meaning that account; the former is kept until the grant stands."""
+    if unique_id in ("", holding.unique_id):
+        return holding
+    former = tuple(former for former in holding.unique_ids if former != unique_id)
+    return replace(holding, unique_id=unique_id, former_ids=former[-MAX_UNIQUE_IDS:])
 
 
 def _is_left(holding: Holding, leaving: Iterable[Declaration]) -> bool:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from cloudrun_identity.api.group import API_VERSION
 from cloudrun_identity.api.policy_ledger import (
+    MAX_UNIQUE_IDS,
     LedgerAccount,
     LedgerBinding,
     LedgerMember,
@@ -24,8 +25,6 @@ from cloudrun_identity.iam.grants import Condition, Grant, Target
 from cloudrun_identity.iam.ledger import AccountRecord, Holding, Ledger, RoleRecord
 
 from .resources import Object
-
-KEPT_UNIQUE_IDS = 8  # the schema's bound; the newest are kept
 
 _NAME_LENGTH = 40
 _HASH_LENGTH = 10
@@ -106,7 +105,7 @@ def _account_to_model(account: AccountRecord) -> LedgerAccount:
         owner=account.owner or None,
         owner_uid=account.owner_uid or None,
         intent=account.intent,
-        unique_ids=account.unique_ids[-KEPT_UNIQUE_IDS:],
+        unique_ids=account.unique_ids[-MAX_UNIQUE_IDS:],
     )
 
 
@@ -149,6 +148,7 @@ def _member_to_model(grant: Grant, holding: Holding) -> LedgerMember:
     return LedgerMember(
         member=grant.member,
         unique_id=holding.unique_id or None,
+        former_unique_ids=holding.former_ids,
         claimants=tuple(sorted(holding.claimants)),
         state=holding.state,
         foreign_before=holding.foreign_before,
@@ -160,7 +160,13 @@ def _holdings(target: Target, binding: LedgerBinding) -> Iterable[tuple[Grant, H
     for entry in binding.members:
         yield (
             Grant(target, binding.role, entry.member, condition),
-            Holding(frozenset(entry.claimants), entry.state, entry.foreign_before, entry.unique_id or ""),
+            Holding(
+                frozenset(entry.claimants),
+                entry.state,
+                entry.foreign_before,
+                entry.unique_id or "",
+                entry.former_unique_ids,
+            ),
         )
 
 

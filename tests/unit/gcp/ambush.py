@@ -80,15 +80,20 @@ OURS = tuple(grant_in(slot, member) for slot in SLOTS for member in CONTESTED_ME
 ANYBODYS = (*OURS, *(grant_in(slot, member) for slot in SLOTS for member in FOREIGN_MEMBERS))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Wish:
-    """What one object declares."""
+    """What one object declares. Printed by the numbers of its grants in OURS and its bindings in SLOTS."""
 
     grants: frozenset[Grant] = frozenset()
     exclusive: frozenset[Slot] = frozenset()
     writable: bool = True
     abandon: bool = False
     claims_existing: bool = False
+
+    def __repr__(self) -> str:
+        traits = [name for name in ("writable", "abandon", "claims_existing") if getattr(self, name)]
+        grants, alone = sorted(map(OURS.index, self.grants)), sorted(map(SLOTS.index, self.exclusive))
+        return f"Wish({grants}, alone in {alone}, {', '.join(traits) or 'observed'})"
 
     def evicts(self, grant: Grant) -> bool:
         """Whether the grant, if it is somebody else's, stands in a binding that this object clears."""
@@ -106,12 +111,19 @@ def _spellings(grant: Grant) -> list[str]:
 
 
 _EDITS = tuple(Edit(grant, spelling) for grant in ANYBODYS for spelling in ("", *_spellings(grant)))
+_BINDINGS = (*[frozenset[Slot]()] * 3, *(frozenset({slot}) for slot in SLOTS))
+
+
 # By number: hypothesis prints the elements of what it samples from, and these fill pages.
 edits = st.integers(0, len(_EDITS) - 1).map(lambda number: _EDITS[number])
+our_grants = st.integers(0, len(OURS) - 1).map(lambda number: OURS[number])
+claimants = st.integers(0, len(CLAIMANTS) - 1).map(lambda number: CLAIMANTS[number])
 wishes = st.builds(
     Wish,
-    st.frozensets(st.sampled_from(OURS), max_size=4),
-    st.sampled_from([frozenset(), frozenset(), frozenset(), *(frozenset({slot}) for slot in SLOTS)]),
+    st.frozensets(st.integers(0, len(OURS) - 1), max_size=4).map(
+        lambda numbers: frozenset(OURS[number] for number in numbers)
+    ),
+    st.integers(0, len(_BINDINGS) - 1).map(lambda number: _BINDINGS[number]),
     st.sampled_from([True, True, True, False]),
     st.sampled_from([False, False, True]),
     st.booleans(),

@@ -41,7 +41,11 @@ class Journal:
 
 
 class FakePolicies:
-    """Policies with etags. A call takes `latency` seconds; a member of `refused` fails any write of it."""
+    """Policies with etags. A call takes `latency` seconds; a member of `refused` fails any write of it.
+
+    `unique_ids` are those of the accounts that exist. A grant means the account that had its e-mail when the
+    member was added, and keeps that meaning whoever has the e-mail later.
+    """
 
     def __init__(self, journal: Journal | None = None, latency: float = 0.1) -> None:
         self.journal = journal or Journal()
@@ -54,6 +58,8 @@ class FakePolicies:
         self.faults: list[GoogleError] = []
         self.before_set: list[Callable[[], None]] = []
         self.after_set: list[Callable[[], None]] = []
+        self.unique_ids: dict[str, str] = {}
+        self._meant: dict[Grant, str] = {}
         self._policies: dict[Target, Policy] = {}
 
     def create(self, target: Target, *bindings: tuple[str, Iterable[str]]) -> None:
@@ -68,7 +74,7 @@ class FakePolicies:
         policy = self._policies[target]
         del policy.bindings[:]
         policy.bindings.extend(Binding(role=role, members=members) for role, members in bindings)
-        self._touch(policy)
+        self._touch(target)
 
     def grant(self, grant: Grant, spelling: str = "") -> None:
         """Somebody else adds a grant in a binding of its own, spelling its member in that way."""
@@ -76,22 +82,28 @@ class FakePolicies:
         binding = policy.bindings.add(role=grant.role, members=[spelling or grant.member])
         if grant.condition:
             binding.condition.CopyFrom(Expr(**asdict(grant.condition)))
-        self._touch(policy)
+        self._touch(grant.target)
 
     def revoke(self, grant: Grant) -> None:
         """Somebody else takes a grant away, whoever made it and however it is spelt."""
-        for binding in self._bindings_of(grant):
-            binding.members[:] = [member for member in binding.members if normalise(member) != grant.member]
-        self._touch(self._policies[grant.target])
+        self._respell(grant, lambda _: None)
 
-    def entomb(self, grant: Grant, unique_id: str) -> None:
-        """The account that a grant means is deleted: a tombstone stands in its place."""
-        for binding in self._bindings_of(grant):
-            binding.members[:] = [
-                str(Tombstone(member, unique_id)) if normalise(member) == grant.member else member
-                for member in binding.members
-            ]
-        self._touch(self._policies[grant.target])
+    def recreate(self, member: str, unique_id: str, *, buried: bool) -> dict[Grant, Grant]:
+        """An account is deleted and made anew: its grants by the tombstones that take their places.
+
+        Unless it is `buried`, every grant goes on showing the plain e-mail, and means the old account.
+        """
+        graves = {}
+        for grant, meant in list(self._meant.items()) if buried else ():
+            if grant.member == member:
+                self._respell(grant, lambda spelt, meant=meant: str(Tombstone(spelt, meant)))
+                graves[grant] = replace(grant, member=str(Tombstone(member, meant)))
+        self.unique_ids[member] = unique_id
+        return graves
+
+    def meant(self, grant: Grant) -> str:
+        """The unique id of the account that a standing grant was given to."""
+        return self._meant[grant]
 
     def spellings(self, grant: Grant) -> Counter[str]:
         """How the grant's member is spelt where it stands, and how often."""
@@ -128,7 +140,7 @@ class FakePolicies:
         self.journal.step("policy")
         del stored.bindings[:]
         stored.bindings.extend(policy.bindings)
-        self._touch(stored)
+        self._touch(target)
         reply = self._copy(target)
         if self.after_set:
             self.after_set.pop(0)()
@@ -142,6 +154,13 @@ class FakePolicies:
             if binding.role == grant.role and binding.condition == condition
         ]
 
+    def _respell(self, grant: Grant, spell: Callable[[str], str | None]) -> None:
+        """Show a grant's member in another form wherever it stands, or no more."""
+        for binding in self._bindings_of(grant):
+            forms = [spell(each) if normalise(each) == grant.member else each for each in binding.members]
+            binding.members[:] = filter(None, forms)
+        self._touch(grant.target)
+
     def _fail(self) -> None:
         if self.faults:
             raise self.faults.pop(0)
@@ -153,9 +172,18 @@ class FakePolicies:
         copy.CopyFrom(self._policies[target])
         return copy
 
-    @staticmethod
-    def _touch(policy: Policy) -> None:
+    def _touch(self, target: Target) -> None:
+        policy = self._policies[target]
         policy.etag = str(int(policy.etag) + 1).encode()
+        standing = self.standing(target)
+        self._meant = {
+            grant: unique_id
+            for grant, unique_id in self._meant.items()
+            if grant.target != target or grant in standing
+        }
+        for grant in standing:
+            if grant.member in self.unique_ids:
+                self._meant.setdefault(grant, self.unique_ids[grant.member])
 
 
 class FakeLedgers:

@@ -21,9 +21,7 @@ from cloudrun_identity.iam.principals import Tombstone
 
 from .ambush import (
     ACCOUNT,
-    CLAIMANTS,
     OURS,
-    SLOTS,
     TARGETS,
     Action,
     Death,
@@ -32,8 +30,9 @@ from .ambush import (
     Moment,
     Wish,
     ambushes,
+    claimants,
     edits,
-    grant_in,
+    our_grants,
     wishes,
 )
 from .custody import Custody
@@ -62,6 +61,7 @@ class AdversaryMachine(RuleBasedStateMachine):
         self.custody = Custody()
         self.graves: set[Grant] = set()
         self.unique_ids = ["1001"]
+        self.scene.policies.unique_ids[ACCOUNT] = "1001"
         self.ambush: Ambush = []
         self.begin_pass(under_way=False)
 
@@ -71,13 +71,13 @@ class AdversaryMachine(RuleBasedStateMachine):
 
     # What happens
 
-    @rule(claimant=st.sampled_from(CLAIMANTS), wish=wishes, ambush=ambushes)
+    @rule(claimant=claimants, wish=wishes, ambush=ambushes)
     def declare(self, claimant: Claimant, wish: Wish, ambush: Ambush) -> None:
         self.wishes[claimant] = wish
         self.redeclare(claimant)
         self.converge(claimant, ambush)
 
-    @rule(claimant=st.sampled_from(CLAIMANTS), ambush=ambushes)
+    @rule(claimant=claimants, ambush=ambushes)
     def delete(self, claimant: Claimant, ambush: Ambush) -> None:
         self.wishes[claimant] = self.wishes.get(claimant, Wish()).letting_go()
         self.redeclare(claimant)
@@ -85,7 +85,7 @@ class AdversaryMachine(RuleBasedStateMachine):
             self.lanes.forget(claimant)
             del self.wishes[claimant]
 
-    @rule(claimant=st.sampled_from(CLAIMANTS), ambush=ambushes)
+    @rule(claimant=claimants, ambush=ambushes)
     def look_again(self, claimant: Claimant, ambush: Ambush) -> None:
         if claimant in self.wishes:
             self.converge(claimant, ambush)
@@ -94,7 +94,7 @@ class AdversaryMachine(RuleBasedStateMachine):
     def somebody_edits(self, edit: Edit) -> None:
         self.edit(edit)
 
-    @rule(grant=st.sampled_from(OURS))
+    @rule(grant=our_grants)
     def google_begins_to_refuse(self, grant: Grant) -> None:
         if all(grant.member != other.member for other in self.standing()):
             self.scene.policies.refused.add(grant.member)
@@ -106,14 +106,10 @@ class AdversaryMachine(RuleBasedStateMachine):
     @rule(buried=st.booleans())
     def the_account_is_created_anew(self, buried: bool) -> None:
         """Google shows tombstones of the old one, or for a while its plain e-mail as if nothing were."""
-        old = self.unique_ids[-1]
-        for grant in (grant_in(slot, ACCOUNT) for slot in SLOTS):
-            if grant in self.custody.known:
-                self.custody.doubt([grant])
-                self.graves.add(self.grave(grant, old))
-            if buried:
-                self.scene.policies.entomb(grant, old)
-        self.unique_ids.append(str(int(old) + 1))
+        self.custody.doubt(grant for grant in self.custody.known if grant.member == ACCOUNT)
+        self.unique_ids.append(str(int(self.unique_ids[-1]) + 1))
+        graves = self.scene.policies.recreate(ACCOUNT, self.unique_ids[-1], buried=buried)
+        self.graves |= {grave for grant, grave in graves.items() if grant in self.custody.known}
         for claimant in self.wishes.keys() - self.late:
             self.redeclare(claimant)
 
@@ -161,10 +157,16 @@ class AdversaryMachine(RuleBasedStateMachine):
         takeable = {grant for grant in wanted if grant.member not in refused}
         waiting = self.graves_of(shielded - takeable)
         assert takeable <= standing, "what is declared stands"
+        ours = (grant for grant in takeable - self.custody.known if grant.member == ACCOUNT)
+        assert all(self.scene.policies.meant(grant) == self.unique_ids[-1] for grant in ours), (
+            "what is declared for an account means the one that there is"
+        )
         strangers = standing - shielded - waiting - self.custody.known - self.graves
         assert not strangers, f"nothing else stands, but {', '.join(map(str, strangers))}"
         assert wanted <= held.keys() <= shielded, "ledgers say what is held"
-        assert not standing & self.graves_of(takeable), "tombstones of ours go with what replaces them"
+        assert not standing & self.graves_of(takeable) - self.graves, (
+            "tombstones of ours go with what replaces them"
+        )
 
     def check_exclusive_bindings(self) -> None:
         declared = {grant for wish in self.wishes.values() for grant in wish.grants}
@@ -288,13 +290,10 @@ class AdversaryMachine(RuleBasedStateMachine):
         self.run(declare())
 
     def declaration(self, claimant: Claimant, wish: Wish) -> Declaration:
-        *former, unique_id = self.unique_ids
+        ids = self.scene.policies.unique_ids
         return Declaration(
             claimant,
-            frozenset(
-                Claim(grant, unique_id, tuple(former)) if grant.member == ACCOUNT else Claim(grant)
-                for grant in wish.grants
-            ),
+            frozenset(Claim(grant, ids.get(grant.member, "")) for grant in wish.grants),
             writable=wish.writable,
             abandon=wish.abandon,
             claims_existing=wish.claims_existing,
@@ -321,11 +320,11 @@ class AdversaryMachine(RuleBasedStateMachine):
         return {grant for grant, holding in held.items() if holding.seats & seats}
 
     def graves_of(self, grants: set[Grant]) -> set[Grant]:
-        return {self.grave(grant, old) for grant in grants for old in self.unique_ids[:-1]}
-
-    @staticmethod
-    def grave(grant: Grant, unique_id: str) -> Grant:
-        return replace(grant, member=str(Tombstone(grant.member, unique_id)))
+        return {
+            replace(grant, member=str(Tombstone(grant.member, old)))
+            for grant in grants
+            for old in self.unique_ids[:-1]
+        }
 
     def run(self, work: Coroutine[object, object, T]) -> T:
         return self.loop.run_until_complete(work)

@@ -1,5 +1,7 @@
 """Policies, claims, declarations and ledgers for properties: few names, so that they meet."""
 
+from dataclasses import replace
+
 from google.iam.v1.policy_pb2 import AuditConfig, AuditLogConfig, Binding, Policy
 from google.type.expr_pb2 import Expr
 from hypothesis import strategies as st
@@ -36,11 +38,16 @@ UIDS = ("uid-1", "uid-2")
 GRANTS = [
     Grant(TARGET, role, member, condition) for role in ROLES for member in MEMBERS for condition in CONDITIONS
 ]
+_FORMER_IDS = ((), ("111",), ("111", "333"))
 _CLAIMS = [
-    Claim(grant, unique_id, former_ids)
+    Claim(grant, unique_id)
     for grant in GRANTS
     for unique_id in (("", *UNIQUE_IDS) if grant.member == ACCOUNT else ("",))
-    for former_ids in (((), ("111",), ("111", "333")) if grant.member == ACCOUNT else ((),))
+]
+_HISTORIED_CLAIMS = [
+    replace(claim, former_ids=former_ids)
+    for claim in _CLAIMS
+    for former_ids in (_FORMER_IDS if claim.grant.member == ACCOUNT else ((),))
 ]
 _AUDIT = AuditConfig(service="allServices", audit_log_configs=[AuditLogConfig(log_type="DATA_READ")])
 
@@ -60,6 +67,9 @@ def _binding(role: str, members: list[str], condition: Condition | None) -> Bind
 
 grants = st.sampled_from(GRANTS)
 claims = st.sampled_from(_CLAIMS)
+"""As objects declare them."""
+historied_claims = st.sampled_from(_HISTORIED_CLAIMS)
+"""As they are merged, with what the ledger knows."""
 bindings = st.builds(
     _binding,
     st.sampled_from(ROLES),
@@ -73,7 +83,7 @@ policies = st.builds(
     st.lists(bindings, max_size=4),
     st.sampled_from([[], [_AUDIT]]),
 )
-releases = st.builds(Release, grants, st.sampled_from(["", *UNIQUE_IDS]))
+releases = st.builds(Release, grants, st.sampled_from([(), ("111",), ("222",), ("333", "111")]))
 claimants = st.sampled_from([Claimant(*seat, uid) for seat in SEATS for uid in UIDS])
 holds = st.sampled_from([(), (), (HOLD_EVERYTHING,), (Hold(TARGET, ROLES[0]),), (Hold(member=ACCOUNT),)])
 declarations = st.lists(
@@ -94,5 +104,6 @@ holdings = st.builds(
     st.sampled_from(GrantState),
     st.booleans(),
     st.sampled_from(["", *UNIQUE_IDS]),
+    st.sampled_from(_FORMER_IDS),
 )
 ledgers = st.builds(lambda held: Ledger(TARGET, holdings=held), st.dictionaries(grants, holdings, max_size=5))

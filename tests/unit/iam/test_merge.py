@@ -9,9 +9,9 @@ from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.iam.merge import Merged, Release, merge, present
 from cloudrun_identity.iam.principals import normalise
 
-from .strategies import ACCOUNT, CONDITIONS, OFFICE_HOURS, ROLES, TARGET, claims, policies, releases
+from .strategies import ACCOUNT, CONDITIONS, OFFICE_HOURS, ROLES, TARGET, historied_claims, policies, releases
 
-many_claims = st.lists(claims, max_size=5)
+many_claims = st.lists(historied_claims, max_size=5)
 many_releases = st.lists(releases, max_size=4)
 modest = settings(max_examples=40, deadline=None)
 
@@ -44,19 +44,20 @@ def may_go(many_claims: list[Claim], many_releases: list[Release]) -> set[tuple[
     """All that a merge may take away: released grants, and tombstones of accounts that were ours."""
     claimed = {claim.grant for claim in many_claims}
     forms = [
-        (release.grant, [release.grant.member, f"deleted:{release.grant.member}?uid={release.unique_id}"])
+        (release.grant, [release.grant.member, *tombstones(release.grant, release.unique_ids)])
         for release in many_releases
         if release.grant not in claimed
     ]
-    forms += [
-        (claim.grant, [f"deleted:{claim.grant.member}?uid={former}" for former in claim.former_ids])
-        for claim in many_claims
-    ]
+    forms += [(claim.grant, tombstones(claim.grant, claim.former_ids)) for claim in many_claims]
     return {
         (grant.role, condition_bytes(grant), normalise(member))
         for grant, members in forms
         for member in members
     }
+
+
+def tombstones(grant: Grant, unique_ids: tuple[str, ...]) -> list[str]:
+    return [f"deleted:{grant.member}?uid={unique_id}" for unique_id in unique_ids]
 
 
 def condition_bytes(grant: Grant) -> bytes:
@@ -215,7 +216,7 @@ def test_a_release_takes_the_member_out_of_every_binding_and_drops_those_it_empt
 
 def test_a_release_takes_the_tombstone_of_the_very_account_along() -> None:
     before = policy((INVOKER, [TOMBSTONE, f"deleted:{ACCOUNT}?uid=222"]))
-    after = merge(before, [], [Release(invoker(ACCOUNT), "111")]).policy
+    after = merge(before, [], [Release(invoker(ACCOUNT), ("111",))]).policy
     assert as_lists(after) == [(INVOKER, [f"deleted:{ACCOUNT}?uid=222"])]
 
 

@@ -43,7 +43,12 @@ targets = st.one_of(
 )
 conditions = st.none() | st.builds(Condition, words, optional_words, words)
 holdings = st.builds(
-    Holding, st.frozensets(words, max_size=3), st.sampled_from(GrantState), st.booleans(), optional_words
+    Holding,
+    st.frozensets(words, max_size=3),
+    st.sampled_from(GrantState),
+    st.booleans(),
+    optional_words,
+    st.lists(words, max_size=8, unique=True).map(tuple),
 )
 accounts = st.builds(
     AccountRecord,
