@@ -19,8 +19,8 @@ demo: $(INSTALLED) ## the whole product on this machine, nothing outside touched
 test: $(INSTALLED) ## every test that this machine can run (ARGS="-k lanes" picks some)
 	@$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
 
-soak: $(INSTALLED) ## the laws over 10,000 generated histories each, with statistics (ARGS="-k adversary" picks some)
-	@HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest tests/unit -k laws --hypothesis-show-statistics $(ARGS)
+soak: $(INSTALLED) ## every law over 10,000 generated examples, with statistics (ARGS="-k adversary" picks some)
+	@HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest tests/unit -m hypothesis --hypothesis-show-statistics $(ARGS)
 
 bench: $(INSTALLED) ## counts, ratios and seconds, as tables and in build/bench.json
 	@mkdir -p build

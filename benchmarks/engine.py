@@ -21,6 +21,7 @@ from cloudrun_identity.iam.guardrails import GrantRequest, decide
 from cloudrun_identity.iam.ledger import Holding, Ledger
 from cloudrun_identity.iam.merge import merge, present
 from cloudrun_identity.iam.passes import plan
+from cloudrun_identity.iam.principals import normalise
 from cloudrun_identity.kube.ledger_objects import from_object, object_name, to_object
 
 from .figures import Benchmark, Figure
@@ -64,6 +65,13 @@ def _policy(fleet: Fleet) -> Benchmark:
             _figure("merge_all", "merge, all of them new", lambda: merge(empty, claims), parsing),
             _figure("merge_unchanged", "merge, nothing to do", lambda: merge(full, claims), parsing),
             _figure("merge_half", "merge, half of them new", lambda: merge(half, claims), parsing),
+            # What a member's key is, is remembered for as long as the process lives: once it has to be found.
+            _figure(
+                "merge_unseen",
+                "merge, half of them new, the first time",
+                lambda: (normalise.cache_clear(), merge(half, claims)),
+                parsing,
+            ),
         ),
     )
 

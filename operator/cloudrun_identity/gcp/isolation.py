@@ -81,8 +81,11 @@ async def write_isolating(
 def fit(
     claims: Sequence[Claim], standing: Collection[Grant], newest: Collection[Grant], room: int
 ) -> tuple[list[Claim], dict[Grant, GoogleError]]:
-    """Leave out what a policy with so much `room` cannot take, the newest first."""
-    missing = [claim for claim in claims if claim.grant not in standing]
+    """Leave out what a policy with so much `room` cannot take, the newest first.
+
+    A claim that takes the place of a tombstone needs none.
+    """
+    missing = [claim for claim in claims if (claim.tombstones | {claim.grant}).isdisjoint(standing)]
     excess = len(missing) - max(room, 0)
     if excess <= 0:
         return list(claims), {}

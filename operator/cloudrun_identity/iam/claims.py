@@ -1,9 +1,10 @@
 """Who wants which grants: what an object declares, and what of it must for now stay as it is."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .grants import Grant, Slot, Target
+from .principals import Tombstone
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,14 @@ class Claim:
     grant: Grant
     unique_id: str = ""
     former_ids: tuple[str, ...] = ()
+
+    @property
+    def tombstones(self) -> frozenset[Grant]:
+        """What the policy shows of the accounts that were deleted."""
+        return frozenset(
+            replace(self.grant, member=str(Tombstone(self.grant.member, former)))
+            for former in self.former_ids
+        )
 
 
 @dataclass(frozen=True, slots=True)

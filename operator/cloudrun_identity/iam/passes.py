@@ -87,12 +87,10 @@ def plan(
                 if held.former_ids and grant in standing:
                     stale.append(Release(grant, held.former_ids))
             holdings[grant] = held
-        elif _is_left(holding, leaving):
-            continue
         elif not may_release:
             holdings[grant] = holding
             retained += 1
-        else:
+        elif not _is_left(holding, leaving):
             holdings[grant] = holding
             released.append(Release(grant, holding.unique_ids))
     fresh = [grant for grant in claims if grant not in ledger.holdings]

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudrun_identity.api import (
@@ -118,7 +118,6 @@ def after(obj: IAMBinding, outcome: Outcome, now: datetime = NOON, **report: Any
 # kstatus.
 
 
-@settings(max_examples=300, deadline=None)
 @given(reports, conditions, st.integers(3, 5), st.booleans())
 def test_every_status_keeps_the_rules(
     report: Report, before: list[Condition], generation: int, stalled: bool
@@ -128,7 +127,6 @@ def test_every_status_keeps_the_rules(
     assert violations(status_of(obj, report, LATER, stalled=stalled), generation) == []
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(reports, min_size=2, max_size=4))
 def test_every_status_in_a_life_keeps_the_rules_and_moves_times_only_with_flips(life: list[Report]) -> None:
     obj = binding(1)
@@ -146,7 +144,6 @@ def test_every_status_in_a_life_keeps_the_rules_and_moves_times_only_with_flips(
         obj = with_status(obj, status)
 
 
-@settings(max_examples=100, deadline=None)
 @given(reports, conditions)
 def test_a_pass_that_finds_the_same_again_writes_the_same_status(
     report: Report, before: list[Condition]

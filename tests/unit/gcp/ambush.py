@@ -47,6 +47,16 @@ class Death:
 
 Action: TypeAlias = Edit | Meddling | Death | Fault
 
+
+@dataclass(frozen=True, slots=True)
+class Ambush:
+    """What befalls a pass when it comes to a moment for the n-th time."""
+
+    moment: Moment
+    action: Action
+    time: int = 1
+
+
 TARGETS = (
     Target(TargetKind.PROJECT, "acme"),
     Target(TargetKind.SERVICE, "acme", "europe-west1", "web"),
@@ -118,7 +128,7 @@ _BINDINGS = (*[frozenset[Slot]()] * 3, *(frozenset({slot}) for slot in SLOTS))
 edits = st.integers(0, len(_EDITS) - 1).map(lambda number: _EDITS[number])
 our_grants = st.integers(0, len(OURS) - 1).map(lambda number: OURS[number])
 claimants = st.integers(0, len(CLAIMANTS) - 1).map(lambda number: CLAIMANTS[number])
-wishes = st.builds(
+_wishes = st.builds(
     Wish,
     st.frozensets(st.integers(0, len(OURS) - 1), max_size=4).map(
         lambda numbers: frozenset(OURS[number] for number in numbers)
@@ -130,14 +140,28 @@ wishes = st.builds(
 )
 _meddlings = st.builds(Meddling, st.integers(0, 7), st.booleans())
 _everywhere = st.one_of(edits, _meddlings, _meddlings, st.just(Death()))
-ambushes = st.lists(
+_times = st.sampled_from([1, 1, 1, 2, 3])
+_ambushes = st.lists(
     st.one_of(
-        st.tuples(st.sampled_from(Moment), _everywhere),
-        st.tuples(
+        st.builds(Ambush, st.sampled_from(Moment), _everywhere, _times),
+        st.builds(
+            Ambush,
             st.just(Moment.BEFORE_SET),
             st.sampled_from([Fault.ABORTED, Fault.UNAVAILABLE, Fault.PERMISSION_DENIED]),
+            _times,
         ),
-        st.tuples(st.just(Moment.AFTER_SET), st.just(Fault.UNAVAILABLE)),
+        st.builds(Ambush, st.just(Moment.AFTER_SET), st.just(Fault.UNAVAILABLE), _times),
     ),
     max_size=3,
 )
+
+
+# Called rather than built: hypothesis prints the whole of what a rule draws from, but of these the name.
+@st.composite
+def wishes(draw: st.DrawFn) -> Wish:
+    return draw(_wishes)
+
+
+@st.composite
+def ambushes(draw: st.DrawFn) -> list[Ambush]:
+    return draw(_ambushes)

@@ -53,6 +53,7 @@ class FakePolicies:
         self.reads = 0
         self.sets = 0
         self.refused: set[str] = set()
+        self.most_members = 1500
         self.refusal = Fault.INVALID_ARGUMENT
         self.names_culprit = False
         self.faults: list[GoogleError] = []
@@ -114,6 +115,10 @@ class FakePolicies:
             if normalise(member) == grant.member
         )
 
+    def is_full(self, target: Target) -> bool:
+        """Whether Google takes no more members."""
+        return sum(len(each.members) for each in self._policies[target].bindings) >= self.most_members
+
     def standing(self, target: Target) -> frozenset[Grant]:
         return present(self._policies[target], target)
 
@@ -135,6 +140,8 @@ class FakePolicies:
         if stored.etag != policy.etag:
             raise fault(Fault.ABORTED)
         bad = [member for each in policy.bindings for member in each.members if member in self.refused]
+        if sum(len(each.members) for each in policy.bindings) > self.most_members:
+            raise fault(Fault.INVALID_ARGUMENT, "too many members")
         if bad:
             raise fault(self.refusal, f"{bad[0]} does not exist." if self.names_culprit else "bad member")
         self.journal.step("policy")

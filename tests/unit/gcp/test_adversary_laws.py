@@ -1,10 +1,13 @@
 """Lanes against an adversary who edits policies between any two steps of a pass, dies and fails with them."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Coroutine
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
+from unittest.mock import patch
 
 import looptime
 from hypothesis import settings
@@ -12,18 +15,20 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from cloudrun_identity.api import GrantState
+from cloudrun_identity.gcp import lane
 from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.gcp.lanes import Lanes
+from cloudrun_identity.iam import passes
 from cloudrun_identity.iam.claims import Claim, Claimant, Declaration
 from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.iam.ledger import Holding
-from cloudrun_identity.iam.principals import Tombstone
+from cloudrun_identity.iam.principals import Tombstone, email
 
 from .ambush import (
     ACCOUNT,
     OURS,
     TARGETS,
-    Action,
+    Ambush,
     Death,
     Edit,
     Meddling,
@@ -39,7 +44,6 @@ from .custody import Custody
 from .fakes import Crash, Scene, fault
 
 T = TypeVar("T")
-Ambush = list[tuple[Moment, Action]]
 
 BACKOFFS_PASSED = 4000.0
 """Seconds after which every grant that was held back is due."""
@@ -60,9 +64,11 @@ class AdversaryMachine(RuleBasedStateMachine):
         self.late: set[Claimant] = set()
         self.custody = Custody()
         self.graves: set[Grant] = set()
+        self.verdicts: dict[Grant, GrantState] = {}
         self.unique_ids = ["1001"]
         self.scene.policies.unique_ids[ACCOUNT] = "1001"
-        self.ambush: Ambush = []
+        self.ambushes: list[Ambush] = []
+        self.moments: Counter[Moment] = Counter()
         self.begin_pass(under_way=False)
 
     def teardown(self) -> None:
@@ -71,24 +77,24 @@ class AdversaryMachine(RuleBasedStateMachine):
 
     # What happens
 
-    @rule(claimant=claimants, wish=wishes, ambush=ambushes)
-    def declare(self, claimant: Claimant, wish: Wish, ambush: Ambush) -> None:
+    @rule(claimant=claimants, wish=wishes(), ambushes=ambushes())
+    def declare(self, claimant: Claimant, wish: Wish, ambushes: list[Ambush]) -> None:
         self.wishes[claimant] = wish
         self.redeclare(claimant)
-        self.converge(claimant, ambush)
+        self.converge(claimant, ambushes)
 
-    @rule(claimant=claimants, ambush=ambushes)
-    def delete(self, claimant: Claimant, ambush: Ambush) -> None:
+    @rule(claimant=claimants, ambushes=ambushes())
+    def delete(self, claimant: Claimant, ambushes: list[Ambush]) -> None:
         self.wishes[claimant] = self.wishes.get(claimant, Wish()).letting_go()
         self.redeclare(claimant)
-        if self.converge(claimant, ambush):
+        if self.converge(claimant, ambushes):
             self.lanes.forget(claimant)
             del self.wishes[claimant]
 
-    @rule(claimant=claimants, ambush=ambushes)
-    def look_again(self, claimant: Claimant, ambush: Ambush) -> None:
+    @rule(claimant=claimants, ambushes=ambushes())
+    def look_again(self, claimant: Claimant, ambushes: list[Ambush]) -> None:
         if claimant in self.wishes:
-            self.converge(claimant, ambush)
+            self.converge(claimant, ambushes)
 
     @rule(edit=edits)
     def somebody_edits(self, edit: Edit) -> None:
@@ -102,6 +108,11 @@ class AdversaryMachine(RuleBasedStateMachine):
     @rule()
     def google_takes_everybody(self) -> None:
         self.scene.policies.refused.clear()
+
+    @rule(fresh=st.booleans())
+    def the_account_is_fresh_or_known(self, fresh: bool) -> None:
+        self.scene.fresh.clear()
+        self.scene.fresh |= {email(ACCOUNT)} if fresh else set()
 
     @rule(buried=st.booleans())
     def the_account_is_created_anew(self, buried: bool) -> None:
@@ -156,14 +167,18 @@ class AdversaryMachine(RuleBasedStateMachine):
         shielded = {grant for wish in self.wishes.values() for grant in wish.grants} | self.observed(held)
         takeable = {grant for grant in wanted if grant.member not in refused}
         waiting = self.graves_of(shielded - takeable)
-        assert takeable <= standing, "what is declared stands"
-        ours = (grant for grant in takeable - self.custody.known if grant.member == ACCOUNT)
+        roomless = {grant for grant in wanted - standing if self.has_no_room_for(grant)}
+        assert takeable - roomless <= standing, "what is declared stands"
+        ours = (grant for grant in takeable & standing - self.custody.known if grant.member == ACCOUNT)
         assert all(self.scene.policies.meant(grant) == self.unique_ids[-1] for grant in ours), (
             "what is declared for an account means the one that there is"
         )
         strangers = standing - shielded - waiting - self.custody.known - self.graves
         assert not strangers, f"nothing else stands, but {', '.join(map(str, strangers))}"
-        assert wanted <= held.keys() <= shielded, "ledgers say what is held"
+        assert wanted - roomless <= held.keys() <= shielded, "ledgers say what is held"
+        for grant in wanted - standing - roomless:
+            fresh = email(grant.member) in self.scene.fresh
+            assert self.verdicts[grant] is (GrantState.PENDING if fresh else GrantState.REJECTED)
         assert not standing & self.graves_of(takeable) - self.graves, (
             "tombstones of ours go with what replaces them"
         )
@@ -175,6 +190,11 @@ class AdversaryMachine(RuleBasedStateMachine):
             strangers = {grant for grant in self.standing() - declared if wish.evicts(grant)}
             assert {grant for grant in strangers if grant.slot not in rivals} == set()
 
+    def has_no_room_for(self, grant: Grant) -> bool:
+        """Whether the grant's policy or ledger takes no more."""
+        ledger = self.scene.ledgers.ledger(grant.target)
+        return self.scene.policies.is_full(grant.target) or len(ledger.holdings) >= passes.MAX_MEMBERS
+
     # How it is done
 
     def begin_pass(self, *, under_way: bool) -> None:
@@ -184,16 +204,19 @@ class AdversaryMachine(RuleBasedStateMachine):
         self.taken: set[Grant] = set()
         self.revoked: set[Grant] = set()
 
-    def converge(self, claimant: Claimant, ambush: Ambush) -> bool:
+    def converge(self, claimant: Claimant, ambushes: list[Ambush]) -> bool:
         """A pass for the object, whatever befalls it; whether nothing of what it let go is left."""
         if claimant in self.late:
             self.redeclare(claimant)
-        self.ambush = list(ambush)
+        self.ambushes = ambushes
+        self.moments.clear()
         self.scene.policies.before_set = [partial(self.at, Moment.BEFORE_SET)] * 40
         self.scene.policies.after_set = [partial(self.at, Moment.AFTER_SET)] * 40
         self.begin_pass(under_way=True)
         try:
-            done = not self.run(self.lanes.converge(claimant)).releasing
+            convergence = self.run(self.lanes.converge(claimant))
+            done = not convergence.releasing
+            self.verdicts |= {verdict.grant: verdict.state for verdict in convergence.verdicts}
         except Crash:
             done = False
             self.the_process_starts_anew()
@@ -209,18 +232,20 @@ class AdversaryMachine(RuleBasedStateMachine):
             self.converge(claimant, [])
 
     def at(self, moment: Moment) -> None:
-        due = next((each for each in self.ambush if each[0] is moment), None)
-        if due is None:
-            return
-        self.ambush.remove(due)
-        match due[1]:
+        self.moments[moment] += 1
+        for ambush in self.ambushes:
+            if ambush.moment is moment and ambush.time == self.moments[moment]:
+                self.befall(ambush)
+
+    def befall(self, ambush: Ambush) -> None:
+        match ambush.action:
             case Edit() as edit:
                 self.edit(edit)
             case Meddling(number, adds):
                 self.meddle(number, adds)
             case Death():
                 self.doubtful = True
-                raise Crash(moment)
+                raise Crash(ambush.moment)
             case Fault() as kind:
                 self.doubtful = self.doubtful or kind is Fault.UNAVAILABLE
                 raise fault(kind)
@@ -238,7 +263,7 @@ class AdversaryMachine(RuleBasedStateMachine):
             self.somebody_revokes(edit.grant)
 
     def somebody_grants(self, grant: Grant, spelling: str) -> None:
-        if grant.member in self.scene.policies.refused:
+        if grant.member in self.scene.policies.refused or self.scene.policies.is_full(grant.target):
             return
         stood = grant in self.standing()
         self.scene.policies.grant(grant, spelling)
@@ -330,5 +355,23 @@ class AdversaryMachine(RuleBasedStateMachine):
         return self.loop.run_until_complete(work)
 
 
+class CrowdedMachine(AdversaryMachine):
+    """The same where policies and ledgers take but few: what finds no room waits, and all else holds."""
+
+    @initialize()
+    def start(self) -> None:
+        self.bounds = ExitStack()
+        self.bounds.enter_context(patch.object(lane, "MAX_PRINCIPALS", 6))
+        self.bounds.enter_context(patch.object(passes, "MAX_MEMBERS", 4))
+        super().start()
+        self.scene.policies.most_members = 6
+
+    def teardown(self) -> None:
+        super().teardown()
+        self.bounds.close()
+
+
 TestAdversaryLaws = AdversaryMachine.TestCase
 TestAdversaryLaws.settings = settings(stateful_step_count=25)
+TestCrowdedLaws = CrowdedMachine.TestCase
+TestCrowdedLaws.settings = settings(stateful_step_count=25)

@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudrun_identity.api import TargetKind
@@ -50,7 +51,6 @@ class Policy:
         return not self.unwritable
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.integers(0, 200), st.sets(st.integers(0, 199), max_size=5), st.booleans())
 async def test_all_but_the_refused_are_written(size: int, bad: set[int], names: bool) -> None:
     claims = [claim(number) for number in range(size)]
@@ -63,7 +63,6 @@ async def test_all_but_the_refused_are_written(size: int, bad: set[int], names: 
     assert refused.keys() == {each.grant for each in culprits}
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.integers(1, 1500), st.sets(st.integers(0, 1499), max_size=8))
 async def test_finding_k_of_n_takes_writes_in_the_order_of_k_log_n(size: int, bad: set[int]) -> None:
     claims = [claim(number) for number in range(size)]
@@ -151,6 +150,12 @@ def test_what_does_not_fit_is_left_out_the_newest_first() -> None:
     assert set(fitting) == {claims[number] for number in (0, 1, 4, 5)}
     assert left_out.keys() == {claims[2].grant, claims[3].grant}
     assert "1500" in left_out[claims[2].grant].message
+
+
+def test_what_takes_the_place_of_a_tombstone_fits_though_there_is_no_room() -> None:
+    recreated = replace(claim(1), former_ids=("41", "42"))
+    standing = {replace(recreated.grant, member="deleted:user:u0001@example.com?uid=41")}
+    assert fit([recreated], standing, {recreated.grant}, room=0) == ([recreated], {})
 
 
 def test_what_fits_is_left_as_it_is() -> None:

@@ -149,6 +149,45 @@ async def test_nothing_is_released_until_everybody_has_declared(scene: Scene, la
     assert scene.ledgers.ledger(TARGET).holdings[ANN].claimants == {str(OPS)}
 
 
+async def test_what_is_abandoned_waits_for_who_has_yet_to_declare_and_becomes_theirs(
+    scene: Scene, lanes: Lanes
+) -> None:
+    scene.hold(ANN, WEB)
+    scene.policies.grant(ANN)
+    lanes.expect([OPS])
+    (convergence,) = await converged(lanes, claiming(WEB, abandon=True))
+    assert convergence.releasing == (ANN,)
+
+    await converged(lanes, claiming(OPS, ANN))
+    assert not scene.ledgers.ledger(TARGET).holdings[ANN].foreign_before
+    await converged(lanes, claiming(OPS))
+    assert ANN not in scene.policies.standing(TARGET)
+
+
+async def test_what_the_last_one_abandoned_is_foreign_to_whoever_claims_it_later(
+    scene: Scene, lanes: Lanes
+) -> None:
+    scene.hold(ANN, WEB)
+    scene.policies.grant(ANN)
+    await converged(lanes, claiming(WEB, abandon=True))
+
+    await converged(lanes, claiming(OPS, ANN))
+    assert scene.ledgers.ledger(TARGET).holdings[ANN].foreign_before
+
+
+async def test_a_claim_that_comes_while_the_last_one_is_being_released_is_ours(
+    scene: Scene, lanes: Lanes
+) -> None:
+    scene.hold(ANN, WEB)
+    scene.policies.grant(ANN)
+    scene.policies.after_set = [lambda: lanes.declare(claiming(OPS, ANN))]
+    await converged(lanes, claiming(WEB))
+
+    await lanes.converge(OPS)
+    assert ANN in scene.policies.standing(TARGET)
+    assert not scene.ledgers.ledger(TARGET).holdings[ANN].foreign_before
+
+
 # Other writers.
 
 

@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudrun_identity.api import TargetKind
@@ -91,7 +91,6 @@ ledgers = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(ledgers, max_size=10))
 def test_the_index_says_what_a_look_through_all_ledgers_would(changes: list[Ledger]) -> None:
     index, current = LedgerIndex(), dict[Target, Ledger]()
