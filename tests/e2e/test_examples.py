@@ -68,14 +68,19 @@ def prefect(stage: Stage) -> Iterator[Example]:
 
 
 @pytest.fixture
+def least_privilege(stage: Stage) -> Example:
+    return Example(stage, "prefect-least-privilege")
+
+
+@pytest.fixture
 def checkout(stage: Stage) -> Iterator[Example]:
     example = Example(stage, "checkout")
     yield example
     example.suspend()
 
 
-def test_the_flow_runner_gets_its_account_and_the_two_roles_that_the_platform_team_signed(
-    stage: Stage, prefect: Example
+def test_the_flow_runner_gets_the_two_roles_that_were_signed_and_then_does_with_less(
+    stage: Stage, prefect: Example, least_privilege: Example
 ) -> None:
     prefect.apply()
     prefect.ready()
@@ -97,6 +102,27 @@ def test_the_flow_runner_gets_its_account_and_the_two_roles_that_the_platform_te
     assert status["origin"] == "Created"
     assert status["grantCounts"]["granted"] == 2
     assert prefect.status("ManagedProject", "flows", "")["projectNumber"] == "310552417096"
+
+    least_privilege.apply()
+    least_privilege.ready()
+
+    runner, flows = (
+        f"serviceAccount:{account}@acme-flows.iam.gserviceaccount.com"
+        for account in ("prefect-runner", "prefect-flows")
+    )
+    role = "projects/acme-flows/roles/prefectRunner"
+    made = stage.cloud.role(role)
+    assert made is not None
+    assert made["includedPermissions"] == [
+        f"run.jobs.{verb}" for verb in ("create", "delete", "run", "update")
+    ]
+    eventually(
+        lambda: stage.cloud.policy("projects/acme-flows"),
+        lambda policy: policy.keys() == {"roles/owner", "roles/run.serviceAgent", role},
+    )
+    assert stage.cloud.policy("projects/acme-flows")[role] == [runner]
+    account = f"projects/acme-flows/serviceAccounts/{flows.removeprefix('serviceAccount:')}"
+    assert stage.cloud.policy(account) == {"roles/iam.serviceAccountUser": [runner]}
 
 
 def test_the_checkout_workloads_run_as_their_identities_and_admit_their_callers(

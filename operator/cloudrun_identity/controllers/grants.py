@@ -223,7 +223,11 @@ class Judge:
             permissions = await self._roles.permissions(role, project.project_id)
         except GoogleError as error:
             if error.fault in (Fault.NOT_FOUND, Fault.INVALID_ARGUMENT):
-                return Refused(Reason.REJECTED, f"{wish.path}: there is no role {role}")
+                return Refused(
+                    Reason.REJECTED,
+                    f"{wish.path}: there is no role {role}; "
+                    "a custom role is written projects/PROJECT/roles/ID",
+                )
             if error.fault is Fault.PERMISSION_DENIED:
                 permissions = None  # not ours to read, so it may hold anything
             else:

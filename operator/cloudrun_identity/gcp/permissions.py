@@ -16,6 +16,14 @@ FEATURES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "iam.serviceAccounts.undelete",
             "iam.serviceAccounts.update",
         ),
+        "custom roles": (
+            "iam.roles.create",
+            "iam.roles.delete",
+            "iam.roles.get",
+            "iam.roles.list",
+            "iam.roles.undelete",
+            "iam.roles.update",
+        ),
         "grants on service accounts": (
             "iam.serviceAccounts.getIamPolicy",
             "iam.serviceAccounts.setIamPolicy",

@@ -153,7 +153,10 @@ async def test_a_wish_that_no_guardrail_admits_holds_just_itself() -> None:
 @pytest.mark.parametrize("fault", [Fault.NOT_FOUND, Fault.INVALID_ARGUMENT])
 async def test_a_role_that_does_not_exist_is_refused(fault: Fault) -> None:
     (obstacle,) = (await judged(wish("roles/nope"), roles=FakeRoles(nope=fault))).obstacles
-    assert obstacle.outcome == Refused(Reason.REJECTED, "spec.roles[0]: there is no role roles/nope")
+    assert obstacle.outcome == Refused(
+        Reason.REJECTED,
+        "spec.roles[0]: there is no role roles/nope; a custom role is written projects/PROJECT/roles/ID",
+    )
 
 
 async def test_a_role_that_cannot_be_read_now_freezes_the_wish() -> None:

@@ -1,0 +1,90 @@
+"""`cloudrun-identity run`: the operator itself."""
+
+import asyncio
+import logging
+import os
+from datetime import timedelta
+from typing import Any
+
+import click
+
+DEFAULT_NAMESPACE = "cloudrun-identity"
+
+
+class Duration(click.ParamType[timedelta]):
+    """A Go duration, such as 15s or 1m30s."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """The duration that `value` says."""
+        from cloudrun_identity.api import parse_duration
+
+        try:
+            return value if isinstance(value, timedelta) else parse_duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+@click.command()
+@click.option(
+    "--kubeconfig",
+    type=click.Path(dir_okay=False),
+    help="File that says where the cluster is. [default: KUBECONFIG, ~/.kube/config, or the pod's own]",
+)
+@click.option(
+    "--google-endpoint",
+    metavar="HOST:PORT",
+    help="An emulator to use instead of Google Cloud: plaintext, no credentials.",
+)
+@click.option(
+    "--operator-namespace",
+    metavar="NS",
+    help=f"Where ledgers and the lease are kept. [default: the pod's, else {DEFAULT_NAMESPACE}]",
+)
+@click.option(
+    "--lease-duration",
+    type=Duration(),
+    default="15s",
+    show_default=True,
+    help="How long a standby waits for a holder that no longer renews.",
+)
+@click.option(
+    "--http-port",
+    type=click.IntRange(0, 65535),
+    default=8080,
+    show_default=True,
+    help="Port of /healthz, /readyz and /metrics; 0: any free one.",
+)
+def run(
+    kubeconfig: str | None,
+    google_endpoint: str | None,
+    operator_namespace: str | None,
+    lease_duration: timedelta,
+    http_port: int,
+) -> None:
+    """Run the operator until SIGTERM."""
+    if lease_duration < timedelta(seconds=1):
+        raise click.BadParameter("must be at least 1s", param_hint="--lease-duration")
+    # gRPC's core reads this as it is loaded; what it says of its connections is no JSON, and errors reach us.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    # Imported here, because kopf and the Google clients are slow to load and `crds` needs neither.
+    from cloudrun_identity import handlers
+    from cloudrun_identity.kube.namespaces import pod_namespace
+    from cloudrun_identity.runtime import logs, process
+
+    logs.configure()
+    settings = process.Settings(
+        kubeconfig=kubeconfig,
+        google_endpoint=google_endpoint,
+        namespace=operator_namespace or pod_namespace() or DEFAULT_NAMESPACE,
+        lease_duration=lease_duration.total_seconds(),
+        http_port=http_port,
+    )
+    try:
+        asyncio.run(process.run(settings, handlers.watch))
+    except process.FAILURES as failure:
+        raise click.ClickException(str(failure)) from None
+    except Exception as error:  # a bug, and still no traceback for the user
+        logging.getLogger(__name__).debug("unexpected", exc_info=error)
+        raise click.ClickException(f"unexpected {logs.describe(error)}") from None
