@@ -200,6 +200,22 @@ def test_command_says_when_it_is_ready_and_ends_well_when_asked(tmp_path: Path) 
     assert line == f"kubeapi: ready at {server}; export KUBECONFIG={path}\n"
 
 
+async def test_client_that_leaves_its_watch_is_no_trouble(tmp_path: Path) -> None:
+    path = tmp_path / "kubeconfig"
+    with running("--kubeconfig", str(path)) as process:
+        assert process.stdout is not None
+        assert "ready at" in process.stdout.readline()
+        for _ in range(5):
+            async with connect(path) as api, api.watch("/api/v1/configmaps") as watched:
+                await api.post("/api/v1/namespaces/default/configmaps", {"metadata": {"generateName": "c"}})
+                assert await watched.next() is not None
+                await api.post("/api/v1/namespaces/default/configmaps", {"metadata": {"generateName": "c"}})
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=20)
+
+    assert (process.returncode, said) == (0, "")
+
+
 async def token_of(path: Path) -> str:
     async with KubeApi(path) as api:
         return api.token

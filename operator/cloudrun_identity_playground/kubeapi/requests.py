@@ -6,8 +6,8 @@ from typing import Any
 from aiohttp import web
 from multidict import MultiMapping
 
-from . import documents
-from .errors import Cause, FieldError, bad_request, invalid, version_too_large
+from . import documents, faults
+from .errors import Cause, FieldError, bad_request, invalid, method_not_allowed, version_too_large
 from .formats import form_of, read_body, read_object
 from .listing import Listings
 from .operations import FieldValidation, Operations, Write
@@ -15,6 +15,7 @@ from .patches import APPLY_PATCH
 from .responses import event_view, json_response, object_response, page_response
 from .routing import TRUE, Target, target_of, verb_of
 from .selectors import Selector, select
+from .store import Ending
 from .watch import Watch, WatchOptions
 
 Object = dict[str, Any]
@@ -26,6 +27,7 @@ class RequestHandler:
     def __init__(self, operations: Operations) -> None:
         self._operations = operations
         self._listings = Listings(operations.store)
+        self._faults = faults.Faults()
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Carry out a request.
@@ -35,11 +37,14 @@ class RequestHandler:
 
         """
         parts = [part for part in request.path.split("/") if part]
+        if parts == faults.PATH:
+            return await self._control(request)
         document = documents.answer(self._operations.catalog, parts, request.headers.get("Accept", ""))
         if document is not None:
             return document
         target = target_of(self._operations.catalog, parts)
         verb = verb_of(request, target)
+        await self._faults.strike(target.resource_name, verb)
         match verb:
             case "get":
                 return object_response(
@@ -59,6 +64,29 @@ class RequestHandler:
                 return await self._delete(request, target)
             case _:
                 return await self._delete_collection(request, target)
+
+    async def _control(self, request: web.Request) -> web.Response:
+        match request.method:
+            case "GET":
+                pass
+            case "DELETE":
+                self._faults.clear()
+            case "POST":
+                fault = faults.read(await read_object(request))
+                if fault.watches is None:
+                    self._faults.add(fault)
+                else:
+                    self._end_watches(fault, Ending(fault.watches))
+            case _:
+                raise method_not_allowed(
+                    "faults are asked for by POST, shown by GET and called off by DELETE"
+                )
+        return json_response({"faults": self._faults.pending()})
+
+    def _end_watches(self, fault: faults.Fault, ending: Ending) -> None:
+        for resource in self._operations.catalog.all():
+            if fault.concerns(resource.plural, "watch"):
+                self._operations.store.end_watches(resource.storage, ending)
 
     def _list(self, request: web.Request, target: Target) -> web.Response:
         query = request.query
@@ -98,9 +126,14 @@ class RequestHandler:
             headers={"Content-Type": "application/json", "Cache-Control": "no-cache"}
         )
         await response.prepare(request)
-        async with aclosing(watch.events(options)) as events:
-            async for lines in events:
-                await response.write(lines)
+        try:
+            async with aclosing(watch.events(options)) as events:
+                async for lines in events:
+                    await response.write(lines)
+        except ConnectionError:
+            # It was to be cut, or the client has left.
+            if request.transport is not None:
+                request.transport.abort()
         return response
 
     async def _create(self, request: web.Request, target: Target) -> web.Response:

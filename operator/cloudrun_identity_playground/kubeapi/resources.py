@@ -1,7 +1,7 @@
 """What is served: the built-in resources and those that CustomResourceDefinitions add."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
@@ -96,6 +96,10 @@ class Catalog:
     def remove(self, definition: str) -> None:
         """Stop serving what a CustomResourceDefinition brought."""
         self._served = {key: r for key, r in self._served.items() if r.definition != definition}
+
+    def all(self) -> Iterable[Resource]:
+        """List everything that is served."""
+        return self._served.values()
 
     def find(self, group: str, version: str, plural: str) -> Resource | None:
         """Find the resource at a path, if it is served."""

@@ -26,6 +26,11 @@ class Target:
         """The key of the object."""
         return self.namespace, self.name
 
+    @property
+    def resource_name(self) -> str:
+        """The plural, and the subresource if there is one, as roles name them: `widgets/status`."""
+        return f"{self.resource.plural}/{self.subresource}" if self.subresource else self.resource.plural
+
 
 def target_of(catalog: Catalog, parts: list[str]) -> Target:
     """Find what a path means that is split at its slashes and longer than that of a group and version.

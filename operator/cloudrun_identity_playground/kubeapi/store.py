@@ -31,6 +31,15 @@ class ChangeType(StrEnum):
     DELETED = "DELETED"
 
 
+class Ending(StrEnum):
+    """How all open watches of a resource are made to end."""
+
+    CUT = "cut"
+    """The connection breaks."""
+    EXPIRED = "expire"
+    """Their versions are forgotten: an event says so."""
+
+
 @dataclass(frozen=True)
 class Stored:
     """An object as it was at one version. It must not be changed."""
@@ -60,6 +69,8 @@ class Collection:
     def __init__(self, history: int, forgotten: int) -> None:
         self.objects: dict[ObjectKey, Stored] = {}
         self.closed = False
+        self.endings: list[Ending] = []
+        """The ends that watches were made to have; one that is open ends with the next."""
         self._head = Change(0, ChangeType.ADDED, Stored({}), None)
         self._history: deque[Change] = deque(maxlen=history)
         self._forgotten = forgotten
@@ -78,6 +89,16 @@ class Collection:
         """End every watch: the resource is served no longer."""
         self.closed = True
         self._wake()
+
+    def end_watches(self, ending: Ending) -> None:
+        """End every open watch, though the resource is served on."""
+        self.endings.append(ending)
+        self._wake()
+
+    def forget(self, version: int) -> None:
+        """Forget the changes before a version, as if there had been too many."""
+        self._history.clear()
+        self._forgotten = version
 
     @property
     def latest(self) -> Change:
@@ -173,6 +194,13 @@ class Store:
     def drop(self, storage: StorageKey) -> None:
         """Forget a resource and end its watches."""
         self._collections.pop(storage).close()
+
+    def end_watches(self, storage: StorageKey, ending: Ending) -> None:
+        """End the open watches of one resource; those that expire cannot be resumed either."""
+        if ending is Ending.EXPIRED:
+            self.version += 1
+            self.collection(storage).forget(self.version)
+        self.collection(storage).end_watches(ending)
 
     def close(self) -> None:
         """End every watch."""

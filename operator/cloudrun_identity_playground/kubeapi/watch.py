@@ -8,13 +8,17 @@ from typing import Any
 from .errors import expired
 from .resources import Resource
 from .selectors import Selector
-from .store import Change, ChangeType, Collection, Store, Stored, encode
+from .store import Change, ChangeType, Collection, Ending, Store, Stored, encode
 
 Object = dict[str, Any]
 
 BOOKMARK_INTERVAL = 10.0
 """Seconds between bookmarks of a watch on which nothing happens."""
 _LONGEST = 1800.0
+
+
+class WatchCutError(ConnectionError):
+    """The watch ends in the middle, without a word."""
 
 
 @dataclass(frozen=True)
@@ -45,15 +49,21 @@ class Watch:
         loop = asyncio.get_running_loop()
         end = loop.time() + min(options.seconds, _LONGEST)
         if options.since and options.since < self.collection.oldest_version:
-            oldest = self.collection.oldest_version
-            yield _line("ERROR", expired(f"too old resource version: {options.since} ({oldest})").status())
+            yield self._expired(options.since)
             return
+        endings = len(self.collection.endings)
         position = self.collection.latest
         if options.since:
             position = self.collection.after(options.since)
         elif present := b"".join(self._present()):
             yield present
         while not self.collection.closed:
+            match self.collection.endings[endings:]:
+                case [Ending.CUT, *_]:
+                    raise WatchCutError
+                case [Ending.EXPIRED, *_]:
+                    yield self._expired(position.version)
+                    return
             lines, position = self._following(position)
             if lines:
                 yield lines
@@ -63,6 +73,10 @@ class Watch:
             await self.collection.wait(position, min(left, BOOKMARK_INTERVAL))
             if options.bookmarks and position.next is None:
                 yield _line("BOOKMARK", self._bookmark())
+
+    def _expired(self, version: int) -> bytes:
+        oldest = self.collection.oldest_version
+        return _line("ERROR", expired(f"too old resource version: {version} ({oldest})").status())
 
     def _present(self) -> list[bytes]:
         objects = self.collection.objects

@@ -1,0 +1,136 @@
+"""A Kubernetes API that refuses, dawdles and breaks off, as real ones do now and then.
+
+On the embedded server, which does so when asked. Each fault strikes what the operator alone asks for.
+"""
+
+import json
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.e2e.eventually import becomes
+from tests.e2e.scene import Scene
+from tests.e2e.stage import Stage
+from tests.kubeapi.resources import tls_context
+from tests.servers.kube_apis import EMBEDDED
+
+pytestmark = pytest.mark.parametrize("kube_api_name", [EMBEDDED], indirect=True)
+
+Fault = dict[str, Any]
+
+CHECKOUT = """
+kind: CloudRunIdentity
+metadata: {name: checkout}
+spec: {roles: [{role: roles/viewer}]}
+---
+kind: IAMBinding
+metadata: {name: clients}
+spec:
+  target: {kind: Project}
+  role: roles/cloudsql.client
+  members: [{identityRef: {name: checkout}}]
+"""
+KINDS = ("managedprojects", "cloudrunidentities", "iambindings")
+
+
+class Faults:
+    """What the embedded server is asked to do to the next requests."""
+
+    def __init__(self, stage: Stage) -> None:
+        cluster = yaml.safe_load(stage.kube_api.kubeconfig.read_text())["clusters"][0]["cluster"]
+        self._url = f"{stage.kube_api.url}/control/faults"
+        self._token = stage.kube_api.token
+        self._tls = tls_context(cluster)
+
+    def ask_for(self, **fault: Any) -> None:
+        self._call("POST", fault)
+
+    def pending(self) -> list[Fault]:
+        return self._call("GET")
+
+    def clear(self) -> None:
+        self._call("DELETE")
+
+    def _call(self, method: str, body: Fault | None = None) -> list[Fault]:
+        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
+        request = urllib.request.Request(
+            self._url, json.dumps(body).encode() if body else None, headers, method=method
+        )
+        with urllib.request.urlopen(request, timeout=10, context=self._tls) as reply:
+            pending: list[Fault] = json.load(reply)["faults"]
+        return pending
+
+
+@pytest.fixture
+def faults(stage: Stage) -> Iterator[Faults]:
+    faults = Faults(stage)
+    yield faults
+    faults.clear()
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param({"code": 409, "times": 3}, id="conflicts"),
+        pytest.param({"code": 429, "retryAfter": 1, "times": 2}, id="throttled"),
+        pytest.param({"code": 500, "times": 2}, id="failing"),
+        pytest.param({"delay": 1.0}, id="slow"),
+    ],
+)
+def test_writes_that_are_refused_or_late_are_made_in_the_end(
+    scene: Scene, faults: Faults, fault: Fault
+) -> None:
+    faults.ask_for(resource="*identities/status", **fault)
+    faults.ask_for(resource="iambindings/status", **fault)
+    faults.ask_for(resource="policyledgers*", **fault)
+    before = scene.cloud.calls()
+
+    scene.apply(CHECKOUT)
+
+    scene.ready("CloudRunIdentity/checkout", "IAMBinding/clients")
+    becomes(faults.pending, [])
+    member = scene.member("checkout")
+    assert scene.policy() == {"roles/viewer": [member], "roles/cloudsql.client": [member]}
+    assert (scene.cloud.calls() - before)["IAM/CreateServiceAccount"] == 1
+    scene.removed("IAMBinding/clients", "CloudRunIdentity/checkout")
+    assert scene.policy() == {}
+
+
+@pytest.mark.parametrize("ending", ["cut", "expire"])
+def test_change_behind_a_watch_that_ended_is_seen(scene: Scene, faults: Faults, ending: str) -> None:
+    scene.apply(CHECKOUT)
+    scene.ready("CloudRunIdentity/checkout", "IAMBinding/clients")
+
+    for kind in KINDS:
+        faults.ask_for(resource=kind, watches=ending)
+    scene.patch("IAMBinding/clients", "spec: {role: roles/logging.logWriter}")
+
+    scene.ready("IAMBinding/clients")
+    member = scene.member("checkout")
+    assert scene.policy() == {"roles/viewer": [member], "roles/logging.logWriter": [member]}
+
+
+def test_watch_and_list_that_are_refused_are_asked_for_again(scene: Scene, faults: Faults) -> None:
+    scene.apply(CHECKOUT)
+    scene.ready("CloudRunIdentity/checkout", "IAMBinding/clients")
+
+    for verb, code in (("watch", 410), ("list", 503)):
+        faults.ask_for(resource="iambindings", verb=verb, code=code)
+    faults.ask_for(resource="iambindings", watches="expire")
+    scene.patch("IAMBinding/clients", "spec: {role: roles/logging.logWriter}")
+
+    scene.ready("IAMBinding/clients")
+    becomes(faults.pending, [])
+
+
+def test_lease_that_cannot_be_renewed_for_a_moment_is_kept(scene: Scene, faults: Faults) -> None:
+    operator = scene.stage.operator
+    faults.ask_for(resource="leases", code=500, times=2)
+    becomes(faults.pending, [])
+
+    scene.apply(CHECKOUT)
+    scene.ready("CloudRunIdentity/checkout", "IAMBinding/clients")
+    assert operator.is_running
