@@ -301,3 +301,23 @@ def test_api_resources_name_the_kind(kubectl: Kubectl) -> None:
     listed = kubectl("api-resources", "--api-group=contract.test", "--no-headers")
 
     assert ["widgets", "wdg", "contract.test/v1", "true", "Widget"] in listed.rows
+
+
+def test_get_follows_changes(kubectl: Kubectl) -> None:
+    kubectl("create", manifest=widget(size=2))
+
+    followed = kubectl("get", "widget", "a", "--watch", "--request-timeout=1s")
+
+    assert [row[:2] for row in followed.rows] == [["NAME", "SIZE"], ["a", "2"]]
+
+
+def test_definitions_namespaces_and_accounts_are_known_by_name(kubectl: Kubectl) -> None:
+    established = kubectl("wait", "--for=condition=Established", "crd/widgets.contract.test", "--timeout=20s")
+    account = kubectl("create", "serviceaccount", "robot")
+    namespace = kubectl("get", "ns", kubectl.namespace, "-o", "jsonpath={.status.phase}")
+
+    assert (
+        established.out == "customresourcedefinition.apiextensions.k8s.io/widgets.contract.test condition met"
+    )
+    assert account.out == "serviceaccount/robot created"
+    assert namespace.out == "Active"
