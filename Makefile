@@ -17,7 +17,7 @@ demo: $(INSTALLED) ## the whole product on this machine, nothing outside touched
 	@$(BIN)/cloudrun-identity demo $(ARGS)
 
 test: $(INSTALLED) ## every test that this machine can run (ARGS="-k lanes" picks some)
-	@$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist loadscope $(ARGS)
 
 soak: $(INSTALLED) ## every law over 10,000 generated examples, with statistics (ARGS="-k adversary" picks some)
 	@HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest tests/unit -m hypothesis --hypothesis-show-statistics $(ARGS)

@@ -5,6 +5,7 @@ while one is editing, or `soak`, which takes hours and is for the properties alo
 """
 
 import os
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -19,3 +20,11 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or "default")
 
 def pytest_report_header(config: pytest.Config) -> str:
     return described()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    # Imported here, because a run without workers needs no pytest-xdist.
+    from tests.distribution import scheduler
+
+    return scheduler(config, log) if config.getvalue("dist") == "loadscope" else None
