@@ -5,6 +5,8 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 HOSTS = {
@@ -126,6 +128,16 @@ class Cloud:
     def recover(self) -> None:
         """Forget all faults to come."""
         self._control("DELETE", "faults")
+
+    @contextmanager
+    def switched(self, **switches: Any) -> Iterator[None]:
+        """Turn switches of the emulator for as long as the block takes."""
+        before = self._control("GET", "switches")
+        self._control("PATCH", "switches", switches)
+        try:
+            yield
+        finally:
+            self._control("PATCH", "switches", {name: before[name] for name in switches})
 
     def calls(self) -> Counter[str]:
         """How often each RPC was called, by its service and name (`Projects/SetIamPolicy`)."""

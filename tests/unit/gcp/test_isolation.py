@@ -24,8 +24,12 @@ def claim(number: int) -> Claim:
     return Claim(Grant(TARGET, "roles/run.invoker", f"user:u{number:04}@example.com"))
 
 
+AS_IT_STANDS = None
+"""A try without any claims of ours."""
+
+
 class Policy:
-    """Takes batches, all or nothing; names the first bad member or nobody."""
+    """Takes batches, all or nothing; names the first bad member or nobody. `tries` are their sizes."""
 
     def __init__(self, bad: set[Claim], *, names: bool = False, wrongly: str = "") -> None:
         self.bad = bad
@@ -33,11 +37,16 @@ class Policy:
         self.wrongly = wrongly
         self.written: set[Claim] = set()
         self.standing: set[Grant] = set()
-        self.writes = 0
+        self.tries: list[int | None] = []
         self.unwritable = False
 
+    @property
+    def writes(self) -> int:
+        """How many writes were tried, with those of the policy as it stands."""
+        return len(self.tries)
+
     async def write(self, claims: Sequence[Claim], released: Sequence[Release]) -> None:
-        self.writes += 1
+        self.tries.append(len(claims))
         if self.unwritable:
             raise fault(Fault.INVALID_ARGUMENT, "user:gone@example.com does not exist.")
         bad = [each for each in claims if each in self.bad]
@@ -47,7 +56,7 @@ class Policy:
         self.written.update(claims)
 
     async def is_writable(self) -> bool:
-        self.writes += 1
+        self.tries.append(AS_IT_STANDS)
         return not self.unwritable
 
 
@@ -84,6 +93,49 @@ async def test_a_member_that_the_message_names_costs_two_more_writes() -> None:
     await write_isolating(policy, claims, ())
 
     assert policy.writes == 3
+
+
+THREE_OF_500 = {claim(number) for number in (7, 250, 499)}
+
+
+async def test_three_named_members_of_500_cost_two_writes_each_and_one_more() -> None:
+    policy = Policy(THREE_OF_500, names=True)
+    refused = await write_isolating(policy, [claim(number) for number in range(500)], ())
+    assert refused.keys() == {each.grant for each in THREE_OF_500}
+    assert len(policy.written) == 497
+    assert policy.tries == [500, 499, 498, 497, 1, 1, 1]
+
+
+async def test_three_unnamed_members_of_500_cost_at_most_two_writes_on_each_level_of_halving() -> None:
+    policy = Policy(THREE_OF_500)
+    refused = await write_isolating(policy, [claim(number) for number in range(500)], ())
+    assert refused.keys() == {each.grant for each in THREE_OF_500}
+    assert len(policy.written) == 497
+    assert policy.writes <= 2 + 2 * 3 * math.ceil(math.log2(500))
+
+
+async def test_the_policy_as_it_stands_is_tried_once_before_the_first_split_that_nothing_guides() -> None:
+    policy = Policy({claim(5), claim(6)})
+    await write_isolating(policy, [claim(number) for number in range(8)], ())
+    assert policy.tries[:3] == [8, AS_IT_STANDS, 4]
+    assert policy.tries.count(AS_IT_STANDS) == 1
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_the_policy_as_it_stands_is_not_tried_where_a_message_guides_or_for_a_second_try(
+    again: bool,
+) -> None:
+    policy = Policy({claim(5)}, names=not again)
+    await write_isolating(policy, [claim(number) for number in range(8)], (), again=again)
+    assert AS_IT_STANDS not in policy.tries
+
+
+async def test_a_policy_that_is_refused_as_it_stands_is_not_split() -> None:
+    policy = Policy(set())
+    policy.unwritable = True
+    with pytest.raises(PolicyUnwritable):
+        await write_isolating(policy, [claim(number) for number in range(500)], ())
+    assert policy.tries == [500, AS_IT_STANDS]
 
 
 async def test_a_message_that_names_somebody_innocent_accuses_nobody() -> None:
