@@ -167,7 +167,8 @@ class AdversaryMachine(RuleBasedStateMachine):
         shielded = {grant for wish in self.wishes.values() for grant in wish.grants} | self.observed(held)
         takeable = {grant for grant in wanted if grant.member not in refused}
         waiting = self.graves_of(shielded - takeable)
-        roomless = {grant for grant in wanted - standing if self.has_no_room_for(grant)}
+        # What stands may find no room either: in the ledger, after somebody else made it or left it.
+        roomless = {grant for grant in wanted - (standing & held.keys()) if self.has_no_room_for(grant)}
         assert takeable - roomless <= standing, "what is declared stands"
         ours = (grant for grant in takeable & standing - self.custody.known if grant.member == ACCOUNT)
         assert all(self.scene.policies.meant(grant) == self.unique_ids[-1] for grant in ours), (
