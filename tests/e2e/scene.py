@@ -155,6 +155,16 @@ class Scene:
             if ledger["spec"]["target"]["projectID"] == self.name
         }
 
+    def left_behind(self) -> list[Object]:
+        """The accounts in the project that ledgers know to have been left; no ledger holds anything else."""
+        ledgers = [
+            ledger["spec"]
+            for ledger in self.cluster.all("PolicyLedger", OPERATOR_NAMESPACE)
+            if ledger["spec"]["target"]["projectID"] == self.name
+        ]
+        assert not any(ledger.get("bindings") for ledger in ledgers)
+        return [ledger["account"] for ledger in ledgers if "abandoned" in ledger.get("account", {})]
+
     def ledger(self, full_name: str) -> Object:
         """The spec of the ledger of a policy; empty if there is none."""
         for ledger in self.cluster.all("PolicyLedger", OPERATOR_NAMESPACE):

@@ -86,7 +86,8 @@ def test_an_identity_in_use_is_let_go_by_force_and_its_account_stays(scene: Scen
     assert scene.cloud.runs_as(service) == scene.email("checkout")
     assert scene.policy()["roles/viewer"] == [scene.member("checkout")]
     assert scene.email("checkout") in scene.told("CloudRunIdentity/checkout", "Abandoned")
-    assert scene.ledger_targets() == set()
+    (left,) = scene.left_behind()
+    assert "Service europe-west1/checkout runs as it" in left["abandoned"]["reason"]
 
 
 def test_a_namespace_ends_with_all_that_was_declared_in_it(scene: Scene) -> None:
@@ -109,7 +110,7 @@ spec:
     assert scene.cloud.policy(scene.service("checkout")).get("roles/run.invoker") is None
     assert scene.cloud.runs_as(scene.service("checkout")) == scene.email("checkout")
     assert list(scene.cloud.accounts(scene.name)) == ["checkout"], "a service runs as it"
-    assert scene.ledger_targets() == set()
+    assert [left["email"] for left in scene.left_behind()] == [scene.email("checkout")]
 
 
 def test_a_project_ends_when_nothing_refers_to_it_any_more(scene: Scene) -> None:

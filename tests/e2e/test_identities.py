@@ -161,7 +161,7 @@ def test_what_is_not_supported_yet_is_refused_by_name(scene: Scene) -> None:
     scene.apply("""
 kind: CloudRunIdentity
 metadata: {name: checkout}
-spec: {whenDeleted: Recreate}
+spec: {unmanagedKeys: Ignore}
 ---
 kind: IdentityAttachment
 metadata: {name: shop}
@@ -170,7 +170,7 @@ spec:
   identityRef: {name: checkout}
   deletionPolicy: Restore
 """)
-    assert 'spec.whenDeleted: "Recreate" is not supported yet' in scene.fails(
+    assert 'spec.unmanagedKeys: "Ignore" is not supported yet' in scene.fails(
         "CloudRunIdentity/checkout", "InvalidSpec"
     )
     assert 'spec.deletionPolicy: "Restore" is not supported yet' in scene.fails(
@@ -179,6 +179,6 @@ spec:
     assert scene.is_stalled("CloudRunIdentity/checkout")
     assert scene.cloud.accounts(scene.name) == {}
 
-    scene.patch("CloudRunIdentity/checkout", "spec: {whenDeleted: Undelete}")
+    scene.patch("CloudRunIdentity/checkout", "spec: {unmanagedKeys: Report}")
     scene.ready("CloudRunIdentity/checkout")
     becomes(lambda: list(scene.cloud.accounts(scene.name)), ["checkout"])

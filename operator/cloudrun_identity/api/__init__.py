@@ -84,7 +84,10 @@ from cloudrun_identity.api.managed_project import (
 )
 from cloudrun_identity.api.policy_ledger import (
     MAX_MEMBERS,
+    Abandonment,
     AccountIntent,
+    AccountLoss,
+    AccountText,
     LedgerAccount,
     LedgerBinding,
     LedgerMember,
@@ -164,7 +167,10 @@ __all__ = [
     "MAX_MEMBERS",
     "RECONCILE_REQUESTED_AT",
     "VERSION",
+    "Abandonment",
     "AccountIntent",
+    "AccountLoss",
+    "AccountText",
     "AdmittedNamespaces",
     "Adoption",
     "AttachedWorkload",

@@ -170,16 +170,16 @@ class CloudRunIdentitySpec(ProjectScopedSpec):
     """The account's description. Unset: left as it is."""
     disabled: bool = False
     """A disabled account keeps its grants and can do nothing."""
-    disable_before_delete: Annotated[Duration, NotSupportedYet()] = Duration("0s")
+    disable_before_delete: Duration = Duration("0s")
     """How long the account is disabled before it is deleted."""
     adoption: Adoption = Adoption.FAIL
     """Whether an account of this name that exists already is taken over; guardrails.adoptableAccounts must
     list it."""
-    when_deleted: Annotated[WhenDeleted, NotSupportedYet()] = WhenDeleted.UNDELETE
+    when_deleted: WhenDeleted = WhenDeleted.UNDELETE
     """What to do about an account that somebody deleted."""
-    when_disabled: Annotated[WhenDisabled, NotSupportedYet()] = WhenDisabled.REPAIR
+    when_disabled: WhenDisabled = WhenDisabled.REPAIR
     """What to do about an account that somebody disabled or enabled."""
-    when_replaced: Annotated[WhenReplaced, NotSupportedYet()] = WhenReplaced.REPORT
+    when_replaced: WhenReplaced = WhenReplaced.REPORT
     """What to do about an account of the same e-mail and another unique ID, which has none of the grants."""
     existing_grants: ExistingGrants = ExistingGrants.KEEP
     """Whose a grant is that stood before this object: Keep leaves it on deletion, Claim removes it."""

@@ -49,8 +49,32 @@ class AccountIntent(StrEnum):
     """What the operator is about to do with an account: recorded first, so that a crash is no riddle."""
 
     CREATE = "Create"
-    ADOPT = "Adopt"
-    DELETE = "Delete"
+    UNDELETE = "Undelete"
+
+
+class AccountLoss(StrEnum):
+    """What somebody else did to an account, for as long as it is so."""
+
+    DELETED = "Deleted"
+    REPLACED = "Replaced"
+
+
+class AccountText(ApiModel):
+    """What a service account says of itself."""
+
+    display_name: Annotated[str, Field(max_length=100)] = ""
+    """Its display name."""
+    description: Annotated[str, Field(max_length=256)] = ""
+    """Its description."""
+
+
+class Abandonment(ApiModel):
+    """Why and when an account was left behind."""
+
+    reason: Annotated[str, Field(max_length=256)]
+    """Why it was left."""
+    time: Timestamp
+    """When it was left."""
 
 
 class LedgerAccount(ApiModel):
@@ -63,13 +87,25 @@ class LedgerAccount(ApiModel):
     origin: Origin | None = None
     """Whether the operator made the account or took it over."""
     owner: Annotated[str, Field(max_length=317)] | None = None
-    """The CloudRunIdentity that declares the account, as NAMESPACE/NAME."""
+    """The CloudRunIdentity that declares the account, as NAMESPACE/NAME; unset if it was left behind."""
     owner_uid: Annotated[str, Field(max_length=64)] | None = None
     """The UID of that CloudRunIdentity."""
     intent: AccountIntent | None = None
     """What is about to be done with the account."""
     unique_ids: Annotated[tuple[_UniqueID, ...], Field(max_length=MAX_UNIQUE_IDS), SET] = ()
     """The unique IDs that were ours under this e-mail: what a tombstone must name to be removed."""
+    lost: AccountLoss | None = None
+    """What somebody else did to the account. While set, nothing is granted to it or on it."""
+    disabled: bool = False
+    """Whether the operator left it disabled; another state is somebody else's doing."""
+    sent: AccountText | None = None
+    """What a create was sent with whose answer is not known yet: by this the account is known for ours."""
+    appeared_time: Timestamp | None = None
+    """When the operator last made it or brought it back: for two minutes Google may not show it."""
+    disabled_time: Timestamp | None = None
+    """When it was disabled to be deleted later."""
+    abandoned: Abandonment | None = None
+    """Set for an account that was left behind when its CloudRunIdentity was deleted."""
 
 
 class RoleState(StrEnum):
@@ -131,7 +167,8 @@ class PolicyLedgerSpec(ApiModel):
     target: LedgerTarget
     """The resource whose policy this is about."""
     target_uid: Annotated[str, Field(max_length=64)] | None = None
-    """The UID of a workload or the unique ID of an account; another one starts the ledger anew."""
+    """The unique ID of the account whose policy this is; another one has a policy of its own, and the ledger
+    starts anew."""
     account: LedgerAccount | None = None
     """What is known of the account. For a ServiceAccount target only."""
     roles: Annotated[tuple[LedgerRole, ...], Field(max_length=300)] = ()

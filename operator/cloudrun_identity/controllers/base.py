@@ -176,7 +176,7 @@ class Reconciler:
         wishes, convergence = Wishes(), Convergence()
         if isinstance(obj, ProjectScopedResource):
             listed = controller.wishes(want, self._tools.store)
-            if isinstance(applied.outcome, InSync | Paused):
+            if is_settled(applied.outcome) and not applied.holds:
                 wishes, convergence = await self._converge(obj, gate, listed, max_age)
             else:
                 self._wait_with(obj, listed if isinstance(applied.outcome, Waiting) else ())
@@ -185,8 +185,9 @@ class Reconciler:
             outcomes = [paused(outcome) for outcome in outcomes]
         difference = None
         if not convergence.faults:
-            unapplied = gate.observe or not is_settled(applied.outcome)
-            difference = difference_of(changes, grants, convergence.intruders, observed=unapplied)
+            is_done = is_settled(applied.outcome) and not applied.holds and not gate.observe
+            unapplied = applied.left if is_done else changes
+            difference = difference_of(unapplied, grants, convergence.intruders)
         drift = tuple(map(str, changes)) if was_ready(obj) else ()
         drift += tuple(f"{grant} was missing" for grant in convergence.drifted)
         if was_ready(obj):
@@ -199,7 +200,7 @@ class Reconciler:
             unresolved=_unresolved(obj, wishes),
             project_id=gate.project_id,
             summary=summary,
-            grants=grants if is_settled(applied.outcome) else None,
+            grants=grants if is_settled(applied.outcome) and not applied.holds else None,
             drift=drift,
             issues=other_issues([applied.outcome, *outcomes], outcome) + summary.issues,
             others=tuple(outcomes),

@@ -7,14 +7,15 @@ create, completed once reads are steady, dropped last. The status only mirrors i
 from dataclasses import dataclass
 
 from cloudrun_identity.api import CloudRunIdentity, ManagedProject, Reason, TargetKind
-from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.service_accounts import ServiceAccount, expected_email
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.ledger import AccountRecord
 from cloudrun_identity.iam.principals import service_account_member
 
-from .accounts import Accounts, Owner
+from .account_records import Owner
+from .account_tools import AccountSeen
+from .accounts import Accounts
 from .controller import Applied, Change, Summary
 from .gate import Passed, Stopped
 from .grants import Members, Wish, condition_of, identity_holder
@@ -49,16 +50,12 @@ class AccountWant:
         return expected_email(self.project.project_id, self.obj.account_id)
 
 
-AccountSeen = ServiceAccount | None
-
-
 class CloudRunIdentityController:
     """The life of a CloudRunIdentity."""
 
     kind = CloudRunIdentity
 
-    def __init__(self, inventory: Inventory, accounts: Accounts, deletion: IdentityDeletion) -> None:
-        self._inventory = inventory
+    def __init__(self, accounts: Accounts, deletion: IdentityDeletion) -> None:
         self._accounts = accounts
         self._deletion = deletion
 
@@ -85,25 +82,22 @@ class CloudRunIdentityController:
         return AccountWant(obj, gate.project, world, world.account(obj))
 
     async def observe(self, want: AccountWant, max_age: float) -> AccountSeen:
-        """The account, None if there is none."""
-        if want.record is None:
-            # Asked anew: an intent to create is recorded only over what was seen to be absent.
-            return await self._inventory.service_account(want.project.project_id, want.email, 0.0)
-        return await self._accounts.read(want.project.project_id, want.record, max_age)
+        """The account, if it is there."""
+        return await self._accounts.look(want.project.project_id, want.email, want.record, max_age)
 
     def diff(self, want: AccountWant, seen: AccountSeen) -> tuple[Change, ...]:
         """What has to happen to the account."""
-        record = want.record
-        if record is None and seen:
+        record, account = want.record, seen.account
+        if record is None and account:
             return (Change("account", "exists already", "adopted"),)
         # Until reads are steady it is as good as absent; another word would be another write of the status.
         if record is None or not record.unique_id:
             return (Change("account", "absent", "created"),)
-        if seen is None:
-            return (Change("account", "deleted", "present"),)
-        if seen.unique_id != record.unique_id:
-            return (Change("unique ID", seen.unique_id, record.unique_id),)
-        return tuple(_field_changes(want.obj, seen))
+        if account is None:
+            return () if seen.lagging else (Change("account", "deleted", "present"),)
+        if account.unique_id != record.unique_id:
+            return (Change("unique ID", account.unique_id, record.unique_id),)
+        return tuple(_field_changes(want.obj, account))
 
     async def apply(
         self,
@@ -112,14 +106,7 @@ class CloudRunIdentityController:
         changes: tuple[Change, ...],  # noqa: ARG002
     ) -> Applied[AccountSeen]:
         """Create, adopt, wait for, bring back or update the account."""
-        record = want.record
-        if record is None:
-            return await self._accounts.create_or_adopt(
-                want.owner, want.email, want.project, want.world, seen
-            )
-        if not record.unique_id:
-            return await self._accounts.follow_creation(want.owner, record, seen)
-        return await self._accounts.keep(want.owner, want.email, record, seen)
+        return await self._accounts.apply(want.owner, want.email, want.record, want.project, want.world, seen)
 
     def wishes(self, want: AccountWant, world: World) -> tuple[Wish, ...]:
         """What the identity may do, and who may act as it."""

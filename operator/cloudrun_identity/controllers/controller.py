@@ -31,10 +31,16 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Applied(Generic[Seen]):
-    """How applying ended, and what the cloud looks like after it as far as the replies tell."""
+    """How applying ended, and what the cloud looks like after it as far as the replies tell.
+
+    `left` are differences that the spec says to leave. `holds`: nothing can be said about the object's grants
+    now, so what it holds stays and nothing is added.
+    """
 
     outcome: Outcome
     seen: Seen
+    left: tuple[Change, ...] = ()
+    holds: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,7 @@ def identity_holder(identity: CloudRunIdentity, world: World, path: str) -> Hold
     """The account of an identity as a member; an identity resolves once reads of its account are steady."""
     declared = DeclaredIdentity(identity.metadata.namespace, identity.metadata.name)
     record = world.account(identity)
-    if record is None or not record.unique_id:
+    if record is None or not record.is_steady:
         message = f"{path}: the account of CloudRunIdentity {declared.namespace}/{declared.name} is not ready"
         return Nobody(str(declared), Waiting(Reason.DEPENDENCY_NOT_READY, message))
     return Holder(service_account_member(lower_email(record.email)), record.unique_id, declared)

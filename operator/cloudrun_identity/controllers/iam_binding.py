@@ -149,7 +149,7 @@ def _account_of(
             )
         )
     record = world.account(identity)
-    if record is None or not record.unique_id:
+    if record is None or not record.is_steady:
         message = f"{where}: the account of {text} is not ready"
         return Stopped(Waiting(Reason.DEPENDENCY_NOT_READY, message), unresolved=message)
     return Target(TargetKind.SERVICE_ACCOUNT, gate.project_id, name=record.email), owner

@@ -1,49 +1,34 @@
-"""Deleting an identity: never under a running workload, grants first, the account last."""
+"""Deleting an identity: never under what runs as it, disabled for a while if asked, the account last."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import replace
+from datetime import datetime
 
 from cloudrun_identity.api import (
+    AccountLoss,
     CloudRunIdentity,
     DeletionProtection,
-    IAMBinding,
-    IdentityAttachment,
     IdentityDeletionPolicy,
-    ManagedProject,
     Origin,
     Reason,
-    WorkloadKind,
 )
 from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.mutations import mutated
-from cloudrun_identity.gcp.service_accounts import ServiceAccounts
-from cloudrun_identity.iam.admission import Admitted, may_enter
+from cloudrun_identity.gcp.service_accounts import ServiceAccount
 from cloudrun_identity.iam.ledger import AccountRecord
-from cloudrun_identity.iam.principals import lower_email
 
-from .accounts import AccountLedgers, Accounts, Owner
+from .account_records import Owner
+from .account_tools import AccountSeen, AccountTools, propagating
+from .accounts import Accounts
 from .announcements import Announcer
-from .gate import surroundings
 from .outcomes import InSync, Outcome, Waiting
 from .release import Releaser
-from .world import Key, World
-
-SHARED = 2.0
-"""Seconds for which lists of workloads are shared, so that identities deleted together cost one list, not
-many."""
+from .usage import Usage
+from .world import World
 
 LOOK_AGAIN = 15.0
-"""Seconds until a workload that runs as the identity is looked at again: nothing tells us when it stops
-to."""
+"""Seconds until what runs as the identity is looked at again: nothing tells us when it stops to."""
 
 _NAMED = 3
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    project_id: str
-    location: str
 
 
 class IdentityDeletion:
@@ -51,86 +36,132 @@ class IdentityDeletion:
 
     def __init__(
         self,
-        service_accounts: ServiceAccounts,
-        inventory: Inventory,
-        ledgers: AccountLedgers,
+        tools: AccountTools,
         accounts: Accounts,
+        usage: Usage,
         releaser: Releaser,
         announcer: Announcer,
-        checkpoint: Callable[[str], None],
     ) -> None:
-        """`checkpoint(step)` is told after every step that a crash could follow."""
-        self._service_accounts = service_accounts
-        self._inventory = inventory
-        self._ledgers = ledgers
+        self._tools = tools
         self._accounts = accounts
+        self._usage = usage
         self._releaser = releaser
         self._announcer = announcer
-        self._checkpoint = checkpoint
 
     async def delete(self, obj: CloudRunIdentity, world: World, *, abandon: bool) -> Outcome:
         """One step of it; InSync once nothing is left to undo. `abandon` leaves Google Cloud as it is."""
         record = world.account(obj)
-        home = self._ledgers.account_home(f"{obj.metadata.namespace}/{obj.metadata.name}")
+        home = self._tools.records.home(f"{obj.metadata.namespace}/{obj.metadata.name}")
         if record is None or home is None:
             return await self._releaser.release(obj, abandon=abandon)
-        abandon = abandon or obj.spec.deletion_policy is IdentityDeletionPolicy.ABANDON
-        if not abandon and obj.spec.deletion_protection is DeletionProtection.WHILE_IN_USE:
-            users = await self._users(obj, record, home.project_id, world)
-            if users and not self._is_forced(obj, world):
+        owner = Owner(obj, home.project_id)
+        if abandon or obj.spec.deletion_policy is IdentityDeletionPolicy.ABANDON:
+            return await self._let_go(owner, record, abandon=True)
+        seen = await self._accounts.look(owner.project_id, record.email, record, max_age=0.0)
+        if seen.account and not self._is_ours(record, seen.account):
+            return await self._give_up(owner, record, seen.account)
+        if seen.account is None and not seen.lagging:
+            return await self._let_go(owner, record)
+        if obj.spec.deletion_protection is DeletionProtection.WHILE_IN_USE:
+            users = await self._usage.users(obj, record.email, owner.project_id, world)
+            if users and not (obj.is_force_deleted or world.is_terminating(obj.metadata.namespace)):
                 return _in_use(record, users)
             if users:
-                abandon = True
-                self._announcer.warn(
-                    obj,
-                    "Abandoned",
-                    f"account {record.email} is left, with its grants: {users[0]} runs as it",
-                )
-        released = await self._releaser.release(obj, abandon=abandon)
+                return await self._leave_behind(owner, record, users[0])
+        if not _is_to_go(obj, record):
+            return await self._let_go(owner, record)
+        return await self._end(owner, record, seen)
+
+    async def _end(self, owner: Owner, record: AccountRecord, seen: AccountSeen) -> Outcome:
+        """Take the account away, after the time that it is to be disabled before."""
+        if seen.account is None and not record.unique_id:
+            # Made a moment ago and hidden by lag, or never made: to finish now could leave it behind.
+            return propagating(record.email, None).outcome
+        waiting = await self._disable(owner, record, seen.account)
+        if waiting:
+            return waiting
+        released = await self._releaser.release(owner.obj, abandon=False)
         if not isinstance(released, InSync):
             return released
-        self._checkpoint("grants released")
-        owner = Owner(obj, home.project_id)
-        if not abandon and _is_to_go(obj, record):
-            await self._delete_account(owner, record)
-            self._checkpoint("account deleted")
-        await self._accounts.forget(owner, record.email)
-        return InSync()
+        self._tools.checkpoint("grants released")
+        await self._delete_account(owner, record, seen.account)
+        self._tools.checkpoint("account deleted")
+        return await self._forget(owner, record)
 
-    async def _delete_account(self, owner: Owner, record: AccountRecord) -> None:
-        unique_id = record.unique_id
+    async def _disable(
+        self, owner: Owner, record: AccountRecord, account: ServiceAccount | None
+    ) -> Outcome | None:
+        """Have the account disabled for `disableBeforeDelete`; None once that has been so long enough."""
+        period = owner.obj.spec.disable_before_delete.timedelta
+        if not period or account is None:
+            return None
+        disabled_at = record.disabled_at
+        if disabled_at is None:
+            if not account.disabled:
+                await self._tools.service_accounts.disable(owner.project_id, account.unique_id)
+                self._tools.inventory.wrote_account(owner.project_id, record.email)
+                self._tools.recent.wrote(account, replace(account, disabled=True))
+                name = owner.target(record.email).full_name
+                mutated("switch", name, before="enabled", after="disabled, to be deleted")
+            self._tools.checkpoint("account disabled")
+            disabled_at = self._tools.records.now()
+            await self._tools.records.put(owner, replace(record, disabled_at=disabled_at, disabled=True))
+        elif not account.disabled:
+            return _enabled_again(record)
+        until = disabled_at + period
+        left = (until - self._tools.records.now()).total_seconds()
+        return _disabled(record, until, left) if left > 0 else None
+
+    async def _delete_account(
+        self, owner: Owner, record: AccountRecord, account: ServiceAccount | None
+    ) -> None:
+        unique_id = record.unique_id or (account.unique_id if account else "")
         try:
-            if not unique_id:  # its creation was never seen through
-                unique_id = (await self._service_accounts.get(owner.project_id, record.email)).unique_id
-            await self._service_accounts.delete(owner.project_id, unique_id)
+            await self._tools.service_accounts.delete(owner.project_id, unique_id)
         except GoogleError as error:
             if error.fault is not Fault.NOT_FOUND:
                 raise
             return
-        self._inventory.wrote_account(owner.project_id, record.email)
+        self._tools.inventory.wrote_account(owner.project_id, record.email)
         mutated("delete", owner.target(record.email).full_name, before="present", after="deleted")
 
-    async def _users(
-        self, obj: CloudRunIdentity, record: AccountRecord, project_id: str, world: World
-    ) -> list[str]:
-        """The workloads that run as the account, and the places that could not be looked at."""
-        found = []
-        for place in sorted(set(_places(obj, project_id, world)), key=str):
-            for kind in WorkloadKind:
-                try:
-                    states = await self._inventory.workloads(place.project_id, place.location, kind, SHARED)
-                except GoogleError as error:
-                    found.append(f"{kind}s in {place.location}, which cannot be read ({error.message})")
-                    continue
-                found += [
-                    str(state.workload)
-                    for state in states.values()
-                    if lower_email(state.service_account) == lower_email(record.email)
-                ]
-        return found
+    def _is_ours(self, record: AccountRecord, account: ServiceAccount) -> bool:
+        if record.unique_id:
+            return account.unique_id == record.unique_id
+        return self._accounts.made(record, account)
 
-    def _is_forced(self, obj: CloudRunIdentity, world: World) -> bool:
-        return obj.is_force_deleted or world.is_terminating(obj.metadata.namespace)
+    async def _give_up(self, owner: Owner, record: AccountRecord, account: ServiceAccount) -> Outcome:
+        """Leave somebody else's account of the same e-mail alone, with its policy."""
+        await self._tools.records.put(owner, replace(record, lost=AccountLoss.REPLACED))
+        outcome = await self._let_go(owner, record)
+        if isinstance(outcome, InSync):
+            message = (
+                f"account {record.email} (unique ID {account.unique_id}) is left: it is not the one that was "
+                "declared here"
+            )
+            self._announcer.warn(owner.obj, "Replaced", message)
+        return outcome
+
+    async def _leave_behind(self, owner: Owner, record: AccountRecord, user: str) -> Outcome:
+        """Let go by force of an account in use, and keep in mind that it was left."""
+        released = await self._releaser.release(owner.obj, abandon=True)
+        if not isinstance(released, InSync):
+            return released
+        reason = f"left with its grants when CloudRunIdentity {owner.name} was deleted: {user} runs as it"
+        self._announcer.warn(owner.obj, "Abandoned", f"account {record.email} is {reason}")
+        await self._tools.records.leave_behind(owner, record, reason)
+        self._tools.probation.end(record.email)
+        return InSync()
+
+    async def _let_go(self, owner: Owner, record: AccountRecord, *, abandon: bool = False) -> Outcome:
+        """Release the grants, or with `abandon` leave them, and forget the account."""
+        released = await self._releaser.release(owner.obj, abandon=abandon)
+        return await self._forget(owner, record) if isinstance(released, InSync) else released
+
+    async def _forget(self, owner: Owner, record: AccountRecord) -> Outcome:
+        await self._tools.records.drop(owner, record.email)
+        self._tools.probation.end(record.email)
+        return InSync()
 
 
 def _is_to_go(obj: CloudRunIdentity, record: AccountRecord) -> bool:
@@ -154,26 +185,22 @@ def _in_use(record: AccountRecord, users: list[str]) -> Outcome:
     )
 
 
-def _places(obj: CloudRunIdentity, project_id: str, world: World) -> Iterable[_Place]:
-    """Where a workload could run as the identity: its project's locations, else where anything of ours is.
-
-    Only objects that may be there count, lest anybody hold up anybody's deletion.
-    """
-    project = world.project(obj.spec.project_ref.name)
-    if project and project.spec.locations:
-        yield from (_Place(project_id, location) for location in project.spec.locations)
-    referrers = set(world.referrers(Key.of(obj)))
-    for attachment in world.objects(IdentityAttachment):
-        attached = world.project(attachment.spec.project_ref.name)
-        if Key.of(attachment) in referrers and attached and _is_admitted(attachment, attached, world):
-            yield _Place(attached.project_id, attachment.spec.workload.location)
-    for binding in world.objects(IAMBinding):
-        beside = binding.metadata.namespace == obj.metadata.namespace
-        location = binding.spec.target.location
-        if location and beside and binding.spec.project_ref == obj.spec.project_ref:
-            yield _Place(project_id, location)
+def _disabled(record: AccountRecord, until: datetime, left: float) -> Outcome:
+    return Waiting(
+        Reason.DELETING,
+        f"account {record.email} is disabled until {until:%Y-%m-%dT%H:%M:%SZ} (spec.disableBeforeDelete) and "
+        "deleted then; to keep it, set spec.deletionPolicy to Abandon and enable it",
+        after=min(left, _AT_MOST),
+    )
 
 
-def _is_admitted(obj: IdentityAttachment, project: ManagedProject, world: World) -> bool:
-    entrance = may_enter(project, obj.metadata.namespace, surroundings(project, world))
-    return isinstance(entrance, Admitted)
+def _enabled_again(record: AccountRecord) -> Outcome:
+    return Waiting(
+        Reason.IN_USE,
+        f"account {record.email} was disabled to be deleted, and somebody has enabled it again; disable it, "
+        "or set spec.deletionPolicy to Abandon to keep it or spec.disableBeforeDelete to 0s to delete it now",
+        after=LOOK_AGAIN,
+    )
+
+
+_AT_MOST = 3600.0  # seconds; a longer wait might rely on a clock that was set meanwhile

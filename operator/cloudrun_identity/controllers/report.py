@@ -134,10 +134,10 @@ def judged(wishes: Wishes, convergence: Convergence) -> tuple[tuple[GrantStatus,
 
 
 def difference_of(
-    changes: Iterable[object], grants: Iterable[GrantStatus], intruders: Iterable[Grant], *, observed: bool
+    unapplied: Iterable[object], grants: Iterable[GrantStatus], intruders: Iterable[Grant]
 ) -> str:
-    """What differs at the end of the pass; `changes` count only if they were `observed`, not applied."""
-    parts = [str(change) for change in changes] if observed else []
+    """What differs at the end of the pass: changes that were not made, and what is wrong with the grants."""
+    parts = [str(change) for change in unapplied]
     parts += [f"{grant} is not declared" for grant in intruders]
     parts += [
         f"{grant.role} for {grant.member} on {grant.target} is {grant.state.lower()}"

@@ -162,6 +162,10 @@ class Lane:
     async def _pass(self) -> PassResult:
         began = _now()
         writer = PolicyWriter(self._target, self._ports.policies, self._ports.settings.attempts)
+        account = self._ports.ledgers.ledger(self._target).account
+        if account and account.lost:  # whatever has its e-mail now is not ours to read or write
+            await self._settle_missing(writer)
+            return PassResult(began, missing=True)
         try:
             try:
                 await writer.read()
@@ -269,13 +273,19 @@ class Lane:
     async def _persist(self, ledger: Ledger, *, over: Ledger) -> None:
         """Put the holdings of `ledger` in the place of those of `over`, on which they were planned.
 
-        The account part is the identity's and stays. Raises LedgerMoved if others changed the holdings.
+        What is recorded of the account and of roles is not the lane's and stays. Raises LedgerMoved if others
+        changed the holdings.
         """
 
         def change(current: Ledger) -> Ledger:
             if current.holdings != over.holdings:
                 raise LedgerMoved(f"the ledger of {self._target} was changed by somebody else")
-            return replace(ledger, account=current.account)
+            return replace(
+                current,
+                holdings=ledger.holdings,
+                foreign_members=ledger.foreign_members,
+                last_write_time=ledger.last_write_time,
+            )
 
         if ledger != over or self._ports.ledgers.ledger(self._target) != over:
             await self._ports.ledgers.update(self._target, change)

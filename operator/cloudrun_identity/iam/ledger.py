@@ -10,7 +10,15 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 
-from cloudrun_identity.api import AccountIntent, GrantState, Origin, RoleState
+from cloudrun_identity.api import (
+    Abandonment,
+    AccountIntent,
+    AccountLoss,
+    AccountText,
+    GrantState,
+    Origin,
+    RoleState,
+)
 
 from .claims import seat_of
 from .grants import Grant, Target
@@ -20,9 +28,12 @@ from .grants import Grant, Target
 class AccountRecord:
     """Everything that decides about a service account; the identity's status only mirrors it.
 
-    `intent` is what was about to be done when the record was written.
-    `unique_id` is set once reads of the account are steady, so it also says that dependants may go.
+    `owner` is `namespace/name` of the identity, empty for an account that was `abandoned`.
+    `intent` is what is under way; a create was `sent` with this text, by which its account is known for ours.
+    `unique_id` is set once reads of the account are steady.
     `unique_ids` are all the ids that the e-mail had under this owner, the newest last.
+    `lost` is what somebody else did to it. `disabled` is how we left it, `disabled_at` the beginning of the
+    time that it is disabled before it is deleted, `appeared` when we made it or brought it back last.
     """
 
     email: str
@@ -32,6 +43,17 @@ class AccountRecord:
     origin: Origin | None = None
     unique_id: str = ""
     unique_ids: tuple[str, ...] = ()
+    lost: AccountLoss | None = None
+    disabled: bool = False
+    sent: AccountText | None = None
+    appeared: datetime | None = None
+    disabled_at: datetime | None = None
+    abandoned: Abandonment | None = None
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether dependants may go: the account is there, as far as we know, and is the one we mean."""
+        return bool(self.unique_id) and self.intent is None and self.lost is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +103,7 @@ class Ledger:
     """The record of one policy. An empty ledger is one that need not exist."""
 
     target: Target
-    target_uid: str = ""
+    target_uid: str = ""  # of an account whose policy this is: its unique id, as soon as it is known
     account: AccountRecord | None = None
     roles: Mapping[str, RoleRecord] = field(default_factory=dict)
     holdings: Mapping[Grant, Holding] = field(default_factory=dict)
@@ -103,8 +125,15 @@ class Ledger:
         return frozenset(self._by_seat.get(seat, ()))
 
     def with_account(self, account: AccountRecord | None) -> "Ledger":
-        """The same ledger with another account record."""
-        return replace(self, account=account)
+        """The same ledger with another account record.
+
+        Another unique id is another account with a policy of its own: what was held on the former's is gone.
+        """
+        unique_id = account.unique_id if account else ""
+        if not unique_id or unique_id == self.target_uid:
+            return replace(self, account=account)
+        holdings = self.holdings if not self.target_uid else {}
+        return replace(self, account=account, target_uid=unique_id, holdings=holdings)
 
     def with_role(self, role: RoleRecord) -> "Ledger":
         """The same ledger with a record of this role."""

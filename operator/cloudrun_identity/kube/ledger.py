@@ -8,7 +8,7 @@ import asyncio
 import json
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from weakref import WeakValueDictionary
@@ -99,6 +99,10 @@ class Ledgers:
     def role_home(self, owner: str) -> tuple[str, RoleRecord] | None:
         """Look up the role of the CustomRole `namespace/name`, and the id of its project."""
         return self._index.role_home(owner)
+
+    def abandoned(self, project_id: str) -> Mapping[Target, AccountRecord]:
+        """Look up the accounts of a project that were left behind when their identities were deleted."""
+        return self._index.abandoned(project_id)
 
     def held_by(self, seat: str) -> frozenset[Target]:
         """Look up the targets on which a claimant of that seat (its name without UID) holds something."""

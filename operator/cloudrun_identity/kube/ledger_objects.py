@@ -106,6 +106,12 @@ def _account_to_model(account: AccountRecord) -> LedgerAccount:
         owner_uid=account.owner_uid or None,
         intent=account.intent,
         unique_ids=account.unique_ids[-MAX_UNIQUE_IDS:],
+        lost=account.lost,
+        disabled=account.disabled,
+        sent=account.sent,
+        appeared_time=account.appeared,
+        disabled_time=account.disabled_at,
+        abandoned=account.abandoned,
     )
 
 
@@ -118,6 +124,12 @@ def _account_from_model(account: LedgerAccount) -> AccountRecord:
         origin=account.origin,
         unique_id=account.unique_id or "",
         unique_ids=account.unique_ids,
+        lost=account.lost,
+        disabled=account.disabled,
+        sent=account.sent,
+        appeared=account.appeared_time,
+        disabled_at=account.disabled_time,
+        abandoned=account.abandoned,
     )
 
 

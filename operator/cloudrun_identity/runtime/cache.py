@@ -304,21 +304,30 @@ class Cache:
 
     def _ledger_changed(self, old: Ledger, new: Ledger) -> None:
         """Keep the e-mails of declared identities, and wake who waits for an account."""
-        if old.account:
-            self._identities.pop(lower_email(old.account.email), None)
-        if new.account:
-            namespace, _, name = new.account.owner.partition("/")
-            self._identities[lower_email(new.account.email)] = DeclaredIdentity(namespace, name)
+        before, after = _owned(old.account), _owned(new.account)
+        if before:
+            self._identities.pop(lower_email(before.email), None)
+        if after:
+            namespace, _, name = after.owner.partition("/")
+            self._identities[lower_email(after.email)] = DeclaredIdentity(namespace, name)
         for changed in {*old.roles.items()} ^ {*new.roles.items()}:
             namespace, _, name = changed[1].owner.partition("/")
             self._wake(self.referrers(custom_role_key(namespace, name)))
-        before, after = (ledger.account.unique_id if ledger.account else "" for ledger in (old, new))
-        if before != after:
-            record = new.account or old.account
-            if record:
-                namespace, _, name = record.owner.partition("/")
-                self._wake(self.referrers(identity_key(namespace, name)))
-                self._wake(self.referrers(account_key(record.email)))
+        record = after or before
+        if record and _steady_id(before) != _steady_id(after):
+            namespace, _, name = record.owner.partition("/")
+            self._wake(self.referrers(identity_key(namespace, name)))
+            self._wake(self.referrers(account_key(record.email)))
+
+
+def _owned(record: AccountRecord | None) -> AccountRecord | None:
+    """A record that is some identity's."""
+    return record if record and record.owner else None
+
+
+def _steady_id(record: AccountRecord | None) -> str:
+    """The account that dependants may rely on now; empty while there is none."""
+    return record.unique_id if record and record.is_steady else ""
 
 
 def _admits(project: ManagedProject, name: str, labels: Mapping[str, str] | None) -> bool:

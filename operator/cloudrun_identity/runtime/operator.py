@@ -16,6 +16,8 @@ from cloudrun_identity.api import (
     ManagedProject,
     PolicyLedger,
 )
+from cloudrun_identity.controllers.account_records import AccountRecords
+from cloudrun_identity.controllers.account_tools import AccountTools
 from cloudrun_identity.controllers.accounts import Accounts
 from cloudrun_identity.controllers.announcements import Announcer
 from cloudrun_identity.controllers.base import Reconciler
@@ -28,9 +30,11 @@ from cloudrun_identity.controllers.identity_attachment import IdentityAttachment
 from cloudrun_identity.controllers.identity_deletion import IdentityDeletion
 from cloudrun_identity.controllers.managed_project import ManagedProjectController
 from cloudrun_identity.controllers.probation import Probation
+from cloudrun_identity.controllers.recent_writes import RecentWrites
 from cloudrun_identity.controllers.release import Releaser
 from cloudrun_identity.controllers.role_definitions import RoleDefinitions
 from cloudrun_identity.controllers.tools import Tools
+from cloudrun_identity.controllers.usage import Usage
 from cloudrun_identity.controllers.world import Key, project_key
 from cloudrun_identity.gcp.brake import RemovalBrake
 from cloudrun_identity.gcp.client_pool import OWN, ClientPool, Credential, credential_of
@@ -98,7 +102,7 @@ class Operator:
         self._controllers: dict[str, Controller[Any, Any, Any]] = {}
         self._cache = Cache(self._controllers, self._ledgers, self._wake, lambda: google.identity)
         slots, checkpoint = Slots(), checkpoints()
-        probation = Probation(time.monotonic)
+        probation = Probation(_now, self._ledgers.owner_of)
         self._clients = ClientPool(google, self._credential_of)
         policies = Policies(self._clients)
         self._lanes = Lanes(
@@ -254,16 +258,22 @@ def _controllers(
 ) -> Mapping[str, Controller[Any, Any, Any]]:
     service_accounts, run = ServiceAccounts(clients), Run(clients)
     inventory = Inventory(service_accounts, run, time.monotonic)
-    accounts = Accounts(service_accounts, inventory, ledgers, probation, checkpoint)
-    releaser = Releaser(lanes, slots.parked)
-    deletion = IdentityDeletion(
-        service_accounts, inventory, ledgers, accounts, releaser, announcer, checkpoint
+    tools = AccountTools(
+        service_accounts,
+        inventory,
+        AccountRecords(ledgers, _now),
+        probation,
+        RecentWrites(time.monotonic),
+        checkpoint,
     )
+    accounts = Accounts(tools)
+    releaser = Releaser(lanes, slots.parked)
+    deletion = IdentityDeletion(tools, accounts, Usage(inventory), releaser, announcer)
     custom_roles = CustomRoles(clients, time.monotonic)
     definitions = RoleDefinitions(custom_roles, roles, ledgers, _now, checkpoint)
     return {
         ManagedProject.__name__: ManagedProjectController(Projects(clients), policies, clients.identity),
-        CloudRunIdentity.__name__: CloudRunIdentityController(inventory, accounts, deletion),
+        CloudRunIdentity.__name__: CloudRunIdentityController(accounts, deletion),
         IAMBinding.__name__: IAMBindingController(releaser),
         IdentityAttachment.__name__: IdentityAttachmentController(run, inventory),
         CustomRole.__name__: CustomRoleController(custom_roles, definitions),

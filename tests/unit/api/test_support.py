@@ -51,31 +51,6 @@ def complaints(kind: str, change: dict[str, Any]) -> list[str]:
         ),
         (
             "CloudRunIdentity",
-            {"disableBeforeDelete": "24h"},
-            'spec.disableBeforeDelete: "24h" is not supported yet; use "0s"',
-        ),
-        (
-            "CloudRunIdentity",
-            {"whenDeleted": "Recreate"},
-            'spec.whenDeleted: "Recreate" is not supported yet; use "Undelete"',
-        ),
-        (
-            "CloudRunIdentity",
-            {"whenDeleted": "Report"},
-            'spec.whenDeleted: "Report" is not supported yet; use "Undelete"',
-        ),
-        (
-            "CloudRunIdentity",
-            {"whenDisabled": "Report"},
-            'spec.whenDisabled: "Report" is not supported yet; use "Repair"',
-        ),
-        (
-            "CloudRunIdentity",
-            {"whenReplaced": "Regrant"},
-            'spec.whenReplaced: "Regrant" is not supported yet; use "Report"',
-        ),
-        (
-            "CloudRunIdentity",
             {"roles": [{"role": "roles/viewer", "target": {"kind": "Project"}}]},
             "spec.roles[0].target: not supported yet; remove it",
         ),
@@ -172,6 +147,10 @@ def test_defaults_are_supported(kind: str) -> None:
                 "allowedNamespaces": ["flows"],
                 "deletionPolicy": "Abandon",
                 "deletionProtection": "None",
+                "disableBeforeDelete": "24h",
+                "whenDeleted": "Recreate",
+                "whenDisabled": "Report",
+                "whenReplaced": "Regrant",
             },
         ),
         (
@@ -186,7 +165,7 @@ def test_what_is_served_passes(kind: str, change: dict[str, Any]) -> None:
 
 
 def test_every_such_field_has_its_own_line() -> None:
-    change = {"whenDeleted": "Recreate", "usableFrom": [{"projectRef": {"name": "q"}}]}
+    change = {"unmanagedKeys": "Ignore", "usableFrom": [{"projectRef": {"name": "q"}}]}
 
     assert len(complaints("CloudRunIdentity", change)) == 2
 

@@ -20,7 +20,10 @@ def fault(kind: Fault, message: str = "no") -> GoogleError:
 
 
 class FakeServiceAccounts:
-    """Accounts of one project; `faults` fail the next call of that verb, `lost` after it was done."""
+    """Accounts of one project; `faults` fail the next call of that verb, `lost` after it was done.
+
+    The next reads show what `stale` has for an e-mail instead of the account; None: that there is none.
+    """
 
     def __init__(self) -> None:
         self.existing: dict[str, ServiceAccount] = {}
@@ -28,6 +31,7 @@ class FakeServiceAccounts:
         self.calls: list[str] = []
         self.faults: dict[str, Fault] = {}
         self.lost: set[str] = set()
+        self.stale: dict[str, list[ServiceAccount | None]] = {}
         self.email_of: Callable[[str], str] = lambda account_id: expected_email(PROJECT_ID, account_id)
         self._next_id = 111
 
@@ -38,7 +42,16 @@ class FakeServiceAccounts:
 
     async def get(self, project_id: str, email_or_unique_id: str) -> ServiceAccount:
         self._call("get", email_or_unique_id)
+        if self.stale.get(email_or_unique_id):
+            shown = self.stale[email_or_unique_id].pop(0)
+            if shown is None:
+                raise fault(Fault.NOT_FOUND)
+            return shown
         return self._find(email_or_unique_id)
+
+    async def list(self, project_id: str) -> list[ServiceAccount]:
+        self._call("list", project_id)
+        return list(self.existing.values())
 
     async def create(
         self, project_id: str, account_id: str, display_name: str, description: str
@@ -76,13 +89,17 @@ class FakeServiceAccounts:
         self._call("delete", unique_id)
         account = self._find(unique_id)
         self.deleted[account.unique_id] = self.existing.pop(account.email)
+        self._lose("delete")
 
     async def undelete(self, project_id: str, unique_id: str) -> ServiceAccount:
         self._call("undelete", unique_id)
-        account = self.deleted.pop(unique_id, None)
+        account = self.deleted.get(unique_id)
         if account is None:
             raise fault(Fault.NOT_FOUND)
-        self.existing[account.email] = account
+        if account.email in self.existing:
+            raise fault(Fault.FAILED_PRECONDITION)
+        self.existing[account.email] = self.deleted.pop(unique_id)
+        self._lose("undelete")
         return account
 
     def _call(self, verb: str, argument: str) -> None:
@@ -112,8 +129,10 @@ class FakeRun:
     def __init__(self) -> None:
         self.services: dict[tuple[str, str], str] = {}
         self.unreadable: set[str] = set()
+        self.looked_at: set[tuple[str, str]] = set()
 
     async def list(self, project_id: str, location: str, kind: WorkloadKind) -> list[WorkloadState]:
+        self.looked_at.add((project_id, location))
         if location in self.unreadable:
             raise fault(Fault.PERMISSION_DENIED, "you may not look")
         if kind is not WorkloadKind.SERVICE:
@@ -148,10 +167,13 @@ class FakeAccountLedgers:
                 return target
         return None
 
+    def owner_of(self, email: str) -> AccountRecord | None:
+        return self.records.get(email)
+
     def keep(self, record: AccountRecord) -> None:
         """Begin with this record."""
         target = Target(TargetKind.SERVICE_ACCOUNT, PROJECT_ID, name=record.email)
-        self.stored[target] = Ledger(target, account=record)
+        self.stored[target] = Ledger(target).with_account(record)
 
     @property
     def records(self) -> dict[str, AccountRecord]:

@@ -2,7 +2,8 @@ from typing import Any
 
 import pytest
 
-from cloudrun_identity.api import CloudRunIdentity, Origin, TargetKind
+from cloudrun_identity.api import AccountLoss, CloudRunIdentity, Origin, TargetKind
+from cloudrun_identity.controllers.account_tools import AccountSeen
 from cloudrun_identity.controllers.cloud_run_identity import (
     TOKEN_CREATOR,
     USER,
@@ -20,7 +21,7 @@ from cloudrun_identity.iam.ledger import AccountRecord
 from .world import EMAIL, FakeWorld, identity, project, record
 
 NONE: Any = None
-CONTROLLER = CloudRunIdentityController(NONE, NONE, NONE)
+CONTROLLER = CloudRunIdentityController(NONE, NONE)
 ACCOUNT = ServiceAccount("payments-prod-1234", EMAIL, "111", "Checkout", "pays")
 
 
@@ -32,7 +33,7 @@ def want(obj: CloudRunIdentity, *accounts: AccountRecord, observe: bool = False)
 
 
 def changes(obj: CloudRunIdentity, seen: ServiceAccount | None, *accounts: AccountRecord) -> list[str]:
-    return [str(change) for change in CONTROLLER.diff(want(obj, *accounts), seen)]
+    return [str(change) for change in CONTROLLER.diff(want(obj, *accounts), AccountSeen(seen))]
 
 
 def test_the_email_is_the_recorded_one_or_the_expected_one() -> None:
@@ -75,6 +76,10 @@ def test_the_difference_is_told_by_the_record(
     assert changes(identity(), seen, *accounts) == expected
 
 
+def test_a_fresh_account_that_is_not_seen_is_no_difference() -> None:
+    assert CONTROLLER.diff(want(identity(), record()), AccountSeen(None, lagging=True)) == ()
+
+
 def test_what_is_declared_differs_and_what_is_not_is_left() -> None:
     obj = identity(displayName="Pays", description="", disabled=True)
     assert changes(obj, ACCOUNT, record()) == [
@@ -96,6 +101,9 @@ def test_roles_are_wished_for_on_the_project_once_the_account_is_steady() -> Non
     assert wish.holder == Holder(f"serviceAccount:{EMAIL}", "111", DeclaredIdentity("payments", "checkout"))
     (early,) = CONTROLLER.wishes(want(obj), FakeWorld(project(), obj))
     assert isinstance(early.holder, Nobody)
+    gone = record(lost=AccountLoss.REPLACED)
+    (held,) = CONTROLLER.wishes(want(obj, gone), FakeWorld(project(), obj, accounts=[gone]))
+    assert isinstance(held.holder, Nobody), "somebody else's account gets nothing"
 
 
 def test_users_are_wished_for_on_the_account() -> None:
@@ -115,10 +123,10 @@ def test_users_are_wished_for_on_the_account() -> None:
 
 def test_the_status_mirrors_a_steady_account_alone() -> None:
     steady = record(origin=Origin.CREATED)
-    fields = CONTROLLER.summarize(want(identity(), steady), ACCOUNT).fields
+    fields = CONTROLLER.summarize(want(identity(), steady), AccountSeen(ACCOUNT)).fields
     assert fields["email"] == EMAIL
     assert fields["unique_id"] == "111"
     assert fields["member"] == f"serviceAccount:{EMAIL}"
     assert fields["name"] == f"projects/payments-prod-1234/serviceAccounts/{EMAIL}"
     assert fields["origin"] is Origin.CREATED
-    assert CONTROLLER.summarize(want(identity(), record(unique_id="")), ACCOUNT).fields == {}
+    assert CONTROLLER.summarize(want(identity(), record(unique_id="")), AccountSeen(ACCOUNT)).fields == {}

@@ -45,10 +45,10 @@ def test_either_brake_suspends(own: bool, projects: bool, who: str) -> None:
 
 
 def test_what_is_not_supported_yet_is_refused_by_name() -> None:
-    gate = stopped(identity(whenDeleted="Recreate"), FakeWorld(project()))
+    gate = stopped(identity(unmanagedKeys="Ignore"), FakeWorld(project()))
     assert isinstance(gate.outcome, Refused)
     assert gate.outcome.reason is Reason.INVALID_SPEC
-    assert "spec.whenDeleted" in gate.outcome.message
+    assert "spec.unmanagedKeys" in gate.outcome.message
 
 
 @pytest.mark.parametrize(

@@ -1,66 +1,55 @@
+from dataclasses import replace
+from datetime import timedelta
+
 import pytest
 
 from cloudrun_identity.controllers.probation import GOOD_READS, GRACE, Probation
 
-EMAIL = "checkout@acme.iam.gserviceaccount.com"
+from .account_bench import NOON
+from .world import EMAIL, record
 
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+YOUNG = record(appeared=NOON)
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def probation(clock: Clock) -> Probation:
-    probation = Probation(clock)
+def probation() -> Probation:
+    probation = Probation(lambda: NOON, {EMAIL: YOUNG}.get)
     probation.begin(EMAIL)
     return probation
 
 
 def test_an_account_is_steady_after_enough_good_reads_in_a_row(probation: Probation) -> None:
-    reads = [probation.read(EMAIL, found=True) for _ in range(GOOD_READS)]
+    reads = [probation.read(EMAIL, "111") for _ in range(GOOD_READS)]
     assert reads == [False] * (GOOD_READS - 1) + [True]
 
 
 def test_a_bad_read_starts_the_count_anew(probation: Probation) -> None:
-    flapping = [True, True, False, True, True, True]
-    assert [probation.read(EMAIL, found=found) for found in flapping] == [False] * 5 + [True]
+    flapping = ["111", "111", "", "111", "111", "111"]
+    assert [probation.read(EMAIL, shown) for shown in flapping] == [False] * 5 + [True]
 
 
-def test_a_steady_account_stays_fresh_for_a_while(probation: Probation, clock: Clock) -> None:
+def test_reads_of_another_account_do_not_add_up(probation: Probation) -> None:
+    shown = ["111", "111", "222", "111", "111", "111"]
+    assert [probation.read(EMAIL, each) for each in shown] == [False] * 5 + [True]
+
+
+def test_what_has_ended_is_not_counted_any_more(probation: Probation) -> None:
+    probation.begin(EMAIL, made="111")
+    assert (probation.is_on(EMAIL), probation.made(EMAIL)) == (True, "111")
     probation.end(EMAIL)
-    assert not probation.is_on(EMAIL)
-    clock.now += GRACE
-    assert probation.is_fresh(EMAIL)
-    clock.now += 1
+    assert (probation.is_on(EMAIL), probation.made(EMAIL)) == (False, "")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "fresh"), [(0, True), (GRACE, True), (GRACE + 1, False), (-5, True), (-GRACE - 1, False)]
+)
+def test_an_account_is_fresh_for_a_while_by_any_clock(seconds: float, fresh: bool) -> None:
+    probation = Probation(lambda: NOON + timedelta(seconds=seconds), {EMAIL: YOUNG}.get)
+    assert probation.is_fresh(EMAIL) is fresh
+
+
+def test_what_nobody_made_is_not_fresh() -> None:
+    known = {EMAIL: replace(YOUNG, appeared=None)}
+    probation = Probation(lambda: NOON, known.get)
     assert not probation.is_fresh(EMAIL)
-    clock.now -= 1
-    assert not probation.is_fresh(EMAIL), "it is forgotten"
-
-
-def test_an_account_that_is_gone_is_not_fresh(probation: Probation) -> None:
-    probation.forget(EMAIL)
-    assert not probation.is_on(EMAIL)
-    assert not probation.is_fresh(EMAIL)
-
-
-def test_what_nobody_made_is_not_fresh(probation: Probation) -> None:
     assert not probation.is_fresh("other@acme.iam.gserviceaccount.com")
-    assert not probation.is_on("other@acme.iam.gserviceaccount.com")
-
-
-def test_bringing_an_account_back_begins_probation_anew(probation: Probation, clock: Clock) -> None:
-    probation.read(EMAIL, found=True)
-    clock.now += GRACE
-    probation.begin(EMAIL)
-    clock.now += GRACE
-    assert probation.is_fresh(EMAIL)
-    assert not probation.read(EMAIL, found=True)

@@ -1,10 +1,11 @@
 """One lane: what a pass writes, in which order, and what becomes of what goes wrong."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
-from cloudrun_identity.api import GrantState, TargetKind
+from cloudrun_identity.api import AccountLoss, GrantState, TargetKind
 from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.gcp.isolation import PolicyUnwritable
 from cloudrun_identity.gcp.lane_ports import LaneSettings
@@ -13,6 +14,7 @@ from cloudrun_identity.gcp.policy_writer import LOOKS
 from cloudrun_identity.gcp.setbacks import Setback
 from cloudrun_identity.iam.claims import Claim, Claimant, Declaration
 from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.iam.ledger import AccountRecord
 
 from .fakes import NOON, Crash, Scene, fault
 
@@ -384,6 +386,21 @@ async def test_a_missing_target_is_told_of_and_nothing_is_entered(scene: Scene, 
     assert state_of(convergence, ANN) is GrantState.PENDING
     assert scene.ledgers.ledger(TARGET).is_empty
     assert scene.passes.outcomes == ["missing"]
+
+
+async def test_the_policy_of_an_account_that_somebody_replaced_is_neither_read_nor_written(
+    scene: Scene, lanes: Lanes
+) -> None:
+    scene.hold(ANN, WEB)
+    scene.hold(BOB, WEB)
+    ours = AccountRecord("ann@acme.iam.gserviceaccount.com", "payments/ann", "uid", unique_id="111")
+    ledger = scene.ledgers.ledger(TARGET)
+    scene.ledgers.stored[TARGET] = ledger.with_account(replace(ours, lost=AccountLoss.REPLACED))
+    (convergence,) = await converged(lanes, claiming(WEB, BOB))
+    assert (scene.policies.reads, scene.policies.sets) == (0, 0)
+    assert convergence.releasing == ()
+    assert convergence.missing == (TARGET,)
+    assert scene.ledgers.ledger(TARGET).holdings.keys() == {BOB}
 
 
 async def test_what_was_let_go_on_a_missing_target_is_gone_and_what_is_claimed_waits(

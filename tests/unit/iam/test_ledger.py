@@ -1,3 +1,9 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from cloudrun_identity.api import AccountIntent, AccountLoss
 from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.iam.ledger import AccountRecord, Holding, Ledger
 
@@ -18,6 +24,29 @@ def test_a_ledger_is_empty_without_holdings_and_account() -> None:
 def test_another_account_record_leaves_the_holdings() -> None:
     ledger = Ledger(TARGET, holdings={GRANT: Holding(frozenset({ONE}))})
     assert ledger.with_account(RECORD).holdings == ledger.holdings
+
+
+def test_another_account_has_a_policy_of_its_own() -> None:
+    held = {GRANT: Holding(frozenset({ONE}))}
+    ours = Ledger(TARGET, holdings=held).with_account(replace(RECORD, unique_id="111"))
+    assert (ours.target_uid, ours.holdings) == ("111", held)
+    assert ours.with_account(replace(RECORD, unique_id="")).holdings == held, "it is not known yet"
+    assert ours.with_account(None).target_uid == "111", "others may hold grants on it"
+    other = ours.with_account(replace(RECORD, unique_id="222"))
+    assert (other.target_uid, other.holdings) == ("222", {})
+
+
+@pytest.mark.parametrize(
+    ("fields", "steady"),
+    [
+        ({"unique_id": "111"}, True),
+        ({}, False),
+        ({"unique_id": "111", "intent": AccountIntent.UNDELETE}, False),
+        ({"unique_id": "111", "lost": AccountLoss.REPLACED}, False),
+    ],
+)
+def test_dependants_may_go_with_an_account_that_is_there(fields: dict[str, Any], steady: bool) -> None:
+    assert replace(RECORD, **fields).is_steady is steady
 
 
 def test_a_predecessor_holds_for_its_successor() -> None:

@@ -11,7 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudrun_identity.api.policy_ledger import AccountIntent, PolicyLedger, RoleState
+from cloudrun_identity.api.policy_ledger import (
+    Abandonment,
+    AccountIntent,
+    AccountLoss,
+    AccountText,
+    PolicyLedger,
+    RoleState,
+)
 from cloudrun_identity.api.references import TargetKind
 from cloudrun_identity.api.spec import Origin
 from cloudrun_identity.api.status import GrantState
@@ -26,7 +33,8 @@ PROJECT = Target(TargetKind.PROJECT, "payments-prod-1234")
 ACCOUNT = Target(TargetKind.SERVICE_ACCOUNT, "payments", name="checkout@payments.iam.gserviceaccount.com")
 
 words = st.text(min_size=1, max_size=8)
-moments = st.none() | st.just(datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC))
+NEW_YEAR = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
+moments = st.none() | st.just(NEW_YEAR)
 optional_words = st.text(max_size=8)
 targets = st.one_of(
     st.builds(Target, st.just(TargetKind.PROJECT), words),
@@ -59,6 +67,12 @@ accounts = st.builds(
     origin=st.none() | st.sampled_from(Origin),
     unique_id=optional_words,
     unique_ids=st.lists(words, max_size=8, unique=True).map(tuple),
+    lost=st.none() | st.sampled_from(AccountLoss),
+    disabled=st.booleans(),
+    sent=st.none() | st.builds(AccountText, display_name=optional_words, description=optional_words),
+    appeared=moments,
+    disabled_at=moments,
+    abandoned=st.none() | st.builds(Abandonment, reason=words, time=st.just(NEW_YEAR)),
 )
 
 

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from cloudrun_identity.api import (
+    AccountLoss,
     CloudRunIdentity,
     IAMBinding,
     IdentityAttachment,
@@ -72,7 +73,7 @@ class Cached:
         return Cache(
             {
                 "ManagedProject": ManagedProjectController(none, none, str),
-                "CloudRunIdentity": CloudRunIdentityController(none, none, none),
+                "CloudRunIdentity": CloudRunIdentityController(none, none),
                 "IAMBinding": IAMBindingController(none),
                 "IdentityAttachment": IdentityAttachmentController(none, none),
             },
@@ -290,6 +291,25 @@ def test_a_steady_account_wakes_who_refers_to_its_identity(cached: Cached) -> No
     assert cached.woken == [WEB]
     cached.ledgers.record(None)
     assert cached.woken == [WEB, WEB]
+
+
+def test_an_account_that_somebody_took_away_wakes_who_must_wait_for_it_and_its_return_too(
+    cached: Cached,
+) -> None:
+    cached.sees(project(), identity(), binding())
+    cached.ledgers.record(RECORD)
+    cached.ledgers.record(replace(RECORD, lost=AccountLoss.DELETED))
+    cached.ledgers.record(replace(RECORD, disabled=True))
+    cached.ledgers.record(RECORD)
+    assert cached.woken == [WEB] * 3
+
+
+def test_an_account_that_was_left_behind_is_nobodys(cached: Cached) -> None:
+    cached.sees(project(), identity())
+    cached.ledgers.record(RECORD)
+    cached.ledgers.record(replace(RECORD, owner=""))
+    assert cached.cache.identities() == {}
+    assert cached.start().identities() == {}
 
 
 def test_declared_accounts_are_known_by_their_email(cached: Cached) -> None:

@@ -1,0 +1,88 @@
+"""What runs as an identity: judged so that what cannot be read counts as in use."""
+
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+
+from cloudrun_identity.api import (
+    CloudRunIdentity,
+    IAMBinding,
+    IdentityAttachment,
+    ManagedProject,
+    WorkloadKind,
+)
+from cloudrun_identity.gcp.errors import GoogleError
+from cloudrun_identity.gcp.inventory import Inventory
+from cloudrun_identity.iam.admission import Admitted, may_enter
+from cloudrun_identity.iam.principals import lower_email
+
+from .gate import surroundings
+from .world import Key, World, account_key
+
+SHARED = 2.0
+"""Seconds for which lists of workloads are shared, so that identities deleted together cost one list, not
+many."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """Where workloads are looked for."""
+
+    project_id: str
+    location: str
+
+
+class Usage:
+    """Looks for what runs as an account."""
+
+    def __init__(self, inventory: Inventory) -> None:
+        self._inventory = inventory
+
+    async def users(self, obj: CloudRunIdentity, email: str, project_id: str, world: World) -> list[str]:
+        """What runs as the account of the identity, and the places that could not be looked at, in words."""
+        found: list[str] = []
+        for place in sorted(set(_places(obj, email, project_id, world))):
+            for kind in WorkloadKind:
+                try:
+                    found += [user async for user in self._users_of(kind, place, lower_email(email))]
+                except GoogleError as error:
+                    found.append(f"{kind}s in {place.location}, which cannot be read ({error.message})")
+        return found
+
+    async def _users_of(self, kind: WorkloadKind, place: Place, email: str) -> AsyncIterator[str]:
+        states = await self._inventory.workloads(place.project_id, place.location, kind, SHARED)
+        for state in states.values():
+            if lower_email(state.service_account) == email:
+                yield str(state.workload)
+
+
+def _places(obj: CloudRunIdentity, email: str, project_id: str, world: World) -> Iterable[Place]:
+    """Where something could run as the identity: all over its own project, and the others that may use it."""
+    projects = {project_id: world.project(obj.spec.project_ref.name)}
+    for usable in obj.spec.usable_from:
+        project = world.project(usable.project_ref.name)
+        if project and _admits(project, obj.metadata.namespace, world):
+            projects[project.project_id] = project
+    for attachment in _attachments(obj, email, world):
+        project = world.project(attachment.spec.project_ref.name)
+        if project and _admits(project, attachment.metadata.namespace, world):
+            projects[project.project_id] = project
+            yield Place(project.project_id, attachment.spec.workload.location)
+    for home, project in projects.items():
+        for location in project.spec.locations if project else ():
+            yield Place(home, location)
+    for binding in world.objects(IAMBinding):
+        beside = binding.metadata.namespace == obj.metadata.namespace
+        target, project = binding.spec.target, world.project(binding.spec.project_ref.name)
+        if target.location and beside and project and project.project_id in projects:
+            yield Place(project.project_id, target.location)
+
+
+def _attachments(obj: CloudRunIdentity, email: str, world: World) -> Iterable[IdentityAttachment]:
+    """Those that name the identity, or its account."""
+    referrers = {*world.referrers(Key.of(obj)), *world.referrers(account_key(email))}
+    return (each for each in world.objects(IdentityAttachment) if Key.of(each) in referrers)
+
+
+def _admits(project: ManagedProject, namespace: str, world: World) -> bool:
+    """Only what may be there counts, lest anybody hold up anybody's deletion."""
+    return isinstance(may_enter(project, namespace, surroundings(project, world)), Admitted)
