@@ -1,6 +1,7 @@
 """The Google side of the demo: what is in the emulated cloud, and changes to it by somebody else."""
 
 import json
+import uuid
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -53,6 +54,74 @@ class WorkloadMove:
         return f"deploys {short_name(self.workload)} as {self.email}"
 
 
+class Attempt(Protocol):
+    """A call that somebody makes for himself, by the REST API, with a token of his own."""
+
+    @property
+    def path(self) -> str:
+        """Where to, with the query."""
+        ...
+
+    def to_json(self) -> str:
+        """Write the body of the POST."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class JobCreation:
+    """A job is created to run as an account; `parent` is `projects/P/locations/L`."""
+
+    parent: str
+    email: str
+
+    @property
+    def path(self) -> str:
+        """Every job has an id of its own."""
+        return f"/v2/{self.parent}/jobs?jobId=flow-run-{uuid.uuid4().hex[:8]}"
+
+    def to_json(self) -> str:
+        """Write the body of `POST jobs`, with Google's own sample image, which everybody may read."""
+        container = {"image": "us-docker.pkg.dev/cloudrun/container/job:latest"}
+        return json.dumps(
+            {"template": {"template": {"serviceAccount": self.email, "containers": [container]}}}
+        )
+
+    def __str__(self) -> str:
+        return f"create a job that runs as {self.email}"
+
+
+@dataclass(frozen=True, slots=True)
+class IAMGrant:
+    """A service's IAM policy is replaced by one that grants a role; `service` is its relative name."""
+
+    service: str
+    role: str
+    member: str
+
+    @property
+    def path(self) -> str:
+        """The service's policy."""
+        return f"/v2/{self.service}:setIamPolicy"
+
+    def to_json(self) -> str:
+        """Write the body of `POST setIamPolicy`."""
+        return json.dumps({"policy": {"bindings": [{"role": self.role, "members": [self.member]}]}})
+
+    def __str__(self) -> str:
+        return f"grant itself {self.role} on Service {self.service.rpartition('/')[2]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Google's no: `code` as HTTP has it."""
+
+    code: int
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.message}"
+
+
 @dataclass(frozen=True, slots=True)
 class CloudState:
     """What the demo looks at; resources by their full names (`//SERVICE/…`)."""
@@ -83,6 +152,14 @@ class GoogleCloud:
     async def edit(self, change: Edit) -> None:
         """Change the cloud as somebody else, behind the operator's back."""
         await self._control("POST", "edit", change.to_json())
+
+    async def attempt(self, attempt: Attempt, principal: str) -> Refusal | None:
+        """Make a call as a principal of the cloud; None: it was done."""
+        headers = {"Authorization": f"Bearer {principal}", "Content-Type": "application/json"}
+        url = f"{self._url}{attempt.path}"
+        async with self._session.post(url, data=attempt.to_json(), headers=headers) as reply:
+            answer = await reply.json()
+        return Refusal(reply.status, answer["error"]["message"]) if reply.status >= 400 else None
 
     async def _control(self, method: str, what: str, body: str | None = None) -> Any:
         async with self._session.request(method, f"{self._url}/control/{what}", data=body) as reply:

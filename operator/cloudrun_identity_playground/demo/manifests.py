@@ -9,6 +9,8 @@ import yaml
 from .failure import DemoError
 
 EXAMPLES = ("prefect", "checkout")
+"""What is applied at the start, in this order."""
+
 SEED = "seed.yaml"
 
 _PACKAGE = Path(__file__).parent
@@ -39,10 +41,9 @@ def directory() -> Path:
     )
 
 
-def load(drift_interval: str) -> tuple[Example, ...]:
-    """Read all examples, their ManagedProjects with this `driftInterval` (such as `10s`)."""
-    root = directory()
-    return tuple(Example(name, _read(root / name, drift_interval)) for name in EXAMPLES)
+def load(name: str, drift_interval: str) -> Example:
+    """Read an example, its ManagedProjects with this `driftInterval` (such as `10s`)."""
+    return Example(name, _read(directory() / name, drift_interval))
 
 
 def _read(place: Path, drift_interval: str) -> tuple[dict[str, Any], ...]:

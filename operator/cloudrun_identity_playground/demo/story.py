@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from cloudrun_identity.api import KINDS
 
-from . import drift, manifests
+from . import drift, manifests, privilege
 from .cluster import Readiness, Subject
 from .comparison import Mark, compare
 from .failure import DemoError
@@ -30,14 +30,26 @@ async def play(stage: Stage, screen: Screen) -> None:
     """
     before = await stage.google.state()
     await _install(stage, screen)
-    subjects = await _apply_examples(stage, screen)
+    subjects = await _apply(
+        stage, screen, "Apply the examples, through the Kubernetes API", *manifests.EXAMPLES
+    )
+    screen.paragraph(
+        f"With driftInterval {DRIFT_INTERVAL} instead of 5m: how often Google Cloud is compared with what is "
+        "declared.",
+        style=Style.FAINT,
+    )
     await _await_ready(stage, screen, subjects)
     calls_until_ready = await stage.google.calls()
     await _show_tables(stage.kubectl, screen)
     declared = await stage.google.state()
     _show_cloud(screen, before, declared)
     await drift.play(stage, screen, before, declared)
-    _show_calls(screen, calls_until_ready, await stage.google.calls())
+    calls = await stage.google.calls()
+    broad = await privilege.try_as_runner(stage)
+    subjects = await _apply(stage, screen, "The same with least privilege", privilege.EXAMPLE)
+    await _await_ready(stage, screen, subjects)
+    privilege.show(screen, broad, await privilege.try_as_runner(stage))
+    _show_calls(screen, calls_until_ready, calls)
 
 
 async def _install(stage: Stage, screen: Screen) -> None:
@@ -54,11 +66,11 @@ async def _install(stage: Stage, screen: Screen) -> None:
     )
 
 
-async def _apply_examples(stage: Stage, screen: Screen) -> tuple[Subject, ...]:
-    screen.step("Apply the examples, through the Kubernetes API")
+async def _apply(stage: Stage, screen: Screen, step: str, *examples: str) -> tuple[Subject, ...]:
+    screen.step(step)
     rows: list[list[str]] = []
     subjects: list[Subject] = []
-    for example in manifests.load(DRIFT_INTERVAL):
+    for example in (manifests.load(name, DRIFT_INTERVAL) for name in examples):
         for obj in example.objects:
             await stage.cluster.apply(obj)
         counted = Counter(obj["kind"] for obj in example.objects)
@@ -66,11 +78,6 @@ async def _apply_examples(stage: Stage, screen: Screen) -> tuple[Subject, ...]:
         rows.append([f"examples/{example.name}/", summary])
         subjects += [Subject.of(obj) for obj in example.objects if obj["kind"] in KINDS]
     screen.columns(rows, [Style.COMMAND])
-    screen.paragraph(
-        f"With driftInterval {DRIFT_INTERVAL} instead of 5m: how often Google Cloud is compared with what is "
-        "declared.",
-        style=Style.FAINT,
-    )
     return tuple(subjects)
 
 

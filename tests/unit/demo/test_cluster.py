@@ -30,7 +30,7 @@ async def cluster(kubeconfig: str) -> AsyncIterator[Cluster]:
 
 async def apply_examples(cluster: Cluster) -> list[Subject]:
     await cluster.install_definitions()
-    objects = [obj for example in manifests.load("10s") for obj in example.objects]
+    objects = [obj for name in manifests.EXAMPLES for obj in manifests.load(name, "10s").objects]
     for obj in objects:
         await cluster.apply(obj)
     return [Subject.of(obj) for obj in objects if obj["kind"] in KINDS]
