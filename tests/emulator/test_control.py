@@ -179,6 +179,40 @@ class TestEdits:
         pool = await clients.worker_pools.get_worker_pool(name=f"{LOCATION}/workerPools/queue")
         assert pool.template.service_account == account.email
 
+    async def test_the_new_revisions_of_a_workload_fail_until_they_are_let(
+        self, clients: Clients, emulator: Emulator
+    ) -> None:
+        account = await clients.create_account()
+        service = await clients.create_service("web")
+        name = f"//run.googleapis.com/{LOCATION}/services/web"
+        emulator.edit({"workload": name, "failsToStart": "out of memory"})
+        emulator.edit({"workload": name, "serviceAccount": account.email})
+
+        failed = await clients.services.get_service(name=service.name)
+        assert failed.terminal_condition.state.name == "CONDITION_FAILED"
+        assert failed.terminal_condition.message.endswith("cannot serve traffic. out of memory")
+        assert failed.latest_ready_revision == service.latest_ready_revision
+        assert failed.latest_created_revision != service.latest_created_revision
+        failed.template.timeout = "60s"
+        with pytest.raises(exceptions.GoogleAPICallError, match="out of memory"):
+            await clients.update_service(failed, "template.timeout")
+
+        emulator.edit({"workload": name, "failsToStart": ""})
+        emulator.edit({"workload": name, "serviceAccount": ""})
+        ready = await clients.services.get_service(name=service.name)
+        assert ready.latest_ready_revision == ready.latest_created_revision
+        assert ready.terminal_condition.state.name == "CONDITION_SUCCEEDED"
+
+    @pytest.mark.parametrize(
+        "said", [{}, {"serviceAccount": "", "failsToStart": ""}], ids=["nothing", "both"]
+    )
+    async def test_a_workload_is_changed_in_one_way_at_a_time(
+        self, control: Control, said: dict[str, str]
+    ) -> None:
+        name = f"//run.googleapis.com/{LOCATION}/services/web"
+        status, answer = await control("POST", "/edit", {"workload": name, **said})
+        assert (status, answer["error"]) == (400, "workload: say either serviceAccount or failsToStart")
+
     @pytest.mark.parametrize("identified_by", ["email", "unique_id"])
     async def test_an_account_is_disabled_deleted_and_brought_back(
         self, clients: Clients, emulator: Emulator, identified_by: str

@@ -13,6 +13,7 @@ from google.type import expr_pb2
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .apis.actor import FOREIGNER, acting_as
+from .apis.workloads import Workloads
 from .cloud import Cloud
 from .errors import GoogleError
 
@@ -36,6 +37,7 @@ def edit(cloud: Cloud, change: Mapping[str, Any]) -> None:
 
     - `{"policy": FULL_NAME, "remove": [{role, member, condition?}], "add": […], "unchecked"?: true}`
     - `{"workload": FULL_NAME, "serviceAccount": EMAIL}`
+    - `{"workload": FULL_NAME, "failsToStart": MESSAGE}`: new revisions do, until the message is empty
     - `{"serviceAccount": FULL_NAME, "delete"|"disable"|"enable"|"undelete": true}`
 
     where a full name is `//run.googleapis.com/projects/P/locations/L/services/S` and the like, and an account
@@ -114,17 +116,27 @@ class _PolicyEdit(_Model):
 
 class _WorkloadEdit(_Model):
     workload: str
-    service_account: str = Field(alias="serviceAccount")
+    service_account: str | None = Field(None, alias="serviceAccount")
+    fails_to_start: str | None = Field(None, alias="failsToStart")
 
     def apply(self, cloud: Cloud) -> None:
         resource = _resource(self.workload)
         workloads = cloud.workloads.get(resource.split("/")[-2])
         if workloads is None:
             raise EditError(f"workload: '{self.workload}' is no Cloud Run service, job or worker pool")
+        if (self.service_account is None) == (self.fails_to_start is None):
+            raise EditError("workload: say either serviceAccount or failsToStart")
+        if self.fails_to_start is not None:
+            workloads.fail_to_start(resource, self.fails_to_start)
+        if self.service_account is not None:
+            self._deploy(workloads, resource, self.service_account)
+
+    @staticmethod
+    def _deploy(workloads: Workloads, resource: str, service_account: str) -> None:
         kind = workloads.kind
         workload = kind.message()
         workload.CopyFrom(workloads.read(resource))
-        kind.identity_template(workload).service_account = self.service_account
+        kind.identity_template(workload).service_account = service_account
         if kind.has_revisions:
             workload.template.revision = ""  # a pinned name cannot be used for a second revision
         workloads.update(getattr(run, f"Update{kind.noun}Request")({kind.field: kind.wrap(workload)}))

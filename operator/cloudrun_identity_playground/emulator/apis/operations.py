@@ -10,7 +10,7 @@ from typing import Any
 from google.longrunning import operations_pb2
 from google.protobuf import any_pb2, empty_pb2
 
-from cloudrun_identity_playground.emulator.errors import not_found
+from cloudrun_identity_playground.emulator.errors import GoogleError, not_found
 from cloudrun_identity_playground.emulator.switches import Switches
 
 from .rpc import serves
@@ -75,7 +75,12 @@ class Operations:
             raise not_found(f"Operation '{name}' does not exist.")
         if self._clock() < started.done_at:
             return operations_pb2.Operation(name=name, metadata=started.metadata)
-        outcome = _packed(started.outcome())
+        try:
+            outcome = _packed(started.outcome())
+        except GoogleError as error:
+            return operations_pb2.Operation(
+                name=name, done=True, metadata=started.metadata, error=error.status()
+            )
         return operations_pb2.Operation(name=name, done=True, metadata=outcome, response=outcome)
 
 

@@ -74,10 +74,12 @@ def settle(workload: Any, kind: RunKind) -> None:
         kind.settle(workload)
 
 
-def set_ready(workload: Any, state: int) -> None:
+def set_ready(workload: Any, state: int, message: str = "") -> None:
     """Report `state`, a `Condition.State`, as the outcome of the latest change."""
     workload.terminal_condition.CopyFrom(
-        run.Condition.pb()(type_="Ready", state=state, last_transition_time=workload.update_time)
+        run.Condition.pb()(
+            type_="Ready", state=state, message=message, last_transition_time=workload.update_time
+        )
     )
 
 

@@ -14,7 +14,12 @@ from google.iam.v1 import iam_policy_pb2, policy_pb2
 from google.longrunning import operations_pb2
 from google.protobuf import field_mask_pb2, timestamp_pb2
 
-from cloudrun_identity_playground.emulator.errors import already_exists, invalid, not_found
+from cloudrun_identity_playground.emulator.errors import (
+    already_exists,
+    failed_precondition,
+    invalid,
+    not_found,
+)
 
 from .actor import actor
 from .operations import Operations
@@ -84,6 +89,7 @@ class Workloads:
         self._operations = operations
         self._clock = clock
         self._workloads: dict[str, _Workload] = {}
+        self._failures: dict[str, str] = {}
         self._last_change = 0
 
     def handlers(self) -> Mapping[str, Handler]:
@@ -131,6 +137,13 @@ class Workloads:
         if workload is None:
             raise self._missing(canonical)
         return workload.shown
+
+    def fail_to_start(self, name: str, message: str) -> None:
+        """Have no new revision of a workload come up, for this reason, until it is called with none.
+
+        Raises GoogleError: NOT_FOUND.
+        """
+        self._failures[self.read(name).name] = message
 
     def list(self, request: Any) -> Any:
         """List the workloads of one location."""
@@ -229,12 +242,23 @@ class Workloads:
             desired.create_time.CopyFrom(desired.update_time)
         settled = copy_of(desired)
         settle(settled, self.kind)
-        if new_revision:
-            settled.latest_ready_revision = settled.latest_created_revision = self._revisions.create(desired)
+        failure = self._add_revision(settled, desired) if new_revision else ""
         desired.reconciling = True
         set_ready(desired, run.Condition.State.CONDITION_PENDING)
         self._workloads[desired.name] = _Workload(desired, self._operations.done_at(), settled)
-        return self._operation(desired, lambda: settled)
+        return self._operation(desired, lambda: _came_up(settled, failure))
+
+    def _add_revision(self, settled: Any, desired: Any) -> str:
+        """Give `settled` a new revision; why it does not come up, empty if it does."""
+        settled.latest_created_revision = self._revisions.create(desired)
+        failure = self._failures.get(desired.name, "")
+        if not failure:
+            settled.latest_ready_revision = settled.latest_created_revision
+            return ""
+        short_name = settled.latest_created_revision.rpartition("/")[2]
+        failure = f"Revision '{short_name}' is not ready and cannot serve traffic. {failure}"
+        set_ready(settled, run.Condition.State.CONDITION_FAILED, failure)
+        return failure
 
     def _find(self, name: str) -> _Workload | None:
         """The workload of a canonical name, after the change whose time has come."""
@@ -249,6 +273,7 @@ class Workloads:
 
     def _forget(self, name: str) -> None:
         del self._workloads[name]
+        self._failures.pop(name, None)
         self._revisions.drop(name)
         self._policies.drop(name)
 
@@ -295,3 +320,10 @@ class Workloads:
             f"Resource '{short_name}' of kind '{self.kind.label}' in region '{location}' in project "
             f"'{project}' does not exist."
         )
+
+
+def _came_up(settled: Any, failure: str) -> Any:
+    """What an operation answers in the end: the workload, or why its new revision does not come up."""
+    if failure:
+        raise failed_precondition(failure)
+    return settled
