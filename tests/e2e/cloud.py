@@ -116,6 +116,28 @@ class Cloud:
         self._request("POST", f"/v2/{parent}/{kind}?{identifier}={name}", {"template": template})
         return f"{parent}/{kind}/{name}"
 
+    def workload(self, workload: str) -> dict[str, Any]:
+        """A service, job or worker pool as Google shows it."""
+        found: dict[str, Any] = self._request("GET", f"/v2/{workload}")
+        return found
+
+    def update(self, workload: str, **fields: Any) -> None:
+        """Deploy a workload with these fields of it replaced, as somebody else."""
+        whole = self.workload(workload) | fields
+        self._request("PATCH", f"/v2/{workload}", {**whole, "etag": ""})
+
+    def delete_workload(self, workload: str) -> None:
+        """Delete a workload as somebody else."""
+        self._request("DELETE", f"/v2/{workload}")
+
+    def fails_to_start(self, workload: str, message: str) -> None:
+        """Have no new revision of a workload come up, for this reason; empty: let them."""
+        self._edit({"workload": full_name(workload), "failsToStart": message})
+
+    def turn(self, **switches: Any) -> None:
+        """Turn switches, such as `operationTime="3s"`."""
+        self._control("PATCH", "switches", switches)
+
     def write_policy(self, resource: str, policy: dict[str, Any], update_mask: str = "") -> None:
         """Write a project's policy over the REST API as any other client of Google would."""
         body = {"policy": policy} | ({"updateMask": update_mask} if update_mask else {})

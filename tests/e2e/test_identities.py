@@ -162,19 +162,9 @@ def test_what_is_not_supported_yet_is_refused_by_name(scene: Scene) -> None:
 kind: CloudRunIdentity
 metadata: {name: checkout}
 spec: {unmanagedKeys: Ignore}
----
-kind: IdentityAttachment
-metadata: {name: shop}
-spec:
-  workload: {kind: Service, location: europe-west1, name: shop}
-  identityRef: {name: checkout}
-  deletionPolicy: Restore
 """)
     assert 'spec.unmanagedKeys: "Ignore" is not supported yet' in scene.fails(
         "CloudRunIdentity/checkout", "InvalidSpec"
-    )
-    assert 'spec.deletionPolicy: "Restore" is not supported yet' in scene.fails(
-        "IdentityAttachment/shop", "InvalidSpec"
     )
     assert scene.is_stalled("CloudRunIdentity/checkout")
     assert scene.cloud.accounts(scene.name) == {}

@@ -64,6 +64,7 @@ from cloudrun_identity.api.identity_attachment import (
     IdentityAttachment,
     IdentityAttachmentSpec,
     IdentityAttachmentStatus,
+    Move,
     PreflightCheck,
     PreflightState,
 )
@@ -226,6 +227,7 @@ __all__ = [
     "ManagementPolicy",
     "Member",
     "MissingPermission",
+    "Move",
     "Naming",
     "ObjectMeta",
     "Origin",

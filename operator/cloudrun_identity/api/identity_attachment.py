@@ -3,9 +3,11 @@
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
 
+from pydantic import Field
+
 from cloudrun_identity.api.references import IdentityRef, ServiceAccountEmail, Workload
 from cloudrun_identity.api.resource import Column
-from cloudrun_identity.api.schema import ApiModel, Clipped, exactly_one_of, immutable
+from cloudrun_identity.api.schema import ApiModel, Clipped, Timestamp, exactly_one_of, immutable
 from cloudrun_identity.api.spec import (
     MESSAGE_COLUMN,
     READY_COLUMNS,
@@ -13,7 +15,6 @@ from cloudrun_identity.api.spec import (
     ProjectScopedSpec,
 )
 from cloudrun_identity.api.status import ProjectScopedStatus
-from cloudrun_identity.api.support import NotSupportedYet
 
 
 class AttachmentDeletionPolicy(StrEnum):
@@ -32,11 +33,11 @@ class IdentityAttachmentSpec(ProjectScopedSpec):
     """The Cloud Run service, job or worker pool."""
     identity_ref: IdentityRef | None = None
     """The identity; it may belong to another project."""
-    email: Annotated[ServiceAccountEmail | None, NotSupportedYet()] = None
+    email: ServiceAccountEmail | None = None
     """The e-mail of a service account that no CloudRunIdentity declares; guardrails.accounts must list it."""
-    deletion_policy: Annotated[AttachmentDeletionPolicy, NotSupportedYet()] = AttachmentDeletionPolicy.ABANDON
+    deletion_policy: AttachmentDeletionPolicy = AttachmentDeletionPolicy.ABANDON
     """What the workload runs as when this object is deleted: Abandon leaves it, Restore puts back what ran
-    before."""
+    before, if the guardrails still admit it."""
 
 
 class PreflightState(StrEnum):
@@ -58,6 +59,21 @@ class PreflightCheck(ApiModel):
     """What is missing and what to do."""
 
 
+class Move(ApiModel):
+    """A write of the operator that gave the workload another account; recorded before it is made."""
+
+    service_account: Annotated[str, Clipped(254)]
+    """The e-mail of the account that the workload was moved to."""
+    generation: int = Field(ge=0)
+    """The workload's generation before the move, or after it where it failed: it is tried once for each."""
+    time: Timestamp
+    """When it was made."""
+    contested: int = Field(default=0, ge=0)
+    """How many times in a row somebody else had moved the workload away shortly before."""
+    error: Annotated[str, Clipped(512)] | None = None
+    """Why the platform gave it up."""
+
+
 class IdentityAttachmentStatus(ProjectScopedStatus):
     """What the workload runs as."""
 
@@ -68,7 +84,7 @@ class IdentityAttachmentStatus(ProjectScopedStatus):
     current_service_account: Annotated[str, Clipped(254)] | None = None
     """The e-mail of the account that the workload's template names."""
     previous_service_account: Annotated[str, Clipped(254)] | None = None
-    """The e-mail of the account that the workload ran as before it was attached."""
+    """The e-mail of the account that the workload ran as before it was attached; empty: none was set."""
     workload_uid: Annotated[str, Clipped(64)] | None = None
     """The UID of the workload in Google Cloud."""
     latest_ready_revision: Annotated[str, Clipped(128)] | None = None
@@ -77,6 +93,8 @@ class IdentityAttachmentStatus(ProjectScopedStatus):
     """The revisions that serve: those with traffic or tags, instance splits."""
     operation: Annotated[str, Clipped(512)] | None = None
     """The name of the operation under way."""
+    last_move: Move | None = None
+    """The last time that the operator gave the workload another account."""
     preflight: Annotated[tuple[PreflightCheck, ...], Clipped(12)] = ()
     """What Cloud Run will ask for."""
 

@@ -14,7 +14,7 @@ ServiceAccountEmail = Annotated[
     str,
     Field(max_length=254),
     matches(
-        r"^[^@\s]+@[^@\s]+$",
+        r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?@([a-z0-9][-a-z0-9]*\.)+gserviceaccount\.com$",
         "must be the e-mail of a service account, such as ci@acme.iam.gserviceaccount.com",
     ),
 ]
@@ -44,11 +44,17 @@ Role = Annotated[
 Location = Annotated[
     str,
     Field(max_length=63),
-    matches(r"^[a-z]+(-[a-z0-9]+)*$", "must be a Cloud Run location, such as europe-west1"),
+    matches(r"^[a-z]+(-[a-z]+)+[0-9]+$", "must be a Cloud Run location, such as europe-west1"),
 ]
 
 _WORKLOAD_NAME = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
 _WORKLOAD_NAME_FORM = "must be the name of a Cloud Run resource: a-z, 0-9 and -, starting with a letter"
+
+_SERVICE_NAME_LENGTH = Rule(
+    "self.kind != 'Service' || !has(self.name) || size(self.name) <= 49",
+    "must be at most 49 characters long: Cloud Run takes no service of a longer name",
+    field_path=".name",
+)
 
 
 class ProjectRef(ApiModel):
@@ -171,6 +177,7 @@ class Target(ApiModel):
             "must be the ID of a secret: letters, digits, - and _",
             field_path=".name",
         ),
+        _SERVICE_NAME_LENGTH,
     )
 
     kind: TargetKind
@@ -190,6 +197,7 @@ class Workload(ApiModel):
     """A Cloud Run resource that runs as an identity."""
 
     atomic: ClassVar = True
+    rules: ClassVar = (_SERVICE_NAME_LENGTH,)
 
     kind: WorkloadKind
     """Service, Job or WorkerPool."""

@@ -32,6 +32,7 @@ from .report import (
     observed,
     other_issues,
     paused,
+    status_object,
     status_of,
     was_ready,
 )
@@ -277,7 +278,7 @@ class Reconciler:
         if report.drift:
             self._untold[key] = report.drift
         after = status_of(obj, report, self._tools.wall_clock(), stalled=stalled)
-        status = {field: value for field, value in after.to_dict().items() if value != []}
+        raw, status = self._newest(obj, raw), status_object(after)
         stored = await self._tools.kube.write_status(raw, status)
         word = _word(report.outcome)
         if stored is None:
@@ -288,6 +289,14 @@ class Reconciler:
         self._untold.pop(key, None)
         self._tools.announcer.announce(raw, obj.status, after, report.drift)
         return (Rest() if stalled else following(report.outcome, report.others)), word
+
+    def _newest(self, obj: ReconciledResource, raw: Object) -> Object:
+        """The object as it is stored now, unless it was edited: the pass may have written its status."""
+        known = self._tools.store.raw(Key.of(obj))
+        edited = known is None or any(
+            known["metadata"].get(field) != raw["metadata"].get(field) for field in ("uid", "generation")
+        )
+        return raw if known is None or edited else known
 
     def _gone(self, obj: ReconciledResource, raw: Object) -> tuple[Next, str]:
         """The object ended unseen: no watch will tell, because it may never have seen it."""

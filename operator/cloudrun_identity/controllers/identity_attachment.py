@@ -1,61 +1,28 @@
 """IdentityAttachment: somebody else's workload runs as an identity. One field of it is ours, and no other."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
 
-from cloudrun_identity.api import IdentityAttachment, Reason
+from cloudrun_identity.api import ConditionType, IdentityAttachment, Move, Reason
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.mutations import mutated
 from cloudrun_identity.gcp.run import Operation, Run
-from cloudrun_identity.gcp.workloads import Workload, WorkloadState
-from cloudrun_identity.iam.admission import (
-    Admitted,
-    Decision,
-    DeclaredIdentity,
-    Denied,
-    may_enter,
-    may_use_workload,
-)
-from cloudrun_identity.iam.principals import email as email_of
-from cloudrun_identity.iam.principals import lower_email
+from cloudrun_identity.gcp.workloads import WorkloadState
 
+from . import preflight
+from .attachment import AttachmentWant, identity_text, resolved, same_account
 from .controller import Applied, Change, Summary
-from .gate import Passed, Stopped, surroundings
-from .grants import Holder, Members, Nobody, Wish
-from .outcomes import Failing, InSync, Outcome, Refused, Waiting
-from .world import Key, World, identity_key, project_key
-
-POLL = 1.0
-"""Seconds between looks at a rollout."""
-
-LOOK_AGAIN = 15.0
-"""Seconds between looks for what nothing tells us of: a workload that appears, an old revision that stops
-serving."""
-
-FAILED_REVISION = 120.0
-"""Seconds between looks at a workload whose new revision does not start."""
-
-
-@dataclass(frozen=True, slots=True)
-class AttachmentWant:
-    """The workload, and the e-mail of the account it shall run as. `identity` stands for it in statuses."""
-
-    obj: IdentityAttachment
-    workload: Workload
-    email: str
-    identity: str
-
-
-@dataclass(frozen=True, slots=True)
-class WorkloadSeen:
-    """The workload, None if there is none.
-
-    `others_serving` are serving revisions that run as something else, `operation` is the one that we started.
-    """
-
-    state: WorkloadState | None
-    others_serving: tuple[str, ...] = ()
-    operation: Operation | None = None
+from .gate import Passed, Stopped
+from .grants import Wish
+from .moves import given_up, is_asked, last_move, next_move
+from .outcomes import Failing, InSync, Outcome, Refused, Waiting, outcome_of
+from .preflight import Preflight
+from .records import Records
+from .restoration import Restoration
+from .rollout import LOOK_AGAIN, WorkloadSeen, others_serving, poll_after, rollout
+from .world import Key, World, account_key, identity_key, project_key
 
 
 class IdentityAttachmentController:
@@ -63,16 +30,33 @@ class IdentityAttachmentController:
 
     kind = IdentityAttachment
 
-    def __init__(self, run: Run, inventory: Inventory) -> None:
+    def __init__(
+        self,
+        run: Run,
+        inventory: Inventory,
+        checks: Preflight,
+        restoration: Restoration,
+        records: Records,
+        wall_clock: Callable[[], datetime],
+        checkpoint: Callable[[str], None],
+    ) -> None:
+        """`checkpoint(step)` is told after every step that a crash could follow."""
         self._run = run
         self._inventory = inventory
+        self._checks = checks
+        self._restoration = restoration
+        self._records = records
+        self._wall_clock = wall_clock
+        self._checkpoint = checkpoint
 
     def references(self, obj: IdentityAttachment) -> frozenset[Key]:
-        """Its project and its identity."""
+        """Its project, and its identity by name or by e-mail."""
         keys = {project_key(obj.spec.project_ref.name)}
         if obj.spec.identity_ref:
             namespace = obj.spec.identity_ref.namespace or obj.metadata.namespace
             keys.add(identity_key(namespace, obj.spec.identity_ref.name))
+        if obj.spec.email:
+            keys.add(account_key(obj.spec.email))
         return frozenset(keys)
 
     def declares(self, obj: IdentityAttachment) -> str:
@@ -81,44 +65,39 @@ class IdentityAttachmentController:
 
     def desired(self, obj: IdentityAttachment, gate: Passed, world: World) -> AttachmentWant | Stopped:
         """The workload and the account, if the namespace may use the one and name the other."""
-        spec = obj.spec.workload
-        workload = Workload(spec.kind, gate.project_id, spec.location, spec.name)
-        decision = may_use_workload(
-            gate.project, obj.metadata.namespace, workload.target, surroundings(gate.project, world)
-        )
-        if isinstance(decision, Denied):
-            return Stopped(Refused(Reason.DENIED_BY_GUARDRAIL, f"spec.workload: {decision.reason}"))
-        reference = obj.spec.identity_ref
-        if reference is None:
-            raise AssertionError(
-                "the schema asks for identityRef or email, and email is refused as unsupported"
-            )
-        declared = DeclaredIdentity(reference.namespace or obj.metadata.namespace, reference.name)
-        entrance = _may_enter_home_of(declared, obj.metadata.namespace, world)
-        if isinstance(entrance, Denied):
-            return Stopped(Refused(Reason.DENIED_BY_GUARDRAIL, f"spec.identityRef: {entrance.reason}"))
-        match Members(world, obj.metadata.namespace).identity(declared, "spec.identityRef"):
-            case Nobody(outcome=outcome):
-                return Stopped(outcome, unresolved="" if isinstance(outcome, InSync) else outcome.message)
-            case Holder(member):
-                return AttachmentWant(obj, workload, email_of(member), _shown(obj))
+        return resolved(obj, gate, world)
 
     async def observe(self, want: AttachmentWant, max_age: float) -> WorkloadSeen:
-        """The workload, what serves of it, and how far our operation is."""
+        """The workload, what serves of it, and how far our operation is.
+
+        While the operation is under way it tells of the workload itself, and so does its end.
+        """
         operation = await self._operation(want)
-        state = await self._inventory.workload(want.workload, max_age)
+        if operation and operation.state and not operation.error:
+            return await self._after(operation, operation.state, want)
+        state = await self._read(want, max_age)
         if state is None:
             return WorkloadSeen(None, operation=operation)
-        return WorkloadSeen(state, await self._others_serving(want, state), operation)
+        return await self._seen(state, operation, want)
 
     def diff(self, want: AttachmentWant, seen: WorkloadSeen) -> tuple[Change, ...]:
-        """The account, if the template names another one."""
-        if seen.state is None or _same(seen.state.service_account, want.email):
-            return ()
-        return (Change("service account", seen.state.service_account, want.email),)
+        """The account, if the template names another one; and what serves as another, or does not come up."""
+        state = seen.state
+        if state is None:
+            return (Change("workload", "absent", "deployed"),)
+        if not _runs_as(want, state):
+            return (Change("service account", state.service_account, want.email),)
+        failed = [Change(f"revision {state.failed_revision}", "failed", "ready")]
+        others = [
+            Change(f"revision {name}", seen.serving[name], want.email) for name in others_serving(want, seen)
+        ]
+        return (*(failed if state.failed_revision else ()), *others)
 
     async def apply(
-        self, want: AttachmentWant, seen: WorkloadSeen, changes: tuple[Change, ...]
+        self,
+        want: AttachmentWant,
+        seen: WorkloadSeen,
+        changes: tuple[Change, ...],  # noqa: ARG002
     ) -> Applied[WorkloadSeen]:
         """Move the workload to the account, or follow how the platform takes it."""
         state = seen.state
@@ -126,17 +105,15 @@ class IdentityAttachmentController:
             message = f"spec.workload: {want.workload} does not exist in project {want.workload.project_id}"
             return Applied(Waiting(Reason.WORKLOAD_NOT_FOUND, message, LOOK_AGAIN), seen)
         if state.managed_by:
-            return Applied(
-                Refused(
-                    Reason.REJECTED,
-                    f"spec.workload: {want.workload} is deployed by {state.managed_by}, which would undo any "
-                    "change; set the account there",
-                ),
-                seen,
-            )
-        if changes:
-            return await self._attach(want, state)
-        return Applied(_rollout(want, state, seen), seen)
+            return Applied(_deployed_by_product(want, state), seen)
+        if seen.is_moving:
+            return Applied(rollout(want, state, seen, self._wall_clock()), seen)
+        is_to_move = not _runs_as(want, state)
+        if is_to_move or not preflight.all_passed(want.obj.status.preflight):
+            seen = replace(seen, preflight=await self._checks.check(want, state))
+        if is_to_move:
+            return await self._move_or_wait(want, state, seen)
+        return Applied(rollout(want, state, seen, self._wall_clock()), seen)
 
     def wishes(self, want: AttachmentWant, world: World) -> tuple[Wish, ...]:  # noqa: ARG002
         """None: who may act as the identity is the identity's to say."""
@@ -144,40 +121,32 @@ class IdentityAttachmentController:
 
     def summarize(self, want: AttachmentWant, seen: WorkloadSeen) -> Summary:
         """What the workload runs as now, and what it ran as before."""
+        lines = want.obj.status.preflight if seen.preflight is None else seen.preflight
         fields: dict[str, object] = {
             "workload": str(want.workload),
-            "identity": want.identity,
-            "operation": seen.operation.name if seen.operation and not seen.operation.done else None,
+            "identity": identity_text(want.obj),
+            "operation": seen.operation.name if seen.operation and seen.is_moving else None,
+            "preflight": lines,
         }
         if seen.state:
-            before = want.obj.status.previous_service_account
-            if before is None and not _same(seen.state.service_account, want.email):
-                before = seen.state.service_account or None
             fields |= {
                 "current_service_account": seen.state.service_account or None,
-                "previous_service_account": before,
-                "workload_uid": seen.state.uid or None,
                 "latest_ready_revision": seen.state.latest_ready_revision or None,
                 "serving_revisions": seen.state.serving_revisions,
+                **(seen.recorded or _kept(want.obj, seen.state)),
             }
-        return Summary(fields)
+        return Summary(fields, preflight.cross_project(want, lines))
 
-    async def delete(self, obj: IdentityAttachment, world: World, *, abandon: bool) -> Outcome:  # noqa: ARG002
-        """Nothing: the workload keeps running as it does."""
-        return InSync()
+    async def delete(self, obj: IdentityAttachment, world: World, *, abandon: bool) -> Outcome:
+        """Put back what ran before, where that is asked for."""
+        return InSync() if abandon else await self._restoration.restore(obj, world)
 
-    async def _attach(self, want: AttachmentWant, state: WorkloadState) -> Applied[WorkloadSeen]:
-        try:
-            operation = await self._run.set_service_account(state, want.email)
-        except GoogleError as error:
-            if error.fault is not Fault.ABORTED:
-                raise
-            message = f"{want.workload} was deployed at the same moment; trying again"
-            return Applied(Waiting(Reason.UPDATING, message, POLL), WorkloadSeen(state))
-        self._inventory.wrote_workload(want.workload)
-        mutated("attach", want.workload.target.full_name, before=state.service_account, after=want.email)
-        message = f"{want.workload} is being moved to {want.email}"
-        return Applied(Waiting(Reason.UPDATING, message, POLL), WorkloadSeen(state, operation=operation))
+    async def _read(self, want: AttachmentWant, max_age: float) -> WorkloadState | None:
+        """The workload; from a list that all share where it is only looked at now and then."""
+        if _is_patient(want.obj):
+            age = max_age or min(LOOK_AGAIN - 1, want.drift_interval)
+            return await self._inventory.listed_workload(want.workload, age)
+        return await self._inventory.workload(want.workload, max_age)
 
     async def _operation(self, want: AttachmentWant) -> Operation | None:
         """The operation that the status remembers, unless it is over and forgotten."""
@@ -191,45 +160,92 @@ class IdentityAttachmentController:
                 raise
             return None
 
-    async def _others_serving(self, want: AttachmentWant, state: WorkloadState) -> tuple[str, ...]:
-        accounts = await self._inventory.serving_accounts(state)
-        return tuple(revision for revision, account in accounts.items() if not _same(account, want.email))
+    async def _after(self, operation: Operation, state: WorkloadState, want: AttachmentWant) -> WorkloadSeen:
+        """What an operation of ours shows of the workload."""
+        if not operation.done:
+            return WorkloadSeen(state, operation=operation, move=last_move(want.obj, state))
+        self._inventory.saw_workload(state)
+        return await self._seen(state, operation, want)
+
+    async def _seen(
+        self, state: WorkloadState, operation: Operation | None, want: AttachmentWant
+    ) -> WorkloadSeen:
+        serving = await self._inventory.serving_accounts(state)
+        return WorkloadSeen(state, serving, operation, last_move(want.obj, state))
+
+    async def _move_or_wait(
+        self, want: AttachmentWant, state: WorkloadState, seen: WorkloadSeen
+    ) -> Applied[WorkloadSeen]:
+        obstacle = preflight.holds_up(seen.preflight or ())
+        if obstacle:
+            return Applied(Waiting(Reason.DEPENDENCY_NOT_READY, obstacle, LOOK_AGAIN), seen)
+        last = seen.move
+        if last and seen.operation and seen.operation.error:
+            # The platform gave the move up and went back: it would do the same with the next one.
+            last = given_up(last, state, seen.operation.error)
+            seen = replace(seen, recorded={"last_move": last})
+        match next_move(want, state, last, self._wall_clock()):
+            case Move() as move:
+                return await self._move(want, state, seen, move)
+            case outcome:
+                return Applied(outcome, seen)
+
+    async def _move(
+        self, want: AttachmentWant, state: WorkloadState, seen: WorkloadSeen, move: Move
+    ) -> Applied[WorkloadSeen]:
+        seen = replace(seen, recorded=_write_ahead(want.obj, state, move))
+        if not await self._records.record(want.obj, seen.recorded):
+            message = f"{Key.of(want.obj)} was edited at the same moment; looking at it again"
+            return Applied(Waiting(Reason.UPDATING, message, poll_after(0.0)), seen)
+        try:
+            operation = await self._run.set_service_account(state, want.email)
+        except GoogleError as error:
+            self._inventory.wrote_workload(want.workload)
+            return Applied(_not_moved(want, error), seen)
+        self._checkpoint("workload moved")
+        self._inventory.wrote_workload(want.workload)
+        mutated("attach", want.workload.target.full_name, before=state.service_account, after=want.email)
+        after = await self._after(operation, operation.state or state, want)
+        moved = replace(after, preflight=seen.preflight, recorded=seen.recorded, move=move)
+        return Applied(rollout(want, operation.state or state, moved, self._wall_clock()), moved)
 
 
-def _may_enter_home_of(declared: DeclaredIdentity, namespace: str, world: World) -> Decision:
-    """Whether the identity's project admits the attachment's namespace, as the workload's has to."""
-    identity = world.identity(declared.namespace, declared.name)
-    home = world.project(identity.spec.project_ref.name) if identity else None
-    return may_enter(home, namespace, surroundings(home, world)) if home else Admitted()
+def _runs_as(want: AttachmentWant, state: WorkloadState) -> bool:
+    return same_account(state.service_account, want.email)
 
 
-def _rollout(want: AttachmentWant, state: WorkloadState, seen: WorkloadSeen) -> Outcome:
-    """How far the platform is with what the template says."""
-    failed = seen.operation.error if seen.operation and seen.operation.done else None
-    if state.reconciling or state.observed_generation < state.generation or state.ready is None:
-        return Waiting(
-            Reason.UPDATING, f"{want.workload} is rolling out {state.latest_created_revision}", POLL
-        )
-    if not state.ready:
-        keeps = f"; {state.latest_ready_revision} keeps serving" if state.latest_ready_revision else ""
-        reason = state.ready_message or failed or "Google gives no reason"
-        message = f"{want.workload}: {state.latest_created_revision or 'the update'} failed: {reason}{keeps}"
-        return Failing(Reason.REVISION_FAILED, message, after=FAILED_REVISION)
-    if seen.others_serving:
-        message = (
-            f"{want.workload}: {', '.join(seen.others_serving)} still serves as another account; "
-            f"send its traffic and tags to {state.latest_ready_revision}"
-        )
-        return Waiting(Reason.OLD_REVISION_SERVING, message, LOOK_AGAIN)
-    return InSync()
+def _is_patient(obj: IdentityAttachment) -> bool:
+    """Whether nothing new is expected of the object but what somebody does to its workload."""
+    ready = obj.status.condition(ConditionType.READY)
+    return ready is not None and ready.reason in _PATIENT and not is_asked(obj)
 
 
-def _same(one: str, other: str) -> bool:
-    return lower_email(one) == lower_email(other)
+_PATIENT = frozenset({Reason.WORKLOAD_NOT_FOUND, Reason.OLD_REVISION_SERVING, Reason.REVISION_FAILED})
 
 
-def _shown(obj: IdentityAttachment) -> str:
-    reference = obj.spec.identity_ref
-    if reference is None:
-        return obj.spec.email or ""
-    return f"{reference.namespace}/{reference.name}" if reference.namespace else reference.name
+def _write_ahead(obj: IdentityAttachment, state: WorkloadState, move: Move) -> Mapping[str, object]:
+    """What the status says before a move is made: what ran before the first one, for a restoration."""
+    is_first = last_move(obj, state) is None
+    before = state.service_account if is_first else obj.status.previous_service_account
+    return {"workload_uid": state.uid, "previous_service_account": before, "last_move": move}
+
+
+def _kept(obj: IdentityAttachment, state: WorkloadState) -> Mapping[str, object]:
+    """What the status says of moves after a pass without one: those of another workload are forgotten."""
+    if obj.status.workload_uid == state.uid:
+        return {}
+    return {"workload_uid": state.uid or None, "previous_service_account": None, "last_move": None}
+
+
+def _deployed_by_product(want: AttachmentWant, state: WorkloadState) -> Refused:
+    return Refused(
+        Reason.REJECTED,
+        f"spec.workload: {want.workload} is deployed by {state.managed_by}, which would undo any "
+        "change; set the account there",
+    )
+
+
+def _not_moved(want: AttachmentWant, error: GoogleError) -> Outcome:
+    if error.fault is Fault.ABORTED:
+        return Failing(Reason.UPDATING, f"{want.workload} was deployed at the same moment; trying again")
+    return outcome_of(error, f"moving {want.workload} to {want.email}")

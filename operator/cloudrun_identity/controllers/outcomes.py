@@ -68,7 +68,18 @@ def outcome_of(error: GoogleError, what: str) -> Outcome:
     if error.fault in _REFUSED:
         return Refused(_REFUSED[error.fault], message)
     reason = _FAILING[error.fault]
+    if reason is Reason.API_DISABLED:
+        message += _enabling(error)
     return Failing(reason, message, error.retry_after, observed=error.fault is not Fault.UNAVAILABLE)
+
+
+def _enabling(error: GoogleError) -> str:
+    """The command that enables the API, where Google's ErrorInfo says which one and for whom."""
+    service, consumer = error.metadata.get("service"), error.metadata.get("consumer", "")
+    if not service:
+        return ""
+    project = consumer.removeprefix("projects/")
+    return f"; gcloud services enable {service}" + (f" --project={project}" if project else "")
 
 
 _REFUSED = {

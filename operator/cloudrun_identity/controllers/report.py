@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from cloudrun_identity.api import (
     Condition,
@@ -80,9 +80,22 @@ def status_of(
     if isinstance(obj.status, ProjectScopedStatus):
         changes |= _grant_fields(report)
         changes["drift"] = _drift(obj.status.drift, report, now)
+    return with_fields(obj.status, changes)
+
+
+def with_fields(status: "Status", changes: Mapping[str, Any]) -> "Status":
+    """The status with these fields, by name."""
     # Copied through validation, because that is what cuts texts and lists to the bounds of the schema.
-    merged = {name: getattr(obj.status, name) for name in type(obj.status).model_fields} | changes
-    return type(obj.status).model_validate(merged)
+    merged = {name: getattr(status, name) for name in type(status).model_fields} | dict(changes)
+    return type(status).model_validate(merged)
+
+
+Status = TypeVar("Status", bound=ReconciledStatus)
+
+
+def status_object(status: ReconciledStatus) -> dict[str, Any]:
+    """The status as it is stored: without empty lists."""
+    return {field: value for field, value in status.to_dict().items() if value != []}
 
 
 def is_repaired(drift: Drift | None) -> bool:

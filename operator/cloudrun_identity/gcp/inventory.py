@@ -48,6 +48,11 @@ class Inventory:
             workload.name, max_age
         )
 
+    async def listed_workload(self, workload: Workload, max_age: float) -> WorkloadState | None:
+        """The state of this workload as a list shows it: what was made a moment ago may be missing there."""
+        listed = await self.workloads(workload.project_id, workload.location, workload.kind, max_age)
+        return listed.get(workload.name)
+
     async def workloads(
         self, project_id: str, location: str, kind: WorkloadKind, max_age: float
     ) -> Mapping[str, WorkloadState]:

@@ -37,7 +37,7 @@ class Policies:
             resource=target.resource,
             options=options_pb2.GetPolicyOptions(requested_policy_version=_VERSION),
         )
-        return await self._call(target, "GetIamPolicy", request, policy_pb2.Policy)
+        return await self._call(target, "GetIamPolicy", request, policy_pb2.Policy, target.project_id)
 
     async def set(self, target: Target, policy: policy_pb2.Policy) -> policy_pb2.Policy:
         """Replace the bindings, leaving audit configs alone, and return the policy that then stands.
@@ -58,12 +58,15 @@ class Policies:
             policy=versioned,
             update_mask=field_mask_pb2.FieldMask(paths=["bindings", "etag"]),
         )
-        return await self._call(target, "SetIamPolicy", request, policy_pb2.Policy)
+        return await self._call(target, "SetIamPolicy", request, policy_pb2.Policy, target.project_id)
 
-    async def test_permissions(self, target: Target, permissions: Iterable[str]) -> frozenset[str]:
+    async def test_permissions(
+        self, target: Target, permissions: Iterable[str], acting_in: str = ""
+    ) -> frozenset[str]:
         """Those of `permissions` that the operator seems to hold on the target.
 
-        A hint: Google may fail open, and answers nothing for a target that does not exist.
+        It asks as whom it acts in the project `acting_in`, by default the target's own. A hint: Google may
+        fail open, and answers nothing for a target that does not exist.
 
         Raises:
             GoogleError: the question could not be asked.
@@ -76,15 +79,21 @@ class Policies:
                 resource=target.resource, permissions=asked[start : start + _PERMISSIONS_AT_ONCE]
             )
             reply = await self._call(
-                target, "TestIamPermissions", request, iam_policy_pb2.TestIamPermissionsResponse
+                target,
+                "TestIamPermissions",
+                request,
+                iam_policy_pb2.TestIamPermissionsResponse,
+                acting_in or target.project_id,
             )
             held.update(reply.permissions)
         return frozenset(held)
 
-    async def _call(self, target: Target, verb: str, request: Any, response: type["Reply"]) -> "Reply":
+    async def _call(
+        self, target: Target, verb: str, request: Any, response: type["Reply"], acting_in: str
+    ) -> "Reply":
         api, service = _SERVICES[target.kind]
         method = f"{service}/{verb}"
-        clients = self._clients.of(target.project_id)
+        clients = self._clients.of(acting_in)
         return await clients.call(
             api,
             method,

@@ -51,3 +51,8 @@ class Projects:
 def cloud_run_service_agent(number: str) -> str:
     """The e-mail of the agent with which Cloud Run acts in the project of this number."""
     return f"service-{number}@serverless-robot-prod.iam.gserviceaccount.com"
+
+
+def compute_account(number: str) -> str:
+    """The e-mail of a project's default account, which workloads that name none run as."""
+    return f"{number}-compute@developer.gserviceaccount.com"

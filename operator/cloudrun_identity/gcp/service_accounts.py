@@ -39,6 +39,21 @@ def expected_email(project_id: str, account_id: str) -> str:
     return f"{account_id}@{name}{'.' if domain else ''}{domain}.iam.gserviceaccount.com"
 
 
+def project_of(email: str) -> str:
+    """The id of the project that an account's e-mail speaks of; empty for Google's own and default accounts.
+
+    The reverse of `expected_email`.
+    """
+    scope, found, _ = email.partition("@")[2].rpartition(_USER_MANAGED)
+    name, _, domain = scope.partition(".")
+    if not found:
+        return ""
+    return f"{domain}:{name}" if domain else name
+
+
+_USER_MANAGED = ".iam.gserviceaccount.com"
+
+
 class ServiceAccounts:
     """The account methods of the IAM API.
 

@@ -29,13 +29,17 @@ from cloudrun_identity.controllers.iam_binding import IAMBindingController
 from cloudrun_identity.controllers.identity_attachment import IdentityAttachmentController
 from cloudrun_identity.controllers.identity_deletion import IdentityDeletion
 from cloudrun_identity.controllers.managed_project import ManagedProjectController
+from cloudrun_identity.controllers.preflight import Preflight
 from cloudrun_identity.controllers.probation import Probation
 from cloudrun_identity.controllers.recent_writes import RecentWrites
+from cloudrun_identity.controllers.records import Records
 from cloudrun_identity.controllers.release import Releaser
+from cloudrun_identity.controllers.restoration import Restoration
 from cloudrun_identity.controllers.role_definitions import RoleDefinitions
 from cloudrun_identity.controllers.tools import Tools
 from cloudrun_identity.controllers.usage import Usage
 from cloudrun_identity.controllers.world import Key, project_key
+from cloudrun_identity.gcp.access import Access
 from cloudrun_identity.gcp.brake import RemovalBrake
 from cloudrun_identity.gcp.client_pool import OWN, ClientPool, Credential, credential_of
 from cloudrun_identity.gcp.clients import GoogleClients
@@ -120,6 +124,8 @@ class Operator:
             )
         )
         announcer, roles = Announcer(self._events, metrics), Roles(self._clients)
+        kube = KubeWrites(client)
+        records = Records(self._cache, kube, checkpoint)
         self._controllers |= _controllers(
             self._clients,
             policies,
@@ -129,13 +135,14 @@ class Operator:
             probation,
             announcer,
             slots,
+            records,
             checkpoint,
         )
         self._reconciler = Reconciler(
             self._controllers,
             Tools(
                 store=self._cache,
-                kube=KubeWrites(client),
+                kube=kube,
                 lanes=self._lanes,
                 judge=Judge(roles),
                 announcer=announcer,
@@ -254,6 +261,7 @@ def _controllers(
     probation: Probation,
     announcer: Announcer,
     slots: Slots,
+    records: Records,
     checkpoint: Callable[[str], None],
 ) -> Mapping[str, Controller[Any, Any, Any]]:
     service_accounts, run = ServiceAccounts(clients), Run(clients)
@@ -271,11 +279,20 @@ def _controllers(
     deletion = IdentityDeletion(tools, accounts, Usage(inventory), releaser, announcer)
     custom_roles = CustomRoles(clients, time.monotonic)
     definitions = RoleDefinitions(custom_roles, roles, ledgers, _now, checkpoint)
+    attachments = IdentityAttachmentController(
+        run,
+        inventory,
+        Preflight(inventory, Access(policies, roles, time.monotonic)),
+        Restoration(run, inventory, announcer, checkpoint),
+        records,
+        _now,
+        checkpoint,
+    )
     return {
         ManagedProject.__name__: ManagedProjectController(Projects(clients), policies, clients.identity),
         CloudRunIdentity.__name__: CloudRunIdentityController(accounts, deletion),
         IAMBinding.__name__: IAMBindingController(releaser),
-        IdentityAttachment.__name__: IdentityAttachmentController(run, inventory),
+        IdentityAttachment.__name__: attachments,
         CustomRole.__name__: CustomRoleController(custom_roles, definitions),
     }
 

@@ -79,16 +79,6 @@ def complaints(kind: str, change: dict[str, Any]) -> list[str]:
             {"unmanagedKeys": "Ignore"},
             'spec.unmanagedKeys: "Ignore" is not supported yet; use "Report"',
         ),
-        (
-            "IdentityAttachment",
-            {"identityRef": None, "email": "a@b"},
-            "spec.email: not supported yet; remove it",
-        ),
-        (
-            "IdentityAttachment",
-            {"deletionPolicy": "Restore"},
-            'spec.deletionPolicy: "Restore" is not supported yet; use "Abandon"',
-        ),
     ],
 )
 def test_what_is_not_supported_yet_is_refused_by_name(
@@ -158,6 +148,7 @@ def test_defaults_are_supported(kind: str) -> None:
             {"target": {"kind": "ServiceAccount", "email": "a@b"}, "deletionPolicy": "Abandon"},
         ),
         ("IdentityAttachment", {"identityRef": {"name": "ci", "namespace": "builds"}, "suspend": True}),
+        ("IdentityAttachment", {"identityRef": None, "email": "a@b", "deletionPolicy": "Restore"}),
     ],
 )
 def test_what_is_served_passes(kind: str, change: dict[str, Any]) -> None:

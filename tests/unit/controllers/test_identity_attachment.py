@@ -1,175 +1,230 @@
 from dataclasses import replace
-from typing import Any, cast
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
-from cloudrun_identity.api import IdentityAttachment, Reason, WorkloadKind
-from cloudrun_identity.controllers.gate import Passed, Stopped
-from cloudrun_identity.controllers.identity_attachment import (
-    AttachmentWant,
-    IdentityAttachmentController,
-    WorkloadSeen,
-)
-from cloudrun_identity.controllers.outcomes import Failing, InSync, Outcome, Refused, Waiting
-from cloudrun_identity.controllers.world import identity_key, project_key
+from cloudrun_identity.api import IdentityAttachment, Move, PreflightCheck, PreflightState
+from cloudrun_identity.controllers.controller import Summary
+from cloudrun_identity.controllers.identity_attachment import IdentityAttachmentController
+from cloudrun_identity.controllers.outcomes import Refused, Waiting
+from cloudrun_identity.controllers.rollout import WorkloadSeen
+from cloudrun_identity.controllers.world import account_key, identity_key, project_key
+from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.gcp.run import Operation
 from cloudrun_identity.gcp.workloads import Workload, WorkloadState
 
-from .world import EMAIL, FakeWorld, identity, parsed, project, record
+from .attachments import ELSEWHERE, OLD, ROLLED_OUT, attachment, want
+from .cloud import fault
+from .world import EMAIL
 
 NONE: Any = None
-CONTROLLER = IdentityAttachmentController(NONE, NONE)
-ATTACHMENT = """
-kind: IdentityAttachment
-metadata: {name: checkout, namespace: payments}
-spec:
-  projectRef: {name: payments-prod}
-  workload: {kind: Service, location: europe-west1, name: checkout}
-  identityRef: {name: checkout}
-"""
-WORLD = FakeWorld(project(), identity(), accounts=[record()])
-ROLLED_OUT = WorkloadState(
-    workload=Workload(WorkloadKind.SERVICE, "payments-prod-1234", "europe-west1", "checkout"),
-    uid="w-1",
-    etag='"1"',
-    service_account=EMAIL,
-    generation=2,
-    observed_generation=2,
-    reconciling=False,
-    ready=True,
-    ready_message="",
-    latest_created_revision="checkout-2",
-    latest_ready_revision="checkout-2",
-    template_revision="",
-    serving_revisions=("checkout-2",),
-    last_modifier="",
-    managed_by="",
-    invoker_iam_disabled=False,
-)
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+PASSED = (PreflightCheck(check="Account", state=PreflightState.PASSED),)
 
 
-def attachment(text: str = ATTACHMENT, **spec: Any) -> IdentityAttachment:
-    return cast("IdentityAttachment", parsed(text, **spec))
+class FakeCloud:
+    """One workload, as Google shows it, and what is asked of it."""
+
+    def __init__(self, state: WorkloadState | None, *faults: Fault) -> None:
+        self.state = state
+        self.faults = list(faults)
+        self.calls: list[str] = []
+        self.under_way: Operation | None = None
+
+    async def workload(self, workload: Workload, max_age: float) -> WorkloadState | None:
+        self.calls.append("get")
+        return self.state
+
+    async def listed_workload(self, workload: Workload, max_age: float) -> WorkloadState | None:
+        self.calls.append("list")
+        return self.state
+
+    async def serving_accounts(self, state: WorkloadState) -> dict[str, str]:
+        return dict.fromkeys(state.serving_revisions, state.service_account)
+
+    def saw_workload(self, state: WorkloadState) -> None:
+        self.state = state
+
+    def wrote_workload(self, workload: Workload) -> None:
+        self.calls.append("invalidate")
+
+    async def set_service_account(self, state: WorkloadState, email: str) -> Operation:
+        self.calls.append(f"move to {email}")
+        if self.faults:
+            raise fault(self.faults.pop(0))
+        moved = replace(state, service_account=email, generation=state.generation + 1, reconciling=True)
+        self.under_way = Operation("operations/1", done=False, state=moved)
+        return self.under_way
+
+    async def operation(self, name: str, workload: Workload) -> Operation:
+        self.calls.append("poll")
+        if self.under_way is None:
+            raise fault(Fault.NOT_FOUND)
+        return self.under_way
+
+    async def check(self, want: object, state: object) -> tuple[PreflightCheck, ...]:
+        self.calls.append("preflight")
+        return PASSED
+
+    async def record(self, obj: object, fields: dict[str, Any]) -> bool:
+        self.calls.append("record")
+        return True
 
 
-def desired(obj: IdentityAttachment, world: FakeWorld = WORLD) -> AttachmentWant | Stopped:
-    return CONTROLLER.desired(obj, Passed(project(), observe=False), world)
+def controller(cloud: Any = NONE) -> IdentityAttachmentController:
+    return IdentityAttachmentController(cloud, cloud, cloud, NONE, cloud, lambda: NOW, lambda step: None)
 
 
-def want(obj: IdentityAttachment | None = None) -> AttachmentWant:
-    wanted = desired(obj or attachment())
-    assert isinstance(wanted, AttachmentWant)
-    return wanted
-
-
-async def applied(seen: WorkloadSeen) -> Outcome:
-    return (await CONTROLLER.apply(want(), seen, CONTROLLER.diff(want(), seen))).outcome
+async def one_pass(cloud: FakeCloud, obj: IdentityAttachment | None = None) -> tuple[Any, Summary]:
+    """The outcome of a pass, and what the status says after it."""
+    wanted, kind = want(obj), controller(cloud)
+    seen = await kind.observe(wanted, 0.0)
+    applied = await kind.apply(wanted, seen, kind.diff(wanted, seen))
+    return applied.outcome, kind.summarize(wanted, applied.seen)
 
 
 def test_it_refers_to_its_project_and_its_identity() -> None:
-    assert CONTROLLER.references(attachment(identityRef={"name": "pricing", "namespace": "shop"})) == {
+    assert controller().references(attachment(identityRef={"name": "pricing", "namespace": "shop"})) == {
         project_key("payments-prod"),
         identity_key("shop", "pricing"),
+    }
+    assert controller().references(attachment(identityRef=None, email=OLD)) == {
+        project_key("payments-prod"),
+        account_key(OLD),
     }
 
 
 def test_rivals_declare_the_same_workload() -> None:
     other = attachment(identityRef={"name": "pricing"})
-    assert CONTROLLER.declares(attachment()) == CONTROLLER.declares(other)
-
-
-def test_the_workload_runs_as_the_identitys_account() -> None:
-    wanted = want()
-    assert (wanted.workload, wanted.email, wanted.identity) == (ROLLED_OUT.workload, EMAIL, "checkout")
-
-
-def test_a_workload_that_the_namespace_may_not_use_is_denied() -> None:
-    stop = desired(attachment(workload={"kind": "Service", "location": "europe-west1", "name": "other"}))
-    assert isinstance(stop, Stopped)
-    assert isinstance(stop.outcome, Refused)
-    assert stop.outcome.reason is Reason.DENIED_BY_GUARDRAIL
-
-
-def test_an_identity_that_is_not_ready_is_waited_for() -> None:
-    stop = desired(attachment(), FakeWorld(project(), identity()))
-    assert isinstance(stop, Stopped)
-    assert isinstance(stop.outcome, Waiting)
-    assert stop.unresolved == stop.outcome.message
+    assert controller().declares(attachment()) == controller().declares(other)
 
 
 @pytest.mark.parametrize(
-    ("account", "expected"),
+    ("seen", "expected"),
     [
-        (EMAIL, []),
-        (EMAIL.upper(), []),
-        ("other@x", [f"service account: other@x → {EMAIL}"]),
-        ("", [f"service account: unset → {EMAIL}"]),
+        (WorkloadSeen(None), ["workload: absent → deployed"]),
+        (WorkloadSeen(ROLLED_OUT), []),
+        (WorkloadSeen(replace(ROLLED_OUT, service_account=EMAIL.upper())), []),
+        (WorkloadSeen(ELSEWHERE), [f"service account: {OLD} → {EMAIL}"]),
+        (WorkloadSeen(replace(ROLLED_OUT, service_account="")), [f"service account: unset → {EMAIL}"]),
+        (WorkloadSeen(ROLLED_OUT, {"r1": OLD, "r2": EMAIL}), [f"revision r1: {OLD} → {EMAIL}"]),
+        (
+            WorkloadSeen(replace(ROLLED_OUT, latest_created_revision="r3")),
+            ["revision r3: failed → ready"],
+        ),
     ],
 )
-def test_another_account_in_the_template_differs(account: str, expected: list[str]) -> None:
-    seen = WorkloadSeen(replace(ROLLED_OUT, service_account=account))
-    assert [str(change) for change in CONTROLLER.diff(want(), seen)] == expected
-
-
-def test_a_missing_workload_does_not_differ() -> None:
-    assert CONTROLLER.diff(want(), WorkloadSeen(None)) == ()
-
-
-@pytest.mark.parametrize(
-    ("state", "others", "reason", "kind"),
-    [
-        ({"reconciling": True}, (), Reason.UPDATING, Waiting),
-        ({"observed_generation": 1}, (), Reason.UPDATING, Waiting),
-        ({"ready": None}, (), Reason.UPDATING, Waiting),
-        ({"ready": False, "ready_message": "it does not start"}, (), Reason.REVISION_FAILED, Failing),
-        ({}, ("checkout-1",), Reason.OLD_REVISION_SERVING, Waiting),
-        ({"managed_by": "cloudfunctions"}, (), Reason.REJECTED, Refused),
-    ],
-)
-async def test_a_rollout_is_followed_to_its_end(
-    state: dict[str, Any], others: tuple[str, ...], reason: Reason, kind: type[Outcome]
+def test_what_differs_is_what_the_platform_does_not_run_as_the_account(
+    seen: WorkloadSeen, expected: list[str]
 ) -> None:
-    outcome = await applied(WorkloadSeen(replace(ROLLED_OUT, **state), others))
-    assert isinstance(outcome, kind)
-    assert not isinstance(outcome, InSync)
-    assert outcome.reason is reason
-    if isinstance(outcome, Waiting):
-        assert outcome.after
+    assert [str(change) for change in controller().diff(want(), seen)] == expected
 
 
-async def test_a_workload_that_runs_as_the_identity_everywhere_is_in_sync() -> None:
-    assert await applied(WorkloadSeen(ROLLED_OUT)) == InSync()
+async def test_a_move_is_recorded_before_it_is_made_by_one_read_and_one_write() -> None:
+    cloud = FakeCloud(ELSEWHERE)
 
+    outcome, summary = await one_pass(cloud)
 
-async def test_a_missing_workload_is_looked_for_again() -> None:
-    outcome = await applied(WorkloadSeen(None))
+    assert cloud.calls == ["get", "preflight", "record", f"move to {EMAIL}", "invalidate"]
     assert isinstance(outcome, Waiting)
-    assert outcome.reason is Reason.WORKLOAD_NOT_FOUND
-    assert outcome.after
+    assert summary.fields["operation"] == "operations/1"
+    assert summary.fields["previous_service_account"] == OLD
+    assert summary.fields["last_move"] == Move(service_account=EMAIL, generation=2, time=NOW)
+    assert summary.fields["workload_uid"] == "w-1"
+    assert summary.fields["current_service_account"] == EMAIL
+    assert summary.fields["preflight"] == PASSED
 
 
-async def test_googles_reason_for_a_failed_revision_is_shown() -> None:
-    failed = Operation("operations/1", done=True, error="no such image")
-    state = replace(ROLLED_OUT, ready=False, latest_ready_revision="checkout-1")
-    outcome = await applied(WorkloadSeen(state, operation=failed))
-    assert isinstance(outcome, Failing)
+async def test_what_ran_before_is_of_before_the_first_move() -> None:
+    status = {
+        "workloadUID": "w-1",
+        "previousServiceAccount": "first@x",
+        "lastMove": {"serviceAccount": EMAIL, "generation": 1, "time": "2026-01-01T11:00:00Z"},
+    }
+    _, summary = await one_pass(FakeCloud(ELSEWHERE), attachment(status))
+    assert summary.fields["previous_service_account"] == "first@x"
+
+    _, summary = await one_pass(FakeCloud(replace(ELSEWHERE, uid="w-2")), attachment(status))
+    assert summary.fields["previous_service_account"] == OLD
+    assert summary.fields["workload_uid"] == "w-2"
+
+
+async def test_a_workload_that_runs_as_the_account_anyway_is_never_moved_nor_restored() -> None:
+    cloud = FakeCloud(ROLLED_OUT)
+    _, summary = await one_pass(cloud)
+    assert cloud.calls == ["get"]
+    assert summary.fields["previous_service_account"] is None
+    assert summary.fields["last_move"] is None
+
+
+async def test_an_operation_tells_of_the_workload_until_it_is_over() -> None:
+    cloud = FakeCloud(ELSEWHERE)
+    obj = attachment({"workloadUID": "w-1", "operation": "operations/1"})
+    moving = replace(ROLLED_OUT, reconciling=True)
+    cloud.under_way = Operation("operations/1", done=False, state=moving)
+    outcome, summary = await one_pass(cloud, obj)
+    assert isinstance(outcome, Waiting)
+    assert summary.fields["operation"] == "operations/1"
+
+    cloud.under_way = Operation("operations/1", done=True, state=ROLLED_OUT)
+    _, summary = await one_pass(cloud, obj)
+    assert summary.fields["operation"] is None
+    assert cloud.calls == ["poll", "poll"]
+
+
+async def test_an_operation_that_is_forgotten_leaves_the_workload_to_be_read() -> None:
+    cloud = FakeCloud(ROLLED_OUT)
+    _, summary = await one_pass(cloud, attachment({"operation": "operations/1"}))
+    assert cloud.calls == ["poll", "get"]
+    assert summary.fields["operation"] is None
+
+
+async def test_a_move_that_the_platform_gave_up_is_not_repeated() -> None:
+    cloud = FakeCloud(replace(ELSEWHERE, generation=3))
+    cloud.under_way = Operation("operations/1", done=True, error="no such image", state=ROLLED_OUT)
+    last = {"serviceAccount": EMAIL, "generation": 2, "time": "2026-01-01T11:00:00Z"}
+    status = {"workloadUID": "w-1", "operation": "operations/1", "lastMove": last}
+
+    outcome, summary = await one_pass(cloud, attachment(status))
+
+    assert isinstance(outcome, Waiting)
     assert "no such image" in outcome.message
-    assert "checkout-1 keeps serving" in outcome.message
+    kept = summary.fields["last_move"]
+    assert (kept.error, kept.generation) == ("no such image", 3)
+    assert "move" not in " ".join(cloud.calls)
 
 
-def test_the_status_keeps_the_account_that_ran_before() -> None:
-    before = CONTROLLER.summarize(want(), WorkloadSeen(replace(ROLLED_OUT, service_account="old@x"))).fields
-    assert before["previous_service_account"] == "old@x"
-    assert before["current_service_account"] == "old@x"
-    later = attachment(ATTACHMENT + "status: {previousServiceAccount: old@x}\n")
-    after = CONTROLLER.summarize(want(later), WorkloadSeen(ROLLED_OUT)).fields
-    assert after["previous_service_account"] == "old@x"
-    assert after["current_service_account"] == EMAIL
+@pytest.mark.parametrize("error", [Fault.ABORTED, Fault.PERMISSION_DENIED, Fault.QUOTA_EXCEEDED])
+async def test_a_write_that_fails_keeps_the_checks_and_is_read_anew(error: Fault) -> None:
+    cloud = FakeCloud(ELSEWHERE, error)
+    outcome, summary = await one_pass(cloud)
+    assert "Service europe-west1/checkout" in outcome.message
+    assert cloud.calls[-1] == "invalidate"
+    assert summary.fields["preflight"] == PASSED
 
 
-def test_the_status_names_the_operation_while_it_runs() -> None:
-    running = WorkloadSeen(ROLLED_OUT, operation=Operation("operations/1", done=False))
-    assert CONTROLLER.summarize(want(), running).fields["operation"] == "operations/1"
-    over = WorkloadSeen(ROLLED_OUT, operation=Operation("operations/1", done=True))
-    assert CONTROLLER.summarize(want(), over).fields["operation"] is None
-    assert "workload_uid" not in CONTROLLER.summarize(want(), WorkloadSeen(None)).fields
+async def test_what_a_product_deploys_is_refused() -> None:
+    cloud = FakeCloud(replace(ELSEWHERE, managed_by="cloudfunctions"))
+    outcome, _ = await one_pass(cloud)
+    assert isinstance(outcome, Refused)
+    assert cloud.calls == ["get"]
+
+
+@pytest.mark.parametrize("reason", ["WorkloadNotFound", "OldRevisionServing", "RevisionFailed"])
+async def test_what_is_only_looked_at_now_and_then_is_read_from_a_list(reason: str) -> None:
+    ready = {
+        "type": "Ready",
+        "status": "False",
+        "reason": reason,
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+        "observedGeneration": 1,
+    }
+    cloud = FakeCloud(None)
+    outcome, _ = await one_pass(cloud, attachment({"conditions": [ready]}))
+    assert isinstance(outcome, Waiting)
+    assert outcome.after
+    assert cloud.calls == ["list"]
+
+    await one_pass(cloud, attachment({"conditions": [ready], "observedGeneration": 0}))
+    assert cloud.calls == ["list", "get"]

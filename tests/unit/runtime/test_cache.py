@@ -75,7 +75,7 @@ class Cached:
                 "ManagedProject": ManagedProjectController(none, none, str),
                 "CloudRunIdentity": CloudRunIdentityController(none, none),
                 "IAMBinding": IAMBindingController(none),
-                "IdentityAttachment": IdentityAttachmentController(none, none),
+                "IdentityAttachment": IdentityAttachmentController(*[none] * 7),
             },
             self.ledgers,  # type: ignore[arg-type]
             self.woken.extend,

@@ -1,0 +1,102 @@
+"""Who seems to be permitted what, as far as the operator may look: hints, shared by everybody who asks."""
+
+from enum import Enum
+from typing import TypeVar
+
+from google.iam.v1 import policy_pb2
+
+from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.iam.principals import PrincipalKind, is_public, parse, same_member
+
+from .aged import Aged, Clock
+from .errors import GoogleError
+from .policies import Policies
+from .roles import Roles
+
+HINTS_AGE = 60.0
+"""Seconds for which an answer is good enough for advice."""
+
+
+class Hint(Enum):
+    """Whether somebody is permitted something; UNKNOWN also where the operator may not look."""
+
+    YES = "yes"
+    NO = "no"
+    UNKNOWN = "unknown"
+
+
+class Access:
+    """Answers that are at most `HINTS_AGE` old, by one call for all who ask the same meanwhile."""
+
+    def __init__(self, policies: Policies, roles: Roles, clock: Clock) -> None:
+        self._policies = policies
+        self._roles = roles
+        self._clock = clock
+        self._tested: dict[tuple[Target, str, str], Aged[frozenset[str]]] = {}
+        self._read: dict[Target, Aged[policy_pb2.Policy]] = {}
+
+    async def operator_may(self, permission: str, target: Target, acting_in: str) -> Hint:
+        """Whether the operator itself holds a permission on the target, as whom it acts in that project."""
+        key = (target, permission, acting_in)
+        if key not in self._tested:
+            self._tested[key] = Aged(
+                lambda: self._policies.test_permissions(target, [permission], acting_in), self._clock
+            )
+        held = await self._answer(self._tested[key])
+        if held is None:
+            return Hint.UNKNOWN
+        return Hint.YES if permission in held else Hint.NO
+
+    async def permits(self, member: str, permission: str, *targets: Target) -> Hint:
+        """Whether any of the targets' own policies gives a member a permission.
+
+        UNKNOWN also where a condition decides, or where somebody holds it who may be a group of the member's.
+        """
+        hints = set()
+        for target in targets:
+            hints.add(await self._permits(target, member, permission))
+            if Hint.YES in hints:
+                return Hint.YES
+        return Hint.UNKNOWN if Hint.UNKNOWN in hints else Hint.NO
+
+    async def _permits(self, target: Target, member: str, permission: str) -> Hint:
+        if target not in self._read:
+            self._read[target] = Aged(lambda: self._policies.get(target), self._clock)
+        policy = await self._answer(self._read[target])
+        if policy is None:
+            return Hint.UNKNOWN
+        hint = Hint.NO
+        for binding in policy.bindings:
+            holding = _holding(binding, member)
+            if holding is Hint.NO or not await self._is_in(binding.role, permission, target.project_id):
+                continue
+            if holding is Hint.YES:
+                return Hint.YES
+            hint = Hint.UNKNOWN
+        return hint
+
+    async def _is_in(self, role: str, permission: str, project_id: str) -> bool:
+        try:
+            return permission in await self._roles.permissions(role, project_id)
+        except GoogleError:  # nobody's role, or nobody tells: it is no proof
+            return False
+
+    async def _answer(self, aged: "Aged[Value]") -> "Value | None":
+        try:
+            return (await aged.get(self._clock() - HINTS_AGE)).value
+        except GoogleError:  # whatever is wrong, it must not hold up what the hint is for
+            return None
+
+
+Value = TypeVar("Value")
+
+
+def _holding(binding: policy_pb2.Binding, member: str) -> Hint:
+    """Whether the binding is the member's."""
+    if any(same_member(each, member) or is_public(each) for each in binding.members):
+        return Hint.UNKNOWN if binding.HasField("condition") else Hint.YES
+    is_a_crowds = any(parse(each).kind in _CROWDS for each in binding.members)
+    return Hint.UNKNOWN if is_a_crowds else Hint.NO
+
+
+_CROWDS = (PrincipalKind.GROUP, PrincipalKind.DOMAIN, PrincipalKind.PRINCIPAL_SET)

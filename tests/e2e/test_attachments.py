@@ -1,0 +1,352 @@
+"""Workloads that somebody else deploys run as their identities."""
+
+from typing import Any
+
+import pytest
+from kubernetes.client import ApiException
+
+from tests.e2e.cloud import LOCATION
+from tests.e2e.cluster import GROUP
+from tests.e2e.eventually import becomes, eventually
+from tests.e2e.scene import Scene
+
+SHOP = "IdentityAttachment/shop"
+IDENTITIES = """
+kind: CloudRunIdentity
+metadata: {name: checkout}
+---
+kind: CloudRunIdentity
+metadata: {name: pricing}
+"""
+KINDS = {"Service": "services", "Job": "jobs", "WorkerPool": "workerPools"}
+REVISIONED = ("Service", "WorkerPool")
+FAILURE = "The user-provided container failed to start and listen on the port."
+
+
+def attachment(identity: str = "checkout", *, kind: str = "Service", **spec: Any) -> str:
+    fields = "".join(f"\n  {name}: {value}" for name, value in spec.items())
+    return f"""
+kind: IdentityAttachment
+metadata: {{name: shop}}
+spec:
+  workload: {{kind: {kind}, location: {LOCATION}, name: shop}}
+  identityRef: {{name: {identity}}}{fields}
+"""
+
+
+def updates(scene: Scene) -> int:
+    """How many updates of workloads were asked for so far."""
+    return sum(count for method, count in scene.cloud.calls().items() if "/Update" in method)
+
+
+@pytest.fixture
+def service(scene: Scene) -> str:
+    """A service that somebody has deployed, in a project with two identities."""
+    scene.apply(IDENTITIES)
+    return scene.cloud.deploy("services", scene.name, "shop")
+
+
+@pytest.fixture
+def attached(scene: Scene, service: str) -> str:
+    """The service, which runs as checkout."""
+    scene.apply(attachment())
+    scene.ready(SHOP)
+    return service
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_workload_of_each_kind_is_moved_by_one_read_and_one_write(scene: Scene, kind: str) -> None:
+    scene.apply(IDENTITIES)
+    workload = scene.cloud.deploy(KINDS[kind], scene.name, "shop")
+    before = scene.cloud.workload(workload)
+    scene.ready("CloudRunIdentity/checkout")
+    calls = scene.cloud.calls()
+
+    scene.apply(attachment(kind=kind))
+    scene.ready(SHOP)
+
+    made = scene.cloud.calls() - calls
+    assert made[f"{kind}s/Get{kind}"] == made[f"{kind}s/Update{kind}"] == 1
+    after = scene.cloud.workload(workload)
+    template = before["template"].get("template", before["template"])
+    template["serviceAccount"] = scene.email("checkout")
+    for field in ("template", "labels", "traffic", "instanceSplits", "ingress", "scaling"):
+        assert after.get(field) == before.get(field)
+    status = scene.status(SHOP)
+    assert status["workload"] == f"{kind} {LOCATION}/shop"
+    assert status["currentServiceAccount"] == scene.email("checkout")
+    assert status["workloadUID"] == after["uid"]
+    assert "operation" not in status
+    assert {check["check"]: check["state"] for check in status["preflight"]}["Account"] == "Passed"
+
+
+def test_a_rollout_is_followed_without_waiting_in_it(scene: Scene, service: str) -> None:
+    scene.ready("CloudRunIdentity/checkout")
+    scene.cloud.turn(operationTime="3s")
+    try:
+        scene.apply(attachment())
+        status = eventually(lambda: scene.status(SHOP), lambda status: "operation" in status)
+        assert "/operations/" in status["operation"]
+        assert "being moved to" in scene.fails(SHOP, "Updating")
+        scene.ready(SHOP)
+    finally:
+        scene.cloud.turn(operationTime="0s")
+    assert "operation" not in scene.status(SHOP)
+    assert scene.cloud.runs_as(service) == scene.email("checkout")
+
+
+def test_an_operation_that_google_forgot_is_not_missed(scene: Scene, service: str) -> None:
+    scene.cloud.fail("google.longrunning.Operations/GetOperation", "NOT_FOUND", times=10_000)
+    scene.cloud.turn(operationTime="2s")
+    try:
+        scene.apply(attachment())
+        scene.ready(SHOP)
+    finally:
+        scene.cloud.turn(operationTime="0s")
+    assert scene.cloud.runs_as(service) == scene.email("checkout")
+
+
+def test_a_deploy_at_the_same_moment_is_not_overwritten(scene: Scene, service: str) -> None:
+    scene.ready("CloudRunIdentity/checkout")
+    scene.cloud.fail("*.Services/UpdateService", "ABORTED", times=2)
+    scene.apply(attachment())
+    scene.ready(SHOP)
+    assert scene.cloud.runs_as(service) == scene.email("checkout")
+    assert scene.status(SHOP)["lastMove"].get("contested", 0) == 0
+
+
+def test_quotas_outages_and_lost_answers_are_waited_out(scene: Scene, service: str) -> None:
+    scene.ready("CloudRunIdentity/checkout")
+    scene.cloud.fail("*.Services/GetService", "RESOURCE_EXHAUSTED")
+    scene.cloud.fail("*.Services/UpdateService", "UNAVAILABLE", applied=True)
+    scene.cloud.fail("*.Operations/GetOperation", "UNAVAILABLE", times=4)
+    scene.apply(attachment())
+    scene.ready(SHOP)
+    assert scene.cloud.runs_as(service) == scene.email("checkout")
+    assert scene.cloud.workload(service)["generation"] == "2", "it was moved once"
+
+
+@pytest.mark.parametrize("kind", REVISIONED)
+def test_a_revision_that_does_not_start_is_told_once_and_the_previous_one_keeps_serving(
+    scene: Scene, kind: str
+) -> None:
+    scene.apply(IDENTITIES)
+    workload = scene.cloud.deploy(KINDS[kind], scene.name, "shop")
+    serving = scene.cloud.workload(workload)["latestReadyRevision"].rpartition("/")[2]
+    scene.cloud.fails_to_start(workload, FAILURE)
+    before = updates(scene)
+
+    scene.apply(attachment(kind=kind))
+    message = scene.fails(SHOP, "RevisionFailed")
+    assert FAILURE in message
+    assert f"{serving} as " in message
+    assert "keeps serving" in message
+    wait_for_sweeps(scene)
+    assert updates(scene) - before == 1
+    assert not scene.is_stalled(SHOP)
+
+    scene.cloud.fails_to_start(workload, "")
+    scene.cloud.deploy_as(workload, scene.email("pricing"))
+    scene.ready(SHOP)
+    assert updates(scene) - before == 2
+
+
+def test_what_still_serves_as_another_account_is_named_until_its_traffic_is_moved(
+    scene: Scene, service: str
+) -> None:
+    old = scene.cloud.workload(service)["latestReadyRevision"].rpartition("/")[2]
+    by_revision = {"type": "TRAFFIC_TARGET_ALLOCATION_TYPE_REVISION", "revision": old, "percent": 100}
+    scene.cloud.update(service, traffic=[by_revision])
+    scene.apply(attachment())
+    assert old in scene.fails(SHOP, "OldRevisionServing")
+    assert scene.status(SHOP)["servingRevisions"] == [old]
+
+    latest = {"type": "TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST", "percent": 100}
+    scene.cloud.update(service, traffic=[latest, {**by_revision, "percent": 0, "tag": "before"}])
+    eventually(lambda: scene.status(SHOP)["servingRevisions"], lambda serving: len(serving) == 2)
+    assert old in scene.fails(SHOP, "OldRevisionServing")
+
+    scene.cloud.update(service, traffic=[latest])
+    scene.ready(SHOP)
+
+    scene.cloud.update(service, traffic=[by_revision])
+    assert old in scene.fails(SHOP, "OldRevisionServing")
+
+
+def test_a_deploy_without_the_account_is_put_back_and_a_fight_is_ended(scene: Scene, attached: str) -> None:
+    for account in ("", scene.email("pricing"), ""):
+        scene.cloud.deploy_as(attached, account)
+        becomes(lambda: scene.cloud.runs_as(attached), scene.email("checkout"))
+        scene.ready(SHOP)
+    assert scene.status(SHOP)["drift"]["count"] == 3
+    assert scene.status(SHOP)["lastMove"]["contested"] == 3
+
+    scene.cloud.deploy_as(attached, scene.email("pricing"))
+    message = scene.fails(SHOP, "Conflict")
+    assert "by somebody@example.com" in message
+    assert scene.is_stalled(SHOP)
+    before = updates(scene)
+    wait_for_sweeps(scene)
+    assert updates(scene) == before
+
+    scene.patch(SHOP, f'metadata: {{annotations: {{{GROUP}/reconcile-requested-at: "now"}}}}')
+    scene.ready(SHOP)
+    assert scene.cloud.runs_as(attached) == scene.email("checkout")
+
+
+def test_a_workload_that_is_created_anew_is_attached_anew(scene: Scene, attached: str) -> None:
+    before = scene.status(SHOP)["workloadUID"]
+    scene.cloud.delete_workload(attached)
+    assert LOCATION in scene.fails(SHOP, "WorkloadNotFound")
+    scene.cloud.deploy("services", scene.name, "shop", scene.email("pricing"))
+    scene.ready(SHOP)
+    assert scene.status(SHOP)["workloadUID"] != before
+    assert scene.status(SHOP)["previousServiceAccount"] == scene.email("pricing")
+
+
+def test_what_ran_before_is_put_back_when_the_attachment_goes(scene: Scene, service: str) -> None:
+    scene.ready("CloudRunIdentity/pricing")
+    scene.cloud.deploy_as(service, scene.email("pricing"))
+    scene.apply(attachment(deletionPolicy="Restore"))
+    scene.ready(SHOP)
+    scene.patch(SHOP, "spec: {identityRef: {name: pricing}}")
+    scene.ready(SHOP)
+    scene.patch(SHOP, "spec: {identityRef: {name: checkout}}")
+    scene.ready(SHOP)
+
+    scene.removed(SHOP)
+    assert scene.cloud.runs_as(service) == scene.email("pricing")
+
+
+def test_the_default_account_is_put_back_where_it_ran_before(scene: Scene, service: str) -> None:
+    default = scene.cloud.runs_as(service)
+    scene.apply(attachment(deletionPolicy="Restore"))
+    scene.ready(SHOP)
+    scene.removed(SHOP)
+    assert scene.cloud.runs_as(service) == default
+
+
+def test_an_account_that_the_guardrails_admit_no_more_is_not_put_back(scene: Scene, service: str) -> None:
+    stranger = scene.cloud.create_account(scene.name, "stranger")
+    scene.cloud.deploy_as(service, stranger)
+    scene.apply(attachment(deletionPolicy="Restore"))
+    scene.ready(SHOP)
+
+    scene.delete(SHOP)
+    assert "guardrails.accounts" in scene.fails(SHOP, "DeniedByGuardrail")
+    assert scene.cloud.runs_as(service) == scene.email("checkout")
+    scene.patch(f"ManagedProject/{scene.name}", f"spec: {{guardrails: {{accounts: [{stranger}]}}}}")
+    scene.gone(SHOP)
+    assert scene.cloud.runs_as(service) == stranger
+
+
+@pytest.mark.parametrize("policy", ["Abandon", "Restore"])
+def test_the_attachment_of_a_workload_that_is_gone_goes(scene: Scene, attached: str, policy: str) -> None:
+    scene.patch(SHOP, f"spec: {{deletionPolicy: {policy}}}")
+    scene.ready(SHOP)
+    scene.cloud.delete_workload(attached)
+    scene.removed(SHOP)
+
+
+def test_what_somebody_else_deployed_since_is_left_when_the_attachment_goes(
+    scene: Scene, service: str
+) -> None:
+    scene.apply(attachment(deletionPolicy="Restore"))
+    scene.ready(SHOP, "CloudRunIdentity/pricing")
+    scene.patch(f"ManagedProject/{scene.name}", "spec: {driftInterval: 1h}")
+    scene.ready(f"ManagedProject/{scene.name}")
+    scene.cloud.deploy_as(service, scene.email("pricing"))
+    scene.removed(SHOP)
+    assert scene.cloud.runs_as(service) == scene.email("pricing")
+
+
+def test_an_account_by_its_e_mail_needs_a_guardrail(scene: Scene, service: str) -> None:
+    deployer = scene.cloud.create_account(scene.name, "deployer")
+    by_email = attachment().replace("identityRef: {name: checkout}", f"email: {deployer}")
+    scene.apply(by_email)
+    assert f"does not list {deployer}" in scene.fails(SHOP, "DeniedByGuardrail")
+    scene.patch(f"ManagedProject/{scene.name}", f"spec: {{guardrails: {{accounts: [{deployer}]}}}}")
+    scene.ready(SHOP)
+    assert scene.cloud.runs_as(service) == deployer
+    assert scene.status(SHOP)["identity"] == deployer
+
+
+def test_a_service_that_a_product_deploys_is_left_to_it(scene: Scene, service: str) -> None:
+    scene.cloud.update(service, labels={"goog-managed-by": "cloudfunctions"})
+    before = updates(scene)
+    scene.apply(attachment())
+    assert "deployed by cloudfunctions" in scene.fails(SHOP, "Rejected")
+    assert updates(scene) == before
+
+
+def test_an_account_that_cannot_run_anything_holds_up_the_move(scene: Scene, service: str) -> None:
+    scene.cloud.create_account(scene.name, "deployer")
+    scene.patch(
+        f"ManagedProject/{scene.name}",
+        f"spec: {{guardrails: {{accounts: [{scene.email('deployer')}, {scene.email('nobody')}]}}}}",
+    )
+    scene.cloud.edit_account(scene.email("deployer"), "disable")
+    before = updates(scene)
+    scene.apply(attachment().replace("identityRef: {name: checkout}", f"email: {scene.email('deployer')}"))
+    message = scene.fails(SHOP, "DependencyNotReady")
+    assert f"gcloud iam service-accounts enable {scene.email('deployer')}" in message
+    assert scene.status(SHOP)["preflight"][0]["state"] == "Failed"
+
+    scene.patch(SHOP, f"spec: {{email: {scene.email('nobody')}}}")
+    eventually(
+        lambda: scene.condition(SHOP, "Ready"),
+        lambda ready: ready is not None and "does not exist; gcloud" in ready["message"],
+    )
+    assert updates(scene) == before
+
+
+def test_an_api_that_is_not_enabled_is_named_with_the_command(scene: Scene, service: str) -> None:
+    scene.ready("CloudRunIdentity/checkout")
+    scene.cloud.fail(
+        "*.Services/*",
+        "PERMISSION_DENIED",
+        times=10_000,
+        errorInfo={
+            "reason": "SERVICE_DISABLED",
+            "metadata": {"service": "run.googleapis.com", "consumer": f"projects/{scene.name}"},
+        },
+    )
+    scene.apply(attachment())
+    message = scene.fails(SHOP, "ApiDisabled")
+    assert message.endswith(f"gcloud services enable run.googleapis.com --project={scene.name}")
+    scene.cloud.recover()
+    scene.ready(SHOP)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right", "complaint"),
+    [
+        ("kind: Service", "kind: Function", "spec.workload.kind"),
+        (f"location: {LOCATION}", "location: europe", "must be a Cloud Run location"),
+        ("name: shop}", "name: Shop}", "must be the name of a Cloud Run resource"),
+        ("name: shop}", f"name: {'s' * 50}}}", "at most 49 characters"),
+        (
+            "identityRef: {name: checkout}",
+            "email: ann@example.com",
+            "must be the e-mail of a service account",
+        ),
+        ("identityRef: {name: checkout}", "{}", "exactly one of identityRef, email"),
+    ],
+)
+def test_what_cannot_exist_is_refused_when_it_is_applied(
+    scene: Scene, wrong: str, right: str, complaint: str
+) -> None:
+    with pytest.raises(ApiException) as refused:
+        scene.create(
+            attachment().replace(f"  {wrong}" if right == "{}" else wrong, "" if right == "{}" else right)
+        )
+    assert complaint in str(refused.value.body)
+
+
+def wait_for_sweeps(scene: Scene, count: int = 2) -> None:
+    """Wait until the project's services were listed so many more times."""
+    before = scene.cloud.calls()["Services/ListServices"] + scene.cloud.calls()["WorkerPools/ListWorkerPools"]
+    eventually(
+        lambda: scene.cloud.calls(),
+        lambda calls: calls["Services/ListServices"] + calls["WorkerPools/ListWorkerPools"] >= before + count,
+    )

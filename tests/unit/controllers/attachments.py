@@ -1,0 +1,61 @@
+"""An attachment, the world it stands in, and a workload that runs as it should."""
+
+from dataclasses import replace
+from typing import Any, cast
+
+import yaml
+
+from cloudrun_identity.api import IdentityAttachment, WorkloadKind
+from cloudrun_identity.controllers.attachment import AttachmentWant, resolved
+from cloudrun_identity.controllers.gate import Passed, Stopped
+from cloudrun_identity.gcp.workloads import Workload, WorkloadState
+
+from .world import EMAIL, FakeWorld, identity, parsed, project, record
+
+ATTACHMENT = """
+kind: IdentityAttachment
+metadata: {name: checkout, namespace: payments, uid: u-attachment, generation: 1}
+spec:
+  projectRef: {name: payments-prod}
+  workload: {kind: Service, location: europe-west1, name: checkout}
+  identityRef: {name: checkout}
+"""
+OLD = "old@payments-prod-1234.iam.gserviceaccount.com"
+WORLD = FakeWorld(project(), identity(), accounts=[record()])
+ROLLED_OUT = WorkloadState(
+    workload=Workload(WorkloadKind.SERVICE, "payments-prod-1234", "europe-west1", "checkout"),
+    uid="w-1",
+    etag='"1"',
+    service_account=EMAIL,
+    generation=2,
+    observed_generation=2,
+    reconciling=False,
+    ready=True,
+    ready_message="",
+    latest_created_revision="checkout-2",
+    latest_ready_revision="checkout-2",
+    template_revision="",
+    serving_revisions=("checkout-2",),
+    last_modifier="",
+    managed_by="",
+    invoker_iam_disabled=False,
+)
+ELSEWHERE = replace(ROLLED_OUT, service_account=OLD)
+
+
+def attachment(status: dict[str, Any] | None = None, **spec: Any) -> IdentityAttachment:
+    """The attachment with this status, which speaks of its present generation."""
+    text = ATTACHMENT
+    if status is not None:
+        text += yaml.safe_dump({"status": {"observedGeneration": 1, **status}})
+    return cast("IdentityAttachment", parsed(text, **spec))
+
+
+def desired(obj: IdentityAttachment, world: FakeWorld = WORLD) -> AttachmentWant | Stopped:
+    return resolved(obj, Passed(project(), observe=False), world)
+
+
+def want(obj: IdentityAttachment | None = None, world: FakeWorld = WORLD) -> AttachmentWant:
+    wanted = desired(obj or attachment(), world)
+    assert isinstance(wanted, AttachmentWant)
+    return wanted
