@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from . import builtin, checks, metadata, ownership, patches
+from . import applying, builtin, checks, metadata, ownership, patches
 from .errors import (
     Cause,
     FieldError,
@@ -145,7 +145,7 @@ class Operations:
             )
         self._check_fields(resource, config, write)
         writer = Writer(write.manager, "Apply", write.subresource)
-        merged = ownership.apply(
+        merged = applying.apply(
             builtin.rendered(resource, live.object) if live is not None else None,
             config,
             resource.schema,

@@ -81,8 +81,8 @@ class KubeApi:
 
     @property
     def authority(self) -> bytes:
-        """The certificate (PEM) of the authority that a client has to trust."""
-        return self._identity.authority
+        """The certificate (PEM) that a client has to trust."""
+        return self._identity.certificate
 
     async def __aenter__(self) -> Self:
         """Start to listen and write the kubeconfig.

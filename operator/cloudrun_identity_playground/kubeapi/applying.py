@@ -1,0 +1,183 @@
+"""Server-side apply: what a manager declares is merged, what it no longer declares goes."""
+
+import copy
+import json
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
+from typing import Any
+
+from . import metadata
+from .errors import ApiError
+from .ownership import Entry, Fields, Path, Writer, compact, entries_of, leaves, with_metadata, write
+from .schema import Schema
+
+Object = dict[str, Any]
+
+_ITEM = object()
+_KUBECTL = "kubectl"
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+
+def apply(
+    live: Object | None, config: Object, schema: Schema, writer: Writer, *, force: bool, split_status: bool
+) -> Object:
+    """Merge `config` into the live object, and remove what the writer applied before and now leaves out.
+
+    Args:
+        live: the object as it stands; None if it is to be created.
+        config: what the writer declares.
+        schema: says how lists are merged.
+        writer: the manager, with the operation `Apply`.
+        force: take over fields that others own.
+        split_status: status is written by its own subresource only.
+
+    Raises:
+        ApiError: 409, another manager owns a field and holds another value in it.
+
+    """
+    config = copy.deepcopy(config)
+    config.get("metadata", {}).pop("managedFields", None)
+    wanted = {
+        path: value
+        for path, value in leaves(config, schema).items()
+        if not split_status or (path[0] == "f:status") == (writer.subresource == "status")
+    }
+    mine = frozenset(wanted)
+    entries = {entry.writer: entry for entry in (entries_of(live) if live is not None else ())}
+    previous = entries.get(writer)
+    others = [entry for entry in entries.values() if entry is not previous]
+    current = leaves(live, schema) if live is not None else {}
+    contested = {path for path in mine if current.get(path, _ITEM) != wanted[path]}
+    if not force:
+        _refuse_conflicts(others, contested - _applied_by_client(live, current, schema, writer))
+    for other in others:
+        entries[other.writer] = replace(other, fields=other.fields - contested)
+    merged = copy.deepcopy(_merge(live, config, with_metadata(schema)) if live is not None else config)
+    for path in _abandoned(previous, mine, others):
+        _remove(merged, path)
+    if previous is None or previous.fields != mine:
+        entries[writer] = Entry(writer, config["apiVersion"], metadata.timestamp(), mine)
+    write(merged, entries.values())
+    return merged
+
+
+def _abandoned(previous: Entry | None, mine: Fields, others: Iterable[Entry]) -> list[Path]:
+    """Find what the writer gives up and nobody else holds, a list item before the fields in it."""
+    if previous is None:
+        return []
+    held = frozenset(
+        path[:length] for entry in others for path in entry.fields for length in range(1, len(path) + 1)
+    )
+    return sorted((path for path in previous.fields - mine - held if not _is_key(path)), key=len)
+
+
+def _is_key(path: Path) -> bool:
+    """Tell whether a field identifies the list item it stands in: it goes with the item, never alone."""
+    return len(path) > 1 and path[-2].startswith("k:") and path[-1][2:] in json.loads(path[-2][2:])
+
+
+def _applied_by_client(
+    live: Object | None, current: Mapping[Path, Any], schema: Schema, writer: Writer
+) -> Fields:
+    """Find what kubectl set by client-side apply and nobody changed since: it may take that over."""
+    text = ((live or {}).get("metadata", {}).get("annotations") or {}).get(_LAST_APPLIED)
+    if writer.manager != _KUBECTL or not text:
+        return frozenset()
+    try:
+        last_applied = leaves(json.loads(text), schema)
+    except (ValueError, AttributeError):
+        # The annotation is the user's to edit: one that cannot be read vouches for nothing.
+        return frozenset()
+    return frozenset(path for path, value in last_applied.items() if current.get(path, _ITEM) == value)
+
+
+def _refuse_conflicts(others: Iterable[Entry], contested: AbstractSet[Path]) -> None:
+    causes, texts = [], []
+    for entry in others:
+        paths = sorted(entry.fields & contested)
+        if not paths:
+            continue
+        owner = _owner(entry)
+        shown = [_show(path) for path in paths]
+        causes += [
+            {"reason": "FieldManagerConflict", "message": f"conflict with {owner}", "field": path}
+            for path in shown
+        ]
+        many = f"conflicts with {owner}:" + "".join(f"\n- {path}" for path in shown)
+        texts.append(f"conflict with {owner}: {shown[0]}" if len(shown) == 1 else many)
+    if causes:
+        count = f"{len(causes)} conflict{'s' if len(causes) > 1 else ''}"
+        raise ApiError(409, "Conflict", f"Apply failed with {count}: " + "\n".join(texts), {"causes": causes})
+
+
+def _owner(entry: Entry) -> str:
+    """Name a manager as messages do; the version is told of updates alone."""
+    writer = entry.writer
+    subresource = f' with subresource "{writer.subresource}"' if writer.subresource else ""
+    version = f" using {entry.api_version}" if writer.operation == "Update" else ""
+    return f'"{writer.manager}"{subresource}{version}'
+
+
+def _merge(live: Any, config: Any, schema: Schema | None) -> Any:
+    if schema is not None and schema.atomic_map:
+        return config
+    if isinstance(live, dict) and isinstance(config, dict):
+        merged = dict(live)
+        for name, value in config.items():
+            merged[name] = _merge(live.get(name), value, schema.at(name) if schema is not None else None)
+        return merged
+    if isinstance(live, list) and isinstance(config, list) and schema is not None:
+        if schema.list_type == "set":
+            return live + [item for item in config if item not in live]
+        if schema.list_type == "map":
+            return _merge_keyed(live, config, schema)
+    return config
+
+
+def _merge_keyed(live: list[Any], config: list[Any], schema: Schema) -> list[Any]:
+    merged = {compact(schema.key_of(item)): item for item in live}
+    for item in config:
+        key = compact(schema.key_of(item))
+        merged[key] = _merge(merged.get(key), item, schema.items)
+    return list(merged.values())
+
+
+def _remove(value: Any, path: Path) -> None:
+    """Remove what stands at the path, and the objects that become empty by it."""
+    step, rest = path[0], path[1:]
+    mark, name = step[0], step[2:]
+    if mark == "f" and isinstance(value, dict) and name in value:
+        if rest:
+            _remove(value[name], rest)
+        if not rest or value[name] in ({}, []):
+            del value[name]
+    elif mark in "kv" and isinstance(value, list):
+        wanted = json.loads(name)
+        for item in [item for item in value if _is_item(item, wanted)]:
+            if rest:
+                _remove(item, rest)
+            else:
+                value.remove(item)
+
+
+def _is_item(item: Any, wanted: Any) -> bool:
+    if isinstance(wanted, dict) and isinstance(item, dict):
+        return all(item.get(key) == value for key, value in wanted.items())
+    return bool(item == wanted)
+
+
+def _show(path: Path) -> str:
+    """Show a path as messages do: `.spec.items[name="a"].value`."""
+    shown = ""
+    for step in path:
+        mark, name = step[0], step[2:]
+        if mark == "f":
+            shown += f".{name}"
+        elif mark == "k":
+            shown += (
+                "[" + ",".join(f"{key}={compact(value)}" for key, value in json.loads(name).items()) + "]"
+            )
+        else:
+            shown += f"[={name}]"
+    return shown
