@@ -104,6 +104,8 @@ def sample_of(schema: dict[str, Any]) -> Any:
             return "2026-01-02T03:04:05Z"
         case {"type": "integer"}:
             return 7
+        case {"type": "boolean"}:
+            return True
         case _:
             return "text"
 

@@ -1,4 +1,4 @@
-"""A certificate for loopback, made anew at each start and its own authority: clients trust it and no other."""
+"""A certificate for loopback, made anew at each start and its own authority: clients trust this one alone."""
 
 import datetime as dt
 import ipaddress
