@@ -55,7 +55,15 @@ def the_line(result: Result) -> str:
 
 def test_everything_has_a_default(runner: CliRunner, started: list[process.Settings]) -> None:
     assert run(runner).exit_code == 0
-    assert started == [process.Settings(None, None, "cloudrun-identity", 15.0, 8080)]
+    assert started == [process.Settings(None, None, None, "cloudrun-identity", 15.0, 8080)]
+
+
+def test_a_token_file_goes_with_an_endpoint_alone(runner: CliRunner, started: list[process.Settings]) -> None:
+    assert run(runner, "--google-endpoint=127.0.0.1:9", "--google-token-file=/tmp/t").exit_code == 0
+    assert [each.google_token_file for each in started] == [Path("/tmp/t")]
+    refused = run(runner, "--google-token-file=/tmp/t")
+    assert refused.exit_code == 2
+    assert "--google-endpoint" in the_line(refused)
 
 
 @pytest.mark.parametrize(

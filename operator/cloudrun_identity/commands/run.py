@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import click
@@ -38,6 +39,11 @@ class Duration(click.ParamType[timedelta]):
     help="An emulator to use instead of Google Cloud: plaintext, no credentials.",
 )
 @click.option(
+    "--google-token-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File with the bearer token to send to --google-endpoint. [default: none is sent]",
+)
+@click.option(
     "--operator-namespace",
     metavar="NS",
     help=f"Where ledgers and the lease are kept. [default: the pod's, else {DEFAULT_NAMESPACE}]",
@@ -59,6 +65,7 @@ class Duration(click.ParamType[timedelta]):
 def run(
     kubeconfig: str | None,
     google_endpoint: str | None,
+    google_token_file: Path | None,
     operator_namespace: str | None,
     lease_duration: timedelta,
     http_port: int,
@@ -66,6 +73,11 @@ def run(
     """Run the operator until SIGTERM."""
     if lease_duration < timedelta(seconds=1):
         raise click.BadParameter("must be at least 1s", param_hint="--lease-duration")
+    if google_token_file and not google_endpoint:
+        raise click.BadParameter(
+            "is for an emulator, with --google-endpoint; Google itself takes Application Default Credentials",
+            param_hint="--google-token-file",
+        )
     # gRPC's core reads this as it is loaded; what it says of its connections is no JSON, and errors reach us.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     # Imported here, because kopf and the Google clients are slow to load and `crds` needs neither.
@@ -77,6 +89,7 @@ def run(
     settings = process.Settings(
         kubeconfig=kubeconfig,
         google_endpoint=google_endpoint,
+        google_token_file=google_token_file,
         namespace=operator_namespace or pod_namespace() or DEFAULT_NAMESPACE,
         lease_duration=lease_duration.total_seconds(),
         http_port=http_port,

@@ -96,13 +96,13 @@ class GoogleClients:
         return self._tokens.email if self._tokens else ""
 
     async def check_credentials(self) -> None:
-        """Fetch a token, if they are Application Default Credentials.
+        """Get a token, if any is used.
 
         Raises:
             CredentialsError: with one line that says what to do.
 
         """
-        if isinstance(self._tokens, ApplicationDefault):
+        if self._tokens:
             await self._tokens.check()
 
     async def close(self, grace: float | None = None) -> None:

@@ -70,6 +70,18 @@ class Tokens(ABC):
                 except google.auth.exceptions.GoogleAuthError as error:
                     raise classify(error, _RENEWAL) from None
 
+    async def check(self) -> None:
+        """Try them once, before anything depends on them.
+
+        Raises:
+            CredentialsError: they cannot be used; the message says why and what to do.
+
+        """
+        try:
+            await self._renewed()
+        except GoogleError as error:
+            raise CredentialsError(error.message) from None
+
     def _renew_beside(self) -> None:
         now = asyncio.get_running_loop().time()
         if self._renewal is None and now >= self._renew_after:

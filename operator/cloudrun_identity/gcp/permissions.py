@@ -6,6 +6,7 @@ from typing import Final
 
 FEATURES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
+        "the project itself": ("resourcemanager.projects.get",),
         "service accounts": (
             "iam.serviceAccounts.create",
             "iam.serviceAccounts.delete",
@@ -45,6 +46,7 @@ FEATURES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "secretmanager.secrets.setIamPolicy",
         ),
         "attaching identities": (
+            "artifactregistry.repositories.downloadArtifacts",
             "iam.serviceAccounts.actAs",
             "run.jobs.get",
             "run.jobs.list",

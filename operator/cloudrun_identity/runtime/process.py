@@ -10,10 +10,12 @@ import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.gcp.errors import CredentialsError
+from cloudrun_identity.gcp.token_file import TokenFile
 from cloudrun_identity.kube.client import KubeClient, connect
 from cloudrun_identity.kube.crds import CrdState, CrdsUnsuitable, check_compatible, installed
 from cloudrun_identity.kube.errors import ClusterUnreachable, KubeError
@@ -37,10 +39,14 @@ WATCH_AGAIN = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What `cloudrun-identity run` is told. `lease_duration` in seconds; no endpoint means Google itself."""
+    """What `cloudrun-identity run` is told.
+
+    `lease_duration` in seconds; no endpoint means Google itself, which `google_token_file` is not for.
+    """
 
     kubeconfig: str | None
     google_endpoint: str | None
+    google_token_file: Path | None
     namespace: str
     lease_duration: float
     http_port: int
@@ -77,7 +83,12 @@ async def run(settings: Settings, watch: Watch) -> None:
         await check_compatible(counted)
         await ensure_namespace(counted, settings.namespace)
         lease = Lease(counted, settings.namespace, identity=_identity(), duration=settings.lease_duration)
-        google = GoogleClients(settings.google_endpoint, metrics, may_write=lambda: lease.is_holder)
+        google = GoogleClients(
+            settings.google_endpoint,
+            metrics,
+            may_write=lambda: lease.is_holder,
+            tokens=TokenFile(settings.google_token_file) if settings.google_token_file else None,
+        )
         stack.push_async_callback(google.close)
         await google.check_credentials()
         acting = _Acting()

@@ -194,6 +194,13 @@ RULES: Final[Mapping[str, Rule]] = dict(
                 "CreatePolicy": Needs("orgpolicy.policies.create", "parent"),
                 "UpdatePolicy": Needs("orgpolicy.policies.update", "policy.name"),
                 "DeletePolicy": Needs("orgpolicy.policies.delete", "name"),
+                "CreateCustomConstraint": Needs("orgpolicy.customConstraints.create", "parent"),
+                "GetCustomConstraint": Needs("orgpolicy.customConstraints.get", "name"),
+                "ListCustomConstraints": Needs("orgpolicy.customConstraints.list", "parent"),
+                "UpdateCustomConstraint": Needs(
+                    "orgpolicy.customConstraints.update", "custom_constraint.name"
+                ),
+                "DeleteCustomConstraint": Needs("orgpolicy.customConstraints.delete", "name"),
             },
         ),
     ]
