@@ -118,17 +118,24 @@ class Reconciler:
             return True
         if controller.diff(want, await controller.observe(want, max_age)):
             return True
-        return isinstance(gate, Passed) and await self._is_judged_otherwise(controller, obj, gate, want)
+        return isinstance(gate, Passed) and await self._is_judged_otherwise(
+            controller, obj, gate, want, max_age
+        )
 
     async def _is_judged_otherwise(
-        self, controller: Controller[Any, Any, Any], obj: ReconciledResource, gate: Passed, want: Any
+        self,
+        controller: Controller[Any, Any, Any],
+        obj: ReconciledResource,
+        gate: Passed,
+        want: Any,
+        max_age: float,
     ) -> bool:
         """Whether the guardrails admit other grants than are declared to the lanes: a role may have grown."""
         if not isinstance(obj, ProjectScopedResource):
             return False
         listed = controller.wishes(want, self._tools.store)
         namespace = obj.metadata.namespace
-        wishes = await self._tools.judge.judge(listed, namespace, gate.project, self._tools.store)
+        wishes = await self._tools.judge.judge(listed, namespace, gate.project, self._tools.store, max_age)
         return wishes.claims != self._tools.lanes.claims_of(claimant(obj))
 
     async def _pass(
@@ -211,7 +218,7 @@ class Reconciler:
         self, obj: ProjectScopedResource, gate: Passed, listed: tuple[Wish, ...], max_age: float
     ) -> tuple[Wishes, Convergence]:
         wishes = await self._tools.judge.judge(
-            listed, obj.metadata.namespace, gate.project, self._tools.store
+            listed, obj.metadata.namespace, gate.project, self._tools.store, max_age
         )
         self._tools.lanes.declare(
             Declaration(

@@ -19,6 +19,7 @@ from cloudrun_identity.iam.admission import (
     Denied,
     Surroundings,
     admitted_namespaces,
+    may_be_called,
     may_enter,
 )
 
@@ -139,6 +140,8 @@ def _stopped_by_project(obj: ProjectScopedResource, project: ManagedProject, wor
             )
         )
     entrance = may_enter(project, obj.metadata.namespace, surroundings(project, world))
+    if isinstance(entrance, Admitted) and isinstance(obj, CloudRunIdentity):
+        entrance = may_be_called(project, obj)
     if isinstance(entrance, Denied):
         return Stopped(Refused(Reason.DENIED_BY_GUARDRAIL, entrance.reason))
     refused = _stopped_by_itself(project, project, world)

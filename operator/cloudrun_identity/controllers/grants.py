@@ -5,7 +5,7 @@ admitted, so that what is held stays and nothing is added.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cloudrun_identity.api import (
     BindingCondition,
@@ -184,9 +184,17 @@ class Judge:
         self._roles = roles
 
     async def judge(
-        self, wishes: Iterable[Wish], namespace: str, project: ManagedProject, world: World
+        self,
+        wishes: Iterable[Wish],
+        namespace: str,
+        project: ManagedProject,
+        world: World,
+        max_age: float,
     ) -> Wishes:
-        """Sort the wishes of an object in `namespace` into claims and obstacles."""
+        """Sort the wishes of an object in `namespace` into claims and obstacles.
+
+        `max_age` is how old, in seconds, what is known of their roles may be.
+        """
         facts = surroundings(project, world)
         claims: set[Claim] = set()
         holds: list[Hold] = []
@@ -200,7 +208,7 @@ class Judge:
                     holds.append(Hold(wish.target, role, **_whoever(nobody)))
                     obstacles.append(_unresolved(wish, role, text, outcome))
                 case str(role), Holder(member, unique_id) as holder:
-                    objection = await self._objection(wish, role, holder, namespace, project, facts)
+                    objection = await self._objection(wish, role, holder, namespace, project, facts, max_age)
                     if objection is None:
                         claims.add(Claim(Grant(wish.target, role, member, wish.condition), unique_id))
                     else:
@@ -218,9 +226,24 @@ class Judge:
         namespace: str,
         project: ManagedProject,
         facts: Surroundings,
+        max_age: float,
     ) -> Outcome | None:
+        request = GrantRequest(
+            namespace=namespace,
+            target=wish.target,
+            role=role,
+            member=holder.identity or holder.member,
+            permissions=frozenset(),
+            owner=wish.owner,
+            exclusive=wish.exclusive,
+        )
+        # As if the role were harmless: what is refused even so is refused without a look at it.
+        decision = decide(request, project, facts)
+        if isinstance(decision, Denied):
+            return _denied(wish, decision)
+        permissions: frozenset[str] | None
         try:
-            permissions = await self._roles.permissions(role, project.project_id)
+            permissions = await self._roles.permissions(role, project.project_id, _age_of_role(role, max_age))
         except GoogleError as error:
             if error.fault in (Fault.NOT_FOUND, Fault.INVALID_ARGUMENT):
                 return Refused(
@@ -232,22 +255,8 @@ class Judge:
                 permissions = None  # not ours to read, so it may hold anything
             else:
                 return outcome_of(error, f"reading role {role}")
-        decision = decide(
-            GrantRequest(
-                namespace=namespace,
-                target=wish.target,
-                role=role,
-                member=holder.identity or holder.member,
-                permissions=permissions,
-                owner=wish.owner,
-                exclusive=wish.exclusive,
-            ),
-            project,
-            facts,
-        )
-        if isinstance(decision, Denied):
-            return Refused(Reason.DENIED_BY_GUARDRAIL, f"{wish.path}: {decision.reason}")
-        return None
+        decision = decide(replace(request, permissions=permissions), project, facts)
+        return _denied(wish, decision) if isinstance(decision, Denied) else None
 
 
 def _unresolved(wish: Wish, role: str, member: str, outcome: Outcome) -> Obstacle:
@@ -266,3 +275,16 @@ def _whoever(holder: Holder | Nobody) -> dict[str, str]:
 
 def _text(holder: Holder | Nobody) -> str:
     return holder.member if isinstance(holder, Holder) else holder.text
+
+
+def _denied(wish: Wish, decision: Denied) -> Outcome:
+    return Refused(Reason.DENIED_BY_GUARDRAIL, f"{wish.path}: {decision.reason}")
+
+
+def _age_of_role(role: str, max_age: float) -> float:
+    """How old, in seconds, what is known of a role may be: a custom one can be edited at any moment."""
+    return max(max_age, _PREDEFINED_AGE if role.startswith("roles/") else _CUSTOM_AGE)
+
+
+_PREDEFINED_AGE = 60.0
+_CUSTOM_AGE = 2.0  # so that the grants of one object, and objects applied together, share a read

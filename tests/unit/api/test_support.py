@@ -45,11 +45,6 @@ def complaints(kind: str, change: dict[str, Any]) -> list[str]:
             'spec.guardrails.keys: "Allowed" is not supported yet; use "Denied"',
         ),
         (
-            "ManagedProject",
-            {"guardrails": {"naming": {"requireDescription": True}}},
-            "spec.guardrails.naming: not supported yet; remove it",
-        ),
-        (
             "CloudRunIdentity",
             {"roles": [{"role": "roles/viewer", "target": {"kind": "Project"}}]},
             "spec.roles[0].target: not supported yet; remove it",
