@@ -18,7 +18,7 @@ from cloudrun_identity.api import (
     Reason,
 )
 from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.gcp.projects import cloud_run_service_agent
+from cloudrun_identity.gcp.projects import SERVICE_AGENT_DOMAIN, cloud_run_service_agent
 from cloudrun_identity.gcp.roles import Roles
 from cloudrun_identity.iam.admission import DeclaredIdentity, Denied, Surroundings, may_enter
 from cloudrun_identity.iam.claims import Claim, Hold
@@ -141,6 +141,8 @@ class Members:
         if member.cloud_run_service_agent_of:
             return self._service_agent(member.cloud_run_service_agent_of.project_ref.name, path)
         principal = normalise(member.principal or "")
+        if served := _served_by(principal, self._world):
+            return self._service_agent(served, path)
         record = self._world.owner_of(email(principal))
         if record:
             namespace, _, name = record.owner.partition("/")
@@ -175,6 +177,21 @@ class Members:
             message = f"{path}: ManagedProject {name} is not ready"
             return Nobody(text, Waiting(Reason.DEPENDENCY_NOT_READY, message))
         return Holder(service_account_member(cloud_run_service_agent(project.status.project_number)))
+
+
+def _served_by(principal: str, world: World) -> str:
+    """The ManagedProject whose Cloud Run service agent the member is: by its e-mail it is no less that."""
+    if not principal.endswith(SERVICE_AGENT_DOMAIN):
+        return ""
+    return next(
+        (
+            each.metadata.name
+            for each in world.objects(ManagedProject)
+            if each.status.project_number
+            and email(principal) == cloud_run_service_agent(each.status.project_number)
+        ),
+        "",
+    )
 
 
 class Judge:
