@@ -404,7 +404,7 @@ def test_a_ledger_in_a_tenants_namespace_is_nobodys(tenants: Tenants) -> None:
     [genuine] = [
         ledger
         for ledger in scene.cluster.all("PolicyLedger", OPERATOR_NAMESPACE)
-        if ledger["spec"]["target"]["name"] == scene.email("mallory")
+        if ledger["spec"]["target"].get("name") == scene.email("mallory")
     ]
     spec = json.loads(json.dumps(genuine["spec"]).replace("mallory@", "powerful@"))
     spec["account"]["owner"] = f"{tenants.mallory}/heir"
@@ -428,7 +428,7 @@ def test_a_ledger_in_a_tenants_namespace_is_nobodys(tenants: Tenants) -> None:
 
 
 def test_a_second_project_on_one_that_is_lent_already_lends_nothing(tenants: Tenants) -> None:
-    scene, calls = tenants.scene, tenants.scene.cloud.calls()
+    scene, before = tenants.scene, len(tenants.scene.cloud.log())
     second = f"{tenants.vault}-2"
     scene.apply(f"""
 kind: ManagedProject
@@ -445,7 +445,8 @@ spec:
     name = tenants.apply("IAMBinding", spec % (second, "{principal: 'user:mallory@example.com'}"), "second")
     scene.fails(name, "DependencyNotReady", namespace=tenants.mallory)
 
-    assert tenants.called(calls) == Counter()
+    reasons = {call["reason"] for call in scene.cloud.log()[before:]}
+    assert not {each for each in reasons if each.startswith((f"{second}@", f"{tenants.mallory}/"))}
     scene.delete(name, namespace=tenants.mallory)
     scene.gone(name, namespace=tenants.mallory)
     scene.removed(f"ManagedProject/{second}")
@@ -482,7 +483,10 @@ spec:
     assert scene.cloud.policy(workload) == {"roles/run.invoker": ["group:callers@example.com"]}
 
     scene.cluster.label_namespace(tenants.mallory, team=None)
-    assert "does not admit" in scene.fails(name, "DeniedByGuardrail", namespace=tenants.mallory)
+    eventually(
+        lambda: scene.fails(name, "DeniedByGuardrail", namespace=tenants.mallory),
+        lambda message: "does not admit" in message,
+    )
     scene.ready("IAMBinding/callers")
     scene.delete(name, namespace=tenants.mallory)
     scene.gone(name, namespace=tenants.mallory)

@@ -4,6 +4,7 @@ Every wish ends as exactly one of: a claim; a hold with an obstacle, where it ca
 admitted, so that what is held stays and nothing is added.
 """
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -212,7 +213,8 @@ class Judge:
 
         `max_age` is how old, in seconds, what is known of their roles may be.
         """
-        facts = surroundings(project, world)
+        read_after = asyncio.get_running_loop().time() - max_age
+        judgement = _Judgement(self._roles, namespace, project, surroundings(project, world), read_after)
         claims: set[Claim] = set()
         holds: list[Hold] = []
         obstacles: list[Obstacle] = []
@@ -225,7 +227,7 @@ class Judge:
                     holds.append(Hold(wish.target, role, **_whoever(nobody)))
                     obstacles.append(_unresolved(wish, role, text, outcome))
                 case str(role), Holder(member, unique_id) as holder:
-                    objection = await self._objection(wish, role, holder, namespace, project, facts, max_age)
+                    objection = await judgement.objection(wish, role, holder)
                     if objection is None:
                         claims.add(Claim(Grant(wish.target, role, member, wish.condition), unique_id))
                     else:
@@ -235,18 +237,21 @@ class Judge:
                         )
         return Wishes(frozenset(claims), tuple(holds), tuple(obstacles))
 
-    async def _objection(
-        self,
-        wish: Wish,
-        role: str,
-        holder: Holder,
-        namespace: str,
-        project: ManagedProject,
-        facts: Surroundings,
-        max_age: float,
-    ) -> Outcome | None:
+
+@dataclass(frozen=True, slots=True)
+class _Judgement:
+    """What the wishes of one object are judged by: roles count as they were read after `read_after`."""
+
+    roles: Roles
+    namespace: str
+    project: ManagedProject
+    facts: Surroundings
+    read_after: float
+
+    async def objection(self, wish: Wish, role: str, holder: Holder) -> Outcome | None:
+        """Why the project does not allow that `holder` gets `role`; None if it does."""
         request = GrantRequest(
-            namespace=namespace,
+            namespace=self.namespace,
             target=wish.target,
             role=role,
             member=holder.identity or holder.member,
@@ -255,12 +260,12 @@ class Judge:
             exclusive=wish.exclusive,
         )
         # As if the role were harmless: what is refused even so is refused without a look at it.
-        decision = decide(request, project, facts)
+        decision = decide(request, self.project, self.facts)
         if isinstance(decision, Denied):
             return _denied(wish, decision)
         permissions: frozenset[str] | None
         try:
-            permissions = await self._roles.permissions(role, project.project_id, _age_of_role(role, max_age))
+            permissions = await self.roles.permissions(role, self.project.project_id, self._age_of(role))
         except GoogleError as error:
             if error.fault in (Fault.NOT_FOUND, Fault.INVALID_ARGUMENT):
                 return Refused(
@@ -272,8 +277,13 @@ class Judge:
                 permissions = None  # not ours to read, so it may hold anything
             else:
                 return outcome_of(error, f"reading role {role}")
-        decision = decide(replace(request, permissions=permissions), project, facts)
+        decision = decide(replace(request, permissions=permissions), self.project, self.facts)
         return _denied(wish, decision) if isinstance(decision, Denied) else None
+
+    def _age_of(self, role: str) -> float:
+        """How old, in seconds, what is known of a role may be: a custom one can be edited at any moment."""
+        age = asyncio.get_running_loop().time() - self.read_after
+        return max(age, _PREDEFINED_AGE) if role.startswith("roles/") else age
 
 
 def _unresolved(wish: Wish, role: str, member: str, outcome: Outcome) -> Obstacle:
@@ -298,10 +308,4 @@ def _denied(wish: Wish, decision: Denied) -> Outcome:
     return Refused(Reason.DENIED_BY_GUARDRAIL, f"{wish.path}: {decision.reason}")
 
 
-def _age_of_role(role: str, max_age: float) -> float:
-    """How old, in seconds, what is known of a role may be: a custom one can be edited at any moment."""
-    return max(max_age, _PREDEFINED_AGE if role.startswith("roles/") else _CUSTOM_AGE)
-
-
 _PREDEFINED_AGE = 60.0
-_CUSTOM_AGE = 2.0  # so that the grants of one object, and objects applied together, share a read
