@@ -108,9 +108,9 @@ def service_agent_ready(project_id: str, number: str, audit: WorkloadAudit) -> F
 
 
 def orphans(project: ManagedProject, world: World, now: datetime) -> tuple[Orphan, ...]:
-    """Grants whose declaring object is gone though nothing released them, once for each object and policy.
+    """Accounts that were left behind, and grants whose declaring object is gone though nothing released them.
 
-    Known ones keep the time at which they were first seen.
+    Grants count once for each object and policy, and keep the time at which they were first seen.
     """
     since = {(each.resource, each.reason): each.since for each in project.status.orphans}
     found = {
@@ -119,7 +119,17 @@ def orphans(project: ManagedProject, world: World, now: datetime) -> tuple[Orpha
         for key in (Key(*seat.split("/", 2)) for seat in ledger.seats)
         if not world.is_there(key)
     }
-    return tuple(
+    left = [
+        Orphan(
+            resource=ledger.target.full_name,
+            reason=ledger.account.abandoned.reason,
+            since=ledger.account.abandoned.time,
+        )
+        for ledger in world.ledgers(project.project_id)
+        if ledger.account and ledger.account.abandoned
+    ]
+    unclaimed = [
         Orphan(resource=resource, reason=reason, since=since.get((resource, reason), now))
         for resource, reason in sorted(found)
-    )
+    ]
+    return (*sorted(left, key=lambda orphan: orphan.resource), *unclaimed)

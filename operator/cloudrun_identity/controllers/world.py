@@ -84,7 +84,7 @@ class World(Protocol):
         ...
 
     def ledgers(self, project_id: str) -> Iterable[Ledger]:
-        """What is held on the policies of a project."""
+        """What is held on the policies of a project, and the records of accounts that were left behind."""
         ...
 
     def rivals(self, key: Key) -> Iterable[Resource]:

@@ -182,8 +182,9 @@ class Cache:
         return self.raw(key) is not None or key.kind not in self._listed
 
     def ledgers(self, project_id: str) -> Iterable[Ledger]:
-        """What is held on the policies of a project."""
-        return [self._ledgers.ledger(target) for target in self._ledgers.targets(project_id)]
+        """What is held on the policies of a project, and the records of accounts that were left behind."""
+        targets = {*self._ledgers.targets(project_id), *self._ledgers.abandoned(project_id)}
+        return [self._ledgers.ledger(target) for target in targets]
 
     def rivals(self, key: Key) -> Iterable[Resource]:
         """The other objects that declare the very thing in Google Cloud that this one declares."""

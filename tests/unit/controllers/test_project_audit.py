@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cloudrun_identity.api import ConditionStatus, TargetKind, WorkloadKind
+from cloudrun_identity.api import Abandonment, ConditionStatus, TargetKind, WorkloadKind
 from cloudrun_identity.controllers.project_audit import (
     NOT_LOOKED,
     WorkloadAudit,
@@ -16,7 +16,7 @@ from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.ledger import Holding, Ledger
 
 from .cloud import FakeRun, FakeServiceAccounts, fault, inventory
-from .world import EMAIL, FakeWorld, binding, identity, parsed, project
+from .world import EMAIL, FakeWorld, binding, identity, parsed, project, record
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 HOME = Target(TargetKind.PROJECT, "payments-prod-1234")
@@ -108,6 +108,16 @@ def test_a_claimant_that_is_missing_leaves_an_orphan_and_one_that_is_there_does_
     [orphan] = orphans(lent, world, NOW)
     assert orphan.resource == HOME.full_name
     assert orphan.reason == "granted for IAMBinding payments/gone, which is gone"
+    assert orphan.since == NOW
+
+
+def test_an_account_that_was_left_behind_is_an_orphan_since_then() -> None:
+    account = Target(TargetKind.SERVICE_ACCOUNT, "payments-prod-1234", name=EMAIL)
+    left = record(owner="", abandoned=Abandonment(reason="a service runs as it", time=NOW))
+    world = FakeWorld(project())
+    world.held = [Ledger(account, account=left)]
+    [orphan] = orphans(project(), world, NOW + timedelta(hours=1))
+    assert (orphan.resource, orphan.reason) == (account.full_name, "a service runs as it")
     assert orphan.since == NOW
 
 
