@@ -135,6 +135,7 @@ class AdversaryMachine(RuleBasedStateMachine):
     def it_comes_to_rest(self) -> None:
         self.converge_all()
         self.run(asyncio.sleep(BACKOFFS_PASSED))
+        self.scene.fresh.clear()  # no account is young for so long
         self.converge_all()
         self.check_what_stands()
         self.check_exclusive_bindings()
