@@ -9,7 +9,6 @@ import click
 
 from cloudrun_identity import __version__
 from cloudrun_identity.commands.crds import crds
-from cloudrun_identity.commands.permissions import permissions
 from cloudrun_identity.commands.role import role
 from cloudrun_identity.commands.run import run
 
@@ -73,7 +72,7 @@ def cli() -> None:
     """Manage Cloud Run identities from Kubernetes."""
 
 
-for command in (crds, permissions, role, run):
+for command in (crds, role, run):
     cli.add_command(command)
 
 

@@ -19,6 +19,7 @@ from tests.servers.kube_apis import EMBEDDED, REAL
 OF_A_LANE = ("policy read", "ledger written ahead", "policy written", "ledger settled")
 WHEN_CREATING = (*OF_A_LANE, "intent recorded", "account created", "account settled")
 WHEN_DELETING = ("policy written", "grants released", "account deleted")  # a lane is a lane
+WHEN_ATTACHING = ("status recorded", "workload moved")
 
 NAMES = ("CloudRunIdentity/checkout", "IAMBinding/viewers", "IAMBinding/deployers")
 MANIFESTS = """
@@ -129,6 +130,48 @@ def test_what_a_kill_interrupts_is_undone_by_the_next_one(
     scene.gone(*NAMES)
 
     assert end_state(scene) == uninterrupted[1]
+
+
+ATTACHED = """
+kind: IdentityAttachment
+metadata: {name: shop}
+spec:
+  workload: {kind: Service, location: europe-west1, name: shop}
+  identityRef: {name: checkout}
+  deletionPolicy: Restore
+"""
+
+
+@on_servers(WHEN_ATTACHING, real="workload moved")
+def test_a_move_that_a_kill_interrupts_is_made_once_and_can_be_undone(relay: Relay, scene: Scene) -> None:
+    service = scene.cloud.deploy("services", scene.name, "shop")
+    default = scene.cloud.runs_as(service)
+    scene.apply("{kind: CloudRunIdentity, metadata: {name: checkout}}")
+    scene.ready("CloudRunIdentity/checkout")
+
+    with relay.runs():
+        scene.apply(ATTACHED)
+    scene.ready("IdentityAttachment/shop")
+    assert scene.cloud.runs_as(service) == scene.email("checkout")
+    assert scene.cloud.workload(service)["generation"] == "2"
+
+    scene.removed("IdentityAttachment/shop")
+    assert scene.cloud.runs_as(service) == default
+
+
+@on_servers(("account restored",), real="account restored")
+def test_a_restoration_that_a_kill_interrupts_is_made_once(relay: Relay, scene: Scene) -> None:
+    service = scene.cloud.deploy("services", scene.name, "shop")
+    default = scene.cloud.runs_as(service)
+    scene.apply("{kind: CloudRunIdentity, metadata: {name: checkout}}")
+    scene.apply(ATTACHED)
+    scene.ready("IdentityAttachment/shop")
+
+    with relay.runs():
+        scene.delete("IdentityAttachment/shop")
+    scene.gone("IdentityAttachment/shop")
+    assert scene.cloud.runs_as(service) == default
+    assert scene.cloud.workload(service)["generation"] == "3"
 
 
 def grant_to_others(scene: Scene) -> None:

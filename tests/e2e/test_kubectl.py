@@ -58,3 +58,24 @@ spec:
     assert [binding[0] for binding in bindings] == ["owners", "viewers"]
     assert bindings[0][-3:-1] == ["False", "DeniedByGuardrail"]
     assert bindings[1][-3:-1] == ["True", "UpToDate"]
+
+
+def test_kubectl_shows_what_runs_as_which_identity(scene: Scene) -> None:
+    service = scene.cloud.deploy("services", scene.name, "shop")
+    scene.apply("{kind: CloudRunIdentity, metadata: {name: checkout}}")
+    scene.apply("""
+kind: IdentityAttachment
+metadata: {name: web}
+spec:
+  workload: {kind: Service, location: europe-west1, name: shop}
+  identityRef: {name: checkout}
+""")
+    scene.ready("IdentityAttachment/web")
+
+    [head, shown] = kubectl(scene, "get", "crattach")
+    assert head == ["NAME", "KIND", "LOCATION", "WORKLOAD", "IDENTITY", "READY", "REASON", "AGE"]
+    assert shown[:-1] == ["web", "Service", "europe-west1", "shop", "checkout", "True", "UpToDate"]
+    revision = scene.cloud.workload(service)["latestReadyRevision"].rpartition("/")[2]
+    [head, shown] = kubectl(scene, "get", "crattach", "-o", "wide")
+    assert head[8:10] == ["ACCOUNT", "REVISION"]
+    assert shown[8:10] == [scene.email("checkout"), revision]

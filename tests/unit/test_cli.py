@@ -55,7 +55,7 @@ def the_line(result: Result) -> str:
 
 def test_everything_has_a_default(runner: CliRunner, started: list[process.Settings]) -> None:
     assert run(runner).exit_code == 0
-    assert started == [process.Settings(None, None, None, "cloudrun-identity", 15.0, 8080)]
+    assert started == [process.Settings(None, None, None, "cloudrun-identity", 15.0, 8080, 16)]
 
 
 def test_a_token_file_goes_with_an_endpoint_alone(runner: CliRunner, started: list[process.Settings]) -> None:
@@ -74,6 +74,7 @@ def test_a_token_file_goes_with_an_endpoint_alone(runner: CliRunner, started: li
         ("--operator-namespace", "OPERATOR_NAMESPACE", "ops", "namespace", "ops"),
         ("--lease-duration", "LEASE_DURATION", "1m30s", "lease_duration", 90.0),
         ("--http-port", "HTTP_PORT", "0", "http_port", 0),
+        ("--concurrency", "CONCURRENCY", "4", "concurrency", 4),
     ],
 )
 def test_every_option_can_be_given_in_the_environment(
@@ -110,6 +111,7 @@ def test_the_pods_namespace_goes_before_the_default(
         (["--lease-duration", "soon"], "soon"),
         (["--lease-duration", "500ms"], "must be at least 1s"),
         (["--http-port", "65536"], "65536"),
+        (["--concurrency", "0"], "0"),
         (["--http-port", "http"], "http"),
         (["--no-such-option"], "--no-such-option"),
     ],

@@ -62,6 +62,13 @@ class Duration(click.ParamType[timedelta]):
     show_default=True,
     help="Port of /healthz, /readyz and /metrics; 0: any free one.",
 )
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1, 256),
+    default=16,
+    show_default=True,
+    help="How many objects are worked on at the same time; those that wait do not count.",
+)
 def run(
     kubeconfig: str | None,
     google_endpoint: str | None,
@@ -69,6 +76,7 @@ def run(
     operator_namespace: str | None,
     lease_duration: timedelta,
     http_port: int,
+    concurrency: int,
 ) -> None:
     """Run the operator until SIGTERM."""
     if lease_duration < timedelta(seconds=1):
@@ -93,6 +101,7 @@ def run(
         namespace=operator_namespace or pod_namespace() or DEFAULT_NAMESPACE,
         lease_duration=lease_duration.total_seconds(),
         http_port=http_port,
+        concurrency=concurrency,
     )
     try:
         asyncio.run(process.run(settings, handlers.watch))

@@ -13,8 +13,8 @@ from .errors import GoogleError
 from .policies import Policies
 from .roles import Roles
 
-HINTS_AGE = 60.0
-"""Seconds for which an answer is good enough for advice."""
+HINTS_AGE = 15.0
+"""Seconds for which an answer is good enough for advice: whoever mends something soon sees that it helped."""
 
 
 class Hint(Enum):

@@ -4,11 +4,6 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-CUSTOM_ROLES: Final = "custom roles"
-GRANTS_ON_PROJECT: Final = "grants on the project"
-GRANTS_ON_SECRETS: Final = "grants on secrets"
-CROSS_PROJECT: Final = "knowing whether accounts may be used by other projects"
-
 FEATURES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "the project itself": ("resourcemanager.projects.get",),
@@ -22,7 +17,7 @@ FEATURES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "iam.serviceAccounts.undelete",
             "iam.serviceAccounts.update",
         ),
-        CUSTOM_ROLES: (
+        "custom roles": (
             "iam.roles.create",
             "iam.roles.delete",
             "iam.roles.get",
@@ -34,7 +29,7 @@ FEATURES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "iam.serviceAccounts.getIamPolicy",
             "iam.serviceAccounts.setIamPolicy",
         ),
-        GRANTS_ON_PROJECT: (
+        "grants on the project": (
             "resourcemanager.projects.getIamPolicy",
             "resourcemanager.projects.setIamPolicy",
         ),
@@ -46,29 +41,25 @@ FEATURES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "run.workerpools.getIamPolicy",
             "run.workerpools.setIamPolicy",
         ),
-        GRANTS_ON_SECRETS: (
+        "grants on secrets": (
             "secretmanager.secrets.getIamPolicy",
             "secretmanager.secrets.setIamPolicy",
-        ),
-        "looking at workloads": (
-            "run.executions.list",
-            "run.jobs.get",
-            "run.jobs.list",
-            "run.revisions.get",
-            "run.services.get",
-            "run.services.list",
-            "run.workerpools.get",
-            "run.workerpools.list",
         ),
         "attaching identities": (
             "artifactregistry.repositories.downloadArtifacts",
             "iam.serviceAccounts.actAs",
+            "run.jobs.get",
+            "run.jobs.list",
             "run.jobs.update",
             "run.operations.get",
+            "run.revisions.get",
+            "run.services.get",
+            "run.services.list",
             "run.services.update",
+            "run.workerpools.get",
+            "run.workerpools.list",
             "run.workerpools.update",
         ),
-        CROSS_PROJECT: ("orgpolicy.policy.get",),
     }
 )
 """Permissions by feature, all of them testable on a project. Names: https://cloud.google.com/iam/docs/permissions-reference"""

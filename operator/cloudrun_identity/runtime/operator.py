@@ -47,7 +47,6 @@ from cloudrun_identity.gcp.custom_roles import CustomRoles
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.lane_ports import LanePorts
 from cloudrun_identity.gcp.lanes import Lanes
-from cloudrun_identity.gcp.org_policies import OrgPolicies
 from cloudrun_identity.gcp.policies import Policies
 from cloudrun_identity.gcp.projects import Projects
 from cloudrun_identity.gcp.ratelimit import Priority
@@ -92,10 +91,11 @@ class Operator:
         namespace: str,
         kinds: Iterable[str],
         may_act: Callable[[], bool],
+        concurrency: int,
     ) -> None:
         """`namespace` is the operator's, `kinds` the names of those that are installed.
 
-        `may_act()` says whether the lease is still held.
+        `may_act()` says whether the lease is still held; `concurrency` passes work at the same time.
         """
         self._may_act = may_act
         self._client = client
@@ -106,7 +106,7 @@ class Operator:
         self._tasks: list[asyncio.Task[None]] = []
         self._controllers: dict[str, Controller[Any, Any, Any]] = {}
         self._cache = Cache(self._controllers, self._ledgers, self._wake, lambda: google.identity)
-        slots, checkpoint = Slots(), checkpoints()
+        slots, checkpoint = Slots(concurrency), checkpoints()
         probation = Probation(_now, self._ledgers.owner_of)
         self._clients = ClientPool(google, self._credential_of)
         policies = Policies(self._clients)
@@ -165,7 +165,6 @@ class Operator:
             if kind in self._controllers:
                 for raw in await self._client.list(resource(kind)):
                     self._cache.observe(raw, deleted=False)
-                self._cache.listed(kind)
         self._lanes.expect(self._cache.claimants())
         elsewhere = await self._ledgers.namespaces_elsewhere()
         if elsewhere:
@@ -291,9 +290,7 @@ def _controllers(
         checkpoint,
     )
     return {
-        ManagedProject.__name__: ManagedProjectController(
-            Projects(clients), policies, OrgPolicies(clients), inventory, clients.identity, _now
-        ),
+        ManagedProject.__name__: ManagedProjectController(Projects(clients), policies, clients.identity),
         CloudRunIdentity.__name__: CloudRunIdentityController(accounts, deletion),
         IAMBinding.__name__: IAMBindingController(releaser),
         IdentityAttachment.__name__: attachments,

@@ -42,6 +42,7 @@ class Settings:
     """What `cloudrun-identity run` is told.
 
     `lease_duration` in seconds; no endpoint means Google itself, which `google_token_file` is not for.
+    `concurrency` is how many passes work at the same time.
     """
 
     kubeconfig: str | None
@@ -50,6 +51,7 @@ class Settings:
     namespace: str
     lease_duration: float
     http_port: int
+    concurrency: int
 
 
 FAILURES = (ClusterUnreachable, CrdsUnsuitable, CannotListen, CredentialsError, LeaseLost, KubeError)
@@ -109,6 +111,7 @@ async def run(settings: Settings, watch: Watch) -> None:
                     settings.namespace,
                     await _served_kinds(counted),
                     lambda: lease.is_holder,
+                    settings.concurrency,
                 )
                 acting.operator = operator
                 await _serve(operator, counted, client, watch, stop)

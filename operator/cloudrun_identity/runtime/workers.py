@@ -20,14 +20,11 @@ from .queue import KeyedQueue, QueueClosed
 
 _log = logging.getLogger(__name__)
 
-SLOTS = 16
-"""Passes that work at the same time; those that wait for a lane do not count."""
-
 
 class Slots:
     """A bound on concurrent passes that a pass may step out of while it waits."""
 
-    def __init__(self, count: int = SLOTS) -> None:
+    def __init__(self, count: int) -> None:
         self._free = asyncio.Semaphore(count)
 
     async def take(self) -> None:

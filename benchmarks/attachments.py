@@ -1,0 +1,216 @@
+"""Services and jobs in two regions that are attached at once and then left alone."""
+
+import asyncio
+import itertools
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from cloudrun_identity.api.group import API_VERSION
+from cloudrun_identity.kube.resources import Object
+from cloudrun_identity_playground.demo.stage import OPERATOR_NAMESPACE, Stage, set_up
+from cloudrun_identity_playground.emulator.latency import OPERATION_SECONDS, Latency
+
+from . import counts
+from .counts import Counts
+from .figures import Benchmark, Figure
+
+NAMESPACE = PROJECT = "apps"
+PROJECT_ID = "acme-apps"
+REGIONS = ("europe-west1", "us-central1")
+IDENTITIES = 10
+WRITES_A_MINUTE, BURST = 100, 50
+"""What the operator allows itself in a region; Google allows 180 a minute."""
+
+RARE_SWEEPS, FREQUENT_SWEEPS = "1h", "10s"
+SWEEPS = 3
+PAGE = 100
+
+_RUN = "google.cloud.run.v2"
+_OPERATION = "google.longrunning.Operations/GetOperation"
+
+
+@dataclass(frozen=True, slots=True)
+class Apps:
+    """So many services, and as many jobs, spread over the regions; ten identities take turns."""
+
+    each: int
+
+    @property
+    def size(self) -> int:
+        """How many workloads there are."""
+        return 2 * self.each
+
+    def write_seed(self, path: Path) -> None:
+        """Write the cloud in which they run already, as the default account."""
+        project: dict[str, object] = {"projectID": PROJECT_ID}
+        for collection, kind in (("services", "Service"), ("jobs", "Job")):
+            project[collection] = [
+                {"location": location, "name": name}
+                for each, location, name in self._workloads()
+                if each == kind
+            ]
+        path.write_text(yaml.safe_dump({"projects": [project]}))
+
+    def project(self, drift_interval: str) -> Object:
+        """The ManagedProject that admits them."""
+        return _object(
+            "ManagedProject",
+            PROJECT,
+            "",
+            {
+                "projectID": PROJECT_ID,
+                "driftInterval": drift_interval,
+                "locations": list(REGIONS),
+                "namespaces": {"names": [NAMESPACE]},
+            },
+        )
+
+    def identities(self) -> list[Object]:
+        """The CloudRunIdentity objects."""
+        reference = {"projectRef": {"name": PROJECT}}
+        return [
+            _object("CloudRunIdentity", _identity(number), NAMESPACE, reference)
+            for number in range(IDENTITIES)
+        ]
+
+    def attachments(self) -> list[Object]:
+        """The IdentityAttachment objects."""
+        return [
+            _object(
+                "IdentityAttachment",
+                name,
+                NAMESPACE,
+                {
+                    "projectRef": {"name": PROJECT},
+                    "workload": {"kind": kind, "location": location, "name": name},
+                    "identityRef": {"name": _identity(number % IDENTITIES)},
+                },
+            )
+            for number, (kind, location, name) in enumerate(self._workloads())
+        ]
+
+    def _workloads(self) -> Iterator[tuple[str, str, str]]:
+        regions = itertools.cycle(REGIONS)
+        for kind in ("Service", "Job"):
+            for number in range(self.each):
+                yield kind, next(regions), f"{kind.lower()}-{number:03}"
+
+
+async def measure(apps: Apps) -> list[Benchmark]:
+    """Measure on the embedded API.
+
+    Raises:
+        DemoError: a part does not start, ends, or does not do what is awaited.
+
+    """
+    with tempfile.TemporaryDirectory(prefix="cloudrun-identity-bench-") as directory:
+        seed = Path(directory) / "seed.yaml"
+        apps.write_seed(seed)
+        async with set_up(None, seed=seed, latency=Latency.RECORDED) as stage:
+            await stage.cluster.install_definitions()
+            for name in (OPERATOR_NAMESPACE, NAMESPACE):
+                await stage.cluster.install_namespace(name)
+            await stage.start_operator()
+            return [await _attach(apps, stage), await _idle(apps, stage)]
+
+
+async def _attach(apps: Apps, stage: Stage) -> Benchmark:
+    await stage.cluster.apply(apps.project(RARE_SWEEPS))
+    await asyncio.gather(*map(stage.cluster.apply, apps.identities()))
+    await counts.until(
+        stage, lambda now: _ready(now, "CloudRunIdentity") == IDENTITIES, "the identities are Ready"
+    )
+    before = await counts.until_quiet(stage)
+    began = time.monotonic()
+    await asyncio.gather(*map(stage.cluster.apply, apps.attachments()))
+    await counts.until(
+        stage, lambda now: _ready(now, "IdentityAttachment") == apps.size, "all attachments are Ready"
+    )
+    seconds = time.monotonic() - began
+    spent = (await counts.until_quiet(stage)).since(before)
+    return Benchmark(
+        "attach",
+        f"{apps.size} attached at once, in {len(REGIONS)} regions",
+        (
+            Figure(
+                "seconds", "seconds until all are Ready", seconds, baseline=apps.size * _serial(), decimals=1
+            ),
+            Figure("seconds_by_quota", "seconds that the quota of writes takes", _by_quota(apps), decimals=1),
+            *_calls(spent, apps.size),
+        ),
+    )
+
+
+async def _idle(apps: Apps, stage: Stage) -> Benchmark:
+    await stage.cluster.apply(apps.project(FREQUENT_SWEEPS))
+    before = await _after_sweeps(stage, 1)
+    spent = (await _after_sweeps(stage, SWEEPS)).since(before)
+    lists = sum(count for rpc, count in spent.calls.items() if "/List" in rpc and _RUN in rpc)
+    gets = sum(count for rpc, count in spent.calls.items() if "/Get" in rpc and _RUN in rpc)
+    sweeps = spent.calls["google.cloud.resourcemanager.v3.Projects/GetProject"] or SWEEPS
+    pages = len(REGIONS) * 2 * max(1, -(-apps.each // len(REGIONS) // PAGE))
+    return Benchmark(
+        "attached",
+        f"left alone, {sweeps} sweeps",
+        (
+            Figure("lists", "pages of services and jobs", lists, baseline=sweeps * apps.size),
+            Figure("pages_a_sweep", "pages that a sweep has", pages),
+            Figure("gets", "gets of workloads", gets),
+        ),
+    )
+
+
+def _calls(spent: Counts, size: int) -> Iterator[Figure]:
+    calls = spent.calls
+    reads = sum(calls[f"{_RUN}.{kind}s/Get{kind}"] for kind in ("Service", "Job"))
+    writes = sum(calls[f"{_RUN}.{kind}s/Update{kind}"] for kind in ("Service", "Job"))
+    polls = calls[_OPERATION]
+    others = calls.total() - reads - writes - polls
+    yield Figure("reads_each", "reads of the workload, each", reads / size, decimals=2)
+    yield Figure("writes_each", "writes of the workload, each", writes / size, decimals=2)
+    yield Figure("polls_each", "polls of the operation, each", polls / size, decimals=2)
+    yield Figure("other_calls", "other calls, for all of them together", others)
+    for rpc, count in sorted(calls.items()):
+        if rpc != _OPERATION and not rpc.startswith(_RUN):
+            yield Figure(f"other_calls {rpc}", rpc.rpartition(".")[2], count, is_part=True)
+    yield Figure(
+        "kubernetes_writes_each", "writes to Kubernetes, each", spent.writes.total() / size, decimals=2
+    )
+
+
+def _serial() -> float:
+    """Seconds for one workload: read, write, and the operation to its end, which one poll sees."""
+    latency = Latency.RECORDED
+    kind = f"{_RUN}.Services"
+    calls = (f"{kind}/GetService", f"{kind}/UpdateService", _OPERATION)
+    return sum(map(latency.seconds, calls)) + OPERATION_SECONDS
+
+
+def _by_quota(apps: Apps) -> float:
+    return max(0, apps.size / len(REGIONS) - BURST) / WRITES_A_MINUTE * 60
+
+
+async def _after_sweeps(stage: Stage, count: int) -> Counts:
+    """Count when the project was looked at so many more times, as at the beginning of each sweep."""
+    rpc = "google.cloud.resourcemanager.v3.Projects/GetProject"
+    before = await counts.read(stage)
+    await counts.until(stage, lambda now: now.calls[rpc] >= before.calls[rpc] + count, "a sweep")
+    return await counts.until_quiet(stage)
+
+
+def _ready(now: Counts, kind: str) -> int:
+    return now.metric("objects", kind=kind, ready="True")
+
+
+def _identity(number: int) -> str:
+    return f"runner-{number:02}"
+
+
+def _object(kind: str, name: str, namespace: str, spec: Object) -> Object:
+    metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
+    return {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": spec}
