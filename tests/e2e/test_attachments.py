@@ -9,6 +9,7 @@ from tests.e2e.cloud import LOCATION
 from tests.e2e.cluster import GROUP
 from tests.e2e.eventually import becomes, eventually
 from tests.e2e.scene import Scene
+from tests.servers.kube_apis import EMBEDDED
 
 SHOP = "IdentityAttachment/shop"
 IDENTITIES = """
@@ -20,6 +21,9 @@ metadata: {name: pricing}
 """
 KINDS = {"Service": "services", "Job": "jobs", "WorkerPool": "workerPools"}
 REVISIONED = ("Service", "WorkerPool")
+google_alone = pytest.mark.parametrize("kube_api_name", [EMBEDDED], indirect=True, scope="session")
+"""Of a test that tells nothing about the API server."""
+
 FAILURE = "The user-provided container failed to start and listen on the port."
 
 
@@ -95,6 +99,7 @@ def test_a_rollout_is_followed_without_waiting_in_it(scene: Scene, service: str)
     assert scene.cloud.runs_as(service) == scene.email("checkout")
 
 
+@google_alone
 def test_an_operation_that_google_forgot_is_not_missed(scene: Scene, service: str) -> None:
     scene.cloud.fail("google.longrunning.Operations/GetOperation", "NOT_FOUND", times=10_000)
     scene.cloud.turn(operationTime="2s")
@@ -106,6 +111,7 @@ def test_an_operation_that_google_forgot_is_not_missed(scene: Scene, service: st
     assert scene.cloud.runs_as(service) == scene.email("checkout")
 
 
+@google_alone
 def test_a_deploy_at_the_same_moment_is_not_overwritten(scene: Scene, service: str) -> None:
     scene.ready("CloudRunIdentity/checkout")
     scene.cloud.fail("*.Services/UpdateService", "ABORTED", times=2)
@@ -115,6 +121,7 @@ def test_a_deploy_at_the_same_moment_is_not_overwritten(scene: Scene, service: s
     assert scene.status(SHOP)["lastMove"].get("contested", 0) == 0
 
 
+@google_alone
 def test_quotas_outages_and_lost_answers_are_waited_out(scene: Scene, service: str) -> None:
     scene.ready("CloudRunIdentity/checkout")
     scene.cloud.fail("*.Services/GetService", "RESOURCE_EXHAUSTED")
@@ -248,6 +255,7 @@ def test_the_attachment_of_a_workload_that_is_gone_goes(scene: Scene, attached: 
     scene.removed(SHOP)
 
 
+@google_alone
 def test_what_somebody_else_deployed_since_is_left_when_the_attachment_goes(
     scene: Scene, service: str
 ) -> None:
@@ -271,6 +279,7 @@ def test_an_account_by_its_e_mail_needs_a_guardrail(scene: Scene, service: str) 
     assert scene.status(SHOP)["identity"] == deployer
 
 
+@google_alone
 def test_a_service_that_a_product_deploys_is_left_to_it(scene: Scene, service: str) -> None:
     scene.cloud.update(service, labels={"goog-managed-by": "cloudfunctions"})
     before = updates(scene)
@@ -279,6 +288,7 @@ def test_a_service_that_a_product_deploys_is_left_to_it(scene: Scene, service: s
     assert updates(scene) == before
 
 
+@google_alone
 def test_an_account_that_cannot_run_anything_holds_up_the_move(scene: Scene, service: str) -> None:
     scene.cloud.create_account(scene.name, "deployer")
     scene.patch(
@@ -300,6 +310,7 @@ def test_an_account_that_cannot_run_anything_holds_up_the_move(scene: Scene, ser
     assert updates(scene) == before
 
 
+@google_alone
 def test_an_api_that_is_not_enabled_is_named_with_the_command(scene: Scene, service: str) -> None:
     scene.ready("CloudRunIdentity/checkout")
     scene.cloud.fail(

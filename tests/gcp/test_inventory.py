@@ -118,3 +118,14 @@ async def test_what_an_answer_showed_of_a_workload_needs_no_read(
 
     assert await inventory.workload(CHECKOUT, 300) == state
     assert dict(emulator.calls) == {}
+
+
+async def test_a_workload_is_found_in_the_list_or_not_at_all(
+    inventory: Inventory, emulator: Emulator
+) -> None:
+    listed = await inventory.listed_workload(CHECKOUT, 300)
+    assert listed is not None
+    assert listed.workload == CHECKOUT
+    nowhere = Workload(WorkloadKind.SERVICE, PROJECT, LOCATION, "nowhere")
+    assert await inventory.listed_workload(nowhere, 300) is None
+    assert dict(emulator.calls) == {"google.cloud.run.v2.Services/ListServices": 1}

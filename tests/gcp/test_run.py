@@ -204,6 +204,34 @@ async def test_an_operation_is_looked_at_once(run: Run, emulator: Emulator, emai
     assert emulator.calls["google.longrunning.Operations/GetOperation"] == 1
 
 
+async def test_an_operation_shows_the_workload_on_its_way_and_at_its_end(
+    run: Run, emulator: Emulator, email: str
+) -> None:
+    emulator.cloud.switches.turn({"operationTime": "1h"})
+    state = await run.get(CHECKOUT)
+    begun = await run.set_service_account(state, email)
+    assert begun.state
+    assert (begun.done, begun.state.service_account, begun.state.is_settled) == (False, email, False)
+    assert begun.state.generation == state.generation + 1
+
+
+async def test_a_revision_that_does_not_come_up_ends_the_operation_with_the_reason(
+    run: Run, emulator: Emulator, email: str
+) -> None:
+    state = await run.get(CHECKOUT)
+    emulator.edit({"workload": f"//run.googleapis.com/{CHECKOUT.resource}", "failsToStart": "out of memory"})
+
+    operation = await run.set_service_account(state, email)
+
+    assert operation.done
+    assert "out of memory" in (operation.error or "")
+    failed = await run.get(CHECKOUT)
+    assert (failed.service_account, failed.ready, failed.is_settled) == (email, False, True)
+    assert failed.failed_revision == failed.latest_created_revision
+    assert failed.latest_ready_revision == state.latest_ready_revision
+    assert await run.revision_account(CHECKOUT, failed.latest_ready_revision) == state.service_account
+
+
 async def test_a_forgotten_operation_is_not_found(run: Run) -> None:
     with pytest.raises(GoogleError) as raised:
         await run.operation(f"projects/{PROJECT}/locations/{LOCATION}/operations/gone", CHECKOUT)

@@ -51,7 +51,8 @@ def given_up(move: Move, state: WorkloadState, error: str) -> Move:
 
 def is_asked(obj: IdentityAttachment) -> bool:
     """Whether a person has edited the object since the last pass, or asks for a pass."""
-    asked = obj.reconcile_requested_at not in (None, obj.status.last_handled_reconcile_at)
+    requested = obj.reconcile_requested_at
+    asked = bool(requested) and requested != obj.status.last_handled_reconcile_at
     return asked or obj.metadata.generation != obj.status.observed_generation
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cloudrun_identity.api import IdentityAttachment, Move, Reason
+from cloudrun_identity.api import RECONCILE_REQUESTED_AT, IdentityAttachment, Move, Reason
 from cloudrun_identity.controllers.moves import (
     FIRST_WAIT,
     ROUNDS,
@@ -110,3 +110,22 @@ def test_the_moves_of_a_workload_that_was_created_anew_are_another_ones() -> Non
     status = {"workloadUID": "w-1", "lastMove": moved().to_dict()}
     assert last_move(attachment(status), ELSEWHERE) == moved()
     assert last_move(attachment(status), replace(ELSEWHERE, uid="w-2")) is None
+
+
+@pytest.mark.parametrize(
+    ("requested", "handled", "asked"),
+    [
+        (None, None, False),
+        ("", None, False),
+        ("now", None, True),
+        ("now", "then", True),
+        ("now", "now", False),
+    ],
+)
+def test_a_request_for_a_pass_is_a_persons_word_until_it_is_handled(
+    requested: str | None, handled: str | None, asked: bool
+) -> None:
+    obj = attachment({"lastHandledReconcileAt": handled} if handled else {})
+    annotations = {} if requested is None else {RECONCILE_REQUESTED_AT: requested}
+    metadata = obj.metadata.model_copy(update={"annotations": annotations})
+    assert is_asked(obj.model_copy(update={"metadata": metadata})) is asked

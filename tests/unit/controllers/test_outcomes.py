@@ -50,6 +50,24 @@ def test_a_fault_has_an_outcome_that_names_what_was_being_done(
     assert outcome.message.startswith("creating account x: ")
 
 
+@pytest.mark.parametrize(
+    ("metadata", "command"),
+    [
+        ({}, "Google says no"),
+        ({"service": "run.googleapis.com"}, "gcloud services enable run.googleapis.com"),
+        (
+            {"service": "run.googleapis.com", "consumer": "projects/42"},
+            "gcloud services enable run.googleapis.com --project=42",
+        ),
+    ],
+)
+def test_an_api_that_is_not_enabled_comes_with_the_command(metadata: dict[str, str], command: str) -> None:
+    disabled = GoogleError(Fault.API_DISABLED, "google.Service/Method", "Google says no", metadata=metadata)
+    outcome = outcome_of(disabled, "x")
+    assert isinstance(outcome, Failing)
+    assert outcome.message.endswith(command)
+
+
 @pytest.mark.parametrize("fault", Fault)
 def test_only_what_could_not_be_read_says_nothing_of_the_cloud(fault: Fault) -> None:
     outcome = outcome_of(error(fault), "x")
