@@ -147,6 +147,18 @@ class Cloud:
         """Let the next calls of `method` (a glob) fail with `code`."""
         self._control("POST", "faults", {"method": method, "code": code, "times": times, **more})
 
+    def revision(self, service: str) -> str:
+        """The short name of a service's latest ready revision; empty while there is none."""
+        name: str = self._request("GET", f"/v2/{service}").get("latestReadyRevision", "")
+        return name.rpartition("/")[2]
+
+    def pin(self, service: str, revision: str) -> None:
+        """Send all traffic of a service to one revision; empty: to the latest."""
+        kind = "TRAFFIC_TARGET_ALLOCATION_TYPE_"
+        target = {"type": f"{kind}REVISION", "revision": revision} if revision else {"type": f"{kind}LATEST"}
+        body = {"traffic": [{**target, "percent": 100}]}
+        self._request("PATCH", f"/v2/{service}?updateMask=traffic", body)
+
     def recover(self) -> None:
         """Forget all faults to come."""
         self._control("DELETE", "faults")

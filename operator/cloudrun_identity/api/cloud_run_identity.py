@@ -28,6 +28,7 @@ from cloudrun_identity.api.schema import (
     Clipped,
     Rule,
     Timestamp,
+    at_most_bytes,
     cel_string,
     exactly_one_of,
     immutable,
@@ -164,9 +165,9 @@ class CloudRunIdentitySpec(ProjectScopedSpec):
 
     account_id: Annotated[AccountID, immutable("accountID")] | None = None
     """The part of the e-mail before the @. Unset: metadata.name."""
-    display_name: Annotated[str, Field(max_length=100)] | None = None
+    display_name: Annotated[str, Field(max_length=100), at_most_bytes(100)] | None = None
     """The account's display name. Unset: left as it is."""
-    description: Annotated[str, Field(max_length=256)] | None = None
+    description: Annotated[str, Field(max_length=256), at_most_bytes(256)] | None = None
     """The account's description. Unset: left as it is."""
     disabled: bool = False
     """A disabled account keeps its grants and can do nothing."""

@@ -55,6 +55,11 @@ def matches(pattern: str, message: str) -> Rule:
     return Rule(f"self.matches({cel_string(pattern)})", message)
 
 
+def at_most_bytes(count: int) -> Rule:
+    """Bound text as Google does, who counts its bytes in UTF-8 where a schema counts characters."""
+    return Rule(f"size(bytes(self)) <= {count}", f"must be at most {count} bytes long in UTF-8")
+
+
 def immutable(field: str) -> Rule:
     """Forbid changes of the value; an optional field needs `set_once` on its object as well."""
     return Rule("self == oldSelf", f"{field} is immutable", reason="FieldValueForbidden")

@@ -22,7 +22,7 @@ from .accounts import Accounts
 from .announcements import Announcer
 from .outcomes import InSync, Outcome, Waiting
 from .release import Releaser
-from .usage import Usage
+from .usage import SHARED, Usage
 from .world import World
 
 LOOK_AGAIN = 15.0
@@ -63,7 +63,8 @@ class IdentityDeletion:
         if seen.account is None and not seen.lagging:
             return await self._let_go(owner, record)
         if obj.spec.deletion_protection is DeletionProtection.WHILE_IN_USE:
-            users = await self._usage.users(obj, record.email, owner.project_id, world)
+            age = self._accepted_age(obj)
+            users = await self._usage.users(obj, record.email, owner.project_id, world, age)
             if users and not (obj.is_force_deleted or world.is_terminating(obj.metadata.namespace)):
                 return _in_use(record, users)
             if users:
@@ -71,6 +72,12 @@ class IdentityDeletion:
         if not _is_to_go(obj, record):
             return await self._let_go(owner, record)
         return await self._end(owner, record, seen)
+
+    def _accepted_age(self, obj: CloudRunIdentity) -> float:
+        """How old lists of workloads may be: what was deployed before the deletion must be in them."""
+        asked = obj.metadata.deletion_timestamp
+        waited = (self._tools.records.now() - asked).total_seconds() if asked else _LONG
+        return SHARED if waited >= _LONG else 0.0
 
     async def _end(self, owner: Owner, record: AccountRecord, seen: AccountSeen) -> Outcome:
         """Take the account away, after the time that it is to be disabled before."""
@@ -202,5 +209,7 @@ def _enabled_again(record: AccountRecord) -> Outcome:
         after=LOOK_AGAIN,
     )
 
+
+_LONG = SHARED + 3.0  # seconds, with some for clocks that differ
 
 _AT_MOST = 3600.0  # seconds; a longer wait might rely on a clock that was set meanwhile

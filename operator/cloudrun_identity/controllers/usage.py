@@ -19,8 +19,8 @@ from .gate import surroundings
 from .world import Key, World, account_key
 
 SHARED = 2.0
-"""Seconds for which lists of workloads are shared, so that identities deleted together cost one list, not
-many."""
+"""Seconds for which lists of workloads are shared while deletions wait: those that wait together cost one
+list, not many."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -37,22 +37,39 @@ class Usage:
     def __init__(self, inventory: Inventory) -> None:
         self._inventory = inventory
 
-    async def users(self, obj: CloudRunIdentity, email: str, project_id: str, world: World) -> list[str]:
-        """What runs as the account of the identity, and the places that could not be looked at, in words."""
+    async def users(
+        self, obj: CloudRunIdentity, email: str, project_id: str, world: World, max_age: float = SHARED
+    ) -> list[str]:
+        """What runs as the account of the identity, and what could not be looked at, in words.
+
+        `max_age` is how old, in seconds, the lists may be that are looked at.
+        """
         found: list[str] = []
         for place in sorted(set(_places(obj, email, project_id, world))):
             for kind in WorkloadKind:
-                try:
-                    found += [user async for user in self._users_of(kind, place, lower_email(email))]
-                except GoogleError as error:
-                    found.append(f"{kind}s in {place.location}, which cannot be read ({error.message})")
+                workloads = self._workloads(kind, place, email, max_age)
+                found += await self._looked_for(f"{kind}s", place, workloads)
         return found
 
-    async def _users_of(self, kind: WorkloadKind, place: Place, email: str) -> AsyncIterator[str]:
-        states = await self._inventory.workloads(place.project_id, place.location, kind, SHARED)
+    async def _looked_for(self, what: str, place: Place, users: AsyncIterator[str]) -> list[str]:
+        """What was found; what cannot be read is in use, for all anybody knows."""
+        try:
+            return [user async for user in users]
+        except GoogleError as error:
+            return [f"{what} in {place.location}, which cannot be read ({error.message})"]
+
+    async def _workloads(
+        self, kind: WorkloadKind, place: Place, email: str, max_age: float
+    ) -> AsyncIterator[str]:
+        """Those that would run as the account from now on, or of which a part still does."""
+        states = await self._inventory.workloads(place.project_id, place.location, kind, max_age)
         for state in states.values():
-            if lower_email(state.service_account) == email:
+            if _same(state.service_account, email):
                 yield str(state.workload)
+                continue
+            for revision, account in (await self._inventory.serving_accounts(state)).items():
+                if _same(account, email):
+                    yield f"{state.workload} (revision {revision})"
 
 
 def _places(obj: CloudRunIdentity, email: str, project_id: str, world: World) -> Iterable[Place]:
@@ -86,3 +103,7 @@ def _attachments(obj: CloudRunIdentity, email: str, world: World) -> Iterable[Id
 def _admits(project: ManagedProject, namespace: str, world: World) -> bool:
     """Only what may be there counts, lest anybody hold up anybody's deletion."""
     return isinstance(may_enter(project, namespace, surroundings(project, world)), Admitted)
+
+
+def _same(one: str, other: str) -> bool:
+    return lower_email(one) == lower_email(other)

@@ -240,7 +240,11 @@ class Lane:
         """Write what is new, then what was held back and is due again, lest that hold up the new."""
         held = self._setbacks.held
         withheld = pass_plan.withheld | self._setbacks.withheld
-        free = [claim for claim in pass_plan.claims if claim.grant not in held]
+        free = [
+            claim
+            for claim in pass_plan.claims
+            if claim.grant not in held and claim.grant not in pass_plan.withheld
+        ]
         due = [claim for claim in pass_plan.claims if claim.grant in held and claim.grant not in withheld]
         if pass_plan.stale:
             await writer.write((), pass_plan.stale)

@@ -17,6 +17,7 @@ from .claims import Claim, Claimant, Declaration
 from .grants import Grant, Target
 from .ledger import Holding, Ledger
 from .merge import Release
+from .principals import Tombstone, normalise
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +27,9 @@ class Plan:
     `ledger` is to be persisted before the policy is written. `drifted` are grants that stood when we last
     looked and are missing now. `fresh` are holdings that this plan began; `unmade` are these and the ones
     that Google had refused: if such a grant stands without our adding it now, somebody else made it.
-    `withheld` are claims that the ledger does not say may be written in this pass.
-    `retained` counts releases that must wait because not every object has declared itself yet; `unrecorded`
-    are claims that a full ledger has no room for.
+    `withheld` are claims that the ledger does not say may be written in this pass, and those whose account is
+    deleted: their member would be refused, or mean whoever has its e-mail now.
+    `unrecorded` are claims that a full ledger has no room for.
 
     `stale` are grants that stand under a name whose account is another one than we granted to: to the old
     one, for all Google says, so they are taken away before they are given anew. `intruders` stand in a
@@ -42,7 +43,6 @@ class Plan:
     drifted: frozenset[Grant]
     fresh: frozenset[Grant]
     unmade: frozenset[Grant]
-    retained: int
     withheld: frozenset[Grant] = frozenset()
     unrecorded: tuple[Grant, ...] = ()
     stale: tuple[Release, ...] = ()
@@ -69,10 +69,10 @@ def plan(
     declarations = tuple(declarations)
     seats = {declaration.claimant.seat: declaration for declaration in declarations}
     claims, wanted_by = _wanted(ledger, seats.values())
+    entombed = {grant for grant, claim in claims.items() if _is_entombed(claim, standing)}
     holdings: dict[Grant, Holding] = {}
     released: list[Release] = []
     stale: list[Release] = []
-    retained = 0
     for grant, known in ledger.holdings.items():
         holding = _seen(known, stands=grant in standing)
         staying, leaving = _part(grant, holding, seats)
@@ -89,11 +89,10 @@ def plan(
             holdings[grant] = held
         elif not may_release:
             holdings[grant] = holding
-            retained += 1
         elif not _is_left(holding, leaving):
             holdings[grant] = holding
             released.append(Release(grant, holding.unique_ids))
-    fresh = [grant for grant in claims if grant not in ledger.holdings]
+    fresh = [grant for grant in claims if grant not in ledger.holdings and grant not in entombed]
     room = max(0, MAX_MEMBERS - len(holdings))
     unrecorded = tuple(fresh[room:])
     fresh = fresh[:room]
@@ -122,8 +121,7 @@ def plan(
         drifted=frozenset(drifted),
         fresh=frozenset(fresh),
         unmade=frozenset(fresh) | {grant for grant in claims if _is_refused(ledger.holdings.get(grant))},
-        retained=retained,
-        withheld=frozenset(withheld),
+        withheld=frozenset(withheld) | entombed,
         unrecorded=unrecorded,
         stale=tuple(stale),
         intruders=intruders,
@@ -228,6 +226,16 @@ def _part(
 def _seen(holding: Holding, *, stands: bool) -> Holding:
     """A holding after a look at the policy: what Google refused to us and stands, somebody else made."""
     return replace(holding, foreign_before=True) if stands and _is_refused(holding) else holding
+
+
+def _is_entombed(claim: Claim, standing: Collection[Grant]) -> bool:
+    """Whether the policy shows the very account that the claim means as deleted."""
+    tombstone = normalise(str(Tombstone(claim.grant.member, claim.unique_id)))
+    return (
+        bool(claim.unique_id)
+        and claim.grant not in standing
+        and replace(claim.grant, member=tombstone) in standing
+    )
 
 
 def _is_refused(holding: Holding | None) -> bool:

@@ -8,7 +8,7 @@ from cloudrun_identity.api import TargetKind, WorkloadKind
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.service_accounts import ServiceAccount, expected_email
-from cloudrun_identity.gcp.workloads import Workload, WorkloadState
+from cloudrun_identity.gcp.workloads import Execution, Workload, WorkloadState
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.ledger import AccountRecord, Ledger
 
@@ -124,9 +124,14 @@ class FakeServiceAccounts:
 
 
 class FakeRun:
-    """The services of every project, each running as one account; `unreadable` locations fail."""
+    """The services of every project, each running as one account; `unreadable` locations fail.
+
+    `revisions` that serve run as accounts of their own, and so do `executions` that have not ended.
+    """
 
     def __init__(self) -> None:
+        self.revisions: dict[str, str] = {}
+        self.executions: dict[str, str] = {}
         self.services: dict[tuple[str, str], str] = {}
         self.unreadable: set[str] = set()
         self.looked_at: set[tuple[str, str]] = set()
@@ -138,10 +143,19 @@ class FakeRun:
         if kind is not WorkloadKind.SERVICE:
             return []
         return [
-            _state(Workload(kind, project_id, location, name), account)
+            _state(Workload(kind, project_id, location, name), account, ("r", *self.revisions))
             for (place, name), account in self.services.items()
             if place == location
         ]
+
+    async def revision_account(self, workload: Workload, revision: str) -> str:
+        if self.revisions[revision] == "forbidden":
+            raise fault(Fault.PERMISSION_DENIED, "you may not look")
+        return self.revisions[revision]
+
+    async def running_executions(self, project_id: str, location: str) -> tuple[Execution, ...]:
+        job = Workload(WorkloadKind.JOB, project_id, location, "nightly")
+        return tuple(Execution(job, name, account) for name, account in self.executions.items())
 
 
 @dataclass
@@ -185,7 +199,7 @@ def inventory(accounts: FakeServiceAccounts, run: FakeRun, clock: Callable[[], f
     return Inventory(accounts, run, clock)  # type: ignore[arg-type]
 
 
-def _state(workload: Workload, account: str) -> WorkloadState:
+def _state(workload: Workload, account: str, serving: tuple[str, ...]) -> WorkloadState:
     return WorkloadState(
         workload=workload,
         uid="u",
@@ -199,7 +213,7 @@ def _state(workload: Workload, account: str) -> WorkloadState:
         latest_created_revision="r",
         latest_ready_revision="r",
         template_revision="",
-        serving_revisions=("r",),
+        serving_revisions=serving,
         last_modifier="",
         managed_by="",
         invoker_iam_disabled=False,

@@ -1,11 +1,12 @@
 """The end of an identity: what is undone, in which order, and what is never done under a workload."""
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from cloudrun_identity.api import FORCE_DELETE, AccountLoss, Origin, Reason
+from cloudrun_identity.api import FORCE_DELETE, AccountLoss, ObjectMeta, Origin, Reason, WorkloadKind
 from cloudrun_identity.controllers.announcements import Announcer
 from cloudrun_identity.controllers.identity_deletion import IdentityDeletion
 from cloudrun_identity.controllers.outcomes import InSync, Outcome, Waiting
@@ -15,6 +16,7 @@ from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.iam.ledger import AccountRecord
 
 from .account_bench import NOON, AccountBench
+from .cloud import PROJECT_ID
 from .world import EMAIL, FakeWorld, identity, project, record
 
 CREATED = record(origin=Origin.CREATED)
@@ -144,6 +146,23 @@ async def test_a_place_that_cannot_be_read_counts_as_use(bench: Bench) -> None:
     assert isinstance(outcome, Waiting)
     assert "europe-west1, which cannot be read (you may not look)" in outcome.message
     assert EMAIL in bench.google.existing
+
+
+@pytest.mark.parametrize(("waited", "fresh"), [(0, True), (60, False)])
+async def test_what_was_deployed_just_before_the_deletion_is_seen(
+    bench: Bench, waited: int, fresh: bool
+) -> None:
+    assert await bench.inventory.workloads(PROJECT_ID, "europe-west1", WorkloadKind.SERVICE, 1.0) == {}
+    bench.run.services = {("europe-west1", "web"): EMAIL}
+    bench.now += 0.5
+    asked = ObjectMeta(
+        name="checkout", namespace="payments", deletion_timestamp=NOON - timedelta(seconds=waited)
+    )
+    bench.ledgers.keep(CREATED)
+    obj = identity().model_copy(update={"metadata": asked})
+    world = World(project(**LENT), obj, accounts=[CREATED])
+    outcome = await bench.deletion.delete(obj, world, abandon=False)
+    assert isinstance(outcome, Waiting) is fresh, "while it waits, lists are shared with others"
 
 
 async def test_use_is_not_looked_for_without_protection(bench: Bench) -> None:

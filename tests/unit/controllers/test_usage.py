@@ -1,6 +1,8 @@
-"""Where something is looked for that runs as an identity."""
+"""What counts as running as an identity, and where that is looked for."""
 
 from typing import Any
+
+import pytest
 
 from cloudrun_identity.api import IdentityAttachment
 from cloudrun_identity.controllers.usage import Usage
@@ -75,3 +77,32 @@ async def test_a_project_that_does_not_admit_the_namespace_holds_up_nobody() -> 
     closed = parsed(RUN_PROJECT, namespaces={})
     usable: dict[str, Any] = {"usableFrom": [{"projectRef": {"name": "run-prod"}}]}
     assert await places(project(), closed, parsed(ATTACHMENT), **usable) == set()
+
+
+@pytest.fixture
+def run() -> FakeRun:
+    """A project with one service, which runs as another account."""
+    run = FakeRun()
+    run.services = {("europe-west1", "web"): "other@example.com"}
+    return run
+
+
+async def users(run: FakeRun) -> list[str]:
+    obj, lent = identity(), project(locations=["europe-west1"])
+    usage = Usage(inventory(FakeServiceAccounts(), run, lambda: 1000.0))
+    return await usage.users(obj, EMAIL, PROJECT_ID, FakeWorld(lent, obj))
+
+
+async def test_a_revision_that_still_serves_counts_whatever_the_template_says(run: FakeRun) -> None:
+    run.revisions = {"web-00001": EMAIL, "web-00002": "other@example.com"}
+    assert await users(run) == ["Service europe-west1/web (revision web-00001)"]
+
+
+async def test_a_revision_that_cannot_be_read_counts_as_use(run: FakeRun) -> None:
+    run.revisions = {"web-00001": "forbidden"}
+    (user,) = await users(run)
+    assert user == "Services in europe-west1, which cannot be read (you may not look)"
+
+
+async def test_what_runs_as_others_does_not_count(run: FakeRun) -> None:
+    assert await users(run) == []

@@ -1,6 +1,7 @@
 """A world made from manifests, for what controllers decide by themselves."""
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, TypeVar, cast
 
 import yaml
@@ -55,9 +56,14 @@ EMAIL = "checkout@payments-prod-1234.iam.gserviceaccount.com"
 
 def parsed(text: str, **spec: Any) -> Any:
     """The object that a manifest describes, with fields of its spec replaced."""
-    raw = yaml.safe_load(text)
+    raw = dict(_loaded(text))
     raw["spec"] = {**raw.get("spec", {}), **spec}
     return KINDS[raw["kind"]].model_validate(raw)
+
+
+@lru_cache  # of one text there are thousands of objects in the tests of laws
+def _loaded(text: str) -> Any:
+    return yaml.safe_load(text)
 
 
 def project(text: str = PROJECT, **spec: Any) -> ManagedProject:

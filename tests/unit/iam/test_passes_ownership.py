@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from cloudrun_identity.api import GrantState
 from cloudrun_identity.iam.claims import Claim, Claimant, Declaration
 from cloudrun_identity.iam.exclusive import is_spared
@@ -137,3 +139,22 @@ def test_a_grant_that_somebody_keeps_taking_away_is_pending_and_not_lost_twice()
     assert found.drifted == {ANN}
     assert settled.holdings[ANN].state is GrantState.PENDING
     assert planned(settled, wanted, standing=set()).drifted == frozenset()
+
+
+TOMB = replace(ACCOUNT, member=f"deleted:{ACCOUNT.member}?uid=1")
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_nothing_is_granted_to_an_account_that_the_policy_shows_as_deleted(held: bool) -> None:
+    ledger = Ledger(TARGET, holdings={ACCOUNT: holding(ONE, unique_id="1")} if held else {})
+    found = planned(ledger, Declaration(ONE, frozenset({Claim(ACCOUNT, unique_id="1")})), standing={TOMB})
+    assert found.withheld == {ACCOUNT}, "whoever has its e-mail now is not who was meant"
+    assert found.drifted == ({ACCOUNT} if held else set())
+    assert set(found.ledger.holdings) == ({ACCOUNT} if held else set())
+
+
+def test_an_account_that_took_the_place_of_a_deleted_one_is_granted_what_is_claimed_for_it() -> None:
+    ledger = Ledger(TARGET, holdings={ACCOUNT: holding(ONE, unique_id="1")})
+    found = planned(ledger, Declaration(ONE, frozenset({Claim(ACCOUNT, unique_id="2")})), standing={TOMB})
+    assert found.withheld == set()
+    assert found.claims == (Claim(ACCOUNT, "2", former_ids=("1",)),)

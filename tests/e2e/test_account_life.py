@@ -1,0 +1,198 @@
+"""What becomes of an identity's account while it lives: lag, hands of others, and a slow end."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.cloud import LOCATION
+from tests.e2e.eventually import becomes, eventually
+from tests.e2e.scene import Scene
+
+IDENTITY = """
+kind: CloudRunIdentity
+metadata: {name: checkout}
+spec:
+  roles: [{role: roles/viewer}]
+  tokenCreators: [{principal: "group:ops@example.com"}]
+"""
+READER = """
+kind: IAMBinding
+metadata: {name: loggers}
+spec:
+  target: {kind: Project}
+  role: roles/logging.logWriter
+  members: [{identityRef: {name: checkout}}]
+"""
+
+
+@pytest.fixture
+def adopted(scene: Scene) -> Scene:
+    """A scene with an identity that adopted its account: what happens to it is never lag after a create."""
+    email = scene.cloud.create_account(scene.name, "checkout")
+    scene.patch(f"ManagedProject/{scene.name}", f"spec: {{guardrails: {{adoptableAccounts: [{email}]}}}}")
+    scene.apply(IDENTITY + "  adoption: Adopt\n")
+    scene.apply(READER)
+    scene.ready("CloudRunIdentity/checkout", "IAMBinding/loggers")
+    return scene
+
+
+@pytest.fixture
+def lagging(scene: Scene) -> Iterator[Scene]:
+    """A scene in a cloud where the news of an account takes a while."""
+    scene.cloud.turn(lag="3s")
+    yield scene
+    scene.cloud.turn(lag="0s")
+
+
+def unique_id(scene: Scene) -> str:
+    found: str = scene.cloud.accounts(scene.name)["checkout"]["uniqueId"]
+    return found
+
+
+def test_dependants_of_a_fresh_account_wait_and_then_go_by_themselves(lagging: Scene) -> None:
+    scene = lagging
+    scene.apply(READER)
+    scene.fails("IAMBinding/loggers", "DependencyNotFound")
+    scene.apply(IDENTITY)
+    scene.fails("CloudRunIdentity/checkout", "PropagationPending")
+    scene.stage.operator.kill()
+    scene.stage.ensure_operator()
+    scene.ready("CloudRunIdentity/checkout", "IAMBinding/loggers")
+    assert scene.policy()["roles/logging.logWriter"] == [scene.member("checkout")]
+    creates = [call for call in scene.cloud.log() if call["rpc"].endswith("CreateServiceAccount")]
+    made = [call for call in creates if call["reason"].startswith(f"{scene.name}/") and call["code"] == "OK"]
+    assert len(made) == 1
+
+
+def test_a_switch_that_google_does_not_show_yet_is_no_drift(lagging: Scene) -> None:
+    scene = lagging
+    scene.apply(IDENTITY)
+    scene.ready("CloudRunIdentity/checkout")
+    scene.patch("CloudRunIdentity/checkout", "spec: {disabled: true}")
+    scene.ready("CloudRunIdentity/checkout")
+    for number in range(3):
+        scene.patch(
+            "CloudRunIdentity/checkout",
+            f'metadata: {{annotations: {{cloudrun-identity.dev/reconcile-requested-at: "{number}"}}}}',
+        )
+        becomes(lambda: scene.status("CloudRunIdentity/checkout").get("lastHandledReconcileAt"), str(number))
+    assert "drift" not in scene.status("CloudRunIdentity/checkout")
+    assert scene.cloud.accounts(scene.name)["checkout"]["disabled"]
+
+
+def test_a_deleted_account_is_undeleted_with_all_it_was_granted(adopted: Scene) -> None:
+    scene = adopted
+    before = unique_id(scene)
+    scene.cloud.edit_account(scene.email("checkout"), "delete")
+    eventually(lambda: scene.cloud.accounts(scene.name), lambda accounts: "checkout" in accounts)
+    scene.ready("CloudRunIdentity/checkout", "IAMBinding/loggers")
+    assert unique_id(scene) == before
+    assert scene.policy()["roles/viewer"] == [scene.member("checkout")]
+
+
+def test_a_deleted_account_is_made_anew_where_that_is_asked_for(adopted: Scene) -> None:
+    scene = adopted
+    scene.patch("CloudRunIdentity/checkout", "spec: {whenDeleted: Recreate}")
+    scene.ready("CloudRunIdentity/checkout")
+    before = unique_id(scene)
+    scene.cloud.edit_account(scene.email("checkout"), "delete")
+    becomes(lambda: scene.status("CloudRunIdentity/checkout")["uniqueID"] != before, True)
+    scene.ready("CloudRunIdentity/checkout", "IAMBinding/loggers")
+    becomes(
+        scene.policy,
+        {"roles/viewer": [scene.member("checkout")], "roles/logging.logWriter": [scene.member("checkout")]},
+    )
+    assert scene.cloud.policy(scene.account("checkout")) == {
+        "roles/iam.serviceAccountTokenCreator": ["group:ops@example.com"]
+    }
+
+
+def test_a_deleted_account_is_only_reported_where_that_is_asked_for(adopted: Scene) -> None:
+    scene = adopted
+    scene.patch("CloudRunIdentity/checkout", "spec: {whenDeleted: Report}")
+    scene.ready("CloudRunIdentity/checkout")
+    scene.cloud.edit_account(scene.email("checkout"), "delete")
+    assert "was deleted" in scene.fails("CloudRunIdentity/checkout", "DriftDetected")
+    scene.fails("IAMBinding/loggers", "DependencyNotReady")
+    assert scene.cloud.accounts(scene.name) == {}
+
+    scene.cloud.edit_account(scene.email("checkout"), "undelete")
+    scene.ready("CloudRunIdentity/checkout", "IAMBinding/loggers")
+
+
+def test_a_disabled_account_is_only_reported_where_that_is_asked_for(adopted: Scene) -> None:
+    scene = adopted
+    scene.patch("CloudRunIdentity/checkout", "spec: {whenDisabled: Report}")
+    scene.ready("CloudRunIdentity/checkout")
+    scene.cloud.edit_account(scene.email("checkout"), "disable")
+    assert "disabled: true → false" in scene.fails("CloudRunIdentity/checkout", "DriftDetected")
+    assert scene.cloud.accounts(scene.name)["checkout"]["disabled"]
+
+    scene.patch("CloudRunIdentity/checkout", "spec: {whenDisabled: Repair}")
+    scene.ready("CloudRunIdentity/checkout")
+    assert not scene.cloud.accounts(scene.name)["checkout"].get("disabled")
+
+
+def test_a_replaced_account_gets_nothing_until_it_is_to_be_taken_over(adopted: Scene) -> None:
+    scene = adopted
+    scene.patch(f"ManagedProject/{scene.name}", "spec: {suspend: true}")
+    scene.fails("CloudRunIdentity/checkout", "Suspended")
+    scene.cloud.edit_account(scene.email("checkout"), "delete")
+    scene.cloud.create_account(scene.name, "checkout", "somebody else's")
+    scene.patch(f"ManagedProject/{scene.name}", "spec: {suspend: false}")
+    assert unique_id(scene) in scene.fails("CloudRunIdentity/checkout", "Conflict")
+    scene.fails("IAMBinding/loggers", "DependencyNotReady")
+    assert scene.member("checkout") not in scene.policy().get("roles/logging.logWriter", [])
+    assert scene.cloud.policy(scene.account("checkout")) == {}
+
+    scene.patch("CloudRunIdentity/checkout", "spec: {whenReplaced: Regrant}")
+    scene.ready("CloudRunIdentity/checkout", "IAMBinding/loggers")
+    assert scene.policy() == {
+        "roles/viewer": [scene.member("checkout")],
+        "roles/logging.logWriter": [scene.member("checkout")],
+    }
+    assert scene.cloud.policy(scene.account("checkout")) == {
+        "roles/iam.serviceAccountTokenCreator": ["group:ops@example.com"]
+    }
+
+
+def test_an_identity_whose_account_is_gone_ends(adopted: Scene) -> None:
+    scene = adopted
+    scene.patch("CloudRunIdentity/checkout", "spec: {whenDeleted: Report}")
+    scene.cloud.edit_account(scene.email("checkout"), "delete")
+    scene.fails("CloudRunIdentity/checkout", "DriftDetected")
+    scene.removed("CloudRunIdentity/checkout", "IAMBinding/loggers")
+    assert scene.ledger_targets() == set()
+    assert scene.policy() == {}
+
+
+def test_an_account_is_disabled_before_it_is_deleted_and_the_status_says_until_when(scene: Scene) -> None:
+    scene.apply(IDENTITY + "  disableBeforeDelete: 24h\n")
+    scene.ready("CloudRunIdentity/checkout")
+    scene.delete("CloudRunIdentity/checkout")
+    message = scene.fails("CloudRunIdentity/checkout", "Deleting")
+    assert "is disabled until 2" in message
+    assert scene.cloud.accounts(scene.name)["checkout"]["disabled"]
+    assert scene.policy()["roles/viewer"] == [scene.member("checkout")]
+
+    scene.patch("CloudRunIdentity/checkout", "spec: {disableBeforeDelete: 0s}")
+    scene.gone("CloudRunIdentity/checkout")
+    assert scene.cloud.accounts(scene.name) == {}
+    assert scene.policy() == {}
+
+
+def test_a_revision_that_still_has_traffic_keeps_its_account(scene: Scene) -> None:
+    scene.apply(IDENTITY)
+    scene.ready("CloudRunIdentity/checkout")
+    service = scene.cloud.deploy("services", scene.name, "web", scene.email("checkout"))
+    first = eventually(lambda: scene.cloud.revision(service), bool)
+    scene.cloud.pin(service, first)
+    scene.cloud.deploy_as(service, "")
+    becomes(lambda: scene.cloud.revision(service) != first, True)
+    scene.delete("CloudRunIdentity/checkout")
+    message = scene.fails("CloudRunIdentity/checkout", "InUse")
+    assert f"Service {LOCATION}/web (revision {first})" in message
+    assert "checkout" in scene.cloud.accounts(scene.name)
+
+    scene.cloud.pin(service, "")
+    scene.gone("CloudRunIdentity/checkout")
