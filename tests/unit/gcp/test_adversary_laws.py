@@ -276,7 +276,9 @@ class AdversaryMachine(RuleBasedStateMachine):
         elif grant not in self.maybe_made() or (holding and holding.foreign_before):
             self.take(grant)
         elif self.under_way and (
-            grant in self.revoked or not any(grant in wish.grants for wish in self.wishes.values())
+            # Who only observes claims nothing, so what its last claimant lets go of is on its way out.
+            grant in self.revoked
+            or not any(grant in wish.grants for wish in self.wishes.values() if wish.writable)
         ):
             self.custody.doubt([grant])
         elif self.under_way and grant not in self.held_before:
