@@ -40,6 +40,16 @@ class Cloud:
         found: dict[str, Any] = self._control("GET", "state")["policies"].get(resource, {})
         return found
 
+    def policies(self) -> dict[str, Any]:
+        """Every policy there is, as JSON by resource."""
+        found: dict[str, Any] = self._control("GET", "state")["policies"]
+        return found
+
+    def project_number(self, project: str) -> str:
+        """The number of a project that somebody has touched already."""
+        number: str = self._control("GET", "state")["projects"][project]["projectNumber"]
+        return number
+
     def accounts(self, project: str) -> dict[str, dict[str, Any]]:
         """The live accounts of a project by their ids."""
         return {

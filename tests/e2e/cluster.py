@@ -106,6 +106,16 @@ class Cluster:
     def create_namespace(self, name: str) -> None:
         self._core.create_namespace(client.V1Namespace(metadata=client.V1ObjectMeta(name=name)))
 
+    def label_namespace(self, name: str, **labels: str | None) -> None:
+        """Set labels of a namespace; None takes one away."""
+        self._core.patch_namespace(name, {"metadata": {"labels": labels}})
+
+    def forge_status(self, kind: str, name: str, namespace: str, status: Object) -> None:
+        """Write into a status, as somebody who may."""
+        self._objects.patch_namespaced_custom_object_status(
+            GROUP, VERSION, namespace, PLURALS[kind], name, {"status": status}
+        )
+
     def delete_namespace(self, name: str) -> None:
         self._core.delete_namespace(name)
 

@@ -75,7 +75,7 @@ class Naming(ApiModel):
     """What identities must be called."""
 
     account_id_pattern: Annotated[str, Field(max_length=256)] = ""
-    """A pattern that account IDs must match. Empty: any."""
+    """A pattern that account IDs must match, in which `*` is any run of characters. Empty: any."""
     require_display_name: bool = False
     """Whether displayName must be set."""
     require_description: bool = False
@@ -101,7 +101,7 @@ class Guardrails(ApiModel):
     """Custom roles that may be defined."""
     keys: Annotated[KeyAdmission, NotSupportedYet()] = KeyAdmission.DENIED
     """Whether user-managed keys may be made."""
-    naming: Annotated[Naming, NotSupportedYet()] = Naming()
+    naming: Naming = Naming()
     """What identities must be called."""
     max_removals_per_hour: Annotated[int, Field(ge=0, le=10000)] = 100
     """How many grants drift repair and Exclusive bindings may remove in an hour; beyond it they wait."""

@@ -22,7 +22,6 @@ from cloudrun_identity.api.schema import (
 )
 from cloudrun_identity.api.spec import MESSAGE_COLUMN, READY_COLUMNS, ReconciledResource, ReconciledSpec
 from cloudrun_identity.api.status import ReconciledStatus
-from cloudrun_identity.api.support import NotSupportedYet
 
 _PROJECT_ID: Final = r"^([a-z0-9.-]+:)?[a-z][-a-z0-9]{4,28}[a-z0-9]$"
 _PROJECT_ID_FORM: Final = (
@@ -125,7 +124,7 @@ class ManagedProjectSpec(ReconciledSpec):
     """Where workloads are looked for. Unset: the locations of attachments and targets."""
     namespaces: AdmittedNamespaces = AdmittedNamespaces()
     """The namespaces that may use this project. Unset: nobody."""
-    cross_project_usage: Annotated[CrossProjectUsage, NotSupportedYet()] = CrossProjectUsage.VERIFY
+    cross_project_usage: CrossProjectUsage = CrossProjectUsage.VERIFY
     """Whether accounts of this project may run another project's workloads: Verify looks, Allow sets the
     organization policy iam.disableCrossProjectServiceAccountUsage."""
     guardrails: Guardrails = Guardrails()

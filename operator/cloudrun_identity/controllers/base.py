@@ -37,6 +37,7 @@ from .report import (
     was_ready,
 )
 from .tools import Tools
+from .unreadable import status_of_unreadable, what_is_wrong
 from .world import Key, claimant
 
 _log = logging.getLogger(__name__)
@@ -68,9 +69,7 @@ class Reconciler:
         try:
             obj = controller.kind.model_validate(raw)
         except ValidationError as error:
-            _log.error("%s cannot be read: %s", key, _first_line(error))
-            self.hold(key)
-            return Rest(), "unreadable"
+            return await self._tell_unreadable(key, raw, error)
         request_reason.set(f"{key.namespace}/{key.name}@{obj.metadata.generation}".lstrip("/"))
         if obj.is_deleting:
             return await self._finalize(controller, obj, raw)
@@ -85,6 +84,13 @@ class Reconciler:
             return Rest(), "waiting"
         return await self._conclude(obj, raw, report)
 
+    async def _tell_unreadable(self, key: Key, raw: Object, error: ValidationError) -> tuple[Next, str]:
+        _log.error("%s cannot be read: %s", key, what_is_wrong(error))
+        self.hold(key)
+        status = status_of_unreadable(raw, error, self._tools.wall_clock())
+        await self._tools.kube.write_status(raw, status)
+        return Rest(), "unreadable"
+
     def hold(self, key: Key) -> None:
         """Have an object that cannot be worked on keep what it holds, and hold up nobody else's releases."""
         raw = self._tools.store.raw(key)
@@ -98,7 +104,8 @@ class Reconciler:
         if raw is not None:
             obj = self._controllers[key.kind].kind.model_validate(raw)
             outcome = Failing(Reason.INTERNAL_ERROR, message, observed=False)
-            await self._conclude(obj, raw, Report(outcome, unresolved=_resolved(obj)))
+            report = Report(outcome, unresolved=_resolved(obj), references_known=False)
+            await self._conclude(obj, raw, report)
 
     async def differs(self, key: Key, *, max_age: float) -> bool:
         """Whether a read at most `max_age` seconds old shows what a pass would have to change."""
@@ -118,17 +125,24 @@ class Reconciler:
             return True
         if controller.diff(want, await controller.observe(want, max_age)):
             return True
-        return isinstance(gate, Passed) and await self._is_judged_otherwise(controller, obj, gate, want)
+        return isinstance(gate, Passed) and await self._is_judged_otherwise(
+            controller, obj, gate, want, max_age
+        )
 
     async def _is_judged_otherwise(
-        self, controller: Controller[Any, Any, Any], obj: ReconciledResource, gate: Passed, want: Any
+        self,
+        controller: Controller[Any, Any, Any],
+        obj: ReconciledResource,
+        gate: Passed,
+        want: Any,
+        max_age: float,
     ) -> bool:
         """Whether the guardrails admit other grants than are declared to the lanes: a role may have grown."""
         if not isinstance(obj, ProjectScopedResource):
             return False
         listed = controller.wishes(want, self._tools.store)
         namespace = obj.metadata.namespace
-        wishes = await self._tools.judge.judge(listed, namespace, gate.project, self._tools.store)
+        wishes = await self._tools.judge.judge(listed, namespace, gate.project, self._tools.store, max_age)
         return wishes.claims != self._tools.lanes.claims_of(claimant(obj))
 
     async def _pass(
@@ -211,7 +225,7 @@ class Reconciler:
         self, obj: ProjectScopedResource, gate: Passed, listed: tuple[Wish, ...], max_age: float
     ) -> tuple[Wishes, Convergence]:
         wishes = await self._tools.judge.judge(
-            listed, obj.metadata.namespace, gate.project, self._tools.store
+            listed, obj.metadata.namespace, gate.project, self._tools.store, max_age
         )
         self._tools.lanes.declare(
             Declaration(
@@ -348,8 +362,3 @@ def _unresolved(obj: ReconciledResource, wishes: Wishes) -> str | None:
 
 def _what(obj: ReconciledResource) -> str:
     return f"{obj.kind} {obj.metadata.name}"
-
-
-def _first_line(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_input=False)[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"

@@ -25,13 +25,15 @@ class Review:
 
     `difference` is what still differs between the cloud and the declaration at the end of the pass, one
     sentence, empty if nothing does; None if nobody could look. `unresolved` says which reference is not
-    resolved, empty if all are, None for kinds without references. `stalled` puts a failure among what needs a
+    resolved, empty if all are, None for kinds without references; `references_known` is false if nobody could
+    look at them. `stalled` puts a failure among what needs a
     person. `others` are conditions of the kind's own.
     """
 
     outcome: Outcome
     difference: str | None = ""
     unresolved: str | None = None
+    references_known: bool = True
     stalled: bool = False
     others: Mapping[ConditionType, Finding] | None = None
 
@@ -84,6 +86,8 @@ def _ready(review: Review) -> Finding:
 
 
 def _references(review: Review) -> Finding:
+    if not review.references_known:
+        return Finding(ConditionStatus.UNKNOWN, "NotObserved", "the references were not looked at")
     if not review.unresolved:
         return Finding(ConditionStatus.TRUE, "Resolved")
     return Finding(ConditionStatus.FALSE, "Unresolved", review.unresolved)

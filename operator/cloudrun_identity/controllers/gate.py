@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from cloudrun_identity.api import (
+    Adoption,
     CloudRunIdentity,
     ConditionType,
     ManagedProject,
@@ -14,11 +15,15 @@ from cloudrun_identity.api import (
     Resource,
     unsupported,
 )
+from cloudrun_identity.gcp.service_accounts import expected_email
 from cloudrun_identity.iam.admission import (
     Admitted,
+    Decision,
     Denied,
     Surroundings,
     admitted_namespaces,
+    may_adopt,
+    may_be_called,
     may_enter,
 )
 
@@ -139,6 +144,8 @@ def _stopped_by_project(obj: ProjectScopedResource, project: ManagedProject, wor
             )
         )
     entrance = may_enter(project, obj.metadata.namespace, surroundings(project, world))
+    if isinstance(entrance, Admitted) and isinstance(obj, CloudRunIdentity):
+        entrance = _may_be_looked_for(obj, project, world)
     if isinstance(entrance, Denied):
         return Stopped(Refused(Reason.DENIED_BY_GUARDRAIL, entrance.reason))
     refused = _stopped_by_itself(project, project, world)
@@ -150,6 +157,20 @@ def _stopped_by_project(obj: ProjectScopedResource, project: ManagedProject, wor
         unseen = project.status.condition(ConditionType.READY) is None
         return replace(_unresolved(Reason.DEPENDENCY_NOT_READY, message), fleeting=unseen)
     return None
+
+
+def _may_be_looked_for(obj: CloudRunIdentity, project: ManagedProject, world: World) -> Decision:
+    """Whether the project allows such an account, and to take it over where that is asked for.
+
+    The account's true e-mail is known only once it is read, and the question is then put again.
+    """
+    decision = may_be_called(project, obj)
+    adopts = obj.spec.adoption is Adoption.ADOPT and world.account(obj) is None
+    if isinstance(decision, Denied) or not adopts:
+        return decision
+    email = expected_email(project.project_id, obj.account_id)
+    decision = may_adopt(project, email, surroundings(project, world))
+    return Denied(f"spec.adoption: {decision.reason}") if isinstance(decision, Denied) else decision
 
 
 def _message(outcome: Outcome) -> str:

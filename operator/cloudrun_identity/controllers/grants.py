@@ -4,8 +4,9 @@ Every wish ends as exactly one of: a claim; a hold with an obstacle, where it ca
 admitted, so that what is held stays and nothing is added.
 """
 
+import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cloudrun_identity.api import (
     BindingCondition,
@@ -18,7 +19,7 @@ from cloudrun_identity.api import (
     Reason,
 )
 from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.gcp.projects import cloud_run_service_agent
+from cloudrun_identity.gcp.projects import SERVICE_AGENT_DOMAIN, cloud_run_service_agent
 from cloudrun_identity.gcp.roles import Roles
 from cloudrun_identity.iam.admission import DeclaredIdentity, Denied, Surroundings, may_enter
 from cloudrun_identity.iam.claims import Claim, Hold
@@ -141,6 +142,8 @@ class Members:
         if member.cloud_run_service_agent_of:
             return self._service_agent(member.cloud_run_service_agent_of.project_ref.name, path)
         principal = normalise(member.principal or "")
+        if served := _served_by(principal, self._world):
+            return self._service_agent(served, path)
         record = self._world.owner_of(email(principal))
         if record:
             namespace, _, name = record.owner.partition("/")
@@ -177,6 +180,21 @@ class Members:
         return Holder(service_account_member(cloud_run_service_agent(project.status.project_number)))
 
 
+def _served_by(principal: str, world: World) -> str:
+    """The ManagedProject whose Cloud Run service agent the member is: by its e-mail it is no less that."""
+    if not principal.endswith(SERVICE_AGENT_DOMAIN):
+        return ""
+    return next(
+        (
+            each.metadata.name
+            for each in world.objects(ManagedProject)
+            if each.status.project_number
+            and email(principal) == cloud_run_service_agent(each.status.project_number)
+        ),
+        "",
+    )
+
+
 class Judge:
     """Asks the guardrails about wishes, with every role expanded to its permissions."""
 
@@ -184,10 +202,19 @@ class Judge:
         self._roles = roles
 
     async def judge(
-        self, wishes: Iterable[Wish], namespace: str, project: ManagedProject, world: World
+        self,
+        wishes: Iterable[Wish],
+        namespace: str,
+        project: ManagedProject,
+        world: World,
+        max_age: float,
     ) -> Wishes:
-        """Sort the wishes of an object in `namespace` into claims and obstacles."""
-        facts = surroundings(project, world)
+        """Sort the wishes of an object in `namespace` into claims and obstacles.
+
+        `max_age` is how old, in seconds, what is known of their roles may be.
+        """
+        read_after = asyncio.get_running_loop().time() - max_age
+        judgement = _Judgement(self._roles, namespace, project, surroundings(project, world), read_after)
         claims: set[Claim] = set()
         holds: list[Hold] = []
         obstacles: list[Obstacle] = []
@@ -200,7 +227,7 @@ class Judge:
                     holds.append(Hold(wish.target, role, **_whoever(nobody)))
                     obstacles.append(_unresolved(wish, role, text, outcome))
                 case str(role), Holder(member, unique_id) as holder:
-                    objection = await self._objection(wish, role, holder, namespace, project, facts)
+                    objection = await judgement.objection(wish, role, holder)
                     if objection is None:
                         claims.add(Claim(Grant(wish.target, role, member, wish.condition), unique_id))
                     else:
@@ -210,17 +237,35 @@ class Judge:
                         )
         return Wishes(frozenset(claims), tuple(holds), tuple(obstacles))
 
-    async def _objection(
-        self,
-        wish: Wish,
-        role: str,
-        holder: Holder,
-        namespace: str,
-        project: ManagedProject,
-        facts: Surroundings,
-    ) -> Outcome | None:
+
+@dataclass(frozen=True, slots=True)
+class _Judgement:
+    """What the wishes of one object are judged by: roles count as they were read after `read_after`."""
+
+    roles: Roles
+    namespace: str
+    project: ManagedProject
+    facts: Surroundings
+    read_after: float
+
+    async def objection(self, wish: Wish, role: str, holder: Holder) -> Outcome | None:
+        """Why the project does not allow that `holder` gets `role`; None if it does."""
+        request = GrantRequest(
+            namespace=self.namespace,
+            target=wish.target,
+            role=role,
+            member=holder.identity or holder.member,
+            permissions=frozenset(),
+            owner=wish.owner,
+            exclusive=wish.exclusive,
+        )
+        # As if the role were harmless: what is refused even so is refused without a look at it.
+        decision = decide(request, self.project, self.facts)
+        if isinstance(decision, Denied):
+            return _denied(wish, decision)
+        permissions: frozenset[str] | None
         try:
-            permissions = await self._roles.permissions(role, project.project_id)
+            permissions = await self.roles.permissions(role, self.project.project_id, self._age_of(role))
         except GoogleError as error:
             if error.fault in (Fault.NOT_FOUND, Fault.INVALID_ARGUMENT):
                 return Refused(
@@ -232,22 +277,13 @@ class Judge:
                 permissions = None  # not ours to read, so it may hold anything
             else:
                 return outcome_of(error, f"reading role {role}")
-        decision = decide(
-            GrantRequest(
-                namespace=namespace,
-                target=wish.target,
-                role=role,
-                member=holder.identity or holder.member,
-                permissions=permissions,
-                owner=wish.owner,
-                exclusive=wish.exclusive,
-            ),
-            project,
-            facts,
-        )
-        if isinstance(decision, Denied):
-            return Refused(Reason.DENIED_BY_GUARDRAIL, f"{wish.path}: {decision.reason}")
-        return None
+        decision = decide(replace(request, permissions=permissions), self.project, self.facts)
+        return _denied(wish, decision) if isinstance(decision, Denied) else None
+
+    def _age_of(self, role: str) -> float:
+        """How old, in seconds, what is known of a role may be: a custom one can be edited at any moment."""
+        age = asyncio.get_running_loop().time() - self.read_after
+        return max(age, _PREDEFINED_AGE) if role.startswith("roles/") else age
 
 
 def _unresolved(wish: Wish, role: str, member: str, outcome: Outcome) -> Obstacle:
@@ -266,3 +302,10 @@ def _whoever(holder: Holder | Nobody) -> dict[str, str]:
 
 def _text(holder: Holder | Nobody) -> str:
     return holder.member if isinstance(holder, Holder) else holder.text
+
+
+def _denied(wish: Wish, decision: Denied) -> Outcome:
+    return Refused(Reason.DENIED_BY_GUARDRAIL, f"{wish.path}: {decision.reason}")
+
+
+_PREDEFINED_AGE = 60.0

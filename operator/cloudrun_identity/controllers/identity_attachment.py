@@ -149,9 +149,13 @@ class IdentityAttachmentController:
         return await self._inventory.workload(want.workload, max_age)
 
     async def _operation(self, want: AttachmentWant) -> Operation | None:
-        """The operation that the status remembers, unless it is over and forgotten."""
-        name = want.obj.status.operation
-        if not name:
+        """The operation that the status remembers, unless it is over and forgotten.
+
+        A status is output, and whoever may write it must not have us look elsewhere by it.
+        """
+        name = want.obj.status.operation or ""
+        workload = want.workload
+        if not name.startswith(f"projects/{workload.project_id}/locations/{workload.location}/operations/"):
             return None
         try:
             return await self._run.operation(name, want.workload)

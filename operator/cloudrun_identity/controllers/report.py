@@ -36,7 +36,8 @@ class Report:
     """What one pass found.
 
     `difference` and `unresolved` are those of `conditions.Review`. `summary` is None where the kind could not
-    look, and its fields stay as they are; likewise `grants`. `drift` are differences that somebody else made.
+    look, and its fields stay as they are; likewise `grants`. `references_known` is false where the pass did
+    not get as far as to resolve them. `drift` are differences that somebody else made.
     `others` are outcomes of parts of the pass beside the one that is shown.
     """
 
@@ -49,6 +50,7 @@ class Report:
     drift: tuple[str, ...] = ()
     issues: tuple[str, ...] = ()
     others: tuple[Outcome, ...] = ()
+    references_known: bool = True
 
 
 def was_ready(obj: ReconciledResource) -> bool:
@@ -199,6 +201,7 @@ def _conditions(
         outcome=report.outcome,
         difference=report.difference,
         unresolved=report.unresolved,
+        references_known=report.references_known,
         stalled=stalled,
         others=report.summary.conditions if report.summary else None,
     )

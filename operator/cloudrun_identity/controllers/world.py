@@ -7,7 +7,7 @@ from cloudrun_identity.api import CloudRunIdentity, CustomRole, ManagedProject, 
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.claims import Claimant
 from cloudrun_identity.iam.grants import Grant, Target
-from cloudrun_identity.iam.ledger import AccountRecord, Holding, RoleRecord
+from cloudrun_identity.iam.ledger import AccountRecord, Holding, Ledger, RoleRecord
 from cloudrun_identity.iam.principals import lower_email
 
 
@@ -77,6 +77,14 @@ class World(Protocol):
 
     def referrers(self, key: Key) -> Iterable[Key]:
         """The objects that refer to this one."""
+        ...
+
+    def is_there(self, key: Key) -> bool:
+        """Whether the object exists; taken for granted of a kind that is not served, which nobody listed."""
+        ...
+
+    def ledgers(self, project_id: str) -> Iterable[Ledger]:
+        """What is held on the policies of a project, and the records of accounts that were left behind."""
         ...
 
     def rivals(self, key: Key) -> Iterable[Resource]:

@@ -4,6 +4,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+CUSTOM_ROLES: Final = "custom roles"
+GRANTS_ON_PROJECT: Final = "grants on the project"
+GRANTS_ON_SECRETS: Final = "grants on secrets"
+CROSS_PROJECT: Final = "knowing whether accounts may be used by other projects"
+
 FEATURES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "the project itself": ("resourcemanager.projects.get",),
@@ -17,7 +22,7 @@ FEATURES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "iam.serviceAccounts.undelete",
             "iam.serviceAccounts.update",
         ),
-        "custom roles": (
+        CUSTOM_ROLES: (
             "iam.roles.create",
             "iam.roles.delete",
             "iam.roles.get",
@@ -29,7 +34,7 @@ FEATURES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "iam.serviceAccounts.getIamPolicy",
             "iam.serviceAccounts.setIamPolicy",
         ),
-        "grants on the project": (
+        GRANTS_ON_PROJECT: (
             "resourcemanager.projects.getIamPolicy",
             "resourcemanager.projects.setIamPolicy",
         ),
@@ -41,25 +46,29 @@ FEATURES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "run.workerpools.getIamPolicy",
             "run.workerpools.setIamPolicy",
         ),
-        "grants on secrets": (
+        GRANTS_ON_SECRETS: (
             "secretmanager.secrets.getIamPolicy",
             "secretmanager.secrets.setIamPolicy",
+        ),
+        "looking at workloads": (
+            "run.executions.list",
+            "run.jobs.get",
+            "run.jobs.list",
+            "run.revisions.get",
+            "run.services.get",
+            "run.services.list",
+            "run.workerpools.get",
+            "run.workerpools.list",
         ),
         "attaching identities": (
             "artifactregistry.repositories.downloadArtifacts",
             "iam.serviceAccounts.actAs",
-            "run.jobs.get",
-            "run.jobs.list",
             "run.jobs.update",
             "run.operations.get",
-            "run.revisions.get",
-            "run.services.get",
-            "run.services.list",
             "run.services.update",
-            "run.workerpools.get",
-            "run.workerpools.list",
             "run.workerpools.update",
         ),
+        CROSS_PROJECT: ("orgpolicy.policy.get",),
     }
 )
 """Permissions by feature, all of them testable on a project. Names: https://cloud.google.com/iam/docs/permissions-reference"""

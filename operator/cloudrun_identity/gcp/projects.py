@@ -48,9 +48,13 @@ class Projects:
         )
 
 
+SERVICE_AGENT_DOMAIN = "@serverless-robot-prod.iam.gserviceaccount.com"
+"""Where the agents of Cloud Run have their accounts."""
+
+
 def cloud_run_service_agent(number: str) -> str:
     """The e-mail of the agent with which Cloud Run acts in the project of this number."""
-    return f"service-{number}@serverless-robot-prod.iam.gserviceaccount.com"
+    return f"service-{number}{SERVICE_AGENT_DOMAIN}"
 
 
 def compute_account(number: str) -> str:

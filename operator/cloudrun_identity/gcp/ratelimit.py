@@ -16,6 +16,7 @@ class Api(StrEnum):
     IAM = "iam.googleapis.com"
     IAM_CREDENTIALS = "iamcredentials.googleapis.com"
     RESOURCE_MANAGER = "cloudresourcemanager.googleapis.com"
+    ORG_POLICY = "orgpolicy.googleapis.com"
     RUN = "run.googleapis.com"
     SECRET_MANAGER = "secretmanager.googleapis.com"  # noqa: S105 - a host
 
@@ -72,6 +73,9 @@ DEFAULT_RATES: Mapping[tuple[Api, Access], Rate] = {
     # 2,400 reads were seen to be allowed; for writes Google promises far fewer and no number.
     (Api.RESOURCE_MANAGER, Access.READ): Rate(per_minute=1200, burst=200),
     (Api.RESOURCE_MANAGER, Access.WRITE): Rate(per_minute=120, burst=60),
+    # Google names no number that holds for all; one look a project and interval is far from any.
+    (Api.ORG_POLICY, Access.READ): Rate(per_minute=120, burst=60),
+    (Api.ORG_POLICY, Access.WRITE): Rate(per_minute=30, burst=10),
     # 3,000 reads and 180 writes a minute and region.
     (Api.RUN, Access.READ): Rate(per_minute=2000, burst=300),
     (Api.RUN, Access.WRITE): Rate(per_minute=100, burst=50),

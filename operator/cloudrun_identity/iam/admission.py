@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 import yaml
 
 from cloudrun_identity.api import (
+    CloudRunIdentity,
+    KeyAdmission,
     LabelRequirement,
     LabelSelector,
     ManagedProject,
@@ -15,7 +17,7 @@ from cloudrun_identity.api import (
 )
 
 from .grants import Target
-from .patterns import matches_any
+from .patterns import matches, matches_any
 from .principals import is_default_account, lower_email
 
 
@@ -118,6 +120,29 @@ def may_adopt(project: ManagedProject, email: str, surroundings: Surroundings) -
     """Whether an identity may take over the account of this e-mail, which existed before it."""
     listed = project.spec.guardrails.adoptable_accounts
     return _listed(project, "adoptableAccounts", listed, email, surroundings)
+
+
+def may_be_called(project: ManagedProject, identity: CloudRunIdentity) -> Decision:
+    """Whether an identity's account may have the id, the display name and the description it declares."""
+    naming = project.spec.guardrails.naming
+    rules = f"guardrails.naming of {named(project)}"
+    if naming.account_id_pattern and not matches(identity.account_id, naming.account_id_pattern):
+        return Denied(
+            f"spec.accountID: {rules} admits no {identity.account_id}, only {naming.account_id_pattern}"
+        )
+    if naming.require_display_name and not identity.spec.display_name:
+        return Denied(f"spec.displayName: {rules} asks for one")
+    if naming.require_description and not identity.spec.description:
+        return Denied(f"spec.description: {rules} asks for one")
+    return Admitted()
+
+
+def may_make_keys(project: ManagedProject, namespace: str, surroundings: Surroundings) -> Decision:
+    """Whether objects of the namespace may make user-managed keys of their identities' accounts."""
+    entrance = may_enter(project, namespace, surroundings)
+    if isinstance(entrance, Admitted) and project.spec.guardrails.keys is KeyAdmission.DENIED:
+        return Denied(f"guardrails.keys of {named(project)} is Denied; a key outlives every other grant")
+    return entrance
 
 
 def named(project: ManagedProject) -> str:

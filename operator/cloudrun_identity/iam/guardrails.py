@@ -160,15 +160,22 @@ def _may_grant_on_account_of(owner: DeclaredIdentity, case: _Case) -> Decision:
 
 def _may_be_granted(case: _Case) -> Decision:
     """Whether such a member may be granted a role on such a target at all."""
-    grant = f"{case.request.role} on {case.request.target} cannot be granted to {case.request.member}"
+    role, target = case.request.role, case.request.target
+    if _is_of_another_project(role, target):
+        return Denied(f"{role} belongs to another project than {target}, where it cannot be granted")
+    grant = f"{role} on {target} cannot be granted to {case.request.member}"
     if isinstance(case.request.member, str) and parse(case.request.member).kind in _NOT_TO_BE_GRANTED:
         return Denied(f"{grant}: write a documented form, such as group:EMAIL or principal://…")
-    if case.request.target.kind is TargetKind.SERVICE_ACCOUNT and _stands_for_many(case.member):
+    if target.kind is TargetKind.SERVICE_ACCOUNT and _stands_for_many(case.member):
         return Denied(
             f"{grant}: no guardrail of {named(case.project)} admits public or type-wide members on service "
             f"accounts; name each member"
         )
     return Admitted()
+
+
+def _is_of_another_project(role: str, target: Target) -> bool:
+    return role.startswith("projects/") and role.split("/")[1] != target.project_id
 
 
 def _entries(case: _Case) -> Iterator[GrantAdmission]:

@@ -79,6 +79,8 @@ def _load_from_pod(configuration: Configuration) -> None:
 
 
 async def _load_from_file(configuration: Configuration, path: str) -> None:
+    if not _is_there(path):
+        raise KubeconfigInvalid(f"kubeconfig {path}: there is no such file")
     try:
         loader = await load_kube_config(  # type: ignore[no-untyped-call]
             path, client_configuration=configuration, persist_config=False
@@ -89,6 +91,11 @@ async def _load_from_file(configuration: Configuration, path: str) -> None:
         raise KubeconfigInvalid(
             f"kubeconfig {path}: the exec plugin {command} gave no credentials; run it by hand to see why"
         )
+
+
+def _is_there(path: str) -> bool:
+    """Whether there is a file, or one of several as KUBECONFIG may list them."""
+    return any(Path(each).expanduser().is_file() for each in path.split(os.pathsep))
 
 
 def _exec_without_credentials(loader: KubeConfigLoader, configuration: Configuration) -> str | None:

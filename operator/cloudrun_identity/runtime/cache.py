@@ -79,6 +79,7 @@ class Cache:
         self._operator_identity = operator_identity
         self._entries: dict[Key, _Entry] = {}
         self._unreadable: dict[Key, Object] = {}
+        self._listed: set[str] = set()
         self._referrers: defaultdict[Key, set[Key]] = defaultdict(set)
         self._declarers: defaultdict[tuple[str, str], set[Key]] = defaultdict(set)
         self._namespaces: dict[str, Object] = {}
@@ -87,6 +88,10 @@ class Cache:
         for ledger in ledgers.all():
             self._ledger_changed(Ledger(ledger.target), ledger)
         ledgers.subscribe(self._ledger_changed)
+
+    def listed(self, kind: str) -> None:
+        """Note that every object of the kind has been observed: who is missing does not exist."""
+        self._listed.add(kind)
 
     # What the watches bring.
 
@@ -171,6 +176,15 @@ class Cache:
     def referrers(self, key: Key) -> Iterable[Key]:
         """The objects that refer to this one."""
         return frozenset(self._referrers.get(key, ()))
+
+    def is_there(self, key: Key) -> bool:
+        """Whether the object exists; taken for granted of a kind that is not served, which nobody listed."""
+        return self.raw(key) is not None or key.kind not in self._listed
+
+    def ledgers(self, project_id: str) -> Iterable[Ledger]:
+        """What is held on the policies of a project, and the records of accounts that were left behind."""
+        targets = {*self._ledgers.targets(project_id), *self._ledgers.abandoned(project_id)}
+        return [self._ledgers.ledger(target) for target in targets]
 
     def rivals(self, key: Key) -> Iterable[Resource]:
         """The other objects that declare the very thing in Google Cloud that this one declares."""

@@ -47,6 +47,7 @@ from cloudrun_identity.gcp.custom_roles import CustomRoles
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.lane_ports import LanePorts
 from cloudrun_identity.gcp.lanes import Lanes
+from cloudrun_identity.gcp.org_policies import OrgPolicies
 from cloudrun_identity.gcp.policies import Policies
 from cloudrun_identity.gcp.projects import Projects
 from cloudrun_identity.gcp.ratelimit import Priority
@@ -165,6 +166,7 @@ class Operator:
             if kind in self._controllers:
                 for raw in await self._client.list(resource(kind)):
                     self._cache.observe(raw, deleted=False)
+                self._cache.listed(kind)
         self._lanes.expect(self._cache.claimants())
         elsewhere = await self._ledgers.namespaces_elsewhere()
         if elsewhere:
@@ -290,7 +292,9 @@ def _controllers(
         checkpoint,
     )
     return {
-        ManagedProject.__name__: ManagedProjectController(Projects(clients), policies, clients.identity),
+        ManagedProject.__name__: ManagedProjectController(
+            Projects(clients), policies, OrgPolicies(clients), inventory, clients.identity, _now
+        ),
         CloudRunIdentity.__name__: CloudRunIdentityController(accounts, deletion),
         IAMBinding.__name__: IAMBindingController(releaser),
         IdentityAttachment.__name__: attachments,

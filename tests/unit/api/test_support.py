@@ -36,18 +36,8 @@ def complaints(kind: str, change: dict[str, Any]) -> list[str]:
     [
         (
             "ManagedProject",
-            {"crossProjectUsage": "Allow"},
-            'spec.crossProjectUsage: "Allow" is not supported yet; use "Verify"',
-        ),
-        (
-            "ManagedProject",
             {"guardrails": {"keys": "Allowed"}},
             'spec.guardrails.keys: "Allowed" is not supported yet; use "Denied"',
-        ),
-        (
-            "ManagedProject",
-            {"guardrails": {"naming": {"requireDescription": True}}},
-            "spec.guardrails.naming: not supported yet; remove it",
         ),
         (
             "CloudRunIdentity",

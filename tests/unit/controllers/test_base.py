@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from cloudrun_identity.api import (
     FINALIZER,
@@ -25,6 +26,7 @@ from cloudrun_identity.controllers.grants import Holder, Judge, Wish
 from cloudrun_identity.controllers.outcomes import Failing, InSync, Outcome, Refused, Waiting
 from cloudrun_identity.controllers.release import Releaser
 from cloudrun_identity.controllers.tools import Tools
+from cloudrun_identity.controllers.unreadable import status_of_unreadable
 from cloudrun_identity.controllers.world import Key, World, claimant
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.lanes import Lanes
@@ -288,10 +290,25 @@ async def test_an_object_that_was_never_seen_is_not_waited_for(stage: Stage) -> 
     assert stage.standing == {ANN}
 
 
-async def test_what_cannot_be_read_is_left_alone(stage: Stage) -> None:
+async def test_what_cannot_be_read_is_left_alone_and_says_so(stage: Stage) -> None:
     stage.cluster.raws[KEY]["spec"] = {}
+    stage.cluster.raws[KEY]["status"] = {"projectID": "payments-prod-1234", "conditions": [{"type": 3}]}
     assert await stage.reconciler.reconcile(KEY, max_age=0.0) == (Rest(), "unreadable")
-    assert stage.cluster.writes == []
+    assert stage.cluster.writes == ["status"]
+    assert stage.script.reads == []
+
+
+def test_the_status_of_what_cannot_be_read_names_the_field_and_keeps_the_rest() -> None:
+    raw = {"metadata": {"generation": 3}, "status": {"projectID": "p-1234", "conditions": [{"type": 3}]}}
+    with pytest.raises(ValidationError) as raised:
+        CloudRunIdentity.model_validate({"metadata": {"name": "x"}, "spec": {}})
+    status = status_of_unreadable(raw, raised.value, datetime(2026, 11, 22, tzinfo=UTC))
+    assert status["projectID"] == "p-1234"
+    assert status["observedGeneration"] == 3
+    by_type = {each["type"]: each for each in status["conditions"]}
+    assert (by_type["Ready"]["status"], by_type["Ready"]["reason"]) == ("False", "InvalidSpec")
+    assert by_type["Stalled"]["status"] == "True"
+    assert "spec.projectRef: Field required" in by_type["Ready"]["message"]
 
 
 async def test_an_old_read_is_a_reason_to_look_and_not_to_act(stage: Stage) -> None:
@@ -344,6 +361,8 @@ async def test_what_a_pass_failed_with_is_in_the_status(stage: Stage) -> None:
     await stage.passes()
     await stage.reconciler.fail(KEY, "unexpected RuntimeError")
     assert stage.ready == (ConditionStatus.UNKNOWN, "InternalError")
+    resolved = stage.cluster.status.condition(ConditionType.REFERENCES_RESOLVED)
+    assert (resolved.status, resolved.reason) == (ConditionStatus.UNKNOWN, "NotObserved")
     await stage.reconciler.fail(Key("CloudRunIdentity", "payments", "gone"), "m")
 
 

@@ -20,12 +20,14 @@ ANN = Holder("user:ann@example.com")
 
 
 class FakeRoles:
-    """Roles without any permission that escalates; `faults` by role."""
+    """Roles without any permission that escalates; `faults` by role, `read` are those that were asked for."""
 
     def __init__(self, **faults: Fault) -> None:
         self.faults = {f"roles/{name}": fault for name, fault in faults.items()}
+        self.read: list[str] = []
 
-    async def permissions(self, role: str, project_id: str) -> frozenset[str]:
+    async def permissions(self, role: str, project_id: str, max_age: float) -> frozenset[str]:
+        self.read.append(role)
         if role in self.faults:
             raise GoogleError(self.faults[role], "google.iam.admin.v1.IAM/GetRole", "no such role")
         return frozenset({"cloudsql.instances.connect"})
@@ -44,7 +46,7 @@ def nobody(member: dict[str, Any], world: FakeWorld, namespace: str = "payments"
 async def judged(*wishes: Wish, roles: FakeRoles | None = None, world: FakeWorld | None = None) -> Wishes:
     lent = project()
     judge = Judge(roles or FakeRoles())  # type: ignore[arg-type]
-    return await judge.judge(wishes, "payments", lent, world or FakeWorld(lent))
+    return await judge.judge(wishes, "payments", lent, world or FakeWorld(lent), 0.0)
 
 
 def wish(role: str = SQL, holder: Holder | Nobody = ANN, target: Target = HOME) -> Wish:
@@ -152,11 +154,19 @@ async def test_a_wish_that_no_guardrail_admits_holds_just_itself() -> None:
 
 @pytest.mark.parametrize("fault", [Fault.NOT_FOUND, Fault.INVALID_ARGUMENT])
 async def test_a_role_that_does_not_exist_is_refused(fault: Fault) -> None:
-    (obstacle,) = (await judged(wish("roles/nope"), roles=FakeRoles(nope=fault))).obstacles
+    roles = FakeRoles(**{"cloudsql.client": fault})
+    (obstacle,) = (await judged(wish(), roles=roles)).obstacles
     assert obstacle.outcome == Refused(
         Reason.REJECTED,
-        "spec.roles[0]: there is no role roles/nope; a custom role is written projects/PROJECT/roles/ID",
+        f"spec.roles[0]: there is no role {SQL}; a custom role is written projects/PROJECT/roles/ID",
     )
+
+
+async def test_a_role_that_no_entry_admits_is_not_even_read() -> None:
+    roles = FakeRoles()
+    (obstacle,) = (await judged(wish("projects/victim/roles/secret"), roles=roles)).obstacles
+    assert isinstance(obstacle.outcome, Refused)
+    assert roles.read == []
 
 
 async def test_a_role_that_cannot_be_read_now_freezes_the_wish() -> None:

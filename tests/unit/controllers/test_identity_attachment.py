@@ -21,6 +21,7 @@ from .world import EMAIL
 NONE: Any = None
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 PASSED = (PreflightCheck(check="Account", state=PreflightState.PASSED),)
+OPERATION = f"projects/{ROLLED_OUT.workload.project_id}/locations/europe-west1/operations/1"
 
 
 class FakeCloud:
@@ -54,7 +55,7 @@ class FakeCloud:
         if self.faults:
             raise fault(self.faults.pop(0))
         moved = replace(state, service_account=email, generation=state.generation + 1, reconciling=True)
-        self.under_way = Operation("operations/1", done=False, state=moved)
+        self.under_way = Operation(OPERATION, done=False, state=moved)
         return self.under_way
 
     async def operation(self, name: str, workload: Workload) -> Operation:
@@ -128,7 +129,7 @@ async def test_a_move_is_recorded_before_it_is_made_by_one_read_and_one_write() 
 
     assert cloud.calls == ["get", "preflight", "record", f"move to {EMAIL}", "invalidate"]
     assert isinstance(outcome, Waiting)
-    assert summary.fields["operation"] == "operations/1"
+    assert summary.fields["operation"] == OPERATION
     assert summary.fields["previous_service_account"] == OLD
     assert summary.fields["last_move"] == Move(service_account=EMAIL, generation=2, time=NOW)
     assert summary.fields["workload_uid"] == "w-1"
@@ -160,14 +161,14 @@ async def test_a_workload_that_runs_as_the_account_anyway_is_never_moved_nor_res
 
 async def test_an_operation_tells_of_the_workload_until_it_is_over() -> None:
     cloud = FakeCloud(ELSEWHERE)
-    obj = attachment({"workloadUID": "w-1", "operation": "operations/1"})
+    obj = attachment({"workloadUID": "w-1", "operation": OPERATION})
     moving = replace(ROLLED_OUT, reconciling=True)
-    cloud.under_way = Operation("operations/1", done=False, state=moving)
+    cloud.under_way = Operation(OPERATION, done=False, state=moving)
     outcome, summary = await one_pass(cloud, obj)
     assert isinstance(outcome, Waiting)
-    assert summary.fields["operation"] == "operations/1"
+    assert summary.fields["operation"] == OPERATION
 
-    cloud.under_way = Operation("operations/1", done=True, state=ROLLED_OUT)
+    cloud.under_way = Operation(OPERATION, done=True, state=ROLLED_OUT)
     _, summary = await one_pass(cloud, obj)
     assert summary.fields["operation"] is None
     assert cloud.calls == ["poll", "poll"]
@@ -175,16 +176,16 @@ async def test_an_operation_tells_of_the_workload_until_it_is_over() -> None:
 
 async def test_an_operation_that_is_forgotten_leaves_the_workload_to_be_read() -> None:
     cloud = FakeCloud(ROLLED_OUT)
-    _, summary = await one_pass(cloud, attachment({"operation": "operations/1"}))
+    _, summary = await one_pass(cloud, attachment({"operation": OPERATION}))
     assert cloud.calls == ["poll", "get"]
     assert summary.fields["operation"] is None
 
 
 async def test_a_move_that_the_platform_gave_up_is_not_repeated() -> None:
     cloud = FakeCloud(replace(ELSEWHERE, generation=3))
-    cloud.under_way = Operation("operations/1", done=True, error="no such image", state=ROLLED_OUT)
+    cloud.under_way = Operation(OPERATION, done=True, error="no such image", state=ROLLED_OUT)
     last = {"serviceAccount": EMAIL, "generation": 2, "time": "2026-01-01T11:00:00Z"}
-    status = {"workloadUID": "w-1", "operation": "operations/1", "lastMove": last}
+    status = {"workloadUID": "w-1", "operation": OPERATION, "lastMove": last}
 
     outcome, summary = await one_pass(cloud, attachment(status))
 
@@ -228,3 +229,12 @@ async def test_what_is_only_looked_at_now_and_then_is_read_from_a_list(reason: s
 
     await one_pass(cloud, attachment({"conditions": [ready], "observedGeneration": 0}))
     assert cloud.calls == ["list", "get"]
+
+
+async def test_a_status_sends_nobody_to_an_operation_elsewhere() -> None:
+    cloud = FakeCloud(ROLLED_OUT)
+    cloud.under_way = Operation("x", done=False, state=ROLLED_OUT)
+    elsewhere = "projects/victim-1234/locations/europe-west1/operations/1"
+    _, summary = await one_pass(cloud, attachment({"workloadUID": "w-1", "operation": elsewhere}))
+    assert "poll" not in cloud.calls
+    assert summary.fields["operation"] is None

@@ -20,7 +20,7 @@ from cloudrun_identity.api import (
 from cloudrun_identity.controllers.world import Key, custom_role_key, identity_key, project_key
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import Grant, Target
-from cloudrun_identity.iam.ledger import AccountRecord, Holding, RoleRecord
+from cloudrun_identity.iam.ledger import AccountRecord, Holding, Ledger, RoleRecord
 from cloudrun_identity.iam.principals import lower_email
 
 Kind = TypeVar("Kind", bound=Resource)
@@ -101,6 +101,7 @@ class FakeWorld:
         self._holdings = holdings or {}
         self.rivalry: dict[Key, list[Resource]] = {}
         self.references: dict[Key, set[Key]] = {}
+        self.held: list[Ledger] = []
 
     def project(self, name: str) -> ManagedProject | None:
         return cast("ManagedProject | None", self._objects.get(project_key(name)))
@@ -137,6 +138,12 @@ class FakeWorld:
 
     def referrers(self, key: Key) -> Iterable[Key]:
         return self.references.get(key, ())
+
+    def is_there(self, key: Key) -> bool:
+        return key in self._objects
+
+    def ledgers(self, project_id: str) -> Iterable[Ledger]:
+        return self.held
 
     def rivals(self, key: Key) -> Iterable[Resource]:
         return self.rivalry.get(key, ())

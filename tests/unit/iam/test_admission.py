@@ -5,7 +5,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudrun_identity.api import ManagedProject, TargetKind, WorkloadAdmission
+from cloudrun_identity.api import CloudRunIdentity, ManagedProject, TargetKind, WorkloadAdmission
 from cloudrun_identity.iam.admission import (
     Admitted,
     Decision,
@@ -14,7 +14,9 @@ from cloudrun_identity.iam.admission import (
     admits_namespace,
     admitted_namespaces,
     may_adopt,
+    may_be_called,
     may_enter,
+    may_make_keys,
     may_name_account,
     may_use_workload,
 )
@@ -175,3 +177,43 @@ def test_accounts_count_where_they_are_listed_whatever_their_case(ask: Any, fiel
 def test_default_and_credential_accounts_are_refused_though_listed(ask: Any, field: str, email: str) -> None:
     surroundings = admitting(credential_accounts=frozenset({"cri@ops.iam.gserviceaccount.com"}))
     assert email in reason(ask(project(None, **{field: [email]}), email, surroundings))
+
+
+def named(account_id: str, **spec: Any) -> CloudRunIdentity:
+    return CloudRunIdentity.model_validate(
+        {
+            "metadata": {"name": "web", "namespace": "shop"},
+            "spec": {"projectRef": {"name": "p"}, "accountID": account_id, **spec},
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("naming", "identity", "field"),
+    [
+        ({}, named("anything"), ""),
+        ({"accountIDPattern": "cri-*"}, named("cri-web"), ""),
+        ({"accountIDPattern": "cri-*"}, named("web-cri-"), "spec.accountID"),
+        ({"accountIDPattern": "cri.*"}, named("cri-web"), "spec.accountID"),
+        ({"requireDisplayName": True}, named("web-12"), "spec.displayName"),
+        ({"requireDisplayName": True}, named("web-12", displayName="Web"), ""),
+        ({"requireDescription": True}, named("web-12", displayName="Web"), "spec.description"),
+        ({"requireDescription": True}, named("web-12", description="The shop"), ""),
+    ],
+)
+def test_an_identity_is_called_what_the_project_asks_for(
+    naming: dict[str, Any], identity: CloudRunIdentity, field: str
+) -> None:
+    decision = may_be_called(project(naming=naming), identity)
+    if field:
+        assert reason(decision).startswith(f"{field}: guardrails.naming of ManagedProject ")
+    else:
+        assert decision == Admitted()
+
+
+def test_keys_are_made_only_where_they_are_allowed_and_by_whom_is_admitted() -> None:
+    lent = {"names": ["shop"]}
+    assert "guardrails.keys" in reason(may_make_keys(project(lent), "shop", admitting("shop")))
+    allowed = project(lent, keys="Allowed")
+    assert may_make_keys(allowed, "shop", admitting("shop")) == Admitted()
+    assert "does not admit namespace web" in reason(may_make_keys(allowed, "web", admitting("shop")))

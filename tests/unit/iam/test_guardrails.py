@@ -431,3 +431,18 @@ def test_no_public_or_typewide_member_ever_gets_onto_a_service_account(
 def test_fewer_permissions_are_never_admitted_less(asked_for: GrantRequest, lent: ManagedProject) -> None:
     if is_admitted(asked_for, lent):
         assert is_admitted(replace(asked_for, permissions=frozenset()), lent)
+
+
+@pytest.mark.parametrize(
+    ("role", "admitted"),
+    [
+        ("projects/payments-prod-1234/roles/runner", True),
+        ("projects/victim-1234/roles/runner", False),
+        ("projects/payments-prod-1234x/roles/runner", False),
+        ("organizations/42/roles/runner", True),
+    ],
+)
+def test_a_custom_role_is_granted_in_its_own_project_alone(role: str, admitted: bool) -> None:
+    lent = project(entry(roles=["*"]))
+    asked_for = GrantRequest("flows", PROJECT, role, "group:ops@example.com", frozenset())
+    assert is_admitted(asked_for, lent) is admitted

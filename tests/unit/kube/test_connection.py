@@ -82,6 +82,11 @@ async def test_an_unusable_file_is_one_line_that_names_it(home: Path, content: s
     assert "\n" not in str(raised.value)
 
 
+async def test_a_file_that_is_missing_is_called_missing(home: Path) -> None:
+    with pytest.raises(KubeconfigInvalid, match=r"absent: there is no such file$"):
+        await load(str(home / "absent"))
+
+
 async def test_an_exec_plugin_gives_the_token(home: Path) -> None:
     reply = {
         "apiVersion": "client.authentication.k8s.io/v1",

@@ -72,7 +72,7 @@ class Cached:
         none: Any = None
         return Cache(
             {
-                "ManagedProject": ManagedProjectController(none, none, str),
+                "ManagedProject": ManagedProjectController(none, none, none, none, str, none),
                 "CloudRunIdentity": CloudRunIdentityController(none, none),
                 "IAMBinding": IAMBindingController(none),
                 "IdentityAttachment": IdentityAttachmentController(*[none] * 7),

@@ -1,0 +1,79 @@
+"""The organization policy that decides whether a project's accounts may run another project's workloads."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
+
+from google.cloud.orgpolicy_v2 import types
+from google.cloud.orgpolicy_v2.services.org_policy import OrgPolicyAsyncClient
+
+from cloudrun_identity.gcp.clients import ProjectClients
+from cloudrun_identity.gcp.errors import Fault, GoogleError
+from cloudrun_identity.gcp.ratelimit import Api
+
+CROSS_PROJECT_USAGE: Final = "iam.disableCrossProjectServiceAccountUsage"
+"""A boolean constraint that Google enforces where nobody set anything."""
+
+
+class OrgPolicies:
+    """The policies of one constraint. Every method raises GoogleError."""
+
+    def __init__(self, clients: ProjectClients) -> None:
+        self._clients = clients
+
+    async def allows_cross_project_usage(self, project_id: str) -> bool:
+        """Whether it is allowed in effect, by the project's own policy or an inherited one."""
+        request = types.GetEffectivePolicyRequest(name=_name(project_id))
+        policy = await self._call(
+            project_id, "GetEffectivePolicy", self._client(project_id).get_effective_policy, request
+        )
+        return not any(rule.enforce for rule in policy.spec.rules)
+
+    async def allow_cross_project_usage(self, project_id: str) -> bool:
+        """Set the project's own policy to not enforced, unless it is; answers whether it was written.
+
+        The policy's dry run stays as it is.
+        """
+        client, wanted = self._client(project_id), _not_enforced(project_id)
+        try:
+            request = types.GetPolicyRequest(name=_name(project_id))
+            own = await self._call(project_id, "GetPolicy", client.get_policy, request)
+        except GoogleError as error:
+            if error.fault is not Fault.NOT_FOUND:  # not set here, inherited
+                raise
+            create = types.CreatePolicyRequest(parent=f"projects/{project_id}", policy=wanted)
+            await self._call(project_id, "CreatePolicy", client.create_policy, create)
+            return True
+        if own.spec.rules and not any(rule.enforce for rule in own.spec.rules):
+            return False
+        wanted.etag = own.etag
+        update = types.UpdatePolicyRequest(policy=wanted, update_mask={"paths": ["policy.spec"]})
+        await self._call(project_id, "UpdatePolicy", client.update_policy, update, repeatable=True)
+        return True
+
+    def _client(self, project_id: str) -> OrgPolicyAsyncClient:
+        return self._clients.of(project_id).client(OrgPolicyAsyncClient, Api.ORG_POLICY)
+
+    async def _call(
+        self,
+        project_id: str,
+        verb: str,
+        invoke: Callable[..., Awaitable["Reply"]],
+        request: Any,
+        *,
+        repeatable: bool = False,
+    ) -> "Reply":
+        method = f"google.cloud.orgpolicy.v2.OrgPolicy/{verb}"
+        clients = self._clients.of(project_id)
+        return await clients.call(Api.ORG_POLICY, method, invoke, request, repeatable=repeatable)
+
+
+Reply = TypeVar("Reply")
+
+
+def _name(project_id: str) -> str:
+    return f"projects/{project_id}/policies/{CROSS_PROJECT_USAGE}"
+
+
+def _not_enforced(project_id: str) -> types.Policy:
+    rule = types.PolicySpec.PolicyRule(enforce=False)
+    return types.Policy(name=_name(project_id), spec=types.PolicySpec(rules=[rule]))

@@ -1,0 +1,166 @@
+"""What a ManagedProject sees to and tells: whom we are in it, what runs there unasked, what was left."""
+
+import pytest
+
+from cloudrun_identity.gcp.permissions import FEATURES
+from cloudrun_identity_playground.emulator.access.rules import RULES, Needs
+from cloudrun_identity_playground.emulator.cloud import Cloud as EmulatedCloud
+from tests.e2e.eventually import becomes, eventually
+from tests.e2e.scene import Scene
+
+LENDS_TOKENS = "google.iam.credentials.v1.IAMCredentials/GenerateAccessToken" in EmulatedCloud().handlers
+
+IDENTITY = """
+kind: CloudRunIdentity
+metadata: {name: checkout}
+"""
+
+
+def impersonating(email: str) -> str:
+    return f"""
+kind: ManagedProject
+metadata: {{name: $scene}}
+spec:
+  driftInterval: 1s
+  locations: [europe-west1]
+  namespaces: {{names: [$scene]}}
+  credentials: {{impersonateServiceAccount: {email}}}
+"""
+
+
+@pytest.mark.skipif(not LENDS_TOKENS, reason="the emulator lends no tokens of service accounts")
+def test_a_project_is_worked_in_as_the_account_that_it_names(closed_scene: Scene) -> None:
+    scene, ops = closed_scene, f"{closed_scene.name}-o"
+    email = f"operator@{ops}.iam.gserviceaccount.com"
+    project = f"ManagedProject/{scene.name}"
+    scene.apply(impersonating(email) + "---" + IDENTITY)
+    message = scene.fails(project, "PermissionDenied")
+    assert f"cannot act as {email}" in message
+    assert "roles/iam.serviceAccountTokenCreator" in message
+
+    scene.cloud.create_account(ops, "operator")
+    scene.cloud.add(scene.project, "roles/owner", f"serviceAccount:{email}")
+    scene.ready(project, "CloudRunIdentity/checkout")
+
+    assert scene.status(project)["operatorIdentity"] == email
+    callers = {
+        call["caller"]
+        for call in scene.cloud.log()
+        if call["reason"].startswith(f"{scene.name}/") and call["code"] == "OK"
+    }
+    assert callers == {email}
+
+    scene.cloud.edit_account(email, "disable")
+    scene.patch("CloudRunIdentity/checkout", "spec: {displayName: Checkout}")
+    scene.fails("CloudRunIdentity/checkout", "PermissionDenied")
+
+    scene.cloud.edit_account(email, "enable")
+    scene.ready("CloudRunIdentity/checkout")
+    assert scene.cloud.accounts(scene.name)["checkout"]["displayName"] == "Checkout"
+
+
+def test_use_by_other_projects_is_allowed_only_where_the_project_says_so(scene: Scene) -> None:
+    project = f"ManagedProject/{scene.name}"
+    scene.ready(project)
+    assert scene.status(project)["crossProjectUsage"] == "Denied"
+
+    scene.patch(project, "spec: {crossProjectUsage: Allow}")
+    becomes(lambda: scene.status(project)["crossProjectUsage"], "Allowed")
+    scene.ready(project)
+
+
+def test_workloads_of_the_default_account_are_told_until_they_have_another(scene: Scene) -> None:
+    project = f"ManagedProject/{scene.name}"
+    workload = scene.cloud.deploy("services", scene.name, "web")
+    account = scene.cloud.create_account(scene.name, "somebody")
+    scene.cloud.deploy("jobs", scene.name, "nightly", account)
+
+    def told() -> list[dict[str, str]]:
+        found: list[dict[str, str]] = scene.status(project).get("workloadsOnDefaultIdentity", [])
+        return found
+
+    becomes(told, [{"kind": "Service", "location": "europe-west1", "name": "web"}])
+    agent = scene.condition(project, "ServiceAgentReady")
+    assert agent is not None
+    assert agent["status"] == "True"
+
+    scene.cloud.deploy_as(workload, account)
+    becomes(told, [])
+
+
+def test_what_an_object_leaves_that_ends_without_its_finalizer_is_an_orphan(scene: Scene) -> None:
+    project = f"ManagedProject/{scene.name}"
+    scene.apply("""
+kind: IAMBinding
+metadata: {name: viewers}
+spec: {target: {kind: Project}, role: roles/viewer, members: [{principal: "group:ops@example.com"}]}
+""")
+    scene.ready("IAMBinding/viewers")
+    scene.patch(project, "spec: {suspend: true}")
+    scene.fails(project, "Suspended")
+    scene.delete("IAMBinding/viewers")
+    scene.patch("IAMBinding/viewers", "metadata: {finalizers: null}")
+    scene.gone("IAMBinding/viewers")
+
+    scene.patch(project, "spec: {suspend: false}")
+    orphans = eventually(lambda: scene.status(project).get("orphans", []), bool)
+    assert [each["resource"] for each in orphans] == [
+        f"//cloudresourcemanager.googleapis.com/projects/{scene.name}"
+    ]
+    assert f"IAMBinding {scene.name}/viewers" in orphans[0]["reason"]
+    assert scene.policy() == {"roles/viewer": ["group:ops@example.com"]}
+
+
+def test_an_identity_is_called_what_the_project_asks_for(scene: Scene) -> None:
+    project = f"ManagedProject/{scene.name}"
+    naming = "{accountIDPattern: 'cri-*', requireDisplayName: true}"
+    scene.patch(project, f"spec: {{guardrails: {{naming: {naming}}}}}")
+    scene.ready(project)
+    scene.apply(IDENTITY)
+    assert "guardrails.naming" in scene.fails("CloudRunIdentity/checkout", "DeniedByGuardrail")
+    assert scene.cloud.accounts(scene.name) == {}
+
+    scene.removed("CloudRunIdentity/checkout")
+    scene.apply(IDENTITY + "spec: {accountID: cri-checkout, displayName: Checkout}")
+    scene.ready("CloudRunIdentity/checkout")
+    assert list(scene.cloud.accounts(scene.name)) == ["cri-checkout"]
+
+
+def test_a_project_is_not_deleted_before_what_uses_it(scene: Scene) -> None:
+    project = f"ManagedProject/{scene.name}"
+    scene.apply(IDENTITY)
+    scene.ready("CloudRunIdentity/checkout")
+    scene.delete(project)
+    assert f"CloudRunIdentity {scene.name}/checkout" in scene.fails(project, "InUse")
+
+    scene.removed("CloudRunIdentity/checkout")
+    scene.gone(project)
+
+
+def test_the_operator_calls_nothing_that_its_table_of_permissions_does_not_list(scene: Scene) -> None:
+    scene.cloud.deploy("services", scene.name, "web")
+    scene.apply(
+        IDENTITY
+        + """
+spec: {deletionProtection: None, roles: [{role: roles/viewer}], users: [{principal: "group:ops@example.com"}]}
+---
+kind: IdentityAttachment
+metadata: {name: web}
+spec: {workload: {kind: Service, location: europe-west1, name: web}, identityRef: {name: checkout}}
+---
+kind: IAMBinding
+metadata: {name: callers}
+spec:
+  target: {kind: Service, location: europe-west1, name: web}
+  role: roles/run.invoker
+  members: [{principal: "group:callers@example.com"}]
+"""
+    )
+    objects = ("IdentityAttachment/web", "IAMBinding/callers", "CloudRunIdentity/checkout")
+    scene.ready(f"ManagedProject/{scene.name}", *objects)
+    scene.removed(*objects)
+
+    called = {call["rpc"] for call in scene.cloud.log() if call["reason"].startswith(scene.name)}
+    needed = {rule.permission for rpc in called if isinstance(rule := RULES[rpc], Needs)}
+    assert {"iam.serviceAccounts.create", "run.services.update"} <= needed
+    assert needed <= {permission for listed in FEATURES.values() for permission in listed}

@@ -1,0 +1,94 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from cloudrun_identity.cli import cli
+from cloudrun_identity.gcp.permissions import FEATURES
+
+PAGE = Path(__file__).parents[3] / "docs" / "permissions.md"
+OPERATOR = "serviceAccount:op@ops-1234.iam.gserviceaccount.com"
+LENT = """
+kind: Namespace
+metadata: {name: shop}
+---
+kind: ManagedProject
+metadata: {name: shop-1234}
+spec:
+  guardrails: {grants: [%s]}
+"""
+ON_PROJECT = '{roles: [roles/viewer], "on": [Project], members: ["*"]}'
+
+
+def printed(*arguments: str, text: str = "") -> str:
+    result = CliRunner().invoke(cli, ["permissions", *arguments], input=text)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def refusal(text: str) -> str:
+    result = CliRunner().invoke(cli, ["permissions", "-f", "-"], input=text)
+    assert result.exit_code == 1
+    return result.output
+
+
+def granted(output: str) -> set[str]:
+    """The permissions of the roles that the commands create."""
+    lists = [line.partition("--permissions=")[2] for line in output.splitlines() if "--permissions=" in line]
+    return {permission for each in lists for permission in each.split(",")}
+
+
+def test_the_page_is_the_generated_one() -> None:
+    assert PAGE.read_text() == printed("--markdown"), "run `make generate`"
+
+
+def test_every_permission_is_listed_by_feature() -> None:
+    lines = printed().splitlines()
+    assert [line for line in lines if not line.startswith(" ")] == list(FEATURES)
+    assert {line.strip() for line in lines} >= {each for listed in FEATURES.values() for each in listed}
+
+
+def test_what_the_guardrails_have_no_use_for_is_not_granted() -> None:
+    closed = granted(printed("-f", "-", text=LENT % ""))
+    assert "resourcemanager.projects.setIamPolicy" not in closed
+    assert "secretmanager.secrets.setIamPolicy" not in closed
+    assert "iam.roles.create" not in closed
+    assert "iam.serviceAccounts.create" in closed
+
+
+def test_the_projects_policy_is_changed_under_a_condition_alone() -> None:
+    output = printed("-f", "-", "--operator", OPERATOR, text=LENT % ON_PROJECT)
+    assert "hasOnly(['roles/viewer'])" in output
+    *_, first, second = [line for line in output.splitlines() if "add-iam-policy-binding" in line]
+    assert f"--member={OPERATOR}" in first
+    assert first.endswith("--condition=None")
+    assert second.endswith("--condition-from-file=condition.yaml")
+    [role] = [line for line in output.splitlines() if "projects.setIamPolicy" in line]
+    assert granted(role) == {"resourcemanager.projects.getIamPolicy", "resourcemanager.projects.setIamPolicy"}
+
+
+def test_a_chain_of_delegates_is_granted_link_by_link() -> None:
+    account, middle = "cri@ops-1234.iam.gserviceaccount.com", "middle@ops-1234.iam.gserviceaccount.com"
+    credentials = f"{{impersonateServiceAccount: {account}, delegates: [{middle}]}}"
+    output = printed("-f", "-", "--operator", OPERATOR, text=(LENT % "") + f"  credentials: {credentials}\n")
+    links = [line.split() for line in output.splitlines() if "service-accounts" in line]
+    assert [(link[4], link[5]) for link in links] == [
+        (middle, f"--member={OPERATOR}"),
+        (account, f"--member=serviceAccount:{middle}"),
+    ]
+    assert f"--member=serviceAccount:{account} --role=projects/shop-1234/roles/" in output
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{", "this is not YAML"),
+        ("kind: ConfigMap", "there is no ManagedProject in it"),
+        ("kind: ManagedProject\nmetadata: {name: x}\nspec: {driftInterval: soon}", "spec.driftInterval: "),
+    ],
+)
+def test_a_file_that_will_not_do_is_one_line(text: str, says: Any) -> None:
+    output = refusal(text)
+    assert says in output
+    assert len(output.splitlines()) == 1

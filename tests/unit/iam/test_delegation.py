@@ -1,0 +1,34 @@
+from typing import Any
+
+from cloudrun_identity.api import ManagedProject
+from cloudrun_identity.iam.delegation import delegation
+
+
+def lent(*grants: dict[str, Any]) -> ManagedProject:
+    return ManagedProject.model_validate(
+        {"metadata": {"name": "shop-1234"}, "spec": {"guardrails": {"grants": grants}}}
+    )
+
+
+def entry(*roles: str, on: tuple[str, ...] = ("Project",)) -> dict[str, Any]:
+    return {"roles": roles, "on": on, "members": ["*"], "names": ["x"]}
+
+
+def test_the_condition_names_the_roles_that_are_admitted_on_the_project_and_no_others() -> None:
+    admitted = delegation(
+        lent(
+            entry("roles/viewer", "roles/cloudsql.client"),
+            entry("roles/viewer"),
+            entry("roles/secretmanager.secretAccessor", on=("Secret",)),
+        )
+    )
+    assert admitted.expression == (
+        "api.getAttribute('iam.googleapis.com/modifiedGrantsByRole', [])"
+        ".hasOnly(['roles/cloudsql.client', 'roles/viewer'])"
+    )
+    assert admitted.patterns == ()
+
+
+def test_what_only_a_pattern_admits_is_told_apart() -> None:
+    admitted = delegation(lent(entry("roles/viewer", "roles/run.*")))
+    assert (admitted.roles, admitted.patterns) == (("roles/viewer",), ("roles/run.*",))
