@@ -100,6 +100,10 @@ class Clients:
         return self._client(run.RevisionsAsyncClient)
 
     @cached_property
+    def executions(self) -> run.ExecutionsAsyncClient:
+        return self._client(run.ExecutionsAsyncClient)
+
+    @cached_property
     def org_policy(self) -> orgpolicy.OrgPolicyAsyncClient:
         return self._client(orgpolicy.OrgPolicyAsyncClient)
 

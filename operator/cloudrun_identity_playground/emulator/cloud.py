@@ -12,6 +12,7 @@ from .access.directory import Directory
 from .access.effective import EffectivePermissions
 from .access.resources import Hierarchy
 from .apis.accounts import AccountStore
+from .apis.executions import Executions, JobRuns
 from .apis.keys import Keys
 from .apis.operations import Operations
 from .apis.org_policy import OrgPolicies
@@ -21,10 +22,11 @@ from .apis.revisions import Revisions
 from .apis.role_table import RoleTable
 from .apis.roles import Roles
 from .apis.rpc import Handler, handlers_of
-from .apis.run_kinds import KINDS
+from .apis.run_kinds import JOB, KINDS
 from .apis.secrets import Secrets
 from .apis.service_accounts import ServiceAccounts
 from .apis.sharing import DomainRestrictedSharing
+from .apis.stamps import Stamps
 from .apis.workloads import Workloads
 from .lag import Lag
 from .switches import Switches
@@ -65,18 +67,30 @@ class Cloud:
             self.registry, self.accounts, self.org_policies, hierarchy, permissions
         )
         self.operations = Operations(clock, switches)
-        self.revisions = Revisions(self.registry)
+        self.revisions = Revisions(self.registry, self.operations)
+        stamps = Stamps(clock)
+        self.executions = Executions(self.registry, self.operations, stamps, switches, clock)
         self.projects = Projects(self.registry, self.policies)
         self.secrets = Secrets(self.registry, self.policies)
         self.service_accounts = ServiceAccounts(self.registry, self.accounts, self.policies, self.lag)
         self.workloads = {
             kind.collection: Workloads(
-                kind, self.registry, self.deployments, self.policies, self.revisions, self.operations, clock
+                kind,
+                self.registry,
+                self.deployments,
+                self.policies,
+                self.revisions,
+                self.executions,
+                self.operations,
+                stamps,
+                clock,
             )
             for kind in KINDS
         }
         self.handlers = self._handlers(
-            Keys(self.accounts, self.org_policies, clock), Roles(self.registry, self.role_table, clock)
+            Keys(self.accounts, self.org_policies, clock),
+            Roles(self.registry, self.role_table, clock),
+            JobRuns(self.executions, self.workloads[JOB.collection].read),
         )
 
     def _handlers(self, *more: object) -> Mapping[str, Handler]:
@@ -89,6 +103,7 @@ class Cloud:
             self.org_policies,
             self.operations,
             self.revisions,
+            self.executions,
             *more,
         ):
             handlers.update(handlers_of(api))

@@ -31,6 +31,7 @@ def snapshot(cloud: Cloud) -> dict[str, Any]:
             for collection, workloads in cloud.workloads.items()
         },
         "revisions": _messages(cloud.revisions.all()),
+        "executions": _messages(cloud.executions.all()),
         "secrets": list(cloud.secrets),
         "policies": {
             _readable(resource, accounts): _policy(policy, cloud.policies.bound_ids(resource))

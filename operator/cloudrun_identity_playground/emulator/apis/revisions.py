@@ -9,13 +9,21 @@ from collections.abc import Iterable
 from typing import Any
 
 from google.cloud import run_v2 as run
+from google.longrunning import operations_pb2
 
-from cloudrun_identity_playground.emulator.errors import already_exists, invalid, not_found
+from cloudrun_identity_playground.emulator.errors import (
+    already_exists,
+    failed_precondition,
+    invalid,
+    not_found,
+)
 
 from .actor import actor
+from .operations import Operations
 from .paging import page, page_size
 from .projects import ProjectRegistry
 from .rpc import serves
+from .run_messages import check_etag
 
 _NAME = re.compile(
     r"projects/([^/]+)/(locations/[^/]+/(?:services|workerPools)/[^/]+)(?:/revisions/([^/]+))?"
@@ -25,8 +33,9 @@ _NAME = re.compile(
 class Revisions:
     """`google.cloud.run.v2.Revisions`."""
 
-    def __init__(self, projects: ProjectRegistry) -> None:
+    def __init__(self, projects: ProjectRegistry, operations: Operations) -> None:
         self._projects = projects
+        self._operations = operations
         self._revisions: dict[str, Any] = {}
 
     def create(self, workload: Any) -> str:
@@ -76,10 +85,7 @@ class Revisions:
     @serves("google.cloud.run.v2.Revisions/GetRevision")
     def get(self, request: run.GetRevisionRequest) -> run.Revision:
         """Show a revision."""
-        name = self._canonical(request.name)
-        if name not in self._revisions:
-            raise not_found(f"Revision '{name.rpartition('/')[2]}' does not exist.")
-        revision: run.Revision = run.Revision.wrap(self._revisions[name])
+        revision: run.Revision = run.Revision.wrap(self._find(request.name))
         return revision
 
     @serves("google.cloud.run.v2.Revisions/ListRevisions")
@@ -93,6 +99,30 @@ class Revisions:
         return run.ListRevisionsResponse(
             revisions=[run.Revision.wrap(each) for each in shown], next_page_token=token
         )
+
+    @serves("google.cloud.run.v2.Revisions/DeleteRevision")
+    def delete(self, request: run.DeleteRevisionRequest) -> operations_pb2.Operation:
+        """Delete a revision that is not the latest; an operation that ends with what it was."""
+        revision = self._find(request.name)
+        check_etag(request.etag, revision)
+        if revision is self._latest(revision.name.partition("/revisions/")[0]):
+            short_name = revision.name.rpartition("/")[2]
+            raise failed_precondition(f"Revision '{short_name}' is the latest one and cannot be deleted.")
+        if not request.validate_only:
+            del self._revisions[revision.name]
+        return self._operations.start("/".join(revision.name.split("/")[:4]), revision, lambda: revision)
+
+    def _find(self, sent_name: str) -> Any:
+        name = self._canonical(sent_name)
+        if name not in self._revisions:
+            raise not_found(f"Revision '{name.rpartition('/')[2]}' does not exist.")
+        return self._revisions[name]
+
+    def _latest(self, workload_name: str) -> Any:
+        mine = [
+            each for name, each in self._revisions.items() if name.startswith(f"{workload_name}/revisions/")
+        ]
+        return mine[-1]
 
     def _canonical(self, name: str) -> str:
         match = _NAME.fullmatch(name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +11,7 @@ from typing import Any, Protocol
 from google.cloud import run_v2 as run
 from google.iam.v1 import iam_policy_pb2, policy_pb2
 from google.longrunning import operations_pb2
-from google.protobuf import field_mask_pb2, timestamp_pb2
+from google.protobuf import field_mask_pb2
 
 from cloudrun_identity_playground.emulator.errors import (
     already_exists,
@@ -22,6 +21,7 @@ from cloudrun_identity_playground.emulator.errors import (
 )
 
 from .actor import actor
+from .executions import Executions
 from .operations import Operations
 from .paging import page, page_size
 from .policies import Policies
@@ -30,6 +30,7 @@ from .revisions import Revisions
 from .rpc import Handler
 from .run_kinds import RunKind
 from .run_messages import check_etag, copy_of, merged, sent_in, set_ready, settle
+from .stamps import Stamps
 
 _ID = re.compile(r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _PARENT = re.compile(r"projects/([^/]+)/locations/([^/]+)")
@@ -78,7 +79,9 @@ class Workloads:
         deployments: Deployments,
         policies: Policies,
         revisions: Revisions,
+        executions: Executions,
         operations: Operations,
+        stamps: Stamps,
         clock: Callable[[], float],
     ) -> None:
         self.kind = kind
@@ -86,14 +89,15 @@ class Workloads:
         self._deployments = deployments
         self._policies = policies
         self._revisions = revisions
+        self._executions = executions
         self._operations = operations
+        self._stamps = stamps
         self._clock = clock
         self._workloads: dict[str, _Workload] = {}
         self._failures: dict[str, str] = {}
-        self._last_change = 0
 
     def handlers(self) -> Mapping[str, Handler]:
-        """The handlers of the API of this kind, by the name of their RPC."""
+        """The handlers of the API of this kind, by the name of their RPC; `RunJob` is `JobRuns`'."""
         noun = self.kind.noun
         own: dict[str, Handler] = {
             f"Create{noun}": self.create,
@@ -110,7 +114,7 @@ class Workloads:
     def __iter__(self) -> Iterator[Any]:
         """The workloads as readers see them now, by name."""
         seen = (self._find(name) for name in sorted(self._workloads))
-        return iter([workload.shown for workload in seen if workload is not None])
+        return iter([self._reported(workload.shown) for workload in seen if workload is not None])
 
     def create(self, request: Any) -> operations_pb2.Operation:
         """Create a workload; an operation that ends with it."""
@@ -136,7 +140,7 @@ class Workloads:
         workload = self._find(canonical)
         if workload is None:
             raise self._missing(canonical)
-        return workload.shown
+        return self._reported(workload.shown)
 
     def fail_to_start(self, name: str, message: str) -> None:
         """Have no new revision of a workload come up, for this reason, until it is called with none.
@@ -191,7 +195,7 @@ class Workloads:
         shown = self.read(request.name)
         check_etag(request.etag, shown)
         going = copy_of(shown)
-        self._touch(going)
+        self._stamps.put(going)
         going.delete_time.CopyFrom(going.update_time)
         if request.validate_only:
             return self._operation(going, lambda: going)
@@ -199,7 +203,12 @@ class Workloads:
         set_ready(going, run.Condition.State.CONDITION_PENDING)
         going.reconciling = True
         self._workloads[going.name] = _Workload(going, self._operations.done_at())
-        return self._operation(going, lambda: going)
+
+        def gone() -> Any:
+            self._find(going.name)  # whose time has come: its parts go with it
+            return going
+
+        return self._operation(going, gone)
 
     def get_policy(self, request: iam_policy_pb2.GetIamPolicyRequest) -> policy_pb2.Policy:
         """Read a workload's policy."""
@@ -236,7 +245,7 @@ class Workloads:
 
     def _start(self, desired: Any, *, new_revision: bool) -> operations_pb2.Operation:
         """Show `desired` as reconciling, and let it settle when its operation is done."""
-        self._touch(desired)
+        self._stamps.put(desired)
         desired.last_modifier = actor()
         if desired.generation == 1:
             desired.create_time.CopyFrom(desired.update_time)
@@ -271,21 +280,18 @@ class Workloads:
         workload.shown, workload.becomes, workload.due = workload.becomes, None, None
         return workload
 
+    def _reported(self, workload: Any) -> Any:
+        """The workload with what it says of its executions, if it is a job."""
+        if not self.kind.has_revisions:
+            self._executions.report_on(workload)
+        return workload
+
     def _forget(self, name: str) -> None:
         del self._workloads[name]
         self._failures.pop(name, None)
         self._revisions.drop(name)
+        self._executions.drop(name)
         self._policies.drop(name)
-
-    def _touch(self, workload: Any) -> None:
-        """A new update time and etag; etags of Cloud Run are quoted, with the quotes in them."""
-        self._last_change = max(int(self._clock() * 1e6), self._last_change + 1)
-        stamp = timestamp_pb2.Timestamp()
-        stamp.FromMicroseconds(self._last_change)
-        workload.update_time.CopyFrom(stamp)
-        workload.etag = (
-            f'"{base64.urlsafe_b64encode(f"{self._last_change}/{workload.name}".encode()).decode()}"'
-        )
 
     def _operation(self, metadata: Any, outcome: Callable[[], Any]) -> operations_pb2.Operation:
         return self._operations.start("/".join(metadata.name.split("/")[:4]), metadata, outcome)

@@ -1,0 +1,259 @@
+"""Cloud Run v2: executions of jobs, which keep the identity that the job had when they were started."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from google.cloud import run_v2 as run
+from google.longrunning import operations_pb2
+
+from cloudrun_identity_playground.emulator.errors import failed_precondition, invalid, not_found
+from cloudrun_identity_playground.emulator.switches import Switches
+
+from .actor import actor
+from .operations import Operations
+from .paging import page, page_size
+from .projects import ProjectRegistry
+from .rpc import serves
+from .run_messages import check_etag, copy_of
+from .stamps import Stamps
+
+_NAME = re.compile(r"projects/([^/]+)/(locations/[^/]+/jobs/[^/]+)(?:/executions/([^/]+))?")
+_State = run.Condition.State
+_Status = run.ExecutionReference.CompletionStatus
+
+
+@dataclass
+class _Execution:
+    """An execution as readers see it while it runs, and when it is over, in seconds since the epoch."""
+
+    shown: Any
+    ends: float
+
+
+class Executions:
+    """`google.cloud.run.v2.Executions`. An execution runs for as long as the switch says, and succeeds."""
+
+    def __init__(
+        self,
+        projects: ProjectRegistry,
+        operations: Operations,
+        stamps: Stamps,
+        switches: Switches,
+        clock: Callable[[], float],
+    ) -> None:
+        self._projects = projects
+        self._operations = operations
+        self._stamps = stamps
+        self._switches = switches
+        self._clock = clock
+        self._executions: dict[str, _Execution] = {}
+
+    def start(self, job: Any, request: run.RunJobRequest) -> operations_pb2.Operation:
+        """Execute `job`, with the overrides of the request; an operation that lasts as long as it runs."""
+        execution = _new_execution(job, request)
+        self._stamps.put(execution)
+        for field in ("create_time", "start_time"):
+            getattr(execution, field).CopyFrom(execution.update_time)
+        _set_completed(execution, _State.CONDITION_RECONCILING)
+        ends = self._clock() + self._switches.execution_time.total_seconds()
+        if not request.validate_only:
+            self._executions[execution.name] = _Execution(execution, ends)
+        return self._operation(execution, ends)
+
+    def report_on(self, job: Any) -> None:
+        """Set what a job says of its executions."""
+        mine = [each.shown for each in map(self._settled, self._of_job(job.name))]
+        job.execution_count = len(mine)
+        job.ClearField("latest_created_execution")
+        if mine:
+            job.latest_created_execution.CopyFrom(_reference(mine[-1]))
+
+    def all(self) -> Iterable[Any]:
+        """Every execution as it is now, as plain protobuf."""
+        return [self._settled(name).shown for name in self._executions]
+
+    def drop(self, job_name: str) -> None:
+        """Forget the executions of a job that is gone."""
+        for name in self._of_job(job_name):
+            del self._executions[name]
+
+    @serves("google.cloud.run.v2.Executions/GetExecution")
+    def get(self, request: run.GetExecutionRequest) -> run.Execution:
+        """Show an execution."""
+        execution: run.Execution = run.Execution.wrap(self._find(request.name).shown)
+        return execution
+
+    @serves("google.cloud.run.v2.Executions/ListExecutions")
+    def list(self, request: run.ListExecutionsRequest) -> run.ListExecutionsResponse:
+        """List the executions of a job, or with `-` those of all jobs of a location."""
+        parent = self._canonical(request.parent)
+        prefix = parent[:-1] if parent.endswith("/jobs/-") else f"{parent}/executions/"
+        mine = {name: self._settled(name).shown for name in self._executions if name.startswith(prefix)}
+        shown, token = page(mine, request.page_token, page_size(request.page_size, 100, 1000))
+        return run.ListExecutionsResponse(
+            executions=[run.Execution.wrap(each) for each in shown], next_page_token=token
+        )
+
+    @serves("google.cloud.run.v2.Executions/CancelExecution")
+    def cancel(self, request: run.CancelExecutionRequest) -> operations_pb2.Operation:
+        """Stop an execution that runs; an operation that ends with it cancelled."""
+        running = self._find(request.name)
+        check_etag(request.etag, running.shown)
+        if not running.shown.reconciling:
+            raise failed_precondition(f"Execution '{_short(request.name)}' is completed already.")
+        cancelled = copy_of(running.shown)
+        _end(cancelled, "cancelled_count", self._stamps)
+        if not request.validate_only:
+            self._executions[cancelled.name] = _Execution(cancelled, self._clock())
+        return self._operation(cancelled, self._operations.done_at())
+
+    @serves("google.cloud.run.v2.Executions/DeleteExecution")
+    def delete(self, request: run.DeleteExecutionRequest) -> operations_pb2.Operation:
+        """Forget an execution, stopping it if it runs; an operation that ends with what it was."""
+        execution = copy_of(self._find(request.name).shown)
+        check_etag(request.etag, execution)
+        self._stamps.put(execution)
+        execution.delete_time.CopyFrom(execution.update_time)
+        if not request.validate_only:
+            del self._executions[execution.name]
+        return self._operation(execution, self._operations.done_at())
+
+    def _operation(self, execution: Any, done_at: float) -> operations_pb2.Operation:
+        def outcome() -> Any:
+            known = execution.name in self._executions
+            return self._settled(execution.name).shown if known else execution
+
+        location = "/".join(execution.name.split("/")[:4])
+        return self._operations.start(location, execution, outcome, done_at)
+
+    def _of_job(self, job_name: str) -> Iterable[str]:
+        return [name for name in self._executions if name.startswith(f"{job_name}/executions/")]
+
+    def _find(self, name: str) -> _Execution:
+        canonical = self._canonical(name)
+        if canonical not in self._executions:
+            raise not_found(f"Execution '{_short(name)}' does not exist.")
+        return self._settled(canonical)
+
+    def _settled(self, name: str) -> _Execution:
+        """The execution, over if its time has come."""
+        execution = self._executions[name]
+        if execution.shown.reconciling and self._clock() >= execution.ends:
+            execution.shown = copy_of(execution.shown)
+            _end(execution.shown, "succeeded_count", self._stamps)
+        return execution
+
+    def _canonical(self, name: str) -> str:
+        match = _NAME.fullmatch(name)
+        if match is None:
+            raise invalid(f"Invalid execution or parent name '{name}'.")
+        project, job, execution = match.groups()
+        parent = f"projects/{self._projects.resolve(project).id}/{job}"
+        return f"{parent}/executions/{execution}" if execution else parent
+
+
+class JobRuns:
+    """`RunJob`, the method of `google.cloud.run.v2.Jobs` that makes executions."""
+
+    def __init__(self, executions: Executions, job: Callable[[str], Any]) -> None:
+        """`job` gives the job of a name as plain protobuf, or raises GoogleError (NOT_FOUND)."""
+        self._executions = executions
+        self._job = job
+
+    @serves("google.cloud.run.v2.Jobs/RunJob")
+    def run(self, request: run.RunJobRequest) -> operations_pb2.Operation:
+        """Execute a job; an operation that lasts as long as it runs."""
+        job = self._job(request.name)
+        check_etag(request.etag, job)
+        return self._executions.start(job, request)
+
+
+def _new_execution(job: Any, request: run.RunJobRequest) -> Any:
+    """An execution that has just begun to run."""
+    short_name = _short(job.name)
+    execution = run.Execution.pb()(
+        name=f"{job.name}/executions/{short_name}-{secrets.token_hex(3)[:5]}",
+        uid=str(uuid.uuid4()),
+        creator=actor(),
+        generation=1,
+        observed_generation=1,
+        labels=job.template.labels,
+        annotations=job.template.annotations,
+        launch_stage=job.launch_stage,
+        job=short_name,
+        parallelism=job.template.parallelism,
+        task_count=job.template.task_count,
+        template=job.template.template,
+        reconciling=True,
+    )
+    _override(execution, request)
+    execution.running_count = execution.task_count
+    return execution
+
+
+def _override(execution: Any, request: run.RunJobRequest) -> None:
+    overrides = run.RunJobRequest.pb(request).overrides
+    execution.task_count = overrides.task_count or execution.task_count
+    if overrides.HasField("timeout"):
+        execution.template.timeout.CopyFrom(overrides.timeout)
+    for override in overrides.container_overrides:
+        for container in execution.template.containers:
+            # A job of one container need not name it.
+            if override.name in ("", container.name):
+                _override_container(container, override)
+
+
+def _override_container(container: Any, override: Any) -> None:
+    if override.clear_args or override.args:
+        del container.args[:]
+        container.args.extend(override.args)
+    sent = {variable.name: variable for variable in override.env}
+    kept = [variable for variable in container.env if variable.name not in sent]
+    del container.env[:]
+    container.env.extend([*kept, *sent.values()])
+
+
+def _end(execution: Any, count: str, stamps: Stamps) -> None:
+    """Let the execution be over, with all its tasks counted as `succeeded_count` or `cancelled_count`."""
+    stamps.put(execution)
+    execution.completion_time.CopyFrom(execution.update_time)
+    execution.running_count = 0
+    execution.reconciling = False
+    setattr(execution, count, execution.task_count)
+    if count == "succeeded_count":
+        _set_completed(execution, _State.CONDITION_SUCCEEDED)
+    else:
+        _set_completed(execution, _State.CONDITION_FAILED)
+        execution.conditions[0].execution_reason = run.Condition.ExecutionReason.CANCELLED
+
+
+def _set_completed(execution: Any, state: int) -> None:
+    del execution.conditions[:]
+    execution.conditions.add(type_="Completed", state=state, last_transition_time=execution.update_time)
+
+
+def _reference(execution: Any) -> Any:
+    reference = run.ExecutionReference.pb()(
+        name=_short(execution.name),
+        create_time=execution.create_time,
+        completion_status=_completion_status(execution),
+    )
+    if execution.HasField("completion_time"):
+        reference.completion_time.CopyFrom(execution.completion_time)
+    return reference
+
+
+def _completion_status(execution: Any) -> int:
+    if execution.reconciling:
+        return int(_Status.EXECUTION_RUNNING)
+    return int(_Status.EXECUTION_CANCELLED if execution.cancelled_count else _Status.EXECUTION_SUCCEEDED)
+
+
+def _short(name: str) -> str:
+    return name.rpartition("/")[2]

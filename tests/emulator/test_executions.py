@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from google.api_core import exceptions
+from google.cloud import run_v2 as run
+
+from cloudrun_identity_playground.emulator import Emulator
+
+from .clients import LOCATION, Clients, Clock
+
+JOB = f"{LOCATION}/jobs/nightly"
+OLD, NEW = (f"{name}@shop.iam.gserviceaccount.com" for name in ("oldest", "newest"))
+
+
+@pytest.fixture
+def emulator(emulator: Emulator) -> Emulator:
+    """One whose executions run for a minute."""
+    emulator.switches.turn({"executionTime": "60s"})
+    return emulator
+
+
+@pytest.fixture
+async def job(clients: Clients) -> run.Job:
+    for email in (OLD, NEW):
+        await clients.create_account(email.partition("@")[0])
+    return await clients.create_job(service_account=OLD)
+
+
+async def start(clients: Clients, **request: Any) -> run.Execution:
+    """Run the job, and show the execution, which is running."""
+    operation = await clients.jobs.run_job(run.RunJobRequest(name=JOB, **request))
+    assert not operation.operation.done
+    return await clients.executions.get_execution(name=operation.metadata.name)
+
+
+@pytest.mark.usefixtures("job")
+async def test_an_execution_keeps_the_account_that_its_job_had_when_it_started(
+    clients: Clients,
+) -> None:
+    running = await start(clients)
+    changed = await clients.jobs.get_job(name=JOB)
+    changed.template.template.service_account = NEW
+    await (await clients.jobs.update_job(job=changed)).result()
+
+    listed = [each async for each in await clients.executions.list_executions(parent=JOB)]
+    assert [(each.name, each.template.service_account) for each in listed] == [(running.name, OLD)]
+    assert (await start(clients)).template.service_account == NEW
+
+
+@pytest.mark.usefixtures("job")
+async def test_an_execution_is_over_when_its_time_has_come(clients: Clients, clock: Clock) -> None:
+    running = await start(clients)
+    assert (running.running_count, running.reconciling, running.job) == (1, True, "nightly")
+    clock.advance(60)
+
+    over = await clients.executions.get_execution(name=running.name)
+    assert (over.running_count, over.succeeded_count, over.reconciling) == (0, 1, False)
+    assert over.completion_time is not None
+    assert [(each.type_, each.state.name) for each in over.conditions] == [
+        ("Completed", "CONDITION_SUCCEEDED")
+    ]
+
+
+@pytest.mark.usefixtures("job")
+async def test_the_operation_of_a_run_lasts_as_long_as_the_execution(clients: Clients, clock: Clock) -> None:
+    operation = await clients.jobs.run_job(name=JOB)
+    assert operation.metadata.running_count == 1
+    clock.advance(60)
+    assert (await operation.result()).succeeded_count == 1
+
+
+@pytest.mark.usefixtures("job")
+async def test_a_job_tells_of_its_latest_execution(clients: Clients, clock: Clock) -> None:
+    running = await start(clients)
+    told = await clients.jobs.get_job(name=JOB)
+    assert told.execution_count == 1
+    assert told.latest_created_execution.name == running.name.rpartition("/")[2]
+    assert told.latest_created_execution.completion_status.name == "EXECUTION_RUNNING"
+    clock.advance(60)
+    told = await clients.jobs.get_job(name=JOB)
+    assert told.latest_created_execution.completion_status.name == "EXECUTION_SUCCEEDED"
+
+
+@pytest.mark.usefixtures("job")
+async def test_an_execution_can_be_cancelled_once(clients: Clients) -> None:
+    running = await start(clients)
+    cancelled = await (await clients.executions.cancel_execution(name=running.name)).result()
+    assert (cancelled.running_count, cancelled.cancelled_count) == (0, 1)
+    assert cancelled.conditions[0].execution_reason.name == "CANCELLED"
+    with pytest.raises(exceptions.FailedPrecondition):
+        await clients.executions.cancel_execution(name=running.name)
+    told = await clients.jobs.get_job(name=JOB)
+    assert told.latest_created_execution.completion_status.name == "EXECUTION_CANCELLED"
+
+
+@pytest.mark.usefixtures("job")
+async def test_a_deleted_execution_is_gone(clients: Clients) -> None:
+    running = await start(clients)
+    deleted = await (await clients.executions.delete_execution(name=running.name)).result()
+    assert deleted.name == running.name
+    with pytest.raises(exceptions.NotFound):
+        await clients.executions.get_execution(name=running.name)
+    assert (await clients.jobs.get_job(name=JOB)).execution_count == 0
+
+
+@pytest.mark.usefixtures("job")
+async def test_a_stale_etag_stops_run_cancel_and_delete(clients: Clients) -> None:
+    running = await start(clients)
+    for call in (
+        clients.jobs.run_job(run.RunJobRequest(name=JOB, etag='"old"')),
+        clients.executions.cancel_execution(run.CancelExecutionRequest(name=running.name, etag='"old"')),
+        clients.executions.delete_execution(run.DeleteExecutionRequest(name=running.name, etag='"old"')),
+    ):
+        with pytest.raises(exceptions.Aborted):
+            await call
+
+
+@pytest.mark.usefixtures("job")
+async def test_validate_only_starts_cancels_and_deletes_nothing(clients: Clients) -> None:
+    await clients.jobs.run_job(run.RunJobRequest(name=JOB, validate_only=True))
+    running = await start(clients)
+    for request in (run.CancelExecutionRequest, run.DeleteExecutionRequest):
+        call = (
+            clients.executions.cancel_execution
+            if request is run.CancelExecutionRequest
+            else clients.executions.delete_execution
+        )
+        await call(request(name=running.name, validate_only=True))
+    listed = [each async for each in await clients.executions.list_executions(parent=f"{LOCATION}/jobs/-")]
+    assert [(each.name, each.running_count) for each in listed] == [(running.name, 1)]
+
+
+@pytest.mark.usefixtures("job")
+async def test_overrides_hold_for_one_execution(clients: Clients) -> None:
+    container = run.RunJobRequest.Overrides.ContainerOverride(
+        args=["--all"], env=[run.EnvVar(name="MODE", value="full")]
+    )
+    overrides = run.RunJobRequest.Overrides(container_overrides=[container], task_count=3)
+    overridden = await start(clients, overrides=overrides)
+    plain = await start(clients)
+    [changed], [kept] = overridden.template.containers, plain.template.containers
+    assert (overridden.task_count, changed.args, changed.env[0].value) == (3, ["--all"], "full")
+    assert (plain.task_count, kept.args, list(kept.env)) == (1, [], [])
+
+
+@pytest.mark.usefixtures("job")
+async def test_executions_end_with_their_job(clients: Clients) -> None:
+    running = await start(clients)
+    await (await clients.jobs.delete_job(name=JOB)).result()
+    with pytest.raises(exceptions.NotFound):
+        await clients.executions.get_execution(name=running.name)
+
+
+async def test_a_job_that_does_not_exist_cannot_be_run(clients: Clients) -> None:
+    with pytest.raises(exceptions.NotFound):
+        await clients.jobs.run_job(name=JOB)
