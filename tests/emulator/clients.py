@@ -84,6 +84,14 @@ class Clients:
         return self._client(resourcemanager.ProjectsAsyncClient)
 
     @cached_property
+    def folders(self) -> resourcemanager.FoldersAsyncClient:
+        return self._client(resourcemanager.FoldersAsyncClient)
+
+    @cached_property
+    def organizations(self) -> resourcemanager.OrganizationsAsyncClient:
+        return self._client(resourcemanager.OrganizationsAsyncClient)
+
+    @cached_property
     def services(self) -> run.ServicesAsyncClient:
         return self._client(run.ServicesAsyncClient)
 
@@ -180,6 +188,8 @@ class Clients:
         collection = resource.split("/")[-2]
         return {
             "projects": self.projects,
+            "folders": self.folders,
+            "organizations": self.organizations,
             "serviceAccounts": self.iam,
             "services": self.services,
             "jobs": self.jobs,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from .access.authorizer import Authorizer
 from .access.callers import Callers
@@ -12,11 +12,15 @@ from .access.directory import Directory
 from .access.effective import EffectivePermissions
 from .access.resources import Hierarchy
 from .apis.accounts import AccountStore
+from .apis.custom_constraints import CustomConstraints
 from .apis.executions import Executions, JobRuns
+from .apis.folders import Folders, Organizations
 from .apis.keys import Keys
 from .apis.operations import Operations
 from .apis.org_policy import OrgPolicies
 from .apis.policies import Policies
+from .apis.policy_methods import PolicyMethods
+from .apis.policy_rules import ResourceKind
 from .apis.projects import ProjectRegistry, Projects
 from .apis.revisions import Revisions
 from .apis.role_table import RoleTable
@@ -71,6 +75,8 @@ class Cloud:
         stamps = Stamps(clock)
         self.executions = Executions(self.registry, self.operations, stamps, switches, clock)
         self.projects = Projects(self.registry, self.policies)
+        folders, organizations = Folders(self.registry.containers), Organizations(self.registry.containers)
+        self.custom_constraints = CustomConstraints(clock)
         self.secrets = Secrets(self.registry, self.policies)
         self.service_accounts = ServiceAccounts(self.registry, self.accounts, self.policies, self.lag)
         self.workloads = {
@@ -87,26 +93,37 @@ class Cloud:
             )
             for kind in KINDS
         }
-        self.handlers = self._handlers(
-            Keys(self.accounts, self.org_policies, clock),
-            Roles(self.registry, self.role_table, clock),
-            JobRuns(self.executions, self.workloads[JOB.collection].read),
+        self.handlers = _handlers(
+            apis=(
+                self.projects,
+                folders,
+                organizations,
+                self.org_policies,
+                self.custom_constraints,
+                self.service_accounts,
+                Keys(self.accounts, self.org_policies, clock),
+                Roles(self.registry, self.role_table, clock),
+                self.revisions,
+                self.executions,
+                JobRuns(self.executions, self.workloads[JOB.collection].read),
+                self.operations,
+                self.secrets,
+            ),
+            tables=(
+                *self.workloads.values(),
+                PolicyMethods(folders.SERVICE, ResourceKind.FOLDER, self.policies, folders.canonical),
+                PolicyMethods(
+                    organizations.SERVICE, ResourceKind.ORGANIZATION, self.policies, organizations.canonical
+                ),
+            ),
         )
 
-    def _handlers(self, *more: object) -> Mapping[str, Handler]:
-        """Every served RPC, by name."""
-        handlers: dict[str, Handler] = {}
-        for api in (
-            self.projects,
-            self.secrets,
-            self.service_accounts,
-            self.org_policies,
-            self.operations,
-            self.revisions,
-            self.executions,
-            *more,
-        ):
-            handlers.update(handlers_of(api))
-        for workloads in self.workloads.values():
-            handlers.update(workloads.handlers())
-        return handlers
+
+def _handlers(apis: Iterable[object], tables: Iterable[Workloads | PolicyMethods]) -> Mapping[str, Handler]:
+    """Every served RPC, by name: those that methods are marked with, and those of whole tables."""
+    handlers: dict[str, Handler] = {}
+    for api in apis:
+        handlers.update(handlers_of(api))
+    for table in tables:
+        handlers.update(table.handlers())
+    return handlers

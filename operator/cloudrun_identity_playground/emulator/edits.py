@@ -23,6 +23,7 @@ _HOSTS = (
     "run.googleapis.com",
     "secretmanager.googleapis.com",
 )
+_COLLECTIONS = ("projects/", "folders/", "organizations/")
 _IAM = "google.iam.admin.v1.IAM"
 
 
@@ -180,7 +181,7 @@ def _parse(change: Mapping[str, Any]) -> _PolicyEdit | _WorkloadEdit | _AccountE
 def _resource(full_name: str) -> str:
     """`//run.googleapis.com/projects/…` → `projects/…`."""
     host, _, resource = full_name.removeprefix("//").partition("/")
-    if not full_name.startswith("//") or host not in _HOSTS or not resource.startswith("projects/"):
+    if not full_name.startswith("//") or host not in _HOSTS or not resource.startswith(_COLLECTIONS):
         raise EditError(
             f"'{full_name}' is no full resource name such as "
             "//run.googleapis.com/projects/P/locations/L/services/S"
@@ -195,6 +196,10 @@ def _policy_service(full_name: str) -> str:
     match [host, *collections] if len(collections) == len(names) else []:
         case ["cloudresourcemanager.googleapis.com", "projects"]:
             return "google.cloud.resourcemanager.v3.Projects"
+        case ["cloudresourcemanager.googleapis.com", "folders"]:
+            return "google.cloud.resourcemanager.v3.Folders"
+        case ["cloudresourcemanager.googleapis.com", "organizations"]:
+            return "google.cloud.resourcemanager.v3.Organizations"
         case ["iam.googleapis.com", "projects", "serviceAccounts"]:
             return _IAM
         case ["run.googleapis.com", "projects", "locations", "services"]:

@@ -39,6 +39,7 @@ from pydantic import ConfigDict, Field, model_validator
 from .faults import Fault
 from .switches import StrictModel, Switches
 
+_PARENT = r"^((folders|organizations)/[0-9]+)?$"
 _IMAGE = "us-docker.pkg.dev/cloudrun/container/hello"
 
 
@@ -140,7 +141,7 @@ class Project(StrictModel):
 
     project_id: str
     project_number: str = Field(default="", pattern=r"^[0-9]*$")
-    parent: str = Field(default="", pattern=r"^((folders|organizations)/[0-9]+)?$")
+    parent: str = Field(default="", pattern=_PARENT)
     quotas: Quotas = Quotas()
     service_accounts: tuple[ServiceAccount, ...] = ()
     roles: tuple[CustomRole, ...] = ()
@@ -159,6 +160,25 @@ class Group(StrictModel):
     members: tuple[str, ...] = ()
 
 
+class Folder(StrictModel):
+    """A folder, in another one or in an organization."""
+
+    folder_id: str = Field(pattern=r"^[0-9]+$")
+    display_name: str = ""
+    parent: str = Field(default="", pattern=_PARENT)
+    org_policies: tuple[OrgPolicy, ...] = ()
+    policy: tuple[Binding, ...] = ()
+
+
+class Organization(StrictModel):
+    """An organization. `display_name` is its domain."""
+
+    organization_id: str = Field(pattern=r"^[0-9]+$")
+    display_name: str = ""
+    org_policies: tuple[OrgPolicy, ...] = ()
+    policy: tuple[Binding, ...] = ()
+
+
 class Seed(Switches):
     """The whole file: the switches, which the command line goes before, and what there is."""
 
@@ -167,6 +187,8 @@ class Seed(Switches):
     strict: bool = False
     faults: tuple[Fault, ...] = ()
     groups: tuple[Group, ...] = ()
+    organizations: tuple[Organization, ...] = ()
+    folders: tuple[Folder, ...] = ()
     projects: tuple[Project, ...] = ()
 
     @property

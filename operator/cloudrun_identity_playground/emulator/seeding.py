@@ -14,6 +14,7 @@ from google.type import expr_pb2
 
 from . import seed
 from .apis.actor import FOREIGNER, acting_as
+from .apis.containers import Container
 from .apis.projects import Project, number_for
 from .apis.workloads import Workloads
 from .cloud import Cloud
@@ -33,15 +34,21 @@ def plant(cloud: Cloud, wanted: seed.Seed) -> None:
     for group in wanted.groups:
         cloud.directory.add_group(group.email, group.members)
     with acting_as(FOREIGNER), _settled(cloud), cloud.deployments.unchecked():
+        containers = list(_containers(wanted))
+        for container, _, place in containers:
+            _add_container(cloud, container, place)
         for number, project in enumerate(wanted.projects):
             _add_project(cloud, project, ("projects", number))
-        planters = [
-            _Planter(cloud, project, ("projects", number)) for number, project in enumerate(wanted.projects)
+        projects = [
+            _ProjectPlanter(cloud, project, ("projects", number))
+            for number, project in enumerate(wanted.projects)
         ]
-        for planter in planters:
+        for planter in projects:
             planter.plant_accounts()
-        for planter in planters:
+        for planter in projects:
             planter.plant_the_rest()
+        for container, holder, place in containers:
+            _Planter(cloud, container.name, place).plant_policies(holder)
 
 
 @contextmanager
@@ -52,6 +59,26 @@ def _settled(cloud: Cloud) -> Iterator[None]:
         yield
     finally:
         cloud.switches.assign(wanted)
+
+
+def _containers(
+    wanted: seed.Seed,
+) -> Iterator[tuple[Container, seed.Organization | seed.Folder, seed.Place]]:
+    for number, organization in enumerate(wanted.organizations):
+        name = f"organizations/{organization.organization_id}"
+        yield Container(name, organization.display_name), organization, ("organizations", number)
+    for number, folder in enumerate(wanted.folders):
+        name = f"folders/{folder.folder_id}"
+        yield Container(name, folder.display_name, folder.parent), folder, ("folders", number)
+
+
+def _add_container(cloud: Cloud, container: Container, place: seed.Place) -> None:
+    containers = cloud.registry.containers
+    if containers.find(container.name) is not None:
+        raise seed.SeedError(f"{container.name}: appears twice", place)
+    if container.name in containers.above(container.parent):
+        raise seed.SeedError(f"{container.name}: lies in itself, by its parent {container.parent}", place)
+    containers.add(container)
 
 
 def _add_project(cloud: Cloud, wanted: seed.Project, place: seed.Place) -> None:
@@ -73,13 +100,77 @@ def _add_project(cloud: Cloud, wanted: seed.Project, place: seed.Place) -> None:
 
 
 class _Planter:
+    """Plants what belongs to a project, a folder or an organization.
+
+    What goes wrong is said of `name` and blamed on its place in the seed.
+    """
+
+    def __init__(self, cloud: Cloud, name: str, place: seed.Place) -> None:
+        self._cloud = cloud
+        self._name = name
+        self._place = self._here = place
+
+    def plant_policies(self, holder: seed.Project | seed.Folder | seed.Organization) -> None:
+        """Plant the IAM policy, then the organization policies: those hold for what is written later."""
+        self._here = (*self._place, "policy")
+        service = f"google.cloud.resourcemanager.v3.{self._name.partition('/')[0].capitalize()}"
+        self._plant_policy(f"{service}/SetIamPolicy", self._name, holder.policy)
+        for org_policy in self._each("orgPolicies", holder.org_policies):
+            self._plant_org_policy(org_policy)
+
+    def _each(self, field: str, items: Sequence[_Item]) -> Iterator[_Item]:
+        """The items of a field of the project; what goes wrong with one is blamed on its place."""
+        for number, item in enumerate(items):
+            self._here = (*self._place, field, number)
+            yield item
+        self._here = self._place
+
+    def _plant_org_policy(self, org_policy: seed.OrgPolicy) -> None:
+        rule = orgpolicy.PolicySpec.PolicyRule(enforce=org_policy.enforce)
+        if org_policy.allowed_values is not None:
+            values = orgpolicy.PolicySpec.PolicyRule.StringValues(allowed_values=org_policy.allowed_values)
+            rule = orgpolicy.PolicySpec.PolicyRule(values=values)
+        policy = orgpolicy.Policy(
+            name=f"{self._name}/policies/{org_policy.constraint}", spec=orgpolicy.PolicySpec(rules=[rule])
+        )
+        self._call(
+            f"org policy {org_policy.constraint}",
+            "google.cloud.orgpolicy.v2.OrgPolicy/CreatePolicy",
+            orgpolicy.CreatePolicyRequest(parent=self._name, policy=policy),
+        )
+
+    def _plant_policy(self, rpc: str, resource: str, bindings: Iterable[seed.Binding]) -> None:
+        bindings = tuple(bindings)
+        checked = [each for each in bindings if not each.unchecked]
+        if checked:
+            self._set_policy(rpc, resource, checked)
+        if len(checked) < len(bindings):
+            with self._cloud.policies.unchecked():
+                self._set_policy(rpc, resource, bindings)
+
+    def _set_policy(self, rpc: str, resource: str, bindings: Iterable[seed.Binding]) -> None:
+        policy = policy_pb2.Policy(version=3, bindings=[_binding(each) for each in bindings])
+        request = iam_policy_pb2.SetIamPolicyRequest(resource=resource, policy=policy)
+        self._call(f"policy of {resource}", rpc, request)
+
+    def _call(self, what: str, rpc: str, request: Any) -> Any:
+        with self._saying(what):
+            return self._cloud.handlers[rpc](request)
+
+    @contextmanager
+    def _saying(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except GoogleError as error:
+            raise seed.SeedError(f"{_said(self._name)}: {what}: {error.message}", self._here) from error
+
+
+class _ProjectPlanter(_Planter):
     """Plants one project."""
 
     def __init__(self, cloud: Cloud, project: seed.Project, place: seed.Place) -> None:
-        self._cloud = cloud
-        self._place = self._here = place
+        super().__init__(cloud, f"projects/{project.project_id}", place)
         self._project = project
-        self._name = f"projects/{project.project_id}"
 
     def plant_accounts(self) -> None:
         for account in self._each("serviceAccounts", self._project.service_accounts):
@@ -119,19 +210,7 @@ class _Planter:
                 self._plant_workload(self._cloud.workloads[collection], workload)
         for secret in self._each("secrets", project.secrets):
             self._plant_secret(secret)
-        self._here = (*self._place, "policy")
-        self._plant_policy(
-            "google.cloud.resourcemanager.v3.Projects/SetIamPolicy", self._name, project.policy
-        )
-        for org_policy in self._each("orgPolicies", project.org_policies):
-            self._plant_org_policy(org_policy)
-
-    def _each(self, field: str, items: Sequence[_Item]) -> Iterator[_Item]:
-        """The items of a field of the project; what goes wrong with one is blamed on its place."""
-        for number, item in enumerate(items):
-            self._here = (*self._place, field, number)
-            yield item
-        self._here = self._place
+        self.plant_policies(project)
 
     def _plant_role(self, role: seed.CustomRole) -> None:
         self._call(
@@ -142,20 +221,6 @@ class _Planter:
                 role_id=role.role_id,
                 role=iam.Role(title=role.title, included_permissions=role.permissions),
             ),
-        )
-
-    def _plant_org_policy(self, org_policy: seed.OrgPolicy) -> None:
-        rule = orgpolicy.PolicySpec.PolicyRule(enforce=org_policy.enforce)
-        if org_policy.allowed_values is not None:
-            values = orgpolicy.PolicySpec.PolicyRule.StringValues(allowed_values=org_policy.allowed_values)
-            rule = orgpolicy.PolicySpec.PolicyRule(values=values)
-        policy = orgpolicy.Policy(
-            name=f"{self._name}/policies/{org_policy.constraint}", spec=orgpolicy.PolicySpec(rules=[rule])
-        )
-        self._call(
-            f"org policy {org_policy.constraint}",
-            "google.cloud.orgpolicy.v2.OrgPolicy/CreatePolicy",
-            orgpolicy.CreatePolicyRequest(parent=self._name, policy=policy),
         )
 
     def _plant_workload(self, workloads: Workloads, wanted: seed.Workload) -> None:
@@ -185,36 +250,15 @@ class _Planter:
             secret.policy,
         )
 
-    def _plant_policy(self, rpc: str, resource: str, bindings: Iterable[seed.Binding]) -> None:
-        bindings = tuple(bindings)
-        checked = [each for each in bindings if not each.unchecked]
-        if checked:
-            self._set_policy(rpc, resource, checked)
-        if len(checked) < len(bindings):
-            with self._cloud.policies.unchecked():
-                self._set_policy(rpc, resource, bindings)
-
-    def _set_policy(self, rpc: str, resource: str, bindings: Iterable[seed.Binding]) -> None:
-        policy = policy_pb2.Policy(version=3, bindings=[_binding(each) for each in bindings])
-        request = iam_policy_pb2.SetIamPolicyRequest(resource=resource, policy=policy)
-        self._call(f"policy of {resource}", rpc, request)
-
-    def _call(self, what: str, rpc: str, request: Any) -> Any:
-        with self._saying(what):
-            return self._cloud.handlers[rpc](request)
-
-    @contextmanager
-    def _saying(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except GoogleError as error:
-            raise seed.SeedError(
-                f"project {self._project.project_id}: {what}: {error.message}", self._here
-            ) from error
-
 
 def _binding(wanted: seed.Binding) -> policy_pb2.Binding:
     binding = policy_pb2.Binding(role=wanted.role, members=wanted.members)
     if wanted.condition is not None:
         binding.condition.CopyFrom(expr_pb2.Expr(**wanted.condition.model_dump()))
     return binding
+
+
+def _said(name: str) -> str:
+    """`projects/shop` → `project shop`."""
+    collection, _, identifier = name.partition("/")
+    return f"{collection.removesuffix('s')} {identifier}"

@@ -24,6 +24,14 @@ def snapshot(cloud: Cloud) -> dict[str, Any]:
             project.id: {"projectNumber": project.number, "parent": project.parent}
             for project in cloud.registry
         },
+        **{
+            collection: {
+                each.name: {"displayName": each.display_name, "parent": each.parent}
+                for each in cloud.registry.containers
+                if each.collection == collection
+            }
+            for collection in ("organizations", "folders")
+        },
         "serviceAccounts": [_account(account) for account in accounts],
         "roles": _messages(cloud.role_table.custom.values()),
         **{
@@ -38,6 +46,7 @@ def snapshot(cloud: Cloud) -> dict[str, Any]:
             for resource, policy in cloud.policies.all()
         },
         "orgPolicies": _messages(cloud.org_policies.all()),
+        "customConstraints": _messages(cloud.custom_constraints.all()),
     }
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from google.cloud import orgpolicy_v2 as orgpolicy
 from google.protobuf import empty_pb2, timestamp_pb2
@@ -23,7 +24,7 @@ _NAME = re.compile(r"((?:projects|folders|organizations)/[^/]+)/policies/([A-Za-
 
 
 class OrgPolicies:
-    """`google.cloud.orgpolicy.v2.OrgPolicy`: policies; custom constraints are not served."""
+    """`google.cloud.orgpolicy.v2.OrgPolicy`: policies. Its custom constraints are `custom_constraints`."""
 
     def __init__(self, projects: ProjectRegistry, clock: Callable[[], float]) -> None:
         self._projects = projects
@@ -32,11 +33,15 @@ class OrgPolicies:
 
     def is_enforced(self, project: Project, constraint: str) -> bool:
         """Whether a boolean constraint holds in `project`, by its own policy or an inherited one."""
-        return any(rule.enforce for rule in self._effective(f"projects/{project.id}", constraint).rules)
-
-    def allowed_values(self, project: Project, constraint: str) -> frozenset[str] | None:
-        """What a list constraint allows in `project`, in lower case; None if it restricts nothing."""
         rules = self._effective(f"projects/{project.id}", constraint).rules
+        return any(rule.enforce and not rule.condition.expression for rule in rules)
+
+    def allowed_values(self, holder: str, constraint: str) -> frozenset[str] | None:
+        """What a list constraint allows in a project, folder or organization, in lower case.
+
+        None if it restricts nothing.
+        """
+        rules = self._effective(holder, constraint).rules
         if any(rule.allow_all for rule in rules) or not any("values" in rule for rule in rules):
             return None
         return frozenset(value.lower() for rule in rules for value in rule.values.allowed_values)
@@ -100,17 +105,28 @@ class OrgPolicies:
         return empty_pb2.Empty()
 
     def _effective(self, parent: str, constraint: str) -> orgpolicy.PolicySpec:
-        """The nearest policy from `parent` upwards, or what holds where nobody set any."""
-        policy = self._policies.get(f"{parent}/policies/{constraint}")
-        if policy is not None and not policy.spec.reset:
-            return orgpolicy.PolicySpec(rules=policy.spec.rules)
-        if policy is None and parent.startswith("projects/"):
-            above = self._projects.resolve_name(parent).parent
-            if above:
-                return self._effective(above, constraint)
-        return orgpolicy.PolicySpec(
-            rules=[orgpolicy.PolicySpec.PolicyRule(enforce=constraint in ENFORCED_BY_DEFAULT)]
-        )
+        """What the nearest policy from `parent` upwards says, or what holds where nobody set any.
+
+        A policy that inherits adds its rules to those above it; one that resets returns to Google's default.
+        """
+        rules: list[Any] = []
+        for holder in self._chain(parent):
+            policy = self._policies.get(f"{holder}/policies/{constraint}")
+            if policy is None or "spec" not in policy:  # one with a dry run alone sets nothing
+                continue
+            if policy.spec.reset:
+                break
+            rules.extend(policy.spec.rules)
+            if not policy.spec.inherit_from_parent:
+                return orgpolicy.PolicySpec(rules=rules)
+        default = orgpolicy.PolicySpec.PolicyRule(enforce=constraint in ENFORCED_BY_DEFAULT)
+        return orgpolicy.PolicySpec(rules=rules or [default])
+
+    def _chain(self, parent: str) -> Iterator[str]:
+        """A project, folder or organization and what lies above it."""
+        if parent.startswith("projects/"):
+            return self._projects.chain(self._projects.resolve_name(parent))
+        return self._projects.containers.above(parent)
 
     def _find(self, name: str) -> orgpolicy.Policy:
         parent, constraint = self._parse(name)
@@ -140,7 +156,7 @@ class OrgPolicies:
     def _parent(self, parent: str) -> str:
         if parent.startswith("projects/"):
             return f"projects/{self._projects.resolve_name(parent).id}"
-        return parent
+        return self._projects.containers.resolve(parent).name
 
 
 def _check_etag(sent: str, policy: orgpolicy.Policy) -> None:

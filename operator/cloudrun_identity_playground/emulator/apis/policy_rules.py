@@ -21,6 +21,8 @@ MAX_CONDITIONS_OF_ONE_GRANT = 20
 class ResourceKind(Enum):
     """What a policy is attached to, as far as it decides what the policy may hold."""
 
+    ORGANIZATION = "organization"
+    FOLDER = "folder"
     PROJECT = "project"
     SERVICE_ACCOUNT = "serviceAccount"
     RUN_SERVICE = "service"
@@ -45,7 +47,7 @@ class ResourceKind(Enum):
     def permission_prefix(self) -> str:
         """A role can be granted on the resource if one of its permissions begins so."""
         match self:
-            case ResourceKind.PROJECT:
+            case ResourceKind.ORGANIZATION | ResourceKind.FOLDER | ResourceKind.PROJECT:
                 return ""
             case ResourceKind.SERVICE_ACCOUNT:
                 return "iam.serviceAccount"

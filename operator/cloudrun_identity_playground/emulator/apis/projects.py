@@ -13,10 +13,12 @@ from google.iam.v1 import iam_policy_pb2, policy_pb2
 from cloudrun_identity_playground.emulator.access.denials import denied
 from cloudrun_identity_playground.emulator.errors import GoogleError, invalid
 
+from .containers import DOMAIN, Container, Containers
 from .paging import page, page_size
 from .policies import Policies
 from .policy_rules import ResourceKind
 from .rpc import serves
+from .search import matches, terms
 
 _GET = "google.cloud.resourcemanager.v3.Projects/GetProject"
 _ID = re.compile(r"(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{0,29}")
@@ -52,13 +54,16 @@ class ProjectRegistry:
 
     def __init__(self, *, strict: bool = False) -> None:
         self.strict = strict
+        self.containers = Containers(strict=strict)
         self._by_id: dict[str, Project] = {}
 
     def __iter__(self) -> Iterator[Project]:
         return iter(self._by_id.values())
 
     def add(self, project: Project) -> Project:
-        """Make `project` exist."""
+        """Make `project` exist, and what it lies in."""
+        if project.parent and self.containers.find(project.parent) is None:
+            self.containers.add(Container(project.parent, project.parent.rpartition("/")[2]))
         self._by_id[project.id] = project
         return project
 
@@ -85,6 +90,11 @@ class ProjectRegistry:
         if collection != "projects" or not identifier or "/" in identifier:
             raise invalid(f"Invalid project resource name '{name}'; expected 'projects/PROJECT'.")
         return self.resolve(identifier)
+
+    def chain(self, project: Project) -> Iterator[str]:
+        """The names of the project and of what lies above it, up to the organization."""
+        yield f"projects/{project.id}"
+        yield from self.containers.above(project.parent)
 
     def of_account(self, email: str) -> Project | None:
         """The project whose service accounts have e-mails like `email`, if it exists."""
@@ -115,10 +125,20 @@ class Projects:
         self, request: resourcemanager.SearchProjectsRequest
     ) -> resourcemanager.SearchProjectsResponse:
         """List the projects that match a query such as `id:shop-* parent:organizations/1`."""
-        wanted = _terms(request.query)
-        found = {project.id: _message(project) for project in self._registry if _matches(project, wanted)}
+        wanted = terms(request.query)
+        found = {
+            project.id: _message(project) for project in self._registry if matches(_fields(project), wanted)
+        }
         projects, token = page(found, request.page_token, page_size(request.page_size, 500, 500))
         return resourcemanager.SearchProjectsResponse(projects=projects, next_page_token=token)
+
+    @serves("google.cloud.resourcemanager.v3.Projects/ListProjects")
+    def list(self, request: resourcemanager.ListProjectsRequest) -> resourcemanager.ListProjectsResponse:
+        """List the projects that lie directly under a folder or an organization."""
+        parent = self._registry.containers.resolve(request.parent).name
+        found = {project.id: _message(project) for project in self._registry if project.parent == parent}
+        projects, token = page(found, request.page_token, page_size(request.page_size, 300, 300))
+        return resourcemanager.ListProjectsResponse(projects=projects, next_page_token=token)
 
     @serves("google.cloud.resourcemanager.v3.Projects/GetIamPolicy")
     def get_policy(self, request: iam_policy_pb2.GetIamPolicyRequest) -> policy_pb2.Policy:
@@ -155,27 +175,18 @@ def _message(project: Project) -> resourcemanager.Project:
     )
 
 
-def _terms(query: str) -> dict[str, str]:
-    """`id:shop-* parent:organizations/1` → the fields asked for, each with its pattern."""
-    terms = {}
-    for term in query.split():
-        match = re.fullmatch(r"([A-Za-z.]+)[:=](.+)", term)
-        if match is None:
-            raise invalid(f"Invalid search term '{term}'; expected FIELD:VALUE.")
-        terms[match[1]] = match[2]
-    return terms
-
-
-def _matches(project: Project, wanted: dict[str, str]) -> bool:
-    fields = {
+def _fields(project: Project) -> dict[str, str]:
+    """What a query may ask for, in the words of version 3 and of version 1."""
+    kind, _, number = project.parent.partition("/")
+    return {
         "id": project.id,
         "projectId": project.id,
         "name": project.id,
         "displayName": project.id,
+        "projectNumber": project.number,
         "parent": project.parent,
+        "parent.type": kind.removesuffix("s"),
+        "parent.id": number,
         "state": "ACTIVE",
+        "lifecycleState": "ACTIVE",
     }
-    return all(
-        re.fullmatch(".*".join(map(re.escape, value.split("*"))), fields.get(name, ""), re.IGNORECASE)
-        for name, value in wanted.items()
-    )

@@ -23,7 +23,7 @@ _JUDGED = frozenset({"user", "group", "serviceAccount", "domain"})
 
 
 class DomainRestrictedSharing:
-    """What the policy allows, by the project of the resource.
+    """What the policy allows, by the project, folder or organization of the resource.
 
     It looks at members that are added, not at those that stand there from before: Google does not apply it
     in retrospect. Accounts of the cloud's own projects are at home; Google's service agents are not. Members
@@ -40,14 +40,14 @@ class DomainRestrictedSharing:
         Raises GoogleError: FAILED_PRECONDITION, with a violation for each who may not, as users of Google
         Cloud report it for project policies.
         """
-        project = self._projects.resolve(resource.split("/")[1])
-        allowed = self._org_policies.allowed_values(project, ALLOWED_MEMBERS)
+        holder = "/".join(resource.split("/")[:2])
+        allowed = self._org_policies.allowed_values(holder, ALLOWED_MEMBERS)
         if allowed is None:
             return
         strangers = dict.fromkeys(who for who in map(self._stranger, added) if who)
         refused = [who for who in strangers if who.rpartition("@")[2].lower() not in allowed]
         if refused:
-            raise _not_permitted(project.id, refused)
+            raise _not_permitted(holder, refused)
 
     def _stranger(self, member: Member) -> str:
         """The e-mail or domain of a member that may be somebody outside; empty if it is none."""
@@ -62,7 +62,7 @@ class DomainRestrictedSharing:
         return any(email.lower() == project.compute_account for project in self._projects)
 
 
-def _not_permitted(project_id: str, refused: Iterable[str]) -> GoogleError:
+def _not_permitted(holder: str, refused: Iterable[str]) -> GoogleError:
     violation = error_details_pb2.PreconditionFailure.Violation
     return GoogleError(
         grpc.StatusCode.FAILED_PRECONDITION,
@@ -71,7 +71,7 @@ def _not_permitted(project_id: str, refused: Iterable[str]) -> GoogleError:
             violations=[
                 violation(
                     type=f"constraints/{ALLOWED_MEMBERS}",
-                    subject=f"orgpolicy:projects/{project_id}?configvalue={who}",
+                    subject=f"orgpolicy:{holder}?configvalue={who}",
                     description=f"User {who} is not in permitted organization.",
                 )
                 for who in refused

@@ -16,6 +16,7 @@ from cloudrun_identity_playground.emulator.dispatch import Dispatcher
 from cloudrun_identity_playground.emulator.errors import GoogleError, invalid
 
 from .methods import as_protobuf
+from .older import RENAMED, RESHAPES
 from .routes import Route, routes
 
 _SYSTEM_PARAMETERS = frozenset(
@@ -73,6 +74,8 @@ def _message(route: Route, path_fields: Mapping[str, str], request: web.Request,
         if not name.startswith("$") and name not in _SYSTEM_PARAMETERS:
             values = [_from_query(message.DESCRIPTOR, name, text) for text in request.query.getall(name)]
             _put(content, name, values if len(values) > 1 else values[0])
+    if route.older:
+        content = {RENAMED.get(name, name): value for name, value in content.items()}
     for name, value in path_fields.items():
         _put(content, name, value)
     _use_camel_case_masks(content)
@@ -113,19 +116,4 @@ def _use_camel_case_masks(content: dict[str, Any]) -> None:
 def _shown(route: Route, response: Any, request: web.Request) -> dict[str, Any]:
     integers = "enum-encoding=int" in request.query.get("$alt", "")
     shown: dict[str, Any] = json_format.MessageToDict(as_protobuf(response), use_integers_for_enums=integers)
-    if route.prefix and route.method.name == "GetProject":
-        return _project_of_version_1(shown)
-    return shown
-
-
-def _project_of_version_1(project: Mapping[str, Any]) -> dict[str, Any]:
-    kind, _, number = project.get("parent", "").partition("/")
-    shown = {
-        "projectNumber": project["name"].removeprefix("projects/"),
-        "projectId": project["projectId"],
-        "lifecycleState": "ACTIVE",
-        "name": project["displayName"],
-    }
-    if number:
-        shown["parent"] = {"type": kind.removesuffix("s"), "id": number}
-    return shown
+    return RESHAPES.get(route.method.name, dict)(shown) if route.older else shown

@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from google.cloud.iam_credentials_v1.services.iam_credentials.transports import (
+    rest_base as credentials,
+)
 from google.cloud.orgpolicy_v2.services.org_policy.transports import rest_base as org_policy
 from google.cloud.resourcemanager_v3.services.folders.transports import rest_base as folders
 from google.cloud.resourcemanager_v3.services.organizations.transports import rest_base as organizations
@@ -28,6 +31,7 @@ from .methods import Method, methods
 
 _RULES: Mapping[str, Any] = {
     "google.cloud.orgpolicy.v2.OrgPolicy": org_policy,
+    "google.iam.credentials.v1.IAMCredentials": credentials,
     "google.cloud.resourcemanager.v3.Folders": folders,
     "google.cloud.resourcemanager.v3.Organizations": organizations,
     "google.cloud.resourcemanager.v3.Projects": projects,
@@ -37,6 +41,8 @@ _RULES: Mapping[str, Any] = {
     "google.cloud.run.v2.Services": services,
     "google.cloud.run.v2.WorkerPools": worker_pools,
 }
+
+_RESOURCE_MANAGER = "google.cloud.resourcemanager.v3"
 
 # Verb, path, the field that the body fills (`*`: the whole request, `-`: there is none), method.
 _IAM_V1 = """
@@ -57,6 +63,7 @@ GET    /v1/{name=projects/*/serviceAccounts/*/keys/*}                      -    
 DELETE /v1/{name=projects/*/serviceAccounts/*/keys/*}                      -    DeleteServiceAccountKey
 POST   /v1/{name=projects/*/serviceAccounts/*/keys/*}:disable              *    DisableServiceAccountKey
 POST   /v1/{name=projects/*/serviceAccounts/*/keys/*}:enable               *    EnableServiceAccountKey
+POST   /v1/{name=projects/*/serviceAccounts/*}/keys:upload                 *    UploadServiceAccountKey
 GET    /v1/roles                                                           -    ListRoles
 GET    /v1/{name=roles/*}                                                  -    GetRole
 GET    /v1/{parent=projects/*}/roles                                       -    ListRoles
@@ -65,13 +72,35 @@ GET    /v1/{name=projects/*/roles/*}                                       -    
 PATCH  /v1/{name=projects/*/roles/*}                                       role UpdateRole
 DELETE /v1/{name=projects/*/roles/*}                                       -    DeleteRole
 POST   /v1/{name=projects/*/roles/*}:undelete                              *    UndeleteRole
+GET    /v1/{parent=organizations/*}/roles                                  -    ListRoles
+POST   /v1/{parent=organizations/*}/roles                                  *    CreateRole
+GET    /v1/{name=organizations/*/roles/*}                                  -    GetRole
+PATCH  /v1/{name=organizations/*/roles/*}                                  role UpdateRole
+DELETE /v1/{name=organizations/*/roles/*}                                  -    DeleteRole
+POST   /v1/{name=organizations/*/roles/*}:undelete                         *    UndeleteRole
 POST   /v1/permissions:queryTestablePermissions                            *    QueryTestablePermissions
 """
-_RESOURCE_MANAGER_V1 = """
+_PROJECTS_V1 = """
+GET    /v1/projects                                                        -    SearchProjects
 GET    /v1/projects/{name=*}                                               -    GetProject
 POST   /v1/projects/{resource=*}:getIamPolicy                              *    GetIamPolicy
 POST   /v1/projects/{resource=*}:setIamPolicy                              *    SetIamPolicy
 POST   /v1/projects/{resource=*}:testIamPermissions                        *    TestIamPermissions
+"""
+_ORGANIZATIONS_V1 = """
+POST   /v1/organizations:search                                            *    SearchOrganizations
+GET    /v1/{name=organizations/*}                                          -    GetOrganization
+POST   /v1/{resource=organizations/*}:getIamPolicy                         *    GetIamPolicy
+POST   /v1/{resource=organizations/*}:setIamPolicy                         *    SetIamPolicy
+POST   /v1/{resource=organizations/*}:testIamPermissions                   *    TestIamPermissions
+"""
+_FOLDERS_V2 = """
+GET    /v2/folders                                                         -    ListFolders
+POST   /v2/folders:search                                                  *    SearchFolders
+GET    /v2/{name=folders/*}                                                -    GetFolder
+POST   /v2/{resource=folders/*}:getIamPolicy                               *    GetIamPolicy
+POST   /v2/{resource=folders/*}:setIamPolicy                               *    SetIamPolicy
+POST   /v2/{resource=folders/*}:testIamPermissions                         *    TestIamPermissions
 """
 _SECRET_MANAGER = """
 GET    /v1/{resource=projects/*/secrets/*}:getIamPolicy                    -    GetIamPolicy
@@ -85,7 +114,8 @@ class Route:
     """A verb and a path, and the method they stand for.
 
     `body` names the field of the request that the body fills, `*` is the request itself, "" none.
-    `prefix` goes before what the path gives: Resource Manager v1 leaves out `projects/`.
+    `prefix` goes before what the path gives: Resource Manager v1 leaves out `projects/`. `older`: the
+    method is that of a newer version, whose answer looks otherwise (`older.RESHAPES`).
     """
 
     verb: str
@@ -93,6 +123,7 @@ class Route:
     body: str
     method: Method
     prefix: str = ""
+    older: bool = False
 
     def fields(self, path: str) -> Mapping[str, str] | None:
         """The fields of the request that `path` gives, by their dotted names; None: another path."""
@@ -107,18 +138,20 @@ def routes() -> Sequence[Route]:
     """All routes."""
     found = [
         *_written(_IAM_V1, "google.iam.admin.v1.IAM"),
-        *_written(_RESOURCE_MANAGER_V1, "google.cloud.resourcemanager.v3.Projects", prefix="projects/"),
+        *_written(_PROJECTS_V1, f"{_RESOURCE_MANAGER}.Projects", older=True, prefix="projects/"),
+        *_written(_ORGANIZATIONS_V1, f"{_RESOURCE_MANAGER}.Organizations", older=True),
+        *_written(_FOLDERS_V2, f"{_RESOURCE_MANAGER}.Folders", older=True),
         *_written(_SECRET_MANAGER, "google.cloud.secretmanager.v1.SecretManagerService"),
         *(route for service, module in _RULES.items() for route in _shipped(service, module)),
     ]
     return tuple({(route.verb, route.pattern.pattern, route.body): route for route in found}.values())
 
 
-def _written(table: str, service: str, prefix: str = "") -> Iterator[Route]:
+def _written(table: str, service: str, *, prefix: str = "", older: bool = False) -> Iterator[Route]:
     for line in table.strip().splitlines():
         verb, path, body, name = line.split()
         method = methods()[f"{service}/{name}"]
-        yield Route(verb, _pattern(path), "" if body == "-" else body, method, prefix)
+        yield Route(verb, _pattern(path), "" if body == "-" else body, method, prefix, older)
 
 
 def _shipped(service: str, module: Any) -> Iterator[Route]:

@@ -1,0 +1,118 @@
+"""Resource Manager v3: folders and organizations."""
+
+from __future__ import annotations
+
+from google.cloud import resourcemanager_v3 as resourcemanager
+
+from cloudrun_identity_playground.emulator.errors import invalid
+
+from .containers import Container, Containers
+from .paging import page, page_size
+from .rpc import serves
+from .search import matches, terms
+
+_Folder = resourcemanager.Folder
+_Organization = resourcemanager.Organization
+
+
+class Folders:
+    """`google.cloud.resourcemanager.v3.Folders`, but for its policies. Folders come from the seed alone."""
+
+    SERVICE = "google.cloud.resourcemanager.v3.Folders"
+
+    def __init__(self, containers: Containers) -> None:
+        self._containers = containers
+
+    def canonical(self, name: str) -> str:
+        """The name of an existing folder.
+
+        Raises GoogleError: as `Containers.resolve`.
+        """
+        return _of("folders", name, self._containers).name
+
+    @serves("google.cloud.resourcemanager.v3.Folders/GetFolder")
+    def get(self, request: resourcemanager.GetFolderRequest) -> resourcemanager.Folder:
+        """Show a folder."""
+        return _folder(_of("folders", request.name, self._containers))
+
+    @serves("google.cloud.resourcemanager.v3.Folders/ListFolders")
+    def list(self, request: resourcemanager.ListFoldersRequest) -> resourcemanager.ListFoldersResponse:
+        """List the folders that lie directly under a folder or an organization."""
+        parent = self._containers.resolve(request.parent).name
+        found = {each.name: _folder(each) for each in self._folders() if each.parent == parent}
+        folders, token = page(found, request.page_token, page_size(request.page_size, 300, 300))
+        return resourcemanager.ListFoldersResponse(folders=folders, next_page_token=token)
+
+    @serves("google.cloud.resourcemanager.v3.Folders/SearchFolders")
+    def search(self, request: resourcemanager.SearchFoldersRequest) -> resourcemanager.SearchFoldersResponse:
+        """List the folders that match a query such as `displayName=Prod parent=organizations/1`."""
+        wanted = terms(request.query)
+        found = {
+            each.name: _folder(each)
+            for each in self._folders()
+            if matches({"displayName": each.display_name, "parent": each.parent, "state": "ACTIVE"}, wanted)
+        }
+        folders, token = page(found, request.page_token, page_size(request.page_size, 300, 300))
+        return resourcemanager.SearchFoldersResponse(folders=folders, next_page_token=token)
+
+    def _folders(self) -> tuple[Container, ...]:
+        return tuple(each for each in self._containers if each.collection == "folders")
+
+
+class Organizations:
+    """`google.cloud.resourcemanager.v3.Organizations`, but for its policies; they come from the seed."""
+
+    SERVICE = "google.cloud.resourcemanager.v3.Organizations"
+
+    def __init__(self, containers: Containers) -> None:
+        self._containers = containers
+
+    def canonical(self, name: str) -> str:
+        """The name of an existing organization.
+
+        Raises GoogleError: as `Containers.resolve`.
+        """
+        return _of("organizations", name, self._containers).name
+
+    @serves("google.cloud.resourcemanager.v3.Organizations/GetOrganization")
+    def get(self, request: resourcemanager.GetOrganizationRequest) -> resourcemanager.Organization:
+        """Show an organization."""
+        return _organization(_of("organizations", request.name, self._containers))
+
+    @serves("google.cloud.resourcemanager.v3.Organizations/SearchOrganizations")
+    def search(
+        self, request: resourcemanager.SearchOrganizationsRequest
+    ) -> resourcemanager.SearchOrganizationsResponse:
+        """List the organizations that match a query such as `domain:example.com`."""
+        wanted = terms(request.query)
+        found = {
+            each.name: _organization(each)
+            for each in self._containers
+            if each.collection == "organizations" and matches({"domain": each.display_name}, wanted)
+        }
+        organizations, token = page(found, request.page_token, page_size(request.page_size, 50, 50))
+        return resourcemanager.SearchOrganizationsResponse(organizations=organizations, next_page_token=token)
+
+
+def _of(collection: str, name: str, containers: Containers) -> Container:
+    if not name.startswith(f"{collection}/"):
+        raise invalid(f"Invalid resource name '{name}'; expected '{collection}/NUMBER'.")
+    return containers.resolve(name)
+
+
+def _folder(container: Container) -> resourcemanager.Folder:
+    return _Folder(
+        name=container.name,
+        parent=container.parent,
+        display_name=container.display_name,
+        state=_Folder.State.ACTIVE,
+    )
+
+
+def _organization(container: Container) -> resourcemanager.Organization:
+    return _Organization(
+        name=container.name,
+        display_name=container.display_name,
+        directory_customer_id=f"C{container.name.rpartition('/')[2]}",
+        state=_Organization.State.ACTIVE,
+    )

@@ -1,0 +1,51 @@
+"""The three policy methods, which are the same for every resource that has a policy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from google.iam.v1 import iam_policy_pb2, policy_pb2
+
+from cloudrun_identity_playground.emulator.errors import GoogleError
+
+from .policies import Policies
+from .policy_rules import ResourceKind
+from .rpc import Handler
+
+
+@dataclass(frozen=True)
+class PolicyMethods:
+    """`GetIamPolicy`, `SetIamPolicy` and `TestIamPermissions` of one API.
+
+    `canonical` gives the name of the policy of a resource as it was sent, or raises GoogleError if there is
+    no such resource.
+    """
+
+    service: str
+    kind: ResourceKind
+    policies: Policies
+    canonical: Callable[[str], str]
+
+    def handlers(self) -> Mapping[str, Handler]:
+        """The handlers, by the name of their RPC."""
+        return {
+            f"{self.service}/GetIamPolicy": self._get,
+            f"{self.service}/SetIamPolicy": self._set,
+            f"{self.service}/TestIamPermissions": self._test,
+        }
+
+    def _get(self, request: iam_policy_pb2.GetIamPolicyRequest) -> policy_pb2.Policy:
+        return self.policies.read(self.canonical(request.resource), request)
+
+    def _set(self, request: iam_policy_pb2.SetIamPolicyRequest) -> policy_pb2.Policy:
+        return self.policies.write(self.canonical(request.resource), self.kind, request)
+
+    def _test(
+        self, request: iam_policy_pb2.TestIamPermissionsRequest
+    ) -> iam_policy_pb2.TestIamPermissionsResponse:
+        try:
+            self.canonical(request.resource)
+        except GoogleError:
+            return iam_policy_pb2.TestIamPermissionsResponse()  # nothing is permitted on what does not exist
+        return iam_policy_pb2.TestIamPermissionsResponse(permissions=request.permissions)

@@ -1,0 +1,32 @@
+"""The queries of Resource Manager's search methods."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from cloudrun_identity_playground.emulator.errors import invalid
+
+_CONJUNCTION = re.compile(r"\s+(?:AND\s+)?")
+
+
+def terms(query: str) -> Mapping[str, str]:
+    """`id:shop-* parent:organizations/1` → the fields asked for, each with its pattern.
+
+    Raises GoogleError: INVALID_ARGUMENT, a term is not `FIELD:VALUE` or `FIELD=VALUE`.
+    """
+    found = {}
+    for term in filter(None, _CONJUNCTION.split(query.strip())):
+        match = re.fullmatch(r"([A-Za-z.]+)[:=](.+)", term)
+        if match is None:
+            raise invalid(f"Invalid search term '{term}'; expected FIELD:VALUE.")
+        found[match[1]] = match[2].strip('"')
+    return found
+
+
+def matches(fields: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
+    """Whether all `fields` asked for fit their patterns, in which `*` is anything; case counts nothing."""
+    return all(
+        re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), fields.get(name, ""), re.IGNORECASE)
+        for name, pattern in wanted.items()
+    )
