@@ -1,8 +1,13 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from google.api_core import exceptions
 from google.cloud import iam_admin_v1 as iam
 from google.cloud import orgpolicy_v2 as orgpolicy
@@ -12,6 +17,7 @@ from .clients import Clients, Clock
 
 ACCOUNT = "projects/shop/serviceAccounts/checkout@shop.iam.gserviceaccount.com"
 KeyType = iam.ListServiceAccountKeysRequest.KeyType
+PublicKeyType = iam.ServiceAccountPublicKeyType
 
 
 async def test_the_private_half_is_in_the_answer_of_the_create_alone(clients: Clients) -> None:
@@ -54,12 +60,7 @@ async def test_a_key_is_disabled_enabled_and_deleted(clients: Clients) -> None:
 )
 async def test_an_organization_policy_forbids_keys(clients: Clients, constraint: str) -> None:
     await clients.create_account()
-    rule = orgpolicy.PolicySpec.PolicyRule(enforce=True)
-    policy = orgpolicy.Policy(
-        name=f"projects/shop/policies/{constraint}", spec=orgpolicy.PolicySpec(rules=[rule])
-    )
-    await clients.org_policy.create_policy(parent="projects/shop", policy=policy)
-
+    await forbid(clients, constraint, enforce=True)
     with pytest.raises(exceptions.FailedPrecondition):
         await clients.iam.create_service_account_key(name=ACCOUNT)
 
@@ -72,3 +73,109 @@ async def test_keys_survive_an_undelete(clients: Clients, clock: Clock) -> None:
         iam.UndeleteServiceAccountRequest(name=f"projects/shop/serviceAccounts/{account.unique_id}")
     )
     assert (await clients.iam.get_service_account_key(name=key.name)).name == key.name
+
+
+def certificate(key: Any = None, *, hours: int = 24) -> bytes:
+    """A self-signed certificate as people make it to upload, good from the clock's beginning."""
+    key = key or rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "unused")])
+    begins = datetime.fromtimestamp(Clock().now, UTC)
+    built = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(begins)
+        .not_valid_after(begins + timedelta(hours=hours))
+        .sign(key, hashes.SHA256())
+    )
+    return built.public_bytes(serialization.Encoding.PEM)
+
+
+async def forbid(clients: Clients, constraint: str, **rule: Any) -> None:
+    policy = orgpolicy.Policy(
+        name=f"projects/shop/policies/{constraint}",
+        spec=orgpolicy.PolicySpec(rules=[orgpolicy.PolicySpec.PolicyRule(rule)]),
+    )
+    await clients.org_policy.create_policy(parent="projects/shop", policy=policy)
+
+
+async def upload(clients: Clients, public_key_data: bytes) -> iam.ServiceAccountKey:
+    return await clients.iam.upload_service_account_key(
+        iam.UploadServiceAccountKeyRequest(name=ACCOUNT, public_key_data=public_key_data)
+    )
+
+
+async def test_an_uploaded_key_is_as_its_certificate_says(clients: Clients) -> None:
+    await clients.create_account()
+    pem = certificate(hours=5)
+    key = await upload(clients, pem)
+
+    assert key.key_origin is iam.ServiceAccountKeyOrigin.USER_PROVIDED
+    assert key.key_type is KeyType.USER_MANAGED
+    assert not key.private_key_data
+    assert key.valid_before_time - key.valid_after_time == timedelta(hours=5)
+    shown = await clients.iam.get_service_account_key(
+        iam.GetServiceAccountKeyRequest(name=key.name, public_key_type=PublicKeyType.TYPE_X509_PEM_FILE)
+    )
+    assert shown.public_key_data == pem
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"nonsense", certificate(ec.generate_private_key(ec.SECP256R1()))],
+    ids=["empty", "text", "EC"],
+)
+async def test_what_is_no_certificate_of_rsa_cannot_be_uploaded(clients: Clients, data: bytes) -> None:
+    await clients.create_account()
+    with pytest.raises(exceptions.InvalidArgument):
+        await upload(clients, data)
+
+
+async def test_an_organization_policy_forbids_uploads(clients: Clients) -> None:
+    await clients.create_account()
+    await forbid(clients, "iam.disableServiceAccountKeyUpload", enforce=True)
+    with pytest.raises(exceptions.FailedPrecondition):
+        await upload(clients, certificate())
+    await clients.iam.create_service_account_key(name=ACCOUNT)
+
+
+async def test_fact_an_organization_policy_lets_keys_expire(clients: Clients) -> None:
+    await clients.create_account()
+    await forbid(clients, "iam.serviceAccountKeyExpiryHours", values={"allowed_values": ["8h"]})
+    key = await clients.iam.create_service_account_key(name=ACCOUNT)
+    assert key.valid_before_time - key.valid_after_time == timedelta(hours=8)
+
+
+async def test_fact_an_account_has_10_keys_at_most(clients: Clients) -> None:
+    await clients.create_account()
+    for _ in range(10):
+        await upload(clients, certificate())
+    with pytest.raises(exceptions.FailedPrecondition):
+        await clients.iam.create_service_account_key(name=ACCOUNT)
+
+
+async def test_the_public_half_comes_as_certificate_or_raw_or_not(clients: Clients) -> None:
+    await clients.create_account()
+    key = await clients.iam.create_service_account_key(name=ACCOUNT)
+    begins = {}
+    for kind in PublicKeyType:
+        request = iam.GetServiceAccountKeyRequest(name=key.name, public_key_type=kind)
+        shown = await clients.iam.get_service_account_key(request)
+        begins[kind.name] = shown.public_key_data.split(b"\n")[0]
+    assert begins == {
+        "TYPE_NONE": b"",
+        "TYPE_X509_PEM_FILE": b"-----BEGIN CERTIFICATE-----",
+        "TYPE_RAW_PUBLIC_KEY": b"-----BEGIN PUBLIC KEY-----",
+    }
+
+
+async def test_the_key_that_google_holds_can_be_shown_and_not_deleted(clients: Clients) -> None:
+    await clients.create_account()
+    [held] = (
+        await clients.iam.list_service_account_keys(name=ACCOUNT, key_types=[KeyType.SYSTEM_MANAGED])
+    ).keys
+    assert (await clients.iam.get_service_account_key(name=held.name)).name == held.name
+    with pytest.raises(exceptions.NotFound):
+        await clients.iam.delete_service_account_key(name=held.name)

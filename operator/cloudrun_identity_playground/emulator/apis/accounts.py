@@ -19,6 +19,7 @@ from cloudrun_identity_playground.emulator.errors import (
 )
 from cloudrun_identity_playground.emulator.lag import Lag
 
+from .key_pairs import KeyPair
 from .projects import Project, ProjectRegistry
 
 UNDELETE_WITHIN = 30 * 24 * 3600
@@ -41,11 +42,18 @@ class Account:
     disabled: bool = False
     deleted_at: float | None = None
     keys: dict[str, iam.ServiceAccountKey] = field(default_factory=dict)
+    _google_key: KeyPair | None = None
 
     @property
     def name(self) -> str:
         """The resource name, `projects/ID/serviceAccounts/EMAIL`."""
         return f"projects/{self.project.id}/serviceAccounts/{self.email}"
+
+    def google_key(self, now: float) -> KeyPair:
+        """The key that Google holds for the account, made `now` (seconds since the epoch) if not before."""
+        if self._google_key is None:
+            self._google_key = KeyPair.new(self.unique_id, now)
+        return self._google_key
 
 
 class AccountStore:

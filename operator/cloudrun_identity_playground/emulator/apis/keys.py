@@ -5,27 +5,36 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 from google.cloud import iam_admin_v1 as iam
-from google.protobuf import empty_pb2, timestamp_pb2
+from google.protobuf import empty_pb2
 
-from cloudrun_identity_playground.emulator.errors import failed_precondition, not_found
+from cloudrun_identity_playground.emulator.errors import failed_precondition, invalid, not_found
 
 from .accounts import Account, AccountStore
+from .key_pairs import FOREVER, Certificate, KeyPair
 from .org_policy import OrgPolicies
 from .rpc import serves
 
 MAX_KEYS = 10
-_FOREVER = 253402300799  # 9999-12-31T23:59:59Z, the end of a key without expiry
-_FORBIDDING = ("iam.disableServiceAccountKeyCreation", "iam.managed.disableServiceAccountKeyCreation")
+GOOGLE_TOKEN_URI = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
+_NO_CREATION = ("iam.disableServiceAccountKeyCreation", "iam.managed.disableServiceAccountKeyCreation")
+_NO_UPLOAD = ("iam.disableServiceAccountKeyUpload", "iam.managed.disableServiceAccountKeyUpload")
+_EXPIRY = "iam.serviceAccountKeyExpiryHours"
+_PublicKeyType = iam.ServiceAccountPublicKeyType
+_Origin = iam.ServiceAccountKeyOrigin
+_Type = iam.ListServiceAccountKeysRequest.KeyType
 
 
 class Keys:
-    """The keys of `google.iam.admin.v1.IAM`. The private half is in the answer of the create alone."""
+    """The keys of `google.iam.admin.v1.IAM`. The private half is in the answer of the create alone.
+
+    `token_uri` is where clients that sign in with a key created here get their tokens.
+    """
 
     def __init__(self, accounts: AccountStore, org_policies: OrgPolicies, clock: Callable[[], float]) -> None:
+        self.token_uri = GOOGLE_TOKEN_URI
         self._accounts = accounts
         self._org_policies = org_policies
         self._clock = clock
@@ -34,41 +43,55 @@ class Keys:
     def create(self, request: iam.CreateServiceAccountKeyRequest) -> iam.ServiceAccountKey:
         """Create a key; no later answer has its private half."""
         account = self._accounts.find(request.name)
-        if any(self._org_policies.is_enforced(account.project, constraint) for constraint in _FORBIDDING):
-            raise failed_precondition("Key creation is not allowed on this service account.")
-        if len(account.keys) >= MAX_KEYS:
-            raise failed_precondition(f"The service account has {MAX_KEYS} keys already.")
-        private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        key_id = secrets.token_hex(20)
-        key = self._user_managed(account, key_id)
-        key.public_key_data = private.public_key().public_bytes(
-            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
-        account.keys[key_id] = key
+        self._check_allowed(account, _NO_CREATION, "Key creation is not allowed on this service account.")
+        pair = KeyPair.new(account.unique_id, self._clock(), self._expiry(account))
+        key = _key(account, pair.id, pair.certificate, _Origin.GOOGLE_PROVIDED, _Type.USER_MANAGED)
+        account.keys[pair.id] = key
         return iam.ServiceAccountKey(
             key,
+            public_key_data=pair.certificate.public_pem,
             private_key_type=iam.ServiceAccountPrivateKeyType.TYPE_GOOGLE_CREDENTIALS_FILE,
-            private_key_data=_credentials_file(account, key_id, private),
+            private_key_data=self._credentials_file(account, pair),
         )
+
+    @serves("google.iam.admin.v1.IAM/UploadServiceAccountKey")
+    def upload(self, request: iam.UploadServiceAccountKeyRequest) -> iam.ServiceAccountKey:
+        """Take the public half of a key that somebody made, in an X.509 certificate."""
+        account = self._accounts.find(request.name)
+        self._check_allowed(account, _NO_UPLOAD, "Key upload is not allowed on this service account.")
+        try:
+            certificate = Certificate.parse(request.public_key_data)
+        except ValueError as error:
+            raise invalid(
+                f"Invalid public key data; expected an X.509 certificate in PEM: {error}."
+            ) from error
+        key = _key(account, secrets.token_hex(20), certificate, _Origin.USER_PROVIDED, _Type.USER_MANAGED)
+        account.keys[_id(key.name)] = key
+        return _without_key_material(key)
 
     @serves("google.iam.admin.v1.IAM/ListServiceAccountKeys")
     def list(self, request: iam.ListServiceAccountKeysRequest) -> iam.ListServiceAccountKeysResponse:
         """List the keys, the one that Google holds itself included unless only others are asked for."""
         account = self._accounts.find(request.name)
-        keys = [_without_key_material(key) for key in account.keys.values()]
-        keys.append(_system_managed(account))
-        wanted = set(request.key_types)
-        return iam.ListServiceAccountKeysResponse(
-            keys=[key for key in keys if not wanted or key.key_type in wanted]
-        )
+        wanted: set[int] = set(request.key_types) or {_Type.USER_MANAGED, _Type.SYSTEM_MANAGED}
+        keys = list(account.keys.values()) if _Type.USER_MANAGED in wanted else []
+        if _Type.SYSTEM_MANAGED in wanted:
+            keys.append(self._system_managed(account))
+        return iam.ListServiceAccountKeysResponse(keys=[_without_key_material(key) for key in keys])
 
     @serves("google.iam.admin.v1.IAM/GetServiceAccountKey")
     def get(self, request: iam.GetServiceAccountKeyRequest) -> iam.ServiceAccountKey:
         """Show a key, with its public half if asked for."""
-        _, key = self._find(request.name)
-        if request.public_key_type == iam.ServiceAccountPublicKeyType.TYPE_NONE:
-            return _without_key_material(key)
-        return key
+        account_name, _, key_id = request.name.partition("/keys/")
+        account = self._accounts.find(account_name)
+        held = account.google_key(self._clock())
+        key = self._system_managed(account) if held.id == key_id else self._find(request.name)[1]
+        shown = _without_key_material(key)
+        if request.public_key_type == _PublicKeyType.TYPE_X509_PEM_FILE:
+            shown.public_key_data = key.public_key_data
+        elif request.public_key_type == _PublicKeyType.TYPE_RAW_PUBLIC_KEY:
+            shown.public_key_data = Certificate.parse(key.public_key_data).public_pem
+        return shown
 
     @serves("google.iam.admin.v1.IAM/DeleteServiceAccountKey")
     def delete(self, request: iam.DeleteServiceAccountKeyRequest) -> empty_pb2.Empty:
@@ -89,6 +112,18 @@ class Keys:
         self._find(request.name)[1].disabled = False
         return empty_pb2.Empty()
 
+    def _check_allowed(self, account: Account, constraints: tuple[str, ...], refusal: str) -> None:
+        if any(self._org_policies.is_enforced(account.project, constraint) for constraint in constraints):
+            raise failed_precondition(refusal)
+        if len(account.keys) >= MAX_KEYS:
+            raise failed_precondition(f"The service account has {MAX_KEYS} keys already.")
+
+    def _expiry(self, account: Account) -> datetime:
+        """When a key that is created now ends; the constraint says it in hours, such as `24h`."""
+        allowed = self._org_policies.allowed_values(f"projects/{account.project.id}", _EXPIRY)
+        hours = [int(value.removesuffix("h")) for value in allowed or ()]
+        return datetime.fromtimestamp(self._clock(), UTC) + timedelta(hours=min(hours)) if hours else FOREVER
+
     def _find(self, name: str) -> tuple[Account, iam.ServiceAccountKey]:
         account_name, _, key_id = name.partition("/keys/")
         account = self._accounts.find(account_name)
@@ -96,24 +131,38 @@ class Keys:
             raise not_found(f"Service account key {key_id} does not exist.")
         return account, account.keys[key_id]
 
-    def _user_managed(self, account: Account, key_id: str) -> iam.ServiceAccountKey:
-        return iam.ServiceAccountKey(
-            name=f"{account.name}/keys/{key_id}",
-            key_algorithm=iam.ServiceAccountKeyAlgorithm.KEY_ALG_RSA_2048,
-            key_origin=iam.ServiceAccountKeyOrigin.GOOGLE_PROVIDED,
-            key_type=iam.ListServiceAccountKeysRequest.KeyType.USER_MANAGED,
-            valid_after_time=timestamp_pb2.Timestamp(seconds=int(self._clock())),
-            valid_before_time=timestamp_pb2.Timestamp(seconds=_FOREVER),
-        )
+    def _system_managed(self, account: Account) -> iam.ServiceAccountKey:
+        """The key that Google holds for every account and rotates itself."""
+        pair = account.google_key(self._clock())
+        return _key(account, pair.id, pair.certificate, _Origin.GOOGLE_PROVIDED, _Type.SYSTEM_MANAGED)
+
+    def _credentials_file(self, account: Account, pair: KeyPair) -> bytes:
+        """The JSON that client libraries read as credentials."""
+        return json.dumps(
+            {
+                "type": "service_account",
+                "project_id": account.project.id,
+                "private_key_id": pair.id,
+                "private_key": pair.private_pem,
+                "client_email": account.email,
+                "client_id": account.unique_id,
+                "token_uri": self.token_uri,
+            },
+            indent=2,
+        ).encode()
 
 
-def _system_managed(account: Account) -> iam.ServiceAccountKey:
-    """The key that Google holds for every account and rotates itself."""
+def _key(
+    account: Account, key_id: str, certificate: Certificate, origin: int, kind: int
+) -> iam.ServiceAccountKey:
     return iam.ServiceAccountKey(
-        name=f"{account.name}/keys/{int(account.unique_id):040x}",
+        name=f"{account.name}/keys/{key_id}",
         key_algorithm=iam.ServiceAccountKeyAlgorithm.KEY_ALG_RSA_2048,
-        key_origin=iam.ServiceAccountKeyOrigin.GOOGLE_PROVIDED,
-        key_type=iam.ListServiceAccountKeysRequest.KeyType.SYSTEM_MANAGED,
+        key_origin=origin,
+        key_type=kind,
+        public_key_data=certificate.pem,
+        valid_after_time=certificate.not_before,
+        valid_before_time=certificate.not_after,
     )
 
 
@@ -121,25 +170,6 @@ def _without_key_material(key: iam.ServiceAccountKey) -> iam.ServiceAccountKey:
     listed = iam.ServiceAccountKey(key)
     listed.public_key_data = b""
     return listed
-
-
-def _credentials_file(account: Account, key_id: str, private: rsa.RSAPrivateKey) -> bytes:
-    """The JSON that client libraries read as credentials."""
-    pem = private.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return json.dumps(
-        {
-            "type": "service_account",
-            "project_id": account.project.id,
-            "private_key_id": key_id,
-            "private_key": pem.decode(),
-            "client_email": account.email,
-            "client_id": account.unique_id,
-            "token_uri": "https://oauth2.googleapis.com/token",
-        },
-        indent=2,
-    ).encode()
 
 
 def _id(name: str) -> str:
