@@ -70,9 +70,8 @@ class Executions:
         """Set what a job says of its executions."""
         mine = [each.shown for each in map(self._settled, self._of_job(job.name))]
         job.execution_count = len(mine)
-        job.ClearField("latest_created_execution")
-        if mine:
-            job.latest_created_execution.CopyFrom(_reference(mine[-1]))
+        none = run.ExecutionReference.pb()()
+        job.latest_created_execution.CopyFrom(_reference(mine[-1]) if mine else none)
 
     def all(self) -> Iterable[Any]:
         """Every execution as it is now, as plain protobuf."""

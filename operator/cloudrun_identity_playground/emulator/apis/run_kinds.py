@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from google.cloud import run_v2 as run
-from google.protobuf.duration_pb2 import Duration
 
 from .policy_rules import ResourceKind
-
-_GA = 4  # google.api.LaunchStage
+from .run_defaults import set_job_defaults, set_service_defaults, set_worker_pool_defaults
 
 # What a caller sends in these is ignored: Cloud Run alone sets them.
 _OUTPUT_ONLY = (
@@ -81,40 +79,6 @@ class RunKind:
         return workload.template if self.has_revisions else workload.template.template
 
 
-def _set_service_defaults(service: Any) -> None:
-    service.ingress = service.ingress or run.IngressTraffic.INGRESS_TRAFFIC_ALL
-    service.launch_stage = service.launch_stage or _GA
-    if not service.traffic:
-        service.traffic.add(
-            type_=run.TrafficTargetAllocationType.TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST, percent=100
-        )
-    template = service.template
-    template.max_instance_request_concurrency = template.max_instance_request_concurrency or 80
-    if not template.HasField("timeout"):
-        template.timeout.CopyFrom(Duration(seconds=300))
-
-
-def _set_job_defaults(job: Any) -> None:
-    job.launch_stage = job.launch_stage or _GA
-    job.template.task_count = job.template.task_count or 1
-    task = job.template.template
-    task.execution_environment = (
-        task.execution_environment or run.ExecutionEnvironment.EXECUTION_ENVIRONMENT_GEN2
-    )
-    if task.WhichOneof("retries") is None:
-        task.max_retries = 3
-    if not task.HasField("timeout"):
-        task.timeout.CopyFrom(Duration(seconds=600))
-
-
-def _set_worker_pool_defaults(pool: Any) -> None:
-    pool.launch_stage = pool.launch_stage or _GA
-    if not pool.instance_splits:
-        pool.instance_splits.add(
-            type_=run.InstanceSplitAllocationType.INSTANCE_SPLIT_ALLOCATION_TYPE_LATEST, percent=100
-        )
-
-
 def _settle_service(service: Any) -> None:
     """Report the traffic, as it was asked for, and the address."""
     short_name, location = service.name.rpartition("/")[2], service.name.split("/")[3]
@@ -144,7 +108,7 @@ SERVICE = RunKind(
     message=run.Service.pb(),
     has_revisions=True,
     conditions=("RoutesReady", "ConfigurationsReady"),
-    set_defaults=_set_service_defaults,
+    set_defaults=set_service_defaults,
     settle=_settle_service,
 )
 JOB = RunKind(
@@ -156,7 +120,7 @@ JOB = RunKind(
     message=run.Job.pb(),
     has_revisions=False,
     conditions=(),
-    set_defaults=_set_job_defaults,
+    set_defaults=set_job_defaults,
 )
 WORKER_POOL = RunKind(
     noun="WorkerPool",
@@ -167,7 +131,7 @@ WORKER_POOL = RunKind(
     message=run.WorkerPool.pb(),
     has_revisions=True,
     conditions=("ConfigurationsReady",),
-    set_defaults=_set_worker_pool_defaults,
+    set_defaults=set_worker_pool_defaults,
     settle=_settle_worker_pool,
 )
 KINDS = (SERVICE, JOB, WORKER_POOL)

@@ -33,6 +33,8 @@ from .run_messages import check_etag, copy_of, merged, sent_in, set_ready, settl
 from .stamps import Stamps
 
 _ID = re.compile(r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_KEPT_FOR = 30 * 24 * 3600  # seconds from the deletion to its expiry
+_NEVER_READY = run.Condition.pb()(state=run.Condition.State.CONDITION_PENDING)
 _PARENT = re.compile(r"projects/([^/]+)/locations/([^/]+)")
 
 
@@ -197,6 +199,7 @@ class Workloads:
         going = copy_of(shown)
         self._stamps.put(going)
         going.delete_time.CopyFrom(going.update_time)
+        going.expire_time.FromSeconds(going.delete_time.seconds + _KEPT_FOR)
         if request.validate_only:
             return self._operation(going, lambda: going)
         going.generation += 1
@@ -206,7 +209,9 @@ class Workloads:
 
         def gone() -> Any:
             self._find(going.name)  # whose time has come: its parts go with it
-            return going
+            settled = copy_of(going)
+            settle(settled, self.kind)
+            return settled
 
         return self._operation(going, gone)
 
@@ -249,11 +254,15 @@ class Workloads:
         desired.last_modifier = actor()
         if desired.generation == 1:
             desired.create_time.CopyFrom(desired.update_time)
+        self._reported(desired)
         settled = copy_of(desired)
         settle(settled, self.kind)
         failure = self._add_revision(settled, desired) if new_revision else ""
         desired.reconciling = True
-        set_ready(desired, run.Condition.State.CONDITION_PENDING)
+        if desired.observed_generation:
+            set_ready(desired, run.Condition.State.CONDITION_PENDING)
+        else:  # as recorded: what was never ready says nothing more of it
+            desired.terminal_condition.CopyFrom(_NEVER_READY)
         self._workloads[desired.name] = _Workload(desired, self._operations.done_at(), settled)
         return self._operation(desired, lambda: _came_up(settled, failure))
 

@@ -1,0 +1,198 @@
+"""Playing a recording: its requests in order, to an emulator that holds what the recording takes for granted.
+
+Time passes when it has to: before a policy is written, as Google by then knows all fresh accounts, and where
+a read answers otherwise than recorded, as operations take their time and reads of fresh accounts flap.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from google.iam.v1 import iam_policy_pb2, policy_pb2
+from google.protobuf import json_format
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from cloudrun_identity_playground.emulator import Emulator, Seed
+
+from .comparison import differences
+from .recordings import Exchange, read
+
+_SERVED = re.compile(
+    r"(?:[a-z0-9-]+-)?(run|iam|iamcredentials|cloudresourcemanager|orgpolicy)\.googleapis\.com"
+)
+_LAG, _OPERATION = "3600s", "60s"
+_LEARNT = re.compile(r"projects/[^/]+/locations/[^/]+/operations/.+")
+
+
+@dataclass
+class Report:
+    """How many answers were compared, and how they differ: each difference with where it is met first."""
+
+    compared: int = 0
+    differences: dict[str, str] = field(default_factory=dict)
+
+    def add(self, difference: str, place: str) -> None:
+        self.differences.setdefault(difference, place)
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def replay(file: Path) -> Report:
+    """Play the recording in `file`.
+
+    Raises RecordingError: it is none.
+    """
+    exchanges = read(file)
+    clock = _Clock()
+    seed = Seed.model_validate(_seed(exchanges))
+    async with (
+        Emulator(seed=seed, rest_port=0, clock=clock) as emulator,
+        aiohttp.ClientSession() as session,
+    ):
+        return await _Player(emulator, session, clock).play(exchanges)
+
+
+def _seed(exchanges: Sequence[Exchange]) -> Mapping[str, Any]:
+    numbers = re.findall(r"(\d+)-compute@developer", str([each.answer for each in exchanges]))
+    projects = {
+        match[1] for each in exchanges if (match := re.search(r"/projects/([^/:?]+)", each.path)) is not None
+    }
+    numbered = (
+        [{"projectNumber": number} for number in dict.fromkeys(numbers)] if len(projects) == 1 else [{}]
+    )
+    return {
+        "lag": _LAG,
+        "operationTime": _OPERATION,
+        "projects": [{"projectID": project, **(numbered or [{}])[0]} for project in sorted(projects)],
+    }
+
+
+class _Player:
+    def __init__(self, emulator: Emulator, session: aiohttp.ClientSession, clock: _Clock) -> None:
+        self._emulator = emulator
+        self._session = session
+        self._clock = clock
+        self._names: dict[str, str] = {}  # of operations, and etags: as recorded → as the emulator has them
+        self._known: dict[str, Any] = {}  # policies, by resource, as they were recorded last
+
+    async def play(self, exchanges: Sequence[Exchange]) -> Report:
+        report = Report()
+        for exchange in exchanges:
+            if _SERVED.fullmatch(exchange.host) is None:
+                report.add(f"{exchange.host}: not served", exchange.place)
+                continue
+            found = await self._found(exchange)
+            report.compared += 1
+            for difference in found:
+                report.add(f"{_kind(exchange)} {difference}", exchange.place)
+        return report
+
+    async def _found(self, exchange: Exchange) -> Sequence[str]:
+        """The differences of one exchange."""
+        self._prepare(exchange)
+        found = await self._once(exchange)
+        if found and _only_reads(exchange):
+            again = await self._once(exchange)  # the next read of a fresh account sees what this one missed
+            if len(again) < len(found):
+                return again
+            self._clock.now += float(_OPERATION.removesuffix("s"))
+            found = await self._once(exchange)
+        return found
+
+    async def _once(self, exchange: Exchange) -> Sequence[str]:
+        self._clock.now += 0.5
+        url = self._emulator.rest_url + self._said_here(exchange.path)
+        async with self._session.request(
+            exchange.verb, url, params=list(exchange.query), json=self._said_here(exchange.sent)
+        ) as response:
+            shown = await response.json()
+            status = response.status
+        if status != exchange.status:
+            return [f"status: {exchange.status} → {status}"]
+        if exchange.answer is None:
+            return []
+        self._learn(exchange.answer, shown)
+        return sorted(_folded(differences(exchange.answer, shown)))
+
+    def _prepare(self, exchange: Exchange) -> None:
+        """Let pass the time that a write needs, and plant the policy that a read shows for the first time."""
+        resource, _, verb = exchange.path.rpartition(":")
+        if verb == "setIamPolicy":
+            self._clock.now += float(_LAG.removesuffix("s"))
+            self._known[resource] = exchange.answer
+        if verb == "getIamPolicy" and exchange.answer is not None and resource not in self._known:
+            self._known[resource] = exchange.answer
+            self._plant(resource.removeprefix("/v1/").removeprefix("/v3/"), exchange.answer)
+
+    def _plant(self, resource: str, recorded: Any) -> None:
+        if not re.fullmatch(r"projects/[^/]+", resource):
+            return
+        project = resource.partition("/")[2]
+        registry, accounts = self._emulator.cloud.registry, self._emulator.cloud.accounts
+        named = re.findall(rf"'serviceAccount:([^@']+)@{re.escape(project)}\.iam", str(recorded))
+        for account_id in dict.fromkeys(named):
+            if not accounts.is_taken(f"{account_id}@{project}.iam.gserviceaccount.com"):
+                accounts.create(registry.resolve(project), account_id)
+        policy = json_format.ParseDict({**recorded, "etag": ""}, policy_pb2.Policy())
+        policy.version = 3
+        request = iam_policy_pb2.SetIamPolicyRequest(
+            resource=resource,
+            policy=policy,
+            update_mask=FieldMask(paths=["bindings", "audit_configs"]),
+        )
+        self._clock.now += float(_LAG.removesuffix("s"))
+        with self._emulator.cloud.policies.unchecked():
+            self._emulator.cloud.handlers["google.cloud.resourcemanager.v3.Projects/SetIamPolicy"](request)
+
+    def _learn(self, recorded: Any, shown: Any) -> None:
+        """Note what operations and etags are called here."""
+        match recorded, shown:
+            case dict(), dict():
+                for name in recorded.keys() & shown.keys():
+                    if name == "etag" or (name == "name" and _LEARNT.fullmatch(str(recorded[name]))):
+                        self._names[recorded[name]] = shown[name]
+                    self._learn(recorded[name], shown[name])
+            case list(), list():
+                for one, other in zip(recorded, shown, strict=False):
+                    self._learn(one, other)
+
+    def _said_here(self, said: Any) -> Any:
+        """What the recording says, with the names of the emulator."""
+        match said:
+            case dict():
+                return {name: self._said_here(value) for name, value in said.items()}
+            case list():
+                return [self._said_here(each) for each in said]
+            case str():
+                if said.startswith("/") and (match_ := _LEARNT.search(said)):
+                    return said.replace(match_[0], self._names.get(match_[0], match_[0]))
+                return self._names.get(said, said)
+        return said
+
+
+def _only_reads(exchange: Exchange) -> bool:
+    return exchange.verb == "GET" or exchange.path.endswith(":getIamPolicy")
+
+
+def _kind(exchange: Exchange) -> str:
+    """Host and collection, such as `run.googleapis.com jobs`, or the policy of something."""
+    resource, _, verb = exchange.path.rpartition(":")
+    segments = (resource or exchange.path).strip("/").split("/")[1:]
+    collection = segments[-1] if len(segments) % 2 else segments[-2]
+    return f"{exchange.host} {verb if verb.endswith('IamPolicy') else collection}"
+
+
+def _folded(found: Any) -> set[str]:
+    """Without the place of a resource within an operation, which says the same of it up to three times."""
+    return {re.sub(r"^(?:metadata|response)\.", "", each) for each in found}
