@@ -12,6 +12,8 @@ from .access.directory import Directory
 from .access.effective import EffectivePermissions
 from .access.resources import Hierarchy
 from .apis.accounts import AccountStore
+from .apis.assertions import Assertions
+from .apis.credentials import IAMCredentials, IdTokens
 from .apis.custom_constraints import CustomConstraints
 from .apis.executions import Executions, JobRuns
 from .apis.folders import Folders, Organizations
@@ -49,6 +51,7 @@ class Cloud:
         strict: bool = False,
         switches: Switches | None = None,
     ) -> None:
+        self.clock = clock
         self.switches = switches = switches or Switches()
         self.lag = Lag(clock, switches)
         self.registry = ProjectRegistry(strict=strict)
@@ -62,7 +65,10 @@ class Cloud:
             clock,
             switches,
         )
-        self.callers = Callers(self.accounts, switches, clock)
+        self.assertions = Assertions(self.accounts, clock)
+        self.callers = Callers(self.accounts, self.assertions, switches, clock)
+        self.id_tokens = IdTokens(clock)
+        self.keys = Keys(self.accounts, self.org_policies, clock)
         self.directory = Directory()
         hierarchy = Hierarchy(self.registry, self.accounts)
         permissions = EffectivePermissions(self.policies, self.role_table, self.directory, clock)
@@ -101,7 +107,8 @@ class Cloud:
                 self.org_policies,
                 self.custom_constraints,
                 self.service_accounts,
-                Keys(self.accounts, self.org_policies, clock),
+                self.keys,
+                IAMCredentials(self.accounts, self.org_policies, self.id_tokens, self.callers.mint, clock),
                 Roles(self.registry, self.role_table, clock),
                 self.revisions,
                 self.executions,

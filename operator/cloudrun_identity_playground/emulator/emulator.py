@@ -22,6 +22,7 @@ from .quotas import Quotas
 from .seed import Seed
 from .seeding import plant
 from .wire.grpc_server import make_server
+from .wire.oauth import TOKEN_PATH, add_oauth
 from .wire.rest import add_rest
 
 
@@ -111,12 +112,14 @@ class Emulator:
         _check_free(self._host, port)
         app = web.Application()
         add_control(app, self.cloud, self.calls, self.faults)
+        add_oauth(app, self.cloud)
         add_rest(app, self._dispatcher)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         starting.push_async_callback(runner.cleanup)
         await web.TCPSite(runner, self._host, port).start()
         self.rest_url = f"http://{self._host}:{runner.addresses[0][1]}"
+        self.cloud.keys.token_uri = self.rest_url + TOKEN_PATH
 
 
 def _check_free(host: str, port: int) -> None:

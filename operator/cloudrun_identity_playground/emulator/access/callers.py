@@ -8,10 +8,13 @@ from dataclasses import dataclass
 
 from cloudrun_identity_playground.emulator.apis.accounts import AccountStore
 from cloudrun_identity_playground.emulator.apis.actor import ADMIN, Caller
+from cloudrun_identity_playground.emulator.apis.assertions import Assertions, RejectedAssertionError
 from cloudrun_identity_playground.emulator.switches import Switches
 
 from . import principals
 from .denials import bad_credentials, no_credentials
+
+_JWT = "eyJ"  # what the JSON of a header looks like in base64
 
 
 @dataclass(frozen=True)
@@ -24,12 +27,20 @@ class _Token:
 class Callers:
     """Who calls, by the `Authorization` header.
 
-    A bearer token is one that was minted here, or simply the name of its principal, as a policy has it
-    (`user:ann@example.com`), or `admin`. A switch says who calls without one: such a name, or `nobody`.
+    A bearer token is one that was minted here, a JWT that a service account signed with its key, or simply
+    the name of its principal, as a policy has it (`user:ann@example.com`), or `admin`. A switch says who
+    calls without one: such a name, or `nobody`.
     `clock` gives seconds since the epoch.
     """
 
-    def __init__(self, accounts: AccountStore, switches: Switches, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        accounts: AccountStore,
+        assertions: Assertions,
+        switches: Switches,
+        clock: Callable[[], float],
+    ) -> None:
+        self._assertions = assertions
         self._switches = switches
         self._accounts = accounts
         self._clock = clock
@@ -56,6 +67,8 @@ class Callers:
             if self._clock() >= token.expires:
                 raise bad_credentials(rpc, "ACCESS_TOKEN_EXPIRED")
             return self._caller(token.principal, rpc, token.unique_id)
+        if credential.startswith(_JWT):
+            return self._signer(credential, rpc)
         name = credential if authorization else self._switches.without_token
         if name == principals.ADMIN:
             return ADMIN
@@ -64,6 +77,14 @@ class Callers:
         if not principals.is_principal(name):
             raise bad_credentials(rpc, "ACCESS_TOKEN_TYPE_UNSUPPORTED")
         return self._caller(name, rpc)
+
+    def _signer(self, jwt: str, rpc: str) -> Caller:
+        """The account that signed a token of its own, which Google takes without an exchange."""
+        try:
+            account, _ = self._assertions.signer(jwt, audiences=None)
+        except RejectedAssertionError as error:
+            raise bad_credentials(rpc, "ACCESS_TOKEN_TYPE_UNSUPPORTED") from error
+        return Caller(f"serviceAccount:{account.email}", account.unique_id)
 
     def _caller(self, principal: str, rpc: str, unique_id: str = "") -> Caller:
         """The caller behind a principal; an account of ours must exist, be enabled and be that account."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cloudrun_identity_playground.emulator.apis.accounts import Account, AccountStore
@@ -45,20 +44,26 @@ class Hierarchy:
             case ["projects", project, "locations", location, kind, workload, *_] if kind in _RUN_TYPES:
                 found = self._projects.resolve(project)
                 own = f"projects/{found.id}/locations/{location}/{kind}/{workload}"
-                return Resource(own, f"run.googleapis.com/{_RUN_TYPES[kind]}", (own, *self._chain(found)))
+                return Resource(
+                    own, f"run.googleapis.com/{_RUN_TYPES[kind]}", (own, *self._projects.chain(found))
+                )
             case ["projects", project, "secrets", secret, *_]:
                 found = self._projects.resolve(project)
                 return Resource(
                     f"projects/{found.number}/secrets/{secret}",
                     "secretmanager.googleapis.com/Secret",
-                    (f"projects/{found.id}/secrets/{secret}", *self._chain(found)),
+                    (f"projects/{found.id}/secrets/{secret}", *self._projects.chain(found)),
                 )
             case ["projects", project, *_]:
                 return self.project(self._projects.resolve(project))
             case ["folders" | "organizations" as collection, number, *_]:
                 own = f"{collection}/{number}"
                 kind = "Folder" if collection == "folders" else "Organization"
-                return Resource(own, f"cloudresourcemanager.googleapis.com/{kind}", tuple(self._above(own)))
+                return Resource(
+                    own,
+                    f"cloudresourcemanager.googleapis.com/{kind}",
+                    tuple(self._projects.containers.above(own)),
+                )
         return None
 
     def project(self, project: Project) -> Resource:
@@ -66,13 +71,15 @@ class Hierarchy:
         return Resource(
             f"projects/{project.number}",
             "cloudresourcemanager.googleapis.com/Project",
-            tuple(self._chain(project)),
+            tuple(self._projects.chain(project)),
         )
 
     def account(self, account: Account) -> Resource:
         """A service account."""
         own = policy_name(account)
-        return Resource(own, "iam.googleapis.com/ServiceAccount", (own, *self._chain(account.project)))
+        return Resource(
+            own, "iam.googleapis.com/ServiceAccount", (own, *self._projects.chain(account.project))
+        )
 
     def _account(self, project_id: str, identifier: str) -> Resource:
         """The account, deleted ones included; without one, its project decides."""
@@ -80,18 +87,9 @@ class Hierarchy:
         project = None if project_id == "-" else self._projects.resolve(project_id)
         if account is not None and project in (None, account.project):
             return self.account(account)
-        policies = tuple(self._chain(project)) if project is not None else ()
+        policies = tuple(self._projects.chain(project)) if project is not None else ()
         return Resource(
             f"projects/{project_id}/serviceAccounts/{identifier}",
             "iam.googleapis.com/ServiceAccount",
             policies,
         )
-
-    def _chain(self, project: Project) -> Iterator[str]:
-        yield f"projects/{project.id}"
-        if project.parent:
-            yield from self._above(project.parent)
-
-    def _above(self, name: str) -> Iterator[str]:
-        """A folder or an organization, and what lies above it."""
-        yield name

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cloudrun_identity_playground.emulator.errors import GoogleError, invalid, permission_denied
+from cloudrun_identity_playground.emulator.access.denials import denied
+from cloudrun_identity_playground.emulator.errors import GoogleError, invalid
 
-DOMAIN = "cloudresourcemanager.googleapis.com"
 _NAME = re.compile(r"(folders|organizations)/(\d+)")
 
 
@@ -70,4 +70,6 @@ class Containers:
 
 
 def _hidden(name: str, collection: str) -> GoogleError:
-    return permission_denied(f"resourcemanager.{collection}.get", f"//{DOMAIN}/{name}", DOMAIN)
+    noun = collection.removesuffix("s").capitalize()
+    rpc = f"google.cloud.resourcemanager.v3.{collection.capitalize()}/Get{noun}"
+    return denied(rpc, f"resourcemanager.{collection}.get", name)

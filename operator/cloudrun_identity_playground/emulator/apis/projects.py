@@ -13,7 +13,7 @@ from google.iam.v1 import iam_policy_pb2, policy_pb2
 from cloudrun_identity_playground.emulator.access.denials import denied
 from cloudrun_identity_playground.emulator.errors import GoogleError, invalid
 
-from .containers import DOMAIN, Container, Containers
+from .containers import Container, Containers
 from .paging import page, page_size
 from .policies import Policies
 from .policy_rules import ResourceKind

@@ -73,7 +73,7 @@ def _message(route: Route, path_fields: Mapping[str, str], request: web.Request,
     for name in request.query:
         if not name.startswith("$") and name not in _SYSTEM_PARAMETERS:
             values = [_from_query(message.DESCRIPTOR, name, text) for text in request.query.getall(name)]
-            _put(content, name, values if len(values) > 1 else values[0])
+            _put(content, name, values if _is_list(message.DESCRIPTOR, name) else values[-1])
     if route.older:
         content = {RENAMED.get(name, name): value for name, value in content.items()}
     for name, value in path_fields.items():
@@ -90,11 +90,20 @@ def _message(route: Route, path_fields: Mapping[str, str], request: web.Request,
 def _from_query(message: Descriptor, dotted: str, text: str) -> str | bool:
     """A query parameter as JSON has it: protobuf takes numbers as text, truth values it does not."""
     first, _, rest = dotted.partition(".")
-    field = next((each for each in message.fields if first in (each.name, each.json_name)), None)
+    field = _field(message, first)
     if field and rest and field.message_type:
         return _from_query(field.message_type, rest, text)
     is_truth = field is not None and field.type == FieldDescriptor.TYPE_BOOL and text in ("true", "false")
     return text == "true" if is_truth else text
+
+
+def _is_list(message: Descriptor, name: str) -> bool:
+    field = _field(message, name)
+    return field is not None and field.is_repeated
+
+
+def _field(message: Descriptor, name: str) -> FieldDescriptor | None:
+    return next((each for each in message.fields if name in (each.name, each.json_name)), None)
 
 
 def _put(content: dict[str, Any], dotted: str, value: Any) -> None:
