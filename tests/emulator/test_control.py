@@ -323,7 +323,7 @@ async def test_a_port_in_use_is_named(emulator: Emulator) -> None:
 
 
 async def test_tls_is_served_with_credentials() -> None:
-    certificate, key = _self_signed("localhost")
+    certificate, key = self_signed("localhost")
     credentials = grpc.ssl_server_credentials([(key, certificate)])
     async with Emulator(credentials=credentials) as emulator:
         trust = grpc.ssl_channel_credentials(certificate)
@@ -332,7 +332,7 @@ async def test_tls_is_served_with_credentials() -> None:
             assert (await Clients(channel).projects.get_project(name="projects/shop")).project_id == "shop"
 
 
-def _self_signed(host: str) -> tuple[bytes, bytes]:
+def self_signed(host: str) -> tuple[bytes, bytes]:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
     now = datetime.now(UTC)
