@@ -77,6 +77,19 @@ async def test_organizations_are_shown_and_searched_by_domain(clients: Clients) 
         assert [each.name async for each in pages] == names
 
 
+@pytest.mark.parametrize("resource", [ORGANIZATION, PROD, PAYMENTS])
+async def test_what_is_granted_above_a_project_holds_in_it(
+    emulator: Emulator, clients: Clients, resource: str
+) -> None:
+    bob = [("authorization", "Bearer user:bob@example.com")]
+    with pytest.raises(exceptions.PermissionDenied):
+        await clients.projects.get_project(name="projects/shop", metadata=bob)
+    await clients.grant("roles/browser", "user:bob@example.com", resource=resource)
+    assert (await clients.projects.get_project(name="projects/shop", metadata=bob)).project_id == "shop"
+    with pytest.raises(exceptions.PermissionDenied):
+        await clients.projects.get_project(name="projects/alone", metadata=bob)
+
+
 async def test_projects_are_listed_by_parent(clients: Clients) -> None:
     listed = await clients.projects.list_projects(parent=PAYMENTS)
     assert [each.project_id async for each in listed] == ["shop"]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from google.api_core import exceptions
 from google.cloud import iam_admin_v1 as iam
@@ -11,7 +13,7 @@ NAME = "projects/shop/roles/deployer"
 
 
 async def create(clients: Clients, role_id: str = "deployer", **fields: object) -> iam.Role:
-    role = iam.Role(included_permissions=["run.services.get"], **fields)
+    role = iam.Role({"included_permissions": ["run.services.get"], **fields})
     return await clients.iam.create_role(
         iam.CreateRoleRequest(parent="projects/shop", role_id=role_id, role=role)
     )
@@ -116,10 +118,13 @@ async def test_a_project_has_300_custom_roles_at_most_and_deleted_ones_count(cli
         ("with-dash", {}),
         ("deployer", {"title": "x" * 101}),
         ("deployer", {"description": "x" * 301}),
+        ("deployer", {"included_permissions": [f"run.services.{'x' * 50}{n:04d}" for n in range(1000)]}),
+        ("deployer", {"included_permissions": ["resourcemanager.projects.list"]}),
+        ("deployer", {"included_permissions": ["resourcemanager.folders.get"]}),
     ],
 )
 async def test_what_is_out_of_bounds_is_refused(
-    clients: Clients, role_id: str, fields: dict[str, str]
+    clients: Clients, role_id: str, fields: dict[str, Any]
 ) -> None:
     with pytest.raises(exceptions.InvalidArgument):
         await create(clients, role_id, **fields)
@@ -132,3 +137,16 @@ async def test_permissions_of_predefined_roles_are_testable(clients: Clients) ->
     names = [each.name async for each in await clients.iam.query_testable_permissions(request)]
     assert "run.services.get" in names
     assert len(names) == len(set(names))
+
+
+async def test_fact_testable_permissions_tell_what_custom_roles_cannot_hold(clients: Clients) -> None:
+    levels = {}
+    for resource in ("projects/shop", "organizations/1"):
+        request = iam.QueryTestablePermissionsRequest(
+            full_resource_name=f"//cloudresourcemanager.googleapis.com/{resource}", page_size=1000
+        )
+        pages = await clients.iam.query_testable_permissions(request)
+        levels[resource] = {each.name: each.custom_roles_support_level.name async for each in pages}
+    assert levels["projects/shop"]["resourcemanager.projects.list"] == "NOT_SUPPORTED"
+    assert levels["projects/shop"]["run.services.get"] == "SUPPORTED"
+    assert levels["organizations/1"]["resourcemanager.projects.list"] == "SUPPORTED"

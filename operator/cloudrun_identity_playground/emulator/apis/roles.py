@@ -30,6 +30,8 @@ UNDELETE_WITHIN = 7 * 24 * 3600
 _ID = re.compile(r"[A-Za-z0-9_.]{3,64}")
 _PERMISSION = re.compile(r"[a-z][A-Za-z0-9.-]*\.[A-Za-z0-9-]+\.[A-Za-z0-9-]+")
 _PREDEFINED_ETAG = base64.b64decode("AA==")
+_SIZE = 64 << 10  # bytes of title, description and permissions
+_Support = iam.Permission.CustomRolesSupportLevel
 _LONGEST: Mapping[str, int] = {"title": 100, "description": 300}
 _CHANGEABLE = ("title", "description", "included_permissions", "stage")
 
@@ -78,8 +80,8 @@ class Roles:
         if len(self._custom_of(parent)) >= MAX_CUSTOM_ROLES:
             raise exhausted(f"Maximum number of roles ({MAX_CUSTOM_ROLES}) on {parent} reached.")
         role = iam.Role(request.role)
-        _check(role)
         role.name = name
+        _check(role)
         role.deleted = False
         return self._store(role)
 
@@ -120,10 +122,14 @@ class Roles:
     def testable_permissions(
         self, request: iam.QueryTestablePermissionsRequest
     ) -> iam.QueryTestablePermissionsResponse:
-        """List every permission of the predefined roles."""
+        """List every permission of the predefined roles, and whether custom roles may hold it."""
+        of_project = "/projects/" in request.full_resource_name
         permissions = {
             name: iam.Permission(
-                name=name, custom_roles_support_level=iam.Permission.CustomRolesSupportLevel.SUPPORTED
+                name=name,
+                custom_roles_support_level=(
+                    _Support.NOT_SUPPORTED if of_project and _is_beyond_projects(name) else _Support.SUPPORTED
+                ),
             )
             for role in predefined_roles().values()
             for name in role.permissions
@@ -177,9 +183,19 @@ def _check(role: iam.Role) -> None:
     for field, longest in _LONGEST.items():
         if len(getattr(role, field).encode()) > longest:
             raise invalid(f"The {field} of a role has at most {longest} bytes.")
+    if sum(len(text.encode()) for text in (role.title, role.description, *role.included_permissions)) > _SIZE:
+        raise invalid(f"A role has at most {_SIZE} bytes in all.")
+    of_project = role.name.startswith("projects/")
     for permission in role.included_permissions:
-        if not _PERMISSION.fullmatch(permission):
+        if not _PERMISSION.fullmatch(permission) or (of_project and _is_beyond_projects(permission)):
             raise invalid(f"Permission {permission} is not valid.")
+
+
+def _is_beyond_projects(permission: str) -> bool:
+    """Whether it makes sense above projects alone, so that custom roles of projects cannot hold it."""
+    return permission == "resourcemanager.projects.list" or permission.startswith(
+        ("resourcemanager.folders.", "resourcemanager.organizations.")
+    )
 
 
 def _check_etag(sent: bytes, role: iam.Role) -> None:
