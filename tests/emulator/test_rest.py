@@ -174,6 +174,27 @@ async def test_a_value_of_the_wrong_type_is_refused(rest: Rest) -> None:
     assert answer["error"]["status"] == "INVALID_ARGUMENT"
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/projects/shop/serviceAccounts", {"accountId": "checkout", "nonsense": 1}),
+        ("/v1/projects/shop/serviceAccounts?nonsense=1", {"accountId": "checkout"}),
+    ],
+    ids=["body", "query"],
+)
+async def test_an_unknown_field_is_refused_as_google_does(
+    rest: Rest, path: str, body: dict[str, Any]
+) -> None:
+    answer = await rest("POST", path, body, status=400)
+    what = 'Invalid JSON payload received. Unknown name "nonsense": Cannot find field.'
+    assert (answer["error"]["status"], answer["error"]["message"]) == ("INVALID_ARGUMENT", what)
+    [detail] = answer["error"]["details"]
+    assert detail == {
+        "@type": "type.googleapis.com/google.rpc.BadRequest",
+        "fieldViolations": [{"description": what}],
+    }
+
+
 async def test_an_unknown_path_names_itself(rest: Rest) -> None:
     answer = await rest("GET", "/v9/nonsense", status=501)
     assert "GET /v9/nonsense" in answer["error"]["message"]

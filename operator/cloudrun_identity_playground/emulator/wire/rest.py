@@ -11,6 +11,7 @@ import grpc
 from aiohttp import web
 from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.rpc import error_details_pb2
 
 from cloudrun_identity_playground.emulator.dispatch import Dispatcher
 from cloudrun_identity_playground.emulator.errors import GoogleError, invalid
@@ -19,6 +20,7 @@ from .methods import as_protobuf
 from .older import RENAMED, RESHAPES
 from .routes import Route, routes
 
+_UNKNOWN_FIELD = re.compile(r'has no field named "([^"]+)"')
 _SYSTEM_PARAMETERS = frozenset(
     {"alt", "prettyPrint", "key", "access_token", "quotaUser", "fields", "userProject"}
 )
@@ -80,11 +82,24 @@ def _message(route: Route, path_fields: Mapping[str, str], request: web.Request,
         _put(content, name, value)
     _use_camel_case_masks(content)
     try:
-        json_format.ParseDict(content, message, ignore_unknown_fields=True)
+        json_format.ParseDict(content, message)
     except json_format.ParseError as error:
-        raise invalid(f"Invalid JSON payload received. {error}") from error
+        raise _bad_payload(str(error)) from error
     request_type = route.method.request
     return request_type.wrap(message) if hasattr(request_type, "wrap") else message
+
+
+def _bad_payload(problem: str) -> GoogleError:
+    """INVALID_ARGUMENT, with the violation as Google's front end describes it."""
+    unknown = _UNKNOWN_FIELD.search(problem)
+    what = f'Unknown name "{unknown[1]}": Cannot find field.' if unknown is not None else problem
+    description = f"Invalid JSON payload received. {what}"
+    violation = error_details_pb2.BadRequest.FieldViolation(description=description)
+    return GoogleError(
+        grpc.StatusCode.INVALID_ARGUMENT,
+        description,
+        error_details_pb2.BadRequest(field_violations=[violation]),
+    )
 
 
 def _from_query(message: Descriptor, dotted: str, text: str) -> str | bool:
