@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from google.cloud import run_v2 as run
-from google.iam.v1 import iam_policy_pb2, policy_pb2
 from google.longrunning import operations_pb2
 from google.protobuf import field_mask_pb2
 
@@ -25,6 +24,7 @@ from .executions import Executions
 from .operations import Operations
 from .paging import page, page_size
 from .policies import Policies
+from .policy_methods import PolicyMethods
 from .projects import Project, ProjectRegistry
 from .revisions import Revisions
 from .rpc import Handler
@@ -107,11 +107,10 @@ class Workloads:
             f"List{noun}s": self.list,
             f"Update{noun}": self.update,
             f"Delete{noun}": self.delete,
-            "GetIamPolicy": self.get_policy,
-            "SetIamPolicy": self.set_policy,
-            "TestIamPermissions": self.test_permissions,
         }
-        return {f"google.cloud.run.v2.{noun}s/{name}": handler for name, handler in own.items()}
+        service = f"google.cloud.run.v2.{noun}s"
+        policy = PolicyMethods(service, self.kind.policy, self._policies, lambda name: self.read(name).name)
+        return {f"{service}/{name}": handler for name, handler in own.items()} | dict(policy.handlers())
 
     def __iter__(self) -> Iterator[Any]:
         """The workloads as readers see them now, by name."""
@@ -214,21 +213,6 @@ class Workloads:
             return settled
 
         return self._operation(going, gone)
-
-    def get_policy(self, request: iam_policy_pb2.GetIamPolicyRequest) -> policy_pb2.Policy:
-        """Read a workload's policy."""
-        return self._policies.read(self.read(request.resource).name, request)
-
-    def set_policy(self, request: iam_policy_pb2.SetIamPolicyRequest) -> policy_pb2.Policy:
-        """Write a workload's policy."""
-        return self._policies.write(self.read(request.resource).name, self.kind.policy, request)
-
-    def test_permissions(
-        self, request: iam_policy_pb2.TestIamPermissionsRequest
-    ) -> iam_policy_pb2.TestIamPermissionsResponse:
-        """Everything asked for, on a workload that exists; the authorizer leaves what the caller has."""
-        exists = self._find(self._canonical(request.resource)) is not None
-        return iam_policy_pb2.TestIamPermissionsResponse(permissions=request.permissions if exists else ())
 
     def _create(self, name: str, sent: Any, validate_only: bool) -> operations_pb2.Operation:
         workload = merged(
