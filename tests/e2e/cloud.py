@@ -169,6 +169,15 @@ class Cloud:
         body = {"traffic": [{**target, "percent": 100}]}
         self._request("PATCH", f"/v2/{service}?updateMask=traffic", body)
 
+    def run(self, job: str) -> str:
+        """Run a job; the name of its execution."""
+        execution: str = self._request("POST", f"/v2/{job}:run", {})["metadata"]["name"]
+        return execution
+
+    def cancel(self, execution: str) -> None:
+        """Cancel an execution that runs."""
+        self._request("POST", f"/v2/{execution}:cancel", {})
+
     def recover(self) -> None:
         """Forget all faults to come."""
         self._control("DELETE", "faults")

@@ -196,3 +196,22 @@ def test_a_revision_that_still_has_traffic_keeps_its_account(scene: Scene) -> No
 
     scene.cloud.pin(service, "")
     scene.gone("CloudRunIdentity/checkout")
+
+
+def test_an_execution_that_has_not_ended_keeps_its_account(scene: Scene) -> None:
+    scene.apply(IDENTITY)
+    scene.ready("CloudRunIdentity/checkout")
+    job = scene.cloud.deploy("jobs", scene.name, "nightly", scene.email("checkout"))
+    scene.cloud.turn(executionTime="10m")
+    try:
+        execution = scene.cloud.run(job)
+    finally:
+        scene.cloud.turn(executionTime="0s")
+    scene.cloud.deploy_as(job, "")
+    scene.delete("CloudRunIdentity/checkout")
+    message = scene.fails("CloudRunIdentity/checkout", "InUse")
+    assert f"Job {LOCATION}/nightly (execution {execution.rpartition('/')[2]})" in message
+
+    scene.cloud.cancel(execution)
+    scene.gone("CloudRunIdentity/checkout")
+    assert scene.cloud.accounts(scene.name) == {}

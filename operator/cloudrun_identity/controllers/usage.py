@@ -49,6 +49,8 @@ class Usage:
             for kind in WorkloadKind:
                 workloads = self._workloads(kind, place, email, max_age)
                 found += await self._looked_for(f"{kind}s", place, workloads)
+            executions = self._executions(place, email, max_age)
+            found += await self._looked_for("running executions", place, executions)
         return found
 
     async def _looked_for(self, what: str, place: Place, users: AsyncIterator[str]) -> list[str]:
@@ -70,6 +72,13 @@ class Usage:
             for revision, account in (await self._inventory.serving_accounts(state)).items():
                 if _same(account, email):
                     yield f"{state.workload} (revision {revision})"
+
+    async def _executions(self, place: Place, email: str, max_age: float) -> AsyncIterator[str]:
+        """Those that have not ended: they run as what their job ran as when they began."""
+        running = await self._inventory.running_executions(place.project_id, place.location, max_age)
+        for execution in running:
+            if _same(execution.service_account, email):
+                yield f"{execution.job} (execution {execution.name})"
 
 
 def _places(obj: CloudRunIdentity, email: str, project_id: str, world: World) -> Iterable[Place]:

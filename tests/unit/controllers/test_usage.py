@@ -98,6 +98,11 @@ async def test_a_revision_that_still_serves_counts_whatever_the_template_says(ru
     assert await users(run) == ["Service europe-west1/web (revision web-00001)"]
 
 
+async def test_an_execution_that_runs_counts_whatever_its_job_says(run: FakeRun) -> None:
+    run.executions = {"nightly-1": EMAIL.upper(), "nightly-2": "other@example.com"}
+    assert await users(run) == ["Job europe-west1/nightly (execution nightly-1)"]
+
+
 async def test_a_revision_that_cannot_be_read_counts_as_use(run: FakeRun) -> None:
     run.revisions = {"web-00001": "forbidden"}
     (user,) = await users(run)
