@@ -17,6 +17,8 @@ from google.rpc import error_details_pb2
 
 from cloudrun_identity.api import GrantState, Reason, TargetKind
 from cloudrun_identity.controllers.outcomes import Failing, Outcome, Refused, Waiting
+from cloudrun_identity.gcp.errors import Fault, fault_of
+from cloudrun_identity.gcp.policy_writer import LOOKS
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity_playground.emulator.errors import error_info
 from cloudrun_identity_playground.emulator.seed import Seed
@@ -145,7 +147,8 @@ async def test_writes_that_fail(bench: Bench, case: Case) -> None:
     check_outcome(found.outcome, *case.on_write, case)
     assert found.states == {ANN.member: GrantState.PENDING}
     assert bench.members(TARGET, ROLE) == {FOREIGN}
-    assert bench.ledger(TARGET).holdings[ANN].state is GrantState.PENDING, "it was written ahead"
+    may_have_happened = fault_of(case.code) in (Fault.UNAVAILABLE, Fault.UNKNOWN)
+    assert (ANN in bench.ledger(TARGET).holdings) is may_have_happened, "what certainly never was is not ours"
     await check_recovery(bench)
 
 
@@ -184,7 +187,8 @@ async def test_one_lost_race_is_read_and_written_again(bench: Bench) -> None:
     found = await bench.converge(ANN)
 
     assert found.outcomes == []
-    assert (bench.emulator.calls[GET], bench.emulator.calls[SET]) == (2, 2)
+    assert bench.emulator.calls[SET] == 2
+    assert bench.emulator.calls[GET] <= 2 + LOOKS, "a while is spent watching for other writers"
 
 
 async def test_one_read_without_an_answer_is_repeated(bench: Bench) -> None:
