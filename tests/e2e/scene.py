@@ -1,6 +1,6 @@
 """A namespace and a project of one test's own, and the words in which tests speak about them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from string import Template
 from typing import Any
 
@@ -65,6 +65,10 @@ class Scene:
             self.cluster.apply(self._completed(obj, namespace or self.name))
             if obj["kind"] == "ManagedProject":
                 self._projects.add(obj["metadata"]["name"])
+
+    def follow(self, projects: Iterable[str]) -> None:
+        """Take note of ManagedProjects that were applied by other means, for the scene's end."""
+        self._projects.update(projects)
 
     def create(self, manifest: str) -> Object:
         """Create one object as it stands; raises ApiException where it is refused."""

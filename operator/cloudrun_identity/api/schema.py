@@ -1,6 +1,8 @@
 """What every model of the API is made of: wire names, CEL rules, list types, bounds and timestamps."""
 
-from dataclasses import dataclass
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -29,13 +31,15 @@ class Rule:
     """A CEL rule. As an annotation it speaks of the field's value, in `ApiModel.rules` of the object.
 
     `message` is static: the API server charges a message expression to the rule's cost.
-    `field_path` (such as `.accountID`) names the field of the object that the message is about.
+    `field_path` (such as `.accountID`) names the field of the object that the message is about. `holds` is
+    the same rule in Python, where that is simple, for whoever has no API server to ask.
     """
 
     rule: str
     message: str
     field_path: str | None = None
     reason: Literal["FieldValueInvalid", "FieldValueForbidden", "FieldValueRequired"] = "FieldValueInvalid"
+    holds: Callable[[Any], bool] | None = field(default=None, compare=False, repr=False)
 
     def to_dict(self) -> dict[str, str]:
         """Write the entry of `x-kubernetes-validations`."""
@@ -52,7 +56,12 @@ class Rule:
 
 def matches(pattern: str, message: str) -> Rule:
     """Demand text of this form; a schema's own `pattern` would show users the raw expression."""
-    return Rule(f"self.matches({cel_string(pattern)})", message)
+    whole = re.compile(pattern)
+    return Rule(
+        f"self.matches({cel_string(pattern)})",
+        message,
+        holds=lambda text: whole.search(text) is not None and "\n" not in text,
+    )
 
 
 def at_most_bytes(count: int) -> Rule:
@@ -78,7 +87,11 @@ def set_once(field: str) -> Rule:
 def exactly_one_of(*fields: str) -> Rule:
     """Demand that one of these optional fields of the object is set, and only one."""
     flags = ", ".join(f"has(self.{field})" for field in fields)
-    return Rule(f"[{flags}].exists_one(x, x)", f"exactly one of {', '.join(fields)} must be set")
+    return Rule(
+        f"[{flags}].exists_one(x, x)",
+        f"exactly one of {', '.join(fields)} must be set",
+        holds=lambda obj: len(obj.to_dict().keys() & set(fields)) == 1,
+    )
 
 
 def cel_string(text: str) -> str:

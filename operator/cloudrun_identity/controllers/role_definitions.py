@@ -105,7 +105,7 @@ class RoleDefinitions:
                 return refusal, seen
             await self._record(want, Origin.ADOPTED, RoleState.PRESENT)
             mutated("adopt", seen.name, before="not ours", after="adopted")
-            differs = True
+            differs = not _says(seen, fields)
         elif want.record and want.record.state is RoleState.CREATING:
             await self._record(want, want.record.origin, RoleState.PRESENT)
         return InSync(), await self._update(want, seen, fields) if differs else seen
@@ -200,6 +200,13 @@ class RoleDefinitions:
             return change(ledger)
 
         await self._ledgers.update(Target(TargetKind.PROJECT, project_id), changed)
+
+
+def _says(role: CustomRoleState, fields: RoleFields) -> bool:
+    """Whether the role is as the fields have it already; one that is left open fits any."""
+    wanted = (fields.title, fields.description, fields.stage, fields.permissions)
+    actual = (role.title, role.description, role.stage, role.permissions)
+    return all(want is None or want == is_now for want, is_now in zip(wanted, actual, strict=True))
 
 
 def _objection_to_adopting(want: DeclaredRole, seen: CustomRoleState) -> Outcome | None:

@@ -72,6 +72,10 @@ class CustomRoles:
         """The role as it was at most `max_age` seconds ago, deleted ones included; None if there is none."""
         return await self._roles_of(project_id).one(role_id, max_age)
 
+    async def roles(self, project_id: str, max_age: float) -> Mapping[str, CustomRoleState]:
+        """Every role of the project by its id, deleted ones included."""
+        return await self._roles_of(project_id).all(max_age)
+
     async def unsupported(self, project_id: str, permissions: frozenset[str]) -> frozenset[str]:
         """Those of the permissions that custom roles of the project cannot hold.
 

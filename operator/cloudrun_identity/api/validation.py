@@ -1,0 +1,51 @@
+"""What the API server would refuse in an object, as far as that can be said without one.
+
+It knows the forms of texts and which fields exclude each other. The other rules of the schema are CEL, which
+the API server alone evaluates.
+"""
+
+from collections.abc import Iterator
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from cloudrun_identity.api.schema import ApiModel, Rule
+
+
+def complaints(model: ApiModel, path: str = "") -> list[str]:
+    """One line for each value that breaks a rule: `spec.role: "viewer": must be …`."""
+    return list(_in_model(model, path))
+
+
+def _in_model(model: ApiModel, path: str) -> Iterator[str]:
+    yield from _broken(type(model).rules, model, path or "object")
+    for name, info in type(model).model_fields.items():
+        value = getattr(model, name)
+        if value is not None:
+            field_path = f"{path}.{info.alias}".lstrip(".")
+            yield from _broken(info.metadata, value, field_path)
+            yield from _in_value(info.annotation, value, field_path)
+
+
+def _in_value(annotation: Any, value: Any, path: str) -> Iterator[str]:
+    """Check a value that is declared as `annotation`, and everything in it."""
+    if isinstance(value, ApiModel):
+        yield from _in_model(value, path)
+    elif get_origin(annotation) is Annotated:
+        declared, *metadata = get_args(annotation)
+        yield from _broken(metadata, value, path)
+        yield from _in_value(declared, value, path)
+    elif get_origin(annotation) in (Union, UnionType):
+        for choice in get_args(annotation):
+            if choice is not type(None):
+                yield from _in_value(choice, value, path)
+    elif isinstance(value, tuple):
+        declared = (get_args(annotation) or (Any,))[0]
+        for index, item in enumerate(value):
+            yield from _in_value(declared, item, f"{path}[{index}]")
+
+
+def _broken(rules: Any, value: Any, path: str) -> Iterator[str]:
+    for rule in rules:
+        if isinstance(rule, Rule) and rule.holds is not None and not rule.holds(value):
+            shown = f'"{value}": ' if isinstance(value, str) else ""
+            yield f"{path}: {shown}{rule.message}"

@@ -1,0 +1,1 @@
+"""What a live project has, written down as the manifests that declare it."""

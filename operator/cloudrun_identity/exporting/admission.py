@@ -1,0 +1,208 @@
+"""The guardrails that admit just what is declared."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from cloudrun_identity.api import ManagedProject, TargetKind, WorkloadKind
+from cloudrun_identity.iam.admission import DeclaredIdentity, Denied, Surroundings
+from cloudrun_identity.iam.escalation import Reach, escalating
+from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.iam.guardrails import GrantRequest, decide
+from cloudrun_identity.iam.principals import email, lower_email
+
+from .selection import Selection
+from .survey import Survey
+
+MAX_ENTRIES = 64
+"""What the lists of guardrails hold at most, and every list in their entries."""
+
+Guardrails = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An entry of `guardrails.grants`: every one of the roles, on every name, for every member."""
+
+    kind: TargetKind
+    escalates: bool
+    roles: frozenset[str]
+    names: frozenset[str]
+    members: frozenset[str]
+
+    def to_dict(self) -> Guardrails:
+        """As it stands in the manifest; a project's name goes without saying."""
+        names = {} if self.kind is TargetKind.PROJECT else {"names": sorted(self.names)}
+        return {
+            "roles": sorted(self.roles),
+            "on": [self.kind.value],
+            **names,
+            "members": sorted(self.members),
+            **({"allowEscalation": True} if self.escalates else {}),
+        }
+
+
+class Admission:
+    """What a ManagedProject has to say so that one namespace may declare a selection, and no more.
+
+    Where that takes more entries than there may be, the usual grants are admitted as a whole
+    (`defaultGrants`); what does not fit even so is not admitted.
+    """
+
+    def __init__(self, survey: Survey, selection: Selection, namespace: str) -> None:
+        self._survey = survey
+        self._selection = selection
+        self._namespace = namespace
+        self._identities = {
+            lower_email(account.email): DeclaredIdentity(namespace, account.email.partition("@")[0])
+            for account in selection.accounts
+        }
+        entries = cover(map(self._entry, selection.grants))
+        self.default_grants = len(entries) > MAX_ENTRIES
+        if self.default_grants:
+            usual = self._project({"workloads": self._workloads()})
+            entries = cover(self._entry(grant) for grant in selection.grants if self._denied(grant, usual))
+        self._entries = entries[:MAX_ENTRIES]
+
+    def guardrails(self) -> Guardrails:
+        """The guardrails as they stand in the manifest."""
+        accounts = [account.email for account in self._selection.accounts]
+        workloads = self._workloads()
+        permissions = frozenset[str]().union(*(role.permissions for role in self._selection.roles))
+        roles = {
+            "permissions": sorted(permissions),
+            **({"allowEscalation": True} if escalating(permissions) else {}),
+        }
+        return {
+            **({} if self.default_grants else {"defaultGrants": False}),
+            **({"grants": [entry.to_dict() for entry in self._entries]} if self._entries else {}),
+            **({"workloads": workloads} if workloads else {}),
+            **({"adoptableAccounts": accounts} if accounts else {}),
+            **({"customRoles": roles} if permissions else {}),
+        }
+
+    def refusals(self) -> Mapping[Grant, str]:
+        """The grants that these guardrails do not admit, and why."""
+        project = self._project(self.guardrails())
+        return {
+            grant: denied.reason
+            for grant in self._selection.grants
+            if (denied := self._denied(grant, project))
+        }
+
+    def _denied(self, grant: Grant, project: ManagedProject) -> Denied | None:
+        facts = Surroundings(frozenset({self._namespace}), self._identities)
+        permissions = self._survey.permissions[grant.role]
+        request = GrantRequest(self._namespace, grant.target, grant.role, grant.member, permissions)
+        decision = decide(request, project, facts)
+        return decision if isinstance(decision, Denied) else None
+
+    def _project(self, guardrails: Guardrails) -> ManagedProject:
+        spec = {"namespaces": {"names": [self._namespace]}, "guardrails": guardrails}
+        return ManagedProject.model_validate({"metadata": {"name": self._survey.project_id}, "spec": spec})
+
+    def _entry(self, grant: Grant) -> Entry:
+        permissions = self._survey.permissions[grant.role]
+        member = self._identities.get(lower_email(email(grant.member)), grant.member)
+        return Entry(
+            grant.target.kind,
+            permissions is None or bool(escalating(permissions, _reach(grant.target))),
+            frozenset({grant.role}),
+            frozenset({_name(grant.target)}),
+            frozenset({str(member)}),
+        )
+
+    def _workloads(self) -> list[Guardrails]:
+        """An entry for each kind and location of workloads that are attached or granted on."""
+        names: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+        attached = (state.workload.target for state in self._selection.attached)
+        for target in (*attached, *(grant.target for grant in self._selection.grants)):
+            if target.kind.value in _WORKLOADS:
+                names[target.kind.value, target.location].add(target.name)
+        entries = [
+            {"namespaces": [self._namespace], "kinds": [kind], "locations": [location], "names": part}
+            for (kind, location), named in sorted(names.items())
+            for part in _parts(sorted(named))
+        ]
+        return entries[:MAX_ENTRIES]
+
+
+def cover(single: Iterable[Entry]) -> list[Entry]:
+    """Fewer entries that admit exactly what the single ones admit together, none of them too long.
+
+    Joined are entries that differ in one of their lists alone, first by who holds the roles or first by what
+    they hold, whichever comes to less.
+    """
+    single = list(single)
+    joined = [
+        _joined(single, order) for order in (("members", "names", "roles"), ("roles", "names", "members"))
+    ]
+    fewest = min(joined, key=len)
+    return sorted((part for entry in fewest for part in _split(entry)), key=_order)
+
+
+def _joined(entries: Iterable[Entry], order: Sequence[str]) -> list[Entry]:
+    entries = list(entries)
+    for field in order:
+        alike: defaultdict[tuple[object, ...], set[str]] = defaultdict(set)
+        for entry in entries:
+            alike[_but(entry, field)] |= getattr(entry, field)
+        entries = [_with(key, field, frozenset(values)) for key, values in alike.items()]
+    return entries
+
+
+def _but(entry: Entry, field: str) -> tuple[object, ...]:
+    return entry.kind, entry.escalates, *(getattr(entry, each) for each in _LISTS if each != field)
+
+
+def _with(key: tuple[Any, ...], field: str, values: frozenset[str]) -> Entry:
+    kind, escalates, *others = key
+    lists = dict(zip((each for each in _LISTS if each != field), others, strict=True))
+    return Entry(kind, escalates, **lists, **{field: values})
+
+
+def _split(entry: Entry) -> Iterator[Entry]:
+    lists = [_parts(sorted(getattr(entry, field))) for field in _LISTS]
+    for roles, names, members in product(*lists):
+        yield Entry(entry.kind, entry.escalates, frozenset(roles), frozenset(names), frozenset(members))
+
+
+def _parts(items: list[str]) -> list[list[str]]:
+    return [items[start : start + MAX_ENTRIES] for start in range(0, len(items), MAX_ENTRIES)]
+
+
+def _order(entry: Entry) -> tuple[int, bool, list[str], list[str], list[str]]:
+    return (
+        list(TargetKind).index(entry.kind),
+        entry.escalates,
+        sorted(entry.roles),
+        sorted(entry.names),
+        sorted(entry.members),
+    )
+
+
+def _reach(target: Target) -> Reach:
+    match target.kind:
+        case TargetKind.PROJECT:
+            return Reach.PROJECT
+        case TargetKind.SERVICE_ACCOUNT:
+            return Reach.OWN_IDENTITY  # only those of declared accounts are selected
+        case _:
+            return Reach.RESOURCE
+
+
+def _name(target: Target) -> str:
+    """Name the target as guardrails do."""
+    match target.kind:
+        case TargetKind.PROJECT:
+            return target.project_id
+        case TargetKind.SERVICE_ACCOUNT:
+            return target.name.partition("@")[0]
+        case _:
+            return target.name
+
+
+_LISTS = ("roles", "names", "members")
+_WORKLOADS = frozenset(kind.value for kind in WorkloadKind)

@@ -1,0 +1,209 @@
+"""From a survey of a project to the files that declare it."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import yaml
+
+from cloudrun_identity.api import TargetKind
+from cloudrun_identity.gcp.service_accounts import ServiceAccount
+from cloudrun_identity.iam.grants import Grant, Slot
+from cloudrun_identity.iam.principals import email, lower_email
+
+from .admission import Admission
+from .manifests import (
+    Manifest,
+    attachment_manifest,
+    binding_manifest,
+    identity_manifest,
+    project_manifest,
+    role_manifest,
+)
+from .names import distinct, object_name
+from .selection import LeftOut, Selection, select
+from .survey import Survey
+
+MEMBERS = 250
+"""How many members an IAMBinding takes."""
+
+ENTRIES = 64
+"""How many entries each list of a CloudRunIdentity takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """The text of each file by its name, and what the project has beside that."""
+
+    files: Mapping[str, str]
+    left_out: tuple[LeftOut, ...]
+
+    @property
+    def text(self) -> str:
+        """All files in one."""
+        return "---\n".join(self.files.values())
+
+
+def export(survey: Survey, namespace: str, without: frozenset[str] = frozenset()) -> Export:
+    """Declare what was found as objects of `namespace`, but for the accounts `without`, by e-mail."""
+    selection = select(survey, without)
+    left_out = list(selection.left_out)
+    while refused := (admission := Admission(survey, selection, namespace)).refusals():
+        left_out += [LeftOut(str(grant), why) for grant, why in refused.items()]
+        admitted = tuple(grant for grant in selection.grants if grant not in refused)
+        selection = replace(selection, grants=admitted)
+    writer = _Writer(survey, selection, namespace)
+    files = {
+        "project.yaml": [writer.project(admission)],
+        "roles.yaml": writer.roles(),
+        "identities.yaml": writer.identities(),
+        "bindings.yaml": writer.bindings(),
+        "attachments.yaml": writer.attachments(),
+    }
+    return Export(
+        {name: "---\n".join(map(_document, entries)) for name, entries in files.items() if entries},
+        tuple(left_out),
+    )
+
+
+_Entry = tuple[str, Manifest]
+"""A word about an object, and the object."""
+
+
+class _Writer:
+    """Writes the objects of one selection, which all know each other's names."""
+
+    def __init__(self, survey: Survey, selection: Selection, namespace: str) -> None:
+        self._survey = survey
+        self._selection = selection
+        self._namespace = namespace
+        self._project = object_name(survey.project_id)
+        roles = distinct({role.name: (role.role_id,) for role in selection.roles})
+        accounts = {lower_email(each.email): each.email.partition("@")[0] for each in selection.accounts}
+        self._declared = {**roles, **accounts}
+        self._own, self._others = _shared_out(selection)
+
+    def project(self, admission: Admission) -> _Entry:
+        locations = (state.workload.location for state in self._survey.workloads)
+        manifest = project_manifest(
+            self._project, self._namespace, self._survey.project_id, locations, admission.guardrails()
+        )
+        word = (
+            f"Project {self._survey.project_id}, lent to namespace {self._namespace}, which must exist:\n"
+            f"  kubectl create namespace {self._namespace}\n"
+            "The guardrails admit what was exported and nothing else."
+        )
+        return word, manifest
+
+    def roles(self) -> list[_Entry]:
+        return [
+            (
+                f"{role.name}, which stays when this object is deleted.",
+                role_manifest(self._declared[role.name], self._namespace, self._project, role),
+            )
+            for role in self._selection.roles
+        ]
+
+    def identities(self) -> list[_Entry]:
+        return [self._identity(account) for account in self._selection.accounts]
+
+    def bindings(self) -> list[_Entry]:
+        slots: defaultdict[Slot, list[Grant]] = defaultdict(list)
+        for grant in self._others:
+            slots[grant.slot].append(grant)
+        names = distinct({slot: _words(slot) for slot in slots})
+        return [
+            (
+                f"{slot}.",
+                binding_manifest(
+                    object_name(names[slot], number), self._namespace, self._project, part, self._declared
+                ),
+            )
+            for slot, grants in slots.items()
+            for number, part in _parts(grants)
+        ]
+
+    def attachments(self) -> list[_Entry]:
+        names = distinct(
+            {
+                state.workload: (state.workload.kind.value, state.workload.location, state.workload.name)
+                for state in self._selection.attached
+            }
+        )
+        return [
+            (
+                f"Runs as {state.service_account} already.",
+                attachment_manifest(name, self._namespace, self._project, state, self._declared),
+            )
+            for state in self._selection.attached
+            for name in [names[state.workload]]
+        ]
+
+    def _identity(self, account: ServiceAccount) -> _Entry:
+        key = lower_email(account.email)
+        running = [
+            str(state.workload)
+            for state in self._selection.attached
+            if lower_email(state.service_account) == key
+        ]
+        lists = {field: self._own[key, field] for field in ("roles", *_ROLE_OF)}
+        manifest = identity_manifest(
+            self._declared[key],
+            self._namespace,
+            self._project,
+            account,
+            lists.pop("roles"),
+            {field: [grant.member for grant in grants] for field, grants in lists.items()},
+            self._declared,
+        )
+        runs = f" It runs {', '.join(running)}." if running else ""
+        return f"{account.email}, which stays when this object is deleted.{runs}", manifest
+
+
+def _shared_out(selection: Selection) -> tuple[Mapping[tuple[str, str], list[Grant]], list[Grant]]:
+    """The grants that identities declare, by account and field, and those that bindings do."""
+    own: defaultdict[tuple[str, str], list[Grant]] = defaultdict(list)
+    others: list[Grant] = []
+    for grant in selection.grants:
+        place = _place(grant, selection)
+        if place and len(own[place]) < ENTRIES:
+            own[place].append(grant)
+        else:
+            others.append(grant)
+    return own, others
+
+
+def _place(grant: Grant, selection: Selection) -> tuple[str, str] | None:
+    """The account, and the field of its identity, that a grant belongs into; None if into no identity."""
+    if grant.target.kind is TargetKind.PROJECT and selection.account_of(email(grant.member)):
+        return lower_email(email(grant.member)), "roles"
+    if grant.target.kind is TargetKind.SERVICE_ACCOUNT and not grant.condition:
+        field = next((field for field, role in _ROLE_OF.items() if role == grant.role), None)
+        return (lower_email(grant.target.name), field) if field else None
+    return None
+
+
+def _words(slot: Slot) -> tuple[str, ...]:
+    """What a binding is called by."""
+    target, title = slot.target, slot.condition.title if slot.condition else ""
+    kind = "account" if target.kind is TargetKind.SERVICE_ACCOUNT else target.kind.value
+    name = target.name.partition("@")[0]
+    return kind, target.location, name, slot.role.rpartition("/")[2], title
+
+
+def _parts(grants: list[Grant]) -> Iterator[tuple[str, list[Grant]]]:
+    """As many as a binding takes, each time, with a number from the second time on."""
+    for start in range(0, len(grants), MEMBERS):
+        yield str(start // MEMBERS + 1) if start else "", grants[start : start + MEMBERS]
+
+
+def _document(entry: _Entry) -> str:
+    word, manifest = entry
+    comment = "".join(f"# {line}\n" for line in word.splitlines())
+    return comment + yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True, width=100)
+
+
+_ROLE_OF = {
+    "users": "roles/iam.serviceAccountUser",
+    "tokenCreators": "roles/iam.serviceAccountTokenCreator",
+}

@@ -1,0 +1,169 @@
+"""The objects, as plain manifests: one function a kind."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from cloudrun_identity.api import TargetKind
+from cloudrun_identity.api.group import API_VERSION
+from cloudrun_identity.gcp.custom_roles import CustomRoleState
+from cloudrun_identity.gcp.service_accounts import ServiceAccount
+from cloudrun_identity.gcp.workloads import WorkloadState
+from cloudrun_identity.iam.grants import Condition, Grant, Target
+from cloudrun_identity.iam.principals import email, lower_email
+
+Manifest = dict[str, Any]
+
+Declared = Mapping[str, str]
+"""The names of the objects that declare something: identities by lower-case e-mail, roles by full name."""
+
+
+def project_manifest(
+    name: str, namespace: str, project_id: str, locations: Iterable[str], guardrails: Mapping[str, object]
+) -> Manifest:
+    """A ManagedProject that is lent to one namespace."""
+    where = {"locations": sorted(set(locations))} if set(locations) else {}
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "ManagedProject",
+        "metadata": {"name": name},
+        "spec": {
+            "projectID": project_id,
+            **where,
+            "namespaces": {"names": [namespace]},
+            "guardrails": dict(guardrails),
+        },
+    }
+
+
+def identity_manifest(
+    name: str,
+    namespace: str,
+    project: str,
+    account: ServiceAccount,
+    roles: Iterable[Grant],
+    members: Mapping[str, Iterable[str]],
+    declared: Declared,
+) -> Manifest:
+    """A CloudRunIdentity that takes the account over as it is.
+
+    `roles` are granted to it on its project; `members` are those of the lists `users` and `tokenCreators`.
+    """
+    text = {"displayName": account.display_name, "description": account.description}
+    lists = {
+        "roles": [{**_role(grant.role, declared), **_condition(grant.condition)} for grant in roles],
+        **{field: [_member(member, declared) for member in named] for field, named in members.items()},
+    }
+    return _manifest(
+        "CloudRunIdentity",
+        name,
+        namespace,
+        project,
+        {
+            "accountID": account.email.partition("@")[0],
+            **{field: value for field, value in text.items() if value},
+            **({"disabled": True} if account.disabled else {}),
+            "adoption": "Adopt",
+            "existingGrants": "Claim",
+            **{field: entries for field, entries in lists.items() if entries},
+        },
+    )
+
+
+def binding_manifest(
+    name: str, namespace: str, project: str, grants: Iterable[Grant], declared: Declared
+) -> Manifest:
+    """An IAMBinding of grants that differ in their members alone."""
+    grants = list(grants)
+    first = grants[0]
+    return _manifest(
+        "IAMBinding",
+        name,
+        namespace,
+        project,
+        {
+            "target": _target(first.target, declared),
+            **_role(first.role, declared),
+            "members": [_member(grant.member, declared) for grant in grants],
+            **_condition(first.condition),
+            "existingGrants": "Claim",
+        },
+    )
+
+
+def attachment_manifest(
+    name: str, namespace: str, project: str, state: WorkloadState, declared: Declared
+) -> Manifest:
+    """An IdentityAttachment to the identity that the workload runs as already."""
+    workload = state.workload
+    return _manifest(
+        "IdentityAttachment",
+        name,
+        namespace,
+        project,
+        {
+            "workload": {
+                "kind": workload.kind.value,
+                "location": workload.location,
+                "name": workload.name,
+            },
+            "identityRef": {"name": declared[lower_email(state.service_account)]},
+        },
+    )
+
+
+def role_manifest(name: str, namespace: str, project: str, role: CustomRoleState) -> Manifest:
+    """A CustomRole that takes the role over as it is, and would leave it behind."""
+    text = {"title": role.title, "description": role.description}
+    return _manifest(
+        "CustomRole",
+        name,
+        namespace,
+        project,
+        {
+            "roleID": role.role_id,
+            **{field: value for field, value in text.items() if value},
+            "stage": role.stage,
+            "permissions": sorted(role.permissions),
+            "adoption": "Adopt",
+            "deletionPolicy": "Abandon",
+        },
+    )
+
+
+def _manifest(kind: str, name: str, namespace: str, project: str, spec: Mapping[str, object]) -> Manifest:
+    return {
+        "apiVersion": API_VERSION,
+        "kind": kind,
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"projectRef": {"name": project}, **spec},
+    }
+
+
+def _target(target: Target, declared: Declared) -> Manifest:
+    kind = {"kind": target.kind.value}
+    match target.kind:
+        case TargetKind.PROJECT:
+            return kind
+        case TargetKind.SERVICE_ACCOUNT:
+            name = declared.get(lower_email(target.name))
+            return {**kind, "identityRef": {"name": name}} if name else {**kind, "email": target.name}
+        case TargetKind.SECRET:
+            return {**kind, "name": target.name}
+        case TargetKind.SERVICE | TargetKind.JOB | TargetKind.WORKER_POOL:
+            return {**kind, "location": target.location, "name": target.name}
+
+
+def _role(role: str, declared: Declared) -> Manifest:
+    return {"customRoleRef": {"name": declared[role]}} if role in declared else {"role": role}
+
+
+def _member(member: str, declared: Declared) -> Manifest:
+    name = declared.get(lower_email(email(member)))
+    return {"identityRef": {"name": name}} if name else {"principal": member}
+
+
+def _condition(condition: Condition | None) -> Manifest:
+    if condition is None:
+        return {}
+    description = {"description": condition.description} if condition.description else {}
+    return {"condition": {"title": condition.title, **description, "expression": condition.expression}}

@@ -1,0 +1,194 @@
+"""What of a project is declared, and what is left out and why."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from pydantic import ValidationError
+
+from cloudrun_identity.api import CustomRole, IAMBinding, TargetKind
+from cloudrun_identity.api.validation import complaints
+from cloudrun_identity.gcp.custom_roles import CustomRoleState
+from cloudrun_identity.gcp.service_accounts import ServiceAccount, expected_email
+from cloudrun_identity.gcp.workloads import WorkloadState
+from cloudrun_identity.iam.grants import Grant
+from cloudrun_identity.iam.principals import (
+    PrincipalKind,
+    email,
+    is_default_account,
+    is_google_managed,
+    lower_email,
+    parse,
+)
+
+from .manifests import binding_manifest, role_manifest
+from .survey import Survey
+
+MAX_ACCOUNTS = 64
+"""What `guardrails.adoptableAccounts` lists at most."""
+
+MAX_PERMISSIONS = 256
+"""What `guardrails.customRoles.permissions` lists at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Something that the project has and the manifests do not declare."""
+
+    what: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What is declared. Grants may yet be refused by the guardrails."""
+
+    accounts: tuple[ServiceAccount, ...] = ()
+    roles: tuple[CustomRoleState, ...] = ()
+    attached: tuple[WorkloadState, ...] = ()
+    grants: tuple[Grant, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+
+    def account_of(self, member_or_email: str) -> ServiceAccount | None:
+        """The declared account that a member of a policy, or an e-mail, means."""
+        wanted = lower_email(email(member_or_email) or member_or_email)
+        return next((each for each in self.accounts if lower_email(each.email) == wanted), None)
+
+
+def select(survey: Survey, without: frozenset[str] = frozenset()) -> Selection:
+    """Choose what can be declared; `without` are accounts, by e-mail, that are not to be."""
+    chosen = _Choice(frozenset(map(lower_email, without)))
+    accounts = chosen.accounts(survey)
+    roles = chosen.roles(survey)
+    attached = chosen.attached(survey, accounts)
+    grants = chosen.grants(survey, {lower_email(account.email) for account in accounts})
+    return Selection(accounts, roles, attached, grants, tuple(chosen.left_out))
+
+
+@dataclass(slots=True)
+class _Choice:
+    """Sorts what there is into what is declared, which it returns, and what is `left_out`."""
+
+    without: frozenset[str]
+    left_out: list[LeftOut] = field(default_factory=list)
+
+    def accounts(self, survey: Survey) -> tuple[ServiceAccount, ...]:
+        """Those of the project's own making; where there are too many, first those that run something."""
+        running = {lower_email(state.service_account) for state in survey.workloads}
+        fit: list[ServiceAccount] = []
+        for account in sorted(survey.accounts, key=lambda each: (lower_email(each.email) not in running,)):
+            why = self._account(account)
+            if not why and len(fit) == MAX_ACCOUNTS:
+                why = f"a ManagedProject lists {MAX_ACCOUNTS} adoptable accounts at most"
+            if why:
+                self.left_out.append(LeftOut(f"ServiceAccount {account.email}", why))
+            else:
+                fit.append(account)
+        return tuple(sorted(fit, key=lambda account: account.email))
+
+    def roles(self, survey: Survey) -> tuple[CustomRoleState, ...]:
+        """The custom roles that are not deleted, as far as their permissions can be admitted."""
+        fit: list[CustomRoleState] = []
+        permissions: frozenset[str] = frozenset()
+        for role in survey.roles:
+            why = _role(role)
+            if not why and len(permissions | role.permissions) > MAX_PERMISSIONS:
+                why = f"a ManagedProject admits {MAX_PERMISSIONS} permissions in custom roles at most"
+            if why:
+                self.left_out.append(LeftOut(f"CustomRole {role.name}", why))
+            else:
+                permissions |= role.permissions
+                fit.append(role)
+        return tuple(fit)
+
+    def attached(self, survey: Survey, accounts: Iterable[ServiceAccount]) -> tuple[WorkloadState, ...]:
+        """The workloads that run as a declared account."""
+        declared = {lower_email(account.email) for account in accounts}
+        fit: list[WorkloadState] = []
+        for state in survey.workloads:
+            if why := _workload(state, declared):
+                self.left_out.append(LeftOut(str(state.workload), why))
+            else:
+                fit.append(state)
+        return tuple(fit)
+
+    def grants(self, survey: Survey, declared: set[str]) -> tuple[Grant, ...]:
+        """The grants that a manifest can declare."""
+        fit: list[Grant] = []
+        for grant in survey.grants:
+            if why := self._grant(grant, survey, declared):
+                self.left_out.append(LeftOut(str(grant), why))
+            else:
+                fit.append(grant)
+        return tuple(fit)
+
+    def _account(self, account: ServiceAccount) -> str:
+        if is_default_account(account.email):
+            return "a default account; give the workloads that run as it one of their own"
+        if lower_email(account.email) in self.without:
+            return "not to be exported"
+        account_id = account.email.partition("@")[0]
+        if account.email != expected_email(account.project_id, account_id):
+            return f"its e-mail is not {expected_email(account.project_id, account_id)}"
+        return ""
+
+    def _grant(self, grant: Grant, survey: Survey, declared: set[str]) -> str:
+        holder, target = lower_email(email(grant.member)), grant.target
+        if target.kind is TargetKind.SERVICE_ACCOUNT and lower_email(target.name) not in declared:
+            return "its account is left out"
+        if why := _member(grant.member):
+            return why
+        if holder in self.without:
+            return f"{holder} is not to be exported"
+        if grant.role == _OWNER:
+            return "whoever deletes the object could lock the project's owners out; leave it to them"
+        if grant.role not in survey.permissions:
+            return "there is no such role any more"
+        return _invalid(IAMBinding, binding_manifest("x", "x", "x", [grant], declared={}))
+
+
+def _member(member: str) -> str:
+    """Why a member is nobody that a manifest should name; empty if it may."""
+    match parse(member).kind:
+        case PrincipalKind.DELETED:
+            return "a deleted principal"
+        case PrincipalKind.PROJECT_OWNER | PrincipalKind.PROJECT_EDITOR | PrincipalKind.PROJECT_VIEWER:
+            return "Google's shorthand for whoever has a basic role"
+        case PrincipalKind.OPAQUE:
+            return "not a documented form of a principal"
+        case PrincipalKind.SERVICE_ACCOUNT if is_default_account(email(member)):
+            return "a default account"
+        case PrincipalKind.SERVICE_ACCOUNT if is_google_managed(email(member)):
+            return "an agent of Google's own"
+        case _:
+            return ""
+
+
+def _role(role: CustomRoleState) -> str:
+    if role.deleted:
+        return "deleted"
+    return _invalid(CustomRole, role_manifest("x", "x", "x", role))
+
+
+def _workload(state: WorkloadState, declared: set[str]) -> str:
+    if state.managed_by:
+        return f"deployed by {state.managed_by}; set its account there"
+    account = lower_email(state.service_account)
+    if not account or is_default_account(account):
+        return "runs as the default account; give it one of its own"
+    return "" if account in declared else f"runs as {account}, which is not exported"
+
+
+def _invalid(kind: type[CustomRole] | type[IAMBinding], manifest: dict[str, object]) -> str:
+    """Why the API would not take the manifest; empty if it would."""
+    try:
+        found = complaints(kind.model_validate(manifest))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return found[0] if found else ""
+
+
+_OWNER = "roles/owner"

@@ -1,0 +1,110 @@
+"""Reading a project: its accounts, custom roles and workloads, and the policies of all of them."""
+
+import asyncio
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from cloudrun_identity.api import TargetKind, WorkloadKind
+from cloudrun_identity.gcp.clients import ProjectClients
+from cloudrun_identity.gcp.custom_roles import CustomRoles, CustomRoleState
+from cloudrun_identity.gcp.errors import Fault, GoogleError
+from cloudrun_identity.gcp.policies import Policies
+from cloudrun_identity.gcp.projects import Projects
+from cloudrun_identity.gcp.roles import Roles
+from cloudrun_identity.gcp.run import Run
+from cloudrun_identity.gcp.service_accounts import ServiceAccount, ServiceAccounts
+from cloudrun_identity.gcp.workloads import WorkloadState
+from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.iam.merge import present
+from cloudrun_identity.iam.principals import is_default_account
+
+AT_ONCE = 16
+"""Policies read at the same time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What one look at a project found, in a steady order.
+
+    `permissions` has every role that is granted: None for one that may not be read, and no entry for one that
+    does not exist.
+    """
+
+    project_id: str
+    accounts: tuple[ServiceAccount, ...] = ()
+    roles: tuple[CustomRoleState, ...] = ()
+    workloads: tuple[WorkloadState, ...] = ()
+    grants: tuple[Grant, ...] = ()
+    permissions: Mapping[str, frozenset[str] | None] = field(default_factory=dict)
+
+
+async def survey(
+    clients: ProjectClients, project_id: str, locations: Iterable[str], secrets: Iterable[str]
+) -> Survey:
+    """Look at the project, at Cloud Run in these locations, and at the policies of these secrets.
+
+    Raises:
+        GoogleError: something could not be read.
+
+    """
+    await Projects(clients).get(project_id)
+    accounts = sorted(await ServiceAccounts(clients).list(project_id), key=lambda account: account.email)
+    roles = (await CustomRoles(clients, time.monotonic).roles(project_id, 0.0)).values()
+    run = Run(clients)
+    workloads = [
+        state
+        for location in sorted(set(locations))
+        for kind in WorkloadKind
+        for state in await run.list(project_id, location, kind)
+    ]
+    targets = [
+        Target(TargetKind.PROJECT, project_id),
+        *(
+            Target(TargetKind.SERVICE_ACCOUNT, project_id, name=account.email)
+            for account in accounts
+            if not is_default_account(account.email)
+        ),
+        *sorted(state.workload.target for state in workloads),
+        *(Target(TargetKind.SECRET, project_id, name=secret) for secret in sorted(set(secrets))),
+    ]
+    grants = await _standing(Policies(clients), targets)
+    return Survey(
+        project_id,
+        tuple(accounts),
+        tuple(sorted(roles, key=lambda role: role.name)),
+        tuple(sorted(workloads, key=lambda state: state.workload)),
+        grants,
+        await _expanded(Roles(clients), {grant.role for grant in grants}, project_id),
+    )
+
+
+async def _standing(policies: Policies, targets: Iterable[Target]) -> tuple[Grant, ...]:
+    """Every grant on the targets, target by target."""
+    free = asyncio.Semaphore(AT_ONCE)
+
+    async def on(target: Target) -> list[Grant]:
+        async with free:
+            return sorted(present(await policies.get(target), target), key=_order)
+
+    return tuple(grant for grants in await asyncio.gather(*map(on, targets)) for grant in grants)
+
+
+async def _expanded(
+    roles: Roles, granted: Iterable[str], project_id: str
+) -> dict[str, frozenset[str] | None]:
+    expanded: dict[str, frozenset[str] | None] = {}
+    for role in sorted(granted):
+        try:
+            expanded[role] = await roles.permissions(role, project_id)
+        except GoogleError as error:
+            if error.fault is Fault.PERMISSION_DENIED:
+                expanded[role] = None
+            elif error.fault not in (Fault.NOT_FOUND, Fault.INVALID_ARGUMENT):
+                raise
+    return expanded
+
+
+def _order(grant: Grant) -> tuple[str, str, str]:
+    condition = grant.condition
+    return grant.role, f"{condition.title}\0{condition.expression}" if condition else "", grant.member

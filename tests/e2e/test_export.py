@@ -1,0 +1,146 @@
+"""What a project has is exported, applied, and found to be so already: nothing is written to Google Cloud."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.e2e.cloud import LOCATION
+from tests.e2e.cluster import Object
+from tests.e2e.eventually import eventually
+from tests.e2e.scene import Scene
+
+READING = ("Get", "List", "Query", "Test")
+
+UNTIL_2040 = {"title": "until 2040", "expression": 'request.time < timestamp("2040-01-01T00:00:00Z")'}
+
+
+def command(scene: Scene, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run one of the commands that look at Google Cloud."""
+    return subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "cloudrun_identity",
+            *arguments,
+            f"--google-endpoint={scene.stage.google.grpc_address}",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture
+def grown(closed_scene: Scene) -> Scene:
+    """A project as others have made it over the years."""
+    scene, cloud = closed_scene, closed_scene.cloud
+    for account_id, name in (("checkout", "Checkout"), ("nightly", ""), ("deployer", "CI"), ("former", "")):
+        cloud.create_account(scene.name, account_id, name)
+    cloud.create_role(scene.name, "flowStarter", ["run.jobs.run", "run.jobs.get"])
+    project, checkout = scene.project, scene.account("checkout")
+    for resource, role, member, condition in (
+        (project, "roles/owner", "user:dana@example.com", None),
+        (project, "roles/viewer", "group:ops@example.com", None),
+        (project, "roles/viewer", "user:Ann@Example.com", None),
+        (project, "roles/cloudsql.client", scene.member("checkout"), None),
+        (project, "roles/cloudsql.client", scene.member("former"), None),
+        (project, "roles/run.admin", scene.member("deployer"), None),
+        (project, "roles/logging.logWriter", scene.member("nightly"), UNTIL_2040),
+        (project, f"{project}/roles/flowStarter", scene.member("deployer"), None),
+        (
+            project,
+            "roles/cloudsql.client",
+            "serviceAccount:agent@gcp-sa-cloudbuild.iam.gserviceaccount.com",
+            None,
+        ),
+        (checkout, "roles/iam.serviceAccountUser", "group:deployers@example.com", None),
+        (checkout, "roles/iam.serviceAccountUser", scene.member("deployer"), None),
+        (checkout, "roles/iam.serviceAccountTokenCreator", "user:ann@example.com", UNTIL_2040),
+        (checkout, "roles/iam.workloadIdentityUser", "serviceAccount:gke-1.svc.id.goog[shop/web]", None),
+    ):
+        cloud.add(resource, role, member, condition)
+    service = cloud.deploy("services", scene.name, "checkout", scene.email("checkout"))
+    cloud.deploy("jobs", scene.name, "nightly", scene.email("nightly"))
+    cloud.deploy("workerPools", scene.name, "queue", scene.email("checkout"))
+    cloud.deploy("services", scene.name, "legacy")
+    cloud.add(service, "roles/run.invoker", "allUsers")
+    cloud.add(service, "roles/run.invoker", scene.member("nightly"))
+    cloud.edit_account(scene.email("nightly"), "disable")
+    cloud.edit_account(scene.email("former"), "delete")
+    return scene
+
+
+def applied(scene: Scene, directory: Path) -> list[Object]:
+    """Apply the files of a directory in their order."""
+    objects = [
+        obj for file in sorted(directory.glob("*.yaml")) for obj in yaml.safe_load_all(file.read_text())
+    ]
+    for obj in objects:
+        scene.cluster.apply(obj)
+    scene.follow(obj["metadata"]["name"] for obj in objects if obj["kind"] == "ManagedProject")
+    return objects
+
+
+def unready(scene: Scene, objects: Sequence[Object]) -> dict[str, Any]:
+    """What the objects that are not Ready say of it."""
+    return {
+        name: ready
+        for obj in objects
+        for name in [f"{obj['kind']}/{obj['metadata']['name']}"]
+        for ready in [scene.condition(name, "Ready") or {"status": "Unknown"}]
+        if ready["status"] != "True"
+    }
+
+
+def test_an_exported_project_is_applied_without_a_write_to_google(grown: Scene, tmp_path: Path) -> None:
+    scene = grown
+    resources = [
+        scene.project,
+        *(scene.account(account_id) for account_id in scene.cloud.accounts(scene.name)),
+        scene.service("checkout"),
+    ]
+    policies = [scene.cloud.raw_policy(resource) for resource in resources]
+
+    exported = command(
+        scene, "export", f"--project={scene.name}", f"--location={LOCATION}", "--output", str(tmp_path)
+    )
+    assert exported.returncode == 0, exported.stderr
+    before = scene.cloud.calls()
+    objects = applied(scene, tmp_path)
+    eventually(lambda: unready(scene, objects), lambda left: not left)
+
+    calls = scene.cloud.calls() - before
+    assert not [rpc for rpc in calls if not rpc.rpartition("/")[2].startswith(READING)]
+    assert [scene.cloud.raw_policy(resource) for resource in resources] == policies
+    names = sorted(f"{obj['kind']}/{obj['metadata']['name']}" for obj in objects)
+    assert names == [
+        "CloudRunIdentity/checkout",
+        "CloudRunIdentity/deployer",
+        "CloudRunIdentity/nightly",
+        "CustomRole/flow-starter",
+        "IAMBinding/account-checkout-iam-service-account-token-creator-until-2040",
+        "IAMBinding/account-checkout-iam-workload-identity-user",
+        "IAMBinding/project-viewer",
+        "IAMBinding/service-europe-west1-checkout-run-invoker",
+        "IdentityAttachment/job-europe-west1-nightly",
+        "IdentityAttachment/service-europe-west1-checkout",
+        "IdentityAttachment/worker-pool-europe-west1-queue",
+        f"ManagedProject/{scene.name}",
+    ]
+    left_out = [line.removeprefix("left out: ") for line in exported.stderr.splitlines()]
+    for what in (
+        "roles/owner for user:dana@example.com",
+        "roles/cloudsql.client for deleted:",
+        "roles/cloudsql.client for serviceAccount:agent@gcp-sa-cloudbuild.",
+        "Service europe-west1/legacy: runs as the default account",
+    ):
+        assert [line for line in left_out if line.startswith(what)], exported.stderr
+    assert len(left_out) == 4, exported.stderr
+    assert scene.ledger(f"//cloudresourcemanager.googleapis.com/{scene.project}")["bindings"]
+    assert scene.status("CloudRunIdentity/nightly")["origin"] == "Adopted"

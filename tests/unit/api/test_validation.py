@@ -1,0 +1,40 @@
+"""What the API server would refuse, told without one."""
+
+import pytest
+
+from cloudrun_identity.api import IAMBinding
+from cloudrun_identity.api.validation import complaints
+
+
+def binding(**spec: object) -> IAMBinding:
+    whole = {
+        "projectRef": {"name": "shop"},
+        "target": {"kind": "Project"},
+        "role": "roles/run.viewer",
+        "members": [{"principal": "group:ops@example.com"}],
+    }
+    return IAMBinding.model_validate({"metadata": {"name": "x", "namespace": "y"}, "spec": whole | spec})
+
+
+def test_nothing_is_wrong_with_an_object_that_the_api_server_takes() -> None:
+    assert complaints(binding()) == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "complaint"),
+    [
+        ({"role": "viewer"}, 'spec.role: "viewer": must be a role\'s full name'),
+        ({"role": "roles/a\n"}, "spec.role: "),
+        ({"members": [{"principal": "ops"}]}, 'spec.members[0].principal: "ops": must be user:EMAIL'),
+        ({"members": [{}]}, "spec.members[0]: exactly one of principal, identityRef, cloudRunServiceAgentOf"),
+        ({"customRoleRef": {"name": "x"}}, "spec: exactly one of role, customRoleRef must be set"),
+        (
+            {"target": {"kind": "ServiceAccount", "email": "ops@example.com"}},
+            'spec.target.email: "ops@example.com": must be the e-mail of a service account',
+        ),
+    ],
+)
+def test_a_value_of_the_wrong_form_is_named_with_its_field(spec: dict[str, object], complaint: str) -> None:
+    (line,) = complaints(binding(**spec))
+
+    assert line.startswith(complaint)

@@ -1,0 +1,53 @@
+"""Guardrails made for what is exported."""
+
+from itertools import product
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloudrun_identity.api import TargetKind
+from cloudrun_identity.exporting.admission import MAX_ENTRIES, Entry, cover
+
+Single = tuple[str, str, str]
+
+
+def single(role: str, name: str, member: str) -> Entry:
+    return Entry(TargetKind.SERVICE, False, frozenset({role}), frozenset({name}), frozenset({member}))
+
+
+def admitted(entries: list[Entry]) -> set[Single]:
+    return {each for entry in entries for each in product(entry.roles, entry.names, entry.members)}
+
+
+LETTERS = st.sampled_from("abcd")
+
+
+@given(st.sets(st.tuples(LETTERS, LETTERS, LETTERS)))
+def test_joined_entries_admit_exactly_what_the_single_ones_do(grants: set[Single]) -> None:
+    entries = cover(single(*grant) for grant in grants)
+
+    assert admitted(entries) == grants
+    assert len(entries) <= len(grants)
+
+
+@given(st.sets(st.tuples(LETTERS, LETTERS, LETTERS)))
+def test_the_order_of_what_is_covered_does_not_matter(grants: set[Single]) -> None:
+    forth, back = sorted(grants), sorted(grants, reverse=True)
+
+    assert cover(single(*grant) for grant in forth) == cover(single(*grant) for grant in back)
+
+
+def test_many_holders_of_one_role_take_as_many_entries_as_lists_are_long() -> None:
+    members = [f"user:u{number}@example.com" for number in range(MAX_ENTRIES + 1)]
+
+    entries = cover(single("roles/run.invoker", "web", member) for member in members)
+
+    assert [len(entry.members) for entry in entries] == [MAX_ENTRIES, 1]
+
+
+def test_roles_that_the_same_people_hold_share_an_entry() -> None:
+    entries = cover(single(role, "web", member) for role in "ab" for member in "xyz")
+
+    assert [(sorted(entry.roles), sorted(entry.members)) for entry in entries] == [
+        (["a", "b"], ["x", "y", "z"])
+    ]

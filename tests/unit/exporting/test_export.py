@@ -1,0 +1,211 @@
+"""From what was found in a project to the files that declare it."""
+
+import yaml
+
+from cloudrun_identity.api import KINDS, ManagedProject, TargetKind
+from cloudrun_identity.api.validation import complaints
+from cloudrun_identity.exporting.export import Export, export
+from cloudrun_identity.exporting.survey import Survey
+from cloudrun_identity.gcp.custom_roles import CustomRoleState
+from cloudrun_identity.gcp.service_accounts import ServiceAccount
+from cloudrun_identity.iam.grants import Condition, Grant, Target
+
+PROJECT = Target(TargetKind.PROJECT, "acme-shop")
+DOMAIN = "acme-shop.iam.gserviceaccount.com"
+OPS = "group:ops@example.com"
+HARMLESS = frozenset({"run.services.get"})
+
+
+def account(account_id: str, **fields: object) -> ServiceAccount:
+    return ServiceAccount("acme-shop", f"{account_id}@{DOMAIN}", "1", **fields)  # type: ignore[arg-type]
+
+
+def on_account(account_id: str) -> Target:
+    return Target(TargetKind.SERVICE_ACCOUNT, "acme-shop", name=f"{account_id}@{DOMAIN}")
+
+
+def surveyed(*grants: Grant, accounts: tuple[str, ...] = ("webshop", "deploy"), **fields: object) -> Survey:
+    permissions = {grant.role: HARMLESS for grant in grants}
+    found = tuple(account(each) for each in accounts)
+    return Survey("acme-shop", accounts=found, grants=grants, permissions=permissions, **fields)  # type: ignore[arg-type]
+
+
+def objects(result: Export) -> dict[str, dict[str, object]]:
+    """The specs of all objects by `KIND/NAME`; every object is one that the API takes."""
+    found = [obj for text in result.files.values() for obj in yaml.safe_load_all(text)]
+    for obj in found:
+        assert complaints(KINDS[obj["kind"]].model_validate(obj)) == []
+    return {f"{obj['kind']}/{obj['metadata']['name']}": obj["spec"] for obj in found}
+
+
+def left_out(result: Export) -> dict[str, str]:
+    return {each.what: each.why for each in result.left_out}
+
+
+def test_an_account_is_adopted_as_it_is_with_what_it_may_do_and_who_may_use_it() -> None:
+    survey = Survey(
+        "acme-shop",
+        accounts=(
+            account("webshop", display_name="Web", description="The shop", disabled=True),
+            account("deploy"),
+        ),
+        grants=(
+            Grant(PROJECT, "roles/cloudsql.client", f"serviceAccount:webshop@{DOMAIN}"),
+            Grant(on_account("webshop"), "roles/iam.serviceAccountUser", f"serviceAccount:deploy@{DOMAIN}"),
+            Grant(on_account("webshop"), "roles/iam.serviceAccountTokenCreator", OPS),
+        ),
+        permissions=dict.fromkeys(
+            (
+                "roles/cloudsql.client",
+                "roles/iam.serviceAccountUser",
+                "roles/iam.serviceAccountTokenCreator",
+            ),
+            HARMLESS,
+        ),
+    )
+
+    found = objects(export(survey, "shop"))
+
+    assert found["CloudRunIdentity/webshop"] == {
+        "projectRef": {"name": "acme-shop"},
+        "accountID": "webshop",
+        "displayName": "Web",
+        "description": "The shop",
+        "disabled": True,
+        "adoption": "Adopt",
+        "existingGrants": "Claim",
+        "roles": [{"role": "roles/cloudsql.client"}],
+        "users": [{"identityRef": {"name": "deploy"}}],
+        "tokenCreators": [{"principal": OPS}],
+    }
+    assert found.keys() == {"ManagedProject/acme-shop", "CloudRunIdentity/webshop", "CloudRunIdentity/deploy"}
+
+
+def test_the_project_is_closed_to_all_but_what_is_exported() -> None:
+    survey = surveyed(
+        Grant(PROJECT, "roles/run.viewer", OPS),
+        Grant(PROJECT, "roles/cloudsql.client", f"serviceAccount:webshop@{DOMAIN}"),
+    )
+
+    spec = objects(export(survey, "shop"))["ManagedProject/acme-shop"]
+
+    assert spec["namespaces"] == {"names": ["shop"]}
+    assert spec["guardrails"] == {
+        "defaultGrants": False,
+        "grants": [
+            {"roles": ["roles/cloudsql.client"], "on": ["Project"], "members": ["identity:shop/webshop"]},
+            {"roles": ["roles/run.viewer"], "on": ["Project"], "members": [OPS]},
+        ],
+        "adoptableAccounts": [f"deploy@{DOMAIN}", f"webshop@{DOMAIN}"],
+    }
+
+
+def test_a_role_that_escalates_is_admitted_as_such_and_so_is_one_that_cannot_be_read() -> None:
+    member = f"serviceAccount:deploy@{DOMAIN}"
+    survey = Survey(
+        "acme-shop",
+        accounts=(account("deploy"),),
+        grants=(Grant(PROJECT, "roles/run.admin", member), Grant(PROJECT, "organizations/1/roles/x", member)),
+        permissions={
+            "roles/run.admin": frozenset({"run.services.setIamPolicy"}),
+            "organizations/1/roles/x": None,
+        },
+    )
+
+    result = export(survey, "shop")
+
+    project = ManagedProject.model_validate(next(yaml.safe_load_all(result.files["project.yaml"])))
+    (entry,) = project.spec.guardrails.grants
+    assert entry.allow_escalation
+    assert result.left_out == ()
+
+
+def test_grants_under_conditions_and_to_others_are_bindings() -> None:
+    when = Condition("until 2040", "", 'request.time < timestamp("2040-01-01T00:00:00Z")')
+    survey = surveyed(
+        Grant(PROJECT, "roles/run.viewer", OPS, when),
+        Grant(PROJECT, "roles/run.viewer", OPS),
+        Grant(PROJECT, "roles/run.viewer", "user:ann@example.com"),
+    )
+
+    found = objects(export(survey, "shop"))
+
+    assert found["IAMBinding/project-run-viewer"]["members"] == [
+        {"principal": OPS},
+        {"principal": "user:ann@example.com"},
+    ]
+    assert found["IAMBinding/project-run-viewer-until-2040"]["condition"] == {
+        "title": "until 2040",
+        "expression": when.expression,
+    }
+
+
+def test_a_custom_role_is_named_by_its_object() -> None:
+    name = "projects/acme-shop/roles/flowStarter"
+    role = CustomRoleState(name, "Flow starter", "", "GA", frozenset({"run.jobs.run"}), b"")
+    gone = CustomRoleState(
+        "projects/acme-shop/roles/old", "", "", "GA", frozenset({"run.jobs.run"}), b"", True
+    )
+    survey = surveyed(Grant(PROJECT, name, f"serviceAccount:deploy@{DOMAIN}"), roles=(role, gone))
+
+    result = export(survey, "shop")
+
+    found = objects(result)
+    assert found["CustomRole/flow-starter"]["adoption"] == "Adopt"
+    assert found["CloudRunIdentity/deploy"]["roles"] == [{"customRoleRef": {"name": "flow-starter"}}]
+    assert left_out(result) == {"CustomRole projects/acme-shop/roles/old": "deleted"}
+
+
+def test_what_nobody_should_declare_is_left_out_with_the_reason() -> None:
+    default = "1-compute@developer.gserviceaccount.com"
+    agent = "serviceAccount:service-1@serverless-robot-prod.iam.gserviceaccount.com"
+    members = {
+        f"deleted:serviceAccount:old@{DOMAIN}?uid=1": "a deleted principal",
+        "projectEditor:acme-shop": "Google's shorthand for whoever has a basic role",
+        f"serviceAccount:{default}": "a default account",
+        agent: "an agent of Google's own",
+        f"serviceAccount:ops@{DOMAIN}": f"ops@{DOMAIN} is not to be exported",
+        "iamMember:whatever": "not a documented form of a principal",
+    }
+    survey = surveyed(*(Grant(PROJECT, "roles/run.viewer", member) for member in members), accounts=("ops",))
+
+    result = export(survey, "shop", frozenset({f"OPS@{DOMAIN}"}))
+
+    assert left_out(result) == {
+        f"ServiceAccount ops@{DOMAIN}": "not to be exported",
+        **{f"roles/run.viewer for {member} on Project acme-shop": why for member, why in members.items()},
+    }
+    assert objects(result).keys() == {"ManagedProject/acme-shop"}
+
+
+def test_what_no_guardrail_can_admit_is_left_out_in_the_words_of_the_guardrails() -> None:
+    survey = surveyed(Grant(on_account("webshop"), "roles/iam.serviceAccountUser", "domain:example.com"))
+
+    result = export(survey, "shop")
+
+    (why,) = left_out(result).values()
+    assert "name each member" in why
+    assert "grants" not in objects(result)["ManagedProject/acme-shop"]["guardrails"]  # type: ignore[operator]
+
+
+def test_where_too_many_entries_would_be_needed_the_usual_grants_are_admitted_as_a_whole() -> None:
+    accounts = tuple(f"runner-{number:02}" for number in range(64))
+    users = tuple(
+        Grant(on_account(each), "roles/iam.serviceAccountUser", f"user:{each}@example.com")
+        for each in accounts
+    )
+    viewer = Grant(PROJECT, "roles/run.viewer", OPS)
+
+    result = export(surveyed(*users, viewer, accounts=accounts), "shop")
+
+    guardrails = objects(result)["ManagedProject/acme-shop"]["guardrails"]
+    assert isinstance(guardrails, dict)
+    assert "defaultGrants" not in guardrails
+    assert [entry["roles"] for entry in guardrails["grants"]] == [["roles/run.viewer"]]
+    assert result.left_out == ()
+
+
+def test_the_same_project_gives_the_same_files() -> None:
+    grants = tuple(Grant(PROJECT, f"roles/run.{each}", OPS) for each in ("viewer", "invoker"))
+
+    assert export(surveyed(*grants), "shop") == export(surveyed(*grants), "shop")
