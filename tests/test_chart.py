@@ -49,11 +49,11 @@ def container(chart: Chart, **values: Any) -> Manifest:
     return dict(found)
 
 
-def rules(chart: Chart, kind: str) -> set[tuple[str, str]]:
+def rules(chart: Chart, kind: str, **values: Any) -> set[tuple[str, str]]:
     """Every (resource, verb) that the role of this kind allows."""
     return {
         (f"{resource}.{group}".removesuffix("."), verb)
-        for rule in manifests(chart)[kind, "ops-cloudrun-identity"]["rules"]
+        for rule in manifests(chart, **values)[kind, "ops-cloudrun-identity"]["rules"]
         for group in rule["apiGroups"]
         for resource in rule["resources"]
         for verb in rule["verbs"]
@@ -178,6 +178,16 @@ def test_ledgers_and_the_lease_are_written_in_the_release_s_namespace_alone(char
 @pytest.mark.parametrize("kind", ["ClusterRole", "Role"])
 def test_no_role_holds_a_wildcard_or_reads_secrets(chart: Chart, kind: str) -> None:
     assert not [rule for rule in rules(chart, kind) if "*" in "".join(rule) or rule[0].startswith("secrets")]
+
+
+def test_with_keys_secrets_are_reached_by_name_and_never_listed(chart: Chart) -> None:
+    allowed = rules(chart, "ClusterRole", keys={"enabled": True})
+    assert {verb for resource, verb in allowed if resource == "secrets"} == {
+        "get",
+        "create",
+        "patch",
+        "delete",
+    }
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ PLURALS = {
     "IAMBinding": "iambindings",
     "IdentityAttachment": "identityattachments",
     "CustomRole": "customroles",
+    "IdentityKey": "identitykeys",
     "PolicyLedger": "policyledgers",
 }
 CLUSTER_SCOPED = "ManagedProject"

@@ -7,7 +7,6 @@ from pydantic import Field
 
 from cloudrun_identity.api.references import NamespaceName, ServiceAccountEmail, TargetKind, WorkloadKind
 from cloudrun_identity.api.schema import SET, ApiModel, Rule
-from cloudrun_identity.api.support import NotSupportedYet
 
 Glob = Annotated[str, Field(min_length=1, max_length=512)]
 """A pattern in which `*` alone is special and matches any run of characters."""
@@ -99,7 +98,7 @@ class Guardrails(ApiModel):
     """Existing service accounts that may be adopted."""
     custom_roles: CustomRoleAdmission = CustomRoleAdmission()
     """Custom roles that may be defined."""
-    keys: Annotated[KeyAdmission, NotSupportedYet()] = KeyAdmission.DENIED
+    keys: KeyAdmission = KeyAdmission.DENIED
     """Whether user-managed keys may be made."""
     naming: Naming = Naming()
     """What identities must be called."""

@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
+from cloudrun_identity.api.identity_key import KeyState
 from cloudrun_identity.api.references import BindingCondition, TargetKind, target_text
 from cloudrun_identity.api.resource import Column, Resource
 from cloudrun_identity.api.schema import SET, ApiModel, Timestamp
@@ -133,6 +134,40 @@ class LedgerRole(ApiModel):
     """When the operator deleted the role."""
 
 
+class LedgerKey(ApiModel):
+    """What decides anything about a key of the account. Nothing of what the key is made of."""
+
+    id: Annotated[str, Field(min_length=1, max_length=128)]
+    """The key's ID."""
+    owner: Annotated[str, Field(max_length=317)]
+    """The IdentityKey that it was made for, as NAMESPACE/NAME."""
+    state: KeyState
+    """How far it has come."""
+    created_time: Timestamp
+    """When it was made."""
+    digest: Annotated[str, Field(max_length=64)] | None = None
+    """The SHA-256 of the credentials file, by which an edit of the Secret is known."""
+    generation: Annotated[int, Field(ge=0)] = 0
+    """The rotation.generation that it was made for."""
+    expiry_time: Timestamp | None = None
+    """When Google Cloud ends it by itself."""
+    superseded_time: Timestamp | None = None
+    """When the next key was in the Secret."""
+    disabled_time: Timestamp | None = None
+    """When it was disabled."""
+
+
+class LedgerKeyAttempt(ApiModel):
+    """A key is being made: recorded first, so that one that nobody heard of is found and deleted."""
+
+    owner: Annotated[str, Field(max_length=317)]
+    """The IdentityKey that it is made for, as NAMESPACE/NAME."""
+    time: Timestamp
+    """When it began."""
+    known: Annotated[tuple[Annotated[str, Field(max_length=128)], ...], Field(max_length=64), SET] = ()
+    """The IDs of the keys that the account had before."""
+
+
 class LedgerMember(ApiModel):
     """A grant: a member of a binding, and who declares it."""
 
@@ -171,6 +206,10 @@ class PolicyLedgerSpec(ApiModel):
     starts anew."""
     account: LedgerAccount | None = None
     """What is known of the account. For a ServiceAccount target only."""
+    keys: Annotated[tuple[LedgerKey, ...], Field(max_length=64)] = ()
+    """What is known of keys that were made for the account. For a ServiceAccount target only."""
+    key_attempt: LedgerKeyAttempt | None = None
+    """The key that is being made. For a ServiceAccount target only."""
     roles: Annotated[tuple[LedgerRole, ...], Field(max_length=300)] = ()
     """What is known of custom roles. For a Project target only."""
     bindings: Annotated[tuple[LedgerBinding, ...], Field(max_length=MAX_MEMBERS)] = ()

@@ -203,7 +203,7 @@ class Reconciler:
             is_done = is_settled(applied.outcome) and not applied.holds and not gate.observe
             unapplied = applied.left if is_done else changes
             difference = difference_of(unapplied, grants, convergence.intruders)
-        drift = tuple(map(str, changes)) if was_ready(obj) else ()
+        drift = tuple(str(change) for change in changes if not change.due) if was_ready(obj) else ()
         drift += tuple(f"{grant} was missing" for grant in convergence.drifted)
         if was_ready(obj):
             drift += tuple(f"{grant} was not declared" for grant in convergence.evicted)

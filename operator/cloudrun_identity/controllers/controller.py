@@ -19,11 +19,15 @@ Seen = TypeVar("Seen")
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One difference between the declaration and the cloud: `disabled: true → false`."""
+    """One difference between the declaration and the cloud: `disabled: true → false`.
+
+    `due`: time has brought it, so that it is nobody's drift.
+    """
 
     field: str
     before: str
     after: str
+    due: bool = False
 
     def __str__(self) -> str:
         return f"{self.field}: {self.before or 'unset'} → {self.after or 'unset'}"

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .outcomes import Failing, Outcome, Waiting
+from .outcomes import Failing, InSync, Outcome, Waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,9 @@ def following(outcome: Outcome, others: Iterable[Outcome] = ()) -> Next:
         return Again()
     outcomes = (outcome, *others)
     times = [
-        each.after for each in outcomes if isinstance(each, Waiting | Failing) and each.after is not None
+        each.after
+        for each in outcomes
+        if isinstance(each, InSync | Waiting | Failing) and each.after is not None
     ]
     if times:
         return Again(min(times))

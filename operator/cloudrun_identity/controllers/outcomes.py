@@ -13,7 +13,9 @@ SHORTLY = 1.0
 
 @dataclass(frozen=True, slots=True)
 class InSync:
-    """The cloud is as declared."""
+    """The cloud is as declared; something falls due `after` seconds, if ever."""
+
+    after: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

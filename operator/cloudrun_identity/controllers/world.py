@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Protocol, TypeVar
 
-from cloudrun_identity.api import CloudRunIdentity, CustomRole, ManagedProject, Resource
+from cloudrun_identity.api import CloudRunIdentity, CustomRole, IdentityKey, ManagedProject, Resource
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.claims import Claimant
 from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.iam.keys import KeyRing
 from cloudrun_identity.iam.ledger import AccountRecord, Holding, Ledger, RoleRecord
 from cloudrun_identity.iam.principals import lower_email
 
@@ -129,6 +130,14 @@ class World(Protocol):
 
     def role_home(self, role: CustomRole) -> tuple[str, RoleRecord] | None:
         """The project, by its id, in which an object of this name has a role, and the record of it."""
+        ...
+
+    def key_ring(self, account: Target) -> KeyRing:
+        """What is remembered of the keys of an account."""
+        ...
+
+    def key_home(self, key: IdentityKey) -> tuple[Target, str] | None:
+        """The account, and its unique id, of which an object of this name has keys."""
         ...
 
     def held_by_role(self, role: str) -> Iterable[tuple[Grant, Holding]]:

@@ -30,6 +30,12 @@ FEATURES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "iam.roles.undelete",
             "iam.roles.update",
         ),
+        "keys": (
+            "iam.serviceAccountKeys.create",
+            "iam.serviceAccountKeys.delete",
+            "iam.serviceAccountKeys.disable",
+            "iam.serviceAccountKeys.list",
+        ),
         "grants on service accounts": (
             "iam.serviceAccounts.getIamPolicy",
             "iam.serviceAccounts.setIamPolicy",

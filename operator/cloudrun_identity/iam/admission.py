@@ -138,11 +138,17 @@ def may_be_called(project: ManagedProject, identity: CloudRunIdentity) -> Decisi
 
 
 def may_make_keys(project: ManagedProject, namespace: str, surroundings: Surroundings) -> Decision:
-    """Whether objects of the namespace may make user-managed keys of their identities' accounts."""
+    """Whether objects of the namespace may have keys of their identities made."""
     entrance = may_enter(project, namespace, surroundings)
-    if isinstance(entrance, Admitted) and project.spec.guardrails.keys is KeyAdmission.DENIED:
-        return Denied(f"guardrails.keys of {named(project)} is Denied; a key outlives every other grant")
-    return entrance
+    if isinstance(entrance, Denied):
+        return entrance
+    if project.spec.guardrails.keys is KeyAdmission.ALLOWED:
+        return Admitted()
+    return Denied(
+        f"guardrails.keys of {named(project)} is Denied, because a key is good for whoever gets hold of it; "
+        "attach the identity to the workload, impersonate it (tokenCreators), or use Workload Identity "
+        "(workloadIdentityUsers) instead; keys: Allowed would admit it"
+    )
 
 
 def named(project: ManagedProject) -> str:

@@ -22,6 +22,7 @@ from cloudrun_identity.api import (
 
 from .claims import seat_of
 from .grants import Grant, Target
+from .keys import KeyRing
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,7 @@ class Ledger:
     target: Target
     target_uid: str = ""  # of an account whose policy this is: its unique id, as soon as it is known
     account: AccountRecord | None = None
+    keys: KeyRing = field(default_factory=KeyRing)
     roles: Mapping[str, RoleRecord] = field(default_factory=dict)
     holdings: Mapping[Grant, Holding] = field(default_factory=dict)
     foreign_members: int = 0
@@ -112,8 +114,8 @@ class Ledger:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing in it is worth keeping: no holding, no account and no role."""
-        return not self.holdings and self.account is None and not self.roles
+        """Whether nothing in it is worth keeping: no holding, no account, no key and no role."""
+        return not self.holdings and self.account is None and self.keys.is_empty and not self.roles
 
     @property
     def seats(self) -> frozenset[str]:
@@ -127,13 +129,18 @@ class Ledger:
     def with_account(self, account: AccountRecord | None) -> "Ledger":
         """The same ledger with another account record.
 
-        Another unique id is another account with a policy of its own: what was held on the former's is gone.
+        Another unique id is another account with a policy and keys of its own: the former's are gone.
         """
         unique_id = account.unique_id if account else ""
         if not unique_id or unique_id == self.target_uid:
             return replace(self, account=account)
-        holdings = self.holdings if not self.target_uid else {}
-        return replace(self, account=account, target_uid=unique_id, holdings=holdings)
+        if not self.target_uid:
+            return replace(self, account=account, target_uid=unique_id)
+        return replace(self, account=account, target_uid=unique_id, holdings={}, keys=KeyRing())
+
+    def with_keys(self, keys: KeyRing) -> "Ledger":
+        """The same ledger with this in mind of the account's keys."""
+        return replace(self, keys=keys)
 
     def with_role(self, role: RoleRecord) -> "Ledger":
         """The same ledger with a record of this role."""

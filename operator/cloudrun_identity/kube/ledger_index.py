@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from cloudrun_identity.api import RoleState
 from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.iam.keys import KeyRing
 from cloudrun_identity.iam.ledger import AccountRecord, Ledger, RoleRecord
 from cloudrun_identity.iam.principals import lower_email
 
@@ -16,6 +17,7 @@ class LedgerIndex:
         self._by_owner: dict[str, tuple[Target, AccountRecord]] = {}
         self._by_email: dict[str, AccountRecord] = {}
         self._roles: dict[str, tuple[str, RoleRecord]] = {}
+        self._key_owners: dict[str, Target] = {}
         self._by_seat: defaultdict[str, set[Target]] = defaultdict(set)
         self._by_project: defaultdict[str, set[Target]] = defaultdict(set)
         self._abandoned: dict[Target, AccountRecord] = {}
@@ -24,6 +26,7 @@ class LedgerIndex:
         """Take note that `new` stands in the place of `old`, both of one target."""
         self._change_account(old.target, old.account, new.account)
         self._change_roles(old.target.project_id, old.roles, new.roles)
+        self._change_keys(old.target, old.keys, new.keys)
         before, after = old.seats, new.seats
         for seat in before - after:
             self._by_seat[seat].discard(old.target)
@@ -53,6 +56,10 @@ class LedgerIndex:
     def role_home(self, owner: str) -> tuple[str, RoleRecord] | None:
         """The id of the project in which the CustomRole `namespace/name` has a role, and its record."""
         return self._roles.get(owner)
+
+    def key_home(self, owner: str) -> Target | None:
+        """The account that keys were made of for the IdentityKey `namespace/name`."""
+        return self._key_owners.get(owner)
 
     def abandoned(self, project_id: str) -> Mapping[Target, AccountRecord]:
         """The accounts of a project that were left behind."""
@@ -92,3 +99,10 @@ class LedgerIndex:
         for role in new.values():
             if role.state is not RoleState.DELETED:
                 self._roles[role.owner] = (project_id, role)
+
+    def _change_keys(self, target: Target, old: KeyRing, new: KeyRing) -> None:
+        for owner in old.owners - new.owners:
+            if self._key_owners.get(owner) == target:
+                del self._key_owners[owner]
+        for owner in new.owners:
+            self._key_owners[owner] = target

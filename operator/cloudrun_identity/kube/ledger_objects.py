@@ -13,6 +13,8 @@ from cloudrun_identity.api.policy_ledger import (
     MAX_UNIQUE_IDS,
     LedgerAccount,
     LedgerBinding,
+    LedgerKey,
+    LedgerKeyAttempt,
     LedgerMember,
     LedgerRole,
     LedgerTarget,
@@ -22,6 +24,7 @@ from cloudrun_identity.api.policy_ledger import (
 from cloudrun_identity.api.references import BindingCondition
 from cloudrun_identity.api.status import GrantCounts
 from cloudrun_identity.iam.grants import Condition, Grant, Target
+from cloudrun_identity.iam.keys import KeyAttempt, KeyRecord, KeyRing
 from cloudrun_identity.iam.ledger import AccountRecord, Holding, Ledger, RoleRecord
 
 from .resources import Object
@@ -50,6 +53,8 @@ def to_object(ledger: Ledger, metadata: Object) -> Object:
         target=_target_to_model(ledger.target),
         target_uid=ledger.target_uid or None,
         account=None if ledger.account is None else _account_to_model(ledger.account),
+        keys=tuple(_key_to_model(ledger.keys.records[key_id]) for key_id in sorted(ledger.keys.records)),
+        key_attempt=_attempt_to_model(ledger.keys.attempt) if ledger.keys.attempt else None,
         roles=tuple(_role_to_model(ledger.roles[role_id]) for role_id in sorted(ledger.roles)),
         bindings=tuple(_bindings_to_models(ledger)),
         grant_counts=GrantCounts.of(holding.state for holding in ledger.holdings.values()),
@@ -75,6 +80,7 @@ def from_object(raw: Object) -> Ledger:
         target=target,
         target_uid=spec.target_uid or "",
         account=None if spec.account is None else _account_from_model(spec.account),
+        keys=_keys_from_models(spec.keys, spec.key_attempt),
         roles={role.role_id: _role_from_model(role) for role in spec.roles},
         holdings=dict(chain.from_iterable(_holdings(target, binding) for binding in spec.bindings)),
         foreign_members=spec.foreign_members,
@@ -146,6 +152,45 @@ def _role_to_model(role: RoleRecord) -> LedgerRole:
 
 def _role_from_model(role: LedgerRole) -> RoleRecord:
     return RoleRecord(role.role_id, role.owner, role.owner_uid, role.origin, role.state, role.deleted_time)
+
+
+def _key_to_model(key: KeyRecord) -> LedgerKey:
+    return LedgerKey(
+        id=key.key_id,
+        owner=key.owner,
+        state=key.state,
+        created_time=key.created,
+        digest=key.digest or None,
+        generation=key.generation,
+        expiry_time=key.expires,
+        superseded_time=key.superseded,
+        disabled_time=key.disabled,
+    )
+
+
+def _key_from_model(key: LedgerKey) -> KeyRecord:
+    return KeyRecord(
+        key.id,
+        key.owner,
+        key.state,
+        key.created_time,
+        key.digest or "",
+        key.generation,
+        key.expiry_time,
+        key.superseded_time,
+        key.disabled_time,
+    )
+
+
+def _attempt_to_model(attempt: KeyAttempt) -> LedgerKeyAttempt:
+    return LedgerKeyAttempt(owner=attempt.owner, time=attempt.time, known=tuple(sorted(attempt.known)))
+
+
+def _keys_from_models(keys: Iterable[LedgerKey], attempt: LedgerKeyAttempt | None) -> KeyRing:
+    return KeyRing(
+        {key.id: _key_from_model(key) for key in keys},
+        KeyAttempt(attempt.owner, attempt.time, frozenset(attempt.known)) if attempt else None,
+    )
 
 
 def _bindings_to_models(ledger: Ledger) -> Iterator[LedgerBinding]:

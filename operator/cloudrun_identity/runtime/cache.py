@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from cloudrun_identity.api import (
     CloudRunIdentity,
     CustomRole,
+    IdentityKey,
     ManagedProject,
     ReconciledResource,
     Resource,
@@ -32,6 +33,7 @@ from cloudrun_identity.controllers.world import (
 from cloudrun_identity.iam.admission import DeclaredIdentity, admits_namespace
 from cloudrun_identity.iam.claims import Claimant
 from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.iam.keys import KeyRing
 from cloudrun_identity.iam.ledger import AccountRecord, Holding, Ledger, RoleRecord
 from cloudrun_identity.iam.principals import lower_email
 from cloudrun_identity.kube.ledger import Ledgers
@@ -248,6 +250,15 @@ class Cache:
     def role_home(self, role: CustomRole) -> tuple[str, RoleRecord] | None:
         """The project, by its id, in which an object of this name has a role, and the record of it."""
         return self._ledgers.role_home(f"{role.metadata.namespace}/{role.metadata.name}")
+
+    def key_ring(self, account: Target) -> KeyRing:
+        """What is remembered of the keys of an account."""
+        return self._ledgers.ledger(account).keys
+
+    def key_home(self, key: IdentityKey) -> tuple[Target, str] | None:
+        """The account, and its unique id, of which an object of this name has keys."""
+        home = self._ledgers.key_home(f"{key.metadata.namespace}/{key.metadata.name}")
+        return (home, self._ledgers.ledger(home).target_uid) if home else None
 
     def held_by_role(self, role: str) -> Iterable[tuple[Grant, Holding]]:
         """Every grant of the role (its full name) that we hold on any policy."""

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from cloudrun_identity.api import (
@@ -13,6 +12,7 @@ from cloudrun_identity.api import (
     CustomRole,
     IAMBinding,
     IdentityAttachment,
+    IdentityKey,
     ManagedProject,
     PolicyLedger,
 )
@@ -28,6 +28,8 @@ from cloudrun_identity.controllers.grants import Judge
 from cloudrun_identity.controllers.iam_binding import IAMBindingController
 from cloudrun_identity.controllers.identity_attachment import IdentityAttachmentController
 from cloudrun_identity.controllers.identity_deletion import IdentityDeletion
+from cloudrun_identity.controllers.identity_key import IdentityKeyController
+from cloudrun_identity.controllers.key_rotation import KeyRotation
 from cloudrun_identity.controllers.managed_project import ManagedProjectController
 from cloudrun_identity.controllers.preflight import Preflight
 from cloudrun_identity.controllers.probation import Probation
@@ -45,6 +47,7 @@ from cloudrun_identity.gcp.client_pool import OWN, ClientPool, Credential, crede
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.gcp.custom_roles import CustomRoles
 from cloudrun_identity.gcp.inventory import Inventory
+from cloudrun_identity.gcp.keys import Keys
 from cloudrun_identity.gcp.lane_ports import LanePorts
 from cloudrun_identity.gcp.lanes import Lanes
 from cloudrun_identity.gcp.org_policies import OrgPolicies
@@ -60,9 +63,11 @@ from cloudrun_identity.kube.events import EventRecorder
 from cloudrun_identity.kube.ledger import Ledgers
 from cloudrun_identity.kube.objects import resource
 from cloudrun_identity.kube.resources import NAMESPACES, Object
+from cloudrun_identity.kube.secrets import KeySecrets
 
 from .cache import Cache
 from .checkpoints import checkpoints
+from .clock import key_clock, now
 from .kubernetes import CountedClient, KubeWrites
 from .metrics import Metrics
 from .queue import KeyedQueue
@@ -108,7 +113,7 @@ class Operator:
         self._controllers: dict[str, Controller[Any, Any, Any]] = {}
         self._cache = Cache(self._controllers, self._ledgers, self._wake, lambda: google.identity)
         slots, checkpoint = Slots(concurrency), checkpoints()
-        probation = Probation(_now, self._ledgers.owner_of)
+        probation = Probation(now, self._ledgers.owner_of)
         self._clients = ClientPool(google, self._credential_of)
         policies = Policies(self._clients)
         self._lanes = Lanes(
@@ -116,7 +121,7 @@ class Operator:
                 policies=policies,
                 ledgers=self._ledgers,
                 observer=metrics,
-                wall_clock=_now,
+                wall_clock=now,
                 is_fresh=probation.is_fresh,
                 brake=RemovalBrake(self._removals_per_hour),
                 is_spared=lambda member: (
@@ -133,6 +138,7 @@ class Operator:
             policies,
             roles,
             self._ledgers,
+            KeySecrets(client),
             self._lanes,
             probation,
             announcer,
@@ -148,7 +154,7 @@ class Operator:
                 lanes=self._lanes,
                 judge=Judge(roles),
                 announcer=announcer,
-                wall_clock=_now,
+                wall_clock=now,
                 parked=slots.parked,
             ),
         )
@@ -260,6 +266,7 @@ def _controllers(
     policies: Policies,
     roles: Roles,
     ledgers: Ledgers,
+    secrets: KeySecrets,
     lanes: Lanes,
     probation: Probation,
     announcer: Announcer,
@@ -272,7 +279,7 @@ def _controllers(
     tools = AccountTools(
         service_accounts,
         inventory,
-        AccountRecords(ledgers, _now),
+        AccountRecords(ledgers, now),
         probation,
         RecentWrites(time.monotonic),
         checkpoint,
@@ -281,26 +288,24 @@ def _controllers(
     releaser = Releaser(lanes, slots.parked)
     deletion = IdentityDeletion(tools, accounts, Usage(inventory), releaser, announcer)
     custom_roles = CustomRoles(clients, time.monotonic)
-    definitions = RoleDefinitions(custom_roles, roles, ledgers, _now, checkpoint)
+    definitions = RoleDefinitions(custom_roles, roles, ledgers, now, checkpoint)
     attachments = IdentityAttachmentController(
         run,
         inventory,
         Preflight(inventory, Access(policies, roles, time.monotonic)),
         Restoration(run, inventory, announcer, checkpoint),
         records,
-        _now,
+        now,
         checkpoint,
     )
+    keys = KeyRotation(Keys(clients, time.monotonic), secrets, ledgers, key_clock(), checkpoint)
     return {
         ManagedProject.__name__: ManagedProjectController(
-            Projects(clients), policies, OrgPolicies(clients), inventory, clients.identity, _now
+            Projects(clients), policies, OrgPolicies(clients), inventory, clients.identity, now
         ),
         CloudRunIdentity.__name__: CloudRunIdentityController(accounts, deletion),
         IAMBinding.__name__: IAMBindingController(releaser),
         IdentityAttachment.__name__: attachments,
         CustomRole.__name__: CustomRoleController(custom_roles, definitions),
+        IdentityKey.__name__: IdentityKeyController(keys),
     }
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

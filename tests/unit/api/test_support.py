@@ -35,11 +35,6 @@ def complaints(kind: str, change: dict[str, Any]) -> list[str]:
     ("kind", "change", "complaint"),
     [
         (
-            "ManagedProject",
-            {"guardrails": {"keys": "Allowed"}},
-            'spec.guardrails.keys: "Allowed" is not supported yet; use "Denied"',
-        ),
-        (
             "CloudRunIdentity",
             {"roles": [{"role": "roles/viewer", "target": {"kind": "Project"}}]},
             "spec.roles[0].target: not supported yet; remove it",

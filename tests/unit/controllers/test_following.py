@@ -20,6 +20,7 @@ def failing(after: float | None = None) -> Failing:
     ("outcome", "expected"),
     [
         (InSync(), Rest()),
+        (InSync(after=3.0), Again(3.0)),
         (Paused(Reason.SUSPENDED, "m"), Rest()),
         (REFUSED, Rest()),
         (EVENT, Rest()),

@@ -11,6 +11,7 @@ from cloudrun_identity.api import (
     CustomRole,
     IAMBinding,
     IdentityAttachment,
+    IdentityKey,
     ManagedProject,
     ReconciledResource,
     Resource,
@@ -20,6 +21,7 @@ from cloudrun_identity.api import (
 from cloudrun_identity.controllers.world import Key, custom_role_key, identity_key, project_key
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.iam.keys import KeyRing
 from cloudrun_identity.iam.ledger import AccountRecord, Holding, Ledger, RoleRecord
 from cloudrun_identity.iam.principals import lower_email
 
@@ -27,7 +29,7 @@ Kind = TypeVar("Kind", bound=Resource)
 
 KINDS: dict[str, type[ReconciledResource]] = {
     kind.__name__: kind
-    for kind in (CloudRunIdentity, CustomRole, IAMBinding, IdentityAttachment, ManagedProject)
+    for kind in (CloudRunIdentity, CustomRole, IAMBinding, IdentityAttachment, IdentityKey, ManagedProject)
 }
 
 PROJECT = """
@@ -99,6 +101,8 @@ class FakeWorld:
         self._namespaces = {name: dict[str, str]() for name in namespaces}
         self._roles = {each.role_id: each for each in roles}
         self._holdings = holdings or {}
+        self.rings: dict[Target, KeyRing] = {}
+        self.unique_ids: dict[Target, str] = {}
         self.rivalry: dict[Key, list[Resource]] = {}
         self.references: dict[Key, set[Key]] = {}
         self.held: list[Ledger] = []
@@ -129,6 +133,14 @@ class FakeWorld:
     def _project_id(self, obj: CustomRole) -> str:
         project = self.project(obj.spec.project_ref.name)
         return project.project_id if project else ""
+
+    def key_ring(self, account: Target) -> KeyRing:
+        return self.rings.get(account, KeyRing())
+
+    def key_home(self, key: IdentityKey) -> tuple[Target, str] | None:
+        owner = f"{key.metadata.namespace}/{key.metadata.name}"
+        home = next((home for home, ring in self.rings.items() if owner in ring.owners), None)
+        return (home, self.unique_ids[home]) if home else None
 
     def held_by_role(self, role: str) -> Iterable[tuple[Grant, Holding]]:
         return [(grant, held) for grant, held in self._holdings.items() if grant.role == role]

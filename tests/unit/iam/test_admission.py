@@ -213,7 +213,9 @@ def test_an_identity_is_called_what_the_project_asks_for(
 
 def test_keys_are_made_only_where_they_are_allowed_and_by_whom_is_admitted() -> None:
     lent = {"names": ["shop"]}
-    assert "guardrails.keys" in reason(may_make_keys(project(lent), "shop", admitting("shop")))
+    denied = reason(may_make_keys(project(lent), "shop", admitting("shop")))
+    assert denied.startswith("guardrails.keys of ManagedProject payments-prod is Denied")
+    assert "Workload Identity" in denied
     allowed = project(lent, keys="Allowed")
     assert may_make_keys(allowed, "shop", admitting("shop")) == Admitted()
     assert "does not admit namespace web" in reason(may_make_keys(allowed, "web", admitting("shop")))

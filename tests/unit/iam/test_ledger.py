@@ -1,10 +1,12 @@
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from cloudrun_identity.api import AccountIntent, AccountLoss
 from cloudrun_identity.iam.grants import Grant
+from cloudrun_identity.iam.keys import KeyAttempt, KeyRing
 from cloudrun_identity.iam.ledger import AccountRecord, Holding, Ledger
 
 from .strategies import ACCOUNT, MEMBERS, ROLES, TARGET
@@ -19,6 +21,14 @@ def test_a_ledger_is_empty_without_holdings_and_account() -> None:
     assert not Ledger(TARGET, holdings={GRANT: Holding(frozenset({ONE}))}).is_empty
     assert not Ledger(TARGET).with_account(RECORD).is_empty
     assert Ledger(TARGET).with_account(RECORD).with_account(None).is_empty
+
+
+def test_another_account_has_none_of_the_keys() -> None:
+    ring = KeyRing(attempt=KeyAttempt("payments/checkout", datetime(2030, 1, 2, tzinfo=UTC), frozenset()))
+    keyed = Ledger(TARGET).with_account(replace(RECORD, unique_id="111")).with_keys(ring)
+    assert not keyed.with_account(None).is_empty
+    assert keyed.with_account(replace(RECORD, unique_id="111", disabled=True)).keys == ring
+    assert keyed.with_account(replace(RECORD, unique_id="112")).keys == KeyRing()
 
 
 def test_another_account_record_leaves_the_holdings() -> None:

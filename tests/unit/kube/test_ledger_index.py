@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudrun_identity.api import Abandonment, TargetKind
+from cloudrun_identity.api import Abandonment, KeyState, TargetKind
 from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.iam.keys import KeyAttempt, KeyRecord, KeyRing
 from cloudrun_identity.iam.ledger import AccountRecord, Holding, Ledger
 from cloudrun_identity.kube.ledger_index import LedgerIndex
 
@@ -120,3 +121,15 @@ def test_the_index_says_what_a_look_through_all_ledgers_would(changes: list[Ledg
         assert index.targets(project) == {target for target in held if target.project_id == project}
     recorded = current.get(ACCOUNT, Ledger(ACCOUNT)).account
     assert index.account_of("payments/checkout") == index.owner_of(EMAIL) == recorded
+
+
+def test_the_account_of_an_objects_keys_is_found_by_the_object(index: LedgerIndex) -> None:
+    noon = datetime(2026, 3, 1, tzinfo=UTC)
+    attempted = Ledger(ACCOUNT).with_keys(KeyRing(attempt=KeyAttempt("payments/ci", noon, frozenset())))
+    made = KeyRing({"k": KeyRecord("k", "payments/checkout", KeyState.ACTIVE, noon)})
+
+    index.change(Ledger(ACCOUNT), attempted)
+    assert index.key_home("payments/ci") == ACCOUNT
+    index.change(attempted, Ledger(ACCOUNT).with_keys(made))
+
+    assert (index.key_home("payments/ci"), index.key_home("payments/checkout")) == (None, ACCOUNT)

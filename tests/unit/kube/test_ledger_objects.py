@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cloudrun_identity.api.identity_key import KeyState
 from cloudrun_identity.api.policy_ledger import (
     Abandonment,
     AccountIntent,
@@ -23,6 +24,7 @@ from cloudrun_identity.api.references import TargetKind
 from cloudrun_identity.api.spec import Origin
 from cloudrun_identity.api.status import GrantState
 from cloudrun_identity.iam.grants import Condition, Grant, Target
+from cloudrun_identity.iam.keys import KeyAttempt, KeyRecord, KeyRing
 from cloudrun_identity.iam.ledger import AccountRecord, Holding, Ledger, RoleRecord
 from cloudrun_identity.kube.ledger_objects import LedgerUnreadable, from_object, object_name, to_object
 
@@ -90,6 +92,25 @@ def roles(draw: st.DrawFn) -> dict[str, RoleRecord]:
     return {record.role_id: record for record in draw(st.lists(records, max_size=3))}
 
 
+key_records = st.builds(
+    KeyRecord,
+    key_id=words,
+    owner=words,
+    state=st.sampled_from(KeyState),
+    created=st.just(NEW_YEAR),
+    digest=optional_words,
+    generation=st.integers(0, 3),
+    expires=moments,
+    superseded=moments,
+    disabled=moments,
+)
+key_rings = st.builds(
+    lambda records, attempt: KeyRing({each.key_id: each for each in records}, attempt),
+    st.lists(key_records, max_size=3),
+    st.none() | st.builds(KeyAttempt, words, st.just(NEW_YEAR), st.frozensets(words, max_size=3)),
+)
+
+
 @st.composite
 def ledgers(draw: st.DrawFn) -> Ledger:
     target = draw(targets)
@@ -98,6 +119,7 @@ def ledgers(draw: st.DrawFn) -> Ledger:
         target=target,
         target_uid=draw(optional_words),
         account=draw(st.none() | accounts),
+        keys=draw(key_rings),
         holdings=draw(st.dictionaries(grants, holdings, max_size=6)),
         foreign_members=draw(st.integers(0, 5)),
         roles=draw(roles()),
