@@ -3,12 +3,13 @@
 import shlex
 from collections.abc import Iterable, Iterator
 
-from cloudrun_identity.api import ManagedProject, TargetKind
+from cloudrun_identity.api import KeyAdmission, ManagedProject, TargetKind
 from cloudrun_identity.gcp.permissions import (
     CUSTOM_ROLES,
     FEATURES,
     GRANTS_ON_PROJECT,
     GRANTS_ON_SECRETS,
+    KEYS,
 )
 from cloudrun_identity.iam.delegation import delegation, entries_on
 
@@ -42,6 +43,8 @@ def needed(project: ManagedProject) -> tuple[str, ...]:
     unused = set()
     if not project.spec.guardrails.custom_roles.permissions:
         unused.add(CUSTOM_ROLES)
+    if project.spec.guardrails.keys is KeyAdmission.DENIED:
+        unused.add(KEYS)
     if not entries_on(project, TargetKind.PROJECT):
         unused.add(GRANTS_ON_PROJECT)
     if not entries_on(project, TargetKind.SECRET):

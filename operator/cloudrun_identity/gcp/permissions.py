@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import Final
 
 CUSTOM_ROLES: Final = "custom roles"
+KEYS: Final = "keys"
 GRANTS_ON_PROJECT: Final = "grants on the project"
 GRANTS_ON_SECRETS: Final = "grants on secrets"
 CROSS_PROJECT: Final = "knowing whether accounts may be used by other projects"
@@ -30,7 +31,7 @@ FEATURES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "iam.roles.undelete",
             "iam.roles.update",
         ),
-        "keys": (
+        KEYS: (
             "iam.serviceAccountKeys.create",
             "iam.serviceAccountKeys.delete",
             "iam.serviceAccountKeys.disable",

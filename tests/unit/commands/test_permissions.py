@@ -54,7 +54,13 @@ def test_what_the_guardrails_have_no_use_for_is_not_granted() -> None:
     assert "resourcemanager.projects.setIamPolicy" not in closed
     assert "secretmanager.secrets.setIamPolicy" not in closed
     assert "iam.roles.create" not in closed
+    assert "iam.serviceAccountKeys.create" not in closed
     assert "iam.serviceAccounts.create" in closed
+
+
+def test_keys_are_granted_where_the_guardrails_allow_them() -> None:
+    allowing = LENT.replace("grants: [%s]", "keys: Allowed")
+    assert "iam.serviceAccountKeys.create" in granted(printed("-f", "-", text=allowing))
 
 
 def test_the_projects_policy_is_changed_under_a_condition_alone() -> None:
