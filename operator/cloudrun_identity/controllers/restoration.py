@@ -13,7 +13,7 @@ from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.mutations import mutated
 from cloudrun_identity.gcp.projects import compute_account
 from cloudrun_identity.gcp.run import Run
-from cloudrun_identity.gcp.workloads import WorkloadState
+from cloudrun_identity.gcp.workloads import Workload, WorkloadState
 from cloudrun_identity.iam.admission import Admitted, Decision, Denied
 
 from .announcements import Announcer
@@ -47,8 +47,11 @@ class Restoration:
                 f"spec.projectRef: there is no ManagedProject {obj.spec.project_ref.name}; "
                 "set spec.deletionPolicy to Abandon to leave the workload as it is",
             )
-        pinned = obj.status.project_id or project.project_id
-        state = await self._inventory.workload(workload_of(obj, pinned), 0.0)
+        workload = workload_of(obj, project.project_id)
+        decision = _is_at_home(obj, project)
+        if isinstance(decision, Denied):
+            return self._denied(obj, workload, decision, world)
+        state = await self._inventory.workload(workload, 0.0)
         if state is None or last_move(obj, state) is None:  # gone, or created anew: not what was attached
             return InSync()
         return await self._put_back(obj, state, project, world)
@@ -62,11 +65,11 @@ class Restoration:
             return self._followed(obj, state)
         attached = obj.status.last_move.service_account if obj.status.last_move else ""
         if state.managed_by or not same_account(state.service_account, attached):
-            self._leave(obj, state, f"somebody else has it run as {state.service_account} since")
+            self._leave(obj, state.workload, f"somebody else has it run as {state.service_account} since")
             return InSync()
         decision = _may_run_as_before(before, default, obj, state, project, world)
         if isinstance(decision, Denied):
-            return self._denied(obj, state, decision, world)
+            return self._denied(obj, state.workload, decision, world)
         return await self._write(state, before)
 
     async def _write(self, state: WorkloadState, before: str) -> Outcome:
@@ -96,20 +99,31 @@ class Restoration:
             )
         return InSync()
 
-    def _denied(
-        self, obj: IdentityAttachment, state: WorkloadState, decision: Denied, world: World
-    ) -> Outcome:
+    def _denied(self, obj: IdentityAttachment, workload: Workload, decision: Denied, world: World) -> Outcome:
         if world.is_terminating(obj.metadata.namespace):  # nobody could edit the object any more
-            self._leave(obj, state, decision.reason)
+            self._leave(obj, workload, decision.reason)
             return InSync()
         return Refused(
             Reason.DENIED_BY_GUARDRAIL,
-            f"{state.workload} is not moved back: {decision.reason}; set spec.deletionPolicy to Abandon to "
+            f"{workload} is not moved back: {decision.reason}; set spec.deletionPolicy to Abandon to "
             "leave it as it is",
         )
 
-    def _leave(self, obj: IdentityAttachment, state: WorkloadState, why: str) -> None:
-        self._announcer.warn(obj, "Abandoned", f"{state.workload} is left as it is: {why}")
+    def _leave(self, obj: IdentityAttachment, workload: Workload, why: str) -> None:
+        self._announcer.warn(obj, "Abandoned", f"{workload} is left as it is: {why}")
+
+
+def _is_at_home(obj: IdentityAttachment, project: ManagedProject) -> Decision:
+    """Whether the project is still the one that the workload was attached in.
+
+    Its guardrails say nothing of any other, and a status is nobody's word for going there.
+    """
+    pinned = obj.status.project_id or project.project_id
+    if pinned == project.project_id:
+        return Admitted()
+    return Denied(
+        f"spec.projectRef: {project.metadata.name} was project {pinned} and is {project.project_id} now"
+    )
 
 
 def _may_run_as_before(

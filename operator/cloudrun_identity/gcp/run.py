@@ -180,11 +180,16 @@ def _operation(message: operations_pb2.Operation, workload: Workload) -> Operati
 
 
 def _state_in(message: operations_pb2.Operation, workload: Workload) -> WorkloadState | None:
-    """The workload that an operation carries: in its response, and in its metadata until there is one."""
+    """The workload that an operation carries: in its response, and in its metadata until there is one.
+
+    None if it carries another one: by a name out of somebody's status we may look at anybody's operation.
+    """
     resource = getattr(types, _SURFACES[workload.kind].noun)
     packed = message.response if message.HasField("response") else message.metadata
     plain = resource.pb()()
-    return state_of(workload, resource.wrap(plain)) if packed.Unpack(plain) else None
+    if not packed.Unpack(plain) or plain.name != workload.resource:
+        return None
+    return state_of(workload, resource.wrap(plain))
 
 
 def _execution(project_id: str, location: str, message: types.Execution) -> Execution:

@@ -126,6 +126,18 @@ async def test_an_account_that_no_guardrail_admits_any_more_is_not_put_back() ->
     assert isinstance(await restored(cloud, deleted(foreign_default)), Refused)
 
 
+async def test_a_status_sends_nobody_into_another_project() -> None:
+    cloud = FakeCloud(ROLLED_OUT)
+    elsewhere = deleted(projectID="victim-1234")
+    outcome = await restored(cloud, elsewhere)
+    assert isinstance(outcome, Refused)
+    assert "spec.projectRef: payments-prod was project victim-1234" in outcome.message
+    assert "Abandon" in outcome.message
+
+    assert await restored(cloud, elsewhere, world=Ending) == InSync()
+    assert cloud.written == []
+
+
 async def test_in_a_namespace_that_ends_it_is_left_and_told() -> None:
     cloud = FakeCloud(ROLLED_OUT)
     assert await restored(cloud, deleted(), accounts=(), world=Ending) == InSync()

@@ -56,13 +56,20 @@ async def test_an_operation_tells_whether_and_how_it_ended(
 
 
 async def test_an_operation_carries_the_workload_as_it_is_and_in_the_end_as_it_became() -> None:
-    pending, settled = types.Service(generation=2), types.Service(generation=2, observed_generation=2)
+    pending = types.Service(name=WORKLOAD.resource, generation=2)
+    settled = types.Service(name=WORKLOAD.resource, generation=2, observed_generation=2)
     under_way = operations_pb2.Operation(name=NAME, metadata=packed(pending))
     over = operations_pb2.Operation(name=NAME, done=True, metadata=packed(pending), response=packed(settled))
     run = Run(Clients(under_way, over))  # type: ignore[arg-type]
 
     assert (await run.operation(NAME, WORKLOAD)).state == state_of(WORKLOAD, pending)
     assert (await run.operation(NAME, WORKLOAD)).state == state_of(WORKLOAD, settled)
+
+
+async def test_an_operation_on_another_workload_tells_nothing_of_this_one() -> None:
+    other = types.Service(name="projects/shop-1234/locations/europe-west1/services/vault", generation=2)
+    message = operations_pb2.Operation(name=NAME, done=True, response=packed(other))
+    assert (await Run(Clients(message)).operation(NAME, WORKLOAD)).state is None  # type: ignore[arg-type]
 
 
 async def test_the_executions_that_have_not_ended_are_listed_over_all_pages() -> None:
