@@ -8,12 +8,15 @@ from pydantic import Field
 from cloudrun_identity.api.identity_key import KeyState
 from cloudrun_identity.api.references import BindingCondition, TargetKind, target_text
 from cloudrun_identity.api.resource import Column, Resource
-from cloudrun_identity.api.schema import SET, ApiModel, Timestamp
+from cloudrun_identity.api.schema import SET, ApiModel, Clipped, Timestamp
 from cloudrun_identity.api.spec import Origin
 from cloudrun_identity.api.status import GrantCounts, GrantState
 
 MAX_MEMBERS: Final = 1500
 """The most members that one ledger may hold over all its bindings: as many as an IAM policy takes."""
+
+MAX_ROLES: Final = 300
+"""The most custom roles that one ledger may record: as many as a project may have, deleted ones included."""
 
 MAX_UNIQUE_IDS: Final = 8
 """The most accounts that a ledger remembers of one e-mail."""
@@ -72,7 +75,7 @@ class AccountText(ApiModel):
 class Abandonment(ApiModel):
     """Why and when an account was left behind."""
 
-    reason: Annotated[str, Field(max_length=256)]
+    reason: Annotated[str, Clipped(256)]
     """Why it was left."""
     time: Timestamp
     """When it was left."""
@@ -210,7 +213,7 @@ class PolicyLedgerSpec(ApiModel):
     """What is known of keys that were made for the account. For a ServiceAccount target only."""
     key_attempt: LedgerKeyAttempt | None = None
     """The key that is being made. For a ServiceAccount target only."""
-    roles: Annotated[tuple[LedgerRole, ...], Field(max_length=300)] = ()
+    roles: Annotated[tuple[LedgerRole, ...], Field(max_length=MAX_ROLES)] = ()
     """What is known of custom roles. For a Project target only."""
     bindings: Annotated[tuple[LedgerBinding, ...], Field(max_length=MAX_MEMBERS)] = ()
     """The grants, at most 1500 in all."""

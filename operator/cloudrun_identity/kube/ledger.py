@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from http import HTTPStatus
 from weakref import WeakValueDictionary
 
-from cloudrun_identity.api.policy_ledger import MAX_MEMBERS, PolicyLedger
+from cloudrun_identity.api.policy_ledger import MAX_MEMBERS, MAX_ROLES, PolicyLedger
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.ledger import AccountRecord, Ledger, RoleRecord
 
@@ -247,6 +247,11 @@ def _refuse_too_many(old: Ledger, new: Ledger) -> None:
         raise LedgerFull(
             f"the ledger of {new.target} would hold {len(new.holdings)} members, "
             f"and {MAX_MEMBERS} is the most"
+        )
+    if len(new.roles) > max(MAX_ROLES, len(old.roles)):
+        raise LedgerFull(
+            f"the ledger of {new.target} would record {len(new.roles)} custom roles, and {MAX_ROLES} is the "
+            "most; deleted ones count for 37 days"
         )
 
 

@@ -188,6 +188,14 @@ async def test_a_forced_deletion_in_use_leaves_the_account_and_says_so(
     assert bench.own_record() is None, "an object of the same name does not inherit it"
 
 
+async def test_a_long_reason_for_leaving_an_account_holds_nothing_up(bench: Bench) -> None:
+    bench.run.services = {("europe-west1", "w" * 300): EMAIL}
+    assert await bench.delete(forced=True) == InSync()
+    left = bench.record.abandoned
+    assert left
+    assert len(left.reason) == 256
+
+
 async def test_a_forced_deletion_of_an_unused_account_deletes_it(bench: Bench) -> None:
     assert await bench.delete(forced=True) == InSync()
     assert bench.google.existing == {}

@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from cloudrun_identity.api.policy_ledger import MAX_MEMBERS
+from cloudrun_identity.api import Origin, RoleState
+from cloudrun_identity.api.policy_ledger import MAX_MEMBERS, MAX_ROLES
 from cloudrun_identity.api.references import TargetKind
 from cloudrun_identity.api.status import GrantState
 from cloudrun_identity.iam.grants import Grant, Target
-from cloudrun_identity.iam.ledger import AccountRecord, Holding, Ledger
+from cloudrun_identity.iam.ledger import AccountRecord, Holding, Ledger, RoleRecord
 from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.kube.ledger import TRIES, LedgerFull, LedgerPruned, Ledgers
 from cloudrun_identity.kube.ledger_objects import LedgerUnreadable, object_name, to_object
@@ -189,6 +190,20 @@ async def test_an_entry_beyond_the_bound_is_refused(api: FakeApi, ledgers: Ledge
     with pytest.raises(LedgerFull, match="would hold 1501 members, and 1500 is the most"):
         await ledgers.update(PROJECT, entered("one-more"))
     assert api.writes == ["create"]
+
+
+async def test_a_record_of_a_role_beyond_the_bound_is_refused(ledgers: Ledgers) -> None:
+    def recorded(count: int) -> Callable[[Ledger], Ledger]:
+        roles = {
+            f"role{number}": RoleRecord(f"role{number}", "shop/a", "u", Origin.CREATED, RoleState.DELETED)
+            for number in range(count)
+        }
+        return lambda ledger: replace(ledger, roles=roles)
+
+    await ledgers.update(PROJECT, recorded(MAX_ROLES))
+    with pytest.raises(LedgerFull, match="would record 301 custom roles, and 300 is the most"):
+        await ledgers.update(PROJECT, recorded(MAX_ROLES + 1))
+    assert len((await ledgers.update(PROJECT, recorded(1))).roles) == 1
 
 
 async def test_a_full_ledger_can_still_change_and_shrink(ledgers: Ledgers) -> None:
