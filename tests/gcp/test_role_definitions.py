@@ -23,11 +23,11 @@ NOW = datetime(2030, 1, 2, tzinfo=UTC)
 PROJECT = Target(TargetKind.PROJECT, "shop-1234")
 
 
-def lent() -> ManagedProject:
+def lent(permissions: list[str]) -> ManagedProject:
     spec = {
         "projectID": PROJECT.project_id,
         "namespaces": {"names": ["payments"]},
-        "guardrails": {"customRoles": {"permissions": ["run.*"]}},
+        "guardrails": {"customRoles": {"permissions": permissions}},
     }
     return ManagedProject.model_validate(
         {
@@ -62,6 +62,7 @@ class Life:
         self.ledger = Ledger(PROJECT)
         self.clock = NOW
         self.die_at = ""
+        self.admitted = ["run.*"]
         definitions = RoleDefinitions(self.roles, Roles(clients), self, lambda: self.clock, self._checkpoint)
         self.controller = CustomRoleController(self.roles, definitions)
 
@@ -72,7 +73,7 @@ class Life:
 
     async def declared(self, obj: CustomRole) -> Outcome:
         """One pass over the object."""
-        want = self.controller.desired(obj, Passed(lent(), observe=False), self._world())
+        want = self.controller.desired(obj, Passed(lent(self.admitted), observe=False), self._world())
         if not isinstance(want, DeclaredRole):
             return want.outcome
         seen = await self.controller.observe(want, 0.0)
@@ -90,7 +91,9 @@ class Life:
         return self.ledger.roles.get("runner")
 
     def _world(self) -> FakeWorld:
-        return FakeWorld(lent(), namespaces=["payments", "shop"], roles=self.ledger.roles.values())
+        return FakeWorld(
+            lent(self.admitted), namespaces=["payments", "shop"], roles=self.ledger.roles.values()
+        )
 
     def _checkpoint(self, step: str) -> None:
         if step == self.die_at:
@@ -153,6 +156,21 @@ async def test_a_role_that_we_deleted_is_brought_back_and_updated(life: Life, st
     assert (role.deleted, role.permissions) == (False, {"run.jobs.get"})
     assert life.record is not None
     assert (life.record.state, life.record.owner) == (RoleState.PRESENT, "payments/other")
+
+
+async def test_what_the_guardrails_admit_no_more_is_not_brought_back_to_be_narrowed(
+    life: Life, emulator: Emulator
+) -> None:
+    await life.declared(runner())
+    await life.deleted(runner())
+    life.admitted = ["run.jobs.get"]
+
+    outcome = await life.declared(runner(permissions=["run.jobs.get"]))
+
+    assert isinstance(outcome, Refused)
+    assert outcome.message.startswith("spec.roleID: projects/shop-1234/roles/runner permits too much now")
+    assert "run.jobs.run" in outcome.message
+    assert emulator.calls["google.iam.admin.v1.IAM/UndeleteRole"] == 0
 
 
 async def test_another_namespace_does_not_bring_back_what_was_not_its_own(life: Life) -> None:

@@ -150,6 +150,10 @@ class RoleDefinitions:
         """Undelete a role of ours, and bring it up to date."""
         if want.record is None:
             return Refused(Reason.CONFLICT, _id_is_taken(want, self._wall_clock())), seen
+        # It comes back with what it permitted when it was deleted, and only then can it be changed.
+        refusal = _permits_too_much(want, seen, "spec.roleID")
+        if refusal:
+            return refusal, seen
         await self._record(want, want.record.origin, RoleState.CREATING)
         self._checkpoint("role recorded")
         try:
@@ -217,11 +221,16 @@ def _objection_to_adopting(want: DeclaredRole, seen: CustomRoleState) -> Outcome
             f"role {seen.name} exists already; set spec.adoption to Adopt to take it over, or choose "
             "another roleID",
         )
+    return _permits_too_much(want, seen, "spec.adoption")
+
+
+def _permits_too_much(want: DeclaredRole, seen: CustomRoleState, path: str) -> Outcome | None:
+    """Why the guardrails do not admit the role as it is now, whatever it is to become; `path` asks for it."""
     facts = surroundings(want.project, want.world)
     decision = may_define(want.project, want.obj.metadata.namespace, seen.permissions, facts)
     if isinstance(decision, Denied):
         return Refused(
-            Reason.DENIED_BY_GUARDRAIL, f"spec.adoption: {seen.name} permits too much now: {decision.reason}"
+            Reason.DENIED_BY_GUARDRAIL, f"{path}: {seen.name} permits too much now: {decision.reason}"
         )
     return None
 
