@@ -1,5 +1,6 @@
 """Who seems to be permitted what, as far as the operator may look: hints, shared by everybody who asks."""
 
+from collections.abc import Awaitable
 from enum import Enum
 from typing import TypeVar
 
@@ -8,13 +9,16 @@ from google.iam.v1 import policy_pb2
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.principals import PrincipalKind, is_public, parse, same_member
 
-from .aged import Aged, Clock
+from .aged import Clock, Shelf
 from .errors import GoogleError
 from .policies import Policies
 from .roles import Roles
 
 HINTS_AGE = 15.0
 """Seconds for which an answer is good enough for advice: whoever mends something soon sees that it helped."""
+
+ANSWERS_KEPT = 1000
+"""Answers of each kind that are remembered: what is asked about is named by workloads, and they change."""
 
 
 class Hint(Enum):
@@ -31,18 +35,18 @@ class Access:
     def __init__(self, policies: Policies, roles: Roles, clock: Clock) -> None:
         self._policies = policies
         self._roles = roles
-        self._clock = clock
-        self._tested: dict[tuple[Target, str, str], Aged[frozenset[str]]] = {}
-        self._read: dict[Target, Aged[policy_pb2.Policy]] = {}
+        self._tested: Shelf[tuple[Target, str, str], frozenset[str]] = Shelf(clock, ANSWERS_KEPT)
+        self._read: Shelf[Target, policy_pb2.Policy] = Shelf(clock, ANSWERS_KEPT)
 
     async def operator_may(self, permission: str, target: Target, acting_in: str) -> Hint:
         """Whether the operator itself holds a permission on the target, as whom it acts in that project."""
-        key = (target, permission, acting_in)
-        if key not in self._tested:
-            self._tested[key] = Aged(
-                lambda: self._policies.test_permissions(target, [permission], acting_in), self._clock
+        held = await _answer(
+            self._tested.get(
+                (target, permission, acting_in),
+                lambda: self._policies.test_permissions(target, [permission], acting_in),
+                HINTS_AGE,
             )
-        held = await self._answer(self._tested[key])
+        )
         if held is None:
             return Hint.UNKNOWN
         return Hint.YES if permission in held else Hint.NO
@@ -60,9 +64,7 @@ class Access:
         return Hint.UNKNOWN if Hint.UNKNOWN in hints else Hint.NO
 
     async def _permits(self, target: Target, member: str, permission: str) -> Hint:
-        if target not in self._read:
-            self._read[target] = Aged(lambda: self._policies.get(target), self._clock)
-        policy = await self._answer(self._read[target])
+        policy = await _answer(self._read.get(target, lambda: self._policies.get(target), HINTS_AGE))
         if policy is None:
             return Hint.UNKNOWN
         hint = Hint.NO
@@ -81,14 +83,15 @@ class Access:
         except GoogleError:  # nobody's role, or nobody tells: it is no proof
             return False
 
-    async def _answer(self, aged: "Aged[Value]") -> "Value | None":
-        try:
-            return (await aged.get(self._clock() - HINTS_AGE)).value
-        except GoogleError:  # whatever is wrong, it must not hold up what the hint is for
-            return None
-
 
 Value = TypeVar("Value")
+
+
+async def _answer(asked: Awaitable[Value]) -> Value | None:
+    try:
+        return await asked
+    except GoogleError:  # whatever is wrong, it must not hold up what the hint is for
+        return None
 
 
 def _holding(binding: policy_pb2.Binding, member: str) -> Hint:

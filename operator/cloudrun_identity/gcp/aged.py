@@ -1,13 +1,14 @@
 """Reads that are shared by everybody who accepts their age."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 Clock = Callable[[], float]
 """Monotonic seconds."""
 
+Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
 
@@ -61,3 +62,24 @@ class Aged(Generic[Value]):
         reading = task.result()
         if self._latest is None or self._latest.began < reading.began:
             self._latest = reading
+
+
+class Shelf(Generic[Key, Value]):
+    """Readings of many things: those that were asked about last, lest they grow with all that ever was."""
+
+    def __init__(self, clock: Clock, capacity: int) -> None:
+        self._clock = clock
+        self._capacity = capacity
+        self._readings: dict[Key, Aged[Value]] = {}
+
+    async def get(self, key: Key, read: Callable[[], Awaitable[Value]], max_age: float) -> Value:
+        """What `read` says of the thing, or said at most `max_age` seconds ago; raises what it raises."""
+        aged = self._readings.pop(key, None) or Aged(read, self._clock)
+        self._readings[key] = aged
+        if len(self._readings) > self._capacity:
+            del self._readings[next(iter(self._readings))]
+        return (await aged.get(self._clock() - max_age)).value
+
+    def forget(self, key: Key) -> None:
+        """Have the thing read anew, whatever is known of it."""
+        self._readings.pop(key, None)

@@ -6,7 +6,7 @@ import time
 from google.cloud.iam_admin_v1 import types
 from google.cloud.iam_admin_v1.services.iam import IAMAsyncClient
 
-from cloudrun_identity.gcp.aged import Aged, Clock
+from cloudrun_identity.gcp.aged import Clock, Shelf
 from cloudrun_identity.gcp.clients import ProjectClients
 from cloudrun_identity.gcp.ratelimit import Api
 
@@ -19,8 +19,7 @@ class Roles:
 
     def __init__(self, clients: ProjectClients, clock: Clock = time.monotonic) -> None:
         self._clients = clients
-        self._clock = clock
-        self._expansions: dict[tuple[str, str], Aged[frozenset[str]]] = {}
+        self._expansions: Shelf[tuple[str, str], frozenset[str]] = Shelf(clock, ROLES_KEPT)
 
     async def permissions(self, role: str, project_id: str, max_age: float = 600.0) -> frozenset[str]:
         """The permissions of a role, as they were at most `max_age` seconds ago, read as in the project.
@@ -33,17 +32,11 @@ class Roles:
         """
         # What is predefined is the same for everybody; the others only some may read.
         key = ("" if role.startswith("roles/") else project_id, role)
-        expansion = self._expansions.pop(key, None)
-        if expansion is None:
-            expansion = Aged(lambda: self._expand(role, project_id), self._clock)
-        self._expansions[key] = expansion
-        if len(self._expansions) > ROLES_KEPT:
-            del self._expansions[next(iter(self._expansions))]
-        return (await expansion.get(self._clock() - max_age)).value
+        return await self._expansions.get(key, lambda: self._expand(role, project_id), max_age)
 
     def forget(self, project_id: str, role: str) -> None:
         """Note that the operator has just written this role: older reads do not count for it any more."""
-        self._expansions.pop((project_id, role), None)
+        self._expansions.forget((project_id, role))
 
     async def _expand(self, role: str, project_id: str) -> frozenset[str]:
         clients = self._clients.of(project_id)

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from cloudrun_identity.gcp.aged import Aged
+from cloudrun_identity.gcp.aged import Aged, Shelf
 
 pytestmark = pytest.mark.looptime(start=0)
 
@@ -99,3 +99,22 @@ async def test_who_gives_up_does_not_take_the_answer_from_the_others() -> None:
     impatient.cancel()
 
     assert (await patient).value == 1
+
+
+async def test_of_many_things_those_that_were_asked_about_last_are_kept() -> None:
+    shelf: Shelf[str, int] = Shelf(now, capacity=2)
+    sources = {key: Source() for key in "abc"}
+
+    async def asked(key: str) -> int:
+        return await shelf.get(key, sources[key].read, max_age=100)
+
+    assert [await asked(key) for key in "abacab"] == [1, 1, 1, 1, 1, 2]
+
+
+async def test_what_is_forgotten_is_read_anew() -> None:
+    source = Source()
+    shelf: Shelf[str, int] = Shelf(now, capacity=2)
+    await shelf.get("a", source.read, max_age=100)
+    shelf.forget("a")
+    shelf.forget("never asked about")
+    assert await shelf.get("a", source.read, max_age=100) == 2
