@@ -288,7 +288,7 @@ class Reconciler:
         """
         key = Key.of(obj)
         stalled = self._is_denied_for_good(key, report.outcome)
-        report = replace(report, drift=(*self._untold.get(key, ()), *report.drift))
+        report = replace(report, drift=tuple(dict.fromkeys((*self._untold.get(key, ()), *report.drift))))
         if report.drift:
             self._untold[key] = report.drift
         after = status_of(obj, report, self._tools.wall_clock(), stalled=stalled)
@@ -344,7 +344,7 @@ def _report_of_stop(obj: ReconciledResource, stop: Stopped) -> Report:
 
 
 def _resolved(obj: ReconciledResource) -> str | None:
-    """What `Review.unresolved` is where no reference is in the way: empty, or None for kinds without any."""
+    """What `Report.unresolved` is where no reference is in the way: empty, or None for kinds without any."""
     return "" if isinstance(obj, ProjectScopedResource) else None
 
 

@@ -92,10 +92,6 @@ class World(Protocol):
         """The other objects that declare the very thing in Google Cloud that this one declares."""
         ...
 
-    def labels_of(self, namespace: str) -> Mapping[str, str] | None:
-        """A namespace's labels; None if there is no such namespace."""
-        ...
-
     def identities(self) -> Mapping[str, DeclaredIdentity]:
         """Every declared identity by the e-mail of its account, in lower case."""
         ...

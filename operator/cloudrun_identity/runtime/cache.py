@@ -195,10 +195,6 @@ class Cache:
             return ()
         return [self._entries[other].obj for other in self._declarers[entry.declares] if other != key]
 
-    def labels_of(self, namespace: str) -> Mapping[str, str] | None:
-        """A namespace's labels; None if there is no such namespace."""
-        return self._labels.get(namespace)
-
     def identities(self) -> Mapping[str, DeclaredIdentity]:
         """Every declared identity by the e-mail of its account, in lower case."""
         return self._identities

@@ -160,9 +160,6 @@ class FakeWorld:
     def rivals(self, key: Key) -> Iterable[Resource]:
         return self.rivalry.get(key, ())
 
-    def labels_of(self, namespace: str) -> Mapping[str, str] | None:
-        return self._namespaces.get(namespace)
-
     def identities(self) -> Mapping[str, DeclaredIdentity]:
         return {
             lower_email(each.email): DeclaredIdentity(*each.owner.split("/"))

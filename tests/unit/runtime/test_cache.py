@@ -353,12 +353,12 @@ def test_a_namespace_concerns_every_object_when_its_facts_change(cached: Cached)
     assert cached.cache.observe_namespace(namespace(), deleted=False) == {CHECKOUT}
     assert cached.cache.observe_namespace(namespace(resourceVersion="2"), deleted=False) == frozenset()
     assert cached.cache.observe_namespace(namespace(labels={"a": "b"}), deleted=False) == {CHECKOUT}
-    assert cached.cache.labels_of("payments") == {"a": "b"}
+    assert cached.cache.namespaces() == {"payments": {"a": "b"}}
     leaving = namespace(labels={"a": "b"}, deletionTimestamp="2026-01-01T00:00:00Z")
     assert cached.cache.observe_namespace(leaving, deleted=False) == {CHECKOUT}
     assert cached.cache.is_terminating("payments")
     assert cached.cache.observe_namespace(leaving, deleted=True) == {CHECKOUT}
-    assert cached.cache.labels_of("payments") is None
+    assert "payments" not in cached.cache.namespaces()
     assert not cached.cache.is_terminating("payments")
 
 
