@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 HOSTS = {
+    "organizations": "cloudresourcemanager.googleapis.com",
     "projects": "cloudresourcemanager.googleapis.com",
     "serviceAccounts": "iam.googleapis.com",
     "services": "run.googleapis.com",
@@ -18,7 +19,7 @@ HOSTS = {
     "secrets": "secretmanager.googleapis.com",
 }
 LOCATION = "europe-west1"
-IMAGE = "europe-docker.pkg.dev/shop/images/app:1"
+IMAGE = "europe-docker.pkg.dev/{project}/images/app:1"
 
 Policy = dict[str, list[str]]
 """The members of each role in their order; a role under a condition is `ROLE if TITLE`."""
@@ -116,7 +117,7 @@ class Cloud:
 
     def deploy(self, kind: str, project: str, name: str, service_account: str = "") -> str:
         """Create a `services`, `jobs` or `workerPools` resource; its relative name."""
-        template: dict[str, Any] = {"containers": [{"image": IMAGE}]}
+        template: dict[str, Any] = {"containers": [{"image": IMAGE.format(project=project)}]}
         if service_account:
             template["serviceAccount"] = service_account
         if kind == "jobs":

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests.e2e.scene import Scene
-from tests.e2e.stage import Stage, set_stage
+from tests.e2e.stage import Stage, set_stage, with_operator
 from tests.servers.kube_apis import KUBE_APIS
 
 SEED = Path(__file__).parents[2] / "examples" / "seed.yaml"
@@ -24,6 +24,9 @@ secrets:
   - {role: roles/secretmanager.secretAccessor, members: ["group:billing@example.com"]}
 """
 """One more project of the seed, because secrets cannot be created."""
+
+OUTSIDE = {"projectID": "acme-closed", "parent": ""}
+"""One that lies in no organization, so that nobody may do anything there."""
 
 OPEN_PROJECT = """
 kind: ManagedProject
@@ -49,10 +52,8 @@ def kube_api_name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def session_stage(kube_api_name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     run_dir = tmp_path_factory.mktemp(kube_api_name)
-    projects = yaml.safe_load(SEED.read_text())["projects"]
-    seed = run_dir / "seed.yaml"
-    seed.write_text(yaml.safe_dump({"projects": [*projects, yaml.safe_load(VAULT)]}))
-    with set_stage(kube_api_name, run_dir, f"--seed={seed}") as stage:
+    projects = [*yaml.safe_load(SEED.read_text())["projects"], yaml.safe_load(VAULT), OUTSIDE]
+    with set_stage(kube_api_name, run_dir, with_operator({"projects": projects})) as stage:
         yield stage
 
 

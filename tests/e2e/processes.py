@@ -137,7 +137,14 @@ class Operator:
     """A `cloudrun-identity run` process."""
 
     def __init__(
-        self, kubeconfig: Path, google_endpoint: str, namespace: str, log: Path, *, die_at: str = ""
+        self,
+        kubeconfig: Path,
+        google_endpoint: str,
+        token_file: Path,
+        namespace: str,
+        log: Path,
+        *,
+        die_at: str = "",
     ) -> None:
         """`die_at` is the checkpoint at which it ends itself as SIGKILL would."""
         self._command = Command(
@@ -145,6 +152,7 @@ class Operator:
                 "run",
                 f"--kubeconfig={kubeconfig}",
                 f"--google-endpoint={google_endpoint}",
+                f"--google-token-file={token_file}",
                 f"--operator-namespace={namespace}",
                 f"--lease-duration={LEASE_DURATION}",
                 "--http-port=0",

@@ -1,16 +1,26 @@
 """Everything that one run needs: an API server with our kinds, an emulated Google Cloud, and the operator."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import yaml
+
+from cloudrun_identity.gcp.permissions import FEATURES
 from tests.e2e.cloud import Cloud
 from tests.e2e.cluster import Cluster
 from tests.e2e.processes import Emulator, Operator, emulator
 from tests.servers.kube_apis import KubeApi, install_crds, started
 
 OPERATOR_NAMESPACE = "cloudrun-identity"
+OPERATOR = "operator@acme-ops.iam.gserviceaccount.com"
+"""As whom the operator calls Google Cloud."""
+
+ORGANIZATION = "organizations/334455667788"
+ROLE = f"{ORGANIZATION}/roles/cloudrunIdentity"
+"""What its account is granted there."""
 
 
 class Stage:
@@ -22,6 +32,8 @@ class Stage:
         self.cluster = Cluster(kube_api.kubeconfig)
         self.cloud = Cloud(google.rest_url)
         self._run_dir = run_dir
+        self._token = run_dir / "token"
+        self._token.write_text(f"serviceAccount:{OPERATOR}")
         self._numbers = itertools.count(1)
         self._operators: list[Operator] = []
 
@@ -34,7 +46,12 @@ class Stage:
         """Start one more replica, to end itself at the checkpoint `die_at`. It may have to stand by."""
         log = self._run_dir / f"operator-{next(self._numbers)}.log"
         operator = Operator(
-            self.kube_api.kubeconfig, self.google.grpc_address, OPERATOR_NAMESPACE, log, die_at=die_at
+            self.kube_api.kubeconfig,
+            self.google.grpc_address,
+            self._token,
+            OPERATOR_NAMESPACE,
+            log,
+            die_at=die_at,
         )
         self._operators.append(operator)
         return operator
@@ -59,12 +76,37 @@ class Stage:
 
 
 @contextmanager
-def set_stage(server: str, run_dir: Path, *emulator_options: str) -> Iterator[Stage]:
-    """A stage on the API server of this name, without an operator as yet."""
-    with started(server, run_dir / "kube") as kube_api, emulator(run_dir, *emulator_options) as google:
+def set_stage(server: str, run_dir: Path, seed: Mapping[str, Any]) -> Iterator[Stage]:
+    """A stage on the API server of this name, without an operator as yet.
+
+    The operator calls the cloud as `OPERATOR`, who may do there what `seed` grants.
+    """
+    file = run_dir / "seed.yaml"
+    file.write_text(yaml.safe_dump(seed))
+    with started(server, run_dir / "kube") as kube_api, emulator(run_dir, f"--seed={file}") as google:
         install_crds(kube_api)
         stage = Stage(kube_api, google, run_dir)
         try:
             yield stage
         finally:
             stage.close()
+
+
+def with_operator(seed: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The seed in an organization where the operator may do what all its features need, and no more.
+
+    Projects that tests name come into being in it.
+    """
+    permissions = {permission for each in FEATURES.values() for permission in each}
+    organization = {
+        "organizationID": ORGANIZATION.partition("/")[2],
+        "roles": [{"roleID": "cloudrunIdentity", "permissions": sorted(permissions)}],
+        "policy": [{"role": ROLE, "members": [f"serviceAccount:{OPERATOR}"]}],
+    }
+    own = {"projectID": "acme-ops", "serviceAccounts": [{"accountID": "operator"}]}
+    return {
+        **seed,
+        "defaultParent": ORGANIZATION,
+        "organizations": [organization],
+        "projects": [{"parent": ORGANIZATION, **project} for project in [own, *seed["projects"]]],
+    }

@@ -5,18 +5,19 @@ from pathlib import Path
 from string import Template
 
 import pytest
+import yaml
 
 from tests.e2e.cloud import LOCATION
 from tests.e2e.eventually import eventually
 from tests.e2e.scene import Scene
+from tests.e2e.stage import OPERATOR as OPERATOR_EMAIL
 from tests.e2e.stage import Stage, set_stage
 
 SHOP = "IdentityAttachment/shop"
-OPERATOR = "serviceAccount:operator@acme-ops.iam.gserviceaccount.com"
+OPERATOR = f"serviceAccount:{OPERATOR_EMAIL}"
 HOME, AWAY = "attach-home", "attach-away"
 SEED = Template("""
 strict: true
-withoutToken: $operator
 projects:
 - projectID: acme-ops
   serviceAccounts: [{accountID: operator}]
@@ -64,9 +65,8 @@ spec:
 @pytest.fixture
 def scene(kube_api_name: str, tmp_path: Path) -> Iterator[Scene]:
     """Two projects, in which the operator may administer, but act as nobody."""
-    seed = tmp_path / "seed.yaml"
-    seed.write_text(SEED.substitute(operator=OPERATOR, home=HOME, away=AWAY, location=LOCATION))
-    with set_stage(kube_api_name, tmp_path, f"--seed={seed}") as stage:
+    seed = SEED.substitute(operator=OPERATOR, home=HOME, away=AWAY, location=LOCATION)
+    with set_stage(kube_api_name, tmp_path, yaml.safe_load(seed)) as stage:
         yield on(stage)
 
 

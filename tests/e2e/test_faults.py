@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.e2e.conftest import OPEN_PROJECT
 from tests.e2e.scene import Scene
-from tests.e2e.stage import Stage, set_stage
+from tests.e2e.stage import Stage, set_stage, with_operator
 
 VIEWERS = """
 kind: IAMBinding
@@ -28,9 +29,7 @@ projects:
 @pytest.fixture
 def lagging_stage(kube_api_name: str, tmp_path: Path) -> Iterator[Stage]:
     """A cloud with one project, in which fresh accounts are not known everywhere for two seconds."""
-    seed = tmp_path / "seed.yaml"
-    seed.write_text(LAGGING)
-    with set_stage(kube_api_name, tmp_path, f"--seed={seed}") as stage:
+    with set_stage(kube_api_name, tmp_path, with_operator(yaml.safe_load(LAGGING))) as stage:
         stage.ensure_operator()
         yield stage
 

@@ -7,6 +7,7 @@ from cloudrun_identity_playground.emulator.access.rules import RULES, Needs
 from cloudrun_identity_playground.emulator.cloud import Cloud as EmulatedCloud
 from tests.e2e.eventually import becomes, eventually
 from tests.e2e.scene import Scene
+from tests.e2e.stage import OPERATOR, ORGANIZATION
 
 LENDS_TOKENS = "google.iam.credentials.v1.IAMCredentials/GenerateAccessToken" in EmulatedCloud().handlers
 
@@ -39,6 +40,8 @@ def test_a_project_is_worked_in_as_the_account_that_it_names(closed_scene: Scene
     assert "roles/iam.serviceAccountTokenCreator" in message
 
     scene.cloud.create_account(ops, "operator")
+    account = f"projects/{ops}/serviceAccounts/{email}"
+    scene.cloud.add(account, "roles/iam.serviceAccountTokenCreator", f"serviceAccount:{OPERATOR}")
     scene.cloud.add(scene.project, "roles/owner", f"serviceAccount:{email}")
     scene.ready(project, "CloudRunIdentity/checkout")
 
@@ -65,7 +68,10 @@ def test_use_by_other_projects_is_allowed_only_where_the_project_says_so(scene: 
     assert scene.status(project)["crossProjectUsage"] == "Denied"
 
     scene.patch(project, "spec: {crossProjectUsage: Allow}")
+    assert "roles/orgpolicy.policyAdmin" in scene.fails(project, "PermissionDenied")
+    scene.cloud.add(ORGANIZATION, "roles/orgpolicy.policyAdmin", f"serviceAccount:{OPERATOR}")
     becomes(lambda: scene.status(project)["crossProjectUsage"], "Allowed")
+    scene.cloud.remove(ORGANIZATION, "roles/orgpolicy.policyAdmin", f"serviceAccount:{OPERATOR}")
     scene.ready(project)
 
 

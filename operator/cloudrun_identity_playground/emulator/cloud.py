@@ -41,7 +41,8 @@ from .switches import Switches
 class Cloud:
     """The whole state. Handlers run to their end without awaiting, so each call is atomic.
 
-    `clock` gives seconds since the epoch. `strict`: a project exists only if it was made to.
+    `clock` gives seconds since the epoch. `strict`: a project exists only if it was made to;
+    otherwise it begins to, in `default_parent`, when it is first named.
     """
 
     def __init__(
@@ -49,12 +50,13 @@ class Cloud:
         *,
         clock: Callable[[], float] = time.time,
         strict: bool = False,
+        default_parent: str = "",
         switches: Switches | None = None,
     ) -> None:
         self.clock = clock
         self.switches = switches = switches or Switches()
         self.lag = Lag(clock, switches)
-        self.registry = ProjectRegistry(strict=strict)
+        self.registry = ProjectRegistry(strict=strict, default_parent=default_parent)
         self.accounts = AccountStore(self.registry, self.lag, clock)
         self.role_table = RoleTable()
         self.org_policies = OrgPolicies(self.registry, clock)

@@ -54,7 +54,9 @@ class Emulator:
     ) -> None:
         seed = seed or Seed()
         self.switches = seed.switches
-        self.cloud = Cloud(clock=clock, strict=seed.strict, switches=self.switches)
+        self.cloud = Cloud(
+            clock=clock, strict=seed.strict, default_parent=seed.default_parent, switches=self.switches
+        )
         plant(self.cloud, seed)
         self.calls = Calls()
         self.faults = Faults()

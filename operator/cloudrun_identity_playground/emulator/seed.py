@@ -98,7 +98,7 @@ class Workload(StrictModel):
 
 
 class CustomRole(StrictModel):
-    """A custom role of the project."""
+    """A custom role of the project or the organization."""
 
     role_id: str
     title: str = ""
@@ -175,6 +175,7 @@ class Organization(StrictModel):
 
     organization_id: str = Field(pattern=r"^[0-9]+$")
     display_name: str = ""
+    roles: tuple[CustomRole, ...] = ()
     org_policies: tuple[OrgPolicy, ...] = ()
     policy: tuple[Binding, ...] = ()
 
@@ -185,6 +186,7 @@ class Seed(Switches):
     model_config = ConfigDict(frozen=True)
 
     strict: bool = False
+    default_parent: str = Field(default="", pattern=_PARENT)
     faults: tuple[Fault, ...] = ()
     groups: tuple[Group, ...] = ()
     organizations: tuple[Organization, ...] = ()

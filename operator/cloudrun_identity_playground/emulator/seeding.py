@@ -48,7 +48,13 @@ def plant(cloud: Cloud, wanted: seed.Seed) -> None:
         for planter in projects:
             planter.plant_the_rest()
         for container, holder, place in containers:
-            _Planter(cloud, container.name, place).plant_policies(holder)
+            _plant_container(_Planter(cloud, container.name, place), holder)
+
+
+def _plant_container(planter: _Planter, holder: seed.Organization | seed.Folder) -> None:
+    if isinstance(holder, seed.Organization):
+        planter.plant_roles(holder.roles)
+    planter.plant_policies(holder)
 
 
 @contextmanager
@@ -110,6 +116,10 @@ class _Planter:
         self._name = name
         self._place = self._here = place
 
+    def plant_roles(self, roles: Sequence[seed.CustomRole]) -> None:
+        for role in self._each("roles", roles):
+            self._plant_role(role)
+
     def plant_policies(self, holder: seed.Project | seed.Folder | seed.Organization) -> None:
         """Plant the IAM policy, then the organization policies: those hold for what is written later."""
         self._here = (*self._place, "policy")
@@ -124,6 +134,17 @@ class _Planter:
             self._here = (*self._place, field, number)
             yield item
         self._here = self._place
+
+    def _plant_role(self, role: seed.CustomRole) -> None:
+        self._call(
+            f"role {role.role_id}",
+            f"{_IAM}/CreateRole",
+            iam.CreateRoleRequest(
+                parent=self._name,
+                role_id=role.role_id,
+                role=iam.Role(title=role.title, included_permissions=role.permissions),
+            ),
+        )
 
     def _plant_org_policy(self, org_policy: seed.OrgPolicy) -> None:
         rule = orgpolicy.PolicySpec.PolicyRule(enforce=org_policy.enforce)
@@ -194,8 +215,7 @@ class _ProjectPlanter(_Planter):
 
     def plant_the_rest(self) -> None:
         project = self._project
-        for role in self._each("roles", project.roles):
-            self._plant_role(role)
+        self.plant_roles(project.roles)
         for account in self._each("serviceAccounts", project.service_accounts):
             email = f"{account.account_id}@{self._cloud.registry.resolve(project.project_id).account_domain}"
             self._plant_policy(
@@ -211,17 +231,6 @@ class _ProjectPlanter(_Planter):
         for secret in self._each("secrets", project.secrets):
             self._plant_secret(secret)
         self.plant_policies(project)
-
-    def _plant_role(self, role: seed.CustomRole) -> None:
-        self._call(
-            f"role {role.role_id}",
-            f"{_IAM}/CreateRole",
-            iam.CreateRoleRequest(
-                parent=self._name,
-                role_id=role.role_id,
-                role=iam.Role(title=role.title, included_permissions=role.permissions),
-            ),
-        )
 
     def _plant_workload(self, workloads: Workloads, wanted: seed.Workload) -> None:
         kind = workloads.kind

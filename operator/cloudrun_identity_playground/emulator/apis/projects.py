@@ -50,10 +50,15 @@ class Project:
 
 
 class ProjectRegistry:
-    """The projects that exist. Unless `strict`, a project comes into being when its id is first named."""
+    """The projects that exist.
 
-    def __init__(self, *, strict: bool = False) -> None:
+    Unless `strict`, a project comes into being when its id is first named, in `default_parent`, if there is
+    one.
+    """
+
+    def __init__(self, *, strict: bool = False, default_parent: str = "") -> None:
         self.strict = strict
+        self._default_parent = default_parent
         self.containers = Containers(strict=strict)
         self._by_id: dict[str, Project] = {}
 
@@ -82,7 +87,7 @@ class ProjectRegistry:
             return project
         if self.strict or not _ID.fullmatch(id_or_number):
             raise denied(_GET, "resourcemanager.projects.get", f"projects/{id_or_number}")
-        return self.add(Project(id_or_number, number_for(id_or_number)))
+        return self.add(Project(id_or_number, number_for(id_or_number), parent=self._default_parent))
 
     def resolve_name(self, name: str) -> Project:
         """The project of a resource name `projects/ID_OR_NUMBER`."""
