@@ -155,12 +155,12 @@ def settle(
     A pass that is `given_up` leaves no trace of what it began and certainly did not write: a ledger that went
     on to claim it would take it for ours if somebody else made it later.
     """
-    released = {release.grant for release in plan.released}
+    released = {release.grant: release for release in plan.released}
     claimed = {claim.grant for claim in plan.claims}
     holdings: dict[Grant, Holding] = {}
     for grant, holding in plan.ledger.holdings.items():
         if grant in released:
-            if grant in standing:
+            if any(form in standing for form in _forms(released[grant])):
                 holdings[grant] = replace(holding, state=GrantState.RELEASING)
         elif grant in claimed and grant in standing:
             foreign = holding.foreign_before or (grant in plan.unmade and grant not in added)
@@ -230,12 +230,21 @@ def _seen(holding: Holding, *, stands: bool) -> Holding:
 
 def _is_entombed(claim: Claim, standing: Collection[Grant]) -> bool:
     """Whether the policy shows the very account that the claim means as deleted."""
-    tombstone = normalise(str(Tombstone(claim.grant.member, claim.unique_id)))
     return (
         bool(claim.unique_id)
         and claim.grant not in standing
-        and replace(claim.grant, member=tombstone) in standing
+        and _entombed(claim.grant, claim.unique_id) in standing
     )
+
+
+def _forms(release: Release) -> set[Grant]:
+    """The released grant as policies show it, for accounts that were deleted since, too."""
+    return {release.grant} | {_entombed(release.grant, unique_id) for unique_id in release.unique_ids}
+
+
+def _entombed(grant: Grant, unique_id: str) -> Grant:
+    """What a policy shows in the place of a grant to an account that was deleted."""
+    return replace(grant, member=normalise(str(Tombstone(grant.member, unique_id))))
 
 
 def _is_refused(holding: Holding | None) -> bool:

@@ -2,12 +2,13 @@
 
 import pytest
 
-from cloudrun_identity.api import TargetKind
+from cloudrun_identity.api import GrantState, TargetKind
+from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.gcp.lanes import Lanes
 from cloudrun_identity.iam.claims import Claim, Claimant, Declaration
 from cloudrun_identity.iam.grants import Grant, Target
 
-from .fakes import Crash, Scene
+from .fakes import Crash, Scene, fault
 
 pytestmark = pytest.mark.looptime(start=1000)
 
@@ -88,3 +89,20 @@ async def test_a_tombstone_that_was_left_is_nobodys_history(scene: Scene) -> Non
     await converge(scene, GRANT)
 
     assert scene.policies.standing(TARGET) == {GRANT, tombstone}
+
+
+async def test_a_release_that_is_refused_still_owes_the_tombstone(scene: Scene) -> None:
+    await converge(scene, GRANT)
+    scene.policies.recreate(MEMBER, "1002", buried=True)
+    scene.policies.before_set = [denied]
+    await converge(scene)
+    assert scene.ledgers.ledger(TARGET).holdings[GRANT].state is GrantState.RELEASING
+
+    await converge(scene)
+
+    assert scene.policies.standing(TARGET) == frozenset()
+    assert scene.ledgers.ledger(TARGET).holdings == {}
+
+
+def denied() -> None:
+    raise fault(Fault.PERMISSION_DENIED)
