@@ -11,6 +11,7 @@ from cloudrun_identity import __version__
 from cloudrun_identity.commands.crds import crds
 from cloudrun_identity.commands.export import export
 from cloudrun_identity.commands.permissions import permissions
+from cloudrun_identity.commands.plan import plan
 from cloudrun_identity.commands.role import role
 from cloudrun_identity.commands.run import run
 
@@ -74,7 +75,7 @@ def cli() -> None:
     """Manage Cloud Run identities from Kubernetes."""
 
 
-for command in (crds, export, permissions, role, run):
+for command in (crds, export, permissions, plan, role, run):
     cli.add_command(command)
 
 

@@ -1,9 +1,10 @@
-"""What a project has is exported, applied, and found to be so already: nothing is written to Google Cloud."""
+"""What a project has is exported, and applied without a write; what a plan says is what applying does."""
 
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from string import Template
 from typing import Any
 
 import pytest
@@ -112,6 +113,8 @@ def test_an_exported_project_is_applied_without_a_write_to_google(grown: Scene, 
     )
     assert exported.returncode == 0, exported.stderr
     before = scene.cloud.calls()
+    planned = command(scene, "plan", "--filename", str(tmp_path))
+    assert (planned.stdout, planned.returncode) == ("Nothing would change.\n", 0), planned.stderr
     objects = applied(scene, tmp_path)
     eventually(lambda: unready(scene, objects), lambda left: not left)
 
@@ -144,3 +147,91 @@ def test_an_exported_project_is_applied_without_a_write_to_google(grown: Scene, 
     assert len(left_out) == 4, exported.stderr
     assert scene.ledger(f"//cloudresourcemanager.googleapis.com/{scene.project}")["bindings"]
     assert scene.status("CloudRunIdentity/nightly")["origin"] == "Adopted"
+
+
+CHANGED = """
+apiVersion: cloudrun-identity.dev/v1alpha1
+kind: ManagedProject
+metadata: {name: $scene}
+spec:
+  namespaces: {names: [$scene]}
+  guardrails:
+    adoptableAccounts: [checkout@$scene.iam.gserviceaccount.com]
+    grants:
+    - {roles: [roles/run.viewer, roles/logging.logWriter], "on": [Project], members: ["*"], exclusive: true}
+---
+apiVersion: cloudrun-identity.dev/v1alpha1
+kind: CloudRunIdentity
+metadata: {name: checkout}
+spec: {projectRef: {name: $scene}, adoption: Adopt, disabled: true, roles: [{role: roles/logging.logWriter}]}
+---
+apiVersion: cloudrun-identity.dev/v1alpha1
+kind: CloudRunIdentity
+metadata: {name: orders}
+spec: {projectRef: {name: $scene}, users: [{identityRef: {name: checkout}}]}
+---
+apiVersion: cloudrun-identity.dev/v1alpha1
+kind: IAMBinding
+metadata: {name: viewers}
+spec:
+  projectRef: {name: $scene}
+  target: {kind: Project}
+  role: roles/run.viewer
+  authority: Exclusive
+  members: [{principal: "group:ops@example.com"}]
+---
+apiVersion: cloudrun-identity.dev/v1alpha1
+kind: IdentityAttachment
+metadata: {name: legacy}
+spec:
+  projectRef: {name: $scene}
+  workload: {kind: Service, location: europe-west1, name: legacy}
+  identityRef: {name: orders}
+"""
+
+
+def test_a_plan_says_what_applying_then_does(grown: Scene, tmp_path: Path) -> None:
+    scene = grown
+    (tmp_path / "all.yaml").write_text(Template(CHANGED).substitute(scene=scene.name))
+    legacy = scene.service("legacy")
+    scene.cloud.add(scene.project, "roles/run.viewer", "user:ann@example.com")
+    before, before_move, numbers = scene.policy(), scene.cloud.runs_as(legacy), scene.cloud.calls()
+
+    planned = command(scene, "plan", "--filename", str(tmp_path), "--namespace", scene.name)
+
+    assert planned.returncode == 2, planned.stdout + planned.stderr
+    assert not [
+        rpc for rpc in scene.cloud.calls() - numbers if not rpc.rpartition("/")[2].startswith(READING)
+    ]
+    assert [line.split("  (")[0] for line in planned.stdout.splitlines()] == [
+        f"ServiceAccount {scene.email('checkout')}",
+        "  ~ disabled: false → true",
+        f"ServiceAccount {scene.email('orders')}",
+        "  + account: absent → created",
+        f"Service europe-west1/legacy of project {scene.name}",
+        f"  ~ service account: {before_move} → {scene.email('orders')}",
+        f"IAM policy of Project {scene.name}",
+        f"  + roles/logging.logWriter for {scene.member('checkout')}",
+        "  + roles/run.viewer for group:ops@example.com",
+        "  - roles/run.viewer for user:ann@example.com",
+        f"IAM policy of ServiceAccount {scene.email('orders')}",
+        f"  + roles/iam.serviceAccountUser for {scene.member('checkout')}",
+        "Plan: 4 to add, 2 to change, 1 to remove.",
+    ]
+    scene.apply(CHANGED)
+    scene.ready(
+        "CloudRunIdentity/checkout",
+        "CloudRunIdentity/orders",
+        "IAMBinding/viewers",
+        "IdentityAttachment/legacy",
+    )
+    after = {
+        "roles/run.viewer": ["group:ops@example.com"],
+        "roles/logging.logWriter": [scene.member("checkout")],
+    }
+    assert scene.policy() == before | after
+    assert scene.cloud.policy(scene.account("orders")) == {
+        "roles/iam.serviceAccountUser": [scene.member("checkout")]
+    }
+    assert scene.cloud.accounts(scene.name)["checkout"]["disabled"]
+    assert scene.cloud.runs_as(legacy) == scene.email("orders")

@@ -1,5 +1,6 @@
 """Google Cloud for commands that only look: clients that refuse to write, and errors in one line."""
 
+import logging
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -35,7 +36,7 @@ def one_line_errors() -> Iterator[None]:
     """Say in one line what keeps a command from reading Google Cloud."""
     # gRPC's core reads this as it is loaded, and would tell of its connections beside the one line.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    from cloudrun_identity.gcp.errors import CredentialsError, GoogleError
+    from cloudrun_identity.gcp.errors import CredentialsError, GoogleError, one_line
 
     try:
         yield
@@ -43,6 +44,9 @@ def one_line_errors() -> Iterator[None]:
         raise click.ClickException(str(error)) from None
     except GoogleError as error:
         raise click.ClickException(f"{error.method.rpartition('.')[2]}: {error.message}") from None
+    except Exception as error:  # a bug, and still no traceback for the user
+        logging.getLogger(__name__).debug("unexpected", exc_info=error)
+        raise click.ClickException(f"unexpected {type(error).__name__}: {one_line(str(error))}") from None
 
 
 class _Unobserved:

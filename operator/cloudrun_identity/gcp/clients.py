@@ -15,7 +15,7 @@ from google.api_core import exceptions as api_exceptions
 from google.api_core.gapic_v1 import method_async
 
 from cloudrun_identity.gcp.credentials import ApplicationDefault, Tokens
-from cloudrun_identity.gcp.errors import Fault, GoogleError, classify
+from cloudrun_identity.gcp.errors import Fault, GoogleError, NotSent, classify
 from cloudrun_identity.gcp.ratelimit import Access, Api, BucketKey, RateLimiter, call_priority
 
 request_reason: ContextVar[str] = ContextVar("request_reason", default="")
@@ -171,7 +171,7 @@ class GoogleClients:
         for retry in range(retries + 1):
             await self._admit(bucket)
             if access is Access.WRITE and not self._may_write():
-                raise GoogleError(Fault.UNAVAILABLE, method, "not sent: this replica does not hold the lease")
+                raise NotSent(method, "this replica does not hold the lease")
             try:
                 with self._observed(bucket, method):
                     return await invoke(
@@ -283,7 +283,8 @@ def _backoff(retry: int) -> float:
 _QUOTA_PROJECT = "x-goog-user-project"
 _RETRIES = 2
 _FIRST_BACKOFF = 0.2
-_READING = ("Get", "List", "Query", "TestIamPermissions")
+# A token changes nothing, and whoever may not write still reads by one.
+_READING = ("Get", "List", "Query", "TestIamPermissions", "GenerateAccessToken")
 _REGION = re.compile(r"[a-z][a-z0-9-]{0,40}")
 # A page of services or a full policy can pass gRPC's 4 MiB.
 _OPTIONS = [("grpc.max_receive_message_length", 64 << 20)]

@@ -73,6 +73,13 @@ class GoogleError(Exception):
         return f"{self.method}: {self.fault}: {self.message}"
 
 
+class NotSent(GoogleError):  # noqa: N818 - it names what happened
+    """A write that was not even tried, because it may not be made now: it certainly did not happen."""
+
+    def __init__(self, method: str, why: str) -> None:
+        super().__init__(Fault.UNAVAILABLE, method, f"not sent: {why}")
+
+
 class CredentialsError(Exception):
     """The operator has no usable Google Cloud credentials; the message is one line that says what to do."""
 

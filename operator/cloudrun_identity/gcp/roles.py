@@ -20,6 +20,7 @@ class Roles:
     def __init__(self, clients: ProjectClients, clock: Clock = time.monotonic) -> None:
         self._clients = clients
         self._expansions: Shelf[tuple[str, str], frozenset[str]] = Shelf(clock, ROLES_KEPT)
+        self._assumed: dict[tuple[str, str], frozenset[str]] = {}
 
     async def permissions(self, role: str, project_id: str, max_age: float = 600.0) -> frozenset[str]:
         """The permissions of a role, as they were at most `max_age` seconds ago, read as in the project.
@@ -32,11 +33,17 @@ class Roles:
         """
         # What is predefined is the same for everybody; the others only some may read.
         key = ("" if role.startswith("roles/") else project_id, role)
+        if key in self._assumed:
+            return self._assumed[key]
         return await self._expansions.get(key, lambda: self._expand(role, project_id), max_age)
 
     def forget(self, project_id: str, role: str) -> None:
         """Note that the operator has just written this role: older reads do not count for it any more."""
         self._expansions.forget((project_id, role))
+
+    def assume(self, project_id: str, role: str, permissions: frozenset[str]) -> None:
+        """Take a custom role of the project for one that holds these permissions, whatever there is."""
+        self._assumed[project_id, role] = permissions
 
     async def _expand(self, role: str, project_id: str) -> frozenset[str]:
         clients = self._clients.of(project_id)

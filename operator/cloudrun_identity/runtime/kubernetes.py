@@ -1,10 +1,9 @@
 """The writes of a pass to Kubernetes, counted."""
 
 from cloudrun_identity.api import KINDS
-from cloudrun_identity.kube.client import KubeClient
 from cloudrun_identity.kube.crds import CrdState, state_of
 from cloudrun_identity.kube.finalizers import Finalizers
-from cloudrun_identity.kube.resources import Object, Objects, PatchType, Resource
+from cloudrun_identity.kube.resources import Object, Objects, PatchType, Resource, Verbs
 from cloudrun_identity.kube.status import StatusWriter
 
 from .metrics import Metrics
@@ -13,7 +12,7 @@ from .metrics import Metrics
 class CountedClient:
     """`kube.resources.Verbs` that tells the metrics of every write."""
 
-    def __init__(self, client: KubeClient, metrics: Metrics) -> None:
+    def __init__(self, client: Verbs, metrics: Metrics) -> None:
         self._client = client
         self._metrics = metrics
 

@@ -31,6 +31,8 @@ from cloudrun_identity.controllers.identity_deletion import IdentityDeletion
 from cloudrun_identity.controllers.identity_key import IdentityKeyController
 from cloudrun_identity.controllers.key_rotation import KeyRotation
 from cloudrun_identity.controllers.managed_project import ManagedProjectController
+from cloudrun_identity.controllers.plan import Plan
+from cloudrun_identity.controllers.planner import Planner
 from cloudrun_identity.controllers.preflight import Preflight
 from cloudrun_identity.controllers.probation import Probation
 from cloudrun_identity.controllers.recent_writes import RecentWrites
@@ -124,9 +126,7 @@ class Operator:
                 wall_clock=now,
                 is_fresh=probation.is_fresh,
                 brake=RemovalBrake(self._removals_per_hour),
-                is_spared=lambda member: (
-                    is_spared(member) or email(member) in self._cache.credential_accounts()
-                ),
+                is_spared=self._is_spared,
                 checkpoint=checkpoint,
             )
         )
@@ -146,17 +146,19 @@ class Operator:
             records,
             checkpoint,
         )
-        self._reconciler = Reconciler(
-            self._controllers,
-            Tools(
-                store=self._cache,
-                kube=kube,
-                lanes=self._lanes,
-                judge=Judge(roles),
-                announcer=announcer,
-                wall_clock=now,
-                parked=slots.parked,
-            ),
+        tools = Tools(
+            store=self._cache,
+            kube=kube,
+            lanes=self._lanes,
+            judge=Judge(roles),
+            announcer=announcer,
+            wall_clock=now,
+            parked=slots.parked,
+        )
+        self._reconciler = Reconciler(self._controllers, tools)
+        account_records = AccountRecords(self._ledgers, now)
+        self._planner = Planner(
+            self._controllers, tools, self._ledgers, account_records, roles, policies, self._is_spared
         )
         self._workers = Workers(self._queue, self._reconciler, slots, metrics, self._interval_of)
         self._sweeper = Sweeper(self._cache, self._lanes, self._reconciler, self._queue.add)
@@ -181,6 +183,10 @@ class Operator:
                 "their grants are taken for somebody else's; is --operator-namespace right?",
                 ", ".join(sorted(elsewhere)),
             )
+
+    async def plan(self) -> Plan:
+        """Work out, in place of `start`, what would be done about everything that is known."""
+        return await self._planner.plan(self._cache.known())
 
     def start(self) -> None:
         """Begin to work on everything that is known."""
@@ -233,6 +239,10 @@ class Operator:
     def _wake(self, keys: Iterable[Key]) -> None:
         for key in keys:
             self._queue.add(key, Priority.EDIT)
+
+    def _is_spared(self, member: str) -> bool:
+        """Whether a member is never removed by an exclusive binding: Google's own, and whom we act as."""
+        return is_spared(member) or email(member) in self._cache.credential_accounts()
 
     def _removals_per_hour(self, project_id: str) -> int:
         """The least that any ManagedProject on the project allows; none if there is no such any more."""

@@ -1,0 +1,92 @@
+"""An API server for as long as a command runs: what is written is kept in memory and checked by nobody."""
+
+import itertools
+from http import HTTPStatus
+from typing import Any
+
+from cloudrun_identity.kube.errors import KubeError
+from cloudrun_identity.kube.resources import Object, Objects, PatchType, Resource
+
+_Place = tuple[str, str, str]
+
+
+class Scratch:
+    """Implements `kube.resources.Verbs` for a single writer, who is never in conflict with anybody."""
+
+    def __init__(self) -> None:
+        self._stored: dict[_Place, Object] = {}
+        self._numbers = itertools.count(1)
+
+    async def get(self, resource: Resource, name: str, namespace: str = "") -> Object:
+        """Read one object."""
+        try:
+            return self._stored[resource.plural, namespace, name]
+        except KeyError:
+            raise KubeError(
+                HTTPStatus.NOT_FOUND, "NotFound", f"there is no {resource.plural} {name}"
+            ) from None
+
+    async def list(self, resource: Resource, namespace: str = "", *, label_selector: str = "") -> Objects:  # noqa: ARG002
+        """Read all objects of one namespace, or of all when it is empty."""
+        return [
+            obj
+            for (plural, home, _), obj in self._stored.items()
+            if plural == resource.plural and namespace in ("", home)
+        ]
+
+    async def create(self, resource: Resource, obj: Object) -> Object:
+        """Store the object, with a uid of its own."""
+        number = next(self._numbers)
+        metadata = {**obj["metadata"], "uid": f"{number:08}", "generation": 1}
+        return self._store(resource, {**obj, "metadata": metadata})
+
+    async def replace(self, resource: Resource, obj: Object, *, subresource: str = "") -> Object:  # noqa: ARG002
+        """Put the object in the place of the stored one."""
+        return self._store(resource, obj)
+
+    async def patch(
+        self,
+        resource: Resource,
+        name: str,
+        namespace: str,
+        patch: Object | Objects,
+        patch_type: PatchType = PatchType.MERGE,
+        *,
+        subresource: str = "",  # noqa: ARG002
+    ) -> Object:
+        """Merge a change into the object; raises TypeError for patches of another type."""
+        if patch_type is not PatchType.MERGE or isinstance(patch, list):
+            raise TypeError(f"{patch_type} is not for scratch objects")
+        stored = await self.get(resource, name, namespace)
+        return self._store(resource, _merged(stored, patch))
+
+    async def delete(
+        self,
+        resource: Resource,
+        name: str,
+        namespace: str = "",
+        *,
+        uid: str = "",  # noqa: ARG002
+        resource_version: str = "",  # noqa: ARG002
+    ) -> None:
+        """Forget the object."""
+        self._stored.pop((resource.plural, namespace, name), None)
+
+    def _store(self, resource: Resource, obj: Object) -> Object:
+        metadata = {**obj["metadata"], "resourceVersion": str(next(self._numbers))}
+        stored = {**obj, "metadata": metadata}
+        self._stored[resource.plural, metadata.get("namespace", ""), metadata["name"]] = stored
+        return stored
+
+
+def _merged(stored: Any, patch: Any) -> Any:
+    """Apply a JSON merge patch (RFC 7386)."""
+    if not isinstance(patch, dict):
+        return patch
+    kept = dict(stored) if isinstance(stored, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            kept.pop(name, None)
+        else:
+            kept[name] = _merged(kept.get(name), value)
+    return kept

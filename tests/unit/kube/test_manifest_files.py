@@ -1,0 +1,83 @@
+"""Manifests read from files, and one line for each thing that is wrong with them."""
+
+from pathlib import Path
+
+import pytest
+
+from cloudrun_identity.kube.manifest_files import Manifests, read_manifests
+
+BINDING = """
+apiVersion: cloudrun-identity.dev/v1alpha1
+kind: IAMBinding
+metadata: {name: ops}
+spec:
+  projectRef: {name: shop}
+  target: {kind: Project}
+  role: roles/run.viewer
+  members: [{principal: "group:ops@example.com"}]
+"""
+
+
+def read(tmp_path: Path, **files: str) -> Manifests:
+    for name, text in files.items():
+        (tmp_path / f"{name}.yaml").write_text(text)
+    return read_manifests([tmp_path], "shop")
+
+
+def names(found: Manifests) -> list[str]:
+    return [
+        f"{obj['kind']} {obj['metadata'].get('namespace', '')}/{obj['metadata']['name']}"
+        for obj in found.objects
+    ]
+
+
+def test_every_document_of_a_directory_is_read_and_what_is_not_ours_is_passed_over(tmp_path: Path) -> None:
+    others = "{apiVersion: v1, kind: Secret, metadata: {name: x}}"
+    namespace = "{apiVersion: v1, kind: Namespace, metadata: {name: shop}}"
+
+    found = read(tmp_path, a=f"{BINDING}\n---\n{others}\n---\n", b=namespace)
+
+    assert (names(found), found.problems) == (["IAMBinding shop/ops", "Namespace /shop"], [])
+
+
+def test_a_list_is_read_item_by_item(tmp_path: Path) -> None:
+    items = BINDING.strip().replace("\n", "\n  ")
+
+    found = read(tmp_path, a=f"apiVersion: v1\nkind: List\nitems:\n- {items}")
+
+    assert names(found) == ["IAMBinding shop/ops"]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (BINDING.replace("roles/run.viewer", "viewer"), 'IAMBinding shop/ops: spec.role: "viewer": must be'),
+        (
+            BINDING.replace("role:", "roles:"),
+            "IAMBinding shop/ops: spec.roles: there is no such field; known",
+        ),
+        (
+            BINDING.replace("kind: Project", "kind: Bucket"),
+            "IAMBinding shop/ops: spec.target.kind: 'Bucket': ",
+        ),
+        (BINDING.replace("metadata: {name: ops}", "metadata: {}"), "IAMBinding: metadata.name: must be set"),
+        (
+            BINDING.replace("kind: IAMBinding", "kind: Binding"),
+            "Binding ops: kind: 'Binding' cannot be applied",
+        ),
+        (
+            BINDING.replace("v1alpha1", "v1"),
+            "IAMBinding shop/ops: apiVersion: 'cloudrun-identity.dev/v1': must",
+        ),
+        (f"{BINDING}---{BINDING}", "IAMBinding shop/ops: declared in "),
+        ("a: [", ", line 1: this is not YAML"),
+        ("- x", ": a manifest has apiVersion, kind and metadata"),
+    ],
+)
+def test_what_is_wrong_is_named_with_file_object_and_field(tmp_path: Path, text: str, problem: str) -> None:
+    found = read(tmp_path, a=text)
+
+    assert found.problems
+    assert found.problems[0].startswith(f"{tmp_path / 'a.yaml'}")
+    assert problem in found.problems[0]
+    assert "\n" not in found.problems[0]
