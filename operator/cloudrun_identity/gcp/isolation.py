@@ -20,8 +20,9 @@ MAX_PRINCIPALS = 1500
 LEDGER_FULL = GoogleError(
     Fault.INVALID_ARGUMENT,
     "",
-    f"the ledger of this policy holds {MAX_PRINCIPALS} grants, as many as a policy takes; declare fewer, or "
-    "grant the role to a group instead of its members",
+    f"the ledger of this policy is full: it takes {MAX_PRINCIPALS} grants, and about a megabyte with their "
+    "conditions and the names of all objects that declare them; declare fewer, or grant the role to a group "
+    "instead of its members",
 )
 
 

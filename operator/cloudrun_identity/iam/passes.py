@@ -14,10 +14,12 @@ from cloudrun_identity.api import GrantState
 from cloudrun_identity.api.policy_ledger import MAX_MEMBERS, MAX_UNIQUE_IDS
 
 from .claims import Claim, Claimant, Declaration
-from .grants import Grant, Target
+from .exclusive import contested, intruders
+from .grants import Grant, order
 from .ledger import Holding, Ledger
 from .merge import Release
 from .principals import Tombstone, normalise
+from .room import Room
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +78,8 @@ def plan(
     for grant, known in ledger.holdings.items():
         holding = _seen(known, stands=grant in standing)
         staying, leaving = _part(grant, holding, seats)
-        staying |= wanted_by[grant]
-        if staying:
-            held = replace(holding, claimants=frozenset(staying))
+        if staying or wanted_by[grant]:
+            held = replace(holding, claimants=frozenset(staying or {min(wanted_by[grant])}))
             if claim := claims.get(grant):
                 if grant not in standing:
                     held = _missing(held, withheld=grant in withheld)
@@ -92,15 +93,16 @@ def plan(
         elif not _is_left(holding, leaving):
             holdings[grant] = holding
             released.append(Release(grant, holding.unique_ids))
-    fresh = [grant for grant in claims if grant not in ledger.holdings and grant not in entombed]
-    room = max(0, MAX_MEMBERS - len(holdings))
-    unrecorded = tuple(fresh[room:])
-    fresh = fresh[:room]
+    begun = [grant for grant in claims if grant not in ledger.holdings and grant not in entombed]
+    named = _named(holdings, begun, wanted_by)
+    holdings = {grant: replace(holding, claimants=named[grant]) for grant, holding in holdings.items()}
+    fresh = [grant for grant in begun if grant in named]
+    unrecorded = tuple(grant for grant in begun if grant not in named)
     for grant in unrecorded:
         del claims[grant]  # only what the ledger holds is ever written
     for grant in fresh:
         holdings[grant] = Holding(
-            claimants=frozenset(wanted_by[grant]),
+            claimants=named[grant],
             state=GrantState.GRANTED if grant in standing else GrantState.PENDING,
             foreign_before=grant in standing,
             unique_id=claims[grant].unique_id,
@@ -112,8 +114,8 @@ def plan(
         and grant in ledger.holdings
         and ledger.holdings[grant].state is GrantState.GRANTED
     )
-    contested = _contested(ledger.target, declarations, holdings)
-    intruders = tuple(_intruders(ledger.target, declarations, standing, holdings, spared))
+    disputed = contested(ledger.target, declarations, holdings)
+    strangers = tuple(intruders(ledger.target, declarations, standing, holdings, spared))
     return Plan(
         ledger=replace(ledger, holdings=holdings),
         claims=tuple(claims.values()),
@@ -124,16 +126,16 @@ def plan(
         withheld=frozenset(withheld) | entombed,
         unrecorded=unrecorded,
         stale=tuple(stale),
-        intruders=intruders,
+        intruders=strangers,
         evictable=tuple(
             grant
-            for grant in intruders
+            for grant in strangers
             if any(
-                each.writable and grant.slot in each.exclusive and each.claimant.seat not in contested
+                each.writable and grant.slot in each.exclusive and each.claimant.seat not in disputed
                 for each in declarations
             )
         ),
-        contested=contested,
+        contested=disputed,
     )
 
 
@@ -200,7 +202,22 @@ def _wanted(
         for claim in declaration.on(ledger.target):
             claims.setdefault(claim.grant, claim)
             claimants[claim.grant].add(str(declaration.claimant))
-    return dict(sorted(claims.items(), key=lambda item: _order(item[0]))), claimants
+    return dict(sorted(claims.items(), key=lambda item: order(item[0]))), claimants
+
+
+def _named(
+    held: Mapping[Grant, Holding], begun: Iterable[Grant], wanted_by: Mapping[Grant, Collection[str]]
+) -> dict[Grant, frozenset[str]]:
+    """Whom the ledger names for each grant: what it holds stays, and the rest comes in as far as it fits."""
+    room = Room(held.items())
+    named = {
+        grant: room.joining(holding.claimants, wanted_by.get(grant, ())) for grant, holding in held.items()
+    }
+    for grant in begun:
+        first = min(wanted_by[grant])
+        if len(named) < MAX_MEMBERS and room.takes(grant, first):
+            named[grant] = room.joining((first,), wanted_by[grant])
+    return named
 
 
 def _part(
@@ -277,46 +294,3 @@ def _is_left(holding: Holding, leaving: Iterable[Declaration]) -> bool:
     if any(declaration.abandon for declaration in leaving):
         return True
     return holding.foreign_before and not any(declaration.claims_existing for declaration in leaving)
-
-
-def _intruders(
-    target: Target,
-    declarations: Iterable[Declaration],
-    standing: Collection[Grant],
-    holdings: Mapping[Grant, Holding],
-    spared: Callable[[str], bool],
-) -> Iterable[Grant]:
-    """Who stands in a binding that somebody has to itself, and is none of ours. Tombstones are nobody."""
-    slots = {slot for declaration in declarations for slot in declaration.exclusive if slot.target == target}
-    if not slots:
-        return
-    declared = {claim.grant for declaration in declarations for claim in declaration.on(target)}
-    for grant in sorted(standing, key=_order):
-        if (
-            grant.slot in slots
-            and grant not in holdings
-            and grant not in declared
-            and not spared(grant.member)
-        ):
-            yield grant
-
-
-def _contested(
-    target: Target, declarations: Iterable[Declaration], holdings: Mapping[Grant, Holding]
-) -> dict[str, Grant]:
-    """Claims of our other objects in a binding that one object wants alone: these are never its victims."""
-    contested = {}
-    for declaration in declarations:
-        seat = declaration.claimant.seat
-        for slot in declaration.exclusive:
-            for grant, holding in holdings.items() if slot.target == target else ():
-                if grant.slot == slot and any(
-                    Claimant.parse(other).seat != seat for other in holding.claimants
-                ):
-                    contested[seat] = grant
-    return contested
-
-
-def _order(grant: Grant) -> tuple[str, str, str]:
-    """A steady order of writing, so that equal declarations give equal policies."""
-    return grant.role, grant.condition.title if grant.condition else "", grant.member

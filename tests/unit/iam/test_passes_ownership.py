@@ -1,5 +1,6 @@
 """Planning where ownership is not plain: accounts created anew, exclusive bindings, grants from before."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -11,8 +12,12 @@ from cloudrun_identity.iam.grants import Condition, Grant, Slot
 from cloudrun_identity.iam.ledger import Holding, Ledger
 from cloudrun_identity.iam.merge import Release
 from cloudrun_identity.iam.passes import Plan, plan, settle
+from cloudrun_identity.kube.ledger import MAX_BYTES
+from cloudrun_identity.kube.ledger_objects import to_object
 
 from .strategies import TARGET
+
+UID = "0a1b2c3d-0000-0000-0000-000000000000"
 
 ROLE = "roles/run.invoker"
 ACCOUNT, ANN, EVE = (
@@ -158,3 +163,34 @@ def test_an_account_that_took_the_place_of_a_deleted_one_is_granted_what_is_clai
     found = planned(ledger, Declaration(ONE, frozenset({Claim(ACCOUNT, unique_id="2")})), standing={TOMB})
     assert found.withheld == set()
     assert found.claims == (Claim(ACCOUNT, "2", former_ids=("1",)),)
+
+
+def test_a_crowd_that_names_the_same_members_does_not_fill_the_ledger_for_others() -> None:
+    members = [Grant(TARGET, ROLE, f"user:u{number}@example.com") for number in range(250)]
+    crowd = [
+        Declaration(Claimant("IAMBinding", "shop", f"many-{number}", UID), frozenset(map(Claim, members)))
+        for number in range(80)
+    ]
+    first = planned(Ledger(TARGET), *crowd, standing=set())
+    assert set(first.ledger.holdings) == set(members)
+    assert len(json.dumps(to_object(first.ledger, {}))) < MAX_BYTES
+
+    there = {ANN: holding(TWO)}
+    late = planned(
+        Ledger(TARGET, holdings=there), *crowd, Declaration(TWO, frozenset({Claim(ANN)})), standing={ANN}
+    )
+    assert late.ledger.holdings[ANN].claimants == {str(TWO)}, "whoever is there is not pushed out"
+
+
+def test_who_found_no_room_beside_the_others_has_the_grant_once_they_leave() -> None:
+    crowd = [
+        Declaration(Claimant("IAMBinding", "shop", f"{number:04}", UID), frozenset({Claim(ANN)}))
+        for number in range(1501)
+    ]
+    full = planned(Ledger(TARGET), *crowd, standing=set()).ledger
+    assert len(full.holdings[ANN].claimants) == 1500
+
+    gone = [replace(each, claims=frozenset()) for each in crowd[:-1]]
+    left = planned(full, *gone, crowd[-1], standing={ANN})
+    assert left.released == ()
+    assert left.ledger.holdings[ANN].claimants == {str(crowd[-1].claimant)}
