@@ -96,6 +96,20 @@ class Cloud:
         email: str = self._request("POST", f"/v1/projects/{project}/serviceAccounts", body)["email"]
         return email
 
+    def keys(self, account: str) -> dict[str, dict[str, Any]]:
+        """The keys of an account that people made, by their ids."""
+        listed = self._request("GET", f"/v1/{account}/keys?keyTypes=USER_MANAGED").get("keys", ())
+        return {key["name"].rpartition("/")[2]: key for key in listed}
+
+    def create_key(self, account: str) -> str:
+        """Make a key as somebody else; its id."""
+        name: str = self._request("POST", f"/v1/{account}/keys", {})["name"]
+        return name.rpartition("/")[2]
+
+    def disable_key(self, account: str, key_id: str) -> None:
+        """Disable a key as somebody else."""
+        self._request("POST", f"/v1/{account}/keys/{key_id}:disable", {})
+
     def role(self, name: str) -> dict[str, Any] | None:
         """A custom role by its full name, deleted or not."""
         project = name.partition("/roles/")[0]

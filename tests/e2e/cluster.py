@@ -104,6 +104,26 @@ class Cluster:
         else:
             self._objects.delete_namespaced_custom_object(GROUP, VERSION, namespace, PLURALS[kind], name)
 
+    def secret(self, name: str, namespace: str) -> Object | None:
+        """A Secret; None if there is none."""
+        try:
+            found = self._core.read_namespaced_secret(name, namespace)
+        except client.ApiException as error:
+            if error.status == NOT_FOUND:
+                return None
+            raise
+        plain: Object = self._api.sanitize_for_serialization(found)
+        return plain
+
+    def create_secret(self, name: str, namespace: str, data: dict[str, str]) -> None:
+        """Create a Secret as somebody else; the values are base64."""
+        self._core.create_namespaced_secret(
+            namespace, client.V1Secret(metadata=client.V1ObjectMeta(name=name), data=data)
+        )
+
+    def delete_secret(self, name: str, namespace: str) -> None:
+        self._core.delete_namespaced_secret(name, namespace)
+
     def create_namespace(self, name: str) -> None:
         self._core.create_namespace(client.V1Namespace(metadata=client.V1ObjectMeta(name=name)))
 

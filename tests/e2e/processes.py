@@ -53,6 +53,10 @@ class Command:
     def is_running(self) -> bool:
         return self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def lines(self) -> list[str]:
         """What it has written so far."""
         return self._log.read_text(errors="replace").splitlines()
@@ -144,9 +148,13 @@ class Operator:
         namespace: str,
         log: Path,
         *,
+        key_clock: Path,
         die_at: str = "",
     ) -> None:
-        """`die_at` is the checkpoint at which it ends itself as SIGKILL would."""
+        """`die_at` is the checkpoint at which it ends itself as SIGKILL would.
+
+        `key_clock` is a file that holds by how many seconds the clock is ahead that keys go by.
+        """
         self._command = Command(
             [
                 "run",
@@ -159,6 +167,7 @@ class Operator:
             ],
             log,
             CLOUDRUN_IDENTITY_DIE_AT=die_at,
+            CLOUDRUN_IDENTITY_KEY_CLOCK=str(key_clock),
         )
 
     def acts(self) -> None:
@@ -193,6 +202,12 @@ class Operator:
     def probe(self, path: str) -> int:
         """The HTTP status of `/readyz` or `/healthz`."""
         return self._http(path)[0]
+
+    def tells(self) -> str:
+        """All that it says to anybody who looks: its log, its metrics, its command line and environment."""
+        process = Path("/proc", str(self._command.pid))
+        about = [(process / name).read_text() for name in ("cmdline", "environ")]
+        return "\n".join([*self._command.lines(), self._http("/metrics")[1], *about])
 
     def metrics(self) -> dict[str, float]:
         """The value of every series, by its name with its labels."""

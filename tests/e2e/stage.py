@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ class Stage:
         self._token.write_text(f"serviceAccount:{OPERATOR}")
         self._numbers = itertools.count(1)
         self._operators: list[Operator] = []
+        self._key_clock = run_dir / "key-clock"
+        self.turn_key_clock(timedelta())
 
     @property
     def operator(self) -> Operator:
@@ -51,10 +54,17 @@ class Stage:
             self._token,
             OPERATOR_NAMESPACE,
             log,
+            key_clock=self._key_clock,
             die_at=die_at,
         )
         self._operators.append(operator)
         return operator
+
+    def turn_key_clock(self, ahead: timedelta) -> None:
+        """Let the clock that keys go by be so far ahead, from the next look at it on."""
+        written = self._key_clock.with_suffix(".new")
+        written.write_text(str(ahead.total_seconds()))
+        written.replace(self._key_clock)
 
     def ensure_operator(self) -> None:
         """See that exactly one operator runs, whatever the test before left behind."""

@@ -1,0 +1,278 @@
+"""Keys of an identity on a running operator, and a client that has to sign in with them all the time."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import google.auth.exceptions
+import google.auth.transport.requests
+import pytest
+from google.oauth2 import service_account
+
+from tests.e2e.eventually import becomes, eventually
+from tests.e2e.scene import Scene
+from tests.servers.kube_apis import EMBEDDED
+
+PROJECT = """
+kind: ManagedProject
+metadata: {name: $scene}
+spec:
+  driftInterval: 1s
+  namespaces: {names: [$scene]}
+  guardrails: {keys: Allowed}
+"""
+IDENTITY = """
+kind: CloudRunIdentity
+metadata: {name: checkout}
+"""
+KEY = """
+kind: IdentityKey
+metadata: {name: checkout}
+spec:
+  identityRef: {name: checkout}
+  secretName: checkout-key
+  secretTemplate: {labels: {app: checkout}}
+"""
+NAME = "IdentityKey/checkout"
+SECRET = "checkout-key"
+ANOTHER = "spec: {rotation: {generation: 1}}"
+DAY = timedelta(days=1)
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture
+def scene_with_keys(closed_scene: Scene) -> Iterator[Scene]:
+    """A scene whose project lets keys be made, with an identity; afterwards the clock is right again."""
+    scene = closed_scene
+    scene.apply(PROJECT)
+    scene.apply(IDENTITY)
+    scene.ready("CloudRunIdentity/checkout")
+    yield scene
+    scene.stage.turn_key_clock(timedelta())
+
+
+def keys(scene: Scene) -> dict[str, dict[str, Any]]:
+    """The account's keys by their ids, as Google has them."""
+    return scene.cloud.keys(scene.account("checkout"))
+
+
+def states(scene: Scene) -> list[str]:
+    return sorted(key["state"] for key in scene.status(NAME).get("keys", ()))
+
+
+def file_in_secret(scene: Scene) -> dict[str, Any]:
+    """The credentials file; empty if there is no Secret."""
+    secret = scene.cluster.secret(SECRET, scene.name)
+    found: dict[str, Any] = json.loads(base64.b64decode(secret["data"]["key.json"])) if secret else {}
+    return found
+
+
+def published(scene: Scene) -> str:
+    key_id: str = file_in_secret(scene).get("private_key_id", "")
+    return key_id
+
+
+def delivered(scene: Scene) -> str:
+    """Wait until the object is Ready; the id of the key in the Secret, which the status names."""
+    scene.ready(NAME)
+    key_id = published(scene)
+    becomes(lambda: scene.status(NAME).get("activeKeyID"), key_id)
+    return key_id
+
+
+class Client:
+    """Reads the Secret and signs in, again and again, as Google's own library does."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self._over = threading.Event()
+        self.failures: list[str] = []
+        self.sign_ins = 0
+
+    def run(self) -> None:
+        while not self._over.wait(0.05):
+            file = file_in_secret(self._scene)
+            credentials = service_account.Credentials.from_service_account_info(file, scopes=["openid"])
+            try:
+                credentials.refresh(google.auth.transport.requests.Request())
+            except google.auth.exceptions.GoogleAuthError as error:
+                self.failures.append(f"{file['private_key_id']}: {error}")
+            self.sign_ins += 1
+
+    def end(self) -> None:
+        self._over.set()
+
+
+@contextmanager
+def client_at_work(scene: Scene) -> Iterator[None]:
+    """A client that signs in all through the block, and never in vain."""
+    client = Client(scene)
+    thread = threading.Thread(target=client.run)
+    thread.start()
+    try:
+        yield
+        before = client.sign_ins
+        eventually(lambda: client.sign_ins, lambda count: count > before)
+    finally:
+        client.end()
+        thread.join()
+    assert client.failures == []
+
+
+def test_a_key_is_followed_by_the_next_and_no_client_ever_has_none(scene_with_keys: Scene) -> None:
+    scene, turn = scene_with_keys, scene_with_keys.stage.turn_key_clock
+    scene.apply(KEY)
+    first = delivered(scene)
+    secret = scene.cluster.secret(SECRET, scene.name)
+    assert secret is not None
+    assert secret["metadata"]["labels"] == {"app": "checkout"}
+    assert [owner["kind"] for owner in secret["metadata"]["ownerReferences"]] == ["IdentityKey"]
+    assert set(keys(scene)) == {first}
+
+    with client_at_work(scene):
+        turn(30 * DAY)
+        becomes(lambda: states(scene), ["Active", "Publishing"])
+        assert published(scene) == first
+        turn(30 * DAY + 2 * MINUTE)
+        becomes(lambda: states(scene), ["Active", "Overlap"])
+        second = published(scene)
+        assert second != first
+        assert not keys(scene)[first].get("disabled")
+
+        scene.stage.operator.kill()
+        scene.stage.ensure_operator()
+        turn(31 * DAY + 3 * MINUTE)
+        becomes(lambda: states(scene), ["Active", "Disabled"])
+        assert keys(scene)[first]["disabled"]
+
+        scene.stage.operator.terminate()
+        scene.stage.ensure_operator()
+        turn(32 * DAY + 4 * MINUTE)
+        becomes(lambda: set(keys(scene)), {second})
+    assert scene.status(NAME).get("drift") is None, "nobody but time has changed anything"
+
+
+@pytest.mark.parametrize("kube_api_name", [EMBEDDED], indirect=True, scope="session")
+@pytest.mark.parametrize("step", ["key created", "key published"])
+def test_a_kill_leaves_no_key_that_nobody_knows(scene_with_keys: Scene, step: str) -> None:
+    scene, turn = scene_with_keys, scene_with_keys.stage.turn_key_clock
+    scene.apply(KEY)
+    first = delivered(scene)
+    scene.stage.operator.stop()
+    dying = scene.stage.start_operator(die_at=step)
+    dying.acts()
+
+    with client_at_work(scene):
+        scene.patch(NAME, ANOTHER)
+        eventually(lambda: len(keys(scene)), lambda count: count > 1)
+        turn(2 * MINUTE)
+        dying.dies()
+        scene.stage.ensure_operator()
+        turn(10 * MINUTE)
+        eventually(lambda: states(scene), lambda seen: seen != ["Active"])
+        turn(20 * MINUTE)
+        second = delivered(scene)
+
+    assert second != first
+    becomes(lambda: set(keys(scene)), {first, second})
+
+
+def test_what_somebody_does_to_a_key_or_its_secret_is_made_good_by_another_key(
+    scene_with_keys: Scene,
+) -> None:
+    scene = scene_with_keys
+    scene.apply(KEY)
+    first = delivered(scene)
+
+    scene.cluster.delete_secret(SECRET, scene.name)
+    second = eventually(lambda: published(scene), lambda key_id: key_id not in ("", first))
+    assert f"Secret {SECRET}: deleted" in scene.told(NAME, "DriftDetected")
+
+    scene.cloud.disable_key(scene.account("checkout"), second)
+    third = eventually(lambda: published(scene), lambda key_id: key_id != second)
+
+    becomes(lambda: states(scene), ["Active", "Overlap", "Overlap"])
+    assert set(keys(scene)) == {first, second, third}
+
+
+def test_a_secret_of_somebody_else_is_left_alone(scene_with_keys: Scene) -> None:
+    scene = scene_with_keys
+    scene.cluster.create_secret(SECRET, scene.name, {"key.json": "e30="})
+    scene.apply(KEY)
+
+    assert "is not this object's" in scene.fails(NAME, "Conflict")
+
+    assert scene.is_stalled(NAME)
+    assert keys(scene) == {}
+    scene.removed(NAME)
+    assert file_in_secret(scene) == {}
+    assert scene.cluster.secret(SECRET, scene.name)
+
+
+def test_no_key_is_made_where_the_guardrails_deny_it(scene: Scene) -> None:
+    scene.apply(IDENTITY)
+    scene.apply(KEY)
+
+    message = scene.fails(NAME, "DeniedByGuardrail")
+
+    assert "guardrails.keys" in message
+    assert "Workload Identity" in message
+    assert scene.cluster.secret(SECRET, scene.name) is None
+
+
+def test_the_end_of_the_object_is_the_end_of_its_keys_unless_they_are_abandoned(
+    scene_with_keys: Scene,
+) -> None:
+    scene = scene_with_keys
+    stranger = scene.cloud.create_key(scene.account("checkout"))
+    scene.apply(KEY)
+    delivered(scene)
+    scene.removed(NAME)
+    assert set(keys(scene)) == {stranger}
+    assert scene.cluster.secret(SECRET, scene.name) is None
+
+    scene.apply(KEY.replace("spec:", "spec:\n  deletionPolicy: Abandon"))
+    left = delivered(scene)
+    with client_at_work(scene):
+        scene.removed(NAME)
+    assert set(keys(scene)) == {stranger, left}
+
+
+def test_the_account_goes_with_its_keys_and_the_object_waits_for_another(scene_with_keys: Scene) -> None:
+    scene = scene_with_keys
+    scene.apply(KEY)
+    first = delivered(scene)
+
+    scene.removed("CloudRunIdentity/checkout")
+    assert "there is no CloudRunIdentity" in scene.fails(NAME, "DependencyNotFound")
+    scene.apply(IDENTITY)
+
+    eventually(lambda: published(scene), lambda key_id: key_id != first)
+    assert set(keys(scene)) == {delivered(scene)}
+
+
+def test_nothing_of_a_key_is_anywhere_but_in_its_secret(scene_with_keys: Scene) -> None:
+    scene = scene_with_keys
+    scene.apply(KEY)
+    delivered(scene)
+    files = [file_in_secret(scene)]
+    scene.cluster.delete_secret(SECRET, scene.name)
+    eventually(lambda: published(scene), lambda key_id: key_id not in ("", files[0]["private_key_id"]))
+    files.append(file_in_secret(scene))
+
+    told = [
+        scene.stage.operator.tells(),
+        json.dumps([scene.get(NAME), scene.get("CloudRunIdentity/checkout")]),
+        json.dumps(scene.ledger(f"//iam.googleapis.com/{scene.account('checkout')}")),
+        json.dumps(scene.cluster.events("IdentityKey", "checkout", scene.name)),
+    ]
+
+    assert files[1]["private_key_id"] in told[1]
+    for line in (line for file in files for line in file["private_key"].splitlines() if line):
+        assert not [text for text in told if line in text]
