@@ -36,9 +36,11 @@ SecretName = Annotated[
     ),
 ]
 
-# What is no duration passes: its own rule refuses it, and duration() would fail.
+# What is no duration passes: its own rule refuses it, and duration() would fail. The API server tries the
+# rule on the default of the whole, too, before it has filled in those of the fields.
 _BOTH_ARE_DURATIONS = " && ".join(
-    f"self.{field} != '' && self.{field}.matches({cel_string(PATTERN)})" for field in ("period", "overlap")
+    f"has(self.{field}) && self.{field} != '' && self.{field}.matches({cel_string(PATTERN)})"
+    for field in ("period", "overlap")
 )
 
 

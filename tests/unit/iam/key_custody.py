@@ -83,7 +83,7 @@ class Custody:
         raise AssertionError(f"it never ends: {self.steps[-6:]}")
 
     def pass_by(self, time: timedelta) -> None:
-        """Let time pass, and work whenever something is due."""
+        """Let time pass, and work whenever something is due, and at the end."""
         end = self.now + time
         while True:
             match self.work():
@@ -92,6 +92,7 @@ class Custody:
                     self.now = until
                 case _:
                     self.now = max(self.now, end)
+                    self.work()
                     return
 
     def make_foreign(self) -> str:
@@ -124,13 +125,15 @@ class Custody:
                 yield lambda: setattr(self, "secret", key_id)
             case Promote(key_id):
                 yield lambda: self._keep(self.ring.superseded_by(key_id, self.now))
+            case Disable(key_id) if key_id not in self.live:  # somebody deleted it, and lists lag
+                yield lambda: self._keep(self.ring.without(key_id))
             case Disable(key_id):
                 assert key_id not in self.foreign
                 yield lambda: self.disable(key_id)
                 yield lambda: self._keep(self.ring.with_records([self._disabled(key_id)]))
             case Delete(key_id, stray):
                 assert key_id not in self.foreign
-                yield lambda: self.live.__delitem__(key_id)
+                yield lambda: self._remove(key_id)
                 if not stray:
                     yield lambda: self._keep(self.ring.without(key_id))
             case Forget(key_id):
@@ -140,6 +143,9 @@ class Custody:
                 yield lambda: self._keep(self.ring.with_records(records).with_attempt(None))
             case _:
                 raise AssertionError(step)
+
+    def _remove(self, key_id: str) -> None:
+        self.live.pop(key_id, None)
 
     def _attempt(self, attempt: KeyAttempt) -> None:
         self._keep(self.ring.with_attempt(attempt))

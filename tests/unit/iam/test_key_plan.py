@@ -231,13 +231,12 @@ class Life(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.custody = Custody()
-        self.left: dict[str, object] = {}
         self.tampered = False
 
     @rule(time=st.sampled_from([SETTLE, LAG, HOUR, DAY, 31 * DAY]))
     def time_passes(self, time: timedelta) -> None:
         self.custody.pass_by(time)
-        self.tampered = False
+        self.tampered &= time <= LAG  # what is gone may only be hidden until then
 
     @rule(jump=st.sampled_from([-31 * DAY, -DAY, -HOUR, HOUR, 40 * DAY]))
     def clock_is_turned(self, jump: timedelta) -> None:
