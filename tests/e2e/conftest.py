@@ -23,7 +23,11 @@ secrets:
   policy:
   - {role: roles/secretmanager.secretAccessor, members: ["group:billing@example.com"]}
 """
-"""One more project of the seed, because secrets cannot be created."""
+SAFE = """
+projectID: acme-safe
+secrets: [{name: paypal-key}]
+"""
+"""Two more projects of the seed, because secrets cannot be created."""
 
 OUTSIDE = {"projectID": "acme-closed", "parent": ""}
 """One that lies in no organization, so that nobody may do anything there."""
@@ -52,7 +56,8 @@ def kube_api_name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def session_stage(kube_api_name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     run_dir = tmp_path_factory.mktemp(kube_api_name)
-    projects = [*yaml.safe_load(SEED.read_text())["projects"], yaml.safe_load(VAULT), OUTSIDE]
+    seeded = [yaml.safe_load(VAULT), yaml.safe_load(SAFE), OUTSIDE]
+    projects = [*yaml.safe_load(SEED.read_text())["projects"], *seeded]
     with set_stage(kube_api_name, run_dir, with_operator({"projects": projects})) as stage:
         yield stage
 

@@ -112,9 +112,9 @@ class RoleGrant(ApiModel):
     """The role's full name, such as roles/cloudsql.client."""
     custom_role_ref: CustomRoleRef | None = None
     """A CustomRole of the same namespace."""
-    target: Annotated[Target | None, NotSupportedYet()] = None
+    target: Target | None = None
     """What the role is granted on. Unset: the project."""
-    project_ref: Annotated[ProjectRef | None, NotSupportedYet()] = None
+    project_ref: ProjectRef | None = None
     """The project of the target. Unset: the identity's own."""
     condition: BindingCondition | None = None
     """When the grant holds. Unset: always."""
@@ -190,13 +190,13 @@ class CloudRunIdentitySpec(ProjectScopedSpec):
     """Who may deploy workloads that run as the identity (roles/iam.serviceAccountUser)."""
     token_creators: Users = ()
     """Who may make access tokens of the identity (roles/iam.serviceAccountTokenCreator)."""
-    open_id_token_creators: Annotated[Users, NotSupportedYet()] = ()
+    open_id_token_creators: Users = ()
     """Who may make ID tokens of the identity (roles/iam.serviceAccountOpenIdTokenCreator)."""
     workload_identity_users: Annotated[
-        tuple[WorkloadIdentityUser, ...], Field(max_length=64), _NO_PUBLIC_MEMBERS, NotSupportedYet()
+        tuple[WorkloadIdentityUser, ...], Field(max_length=64), _NO_PUBLIC_MEMBERS
     ] = ()
     """Who may act as the identity from outside (roles/iam.workloadIdentityUser)."""
-    usable_from: Annotated[tuple[UsableFrom, ...], Field(max_length=32), NotSupportedYet()] = ()
+    usable_from: Annotated[tuple[UsableFrom, ...], Field(max_length=32)] = ()
     """Projects whose Cloud Run may run as the identity: their service agent gets Token Creator."""
     allowed_namespaces: Annotated[tuple[NamespaceName, ...], Field(max_length=64), SET] = ()
     """Other namespaces whose objects may name this identity as a member or attach it."""

@@ -23,7 +23,7 @@ from cloudrun_identity.iam.principals import email as email_of
 from cloudrun_identity.iam.principals import lower_email
 
 from .gate import Passed, Stopped, surroundings
-from .grants import Holder, Members, Nobody
+from .members import Holder, Members, Nobody
 from .outcomes import InSync, Refused
 from .world import World
 

@@ -17,6 +17,7 @@ from cloudrun_identity.gcp.clients import request_reason
 from cloudrun_identity.gcp.errors import GoogleError
 from cloudrun_identity.gcp.lanes import Convergence
 from cloudrun_identity.iam.claims import HOLD_EVERYTHING, Claimant, Declaration
+from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.kube.resources import Object
 
 from .controller import Applied, Change, Controller
@@ -247,7 +248,7 @@ class Reconciler:
                 claimant(obj),
                 holds=(HOLD_EVERYTHING,),
                 writable=False,
-                soon=frozenset(wish.target for wish in listed),
+                soon=frozenset(wish.target for wish in listed if isinstance(wish.target, Target)),
             )
         )
 

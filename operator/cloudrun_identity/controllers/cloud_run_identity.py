@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from cloudrun_identity.api import CloudRunIdentity, ManagedProject, Reason, TargetKind
 from cloudrun_identity.gcp.service_accounts import ServiceAccount, expected_email
-from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.ledger import AccountRecord
 from cloudrun_identity.iam.principals import service_account_member
@@ -18,14 +17,11 @@ from .account_tools import AccountSeen
 from .accounts import Accounts
 from .controller import Applied, Change, Summary
 from .gate import Passed, Stopped
-from .grants import Members, Wish, condition_of, identity_holder
+from .grants import Wish
 from .identity_deletion import IdentityDeletion
+from .identity_wishes import identity_references, identity_wishes
 from .outcomes import Outcome, Refused
-from .references import custom_role_keys, member_keys, role_name
-from .world import Key, World, project_key
-
-USER = "roles/iam.serviceAccountUser"
-TOKEN_CREATOR = "roles/iam.serviceAccountTokenCreator"  # noqa: S105 - a role
+from .world import Key, World
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +56,8 @@ class CloudRunIdentityController:
         self._deletion = deletion
 
     def references(self, obj: CloudRunIdentity) -> frozenset[Key]:
-        """Its project, its custom roles, and every identity and project among its users."""
-        namespace = obj.metadata.namespace
-        members = (*obj.spec.users, *obj.spec.token_creators)
-        roles = custom_role_keys((grant.custom_role_ref for grant in obj.spec.roles), namespace)
-        return frozenset({project_key(obj.spec.project_ref.name)} | member_keys(members, namespace) | roles)
+        """Everything that its spec names."""
+        return identity_references(obj)
 
     def declares(self, obj: CloudRunIdentity) -> str:
         """The account: the older of two identities has it."""
@@ -110,37 +103,8 @@ class CloudRunIdentityController:
 
     def wishes(self, want: AccountWant, world: World) -> tuple[Wish, ...]:
         """What the identity may do, and who may act as it."""
-        obj, project_id = want.obj, want.project.project_id
-        owner = DeclaredIdentity(obj.metadata.namespace, obj.metadata.name)
-        project = Target(TargetKind.PROJECT, project_id)
-        record = world.account(obj)
-        account = Target(TargetKind.SERVICE_ACCOUNT, project_id, name=record.email if record else want.email)
-        members = Members(world, obj.metadata.namespace)
-        wishes = [
-            Wish(
-                f"spec.roles[{index}]",
-                project,
-                role_name(
-                    grant.role,
-                    grant.custom_role_ref,
-                    project,
-                    obj.metadata.namespace,
-                    world,
-                    f"spec.roles[{index}]",
-                ),
-                identity_holder(obj, world, "the identity"),
-                condition=condition_of(grant.condition),
-            )
-            for index, grant in enumerate(obj.spec.roles)
-        ]
-        for field, role, declared in (
-            ("users", USER, obj.spec.users),
-            ("tokenCreators", TOKEN_CREATOR, obj.spec.token_creators),
-        ):
-            for index, member in enumerate(declared):
-                path = f"spec.{field}[{index}]"
-                wishes.append(Wish(path, account, role, members.resolve(member, path), owner))
-        return tuple(wishes)
+        record = world.account(want.obj)  # may be newer than that of the want, and hold the true e-mail
+        return identity_wishes(want.obj, want.project, record.email if record else want.email, world)
 
     def summarize(self, want: AccountWant, seen: AccountSeen) -> Summary:  # noqa: ARG002
         """The account, once it is steady."""

@@ -91,6 +91,26 @@ def project_of(obj: ReconciledResource, world: World) -> ManagedProject | None:
     return world.project(obj.spec.project_ref.name) if isinstance(obj, ProjectScopedResource) else None
 
 
+def other_project(name: str, namespace: str, world: World, path: str) -> ManagedProject | Outcome:
+    """Another project that an object of `namespace` names in the field `path`, if it lets the namespace in.
+
+    Where two projects meet both must admit the namespace. One that is suspended is not worked in.
+    """
+    project = world.project(name)
+    if project is None:
+        return Waiting(Reason.DEPENDENCY_NOT_FOUND, f"{path}: there is no ManagedProject {name}")
+    entrance = may_enter(project, namespace, surroundings(project, world))
+    if isinstance(entrance, Denied):
+        return Refused(Reason.DENIED_BY_GUARDRAIL, f"{path}: {entrance.reason}")
+    stopped = _stopped_by_itself(project, project, world)
+    if stopped:
+        message = f"{path}: ManagedProject {name}: {_message(stopped.outcome)}"
+        return Waiting(Reason.DEPENDENCY_NOT_READY, message)
+    if project.status.project_number is None:
+        return Waiting(Reason.DEPENDENCY_NOT_READY, f"{path}: ManagedProject {name} is not ready")
+    return project
+
+
 def surroundings(project: ManagedProject, world: World) -> Surroundings:
     """The facts that the project's guardrails are asked with."""
     return Surroundings(

@@ -10,44 +10,26 @@ from dataclasses import dataclass, replace
 
 from cloudrun_identity.api import (
     BindingCondition,
-    CloudRunIdentity,
     ExistingGrants,
     GrantState,
     ManagedProject,
-    Member,
     ProjectScopedResource,
     Reason,
 )
 from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.gcp.projects import SERVICE_AGENT_DOMAIN, cloud_run_service_agent
 from cloudrun_identity.gcp.roles import Roles
-from cloudrun_identity.iam.admission import DeclaredIdentity, Denied, Surroundings, may_enter
+from cloudrun_identity.iam.admission import DeclaredIdentity, Denied, Surroundings
 from cloudrun_identity.iam.claims import Claim, Hold
 from cloudrun_identity.iam.grants import Condition, Grant, Slot, Target
 from cloudrun_identity.iam.guardrails import GrantRequest, decide
-from cloudrun_identity.iam.principals import email, lower_email, normalise, service_account_member
+from cloudrun_identity.iam.principals import service_account_member
 
 from .gate import surroundings
-from .outcomes import Outcome, Refused, Waiting, outcome_of
+from .members import Holder, Nobody
+from .outcomes import Outcome, Refused, outcome_of
 from .references import NoRole
+from .targets import NoTarget
 from .world import World
-
-
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """Who is to hold a role: a member of a policy, and the account it means if it is a declared identity."""
-
-    member: str
-    unique_id: str = ""
-    identity: DeclaredIdentity | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Nobody:
-    """A member that does not resolve, with the outcome that says why; `text` stands for it in statuses."""
-
-    text: str
-    outcome: Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,22 +37,24 @@ class Wish:
     """A grant as declared, by the field `path`.
 
     `owner` is the identity whose account is the target. `exclusive`: nobody else is to hold the role there.
+    `project` is the one of the target, whose guardrails decide, where that is not the declaring object's own.
     """
 
     path: str
-    target: Target
+    target: Target | NoTarget
     role: str | NoRole
     holder: Holder | Nobody
     owner: DeclaredIdentity | None = None
     condition: Condition | None = None
     exclusive: bool = False
+    project: ManagedProject | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
     """Why a wish is not claimed."""
 
-    target: Target
+    target: Target | NoTarget
     role: str
     member: str
     outcome: Outcome
@@ -92,16 +76,6 @@ class Wishes:
     obstacles: tuple[Obstacle, ...] = ()
 
 
-def identity_holder(identity: CloudRunIdentity, world: World, path: str) -> Holder | Nobody:
-    """The account of an identity as a member; an identity resolves once reads of its account are steady."""
-    declared = DeclaredIdentity(identity.metadata.namespace, identity.metadata.name)
-    record = world.account(identity)
-    if record is None or not record.is_steady:
-        message = f"{path}: the account of CloudRunIdentity {declared.namespace}/{declared.name} is not ready"
-        return Nobody(str(declared), Waiting(Reason.DEPENDENCY_NOT_READY, message))
-    return Holder(service_account_member(lower_email(record.email)), record.unique_id, declared)
-
-
 def condition_of(declared: BindingCondition | None) -> Condition | None:
     """A declared condition as the engine has it."""
     if declared is None:
@@ -114,7 +88,7 @@ def exclusive_slots(wishes: Iterable[Wish]) -> frozenset[Slot]:
     return frozenset(
         Slot(wish.target, wish.role, wish.condition)
         for wish in wishes
-        if wish.exclusive and isinstance(wish.role, str)
+        if wish.exclusive and isinstance(wish.role, str) and isinstance(wish.target, Target)
     )
 
 
@@ -122,77 +96,6 @@ def claims_existing(obj: ProjectScopedResource) -> bool:
     """Whether grants that stood before the object are its own, to be taken away with it."""
     existing = getattr(obj.spec, "existing_grants", ExistingGrants.KEEP)
     return existing is ExistingGrants.CLAIM
-
-
-class Members:
-    """Resolves the members that one object names."""
-
-    def __init__(self, world: World, namespace: str) -> None:
-        """`namespace` is the object's: other namespaces' identities must allow it."""
-        self._world = world
-        self._namespace = namespace
-
-    def resolve(self, member: Member, path: str) -> Holder | Nobody:
-        """Who a member is; `path` is where it is named."""
-        if member.identity_ref:
-            reference = member.identity_ref
-            return self.identity(
-                DeclaredIdentity(reference.namespace or self._namespace, reference.name), path
-            )
-        if member.cloud_run_service_agent_of:
-            return self._service_agent(member.cloud_run_service_agent_of.project_ref.name, path)
-        principal = normalise(member.principal or "")
-        if served := _served_by(principal, self._world):
-            return self._service_agent(served, path)
-        record = self._world.owner_of(email(principal))
-        if record:
-            namespace, _, name = record.owner.partition("/")
-            return self.identity(DeclaredIdentity(namespace, name), path)
-        return Holder(principal)
-
-    def identity(self, declared: DeclaredIdentity, path: str) -> Holder | Nobody:
-        """A declared identity, if it exists and lets this namespace name it."""
-        identity = self._world.identity(declared.namespace, declared.name)
-        text = f"{declared.namespace}/{declared.name}"
-        if identity is None:
-            message = f"{path}: there is no CloudRunIdentity {text}"
-            return Nobody(str(declared), Waiting(Reason.DEPENDENCY_NOT_FOUND, message))
-        if declared.namespace != self._namespace and self._namespace not in identity.spec.allowed_namespaces:
-            message = (
-                f"{path}: CloudRunIdentity {text} does not list namespace {self._namespace} "
-                "in allowedNamespaces"
-            )
-            return Nobody(str(declared), Refused(Reason.DENIED_BY_GUARDRAIL, message))
-        return identity_holder(identity, self._world, path)
-
-    def _service_agent(self, name: str, path: str) -> Holder | Nobody:
-        project = self._world.project(name)
-        text = f"cloudRunServiceAgentOf:{name}"
-        if project is None:
-            message = f"{path}: there is no ManagedProject {name}"
-            return Nobody(text, Waiting(Reason.DEPENDENCY_NOT_FOUND, message))
-        entrance = may_enter(project, self._namespace, surroundings(project, self._world))
-        if isinstance(entrance, Denied):
-            return Nobody(text, Refused(Reason.DENIED_BY_GUARDRAIL, f"{path}: {entrance.reason}"))
-        if project.status.project_number is None:
-            message = f"{path}: ManagedProject {name} is not ready"
-            return Nobody(text, Waiting(Reason.DEPENDENCY_NOT_READY, message))
-        return Holder(service_account_member(cloud_run_service_agent(project.status.project_number)))
-
-
-def _served_by(principal: str, world: World) -> str:
-    """The ManagedProject whose Cloud Run service agent the member is: by its e-mail it is no less that."""
-    if not principal.endswith(SERVICE_AGENT_DOMAIN):
-        return ""
-    return next(
-        (
-            each.metadata.name
-            for each in world.objects(ManagedProject)
-            if each.status.project_number
-            and email(principal) == cloud_run_service_agent(each.status.project_number)
-        ),
-        "",
-    )
 
 
 class Judge:
@@ -211,36 +114,32 @@ class Judge:
     ) -> Wishes:
         """Sort the wishes of an object in `namespace` into claims and obstacles.
 
-        `max_age` is how old, in seconds, what is known of their roles may be.
+        `project` is the object's own. `max_age` is how old, in seconds, what is known of their roles may be.
         """
         read_after = asyncio.get_running_loop().time() - max_age
-        judgement = _Judgement(self._roles, namespace, project, surroundings(project, world), read_after)
         claims: set[Claim] = set()
         holds: list[Hold] = []
         obstacles: list[Obstacle] = []
+        judgements: dict[str, _Judgement] = {}
         for wish in wishes:
-            match wish.role, wish.holder:
-                case NoRole(text, outcome, name), holder:
-                    holds.append(Hold(wish.target, name or None, **_whoever(holder)))
-                    obstacles.append(_unresolved(wish, text, _text(holder), outcome))
-                case str(role), Nobody(text, outcome) as nobody:
-                    holds.append(Hold(wish.target, role, **_whoever(nobody)))
-                    obstacles.append(_unresolved(wish, role, text, outcome))
-                case str(role), Holder(member, unique_id) as holder:
-                    objection = await judgement.objection(wish, role, holder)
-                    if objection is None:
-                        claims.add(Claim(Grant(wish.target, role, member, wish.condition), unique_id))
-                    else:
-                        holds.append(Hold(wish.target, role, member))
-                        obstacles.append(
-                            Obstacle(wish.target, role, member, objection, condition=wish.condition)
-                        )
+            lent = wish.project or project
+            judgement = judgements.get(lent.metadata.name)
+            if judgement is None:
+                judgement = _Judgement(self._roles, namespace, lent, surroundings(lent, world), read_after)
+                judgements[lent.metadata.name] = judgement
+            found = await judgement.of(wish)
+            if isinstance(found, Claim):
+                claims.add(found)
+            else:
+                hold, obstacle = found
+                holds.append(hold)
+                obstacles.append(obstacle)
         return Wishes(frozenset(claims), tuple(holds), tuple(obstacles))
 
 
 @dataclass(frozen=True, slots=True)
 class _Judgement:
-    """What the wishes of one object are judged by: roles count as they were read after `read_after`."""
+    """What an object's wishes in one project are judged by: roles as they were read after `read_after`."""
 
     roles: Roles
     namespace: str
@@ -248,11 +147,23 @@ class _Judgement:
     facts: Surroundings
     read_after: float
 
-    async def objection(self, wish: Wish, role: str, holder: Holder) -> Outcome | None:
+    async def of(self, wish: Wish) -> Claim | tuple[Hold, Obstacle]:
+        """The claim that a wish comes to, or what is held meanwhile and what is in the way."""
+        match wish.target, wish.role, wish.holder:
+            case Target() as target, str(role), Holder(member, unique_id) as holder:
+                objection = await self._objection(wish, target, role, holder)
+                if objection is None:
+                    return Claim(Grant(target, role, member, wish.condition), unique_id)
+                obstacle = Obstacle(target, role, member, objection, condition=wish.condition)
+                return Hold(target, role, member), obstacle
+            case _:
+                return _hold_of(wish), _unresolved(wish)
+
+    async def _objection(self, wish: Wish, target: Target, role: str, holder: Holder) -> Outcome | None:
         """Why the project does not allow that `holder` gets `role`; None if it does."""
         request = GrantRequest(
             namespace=self.namespace,
-            target=wish.target,
+            target=target,
             role=role,
             member=holder.identity or holder.member,
             permissions=frozenset(),
@@ -286,22 +197,28 @@ class _Judgement:
         return max(age, _PREDEFINED_AGE) if role.startswith("roles/") else age
 
 
-def _unresolved(wish: Wish, role: str, member: str, outcome: Outcome) -> Obstacle:
-    return Obstacle(wish.target, role, member, outcome, unresolved=True, condition=wish.condition)
-
-
-def _whoever(holder: Holder | Nobody) -> dict[str, str]:
-    """What is known of the member, as a Hold takes it."""
-    match holder:
+def _hold_of(wish: Wish) -> Hold:
+    """Hold what a wish that cannot be worked out may have come to before: what is known of it narrows it."""
+    target = wish.target if isinstance(wish.target, Target) else None
+    role = wish.role if isinstance(wish.role, str) else wish.role.name or None
+    match wish.holder:
         case Holder(member):
-            return {"member": member}
+            return Hold(target, role, member)
         case Nobody():
             # Whoever it is will be a service account, identities and service agents alike.
-            return {"prefix": service_account_member("")}
+            return Hold(target, role, prefix=service_account_member(""))
 
 
-def _text(holder: Holder | Nobody) -> str:
-    return holder.member if isinstance(holder, Holder) else holder.text
+def _unresolved(wish: Wish) -> Obstacle:
+    """Say what a wish lacks: its target before its role before its member."""
+    role = wish.role if isinstance(wish.role, str) else wish.role.text
+    member = wish.holder.member if isinstance(wish.holder, Holder) else wish.holder.text
+    lacking = next(
+        each.outcome
+        for each in (wish.target, wish.role, wish.holder)
+        if isinstance(each, NoTarget | NoRole | Nobody)
+    )
+    return Obstacle(wish.target, role, member, lacking, unresolved=True, condition=wish.condition)
 
 
 def _denied(wish: Wish, decision: Denied) -> Outcome:

@@ -2,18 +2,19 @@
 
 from dataclasses import dataclass
 
-from cloudrun_identity.api import Authority, BindingDeletionPolicy, IAMBinding, Reason, TargetKind
+from cloudrun_identity.api import Authority, BindingDeletionPolicy, IAMBinding, Reason
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.exclusive import may_be_exclusive
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.iam.principals import lower_email
 
 from .controller import Applied, Change, Summary
 from .gate import Passed, Stopped
-from .grants import Members, Wish, condition_of
+from .grants import Wish, condition_of
+from .members import Members
 from .outcomes import InSync, Outcome, Refused, Waiting
 from .references import NoRole, custom_role_keys, member_keys, role_name, target_key
 from .release import Releaser
+from .targets import NoTarget, resolve_target
 from .world import Key, World, project_key
 
 
@@ -48,12 +49,11 @@ class IAMBindingController:
 
     def desired(self, obj: IAMBinding, gate: Passed, world: World) -> BindingWant | Stopped:
         """The target and the role, once the one has an account and the other is there."""
-        match _target(obj, gate, world):
-            case Stopped() as stop:
-                return stop
-            case target, owner:
-                pass
         spec = obj.spec
+        found = resolve_target(spec.target, gate.project, obj.metadata.namespace, world, "spec.target")
+        if isinstance(found, NoTarget):
+            return Stopped(found.outcome, unresolved=_waited_for(found.outcome))
+        target = found.target
         role = role_name(spec.role, spec.custom_role_ref, target, obj.metadata.namespace, world, "spec")
         if isinstance(role, NoRole):
             return Stopped(role.outcome, unresolved=role.text)
@@ -65,7 +65,7 @@ class IAMBindingController:
                     "project itself depend on; use Additive",
                 )
             )
-        return BindingWant(obj, target, role, owner)
+        return BindingWant(obj, target, role, found.owner)
 
     async def observe(self, want: BindingWant, max_age: float) -> None:  # noqa: ARG002
         """Nothing: the policy is read by its lane."""
@@ -116,40 +116,6 @@ class IAMBindingController:
         return await self._releaser.release(obj, abandon=leave)
 
 
-def _target(obj: IAMBinding, gate: Passed, world: World) -> tuple[Target, DeclaredIdentity | None] | Stopped:
-    target = obj.spec.target
-    if target.kind is not TargetKind.SERVICE_ACCOUNT:
-        return Target(target.kind, gate.project_id, target.location or "", target.name or ""), None
-    namespace = obj.metadata.namespace
-    if target.email:
-        record = world.owner_of(target.email)
-        if record is None:
-            return Target(target.kind, gate.project_id, name=lower_email(target.email)), None
-        namespace, _, name = record.owner.partition("/")
-    else:
-        name = target.identity_ref.name if target.identity_ref else ""
-    return _account_of(obj, DeclaredIdentity(namespace, name), gate, world)
-
-
-def _account_of(
-    obj: IAMBinding, owner: DeclaredIdentity, gate: Passed, world: World
-) -> tuple[Target, DeclaredIdentity] | Stopped:
-    identity = world.identity(owner.namespace, owner.name)
-    where = "spec.target.identityRef"
-    text = f"CloudRunIdentity {owner.namespace}/{owner.name}"
-    if identity is None:
-        message = f"{where}: there is no {text}"
-        return Stopped(Waiting(Reason.DEPENDENCY_NOT_FOUND, message), unresolved=message)
-    if identity.spec.project_ref != obj.spec.project_ref:
-        return Stopped(
-            Refused(
-                Reason.INVALID_SPEC,
-                f"spec.projectRef: {text} belongs to ManagedProject {identity.spec.project_ref.name}; "
-                "a binding on its account must name that one",
-            )
-        )
-    record = world.account(identity)
-    if record is None or not record.is_steady:
-        message = f"{where}: the account of {text} is not ready"
-        return Stopped(Waiting(Reason.DEPENDENCY_NOT_READY, message), unresolved=message)
-    return Target(TargetKind.SERVICE_ACCOUNT, gate.project_id, name=record.email), owner
+def _waited_for(outcome: Outcome) -> str:
+    """What a reference waits for; empty if it is there and will not do."""
+    return outcome.message if isinstance(outcome, Waiting) else ""

@@ -29,6 +29,7 @@ from .conditions import Review, conditions
 from .controller import Change, Summary
 from .grants import Wishes
 from .outcomes import Failing, InSync, Outcome, Paused, Refused, Waiting, outcome_of
+from .targets import NoTarget
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,7 +295,12 @@ def _title(condition: GrantCondition | None) -> str | None:
 
 
 def _grant_status(
-    target: Target, role: str, condition: str | None, member: str, state: GrantState, reason: str | None
+    target: Target | NoTarget,
+    role: str,
+    condition: str | None,
+    member: str,
+    state: GrantState,
+    reason: str | None,
 ) -> GrantStatus:
     return GrantStatus(
         target=str(target), role=role, condition=condition, member=member, state=state, reason=reason

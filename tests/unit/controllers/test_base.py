@@ -22,7 +22,8 @@ from cloudrun_identity.controllers.base import DENIED_FOR_GOOD, Reconciler
 from cloudrun_identity.controllers.controller import Applied, Change, Summary
 from cloudrun_identity.controllers.following import Again, Next, Rest
 from cloudrun_identity.controllers.gate import Passed, Stopped
-from cloudrun_identity.controllers.grants import Holder, Judge, Wish
+from cloudrun_identity.controllers.grants import Judge, Wish
+from cloudrun_identity.controllers.members import Holder
 from cloudrun_identity.controllers.outcomes import Failing, InSync, Outcome, Refused, Waiting
 from cloudrun_identity.controllers.release import Releaser
 from cloudrun_identity.controllers.tools import Tools

@@ -1,18 +1,18 @@
-"""From members and wishes to claims, holds and obstacles."""
-
-from typing import Any
+"""From wishes to claims, holds and obstacles."""
 
 import pytest
 
-from cloudrun_identity.api import GrantState, Member, Reason, TargetKind
-from cloudrun_identity.controllers.grants import Holder, Judge, Members, Nobody, Wish, Wishes
-from cloudrun_identity.controllers.outcomes import Outcome, Refused, Waiting
+from cloudrun_identity.api import GrantState, Reason, TargetKind
+from cloudrun_identity.controllers.grants import Judge, Wish, Wishes
+from cloudrun_identity.controllers.members import Holder, Nobody
+from cloudrun_identity.controllers.outcomes import Refused, Waiting
+from cloudrun_identity.controllers.targets import NoTarget
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.claims import Claim, Hold
 from cloudrun_identity.iam.grants import Grant, Target
 
-from .world import EMAIL, PROJECT, FakeWorld, identity, project, record
+from .world import EMAIL, FakeWorld, project
 
 HOME = Target(TargetKind.PROJECT, "payments-prod-1234")
 SQL = "roles/cloudsql.client"
@@ -33,16 +33,6 @@ class FakeRoles:
         return frozenset({"cloudsql.instances.connect"})
 
 
-def resolve(member: dict[str, Any], world: FakeWorld, namespace: str = "payments") -> Holder | Nobody:
-    return Members(world, namespace).resolve(Member.model_validate(member), "spec.members[0]")
-
-
-def nobody(member: dict[str, Any], world: FakeWorld, namespace: str = "payments") -> Outcome:
-    holder = resolve(member, world, namespace)
-    assert isinstance(holder, Nobody)
-    return holder.outcome
-
-
 async def judged(*wishes: Wish, roles: FakeRoles | None = None, world: FakeWorld | None = None) -> Wishes:
     lent = project()
     judge = Judge(roles or FakeRoles())  # type: ignore[arg-type]
@@ -51,72 +41,6 @@ async def judged(*wishes: Wish, roles: FakeRoles | None = None, world: FakeWorld
 
 def wish(role: str = SQL, holder: Holder | Nobody = ANN, target: Target = HOME) -> Wish:
     return Wish("spec.roles[0]", target, role, holder)
-
-
-# Members.
-
-
-def test_a_principal_is_itself_in_the_form_that_policies_are_compared_by() -> None:
-    assert resolve({"principal": "user:Ann@Example.com"}, FakeWorld()) == ANN
-
-
-def test_an_identity_is_its_account_once_that_is_steady() -> None:
-    world = FakeWorld(project(), identity(), accounts=[record()])
-    assert resolve({"identityRef": {"name": "checkout"}}, world) == Holder(
-        f"serviceAccount:{EMAIL}", "111", DeclaredIdentity("payments", "checkout")
-    )
-
-
-def test_an_email_that_an_identity_declares_is_a_reference_to_it() -> None:
-    world = FakeWorld(project(), identity(), accounts=[record()])
-    named = resolve({"principal": f"serviceAccount:{EMAIL.upper()}"}, world)
-    assert named == resolve({"identityRef": {"name": "checkout"}}, world)
-    stranger = nobody({"principal": f"serviceAccount:{EMAIL}"}, world, namespace="shop")
-    assert isinstance(stranger, Refused)
-
-
-@pytest.mark.parametrize("accounts", [[], [record(unique_id="")]])
-def test_an_identity_without_a_steady_account_is_waited_for(accounts: list[Any]) -> None:
-    outcome = nobody({"identityRef": {"name": "checkout"}}, FakeWorld(identity(), accounts=accounts))
-    assert isinstance(outcome, Waiting)
-    assert outcome.reason is Reason.DEPENDENCY_NOT_READY
-
-
-def test_an_identity_that_does_not_exist_is_waited_for() -> None:
-    outcome = nobody({"identityRef": {"name": "checkout"}}, FakeWorld())
-    assert outcome == Waiting(
-        Reason.DEPENDENCY_NOT_FOUND, "spec.members[0]: there is no CloudRunIdentity payments/checkout"
-    )
-
-
-def test_another_namespaces_identity_must_allow_it() -> None:
-    member = {"identityRef": {"name": "checkout", "namespace": "payments"}}
-    closed = FakeWorld(identity(), accounts=[record()])
-    outcome = nobody(member, closed, namespace="shop")
-    assert isinstance(outcome, Refused)
-    assert outcome.reason is Reason.DENIED_BY_GUARDRAIL
-    opened = FakeWorld(identity(allowedNamespaces=["shop"]), accounts=[record()])
-    assert isinstance(resolve(member, opened, namespace="shop"), Holder)
-
-
-def test_a_service_agent_is_that_of_an_admitting_project() -> None:
-    member = {"cloudRunServiceAgentOf": {"projectRef": {"name": "payments-prod"}}}
-    assert resolve(member, FakeWorld(project())) == Holder(
-        "serviceAccount:service-417203958816@serverless-robot-prod.iam.gserviceaccount.com"
-    )
-    missing, stranger = nobody(member, FakeWorld()), nobody(member, FakeWorld(project()), "stranger")
-    unready = nobody(
-        member, FakeWorld(project(PROJECT.replace('status: {projectNumber: "417203958816"}', "")))
-    )
-    assert isinstance(missing, Waiting)
-    assert missing.reason is Reason.DEPENDENCY_NOT_FOUND
-    assert isinstance(stranger, Refused)
-    assert stranger.reason is Reason.DENIED_BY_GUARDRAIL
-    assert isinstance(unready, Waiting)
-    assert unready.reason is Reason.DEPENDENCY_NOT_READY
-
-
-# Wishes.
 
 
 async def test_an_admitted_wish_is_a_claim() -> None:
@@ -181,3 +105,44 @@ async def test_a_role_that_is_not_ours_to_read_may_hold_anything() -> None:
     (obstacle,) = (await judged(wish(), roles=roles)).obstacles
     assert isinstance(obstacle.outcome, Refused)
     assert obstacle.outcome.reason is Reason.DENIED_BY_GUARDRAIL
+
+
+SHARED = """
+kind: ManagedProject
+metadata: {name: shared, uid: u-shared, generation: 1}
+spec:
+  projectID: shared-prod-1234
+  namespaces: {names: [payments]}
+  guardrails: {grants: [{roles: [roles/pubsub.publisher], "on": [Project], members: [identities]}]}
+status: {projectNumber: "1"}
+"""
+
+
+async def test_each_wish_is_judged_by_the_guardrails_of_the_project_that_it_is_about() -> None:
+    shared = project(SHARED)
+    there = Target(TargetKind.PROJECT, "shared-prod-1234")
+    holder = Holder(f"serviceAccount:{EMAIL}", "111", DeclaredIdentity("payments", "checkout"))
+    publish, sql = (
+        Wish("spec.roles[0]", there, role, holder, project=shared) for role in ("roles/pubsub.publisher", SQL)
+    )
+    wishes = await judged(wish(holder=holder), publish, sql, world=FakeWorld(project(), shared))
+    assert {(claim.grant.target, claim.grant.role) for claim in wishes.claims} == {
+        (HOME, SQL),
+        (there, "roles/pubsub.publisher"),
+    }
+    (obstacle,) = wishes.obstacles
+    assert isinstance(obstacle.outcome, Refused)
+    assert "ManagedProject shared" in obstacle.outcome.message
+
+
+async def test_a_wish_without_a_target_holds_the_role_wherever_it_is() -> None:
+    outcome = Waiting(Reason.DEPENDENCY_NOT_FOUND, "there is no ManagedProject shared")
+    nowhere = Wish("spec.roles[0]", NoTarget("ManagedProject shared", outcome), SQL, ANN)
+    wishes = await judged(nowhere)
+    assert wishes.holds == (Hold(None, SQL, ANN.member),)
+    (obstacle,) = wishes.obstacles
+    assert (str(obstacle.target), obstacle.outcome, obstacle.unresolved) == (
+        "ManagedProject shared",
+        outcome,
+        True,
+    )
