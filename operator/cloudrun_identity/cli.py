@@ -14,6 +14,7 @@ from cloudrun_identity.commands.permissions import permissions
 from cloudrun_identity.commands.plan import plan
 from cloudrun_identity.commands.role import role
 from cloudrun_identity.commands.run import run
+from cloudrun_identity.commands.tree import tree
 
 ENVIRONMENT = "CLOUDRUN_IDENTITY"
 COMMANDS = "cloudrun_identity.commands"
@@ -75,7 +76,7 @@ def cli() -> None:
     """Manage Cloud Run identities from Kubernetes."""
 
 
-for command in (crds, export, permissions, plan, role, run):
+for command in (crds, export, permissions, plan, role, run, tree):
     cli.add_command(command)
 
 

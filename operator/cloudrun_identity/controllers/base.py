@@ -29,6 +29,7 @@ from .report import (
     Report,
     difference_of,
     is_settled,
+    is_told,
     judged,
     observed,
     other_issues,
@@ -124,7 +125,8 @@ class Reconciler:
         want = controller.desired(obj, gate, self._tools.store) if isinstance(gate, Passed) else gate
         if isinstance(want, Stopped):
             return True
-        if controller.diff(want, await controller.observe(want, max_age)):
+        seen = await controller.observe(want, max_age)
+        if controller.diff(want, seen) or not is_told(obj, controller.summarize(want, seen)):
             return True
         return isinstance(gate, Passed) and await self._is_judged_otherwise(
             controller, obj, gate, want, max_age

@@ -8,9 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, TypeVar
 
 from cloudrun_identity.api import (
-    ConditionStatus,
     ConditionType,
-    EffectiveCrossProjectUsage,
     PreflightCheck,
     PreflightState,
     TargetKind,
@@ -26,19 +24,23 @@ from cloudrun_identity.iam.principals import service_account_member
 
 from . import remedies
 from .attachment import AttachmentWant
+from .checks import failed, line, passed, unknown
 from .conditions import Finding
+from .cross_project import (
+    CROSS_PROJECT_CHECKS,
+    Crossing,
+    acting,
+    allowing,
+    cross_project_ready,
+    lending,
+)
 
 ACCOUNT: Final = "Account"
-ACT_AS: Final = "ActAs"
 IMAGE: Final = "Image"
-SERVICE_AGENT: Final = "ServiceAgent"
-ORG_POLICY: Final = "OrgPolicy"
 SECRETS: Final = "Secrets"
 CLOUD_SQL: Final = "CloudSQL"
 BUCKETS: Final = "Buckets"
 TOPICS: Final = "Topics"
-
-_OF_CROSS_PROJECT = frozenset({ACT_AS, SERVICE_AGENT, ORG_POLICY})
 
 
 class Preflight:
@@ -51,32 +53,39 @@ class Preflight:
     async def check(self, want: AttachmentWant, state: WorkloadState) -> tuple[PreflightCheck, ...]:
         """One line for each thing that is needed."""
         needs = needs_of(state)
-        lines = [await self._account(want), await self._act_as(want), *await self._images(want, needs)]
+        crossing = Crossing(want.account, want.managed_project, want.project_number, want.operator)
+        lines = [await self._account(want), acting(crossing, await self._act_as(want))]
+        lines += await self._images(want, needs)
         if want.is_cross_project:
-            lines += [await self._service_agent(want), _org_policy(want)]
+            lines += [lending(crossing, await self._gives_tokens(want)), allowing(crossing)]
         lines += [each for each in await self._at_start(want, needs) if each is not None]
         return tuple(lines)
 
     async def _account(self, want: AttachmentWant) -> PreflightCheck:
         """Whether the account is there: reading it says so, where testing permissions could be wrong."""
         if not want.account.project_id:
-            return _unknown(ACCOUNT, f"{want.email} is in no project that its e-mail would tell")
+            return unknown(ACCOUNT, f"{want.email} is in no project that its e-mail would tell")
         try:
             account = await self._inventory.service_account(want.account.project_id, want.email, HINTS_AGE)
         except GoogleError as error:
-            return _unknown(ACCOUNT, f"{want.email} cannot be read: {error.message}")
+            return unknown(ACCOUNT, f"{want.email} cannot be read: {error.message}")
         if account is None:
-            return _failed(ACCOUNT, f"{want.email} does not exist; {remedies.creates_account(want)}")
+            return failed(ACCOUNT, f"{want.email} does not exist; {remedies.creates_account(want)}")
         if account.disabled:
-            return _failed(ACCOUNT, f"{want.email} is disabled; {remedies.enables_account(want)}")
-        return _passed(ACCOUNT)
+            return failed(ACCOUNT, f"{want.email} is disabled; {remedies.enables_account(want)}")
+        return passed(ACCOUNT)
 
-    async def _act_as(self, want: AttachmentWant) -> PreflightCheck:
-        hint = await self._access.operator_may(
+    async def _act_as(self, want: AttachmentWant) -> Hint:
+        return await self._access.operator_may(
             "iam.serviceAccounts.actAs", _account_target(want), want.workload.project_id
         )
-        return _line(
-            ACT_AS, hint, f"the operator may not act as {want.email}; {remedies.lets_operator_act(want)}"
+
+    async def _gives_tokens(self, want: AttachmentWant) -> Hint:
+        return await self._access.permits(
+            service_account_member(cloud_run_service_agent(want.project_number)),
+            "iam.serviceAccounts.getAccessToken",
+            _account_target(want),
+            _project(want.account.project_id),
         )
 
     async def _images(self, want: AttachmentWant, needs: Needs) -> list[PreflightCheck]:
@@ -91,29 +100,15 @@ class Preflight:
         if not needs.image_projects:
             return []
         if not unreadable:
-            return [_passed(IMAGE)]
+            return [passed(IMAGE)]
         # A role on the repository itself does as well, and that is not looked at.
         return [
-            _unknown(
+            unknown(
                 IMAGE,
                 f"in project {', '.join(unreadable)} nothing tells that the operator may read the images, "
                 f"as whoever updates a workload must; {remedies.lets_operator_read(want, unreadable[0])}",
             )
         ]
-
-    async def _service_agent(self, want: AttachmentWant) -> PreflightCheck:
-        agent = cloud_run_service_agent(want.project_number)
-        hint = await self._access.permits(
-            service_account_member(agent),
-            "iam.serviceAccounts.getAccessToken",
-            _account_target(want),
-            _project(want.account.project_id),
-        )
-        return _line(
-            SERVICE_AGENT,
-            hint,
-            f"{agent} gets no tokens of {want.email}; {remedies.lends_account(want, agent)}",
-        )
 
     async def _at_start(self, want: AttachmentWant, needs: Needs) -> list[PreflightCheck | None]:
         return [
@@ -207,40 +202,10 @@ def cross_project(
     want: AttachmentWant, lines: Iterable[PreflightCheck]
 ) -> dict[ConditionType, Finding] | None:
     """The condition CrossProjectReady, of an attachment to another project's account."""
-    concerned = [line for line in lines if line.check in _OF_CROSS_PROJECT]
+    concerned = [each for each in lines if each.check in CROSS_PROJECT_CHECKS]
     if not want.is_cross_project or not concerned:
         return None
-    return {ConditionType.CROSS_PROJECT_READY: Finding(*_cross_project(concerned))}
-
-
-def _cross_project(lines: list[PreflightCheck]) -> tuple[ConditionStatus, str, str]:
-    for state, status in (
-        (PreflightState.FAILED, ConditionStatus.FALSE),
-        (PreflightState.UNKNOWN, ConditionStatus.UNKNOWN),
-    ):
-        found = [line for line in lines if line.state is state]
-        if found:
-            return status, found[0].check, "; ".join(line.message or "" for line in found)
-    return ConditionStatus.TRUE, "Passed", "the account may be used from the workload's project"
-
-
-def _org_policy(want: AttachmentWant) -> PreflightCheck:
-    constraint = "iam.disableCrossProjectServiceAccountUsage"
-    match want.account.cross_project_usage:
-        case EffectiveCrossProjectUsage.ALLOWED:
-            return _passed(ORG_POLICY)
-        case EffectiveCrossProjectUsage.DENIED:
-            return _failed(
-                ORG_POLICY,
-                f"{constraint} is enforced in project {want.account.project_id}; "
-                f"{remedies.allows_cross_project(want)}",
-            )
-        case EffectiveCrossProjectUsage.UNKNOWN:
-            return _unknown(
-                ORG_POLICY,
-                f"nothing tells whether {constraint} is enforced in project {want.account.project_id}; "
-                f"{remedies.allows_cross_project(want)}",
-            )
+    return {ConditionType.CROSS_PROJECT_READY: cross_project_ready(concerned)}
 
 
 def _account_target(want: AttachmentWant) -> Target:
@@ -276,26 +241,4 @@ def _summed(
     found = {hint for _, hint in hints}
     worst = next((hint for hint in (Hint.NO, Hint.UNKNOWN) if hint in found), Hint.YES)
     lacking = [thing for thing, hint in hints if hint is worst]
-    return _line(check, worst, f"{what} {', '.join(map(text, lacking))}; {remedy(lacking[0])}")
-
-
-def _line(check: str, hint: Hint, message: str) -> PreflightCheck:
-    match hint:
-        case Hint.YES:
-            return _passed(check)
-        case Hint.NO:
-            return _failed(check, message)
-        case Hint.UNKNOWN:
-            return _unknown(check, f"not known, as far as the operator may look: {message}")
-
-
-def _passed(check: str) -> PreflightCheck:
-    return PreflightCheck(check=check, state=PreflightState.PASSED)
-
-
-def _failed(check: str, message: str) -> PreflightCheck:
-    return PreflightCheck(check=check, state=PreflightState.FAILED, message=message)
-
-
-def _unknown(check: str, message: str) -> PreflightCheck:
-    return PreflightCheck(check=check, state=PreflightState.UNKNOWN, message=message)
+    return line(check, worst, f"{what} {', '.join(map(text, lacking))}; {remedy(lacking[0])}")

@@ -6,7 +6,7 @@ from cloudrun_identity.gcp.needs import Named
 from cloudrun_identity.iam.admission import as_yaml
 from cloudrun_identity.iam.principals import service_account_member
 
-from .attachment import AttachmentWant
+from .attachment import Account, AttachmentWant
 
 
 def creates_account(want: AttachmentWant) -> str:
@@ -18,37 +18,37 @@ def creates_account(want: AttachmentWant) -> str:
 def enables_account(want: AttachmentWant) -> str:
     """For an account that is disabled."""
     if want.account.identity:
-        return _manifest(_identity(want), {"disabled": False})
+        return _manifest(_identity(want.account), {"disabled": False})
     return _gcloud(f"iam service-accounts enable {want.email}", want.account.project_id)
 
 
-def lets_operator_act(want: AttachmentWant) -> str:
-    """For the operator, which deploys and so must be allowed to act as the account."""
-    if want.account.identity and want.operator:
-        member = {"principal": service_account_member(want.operator)}
-        return _manifest(_identity(want), {"users": [member]})
-    return _grant_on_account(want, _operator(want), "roles/iam.serviceAccountUser")
+def lets_operator_act(account: Account, operator: str) -> str:
+    """For the operator (its e-mail), which deploys and so must be allowed to act as the account."""
+    if account.identity and operator:
+        member = {"principal": service_account_member(operator)}
+        return _manifest(_identity(account), {"users": [member]})
+    return _grant_on_account(account, _operator(operator), "roles/iam.serviceAccountUser")
 
 
 def lets_operator_read(want: AttachmentWant, project: str) -> str:
     """For images that the operator must be able to read."""
-    return _grant_on_project(project, _operator(want), "roles/artifactregistry.reader")
+    return _grant_on_project(project, _operator(want.operator), "roles/artifactregistry.reader")
 
 
-def lends_account(want: AttachmentWant, agent: str) -> str:
-    """For Cloud Run's service agent, which runs the workload of another project."""
-    if want.account.identity and want.managed_project:
-        return _manifest(_identity(want), {"usableFrom": [{"projectRef": {"name": want.managed_project}}]})
-    return _grant_on_account(want, service_account_member(agent), "roles/iam.serviceAccountTokenCreator")
+def lends_account(account: Account, managed_project: str, agent: str) -> str:
+    """For Cloud Run's service agent, which runs the workloads of another project."""
+    if account.identity and managed_project:
+        return _manifest(_identity(account), {"usableFrom": [{"projectRef": {"name": managed_project}}]})
+    return _grant_on_account(account, service_account_member(agent), "roles/iam.serviceAccountTokenCreator")
 
 
-def allows_cross_project(want: AttachmentWant) -> str:
+def allows_cross_project(account: Account) -> str:
     """For the organization policy of the account's project."""
-    if want.account.managed_project:
-        return _manifest(f"ManagedProject {want.account.managed_project}", {"crossProjectUsage": "Allow"})
+    if account.managed_project:
+        return _manifest(f"ManagedProject {account.managed_project}", {"crossProjectUsage": "Allow"})
     return _gcloud(
         "resource-manager org-policies disable-enforce iam.disableCrossProjectServiceAccountUsage",
-        want.account.project_id,
+        account.project_id,
     )
 
 
@@ -71,7 +71,7 @@ def lets_access_secret(want: AttachmentWant, secret: Named) -> str:
 def grants_role(want: AttachmentWant, role: str, project: str) -> str:
     """For a role on a project."""
     if want.account.identity and project == want.account.project_id:
-        return _manifest(_identity(want), {"roles": [{"role": role}]})
+        return _manifest(_identity(want.account), {"roles": [{"role": role}]})
     return _grant_on_project(project, service_account_member(want.email), role)
 
 
@@ -92,8 +92,8 @@ def lets_publish(want: AttachmentWant, topic: str) -> str:
     )
 
 
-def _identity(want: AttachmentWant) -> str:
-    declared = want.account.identity
+def _identity(account: Account) -> str:
+    declared = account.identity
     return f"CloudRunIdentity {declared.namespace}/{declared.name}" if declared else ""
 
 
@@ -107,14 +107,14 @@ def _member(want: AttachmentWant) -> dict[str, Any]:
     return {"identityRef": {"name": declared.name, "namespace": declared.namespace}}
 
 
-def _operator(want: AttachmentWant) -> str:
-    return service_account_member(want.operator or "OPERATOR")
+def _operator(operator: str) -> str:
+    return service_account_member(operator or "OPERATOR")
 
 
-def _grant_on_account(want: AttachmentWant, member: str, role: str) -> str:
+def _grant_on_account(account: Account, member: str, role: str) -> str:
     return _gcloud(
-        f"iam service-accounts add-iam-policy-binding {want.email} --member={member} --role={role}",
-        want.account.project_id,
+        f"iam service-accounts add-iam-policy-binding {account.email} --member={member} --role={role}",
+        account.project_id,
     )
 
 

@@ -101,6 +101,23 @@ def status_object(status: ReconciledStatus) -> dict[str, Any]:
     return {field: value for field, value in status.to_dict().items() if value != []}
 
 
+def is_told(obj: ReconciledResource, summary: Summary) -> bool:
+    """Whether the status says already what a kind has to say of itself."""
+    status = obj.status
+    # Validated, because that is what cuts texts and lists to the bounds of the schema.
+    said = type(status).model_validate({**summary.fields, "issues": summary.issues})
+    if any(getattr(said, name) != getattr(status, name) for name in summary.fields):
+        return False
+    if not set(said.issues) <= set(status.issues):
+        return False
+    found = ((status.condition(each), finding) for each, finding in (summary.conditions or {}).items())
+    return all(
+        known is not None
+        and (known.status, known.reason, known.message) == (finding.status, finding.reason, finding.message)
+        for known, finding in found
+    )
+
+
 def is_repaired(drift: Drift | None) -> bool:
     """Whether the drift found last has been put right."""
     if drift is None or drift.last_detected_time is None:

@@ -3,7 +3,14 @@
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Protocol, TypeVar
 
-from cloudrun_identity.api import CloudRunIdentity, CustomRole, IdentityKey, ManagedProject, Resource
+from cloudrun_identity.api import (
+    CloudRunIdentity,
+    CustomRole,
+    IdentityAttachment,
+    IdentityKey,
+    ManagedProject,
+    Resource,
+)
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.claims import Claimant
 from cloudrun_identity.iam.grants import Grant, Target
@@ -39,6 +46,11 @@ def identity_key(namespace: str, name: str) -> Key:
     return Key(CloudRunIdentity.__name__, namespace, name)
 
 
+def attachment_key(namespace: str, name: str) -> Key:
+    """The key of an IdentityAttachment."""
+    return Key(IdentityAttachment.__name__, namespace, name)
+
+
 def custom_role_key(namespace: str, name: str) -> Key:
     """The key of a CustomRole."""
     return Key(CustomRole.__name__, namespace, name)
@@ -72,6 +84,10 @@ class World(Protocol):
         """The CustomRole of this name."""
         ...
 
+    def attachment(self, namespace: str, name: str) -> IdentityAttachment | None:
+        """The IdentityAttachment of this name."""
+        ...
+
     def objects(self, kind: type[Kind]) -> Iterable[Kind]:
         """All objects of one kind."""
         ...
@@ -82,6 +98,10 @@ class World(Protocol):
 
     def is_there(self, key: Key) -> bool:
         """Whether the object exists; taken for granted of a kind that is not served, which nobody listed."""
+        ...
+
+    def ledger(self, target: Target) -> Ledger:
+        """What is held on one policy."""
         ...
 
     def ledgers(self, project_id: str) -> Iterable[Ledger]:

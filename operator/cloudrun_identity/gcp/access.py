@@ -30,7 +30,7 @@ class Hint(Enum):
 
 
 class Access:
-    """Answers that are at most `HINTS_AGE` old, by one call for all who ask the same meanwhile."""
+    """Answers at most `HINTS_AGE` old, unless asked otherwise, by one call for all who ask alike."""
 
     def __init__(self, policies: Policies, roles: Roles, clock: Clock) -> None:
         self._policies = policies
@@ -38,13 +38,15 @@ class Access:
         self._tested: Shelf[tuple[Target, str, str], frozenset[str]] = Shelf(clock, ANSWERS_KEPT)
         self._read: Shelf[Target, policy_pb2.Policy] = Shelf(clock, ANSWERS_KEPT)
 
-    async def operator_may(self, permission: str, target: Target, acting_in: str) -> Hint:
+    async def operator_may(
+        self, permission: str, target: Target, acting_in: str, max_age: float = HINTS_AGE
+    ) -> Hint:
         """Whether the operator itself holds a permission on the target, as whom it acts in that project."""
         held = await _answer(
             self._tested.get(
                 (target, permission, acting_in),
                 lambda: self._policies.test_permissions(target, [permission], acting_in),
-                HINTS_AGE,
+                max_age,
             )
         )
         if held is None:

@@ -29,6 +29,11 @@ class Aged(Generic[Value]):
         self._latest: Reading[Value] | None = None
         self._flight: tuple[float, asyncio.Task[Reading[Value]]] | None = None
 
+    @property
+    def latest(self) -> Reading[Value] | None:
+        """What was read last, whatever its age; None if nothing ever was."""
+        return self._latest
+
     async def get(self, after: float) -> Reading[Value]:
         """The latest reading, if it began after the time `after` on the clock; else one made now.
 
@@ -79,6 +84,12 @@ class Shelf(Generic[Key, Value]):
         if len(self._readings) > self._capacity:
             del self._readings[next(iter(self._readings))]
         return (await aged.get(self._clock() - max_age)).value
+
+    def latest(self, key: Key) -> Value | None:
+        """What was read last of the thing, without a read; None if it never was, or is forgotten."""
+        aged = self._readings.get(key)
+        reading = aged.latest if aged else None
+        return reading.value if reading else None
 
     def forget(self, key: Key) -> None:
         """Have the thing read anew, whatever is known of it."""

@@ -4,6 +4,8 @@ Everybody says how old an answer may be. An edit asks for age 0 and gets a read 
 its interval and is served by one list of a project, or of a location and kind, which all callers share.
 """
 
+import asyncio
+from collections import defaultdict
 from collections.abc import Mapping
 
 from cloudrun_identity.api import WorkloadKind
@@ -13,6 +15,7 @@ from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.run import Run
 from cloudrun_identity.gcp.service_accounts import ServiceAccount, ServiceAccounts
 from cloudrun_identity.gcp.workloads import Execution, Workload, WorkloadState
+from cloudrun_identity.iam.principals import lower_email
 
 WORKLOADS_KEPT = 4096
 """Workloads whose revisions are remembered."""
@@ -32,6 +35,7 @@ class Inventory:
         self._accounts: dict[str, Collection[ServiceAccount]] = {}
         self._workloads: dict[tuple[str, str, WorkloadKind], Collection[WorkloadState]] = {}
         self._executions: dict[tuple[str, str], Aged[tuple[Execution, ...]]] = {}
+        self._by_account: dict[tuple[str, str, WorkloadKind], _ByAccount] = {}
         self._revisions: dict[str, dict[str, str]] = {}
 
     async def service_account(self, project_id: str, email: str, max_age: float) -> ServiceAccount | None:
@@ -58,6 +62,37 @@ class Inventory:
     ) -> Mapping[str, WorkloadState]:
         """Every workload of the kind in the location by name."""
         return await self._workloads_of(project_id, location, kind).all(max_age)
+
+    async def running_as(
+        self, project_id: str, location: str, kind: WorkloadKind, email: str, max_age: float
+    ) -> tuple[Workload, ...]:
+        """The workloads of the kind in the location that run as the account, with all or part of what serves.
+
+        A list is sorted by account once, however many accounts are asked about.
+        """
+        states = await self.workloads(project_id, location, kind, max_age)
+        key = (project_id, location, kind)
+        known = self._by_account.get(key)
+        if known is None or known[0] is not states:
+            known = states, asyncio.ensure_future(self._sorted_by_account(states))
+            self._by_account[key] = known
+        try:
+            found = await asyncio.shield(known[1])
+        except GoogleError:
+            if self._by_account.get(key) is known:
+                del self._by_account[key]
+            raise
+        return found.get(lower_email(email), ())
+
+    async def _sorted_by_account(
+        self, states: Mapping[str, WorkloadState]
+    ) -> Mapping[str, tuple[Workload, ...]]:
+        found: defaultdict[str, list[Workload]] = defaultdict(list)
+        for state in states.values():
+            serving = (await self.serving_accounts(state)).values()
+            for account in dict.fromkeys(map(lower_email, (state.service_account, *serving))):
+                found[account].append(state.workload)
+        return {account: tuple(workloads) for account, workloads in found.items()}
 
     async def serving_accounts(self, state: WorkloadState) -> Mapping[str, str]:
         """The account of each revision that serves, by the revision's short name; none for a job.
@@ -139,3 +174,7 @@ class Inventory:
 
             self._workloads[key] = Collection(read_all, read_one, self._clock)
         return self._workloads[key]
+
+
+_ByAccount = tuple[Mapping[str, WorkloadState], asyncio.Future[Mapping[str, tuple[Workload, ...]]]]
+"""A list of workloads, and the same by the accounts that they run as."""

@@ -31,11 +31,14 @@ class Roles:
             GoogleError: NOT_FOUND, there is no such role; INVALID_ARGUMENT, no role has such a name.
 
         """
-        # What is predefined is the same for everybody; the others only some may read.
-        key = ("" if role.startswith("roles/") else project_id, role)
+        key = _key(role, project_id)
         if key in self._assumed:
             return self._assumed[key]
         return await self._expansions.get(key, lambda: self._expand(role, project_id), max_age)
+
+    def known(self, role: str, project_id: str) -> frozenset[str] | None:
+        """What was read last of a role, without a read; None if it never was."""
+        return self._expansions.latest(_key(role, project_id))
 
     def forget(self, project_id: str, role: str) -> None:
         """Note that the operator has just written this role: older reads do not count for it any more."""
@@ -52,3 +55,8 @@ class Roles:
             Api.IAM, "google.iam.admin.v1.IAM/GetRole", client.get_role, types.GetRoleRequest(name=role)
         )
         return frozenset(map(sys.intern, reply.included_permissions))  # roles have most of them in common
+
+
+def _key(role: str, project_id: str) -> tuple[str, str]:
+    """What is predefined is the same for everybody; the others only some may read."""
+    return "" if role.startswith("roles/") else project_id, role

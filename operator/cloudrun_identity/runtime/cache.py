@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from cloudrun_identity.api import (
     CloudRunIdentity,
     CustomRole,
+    IdentityAttachment,
     IdentityKey,
     ManagedProject,
     ReconciledResource,
@@ -24,6 +25,7 @@ from cloudrun_identity.controllers.controller import Controller
 from cloudrun_identity.controllers.world import (
     Key,
     account_key,
+    attachment_key,
     claimant,
     custom_role_key,
     identity_key,
@@ -171,6 +173,10 @@ class Cache:
         """The CustomRole of this name."""
         return self._get(CustomRole, custom_role_key(namespace, name))
 
+    def attachment(self, namespace: str, name: str) -> IdentityAttachment | None:
+        """The IdentityAttachment of this name."""
+        return self._get(IdentityAttachment, attachment_key(namespace, name))
+
     def objects(self, kind: type[Kind]) -> Iterable[Kind]:
         """All objects of one kind."""
         return [entry.obj for entry in self._entries.values() if isinstance(entry.obj, kind)]
@@ -182,6 +188,10 @@ class Cache:
     def is_there(self, key: Key) -> bool:
         """Whether the object exists; taken for granted of a kind that is not served, which nobody listed."""
         return self.raw(key) is not None or key.kind not in self._listed
+
+    def ledger(self, target: Target) -> Ledger:
+        """What is held on one policy."""
+        return self._ledgers.ledger(target)
 
     def ledgers(self, project_id: str) -> Iterable[Ledger]:
         """What is held on the policies of a project, and the records of accounts that were left behind."""

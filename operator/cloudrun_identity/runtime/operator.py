@@ -27,6 +27,7 @@ from cloudrun_identity.controllers.custom_role import CustomRoleController
 from cloudrun_identity.controllers.grants import Judge
 from cloudrun_identity.controllers.iam_binding import IAMBindingController
 from cloudrun_identity.controllers.identity_attachment import IdentityAttachmentController
+from cloudrun_identity.controllers.identity_audit import IdentityAuditor
 from cloudrun_identity.controllers.identity_deletion import IdentityDeletion
 from cloudrun_identity.controllers.identity_key import IdentityKeyController
 from cloudrun_identity.controllers.key_rotation import KeyRotation
@@ -299,10 +300,11 @@ def _controllers(
     deletion = IdentityDeletion(tools, accounts, Usage(inventory), releaser, announcer)
     custom_roles = CustomRoles(clients, time.monotonic)
     definitions = RoleDefinitions(custom_roles, roles, ledgers, now, checkpoint)
+    access = Access(policies, roles, time.monotonic)
     attachments = IdentityAttachmentController(
         run,
         inventory,
-        Preflight(inventory, Access(policies, roles, time.monotonic)),
+        Preflight(inventory, access),
         Restoration(run, inventory, announcer, checkpoint),
         records,
         now,
@@ -313,7 +315,9 @@ def _controllers(
         ManagedProject.__name__: ManagedProjectController(
             Projects(clients), policies, OrgPolicies(clients), inventory, clients.identity, now
         ),
-        CloudRunIdentity.__name__: CloudRunIdentityController(accounts, deletion),
+        CloudRunIdentity.__name__: CloudRunIdentityController(
+            accounts, deletion, IdentityAuditor(inventory, access), roles
+        ),
         IAMBinding.__name__: IAMBindingController(releaser),
         IdentityAttachment.__name__: attachments,
         CustomRole.__name__: CustomRoleController(custom_roles, definitions),

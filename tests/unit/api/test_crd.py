@@ -136,10 +136,10 @@ def test_a_fields_own_rules_stand_behind_those_of_its_type() -> None:
 
 
 def test_what_is_not_supported_yet_says_so_in_its_description() -> None:
-    guardrails = openapi("ManagedProject")["properties"]["spec"]["properties"]["guardrails"]["properties"]
+    spec = openapi("CloudRunIdentity")["properties"]["spec"]["properties"]
 
-    assert guardrails["keys"]["description"].endswith("Not supported yet: leave at the default.")
-    assert "Not supported" not in guardrails["grants"]["description"]
+    assert spec["unmanagedKeys"]["description"].endswith("Not supported yet: leave at the default.")
+    assert "Not supported" not in spec["users"]["description"]
 
 
 def test_ledger_is_written_whole() -> None:

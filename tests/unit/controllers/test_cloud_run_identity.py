@@ -4,7 +4,11 @@ import pytest
 
 from cloudrun_identity.api import CloudRunIdentity, Origin
 from cloudrun_identity.controllers.account_tools import AccountSeen
-from cloudrun_identity.controllers.cloud_run_identity import AccountWant, CloudRunIdentityController
+from cloudrun_identity.controllers.cloud_run_identity import (
+    AccountWant,
+    CloudRunIdentityController,
+    IdentitySeen,
+)
 from cloudrun_identity.controllers.gate import Passed
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
 from cloudrun_identity.iam.ledger import AccountRecord
@@ -12,7 +16,17 @@ from cloudrun_identity.iam.ledger import AccountRecord
 from .world import EMAIL, FakeWorld, identity, project, record
 
 NONE: Any = None
-CONTROLLER = CloudRunIdentityController(NONE, NONE)
+
+
+class KnownRoles:
+    """Roles of which one has been read."""
+
+    def known(self, role: str, project_id: str) -> frozenset[str] | None:
+        return {f"projects/{project_id}/roles/shell": frozenset({"run.services.ssh"})}.get(role)
+
+
+ROLES: Any = KnownRoles()
+CONTROLLER = CloudRunIdentityController(NONE, NONE, NONE, ROLES)
 ACCOUNT = ServiceAccount("payments-prod-1234", EMAIL, "111", "Checkout", "pays")
 
 
@@ -24,7 +38,7 @@ def want(obj: CloudRunIdentity, *accounts: AccountRecord, observe: bool = False)
 
 
 def changes(obj: CloudRunIdentity, seen: ServiceAccount | None, *accounts: AccountRecord) -> list[str]:
-    return [str(change) for change in CONTROLLER.diff(want(obj, *accounts), AccountSeen(seen))]
+    return [str(change) for change in CONTROLLER.diff(want(obj, *accounts), IdentitySeen(AccountSeen(seen)))]
 
 
 def test_the_email_is_the_recorded_one_or_the_expected_one() -> None:
@@ -56,7 +70,7 @@ def test_the_difference_is_told_by_the_record(
 
 
 def test_a_fresh_account_that_is_not_seen_is_no_difference() -> None:
-    assert CONTROLLER.diff(want(identity(), record()), AccountSeen(None, lagging=True)) == ()
+    assert CONTROLLER.diff(want(identity(), record()), IdentitySeen(AccountSeen(None, lagging=True))) == ()
 
 
 def test_what_is_declared_differs_and_what_is_not_is_left() -> None:
@@ -70,10 +84,15 @@ def test_what_is_declared_differs_and_what_is_not_is_left() -> None:
 
 def test_the_status_mirrors_a_steady_account_alone() -> None:
     steady = record(origin=Origin.CREATED)
-    fields = CONTROLLER.summarize(want(identity(), steady), AccountSeen(ACCOUNT)).fields
+    fields = CONTROLLER.summarize(want(identity(), steady), IdentitySeen(AccountSeen(ACCOUNT))).fields
     assert fields["email"] == EMAIL
     assert fields["unique_id"] == "111"
     assert fields["member"] == f"serviceAccount:{EMAIL}"
     assert fields["name"] == f"projects/payments-prod-1234/serviceAccounts/{EMAIL}"
     assert fields["origin"] is Origin.CREATED
-    assert CONTROLLER.summarize(want(identity(), record(unique_id="")), AccountSeen(ACCOUNT)).fields == {}
+    assert (
+        CONTROLLER.summarize(
+            want(identity(), record(unique_id="")), IdentitySeen(AccountSeen(ACCOUNT))
+        ).fields
+        == {}
+    )

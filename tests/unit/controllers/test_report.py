@@ -28,6 +28,7 @@ from cloudrun_identity.controllers.report import (
     Report,
     difference_of,
     is_repaired,
+    is_told,
     judged,
     status_of,
     was_ready,
@@ -352,3 +353,23 @@ def test_a_binding_that_another_object_shares_is_not_exclusive() -> None:
     (outcome,) = found
     assert isinstance(outcome, Refused)
     assert outcome.reason is Reason.CONFLICT
+
+
+def told(summary: Summary) -> IAMBinding:
+    """A binding whose status says what a summary does."""
+    obj = binding()
+    after = status_of(obj, Report(InSync(), summary=summary, issues=summary.issues), NOON)
+    return obj.model_copy(update={"status": after})
+
+
+def test_a_status_is_told_once_it_says_all_that_a_look_comes_to() -> None:
+    advice = {ConditionType.LEAST_PRIVILEGE: Finding(ConditionStatus.FALSE, "Advice", "Escalation")}
+    summary = Summary({"target": "Project acme", "member_count": 2}, advice, ("x" * 300,))
+    assert is_told(told(summary), summary), "texts that were cut are the same texts"
+    for other in (
+        Summary({"target": "Project shop", "member_count": 2}, advice),
+        Summary({}, {ConditionType.LEAST_PRIVILEGE: Finding(ConditionStatus.TRUE, "NoAdvice")}),
+        Summary({}, {ConditionType.CROSS_PROJECT_READY: Finding(ConditionStatus.TRUE, "Passed")}),
+        Summary({}, issues=("something else",)),
+    ):
+        assert not is_told(told(summary), other)

@@ -18,7 +18,13 @@ from cloudrun_identity.api import (
     RoleState,
     TargetKind,
 )
-from cloudrun_identity.controllers.world import Key, custom_role_key, identity_key, project_key
+from cloudrun_identity.controllers.world import (
+    Key,
+    attachment_key,
+    custom_role_key,
+    identity_key,
+    project_key,
+)
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.keys import KeyRing
@@ -116,6 +122,9 @@ class FakeWorld:
     def custom_role(self, namespace: str, name: str) -> CustomRole | None:
         return cast("CustomRole | None", self._objects.get(custom_role_key(namespace, name)))
 
+    def attachment(self, namespace: str, name: str) -> IdentityAttachment | None:
+        return cast("IdentityAttachment | None", self._objects.get(attachment_key(namespace, name)))
+
     def role(self, project_id: str, role_id: str) -> RoleRecord | None:
         return self._roles.get(role_id)
 
@@ -153,6 +162,11 @@ class FakeWorld:
 
     def is_there(self, key: Key) -> bool:
         return key in self._objects
+
+    def ledger(self, target: Target) -> Ledger:
+        return Ledger(
+            target, holdings={grant: held for grant, held in self._holdings.items() if grant.target == target}
+        )
 
     def ledgers(self, project_id: str) -> Iterable[Ledger]:
         return self.held

@@ -1,11 +1,15 @@
 import asyncio
 from collections import Counter
+from collections.abc import Coroutine
+from typing import Any
 
 import pytest
 
+from cloudrun_identity.api import WorkloadKind
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
+from cloudrun_identity.gcp.workloads import Workload, WorkloadState
 
 pytestmark = pytest.mark.looptime(start=0)
 
@@ -174,3 +178,63 @@ async def test_other_faults_reach_the_caller() -> None:
         await inventory(accounts).service_account(PROJECT, ANN, max_age=0)
 
     assert raised.value.fault is Fault.PERMISSION_DENIED
+
+
+class Services:
+    """Services of one location by name, each with the account of its template; lists are counted."""
+
+    def __init__(self, **accounts: str) -> None:
+        self.accounts = accounts
+        self.calls: Counter[str] = Counter()
+
+    async def list(self, project_id: str, location: str, kind: WorkloadKind) -> list[WorkloadState]:
+        self.calls["list"] += 1
+        await asyncio.sleep(1)
+        return [
+            service(Workload(kind, project_id, location, name), account)
+            for name, account in self.accounts.items()
+        ]
+
+    async def revision_account(self, workload: Workload, revision: str) -> str:
+        self.calls["revision"] += 1
+        await asyncio.sleep(1)
+        return BOB
+
+
+def service(workload: Workload, account: str) -> WorkloadState:
+    """A service of which the revision `old` serves beside the latest one."""
+    return WorkloadState(
+        workload=workload,
+        uid=workload.name,
+        etag="",
+        service_account=account,
+        generation=1,
+        observed_generation=1,
+        reconciling=False,
+        ready=True,
+        ready_message="",
+        latest_created_revision="new",
+        latest_ready_revision="new",
+        template_revision="",
+        serving_revisions=("new", "old"),
+        last_modifier="",
+        managed_by="",
+        invoker_iam_disabled=False,
+    )
+
+
+async def test_who_runs_as_what_is_sorted_once_a_list_however_many_ask() -> None:
+    services = Services(web=ANN, shop=BOB.upper())
+    known = Inventory(None, services, asyncio.get_running_loop().time)  # type: ignore[arg-type]
+
+    def running_as(email: str) -> Coroutine[Any, Any, tuple[Workload, ...]]:
+        return known.running_as(PROJECT, "europe-west1", WorkloadKind.SERVICE, email, 300)
+
+    anns, bobs, nobodys = await asyncio.gather(
+        running_as(ANN), running_as(BOB), running_as("eve@shop-1234.example")
+    )
+
+    assert [workload.name for workload in anns] == ["web"]
+    assert [workload.name for workload in bobs] == ["web", "shop"], "what still serves counts as well"
+    assert nobodys == ()
+    assert services.calls == {"list": 1, "revision": 2}

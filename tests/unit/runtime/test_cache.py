@@ -73,7 +73,7 @@ class Cached:
         return Cache(
             {
                 "ManagedProject": ManagedProjectController(none, none, none, none, str, none),
-                "CloudRunIdentity": CloudRunIdentityController(none, none),
+                "CloudRunIdentity": CloudRunIdentityController(none, none, none, none),
                 "IAMBinding": IAMBindingController(none),
                 "IdentityAttachment": IdentityAttachmentController(*[none] * 7),
             },

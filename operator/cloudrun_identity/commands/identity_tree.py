@@ -1,0 +1,228 @@
+"""Who may act as whom and what runs as it, told from the statuses of objects: as a tree, and as JSON."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cloudrun_identity.api import (
+    CloudRunIdentity,
+    ConditionStatus,
+    ConditionType,
+    GrantState,
+    GrantStatus,
+    IAMBinding,
+    ProjectScopedResource,
+    TargetKind,
+)
+
+ACTING: Final = {
+    "roles/iam.serviceAccountUser": "deploys as it",
+    "roles/iam.serviceAccountTokenCreator": "makes tokens of it",
+    "roles/iam.serviceAccountOpenIdTokenCreator": "makes ID tokens of it",
+    "roles/iam.workloadIdentityUser": "signs in as it from outside",
+}
+"""The roles on an account by which somebody acts as it, and how."""
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Somebody who may act as an identity; `identity` is NAMESPACE/NAME where it is one of ours."""
+
+    member: str
+    role: str
+    state: str
+    declared_by: str
+    identity: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """Something that an identity may do."""
+
+    role: str
+    target: str
+    condition: str
+    state: str
+    declared_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One identity; `reason` says why it is not Ready, empty if it is."""
+
+    namespace: str
+    name: str
+    email: str
+    project_id: str
+    reason: str
+    runs: tuple[str, ...]
+    actors: tuple[Actor, ...]
+    permits: tuple[Permit, ...]
+
+    @property
+    def key(self) -> str:
+        """NAMESPACE/NAME."""
+        return f"{self.namespace}/{self.name}"
+
+
+def nodes_of(identities: Iterable[CloudRunIdentity], bindings: Iterable[IAMBinding]) -> tuple[Node, ...]:
+    """Every identity with what all these objects say of it, in the order of their names."""
+    known = sorted(identities, key=lambda each: (each.metadata.namespace, each.metadata.name))
+    owners = {member: _name(each) for each in known if (member := each.status.member)}
+    told = [(obj, grant) for obj in (*known, *bindings) for grant in obj.status.grants]
+    return tuple(_node(each, told, owners) for each in known)
+
+
+def as_json(nodes: Iterable[Node]) -> dict[str, Any]:
+    """Everything, to be read by programs; what is empty is left out of actors and permits."""
+    return {"identities": [_json_of(node) for node in nodes]}
+
+
+def as_text(nodes: Sequence[Node]) -> str:
+    """A tree for every namespace. A chain of actors is followed to its end, a circle to where it closes."""
+    by_key = {node.key: node for node in nodes}
+    lines: list[str] = []
+    for namespace in dict.fromkeys(node.namespace for node in nodes):
+        members = [_branch(node, by_key) for node in nodes if node.namespace == namespace]
+        lines += [namespace, *_drawn(members), ""]
+    return "\n".join(lines[:-1])
+
+
+@dataclass(frozen=True, slots=True)
+class _Branch:
+    """A line of the tree, and what hangs on it."""
+
+    line: str
+    below: tuple["_Branch", ...] = ()
+
+
+Told = tuple[ProjectScopedResource, GrantStatus]
+
+
+def _node(identity: CloudRunIdentity, told: Iterable[Told], owners: Mapping[str, str]) -> Node:
+    status = identity.status
+    ready = status.condition(ConditionType.READY)
+    is_ready = ready is not None and ready.status is ConditionStatus.TRUE
+    account = f"{TargetKind.SERVICE_ACCOUNT} {status.email}"
+    actors = [
+        Actor(grant.member, grant.role, _state(grant), _declarer(obj), owners.get(grant.member, ""))
+        for obj, grant in told
+        if grant.role in ACTING
+        and (grant.target == account or (obj is identity and not _is_held_by(grant, identity)))
+    ]
+    permits = [
+        Permit(grant.role, grant.target, grant.condition or "", _state(grant), _declarer(obj))
+        for obj, grant in told
+        if _is_held_by(grant, identity) and (status.member or obj is identity)
+    ]
+    return Node(
+        namespace=identity.metadata.namespace,
+        name=identity.metadata.name,
+        email=status.email or "",
+        project_id=status.project_id or "",
+        reason="" if is_ready else (ready.reason if ready else "Unknown"),
+        runs=tuple(_runs(identity)),
+        actors=tuple(actors),
+        permits=tuple(permits),
+    )
+
+
+def _is_held_by(grant: GrantStatus, identity: CloudRunIdentity) -> bool:
+    """Whether the identity is the one who holds the grant, by its account or while it has none."""
+    return grant.member in (identity.status.member, f"identity:{_name(identity)}")
+
+
+def _runs(identity: CloudRunIdentity) -> Iterator[str]:
+    for each in identity.status.attached_to:
+        elsewhere = f" in {each.project_id}" if each.project_id != identity.status.project_id else ""
+        yield f"{each.kind} {each.location}/{each.name}{elsewhere}"
+
+
+def _branch(node: Node, by_key: Mapping[str, Node]) -> _Branch:
+    sections = (
+        ("runs", tuple(map(_Branch, node.runs))),
+        ("acted as by", _actors(node, by_key, (node.key,))),
+        ("may", tuple(_permit(permit) for permit in node.permits)),
+    )
+    below = tuple(_Branch(title, found) for title, found in sections if found)
+    reason = f"  ({node.reason})" if node.reason else ""
+    return _Branch(f"{node.name}  {node.email or 'no account yet'}{reason}", below)
+
+
+def _actors(node: Node, by_key: Mapping[str, Node], path: tuple[str, ...]) -> tuple[_Branch, ...]:
+    """Those who may act as the identity, with those who may act as them; `path` is what led here."""
+    return tuple(_actor(actor, by_key, path) for actor in node.actors)
+
+
+def _actor(actor: Actor, by_key: Mapping[str, Node], path: tuple[str, ...]) -> _Branch:
+    line = f"{actor.identity or actor.member}  {ACTING[actor.role]}{_pending(actor.state)}"
+    if actor.identity in path:
+        return _Branch(f"{line}  (a circle)")
+    known = by_key.get(actor.identity)
+    return _Branch(line, _actors(known, by_key, (*path, known.key)) if known else ())
+
+
+def _permit(permit: Permit) -> _Branch:
+    when = f" if {permit.condition}" if permit.condition else ""
+    return _Branch(f"{permit.role} on {permit.target}{when}{_pending(permit.state)}")
+
+
+def _pending(state: str) -> str:
+    return "" if state == GrantState.GRANTED else f"  ({state})"
+
+
+def _drawn(branches: Sequence[_Branch]) -> Iterator[str]:
+    for index, branch in enumerate(branches):
+        is_last = index == len(branches) - 1
+        yield f"{'└── ' if is_last else '├── '}{branch.line}"
+        for line in _drawn(branch.below):
+            yield f"{'    ' if is_last else '│   '}{line}"
+
+
+def _json_of(node: Node) -> dict[str, Any]:
+    return {
+        "namespace": node.namespace,
+        "name": node.name,
+        "email": node.email,
+        "projectID": node.project_id,
+        "ready": not node.reason,
+        "reason": node.reason,
+        "runs": list(node.runs),
+        "actedAsBy": [
+            _without_empty(
+                member=actor.member,
+                identity=actor.identity,
+                role=actor.role,
+                how=ACTING[actor.role],
+                state=actor.state,
+                declaredBy=actor.declared_by,
+            )
+            for actor in node.actors
+        ],
+        "may": [
+            _without_empty(
+                role=permit.role,
+                target=permit.target,
+                condition=permit.condition,
+                state=permit.state,
+                declaredBy=permit.declared_by,
+            )
+            for permit in node.permits
+        ],
+    }
+
+
+def _without_empty(**fields: str) -> dict[str, str]:
+    return {name: value for name, value in fields.items() if value}
+
+
+def _state(grant: GrantStatus) -> str:
+    return f"{grant.state} {grant.reason}" if grant.reason else str(grant.state)
+
+
+def _declarer(obj: ProjectScopedResource) -> str:
+    return f"{obj.kind} {_name(obj)}"
+
+
+def _name(obj: ProjectScopedResource) -> str:
+    return f"{obj.metadata.namespace}/{obj.metadata.name}"

@@ -1,0 +1,142 @@
+"""What the status of an identity tells beside its account: advice, what runs as it, who else may."""
+
+import json
+import subprocess
+import sys
+
+from tests.e2e.cluster import Object
+from tests.e2e.eventually import becomes, eventually
+from tests.e2e.scene import Scene
+from tests.e2e.test_identity_grants import OTHER
+
+CHECKOUT = """
+kind: CloudRunIdentity
+metadata: {name: checkout}
+"""
+
+
+def finding(scene: Scene, condition: str) -> tuple[str, str]:
+    """Status and reason of a condition of the identity `checkout`."""
+    found = scene.condition("CloudRunIdentity/checkout", condition) or {"status": "", "reason": ""}
+    return found["status"], found["reason"]
+
+
+def attached_to(scene: Scene) -> list[Object]:
+    found: list[Object] = scene.status("CloudRunIdentity/checkout").get("attachedTo", [])
+    return found
+
+
+def test_each_missing_requirement_of_another_project_is_named_with_what_mends_it(scene: Scene) -> None:
+    scene.apply(OTHER)
+    scene.apply(CHECKOUT + "spec: {usableFrom: [{projectRef: {name: $scene-b}}]}")
+    scene.ready("CloudRunIdentity/checkout")
+    eventually(lambda: finding(scene, "CrossProjectReady"), lambda found: found == ("False", "OrgPolicy"))
+    condition = scene.condition("CloudRunIdentity/checkout", "CrossProjectReady")
+    assert condition
+    assert "iam.disableCrossProjectServiceAccountUsage is enforced" in condition["message"]
+    assert f"ManagedProject {scene.name} with spec {{crossProjectUsage: Allow}}" in condition["message"]
+
+    scene.patch(f"ManagedProject/{scene.name}", "spec: {crossProjectUsage: Allow}")
+    eventually(lambda: finding(scene, "CrossProjectReady"), lambda found: found == ("True", "Passed"))
+
+    scene.patch("CloudRunIdentity/checkout", "spec: {usableFrom: []}")
+    scene.ready("CloudRunIdentity/checkout")
+    assert scene.condition("CloudRunIdentity/checkout", "CrossProjectReady") is None
+
+
+def test_broad_roles_are_advised_against_and_granted_all_the_same(scene: Scene) -> None:
+    scene.patch(
+        f"ManagedProject/{scene.name}",
+        """
+spec:
+  guardrails:
+    grants: [{roles: [roles/viewer, "roles/iam.serviceAccountUser"], "on": [Project],
+              members: [identities], allowEscalation: true}]
+""",
+    )
+    scene.apply(CHECKOUT + "spec: {roles: [{role: roles/iam.serviceAccountUser}, {role: roles/viewer}]}")
+    scene.ready("CloudRunIdentity/checkout")
+    eventually(lambda: finding(scene, "LeastPrivilege"), lambda found: found == ("False", "Advice"))
+    advice = scene.status("CloudRunIdentity/checkout")["recommendations"]
+    assert [each["kind"] for each in advice] == ["BasicRole", "ProjectWideIdentities"]
+    assert advice[0]["text"].startswith(f"spec.roles[1]: roles/viewer on Project {scene.name} ")
+    assert scene.policy().keys() == {"roles/viewer", "roles/iam.serviceAccountUser"}
+
+    scene.patch("CloudRunIdentity/checkout", "spec: {roles: []}")
+    eventually(lambda: finding(scene, "LeastPrivilege"), lambda found: found == ("True", "NoAdvice"))
+    assert "recommendations" not in scene.status("CloudRunIdentity/checkout")
+
+
+def test_what_runs_as_an_identity_is_listed_whoever_deployed_it(scene: Scene) -> None:
+    scene.apply(CHECKOUT)
+    scene.ready("CloudRunIdentity/checkout")
+    scene.cloud.deploy("services", scene.name, "shop")
+    scene.cloud.deploy("jobs", scene.name, "settlement", scene.email("checkout"))
+    scene.apply("""
+kind: IdentityAttachment
+metadata: {name: shop}
+spec:
+  workload: {kind: Service, location: europe-west1, name: shop}
+  identityRef: {name: checkout}
+""")
+    scene.ready("IdentityAttachment/shop")
+
+    becomes(
+        lambda: attached_to(scene),
+        [
+            {"projectID": scene.name, "kind": kind, "location": "europe-west1", "name": name}
+            for kind, name in (("Job", "settlement"), ("Service", "shop"))
+        ],
+    )
+
+    other = scene.cloud.create_account(scene.name, "another")
+    scene.cloud.deploy_as(f"{scene.project}/locations/europe-west1/jobs/settlement", other)
+    becomes(lambda: [each["name"] for each in attached_to(scene)], ["shop"])
+
+
+def test_the_tree_tells_who_may_act_as_whom_and_what_runs_as_it(scene: Scene) -> None:
+    scene.apply("""
+kind: CloudRunIdentity
+metadata: {name: checkout}
+spec:
+  tokenCreators: [{identityRef: {name: runner}}]
+  users: [{principal: "group:deployers@example.com"}]
+---
+kind: CloudRunIdentity
+metadata: {name: runner}
+spec: {roles: [{role: roles/cloudsql.client}]}
+""")
+    scene.ready("CloudRunIdentity/checkout", "CloudRunIdentity/runner")
+    scene.cloud.deploy("jobs", scene.name, "settlement", scene.email("checkout"))
+    eventually(lambda: attached_to(scene), lambda found: len(found) == 1)
+
+    assert (
+        run_tree(scene)
+        == f"""\
+{scene.name}
+├── checkout  {scene.email("checkout")}
+│   ├── runs
+│   │   └── Job europe-west1/settlement
+│   └── acted as by
+│       ├── {scene.name}/runner  makes tokens of it
+│       └── group:deployers@example.com  deploys as it
+└── runner  {scene.email("runner")}
+    └── may
+        ├── roles/iam.serviceAccountTokenCreator on ServiceAccount {scene.email("checkout")}
+        └── roles/cloudsql.client on Project {scene.name}
+"""
+    )
+    told = json.loads(run_tree(scene, "-o", "json"))
+    checkout, runner = told["identities"]
+    assert checkout["runs"] == ["Job europe-west1/settlement"]
+    assert checkout["actedAsBy"][0]["identity"] == f"{scene.name}/runner"
+    assert {each["state"] for each in runner["may"]} == {"Granted"}
+
+
+def run_tree(scene: Scene, *options: str) -> str:
+    """What `cloudrun-identity tree` says of the scene's namespace."""
+    command = [sys.executable, "-m", "cloudrun_identity", "tree", "-n", scene.name, *options]
+    kubeconfig = f"--kubeconfig={scene.stage.kube_api.kubeconfig}"
+    return subprocess.run(
+        [*command, kubeconfig], check=True, capture_output=True, text=True, timeout=60
+    ).stdout

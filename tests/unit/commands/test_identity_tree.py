@@ -1,0 +1,150 @@
+"""The tree of identities, from statuses to text and JSON."""
+
+from typing import Any
+
+from cloudrun_identity.api import CloudRunIdentity, IAMBinding
+from cloudrun_identity.commands.identity_tree import as_json, as_text, nodes_of
+
+READY = [
+    {
+        "type": "Ready",
+        "status": "True",
+        "reason": "UpToDate",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }
+]
+USER, TOKENS = "roles/iam.serviceAccountUser", "roles/iam.serviceAccountTokenCreator"
+
+
+def email(name: str) -> str:
+    return f"{name}@acme.iam.gserviceaccount.com"
+
+
+def grant(role: str, member: str, target: str = "", **more: Any) -> dict[str, Any]:
+    return {
+        "role": role,
+        "member": member if ":" in member else f"serviceAccount:{email(member)}",
+        "target": target if " " in target else f"ServiceAccount {email(target)}",
+        "state": "Granted",
+        **more,
+    }
+
+
+def identity(name: str, *grants: dict[str, Any], namespace: str = "shop", **status: Any) -> CloudRunIdentity:
+    return CloudRunIdentity.model_validate(
+        {
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": {"projectRef": {"name": "acme"}},
+            "status": {
+                "email": email(name),
+                "member": f"serviceAccount:{email(name)}",
+                "projectID": "acme",
+                "conditions": READY,
+                "grants": grants,
+                **status,
+            },
+        }
+    )
+
+
+def test_a_chain_is_followed_and_a_circle_to_where_it_closes() -> None:
+    nodes = nodes_of(
+        [
+            identity("front-end", grant(TOKENS, "middle", "front-end")),
+            identity("middle", grant(TOKENS, "back-end", "middle"), grant(TOKENS, "front-end", "middle")),
+            identity("back-end"),
+        ],
+        [],
+    )
+    assert as_text(
+        [node for node in nodes if node.name == "front-end"]
+        + [node for node in nodes if node.name == "middle"]
+    ).splitlines()[:6] == [
+        "shop",
+        f"├── front-end  {email('front-end')}",
+        "│   ├── acted as by",
+        "│   │   └── shop/middle  makes tokens of it",
+        "│   │       ├── shop/back-end  makes tokens of it",
+        "│   │       └── shop/front-end  makes tokens of it  (a circle)",
+    ]
+
+
+def test_what_runs_and_what_it_may_do_with_what_is_still_to_come() -> None:
+    attached = [
+        {"projectID": "acme", "kind": "Service", "location": "europe-west1", "name": "web"},
+        {"projectID": "other", "kind": "Job", "location": "us-east1", "name": "nightly"},
+    ]
+    until = grant(
+        "roles/run.invoker",
+        "checkout",
+        "Service europe-west1/pricing",
+        condition="by day",
+        state="Pending",
+        reason="WorkloadNotFound",
+    )
+    (node,) = nodes_of([identity("checkout", until, attachedTo=attached)], [])
+    assert (
+        as_text([node])
+        == f"""\
+shop
+└── checkout  {email("checkout")}
+    ├── runs
+    │   ├── Service europe-west1/web
+    │   └── Job us-east1/nightly in other
+    └── may
+        └── roles/run.invoker on Service europe-west1/pricing if by day  (Pending WorkloadNotFound)"""
+    )
+
+
+def test_bindings_of_any_namespace_speak_of_an_identity() -> None:
+    binding = IAMBinding.model_validate(
+        {
+            "metadata": {"name": "deployers", "namespace": "platform"},
+            "spec": {
+                "projectRef": {"name": "acme"},
+                "target": {"kind": "Project"},
+                "role": USER,
+                "members": [{"principal": "user:ann@example.com"}],
+            },
+            "status": {"grants": [grant(USER, "user:ann@example.com", "checkout")]},
+        }
+    )
+    told = as_json(nodes_of([identity("checkout")], [binding]))
+    assert told == {
+        "identities": [
+            {
+                "namespace": "shop",
+                "name": "checkout",
+                "email": email("checkout"),
+                "projectID": "acme",
+                "ready": True,
+                "reason": "",
+                "runs": [],
+                "actedAsBy": [
+                    {
+                        "member": "user:ann@example.com",
+                        "role": USER,
+                        "how": "deploys as it",
+                        "state": "Granted",
+                        "declaredBy": "IAMBinding platform/deployers",
+                    }
+                ],
+                "may": [],
+            }
+        ]
+    }
+
+
+def test_namespaces_stand_apart_and_what_is_not_ready_says_why() -> None:
+    unmade = CloudRunIdentity.model_validate(
+        {"metadata": {"name": "unmade", "namespace": "web"}, "spec": {"projectRef": {"name": "acme"}}}
+    )
+    assert (
+        as_text(nodes_of([unmade, identity("checkout")], []))
+        == f"""\
+shop
+└── checkout  {email("checkout")}
+
+web
+└── unmade  no account yet  (Unknown)"""
+    )
