@@ -1,6 +1,5 @@
 """Identities: their accounts, who else claims them, and who may name them."""
 
-from tests.e2e.eventually import becomes
 from tests.e2e.scene import Scene
 
 CHECKOUT = """
@@ -155,20 +154,3 @@ spec:
     scene.patch("CloudRunIdentity/checkout", f"spec: {{allowedNamespaces: [{other}]}}")
     scene.ready("IAMBinding/viewers", namespace=other)
     assert scene.policy() == {"roles/viewer": [scene.member("checkout")]}
-
-
-def test_what_is_not_supported_yet_is_refused_by_name(scene: Scene) -> None:
-    scene.apply("""
-kind: CloudRunIdentity
-metadata: {name: checkout}
-spec: {unmanagedKeys: Ignore}
-""")
-    assert 'spec.unmanagedKeys: "Ignore" is not supported yet' in scene.fails(
-        "CloudRunIdentity/checkout", "InvalidSpec"
-    )
-    assert scene.is_stalled("CloudRunIdentity/checkout")
-    assert scene.cloud.accounts(scene.name) == {}
-
-    scene.patch("CloudRunIdentity/checkout", "spec: {unmanagedKeys: Report}")
-    scene.ready("CloudRunIdentity/checkout")
-    becomes(lambda: list(scene.cloud.accounts(scene.name)), ["checkout"])

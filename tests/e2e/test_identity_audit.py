@@ -7,6 +7,7 @@ import sys
 from tests.e2e.cluster import Object
 from tests.e2e.eventually import becomes, eventually
 from tests.e2e.scene import Scene
+from tests.e2e.stage import OPERATOR, ORGANIZATION
 from tests.e2e.test_identity_grants import OTHER
 
 CHECKOUT = """
@@ -36,8 +37,11 @@ def test_each_missing_requirement_of_another_project_is_named_with_what_mends_it
     assert "iam.disableCrossProjectServiceAccountUsage is enforced" in condition["message"]
     assert f"ManagedProject {scene.name} with spec {{crossProjectUsage: Allow}}" in condition["message"]
 
+    lifting = (ORGANIZATION, "roles/orgpolicy.policyAdmin", f"serviceAccount:{OPERATOR}")
+    scene.cloud.add(*lifting)
     scene.patch(f"ManagedProject/{scene.name}", "spec: {crossProjectUsage: Allow}")
     eventually(lambda: finding(scene, "CrossProjectReady"), lambda found: found == ("True", "Passed"))
+    scene.cloud.remove(*lifting)
 
     scene.patch("CloudRunIdentity/checkout", "spec: {usableFrom: []}")
     scene.ready("CloudRunIdentity/checkout")
@@ -140,3 +144,21 @@ def run_tree(scene: Scene, *options: str) -> str:
     return subprocess.run(
         [*command, kubeconfig], check=True, capture_output=True, text=True, timeout=60
     ).stdout
+
+
+def test_keys_that_nobody_declares_are_listed_until_they_are_gone_or_ignored(scene: Scene) -> None:
+    scene.apply(CHECKOUT)
+    scene.ready("CloudRunIdentity/checkout")
+    eventually(lambda: finding(scene, "KeysAudited"), lambda found: found == ("True", "NoUnmanagedKeys"))
+
+    key = scene.cloud.create_key(scene.account("checkout"))
+    eventually(lambda: finding(scene, "KeysAudited"), lambda found: found == ("False", "UnmanagedKeys"))
+    (listed,) = scene.status("CloudRunIdentity/checkout")["unmanagedKeys"]
+    assert listed["id"] == key
+    assert "createdTime" in listed
+    scene.ready("CloudRunIdentity/checkout")
+
+    scene.patch("CloudRunIdentity/checkout", "spec: {unmanagedKeys: Ignore}")
+    scene.ready("CloudRunIdentity/checkout")
+    assert scene.condition("CloudRunIdentity/checkout", "KeysAudited") is None
+    assert "unmanagedKeys" not in scene.status("CloudRunIdentity/checkout")

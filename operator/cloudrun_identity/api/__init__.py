@@ -152,9 +152,6 @@ from cloudrun_identity.api.status import (
     Reason,
     ReconciledStatus,
 )
-from cloudrun_identity.api.support import (
-    unsupported,
-)
 
 KINDS: Final[Mapping[str, type[Resource]]] = MappingProxyType(
     {
@@ -291,5 +288,4 @@ __all__ = [
     "WorkloadOnDefaultIdentity",
     "parse_duration",
     "target_text",
-    "unsupported",
 ]

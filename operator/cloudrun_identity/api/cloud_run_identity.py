@@ -45,7 +45,6 @@ from cloudrun_identity.api.spec import (
     ProjectScopedSpec,
 )
 from cloudrun_identity.api.status import ProjectScopedStatus
-from cloudrun_identity.api.support import NotSupportedYet
 
 _ACCOUNT_ID: Final = r"^[a-z][-a-z0-9]{4,28}[a-z0-9]$"
 _ACCOUNT_ID_FORM: Final = "6-30 characters of a-z, 0-9 and -, starting with a letter, not ending with -"
@@ -204,7 +203,7 @@ class CloudRunIdentitySpec(ProjectScopedSpec):
     """What becomes of the account when this object is deleted; DeleteIfCreated leaves an adopted one."""
     deletion_protection: DeletionProtection = DeletionProtection.WHILE_IN_USE
     """WhileInUse: the account is not deleted while a workload runs as it."""
-    unmanaged_keys: Annotated[UnmanagedKeys, NotSupportedYet()] = UnmanagedKeys.REPORT
+    unmanaged_keys: UnmanagedKeys = UnmanagedKeys.REPORT
     """What to do about user-managed keys that nobody declares."""
 
 

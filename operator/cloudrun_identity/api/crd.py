@@ -13,7 +13,6 @@ import yaml
 from cloudrun_identity.api import KINDS
 from cloudrun_identity.api.group import CATEGORY, GROUP, VERSION
 from cloudrun_identity.api.resource import Column, Resource
-from cloudrun_identity.api.support import DESCRIPTION_NOTE
 
 Schema = dict[str, Any]
 
@@ -141,10 +140,9 @@ def _flattened(raw: Schema, definitions: dict[str, Schema]) -> Schema:
 
 
 def _described(node: Schema) -> Schema:
-    """Put the description in one line, with its note."""
-    notes = (node.pop("description", None), node.pop(DESCRIPTION_NOTE, None))
-    text = " ".join(_one_line(note) for note in notes if note)
-    return node | ({"description": text} if text else {})
+    """Put the description in one line."""
+    text = node.pop("description", None)
+    return node | ({"description": _one_line(text)} if text else {})
 
 
 def _structure_object(node: Schema, definitions: dict[str, Schema]) -> None:

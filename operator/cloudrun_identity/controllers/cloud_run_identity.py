@@ -23,6 +23,7 @@ from .grants import Wish
 from .identity_audit import Audit, IdentityAuditor, cross_project
 from .identity_deletion import IdentityDeletion
 from .identity_wishes import identity_references, identity_wishes
+from .key_audit import keys_audited
 from .least_privilege import least_privilege, recommendations
 from .outcomes import Outcome, Refused
 from .world import Key, World
@@ -101,7 +102,9 @@ class CloudRunIdentityController:
         if seen.account is None or want.record is None or not want.record.is_steady:
             return IdentitySeen(seen)
         interval = want.project.spec.drift_interval.timedelta.total_seconds()
-        audit = await self._auditor.look(want.obj, want.target, want.world, max_age or interval)
+        audit = await self._auditor.look(
+            want.obj, want.target, want.record.unique_id, want.world, max_age or interval
+        )
         return IdentitySeen(seen, audit)
 
     def diff(self, want: AccountWant, seen: IdentitySeen) -> tuple[Change, ...]:
@@ -155,7 +158,11 @@ class CloudRunIdentityController:
             return Summary(account, findings | _as_before(want.obj))
         crossing = cross_project(want.obj, want.project, want.target, seen.audit, want.world)
         findings |= {ConditionType.CROSS_PROJECT_READY: crossing} if crossing else {}
-        return Summary(account | {"attached_to": seen.audit.attached_to}, findings, seen.audit.unreadable)
+        keys = seen.audit.keys
+        findings |= {ConditionType.KEYS_AUDITED: keys_audited(keys, record.email)} if keys is not None else {}
+        listed = keys if isinstance(keys, tuple) else ()
+        told = {"attached_to": seen.audit.attached_to, "unmanaged_keys": listed}
+        return Summary(account | told, findings, seen.audit.unreadable)
 
     async def delete(self, obj: CloudRunIdentity, world: World, *, abandon: bool) -> Outcome:
         """Let go of the grants and delete the account, unless something still runs as it."""
@@ -164,7 +171,8 @@ class CloudRunIdentityController:
 
 def _as_before(obj: CloudRunIdentity) -> dict[ConditionType, Finding]:
     """What was found by the last look, where there was none now."""
-    known = ((each, obj.status.condition(each)) for each in (ConditionType.CROSS_PROJECT_READY,))
+    audited = (ConditionType.CROSS_PROJECT_READY, ConditionType.KEYS_AUDITED)
+    known = ((each, obj.status.condition(each)) for each in audited)
     return {each: Finding(found.status, found.reason, found.message) for each, found in known if found}
 
 

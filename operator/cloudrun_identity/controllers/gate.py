@@ -13,7 +13,6 @@ from cloudrun_identity.api import (
     Reason,
     ReconciledResource,
     Resource,
-    unsupported,
 )
 from cloudrun_identity.gcp.service_accounts import expected_email
 from cloudrun_identity.iam.admission import (
@@ -128,9 +127,6 @@ def _stopped_by_itself(obj: ReconciledResource, project: ManagedProject, world: 
             else f"ManagedProject {project.metadata.name} is suspended"
         )
         return Stopped(Paused(Reason.SUSPENDED, f"{who}: nothing is read or written"))
-    refusals = unsupported(obj)
-    if refusals:
-        return Stopped(Refused(Reason.INVALID_SPEC, "; ".join(refusals)))
     elder = min(_rivals(obj, project, world), key=older_first, default=obj)
     if older_first(elder) < older_first(obj):
         return Stopped(

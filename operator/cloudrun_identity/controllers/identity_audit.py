@@ -1,6 +1,7 @@
-"""What a look at an identity tells beside its account: what runs as it, and whether other projects may.
+"""What a look at an identity tells beside its account: what runs as it, its keys, who else may use it.
 
-All of it is advice. It comes from lists that every identity shares, as old as the project's interval allows.
+All of it is advice, as old as the project's interval allows. What runs comes from lists that every identity
+shares; only keys have to be listed for each account.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,11 +15,14 @@ from cloudrun_identity.api import (
     IdentityAttachment,
     ManagedProject,
     PreflightCheck,
+    UnmanagedKey,
+    UnmanagedKeys,
     WorkloadKind,
 )
 from cloudrun_identity.gcp.access import Access, Hint
 from cloudrun_identity.gcp.errors import GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
+from cloudrun_identity.gcp.keys import Keys
 from cloudrun_identity.gcp.projects import cloud_run_service_agent
 from cloudrun_identity.gcp.workloads import Workload
 from cloudrun_identity.iam.admission import DeclaredIdentity
@@ -30,6 +34,7 @@ from .conditions import Finding
 from .cross_project import Crossing, acting, allowing, cross_project_ready, lending
 from .gate import other_project
 from .identity_wishes import TOKEN_CREATOR
+from .key_audit import undeclared
 from .world import Key, World
 
 
@@ -38,10 +43,12 @@ class Audit:
     """What was found. `unreadable` are places that could not be looked at, in words.
 
     `may_act` tells for each ManagedProject of usableFrom, by its name, whether the operator, as whom it acts
-    there, may act as the account.
+    there, may act as the account. `keys` are those that nobody declares, or why they cannot be listed; None
+    where nobody wants to know.
     """
 
     attached: tuple[Workload, ...] = ()
+    keys: tuple[UnmanagedKey, ...] | GoogleError | None = None
     unreadable: tuple[str, ...] = ()
     may_act: Mapping[str, Hint] = field(default_factory=dict)
 
@@ -59,11 +66,14 @@ class Audit:
 class IdentityAuditor:
     """Looks; what cannot be read is no error here."""
 
-    def __init__(self, inventory: Inventory, access: Access) -> None:
+    def __init__(self, inventory: Inventory, access: Access, keys: Keys) -> None:
         self._inventory = inventory
         self._access = access
+        self._keys = keys
 
-    async def look(self, obj: CloudRunIdentity, account: Target, world: World, max_age: float) -> Audit:
+    async def look(
+        self, obj: CloudRunIdentity, account: Target, unique_id: str, world: World, max_age: float
+    ) -> Audit:
         """What can be told of the account now, from reads at most `max_age` seconds old."""
         attached: list[Workload] = []
         unreadable: list[str] = []
@@ -83,7 +93,19 @@ class IdentityAuditor:
             )
             for project in usable_projects(obj, world)
         }
-        return Audit(tuple(sorted(attached)), tuple(unreadable), may_act)
+        keys = await self._undeclared(obj, account, unique_id, world, max_age)
+        return Audit(tuple(sorted(attached)), keys, tuple(unreadable), may_act)
+
+    async def _undeclared(
+        self, obj: CloudRunIdentity, account: Target, unique_id: str, world: World, max_age: float
+    ) -> tuple[UnmanagedKey, ...] | GoogleError | None:
+        if obj.spec.unmanaged_keys is UnmanagedKeys.IGNORE:
+            return None
+        try:
+            listed = await self._keys.list(account.project_id, unique_id, max_age)
+        except GoogleError as error:
+            return error
+        return undeclared(listed, world.ledger(account).keys)
 
 
 def cross_project(

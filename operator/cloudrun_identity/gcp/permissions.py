@@ -35,8 +35,8 @@ FEATURES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "iam.serviceAccountKeys.create",
             "iam.serviceAccountKeys.delete",
             "iam.serviceAccountKeys.disable",
-            "iam.serviceAccountKeys.list",
         ),
+        "looking for keys that nobody declares": ("iam.serviceAccountKeys.list",),
         "grants on service accounts": (
             "iam.serviceAccounts.getIamPolicy",
             "iam.serviceAccounts.setIamPolicy",

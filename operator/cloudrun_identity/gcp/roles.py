@@ -38,7 +38,8 @@ class Roles:
 
     def known(self, role: str, project_id: str) -> frozenset[str] | None:
         """What was read last of a role, without a read; None if it never was."""
-        return self._expansions.latest(_key(role, project_id))
+        key = _key(role, project_id)
+        return self._assumed.get(key, self._expansions.latest(key))
 
     def forget(self, project_id: str, role: str) -> None:
         """Note that the operator has just written this role: older reads do not count for it any more."""

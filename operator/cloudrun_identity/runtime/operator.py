@@ -310,16 +310,17 @@ def _controllers(
         now,
         checkpoint,
     )
-    keys = KeyRotation(Keys(clients, time.monotonic), secrets, ledgers, key_clock(), checkpoint)
+    keys = Keys(clients, time.monotonic)
+    rotation = KeyRotation(keys, secrets, ledgers, key_clock(), checkpoint)
     return {
         ManagedProject.__name__: ManagedProjectController(
             Projects(clients), policies, OrgPolicies(clients), inventory, clients.identity, now
         ),
         CloudRunIdentity.__name__: CloudRunIdentityController(
-            accounts, deletion, IdentityAuditor(inventory, access), roles
+            accounts, deletion, IdentityAuditor(inventory, access, keys), roles
         ),
         IAMBinding.__name__: IAMBindingController(releaser),
         IdentityAttachment.__name__: attachments,
         CustomRole.__name__: CustomRoleController(custom_roles, definitions),
-        IdentityKey.__name__: IdentityKeyController(keys),
+        IdentityKey.__name__: IdentityKeyController(rotation),
     }

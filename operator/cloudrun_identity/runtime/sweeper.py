@@ -7,7 +7,8 @@ workloads are listed, and only objects that differ, or are not ready, get a pass
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Protocol
 
 from cloudrun_identity.api import ManagedProject
@@ -19,6 +20,10 @@ from cloudrun_identity.gcp.ratelimit import Priority, call_priority
 from .logs import describe
 
 _log = logging.getLogger(__name__)
+
+
+AT_ONCE = 16
+"""Objects that are compared at a time: the keys of an account take a call of their own."""
 
 
 class Projects(Protocol):
@@ -89,9 +94,11 @@ class Sweeper:
             Key(each.kind, each.namespace, each.name) for each in await self._lanes.sweep(project.project_id)
         }
         self._enqueue(project_key(name), Priority.RESYNC)
-        for key in self._projects.referrers(project_key(name)):
-            if key in drifted or await self._differs(key, began):
-                self._enqueue(key, Priority.RESYNC)
+        for keys in _by(AT_ONCE, self._projects.referrers(project_key(name))):
+            differ = await asyncio.gather(*(self._differs(key, began) for key in keys))
+            for key, differs in zip(keys, differ, strict=True):
+                if differs or key in drifted:
+                    self._enqueue(key, Priority.RESYNC)
 
     async def _differs(self, key: Key, began: float) -> bool:
         """Whether a list made since the sweep began shows a difference, or cannot be had."""
@@ -106,3 +113,10 @@ class Sweeper:
 def interval_of(project: ManagedProject) -> float:
     """The project's drift interval in seconds."""
     return project.spec.drift_interval.timedelta.total_seconds()
+
+
+def _by(size: int, keys: Iterable[Key]) -> Iterator[tuple[Key, ...]]:
+    """Some at a time."""
+    left = iter(keys)
+    while some := tuple(islice(left, size)):
+        yield some

@@ -135,13 +135,6 @@ def test_a_fields_own_rules_stand_behind_those_of_its_type() -> None:
     ]
 
 
-def test_what_is_not_supported_yet_says_so_in_its_description() -> None:
-    spec = openapi("CloudRunIdentity")["properties"]["spec"]["properties"]
-
-    assert spec["unmanagedKeys"]["description"].endswith("Not supported yet: leave at the default.")
-    assert "Not supported" not in spec["users"]["description"]
-
-
 def test_ledger_is_written_whole() -> None:
     (version,) = GENERATED["PolicyLedger"]["spec"]["versions"]
 

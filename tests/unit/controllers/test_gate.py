@@ -44,13 +44,6 @@ def test_either_brake_suspends(own: bool, projects: bool, who: str) -> None:
     assert gate.outcome == Paused(Reason.SUSPENDED, f"{who}: nothing is read or written")
 
 
-def test_what_is_not_supported_yet_is_refused_by_name() -> None:
-    gate = stopped(identity(unmanagedKeys="Ignore"), FakeWorld(project()))
-    assert isinstance(gate.outcome, Refused)
-    assert gate.outcome.reason is Reason.INVALID_SPEC
-    assert "spec.unmanagedKeys" in gate.outcome.message
-
-
 @pytest.mark.parametrize(
     ("mine", "others", "wins"),
     [

@@ -1,5 +1,6 @@
 """What an audit of an identity looks at, and what it comes to."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from cloudrun_identity.api import ConditionStatus, GrantState, IdentityAttachment, TargetKind
@@ -7,12 +8,14 @@ from cloudrun_identity.controllers.identity_audit import Audit, IdentityAuditor,
 from cloudrun_identity.controllers.identity_wishes import TOKEN_CREATOR
 from cloudrun_identity.controllers.world import Key, identity_key
 from cloudrun_identity.gcp.access import Hint
+from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.gcp.projects import cloud_run_service_agent
 from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.iam.keys import ListedKey
 from cloudrun_identity.iam.ledger import Holding
 from cloudrun_identity.iam.principals import service_account_member
 
-from .cloud import PROJECT_ID, FakeRun, FakeServiceAccounts, inventory
+from .cloud import PROJECT_ID, FakeRun, FakeServiceAccounts, fault, inventory
 from .test_usage import ATTACHMENT, RUN_PROJECT
 from .world import EMAIL, FakeWorld, identity, parsed, project
 
@@ -33,6 +36,15 @@ class FakeAccess:
         return Hint.YES
 
 
+class FakeKeys:
+    """An account with one key."""
+
+    async def list(self, project_id: str, account: str, max_age: float) -> dict[str, ListedKey]:
+        if account != "111":
+            raise fault(Fault.NOT_FOUND)
+        return {"k1": ListedKey("k1", datetime(2026, 1, 1, tzinfo=UTC))}
+
+
 async def audit(run: FakeRun, access: FakeAccess, *objects: Any, **spec: Any) -> Audit:
     obj = identity(**spec)
     world = FakeWorld(obj, *objects)
@@ -41,8 +53,9 @@ async def audit(run: FakeRun, access: FakeAccess, *objects: Any, **spec: Any) ->
     auditor = IdentityAuditor(
         inventory(FakeServiceAccounts(), run, lambda: 1000.0),
         access,  # type: ignore[arg-type]
+        FakeKeys(),  # type: ignore[arg-type]
     )
-    return await auditor.look(obj, ACCOUNT, world, 60.0)
+    return await auditor.look(obj, ACCOUNT, "111", world, 60.0)
 
 
 def usage(allowed: str) -> dict[str, Any]:
@@ -111,3 +124,11 @@ def test_what_nobody_can_tell_is_unknown() -> None:
 
 def test_an_identity_that_no_other_project_uses_has_no_such_condition() -> None:
     assert cross_project(identity(), project(), ACCOUNT, Audit(), FakeWorld(project())) is None
+
+
+async def test_keys_are_listed_unless_nobody_wants_to_know() -> None:
+    found = await audit(FakeRun(), FakeAccess(), project())
+    assert isinstance(found.keys, tuple)
+    assert [key.id for key in found.keys] == ["k1"]
+    ignored = await audit(FakeRun(), FakeAccess(), project(), unmanagedKeys="Ignore")
+    assert ignored.keys is None
