@@ -4,10 +4,8 @@
 and does what is left to do. It answers when to look again.
 """
 
-import asyncio
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -20,8 +18,9 @@ from cloudrun_identity.iam.claims import HOLD_EVERYTHING, Claimant, Declaration
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.kube.resources import Object
 
+from .conclusion import Conclusion
 from .controller import Applied, Change, Controller
-from .following import Again, Next, Rest, following
+from .following import Next, Rest
 from .gate import Passed, Stopped, is_suspended, observes, pass_gate, project_of
 from .grants import Wish, Wishes, claims_existing, exclusive_slots
 from .outcomes import Failing, InSync, Outcome, Paused, Waiting, gravest, outcome_of
@@ -34,8 +33,6 @@ from .report import (
     observed,
     other_issues,
     paused,
-    status_object,
-    status_of,
     was_ready,
 )
 from .tools import Tools
@@ -44,9 +41,6 @@ from .world import Key, claimant
 
 _log = logging.getLogger(__name__)
 
-DENIED_FOR_GOOD = 600.0
-"""Seconds after which a missing permission is taken for something that a person must mend."""
-
 
 class Reconciler:
     """Drives the controllers of all kinds."""
@@ -54,8 +48,7 @@ class Reconciler:
     def __init__(self, controllers: Mapping[str, Controller[Any, Any, Any]], tools: Tools) -> None:
         self._controllers = controllers
         self._tools = tools
-        self._denied_since: dict[Key, float] = {}
-        self._untold: dict[Key, tuple[str, ...]] = {}
+        self._conclusion = Conclusion(tools)
 
     async def reconcile(self, key: Key, *, max_age: float) -> tuple[Next, str]:
         """Do what is left to do for one object; answers when to look again, and how it ended in one word.
@@ -65,7 +58,7 @@ class Reconciler:
         raw = self._tools.store.raw(key)
         if raw is None:  # with its finalizer taken away by others, or we had forgotten it already
             self._tools.lanes.forget(Claimant(key.kind, key.namespace, key.name, uid=""))
-            self._forget(key)
+            self._conclusion.forget(key)
             return Rest(), "gone"
         controller = self._controllers[key.kind]
         try:
@@ -78,13 +71,13 @@ class Reconciler:
         if FINALIZER not in obj.metadata.finalizers:
             finalized = await self._tools.kube.add_finalizer(raw)
             if finalized is None:
-                return self._gone(obj, raw)
+                return self._conclusion.gone(obj, raw)
             self._tools.store.absorb(finalized)
             raw, obj = finalized, controller.kind.model_validate(finalized)
         report = await self._pass(controller, obj, max_age)
         if report is None:
             return Rest(), "waiting"
-        return await self._conclude(obj, raw, report)
+        return await self._conclusion.conclude(obj, raw, report)
 
     async def _tell_unreadable(self, key: Key, raw: Object, error: ValidationError) -> tuple[Next, str]:
         _log.error("%s cannot be read: %s", key, what_is_wrong(error))
@@ -107,7 +100,7 @@ class Reconciler:
             obj = self._controllers[key.kind].kind.model_validate(raw)
             outcome = Failing(Reason.INTERNAL_ERROR, message, observed=False)
             report = Report(outcome, unresolved=_resolved(obj), references_known=False)
-            await self._conclude(obj, raw, report)
+            await self._conclusion.conclude(obj, raw, report)
 
     async def differs(self, key: Key, *, max_age: float) -> bool:
         """Whether a read at most `max_age` seconds old shows what a pass would have to change."""
@@ -278,67 +271,11 @@ class Reconciler:
             except GoogleError as error:
                 outcome = outcome_of(error, _what(obj))
         if not isinstance(outcome, InSync):
-            return await self._conclude(obj, raw, Report(outcome, unresolved=_resolved(obj)))
+            return await self._conclusion.conclude(obj, raw, Report(outcome, unresolved=_resolved(obj)))
         tools.lanes.forget(claimant(obj))
-        self._forget(Key.of(obj))
+        self._conclusion.forget(Key.of(obj))
         await tools.kube.remove_finalizer(raw)
         return Rest(), "deleted"
-
-    async def _conclude(self, obj: ReconciledResource, raw: Object, report: Report) -> tuple[Next, str]:
-        """Write the status, tell of transitions, and say when to look again.
-
-        Drift is found once, by the pass that repairs it: what no status has told yet the next one tells.
-        """
-        key = Key.of(obj)
-        stalled = self._is_denied_for_good(key, report.outcome)
-        report = replace(report, drift=tuple(dict.fromkeys((*self._untold.get(key, ()), *report.drift))))
-        if report.drift:
-            self._untold[key] = report.drift
-        after = status_of(obj, report, self._tools.wall_clock(), stalled=stalled)
-        raw, status = self._newest(obj, raw), status_object(after)
-        stored = await self._tools.kube.write_status(raw, status)
-        word = _word(report.outcome)
-        if stored is None:
-            return self._gone(obj, raw)
-        self._tools.store.absorb(stored)
-        if stored.get("status", {}) != status:
-            return Again(_MOVED_ON), word
-        self._untold.pop(key, None)
-        self._tools.announcer.announce(raw, obj.status, after, report.drift)
-        return (Rest() if stalled else following(report.outcome, report.others)), word
-
-    def _newest(self, obj: ReconciledResource, raw: Object) -> Object:
-        """The object as it is stored now, unless it was edited: the pass may have written its status."""
-        known = self._tools.store.raw(Key.of(obj))
-        edited = known is None or any(
-            known["metadata"].get(field) != raw["metadata"].get(field) for field in ("uid", "generation")
-        )
-        return raw if known is None or edited else known
-
-    def _gone(self, obj: ReconciledResource, raw: Object) -> tuple[Next, str]:
-        """The object ended unseen: no watch will tell, because it may never have seen it."""
-        self._tools.store.drop(raw)
-        self._tools.lanes.forget(claimant(obj))
-        self._forget(Key.of(obj))
-        return Rest(), "gone"
-
-    def _forget(self, key: Key) -> None:
-        self._denied_since.pop(key, None)
-        self._untold.pop(key, None)
-
-    def _is_denied_for_good(self, key: Key, outcome: Outcome) -> bool:
-        if not isinstance(outcome, Failing) or outcome.reason is not Reason.PERMISSION_DENIED:
-            self._denied_since.pop(key, None)
-            return False
-        now = asyncio.get_running_loop().time()
-        return now - self._denied_since.setdefault(key, now) >= DENIED_FOR_GOOD
-
-
-_MOVED_ON = 0.1  # seconds; the object was edited under our hands, and its event is on the way
-
-
-def _word(outcome: Outcome) -> str:
-    return "insync" if isinstance(outcome, InSync) else outcome.reason
 
 
 def _report_of_stop(obj: ReconciledResource, stop: Stopped) -> Report:

@@ -63,7 +63,7 @@ class CountedClient:
 
 
 class KubeWrites:
-    """`controllers.base.KubePort` on a real API server."""
+    """`controllers.tools.KubePort` on a real API server."""
 
     def __init__(self, client: CountedClient) -> None:
         self._client = client

@@ -18,7 +18,8 @@ from cloudrun_identity.api import (
     TargetKind,
 )
 from cloudrun_identity.controllers.announcements import Announcer
-from cloudrun_identity.controllers.base import DENIED_FOR_GOOD, Reconciler
+from cloudrun_identity.controllers.base import Reconciler
+from cloudrun_identity.controllers.conclusion import DENIED_FOR_GOOD
 from cloudrun_identity.controllers.controller import Applied, Change, Summary
 from cloudrun_identity.controllers.following import Again, Next, Rest
 from cloudrun_identity.controllers.gate import Passed, Stopped
