@@ -54,6 +54,7 @@ spec:
     - {roles: ["projects/shop-1234/roles/*"], "on": [Project], members: [identities]}
     adoptableAccounts: [webshop@shop-1234.iam.gserviceaccount.com]
     customRoles: {permissions: ["run.*"]}
+    keys: Allowed
 """
 
 
@@ -223,6 +224,26 @@ async def test_what_would_be_refused_is_an_obstacle_and_no_step(
     assert found.keys() == {name}
     assert plan.is_held_up
     assert steps(plan) == {f"ServiceAccount {NEW}": ["+ account: absent → created"]}
+
+
+async def test_what_an_account_to_come_holds_cannot_be_looked_into_yet(emulator: Emulator) -> None:
+    plan = await planned(
+        emulator,
+        f"""{LENT}
+---
+kind: CloudRunIdentity
+metadata: {{name: billing}}
+spec: {{}}
+---
+kind: IdentityKey
+metadata: {{name: billing}}
+spec: {{identityRef: {{name: billing}}, secretName: billing-key}}
+""",
+    )
+
+    assert steps(plan) == {f"ServiceAccount {NEW}": ["+ account: absent → created"]}
+    assert obstacles(plan) == {"IdentityKey/billing": "DependencyNotReady"}
+    assert not plan.is_held_up
 
 
 async def test_what_has_to_come_first_is_told_and_no_error(emulator: Emulator) -> None:

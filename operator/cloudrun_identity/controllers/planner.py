@@ -22,7 +22,7 @@ from cloudrun_identity.api import (
     RoleState,
     TargetKind,
 )
-from cloudrun_identity.gcp.errors import GoogleError, NotSent
+from cloudrun_identity.gcp.errors import Fault, GoogleError, NotSent
 from cloudrun_identity.gcp.lane_ports import LedgerPort
 from cloudrun_identity.gcp.policy_writer import PolicyPort
 from cloudrun_identity.gcp.roles import Roles
@@ -77,6 +77,7 @@ class Planner:
         self._ledgers = ledgers
         self._records = records
         self._roles = roles
+        self._begun: set[Key] = set()
         self._steps: list[Step] = []
         self._obstacles: list[Obstacle] = []
         self._policies = PlannedPolicies(ledgers, policies, is_spared)
@@ -108,7 +109,12 @@ class Planner:
         try:
             return await self._compare(key, controller, look)
         except GoogleError as error:
-            self._tell(key, outcome_of(error, str(key)))
+            to_come = sorted(controller.references(obj) & self._begun)
+            if error.fault is Fault.NOT_FOUND and to_come:
+                message = f"it cannot be looked into before {to_come[0]} is there"
+                self._tell(key, Waiting(Reason.DEPENDENCY_NOT_READY, message))
+            else:
+                self._tell(key, outcome_of(error, str(key)))
             return None
 
     async def _compare(self, key: Key, controller: Controller[Any, Any, Any], look: _Look) -> _Look | None:
@@ -167,6 +173,7 @@ class Planner:
             account = ServiceAccount(owner.project_id, email, NOT_YET)
             await self._records.settle(owner, record, account)
             self._policies.begin(owner.target(email))
+            self._begun.add(Key.of(owner.obj))
 
     async def _assume_role(self, role: CustomRole, project_id: str) -> None:
         owner = f"{role.metadata.namespace}/{role.metadata.name}"

@@ -1,0 +1,37 @@
+"""The manifests that stand in the documentation."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+GROUP = "cloudrun-identity.dev/"
+
+
+@dataclass(frozen=True)
+class Example:
+    """One block of a page that has whole objects of ours, and perhaps others."""
+
+    page: str
+    line: int
+    objects: tuple[dict[str, Any], ...]
+
+    def __str__(self) -> str:
+        return f"{self.page}:{self.line}"
+
+
+def examples(page: Path) -> Iterator[Example]:
+    """Every block of YAML on a page that is not a mere fragment of an object of ours."""
+    text = page.read_text(encoding="utf-8")
+    for block in re.finditer(r"^```yaml\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE):
+        if f"apiVersion: {GROUP}" in block[1]:
+            line = text[: block.start()].count("\n") + 1
+            yield Example(page.name, line, tuple(filter(None, yaml.safe_load_all(block[1]))))
+
+
+EXAMPLES = [example for page in PAGES for example in examples(page)]
