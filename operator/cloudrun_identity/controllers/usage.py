@@ -104,9 +104,13 @@ def _places(obj: CloudRunIdentity, email: str, project_id: str, world: World) ->
 
 
 def _attachments(obj: CloudRunIdentity, email: str, world: World) -> Iterable[IdentityAttachment]:
-    """Those that name the identity, or its account."""
+    """Those that name the identity, or its account, and may, or did as long as they might."""
     referrers = {*world.referrers(Key.of(obj)), *world.referrers(account_key(email))}
-    return (each for each in world.objects(IdentityAttachment) if Key.of(each) in referrers)
+    allowed = {obj.metadata.namespace, *obj.spec.allowed_namespaces}
+    for each in world.objects(IdentityAttachment):
+        attached = _same(each.status.current_service_account or "", email)
+        if Key.of(each) in referrers and (each.metadata.namespace in allowed or attached):
+            yield each
 
 
 def _admits(project: ManagedProject, namespace: str, world: World) -> bool:

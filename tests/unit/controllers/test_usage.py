@@ -68,6 +68,16 @@ async def test_an_attachment_that_names_the_email_counts() -> None:
     assert ("run-prod-5678", "asia-east1") in found
 
 
+async def test_an_attachment_of_a_namespace_that_is_not_allowed_holds_up_nobody() -> None:
+    shared = parsed(RUN_PROJECT, namespaces={"names": ["payments", "shop"]})
+    theirs = ATTACHMENT.replace("namespace: payments", "namespace: shop")
+
+    assert await places(project(), shared, parsed(theirs)) == set()
+    assert await places(project(), shared, parsed(theirs), allowedNamespaces=["shop"]) != set()
+    attached = f"{theirs}\nstatus: {{currentServiceAccount: {EMAIL}}}"
+    assert await places(project(), shared, parsed(attached)) != set()
+
+
 async def test_a_project_that_may_run_as_it_is_looked_at() -> None:
     found = await places(project(), parsed(RUN_PROJECT), usableFrom=[{"projectRef": {"name": "run-prod"}}])
     assert found == {("run-prod-5678", "us-east1")}
