@@ -2,64 +2,33 @@
 
 import asyncio
 import logging
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from cloudrun_identity.api import (
     KINDS,
-    CloudRunIdentity,
-    CustomRole,
-    IAMBinding,
-    IdentityAttachment,
-    IdentityKey,
     ManagedProject,
     PolicyLedger,
 )
 from cloudrun_identity.controllers.account_records import AccountRecords
-from cloudrun_identity.controllers.account_tools import AccountTools
-from cloudrun_identity.controllers.accounts import Accounts
 from cloudrun_identity.controllers.announcements import Announcer
 from cloudrun_identity.controllers.base import Reconciler
-from cloudrun_identity.controllers.cloud_run_identity import CloudRunIdentityController
 from cloudrun_identity.controllers.controller import Controller
-from cloudrun_identity.controllers.custom_role import CustomRoleController
 from cloudrun_identity.controllers.grants import Judge
-from cloudrun_identity.controllers.iam_binding import IAMBindingController
-from cloudrun_identity.controllers.identity_attachment import IdentityAttachmentController
-from cloudrun_identity.controllers.identity_audit import IdentityAuditor
-from cloudrun_identity.controllers.identity_deletion import IdentityDeletion
-from cloudrun_identity.controllers.identity_key import IdentityKeyController
-from cloudrun_identity.controllers.key_rotation import KeyRotation
-from cloudrun_identity.controllers.managed_project import ManagedProjectController
 from cloudrun_identity.controllers.plan import Plan
 from cloudrun_identity.controllers.planner import Planner
-from cloudrun_identity.controllers.preflight import Preflight
 from cloudrun_identity.controllers.probation import Probation
-from cloudrun_identity.controllers.recent_writes import RecentWrites
 from cloudrun_identity.controllers.records import Records
-from cloudrun_identity.controllers.release import Releaser
-from cloudrun_identity.controllers.restoration import Restoration
-from cloudrun_identity.controllers.role_definitions import RoleDefinitions
 from cloudrun_identity.controllers.tools import Tools
-from cloudrun_identity.controllers.usage import Usage
 from cloudrun_identity.controllers.world import Key, project_key
-from cloudrun_identity.gcp.access import Access
 from cloudrun_identity.gcp.brake import RemovalBrake
 from cloudrun_identity.gcp.client_pool import OWN, ClientPool, Credential, credential_of
 from cloudrun_identity.gcp.clients import GoogleClients
-from cloudrun_identity.gcp.custom_roles import CustomRoles
-from cloudrun_identity.gcp.inventory import Inventory
-from cloudrun_identity.gcp.keys import Keys
 from cloudrun_identity.gcp.lane_ports import LanePorts
 from cloudrun_identity.gcp.lanes import Lanes
-from cloudrun_identity.gcp.org_policies import OrgPolicies
 from cloudrun_identity.gcp.policies import Policies
-from cloudrun_identity.gcp.projects import Projects
 from cloudrun_identity.gcp.ratelimit import Priority
 from cloudrun_identity.gcp.roles import Roles
-from cloudrun_identity.gcp.run import Run
-from cloudrun_identity.gcp.service_accounts import ServiceAccounts
 from cloudrun_identity.iam.exclusive import is_spared
 from cloudrun_identity.iam.principals import email
 from cloudrun_identity.kube.events import EventRecorder
@@ -70,7 +39,8 @@ from cloudrun_identity.kube.secrets import KeySecrets
 
 from .cache import Cache
 from .checkpoints import checkpoints
-from .clock import key_clock, now
+from .clock import now
+from .controllers import controllers
 from .kubernetes import CountedClient, KubeWrites
 from .metrics import Metrics
 from .queue import KeyedQueue
@@ -134,7 +104,7 @@ class Operator:
         announcer, roles = Announcer(self._events, metrics), Roles(self._clients)
         kube = KubeWrites(client)
         records = Records(self._cache, kube, checkpoint)
-        self._controllers |= _controllers(
+        self._controllers |= controllers(
             self._clients,
             policies,
             roles,
@@ -270,57 +240,3 @@ class Operator:
 
 def _project_name(raw: Object) -> str:
     return str(raw.get("spec", {}).get("projectRef", {}).get("name", ""))
-
-
-def _controllers(
-    clients: ClientPool,
-    policies: Policies,
-    roles: Roles,
-    ledgers: Ledgers,
-    secrets: KeySecrets,
-    lanes: Lanes,
-    probation: Probation,
-    announcer: Announcer,
-    slots: Slots,
-    records: Records,
-    checkpoint: Callable[[str], None],
-) -> Mapping[str, Controller[Any, Any, Any]]:
-    service_accounts, run = ServiceAccounts(clients), Run(clients)
-    inventory = Inventory(service_accounts, run, time.monotonic)
-    tools = AccountTools(
-        service_accounts,
-        inventory,
-        AccountRecords(ledgers, now),
-        probation,
-        RecentWrites(time.monotonic),
-        checkpoint,
-    )
-    accounts = Accounts(tools)
-    releaser = Releaser(lanes, slots.parked)
-    deletion = IdentityDeletion(tools, accounts, Usage(inventory), releaser, announcer)
-    custom_roles = CustomRoles(clients, time.monotonic)
-    definitions = RoleDefinitions(custom_roles, roles, ledgers, now, checkpoint)
-    access = Access(policies, roles, time.monotonic)
-    attachments = IdentityAttachmentController(
-        run,
-        inventory,
-        Preflight(inventory, access),
-        Restoration(run, inventory, announcer, checkpoint),
-        records,
-        now,
-        checkpoint,
-    )
-    keys = Keys(clients, time.monotonic)
-    rotation = KeyRotation(keys, secrets, ledgers, key_clock(), checkpoint)
-    return {
-        ManagedProject.__name__: ManagedProjectController(
-            Projects(clients), policies, OrgPolicies(clients), inventory, clients.identity, now
-        ),
-        CloudRunIdentity.__name__: CloudRunIdentityController(
-            accounts, deletion, IdentityAuditor(inventory, access, keys), roles
-        ),
-        IAMBinding.__name__: IAMBindingController(releaser),
-        IdentityAttachment.__name__: attachments,
-        CustomRole.__name__: CustomRoleController(custom_roles, definitions),
-        IdentityKey.__name__: IdentityKeyController(rotation),
-    }
