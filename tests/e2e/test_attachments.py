@@ -60,6 +60,7 @@ def attached(scene: Scene, service: str) -> str:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_workload_of_each_kind_is_moved_by_one_read_and_one_write(scene: Scene, kind: str) -> None:
+    scene.patch(f"ManagedProject/{scene.name}", "spec: {driftInterval: 5m}")  # no sweep looks meanwhile
     scene.apply(IDENTITIES)
     workload = scene.cloud.deploy(KINDS[kind], scene.name, "shop")
     before = scene.cloud.workload(workload)

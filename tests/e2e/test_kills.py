@@ -203,12 +203,14 @@ def end_state(scene: Scene) -> Any:
 
 
 def comparable(ledger: Object) -> Object:
-    """A ledger's spec without the time of its last write, its lists in an order of their own."""
+    """A ledger's spec without its times, its lists in an order of their own."""
     bindings = [
         binding | {"members": sorted(binding["members"], key=lambda member: str(member["member"]))}
         for binding in ledger.get("bindings", ())
     ]
     timeless = {field: value for field, value in ledger.items() if field != "lastWriteTime"}
+    if account := timeless.get("account"):
+        timeless["account"] = {field: account[field] for field in account if field != "appearedTime"}
     return timeless | {"bindings": sorted(bindings, key=lambda binding: str(binding["role"]))}
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,10 +132,14 @@ class Api:
 
     async def eventually(self, path: str, code: int) -> Answer:
         """Read until the answer has that code."""
+        return await self.until(path, lambda answer: answer.code == code)
+
+    async def until(self, path: str, holds: Callable[[Answer], bool]) -> Answer:
+        """Read until this holds of the answer."""
         async with asyncio.timeout(CONDITION_WITHIN):
             while True:
                 answer = await self.get(path)
-                if answer.code == code:
+                if holds(answer):
                     return answer
                 await asyncio.sleep(POLL_EVERY)
 

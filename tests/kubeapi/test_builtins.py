@@ -116,7 +116,7 @@ async def test_namespace_goes_with_what_is_in_it(widgets: Widgets) -> None:
 
     await widgets.api.eventually(widgets.at("free"), 404)
     assert (await widgets.api.get(path)).body["status"]["phase"] == "Terminating"
-    assert "deletionTimestamp" in (await widgets.read("held"))["metadata"]
+    await widgets.api.until(widgets.at("held"), lambda answer: "deletionTimestamp" in answer.body["metadata"])
 
     await widgets.api.merge(widgets.at("held"), {"metadata": {"finalizers": None}})
 
