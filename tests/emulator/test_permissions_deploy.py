@@ -134,6 +134,8 @@ async def test_images_from_elsewhere_need_no_permission(clients: Clients, ann: C
     await clients.grant("roles/run.developer", ANN)
     await ann.create_service("hello")
     assert await deploy(ann, "", "us-docker.pkg.dev/cloudrun/container/hello", "public")
+    await clients.policy("projects/cloudrun")  # which brings the project into being
+    assert await deploy(ann, "", "us-docker.pkg.dev/cloudrun/container/hello", "still-public")
 
 
 async def test_fact_another_projects_account_needs_all_three_parts(clients: Clients, ann: Clients) -> None:

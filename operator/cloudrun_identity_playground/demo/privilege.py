@@ -1,7 +1,8 @@
 """The third act: the flow runner with two broad roles, then with no more than it needs."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
+from .failure import DemoError
 from .google import Attempt, IAMGrant, JobCreation, Refusal
 from .screen import Screen, Style
 from .stage import Stage
@@ -24,13 +25,20 @@ async def try_as_runner(stage: Stage) -> list[Refusal | None]:
     return [await stage.google.attempt(attempt, RUNNER) for attempt in ATTEMPTS]
 
 
-def show(screen: Screen, broad: Iterable[Refusal | None], narrow: Iterable[Refusal | None]) -> None:
-    """Set the two ways side by side."""
+def show(screen: Screen, broad: Sequence[Refusal | None], narrow: Sequence[Refusal | None]) -> None:
+    """Set the two ways side by side.
+
+    Raises:
+        DemoError: one of them is refused what it should do, or the narrow one may do more.
+
+    """
     screen.step("What the flow runner may do with either, tried with a token of its own")
     for attempt, first, then in zip(ATTEMPTS, broad, narrow, strict=True):
         screen.line(str(attempt))
         rows = [["  examples/prefect/", _said(first)], [f"  examples/{EXAMPLE}/", _said(then)]]
         screen.columns(rows, [Style.COMMAND])
+    if any(broad) or narrow[0] or not all(narrow[1:]):
+        raise DemoError("the flow runner may do something else than its roles say")
 
 
 def _said(refusal: Refusal | None) -> str:
