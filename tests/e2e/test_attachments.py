@@ -71,7 +71,8 @@ def test_a_workload_of_each_kind_is_moved_by_one_read_and_one_write(scene: Scene
     scene.ready(SHOP)
 
     made = scene.cloud.calls() - calls
-    assert made[f"{kind}s/Get{kind}"] == made[f"{kind}s/Update{kind}"] == 1
+    assert made[f"{kind}s/Update{kind}"] == 1
+    assert made[f"{kind}s/Get{kind}"] <= 2, "one, and another where the object changed under the pass"
     after = scene.cloud.workload(workload)
     template = before["template"].get("template", before["template"])
     template["serviceAccount"] = scene.email("checkout")

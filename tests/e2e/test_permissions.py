@@ -18,5 +18,9 @@ def test_what_it_may_not_do_is_told_and_done_once_it_may(closed_scene: Scene) ->
 
 def test_its_calls_are_made_as_its_own_account(scene: Scene) -> None:
     scene.ready(f"ManagedProject/{scene.name}")
-    callers = {call["caller"] for call in scene.cloud.log() if call["rpc"].endswith("/TestIamPermissions")}
+    callers = {
+        call["caller"]
+        for call in scene.cloud.log()
+        if call["rpc"].endswith("/TestIamPermissions") and call["reason"].startswith(f"{scene.name}@")
+    }
     assert callers == {OPERATOR}

@@ -52,7 +52,7 @@ async def test_everything_that_a_ledger_holds_is_stored(client: KubeClient, name
     holding = Holding(
         frozenset({"CloudRunIdentity/a/b/c", "IAMBinding/a/b/d"}), GrantState.GRANTED, True, "42"
     )
-    full = Ledger(ACCOUNT, "42", record, {grant: holding}, foreign_members=3)
+    full = Ledger(ACCOUNT, "42", record, holdings={grant: holding}, foreign_members=3)
     assert await Ledgers(client, namespace).update(ACCOUNT, lambda _: full) == full
     successor = Ledgers(client, namespace)
     await successor.fill()
