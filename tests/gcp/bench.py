@@ -7,15 +7,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from cloudrun_identity.api import GrantState
-from cloudrun_identity.controllers.grants import Wishes
+from cloudrun_identity.controllers.grants.wishes import Wishes
 from cloudrun_identity.controllers.outcomes import Outcome
-from cloudrun_identity.controllers.report import judged
-from cloudrun_identity.gcp.brake import RemovalBrake
+from cloudrun_identity.controllers.reconcile.report import judged
 from cloudrun_identity.gcp.clients import GoogleClients
-from cloudrun_identity.gcp.lane_ports import LanePorts, LaneSettings
-from cloudrun_identity.gcp.lanes import Lanes
 from cloudrun_identity.gcp.policies import Policies
-from cloudrun_identity.gcp.setbacks import Backoffs
+from cloudrun_identity.gcp.policy_engine.brake import RemovalBrake
+from cloudrun_identity.gcp.policy_engine.lanes import Lanes
+from cloudrun_identity.gcp.policy_engine.ports import LanePorts, LaneSettings
+from cloudrun_identity.gcp.policy_engine.setbacks import Backoffs
 from cloudrun_identity.iam.claims import Claim, Claimant, Declaration
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.ledger import Ledger

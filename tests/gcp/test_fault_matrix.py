@@ -18,7 +18,7 @@ from google.rpc import error_details_pb2
 from cloudrun_identity.api import GrantState, Reason, TargetKind
 from cloudrun_identity.controllers.outcomes import Failing, Outcome, Refused, Waiting
 from cloudrun_identity.gcp.errors import Fault, fault_of
-from cloudrun_identity.gcp.policy_writer import LOOKS
+from cloudrun_identity.gcp.policy_engine.policy_writer import LOOKS
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity_playground.emulator.errors import error_info
 from cloudrun_identity_playground.emulator.seed import Seed

@@ -17,9 +17,9 @@ import pytest
 
 from cloudrun_identity.api import IdentityKey, ManagedProject, Reason, TargetKind
 from cloudrun_identity.controllers.gate import Passed, Stopped
-from cloudrun_identity.controllers.identity_key import IdentityKeyController, KeyWant
-from cloudrun_identity.controllers.key_rotation import KeyRotation
-from cloudrun_identity.controllers.key_use import KeysSeen
+from cloudrun_identity.controllers.identity_key.controller import IdentityKeyController, KeyWant
+from cloudrun_identity.controllers.identity_key.rotation import KeyRotation
+from cloudrun_identity.controllers.identity_key.use import KeysSeen
 from cloudrun_identity.controllers.outcomes import Failing, InSync, Outcome, Refused, Waiting
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.gcp.errors import Fault, GoogleError

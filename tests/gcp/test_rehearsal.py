@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cloudrun_identity.controllers.plan import Plan
+from cloudrun_identity.controllers.planning.plan import Plan
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.runtime.rehearsal import rehearse
 from cloudrun_identity_playground.emulator.emulator import Emulator

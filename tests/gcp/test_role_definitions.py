@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from cloudrun_identity.api import CustomRole, ManagedProject, RoleState, TargetKind
-from cloudrun_identity.controllers.custom_role import CustomRoleController
+from cloudrun_identity.controllers.custom_role.controller import CustomRoleController
+from cloudrun_identity.controllers.custom_role.definitions import DeclaredRole, RoleDefinitions
 from cloudrun_identity.controllers.gate import Passed
 from cloudrun_identity.controllers.outcomes import InSync, Outcome, Refused
-from cloudrun_identity.controllers.role_definitions import DeclaredRole, RoleDefinitions
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.gcp.custom_roles import CustomRoles, CustomRoleState
 from cloudrun_identity.gcp.roles import Roles

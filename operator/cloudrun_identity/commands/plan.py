@@ -12,7 +12,7 @@ import click
 from .google import GOOGLE_ENDPOINT, google_clients, one_line_errors
 
 if TYPE_CHECKING:
-    from cloudrun_identity.controllers.plan import Plan
+    from cloudrun_identity.controllers.planning.plan import Plan
 
 CHANGES = 2
 """The exit code where something would change, as of `terraform plan -detailed-exitcode`."""

@@ -7,14 +7,14 @@ from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.exclusive import may_be_exclusive
 from cloudrun_identity.iam.grants import Target
 
-from .controller import Applied, Change, Summary
 from .gate import Passed, Stopped
-from .grants import Wish, condition_of
-from .members import Members
+from .grants.members import Members
+from .grants.references import NoRole, custom_role_keys, member_keys, role_name, target_key
+from .grants.release import Releaser
+from .grants.targets import NoTarget, resolve_target
+from .grants.wishes import Wish, condition_of
 from .outcomes import InSync, Outcome, Refused, Waiting
-from .references import NoRole, custom_role_keys, member_keys, role_name, target_key
-from .release import Releaser
-from .targets import NoTarget, resolve_target
+from .reconcile.controller import Applied, Change, Summary
 from .world import Key, World, project_key
 
 

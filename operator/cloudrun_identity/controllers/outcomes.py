@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 from cloudrun_identity.api import Reason
 from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.gcp.isolation import PolicyUnwritable
+from cloudrun_identity.gcp.policy_engine.isolation import PolicyUnwritable
 
 SHORTLY = 1.0
 """Seconds until a look at something that moves by itself is worth while."""

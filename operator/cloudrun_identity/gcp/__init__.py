@@ -1,1 +1,1 @@
-"""Google Cloud over gRPC: one client factory, one module an API, one lane a policy."""
+"""Google Cloud over gRPC: one client factory, one module an API, and the engine that writes policies."""

@@ -21,7 +21,7 @@ from cloudrun_identity.api import (
     Resource,
     TargetKind,
 )
-from cloudrun_identity.controllers.controller import Controller
+from cloudrun_identity.controllers.reconcile.controller import Controller
 from cloudrun_identity.controllers.world import (
     Key,
     account_key,

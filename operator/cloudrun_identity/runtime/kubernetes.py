@@ -63,7 +63,7 @@ class CountedClient:
 
 
 class KubeWrites:
-    """`controllers.tools.KubePort` on a real API server."""
+    """`controllers.reconcile.tools.KubePort` on a real API server."""
 
     def __init__(self, client: CountedClient) -> None:
         self._client = client

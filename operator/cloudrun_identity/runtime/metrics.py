@@ -29,8 +29,8 @@ _RECONCILE_SECONDS = (0.001, 0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60)
 class Metrics:
     """Every metric of one process, in a registry of its own.
 
-    It is the observer that `gcp.clients`, `gcp.lanes` and `kube` ask for. Labels take few values by nature:
-    never the name of an object, a project or a member.
+    It is the observer that `gcp.clients`, `gcp.policy_engine` and `kube` ask for. Labels take few values by
+    nature: never the name of an object, a project or a member.
     """
 
     def __init__(self) -> None:

@@ -10,23 +10,23 @@ from cloudrun_identity.api import (
     ManagedProject,
     PolicyLedger,
 )
-from cloudrun_identity.controllers.account_records import AccountRecords
-from cloudrun_identity.controllers.announcements import Announcer
-from cloudrun_identity.controllers.base import Reconciler
-from cloudrun_identity.controllers.controller import Controller
-from cloudrun_identity.controllers.grants import Judge
-from cloudrun_identity.controllers.plan import Plan
-from cloudrun_identity.controllers.planner import Planner
-from cloudrun_identity.controllers.probation import Probation
-from cloudrun_identity.controllers.records import Records
-from cloudrun_identity.controllers.tools import Tools
+from cloudrun_identity.controllers.cloud_run_identity.account_records import AccountRecords
+from cloudrun_identity.controllers.cloud_run_identity.probation import Probation
+from cloudrun_identity.controllers.grants.wishes import Judge
+from cloudrun_identity.controllers.planning.plan import Plan
+from cloudrun_identity.controllers.planning.planner import Planner
+from cloudrun_identity.controllers.reconcile.announcements import Announcer
+from cloudrun_identity.controllers.reconcile.controller import Controller
+from cloudrun_identity.controllers.reconcile.reconciler import Reconciler
+from cloudrun_identity.controllers.reconcile.records import Records
+from cloudrun_identity.controllers.reconcile.tools import Tools
 from cloudrun_identity.controllers.world import Key, project_key
-from cloudrun_identity.gcp.brake import RemovalBrake
 from cloudrun_identity.gcp.client_pool import OWN, ClientPool, Credential, credential_of
 from cloudrun_identity.gcp.clients import GoogleClients
-from cloudrun_identity.gcp.lane_ports import LanePorts
-from cloudrun_identity.gcp.lanes import Lanes
 from cloudrun_identity.gcp.policies import Policies
+from cloudrun_identity.gcp.policy_engine.brake import RemovalBrake
+from cloudrun_identity.gcp.policy_engine.lanes import Lanes
+from cloudrun_identity.gcp.policy_engine.ports import LanePorts
 from cloudrun_identity.gcp.ratelimit import Priority
 from cloudrun_identity.gcp.roles import Roles
 from cloudrun_identity.iam.exclusive import is_spared

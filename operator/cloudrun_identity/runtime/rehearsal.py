@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from cloudrun_identity.api import KINDS
-from cloudrun_identity.controllers.plan import Plan
+from cloudrun_identity.controllers.planning.plan import Plan
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.kube.objects import resource_of
 from cloudrun_identity.kube.resources import NAMESPACES, Object

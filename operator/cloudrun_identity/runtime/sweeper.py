@@ -12,9 +12,9 @@ from itertools import islice
 from typing import Protocol
 
 from cloudrun_identity.api import ManagedProject
-from cloudrun_identity.controllers.base import Reconciler
+from cloudrun_identity.controllers.reconcile.reconciler import Reconciler
 from cloudrun_identity.controllers.world import Key, project_key
-from cloudrun_identity.gcp.lanes import Lanes
+from cloudrun_identity.gcp.policy_engine.lanes import Lanes
 from cloudrun_identity.gcp.ratelimit import Priority, call_priority
 
 from .logs import describe

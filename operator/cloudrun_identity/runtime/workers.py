@@ -6,8 +6,8 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from cloudrun_identity.controllers.base import Reconciler
-from cloudrun_identity.controllers.following import Again, Next, Rest
+from cloudrun_identity.controllers.reconcile.following import Again, Next, Rest
+from cloudrun_identity.controllers.reconcile.reconciler import Reconciler
 from cloudrun_identity.controllers.world import Key
 from cloudrun_identity.gcp.ratelimit import Priority, call_priority, stepping_out
 from cloudrun_identity.kube.errors import KubeError

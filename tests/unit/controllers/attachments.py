@@ -6,8 +6,8 @@ from typing import Any, cast
 import yaml
 
 from cloudrun_identity.api import IdentityAttachment, WorkloadKind
-from cloudrun_identity.controllers.attachment import AttachmentWant, resolved
 from cloudrun_identity.controllers.gate import Passed, Stopped
+from cloudrun_identity.controllers.identity_attachment.attachment import AttachmentWant, resolved
 from cloudrun_identity.gcp.workloads import Workload, WorkloadState
 
 from .world import EMAIL, FakeWorld, identity, parsed, project, record

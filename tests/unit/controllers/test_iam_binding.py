@@ -4,8 +4,8 @@ import pytest
 
 from cloudrun_identity.api import IAMBinding, Reason, TargetKind
 from cloudrun_identity.controllers.gate import Passed, Stopped
+from cloudrun_identity.controllers.grants.members import Holder, Nobody
 from cloudrun_identity.controllers.iam_binding import BindingWant, IAMBindingController
-from cloudrun_identity.controllers.members import Holder, Nobody
 from cloudrun_identity.controllers.outcomes import Refused, Waiting
 from cloudrun_identity.controllers.world import identity_key, project_key
 from cloudrun_identity.iam.admission import DeclaredIdentity

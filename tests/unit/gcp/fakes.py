@@ -10,9 +10,9 @@ from google.iam.v1.policy_pb2 import Binding, Policy
 from google.type.expr_pb2 import Expr
 
 from cloudrun_identity.api import GrantState
-from cloudrun_identity.gcp.brake import RemovalBrake
 from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.gcp.lane_ports import LanePorts, LaneSettings
+from cloudrun_identity.gcp.policy_engine.brake import RemovalBrake
+from cloudrun_identity.gcp.policy_engine.ports import LanePorts, LaneSettings
 from cloudrun_identity.iam.claims import Claimant
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.ledger import Holding, Ledger

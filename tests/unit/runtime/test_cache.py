@@ -15,10 +15,10 @@ from cloudrun_identity.api import (
     ManagedProject,
     TargetKind,
 )
-from cloudrun_identity.controllers.cloud_run_identity import CloudRunIdentityController
+from cloudrun_identity.controllers.cloud_run_identity.controller import CloudRunIdentityController
 from cloudrun_identity.controllers.iam_binding import IAMBindingController
-from cloudrun_identity.controllers.identity_attachment import IdentityAttachmentController
-from cloudrun_identity.controllers.managed_project import ManagedProjectController
+from cloudrun_identity.controllers.identity_attachment.controller import IdentityAttachmentController
+from cloudrun_identity.controllers.managed_project.controller import ManagedProjectController
 from cloudrun_identity.controllers.world import Key, identity_key, project_key
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import Target

@@ -8,7 +8,7 @@ from http import HTTPStatus
 
 import pytest
 
-from cloudrun_identity.controllers.following import Again, Next, Rest
+from cloudrun_identity.controllers.reconcile.following import Again, Next, Rest
 from cloudrun_identity.controllers.world import Key
 from cloudrun_identity.gcp.ratelimit import Priority, call_priority
 from cloudrun_identity.kube.errors import KubeError

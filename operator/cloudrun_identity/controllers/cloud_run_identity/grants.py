@@ -1,0 +1,138 @@
+"""The grants that an identity declares: what it may do, and who may act as it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from cloudrun_identity.api import (
+    CloudRunIdentity,
+    CloudRunIdentitySpec,
+    ManagedProject,
+    Reason,
+    RoleGrant,
+    TargetKind,
+    target_text,
+)
+from cloudrun_identity.controllers.gate import observes, other_project
+from cloudrun_identity.controllers.grants.members import Holder, Members, Nobody, identity_holder
+from cloudrun_identity.controllers.grants.references import (
+    NoRole,
+    custom_role_keys,
+    member_keys,
+    role_name,
+    target_key,
+)
+from cloudrun_identity.controllers.grants.targets import NoTarget, Resolved, resolve_target
+from cloudrun_identity.controllers.grants.wishes import Wish, condition_of
+from cloudrun_identity.controllers.outcomes import Waiting
+from cloudrun_identity.controllers.world import Key, World, project_key
+from cloudrun_identity.iam.admission import DeclaredIdentity
+from cloudrun_identity.iam.grants import Target
+
+USER: Final = "roles/iam.serviceAccountUser"
+TOKEN_CREATOR: Final = "roles/iam.serviceAccountTokenCreator"  # noqa: S105 - a role
+OPEN_ID_TOKEN_CREATOR: Final = "roles/iam.serviceAccountOpenIdTokenCreator"  # noqa: S105 - a role
+WORKLOAD_IDENTITY_USER: Final = "roles/iam.workloadIdentityUser"
+
+
+def identity_references(obj: CloudRunIdentity) -> frozenset[Key]:
+    """Every object that the identity's spec names."""
+    spec, namespace = obj.spec, obj.metadata.namespace
+    projects = [spec.project_ref, *(usable.project_ref for usable in spec.usable_from)]
+    projects += [grant.project_ref for grant in spec.roles if grant.project_ref]
+    projects += [user.kubernetes.project_ref for user in spec.workload_identity_users if user.kubernetes]
+    keys = {project_key(project.name) for project in projects}
+    keys |= custom_role_keys((grant.custom_role_ref for grant in spec.roles), namespace)
+    for grant in spec.roles:
+        keys |= target_key(grant.target, namespace) if grant.target else set()
+    return frozenset(
+        keys | member_keys((*spec.users, *spec.token_creators, *spec.open_id_token_creators), namespace)
+    )
+
+
+def identity_wishes(
+    obj: CloudRunIdentity, project: ManagedProject, email: str, world: World
+) -> tuple[Wish, ...]:
+    """One wish for each grant; `email` is the account's, as recorded or as expected, in its `project`."""
+    return (
+        *(_role(obj, project, index, grant, world) for index, grant in enumerate(obj.spec.roles)),
+        *_on_account(obj, project, email, world),
+    )
+
+
+def _role(obj: CloudRunIdentity, home: ManagedProject, index: int, grant: RoleGrant, world: World) -> Wish:
+    """Something that the identity may do. Where that is in another project, that one's guardrails decide."""
+    path, namespace = f"spec.roles[{index}]", obj.metadata.namespace
+    holder = identity_holder(obj, world, "the identity")
+    condition = condition_of(grant.condition)
+    place = _place(obj, home, grant, path, world)
+    if isinstance(place, NoTarget):
+        ref = grant.custom_role_ref
+        role = NoRole(f"CustomRole {namespace}/{ref.name}", place.outcome) if ref else grant.role or ""
+        return Wish(path, place, role, holder, condition=condition)
+    target = place.found.target
+    role = role_name(grant.role, grant.custom_role_ref, target, namespace, world, path)
+    return Wish(path, target, role, holder, place.found.owner, condition, project=place.project)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a role is granted."""
+
+    project: ManagedProject
+    found: Resolved
+
+
+def _place(
+    obj: CloudRunIdentity, home: ManagedProject, grant: RoleGrant, path: str, world: World
+) -> _Place | NoTarget:
+    namespace, project = obj.metadata.namespace, home
+    if grant.project_ref and grant.project_ref.name != home.metadata.name:
+        found = other_project(grant.project_ref.name, namespace, world, f"{path}.projectRef")
+        if not isinstance(found, ManagedProject):
+            return NoTarget(_text(grant), found)
+        if observes(found, found):
+            name = found.metadata.name
+            message = f"{path}.projectRef: ManagedProject {name} is observed: nothing is granted there"
+            return NoTarget(_text(grant), Waiting(Reason.DEPENDENCY_NOT_READY, message))
+        project = found
+    if grant.target is None:
+        return _Place(project, Resolved(Target(TargetKind.PROJECT, project.project_id)))
+    resolved = resolve_target(grant.target, project, namespace, world, f"{path}.target")
+    return resolved if isinstance(resolved, NoTarget) else _Place(project, resolved)
+
+
+def _text(grant: RoleGrant) -> str:
+    """Name the target of a project that does not resolve, as far as the spec tells."""
+    project = grant.project_ref.name if grant.project_ref else ""
+    target = grant.target
+    if target is None or target.kind is TargetKind.PROJECT:
+        return f"ManagedProject {project}"
+    name = target.email or (target.identity_ref.name if target.identity_ref else target.name)
+    shown = target_text(target.kind, project_id="", location=target.location, name=name)
+    return f"{shown} of ManagedProject {project}"
+
+
+def _on_account(obj: CloudRunIdentity, project: ManagedProject, email: str, world: World) -> Iterator[Wish]:
+    """Who may act as the identity."""
+    account = Target(TargetKind.SERVICE_ACCOUNT, project.project_id, name=email)
+    owner = DeclaredIdentity(obj.metadata.namespace, obj.metadata.name)
+    for path, role, holder in _who_may_act(obj.spec, Members(world, obj.metadata.namespace)):
+        yield Wish(path, account, role, holder, owner)
+
+
+def _who_may_act(spec: CloudRunIdentitySpec, members: Members) -> Iterator[tuple[str, str, Holder | Nobody]]:
+    for field, role, declared in (
+        ("users", USER, spec.users),
+        ("tokenCreators", TOKEN_CREATOR, spec.token_creators),
+        ("openIDTokenCreators", OPEN_ID_TOKEN_CREATOR, spec.open_id_token_creators),
+    ):
+        for index, member in enumerate(declared):
+            path = f"spec.{field}[{index}]"
+            yield path, role, members.resolve(member, path)
+    for index, user in enumerate(spec.workload_identity_users):
+        path = f"spec.workloadIdentityUsers[{index}]"
+        yield path, WORKLOAD_IDENTITY_USER, members.workload_identity_user(user, path)
+    for index, usable in enumerate(spec.usable_from):
+        path = f"spec.usableFrom[{index}].projectRef"
+        yield path, TOKEN_CREATOR, members.service_agent(usable.project_ref.name, path)

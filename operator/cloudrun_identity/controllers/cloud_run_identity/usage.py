@@ -1,0 +1,121 @@
+"""What runs as an identity: judged so that what cannot be read counts as in use."""
+
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+
+from cloudrun_identity.api import (
+    CloudRunIdentity,
+    IAMBinding,
+    IdentityAttachment,
+    ManagedProject,
+    WorkloadKind,
+)
+from cloudrun_identity.controllers.gate import surroundings
+from cloudrun_identity.controllers.world import Key, World, account_key
+from cloudrun_identity.gcp.errors import GoogleError
+from cloudrun_identity.gcp.inventory import Inventory
+from cloudrun_identity.iam.admission import Admitted, may_enter
+from cloudrun_identity.iam.principals import lower_email
+
+SHARED = 2.0
+"""Seconds for which lists of workloads are shared while deletions wait: those that wait together cost one
+list, not many."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """Where workloads are looked for."""
+
+    project_id: str
+    location: str
+
+
+class Usage:
+    """Looks for what runs as an account."""
+
+    def __init__(self, inventory: Inventory) -> None:
+        self._inventory = inventory
+
+    async def users(
+        self, obj: CloudRunIdentity, email: str, project_id: str, world: World, max_age: float = SHARED
+    ) -> list[str]:
+        """What runs as the account of the identity, and what could not be looked at, in words.
+
+        `max_age` is how old, in seconds, the lists may be that are looked at.
+        """
+        found: list[str] = []
+        for place in sorted(set(_places(obj, email, project_id, world))):
+            for kind in WorkloadKind:
+                workloads = self._workloads(kind, place, email, max_age)
+                found += await self._looked_for(f"{kind}s", place, workloads)
+            executions = self._executions(place, email, max_age)
+            found += await self._looked_for("running executions", place, executions)
+        return found
+
+    async def _looked_for(self, what: str, place: Place, users: AsyncIterator[str]) -> list[str]:
+        """What was found; what cannot be read is in use, for all anybody knows."""
+        try:
+            return [user async for user in users]
+        except GoogleError as error:
+            return [f"{what} in {place.location}, which cannot be read ({error.message})"]
+
+    async def _workloads(
+        self, kind: WorkloadKind, place: Place, email: str, max_age: float
+    ) -> AsyncIterator[str]:
+        """Those that would run as the account from now on, or of which a part still does."""
+        states = await self._inventory.workloads(place.project_id, place.location, kind, max_age)
+        for state in states.values():
+            if _same(state.service_account, email):
+                yield str(state.workload)
+                continue
+            for revision, account in (await self._inventory.serving_accounts(state)).items():
+                if _same(account, email):
+                    yield f"{state.workload} (revision {revision})"
+
+    async def _executions(self, place: Place, email: str, max_age: float) -> AsyncIterator[str]:
+        """Those that have not ended: they run as what their job ran as when they began."""
+        running = await self._inventory.running_executions(place.project_id, place.location, max_age)
+        for execution in running:
+            if _same(execution.service_account, email):
+                yield f"{execution.job} (execution {execution.name})"
+
+
+def _places(obj: CloudRunIdentity, email: str, project_id: str, world: World) -> Iterable[Place]:
+    """Where something could run as the identity: all over its own project, and the others that may use it."""
+    projects = {project_id: world.project(obj.spec.project_ref.name)}
+    for usable in obj.spec.usable_from:
+        project = world.project(usable.project_ref.name)
+        if project and _admits(project, obj.metadata.namespace, world):
+            projects[project.project_id] = project
+    for attachment in _attachments(obj, email, world):
+        project = world.project(attachment.spec.project_ref.name)
+        if project and _admits(project, attachment.metadata.namespace, world):
+            projects[project.project_id] = project
+            yield Place(project.project_id, attachment.spec.workload.location)
+    for home, project in projects.items():
+        for location in project.spec.locations if project else ():
+            yield Place(home, location)
+    for binding in world.objects(IAMBinding):
+        beside = binding.metadata.namespace == obj.metadata.namespace
+        target, project = binding.spec.target, world.project(binding.spec.project_ref.name)
+        if target.location and beside and project and project.project_id in projects:
+            yield Place(project.project_id, target.location)
+
+
+def _attachments(obj: CloudRunIdentity, email: str, world: World) -> Iterable[IdentityAttachment]:
+    """Those that name the identity, or its account, and may, or did as long as they might."""
+    referrers = {*world.referrers(Key.of(obj)), *world.referrers(account_key(email))}
+    allowed = {obj.metadata.namespace, *obj.spec.allowed_namespaces}
+    for each in world.objects(IdentityAttachment):
+        attached = _same(each.status.current_service_account or "", email)
+        if Key.of(each) in referrers and (each.metadata.namespace in allowed or attached):
+            yield each
+
+
+def _admits(project: ManagedProject, namespace: str, world: World) -> bool:
+    """Only what may be there counts, lest anybody hold up anybody's deletion."""
+    return isinstance(may_enter(project, namespace, surroundings(project, world)), Admitted)
+
+
+def _same(one: str, other: str) -> bool:
+    return lower_email(one) == lower_email(other)

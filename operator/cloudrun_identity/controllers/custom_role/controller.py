@@ -1,0 +1,199 @@
+"""CustomRole: a custom role of a project, from its creation to its deletion.
+
+What decides anything about the role is its record in the ledger of the project's policy: written before the
+create, and kept after a deletion, so that the operator knows which deleted role it may bring back.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cloudrun_identity.api import CustomRole, ManagedProject, Reason, RoleState
+from cloudrun_identity.controllers.gate import Passed, Stopped, surroundings
+from cloudrun_identity.controllers.grants.wishes import Wish
+from cloudrun_identity.controllers.outcomes import InSync, Outcome, Refused, Waiting
+from cloudrun_identity.controllers.reconcile.controller import Applied, Change, Summary
+from cloudrun_identity.controllers.world import Key, World, project_key
+from cloudrun_identity.gcp.custom_roles import CustomRoles, CustomRoleState
+from cloudrun_identity.iam.admission import Denied
+from cloudrun_identity.iam.claims import Claimant
+from cloudrun_identity.iam.custom_roles import may_define
+from cloudrun_identity.iam.guardrails import GrantRequest, decide
+from cloudrun_identity.iam.ledger import RoleRecord
+
+from .definitions import DeclaredRole, RoleDefinitions
+
+LOOK_AGAIN = 15.0
+"""Seconds until a role in use is looked at again: who names it in full does not wake us."""
+
+_NAMED = 3  # objects that a message names before it counts the rest
+
+
+@dataclass(frozen=True, slots=True)
+class RoleSeen:
+    """The role, None if there is none, and the declared permissions that it cannot hold."""
+
+    role: CustomRoleState | None
+    unsupported: frozenset[str] = frozenset()
+
+
+class CustomRoleController:
+    """The life of a CustomRole."""
+
+    kind = CustomRole
+
+    def __init__(self, roles: CustomRoles, definitions: RoleDefinitions) -> None:
+        self._roles = roles
+        self._definitions = definitions
+
+    def references(self, obj: CustomRole) -> frozenset[Key]:
+        """Its project."""
+        return frozenset({project_key(obj.spec.project_ref.name)})
+
+    def declares(self, obj: CustomRole) -> str:
+        """The role: the older of two objects has it."""
+        return f"{obj.spec.project_ref.name}/{obj.spec.role_id}"
+
+    def desired(self, obj: CustomRole, gate: Passed, world: World) -> DeclaredRole | Stopped:
+        """The role as declared, if the guardrails admit all of it, for whoever holds it already, too."""
+        record = world.role(gate.project_id, obj.spec.role_id)
+        objection = _owned_by_another(obj, record) or _not_admitted(obj, gate.project, world)
+        return Stopped(objection) if objection else DeclaredRole(obj, gate.project, world, record)
+
+    async def observe(self, want: DeclaredRole, max_age: float) -> RoleSeen:
+        """The role; and where it lacks permissions, which of them no custom role can hold."""
+        project_id, spec = want.project.project_id, want.obj.spec
+        role = await self._roles.role(project_id, spec.role_id, max_age if want.record else 0.0)
+        missing = frozenset(spec.permissions) - (role.permissions if role else frozenset())
+        return RoleSeen(role, await self._roles.unsupported(project_id, missing) if missing else frozenset())
+
+    def diff(self, want: DeclaredRole, seen: RoleSeen) -> tuple[Change, ...]:
+        """What has to happen to the role."""
+        role, spec = seen.role, want.obj.spec
+        if role is None:
+            return (Change("role", "absent", "created"),)
+        if role.deleted:
+            return (Change("role", "deleted", "present"),)
+        if not want.is_ours:
+            return (Change("role", "exists already", "adopted"),)
+        changes = [
+            Change(field, actual, declared)
+            for field, actual, declared in (
+                ("title", role.title, spec.title),
+                ("description", role.description, spec.description),
+                ("stage", role.stage, spec.stage),
+            )
+            if declared is not None and declared != actual
+        ]
+        wanted = frozenset(spec.permissions) - seen.unsupported
+        lacking, excess = sorted(wanted - role.permissions), sorted(role.permissions - wanted)
+        changes += [Change(f"permission {each}", "missing", "held") for each in lacking]
+        changes += [Change(f"permission {each}", "held", "removed") for each in excess]
+        return tuple(changes)
+
+    async def apply(
+        self, want: DeclaredRole, seen: RoleSeen, changes: tuple[Change, ...]
+    ) -> Applied[RoleSeen]:
+        """Create, adopt, bring back or update the role."""
+        outcome, role = await self._definitions.bring_about(
+            want, seen.role, want.fields(seen.unsupported), differs=bool(changes)
+        )
+        return Applied(outcome, RoleSeen(role, seen.unsupported))
+
+    def wishes(self, want: DeclaredRole, world: World) -> tuple[Wish, ...]:  # noqa: ARG002
+        """None."""
+        return ()
+
+    def summarize(self, want: DeclaredRole, seen: RoleSeen) -> Summary:
+        """The role, and what of the declaration it cannot hold."""
+        record, role = want.world.role(want.project.project_id, want.obj.spec.role_id), seen.role
+        unsupported = sorted(seen.unsupported)
+        issues = (
+            (
+                f"spec.permissions: custom roles cannot hold {', '.join(unsupported[:_NAMED])}"
+                f"{_and_more(unsupported)}; they are left out",
+            )
+            if unsupported
+            else ()
+        )
+        return Summary(
+            {
+                "name": want.name,
+                "origin": record.origin if record else None,
+                "deleted": role.deleted if role else None,
+                "permission_count": len(role.permissions) if role else None,
+                "unsupported_permissions": tuple(unsupported),
+            },
+            issues=issues,
+        )
+
+    async def delete(self, obj: CustomRole, world: World, *, abandon: bool) -> Outcome:
+        """Delete the role, unless something still uses it."""
+        home = world.role_home(obj)
+        if home is None:
+            return InSync()
+        project_id, record = home
+        if not abandon:
+            users = _users(obj, project_id, world)
+            if users:
+                return Waiting(
+                    Reason.IN_USE,
+                    f"role {obj.name_in(project_id)} is not deleted while it is used by "
+                    f"{', '.join(users[:_NAMED])}{_and_more(users)}; delete these first",
+                    after=LOOK_AGAIN,
+                )
+        return await self._definitions.delete(obj, project_id, record, abandon=abandon)
+
+
+def _owned_by_another(obj: CustomRole, record: RoleRecord | None) -> Outcome | None:
+    own = f"{obj.metadata.namespace}/{obj.metadata.name}"
+    if record is None or record.owner == own:
+        return None
+    if record.state is not RoleState.DELETED:
+        return Refused(
+            Reason.CONFLICT,
+            f"spec.roleID: role {record.role_id} is CustomRole {record.owner}'s; delete that one first",
+        )
+    if record.owner.partition("/")[0] == obj.metadata.namespace:
+        return None  # its own namespace's, which may bring it back under another name
+    return Refused(
+        Reason.CONFLICT,
+        f"spec.roleID: role {record.role_id} was CustomRole {record.owner}'s and is deleted; choose another",
+    )
+
+
+def _not_admitted(obj: CustomRole, project: ManagedProject, world: World) -> Outcome | None:
+    """Why the guardrails forbid the role: by itself, or because of what is granted by it already."""
+    facts, permissions = surroundings(project, world), frozenset(obj.spec.permissions)
+    decision = may_define(project, obj.metadata.namespace, permissions, facts)
+    if isinstance(decision, Denied):
+        return Refused(Reason.DENIED_BY_GUARDRAIL, f"spec.permissions: {decision.reason}")
+    for grant, holding in world.held_by_role(obj.name_in(project.project_id)):
+        for claimant in map(Claimant.parse, sorted(holding.claimants)):
+            request = GrantRequest(claimant.namespace, grant.target, grant.role, grant.member, permissions)
+            decision = decide(request, project, facts)
+            if isinstance(decision, Denied):
+                return Refused(
+                    Reason.DENIED_BY_GUARDRAIL,
+                    f"spec.permissions: {claimant.kind} {claimant.namespace}/{claimant.name} grants the role "
+                    f"already, and {decision.reason}",
+                )
+    return None
+
+
+def _users(obj: CustomRole, project_id: str, world: World) -> list[str]:
+    """Whoever names the role, and whoever holds something by it, by its full name too."""
+    declaring = {str(key) for key in world.referrers(Key.of(obj))}
+    holding = {
+        f"{claimant.kind} {claimant.namespace}/{claimant.name}"
+        for claimant in _claimants(world, obj.name_in(project_id))
+    }
+    return sorted(declaring | holding)
+
+
+def _claimants(world: World, role: str) -> Iterable[Claimant]:
+    for _, holding in world.held_by_role(role):
+        yield from map(Claimant.parse, holding.claimants)
+
+
+def _and_more(names: list[str]) -> str:
+    return f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""

@@ -1,0 +1,81 @@
+"""Which objects a spec names, so that they wake the object that names them; and what a role's name is."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cloudrun_identity.api import CustomRoleRef, Member, Reason, RoleState
+from cloudrun_identity.api import Target as TargetSpec
+from cloudrun_identity.controllers.outcomes import Outcome, Refused, Waiting
+from cloudrun_identity.controllers.world import (
+    Key,
+    World,
+    account_key,
+    custom_role_key,
+    identity_key,
+    project_key,
+)
+from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.iam.principals import email, is_service_account
+
+
+def member_keys(members: Iterable[Member], namespace: str) -> frozenset[Key]:
+    """The identities and projects among members that an object of `namespace` names."""
+    keys = set()
+    for member in members:
+        if member.identity_ref:
+            keys.add(identity_key(member.identity_ref.namespace or namespace, member.identity_ref.name))
+        if member.principal and is_service_account(member.principal):
+            keys.add(account_key(email(member.principal)))
+        if member.cloud_run_service_agent_of:
+            keys.add(project_key(member.cloud_run_service_agent_of.project_ref.name))
+    return frozenset(keys)
+
+
+def target_key(target: TargetSpec, namespace: str) -> frozenset[Key]:
+    """The identity whose account the target is, by name or by e-mail."""
+    if target.identity_ref:
+        return frozenset({identity_key(namespace, target.identity_ref.name)})
+    return frozenset({account_key(target.email)} if target.email else ())
+
+
+@dataclass(frozen=True, slots=True)
+class NoRole:
+    """A custom role that is not there; `name` is its full name where that is known, `text` for statuses."""
+
+    text: str
+    outcome: Outcome
+    name: str = ""
+
+
+def role_name(
+    role: str | None, ref: CustomRoleRef | None, target: Target, namespace: str, world: World, path: str
+) -> str | NoRole:
+    """The full name of a role to be granted on a target: as written, or of the CustomRole that is named.
+
+    `path` is the field of the object of `namespace` that names it.
+    """
+    if ref is None:
+        return role or ""
+    custom = world.custom_role(namespace, ref.name)
+    text = f"CustomRole {namespace}/{ref.name}"
+    if custom is None:
+        message = f"{path}.customRoleRef: there is no {text}"
+        return NoRole(text, Waiting(Reason.DEPENDENCY_NOT_FOUND, message))
+    project = world.project(custom.spec.project_ref.name)
+    if project and project.project_id != target.project_id:
+        message = (
+            f"{path}.customRoleRef: {text} is a role of project {project.project_id} and cannot be granted "
+            f"in {target.project_id}; declare a CustomRole there"
+        )
+        return NoRole(text, Refused(Reason.INVALID_SPEC, message))
+    name, record = custom.name_in(target.project_id), world.role(target.project_id, custom.spec.role_id)
+    owned = record is not None and record.owner == f"{namespace}/{ref.name}"
+    if record is None or not owned or record.state is not RoleState.PRESENT:
+        message = f"{path}.customRoleRef: {text} is not ready"
+        return NoRole(text, Waiting(Reason.DEPENDENCY_NOT_READY, message), name)
+    return name
+
+
+def custom_role_keys(refs: Iterable[CustomRoleRef | None], namespace: str) -> frozenset[Key]:
+    """The custom roles among these references."""
+    return frozenset(custom_role_key(namespace, ref.name) for ref in refs if ref)

@@ -1,0 +1,31 @@
+"""Letting go of every grant that an object holds."""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+from cloudrun_identity.api import ProjectScopedResource, Reason
+from cloudrun_identity.controllers.outcomes import InSync, Outcome, Waiting, outcome_of
+from cloudrun_identity.controllers.world import claimant
+from cloudrun_identity.gcp.policy_engine.lanes import Lanes
+from cloudrun_identity.iam.claims import Declaration
+
+from .wishes import claims_existing
+
+
+class Releaser:
+    """Releases through the lanes, giving up the worker's slot while it waits."""
+
+    def __init__(self, lanes: Lanes, parked: Callable[[], AbstractAsyncContextManager[None]]) -> None:
+        self._lanes = lanes
+        self._parked = parked
+
+    async def release(self, obj: ProjectScopedResource, *, abandon: bool) -> Outcome:
+        """InSync once the object holds nothing: its grants are gone, or with `abandon` left to nobody."""
+        self._lanes.declare(Declaration(claimant(obj), abandon=abandon, claims_existing=claims_existing(obj)))
+        async with self._parked():
+            convergence = await self._lanes.converge(claimant(obj))
+        if convergence.releasing:
+            for fault in convergence.faults.values():
+                return outcome_of(fault, f"letting go of {convergence.releasing[0]}")
+            return Waiting(Reason.DELETING, f"letting go of {convergence.releasing[0]}", after=1.0)
+        return InSync()

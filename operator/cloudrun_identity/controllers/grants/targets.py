@@ -1,0 +1,66 @@
+"""Which resource a spec means by a target, in the project that it names."""
+
+from dataclasses import dataclass
+
+from cloudrun_identity.api import ManagedProject, Reason, TargetKind
+from cloudrun_identity.api import Target as TargetSpec
+from cloudrun_identity.controllers.outcomes import Outcome, Refused, Waiting
+from cloudrun_identity.controllers.world import World
+from cloudrun_identity.iam.admission import DeclaredIdentity
+from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.iam.principals import lower_email
+
+
+@dataclass(frozen=True, slots=True)
+class NoTarget:
+    """A target that does not resolve, with the outcome that says why; `text` stands for it in statuses."""
+
+    text: str
+    outcome: Outcome
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A resource, and the identity whose account it is, if it is that."""
+
+    target: Target
+    owner: DeclaredIdentity | None = None
+
+
+def resolve_target(
+    spec: TargetSpec, project: ManagedProject, namespace: str, world: World, path: str
+) -> Resolved | NoTarget:
+    """What an object of `namespace` means by the target in its field `path`, a resource of `project`."""
+    if spec.kind is not TargetKind.SERVICE_ACCOUNT:
+        return Resolved(Target(spec.kind, project.project_id, spec.location or "", spec.name or ""))
+    if spec.identity_ref:
+        return _account_of(DeclaredIdentity(namespace, spec.identity_ref.name), project, world, path)
+    record = world.owner_of(spec.email or "")
+    if record is None:
+        return Resolved(Target(spec.kind, project.project_id, name=lower_email(spec.email or "")))
+    return _account_of(DeclaredIdentity(*record.owner.split("/", 1)), project, world, path)
+
+
+def _account_of(
+    owner: DeclaredIdentity, project: ManagedProject, world: World, path: str
+) -> Resolved | NoTarget:
+    identity = world.identity(owner.namespace, owner.name)
+    name = f"CloudRunIdentity {owner.namespace}/{owner.name}"
+    text = f"{TargetKind.SERVICE_ACCOUNT} of {owner.namespace}/{owner.name}"
+    if identity is None:
+        message = f"{path}.identityRef: there is no {name}"
+        return NoTarget(text, Waiting(Reason.DEPENDENCY_NOT_FOUND, message))
+    if identity.spec.project_ref.name != project.metadata.name:
+        message = (
+            f"{path}: {name} belongs to ManagedProject {identity.spec.project_ref.name}; "
+            f"projectRef must name that one, not {project.metadata.name}"
+        )
+        return NoTarget(text, Refused(Reason.INVALID_SPEC, message))
+    record = world.account(identity)
+    if record is None or not record.is_steady:
+        message = f"{path}.identityRef: the account of {name} is not ready"
+        return NoTarget(text, Waiting(Reason.DEPENDENCY_NOT_READY, message))
+    return Resolved(Target(TargetKind.SERVICE_ACCOUNT, project.project_id, name=record.email), owner)

@@ -1,0 +1,228 @@
+"""From what a spec says about grants to claims: members resolved, guardrails asked, obstacles named.
+
+Every wish ends as exactly one of: a claim; a hold with an obstacle, where it cannot be worked out or is not
+admitted, so that what is held stays and nothing is added.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from cloudrun_identity.api import (
+    BindingCondition,
+    ExistingGrants,
+    GrantState,
+    ManagedProject,
+    ProjectScopedResource,
+    Reason,
+)
+from cloudrun_identity.controllers.gate import surroundings
+from cloudrun_identity.controllers.outcomes import Outcome, Refused, outcome_of
+from cloudrun_identity.controllers.world import World
+from cloudrun_identity.gcp.errors import Fault, GoogleError
+from cloudrun_identity.gcp.roles import Roles
+from cloudrun_identity.iam.admission import DeclaredIdentity, Denied, Surroundings
+from cloudrun_identity.iam.claims import Claim, Hold
+from cloudrun_identity.iam.grants import Condition, Grant, Slot, Target
+from cloudrun_identity.iam.guardrails import GrantRequest, decide
+from cloudrun_identity.iam.principals import service_account_member
+
+from .members import Holder, Nobody
+from .references import NoRole
+from .targets import NoTarget
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A grant as declared, by the field `path`.
+
+    `owner` is the identity whose account is the target. `exclusive`: nobody else is to hold the role there.
+    `project` is the one of the target, whose guardrails decide, where that is not the declaring object's own.
+    """
+
+    path: str
+    target: Target | NoTarget
+    role: str | NoRole
+    holder: Holder | Nobody
+    owner: DeclaredIdentity | None = None
+    condition: Condition | None = None
+    exclusive: bool = False
+    project: ManagedProject | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Why a wish is not claimed."""
+
+    target: Target | NoTarget
+    role: str
+    member: str
+    outcome: Outcome
+    unresolved: bool = False
+    condition: Condition | None = None
+
+    @property
+    def state(self) -> GrantState:
+        """How statuses show the wish."""
+        return GrantState.REJECTED if isinstance(self.outcome, Refused) else GrantState.PENDING
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """All wishes of one object, judged."""
+
+    claims: frozenset[Claim] = frozenset()
+    holds: tuple[Hold, ...] = ()
+    obstacles: tuple[Obstacle, ...] = ()
+
+
+def condition_of(declared: BindingCondition | None) -> Condition | None:
+    """A declared condition as the engine has it."""
+    if declared is None:
+        return None
+    return Condition(declared.title, declared.description or "", declared.expression)
+
+
+def exclusive_slots(wishes: Iterable[Wish]) -> frozenset[Slot]:
+    """The bindings that an object declares to have to itself."""
+    return frozenset(
+        Slot(wish.target, wish.role, wish.condition)
+        for wish in wishes
+        if wish.exclusive and isinstance(wish.role, str) and isinstance(wish.target, Target)
+    )
+
+
+def claims_existing(obj: ProjectScopedResource) -> bool:
+    """Whether grants that stood before the object are its own, to be taken away with it."""
+    existing = getattr(obj.spec, "existing_grants", ExistingGrants.KEEP)
+    return existing is ExistingGrants.CLAIM
+
+
+class Judge:
+    """Asks the guardrails about wishes, with every role expanded to its permissions."""
+
+    def __init__(self, roles: Roles) -> None:
+        self._roles = roles
+
+    async def judge(
+        self,
+        wishes: Iterable[Wish],
+        namespace: str,
+        project: ManagedProject,
+        world: World,
+        max_age: float,
+    ) -> Wishes:
+        """Sort the wishes of an object in `namespace` into claims and obstacles.
+
+        `project` is the object's own. `max_age` is how old, in seconds, what is known of their roles may be.
+        """
+        read_after = asyncio.get_running_loop().time() - max_age
+        claims: set[Claim] = set()
+        holds: list[Hold] = []
+        obstacles: list[Obstacle] = []
+        judgements: dict[str, _Judgement] = {}
+        for wish in wishes:
+            lent = wish.project or project
+            judgement = judgements.get(lent.metadata.name)
+            if judgement is None:
+                judgement = _Judgement(self._roles, namespace, lent, surroundings(lent, world), read_after)
+                judgements[lent.metadata.name] = judgement
+            found = await judgement.of(wish)
+            if isinstance(found, Claim):
+                claims.add(found)
+            else:
+                hold, obstacle = found
+                holds.append(hold)
+                obstacles.append(obstacle)
+        return Wishes(frozenset(claims), tuple(holds), tuple(obstacles))
+
+
+@dataclass(frozen=True, slots=True)
+class _Judgement:
+    """What an object's wishes in one project are judged by: roles as they were read after `read_after`."""
+
+    roles: Roles
+    namespace: str
+    project: ManagedProject
+    facts: Surroundings
+    read_after: float
+
+    async def of(self, wish: Wish) -> Claim | tuple[Hold, Obstacle]:
+        """The claim that a wish comes to, or what is held meanwhile and what is in the way."""
+        match wish.target, wish.role, wish.holder:
+            case Target() as target, str(role), Holder(member, unique_id) as holder:
+                objection = await self._objection(wish, target, role, holder)
+                if objection is None:
+                    return Claim(Grant(target, role, member, wish.condition), unique_id)
+                obstacle = Obstacle(target, role, member, objection, condition=wish.condition)
+                return Hold(target, role, member), obstacle
+            case _:
+                return _hold_of(wish), _unresolved(wish)
+
+    async def _objection(self, wish: Wish, target: Target, role: str, holder: Holder) -> Outcome | None:
+        """Why the project does not allow that `holder` gets `role`; None if it does."""
+        request = GrantRequest(
+            namespace=self.namespace,
+            target=target,
+            role=role,
+            member=holder.identity or holder.member,
+            permissions=frozenset(),
+            owner=wish.owner,
+            exclusive=wish.exclusive,
+        )
+        # As if the role were harmless: what is refused even so is refused without a look at it.
+        decision = decide(request, self.project, self.facts)
+        if isinstance(decision, Denied):
+            return _denied(wish, decision)
+        permissions: frozenset[str] | None
+        try:
+            permissions = await self.roles.permissions(role, self.project.project_id, self._age_of(role))
+        except GoogleError as error:
+            if error.fault in (Fault.NOT_FOUND, Fault.INVALID_ARGUMENT):
+                return Refused(
+                    Reason.REJECTED,
+                    f"{wish.path}: there is no role {role}; "
+                    "a custom role is written projects/PROJECT/roles/ID",
+                )
+            if error.fault is Fault.PERMISSION_DENIED:
+                permissions = None  # not ours to read, so it may hold anything
+            else:
+                return outcome_of(error, f"reading role {role}")
+        decision = decide(replace(request, permissions=permissions), self.project, self.facts)
+        return _denied(wish, decision) if isinstance(decision, Denied) else None
+
+    def _age_of(self, role: str) -> float:
+        """How old, in seconds, what is known of a role may be: a custom one can be edited at any moment."""
+        age = asyncio.get_running_loop().time() - self.read_after
+        return max(age, _PREDEFINED_AGE) if role.startswith("roles/") else age
+
+
+def _hold_of(wish: Wish) -> Hold:
+    """Hold what a wish that cannot be worked out may have come to before: what is known of it narrows it."""
+    target = wish.target if isinstance(wish.target, Target) else None
+    role = wish.role if isinstance(wish.role, str) else wish.role.name or None
+    match wish.holder:
+        case Holder(member):
+            return Hold(target, role, member)
+        case Nobody():
+            # Whoever it is will be a service account, identities and service agents alike.
+            return Hold(target, role, prefix=service_account_member(""))
+
+
+def _unresolved(wish: Wish) -> Obstacle:
+    """Say what a wish lacks: its target before its role before its member."""
+    role = wish.role if isinstance(wish.role, str) else wish.role.text
+    member = wish.holder.member if isinstance(wish.holder, Holder) else wish.holder.text
+    lacking = next(
+        each.outcome
+        for each in (wish.target, wish.role, wish.holder)
+        if isinstance(each, NoTarget | NoRole | Nobody)
+    )
+    return Obstacle(wish.target, role, member, lacking, unresolved=True, condition=wish.condition)
+
+
+def _denied(wish: Wish, decision: Denied) -> Outcome:
+    return Refused(Reason.DENIED_BY_GUARDRAIL, f"{wish.path}: {decision.reason}")
+
+
+_PREDEFINED_AGE = 60.0

@@ -1,0 +1,180 @@
+"""What an IdentityAttachment comes to: which workload is to run as which account, if guardrails admit it."""
+
+from dataclasses import dataclass
+
+from cloudrun_identity.api import EffectiveCrossProjectUsage, IdentityAttachment, ManagedProject, Reason
+from cloudrun_identity.controllers.gate import Passed, Stopped, surroundings
+from cloudrun_identity.controllers.grants.members import Holder, Members, Nobody
+from cloudrun_identity.controllers.outcomes import InSync, Refused
+from cloudrun_identity.controllers.world import World
+from cloudrun_identity.gcp.service_accounts import project_of
+from cloudrun_identity.gcp.workloads import Workload
+from cloudrun_identity.iam.admission import (
+    Admitted,
+    Decision,
+    DeclaredIdentity,
+    Denied,
+    may_enter,
+    may_name_account,
+    may_use_workload,
+)
+from cloudrun_identity.iam.principals import email as email_of
+from cloudrun_identity.iam.principals import lower_email
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A service account to run as.
+
+    `project_id` is where it lives, empty where nothing tells. `identity` and `managed_project` name the
+    objects that declare it and that lend its project, empty where there are none. `cross_project_usage` says
+    whether its project lets other projects run as its accounts.
+    """
+
+    email: str
+    project_id: str
+    identity: DeclaredIdentity | None = None
+    managed_project: str = ""
+    cross_project_usage: EffectiveCrossProjectUsage = EffectiveCrossProjectUsage.UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class AttachmentWant:
+    """The workload and the account.
+
+    `operator` is the e-mail that we act as, empty where it is not known, and `drift_interval` in seconds.
+    """
+
+    obj: IdentityAttachment
+    workload: Workload
+    account: Account
+    drift_interval: float
+    managed_project: str = ""
+    project_number: str = ""
+    operator: str = ""
+
+    @property
+    def email(self) -> str:
+        """The e-mail of the account."""
+        return self.account.email
+
+    @property
+    def is_cross_project(self) -> bool:
+        """Whether the account lives in another project than the workload."""
+        return self.account.project_id not in ("", self.workload.project_id)
+
+
+def resolved(obj: IdentityAttachment, gate: Passed, world: World) -> AttachmentWant | Stopped:
+    """The workload and the account, if the namespace may use the one and name the other."""
+    workload = workload_of(obj, gate.project_id)
+    denied = may_attach(obj, workload, gate.project, world)
+    if isinstance(denied, Denied):
+        return Stopped(Refused(Reason.DENIED_BY_GUARDRAIL, f"spec.workload: {denied.reason}"))
+    account = _account(obj, gate.project, world)
+    if isinstance(account, Stopped):
+        return account
+    status = gate.project.status
+    return AttachmentWant(
+        obj=obj,
+        workload=workload,
+        account=account,
+        drift_interval=gate.project.spec.drift_interval.timedelta.total_seconds(),
+        managed_project=gate.project.metadata.name,
+        project_number=status.project_number or "",
+        operator=status.operator_identity or "",
+    )
+
+
+def workload_of(obj: IdentityAttachment, project_id: str) -> Workload:
+    """The workload that an attachment is about."""
+    spec = obj.spec.workload
+    return Workload(spec.kind, project_id, spec.location, spec.name)
+
+
+def may_attach(
+    obj: IdentityAttachment, workload: Workload, project: ManagedProject, world: World
+) -> Decision:
+    """Whether the attachment's namespace may use the workload."""
+    return may_use_workload(project, obj.metadata.namespace, workload.target, surroundings(project, world))
+
+
+def may_run_as(email: str, obj: IdentityAttachment, project: ManagedProject, world: World) -> Decision:
+    """Whether the attachment may have a workload of the project run as the account of this e-mail."""
+    record = world.owner_of(email)
+    if record is None:
+        return may_name_account(project, email, surroundings(project, world))
+    declared = _declared(record.owner)
+    match Members(world, obj.metadata.namespace).identity(declared, email):
+        case Nobody(outcome=outcome):
+            return Denied("" if isinstance(outcome, InSync) else outcome.message)
+        case Holder():
+            return _may_enter_home_of(declared, obj.metadata.namespace, world)
+
+
+def same_account(one: str, other: str) -> bool:
+    """Whether two e-mails are those of one account."""
+    return lower_email(one) == lower_email(other)
+
+
+def identity_text(obj: IdentityAttachment) -> str:
+    """The identity as declared: NAME, NAMESPACE/NAME of another namespace, or an e-mail."""
+    reference = obj.spec.identity_ref
+    if reference is None:
+        return obj.spec.email or ""
+    return f"{reference.namespace}/{reference.name}" if reference.namespace else reference.name
+
+
+def _account(obj: IdentityAttachment, project: ManagedProject, world: World) -> Account | Stopped:
+    if obj.spec.identity_ref:
+        reference = obj.spec.identity_ref
+        declared = DeclaredIdentity(reference.namespace or obj.metadata.namespace, reference.name)
+        return _account_of(declared, "spec.identityRef", obj, world)
+    email = obj.spec.email or ""
+    record = world.owner_of(email)
+    if record is not None:  # an e-mail that an identity declares is a reference to that identity
+        return _account_of(_declared(record.owner), "spec.email", obj, world)
+    decision = may_name_account(project, email, surroundings(project, world))
+    if isinstance(decision, Denied):
+        return Stopped(Refused(Reason.DENIED_BY_GUARDRAIL, f"spec.email: {decision.reason}"))
+    return _at_home(Account(lower_email(email), project_of(email)), world)
+
+
+def _account_of(
+    declared: DeclaredIdentity, path: str, obj: IdentityAttachment, world: World
+) -> Account | Stopped:
+    namespace = obj.metadata.namespace
+    entrance = _may_enter_home_of(declared, namespace, world)
+    if isinstance(entrance, Denied):
+        return Stopped(Refused(Reason.DENIED_BY_GUARDRAIL, f"{path}: {entrance.reason}"))
+    match Members(world, namespace).identity(declared, path):
+        case Nobody(outcome=outcome):
+            return Stopped(outcome, unresolved="" if isinstance(outcome, InSync) else outcome.message)
+        case Holder(member):
+            identity = world.identity(declared.namespace, declared.name)
+            home = world.account_home(identity) if identity else None
+            email = email_of(member)
+            project_id = home.project_id if home else project_of(email)
+            return _at_home(Account(email, project_id, declared), world)
+
+
+def _at_home(account: Account, world: World) -> Account:
+    """The account with what is known of the project that it lives in."""
+    for project in world.objects(ManagedProject):
+        if project.project_id == account.project_id:
+            usage = project.status.cross_project_usage or EffectiveCrossProjectUsage.UNKNOWN
+            name = project.metadata.name
+            return Account(account.email, account.project_id, account.identity, name, usage)
+    return account
+
+
+def _may_enter_home_of(declared: DeclaredIdentity, namespace: str, world: World) -> Decision:
+    """Whether the identity's project admits the attachment's namespace, as the workload's has to."""
+    identity = world.identity(declared.namespace, declared.name)
+    home = world.project(identity.spec.project_ref.name) if identity else None
+    return may_enter(home, namespace, surroundings(home, world)) if home else Admitted()
+
+
+def _declared(owner: str) -> DeclaredIdentity:
+    """The identity that a record names as its owner, `NAMESPACE/NAME`."""
+    namespace, _, name = owner.partition("/")
+    return DeclaredIdentity(namespace, name)

@@ -1,0 +1,182 @@
+"""IdentityKey: keys of an identity's account, one after the other, each delivered in one Secret."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cloudrun_identity.api import IdentityKey, KeyDeletionPolicy, KeyState, KeyStatus, Reason
+from cloudrun_identity.controllers.gate import Passed, Stopped, surroundings
+from cloudrun_identity.controllers.grants.wishes import Wish
+from cloudrun_identity.controllers.outcomes import InSync, Outcome, Refused, Waiting
+from cloudrun_identity.controllers.reconcile.controller import Applied, Change, Summary
+from cloudrun_identity.controllers.world import Key, World, identity_key, project_key
+from cloudrun_identity.gcp.errors import Fault, GoogleError
+from cloudrun_identity.iam.admission import Denied, may_make_keys
+from cloudrun_identity.iam.key_plan import Forget, Make, Rest, delete_due, disable_due, rotation_due
+from cloudrun_identity.iam.keys import KeyRecord, KeyRing
+
+from .rotation import KeyRotation
+from .use import KeysSeen, KeyUse
+
+
+@dataclass(frozen=True, slots=True)
+class KeyWant:
+    """The keys as declared."""
+
+    use: KeyUse
+    world: World
+
+    @property
+    def ring(self) -> KeyRing:
+        """What is remembered of the account's keys."""
+        return self.world.key_ring(self.use.account)
+
+
+class IdentityKeyController:
+    """The life of an IdentityKey."""
+
+    kind = IdentityKey
+
+    def __init__(self, rotation: KeyRotation) -> None:
+        self._rotation = rotation
+
+    def references(self, obj: IdentityKey) -> frozenset[Key]:
+        """Its project and its identity."""
+        identity = identity_key(obj.metadata.namespace, obj.spec.identity_ref.name)
+        return frozenset({project_key(obj.spec.project_ref.name), identity})
+
+    def declares(self, obj: IdentityKey) -> str:
+        """The Secret: of two objects the older has it."""
+        return f"{obj.metadata.namespace}/{obj.spec.secret_name}"
+
+    def desired(self, obj: IdentityKey, gate: Passed, world: World) -> KeyWant | Stopped:
+        """The keys of the identity's account, if the project admits any, and the account is as it should."""
+        decision = may_make_keys(gate.project, obj.metadata.namespace, surroundings(gate.project, world))
+        if isinstance(decision, Denied):
+            return Stopped(Refused(Reason.DENIED_BY_GUARDRAIL, decision.reason))
+        name = f"CloudRunIdentity {obj.metadata.namespace}/{obj.spec.identity_ref.name}"
+        identity = world.identity(obj.metadata.namespace, obj.spec.identity_ref.name)
+        if identity is None:
+            return _unresolved(Reason.DEPENDENCY_NOT_FOUND, f"there is no {name}")
+        record, home = world.account(identity), world.account_home(identity)
+        if record is None or home is None or not record.is_steady:
+            return _unresolved(Reason.DEPENDENCY_NOT_READY, f"the account of {name} is not ready")
+        if home.project_id != gate.project_id:
+            message = f"spec.projectRef: the account of {name} is in project {home.project_id}"
+            return Stopped(Refused(Reason.INVALID_SPEC, message))
+        if record.disabled or identity.spec.disabled:
+            message = f"{name} is disabled, so that none of its keys works; they wait until it is enabled"
+            return _unresolved(Reason.DEPENDENCY_NOT_READY, message)
+        return KeyWant(KeyUse(obj, home, record.unique_id), world)
+
+    async def observe(self, want: KeyWant, max_age: float) -> KeysSeen:
+        """The keys of the account and the Secret."""
+        return await self._rotation.look(want.use, max_age)
+
+    def diff(self, want: KeyWant, seen: KeysSeen) -> tuple[Change, ...]:
+        """What is to be done next; where somebody did something to the Secret or a key, what that was."""
+        secret = f"Secret {want.use.obj.spec.secret_name}"
+        if seen.barred or seen.is_taken:
+            return (Change(secret, "unreadable" if seen.barred else "somebody else's", "with the key"),)
+        step = self._rotation.next_step(want.use, seen)
+        if isinstance(step, Rest):
+            labelled = seen.secret is None or want.use.template.is_on(seen.secret)
+            return () if labelled else (Change(secret, "without its labels and annotations", "with them"),)
+        harm = _harm(want, seen)
+        if harm and isinstance(step, Make | Forget):
+            return (Change(*harm, "followed by another"),)
+        return (Change("keys", "as they were", type(step).__name__.lower(), due=True),)
+
+    async def apply(self, want: KeyWant, seen: KeysSeen, changes: tuple[Change, ...]) -> Applied[KeysSeen]:
+        """Do what is due."""
+        if not changes:
+            return Applied(self._rotation.rest(want.use, seen), seen)
+        return Applied(*await self._rotation.advance(want.use))
+
+    def wishes(self, want: KeyWant, world: World) -> tuple[Wish, ...]:  # noqa: ARG002
+        """None."""
+        return ()
+
+    def summarize(self, want: KeyWant, seen: KeysSeen) -> Summary:  # noqa: ARG002
+        """The keys by their ids and times."""
+        records, rotation = want.ring.of(want.use.name), want.use.rotation
+        active = next((each for each in records if each.state is KeyState.ACTIVE), None)
+        return Summary(
+            {
+                "active_key_id": active.key_id if active else None,
+                "keys": tuple(
+                    KeyStatus(
+                        id=each.key_id,
+                        state=each.state,
+                        created_time=each.created,
+                        disable_after=disable_due(each, rotation),
+                        delete_after=delete_due(each, rotation),
+                    )
+                    for each in records
+                ),
+                "next_rotation_time": rotation_due(active, rotation) if active else None,
+            },
+            issues=(*_unclear(records), *_expiring(want, active)),
+        )
+
+    async def delete(self, obj: IdentityKey, world: World, *, abandon: bool) -> Outcome:
+        """Retire the keys and delete the Secret, or leave both."""
+        abandon = abandon or obj.spec.deletion_policy is KeyDeletionPolicy.ABANDON
+        home = world.key_home(obj)
+        if home:
+            use = KeyUse(obj, *home)
+            outcome = InSync() if abandon else await self._retire(use)
+            if not isinstance(outcome, InSync):
+                return outcome
+            await self._rotation.forget(use)
+        await self._rotation.part_with_secret(obj, abandon=abandon)
+        return InSync()
+
+    async def _retire(self, use: KeyUse) -> Outcome:
+        try:
+            outcome, _ = await self._rotation.advance(use, ending=True)
+        except GoogleError as error:
+            if error.fault is not Fault.NOT_FOUND:
+                raise
+            return InSync()  # the account is gone, and its keys with it
+        return outcome
+
+
+def _unresolved(reason: Reason, message: str) -> Stopped:
+    message = f"spec.identityRef: {message}"
+    return Stopped(Waiting(reason, message), unresolved=message)
+
+
+def _harm(want: KeyWant, seen: KeysSeen) -> tuple[str, str] | None:
+    """What somebody did to the active key or the Secret, and to which of them; None if nobody did."""
+    records, secret = want.ring.of(want.use.name), want.use.obj.spec.secret_name
+    active = next((each for each in records if each.state is KeyState.ACTIVE), None)
+    if active is None:
+        return None
+    if seen.secret is None:
+        return f"Secret {secret}", "deleted"
+    if (seen.secret.key_id, seen.secret.digest) != (active.key_id, active.digest):
+        return f"Secret {secret}", "edited"
+    listed = seen.listed.get(active.key_id)
+    if listed is None:
+        return f"key {active.key_id}", "deleted"
+    return (f"key {active.key_id}", "disabled") if listed.disabled else None
+
+
+def _unclear(records: Iterable[KeyRecord]) -> Iterable[str]:
+    """Say which keys may be the operator's and may be not."""
+    unclear = [each.key_id for each in records if each.state is KeyState.UNCLEAR]
+    if unclear:
+        yield (
+            f"making a key was cut short while somebody else made one: nobody knows which of "
+            f"{', '.join(unclear)} is whose; delete those that nobody uses"
+        )
+
+
+def _expiring(want: KeyWant, active: KeyRecord | None) -> Iterable[str]:
+    """Say that Google ends keys sooner than is declared."""
+    period = want.use.rotation.period
+    if active and active.expires and active.expires < active.created + period:
+        yield (
+            f"Google Cloud ends keys of this account after {active.expires - active.created} "
+            "(iam.serviceAccountKeyExpiryHours), before spec.rotation.period; they are followed in time"
+        )

@@ -1,0 +1,134 @@
+"""What a platform team should know of a project it lends: who runs as the default account, what was left."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from cloudrun_identity.api import (
+    ConditionStatus,
+    IAMBinding,
+    IdentityAttachment,
+    ManagedProject,
+    Orphan,
+    Reason,
+    WorkloadKind,
+    WorkloadOnDefaultIdentity,
+)
+from cloudrun_identity.controllers.conditions import Finding
+from cloudrun_identity.controllers.world import Key, World
+from cloudrun_identity.gcp.errors import Fault, GoogleError
+from cloudrun_identity.gcp.inventory import Inventory
+from cloudrun_identity.gcp.projects import cloud_run_service_agent
+from cloudrun_identity.gcp.workloads import Workload
+from cloudrun_identity.iam.principals import is_default_account
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadAudit:
+    """The workloads that run as a default account, and why some places could not be looked at, by place.
+
+    `looked` is false where there was no place to look.
+    """
+
+    on_default: tuple[Workload, ...] = ()
+    unreadable: tuple[tuple[str, GoogleError], ...] = ()
+    looked: bool = False
+
+
+NOT_LOOKED = WorkloadAudit()
+
+
+def locations_of(project: ManagedProject, world: World) -> frozenset[str]:
+    """Where the project's workloads are looked for."""
+    if project.spec.locations:
+        return frozenset(project.spec.locations)
+    found = {
+        attachment.spec.workload.location
+        for attachment in world.objects(IdentityAttachment)
+        if attachment.spec.project_ref.name == project.metadata.name
+    }
+    found |= {
+        binding.spec.target.location
+        for binding in world.objects(IAMBinding)
+        if binding.spec.project_ref.name == project.metadata.name and binding.spec.target.location
+    }
+    return frozenset(found)
+
+
+async def audit_workloads(
+    inventory: Inventory, project_id: str, locations: Iterable[str], max_age: float
+) -> WorkloadAudit:
+    """Look through all workloads of the locations, as of at most `max_age` seconds ago."""
+    on_default: list[Workload] = []
+    unreadable: list[tuple[str, GoogleError]] = []
+    looked = False
+    for location in sorted(locations):
+        for kind in WorkloadKind:
+            looked = True
+            try:
+                states = await inventory.workloads(project_id, location, kind, max_age)
+            except GoogleError as error:
+                unreadable.append((f"{kind}s in {location}", error))
+                continue
+            on_default += [
+                state.workload
+                for _, state in sorted(states.items())
+                if not state.service_account or is_default_account(state.service_account)
+            ]
+    return WorkloadAudit(tuple(on_default), tuple(unreadable), looked)
+
+
+def on_default_identity(audit: WorkloadAudit) -> tuple[WorkloadOnDefaultIdentity, ...]:
+    """The same as the status lists them."""
+    return tuple(
+        WorkloadOnDefaultIdentity(kind=each.kind, location=each.location, name=each.name)
+        for each in audit.on_default
+    )
+
+
+def service_agent_ready(project_id: str, number: str, audit: WorkloadAudit) -> Finding:
+    """Whether Cloud Run's own account can be there: Google makes it as the API is enabled."""
+    agent = cloud_run_service_agent(number)
+    if not audit.looked:
+        return Finding(
+            ConditionStatus.UNKNOWN, "NotObserved", "no location to look in: set spec.locations to know"
+        )
+    faults = {error.fault for _, error in audit.unreadable}
+    if Fault.API_DISABLED in faults:
+        return Finding(
+            ConditionStatus.FALSE,
+            Reason.API_DISABLED,
+            f"{agent} is not there before Cloud Run is enabled: "
+            f"gcloud services enable run.googleapis.com --project {project_id}",
+        )
+    if faults:
+        return Finding(ConditionStatus.UNKNOWN, "NotObserved", "Cloud Run could not be read")
+    return Finding(ConditionStatus.TRUE, "Enabled", agent)
+
+
+def orphans(project: ManagedProject, world: World, now: datetime) -> tuple[Orphan, ...]:
+    """Accounts that were left behind, and grants whose declaring object is gone though nothing released them.
+
+    Grants count once for each object and policy, and keep the time at which they were first seen.
+    """
+    since = {(each.resource, each.reason): each.since for each in project.status.orphans}
+    found = {
+        (ledger.target.full_name, f"granted for {key}, which is gone")
+        for ledger in world.ledgers(project.project_id)
+        for key in (Key(*seat.split("/", 2)) for seat in ledger.seats)
+        if not world.is_there(key)
+    }
+    left = [
+        Orphan(
+            resource=ledger.target.full_name,
+            reason=ledger.account.abandoned.reason,
+            since=ledger.account.abandoned.time,
+        )
+        for ledger in world.ledgers(project.project_id)
+        if ledger.account and ledger.account.abandoned
+    ]
+    unclaimed = [
+        Orphan(resource=resource, reason=reason, since=since.get((resource, reason), now))
+        for resource, reason in sorted(found)
+    ]
+    return (*sorted(left, key=lambda orphan: orphan.resource), *unclaimed)

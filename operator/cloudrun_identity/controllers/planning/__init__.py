@@ -1,0 +1,1 @@
+"""What applying objects would change in Google Cloud, by the same comparisons that the controllers go by."""

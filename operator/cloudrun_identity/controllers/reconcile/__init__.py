@@ -1,0 +1,1 @@
+"""The generic reconcile that drives every kind: from the gate to the status."""

@@ -1,0 +1,126 @@
+"""Finding the k grants that Google refuses among N that it takes, in O(k log N) writes."""
+
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
+from cloudrun_identity.gcp.errors import Fault, GoogleError
+from cloudrun_identity.iam.claims import Claim
+from cloudrun_identity.iam.grants import Grant
+from cloudrun_identity.iam.merge import Release
+from cloudrun_identity.iam.principals import email, lower_email
+
+REFUSALS = frozenset({Fault.INVALID_ARGUMENT, Fault.FAILED_PRECONDITION})
+"""Faults by which Google refuses a policy for what stands in it."""
+
+MAX_PRINCIPALS = 1500
+"""Members that a policy takes, each counted as often as it stands there (Google's quota)."""
+
+
+LEDGER_FULL = GoogleError(
+    Fault.INVALID_ARGUMENT,
+    "",
+    f"the ledger of this policy is full: it takes {MAX_PRINCIPALS} grants, and about a megabyte with their "
+    "conditions and the names of all objects that declare them; declare fewer, or grant the role to a group "
+    "instead of its members",
+)
+
+
+class PolicyUnwritable(GoogleError):  # noqa: N818 - it names what is the case
+    """Google refuses the policy as it stands, without any addition of ours; the message is one line."""
+
+
+class Writer(Protocol):
+    """Adds a batch to what was written before: `policy_writer.PolicyWriter`. Raises GoogleError."""
+
+    @property
+    def standing(self) -> Collection[Grant]:
+        """What stands in the policy now."""
+        ...
+
+    async def write(self, claims: Sequence[Claim], released: Sequence[Release]) -> None:
+        """Write a batch, and what is to go."""
+        ...
+
+    async def is_writable(self) -> bool:
+        """Whether Google takes the policy as it stands."""
+        ...
+
+
+async def write_isolating(
+    writer: Writer, claims: Sequence[Claim], released: Sequence[Release], *, again: bool = False
+) -> dict[Grant, GoogleError]:
+    """Write all claims but those that Google refuses; return the refusal of each of these.
+
+    A refused batch is split at the members that the message names, else in two. Before the first split that
+    no message guides, the policy as it stands is tried: PolicyUnwritable if it is refused as well. That is
+    not asked for claims that are tried `again`. Any other fault of Google's passes through.
+    """
+    refused: dict[Grant, GoogleError] = {}
+    batches = [list(claims)]
+    doubted = not again
+    while batches:
+        batch = batches.pop()
+        try:
+            await writer.write(batch, released)
+        except GoogleError as error:
+            if error.fault not in REFUSALS:
+                raise
+            if not batch:
+                raise _unwritable(writer, error) from error
+            if doubted and not any(_names(error.message, claim.grant.member) for claim in batch):
+                doubted = False
+                if not await writer.is_writable():
+                    raise _unwritable(writer, error) from error
+            if len(batch) == 1:
+                refused[batch[0].grant] = error
+            else:
+                batches.extend(reversed(_split(batch, error.message)))
+    return refused
+
+
+def fit(
+    claims: Sequence[Claim], standing: Collection[Grant], newest: Collection[Grant], room: int
+) -> tuple[list[Claim], dict[Grant, GoogleError]]:
+    """Leave out what a policy with so much `room` cannot take, the newest first.
+
+    A claim that takes the place of a tombstone needs none.
+    """
+    missing = [claim for claim in claims if (claim.tombstones | {claim.grant}).isdisjoint(standing)]
+    excess = len(missing) - max(room, 0)
+    if excess <= 0:
+        return list(claims), {}
+    missing.sort(key=lambda claim: claim.grant in newest)
+    left_out = {claim.grant for claim in missing[-excess:]}
+    full = GoogleError(
+        Fault.INVALID_ARGUMENT,
+        "",
+        f"the policy holds {MAX_PRINCIPALS} members, and Google takes no more; remove some, or grant the "
+        "role to a group instead of its members",
+    )
+    return [claim for claim in claims if claim.grant not in left_out], dict.fromkeys(left_out, full)
+
+
+def _unwritable(writer: Writer, error: GoogleError) -> PolicyUnwritable:
+    named = [grant for grant in writer.standing if _names(error.message, grant.member)]
+    culprit = f"{named[0]} is what it names" if named else "it names no entry"
+    return PolicyUnwritable(
+        error.fault,
+        error.method,
+        f"Google refuses the policy even as it stands, without any change of ours ({error.message}); "
+        f"{culprit}: remove that entry by hand",
+        code=error.code,
+    )
+
+
+def _split(batch: list[Claim], message: str) -> tuple[list[Claim], list[Claim]]:
+    """Two smaller batches. The wording of a message is a hint for where to look, never a verdict."""
+    named = [claim for claim in batch if _names(message, claim.grant.member)]
+    if 0 < len(named) < len(batch):
+        return [claim for claim in batch if claim not in named], named
+    middle = len(batch) // 2
+    return batch[:middle], batch[middle:]
+
+
+def _names(message: str, member: str) -> bool:
+    address = lower_email(email(member))
+    return bool(address) and address in lower_email(message)

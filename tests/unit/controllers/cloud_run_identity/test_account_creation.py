@@ -1,0 +1,217 @@
+"""How accounts begin: whose they are after every ambiguous reply, and what is never taken for ours."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from cloudrun_identity.api import AccountIntent, AccountLoss, Adoption, Origin, Reason
+from cloudrun_identity.controllers.cloud_run_identity.account_records import Owner
+from cloudrun_identity.controllers.cloud_run_identity.probation import GOOD_READS, GRACE
+from cloudrun_identity.controllers.outcomes import InSync, Refused, Waiting
+from cloudrun_identity.gcp.errors import Fault, GoogleError
+from tests.unit.controllers.cloud import PROJECT_ID
+from tests.unit.controllers.world import EMAIL, identity, project, record
+
+from .account_bench import AccountBench
+
+ADOPTABLE: dict[str, Any] = {"guardrails": {"adoptableAccounts": [EMAIL]}}
+
+
+@pytest.fixture
+def bench() -> AccountBench:
+    return AccountBench()
+
+
+async def created(bench: AccountBench, **spec: Any) -> None:
+    """An account of ours, with its first good read behind it."""
+    assert isinstance((await bench.step(**spec)).outcome, Waiting)
+
+
+async def test_the_intent_is_recorded_before_the_account_is_created(bench: AccountBench) -> None:
+    applied = await bench.step()
+    assert applied.outcome.reason is Reason.PROPAGATION_PENDING
+    assert bench.steps == ["intent recorded", "account created"]
+    begun = bench.record
+    assert (begun.intent, begun.origin, begun.unique_id) == (AccountIntent.CREATE, Origin.CREATED, "")
+    assert not begun.is_steady
+
+
+async def test_dependants_may_go_after_enough_good_reads_in_a_row(bench: AccountBench) -> None:
+    await created(bench)
+    account = bench.google.existing[EMAIL]
+    bench.google.stale[EMAIL] = [account, account, None, account]
+    outcomes = await bench.steps_of(4 + GOOD_READS - 1)
+    assert [type(each) for each in outcomes] == [Waiting] * 5 + [InSync]
+    assert bench.record.is_steady
+    assert bench.steps[-1] == "account settled"
+
+
+async def test_lag_after_our_own_create_is_never_answered_with_another_one(bench: AccountBench) -> None:
+    await created(bench)
+    bench.google.stale[EMAIL] = [None] * 5
+    bench.google.faults = {"get": Fault.PERMISSION_DENIED}
+    bench.now += GRACE
+    assert {each.reason for each in await bench.steps_of(5)} == {Reason.PROPAGATION_PENDING}
+    assert bench.google.calls.count("create checkout") == 1
+
+
+async def test_an_account_that_stays_away_beyond_all_lag_is_created_again(bench: AccountBench) -> None:
+    await created(bench)
+    bench.google.existing.clear()
+    bench.now += GRACE + 1
+    assert isinstance((await bench.step()).outcome, Waiting)
+    assert EMAIL in bench.google.existing
+
+
+async def test_a_create_whose_reply_is_lost_is_seen_through_as_ours(bench: AccountBench) -> None:
+    bench.google.lost = {"create"}
+    with pytest.raises(GoogleError):
+        await bench.step()
+    assert isinstance((await bench.steps_of(GOOD_READS))[-1], InSync)
+    assert (bench.record.intent, bench.record.origin, bench.record.unique_id) == (None, Origin.CREATED, "111")
+    assert bench.google.calls.count("create checkout") == 1
+
+
+async def test_a_create_that_was_lost_on_its_way_is_made_again(bench: AccountBench) -> None:
+    bench.google.faults = {"create": Fault.UNAVAILABLE}
+    with pytest.raises(GoogleError):
+        await bench.step()
+    await bench.step()
+    assert bench.google.calls.count("create checkout") == 2
+    assert EMAIL in bench.google.existing
+
+
+@pytest.mark.parametrize("hidden", [0, 3])
+async def test_a_process_that_died_after_the_create_is_carried_on(bench: AccountBench, hidden: int) -> None:
+    await created(bench)
+    bench.restart()
+    bench.google.stale[EMAIL] = [None] * hidden
+    outcomes = await bench.steps_of(hidden + GOOD_READS, displayName="edited meanwhile")
+    assert isinstance(outcomes[-1], InSync)
+    assert {each.reason for each in outcomes[:-1]} == {Reason.PROPAGATION_PENDING}
+    assert bench.record.unique_id == "111"
+    assert bench.google.existing[EMAIL].display_name == "edited meanwhile"
+
+
+async def test_what_somebody_else_created_while_our_create_was_lost_is_not_ours(bench: AccountBench) -> None:
+    bench.google.faults = {"create": Fault.UNAVAILABLE}
+    with pytest.raises(GoogleError):
+        await bench.step()
+    bench.google.put(EMAIL, "999")
+    applied = await bench.step()
+    assert isinstance(applied.outcome, Refused)
+    assert applied.outcome.reason is Reason.CONFLICT
+    assert bench.ledgers.records == {}
+
+
+async def test_what_took_the_place_of_ours_before_it_was_steady_is_not_ours(bench: AccountBench) -> None:
+    await created(bench, displayName="Till", description="ours")
+    bench.google.put(EMAIL, "999", display_name="Till", description="ours")
+    assert isinstance((await bench.step(displayName="Till", description="ours")).outcome, Refused)
+    assert bench.ledgers.records == {}
+
+
+async def test_a_description_that_is_left_open_names_the_identity(bench: AccountBench) -> None:
+    await created(bench)
+    assert bench.google.existing[EMAIL].description == "CloudRunIdentity payments/checkout, u-checkout"
+
+
+async def test_what_is_declared_is_what_it_is_created_with(bench: AccountBench) -> None:
+    await created(bench, displayName="Till", description="")
+    account = bench.google.existing[EMAIL]
+    assert (account.display_name, account.description) == ("Till", "")
+
+
+async def test_a_create_that_google_refuses_leaves_no_record(bench: AccountBench) -> None:
+    bench.google.faults = {"create": Fault.PERMISSION_DENIED}
+    with pytest.raises(GoogleError):
+        await bench.step()
+    assert bench.ledgers.records == {}
+
+
+async def test_an_account_found_in_the_attempt_is_somebody_elses(bench: AccountBench) -> None:
+    bench.google.put(EMAIL, "999")
+    bench.google.stale[EMAIL] = [None]
+    applied = await bench.step()
+    assert isinstance(applied.outcome, Refused)
+    assert applied.outcome.reason is Reason.CONFLICT
+    assert bench.ledgers.records == {}
+
+
+async def test_the_email_of_googles_reply_is_the_one_that_is_recorded(bench: AccountBench) -> None:
+    bench.google.email_of = lambda account_id: f"{account_id}@elsewhere.example"
+    await bench.step()
+    assert set(bench.ledgers.records) == {"checkout@elsewhere.example"}
+    assert isinstance((await bench.steps_of(GOOD_READS))[-1], InSync)
+
+
+async def test_adopting_takes_the_identity_and_the_project(bench: AccountBench) -> None:
+    bench.google.put(EMAIL, "999")
+    refused = await bench.step(adoption=Adoption.ADOPT)
+    assert refused.outcome.reason is Reason.DENIED_BY_GUARDRAIL
+    assert bench.ledgers.history == []
+
+    adopted = await bench.step(project(**ADOPTABLE), adoption=Adoption.ADOPT)
+    assert isinstance(adopted.outcome, InSync)
+    assert (bench.record.origin, bench.record.unique_id) == (Origin.ADOPTED, "999")
+    assert bench.record.is_steady
+
+
+async def test_an_account_that_another_identity_records_is_not_taken(bench: AccountBench) -> None:
+    bench.ledgers.keep(record(owner="payments/other"))
+    bench.google.put(EMAIL)
+    applied = await bench.step(project(**ADOPTABLE), adoption=Adoption.ADOPT)
+    assert isinstance(applied.outcome, Refused)
+    assert "payments/other" in applied.outcome.message
+    assert bench.ledgers.records[EMAIL].owner == "payments/other"
+
+
+async def test_an_account_that_was_left_behind_is_nobodys_until_it_is_adopted(bench: AccountBench) -> None:
+    bench.ledgers.keep(record(origin=Origin.CREATED))
+    bench.google.put(EMAIL)
+    await bench.tools.records.leave_behind(Owner(identity(), PROJECT_ID), bench.record, "in use")
+    assert isinstance((await bench.step()).outcome, Refused)
+    assert bench.record.abandoned, "it is still known to have been left"
+
+    assert isinstance((await bench.step(project(**ADOPTABLE), adoption=Adoption.ADOPT)).outcome, InSync)
+    assert (bench.record.owner, bench.record.abandoned) == ("payments/checkout", None)
+
+
+async def test_an_adopted_account_keeps_what_the_identity_leaves_open(bench: AccountBench) -> None:
+    bench.google.put(EMAIL, display_name="theirs", description="old", disabled=True)
+    await bench.step(project(**ADOPTABLE), adoption=Adoption.ADOPT, description="new")
+    kept = bench.google.existing[EMAIL]
+    assert (kept.display_name, kept.description, kept.disabled) == ("theirs", "new", False)
+
+
+async def test_an_account_that_is_created_anew_is_ours_under_its_new_id(bench: AccountBench) -> None:
+    bench.ledgers.keep(record(unique_id="7", unique_ids=("7",), origin=Origin.ADOPTED))
+    outcomes = await bench.steps_of(1 + GOOD_READS, whenDeleted="Recreate")
+    assert isinstance(outcomes[-1], InSync)
+    assert (bench.record.unique_id, bench.record.unique_ids) == ("111", ("7", "111"))
+    assert bench.record.origin is Origin.CREATED
+
+
+async def test_an_email_that_was_taken_before_it_could_be_created_anew_is_replaced(
+    bench: AccountBench,
+) -> None:
+    former = record(unique_ids=("111",))
+    bench.ledgers.keep(former)
+    bench.google.put(EMAIL, "999")
+    bench.google.stale[EMAIL] = [None]
+    assert isinstance((await bench.step(whenDeleted="Recreate")).outcome, Waiting)
+    assert bench.record == former
+    assert isinstance((await bench.step(whenDeleted="Recreate")).outcome, Refused)
+    assert bench.record.lost is AccountLoss.REPLACED
+
+
+async def test_an_email_that_was_taken_while_a_create_was_in_doubt_is_replaced(bench: AccountBench) -> None:
+    bench.ledgers.keep(record(unique_ids=("111",)))
+    bench.google.faults = {"create": Fault.UNAVAILABLE}
+    with pytest.raises(GoogleError):
+        await bench.step(whenDeleted="Recreate")
+    bench.google.put(EMAIL, "999")
+    outcomes = await bench.steps_of(2, whenDeleted="Recreate")
+    assert isinstance(outcomes[-1], Refused)
+    assert bench.record == replace(record(unique_ids=("111",), origin=Origin.CREATED), lost="Replaced")

@@ -1,0 +1,200 @@
+"""What an identity wishes for, and whom it names for that."""
+
+from typing import Any
+
+import pytest
+
+from cloudrun_identity.api import AccountLoss, CloudRunIdentity, ManagedProject, Reason, TargetKind
+from cloudrun_identity.controllers.cloud_run_identity.grants import (
+    OPEN_ID_TOKEN_CREATOR,
+    TOKEN_CREATOR,
+    USER,
+    WORKLOAD_IDENTITY_USER,
+    identity_references,
+    identity_wishes,
+)
+from cloudrun_identity.controllers.grants.members import Holder, Nobody
+from cloudrun_identity.controllers.grants.references import NoRole
+from cloudrun_identity.controllers.grants.targets import NoTarget
+from cloudrun_identity.controllers.grants.wishes import Wish
+from cloudrun_identity.controllers.outcomes import Refused, Waiting
+from cloudrun_identity.controllers.world import custom_role_key, identity_key, project_key
+from cloudrun_identity.iam.admission import DeclaredIdentity
+from cloudrun_identity.iam.grants import Condition, Target
+from tests.unit.controllers.world import EMAIL, FakeWorld, identity, project, record
+
+CHECKOUT = Holder(f"serviceAccount:{EMAIL}", "111", DeclaredIdentity("payments", "checkout"))
+ACCOUNT = Target(TargetKind.SERVICE_ACCOUNT, "payments-prod-1234", name=EMAIL)
+SHARED = """
+kind: ManagedProject
+metadata: {name: shared, uid: u-shared, generation: 1}
+spec: {projectID: shared-prod-1234, namespaces: {names: [payments]}}
+status: {projectNumber: "28"}
+"""
+PRICING = """
+kind: CloudRunIdentity
+metadata: {name: pricing, namespace: payments, uid: u-pricing, generation: 1}
+spec: {projectRef: {name: payments-prod}}
+"""
+PRICING_EMAIL = "pricing@payments-prod-1234.iam.gserviceaccount.com"
+
+
+STEADY = (record(),)
+
+
+def wishes(obj: CloudRunIdentity, *objects: Any, accounts: Any = STEADY) -> tuple[Wish, ...]:
+    lent = project()
+    return identity_wishes(obj, lent, EMAIL, FakeWorld(lent, obj, *objects, accounts=accounts))
+
+
+def role(*objects: Any, **grant: Any) -> Wish:
+    (wish,) = wishes(identity(roles=[{"role": "roles/run.invoker", **grant}]), *objects)
+    return wish
+
+
+def test_a_role_is_wished_for_on_the_project_once_the_account_is_steady() -> None:
+    obj = identity(roles=[{"role": "roles/cloudsql.client"}])
+    (wish,) = wishes(obj)
+    assert (wish.path, wish.target, wish.role, wish.holder) == (
+        "spec.roles[0]",
+        Target(TargetKind.PROJECT, "payments-prod-1234"),
+        "roles/cloudsql.client",
+        CHECKOUT,
+    )
+    (early,) = wishes(obj, accounts=())
+    assert isinstance(early.holder, Nobody)
+    (held,) = wishes(obj, accounts=[record(lost=AccountLoss.REPLACED)])
+    assert isinstance(held.holder, Nobody), "somebody else's account gets nothing"
+
+
+def test_a_role_is_wished_for_on_a_workload_under_a_condition() -> None:
+    wish = role(
+        target={"kind": "Service", "location": "europe-west1", "name": "pricing"},
+        condition={"title": "office hours", "expression": "true"},
+    )
+    assert wish.target == Target(TargetKind.SERVICE, "payments-prod-1234", "europe-west1", "pricing")
+    assert wish.condition == Condition("office hours", "", "true")
+
+
+def test_a_role_in_another_project_is_that_projects_to_judge() -> None:
+    shared: ManagedProject = project(SHARED)
+    wish = role(shared, projectRef={"name": "shared"}, target={"kind": "Secret", "name": "stripe"})
+    assert wish.target == Target(TargetKind.SECRET, "shared-prod-1234", name="stripe")
+    assert wish.project == shared
+    assert role(shared, projectRef={"name": "shared"}).target == Target(
+        TargetKind.PROJECT, "shared-prod-1234"
+    )
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        ({"suspend": True}, Reason.DEPENDENCY_NOT_READY),
+        ({"managementPolicy": "Observe"}, Reason.DEPENDENCY_NOT_READY),
+        ({"namespaces": {"names": ["shop"]}}, Reason.DENIED_BY_GUARDRAIL),
+    ],
+)
+def test_nothing_is_granted_in_a_project_that_is_closed_or_braked(
+    spec: dict[str, Any], reason: Reason
+) -> None:
+    wish = role(
+        project(SHARED, **{"projectID": "shared-prod-1234", "namespaces": {"names": ["payments"]}, **spec}),
+        projectRef={"name": "shared"},
+    )
+    assert isinstance(wish.target, NoTarget)
+    assert isinstance(wish.target.outcome, Waiting | Refused)
+    assert wish.target.outcome.reason is reason
+    assert wish.target.outcome.message.startswith("spec.roles[0].projectRef: ")
+
+
+def test_a_role_in_a_project_that_is_not_there_waits_for_it() -> None:
+    wish = role(
+        projectRef={"name": "shared"}, target={"kind": "Service", "location": "europe-west1", "name": "web"}
+    )
+    assert wish.target == NoTarget(
+        "Service europe-west1/web of ManagedProject shared",
+        Waiting(Reason.DEPENDENCY_NOT_FOUND, "spec.roles[0].projectRef: there is no ManagedProject shared"),
+    )
+    (custom,) = wishes(
+        identity(roles=[{"customRoleRef": {"name": "runner"}, "projectRef": {"name": "shared"}}])
+    )
+    assert isinstance(custom.role, NoRole)
+
+
+def test_a_role_on_another_identitys_account_waits_for_that_account() -> None:
+    target = {"kind": "ServiceAccount", "identityRef": {"name": "pricing"}}
+    obj = identity(roles=[{"role": USER, "target": target}])
+    pricing = record("payments/pricing", PRICING_EMAIL, unique_id="222")
+    (wish,) = wishes(obj, identity(PRICING), accounts=[record(), pricing])
+    assert wish.target == Target(TargetKind.SERVICE_ACCOUNT, "payments-prod-1234", name=PRICING_EMAIL)
+    assert wish.owner == DeclaredIdentity("payments", "pricing")
+    (early,) = wishes(obj, identity(PRICING))
+    assert isinstance(early.target, NoTarget)
+    assert str(early.target) == "ServiceAccount of payments/pricing"
+
+
+def test_whoever_may_act_as_the_identity_is_wished_for_on_its_account() -> None:
+    ann = [{"principal": "user:ann@example.com"}]
+    found = wishes(
+        identity(
+            users=ann,
+            tokenCreators=ann,
+            openIDTokenCreators=ann,
+            workloadIdentityUsers=[
+                {
+                    "kubernetes": {
+                        "projectRef": {"name": "shared"},
+                        "namespace": "jobs",
+                        "serviceAccount": "prefect",
+                    }
+                }
+            ],
+            usableFrom=[{"projectRef": {"name": "shared"}}],
+        ),
+        project(SHARED),
+    )
+    assert [(wish.path, wish.role, _member(wish)) for wish in found] == [
+        ("spec.users[0]", USER, "user:ann@example.com"),
+        ("spec.tokenCreators[0]", TOKEN_CREATOR, "user:ann@example.com"),
+        ("spec.openIDTokenCreators[0]", OPEN_ID_TOKEN_CREATOR, "user:ann@example.com"),
+        (
+            "spec.workloadIdentityUsers[0]",
+            WORKLOAD_IDENTITY_USER,
+            "serviceAccount:shared-prod-1234.svc.id.goog[jobs/prefect]",
+        ),
+        (
+            "spec.usableFrom[0].projectRef",
+            TOKEN_CREATOR,
+            "serviceAccount:service-28@serverless-robot-prod.iam.gserviceaccount.com",
+        ),
+    ]
+    assert {wish.target for wish in found} == {ACCOUNT}
+    assert {wish.owner for wish in found} == {DeclaredIdentity("payments", "checkout")}
+
+
+def test_every_object_that_is_named_wakes_the_identity() -> None:
+    there = {"projectRef": {"name": "shared"}}
+    obj = identity(
+        roles=[
+            {"role": "roles/viewer", "projectRef": {"name": "logs"}},
+            {"customRoleRef": {"name": "runner"}},
+            {"role": USER, "target": {"kind": "ServiceAccount", "identityRef": {"name": "pricing"}}},
+        ],
+        users=[{"identityRef": {"name": "ci"}}],
+        tokenCreators=[{"cloudRunServiceAgentOf": {"projectRef": {"name": "run-prod"}}}],
+        openIDTokenCreators=[{"identityRef": {"name": "caller", "namespace": "shop"}}],
+        workloadIdentityUsers=[{"kubernetes": {**there, "namespace": "jobs", "serviceAccount": "prefect"}}],
+        usableFrom=[{"projectRef": {"name": "web"}}],
+    )
+    assert identity_references(obj) == {
+        *map(project_key, ("payments-prod", "logs", "run-prod", "shared", "web")),
+        custom_role_key("payments", "runner"),
+        identity_key("payments", "pricing"),
+        identity_key("payments", "ci"),
+        identity_key("shop", "caller"),
+    }
+
+
+def _member(wish: Wish) -> str:
+    assert isinstance(wish.holder, Holder)
+    return wish.holder.member

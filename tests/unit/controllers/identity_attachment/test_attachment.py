@@ -1,0 +1,127 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from cloudrun_identity.api import EffectiveCrossProjectUsage, Reason
+from cloudrun_identity.controllers.gate import Passed, Stopped
+from cloudrun_identity.controllers.identity_attachment.attachment import (
+    Account,
+    AttachmentWant,
+    may_run_as,
+    resolved,
+)
+from cloudrun_identity.controllers.outcomes import Refused, Waiting
+from cloudrun_identity.iam.admission import Admitted, DeclaredIdentity, Denied
+from tests.unit.controllers.attachments import OLD, ROLLED_OUT, WORLD, attachment, desired, want
+from tests.unit.controllers.world import EMAIL, PROJECT, FakeWorld, identity, project, record
+
+CHECKOUT = DeclaredIdentity("payments", "checkout")
+DEFAULT = "417203958816-compute@developer.gserviceaccount.com"
+SHOP = """
+kind: ManagedProject
+metadata: {name: shop, uid: u-shop, generation: 1}
+spec: {projectID: shop-1234, namespaces: {names: [payments]}}
+status: {projectNumber: "99", crossProjectUsage: Denied}
+"""
+PRICING = """
+kind: CloudRunIdentity
+metadata: {name: pricing, namespace: shop, uid: u-pricing, generation: 1}
+spec: {projectRef: {name: shop}, allowedNamespaces: [payments]}
+"""
+OF_SHOP = "pricing@shop-1234.iam.gserviceaccount.com"
+
+
+def refusal(stop: AttachmentWant | Stopped) -> str:
+    assert isinstance(stop, Stopped)
+    assert isinstance(stop.outcome, Refused)
+    assert stop.outcome.reason is Reason.DENIED_BY_GUARDRAIL
+    return stop.outcome.message
+
+
+def by_email(email: str, world: FakeWorld = WORLD, **guardrails: Any) -> AttachmentWant | Stopped:
+    obj = attachment(identityRef=None, email=email)
+    lent = project(guardrails={"workloads": [{"names": ["checkout*"]}], **guardrails})
+    return resolved(obj, Passed(lent, observe=False), world)
+
+
+def test_the_workload_runs_as_the_identitys_account() -> None:
+    wanted = want()
+    assert (wanted.workload, wanted.email) == (ROLLED_OUT.workload, EMAIL)
+    assert wanted.account.identity == CHECKOUT
+    assert not wanted.is_cross_project
+
+
+def test_a_workload_that_the_namespace_may_not_use_is_denied() -> None:
+    other = {"kind": "Service", "location": "europe-west1", "name": "other"}
+    assert refusal(desired(attachment(workload=other))).startswith("spec.workload: guardrails.workloads")
+
+
+def test_an_identity_that_is_not_ready_is_waited_for() -> None:
+    stop = desired(attachment(), FakeWorld(project(), identity()))
+    assert isinstance(stop, Stopped)
+    assert isinstance(stop.outcome, Waiting)
+    assert stop.unresolved == stop.outcome.message
+
+
+def test_an_identity_of_another_project_brings_what_is_known_of_that_one() -> None:
+    world = FakeWorld(
+        project(),
+        project(SHOP),
+        identity(PRICING),
+        accounts=[record("shop/pricing", OF_SHOP)],
+    )
+    wanted = want(attachment(identityRef={"name": "pricing", "namespace": "shop"}), world)
+    assert wanted.is_cross_project
+    assert wanted.account == Account(
+        OF_SHOP,
+        "shop-1234",
+        DeclaredIdentity("shop", "pricing"),
+        "shop",
+        EffectiveCrossProjectUsage.DENIED,
+    )
+
+
+def test_an_identity_whose_project_does_not_admit_the_namespace_is_denied() -> None:
+    closed = project(SHOP, namespaces={"names": ["shop"]})
+    world = FakeWorld(project(), closed, identity(PRICING), accounts=[record("shop/pricing", OF_SHOP)])
+    reference = {"name": "pricing", "namespace": "shop"}
+    assert refusal(desired(attachment(identityRef=reference), world)).startswith("spec.identityRef: ")
+
+
+def test_an_account_is_named_by_its_e_mail_where_a_guardrail_lists_it() -> None:
+    wanted = by_email(OLD, accounts=[OLD])
+    assert isinstance(wanted, AttachmentWant)
+    assert wanted.account == Account(OLD, "payments-prod-1234", None, "payments-prod")
+
+
+@pytest.mark.parametrize("email", [OLD, DEFAULT, "operator@ops.iam.gserviceaccount.com"])
+def test_an_e_mail_that_no_guardrail_can_or_does_list_is_denied(email: str) -> None:
+    listed = [each for each in (DEFAULT, "operator@ops.iam.gserviceaccount.com") if each == email]
+    assert refusal(by_email(email, accounts=listed)).startswith("spec.email: ")
+
+
+def test_an_e_mail_that_an_identity_declares_is_a_reference_to_it() -> None:
+    wanted = by_email(EMAIL)
+    assert isinstance(wanted, AttachmentWant)
+    assert wanted.account.identity == CHECKOUT
+
+    foreign = FakeWorld(
+        project(),
+        project(SHOP),
+        identity(PRICING, allowedNamespaces=[]),
+        accounts=[record("shop/pricing", OF_SHOP)],
+    )
+    assert "allowedNamespaces" in refusal(by_email(OF_SHOP, foreign, accounts=[OF_SHOP]))
+
+
+def test_what_may_be_run_as_again_is_what_may_be_attached() -> None:
+    obj, lent = attachment(), project(PROJECT)
+    assert isinstance(may_run_as(EMAIL, obj, lent, WORLD), Admitted)
+    assert isinstance(may_run_as(OLD, obj, lent, WORLD), Denied)
+    listing = project(guardrails={"accounts": [OLD]})
+    assert isinstance(may_run_as(OLD, obj, listing, WORLD), Admitted)
+
+
+def test_an_account_without_a_project_is_in_no_other_one() -> None:
+    assert not replace(want(), account=Account(DEFAULT, "")).is_cross_project

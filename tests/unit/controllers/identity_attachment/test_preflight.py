@@ -1,0 +1,237 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from google.cloud.run_v2 import types
+
+from cloudrun_identity.api import (
+    ConditionStatus,
+    ConditionType,
+    EffectiveCrossProjectUsage,
+    PreflightCheck,
+    PreflightState,
+    TargetKind,
+)
+from cloudrun_identity.controllers.identity_attachment.attachment import Account, AttachmentWant
+from cloudrun_identity.controllers.identity_attachment.preflight import (
+    Preflight,
+    all_passed,
+    cross_project,
+    holds_up,
+)
+from cloudrun_identity.gcp.access import Hint
+from cloudrun_identity.gcp.errors import Fault, GoogleError
+from cloudrun_identity.gcp.service_accounts import ServiceAccount
+from cloudrun_identity.gcp.workloads import state_of
+from cloudrun_identity.iam.admission import DeclaredIdentity
+from cloudrun_identity.iam.grants import Target
+from tests.unit.controllers.attachments import OLD, ROLLED_OUT, want
+from tests.unit.controllers.cloud import fault
+from tests.unit.controllers.world import EMAIL
+
+HOME = "payments-prod-1234"
+OPERATOR = "operator@ops.iam.gserviceaccount.com"
+AGENT = "service-417203958816@serverless-robot-prod.iam.gserviceaccount.com"
+SERVICE = types.Service(
+    template=types.RevisionTemplate(
+        containers=[
+            types.Container(
+                image="europe-docker.pkg.dev/shop-images/app/web:1",
+                env=[
+                    types.EnvVar(
+                        value_source=types.EnvVarSource(
+                            secret_key_ref=types.SecretKeySelector(secret="stripe-key")
+                        )
+                    ),
+                    types.EnvVar(value="projects/shop-1234/topics/orders"),
+                ],
+            )
+        ],
+        volumes=[
+            types.Volume(cloud_sql_instance=types.CloudSqlInstance(instances=[f"{HOME}:europe-west1:db"])),
+            types.Volume(gcs=types.GCSVolumeSource(bucket="shop-assets")),
+        ],
+    )
+)
+STATE = state_of(ROLLED_OUT.workload, SERVICE)
+BARE = state_of(ROLLED_OUT.workload, types.Service())
+EXISTS = ServiceAccount(HOME, EMAIL, "111")
+
+
+class FakeCloud:
+    """One account, and what anybody is permitted: everything but what is said."""
+
+    def __init__(self, account: ServiceAccount | GoogleError | None = EXISTS, **hints: Hint) -> None:
+        self._account = account
+        self._hints = hints
+        self.asked: list[tuple[str, str, tuple[Target, ...]]] = []
+
+    async def service_account(self, project_id: str, email: str, max_age: float) -> ServiceAccount | None:
+        if isinstance(self._account, GoogleError):
+            raise self._account
+        return self._account
+
+    async def operator_may(self, permission: str, target: Target, acting_in: str) -> Hint:
+        assert acting_in == HOME
+        return self._answer("operator", permission, target)
+
+    async def permits(self, member: str, permission: str, *targets: Target) -> Hint:
+        return self._answer(member, permission, *targets)
+
+    def _answer(self, who: str, permission: str, *targets: Target) -> Hint:
+        self.asked.append((who, permission, targets))
+        return self._hints.get(permission.rpartition(".")[2], Hint.YES)
+
+
+def operated(account: Account | None = None) -> AttachmentWant:
+    given = account or Account(EMAIL, HOME, DeclaredIdentity("payments", "checkout"), "payments-prod")
+    return replace(want(), account=given, operator=OPERATOR)
+
+
+async def checks(
+    cloud: Any, wanted: AttachmentWant | None = None, state: Any = STATE
+) -> dict[str, PreflightCheck]:
+    lines = await Preflight(cloud, cloud).check(wanted or operated(), state)
+    return {line.check: line for line in lines}
+
+
+async def test_all_is_looked_at_and_what_is_well_needs_no_words() -> None:
+    cloud = FakeCloud()
+    lines = await checks(cloud)
+    assert list(lines) == ["Account", "ActAs", "Image", "Secrets", "CloudSQL", "Buckets", "Topics"]
+    assert all_passed(lines.values())
+    assert not any(line.message for line in lines.values())
+    secret = Target(TargetKind.SECRET, HOME, name="stripe-key")
+    member = f"serviceAccount:{EMAIL}"
+    own_project = Target(TargetKind.PROJECT, HOME)
+    assert (member, "secretmanager.versions.access", (secret, own_project)) in cloud.asked
+
+
+async def test_what_no_template_names_is_not_looked_at() -> None:
+    assert list(await checks(FakeCloud(), state=BARE)) == ["Account", "ActAs"]
+
+
+@pytest.mark.parametrize(
+    ("account", "state", "text"),
+    [
+        (None, PreflightState.FAILED, "gcloud iam service-accounts create old --project=payments-prod-1234"),
+        (
+            replace(EXISTS, disabled=True),
+            PreflightState.FAILED,
+            f"gcloud iam service-accounts enable {OLD} --project=payments-prod-1234",
+        ),
+        (fault(Fault.PERMISSION_DENIED), PreflightState.UNKNOWN, "cannot be read"),
+    ],
+    ids=["missing", "disabled", "unreadable"],
+)
+async def test_only_an_account_that_is_surely_unfit_holds_up_the_move(
+    account: Any, state: PreflightState, text: str
+) -> None:
+    lines = await checks(FakeCloud(account), operated(Account(OLD, HOME)), BARE)
+    assert lines["Account"].state is state
+    assert text in (lines["Account"].message or "")
+    assert bool(holds_up(lines.values())) == (state is PreflightState.FAILED)
+
+
+@pytest.mark.parametrize(
+    ("permission", "check", "state", "remedy"),
+    [
+        (
+            "actAs",
+            "ActAs",
+            PreflightState.FAILED,
+            "CloudRunIdentity payments/checkout with spec "
+            f"{{users: [{{principal: 'serviceAccount:{OPERATOR}'}}]}}",
+        ),
+        (
+            "downloadArtifacts",
+            "Image",
+            PreflightState.UNKNOWN,
+            f"gcloud projects add-iam-policy-binding shop-images --member=serviceAccount:{OPERATOR} "
+            "--role=roles/artifactregistry.reader",
+        ),
+        (
+            "access",
+            "Secrets",
+            PreflightState.FAILED,
+            "an IAMBinding with spec {projectRef: {name: payments-prod}, target: {kind: Secret, name: "
+            "stripe-key}, role: roles/secretmanager.secretAccessor, "
+            "members: [{identityRef: {name: checkout}}]}",
+        ),
+        (
+            "connect",
+            "CloudSQL",
+            PreflightState.FAILED,
+            "CloudRunIdentity payments/checkout with spec {roles: [{role: roles/cloudsql.client}]}",
+        ),
+        (
+            "get",
+            "Buckets",
+            PreflightState.UNKNOWN,
+            f"gcloud storage buckets add-iam-policy-binding gs://shop-assets --member=serviceAccount:{EMAIL}",
+        ),
+        (
+            "publish",
+            "Topics",
+            PreflightState.UNKNOWN,
+            "gcloud pubsub topics add-iam-policy-binding projects/shop-1234/topics/orders",
+        ),
+    ],
+)
+async def test_what_is_missing_comes_with_what_to_do(
+    permission: str, check: str, state: PreflightState, remedy: str
+) -> None:
+    lines = await checks(FakeCloud(**{permission: Hint.NO}))
+    assert lines[check].state is state
+    assert remedy in (lines[check].message or "")
+    assert [line.check for line in lines.values() if line.state is not PreflightState.PASSED] == [check]
+    assert not holds_up(lines.values()), "advice, which holds up nothing"
+
+
+async def test_an_account_of_another_project_needs_the_service_agent_and_the_policy() -> None:
+    account = Account(
+        "pricing@shop-1234.iam.gserviceaccount.com",
+        "shop-1234",
+        DeclaredIdentity("shop", "pricing"),
+        "shop",
+        EffectiveCrossProjectUsage.DENIED,
+    )
+    wanted = operated(account)
+    lines = await checks(FakeCloud(getAccessToken=Hint.NO), wanted, BARE)
+    agent = lines["ServiceAgent"].message or ""
+    assert AGENT in agent
+    assert (
+        "CloudRunIdentity shop/pricing with spec {usableFrom: [{projectRef: {name: payments-prod}}]}" in agent
+    )
+    policy = lines["OrgPolicy"].message or ""
+    assert "ManagedProject shop with spec {crossProjectUsage: Allow}" in policy
+
+    found = cross_project(wanted, lines.values())
+    assert found
+    finding = found[ConditionType.CROSS_PROJECT_READY]
+    assert (finding.status, finding.reason) == (ConditionStatus.FALSE, "ServiceAgent")
+
+    allowed = operated(replace(account, cross_project_usage=EffectiveCrossProjectUsage.ALLOWED))
+    found = cross_project(allowed, (await checks(FakeCloud(), allowed, BARE)).values())
+    assert found
+    assert found[ConditionType.CROSS_PROJECT_READY].status is ConditionStatus.TRUE
+
+
+async def test_an_attachment_within_a_project_says_nothing_about_others() -> None:
+    assert cross_project(operated(), (await checks(FakeCloud())).values()) is None
+
+
+async def test_accounts_of_nobody_are_remedied_by_gcloud() -> None:
+    foreign = operated(Account("ci-deploy@elsewhere-1.iam.gserviceaccount.com", "elsewhere-1"))
+    lines = await checks(
+        FakeCloud(actAs=Hint.NO, getAccessToken=Hint.NO, connect=Hint.NO, access=Hint.UNKNOWN), foreign
+    )
+    for check, command in {
+        "ActAs": "gcloud iam service-accounts add-iam-policy-binding ci-deploy@elsewhere-1",
+        "ServiceAgent": "--role=roles/iam.serviceAccountTokenCreator --project=elsewhere-1",
+        "OrgPolicy": "gcloud resource-manager org-policies disable-enforce",
+        "CloudSQL": f"gcloud projects add-iam-policy-binding {HOME}",
+        "Secrets": "members: [{principal: 'serviceAccount:ci-deploy@elsewhere-1",
+    }.items():
+        assert command in (lines[check].message or "")
+    assert lines["Secrets"].state is PreflightState.UNKNOWN

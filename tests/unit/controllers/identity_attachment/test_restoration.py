@@ -1,0 +1,149 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from cloudrun_identity.api import IdentityAttachment, Reason, Resource
+from cloudrun_identity.controllers.identity_attachment.restoration import Restoration
+from cloudrun_identity.controllers.outcomes import Failing, InSync, Outcome, Refused, Waiting
+from cloudrun_identity.gcp.errors import Fault
+from cloudrun_identity.gcp.workloads import Workload, WorkloadState
+from tests.unit.controllers.attachments import OLD, ROLLED_OUT, attachment
+from tests.unit.controllers.cloud import fault
+from tests.unit.controllers.world import EMAIL, FakeWorld, identity, project, record
+
+DEFAULT = "417203958816-compute@developer.gserviceaccount.com"
+MOVE = {"serviceAccount": EMAIL, "generation": 1, "time": "2026-01-01T00:00:00Z"}
+
+
+class Ending(FakeWorld):
+    """A world whose namespaces are on their way out."""
+
+    def is_terminating(self, namespace: str) -> bool:
+        return True
+
+
+class FakeCloud:
+    """The workload, what was written to it, and what was told."""
+
+    def __init__(self, state: WorkloadState | None, error: Fault | None = None) -> None:
+        self.state = state
+        self.error = error
+        self.written: list[str] = []
+        self.warnings: list[str] = []
+
+    async def workload(self, workload: Workload, max_age: float) -> WorkloadState | None:
+        return self.state
+
+    async def set_service_account(self, state: WorkloadState, email: str) -> None:
+        self.written.append(email)
+        if self.error:
+            raise fault(self.error)
+
+    def wrote_workload(self, workload: Workload) -> None:
+        pass
+
+    def warn(self, obj: Resource, reason: str, message: str) -> None:
+        self.warnings.append(message)
+
+
+def deleted(before: str = OLD, policy: str = "Restore", **status: Any) -> IdentityAttachment:
+    shown = {"workloadUID": "w-1", "previousServiceAccount": before, "lastMove": MOVE, **status}
+    return attachment(shown, deletionPolicy=policy)
+
+
+async def restored(
+    cloud: Any,
+    obj: IdentityAttachment,
+    *,
+    accounts: tuple[str, ...] = (OLD,),
+    world: type[FakeWorld] = FakeWorld,
+) -> Outcome:
+    guardrails = {"workloads": [{"names": ["checkout"]}], "accounts": list(accounts)}
+    there = world(project(guardrails=guardrails), identity(), accounts=[record()])
+    return await Restoration(cloud, cloud, cloud, lambda step: None).restore(obj, there)
+
+
+@pytest.mark.parametrize("before", [OLD, "", DEFAULT])
+async def test_exactly_what_ran_before_is_put_back(before: str) -> None:
+    cloud = FakeCloud(ROLLED_OUT)
+    outcome = await restored(cloud, deleted(before))
+    assert isinstance(outcome, Waiting)
+    assert outcome.reason is Reason.DELETING
+    assert outcome.after
+    assert cloud.written == [before]
+
+
+@pytest.mark.parametrize(
+    "obj",
+    [
+        deleted(policy="Abandon"),
+        attachment({"workloadUID": "w-1"}, deletionPolicy="Restore"),
+        deleted(workloadUID="another"),
+    ],
+    ids=["abandoned", "never moved", "created anew"],
+)
+async def test_nothing_is_put_back_where_nothing_was_moved(obj: IdentityAttachment) -> None:
+    cloud = FakeCloud(ROLLED_OUT)
+    assert await restored(cloud, obj) == InSync()
+    assert cloud.written == []
+
+
+async def test_a_workload_that_is_gone_needs_nothing() -> None:
+    assert await restored(FakeCloud(None), deleted()) == InSync()
+
+
+async def test_the_rollout_of_the_former_account_is_waited_for() -> None:
+    back = replace(ROLLED_OUT, service_account=OLD)
+    assert isinstance(await restored(FakeCloud(replace(back, reconciling=True)), deleted()), Waiting)
+    assert await restored(FakeCloud(back), deleted()) == InSync()
+
+
+async def test_a_former_account_that_does_not_come_up_any_more_is_told() -> None:
+    failed = replace(ROLLED_OUT, service_account=OLD, ready=False, ready_message="no such secret")
+    cloud = FakeCloud(failed)
+    assert await restored(cloud, deleted()) == InSync()
+    assert "no such secret" in cloud.warnings[0]
+
+
+async def test_what_somebody_else_set_since_is_left() -> None:
+    cloud = FakeCloud(replace(ROLLED_OUT, service_account="other@x"))
+    assert await restored(cloud, deleted()) == InSync()
+    assert cloud.written == []
+    assert "other@x" in cloud.warnings[0]
+
+
+async def test_an_account_that_no_guardrail_admits_any_more_is_not_put_back() -> None:
+    cloud = FakeCloud(ROLLED_OUT)
+    outcome = await restored(cloud, deleted(), accounts=())
+    assert isinstance(outcome, Refused)
+    assert outcome.reason is Reason.DENIED_BY_GUARDRAIL
+    assert "Abandon" in outcome.message
+    assert cloud.written == []
+
+    foreign_default = "99-compute@developer.gserviceaccount.com"
+    assert isinstance(await restored(cloud, deleted(foreign_default)), Refused)
+
+
+async def test_a_status_sends_nobody_into_another_project() -> None:
+    cloud = FakeCloud(ROLLED_OUT)
+    elsewhere = deleted(projectID="victim-1234")
+    outcome = await restored(cloud, elsewhere)
+    assert isinstance(outcome, Refused)
+    assert "spec.projectRef: payments-prod was project victim-1234" in outcome.message
+    assert "Abandon" in outcome.message
+
+    assert await restored(cloud, elsewhere, world=Ending) == InSync()
+    assert cloud.written == []
+
+
+async def test_in_a_namespace_that_ends_it_is_left_and_told() -> None:
+    cloud = FakeCloud(ROLLED_OUT)
+    assert await restored(cloud, deleted(), accounts=(), world=Ending) == InSync()
+    assert "is left as it is" in cloud.warnings[0]
+
+
+async def test_a_deploy_at_the_same_moment_is_not_overwritten() -> None:
+    outcome = await restored(FakeCloud(ROLLED_OUT, Fault.ABORTED), deleted())
+    assert isinstance(outcome, Failing)
+    assert outcome.after is None

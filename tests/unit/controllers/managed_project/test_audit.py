@@ -1,0 +1,134 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from cloudrun_identity.api import Abandonment, ConditionStatus, TargetKind, WorkloadKind
+from cloudrun_identity.controllers.managed_project.audit import (
+    NOT_LOOKED,
+    WorkloadAudit,
+    audit_workloads,
+    locations_of,
+    orphans,
+    service_agent_ready,
+)
+from cloudrun_identity.gcp.errors import Fault
+from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.iam.ledger import Holding, Ledger
+from tests.unit.controllers.cloud import FakeRun, FakeServiceAccounts, fault, inventory
+from tests.unit.controllers.world import EMAIL, FakeWorld, binding, identity, parsed, project, record
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+HOME = Target(TargetKind.PROJECT, "payments-prod-1234")
+SQL = Grant(HOME, "roles/cloudsql.client", "user:ann@example.com")
+WEB = "IAMBinding/payments/web/u-web"
+BINDING = """
+kind: IAMBinding
+metadata: {name: web, namespace: payments, uid: u-web}
+spec:
+  projectRef: {name: payments-prod}
+  target: {kind: Service, location: europe-west4, name: web}
+  role: roles/run.invoker
+  members: [{principal: "user:ann@example.com"}]
+"""
+ATTACHMENT = """
+kind: IdentityAttachment
+metadata: {name: web, namespace: payments}
+spec:
+  projectRef: {name: payments-prod}
+  workload: {kind: Service, location: europe-west1, name: web}
+  identityRef: {name: checkout}
+"""
+
+
+def held_for(*claimants: str) -> Ledger:
+    return Ledger(HOME, holdings={SQL: Holding(frozenset(claimants))})
+
+
+async def audited(run: FakeRun, *locations: str) -> WorkloadAudit:
+    shelf = inventory(FakeServiceAccounts(), run, lambda: 1.0)
+    return await audit_workloads(shelf, "payments-prod-1234", locations, 0.0)
+
+
+def test_workloads_are_looked_for_where_the_project_says_else_where_our_objects_are() -> None:
+    lent = project()
+    world = FakeWorld(lent, identity(), binding(BINDING), parsed(ATTACHMENT))
+    assert locations_of(lent, world) == {"europe-west1", "europe-west4"}
+    assert locations_of(project(locations=["us-east1"]), world) == {"us-east1"}
+
+
+async def test_workloads_of_the_default_account_are_found_however_they_say_so() -> None:
+    run = FakeRun()
+    run.services = {
+        ("europe-west1", "unset"): "",
+        ("europe-west1", "compute"): "417203958816-compute@developer.gserviceaccount.com",
+        ("europe-west1", "own"): EMAIL,
+    }
+    audit = await audited(run, "europe-west1")
+    assert [each.name for each in audit.on_default] == ["compute", "unset"]
+    assert audit.unreadable == ()
+
+
+async def test_what_cannot_be_read_is_told_and_stops_nothing() -> None:
+    run = FakeRun()
+    run.unreadable = {"europe-west1"}
+    run.services = {("us-east1", "unset"): ""}
+    audit = await audited(run, "europe-west1", "us-east1")
+    assert [place for place, _ in audit.unreadable] == [f"{kind}s in europe-west1" for kind in WorkloadKind]
+    assert [each.name for each in audit.on_default] == ["unset"]
+
+
+@pytest.mark.parametrize(
+    ("audit", "status"),
+    [
+        (NOT_LOOKED, ConditionStatus.UNKNOWN),
+        (WorkloadAudit(looked=True), ConditionStatus.TRUE),
+        (
+            WorkloadAudit(looked=True, unreadable=(("Jobs in x", fault(Fault.API_DISABLED)),)),
+            ConditionStatus.FALSE,
+        ),
+        (
+            WorkloadAudit(looked=True, unreadable=(("Jobs in x", fault(Fault.PERMISSION_DENIED)),)),
+            ConditionStatus.UNKNOWN,
+        ),
+    ],
+)
+def test_the_service_agent_is_there_once_cloud_run_is_enabled(
+    audit: WorkloadAudit, status: ConditionStatus
+) -> None:
+    finding = service_agent_ready("payments-prod-1234", "42", audit)
+    assert finding.status is status
+    assert ("gcloud services enable" in finding.message) is (status is ConditionStatus.FALSE)
+
+
+def test_a_claimant_that_is_missing_leaves_an_orphan_and_one_that_is_there_does_not() -> None:
+    lent = project()
+    world = FakeWorld(lent, binding(BINDING))
+    world.held = [held_for(WEB, "IAMBinding/payments/gone/u-gone")]
+    [orphan] = orphans(lent, world, NOW)
+    assert orphan.resource == HOME.full_name
+    assert orphan.reason == "granted for IAMBinding payments/gone, which is gone"
+    assert orphan.since == NOW
+
+
+def test_an_account_that_was_left_behind_is_an_orphan_since_then() -> None:
+    account = Target(TargetKind.SERVICE_ACCOUNT, "payments-prod-1234", name=EMAIL)
+    left = record(owner="", abandoned=Abandonment(reason="a service runs as it", time=NOW))
+    world = FakeWorld(project())
+    world.held = [Ledger(account, account=left)]
+    [orphan] = orphans(project(), world, NOW + timedelta(hours=1))
+    assert (orphan.resource, orphan.reason) == (account.full_name, "a service runs as it")
+    assert orphan.since == NOW
+
+
+def test_a_successor_of_the_same_name_is_no_orphan() -> None:
+    world = FakeWorld(project(), binding(BINDING))
+    world.held = [held_for("IAMBinding/payments/web/u-former")]
+    assert orphans(project(), world, NOW) == ()
+
+
+def test_an_orphan_keeps_the_time_at_which_it_was_first_seen() -> None:
+    lent, world = project(), FakeWorld(project())
+    world.held = [held_for(WEB)]
+    first = orphans(lent, world, NOW)
+    known = lent.model_copy(update={"status": lent.status.model_copy(update={"orphans": first})})
+    assert orphans(known, world, NOW + timedelta(hours=1)) == first

@@ -1,0 +1,164 @@
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from cloudrun_identity.api import EffectiveCrossProjectUsage, ManagedProject, MissingPermission, Reason
+from cloudrun_identity.controllers.managed_project.controller import (
+    ManagedProjectController,
+    ProjectSeen,
+    ProjectWant,
+)
+from cloudrun_identity.controllers.outcomes import Failing, InSync, Outcome, Waiting
+from cloudrun_identity.controllers.world import Key, identity_key, project_key
+from cloudrun_identity.gcp.errors import Fault, GoogleError
+from cloudrun_identity.gcp.projects import Project
+from tests.unit.controllers.world import FakeWorld, project
+
+NONE: Any = None
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+CONTROLLER = ManagedProjectController(NONE, NONE, NONE, NONE, NONE, lambda: NOW)
+ACTIVE = Project("payments-prod-1234", "42", "Payments", active=True)
+MISSING = MissingPermission(permission="iam.serviceAccounts.create", feature="service accounts")
+
+
+def want(obj: ManagedProject | None = None, world: FakeWorld | None = None) -> ProjectWant:
+    obj = obj or project()
+    return ProjectWant(obj, world or FakeWorld(obj))
+
+
+async def applied(seen: ProjectSeen) -> Outcome:
+    return (await CONTROLLER.apply(want(), seen, ())).outcome
+
+
+async def test_a_project_that_is_there_is_in_sync_whatever_we_seem_to_lack() -> None:
+    assert await applied(ProjectSeen(ACTIVE, (MISSING,))) == InSync()
+
+
+async def test_a_project_that_cannot_be_seen_names_the_field_and_what_to_do() -> None:
+    outcome = await applied(ProjectSeen(None))
+    assert isinstance(outcome, Failing)
+    assert outcome.reason is Reason.PERMISSION_DENIED
+    assert "spec.projectID" in outcome.message
+    assert "payments-prod-1234" in outcome.message
+
+
+async def test_a_project_that_is_being_deleted_is_not_there() -> None:
+    gone = Project("payments-prod-1234", "42", "Payments", active=False)
+    outcome = await applied(ProjectSeen(gone))
+    assert isinstance(outcome, Failing)
+    assert outcome.reason is Reason.DEPENDENCY_NOT_FOUND
+
+
+def test_two_projects_on_one_id_declare_the_same() -> None:
+    assert CONTROLLER.declares(project()) == "payments-prod-1234"
+
+
+def test_the_status_tells_the_number_the_agent_and_what_is_missing() -> None:
+    seen = ProjectSeen(ACTIVE, (MISSING,), "operator@ops.iam.gserviceaccount.com")
+    summary = CONTROLLER.summarize(want(project(locations=["europe-west1"])), seen)
+    assert summary.fields == {
+        "cross_project_usage": EffectiveCrossProjectUsage.UNKNOWN,
+        "workloads_on_default_identity": (),
+        "orphans": (),
+        "project_number": "42",
+        "cloud_run_service_agent": "service-42@serverless-robot-prod.iam.gserviceaccount.com",
+        "missing_permissions": (MISSING,),
+        "operator_identity": "operator@ops.iam.gserviceaccount.com",
+    }
+    assert summary.issues == ()
+
+
+def test_unset_locations_are_an_issue() -> None:
+    (issue,) = CONTROLLER.summarize(want(), ProjectSeen(ACTIVE)).issues
+    assert issue.startswith("spec.locations ")
+
+
+def test_what_was_known_of_a_project_stays_while_it_cannot_be_seen() -> None:
+    assert "project_number" not in CONTROLLER.summarize(want(), ProjectSeen(None)).fields
+
+
+@pytest.mark.parametrize("count", [1, 5])
+async def test_a_project_waits_for_its_objects_to_leave(count: int) -> None:
+    world = FakeWorld(project())
+    world.references[project_key("payments-prod")] = {
+        identity_key("payments", f"i{number}") for number in range(count)
+    }
+    outcome = await CONTROLLER.delete(project(), world, abandon=False)
+    assert isinstance(outcome, Waiting)
+    assert outcome.reason is Reason.IN_USE
+    assert "CloudRunIdentity payments/i0" in outcome.message
+    assert ("and 2 more" in outcome.message) is (count == 5)
+
+
+async def test_a_project_that_nothing_uses_goes_and_so_does_one_that_is_uninstalled() -> None:
+    world = FakeWorld(project())
+    assert await CONTROLLER.delete(project(), world, abandon=False) == InSync()
+    world.references[Key.of(project())] = {identity_key("payments", "checkout")}
+    assert await CONTROLLER.delete(project(), world, abandon=True) == InSync()
+
+
+class FakeOrgPolicies:
+    """One project's policy; `fault` fails whatever is done with it."""
+
+    def __init__(self, *, allowed: bool = False, fault: Fault | None = None) -> None:
+        self.allowed = allowed
+        self.fault = fault
+        self.writes = 0
+
+    async def allow_cross_project_usage(self, project_id: str) -> bool:
+        if self.fault:
+            raise GoogleError(self.fault, "google.cloud.orgpolicy.v2.OrgPolicy/GetPolicy", "no")
+        self.writes += not self.allowed
+        was, self.allowed = self.allowed, True
+        return not was
+
+
+def lifting(policies: FakeOrgPolicies) -> ManagedProjectController:
+    fakes: Any = policies
+    return ManagedProjectController(NONE, NONE, fakes, NONE, NONE, lambda: NOW)
+
+
+def with_usage(usage: EffectiveCrossProjectUsage) -> ProjectSeen:
+    return ProjectSeen(ACTIVE, usage=usage)
+
+
+@pytest.mark.parametrize(
+    ("declared", "usage", "differs"),
+    [
+        ("Verify", EffectiveCrossProjectUsage.DENIED, False),
+        ("Verify", EffectiveCrossProjectUsage.UNKNOWN, False),
+        ("Allow", EffectiveCrossProjectUsage.ALLOWED, False),
+        ("Allow", EffectiveCrossProjectUsage.DENIED, True),
+        ("Allow", EffectiveCrossProjectUsage.UNKNOWN, True),
+    ],
+)
+def test_the_policy_differs_only_where_it_is_to_be_lifted_and_may_be_in_force(
+    declared: str, usage: EffectiveCrossProjectUsage, differs: bool
+) -> None:
+    lent = project(crossProjectUsage=declared)
+    assert bool(CONTROLLER.diff(want(lent), with_usage(usage))) is differs
+
+
+def test_nothing_is_lifted_in_a_project_that_is_not_there() -> None:
+    assert CONTROLLER.diff(want(project(crossProjectUsage="Allow")), ProjectSeen(None)) == ()
+
+
+async def test_a_policy_is_lifted_once_and_waited_for() -> None:
+    policies, lent = FakeOrgPolicies(), want(project(crossProjectUsage="Allow"))
+    seen = with_usage(EffectiveCrossProjectUsage.DENIED)
+    for _ in range(2):
+        outcome = (await lifting(policies).apply(lent, seen, CONTROLLER.diff(lent, seen))).outcome
+        assert isinstance(outcome, Waiting)
+    assert policies.writes == 1
+
+
+async def test_a_policy_that_is_not_ours_to_lift_says_who_can_and_how() -> None:
+    lent = want(project(crossProjectUsage="Allow"))
+    seen = with_usage(EffectiveCrossProjectUsage.DENIED)
+    policies = FakeOrgPolicies(fault=Fault.PERMISSION_DENIED)
+    outcome = (await lifting(policies).apply(lent, seen, CONTROLLER.diff(lent, seen))).outcome
+    assert isinstance(outcome, Failing)
+    assert outcome.reason is Reason.PERMISSION_DENIED
+    assert "spec.crossProjectUsage" in outcome.message
+    assert "--project payments-prod-1234" in outcome.message

@@ -1,0 +1,214 @@
+"""Finding what Google refuses: how many writes it takes, and what is written at the end."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloudrun_identity.api import TargetKind
+from cloudrun_identity.gcp.errors import Fault, GoogleError
+from cloudrun_identity.gcp.policy_engine.isolation import REFUSALS, PolicyUnwritable, fit, write_isolating
+from cloudrun_identity.iam.claims import Claim
+from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.iam.merge import Release
+from tests.unit.gcp.fakes import fault
+
+TARGET = Target(TargetKind.PROJECT, "acme")
+
+
+def claim(number: int) -> Claim:
+    return Claim(Grant(TARGET, "roles/run.invoker", f"user:u{number:04}@example.com"))
+
+
+AS_IT_STANDS = None
+"""A try without any claims of ours."""
+
+
+class Policy:
+    """Takes batches, all or nothing; names the first bad member or nobody. `tries` are their sizes."""
+
+    def __init__(self, bad: set[Claim], *, names: bool = False, wrongly: str = "") -> None:
+        self.bad = bad
+        self.names = names
+        self.wrongly = wrongly
+        self.written: set[Claim] = set()
+        self.standing: set[Grant] = set()
+        self.tries: list[int | None] = []
+        self.unwritable = False
+
+    @property
+    def writes(self) -> int:
+        """How many writes were tried, with those of the policy as it stands."""
+        return len(self.tries)
+
+    async def write(self, claims: Sequence[Claim], released: Sequence[Release]) -> None:
+        self.tries.append(len(claims))
+        if self.unwritable:
+            raise fault(Fault.INVALID_ARGUMENT, "user:gone@example.com does not exist.")
+        bad = [each for each in claims if each in self.bad]
+        if bad:
+            named = self.wrongly or (bad[0].grant.member.upper() if self.names else "a member")
+            raise fault(Fault.INVALID_ARGUMENT, f"{named.removeprefix('USER:')} does not exist.")
+        self.written.update(claims)
+
+    async def is_writable(self) -> bool:
+        self.tries.append(AS_IT_STANDS)
+        return not self.unwritable
+
+
+@given(st.integers(0, 200), st.sets(st.integers(0, 199), max_size=5), st.booleans())
+async def test_all_but_the_refused_are_written(size: int, bad: set[int], names: bool) -> None:
+    claims = [claim(number) for number in range(size)]
+    culprits = {claims[number] for number in bad if number < size}
+    policy = Policy(culprits, names=names)
+
+    refused = await write_isolating(policy, claims, ())
+
+    assert policy.written == set(claims) - culprits
+    assert refused.keys() == {each.grant for each in culprits}
+
+
+@given(st.integers(1, 1500), st.sets(st.integers(0, 1499), max_size=8))
+async def test_finding_k_of_n_takes_writes_in_the_order_of_k_log_n(size: int, bad: set[int]) -> None:
+    claims = [claim(number) for number in range(size)]
+    culprits = {claims[number] for number in bad if number < size}
+    policy = Policy(culprits)
+
+    await write_isolating(policy, claims, ())
+
+    # A refused batch gives two: every culprit costs at most two writes on each level of the halving. Where
+    # nothing at all is taken, the policy as it stands is tried as well.
+    levels = math.ceil(math.log2(size)) if size > 1 else 0
+    assert policy.writes <= 2 + 2 * len(culprits) * levels
+
+
+async def test_a_member_that_the_message_names_costs_two_more_writes() -> None:
+    claims = [claim(number) for number in range(1000)]
+    policy = Policy({claims[500]}, names=True)
+
+    await write_isolating(policy, claims, ())
+
+    assert policy.writes == 3
+
+
+THREE_OF_500 = {claim(number) for number in (7, 250, 499)}
+
+
+async def test_three_named_members_of_500_cost_two_writes_each_and_one_more() -> None:
+    policy = Policy(THREE_OF_500, names=True)
+    refused = await write_isolating(policy, [claim(number) for number in range(500)], ())
+    assert refused.keys() == {each.grant for each in THREE_OF_500}
+    assert len(policy.written) == 497
+    assert policy.tries == [500, 499, 498, 497, 1, 1, 1]
+
+
+async def test_three_unnamed_members_of_500_cost_at_most_two_writes_on_each_level_of_halving() -> None:
+    policy = Policy(THREE_OF_500)
+    refused = await write_isolating(policy, [claim(number) for number in range(500)], ())
+    assert refused.keys() == {each.grant for each in THREE_OF_500}
+    assert len(policy.written) == 497
+    assert policy.writes <= 2 + 2 * 3 * math.ceil(math.log2(500))
+
+
+async def test_the_policy_as_it_stands_is_tried_once_before_the_first_split_that_nothing_guides() -> None:
+    policy = Policy({claim(5), claim(6)})
+    await write_isolating(policy, [claim(number) for number in range(8)], ())
+    assert policy.tries[:3] == [8, AS_IT_STANDS, 4]
+    assert policy.tries.count(AS_IT_STANDS) == 1
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_the_policy_as_it_stands_is_not_tried_where_a_message_guides_or_for_a_second_try(
+    again: bool,
+) -> None:
+    policy = Policy({claim(5)}, names=not again)
+    await write_isolating(policy, [claim(number) for number in range(8)], (), again=again)
+    assert AS_IT_STANDS not in policy.tries
+
+
+async def test_a_policy_that_is_refused_as_it_stands_is_not_split() -> None:
+    policy = Policy(set())
+    policy.unwritable = True
+    with pytest.raises(PolicyUnwritable):
+        await write_isolating(policy, [claim(number) for number in range(500)], ())
+    assert policy.tries == [500, AS_IT_STANDS]
+
+
+async def test_a_message_that_names_somebody_innocent_accuses_nobody() -> None:
+    claims = [claim(number) for number in range(8)]
+    policy = Policy({claims[6]}, wrongly="USER:U0001@EXAMPLE.COM")
+
+    refused = await write_isolating(policy, claims, ())
+
+    assert list(refused) == [claims[6].grant]
+    assert policy.written == set(claims) - {claims[6]}
+
+
+async def test_a_member_that_is_good_under_one_role_and_bad_under_another_loses_the_bad_one_alone() -> None:
+    good = claim(1)
+    bad = Claim(Grant(TARGET, "roles/viewer", good.grant.member))
+    policy = Policy({bad}, names=True)
+
+    assert list(await write_isolating(policy, [good, bad], ())) == [bad.grant]
+    assert policy.written == {good}
+
+
+async def test_nothing_to_claim_is_still_one_write() -> None:
+    policy = Policy(set())
+    assert await write_isolating(policy, [], ()) == {}
+    assert policy.writes == 1
+
+
+@pytest.mark.parametrize("kind", sorted(set(Fault) - REFUSALS))
+async def test_any_other_fault_passes_through(kind: Fault) -> None:
+    class Faulty(Policy):
+        async def write(self, claims: Sequence[Claim], released: Sequence[Release]) -> None:
+            raise fault(kind)
+
+    with pytest.raises(GoogleError) as caught:
+        await write_isolating(Faulty(set()), [claim(1), claim(2)], ())
+    assert caught.value.fault is kind
+
+
+@pytest.mark.parametrize("size", [0, 1, 5])
+async def test_a_policy_that_is_refused_as_it_stands_blames_none_of_ours(size: int) -> None:
+    policy = Policy(set())
+    policy.unwritable = True
+    policy.standing = {Grant(TARGET, "roles/viewer", "user:gone@example.com")}
+    with pytest.raises(PolicyUnwritable, match=r"user:gone@example\.com") as caught:
+        await write_isolating(policy, [claim(number) for number in range(size)], ())
+    assert "\n" not in str(caught.value)
+
+
+async def test_what_is_to_go_goes_along() -> None:
+    class Recording(Policy):
+        async def write(self, claims: Sequence[Claim], released: Sequence[Release]) -> None:
+            gone.append(list(released))
+
+    gone: list[list[Release]] = []
+    release = Release(claim(9).grant)
+    await write_isolating(Recording(set()), [claim(1)], [release])
+    assert gone == [[release]]
+
+
+def test_what_does_not_fit_is_left_out_the_newest_first() -> None:
+    claims = [claim(number) for number in range(6)]
+    standing = {claims[0].grant, claims[1].grant}
+    fitting, left_out = fit(claims, standing, newest={claims[2].grant, claims[3].grant}, room=2)
+    assert set(fitting) == {claims[number] for number in (0, 1, 4, 5)}
+    assert left_out.keys() == {claims[2].grant, claims[3].grant}
+    assert "1500" in left_out[claims[2].grant].message
+
+
+def test_what_takes_the_place_of_a_tombstone_fits_though_there_is_no_room() -> None:
+    recreated = replace(claim(1), former_ids=("41", "42"))
+    standing = {replace(recreated.grant, member="deleted:user:u0001@example.com?uid=41")}
+    assert fit([recreated], standing, {recreated.grant}, room=0) == ([recreated], {})
+
+
+def test_what_fits_is_left_as_it_is() -> None:
+    claims = [claim(number) for number in range(6)]
+    assert fit(claims, (), (), room=6) == (claims, {})

@@ -1,0 +1,107 @@
+"""An account that is deleted and made anew under the same e-mail, once or again before anybody has looked."""
+
+import pytest
+
+from cloudrun_identity.api import GrantState, TargetKind
+from cloudrun_identity.gcp.errors import Fault
+from cloudrun_identity.gcp.policy_engine.lanes import Lanes
+from cloudrun_identity.iam.claims import Claim, Claimant, Declaration
+from cloudrun_identity.iam.grants import Grant, Target
+from tests.unit.gcp.fakes import Crash, Scene, fault
+
+pytestmark = pytest.mark.looptime(start=1000)
+
+TARGET = Target(TargetKind.PROJECT, "acme")
+MEMBER = "serviceAccount:app@acme.iam.gserviceaccount.com"
+GRANT = Grant(TARGET, "roles/a", MEMBER)
+APP = Claimant("CloudRunIdentity", "payments", "app", "uid")
+
+
+@pytest.fixture
+def scene() -> Scene:
+    scene = Scene()
+    scene.policies.create(TARGET)
+    scene.policies.unique_ids[MEMBER] = "1001"
+    return scene
+
+
+async def converge(scene: Scene, *grants: Grant) -> None:
+    """A process of its own declares grants to the account that there is now."""
+    lanes = Lanes(scene.ports)
+    unique_id = scene.policies.unique_ids[MEMBER]
+    lanes.declare(Declaration(APP, frozenset(Claim(grant, unique_id) for grant in grants)))
+    try:
+        await lanes.converge(APP)
+    finally:
+        await lanes.close()
+
+
+@pytest.mark.parametrize("buried", [True, False])
+async def test_the_new_account_takes_the_place_of_the_old_one(scene: Scene, buried: bool) -> None:
+    await converge(scene, GRANT)
+    scene.policies.recreate(MEMBER, "1002", buried=buried)
+
+    await converge(scene, GRANT)
+
+    assert scene.policies.standing(TARGET) == {GRANT}
+    assert scene.policies.meant(GRANT) == "1002"
+    assert scene.ledgers.ledger(TARGET).holdings[GRANT].unique_ids == ("1002",)
+
+
+async def test_a_tombstone_of_the_account_before_the_last_one_goes_with_the_release(scene: Scene) -> None:
+    await converge(scene, GRANT)
+    scene.policies.recreate(MEMBER, "1002", buried=False)
+    scene.policies.recreate(MEMBER, "1003", buried=True)
+
+    await converge(scene)
+
+    assert scene.policies.standing(TARGET) == frozenset()
+
+
+@pytest.mark.parametrize("again", [True, False])
+@pytest.mark.parametrize("buried", [True, False])
+async def test_a_grant_that_was_written_and_not_recorded_leaves_no_tombstone(
+    scene: Scene, buried: bool, again: bool
+) -> None:
+    await converge(scene, GRANT)
+    scene.policies.recreate(MEMBER, "1002", buried=buried)
+    written = len(scene.journal.steps) + (2 if buried else 3)
+    scene.journal.crash_before = written
+    with pytest.raises(Crash):
+        await converge(scene, GRANT)
+    assert scene.policies.meant(GRANT) == "1002"
+    scene.policies.recreate(MEMBER, "1003", buried=True)
+
+    await converge(scene, *([GRANT] if again else []))
+
+    assert scene.policies.standing(TARGET) == ({GRANT} if again else frozenset())
+
+
+async def test_a_tombstone_that_was_left_is_nobodys_history(scene: Scene) -> None:
+    await converge(scene, GRANT)
+    (tombstone,) = scene.policies.recreate(MEMBER, "1002", buried=True).values()
+    lanes = Lanes(scene.ports)
+    lanes.declare(Declaration(APP, abandon=True))
+    await lanes.converge(APP)
+    await lanes.close()
+
+    await converge(scene, GRANT)
+
+    assert scene.policies.standing(TARGET) == {GRANT, tombstone}
+
+
+async def test_a_release_that_is_refused_still_owes_the_tombstone(scene: Scene) -> None:
+    await converge(scene, GRANT)
+    scene.policies.recreate(MEMBER, "1002", buried=True)
+    scene.policies.before_set = [denied]
+    await converge(scene)
+    assert scene.ledgers.ledger(TARGET).holdings[GRANT].state is GrantState.RELEASING
+
+    await converge(scene)
+
+    assert scene.policies.standing(TARGET) == frozenset()
+    assert scene.ledgers.ledger(TARGET).holdings == {}
+
+
+def denied() -> None:
+    raise fault(Fault.PERMISSION_DENIED)
