@@ -26,11 +26,12 @@ bench: $(INSTALLED) ## counts, ratios and seconds, as tables and in build/bench.
 	@mkdir -p build
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-generate: $(INSTALLED) ## crds/ from the models, the chart's copies of them, and docs/permissions.md
+generate: $(INSTALLED) ## crds/ from the models, the chart's copies of them, docs/reference.md and docs/permissions.md
 	@$(BIN)/cloudrun-identity crds --output crds
 	@mkdir -p $(CHART_CRDS)
 	@rm -f $(CHART_CRDS)/*.yaml
 	@cp crds/*.yaml $(CHART_CRDS)
+	@$(BIN)/cloudrun-identity crds --markdown >docs/reference.md
 	@$(BIN)/cloudrun-identity permissions --markdown >docs/permissions.md
 
 lint: $(INSTALLED) ## ruff, mypy and the direction of imports

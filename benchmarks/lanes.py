@@ -173,8 +173,9 @@ async def _apply(stage: Stage, objs: Iterable[Object]) -> None:
 
 async def _idle(stage: Stage, bindings: Bindings) -> Iterator[Figure]:
     """One sweep of every project, with nothing to do."""
-    # Projects are swept 0.7 to 1 intervals after the last sweep: all of them once within one interval.
-    interval = max(20, bindings.size // 50)
+    # Projects are swept 0.7 to 1 intervals after the last sweep: all of them once within one interval. The
+    # rest, in which it comes to rest, has to be longer than the first sweeps of all projects take.
+    interval = max(20, bindings.policies, bindings.size // 50)
     await _apply(stage, bindings.projects(f"{interval}s"))
     before = await counts.until_quiet(stage)
     await counts.until(

@@ -1,4 +1,4 @@
-"""`cloudrun-identity crds`: the CustomResourceDefinitions."""
+"""`cloudrun-identity crds`: the CustomResourceDefinitions, or what is in them for people."""
 
 from pathlib import Path
 
@@ -11,11 +11,18 @@ import click
     type=click.Path(file_okay=False, path_type=Path),
     help="Directory to write one file a kind into. [default: all to stdout]",
 )
-def crds(output: Path | None) -> None:
+@click.option("--markdown", is_flag=True, help="The page docs/reference.md.")
+def crds(output: Path | None, markdown: bool) -> None:
     """Print the CustomResourceDefinitions, or write them to files."""
     from cloudrun_identity.api import KINDS
     from cloudrun_identity.api.crd import render, write
+    from cloudrun_identity.api.reference import page
 
+    if markdown and output is not None:
+        raise click.UsageError("--output and --markdown exclude each other")
+    if markdown:
+        click.echo(page(), nl=False)
+        return
     if output is None:
         click.echo("---\n".join(render(kind) for kind in KINDS), nl=False)
         return
