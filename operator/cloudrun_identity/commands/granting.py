@@ -11,11 +11,11 @@ from cloudrun_identity.gcp.permissions import (
     GRANTS_ON_SECRETS,
     KEYS,
 )
+from cloudrun_identity.iam.acting_roles import TOKEN_CREATOR
 from cloudrun_identity.iam.delegation import delegation, entries_on
 
 ROLE = "cloudrunIdentityOperator"
 GRANTING_ROLE = "cloudrunIdentityGrants"
-TOKEN_CREATOR = "roles/iam.serviceAccountTokenCreator"  # noqa: S105 - a role
 
 
 def commands(project: ManagedProject, operator: str) -> Iterator[str]:

@@ -14,14 +14,20 @@ from cloudrun_identity.api import (
     ProjectScopedResource,
     TargetKind,
 )
+from cloudrun_identity.iam.acting_roles import (
+    OPEN_ID_TOKEN_CREATOR,
+    TOKEN_CREATOR,
+    USER,
+    WORKLOAD_IDENTITY_USER,
+)
 
-ACTING: Final = {
-    "roles/iam.serviceAccountUser": "deploys as it",
-    "roles/iam.serviceAccountTokenCreator": "makes tokens of it",
-    "roles/iam.serviceAccountOpenIdTokenCreator": "makes ID tokens of it",
-    "roles/iam.workloadIdentityUser": "signs in as it from outside",
+HOW: Final = {
+    USER: "deploys as it",
+    TOKEN_CREATOR: "makes tokens of it",
+    OPEN_ID_TOKEN_CREATOR: "makes ID tokens of it",
+    WORKLOAD_IDENTITY_USER: "signs in as it from outside",
 }
-"""The roles on an account by which somebody acts as it, and how."""
+"""How somebody acts as an account, by the role on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +113,7 @@ def _node(identity: CloudRunIdentity, told: Iterable[Told], owners: Mapping[str,
     actors = [
         Actor(grant.member, grant.role, _state(grant), _declarer(obj), owners.get(grant.member, ""))
         for obj, grant in told
-        if grant.role in ACTING
+        if grant.role in HOW
         and (grant.target == account or (obj is identity and not _is_held_by(grant, identity)))
     ]
     permits = [
@@ -155,7 +161,7 @@ def _actors(node: Node, by_key: Mapping[str, Node], path: tuple[str, ...]) -> tu
 
 
 def _actor(actor: Actor, by_key: Mapping[str, Node], path: tuple[str, ...]) -> _Branch:
-    line = f"{actor.identity or actor.member}  {ACTING[actor.role]}{_pending(actor.state)}"
+    line = f"{actor.identity or actor.member}  {HOW[actor.role]}{_pending(actor.state)}"
     if actor.identity in path:
         return _Branch(f"{line}  (a circle)")
     known = by_key.get(actor.identity)
@@ -193,7 +199,7 @@ def _json_of(node: Node) -> dict[str, Any]:
                 member=actor.member,
                 identity=actor.identity,
                 role=actor.role,
-                how=ACTING[actor.role],
+                how=HOW[actor.role],
                 state=actor.state,
                 declaredBy=actor.declared_by,
             )

@@ -8,6 +8,12 @@ import yaml
 
 from cloudrun_identity.api import TargetKind
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
+from cloudrun_identity.iam.acting_roles import (
+    OPEN_ID_TOKEN_CREATOR,
+    TOKEN_CREATOR,
+    USER,
+    WORKLOAD_IDENTITY_USER,
+)
 from cloudrun_identity.iam.grants import Grant, Slot
 from cloudrun_identity.iam.principals import email, lower_email
 
@@ -84,9 +90,9 @@ class _Writer:
         self._own, self._others = _shared_out(selection)
 
     def project(self, admission: Admission) -> _Entry:
-        locations = (state.workload.location for state in self._survey.workloads)
+        survey = self._survey
         manifest = project_manifest(
-            self._project, self._namespace, self._survey.project_id, locations, admission.guardrails()
+            self._project, self._namespace, survey.project_id, survey.locations, admission.guardrails()
         )
         word = (
             f"Project {self._survey.project_id}, lent to namespace {self._namespace}, which must exist:\n"
@@ -204,6 +210,9 @@ def _document(entry: _Entry) -> str:
 
 
 _ROLE_OF = {
-    "users": "roles/iam.serviceAccountUser",
-    "tokenCreators": "roles/iam.serviceAccountTokenCreator",
+    "users": USER,
+    "tokenCreators": TOKEN_CREATOR,
+    "openIDTokenCreators": OPEN_ID_TOKEN_CREATOR,
+    "workloadIdentityUsers": WORKLOAD_IDENTITY_USER,
 }
+"""The lists of a CloudRunIdentity that say who may act as it."""

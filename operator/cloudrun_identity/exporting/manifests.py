@@ -21,14 +21,14 @@ def project_manifest(
     name: str, namespace: str, project_id: str, locations: Iterable[str], guardrails: Mapping[str, object]
 ) -> Manifest:
     """A ManagedProject that is lent to one namespace."""
-    where = {"locations": sorted(set(locations))} if set(locations) else {}
+    where = list(locations)
     return {
         "apiVersion": API_VERSION,
         "kind": "ManagedProject",
         "metadata": {"name": name},
         "spec": {
             "projectID": project_id,
-            **where,
+            **({"locations": where} if where else {}),
             "namespaces": {"names": [namespace]},
             "guardrails": dict(guardrails),
         },
@@ -46,12 +46,15 @@ def identity_manifest(
 ) -> Manifest:
     """A CloudRunIdentity that takes the account over as it is.
 
-    `roles` are granted to it on its project; `members` are those of the lists `users` and `tokenCreators`.
+    `roles` are granted to it on its project; `members` are those of the lists of who may act as it.
     """
     text = {"displayName": account.display_name, "description": account.description}
     lists = {
         "roles": [{**_role(grant.role, declared), **_condition(grant.condition)} for grant in roles],
-        **{field: [_member(member, declared) for member in named] for field, named in members.items()},
+        **{
+            field: [_member(member, {} if field == _FROM_OUTSIDE else declared) for member in named]
+            for field, named in members.items()
+        },
     }
     return _manifest(
         "CloudRunIdentity",
@@ -128,6 +131,10 @@ def role_manifest(name: str, namespace: str, project: str, role: CustomRoleState
             "deletionPolicy": "Abandon",
         },
     )
+
+
+_FROM_OUTSIDE = "workloadIdentityUsers"
+"""The list that takes principals alone."""
 
 
 def _manifest(kind: str, name: str, namespace: str, project: str, spec: Mapping[str, object]) -> Manifest:

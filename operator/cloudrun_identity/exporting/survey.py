@@ -25,13 +25,14 @@ AT_ONCE = 16
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What one look at a project found, in a steady order.
+    """What one look at a project found, in a steady order; `locations` are where it looked for workloads.
 
     `permissions` has every role that is granted: None for one that may not be read, and no entry for one that
     does not exist.
     """
 
     project_id: str
+    locations: tuple[str, ...] = ()
     accounts: tuple[ServiceAccount, ...] = ()
     roles: tuple[CustomRoleState, ...] = ()
     workloads: tuple[WorkloadState, ...] = ()
@@ -51,10 +52,10 @@ async def survey(
     await Projects(clients).get(project_id)
     accounts = sorted(await ServiceAccounts(clients).list(project_id), key=lambda account: account.email)
     roles = (await CustomRoles(clients, time.monotonic).roles(project_id, 0.0)).values()
-    run = Run(clients)
+    run, locations = Run(clients), tuple(sorted(set(locations)))
     workloads = [
         state
-        for location in sorted(set(locations))
+        for location in locations
         for kind in WorkloadKind
         for state in await run.list(project_id, location, kind)
     ]
@@ -71,6 +72,7 @@ async def survey(
     grants = await _standing(Policies(clients), targets)
     return Survey(
         project_id,
+        locations,
         tuple(accounts),
         tuple(sorted(roles, key=lambda role: role.name)),
         tuple(sorted(workloads, key=lambda state: state.workload)),

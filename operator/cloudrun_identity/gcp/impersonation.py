@@ -13,6 +13,7 @@ from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.gcp.credentials import SCOPE, Tokens
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.ratelimit import Api
+from cloudrun_identity.iam.acting_roles import TOKEN_CREATOR
 from cloudrun_identity.iam.principals import lower_email
 
 LIFETIME: Final = 3600
@@ -93,9 +94,9 @@ class Impersonated(Tokens):
     def _what_to_grant(self) -> str:
         operator = self._clients.identity or "the operator's own account"
         if not self._delegates:
-            return f"grant {operator} {_ROLE} on it"
+            return f"grant {operator} {TOKEN_CREATOR} on it"
         chain = " → ".join((operator, *self._delegates, self._account))
-        return f"in the chain {chain} each needs {_ROLE} on the next"
+        return f"in the chain {chain} each needs {TOKEN_CREATOR} on the next"
 
 
 def _resource(account: str) -> str:
@@ -104,5 +105,4 @@ def _resource(account: str) -> str:
 
 
 _METHOD = "google.iam.credentials.v1.IAMCredentials/GenerateAccessToken"
-_ROLE = "roles/iam.serviceAccountTokenCreator"
 _PASSED_ON = frozenset({Fault.UNAVAILABLE, Fault.QUOTA_EXCEEDED, Fault.API_DISABLED, Fault.UNAUTHENTICATED})

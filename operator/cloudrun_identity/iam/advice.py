@@ -10,6 +10,7 @@ from typing import Final
 
 from cloudrun_identity.api import TargetKind
 
+from .acting_roles import ACTING_ROLES
 from .basic_roles import BASIC_ROLES
 from .escalation import Reach, escalating, reason_for
 from .grants import Target
@@ -88,14 +89,7 @@ _TABLE: Final = (
         AdviceKind.PROJECT_WIDE_IDENTITIES,
         "reaches every service account of the project, those to come as well",
         "users or tokenCreators of the very CloudRunIdentity that it has to act as",
-        roles=frozenset(
-            {
-                "roles/iam.serviceAccountUser",
-                "roles/iam.serviceAccountTokenCreator",
-                "roles/iam.serviceAccountOpenIdTokenCreator",
-                "roles/iam.workloadIdentityUser",
-            }
-        ),
+        roles=frozenset(ACTING_ROLES),
         on=frozenset({TargetKind.PROJECT}),
     ),
     _Row(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from cloudrun_identity.api import GrantAdmission, ManagedProject, TargetKind
 
+from .acting_roles import ACTING_ROLES
 from .admission import (
     Admitted,
     Decision,
@@ -280,12 +281,7 @@ _NOT_TO_BE_GRANTED = frozenset(
 )
 
 _ON_OWN_IDENTITIES = GrantAdmission(
-    roles=(
-        "roles/iam.serviceAccountUser",
-        "roles/iam.serviceAccountTokenCreator",
-        "roles/iam.serviceAccountOpenIdTokenCreator",
-        "roles/iam.workloadIdentityUser",
-    ),
+    roles=ACTING_ROLES,
     on=(TargetKind.SERVICE_ACCOUNT,),
     members=("*",),
 )

@@ -8,11 +8,13 @@ from cloudrun_identity.exporting.export import Export, export
 from cloudrun_identity.exporting.survey import Survey
 from cloudrun_identity.gcp.custom_roles import CustomRoleState
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
+from cloudrun_identity.iam.acting_roles import ACTING_ROLES
 from cloudrun_identity.iam.grants import Condition, Grant, Target
 
 PROJECT = Target(TargetKind.PROJECT, "acme-shop")
 DOMAIN = "acme-shop.iam.gserviceaccount.com"
 OPS = "group:ops@example.com"
+KSA = "serviceAccount:gke-1.svc.id.goog[shop/web]"
 HARMLESS = frozenset({"run.services.get"})
 
 
@@ -53,15 +55,11 @@ def test_an_account_is_adopted_as_it_is_with_what_it_may_do_and_who_may_use_it()
             Grant(PROJECT, "roles/cloudsql.client", f"serviceAccount:webshop@{DOMAIN}"),
             Grant(on_account("webshop"), "roles/iam.serviceAccountUser", f"serviceAccount:deploy@{DOMAIN}"),
             Grant(on_account("webshop"), "roles/iam.serviceAccountTokenCreator", OPS),
+            Grant(on_account("webshop"), "roles/iam.serviceAccountOpenIdTokenCreator", OPS),
+            Grant(on_account("webshop"), "roles/iam.workloadIdentityUser", KSA),
+            Grant(on_account("webshop"), "roles/iam.workloadIdentityUser", f"serviceAccount:deploy@{DOMAIN}"),
         ),
-        permissions=dict.fromkeys(
-            (
-                "roles/cloudsql.client",
-                "roles/iam.serviceAccountUser",
-                "roles/iam.serviceAccountTokenCreator",
-            ),
-            HARMLESS,
-        ),
+        permissions=dict.fromkeys(("roles/cloudsql.client", *ACTING_ROLES), HARMLESS),
     )
 
     found = objects(export(survey, "shop"))
@@ -77,6 +75,8 @@ def test_an_account_is_adopted_as_it_is_with_what_it_may_do_and_who_may_use_it()
         "roles": [{"role": "roles/cloudsql.client"}],
         "users": [{"identityRef": {"name": "deploy"}}],
         "tokenCreators": [{"principal": OPS}],
+        "openIDTokenCreators": [{"principal": OPS}],
+        "workloadIdentityUsers": [{"principal": KSA}, {"principal": f"serviceAccount:deploy@{DOMAIN}"}],
     }
     assert found.keys() == {"ManagedProject/acme-shop", "CloudRunIdentity/webshop", "CloudRunIdentity/deploy"}
 
@@ -98,6 +98,15 @@ def test_the_project_is_closed_to_all_but_what_is_exported() -> None:
         ],
         "adoptableAccounts": [f"deploy@{DOMAIN}", f"webshop@{DOMAIN}"],
     }
+
+
+def test_the_project_says_where_its_workloads_are_looked_for() -> None:
+    def locations(*looked_at: str) -> object:
+        result = export(surveyed(locations=looked_at), "shop")
+        return objects(result)["ManagedProject/acme-shop"].get("locations")
+
+    assert locations("europe-west1", "us-east1") == ["europe-west1", "us-east1"]
+    assert locations() is None
 
 
 def test_a_role_that_escalates_is_admitted_as_such_and_so_is_one_that_cannot_be_read() -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
 
 from cloudrun_identity.api import (
     CloudRunIdentity,
@@ -26,13 +25,14 @@ from cloudrun_identity.controllers.grants.targets import NoTarget, Resolved, res
 from cloudrun_identity.controllers.grants.wishes import Wish, condition_of
 from cloudrun_identity.controllers.outcomes import Waiting
 from cloudrun_identity.controllers.world import Key, World, project_key
+from cloudrun_identity.iam.acting_roles import (
+    OPEN_ID_TOKEN_CREATOR,
+    TOKEN_CREATOR,
+    USER,
+    WORKLOAD_IDENTITY_USER,
+)
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import Target
-
-USER: Final = "roles/iam.serviceAccountUser"
-TOKEN_CREATOR: Final = "roles/iam.serviceAccountTokenCreator"  # noqa: S105 - a role
-OPEN_ID_TOKEN_CREATOR: Final = "roles/iam.serviceAccountOpenIdTokenCreator"  # noqa: S105 - a role
-WORKLOAD_IDENTITY_USER: Final = "roles/iam.workloadIdentityUser"
 
 
 def identity_references(obj: CloudRunIdentity) -> frozenset[Key]:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from cloudrun_identity.gcp.needs import Named
+from cloudrun_identity.iam.acting_roles import TOKEN_CREATOR, USER
 from cloudrun_identity.iam.admission import as_yaml
 from cloudrun_identity.iam.principals import service_account_member
 
@@ -27,7 +28,7 @@ def lets_operator_act(account: Account, operator: str) -> str:
     if account.identity and operator:
         member = {"principal": service_account_member(operator)}
         return _manifest(_identity(account), {"users": [member]})
-    return _grant_on_account(account, _operator(operator), "roles/iam.serviceAccountUser")
+    return _grant_on_account(account, _operator(operator), USER)
 
 
 def lets_operator_read(want: AttachmentWant, project: str) -> str:
@@ -39,7 +40,7 @@ def lends_account(account: Account, managed_project: str, agent: str) -> str:
     """For Cloud Run's service agent, which runs the workloads of another project."""
     if account.identity and managed_project:
         return _manifest(_identity(account), {"usableFrom": [{"projectRef": {"name": managed_project}}]})
-    return _grant_on_account(account, service_account_member(agent), "roles/iam.serviceAccountTokenCreator")
+    return _grant_on_account(account, service_account_member(agent), TOKEN_CREATOR)
 
 
 def allows_cross_project(account: Account) -> str:

@@ -5,11 +5,11 @@ from typing import Any
 
 from cloudrun_identity.api import ConditionStatus, GrantState, IdentityAttachment, TargetKind
 from cloudrun_identity.controllers.cloud_run_identity.audit import Audit, IdentityAuditor, cross_project
-from cloudrun_identity.controllers.cloud_run_identity.grants import TOKEN_CREATOR
 from cloudrun_identity.controllers.world import Key, identity_key
 from cloudrun_identity.gcp.access import Hint
 from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.gcp.projects import cloud_run_service_agent
+from cloudrun_identity.iam.acting_roles import TOKEN_CREATOR
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.keys import ListedKey
 from cloudrun_identity.iam.ledger import Holding
