@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from cloudrun_identity.gcp.ratelimit import start_shared
+
 Clock = Callable[[], float]
 """Monotonic seconds."""
 
@@ -51,7 +53,7 @@ class Aged(Generic[Value]):
 
     def _depart(self) -> tuple[float, asyncio.Task[Reading[Value]]]:
         began = self._clock()
-        task = asyncio.create_task(self._fly(began))
+        task = start_shared(self._fly(began), name="shared read")
         task.add_done_callback(self._arrive)
         return began, task
 

@@ -169,9 +169,11 @@ class GoogleClients:
         bucket = BucketKey(api, access, self._charged, region)
         retries = _RETRIES if repeatable or access is Access.READ else 0
         for retry in range(retries + 1):
-            await self._admit(bucket)
-            if access is Access.WRITE and not self._may_write():
-                raise NotSent(method, "this replica does not hold the lease")
+            try:
+                await self._admit(bucket, method)
+            except GoogleError as error:
+                error.sent = retry > 0
+                raise
             try:
                 with self._observed(bucket, method):
                     return await invoke(
@@ -183,12 +185,14 @@ class GoogleClients:
             await asyncio.sleep(_backoff(retry))
         raise AssertionError("the last attempt returns or raises")
 
-    async def _admit(self, bucket: BucketKey) -> None:
+    async def _admit(self, bucket: BucketKey, method: str) -> None:
         await self._limiter.acquire(bucket, call_priority.get())
         if self._tokens:
             # Here and not in gRPC's plugin: it turns what that raises into an UNAVAILABLE that tells nobody
             # what to do.
             await self._tokens.refresh()
+        if bucket.access is Access.WRITE and not self._may_write():
+            raise NotSent(method, "this replica does not hold the lease")
 
     @property
     def _charged(self) -> str:

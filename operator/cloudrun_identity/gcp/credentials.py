@@ -13,6 +13,7 @@ import google.auth.transport.requests
 from google.auth.credentials import TokenState
 
 from cloudrun_identity.gcp.errors import CredentialsError, GoogleError, classify, credentials_message
+from cloudrun_identity.gcp.ratelimit import start_shared
 from cloudrun_identity.iam.principals import lower_email
 
 _log = logging.getLogger(__name__)
@@ -94,7 +95,7 @@ class Tokens(ABC):
         await asyncio.shield(under_way)
 
     def _depart(self) -> "asyncio.Task[None]":
-        self._renewal = asyncio.create_task(self._renew(), name="renewal of an access token")
+        self._renewal = start_shared(self._renew(), name="renewal of an access token")
         self._renewal.add_done_callback(self._landed)
         return self._renewal
 

@@ -42,6 +42,9 @@ class GoogleError(Exception):
     `retry_after` the seconds that the server asked to wait, if it did.
     """
 
+    sent = True
+    """False of a call that failed before it was made, such as for want of a token."""
+
     def __init__(
         self,
         fault: Fault,
@@ -63,6 +66,11 @@ class GoogleError(Exception):
         self.retry_after = retry_after
 
     @property
+    def undecided(self) -> bool:
+        """Whether it is open if the call took effect; otherwise it certainly did not."""
+        return self.sent and self.fault in _UNDECIDED
+
+    @property
     def rate_limited(self) -> bool:
         """Whether a rate is exhausted, which time heals, rather than a number of objects."""
         return self.fault is Fault.QUOTA_EXCEEDED and (
@@ -74,7 +82,7 @@ class GoogleError(Exception):
 
 
 class NotSent(GoogleError):  # noqa: N818 - it names what happened
-    """A write that was not even tried, because it may not be made now: it certainly did not happen."""
+    """A write that was not even tried, because it may not be made now."""
 
     def __init__(self, method: str, why: str) -> None:
         super().__init__(Fault.UNAVAILABLE, method, f"not sent: {why}")
@@ -159,6 +167,8 @@ _SECRETS = re.compile(
     r"|\beyJ[\w-]+\.[\w-]+\.[\w-]*"  # JSON Web Tokens
     r"|-----BEGIN.*?(?:-----END[^-]*-----|$)"  # PEM keys
 )
+
+_UNDECIDED = frozenset({Fault.UNAVAILABLE, Fault.UNKNOWN})
 
 _RATE_LIMIT_EXCEEDED = "RATE_LIMIT_EXCEEDED"
 

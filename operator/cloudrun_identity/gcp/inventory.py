@@ -12,6 +12,7 @@ from cloudrun_identity.api import WorkloadKind
 from cloudrun_identity.gcp.aged import Aged, Clock
 from cloudrun_identity.gcp.collection import Collection
 from cloudrun_identity.gcp.errors import Fault, GoogleError
+from cloudrun_identity.gcp.ratelimit import start_shared
 from cloudrun_identity.gcp.run import Run
 from cloudrun_identity.gcp.service_accounts import ServiceAccount, ServiceAccounts
 from cloudrun_identity.gcp.workloads import Execution, Workload, WorkloadState
@@ -74,7 +75,7 @@ class Inventory:
         key = (project_id, location, kind)
         known = self._by_account.get(key)
         if known is None or known[0] is not states:
-            known = states, asyncio.ensure_future(self._sorted_by_account(states))
+            known = states, start_shared(self._sorted_by_account(states), name="workloads by account")
             self._by_account[key] = known
         try:
             found = await asyncio.shield(known[1])

@@ -3,11 +3,12 @@
 import asyncio
 import heapq
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
+from typing import Any, TypeVar
 
 
 class Api(StrEnum):
@@ -43,6 +44,20 @@ stepping_out: ContextVar[Callable[[], AbstractAsyncContextManager[None]]] = Cont
     "stepping_out", default=nullcontext
 )
 """What a pass leaves to others while it waits for a token: the workers set it to their slot."""
+
+
+Result = TypeVar("Result")
+
+
+def start_shared(work: Coroutine[Any, Any, Result], name: str) -> "asyncio.Task[Result]":
+    """Start what many passes may come to wait for.
+
+    It is born in one of them and has no slot of its own to step out of: to come back it would need one, and
+    those who wait for it may hold them all.
+    """
+    context = copy_context()
+    context.run(stepping_out.set, nullcontext)
+    return asyncio.create_task(work, name=name, context=context)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +99,10 @@ DEFAULT_RATES: Mapping[tuple[Api, Access], Rate] = {
 }
 
 
+LONGEST_PAUSE = 60.0
+"""Seconds for which a bucket stays empty at most, whatever Google asks for: its quotas are a minute's."""
+
+
 class RateLimiter:
     """One token bucket for each BucketKey, made when first asked for.
 
@@ -99,8 +118,11 @@ class RateLimiter:
         await self._bucket(key).acquire(priority)
 
     def exhausted(self, key: BucketKey, retry_after: float | None) -> None:
-        """Empty a bucket that Google answered 429 for; it stays empty for `retry_after` seconds, if given."""
-        self._bucket(key).drain(retry_after or 0.0)
+        """Empty a bucket that Google answered 429 for; it stays empty for `retry_after` seconds, if given.
+
+        For `LONGEST_PAUSE` at most: then another call asks again, and who waits hears why it fails.
+        """
+        self._bucket(key).drain(min(retry_after or 0.0, LONGEST_PAUSE))
 
     def _bucket(self, key: BucketKey) -> "_Bucket":
         bucket = self._buckets.get(key)

@@ -29,8 +29,9 @@ class Plan:
     `ledger` is to be persisted before the policy is written. `drifted` are grants that stood when we last
     looked and are missing now. `fresh` are holdings that this plan began; `unmade` are these and the ones
     that Google had refused: if such a grant stands without our adding it now, somebody else made it.
-    `withheld` are claims that the ledger does not say may be written in this pass, and those whose account is
-    deleted: their member would be refused, or mean whoever has its e-mail now.
+    `claims` are what is to stand; those whose account is deleted wait, because their member would be refused,
+    or mean whoever has its e-mail now. `withheld` are claims that the ledger does not say may be written in
+    this pass.
     `unrecorded` are claims that a full ledger has no room for.
 
     `stale` are grants that stand under a name whose account is another one than we granted to: to the old
@@ -64,7 +65,8 @@ def plan(
 ) -> Plan:
     """Plan a pass over `ledger.target`, in whose policy the grants of `standing` stand.
 
-    `may_release` is false while some object may still be about to declare what another one lets go.
+    `may_release` is false while some object may still be about to declare what another one lets go, or
+    wants out of its binding.
     `withheld` are claims that this pass will not try to write. `spared(member)` names those who are never
     removed from a binding that an object has to itself.
     """
@@ -118,19 +120,20 @@ def plan(
     strangers = tuple(intruders(ledger.target, declarations, standing, holdings, spared))
     return Plan(
         ledger=replace(ledger, holdings=holdings),
-        claims=tuple(claims.values()),
+        claims=tuple(claim for grant, claim in claims.items() if grant not in entombed),
         released=tuple(released),
         drifted=frozenset(drifted),
         fresh=frozenset(fresh),
         unmade=frozenset(fresh) | {grant for grant in claims if _is_refused(ledger.holdings.get(grant))},
-        withheld=frozenset(withheld) | entombed,
+        withheld=frozenset(withheld),
         unrecorded=unrecorded,
         stale=tuple(stale),
         intruders=strangers,
         evictable=tuple(
             grant
             for grant in strangers
-            if any(
+            if may_release
+            and any(
                 each.writable and grant.slot in each.exclusive and each.claimant.seat not in disputed
                 for each in declarations
             )

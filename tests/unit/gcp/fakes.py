@@ -43,8 +43,9 @@ class Journal:
 class FakePolicies:
     """Policies with etags. A call takes `latency` seconds; a member of `refused` fails any write of it.
 
-    `unique_ids` are those of the accounts that exist. A grant means the account that had its e-mail when the
-    member was added, and keeps that meaning whoever has the e-mail later.
+    `offered` is what the last write was to make of a policy. `unique_ids` are those of the accounts that
+    exist. A grant means the account that had its e-mail when the member was added, and keeps that meaning
+    whoever has the e-mail later.
     """
 
     def __init__(self, journal: Journal | None = None, latency: float = 0.1) -> None:
@@ -57,6 +58,7 @@ class FakePolicies:
         self.refusal = Fault.INVALID_ARGUMENT
         self.names_culprit = False
         self.faults: list[GoogleError] = []
+        self.offered: frozenset[Grant] = frozenset()
         self.before_set: list[Callable[[], None]] = []
         self.after_set: list[Callable[[], None]] = []
         self.unique_ids: dict[str, str] = {}
@@ -130,6 +132,7 @@ class FakePolicies:
 
     async def set(self, target: Target, policy: Policy) -> Policy:
         self.sets += 1
+        self.offered = present(policy, target)
         await asyncio.sleep(self.latency)
         if self.before_set:
             self.before_set.pop(0)()

@@ -6,11 +6,13 @@ import google.auth
 import google.auth.exceptions
 import pytest
 from google.api_core import exceptions as api_exceptions
+from google.auth.credentials import TokenState
 from google.cloud.run_v2.services.services import ServicesAsyncClient
 from google.protobuf import duration_pb2
 from google.rpc import error_details_pb2
 
 from cloudrun_identity.gcp.clients import TIMEOUT, GoogleClients, request_reason
+from cloudrun_identity.gcp.credentials import Tokens
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.ratelimit import Access, Api, Priority, Rate, RateLimiter, call_priority
 
@@ -121,6 +123,52 @@ async def test_a_repeatable_write_is_sent_again(clients: GoogleClients) -> None:
     method = Method(unavailable(), "answer")
 
     assert await clients.call(Api.IAM, WRITE, method, "request", repeatable=True) == "answer"
+
+
+class NoTokens(Tokens):
+    """Has a token for so many calls, and then nobody who gives one can be reached."""
+
+    def __init__(self, calls: int) -> None:
+        super().__init__()
+        self.calls = calls
+
+    email = ""
+
+    def headers(self) -> dict[str, str]:
+        return {}
+
+    def _state(self) -> TokenState:
+        self.calls -= 1
+        return TokenState.FRESH if self.calls >= 0 else TokenState.INVALID
+
+    async def _renew(self) -> None:
+        raise GoogleError(Fault.UNAVAILABLE, "test/Renew", "nobody there")
+
+
+async def failed_write(clients: GoogleClients, *outcomes: object) -> GoogleError:
+    with pytest.raises(GoogleError) as raised:
+        await clients.call(Api.IAM, WRITE, Method(*outcomes), "request", repeatable=True)
+    return raised.value
+
+
+async def test_it_is_certain_that_a_write_did_not_happen_for_which_there_was_no_token(
+    observer: Observer,
+) -> None:
+    assert not (await failed_write(GoogleClients("127.0.0.1:1", observer, tokens=NoTokens(0)))).undecided
+
+
+async def test_it_is_certain_that_a_write_did_not_happen_which_a_replica_may_not_make(
+    observer: Observer,
+) -> None:
+    clients = GoogleClients("127.0.0.1:1", observer, may_write=lambda: False)
+    assert not (await failed_write(clients)).undecided
+
+
+async def test_a_write_that_was_sent_once_may_have_happened_though_a_token_fails_the_next_try(
+    observer: Observer,
+) -> None:
+    clients = GoogleClients("127.0.0.1:1", observer, tokens=NoTokens(1))
+    assert (await failed_write(clients, unavailable())).undecided
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import pytest
 
 from cloudrun_identity.gcp.ratelimit import (
     DEFAULT_RATES,
+    LONGEST_PAUSE,
     Access,
     Api,
     BucketKey,
@@ -48,6 +49,12 @@ async def test_unused_tokens_pile_up_to_the_burst_and_no_further() -> None:
     times = await asyncio.gather(*(granted_at(limits) for _ in range(4)))
 
     assert times == pytest.approx([100, 100, 101, 102])
+
+
+async def test_a_bucket_is_tried_again_after_a_minute_however_long_google_asks_to_wait() -> None:
+    limits = limiter(per_minute=60, burst=1)
+    limits.exhausted(WRITES, retry_after=86_400)
+    assert await granted_at(limits) == pytest.approx(LONGEST_PAUSE + 1)
 
 
 async def test_an_edit_overtakes_the_resyncs_that_wait() -> None:

@@ -88,6 +88,12 @@ def test_in_observe_mode_intruders_are_seen_and_stay() -> None:
     assert (found.intruders, found.evictable) == ((EVE,), ())
 
 
+def test_nobody_is_removed_while_somebody_has_yet_to_declare() -> None:
+    alone = Declaration(ONE, frozenset({Claim(ANN)}), exclusive=ALONE)
+    found = plan(Ledger(TARGET), [alone], {EVE}, may_release=False, spared=is_spared)
+    assert (found.intruders, found.evictable) == ((EVE,), ())
+
+
 def test_a_claim_of_another_object_is_a_conflict_and_removes_nobody() -> None:
     alone = Declaration(ONE, frozenset({Claim(ANN)}), exclusive=ALONE)
     other = Declaration(TWO, frozenset({Claim(ACCOUNT)}))
@@ -153,7 +159,7 @@ TOMB = replace(ACCOUNT, member=f"deleted:{ACCOUNT.member}?uid=1")
 def test_nothing_is_granted_to_an_account_that_the_policy_shows_as_deleted(held: bool) -> None:
     ledger = Ledger(TARGET, holdings={ACCOUNT: holding(ONE, unique_id="1")} if held else {})
     found = planned(ledger, Declaration(ONE, frozenset({Claim(ACCOUNT, unique_id="1")})), standing={TOMB})
-    assert found.withheld == {ACCOUNT}, "whoever has its e-mail now is not who was meant"
+    assert found.claims == (), "whoever has its e-mail now is not who was meant"
     assert found.drifted == ({ACCOUNT} if held else set())
     assert set(found.ledger.holdings) == ({ACCOUNT} if held else set())
 
@@ -161,7 +167,7 @@ def test_nothing_is_granted_to_an_account_that_the_policy_shows_as_deleted(held:
 def test_an_account_that_took_the_place_of_a_deleted_one_is_granted_what_is_claimed_for_it() -> None:
     ledger = Ledger(TARGET, holdings={ACCOUNT: holding(ONE, unique_id="1")})
     found = planned(ledger, Declaration(ONE, frozenset({Claim(ACCOUNT, unique_id="2")})), standing={TOMB})
-    assert found.withheld == set()
+    assert [claim.grant for claim in found.claims] == [ACCOUNT]
     assert found.claims == (Claim(ACCOUNT, "2", former_ids=("1",)),)
 
 

@@ -10,7 +10,16 @@ import pytest
 
 from cloudrun_identity.controllers.reconcile.following import Again, Next, Rest
 from cloudrun_identity.controllers.world import Key
-from cloudrun_identity.gcp.ratelimit import Priority, call_priority
+from cloudrun_identity.gcp.aged import Aged
+from cloudrun_identity.gcp.ratelimit import (
+    Access,
+    Api,
+    BucketKey,
+    Priority,
+    Rate,
+    RateLimiter,
+    call_priority,
+)
 from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.kube.ledger import LedgerFull
 from cloudrun_identity.runtime.metrics import Metrics
@@ -146,6 +155,29 @@ async def test_who_waits_for_a_lane_leaves_its_slot_to_others() -> None:
         await asyncio.wait_for(met.wait(), 60)
         await asyncio.sleep(1)
         assert shop.reconciler.running == 0
+
+
+async def test_a_read_that_all_wait_for_needs_no_slot_to_go_on() -> None:
+    shop = Shop(slots=2)
+    limits = RateLimiter({(Api.IAM, Access.READ): Rate(per_minute=60, burst=1)})
+    reads = BucketKey(Api.IAM, Access.READ)
+
+    async def read() -> str:
+        await limits.acquire(reads, Priority.RESYNC)
+        return "everything"
+
+    shared = Aged(read, now)
+
+    async def work(_: Key) -> None:
+        await shared.get(after=-1)
+
+    shop.reconciler.work = work
+    await limits.acquire(reads, Priority.EDIT)
+    async with shop.open():
+        for number in range(6):
+            shop.queue.add(key(number), Priority.RESYNC)
+        await asyncio.sleep(100)
+        assert (len(shop.reconciler.passes), shop.reconciler.running) == (6, 0)
 
 
 async def test_a_slot_comes_back_though_the_wait_for_a_lane_ends_in_an_error() -> None:

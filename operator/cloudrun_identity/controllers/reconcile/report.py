@@ -31,8 +31,8 @@ from cloudrun_identity.controllers.outcomes import (
     Waiting,
     outcome_of,
 )
-from cloudrun_identity.gcp.policy_engine.lane import Verdict
 from cloudrun_identity.gcp.policy_engine.lanes import Convergence
+from cloudrun_identity.gcp.policy_engine.passes import Verdict
 from cloudrun_identity.gcp.policy_engine.setbacks import Setback
 from cloudrun_identity.iam.grants import Condition as GrantCondition
 from cloudrun_identity.iam.grants import Grant, Target

@@ -41,6 +41,10 @@ class Writer(Protocol):
         """Write a batch, and what is to go."""
         ...
 
+    def owes(self, released: Sequence[Release]) -> bool:
+        """Whether something of what is to go still stands."""
+        ...
+
     async def is_writable(self) -> bool:
         """Whether Google takes the policy as it stands."""
         ...
@@ -52,8 +56,9 @@ async def write_isolating(
     """Write all claims but those that Google refuses; return the refusal of each of these.
 
     A refused batch is split at the members that the message names, else in two. Before the first split that
-    no message guides, the policy as it stands is tried: PolicyUnwritable if it is refused as well. That is
-    not asked for claims that are tried `again`. Any other fault of Google's passes through.
+    no message guides, what is to go is written alone, and the policy as it stands is tried: PolicyUnwritable
+    if it is refused as well. That is not asked for claims that are tried `again`. Any other fault of
+    Google's passes through.
     """
     refused: dict[Grant, GoogleError] = {}
     batches = [list(claims)]
@@ -69,8 +74,10 @@ async def write_isolating(
                 raise _unwritable(writer, error) from error
             if doubted and not any(_names(error.message, claim.grant.member) for claim in batch):
                 doubted = False
-                if not await writer.is_writable():
-                    raise _unwritable(writer, error) from error
+                if await _part(writer, released, error):
+                    released = ()
+                    batches.append(batch)
+                    continue
             if len(batch) == 1:
                 refused[batch[0].grant] = error
             else:
@@ -80,24 +87,42 @@ async def write_isolating(
 
 def fit(
     claims: Sequence[Claim], standing: Collection[Grant], newest: Collection[Grant], room: int
-) -> tuple[list[Claim], dict[Grant, GoogleError]]:
-    """Leave out what a policy with so much `room` cannot take, the newest first.
+) -> dict[Grant, GoogleError]:
+    """What a policy with so much `room` cannot take of the claims, the newest first, and why.
 
     A claim that takes the place of a tombstone needs none.
     """
     missing = [claim for claim in claims if (claim.tombstones | {claim.grant}).isdisjoint(standing)]
     excess = len(missing) - max(room, 0)
     if excess <= 0:
-        return list(claims), {}
+        return {}
     missing.sort(key=lambda claim: claim.grant in newest)
-    left_out = {claim.grant for claim in missing[-excess:]}
     full = GoogleError(
         Fault.INVALID_ARGUMENT,
         "",
         f"the policy holds {MAX_PRINCIPALS} members, and Google takes no more; remove some, or grant the "
         "role to a group instead of its members",
     )
-    return [claim for claim in claims if claim.grant not in left_out], dict.fromkeys(left_out, full)
+    return {claim.grant: full for claim in missing[-excess:]}
+
+
+async def _part(writer: Writer, released: Sequence[Release], error: GoogleError) -> bool:
+    """Write what is to go without the claims, if there is any, lest one of the two be blamed for the other.
+
+    What is to go may be what Google objects to, or refused for itself, as that of a project's last owner is.
+    Raises PolicyUnwritable, from the `error` that raised the doubt, where the policy is to blame.
+    """
+    if writer.owes(released):
+        try:
+            await writer.write((), released)
+        except GoogleError as refusal:
+            if refusal.fault not in REFUSALS:
+                raise
+        else:
+            return True
+    if not await writer.is_writable():
+        raise _unwritable(writer, error) from error
+    return writer.owes(released)
 
 
 def _unwritable(writer: Writer, error: GoogleError) -> PolicyUnwritable:

@@ -14,7 +14,8 @@ from cloudrun_identity.iam.claims import HOLD_EVERYTHING, Claim, Claimant, Decla
 from cloudrun_identity.iam.grants import Grant, Target
 
 from .declarations import Declarations
-from .lane import Lane, PassResult, Verdict
+from .lane import Lane
+from .passes import PassResult, Verdict
 from .ports import LanePorts
 
 

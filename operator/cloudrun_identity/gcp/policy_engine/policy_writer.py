@@ -71,9 +71,9 @@ class PolicyWriter:
             try:
                 reply = await self._policies.set(self._target, merged.policy)
             except GoogleError as error:
-                if error.fault in _UNDECIDED:
+                if error.undecided:
                     self.added |= merged.added  # it may have happened, and what then stands is ours
-                if error.fault not in _TRY_AGAIN or attempt == self._attempts:
+                if not error.sent or error.fault not in _TRY_AGAIN or attempt == self._attempts:
                     raise
                 if error.fault is Fault.UNAVAILABLE:
                     lost = merged
@@ -125,9 +125,6 @@ class PolicyWriter:
 
 
 _TRY_AGAIN = frozenset({Fault.ABORTED, Fault.UNAVAILABLE})
-
-_UNDECIDED = frozenset({Fault.UNAVAILABLE, Fault.UNKNOWN})
-"""Faults that leave open whether the write took effect; after any other it certainly did not."""
 
 _JITTER = 0.2
 """Seconds, at most, after which a lost write is followed up: two who lost alike must not go on alike."""

@@ -34,8 +34,8 @@ from cloudrun_identity.controllers.reconcile.report import (
     was_ready,
 )
 from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.gcp.policy_engine.lane import Verdict
 from cloudrun_identity.gcp.policy_engine.lanes import Convergence
+from cloudrun_identity.gcp.policy_engine.passes import Verdict
 from cloudrun_identity.gcp.policy_engine.setbacks import Setback
 from cloudrun_identity.iam.grants import Grant, Target
 from tests.unit.controllers.kstatus import violations

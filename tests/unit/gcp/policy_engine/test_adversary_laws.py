@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from cloudrun_identity.api import GrantState
 from cloudrun_identity.gcp.errors import Fault
-from cloudrun_identity.gcp.policy_engine import lane
+from cloudrun_identity.gcp.policy_engine import passes as policy_passes
 from cloudrun_identity.gcp.policy_engine.lanes import Lanes
 from cloudrun_identity.iam import passes
 from cloudrun_identity.iam.claims import Claim, Claimant, Declaration
@@ -365,7 +365,7 @@ class CrowdedMachine(AdversaryMachine):
     @initialize()
     def start(self) -> None:
         self.bounds = ExitStack()
-        self.bounds.enter_context(patch.object(lane, "MAX_PRINCIPALS", 6))
+        self.bounds.enter_context(patch.object(policy_passes, "MAX_PRINCIPALS", 6))
         self.bounds.enter_context(patch.object(passes, "MAX_MEMBERS", 4))
         super().start()
         self.scene.policies.most_members = 6

@@ -38,6 +38,8 @@ class Policy:
         self.standing: set[Grant] = set()
         self.tries: list[int | None] = []
         self.unwritable = False
+        self.owed: set[Release] = set()
+        self.irremovable: set[Release] = set()
 
     @property
     def writes(self) -> int:
@@ -46,13 +48,20 @@ class Policy:
 
     async def write(self, claims: Sequence[Claim], released: Sequence[Release]) -> None:
         self.tries.append(len(claims))
-        if self.unwritable:
+        if self.unwritable and not self.owed & set(released):
             raise fault(Fault.INVALID_ARGUMENT, "user:gone@example.com does not exist.")
+        if self.irremovable & set(released):
+            raise fault(Fault.FAILED_PRECONDITION, "a project needs an owner")
         bad = [each for each in claims if each in self.bad]
         if bad:
             named = self.wrongly or (bad[0].grant.member.upper() if self.names else "a member")
             raise fault(Fault.INVALID_ARGUMENT, f"{named.removeprefix('USER:')} does not exist.")
         self.written.update(claims)
+        self.owed -= set(released)
+        self.unwritable = False
+
+    def owes(self, released: Sequence[Release]) -> bool:
+        return bool(self.owed & set(released))
 
     async def is_writable(self) -> bool:
         self.tries.append(AS_IT_STANDS)
@@ -194,11 +203,33 @@ async def test_what_is_to_go_goes_along() -> None:
     assert gone == [[release]]
 
 
+async def test_what_is_to_go_goes_though_the_claim_beside_it_is_bad() -> None:
+    policy = Policy({claim(1)})
+    policy.owed = {Release(claim(9).grant)}
+    refused = await write_isolating(policy, [claim(1), claim(2)], [Release(claim(9).grant)])
+    assert (policy.owed, policy.written, list(refused)) == (set(), {claim(2)}, [claim(1).grant])
+
+
+async def test_a_policy_that_google_refuses_for_what_is_to_go_is_written_without_it() -> None:
+    policy = Policy({claim(1)})
+    policy.owed = {Release(claim(9).grant)}
+    policy.unwritable = True
+    refused = await write_isolating(policy, [claim(1), claim(2)], [Release(claim(9).grant)])
+    assert (policy.owed, policy.written, list(refused)) == (set(), {claim(2)}, [claim(1).grant])
+
+
+async def test_no_claim_is_blamed_for_what_google_does_not_let_go() -> None:
+    policy = Policy(set())
+    policy.owed = policy.irremovable = {Release(claim(9).grant)}
+    refused = await write_isolating(policy, [claim(1), claim(2)], [Release(claim(9).grant)])
+    assert (policy.written, refused) == ({claim(1), claim(2)}, {})
+    assert policy.owed == {Release(claim(9).grant)}
+
+
 def test_what_does_not_fit_is_left_out_the_newest_first() -> None:
     claims = [claim(number) for number in range(6)]
     standing = {claims[0].grant, claims[1].grant}
-    fitting, left_out = fit(claims, standing, newest={claims[2].grant, claims[3].grant}, room=2)
-    assert set(fitting) == {claims[number] for number in (0, 1, 4, 5)}
+    left_out = fit(claims, standing, newest={claims[2].grant, claims[3].grant}, room=2)
     assert left_out.keys() == {claims[2].grant, claims[3].grant}
     assert "1500" in left_out[claims[2].grant].message
 
@@ -206,9 +237,9 @@ def test_what_does_not_fit_is_left_out_the_newest_first() -> None:
 def test_what_takes_the_place_of_a_tombstone_fits_though_there_is_no_room() -> None:
     recreated = replace(claim(1), former_ids=("41", "42"))
     standing = {replace(recreated.grant, member="deleted:user:u0001@example.com?uid=41")}
-    assert fit([recreated], standing, {recreated.grant}, room=0) == ([recreated], {})
+    assert fit([recreated], standing, {recreated.grant}, room=0) == {}
 
 
 def test_what_fits_is_left_as_it_is() -> None:
     claims = [claim(number) for number in range(6)]
-    assert fit(claims, (), (), room=6) == (claims, {})
+    assert fit(claims, (), (), room=6) == {}

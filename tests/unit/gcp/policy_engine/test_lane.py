@@ -7,6 +7,7 @@ import pytest
 
 from cloudrun_identity.api import AccountLoss, GrantState, TargetKind
 from cloudrun_identity.gcp.errors import Fault
+from cloudrun_identity.gcp.policy_engine import passes
 from cloudrun_identity.gcp.policy_engine.isolation import PolicyUnwritable
 from cloudrun_identity.gcp.policy_engine.lanes import Convergence, Lanes
 from cloudrun_identity.gcp.policy_engine.policy_writer import LOOKS
@@ -359,11 +360,42 @@ async def test_a_grant_to_a_fresh_account_is_propagating_and_tried_soon(scene: S
     assert state_of(await retried(lanes, WEB, after=3.5), BOB) is GrantState.GRANTED
 
 
+async def test_what_finds_no_room_is_not_even_tried_and_comes_in_when_there_is(
+    scene: Scene, lanes: Lanes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passes, "MAX_PRINCIPALS", 2)
+    scene.policies.most_members = 2
+    many = [Grant(TARGET, ROLE, f"user:u{number:02}@acme.example") for number in range(20)]
+    scene.policies.grant(EVE)
+    await converged(lanes, claiming(WEB, *many))
+    assert scene.policies.sets == 1
+
+    await retried(lanes, WEB, after=16)
+    assert scene.policies.sets == 1
+
+    scene.policies.revoke(EVE)
+    await retried(lanes, WEB, after=60)
+    assert len(scene.policies.standing(TARGET) & set(many)) == 2
+
+
 async def test_a_refused_grant_that_nobody_wants_any_more_is_forgotten(scene: Scene, lanes: Lanes) -> None:
     scene.policies.refused = {BOB.member}
     await converged(lanes, claiming(WEB, ANN, BOB))
     await converged(lanes, claiming(WEB, ANN))
     assert scene.ledgers.ledger(TARGET).holdings.keys() == {ANN}
+
+
+async def test_a_release_that_google_refuses_holds_up_nothing_else(scene: Scene, lanes: Lanes) -> None:
+    def refuse_releases() -> None:
+        if ANN not in scene.policies.offered:
+            raise fault(Fault.FAILED_PRECONDITION, "a project needs an owner")
+
+    await converged(lanes, claiming(WEB, ANN))
+    scene.policies.before_set = [refuse_releases] * 10
+    (convergence, _) = await converged(lanes, claiming(WEB), claiming(OPS, BOB))
+    assert scene.policies.standing(TARGET) == {ANN, BOB}
+    assert convergence.releasing == (ANN,)
+    assert convergence.faults[TARGET].fault is Fault.FAILED_PRECONDITION
 
 
 async def test_a_release_is_done_though_all_that_is_new_is_refused(scene: Scene, lanes: Lanes) -> None:

@@ -107,6 +107,22 @@ async def test_a_write_whose_reply_is_lost_is_ours_and_made_once(policies: FakeP
     assert writer.standing == {ANN}
 
 
+async def test_what_somebody_else_makes_while_ours_was_not_even_sent_is_theirs(
+    policies: FakePolicies,
+) -> None:
+    def unsent() -> None:
+        policies.grant(ANN)
+        error = fault(Fault.UNAVAILABLE)
+        error.sent = False
+        raise error
+
+    policies.before_set = [unsent]
+    writer = await reading(policies)
+    with pytest.raises(GoogleError):
+        await writer.write([Claim(ANN)], ())
+    assert (writer.added, writer.writes, policies.sets) == (set(), 0, 1)
+
+
 async def test_a_lost_reply_does_not_hide_what_is_still_to_do(policies: FakePolicies) -> None:
     def lost_and_undone() -> None:
         policies.revoke(BOB)
