@@ -19,7 +19,7 @@ from tests.servers.kube_apis import EMBEDDED, REAL
 OF_A_LANE = ("policy read", "ledger written ahead", "policy written", "ledger settled")
 WHEN_CREATING = (*OF_A_LANE, "intent recorded", "account created", "account settled")
 WHEN_DELETING = ("policy written", "grants released", "account deleted")  # a lane is a lane
-WHEN_ATTACHING = ("status recorded", "workload moved")
+WHEN_ATTACHING = ("move recorded", "status recorded", "workload moved")
 
 NAMES = ("CloudRunIdentity/checkout", "IAMBinding/viewers", "IAMBinding/deployers")
 MANIFESTS = """

@@ -422,11 +422,23 @@ def test_a_forged_history_moves_no_workload_to_a_powerful_account(tenants: Tenan
     scene.cluster.forge_status("IdentityAttachment", "past", tenants.mallory, forged)
 
     scene.delete(name, namespace=tenants.mallory)
-    assert "does not list" in scene.fails(name, "DeniedByGuardrail", namespace=tenants.mallory)
-    assert scene.cloud.runs_as(tenants.service) == scene.email("mallory")
-
-    scene.patch(name, "spec: {deletionPolicy: Abandon}", namespace=tenants.mallory)
     scene.gone(name, namespace=tenants.mallory)
+    assert scene.cloud.runs_as(tenants.service) == tenants.text("$default")
+
+
+def test_a_forged_history_moves_no_workload_to_the_default_account(tenants: Tenants) -> None:
+    scene = tenants.scene
+    scene.cloud.deploy_as(tenants.service, scene.email("mallory"))
+    spec = ATTACH.replace("workload:", "deletionPolicy: Restore, workload:")
+    name = tenants.apply("IdentityAttachment", spec % ("mallory-web", "{name: mallory}"), "never-moved")
+    scene.ready(name, namespace=tenants.mallory)
+    moved = {"serviceAccount": scene.email("mallory"), "generation": 1, "time": "2026-01-01T00:00:00Z"}
+    forged = {"previousServiceAccount": "", "lastMove": moved}
+    scene.cluster.forge_status("IdentityAttachment", "never-moved", tenants.mallory, forged)
+
+    scene.delete(name, namespace=tenants.mallory)
+    scene.gone(name, namespace=tenants.mallory)
+    assert scene.cloud.runs_as(tenants.service) == scene.email("mallory")
 
 
 def test_a_ledger_in_a_tenants_namespace_is_nobodys(tenants: Tenants) -> None:

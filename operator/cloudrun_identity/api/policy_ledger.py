@@ -171,6 +171,21 @@ class LedgerKeyAttempt(ApiModel):
     """The IDs of the keys that the account had before."""
 
 
+class LedgerAttachment(ApiModel):
+    """What decides about putting back what a workload ran as; the attachment's status only mirrors it."""
+
+    owner: Annotated[str, Field(max_length=317)]
+    """The IdentityAttachment that moved the workload, as NAMESPACE/NAME."""
+    owner_uid: Annotated[str, Field(max_length=64)]
+    """The UID of that IdentityAttachment."""
+    workload_uid: Annotated[str, Field(max_length=64)]
+    """The UID of the workload in Google Cloud: one that was created anew was never moved."""
+    previous_service_account: Annotated[str, Field(max_length=254)] = ""
+    """The e-mail of the account that the workload ran as before; empty: none was set."""
+    service_account: Annotated[str, Field(max_length=254)]
+    """The e-mail of the account that it was moved to last."""
+
+
 class LedgerMember(ApiModel):
     """A grant: a member of a binding, and who declares it."""
 
@@ -215,6 +230,8 @@ class PolicyLedgerSpec(ApiModel):
     """The key that is being made. For a ServiceAccount target only."""
     roles: Annotated[tuple[LedgerRole, ...], Field(max_length=MAX_ROLES)] = ()
     """What is known of custom roles. For a Project target only."""
+    attachment: LedgerAttachment | None = None
+    """What is known of the workload's account. For a Service, Job or WorkerPool target only."""
     bindings: Annotated[tuple[LedgerBinding, ...], Field(max_length=MAX_MEMBERS)] = ()
     """The grants, at most 1500 in all."""
     grant_counts: GrantCounts = GrantCounts()

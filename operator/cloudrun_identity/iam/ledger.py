@@ -74,6 +74,21 @@ class RoleRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class AttachmentRecord:
+    """Everything that decides about putting back what a workload ran as; a status only mirrors it.
+
+    `owner` is `namespace/name` of the attachment that moved the workload of this `workload_uid` to `account`,
+    and `before` what it ran as until then, empty where its template named nobody.
+    """
+
+    owner: str
+    owner_uid: str
+    workload_uid: str
+    before: str
+    account: str
+
+
+@dataclass(frozen=True, slots=True)
 class Holding:
     """One grant that stands in the policy, or is about to, because objects of ours claim it.
 
@@ -108,14 +123,16 @@ class Ledger:
     account: AccountRecord | None = None
     keys: KeyRing = field(default_factory=KeyRing)
     roles: Mapping[str, RoleRecord] = field(default_factory=dict)
+    attachment: AttachmentRecord | None = None
     holdings: Mapping[Grant, Holding] = field(default_factory=dict)
     foreign_members: int = 0
     last_write_time: datetime | None = None
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing in it is worth keeping: no holding, no account, no key and no role."""
-        return not self.holdings and self.account is None and self.keys.is_empty and not self.roles
+        """Whether nothing in it is worth keeping: no holding and no record."""
+        recorded = self.account or self.attachment or self.roles or not self.keys.is_empty
+        return not self.holdings and not recorded
 
     @property
     def seats(self) -> frozenset[str]:
@@ -149,6 +166,10 @@ class Ledger:
     def without_role(self, role_id: str) -> "Ledger":
         """The same ledger without a record of this role."""
         return replace(self, roles={known: role for known, role in self.roles.items() if known != role_id})
+
+    def with_attachment(self, attachment: AttachmentRecord | None) -> "Ledger":
+        """The same ledger with this in mind of what the workload ran as."""
+        return replace(self, attachment=attachment)
 
     @cached_property
     def _by_seat(self) -> Mapping[str, list[Grant]]:

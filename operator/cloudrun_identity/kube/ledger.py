@@ -104,6 +104,10 @@ class Ledgers:
         """Look up the account that keys were made of for the IdentityKey `namespace/name`."""
         return self._index.key_home(owner)
 
+    def attachment_home(self, owner: str) -> Target | None:
+        """Look up the workload that the IdentityAttachment `namespace/name` moved."""
+        return self._index.attachment_home(owner)
+
     def abandoned(self, project_id: str) -> Mapping[Target, AccountRecord]:
         """Look up the accounts of a project that were left behind when their identities were deleted."""
         return self._index.abandoned(project_id)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from cloudrun_identity.api import RoleState
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.keys import KeyRing
-from cloudrun_identity.iam.ledger import AccountRecord, Ledger, RoleRecord
+from cloudrun_identity.iam.ledger import AccountRecord, AttachmentRecord, Ledger, RoleRecord
 from cloudrun_identity.iam.principals import lower_email
 
 
@@ -18,6 +18,7 @@ class LedgerIndex:
         self._by_email: dict[str, AccountRecord] = {}
         self._roles: dict[str, tuple[str, RoleRecord]] = {}
         self._key_owners: dict[str, Target] = {}
+        self._attachments: dict[str, Target] = {}
         self._by_seat: defaultdict[str, set[Target]] = defaultdict(set)
         self._by_project: defaultdict[str, set[Target]] = defaultdict(set)
         self._abandoned: dict[Target, AccountRecord] = {}
@@ -27,6 +28,7 @@ class LedgerIndex:
         self._change_account(old.target, old.account, new.account)
         self._change_roles(old.target.project_id, old.roles, new.roles)
         self._change_keys(old.target, old.keys, new.keys)
+        self._change_attachment(old.target, old.attachment, new.attachment)
         before, after = old.seats, new.seats
         for seat in before - after:
             self._by_seat[seat].discard(old.target)
@@ -60,6 +62,10 @@ class LedgerIndex:
     def key_home(self, owner: str) -> Target | None:
         """The account that keys were made of for the IdentityKey `namespace/name`."""
         return self._key_owners.get(owner)
+
+    def attachment_home(self, owner: str) -> Target | None:
+        """The workload that the IdentityAttachment `namespace/name` moved."""
+        return self._attachments.get(owner)
 
     def abandoned(self, project_id: str) -> Mapping[Target, AccountRecord]:
         """The accounts of a project that were left behind."""
@@ -106,3 +112,11 @@ class LedgerIndex:
                 del self._key_owners[owner]
         for owner in new.owners:
             self._key_owners[owner] = target
+
+    def _change_attachment(
+        self, target: Target, old: AttachmentRecord | None, new: AttachmentRecord | None
+    ) -> None:
+        if old and self._attachments.get(old.owner) == target:
+            del self._attachments[old.owner]
+        if new:
+            self._attachments[new.owner] = target

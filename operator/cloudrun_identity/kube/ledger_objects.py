@@ -12,6 +12,7 @@ from cloudrun_identity.api.group import API_VERSION
 from cloudrun_identity.api.policy_ledger import (
     MAX_UNIQUE_IDS,
     LedgerAccount,
+    LedgerAttachment,
     LedgerBinding,
     LedgerKey,
     LedgerKeyAttempt,
@@ -25,7 +26,7 @@ from cloudrun_identity.api.references import BindingCondition
 from cloudrun_identity.api.status import GrantCounts
 from cloudrun_identity.iam.grants import Condition, Grant, Target
 from cloudrun_identity.iam.keys import KeyAttempt, KeyRecord, KeyRing
-from cloudrun_identity.iam.ledger import AccountRecord, Holding, Ledger, RoleRecord
+from cloudrun_identity.iam.ledger import AccountRecord, AttachmentRecord, Holding, Ledger, RoleRecord
 
 from .resources import Object
 
@@ -56,6 +57,7 @@ def to_object(ledger: Ledger, metadata: Object) -> Object:
         keys=tuple(_key_to_model(ledger.keys.records[key_id]) for key_id in sorted(ledger.keys.records)),
         key_attempt=_attempt_to_model(ledger.keys.attempt) if ledger.keys.attempt else None,
         roles=tuple(_role_to_model(ledger.roles[role_id]) for role_id in sorted(ledger.roles)),
+        attachment=_attachment_to_model(ledger.attachment) if ledger.attachment else None,
         bindings=tuple(_bindings_to_models(ledger)),
         grant_counts=GrantCounts.of(holding.state for holding in ledger.holdings.values()),
         foreign_members=ledger.foreign_members,
@@ -82,6 +84,7 @@ def from_object(raw: Object) -> Ledger:
         account=None if spec.account is None else _account_from_model(spec.account),
         keys=_keys_from_models(spec.keys, spec.key_attempt),
         roles={role.role_id: _role_from_model(role) for role in spec.roles},
+        attachment=_attachment_from_model(spec.attachment) if spec.attachment else None,
         holdings=dict(chain.from_iterable(_holdings(target, binding) for binding in spec.bindings)),
         foreign_members=spec.foreign_members,
         last_write_time=spec.last_write_time,
@@ -190,6 +193,26 @@ def _keys_from_models(keys: Iterable[LedgerKey], attempt: LedgerKeyAttempt | Non
     return KeyRing(
         {key.id: _key_from_model(key) for key in keys},
         KeyAttempt(attempt.owner, attempt.time, frozenset(attempt.known)) if attempt else None,
+    )
+
+
+def _attachment_to_model(attachment: AttachmentRecord) -> LedgerAttachment:
+    return LedgerAttachment(
+        owner=attachment.owner,
+        owner_uid=attachment.owner_uid,
+        workload_uid=attachment.workload_uid,
+        previous_service_account=attachment.before,
+        service_account=attachment.account,
+    )
+
+
+def _attachment_from_model(attachment: LedgerAttachment) -> AttachmentRecord:
+    return AttachmentRecord(
+        attachment.owner,
+        attachment.owner_uid,
+        attachment.workload_uid,
+        attachment.previous_service_account,
+        attachment.service_account,
     )
 
 

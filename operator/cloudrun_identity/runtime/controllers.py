@@ -25,6 +25,7 @@ from cloudrun_identity.controllers.custom_role.controller import CustomRoleContr
 from cloudrun_identity.controllers.custom_role.definitions import RoleDefinitions
 from cloudrun_identity.controllers.grants.release import Releaser
 from cloudrun_identity.controllers.iam_binding import IAMBindingController
+from cloudrun_identity.controllers.identity_attachment.attachment_records import AttachmentRecords
 from cloudrun_identity.controllers.identity_attachment.controller import IdentityAttachmentController
 from cloudrun_identity.controllers.identity_attachment.preflight import Preflight
 from cloudrun_identity.controllers.identity_attachment.restoration import Restoration
@@ -83,11 +84,13 @@ def controllers(
     custom_roles = CustomRoles(clients, time.monotonic)
     definitions = RoleDefinitions(custom_roles, roles, ledgers, now, checkpoint)
     access = Access(policies, roles, time.monotonic)
+    moved = AttachmentRecords(ledgers)
     attachments = IdentityAttachmentController(
         run,
         inventory,
         Preflight(inventory, access),
-        Restoration(run, inventory, announcer, checkpoint),
+        Restoration(run, inventory, moved, announcer, checkpoint),
+        moved,
         records,
         now,
         checkpoint,

@@ -8,7 +8,10 @@ import yaml
 from cloudrun_identity.api import IdentityAttachment, WorkloadKind
 from cloudrun_identity.controllers.gate import Passed, Stopped
 from cloudrun_identity.controllers.identity_attachment.attachment import AttachmentWant, resolved
+from cloudrun_identity.controllers.identity_attachment.attachment_records import AttachmentRecords
 from cloudrun_identity.gcp.workloads import Workload, WorkloadState
+from cloudrun_identity.kube.ledger import Ledgers
+from cloudrun_identity.runtime.scratch import Scratch
 
 from .world import EMAIL, FakeWorld, identity, parsed, project, record
 
@@ -59,3 +62,8 @@ def want(obj: IdentityAttachment | None = None, world: FakeWorld = WORLD) -> Att
     wanted = desired(obj or attachment(), world)
     assert isinstance(wanted, AttachmentWant)
     return wanted
+
+
+def attachment_records() -> AttachmentRecords:
+    """Records that nobody has written any of yet."""
+    return AttachmentRecords(Ledgers(Scratch(), "operator"))

@@ -75,7 +75,7 @@ class Cached:
                 "ManagedProject": ManagedProjectController(none, none, none, none, str, none),
                 "CloudRunIdentity": CloudRunIdentityController(none, none, none, none),
                 "IAMBinding": IAMBindingController(none),
-                "IdentityAttachment": IdentityAttachmentController(*[none] * 7),
+                "IdentityAttachment": IdentityAttachmentController(*[none] * 8),
             },
             self.ledgers,  # type: ignore[arg-type]
             self.woken.extend,

@@ -4,7 +4,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from cloudrun_identity.api import ConditionType, IdentityAttachment, Move, Reason
+from cloudrun_identity.api import (
+    AttachmentDeletionPolicy,
+    ConditionType,
+    IdentityAttachment,
+    Move,
+    Reason,
+)
 from cloudrun_identity.controllers.gate import Passed, Stopped
 from cloudrun_identity.controllers.grants.wishes import Wish
 from cloudrun_identity.controllers.outcomes import Failing, InSync, Outcome, Refused, Waiting, outcome_of
@@ -19,6 +25,7 @@ from cloudrun_identity.gcp.workloads import WorkloadState
 
 from . import preflight
 from .attachment import AttachmentWant, identity_text, resolved, same_account
+from .attachment_records import AttachmentRecords
 from .moves import given_up, is_asked, last_move, next_move
 from .preflight import Preflight
 from .restoration import Restoration
@@ -36,6 +43,7 @@ class IdentityAttachmentController:
         inventory: Inventory,
         checks: Preflight,
         restoration: Restoration,
+        moved: AttachmentRecords,
         records: Records,
         wall_clock: Callable[[], datetime],
         checkpoint: Callable[[str], None],
@@ -45,6 +53,7 @@ class IdentityAttachmentController:
         self._inventory = inventory
         self._checks = checks
         self._restoration = restoration
+        self._moved = moved
         self._records = records
         self._wall_clock = wall_clock
         self._checkpoint = checkpoint
@@ -134,12 +143,22 @@ class IdentityAttachmentController:
                 "latest_ready_revision": seen.state.latest_ready_revision or None,
                 "serving_revisions": seen.state.serving_revisions,
                 **(seen.recorded or _kept(want.obj, seen.state)),
+                "previous_service_account": self._before(want.obj, seen.state),
             }
         return Summary(fields, preflight.cross_project(want, lines))
 
     async def delete(self, obj: IdentityAttachment, world: World, *, abandon: bool) -> Outcome:
         """Put back what ran before, where that is asked for."""
-        return InSync() if abandon else await self._restoration.restore(obj, world)
+        leave = abandon or obj.spec.deletion_policy is AttachmentDeletionPolicy.ABANDON
+        outcome = InSync() if leave else await self._restoration.restore(obj, world)
+        if isinstance(outcome, InSync):
+            await self._moved.drop(obj)
+        return outcome
+
+    def _before(self, obj: IdentityAttachment, state: WorkloadState) -> str | None:
+        """What this very workload ran as before it was moved; None if it was not."""
+        record = self._moved.of(obj)
+        return record.before if record and record.workload_uid == state.uid else None
 
     async def _read(self, want: AttachmentWant, max_age: float) -> WorkloadState | None:
         """The workload; from a list that all share where it is only looked at now and then."""
@@ -197,7 +216,9 @@ class IdentityAttachmentController:
     async def _move(
         self, want: AttachmentWant, state: WorkloadState, seen: WorkloadSeen, move: Move
     ) -> Applied[WorkloadSeen]:
-        seen = replace(seen, recorded=_write_ahead(want.obj, state, move))
+        await self._moved.moving(want.obj, state, want.email)
+        self._checkpoint("move recorded")
+        seen = replace(seen, recorded={"workload_uid": state.uid, "last_move": move})
         if not await self._records.record(want.obj, seen.recorded):
             message = f"{Key.of(want.obj)} was edited at the same moment; looking at it again"
             return Applied(Waiting(Reason.UPDATING, message, poll_after(0.0)), seen)
@@ -227,18 +248,11 @@ def _is_patient(obj: IdentityAttachment) -> bool:
 _PATIENT = frozenset({Reason.WORKLOAD_NOT_FOUND, Reason.OLD_REVISION_SERVING, Reason.REVISION_FAILED})
 
 
-def _write_ahead(obj: IdentityAttachment, state: WorkloadState, move: Move) -> Mapping[str, object]:
-    """What the status says before a move is made: what ran before the first one, for a restoration."""
-    is_first = last_move(obj, state) is None
-    before = state.service_account if is_first else obj.status.previous_service_account
-    return {"workload_uid": state.uid, "previous_service_account": before, "last_move": move}
-
-
 def _kept(obj: IdentityAttachment, state: WorkloadState) -> Mapping[str, object]:
     """What the status says of moves after a pass without one: those of another workload are forgotten."""
     if obj.status.workload_uid == state.uid:
         return {}
-    return {"workload_uid": state.uid or None, "previous_service_account": None, "last_move": None}
+    return {"workload_uid": state.uid or None, "last_move": None}
 
 
 def _deployed_by_product(want: AttachmentWant, state: WorkloadState) -> Refused:

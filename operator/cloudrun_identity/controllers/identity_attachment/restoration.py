@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from cloudrun_identity.api import AttachmentDeletionPolicy, IdentityAttachment, ManagedProject, Reason
+from cloudrun_identity.api import IdentityAttachment, ManagedProject, Reason
 from cloudrun_identity.controllers.outcomes import Failing, InSync, Outcome, Refused, Waiting
 from cloudrun_identity.controllers.reconcile.announcements import Announcer
 from cloudrun_identity.controllers.world import World
@@ -13,9 +13,11 @@ from cloudrun_identity.gcp.projects import compute_account
 from cloudrun_identity.gcp.run import Run
 from cloudrun_identity.gcp.workloads import Workload, WorkloadState
 from cloudrun_identity.iam.admission import Admitted, Decision, Denied
+from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.iam.ledger import AttachmentRecord
 
 from .attachment import may_attach, may_run_as, same_account, workload_of
-from .moves import last_move
+from .attachment_records import AttachmentRecords
 from .rollout import poll_after
 
 
@@ -23,17 +25,26 @@ class Restoration:
     """Puts back exactly the account that the workload ran as before it was attached."""
 
     def __init__(
-        self, run: Run, inventory: Inventory, announcer: Announcer, checkpoint: Callable[[str], None]
+        self,
+        run: Run,
+        inventory: Inventory,
+        records: AttachmentRecords,
+        announcer: Announcer,
+        checkpoint: Callable[[str], None],
     ) -> None:
         """`checkpoint(step)` is told after every step that a crash could follow."""
         self._run = run
         self._inventory = inventory
+        self._records = records
         self._announcer = announcer
         self._checkpoint = checkpoint
 
     async def restore(self, obj: IdentityAttachment, world: World) -> Outcome:
         """One step of it; InSync once nothing is left to do. Raises GoogleError."""
-        if obj.spec.deletion_policy is AttachmentDeletionPolicy.ABANDON or obj.status.last_move is None:
+        home, record = self._records.home(obj), self._records.of(obj)
+        if home is None or record is None:
+            if obj.status.last_move:
+                self._leave(obj, str(obj.spec.workload), "nothing but its status tells what ran before")
             return InSync()
         project = world.project(obj.spec.project_ref.name)
         if project is None:
@@ -43,29 +54,33 @@ class Restoration:
                 "set spec.deletionPolicy to Abandon to leave the workload as it is",
             )
         workload = workload_of(obj, project.project_id)
-        decision = _is_at_home(obj, project)
+        decision = _is_at_home(home, project)
         if isinstance(decision, Denied):
             return self._denied(obj, workload, decision, world)
         state = await self._inventory.workload(workload, 0.0)
-        if state is None or last_move(obj, state) is None:  # gone, or created anew: not what was attached
+        if state is None or record.workload_uid != state.uid:  # gone, or created anew: not what was attached
             return InSync()
-        return await self._put_back(obj, state, project, world)
+        return await self._put_back(obj, record, state, project, world)
 
     async def _put_back(
-        self, obj: IdentityAttachment, state: WorkloadState, project: ManagedProject, world: World
+        self,
+        obj: IdentityAttachment,
+        record: AttachmentRecord,
+        state: WorkloadState,
+        project: ManagedProject,
+        world: World,
     ) -> Outcome:
-        before = obj.status.previous_service_account or ""
         default = compute_account(project.status.project_number or "")
-        if same_account(state.service_account or default, before or default):
+        if same_account(state.service_account or default, record.before or default):
             return self._followed(obj, state)
-        attached = obj.status.last_move.service_account if obj.status.last_move else ""
-        if state.managed_by or not same_account(state.service_account, attached):
-            self._leave(obj, state.workload, f"somebody else has it run as {state.service_account} since")
+        if state.managed_by or not same_account(state.service_account, record.account):
+            since = f"somebody else has it run as {state.service_account or 'the default account'} since"
+            self._leave(obj, str(state.workload), since)
             return InSync()
-        decision = _may_run_as_before(before, default, obj, state, project, world)
+        decision = _may_run_as_before(record.before, default, obj, state, project, world)
         if isinstance(decision, Denied):
             return self._denied(obj, state.workload, decision, world)
-        return await self._write(state, before)
+        return await self._write(state, record.before)
 
     async def _write(self, state: WorkloadState, before: str) -> Outcome:
         workload = state.workload
@@ -96,7 +111,7 @@ class Restoration:
 
     def _denied(self, obj: IdentityAttachment, workload: Workload, decision: Denied, world: World) -> Outcome:
         if world.is_terminating(obj.metadata.namespace):  # nobody could edit the object any more
-            self._leave(obj, workload, decision.reason)
+            self._leave(obj, str(workload), decision.reason)
             return InSync()
         return Refused(
             Reason.DENIED_BY_GUARDRAIL,
@@ -104,20 +119,20 @@ class Restoration:
             "leave it as it is",
         )
 
-    def _leave(self, obj: IdentityAttachment, workload: Workload, why: str) -> None:
+    def _leave(self, obj: IdentityAttachment, workload: str, why: str) -> None:
         self._announcer.warn(obj, "Abandoned", f"{workload} is left as it is: {why}")
 
 
-def _is_at_home(obj: IdentityAttachment, project: ManagedProject) -> Decision:
+def _is_at_home(home: Target, project: ManagedProject) -> Decision:
     """Whether the project is still the one that the workload was attached in.
 
-    Its guardrails say nothing of any other, and a status is nobody's word for going there.
+    Its guardrails say nothing of any other.
     """
-    pinned = obj.status.project_id or project.project_id
-    if pinned == project.project_id:
+    if home.project_id == project.project_id:
         return Admitted()
     return Denied(
-        f"spec.projectRef: {project.metadata.name} was project {pinned} and is {project.project_id} now"
+        f"spec.projectRef: {project.metadata.name} was project {home.project_id} and is "
+        f"{project.project_id} now"
     )
 
 

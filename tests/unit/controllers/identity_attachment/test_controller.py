@@ -13,7 +13,15 @@ from cloudrun_identity.controllers.world import account_key, identity_key, proje
 from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.gcp.run import Operation
 from cloudrun_identity.gcp.workloads import Workload, WorkloadState
-from tests.unit.controllers.attachments import ELSEWHERE, OLD, ROLLED_OUT, attachment, want
+from cloudrun_identity.iam.ledger import AttachmentRecord
+from tests.unit.controllers.attachments import (
+    ELSEWHERE,
+    OLD,
+    ROLLED_OUT,
+    attachment,
+    attachment_records,
+    want,
+)
 from tests.unit.controllers.cloud import fault
 from tests.unit.controllers.world import EMAIL
 
@@ -31,6 +39,7 @@ class FakeCloud:
         self.faults = list(faults)
         self.calls: list[str] = []
         self.under_way: Operation | None = None
+        self.records = attachment_records()
 
     async def workload(self, workload: Workload, max_age: float) -> WorkloadState | None:
         self.calls.append("get")
@@ -67,13 +76,22 @@ class FakeCloud:
         self.calls.append("preflight")
         return PASSED
 
+    async def moving(self, obj: IdentityAttachment, state: WorkloadState, email: str) -> None:
+        self.calls.append("ledger")
+        await self.records.moving(obj, state, email)
+
+    def of(self, obj: IdentityAttachment) -> AttachmentRecord | None:
+        return self.records.of(obj)
+
     async def record(self, obj: object, fields: dict[str, Any]) -> bool:
         self.calls.append("record")
         return True
 
 
 def controller(cloud: Any = NONE) -> IdentityAttachmentController:
-    return IdentityAttachmentController(cloud, cloud, cloud, NONE, cloud, lambda: NOW, lambda step: None)
+    return IdentityAttachmentController(
+        cloud, cloud, cloud, NONE, cloud, cloud, lambda: NOW, lambda step: None
+    )
 
 
 async def one_pass(cloud: FakeCloud, obj: IdentityAttachment | None = None) -> tuple[Any, Summary]:
@@ -126,7 +144,7 @@ async def test_a_move_is_recorded_before_it_is_made_by_one_read_and_one_write() 
 
     outcome, summary = await one_pass(cloud)
 
-    assert cloud.calls == ["get", "preflight", "record", f"move to {EMAIL}", "invalidate"]
+    assert cloud.calls == ["get", "preflight", "ledger", "record", f"move to {EMAIL}", "invalidate"]
     assert isinstance(outcome, Waiting)
     assert summary.fields["operation"] == OPERATION
     assert summary.fields["previous_service_account"] == OLD
@@ -137,17 +155,32 @@ async def test_a_move_is_recorded_before_it_is_made_by_one_read_and_one_write() 
 
 
 async def test_what_ran_before_is_of_before_the_first_move() -> None:
-    status = {
-        "workloadUID": "w-1",
-        "previousServiceAccount": "first@x",
-        "lastMove": {"serviceAccount": EMAIL, "generation": 1, "time": "2026-01-01T11:00:00Z"},
-    }
-    _, summary = await one_pass(FakeCloud(ELSEWHERE), attachment(status))
+    cloud = FakeCloud(replace(ELSEWHERE, service_account="first@x"))
+    _, summary = await one_pass(cloud)
     assert summary.fields["previous_service_account"] == "first@x"
 
-    _, summary = await one_pass(FakeCloud(replace(ELSEWHERE, uid="w-2")), attachment(status))
+    cloud.state = ELSEWHERE
+    _, summary = await one_pass(cloud)
+    assert summary.fields["previous_service_account"] == "first@x"
+
+    cloud.state = replace(ELSEWHERE, uid="w-2")
+    _, summary = await one_pass(cloud)
     assert summary.fields["previous_service_account"] == OLD
     assert summary.fields["workload_uid"] == "w-2"
+
+
+async def test_a_status_that_tells_otherwise_of_what_ran_before_is_put_right() -> None:
+    forged = {"workloadUID": "w-1", "previousServiceAccount": "powerful@x"}
+    cloud = FakeCloud(ELSEWHERE)
+    _, summary = await one_pass(cloud, attachment(forged))
+    assert summary.fields["previous_service_account"] == OLD
+
+    cloud.state = ROLLED_OUT
+    _, summary = await one_pass(cloud, attachment(forged))
+    assert summary.fields["previous_service_account"] == OLD
+
+    _, summary = await one_pass(FakeCloud(ROLLED_OUT), attachment(forged))
+    assert summary.fields["previous_service_account"] is None
 
 
 async def test_a_workload_that_runs_as_the_account_anyway_is_never_moved_nor_restored() -> None:

@@ -1,0 +1,68 @@
+"""What workloads ran as before they were moved, kept in the ledgers of their own policies.
+
+A status is anybody's who may write statuses; ledgers are written by the operator alone.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from cloudrun_identity.api import IdentityAttachment
+from cloudrun_identity.gcp.workloads import WorkloadState
+from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.iam.ledger import AttachmentRecord, Ledger
+
+
+class AttachmentLedgers(Protocol):
+    """Where records are kept: `kube.ledger.Ledgers`."""
+
+    def ledger(self, target: Target) -> Ledger:
+        """The ledger of the workload's policy; an empty one if there is none."""
+        ...
+
+    async def update(self, target: Target, change: Callable[[Ledger], Ledger]) -> Ledger:
+        """Persist `change` of the newest ledger of the workload's policy."""
+        ...
+
+    def attachment_home(self, owner: str) -> Target | None:
+        """The workload that the IdentityAttachment `namespace/name` moved."""
+        ...
+
+
+class AttachmentRecords:
+    """Every record is written before the first move, and dropped after nothing is left to put back."""
+
+    def __init__(self, ledgers: AttachmentLedgers) -> None:
+        self._ledgers = ledgers
+
+    def home(self, obj: IdentityAttachment) -> Target | None:
+        """The workload that the attachment, or its predecessor of the same name, has moved."""
+        return self._ledgers.attachment_home(_owner(obj))
+
+    def of(self, obj: IdentityAttachment) -> AttachmentRecord | None:
+        """What is recorded of that workload."""
+        home = self.home(obj)
+        return self._ledgers.ledger(home).attachment if home else None
+
+    async def moving(self, obj: IdentityAttachment, state: WorkloadState, email: str) -> None:
+        """Record that the workload is about to be moved, and before the first time what it runs as."""
+
+        def change(ledger: Ledger) -> Ledger:
+            known = ledger.attachment
+            moved = known is not None and (known.owner, known.owner_uid, known.workload_uid) == mover
+            before = known.before if known and moved else state.service_account
+            return ledger.with_attachment(AttachmentRecord(*mover, before=before, account=email))
+
+        mover = (_owner(obj), obj.metadata.uid, state.uid)
+        if self.home(obj) not in (None, state.workload.target):
+            await self.drop(obj)  # a predecessor's, of another workload
+        await self._ledgers.update(state.workload.target, change)
+
+    async def drop(self, obj: IdentityAttachment) -> None:
+        """Forget the workload."""
+        home = self.home(obj)
+        if home:
+            await self._ledgers.update(home, lambda ledger: ledger.with_attachment(None))
+
+
+def _owner(obj: IdentityAttachment) -> str:
+    return f"{obj.metadata.namespace}/{obj.metadata.name}"
