@@ -1,5 +1,7 @@
 """The cluster as a user sees and changes it: the official client, on plain objects."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,7 @@ class Cluster:
         self._objects: Any = client.CustomObjectsApi(api)
         self._core: Any = client.CoreV1Api(api)
         self._coordination: Any = client.CoordinationV1Api(api)
+        self._definitions: Any = client.ApiextensionsV1Api(api)
         self._api = api
 
     def close(self) -> None:
@@ -103,6 +106,27 @@ class Cluster:
             self._objects.delete_cluster_custom_object(GROUP, VERSION, PLURALS[kind], name)
         else:
             self._objects.delete_namespaced_custom_object(GROUP, VERSION, namespace, PLURALS[kind], name)
+
+    @contextmanager
+    def admitting(self, kind: str, field: str, value: str) -> Iterator[None]:
+        """For a while the kind's definition has no objection to this value of a field of the spec."""
+        name = f"{PLURALS[kind]}.{GROUP}"
+        definition = self._definitions.read_custom_resource_definition(name, _preload_content=False).json()
+        schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+        listed = schema["properties"]["spec"]["properties"][field]["enum"]
+        listed.append(value)
+        self._define(name, listed, field)
+        try:
+            yield
+        finally:
+            listed.remove(value)
+            self._define(name, listed, field)
+
+    def _define(self, name: str, listed: list[str], field: str) -> None:
+        path = f"/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/{field}/enum"
+        self._definitions.patch_custom_resource_definition(
+            name, [{"op": "replace", "path": path, "value": listed}]
+        )
 
     def secret(self, name: str, namespace: str) -> Object | None:
         """A Secret; None if there is none."""

@@ -1,5 +1,7 @@
 """Deleting: undoes what was done and nothing else, and never under a running workload."""
 
+from kubernetes.client import ApiException
+
 from tests.e2e.eventually import becomes, eventually
 from tests.e2e.scene import Scene
 
@@ -143,3 +145,69 @@ spec:
     scene.removed("IAMBinding/deployers")
 
     assert scene.ledger_targets() == set()
+
+
+# Objects that a laxer definition of their kind let in, and that this operator cannot read.
+
+BINDING = """
+kind: IAMBinding
+metadata: {name: viewers}
+spec:
+  target: {kind: Project}
+  role: roles/viewer
+  members: [{principal: "user:ann@example.com"}]
+"""
+
+
+def test_a_binding_that_cannot_be_read_releases_its_grants_and_goes(scene: Scene) -> None:
+    scene.apply(BINDING)
+    scene.ready("IAMBinding/viewers")
+    spoil(scene, "IAMBinding/viewers", "existingGrants")
+    assert "spec.existingGrants" in scene.fails("IAMBinding/viewers", "InvalidSpec")
+    assert scene.policy() == {"roles/viewer": ["user:ann@example.com"]}, "what is held stays"
+
+    scene.removed("IAMBinding/viewers")
+    assert scene.policy() == {}
+    assert scene.ledger_targets() == set()
+
+
+def test_an_identity_that_cannot_be_read_goes_and_its_successor_takes_over(scene: Scene) -> None:
+    scene.apply(IDENTITY)
+    scene.ready("CloudRunIdentity/checkout")
+    policy = scene.policy()
+    spoil(scene, "CloudRunIdentity/checkout", "whenDeleted")
+    scene.fails("CloudRunIdentity/checkout", "InvalidSpec")
+
+    scene.delete("CloudRunIdentity/checkout")
+    assert "takes it over" in scene.told("CloudRunIdentity/checkout", "Abandoned")
+    scene.gone("CloudRunIdentity/checkout")
+    assert scene.policy() == policy
+    assert list(scene.cloud.accounts(scene.name)) == ["checkout"]
+    gone = f"CloudRunIdentity {scene.name}/checkout, which is gone"
+    eventually(
+        lambda: {each["reason"] for each in scene.status(f"ManagedProject/{scene.name}").get("orphans", [])},
+        lambda reasons: reasons == {f"made for {gone}", f"granted for {gone}"},
+    )
+
+    scene.apply(IDENTITY)
+    scene.ready("CloudRunIdentity/checkout")
+    scene.removed("CloudRunIdentity/checkout")
+    assert scene.policy() == {}
+    assert scene.cloud.accounts(scene.name) == {}
+    assert scene.ledger_targets() == set()
+
+
+def spoil(scene: Scene, name: str, field: str) -> None:
+    """Have the field say what it could not, were its kind as this operator knows it."""
+    kind, _, _ = name.partition("/")
+    with scene.cluster.admitting(kind, field, "Perhaps"):
+        eventually(lambda: is_taken(scene, name, field), bool)
+
+
+def is_taken(scene: Scene, name: str, field: str) -> bool:
+    """Whether the server knows already that it takes it."""
+    try:
+        scene.patch(name, f"spec: {{{field}: Perhaps}}")
+    except ApiException:
+        return False
+    return True

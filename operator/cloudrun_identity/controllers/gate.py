@@ -29,6 +29,10 @@ from cloudrun_identity.iam.admission import (
 from .outcomes import InSync, Outcome, Paused, Refused, Waiting
 from .world import Key, World, older_first
 
+DELETION_WAITS = "deletion waits until spec.suspend is false again"
+
+_NAMED = 3  # objects that a message names before it counts the rest
+
 
 @dataclass(frozen=True, slots=True)
 class Passed:
@@ -108,6 +112,16 @@ def other_project(name: str, namespace: str, world: World, path: str) -> Managed
     if project.status.project_number is None:
         return Waiting(Reason.DEPENDENCY_NOT_READY, f"{path}: ManagedProject {name} is not ready")
     return project
+
+
+def still_used(key: Key, world: World) -> Outcome:
+    """InSync once nothing refers to a ManagedProject: its objects need it to undo what they did."""
+    users = sorted(world.referrers(key))
+    if not users:
+        return InSync()
+    names = ", ".join(map(str, users[:_NAMED]))
+    more = f" and {len(users) - _NAMED} more" if len(users) > _NAMED else ""
+    return Waiting(Reason.IN_USE, f"still used by {names}{more}; delete these first")
 
 
 def surroundings(project: ManagedProject, world: World) -> Surroundings:

@@ -105,7 +105,7 @@ class World(Protocol):
         ...
 
     def ledgers(self, project_id: str) -> Iterable[Ledger]:
-        """What is held on the policies of a project, and the records of accounts that were left behind."""
+        """What is held on the policies of a project, and what is recorded of its accounts and workloads."""
         ...
 
     def rivals(self, key: Key) -> Iterable[Resource]:

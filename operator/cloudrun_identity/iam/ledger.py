@@ -15,7 +15,11 @@ from cloudrun_identity.api import (
     AccountIntent,
     AccountLoss,
     AccountText,
+    CloudRunIdentity,
+    CustomRole,
     GrantState,
+    IdentityAttachment,
+    IdentityKey,
     Origin,
     RoleState,
 )
@@ -138,6 +142,21 @@ class Ledger:
     def seats(self) -> frozenset[str]:
         """The seats of all claimants."""
         return frozenset(self._by_seat)
+
+    @property
+    def owners(self) -> frozenset[str]:
+        """The seats of all objects that made something which is recorded: an account, keys, roles, a move."""
+        owners = {f"{IdentityKey.__name__}/{owner}" for owner in self.keys.owners}
+        owners |= {
+            f"{CustomRole.__name__}/{role.owner}"
+            for role in self.roles.values()
+            if role.state is not RoleState.DELETED
+        }
+        if self.account and self.account.owner:
+            owners.add(f"{CloudRunIdentity.__name__}/{self.account.owner}")
+        if self.attachment:
+            owners.add(f"{IdentityAttachment.__name__}/{self.attachment.owner}")
+        return frozenset(owners)
 
     def held_by(self, seat: str) -> frozenset[Grant]:
         """The grants that a claimant of this seat, or its predecessor, has a part in."""

@@ -8,7 +8,7 @@ import asyncio
 import json
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from weakref import WeakValueDictionary
@@ -107,10 +107,6 @@ class Ledgers:
     def attachment_home(self, owner: str) -> Target | None:
         """Look up the workload that the IdentityAttachment `namespace/name` moved."""
         return self._index.attachment_home(owner)
-
-    def abandoned(self, project_id: str) -> Mapping[Target, AccountRecord]:
-        """Look up the accounts of a project that were left behind when their identities were deleted."""
-        return self._index.abandoned(project_id)
 
     def held_by(self, seat: str) -> frozenset[Target]:
         """Look up the targets on which a claimant of that seat (its name without UID) holds something."""

@@ -21,7 +21,6 @@ class LedgerIndex:
         self._attachments: dict[str, Target] = {}
         self._by_seat: defaultdict[str, set[Target]] = defaultdict(set)
         self._by_project: defaultdict[str, set[Target]] = defaultdict(set)
-        self._abandoned: dict[Target, AccountRecord] = {}
 
     def change(self, old: Ledger, new: Ledger) -> None:
         """Take note that `new` stands in the place of `old`, both of one target."""
@@ -67,12 +66,6 @@ class LedgerIndex:
         """The workload that the IdentityAttachment `namespace/name` moved."""
         return self._attachments.get(owner)
 
-    def abandoned(self, project_id: str) -> Mapping[Target, AccountRecord]:
-        """The accounts of a project that were left behind."""
-        return {
-            target: record for target, record in self._abandoned.items() if target.project_id == project_id
-        }
-
     def held_by(self, seat: str) -> frozenset[Target]:
         """The targets on which a claimant of that seat holds something."""
         return frozenset(self._by_seat.get(seat, ()))
@@ -82,10 +75,8 @@ class LedgerIndex:
         return frozenset(self._by_project.get(project_id, ()))
 
     def _change_account(self, target: Target, old: AccountRecord | None, new: AccountRecord | None) -> None:
-        """An account that was left behind is nobody's, and found by its project alone."""
-        self._abandoned.pop(target, None)
+        """An account that was left behind is nobody's."""
         if new is not None and new.abandoned:
-            self._abandoned[target] = new
             new = None
         if old is not None and old != new:
             if self._by_owner.get(old.owner) == (target, old):

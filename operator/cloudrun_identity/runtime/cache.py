@@ -194,9 +194,8 @@ class Cache:
         return self._ledgers.ledger(target)
 
     def ledgers(self, project_id: str) -> Iterable[Ledger]:
-        """What is held on the policies of a project, and the records of accounts that were left behind."""
-        targets = {*self._ledgers.targets(project_id), *self._ledgers.abandoned(project_id)}
-        return [self._ledgers.ledger(target) for target in targets]
+        """What is held on the policies of a project, and what is recorded of its accounts and workloads."""
+        return [ledger for ledger in self._ledgers.all() if ledger.target.project_id == project_id]
 
     def rivals(self, key: Key) -> Iterable[Resource]:
         """The other objects that declare the very thing in Google Cloud that this one declares."""

@@ -53,18 +53,15 @@ def test_a_project_lists_the_targets_on_which_something_is_held(index: LedgerInd
     assert not index._by_project, "nor is the project remembered"
 
 
-def test_an_account_that_was_left_behind_is_nobodys_and_found_by_its_project(index: LedgerIndex) -> None:
+def test_an_account_that_was_left_behind_is_nobodys(index: LedgerIndex) -> None:
     why = Abandonment(reason="in use", time=datetime(2026, 3, 1, tzinfo=UTC))
     left = replace(RECORD, owner="", abandoned=why)
     owned, abandoned = Ledger(ACCOUNT).with_account(RECORD), Ledger(ACCOUNT).with_account(left)
     index.change(Ledger(ACCOUNT), owned)
     index.change(owned, abandoned)
-    assert index.abandoned("acme") == {ACCOUNT: left}
-    assert index.abandoned("other") == {}
     assert index.account_of("payments/checkout") is None
     assert index.owner_of(EMAIL) is None
     index.change(abandoned, owned)
-    assert index.abandoned("acme") == {}
     assert index.account_of("payments/checkout") == RECORD
 
 

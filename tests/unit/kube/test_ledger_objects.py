@@ -25,7 +25,7 @@ from cloudrun_identity.api.spec import Origin
 from cloudrun_identity.api.status import GrantState
 from cloudrun_identity.iam.grants import Condition, Grant, Target
 from cloudrun_identity.iam.keys import KeyAttempt, KeyRecord, KeyRing
-from cloudrun_identity.iam.ledger import AccountRecord, Holding, Ledger, RoleRecord
+from cloudrun_identity.iam.ledger import AccountRecord, AttachmentRecord, Holding, Ledger, RoleRecord
 from cloudrun_identity.kube.ledger_objects import LedgerUnreadable, from_object, object_name, to_object
 
 METADATA = {"name": "x", "namespace": "cloudrun-identity"}
@@ -111,6 +111,16 @@ key_rings = st.builds(
 )
 
 
+attachments = st.builds(
+    AttachmentRecord,
+    owner=words,
+    owner_uid=words,
+    workload_uid=words,
+    before=optional_words,
+    account=words,
+)
+
+
 @st.composite
 def ledgers(draw: st.DrawFn) -> Ledger:
     target = draw(targets)
@@ -123,6 +133,7 @@ def ledgers(draw: st.DrawFn) -> Ledger:
         holdings=draw(st.dictionaries(grants, holdings, max_size=6)),
         foreign_members=draw(st.integers(0, 5)),
         roles=draw(roles()),
+        attachment=draw(st.none() | attachments),
         last_write_time=draw(moments),
     )
 

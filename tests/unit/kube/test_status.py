@@ -90,3 +90,24 @@ async def test_a_refused_status_raises(api: FakeApi) -> None:
     api.outage = KubeError(422, "Invalid", "status.role: too long")
     with pytest.raises(KubeError, match="too long"):
         await StatusWriter(api).write(obj, {"role": "roles/viewer"})
+
+
+async def test_what_the_server_does_not_keep_is_told_once_and_not_written_without_an_end(
+    api: FakeApi, caplog: pytest.LogCaptureFixture
+) -> None:
+    api.prune = lambda obj: obj["status"].pop("target", None)
+    obj, writer = api.put(BINDINGS, binding()), StatusWriter(api)
+    status = {"role": "roles/viewer", "target": "Project acme"}
+
+    written = await writer.write(obj, status)
+    assert written is not None
+    assert written["status"] == status
+    assert await writer.write(written, status) is written
+    assert api.writes == ["patch"]
+
+    pruned = await api.get(BINDINGS, "web", "payments")
+    assert pruned["status"] == {"role": "roles/viewer"}
+    await writer.write(pruned, status)
+    [record] = caplog.records
+    assert "status.target of IAMBinding" in record.message
+    assert "cloudrun-identity crds" in record.message

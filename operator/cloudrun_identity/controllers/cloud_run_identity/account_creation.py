@@ -11,7 +11,7 @@ from cloudrun_identity.api import AccountIntent, AccountText, Adoption, ManagedP
 from cloudrun_identity.controllers.gate import surroundings
 from cloudrun_identity.controllers.outcomes import SHORTLY, InSync, Refused, Waiting
 from cloudrun_identity.controllers.reconcile.controller import Applied
-from cloudrun_identity.controllers.world import World
+from cloudrun_identity.controllers.world import World, identity_key
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.mutations import mutated
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
@@ -43,7 +43,9 @@ class AccountCreation:
         """
         recorded = self._tools.records.of(owner, email)
         if recorded and recorded.owner != owner.name:
-            message = f"account {email} is CloudRunIdentity {recorded.owner}'s; delete that one first"
+            there = world.is_there(identity_key(*recorded.owner.split("/", 1)))
+            way = "delete that one first" if there else "which is gone: declare that one anew to have it"
+            message = f"account {email} is CloudRunIdentity {recorded.owner}'s; {way}"
             return Applied(Refused(Reason.CONFLICT, message), AccountSeen(seen))
         if seen is not None:
             return await self._adopt(owner, project, world, seen)

@@ -21,9 +21,15 @@ class Releaser:
 
     async def release(self, obj: ProjectScopedResource, *, abandon: bool) -> Outcome:
         """InSync once the object holds nothing: its grants are gone, or with `abandon` left to nobody."""
-        self._lanes.declare(Declaration(claimant(obj), abandon=abandon, claims_existing=claims_existing(obj)))
+        return await self.release_all(
+            Declaration(claimant(obj), abandon=abandon, claims_existing=claims_existing(obj))
+        )
+
+    async def release_all(self, nothing: Declaration) -> Outcome:
+        """The same of an object by its declaration, which claims nothing."""
+        self._lanes.declare(nothing)
         async with self._parked():
-            convergence = await self._lanes.converge(claimant(obj))
+            convergence = await self._lanes.converge(nothing.claimant)
         if convergence.releasing:
             for fault in convergence.faults.values():
                 return outcome_of(fault, f"letting go of {convergence.releasing[0]}")

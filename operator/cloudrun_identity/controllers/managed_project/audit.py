@@ -107,15 +107,17 @@ def service_agent_ready(project_id: str, number: str, audit: WorkloadAudit) -> F
 
 
 def orphans(project: ManagedProject, world: World, now: datetime) -> tuple[Orphan, ...]:
-    """Accounts that were left behind, and grants whose declaring object is gone though nothing released them.
+    """Accounts that were left behind, and what is held for objects that are gone though nothing undid it.
 
-    Grants count once for each object and policy, and keep the time at which they were first seen.
+    That counts once for each object and policy, and keeps the time at which it was first seen.
     """
     since = {(each.resource, each.reason): each.since for each in project.status.orphans}
+    ledgers = tuple(world.ledgers(project.project_id))
     found = {
-        (ledger.target.full_name, f"granted for {key}, which is gone")
-        for ledger in world.ledgers(project.project_id)
-        for key in (Key(*seat.split("/", 2)) for seat in ledger.seats)
+        (ledger.target.full_name, f"{done} for {key}, which is gone")
+        for ledger in ledgers
+        for done, seats in (("granted", ledger.seats), ("made", ledger.owners))
+        for key in (Key(*seat.split("/", 2)) for seat in seats)
         if not world.is_there(key)
     }
     left = [
@@ -124,7 +126,7 @@ def orphans(project: ManagedProject, world: World, now: datetime) -> tuple[Orpha
             reason=ledger.account.abandoned.reason,
             since=ledger.account.abandoned.time,
         )
-        for ledger in world.ledgers(project.project_id)
+        for ledger in ledgers
         if ledger.account and ledger.account.abandoned
     ]
     unclaimed = [

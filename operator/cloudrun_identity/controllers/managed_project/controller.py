@@ -17,7 +17,7 @@ from cloudrun_identity.api import (
     Reason,
     TargetKind,
 )
-from cloudrun_identity.controllers.gate import Passed, Stopped
+from cloudrun_identity.controllers.gate import Passed, Stopped, still_used
 from cloudrun_identity.controllers.grants.wishes import Wish
 from cloudrun_identity.controllers.outcomes import Failing, InSync, Outcome, Waiting
 from cloudrun_identity.controllers.reconcile.controller import Applied, Change, Summary
@@ -43,8 +43,6 @@ from .audit import (
 
 LOOK_AGAIN = 5.0
 """Seconds between looks whether a lifted organization policy is in effect; Google takes up to minutes."""
-
-_NAMED = 3  # objects that a message names before it counts the rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,14 +184,7 @@ class ManagedProjectController:
 
     async def delete(self, obj: ManagedProject, world: World, *, abandon: bool) -> Outcome:
         """Wait until nothing refers to it: the objects of the project need it to undo what they did."""
-        if abandon:
-            return InSync()
-        users = sorted(world.referrers(Key.of(obj)))
-        if not users:
-            return InSync()
-        names = ", ".join(map(str, users[:_NAMED]))
-        more = f" and {len(users) - _NAMED} more" if len(users) > _NAMED else ""
-        return Waiting(Reason.IN_USE, f"still used by {names}{more}; delete these first")
+        return InSync() if abandon else still_used(Key.of(obj), world)
 
     async def _usage(self, project_id: str) -> EffectiveCrossProjectUsage:
         """What the organization policy comes to; unknown where it is not ours to read."""

@@ -58,7 +58,11 @@ class Announcer:
 
     def warn(self, obj: Resource, reason: str, message: str) -> None:
         """Tell of something that happened once and that no condition keeps."""
-        self._events.record(obj.to_dict(), EventType.WARNING, reason, message)
+        self.tell(obj.to_dict(), reason, message)
+
+    def tell(self, raw: Object, reason: str, message: str) -> None:
+        """The same of an object that may not fit its kind."""
+        self._events.record(raw, EventType.WARNING, reason, message)
 
     def _announce_repair(
         self, raw: Object, before: ReconciledStatus, after: ReconciledStatus, *, found: bool

@@ -42,7 +42,7 @@ class Conclusion:
             return self.gone(obj, raw)
         self._tools.store.absorb(stored)
         if stored.get("status", {}) != status:
-            return Again(_MOVED_ON), word
+            return Again(), word  # it was edited under our hands, and may be again
         self._untold.pop(key, None)
         self._tools.announcer.announce(raw, obj.status, after, report.drift)
         return (Rest() if stalled else following(report.outcome, report.others)), word
@@ -73,9 +73,6 @@ class Conclusion:
             return False
         now = asyncio.get_running_loop().time()
         return now - self._denied_since.setdefault(key, now) >= DENIED_FOR_GOOD
-
-
-_MOVED_ON = 0.1  # seconds; the object was edited under our hands, and its event is on the way
 
 
 def _word(outcome: Outcome) -> str:

@@ -4,14 +4,21 @@
 and does what is left to do. It answers when to look again.
 """
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
 from cloudrun_identity.api import FINALIZER, ProjectScopedResource, Reason, ReconciledResource
-from cloudrun_identity.controllers.gate import Passed, Stopped, is_suspended, observes, pass_gate, project_of
+from cloudrun_identity.controllers.gate import (
+    DELETION_WAITS,
+    Passed,
+    Stopped,
+    is_suspended,
+    observes,
+    pass_gate,
+    project_of,
+)
 from cloudrun_identity.controllers.grants.wishes import Wish, Wishes, claims_existing, exclusive_slots
 from cloudrun_identity.controllers.outcomes import (
     Failing,
@@ -45,9 +52,7 @@ from .report import (
     was_ready,
 )
 from .tools import Tools
-from .unreadable import status_of_unreadable, what_is_wrong
-
-_log = logging.getLogger(__name__)
+from .unreadable import UnreadableObjects
 
 
 class Reconciler:
@@ -57,6 +62,7 @@ class Reconciler:
         self._controllers = controllers
         self._tools = tools
         self._conclusion = Conclusion(tools)
+        self._unreadable = UnreadableObjects(tools, self._conclusion)
 
     async def reconcile(self, key: Key, *, max_age: float) -> tuple[Next, str]:
         """Do what is left to do for one object; answers when to look again, and how it ended in one word.
@@ -72,7 +78,7 @@ class Reconciler:
         try:
             obj = controller.kind.model_validate(raw)
         except ValidationError as error:
-            return await self._tell_unreadable(key, raw, error)
+            return await self._unreadable.reconcile(key, raw, error)
         request_reason.set(f"{key.namespace}/{key.name}@{obj.metadata.generation}".lstrip("/"))
         if obj.is_deleting:
             return await self._finalize(controller, obj, raw)
@@ -86,13 +92,6 @@ class Reconciler:
         if report is None:
             return Rest(), "waiting"
         return await self._conclusion.conclude(obj, raw, report)
-
-    async def _tell_unreadable(self, key: Key, raw: Object, error: ValidationError) -> tuple[Next, str]:
-        _log.error("%s cannot be read: %s", key, what_is_wrong(error))
-        self.hold(key)
-        status = status_of_unreadable(raw, error, self._tools.wall_clock())
-        await self._tools.kube.write_status(raw, status)
-        return Rest(), "unreadable"
 
     def hold(self, key: Key) -> None:
         """Have an object that cannot be worked on keep what it holds, and hold up nobody else's releases."""
@@ -270,7 +269,7 @@ class Reconciler:
         project = project_of(obj, tools.store)
         if is_suspended(obj, project):
             self._hold(obj)
-            outcome: Outcome = Paused(Reason.SUSPENDED, "deletion waits until spec.suspend is false again")
+            outcome: Outcome = Paused(Reason.SUSPENDED, DELETION_WAITS)
         else:
             tools.lanes.hold(claimant(obj))
             abandon = observes(obj, project) or await tools.kube.kind_is_leaving(obj.kind)

@@ -1,14 +1,106 @@
-"""The status of an object that does not fit the models: one that an older or a laxer CRD let in."""
+"""Objects that do not fit the models: ones that an older or a laxer CRD let in.
 
+Nothing is done for them, and what they hold stays. One that is being deleted must not stay for ever all the
+same: its grants stand in the ledgers by its name, so those of a binding are released without a look at the
+rest of its spec. Whatever else an object made is left as it is, and the ledgers go on to tell whose it was:
+the ManagedProject lists it among its `orphans`, and another object of the same name takes it over.
+"""
+
+import logging
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
 
-from cloudrun_identity.api import Condition, Reason
+from cloudrun_identity.api import (
+    FINALIZER,
+    BindingDeletionPolicy,
+    Condition,
+    ExistingGrants,
+    IAMBinding,
+    ManagedProject,
+    ManagementPolicy,
+    Reason,
+)
 from cloudrun_identity.controllers.conditions import Review, conditions
-from cloudrun_identity.controllers.outcomes import Refused
+from cloudrun_identity.controllers.gate import DELETION_WAITS, still_used
+from cloudrun_identity.controllers.grants.release import Releaser
+from cloudrun_identity.controllers.outcomes import InSync, Outcome, Paused, Refused
+from cloudrun_identity.controllers.world import Key
+from cloudrun_identity.iam.claims import Claimant, Declaration
+from cloudrun_identity.kube.resources import Object
+
+from .conclusion import Conclusion
+from .following import Next, Rest, following
+from .tools import Tools
+
+_log = logging.getLogger(__name__)
+
+
+class UnreadableObjects:
+    """Passes over objects that cannot be read."""
+
+    def __init__(self, tools: Tools, conclusion: Conclusion) -> None:
+        self._tools = tools
+        self._conclusion = conclusion
+        self._releaser = Releaser(tools.lanes, tools.parked)
+
+    async def reconcile(self, key: Key, raw: Object, error: ValidationError) -> tuple[Next, str]:
+        """Say what is wrong with the object, or let it go."""
+        if "deletionTimestamp" in raw["metadata"]:
+            return await self._finalize(key, raw, what_is_wrong(error))
+        _log.error("%s cannot be read: %s", key, what_is_wrong(error))
+        self._hold(key, raw)
+        await self._tell(raw, unreadable(what_is_wrong(error)))
+        return Rest(), "unreadable"
+
+    async def _finalize(self, key: Key, raw: Object, wrong: str) -> tuple[Next, str]:
+        if FINALIZER not in raw["metadata"].get("finalizers", ()):
+            self._tools.lanes.forget(_claimant(key, raw))
+            return Rest(), "gone"
+        self._hold(key, raw)
+        outcome = await self._let_go(key, raw, wrong)
+        if not isinstance(outcome, InSync):
+            await self._tell(raw, outcome)
+            return following(outcome), "unreadable"
+        self._tools.lanes.forget(_claimant(key, raw))
+        self._conclusion.forget(key)
+        await self._tools.kube.remove_finalizer(raw)
+        return Rest(), "deleted"
+
+    async def _let_go(self, key: Key, raw: Object, wrong: str) -> Outcome:
+        """Undo what can be undone safely; InSync once nothing more is to be waited for."""
+        if not key.namespace:
+            return still_used(key, self._tools.store)
+        project = self._project(raw)
+        if _says(raw, "suspend") is True or (project and project.spec.suspend):
+            return Paused(Reason.SUSPENDED, DELETION_WAITS)
+        abandon = _abandons(key, raw)
+        if abandon is None:
+            self._tools.announcer.tell(raw, "Abandoned", f"{wrong}; {_LEFT}")
+            return InSync()
+        policies = {_says(raw, "managementPolicy"), project.spec.management_policy if project else None}
+        leaving = ManagementPolicy.OBSERVE in policies or await self._tools.kube.kind_is_leaving(key.kind)
+        return await self._releaser.release_all(
+            Declaration(
+                _claimant(key, raw),
+                abandon=abandon or leaving,
+                claims_existing=_says(raw, "existingGrants") == ExistingGrants.CLAIM,
+            )
+        )
+
+    def _hold(self, key: Key, raw: Object) -> None:
+        if key.namespace:
+            self._tools.lanes.hold(_claimant(key, raw))
+
+    async def _tell(self, raw: Object, outcome: Outcome) -> None:
+        await self._tools.kube.write_status(raw, status_with(raw, outcome, self._tools.wall_clock()))
+
+    def _project(self, raw: Object) -> ManagedProject | None:
+        ref = _says(raw, "projectRef")
+        name = ref.get("name") if isinstance(ref, dict) else None
+        return self._tools.store.project(name) if isinstance(name, str) else None
 
 
 def what_is_wrong(error: ValidationError) -> str:
@@ -17,19 +109,57 @@ def what_is_wrong(error: ValidationError) -> str:
     return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
-def status_of_unreadable(raw: Mapping[str, Any], error: ValidationError, now: datetime) -> dict[str, Any]:
-    """The object's status with conditions that say what is wrong; whatever else it holds stays as it is."""
-    status, generation = dict(raw.get("status") or {}), int(raw["metadata"].get("generation", 0))
-    message = (
-        f"{what_is_wrong(error)}; nothing is done for the object, and what it holds stays, until it is "
-        "edited to fit the definition of its kind"
+def unreadable(wrong: str) -> Outcome:
+    """The outcome of a pass over an object with which this is wrong."""
+    return Refused(
+        Reason.INVALID_SPEC,
+        f"{wrong}; nothing is done for the object, and what it holds stays, until it is edited to fit the "
+        "definition of its kind",
     )
-    review = Review(Refused(Reason.INVALID_SPEC, message), difference=None)
-    found = conditions(_readable(status.get("conditions") or ()), generation, review, now)
+
+
+def status_with(raw: Mapping[str, Any], outcome: Outcome, now: datetime) -> dict[str, Any]:
+    """The object's status with conditions that tell of the outcome; whatever else it holds stays as it is."""
+    status, generation = dict(raw.get("status") or {}), int(raw["metadata"].get("generation", 0))
+    before = _readable(status.get("conditions") or ())
+    found = conditions(before, generation, Review(outcome, difference=None), now)
     return status | {
         "observedGeneration": generation,
         "conditions": [condition.to_dict() for condition in found],
     }
+
+
+_LEFT = (
+    "nothing that it made was undone: status.orphans of its ManagedProject and the PolicyLedgers tell what "
+    "that is, and an object of the same name that can be read takes it over"
+)
+
+
+def _abandons(key: Key, raw: Object) -> bool | None:
+    """Whether the object says to leave its grants; None if nothing may be undone on its word.
+
+    What another kind than a binding holds belongs with an account, a role, keys or a workload: whether those
+    may go is told by more of its spec than can be read.
+    """
+    if key.kind != IAMBinding.__name__:
+        return None
+    match _says(raw, "deletionPolicy"):
+        case None | BindingDeletionPolicy.DELETE:
+            return False
+        case BindingDeletionPolicy.ABANDON:
+            return True
+        case _:
+            return None
+
+
+def _says(raw: Object, field: str) -> Any:
+    """What the spec says by a field, as it stands there."""
+    spec = raw.get("spec")
+    return spec.get(field) if isinstance(spec, dict) else None
+
+
+def _claimant(key: Key, raw: Object) -> Claimant:
+    return Claimant(key.kind, key.namespace, key.name, raw["metadata"]["uid"])
 
 
 def _readable(listed: Iterable[Any]) -> Iterable[Condition]:

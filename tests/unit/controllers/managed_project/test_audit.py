@@ -1,8 +1,17 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cloudrun_identity.api import Abandonment, ConditionStatus, TargetKind, WorkloadKind
+from cloudrun_identity.api import (
+    Abandonment,
+    ConditionStatus,
+    KeyState,
+    Origin,
+    RoleState,
+    TargetKind,
+    WorkloadKind,
+)
 from cloudrun_identity.controllers.managed_project.audit import (
     NOT_LOOKED,
     WorkloadAudit,
@@ -13,7 +22,8 @@ from cloudrun_identity.controllers.managed_project.audit import (
 )
 from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.iam.grants import Grant, Target
-from cloudrun_identity.iam.ledger import Holding, Ledger
+from cloudrun_identity.iam.keys import KeyRecord, KeyRing
+from cloudrun_identity.iam.ledger import AttachmentRecord, Holding, Ledger, RoleRecord
 from tests.unit.controllers.cloud import FakeRun, FakeServiceAccounts, fault, inventory
 from tests.unit.controllers.world import EMAIL, FakeWorld, binding, identity, parsed, project, record
 
@@ -108,6 +118,29 @@ def test_a_claimant_that_is_missing_leaves_an_orphan_and_one_that_is_there_does_
     assert orphan.resource == HOME.full_name
     assert orphan.reason == "granted for IAMBinding payments/gone, which is gone"
     assert orphan.since == NOW
+
+
+def test_whatever_was_made_for_an_object_that_is_gone_is_an_orphan() -> None:
+    role = RoleRecord("runner", "payments/runner", "u", Origin.CREATED, RoleState.PRESENT)
+    key = KeyRecord("k1", "payments/key", KeyState.ACTIVE, NOW)
+    account = Target(TargetKind.SERVICE_ACCOUNT, "payments-prod-1234", name=EMAIL)
+    service = Target(TargetKind.SERVICE, "payments-prod-1234", "europe-west1", "web")
+    moved = AttachmentRecord("payments/web", "u", "w-1", "", EMAIL)
+    world = FakeWorld(project())
+    world.held = [
+        Ledger(HOME, roles={role.role_id: role, "former": replace(role, state=RoleState.DELETED)}),
+        Ledger(account, account=record(), keys=KeyRing({key.key_id: key})),
+        Ledger(service, attachment=moved),
+    ]
+    assert {(each.resource, each.reason) for each in orphans(project(), world, NOW)} == {
+        (HOME.full_name, "made for CustomRole payments/runner, which is gone"),
+        (account.full_name, "made for CloudRunIdentity payments/checkout, which is gone"),
+        (account.full_name, "made for IdentityKey payments/key, which is gone"),
+        (service.full_name, "made for IdentityAttachment payments/web, which is gone"),
+    }
+    there = FakeWorld(project(), identity())
+    there.held = [Ledger(account, account=record())]
+    assert orphans(project(), there, NOW) == ()
 
 
 def test_an_account_that_was_left_behind_is_an_orphan_since_then() -> None:

@@ -1,241 +1,23 @@
 """The reconcile of every kind, over a scripted controller, fake lanes' ports and a fake API server."""
 
-import asyncio
-import copy
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-from typing import Any
-
 import pytest
-from pydantic import ValidationError
 
 from cloudrun_identity.api import (
-    FINALIZER,
-    CloudRunIdentity,
     ConditionStatus,
     ConditionType,
     Reason,
-    TargetKind,
 )
-from cloudrun_identity.controllers.gate import Passed, Stopped
-from cloudrun_identity.controllers.grants.members import Holder
-from cloudrun_identity.controllers.grants.release import Releaser
-from cloudrun_identity.controllers.grants.wishes import Judge, Wish
-from cloudrun_identity.controllers.outcomes import Failing, InSync, Outcome, Refused, Waiting
-from cloudrun_identity.controllers.reconcile.announcements import Announcer
-from cloudrun_identity.controllers.reconcile.conclusion import DENIED_FOR_GOOD
-from cloudrun_identity.controllers.reconcile.controller import Applied, Change, Summary
-from cloudrun_identity.controllers.reconcile.following import Again, Next, Rest
-from cloudrun_identity.controllers.reconcile.reconciler import Reconciler
-from cloudrun_identity.controllers.reconcile.tools import Tools
-from cloudrun_identity.controllers.reconcile.unreadable import status_of_unreadable
-from cloudrun_identity.controllers.world import Key, World, claimant
+from cloudrun_identity.controllers.outcomes import InSync, Refused, Waiting
+from cloudrun_identity.controllers.reconcile.following import Again, Rest
+from cloudrun_identity.controllers.world import Key, claimant
 from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.gcp.policy_engine.lanes import Lanes
 from cloudrun_identity.iam.claims import Claimant, Declaration
-from cloudrun_identity.iam.grants import Grant, Target
-from cloudrun_identity.kube.resources import Object
-from tests.unit.controllers.grants.test_wishes import FakeRoles
-from tests.unit.controllers.kstatus import violations
-from tests.unit.controllers.world import IDENTITY, FakeWorld, identity, parsed, project
-from tests.unit.gcp.fakes import Scene
+from cloudrun_identity.iam.grants import Grant
+from tests.unit.controllers.world import identity
+
+from .stage import ANN, BOB, DRIFT, HOME, KEY, Stage
 
 pytestmark = pytest.mark.looptime(start=0)
-
-HOME = Target(TargetKind.PROJECT, "payments-prod-1234")
-ANN = Grant(HOME, "roles/cloudsql.client", "user:ann@example.com")
-BOB = Grant(HOME, "roles/cloudsql.client", "user:bob@example.com")
-KEY = Key("CloudRunIdentity", "payments", "checkout")
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-DRIFT = (Change("disabled", "true", "false"),)
-
-
-class Script:
-    """A controller that sees what it is told, and wishes for what it is told."""
-
-    kind = CloudRunIdentity
-
-    def __init__(self, releaser: Releaser) -> None:
-        self._releaser = releaser
-        self.changes: list[tuple[Change, ...]] = []
-        self.applied: Outcome = InSync()
-        self.wanted: tuple[Grant, ...] = (ANN,)
-        self.error: Exception | None = None
-        self.in_use = False
-        self.reads: list[float] = []
-        self.applies = 0
-
-    def references(self, obj: CloudRunIdentity) -> frozenset[Key]:
-        return frozenset()
-
-    def declares(self, obj: CloudRunIdentity) -> str:
-        return ""
-
-    def desired(self, obj: CloudRunIdentity, gate: Passed, world: World) -> CloudRunIdentity | Stopped:
-        return obj
-
-    async def observe(self, want: CloudRunIdentity, max_age: float) -> tuple[Change, ...]:
-        self.reads.append(max_age)
-        if self.error:
-            raise self.error
-        return self.changes.pop(0) if self.changes else ()
-
-    def diff(self, want: CloudRunIdentity, seen: tuple[Change, ...]) -> tuple[Change, ...]:
-        return seen
-
-    async def apply(
-        self, want: CloudRunIdentity, seen: tuple[Change, ...], changes: tuple[Change, ...]
-    ) -> Applied[tuple[Change, ...]]:
-        self.applies += 1
-        return Applied(self.applied, seen)
-
-    def wishes(self, want: CloudRunIdentity, world: World) -> tuple[Wish, ...]:
-        return tuple(
-            Wish(f"spec.roles[{index}]", grant.target, grant.role, Holder(grant.member))
-            for index, grant in enumerate(self.wanted)
-        )
-
-    def summarize(self, want: CloudRunIdentity, seen: tuple[Change, ...]) -> Summary:
-        return Summary({})
-
-    async def delete(self, obj: CloudRunIdentity, world: World, *, abandon: bool) -> Outcome:
-        if self.error:
-            raise self.error
-        if self.in_use:
-            return Waiting(Reason.IN_USE, "in use", 15.0)
-        return await self._releaser.release(obj, abandon=abandon)
-
-
-class Cluster(FakeWorld):
-    """The API server and the cache before it, in one."""
-
-    def __init__(self) -> None:
-        super().__init__(project())
-        self.raws: dict[Key, Object] = {}
-        self.writes: list[str] = []
-        self.leaving = False
-        self.edited_under_us = False
-        self.number: str | None = "417203958816"
-        self.lend()
-        self.apply()
-
-    def lend(self, **spec: Any) -> None:
-        lent = project(**spec)
-        lent = lent.model_copy(
-            update={"status": lent.status.model_copy(update={"project_number": self.number})}
-        )
-        self._objects[Key.of(lent)] = lent
-
-    def apply(self, **spec: Any) -> None:
-        known = self.raws.get(KEY)
-        self.raws[KEY] = parsed(IDENTITY, **spec).to_dict()
-        if known:
-            self.raws[KEY]["metadata"] = known["metadata"]
-            self.raws[KEY]["metadata"]["generation"] += 1
-            self.raws[KEY]["status"] = known.get("status", {})
-
-    def delete(self) -> None:
-        self.raws[KEY]["metadata"]["deletionTimestamp"] = "2026-03-01T12:00:00Z"
-
-    @property
-    def status(self) -> Any:
-        return CloudRunIdentity.model_validate(self.raws[KEY]).status
-
-    def raw(self, key: Key) -> Object | None:
-        return copy.deepcopy(self.raws.get(key))
-
-    def absorb(self, raw: Object) -> None:
-        self.raws[KEY] = copy.deepcopy(raw)
-
-    def drop(self, raw: Object) -> None:
-        self.raws.pop(KEY)
-
-    async def add_finalizer(self, raw: Object) -> Object | None:
-        self.writes.append("finalizer")
-        raw["metadata"]["finalizers"] = [FINALIZER]
-        return raw if KEY in self.raws else None
-
-    async def remove_finalizer(self, raw: Object) -> None:
-        self.writes.append("no finalizer")
-        del self.raws[KEY]
-
-    async def write_status(self, raw: Object, status: Object) -> Object | None:
-        if self.edited_under_us:
-            return self.raws[KEY]
-        if raw.get("status", {}) != status:
-            self.writes.append("status")
-        return {**raw, "status": status}
-
-    async def kind_is_leaving(self, kind: str) -> bool:
-        return self.leaving
-
-
-class Silence:
-    """Takes events and counts, and keeps them."""
-
-    def __init__(self) -> None:
-        self.events: list[str] = []
-
-    def record(self, obj: Object, event_type: object, reason: str, message: str) -> None:
-        self.events.append(reason)
-
-    def drift_detected(self, kind: str, count: int = 1) -> None:
-        pass
-
-    def drift_repaired(self, kind: str, count: int = 1) -> None:
-        pass
-
-
-class Stage:
-    """One object under reconciliation."""
-
-    def __init__(self) -> None:
-        self.scene = Scene()
-        self.scene.policies.create(HOME)
-        self.cluster, self.told = Cluster(), Silence()
-        self.start()
-
-    def start(self) -> None:
-        """A new process."""
-        self.lanes = Lanes(self.scene.ports)
-        self.script = Script(Releaser(self.lanes, parked))
-        tools = Tools(
-            store=self.cluster,
-            kube=self.cluster,
-            lanes=self.lanes,
-            judge=Judge(FakeRoles()),  # type: ignore[arg-type]
-            announcer=Announcer(self.told, self.told),
-            wall_clock=lambda: NOON,
-            parked=parked,
-        )
-        self.reconciler = Reconciler({KEY.kind: self.script}, tools)
-
-    async def passes(self, max_age: float = 0.0) -> Next:
-        following, _ = await self.reconciler.reconcile(KEY, max_age=max_age)
-        if KEY in self.cluster.raws:
-            generation = self.cluster.raws[KEY]["metadata"]["generation"]
-            assert violations(self.cluster.status, generation) == []
-        return following
-
-    @property
-    def ready(self) -> tuple[ConditionStatus, str]:
-        condition = self.cluster.status.condition(ConditionType.READY)
-        return condition.status, condition.reason
-
-    @property
-    def standing(self) -> frozenset[Grant]:
-        return self.scene.policies.standing(HOME)
-
-
-@asynccontextmanager
-async def parked() -> Any:
-    yield
-
-
-@pytest.fixture
-def stage() -> Stage:
-    return Stage()
-
 
 # A pass.
 
@@ -291,27 +73,6 @@ async def test_an_object_that_was_never_seen_is_not_waited_for(stage: Stage) -> 
     assert stage.standing == {ANN}
 
 
-async def test_what_cannot_be_read_is_left_alone_and_says_so(stage: Stage) -> None:
-    stage.cluster.raws[KEY]["spec"] = {}
-    stage.cluster.raws[KEY]["status"] = {"projectID": "payments-prod-1234", "conditions": [{"type": 3}]}
-    assert await stage.reconciler.reconcile(KEY, max_age=0.0) == (Rest(), "unreadable")
-    assert stage.cluster.writes == ["status"]
-    assert stage.script.reads == []
-
-
-def test_the_status_of_what_cannot_be_read_names_the_field_and_keeps_the_rest() -> None:
-    raw = {"metadata": {"generation": 3}, "status": {"projectID": "p-1234", "conditions": [{"type": 3}]}}
-    with pytest.raises(ValidationError) as raised:
-        CloudRunIdentity.model_validate({"metadata": {"name": "x"}, "spec": {}})
-    status = status_of_unreadable(raw, raised.value, datetime(2026, 11, 22, tzinfo=UTC))
-    assert status["projectID"] == "p-1234"
-    assert status["observedGeneration"] == 3
-    by_type = {each["type"]: each for each in status["conditions"]}
-    assert (by_type["Ready"]["status"], by_type["Ready"]["reason"]) == ("False", "InvalidSpec")
-    assert by_type["Stalled"]["status"] == "True"
-    assert "spec.projectRef: Field required" in by_type["Ready"]["message"]
-
-
 async def test_an_old_read_is_a_reason_to_look_and_not_to_act(stage: Stage) -> None:
     stage.script.changes = [DRIFT, ()]
     await stage.passes(max_age=300.0)
@@ -365,27 +126,6 @@ async def test_what_a_pass_failed_with_is_in_the_status(stage: Stage) -> None:
     resolved = stage.cluster.status.condition(ConditionType.REFERENCES_RESOLVED)
     assert (resolved.status, resolved.reason) == (ConditionStatus.UNKNOWN, "NotObserved")
     await stage.reconciler.fail(Key("CloudRunIdentity", "payments", "gone"), "m")
-
-
-async def test_an_object_that_moved_on_gets_another_pass_and_no_event(stage: Stage) -> None:
-    stage.cluster.edited_under_us = True
-    following, _ = await stage.reconciler.reconcile(KEY, max_age=0.0)
-    assert isinstance(following, Again)
-    assert stage.told.events == []
-
-
-async def test_a_permission_that_stays_missing_needs_a_person(stage: Stage) -> None:
-    stage.script.applied = Failing(Reason.PERMISSION_DENIED, "m")
-    await stage.passes()
-    assert stage.cluster.status.condition(ConditionType.STALLED) is None
-    await asyncio.sleep(DENIED_FOR_GOOD)
-    await stage.passes()
-    assert stage.cluster.status.condition(ConditionType.STALLED).reason == "PermissionDenied"
-    stage.script.applied = InSync()
-    await stage.passes()
-    stage.script.applied = Failing(Reason.PERMISSION_DENIED, "m")
-    await stage.passes()
-    assert stage.cluster.status.condition(ConditionType.STALLED) is None
 
 
 # Brakes.
@@ -512,34 +252,6 @@ async def test_what_is_gone_does_not_differ_and_what_cannot_be_read_does(stage: 
     assert not await stage.reconciler.differs(gone, max_age=1.0)
     stage.cluster.raws[KEY]["spec"] = {}
     assert await stage.reconciler.differs(KEY, max_age=1.0)
-
-
-async def test_drift_is_counted_with_every_grant_that_was_missing(stage: Stage) -> None:
-    await stage.passes()
-    stage.scene.policies.revoke(ANN)
-    stage.script.changes = [DRIFT]
-    await stage.passes()
-    assert stage.cluster.status.drift.count == 2
-    assert stage.cluster.status.drift.last_repaired_time == NOON
-    assert stage.told.events == ["Ready", "DriftDetected", "DriftRepaired"]
-
-
-async def test_drift_that_no_status_could_tell_is_told_by_the_next_one(stage: Stage) -> None:
-    await stage.passes()
-    stage.scene.policies.revoke(ANN)
-    stage.script.changes = [DRIFT]
-    stage.cluster.edited_under_us = True
-    assert await stage.passes() == Again(0.1)
-    assert stage.standing == {ANN}
-    assert stage.cluster.status.drift is None
-
-    stage.cluster.edited_under_us = False
-    stage.script.changes = []
-    await stage.passes()
-    assert stage.cluster.status.drift.count == 2
-    assert stage.told.events == ["Ready", "DriftDetected", "DriftRepaired"]
-    await stage.passes()
-    assert stage.cluster.status.drift.count == 2, "it is told once"
 
 
 async def test_a_refused_object_rests(stage: Stage) -> None:

@@ -1,0 +1,247 @@
+"""One object under reconciliation: a scripted controller, fake lanes' ports and a fake API server."""
+
+import copy
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from cloudrun_identity.api import (
+    FINALIZER,
+    CloudRunIdentity,
+    ConditionStatus,
+    ConditionType,
+    IAMBinding,
+    ManagedProject,
+    Reason,
+    TargetKind,
+)
+from cloudrun_identity.controllers.gate import Passed, Stopped
+from cloudrun_identity.controllers.grants.members import Holder
+from cloudrun_identity.controllers.grants.release import Releaser
+from cloudrun_identity.controllers.grants.wishes import Judge, Wish
+from cloudrun_identity.controllers.iam_binding import IAMBindingController
+from cloudrun_identity.controllers.outcomes import InSync, Outcome, Waiting
+from cloudrun_identity.controllers.reconcile.announcements import Announcer
+from cloudrun_identity.controllers.reconcile.controller import Applied, Change, Summary
+from cloudrun_identity.controllers.reconcile.following import Next
+from cloudrun_identity.controllers.reconcile.reconciler import Reconciler
+from cloudrun_identity.controllers.reconcile.tools import Tools
+from cloudrun_identity.controllers.world import Key, World
+from cloudrun_identity.gcp.policy_engine.lanes import Lanes
+from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.kube.resources import Object
+from tests.unit.controllers.grants.test_wishes import FakeRoles
+from tests.unit.controllers.kstatus import violations
+from tests.unit.controllers.world import IDENTITY, FakeWorld, parsed, project
+from tests.unit.gcp.fakes import Scene
+
+HOME = Target(TargetKind.PROJECT, "payments-prod-1234")
+ANN = Grant(HOME, "roles/cloudsql.client", "user:ann@example.com")
+BOB = Grant(HOME, "roles/cloudsql.client", "user:bob@example.com")
+KEY = Key("CloudRunIdentity", "payments", "checkout")
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+DRIFT = (Change("disabled", "true", "false"),)
+
+
+class Script:
+    """A controller that sees what it is told, and wishes for what it is told."""
+
+    kind = CloudRunIdentity
+
+    def __init__(self, releaser: Releaser) -> None:
+        self._releaser = releaser
+        self.changes: list[tuple[Change, ...]] = []
+        self.applied: Outcome = InSync()
+        self.wanted: tuple[Grant, ...] = (ANN,)
+        self.error: Exception | None = None
+        self.in_use = False
+        self.reads: list[float] = []
+        self.applies = 0
+
+    def references(self, obj: CloudRunIdentity) -> frozenset[Key]:
+        return frozenset()
+
+    def declares(self, obj: CloudRunIdentity) -> str:
+        return ""
+
+    def desired(self, obj: CloudRunIdentity, gate: Passed, world: World) -> CloudRunIdentity | Stopped:
+        return obj
+
+    async def observe(self, want: CloudRunIdentity, max_age: float) -> tuple[Change, ...]:
+        self.reads.append(max_age)
+        if self.error:
+            raise self.error
+        return self.changes.pop(0) if self.changes else ()
+
+    def diff(self, want: CloudRunIdentity, seen: tuple[Change, ...]) -> tuple[Change, ...]:
+        return seen
+
+    async def apply(
+        self, want: CloudRunIdentity, seen: tuple[Change, ...], changes: tuple[Change, ...]
+    ) -> Applied[tuple[Change, ...]]:
+        self.applies += 1
+        return Applied(self.applied, seen)
+
+    def wishes(self, want: CloudRunIdentity, world: World) -> tuple[Wish, ...]:
+        return tuple(
+            Wish(f"spec.roles[{index}]", grant.target, grant.role, Holder(grant.member))
+            for index, grant in enumerate(self.wanted)
+        )
+
+    def summarize(self, want: CloudRunIdentity, seen: tuple[Change, ...]) -> Summary:
+        return Summary({})
+
+    async def delete(self, obj: CloudRunIdentity, world: World, *, abandon: bool) -> Outcome:
+        if self.error:
+            raise self.error
+        if self.in_use:
+            return Waiting(Reason.IN_USE, "in use", 15.0)
+        return await self._releaser.release(obj, abandon=abandon)
+
+
+class Cluster(FakeWorld):
+    """The API server and the cache before it, in one."""
+
+    def __init__(self) -> None:
+        super().__init__(project())
+        self.raws: dict[Key, Object] = {}
+        self.writes: list[str] = []
+        self.status_written: Object = {}
+        self.leaving = False
+        self.edited_under_us = False
+        self.number: str | None = "417203958816"
+        self.lend()
+        self.apply()
+
+    def lend(self, **spec: Any) -> None:
+        lent = project(**spec)
+        lent = lent.model_copy(
+            update={"status": lent.status.model_copy(update={"project_number": self.number})}
+        )
+        self._objects[Key.of(lent)] = lent
+
+    def apply(self, **spec: Any) -> None:
+        known = self.raws.get(KEY)
+        self.raws[KEY] = parsed(IDENTITY, **spec).to_dict()
+        if known:
+            self.raws[KEY]["metadata"] = known["metadata"]
+            self.raws[KEY]["metadata"]["generation"] += 1
+            self.raws[KEY]["status"] = known.get("status", {})
+
+    def delete(self) -> None:
+        self.raws[KEY]["metadata"]["deletionTimestamp"] = "2026-03-01T12:00:00Z"
+
+    @property
+    def status(self) -> Any:
+        return CloudRunIdentity.model_validate(self.raws[KEY]).status
+
+    def raw(self, key: Key) -> Object | None:
+        return copy.deepcopy(self.raws.get(key))
+
+    def absorb(self, raw: Object) -> None:
+        self.raws[_key(raw)] = copy.deepcopy(raw)
+
+    def drop(self, raw: Object) -> None:
+        self.raws.pop(_key(raw))
+
+    async def add_finalizer(self, raw: Object) -> Object | None:
+        self.writes.append("finalizer")
+        raw["metadata"]["finalizers"] = [FINALIZER]
+        return raw if _key(raw) in self.raws else None
+
+    async def remove_finalizer(self, raw: Object) -> None:
+        self.writes.append("no finalizer")
+        del self.raws[_key(raw)]
+
+    async def write_status(self, raw: Object, status: Object) -> Object | None:
+        if self.edited_under_us:
+            return self.raws[_key(raw)]
+        self.status_written = status
+        if raw.get("status", {}) != status:
+            self.writes.append("status")
+        return {**raw, "status": status}
+
+    async def kind_is_leaving(self, kind: str) -> bool:
+        return self.leaving
+
+
+class Silence:
+    """Takes events and counts, and keeps them."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+        self.messages: list[str] = []
+
+    def record(self, obj: Object, event_type: object, reason: str, message: str) -> None:
+        self.events.append(reason)
+        self.messages.append(message)
+
+    def drift_detected(self, kind: str, count: int = 1) -> None:
+        pass
+
+    def drift_repaired(self, kind: str, count: int = 1) -> None:
+        pass
+
+
+class Stage:
+    """One object under reconciliation."""
+
+    def __init__(self) -> None:
+        self.scene = Scene()
+        self.scene.policies.create(HOME)
+        self.cluster, self.told = Cluster(), Silence()
+        self.start()
+
+    def start(self) -> None:
+        """A new process."""
+        self.lanes = Lanes(self.scene.ports)
+        self.script = Script(Releaser(self.lanes, parked))
+        tools = Tools(
+            store=self.cluster,
+            kube=self.cluster,
+            lanes=self.lanes,
+            judge=Judge(FakeRoles()),  # type: ignore[arg-type]
+            announcer=Announcer(self.told, self.told),
+            wall_clock=lambda: NOON,
+            parked=parked,
+        )
+        binding = IAMBindingController(Releaser(self.lanes, parked))
+        controllers: dict[str, Any] = {
+            KEY.kind: self.script,
+            IAMBinding.__name__: binding,
+            ManagedProject.__name__: SimpleNamespace(kind=ManagedProject),
+        }
+        self.reconciler = Reconciler(controllers, tools)
+
+    async def passes(self, max_age: float = 0.0) -> Next:
+        following, _ = await self.reconciler.reconcile(KEY, max_age=max_age)
+        if KEY in self.cluster.raws:
+            generation = self.cluster.raws[KEY]["metadata"]["generation"]
+            assert violations(self.cluster.status, generation) == []
+        return following
+
+    @property
+    def ready(self) -> tuple[ConditionStatus, str]:
+        condition = self.cluster.status.condition(ConditionType.READY)
+        return condition.status, condition.reason
+
+    @property
+    def standing(self) -> frozenset[Grant]:
+        return self.scene.policies.standing(HOME)
+
+
+def _key(raw: Object) -> Key:
+    return Key(raw["kind"], raw["metadata"].get("namespace", ""), raw["metadata"]["name"])
+
+
+@asynccontextmanager
+async def parked() -> Any:
+    yield
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return Stage()

@@ -1,0 +1,63 @@
+import asyncio
+
+import pytest
+
+from cloudrun_identity.api import (
+    ConditionType,
+    Reason,
+)
+from cloudrun_identity.controllers.outcomes import Failing, InSync
+from cloudrun_identity.controllers.reconcile.conclusion import DENIED_FOR_GOOD
+from cloudrun_identity.controllers.reconcile.following import Again
+
+from .stage import ANN, DRIFT, KEY, NOON, Stage
+
+pytestmark = pytest.mark.looptime(start=0)
+
+
+async def test_an_object_that_moved_on_gets_another_pass_and_no_event(stage: Stage) -> None:
+    stage.cluster.edited_under_us = True
+    assert await stage.reconciler.reconcile(KEY, max_age=0.0) == (Again(), "insync")
+    assert stage.told.events == []
+
+
+async def test_a_permission_that_stays_missing_needs_a_person(stage: Stage) -> None:
+    stage.script.applied = Failing(Reason.PERMISSION_DENIED, "m")
+    await stage.passes()
+    assert stage.cluster.status.condition(ConditionType.STALLED) is None
+    await asyncio.sleep(DENIED_FOR_GOOD)
+    await stage.passes()
+    assert stage.cluster.status.condition(ConditionType.STALLED).reason == "PermissionDenied"
+    stage.script.applied = InSync()
+    await stage.passes()
+    stage.script.applied = Failing(Reason.PERMISSION_DENIED, "m")
+    await stage.passes()
+    assert stage.cluster.status.condition(ConditionType.STALLED) is None
+
+
+async def test_drift_is_counted_with_every_grant_that_was_missing(stage: Stage) -> None:
+    await stage.passes()
+    stage.scene.policies.revoke(ANN)
+    stage.script.changes = [DRIFT]
+    await stage.passes()
+    assert stage.cluster.status.drift.count == 2
+    assert stage.cluster.status.drift.last_repaired_time == NOON
+    assert stage.told.events == ["Ready", "DriftDetected", "DriftRepaired"]
+
+
+async def test_drift_that_no_status_could_tell_is_told_by_the_next_one(stage: Stage) -> None:
+    await stage.passes()
+    stage.scene.policies.revoke(ANN)
+    stage.script.changes = [DRIFT]
+    stage.cluster.edited_under_us = True
+    assert await stage.passes() == Again()
+    assert stage.standing == {ANN}
+    assert stage.cluster.status.drift is None
+
+    stage.cluster.edited_under_us = False
+    stage.script.changes = []
+    await stage.passes()
+    assert stage.cluster.status.drift.count == 2
+    assert stage.told.events == ["Ready", "DriftDetected", "DriftRepaired"]
+    await stage.passes()
+    assert stage.cluster.status.drift.count == 2, "it is told once"

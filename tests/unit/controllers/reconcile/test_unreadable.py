@@ -1,0 +1,142 @@
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from cloudrun_identity.api import FINALIZER, CloudRunIdentity
+from cloudrun_identity.controllers.reconcile.following import Again, Next, Rest
+from cloudrun_identity.controllers.reconcile.unreadable import status_with, unreadable, what_is_wrong
+from cloudrun_identity.controllers.world import Key
+from cloudrun_identity.gcp.errors import Fault
+from cloudrun_identity.iam.claims import Claimant
+from tests.unit.gcp.fakes import fault
+
+from .stage import ANN, HOME, KEY, Stage
+
+pytestmark = pytest.mark.looptime(start=0)
+
+
+async def test_what_cannot_be_read_is_left_alone_and_says_so(stage: Stage) -> None:
+    stage.cluster.raws[KEY]["spec"] = {}
+    stage.cluster.raws[KEY]["status"] = {"projectID": "payments-prod-1234", "conditions": [{"type": 3}]}
+    assert await stage.reconciler.reconcile(KEY, max_age=0.0) == (Rest(), "unreadable")
+    assert stage.cluster.writes == ["status"]
+    assert stage.script.reads == []
+
+
+def test_the_status_of_what_cannot_be_read_names_the_field_and_keeps_the_rest() -> None:
+    raw = {"metadata": {"generation": 3}, "status": {"projectID": "p-1234", "conditions": [{"type": 3}]}}
+    with pytest.raises(ValidationError) as raised:
+        CloudRunIdentity.model_validate({"metadata": {"name": "x"}, "spec": {}})
+    outcome = unreadable(what_is_wrong(raised.value))
+    status = status_with(raw, outcome, datetime(2026, 11, 22, tzinfo=UTC))
+    assert status["projectID"] == "p-1234"
+    assert status["observedGeneration"] == 3
+    by_type = {each["type"]: each for each in status["conditions"]}
+    assert (by_type["Ready"]["status"], by_type["Ready"]["reason"]) == ("False", "InvalidSpec")
+    assert by_type["Stalled"]["status"] == "True"
+    assert "spec.projectRef: Field required" in by_type["Ready"]["message"]
+
+
+# One that is being deleted.
+
+WEB = Key("IAMBinding", "payments", "web")
+SPEC = {"projectRef": {"name": "payments-prod"}, "role": 3}
+
+
+def leave(stage: Stage, key: Key = WEB, **spec: Any) -> None:
+    """Have an object that cannot be read, and that holds a grant, be deleted."""
+    metadata = {
+        "name": key.name,
+        "namespace": key.namespace,
+        "uid": "u-1",
+        "generation": 2,
+        "finalizers": [FINALIZER],
+        "deletionTimestamp": "2026-03-01T12:00:00Z",
+    }
+    stage.cluster.raws[key] = {"kind": key.kind, "metadata": metadata, "spec": {**SPEC, **spec}}
+    stage.scene.policies.grant(ANN)
+    stage.scene.hold(ANN, Claimant(key.kind, key.namespace, key.name, "u-1"))
+
+
+async def passes(stage: Stage, key: Key = WEB) -> tuple[Next, str]:
+    return await stage.reconciler.reconcile(key, max_age=0.0)
+
+
+@pytest.mark.parametrize("policy", [{}, {"deletionPolicy": "Delete"}])
+async def test_the_grants_of_a_binding_are_released_and_the_object_goes(
+    stage: Stage, policy: dict[str, Any]
+) -> None:
+    leave(stage, **policy)
+    assert await passes(stage) == (Rest(), "deleted")
+    assert stage.standing == set()
+    assert stage.scene.ledgers.ledger(HOME).is_empty
+    assert WEB not in stage.cluster.raws
+
+
+@pytest.mark.parametrize("spec", [{"deletionPolicy": "Abandon"}, {"managementPolicy": "Observe"}])
+async def test_a_binding_that_says_so_leaves_its_grants(stage: Stage, spec: dict[str, Any]) -> None:
+    leave(stage, **spec)
+    assert await passes(stage) == (Rest(), "deleted")
+    assert stage.standing == {ANN}
+    assert stage.scene.ledgers.ledger(HOME).is_empty
+
+
+@pytest.mark.parametrize(
+    ("key", "spec"),
+    [
+        (WEB, {"deletionPolicy": "Retain"}),
+        (WEB, {"deletionPolicy": 3}),
+        (KEY, {"deletionPolicy": "Delete", "roles": 3}),
+    ],
+    ids=["policy of no meaning", "policy of no type", "more than grants"],
+)
+async def test_what_cannot_be_undone_safely_stays_in_the_ledger_and_is_told(
+    stage: Stage, key: Key, spec: dict[str, Any]
+) -> None:
+    leave(stage, key, **spec)
+    assert await passes(stage, key) == (Rest(), "deleted")
+    assert stage.standing == {ANN}
+    assert stage.scene.ledgers.ledger(HOME).holdings.keys() == {ANN}
+    assert key not in stage.cluster.raws
+    assert stage.told.events == ["Abandoned"]
+    assert "takes it over" in stage.told.messages[0]
+
+
+@pytest.mark.parametrize("by", ["itself", "its project"])
+async def test_while_it_is_suspended_it_waits_and_says_so(stage: Stage, by: str) -> None:
+    leave(stage, suspend=by == "itself")
+    stage.cluster.lend(suspend=by == "its project")
+    assert await passes(stage) == (Rest(), "unreadable")
+    assert stage.standing == {ANN}
+    assert WEB in stage.cluster.raws
+    [ready] = [each for each in stage.cluster.status_written["conditions"] if each["type"] == "Ready"]
+    assert ready["reason"] == "Suspended"
+
+
+async def test_a_release_that_fails_is_tried_again(stage: Stage) -> None:
+    leave(stage)
+    stage.scene.policies.faults = [fault(Fault.PERMISSION_DENIED)]
+    assert await passes(stage) == (Again(), "unreadable")
+    assert WEB in stage.cluster.raws
+    assert await passes(stage) == (Rest(), "deleted")
+    assert stage.standing == set()
+
+
+async def test_a_project_stays_for_as_long_as_objects_refer_to_it(stage: Stage) -> None:
+    lent = Key("ManagedProject", "", "payments-prod")
+    leave(stage, lent, projectID=3)
+    stage.cluster.references[lent] = {WEB}
+    assert await passes(stage, lent) == (Rest(), "unreadable")
+    stage.cluster.references.clear()
+    assert await passes(stage, lent) == (Rest(), "deleted")
+    assert stage.cluster.writes == ["status", "no finalizer"]
+
+
+async def test_one_without_our_finalizer_is_left_alone(stage: Stage) -> None:
+    leave(stage)
+    del stage.cluster.raws[WEB]["metadata"]["finalizers"]
+    assert await passes(stage) == (Rest(), "gone")
+    assert stage.cluster.writes == []
+    assert stage.standing == {ANN}
