@@ -154,12 +154,14 @@ class GoogleClients:
         timeout: float = TIMEOUT,
         metadata: tuple[tuple[str, str], ...] = (),
         repeatable: bool = False,
+        before: Callable[[], Awaitable[None]] | None = None,
     ) -> Response:
         """Send one request under the rules: rate, timeout, audit reason, metrics, repetition.
 
         `invoke` is a method of a `client` or a `stub`, `method` its name (`package.Service/Method`) and
         `timeout` in seconds for each attempt. A read that meets UNAVAILABLE is sent up to three times; so is
-        a write that is `repeatable`: an etag, or its nature, makes a second one harmless.
+        a write that is `repeatable`: an etag, or its nature, makes a second one harmless. `before` is awaited
+        once the rate admits the request, which may take minutes; what it raises is raised.
 
         Raises:
             GoogleError: whatever went wrong.
@@ -171,6 +173,8 @@ class GoogleClients:
         for retry in range(retries + 1):
             try:
                 await self._admit(bucket, method)
+                if before:
+                    await before()
             except GoogleError as error:
                 error.sent = retry > 0
                 raise

@@ -54,14 +54,19 @@ class Keys:
         after = max(self._clock() - max_age, self._written.get(home, float("-inf")))
         return (await self._lists[home].get(after)).value
 
-    async def create(self, project_id: str, account: str) -> NewKey:
-        """Make a key; FAILED_PRECONDITION where an organization policy forbids it, or there are ten."""
+    async def create(
+        self, project_id: str, account: str, before: Callable[[], Awaitable[None]] | None = None
+    ) -> NewKey:
+        """Make a key; FAILED_PRECONDITION where an organization policy forbids it, or there are ten.
+
+        `before` is awaited right before the request is sent, however long the quota has it wait.
+        """
         request = types.CreateServiceAccountKeyRequest(
             name=_account(project_id, account),
             private_key_type=types.ServiceAccountPrivateKeyType.TYPE_GOOGLE_CREDENTIALS_FILE,
         )
         made = await self._write(
-            project_id, account, "Create", self._iam(project_id).create_service_account_key, request
+            project_id, account, "Create", self._iam(project_id).create_service_account_key, request, before
         )
         return NewKey(_listed(made), made.private_key_data)
 
@@ -96,10 +101,11 @@ class Keys:
         verb: str,
         invoke: Callable[..., Awaitable["Reply"]],
         request: Any,
+        before: Callable[[], Awaitable[None]] | None = None,
     ) -> "Reply":
         try:
             method = f"{_SERVICE}/{verb}ServiceAccountKey"
-            return await self._clients.of(project_id).call(Api.IAM, method, invoke, request)
+            return await self._clients.of(project_id).call(Api.IAM, method, invoke, request, before=before)
         finally:  # a write that failed may have happened
             self._written[project_id, account] = self._clock()
 

@@ -15,7 +15,7 @@ from cloudrun_identity.api import KeyState
 from .keys import MAX_KEYS, KeyRecord, KeyRing, ListedKey
 
 LAG = timedelta(minutes=2)
-"""How long Google may show nothing of a key that was made."""
+"""How long Google may show nothing of a key that was made, the time that its create takes included."""
 
 SKEW = timedelta(minutes=1)
 """How far Google's clock may be from ours."""
@@ -199,7 +199,7 @@ def _after_attempt(situation: Situation) -> Step | None:
         for key_id, key in sorted(situation.listed.items())
         if key_id not in attempt.known
         and key_id not in situation.ring.records
-        and key.created >= attempt.time - SKEW
+        and attempt.time - SKEW <= key.created <= attempt.time + LAG
     )
     return Delete(strays[0].key_id, stray=True) if len(strays) == 1 else CloseAttempt(strays)
 

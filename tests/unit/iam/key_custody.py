@@ -36,9 +36,13 @@ Action = Callable[[], None]
 
 @dataclass
 class Custody:
-    """One object's keys. `live` is what Google has, `foreign` the keys of it that somebody else made."""
+    """One object's keys. `live` is what Google has, `foreign` the keys of it that somebody else made.
+
+    An act takes the time `slow`.
+    """
 
     now: datetime = NOON
+    slow: timedelta = timedelta()
     rotation: Rotation = ROTATION
     ring: KeyRing = field(default_factory=KeyRing)
     live: dict[str, ListedKey] = field(default_factory=dict)
@@ -75,6 +79,7 @@ class Custody:
                 return step
             self.steps.append(step)
             for act in self._acts(step):
+                self.now += self.slow
                 act()
                 acts += 1
                 if acts == until_cut:

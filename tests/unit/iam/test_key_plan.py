@@ -163,6 +163,17 @@ def test_a_key_from_before_the_attempt_is_nobodys_stray() -> None:
     assert late in custody.live
 
 
+def test_a_key_from_long_after_the_attempt_is_nobodys_stray() -> None:
+    custody = Custody()
+    custody.work(until_cut=1)
+    custody.now += HOUR
+    later = custody.make_foreign()
+
+    custody.work()
+
+    assert set(custody.live) == {later, custody.secret}
+
+
 def test_a_new_key_is_not_taken_for_gone_while_google_does_not_show_it() -> None:
     custody = Custody()
     custody.work()
@@ -241,6 +252,10 @@ class Life(RuleBasedStateMachine):
     @rule(jump=st.sampled_from([-31 * DAY, -DAY, -HOUR, HOUR, 40 * DAY]))
     def clock_is_turned(self, jump: timedelta) -> None:
         self.custody.now += jump
+
+    @rule(slow=st.sampled_from([timedelta(), timedelta(seconds=20)]))
+    def calls_take(self, slow: timedelta) -> None:
+        self.custody.slow = slow
 
     @rule(acts=st.integers(1, 8))
     def process_is_killed(self, acts: int) -> None:

@@ -38,6 +38,7 @@ from .outcomes import forbidden, no_secret, refused_secret, resting, stopped
 from .use import KeysSeen, KeyUse, owner_of
 
 _STEPS = 64  # of one pass: four for each of ten keys are not reached
+_FRESH = 5.0  # seconds; a pass has listed the keys just before, and whatever we write to them ends a list
 
 
 class KeyLedgers(Protocol):
@@ -107,7 +108,7 @@ class KeyRotation:
         """Do what is to be done now; returns what there is after that."""
         lock = self._locks.setdefault(use.account, asyncio.Lock())
         async with lock:  # an attempt that is open here was cut short, by a crash or a lost answer
-            seen = await self.look(use, 0.0)
+            seen = await self.look(use, _FRESH)
             if not ending and (seen.barred or seen.is_taken):
                 return no_secret(use, barred=seen.barred), seen
             for _ in range(_STEPS):
@@ -119,7 +120,7 @@ class KeyRotation:
                 done = await self._carry_out(step, use, seen)
                 if not isinstance(done, KeysSeen):
                     return done, seen
-                seen = done
+                seen = replace(done, now=self._now())  # Google's quota may have had it wait
         raise AssertionError(f"the keys of {use.name} never come to rest")
 
     def rest(self, use: KeyUse, seen: KeysSeen) -> Outcome:
@@ -171,20 +172,24 @@ class KeyRotation:
 
     async def _make(self, use: KeyUse, seen: KeysSeen) -> KeysSeen | Outcome:
         """Record the attempt, then make the key: after a crash in between it is known for what it is."""
-        attempt = KeyAttempt(use.name, seen.now, frozenset(seen.listed))
-        await self._change(use, lambda ring: ring.with_attempt(attempt))
-        self._checkpoint("key attempt recorded")
+
+        async def attempt() -> None:
+            known = await self._keys.list(use.account.project_id, use.unique_id, 0.0)
+            began = KeyAttempt(use.name, self._now(), frozenset(known))
+            await self._change(use, lambda ring: ring.with_attempt(began))
+            self._checkpoint("key attempt recorded")
+
         try:
-            made = await self._keys.create(use.account.project_id, use.unique_id)
+            made = await self._keys.create(use.account.project_id, use.unique_id, attempt)
         except GoogleError as error:
-            if error.fault not in (Fault.UNAVAILABLE, Fault.UNKNOWN):  # or else it may have happened
+            if not error.undecided:
                 await self._change(use, lambda ring: ring.with_attempt(None))
             if error.fault is not Fault.FAILED_PRECONDITION:
                 raise
             return forbidden(use, error)
         self._checkpoint("key created")
         mutated("create", use.key_name(made.key.key_id), before="absent", after="enabled")
-        record = _record(use, made, seen.now)
+        record = _record(use, made, self._now())
         await self._change(use, lambda ring: ring.with_records([record]).with_attempt(None))
         self._files[record.key_id] = made.file
         self._checkpoint("key recorded")
