@@ -9,13 +9,12 @@ import base64
 import itertools
 import json
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import datetime, timedelta
 
 import grpc
 import pytest
 
-from cloudrun_identity.api import IdentityKey, ManagedProject, Reason, TargetKind
+from cloudrun_identity.api import Reason
 from cloudrun_identity.controllers.gate import Passed, Stopped
 from cloudrun_identity.controllers.identity_key.controller import IdentityKeyController, KeyWant
 from cloudrun_identity.controllers.identity_key.rotation import KeyRotation
@@ -25,7 +24,6 @@ from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.keys import Keys
 from cloudrun_identity.gcp.service_accounts import ServiceAccounts
-from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.key_plan import LAG, SETTLE
 from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.kube.resources import SECRETS, Object
@@ -33,39 +31,17 @@ from cloudrun_identity.kube.secrets import KeySecrets
 from cloudrun_identity_playground.emulator.emulator import Emulator
 from cloudrun_identity_playground.emulator.seed import OrgPolicy, Project, Seed
 from tests.gcp.conftest import Observer
-from tests.unit.controllers.world import FakeWorld, identity, project, record
+from tests.unit.controllers.identity_key.key_bench import ACCOUNT, DAY, NOON, declared, lent
+from tests.unit.controllers.world import FakeWorld, identity, record
 from tests.unit.gcp.fakes import FakeLedgers
 from tests.unit.kube.fake_api import FakeApi
 
-NOON = datetime(2030, 1, 2, 12, tzinfo=UTC)
-DAY = timedelta(days=1)
 PROJECT_ID = "payments-prod-1234"
-EMAIL = f"checkout@{PROJECT_ID}.iam.gserviceaccount.com"
-ACCOUNT = Target(TargetKind.SERVICE_ACCOUNT, PROJECT_ID, name=EMAIL)
-OWNER = "payments/checkout"
 NO_KEYS = "iam.disableServiceAccountKeyCreation"
 
 
 class Killed(Exception):  # noqa: N818 - it names what happened
     """The process ended."""
-
-
-def declared(**spec: Any) -> IdentityKey:
-    return IdentityKey.model_validate(
-        {
-            "metadata": {"name": "checkout", "namespace": "payments", "uid": "u-key", "generation": 1},
-            "spec": {
-                "projectRef": {"name": "payments-prod"},
-                "identityRef": {"name": "checkout"},
-                "secretName": "checkout-key",
-                **spec,
-            },
-        }
-    )
-
-
-def lent(**guardrails: Any) -> ManagedProject:
-    return project(guardrails={"keys": "Allowed"} | guardrails)
 
 
 class Life:
@@ -95,7 +71,7 @@ class Life:
         self.clock[0] += time
 
     def world(self) -> FakeWorld:
-        world = FakeWorld(self.project, identity(), accounts=[record(email=EMAIL, unique_id=self.unique_id)])
+        world = FakeWorld(self.project, identity(), accounts=[record(unique_id=self.unique_id)])
         world.rings = {ACCOUNT: self.ledgers.ledger(ACCOUNT).keys}
         world.unique_ids = {ACCOUNT: self.unique_id}
         return world

@@ -59,12 +59,17 @@ class IdentityKeyController:
             return _unresolved(Reason.DEPENDENCY_NOT_FOUND, f"there is no {name}")
         record, home = world.account(identity), world.account_home(identity)
         if record is None or home is None or not record.is_steady:
-            return _unresolved(Reason.DEPENDENCY_NOT_READY, f"the account of {name} is not ready")
+            return _unresolved(
+                Reason.DEPENDENCY_NOT_READY, f"the account of {name} is not ready; its conditions say why"
+            )
         if home.project_id != gate.project_id:
             message = f"spec.projectRef: the account of {name} is in project {home.project_id}"
             return Stopped(Refused(Reason.INVALID_SPEC, message))
         if record.disabled or identity.spec.disabled:
-            message = f"{name} is disabled, so that none of its keys works; they wait until it is enabled"
+            message = (
+                f"{name} is disabled, so that none of its keys works; they are left as they are until its "
+                "spec.disabled is false again"
+            )
             return _unresolved(Reason.DEPENDENCY_NOT_READY, message)
         return KeyWant(KeyUse(obj, home, record.unique_id), world)
 

@@ -1,0 +1,90 @@
+"""An IdentityKey, its project and identity, and what is seen of its keys, for what the controller decides."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from cloudrun_identity.api import IdentityKey, KeyState, ManagedProject, TargetKind
+from cloudrun_identity.controllers.gate import Passed, Stopped
+from cloudrun_identity.controllers.identity_key.controller import IdentityKeyController, KeyWant
+from cloudrun_identity.controllers.identity_key.rotation import KeyRotation
+from cloudrun_identity.controllers.identity_key.use import KeysSeen
+from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.iam.keys import KeyRecord, KeyRing, ListedKey
+from cloudrun_identity.kube.secrets import KeySecret
+from tests.unit.controllers.world import EMAIL, FakeWorld, identity, project, record
+from tests.unit.gcp.fakes import FakeLedgers
+
+NONE: Any = None
+NOON = datetime(2030, 1, 2, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
+OWNER = "payments/checkout"
+ACCOUNT = Target(TargetKind.SERVICE_ACCOUNT, "payments-prod-1234", name=EMAIL)
+
+
+def declared(**spec: Any) -> IdentityKey:
+    return IdentityKey.model_validate(
+        {
+            "metadata": {"name": "checkout", "namespace": "payments", "uid": "u-key", "generation": 1},
+            "spec": {
+                "projectRef": {"name": "payments-prod"},
+                "identityRef": {"name": "checkout"},
+                "secretName": "checkout-key",
+                **spec,
+            },
+        }
+    )
+
+
+def lent(**guardrails: Any) -> ManagedProject:
+    return project(guardrails={"keys": "Allowed"} | guardrails)
+
+
+def key(key_id: str = "k1", **fields: Any) -> KeyRecord:
+    """A record of a key of the object, made at noon; by default the active one."""
+    return KeyRecord(
+        **{
+            "key_id": key_id,
+            "owner": OWNER,
+            "state": KeyState.ACTIVE,
+            "created": NOON,
+            "digest": f"digest of {key_id}",
+            **fields,
+        }
+    )
+
+
+def secret(holds: str = "k1", **fields: Any) -> KeySecret:
+    """The object's Secret with the file of a key."""
+    return KeySecret(
+        **{
+            "name": "checkout-key",
+            "uid": "u-secret",
+            "version": "1",
+            "is_owned": True,
+            "key_id": holds,
+            "digest": f"digest of {holds}",
+            **fields,
+        }
+    )
+
+
+def seen(*listed: ListedKey, has: KeySecret | None = NONE, now: datetime = NOON, **more: Any) -> KeysSeen:
+    return KeysSeen(now, {each.key_id: each for each in listed}, has, **more)
+
+
+def controller() -> IdentityKeyController:
+    """One that decides, and is never asked to do anything."""
+    return IdentityKeyController(KeyRotation(NONE, NONE, FakeLedgers(), lambda: NOON, lambda _: None))
+
+
+def wanted(*records: KeyRecord, **spec: Any) -> tuple[IdentityKeyController, KeyWant]:
+    """A controller, and what it wants, where the ledger has these records."""
+    ledgers = FakeLedgers()
+    ring = KeyRing().with_records(records)
+    ledgers.stored[ACCOUNT] = ledgers.ledger(ACCOUNT).with_keys(ring)
+    world = FakeWorld(lent(), identity(), accounts=[record()])
+    world.rings = {ACCOUNT: ring}
+    decider = IdentityKeyController(KeyRotation(NONE, NONE, ledgers, lambda: NOON, lambda _: None))
+    want = decider.desired(declared(**spec), Passed(lent(), observe=False), world)
+    assert not isinstance(want, Stopped)
+    return decider, want

@@ -1,0 +1,186 @@
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from cloudrun_identity.api import KeyState, Reason
+from cloudrun_identity.controllers.gate import Passed, Stopped
+from cloudrun_identity.controllers.identity_key.use import KeysSeen
+from cloudrun_identity.controllers.outcomes import Outcome, Refused, Waiting
+from cloudrun_identity.controllers.world import identity_key, project_key
+from cloudrun_identity.iam.keys import KeyRecord, ListedKey
+from tests.unit.controllers.identity_key.key_bench import (
+    ACCOUNT,
+    DAY,
+    NOON,
+    controller,
+    declared,
+    key,
+    lent,
+    secret,
+    seen,
+    wanted,
+)
+from tests.unit.controllers.world import FakeWorld, identity, record
+
+LISTED = ListedKey("k1", NOON)
+HOUR = timedelta(hours=1)
+
+
+def told(records: tuple[KeyRecord, ...], now: KeysSeen, **spec: Any) -> list[tuple[str, bool]]:
+    """Every difference in words, and whether time has brought it."""
+    decider, want = wanted(*records, **spec)
+    return [(str(change), change.due) for change in decider.diff(want, now)]
+
+
+def stopped_by(world: FakeWorld, **guardrails: Any) -> Outcome:
+    stop = controller().desired(declared(), Passed(lent(**guardrails), observe=False), world)
+    assert isinstance(stop, Stopped)
+    return stop.outcome
+
+
+def test_it_refers_to_its_project_and_its_identity() -> None:
+    assert controller().references(declared()) == {
+        project_key("payments-prod"),
+        identity_key("payments", "checkout"),
+    }
+
+
+def test_rivals_declare_the_same_secret() -> None:
+    other = declared(identityRef={"name": "pricing"})
+    assert controller().declares(declared()) == controller().declares(other) == "payments/checkout-key"
+
+
+def test_the_keys_are_those_of_the_account_by_its_unique_id() -> None:
+    _, want = wanted()
+    assert (want.use.account, want.use.unique_id) == (ACCOUNT, "111")
+
+
+@pytest.mark.parametrize(
+    ("world", "reason", "says"),
+    [
+        (FakeWorld(lent()), Reason.DEPENDENCY_NOT_FOUND, "there is no CloudRunIdentity payments/checkout"),
+        (FakeWorld(lent(), identity()), Reason.DEPENDENCY_NOT_READY, "is not ready"),
+        (
+            FakeWorld(lent(), identity(), accounts=[record(unique_id="")]),
+            Reason.DEPENDENCY_NOT_READY,
+            "is not ready",
+        ),
+        (
+            FakeWorld(lent(), identity(disabled=True), accounts=[record()]),
+            Reason.DEPENDENCY_NOT_READY,
+            "spec.disabled",
+        ),
+        (
+            FakeWorld(lent(), identity(), accounts=[record(disabled=True)]),
+            Reason.DEPENDENCY_NOT_READY,
+            "none of its keys works",
+        ),
+    ],
+)
+def test_keys_wait_for_an_account_that_they_work_for(world: FakeWorld, reason: Reason, says: str) -> None:
+    outcome = stopped_by(world)
+    assert isinstance(outcome, Waiting)
+    assert outcome.reason is reason
+    assert outcome.message.startswith("spec.identityRef: ")
+    assert says in outcome.message
+
+
+def test_by_default_the_guardrails_deny_keys() -> None:
+    outcome = stopped_by(FakeWorld(lent(), identity(), accounts=[record()]), keys="Denied")
+    assert isinstance(outcome, Refused)
+    assert outcome.reason is Reason.DENIED_BY_GUARDRAIL
+
+
+def test_an_identity_of_another_project_is_refused() -> None:
+    elsewhere = lent().model_copy(update={"spec": lent().spec.model_copy(update={"project_id": "other-1"})})
+    world = FakeWorld(lent(), identity(), accounts=[record()])
+    stop = controller().desired(declared(), Passed(elsewhere, observe=False), world)
+    assert isinstance(stop, Stopped)
+    assert isinstance(stop.outcome, Refused)
+    assert "spec.projectRef" in stop.outcome.message
+    assert "payments-prod-1234" in stop.outcome.message
+
+
+def test_a_key_that_is_in_its_secret_and_works_is_no_difference() -> None:
+    assert told((key(),), seen(LISTED, has=secret())) == []
+
+
+@pytest.mark.parametrize(
+    ("now", "says"),
+    [
+        (seen(LISTED), "Secret checkout-key: deleted → followed by another"),
+        (
+            seen(LISTED, has=secret(digest="of something else")),
+            "Secret checkout-key: edited → followed by another",
+        ),
+        (seen(LISTED, has=secret("k0")), "Secret checkout-key: edited → followed by another"),
+        (seen(has=secret(), now=NOON + HOUR), "key k1: deleted → followed by another"),
+        (seen(replace(LISTED, disabled=True), has=secret()), "key k1: disabled → followed by another"),
+    ],
+)
+def test_what_somebody_did_is_drift_and_said(now: KeysSeen, says: str) -> None:
+    assert told((key(),), now) == [(says, False)]
+
+
+def test_what_time_brings_is_no_drift() -> None:
+    later = seen(LISTED, has=secret(), now=NOON + 30 * DAY)
+    assert told((key(),), later) == [("keys: as they were → make", True)]
+    assert told((), seen()) == [("keys: as they were → make", True)]
+
+
+@pytest.mark.parametrize(
+    ("now", "says"),
+    [
+        (seen(LISTED, has=secret(is_owned=False)), "Secret checkout-key: somebody else's → with the key"),
+        (seen(LISTED, barred=True), "Secret checkout-key: unreadable → with the key"),
+    ],
+)
+def test_a_secret_that_cannot_be_used_is_the_only_difference(now: KeysSeen, says: str) -> None:
+    assert told((key(),), now) == [(says, False)]
+
+
+def test_labels_that_somebody_took_away_are_drift_and_need_no_other_key() -> None:
+    template = {"labels": {"app": "checkout"}}
+    bare = seen(LISTED, has=secret())
+    assert told((key(),), bare, secretTemplate=template) == [
+        ("Secret checkout-key: without its labels and annotations → with them", False)
+    ]
+    labelled = seen(LISTED, has=secret(labels={"app": "checkout", "theirs": "1"}))
+    assert told((key(),), labelled, secretTemplate=template) == []
+
+
+def test_the_status_has_every_key_with_its_times() -> None:
+    former = key("k0", state=KeyState.OVERLAP, created=NOON - 30 * DAY, superseded=NOON)
+    oldest = key(
+        "k9", state=KeyState.DISABLED, created=NOON - 60 * DAY, superseded=NOON - 30 * DAY, disabled=NOON
+    )
+    decider, want = wanted(key(), former, oldest)
+
+    summary = decider.summarize(want, seen())
+
+    assert summary.fields["active_key_id"] == "k1"
+    assert summary.fields["next_rotation_time"] == NOON + 30 * DAY
+    assert [
+        (each.id, each.state, each.disable_after, each.delete_after) for each in summary.fields["keys"]
+    ] == [
+        ("k9", "Disabled", NOON - 29 * DAY, NOON + DAY),
+        ("k0", "Overlap", NOON + DAY, NOON + 2 * DAY),
+        ("k1", "Active", None, None),
+    ]
+    assert summary.issues == ()
+
+
+def test_a_key_that_google_ends_before_its_period_is_an_issue() -> None:
+    decider, want = wanted(key(expires=NOON + 8 * HOUR))
+    summary = decider.summarize(want, seen())
+    assert "iam.serviceAccountKeyExpiryHours" in summary.issues[0]
+    assert summary.fields["next_rotation_time"] == NOON + 4 * HOUR
+
+
+def test_keys_that_may_be_anybodys_are_an_issue() -> None:
+    unclear = [key(name, state=KeyState.UNCLEAR) for name in ("k7", "k8")]
+    decider, want = wanted(key(), *unclear)
+    (issue,) = decider.summarize(want, seen()).issues
+    assert "k7, k8" in issue
