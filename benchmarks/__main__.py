@@ -12,15 +12,16 @@ import click
 from cloudrun_identity_playground.demo.failure import DemoError
 from tests.servers.kube_apiserver import ASSETS_VARIABLE, assets, kube_apiserver
 
-from . import attachments, engine, figures, lanes, life
+from . import attachments, engine, figures, keys, lanes, life
 from .attachments import Apps
 from .bindings import Bindings
 from .figures import Benchmark
 from .fleet import ROLES, Fleet
+from .key_fleet import KeyFleet
 
 EMBEDDED = "embedded API"
 REAL = "kube-apiserver"
-PARTS = ("life", "lanes", "attach", "pure")
+PARTS = ("life", "lanes", "attach", "keys", "pure")
 
 _LEGEND_OF_LIVES = (
     "One by one: every grant takes a read and a write of the policy, and every look for drift a read of each",
@@ -38,6 +39,11 @@ _LEGEND_OF_ATTACHMENTS = (
     "itself to 100 writes a minute and region after the first 50. An operation takes 1 s here, 6 to 52 s at",
     "Google's.",
 )
+_LEGEND_OF_KEYS = (
+    "At most: what Google allows a minute, three writes a key (create, disable, delete), and a list for each",
+    "identity that has keys in a look for drift. Limits are the operator's own, 400 writes a minute after",
+    "the first 100, and the minute that a new key waits until Google knows it everywhere.",
+)
 
 
 @click.command()
@@ -50,19 +56,22 @@ _LEGEND_OF_ATTACHMENTS = (
     show_default=True,
     help="Half of them are jobs.",
 )
+@click.option("--keys", "identity_keys", type=click.IntRange(1, 500), default=500, show_default=True)
 @click.option(
     "--full", is_flag=True, help="Also 10,000 grants, and one other writer; takes half an hour more."
 )
 @click.option(
     "--output", type=click.Path(dir_okay=False, path_type=Path), default="build/bench.json", show_default=True
 )
-def main(only: tuple[str, ...], identities: int, workloads: int, full: bool, output: Path) -> None:
-    """Count what the operator costs; takes about fourteen minutes, and two more for a second API server.
+def main(
+    only: tuple[str, ...], identities: int, workloads: int, identity_keys: int, full: bool, output: Path
+) -> None:
+    """Count what the operator costs; takes about twenty-two minutes, two more for a second API server.
 
     The life of a fleet of identities (`life`) is measured on the embedded API, and beside it on a real
     kube-apiserver where KUBEBUILDER_ASSETS names its binaries; many grants over few policies (`lanes`) on the
-    embedded API, as are workloads that are attached to identities (`attach`); and then the pure functions of
-    a pass (`pure`).
+    embedded API, as are workloads that are attached to identities (`attach`) and keys that are all due at
+    once (`keys`); and then the pure functions of a pass (`pure`).
     """
     if sys.platform != "linux":
         raise click.ClickException("memory and CPU are read from /proc, which Linux alone has")
@@ -75,6 +84,8 @@ def main(only: tuple[str, ...], identities: int, workloads: int, full: bool, out
             measured += _lanes(full=full)
         if "attach" in parts:
             measured += _attachments(Apps(workloads // 2))
+        if "keys" in parts:
+            measured += _keys(KeyFleet(identity_keys))
     except DemoError as failure:
         raise click.ClickException("\n".join([str(failure), *failure.evidence])) from failure
     except (FileNotFoundError, RuntimeError) as failure:  # of the real kube-apiserver
@@ -133,6 +144,13 @@ def _attachments(apps: Apps) -> list[Benchmark]:
     measured = asyncio.run(attachments.measure(apps))
     table = figures.table("Attachments", measured, value="", baseline="one by one", ratio="ratio")
     _show(*table, "", *_LEGEND_OF_ATTACHMENTS)
+    return measured
+
+
+def _keys(fleet: KeyFleet) -> list[Benchmark]:
+    _tell(f"{fleet.size} keys")
+    measured = asyncio.run(keys.measure(fleet))
+    _show(*figures.table("Keys", measured, value="", baseline="at most", ratio="ratio"), "", *_LEGEND_OF_KEYS)
     return measured
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,12 +11,13 @@ import yaml
 
 from cloudrun_identity.api.group import API_VERSION
 from cloudrun_identity.kube.resources import Object
-from cloudrun_identity_playground.demo.stage import OPERATOR_NAMESPACE, Stage, set_up
+from cloudrun_identity_playground.demo.stage import OPERATOR_NAMESPACE, Stage
 from cloudrun_identity_playground.emulator.latency import OPERATION_SECONDS, Latency
 
 from . import counts
 from .counts import Counts
 from .figures import Benchmark, Figure
+from .staging import staged
 
 NAMESPACE = PROJECT = "apps"
 PROJECT_ID = "acme-apps"
@@ -108,28 +108,22 @@ async def measure(apps: Apps) -> list[Benchmark]:
         DemoError: a part does not start, ends, or does not do what is awaited.
 
     """
-    with tempfile.TemporaryDirectory(prefix="cloudrun-identity-bench-") as directory:
-        seed = Path(directory) / "seed.yaml"
-        apps.write_seed(seed)
-        async with set_up(None, seed=seed, latency=Latency.RECORDED) as stage:
-            await stage.cluster.install_definitions()
-            for name in (OPERATOR_NAMESPACE, NAMESPACE):
-                await stage.cluster.install_namespace(name)
-            await stage.start_operator()
-            return [await _attach(apps, stage), await _idle(apps, stage)]
+    async with staged(apps.write_seed, OPERATOR_NAMESPACE, NAMESPACE) as stage:
+        await stage.start_operator()
+        return [await _attach(apps, stage), await _idle(apps, stage)]
 
 
 async def _attach(apps: Apps, stage: Stage) -> Benchmark:
     await stage.cluster.apply(apps.project(RARE_SWEEPS))
     await asyncio.gather(*map(stage.cluster.apply, apps.identities()))
     await counts.until(
-        stage, lambda now: _ready(now, "CloudRunIdentity") == IDENTITIES, "the identities are Ready"
+        stage, lambda now: now.ready("CloudRunIdentity") == IDENTITIES, "the identities are Ready"
     )
     before = await counts.until_quiet(stage)
     began = time.monotonic()
     await asyncio.gather(*map(stage.cluster.apply, apps.attachments()))
     await counts.until(
-        stage, lambda now: _ready(now, "IdentityAttachment") == apps.size, "all attachments are Ready"
+        stage, lambda now: now.ready("IdentityAttachment") == apps.size, "all attachments are Ready"
     )
     seconds = time.monotonic() - began
     spent = (await counts.until_quiet(stage)).since(before)
@@ -148,11 +142,11 @@ async def _attach(apps: Apps, stage: Stage) -> Benchmark:
 
 async def _idle(apps: Apps, stage: Stage) -> Benchmark:
     await stage.cluster.apply(apps.project(FREQUENT_SWEEPS))
-    before = await _after_sweeps(stage, 1)
-    spent = (await _after_sweeps(stage, SWEEPS)).since(before)
+    before = await counts.after_sweeps(stage, 1)
+    spent = (await counts.after_sweeps(stage, SWEEPS)).since(before)
     lists = sum(count for rpc, count in spent.calls.items() if "/List" in rpc and _RUN in rpc)
     gets = sum(count for rpc, count in spent.calls.items() if "/Get" in rpc and _RUN in rpc)
-    sweeps = spent.calls["google.cloud.resourcemanager.v3.Projects/GetProject"] or SWEEPS
+    sweeps = spent.calls[counts.SWEEP]
     pages = len(REGIONS) * 2 * max(1, -(-apps.each // len(REGIONS) // PAGE))
     return Benchmark(
         "attached",
@@ -193,18 +187,6 @@ def _serial() -> float:
 
 def _by_quota(apps: Apps) -> float:
     return max(0, apps.size / len(REGIONS) - BURST) / WRITES_A_MINUTE * 60
-
-
-async def _after_sweeps(stage: Stage, count: int) -> Counts:
-    """Count when the project was looked at so many more times, as at the beginning of each sweep."""
-    rpc = "google.cloud.resourcemanager.v3.Projects/GetProject"
-    before = await counts.read(stage)
-    await counts.until(stage, lambda now: now.calls[rpc] >= before.calls[rpc] + count, "a sweep")
-    return await counts.until_quiet(stage)
-
-
-def _ready(now: Counts, kind: str) -> int:
-    return now.metric("objects", kind=kind, ready="True")
 
 
 def _identity(number: int) -> str:

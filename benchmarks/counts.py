@@ -16,7 +16,10 @@ POLL_INTERVAL = 0.5  # seconds; each look costs the operator a rendering of its 
 QUIET = 3.0  # seconds without a call or a write after which nothing more is expected
 TIMEOUT = 600.0  # seconds until whatever is awaited must have come
 
-_LEASES = "leases"  # renewed for ever
+SWEEP = "google.cloud.resourcemanager.v3.Projects/GetProject"
+"""The call that every look for drift in a project begins with."""
+
+_LEASES = "leases"
 
 Sight = TypeVar("Sight")
 Labels = frozenset[tuple[str, str]]
@@ -39,6 +42,15 @@ class Counts:
         return sum(
             value for (each, its), value in self.metrics.items() if each == name and labels.items() <= its
         )
+
+    def ready(self, kind: str) -> int:
+        """How many objects of a kind are Ready."""
+        return self.metric("objects", kind=kind, ready="True")
+
+    @property
+    def changes(self) -> Counter[str]:
+        """The writes to Kubernetes but for those of the lease, which is renewed for ever."""
+        return Counter({what: count for what, count in self.writes.items() if _LEASES not in what})
 
     @property
     def policy_calls(self) -> int:
@@ -89,11 +101,18 @@ async def until_quiet(stage: Stage) -> Counts:
 
     def is_quiet(counts: Counts) -> bool:
         nonlocal quiet_since, last
-        if (counts.calls, _without_leases(counts)) != (last.calls, _without_leases(last)):
+        if (counts.calls, counts.changes) != (last.calls, last.changes):
             quiet_since, last = time.monotonic(), counts
         return time.monotonic() - quiet_since > QUIET
 
     return await until(stage, is_quiet, "the operator comes to rest")
+
+
+async def after_sweeps(stage: Stage, sweeps: int) -> Counts:
+    """Count when a project was looked through so many more times."""
+    before = await read(stage)
+    await until(stage, lambda now: now.calls[SWEEP] >= before.calls[SWEEP] + sweeps, "a look for drift")
+    return await until_quiet(stage)
 
 
 def _writes(metrics: Counter[tuple[str, Labels]]) -> Counter[str]:
@@ -103,7 +122,3 @@ def _writes(metrics: Counter[tuple[str, Labels]]) -> Counter[str]:
             of = dict(labels)
             writes[f"{of['verb']} {of['resource']}"] += value
     return writes
-
-
-def _without_leases(counts: Counts) -> dict[str, int]:
-    return {what: count for what, count in counts.writes.items() if _LEASES not in what}

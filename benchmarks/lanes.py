@@ -4,31 +4,25 @@ Everything is applied before the operator starts, so that all of it is there at 
 slowly as the real one was seen to.
 """
 
-import asyncio
 import math
-import tempfile
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from cloudrun_identity.kube.resources import Object
-from cloudrun_identity_playground.demo.stage import OPERATOR_NAMESPACE, Stage, set_up
-from cloudrun_identity_playground.emulator.latency import Latency
+from cloudrun_identity_playground.demo.stage import OPERATOR_NAMESPACE, Stage
 
 from . import counts, others, process
 from .bindings import NAMESPACE, UNMANAGED_PROJECT_ID, Bindings
 from .counts import Counts
 from .figures import Benchmark, Figure
 from .others import ForeignWriter, OneByOne
+from .staging import apply_all, staged
 
 RARE_SWEEPS = "24h"
 SAMPLE_MEMBERS = 20  # that the other tools' way is tried with
 SAMPLE_SECONDS = 30.0  # and for no longer than this
 
 _KIND = "IAMBinding"
-_APPLIED_AT_ONCE = 32  # more only wait in the API server
 _GET, _SET = (f"google.cloud.resourcemanager.v3.Projects/{verb}IamPolicy" for verb in ("Get", "Set"))
 
 
@@ -75,7 +69,7 @@ async def sample_one_by_one(writers: Iterable[int]) -> Sample:
     sample = {}
     for count in writers:
         async with (
-            _stage(Bindings(0, 1)) as stage,
+            staged(Bindings(0, 1).write_seed) as stage,
             others.connected(stage.ports.google_grpc) as channel,
             others.writing(channel, [UNMANAGED_PROJECT_ID], count),
         ):
@@ -113,12 +107,10 @@ async def measure(case: Case, sample: Sample) -> Benchmark:
     """
     bindings = case.bindings
     async with (
-        _stage(bindings) as stage,
+        staged(bindings.write_seed, OPERATOR_NAMESPACE, NAMESPACE) as stage,
         others.connected(stage.ports.google_grpc) as channel,
     ):
-        for name in (OPERATOR_NAMESPACE, NAMESPACE):
-            await stage.cluster.install_namespace(name)
-        await _apply(stage, [*bindings.projects(RARE_SWEEPS), *bindings.objects()])
+        await apply_all(stage, [*bindings.projects(RARE_SWEEPS), *bindings.objects()])
         async with others.writing(channel, bindings.project_ids, case.writers) as writers:
             began = time.monotonic()
             await stage.start_operator()
@@ -151,32 +143,12 @@ async def measure(case: Case, sample: Sample) -> Benchmark:
         return Benchmark(name, case.title, tuple(figures), case.variant)
 
 
-@asynccontextmanager
-async def _stage(bindings: Bindings) -> AsyncIterator[Stage]:
-    with tempfile.TemporaryDirectory(prefix="cloudrun-identity-bench-") as directory:
-        seed = Path(directory) / "seed.yaml"
-        bindings.write_seed(seed)
-        async with set_up(None, seed=seed, latency=Latency.RECORDED) as stage:
-            await stage.cluster.install_definitions()
-            yield stage
-
-
-async def _apply(stage: Stage, objs: Iterable[Object]) -> None:
-    turns = asyncio.Semaphore(_APPLIED_AT_ONCE)
-
-    async def apply(obj: Object) -> None:
-        async with turns:
-            await stage.cluster.apply(obj)
-
-    await asyncio.gather(*map(apply, objs))
-
-
 async def _idle(stage: Stage, bindings: Bindings) -> Iterator[Figure]:
     """One sweep of every project, with nothing to do."""
     # Projects are swept 0.7 to 1 intervals after the last sweep: all of them once within one interval. The
     # rest, in which it comes to rest, has to be longer than the first sweeps of all projects take.
     interval = max(20, bindings.policies, bindings.size // 50)
-    await _apply(stage, bindings.projects(f"{interval}s"))
+    await apply_all(stage, bindings.projects(f"{interval}s"))
     before = await counts.until_quiet(stage)
     await counts.until(
         stage, lambda now: _passes(now.since(before)) >= bindings.policies, "all projects are swept"
@@ -187,7 +159,7 @@ async def _idle(stage: Stage, bindings: Bindings) -> Iterator[Figure]:
             Figure("idle_passes", "left alone, one look for drift: passes over policies", _passes(spent)),
             Figure("idle_reads", "reads of policies", _google_calls(spent, _GET), is_part=True),
             Figure("idle_writes", "writes of policies", _google_calls(spent, _SET), is_part=True),
-            Figure("idle_kubernetes", "writes to Kubernetes", _written(spent), is_part=True),
+            Figure("idle_kubernetes", "writes to Kubernetes", spent.changes.total(), is_part=True),
         )
     )
 
@@ -234,16 +206,12 @@ def _kubernetes(bindings: Bindings, spent: Counts) -> Iterator[Figure]:
     yield Figure(
         "kubernetes_each",
         "other writes to Kubernetes per object",
-        (_written(spent) - ledgers) / bindings.size,
+        (spent.changes.total() - ledgers) / bindings.size,
         decimals=2,
     )
-    for what, count in sorted(spent.writes.items()):
-        if "policyledgers" not in what and "leases" not in what:
+    for what, count in sorted(spent.changes.items()):
+        if "policyledgers" not in what:
             yield Figure(f"kubernetes_each {what}", what, count / bindings.size, decimals=2, is_part=True)
-
-
-def _written(spent: Counts) -> int:
-    return sum(count for what, count in spent.writes.items() if "leases" not in what)
 
 
 def _google_calls(now: Counts, method: str, **labels: str) -> int:
@@ -251,7 +219,7 @@ def _google_calls(now: Counts, method: str, **labels: str) -> int:
 
 
 def _granted(now: Counts) -> int:
-    return now.metric("objects", kind=_KIND, ready="True")
+    return now.ready(_KIND)
 
 
 def _passes(now: Counts) -> int:

@@ -149,6 +149,10 @@ class GoogleCloud:
         """Count how often each RPC was called, by its name."""
         return Counter(await self._control("GET", "calls"))
 
+    async def turn(self, **switches: Any) -> None:
+        """Turn switches of the cloud, by their names in camel case."""
+        await self._control("PATCH", "switches", json.dumps(switches))
+
     async def edit(self, change: Edit) -> None:
         """Change the cloud as somebody else, behind the operator's back."""
         await self._control("POST", "edit", change.to_json())

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from .failure import DemoError
 
@@ -69,16 +70,22 @@ class Parts:
         return tuple(part.pid for part in self._running)
 
     async def start(
-        self, name: str, arguments: tuple[str, ...], answers: Callable[[], Awaitable[bool]]
+        self,
+        name: str,
+        arguments: tuple[str, ...],
+        answers: Callable[[], Awaitable[bool]],
+        settings: Mapping[str, str] = MappingProxyType({}),
     ) -> float:
         """Start `cloudrun-identity ARGUMENTS…` and wait until `answers`; the seconds it took.
+
+        `settings` are in its environment beside what it inherits.
 
         Raises:
             DemoError: it ended, or did not answer in time.
 
         """
         began = time.monotonic()
-        self._spawn(name, arguments)
+        self._spawn(name, arguments, settings)
         while not await answers():
             self.check()
             if time.monotonic() - began > START_TIMEOUT:
@@ -117,7 +124,7 @@ class Parts:
         while self._running:
             await self._running.pop().stop()
 
-    def _spawn(self, name: str, arguments: tuple[str, ...]) -> None:
+    def _spawn(self, name: str, arguments: tuple[str, ...], settings: Mapping[str, str]) -> None:
         log = self.directory / f"{name.lower().replace(' ', '-')}.log"
         with log.open("wb") as output:
             # Not asyncio's: its transports kill a process that is still running when they are collected, and
@@ -127,7 +134,7 @@ class Parts:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=environment(os.environ),
+                env=environment(os.environ) | dict(settings),
                 start_new_session=True,  # Ctrl-C is for the demo alone: it ends the parts in order
             )
         part = Part(name, log, process)

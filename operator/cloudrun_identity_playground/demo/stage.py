@@ -54,8 +54,8 @@ class Stage:
     is_embedded: bool
     is_kept: bool = False
 
-    async def start_operator(self) -> float:
-        """Start the operator and wait until it is ready; the seconds it took."""
+    async def start_operator(self, **settings: str) -> float:
+        """Start the operator, with settings in its environment, and wait until it is ready; the seconds."""
         arguments = (
             "run",
             f"--kubeconfig={self.kubeconfig}",
@@ -64,7 +64,7 @@ class Stage:
             f"--http-port={self.ports.operator}",
         )
         ready = f"http://127.0.0.1:{self.ports.operator}/readyz"
-        return await self.parts.start(OPERATOR, arguments, lambda: _answers(self.session, ready))
+        return await self.parts.start(OPERATOR, arguments, lambda: _answers(self.session, ready), settings)
 
 
 _FAILURES = (DemoError, KubeError, aiohttp.ClientError, OSError)
