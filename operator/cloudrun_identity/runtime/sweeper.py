@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Protocol
 
-from cloudrun_identity.api import ManagedProject
+from cloudrun_identity.api import CloudRunIdentity, ManagedProject
 from cloudrun_identity.controllers.reconcile.reconciler import Reconciler
 from cloudrun_identity.controllers.world import Key, project_key
 from cloudrun_identity.gcp.policy_engine.lanes import Lanes
@@ -94,7 +94,11 @@ class Sweeper:
             Key(each.kind, each.namespace, each.name) for each in await self._lanes.sweep(project.project_id)
         }
         self._enqueue(project_key(name), Priority.RESYNC)
-        for keys in _by(AT_ONCE, self._projects.referrers(project_key(name))):
+        referrers = list(self._projects.referrers(project_key(name)))
+        identities = [key for key in referrers if key.kind == CloudRunIdentity.__name__]
+        others = [key for key in referrers if key.kind != CloudRunIdentity.__name__]
+        # Identities first: the list of an account's keys then serves whatever else is about the account.
+        for keys in (*_by(AT_ONCE, identities), *_by(AT_ONCE, others)):
             differ = await asyncio.gather(*(self._differs(key, began) for key in keys))
             for key, differs in zip(keys, differ, strict=True):
                 if differs or key in drifted:

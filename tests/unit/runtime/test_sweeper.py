@@ -27,6 +27,8 @@ class Stage:
         self.swept: list[tuple[float, str]] = []
         self.drifted: set[Claimant] = set()
         self.ages: list[float] = []
+        self.referring = [STEADY, DIFFERENT]
+        self.compared: list[Key] = []
         self.different: set[Key] = {DIFFERENT}
         self.faults: set[Key] = set()
         self.enqueued: list[Key] = []
@@ -47,7 +49,7 @@ class Stage:
 
     def referrers(self, key: Key) -> Iterable[Key]:
         assert key == PROJECT
-        return [STEADY, DIFFERENT]
+        return self.referring
 
     async def sweep(self, project_id: str) -> frozenset[Claimant]:
         self.swept.append((asyncio.get_running_loop().time(), project_id))
@@ -59,6 +61,7 @@ class Stage:
 
     async def differs(self, key: Key, *, max_age: float) -> bool:
         self.ages.append(max_age)
+        self.compared.append(key)
         if key in self.faults:
             raise GoogleError(Fault.UNAVAILABLE, "google.Service/Method", "no")
         return key in self.different
@@ -109,6 +112,14 @@ async def test_a_list_counts_only_if_it_was_made_since_the_sweep_began(stage: St
     stage.sweeper.follow("payments-prod")
     await asyncio.sleep(105)
     assert stage.ages == pytest.approx([1.0, 1.0])
+
+
+async def test_identities_are_compared_before_what_is_about_their_accounts(stage: Stage) -> None:
+    identity = Key("CloudRunIdentity", "payments", "checkout")
+    stage.referring = [STEADY, identity, DIFFERENT]
+    stage.sweeper.follow("payments-prod")
+    await asyncio.sleep(105)
+    assert stage.compared == [identity, STEADY, DIFFERENT]
 
 
 async def test_a_suspended_project_is_left_alone(stage: Stage) -> None:
