@@ -93,6 +93,22 @@ TABLE: tuple[Escalation, ...] = (
         "can decide which outside identities are trusted",
     ),
     Escalation(("orgpolicy.*",), "can lift the organization's constraints"),
+    # Boundaries add up: another one widens what a principal may reach. One more deny policy lifts nothing.
+    Escalation(
+        (
+            "iam.*denypolicies.delete",
+            "iam.*denypolicies.update",
+            "iam.*principalaccessboundarypolicies.bind",
+            "iam.*principalaccessboundarypolicies.create",
+            "iam.*principalaccessboundarypolicies.delete",
+            "iam.*principalaccessboundarypolicies.unbind",
+            "iam.*principalaccessboundarypolicies.update",
+            "*.createPolicyBinding",
+            "*.deletePolicyBinding",
+            "*.updatePolicyBinding",
+        ),
+        "can lift what denies access or bounds it",
+    ),
     Escalation(
         ("*.createTagBinding", "*.deleteTagBinding", "resourcemanager.tagValueBindings.*"),
         "can make conditions on tags come true",

@@ -103,6 +103,8 @@ class EventRecorder:
                 await self._send(reference, occurrence)
             except KubeError as error:  # a terminating namespace, missing rights, an outage: an event is lost
                 _log.debug("event not recorded: %s %s: %s", occurrence.reason, occurrence.message, error)
+            except Exception:  # one event's bug must not end all that come after it
+                _log.exception("event not recorded: %s %s", occurrence.reason, occurrence.message)
             finally:
                 self._queue.task_done()
 

@@ -154,7 +154,14 @@ def _role_to_model(role: RoleRecord) -> LedgerRole:
 
 
 def _role_from_model(role: LedgerRole) -> RoleRecord:
-    return RoleRecord(role.role_id, role.owner, role.owner_uid, role.origin, role.state, role.deleted_time)
+    return RoleRecord(
+        role_id=role.role_id,
+        owner=role.owner,
+        owner_uid=role.owner_uid,
+        origin=role.origin,
+        state=role.state,
+        deleted_time=role.deleted_time,
+    )
 
 
 def _key_to_model(key: KeyRecord) -> LedgerKey:
@@ -173,15 +180,15 @@ def _key_to_model(key: KeyRecord) -> LedgerKey:
 
 def _key_from_model(key: LedgerKey) -> KeyRecord:
     return KeyRecord(
-        key.id,
-        key.owner,
-        key.state,
-        key.created_time,
-        key.digest or "",
-        key.generation,
-        key.expiry_time,
-        key.superseded_time,
-        key.disabled_time,
+        key_id=key.id,
+        owner=key.owner,
+        state=key.state,
+        created=key.created_time,
+        digest=key.digest or "",
+        generation=key.generation,
+        expires=key.expiry_time,
+        superseded=key.superseded_time,
+        disabled=key.disabled_time,
     )
 
 
@@ -241,11 +248,11 @@ def _holdings(target: Target, binding: LedgerBinding) -> Iterable[tuple[Grant, H
         yield (
             Grant(target, binding.role, entry.member, condition),
             Holding(
-                frozenset(entry.claimants),
-                entry.state,
-                entry.foreign_before,
-                entry.unique_id or "",
-                entry.former_unique_ids,
+                claimants=frozenset(entry.claimants),
+                state=entry.state,
+                foreign_before=entry.foreign_before,
+                unique_id=entry.unique_id or "",
+                former_ids=entry.former_unique_ids,
             ),
         )
 

@@ -133,6 +133,19 @@ async def test_a_refused_event_is_lost_and_the_next_is_sent(api: FakeApi, record
     assert event["message"] == "second"
 
 
+async def test_an_event_that_nothing_can_be_made_of_is_lost_alone(
+    api: FakeApi, recorder: EventRecorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise TypeError("not JSON serializable")
+
+    api.interferences = [fail]
+    recorder.record(identity(), EventType.NORMAL, "Created", "one")
+    recorder.record(identity(), EventType.NORMAL, "Created", "two")
+    assert [event["message"] for event in await posted(api)] == ["two"]
+    assert "event not recorded: Created one" in caplog.text
+
+
 async def test_beyond_the_bound_events_are_dropped(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "QUEUE_BOUND", 2)
     recorder = EventRecorder(api)
