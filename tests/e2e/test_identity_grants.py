@@ -95,6 +95,38 @@ spec: {roles: [{role: roles/logging.logWriter, projectRef: {name: $scene-b}}]}
     assert scene.cloud.policy(other(scene)) == {"roles/logging.logWriter": [scene.member("checkout")]}
 
 
+def test_an_identity_is_deleted_only_while_the_other_project_is_not_braked(scene: Scene) -> None:
+    scene.apply(OTHER)
+    scene.apply("""
+kind: CloudRunIdentity
+metadata: {name: checkout}
+spec:
+  roles:
+  - {role: roles/cloudsql.client}
+  - {role: roles/logging.logWriter, projectRef: {name: $scene-b}}
+""")
+    scene.ready("CloudRunIdentity/checkout")
+    held = [scene.policy(), scene.cloud.policy(other(scene))]
+
+    scene.patch(f"ManagedProject/{scene.name}-b", "spec: {suspend: true}")
+    scene.fails("CloudRunIdentity/checkout", "DependencyNotReady")
+    scene.patch("CloudRunIdentity/checkout", "spec: {roles: [{role: roles/cloudsql.client}]}")
+    message = scene.fails("CloudRunIdentity/checkout", "DependencyNotReady")
+    assert f"project {scene.name}-b is suspended" in message
+    scene.delete("CloudRunIdentity/checkout")
+    message = scene.fails("CloudRunIdentity/checkout", "Suspended")
+    assert f"ManagedProject {scene.name}-b" in message
+    assert [scene.policy(), scene.cloud.policy(other(scene))] == held
+
+    # Observed, nothing is written there, and what stands is left.
+    scene.patch(f"ManagedProject/{scene.name}-b", "spec: {suspend: false, managementPolicy: Observe}")
+    scene.gone("CloudRunIdentity/checkout")
+    assert scene.policy() == {}
+    [left] = scene.cloud.policy(other(scene))["roles/logging.logWriter"]
+    assert left.startswith(f"deleted:{scene.member('checkout')}?uid="), "as Google shows it of any account"
+    assert scene.ledger_targets() == set()
+
+
 def test_roles_on_a_workload_and_on_a_secret_under_conditions(scene: Scene) -> None:
     service = scene.cloud.deploy("services", scene.name, "pricing")
     scene.apply("""

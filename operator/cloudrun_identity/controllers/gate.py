@@ -25,6 +25,7 @@ from cloudrun_identity.iam.admission import (
     may_be_called,
     may_enter,
 )
+from cloudrun_identity.iam.grants import Target
 
 from .outcomes import InSync, Outcome, Paused, Refused, Waiting
 from .world import Key, World, older_first
@@ -112,6 +113,22 @@ def other_project(name: str, namespace: str, world: World, path: str) -> Managed
     if project.status.project_number is None:
         return Waiting(Reason.DEPENDENCY_NOT_READY, f"{path}: ManagedProject {name} is not ready")
     return project
+
+
+def halted_elsewhere(held: Iterable[Target], world: World) -> Outcome | None:
+    """Why the deletion of an object waits that holds something on these targets.
+
+    None if none of them is in a project that is suspended.
+    """
+    for target in sorted(held):
+        project = world.project_on(target.project_id)
+        if project and project.spec.suspend:
+            return Paused(
+                Reason.SUSPENDED,
+                f"deletion waits until ManagedProject {project.metadata.name} is not suspended any more: "
+                f"what the object holds on {target} is there",
+            )
+    return None
 
 
 def still_used(key: Key, world: World) -> Outcome:

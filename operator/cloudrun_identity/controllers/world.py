@@ -76,6 +76,10 @@ class World(Protocol):
         """The ManagedProject of this name."""
         ...
 
+    def project_on(self, project_id: str) -> ManagedProject | None:
+        """The ManagedProject that a Google Cloud project is worked in by: the oldest on it."""
+        ...
+
     def identity(self, namespace: str, name: str) -> CloudRunIdentity | None:
         """The CloudRunIdentity of this name."""
         ...

@@ -92,8 +92,8 @@ class Declaration:
 
     `writable` is false for suspended and observed objects: their claims protect what stands, and are not
     repaired. `abandon` leaves a grant in place when this was its last claimant; `claims_existing` takes it
-    away then even if it stood there before any of ours. `exclusive` are bindings in which nobody else is to
-    remain.
+    away then even if it stood there before any of ours. `ending`: the object is being deleted. `exclusive`
+    are bindings in which nobody else is to remain.
     `soon` names targets on which more claims are about to come, so that a pass may wait a moment for them.
     """
 
@@ -103,6 +103,7 @@ class Declaration:
     writable: bool = True
     abandon: bool = False
     claims_existing: bool = False
+    ending: bool = False
     exclusive: frozenset[Slot] = frozenset()
     soon: frozenset[Target] = frozenset()
 

@@ -60,13 +60,15 @@ def plan(
     standing: Collection[Grant],
     *,
     may_release: bool,
+    observed: bool = False,
     withheld: Collection[Grant] = (),
     spared: Callable[[str], bool] = lambda _: False,
 ) -> Plan:
     """Plan a pass over `ledger.target`, in whose policy the grants of `standing` stand.
 
     `may_release` is false while some object may still be about to declare what another one lets go, or
-    wants out of its binding.
+    wants out of its binding. In a project that is `observed` nothing is released: what an edit lets go is
+    kept for as long as that is so, and what an object leaves behind on its end is left.
     `withheld` are claims that this pass will not try to write. `spared(member)` names those who are never
     removed from a binding that an object has to itself.
     """
@@ -90,9 +92,9 @@ def plan(
                 if held.former_ids and grant in standing:
                     stale.append(Release(grant, held.former_ids))
             holdings[grant] = held
-        elif not may_release:
+        elif not may_release or (observed and not all(each.ending for each in leaving)):
             holdings[grant] = holding
-        elif not _is_left(holding, leaving):
+        elif not observed and not _is_left(holding, leaving):
             holdings[grant] = holding
             released.append(Release(grant, holding.unique_ids))
     begun = [grant for grant in claims if grant not in ledger.holdings and grant not in entombed]

@@ -12,6 +12,7 @@ from cloudrun_identity.api import (
 )
 from cloudrun_identity.controllers.cloud_run_identity.account_records import AccountRecords
 from cloudrun_identity.controllers.cloud_run_identity.probation import Probation
+from cloudrun_identity.controllers.gate import is_suspended, observes
 from cloudrun_identity.controllers.grants.wishes import Judge
 from cloudrun_identity.controllers.planning.plan import Plan
 from cloudrun_identity.controllers.planning.planner import Planner
@@ -98,6 +99,8 @@ class Operator:
                 is_fresh=probation.is_fresh,
                 brake=RemovalBrake(self._removals_per_hour),
                 is_spared=self._is_spared,
+                is_suspended=lambda project_id: self._at_rest(project_id, is_suspended),
+                is_observed=lambda project_id: self._at_rest(project_id, observes),
                 checkpoint=checkpoint,
             )
         )
@@ -214,6 +217,11 @@ class Operator:
     def _is_spared(self, member: str) -> bool:
         """Whether a member is never removed by an exclusive binding: Google's own, and whom we act as."""
         return is_spared(member) or email(member) in self._cache.credential_accounts()
+
+    def _at_rest(self, project_id: str, brake: Callable[[ManagedProject, ManagedProject], bool]) -> bool:
+        """Whether a brake is on in a project; in one that nobody has lent none is."""
+        project = self._cache.project_on(project_id)
+        return project is not None and brake(project, project)
 
     def _removals_per_hour(self, project_id: str) -> int:
         """The least that any ManagedProject on the project allows; none if there is no such any more."""

@@ -116,6 +116,10 @@ class FakeWorld:
     def project(self, name: str) -> ManagedProject | None:
         return cast("ManagedProject | None", self._objects.get(project_key(name)))
 
+    def project_on(self, project_id: str) -> ManagedProject | None:
+        lent = (each for each in self._objects.values() if isinstance(each, ManagedProject))
+        return next((each for each in lent if each.project_id == project_id), None)
+
     def identity(self, namespace: str, name: str) -> CloudRunIdentity | None:
         return cast("CloudRunIdentity | None", self._objects.get(identity_key(namespace, name)))
 

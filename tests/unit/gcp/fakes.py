@@ -244,6 +244,8 @@ class Scene:
     fresh: set[str] = field(default_factory=set)
     passes: Passes = field(default_factory=Passes)
     removals_an_hour: int = 100
+    suspended: set[str] = field(default_factory=set)
+    observed: set[str] = field(default_factory=set)
     settings: LaneSettings = field(default_factory=LaneSettings)
 
     def __post_init__(self) -> None:
@@ -259,6 +261,8 @@ class Scene:
             wall_clock=lambda: NOON,
             is_fresh=self.fresh.__contains__,
             brake=RemovalBrake(lambda _: self.removals_an_hour),
+            is_suspended=self.suspended.__contains__,
+            is_observed=self.observed.__contains__,
             settings=self.settings,
         )
 

@@ -14,6 +14,7 @@ from cloudrun_identity.controllers.gate import (
     DELETION_WAITS,
     Passed,
     Stopped,
+    halted_elsewhere,
     is_suspended,
     observes,
     pass_gate,
@@ -270,6 +271,9 @@ class Reconciler:
         if is_suspended(obj, project):
             self._hold(obj)
             outcome: Outcome = Paused(Reason.SUSPENDED, DELETION_WAITS)
+        elif halted := halted_elsewhere(tools.lanes.held_by(claimant(obj)), tools.store):
+            tools.lanes.hold(claimant(obj))
+            outcome = halted
         else:
             tools.lanes.hold(claimant(obj))
             abandon = observes(obj, project) or await tools.kube.kind_is_leaving(obj.kind)

@@ -20,6 +20,7 @@ from cloudrun_identity.api import (
     TargetKind,
 )
 from cloudrun_identity.controllers.conditions import Review, conditions
+from cloudrun_identity.controllers.grants.release import waits_for_project
 from cloudrun_identity.controllers.grants.targets import NoTarget
 from cloudrun_identity.controllers.grants.wishes import Wishes
 from cloudrun_identity.controllers.outcomes import (
@@ -143,6 +144,7 @@ def judged(wishes: Wishes, convergence: Convergence) -> tuple[tuple[GrantStatus,
         for each in wishes.obstacles
     ]
     listed += [_of_grant(grant, GrantState.RELEASING, Reason.UPDATING) for grant in convergence.releasing]
+    listed += [_of_grant(grant, GrantState.RELEASING, Reason.SUSPENDED) for grant in convergence.halted]
     outcomes: list[Outcome] = [each.outcome for each in wishes.obstacles]
     outcomes += [
         outcome_of(fault, f"the IAM policy of {target}") for target, fault in convergence.faults.items()
@@ -165,6 +167,9 @@ def judged(wishes: Wishes, convergence: Convergence) -> tuple[tuple[GrantStatus,
             after=_BRAKED,
         )
         for grant in convergence.intruders
+    ]
+    outcomes += [
+        Waiting(Reason.DEPENDENCY_NOT_READY, waits_for_project(grant)) for grant in convergence.halted
     ]
     if convergence.releasing:
         first = convergence.releasing[0]

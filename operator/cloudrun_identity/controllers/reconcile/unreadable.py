@@ -24,11 +24,11 @@ from cloudrun_identity.api import (
     Reason,
 )
 from cloudrun_identity.controllers.conditions import Review, conditions
-from cloudrun_identity.controllers.gate import DELETION_WAITS, still_used
+from cloudrun_identity.controllers.gate import DELETION_WAITS, halted_elsewhere, still_used
 from cloudrun_identity.controllers.grants.release import Releaser
 from cloudrun_identity.controllers.outcomes import InSync, Outcome, Paused, Refused
 from cloudrun_identity.controllers.world import Key
-from cloudrun_identity.iam.claims import Claimant, Declaration
+from cloudrun_identity.iam.claims import Claimant
 from cloudrun_identity.kube.resources import Object
 
 from .conclusion import Conclusion
@@ -76,6 +76,9 @@ class UnreadableObjects:
         project = self._project(raw)
         if _says(raw, "suspend") is True or (project and project.spec.suspend):
             return Paused(Reason.SUSPENDED, DELETION_WAITS)
+        halted = halted_elsewhere(self._tools.lanes.held_by(_claimant(key, raw)), self._tools.store)
+        if halted:
+            return halted
         abandon = _abandons(key, raw)
         if abandon is None:
             self._tools.announcer.tell(raw, "Abandoned", f"{wrong}; {_LEFT}")
@@ -83,11 +86,9 @@ class UnreadableObjects:
         policies = {_says(raw, "managementPolicy"), project.spec.management_policy if project else None}
         leaving = ManagementPolicy.OBSERVE in policies or await self._tools.kube.kind_is_leaving(key.kind)
         return await self._releaser.release_all(
-            Declaration(
-                _claimant(key, raw),
-                abandon=abandon or leaving,
-                claims_existing=_says(raw, "existingGrants") == ExistingGrants.CLAIM,
-            )
+            _claimant(key, raw),
+            abandon=abandon or leaving,
+            claims_existing=_says(raw, "existingGrants") == ExistingGrants.CLAIM,
         )
 
     def _hold(self, key: Key, raw: Object) -> None:

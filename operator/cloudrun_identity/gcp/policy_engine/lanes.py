@@ -25,16 +25,17 @@ class Convergence:
 
     `verdicts` has one entry a claim; `drifted` are claims that had been granted and were found missing,
     `evicted` grants of others that were found in a binding that the object wants alone,
-    `releasing` grants let go that still stand, `intruders` others in a binding that the object wants alone,
-    and
-    `contested` a claim of another object there. `missing` targets that do not exist. `faults` kept a
-    policy from being read or written at all; the claims there have the state they were last known in.
+    `releasing` grants let go that still stand, `halted` those of them in projects that are suspended, where
+    nothing is looked at. `intruders` are others in a binding that the object wants alone, and `contested` a
+    claim of another object there. `missing` targets that do not exist. `faults` kept a policy from being read
+    or written at all; the claims there have the state they were last known in.
     """
 
     verdicts: tuple[Verdict, ...] = ()
     drifted: tuple[Grant, ...] = ()
     evicted: tuple[Grant, ...] = ()
     releasing: tuple[Grant, ...] = ()
+    halted: tuple[Grant, ...] = ()
     intruders: tuple[Grant, ...] = ()
     contested: tuple[Grant, ...] = ()
     missing: tuple[Target, ...] = ()
@@ -74,6 +75,10 @@ class Lanes:
         self._declarations.forget(claimant)
         self._retire(targets)
 
+    def held_by(self, claimant: Claimant) -> frozenset[Target]:
+        """The targets on which the object, or a predecessor of its name, holds anything."""
+        return self._ports.ledgers.held_by(claimant.seat)
+
     async def converge(self, claimant: Claimant, *, max_age: float = 0.0) -> Convergence:
         """Bring the policies that the object has to do with to what all objects declare.
 
@@ -81,20 +86,23 @@ class Lanes:
         from new ones. Google's faults are in the answer; an error of the ledger's is raised.
         """
         standing = self._declarations.of(claimant)
-        targets = standing.declaration.targets | self._ports.ledgers.held_by(claimant.seat)
-        results = await self._results(targets, since=standing.since, max_age=max_age)
+        targets = standing.declaration.targets | self.held_by(claimant)
+        working = [target for target in targets if not self._ports.is_suspended(target.project_id)]
+        results = await self._results(working, since=standing.since, max_age=max_age)
+        releasing = tuple(self._releasing(standing.declaration))
         drifted = tuple(standing.drifted)
         standing.drifted.clear()
         evicted = tuple(standing.evicted)
         standing.evicted.clear()
         return Convergence(
             verdicts=tuple(
-                self._verdict(claim.grant, results[claim.grant.target])
+                self._verdict(claim.grant, results.get(claim.grant.target))
                 for claim in standing.declaration.claims
             ),
             drifted=drifted,
             evicted=evicted,
-            releasing=tuple(self._releasing(standing.declaration)),
+            releasing=tuple(grant for grant in releasing if grant.target in results),
+            halted=tuple(grant for grant in releasing if grant.target not in results),
             intruders=tuple(
                 grant
                 for result in results.values()
@@ -160,8 +168,8 @@ class Lanes:
             if lane and lane.is_idle and not wanted:
                 del self._lanes[target]
 
-    def _verdict(self, grant: Grant, result: PassResult) -> Verdict:
-        if not result.fault or result.missing:
+    def _verdict(self, grant: Grant, result: PassResult | None) -> Verdict:
+        if result and (not result.fault or result.missing):
             return result.verdict(grant)
         holding = self._ports.ledgers.ledger(grant.target).holdings.get(grant)
         return Verdict(grant, holding.state if holding else GrantState.PENDING)

@@ -136,6 +136,7 @@ class PolicyPasses:
             self._declarations.concerning(ledger),
             writer.standing,
             may_release=self._declarations.complete,
+            observed=self._ports.is_observed(self._target.project_id),
             withheld=self._setbacks.withheld,
             spared=self._ports.is_spared,
         )

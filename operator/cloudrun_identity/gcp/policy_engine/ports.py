@@ -64,6 +64,8 @@ class LanePorts:
 
     `is_fresh(email)`: Google may not know the account everywhere yet. `is_spared(member)`: never removed by
     an exclusive binding. `checkpoint(step)` is told after every step that a crash could follow.
+    In a project (by its id) that `is_suspended` nothing is read or written, in one that `is_observed` nothing
+    written.
     """
 
     policies: PolicyPort
@@ -73,5 +75,7 @@ class LanePorts:
     is_fresh: Callable[[str], bool]
     brake: RemovalBrake
     is_spared: Callable[[str], bool] = is_spared
+    is_suspended: Callable[[str], bool] = lambda _: False
+    is_observed: Callable[[str], bool] = lambda _: False
     checkpoint: Callable[[str], None] = lambda _: None
     settings: LaneSettings = LaneSettings()

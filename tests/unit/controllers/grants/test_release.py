@@ -96,3 +96,10 @@ async def test_a_fault_that_keeps_a_grant_standing_is_told() -> None:
 async def test_a_fault_elsewhere_holds_up_nothing() -> None:
     denied = GoogleError(Fault.PERMISSION_DENIED, "SetIamPolicy", "you may not")
     assert await released(FakeLanes(Convergence(faults={TARGET: denied}))) == InSync()
+
+
+async def test_a_grant_in_a_project_that_was_suspended_a_moment_ago_is_waited_for() -> None:
+    outcome = await released(FakeLanes(Convergence(halted=(STILL,))))
+    assert isinstance(outcome, Waiting)
+    assert f"project {TARGET.project_id} is suspended" in outcome.message
+    assert outcome.after is not None

@@ -121,6 +121,9 @@ class Cluster(FakeWorld):
         lent = lent.model_copy(
             update={"status": lent.status.model_copy(update={"project_number": self.number})}
         )
+        self.add(lent)
+
+    def add(self, lent: ManagedProject) -> None:
         self._objects[Key.of(lent)] = lent
 
     def apply(self, **spec: Any) -> None:

@@ -6,14 +6,15 @@ from cloudrun_identity.api import (
     ConditionStatus,
     ConditionType,
     Reason,
+    TargetKind,
 )
 from cloudrun_identity.controllers.outcomes import InSync, Refused, Waiting
 from cloudrun_identity.controllers.reconcile.following import Again, Rest
 from cloudrun_identity.controllers.world import Key, claimant
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.iam.claims import Claimant, Declaration
-from cloudrun_identity.iam.grants import Grant
-from tests.unit.controllers.world import identity
+from cloudrun_identity.iam.grants import Grant, Target
+from tests.unit.controllers.world import identity, project
 
 from .stage import ANN, BOB, DRIFT, HOME, KEY, Stage
 
@@ -203,6 +204,31 @@ async def test_a_suspended_deletion_waits_and_says_so(stage: Stage) -> None:
     await stage.passes()
     assert stage.ready == (ConditionStatus.FALSE, "Suspended")
     assert stage.standing == {ANN}
+
+
+SHARED = """
+kind: ManagedProject
+metadata: {name: shared, uid: u-shared}
+spec: {projectID: shared-1234, suspend: true}
+"""
+
+
+async def test_a_deletion_waits_for_another_project_in_which_something_is_held(stage: Stage) -> None:
+    elsewhere = Target(TargetKind.PROJECT, "shared-1234")
+    stage.cluster.add(project(SHARED))
+    stage.scene.suspended.add("shared-1234")
+    stage.scene.hold(Grant(elsewhere, ANN.role, ANN.member), claimant(identity()))
+    await stage.passes()
+    reads = stage.scene.policies.reads
+    stage.cluster.delete()
+
+    assert await stage.passes() == Rest()
+    assert stage.ready == (ConditionStatus.FALSE, "Suspended")
+    message = stage.cluster.status.condition(ConditionType.READY).message
+    assert "ManagedProject shared is not suspended any more" in message
+    assert "Project shared-1234" in message
+    assert stage.standing == {ANN}, "nothing is let go of anywhere"
+    assert stage.scene.policies.reads == reads
 
 
 @pytest.mark.parametrize("leaving", [True, False])

@@ -280,3 +280,35 @@ async def test_a_lane_at_work_is_not_forgotten(scene: Scene, lanes: Lanes) -> No
     assert known(lanes) == {TARGET}
     await at_work
     assert known(lanes) == set()
+
+
+async def test_nothing_is_read_or_written_in_a_project_that_is_suspended(scene: Scene, lanes: Lanes) -> None:
+    elsewhere = Target(TargetKind.PROJECT, "suspended")
+    scene.suspended.add("suspended")
+    scene.hold(grant(1, elsewhere), claimant(1))
+    scene.hold(grant(2, elsewhere), claimant(1))
+    lanes.declare(claiming(claimant(1), grant(1, elsewhere), grant(3)))
+
+    convergence = await lanes.converge(claimant(1))
+
+    assert convergence.halted == (grant(2, elsewhere),)
+    assert convergence.releasing == ()
+    assert {each.grant: each.state for each in convergence.verdicts} == {
+        grant(1, elsewhere): GrantState.GRANTED,
+        grant(3): GrantState.GRANTED,
+    }
+    assert scene.ledgers.ledger(elsewhere).holdings.keys() == {grant(1, elsewhere), grant(2, elsewhere)}
+    assert scene.policies.reads == 1, "of the other policy"
+
+
+async def test_in_a_project_that_is_observed_nothing_is_taken_away(scene: Scene, lanes: Lanes) -> None:
+    scene.observed.add(TARGET.project_id)
+    scene.policies.grant(grant(1))
+    scene.hold(grant(1), claimant(1))
+    lanes.declare(Declaration(claimant(1)))
+    assert (await lanes.converge(claimant(1))).releasing == (grant(1),), "it is kept in mind"
+
+    lanes.declare(Declaration(claimant(1), ending=True))
+    assert (await lanes.converge(claimant(1))).releasing == ()
+    assert scene.policies.standing(TARGET) == {grant(1)}
+    assert scene.policies.sets == 0
