@@ -141,6 +141,16 @@ def still_used(key: Key, world: World) -> Outcome:
     return Waiting(Reason.IN_USE, f"still used by {names}{more}; delete these first")
 
 
+def is_lent(project: str, namespace: str, world: World) -> bool:
+    """Whether objects of `namespace` may know of a project, named by its id or its number."""
+    return any(
+        project in (each.project_id, each.status.project_number)
+        and not each.spec.suspend
+        and isinstance(may_enter(each, namespace, surroundings(each, world)), Admitted)
+        for each in world.objects(ManagedProject)
+    )
+
+
 def surroundings(project: ManagedProject, world: World) -> Surroundings:
     """The facts that the project's guardrails are asked with."""
     return Surroundings(

@@ -7,9 +7,14 @@ from typing import Any
 
 from .workloads import WorkloadState, account_holder
 
-_REGISTRY = re.compile(r"(?:[a-z0-9-]+-docker\.pkg\.dev|(?:[a-z]+\.)?gcr\.io)/(?P<project>[^/]+)/")
-_SECRET = re.compile(r"projects/(?P<project>[^/]+)/secrets/(?P<name>[^/]+)")
-_TOPIC = re.compile(r"projects/(?P<project>[^/]+)/topics/(?P<name>[^/]+)")
+# What is no name at all is nobody's, and must get into no command that somebody is told to run.
+_PROJECT = r"(?P<project>[a-z0-9][a-z0-9.:-]*)"
+_NAME = r"(?P<name>[A-Za-z0-9][A-Za-z0-9._~+%-]*)"
+_REGISTRY = re.compile(rf"(?:[a-z0-9-]+-docker\.pkg\.dev|(?:[a-z]+\.)?gcr\.io)/{_PROJECT}/")
+_SECRET = re.compile(rf"(?:projects/{_PROJECT}/secrets/)?{_NAME}")
+_SQL_INSTANCE = re.compile(rf"{_PROJECT}:[a-z0-9-]+:{_NAME}")
+_BUCKET = re.compile(_NAME)
+_TOPIC = re.compile(rf"projects/{_PROJECT}/topics/{_NAME}")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -49,7 +54,7 @@ def needs_of(state: WorkloadState) -> Needs:
         sql_instances=_sorted(
             _sql_instance(name) for volume in volumes["cloud_sql_instance"] for name in volume.instances
         ),
-        buckets=_sorted(volume.bucket for volume in volumes["gcs"]),
+        buckets=_sorted(volume.bucket for volume in volumes["gcs"] if _BUCKET.fullmatch(volume.bucket)),
         topics=_sorted(map(_topic, _plain_values(template))),
     )
 
@@ -64,16 +69,16 @@ def _registry(image: str) -> str:
     return found["project"] if found else ""
 
 
-def _secret(name: str, home: str) -> Named:
+def _secret(name: str, home: str) -> Named | None:
     """A secret, which is named in short in the workload's own project."""
-    found = _SECRET.match(name)
-    return Named(found["project"], found["name"]) if found else Named(home, name)
+    found = _SECRET.fullmatch(name)
+    return Named(found["project"] or home, found["name"]) if found else None
 
 
-def _sql_instance(name: str) -> Named:
+def _sql_instance(name: str) -> Named | None:
     """`PROJECT:REGION:INSTANCE`; the id of a domain-scoped project has a colon of its own."""
-    project, *_, instance = name.rsplit(":", 2)
-    return Named(project, instance)
+    found = _SQL_INSTANCE.fullmatch(name)
+    return Named(found["project"], found["name"]) if found else None
 
 
 def _topic(value: str) -> Named | None:

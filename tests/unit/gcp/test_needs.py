@@ -67,5 +67,30 @@ def test_what_a_template_names_is_found(state: WorkloadState) -> None:
     assert needs_of(state) == NEEDS
 
 
+@pytest.mark.parametrize("text", ["$(reboot)", "a b", "a;b", "a\nb", "--project=x", "../x", "ä"])
+def test_what_is_no_name_is_not_taken_for_one(text: str) -> None:
+    """It would stand in a command that a person is told to run."""
+    template = types.RevisionTemplate(
+        containers=[
+            types.Container(
+                image=f"gcr.io/{text}/web",
+                env=[
+                    types.EnvVar(value=f"projects/shop-1234/topics/{text}"),
+                    types.EnvVar(value=f"projects/{text}/topics/orders"),
+                ],
+            )
+        ],
+        volumes=[
+            types.Volume(secret=types.SecretVolumeSource(secret=text)),
+            types.Volume(secret=types.SecretVolumeSource(secret=f"projects/{text}/secrets/tls-key")),
+            types.Volume(
+                cloud_sql_instance=types.CloudSqlInstance(instances=[f"p:r:{text}", f"{text}:r:db"])
+            ),
+            types.Volume(gcs=types.GCSVolumeSource(bucket=text)),
+        ],
+    )
+    assert needs_of(state(WorkloadKind.SERVICE, types.Service(template=template))) == Needs()
+
+
 def test_an_empty_template_needs_nothing() -> None:
     assert needs_of(state(WorkloadKind.SERVICE, types.Service())) == Needs()

@@ -40,7 +40,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class AttachmentWant:
-    """The workload and the account.
+    """The workload and the account, among everything else there is.
 
     `operator` is the e-mail that we act as, empty where it is not known, and `drift_interval` in seconds.
     """
@@ -48,6 +48,7 @@ class AttachmentWant:
     obj: IdentityAttachment
     workload: Workload
     account: Account
+    world: World
     drift_interval: float
     managed_project: str = ""
     project_number: str = ""
@@ -78,6 +79,7 @@ def resolved(obj: IdentityAttachment, gate: Passed, world: World) -> AttachmentW
         obj=obj,
         workload=workload,
         account=account,
+        world=world,
         drift_interval=gate.project.spec.drift_interval.timedelta.total_seconds(),
         managed_project=gate.project.metadata.name,
         project_number=status.project_number or "",

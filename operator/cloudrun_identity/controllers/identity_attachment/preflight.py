@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 
 from cloudrun_identity.api import ConditionType, PreflightCheck, PreflightState, TargetKind
 from cloudrun_identity.controllers.conditions import Finding
+from cloudrun_identity.controllers.gate import is_lent
 from cloudrun_identity.gcp.access import HINTS_AGE, Access, Hint
 from cloudrun_identity.gcp.errors import GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
@@ -69,12 +70,11 @@ class Preflight:
         )
 
     async def _gives_tokens(self, want: AttachmentWant) -> Hint:
-        return await self._access.permits(
-            service_account_member(cloud_run_service_agent(want.project_number)),
-            "iam.serviceAccounts.getAccessToken",
-            _account_target(want),
-            _project(want.account.project_id),
-        )
+        agent = service_account_member(cloud_run_service_agent(want.project_number))
+        permission, account = "iam.serviceAccounts.getAccessToken", _account_target(want)
+        if await self._access.permits(agent, permission, account) is Hint.YES:
+            return Hint.YES
+        return await self._permits(want, agent, permission, _project(want.account.project_id))
 
     async def _images(self, want: AttachmentWant, needs: Needs) -> list[PreflightCheck]:
         unreadable = [
@@ -108,7 +108,7 @@ class Preflight:
 
     async def _secrets(self, want: AttachmentWant, secrets: Iterable[Named]) -> PreflightCheck | None:
         hints = [
-            (secret, await self._permits(want, "secretmanager.versions.access", *_places(secret)))
+            (secret, await self._may(want, "secretmanager.versions.access", *_places(secret)))
             for secret in secrets
         ]
         return _summed(
@@ -122,7 +122,7 @@ class Preflight:
     async def _sql_instances(self, want: AttachmentWant, instances: Iterable[Named]) -> PreflightCheck | None:
         role = "roles/cloudsql.client"
         hints = [
-            (each, await self._permits(want, "cloudsql.instances.connect", _project(each.project)))
+            (each, await self._may(want, "cloudsql.instances.connect", _project(each.project)))
             for each in instances
         ]
         return _summed(
@@ -137,8 +137,7 @@ class Preflight:
         home = _project(want.workload.project_id)
         # The bucket's own policy, and its project, are not looked at.
         hints = [
-            (bucket, _unknown_if_no(await self._permits(want, "storage.objects.get", home)))
-            for bucket in buckets
+            (bucket, _unknown_if_no(await self._may(want, "storage.objects.get", home))) for bucket in buckets
         ]
         return _summed(
             BUCKETS,
@@ -153,7 +152,7 @@ class Preflight:
         hints = [
             (
                 f"projects/{topic.project}/topics/{topic.name}",
-                _unknown_if_no(await self._permits(want, "pubsub.topics.publish", _project(topic.project))),
+                _unknown_if_no(await self._may(want, "pubsub.topics.publish", _project(topic.project))),
             )
             for topic in topics
         ]
@@ -165,8 +164,18 @@ class Preflight:
             lambda topic: remedies.lets_publish(want, topic),
         )
 
-    async def _permits(self, want: AttachmentWant, permission: str, *targets: Target) -> Hint:
-        return await self._access.permits(service_account_member(want.email), permission, *targets)
+    async def _may(self, want: AttachmentWant, permission: str, *targets: Target) -> Hint:
+        return await self._permits(want, service_account_member(want.email), permission, *targets)
+
+    async def _permits(self, want: AttachmentWant, member: str, permission: str, *targets: Target) -> Hint:
+        """What policies say, of projects that are lent to the object's namespace.
+
+        A template names whatever its author likes: nobody is to learn by it how somebody else's project is.
+        """
+        namespace = want.obj.metadata.namespace
+        lent = [each for each in targets if is_lent(each.project_id, namespace, want.world)]
+        hint = await self._access.permits(member, permission, *lent) if lent else Hint.UNKNOWN
+        return hint if len(lent) == len(targets) else _unknown_if_no(hint)
 
 
 def holds_up(lines: Iterable[PreflightCheck]) -> str:

@@ -8,6 +8,7 @@ from cloudrun_identity.api import (
     ConditionStatus,
     ConditionType,
     EffectiveCrossProjectUsage,
+    ManagedProject,
     PreflightCheck,
     PreflightState,
     TargetKind,
@@ -27,7 +28,7 @@ from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import Target
 from tests.unit.controllers.attachments import OLD, ROLLED_OUT, want
 from tests.unit.controllers.cloud import fault
-from tests.unit.controllers.world import EMAIL
+from tests.unit.controllers.world import EMAIL, FakeWorld, identity, project, record
 
 HOME = "payments-prod-1234"
 OPERATOR = "operator@ops.iam.gserviceaccount.com"
@@ -56,6 +57,13 @@ SERVICE = types.Service(
 STATE = state_of(ROLLED_OUT.workload, SERVICE)
 BARE = state_of(ROLLED_OUT.workload, types.Service())
 EXISTS = ServiceAccount(HOME, EMAIL, "111")
+SHOP = """
+kind: ManagedProject
+metadata: {name: shop, uid: u-shop}
+spec: {projectID: shop-1234, namespaces: {names: [payments]}}
+status: {projectNumber: "42"}
+"""
+LENT = FakeWorld(project(), project(SHOP), identity(), accounts=[record()])
 
 
 class FakeCloud:
@@ -83,9 +91,9 @@ class FakeCloud:
         return self._hints.get(permission.rpartition(".")[2], Hint.YES)
 
 
-def operated(account: Account | None = None) -> AttachmentWant:
+def operated(account: Account | None = None, world: FakeWorld = LENT) -> AttachmentWant:
     given = account or Account(EMAIL, HOME, DeclaredIdentity("payments", "checkout"), "payments-prod")
-    return replace(want(), account=given, operator=OPERATOR)
+    return replace(want(world=world), account=given, operator=OPERATOR)
 
 
 async def checks(
@@ -235,3 +243,27 @@ async def test_accounts_of_nobody_are_remedied_by_gcloud() -> None:
     }.items():
         assert command in (lines[check].message or "")
     assert lines["Secrets"].state is PreflightState.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "shop",
+    [None, project(SHOP, namespaces={"names": ["shop"]}), project(SHOP, suspend=True)],
+    ids=["of nobody", "lent to others", "suspended"],
+)
+async def test_a_template_looks_into_no_project_that_is_not_lent(shop: ManagedProject | None) -> None:
+    """Whoever writes the template would learn what somebody else's project grants."""
+    there = (project(), identity(), *([shop] if shop else []))
+    cloud = FakeCloud()
+    lines = await checks(cloud, operated(world=FakeWorld(*there, accounts=[record()])))
+    assert lines["Topics"].state is PreflightState.UNKNOWN
+    policies = {
+        target.project_id for who, _, targets in cloud.asked if who != "operator" for target in targets
+    }
+    assert policies == {HOME}
+
+
+async def test_a_project_is_lent_by_its_number_as_well() -> None:
+    secret = types.Volume(secret=types.SecretVolumeSource(secret="projects/42/secrets/tls-key"))
+    service = types.Service(template=types.RevisionTemplate(volumes=[secret]))
+    lines = await checks(FakeCloud(), state=state_of(ROLLED_OUT.workload, service))
+    assert lines["Secrets"].state is PreflightState.PASSED
