@@ -48,6 +48,12 @@ class Commands(click.Group):
             raise
         except click.UsageError as error:
             raise _MisuseError(error.format_message()) from error
+        except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
+            raise
+        except Exception as error:  # a bug, and still no traceback for the user
+            from cloudrun_identity.runtime.logs import describe
+
+            raise click.ClickException(f"unexpected {describe(error)}") from error
 
 
 class _MisuseError(click.ClickException):

@@ -1,6 +1,8 @@
 """The command line: options, their environment, and errors of one line."""
 
+import contextlib
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -192,6 +194,35 @@ def test_an_unknown_command_is_an_error_of_one_line(runner: CliRunner) -> None:
 
 def test_the_version_is_told(runner: CliRunner) -> None:
     assert runner.invoke(cli.cli, ["--version"]).output == f"cloudrun-identity, version {__version__}\n"
+
+
+def test_a_bug_is_one_line_that_says_where(runner: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> str:
+        raise LookupError("two\nlines")
+
+    monkeypatch.setattr("cloudrun_identity.api.crd.render", broken)
+    result = runner.invoke(cli.cli, ["crds"])
+    assert result.exit_code == 1
+    assert re.fullmatch(r"Error: unexpected LookupError: two lines \(crds.py:\d+\)", the_line(result))
+
+
+@pytest.mark.parametrize("command", ["plan --filename=.", "export --project=shop-1234"])
+def test_a_token_file_is_read_by_every_command_that_calls_google(
+    runner: CliRunner, tmp_path: Path, command: str
+) -> None:
+    (tmp_path / "shop.yaml").write_text(
+        "{apiVersion: cloudrun-identity.dev/v1alpha1, kind: ManagedProject, "
+        "metadata: {name: shop-1234}, spec: {}}"
+    )
+    (tmp_path / "token").write_bytes(b"\xff")
+    with contextlib.chdir(tmp_path):
+        refused = runner.invoke(cli.cli, [*command.split(), "--google-token-file=token"])
+        useless = runner.invoke(
+            cli.cli, [*command.split(), "--google-token-file=token", "--google-endpoint=127.0.0.1:9"]
+        )
+    assert refused.exit_code == 2
+    assert "--google-endpoint" in the_line(refused)
+    assert "the token file token is not UTF-8 text" in the_line(useless)
 
 
 def test_a_reader_that_goes_away_is_no_traceback(

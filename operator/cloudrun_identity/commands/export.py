@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from .google import GOOGLE_ENDPOINT, google_clients, one_line_errors
+from .google import google_clients, google_options, one_line_errors
 
 
 @click.command()
@@ -35,7 +35,7 @@ from .google import GOOGLE_ENDPOINT, google_clients, one_line_errors
     type=click.Path(file_okay=False, path_type=Path),
     help="Directory to write files to; none of them may exist yet. [default: stdout]",
 )
-@GOOGLE_ENDPOINT
+@google_options
 def export(
     project: str,
     locations: tuple[str, ...],
@@ -44,6 +44,7 @@ def export(
     namespace: str | None,
     output: Path | None,
     google_endpoint: str | None,
+    google_token_file: Path | None,
 ) -> None:
     """Print the manifests that declare what a project has, so that applying them changes nothing there.
 
@@ -61,7 +62,7 @@ def export(
         )
 
     async def look() -> Export:
-        async with google_clients(google_endpoint) as clients:
+        async with google_clients(google_endpoint, google_token_file) as clients:
             found = await survey(clients, project, locations, secrets)
             return exported(found, namespace, frozenset({*without, clients.identity} - {""}))
 

@@ -1,29 +1,32 @@
-"""Google Cloud for commands that only look: clients that refuse to write, and errors in one line."""
+"""Google Cloud for commands: which one is meant, clients that refuse to write, and errors in one line."""
 
-import logging
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 if TYPE_CHECKING:
     from cloudrun_identity.gcp.clients import GoogleClients
 
-GOOGLE_ENDPOINT = click.option(
-    "--google-endpoint",
-    metavar="HOST:PORT",
-    help="An emulator to use instead of Google Cloud: plaintext, no credentials.",
-)
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def google_options(command: Command) -> Command:
+    """The options `--google-endpoint` and `--google-token-file`."""
+    return _ENDPOINT(_TOKEN_FILE(command))
 
 
 @asynccontextmanager
-async def google_clients(endpoint: str | None) -> AsyncIterator["GoogleClients"]:
+async def google_clients(endpoint: str | None, token_file: Path | None) -> AsyncIterator["GoogleClients"]:
     """Clients with which nothing can be written, until the block ends; raises CredentialsError."""
     from cloudrun_identity.gcp.clients import GoogleClients
+    from cloudrun_identity.gcp.token_file import TokenFile
 
-    clients = GoogleClients(endpoint, _Unobserved(), may_write=lambda: False)
+    tokens = TokenFile(token_file) if token_file else None
+    clients = GoogleClients(endpoint, _Unobserved(), may_write=lambda: False, tokens=tokens)
     try:
         await clients.check_credentials()
         yield clients
@@ -34,9 +37,8 @@ async def google_clients(endpoint: str | None) -> AsyncIterator["GoogleClients"]
 @contextmanager
 def one_line_errors() -> Iterator[None]:
     """Say in one line what keeps a command from reading Google Cloud."""
-    # gRPC's core reads this as it is loaded, and would tell of its connections beside the one line.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    from cloudrun_identity.gcp.errors import CredentialsError, GoogleError, one_line
+    quiet_grpc()
+    from cloudrun_identity.gcp.errors import CredentialsError, GoogleError
 
     try:
         yield
@@ -44,9 +46,11 @@ def one_line_errors() -> Iterator[None]:
         raise click.ClickException(str(error)) from None
     except GoogleError as error:
         raise click.ClickException(f"{error.method.rpartition('.')[2]}: {error.message}") from None
-    except Exception as error:  # a bug, and still no traceback for the user
-        logging.getLogger(__name__).debug("unexpected", exc_info=error)
-        raise click.ClickException(f"unexpected {type(error).__name__}: {one_line(str(error))}") from None
+
+
+def quiet_grpc() -> None:
+    """Keep gRPC's core from telling of its connections: errors reach us. It looks at this as it is loaded."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 
 class _Unobserved:
@@ -54,3 +58,27 @@ class _Unobserved:
 
     def observed(self, method: str, code: str, seconds: float) -> None:
         """Note nothing."""
+
+
+def _goes_with_an_endpoint(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
+    if value and not ctx.params["google_endpoint"]:
+        raise click.BadParameter(
+            "is for an emulator, with --google-endpoint; Google itself takes Application Default Credentials",
+            ctx,
+            param,
+        )
+    return value
+
+
+_ENDPOINT = click.option(
+    "--google-endpoint",
+    metavar="HOST:PORT",
+    is_eager=True,  # the other option looks at it
+    help="An emulator to use instead of Google Cloud: plaintext, no credentials.",
+)
+_TOKEN_FILE = click.option(
+    "--google-token-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    callback=_goes_with_an_endpoint,
+    help="File with the bearer token to send to --google-endpoint. [default: none is sent]",
+)

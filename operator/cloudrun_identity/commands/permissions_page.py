@@ -7,6 +7,7 @@ from typing import Final
 from cloudrun_identity.gcp.permissions import FEATURES
 
 EXAMPLE: Final = """\
+apiVersion: cloudrun-identity.dev/v1alpha1
 kind: ManagedProject
 metadata: {name: payments-prod}
 spec:

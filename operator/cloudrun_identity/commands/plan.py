@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .google import GOOGLE_ENDPOINT, google_clients, one_line_errors
+from .google import google_clients, google_options, one_line_errors
+from .manifests import filename_option, manifests_in, nothing_found
 
 if TYPE_CHECKING:
     from cloudrun_identity.controllers.planning.plan import Plan
@@ -19,36 +20,28 @@ CHANGES = 2
 
 
 @click.command()
-@click.option(
-    "-f",
-    "--filename",
-    "paths",
-    type=click.Path(exists=True, path_type=Path),
-    multiple=True,
-    required=True,
-    help="A file with manifests, or a directory of such files; repeatable.",
-)
+@filename_option(required=True)
 @click.option(
     "-n", "--namespace", metavar="NS", default="default", show_default=True, help="Of objects that name none."
 )
-@GOOGLE_ENDPOINT
-def plan(paths: tuple[Path, ...], namespace: str, google_endpoint: str | None) -> None:
+@google_options
+def plan(
+    paths: tuple[Path, ...], namespace: str, google_endpoint: str | None, google_token_file: Path | None
+) -> None:
     """Print what applying manifests to an empty cluster would change in Google Cloud, and change nothing.
 
     Exit code 0: nothing would change, 2: something would, 1: something is wrong, or would not be done.
     """
-    from cloudrun_identity.kube.manifest_files import read_manifests
+    from cloudrun_identity.api import GROUP
     from cloudrun_identity.runtime.rehearsal import rehearse
 
-    manifests = read_manifests(paths, namespace)
-    if manifests.problems:
-        for problem in manifests.problems:
-            click.echo(f"Error: {problem}", err=True)
-        sys.exit(1)
+    objects = manifests_in(paths, namespace)
+    if all(obj["kind"] == "Namespace" for obj in objects):
+        raise nothing_found(f"object of {GROUP}", paths)
 
     async def work_out() -> "Plan":
-        async with google_clients(google_endpoint) as clients:
-            return await rehearse(clients, manifests.objects)
+        async with google_clients(google_endpoint, google_token_file) as clients:
+            return await rehearse(clients, objects)
 
     with one_line_errors():
         planned = asyncio.run(work_out())

@@ -1,13 +1,14 @@
 """`cloudrun-identity run`: the operator itself."""
 
 import asyncio
-import logging
-import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import click
+
+from .cluster import KUBECONFIG
+from .google import google_options, quiet_grpc
 
 DEFAULT_NAMESPACE = "cloudrun-identity"
 
@@ -28,21 +29,8 @@ class Duration(click.ParamType[timedelta]):
 
 
 @click.command()
-@click.option(
-    "--kubeconfig",
-    type=click.Path(dir_okay=False),
-    help="File that says where the cluster is. [default: KUBECONFIG, ~/.kube/config, or the pod's own]",
-)
-@click.option(
-    "--google-endpoint",
-    metavar="HOST:PORT",
-    help="An emulator to use instead of Google Cloud: plaintext, no credentials.",
-)
-@click.option(
-    "--google-token-file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="File with the bearer token to send to --google-endpoint. [default: none is sent]",
-)
+@KUBECONFIG
+@google_options
 @click.option(
     "--operator-namespace",
     metavar="NS",
@@ -81,13 +69,7 @@ def run(
     """Run the operator until SIGTERM."""
     if lease_duration < timedelta(seconds=1):
         raise click.BadParameter("must be at least 1s", param_hint="--lease-duration")
-    if google_token_file and not google_endpoint:
-        raise click.BadParameter(
-            "is for an emulator, with --google-endpoint; Google itself takes Application Default Credentials",
-            param_hint="--google-token-file",
-        )
-    # gRPC's core reads this as it is loaded; what it says of its connections is no JSON, and errors reach us.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    quiet_grpc()
     # Imported here, because kopf and the Google clients are slow to load and `crds` needs neither.
     from cloudrun_identity import handlers
     from cloudrun_identity.kube.namespaces import pod_namespace
@@ -107,6 +89,3 @@ def run(
         asyncio.run(process.run(settings, handlers.watch))
     except process.FAILURES as failure:
         raise click.ClickException(str(failure)) from None
-    except Exception as error:  # a bug, and still no traceback for the user
-        logging.getLogger(__name__).debug("unexpected", exc_info=error)
-        raise click.ClickException(f"unexpected {logs.describe(error)}") from None

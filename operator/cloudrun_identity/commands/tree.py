@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .cluster import KUBECONFIG
+
 if TYPE_CHECKING:
     from cloudrun_identity.commands.identity_tree import Node
 
@@ -20,22 +22,23 @@ if TYPE_CHECKING:
     show_default=True,
     help="A tree to look at, or everything for programs.",
 )
-@click.option(
-    "--kubeconfig",
-    type=click.Path(dir_okay=False),
-    help="File that says where the cluster is. [default: KUBECONFIG, ~/.kube/config, or the pod's own]",
-)
+@KUBECONFIG
 def tree(namespace: str, output: str, kubeconfig: str | None) -> None:
     """Show who may act as whom, and what runs as it.
 
     It is told from the statuses of CloudRunIdentity and IAMBinding objects; Google Cloud is not asked.
     """
     from cloudrun_identity.commands.identity_tree import as_json, as_text
+    from cloudrun_identity.kube.crds import INSTALL
     from cloudrun_identity.kube.errors import ClusterUnreachable, KubeError
 
     try:
         nodes = asyncio.run(_read(kubeconfig, namespace))
-    except (ClusterUnreachable, KubeError) as error:
+    except ClusterUnreachable as error:
+        raise click.ClickException(str(error)) from None
+    except KubeError as error:
+        if error.is_not_found:
+            raise click.ClickException(f"the cluster does not have our kinds: run `{INSTALL}`") from None
         raise click.ClickException(str(error)) from None
     if output == "json":
         click.echo(json.dumps(as_json(nodes), indent=2))

@@ -86,7 +86,7 @@ async def _load_from_file(configuration: Configuration, path: str) -> None:
             path, client_configuration=configuration, persist_config=False
         )
     except _UNUSABLE as error:
-        raise KubeconfigInvalid(f"kubeconfig {path}: {_first_line(error)}") from error
+        raise KubeconfigInvalid(f"kubeconfig {path}: {_unusable(error)}") from error
     if command := _exec_without_credentials(loader, configuration):
         raise KubeconfigInvalid(
             f"kubeconfig {path}: the exec plugin {command} gave no credentials; run it by hand to see why"
@@ -106,5 +106,13 @@ def _exec_without_credentials(loader: KubeConfigLoader, configuration: Configura
     return str(user["exec"]["command"])
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+def _unusable(error: Exception) -> str:
+    match error:
+        case YAMLError():
+            return "this is not YAML"
+        case UnicodeDecodeError():
+            return "this is not text in UTF-8"
+        case KeyError() | TypeError() | AttributeError():  # of the loader, on its way through another shape
+            return "this is no kubeconfig; `kubectl config view` shows what one looks like"
+        case _:
+            return (str(error) or type(error).__name__).splitlines()[0]

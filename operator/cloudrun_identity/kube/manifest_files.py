@@ -1,5 +1,6 @@
 """Manifests read from files, and what is wrong with them, one line a problem."""
 
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,8 @@ from .resources import Object
 
 SUFFIXES = (".yaml", ".yml", ".json")
 
+STDIN = Path("-")
+
 
 @dataclass(slots=True)
 class Manifests:
@@ -28,13 +31,14 @@ class Manifests:
 def read_manifests(paths: Iterable[Path], namespace: str) -> Manifests:
     """Read files, and all manifests in directories as `kubectl apply --filename` does: not in those below.
 
+    A path `-` is standard input.
     `namespace` is that of objects that name none.
     """
     found = Manifests()
     seen: dict[tuple[str, str, str], Path] = {}
     for path in _files(paths):
         try:
-            documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+            documents = list(yaml.safe_load_all(_text(path)))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             found.problems.append(f"{path}{_where(error)}")
             continue
@@ -43,14 +47,20 @@ def read_manifests(paths: Iterable[Path], namespace: str) -> Manifests:
     return found
 
 
+def _text(path: Path) -> str:
+    return (sys.stdin.buffer.read() if path == STDIN else path.read_bytes()).decode("utf-8")
+
+
 def _take(
     found: Manifests, seen: dict[tuple[str, str, str], Path], path: Path, document: Any, namespace: str
 ) -> None:
     """Take in one document."""
-    if not isinstance(document, dict) or not isinstance(document.get("kind"), str):
+    if not isinstance(document, dict) or not all(
+        isinstance(document.get(field), str) for field in ("apiVersion", "kind")
+    ):
         found.problems.append(f"{path}: a manifest has apiVersion, kind and metadata")
         return
-    group = str(document.get("apiVersion", "")).partition("/")[0]
+    group = document["apiVersion"].partition("/")[0]
     kind = document["kind"]
     if group != GROUP and not (kind == "Namespace" and group == "v1"):
         return

@@ -1,5 +1,4 @@
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -10,9 +9,11 @@ from cloudrun_identity.gcp.permissions import FEATURES
 PAGE = Path(__file__).parents[3] / "docs" / "permissions.md"
 OPERATOR = "serviceAccount:op@ops-1234.iam.gserviceaccount.com"
 LENT = """
+apiVersion: v1
 kind: Namespace
 metadata: {name: shop}
 ---
+apiVersion: cloudrun-identity.dev/v1alpha1
 kind: ManagedProject
 metadata: {name: shop-1234}
 spec:
@@ -27,7 +28,7 @@ def printed(*arguments: str, text: str = "") -> str:
     return result.output
 
 
-def refusal(text: str) -> str:
+def refusal(text: str | bytes) -> str:
     result = CliRunner().invoke(cli, ["permissions", "-f", "-"], input=text)
     assert result.exit_code == 1
     return result.output
@@ -90,11 +91,13 @@ def test_a_chain_of_delegates_is_granted_link_by_link() -> None:
     ("text", "says"),
     [
         ("{", "this is not YAML"),
-        ("kind: ConfigMap", "there is no ManagedProject in it"),
-        ("kind: ManagedProject\nmetadata: {name: x}\nspec: {driftInterval: soon}", "spec.driftInterval: "),
+        ("", "there is no ManagedProject in -"),
+        ("{apiVersion: v1, kind: ConfigMap, metadata: {name: x}}", "there is no ManagedProject in -"),
+        (LENT.replace("guardrails: {grants: [%s]}", "suspend: perhaps"), "spec.suspend: 'perhaps': "),
+        (b"\xff\x00", "this is not text in UTF-8"),
     ],
 )
-def test_a_file_that_will_not_do_is_one_line(text: str, says: Any) -> None:
+def test_a_file_that_will_not_do_is_one_line(text: str | bytes, says: str) -> None:
     output = refusal(text)
     assert says in output
     assert len(output.splitlines()) == 1

@@ -70,15 +70,22 @@ async def test_without_anything_one_line_says_what_to_do() -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [None, "", "[]", "{", "kind: Config", "current-context: x\ncontexts: []\nclusters: 3"]
+    ("content", "why"),
+    [
+        (b"", "this is no kubeconfig"),
+        (b"[]", "this is no kubeconfig"),
+        (b"{", "this is not YAML"),
+        (b"\xff\x00", "this is not text in UTF-8"),
+        (b"kind: Config", ""),
+        (b"current-context: x\ncontexts: []\nclusters: 3", ""),
+    ],
 )
-async def test_an_unusable_file_is_one_line_that_names_it(home: Path, content: str | None) -> None:
+async def test_an_unusable_file_is_one_line_that_names_it(home: Path, content: bytes, why: str) -> None:
     path = home / "kubeconfig"
-    if content is not None:
-        path.write_text(content)
+    path.write_bytes(content)
     with pytest.raises(KubeconfigInvalid) as raised:
         await load(str(path))
-    assert str(raised.value).startswith(f"kubeconfig {path}: ")
+    assert str(raised.value).startswith(f"kubeconfig {path}: {why}")
     assert "\n" not in str(raised.value)
 
 

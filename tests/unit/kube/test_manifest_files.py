@@ -51,6 +51,7 @@ def test_a_list_is_read_item_by_item(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
+        ("{kind: ManagedProject, metadata: {name: shop}}", "a manifest has apiVersion, kind and metadata"),
         (BINDING.replace("roles/run.viewer", "viewer"), 'IAMBinding shop/ops: spec.role: "viewer": must be'),
         (
             BINDING.replace("role:", "roles:"),
