@@ -152,7 +152,6 @@ def test_the_cluster_role_covers_every_kind(chart: Chart) -> None:
     for plural in SERVED:
         assert {(f"{plural}.{GROUP}", verb) for verb in ("get", "list", "watch", "patch")} <= allowed
         assert (f"{plural}/status.{GROUP}", "patch") in allowed
-        assert (f"{plural}/finalizers.{GROUP}", "update") in allowed
 
 
 def test_objects_of_people_are_neither_created_nor_deleted(chart: Chart) -> None:
@@ -173,6 +172,39 @@ def test_ledgers_and_the_lease_are_written_in_the_release_s_namespace_alone(char
         "list",
         "watch",
     }
+
+
+def test_editors_of_a_namespace_write_what_guardrails_judge_and_nothing_else(chart: Chart) -> None:
+    def granted(role: str) -> set[tuple[str, str]]:
+        rendered = manifests(chart)["ClusterRole", f"ops-cloudrun-identity-{role}"]
+        assert rendered["metadata"]["labels"][f"rbac.authorization.k8s.io/aggregate-to-{role}"] == "true"
+        (rule,) = rendered["rules"]
+        assert rule["apiGroups"] == [GROUP]
+        return {(resource, verb) for resource in rule["resources"] for verb in rule["verbs"]}
+
+    declared = set(SERVED) - {"managedprojects"}
+    assert {resource for resource, _ in granted("edit")} == declared
+    assert granted("view") == {(each, verb) for each in declared for verb in ("get", "list", "watch")}
+    kept_apart = manifests(chart, aggregateRoles=False)
+    assert ("ClusterRole", "ops-cloudrun-identity-edit") not in kept_apart
+
+
+def test_several_replicas_are_disrupted_one_at_a_time(chart: Chart) -> None:
+    assert ("PodDisruptionBudget", "ops-cloudrun-identity") not in manifests(chart)
+    budget = manifests(chart, replicas=2)["PodDisruptionBudget", "ops-cloudrun-identity"]["spec"]
+    assert budget == {"maxUnavailable": 1, "selector": deployment(chart)["selector"]}
+
+
+def test_metrics_are_scraped_on_request(chart: Chart) -> None:
+    assert ("PodMonitor", "ops-cloudrun-identity") not in manifests(chart)
+    labels = {"release": "prometheus"}
+    monitor = manifests(chart, podMonitor={"enabled": True, "labels": labels})[
+        "PodMonitor", "ops-cloudrun-identity"
+    ]
+    assert monitor["metadata"]["labels"].items() >= labels.items()
+    assert monitor["spec"]["selector"] == deployment(chart)["selector"]
+    [endpoint] = monitor["spec"]["podMetricsEndpoints"]
+    assert endpoint == {"port": container(chart)["ports"][0]["name"], "path": "/metrics"}
 
 
 @pytest.mark.parametrize("kind", ["ClusterRole", "Role"])

@@ -13,7 +13,8 @@ from cloudrun_identity.gcp.permissions import FEATURES
 from tests.e2e.cloud import Cloud
 from tests.e2e.cluster import Cluster
 from tests.e2e.processes import Emulator, Operator, emulator
-from tests.servers.kube_apis import KubeApi, install_crds, started
+from tests.servers.chart import grant_chart_roles
+from tests.servers.kube_apis import REAL, KubeApi, install_crds, started
 
 OPERATOR_NAMESPACE = "cloudrun-identity"
 OPERATOR = "operator@acme-ops.iam.gserviceaccount.com"
@@ -49,7 +50,7 @@ class Stage:
         """Start one more replica, to end itself at the checkpoint `die_at`. It may have to stand by."""
         log = self._run_dir / f"operator-{next(self._numbers)}.log"
         operator = Operator(
-            self.kube_api.kubeconfig,
+            self.kube_api.operator_kubeconfig,
             self.google.grpc_address,
             self._token,
             OPERATOR_NAMESPACE,
@@ -89,12 +90,15 @@ class Stage:
 def set_stage(server: str, run_dir: Path, seed: Mapping[str, Any]) -> Iterator[Stage]:
     """A stage on the API server of this name, without an operator as yet.
 
-    The operator calls the cloud as `OPERATOR`, who may do there what `seed` grants.
+    The operator calls the cloud as `OPERATOR`, who may do there what `seed` grants. On a real API server,
+    which has RBAC, it may do what the chart grants.
     """
     file = run_dir / "seed.yaml"
     file.write_text(yaml.safe_dump(seed))
     with started(server, run_dir / "kube") as kube_api, emulator(run_dir, f"--seed={file}") as google:
         install_crds(kube_api)
+        if server == REAL:
+            grant_chart_roles(kube_api.kubeconfig, OPERATOR_NAMESPACE)
         stage = Stage(kube_api, google, run_dir)
         try:
             yield stage

@@ -22,6 +22,11 @@ class EmbeddedKubeApi:
     kubeconfig: Path
     token: str
 
+    @property
+    def operator_kubeconfig(self) -> Path:
+        """That of its only user."""
+        return self.kubeconfig
+
 
 @contextmanager
 def embedded_kubeapi(run_dir: Path) -> Iterator[EmbeddedKubeApi]:

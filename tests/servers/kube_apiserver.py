@@ -24,15 +24,22 @@ READY_WITHIN = 30.0
 """Seconds; a start takes about one."""
 POLL_EVERY = 0.1
 TOKEN = "admintoken"
+OPERATOR = "system:serviceaccount:cloudrun-identity:cloudrun-identity"
+"""Whom the chart binds its roles to, as the release `cloudrun-identity` in the namespace of that name."""
+OPERATOR_TOKEN = "operatortoken"
 
 
 @dataclass(frozen=True)
 class KubeApiServer:
-    """A running server: its address, a kubeconfig of its administrator and that administrator's token."""
+    """A running server: its address, a kubeconfig of its administrator and that administrator's token.
+
+    `operator_kubeconfig` is that of `OPERATOR`, who may do nothing until somebody grants it.
+    """
 
     url: str
     kubeconfig: Path
     token: str
+    operator_kubeconfig: Path
 
 
 def assets() -> Path | None:
@@ -64,7 +71,9 @@ def kube_apiserver(binaries: Path, run_dir: Path) -> Iterator[KubeApiServer]:
         command = _apiserver_command(binaries, run_dir, etcd_port, api_port)
         process = stack.enter_context(_process(command, log))
         _wait_until_ready(url, process, log)
-        yield KubeApiServer(url, _write_kubeconfig(run_dir / "kubeconfig", url), TOKEN)
+        admin = _write_kubeconfig(run_dir / "kubeconfig", url, TOKEN)
+        operator = _write_kubeconfig(run_dir / "operator.kubeconfig", url, OPERATOR_TOKEN)
+        yield KubeApiServer(url, admin, TOKEN, operator)
 
 
 def _free_ports(count: int) -> list[int]:
@@ -92,7 +101,10 @@ def _etcd_command(binaries: Path, run_dir: Path, port: int, peer_port: int) -> l
 def _apiserver_command(binaries: Path, run_dir: Path, etcd_port: int, port: int) -> list[str]:
     key = _write_service_account_key(run_dir / "service-account.key")
     tokens = run_dir / "tokens.csv"
-    tokens.write_text(f'{TOKEN},admin,admin-uid,"system:masters"\n')
+    tokens.write_text(
+        f'{TOKEN},admin,admin-uid,"system:masters"\n'
+        f'{OPERATOR_TOKEN},{OPERATOR},operator-uid,"system:serviceaccounts"\n'
+    )
     return [
         str(binaries / "kube-apiserver"),
         f"--etcd-servers=http://127.0.0.1:{etcd_port}",
@@ -154,13 +166,13 @@ def _is_ready(url: str) -> bool:
         return False
 
 
-def _write_kubeconfig(path: Path, url: str) -> Path:
+def _write_kubeconfig(path: Path, url: str, token: str) -> Path:
     config = {
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [{"name": "test", "cluster": {"server": url, "insecure-skip-tls-verify": True}}],
-        "users": [{"name": "admin", "user": {"token": TOKEN}}],
-        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "admin"}}],
+        "users": [{"name": "user", "user": {"token": token}}],
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "user"}}],
         "current-context": "test",
     }
     path.write_text(yaml.safe_dump(config))
