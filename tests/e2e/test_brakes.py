@@ -99,10 +99,28 @@ def test_observe_reports_what_differs_and_writes_nothing(scene: Scene) -> None:
     assert in_sync["status"] == "False"
     assert "group:ops@example.com" in in_sync["message"]
     assert not scene.is_stalled("IAMBinding/viewers")
+    assert "group:ops@example.com" in scene.told("IAMBinding/viewers", "DriftDetected")
+    assert scene.status("IAMBinding/viewers")["drift"]["count"] == 1
 
     scene.removed("IAMBinding/viewers", "IdentityAttachment/shop", "CloudRunIdentity/checkout")
     assert writes(scene) == before
     assert "checkout" in scene.cloud.accounts(scene.name)
+
+
+def test_an_observed_project_stays_for_as_long_as_it_has_objects(scene: Scene) -> None:
+    scene.apply(VIEWERS)
+    scene.ready("IAMBinding/viewers")
+    scene.patch(f"ManagedProject/{scene.name}", "spec: {managementPolicy: Observe}")
+    scene.ready("IAMBinding/viewers")
+    before = writes(scene)
+
+    scene.delete(f"ManagedProject/{scene.name}")
+    scene.fails(f"ManagedProject/{scene.name}", "InUse")
+    scene.removed("IAMBinding/viewers")
+    scene.gone(f"ManagedProject/{scene.name}")
+
+    assert writes(scene) == before
+    assert scene.policy() == {"roles/viewer": ["group:ops@example.com"]}
 
 
 def test_observe_creates_nothing(scene: Scene) -> None:

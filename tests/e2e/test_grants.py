@@ -2,6 +2,7 @@
 
 from tests.e2e.eventually import becomes
 from tests.e2e.scene import Scene
+from tests.e2e.stage import OPERATOR_NAMESPACE
 
 VIEWERS = """
 kind: IAMBinding
@@ -159,3 +160,19 @@ spec:
     scene.ready("IAMBinding/callers")
 
     assert scene.cloud.policy(service) == {"roles/run.invoker": ["group:callers@example.com"]}
+
+
+def test_grants_whose_ledger_is_lost_stay_and_that_is_told(scene: Scene) -> None:
+    scene.apply(VIEWERS)
+    scene.ready("IAMBinding/viewers")
+
+    (ledger,) = (
+        each["metadata"]["name"]
+        for each in scene.cluster.all("PolicyLedger", OPERATOR_NAMESPACE)
+        if each["spec"]["target"]["projectID"] == scene.name
+    )
+    scene.cluster.delete("PolicyLedger", ledger, OPERATOR_NAMESPACE)
+
+    assert "group:ops@example.com" in scene.told("IAMBinding/viewers", "NotRecorded")
+    scene.removed("IAMBinding/viewers")
+    assert scene.policy() == {"roles/viewer": ["group:ops@example.com"]}

@@ -201,10 +201,12 @@ def _stopped_by_project(obj: ProjectScopedResource, project: ManagedProject, wor
             )
         )
     entrance = may_enter(project, obj.metadata.namespace, surroundings(project, world))
-    if isinstance(entrance, Admitted) and isinstance(obj, CloudRunIdentity):
-        entrance = _may_be_looked_for(obj, project, world)
     if isinstance(entrance, Denied):
-        return Stopped(Refused(Reason.DENIED_BY_GUARDRAIL, entrance.reason))
+        return Stopped(Refused(Reason.DENIED_BY_GUARDRAIL, entrance.reason), unresolved=entrance.reason)
+    if isinstance(obj, CloudRunIdentity):
+        decision = _may_be_looked_for(obj, project, world)
+        if isinstance(decision, Denied):
+            return Stopped(Refused(Reason.DENIED_BY_GUARDRAIL, decision.reason))
     refused = _stopped_by_itself(project, project, world)
     if refused:
         message = f"spec.projectRef: ManagedProject {project.metadata.name}: {_message(refused.outcome)}"

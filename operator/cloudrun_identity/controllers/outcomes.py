@@ -1,6 +1,6 @@
 """How a pass over one object ended: values, not exceptions, because most of them are no surprise."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from cloudrun_identity.api import Reason
@@ -75,6 +75,18 @@ def outcome_of(error: GoogleError, what: str) -> Outcome:
     return Failing(reason, message, error.retry_after, observed=error.fault is not Fault.UNAVAILABLE)
 
 
+def outcome_of_undoing(error: GoogleError, what: str) -> Outcome:
+    """The same of a call that was to undo something for an object that is to go.
+
+    It need not wait for ever: the project may be gone, or the permission never come back.
+    """
+    outcome = outcome_of(error, what)
+    if isinstance(outcome, InSync) or error.fault in _PASSING:
+        return outcome
+    leaving = "set spec.deletionPolicy to Abandon to let the object go and leave Google Cloud as it is"
+    return replace(outcome, message=f"{outcome.message}; {leaving}")
+
+
 def _enabling(error: GoogleError) -> str:
     """The command that enables the API, where Google's ErrorInfo says which one and for whom."""
     service, consumer = error.metadata.get("service"), error.metadata.get("consumer", "")
@@ -101,6 +113,8 @@ _FAILING = {
     Fault.NOT_FOUND: Reason.DEPENDENCY_NOT_FOUND,
     Fault.UNKNOWN: Reason.INTERNAL_ERROR,
 }
+
+_PASSING = frozenset({Fault.UNAVAILABLE, Fault.ABORTED, Fault.QUOTA_EXCEEDED})
 
 _GRAVITY: tuple[type[Outcome], ...] = (Refused, Failing, Waiting, Paused, InSync)
 

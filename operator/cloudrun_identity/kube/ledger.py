@@ -67,6 +67,7 @@ class Ledgers:
         self._stored: dict[Target, _Stored] = {}
         self._versions: dict[str, int] = {}  # by name, the newest seen, also of some that are gone
         self._gone: deque[Target] = deque()
+        self._leaving: set[str] = set()  # by uid, those whose deletion we have asked for
         self._index = LedgerIndex()
         self._locks: WeakValueDictionary[Target, asyncio.Lock] = WeakValueDictionary()
         self._subscribers: list[OnChange] = []
@@ -126,22 +127,28 @@ class Ledgers:
         everywhere = await self._client.list(_RESOURCE)
         return frozenset(raw["metadata"]["namespace"] for raw in everywhere) - {self._namespace}
 
-    def observed(self, raw: Object, *, deleted: bool) -> None:
-        """Take in what a list or a watch says; what is older than what we know is dropped."""
+    def observed(self, raw: Object, *, deleted: bool) -> frozenset[str]:
+        """Take in what a list or a watch says; what is older than what we know is dropped.
+
+        Returns the seats of those for whom a ledger held something that somebody else has deleted now.
+        """
         metadata = raw["metadata"]
         if metadata["namespace"] != self._namespace or self._is_known(metadata):
-            return
+            return frozenset()
         try:
             ledger = from_object(raw)
         except LedgerUnreadable as error:
             _log.error("%s", error)
-            return
+            return frozenset()
         if metadata["name"] != object_name(ledger.target):
             _log.warning("PolicyLedger %s/%s is none of ours: ignored", self._namespace, metadata["name"])
-            return
+            return frozenset()
         stored = _Stored(ledger, _without_managed_fields(metadata))
         self._versions[metadata["name"]] = stored.version
+        known = self._stored.get(ledger.target)
         self._set(ledger.target, None if deleted else stored)
+        is_lost = known and deleted and metadata["uid"] not in self._leaving
+        return self._lost(ledger) if is_lost else frozenset()
 
     async def update(self, target: Target, change: Change) -> Ledger:
         """Apply a pure function to the newest ledger and store what comes of it; returns what is stored.
@@ -194,10 +201,14 @@ class Ledgers:
     async def _delete(self, stored: _Stored | None, target: Target) -> Ledger:
         if stored:
             name, uid = stored.metadata["name"], stored.metadata["uid"]
-            await self._client.delete(
-                _RESOURCE, name, self._namespace, uid=uid, resource_version=str(stored.version)
-            )
-            self._set(target, None)
+            self._leaving.add(uid)  # a watch may tell of its end before the reply does
+            try:
+                await self._client.delete(
+                    _RESOURCE, name, self._namespace, uid=uid, resource_version=str(stored.version)
+                )
+                self._set(target, None)
+            finally:
+                self._leaving.discard(uid)
         return Ledger(target)
 
     async def _read(self, target: Target) -> None:
@@ -211,6 +222,16 @@ class Ledgers:
         else:
             from_object(raw)
             self.observed(raw, deleted=False)
+
+    def _lost(self, ledger: Ledger) -> frozenset[str]:
+        """Tell of a ledger that went without our asking."""
+        _log.warning(
+            "somebody deleted PolicyLedger %s/%s: what it held on %s is taken for somebody else's now",
+            self._namespace,
+            object_name(ledger.target),
+            ledger.target.full_name,
+        )
+        return ledger.seats
 
     def _is_known(self, metadata: Object) -> bool:
         """Whether this was seen before, or something newer: most events only echo our own writes."""

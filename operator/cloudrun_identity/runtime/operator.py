@@ -194,7 +194,8 @@ class Operator:
     def observe(self, raw: Object, *, deleted: bool) -> None:
         """Take in what a watch says of an object of ours."""
         if raw["kind"] == PolicyLedger.__name__:
-            self._ledgers.observed(raw, deleted=deleted)
+            lost = self._ledgers.observed(raw, deleted=deleted)
+            self._wake(Key(*seat.split("/", 2)) for seat in lost)
             return
         sighting = self._cache.observe(raw, deleted=deleted)
         metadata = raw["metadata"]

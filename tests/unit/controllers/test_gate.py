@@ -83,6 +83,7 @@ def test_a_namespace_that_is_not_admitted_is_denied() -> None:
     gate = stopped(stranger, FakeWorld(project(), namespaces=["payments", "stranger"]))
     assert isinstance(gate.outcome, Refused)
     assert gate.outcome.reason is Reason.DENIED_BY_GUARDRAIL
+    assert gate.unresolved == gate.outcome.message, "a reference resolves where it admits the object"
 
 
 DENIED = """

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from cloudrun_identity.api import Reason
@@ -10,6 +12,7 @@ from cloudrun_identity.controllers.outcomes import (
     Waiting,
     gravest,
     outcome_of,
+    outcome_of_undoing,
 )
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 
@@ -66,6 +69,17 @@ def test_an_api_that_is_not_enabled_comes_with_the_command(metadata: dict[str, s
     outcome = outcome_of(disabled, "x")
     assert isinstance(outcome, Failing)
     assert outcome.message.endswith(command)
+
+
+@pytest.mark.parametrize("fault", Fault)
+def test_what_cannot_be_undone_need_not_hold_up_its_object_for_ever(fault: Fault) -> None:
+    outcome = outcome_of_undoing(error(fault), "letting go of x")
+    plain = outcome_of(error(fault), "letting go of x")
+    assert not isinstance(outcome, InSync)
+    assert not isinstance(plain, InSync)
+    passes = fault in (Fault.UNAVAILABLE, Fault.ABORTED, Fault.QUOTA_EXCEEDED)
+    assert ("spec.deletionPolicy to Abandon" in outcome.message) is not passes
+    assert replace(outcome, message=plain.message) == plain
 
 
 @pytest.mark.parametrize("fault", Fault)

@@ -312,8 +312,20 @@ async def test_the_deletion_of_a_predecessor_does_not_remove_its_successor(
 
 async def test_a_deletion_by_others_is_seen(api: FakeApi, ledgers: Ledgers) -> None:
     await ledgers.update(PROJECT, entered("a"))
-    ledgers.observed(api.put(LEDGERS, stored(api)), deleted=True)
+    assert ledgers.observed(api.put(LEDGERS, stored(api)), deleted=True) == {"IAMBinding/a/b"}
     assert ledgers.ledger(PROJECT).is_empty
+
+
+async def test_a_deletion_of_ours_is_no_loss_whether_the_watch_or_the_reply_tells_of_it_first(
+    api: FakeApi, ledgers: Ledgers
+) -> None:
+    await ledgers.update(PROJECT, entered("a"))
+    end = {**stored(api), "metadata": {**stored(api)["metadata"], "resourceVersion": "1000"}}
+    lost = []
+    api.interferences = [lambda: lost.append(ledgers.observed(end, deleted=True))]
+    await ledgers.update(PROJECT, emptied)
+    lost.append(ledgers.observed(end, deleted=True))
+    assert lost == [frozenset(), frozenset()]
 
 
 async def test_ledgers_of_other_namespaces_are_told_apart(api: FakeApi, ledgers: Ledgers) -> None:

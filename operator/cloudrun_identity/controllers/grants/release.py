@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
 from cloudrun_identity.api import ProjectScopedResource, Reason
-from cloudrun_identity.controllers.outcomes import InSync, Outcome, Waiting, outcome_of
+from cloudrun_identity.controllers.outcomes import InSync, Outcome, Waiting, outcome_of_undoing
 from cloudrun_identity.controllers.world import claimant
 from cloudrun_identity.gcp.policy_engine.lanes import Lanes
 from cloudrun_identity.iam.claims import Claimant, Declaration
@@ -41,6 +41,6 @@ class Releaser:
             return Waiting(Reason.DELETING, waits_for_project(convergence.halted[0]), after=_HALTED)
         if convergence.releasing:
             for fault in convergence.faults.values():
-                return outcome_of(fault, f"letting go of {convergence.releasing[0]}")
+                return outcome_of_undoing(fault, f"letting go of {convergence.releasing[0]}")
             return Waiting(Reason.DELETING, f"letting go of {convergence.releasing[0]}", after=1.0)
         return InSync()

@@ -147,7 +147,8 @@ def _account_of(
     namespace = obj.metadata.namespace
     entrance = _may_enter_home_of(declared, namespace, world)
     if isinstance(entrance, Denied):
-        return Stopped(Refused(Reason.DENIED_BY_GUARDRAIL, f"{path}: {entrance.reason}"))
+        message = f"{path}: {entrance.reason}"
+        return Stopped(Refused(Reason.DENIED_BY_GUARDRAIL, message), unresolved=message)
     match Members(world, namespace).identity(declared, path):
         case Nobody(outcome=outcome):
             return Stopped(outcome, unresolved="" if isinstance(outcome, InSync) else outcome.message)

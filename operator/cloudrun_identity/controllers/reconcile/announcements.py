@@ -14,7 +14,7 @@ from cloudrun_identity.api import (
 from cloudrun_identity.kube.events import EventType
 from cloudrun_identity.kube.resources import Object
 
-from .report import is_repaired
+from .drift import is_repaired
 
 
 class EventPort(Protocol):

@@ -29,6 +29,7 @@ from cloudrun_identity.controllers.outcomes import (
     Waiting,
     gravest,
     outcome_of,
+    outcome_of_undoing,
 )
 from cloudrun_identity.controllers.world import Key, claimant
 from cloudrun_identity.gcp.clients import request_reason
@@ -40,6 +41,8 @@ from cloudrun_identity.kube.resources import Object
 
 from .conclusion import Conclusion
 from .controller import Applied, Change, Controller
+from .custody import NOT_RECORDED, taken_for_foreign, unrecorded
+from .drift import drift_of, was_ready
 from .following import Next, Rest
 from .report import (
     Report,
@@ -50,7 +53,6 @@ from .report import (
     observed,
     other_issues,
     paused,
-    was_ready,
 )
 from .tools import Tools
 from .unreadable import UnreadableObjects
@@ -207,10 +209,6 @@ class Reconciler:
             is_done = is_settled(applied.outcome) and not applied.holds and not gate.observe
             unapplied = applied.left if is_done else changes
             difference = difference_of(unapplied, grants, convergence.intruders)
-        drift = tuple(str(change) for change in changes if not change.due) if was_ready(obj) else ()
-        drift += tuple(f"{grant} was missing" for grant in convergence.drifted)
-        if was_ready(obj):
-            drift += tuple(f"{grant} was not declared" for grant in convergence.evicted)
         outcome = gravest(applied.outcome, *outcomes)
         summary = controller.summarize(want, applied.seen)
         return Report(
@@ -220,7 +218,7 @@ class Reconciler:
             project_id=gate.project_id,
             summary=summary,
             grants=grants if is_settled(applied.outcome) and not applied.holds else None,
-            drift=drift,
+            drift=drift_of(obj, changes, convergence, observe=gate.observe),
             issues=other_issues([applied.outcome, *outcomes], outcome) + summary.issues,
             others=tuple(outcomes),
         )
@@ -241,8 +239,12 @@ class Reconciler:
                 exclusive=frozenset() if wishes.obstacles else exclusive_slots(listed),
             )
         )
+        entering = () if gate.observe else unrecorded(obj, wishes.claims, self._tools.store)
         async with self._tools.parked():
-            return wishes, await self._tools.lanes.converge(claimant(obj), max_age=max_age)
+            convergence = await self._tools.lanes.converge(claimant(obj), max_age=max_age)
+        if foreign := taken_for_foreign(entering, self._tools.store):
+            self._tools.announcer.warn(obj, NOT_RECORDED, foreign)
+        return wishes, convergence
 
     def _wait_with(self, obj: ReconciledResource, listed: tuple[Wish, ...]) -> None:
         """Keep what is held, and tell the lanes that there is more to come."""
@@ -276,11 +278,14 @@ class Reconciler:
             outcome = halted
         else:
             tools.lanes.hold(claimant(obj))
-            abandon = observes(obj, project) or await tools.kube.kind_is_leaving(obj.kind)
+            # Nothing is ever undone for a project; and the brake that it is holds until the last of its
+            # objects has gone.
+            braked = isinstance(obj, ProjectScopedResource) and observes(obj, project)
+            abandon = braked or await tools.kube.kind_is_leaving(obj.kind)
             try:
                 outcome = await controller.delete(obj, tools.store, abandon=abandon)
             except GoogleError as error:
-                outcome = outcome_of(error, _what(obj))
+                outcome = outcome_of_undoing(error, _what(obj))
         if not isinstance(outcome, InSync):
             return await self._conclusion.conclude(obj, raw, Report(outcome, unresolved=_resolved(obj)))
         tools.lanes.forget(claimant(obj))

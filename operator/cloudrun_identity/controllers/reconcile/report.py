@@ -7,9 +7,7 @@ from typing import Any, TypeVar
 
 from cloudrun_identity.api import (
     Condition,
-    ConditionStatus,
     ConditionType,
-    Drift,
     GrantCounts,
     GrantState,
     GrantStatus,
@@ -32,6 +30,7 @@ from cloudrun_identity.controllers.outcomes import (
     Waiting,
     outcome_of,
 )
+from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.policy_engine.lanes import Convergence
 from cloudrun_identity.gcp.policy_engine.passes import Verdict
 from cloudrun_identity.gcp.policy_engine.setbacks import Setback
@@ -39,6 +38,7 @@ from cloudrun_identity.iam.grants import Condition as GrantCondition
 from cloudrun_identity.iam.grants import Grant, Target
 
 from .controller import Change, Summary
+from .drift import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +63,6 @@ class Report:
     references_known: bool = True
 
 
-def was_ready(obj: ReconciledResource) -> bool:
-    """Whether the object was as declared at this very generation when last looked at."""
-    ready = obj.status.condition(ConditionType.READY)
-    return (
-        ready is not None
-        and ready.status is ConditionStatus.TRUE
-        and ready.observed_generation == obj.metadata.generation
-    )
-
-
 def status_of(
     obj: ReconciledResource, report: Report, now: datetime, *, stalled: bool = False
 ) -> ReconciledStatus:
@@ -81,8 +71,9 @@ def status_of(
     changes: dict[str, Any] = {
         "observed_generation": generation,
         "conditions": _conditions(obj, report, now, stalled=stalled),
-        "issues": report.issues,
     }
+    if not _is_suspended(report):
+        changes["issues"] = report.issues
     if obj.reconcile_requested_at:
         changes["last_handled_reconcile_at"] = obj.reconcile_requested_at
     if report.project_id:
@@ -91,7 +82,7 @@ def status_of(
         changes |= report.summary.fields
     if isinstance(obj.status, ProjectScopedStatus):
         changes |= _grant_fields(report)
-        changes["drift"] = _drift(obj.status.drift, report, now)
+        changes["drift"] = counted(obj.status.drift, report.drift, report.outcome, now)
     return with_fields(obj.status, changes)
 
 
@@ -125,13 +116,6 @@ def is_told(obj: ReconciledResource, summary: Summary) -> bool:
         and (known.status, known.reason, known.message) == (finding.status, finding.reason, finding.message)
         for known, finding in found
     )
-
-
-def is_repaired(drift: Drift | None) -> bool:
-    """Whether the drift found last has been put right."""
-    if drift is None or drift.last_detected_time is None:
-        return True
-    return drift.last_repaired_time is not None and drift.last_repaired_time >= drift.last_detected_time
 
 
 def judged(wishes: Wishes, convergence: Convergence) -> tuple[tuple[GrantStatus, ...], list[Outcome]]:
@@ -237,16 +221,20 @@ def _conditions(
         others=report.summary.conditions if report.summary else None,
     )
     found = conditions(obj.status.conditions, obj.metadata.generation, review, now)
-    if not isinstance(report.outcome, Paused) or report.outcome.reason is not Reason.SUSPENDED:
+    if not _is_suspended(report):
         return found
-    # A suspended object was not looked at: what was known of it stays as it is, at the generation it was
-    # seen.
+    # What was known of it stays as it is, at the generation it was seen.
     untouched = {
         condition.type: condition
         for condition in obj.status.conditions
         if condition.type not in (ConditionType.READY, ConditionType.RECONCILING, ConditionType.STALLED)
     }
     return tuple(untouched.pop(condition.type, condition) for condition in found) + tuple(untouched.values())
+
+
+def _is_suspended(report: Report) -> bool:
+    """Whether the object was not looked at."""
+    return isinstance(report.outcome, Paused) and report.outcome.reason is Reason.SUSPENDED
 
 
 def _grant_fields(report: Report) -> Mapping[str, Any]:
@@ -256,20 +244,6 @@ def _grant_fields(report: Report) -> Mapping[str, Any]:
         "grants": report.grants,
         "grant_counts": GrantCounts.of(grant.state for grant in report.grants) if report.grants else None,
     }
-
-
-def _drift(before: Drift | None, report: Report, now: datetime) -> Drift | None:
-    after = before
-    if report.drift:
-        after = Drift(
-            count=(before.count if before else 0) + len(report.drift),
-            last_detected_time=now,
-            last_repaired_time=before.last_repaired_time if before else None,
-            changes=report.drift,
-        )
-    if after and isinstance(report.outcome, InSync) and (report.drift or not is_repaired(after)):
-        return Drift.model_validate({**dict(after), "last_repaired_time": now})
-    return after
 
 
 def _status_of_verdict(verdict: Verdict) -> GrantStatus:
@@ -295,7 +269,25 @@ def _outcomes_of(verdict: Verdict) -> Iterable[Outcome]:
             message = f"{verdict.grant}: Google does not know the account everywhere yet"
             yield Waiting(Reason.PROPAGATION_PENDING, message, propagating.wait)
         case Setback(error=error):
-            yield Refused(Reason.REJECTED, f"{verdict.grant}: {error.message if error else ''}")
+            yield Refused(Reason.REJECTED, f"{verdict.grant}: {_refusal(error) if error else ''}")
+
+
+def _refusal(error: GoogleError) -> str:
+    """Why a grant is refused and what to do about it, of which Google says the first; ours say both."""
+    remedy = _REMEDIES.get(error.fault) if error.code else None
+    return f"{error.message}; {remedy}" if remedy else error.message
+
+
+_REMEDIES = {
+    Fault.INVALID_ARGUMENT: (
+        "check that the member exists, and that such a member may have such a role under such a condition "
+        "there"
+    ),
+    Fault.FAILED_PRECONDITION: (
+        "if an organization policy forbids it, as iam.allowedPolicyMemberDomains does, name a member that it "
+        "allows, or have it changed"
+    ),
+}
 
 
 def _missing(target: Target) -> Outcome:

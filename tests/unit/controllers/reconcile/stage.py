@@ -32,11 +32,12 @@ from cloudrun_identity.controllers.reconcile.tools import Tools
 from cloudrun_identity.controllers.world import Key, World
 from cloudrun_identity.gcp.policy_engine.lanes import Lanes
 from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.iam.ledger import Ledger
 from cloudrun_identity.kube.resources import Object
 from tests.unit.controllers.grants.test_wishes import FakeRoles
 from tests.unit.controllers.kstatus import violations
 from tests.unit.controllers.world import IDENTITY, FakeWorld, parsed, project
-from tests.unit.gcp.fakes import Scene
+from tests.unit.gcp.fakes import FakeLedgers, Scene
 
 HOME = Target(TargetKind.PROJECT, "payments-prod-1234")
 ANN = Grant(HOME, "roles/cloudsql.client", "user:ann@example.com")
@@ -105,8 +106,9 @@ class Script:
 class Cluster(FakeWorld):
     """The API server and the cache before it, in one."""
 
-    def __init__(self) -> None:
+    def __init__(self, ledgers: FakeLedgers) -> None:
         super().__init__(project())
+        self._ledgers = ledgers
         self.raws: dict[Key, Object] = {}
         self.writes: list[str] = []
         self.status_written: Object = {}
@@ -140,6 +142,9 @@ class Cluster(FakeWorld):
     @property
     def status(self) -> Any:
         return CloudRunIdentity.model_validate(self.raws[KEY]).status
+
+    def ledger(self, target: Target) -> Ledger:
+        return self._ledgers.ledger(target)
 
     def raw(self, key: Key) -> Object | None:
         return copy.deepcopy(self.raws.get(key))
@@ -195,7 +200,8 @@ class Stage:
     def __init__(self) -> None:
         self.scene = Scene()
         self.scene.policies.create(HOME)
-        self.cluster, self.told = Cluster(), Silence()
+        self.projects_abandoned: list[bool] = []
+        self.cluster, self.told = Cluster(self.scene.ledgers), Silence()
         self.start()
 
     def start(self) -> None:
@@ -215,9 +221,13 @@ class Stage:
         controllers: dict[str, Any] = {
             KEY.kind: self.script,
             IAMBinding.__name__: binding,
-            ManagedProject.__name__: SimpleNamespace(kind=ManagedProject),
+            ManagedProject.__name__: SimpleNamespace(kind=ManagedProject, delete=self._let_project_go),
         }
         self.reconciler = Reconciler(controllers, tools)
+
+    async def _let_project_go(self, obj: ManagedProject, world: World, *, abandon: bool) -> Outcome:
+        self.projects_abandoned.append(abandon)
+        return InSync()
 
     async def passes(self, max_age: float = 0.0) -> Next:
         following, _ = await self.reconciler.reconcile(KEY, max_age=max_age)

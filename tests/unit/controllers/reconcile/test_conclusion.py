@@ -3,6 +3,7 @@ import asyncio
 import pytest
 
 from cloudrun_identity.api import (
+    ConditionStatus,
     ConditionType,
     Reason,
 )
@@ -43,6 +44,19 @@ async def test_drift_is_counted_with_every_grant_that_was_missing(stage: Stage) 
     assert stage.cluster.status.drift.count == 2
     assert stage.cluster.status.drift.last_repaired_time == NOON
     assert stage.told.events == ["Ready", "DriftDetected", "DriftRepaired"]
+
+
+async def test_what_an_observed_object_has_lost_is_told_once_and_left(stage: Stage) -> None:
+    await stage.passes()
+    stage.cluster.lend(managementPolicy="Observe")
+    stage.scene.policies.revoke(ANN)
+    for _ in range(2):
+        await stage.passes()
+    assert stage.standing == set()
+    assert stage.ready == (ConditionStatus.FALSE, "DriftDetected")
+    assert stage.cluster.status.drift.count == 1
+    assert stage.cluster.status.drift.changes == (f"{ANN} was missing",)
+    assert stage.told.events == ["Ready", "DriftDetected"]
 
 
 async def test_drift_that_no_status_could_tell_is_told_by_the_next_one(stage: Stage) -> None:

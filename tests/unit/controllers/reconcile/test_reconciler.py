@@ -3,6 +3,7 @@
 import pytest
 
 from cloudrun_identity.api import (
+    FINALIZER,
     ConditionStatus,
     ConditionType,
     Reason,
@@ -10,7 +11,7 @@ from cloudrun_identity.api import (
 )
 from cloudrun_identity.controllers.outcomes import InSync, Refused, Waiting
 from cloudrun_identity.controllers.reconcile.following import Again, Rest
-from cloudrun_identity.controllers.world import Key, claimant
+from cloudrun_identity.controllers.world import Key, claimant, project_key
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.iam.claims import Claimant, Declaration
 from cloudrun_identity.iam.grants import Grant, Target
@@ -192,6 +193,7 @@ async def test_a_release_that_fails_keeps_the_finalizer(stage: Stage) -> None:
     stage.scene.policies.faults = [GoogleError(Fault.PERMISSION_DENIED, "google.Service/Method", "no")]
     assert await stage.passes() == Again()
     assert stage.ready == (ConditionStatus.FALSE, "PermissionDenied")
+    assert "deletionPolicy" in stage.cluster.status.condition(ConditionType.READY).message
     await stage.passes()
     assert stage.standing == set()
     assert KEY not in stage.cluster.raws
@@ -242,6 +244,18 @@ async def test_what_is_observed_or_uninstalled_is_abandoned(stage: Stage, leavin
     assert stage.standing == {ANN}
     assert stage.scene.ledgers.ledger(HOME).is_empty
     assert KEY not in stage.cluster.raws
+
+
+@pytest.mark.parametrize("leaving", [True, False])
+async def test_an_observed_project_is_let_go_no_sooner_than_any_other(stage: Stage, leaving: bool) -> None:
+    """It is the brake of its objects, and the last of them has yet to leave."""
+    lent = project(managementPolicy="Observe").to_dict()
+    lent["metadata"] |= {"finalizers": [FINALIZER], "deletionTimestamp": "2026-03-01T12:00:00Z"}
+    key = project_key(lent["metadata"]["name"])
+    stage.cluster.raws[key] = lent
+    stage.cluster.leaving = leaving
+    await stage.reconciler.reconcile(key, max_age=0.0)
+    assert stage.projects_abandoned == [leaving]
 
 
 async def test_a_deletion_that_waits_after_a_restart_holds_up_nobody_elses_releases(stage: Stage) -> None:

@@ -12,7 +12,6 @@ from cloudrun_identity.api import (
     Condition,
     ConditionStatus,
     ConditionType,
-    Drift,
     GrantState,
     GrantStatus,
     IAMBinding,
@@ -27,11 +26,9 @@ from cloudrun_identity.controllers.reconcile.controller import Change, Summary
 from cloudrun_identity.controllers.reconcile.report import (
     Report,
     difference_of,
-    is_repaired,
     is_told,
     judged,
     status_of,
-    was_ready,
 )
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.policy_engine.lanes import Convergence
@@ -158,11 +155,12 @@ def test_a_pass_that_finds_the_same_again_writes_the_same_status(
 
 
 def test_a_suspended_object_keeps_what_was_known_of_it() -> None:
-    ready = after(binding(2), InSync(), difference="", unresolved="", drift=("gone",))
+    ready = after(binding(2), InSync(), difference="", unresolved="", drift=("gone",), issues=("old image",))
     suspended = after(with_status(binding(3), ready), Paused(Reason.SUSPENDED, "m"), LATER, unresolved="")
     for kept in (ConditionType.IN_SYNC, ConditionType.REFERENCES_RESOLVED):
         assert suspended.condition(kept) == ready.condition(kept)
     assert suspended.drift == ready.drift
+    assert suspended.issues == ("old image",)
     now_ready = suspended.condition(ConditionType.READY)
     assert now_ready
     assert (now_ready.status, now_ready.observed_generation) == (ConditionStatus.FALSE, 3)
@@ -208,36 +206,6 @@ def test_what_is_too_long_for_the_schema_is_cut() -> None:
     assert len(ready.message) < 100_000
 
 
-def test_drift_is_counted_when_it_is_found_and_dated_when_it_is_repaired() -> None:
-    found = after(binding(), Waiting(Reason.UPDATING, "m"), drift=("a", "b"))
-    assert found.drift == Drift(count=2, last_detected_time=NOON, changes=("a", "b"))
-    assert not is_repaired(found.drift)
-    repaired = after(with_status(binding(), found), InSync(), LATER)
-    assert repaired.drift
-    assert repaired.drift.last_repaired_time == LATER
-    assert is_repaired(repaired.drift)
-    again = after(with_status(binding(), repaired), InSync(), LATER + timedelta(hours=1))
-    assert again.drift == repaired.drift
-
-
-def test_drift_that_is_found_and_repaired_in_one_pass_says_both() -> None:
-    drift = after(binding(), InSync(), drift=("a",)).drift
-    assert drift == Drift(count=1, last_detected_time=NOON, last_repaired_time=NOON, changes=("a",))
-
-
-def test_an_object_without_drift_says_nothing_of_it() -> None:
-    assert after(binding(), InSync()).drift is None
-    assert is_repaired(None)
-
-
-def test_an_object_was_ready_only_at_this_very_generation() -> None:
-    ready = after(binding(3), InSync())
-    assert was_ready(with_status(binding(3), ready))
-    assert not was_ready(with_status(binding(4), ready))
-    assert not was_ready(binding(3))
-    assert not was_ready(with_status(binding(3), after(binding(3), Waiting(Reason.UPDATING, "m"))))
-
-
 # Grants.
 
 
@@ -264,6 +232,18 @@ def test_a_grant_that_stands_is_no_news() -> None:
 async def test_a_rejected_grant_is_refused_with_googles_words() -> None:
     outcome = one_outcome(Verdict(ANN, GrantState.REJECTED, Setback(now() + 15, 1, refusal())))
     assert outcome == Refused(Reason.REJECTED, f"{ANN}: Google says no")
+
+
+@pytest.mark.parametrize(
+    ("fault", "remedy"),
+    [(Fault.INVALID_ARGUMENT, "the member exists"), (Fault.FAILED_PRECONDITION, "organization policy")],
+)
+async def test_a_grant_that_google_rejects_comes_with_what_to_do(fault: Fault, remedy: str) -> None:
+    rejection = GoogleError(fault, "google.Service/Method", "Google says no", code=str(fault))
+    outcome = one_outcome(Verdict(ANN, GrantState.REJECTED, Setback(now() + 15, 1, rejection)))
+    assert isinstance(outcome, Refused)
+    assert outcome.message.startswith(f"{ANN}: Google says no; ")
+    assert remedy in outcome.message
 
 
 async def test_a_propagating_grant_is_waited_for_as_long_as_the_lane_says() -> None:
