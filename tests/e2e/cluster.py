@@ -181,6 +181,15 @@ class Cluster:
             if (event.involved_object.kind, event.involved_object.name) == (kind, name)
         ]
 
+    def uninstall(self, kind: str) -> None:
+        """Ask for the end of a kind, and with it of all its objects."""
+        self._definitions.delete_custom_resource_definition(f"{PLURALS[kind]}.{GROUP}")
+
+    def has_kind(self, kind: str) -> bool:
+        """Whether a kind is installed, be it on its way out."""
+        names = {each.metadata.name for each in self._definitions.list_custom_resource_definition().items}
+        return f"{PLURALS[kind]}.{GROUP}" in names
+
     def end_lease(self, namespace: str) -> None:
         """Let a standby take over at once, where the holder is known to be dead."""
         self._coordination.delete_namespaced_lease("cloudrun-identity", namespace)

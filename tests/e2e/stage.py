@@ -14,7 +14,7 @@ from tests.e2e.cloud import Cloud
 from tests.e2e.cluster import Cluster
 from tests.e2e.processes import Emulator, Operator, emulator
 from tests.servers.chart import grant_chart_roles
-from tests.servers.kube_apis import REAL, KubeApi, install_crds, started
+from tests.servers.kube_apis import KubeApi, install_crds, started
 
 OPERATOR_NAMESPACE = "cloudrun-identity"
 OPERATOR = "operator@acme-ops.iam.gserviceaccount.com"
@@ -75,6 +75,11 @@ class Stage:
         if not running:
             self.start_operator().acts()
 
+    def ensure_namespace(self, name: str) -> None:
+        """See that there is a namespace of this name."""
+        if not self.cluster.has_namespace(name):
+            self.cluster.create_namespace(name)
+
     def logs(self) -> Iterator[dict[str, object]]:
         """Every line that any operator has logged so far."""
         for operator in self._operators:
@@ -95,15 +100,25 @@ def set_stage(server: str, run_dir: Path, seed: Mapping[str, Any]) -> Iterator[S
     """
     file = run_dir / "seed.yaml"
     file.write_text(yaml.safe_dump(seed))
-    with started(server, run_dir / "kube") as kube_api, emulator(run_dir, f"--seed={file}") as google:
-        install_crds(kube_api)
-        if server == REAL:
-            grant_chart_roles(kube_api.kubeconfig, OPERATOR_NAMESPACE)
-        stage = Stage(kube_api, google, run_dir)
-        try:
-            yield stage
-        finally:
-            stage.close()
+    with (
+        started(server, run_dir / "kube") as kube_api,
+        emulator(run_dir, f"--seed={file}") as google,
+        prepared(kube_api, google, run_dir) as stage,
+    ):
+        yield stage
+
+
+@contextmanager
+def prepared(kube_api: KubeApi, google: Emulator, run_dir: Path) -> Iterator[Stage]:
+    """A stage on servers that run: with our kinds, and with what the chart grants where there is RBAC."""
+    install_crds(kube_api)
+    if kube_api.operator_kubeconfig != kube_api.kubeconfig:
+        grant_chart_roles(kube_api.kubeconfig, OPERATOR_NAMESPACE)
+    stage = Stage(kube_api, google, run_dir)
+    try:
+        yield stage
+    finally:
+        stage.close()
 
 
 def with_operator(seed: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -166,7 +166,9 @@ async def _served_kinds(client: CountedClient) -> list[str]:
 
 
 async def _kinds(client: CountedClient) -> list[str]:
-    return [kind for kind, state in (await installed(client)).items() if state is CrdState.ESTABLISHED]
+    # A kind on its way out is served to its end: until its objects are let go, it stays for ever.
+    served = (CrdState.ESTABLISHED, CrdState.DELETING)
+    return [kind for kind, state in (await installed(client)).items() if state in served]
 
 
 @asynccontextmanager

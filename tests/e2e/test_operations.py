@@ -1,0 +1,123 @@
+"""What docs/operations.md says of moving and uninstalling: Google Cloud stays as it is."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.cluster import Object
+from tests.e2e.eventually import eventually
+from tests.e2e.scene import Scene
+from tests.e2e.stage import OPERATOR_NAMESPACE, Stage, prepared, set_stage, with_operator
+from tests.servers.kube_apis import started
+
+MANIFESTS = """
+kind: ManagedProject
+metadata: {name: $scene}
+spec:
+  namespaces: {names: [$scene]}
+  guardrails:
+    grants: [{roles: [roles/viewer], "on": [Project], members: [identities]}]
+---
+kind: CloudRunIdentity
+metadata: {name: checkout}
+spec:
+  projectRef: {name: $scene}
+  roles: [{role: roles/viewer}]
+  users: [{principal: "group:ops@example.com"}]
+---
+kind: IAMBinding
+metadata: {name: tokens}
+spec:
+  projectRef: {name: $scene}
+  target: {kind: ServiceAccount, identityRef: {name: checkout}}
+  role: roles/iam.serviceAccountTokenCreator
+  members: [{principal: "group:ops@example.com"}]
+"""
+DECLARED = ("CloudRunIdentity/checkout", "IAMBinding/tokens")
+READING = ("Get", "List", "Query", "Test")
+
+
+@pytest.fixture
+def own_stage(kube_api_name: str, tmp_path: Path) -> Iterator[Stage]:
+    """A stage that the test has to itself, because it takes the kinds away."""
+    with set_stage(kube_api_name, tmp_path, with_operator({"projects": []})) as stage:
+        stage.ensure_operator()
+        yield stage
+
+
+@pytest.fixture
+def declared(own_stage: Stage) -> Scene:
+    """An identity with grants, on the project and on its own account."""
+    scene = Scene(own_stage, "e2e-operations")
+    scene.apply(MANIFESTS)
+    scene.ready(*DECLARED)
+    return scene
+
+
+def in_google(scene: Scene) -> tuple[object, ...]:
+    """The accounts, and who holds what."""
+    cloud = scene.cloud
+    return cloud.accounts(scene.name), cloud.policies()
+
+
+def backup(scene: Scene) -> list[Object]:
+    """All objects and ledgers, as a backup restores them: without what an API server gives by itself."""
+    project = scene.stage.cluster.get("ManagedProject", scene.name)
+    assert project
+    found = [
+        *scene.stage.cluster.all("PolicyLedger", OPERATOR_NAMESPACE),
+        project,
+        *scene.stage.cluster.all("CloudRunIdentity", scene.name),
+        *scene.stage.cluster.all("IAMBinding", scene.name),
+    ]
+    for obj in found:
+        obj["metadata"] = {
+            field: obj["metadata"][field] for field in ("name", "namespace") if field in obj["metadata"]
+        }
+        obj.pop("status", None)
+    return found
+
+
+def test_objects_moved_with_their_ledgers_stay_what_they_are_in_google(
+    declared: Scene, kube_api_name: str, tmp_path: Path
+) -> None:
+    stage, before = declared.stage, in_google(declared)
+    stage.operator.terminate()
+    saved = backup(declared)
+    directory = tmp_path / "second"
+    with (
+        started(kube_api_name, directory / "kube") as kube_api,
+        prepared(kube_api, stage.google, directory) as there,
+    ):
+        moved = Scene(there, declared.name)
+        there.ensure_namespace(OPERATOR_NAMESPACE)
+        for obj in saved:
+            there.cluster.create(obj)
+        calls = there.cloud.calls()
+
+        there.ensure_operator()
+        moved.ready(*DECLARED)
+
+        written = there.cloud.calls() - calls
+        assert not [rpc for rpc in written if not rpc.rpartition("/")[2].startswith(READING)]
+        assert in_google(moved) == before
+        moved.delete(*DECLARED)
+        moved.gone(*DECLARED)
+        assert moved.cloud.accounts(moved.name) == {}
+        assert moved.policy() == {}
+
+
+def test_kinds_that_are_uninstalled_while_no_operator_runs_go_with_the_next_and_leave_google_alone(
+    declared: Scene,
+) -> None:
+    stage, before = declared.stage, in_google(declared)
+    stage.operator.terminate()
+    kinds = ("CloudRunIdentity", "IAMBinding")
+    for kind in kinds:
+        stage.cluster.uninstall(kind)
+
+    stage.ensure_operator()
+
+    eventually(lambda: [kind for kind in kinds if stage.cluster.has_kind(kind)], lambda left: not left)
+    assert in_google(declared) == before
