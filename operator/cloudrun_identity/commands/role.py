@@ -27,13 +27,15 @@ def role(
 
     The file has title, description, stage and includedPermissions; what else `describe` prints is left out.
     """
+    from cloudrun_identity.exporting.names import object_name
+
     written = _read(file)
     role_id = role_id or _role_id_of(written, file.name)
     _check_role_id(role_id)
     manifest = {
         "apiVersion": "cloudrun-identity.dev/v1alpha1",
         "kind": "CustomRole",
-        "metadata": {"name": name or _object_name(role_id)} | ({"namespace": namespace} if namespace else {}),
+        "metadata": {"name": name or object_name(role_id)} | ({"namespace": namespace} if namespace else {}),
         "spec": {"projectRef": {"name": project_ref}, "roleID": role_id} | _fields(written, file.name),
     }
     click.echo(yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True), nl=False)
@@ -85,12 +87,6 @@ def _check_role_id(role_id: str) -> None:
             "projects/PROJECT/roles/ID)",
             param_hint="--role-id",
         )
-
-
-def _object_name(role_id: str) -> str:
-    """Name the object as Kubernetes takes it: `prefectRunner` becomes `prefect-runner`."""
-    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", role_id)
-    return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
 
 
 _FULL_NAME = re.compile(r"projects/[^/]+/roles/[^/]+")

@@ -10,7 +10,7 @@ from cloudrun_identity.api import ManagedProject, TargetKind, WorkloadKind
 from cloudrun_identity.iam.admission import DeclaredIdentity, Denied, Surroundings
 from cloudrun_identity.iam.escalation import Reach, escalating
 from cloudrun_identity.iam.grants import Grant, Target
-from cloudrun_identity.iam.guardrails import GrantRequest, decide
+from cloudrun_identity.iam.guardrails import GrantRequest, decide, target_name
 from cloudrun_identity.iam.principals import email, lower_email
 
 from .selection import Selection
@@ -110,7 +110,7 @@ class Admission:
             grant.target.kind,
             permissions is None or bool(escalating(permissions, _reach(grant.target))),
             frozenset({grant.role}),
-            frozenset({_name(grant.target)}),
+            frozenset({target_name(grant.target)}),
             frozenset({str(member)}),
         )
 
@@ -191,17 +191,6 @@ def _reach(target: Target) -> Reach:
             return Reach.OWN_IDENTITY  # only those of declared accounts are selected
         case _:
             return Reach.RESOURCE
-
-
-def _name(target: Target) -> str:
-    """Name the target as guardrails do."""
-    match target.kind:
-        case TargetKind.PROJECT:
-            return target.project_id
-        case TargetKind.SERVICE_ACCOUNT:
-            return target.name.partition("@")[0]
-        case _:
-            return target.name
 
 
 _LISTS = ("roles", "names", "members")

@@ -209,7 +209,7 @@ def _admits_role(entry: GrantAdmission, role: str) -> bool:
 def _admits_name(entry: GrantAdmission, target: Target) -> bool:
     if entry.names is None:
         return target.kind is not TargetKind.SECRET
-    return matches_any(_name(target), entry.names)
+    return matches_any(target_name(target), entry.names)
 
 
 def _admits_member(entry: GrantAdmission, member: str) -> bool:
@@ -221,7 +221,7 @@ def _stands_for_many(member: str) -> bool:
     return is_public(member) or is_typewide(member)
 
 
-def _name(target: Target) -> str:
+def target_name(target: Target) -> str:
     """Name the target as `names` do: by a project's id, an account's id, else its name."""
     match target.kind:
         case TargetKind.PROJECT:
@@ -254,7 +254,7 @@ def _why_it_escalates(case: _Case) -> str:
 def _admitting_entry(case: _Case) -> str:
     """Write the narrowest entry that admits the grant."""
     request = case.request
-    names = {} if request.target.kind is TargetKind.PROJECT else {"names": [_name(request.target)]}
+    names = {} if request.target.kind is TargetKind.PROJECT else {"names": [target_name(request.target)]}
     entry = {
         "roles": [request.role],
         "on": [request.target.kind.value],
