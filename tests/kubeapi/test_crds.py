@@ -128,3 +128,94 @@ def test_no_field_of_a_status_is_pruned(resources: Resources, kind: str) -> None
 
     assert stored["status"] == full
     assert KINDS[kind].model_validate(stored).to_dict()["status"] == full
+
+
+TAKEN = {
+    # Names of other objects, which are looked up and nothing else.
+    "projectRef.name",
+    "identityRef.name",
+    "identityRef.namespace",
+    "customRoleRef.name",
+    "allowedNamespaces[]",
+    # Texts that say something to people, and what a condition is, which Google Cloud takes as they are.
+    "displayName",
+    "description",
+    "title",
+    "expression",
+    "secretTemplate.labels{}",
+    "secretTemplate.annotations{}",
+    # What a platform team lets others do: compared with what they write, and sent nowhere.
+    "namespaces.names[]",
+    "namespaces.selector.matchLabels{}",
+    "namespaces.selector.matchExpressions[].key",
+    "namespaces.selector.matchExpressions[].values[]",
+    "guardrails.grants[].roles[]",
+    "guardrails.grants[].names[]",
+    "guardrails.grants[].members[]",
+    "guardrails.grants[].namespaces[]",
+    "guardrails.workloads[].namespaces[]",
+    "guardrails.workloads[].locations[]",
+    "guardrails.workloads[].names[]",
+    "guardrails.customRoles.permissions[]",
+    "guardrails.naming.accountIDPattern",
+}
+"""The ends of the paths of texts that may hold anything, for the reasons given."""
+
+HOSTILE = ("\n", "/../", "$(x)")
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"PolicyLedger"}))
+def test_what_is_part_of_a_name_or_of_a_call_takes_no_hostile_text(resources: Resources, kind: str) -> None:
+    found = [(path, spec) for path, spec in spoiled(COMPLETE[kind]) if not path.endswith(tuple(TAKEN))]
+    assert found
+    taken = {
+        path
+        for number, (path, spec) in enumerate(found)
+        if takes(resources, kind, f"checkout-{number}", spec)
+    }
+    assert taken == set()
+
+
+def takes(resources: Resources, kind: str, name: str, spec: Spec) -> bool:
+    try:
+        resources.create(kind, name, spec)
+    except RefusedError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"PolicyLedger"}))
+def test_every_text_is_bounded(kind: str) -> None:
+    (version,) = GENERATED[kind]["spec"]["versions"]
+    unbounded = set(unbounded_texts(version["schema"]["openAPIV3Schema"]["properties"]["spec"]))
+    assert unbounded <= {"secretTemplate.labels{}", "secretTemplate.annotations{}"}, "the API server bounds"
+
+
+def spoiled(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Copies of a value, in each of which one text has something hostile in its middle, and where that is."""
+    match value:
+        case str():
+            for text in HOSTILE:
+                # Of principals Google Cloud knows the many forms; that they have no spaces we know as well.
+                if text.isspace() or not path.endswith("principal"):
+                    yield path, f"{value[:5]}{text}{value[5:]}"
+        case dict():
+            for name, each in value.items():
+                part = "{}" if path.endswith(("labels", "annotations", "matchLabels")) else f".{name}"
+                for where, copy in spoiled(each, f"{path}{part}".lstrip(".")):
+                    yield where, {**value, name: copy}
+        case list():
+            for index, each in enumerate(value):
+                for where, copy in spoiled(each, f"{path}[]"):
+                    yield where, [*value[:index], copy, *value[index + 1 :]]
+
+
+def unbounded_texts(schema: Any, path: str = "") -> Iterator[str]:
+    """The paths of texts that may be of any length."""
+    if schema.get("type") == "string" and not {"maxLength", "enum"} & schema.keys():
+        yield path.lstrip(".")
+    for name, each in schema.get("properties", {}).items():
+        yield from unbounded_texts(each, f"{path}.{name}")
+    for part, name in (("items", "[]"), ("additionalProperties", "{}")):
+        if isinstance(schema.get(part), dict):
+            yield from unbounded_texts(schema[part], f"{path}{name}")

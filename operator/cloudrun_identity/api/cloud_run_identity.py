@@ -124,9 +124,14 @@ class KubernetesServiceAccount(ApiModel):
 
     project_ref: ProjectRef
     """The project of the cluster."""
-    namespace: NamespaceName
+    namespace: Annotated[
+        NamespaceName, matches(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "must be the name of a namespace")
+    ]
     """The namespace in the cluster."""
-    service_account: ObjectName
+    service_account: Annotated[
+        ObjectName,
+        matches(r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", "must be the name of a Kubernetes service account"),
+    ]
     """The Kubernetes service account's name."""
 
 

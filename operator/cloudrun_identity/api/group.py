@@ -16,3 +16,6 @@ RECONCILE_REQUESTED_AT: Final = "cloudrun-identity.dev/reconcile-requested-at"
 
 FORCE_DELETE: Final = "cloudrun-identity.dev/force-delete"
 """Annotation: with the value `true` an identity that is in use is abandoned instead of waited for."""
+
+TOKEN_BOUND: Final = 256
+"""Characters of that token that count: as many as the status echoes."""

@@ -6,8 +6,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from cloudrun_identity.api.group import API_VERSION, RECONCILE_REQUESTED_AT
-from cloudrun_identity.api.schema import ApiModel, Timestamp
+from cloudrun_identity.api.group import API_VERSION, RECONCILE_REQUESTED_AT, TOKEN_BOUND
+from cloudrun_identity.api.schema import ApiModel, Timestamp, clip
 
 
 class Scope(StrEnum):
@@ -79,4 +79,5 @@ class Resource(ApiModel):
     @property
     def reconcile_requested_at(self) -> str | None:
         """The token of the last request for a fresh pass, to be echoed in the status."""
-        return self.metadata.annotations.get(RECONCILE_REQUESTED_AT)
+        token = self.metadata.annotations.get(RECONCILE_REQUESTED_AT)
+        return None if token is None else clip(token, TOKEN_BOUND)

@@ -125,9 +125,23 @@ def map_keys(*fields: str) -> Keyword:
     return Keyword("x-kubernetes-list-map-keys", list(fields))
 
 
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+
+
+def legible(text: str) -> str:
+    """Show what a terminal would obey, or nobody see: other people's texts are quoted in what we tell.
+
+    Line ends and the like become spaces; other control characters, invisible ones and changes of direction
+    are spelt out as Python would.
+    """
+    return _UNSEEN.sub(
+        lambda found: " " if found[0].isspace() else found[0].encode("unicode_escape").decode(), text
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Clipped:
-    """Output is cut to the schema's bound: one text too long would have the whole status refused.
+    """Output is legible, and cut to the schema's bound: one text too long would have all of it refused.
 
     `limit` counts characters of a text (the last one becomes an ellipsis) or entries of a list.
     """
@@ -145,12 +159,18 @@ class Clipped:
 
     def _clip(self, value: Any) -> Any:
         match value:
-            case str() if len(value) > self.limit:
-                return value[: self.limit - 1] + "…"
+            case str():
+                return clip(value, self.limit)
             case list() | tuple():
                 return value[: self.limit]
             case _:
                 return value
+
+
+def clip(text: str, limit: int) -> str:
+    """Fit other people's text into so many characters, the last one an ellipsis if there are more."""
+    shown = legible(text)
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
 def _to_whole_seconds(moment: datetime) -> datetime:

@@ -7,6 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import Field
 
+from cloudrun_identity.api.group import TOKEN_BOUND
 from cloudrun_identity.api.schema import MAP, ApiModel, Clipped, Timestamp, map_keys
 
 
@@ -147,7 +148,7 @@ class ReconciledStatus(ApiModel):
     """The metadata.generation that the status speaks of."""
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16), MAP, map_keys("type")] = ()
     """The object's state: Ready and InSync always, Reconciling and Stalled only while True."""
-    last_handled_reconcile_at: Annotated[str, Clipped(256)] | None = None
+    last_handled_reconcile_at: Annotated[str, Clipped(TOKEN_BOUND)] | None = None
     """The last value of the reconcile-requested-at annotation that a pass has answered."""
     project_id: Annotated[str, Clipped(128)] | None = None
     """The Google Cloud project that this object was found to be about, pinned."""

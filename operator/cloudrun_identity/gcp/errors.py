@@ -12,6 +12,8 @@ import grpc
 from google.api_core import exceptions as api_exceptions
 from google.rpc import error_details_pb2
 
+from cloudrun_identity.api.schema import legible
+
 
 class Fault(StrEnum):
     """What kind of failure a call met, and so what a caller can do about it."""
@@ -125,7 +127,7 @@ def classify(exception: Exception, method: str) -> GoogleError:
 
 def one_line(text: str) -> str:
     """Fit foreign text into a status or a log line: one line, bounded, and without anything like a secret."""
-    flat = _SECRETS.sub("[redacted]", " ".join(text.split()))
+    flat = _SECRETS.sub("[redacted]", legible(" ".join(text.split())))
     return flat if len(flat) <= _MESSAGE_LIMIT else flat[: _MESSAGE_LIMIT - 1] + "…"
 
 

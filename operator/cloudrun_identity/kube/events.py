@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from cloudrun_identity.api.schema import legible
+
 from .errors import KubeError
 from .resources import EVENTS, Object, Verbs
 
@@ -76,7 +78,7 @@ class EventRecorder:
 
     def record(self, obj: Object, event_type: EventType, reason: str, message: str) -> None:
         """Put an event about the raw object in the queue; `reason` is one CamelCase word."""
-        text = message.encode()[:MESSAGE_BOUND].decode(errors="ignore")
+        text = legible(message).encode()[:MESSAGE_BOUND].decode(errors="ignore")
         occurrence = _Occurrence(obj["metadata"]["uid"], event_type, reason, text)
         try:
             self._queue.put_nowait((_reference(obj), occurrence))

@@ -3,7 +3,17 @@ from typing import Annotated
 
 import pytest
 
-from cloudrun_identity.api.schema import ApiModel, Clipped, Rule, Timestamp, cel_string, matches, wire_name
+from cloudrun_identity.api.schema import (
+    ApiModel,
+    Clipped,
+    Rule,
+    Timestamp,
+    cel_string,
+    clip,
+    legible,
+    matches,
+    wire_name,
+)
 
 
 class Note(ApiModel):
@@ -45,6 +55,14 @@ def test_clipped_bounds_reach_the_schema() -> None:
 
     assert properties["text"]["maxLength"] == 5
     assert properties["lines"]["maxItems"] == 2
+
+
+def test_what_people_are_told_shows_what_it_quotes() -> None:
+    quoted = "a\x1b[2J\nb\u202ec"
+    assert legible(quoted) == "a\\x1b[2J b\\u202ec"
+    assert legible("→ “Ä” 日本 …") == "→ “Ä” 日本 …"
+    assert Note(text="a\nb").text == "a b"
+    assert clip("\x1b" * 9, 8) == "\\x1b\\x1…"
 
 
 def test_timestamp_survives_writing_and_reading() -> None:

@@ -192,3 +192,10 @@ async def test_closing_does_not_wait_for_a_server_that_hangs(
 async def test_closing_what_was_never_started_is_no_error(api: FakeApi) -> None:
     await EventRecorder(api).close()
     assert api.requests == []
+
+
+async def test_a_message_shows_what_a_terminal_would_obey(api: FakeApi, recorder: EventRecorder) -> None:
+    recorder.record(identity(), EventType.WARNING, "DriftDetected", "displayName: a\x1b[2J\n → b")
+    await recorder.close()
+    [event] = await api.list(EVENTS)
+    assert event["message"] == "displayName: a\\x1b[2J  → b"

@@ -1,6 +1,7 @@
 """What a platform team should know of a project it lends: who runs as the default account, what was left."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,12 +15,15 @@ from cloudrun_identity.api import (
     WorkloadKind,
     WorkloadOnDefaultIdentity,
 )
+from cloudrun_identity.api.policy_ledger import MAX_MEMBERS, MAX_ROLES
 from cloudrun_identity.controllers.conditions import Finding
 from cloudrun_identity.controllers.world import Key, World
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.projects import cloud_run_service_agent
 from cloudrun_identity.gcp.workloads import Workload
+from cloudrun_identity.iam.claims import Claimant
+from cloudrun_identity.iam.ledger import Ledger
 from cloudrun_identity.iam.principals import is_default_account
 
 
@@ -134,3 +138,33 @@ def orphans(project: ManagedProject, world: World, now: datetime) -> tuple[Orpha
         for resource, reason in sorted(found)
     ]
     return (*sorted(left, key=lambda orphan: orphan.resource), *unclaimed)
+
+
+def crowding(ledgers: Iterable[Ledger]) -> Iterator[str]:
+    """Say which bounds that all namespaces share are nearly reached, and who has how much of them.
+
+    Nobody is dealt a share, and whoever comes when there is no room left is refused: the project's owner sees
+    it coming, and alone may see who else is there.
+    """
+    for ledger in sorted(ledgers, key=lambda ledger: ledger.target):
+        full = len(ledger.holdings) + ledger.foreign_members
+        if full >= _NEARLY * MAX_MEMBERS:
+            granted = Counter(
+                Claimant.parse(min(holding.claimants)).namespace
+                for holding in ledger.holdings.values()
+                if holding.claimants
+            )
+            others = f"{ledger.foreign_members} not the operator's"
+            yield f"{ledger.target} has {full} of {MAX_MEMBERS} grants: {_shares(granted)}, {others}"
+        if len(ledger.roles) >= _NEARLY * MAX_ROLES:
+            defined = Counter(role.owner.partition("/")[0] for role in ledger.roles.values())
+            yield f"{ledger.target} has {len(ledger.roles)} of {MAX_ROLES} custom roles: {_shares(defined)}"
+
+
+_NEARLY = 0.9
+
+_MOST = 5  # namespaces that are named
+
+
+def _shares(counted: Counter[str]) -> str:
+    return ", ".join(f"{count} of namespace {name}" for name, count in counted.most_common(_MOST))

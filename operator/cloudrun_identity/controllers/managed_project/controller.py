@@ -35,6 +35,7 @@ from .audit import (
     NOT_LOOKED,
     WorkloadAudit,
     audit_workloads,
+    crowding,
     locations_of,
     on_default_identity,
     orphans,
@@ -230,7 +231,7 @@ def _issues(want: ProjectWant, seen: ProjectSeen) -> list[str]:
         issues.append(
             "spec.locations is unset: workloads are looked for only where attachments and targets are"
         )
-    return issues
+    return [*issues, *crowding(want.world.ledgers(want.project_id))]
 
 
 def _missing(held: frozenset[str]) -> tuple[MissingPermission, ...]:

@@ -37,6 +37,12 @@ def decided(
     return next_move(want(obj or attachment({"workloadUID": "w-1"})), state, last, NOW)
 
 
+def test_a_request_that_is_too_long_to_be_echoed_is_answered_all_the_same() -> None:
+    obj = attachment({"lastHandledReconcileAt": "now" * 100, "observedGeneration": 1})
+    asked = obj.metadata.model_copy(update={"annotations": {RECONCILE_REQUESTED_AT: "now" * 100}})
+    assert not is_asked(obj.model_copy(update={"metadata": asked}))
+
+
 def test_the_first_move_is_made_at_once() -> None:
     assert decided(None) == Move(service_account=EMAIL, generation=3, time=NOW)
 

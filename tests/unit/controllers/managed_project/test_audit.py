@@ -16,6 +16,7 @@ from cloudrun_identity.controllers.managed_project.audit import (
     NOT_LOOKED,
     WorkloadAudit,
     audit_workloads,
+    crowding,
     locations_of,
     orphans,
     service_agent_ready,
@@ -165,3 +166,37 @@ def test_an_orphan_keeps_the_time_at_which_it_was_first_seen() -> None:
     first = orphans(lent, world, NOW)
     known = lent.model_copy(update={"status": lent.status.model_copy(update={"orphans": first})})
     assert orphans(known, world, NOW + timedelta(hours=1)) == first
+
+
+def crowded(grants: int, *, foreign: int = 0, roles: int = 0) -> Ledger:
+    """The project's policy, two thirds of it held for one namespace and one third for another."""
+    namespaces = ("payments", "payments", "shop")
+    return Ledger(
+        HOME,
+        holdings={
+            replace(SQL, member=f"user:u{number}@example.com"): Holding(
+                frozenset({f"IAMBinding/{namespaces[number % 3]}/b{number}/u"})
+            )
+            for number in range(grants)
+        },
+        roles={
+            f"r{number}": RoleRecord(f"r{number}", "shop/r", "u", Origin.CREATED, RoleState.PRESENT)
+            for number in range(roles)
+        },
+        foreign_members=foreign,
+    )
+
+
+def test_a_policy_that_is_nearly_full_is_told_with_who_has_how_much_of_it() -> None:
+    assert list(crowding([crowded(1200, foreign=149)])) == []
+    assert list(crowding([crowded(1200, foreign=150)])) == [
+        "Project payments-prod-1234 has 1350 of 1500 grants: "
+        "800 of namespace payments, 400 of namespace shop, 150 not the operator's"
+    ]
+
+
+def test_roles_of_which_there_are_nearly_too_many_are_told() -> None:
+    assert list(crowding([crowded(0, roles=269)])) == []
+    assert list(crowding([crowded(0, roles=270)])) == [
+        "Project payments-prod-1234 has 270 of 300 custom roles: 270 of namespace shop"
+    ]
