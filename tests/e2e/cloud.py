@@ -110,6 +110,15 @@ class Cloud:
         """Disable a key as somebody else."""
         self._request("POST", f"/v1/{account}/keys/{key_id}:disable", {})
 
+    def set_org_policy(self, project: str, constraint: str, **rule: Any) -> None:
+        """Set a constraint of the organization on a project: `enforce=True`, or `values={…}`."""
+        policy = {"name": f"{project}/policies/{constraint}", "spec": {"rules": [rule]}}
+        self._request("POST", f"/v2/{project}/policies", policy)
+
+    def drop_org_policy(self, project: str, constraint: str) -> None:
+        """Let what is inherited hold again."""
+        self._request("DELETE", f"/v2/{project}/policies/{constraint}")
+
     def role(self, name: str) -> dict[str, Any] | None:
         """A custom role by its full name, deleted or not."""
         project = name.partition("/roles/")[0]
