@@ -158,6 +158,7 @@ def test_a_key_is_followed_by_the_next_and_no_client_ever_has_none(scene_with_ke
         second = published(scene)
         assert second != first
         assert not keys(scene)[first].get("disabled")
+        assert SECRET in scene.told(NAME, "KeyPublished")
 
         turn(31 * DAY + 3 * MINUTE)
         becomes(lambda: states(scene), ["Active", "Disabled"])

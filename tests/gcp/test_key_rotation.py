@@ -31,7 +31,7 @@ from cloudrun_identity.kube.secrets import KeySecrets
 from cloudrun_identity_playground.emulator.emulator import Emulator
 from cloudrun_identity_playground.emulator.seed import OrgPolicy, Project, Seed
 from tests.gcp.conftest import Observer
-from tests.unit.controllers.identity_key.key_bench import ACCOUNT, DAY, NOON, declared, lent
+from tests.unit.controllers.identity_key.key_bench import ACCOUNT, DAY, NOON, announcer, declared, lent
 from tests.unit.controllers.world import FakeWorld, identity, record
 from tests.unit.gcp.fakes import FakeLedgers
 from tests.unit.kube.fake_api import FakeApi
@@ -63,7 +63,12 @@ class Life:
         """A new process, that remembers nothing."""
         self.keys = Keys(self.clients, lambda: next(self.ticks) / 1000)
         rotation = KeyRotation(
-            self.keys, KeySecrets(self.kube), self.ledgers, lambda: self.clock[0], self._checkpoint
+            self.keys,
+            KeySecrets(self.kube),
+            self.ledgers,
+            announcer(),
+            lambda: self.clock[0],
+            self._checkpoint,
         )
         self.controller = IdentityKeyController(rotation)
 

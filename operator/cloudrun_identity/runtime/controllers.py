@@ -96,7 +96,7 @@ def controllers(
         checkpoint,
     )
     keys = Keys(clients, time.monotonic)
-    rotation = KeyRotation(keys, secrets, ledgers, key_clock(), checkpoint)
+    rotation = KeyRotation(keys, secrets, ledgers, announcer, key_clock(), checkpoint)
     return {
         ManagedProject.__name__: ManagedProjectController(
             Projects(clients), policies, OrgPolicies(clients), inventory, clients.identity, now

@@ -75,6 +75,17 @@ def test_another_generation_asks_for_another_key_at_once() -> None:
     assert custody.work() == Rest(custody.now + DAY), "what was asked for is done"
 
 
+def test_without_overlap_a_key_ends_when_the_next_is_published() -> None:
+    custody = settled()
+    custody.rotation = Rotation(30 * DAY, timedelta(), generation=1)
+
+    custody.work()
+    assert not custody.live["key-001"].disabled
+    custody.pass_by(SETTLE)
+
+    assert list(custody.live) == ["key-002"]
+
+
 def test_a_shorter_period_holds_for_the_key_there_is() -> None:
     custody = settled()
     custody.rotation = Rotation(HOUR, HOUR)

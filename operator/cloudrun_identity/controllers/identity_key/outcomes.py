@@ -20,7 +20,10 @@ def resting(step: Rest, now: datetime) -> Outcome:
     """Nothing is to be done before a certain time."""
     after = _seconds(step.until, now) if step.until else None
     if step.unfinished:
-        message = "the next key is made; the Secret has it once Google knows it everywhere"
+        message = (
+            "the next key is made; the Secret has it in about a minute, once Google knows it everywhere, and "
+            "the present one works on"
+        )
         return Waiting(Reason.UPDATING, message, after)
     return InSync(after)
 

@@ -9,6 +9,7 @@ from weakref import WeakValueDictionary
 
 from cloudrun_identity.api import IdentityKey, KeyState
 from cloudrun_identity.controllers.outcomes import InSync, Outcome
+from cloudrun_identity.controllers.reconcile.announcements import Announcer
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.keys import Keys, NewKey
 from cloudrun_identity.gcp.mutations import mutated
@@ -64,6 +65,7 @@ class KeyRotation:
         keys: Keys,
         secrets: KeySecrets,
         ledgers: KeyLedgers,
+        announcer: Announcer,
         wall_clock: Callable[[], datetime],
         checkpoint: Callable[[str], None],
     ) -> None:
@@ -71,6 +73,7 @@ class KeyRotation:
         self._keys = keys
         self._secrets = secrets
         self._ledgers = ledgers
+        self._announcer = announcer
         self._wall_clock = wall_clock
         self._checkpoint = checkpoint
         self._files: dict[str, bytes] = {}
@@ -155,6 +158,8 @@ class KeyRotation:
                 self._files.pop(key_id, None)
                 await self._change(use, lambda ring: ring.superseded_by(key_id, seen.now))
                 self._checkpoint("key active")
+                message = f"Secret {use.obj.spec.secret_name} has key {key_id}"
+                self._announcer.note(use.obj, "KeyPublished", message)
             case Disable(key_id):
                 return await self._disable(use, seen, key_id)
             case Delete():

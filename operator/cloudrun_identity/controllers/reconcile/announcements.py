@@ -60,6 +60,10 @@ class Announcer:
         """Tell of something that happened once and that no condition keeps."""
         self.tell(obj.to_dict(), reason, message)
 
+    def note(self, obj: Resource, reason: str, message: str) -> None:
+        """Tell of something that happened as it should."""
+        self._events.record(obj.to_dict(), EventType.NORMAL, reason, message)
+
     def tell(self, raw: Object, reason: str, message: str) -> None:
         """The same of an object that may not fit its kind."""
         self._events.record(raw, EventType.WARNING, reason, message)

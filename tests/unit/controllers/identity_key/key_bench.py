@@ -8,8 +8,10 @@ from cloudrun_identity.controllers.gate import Passed, Stopped
 from cloudrun_identity.controllers.identity_key.controller import IdentityKeyController, KeyWant
 from cloudrun_identity.controllers.identity_key.rotation import KeyRotation
 from cloudrun_identity.controllers.identity_key.use import KeysSeen
+from cloudrun_identity.controllers.reconcile.announcements import Announcer
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.keys import KeyRecord, KeyRing, ListedKey
+from cloudrun_identity.kube.events import EventType
 from cloudrun_identity.kube.secrets import KeySecret
 from tests.unit.controllers.world import EMAIL, FakeWorld, identity, project, record
 from tests.unit.gcp.fakes import FakeLedgers
@@ -19,6 +21,21 @@ NOON = datetime(2030, 1, 2, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
 OWNER = "payments/checkout"
 ACCOUNT = Target(TargetKind.SERVICE_ACCOUNT, "payments-prod-1234", name=EMAIL)
+
+
+class Events:
+    """What is told of the object, by reason."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str]] = []
+
+    def record(self, obj: Any, event_type: EventType, reason: str, message: str) -> None:
+        assert event_type is EventType.NORMAL
+        self.told.append((reason, message))
+
+
+def announcer(events: Events | None = None) -> Announcer:
+    return Announcer(events or Events(), NONE)
 
 
 def declared(**spec: Any) -> IdentityKey:
@@ -74,7 +91,9 @@ def seen(*listed: ListedKey, has: KeySecret | None = NONE, now: datetime = NOON,
 
 def controller() -> IdentityKeyController:
     """One that decides, and is never asked to do anything."""
-    return IdentityKeyController(KeyRotation(NONE, NONE, FakeLedgers(), lambda: NOON, lambda _: None))
+    return IdentityKeyController(
+        KeyRotation(NONE, NONE, FakeLedgers(), announcer(), lambda: NOON, lambda _: None)
+    )
 
 
 def wanted(*records: KeyRecord, **spec: Any) -> tuple[IdentityKeyController, KeyWant]:
@@ -84,7 +103,9 @@ def wanted(*records: KeyRecord, **spec: Any) -> tuple[IdentityKeyController, Key
     ledgers.stored[ACCOUNT] = ledgers.ledger(ACCOUNT).with_keys(ring)
     world = FakeWorld(lent(), identity(), accounts=[record()])
     world.rings = {ACCOUNT: ring}
-    decider = IdentityKeyController(KeyRotation(NONE, NONE, ledgers, lambda: NOON, lambda _: None))
+    decider = IdentityKeyController(
+        KeyRotation(NONE, NONE, ledgers, announcer(), lambda: NOON, lambda _: None)
+    )
     want = decider.desired(declared(**spec), Passed(lent(), observe=False), world)
     assert not isinstance(want, Stopped)
     return decider, want

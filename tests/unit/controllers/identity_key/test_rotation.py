@@ -18,7 +18,15 @@ from cloudrun_identity.gcp.keys import NewKey
 from cloudrun_identity.iam.key_plan import SETTLE, Rotation
 from cloudrun_identity.iam.keys import KeyRing, ListedKey
 from cloudrun_identity.kube.secrets import KeySecrets
-from tests.unit.controllers.identity_key.key_bench import ACCOUNT, DAY, NOON, declared, wanted
+from tests.unit.controllers.identity_key.key_bench import (
+    ACCOUNT,
+    DAY,
+    NOON,
+    Events,
+    announcer,
+    declared,
+    wanted,
+)
 from tests.unit.gcp.fakes import FakeLedgers
 from tests.unit.kube.fake_api import FakeApi
 
@@ -63,9 +71,15 @@ class Scene:
     def __init__(self) -> None:
         self.google = SlowGoogle()
         self.ledgers = FakeLedgers()
+        self.events = Events()
         keys: Any = self.google  # as much of it as is asked for here
         self.rotation = KeyRotation(
-            keys, KeySecrets(FakeApi()), self.ledgers, lambda: self.google.now, lambda step: None
+            keys,
+            KeySecrets(FakeApi()),
+            self.ledgers,
+            announcer(self.events),
+            lambda: self.google.now,
+            lambda step: None,
         )
 
     @property
@@ -136,6 +150,12 @@ async def test_what_somebody_makes_meanwhile_is_known_to_be_no_stray(scene: Scen
 
     assert attempts[0] is not None
     assert attempts[0].known == {"theirs"}
+
+
+async def test_it_is_told_when_the_secret_has_another_key(scene: Scene) -> None:
+    await scene.rotation.advance(use())
+    await scene.rotation.advance(use())
+    assert scene.events.told == [("KeyPublished", "Secret checkout has key k1")]
 
 
 async def test_objects_of_one_account_take_turns(scene: Scene) -> None:

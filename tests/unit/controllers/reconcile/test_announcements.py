@@ -108,6 +108,11 @@ def test_a_kind_without_drift_is_told_of_by_its_readiness(told: Told) -> None:
     assert told.events == []
 
 
+def test_what_went_well_is_told_as_it_is(told: Told) -> None:
+    Announcer(told, told).note(identity(), "KeyPublished", "the Secret has it")
+    assert told.events == [(EventType.NORMAL, "KeyPublished", "the Secret has it")]
+
+
 def test_a_warning_is_told_as_it_is(told: Told) -> None:
     Announcer(told, told).warn(identity(), "Abandoned", "the account is left")
     assert told.events == [(EventType.WARNING, "Abandoned", "the account is left")]
