@@ -280,5 +280,12 @@ def fault(kind: Fault, message: str = "no", **details: object) -> GoogleError:
     return GoogleError(kind, "google.test.Service/Method", message, **details)  # type: ignore[arg-type]
 
 
+def unsent() -> GoogleError:
+    """What a call meets that fails before it is sent, such as for want of a token."""
+    error = fault(Fault.UNAVAILABLE)
+    error.sent = False
+    return error
+
+
 def _seats(ledger: Ledger) -> set[str]:
     return {Claimant.parse(text).seat for held in ledger.holdings.values() for text in held.claimants}

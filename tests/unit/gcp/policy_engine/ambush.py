@@ -45,7 +45,12 @@ class Death:
     """The process ends."""
 
 
-Action: TypeAlias = Edit | Meddling | Death | Fault
+@dataclass(frozen=True, slots=True)
+class Unsent:
+    """A write is not even sent, for want of a token."""
+
+
+Action: TypeAlias = Edit | Meddling | Death | Unsent | Fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +152,7 @@ _ambushes = st.lists(
         st.builds(
             Ambush,
             st.just(Moment.BEFORE_SET),
-            st.sampled_from([Fault.ABORTED, Fault.UNAVAILABLE, Fault.PERMISSION_DENIED]),
+            st.sampled_from([Fault.ABORTED, Fault.UNAVAILABLE, Fault.PERMISSION_DENIED, Unsent()]),
             _times,
         ),
         st.builds(Ambush, st.just(Moment.AFTER_SET), st.just(Fault.UNAVAILABLE), _times),

@@ -23,7 +23,7 @@ from cloudrun_identity.iam.claims import Claim, Claimant, Declaration
 from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.iam.ledger import Holding
 from cloudrun_identity.iam.principals import Tombstone, email
-from tests.unit.gcp.fakes import Crash, Scene, fault
+from tests.unit.gcp.fakes import Crash, Scene, fault, unsent
 
 from .ambush import (
     ACCOUNT,
@@ -34,6 +34,7 @@ from .ambush import (
     Edit,
     Meddling,
     Moment,
+    Unsent,
     Wish,
     ambushes,
     claimants,
@@ -248,6 +249,8 @@ class AdversaryMachine(RuleBasedStateMachine):
             case Death():
                 self.doubtful = True
                 raise Crash(ambush.moment)
+            case Unsent():
+                raise unsent()
             case Fault() as kind:
                 self.doubtful = self.doubtful or kind is Fault.UNAVAILABLE
                 raise fault(kind)

@@ -8,7 +8,7 @@ from cloudrun_identity.gcp.policy_engine.lanes import Lanes
 from cloudrun_identity.gcp.policy_engine.ports import LaneSettings
 from cloudrun_identity.iam.claims import Claim, Claimant, Declaration
 from cloudrun_identity.iam.grants import Grant, Target
-from tests.unit.gcp.fakes import Crash, Scene, fault
+from tests.unit.gcp.fakes import Crash, Scene, fault, unsent
 
 pytestmark = pytest.mark.looptime(start=1000)
 
@@ -63,6 +63,20 @@ async def test_what_somebody_else_grants_after_a_write_that_failed_is_theirs(
     lanes = Lanes(scene.ports) if restarted else lanes
     await declared(lanes, ANN)
     assert scene.ledgers.ledger(TARGET).holdings[ANN].foreign_before
+    await declared(lanes)
+    assert scene.policies.standing(TARGET) == {ANN}
+
+
+async def test_what_somebody_else_grants_after_a_write_that_was_not_sent_is_theirs(scene: Scene) -> None:
+    def not_sent() -> None:
+        raise unsent()
+
+    lanes = Lanes(scene.ports)
+    scene.policies.before_set = [not_sent]
+    await declared(lanes, ANN)
+    assert held(scene) == set()
+    scene.policies.grant(ANN)
+    await declared(lanes, ANN)
     await declared(lanes)
     assert scene.policies.standing(TARGET) == {ANN}
 

@@ -13,7 +13,7 @@ from cloudrun_identity.gcp.policy_engine.policy_writer import PolicyWriter
 from cloudrun_identity.iam.claims import Claim
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.merge import Release, merge, present
-from tests.unit.gcp.fakes import FakePolicies, fault
+from tests.unit.gcp.fakes import FakePolicies, fault, unsent
 
 pytestmark = pytest.mark.looptime(start=1000)
 
@@ -110,13 +110,11 @@ async def test_a_write_whose_reply_is_lost_is_ours_and_made_once(policies: FakeP
 async def test_what_somebody_else_makes_while_ours_was_not_even_sent_is_theirs(
     policies: FakePolicies,
 ) -> None:
-    def unsent() -> None:
+    def overtaken() -> None:
         policies.grant(ANN)
-        error = fault(Fault.UNAVAILABLE)
-        error.sent = False
-        raise error
+        raise unsent()
 
-    policies.before_set = [unsent]
+    policies.before_set = [overtaken]
     writer = await reading(policies)
     with pytest.raises(GoogleError):
         await writer.write([Claim(ANN)], ())
