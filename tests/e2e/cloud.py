@@ -38,38 +38,38 @@ class Cloud:
 
     def raw_policy(self, resource: str) -> dict[str, Any]:
         """The policy as JSON; empty if there is none."""
-        found: dict[str, Any] = self._control("GET", "state")["policies"].get(resource, {})
+        found: dict[str, Any] = self._state(resource)["policies"].get(resource, {})
         return found
 
     def policies(self) -> dict[str, Any]:
         """Every policy there is, as JSON by resource."""
-        found: dict[str, Any] = self._control("GET", "state")["policies"]
+        found: dict[str, Any] = self._state()["policies"]
         return found
 
     def project_number(self, project: str) -> str:
-        """The number of a project that somebody has touched already."""
-        number: str = self._control("GET", "state")["projects"][project]["projectNumber"]
+        """The number of a project."""
+        number: str = self._request("GET", f"/v1/projects/{project}")["projectNumber"]
         return number
 
     def accounts(self, project: str) -> dict[str, dict[str, Any]]:
         """The live accounts of a project by their ids."""
         return {
             account["email"].partition("@")[0]: account
-            for account in self._control("GET", "state")["serviceAccounts"]
-            if account["projectId"] == project and not account["deleted"]
+            for account in self._state(f"projects/{project}")["serviceAccounts"]
+            if not account["deleted"]
         }
 
     def deleted_accounts(self, project: str) -> list[str]:
         """The ids of a project's accounts that were deleted."""
         return [
             account["email"].partition("@")[0]
-            for account in self._control("GET", "state")["serviceAccounts"]
-            if account["projectId"] == project and account["deleted"]
+            for account in self._state(f"projects/{project}")["serviceAccounts"]
+            if account["deleted"]
         ]
 
     def runs_as(self, workload: str) -> str:
         """The e-mail in the template of a service, job or worker pool; empty: the default account."""
-        template = self._control("GET", "state")[workload.split("/")[-2]][workload]["template"]
+        template = self._state(workload)[workload.split("/")[-2]][workload]["template"]
         email: str = template.get("template", template).get("serviceAccount", "")
         return email
 
@@ -227,6 +227,10 @@ class Cloud:
         """Every call: `rpc`, `code`, and the `reason` its caller gave."""
         calls: list[dict[str, Any]] = self._control("GET", "log")
         return calls
+
+    def _state(self, under: str = "") -> Any:
+        """All that the cloud holds of a resource and of what is below it; empty: of everything."""
+        return self._control("GET", f"state?{urllib.parse.urlencode({'under': under})}")
 
     def _edit_policy(
         self, resource: str, verb: str, role: str, member: str, condition: dict[str, str] | None

@@ -59,6 +59,25 @@ async def test_calls_are_shown_and_reset(control: Control, clients: Clients) -> 
     assert await control("GET", "/calls") == (200, {})
 
 
+async def test_the_state_of_one_resource_is_that_of_what_is_below_it(
+    control: Control, clients: Clients
+) -> None:
+    for project in ("shop", "shop-2"):
+        await clients.create_account(project=project)
+        await clients.grant(EVE["role"], EVE["member"], resource=f"projects/{project}")
+    await clients.grant("roles/iam.serviceAccountUser", EVE["member"], resource=ACCOUNT)
+
+    _, of_project = await control("GET", "/state?under=projects/shop")
+    _, of_account = await control("GET", f"/state?under={ACCOUNT}")
+
+    assert list(of_project["projects"]) == ["shop"]
+    assert list(of_project["policies"]) == ["projects/shop", ACCOUNT]
+    assert [each["name"] for each in of_project["serviceAccounts"]] == [ACCOUNT]
+    assert [each["name"] for each in of_account["serviceAccounts"]] == [ACCOUNT]
+    assert list(of_account["policies"]) == [ACCOUNT]
+    assert of_account["projects"] == {}
+
+
 async def test_the_state_shows_everything_and_no_private_key(control: Control, clients: Clients) -> None:
     account = await clients.create_account()
     key = await clients.iam.create_service_account_key(name=account.name)

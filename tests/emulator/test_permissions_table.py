@@ -76,7 +76,7 @@ async def refusal(emulator: Emulator, rpc: str, rule: Needs) -> str:
 def grant_ann(emulator: Emulator, *permissions: str) -> None:
     """Let Ann hold these permissions wherever the names of requests lead, and no others."""
     role = f"{PROJECT}/roles/justThese"
-    emulator.cloud.role_table.custom[role] = iam.Role(name=role, included_permissions=permissions)
+    emulator.cloud.role_table.store(iam.Role(name=role, included_permissions=permissions))
     policy = policy_pb2.Policy(bindings=[policy_pb2.Binding(role=role, members=[ANN])])
     for resource in (PROJECT, "folders/1", "organizations/1"):
         with emulator.cloud.policies.unchecked():

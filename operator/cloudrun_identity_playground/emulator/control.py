@@ -33,8 +33,8 @@ def add_control(app: web.Application, cloud: Cloud, calls: Calls, faults: Faults
     async def show_log(_: web.Request) -> web.Response:
         return web.json_response([asdict(call) for call in calls.log])
 
-    async def show_state(_: web.Request) -> web.Response:
-        return web.json_response(snapshot(cloud))
+    async def show_state(request: web.Request) -> web.Response:
+        return web.json_response(snapshot(cloud, request.query.get("under", "")))
 
     async def make_edit(body: _Body) -> None:
         edit(cloud, body)

@@ -2,51 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from google.protobuf import json_format
 
 from .apis.accounts import Account
-from .apis.service_accounts import message
+from .apis.service_accounts import message, policy_name
 from .cloud import Cloud
 from .wire.methods import as_protobuf
 
 
-def snapshot(cloud: Cloud) -> dict[str, Any]:
+def snapshot(cloud: Cloud, under: str = "") -> dict[str, Any]:
     """Everything that exists, by resource name; keys without their private halves, which nobody keeps.
 
-    A binding of a policy says in `boundTo` which accounts its members mean, by unique id.
+    With `under`, such as `projects/shop`, that resource and what is below it alone. A binding of a policy
+    says in `boundTo` which accounts its members mean, by unique id.
     """
-    accounts = list(cloud.accounts)
+
+    def asked(name: str) -> bool:
+        return not under or name == under or name.startswith(f"{under}/")
+
+    def messages(found: Iterable[Any]) -> dict[str, Any]:
+        plain = (as_protobuf(each) for each in found)
+        return {each.name: json_format.MessageToDict(each) for each in plain if asked(each.name)}
+
     return {
         "projects": {
             project.id: {"projectNumber": project.number, "parent": project.parent}
             for project in cloud.registry
+            if asked(f"projects/{project.id}")
         },
         **{
             collection: {
                 each.name: {"displayName": each.display_name, "parent": each.parent}
                 for each in cloud.registry.containers
-                if each.collection == collection
+                if each.collection == collection and asked(each.name)
             }
             for collection in ("organizations", "folders")
         },
-        "serviceAccounts": [_account(account) for account in accounts],
-        "roles": _messages(cloud.role_table.custom.values()),
-        **{
-            collection: {each.name: json_format.MessageToDict(each) for each in workloads}
-            for collection, workloads in cloud.workloads.items()
-        },
-        "revisions": _messages(cloud.revisions.all()),
-        "executions": _messages(cloud.executions.all()),
-        "secrets": list(cloud.secrets),
+        "serviceAccounts": [_account(account) for account in cloud.accounts if asked(account.name)],
+        "roles": messages(cloud.role_table.custom.values()),
+        **{collection: messages(workloads) for collection, workloads in cloud.workloads.items()},
+        "revisions": messages(cloud.revisions.all()),
+        "executions": messages(cloud.executions.all()),
+        "secrets": [name for name in cloud.secrets if asked(name)],
         "policies": {
-            _readable(resource, accounts): _policy(policy, cloud.policies.bound_ids(resource))
-            for resource, policy in cloud.policies.all()
+            name: _policy(cloud.policies.shown(resource), cloud.policies.bound_ids(resource))
+            for name, resource in _policy_names(cloud)
+            if asked(name)
         },
-        "orgPolicies": _messages(cloud.org_policies.all()),
-        "customConstraints": _messages(cloud.custom_constraints.all()),
+        "orgPolicies": messages(cloud.org_policies.all()),
+        "customConstraints": messages(cloud.custom_constraints.all()),
     }
 
 
@@ -68,14 +75,8 @@ def _policy(policy: Any, bound_ids: Iterable[Mapping[str, str]]) -> dict[str, An
     return shown
 
 
-def _messages(messages: Iterable[Any]) -> dict[str, Any]:
-    plain = (as_protobuf(each) for each in messages)
-    return {each.name: json_format.MessageToDict(each) for each in plain}
-
-
-def _readable(resource: str, accounts: Iterable[Account]) -> str:
-    """The policy of a live account goes by its e-mail, that of a deleted one by its unique id."""
-    parent, _, identifier = resource.rpartition("/")
-    live = (each for each in accounts if each.deleted_at is None and each.unique_id == identifier)
-    account = next(live, None)
-    return f"{parent}/{account.email}" if account is not None else resource
+def _policy_names(cloud: Cloud) -> Iterator[tuple[str, str]]:
+    """How each policy is shown, and how it is kept: that of a live account by its e-mail, and by its id."""
+    live = {policy_name(account): account.name for account in cloud.accounts if account.deleted_at is None}
+    for resource in cloud.policies:
+        yield live.get(resource, resource), resource

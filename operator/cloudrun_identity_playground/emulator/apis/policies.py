@@ -111,10 +111,9 @@ class Policies:
         """Forget the policy of a resource that is gone."""
         self._policies.pop(resource, None)
 
-    def all(self) -> Iterator[tuple[str, policy_pb2.Policy]]:
-        """Every policy that was ever written, with the name of its resource."""
-        for resource in sorted(self._policies):
-            yield resource, self._view(self._policies[resource], 3)
+    def __iter__(self) -> Iterator[str]:
+        """The resources whose policies were ever written."""
+        return iter(sorted(self._policies))
 
     def bindings(self, resource: str) -> Sequence[Binding]:
         """The bindings of a policy, with the accounts that their members mean."""

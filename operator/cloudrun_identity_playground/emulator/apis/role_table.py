@@ -49,19 +49,27 @@ def _predefined_permissions(role: str) -> frozenset[str]:
 
 
 class RoleTable:
-    """The roles that policies may name; `custom` are those of projects, by their full name."""
+    """The roles that policies may name."""
 
     def __init__(self) -> None:
-        self.custom: dict[str, iam.Role] = {}
+        self._custom: dict[str, iam.Role] = {}
+        self._permissions: dict[str, frozenset[str]] = {}  # of the custom roles; asked for at every call
+
+    @property
+    def custom(self) -> Mapping[str, iam.Role]:
+        """The custom roles, by their full name; deleted ones too."""
+        return self._custom
+
+    def store(self, role: iam.Role) -> None:
+        """Take a custom role as it is from now on."""
+        idle = role.deleted or role.stage == iam.Role.RoleLaunchStage.DISABLED
+        self._custom[role.name] = role
+        self._permissions[role.name] = frozenset(() if idle else role.included_permissions)
 
     def permissions(self, role: str) -> frozenset[str]:
         """What `role` permits now: nothing if it is not listed, deleted or disabled."""
-        custom = self.custom.get(role)
-        if custom is None:
-            return _predefined_permissions(role)
-        if custom.deleted or custom.stage == iam.Role.RoleLaunchStage.DISABLED:
-            return frozenset()
-        return frozenset(custom.included_permissions)
+        custom = self._permissions.get(role)
+        return _predefined_permissions(role) if custom is None else custom
 
     def check_grantable(self, role: str, resource: str, permission_prefix: str) -> None:
         """Whether `role` exists and makes sense on `resource`.
@@ -85,5 +93,5 @@ class RoleTable:
 
     def _check_custom(self, role: str, resource: str) -> None:
         project = "/".join(resource.split("/")[:2])
-        if role not in self.custom or not role.startswith(f"{project}/roles/"):
+        if role not in self._custom or not role.startswith(f"{project}/roles/"):
             raise invalid(f"Role ({role}) does not exist in the resource's hierarchy.")

@@ -41,6 +41,7 @@ class Roles:
 
     def __init__(self, projects: ProjectRegistry, table: RoleTable, clock: Callable[[], float]) -> None:
         self._projects = projects
+        self._table = table
         self._custom = table.custom
         self._clock = clock
         self._deleted_at: dict[str, float] = {}
@@ -146,7 +147,7 @@ class Roles:
 
     def _store(self, role: iam.Role) -> iam.Role:
         role.etag = secrets.token_bytes(8)
-        self._custom[role.name] = role
+        self._table.store(role)
         return role
 
     def _custom_of(self, parent: str) -> dict[str, iam.Role]:
@@ -156,7 +157,7 @@ class Roles:
     def _parent(self, parent: str) -> str:
         if re.fullmatch(r"organizations/\d+", parent):
             return parent
-        return f"projects/{self._projects.resolve_name(parent).id}"
+        return self._projects.canonical(parent)
 
 
 def _all_predefined(*, full: bool) -> dict[str, iam.Role]:
