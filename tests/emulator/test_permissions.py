@@ -223,7 +223,7 @@ async def test_a_delegated_admin_grants_only_the_roles_of_the_condition(
 
 
 async def test_searching_shows_what_one_may_see(clients: Clients, ann: Clients) -> None:
-    await clients.projects.get_project(name="projects/hidden")
+    await clients.iam.create_service_account(name="projects/hidden", account_id="checkout")
     await clients.grant("roles/browser", ANN)
     assert [each.project_id async for each in await ann.projects.search_projects()] == ["shop"]
     assert {each.project_id async for each in await clients.projects.search_projects()} == {"shop", "hidden"}

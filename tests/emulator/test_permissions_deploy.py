@@ -134,8 +134,27 @@ async def test_images_from_elsewhere_need_no_permission(clients: Clients, ann: C
     await clients.grant("roles/run.developer", ANN)
     await ann.create_service("hello")
     assert await deploy(ann, "", "us-docker.pkg.dev/cloudrun/container/hello", "public")
-    await clients.policy("projects/cloudrun")  # which brings the project into being
-    assert await deploy(ann, "", "us-docker.pkg.dev/cloudrun/container/hello", "still-public")
+
+
+async def test_reading_about_a_project_does_not_bring_it_into_being(clients: Clients, ann: Clients) -> None:
+    await clients.grant("roles/iam.serviceAccountUser", ANN)
+    await clients.grant("roles/run.developer", ANN)
+    image = "europe-docker.pkg.dev/pictures/images/app:1"
+
+    number = (await clients.projects.get_project(name="projects/pictures")).name
+    assert list((await clients.policy(number)).bindings) == []
+    assert (
+        list(
+            (
+                await ann.projects.test_iam_permissions(resource="projects/pictures", permissions=["a.b.c"])
+            ).permissions
+        )
+        == []
+    )
+    assert await deploy(ann, "", image, "public")
+
+    await clients.create_account(project="pictures")
+    assert "downloadArtifacts" in (await denial(deploy(ann, "", image, "private"))).message
 
 
 async def test_fact_another_projects_account_needs_all_three_parts(clients: Clients, ann: Clients) -> None:

@@ -18,7 +18,7 @@ async def permissions(clients: Clients, resource: str) -> list[str]:
     return list((await clients.projects.test_iam_permissions(request)).permissions)
 
 
-async def test_a_project_comes_into_being_when_named_and_keeps_its_number(clients: Clients) -> None:
+async def test_behind_every_id_is_a_project_that_keeps_its_number(clients: Clients) -> None:
     project = await clients.projects.get_project(name="projects/shop")
     number = project.name.removeprefix("projects/")
 
@@ -41,7 +41,8 @@ async def test_a_policy_is_the_same_by_id_and_number(clients: Clients) -> None:
 
 async def test_search_finds_by_id_and_parent(clients: Clients) -> None:
     for project in ("shop", "shop-test", "other"):
-        await clients.projects.get_project(name=f"projects/{project}")
+        await clients.create_account(project=project)
+    await clients.projects.get_project(name="projects/shop-only-read")
 
     async def found(query: str) -> list[str]:
         request = resourcemanager.SearchProjectsRequest(query=query)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any
 
 from .access.authorizer import Authorizer
 from .access.callers import Callers
@@ -30,10 +32,11 @@ from .apis.roles import Roles
 from .apis.rpc import Handler, handlers_of
 from .apis.run_kinds import JOB, KINDS
 from .apis.secrets import Secrets
-from .apis.service_accounts import ServiceAccounts
+from .apis.service_accounts import ServiceAccounts, policy_name
 from .apis.sharing import DomainRestrictedSharing
 from .apis.stamps import Stamps
 from .apis.workloads import Workloads
+from .calls import only_reads
 from .lag import Lag
 from .switches import Switches
 
@@ -42,7 +45,7 @@ class Cloud:
     """The whole state. Handlers run to their end without awaiting, so each call is atomic.
 
     `clock` gives seconds since the epoch. `strict`: a project exists only if it was made to;
-    otherwise it begins to, in `default_parent`, when it is first named.
+    otherwise it begins to, in `default_parent`, when a call that changes something first names it.
     """
 
     def __init__(
@@ -82,11 +85,8 @@ class Cloud:
         self.revisions = Revisions(self.registry, self.operations)
         stamps = Stamps(clock)
         self.executions = Executions(self.registry, self.operations, stamps, switches, clock)
-        self.projects = Projects(self.registry, self.policies)
-        folders, organizations = Folders(self.registry.containers), Organizations(self.registry.containers)
         self.custom_constraints = CustomConstraints(clock)
-        self.secrets = Secrets(self.registry, self.policies)
-        self.service_accounts = ServiceAccounts(self.registry, self.accounts, self.policies, self.lag)
+        self.secrets = Secrets(self.registry)
         self.workloads = {
             kind.collection: Workloads(
                 kind,
@@ -101,14 +101,15 @@ class Cloud:
             )
             for kind in KINDS
         }
-        self.handlers = _handlers(
+        containers = self.registry.containers
+        handlers = _handlers(
             apis=(
-                self.projects,
-                folders,
-                organizations,
+                Projects(self.registry),
+                Folders(containers),
+                Organizations(containers),
                 self.org_policies,
                 self.custom_constraints,
-                self.service_accounts,
+                ServiceAccounts(self.registry, self.accounts, self.lag),
                 self.keys,
                 IAMCredentials(self.accounts, self.org_policies, self.id_tokens, self.callers.mint, clock),
                 Roles(self.registry, self.role_table, clock),
@@ -116,19 +117,51 @@ class Cloud:
                 self.executions,
                 JobRuns(self.executions, self.workloads[JOB.collection].read),
                 self.operations,
-                self.secrets,
             ),
-            tables=(
-                *self.workloads.values(),
-                PolicyMethods(folders.SERVICE, ResourceKind.FOLDER, self.policies, folders.canonical),
-                PolicyMethods(
-                    organizations.SERVICE, ResourceKind.ORGANIZATION, self.policies, organizations.canonical
-                ),
-            ),
+            tables=(*self.workloads.values(), *self._policy_methods()),
+        )
+        self.handlers = {rpc: self._founding(rpc, handler) for rpc, handler in handlers.items()}
+
+    def _policy_methods(self) -> Iterator[PolicyMethods]:
+        """Those of all but workloads, which bring their own."""
+        containers, manager = self.registry.containers, "google.cloud.resourcemanager.v3"
+        yield PolicyMethods(
+            f"{manager}.Projects", ResourceKind.PROJECT, self.policies, self.registry.canonical
+        )
+        yield PolicyMethods(
+            f"{manager}.Folders",
+            ResourceKind.FOLDER,
+            self.policies,
+            partial(containers.canonical, "folders"),
+        )
+        yield PolicyMethods(
+            f"{manager}.Organizations",
+            ResourceKind.ORGANIZATION,
+            self.policies,
+            partial(containers.canonical, "organizations"),
+        )
+        yield PolicyMethods(Secrets.SERVICE, ResourceKind.SECRET, self.policies, self.secrets.canonical)
+        yield PolicyMethods(
+            ServiceAccounts.SERVICE,
+            ResourceKind.SERVICE_ACCOUNT,
+            self.policies,
+            lambda name: policy_name(self.accounts.find(name)),
+            seen=lambda name: policy_name(self.accounts.read(name)),
         )
 
+    def _founding(self, rpc: str, handler: Handler) -> Handler:
+        """`handler`, which lets the projects that it names come into being if it changes something."""
+        if only_reads(rpc):
+            return handler
 
-def _handlers(apis: Iterable[object], tables: Iterable[Workloads | PolicyMethods]) -> Mapping[str, Handler]:
+        def changing(request: Any) -> Any:
+            with self.registry.founding():
+                return handler(request)
+
+        return changing
+
+
+def _handlers(apis: Iterable[object], tables: Iterable[Workloads | PolicyMethods]) -> dict[str, Handler]:
     """Every served RPC, by name: those that methods are marked with, and those of whole tables."""
     handlers: dict[str, Handler] = {}
     for api in apis:

@@ -143,7 +143,7 @@ class _Player:
         named = re.findall(rf"'serviceAccount:([^@']+)@{re.escape(project)}\.iam", str(recorded))
         for account_id in dict.fromkeys(named):
             if not accounts.is_taken(f"{account_id}@{project}.iam.gserviceaccount.com"):
-                accounts.create(registry.resolve(project), account_id)
+                accounts.create(registry.add(registry.resolve(project)), account_id)
         policy = json_format.ParseDict({**recorded, "etag": ""}, policy_pb2.Policy())
         policy.version = 3
         request = iam_policy_pb2.SetIamPolicyRequest(

@@ -24,9 +24,6 @@ from .resources import Hierarchy, Resource
 
 CROSS_PROJECT = "iam.disableCrossProjectServiceAccountUsage"
 
-_PUBLIC = frozenset({"projects/cloudrun/locations/us/repositories/container"})
-"""Google's own samples, which everybody may read; naming their project brings it into being here."""
-
 _DOCKER = re.compile(r"([a-z0-9-]+)-docker\.pkg\.dev/([^/]+)/([^/:@]+)/.+")
 _GCR = re.compile(r"((?:(us|eu|asia)\.)?gcr\.io)/([^/]+)/.+")
 
@@ -91,8 +88,9 @@ class Deployments:
         if not self._checking:
             return
         for repository in _repositories(container.image for container in template.containers):
-            # Of a project that is none of ours nothing is known: its images pass for public.
-            if repository in _PUBLIC or self._projects.find(repository.split("/")[1]) is None:
+            # Of a project that does not exist here nothing is known: its images, such as Google's own
+            # samples, pass for public.
+            if self._projects.find(repository.split("/")[1]) is None:
                 continue
             resource = self._hierarchy.resource(repository)
             if resource is not None and not self._permissions.has(

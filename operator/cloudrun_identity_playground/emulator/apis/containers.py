@@ -61,6 +61,16 @@ class Containers:
             raise _hidden(name, match[1])
         return self.add(Container(name, display_name=match[2]))
 
+    def resolve_in(self, collection: str, name: str) -> Container:
+        """As `resolve`, of one of the collections."""
+        if not name.startswith(f"{collection}/"):
+            raise invalid(f"Invalid resource name '{name}'; expected '{collection}/NUMBER'.")
+        return self.resolve(name)
+
+    def canonical(self, collection: str, name: str) -> str:
+        """The name of what `resolve_in` finds."""
+        return self.resolve_in(collection, name).name
+
     def above(self, name: str) -> Iterator[str]:
         """The name of a container, and those of what lies above it, up to the organization; none of ``."""
         while name:

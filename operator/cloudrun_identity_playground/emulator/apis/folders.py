@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from google.cloud import resourcemanager_v3 as resourcemanager
 
-from cloudrun_identity_playground.emulator.errors import invalid
-
 from .containers import Container, Containers
 from .paging import page, page_size
 from .rpc import serves
@@ -18,22 +16,13 @@ _Organization = resourcemanager.Organization
 class Folders:
     """`google.cloud.resourcemanager.v3.Folders`, but for its policies. Folders come from the seed alone."""
 
-    SERVICE = "google.cloud.resourcemanager.v3.Folders"
-
     def __init__(self, containers: Containers) -> None:
         self._containers = containers
-
-    def canonical(self, name: str) -> str:
-        """The name of an existing folder.
-
-        Raises GoogleError: as `Containers.resolve`.
-        """
-        return _of("folders", name, self._containers).name
 
     @serves("google.cloud.resourcemanager.v3.Folders/GetFolder")
     def get(self, request: resourcemanager.GetFolderRequest) -> resourcemanager.Folder:
         """Show a folder."""
-        return _folder(_of("folders", request.name, self._containers))
+        return _folder(self._containers.resolve_in("folders", request.name))
 
     @serves("google.cloud.resourcemanager.v3.Folders/ListFolders")
     def list(self, request: resourcemanager.ListFoldersRequest) -> resourcemanager.ListFoldersResponse:
@@ -62,22 +51,13 @@ class Folders:
 class Organizations:
     """`google.cloud.resourcemanager.v3.Organizations`, but for its policies; they come from the seed."""
 
-    SERVICE = "google.cloud.resourcemanager.v3.Organizations"
-
     def __init__(self, containers: Containers) -> None:
         self._containers = containers
-
-    def canonical(self, name: str) -> str:
-        """The name of an existing organization.
-
-        Raises GoogleError: as `Containers.resolve`.
-        """
-        return _of("organizations", name, self._containers).name
 
     @serves("google.cloud.resourcemanager.v3.Organizations/GetOrganization")
     def get(self, request: resourcemanager.GetOrganizationRequest) -> resourcemanager.Organization:
         """Show an organization."""
-        return _organization(_of("organizations", request.name, self._containers))
+        return _organization(self._containers.resolve_in("organizations", request.name))
 
     @serves("google.cloud.resourcemanager.v3.Organizations/SearchOrganizations")
     def search(
@@ -92,12 +72,6 @@ class Organizations:
         }
         organizations, token = page(found, request.page_token, page_size(request.page_size, 50, 50))
         return resourcemanager.SearchOrganizationsResponse(organizations=organizations, next_page_token=token)
-
-
-def _of(collection: str, name: str, containers: Containers) -> Container:
-    if not name.startswith(f"{collection}/"):
-        raise invalid(f"Invalid resource name '{name}'; expected '{collection}/NUMBER'.")
-    return containers.resolve(name)
 
 
 def _folder(container: Container) -> resourcemanager.Folder:

@@ -155,7 +155,7 @@ class OrgPolicies:
 
     def _parent(self, parent: str) -> str:
         if parent.startswith("projects/"):
-            return f"projects/{self._projects.resolve_name(parent).id}"
+            return self._projects.canonical(parent)
         return self._projects.containers.resolve(parent).name
 
 

@@ -19,13 +19,14 @@ class PolicyMethods:
     """`GetIamPolicy`, `SetIamPolicy` and `TestIamPermissions` of one API.
 
     `canonical` gives the name of the policy of a resource as it was sent, or raises GoogleError if there is
-    no such resource.
+    no such resource; so does `seen`, to those who read the policy, where they may know less than there is.
     """
 
     service: str
     kind: ResourceKind
     policies: Policies
     canonical: Callable[[str], str]
+    seen: Callable[[str], str] | None = None
 
     def handlers(self) -> Mapping[str, Handler]:
         """The handlers, by the name of their RPC."""
@@ -36,7 +37,7 @@ class PolicyMethods:
         }
 
     def _get(self, request: iam_policy_pb2.GetIamPolicyRequest) -> policy_pb2.Policy:
-        return self.policies.read(self.canonical(request.resource), request)
+        return self.policies.read((self.seen or self.canonical)(request.resource), request)
 
     def _set(self, request: iam_policy_pb2.SetIamPolicyRequest) -> policy_pb2.Policy:
         return self.policies.write(self.canonical(request.resource), self.kind, request)

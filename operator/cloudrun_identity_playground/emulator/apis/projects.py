@@ -5,18 +5,16 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from google.cloud import resourcemanager_v3 as resourcemanager
-from google.iam.v1 import iam_policy_pb2, policy_pb2
 
 from cloudrun_identity_playground.emulator.access.denials import denied
-from cloudrun_identity_playground.emulator.errors import GoogleError, invalid
+from cloudrun_identity_playground.emulator.errors import invalid
 
 from .containers import Container, Containers
 from .paging import page, page_size
-from .policies import Policies
-from .policy_rules import ResourceKind
 from .rpc import serves
 from .search import matches, terms
 
@@ -52,42 +50,54 @@ class Project:
 class ProjectRegistry:
     """The projects that exist.
 
-    Unless `strict`, a project comes into being when its id is first named, in `default_parent`, if there is
-    one.
+    Unless `strict`, there is a project behind every id, in `default_parent`, if there is one: it can be read,
+    and comes into being when it is first named by a call that changes something.
     """
 
     def __init__(self, *, strict: bool = False, default_parent: str = "") -> None:
         self.strict = strict
         self._default_parent = default_parent
         self.containers = Containers(strict=strict)
-        self._by_id: dict[str, Project] = {}
+        self._known: dict[str, Project] = {}  # by id, those too that were only ever read
+        self._existing: dict[str, Project] = {}  # by the domain of their accounts
+        self._founding = False
 
     def __iter__(self) -> Iterator[Project]:
-        return iter(self._by_id.values())
+        return iter(self._existing.values())
 
     def add(self, project: Project) -> Project:
         """Make `project` exist, and what it lies in."""
         if project.parent and self.containers.find(project.parent) is None:
             self.containers.add(Container(project.parent, project.parent.rpartition("/")[2]))
-        self._by_id[project.id] = project
+        self._known[project.id] = self._existing[project.account_domain] = project
         return project
 
+    @contextmanager
+    def founding(self) -> Iterator[None]:
+        """The projects that are named inside come into being."""
+        self._founding = True
+        try:
+            yield
+        finally:
+            self._founding = False
+
     def find(self, id_or_number: str) -> Project | None:
-        """The project of that id or number if it exists already; naming it here creates nothing."""
-        if project := self._by_id.get(id_or_number):
-            return project
-        return next((project for project in self._by_id.values() if project.number == id_or_number), None)
+        """The project of that id or number if it exists already."""
+        project = self._named(id_or_number)
+        return project if project is not None and project.account_domain in self._existing else None
 
     def resolve(self, id_or_number: str) -> Project:
         """The project of that id or number.
 
         Raises GoogleError: PERMISSION_DENIED, as Google hides whether a project exists.
         """
-        if project := self.find(id_or_number):
-            return project
-        if self.strict or not _ID.fullmatch(id_or_number):
-            raise denied(_GET, "resourcemanager.projects.get", f"projects/{id_or_number}")
-        return self.add(Project(id_or_number, number_for(id_or_number), parent=self._default_parent))
+        project = self._named(id_or_number)
+        if project is None:
+            if self.strict or not _ID.fullmatch(id_or_number):
+                raise denied(_GET, "resourcemanager.projects.get", f"projects/{id_or_number}")
+            project = Project(id_or_number, number_for(id_or_number), parent=self._default_parent)
+            self._known[project.id] = project
+        return self.add(project) if self._founding else project
 
     def resolve_name(self, name: str) -> Project:
         """The project of a resource name `projects/ID_OR_NUMBER`."""
@@ -96,6 +106,13 @@ class ProjectRegistry:
             raise invalid(f"Invalid project resource name '{name}'; expected 'projects/PROJECT'.")
         return self.resolve(identifier)
 
+    def canonical(self, name: str) -> str:
+        """The name of a project by its id, `projects/ID`.
+
+        Raises GoogleError: as `resolve_name`.
+        """
+        return f"projects/{self.resolve_name(name).id}"
+
     def chain(self, project: Project) -> Iterator[str]:
         """The names of the project and of what lies above it, up to the organization."""
         yield f"projects/{project.id}"
@@ -103,8 +120,12 @@ class ProjectRegistry:
 
     def of_account(self, email: str) -> Project | None:
         """The project whose service accounts have e-mails like `email`, if it exists."""
-        domain = email.rpartition("@")[2].lower()
-        return next((project for project in self._by_id.values() if project.account_domain == domain), None)
+        return self._existing.get(email.rpartition("@")[2].lower())
+
+    def _named(self, id_or_number: str) -> Project | None:
+        if project := self._known.get(id_or_number):
+            return project
+        return next((project for project in self._known.values() if project.number == id_or_number), None)
 
 
 def number_for(project_id: str) -> str:
@@ -114,11 +135,10 @@ def number_for(project_id: str) -> str:
 
 
 class Projects:
-    """`google.cloud.resourcemanager.v3.Projects`."""
+    """`google.cloud.resourcemanager.v3.Projects`, but for its policies."""
 
-    def __init__(self, registry: ProjectRegistry, policies: Policies) -> None:
+    def __init__(self, registry: ProjectRegistry) -> None:
         self._registry = registry
-        self._policies = policies
 
     @serves("google.cloud.resourcemanager.v3.Projects/GetProject")
     def get(self, request: resourcemanager.GetProjectRequest) -> resourcemanager.Project:
@@ -144,30 +164,6 @@ class Projects:
         found = {project.id: _message(project) for project in self._registry if project.parent == parent}
         projects, token = page(found, request.page_token, page_size(request.page_size, 300, 300))
         return resourcemanager.ListProjectsResponse(projects=projects, next_page_token=token)
-
-    @serves("google.cloud.resourcemanager.v3.Projects/GetIamPolicy")
-    def get_policy(self, request: iam_policy_pb2.GetIamPolicyRequest) -> policy_pb2.Policy:
-        """Read a project's policy."""
-        return self._policies.read(self._policy_name(request.resource), request)
-
-    @serves("google.cloud.resourcemanager.v3.Projects/SetIamPolicy")
-    def set_policy(self, request: iam_policy_pb2.SetIamPolicyRequest) -> policy_pb2.Policy:
-        """Write a project's policy."""
-        return self._policies.write(self._policy_name(request.resource), ResourceKind.PROJECT, request)
-
-    @serves("google.cloud.resourcemanager.v3.Projects/TestIamPermissions")
-    def test_permissions(
-        self, request: iam_policy_pb2.TestIamPermissionsRequest
-    ) -> iam_policy_pb2.TestIamPermissionsResponse:
-        """Everything asked for, on a project that exists; the authorizer leaves what the caller has."""
-        try:
-            self._policy_name(request.resource)
-        except GoogleError:
-            return iam_policy_pb2.TestIamPermissionsResponse()  # nothing is permitted on what does not exist
-        return iam_policy_pb2.TestIamPermissionsResponse(permissions=request.permissions)
-
-    def _policy_name(self, resource: str) -> str:
-        return f"projects/{self._registry.resolve_name(resource).id}"
 
 
 def _message(project: Project) -> resourcemanager.Project:

@@ -1,4 +1,4 @@
-"""IAM v1: service accounts and their policies."""
+"""IAM v1: service accounts."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ import base64
 from collections.abc import Mapping
 
 from google.cloud import iam_admin_v1 as iam
-from google.iam.v1 import iam_policy_pb2, policy_pb2
 from google.protobuf import empty_pb2
 
-from cloudrun_identity_playground.emulator.errors import GoogleError, invalid
+from cloudrun_identity_playground.emulator.errors import invalid
 from cloudrun_identity_playground.emulator.lag import Lag
 
 from .accounts import Account, AccountStore
 from .paging import page, page_size
-from .policies import Policies
-from .policy_rules import ResourceKind
 from .projects import ProjectRegistry
 from .rpc import serves
 
@@ -26,14 +23,13 @@ _LONGEST: Mapping[str, int] = {"display_name": 100, "description": 256}
 
 
 class ServiceAccounts:
-    """The accounts of `google.iam.admin.v1.IAM`."""
+    """The accounts of `google.iam.admin.v1.IAM`, but for their policies."""
 
-    def __init__(
-        self, projects: ProjectRegistry, accounts: AccountStore, policies: Policies, lag: Lag
-    ) -> None:
+    SERVICE = "google.iam.admin.v1.IAM"
+
+    def __init__(self, projects: ProjectRegistry, accounts: AccountStore, lag: Lag) -> None:
         self._projects = projects
         self._accounts = accounts
-        self._policies = policies
         self._lag = lag
 
     @serves("google.iam.admin.v1.IAM/CreateServiceAccount")
@@ -104,28 +100,6 @@ class ServiceAccounts:
         return iam.UndeleteServiceAccountResponse(
             restored_account=message(self._accounts.undelete(unique_id))
         )
-
-    @serves("google.iam.admin.v1.IAM/GetIamPolicy")
-    def get_policy(self, request: iam_policy_pb2.GetIamPolicyRequest) -> policy_pb2.Policy:
-        """Read an account's own policy."""
-        return self._policies.read(policy_name(self._accounts.read(request.resource)), request)
-
-    @serves("google.iam.admin.v1.IAM/SetIamPolicy")
-    def set_policy(self, request: iam_policy_pb2.SetIamPolicyRequest) -> policy_pb2.Policy:
-        """Write an account's own policy."""
-        account = self._accounts.find(request.resource)
-        return self._policies.write(policy_name(account), ResourceKind.SERVICE_ACCOUNT, request)
-
-    @serves("google.iam.admin.v1.IAM/TestIamPermissions")
-    def test_permissions(
-        self, request: iam_policy_pb2.TestIamPermissionsRequest
-    ) -> iam_policy_pb2.TestIamPermissionsResponse:
-        """Everything asked for, on an account that exists; the authorizer leaves what the caller has."""
-        try:
-            self._accounts.find(request.resource)
-        except GoogleError:
-            return iam_policy_pb2.TestIamPermissionsResponse()  # nothing is permitted on what does not exist
-        return iam_policy_pb2.TestIamPermissionsResponse(permissions=request.permissions)
 
     def _switch(self, name: str, *, disabled: bool) -> empty_pb2.Empty:
         account = self._accounts.find(name)
