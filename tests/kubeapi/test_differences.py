@@ -3,7 +3,6 @@
 Each line of that list is tried on both servers, so that it stays true of both.
 """
 
-import itertools
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -13,12 +12,11 @@ from typing import Any
 import pytest
 
 from tests.kubeapi.http import Object
-from tests.kubeapi.widgets import DEFINITIONS, Widgets
+from tests.kubeapi.widgets import DEFINITIONS, Widgets, definition
 from tests.servers.embedded_kubeapi import EmbeddedKubeApi
 from tests.servers.kube_apis import KubeApi
 
 PAGE = Path(__file__).parents[2] / "docs" / "playground.md"
-_NUMBERS = itertools.count(1)
 
 
 @dataclass(frozen=True)
@@ -38,31 +36,6 @@ def code_of(method: str, path: str, body: Any = None, **query: str) -> Callable[
         return (await widgets.api.call(method, path, body, **query)).code
 
     return seen
-
-
-def definition(spec: Object | None = None, version: Object | None = None, **schema: Any) -> Object:
-    """Make a definition of a kind that nobody else has."""
-    plural = f"oddities{next(_NUMBERS)}"
-    sized = {"type": "object", "properties": {"size": {"type": "integer"}, "net": {"type": "string"}}}
-    served = {
-        "name": "v1",
-        "served": True,
-        "storage": True,
-        "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": sized | schema}}},
-        **(version or {}),
-    }
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{plural}.contract.test"},
-        "spec": {
-            "group": "contract.test",
-            "scope": "Namespaced",
-            "names": {"plural": plural, "kind": plural.capitalize()},
-            "versions": [served],
-            **(spec or {}),
-        },
-    }
 
 
 def code_of_definition(**wanted: Any) -> Callable[[Widgets], Awaitable[int]]:

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.kubeapi.http import Answer
-from tests.kubeapi.widgets import Widgets, widget
+from tests.kubeapi.http import Answer, Object
+from tests.kubeapi.widgets import DEFINITIONS, Widgets, definition, widget
 
 RULES_NOT_CHECKED = (
     "<nil>",
@@ -13,6 +13,7 @@ RULES_NOT_CHECKED = (
     "Invalid value: null: some validation rules were not checked because the object was invalid; "
     "correct the existing errors to complete validation",
 )
+NOT_EMPTY = {"rule": "self.size() > 0", "message": "is empty"}
 INVALID, TYPE = "FieldValueInvalid", "FieldValueTypeInvalid"
 
 
@@ -189,6 +190,60 @@ async def test_defaults_are_set_in_absent_and_null_fields(widgets: Widgets) -> N
 
     assert created["spec"]["mode"] == "A"
     assert created["spec"]["parts"] == [{"name": "p", "count": 1}]
+
+
+@pytest.mark.parametrize(
+    ("field", "place", "why"),
+    [
+        (
+            {"type": "integer", "default": "x"},
+            "",
+            'Invalid value: "string":  in body must be of type integer: "string"',
+        ),
+        (
+            {"type": "string", "default": "", "minLength": 1},
+            "",
+            'Invalid value: "":  in body should be at least 1 chars long',
+        ),
+        (
+            {"type": "string", "default": "", "x-kubernetes-validations": [NOT_EMPTY]},
+            "",
+            'Invalid value: "": is empty',
+        ),
+        (
+            {"type": "string", "default": "", "minLength": 1, "x-kubernetes-validations": [NOT_EMPTY]},
+            "",
+            'Invalid value: "":  in body should be at least 1 chars long',
+        ),
+        (
+            {
+                "type": "object",
+                "default": {"text": ""},
+                "properties": {"text": {"type": "string", "x-kubernetes-validations": [NOT_EMPTY]}},
+            },
+            ".text",
+            'Invalid value: "": is empty',
+        ),
+        (
+            {"type": "object", "default": {"a": "b"}, "properties": {}},
+            "",
+            'Invalid value: {"a":"b"}: must not have unknown fields',
+        ),
+        (
+            {"type": "object", "default": {}, "required": ["text"], "properties": {}},
+            ".text",
+            "Required value",
+        ),
+    ],
+)
+async def test_a_default_that_its_own_schema_refuses_is_refused_with_the_definition(
+    widgets: Widgets, field: Object, place: str, why: str
+) -> None:
+    refused = await widgets.api.post(DEFINITIONS, definition(properties={"text": field}), dryRun="All")
+
+    path = f"spec.validation.openAPIV3Schema.properties[spec].properties[text].default{place}"
+    assert refused.code == 422
+    assert refused.message.endswith(f" is invalid: {path}: {why}")
 
 
 async def test_default_comes_back_where_a_field_is_removed(widgets: Widgets) -> None:

@@ -1,5 +1,6 @@
 """The kind of `widgets.yaml`, in one namespace."""
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from tests.kubeapi.http import Answer, Api, Object
 DEFINITION = Path(__file__).parent / "widgets.yaml"
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 API_VERSION = "contract.test/v1"
+_NUMBERS = itertools.count(1)
 
 
 def widget(name: str = "a", *, metadata: Object | None = None, **spec: Any) -> Object:
@@ -18,6 +20,31 @@ def widget(name: str = "a", *, metadata: Object | None = None, **spec: Any) -> O
         "kind": "Widget",
         "metadata": {"name": name, **(metadata or {})},
         "spec": {"size": 1, **spec},
+    }
+
+
+def definition(spec: Object | None = None, version: Object | None = None, **schema: Any) -> Object:
+    """Make a definition of a kind that nobody else has."""
+    plural = f"oddities{next(_NUMBERS)}"
+    sized = {"type": "object", "properties": {"size": {"type": "integer"}, "net": {"type": "string"}}}
+    served = {
+        "name": "v1",
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": sized | schema}}},
+        **(version or {}),
+    }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.contract.test"},
+        "spec": {
+            "group": "contract.test",
+            "scope": "Namespaced",
+            "names": {"plural": plural, "kind": plural.capitalize()},
+            "versions": [served],
+            **(spec or {}),
+        },
     }
 
 

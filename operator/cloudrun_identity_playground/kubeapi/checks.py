@@ -10,7 +10,7 @@ Object = dict[str, Any]
 
 
 def refusal(resource: Resource, name: str, errors: list[FieldError]) -> ApiError:
-    """Refuse an object; a wrong type in a built-in is a bad request, as it cannot be decoded."""
+    """Refuse what the schema does; a wrong type in a built-in is a bad request, as it cannot be decoded."""
     wrong = next((error for error in errors if error.cause is Cause.TYPE), None)
     if wrong is not None and not resource.definition:
         return undecodable(resource, str(wrong))

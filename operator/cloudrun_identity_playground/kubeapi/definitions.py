@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
+from . import defaults
 from .errors import Cause, FieldError
 from .jsonpath import json_path
 from .metadata import timestamp
@@ -135,9 +136,11 @@ def _schema_errors(version: Object, path: str, place: str) -> Iterator[FieldErro
         yield FieldError(f"{at_schema}.type", Cause.INVALID, message)
         return
     try:
-        _parsed(json.dumps(source))
+        schema = _parsed(json.dumps(source))
     except InvalidSchemaError as error:
         yield FieldError(at_schema + error.path, Cause.INVALID, f"Invalid value: {error.reason}")
+        return
+    yield from defaults.errors(schema, at_schema)
 
 
 def _column_errors(version: Object, place: str) -> Iterator[FieldError]:

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from . import applying, builtin, checks, metadata, ownership, patches
+from .defaults import set_defaults
 from .errors import (
     Cause,
     FieldError,
@@ -21,7 +22,7 @@ from .errors import (
 from .lifecycle import Lifecycle
 from .ownership import Writer
 from .resources import NAMESPACES, Catalog, Resource
-from .schema import default, prune
+from .schema import prune
 from .store import ObjectKey, Store, Stored
 from .validation import validate
 
@@ -214,17 +215,17 @@ class Operations:
     def _admit(self, resource: Resource, new: Object, old: Object | None, write: Write) -> Object:
         """Prune, default and check an object; the answer is the form in which it is kept."""
         self._check_fields(resource, new, write)
-        default(new, resource.schema)
+        set_defaults(new, resource.schema)
         new.update(apiVersion=resource.api_version, kind=resource.kind)
         own = new["metadata"]
         shown_before = builtin.rendered(resource, old) if old is not None else None
         found = metadata.errors(own, old["metadata"] if old is not None else None)
-        errors = validate(new, resource.schema, shown_before, found)
-        if not errors:
-            builtin.complete(resource, new, shown_before)
-            errors += builtin.errors(resource, new, shown_before)
-        if errors:
-            raise checks.refusal(resource, own.get("name", ""), errors)
+        name = own.get("name", "")
+        if errors := validate(new, resource.schema, shown_before, found):
+            raise checks.refusal(resource, name, errors)
+        builtin.complete(resource, new, shown_before)
+        if errors := builtin.errors(resource, new, shown_before):
+            raise invalid(resource.kind, resource.group, name, errors)
         return builtin.stored(resource, new)
 
     def _check_fields(self, resource: Resource, new: Object, write: Write) -> None:

@@ -1,10 +1,9 @@
-"""Structural schemas: parsed once a definition, then used to prune and default objects.
+"""Structural schemas: parsed once a definition, then used to prune and to judge objects.
 
 The dialect is the one of `openAPIV3Schema` in a CustomResourceDefinition; the built-in kinds are described
 in the same dialect (`builtin.yaml`).
 """
 
-import copy
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -141,24 +140,6 @@ class Schema:
 def prune(value: Any, schema: Schema, *, root: bool = True) -> list[str]:
     """Remove, in place, the fields that the schema does not name; the answer is their paths."""
     return list(_prune(value, schema, "", root=root))
-
-
-def default(value: Any, schema: Schema) -> None:
-    """Set, in place, the defaults of absent fields; a null that is not allowed counts as absent."""
-    if isinstance(value, dict):
-        for name, below in schema.properties.items():
-            if name in value and value[name] is None and not below.nullable:
-                del value[name]
-            if name not in value and "default" in below.source:
-                value[name] = copy.deepcopy(below.source["default"])
-            if name in value:
-                default(value[name], below)
-        if schema.additional is not None:
-            for name in value.keys() - schema.properties.keys():
-                default(value[name], schema.additional)
-    elif isinstance(value, list) and schema.items is not None:
-        for item in value:
-            default(item, schema.items)
 
 
 def _prune(value: Any, schema: Schema, path: str, *, root: bool = False) -> Iterator[str]:

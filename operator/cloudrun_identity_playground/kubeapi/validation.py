@@ -43,6 +43,12 @@ def validate(
     return errors + list(_check_rules(_Place("", obj, before, root=True), schema))
 
 
+def validate_part(value: Any, schema: Schema) -> list[FieldError]:
+    """Find what is wrong with a value of a schema's field; rules are asked of what is right otherwise."""
+    place = _Place("", value, _ABSENT)
+    return list(_check(place, schema)) or list(_check_rules(place, schema))
+
+
 class _Absent:
     """There was no such part before."""
 
