@@ -14,8 +14,8 @@ EXAMPLES = ("prefect", "checkout")
 SEED = "seed.yaml"
 
 _PACKAGE = Path(__file__).parent
-# In a checkout the examples lie at its root; a wheel carries a copy beside this module.
-_PLACES = (_PACKAGE.parents[2] / "examples", _PACKAGE / "examples")
+PLACES = (_PACKAGE.parents[2] / "examples", _PACKAGE / "examples")
+"""In a checkout the examples lie at its root; a wheel carries a copy beside this module."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +33,11 @@ def directory() -> Path:
         DemoError: they are not installed.
 
     """
-    for place in _PLACES:
+    for place in PLACES:
         if (place / SEED).is_file():
             return place
     raise DemoError(
-        f"the examples are missing, looked for in {' and '.join(map(str, _PLACES))}: run it from a clone"
+        f"the examples are missing, looked for in {' and '.join(map(str, PLACES))}: run it from a clone"
     )
 
 

@@ -41,6 +41,11 @@ class Screen:
         live = stream.isatty() and os.environ.get("TERM") != "dumb"
         return cls(stream, live=live, colour=live and not os.environ.get("NO_COLOR"))
 
+    @property
+    def _width(self) -> int:
+        """How long a line may be: that of a narrow terminal, but not of a wide one."""
+        return min(WIDTH, shutil.get_terminal_size().columns) if self._live else WIDTH
+
     def style(self, text: str, style: Style) -> str:
         """`text` in a colour, or as it is."""
         return f"\x1b[{style}m{text}\x1b[0m" if self._colour else text
@@ -54,11 +59,11 @@ class Screen:
         """Begin a numbered step."""
         self._steps += 1
         self._write("")
-        self._write(self.style(f"{self._steps}  {text}", Style.HEADING))
+        self._write(self.style(f"{self._steps:<{len(INDENT) - 1}} {text}", Style.HEADING))
 
     def paragraph(self, text: str, *, indent: str = INDENT, style: Style | None = None) -> None:
         """Write a text, wrapped."""
-        for line in _wrap(text, WIDTH - len(indent)):
+        for line in _wrap(text, self._width - len(indent)):
             self._write(indent + (self.style(line, style) if style else line))
 
     def line(self, text: str = "") -> None:
@@ -79,7 +84,7 @@ class Screen:
         """Write aligned rows, their last cells wrapped; `styles` are those of the columns."""
         for *cells, last in align(rows, gap=2):
             hanging = " " * len(INDENT + "".join(cells))
-            first, *others = _wrap(last, WIDTH - len(hanging))
+            first, *others = _wrap(last, self._width - len(hanging))
             styled = (
                 self.style(cell, style) if style else cell
                 for cell, style in zip_longest([*cells, first], styles[: len(cells) + 1])
@@ -99,8 +104,7 @@ class Screen:
         """Tell what is awaited: on a terminal in one line with a clock, else in a line for each new state."""
         if self._live:
             # One character less than fits: a full line would make some terminals go on to the next.
-            width = min(WIDTH, shutil.get_terminal_size().columns) - 1
-            self._stream.write("\r\x1b[K" + _cut(f"{INDENT}{clock}  {state}", width))
+            self._stream.write("\r\x1b[K" + _cut(f"{INDENT}{clock}  {state}", self._width - 1))
             self._stream.flush()
         elif state != self._progress:
             self._write(f"{INDENT}{clock}  {state}")

@@ -83,7 +83,10 @@ async def set_up(
         DemoError: something does not start, or went wrong later; with what the parts wrote last.
 
     """
-    parts = Parts(Path(tempfile.mkdtemp(prefix="cloudrun-identity-demo-")))
+    try:
+        parts = Parts(Path(tempfile.mkdtemp(prefix="cloudrun-identity-demo-")))
+    except OSError as error:
+        raise DemoError(f"cannot keep what the parts write: {error.filename}: {error.strerror}") from error
     try:
         async with AsyncExitStack() as connections, AsyncExitStack() as ends:
             ends.push(partial(_forget, parts))
@@ -92,6 +95,8 @@ async def set_up(
             yield stage
             if stage.is_kept:
                 ends.pop_all()
+    except BrokenPipeError:  # nobody reads the screen any more, which is no failure of a part
+        raise
     except _FAILURES as error:
         raise _with_evidence(error, parts) from error
 
@@ -176,7 +181,8 @@ def _forget(
     parts: Parts, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None
 ) -> None:
     """Remove what the parts wrote, unless it tells why they failed."""
-    if not (isinstance(error, _FAILURES) and parts.has_logs):
+    failed = isinstance(error, _FAILURES) and not isinstance(error, BrokenPipeError)
+    if not (failed and parts.has_logs):
         shutil.rmtree(parts.directory, ignore_errors=True)
 
 

@@ -44,12 +44,18 @@ async def play(stage: Stage, screen: Screen) -> None:
     declared = await stage.google.state()
     _show_cloud(screen, before, declared)
     await drift.play(stage, screen, before, declared)
-    calls = await stage.google.calls()
+    _show_calls(screen, calls_until_ready, await stage.google.calls())
     broad = await privilege.try_as_runner(stage)
-    subjects = await _apply(stage, screen, "The same with least privilege", privilege.EXAMPLE)
+    subjects = await _apply(
+        stage, screen, "Apply the flow runner again, with least privilege", privilege.EXAMPLE
+    )
+    screen.paragraph(
+        "Instead of two broad roles on the project: a custom role for the jobs, and acting as the one "
+        "account that the flows run as.",
+        style=Style.FAINT,
+    )
     await _await_ready(stage, screen, subjects)
     privilege.show(screen, broad, await privilege.try_as_runner(stage))
-    _show_calls(screen, calls_until_ready, calls)
 
 
 async def _install(stage: Stage, screen: Screen) -> None:
@@ -132,7 +138,7 @@ _STYLE_OF_MARK = {Mark.ADDED: Style.GOOD, Mark.REMOVED: Style.BAD, Mark.KEPT: St
 
 
 def _show_calls(screen: Screen, until_ready: Counter[str], in_all: Counter[str]) -> None:
-    screen.step("How many calls to Google it took")
+    screen.step("How many calls to Google it took so far")
     rows = [["until Ready", "since then", "call"]]
     rows += [
         [f"{until_ready[call]:11}", f"{in_all[call] - until_ready[call]:10}", call] for call in sorted(in_all)

@@ -1,3 +1,4 @@
+import tomllib
 from copy import deepcopy
 from functools import cache
 
@@ -30,6 +31,15 @@ def test_an_example_keeps_to_the_schema_of_its_kind(obj: Object) -> None:
 
     assert prune(deepcopy(obj), schema) == [], "fields that the schema does not have"
     assert list(validate(obj, schema)) == []
+
+
+def test_a_wheel_carries_the_examples_where_they_are_looked_for() -> None:
+    in_checkout, in_wheel = manifests.PLACES
+    root = in_checkout.parent
+    wheel = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+
+    assert in_checkout.name in wheel["only-include"]
+    assert in_wheel == root / "operator" / wheel["sources"][in_checkout.name]
 
 
 def test_namespaces_come_before_what_is_in_them() -> None:

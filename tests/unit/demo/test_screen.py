@@ -31,6 +31,18 @@ def test_a_paragraph_is_wrapped_at_the_width_between_words(screen: Screen, strea
     assert " ".join(stream.getvalue().split()) == ("some-word " * 40).strip()
 
 
+def test_on_a_narrow_terminal_lines_are_as_long_as_it_is_wide(
+    stream: StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    screen = Screen(stream, live=True, colour=False)
+
+    screen.paragraph("some-word " * 40)
+    screen.columns([["event", "word " * 40]])
+
+    assert 50 < max(map(len, stream.getvalue().splitlines())) <= 60
+
+
 def test_a_word_longer_than_the_line_stays_whole(screen: Screen, stream: StringIO) -> None:
     screen.columns([["event", f"member {'x' * 200}"]])
 
