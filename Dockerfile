@@ -1,14 +1,16 @@
 # The operator alone, without the playground. `docker build -t REPOSITORY/cloudrun-identity .`
-ARG PYTHON=3.11
+# For an image that can be built again as it was, name the base by its digest: `--build-arg BASE=python@sha256:…`.
+ARG BASE=python:3.11-slim
 
-FROM python:${PYTHON}-slim AS build
+FROM ${BASE} AS build
 WORKDIR /src
-RUN python -m venv /opt/cloudrun-identity
+# No pip in what is shipped: that of the base installs into it.
+RUN python -m venv --without-pip /opt/cloudrun-identity
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY operator/cloudrun_identity operator/cloudrun_identity
-RUN /opt/cloudrun-identity/bin/pip install --no-cache-dir --constraint constraints.txt .
+RUN pip --python /opt/cloudrun-identity/bin/python install --no-cache-dir --constraint constraints.txt .
 
-FROM python:${PYTHON}-slim
+FROM ${BASE}
 RUN groupadd --gid 65532 nonroot && useradd --uid 65532 --gid 65532 --create-home nonroot
 COPY --from=build /opt/cloudrun-identity /opt/cloudrun-identity
 # No bytecode is written at run time: the root file system is read-only, and pip compiled everything.
