@@ -43,7 +43,7 @@ class IAMBindingController:
         keys |= custom_role_keys([obj.spec.custom_role_ref], namespace)
         return frozenset(keys | target_key(obj.spec.target, namespace))
 
-    def declares(self, obj: IAMBinding) -> str:  # noqa: ARG002
+    def declares(self, obj: IAMBinding) -> str:
         """Nothing: any number of bindings may declare one grant."""
         return ""
 
@@ -67,20 +67,15 @@ class IAMBindingController:
             )
         return BindingWant(obj, target, role, found.owner)
 
-    async def observe(self, want: BindingWant, max_age: float) -> None:  # noqa: ARG002
+    async def observe(self, want: BindingWant, max_age: float) -> None:
         """Nothing: the policy is read by its lane."""
         return
 
-    def diff(self, want: BindingWant, seen: None) -> tuple[Change, ...]:  # noqa: ARG002
+    def diff(self, want: BindingWant, seen: None) -> tuple[Change, ...]:
         """Nothing beside the grants."""
         return ()
 
-    async def apply(
-        self,
-        want: BindingWant,  # noqa: ARG002
-        seen: None,
-        changes: tuple[Change, ...],  # noqa: ARG002
-    ) -> Applied[None]:
+    async def apply(self, want: BindingWant, seen: None, changes: tuple[Change, ...]) -> Applied[None]:
         """Nothing beside the grants."""
         return Applied(InSync(), seen)
 
@@ -100,7 +95,7 @@ class IAMBindingController:
             for index, member in enumerate(want.obj.spec.members)
         )
 
-    def summarize(self, want: BindingWant, seen: None) -> Summary:  # noqa: ARG002
+    def summarize(self, want: BindingWant, seen: None) -> Summary:
         """What the columns show."""
         return Summary(
             {
@@ -110,7 +105,7 @@ class IAMBindingController:
             }
         )
 
-    async def delete(self, obj: IAMBinding, world: World, *, abandon: bool) -> Outcome:  # noqa: ARG002
+    async def delete(self, obj: IAMBinding, world: World, *, abandon: bool) -> Outcome:
         """Let go of the grants, or leave them as `deletionPolicy` says."""
         leave = abandon or obj.spec.deletion_policy is BindingDeletionPolicy.ABANDON
         return await self._releaser.release(obj, abandon=leave)

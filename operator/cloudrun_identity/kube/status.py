@@ -1,10 +1,10 @@
 """The one way in which a status is written."""
 
 import logging
-from typing import Any
 
 from .crds import INSTALL
 from .errors import KubeError
+from .merge_patches import merge_patch
 from .objects import newest_of, resource_of
 from .resources import Object, Verbs
 
@@ -54,24 +54,3 @@ class StatusWriter:
                     kind,
                     INSTALL,
                 )
-
-
-def merge_patch(old: Object, new: Object) -> Object:
-    """Build the JSON merge patch (RFC 7386) that turns `old` into `new`; empty when they are equal.
-
-    Attributes that are gone become null, lists are replaced whole. `new` must hold no nulls of its own: a
-    merge patch cannot set one.
-    """
-    patch: Object = {key: None for key in old if key not in new}
-    for key, value in new.items():
-        if key not in old:
-            patch[key] = value
-        elif old[key] != value:
-            patch[key] = _change(old[key], value)
-    return patch
-
-
-def _change(old: Any, new: Any) -> Any:
-    if isinstance(old, dict) and isinstance(new, dict):
-        return merge_patch(old, new)
-    return new

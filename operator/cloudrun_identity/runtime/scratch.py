@@ -2,9 +2,9 @@
 
 import itertools
 from http import HTTPStatus
-from typing import Any
 
 from cloudrun_identity.kube.errors import KubeError
+from cloudrun_identity.kube.merge_patches import merged
 from cloudrun_identity.kube.resources import Object, Objects, PatchType, Resource
 
 _Place = tuple[str, str, str]
@@ -26,7 +26,7 @@ class Scratch:
                 HTTPStatus.NOT_FOUND, "NotFound", f"there is no {resource.plural} {name}"
             ) from None
 
-    async def list(self, resource: Resource, namespace: str = "", *, label_selector: str = "") -> Objects:  # noqa: ARG002
+    async def list(self, resource: Resource, namespace: str = "", *, label_selector: str = "") -> Objects:
         """Read all objects of one namespace, or of all when it is empty."""
         return [
             obj
@@ -40,7 +40,7 @@ class Scratch:
         metadata = {**obj["metadata"], "uid": f"{number:08}", "generation": 1}
         return self._store(resource, {**obj, "metadata": metadata})
 
-    async def replace(self, resource: Resource, obj: Object, *, subresource: str = "") -> Object:  # noqa: ARG002
+    async def replace(self, resource: Resource, obj: Object, *, subresource: str = "") -> Object:
         """Put the object in the place of the stored one."""
         return self._store(resource, obj)
 
@@ -52,13 +52,13 @@ class Scratch:
         patch: Object | Objects,
         patch_type: PatchType = PatchType.MERGE,
         *,
-        subresource: str = "",  # noqa: ARG002
+        subresource: str = "",
     ) -> Object:
         """Merge a change into the object; raises TypeError for patches of another type."""
         if patch_type is not PatchType.MERGE or isinstance(patch, list):
             raise TypeError(f"{patch_type} is not for scratch objects")
         stored = await self.get(resource, name, namespace)
-        return self._store(resource, _merged(stored, patch))
+        return self._store(resource, merged(stored, patch))
 
     async def delete(
         self,
@@ -66,8 +66,8 @@ class Scratch:
         name: str,
         namespace: str = "",
         *,
-        uid: str = "",  # noqa: ARG002
-        resource_version: str = "",  # noqa: ARG002
+        uid: str = "",
+        resource_version: str = "",
     ) -> None:
         """Forget the object."""
         self._stored.pop((resource.plural, namespace, name), None)
@@ -77,16 +77,3 @@ class Scratch:
         stored = {**obj, "metadata": metadata}
         self._stored[resource.plural, metadata.get("namespace", ""), metadata["name"]] = stored
         return stored
-
-
-def _merged(stored: Any, patch: Any) -> Any:
-    """Apply a JSON merge patch (RFC 7386)."""
-    if not isinstance(patch, dict):
-        return patch
-    kept = dict(stored) if isinstance(stored, dict) else {}
-    for name, value in patch.items():
-        if value is None:
-            kept.pop(name, None)
-        else:
-            kept[name] = _merged(kept.get(name), value)
-    return kept

@@ -4,9 +4,9 @@ import copy
 import json
 import uuid
 from collections.abc import Callable
-from typing import Any
 
 from cloudrun_identity.kube.errors import KubeError
+from cloudrun_identity.kube.merge_patches import merged
 from cloudrun_identity.kube.resources import Object, Objects, PatchType, Resource
 
 Interference = Callable[[], None]
@@ -85,7 +85,7 @@ class FakeApi:
         self._ask("patch", name)
         stored = self._stored(resource, name, namespace)
         _check(stored, "", patch.get("metadata", {}).get("resourceVersion", ""))
-        patched = apply_merge_patch(stored, patch)
+        patched = merged(copy.deepcopy(stored), patch)
         _refuse_new_finalizers(stored, patched)
         return self._store(resource, patched)
 
@@ -113,19 +113,6 @@ class FakeApi:
         stored = json.loads(json.dumps(obj))
         self.prune(stored)
         return self.put(resource, stored)
-
-
-def apply_merge_patch(target: Any, patch: Any) -> Any:
-    """RFC 7386, as written there."""
-    if not isinstance(patch, dict):
-        return copy.deepcopy(patch)
-    result = dict(target) if isinstance(target, dict) else {}
-    for key, value in patch.items():
-        if value is None:
-            result.pop(key, None)
-        else:
-            result[key] = apply_merge_patch(result.get(key), value)
-    return result
 
 
 def _key(resource: Resource, name: str, namespace: str) -> tuple[str, str, str]:

@@ -3,24 +3,14 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.kube.objects import resource
 from cloudrun_identity.kube.resources import Object
-from cloudrun_identity.kube.status import StatusWriter, merge_patch
-from tests.unit.kube.fake_api import FakeApi, apply_merge_patch
+from cloudrun_identity.kube.status import StatusWriter
+from tests.unit.kube.fake_api import FakeApi
 
 BINDINGS = resource("IAMBinding")
-
-scalars = st.booleans() | st.integers() | st.text(max_size=3)
-values = st.recursive(
-    scalars,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
-    max_leaves=8,
-)
-objects = st.dictionaries(st.sampled_from("abc"), values, max_size=3)
 
 
 def binding(**more: Any) -> Object:
@@ -31,16 +21,6 @@ def binding(**more: Any) -> Object:
         "metadata": metadata,
         **more,
     }
-
-
-@given(objects, objects)
-def test_a_merge_patch_turns_the_old_into_the_new(old: Object, new: Object) -> None:
-    assert apply_merge_patch(old, merge_patch(old, new)) == new
-
-
-@given(objects)
-def test_equal_objects_need_no_patch(obj: Object) -> None:
-    assert merge_patch(obj, obj) == {}
 
 
 async def test_a_first_status_is_written(api: FakeApi) -> None:

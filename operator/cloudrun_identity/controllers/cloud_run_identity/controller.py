@@ -122,10 +122,7 @@ class CloudRunIdentityController:
         return tuple(_field_changes(want.obj, account))
 
     async def apply(
-        self,
-        want: AccountWant,
-        seen: IdentitySeen,
-        changes: tuple[Change, ...],  # noqa: ARG002
+        self, want: AccountWant, seen: IdentitySeen, changes: tuple[Change, ...]
     ) -> Applied[IdentitySeen]:
         """Create, adopt, wait for, bring back or update the account."""
         applied = await self._accounts.apply(

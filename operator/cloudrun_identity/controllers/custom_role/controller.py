@@ -99,7 +99,7 @@ class CustomRoleController:
         )
         return Applied(outcome, RoleSeen(role, seen.unsupported))
 
-    def wishes(self, want: DeclaredRole, world: World) -> tuple[Wish, ...]:  # noqa: ARG002
+    def wishes(self, want: DeclaredRole, world: World) -> tuple[Wish, ...]:
         """None."""
         return ()
 

@@ -103,10 +103,7 @@ class IdentityAttachmentController:
         return (*(failed if state.failed_revision else ()), *others)
 
     async def apply(
-        self,
-        want: AttachmentWant,
-        seen: WorkloadSeen,
-        changes: tuple[Change, ...],  # noqa: ARG002
+        self, want: AttachmentWant, seen: WorkloadSeen, changes: tuple[Change, ...]
     ) -> Applied[WorkloadSeen]:
         """Move the workload to the account, or follow how the platform takes it."""
         state = seen.state
@@ -124,7 +121,7 @@ class IdentityAttachmentController:
             return await self._move_or_wait(want, state, seen)
         return Applied(rollout(want, state, seen, self._wall_clock()), seen)
 
-    def wishes(self, want: AttachmentWant, world: World) -> tuple[Wish, ...]:  # noqa: ARG002
+    def wishes(self, want: AttachmentWant, world: World) -> tuple[Wish, ...]:
         """None: who may act as the identity is the identity's to say."""
         return ()
 

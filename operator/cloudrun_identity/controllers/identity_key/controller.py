@@ -97,11 +97,11 @@ class IdentityKeyController:
             return Applied(self._rotation.rest(want.use, seen), seen)
         return Applied(*await self._rotation.advance(want.use))
 
-    def wishes(self, want: KeyWant, world: World) -> tuple[Wish, ...]:  # noqa: ARG002
+    def wishes(self, want: KeyWant, world: World) -> tuple[Wish, ...]:
         """None."""
         return ()
 
-    def summarize(self, want: KeyWant, seen: KeysSeen) -> Summary:  # noqa: ARG002
+    def summarize(self, want: KeyWant, seen: KeysSeen) -> Summary:
         """The keys by their ids and times."""
         records, rotation = want.ring.of(want.use.name), want.use.rotation
         active = next((each for each in records if each.state is KeyState.ACTIVE), None)

@@ -96,7 +96,7 @@ class ManagedProjectController:
         self._identity = identity
         self._wall_clock = wall_clock
 
-    def references(self, obj: ManagedProject) -> frozenset[Key]:  # noqa: ARG002
+    def references(self, obj: ManagedProject) -> frozenset[Key]:
         """None."""
         return frozenset()
 
@@ -104,7 +104,7 @@ class ManagedProjectController:
         """The project: two ManagedProjects on one are a conflict."""
         return obj.project_id
 
-    def desired(self, obj: ManagedProject, gate: Passed, world: World) -> ProjectWant | Stopped:  # noqa: ARG002
+    def desired(self, obj: ManagedProject, gate: Passed, world: World) -> ProjectWant | Stopped:
         """The object itself says all."""
         return ProjectWant(obj, world)
 
@@ -160,7 +160,7 @@ class ManagedProjectController:
             )
         return await self._allow_usage(want.project_id, seen) if changes else Applied(InSync(), seen)
 
-    def wishes(self, want: ProjectWant, world: World) -> tuple[Wish, ...]:  # noqa: ARG002
+    def wishes(self, want: ProjectWant, world: World) -> tuple[Wish, ...]:
         """None."""
         return ()
 

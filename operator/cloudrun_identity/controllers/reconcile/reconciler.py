@@ -49,13 +49,12 @@ from .report import (
     difference_of,
     is_settled,
     is_told,
-    judged,
     observed,
     other_issues,
-    paused,
 )
 from .tools import Tools
 from .unreadable import UnreadableObjects
+from .verdicts import judged, paused
 
 
 class Reconciler:

@@ -1,10 +1,8 @@
 """Statuses as values: the rules of kstatus on every one of them, and what they say."""
 
-import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,20 +18,14 @@ from cloudrun_identity.api import (
     TargetKind,
 )
 from cloudrun_identity.controllers.conditions import Finding
-from cloudrun_identity.controllers.grants.wishes import Obstacle, Wishes
 from cloudrun_identity.controllers.outcomes import Failing, InSync, Outcome, Paused, Refused, Waiting
 from cloudrun_identity.controllers.reconcile.controller import Change, Summary
 from cloudrun_identity.controllers.reconcile.report import (
     Report,
     difference_of,
     is_told,
-    judged,
     status_of,
 )
-from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.gcp.policy_engine.lanes import Convergence
-from cloudrun_identity.gcp.policy_engine.passes import Verdict
-from cloudrun_identity.gcp.policy_engine.setbacks import Setback
 from cloudrun_identity.iam.grants import Grant, Target
 from tests.unit.controllers.kstatus import violations
 
@@ -206,134 +198,6 @@ def test_what_is_too_long_for_the_schema_is_cut() -> None:
     assert len(ready.message) < 100_000
 
 
-# Grants.
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
-
-
-def refusal() -> GoogleError:
-    return GoogleError(Fault.INVALID_ARGUMENT, "google.Service/Method", "Google says no")
-
-
-def one_outcome(verdict: Verdict) -> Outcome:
-    _, found = judged(Wishes(), Convergence(verdicts=(verdict,)))
-    (outcome,) = found
-    return outcome
-
-
-def test_a_grant_that_stands_is_no_news() -> None:
-    grants, found = judged(Wishes(), Convergence(verdicts=(Verdict(ANN, GrantState.GRANTED),)))
-    assert found == []
-    assert [(each.state, each.reason) for each in grants] == [(GrantState.GRANTED, None)]
-
-
-async def test_a_rejected_grant_is_refused_with_googles_words() -> None:
-    outcome = one_outcome(Verdict(ANN, GrantState.REJECTED, Setback(now() + 15, 1, refusal())))
-    assert outcome == Refused(Reason.REJECTED, f"{ANN}: Google says no")
-
-
-@pytest.mark.parametrize(
-    ("fault", "remedy"),
-    [(Fault.INVALID_ARGUMENT, "the member exists"), (Fault.FAILED_PRECONDITION, "organization policy")],
-)
-async def test_a_grant_that_google_rejects_comes_with_what_to_do(fault: Fault, remedy: str) -> None:
-    rejection = GoogleError(fault, "google.Service/Method", "Google says no", code=str(fault))
-    outcome = one_outcome(Verdict(ANN, GrantState.REJECTED, Setback(now() + 15, 1, rejection)))
-    assert isinstance(outcome, Refused)
-    assert outcome.message.startswith(f"{ANN}: Google says no; ")
-    assert remedy in outcome.message
-
-
-async def test_a_propagating_grant_is_waited_for_as_long_as_the_lane_says() -> None:
-    setback = Setback(now() + 3, 1, refusal(), propagating=True)
-    outcome = one_outcome(Verdict(ANN, GrantState.PENDING, setback))
-    assert isinstance(outcome, Waiting)
-    assert outcome.reason is Reason.PROPAGATION_PENDING
-    assert outcome.after == pytest.approx(3, abs=0.5)
-
-
-async def test_a_grant_that_somebody_keeps_taking_away_is_a_conflict() -> None:
-    outcome = one_outcome(Verdict(ANN, GrantState.PENDING, Setback(now() + 60, 1)))
-    assert isinstance(outcome, Failing)
-    assert outcome.reason is Reason.CONFLICT
-    assert outcome.after == pytest.approx(60, abs=0.5)
-
-
-def test_a_grant_that_is_missing_without_a_reason_has_drifted() -> None:
-    outcome = one_outcome(Verdict(ANN, GrantState.PENDING))
-    assert outcome == Waiting(Reason.DRIFT_DETECTED, f"{ANN} is missing")
-
-
-def test_a_missing_target_is_told_once_and_looked_for_again() -> None:
-    verdicts = (
-        Verdict(BOB, GrantState.PENDING),
-        Verdict(ANN, GrantState.GRANTED),
-    )
-    _, found = judged(Wishes(), Convergence(verdicts=verdicts, missing=(SERVICE,)))
-    (outcome,) = found
-    assert isinstance(outcome, Waiting)
-    assert outcome.reason is Reason.WORKLOAD_NOT_FOUND
-    assert outcome.message == "Service europe-west1/web does not exist in project acme"
-    assert outcome.after
-
-
-def test_a_release_that_still_stands_is_waited_for() -> None:
-    grants, found = judged(Wishes(), Convergence(releasing=(ANN,)))
-    assert [each.state for each in grants] == [GrantState.RELEASING]
-    assert [type(outcome) for outcome in found] == [Waiting]
-
-
-def test_obstacles_come_with_the_outcome_that_they_have() -> None:
-    denied = Refused(Reason.DENIED_BY_GUARDRAIL, "no")
-    obstacle = Obstacle(PROJECT, "roles/owner", "user:ann@example.com", denied)
-    grants, found = judged(Wishes(obstacles=(obstacle,)), Convergence())
-    assert found == [denied]
-    assert [(each.state, each.reason) for each in grants] == [(GrantState.REJECTED, "DeniedByGuardrail")]
-
-
-def test_what_needs_a_look_is_listed_first() -> None:
-    verdicts = (
-        Verdict(ANN, GrantState.GRANTED),
-        Verdict(BOB, GrantState.REJECTED),
-    )
-    grants, _ = judged(Wishes(), Convergence(verdicts=verdicts, releasing=(ANN,)))
-    assert [each.state for each in grants] == [
-        GrantState.REJECTED,
-        GrantState.RELEASING,
-        GrantState.GRANTED,
-    ]
-
-
-def test_a_change_that_was_not_made_differs_at_the_end() -> None:
-    change = Change("disabled", "true", "false")
-    assert difference_of([change], (), ()) == str(change)
-    assert difference_of((), (), ()) == ""
-
-
-def test_a_grant_that_does_not_stand_differs() -> None:
-    grants, _ = judged(Wishes(), Convergence(verdicts=(Verdict(ANN, GrantState.PENDING),)))
-    assert difference_of((), grants, ()) == (
-        "roles/run.invoker for user:ann@example.com on Project acme is pending"
-    )
-
-
-def test_an_intruder_is_a_difference_and_waits_to_be_removed() -> None:
-    assert difference_of((), (), (ANN,)) == f"{ANN} is not declared"
-    _, found = judged(Wishes(), Convergence(intruders=(ANN,)))
-    (outcome,) = found
-    assert isinstance(outcome, Waiting)
-    assert outcome.reason is Reason.DRIFT_DETECTED
-
-
-def test_a_binding_that_another_object_shares_is_not_exclusive() -> None:
-    _, found = judged(Wishes(), Convergence(contested=(ANN,)))
-    (outcome,) = found
-    assert isinstance(outcome, Refused)
-    assert outcome.reason is Reason.CONFLICT
-
-
 def told(summary: Summary) -> IAMBinding:
     """A binding whose status says what a summary does."""
     obj = binding()
@@ -352,3 +216,9 @@ def test_a_status_is_told_once_it_says_all_that_a_look_comes_to() -> None:
         Summary({}, issues=("something else",)),
     ):
         assert not is_told(told(summary), other)
+
+
+def test_a_change_that_was_not_made_differs_at_the_end() -> None:
+    change = Change("disabled", "true", "false")
+    assert difference_of([change], (), ()) == str(change)
+    assert difference_of((), (), ()) == ""

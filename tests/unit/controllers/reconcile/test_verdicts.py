@@ -1,0 +1,145 @@
+import asyncio
+
+import pytest
+
+from cloudrun_identity.api import GrantState, Reason, TargetKind
+from cloudrun_identity.controllers.grants.wishes import Obstacle, Wishes
+from cloudrun_identity.controllers.outcomes import Failing, Outcome, Refused, Waiting
+from cloudrun_identity.controllers.reconcile.report import difference_of
+from cloudrun_identity.controllers.reconcile.verdicts import judged
+from cloudrun_identity.gcp.errors import Fault, GoogleError
+from cloudrun_identity.gcp.policy_engine.lanes import Convergence
+from cloudrun_identity.gcp.policy_engine.passes import Verdict
+from cloudrun_identity.gcp.policy_engine.setbacks import Setback
+from cloudrun_identity.iam.grants import Grant, Target
+
+PROJECT = Target(TargetKind.PROJECT, "acme")
+SERVICE = Target(TargetKind.SERVICE, "acme", "europe-west1", "web")
+ANN = Grant(PROJECT, "roles/run.invoker", "user:ann@example.com")
+BOB = Grant(SERVICE, "roles/run.invoker", "user:bob@example.com")
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def refusal() -> GoogleError:
+    return GoogleError(Fault.INVALID_ARGUMENT, "google.Service/Method", "Google says no")
+
+
+def one_outcome(verdict: Verdict) -> Outcome:
+    _, found = judged(Wishes(), Convergence(verdicts=(verdict,)))
+    (outcome,) = found
+    return outcome
+
+
+def test_a_grant_that_stands_is_no_news() -> None:
+    grants, found = judged(Wishes(), Convergence(verdicts=(Verdict(ANN, GrantState.GRANTED),)))
+    assert found == []
+    assert [(each.state, each.reason) for each in grants] == [(GrantState.GRANTED, None)]
+
+
+async def test_a_rejected_grant_is_refused_with_googles_words() -> None:
+    outcome = one_outcome(Verdict(ANN, GrantState.REJECTED, Setback(now() + 15, 1, refusal())))
+    assert outcome == Refused(Reason.REJECTED, f"{ANN}: Google says no")
+
+
+@pytest.mark.parametrize(
+    ("fault", "remedy"),
+    [(Fault.INVALID_ARGUMENT, "the member exists"), (Fault.FAILED_PRECONDITION, "organization policy")],
+)
+async def test_a_grant_that_google_rejects_comes_with_what_to_do(fault: Fault, remedy: str) -> None:
+    rejection = GoogleError(fault, "google.Service/Method", "Google says no", code=str(fault))
+    outcome = one_outcome(Verdict(ANN, GrantState.REJECTED, Setback(now() + 15, 1, rejection)))
+    assert isinstance(outcome, Refused)
+    assert outcome.message.startswith(f"{ANN}: Google says no; ")
+    assert remedy in outcome.message
+
+
+async def test_a_propagating_grant_is_waited_for_as_long_as_the_lane_says() -> None:
+    setback = Setback(now() + 3, 1, refusal(), propagating=True)
+    outcome = one_outcome(Verdict(ANN, GrantState.PENDING, setback))
+    assert isinstance(outcome, Waiting)
+    assert outcome.reason is Reason.PROPAGATION_PENDING
+    assert outcome.after == pytest.approx(3, abs=0.5)
+
+
+async def test_a_grant_that_somebody_keeps_taking_away_is_a_conflict() -> None:
+    outcome = one_outcome(Verdict(ANN, GrantState.PENDING, Setback(now() + 60, 1)))
+    assert isinstance(outcome, Failing)
+    assert outcome.reason is Reason.CONFLICT
+    assert outcome.after == pytest.approx(60, abs=0.5)
+
+
+def test_a_grant_that_is_missing_without_a_reason_has_drifted() -> None:
+    outcome = one_outcome(Verdict(ANN, GrantState.PENDING))
+    assert outcome == Waiting(Reason.DRIFT_DETECTED, f"{ANN} is missing")
+
+
+def test_a_missing_target_is_told_once_and_looked_for_again() -> None:
+    verdicts = (
+        Verdict(BOB, GrantState.PENDING),
+        Verdict(ANN, GrantState.GRANTED),
+    )
+    _, found = judged(Wishes(), Convergence(verdicts=verdicts, missing=(SERVICE,)))
+    (outcome,) = found
+    assert isinstance(outcome, Waiting)
+    assert outcome.reason is Reason.WORKLOAD_NOT_FOUND
+    assert outcome.message == "Service europe-west1/web does not exist in project acme"
+    assert outcome.after
+
+
+def test_a_release_that_still_stands_is_waited_for() -> None:
+    grants, found = judged(Wishes(), Convergence(releasing=(ANN,)))
+    assert [each.state for each in grants] == [GrantState.RELEASING]
+    assert [type(outcome) for outcome in found] == [Waiting]
+
+
+def test_obstacles_come_with_the_outcome_that_they_have() -> None:
+    denied = Refused(Reason.DENIED_BY_GUARDRAIL, "no")
+    obstacle = Obstacle(PROJECT, "roles/owner", "user:ann@example.com", denied)
+    grants, found = judged(Wishes(obstacles=(obstacle,)), Convergence())
+    assert found == [denied]
+    assert [(each.state, each.reason) for each in grants] == [(GrantState.REJECTED, "DeniedByGuardrail")]
+
+
+def test_what_needs_a_look_is_listed_first() -> None:
+    verdicts = (
+        Verdict(ANN, GrantState.GRANTED),
+        Verdict(BOB, GrantState.REJECTED),
+    )
+    grants, _ = judged(Wishes(), Convergence(verdicts=verdicts, releasing=(ANN,)))
+    assert [each.state for each in grants] == [
+        GrantState.REJECTED,
+        GrantState.RELEASING,
+        GrantState.GRANTED,
+    ]
+
+
+def test_a_grant_that_does_not_stand_differs() -> None:
+    grants, _ = judged(Wishes(), Convergence(verdicts=(Verdict(ANN, GrantState.PENDING),)))
+    assert difference_of((), grants, ()) == (
+        "roles/run.invoker for user:ann@example.com on Project acme is pending"
+    )
+
+
+def test_an_intruder_is_a_difference_and_waits_to_be_removed() -> None:
+    assert difference_of((), (), (ANN,)) == f"{ANN} is not declared"
+    _, found = judged(Wishes(), Convergence(intruders=(ANN,)))
+    (outcome,) = found
+    assert isinstance(outcome, Waiting)
+    assert outcome.reason is Reason.DRIFT_DETECTED
+
+
+def test_a_binding_that_another_object_shares_is_not_exclusive() -> None:
+    _, found = judged(Wishes(), Convergence(contested=(ANN,)))
+    (outcome,) = found
+    assert isinstance(outcome, Refused)
+    assert outcome.reason is Reason.CONFLICT
+
+
+def test_a_grant_that_waits_for_a_suspended_project_says_so_and_asks_for_no_look() -> None:
+    grants, found = judged(Wishes(), Convergence(halted=(ANN,)))
+    assert [(each.state, each.reason) for each in grants] == [(GrantState.RELEASING, Reason.SUSPENDED)]
+    message = f"letting go of {ANN} waits: project acme is suspended"
+    assert found == [Waiting(Reason.DEPENDENCY_NOT_READY, message)]
