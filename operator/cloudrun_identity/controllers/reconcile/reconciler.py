@@ -10,47 +10,31 @@ from typing import Any
 from pydantic import ValidationError
 
 from cloudrun_identity.api import FINALIZER, ProjectScopedResource, Reason, ReconciledResource
-from cloudrun_identity.controllers.gate import (
-    DELETION_WAITS,
-    Passed,
-    Stopped,
-    halted_elsewhere,
-    is_suspended,
-    observes,
-    pass_gate,
-    project_of,
-)
+from cloudrun_identity.controllers.gate import Passed, Stopped, pass_gate
 from cloudrun_identity.controllers.grants.wishes import Wish, Wishes, claims_existing, exclusive_slots
-from cloudrun_identity.controllers.outcomes import (
-    Failing,
-    InSync,
-    Outcome,
-    Paused,
-    Waiting,
-    gravest,
-    outcome_of,
-    outcome_of_undoing,
-)
+from cloudrun_identity.controllers.outcomes import Failing, InSync, Waiting, gravest, outcome_of
 from cloudrun_identity.controllers.world import Key, claimant
 from cloudrun_identity.gcp.clients import request_reason
 from cloudrun_identity.gcp.errors import GoogleError
 from cloudrun_identity.gcp.policy_engine.lanes import Convergence
 from cloudrun_identity.iam.claims import HOLD_EVERYTHING, Claimant, Declaration
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.kube.resources import Object
 
 from .conclusion import Conclusion
 from .controller import Applied, Change, Controller
 from .custody import NOT_RECORDED, taken_for_foreign, unrecorded
 from .drift import drift_of, was_ready
+from .finalization import Finalization
 from .following import Next, Rest
 from .report import (
     Report,
     difference_of,
     is_settled,
     is_told,
+    nothing_unresolved,
     observed,
     other_issues,
+    what,
 )
 from .tools import Tools
 from .unreadable import UnreadableObjects
@@ -64,6 +48,7 @@ class Reconciler:
         self._controllers = controllers
         self._tools = tools
         self._conclusion = Conclusion(tools)
+        self._finalization = Finalization(tools, self._conclusion)
         self._unreadable = UnreadableObjects(tools, self._conclusion)
 
     async def reconcile(self, key: Key, *, max_age: float) -> tuple[Next, str]:
@@ -83,7 +68,7 @@ class Reconciler:
             return await self._unreadable.reconcile(key, raw, error)
         request_reason.set(f"{key.namespace}/{key.name}@{obj.metadata.generation}".lstrip("/"))
         if obj.is_deleting:
-            return await self._finalize(controller, obj, raw)
+            return await self._finalization.finalize(controller, obj, raw)
         if FINALIZER not in obj.metadata.finalizers:
             finalized = await self._tools.kube.add_finalizer(raw)
             if finalized is None:
@@ -108,7 +93,7 @@ class Reconciler:
         if raw is not None:
             obj = self._controllers[key.kind].kind.model_validate(raw)
             outcome = Failing(Reason.INTERNAL_ERROR, message, observed=False)
-            report = Report(outcome, unresolved=_resolved(obj), references_known=False)
+            report = Report(outcome, unresolved=nothing_unresolved(obj), references_known=False)
             await self._conclusion.conclude(obj, raw, report)
 
     async def differs(self, key: Key, *, max_age: float) -> bool:
@@ -157,7 +142,8 @@ class Reconciler:
         gate = pass_gate(obj, self._tools.store)
         want = controller.desired(obj, gate, self._tools.store) if isinstance(gate, Passed) else gate
         if isinstance(gate, Stopped) or isinstance(want, Stopped):
-            self._hold(obj)
+            if isinstance(obj, ProjectScopedResource):
+                self._tools.lanes.freeze(claimant(obj))
             stop = gate if isinstance(gate, Stopped) else want
             return None if stop.fleeting else _report_of_stop(obj, stop)
         try:
@@ -169,8 +155,8 @@ class Reconciler:
         except GoogleError as error:
             if isinstance(obj, ProjectScopedResource):
                 self._tools.lanes.hold(claimant(obj))
-            outcome = outcome_of(error, _what(obj))
-            return Report(outcome, unresolved=_resolved(obj), project_id=gate.project_id)
+            outcome = outcome_of(error, what(obj))
+            return Report(outcome, unresolved=nothing_unresolved(obj), project_id=gate.project_id)
         return await self._with_grants(controller, obj, gate, want, applied, changes, max_age)
 
     async def _look(
@@ -256,51 +242,10 @@ class Reconciler:
             )
         )
 
-    def _hold(self, obj: ReconciledResource) -> None:
-        """Keep what is held: nothing can be said about the object's grants now."""
-        if isinstance(obj, ProjectScopedResource):
-            self._wait_with(obj, ())
-
-    async def _finalize(
-        self, controller: Controller[Any, Any, Any], obj: ReconciledResource, raw: Object
-    ) -> tuple[Next, str]:
-        tools = self._tools
-        if FINALIZER not in obj.metadata.finalizers:
-            tools.lanes.forget(claimant(obj))
-            return Rest(), "gone"
-        project = project_of(obj, tools.store)
-        if is_suspended(obj, project):
-            self._hold(obj)
-            outcome: Outcome = Paused(Reason.SUSPENDED, DELETION_WAITS)
-        elif halted := halted_elsewhere(tools.lanes.held_by(claimant(obj)), tools.store):
-            tools.lanes.hold(claimant(obj))
-            outcome = halted
-        else:
-            tools.lanes.hold(claimant(obj))
-            # Nothing is ever undone for a project; and the brake that it is holds until the last of its
-            # objects has gone.
-            braked = isinstance(obj, ProjectScopedResource) and observes(obj, project)
-            abandon = braked or await tools.kube.kind_is_leaving(obj.kind)
-            try:
-                outcome = await controller.delete(obj, tools.store, abandon=abandon)
-            except GoogleError as error:
-                outcome = outcome_of_undoing(error, _what(obj))
-        if not isinstance(outcome, InSync):
-            return await self._conclusion.conclude(obj, raw, Report(outcome, unresolved=_resolved(obj)))
-        tools.lanes.forget(claimant(obj))
-        self._conclusion.forget(Key.of(obj))
-        await tools.kube.remove_finalizer(raw)
-        return Rest(), "deleted"
-
 
 def _report_of_stop(obj: ReconciledResource, stop: Stopped) -> Report:
-    resolved = _resolved(obj)
+    resolved = nothing_unresolved(obj)
     return Report(stop.outcome, unresolved=resolved if resolved is None else stop.unresolved)
-
-
-def _resolved(obj: ReconciledResource) -> str | None:
-    """What `Report.unresolved` is where no reference is in the way: empty, or None for kinds without any."""
-    return "" if isinstance(obj, ProjectScopedResource) else None
 
 
 def _unresolved(obj: ReconciledResource, wishes: Wishes) -> str | None:
@@ -313,7 +258,3 @@ def _unresolved(obj: ReconciledResource, wishes: Wishes) -> str | None:
             if each.unresolved and not isinstance(each.outcome, InSync)
         )
     )
-
-
-def _what(obj: ReconciledResource) -> str:
-    return f"{obj.kind} {obj.metadata.name}"

@@ -11,6 +11,7 @@ from cloudrun_identity.api import (
     GrantCounts,
     GrantState,
     GrantStatus,
+    ProjectScopedResource,
     ProjectScopedStatus,
     Reason,
     ReconciledResource,
@@ -124,6 +125,16 @@ def observed(changes: tuple[Change, ...]) -> Outcome:
     if not changes:
         return InSync()
     return Paused(Reason.DRIFT_DETECTED, "; ".join(map(str, changes)))
+
+
+def nothing_unresolved(obj: ReconciledResource) -> str | None:
+    """What `Report.unresolved` is where no reference is in the way: empty, or None for kinds without any."""
+    return "" if isinstance(obj, ProjectScopedResource) else None
+
+
+def what(obj: ReconciledResource) -> str:
+    """How outcomes name what they are about."""
+    return f"{obj.kind} {obj.metadata.name}"
 
 
 def is_settled(outcome: Outcome) -> bool:

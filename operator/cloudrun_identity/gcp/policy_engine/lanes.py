@@ -61,7 +61,11 @@ class Lanes:
     def hold(self, claimant: Claimant) -> None:
         """Have an object that cannot declare now keep what it holds; what it declared before stands."""
         if not self._declarations.has(claimant):
-            self._declarations.declare(Declaration(claimant, holds=(HOLD_EVERYTHING,), writable=False))
+            self.freeze(claimant)
+
+    def freeze(self, claimant: Claimant) -> None:
+        """Have an object keep what it holds, whatever it declared before."""
+        self._declarations.declare(Declaration(claimant, holds=(HOLD_EVERYTHING,), writable=False))
 
     def claims_of(self, claimant: Claimant) -> frozenset[Claim]:
         """What the object claims now; nothing if it has declared nothing."""
