@@ -9,9 +9,10 @@ from cloudrun_identity.api import IdentityAttachment, WorkloadKind
 from cloudrun_identity.controllers.gate import Passed, Stopped
 from cloudrun_identity.controllers.identity_attachment.attachment import AttachmentWant, resolved
 from cloudrun_identity.controllers.identity_attachment.attachment_records import AttachmentRecords
-from cloudrun_identity.gcp.workloads import Workload, WorkloadState
+from cloudrun_identity.gcp.workloads import Workload
 from cloudrun_identity.kube.ledger import Ledgers
 from cloudrun_identity.runtime.scratch import Scratch
+from tests.unit.gcp.workload_states import settled
 
 from .world import EMAIL, FakeWorld, identity, parsed, project, record
 
@@ -25,23 +26,15 @@ spec:
 """
 OLD = "old@payments-prod-1234.iam.gserviceaccount.com"
 WORLD = FakeWorld(project(), identity(), accounts=[record()])
-ROLLED_OUT = WorkloadState(
-    workload=Workload(WorkloadKind.SERVICE, "payments-prod-1234", "europe-west1", "checkout"),
+ROLLED_OUT = settled(
+    Workload(WorkloadKind.SERVICE, "payments-prod-1234", "europe-west1", "checkout"),
+    EMAIL,
     uid="w-1",
-    etag='"1"',
-    service_account=EMAIL,
     generation=2,
     observed_generation=2,
-    reconciling=False,
-    ready=True,
-    ready_message="",
     latest_created_revision="checkout-2",
     latest_ready_revision="checkout-2",
-    template_revision="",
     serving_revisions=("checkout-2",),
-    last_modifier="",
-    managed_by="",
-    invoker_iam_disabled=False,
 )
 ELSEWHERE = replace(ROLLED_OUT, service_account=OLD)
 

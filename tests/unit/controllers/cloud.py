@@ -11,6 +11,7 @@ from cloudrun_identity.gcp.service_accounts import ServiceAccount, expected_emai
 from cloudrun_identity.gcp.workloads import Execution, Workload, WorkloadState
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.ledger import AccountRecord, Ledger
+from tests.unit.gcp.workload_states import settled
 
 PROJECT_ID = "payments-prod-1234"
 
@@ -143,7 +144,11 @@ class FakeRun:
         if kind is not WorkloadKind.SERVICE:
             return []
         return [
-            _state(Workload(kind, project_id, location, name), account, ("r", *self.revisions))
+            settled(
+                Workload(kind, project_id, location, name),
+                account,
+                serving_revisions=("new", *self.revisions),
+            )
             for (place, name), account in self.services.items()
             if place == location
         ]
@@ -197,24 +202,3 @@ class FakeAccountLedgers:
 
 def inventory(accounts: FakeServiceAccounts, run: FakeRun, clock: Callable[[], float]) -> Inventory:
     return Inventory(accounts, run, clock)  # type: ignore[arg-type]
-
-
-def _state(workload: Workload, account: str, serving: tuple[str, ...]) -> WorkloadState:
-    return WorkloadState(
-        workload=workload,
-        uid="u",
-        etag="e",
-        service_account=account,
-        generation=1,
-        observed_generation=1,
-        reconciling=False,
-        ready=True,
-        ready_message="",
-        latest_created_revision="r",
-        latest_ready_revision="r",
-        template_revision="",
-        serving_revisions=serving,
-        last_modifier="",
-        managed_by="",
-        invoker_iam_disabled=False,
-    )

@@ -10,6 +10,7 @@ from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
 from cloudrun_identity.gcp.workloads import Workload, WorkloadState
+from tests.unit.gcp.workload_states import settled
 
 pytestmark = pytest.mark.looptime(start=0)
 
@@ -203,24 +204,7 @@ class Services:
 
 def service(workload: Workload, account: str) -> WorkloadState:
     """A service of which the revision `old` serves beside the latest one."""
-    return WorkloadState(
-        workload=workload,
-        uid=workload.name,
-        etag="",
-        service_account=account,
-        generation=1,
-        observed_generation=1,
-        reconciling=False,
-        ready=True,
-        ready_message="",
-        latest_created_revision="new",
-        latest_ready_revision="new",
-        template_revision="",
-        serving_revisions=("new", "old"),
-        last_modifier="",
-        managed_by="",
-        invoker_iam_disabled=False,
-    )
+    return settled(workload, account, serving_revisions=("new", "old"))
 
 
 async def test_who_runs_as_what_is_sorted_once_a_list_however_many_ask() -> None:
