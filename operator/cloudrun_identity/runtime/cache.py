@@ -22,6 +22,7 @@ from cloudrun_identity.api import (
     TargetKind,
 )
 from cloudrun_identity.controllers.reconcile.controller import Controller
+from cloudrun_identity.controllers.reconcile.unreadable import project_named_by
 from cloudrun_identity.controllers.world import (
     Key,
     account_key,
@@ -182,8 +183,9 @@ class Cache:
         return [entry.obj for entry in self._entries.values() if isinstance(entry.obj, kind)]
 
     def referrers(self, key: Key) -> Iterable[Key]:
-        """The objects that refer to this one."""
-        return frozenset(self._referrers.get(key, ()))
+        """The objects that refer to this one; of those that cannot be read the ones of a project."""
+        unread = {each for each, raw in self._unreadable.items() if key == project_key(project_named_by(raw))}
+        return unread.union(self._referrers.get(key, ()))
 
     def is_there(self, key: Key) -> bool:
         """Whether the object exists; taken for granted of a kind that is not served, which nobody listed."""
@@ -325,7 +327,7 @@ class Cache:
         if old and key not in self._entries:
             concerned |= self._declarers.get(old.declares, set()) if old.declares[1] else set()
             concerned |= {each for each in old.references if self._is_leaving(each)}
-        return frozenset(concerned & self._entries.keys())
+        return frozenset(each for each in concerned if each in self._entries or each in self._unreadable)
 
     def _is_leaving(self, key: Key) -> bool:
         """Whether an object is to go as soon as nobody refers to it any more."""

@@ -21,6 +21,7 @@ from cloudrun_identity.controllers.reconcile.controller import Controller
 from cloudrun_identity.controllers.reconcile.reconciler import Reconciler
 from cloudrun_identity.controllers.reconcile.records import Records
 from cloudrun_identity.controllers.reconcile.tools import Tools
+from cloudrun_identity.controllers.reconcile.unreadable import project_named_by
 from cloudrun_identity.controllers.world import Key, project_key
 from cloudrun_identity.gcp.client_pool import OWN, ClientPool, Credential, credential_of
 from cloudrun_identity.gcp.clients import GoogleClients
@@ -242,10 +243,6 @@ class Operator:
         raw = self._cache.raw(key)
         if raw is None:
             return FALLBACK_INTERVAL
-        name = key.name if key.kind == ManagedProject.__name__ else _project_name(raw)
+        name = key.name if key.kind == ManagedProject.__name__ else project_named_by(raw)
         project = self._cache.project(project_key(name).name)
         return interval_of(project) if project else FALLBACK_INTERVAL
-
-
-def _project_name(raw: Object) -> str:
-    return str(raw.get("spec", {}).get("projectRef", {}).get("name", ""))

@@ -217,6 +217,21 @@ def test_what_cannot_be_read_gets_a_pass_that_says_so(cached: Cached) -> None:
     assert cached.cache.raw(WEB) == binding(version=3)
 
 
+def test_what_cannot_be_read_still_needs_its_project_and_is_woken_by_it(cached: Cached) -> None:
+    spec = {"projectRef": {"name": "payments-prod"}, "role": 7}
+    lent = Key("ManagedProject", "", "payments-prod")
+    cached.cache.observe({**binding(), "spec": spec}, deleted=False)
+    assert cached.cache.referrers(lent) == {WEB}
+    sighting = cached.cache.observe(project(), deleted=False)
+    assert WEB in sighting.woken
+
+
+@pytest.mark.parametrize("spec", [None, [], {"projectRef": "payments-prod"}, {"projectRef": {"name": 7}}])
+def test_what_names_no_project_refers_to_none(cached: Cached, spec: object) -> None:
+    cached.cache.observe({**binding(), "spec": spec}, deleted=False)
+    assert cached.cache.referrers(Key("ManagedProject", "", "payments-prod")) == set()
+
+
 def test_what_could_never_be_read_is_known(cached: Cached) -> None:
     broken = {**binding(), "spec": {"role": 7}}
     cached.sees(broken)

@@ -99,9 +99,14 @@ class UnreadableObjects:
         await self._tools.kube.write_status(raw, status_with(raw, outcome, self._tools.wall_clock()))
 
     def _project(self, raw: Object) -> ManagedProject | None:
-        ref = _says(raw, "projectRef")
-        name = ref.get("name") if isinstance(ref, dict) else None
-        return self._tools.store.project(name) if isinstance(name, str) else None
+        return self._tools.store.project(project_named_by(raw))
+
+
+def project_named_by(raw: Object) -> str:
+    """The ManagedProject that an object names, whether the rest of it can be read or not; empty if none."""
+    ref = _says(raw, "projectRef")
+    name = ref.get("name") if isinstance(ref, dict) else None
+    return name if isinstance(name, str) else ""
 
 
 def what_is_wrong(error: ValidationError) -> str:
