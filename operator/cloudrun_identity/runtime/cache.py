@@ -15,17 +15,14 @@ from cloudrun_identity.api import (
     CloudRunIdentity,
     CustomRole,
     IdentityAttachment,
-    IdentityKey,
     ManagedProject,
     ReconciledResource,
     Resource,
-    TargetKind,
 )
 from cloudrun_identity.controllers.reconcile.controller import Controller
 from cloudrun_identity.controllers.reconcile.unreadable import project_named_by
 from cloudrun_identity.controllers.world import (
     Key,
-    account_key,
     attachment_key,
     claimant,
     custom_role_key,
@@ -33,16 +30,15 @@ from cloudrun_identity.controllers.world import (
     older_first,
     project_key,
 )
-from cloudrun_identity.iam.admission import DeclaredIdentity, admits_namespace
+from cloudrun_identity.iam.admission import admits_namespace
 from cloudrun_identity.iam.claims import Claimant
-from cloudrun_identity.iam.grants import Grant, Target
-from cloudrun_identity.iam.keys import KeyRing
-from cloudrun_identity.iam.ledger import AccountRecord, Holding, Ledger, RoleRecord
+from cloudrun_identity.iam.ledger import Ledger
 from cloudrun_identity.iam.principals import lower_email
 from cloudrun_identity.kube.ledger import Ledgers
 from cloudrun_identity.kube.objects import compact
 from cloudrun_identity.kube.resources import Object
 
+from .recorded import Recorded
 from .sightings import facts, is_older, spec_like
 
 Kind = TypeVar("Kind", bound=Resource)
@@ -67,7 +63,7 @@ class _Entry:
     declares: tuple[str, str]
 
 
-class Cache:
+class Cache(Recorded):
     """The world, and the raw objects in it."""
 
     def __init__(
@@ -78,8 +74,8 @@ class Cache:
         operator_identity: Callable[[], str] = lambda: "",
     ) -> None:
         """`wake` is called with objects that a write of ours, or a ledger, gave a reason to look again."""
+        super().__init__(ledgers)
         self._controllers = controllers
-        self._ledgers = ledgers
         self._wake = wake
         self._operator_identity = operator_identity
         self._entries: dict[Key, _Entry] = {}
@@ -89,7 +85,6 @@ class Cache:
         self._declarers: defaultdict[tuple[str, str], set[Key]] = defaultdict(set)
         self._namespaces: dict[str, Object] = {}
         self._labels: dict[str, Mapping[str, str]] = {}
-        self._identities: dict[str, DeclaredIdentity] = {}
         for ledger in ledgers.all():
             self._ledger_changed(Ledger(ledger.target), ledger)
         ledgers.subscribe(self._ledger_changed)
@@ -191,24 +186,12 @@ class Cache:
         """Whether the object exists; taken for granted of a kind that is not served, which nobody listed."""
         return self.raw(key) is not None or key.kind not in self._listed
 
-    def ledger(self, target: Target) -> Ledger:
-        """What is held on one policy."""
-        return self._ledgers.ledger(target)
-
-    def ledgers(self, project_id: str) -> Iterable[Ledger]:
-        """What is held on the policies of a project, and what is recorded of its accounts and workloads."""
-        return [ledger for ledger in self._ledgers.all() if ledger.target.project_id == project_id]
-
     def rivals(self, key: Key) -> Iterable[Resource]:
         """The other objects that declare the very thing in Google Cloud that this one declares."""
         entry = self._entries.get(key)
         if entry is None or not entry.declares[1]:
             return ()
         return [self._entries[other].obj for other in self._declarers[entry.declares] if other != key]
-
-    def identities(self) -> Mapping[str, DeclaredIdentity]:
-        """Every declared identity by the e-mail of its account, in lower case."""
-        return self._identities
 
     def credential_accounts(self) -> frozenset[str]:
         """The e-mails, in lower case, of the accounts that the operator acts as."""
@@ -228,10 +211,6 @@ class Cache:
         projects = [project for key in declarers if (project := self.project(key.name))]
         return min(projects, key=older_first, default=None)
 
-    def account_home(self, identity: CloudRunIdentity) -> Target | None:
-        """The account whose ledger records the identity, or its predecessor of the same name."""
-        return self._ledgers.account_home(f"{identity.metadata.namespace}/{identity.metadata.name}")
-
     def namespaces(self) -> Mapping[str, Mapping[str, str]]:
         """The labels of every namespace."""
         return self._labels
@@ -240,39 +219,6 @@ class Cache:
         """Whether the namespace is on its way out."""
         raw = self._namespaces.get(namespace)
         return bool(raw and raw["metadata"].get("deletionTimestamp"))
-
-    def account(self, identity: CloudRunIdentity) -> AccountRecord | None:
-        """The account that the ledger records for the identity, or for its predecessor of the same name."""
-        return self._ledgers.account_of(f"{identity.metadata.namespace}/{identity.metadata.name}")
-
-    def owner_of(self, email: str) -> AccountRecord | None:
-        """The record of the account with this e-mail, if an identity declares it."""
-        declared = self._identities.get(lower_email(email))
-        return self._ledgers.account_of(f"{declared.namespace}/{declared.name}") if declared else None
-
-    def role(self, project_id: str, role_id: str) -> RoleRecord | None:
-        """The record of the custom role of this id."""
-        return self._ledgers.ledger(Target(TargetKind.PROJECT, project_id)).roles.get(role_id)
-
-    def role_home(self, role: CustomRole) -> tuple[str, RoleRecord] | None:
-        """The project, by its id, in which an object of this name has a role, and the record of it."""
-        return self._ledgers.role_home(f"{role.metadata.namespace}/{role.metadata.name}")
-
-    def key_ring(self, account: Target) -> KeyRing:
-        """What is remembered of the keys of an account."""
-        return self._ledgers.ledger(account).keys
-
-    def key_home(self, key: IdentityKey) -> tuple[Target, str] | None:
-        """The account, and its unique id, of which an object of this name has keys."""
-        home = self._ledgers.key_home(f"{key.metadata.namespace}/{key.metadata.name}")
-        return (home, self._ledgers.ledger(home).target_uid) if home else None
-
-    def held_by_role(self, role: str) -> Iterable[tuple[Grant, Holding]]:
-        """Every grant of the role (its full name) that we hold on any policy."""
-        for ledger in self._ledgers.all():
-            for grant, holding in ledger.holdings.items():
-                if grant.role == role:
-                    yield grant, holding
 
     def readiness(self) -> Mapping[tuple[str, str], int]:
         """How many objects of each kind have which value of Ready."""
@@ -335,31 +281,8 @@ class Cache:
         return entry is not None and entry.obj.is_deleting
 
     def _ledger_changed(self, old: Ledger, new: Ledger) -> None:
-        """Keep the e-mails of declared identities, and wake who waits for an account."""
-        before, after = _owned(old.account), _owned(new.account)
-        if before:
-            self._identities.pop(lower_email(before.email), None)
-        if after:
-            namespace, _, name = after.owner.partition("/")
-            self._identities[lower_email(after.email)] = DeclaredIdentity(namespace, name)
-        for changed in {*old.roles.items()} ^ {*new.roles.items()}:
-            namespace, _, name = changed[1].owner.partition("/")
-            self._wake(self.referrers(custom_role_key(namespace, name)))
-        record = after or before
-        if record and _steady_id(before) != _steady_id(after):
-            namespace, _, name = record.owner.partition("/")
-            self._wake(self.referrers(identity_key(namespace, name)))
-            self._wake(self.referrers(account_key(record.email)))
-
-
-def _owned(record: AccountRecord | None) -> AccountRecord | None:
-    """A record that is some identity's."""
-    return record if record and record.owner else None
-
-
-def _steady_id(record: AccountRecord | None) -> str:
-    """The account that dependants may rely on now; empty while there is none."""
-    return record.unique_id if record and record.is_steady else ""
+        for key in self._take_in(old, new):
+            self._wake(self.referrers(key))
 
 
 def _admits(project: ManagedProject, name: str, labels: Mapping[str, str] | None) -> bool:
