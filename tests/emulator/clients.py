@@ -185,17 +185,9 @@ class Clients:
         return await operation.result()
 
     def _policy_client(self, resource: str) -> Any:
+        name = {"serviceAccounts": "iam", "workerPools": "worker_pools"}
         collection = resource.split("/")[-2]
-        return {
-            "projects": self.projects,
-            "folders": self.folders,
-            "organizations": self.organizations,
-            "serviceAccounts": self.iam,
-            "services": self.services,
-            "jobs": self.jobs,
-            "workerPools": self.worker_pools,
-            "secrets": self.secrets,
-        }[collection]
+        return getattr(self, name.get(collection, collection))
 
 
 def revision_template(**template: Any) -> run.RevisionTemplate:

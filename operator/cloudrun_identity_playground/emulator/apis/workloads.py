@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,12 +11,7 @@ from google.cloud import run_v2 as run
 from google.longrunning import operations_pb2
 from google.protobuf import field_mask_pb2
 
-from cloudrun_identity_playground.emulator.errors import (
-    already_exists,
-    failed_precondition,
-    invalid,
-    not_found,
-)
+from cloudrun_identity_playground.emulator.errors import already_exists, failed_precondition
 
 from .actor import actor
 from .executions import Executions
@@ -30,12 +24,11 @@ from .revisions import Revisions
 from .rpc import Handler
 from .run_kinds import RunKind
 from .run_messages import check_etag, copy_of, merged, sent_in, set_ready, settle
+from .run_names import WorkloadNames
 from .stamps import Stamps
 
-_ID = re.compile(r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _KEPT_FOR = 30 * 24 * 3600  # seconds from the deletion to its expiry
 _NEVER_READY = run.Condition.pb()(state=run.Condition.State.CONDITION_PENDING)
-_PARENT = re.compile(r"projects/([^/]+)/locations/([^/]+)")
 
 
 @dataclass
@@ -87,7 +80,7 @@ class Workloads:
         clock: Callable[[], float],
     ) -> None:
         self.kind = kind
-        self._projects = projects
+        self._names = WorkloadNames(kind, projects)
         self._deployments = deployments
         self._policies = policies
         self._revisions = revisions
@@ -119,11 +112,8 @@ class Workloads:
 
     def create(self, request: Any) -> operations_pb2.Operation:
         """Create a workload; an operation that ends with it."""
-        parent = self._canonical_parent(request.parent)
         short_name = getattr(request, f"{self.kind.field}_id")
-        if not _ID.fullmatch(short_name):
-            raise invalid(f"Invalid {self.kind.label} name '{short_name}'.")
-        name = f"{parent}/{self.kind.collection}/{short_name}"
+        name = self._names.new(request.parent, short_name)
         if self._find(name) is not None:
             raise already_exists(f"Resource '{short_name}' already exists.")
         return self._create(name, sent_in(request, self.kind), request.validate_only)
@@ -137,10 +127,10 @@ class Workloads:
 
         Raises GoogleError: NOT_FOUND.
         """
-        canonical = self._canonical(name)
+        canonical = self._names.canonical(name)
         workload = self._find(canonical)
         if workload is None:
-            raise self._missing(canonical)
+            raise self._names.missing(canonical)
         return self._reported(workload.shown)
 
     def fail_to_start(self, name: str, message: str) -> None:
@@ -152,7 +142,7 @@ class Workloads:
 
     def list(self, request: Any) -> Any:
         """List the workloads of one location."""
-        prefix = f"{self._canonical_parent(request.parent)}/{self.kind.collection}/"
+        prefix = f"{self._names.parent(request.parent)}/{self.kind.collection}/"
         mine = {workload.name: workload for workload in self if workload.name.startswith(prefix)}
         shown, token = page(mine, request.page_token, page_size(request.page_size, 100, 1000))
         return self.kind.list_response(shown, token)
@@ -160,26 +150,26 @@ class Workloads:
     def update(self, request: Any) -> operations_pb2.Operation:
         """Change a workload, by mask where its API has one; an operation that ends with it."""
         sent = sent_in(request, self.kind)
-        name = self._canonical(sent.name)
+        name = self._names.canonical(sent.name)
         workload = self._find(name)
         if workload is None:
             if request.allow_missing:
                 self._deployments.check_creation(
                     f"google.cloud.run.v2.{self.kind.noun}s/Update{self.kind.noun}",
                     f"run.{self.kind.collection.lower()}.create",
-                    self._project(name),
+                    self._names.project(name),
                 )
                 return self._create(name, sent, request.validate_only)
-            raise self._missing(name)
+            raise self._names.missing(name)
         current = workload.latest
         check_etag(sent.etag, current)
         # UpdateJob takes no mask: a job is always sent whole.
         mask = request.update_mask if self.kind.has_revisions else field_mask_pb2.FieldMask()
-        desired = merged(current, sent, mask, self.kind, self._default_account(name))
+        desired = merged(current, sent, mask, self.kind, self._names.project(name).compute_account)
         changes_template = desired.template != current.template
         template = self.kind.identity_template(desired)
         if changes_template:
-            self._deployments.check_identity(self._project(name), template.service_account)
+            self._deployments.check_identity(self._names.project(name), template.service_account)
         self._deployments.check_images(template)
         renews = self.kind.has_revisions and (
             changes_template or getattr(request, "force_new_revision", False)
@@ -220,13 +210,13 @@ class Workloads:
             sent,
             field_mask_pb2.FieldMask(),
             self.kind,
-            self._default_account(name),
+            self._names.project(name).compute_account,
         )
         workload.uid = str(uuid.uuid4())
         workload.creator = actor()
         workload.generation = 1
         template = self.kind.identity_template(workload)
-        self._deployments.check_identity(self._project(name), template.service_account)
+        self._deployments.check_identity(self._names.project(name), template.service_account)
         self._deployments.check_images(template)
         if validate_only:
             return self._operation(workload, lambda: workload)
@@ -288,37 +278,6 @@ class Workloads:
 
     def _operation(self, metadata: Any, outcome: Callable[[], Any]) -> operations_pb2.Operation:
         return self._operations.start("/".join(metadata.name.split("/")[:4]), metadata, outcome)
-
-    def _default_account(self, name: str) -> str:
-        return self._project(name).compute_account
-
-    def _project(self, name: str) -> Project:
-        return self._projects.resolve(name.split("/")[1])
-
-    def _canonical(self, name: str) -> str:
-        """The name with the project's id, whether it was sent with the id or the number."""
-        parent, collection, short_name = ["", "", "", *name.rsplit("/", 2)][-3:]
-        if collection != self.kind.collection or not short_name:
-            raise invalid(f"Invalid {self.kind.label} name '{name}'.")
-        return f"{self._canonical_parent(parent)}/{collection}/{short_name}"
-
-    def _canonical_parent(self, parent: str) -> str:
-        match = _PARENT.fullmatch(parent)
-        if match is None:
-            raise invalid(
-                f"Invalid location name '{parent}'; expected 'projects/PROJECT/locations/LOCATION'."
-            )
-        project, location = match.groups()
-        if location == "-":
-            raise invalid(f"Invalid location '{location}' in '{parent}': name one location.")
-        return f"projects/{self._projects.resolve(project).id}/locations/{location}"
-
-    def _missing(self, name: str) -> Exception:
-        _, project, _, location, _, short_name = name.split("/")
-        return not_found(
-            f"Resource '{short_name}' of kind '{self.kind.label}' in region '{location}' in project "
-            f"'{project}' does not exist."
-        )
 
 
 def _came_up(settled: Any, failure: str) -> Any:

@@ -1,0 +1,67 @@
+"""The names of one kind of Cloud Run workloads, as they are sent and as they are kept."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from cloudrun_identity_playground.emulator.errors import GoogleError, invalid, not_found
+
+from .projects import Project, ProjectRegistry
+from .run_kinds import RunKind
+
+_ID = re.compile(r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_PARENT = re.compile(r"projects/([^/]+)/locations/([^/]+)")
+
+
+@dataclass(frozen=True)
+class WorkloadNames:
+    """A name is kept with the project's id, whether it was sent with the id or the number."""
+
+    kind: RunKind
+    projects: ProjectRegistry
+
+    def parent(self, sent: str) -> str:
+        """The location `projects/ID/locations/LOCATION`.
+
+        Raises GoogleError: INVALID_ARGUMENT, or as `ProjectRegistry.resolve`.
+        """
+        match = _PARENT.fullmatch(sent)
+        if match is None:
+            raise invalid(f"Invalid location name '{sent}'; expected 'projects/PROJECT/locations/LOCATION'.")
+        project, location = match.groups()
+        if location == "-":
+            raise invalid(f"Invalid location '{location}' in '{sent}': name one location.")
+        return f"projects/{self.projects.resolve(project).id}/locations/{location}"
+
+    def new(self, parent: str, short_name: str) -> str:
+        """The name of a workload to be made.
+
+        Raises GoogleError: as `parent`.
+        """
+        canonical_parent = self.parent(parent)
+        if not _ID.fullmatch(short_name):
+            raise invalid(f"Invalid {self.kind.label} name '{short_name}'.")
+        return f"{canonical_parent}/{self.kind.collection}/{short_name}"
+
+    def canonical(self, sent: str) -> str:
+        """The name of a workload, whether there is one or not.
+
+        Raises GoogleError: as `parent`.
+        """
+        parent, collection, short_name = ["", "", "", *sent.rsplit("/", 2)][-3:]
+        if collection != self.kind.collection or not short_name:
+            raise invalid(f"Invalid {self.kind.label} name '{sent}'.")
+        return f"{self.parent(parent)}/{collection}/{short_name}"
+
+    def project(self, name: str) -> Project:
+        """The project of a workload."""
+        return self.projects.resolve(name.split("/")[1])
+
+    def missing(self, name: str) -> GoogleError:
+        """NOT_FOUND: there is no workload of this canonical name."""
+        _, project, _, location, _, short_name = name.split("/")
+        return not_found(
+            f"Resource '{short_name}' of kind '{self.kind.label}' in region '{location}' in project "
+            f"'{project}' does not exist."
+        )
