@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from cloudrun_identity.api import GrantState
 from cloudrun_identity.controllers.grants.wishes import Wishes
 from cloudrun_identity.controllers.outcomes import Outcome
-from cloudrun_identity.controllers.reconcile.report import judged
+from cloudrun_identity.controllers.reconcile.verdicts import judged
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.gcp.policies import Policies
 from cloudrun_identity.gcp.policy_engine.brake import RemovalBrake
