@@ -88,6 +88,20 @@ def test_a_policy_that_others_write_at_the_same_moment_is_merged_again(scene: Sc
     assert scene.policy() == {"roles/viewer": ["group:ops@example.com"]}
 
 
+def test_what_cannot_be_undone_is_left_once_that_is_asked_for(scene: Scene) -> None:
+    scene.apply(VIEWERS)
+    scene.ready("IAMBinding/viewers")
+    scene.cloud.fail("*.Projects/GetIamPolicy", "PERMISSION_DENIED", times=10_000)
+    scene.delete("IAMBinding/viewers")
+    assert "set spec.deletionPolicy to Abandon" in scene.fails("IAMBinding/viewers", "PermissionDenied")
+
+    scene.patch("IAMBinding/viewers", "spec: {deletionPolicy: Abandon}")
+    scene.gone("IAMBinding/viewers")
+
+    assert scene.policy() == {"roles/viewer": ["group:ops@example.com"]}
+    assert scene.ledger_targets() == set()
+
+
 def test_a_write_whose_answer_was_lost_is_not_made_twice(scene: Scene) -> None:
     scene.ready(f"ManagedProject/{scene.name}")
     before = scene.cloud.calls()

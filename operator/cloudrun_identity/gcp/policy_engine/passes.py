@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from cloudrun_identity.api import GrantState
 from cloudrun_identity.gcp.errors import Fault, GoogleError
+from cloudrun_identity.iam.abandonment import without_abandoned
 from cloudrun_identity.iam.claims import Claim
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.ledger import Ledger
@@ -101,6 +102,7 @@ class PolicyPasses:
             return await self._converge(began, writer)
         except GoogleError as error:
             self._ports.observer.lane_passed(self._target.kind, error.fault)
+            await self._leave_abandoned()
             return PassResult(began, fault=error)
 
     async def _converge(self, began: float, writer: PolicyWriter) -> PassResult:
@@ -158,6 +160,13 @@ class PolicyPasses:
         """The target is gone and its policy with it: what was let go is gone, what is claimed waits."""
         before = self._ports.ledgers.ledger(self._target)
         await self._settle(self._plan(before, writer), writer, over=before, given_up=True)
+
+    async def _leave_abandoned(self) -> None:
+        """Let go of what is left where it stands: for that nobody has to ask Google, who cannot be asked."""
+        before = self._ports.ledgers.ledger(self._target)
+        if self._declarations.complete:
+            declarations = self._declarations.concerning(before)
+            await self._persist(without_abandoned(before, declarations), over=before)
 
     async def _write(self, writer: PolicyWriter, pass_plan: Plan) -> None:
         """Write what is new, then what was held back and is due again, lest that hold up the new."""

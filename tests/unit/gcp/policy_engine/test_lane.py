@@ -166,6 +166,25 @@ async def test_what_is_abandoned_waits_for_who_has_yet_to_declare_and_becomes_th
     assert ANN not in scene.policies.standing(TARGET)
 
 
+async def test_what_is_abandoned_is_let_go_without_a_look_at_the_policy(scene: Scene, lanes: Lanes) -> None:
+    scene.hold(ANN, WEB, OPS)
+    scene.hold(BOB, WEB)
+    lanes.declare(claiming(OPS, ANN))
+    scene.policies.faults = [fault(Fault.PERMISSION_DENIED)]
+    (convergence,) = await converged(lanes, claiming(WEB, abandon=True))
+    assert convergence.releasing == ()
+    held = scene.ledgers.ledger(TARGET).holdings
+    assert {grant: each.claimants for grant, each in held.items()} == {ANN: {str(OPS)}}
+
+
+async def test_nothing_is_let_go_unseen_while_others_have_yet_to_declare(scene: Scene, lanes: Lanes) -> None:
+    scene.hold(ANN, WEB)
+    lanes.expect([OPS])
+    scene.policies.faults = [fault(Fault.PERMISSION_DENIED)]
+    (convergence,) = await converged(lanes, claiming(WEB, abandon=True))
+    assert convergence.releasing == (ANN,)
+
+
 async def test_what_the_last_one_abandoned_is_foreign_to_whoever_claims_it_later(
     scene: Scene, lanes: Lanes
 ) -> None:
