@@ -46,6 +46,11 @@ class Stage:
         """The operator that was started last and still runs."""
         return [each for each in self._operators if each.is_running][-1]
 
+    @property
+    def is_operated(self) -> bool:
+        """Whether any operator runs."""
+        return any(each.is_running for each in self._operators)
+
     def start_operator(self, *, die_at: str = "") -> Operator:
         """Start one more replica, to end itself at the checkpoint `die_at`. It may have to stand by."""
         log = self._run_dir / f"operator-{next(self._numbers)}.log"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from cloudrun_identity.api import KINDS
 from tests.e2e.cluster import Object
 from tests.e2e.eventually import eventually
 from tests.e2e.scene import Scene
@@ -120,4 +121,19 @@ def test_kinds_that_are_uninstalled_while_no_operator_runs_go_with_the_next_and_
     stage.ensure_operator()
 
     eventually(lambda: [kind for kind in kinds if stage.cluster.has_kind(kind)], lambda left: not left)
+    assert in_google(declared) == before
+
+
+def test_kinds_that_are_uninstalled_all_at_once_go_and_leave_google_alone(declared: Scene) -> None:
+    """With PolicyLedger no operator can run any more, and the others still wait for their finalizers."""
+    stage, before = declared.stage, in_google(declared)
+    for kind in KINDS:
+        stage.cluster.uninstall(kind)
+
+    def left() -> list[str]:
+        if not stage.is_operated:
+            stage.start_operator()  # as whoever looks after the process does
+        return [kind for kind in KINDS if stage.cluster.has_kind(kind)]
+
+    eventually(left, lambda kinds: not kinds)
     assert in_google(declared) == before

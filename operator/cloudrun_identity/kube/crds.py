@@ -26,7 +26,10 @@ class CrdState(Enum):
     ESTABLISHED = auto()
     """Served."""
     DELETING = auto()
-    """On its way out, and all its objects with it."""
+    """On its way out, and all its objects with it; served until the last of them has gone."""
+
+
+SERVED = frozenset({CrdState.ESTABLISHED, CrdState.DELETING})
 
 
 class CrdsUnsuitable(Exception):  # noqa: N818 - it names what is the case
@@ -51,7 +54,7 @@ async def check_compatible(client: Verbs) -> None:
     """
     for kind, generated in generate().items():
         definition = await _definition(client, kind)
-        if _state(definition) is not CrdState.ESTABLISHED:
+        if _state(definition) not in SERVED:
             if kind in NEEDED:
                 raise CrdsUnsuitable(f"the {kind} CRD is not installed: run `{INSTALL}`")
         elif (missing := _first_missing(generated, definition or {})) is not None:

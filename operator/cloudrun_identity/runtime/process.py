@@ -17,10 +17,11 @@ from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.gcp.errors import CredentialsError
 from cloudrun_identity.gcp.token_file import TokenFile
 from cloudrun_identity.kube.client import KubeClient, connect
-from cloudrun_identity.kube.crds import CrdState, CrdsUnsuitable, check_compatible, installed
+from cloudrun_identity.kube.crds import SERVED, CrdsUnsuitable, check_compatible, installed
 from cloudrun_identity.kube.errors import ClusterUnreachable, KubeError
 from cloudrun_identity.kube.lease import Lease, LeaseLost
 from cloudrun_identity.kube.namespaces import ensure_namespace
+from cloudrun_identity.kube.uninstall import let_go
 
 from .health import CannotListen, HealthServer
 from .kubernetes import CountedClient
@@ -82,7 +83,7 @@ async def run(settings: Settings, watch: Watch) -> None:
         client = await connect(settings.kubeconfig)
         stack.push_async_callback(client.close)
         counted = CountedClient(client, metrics)
-        await check_compatible(counted)
+        await _check_kinds(counted)
         await ensure_namespace(counted, settings.namespace)
         lease = Lease(counted, settings.namespace, identity=_identity(), duration=settings.lease_duration)
         google = GoogleClients(
@@ -134,7 +135,13 @@ async def _serve(
 ) -> None:
     """Act until told to stop, or until other kinds are installed than were at the start."""
     kinds = operator.kinds
-    await operator.fill()
+    try:
+        await operator.fill()
+    except KubeError as error:
+        if not error.is_not_found:
+            raise
+        await _start_over(operator, "a kind went while its objects were listed")
+        return
     operator.start()
     _log.info("acting on %s", ", ".join(kinds))
     ended = asyncio.Event()
@@ -142,12 +149,16 @@ async def _serve(
         try:
             await watch(operator, client, kinds, ended)
         except WatchLost as error:
-            _log.warning("%s; starting over", error)
-            await operator.drain()
-            await asyncio.sleep(WATCH_AGAIN)
+            await _start_over(operator, str(error))
             return
         if not ended.is_set():
             stop.set()  # while kopf watches, SIGTERM and SIGINT are its own
+
+
+async def _start_over(operator: Operator, why: str) -> None:
+    _log.warning("%s; starting over", why)
+    await operator.drain()
+    await asyncio.sleep(WATCH_AGAIN)
 
 
 async def _kinds_change(client: CountedClient, kinds: list[str]) -> None:
@@ -161,14 +172,24 @@ async def _kinds_change(client: CountedClient, kinds: list[str]) -> None:
 
 async def _served_kinds(client: CountedClient) -> list[str]:
     """The kinds to serve; raises CrdsUnsuitable where those that are needed are not there."""
-    await check_compatible(client)
+    await _check_kinds(client)
     return await _kinds(client)
+
+
+async def _check_kinds(client: CountedClient) -> None:
+    """Raise CrdsUnsuitable where nothing can be served; what is being uninstalled waits for nobody then."""
+    try:
+        await check_compatible(client)
+    except CrdsUnsuitable:
+        with contextlib.suppress(KubeError):  # the next start tries again, and why it ends is what matters
+            if count := await let_go(client):
+                _log.warning("let go of %d objects whose kinds are being deleted", count)
+        raise
 
 
 async def _kinds(client: CountedClient) -> list[str]:
     # A kind on its way out is served to its end: until its objects are let go, it stays for ever.
-    served = (CrdState.ESTABLISHED, CrdState.DELETING)
-    return [kind for kind, state in (await installed(client)).items() if state in served]
+    return [kind for kind, state in (await installed(client)).items() if state in SERVED]
 
 
 @asynccontextmanager

@@ -8,7 +8,14 @@ import pytest
 
 from cloudrun_identity.api import KINDS
 from cloudrun_identity.api.crd import generate
-from cloudrun_identity.kube.crds import CrdState, CrdsUnsuitable, check_compatible, installed, missing_fields
+from cloudrun_identity.kube.crds import (
+    SERVED,
+    CrdState,
+    CrdsUnsuitable,
+    check_compatible,
+    installed,
+    missing_fields,
+)
 from cloudrun_identity.kube.resources import CUSTOM_RESOURCE_DEFINITIONS, Object
 from tests.unit.kube.fake_api import FakeApi
 
@@ -67,6 +74,15 @@ async def test_a_kind_that_all_needs_must_be_there(api: FakeApi, kind: str) -> N
         CrdsUnsuitable, match=rf"the {kind} CRD is not installed: run `cloudrun-identity crds \|"
     ):
         await check_compatible(api)
+
+
+@pytest.mark.parametrize("kind", ["ManagedProject", "PolicyLedger"])
+async def test_a_kind_that_is_on_its_way_out_is_still_served(api: FakeApi, kind: str) -> None:
+    for each in KINDS:
+        install(api, each)
+    install(api, kind, deletionTimestamp="2030-01-01T00:00:00Z")
+    await check_compatible(api)
+    assert (await installed(api))[kind] in SERVED
 
 
 async def test_another_kind_may_be_missing(api: FakeApi) -> None:
