@@ -93,6 +93,21 @@ def test_one_role_with_and_without_a_condition_is_two_grants(scene: Scene) -> No
     )
 
 
+def test_callers_of_a_service_that_lets_in_everybody_hear_that_the_role_decides_nothing(scene: Scene) -> None:
+    service = scene.cloud.deploy("services", scene.name, "shop")
+    scene.apply(CALLERS)
+    scene.ready("IAMBinding/callers")
+    assert "issues" not in scene.status("IAMBinding/callers")
+
+    scene.cloud.update(service, invokerIamDisabled=True)
+    (issue,) = eventually(lambda: scene.status("IAMBinding/callers").get("issues", ()), bool)
+    assert "Service europe-west1/shop lets in everybody" in issue
+    scene.ready("IAMBinding/callers")
+
+    scene.cloud.update(service, invokerIamDisabled=False)
+    becomes(lambda: scene.status("IAMBinding/callers").get("issues"), None)
+
+
 def test_a_secret_is_opened_beside_others_and_closed_again(scene: Scene) -> None:
     billing = "group:billing@example.com"
     accessor = "roles/secretmanager.secretAccessor"

@@ -104,7 +104,7 @@ def controllers(
         CloudRunIdentity.__name__: CloudRunIdentityController(
             accounts, deletion, IdentityAuditor(inventory, access, keys), roles
         ),
-        IAMBinding.__name__: IAMBindingController(releaser),
+        IAMBinding.__name__: IAMBindingController(releaser, inventory),
         IdentityAttachment.__name__: attachments,
         CustomRole.__name__: CustomRoleController(custom_roles, definitions),
         IdentityKey.__name__: IdentityKeyController(rotation),

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -5,16 +6,19 @@ import pytest
 from cloudrun_identity.api import IAMBinding, Reason, TargetKind
 from cloudrun_identity.controllers.gate import Passed, Stopped
 from cloudrun_identity.controllers.grants.members import Holder, Nobody
-from cloudrun_identity.controllers.iam_binding import BindingWant, IAMBindingController
+from cloudrun_identity.controllers.iam_binding import BindingSeen, BindingWant, IAMBindingController
 from cloudrun_identity.controllers.outcomes import Refused, Waiting
 from cloudrun_identity.controllers.world import identity_key, project_key
+from cloudrun_identity.gcp.errors import Fault, GoogleError
+from cloudrun_identity.gcp.workloads import Workload, WorkloadState
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import Target
 
+from .attachments import ROLLED_OUT
 from .world import EMAIL, FakeWorld, binding, identity, project, record
 
 NONE: Any = None
-CONTROLLER = IAMBindingController(NONE)
+CONTROLLER = IAMBindingController(NONE, NONE)
 BINDING = """
 kind: IAMBinding
 metadata: {name: web, namespace: payments}
@@ -121,11 +125,75 @@ def test_every_member_is_a_wish() -> None:
 def test_the_status_shows_what_was_declared() -> None:
     want = desired(binding(BINDING, members=[{"principal": "group:ops@example.com"}] * 2))
     assert isinstance(want, BindingWant)
-    assert CONTROLLER.summarize(want, None).fields == {
+    summary = CONTROLLER.summarize(want, BindingSeen())
+    assert summary.fields == {
         "target": "Service europe-west1/checkout",
         "role": "roles/run.invoker",
         "member_count": 1,
     }
+    assert summary.issues == ()
+
+
+class Services:
+    """The list of services that all share: one, or a fault of Google's."""
+
+    def __init__(self, found: WorkloadState | None, fault: Fault | None = None) -> None:
+        self._found = found
+        self._fault = fault
+        self.ages: list[float] = []
+
+    async def listed_workload(self, workload: Workload, max_age: float) -> WorkloadState | None:
+        assert str(workload) == "Service europe-west1/checkout"
+        self.ages.append(max_age)
+        if self._fault:
+            raise GoogleError(self._fault, "google.Service/List", "no")
+        return self._found
+
+
+async def issues(services: Services, obj: IAMBinding, world: FakeWorld = WORLD) -> tuple[str, ...]:
+    controller = IAMBindingController(NONE, services)  # type: ignore[arg-type]
+    want = desired(obj, world)
+    assert isinstance(want, BindingWant)
+    return controller.summarize(want, await controller.observe(want, 0.0)).issues
+
+
+async def test_callers_of_a_service_that_lets_in_everybody_are_granted_nothing_and_told_so() -> None:
+    open_to_all = Services(replace(ROLLED_OUT, invoker_iam_disabled=True))
+    (issue,) = await issues(open_to_all, binding(BINDING))
+    assert "Service europe-west1/checkout lets in everybody" in issue
+    assert "--invoker-iam-check" in issue
+    assert open_to_all.ages == [300.0], "an edit asks for no list of its own"
+
+
+@pytest.mark.parametrize(
+    "services",
+    [Services(ROLLED_OUT), Services(None), Services(None, Fault.PERMISSION_DENIED)],
+    ids=["checks", "absent", "unreadable"],
+)
+async def test_a_service_that_asks_who_calls_it_or_cannot_be_seen_is_no_issue(services: Services) -> None:
+    assert await issues(services, binding(BINDING)) == ()
+    assert services.ages
+
+
+@pytest.mark.parametrize(
+    "obj",
+    [
+        binding(BINDING, role="roles/run.viewer"),
+        binding(BINDING, target={"kind": "Job", "location": "europe-west1", "name": "settle"}),
+    ],
+    ids=["role", "kind"],
+)
+async def test_only_callers_of_services_have_it_looked_at(obj: IAMBinding) -> None:
+    services = Services(ROLLED_OUT)
+    assert await issues(services, obj) == ()
+    assert services.ages == []
+
+
+async def test_nothing_is_looked_at_that_the_namespace_may_not_use() -> None:
+    lent = project(guardrails={"workloads": [{"names": ["another"]}]})
+    want = CONTROLLER.desired(binding(BINDING), Passed(lent, observe=False), WORLD)
+    assert isinstance(want, BindingWant)
+    assert want.called is None
 
 
 def test_any_number_of_bindings_may_declare_one_grant() -> None:

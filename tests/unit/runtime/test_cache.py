@@ -74,7 +74,7 @@ class Cached:
             {
                 "ManagedProject": ManagedProjectController(none, none, none, none, str, none),
                 "CloudRunIdentity": CloudRunIdentityController(none, none, none, none),
-                "IAMBinding": IAMBindingController(none),
+                "IAMBinding": IAMBindingController(none, none),
                 "IdentityAttachment": IdentityAttachmentController(*[none] * 8),
             },
             self.ledgers,  # type: ignore[arg-type]

@@ -90,13 +90,13 @@ def status_object(status: ReconciledStatus) -> dict[str, Any]:
 
 
 def is_told(obj: ReconciledResource, summary: Summary) -> bool:
-    """Whether the status says already what a kind has to say of itself."""
+    """Whether the status of an object that is as declared says what a kind has to say of it, and no more."""
     status = obj.status
     # Validated, because that is what cuts texts and lists to the bounds of the schema.
     said = type(status).model_validate({**summary.fields, "issues": summary.issues})
     if any(getattr(said, name) != getattr(status, name) for name in summary.fields):
         return False
-    if not set(said.issues) <= set(status.issues):
+    if set(said.issues) != set(status.issues):
         return False
     found = ((status.condition(each), finding) for each, finding in (summary.conditions or {}).items())
     return all(

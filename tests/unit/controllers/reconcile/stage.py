@@ -44,6 +44,7 @@ ANN = Grant(HOME, "roles/cloudsql.client", "user:ann@example.com")
 BOB = Grant(HOME, "roles/cloudsql.client", "user:bob@example.com")
 KEY = Key("CloudRunIdentity", "payments", "checkout")
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+NO_WORKLOADS: Any = None
 DRIFT = (Change("disabled", "true", "false"),)
 
 
@@ -217,7 +218,7 @@ class Stage:
             wall_clock=lambda: NOON,
             parked=parked,
         )
-        binding = IAMBindingController(Releaser(self.lanes, parked))
+        binding = IAMBindingController(Releaser(self.lanes, parked), NO_WORKLOADS)
         controllers: dict[str, Any] = {
             KEY.kind: self.script,
             IAMBinding.__name__: binding,

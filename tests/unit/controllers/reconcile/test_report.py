@@ -1,5 +1,6 @@
 """Statuses as values: the rules of kstatus on every one of them, and what they say."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -214,6 +215,7 @@ def test_a_status_is_told_once_it_says_all_that_a_look_comes_to() -> None:
         Summary({}, {ConditionType.LEAST_PRIVILEGE: Finding(ConditionStatus.TRUE, "NoAdvice")}),
         Summary({}, {ConditionType.CROSS_PROJECT_READY: Finding(ConditionStatus.TRUE, "Passed")}),
         Summary({}, issues=("something else",)),
+        replace(summary, issues=()),
     ):
         assert not is_told(told(summary), other)
 
