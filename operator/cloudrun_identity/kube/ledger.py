@@ -147,7 +147,7 @@ class Ledgers:
         self._versions[metadata["name"]] = stored.version
         known = self._stored.get(ledger.target)
         self._set(ledger.target, None if deleted else stored)
-        is_lost = known and deleted and metadata["uid"] not in self._leaving
+        is_lost = known and deleted and ledger.holdings and metadata["uid"] not in self._leaving
         return self._lost(ledger) if is_lost else frozenset()
 
     async def update(self, target: Target, change: Change) -> Ledger:
