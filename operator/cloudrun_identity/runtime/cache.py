@@ -5,7 +5,7 @@ writes. Whatever is older than what is known is dropped.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -130,6 +130,20 @@ class Cache(Recorded):
             return frozenset()
         own = {key for key in self._entries if key.namespace == name}
         return frozenset(own.union(*map(self.referrers, self._admitting_otherwise(name, before))))
+
+    def missing_namespaces(
+        self, listed: Collection[str], known: Mapping[str, Mapping[str, str]]
+    ) -> frozenset[Key]:
+        """Take in which namespaces a list showed; returns the objects for which it makes a difference.
+
+        `known` are those that were known before the list was asked for. A watch that begins anew tells
+        nothing of what ended before it, and a namespace has no finalizer of ours.
+        """
+        woken: set[Key] = set()
+        for name, labels in known.items():
+            if name not in listed and self._labels.get(name) is labels:  # and was not made anew since
+                woken |= self.observe_namespace({"metadata": {"name": name}}, deleted=True)
+        return frozenset(woken)
 
     # The world.
 

@@ -212,6 +212,12 @@ class Operator:
         """Take in what a watch says of a namespace."""
         self._wake(self._cache.observe_namespace(raw, deleted=deleted))
 
+    async def look_after_namespaces(self) -> None:
+        """Notice those that ended while no watch could tell; raises KubeError."""
+        known = dict(self._cache.namespaces())
+        listed = {raw["metadata"]["name"] for raw in await self._client.list(NAMESPACES)}
+        self._wake(self._cache.missing_namespaces(listed, known))
+
     def _wake(self, keys: Iterable[Key]) -> None:
         for key in keys:
             self._queue.add(key, Priority.EDIT)

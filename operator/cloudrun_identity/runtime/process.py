@@ -31,7 +31,7 @@ from .operator import Operator
 _log = logging.getLogger(__name__)
 
 CRD_CHECK = 60.0
-"""Seconds between looks for kinds that were installed or removed: a watch would not tell."""
+"""Seconds between looks for kinds that were installed or removed, and namespaces that ended unseen."""
 
 
 WATCH_AGAIN = 1.0
@@ -145,7 +145,7 @@ async def _serve(
     operator.start()
     _log.info("acting on %s", ", ".join(kinds))
     ended = asyncio.Event()
-    async with _background(_kinds_change(counted, kinds), ended), _background(stop.wait(), ended):
+    async with _background(_kinds_change(counted, operator), ended), _background(stop.wait(), ended):
         try:
             await watch(operator, client, kinds, ended)
         except WatchLost as error:
@@ -161,11 +161,13 @@ async def _start_over(operator: Operator, why: str) -> None:
     await asyncio.sleep(WATCH_AGAIN)
 
 
-async def _kinds_change(client: CountedClient, kinds: list[str]) -> None:
+async def _kinds_change(client: CountedClient, operator: Operator) -> None:
+    """Look, now and then, for what no watch tells; return once other kinds are installed."""
     while True:
         await asyncio.sleep(CRD_CHECK)
-        with contextlib.suppress(KubeError):  # an outage says nothing of the kinds
-            if await _kinds(client) != kinds:
+        with contextlib.suppress(KubeError):  # an outage says nothing of them
+            await operator.look_after_namespaces()
+            if await _kinds(client) != operator.kinds:
                 _log.warning("the installed CRDs have changed; starting over")
                 return
 

@@ -360,6 +360,21 @@ def test_claimants_are_the_namespaced_objects(cached: Cached) -> None:
     }
 
 
+def test_a_namespace_that_ended_unseen_is_missing_from_the_next_list(cached: Cached) -> None:
+    def observe(name: str, **metadata: Any) -> None:
+        cached.cache.observe_namespace({"metadata": {"name": name, **metadata}}, deleted=False)
+
+    cached.sees(project(), identity())
+    for name in ("payments", "shop", "books"):
+        observe(name)
+    known = dict(cached.cache.namespaces())
+    observe("late")
+    observe("books", uid="made-anew")
+    assert cached.cache.missing_namespaces({"shop"}, known) == {CHECKOUT}
+    assert set(cached.cache.namespaces()) == {"shop", "late", "books"}
+    assert cached.cache.missing_namespaces({"shop"}, known) == frozenset()
+
+
 def test_a_namespace_concerns_every_object_when_its_facts_change(cached: Cached) -> None:
     def namespace(**metadata: Any) -> Object:
         return {"kind": "Namespace", "metadata": {"name": "payments", **metadata}}
