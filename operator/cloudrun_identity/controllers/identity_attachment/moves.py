@@ -72,8 +72,9 @@ def _again(want: AttachmentWant, state: WorkloadState, last: Move, move: Move) -
             f"{away}{who}, and so again and again within minutes; deploy it with --service-account="
             f"{want.email}, or delete this object",
         )
-    wait = last.time + timedelta(seconds=FIRST_WAIT * 2**last.contested) - move.time
-    if wait > timedelta():
+    longest = timedelta(seconds=FIRST_WAIT * 2**last.contested)
+    wait = last.time + longest - move.time
+    if timedelta() < wait <= longest:  # beyond it the clock was set back
         message = f"{away}{who}; it is put back in a moment"
         return Waiting(Reason.DRIFT_DETECTED, message, after=wait.total_seconds())
     return move.model_copy(update={"contested": rounds})

@@ -69,6 +69,11 @@ def test_each_round_of_a_fight_waits_twice_as_long(contested: int) -> None:
     assert due.contested == contested + 1
 
 
+def test_a_clock_that_was_set_back_holds_nothing_up() -> None:
+    """The last move seems to be yet to come, and to wait for it would take as long as the clock was ahead."""
+    assert isinstance(decided(moved(time=NOW + timedelta(hours=2))), Move)
+
+
 def test_a_fight_that_is_lost_needs_a_person_and_names_who_fights() -> None:
     outcome = decided(moved(contested=ROUNDS))
     assert isinstance(outcome, Refused)
