@@ -91,6 +91,70 @@ def test_a_grant_waits_for_its_role_and_the_role_for_the_end_of_its_grants(scene
     assert the_role(scene)["deleted"]
 
 
+IN_FULL = """
+kind: IAMBinding
+metadata: {name: in-full}
+spec:
+  target: {kind: Project}
+  role: projects/$scene/roles/prefectRunner
+  members: [{principal: "group:elsewhere@example.com"}]
+"""
+CALLER = """
+kind: CloudRunIdentity
+metadata: {name: caller}
+spec: {roles: [{role: projects/$scene/roles/prefectRunner}]}
+"""
+
+
+def test_a_role_waits_for_the_end_of_all_that_name_it_in_full(scene_with_roles: Scene) -> None:
+    scene = scene_with_roles
+    shop = scene.add_namespace(f"{scene.name}-shop")
+    scene.patch(f"ManagedProject/{scene.name}", f"spec: {{namespaces: {{names: [{scene.name}, {shop}]}}}}")
+    scene.apply(IN_FULL, namespace=shop)
+    scene.apply(IN_FULL)
+    scene.apply(CALLER)
+    assert "there is no role" in scene.fails("IAMBinding/in-full", "Rejected", namespace=shop)
+
+    scene.apply(RUNNER)
+    for namespace in (scene.name, shop):
+        scene.ready("IAMBinding/in-full", namespace=namespace)
+    scene.ready("CloudRunIdentity/caller")
+
+    scene.delete("CustomRole/runner")
+    message = scene.fails("CustomRole/runner", "InUse")
+    assert f"CloudRunIdentity {scene.name}/caller" in message
+    assert f"IAMBinding {scene.name}/in-full" in message
+    assert f"IAMBinding {shop}/in-full" in message
+
+    scene.removed("IAMBinding/in-full", "CloudRunIdentity/caller")
+    scene.delete("IAMBinding/in-full", namespace=shop)
+    scene.gone("CustomRole/runner")
+    assert the_role(scene)["deleted"]
+    assert role_name(scene) not in scene.policy()
+
+
+def test_of_two_objects_with_one_role_the_first_has_it_and_keeps_it(scene_with_roles: Scene) -> None:
+    scene = scene_with_roles
+    shop = scene.add_namespace(f"{scene.name}-shop")
+    scene.patch(f"ManagedProject/{scene.name}", f"spec: {{namespaces: {{names: [{scene.name}, {shop}]}}}}")
+    scene.apply(RUNNER)
+    scene.ready("CustomRole/runner")
+
+    scene.apply(RUNNER.replace("run.jobs.create, ", ""), namespace=shop)
+    message = scene.fails("CustomRole/runner", "Conflict", namespace=shop)
+
+    assert f"CustomRole {scene.name}/runner" in message
+    scene.ready("CustomRole/runner")
+    assert the_role(scene)["includedPermissions"] == ["run.jobs.create", "run.jobs.run"]
+    assert "drift" not in scene.status("CustomRole/runner")
+
+    scene.removed("CustomRole/runner")
+    eventually(
+        lambda: scene.fails("CustomRole/runner", "Conflict", namespace=shop),
+        lambda told: "is deleted; choose another roleID" in told,
+    )
+
+
 def test_a_role_that_was_deleted_with_its_object_comes_back_with_another(scene_with_roles: Scene) -> None:
     scene = scene_with_roles
     scene.apply(RUNNER)
@@ -155,6 +219,7 @@ def test_a_granted_role_is_widened_only_as_far_as_it_might_be_granted(scene_with
     message = scene.fails("CustomRole/runner", "DeniedByGuardrail")
     assert f"IAMBinding {scene.name}/clients grants the role already" in message
     assert "run.jobs.runWithOverrides" not in the_role(scene)["includedPermissions"]
+    scene.ready("IAMBinding/clients")
 
 
 def test_permissions_that_no_custom_role_can_hold_are_listed_and_left_out(scene_with_roles: Scene) -> None:

@@ -22,8 +22,8 @@ async def test_a_role_is_made_read_changed_deleted_and_brought_back(roles: Custo
     assert (made.name, made.role_id) == (f"projects/{PROJECT}/roles/runner", "runner")
     assert (made.title, made.stage, made.permissions) == ("Runner", "BETA", RUNNER.permissions)
 
-    only_title = RoleFields("Job runner", None, None, None)
-    changed = await roles.update(PROJECT, "runner", only_title, made.etag)
+    renamed = replace(RUNNER, title="Job runner", description=None)
+    changed = await roles.update(PROJECT, "runner", renamed, made.etag)
     assert changed == replace(made, title="Job runner", etag=changed.etag)
 
     deleted = await roles.delete(PROJECT, "runner", changed.etag)

@@ -3,6 +3,7 @@ import asyncio
 import pytest
 
 from cloudrun_identity.gcp.clients import GoogleClients
+from cloudrun_identity.gcp.custom_roles import CustomRoles, RoleFields
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.projects import Project, Projects, cloud_run_service_agent
 from cloudrun_identity.gcp.roles import Roles
@@ -72,3 +73,28 @@ async def test_a_missing_role_is_not_found(clients: GoogleClients) -> None:
         await Roles(clients).permissions("roles/run.nonsense", "shop-1234")
 
     assert raised.value.fault is Fault.NOT_FOUND
+
+
+CUSTOM = "projects/shop-1234/roles/runner"
+
+
+async def made(clients: GoogleClients, *permissions: str) -> None:
+    fields = RoleFields("Runner", None, "GA", frozenset(permissions))
+    await CustomRoles(clients, lambda: 0.0).create("shop-1234", "runner", fields)
+
+
+async def test_a_role_counts_for_what_it_is_being_written_to_until_a_later_read_tells(
+    clients: GoogleClients,
+) -> None:
+    await made(clients, "run.jobs.get")
+    roles = Roles(clients, lambda: 0.0)
+    before = await roles.permissions(CUSTOM, "shop-1234")
+    assert roles.at_most(CUSTOM, "shop-1234") == before == {"run.jobs.get"}
+
+    with roles.rewriting("shop-1234", CUSTOM, frozenset({"run.jobs.get", "run.jobs.run"})):
+        await roles.permissions(CUSTOM, "shop-1234", max_age=-1.0)
+        assert roles.at_most(CUSTOM, "shop-1234") == {"run.jobs.get", "run.jobs.run"}, "at any moment"
+    assert roles.at_most(CUSTOM, "shop-1234") == {"run.jobs.get", "run.jobs.run"}, "nobody has looked since"
+
+    await roles.permissions(CUSTOM, "shop-1234")
+    assert roles.at_most(CUSTOM, "shop-1234") == {"run.jobs.get"}

@@ -1,19 +1,20 @@
 """What is done to a custom role, interrupted between any two steps: the next try ends as if nothing was."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cloudrun_identity.api import CustomRole, ManagedProject, RoleState, TargetKind
+from cloudrun_identity.api import CustomRole, ManagedProject, Origin, RoleState, TargetKind
 from cloudrun_identity.controllers.custom_role.controller import CustomRoleController
-from cloudrun_identity.controllers.custom_role.definitions import DeclaredRole, RoleDefinitions
+from cloudrun_identity.controllers.custom_role.definitions import RoleDefinitions
+from cloudrun_identity.controllers.custom_role.ownership import DeclaredRole
 from cloudrun_identity.controllers.gate import Passed
 from cloudrun_identity.controllers.outcomes import InSync, Outcome, Refused
 from cloudrun_identity.gcp.clients import GoogleClients
-from cloudrun_identity.gcp.custom_roles import CustomRoles, CustomRoleState
+from cloudrun_identity.gcp.custom_roles import CustomRoles, CustomRoleState, RoleFields
 from cloudrun_identity.gcp.roles import Roles
-from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.ledger import Ledger, RoleRecord
 from cloudrun_identity_playground.emulator.emulator import Emulator
 from tests.gcp.conftest import SEED, Observer
@@ -26,7 +27,7 @@ PROJECT = Target(TargetKind.PROJECT, "shop-1234")
 def lent(permissions: list[str]) -> ManagedProject:
     spec = {
         "projectID": PROJECT.project_id,
-        "namespaces": {"names": ["payments"]},
+        "namespaces": {"names": ["payments", "shop"]},
         "guardrails": {"customRoles": {"permissions": permissions}},
     }
     return ManagedProject.model_validate(
@@ -63,13 +64,19 @@ class Life:
         self.clock = NOW
         self.die_at = ""
         self.admitted = ["run.*"]
-        definitions = RoleDefinitions(self.roles, Roles(clients), self, lambda: self.clock, self._checkpoint)
-        self.controller = CustomRoleController(self.roles, definitions)
+        self.claims: list[tuple[Grant, str]] = []
+        definitions = RoleDefinitions(
+            self.roles, Roles(clients), self, self, lambda: self.clock, self._checkpoint
+        )
+        self.controller = CustomRoleController(self.roles, definitions, self)
 
     async def update(self, target: Target, change: Callable[[Ledger], Ledger]) -> Ledger:
         assert target == PROJECT
         self.ledger = change(self.ledger)
         return self.ledger
+
+    def about_to_hold(self, role: str, project_id: str) -> Iterable[tuple[Grant, str]]:
+        return self.claims
 
     async def declared(self, obj: CustomRole) -> Outcome:
         """One pass over the object."""
@@ -82,6 +89,17 @@ class Life:
     async def deleted(self, obj: CustomRole) -> Outcome:
         """One pass over the object on its way out."""
         return await self.controller.delete(obj, self._world(), abandon=False)
+
+    def overtake(self, monkeypatch: pytest.MonkeyPatch, act: Callable[[bytes], Awaitable[object]]) -> None:
+        """Have somebody else act on the role, by its etag, right before the next attempt to delete it."""
+        delete = self.roles.delete
+
+        async def overtaken(project_id: str, role_id: str, etag: bytes) -> CustomRoleState:
+            monkeypatch.setattr(self.roles, "delete", delete)
+            await act(etag)
+            return await delete(project_id, role_id, etag)
+
+        monkeypatch.setattr(self.roles, "delete", overtaken)
 
     async def seen(self) -> CustomRoleState | None:
         return await self.roles.role(PROJECT.project_id, "runner", 0.0)
@@ -137,6 +155,50 @@ async def test_a_deleted_role_is_remembered_as_ours(life: Life, step: str) -> No
     assert role.deleted
     assert life.record is not None
     assert (life.record.state, life.record.deleted_time) == (RoleState.DELETED, NOW)
+
+
+async def test_a_role_that_somebody_edits_while_it_is_deleted_is_deleted(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await life.declared(runner())
+    fields = RoleFields("theirs", None, "GA", frozenset({"run.jobs.get"}))
+    life.overtake(monkeypatch, lambda etag: life.roles.update(PROJECT.project_id, "runner", fields, etag))
+
+    assert await life.deleted(runner()) == InSync()
+
+    role = await life.seen()
+    assert role is not None
+    assert role.deleted
+
+
+async def test_a_role_that_somebody_else_deletes_at_the_same_time_stays_ours_to_bring_back(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await life.declared(runner())
+    life.overtake(monkeypatch, lambda etag: life.roles.delete(PROJECT.project_id, "runner", etag))
+
+    assert await life.deleted(runner()) == InSync()
+
+    assert life.record is not None
+    assert life.record.state is RoleState.DELETED
+    assert await life.declared(runner()) == InSync()
+    assert life.record.state is RoleState.PRESENT
+
+
+async def test_a_role_that_somebody_brings_back_after_its_end_is_theirs(life: Life) -> None:
+    await life.declared(runner())
+    await life.deleted(runner())
+    gone = await life.seen()
+    assert gone is not None
+    await life.roles.undelete(PROJECT.project_id, "runner", gone.etag)
+
+    outcome = await life.declared(runner())
+
+    assert isinstance(outcome, Refused)
+    assert "exists already; set spec.adoption to Adopt" in outcome.message
+    assert await life.declared(runner(adoption="Adopt")) == InSync()
+    assert life.record is not None
+    assert life.record.origin is Origin.ADOPTED
 
 
 @pytest.mark.parametrize("step", ["", "role recorded", "role brought back"])
@@ -209,3 +271,43 @@ async def test_a_memory_of_deleted_roles_ends_when_their_ids_are_free(life: Life
     await life.declared(runner("other", roleID="reader"))
 
     assert set(life.ledger.roles) == {"reader"}
+
+
+OPS = Grant(PROJECT, "projects/shop-1234/roles/runner", "group:ops@example.com")
+BY_OPS = "IAMBinding/payments/ops/u-ops"
+
+
+@pytest.mark.parametrize("wider", [{"permissions": ["run.jobs.run", "run.jobs.delete"]}, {"stage": "GA"}])
+async def test_a_role_does_not_come_to_permit_more_to_whoever_is_not_admitted(
+    life: Life, emulator: Emulator, wider: dict[str, object]
+) -> None:
+    await life.declared(runner(stage="DISABLED") if "stage" in wider else runner())
+    life.claims = [(OPS, BY_OPS)]
+
+    outcome = await life.declared(runner(**wider))
+
+    assert isinstance(outcome, Refused)
+    assert outcome.message.startswith("spec.permissions: IAMBinding payments/ops grants the role already")
+    assert emulator.calls["google.iam.admin.v1.IAM/UpdateRole"] == 0
+
+
+async def test_a_role_is_narrowed_and_renamed_whoever_has_it(life: Life) -> None:
+    await life.declared(runner())
+    life.claims = [(OPS, BY_OPS)]
+
+    assert await life.declared(runner(title="Other", permissions=["run.jobs.run"])) == InSync()
+
+    role = await life.seen()
+    assert role is not None
+    assert (role.title, role.permissions) == ("Other", {"run.jobs.run"})
+
+
+async def test_a_role_is_not_brought_back_for_whoever_is_not_admitted(life: Life, emulator: Emulator) -> None:
+    await life.declared(runner())
+    role = await life.seen()
+    assert role is not None
+    await life.roles.delete(PROJECT.project_id, "runner", role.etag)
+    life.claims = [(OPS, BY_OPS)]
+
+    assert isinstance(await life.declared(runner()), Refused)
+    assert emulator.calls["google.iam.admin.v1.IAM/UndeleteRole"] == 0

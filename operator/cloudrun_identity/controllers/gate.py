@@ -7,6 +7,7 @@ from cloudrun_identity.api import (
     Adoption,
     CloudRunIdentity,
     ConditionType,
+    CustomRole,
     ManagedProject,
     ManagementPolicy,
     ProjectScopedResource,
@@ -181,13 +182,25 @@ def _stopped_by_itself(obj: ReconciledResource, project: ManagedProject, world: 
 
 def _rivals(obj: ReconciledResource, project: ManagedProject, world: World) -> Iterable[Resource]:
     """Who else declares the same, and may: a namespace that is not admitted takes nothing from anybody."""
-    if isinstance(obj, CloudRunIdentity) and world.account(obj) is not None:
-        return  # whose account it is has been decided
+    if _has_it(obj, project, world):
+        return  # whose it is has been decided
     facts = surroundings(project, world)
     for rival in world.rivals(Key.of(obj)):
         namespace = rival.metadata.namespace
         if not namespace or isinstance(may_enter(project, namespace, facts), Admitted):
             yield rival
+
+
+def _has_it(obj: ReconciledResource, project: ManagedProject, world: World) -> bool:
+    """Whether a ledger records that what the object declares is its own."""
+    match obj:
+        case CloudRunIdentity():
+            return world.account(obj) is not None
+        case CustomRole():
+            record = world.role(project.project_id, obj.spec.role_id)
+            return record is not None and record.is_had_by(f"{obj.metadata.namespace}/{obj.metadata.name}")
+        case _:
+            return False
 
 
 def _stopped_by_project(obj: ProjectScopedResource, project: ManagedProject, world: World) -> Stopped | None:

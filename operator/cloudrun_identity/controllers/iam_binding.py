@@ -20,7 +20,7 @@ from cloudrun_identity.iam.grants import Target
 
 from .gate import Passed, Stopped, surroundings
 from .grants.members import Members
-from .grants.references import NoRole, custom_role_keys, member_keys, role_name, target_key
+from .grants.references import NoRole, member_keys, role_keys, role_name, target_key
 from .grants.release import Releaser
 from .grants.targets import NoTarget, resolve_target
 from .grants.wishes import Wish, condition_of
@@ -67,7 +67,7 @@ class IAMBindingController:
         """Its project, its role, its target's identity, and every identity and project among its members."""
         namespace = obj.metadata.namespace
         keys = {project_key(obj.spec.project_ref.name)} | member_keys(obj.spec.members, namespace)
-        keys |= custom_role_keys([obj.spec.custom_role_ref], namespace)
+        keys |= role_keys([(obj.spec.role, obj.spec.custom_role_ref)], namespace)
         return frozenset(keys | target_key(obj.spec.target, namespace))
 
     def declares(self, obj: IAMBinding) -> str:

@@ -56,6 +56,11 @@ def custom_role_key(namespace: str, name: str) -> Key:
     return Key(CustomRole.__name__, namespace, name)
 
 
+def role_key(name: str) -> Key:
+    """Stands for whichever CustomRole has the role of this full name."""
+    return Key("Role", "", name)
+
+
 def account_key(email: str) -> Key:
     """Stands for whichever CloudRunIdentity declares the account with this e-mail."""
     return Key("ServiceAccount", "", lower_email(email))

@@ -51,12 +51,12 @@ class CustomRoleState:
 
 @dataclass(frozen=True, slots=True)
 class RoleFields:
-    """What can be written of a role; None leaves a field as it is."""
+    """What is written of a role; a title or description of None is left as it is."""
 
     title: str | None
     description: str | None
-    stage: str | None
-    permissions: frozenset[str] | None
+    stage: str
+    permissions: frozenset[str]
 
 
 class CustomRoles:
@@ -97,7 +97,7 @@ class CustomRoles:
         )
 
     async def update(self, project_id: str, role_id: str, fields: RoleFields, etag: bytes) -> CustomRoleState:
-        """Change what is given; ABORTED if the role is not the one with this etag any more."""
+        """Make the role what is given; ABORTED if the role is not the one with this etag any more."""
         role = _message(fields)
         role.etag = etag
         request = types.UpdateRoleRequest(
@@ -210,19 +210,14 @@ def _message(fields: RoleFields) -> types.Role:
     return types.Role(
         title=fields.title or "",
         description=fields.description or "",
-        stage=fields.stage or "GA",
-        included_permissions=sorted(fields.permissions or ()),
+        stage=fields.stage,
+        included_permissions=sorted(fields.permissions),
     )
 
 
 def _mask(fields: RoleFields) -> list[str]:
-    given = {
-        "title": fields.title,
-        "description": fields.description,
-        "stage": fields.stage,
-        "included_permissions": fields.permissions,
-    }
-    return [field for field, value in given.items() if value is not None]
+    texts = {"title": fields.title, "description": fields.description}
+    return [*(field for field, text in texts.items() if text is not None), "stage", "included_permissions"]
 
 
 def _state(message: types.Role) -> CustomRoleState:

@@ -11,6 +11,15 @@ from .patterns import matches_any
 _SHOWN = 3
 
 
+def home_of(role: str) -> tuple[str, str] | None:
+    """The project and the id of a project's custom role by its full name; None for any other role."""
+    match role.split("/"):
+        case ["projects", project_id, "roles", role_id]:
+            return project_id, role_id
+        case _:
+            return None
+
+
 def may_define(
     project: ManagedProject, namespace: str, permissions: Collection[str], surroundings: Surroundings
 ) -> Decision:

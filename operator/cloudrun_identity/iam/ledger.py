@@ -76,6 +76,10 @@ class RoleRecord:
     state: RoleState
     deleted_time: datetime | None = None
 
+    def is_had_by(self, owner: str) -> bool:
+        """Whether this object, `namespace/name`, has the role, or is about to have it."""
+        return self.owner == owner and self.state is not RoleState.DELETED
+
 
 @dataclass(frozen=True, slots=True)
 class AttachmentRecord:

@@ -29,9 +29,11 @@ from cloudrun_identity.controllers.world import (
     identity_key,
     older_first,
     project_key,
+    role_key,
 )
 from cloudrun_identity.iam.admission import admits_namespace
 from cloudrun_identity.iam.claims import Claimant
+from cloudrun_identity.iam.custom_roles import home_of
 from cloudrun_identity.iam.ledger import Ledger
 from cloudrun_identity.iam.principals import lower_email
 from cloudrun_identity.kube.ledger import Ledgers
@@ -286,8 +288,14 @@ class Cache(Recorded):
         concerned = set(self.referrers(key)) | {Key.of(rival) for rival in self.rivals(key)}
         if old and key not in self._entries:
             concerned |= self._declarers.get(old.declares, set()) if old.declares[1] else set()
-            concerned |= {each for each in old.references if self._is_leaving(each)}
+            concerned |= {each for each in map(self._named, old.references) if self._is_leaving(each)}
         return frozenset(each for each in concerned if each in self._entries or each in self._unreadable)
+
+    def _named(self, reference: Key) -> Key:
+        """The object that a reference means; a role in full stands for the CustomRole that has it."""
+        home = home_of(reference.name) if reference == role_key(reference.name) else None
+        record = self.role(*home) if home else None
+        return custom_role_key(*record.owner.split("/", 1)) if record else reference
 
     def _is_leaving(self, key: Key) -> bool:
         """Whether an object is to go as soon as nobody refers to it any more."""

@@ -82,7 +82,7 @@ def controllers(
     releaser = Releaser(lanes, slots.parked)
     deletion = IdentityDeletion(tools, accounts, Usage(inventory), releaser, announcer)
     custom_roles = CustomRoles(clients, time.monotonic)
-    definitions = RoleDefinitions(custom_roles, roles, ledgers, now, checkpoint)
+    definitions = RoleDefinitions(custom_roles, roles, ledgers, lanes, now, checkpoint)
     access = Access(policies, roles, time.monotonic)
     moved = AttachmentRecords(ledgers)
     attachments = IdentityAttachmentController(
@@ -106,6 +106,6 @@ def controllers(
         ),
         IAMBinding.__name__: IAMBindingController(releaser, inventory),
         IdentityAttachment.__name__: attachments,
-        CustomRole.__name__: CustomRoleController(custom_roles, definitions),
+        CustomRole.__name__: CustomRoleController(custom_roles, definitions, lanes),
         IdentityKey.__name__: IdentityKeyController(rotation),
     }

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 
 from cloudrun_identity.api import CloudRunIdentity, CustomRole, IdentityKey, TargetKind
-from cloudrun_identity.controllers.world import Key, account_key, custom_role_key, identity_key
+from cloudrun_identity.controllers.world import Key, account_key, custom_role_key, identity_key, role_key
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.keys import KeyRing
@@ -75,8 +75,9 @@ class Recorded:
             self._identities.pop(lower_email(before.email), None)
         if after:
             self._identities[lower_email(after.email)] = DeclaredIdentity(*_parts(after.owner))
-        for _, role in {*old.roles.items()} ^ {*new.roles.items()}:
+        for role_id, role in {*old.roles.items()} ^ {*new.roles.items()}:
             yield custom_role_key(*_parts(role.owner))
+            yield role_key(f"{new.target.resource}/roles/{role_id}")
         record = after or before
         if record and _steady_id(before) != _steady_id(after):
             yield identity_key(*_parts(record.owner))

@@ -1,11 +1,14 @@
+from dataclasses import replace
+
 import pytest
 
-from cloudrun_identity.api import ManagedProject, Reason
+from cloudrun_identity.api import ManagedProject, Origin, Reason, RoleState
 from cloudrun_identity.controllers.gate import Passed, Stopped, pass_gate
 from cloudrun_identity.controllers.outcomes import Paused, Refused, Waiting
 from cloudrun_identity.controllers.world import Key
+from cloudrun_identity.iam.ledger import RoleRecord
 
-from .world import IDENTITY, PROJECT, FakeWorld, identity, project
+from .world import IDENTITY, PROJECT, FakeWorld, identity, parsed, project
 
 
 def stopped(*args: object, **kwargs: object) -> Stopped:
@@ -69,6 +72,25 @@ def test_the_older_of_two_rivals_goes_on_and_then_the_one_of_the_smaller_uid(
         assert isinstance(gate.outcome, Refused)
         assert gate.outcome.reason is Reason.CONFLICT
         assert "CloudRunIdentity shop/checkout" in gate.outcome.message
+
+
+def test_a_custom_role_stays_whose_it_is_when_an_older_object_comes_to_declare_it() -> None:
+    role = """
+    kind: CustomRole
+    metadata: {name: runner, namespace: %s, uid: u-%s, creationTimestamp: '2026-01-0%dT00:00:00Z'}
+    spec: {projectRef: {name: payments-prod}, roleID: runner, permissions: [run.jobs.run]}
+    """
+    mine, older = parsed(role % ("payments", "mine", 2)), parsed(role % ("shop", "older", 1))
+    record = RoleRecord("runner", "payments/runner", "u-mine", Origin.CREATED, RoleState.PRESENT)
+
+    def gate(*records: RoleRecord) -> Passed | Stopped:
+        world = FakeWorld(project(), mine, older, roles=records)
+        world.rivalry = {Key.of(mine): [older]}
+        return pass_gate(mine, world)
+
+    assert isinstance(gate(record), Passed)
+    assert isinstance(gate(), Stopped)
+    assert isinstance(gate(replace(record, state=RoleState.DELETED)), Stopped)
 
 
 def test_a_project_reference_that_leads_elsewhere_now_is_a_conflict() -> None:

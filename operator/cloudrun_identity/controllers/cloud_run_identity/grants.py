@@ -16,8 +16,8 @@ from cloudrun_identity.controllers.gate import observes, other_project
 from cloudrun_identity.controllers.grants.members import Holder, Members, Nobody, identity_holder
 from cloudrun_identity.controllers.grants.references import (
     NoRole,
-    custom_role_keys,
     member_keys,
+    role_keys,
     role_name,
     target_key,
 )
@@ -42,7 +42,7 @@ def identity_references(obj: CloudRunIdentity) -> frozenset[Key]:
     projects += [grant.project_ref for grant in spec.roles if grant.project_ref]
     projects += [user.kubernetes.project_ref for user in spec.workload_identity_users if user.kubernetes]
     keys = {project_key(project.name) for project in projects}
-    keys |= custom_role_keys((grant.custom_role_ref for grant in spec.roles), namespace)
+    keys |= role_keys(((grant.role, grant.custom_role_ref) for grant in spec.roles), namespace)
     for grant in spec.roles:
         keys |= target_key(grant.target, namespace) if grant.target else set()
     return frozenset(

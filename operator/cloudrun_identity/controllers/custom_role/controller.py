@@ -4,26 +4,24 @@ What decides anything about the role is its record in the ledger of the project'
 create, and kept after a deletion, so that the operator knows which deleted role it may bring back.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cloudrun_identity.api import CustomRole, ManagedProject, Reason, RoleState
+from cloudrun_identity.api import CustomRole, ManagedProject, Reason
 from cloudrun_identity.controllers.gate import Passed, Stopped, surroundings
 from cloudrun_identity.controllers.grants.wishes import Wish
 from cloudrun_identity.controllers.outcomes import InSync, Outcome, Refused, Waiting
 from cloudrun_identity.controllers.reconcile.controller import Applied, Change, Summary
-from cloudrun_identity.controllers.world import Key, World, project_key
+from cloudrun_identity.controllers.world import Key, World, project_key, role_key
 from cloudrun_identity.gcp.custom_roles import CustomRoles, CustomRoleState
 from cloudrun_identity.iam.admission import Denied
-from cloudrun_identity.iam.claims import Claimant
 from cloudrun_identity.iam.custom_roles import may_define
-from cloudrun_identity.iam.guardrails import GrantRequest, decide
-from cloudrun_identity.iam.ledger import RoleRecord
 
-from .definitions import DeclaredRole, RoleDefinitions
+from .definitions import RoleDefinitions
+from .ownership import DeclaredRole, objection_to_owner
+from .widening import Claims, holders
 
 LOOK_AGAIN = 15.0
-"""Seconds until a role in use is looked at again: who names it in full does not wake us."""
+"""Seconds until a role in use is looked at again: who stops using it, and stays, does not wake us."""
 
 _NAMED = 3  # objects that a message names before it counts the rest
 
@@ -41,9 +39,10 @@ class CustomRoleController:
 
     kind = CustomRole
 
-    def __init__(self, roles: CustomRoles, definitions: RoleDefinitions) -> None:
+    def __init__(self, roles: CustomRoles, definitions: RoleDefinitions, claims: Claims) -> None:
         self._roles = roles
         self._definitions = definitions
+        self._claims = claims
 
     def references(self, obj: CustomRole) -> frozenset[Key]:
         """Its project."""
@@ -54,9 +53,9 @@ class CustomRoleController:
         return f"{obj.spec.project_ref.name}/{obj.spec.role_id}"
 
     def desired(self, obj: CustomRole, gate: Passed, world: World) -> DeclaredRole | Stopped:
-        """The role as declared, if the guardrails admit all of it, for whoever holds it already, too."""
+        """The role as declared, if the guardrails admit all of it."""
         record = world.role(gate.project_id, obj.spec.role_id)
-        objection = _owned_by_another(obj, record) or _not_admitted(obj, gate.project, world)
+        objection = objection_to_owner(obj, record) or _not_admitted(obj, gate.project, world)
         return Stopped(objection) if objection else DeclaredRole(obj, gate.project, world, record)
 
     async def observe(self, want: DeclaredRole, max_age: float) -> RoleSeen:
@@ -91,12 +90,13 @@ class CustomRoleController:
         return tuple(changes)
 
     async def apply(
-        self, want: DeclaredRole, seen: RoleSeen, changes: tuple[Change, ...]
+        self,
+        want: DeclaredRole,
+        seen: RoleSeen,
+        changes: tuple[Change, ...],
     ) -> Applied[RoleSeen]:
         """Create, adopt, bring back or update the role."""
-        outcome, role = await self._definitions.bring_about(
-            want, seen.role, want.fields(seen.unsupported), differs=bool(changes)
-        )
+        outcome, role = await self._definitions.bring_about(want, seen.role, want.fields(seen.unsupported))
         return Applied(outcome, RoleSeen(role, seen.unsupported))
 
     def wishes(self, want: DeclaredRole, world: World) -> tuple[Wish, ...]:
@@ -133,7 +133,7 @@ class CustomRoleController:
             return InSync()
         project_id, record = home
         if not abandon:
-            users = _users(obj, project_id, world)
+            users = _users(obj, project_id, world, self._claims)
             if users:
                 return Waiting(
                     Reason.IN_USE,
@@ -144,55 +144,28 @@ class CustomRoleController:
         return await self._definitions.delete(obj, project_id, record, abandon=abandon)
 
 
-def _owned_by_another(obj: CustomRole, record: RoleRecord | None) -> Outcome | None:
-    own = f"{obj.metadata.namespace}/{obj.metadata.name}"
-    if record is None or record.owner == own:
-        return None
-    if record.state is not RoleState.DELETED:
-        return Refused(
-            Reason.CONFLICT,
-            f"spec.roleID: role {record.role_id} is CustomRole {record.owner}'s; delete that one first",
-        )
-    if record.owner.partition("/")[0] == obj.metadata.namespace:
-        return None  # its own namespace's, which may bring it back under another name
-    return Refused(
-        Reason.CONFLICT,
-        f"spec.roleID: role {record.role_id} was CustomRole {record.owner}'s and is deleted; choose another",
-    )
-
-
 def _not_admitted(obj: CustomRole, project: ManagedProject, world: World) -> Outcome | None:
-    """Why the guardrails forbid the role: by itself, or because of what is granted by it already."""
-    facts, permissions = surroundings(project, world), frozenset(obj.spec.permissions)
-    decision = may_define(project, obj.metadata.namespace, permissions, facts)
+    """Why the guardrails forbid such a role, whoever it is granted to."""
+    permissions = frozenset(obj.spec.permissions)
+    decision = may_define(project, obj.metadata.namespace, permissions, surroundings(project, world))
     if isinstance(decision, Denied):
         return Refused(Reason.DENIED_BY_GUARDRAIL, f"spec.permissions: {decision.reason}")
-    for grant, holding in world.held_by_role(obj.name_in(project.project_id)):
-        for claimant in map(Claimant.parse, sorted(holding.claimants)):
-            request = GrantRequest(claimant.namespace, grant.target, grant.role, grant.member, permissions)
-            decision = decide(request, project, facts)
-            if isinstance(decision, Denied):
-                return Refused(
-                    Reason.DENIED_BY_GUARDRAIL,
-                    f"spec.permissions: {claimant.kind} {claimant.namespace}/{claimant.name} grants the role "
-                    f"already, and {decision.reason}",
-                )
     return None
 
 
-def _users(obj: CustomRole, project_id: str, world: World) -> list[str]:
-    """Whoever names the role, and whoever holds something by it, by its full name too."""
-    declaring = {str(key) for key in world.referrers(Key.of(obj))}
+def _users(obj: CustomRole, project_id: str, world: World, claims: Claims) -> list[str]:
+    """Who names the role, and who holds it or is about to.
+
+    An object of another namespace that names it in full, and was granted nothing, holds up nobody's deletion.
+    """
+    name = obj.name_in(project_id)
+    naming = {*world.referrers(Key.of(obj)), *world.referrers(role_key(name))}
+    declaring = {str(key) for key in naming if key.namespace == obj.metadata.namespace}
     holding = {
         f"{claimant.kind} {claimant.namespace}/{claimant.name}"
-        for claimant in _claimants(world, obj.name_in(project_id))
+        for _, claimant in holders(name, project_id, world, claims)
     }
     return sorted(declaring | holding)
-
-
-def _claimants(world: World, role: str) -> Iterable[Claimant]:
-    for _, holding in world.held_by_role(role):
-        yield from map(Claimant.parse, holding.claimants)
 
 
 def _and_more(names: list[str]) -> str:

@@ -1,26 +1,22 @@
 """What is done to a custom role for the object that declares it, crash-safe by the project's ledger."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
 from cloudrun_identity.api import (
-    Adoption,
     CustomRole,
-    ManagedProject,
     Origin,
     Reason,
     RoleDeletionPolicy,
+    RoleStage,
     RoleState,
     TargetKind,
 )
-from cloudrun_identity.controllers.gate import surroundings
 from cloudrun_identity.controllers.outcomes import InSync, Outcome, Refused
-from cloudrun_identity.controllers.world import World
 from cloudrun_identity.gcp.custom_roles import (
     ID_TAKEN_FOR,
-    UNDELETE_WITHIN,
     CustomRoles,
     CustomRoleState,
     RoleFields,
@@ -28,10 +24,14 @@ from cloudrun_identity.gcp.custom_roles import (
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.mutations import mutated
 from cloudrun_identity.gcp.roles import Roles
-from cloudrun_identity.iam.admission import Denied
-from cloudrun_identity.iam.custom_roles import may_define
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.ledger import Ledger, RoleRecord
+
+from .ownership import DeclaredRole, id_is_taken, objection_to_having
+from .widening import Claims, objection_to_widening
+
+_TRIES = 3  # of a deletion, against others who change the role
+_OVERTAKEN = frozenset({Fault.ABORTED, Fault.FAILED_PRECONDITION, Fault.NOT_FOUND})
 
 
 class RoleLedgers(Protocol):
@@ -42,33 +42,6 @@ class RoleLedgers(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class DeclaredRole:
-    """The role as declared, and what is recorded of it."""
-
-    obj: CustomRole
-    project: ManagedProject
-    world: World
-    record: RoleRecord | None
-
-    @property
-    def name(self) -> str:
-        """The role's full name."""
-        return self.obj.name_in(self.project.project_id)
-
-    @property
-    def is_ours(self) -> bool:
-        """Whether the object has the role, or is about to have it."""
-        return self.record is not None and self.record.state is not RoleState.DELETED
-
-    def fields(self, unsupported: frozenset[str]) -> RoleFields:
-        """What is to be written, without what custom roles cannot hold."""
-        spec = self.obj.spec
-        return RoleFields(
-            spec.title, spec.description, spec.stage.value, frozenset(spec.permissions) - unsupported
-        )
-
-
 class RoleDefinitions:
     """Creates, adopts, brings back, updates, deletes and forgets custom roles; raises GoogleError."""
 
@@ -77,52 +50,90 @@ class RoleDefinitions:
         roles: CustomRoles,
         expansions: Roles,
         ledgers: RoleLedgers,
+        claims: Claims,
         wall_clock: Callable[[], datetime],
         checkpoint: Callable[[str], None],
     ) -> None:
-        """`expansions` is told of every change.
+        """`expansions` is told of every change that is made, `claims` is asked who would gain by it.
 
         `checkpoint(step)` is told after every step that a crash could follow.
         """
         self._roles = roles
         self._expansions = expansions
         self._ledgers = ledgers
+        self._claims = claims
         self._wall_clock = wall_clock
         self._checkpoint = checkpoint
 
     async def bring_about(
-        self, want: DeclaredRole, seen: CustomRoleState | None, fields: RoleFields, *, differs: bool
+        self, want: DeclaredRole, seen: CustomRoleState | None, fields: RoleFields
     ) -> tuple[Outcome, CustomRoleState | None]:
         """Take the role from what is `seen` to what is wanted; returns what it is after that."""
-        if seen is None:
-            return await self._create(want, fields)
-        if seen.deleted:
-            return await self._bring_back(want, seen, fields)
-        if not want.is_ours:
-            refusal = _objection_to_adopting(want, seen)
-            if refusal:
-                return refusal, seen
-            await self._record(want, Origin.ADOPTED, RoleState.PRESENT)
-            mutated("adopt", seen.name, before="not ours", after="adopted")
-            differs = not _says(seen, fields)
-        elif want.record and want.record.state is RoleState.CREATING:
-            await self._record(want, want.record.origin, RoleState.PRESENT)
-        return InSync(), await self._update(want, seen, fields) if differs else seen
+        refusal = objection_to_having(want, seen, self._wall_clock()) if seen else None
+        if refusal:
+            return refusal, seen
+        if seen and not seen.deleted and _says(seen, fields):
+            await self._take_on(want, seen)
+            return InSync(), seen
+        # Whoever claims the role from here on is judged by what is being written, and who did so before is
+        # asked about: between the two nothing else happens.
+        refusal = self._objection_to_permitting(want, seen, fields)
+        if refusal:
+            return refusal, seen
+        permissions = fields.permissions | (seen.permissions if seen else frozenset())
+        with self._expansions.rewriting(want.project.project_id, want.name, permissions):
+            return await self._write(want, seen, fields)
 
     async def delete(self, obj: CustomRole, project_id: str, record: RoleRecord, *, abandon: bool) -> Outcome:
-        """Delete the role and remember that it was us, or leave it and forget it."""
-        abandon = abandon or obj.spec.deletion_policy is RoleDeletionPolicy.ABANDON
-        role = None if abandon else await self._roles.role(project_id, record.role_id, 0.0)
-        if role is None:
-            await self._change(project_id, lambda ledger: ledger.without_role(record.role_id))
-            return InSync()
-        if not role.deleted:
-            await self._roles.delete(project_id, record.role_id, role.etag)
-            self._changed(role.name, "delete", before="present", after="deleted")
-            self._checkpoint("role deleted")
+        """Delete the role and remember that it was ours, or leave it and forget it."""
+        if abandon or obj.spec.deletion_policy is RoleDeletionPolicy.ABANDON:
+            is_there = False
+        else:
+            is_there = await self._delete(project_id, record.role_id)
         gone = replace(record, state=RoleState.DELETED, deleted_time=self._wall_clock())
-        await self._change(project_id, lambda ledger: ledger.with_role(gone))
+        await self._change(
+            project_id,
+            lambda ledger: ledger.with_role(gone) if is_there else ledger.without_role(record.role_id),
+        )
         return InSync()
+
+    async def _delete(self, project_id: str, role_id: str) -> bool:
+        """Delete the role, if nobody else has; whether there is anything left that could be brought back.
+
+        Who edits, deletes or brings back the role at the same moment changes its etag: it is looked at anew.
+        """
+        for tries_left in reversed(range(_TRIES)):
+            role = await self._roles.role(project_id, role_id, 0.0)
+            if role is None or role.deleted:
+                break
+            try:
+                await self._roles.delete(project_id, role_id, role.etag)
+            except GoogleError as error:
+                if error.fault not in _OVERTAKEN or not tries_left:
+                    raise
+                continue
+            mutated("delete", role.name, before="present", after="deleted")
+            self._checkpoint("role deleted")
+            return True
+        return role is not None
+
+    async def _write(
+        self, want: DeclaredRole, seen: CustomRoleState | None, fields: RoleFields
+    ) -> tuple[Outcome, CustomRoleState | None]:
+        if seen is None:
+            return await self._create(want, fields)
+        if seen.deleted and want.record:
+            return await self._bring_back(want, want.record, seen, fields)
+        await self._take_on(want, seen)
+        return InSync(), await self._update(want, seen, fields)
+
+    async def _take_on(self, want: DeclaredRole, seen: CustomRoleState) -> None:
+        """Record that a role which is there is ours, if that is news: adopted, or made before a crash."""
+        if not want.is_ours:
+            await self._record(want, Origin.ADOPTED, RoleState.PRESENT)
+            mutated("adopt", seen.name, before="not ours", after="adopted")
+        elif want.record and want.record.state is RoleState.CREATING:
+            await self._record(want, want.record.origin, RoleState.PRESENT)
 
     async def _create(self, want: DeclaredRole, fields: RoleFields) -> tuple[Outcome, CustomRoleState | None]:
         """Record the intent, then create: after a crash in between, what exists is ours."""
@@ -137,45 +148,49 @@ class RoleDefinitions:
             await self._restore(want, before)
             if error.fault is not Fault.FAILED_PRECONDITION:
                 raise
-            return Refused(Reason.CONFLICT, _id_is_taken(want, self._wall_clock())), None
+            return Refused(Reason.CONFLICT, id_is_taken(want, self._wall_clock())), None
         self._checkpoint("role created")
-        self._changed(role.name, "create", before="absent", after=_said(role))
+        mutated("create", role.name, before="absent", after=_said(role))
         await self._record(want, Origin.CREATED, RoleState.PRESENT)
         return InSync(), role
 
     async def _bring_back(
-        self, want: DeclaredRole, seen: CustomRoleState, fields: RoleFields
+        self, want: DeclaredRole, record: RoleRecord, seen: CustomRoleState, fields: RoleFields
     ) -> tuple[Outcome, CustomRoleState | None]:
         """Undelete a role of ours, and bring it up to date."""
-        if want.record is None:
-            return Refused(Reason.CONFLICT, _id_is_taken(want, self._wall_clock())), seen
-        # It comes back with what it permitted when it was deleted, and only then can it be changed.
-        refusal = _permits_too_much(want, seen, "spec.roleID")
-        if refusal:
-            return refusal, seen
-        await self._record(want, want.record.origin, RoleState.CREATING)
+        await self._record(want, record.origin, RoleState.CREATING)
         self._checkpoint("role recorded")
         try:
             role = await self._roles.undelete(want.project.project_id, seen.role_id, seen.etag)
         except GoogleError as error:
             if error.fault is not Fault.UNAVAILABLE:
-                await self._restore(want, want.record)
+                await self._restore(want, record)
             if error.fault not in (Fault.FAILED_PRECONDITION, Fault.NOT_FOUND):
                 raise
-            return Refused(Reason.CONFLICT, _id_is_taken(want, self._wall_clock())), seen
-        self._changed(role.name, "undelete", before="deleted", after="present")
+            return Refused(Reason.CONFLICT, id_is_taken(want, self._wall_clock())), seen
+        mutated("undelete", role.name, before="deleted", after="present")
         self._checkpoint("role brought back")
-        await self._record(want, want.record.origin, RoleState.PRESENT)
+        await self._record(want, record.origin, RoleState.PRESENT)
         return InSync(), await self._update(want, role, fields)
 
     async def _update(self, want: DeclaredRole, seen: CustomRoleState, fields: RoleFields) -> CustomRoleState:
         role = await self._roles.update(want.project.project_id, seen.role_id, fields, seen.etag)
-        self._changed(role.name, "update", before=_said(seen), after=_said(role))
+        mutated("update", role.name, before=_said(seen), after=_said(role))
         return role
 
-    def _changed(self, name: str, verb: str, *, before: str, after: str) -> None:
-        self._expansions.forget(name.split("/")[1], name)
-        mutated(verb, name, before=before, after=after)
+    def _objection_to_permitting(
+        self, want: DeclaredRole, seen: CustomRoleState | None, fields: RoleFields
+    ) -> Outcome | None:
+        """Why the role must not come to permit what it does not now: for who has it already, or claims it.
+
+        A role that is only narrowed, or renamed, is nobody's gain.
+        """
+        permissions = fields.permissions
+        if seen and seen.deleted:  # it comes back as it was, and is brought up to date after that
+            permissions |= seen.permissions
+        elif seen and seen.stage != RoleStage.DISABLED and permissions <= seen.permissions:
+            return None
+        return objection_to_widening(want.obj, want.project, permissions, want.world, self._claims)
 
     async def _record(self, want: DeclaredRole, origin: Origin, state: RoleState) -> None:
         metadata = want.obj.metadata
@@ -210,51 +225,6 @@ def _says(role: CustomRoleState, fields: RoleFields) -> bool:
     wanted = (fields.title, fields.description, fields.stage, fields.permissions)
     actual = (role.title, role.description, role.stage, role.permissions)
     return all(want is None or want == is_now for want, is_now in zip(wanted, actual, strict=True))
-
-
-def _objection_to_adopting(want: DeclaredRole, seen: CustomRoleState) -> Outcome | None:
-    """Why a role that exists already is not taken over: whoever may not define it may not have it either."""
-    if want.obj.spec.adoption is not Adoption.ADOPT:
-        return Refused(
-            Reason.CONFLICT,
-            f"role {seen.name} exists already; set spec.adoption to Adopt to take it over, or choose "
-            "another roleID",
-        )
-    return _permits_too_much(want, seen, "spec.adoption")
-
-
-def _permits_too_much(want: DeclaredRole, seen: CustomRoleState, path: str) -> Outcome | None:
-    """Why the guardrails do not admit the role as it is now, whatever it is to become; `path` asks for it."""
-    facts = surroundings(want.project, want.world)
-    decision = may_define(want.project, want.obj.metadata.namespace, seen.permissions, facts)
-    if isinstance(decision, Denied):
-        return Refused(
-            Reason.DENIED_BY_GUARDRAIL, f"{path}: {seen.name} permits too much now: {decision.reason}"
-        )
-    return None
-
-
-def _id_is_taken(want: DeclaredRole, now: datetime) -> str:
-    """Say why a deleted role stands in the way, and until when.
-
-    Google does not tell when a role was deleted. What another deleted is free again at the latest so many
-    days after it was first in the way, and that is when the object became Stalled.
-    """
-    role_id, record = want.obj.spec.role_id, want.record
-    if record and record.deleted_time:
-        free = record.deleted_time + ID_TAKEN_FOR
-        return (
-            f"role {want.name} was deleted on {record.deleted_time:%Y-%m-%d} and cannot be brought back, for "
-            f"which there are {UNDELETE_WITHIN.days} days; choose another roleID until {free:%Y-%m-%d}"
-        )
-    since = next((each for each in want.obj.status.conditions if each.type == "Stalled"), None)
-    latest = (since.last_transition_time if since else now) + ID_TAKEN_FOR
-    return (
-        f"role {want.name} was deleted by somebody else, and bringing it back would revive what was granted "
-        f"by it: undelete it yourself (gcloud iam roles undelete {role_id} --project "
-        f"{want.project.project_id}) and set spec.adoption to Adopt, or choose another roleID; this one is "
-        f"free again on {latest:%Y-%m-%d} at the latest"
-    )
 
 
 def _said(role: CustomRoleState) -> str:

@@ -13,7 +13,9 @@ from cloudrun_identity.controllers.world import (
     custom_role_key,
     identity_key,
     project_key,
+    role_key,
 )
+from cloudrun_identity.iam.custom_roles import home_of
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.principals import email, is_service_account
 
@@ -76,6 +78,25 @@ def role_name(
     return name
 
 
-def custom_role_keys(refs: Iterable[CustomRoleRef | None], namespace: str) -> frozenset[Key]:
-    """The custom roles among these references."""
-    return frozenset(custom_role_key(namespace, ref.name) for ref in refs if ref)
+def declared_permissions(role: str, world: World) -> frozenset[str]:
+    """What the CustomRole that has the role of this full name declares; nothing if it is nobody's."""
+    home = home_of(role)
+    record = world.role(*home) if home else None
+    if record is None or record.state is RoleState.DELETED:
+        return frozenset()
+    namespace, _, name = record.owner.partition("/")
+    owner = world.custom_role(namespace, name)
+    if owner is None or owner.spec.role_id != record.role_id:
+        return frozenset()
+    return frozenset(owner.spec.permissions)
+
+
+def role_keys(roles: Iterable[tuple[str | None, CustomRoleRef | None]], namespace: str) -> frozenset[Key]:
+    """The custom roles among those that an object of `namespace` names, in full or by their objects."""
+    keys = set()
+    for role, ref in roles:
+        if ref:
+            keys.add(custom_role_key(namespace, ref.name))
+        elif role and home_of(role):
+            keys.add(role_key(role))
+    return frozenset(keys)

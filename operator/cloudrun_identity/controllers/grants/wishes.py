@@ -6,7 +6,7 @@ admitted, so that what is held stays and nothing is added.
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from cloudrun_identity.api import (
     BindingCondition,
@@ -21,14 +21,14 @@ from cloudrun_identity.controllers.outcomes import Outcome, Refused, outcome_of
 from cloudrun_identity.controllers.world import World
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.roles import Roles
-from cloudrun_identity.iam.admission import DeclaredIdentity, Denied, Surroundings
+from cloudrun_identity.iam.admission import Decision, DeclaredIdentity, Denied, Surroundings
 from cloudrun_identity.iam.claims import Claim, Hold
 from cloudrun_identity.iam.grants import Condition, Grant, Slot, Target
 from cloudrun_identity.iam.guardrails import GrantRequest, decide
 from cloudrun_identity.iam.principals import service_account_member
 
 from .members import Holder, Nobody
-from .references import NoRole
+from .references import NoRole, declared_permissions
 from .targets import NoTarget
 
 
@@ -115,19 +115,21 @@ class Judge:
         """Sort the wishes of an object in `namespace` into claims and obstacles.
 
         `project` is the object's own. `max_age` is how old, in seconds, what is known of their roles may be.
+
+        Everything is read first, and then decided at once. Claims that are declared before anything else can
+        happen were thus judged by every custom role as it may be by then, and later widenings find them
+        declared.
         """
+        listed = [(wish, wish.project or project) for wish in wishes]
         read_after = asyncio.get_running_loop().time() - max_age
+        judgements = self._judgements(listed, namespace, world)
+        bars = [await judgements[lent.metadata.name].bar(wish, read_after) for wish, lent in listed]
+        judgements = self._judgements(listed, namespace, world)
         claims: set[Claim] = set()
         holds: list[Hold] = []
         obstacles: list[Obstacle] = []
-        judgements: dict[str, _Judgement] = {}
-        for wish in wishes:
-            lent = wish.project or project
-            judgement = judgements.get(lent.metadata.name)
-            if judgement is None:
-                judgement = _Judgement(self._roles, namespace, lent, surroundings(lent, world), read_after)
-                judgements[lent.metadata.name] = judgement
-            found = await judgement.of(wish)
+        for (wish, lent), bar in zip(listed, bars, strict=True):
+            found = judgements[lent.metadata.name].of(wish, bar)
             if isinstance(found, Claim):
                 claims.add(found)
             else:
@@ -136,65 +138,108 @@ class Judge:
                 obstacles.append(obstacle)
         return Wishes(frozenset(claims), tuple(holds), tuple(obstacles))
 
+    def _judgements(
+        self, listed: Iterable[tuple[Wish, ManagedProject]], namespace: str, world: World
+    ) -> dict[str, "_Judgement"]:
+        lenders = {lent.metadata.name: lent for _, lent in listed}
+        return {
+            name: _Judgement(self._roles, namespace, lent, world, surroundings(lent, world))
+            for name, lent in lenders.items()
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class _Judgement:
-    """What an object's wishes in one project are judged by: roles as they were read after `read_after`."""
+    """What an object's wishes in one project are judged by at one moment."""
 
     roles: Roles
     namespace: str
     project: ManagedProject
+    world: World
     facts: Surroundings
-    read_after: float
 
-    async def of(self, wish: Wish) -> Claim | tuple[Hold, Obstacle]:
+    async def bar(self, wish: Wish, read_after: float) -> Denied | GoogleError | None:
+        """What forbids the wish whatever its role permits, or keeps that from being read; reads it if not."""
+        match wish.target, wish.role, wish.holder:
+            case Target() as target, str(role), Holder() as holder:
+                # As if the role were harmless: what is refused even so is refused without a look at it.
+                decision = self._decide(wish, target, role, holder, frozenset())
+            case _:
+                return None
+        if isinstance(decision, Denied):
+            return decision
+        try:
+            await self.roles.permissions(role, self.project.project_id, _age_of(role, read_after))
+        except GoogleError as error:
+            return error
+        return None
+
+    def of(self, wish: Wish, bar: Denied | GoogleError | None) -> Claim | tuple[Hold, Obstacle]:
         """The claim that a wish comes to, or what is held meanwhile and what is in the way."""
         match wish.target, wish.role, wish.holder:
             case Target() as target, str(role), Holder(member, unique_id) as holder:
-                objection = await self._objection(wish, target, role, holder)
+                grant = Grant(target, role, member, wish.condition)
+                objection = self._objection(wish, grant, holder, bar)
                 if objection is None:
-                    return Claim(Grant(target, role, member, wish.condition), unique_id)
+                    return Claim(grant, unique_id)
                 obstacle = Obstacle(target, role, member, objection, condition=wish.condition)
                 return Hold(target, role, member), obstacle
             case _:
                 return _hold_of(wish), _unresolved(wish)
 
-    async def _objection(self, wish: Wish, target: Target, role: str, holder: Holder) -> Outcome | None:
-        """Why the project does not allow that `holder` gets `role`; None if it does."""
+    def _objection(
+        self, wish: Wish, grant: Grant, holder: Holder, bar: Denied | GoogleError | None
+    ) -> Outcome | None:
+        """Why the project does not allow that `holder` gets the role; None if it does."""
+        decision: Decision
+        if isinstance(bar, Denied):
+            decision = bar
+        elif bar is None:
+            decision = self._decide(wish, grant.target, grant.role, holder, self._permissions(grant))
+        elif bar.fault in (Fault.NOT_FOUND, Fault.INVALID_ARGUMENT):
+            return Refused(
+                Reason.REJECTED,
+                f"{wish.path}: there is no role {grant.role}; "
+                "a custom role is written projects/PROJECT/roles/ID",
+            )
+        elif bar.fault is Fault.PERMISSION_DENIED:  # not ours to read, so it may hold anything
+            decision = self._decide(wish, grant.target, grant.role, holder, None)
+        else:
+            return outcome_of(bar, f"reading role {grant.role}")
+        if isinstance(decision, Denied):
+            return Refused(Reason.DENIED_BY_GUARDRAIL, f"{wish.path}: {decision.reason}")
+        return None
+
+    def _permissions(self, grant: Grant) -> frozenset[str] | None:
+        """What a grant of the role comes to: all that the role permits, or is about to permit.
+
+        To a new grant counts what a CustomRole declares, whatever has become of the role in the meantime. A
+        grant that we hold already is asked about before that is written.
+        """
+        permissions = self.roles.at_most(grant.role, self.project.project_id)
+        if permissions is None or grant in self.world.ledger(grant.target).holdings:
+            return permissions
+        return permissions | declared_permissions(grant.role, self.world)
+
+    def _decide(
+        self, wish: Wish, target: Target, role: str, holder: Holder, permissions: frozenset[str] | None
+    ) -> Decision:
         request = GrantRequest(
             namespace=self.namespace,
             target=target,
             role=role,
             member=holder.identity or holder.member,
-            permissions=frozenset(),
+            permissions=permissions,
             owner=wish.owner,
             exclusive=wish.exclusive,
         )
-        # As if the role were harmless: what is refused even so is refused without a look at it.
-        decision = decide(request, self.project, self.facts)
-        if isinstance(decision, Denied):
-            return _denied(wish, decision)
-        permissions: frozenset[str] | None
-        try:
-            permissions = await self.roles.permissions(role, self.project.project_id, self._age_of(role))
-        except GoogleError as error:
-            if error.fault in (Fault.NOT_FOUND, Fault.INVALID_ARGUMENT):
-                return Refused(
-                    Reason.REJECTED,
-                    f"{wish.path}: there is no role {role}; "
-                    "a custom role is written projects/PROJECT/roles/ID",
-                )
-            if error.fault is Fault.PERMISSION_DENIED:
-                permissions = None  # not ours to read, so it may hold anything
-            else:
-                return outcome_of(error, f"reading role {role}")
-        decision = decide(replace(request, permissions=permissions), self.project, self.facts)
-        return _denied(wish, decision) if isinstance(decision, Denied) else None
+        return decide(request, self.project, self.facts)
 
-    def _age_of(self, role: str) -> float:
-        """How old, in seconds, what is known of a role may be: a custom one can be edited at any moment."""
-        age = asyncio.get_running_loop().time() - self.read_after
-        return max(age, _PREDEFINED_AGE) if role.startswith("roles/") else age
+
+def _age_of(role: str, read_after: float) -> float:
+    """How old, in seconds, what is known of a role may be: a custom one can be edited at any moment."""
+    age = asyncio.get_running_loop().time() - read_after
+    return max(age, _PREDEFINED_AGE) if role.startswith("roles/") else age
 
 
 def _hold_of(wish: Wish) -> Hold:
@@ -219,10 +264,6 @@ def _unresolved(wish: Wish) -> Obstacle:
         if isinstance(each, NoTarget | NoRole | Nobody)
     )
     return Obstacle(wish.target, role, member, lacking, unresolved=True, condition=wish.condition)
-
-
-def _denied(wish: Wish, decision: Denied) -> Outcome:
-    return Refused(Reason.DENIED_BY_GUARDRAIL, f"{wish.path}: {decision.reason}")
 
 
 _PREDEFINED_AGE = 60.0

@@ -5,7 +5,7 @@ All who ask while a pass is under way, or while it lingers for company, share th
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from cloudrun_identity.api import GrantState
@@ -72,6 +72,17 @@ class Lanes:
         if not self._declarations.has(claimant):
             return frozenset()
         return self._declarations.of(claimant).declaration.claims
+
+    def about_to_hold(self, role: str, project_id: str) -> Iterator[tuple[Grant, str]]:
+        """Every grant of a role in a project that some object wants written, and that object as ledgers do.
+
+        With what the ledgers hold that is everybody who has the role from us, or is about to.
+        """
+        for target in [each for each in self._declarations.targets() if each.project_id == project_id]:
+            for declaration in self._declarations.on(target):
+                for claim in declaration.on(target) if declaration.writable else ():
+                    if claim.grant.role == role:
+                        yield claim.grant, str(declaration.claimant)
 
     def forget(self, claimant: Claimant) -> None:
         """The object is gone; what it still holds in a ledger is kept, as that of a missing claimant."""

@@ -1,8 +1,18 @@
 """From wishes to claims, holds and obstacles."""
 
+from typing import Any
+
 import pytest
 
-from cloudrun_identity.api import GrantState, Reason, TargetKind
+from cloudrun_identity.api import (
+    CustomRole,
+    GrantState,
+    ManagedProject,
+    Origin,
+    Reason,
+    RoleState,
+    TargetKind,
+)
 from cloudrun_identity.controllers.grants.members import Holder, Nobody
 from cloudrun_identity.controllers.grants.targets import NoTarget
 from cloudrun_identity.controllers.grants.wishes import Judge, Wish, Wishes
@@ -11,6 +21,7 @@ from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.claims import Claim, Hold
 from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.iam.ledger import Holding, RoleRecord
 from tests.unit.controllers.world import EMAIL, FakeWorld, project
 
 HOME = Target(TargetKind.PROJECT, "payments-prod-1234")
@@ -24,16 +35,25 @@ class FakeRoles:
     def __init__(self, **faults: Fault) -> None:
         self.faults = {f"roles/{name}": fault for name, fault in faults.items()}
         self.read: list[str] = []
+        self.permitted = frozenset({"cloudsql.instances.connect"})
 
     async def permissions(self, role: str, project_id: str, max_age: float) -> frozenset[str]:
         self.read.append(role)
         if role in self.faults:
             raise GoogleError(self.faults[role], "google.iam.admin.v1.IAM/GetRole", "no such role")
-        return frozenset({"cloudsql.instances.connect"})
+        return self.permitted
+
+    def at_most(self, role: str, project_id: str) -> frozenset[str]:
+        return self.permitted
 
 
-async def judged(*wishes: Wish, roles: FakeRoles | None = None, world: FakeWorld | None = None) -> Wishes:
-    lent = project()
+async def judged(
+    *wishes: Wish,
+    roles: FakeRoles | None = None,
+    world: FakeWorld | None = None,
+    lent: ManagedProject | None = None,
+) -> Wishes:
+    lent = lent or project()
     judge = Judge(roles or FakeRoles())  # type: ignore[arg-type]
     return await judge.judge(wishes, "payments", lent, world or FakeWorld(lent), 0.0)
 
@@ -145,3 +165,56 @@ async def test_a_wish_without_a_target_holds_the_role_wherever_it_is() -> None:
         outcome,
         True,
     )
+
+
+CUSTOM = f"projects/{HOME.project_id}/roles/runner"
+LENT = project(guardrails={"grants": [{"roles": [CUSTOM], "on": ["Project"], "members": ["user:*"]}]})
+
+
+def declared(*permissions: str, state: RoleState = RoleState.PRESENT, **facts: Any) -> FakeWorld:
+    """A world with a CustomRole that declares the permissions."""
+    role = CustomRole.model_validate(
+        {
+            "metadata": {"name": "runner", "namespace": "payments"},
+            "spec": {"projectRef": {"name": "payments-prod"}, "roleID": "runner", "permissions": permissions},
+        }
+    )
+    record = RoleRecord("runner", "payments/runner", "", Origin.CREATED, state)
+    return FakeWorld(LENT, role, roles=[record], **facts)
+
+
+async def test_a_new_grant_is_judged_by_what_the_role_is_declared_to_permit_too() -> None:
+    world = declared("run.jobs.run", "run.jobs.runWithOverrides")
+
+    (obstacle,) = (await judged(wish(CUSTOM), world=world, lent=LENT)).obstacles
+
+    assert isinstance(obstacle.outcome, Refused)
+    assert obstacle.outcome.reason is Reason.DENIED_BY_GUARDRAIL
+    assert "run.jobs.runWithOverrides" in obstacle.outcome.message
+
+
+async def test_a_grant_that_is_held_does_not_suffer_from_what_its_role_is_not_allowed_to_become() -> None:
+    grant = Grant(HOME, CUSTOM, ANN.member)
+    world = declared(
+        "run.jobs.runWithOverrides", holdings={grant: Holding(frozenset({"IAMBinding/payments/ops/u"}))}
+    )
+
+    assert (await judged(wish(CUSTOM), world=world, lent=LENT)).claims == {Claim(grant)}
+
+
+async def test_the_declaration_of_a_role_that_was_deleted_counts_for_nothing() -> None:
+    world = declared("run.jobs.runWithOverrides", state=RoleState.DELETED)
+
+    assert not (await judged(wish(CUSTOM), world=world, lent=LENT)).obstacles
+
+
+async def test_what_a_role_has_become_while_it_was_read_is_judged() -> None:
+    class Growing(FakeRoles):
+        async def permissions(self, role: str, project_id: str, max_age: float) -> frozenset[str]:
+            known = await super().permissions(role, project_id, max_age)
+            self.permitted = frozenset({"run.jobs.runWithOverrides"})
+            return known
+
+    (obstacle,) = (await judged(wish(CUSTOM), roles=Growing(), lent=LENT)).obstacles
+
+    assert isinstance(obstacle.outcome, Refused)

@@ -1,6 +1,7 @@
 """Many objects on few policies: what they share, and how old an answer may be."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -312,3 +313,13 @@ async def test_in_a_project_that_is_observed_nothing_is_taken_away(scene: Scene,
     assert (await lanes.converge(claimant(1))).releasing == ()
     assert scene.policies.standing(TARGET) == {grant(1)}
     assert scene.policies.sets == 0
+
+
+async def test_who_is_about_to_hold_a_role_is_known_before_a_ledger_tells(scene: Scene, lanes: Lanes) -> None:
+    lanes.declare(claiming(claimant(1), grant(1)))
+    lanes.declare(replace(claiming(claimant(2), grant(2)), writable=False))
+    role = grant(1).role
+
+    assert list(lanes.about_to_hold(role, TARGET.project_id)) == [(grant(1), str(claimant(1)))]
+    assert not list(lanes.about_to_hold(role, "another-project"))
+    assert not list(lanes.about_to_hold("roles/other", TARGET.project_id))

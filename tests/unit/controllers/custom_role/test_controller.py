@@ -1,0 +1,147 @@
+"""What a CustomRole decides by itself: what differs, who uses it, what its status tells."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any, cast
+
+import pytest
+
+from cloudrun_identity.api import CustomRole, Origin, Reason, RoleState, TargetKind
+from cloudrun_identity.controllers.custom_role.controller import CustomRoleController, RoleSeen
+from cloudrun_identity.controllers.custom_role.ownership import DeclaredRole
+from cloudrun_identity.controllers.gate import Passed, Stopped
+from cloudrun_identity.controllers.outcomes import Refused, Waiting
+from cloudrun_identity.controllers.world import Key, custom_role_key, role_key
+from cloudrun_identity.gcp.custom_roles import CustomRoleState
+from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.iam.ledger import Holding, RoleRecord
+from tests.unit.controllers.world import FakeWorld, parsed, project
+
+ROLE = """
+kind: CustomRole
+metadata: {name: runner, namespace: payments, uid: u-runner}
+spec:
+  projectRef: {name: payments-prod}
+  roleID: runner
+  title: Runner
+  permissions: [run.jobs.get, run.jobs.run]
+"""
+PROJECT = project(guardrails={"customRoles": {"permissions": ["run.*"]}})
+NAME = "projects/payments-prod-1234/roles/runner"
+TARGET = Target(TargetKind.PROJECT, "payments-prod-1234")
+RECORD = RoleRecord("runner", "payments/runner", "u-runner", Origin.CREATED, RoleState.PRESENT)
+AS_DECLARED = CustomRoleState(NAME, "Runner", "", "GA", frozenset({"run.jobs.get", "run.jobs.run"}), b"1")
+
+
+class Claims:
+    """What is declared to the lanes."""
+
+    def __init__(self, *claims: tuple[Grant, str]) -> None:
+        self._claims = claims
+
+    def about_to_hold(self, role: str, project_id: str) -> Iterable[tuple[Grant, str]]:
+        return self._claims
+
+
+def controller(*claims: tuple[Grant, str]) -> CustomRoleController:
+    return CustomRoleController(cast("Any", None), cast("Any", None), Claims(*claims))
+
+
+def role(**spec: Any) -> CustomRole:
+    return cast("CustomRole", parsed(ROLE, **spec))
+
+
+def want(record: RoleRecord | None = RECORD, **spec: Any) -> DeclaredRole:
+    return DeclaredRole(role(**spec), PROJECT, FakeWorld(PROJECT, roles=[record] if record else ()), record)
+
+
+def seen(*unsupported: str, **fields: Any) -> RoleSeen:
+    return RoleSeen(replace(AS_DECLARED, **fields), frozenset(unsupported))
+
+
+def test_a_role_as_declared_differs_in_nothing() -> None:
+    assert controller().diff(want(), seen()) == ()
+
+
+def test_what_the_spec_leaves_open_is_left_as_it_is() -> None:
+    assert controller().diff(want(title=None), seen(title="theirs", description="theirs")) == ()
+
+
+@pytest.mark.parametrize(
+    ("found", "change"),
+    [
+        (RoleSeen(None), "role: absent → created"),
+        (seen(deleted=True), "role: deleted → present"),
+        (seen(title="theirs"), "title: theirs → Runner"),
+        (seen(stage="ALPHA"), "stage: ALPHA → GA"),
+        (seen(permissions=frozenset({"run.jobs.run"})), "permission run.jobs.get: missing → held"),
+        (
+            seen(permissions=AS_DECLARED.permissions | {"run.jobs.delete"}),
+            "permission run.jobs.delete: held → removed",
+        ),
+    ],
+)
+def test_every_difference_is_named(found: RoleSeen, change: str) -> None:
+    assert [str(each) for each in controller().diff(want(), found)] == [change]
+
+
+def test_a_role_that_is_nobodys_yet_is_adopted_as_a_whole() -> None:
+    (change,) = controller().diff(want(record=None), seen(title="theirs"))
+    assert str(change) == "role: exists already → adopted"
+
+
+def test_what_custom_roles_cannot_hold_is_no_difference_and_is_told() -> None:
+    found = seen("run.jobs.get", permissions=frozenset({"run.jobs.run"}))
+    assert controller().diff(want(), found) == ()
+    summary = controller().summarize(want(), found)
+    assert summary.fields["unsupported_permissions"] == ("run.jobs.get",)
+    assert summary.issues == ("spec.permissions: custom roles cannot hold run.jobs.get; they are left out",)
+
+
+def test_a_role_that_another_object_has_is_refused() -> None:
+    theirs = RoleRecord("runner", "shop/runner", "u-theirs", Origin.CREATED, RoleState.PRESENT)
+    world = FakeWorld(PROJECT, roles=[theirs])
+    found = controller().desired(role(), Passed(PROJECT, observe=False), world)
+    assert isinstance(found, Stopped)
+    assert isinstance(found.outcome, Refused)
+    assert found.outcome.reason is Reason.CONFLICT
+    assert "is CustomRole shop/runner's" in found.outcome.message
+
+
+# Its deletion waits for whoever uses it.
+
+
+async def waits_for(world: FakeWorld, *claims: tuple[Grant, str]) -> str:
+    outcome = await controller(*claims).delete(role(), world, abandon=False)
+    assert isinstance(outcome, Waiting)
+    assert outcome.reason is Reason.IN_USE
+    return outcome.message
+
+
+def held_by(*claimants: str) -> dict[Grant, Holding]:
+    return {Grant(TARGET, NAME, "group:ops@example.com"): Holding(frozenset(claimants))}
+
+
+async def test_who_refers_to_it_uses_it_granted_or_not() -> None:
+    world = FakeWorld(PROJECT, roles=[RECORD])
+    world.references[custom_role_key("payments", "runner")] = {Key("IAMBinding", "payments", "ops")}
+    world.references[role_key(NAME)] = {Key("CloudRunIdentity", "payments", "web")}
+    message = await waits_for(world)
+    assert "used by CloudRunIdentity payments/web, IAMBinding payments/ops; delete these" in message
+
+
+async def test_who_holds_it_in_another_namespace_uses_it() -> None:
+    world = FakeWorld(PROJECT, roles=[RECORD], holdings=held_by("IAMBinding/shop/ops/u"))
+    assert "used by IAMBinding shop/ops;" in await waits_for(world)
+
+
+async def test_who_is_about_to_be_granted_it_uses_it() -> None:
+    claim = (Grant(TARGET, NAME, "group:ops@example.com"), "CloudRunIdentity/shop/web/u")
+    assert "used by CloudRunIdentity shop/web;" in await waits_for(FakeWorld(PROJECT, roles=[RECORD]), claim)
+
+
+async def test_only_the_first_of_many_users_are_named() -> None:
+    world = FakeWorld(
+        PROJECT, roles=[RECORD], holdings=held_by(*(f"IAMBinding/shop/ops-{each}/u" for each in range(5)))
+    )
+    assert "IAMBinding shop/ops-2 and 2 more; delete these first" in await waits_for(world)
