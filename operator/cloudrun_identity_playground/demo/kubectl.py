@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from cloudrun_identity.kube import connection, objects
 
 from . import processes, tables
 from .failure import DemoError
+from .screen import Screen
 
 NOTHING_FOUND = "No resources found"
 
@@ -42,6 +44,14 @@ class Kubectl:
             return command, await self._run(self.executable, "get", resource.plural, *scope)
         table = await self._table(resource.path(namespace))
         return command, tables.render(table, with_namespace=scope == ["-A"]) or NOTHING_FOUND
+
+    async def show(self, screen: Screen, kinds: Iterable[str], namespace: str = "") -> None:
+        """Show what there is of each kind; one of which there is nothing is left out."""
+        for kind in kinds:
+            command, output = await self.get(kind, namespace)
+            if output != NOTHING_FOUND:
+                screen.command(command)
+                screen.verbatim(output)
 
     async def _run(self, *command: str) -> str:
         process = await asyncio.create_subprocess_exec(

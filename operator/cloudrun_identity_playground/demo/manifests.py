@@ -46,6 +46,13 @@ def load(name: str, drift_interval: str) -> Example:
     return Example(name, _read(directory() / name, drift_interval))
 
 
+def amount(kind: str, count: int) -> str:
+    """So many objects of a kind: `1 CustomRole`, `2 CloudRunIdentities`."""
+    if count == 1:
+        return f"1 {kind}"
+    return f"{count} {kind[:-1]}ies" if kind.endswith("ty") else f"{count} {kind}s"
+
+
 def _read(place: Path, drift_interval: str) -> tuple[dict[str, Any], ...]:
     objects = [obj for file in sorted(place.glob("*.yaml")) for obj in yaml.safe_load_all(file.read_text())]
     for obj in objects:

@@ -8,6 +8,8 @@ from .screen import Screen, Style
 from .stage import Stage
 
 EXAMPLE = "prefect-least-privilege"
+NAMESPACE = "flows"
+KINDS = ("CustomRole", "CloudRunIdentity")
 RUNNER = "serviceAccount:prefect-runner@acme-flows.iam.gserviceaccount.com"
 LOCATION = "projects/acme-flows/locations/europe-west1"
 

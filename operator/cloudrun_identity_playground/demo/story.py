@@ -3,13 +3,13 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from cloudrun_identity.api import KINDS
 
 from . import drift, manifests, privilege
 from .cluster import Readiness, Subject
-from .comparison import Mark, compare
+from .comparison import Mark, Section, compare
 from .failure import DemoError
 from .google import CloudState
 from .kubectl import Kubectl
@@ -46,6 +46,7 @@ async def play(stage: Stage, screen: Screen) -> None:
     await drift.play(stage, screen, before, declared)
     _show_calls(screen, calls_until_ready, await stage.google.calls())
     broad = await privilege.try_as_runner(stage)
+    with_broad_roles = await stage.google.state()
     subjects = await _apply(
         stage, screen, "Apply the flow runner again, with least privilege", privilege.EXAMPLE
     )
@@ -55,6 +56,7 @@ async def play(stage: Stage, screen: Screen) -> None:
         style=Style.FAINT,
     )
     await _await_ready(stage, screen, subjects)
+    await _show_least_privilege(stage, screen, with_broad_roles)
     privilege.show(screen, broad, await privilege.try_as_runner(stage))
 
 
@@ -80,7 +82,7 @@ async def _apply(stage: Stage, screen: Screen, step: str, *examples: str) -> tup
         for obj in example.objects:
             await stage.cluster.apply(obj)
         counted = Counter(obj["kind"] for obj in example.objects)
-        summary = ", ".join(f"{count} {kind}" for kind, count in counted.items())
+        summary = ", ".join(manifests.amount(kind, count) for kind, count in counted.items())
         rows.append([f"examples/{example.name}/", summary])
         subjects += [Subject.of(obj) for obj in example.objects if obj["kind"] in KINDS]
     screen.columns(rows, [Style.COMMAND])
@@ -118,16 +120,25 @@ async def _show_tables(kubectl: Kubectl, screen: Screen) -> None:
     screen.step("What kubectl shows")
     if kubectl.executable is None:
         screen.paragraph("kubectl is not installed here: the API server's tables, laid out as kubectl does.")
-    for kind in ("ManagedProject", "CloudRunIdentity", "IdentityAttachment", "IAMBinding"):
-        command, output = await kubectl.get(kind)
-        screen.command(command)
-        screen.verbatim(output)
+    await kubectl.show(screen, KINDS)
+
+
+async def _show_least_privilege(stage: Stage, screen: Screen, before: CloudState) -> None:
+    """What has become of the flow runner, in Kubernetes and in Google Cloud."""
+    screen.step("What kubectl shows of it")
+    await stage.kubectl.show(screen, privilege.KINDS, privilege.NAMESPACE)
+    screen.step("What has changed by it in Google Cloud")
+    _show_sections(screen, (each for each in compare(before, await stage.google.state()) if each.is_changed))
 
 
 def _show_cloud(screen: Screen, before: CloudState, now: CloudState) -> None:
     screen.step("What is in Google Cloud now, read back from there")
     screen.paragraph("+ and - tell what has changed since the start; the rest was there and is untouched.")
-    for section in compare(before, now):
+    _show_sections(screen, compare(before, now))
+
+
+def _show_sections(screen: Screen, sections: Iterable[Section]) -> None:
+    for section in sections:
         screen.line()
         screen.line(section.heading if section.is_changed else f"{section.heading}: no change")
         for line in section.lines if section.is_changed else ():

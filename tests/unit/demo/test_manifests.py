@@ -70,3 +70,16 @@ def test_the_story_speaks_of_objects_that_are_applied() -> None:
     applied = {Subject.of(obj) for obj in OURS}
 
     assert {drift.REMOVAL_SUBJECT, drift.MOVE_SUBJECT} <= applied
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "said"),
+    [
+        ("ManagedProject", 1, "1 ManagedProject"),
+        ("ManagedProject", 2, "2 ManagedProjects"),
+        ("CloudRunIdentity", 2, "2 CloudRunIdentities"),
+        ("IdentityKey", 2, "2 IdentityKeys"),
+    ],
+)
+def test_objects_are_counted_in_words(kind: str, count: int, said: str) -> None:
+    assert manifests.amount(kind, count) == said
