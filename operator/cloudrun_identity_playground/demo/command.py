@@ -9,7 +9,7 @@ import click
 
 from cloudrun_identity.api.group import FORCE_DELETE
 
-from . import drift, story
+from . import privilege, story
 from . import stage as stages
 from .failure import DemoError
 from .screen import Screen, Style
@@ -86,7 +86,7 @@ def _explain_how_to_go_on(stage: Stage, screen: Screen) -> None:
     ways = {
         "use": [f"export KUBECONFIG={stage.kubeconfig}"],
         "look": ["kubectl get cloudrun -A", f"kubectl get policyledgers -n {stages.OPERATOR_NAMESPACE}"],
-        "break": [f"curl {edit} -d '{drift.REMOVAL.to_json()}'"],
+        "break": [f"curl {edit} -d '{privilege.REMOVAL.to_json()}'"],
         "logs": [f"tail -f {stage.parts.directory}/*.log"],
         "stop": [*_how_to_empty_the_cluster(stage), _how_to_stop(stage)],
     }
@@ -102,7 +102,7 @@ def _how_to_empty_the_cluster(stage: Stage) -> list[str]:
         return []
     return [
         f"kubectl annotate cloudrunidentities --all -A {FORCE_DELETE}=true",
-        "kubectl delete identityattachments,iambindings,cloudrunidentities --all -A",
+        "kubectl delete identityattachments,iambindings,cloudrunidentities,customroles --all -A",
         "kubectl delete managedprojects --all",
         *(
             f"kubectl delete {plural} {' '.join(names)}"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from .failure import DemoError
-from .google import Attempt, IAMGrant, JobCreation, Refusal
+from .google import Attempt, IAMGrant, JobCreation, MemberRemoval, Refusal
 from .screen import Screen, Style
 from .stage import Stage
 
@@ -12,6 +12,13 @@ NAMESPACE = "flows"
 KINDS = ("CustomRole", "CloudRunIdentity")
 RUNNER = "serviceAccount:prefect-runner@acme-flows.iam.gserviceaccount.com"
 LOCATION = "projects/acme-flows/locations/europe-west1"
+
+REMOVAL = MemberRemoval(
+    "//cloudresourcemanager.googleapis.com/projects/acme-flows",
+    "projects/acme-flows/roles/prefectRunner",
+    RUNNER,
+)
+"""What the reader may do behind the operator's back: the roles of before are not there any more."""
 
 ATTEMPTS: tuple[Attempt, ...] = (
     # What Prefect's worker is there for…

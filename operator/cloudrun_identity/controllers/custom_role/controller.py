@@ -138,7 +138,8 @@ class CustomRoleController:
                 return Waiting(
                     Reason.IN_USE,
                     f"role {obj.name_in(project_id)} is not deleted while it is used by "
-                    f"{', '.join(users[:_NAMED])}{_and_more(users)}; delete these first",
+                    f"{', '.join(users[:_NAMED])}{_and_more(users)}; take it out of these, or delete them, "
+                    "first",
                     after=LOOK_AGAIN,
                 )
         return await self._definitions.delete(obj, project_id, record, abandon=abandon)

@@ -127,7 +127,7 @@ async def test_who_refers_to_it_uses_it_granted_or_not() -> None:
     world.references[custom_role_key("payments", "runner")] = {Key("IAMBinding", "payments", "ops")}
     world.references[role_key(NAME)] = {Key("CloudRunIdentity", "payments", "web")}
     message = await waits_for(world)
-    assert "used by CloudRunIdentity payments/web, IAMBinding payments/ops; delete these" in message
+    assert "used by CloudRunIdentity payments/web, IAMBinding payments/ops; take it out of these" in message
 
 
 async def test_who_holds_it_in_another_namespace_uses_it() -> None:
@@ -144,4 +144,4 @@ async def test_only_the_first_of_many_users_are_named() -> None:
     world = FakeWorld(
         PROJECT, roles=[RECORD], holdings=held_by(*(f"IAMBinding/shop/ops-{each}/u" for each in range(5)))
     )
-    assert "IAMBinding shop/ops-2 and 2 more; delete these first" in await waits_for(world)
+    assert "IAMBinding shop/ops-2 and 2 more; take it out of these, or delete them" in await waits_for(world)
