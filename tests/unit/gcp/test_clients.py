@@ -171,6 +171,34 @@ async def test_a_write_that_was_sent_once_may_have_happened_though_a_token_fails
     assert (await failed_write(clients, unavailable())).undecided
 
 
+async def test_what_is_to_be_done_before_a_request_is_done_once_its_rate_admits_it(
+    observer: Observer,
+) -> None:
+    slow = RateLimiter({(api, access): Rate(60, 1) for api in Api for access in Access})
+    clients, times = GoogleClients("127.0.0.1:1", observer, slow), []
+
+    async def before() -> None:
+        times.append(round(asyncio.get_running_loop().time()))
+
+    for _ in range(2):
+        await clients.call(Api.IAM, WRITE, Method("answer"), "request", before=before)
+
+    assert times == [0, 1]
+
+
+async def test_a_request_is_not_sent_if_what_is_to_be_done_before_fails(
+    clients: GoogleClients, observer: Observer
+) -> None:
+    async def before() -> None:
+        raise GoogleError(Fault.UNAVAILABLE, READ, "no")
+
+    with pytest.raises(GoogleError) as raised:
+        await clients.call(Api.IAM, WRITE, Method("answer"), "request", before=before)
+
+    assert not raised.value.undecided
+    assert observer.calls == []
+
+
 @pytest.mark.parametrize(
     "exception",
     [api_exceptions.DeadlineExceeded("late"), api_exceptions.Aborted("stale"), api_exceptions.NotFound("no")],
