@@ -7,6 +7,10 @@ INSTALLED := $(VENV)/.installed
 CHART_CRDS := charts/cloudrun-identity/files/crds
 CONSTRAINTS_VENV := build/constraints
 
+# Containers often forbid bytecode. Then every process that the tests start would compile the product anew, and
+# every worker the tests.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test soak bench generate lint constraints clean
 

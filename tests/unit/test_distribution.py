@@ -11,8 +11,10 @@ from tests.distribution import scope_of
         ("tests/kube/test_a.py::test_b[embedded]", "tests/kube on embedded"),
         ("tests/kube/test_a.py::test_b[cut-embedded]", "tests/kube on embedded"),
         ("tests/kube/test_a.py::test_b[kube-apiserver-kube-x]", "tests/kube on kube-apiserver"),
-        ("tests/unit/test_a.py::test_b[not embedded]", "tests/unit/test_a.py::test_b[not embedded]"),
-        ("tests/unit/test_a.py::test_b", "tests/unit/test_a.py::test_b"),
+        ("tests/e2e/test_kills.py::test_b[embedded-cut]", "tests/e2e/test_kills.py on embedded"),
+        ("tests/gcp/test_a.py::test_b[not embedded]", "tests/gcp/test_a.py::test_b[not embedded]"),
+        ("tests/gcp/test_a.py::test_b", "tests/gcp/test_a.py::test_b"),
+        ("tests/unit/test_a.py::test_b", "tests/unit/test_a.py"),
     ],
 )
 def test_tests_of_a_folder_on_a_server_belong_together(nodeid: str, scope: str) -> None:
