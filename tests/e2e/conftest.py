@@ -6,6 +6,7 @@ Servers and the operator live as long as the session; every test has a namespace
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -29,8 +30,16 @@ secrets: [{name: paypal-key}]
 """
 """Two more projects of the seed, because secrets cannot be created."""
 
-OUTSIDE = {"projectID": "acme-closed", "parent": ""}
-"""One that lies in no organization, so that nobody may do anything there."""
+ALONE, HOME, AWAY = "acme-alone", "acme-home", "acme-away"
+SHOP = {"location": "europe-west1", "name": "shop"}
+SHARES_ACCOUNTS = {"constraint": "iam.disableCrossProjectServiceAccountUsage", "enforce": False}
+OUTSIDE: list[dict[str, Any]] = [
+    {"projectID": "acme-closed", "parent": ""},
+    {"projectID": ALONE, "parent": "", "services": [SHOP]},
+    {"projectID": HOME, "parent": "", "services": [SHOP]},
+    {"projectID": AWAY, "parent": "", "orgPolicies": [SHARES_ACCOUNTS]},
+]
+"""And some that lie in no organization, so that nobody may do anything there that they do not grant."""
 
 OPEN_PROJECT = """
 kind: ManagedProject
@@ -56,7 +65,7 @@ def kube_api_name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def session_stage(kube_api_name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     run_dir = tmp_path_factory.mktemp(kube_api_name)
-    seeded = [yaml.safe_load(VAULT), yaml.safe_load(SAFE), OUTSIDE]
+    seeded = [yaml.safe_load(VAULT), yaml.safe_load(SAFE), *OUTSIDE]
     projects = [*yaml.safe_load(SEED.read_text())["projects"], *seeded]
     with set_stage(kube_api_name, run_dir, with_operator({"projects": projects})) as stage:
         yield stage

@@ -1,50 +1,33 @@
 """Attachments of an operator that may do only what the policies of Google Cloud let it."""
 
 from collections.abc import Iterator
-from pathlib import Path
-from string import Template
 
 import pytest
-import yaml
 
 from tests.e2e.cloud import LOCATION
+from tests.e2e.conftest import ALONE, AWAY, HOME
 from tests.e2e.eventually import eventually
 from tests.e2e.scene import Scene
 from tests.e2e.stage import OPERATOR as OPERATOR_EMAIL
-from tests.e2e.stage import Stage, set_stage
+from tests.e2e.stage import Stage
 
 SHOP = "IdentityAttachment/shop"
 OPERATOR = f"serviceAccount:{OPERATOR_EMAIL}"
-HOME, AWAY = "attach-home", "attach-away"
-SEED = Template("""
-strict: true
-projects:
-- projectID: acme-ops
-  serviceAccounts: [{accountID: operator}]
-- projectID: $home
-  projectNumber: "417000000001"
-  policy: &lent
-  - role: roles/run.admin
-    members: [$operator]
-  - role: roles/iam.serviceAccountAdmin
-    members: [$operator]
-  - role: roles/resourcemanager.projectIamAdmin
-    members: [$operator]
-  - role: roles/iam.roleViewer
-    members: [$operator]
-  services: [{location: $location, name: shop}]
-- projectID: $away
-  projectNumber: "417000000002"
-  policy: *lent
-  orgPolicies: [{constraint: iam.disableCrossProjectServiceAccountUsage, enforce: false}]
-""")
+ADMINISTRATION = (
+    "roles/run.admin",
+    "roles/iam.serviceAccountAdmin",
+    "roles/resourcemanager.projectIamAdmin",
+    "roles/iam.roleViewer",
+)
+"""All that the operator is granted in the projects of these tests: it may administer, but act as nobody."""
+
 LENT = """
 kind: ManagedProject
 metadata: {name: %s}
 spec:
   driftInterval: 1s
   locations: [europe-west1]
-  namespaces: {names: [attach-home]}
+  namespaces: {names: [$scene]}
 """
 IDENTITY = """
 kind: CloudRunIdentity
@@ -63,27 +46,24 @@ spec:
 
 
 @pytest.fixture
-def scene(kube_api_name: str, tmp_path: Path) -> Iterator[Scene]:
-    """Two projects, in which the operator may administer, but act as nobody."""
-    seed = SEED.substitute(operator=OPERATOR, home=HOME, away=AWAY, location=LOCATION)
-    with set_stage(kube_api_name, tmp_path, yaml.safe_load(seed)) as stage:
-        yield on(stage)
-
-
-def on(stage: Stage) -> Scene:
-    stage.ensure_operator()
-    scene = Scene(stage, HOME)
-    scene.apply(LENT % HOME)
-    scene.apply(LENT % AWAY)
-    return scene
+def scene(stage: Stage, projects: tuple[str, ...]) -> Iterator[Scene]:
+    """Projects that are lent to the first one's namespace."""
+    scene = Scene(stage, projects[0])
+    for project in projects:
+        for role in ADMINISTRATION:
+            scene.cloud.add(f"projects/{project}", role, OPERATOR)
+        scene.apply(LENT % project)
+    yield scene
+    scene.end()
 
 
 def checks(scene: Scene) -> dict[str, str]:
     return {line["check"]: line["state"] for line in scene.status(SHOP).get("preflight", ())}
 
 
+@pytest.mark.parametrize("projects", [(ALONE,)], ids=["alone"])
 def test_what_the_operator_lacks_is_told_beforehand_with_what_to_do(scene: Scene) -> None:
-    scene.apply(IDENTITY % (HOME, "[]"))
+    scene.apply(IDENTITY % (ALONE, "[]"))
     scene.apply(ATTACHMENT)
     message = scene.fails(SHOP, "PermissionDenied")
     assert "iam.serviceaccounts.actAs" in message
@@ -92,13 +72,13 @@ def test_what_the_operator_lacks_is_told_beforehand_with_what_to_do(scene: Scene
 
     scene.patch("CloudRunIdentity/checkout", f"spec: {{users: [{{principal: '{OPERATOR}'}}]}}")
     scene.ready("CloudRunIdentity/checkout", SHOP)
-    email = f"checkout@{HOME}.iam.gserviceaccount.com"
-    assert scene.cloud.runs_as(scene.service("shop")) == email
+    assert scene.cloud.runs_as(scene.service("shop")) == scene.email("checkout")
 
     scene.patch("CloudRunIdentity/checkout", "spec: {users: []}")
     scene.ready("CloudRunIdentity/checkout", SHOP)
 
 
+@pytest.mark.parametrize("projects", [(HOME, AWAY)], ids=["two"])
 def test_an_account_of_another_project_is_run_as_once_the_service_agent_may(scene: Scene) -> None:
     scene.apply(IDENTITY % (AWAY, f"[{{principal: '{OPERATOR}'}}]"))
     scene.apply(ATTACHMENT)
@@ -110,7 +90,8 @@ def test_an_account_of_another_project_is_run_as_once_the_service_agent_may(scen
     assert condition["status"] == "False"
     assert "usableFrom" in condition["message"]
 
-    agent = "serviceAccount:service-417000000001@serverless-robot-prod.iam.gserviceaccount.com"
+    number = scene.cloud.project_number(HOME)
+    agent = f"serviceAccount:service-{number}@serverless-robot-prod.iam.gserviceaccount.com"
     email = f"checkout@{AWAY}.iam.gserviceaccount.com"
     account = f"projects/{AWAY}/serviceAccounts/{email}"
     scene.cloud.add(account, "roles/iam.serviceAccountTokenCreator", agent)

@@ -1,15 +1,10 @@
 """What a ManagedProject sees to and tells: whom we are in it, what runs there unasked, what was left."""
 
-import pytest
-
 from cloudrun_identity.gcp.permissions import FEATURES
 from cloudrun_identity_playground.emulator.access.rules import RULES, Needs
-from cloudrun_identity_playground.emulator.cloud import Cloud as EmulatedCloud
 from tests.e2e.eventually import becomes, eventually
 from tests.e2e.scene import Scene
 from tests.e2e.stage import OPERATOR, ORGANIZATION
-
-LENDS_TOKENS = "google.iam.credentials.v1.IAMCredentials/GenerateAccessToken" in EmulatedCloud().handlers
 
 IDENTITY = """
 kind: CloudRunIdentity
@@ -29,7 +24,6 @@ spec:
 """
 
 
-@pytest.mark.skipif(not LENDS_TOKENS, reason="the emulator lends no tokens of service accounts")
 def test_a_project_is_worked_in_as_the_account_that_it_names(closed_scene: Scene) -> None:
     scene, ops = closed_scene, f"{closed_scene.name}-o"
     email = f"operator@{ops}.iam.gserviceaccount.com"
