@@ -65,11 +65,13 @@ async def emulator() -> AsyncIterator[Emulator]:
 
 
 async def planned(emulator: Emulator, manifests: str) -> Plan:
-    """The plan for these manifests, in which all that goes without saying is left out."""
+    """The plan for these manifests and `LENT`; all that goes without saying is left out of them."""
     observer = Observer()
     clients = GoogleClients(emulator.grpc_address, observer, may_write=lambda: False)
     try:
-        return await rehearse(clients, [_completed(obj) for obj in yaml.safe_load_all(manifests)])
+        return await rehearse(
+            clients, [_completed(obj) for obj in yaml.safe_load_all(f"{LENT}---\n{manifests}")]
+        )
     finally:
         await clients.close()
         verbs = {method.rpartition("/")[2] for method, _ in observer.calls}
@@ -98,28 +100,27 @@ def _completed(obj: dict[str, Any]) -> dict[str, Any]:
 async def test_what_is_created_is_taken_for_there_by_all_that_refer_to_it(emulator: Emulator) -> None:
     plan = await planned(
         emulator,
-        f"""{LENT}
----
+        """
 kind: CustomRole
-metadata: {{name: flows}}
-spec: {{roleID: flows, permissions: [run.jobs.run]}}
+metadata: {name: flows}
+spec: {roleID: flows, permissions: [run.jobs.run]}
 ---
 kind: CloudRunIdentity
-metadata: {{name: billing}}
+metadata: {name: billing}
 spec:
-  roles: [{{role: roles/run.viewer}}, {{customRoleRef: {{name: flows}}}}]
-  users: [{{principal: "group:ops@example.com"}}]
+  roles: [{role: roles/run.viewer}, {customRoleRef: {name: flows}}]
+  users: [{principal: "group:ops@example.com"}]
 ---
 kind: IdentityAttachment
-metadata: {{name: web}}
-spec: {{workload: {{kind: Service, location: europe-west1, name: web}}, identityRef: {{name: billing}}}}
+metadata: {name: web}
+spec: {workload: {kind: Service, location: europe-west1, name: web}, identityRef: {name: billing}}
 ---
 kind: IAMBinding
-metadata: {{name: callers}}
+metadata: {name: callers}
 spec:
-  target: {{kind: Service, location: europe-west1, name: web}}
+  target: {kind: Service, location: europe-west1, name: web}
   role: roles/run.invoker
-  members: [{{identityRef: {{name: billing}}}}]
+  members: [{identityRef: {name: billing}}]
 """,
     )
 
@@ -143,7 +144,6 @@ spec:
 
 async def test_what_is_adopted_as_it_is_is_no_step_and_what_differs_is(emulator: Emulator) -> None:
     adopted = """
----
 kind: CloudRunIdentity
 metadata: {name: webshop}
 spec: {adoption: Adopt, disabled: true, displayName: Web%s}
@@ -153,8 +153,8 @@ metadata: {name: runner}
 spec: {roleID: runner, adoption: Adopt, title: Runner, stage: ALPHA, permissions: [run.jobs.get, %s]}
 """
 
-    same = await planned(emulator, LENT + adopted % ("", "run.jobs.run"))
-    other = await planned(emulator, LENT + adopted % ("shop", "run.jobs.create"))
+    same = await planned(emulator, adopted % ("", "run.jobs.run"))
+    other = await planned(emulator, adopted % ("shop", "run.jobs.create"))
 
     assert (same.steps, same.obstacles) == ((), ())
     assert steps(other) == {
@@ -169,15 +169,14 @@ spec: {roleID: runner, adoption: Adopt, title: Runner, stage: ALPHA, permissions
 async def test_whoever_an_exclusive_binding_puts_out_is_removed(emulator: Emulator) -> None:
     plan = await planned(
         emulator,
-        f"""{LENT}
----
+        """
 kind: IAMBinding
-metadata: {{name: viewers}}
+metadata: {name: viewers}
 spec:
-  target: {{kind: Project}}
+  target: {kind: Project}
   role: roles/run.viewer
   authority: Exclusive
-  members: [{{principal: "group:ops@example.com"}}]
+  members: [{principal: "group:ops@example.com"}]
 """,
     )
 
@@ -217,7 +216,7 @@ async def test_what_would_be_refused_is_an_obstacle_and_no_step(
     billing = "{kind: CloudRunIdentity, metadata: {name: billing}, spec: {}}"
     declared = f"kind: {kind}\nmetadata: {{name: {own}}}\n{manifest}\n"
 
-    plan = await planned(emulator, "\n---\n".join((LENT, lent_other, billing, declared)))
+    plan = await planned(emulator, "\n---\n".join((lent_other, billing, declared)))
 
     found = obstacles(plan)
     assert found.pop("ManagedProject/other") == "PermissionDenied"
@@ -229,15 +228,14 @@ async def test_what_would_be_refused_is_an_obstacle_and_no_step(
 async def test_what_an_account_to_come_holds_cannot_be_looked_into_yet(emulator: Emulator) -> None:
     plan = await planned(
         emulator,
-        f"""{LENT}
----
+        """
 kind: CloudRunIdentity
-metadata: {{name: billing}}
-spec: {{}}
+metadata: {name: billing}
+spec: {}
 ---
 kind: IdentityKey
-metadata: {{name: billing}}
-spec: {{identityRef: {{name: billing}}, secretName: billing-key}}
+metadata: {name: billing}
+spec: {identityRef: {name: billing}, secretName: billing-key}
 """,
     )
 
@@ -249,19 +247,18 @@ spec: {{identityRef: {{name: billing}}, secretName: billing-key}}
 async def test_what_has_to_come_first_is_told_and_no_error(emulator: Emulator) -> None:
     plan = await planned(
         emulator,
-        f"""{LENT}
----
+        """
 kind: CloudRunIdentity
-metadata: {{name: webshop}}
-spec: {{adoption: Adopt, disabled: true}}
+metadata: {name: webshop}
+spec: {adoption: Adopt, disabled: true}
 ---
 kind: IdentityAttachment
-metadata: {{name: later}}
-spec: {{workload: {{kind: Job, location: europe-west1, name: later}}, identityRef: {{name: webshop}}}}
+metadata: {name: later}
+spec: {workload: {kind: Job, location: europe-west1, name: later}, identityRef: {name: webshop}}
 ---
 kind: CloudRunIdentity
-metadata: {{name: observed}}
-spec: {{managementPolicy: Observe}}
+metadata: {name: observed}
+spec: {managementPolicy: Observe}
 """,
     )
 
