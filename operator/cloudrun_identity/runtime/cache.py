@@ -41,7 +41,7 @@ from cloudrun_identity.kube.objects import compact
 from cloudrun_identity.kube.resources import Object
 
 from .recorded import Recorded
-from .sightings import facts, is_older, spec_like
+from .sightings import asks_for_pass, facts, is_older
 
 Kind = TypeVar("Kind", bound=Resource)
 
@@ -116,7 +116,7 @@ class Cache(Recorded):
         self._unreadable.pop(key, None)
         self._put(key, raw, obj)
         woken = self._concerned(key, old) if facts(old.raw if old else None) != facts(raw) else frozenset()
-        return Sighting(changed=spec_like(old.raw if old else None) != spec_like(raw), woken=woken)
+        return Sighting(changed=asks_for_pass(raw, old.raw if old else None), woken=woken)
 
     def observe_namespace(self, raw: Object, *, deleted: bool) -> frozenset[Key]:
         """Take in a namespace; returns the objects for which it makes a difference."""

@@ -1,6 +1,7 @@
 """What two versions of one raw object have to do with each other."""
 
 from cloudrun_identity.api import GROUP, ManagedProject
+from cloudrun_identity.api.group import FINALIZER
 from cloudrun_identity.kube.resources import Object
 
 
@@ -18,16 +19,25 @@ def _version(raw: Object) -> int:
     return int(version) if version.isdigit() else 0
 
 
-def spec_like(raw: Object | None) -> object:
-    """What asks for a pass over the object when it changes: not the status, labels or foreign annotations."""
-    if raw is None:
-        return None
-    metadata = raw["metadata"]
+def asks_for_pass(raw: Object, known: Object | None) -> bool:
+    """Whether an object that was `known` asks for a pass: not by its status, labels or foreign annotations.
+
+    Our finalizer asks for one where it was taken off. That it is there now tells of a write of our own, whose
+    reply the watch may overtake.
+    """
+    if known is None:
+        return True
+    new, old = raw["metadata"], known["metadata"]
+    return _spec_like(new) != _spec_like(old) or (
+        FINALIZER in old.get("finalizers", ()) and FINALIZER not in new.get("finalizers", ())
+    )
+
+
+def _spec_like(metadata: Object) -> object:
     return (
         metadata["uid"],
         metadata.get("generation"),
         metadata.get("deletionTimestamp"),
-        tuple(metadata.get("finalizers", ())),
         _own_annotations(metadata),
     )
 

@@ -15,6 +15,7 @@ from cloudrun_identity.api import (
     ManagedProject,
     TargetKind,
 )
+from cloudrun_identity.api.group import FINALIZER
 from cloudrun_identity.controllers.cloud_run_identity.controller import CloudRunIdentityController
 from cloudrun_identity.controllers.iam_binding import IAMBindingController
 from cloudrun_identity.controllers.identity_attachment.controller import IdentityAttachmentController
@@ -189,7 +190,8 @@ def test_a_status_alone_asks_for_nothing(cached: Cached) -> None:
     [
         ({"generation": 2}, True),
         ({"deletionTimestamp": "2026-01-01T00:00:00Z"}, True),
-        ({"finalizers": ["somebody.else/finalizer"]}, True),
+        ({"finalizers": []}, True),
+        ({"finalizers": [FINALIZER, "somebody.else/finalizer"]}, False),
         ({"annotations": {"cloudrun-identity.dev/reconcile-requested-at": "now"}}, True),
         ({"annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}"}}, False),
         ({"labels": {"team": "payments"}}, False),
@@ -197,8 +199,14 @@ def test_a_status_alone_asks_for_nothing(cached: Cached) -> None:
     ],
 )
 def test_what_asks_for_a_pass(cached: Cached, metadata: Any, asks: bool) -> None:
+    known = {"finalizers": [FINALIZER]}
+    cached.sees(binding(**known))
+    assert cached.cache.observe(binding(version=2, **known | metadata), deleted=False).changed is asks
+
+
+def test_our_own_finalizer_asks_for_nothing_if_the_watch_tells_of_it_before_the_reply(cached: Cached) -> None:
     cached.sees(binding())
-    assert cached.cache.observe(binding(version=2, **metadata), deleted=False).changed is asks
+    assert cached.cache.observe(binding(version=2, finalizers=[FINALIZER]), deleted=False) == NOTHING_NEW
 
 
 def test_our_own_write_wakes_others_and_not_the_object_itself(cached: Cached) -> None:
