@@ -18,11 +18,11 @@ from cloudrun_identity.api import (
 )
 from cloudrun_identity.controllers.gate import surroundings
 from cloudrun_identity.controllers.outcomes import Outcome, Refused, outcome_of
-from cloudrun_identity.controllers.world import World
+from cloudrun_identity.controllers.world import World, claimant
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.roles import Roles
 from cloudrun_identity.iam.admission import Decision, DeclaredIdentity, Denied, Surroundings
-from cloudrun_identity.iam.claims import Claim, Hold
+from cloudrun_identity.iam.claims import Claim, Declaration, Hold
 from cloudrun_identity.iam.grants import Condition, Grant, Slot, Target
 from cloudrun_identity.iam.guardrails import GrantRequest, decide
 from cloudrun_identity.iam.principals import service_account_member
@@ -83,12 +83,20 @@ def condition_of(declared: BindingCondition | None) -> Condition | None:
     return Condition(declared.title, declared.description or "", declared.expression)
 
 
-def exclusive_slots(wishes: Iterable[Wish]) -> frozenset[Slot]:
-    """The bindings that an object declares to have to itself."""
-    return frozenset(
-        Slot(wish.target, wish.role, wish.condition)
-        for wish in wishes
-        if wish.exclusive and isinstance(wish.role, str) and isinstance(wish.target, Target)
+def declaration(
+    obj: ProjectScopedResource, listed: Iterable[Wish], judged: Wishes, *, writable: bool
+) -> Declaration:
+    """What an object declares to the lanes, of the wishes that it lists and that were judged.
+
+    For as long as one is in the way nobody else's grant is taken out of a binding that it wants alone.
+    """
+    return Declaration(
+        claimant(obj),
+        judged.claims,
+        judged.holds,
+        writable=writable,
+        claims_existing=claims_existing(obj),
+        exclusive=frozenset() if judged.obstacles else _exclusive_slots(listed),
     )
 
 
@@ -240,6 +248,15 @@ def _age_of(role: str, read_after: float) -> float:
     """How old, in seconds, what is known of a role may be: a custom one can be edited at any moment."""
     age = asyncio.get_running_loop().time() - read_after
     return max(age, _PREDEFINED_AGE) if role.startswith("roles/") else age
+
+
+def _exclusive_slots(wishes: Iterable[Wish]) -> frozenset[Slot]:
+    """The bindings that an object declares to have to itself."""
+    return frozenset(
+        Slot(wish.target, wish.role, wish.condition)
+        for wish in wishes
+        if wish.exclusive and isinstance(wish.role, str) and isinstance(wish.target, Target)
+    )
 
 
 def _hold_of(wish: Wish) -> Hold:

@@ -24,18 +24,17 @@ from cloudrun_identity.api import (
 )
 from cloudrun_identity.controllers.cloud_run_identity.account_records import AccountRecords, Owner
 from cloudrun_identity.controllers.gate import Passed, Stopped, pass_gate
-from cloudrun_identity.controllers.grants.wishes import claims_existing, exclusive_slots
+from cloudrun_identity.controllers.grants.wishes import declaration
 from cloudrun_identity.controllers.outcomes import InSync, Outcome, Paused, Waiting, outcome_of
 from cloudrun_identity.controllers.reconcile.controller import Applied, Change, Controller
 from cloudrun_identity.controllers.reconcile.report import status_object, with_fields
 from cloudrun_identity.controllers.reconcile.tools import Tools
-from cloudrun_identity.controllers.world import Key, claimant
+from cloudrun_identity.controllers.world import Key
 from cloudrun_identity.gcp.errors import Fault, GoogleError, NotSent
 from cloudrun_identity.gcp.policy_engine.policy_writer import PolicyPort
 from cloudrun_identity.gcp.policy_engine.ports import LedgerPort
 from cloudrun_identity.gcp.roles import Roles
 from cloudrun_identity.gcp.service_accounts import ServiceAccount, expected_email
-from cloudrun_identity.iam.claims import Declaration
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.ledger import AccountRecord, RoleRecord
 
@@ -199,14 +198,7 @@ class Planner:
             self._tell(key, each.outcome)
         self._policies.declare(
             key,
-            Declaration(
-                claimant(obj),
-                wishes.claims,
-                wishes.holds,
-                writable=not gate.observe,
-                claims_existing=claims_existing(obj),
-                exclusive=frozenset() if wishes.obstacles else exclusive_slots(listed),
-            ),
+            declaration(obj, listed, wishes, writable=not gate.observe),
         )
 
     def _tell(self, key: Key, outcome: Outcome) -> None:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from cloudrun_identity.api import FINALIZER, ProjectScopedResource, Reason, ReconciledResource
 from cloudrun_identity.controllers.gate import Passed, Stopped, pass_gate
-from cloudrun_identity.controllers.grants.wishes import Wish, Wishes, claims_existing, exclusive_slots
+from cloudrun_identity.controllers.grants.wishes import Wish, Wishes, declaration
 from cloudrun_identity.controllers.outcomes import Failing, InSync, Waiting, gravest, outcome_of
 from cloudrun_identity.controllers.world import Key, claimant
 from cloudrun_identity.gcp.clients import request_reason
@@ -214,16 +214,7 @@ class Reconciler:
         wishes = await self._tools.judge.judge(
             listed, obj.metadata.namespace, gate.project, self._tools.store, max_age
         )
-        self._tools.lanes.declare(
-            Declaration(
-                claimant(obj),
-                wishes.claims,
-                wishes.holds,
-                writable=not gate.observe,
-                claims_existing=claims_existing(obj),
-                exclusive=frozenset() if wishes.obstacles else exclusive_slots(listed),
-            )
-        )
+        self._tools.lanes.declare(declaration(obj, listed, wishes, writable=not gate.observe))
         entering = () if gate.observe else unrecorded(obj, wishes.claims, self._tools.store)
         async with self._tools.parked():
             convergence = await self._tools.lanes.converge(claimant(obj), max_age=max_age)
