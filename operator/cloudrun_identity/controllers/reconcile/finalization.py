@@ -37,7 +37,10 @@ class Finalization:
         if FINALIZER not in obj.metadata.finalizers:
             lanes.forget(claimant(obj))
             return Rest(), "gone"
-        outcome = self._braked(obj) or await self._undo(controller, obj)
+        leaving = await self._tools.kube.kind_is_leaving(obj.kind)
+        outcome = self._braked(obj)
+        if outcome is None or leaving:  # a kind that is uninstalled waits for no brake: nothing is undone
+            outcome = await self._undo(controller, obj, leaving=leaving)
         if not isinstance(outcome, InSync):
             report = Report(outcome, unresolved=nothing_unresolved(obj))
             return await self._conclusion.conclude(obj, raw, report)
@@ -55,13 +58,14 @@ class Finalization:
         lanes.hold(claimant(obj))
         return halted_elsewhere(lanes.held_by(claimant(obj)), store)
 
-    async def _undo(self, controller: Controller[Any, Any, Any], obj: ReconciledResource) -> Outcome:
+    async def _undo(
+        self, controller: Controller[Any, Any, Any], obj: ReconciledResource, *, leaving: bool
+    ) -> Outcome:
         store = self._tools.store
         # Nothing is ever undone for a project; and the brake that it is holds until the last of its objects
         # has gone.
         braked = isinstance(obj, ProjectScopedResource) and observes(obj, project_of(obj, store))
-        abandon = braked or await self._tools.kube.kind_is_leaving(obj.kind)
         try:
-            return await controller.delete(obj, store, abandon=abandon)
+            return await controller.delete(obj, store, abandon=braked or leaving)
         except GoogleError as error:
             return outcome_of_undoing(error, what(obj))

@@ -53,6 +53,20 @@ async def test_a_suspended_deletion_waits_and_says_so(stage: Stage) -> None:
     assert stage.standing == {ANN}
 
 
+@pytest.mark.parametrize("brake", ["its own", "its project's"])
+async def test_the_end_of_its_kind_waits_for_no_brake_and_undoes_nothing(stage: Stage, brake: str) -> None:
+    await stage.passes()
+    if brake == "its own":
+        stage.cluster.apply(suspend=True)
+    else:
+        stage.cluster.lend(suspend=True)
+    stage.cluster.delete()
+    stage.cluster.leaving = True
+    await stage.passes()
+    assert KEY not in stage.cluster.raws
+    assert stage.standing == {ANN}
+
+
 SHARED = """
 kind: ManagedProject
 metadata: {name: shared, uid: u-shared}
