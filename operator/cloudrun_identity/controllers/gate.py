@@ -31,7 +31,7 @@ from cloudrun_identity.iam.grants import Target
 from .outcomes import InSync, Outcome, Paused, Refused, Waiting
 from .world import Key, World, older_first
 
-DELETION_WAITS = "deletion waits until spec.suspend is false again"
+DELETION_WAITS = "deletion waits until suspend is false again"
 
 _NAMED = 3  # objects that a message names before it counts the rest
 
@@ -81,6 +81,13 @@ def pass_gate(obj: ReconciledResource, world: World) -> Passed | Stopped:
 def is_suspended(obj: ReconciledResource, project: ManagedProject | None) -> bool:
     """Whether nothing is to be read or written for the object, by its own word or its project's."""
     return obj.spec.suspend or (project is not None and project.spec.suspend)
+
+
+def suspended_by(obj: ReconciledResource, project: ManagedProject | None) -> str:
+    """Whose word it is that nothing is read or written for an object, as the beginning of a message."""
+    if obj.spec.suspend or project is None:
+        return "spec.suspend is true"
+    return f"ManagedProject {project.metadata.name} is suspended"
 
 
 def observes(obj: ReconciledResource, project: ManagedProject | None) -> bool:
@@ -163,12 +170,7 @@ def surroundings(project: ManagedProject, world: World) -> Surroundings:
 
 def _stopped_by_itself(obj: ReconciledResource, project: ManagedProject, world: World) -> Stopped | None:
     if is_suspended(obj, project):
-        who = (
-            "spec.suspend is true"
-            if obj.spec.suspend
-            else f"ManagedProject {project.metadata.name} is suspended"
-        )
-        return Stopped(Paused(Reason.SUSPENDED, f"{who}: nothing is read or written"))
+        return Stopped(Paused(Reason.SUSPENDED, f"{suspended_by(obj, project)}: nothing is read or written"))
     elder = min(_rivals(obj, project, world), key=older_first, default=obj)
     if older_first(elder) < older_first(obj):
         return Stopped(

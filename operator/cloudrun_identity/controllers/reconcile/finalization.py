@@ -9,6 +9,7 @@ from cloudrun_identity.controllers.gate import (
     is_suspended,
     observes,
     project_of,
+    suspended_by,
 )
 from cloudrun_identity.controllers.outcomes import InSync, Outcome, Paused, outcome_of_undoing
 from cloudrun_identity.controllers.world import Key, claimant
@@ -52,9 +53,10 @@ class Finalization:
     def _braked(self, obj: ReconciledResource) -> Outcome | None:
         """Why nothing may be undone now: by its own brake, its project's, or that of another one."""
         lanes, store = self._tools.lanes, self._tools.store
-        if is_suspended(obj, project_of(obj, store)):
+        project = project_of(obj, store)
+        if is_suspended(obj, project):
             lanes.freeze(claimant(obj))
-            return Paused(Reason.SUSPENDED, DELETION_WAITS)
+            return Paused(Reason.SUSPENDED, f"{suspended_by(obj, project)}: {DELETION_WAITS}")
         lanes.hold(claimant(obj))
         return halted_elsewhere(lanes.held_by(claimant(obj)), store)
 

@@ -44,12 +44,18 @@ async def test_a_release_that_fails_keeps_the_finalizer(stage: Stage) -> None:
     assert KEY not in stage.cluster.raws
 
 
-async def test_a_suspended_deletion_waits_and_says_so(stage: Stage) -> None:
+@pytest.mark.parametrize(
+    ("brake", "who"),
+    [("own", "spec.suspend is true"), ("project's", "ManagedProject payments-prod is suspended")],
+)
+async def test_a_suspended_deletion_waits_and_says_for_whom(stage: Stage, brake: str, who: str) -> None:
     await stage.passes()
-    stage.cluster.apply(suspend=True)
+    (stage.cluster.apply if brake == "own" else stage.cluster.lend)(suspend=True)
     stage.cluster.delete()
     await stage.passes()
     assert stage.ready == (ConditionStatus.FALSE, "Suspended")
+    message = stage.cluster.status.condition(ConditionType.READY).message
+    assert message == f"{who}: deletion waits until suspend is false again"
     assert stage.standing == {ANN}
 
 
