@@ -7,7 +7,7 @@ taken for 37 (https://cloud.google.com/iam/docs/creating-custom-roles#deleting-c
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from google.cloud.iam_admin_v1 import types
 from google.cloud.iam_admin_v1.services.iam import IAMAsyncClient
@@ -16,7 +16,7 @@ from google.protobuf import field_mask_pb2
 from cloudrun_identity.gcp.aged import Aged, Clock
 from cloudrun_identity.gcp.clients import ProjectClients
 from cloudrun_identity.gcp.collection import Collection
-from cloudrun_identity.gcp.ratelimit import Api
+from cloudrun_identity.gcp.service import iam
 
 UNDELETE_WITHIN = timedelta(days=7)
 ID_TAKEN_FOR = timedelta(days=37)
@@ -24,7 +24,6 @@ ID_TAKEN_FOR = timedelta(days=37)
 SUPPORT_MAX_AGE = 3600.0
 """Seconds for which the list of permissions that custom roles can hold is believed: thousands of entries."""
 
-_SERVICE = "google.iam.admin.v1.IAM"
 _PAGE_SIZE = 1000  # the most that Google serves
 
 
@@ -63,7 +62,7 @@ class CustomRoles:
     """The role methods of the IAM API, for roles of projects. Every method raises GoogleError."""
 
     def __init__(self, clients: ProjectClients, clock: Clock) -> None:
-        self._clients = clients
+        self._iam = iam(clients)
         self._clock = clock
         self._projects: dict[str, Collection[CustomRoleState]] = {}
         self._support: dict[str, Aged[frozenset[str]]] = {}
@@ -92,9 +91,7 @@ class CustomRoles:
         request = types.CreateRoleRequest(
             parent=f"projects/{project_id}", role_id=role_id, role=_message(fields)
         )
-        return await self._write(
-            project_id, role_id, "CreateRole", self._iam(project_id).create_role, request
-        )
+        return await self._write(project_id, role_id, IAMAsyncClient.create_role, request)
 
     async def update(self, project_id: str, role_id: str, fields: RoleFields, etag: bytes) -> CustomRoleState:
         """Make the role what is given; ABORTED if the role is not the one with this etag any more."""
@@ -105,23 +102,17 @@ class CustomRoles:
             role=role,
             update_mask=field_mask_pb2.FieldMask(paths=_mask(fields)),
         )
-        return await self._write(
-            project_id, role_id, "UpdateRole", self._iam(project_id).update_role, request
-        )
+        return await self._write(project_id, role_id, IAMAsyncClient.update_role, request)
 
     async def delete(self, project_id: str, role_id: str, etag: bytes) -> CustomRoleState:
         """Delete the role softly."""
         request = types.DeleteRoleRequest(name=_name(project_id, role_id), etag=etag)
-        return await self._write(
-            project_id, role_id, "DeleteRole", self._iam(project_id).delete_role, request
-        )
+        return await self._write(project_id, role_id, IAMAsyncClient.delete_role, request)
 
     async def undelete(self, project_id: str, role_id: str, etag: bytes) -> CustomRoleState:
         """Bring the role back, with whatever was granted by it."""
         request = types.UndeleteRoleRequest(name=_name(project_id, role_id), etag=etag)
-        return await self._write(
-            project_id, role_id, "UndeleteRole", self._iam(project_id).undelete_role, request
-        )
+        return await self._write(project_id, role_id, IAMAsyncClient.undelete_role, request)
 
     def _roles_of(self, project_id: str) -> Collection[CustomRoleState]:
         if project_id not in self._projects:
@@ -131,9 +122,7 @@ class CustomRoles:
 
             async def read_one(role_id: str) -> CustomRoleState:
                 request = types.GetRoleRequest(name=_name(project_id, role_id))
-                return _state(
-                    await self._call(project_id, "GetRole", self._iam(project_id).get_role, request)
-                )
+                return _state(await self._iam.call(project_id, IAMAsyncClient.get_role, request))
 
             self._projects[project_id] = Collection(read_all, read_one, self._clock)
         return self._projects[project_id]
@@ -147,7 +136,7 @@ class CustomRoles:
             show_deleted=True,
         )
         while True:
-            page = await self._call(project_id, "ListRoles", self._iam(project_id).list_roles, request)
+            page = await self._iam.call(project_id, IAMAsyncClient.list_roles, request)
             found += [_state(role) for role in page.roles]
             if not page.next_page_token:
                 return found
@@ -160,12 +149,7 @@ class CustomRoles:
             page_size=_PAGE_SIZE,
         )
         while True:
-            page = await self._call(
-                project_id,
-                "QueryTestablePermissions",
-                self._iam(project_id).query_testable_permissions,
-                request,
-            )
+            page = await self._iam.call(project_id, IAMAsyncClient.query_testable_permissions, request)
             found |= {
                 each.name
                 for each in page.permissions
@@ -177,29 +161,12 @@ class CustomRoles:
             request.page_token = page.next_page_token
 
     async def _write(
-        self,
-        project_id: str,
-        role_id: str,
-        verb: str,
-        invoke: Callable[..., Awaitable[types.Role]],
-        request: Any,
+        self, project_id: str, role_id: str, method: Callable[..., Awaitable[types.Role]], request: Any
     ) -> CustomRoleState:
         try:
-            return _state(await self._call(project_id, verb, invoke, request))
+            return _state(await self._iam.call(project_id, method, request))
         finally:  # a write that failed may have happened
             self._roles_of(project_id).wrote(role_id)
-
-    def _iam(self, project_id: str) -> IAMAsyncClient:
-        return self._clients.of(project_id).client(IAMAsyncClient, Api.IAM)
-
-    async def _call(
-        self, project_id: str, verb: str, invoke: Callable[..., Awaitable["Reply"]], request: Any
-    ) -> "Reply":
-        clients = self._clients.of(project_id)
-        return await clients.call(Api.IAM, f"{_SERVICE}/{verb}", invoke, request)
-
-
-Reply = TypeVar("Reply")
 
 
 def _name(project_id: str, role_id: str) -> str:

@@ -12,12 +12,14 @@ from typing import Any, TypeVar
 from google.cloud.iam_admin_v1 import types
 from google.cloud.iam_admin_v1.services.iam import IAMAsyncClient
 
-from cloudrun_identity.gcp.aged import Aged, Clock
+from cloudrun_identity.gcp.aged import Clock, Shelf
 from cloudrun_identity.gcp.clients import ProjectClients
-from cloudrun_identity.gcp.ratelimit import Api
+from cloudrun_identity.gcp.service import iam
 from cloudrun_identity.iam.keys import ListedKey
 
-_SERVICE = "google.iam.admin.v1.IAM"
+LISTS_KEPT = 10_000
+"""Accounts whose keys are remembered, the latest asked about."""
+
 _LONG_AGO = datetime.fromtimestamp(0, UTC)
 _NEVER = 9999  # the year in which keys end that do not
 
@@ -38,10 +40,8 @@ class Keys:
     """
 
     def __init__(self, clients: ProjectClients, clock: Clock) -> None:
-        self._clients = clients
-        self._clock = clock
-        self._lists: dict[tuple[str, str], Aged[Mapping[str, ListedKey]]] = {}
-        self._written: dict[tuple[str, str], float] = {}
+        self._iam = iam(clients)
+        self._lists: Shelf[tuple[str, str], Mapping[str, ListedKey]] = Shelf(clock, LISTS_KEPT)
 
     async def list(self, project_id: str, account: str, max_age: float) -> Mapping[str, ListedKey]:
         """The user-managed keys by their ids, as of at most `max_age` seconds ago and after our last write.
@@ -49,10 +49,7 @@ class Keys:
         A key that was just made may be missing for a minute.
         """
         home = project_id, account
-        if home not in self._lists:
-            self._lists[home] = Aged(lambda: self._read(*home), self._clock)
-        after = max(self._clock() - max_age, self._written.get(home, float("-inf")))
-        return (await self._lists[home].get(after)).value
+        return await self._lists.get(home, lambda: self._read(*home), max_age)
 
     async def create(
         self, project_id: str, account: str, before: Callable[[], Awaitable[None]] | None = None
@@ -66,51 +63,40 @@ class Keys:
             private_key_type=types.ServiceAccountPrivateKeyType.TYPE_GOOGLE_CREDENTIALS_FILE,
         )
         made = await self._write(
-            project_id, account, "Create", self._iam(project_id).create_service_account_key, request, before
+            project_id, account, IAMAsyncClient.create_service_account_key, request, before
         )
         return NewKey(_listed(made), made.private_key_data)
 
     async def disable(self, project_id: str, account: str, key_id: str) -> None:
         """Disable a key: nobody can sign in with it until it is enabled again."""
         request = types.DisableServiceAccountKeyRequest(name=_name(project_id, account, key_id))
-        await self._write(
-            project_id, account, "Disable", self._iam(project_id).disable_service_account_key, request
-        )
+        await self._write(project_id, account, IAMAsyncClient.disable_service_account_key, request)
 
     async def delete(self, project_id: str, account: str, key_id: str) -> None:
         """Delete a key, for good."""
         request = types.DeleteServiceAccountKeyRequest(name=_name(project_id, account, key_id))
-        await self._write(
-            project_id, account, "Delete", self._iam(project_id).delete_service_account_key, request
-        )
+        await self._write(project_id, account, IAMAsyncClient.delete_service_account_key, request)
 
     async def _read(self, project_id: str, account: str) -> Mapping[str, ListedKey]:
         request = types.ListServiceAccountKeysRequest(
             name=_account(project_id, account),
             key_types=[types.ListServiceAccountKeysRequest.KeyType.USER_MANAGED],
         )
-        method = f"{_SERVICE}/ListServiceAccountKeys"
-        invoke = self._iam(project_id).list_service_account_keys
-        reply = await self._clients.of(project_id).call(Api.IAM, method, invoke, request)
+        reply = await self._iam.call(project_id, IAMAsyncClient.list_service_account_keys, request)
         return {key.key_id: key for key in map(_listed, reply.keys)}
 
     async def _write(
         self,
         project_id: str,
         account: str,
-        verb: str,
-        invoke: Callable[..., Awaitable["Reply"]],
+        method: Callable[..., Awaitable["Reply"]],
         request: Any,
         before: Callable[[], Awaitable[None]] | None = None,
     ) -> "Reply":
         try:
-            method = f"{_SERVICE}/{verb}ServiceAccountKey"
-            return await self._clients.of(project_id).call(Api.IAM, method, invoke, request, before=before)
+            return await self._iam.call(project_id, method, request, before=before)
         finally:  # a write that failed may have happened
-            self._written[project_id, account] = self._clock()
-
-    def _iam(self, project_id: str) -> IAMAsyncClient:
-        return self._clients.of(project_id).client(IAMAsyncClient, Api.IAM)
+            self._lists.forget((project_id, account))
 
 
 Reply = TypeVar("Reply")

@@ -1,7 +1,6 @@
 """The organization policy that decides whether a project's accounts may run another project's workloads."""
 
-from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeVar
+from typing import Final
 
 from google.cloud.orgpolicy_v2 import types
 from google.cloud.orgpolicy_v2.services.org_policy import OrgPolicyAsyncClient
@@ -9,6 +8,7 @@ from google.cloud.orgpolicy_v2.services.org_policy import OrgPolicyAsyncClient
 from cloudrun_identity.gcp.clients import ProjectClients
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.ratelimit import Api
+from cloudrun_identity.gcp.service import Service
 
 CROSS_PROJECT_USAGE: Final = "iam.disableCrossProjectServiceAccountUsage"
 """A boolean constraint that Google enforces where nobody set anything."""
@@ -18,14 +18,14 @@ class OrgPolicies:
     """The policies of one constraint. Every method raises GoogleError."""
 
     def __init__(self, clients: ProjectClients) -> None:
-        self._clients = clients
+        self._service = Service(
+            clients, Api.ORG_POLICY, OrgPolicyAsyncClient, "google.cloud.orgpolicy.v2.OrgPolicy"
+        )
 
     async def allows_cross_project_usage(self, project_id: str) -> bool:
         """Whether it is allowed in effect, by the project's own policy or an inherited one."""
         request = types.GetEffectivePolicyRequest(name=_name(project_id))
-        policy = await self._call(
-            project_id, "GetEffectivePolicy", self._client(project_id).get_effective_policy, request
-        )
+        policy = await self._service.call(project_id, OrgPolicyAsyncClient.get_effective_policy, request)
         return not any(rule.enforce for rule in policy.spec.rules)
 
     async def allow_cross_project_usage(self, project_id: str) -> bool:
@@ -33,41 +33,22 @@ class OrgPolicies:
 
         The policy's dry run stays as it is.
         """
-        client, wanted = self._client(project_id), _not_enforced(project_id)
+        wanted = _not_enforced(project_id)
         try:
             request = types.GetPolicyRequest(name=_name(project_id))
-            own = await self._call(project_id, "GetPolicy", client.get_policy, request)
+            own = await self._service.call(project_id, OrgPolicyAsyncClient.get_policy, request)
         except GoogleError as error:
             if error.fault is not Fault.NOT_FOUND:  # not set here, inherited
                 raise
             create = types.CreatePolicyRequest(parent=f"projects/{project_id}", policy=wanted)
-            await self._call(project_id, "CreatePolicy", client.create_policy, create)
+            await self._service.call(project_id, OrgPolicyAsyncClient.create_policy, create)
             return True
         if own.spec.rules and not any(rule.enforce for rule in own.spec.rules):
             return False
         wanted.etag = own.etag
         update = types.UpdatePolicyRequest(policy=wanted, update_mask={"paths": ["policy.spec"]})
-        await self._call(project_id, "UpdatePolicy", client.update_policy, update, repeatable=True)
+        await self._service.call(project_id, OrgPolicyAsyncClient.update_policy, update, repeatable=True)
         return True
-
-    def _client(self, project_id: str) -> OrgPolicyAsyncClient:
-        return self._clients.of(project_id).client(OrgPolicyAsyncClient, Api.ORG_POLICY)
-
-    async def _call(
-        self,
-        project_id: str,
-        verb: str,
-        invoke: Callable[..., Awaitable["Reply"]],
-        request: Any,
-        *,
-        repeatable: bool = False,
-    ) -> "Reply":
-        method = f"google.cloud.orgpolicy.v2.OrgPolicy/{verb}"
-        clients = self._clients.of(project_id)
-        return await clients.call(Api.ORG_POLICY, method, invoke, request, repeatable=repeatable)
-
-
-Reply = TypeVar("Reply")
 
 
 def _name(project_id: str) -> str:

@@ -7,6 +7,7 @@ from google.cloud.resourcemanager_v3.services.projects import ProjectsAsyncClien
 
 from cloudrun_identity.gcp.clients import ProjectClients
 from cloudrun_identity.gcp.ratelimit import Api
+from cloudrun_identity.gcp.service import Service
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,9 @@ class Projects:
     """The project methods of the Resource Manager API."""
 
     def __init__(self, clients: ProjectClients) -> None:
-        self._clients = clients
+        self._service = Service(
+            clients, Api.RESOURCE_MANAGER, ProjectsAsyncClient, "google.cloud.resourcemanager.v3.Projects"
+        )
 
     async def get(self, project_id: str) -> Project:
         """The project of this id.
@@ -32,14 +35,8 @@ class Projects:
             GoogleError: PERMISSION_DENIED also if there is no such project; Google does not tell which.
 
         """
-        clients = self._clients.of(project_id)
-        client = clients.client(ProjectsAsyncClient, Api.RESOURCE_MANAGER)
-        reply = await clients.call(
-            Api.RESOURCE_MANAGER,
-            "google.cloud.resourcemanager.v3.Projects/GetProject",
-            client.get_project,
-            types.GetProjectRequest(name=f"projects/{project_id}"),
-        )
+        request = types.GetProjectRequest(name=f"projects/{project_id}")
+        reply = await self._service.call(project_id, ProjectsAsyncClient.get_project, request)
         return Project(
             project_id=reply.project_id,
             number=reply.name.removeprefix("projects/"),

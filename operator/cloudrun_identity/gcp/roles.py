@@ -11,7 +11,7 @@ from google.cloud.iam_admin_v1.services.iam import IAMAsyncClient
 
 from cloudrun_identity.gcp.aged import Clock, Shelf
 from cloudrun_identity.gcp.clients import ProjectClients
-from cloudrun_identity.gcp.ratelimit import Api
+from cloudrun_identity.gcp.service import iam
 
 ROLES_KEPT = 1000
 """Roles whose permissions are remembered, the latest asked about."""
@@ -29,7 +29,7 @@ class Roles:
     """Roles of every kind: predefined (`roles/…`), of a project or of an organization."""
 
     def __init__(self, clients: ProjectClients, clock: Clock = time.monotonic) -> None:
-        self._clients = clients
+        self._iam = iam(clients)
         self._expansions: Shelf[tuple[str, str], frozenset[str]] = Shelf(clock, ROLES_KEPT)
         self._assumed: dict[tuple[str, str], frozenset[str]] = {}
         self._rewriting: dict[tuple[str, str], _Rewriting] = {}
@@ -87,10 +87,8 @@ class Roles:
     async def _expand(self, key: tuple[str, str], project_id: str) -> frozenset[str]:
         rewritten = self._rewriting.get(key)
         settles = rewritten is not None and rewritten.ended
-        clients = self._clients.of(project_id)
-        client = clients.client(IAMAsyncClient, Api.IAM)
         request = types.GetRoleRequest(name=key[1])
-        reply = await clients.call(Api.IAM, "google.iam.admin.v1.IAM/GetRole", client.get_role, request)
+        reply = await self._iam.call(project_id, IAMAsyncClient.get_role, request)
         if settles and self._rewriting.get(key) is rewritten:
             del self._rewriting[key]
         return frozenset(map(sys.intern, reply.included_permissions))  # roles have most of them in common

@@ -16,6 +16,7 @@ from cloudrun_identity.api import WorkloadKind
 from cloudrun_identity.gcp.clients import ProjectClients
 from cloudrun_identity.gcp.errors import one_line
 from cloudrun_identity.gcp.ratelimit import Api
+from cloudrun_identity.gcp.service import Service
 from cloudrun_identity.gcp.workloads import (
     Execution,
     Workload,
@@ -46,6 +47,8 @@ class Run:
 
     def __init__(self, clients: ProjectClients) -> None:
         self._clients = clients
+        self._revisions = Service(clients, Api.RUN, RevisionsAsyncClient, f"{_PACKAGE}.Revisions")
+        self._executions = Service(clients, Api.RUN, ExecutionsAsyncClient, f"{_PACKAGE}.Executions")
 
     async def get(self, workload: Workload) -> WorkloadState:
         """The workload as it is now."""
@@ -83,33 +86,20 @@ class Run:
 
     async def revision_account(self, workload: Workload, revision: str) -> str:
         """The e-mail that a revision (its short name) of a service or worker pool runs as."""
-        clients = self._clients.of(workload.project_id)
-        client = clients.client(RevisionsAsyncClient, Api.RUN, workload.location)
-        reply = await clients.call(
-            Api.RUN,
-            f"{_PACKAGE}.Revisions/GetRevision",
-            client.get_revision,
-            types.GetRevisionRequest(name=f"{workload.resource}/revisions/{revision}"),
-            region=workload.location,
-        )
+        request = types.GetRevisionRequest(name=f"{workload.resource}/revisions/{revision}")
+        method = RevisionsAsyncClient.get_revision
+        reply = await self._revisions.call(workload.project_id, method, request, region=workload.location)
         return str(reply.service_account)
 
     async def running_executions(self, project_id: str, location: str) -> tuple[Execution, ...]:
         """Every execution in a project's location that has not ended, of whichever job."""
-        clients = self._clients.of(project_id)
-        client = clients.client(ExecutionsAsyncClient, Api.RUN, location)
+        method = ExecutionsAsyncClient.list_executions
         request = types.ListExecutionsRequest(
             parent=f"projects/{project_id}/locations/{location}/jobs/-", page_size=_PAGE_SIZE
         )
         found: list[Execution] = []
         while True:
-            page = await clients.call(
-                Api.RUN,
-                f"{_PACKAGE}.Executions/ListExecutions",
-                client.list_executions,
-                request,
-                region=location,
-            )
+            page = await self._executions.call(project_id, method, request, region=location)
             found += [
                 _execution(project_id, location, execution)
                 for execution in page.executions

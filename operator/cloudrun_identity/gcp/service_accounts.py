@@ -3,18 +3,15 @@
 Accounts are always addressed in their own project: `projects/-` answers 403 for a missing account.
 """
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
 from google.cloud.iam_admin_v1 import types
 from google.cloud.iam_admin_v1.services.iam import IAMAsyncClient
 from google.protobuf import field_mask_pb2
 
 from cloudrun_identity.gcp.clients import ProjectClients
-from cloudrun_identity.gcp.ratelimit import Api
+from cloudrun_identity.gcp.service import iam
 
-_SERVICE = "google.iam.admin.v1.IAM"
 _PAGE_SIZE = 100  # the most that Google serves
 
 
@@ -62,14 +59,12 @@ class ServiceAccounts:
     """
 
     def __init__(self, clients: ProjectClients) -> None:
-        self._clients = clients
+        self._iam = iam(clients)
 
     async def get(self, project_id: str, email_or_unique_id: str) -> ServiceAccount:
         """The account of this e-mail or unique id."""
         request = types.GetServiceAccountRequest(name=_name(project_id, email_or_unique_id))
-        reply = await self._call(
-            project_id, "GetServiceAccount", self._iam(project_id).get_service_account, request
-        )
+        reply = await self._iam.call(project_id, IAMAsyncClient.get_service_account, request)
         return _account(project_id, reply)
 
     async def list(self, project_id: str) -> list[ServiceAccount]:
@@ -77,9 +72,7 @@ class ServiceAccounts:
         found: list[ServiceAccount] = []
         request = types.ListServiceAccountsRequest(name=f"projects/{project_id}", page_size=_PAGE_SIZE)
         while True:
-            page = await self._call(
-                project_id, "ListServiceAccounts", self._iam(project_id).list_service_accounts, request
-            )
+            page = await self._iam.call(project_id, IAMAsyncClient.list_service_accounts, request)
             found += [_account(project_id, account) for account in page.accounts]
             if not page.next_page_token:
                 return found
@@ -94,9 +87,7 @@ class ServiceAccounts:
             account_id=account_id,
             service_account=types.ServiceAccount(display_name=display_name, description=description),
         )
-        reply = await self._call(
-            project_id, "CreateServiceAccount", self._iam(project_id).create_service_account, request
-        )
+        reply = await self._iam.call(project_id, IAMAsyncClient.create_service_account, request)
         return _account(project_id, reply)
 
     async def patch(
@@ -114,68 +105,28 @@ class ServiceAccounts:
             service_account=types.ServiceAccount(name=_name(project_id, unique_id), **given),
             update_mask=field_mask_pb2.FieldMask(paths=sorted(given)),
         )
-        await self._call(
-            project_id,
-            "PatchServiceAccount",
-            self._iam(project_id).patch_service_account,
-            request,
-            repeatable=True,
-        )
+        await self._iam.call(project_id, IAMAsyncClient.patch_service_account, request, repeatable=True)
 
     async def disable(self, project_id: str, unique_id: str) -> None:
         """Disable the account; a read right after may not show it yet."""
         request = types.DisableServiceAccountRequest(name=_name(project_id, unique_id))
-        await self._call(
-            project_id,
-            "DisableServiceAccount",
-            self._iam(project_id).disable_service_account,
-            request,
-            repeatable=True,
-        )
+        await self._iam.call(project_id, IAMAsyncClient.disable_service_account, request, repeatable=True)
 
     async def enable(self, project_id: str, unique_id: str) -> None:
         """Enable the account; a read right after may not show it yet."""
         request = types.EnableServiceAccountRequest(name=_name(project_id, unique_id))
-        await self._call(
-            project_id,
-            "EnableServiceAccount",
-            self._iam(project_id).enable_service_account,
-            request,
-            repeatable=True,
-        )
+        await self._iam.call(project_id, IAMAsyncClient.enable_service_account, request, repeatable=True)
 
     async def delete(self, project_id: str, unique_id: str) -> None:
         """Delete the account; it can be undeleted for 30 days."""
         request = types.DeleteServiceAccountRequest(name=_name(project_id, unique_id))
-        await self._call(
-            project_id, "DeleteServiceAccount", self._iam(project_id).delete_service_account, request
-        )
+        await self._iam.call(project_id, IAMAsyncClient.delete_service_account, request)
 
     async def undelete(self, project_id: str, unique_id: str) -> ServiceAccount:
         """Bring back an account, and with it what it was granted, unless its e-mail was taken meanwhile."""
         request = types.UndeleteServiceAccountRequest(name=_name(project_id, unique_id))
-        reply = await self._call(
-            project_id, "UndeleteServiceAccount", self._iam(project_id).undelete_service_account, request
-        )
+        reply = await self._iam.call(project_id, IAMAsyncClient.undelete_service_account, request)
         return _account(project_id, reply.restored_account)
-
-    def _iam(self, project_id: str) -> IAMAsyncClient:
-        return self._clients.of(project_id).client(IAMAsyncClient, Api.IAM)
-
-    async def _call(
-        self,
-        project_id: str,
-        verb: str,
-        invoke: Callable[..., Awaitable["Reply"]],
-        request: Any,
-        *,
-        repeatable: bool = False,
-    ) -> "Reply":
-        clients = self._clients.of(project_id)
-        return await clients.call(Api.IAM, f"{_SERVICE}/{verb}", invoke, request, repeatable=repeatable)
-
-
-Reply = TypeVar("Reply")
 
 
 def _name(project_id: str, email_or_unique_id: str) -> str:
