@@ -13,6 +13,7 @@ import yaml
 
 from tests.e2e.scene import Scene
 from tests.e2e.stage import Stage, set_stage, with_operator
+from tests.e2e.tenants import LENT, Tenants
 from tests.servers.kube_apis import KUBE_APIS
 
 SEED = Path(__file__).parents[2] / "examples" / "seed.yaml"
@@ -93,3 +94,18 @@ def scene(closed_scene: Scene) -> Scene:
     """A scene whose project is lent to its namespace."""
     closed_scene.apply(OPEN_PROJECT)
     return closed_scene
+
+
+@pytest.fixture(scope="module")
+def tenants(session_stage: Stage) -> Iterator[Tenants]:
+    """Two teams on one project, whose objects stand."""
+    session_stage.google.ensure()
+    session_stage.cloud.recover()
+    session_stage.ensure_operator()
+    scene = Scene(session_stage, f"lent-{uuid.uuid4().hex[:8]}")
+    tenants = Tenants(scene)
+    scene.apply(tenants.text(LENT))
+    scene.ready(f"ManagedProject/{tenants.vault}", "CloudRunIdentity/checkout")
+    scene.ready("CloudRunIdentity/mallory", namespace=tenants.mallory)
+    yield tenants
+    scene.end()

@@ -360,9 +360,14 @@ def test_what_cannot_exist_is_refused_when_it_is_applied(
 
 
 def wait_for_sweeps(scene: Scene, count: int = 2) -> None:
-    """Wait until the project's services were listed so many more times."""
-    before = scene.cloud.calls()["Services/ListServices"] + scene.cloud.calls()["WorkerPools/ListWorkerPools"]
-    eventually(
-        lambda: scene.cloud.calls(),
-        lambda calls: calls["Services/ListServices"] + calls["WorkerPools/ListWorkerPools"] >= before + count,
-    )
+    """Wait until the project's workloads of some kind were listed so many more times."""
+
+    own = (f"{scene.name}@", f"{scene.name}/")
+    listing = ("/ListServices", "/ListWorkerPools")
+
+    def sweeps() -> Counter[str]:
+        calls = (call for call in scene.cloud.log() if call["reason"].startswith(own))
+        return Counter(call["rpc"] for call in calls if call["rpc"].endswith(listing))
+
+    before = sweeps()
+    eventually(sweeps, lambda now: max((now - before).values(), default=0) >= count)

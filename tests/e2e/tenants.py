@@ -1,0 +1,121 @@
+"""Two teams on one project: the scene's own minds its business, and Mallory's tries to reach further.
+
+All sweeps are an hour apart, so every call that the emulator counts during an attempt is the attempt's.
+"""
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from string import Template
+
+import yaml
+
+from tests.e2e.cluster import Object
+from tests.e2e.scene import Scene
+
+LENT = """
+kind: ManagedProject
+metadata: {name: $scene}
+spec:
+  driftInterval: 1h
+  locations: [europe-west1]
+  namespaces: {names: [$scene, $mallory]}
+  guardrails:
+    accounts: [$default, $credential]
+    adoptableAccounts: [$default, $credential]
+    workloads:
+    - {namespaces: [$scene], names: ["checkout*"]}
+    - {namespaces: [$mallory], names: ["mallory*"]}
+    grants:
+    - {roles: ["roles/run.*", roles/cloudsql.client], "on": [Project, Service], members: ["*"]}
+    - {roles: ["projects/*/roles/*"], "on": [Project], members: ["*"]}
+---
+kind: ManagedProject
+metadata: {name: $vault}
+spec:
+  driftInterval: 1h
+  locations: [europe-west1]
+  namespaces: {names: [$scene]}
+---
+kind: ManagedProject
+metadata: {name: $vault-ops}
+spec:
+  credentials: {impersonateServiceAccount: $credential}
+  suspend: true
+---
+kind: CloudRunIdentity
+metadata: {name: checkout}
+---
+kind: CloudRunIdentity
+metadata: {name: mallory, namespace: $mallory}
+"""
+
+ON_PROJECT = "{target: {kind: Project}, role: %s, members: [{principal: 'user:mallory@example.com'}]}"
+TO = "{target: {kind: Project}, role: roles/cloudsql.client, members: [%s]}"
+ATTACH = """{workload: {kind: Service, location: europe-west1, name: %s}, identityRef: %s}"""
+
+
+@dataclass(frozen=True)
+class Names:
+    """What attempts are written in: the project lent to both, the one lent to the other team alone."""
+
+    mallory: str
+    scene: str
+    vault: str
+    default: str
+    powerful: str
+    credential: str
+    vault_agent: str
+
+
+class Tenants:
+    """Two teams on one project, and a project of the first team's alone."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+        self.mallory = scene.add_namespace(f"{scene.name}-mal")
+        self.vault = f"{scene.name}-v"
+        scene.cloud.add(f"projects/{self.vault}", "roles/viewer", "user:ann@example.com")
+        scene.cloud.add(scene.project, "roles/run.invoker", "user:ann@example.com")
+        scene.cloud.deploy("services", scene.name, "checkout")
+        self.service = scene.cloud.deploy("services", scene.name, "mallory-web")
+        for account_id in ("powerful", "credential"):
+            scene.cloud.create_account(scene.name, account_id)
+        scene.cloud.create_role(scene.name, "harmless", ["resourcemanager.projects.setIamPolicy"])
+        numbers = {name: scene.cloud.project_number(name) for name in (scene.name, self.vault)}
+        self._names = Names(
+            mallory=self.mallory,
+            scene=scene.name,
+            vault=self.vault,
+            default=f"{numbers[scene.name]}-compute@developer.gserviceaccount.com",
+            powerful=scene.email("powerful"),
+            credential=scene.email("credential"),
+            vault_agent=f"service-{numbers[self.vault]}@serverless-robot-prod.iam.gserviceaccount.com",
+        )
+
+    def text(self, template: str) -> str:
+        return Template(template).substitute(vars(self._names))
+
+    def manifest(self, kind: str, spec: str, name: str = "attempt") -> Object:
+        """An object in Mallory's namespace, as it would be applied."""
+        parsed = {"projectRef": {"name": self.scene.name}} | yaml.safe_load(self.text(spec))
+        return {"kind": kind, "metadata": {"name": name, "namespace": self.mallory}, "spec": parsed}
+
+    def apply(self, kind: str, spec: str, name: str = "attempt") -> str:
+        """Apply an object of Mallory's; how it is called."""
+        self.scene.apply(json.dumps(self.manifest(kind, spec, name)).replace("$", "$$"))
+        return f"{kind}/{name}"
+
+    def cloud(self) -> tuple[object, ...]:
+        """Everything there is to be protected, as it stands."""
+        cloud, scene = self.scene.cloud, self.scene
+        return (
+            cloud.policies(),
+            cloud.accounts(scene.name),
+            cloud.accounts(self.vault),
+            cloud.runs_as(scene.service("checkout")),
+            cloud.runs_as(self.service),
+        )
+
+    def called(self, before: Counter[str]) -> Counter[str]:
+        return self.scene.cloud.calls() - before

@@ -1,0 +1,271 @@
+"""Attempts to break out of what a project lends that take more than one step, or time."""
+
+import json
+
+import pytest
+
+from tests.e2e.eventually import becomes, eventually
+from tests.e2e.stage import OPERATOR_NAMESPACE
+from tests.e2e.tenants import ATTACH, ON_PROJECT, TO, Tenants
+
+READS = ("Get", "List", "Test")
+CLIENT = TO % "{principal: 'group:mallory@example.com'}"
+
+
+def test_a_custom_role_that_is_widened_after_it_was_granted_is_granted_to_nobody_else(
+    tenants: Tenants,
+) -> None:
+    scene, role = tenants.scene, f"{tenants.scene.project}/roles/widened"
+    scene.cloud.create_role(scene.name, "widened", ["cloudsql.instances.connect"])
+    name = tenants.apply("IAMBinding", ON_PROJECT % role, "widened")
+    scene.ready(name, namespace=tenants.mallory)
+    assert scene.policy()[role] == ["user:mallory@example.com"]
+
+    scene.cloud.change_role(role, includedPermissions=["resourcemanager.projects.setIamPolicy"])
+    two = "[{principal: 'user:mallory@example.com'}, {principal: 'user:mallet@example.com'}]"
+    scene.patch(name, f"spec: {{members: {two}}}", namespace=tenants.mallory)
+
+    message = scene.fails(name, "DeniedByGuardrail", namespace=tenants.mallory)
+    assert "resourcemanager.projects.setIamPolicy" in message
+    assert scene.policy()[role] == ["user:mallory@example.com"]
+    scene.delete(name, namespace=tenants.mallory)
+    scene.gone(name, namespace=tenants.mallory)
+    assert role not in scene.policy()
+
+
+def test_a_forged_status_gives_nobody_an_account(tenants: Tenants) -> None:
+    scene, cloud = tenants.scene, tenants.cloud()
+    powerful = scene.cloud.accounts(scene.name)["powerful"]
+    name = tenants.apply("CloudRunIdentity", "{accountID: powerful, deletionPolicy: Delete}", "thief")
+    scene.fails(name, "Conflict", namespace=tenants.mallory)
+    scene.cluster.forge_status(
+        "CloudRunIdentity",
+        "thief",
+        tenants.mallory,
+        {"email": powerful["email"], "uniqueID": powerful["uniqueId"], "origin": "Created"},
+    )
+    calls = scene.cloud.calls()
+    scene.delete(name, namespace=tenants.mallory)
+    scene.gone(name, namespace=tenants.mallory)
+
+    assert tenants.called(calls)["IAM/DeleteServiceAccount"] == 0
+    assert tenants.cloud() == cloud
+
+
+def test_nobody_undeletes_an_account_of_somebody_elses_by_naming_its_id(tenants: Tenants) -> None:
+    scene = tenants.scene
+    email = scene.cloud.create_account(scene.name, "departed")
+    unique_id = scene.cloud.accounts(scene.name)["departed"]["uniqueId"]
+    scene.cloud.edit_account(email, "delete")
+    calls = scene.cloud.calls()
+
+    name = tenants.apply("CloudRunIdentity", "{accountID: departed, suspend: true}", "medium")
+    scene.fails(name, "Suspended", namespace=tenants.mallory)
+    scene.cluster.forge_status(
+        "CloudRunIdentity", "medium", tenants.mallory, {"email": email, "uniqueID": unique_id}
+    )
+    scene.patch(name, "spec: {suspend: false}", namespace=tenants.mallory)
+    scene.ready(name, namespace=tenants.mallory)
+
+    assert scene.cloud.accounts(scene.name)["departed"]["uniqueId"] != unique_id
+    assert tenants.called(calls)["IAM/UndeleteServiceAccount"] == 0
+    scene.delete(name, namespace=tenants.mallory)
+    scene.gone(name, namespace=tenants.mallory)
+
+
+def test_a_forged_operation_has_nobody_look_into_another_project(tenants: Tenants) -> None:
+    scene = tenants.scene
+    attach = ATTACH % ("mallory-web", "{name: mallory}")
+    name = tenants.apply("IdentityAttachment", attach, "web")
+    scene.ready(name, namespace=tenants.mallory)
+    calls = scene.cloud.calls()
+    elsewhere = f"projects/{tenants.vault}/locations/europe-west1/operations/secret"
+    scene.cluster.forge_status("IdentityAttachment", "web", tenants.mallory, {"operation": elsewhere})
+    scene.patch(
+        name,
+        "metadata: {annotations: {cloudrun-identity.dev/reconcile-requested-at: now}}",
+        namespace=tenants.mallory,
+    )
+    becomes(
+        lambda: scene.status(name, namespace=tenants.mallory).get("lastHandledReconcileAt"),
+        "now",
+    )
+    assert tenants.called(calls)["Operations/GetOperation"] == 0
+    scene.delete(name, namespace=tenants.mallory)
+    scene.gone(name, namespace=tenants.mallory)
+
+
+def test_a_forged_history_moves_no_workload_to_a_powerful_account(tenants: Tenants) -> None:
+    scene = tenants.scene
+    scene.cloud.deploy_as(tenants.service, "")
+    spec = ATTACH.replace("workload:", "deletionPolicy: Restore, workload:")
+    name = tenants.apply("IdentityAttachment", spec % ("mallory-web", "{name: mallory}"), "past")
+    scene.ready(name, namespace=tenants.mallory)
+    forged = {"previousServiceAccount": scene.email("powerful")}
+    scene.cluster.forge_status("IdentityAttachment", "past", tenants.mallory, forged)
+
+    scene.delete(name, namespace=tenants.mallory)
+    scene.gone(name, namespace=tenants.mallory)
+    assert scene.cloud.runs_as(tenants.service) == tenants.text("$default")
+
+
+def test_a_forged_history_moves_no_workload_to_the_default_account(tenants: Tenants) -> None:
+    scene = tenants.scene
+    scene.cloud.deploy_as(tenants.service, scene.email("mallory"))
+    spec = ATTACH.replace("workload:", "deletionPolicy: Restore, workload:")
+    name = tenants.apply("IdentityAttachment", spec % ("mallory-web", "{name: mallory}"), "never-moved")
+    scene.ready(name, namespace=tenants.mallory)
+    moved = {"serviceAccount": scene.email("mallory"), "generation": 1, "time": "2026-01-01T00:00:00Z"}
+    forged = {"previousServiceAccount": "", "lastMove": moved}
+    scene.cluster.forge_status("IdentityAttachment", "never-moved", tenants.mallory, forged)
+
+    scene.delete(name, namespace=tenants.mallory)
+    scene.gone(name, namespace=tenants.mallory)
+    assert scene.cloud.runs_as(tenants.service) == scene.email("mallory")
+
+
+def test_a_ledger_in_a_tenants_namespace_is_nobodys(tenants: Tenants) -> None:
+    scene, cloud = tenants.scene, tenants.cloud()
+    [genuine] = [
+        ledger
+        for ledger in scene.cluster.all("PolicyLedger", OPERATOR_NAMESPACE)
+        if ledger["spec"]["target"].get("name") == scene.email("mallory")
+    ]
+    spec = json.loads(json.dumps(genuine["spec"]).replace("mallory@", "powerful@"))
+    spec["account"]["owner"] = f"{tenants.mallory}/heir"
+    scene.cluster.create(
+        {
+            "apiVersion": genuine["apiVersion"],
+            "kind": "PolicyLedger",
+            "metadata": {
+                "name": genuine["metadata"]["name"].replace("mallory", "powerful"),
+                "namespace": tenants.mallory,
+            },
+            "spec": spec,
+        }
+    )
+
+    name = tenants.apply("CloudRunIdentity", "{accountID: powerful, deletionPolicy: Delete}", "heir")
+    assert "exists already" in scene.fails(name, "Conflict", namespace=tenants.mallory)
+    scene.delete(name, namespace=tenants.mallory)
+    scene.gone(name, namespace=tenants.mallory)
+    assert tenants.cloud() == cloud
+
+
+def test_a_second_project_on_one_that_is_lent_already_lends_nothing(tenants: Tenants) -> None:
+    scene, before = tenants.scene, len(tenants.scene.cloud.log())
+    second = f"{tenants.vault}-2"
+    scene.apply(f"""
+kind: ManagedProject
+metadata: {{name: {second}}}
+spec:
+  projectID: {tenants.vault}
+  driftInterval: 1h
+  namespaces: {{names: [{tenants.mallory}]}}
+  guardrails: {{grants: [{{roles: ["*"], "on": [Project], members: ["*"], allowEscalation: true}}]}}
+""")
+    assert f"ManagedProject {tenants.vault}" in scene.fails(f"ManagedProject/{second}", "Conflict")
+
+    spec = "{projectRef: {name: %s}, target: {kind: Project}, role: roles/run.admin, members: [%s]}"
+    name = tenants.apply("IAMBinding", spec % (second, "{principal: 'user:mallory@example.com'}"), "second")
+    scene.fails(name, "DependencyNotReady", namespace=tenants.mallory)
+
+    reasons = {call["reason"] for call in scene.cloud.log()[before:]}
+    assert not {each for each in reasons if each.startswith((f"{second}@", f"{tenants.mallory}/"))}
+    scene.delete(name, namespace=tenants.mallory)
+    scene.gone(name, namespace=tenants.mallory)
+    scene.removed(f"ManagedProject/{second}")
+
+
+def test_whoever_labels_a_namespace_into_a_project_gains_no_workload_of_it(tenants: Tenants) -> None:
+    scene, project = tenants.scene, f"{tenants.vault}-w"
+    workload = scene.cloud.deploy("services", project, "web")
+    scene.cluster.label_namespace(scene.name, team="web")
+    scene.apply(f"""
+kind: ManagedProject
+metadata: {{name: {project}}}
+spec:
+  driftInterval: 1h
+  locations: [europe-west1]
+  namespaces: {{selector: {{matchLabels: {{team: web}}}}}}
+---
+kind: IAMBinding
+metadata: {{name: callers}}
+spec:
+  projectRef: {{name: {project}}}
+  target: {{kind: Service, location: europe-west1, name: web}}
+  role: roles/run.invoker
+  members: [{{principal: "group:callers@example.com"}}]
+""")
+    scene.ready("IAMBinding/callers")
+
+    scene.cluster.label_namespace(tenants.mallory, team="web")
+    spec = "{projectRef: {name: %s}, target: {kind: Service, location: europe-west1, name: web}, "
+    rest = "role: roles/run.invoker, members: [{principal: 'user:mallory@example.com'}]}"
+    name = tenants.apply("IAMBinding", spec % project + rest, "callers")
+    assert "2 namespaces are admitted" in scene.fails(name, "DeniedByGuardrail", namespace=tenants.mallory)
+    scene.fails("IAMBinding/callers", "DeniedByGuardrail")
+    assert scene.cloud.policy(workload) == {"roles/run.invoker": ["group:callers@example.com"]}
+
+    scene.cluster.label_namespace(tenants.mallory, team=None)
+    eventually(
+        lambda: scene.fails(name, "DeniedByGuardrail", namespace=tenants.mallory),
+        lambda message: "does not admit" in message,
+    )
+    scene.ready("IAMBinding/callers")
+    scene.delete(name, namespace=tenants.mallory)
+    scene.gone(name, namespace=tenants.mallory)
+
+
+def test_a_namespace_that_is_shut_out_keeps_what_stands_and_gets_nothing_more(tenants: Tenants) -> None:
+    scene, project = tenants.scene, f"ManagedProject/{tenants.scene.name}"
+    name = tenants.apply("IAMBinding", CLIENT, "clients")
+    scene.ready(name, namespace=tenants.mallory)
+    cloud, calls = tenants.cloud(), scene.cloud.calls()
+
+    scene.patch(project, f"spec: {{namespaces: {{names: [{scene.name}]}}}}")
+    assert project.partition("/")[2] in scene.fails(name, "DeniedByGuardrail", namespace=tenants.mallory)
+    scene.patch(name, "spec: {members: [{principal: 'group:more@example.com'}]}", namespace=tenants.mallory)
+    scene.fails(name, "DeniedByGuardrail", namespace=tenants.mallory)
+    assert tenants.cloud() == cloud
+    writes = {each for each in tenants.called(calls) if not each.rpartition("/")[2].startswith(READS)}
+    assert writes == set()
+
+    scene.patch(project, f"spec: {{namespaces: {{names: [{scene.name}, {tenants.mallory}]}}}}")
+    scene.ready(name, namespace=tenants.mallory)
+    eventually(scene.policy, lambda policy: policy["roles/cloudsql.client"] == ["group:more@example.com"])
+    scene.delete(name, namespace=tenants.mallory)
+    scene.gone(name, namespace=tenants.mallory)
+
+
+@pytest.mark.parametrize(
+    ("brake", "reason", "may_call"),
+    [
+        ("suspend: true", "Suspended", ()),
+        ("managementPolicy: Observe", "DriftDetected", READS),
+    ],
+    ids=["suspend", "Observe"],
+)
+def test_the_brakes_of_a_project_hold_for_all_its_objects(
+    tenants: Tenants, brake: str, reason: str, may_call: tuple[str, ...]
+) -> None:
+    scene, project = tenants.scene, f"ManagedProject/{tenants.scene.name}"
+    scene.patch(project, f"spec: {{{brake}}}")
+    if may_call:
+        scene.ready(project)
+    else:
+        scene.fails(project, reason)
+    cloud, calls = tenants.cloud(), scene.cloud.calls()
+
+    tenants.apply("IAMBinding", CLIENT, "braked")
+    tenants.apply("CloudRunIdentity", "{accountID: braked-1}", "braked")
+    for name in ("IAMBinding/braked", "CloudRunIdentity/braked"):
+        scene.fails(name, reason, namespace=tenants.mallory)
+
+    assert tenants.cloud() == cloud
+    assert all(each.rpartition("/")[2].startswith(may_call or ("nothing",)) for each in tenants.called(calls))
+    scene.patch(project, "spec: {suspend: false, managementPolicy: Manage}")
+    for name in ("IAMBinding/braked", "CloudRunIdentity/braked"):
+        scene.ready(name, namespace=tenants.mallory)
+        scene.delete(name, namespace=tenants.mallory)
+        scene.gone(name, namespace=tenants.mallory)
