@@ -58,7 +58,7 @@ class Google:
     def client(self, *_: object) -> "Google":
         return self
 
-    async def call(self, _: object, method: str, invoke: object, request: Any) -> object:
+    async def call(self, _: object, method: str, invoke: object, request: Any, **__: object) -> object:
         await asyncio.sleep(self._chance.random())
         reply = self._served(method.rpartition("/")[2], request)
         await asyncio.sleep(self._chance.random())
