@@ -43,7 +43,7 @@ class Usage:
 
         `max_age` is how old, in seconds, the lists may be that are looked at.
         """
-        found: list[str] = []
+        found = list(_out_of_sight(obj, email, project_id, world))
         for place in sorted(set(_places(obj, email, project_id, world))):
             for kind in WorkloadKind:
                 workloads = self._workloads(kind, place, email, max_age)
@@ -82,7 +82,7 @@ class Usage:
 
 def _places(obj: CloudRunIdentity, email: str, project_id: str, world: World) -> Iterable[Place]:
     """Where something could run as the identity: all over its own project, and the others that may use it."""
-    projects = {project_id: world.project(obj.spec.project_ref.name)}
+    projects = {project_id: world.project_on(project_id)}
     for usable in obj.spec.usable_from:
         project = world.project(usable.project_ref.name)
         if project and _admits(project, obj.metadata.namespace, world):
@@ -102,14 +102,47 @@ def _places(obj: CloudRunIdentity, email: str, project_id: str, world: World) ->
             yield Place(project.project_id, target.location)
 
 
+def _out_of_sight(obj: CloudRunIdentity, email: str, project_id: str, world: World) -> Iterable[str]:
+    """Where something could run as the identity with nobody to tell where to look, in words.
+
+    A ManagedProject stays for as long as it is used, but not if somebody takes its finalizer away.
+    """
+    if world.project_on(project_id) is None:
+        yield (
+            f"whatever is in project {project_id}, of which there is no ManagedProject that can be read "
+            "(declare one again, or set spec.deletionProtection to None to delete the account unseen)"
+        )
+    for usable in obj.spec.usable_from:
+        if world.project(usable.project_ref.name) is None:
+            yield (
+                f"whatever is in ManagedProject {usable.project_ref.name}, {_GONE} ({_DECLARE}, or take it "
+                "out of spec.usableFrom)"
+            )
+    for attachment in _attachments(obj, email, world):
+        name = attachment.spec.project_ref.name
+        if world.project(name) is None and _is_attached(attachment, email):
+            workload = attachment.spec.workload
+            yield (
+                f"{workload.kind} {workload.location}/{workload.name} in ManagedProject {name}, {_GONE} "
+                f"({_DECLARE}, or delete {Key.of(attachment)})"
+            )
+
+
+_GONE = "which is not there or cannot be read"
+_DECLARE = "declare that again"
+
+
 def _attachments(obj: CloudRunIdentity, email: str, world: World) -> Iterable[IdentityAttachment]:
     """Those that name the identity, or its account, and may, or did as long as they might."""
     referrers = {*world.referrers(Key.of(obj)), *world.referrers(account_key(email))}
     allowed = {obj.metadata.namespace, *obj.spec.allowed_namespaces}
     for each in world.objects(IdentityAttachment):
-        attached = _same(each.status.current_service_account or "", email)
-        if Key.of(each) in referrers and (each.metadata.namespace in allowed or attached):
+        if Key.of(each) in referrers and (each.metadata.namespace in allowed or _is_attached(each, email)):
             yield each
+
+
+def _is_attached(attachment: IdentityAttachment, email: str) -> bool:
+    return _same(attachment.status.current_service_account or "", email)
 
 
 def _admits(project: ManagedProject, namespace: str, world: World) -> bool:

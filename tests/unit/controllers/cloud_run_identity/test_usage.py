@@ -8,7 +8,7 @@ from cloudrun_identity.api import IdentityAttachment
 from cloudrun_identity.controllers.cloud_run_identity.usage import Usage
 from cloudrun_identity.controllers.world import Key, account_key, identity_key
 from tests.unit.controllers.cloud import PROJECT_ID, FakeRun, FakeServiceAccounts, inventory
-from tests.unit.controllers.world import EMAIL, FakeWorld, binding, identity, parsed, project
+from tests.unit.controllers.world import EMAIL, PROJECT, FakeWorld, binding, identity, parsed, project
 
 RUN_PROJECT = """
 kind: ManagedProject
@@ -86,6 +86,44 @@ async def test_a_project_that_does_not_admit_the_namespace_holds_up_nobody() -> 
     closed = parsed(RUN_PROJECT, namespaces={})
     usable: dict[str, Any] = {"usableFrom": [{"projectRef": {"name": "run-prod"}}]}
     assert await places(project(), closed, parsed(ATTACHMENT), **usable) == set()
+
+
+async def out_of_sight(*objects: Any, **spec: Any) -> list[str]:
+    """What counts as use of `payments/checkout` although nobody can look; nothing runs that could be seen."""
+    obj = identity(**spec)
+    world = FakeWorld(obj, *objects)
+    attachments = {Key.of(each) for each in objects if isinstance(each, IdentityAttachment)}
+    world.references = {identity_key("payments", "checkout"): attachments}
+    usage = Usage(inventory(FakeServiceAccounts(), FakeRun(), lambda: 1000.0))
+    return await usage.users(obj, EMAIL, PROJECT_ID, world)
+
+
+async def test_what_is_in_a_project_that_nobody_declares_any_more_counts_as_use() -> None:
+    assert await out_of_sight() == [
+        f"whatever is in project {PROJECT_ID}, of which there is no ManagedProject that can be read (declare "
+        "one again, or set spec.deletionProtection to None to delete the account unseen)"
+    ]
+
+
+async def test_a_project_that_is_declared_by_another_name_is_looked_at() -> None:
+    renamed = project(PROJECT.replace("name: payments-prod,", "name: anew,"), projectID=PROJECT_ID)
+    assert await out_of_sight(renamed) == []
+
+
+async def test_what_is_in_a_usable_project_that_is_gone_counts_as_use() -> None:
+    assert await out_of_sight(project(), usableFrom=[{"projectRef": {"name": "run-prod"}}]) == [
+        "whatever is in ManagedProject run-prod, which is not there or cannot be read (declare that again, "
+        "or take it out of spec.usableFrom)"
+    ]
+
+
+async def test_a_workload_that_was_attached_in_a_project_that_is_gone_counts_as_use() -> None:
+    attached = f"{ATTACHMENT}\nstatus: {{currentServiceAccount: {EMAIL}}}"
+    assert await out_of_sight(project(), parsed(attached)) == [
+        "Service asia-east1/web in ManagedProject run-prod, which is not there or cannot be read (declare "
+        "that again, or delete IdentityAttachment payments/web)"
+    ]
+    assert await out_of_sight(project(), parsed(ATTACHMENT)) == [], "it never got there"
 
 
 @pytest.fixture
