@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from cloudrun_identity.api import ManagedProject
 from cloudrun_identity.gcp.clients import TIMEOUT, GoogleClients
+from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.impersonation import Impersonated
 
 
@@ -34,18 +35,30 @@ def credential_of(project: ManagedProject) -> Credential:
     return Credential(declared.impersonate_service_account, declared.delegates, quota_project)
 
 
+class NobodyToActAs(GoogleError):  # noqa: N818 - it names what happened
+    """Nothing was called, because nobody can tell whom to act as in a project."""
+
+    sent = False
+
+    def __init__(self, project_id: str, why: str) -> None:
+        super().__init__(Fault.UNAUTHENTICATED, f"projects/{project_id}", why)
+
+
 class ClientPool:
     """One `GoogleClients` a credential, made when first needed and closed with its last project."""
 
     def __init__(self, own: GoogleClients, credential_of: Callable[[str], Credential]) -> None:
-        """`own` act as the operator itself, and stay open; `credential_of(project_id)` is asked each time."""
+        """`own` act as the operator itself, and stay open.
+
+        `credential_of(project_id)` is asked each time, and raises NobodyToActAs where it cannot tell.
+        """
         self._own = own
         self._credential_of = credential_of
         self._open: dict[Credential, GoogleClients] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
     def of(self, project_id: str) -> GoogleClients:
-        """The clients that act as whom the project says."""
+        """The clients that act as whom the project says; raises NobodyToActAs where that cannot be read."""
         credential = self._credential_of(project_id)
         if credential == OWN:
             return self._own

@@ -40,7 +40,7 @@ class ProjectClients(Protocol):
     """The clients that each project is to be worked in with: `gcp.client_pool`, or one for all projects."""
 
     def of(self, project_id: str, /) -> "GoogleClients":
-        """Those that act as whom the project says."""
+        """Those that act as whom the project says; raises GoogleError where that cannot be told."""
         ...
 
 

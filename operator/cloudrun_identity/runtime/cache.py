@@ -20,7 +20,7 @@ from cloudrun_identity.api import (
     Resource,
 )
 from cloudrun_identity.controllers.reconcile.controller import Controller
-from cloudrun_identity.controllers.reconcile.unreadable import project_named_by
+from cloudrun_identity.controllers.reconcile.unreadable import project_id_said_by, project_named_by
 from cloudrun_identity.controllers.world import (
     Key,
     attachment_key,
@@ -226,6 +226,12 @@ class Cache(Recorded):
         declarers = self._declarers.get((ManagedProject.__name__, project_id), ())
         projects = [project for key in declarers if (project := self.project(key.name))]
         return min(projects, key=older_first, default=None)
+
+    def unread_project_on(self, project_id: str) -> Key | None:
+        """A ManagedProject on a Google Cloud project that could never be read, if there is one."""
+        unread = (key for key in self._unreadable if key.kind == ManagedProject.__name__)
+        there = (key for key in unread if project_id_said_by(self._unreadable[key]) == project_id)
+        return next((key for key in there if key not in self._entries), None)
 
     def namespaces(self) -> Mapping[str, Mapping[str, str]]:
         """The labels of every namespace."""

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from cloudrun_identity.api import (
@@ -23,7 +24,7 @@ from cloudrun_identity.controllers.reconcile.records import Records
 from cloudrun_identity.controllers.reconcile.tools import Tools
 from cloudrun_identity.controllers.reconcile.unreadable import project_named_by
 from cloudrun_identity.controllers.world import Key, project_key
-from cloudrun_identity.gcp.client_pool import OWN, ClientPool, Credential, credential_of
+from cloudrun_identity.gcp.client_pool import ClientPool, credential_of
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.gcp.policies import Policies
 from cloudrun_identity.gcp.policy_engine.brake import RemovalBrake
@@ -43,6 +44,7 @@ from .cache import Cache
 from .checkpoints import checkpoints
 from .clock import now
 from .controllers import controllers
+from .credentials import credential_in
 from .kubernetes import CountedClient, KubeWrites
 from .metrics import Metrics
 from .queue import KeyedQueue
@@ -89,7 +91,7 @@ class Operator:
         self._cache = Cache(self._controllers, self._ledgers, self._wake, lambda: google.identity)
         slots, checkpoint = Slots(concurrency), checkpoints()
         probation = Probation(now, self._ledgers.owner_of)
-        self._clients = ClientPool(google, self._credential_of)
+        self._clients = ClientPool(google, partial(credential_in, self._cache))
         policies = Policies(self._clients)
         self._lanes = Lanes(
             LanePorts(
@@ -239,11 +241,6 @@ class Operator:
             if project.project_id == project_id
         ]
         return min(limits, default=0)
-
-    def _credential_of(self, project_id: str) -> Credential:
-        """Whom to act as in a project; in one that nobody has lent as ourselves."""
-        project = self._cache.project_on(project_id)
-        return credential_of(project) if project else OWN
 
     def _interval_of(self, key: Key) -> float:
         raw = self._cache.raw(key)

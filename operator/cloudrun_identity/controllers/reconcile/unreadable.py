@@ -109,6 +109,12 @@ def project_named_by(raw: Object) -> str:
     return name if isinstance(name, str) else ""
 
 
+def project_id_said_by(raw: Object) -> str:
+    """The Google Cloud project that a ManagedProject is on, whether the rest of it can be read or not."""
+    said = _says(raw, "projectID")
+    return said if isinstance(said, str) and said else str(raw["metadata"]["name"])
+
+
 def what_is_wrong(error: ValidationError) -> str:
     """The first thing that does not fit, in one line: `spec.role: Field required`."""
     first = error.errors(include_url=False, include_input=False)[0]

@@ -1,0 +1,69 @@
+"""Whom the operator acts as, and where it does nothing for not knowing."""
+
+from typing import Any
+
+import pytest
+
+from cloudrun_identity.controllers.managed_project.controller import ManagedProjectController
+from cloudrun_identity.gcp.client_pool import OWN, Credential, NobodyToActAs
+from cloudrun_identity.kube.ledger import Ledgers
+from cloudrun_identity.runtime.cache import Cache
+from cloudrun_identity.runtime.credentials import credential_in
+
+ACCOUNT = "cri@ops-1234.iam.gserviceaccount.com"
+READABLE = {"projectID": "shop-1234", "credentials": {"impersonateServiceAccount": ACCOUNT}}
+SPOILT = {**READABLE, "driftInterval": "often"}
+
+
+@pytest.fixture
+def cache() -> Cache:
+    none: Any = None
+    controllers: Any = {"ManagedProject": ManagedProjectController(none, none, none, none, str, none)}
+    return Cache(controllers, Ledgers(none, "operator"), lambda keys: None)
+
+
+def seen(cache: Cache, spec: object, *, name: str = "shop", deleted: bool = False) -> None:
+    metadata = {"name": name, "uid": f"u-{name}", "resourceVersion": "1"}
+    cache.observe({"kind": "ManagedProject", "metadata": metadata, "spec": spec}, deleted=deleted)
+
+
+def test_a_project_is_worked_in_as_it_says_and_others_as_ourselves(cache: Cache) -> None:
+    seen(cache, READABLE)
+    assert credential_in(cache, "shop-1234") == Credential(ACCOUNT)
+    assert credential_in(cache, "somewhere") == OWN
+
+
+def test_nobody_is_acted_as_where_the_project_could_never_be_read(cache: Cache) -> None:
+    seen(cache, SPOILT)
+    with pytest.raises(NobodyToActAs) as raised:
+        credential_in(cache, "shop-1234")
+    assert raised.value.message == (
+        "ManagedProject shop cannot be read, so nobody can tell whom to act as in project shop-1234, and "
+        "nothing is done there; correct it as its Ready condition says"
+    )
+    assert not raised.value.undecided
+    assert credential_in(cache, "somewhere") == OWN
+
+    seen(cache, READABLE)
+    assert credential_in(cache, "shop-1234") == Credential(ACCOUNT)
+
+
+@pytest.mark.parametrize("spec", [[], {"driftInterval": 7}, {"projectID": 7}])
+def test_a_project_that_says_nothing_that_can_be_read_is_known_by_its_name(
+    cache: Cache, spec: object
+) -> None:
+    seen(cache, spec)
+    with pytest.raises(NobodyToActAs):
+        credential_in(cache, "shop")
+
+
+def test_what_was_read_before_it_was_spoilt_still_says_whom_to_act_as(cache: Cache) -> None:
+    seen(cache, READABLE)
+    seen(cache, SPOILT)
+    assert credential_in(cache, "shop-1234") == Credential(ACCOUNT)
+
+
+def test_a_project_that_went_unread_leaves_nothing_behind(cache: Cache) -> None:
+    seen(cache, SPOILT)
+    seen(cache, SPOILT, deleted=True)
+    assert credential_in(cache, "shop-1234") == OWN
