@@ -149,6 +149,13 @@ def still_used(key: Key, world: World) -> Outcome:
     return Waiting(Reason.IN_USE, f"still used by {names}{more}; delete these first")
 
 
+def belongs_to(owner: Key, world: World) -> str:
+    """Whose something is that another object has, and how to have it, as the end of a message."""
+    if world.is_there(owner):
+        return f"{owner}'s; delete that one first"
+    return f"{owner}'s, which is gone; declare that one anew to have it"
+
+
 def is_lent(project: str, namespace: str, world: World) -> bool:
     """Whether objects of `namespace` may know of a project, named by its id or its number."""
     return any(

@@ -8,7 +8,7 @@ leaves the description open, it names the identity's UID, which no account of an
 from dataclasses import replace
 
 from cloudrun_identity.api import AccountIntent, AccountText, Adoption, ManagedProject, Origin, Reason
-from cloudrun_identity.controllers.gate import surroundings
+from cloudrun_identity.controllers.gate import belongs_to, surroundings
 from cloudrun_identity.controllers.outcomes import SHORTLY, InSync, Refused, Waiting
 from cloudrun_identity.controllers.reconcile.controller import Applied
 from cloudrun_identity.controllers.world import World, identity_key
@@ -43,9 +43,8 @@ class AccountCreation:
         """
         recorded = self._tools.records.of(owner, email)
         if recorded and recorded.owner != owner.name:
-            there = world.is_there(identity_key(*recorded.owner.split("/", 1)))
-            way = "delete that one first" if there else "which is gone: declare that one anew to have it"
-            message = f"account {email} is CloudRunIdentity {recorded.owner}'s; {way}"
+            other = identity_key(*recorded.owner.split("/", 1))
+            message = f"account {email} is {belongs_to(other, world)}"
             return Applied(Refused(Reason.CONFLICT, message), AccountSeen(seen))
         if seen is not None:
             return await self._adopt(owner, project, world, seen)

@@ -55,7 +55,7 @@ class CustomRoleController:
     def desired(self, obj: CustomRole, gate: Passed, world: World) -> DeclaredRole | Stopped:
         """The role as declared, if the guardrails admit all of it."""
         record = world.role(gate.project_id, obj.spec.role_id)
-        objection = objection_to_owner(obj, record) or _not_admitted(obj, gate.project, world)
+        objection = objection_to_owner(obj, record, world) or _not_admitted(obj, gate.project, world)
         return Stopped(objection) if objection else DeclaredRole(obj, gate.project, world, record)
 
     async def observe(self, want: DeclaredRole, max_age: float) -> RoleSeen:

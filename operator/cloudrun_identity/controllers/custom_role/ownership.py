@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cloudrun_identity.api import Adoption, CustomRole, ManagedProject, Reason, RoleState
-from cloudrun_identity.controllers.gate import surroundings
+from cloudrun_identity.controllers.gate import belongs_to, surroundings
 from cloudrun_identity.controllers.outcomes import Outcome, Refused
-from cloudrun_identity.controllers.world import World
+from cloudrun_identity.controllers.world import World, custom_role_key
 from cloudrun_identity.gcp.custom_roles import ID_TAKEN_FOR, UNDELETE_WITHIN, CustomRoleState, RoleFields
 from cloudrun_identity.iam.admission import Denied
 from cloudrun_identity.iam.custom_roles import may_define
@@ -40,15 +40,15 @@ class DeclaredRole:
         )
 
 
-def objection_to_owner(obj: CustomRole, record: RoleRecord | None) -> Outcome | None:
+def objection_to_owner(obj: CustomRole, record: RoleRecord | None, world: World) -> Outcome | None:
     """Why the object cannot have a role that another object has."""
     own = f"{obj.metadata.namespace}/{obj.metadata.name}"
     if record is None or record.owner == own or record.state is RoleState.DELETED:
         return None
+    owner = custom_role_key(*record.owner.split("/", 1))
     return Refused(
         Reason.CONFLICT,
-        f"spec.roleID: role {record.role_id} is CustomRole {record.owner}'s; delete that one first, or "
-        "choose another roleID",
+        f"spec.roleID: role {record.role_id} is {belongs_to(owner, world)}, or choose another roleID",
     )
 
 

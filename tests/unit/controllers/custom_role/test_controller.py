@@ -99,13 +99,25 @@ def test_what_custom_roles_cannot_hold_is_no_difference_and_is_told() -> None:
 
 
 def test_a_role_that_another_object_has_is_refused() -> None:
+    there = cast("CustomRole", parsed(ROLE.replace("namespace: payments", "namespace: shop")))
+    way = "delete that one first, or choose another roleID"
+    assert refusal(there) == f"spec.roleID: role runner is CustomRole shop/runner's; {way}"
+
+
+def test_a_role_of_an_object_that_is_gone_is_refused_with_a_way_out() -> None:
+    way = "which is gone; declare that one anew to have it, or choose another roleID"
+    assert refusal() == f"spec.roleID: role runner is CustomRole shop/runner's, {way}"
+
+
+def refusal(*others: CustomRole) -> str:
+    """Why the object cannot have the role that is recorded as `shop/runner`'s."""
     theirs = RoleRecord("runner", "shop/runner", "u-theirs", Origin.CREATED, RoleState.PRESENT)
-    world = FakeWorld(PROJECT, roles=[theirs])
+    world = FakeWorld(PROJECT, *others, roles=[theirs])
     found = controller().desired(role(), Passed(PROJECT, observe=False), world)
     assert isinstance(found, Stopped)
     assert isinstance(found.outcome, Refused)
     assert found.outcome.reason is Reason.CONFLICT
-    assert "is CustomRole shop/runner's" in found.outcome.message
+    return found.outcome.message
 
 
 # Its deletion waits for whoever uses it.
