@@ -43,10 +43,6 @@ class Inventory:
         """The account of this e-mail."""
         return await self._accounts_of(project_id).one(email, max_age)
 
-    async def accounts(self, project_id: str, max_age: float) -> Mapping[str, ServiceAccount]:
-        """Every account of the project by e-mail."""
-        return await self._accounts_of(project_id).all(max_age)
-
     async def workload(self, workload: Workload, max_age: float) -> WorkloadState | None:
         """The state of this workload."""
         return await self._workloads_of(workload.project_id, workload.location, workload.kind).one(

@@ -67,7 +67,7 @@ async def test_a_sweep_of_many_accounts_is_one_list() -> None:
 async def test_age_zero_is_a_read_of_ones_own() -> None:
     accounts = Accounts(ANN)
     known = inventory(accounts)
-    await known.accounts(PROJECT, max_age=300)
+    await known.service_account(PROJECT, ANN, max_age=300)
     accounts.put(ANN, "changed behind our back")
 
     account = await known.service_account(PROJECT, ANN, max_age=0)
@@ -89,7 +89,7 @@ async def test_a_single_read_serves_a_resync_that_comes_soon_after() -> None:
 async def test_an_aged_list_is_read_anew() -> None:
     accounts = Accounts(ANN)
     known = inventory(accounts)
-    await known.accounts(PROJECT, max_age=300)
+    await known.service_account(PROJECT, ANN, max_age=300)
     await asyncio.sleep(300)
 
     await known.service_account(PROJECT, ANN, max_age=300)
@@ -100,7 +100,7 @@ async def test_an_aged_list_is_read_anew() -> None:
 async def test_a_list_from_before_our_write_does_not_count_for_what_we_wrote() -> None:
     accounts = Accounts(ANN, BOB)
     known = inventory(accounts)
-    await known.accounts(PROJECT, max_age=300)
+    await known.service_account(PROJECT, ANN, max_age=300)
     await asyncio.sleep(5)
     accounts.put(ANN, "ours")
     known.wrote_account(PROJECT, ANN)
@@ -118,7 +118,7 @@ async def test_a_list_from_before_our_write_does_not_count_for_what_we_wrote() -
 async def test_a_read_under_way_while_we_write_does_not_count_either() -> None:
     accounts = Accounts(ANN)
     known = inventory(accounts)
-    listing = asyncio.create_task(known.accounts(PROJECT, max_age=300))
+    listing = asyncio.create_task(known.service_account(PROJECT, ANN, max_age=300))
     await asyncio.sleep(0.5)
     accounts.put(ANN, "ours")
     known.wrote_account(PROJECT, ANN)
@@ -128,20 +128,6 @@ async def test_a_read_under_way_while_we_write_does_not_count_either() -> None:
 
     assert ann is not None
     assert ann.display_name == "ours"
-
-
-async def test_the_whole_is_listed_anew_after_a_write() -> None:
-    accounts = Accounts(ANN)
-    known = inventory(accounts)
-    await known.accounts(PROJECT, max_age=300)
-    await asyncio.sleep(5)
-    accounts.put(BOB)
-    known.wrote_account(PROJECT, BOB)
-    await asyncio.sleep(5)
-
-    assert set(await known.accounts(PROJECT, max_age=300)) == {ANN, BOB}
-    assert set(await known.accounts(PROJECT, max_age=300)) == {ANN, BOB}
-    assert accounts.calls == {"list": 2}
 
 
 async def test_absence_from_a_list_is_made_sure_of() -> None:
@@ -222,3 +208,21 @@ async def test_who_runs_as_what_is_sorted_once_a_list_however_many_ask() -> None
     assert [workload.name for workload in bobs] == ["web", "shop"], "what still serves counts as well"
     assert nobodys == ()
     assert services.calls == {"list": 1, "revision": 2}
+
+
+async def test_the_whole_is_listed_anew_after_a_write() -> None:
+    services = Services(web=ANN)
+    known = Inventory(None, services, asyncio.get_running_loop().time)  # type: ignore[arg-type]
+
+    async def listed() -> set[str]:
+        return set(await known.workloads(PROJECT, "europe-west1", WorkloadKind.SERVICE, max_age=300))
+
+    assert await listed() == {"web"}
+    await asyncio.sleep(5)
+    services.accounts["shop"] = BOB
+    known.wrote_workload(Workload(WorkloadKind.SERVICE, PROJECT, "europe-west1", "shop"))
+    await asyncio.sleep(5)
+
+    assert await listed() == {"web", "shop"}
+    assert await listed() == {"web", "shop"}
+    assert services.calls == {"list": 2}
