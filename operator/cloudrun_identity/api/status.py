@@ -154,6 +154,8 @@ class ReconciledStatus(ApiModel):
     """The Google Cloud project that this object was found to be about, pinned."""
     issues: Annotated[tuple[Annotated[str, Clipped(256)], ...], Clipped(16)] = ()
     """What a person should know, one sentence each."""
+    drift: Drift | None = None
+    """What was found changed behind the operator's back."""
 
     def condition(self, condition_type: ConditionType) -> Condition | None:
         """Find the condition of this type; None where it is absent."""
@@ -163,8 +165,6 @@ class ReconciledStatus(ApiModel):
 class ProjectScopedStatus(ReconciledStatus):
     """The status of every kind that lives in a project."""
 
-    drift: Drift | None = None
-    """What was found changed behind the operator's back."""
     grants: Annotated[tuple[GrantStatus, ...], Clipped(100)] = ()
     """The grants that this object declares, the first hundred."""
     grant_counts: GrantCounts | None = None

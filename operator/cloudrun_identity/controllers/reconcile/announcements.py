@@ -6,7 +6,6 @@ from cloudrun_identity.api import (
     Condition,
     ConditionStatus,
     ConditionType,
-    ProjectScopedStatus,
     Reason,
     ReconciledStatus,
     Resource,
@@ -71,8 +70,6 @@ class Announcer:
     def _announce_repair(
         self, raw: Object, before: ReconciledStatus, after: ReconciledStatus, *, found: bool
     ) -> None:
-        if not isinstance(before, ProjectScopedStatus) or not isinstance(after, ProjectScopedStatus):
-            return
         if after.drift and is_repaired(after.drift) and (found or not is_repaired(before.drift)):
             self._observer.drift_repaired(raw["kind"], len(after.drift.changes))
             self._events.record(raw, EventType.NORMAL, "DriftRepaired", "; ".join(after.drift.changes))

@@ -59,6 +59,7 @@ def status_of(
     changes: dict[str, Any] = {
         "observed_generation": generation,
         "conditions": _conditions(obj, report, now, stalled=stalled),
+        "drift": counted(obj.status.drift, report.drift, report.outcome, now),
     }
     if not _is_suspended(report):
         changes["issues"] = report.issues
@@ -70,7 +71,6 @@ def status_of(
         changes |= report.summary.fields
     if isinstance(obj.status, ProjectScopedStatus):
         changes |= _grant_fields(report)
-        changes["drift"] = counted(obj.status.drift, report.drift, report.outcome, now)
     return with_fields(obj.status, changes)
 
 

@@ -3,12 +3,12 @@ from typing import Any
 
 import pytest
 
-from cloudrun_identity.api import IAMBindingStatus, ManagedProjectStatus, Reason
+from cloudrun_identity.api import IAMBindingStatus, ManagedProjectStatus, Reason, ReconciledResource
 from cloudrun_identity.controllers.outcomes import InSync, Outcome, Refused, Waiting
 from cloudrun_identity.controllers.reconcile.announcements import Announcer
 from cloudrun_identity.controllers.reconcile.report import Report, status_of
 from cloudrun_identity.kube.events import EventType
-from tests.unit.controllers.world import identity
+from tests.unit.controllers.world import identity, project
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 RAW = {"kind": "CloudRunIdentity", "metadata": {"name": "checkout"}}
@@ -43,11 +43,11 @@ def told() -> Told:
 
 
 class Life:
-    """An identity through its passes, one a minute."""
+    """An object through its passes, one a minute."""
 
-    def __init__(self, told: Told) -> None:
+    def __init__(self, told: Told, obj: ReconciledResource) -> None:
         self._announcer = Announcer(told, told)
-        self._obj = identity()
+        self._obj = obj
         self._passes = 0
 
     def passes(self, outcome: Outcome, *drift: str) -> None:
@@ -59,7 +59,7 @@ class Life:
 
 
 def test_becoming_ready_is_told_once(told: Told) -> None:
-    life = Life(told)
+    life = Life(told, identity())
     life.passes(Waiting(Reason.CREATING, "m"))
     life.passes(InSync())
     life.passes(InSync())
@@ -67,7 +67,7 @@ def test_becoming_ready_is_told_once(told: Told) -> None:
 
 
 def test_what_needs_a_person_is_told_once_until_its_reason_changes(told: Told) -> None:
-    life = Life(told)
+    life = Life(told, identity())
     for outcome in (
         Refused(Reason.CONFLICT, "a"),
         Refused(Reason.CONFLICT, "b"),
@@ -78,12 +78,12 @@ def test_what_needs_a_person_is_told_once_until_its_reason_changes(told: Told) -
 
 
 def test_waiting_is_nothing_to_tell(told: Told) -> None:
-    Life(told).passes(Waiting(Reason.DEPENDENCY_NOT_READY, "m"))
+    Life(told, identity()).passes(Waiting(Reason.DEPENDENCY_NOT_READY, "m"))
     assert told.events == []
 
 
 def test_drift_and_its_repair_are_told_and_counted_once(told: Told) -> None:
-    life = Life(told)
+    life = Life(told, identity())
     life.passes(InSync())
     life.passes(InSync(), "a", "b")
     life.passes(InSync())
@@ -93,7 +93,7 @@ def test_drift_and_its_repair_are_told_and_counted_once(told: Told) -> None:
 
 
 def test_a_repair_that_takes_two_passes_is_told_at_its_end(told: Told) -> None:
-    life = Life(told)
+    life = Life(told, identity())
     life.passes(InSync())
     life.passes(Waiting(Reason.UPDATING, "m"), "a")
     assert (told.detected, told.repaired) == (1, 0)
@@ -102,7 +102,17 @@ def test_a_repair_that_takes_two_passes_is_told_at_its_end(told: Told) -> None:
     assert told.reasons == ["Ready", "DriftDetected", "DriftRepaired", "Ready"]
 
 
-def test_a_kind_without_drift_is_told_of_by_its_readiness(told: Told) -> None:
+def test_drift_of_a_project_is_told_when_it_is_found_and_when_it_is_repaired(told: Told) -> None:
+    life = Life(told, project())
+    life.passes(InSync())
+    life.passes(Waiting(Reason.UPDATING, "m"), "crossProjectUsage: Denied → Allowed")
+    assert (told.detected, told.repaired) == (1, 0)
+    life.passes(InSync())
+    assert (told.detected, told.repaired) == (1, 1)
+    assert told.reasons == ["Ready", "DriftDetected", "DriftRepaired", "Ready"]
+
+
+def test_of_what_never_drifted_no_repair_is_told(told: Told) -> None:
     Announcer(told, told).announce(RAW, ManagedProjectStatus(), ManagedProjectStatus(), ())
     Announcer(told, told).announce(RAW, IAMBindingStatus(), IAMBindingStatus(), ())
     assert told.events == []
