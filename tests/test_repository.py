@@ -1,5 +1,6 @@
 """What must hold of the repository as a whole."""
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -12,6 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import cloudrun_identity
+from cloudrun_identity.api import Reason
 
 ROOT = Path(__file__).parents[1]
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -58,3 +60,9 @@ def test_a_dependency_is_bounded_and_pinned_within_its_bounds(
 def test_the_version_is_the_same_everywhere() -> None:
     chart = yaml.safe_load((ROOT / "charts" / "cloudrun-identity" / "Chart.yaml").read_text(encoding="utf-8"))
     assert PROJECT["version"] == cloudrun_identity.__version__ == chart["appVersion"]
+
+
+def test_every_reason_that_a_status_may_give_is_given_somewhere() -> None:
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "operator").rglob("*.py"))
+    given = set(re.findall(r"\bReason\.([A-Z_]+)\b", code))
+    assert {reason.name for reason in Reason} <= given

@@ -37,7 +37,6 @@ class Reason(StrEnum):
     """Why `Ready` is what it is; `UpToDate` alone goes with True."""
 
     UP_TO_DATE = "UpToDate"
-    CREATING = "Creating"
     UPDATING = "Updating"
     DELETING = "Deleting"
     DRIFT_DETECTED = "DriftDetected"

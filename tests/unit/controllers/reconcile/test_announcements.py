@@ -60,7 +60,7 @@ class Life:
 
 def test_becoming_ready_is_told_once(told: Told) -> None:
     life = Life(told, identity())
-    life.passes(Waiting(Reason.CREATING, "m"))
+    life.passes(Waiting(Reason.PROPAGATION_PENDING, "m"))
     life.passes(InSync())
     life.passes(InSync())
     assert told.reasons == ["Ready"]
