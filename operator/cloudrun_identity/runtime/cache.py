@@ -81,6 +81,7 @@ class Cache(Recorded):
         self._wake = wake
         self._operator_identity = operator_identity
         self._entries: dict[Key, _Entry] = {}
+        self._of_kind: defaultdict[str, dict[Key, ReconciledResource]] = defaultdict(dict)
         self._unreadable: dict[Key, Object] = {}
         self._listed: set[str] = set()
         self._referrers: defaultdict[Key, set[Key]] = defaultdict(set)
@@ -191,7 +192,7 @@ class Cache(Recorded):
 
     def objects(self, kind: type[Kind]) -> Iterable[Kind]:
         """All objects of one kind."""
-        return [entry.obj for entry in self._entries.values() if isinstance(entry.obj, kind)]
+        return [obj for obj in self._of_kind[kind.__name__].values() if isinstance(obj, kind)]
 
     def referrers(self, key: Key) -> Iterable[Key]:
         """The objects that refer to this one; of those that cannot be read the ones of a project."""
@@ -261,6 +262,7 @@ class Cache(Recorded):
         controller = self._controllers[key.kind]
         entry = _Entry(raw, obj, controller.references(obj), (key.kind, controller.declares(obj)))
         self._entries[key] = entry
+        self._of_kind[key.kind][key] = obj
         for reference in entry.references:
             self._referrers[reference].add(key)
         self._declarers[entry.declares].add(key)
@@ -269,6 +271,7 @@ class Cache(Recorded):
         entry = self._entries.pop(key, None)
         if entry is None:
             return
+        del self._of_kind[key.kind][key]
         for reference in entry.references:
             self._discard(self._referrers, reference, key)
         self._discard(self._declarers, entry.declares, key)

@@ -358,6 +358,8 @@ def test_objects_are_found_by_kind_and_name(cached: Cached) -> None:
     assert cached.cache.identity("shop", "checkout") is None
     assert [each.metadata.name for each in cached.cache.objects(IAMBinding)] == ["web"]
     assert list(cached.cache.objects(IdentityAttachment)) == []
+    cached.cache.observe(binding(), deleted=True)
+    assert list(cached.cache.objects(IAMBinding)) == []
 
 
 def test_claimants_are_the_namespaced_objects(cached: Cached) -> None:
