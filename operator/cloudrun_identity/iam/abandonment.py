@@ -12,10 +12,11 @@ from .ledger import Ledger
 def without_abandoned(ledger: Ledger, declarations: Iterable[Declaration]) -> Ledger:
     """The ledger without the claimants that abandon what they hold: it is the others', or nobody's.
 
-    All who may declare a grant must have done so: whoever is late would find it as somebody else's.
+    All who may declare a grant must have done so: whoever is late would find it as somebody else's. Who is
+    braked lets go of nothing.
     """
     declarations = tuple(declarations)
-    abandoning = {each.claimant.seat: each for each in declarations if each.abandon}
+    abandoning = {each.claimant.seat: each for each in declarations if each.abandon and each.writable}
     wanted: defaultdict[Grant, set[str]] = defaultdict(set)
     for declaration in declarations:
         for claim in declaration.on(ledger.target) if declaration.writable else ():

@@ -46,8 +46,9 @@ def test_what_somebody_wants_who_is_not_named_yet_becomes_theirs() -> None:
         [Declaration(ONE)],
         [Declaration(ONE, frozenset({Claim(ANN)}), abandon=True)],
         [Declaration(ONE, holds=(HOLD_EVERYTHING,), abandon=True)],
+        [Declaration(ONE, writable=False, abandon=True)],
     ],
-    ids=["unheard", "releasing", "claimed", "held"],
+    ids=["unheard", "releasing", "claimed", "held", "braked"],
 )
 def test_only_what_is_abandoned_leaves(declarations: list[Declaration]) -> None:
     ledger = Ledger(TARGET, holdings={ANN: held(ONE)})
