@@ -29,7 +29,7 @@ from cloudrun_identity.iam.admission import (
 from cloudrun_identity.iam.grants import Target
 
 from .outcomes import InSync, Outcome, Paused, Refused, Waiting
-from .world import Key, World, older_first
+from .world import Key, World, older_first, project_key
 
 DELETION_WAITS = "deletion waits until suspend is false again"
 
@@ -69,8 +69,8 @@ def pass_gate(obj: ReconciledResource, world: World) -> Passed | Stopped:
         raise TypeError(f"{obj.kind} has no gate")
     project = project_of(obj, world)
     if project is None:
-        name = obj.spec.project_ref.name
-        return _unresolved(Reason.DEPENDENCY_NOT_FOUND, f"spec.projectRef: there is no ManagedProject {name}")
+        lacking = missing(project_key(obj.spec.project_ref.name), world, "spec.projectRef")
+        return Stopped(lacking, unresolved=lacking.message)
     return (
         _stopped_by_itself(obj, project, world)
         or _stopped_by_project(obj, project, world)
@@ -110,7 +110,7 @@ def other_project(name: str, namespace: str, world: World, path: str) -> Managed
     """
     project = world.project(name)
     if project is None:
-        return Waiting(Reason.DEPENDENCY_NOT_FOUND, f"{path}: there is no ManagedProject {name}")
+        return missing(project_key(name), world, path)
     entrance = may_enter(project, namespace, surroundings(project, world))
     if isinstance(entrance, Denied):
         return Refused(Reason.DENIED_BY_GUARDRAIL, f"{path}: {entrance.reason}")
@@ -121,6 +121,14 @@ def other_project(name: str, namespace: str, world: World, path: str) -> Managed
     if project.status.project_number is None:
         return Waiting(Reason.DEPENDENCY_NOT_READY, f"{path}: ManagedProject {name} is not ready")
     return project
+
+
+def missing(key: Key, world: World, path: str) -> Waiting:
+    """Why nothing is done with an object that the field `path` names and that nobody can go by."""
+    if world.is_unreadable(key):
+        message = f"{path}: {key} cannot be read; correct it as its Ready condition says"
+        return Waiting(Reason.DEPENDENCY_NOT_READY, message)
+    return Waiting(Reason.DEPENDENCY_NOT_FOUND, f"{path}: there is no {key}")
 
 
 def halted_elsewhere(held: Iterable[Target], world: World) -> Outcome | None:

@@ -109,6 +109,10 @@ class World(Protocol):
         """Whether the object exists; taken for granted of a kind that is not served, which nobody listed."""
         ...
 
+    def is_unreadable(self, key: Key) -> bool:
+        """Whether the object exists and could never be read, because it does not fit its kind."""
+        ...
+
     def ledger(self, target: Target) -> Ledger:
         """What is held on one policy."""
         ...

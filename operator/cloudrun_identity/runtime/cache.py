@@ -112,8 +112,9 @@ class Cache(Recorded):
         try:
             obj = self._controllers[key.kind].kind.model_validate(raw)
         except ValidationError:
+            is_news = self.raw(key) is None
             self._unreadable[key] = raw  # the pass over it says what is wrong
-            return Sighting(changed=True)
+            return Sighting(changed=True, woken=self._concerned(key, old) if is_news else frozenset())
         self._unreadable.pop(key, None)
         self._put(key, raw, obj)
         woken = self._concerned(key, old) if facts(old.raw if old else None) != facts(raw) else frozenset()
@@ -203,6 +204,10 @@ class Cache(Recorded):
         """Whether the object exists; taken for granted of a kind that is not served, which nobody listed."""
         return self.raw(key) is not None or key.kind not in self._listed
 
+    def is_unreadable(self, key: Key) -> bool:
+        """Whether the object exists and could never be read, because it does not fit its kind."""
+        return key in self._unreadable and key not in self._entries
+
     def rivals(self, key: Key) -> Iterable[Resource]:
         """The other objects that declare the very thing in Google Cloud that this one declares."""
         entry = self._entries.get(key)
@@ -232,7 +237,7 @@ class Cache(Recorded):
         """A ManagedProject on a Google Cloud project that could never be read, if there is one."""
         unread = (key for key in self._unreadable if key.kind == ManagedProject.__name__)
         there = (key for key in unread if project_id_said_by(self._unreadable[key]) == project_id)
-        return next((key for key in there if key not in self._entries), None)
+        return next(filter(self.is_unreadable, there), None)
 
     def namespaces(self) -> Mapping[str, Mapping[str, str]]:
         """The labels of every namespace."""

@@ -3,9 +3,9 @@ from dataclasses import replace
 import pytest
 
 from cloudrun_identity.api import ManagedProject, Origin, Reason, RoleState
-from cloudrun_identity.controllers.gate import Passed, Stopped, pass_gate
+from cloudrun_identity.controllers.gate import Passed, Stopped, other_project, pass_gate
 from cloudrun_identity.controllers.outcomes import Paused, Refused, Waiting
-from cloudrun_identity.controllers.world import Key
+from cloudrun_identity.controllers.world import Key, project_key
 from cloudrun_identity.iam.ledger import RoleRecord
 
 from .world import IDENTITY, PROJECT, FakeWorld, identity, parsed, project
@@ -36,6 +36,18 @@ def test_a_missing_project_is_waited_for() -> None:
     assert isinstance(gate.outcome, Waiting)
     assert gate.outcome.reason is Reason.DEPENDENCY_NOT_FOUND
     assert gate.unresolved == "spec.projectRef: there is no ManagedProject payments-prod"
+
+
+def test_a_project_that_cannot_be_read_is_said_to_be_just_that() -> None:
+    world = FakeWorld()
+    world.unreadable = {project_key("payments-prod")}
+    gate = stopped(identity(), world)
+    message = "ManagedProject payments-prod cannot be read; correct it as its Ready condition says"
+    assert gate.outcome == Waiting(Reason.DEPENDENCY_NOT_READY, f"spec.projectRef: {message}")
+    assert gate.unresolved == f"spec.projectRef: {message}"
+    assert other_project("payments-prod", "shop", world, "spec.usableFrom[0].projectRef") == Waiting(
+        Reason.DEPENDENCY_NOT_READY, f"spec.usableFrom[0].projectRef: {message}"
+    )
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,7 @@ class FakeWorld:
         self.unique_ids: dict[Target, str] = {}
         self.rivalry: dict[Key, list[Resource]] = {}
         self.references: dict[Key, set[Key]] = {}
+        self.unreadable: set[Key] = set()
         self.held: list[Ledger] = []
 
     def project(self, name: str) -> ManagedProject | None:
@@ -166,6 +167,9 @@ class FakeWorld:
 
     def is_there(self, key: Key) -> bool:
         return key in self._objects
+
+    def is_unreadable(self, key: Key) -> bool:
+        return key in self.unreadable
 
     def ledger(self, target: Target) -> Ledger:
         return Ledger(

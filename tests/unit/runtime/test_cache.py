@@ -240,6 +240,24 @@ def test_what_names_no_project_refers_to_none(cached: Cached, spec: object) -> N
     assert cached.cache.referrers(Key("ManagedProject", "", "payments-prod")) == set()
 
 
+def test_who_refers_to_what_cannot_be_read_is_woken_to_say_so(cached: Cached) -> None:
+    cached.sees(identity(), binding())
+    broken = {**project(), "spec": {"driftInterval": 7}}
+    assert not cached.cache.is_unreadable(PROJECT)
+    assert cached.cache.observe(broken, deleted=False).woken == {CHECKOUT, WEB}
+    assert cached.cache.is_unreadable(PROJECT)
+    told = {**with_status(broken, conditions=[]), "spec": broken["spec"]}
+    assert cached.cache.observe(told, deleted=False).woken == frozenset()
+    assert cached.cache.observe(project(version=9), deleted=False).woken == {CHECKOUT, WEB}
+    assert not cached.cache.is_unreadable(PROJECT)
+
+
+def test_what_was_read_before_is_gone_by_for_as_long_as_it_cannot_be_read(cached: Cached) -> None:
+    cached.sees(project(), {**project(version=2), "spec": {"driftInterval": 7}})
+    assert cached.cache.project("payments-prod") is not None
+    assert not cached.cache.is_unreadable(PROJECT)
+
+
 def test_what_could_never_be_read_is_known(cached: Cached) -> None:
     broken = {**binding(), "spec": {"role": 7}}
     cached.sees(broken)

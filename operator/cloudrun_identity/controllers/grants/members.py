@@ -10,9 +10,9 @@ from cloudrun_identity.api import (
     Reason,
     WorkloadIdentityUser,
 )
-from cloudrun_identity.controllers.gate import other_project
+from cloudrun_identity.controllers.gate import missing, other_project
 from cloudrun_identity.controllers.outcomes import Outcome, Refused, Waiting
-from cloudrun_identity.controllers.world import World
+from cloudrun_identity.controllers.world import World, identity_key
 from cloudrun_identity.gcp.projects import SERVICE_AGENT_DOMAIN, cloud_run_service_agent
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.principals import email, lower_email, normalise, service_account_member
@@ -64,15 +64,11 @@ class Members:
     def identity(self, declared: DeclaredIdentity, path: str) -> Holder | Nobody:
         """A declared identity, if it exists and lets this namespace name it."""
         identity = self._world.identity(declared.namespace, declared.name)
-        text = f"{declared.namespace}/{declared.name}"
+        key = identity_key(declared.namespace, declared.name)
         if identity is None:
-            message = f"{path}: there is no CloudRunIdentity {text}"
-            return Nobody(str(declared), Waiting(Reason.DEPENDENCY_NOT_FOUND, message))
+            return Nobody(str(declared), missing(key, self._world, path))
         if declared.namespace != self._namespace and self._namespace not in identity.spec.allowed_namespaces:
-            message = (
-                f"{path}: CloudRunIdentity {text} does not list namespace {self._namespace} "
-                "in allowedNamespaces"
-            )
+            message = f"{path}: {key} does not list namespace {self._namespace} in allowedNamespaces"
             return Nobody(str(declared), Refused(Reason.DENIED_BY_GUARDRAIL, message))
         return identity_holder(identity, self._world, path)
 

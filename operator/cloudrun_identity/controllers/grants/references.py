@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from cloudrun_identity.api import CustomRoleRef, Member, Reason, RoleState
 from cloudrun_identity.api import Target as TargetSpec
+from cloudrun_identity.controllers.gate import missing
 from cloudrun_identity.controllers.outcomes import Outcome, Refused, Waiting
 from cloudrun_identity.controllers.world import (
     Key,
@@ -61,8 +62,7 @@ def role_name(
     custom = world.custom_role(namespace, ref.name)
     text = f"CustomRole {namespace}/{ref.name}"
     if custom is None:
-        message = f"{path}.customRoleRef: there is no {text}"
-        return NoRole(text, Waiting(Reason.DEPENDENCY_NOT_FOUND, message))
+        return NoRole(text, missing(custom_role_key(namespace, ref.name), world, f"{path}.customRoleRef"))
     project = world.project(custom.spec.project_ref.name)
     if project and project.project_id != target.project_id:
         message = (

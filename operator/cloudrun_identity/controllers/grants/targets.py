@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from cloudrun_identity.api import ManagedProject, Reason, TargetKind
 from cloudrun_identity.api import Target as TargetSpec
+from cloudrun_identity.controllers.gate import missing
 from cloudrun_identity.controllers.outcomes import Outcome, Refused, Waiting
-from cloudrun_identity.controllers.world import World
+from cloudrun_identity.controllers.world import World, identity_key
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.principals import lower_email
@@ -51,8 +52,8 @@ def _account_of(
     name = f"CloudRunIdentity {owner.namespace}/{owner.name}"
     text = f"{TargetKind.SERVICE_ACCOUNT} of {owner.namespace}/{owner.name}"
     if identity is None:
-        message = f"{path}.identityRef: there is no {name}"
-        return NoTarget(text, Waiting(Reason.DEPENDENCY_NOT_FOUND, message))
+        key = identity_key(owner.namespace, owner.name)
+        return NoTarget(text, missing(key, world, f"{path}.identityRef"))
     if identity.spec.project_ref.name != project.metadata.name:
         message = (
             f"{path}: {name} belongs to ManagedProject {identity.spec.project_ref.name}; "

@@ -1,11 +1,13 @@
 """Deleting an attachment: what ran before is put back, if that is asked for and still allowed."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from cloudrun_identity.api import IdentityAttachment, ManagedProject, Reason
+from cloudrun_identity.controllers.gate import missing
 from cloudrun_identity.controllers.outcomes import Failing, InSync, Outcome, Refused, Waiting
 from cloudrun_identity.controllers.reconcile.announcements import Announcer
-from cloudrun_identity.controllers.world import World
+from cloudrun_identity.controllers.world import World, project_key
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.mutations import mutated
@@ -48,11 +50,9 @@ class Restoration:
             return InSync()
         project = world.project(obj.spec.project_ref.name)
         if project is None:
-            return Waiting(
-                Reason.DEPENDENCY_NOT_FOUND,
-                f"spec.projectRef: there is no ManagedProject {obj.spec.project_ref.name}; "
-                "set spec.deletionPolicy to Abandon to leave the workload as it is",
-            )
+            lacking = missing(project_key(obj.spec.project_ref.name), world, "spec.projectRef")
+            leaving = "set spec.deletionPolicy to Abandon to leave the workload as it is"
+            return replace(lacking, message=f"{lacking.message}; {leaving}")
         workload = workload_of(obj, project.project_id)
         decision = _is_at_home(home, project)
         if isinstance(decision, Denied):

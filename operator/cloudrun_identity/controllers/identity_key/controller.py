@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cloudrun_identity.api import IdentityKey, KeyDeletionPolicy, KeyState, KeyStatus, Reason
-from cloudrun_identity.controllers.gate import Passed, Stopped, surroundings
+from cloudrun_identity.controllers.gate import Passed, Stopped, missing, surroundings
 from cloudrun_identity.controllers.grants.wishes import Wish
 from cloudrun_identity.controllers.outcomes import InSync, Outcome, Refused, Waiting
 from cloudrun_identity.controllers.reconcile.controller import Applied, Change, Summary
@@ -53,15 +53,14 @@ class IdentityKeyController:
         decision = may_make_keys(gate.project, obj.metadata.namespace, surroundings(gate.project, world))
         if isinstance(decision, Denied):
             return Stopped(Refused(Reason.DENIED_BY_GUARDRAIL, decision.reason))
-        name = f"CloudRunIdentity {obj.metadata.namespace}/{obj.spec.identity_ref.name}"
+        name = identity_key(obj.metadata.namespace, obj.spec.identity_ref.name)
         identity = world.identity(obj.metadata.namespace, obj.spec.identity_ref.name)
         if identity is None:
-            return _unresolved(Reason.DEPENDENCY_NOT_FOUND, f"there is no {name}")
+            lacking = missing(name, world, "spec.identityRef")
+            return Stopped(lacking, unresolved=lacking.message)
         record, home = world.account(identity), world.account_home(identity)
         if record is None or home is None or not record.is_steady:
-            return _unresolved(
-                Reason.DEPENDENCY_NOT_READY, f"the account of {name} is not ready; its conditions say why"
-            )
+            return _not_ready(f"the account of {name} is not ready; its conditions say why")
         if home.project_id != gate.project_id:
             message = f"spec.projectRef: the account of {name} is in project {home.project_id}"
             return Stopped(Refused(Reason.INVALID_SPEC, message))
@@ -70,7 +69,7 @@ class IdentityKeyController:
                 f"{name} is disabled, so that none of its keys works; they are left as they are until its "
                 "spec.disabled is false again"
             )
-            return _unresolved(Reason.DEPENDENCY_NOT_READY, message)
+            return _not_ready(message)
         return KeyWant(KeyUse(obj, home, record.unique_id), world)
 
     async def observe(self, want: KeyWant, max_age: float) -> KeysSeen:
@@ -146,9 +145,9 @@ class IdentityKeyController:
         return outcome
 
 
-def _unresolved(reason: Reason, message: str) -> Stopped:
+def _not_ready(message: str) -> Stopped:
     message = f"spec.identityRef: {message}"
-    return Stopped(Waiting(reason, message), unresolved=message)
+    return Stopped(Waiting(Reason.DEPENDENCY_NOT_READY, message), unresolved=message)
 
 
 def _harm(want: KeyWant, seen: KeysSeen) -> tuple[str, str] | None:

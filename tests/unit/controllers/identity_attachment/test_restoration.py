@@ -6,6 +6,7 @@ import pytest
 from cloudrun_identity.api import IdentityAttachment, Reason, Resource
 from cloudrun_identity.controllers.identity_attachment.restoration import Restoration
 from cloudrun_identity.controllers.outcomes import Failing, InSync, Outcome, Refused, Waiting
+from cloudrun_identity.controllers.world import Key, project_key
 from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.gcp.workloads import Workload, WorkloadState
 from tests.unit.controllers.attachments import OLD, ROLLED_OUT, attachment, attachment_records
@@ -147,6 +148,24 @@ async def test_nothing_is_put_back_in_another_project_than_it_was_moved_in() -> 
     assert "Abandon" in outcome.message
 
     assert await restored(cloud, moved=elsewhere, world=Ending) == InSync()
+    assert cloud.written == []
+
+
+@pytest.mark.parametrize(
+    ("unreadable", "reason"),
+    [(set(), Reason.DEPENDENCY_NOT_FOUND), ({project_key("payments-prod")}, Reason.DEPENDENCY_NOT_READY)],
+    ids=["gone", "unreadable"],
+)
+async def test_without_its_project_nothing_is_put_back(unreadable: set[Key], reason: Reason) -> None:
+    cloud: Any = FakeCloud(ROLLED_OUT)
+    records, world = attachment_records(), FakeWorld()
+    world.unreadable = unreadable
+    await records.moving(RESTORED, replace(ROLLED_OUT, service_account=OLD), EMAIL)
+    outcome = await Restoration(cloud, cloud, records, cloud, lambda step: None).restore(RESTORED, world)
+    assert isinstance(outcome, Waiting)
+    assert outcome.reason is reason
+    assert outcome.message.startswith("spec.projectRef: ")
+    assert outcome.message.endswith("set spec.deletionPolicy to Abandon to leave the workload as it is")
     assert cloud.written == []
 
 
