@@ -20,7 +20,11 @@ from cloudrun_identity.api import (
     Resource,
 )
 from cloudrun_identity.controllers.reconcile.controller import Controller
-from cloudrun_identity.controllers.reconcile.unreadable import project_id_said_by, project_named_by
+from cloudrun_identity.controllers.reconcile.unreadable import (
+    accounts_said_by,
+    project_id_said_by,
+    project_named_by,
+)
 from cloudrun_identity.controllers.world import (
     Key,
     attachment_key,
@@ -35,7 +39,6 @@ from cloudrun_identity.iam.admission import admits_namespace
 from cloudrun_identity.iam.claims import Claimant
 from cloudrun_identity.iam.custom_roles import home_of
 from cloudrun_identity.iam.ledger import Ledger
-from cloudrun_identity.iam.principals import lower_email
 from cloudrun_identity.kube.ledger import Ledgers
 from cloudrun_identity.kube.objects import compact
 from cloudrun_identity.kube.resources import Object
@@ -218,14 +221,9 @@ class Cache(Recorded):
     def credential_accounts(self) -> frozenset[str]:
         """The e-mails, in lower case, of the accounts that the operator acts as."""
         identity = self._operator_identity()
-        accounts = {identity} if identity else set()
-        for project in self.objects(ManagedProject):
-            if declared := project.spec.credentials:
-                accounts |= {
-                    lower_email(account)
-                    for account in (declared.impersonate_service_account, *declared.delegates)
-                }
-        return frozenset(accounts)
+        # What cannot be read now was acted as before, and is again once it can.
+        said = map(accounts_said_by, self._raws(ManagedProject))
+        return frozenset({identity} if identity else ()).union(*said)
 
     def project_on(self, project_id: str) -> ManagedProject | None:
         """The ManagedProject that a Google Cloud project is worked in by: the oldest on it."""
@@ -261,6 +259,11 @@ class Cache(Recorded):
     def _get(self, kind: type[Kind], key: Key) -> Kind | None:
         entry = self._entries.get(key)
         return entry.obj if entry and isinstance(entry.obj, kind) else None
+
+    def _raws(self, kind: type[Resource]) -> Iterable[Object]:
+        """All objects of one kind as they were sent, those that were read last and those that cannot be."""
+        yield from (self._entries[key].raw for key in self._of_kind[kind.__name__])
+        yield from (raw for key, raw in self._unreadable.items() if key.kind == kind.__name__)
 
     def _put(self, key: Key, raw: Object, obj: ReconciledResource) -> None:
         self._remove(key)

@@ -1,5 +1,6 @@
 """Whom the operator acts as, and where it does nothing for not knowing."""
 
+import itertools
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from cloudrun_identity.runtime.cache import Cache
 from cloudrun_identity.runtime.credentials import credential_in
 
 ACCOUNT = "cri@ops-1234.iam.gserviceaccount.com"
+VERSIONS = itertools.count(1)
 READABLE = {"projectID": "shop-1234", "credentials": {"impersonateServiceAccount": ACCOUNT}}
 SPOILT = {**READABLE, "driftInterval": "often"}
 
@@ -23,7 +25,7 @@ def cache() -> Cache:
 
 
 def seen(cache: Cache, spec: object, *, name: str = "shop", deleted: bool = False) -> None:
-    metadata = {"name": name, "uid": f"u-{name}", "resourceVersion": "1"}
+    metadata = {"name": name, "uid": f"u-{name}", "resourceVersion": str(next(VERSIONS))}
     cache.observe({"kind": "ManagedProject", "metadata": metadata, "spec": spec}, deleted=deleted)
 
 
@@ -67,3 +69,25 @@ def test_a_project_that_went_unread_leaves_nothing_behind(cache: Cache) -> None:
     seen(cache, SPOILT)
     seen(cache, SPOILT, deleted=True)
     assert credential_in(cache, "shop-1234") == OWN
+
+
+@pytest.mark.parametrize("before", [None, {"credentials": {"impersonateServiceAccount": "former@x"}}])
+def test_whom_the_operator_acts_as_stays_out_of_reach_while_the_project_cannot_be_read(
+    cache: Cache, before: object
+) -> None:
+    if before:
+        seen(cache, before)
+    delegate = "relay@ops-1234.iam.gserviceaccount.com"
+    credentials = {"impersonateServiceAccount": ACCOUNT.upper(), "delegates": [delegate, 7]}
+    seen(cache, {**SPOILT, "credentials": credentials})
+    assert cache.credential_accounts() == {ACCOUNT, delegate} | ({"former@x"} if before else set())
+
+    seen(cache, {**READABLE, "credentials": None})
+    seen(cache, READABLE, deleted=True)
+    assert cache.credential_accounts() == set()
+
+
+@pytest.mark.parametrize("credentials", [None, [], {}, {"impersonateServiceAccount": 7, "delegates": "x"}])
+def test_credentials_that_say_nothing_name_nobody(cache: Cache, credentials: object) -> None:
+    seen(cache, {**SPOILT, "credentials": credentials})
+    assert cache.credential_accounts() == set()

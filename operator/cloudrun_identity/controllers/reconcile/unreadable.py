@@ -29,6 +29,7 @@ from cloudrun_identity.controllers.grants.release import Releaser
 from cloudrun_identity.controllers.outcomes import InSync, Outcome, Paused, Refused
 from cloudrun_identity.controllers.world import Key
 from cloudrun_identity.iam.claims import Claimant
+from cloudrun_identity.iam.principals import lower_email
 from cloudrun_identity.kube.resources import Object
 
 from .conclusion import Conclusion
@@ -113,6 +114,19 @@ def project_id_said_by(raw: Object) -> str:
     """The Google Cloud project that a ManagedProject is on, whether the rest of it can be read or not."""
     said = _says(raw, "projectID")
     return said if isinstance(said, str) and said else str(raw["metadata"]["name"])
+
+
+def accounts_said_by(raw: Object) -> frozenset[str]:
+    """Whom a ManagedProject says to act as, delegates included: their e-mails in lower case.
+
+    The rest of it need not be readable.
+    """
+    credentials = _says(raw, "credentials")
+    if not isinstance(credentials, dict):
+        return frozenset()
+    delegates = credentials.get("delegates")
+    said = [credentials.get("impersonateServiceAccount"), *(delegates if isinstance(delegates, list) else ())]
+    return frozenset(lower_email(each) for each in said if isinstance(each, str))
 
 
 def what_is_wrong(error: ValidationError) -> str:
