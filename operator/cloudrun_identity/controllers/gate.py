@@ -21,7 +21,6 @@ from cloudrun_identity.iam.admission import (
     Decision,
     Denied,
     Surroundings,
-    admitted_namespaces,
     may_adopt,
     may_be_called,
     may_enter,
@@ -177,7 +176,7 @@ def is_lent(project: str, namespace: str, world: World) -> bool:
 def surroundings(project: ManagedProject, world: World) -> Surroundings:
     """The facts that the project's guardrails are asked with."""
     return Surroundings(
-        namespaces=admitted_namespaces(project, world.namespaces()),
+        namespaces=world.admitted_namespaces(project),
         identities=world.identities(),
         credential_accounts=world.credential_accounts(),
     )

@@ -137,8 +137,8 @@ class World(Protocol):
         """The account whose ledger records the identity, or its predecessor of the same name."""
         ...
 
-    def namespaces(self) -> Mapping[str, Mapping[str, str]]:
-        """The labels of every namespace."""
+    def admitted_namespaces(self, project: ManagedProject) -> frozenset[str]:
+        """The existing namespaces that may use the project."""
         ...
 
     def is_terminating(self, namespace: str) -> bool:

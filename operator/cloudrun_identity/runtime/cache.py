@@ -43,6 +43,7 @@ from cloudrun_identity.kube.ledger import Ledgers
 from cloudrun_identity.kube.objects import compact
 from cloudrun_identity.kube.resources import Object
 
+from .namespaces import Namespaces
 from .recorded import Recorded
 from .sightings import asks_for_pass, facts, is_older
 
@@ -89,8 +90,8 @@ class Cache(Recorded):
         self._listed: set[str] = set()
         self._referrers: defaultdict[Key, set[Key]] = defaultdict(set)
         self._declarers: defaultdict[tuple[str, str], set[Key]] = defaultdict(set)
-        self._namespaces: dict[str, Object] = {}
-        self._labels: dict[str, Mapping[str, str]] = {}
+        self._namespaces = Namespaces()
+        self._acted_as: frozenset[str] | None = None
         for ledger in ledgers.all():
             self._ledger_changed(Ledger(ledger.target), ledger)
         ledgers.subscribe(self._ledger_changed)
@@ -107,6 +108,8 @@ class Cache(Recorded):
         old = self._entries.get(key)
         if old and is_older(raw, old.raw, deleted=deleted):
             return NOTHING_NEW
+        if key.kind == ManagedProject.__name__:
+            self._acted_as = None
         if deleted:
             self._remove(key)
             self._unreadable.pop(key, None)
@@ -126,14 +129,8 @@ class Cache(Recorded):
     def observe_namespace(self, raw: Object, *, deleted: bool) -> frozenset[Key]:
         """Take in a namespace; returns the objects for which it makes a difference."""
         name = raw["metadata"]["name"]
-        before, was_leaving = self._labels.get(name), self.is_terminating(name)
-        if deleted:
-            self._namespaces.pop(name, None)
-            self._labels.pop(name, None)
-        else:
-            self._namespaces[name] = raw
-            self._labels[name] = raw["metadata"].get("labels") or {}
-        if before == self._labels.get(name) and was_leaving == self.is_terminating(name):
+        before = self._namespaces.labels().get(name)
+        if not self._namespaces.observe(raw, deleted=deleted):
             return frozenset()
         own = {key for key in self._entries if key.namespace == name}
         return frozenset(own.union(*map(self.referrers, self._admitting_otherwise(name, before))))
@@ -146,11 +143,9 @@ class Cache(Recorded):
         `known` are those that were known before the list was asked for. A watch that begins anew tells
         nothing of what ended before it, and a namespace has no finalizer of ours.
         """
-        woken: set[Key] = set()
-        for name, labels in known.items():
-            if name not in listed and self._labels.get(name) is labels:  # and was not made anew since
-                woken |= self.observe_namespace({"metadata": {"name": name}}, deleted=True)
-        return frozenset(woken)
+        ended = self._namespaces.missing(listed, known)
+        raws = ({"metadata": {"name": name}} for name in ended)
+        return frozenset[Key]().union(*(self.observe_namespace(raw, deleted=True) for raw in raws))
 
     # The world.
 
@@ -220,10 +215,12 @@ class Cache(Recorded):
 
     def credential_accounts(self) -> frozenset[str]:
         """The e-mails, in lower case, of the accounts that the operator acts as."""
+        if self._acted_as is None:  # asked some times in every pass
+            # What cannot be read now was acted as before, and is again once it can.
+            said = map(accounts_said_by, self._raws(ManagedProject))
+            self._acted_as = frozenset[str]().union(*said)
         identity = self._operator_identity()
-        # What cannot be read now was acted as before, and is again once it can.
-        said = map(accounts_said_by, self._raws(ManagedProject))
-        return frozenset({identity} if identity else ()).union(*said)
+        return self._acted_as | {identity} if identity else self._acted_as
 
     def project_on(self, project_id: str) -> ManagedProject | None:
         """The ManagedProject that a Google Cloud project is worked in by: the oldest on it."""
@@ -239,12 +236,15 @@ class Cache(Recorded):
 
     def namespaces(self) -> Mapping[str, Mapping[str, str]]:
         """The labels of every namespace."""
-        return self._labels
+        return self._namespaces.labels()
+
+    def admitted_namespaces(self, project: ManagedProject) -> frozenset[str]:
+        """The existing namespaces that may use the project."""
+        return self._namespaces.admitted_by(project)
 
     def is_terminating(self, namespace: str) -> bool:
         """Whether the namespace is on its way out."""
-        raw = self._namespaces.get(namespace)
-        return bool(raw and raw["metadata"].get("deletionTimestamp"))
+        return self._namespaces.is_terminating(namespace)
 
     def readiness(self) -> Mapping[tuple[str, str], int]:
         """How many objects of each kind have which value of Ready."""
@@ -295,7 +295,7 @@ class Cache(Recorded):
 
         How many namespaces a project admits decides about its workloads, so all its objects are concerned.
         """
-        now = self._labels.get(name)
+        now = self._namespaces.labels().get(name)
         for project in self.objects(ManagedProject):
             if _admits(project, name, before) != _admits(project, name, now):
                 yield Key.of(project)

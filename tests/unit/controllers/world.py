@@ -25,7 +25,7 @@ from cloudrun_identity.controllers.world import (
     identity_key,
     project_key,
 )
-from cloudrun_identity.iam.admission import DeclaredIdentity
+from cloudrun_identity.iam.admission import DeclaredIdentity, admitted_namespaces
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.keys import KeyRing
 from cloudrun_identity.iam.ledger import AccountRecord, Holding, Ledger, RoleRecord
@@ -188,8 +188,8 @@ class FakeWorld:
             for each in self._accounts.values()
         }
 
-    def namespaces(self) -> Mapping[str, Mapping[str, str]]:
-        return self._namespaces
+    def admitted_namespaces(self, project: ManagedProject) -> frozenset[str]:
+        return admitted_namespaces(project, self._namespaces)
 
     def credential_accounts(self) -> frozenset[str]:
         return frozenset({"operator@ops.iam.gserviceaccount.com"})
