@@ -96,16 +96,26 @@ def test_one_role_with_and_without_a_condition_is_two_grants(scene: Scene) -> No
 def test_callers_of_a_service_that_lets_in_everybody_hear_that_the_role_decides_nothing(scene: Scene) -> None:
     service = scene.cloud.deploy("services", scene.name, "shop")
     scene.apply(CALLERS)
-    scene.ready("IAMBinding/callers")
-    assert "issues" not in scene.status("IAMBinding/callers")
+    scene.apply("""
+kind: CloudRunIdentity
+metadata: {name: checkout}
+spec:
+  roles:
+  - {role: roles/run.invoker, target: {kind: Service, location: europe-west1, name: shop}}
+""")
+    told = ("IAMBinding/callers", "CloudRunIdentity/checkout")
+    scene.ready(*told)
+    assert not any("issues" in scene.status(each) for each in told)
 
     scene.cloud.update(service, invokerIamDisabled=True)
-    (issue,) = eventually(lambda: scene.status("IAMBinding/callers").get("issues", ()), bool)
-    assert "Service europe-west1/shop lets in everybody" in issue
-    scene.ready("IAMBinding/callers")
+    for each in told:
+        (issue,) = eventually(lambda each=each: scene.status(each).get("issues", ()), bool)  # type: ignore[misc]
+        assert f"Service europe-west1/shop of project {scene.name} lets in everybody" in issue
+    scene.ready(*told)
 
     scene.cloud.update(service, invokerIamDisabled=False)
-    becomes(lambda: scene.status("IAMBinding/callers").get("issues"), None)
+    for each in told:
+        becomes(lambda each=each: scene.status(each).get("issues"), None)  # type: ignore[misc]
 
 
 def test_a_secret_is_opened_beside_others_and_closed_again(scene: Scene) -> None:

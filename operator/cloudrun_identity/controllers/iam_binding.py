@@ -1,25 +1,23 @@
 """IAMBinding: members of a role on one resource. All its work is claims; the lanes do the rest."""
 
 from dataclasses import dataclass
-from typing import Final
 
 from cloudrun_identity.api import (
     Authority,
     BindingDeletionPolicy,
     IAMBinding,
+    ManagedProject,
     Reason,
-    TargetKind,
-    WorkloadKind,
 )
-from cloudrun_identity.gcp.errors import GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.workloads import Workload
-from cloudrun_identity.iam.admission import Admitted, DeclaredIdentity, may_use_workload
+from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.exclusive import may_be_exclusive
 from cloudrun_identity.iam.grants import Target
 
-from .gate import Passed, Stopped, surroundings
+from .gate import Passed, Stopped
 from .grants.members import Members
+from .grants.open_services import open_to_all, roles_in_vain, services_called
 from .grants.references import NoRole, member_keys, role_keys, role_name, target_key
 from .grants.release import Releaser
 from .grants.targets import NoTarget, resolve_target
@@ -28,30 +26,24 @@ from .outcomes import InSync, Outcome, Refused, Waiting
 from .reconcile.controller import Applied, Change, Summary
 from .world import Key, World, project_key
 
-INVOKER: Final = "roles/run.invoker"
-
 
 @dataclass(frozen=True, slots=True)
 class BindingWant:
-    """The binding with its target resolved; `owner` is the identity whose account the target is.
-
-    `called` is the service whose callers it lets in, if the namespace may use that, and None otherwise;
-    `drift_interval` is in seconds.
-    """
+    """The binding with its target resolved; `owner` is the identity whose account the target is."""
 
     obj: IAMBinding
+    project: ManagedProject
+    world: World
     target: Target
     role: str
     owner: DeclaredIdentity | None
-    called: Workload | None
-    drift_interval: float
 
 
 @dataclass(frozen=True, slots=True)
 class BindingSeen:
-    """What there is to know beside the policy. `moot`: the service lets in everybody, whoever is granted."""
+    """What there is to know beside the policy: services that let in everybody, whoever is granted."""
 
-    moot: bool = False
+    open_services: tuple[Workload, ...] = ()
 
 
 class IAMBindingController:
@@ -92,18 +84,14 @@ class IAMBindingController:
                     "project itself depend on; use Additive",
                 )
             )
-        interval = gate.project.spec.drift_interval.timedelta.total_seconds()
-        return BindingWant(obj, target, role, found.owner, _called(obj, target, role, gate, world), interval)
+        return BindingWant(obj, gate.project, world, target, role, found.owner)
 
     async def observe(self, want: BindingWant, max_age: float) -> BindingSeen:
-        """Whether a service asks who calls it, by a list that all share: the policy is read by its lane."""
-        if want.called is None:
-            return BindingSeen()
-        try:
-            state = await self._inventory.listed_workload(want.called, max_age or want.drift_interval)
-        except GoogleError:  # it is advice; what keeps the grant from being made, the lane tells
-            return BindingSeen()
-        return BindingSeen(moot=state is not None and state.invoker_iam_disabled)
+        """Whether a service asks who calls it: the policy is read by its lane."""
+        wishes, namespace = self.wishes(want, want.world), want.obj.metadata.namespace
+        called = services_called(wishes, namespace, want.project, want.world)
+        interval = want.project.spec.drift_interval.timedelta.total_seconds()
+        return BindingSeen(await open_to_all(called, self._inventory, max_age or interval))
 
     def diff(self, want: BindingWant, seen: BindingSeen) -> tuple[Change, ...]:
         """Nothing beside the grants."""
@@ -136,34 +124,19 @@ class IAMBindingController:
 
     def summarize(self, want: BindingWant, seen: BindingSeen) -> Summary:
         """What the columns show, and whether the role decides anything."""
-        moot = (
-            f"{want.target} lets in everybody: it does not check who invokes it, whoever holds {INVOKER}; "
-            f"gcloud run services update {want.target.name} --region={want.target.location} "
-            f"--project={want.target.project_id} --invoker-iam-check has it check"
-        )
         return Summary(
             {
                 "target": str(want.target),
                 "role": want.role,
                 "member_count": len(set(want.obj.spec.members)),
             },
-            issues=(moot,) if seen.moot else (),
+            issues=roles_in_vain(seen.open_services),
         )
 
     async def delete(self, obj: IAMBinding, world: World, *, abandon: bool) -> Outcome:
         """Let go of the grants, or leave them as `deletionPolicy` says."""
         leave = abandon or obj.spec.deletion_policy is BindingDeletionPolicy.ABANDON
         return await self._releaser.release(obj, abandon=leave)
-
-
-def _called(obj: IAMBinding, target: Target, role: str, gate: Passed, world: World) -> Workload | None:
-    """The service whose callers the binding lets in, where the namespace may look at it."""
-    if target.kind is not TargetKind.SERVICE or role != INVOKER:
-        return None
-    facts = surroundings(gate.project, world)
-    if not isinstance(may_use_workload(gate.project, obj.metadata.namespace, target, facts), Admitted):
-        return None
-    return Workload(WorkloadKind.SERVICE, target.project_id, target.location, target.name)
 
 
 def _waited_for(outcome: Outcome) -> str:

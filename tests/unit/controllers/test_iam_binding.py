@@ -3,13 +3,12 @@ from typing import Any
 
 import pytest
 
-from cloudrun_identity.api import IAMBinding, Reason, TargetKind
+from cloudrun_identity.api import IAMBinding, ManagedProject, Reason, TargetKind
 from cloudrun_identity.controllers.gate import Passed, Stopped
 from cloudrun_identity.controllers.grants.members import Holder, Nobody
 from cloudrun_identity.controllers.iam_binding import BindingSeen, BindingWant, IAMBindingController
 from cloudrun_identity.controllers.outcomes import Refused, Waiting
 from cloudrun_identity.controllers.world import identity_key, project_key
-from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.workloads import Workload, WorkloadState
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import Target
@@ -135,65 +134,37 @@ def test_the_status_shows_what_was_declared() -> None:
 
 
 class Services:
-    """The list of services that all share: one, or a fault of Google's."""
+    """The list of services that all share: one, which lets in everybody."""
 
-    def __init__(self, found: WorkloadState | None, fault: Fault | None = None) -> None:
-        self._found = found
-        self._fault = fault
+    def __init__(self) -> None:
         self.ages: list[float] = []
 
     async def listed_workload(self, workload: Workload, max_age: float) -> WorkloadState | None:
         assert str(workload) == "Service europe-west1/checkout"
         self.ages.append(max_age)
-        if self._fault:
-            raise GoogleError(self._fault, "google.Service/List", "no")
-        return self._found
+        return replace(ROLLED_OUT, invoker_iam_disabled=True)
 
 
-async def issues(services: Services, obj: IAMBinding, world: FakeWorld = WORLD) -> tuple[str, ...]:
+async def issues(services: Services, obj: IAMBinding, lent: ManagedProject) -> tuple[str, ...]:
     controller = IAMBindingController(NONE, services)  # type: ignore[arg-type]
-    want = desired(obj, world)
+    want = controller.desired(obj, Passed(lent, observe=False), WORLD)
     assert isinstance(want, BindingWant)
     return controller.summarize(want, await controller.observe(want, 0.0)).issues
 
 
 async def test_callers_of_a_service_that_lets_in_everybody_are_granted_nothing_and_told_so() -> None:
-    open_to_all = Services(replace(ROLLED_OUT, invoker_iam_disabled=True))
-    (issue,) = await issues(open_to_all, binding(BINDING))
-    assert "Service europe-west1/checkout lets in everybody" in issue
+    services = Services()
+    (issue,) = await issues(services, binding(BINDING), project())
+    assert "Service europe-west1/checkout of project payments-prod-1234 lets in everybody" in issue
     assert "--invoker-iam-check" in issue
-    assert open_to_all.ages == [300.0], "an edit asks for no list of its own"
+    assert services.ages == [300.0], "an edit asks for no list of its own"
 
 
-@pytest.mark.parametrize(
-    "services",
-    [Services(ROLLED_OUT), Services(None), Services(None, Fault.PERMISSION_DENIED)],
-    ids=["checks", "absent", "unreadable"],
-)
-async def test_a_service_that_asks_who_calls_it_or_cannot_be_seen_is_no_issue(services: Services) -> None:
-    assert await issues(services, binding(BINDING)) == ()
-    assert services.ages
-
-
-@pytest.mark.parametrize(
-    "obj",
-    [
-        binding(BINDING, role="roles/run.viewer"),
-        binding(BINDING, target={"kind": "Job", "location": "europe-west1", "name": "settle"}),
-    ],
-    ids=["role", "kind"],
-)
-async def test_only_callers_of_services_have_it_looked_at(obj: IAMBinding) -> None:
-    services = Services(ROLLED_OUT)
-    assert await issues(services, obj) == ()
-    assert services.ages == []
-
-
-async def test_nothing_is_looked_at_that_the_namespace_may_not_use() -> None:
+async def test_what_the_namespace_may_not_use_is_not_looked_at() -> None:
+    services = Services()
     lent = project(guardrails={"workloads": [{"names": ["another"]}]})
-    want = CONTROLLER.desired(binding(BINDING), Passed(lent, observe=False), WORLD)
-    assert isinstance(want, BindingWant)
-    assert want.called is None
+    assert await issues(services, binding(BINDING), lent) == ()
+    assert services.ages == []
 
 
 def test_any_number_of_bindings_may_declare_one_grant() -> None:

@@ -4,7 +4,7 @@ All of it is advice, as old as the project's interval allows. What runs comes fr
 shares; only keys have to be listed for each account.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from cloudrun_identity.api import (
@@ -21,6 +21,7 @@ from cloudrun_identity.api import (
 )
 from cloudrun_identity.controllers.conditions import Finding
 from cloudrun_identity.controllers.gate import other_project
+from cloudrun_identity.controllers.grants.open_services import open_to_all, roles_in_vain
 from cloudrun_identity.controllers.identity_attachment.attachment import Account
 from cloudrun_identity.controllers.identity_attachment.cross_project import (
     Crossing,
@@ -50,13 +51,15 @@ class Audit:
 
     `may_act` tells for each ManagedProject of usableFrom, by its name, whether the operator, as whom it acts
     there, may act as the account. `keys` are those that nobody declares, or why they cannot be listed; None
-    where nobody wants to know.
+    where nobody wants to know. `open_services` are those that the identity has a role to call, and that let
+    in everybody.
     """
 
     attached: tuple[Workload, ...] = ()
     keys: tuple[UnmanagedKey, ...] | GoogleError | None = None
     unreadable: tuple[str, ...] = ()
     may_act: Mapping[str, Hint] = field(default_factory=dict)
+    open_services: tuple[Workload, ...] = ()
 
     @property
     def attached_to(self) -> tuple[AttachedWorkload, ...]:
@@ -68,6 +71,11 @@ class Audit:
             for each in self.attached
         )
 
+    @property
+    def issues(self) -> tuple[str, ...]:
+        """What somebody should know of."""
+        return self.unreadable + roles_in_vain(self.open_services)
+
 
 class IdentityAuditor:
     """Looks; what cannot be read is no error here."""
@@ -78,9 +86,18 @@ class IdentityAuditor:
         self._keys = keys
 
     async def look(
-        self, obj: CloudRunIdentity, account: Target, unique_id: str, world: World, max_age: float
+        self,
+        obj: CloudRunIdentity,
+        account: Target,
+        unique_id: str,
+        called: Iterable[Workload],
+        world: World,
+        max_age: float,
     ) -> Audit:
-        """What can be told of the account now, from reads at most `max_age` seconds old."""
+        """What can be told of the account now, from reads at most `max_age` seconds old.
+
+        `called` are the services that the identity has a role to call.
+        """
         attached: list[Workload] = []
         unreadable: list[str] = []
         for project_id, location in sorted(_places(obj, account.project_id, world)):
@@ -100,7 +117,8 @@ class IdentityAuditor:
             for project in usable_projects(obj, world)
         }
         keys = await self._undeclared(obj, account, unique_id, world, max_age)
-        return Audit(tuple(sorted(attached)), keys, tuple(unreadable), may_act)
+        open_services = await open_to_all(called, self._inventory, max_age)
+        return Audit(tuple(sorted(attached)), keys, tuple(unreadable), may_act, open_services)
 
     async def _undeclared(
         self, obj: CloudRunIdentity, account: Target, unique_id: str, world: World, max_age: float

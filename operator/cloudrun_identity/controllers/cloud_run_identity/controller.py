@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from cloudrun_identity.api import CloudRunIdentity, ConditionType, ManagedProject, Reason, TargetKind
 from cloudrun_identity.controllers.conditions import Finding
 from cloudrun_identity.controllers.gate import Passed, Stopped
+from cloudrun_identity.controllers.grants.open_services import services_called
 from cloudrun_identity.controllers.grants.wishes import Wish
 from cloudrun_identity.controllers.outcomes import Outcome, Refused
 from cloudrun_identity.controllers.reconcile.controller import Applied, Change, Summary
@@ -101,9 +102,11 @@ class CloudRunIdentityController:
         seen = await self._accounts.look(want.project.project_id, want.email, want.record, max_age)
         if seen.account is None or want.record is None or not want.record.is_steady:
             return IdentitySeen(seen)
+        wishes, namespace = self.wishes(want, want.world), want.obj.metadata.namespace
+        called = services_called(wishes, namespace, want.project, want.world)
         interval = want.project.spec.drift_interval.timedelta.total_seconds()
         audit = await self._auditor.look(
-            want.obj, want.target, want.record.unique_id, want.world, max_age or interval
+            want.obj, want.target, want.record.unique_id, called, want.world, max_age or interval
         )
         return IdentitySeen(seen, audit)
 
@@ -159,7 +162,7 @@ class CloudRunIdentityController:
         findings |= {ConditionType.KEYS_AUDITED: keys_audited(keys, record.email)} if keys is not None else {}
         listed = keys if isinstance(keys, tuple) else ()
         told = {"attached_to": seen.audit.attached_to, "unmanaged_keys": listed}
-        return Summary(account | told, findings, seen.audit.unreadable)
+        return Summary(account | told, findings, seen.audit.issues)
 
     async def delete(self, obj: CloudRunIdentity, world: World, *, abandon: bool) -> Outcome:
         """Let go of the grants and delete the account, unless something still runs as it."""

@@ -55,7 +55,7 @@ async def audit(run: FakeRun, access: FakeAccess, *objects: Any, **spec: Any) ->
         access,  # type: ignore[arg-type]
         FakeKeys(),  # type: ignore[arg-type]
     )
-    return await auditor.look(obj, ACCOUNT, "111", world, 60.0)
+    return await auditor.look(obj, ACCOUNT, "111", [], world, 60.0)
 
 
 def usage(allowed: str) -> dict[str, Any]:

@@ -1,0 +1,95 @@
+"""Services that let in everybody, whoever is granted the role to call them."""
+
+from dataclasses import replace
+
+import pytest
+
+from cloudrun_identity.api import TargetKind, WorkloadKind
+from cloudrun_identity.controllers.grants.members import Holder
+from cloudrun_identity.controllers.grants.open_services import (
+    INVOKER,
+    open_to_all,
+    roles_in_vain,
+    services_called,
+)
+from cloudrun_identity.controllers.grants.targets import NoTarget
+from cloudrun_identity.controllers.grants.wishes import Wish
+from cloudrun_identity.controllers.outcomes import InSync
+from cloudrun_identity.gcp.errors import Fault
+from cloudrun_identity.gcp.workloads import Workload, WorkloadState
+from cloudrun_identity.iam.grants import Target
+from tests.unit.controllers.attachments import ROLLED_OUT
+from tests.unit.controllers.cloud import fault
+from tests.unit.controllers.world import PROJECT, FakeWorld, project
+
+CHECKOUT = Target(TargetKind.SERVICE, "payments-prod-1234", "europe-west1", "checkout")
+SERVICE = Workload(WorkloadKind.SERVICE, "payments-prod-1234", "europe-west1", "checkout")
+WISH = Wish("spec.members[0]", CHECKOUT, INVOKER, Holder("group:ops@example.com"))
+
+
+class Services:
+    """A list of services that all share."""
+
+    def __init__(self, state: WorkloadState | None, error: Fault | None = None) -> None:
+        self._state = state
+        self._error = error
+
+    async def listed_workload(self, workload: Workload, max_age: float) -> WorkloadState | None:
+        assert (workload, max_age) == (SERVICE, 60.0)
+        if self._error:
+            raise fault(self._error)
+        return self._state
+
+
+def called(*wishes: Wish) -> tuple[Workload, ...]:
+    lent = project()
+    return services_called(wishes, "payments", lent, FakeWorld(lent))
+
+
+def test_services_are_called_by_whoever_is_to_invoke_them() -> None:
+    assert called(WISH, replace(WISH, holder=Holder("group:dev@example.com"))) == (SERVICE,)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"role": "roles/run.viewer"},
+        {"target": replace(CHECKOUT, kind=TargetKind.JOB)},
+        {"target": NoTarget("Service of ManagedProject shared", InSync())},
+        {"target": replace(CHECKOUT, name="somebody-elses")},
+    ],
+    ids=["another role", "a job", "nowhere", "not to be used"],
+)
+def test_nothing_else_is_looked_at(changed: dict[str, object]) -> None:
+    assert called(replace(WISH, **changed)) == ()  # type: ignore[arg-type]
+
+
+def test_in_another_project_its_own_guardrails_say_what_may_be_looked_at() -> None:
+    closed = project(PROJECT.replace("payments-prod", "shared"), guardrails={"workloads": [{"names": ["x"]}]})
+    there = replace(CHECKOUT, project_id="shared-1234")
+    assert called(replace(WISH, target=there, project=closed)) == ()
+    assert called(replace(WISH, target=there, project=project(PROJECT.replace("payments-prod", "shared"))))
+
+
+@pytest.mark.parametrize(
+    ("services", "is_open"),
+    [
+        (Services(replace(ROLLED_OUT, invoker_iam_disabled=True)), True),
+        (Services(ROLLED_OUT), False),
+        (Services(None), False),
+        (Services(None, Fault.PERMISSION_DENIED), False),
+    ],
+    ids=["open", "checks", "absent", "unreadable"],
+)
+async def test_a_service_is_open_if_it_is_seen_not_to_check_its_callers(
+    services: Services, is_open: bool
+) -> None:
+    found = await open_to_all([SERVICE], services, 60.0)  # type: ignore[arg-type]
+    assert found == ((SERVICE,) if is_open else ())
+
+
+def test_it_is_told_in_one_line_that_no_status_cuts_off() -> None:
+    longest = Workload(WorkloadKind.SERVICE, "p" * 30, "northamerica-northeast2", "s" * 49)
+    (text,) = roles_in_vain([longest])
+    assert f"{longest} of project {longest.project_id} lets in everybody" in text
+    assert len(text) <= 256
