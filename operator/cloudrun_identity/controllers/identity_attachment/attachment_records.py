@@ -29,7 +29,7 @@ class AttachmentLedgers(Protocol):
 
 
 class AttachmentRecords:
-    """Every record is written before the first move, and dropped after nothing is left to put back."""
+    """Every record is written before the first move, and dropped once nothing is to be put back."""
 
     def __init__(self, ledgers: AttachmentLedgers) -> None:
         self._ledgers = ledgers
@@ -43,8 +43,13 @@ class AttachmentRecords:
         home = self.home(obj)
         return self._ledgers.ledger(home).attachment if home else None
 
-    async def moving(self, obj: IdentityAttachment, state: WorkloadState, email: str) -> None:
-        """Record that the workload is about to be moved, and before the first time what it runs as."""
+    async def moving(
+        self, obj: IdentityAttachment, state: WorkloadState, email: str
+    ) -> AttachmentRecord | None:
+        """Record that the workload is about to be moved, and before the first time what it runs as.
+
+        Returns what was recorded of it until now, for `not_moved`.
+        """
 
         def change(ledger: Ledger) -> Ledger:
             known = ledger.attachment
@@ -55,7 +60,14 @@ class AttachmentRecords:
         mover = (_owner(obj), obj.metadata.uid, state.uid)
         if self.home(obj) not in (None, state.workload.target):
             await self.drop(obj)  # a predecessor's, of another workload
-        await self._ledgers.update(state.workload.target, change)
+        target = state.workload.target
+        former = self._ledgers.ledger(target).attachment
+        await self._ledgers.update(target, change)
+        return former
+
+    async def not_moved(self, state: WorkloadState, former: AttachmentRecord | None) -> None:
+        """Take back what `moving` recorded: whatever runs by the next attempt is what ran before."""
+        await self._ledgers.update(state.workload.target, lambda ledger: ledger.with_attachment(former))
 
     async def drop(self, obj: IdentityAttachment) -> None:
         """Forget the workload."""

@@ -203,7 +203,7 @@ class IdentityAttachmentController:
         if last and seen.operation and seen.operation.error:
             # The platform gave the move up and went back: it would do the same with the next one.
             last = given_up(last, state, seen.operation.error)
-            seen = replace(seen, recorded={"last_move": last})
+            seen = replace(seen, move=last, recorded={"last_move": last})
         match next_move(want, state, last, self._wall_clock()):
             case Move() as move:
                 return await self._move(want, state, seen, move)
@@ -213,22 +213,26 @@ class IdentityAttachmentController:
     async def _move(
         self, want: AttachmentWant, state: WorkloadState, seen: WorkloadSeen, move: Move
     ) -> Applied[WorkloadSeen]:
-        await self._moved.moving(want.obj, state, want.email)
+        former = await self._moved.moving(want.obj, state, want.email)
         self._checkpoint("move recorded")
-        seen = replace(seen, recorded={"workload_uid": state.uid, "last_move": move})
-        if not await self._records.record(want.obj, seen.recorded):
+        recorded = {"workload_uid": state.uid, "last_move": move}
+        if not await self._records.record(want.obj, recorded):
+            await self._moved.not_moved(state, former)
             message = f"{Key.of(want.obj)} was edited at the same moment; looking at it again"
             return Applied(Waiting(Reason.UPDATING, message, poll_after(0.0)), seen)
         try:
             operation = await self._run.set_service_account(state, want.email)
         except GoogleError as error:
             self._inventory.wrote_workload(want.workload)
-            return Applied(_not_moved(want, error), seen)
+            if not error.undecided:
+                await self._moved.not_moved(state, former)
+                recorded |= {"last_move": seen.move}
+            return Applied(_not_moved(want, error), replace(seen, recorded=recorded))
         self._checkpoint("workload moved")
         self._inventory.wrote_workload(want.workload)
         mutated("attach", want.workload.target.full_name, before=state.service_account, after=want.email)
         after = await self._after(operation, operation.state or state, want)
-        moved = replace(after, preflight=seen.preflight, recorded=seen.recorded, move=move)
+        moved = replace(after, preflight=seen.preflight, recorded=recorded, move=move)
         return Applied(rollout(want, operation.state or state, moved, self._wall_clock()), moved)
 
 

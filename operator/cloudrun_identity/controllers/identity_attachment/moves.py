@@ -34,7 +34,7 @@ def next_move(want: AttachmentWant, state: WorkloadState, last: Move | None, now
             f"{want.workload} did not take {want.email}: {last.error}; it is tried again after a deploy",
             after=None,
         )
-    if state.generation == last.generation:  # the write was lost, or refused because of somebody else's
+    if state.generation == last.generation:  # the write was lost
         return move.model_copy(update={"contested": last.contested})
     return _again(want, state, last, move)
 

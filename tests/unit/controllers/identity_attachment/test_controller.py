@@ -1,5 +1,5 @@
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -40,6 +40,7 @@ class FakeCloud:
         self.calls: list[str] = []
         self.under_way: Operation | None = None
         self.records = attachment_records()
+        self.recordable = True
 
     async def workload(self, workload: Workload, max_age: float) -> WorkloadState | None:
         self.calls.append("get")
@@ -76,16 +77,21 @@ class FakeCloud:
         self.calls.append("preflight")
         return PASSED
 
-    async def moving(self, obj: IdentityAttachment, state: WorkloadState, email: str) -> None:
+    async def moving(
+        self, obj: IdentityAttachment, state: WorkloadState, email: str
+    ) -> AttachmentRecord | None:
         self.calls.append("ledger")
-        await self.records.moving(obj, state, email)
+        return await self.records.moving(obj, state, email)
+
+    async def not_moved(self, state: WorkloadState, former: AttachmentRecord | None) -> None:
+        await self.records.not_moved(state, former)
 
     def of(self, obj: IdentityAttachment) -> AttachmentRecord | None:
         return self.records.of(obj)
 
     async def record(self, obj: object, fields: dict[str, Any]) -> bool:
         self.calls.append("record")
-        return True
+        return self.recordable
 
 
 def controller(cloud: Any = NONE) -> IdentityAttachmentController:
@@ -167,6 +173,43 @@ async def test_what_ran_before_is_of_before_the_first_move() -> None:
     _, summary = await one_pass(cloud)
     assert summary.fields["previous_service_account"] == OLD
     assert summary.fields["workload_uid"] == "w-2"
+
+
+@pytest.mark.parametrize("error", [Fault.ABORTED, Fault.PERMISSION_DENIED, None], ids=str)
+async def test_what_ran_before_is_what_ran_when_the_first_move_was_made_and_not_when_it_failed(
+    error: Fault | None,
+) -> None:
+    cloud = FakeCloud(replace(ELSEWHERE, service_account="first@x"), *([error] if error else []))
+    cloud.recordable = error is not None  # or else the object was edited at that moment
+    _, summary = await one_pass(cloud)
+    assert summary.fields["previous_service_account"] is None
+    assert summary.fields["last_move"] is None
+    assert cloud.of(attachment()) is None
+
+    cloud.recordable, cloud.state = True, ELSEWHERE
+    _, summary = await one_pass(cloud)
+    assert summary.fields["previous_service_account"] == OLD
+
+
+async def test_a_first_move_that_may_have_been_made_tells_what_ran_before() -> None:
+    cloud = FakeCloud(replace(ELSEWHERE, service_account="first@x"), Fault.UNAVAILABLE)
+    _, summary = await one_pass(cloud)
+    assert summary.fields["previous_service_account"] == "first@x"
+
+    cloud.state = ELSEWHERE
+    _, summary = await one_pass(cloud)
+    assert summary.fields["previous_service_account"] == "first@x"
+
+
+async def test_a_later_move_that_fails_changes_nothing_of_what_ran_before() -> None:
+    cloud = FakeCloud(replace(ELSEWHERE, service_account="first@x"))
+    _, summary = await one_pass(cloud)
+    last = summary.fields["last_move"].model_copy(update={"time": NOW - timedelta(minutes=1)})
+    cloud.under_way, cloud.state, cloud.faults = None, replace(ELSEWHERE, generation=3), [Fault.ABORTED]
+    obj = attachment({"workloadUID": "w-1", "lastMove": last.to_dict()})
+    _, summary = await one_pass(cloud, obj)
+    assert summary.fields["previous_service_account"] == "first@x"
+    assert summary.fields["last_move"] == last
 
 
 async def test_a_status_that_tells_otherwise_of_what_ran_before_is_put_right() -> None:
