@@ -84,6 +84,14 @@ def refused_secret(use: KeyUse, error: KubeError) -> Outcome:
     raise error
 
 
+def stray(use: KeyUse, key_id: str) -> str:
+    """Tell of a key that was deleted, of which nothing but the time says that it was our own."""
+    return (
+        f"key {key_id} of {use.account.name} is deleted: it was made while the operator was cut short in "
+        "making one, so that nobody should have its private half; whoever made it by hand has to make another"
+    )
+
+
 def _seconds(until: datetime, now: datetime) -> float:
     return max((until - now).total_seconds(), 1.0)
 

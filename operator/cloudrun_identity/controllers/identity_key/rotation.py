@@ -35,7 +35,7 @@ from cloudrun_identity.iam.ledger import Ledger
 from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.kube.secrets import KeySecrets, digest_of
 
-from .outcomes import forbidden, no_secret, refused_secret, resting, stopped
+from .outcomes import forbidden, no_secret, refused_secret, resting, stopped, stray
 from .use import KeysSeen, KeyUse, owner_of
 
 _STEPS = 64  # of one pass: four for each of ten keys are not reached
@@ -243,6 +243,8 @@ class KeyRotation:
         else:
             after = "deleted: nobody has its private half" if step.stray else "deleted"
             mutated("delete", use.key_name(step.key_id), before="present", after=after)
+            if step.stray:
+                self._announcer.warn(use.obj, "StrayKeyDeleted", stray(use, step.key_id))
         self._checkpoint("key deleted")
         return await self._gone(use, seen, step.key_id)
 

@@ -15,8 +15,8 @@ from cloudrun_identity.controllers.identity_key.rotation import KeyRotation
 from cloudrun_identity.controllers.identity_key.use import KeyUse
 from cloudrun_identity.controllers.outcomes import InSync
 from cloudrun_identity.gcp.keys import NewKey
-from cloudrun_identity.iam.key_plan import SETTLE, Rotation
-from cloudrun_identity.iam.keys import KeyRing, ListedKey
+from cloudrun_identity.iam.key_plan import LAG, SETTLE, Rotation
+from cloudrun_identity.iam.keys import KeyAttempt, KeyRing, ListedKey
 from cloudrun_identity.kube.secrets import KeySecrets
 from tests.unit.controllers.identity_key.key_bench import (
     ACCOUNT,
@@ -27,6 +27,7 @@ from tests.unit.controllers.identity_key.key_bench import (
     declared,
     wanted,
 )
+from tests.unit.controllers.world import EMAIL
 from tests.unit.gcp.fakes import FakeLedgers
 from tests.unit.kube.fake_api import FakeApi
 
@@ -51,6 +52,9 @@ class SlowGoogle:
 
     async def list(self, project_id: str, account: str, max_age: float) -> Mapping[str, ListedKey]:
         return dict(self.keys)
+
+    async def delete(self, project_id: str, account: str, key_id: str) -> None:
+        del self.keys[key_id]
 
     async def create(self, project_id: str, account: str, before: Callable[[], Awaitable[None]]) -> NewKey:
         self.under_way += 1
@@ -150,6 +154,18 @@ async def test_what_somebody_makes_meanwhile_is_known_to_be_no_stray(scene: Scen
 
     assert attempts[0] is not None
     assert attempts[0].known == {"theirs"}
+
+
+async def test_a_key_that_is_taken_for_a_stray_is_deleted_and_whoever_made_it_hears_of_it(
+    scene: Scene,
+) -> None:
+    attempt = KeyAttempt("payments/checkout", NOON - LAG, frozenset())
+    scene.ledgers.stored[ACCOUNT] = scene.ledgers.ledger(ACCOUNT).with_keys(KeyRing(attempt=attempt))
+    scene.google.keys["theirs"] = ListedKey("theirs", NOON - LAG)
+    await scene.rotation.advance(use())
+    assert "theirs" not in scene.google.keys
+    assert [reason for reason, _ in scene.events.told] == ["StrayKeyDeleted", "KeyPublished"]
+    assert scene.events.told[0][1].startswith(f"key theirs of {EMAIL} is deleted: ")
 
 
 async def test_it_is_told_when_the_secret_has_another_key(scene: Scene) -> None:
