@@ -118,6 +118,11 @@ def same_account(one: str, other: str) -> bool:
     return lower_email(one) == lower_email(other)
 
 
+def account_text(email: str) -> str:
+    """How messages name the account of a template, which may name nobody."""
+    return email or "the default account"
+
+
 def identity_text(obj: IdentityAttachment) -> str:
     """The identity as declared: NAME, NAMESPACE/NAME of another namespace, or an e-mail."""
     reference = obj.spec.identity_ref

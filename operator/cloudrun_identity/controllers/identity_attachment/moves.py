@@ -7,7 +7,7 @@ from cloudrun_identity.api import IdentityAttachment, Move, Reason
 from cloudrun_identity.controllers.outcomes import Outcome, Refused, Waiting
 from cloudrun_identity.gcp.workloads import WorkloadState
 
-from .attachment import AttachmentWant, same_account
+from .attachment import AttachmentWant, account_text, same_account
 
 FIRST_WAIT: Final = 2.0
 """Seconds between a move that was contested once and the next; each further round doubles them."""
@@ -62,7 +62,7 @@ def _again(want: AttachmentWant, state: WorkloadState, last: Move, move: Move) -
     if changed - last.time >= STOOD:
         return move
     rounds = last.contested + 1
-    away = f"{want.workload} was deployed as {state.service_account or 'the default account'}"
+    away = f"{want.workload} was deployed as {account_text(state.service_account)}"
     who = f" by {state.last_modifier}" if state.last_modifier else ""
     if rounds > ROUNDS:
         if move.time - changed >= STOOD:

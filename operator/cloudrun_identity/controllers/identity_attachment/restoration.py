@@ -18,7 +18,7 @@ from cloudrun_identity.iam.admission import Admitted, Decision, Denied
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.ledger import AttachmentRecord
 
-from .attachment import may_attach, may_run_as, same_account, workload_of
+from .attachment import account_text, may_attach, may_run_as, same_account, workload_of
 from .attachment_records import AttachmentRecords
 from .rollout import poll_after
 
@@ -74,7 +74,7 @@ class Restoration:
         if same_account(state.service_account or default, record.before or default):
             return self._followed(obj, state)
         if state.managed_by or not same_account(state.service_account, record.account):
-            since = f"somebody else has it run as {state.service_account or 'the default account'} since"
+            since = f"somebody else has it run as {account_text(state.service_account)} since"
             self._leave(obj, str(state.workload), since)
             return InSync()
         decision = _may_run_as_before(record.before, default, obj, state, project, world)
@@ -93,8 +93,8 @@ class Restoration:
         self._inventory.wrote_workload(workload)
         mutated("restore", workload.target.full_name, before=state.service_account, after=before)
         self._checkpoint("account restored")
-        shown = before or "the default account"
-        return Waiting(Reason.DELETING, f"{workload} is being moved back to {shown}", poll_after(0.0))
+        message = f"{workload} is being moved back to {account_text(before)}"
+        return Waiting(Reason.DELETING, message, poll_after(0.0))
 
     def _followed(self, obj: IdentityAttachment, state: WorkloadState) -> Outcome:
         if not state.is_settled:
@@ -104,8 +104,8 @@ class Restoration:
             self._announcer.warn(
                 obj,
                 Reason.REVISION_FAILED,
-                f"{state.workload} was moved back to {state.service_account} and does not come up: "
-                f"{state.ready_message}",
+                f"{state.workload} was moved back to {account_text(state.service_account)} and does not come "
+                f"up: {state.ready_message}",
             )
         return InSync()
 

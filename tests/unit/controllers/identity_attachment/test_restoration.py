@@ -119,6 +119,10 @@ async def test_a_former_account_that_does_not_come_up_any_more_is_told() -> None
     assert await restored(cloud) == InSync()
     assert "no such secret" in cloud.warnings[0]
 
+    cloud = FakeCloud(replace(failed, service_account=""))
+    assert await restored(cloud, "") == InSync()
+    assert "moved back to the default account and does not come up" in cloud.warnings[0]
+
 
 async def test_what_somebody_else_set_since_is_left() -> None:
     cloud = FakeCloud(replace(ROLLED_OUT, service_account="other@x"))
