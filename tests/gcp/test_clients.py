@@ -1,4 +1,5 @@
 import asyncio
+from pathlib import Path
 
 import grpc
 import pytest
@@ -12,6 +13,7 @@ from cloudrun_identity.gcp.clients import GoogleClients, request_reason
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.projects import Projects
 from cloudrun_identity.gcp.ratelimit import Api
+from cloudrun_identity.gcp.token_file import TokenFile
 from cloudrun_identity_playground.emulator.emulator import Emulator
 from tests.gcp.conftest import Observer
 
@@ -48,6 +50,23 @@ async def test_the_libraries_retry_nothing_on_their_own(clients: GoogleClients, 
 
     assert raised.value.fault is Fault.UNAVAILABLE
     assert emulator.calls[GET_PROJECT] == 3
+
+
+async def test_a_token_refused_before_its_time_is_replaced_on_the_wire(
+    emulator: Emulator, observer: Observer, tmp_path: Path
+) -> None:
+    file = tmp_path / "token"
+    file.write_text("serviceAccount:gone@shop-1234.iam.gserviceaccount.com")
+    clients = GoogleClients(emulator.grpc_address, observer, tokens=TokenFile(file))
+    await clients.check_credentials()
+    file.write_text("admin")
+
+    try:
+        await Projects(clients).get("shop-1234")
+    finally:
+        await clients.close()
+
+    assert observer.calls == [(GET_PROJECT, "UNAUTHENTICATED"), (GET_PROJECT, "OK")]
 
 
 async def test_error_info_and_retry_info_come_off_the_wire(

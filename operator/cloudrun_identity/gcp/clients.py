@@ -160,8 +160,9 @@ class GoogleClients:
 
         `invoke` is a method of a `client` or a `stub`, `method` its name (`package.Service/Method`) and
         `timeout` in seconds for each attempt. A read that meets UNAVAILABLE is sent up to three times; so is
-        a write that is `repeatable`: an etag, or its nature, makes a second one harmless. `before` is awaited
-        once the rate admits the request, which may take minutes; what it raises is raised.
+        a write that is `repeatable`: an etag, or its nature, makes a second one harmless. What Google does
+        not let in for its token is sent once more with another. `before` is awaited once the rate admits the
+        request, which may take minutes; what it raises is raised.
 
         Raises:
             GoogleError: whatever went wrong.
@@ -170,31 +171,36 @@ class GoogleClients:
         access = _access(method)
         bucket = BucketKey(api, access, self._charged, region)
         retries = _RETRIES if repeatable or access is Access.READ else 0
-        for retry in range(retries + 1):
+        retry, refused = 0, None
+        while True:
             try:
-                await self._admit(bucket, method)
+                await self._admit(bucket, method, refused)
                 if before:
                     await before()
             except GoogleError as error:
                 error.sent = retry > 0
                 raise
+            token = self._tokens.headers() if self._tokens else None
             try:
                 with self._observed(bucket, method):
                     return await invoke(
                         request, timeout=timeout, retry=None, metadata=self._shown() + _reason() + metadata
                     )
             except GoogleError as error:
+                if error.fault is Fault.UNAUTHENTICATED and token and not refused:
+                    refused = token
+                    continue
                 if error.code != grpc.StatusCode.UNAVAILABLE.name or retry == retries:
                     raise
             await asyncio.sleep(_backoff(retry))
-        raise AssertionError("the last attempt returns or raises")
+            retry += 1
 
-    async def _admit(self, bucket: BucketKey, method: str) -> None:
+    async def _admit(self, bucket: BucketKey, method: str, refused: Mapping[str, str] | None) -> None:
         await self._limiter.acquire(bucket, call_priority.get())
         if self._tokens:
             # Here and not in gRPC's plugin: it turns what that raises into an UNAVAILABLE that tells nobody
             # what to do.
-            await self._tokens.refresh()
+            await self._tokens.refresh(refused)
         if bucket.access is Access.WRITE and not self._may_write():
             raise NotSent(method, "this replica does not hold the lease")
 

@@ -21,14 +21,15 @@ _log = logging.getLogger(__name__)
 SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
 
 RENEW_AGAIN: Final = 10.0
-"""Seconds until a renewal that failed while the token still served is tried again."""
+"""Seconds between two renewals of a token that has not expired: it is about to, or Google refused it."""
 
 
 class Tokens(ABC):
     """One account's tokens.
 
-    A token that is about to expire is renewed beside the calls that still use it; only a call that has none
-    waits. Renewals that fail meanwhile are told of once there is no token left.
+    A token that is about to expire is renewed beside the calls that still use it; only a call that has none,
+    or whose token Google refused before its time, waits. Renewals that fail meanwhile are told of once there
+    is no token left.
     """
 
     def __init__(self) -> None:
@@ -52,15 +53,19 @@ class Tokens(ABC):
     async def _renew(self) -> None:
         """Get another token. Raises GoogleError or google.auth's GoogleAuthError."""
 
-    async def refresh(self) -> None:
+    async def refresh(self, refused: Mapping[str, str] | None = None) -> None:
         """Make sure of a token that is good for the next call.
+
+        `refused` are the headers of a call that Google did not let in: while they are the newest, they are
+        replaced, once for all who were refused with them, and at most every `RENEW_AGAIN` seconds, however
+        many tokens Google refuses.
 
         Raises:
             GoogleError: UNAUTHENTICATED, there is none to be had, and the message says why; UNAVAILABLE and
                 the others, whoever gives it cannot be reached now.
 
         """
-        match self._state():
+        match TokenState.INVALID if self._has_to_replace(refused) else self._state():
             case TokenState.FRESH:
                 return
             case TokenState.STALE:
@@ -83,11 +88,22 @@ class Tokens(ABC):
         except GoogleError as error:
             raise CredentialsError(error.message) from None
 
+    def _has_to_replace(self, refused: Mapping[str, str] | None) -> bool:
+        if refused is None or self.headers() != refused:
+            return False
+        return self._renewal is not None or self._claim_early_renewal()
+
     def _renew_beside(self) -> None:
-        now = asyncio.get_running_loop().time()
-        if self._renewal is None and now >= self._renew_after:
-            self._renew_after = now + RENEW_AGAIN
+        if self._renewal is None and self._claim_early_renewal():
             self._depart().add_done_callback(_tell)
+
+    def _claim_early_renewal(self) -> bool:
+        """Take the one renewal before the expiry that `RENEW_AGAIN` seconds allow; False if it is taken."""
+        now = asyncio.get_running_loop().time()
+        if now < self._renew_after:
+            return False
+        self._renew_after = now + RENEW_AGAIN
+        return True
 
     async def _renewed(self) -> None:
         # Shielded: whoever gives up waiting must not take the others' token away.
@@ -150,9 +166,7 @@ class ApplicationDefault(Tokens):
     async def _renew(self) -> None:
         if self._credentials is None:
             self._credentials = await asyncio.to_thread(_load)
-        if self._credentials.token_state is not TokenState.FRESH:
-            request = google.auth.transport.requests.Request()
-            await asyncio.to_thread(self._credentials.refresh, request)
+        await asyncio.to_thread(self._credentials.refresh, google.auth.transport.requests.Request())
 
 
 def _load() -> google.auth.credentials.Credentials:

@@ -145,6 +145,96 @@ class NoTokens(Tokens):
         raise GoogleError(Fault.UNAVAILABLE, "test/Renew", "nobody there")
 
 
+class NumberedTokens(Tokens):
+    """Gives a new one whenever asked, in a second."""
+
+    email = ""
+
+    def __init__(self, given: int = 1) -> None:
+        super().__init__()
+        self.given = given
+
+    def headers(self) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.given}"}
+
+    def _state(self) -> TokenState:
+        return TokenState.FRESH
+
+    async def _renew(self) -> None:
+        await asyncio.sleep(1)
+        self.given += 1
+
+
+class Google:
+    """A method that lets in certain tokens only."""
+
+    def __init__(self, *lets_in: int) -> None:
+        self.lets_in = {f"Bearer {number}" for number in lets_in}
+        self.shown: list[str] = []
+
+    async def __call__(self, request: object, metadata: tuple[tuple[str, str], ...], **_: Any) -> str:
+        token = dict(metadata)["authorization"]
+        self.shown.append(token)
+        await asyncio.sleep(1)
+        if token not in self.lets_in:
+            raise api_exceptions.Unauthenticated("the token was revoked")
+        return "answer"
+
+
+async def test_a_call_whose_token_google_refuses_is_sent_once_more_with_another(observer: Observer) -> None:
+    clients, google = GoogleClients("127.0.0.1:1", observer, tokens=NumberedTokens()), Google(2)
+
+    assert await clients.call(Api.IAM, WRITE, google, "request") == "answer"
+
+    assert google.shown == ["Bearer 1", "Bearer 2"]
+    assert observer.codes == ["UNAUTHENTICATED", "OK"]
+
+
+async def test_calls_refused_with_one_token_replace_it_once_and_the_next_begins_with_the_new_one(
+    observer: Observer,
+) -> None:
+    tokens = NumberedTokens()
+    clients, google = GoogleClients("127.0.0.1:1", observer, tokens=tokens), Google(2)
+
+    async def later(seconds: float) -> str:
+        await asyncio.sleep(seconds)
+        return await clients.call(Api.IAM, READ, google, "request")
+
+    # The third is refused while the token is being replaced, the fourth comes just before it is.
+    assert await asyncio.gather(later(0), later(0), later(0.5), later(1.9)) == ["answer"] * 4
+    assert tokens.given == 2
+    assert google.shown[-1] == "Bearer 2"
+    assert await clients.call(Api.IAM, READ, Google(2), "request") == "answer"
+
+
+async def test_a_call_that_google_refuses_whatever_its_token_ends_and_asks_for_no_token_each_time(
+    observer: Observer,
+) -> None:
+    tokens = NumberedTokens()
+    clients = GoogleClients("127.0.0.1:1", observer, tokens=tokens)
+    for _ in range(2):
+        with pytest.raises(GoogleError) as raised:
+            await clients.call(Api.IAM, READ, Google(), "request")
+        assert raised.value.fault is Fault.UNAUTHENTICATED
+
+    assert observer.codes == ["UNAUTHENTICATED"] * 4
+    assert tokens.given == 2
+
+
+async def test_a_replica_that_loses_its_lease_while_a_refused_token_is_replaced_writes_nothing(
+    observer: Observer,
+) -> None:
+    tokens, google = NumberedTokens(), Google(2)
+    clients = GoogleClients("127.0.0.1:1", observer, may_write=lambda: tokens.given == 1, tokens=tokens)
+
+    with pytest.raises(GoogleError) as raised:
+        await clients.call(Api.IAM, WRITE, google, "request")
+
+    assert "lease" in raised.value.message
+    assert not raised.value.undecided
+    assert google.shown == ["Bearer 1"]
+
+
 async def failed_write(clients: GoogleClients, *outcomes: object) -> GoogleError:
     with pytest.raises(GoogleError) as raised:
         await clients.call(Api.IAM, WRITE, Method(*outcomes), "request", repeatable=True)

@@ -89,6 +89,32 @@ async def test_a_renewal_that_fails_ahead_of_time_fails_no_call_and_is_not_tried
     assert adc.headers() == {"authorization": "Bearer token-2"}
 
 
+async def test_a_token_that_google_refused_is_replaced_before_its_time(found: Credentials) -> None:
+    adc = ApplicationDefault()
+    await adc.refresh()
+    refused = adc.headers()
+
+    await asyncio.gather(*(adc.refresh(refused) for _ in range(5)))
+    assert adc.headers() == {"authorization": "Bearer token-2"}
+
+    await adc.refresh(refused)
+    assert found.refreshes == 2
+
+
+async def test_a_refused_token_that_cannot_be_replaced_fails_the_call_as_what_stands_in_its_way(
+    found: Credentials,
+) -> None:
+    adc = ApplicationDefault()
+    await adc.refresh()
+    found.refusal = google.auth.exceptions.RefreshError("invalid_grant: the account is gone")
+
+    with pytest.raises(GoogleError) as raised:
+        await adc.refresh(adc.headers())
+
+    assert raised.value.fault is Fault.UNAUTHENTICATED
+    assert raised.value.message == "invalid_grant: the account is gone"
+
+
 async def test_calls_that_have_no_token_share_one_renewal(found: Credentials) -> None:
     adc = ApplicationDefault()
     await asyncio.gather(*(adc.refresh() for _ in range(5)))
