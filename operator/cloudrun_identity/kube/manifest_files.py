@@ -38,13 +38,30 @@ def read_manifests(paths: Iterable[Path], namespace: str) -> Manifests:
     seen: dict[tuple[str, str, str], Path] = {}
     for path in _files(paths):
         try:
-            documents = list(yaml.safe_load_all(_text(path)))
+            documents = list(yaml.load_all(_text(path), _UniqueKeys))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             found.problems.append(f"{path}{_where(error)}")
             continue
         for document in _items(documents):
             _take(found, seen, path, document, namespace)
     return found
+
+
+class _KeyRepeated(yaml.MarkedYAMLError):
+    """A field is set twice, which YAML forbids."""
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """Of a field that is set twice PyYAML itself would take the last, and nobody would know of the first."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key in [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]:
+            if key.value in seen:
+                raise _KeyRepeated(problem=key.value, problem_mark=key.start_mark)
+            seen.add(key.value)
+        return node
 
 
 def _text(path: Path) -> str:
@@ -148,8 +165,13 @@ def _shown(value: Any) -> str:
     return f"{value!r}: " if isinstance(value, str | int | bool) else ""
 
 
-def _where(error: Exception) -> str:
-    mark = getattr(error, "problem_mark", None)
-    if mark:
-        return f", line {mark.line + 1}: this is not YAML"
-    return f": {error.strerror}" if isinstance(error, OSError) else ": this is not text in UTF-8"
+def _where(error: OSError | UnicodeDecodeError | yaml.YAMLError) -> str:
+    match error:
+        case OSError():
+            return f": {error.strerror}"
+        case _KeyRepeated(problem_mark=yaml.Mark(line=line)):
+            return f", line {line + 1}: {error.problem} is set for the second time; remove one of the two"
+        case yaml.MarkedYAMLError(problem_mark=yaml.Mark(line=line)):
+            return f", line {line + 1}: this is not YAML"
+        case _:
+            return ": this is not text in UTF-8"

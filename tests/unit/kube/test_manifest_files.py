@@ -48,6 +48,12 @@ def test_a_list_is_read_item_by_item(tmp_path: Path) -> None:
     assert names(found) == ["IAMBinding shop/ops"]
 
 
+def test_a_field_that_is_merged_in_may_be_set_beside_it(tmp_path: Path) -> None:
+    found = read(tmp_path, a=BINDING.replace("{name: ops}", "{<<: {name: base}, name: ops}"))
+
+    assert (names(found), found.problems) == (["IAMBinding shop/ops"], [])
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -71,7 +77,16 @@ def test_a_list_is_read_item_by_item(tmp_path: Path) -> None:
             "IAMBinding shop/ops: apiVersion: 'cloudrun-identity.dev/v1': must",
         ),
         (f"{BINDING}---{BINDING}", "IAMBinding shop/ops: declared in "),
+        (
+            BINDING.replace("  role:", "  role: roles/run.invoker\n  role:"),
+            ", line 9: role is set for the second time; remove one of the two",
+        ),
+        (
+            BINDING.replace("{name: shop}", "{name: shop, name: other}"),
+            ", line 6: name is set for the second",
+        ),
         ("a: [", ", line 1: this is not YAML"),
+        ("{[a]: b}", ", line 1: this is not YAML"),
         ("- x", ": a manifest has apiVersion, kind and metadata"),
     ],
 )
