@@ -8,12 +8,25 @@ from collections.abc import Iterator
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from cloudrun_identity.api.schema import ApiModel, Rule
+from pydantic import ValidationError
+
+from cloudrun_identity.api.schema import ApiModel, Rule, clip
 
 
 def complaints(model: ApiModel, path: str = "") -> list[str]:
     """One line for each value that breaks a rule: `spec.role: "viewer": must be …`."""
     return list(_in_model(model, path))
+
+
+def misfits(error: ValidationError) -> list[str]:
+    """One line for each value that has not the type or the bounds of its field: `spec.role: Field required`.
+
+    The value itself is shown where it is short enough to be recognised.
+    """
+    return [
+        f"{_path(each['loc'])}: {_shown(each['input'])}{each['msg']}"
+        for each in error.errors(include_url=False)
+    ]
 
 
 def _in_model(model: ApiModel, path: str) -> Iterator[str]:
@@ -49,3 +62,16 @@ def _broken(rules: Any, value: Any, path: str) -> Iterator[str]:
         if isinstance(rule, Rule) and rule.holds is not None and not rule.holds(value):
             shown = f'"{value}": ' if isinstance(value, str) else ""
             yield f"{path}: {shown}{rule.message}"
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    return path.lstrip(".")
+
+
+def _shown(value: Any) -> str:
+    return f"{clip(repr(value), _SHOWN)}: " if isinstance(value, str | int | bool) else ""
+
+
+_SHOWN = 128
+"""Characters of a value that are shown."""

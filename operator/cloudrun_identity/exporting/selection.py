@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pydantic import ValidationError
 
 from cloudrun_identity.api import CustomRole, IAMBinding, TargetKind
-from cloudrun_identity.api.validation import complaints
+from cloudrun_identity.api.validation import complaints, misfits
 from cloudrun_identity.gcp.custom_roles import CustomRoleState
 from cloudrun_identity.gcp.service_accounts import ServiceAccount, expected_email
 from cloudrun_identity.gcp.workloads import WorkloadState
@@ -186,8 +186,7 @@ def _invalid(kind: type[CustomRole] | type[IAMBinding], manifest: dict[str, obje
     try:
         found = complaints(kind.model_validate(manifest))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        return misfits(error)[0]
     return found[0] if found else ""
 
 

@@ -24,6 +24,7 @@ from cloudrun_identity.api.policy_ledger import (
 )
 from cloudrun_identity.api.references import BindingCondition
 from cloudrun_identity.api.status import GrantCounts
+from cloudrun_identity.api.validation import misfits
 from cloudrun_identity.iam.grants import Condition, Grant, Target
 from cloudrun_identity.iam.keys import KeyAttempt, KeyRecord, KeyRing
 from cloudrun_identity.iam.ledger import AccountRecord, AttachmentRecord, Holding, Ledger, RoleRecord
@@ -75,7 +76,7 @@ def from_object(raw: Object) -> Ledger:
         metadata = raw["metadata"]
         raise LedgerUnreadable(
             f"PolicyLedger {metadata['namespace']}/{metadata['name']} cannot be read "
-            f"({_first_fault(error)}): repair or delete it"
+            f"({_first_fault(error)}): repair it, for without it what it holds counts as somebody else's"
         ) from error
     target = _target_from_model(spec.target)
     return Ledger(
@@ -278,5 +279,4 @@ def _order(grant: Grant) -> tuple[str, bool, Condition, str]:
 def _first_fault(error: ValidationError | KeyError) -> str:
     if isinstance(error, KeyError):
         return "it has no spec"
-    fault = error.errors(include_url=False, include_input=False)[0]
-    return f"spec.{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
+    return f"spec.{misfits(error)[0]}"

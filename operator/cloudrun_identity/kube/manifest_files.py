@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from cloudrun_identity.api import API_VERSION, GROUP, KINDS, PolicyLedger, Resource, Scope
 from cloudrun_identity.api.schema import ApiModel
-from cloudrun_identity.api.validation import complaints
+from cloudrun_identity.api.validation import complaints, misfits
 
 from .resources import Object
 
@@ -110,10 +110,7 @@ def _problems(kind: str, model: type[Resource] | None, document: Object) -> Iter
     try:
         obj = model.model_validate(document)
     except ValidationError as error:
-        return [
-            f"{_path(each['loc'])}: {_shown(each['input'])}{each['msg']}"
-            for each in error.errors(include_url=False)
-        ]
+        return misfits(error)
     return [*_strangers(obj.spec, document.get("spec") or {}, "spec"), *complaints(obj)]
 
 
@@ -153,16 +150,6 @@ def _items(documents: Iterable[Any]) -> Iterator[Any]:
             yield from _items(document.get("items") or ())
         elif document is not None:
             yield document
-
-
-def _path(location: tuple[int | str, ...]) -> str:
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
-    return path.lstrip(".")
-
-
-def _shown(value: Any) -> str:
-    """The value itself, where it is short enough to be recognised."""
-    return f"{value!r}: " if isinstance(value, str | int | bool) else ""
 
 
 def _where(error: OSError | UnicodeDecodeError | yaml.YAMLError) -> str:

@@ -1,9 +1,10 @@
 """What the API server would refuse, told without one."""
 
 import pytest
+from pydantic import ValidationError
 
 from cloudrun_identity.api import IAMBinding
-from cloudrun_identity.api.validation import complaints
+from cloudrun_identity.api.validation import complaints, misfits
 
 
 def binding(**spec: object) -> IAMBinding:
@@ -38,3 +39,23 @@ def test_a_value_of_the_wrong_form_is_named_with_its_field(spec: dict[str, objec
     (line,) = complaints(binding(**spec))
 
     assert line.startswith(complaint)
+
+
+@pytest.mark.parametrize(
+    ("spec", "misfit"),
+    [
+        ({"authority": "x" * 300}, "spec.authority: 'xxxx"),
+        ({"members": [{"principal": 3}]}, "spec.members[0].principal: 3: Input should be a valid string"),
+        ({"target": {"kind": []}}, "spec.target.kind: Input should be"),
+    ],
+)
+def test_a_value_of_another_type_is_named_with_its_field_and_shown_where_it_is_short(
+    spec: dict[str, object], misfit: str
+) -> None:
+    with pytest.raises(ValidationError) as raised:
+        binding(**spec)
+
+    line = misfits(raised.value)[0]
+
+    assert line.startswith(misfit)
+    assert len(line) < 300

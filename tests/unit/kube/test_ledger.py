@@ -240,6 +240,22 @@ async def test_an_unreadable_object_is_never_written_over(
     assert stored(api)["spec"] == {}
 
 
+async def test_an_edit_that_makes_no_sense_loses_nothing_and_stops_what_would_write_over_it(
+    api: FakeApi, ledgers: Ledgers, caplog: pytest.LogCaptureFixture
+) -> None:
+    known = await ledgers.update(PROJECT, entered("a"))
+    edited = stored(api)
+    edited["spec"]["bindings"][0]["members"][0]["claimants"] = ["web"]
+
+    ledgers.observed(api.put(LEDGERS, edited), deleted=False)
+
+    assert "claimants[0]: 'web': must be KIND/NAMESPACE/NAME/UID" in caplog.text
+    assert ledgers.ledger(PROJECT) == known
+    with pytest.raises(LedgerUnreadable):
+        await ledgers.update(PROJECT, entered("b"))
+    assert stored(api)["spec"] == edited["spec"]
+
+
 async def test_an_outage_is_passed_on_and_changes_nothing(api: FakeApi, ledgers: Ledgers) -> None:
     api.outage = KubeError(0, "Unreachable", "no route")
     with pytest.raises(KubeError, match="no route"):

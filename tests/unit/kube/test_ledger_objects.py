@@ -35,6 +35,8 @@ PROJECT = Target(TargetKind.PROJECT, "payments-prod-1234")
 ACCOUNT = Target(TargetKind.SERVICE_ACCOUNT, "payments", name="checkout@payments.iam.gserviceaccount.com")
 
 words = st.text(min_size=1, max_size=8)
+owners = st.from_regex(r"[a-z]{1,8}/[a-z]{1,8}", fullmatch=True)
+claimants = st.from_regex(r"[A-Z][a-z]{1,4}/[a-z]{1,8}/[a-z]{1,8}/[0-9a-f]{1,8}", fullmatch=True)
 NEW_YEAR = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
 moments = st.none() | st.just(NEW_YEAR)
 optional_words = st.text(max_size=8)
@@ -54,7 +56,7 @@ targets = st.one_of(
 conditions = st.none() | st.builds(Condition, words, optional_words, words)
 holdings = st.builds(
     Holding,
-    st.frozensets(words, max_size=3),
+    st.frozensets(claimants, max_size=3),
     st.sampled_from(GrantState),
     st.booleans(),
     optional_words,
@@ -63,7 +65,7 @@ holdings = st.builds(
 accounts = st.builds(
     AccountRecord,
     email=optional_words,
-    owner=optional_words,
+    owner=st.just("") | owners,
     owner_uid=optional_words,
     intent=st.none() | st.sampled_from(AccountIntent),
     origin=st.none() | st.sampled_from(Origin),
@@ -83,7 +85,7 @@ def roles(draw: st.DrawFn) -> dict[str, RoleRecord]:
     records = st.builds(
         RoleRecord,
         role_id=words,
-        owner=words,
+        owner=owners,
         owner_uid=words,
         origin=st.sampled_from(Origin),
         state=st.sampled_from(RoleState),
@@ -95,7 +97,7 @@ def roles(draw: st.DrawFn) -> dict[str, RoleRecord]:
 key_records = st.builds(
     KeyRecord,
     key_id=words,
-    owner=words,
+    owner=owners,
     state=st.sampled_from(KeyState),
     created=st.just(NEW_YEAR),
     digest=optional_words,
@@ -107,13 +109,13 @@ key_records = st.builds(
 key_rings = st.builds(
     lambda records, attempt: KeyRing({each.key_id: each for each in records}, attempt),
     st.lists(key_records, max_size=3),
-    st.none() | st.builds(KeyAttempt, words, st.just(NEW_YEAR), st.frozensets(words, max_size=3)),
+    st.none() | st.builds(KeyAttempt, owners, st.just(NEW_YEAR), st.frozensets(words, max_size=3)),
 )
 
 
 attachments = st.builds(
     AttachmentRecord,
-    owner=words,
+    owner=owners,
     owner_uid=words,
     workload_uid=words,
     before=optional_words,
@@ -203,6 +205,27 @@ def test_an_unreadable_object_is_named_with_its_fault() -> None:
         LedgerUnreadable, match=r"PolicyLedger cloudrun-identity/x .*spec\.target: .*required"
     ):
         from_object(raw())
+
+
+@pytest.mark.parametrize("claimant", ["web", "IAMBinding/payments/web", "IAMBinding/a/b/uid/1", "///"])
+def test_a_claimant_that_names_no_object_is_unreadable_and_shown(claimant: str) -> None:
+    holding = Holding(frozenset({"IAMBinding/a/b/uid"}))
+    ledger = Ledger(PROJECT, holdings={Grant(PROJECT, "roles/viewer", "user:a@example.com"): holding})
+    written = to_object(ledger, METADATA)
+    written["spec"]["bindings"][0]["members"][0]["claimants"] = [claimant]
+    with pytest.raises(LedgerUnreadable) as raised:
+        from_object(written)
+    told = str(raised.value)
+    assert told.startswith("PolicyLedger cloudrun-identity/x cannot be read (spec.bindings[0].members[0].")
+    assert f"claimants[0]: '{claimant}': must be KIND/NAMESPACE/NAME/UID)" in told
+    assert "repair it" in told
+
+
+def test_an_owner_that_names_no_object_is_unreadable() -> None:
+    written = to_object(Ledger(ACCOUNT, account=AccountRecord(ACCOUNT.name, "a/checkout", "uid")), METADATA)
+    written["spec"]["account"]["owner"] = "checkout"
+    with pytest.raises(LedgerUnreadable, match=r"spec\.account\.owner: 'checkout': must be NAMESPACE/NAME"):
+        from_object(written)
 
 
 def test_an_object_without_a_spec_is_unreadable() -> None:

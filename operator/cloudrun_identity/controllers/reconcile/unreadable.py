@@ -23,6 +23,7 @@ from cloudrun_identity.api import (
     ManagementPolicy,
     Reason,
 )
+from cloudrun_identity.api.validation import misfits
 from cloudrun_identity.controllers.conditions import Review, conditions
 from cloudrun_identity.controllers.gate import DELETION_WAITS, halted_elsewhere, still_used
 from cloudrun_identity.controllers.grants.release import Releaser
@@ -49,11 +50,12 @@ class UnreadableObjects:
 
     async def reconcile(self, key: Key, raw: Object, error: ValidationError) -> tuple[Next, str]:
         """Say what is wrong with the object, or let it go."""
+        wrong = misfits(error)[0]
         if "deletionTimestamp" in raw["metadata"]:
-            return await self._finalize(key, raw, what_is_wrong(error))
-        _log.error("%s cannot be read: %s", key, what_is_wrong(error))
+            return await self._finalize(key, raw, wrong)
+        _log.error("%s cannot be read: %s", key, wrong)
         self._hold(key, raw)
-        await self._tell(raw, unreadable(what_is_wrong(error)))
+        await self._tell(raw, unreadable(wrong))
         return Rest(), "unreadable"
 
     async def _finalize(self, key: Key, raw: Object, wrong: str) -> tuple[Next, str]:
@@ -127,12 +129,6 @@ def accounts_said_by(raw: Object) -> frozenset[str]:
     delegates = credentials.get("delegates")
     said = [credentials.get("impersonateServiceAccount"), *(delegates if isinstance(delegates, list) else ())]
     return frozenset(lower_email(each) for each in said if isinstance(each, str))
-
-
-def what_is_wrong(error: ValidationError) -> str:
-    """The first thing that does not fit, in one line: `spec.role: Field required`."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
 def unreadable(wrong: str) -> Outcome:

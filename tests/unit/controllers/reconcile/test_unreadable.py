@@ -5,8 +5,9 @@ import pytest
 from pydantic import ValidationError
 
 from cloudrun_identity.api import FINALIZER, CloudRunIdentity
+from cloudrun_identity.api.validation import misfits
 from cloudrun_identity.controllers.reconcile.following import Again, Next, Rest
-from cloudrun_identity.controllers.reconcile.unreadable import status_with, unreadable, what_is_wrong
+from cloudrun_identity.controllers.reconcile.unreadable import status_with, unreadable
 from cloudrun_identity.controllers.world import Key
 from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.iam.claims import Claimant
@@ -29,7 +30,7 @@ def test_the_status_of_what_cannot_be_read_names_the_field_and_keeps_the_rest() 
     raw = {"metadata": {"generation": 3}, "status": {"projectID": "p-1234", "conditions": [{"type": 3}]}}
     with pytest.raises(ValidationError) as raised:
         CloudRunIdentity.model_validate({"metadata": {"name": "x"}, "spec": {}})
-    outcome = unreadable(what_is_wrong(raised.value))
+    outcome = unreadable(misfits(raised.value)[0])
     status = status_with(raw, outcome, datetime(2026, 11, 22, tzinfo=UTC))
     assert status["projectID"] == "p-1234"
     assert status["observedGeneration"] == 3
