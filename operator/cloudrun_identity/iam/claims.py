@@ -113,6 +113,11 @@ class Declaration:
             hold.covers(grant) for hold in self.holds
         )
 
+    @property
+    def is_frozen(self) -> bool:
+        """Whether it wants nothing, and everything that it holds stays as it is."""
+        return not self.claims and HOLD_EVERYTHING in self.holds
+
     def on(self, target: Target) -> Iterable[Claim]:
         """The claims on one target."""
         return (claim for claim in self.claims if claim.grant.target == target)

@@ -138,9 +138,13 @@ class Lanes:
         )
 
     async def sweep(self, project_id: str) -> frozenset[Claimant]:
-        """Run the lanes of one project; return the objects that are not, or were not, as they declare."""
+        """Run the lanes of one project; return the objects that are not, or were not, as they declare.
+
+        A policy of which only frozen objects, such as suspended ones, hold anything is not even read.
+        """
         targets = {target for target in self._declarations.targets() if target.project_id == project_id}
-        targets |= set(self._ports.ledgers.targets(project_id))
+        held = self._ports.ledgers.targets(project_id)
+        targets |= {target for target in held if not self._is_frozen(target)}
         now = asyncio.get_running_loop().time()
         # A ledger that is full or unreadable is told by the objects that it concerns, and stops no sweep.
         results = await self._results(targets, since=now, max_age=0.0, tolerant=True)
@@ -169,6 +173,10 @@ class Lanes:
             self._retire(lanes)
         found = dict(zip(lanes, results, strict=True))
         return {target: result for target, result in found.items() if isinstance(result, PassResult)}
+
+    def _is_frozen(self, target: Target) -> bool:
+        holders = self._declarations.concerning(self._ports.ledgers.ledger(target))
+        return bool(holders) and all(each.is_frozen for each in holders)
 
     def _lane(self, target: Target) -> Lane:
         if target not in self._lanes:

@@ -252,6 +252,21 @@ async def test_a_sweep_looks_at_what_is_held_though_nobody_declares_it(scene: Sc
     assert scene.policies.reads == 1
 
 
+async def test_a_sweep_reads_nothing_for_objects_that_are_frozen(scene: Scene, lanes: Lanes) -> None:
+    await converged(lanes, claiming(WEB, ANN), claiming(OPS, BOB))
+    lanes.freeze(WEB)
+    await lanes.sweep("acme")
+    with_ops = scene.policies.reads
+
+    lanes.freeze(OPS)
+    assert await lanes.sweep("acme") == frozenset()
+    assert scene.policies.reads == with_ops
+
+    lanes.declare(claiming(OPS))
+    await lanes.sweep("acme")
+    assert scene.policies.standing(TARGET) == {ANN}, "what is let go is taken away, whoever else is frozen"
+
+
 # A target that is not there, and Google out of order.
 
 
