@@ -108,10 +108,17 @@ class Scene:
         for name in names:
             self._until(name, namespace, lambda ready: ready["status"] == "True")
 
-    def fails(self, name: str, reason: str, *, namespace: str = "") -> str:
-        """Wait until Ready is not true for this reason; the message that goes with it."""
+    def fails(self, name: str, reason: str, *, saying: str = "", namespace: str = "") -> str:
+        """Wait until Ready is not true for this reason, with a message that has `saying` in it; the message.
+
+        The same reason may be given with another message first, while watches still tell what has changed.
+        """
         ready = self._until(
-            name, namespace, lambda ready: ready["status"] != "True" and ready["reason"] == reason
+            name,
+            namespace,
+            lambda ready: (
+                ready["status"] != "True" and ready["reason"] == reason and saying in ready["message"]
+            ),
         )
         message: str = ready["message"]
         return message

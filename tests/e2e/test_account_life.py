@@ -159,6 +159,7 @@ def test_a_replaced_account_gets_nothing_until_it_is_to_be_taken_over(adopted: S
 def test_an_identity_whose_account_is_gone_ends(adopted: Scene) -> None:
     scene = adopted
     scene.patch("CloudRunIdentity/checkout", "spec: {whenDeleted: Report}")
+    scene.ready("CloudRunIdentity/checkout")
     scene.cloud.edit_account(scene.email("checkout"), "delete")
     scene.fails("CloudRunIdentity/checkout", "DriftDetected")
     scene.removed("CloudRunIdentity/checkout", "IAMBinding/loggers")

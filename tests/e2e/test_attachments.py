@@ -303,8 +303,8 @@ def test_an_account_that_cannot_run_anything_holds_up_the_move(scene: Scene, ser
     scene.cloud.edit_account(scene.email("deployer"), "disable")
     before = updates(scene)
     scene.apply(attachment().replace("identityRef: {name: checkout}", f"email: {scene.email('deployer')}"))
-    message = scene.fails(SHOP, "DependencyNotReady")
-    assert f"gcloud iam service-accounts enable {scene.email('deployer')}" in message
+    remedy = f"gcloud iam service-accounts enable {scene.email('deployer')}"
+    scene.fails(SHOP, "DependencyNotReady", saying=remedy)
     assert scene.status(SHOP)["preflight"][0]["state"] == "Failed"
 
     scene.patch(SHOP, f"spec: {{email: {scene.email('nobody')}}}")

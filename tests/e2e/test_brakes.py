@@ -85,7 +85,7 @@ def test_observe_reports_what_differs_and_writes_nothing(scene: Scene) -> None:
     scene.apply(VIEWERS)
     scene.ready("CloudRunIdentity/checkout", "IdentityAttachment/shop", "IAMBinding/viewers")
     scene.patch(f"ManagedProject/{scene.name}", "spec: {managementPolicy: Observe}")
-    scene.ready("CloudRunIdentity/checkout", "IdentityAttachment/shop", "IAMBinding/viewers")
+    scene.ready(f"ManagedProject/{scene.name}")
 
     scene.cloud.remove(scene.project, "roles/viewer", "group:ops@example.com")
     scene.cloud.deploy_as(service, "")

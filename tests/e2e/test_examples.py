@@ -29,7 +29,7 @@ class Example:
                 self._cluster.apply(obj)
 
     def ready(self) -> None:
-        """Wait until every object is Ready."""
+        """Wait until every object is Ready as it is declared now."""
         eventually(self._unready, lambda unready: not unready)
 
     def status(self, kind: str, name: str, namespace: str) -> Object:
@@ -54,8 +54,10 @@ class Example:
             found = self._cluster.get(kind, metadata["name"], metadata.get("namespace", ""))
             assert found
             conditions = {each["type"]: each for each in found.get("status", {}).get("conditions", ())}
-            ready = conditions.get("Ready", {"status": "Unknown", "message": "no status"})
-            if ready["status"] != "True":
+            ready = conditions.get("Ready")
+            if not ready or ready["observedGeneration"] != found["metadata"]["generation"]:
+                states[f"{kind}/{metadata['name']}"] = "not observed"
+            elif ready["status"] != "True":
                 states[f"{kind}/{metadata['name']}"] = ready["message"]
         return states
 
@@ -116,11 +118,9 @@ def test_the_flow_runner_gets_the_two_roles_that_were_signed_and_then_does_with_
     assert made["includedPermissions"] == [
         f"run.jobs.{verb}" for verb in ("create", "delete", "run", "update")
     ]
-    eventually(
-        lambda: stage.cloud.policy("projects/acme-flows"),
-        lambda policy: policy.keys() == {"roles/owner", "roles/run.serviceAgent", role},
-    )
-    assert stage.cloud.policy("projects/acme-flows")[role] == [runner]
+    policy = stage.cloud.policy("projects/acme-flows")
+    assert policy.keys() == {"roles/owner", "roles/run.serviceAgent", role}
+    assert policy[role] == [runner]
     account = f"projects/acme-flows/serviceAccounts/{flows.removeprefix('serviceAccount:')}"
     assert stage.cloud.policy(account) == {"roles/iam.serviceAccountUser": [runner]}
 

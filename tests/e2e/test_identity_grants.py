@@ -1,6 +1,6 @@
 """What identities may do elsewhere, and who may act as them."""
 
-from tests.e2e.eventually import becomes, eventually
+from tests.e2e.eventually import becomes
 from tests.e2e.scene import Scene
 
 OTHER = """
@@ -40,8 +40,8 @@ spec:
   - {role: roles/cloudsql.client}
   - {role: roles/logging.logWriter, projectRef: {name: $scene-b}}
 """)
-    message = scene.fails("CloudRunIdentity/checkout", "DependencyNotFound")
-    assert message == f"spec.roles[1].projectRef: there is no ManagedProject {scene.name}-b"
+    missing = f"spec.roles[1].projectRef: there is no ManagedProject {scene.name}-b"
+    scene.fails("CloudRunIdentity/checkout", "DependencyNotFound", saying=missing)
     checkout = scene.member("checkout")
     assert states(scene, "CloudRunIdentity/checkout") == {
         f"Project {scene.name}": "Granted",
@@ -84,10 +84,7 @@ spec: {roles: [{role: roles/logging.logWriter, projectRef: {name: $scene-b}}]}
     scene.fails("CloudRunIdentity/checkout", "DependencyNotReady")
     scene.cloud.remove(other(scene), "roles/logging.logWriter", scene.member("checkout"))
     scene.patch(f"ManagedProject/{scene.name}-b", "spec: {suspend: false, managementPolicy: Observe}")
-    eventually(
-        lambda: scene.fails("CloudRunIdentity/checkout", "DependencyNotReady"),
-        lambda message: "observed" in message,
-    )
+    scene.fails("CloudRunIdentity/checkout", "DependencyNotReady", saying="observed")
     assert scene.cloud.policy(other(scene)) == {}
 
     scene.patch(f"ManagedProject/{scene.name}-b", "spec: {managementPolicy: Manage}")
@@ -111,8 +108,8 @@ spec:
     scene.patch(f"ManagedProject/{scene.name}-b", "spec: {suspend: true}")
     scene.fails("CloudRunIdentity/checkout", "DependencyNotReady")
     scene.patch("CloudRunIdentity/checkout", "spec: {roles: [{role: roles/cloudsql.client}]}")
-    message = scene.fails("CloudRunIdentity/checkout", "DependencyNotReady")
-    assert f"project {scene.name}-b is suspended" in message
+    suspended = f"project {scene.name}-b is suspended"
+    scene.fails("CloudRunIdentity/checkout", "DependencyNotReady", saying=suspended)
     scene.delete("CloudRunIdentity/checkout")
     message = scene.fails("CloudRunIdentity/checkout", "Suspended")
     assert f"ManagedProject {scene.name}-b" in message

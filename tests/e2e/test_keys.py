@@ -272,7 +272,7 @@ def test_the_account_goes_with_its_keys_and_the_object_waits_for_another(scene_w
     first = delivered(scene)
 
     scene.removed("CloudRunIdentity/checkout")
-    assert "there is no CloudRunIdentity" in scene.fails(NAME, "DependencyNotFound")
+    scene.fails(NAME, "DependencyNotFound", saying="there is no CloudRunIdentity")
     scene.apply(IDENTITY)
 
     second = follower(scene, first)
@@ -288,8 +288,8 @@ def test_the_keys_of_a_disabled_identity_wait_until_it_is_enabled(scene_with_key
     scene.ready(identity)
     scene.stage.turn_key_clock(40 * DAY)
     scene.patch(NAME, ANOTHER)
-    message = scene.fails(NAME, "DependencyNotReady")
-    assert f"CloudRunIdentity {scene.name}/checkout is disabled" in message
+    disabled = f"CloudRunIdentity {scene.name}/checkout is disabled"
+    message = scene.fails(NAME, "DependencyNotReady", saying=disabled)
     assert "spec.disabled" in message, "what to do"
     assert not scene.is_stalled(NAME)
     assert set(keys(scene)) == {first}, "though another one is asked for, and due"

@@ -120,6 +120,15 @@ def test_a_namespace_that_is_not_admitted_is_denied() -> None:
     assert gate.unresolved == gate.outcome.message, "a reference resolves where it admits the object"
 
 
+def test_a_namespace_that_nobody_has_told_of_yet_is_no_reason_to_deny_anything() -> None:
+    """Objects and their namespace come by different watches, in either order."""
+    gate = stopped(identity(), FakeWorld(project(), namespaces=["shop"]))
+    assert isinstance(gate.outcome, Waiting)
+    assert "payments" in gate.outcome.message
+    assert gate.fleeting
+    assert gate.unresolved, "what stands is neither released nor repaired"
+
+
 DENIED = """
 status:
   conditions:
