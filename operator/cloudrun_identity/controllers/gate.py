@@ -66,7 +66,7 @@ def pass_gate(obj: ReconciledResource, world: World) -> Passed | Stopped:
         return _stopped_by_itself(obj, obj, world) or Passed(obj, observes(obj, obj))
     if not isinstance(obj, ProjectScopedResource):
         raise TypeError(f"{obj.kind} has no gate")
-    if obj.metadata.namespace not in world.namespaces():  # it is there: what tells of it has not come as yet
+    if not world.has_namespace(obj.metadata.namespace):  # it is there: what tells of it has not come as yet
         message = f"namespace {obj.metadata.namespace} has not been observed yet"
         return replace(_unresolved(Reason.DEPENDENCY_NOT_READY, message), fleeting=True)
     project = project_of(obj, world)

@@ -141,6 +141,10 @@ class World(Protocol):
         """The existing namespaces that may use the project."""
         ...
 
+    def has_namespace(self, namespace: str) -> bool:
+        """Whether a namespace of this name has been observed."""
+        ...
+
     def is_terminating(self, namespace: str) -> bool:
         """Whether the namespace is on its way out."""
         ...

@@ -242,6 +242,10 @@ class Cache(Recorded):
         """The existing namespaces that may use the project."""
         return self._namespaces.admitted_by(project)
 
+    def has_namespace(self, namespace: str) -> bool:
+        """Whether a namespace of this name has been observed."""
+        return namespace in self._namespaces.labels()
+
     def is_terminating(self, namespace: str) -> bool:
         """Whether the namespace is on its way out."""
         return self._namespaces.is_terminating(namespace)

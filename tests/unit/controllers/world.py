@@ -200,6 +200,9 @@ class FakeWorld:
             return None
         return Target(TargetKind.SERVICE_ACCOUNT, project.project_id, name=record.email)
 
+    def has_namespace(self, namespace: str) -> bool:
+        return namespace in self._namespaces
+
     def is_terminating(self, namespace: str) -> bool:
         return False
 

@@ -399,6 +399,7 @@ def test_a_namespace_that_ended_unseen_is_missing_from_the_next_list(cached: Cac
     observe("late")
     observe("books", uid="made-anew")
     assert cached.cache.missing_namespaces({"shop"}, known) == {CHECKOUT}
+    assert not cached.cache.has_namespace("payments")
     assert set(cached.cache.namespaces()) == {"shop", "late", "books"}
     assert cached.cache.missing_namespaces({"shop"}, known) == frozenset()
 
