@@ -5,6 +5,7 @@ from string import Template
 from typing import Any
 
 import yaml
+from kubernetes.client import ApiException
 
 from tests.e2e.cloud import LOCATION, Cloud, Policy
 from tests.e2e.cluster import GROUP, VERSION, Cluster, Object
@@ -79,6 +80,12 @@ class Scene:
         """Merge the change, which is YAML too, into an object."""
         kind, _, name = name.partition("/")
         self.cluster.patch(kind, name, namespace or self.name, yaml.safe_load(change))
+
+    def spoil(self, name: str, field: str) -> None:
+        """Have a field of an object say what it could not, were its kind as the operator knows it."""
+        kind, _, _ = name.partition("/")
+        with self.cluster.admitting(kind, field, "Perhaps"):
+            eventually(lambda: self._is_taken(name, f"spec: {{{field}: Perhaps}}"), bool)
 
     def get(self, name: str, *, namespace: str = "") -> Object | None:
         kind, _, name = name.partition("/")
@@ -189,6 +196,14 @@ class Scene:
         for name in self._projects:
             if self.cluster.get("ManagedProject", name):
                 self.cluster.patch("ManagedProject", name, "", {"spec": {"suspend": True}})
+
+    def _is_taken(self, name: str, change: str) -> bool:
+        """Merge the change into an object, if the server knows already that it takes it."""
+        try:
+            self.patch(name, change)
+        except ApiException:
+            return False
+        return True
 
     def _until(self, name: str, namespace: str, holds: Callable[[Object], bool]) -> Object:
         seen = eventually(

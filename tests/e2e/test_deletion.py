@@ -1,7 +1,5 @@
 """Deleting: undoes what was done and nothing else, and never under a running workload."""
 
-from kubernetes.client import ApiException
-
 from tests.e2e.eventually import becomes, eventually
 from tests.e2e.scene import Scene
 
@@ -162,7 +160,7 @@ spec:
 def test_a_binding_that_cannot_be_read_releases_its_grants_and_goes(scene: Scene) -> None:
     scene.apply(BINDING)
     scene.ready("IAMBinding/viewers")
-    spoil(scene, "IAMBinding/viewers", "existingGrants")
+    scene.spoil("IAMBinding/viewers", "existingGrants")
     assert "spec.existingGrants" in scene.fails("IAMBinding/viewers", "InvalidSpec")
     assert scene.policy() == {"roles/viewer": ["user:ann@example.com"]}, "what is held stays"
 
@@ -175,7 +173,7 @@ def test_an_identity_that_cannot_be_read_goes_and_its_successor_takes_over(scene
     scene.apply(IDENTITY)
     scene.ready("CloudRunIdentity/checkout")
     policy = scene.policy()
-    spoil(scene, "CloudRunIdentity/checkout", "whenDeleted")
+    scene.spoil("CloudRunIdentity/checkout", "whenDeleted")
     scene.fails("CloudRunIdentity/checkout", "InvalidSpec")
 
     scene.delete("CloudRunIdentity/checkout")
@@ -195,19 +193,3 @@ def test_an_identity_that_cannot_be_read_goes_and_its_successor_takes_over(scene
     assert scene.policy() == {}
     assert scene.cloud.accounts(scene.name) == {}
     assert scene.ledger_targets() == set()
-
-
-def spoil(scene: Scene, name: str, field: str) -> None:
-    """Have the field say what it could not, were its kind as this operator knows it."""
-    kind, _, _ = name.partition("/")
-    with scene.cluster.admitting(kind, field, "Perhaps"):
-        eventually(lambda: is_taken(scene, name, field), bool)
-
-
-def is_taken(scene: Scene, name: str, field: str) -> bool:
-    """Whether the server knows already that it takes it."""
-    try:
-        scene.patch(name, f"spec: {{{field}: Perhaps}}")
-    except ApiException:
-        return False
-    return True

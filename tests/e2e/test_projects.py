@@ -2,6 +2,7 @@
 
 from cloudrun_identity.gcp.permissions import FEATURES
 from cloudrun_identity_playground.emulator.access.rules import RULES, Needs
+from tests.e2e.conftest import OPEN_PROJECT
 from tests.e2e.eventually import becomes, eventually
 from tests.e2e.scene import Scene
 from tests.e2e.stage import OPERATOR, ORGANIZATION
@@ -9,6 +10,12 @@ from tests.e2e.stage import OPERATOR, ORGANIZATION
 IDENTITY = """
 kind: CloudRunIdentity
 metadata: {name: checkout}
+"""
+
+VIEWERS = """
+kind: IAMBinding
+metadata: {name: viewers}
+spec: {target: {kind: Project}, role: roles/viewer, members: [{principal: "group:ops@example.com"}]}
 """
 
 
@@ -65,6 +72,13 @@ def test_use_by_other_projects_is_allowed_only_where_the_project_says_so(scene: 
     assert "roles/orgpolicy.policyAdmin" in scene.fails(project, "PermissionDenied")
     scene.cloud.add(ORGANIZATION, "roles/orgpolicy.policyAdmin", f"serviceAccount:{OPERATOR}")
     becomes(lambda: scene.status(project)["crossProjectUsage"], "Allowed")
+    scene.ready(project)
+
+    scene.cloud.drop_org_policy(scene.project, "iam.disableCrossProjectServiceAccountUsage")
+    drift = eventually(
+        lambda: scene.status(project).get("drift", {}), lambda drift: "lastRepairedTime" in drift
+    )
+    assert (drift["count"], drift["changes"]) == (1, ["crossProjectUsage: Denied → Allowed"])
     scene.cloud.remove(ORGANIZATION, "roles/orgpolicy.policyAdmin", f"serviceAccount:{OPERATOR}")
     scene.ready(project)
 
@@ -90,11 +104,7 @@ def test_workloads_of_the_default_account_are_told_until_they_have_another(scene
 
 def test_what_an_object_leaves_that_ends_without_its_finalizer_is_an_orphan(scene: Scene) -> None:
     project = f"ManagedProject/{scene.name}"
-    scene.apply("""
-kind: IAMBinding
-metadata: {name: viewers}
-spec: {target: {kind: Project}, role: roles/viewer, members: [{principal: "group:ops@example.com"}]}
-""")
+    scene.apply(VIEWERS)
     scene.ready("IAMBinding/viewers")
     scene.patch(project, "spec: {suspend: true}")
     scene.fails(project, "Suspended")
@@ -135,6 +145,55 @@ def test_a_project_is_not_deleted_before_what_uses_it(scene: Scene) -> None:
 
     scene.removed("CloudRunIdentity/checkout")
     scene.gone(project)
+
+
+def test_objects_of_a_project_that_was_removed_by_force_stand_until_it_is_declared_again(
+    scene: Scene,
+) -> None:
+    project = f"ManagedProject/{scene.name}"
+    scene.apply(IDENTITY + "spec: {roles: [{role: roles/cloudsql.client}]}\n---" + VIEWERS)
+    scene.ready("CloudRunIdentity/checkout", "IAMBinding/viewers")
+    policy = scene.policy()
+    scene.delete(project)
+    scene.patch(project, "metadata: {finalizers: null}")
+    scene.gone(project)
+
+    for name in ("CloudRunIdentity/checkout", "IAMBinding/viewers"):
+        message = scene.fails(name, "DependencyNotFound")
+        assert message == f"spec.projectRef: there is no ManagedProject {scene.name}"
+    scene.delete("CloudRunIdentity/checkout")
+    assert f"whatever is in project {scene.name}" in scene.fails("CloudRunIdentity/checkout", "InUse")
+    assert scene.policy() == policy
+
+    scene.apply(OPEN_PROJECT)
+    scene.ready(project, "IAMBinding/viewers")
+    scene.gone("CloudRunIdentity/checkout")
+    becomes(scene.policy, {"roles/viewer": ["group:ops@example.com"]})
+
+
+def test_nothing_is_done_in_a_project_that_cannot_be_read_since_the_operator_started(scene: Scene) -> None:
+    project = f"ManagedProject/{scene.name}"
+    scene.apply(IDENTITY + "---" + VIEWERS)
+    scene.ready("CloudRunIdentity/checkout", "IAMBinding/viewers")
+    policy = scene.policy()
+    scene.spoil(project, "managementPolicy")
+    assert "spec.managementPolicy" in scene.fails(project, "InvalidSpec")
+    scene.stage.operator.terminate()
+    scene.stage.ensure_operator()
+
+    for name in ("CloudRunIdentity/checkout", "IAMBinding/viewers"):
+        assert scene.fails(name, "DependencyNotReady") == (
+            f"spec.projectRef: {project.replace('/', ' ')} cannot be read; correct it as its Ready condition "
+            "says"
+        )
+    scene.delete("IAMBinding/viewers")
+    assert "nobody can tell whom to act as" in scene.fails("IAMBinding/viewers", "PermissionDenied")
+    assert scene.policy() == policy
+
+    scene.patch(project, "spec: {managementPolicy: Manage}")
+    scene.ready(project, "CloudRunIdentity/checkout")
+    scene.gone("IAMBinding/viewers")
+    becomes(scene.policy, {})
 
 
 def test_the_operator_calls_nothing_that_its_table_of_permissions_does_not_list(scene: Scene) -> None:
