@@ -28,7 +28,10 @@ SEED = Seed(
         Project(
             project_id="shop-1234",
             project_number="123456789012",
-            service_accounts=(ServiceAccount(account_id="webshop", display_name="Web", disabled=True),),
+            service_accounts=(
+                ServiceAccount(account_id="webshop", display_name="Web", disabled=True),
+                ServiceAccount(account_id="orders"),
+            ),
             services=(
                 Workload(location="europe-west1", name="web"),
                 Workload(location="europe-west1", name="cf", labels={"goog-managed-by": "cloudfunctions"}),
@@ -52,7 +55,9 @@ spec:
     grants:
     - {roles: [roles/run.viewer, roles/run.developer], "on": [Project], members: ["*"], exclusive: true}
     - {roles: ["projects/shop-1234/roles/*"], "on": [Project], members: [identities]}
-    adoptableAccounts: [webshop@shop-1234.iam.gserviceaccount.com]
+    adoptableAccounts:
+    - webshop@shop-1234.iam.gserviceaccount.com
+    - orders@shop-1234.iam.gserviceaccount.com
     customRoles: {permissions: ["run.*"]}
     keys: Allowed
 """
@@ -164,6 +169,34 @@ spec: {roleID: runner, adoption: Adopt, title: Runner, stage: ALPHA, permissions
         ],
         f"ServiceAccount {WEB}": ["~ displayName: Web → Webshop"],
     }
+
+
+async def test_what_is_done_with_an_account_that_is_there_is_a_step(emulator: Emulator) -> None:
+    plan = await planned(
+        emulator,
+        """
+kind: CloudRunIdentity
+metadata: {name: orders}
+spec: {adoption: Adopt}
+---
+kind: IdentityAttachment
+metadata: {name: web}
+spec: {workload: {kind: Service, location: europe-west1, name: web}, identityRef: {name: orders}}
+---
+kind: IdentityKey
+metadata: {name: orders}
+spec: {identityRef: {name: orders}, secretName: orders-key}
+""",
+    )
+
+    assert steps(plan) == {
+        "Service europe-west1/web of project shop-1234": [
+            "~ service account: 123456789012-compute@developer.gserviceaccount.com → "
+            "orders@shop-1234.iam.gserviceaccount.com"
+        ],
+        "IdentityKey payments/orders": ["+ key: absent → made"],
+    }
+    assert plan.obstacles == ()
 
 
 async def test_whoever_an_exclusive_binding_puts_out_is_removed(emulator: Emulator) -> None:

@@ -227,6 +227,8 @@ class IdentityAttachmentController:
             if not error.undecided:
                 await self._moved.not_moved(state, former)
                 recorded |= {"last_move": seen.move}
+            if not error.sent:
+                raise
             return Applied(_not_moved(want, error), replace(seen, recorded=recorded))
         self._checkpoint("workload moved")
         self._inventory.wrote_workload(want.workload)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import assert_never
 
 from cloudrun_identity.api import IdentityKey, KeyDeletionPolicy, KeyState, KeyStatus, Reason
 from cloudrun_identity.controllers.gate import Passed, Stopped, missing, surroundings
@@ -11,7 +12,22 @@ from cloudrun_identity.controllers.reconcile.controller import Applied, Change, 
 from cloudrun_identity.controllers.world import Key, World, identity_key, project_key
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.iam.admission import Denied, may_make_keys
-from cloudrun_identity.iam.key_plan import Forget, Make, Rest, delete_due, disable_due, rotation_due
+from cloudrun_identity.iam.key_plan import (
+    Act,
+    Await,
+    CloseAttempt,
+    Delete,
+    Disable,
+    Forget,
+    Full,
+    Make,
+    Promote,
+    Publish,
+    Rest,
+    delete_due,
+    disable_due,
+    rotation_due,
+)
 from cloudrun_identity.iam.keys import KeyRecord, KeyRing
 
 from .rotation import KeyRotation
@@ -88,7 +104,7 @@ class IdentityKeyController:
         harm = _harm(want, seen)
         if harm and isinstance(step, Make | Forget):
             return (Change(*harm, "followed by another"),)
-        return (Change("keys", "as they were", type(step).__name__.lower(), due=True),)
+        return (_due(step, secret),)
 
     async def apply(self, want: KeyWant, seen: KeysSeen, changes: tuple[Change, ...]) -> Applied[KeysSeen]:
         """Do what is due."""
@@ -164,6 +180,28 @@ def _harm(want: KeyWant, seen: KeysSeen) -> tuple[str, str] | None:
     if listed is None:
         return f"key {active.key_id}", "deleted"
     return (f"key {active.key_id}", "disabled") if listed.disabled else None
+
+
+def _due(step: Act | Await | Full, secret: str) -> Change:
+    """The step that time, or an edit, has brought."""
+    match step:
+        case Make() | Full():
+            field, before, after = "key", "absent", "made"
+        case Publish(key_id):
+            field, before, after = secret, "without the newest key", f"with key {key_id}"
+        case Promote(key_id):
+            field, before, after = f"key {key_id}", "published", "active"
+        case Disable(key_id):
+            field, before, after = f"key {key_id}", "enabled", "disabled"
+        case Delete(key_id):
+            field, before, after = f"key {key_id}", "present", "deleted"
+        case Forget(key_id):
+            field, before, after = f"key {key_id}", "recorded", "forgotten"
+        case CloseAttempt() | Await():
+            field, before, after = "key", "cut short in the making", "accounted for"
+        case _:
+            assert_never(step)
+    return Change(field, before, after, due=True)
 
 
 def _unclear(records: Iterable[KeyRecord]) -> Iterable[str]:

@@ -126,8 +126,32 @@ def test_what_somebody_did_is_drift_and_said(now: KeysSeen, says: str) -> None:
 
 def test_what_time_brings_is_no_drift() -> None:
     later = seen(LISTED, has=secret(), now=NOON + 30 * DAY)
-    assert told((key(),), later) == [("keys: as they were → make", True)]
-    assert told((), seen()) == [("keys: as they were → make", True)]
+    assert told((key(),), later) == [("key: absent → made", True)]
+    assert told((), seen()) == [("key: absent → made", True)]
+
+
+FORMER = key("k0", state=KeyState.OVERLAP, created=NOON - 30 * DAY, superseded=NOON - 2 * DAY)
+
+
+@pytest.mark.parametrize(
+    ("record", "listed", "says"),
+    [
+        (FORMER, [ListedKey("k0", FORMER.created)], "key k0: enabled → disabled"),
+        (
+            replace(FORMER, state=KeyState.DISABLED, disabled=NOON - 2 * DAY),
+            [ListedKey("k0", FORMER.created, disabled=True)],
+            "key k0: present → deleted",
+        ),
+        (FORMER, [], "key k0: recorded → forgotten"),
+    ],
+)
+def test_what_is_due_for_a_former_key_is_said(record: KeyRecord, listed: list[ListedKey], says: str) -> None:
+    assert told((key(), record), seen(LISTED, *listed, has=secret())) == [(says, True)]
+
+
+def test_a_key_that_the_secret_has_just_got_is_about_to_be_active() -> None:
+    published = key(state=KeyState.PUBLISHING)
+    assert told((published,), seen(LISTED, has=secret())) == [("key k1: published → active", True)]
 
 
 @pytest.mark.parametrize(
