@@ -2,14 +2,19 @@
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from .cluster import KUBECONFIG
 
 if TYPE_CHECKING:
+    from cloudrun_identity.api import Resource
     from cloudrun_identity.commands.identity_tree import Node
+    from cloudrun_identity.kube.resources import Objects
+
+Kind = TypeVar("Kind", bound="Resource")
 
 
 @click.command()
@@ -57,10 +62,23 @@ async def _read(kubeconfig: str | None, namespace: str) -> "tuple[Node, ...]":
 
     client = await connect(kubeconfig)
     try:
-        found: dict[Any, Any] = {
-            kind: [kind.model_validate(raw) for raw in await client.list(resource(kind.__name__), namespace)]
-            for kind in (CloudRunIdentity, IAMBinding)
-        }
+        identities = await client.list(resource(CloudRunIdentity.__name__), namespace)
+        bindings = await client.list(resource(IAMBinding.__name__), namespace)
     finally:
         await client.close()
-    return nodes_of(found[CloudRunIdentity], found[IAMBinding])
+    return nodes_of(_readable(identities, CloudRunIdentity), _readable(bindings, IAMBinding))
+
+
+def _readable(raws: "Objects", kind: type[Kind]) -> Iterator[Kind]:
+    """The objects but for those that an older or a laxer definition of their kind let in: these are named."""
+    from pydantic import ValidationError
+
+    from cloudrun_identity.api.validation import misfits
+
+    for raw in raws:
+        try:
+            yield kind.model_validate(raw)
+        except ValidationError as error:
+            metadata = raw["metadata"]
+            name = f"{kind.__name__} {metadata['namespace']}/{metadata['name']}"
+            click.echo(f"left out: {name} cannot be read: {misfits(error)[0]}", err=True)

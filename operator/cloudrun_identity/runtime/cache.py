@@ -4,7 +4,7 @@ It is filled by our own list before anything is worked on, then by the watches a
 writes. Whatever is older than what is known is dropped.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -13,6 +13,8 @@ from pydantic import ValidationError
 
 from cloudrun_identity.api import (
     CloudRunIdentity,
+    ConditionStatus,
+    ConditionType,
     CustomRole,
     IdentityAttachment,
     ManagedProject,
@@ -251,12 +253,10 @@ class Cache(Recorded):
         return self._namespaces.is_terminating(namespace)
 
     def readiness(self) -> Mapping[tuple[str, str], int]:
-        """How many objects of each kind have which value of Ready."""
-        counts: defaultdict[tuple[str, str], int] = defaultdict(int)
-        for key, entry in self._entries.items():
-            ready = next((each for each in entry.obj.status.conditions if each.type == "Ready"), None)
-            counts[key.kind, ready.status if ready else "Unknown"] += 1
-        return counts
+        """How many objects of each kind have which value of Ready; one that cannot be read is not."""
+        unread = ((key.kind, ConditionStatus.FALSE) for key in self._unreadable)
+        read = ((key, entry.obj) for key, entry in self._entries.items() if key not in self._unreadable)
+        return Counter([*unread, *((key.kind, _readiness_of(obj)) for key, obj in read)])
 
     # Indexes.
 
@@ -326,6 +326,11 @@ class Cache(Recorded):
     def _ledger_changed(self, old: Ledger, new: Ledger) -> None:
         for key in self._take_in(old, new):
             self._wake(self.referrers(key))
+
+
+def _readiness_of(obj: ReconciledResource) -> ConditionStatus:
+    ready = obj.status.condition(ConditionType.READY)
+    return ready.status if ready else ConditionStatus.UNKNOWN
 
 
 def _admits(project: ManagedProject, name: str, labels: Mapping[str, str] | None) -> bool:

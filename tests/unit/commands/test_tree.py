@@ -1,4 +1,4 @@
-"""What `cloudrun-identity tree` says when there is nothing to draw."""
+"""What `cloudrun-identity tree` says of what it cannot draw."""
 
 from http import HTTPStatus
 
@@ -7,6 +7,7 @@ from click.testing import CliRunner, Result
 
 from cloudrun_identity.cli import cli
 from cloudrun_identity.kube.errors import KubeError
+from cloudrun_identity.kube.resources import Object, Objects, Resource
 
 
 def drawn_of(monkeypatch: pytest.MonkeyPatch, *arguments: str, error: Exception | None = None) -> Result:
@@ -38,3 +39,30 @@ def test_what_the_cluster_refuses_is_one_line(monkeypatch: pytest.MonkeyPatch) -
     refused = KubeError(HTTPStatus.FORBIDDEN, "Forbidden", "iambindings is forbidden")
     result = drawn_of(monkeypatch, error=refused)
     assert (result.exit_code, result.output) == (1, "Error: Forbidden (403): iambindings is forbidden\n")
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    def raw(name: str, **spec: object) -> Object:
+        return {
+            "metadata": {"name": name, "namespace": "shop"},
+            "spec": {"projectRef": {"name": "p"}, **spec},
+        }
+
+    class Client:
+        async def list(self, resource: Resource, namespace: str) -> Objects:
+            return [raw("spoilt", whenDeleted="Perhaps"), raw("web")] if "identit" in resource.plural else []
+
+        async def close(self) -> None:
+            pass
+
+    async def connect(kubeconfig: str | None) -> Client:
+        return Client()
+
+    monkeypatch.setattr("cloudrun_identity.kube.client.connect", connect)
+    result = CliRunner().invoke(cli, ["tree"])
+    assert result.exit_code == 0
+    assert result.stdout == "shop\n└── web  no account yet  (Unknown)\n"
+    assert result.stderr.startswith(
+        "left out: CloudRunIdentity shop/spoilt cannot be read: spec.whenDeleted: "
+    )
+    assert len(result.stderr.splitlines()) == 1

@@ -430,3 +430,6 @@ def test_objects_are_counted_by_their_readiness(cached: Cached) -> None:
     }
     cached.sees(project(), with_status(binding(), conditions=[ready]))
     assert cached.cache.readiness() == {("ManagedProject", "Unknown"): 1, ("IAMBinding", "True"): 1}
+
+    cached.sees({**project(version=5), "spec": {"driftInterval": 7}}, {**binding(version=5), "spec": {}})
+    assert cached.cache.readiness() == {("ManagedProject", "False"): 1, ("IAMBinding", "False"): 1}
