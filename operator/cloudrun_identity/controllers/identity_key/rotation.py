@@ -145,6 +145,8 @@ class KeyRotation:
 
     async def forget(self, use: KeyUse) -> None:
         """Keep nothing in mind of the object's keys any more."""
+        for record in self._ring(use).of(use.name):
+            self._files.pop(record.key_id, None)
         await self._change(use, lambda ring: ring.without_owner(use.name))
 
     async def _carry_out(self, step: Act, use: KeyUse, seen: KeysSeen) -> KeysSeen | Outcome:

@@ -15,7 +15,7 @@ from cloudrun_identity.controllers.identity_key.rotation import KeyRotation
 from cloudrun_identity.controllers.identity_key.use import KeyUse
 from cloudrun_identity.controllers.outcomes import InSync
 from cloudrun_identity.gcp.keys import NewKey
-from cloudrun_identity.iam.key_plan import LAG, SETTLE, Rotation
+from cloudrun_identity.iam.key_plan import LAG, SETTLE, Delete, Rotation
 from cloudrun_identity.iam.keys import KeyAttempt, KeyRing, ListedKey
 from cloudrun_identity.kube.secrets import KeySecrets
 from tests.unit.controllers.identity_key.key_bench import (
@@ -166,6 +166,18 @@ async def test_a_key_that_is_taken_for_a_stray_is_deleted_and_whoever_made_it_he
     assert "theirs" not in scene.google.keys
     assert [reason for reason, _ in scene.events.told] == ["StrayKeyDeleted", "KeyPublished"]
     assert scene.events.told[0][1].startswith(f"key theirs of {EMAIL} is deleted: ")
+
+
+async def test_of_what_is_forgotten_nothing_is_kept_in_memory_either(scene: Scene) -> None:
+    await scene.rotation.advance(use())
+    await scene.rotation.advance(use(**ASKED))
+    remembered = scene.ledgers.ledger(ACCOUNT)
+    await scene.rotation.forget(use())
+    assert scene.ring.is_empty
+
+    scene.ledgers.stored[ACCOUNT] = remembered
+    seen = await scene.rotation.look(use(), 0.0)
+    assert scene.rotation.next_step(use(), seen) == Delete("k2"), "nobody could publish it"
 
 
 async def test_it_is_told_when_the_secret_has_another_key(scene: Scene) -> None:
