@@ -23,7 +23,7 @@ from cloudrun_identity.controllers.reconcile.reconciler import Reconciler
 from cloudrun_identity.controllers.reconcile.records import Records
 from cloudrun_identity.controllers.reconcile.tools import Tools
 from cloudrun_identity.controllers.reconcile.unreadable import project_named_by
-from cloudrun_identity.controllers.world import Key, project_key
+from cloudrun_identity.controllers.world import Key
 from cloudrun_identity.gcp.client_pool import ClientPool, credential_of
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.gcp.policies import Policies
@@ -247,5 +247,5 @@ class Operator:
         if raw is None:
             return FALLBACK_INTERVAL
         name = key.name if key.kind == ManagedProject.__name__ else project_named_by(raw)
-        project = self._cache.project(project_key(name).name)
+        project = self._cache.project(name)
         return interval_of(project) if project else FALLBACK_INTERVAL

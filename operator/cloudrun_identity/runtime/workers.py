@@ -102,7 +102,7 @@ class Workers:
             return await self._reconciler.reconcile(key, max_age=max_age)
         except KubeError as error:
             level = logging.DEBUG if error.is_conflict else logging.WARNING
-            _log.log(level, "%s: the Kubernetes API refused a write: %s", key, error)
+            _log.log(level, "%s: the Kubernetes API: %s", key, error)
             self._reconciler.hold(key)
             return Again(), "kubernetes"
         except (LedgerFull, LedgerPruned, LedgerUnreadable) as error:

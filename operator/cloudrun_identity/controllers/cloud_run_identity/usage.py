@@ -110,7 +110,7 @@ def _out_of_sight(obj: CloudRunIdentity, email: str, project_id: str, world: Wor
     if world.project_on(project_id) is None:
         yield (
             f"whatever is in project {project_id}, of which there is no ManagedProject that can be read "
-            "(declare one again, or set spec.deletionProtection to None to delete the account unseen)"
+            "(declare or correct one, or set spec.deletionProtection to None to delete the account unseen)"
         )
     for usable in obj.spec.usable_from:
         if world.project(usable.project_ref.name) is None:
@@ -129,7 +129,7 @@ def _out_of_sight(obj: CloudRunIdentity, email: str, project_id: str, world: Wor
 
 
 _GONE = "which is not there or cannot be read"
-_DECLARE = "declare that again"
+_DECLARE = "declare or correct that"
 
 
 def _attachments(obj: CloudRunIdentity, email: str, world: World) -> Iterable[IdentityAttachment]:

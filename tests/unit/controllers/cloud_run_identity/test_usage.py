@@ -101,7 +101,7 @@ async def out_of_sight(*objects: Any, **spec: Any) -> list[str]:
 async def test_what_is_in_a_project_that_nobody_declares_any_more_counts_as_use() -> None:
     assert await out_of_sight() == [
         f"whatever is in project {PROJECT_ID}, of which there is no ManagedProject that can be read (declare "
-        "one again, or set spec.deletionProtection to None to delete the account unseen)"
+        "or correct one, or set spec.deletionProtection to None to delete the account unseen)"
     ]
 
 
@@ -112,8 +112,8 @@ async def test_a_project_that_is_declared_by_another_name_is_looked_at() -> None
 
 async def test_what_is_in_a_usable_project_that_is_gone_counts_as_use() -> None:
     assert await out_of_sight(project(), usableFrom=[{"projectRef": {"name": "run-prod"}}]) == [
-        "whatever is in ManagedProject run-prod, which is not there or cannot be read (declare that again, "
-        "or take it out of spec.usableFrom)"
+        "whatever is in ManagedProject run-prod, which is not there or cannot be read (declare or correct "
+        "that, or take it out of spec.usableFrom)"
     ]
 
 
@@ -121,7 +121,7 @@ async def test_a_workload_that_was_attached_in_a_project_that_is_gone_counts_as_
     attached = f"{ATTACHMENT}\nstatus: {{currentServiceAccount: {EMAIL}}}"
     assert await out_of_sight(project(), parsed(attached)) == [
         "Service asia-east1/web in ManagedProject run-prod, which is not there or cannot be read (declare "
-        "that again, or delete IdentityAttachment payments/web)"
+        "or correct that, or delete IdentityAttachment payments/web)"
     ]
     assert await out_of_sight(project(), parsed(ATTACHMENT)) == [], "it never got there"
 
