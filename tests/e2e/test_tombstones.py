@@ -1,5 +1,6 @@
 """Accounts that were deleted and made anew, as Google treated them before 2020 and may still do."""
 
+from tests.e2e.eventually import becomes
 from tests.e2e.scene import Scene
 
 IDENTITY = """
@@ -33,11 +34,14 @@ def test_a_stale_id_under_the_plain_email_is_removed_and_added_again(scene: Scen
         scene.apply(CLIENTS)
         scene.ready("IAMBinding/clients")
         former = scene.cloud.accounts(scene.name)["checkout"]["uniqueId"]
+        scene.patch("IAMBinding/clients", "spec: {suspend: true}")
+        scene.fails("IAMBinding/clients", "Suspended")
         scene.removed("CloudRunIdentity/checkout")
-        scene.fails("IAMBinding/clients", "DependencyNotFound")
+        scene.apply(IDENTITY)
+        scene.ready("CloudRunIdentity/checkout")
 
         before = scene.cloud.calls()
-        scene.apply(IDENTITY)
+        scene.patch("IAMBinding/clients", "spec: {suspend: false}")
         scene.ready("IAMBinding/clients")
 
         recreated = scene.cloud.accounts(scene.name)["checkout"]["uniqueId"]
@@ -46,6 +50,20 @@ def test_a_stale_id_under_the_plain_email_is_removed_and_added_again(scene: Scen
         assert binding["boundTo"] == {scene.member("checkout"): recreated}
         assert recreated != former
         assert (scene.cloud.calls() - before)["Projects/SetIamPolicy"] == 2, "one write would change nothing"
+
+
+def test_a_grant_to_an_identity_that_is_gone_goes_with_its_account(scene: Scene) -> None:
+    scene.apply(IDENTITY)
+    scene.apply(CLIENTS.replace("members: [", 'members: [{principal: "group:ops@example.com"}, '))
+    scene.ready("IAMBinding/clients")
+
+    scene.removed("CloudRunIdentity/checkout")
+
+    scene.fails("IAMBinding/clients", "DependencyNotFound")
+    becomes(scene.policy, {"roles/cloudsql.client": ["group:ops@example.com"]})
+    scene.apply(IDENTITY)
+    scene.ready("IAMBinding/clients")
+    assert scene.member("checkout") in scene.policy()["roles/cloudsql.client"]
 
 
 def test_beside_a_foreign_tombstone_of_its_account_a_grant_is_refused_alone(scene: Scene) -> None:

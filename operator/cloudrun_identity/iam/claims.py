@@ -1,10 +1,9 @@
 """Who wants which grants: what an object declares, and what of it must for now stay as it is."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from .grants import Grant, Slot, Target
-from .principals import Tombstone
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +22,7 @@ class Claim:
     @property
     def tombstones(self) -> frozenset[Grant]:
         """What the policy shows of the accounts that were deleted."""
-        return frozenset(
-            replace(self.grant, member=str(Tombstone(self.grant.member, former)))
-            for former in self.former_ids
-        )
+        return frozenset(map(self.grant.entombed, self.former_ids))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,10 @@
 """What is granted where: the values that every part of the engine speaks in."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cloudrun_identity.api import TargetKind, target_text
+
+from .principals import Tombstone, normalise
 
 _COLLECTIONS = {
     TargetKind.SERVICE: "services",
@@ -96,6 +98,10 @@ class Grant:
     def slot(self) -> "Slot":
         """The binding that it is a member of."""
         return Slot(self.target, self.role, self.condition)
+
+    def entombed(self, unique_id: str) -> "Grant":
+        """What policies show in its place once its member, the account of this id, is deleted."""
+        return replace(self, member=normalise(str(Tombstone(self.member, unique_id))))
 
     def __str__(self) -> str:
         """One line for people: `roles/run.invoker for user:a@example.com on Service europe-west1/web`."""

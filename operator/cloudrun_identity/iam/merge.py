@@ -14,7 +14,7 @@ from google.type.expr_pb2 import Expr
 
 from .claims import Claim
 from .grants import Condition, Grant, Target
-from .principals import Tombstone, normalise
+from .principals import normalise
 
 _Slot = tuple[str, Condition | None]
 
@@ -25,6 +25,11 @@ class Release:
 
     grant: Grant
     unique_ids: tuple[str, ...] = ()
+
+    @property
+    def forms(self) -> frozenset[Grant]:
+        """The grant as policies show it, for accounts that were deleted since, too."""
+        return frozenset({self.grant, *map(self.grant.entombed, self.unique_ids)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +52,14 @@ def merge(policy: Policy, claims: Iterable[Claim], released: Iterable[Release] =
         if release.grant in claimed:
             continue
         slot = _slot(release.grant)
-        found = _forms(release.grant.member, release.unique_ids) & standing[slot]
+        found = {form.member for form in release.forms} & standing[slot]
         if found:
             doomed[slot] |= found
             removed.add(release.grant)
     added: dict[Grant, None] = {}
     for claim in claims:
         slot = _slot(claim.grant)
-        if claim.former_ids:
-            doomed[slot] |= _tombstones(claim.grant.member, claim.former_ids) & standing[slot]
+        doomed[slot] |= {tombstone.member for tombstone in claim.tombstones} & standing[slot]
         if claim.grant.member not in standing[slot]:
             added[claim.grant] = None
     if not added and not any(doomed.values()):
@@ -92,14 +96,6 @@ def _members(policy: Policy) -> defaultdict[_Slot, set[str]]:
     for binding in policy.bindings:
         members[_slot_of(binding)].update(map(normalise, binding.members))
     return members
-
-
-def _forms(member: str, unique_ids: Iterable[str]) -> set[str]:
-    return {member} | _tombstones(member, unique_ids)
-
-
-def _tombstones(member: str, unique_ids: Iterable[str]) -> set[str]:
-    return {normalise(str(Tombstone(member, unique_id))) for unique_id in unique_ids}
 
 
 def _remove(policy: Policy, doomed: dict[_Slot, set[str]]) -> None:

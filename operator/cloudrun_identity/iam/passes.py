@@ -18,7 +18,7 @@ from .exclusive import contested, intruders
 from .grants import Grant, order
 from .ledger import Holding, Ledger
 from .merge import Release
-from .principals import Tombstone, normalise
+from .principals import email
 from .room import Room
 
 
@@ -63,6 +63,7 @@ def plan(
     observed: bool = False,
     withheld: Collection[Grant] = (),
     spared: Callable[[str], bool] = lambda _: False,
+    may_return: Callable[[str, str], bool] = lambda *_: True,
 ) -> Plan:
     """Plan a pass over `ledger.target`, in whose policy the grants of `standing` stand.
 
@@ -70,7 +71,8 @@ def plan(
     wants out of its binding. In a project that is `observed` nothing is released: what an edit lets go is
     kept for as long as that is so, and what an object leaves behind on its end is left.
     `withheld` are claims that this pass will not try to write. `spared(member)` names those who are never
-    removed from a binding that an object has to itself.
+    removed from a binding that an object has to itself. `may_return(email, unique_id)`: an object of ours has
+    that account, and might undelete it.
     """
     declarations = tuple(declarations)
     seats = {declaration.claimant.seat: declaration for declaration in declarations}
@@ -81,7 +83,8 @@ def plan(
     stale: list[Release] = []
     for grant, known in ledger.holdings.items():
         holding = _seen(known, stands=grant in standing)
-        staying, leaving = _part(grant, holding, seats)
+        dangles = grant not in claims and _dangles(grant, holding, standing, may_return)
+        staying, leaving = _part(grant, holding, seats, dangles=dangles)
         if staying or wanted_by[grant]:
             held = replace(holding, claimants=frozenset(staying or {min(wanted_by[grant])}))
             if claim := claims.get(grant):
@@ -167,7 +170,7 @@ def settle(
     holdings: dict[Grant, Holding] = {}
     for grant, holding in plan.ledger.holdings.items():
         if grant in released:
-            if any(form in standing for form in _forms(released[grant])):
+            if any(form in standing for form in released[grant].forms):
                 holdings[grant] = replace(holding, state=GrantState.RELEASING)
         elif grant in claimed and grant in standing:
             foreign = holding.foreign_before or (grant in plan.unmade and grant not in added)
@@ -226,11 +229,12 @@ def _named(
 
 
 def _part(
-    grant: Grant, holding: Holding, seats: Mapping[str, Declaration]
+    grant: Grant, holding: Holding, seats: Mapping[str, Declaration], *, dangles: bool
 ) -> tuple[set[str], list[Declaration]]:
     """The claimants of a holding that stay, and the declarations of those that leave.
 
     A claimant that has not declared itself stays: it may be late, its kind may be gone, its cache half full.
+    Who keeps a grant without claiming it has nothing from one that `dangles`.
     """
     staying: set[str] = set()
     leaving: list[Declaration] = []
@@ -238,7 +242,7 @@ def _part(
         declaration = seats.get(Claimant.parse(text).seat)
         if declaration is None:
             staying.add(text)
-        elif declaration.keeps(grant) or not declaration.writable:
+        elif not declaration.writable or (declaration.keeps(grant) and not dangles):
             staying.add(str(declaration.claimant))  # who may not write cannot let go either
         else:
             leaving.append(declaration)
@@ -255,18 +259,27 @@ def _is_entombed(claim: Claim, standing: Collection[Grant]) -> bool:
     return (
         bool(claim.unique_id)
         and claim.grant not in standing
-        and _entombed(claim.grant, claim.unique_id) in standing
+        and claim.grant.entombed(claim.unique_id) in standing
     )
 
 
-def _forms(release: Release) -> set[Grant]:
-    """The released grant as policies show it, for accounts that were deleted since, too."""
-    return {release.grant} | {_entombed(release.grant, unique_id) for unique_id in release.unique_ids}
+def _dangles(
+    grant: Grant,
+    holding: Holding,
+    standing: Collection[Grant],
+    may_return: Callable[[str, str], bool],
+) -> bool:
+    """Whether the account that was granted is deleted for good, and its tombstone all that is left.
 
-
-def _entombed(grant: Grant, unique_id: str) -> Grant:
-    """What a policy shows in the place of a grant to an account that was deleted."""
-    return replace(grant, member=normalise(str(Tombstone(grant.member, unique_id))))
+    Nobody loses by the end of such a grant: to an account of that e-mail that comes later it has to be given
+    anew all the same.
+    """
+    return (
+        bool(holding.unique_id)
+        and grant not in standing
+        and grant.entombed(holding.unique_id) in standing
+        and not may_return(email(grant.member), holding.unique_id)
+    )
 
 
 def _is_refused(holding: Holding | None) -> bool:

@@ -102,6 +102,7 @@ class Operator:
                 is_fresh=probation.is_fresh,
                 brake=RemovalBrake(self._removals_per_hour),
                 is_spared=self._is_spared,
+                may_return=self._may_return,
                 is_suspended=lambda project_id: self._at_rest(project_id, is_suspended),
                 is_observed=lambda project_id: self._at_rest(project_id, observes),
                 checkpoint=checkpoint,
@@ -227,6 +228,11 @@ class Operator:
     def _is_spared(self, member: str) -> bool:
         """Whether a member is never removed by an exclusive binding: Google's own, and whom we act as."""
         return is_spared(member) or email(member) in self._cache.credential_accounts()
+
+    def _may_return(self, email: str, unique_id: str) -> bool:
+        """Whether an identity has, or had, the account of this id: if it is deleted it may be undeleted."""
+        record = self._ledgers.owner_of(email)
+        return record is not None and unique_id in (record.unique_id, *record.unique_ids)
 
     def _at_rest(self, project_id: str, brake: Callable[[ManagedProject, ManagedProject], bool]) -> bool:
         """Whether a brake is on in a project; in one that nobody has lent none is."""

@@ -36,10 +36,21 @@ class State:
 
 
 def run_pass(
-    state: State, declarations: Sequence[Declaration], *, may_release: bool = True, steps: int = 3
+    state: State,
+    declarations: Sequence[Declaration],
+    *,
+    may_release: bool = True,
+    may_return: bool = True,
+    steps: int = 3,
 ) -> State:
     """A pass that ends after so many steps: write ahead, write the policy, settle."""
-    planned = plan(state.ledger, declarations, state.standing, may_release=may_release)
+    planned = plan(
+        state.ledger,
+        declarations,
+        state.standing,
+        may_release=may_release,
+        may_return=lambda *_: may_return,
+    )
     freed = merge(state.policy, (), planned.stale)
     written = merge(freed.policy, planned.claims, planned.released)
     match steps:
@@ -195,12 +206,12 @@ def test_a_grant_leaves_the_ledger_only_when_it_is_gone_was_foreign_or_is_abando
             assert grant in after.ledger.holdings or is_abandoned(ledger, grant, declarations)
 
 
-@given(strategies.ledgers, strategies.declarations, strategies.policies)
+@given(strategies.ledgers, strategies.declarations, strategies.policies, st.booleans())
 def test_only_what_the_ledger_holds_is_ever_removed(
-    ledger: Ledger, declarations: list[Declaration], policy: Policy
+    ledger: Ledger, declarations: list[Declaration], policy: Policy, may_return: bool
 ) -> None:
     before = State(policy, ledger)
-    gone = before.standing - run_pass(before, declarations).standing
+    gone = before.standing - run_pass(before, declarations, may_return=may_return).standing
     # A tombstone goes with a live claim even where the grant was foreign before: it is in our history.
     ours = {
         (grant.role, grant.condition, member)
@@ -225,11 +236,27 @@ def test_the_order_of_declarations_does_not_matter(
 
 
 @given(strategies.ledgers, strategies.declarations, strategies.policies)
-def test_a_second_pass_writes_nothing(
+def test_what_is_kept_without_a_claim_goes_only_with_an_account_that_does_not_return(
     ledger: Ledger, declarations: list[Declaration], policy: Policy
 ) -> None:
-    once = run_pass(State(policy, ledger), declarations)
-    twice = run_pass(once, declarations)
+    before = State(policy, ledger)
+    kept = run_pass(before, declarations)
+    after = run_pass(before, declarations, may_return=False)
+    seats = {declaration.claimant.seat: declaration for declaration in declarations}
+    for grant in kept.ledger.holdings.keys() - after.ledger.holdings.keys():
+        held = ledger.holdings[grant]
+        assert grant not in before.standing
+        assert replace(grant, member=f"deleted:{grant.member}?uid={held.unique_id}") in before.standing
+        assert all(seats[Claimant.parse(text).seat].writable for text in held.claimants)
+    assert {grant for grant in kept.standing - after.standing if grant.member == ACCOUNT} == set()
+
+
+@given(strategies.ledgers, strategies.declarations, strategies.policies, st.booleans())
+def test_a_second_pass_writes_nothing(
+    ledger: Ledger, declarations: list[Declaration], policy: Policy, may_return: bool
+) -> None:
+    once = run_pass(State(policy, ledger), declarations, may_return=may_return)
+    twice = run_pass(once, declarations, may_return=may_return)
     assert twice.policy is once.policy
     assert twice.ledger == once.ledger
 
@@ -239,16 +266,17 @@ def test_a_second_pass_writes_nothing(
     strategies.declarations,
     strategies.policies,
     st.lists(st.integers(0, 2), min_size=1, max_size=3),
+    st.booleans(),
 )
 def test_a_crash_between_any_two_steps_changes_nothing_in_the_end(
-    ledger: Ledger, declarations: list[Declaration], policy: Policy, crashes: list[int]
+    ledger: Ledger, declarations: list[Declaration], policy: Policy, crashes: list[int], may_return: bool
 ) -> None:
     start = State(policy, ledger)
-    smooth = run_pass(start, declarations)
+    smooth = run_pass(start, declarations, may_return=may_return)
     bumpy = start
     for steps in crashes:
-        bumpy = run_pass(bumpy, declarations, steps=steps)
-    bumpy = run_pass(bumpy, declarations)
+        bumpy = run_pass(bumpy, declarations, may_return=may_return, steps=steps)
+    bumpy = run_pass(bumpy, declarations, may_return=may_return)
     assert members(bumpy.policy) == members(smooth.policy)
     assert bumpy.ledger.holdings == smooth.ledger.holdings
 

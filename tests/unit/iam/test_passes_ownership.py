@@ -2,16 +2,18 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from cloudrun_identity.api import GrantState
-from cloudrun_identity.iam.claims import Claim, Claimant, Declaration
+from cloudrun_identity.iam.claims import Claim, Claimant, Declaration, Hold
 from cloudrun_identity.iam.exclusive import is_spared
 from cloudrun_identity.iam.grants import Condition, Grant, Slot
 from cloudrun_identity.iam.ledger import Holding, Ledger
 from cloudrun_identity.iam.merge import Release
 from cloudrun_identity.iam.passes import Plan, plan, settle
+from cloudrun_identity.iam.principals import email
 from cloudrun_identity.kube.ledger import MAX_BYTES
 from cloudrun_identity.kube.ledger_objects import to_object
 
@@ -53,6 +55,38 @@ def test_a_grant_to_an_account_of_the_same_name_and_another_id_is_given_anew() -
     assert found.ledger.holdings[ACCOUNT].unique_ids == ("1", "2"), "either may be what stands after a crash"
     settled = settle(found, {ACCOUNT}, added={ACCOUNT}, rejected=(), written_at=None)
     assert settled.holdings[ACCOUNT].unique_ids == ("2",)
+
+
+TOMBSTONE = ACCOUNT.entombed("1")
+HELD = Declaration(ONE, holds=(Hold(TARGET, ROLE, prefix="serviceAccount:"),))
+
+
+@pytest.mark.parametrize(
+    ("standing", "declared", "settings", "released"),
+    [
+        ({TOMBSTONE}, HELD, {}, True),
+        ({ACCOUNT}, HELD, {}, False),
+        ({TOMBSTONE, ACCOUNT}, HELD, {}, False),
+        ({ACCOUNT.entombed("2")}, HELD, {}, False),
+        ({TOMBSTONE}, HELD, {"may_return": lambda *account: account == (email(ACCOUNT.member), "1")}, False),
+        ({TOMBSTONE}, HELD, {"may_release": False}, False),
+        ({TOMBSTONE}, HELD, {"observed": True}, False),
+        ({TOMBSTONE}, replace(HELD, writable=False), {}, False),
+        ({TOMBSTONE}, replace(HELD, claimant=TWO), {}, False),
+        ({TOMBSTONE}, Declaration(ONE, frozenset({Claim(ACCOUNT, "1")})), {}, False),
+    ],
+)
+def test_a_grant_that_is_only_kept_goes_with_its_account_unless_that_may_return(
+    standing: set[Grant], declared: Declaration, settings: dict[str, Any], released: bool
+) -> None:
+    ledger = Ledger(TARGET, holdings={ACCOUNT: holding(ONE, unique_id="1")})
+
+    found = plan(
+        ledger, [declared], standing, **{"may_release": True, "may_return": lambda *_: False} | settings
+    )
+
+    assert found.released == ((Release(ACCOUNT, ("1",)),) if released else ())
+    assert found.ledger.holdings.keys() == {ACCOUNT}, "until it was seen gone"
 
 
 def test_where_google_shows_a_tombstone_one_write_will_do() -> None:

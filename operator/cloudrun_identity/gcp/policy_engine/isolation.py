@@ -15,7 +15,6 @@ REFUSALS = frozenset({Fault.INVALID_ARGUMENT, Fault.FAILED_PRECONDITION})
 MAX_PRINCIPALS = 1500
 """Members that a policy takes, each counted as often as it stands there (Google's quota)."""
 
-
 LEDGER_FULL = GoogleError(
     Fault.INVALID_ARGUMENT,
     "",

@@ -141,6 +141,7 @@ class PolicyPasses:
             observed=self._ports.is_observed(self._target.project_id),
             withheld=self._setbacks.withheld,
             spared=self._ports.is_spared,
+            may_return=self._ports.may_return,
         )
 
     async def _settle(

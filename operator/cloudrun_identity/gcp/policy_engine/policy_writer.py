@@ -13,6 +13,8 @@ from cloudrun_identity.iam.claims import Claim
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.merge import Merged, Release, merge, present
 
+from .isolation import REFUSALS
+
 LOOKS = 6
 """Reads for which a policy is watched after a loss, about a second; one unchanged so long is at rest."""
 
@@ -93,7 +95,7 @@ class PolicyWriter:
         except GoogleError as error:
             if error.fault is Fault.ABORTED:
                 return True  # somebody else has just written it
-            if error.fault in (Fault.INVALID_ARGUMENT, Fault.FAILED_PRECONDITION):
+            if error.fault in REFUSALS:
                 return False
             raise
         self.writes += 1

@@ -63,7 +63,8 @@ class LanePorts:
     """What a lane works with.
 
     `is_fresh(email)`: Google may not know the account everywhere yet. `is_spared(member)`: never removed by
-    an exclusive binding. `checkpoint(step)` is told after every step that a crash could follow.
+    an exclusive binding. `may_return(email, unique_id)`: an object of ours has that account, and might
+    undelete it. `checkpoint(step)` is told after every step that a crash could follow.
     In a project (by its id) that `is_suspended` nothing is read or written, in one that `is_observed` nothing
     written.
     """
@@ -75,6 +76,7 @@ class LanePorts:
     is_fresh: Callable[[str], bool]
     brake: RemovalBrake
     is_spared: Callable[[str], bool] = is_spared
+    may_return: Callable[[str, str], bool] = lambda *_: True
     is_suspended: Callable[[str], bool] = lambda _: False
     is_observed: Callable[[str], bool] = lambda _: False
     checkpoint: Callable[[str], None] = lambda _: None

@@ -1,11 +1,13 @@
 """An account that is deleted and made anew under the same e-mail, once or again before anybody has looked."""
 
+from dataclasses import replace
+
 import pytest
 
 from cloudrun_identity.api import GrantState, TargetKind
 from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.gcp.policy_engine.lanes import Lanes
-from cloudrun_identity.iam.claims import Claim, Claimant, Declaration
+from cloudrun_identity.iam.claims import Claim, Claimant, Declaration, Hold
 from cloudrun_identity.iam.grants import Grant, Target
 from tests.unit.gcp.fakes import Crash, Scene, fault
 
@@ -75,6 +77,22 @@ async def test_a_grant_that_was_written_and_not_recorded_leaves_no_tombstone(
     await converge(scene, *([GRANT] if again else []))
 
     assert scene.policies.standing(TARGET) == ({GRANT} if again else frozenset())
+
+
+@pytest.mark.parametrize("returns", [True, False])
+async def test_what_is_kept_for_an_account_that_is_gone_for_good_goes_with_it(
+    scene: Scene, returns: bool
+) -> None:
+    await converge(scene, GRANT)
+    (tombstone,) = scene.policies.recreate(MEMBER, "1002", buried=True).values()
+    lanes = Lanes(replace(scene.ports, may_return=lambda *_: returns))
+    lanes.declare(Declaration(APP, holds=(Hold(TARGET, GRANT.role, prefix="serviceAccount:"),)))
+
+    await lanes.sweep("acme")
+    await lanes.close()
+
+    assert scene.policies.standing(TARGET) == ({tombstone} if returns else frozenset())
+    assert bool(scene.ledgers.ledger(TARGET).holdings) is returns
 
 
 async def test_a_tombstone_that_was_left_is_nobodys_history(scene: Scene) -> None:
