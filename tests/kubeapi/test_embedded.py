@@ -1,11 +1,16 @@
 """What concerns the embedded server alone: its history, its kubeconfig, its command."""
 
 import asyncio
+import base64
 import signal
 import socket
+import ssl
 import stat
+import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -214,6 +219,36 @@ async def test_client_that_leaves_its_watch_is_no_trouble(tmp_path: Path) -> Non
         _, said = process.communicate(timeout=20)
 
     assert (process.returncode, said) == (0, "")
+
+
+async def test_client_that_leaves_before_its_watch_begins_is_no_trouble(tmp_path: Path) -> None:
+    """As one does that is killed; it takes some, because few leave in that very moment."""
+    path = tmp_path / "kubeconfig"
+    with running("--kubeconfig", str(path)) as process:
+        assert process.stdout is not None
+        assert "ready at" in process.stdout.readline()
+        kubeconfig = yaml.safe_load(path.read_text())
+        for _ in range(25):
+            await ask_and_leave(kubeconfig, "/api/v1/configmaps?watch=true")
+        async with connect(path) as api:
+            assert (await api.get("/api/v1/configmaps")).code == 200
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=20)
+
+    assert (process.returncode, said) == (0, "")
+
+
+async def ask_and_leave(kubeconfig: dict[str, Any], request: str) -> None:
+    """Send a request and break the connection in the same moment."""
+    cluster, token = kubeconfig["clusters"][0]["cluster"], kubeconfig["users"][0]["user"]["token"]
+    server = urlsplit(cluster["server"])
+    authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
+    trusting = ssl.create_default_context(cadata=authority)
+    _, writer = await asyncio.open_connection(server.hostname, server.port, ssl=trusting)
+    writer.write(f"GET {request} HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
+    at_once = struct.pack("ii", 1, 0)
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+    writer.transport.abort()
 
 
 async def token_of(path: Path) -> str:

@@ -125,8 +125,8 @@ class RequestHandler:
         response = web.StreamResponse(
             headers={"Content-Type": "application/json", "Cache-Control": "no-cache"}
         )
-        await response.prepare(request)
         try:
+            await response.prepare(request)
             async with aclosing(watch.events(options)) as events:
                 async for lines in events:
                     await response.write(lines)
