@@ -149,10 +149,8 @@ def test_of_two_objects_with_one_role_the_first_has_it_and_keeps_it(scene_with_r
     assert "drift" not in scene.status("CustomRole/runner")
 
     scene.removed("CustomRole/runner")
-    eventually(
-        lambda: scene.fails("CustomRole/runner", "Conflict", namespace=shop),
-        lambda told: "is deleted; choose another roleID" in told,
-    )
+    remedy = "is deleted; choose another roleID"
+    scene.fails("CustomRole/runner", "Conflict", saying=remedy, namespace=shop)
 
 
 def test_a_role_that_was_deleted_with_its_object_comes_back_with_another(scene_with_roles: Scene) -> None:
@@ -212,7 +210,7 @@ def test_a_granted_role_is_widened_only_as_far_as_it_might_be_granted(scene_with
     )
     scene.apply(RUNNER)
     scene.apply(CLIENTS)
-    scene.ready("IAMBinding/clients")
+    scene.ready(f"ManagedProject/{scene.name}", "IAMBinding/clients")
 
     scene.patch("CustomRole/runner", "spec: {permissions: [run.jobs.run, run.jobs.runWithOverrides]}")
 
