@@ -97,8 +97,6 @@ def _facts(schema: Schema) -> Iterator[str]:
     for key, words in _LIMITS.items():
         if key in schema and _TRIVIAL.get(key) != schema[key]:
             yield words.format(f"{schema[key]:,}").capitalize()
-    if "pattern" in schema:
-        yield f"Matches `{schema['pattern']}`"
     yield from _rules(schema)
     if schema.get("default", {}) != {}:
         yield f"Default: `{_literal(schema['default'])}`"

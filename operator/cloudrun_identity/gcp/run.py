@@ -46,7 +46,12 @@ class Run:
     """The Run methods, each called on the host of the workload's region. Every method raises GoogleError."""
 
     def __init__(self, clients: ProjectClients) -> None:
-        self._clients = clients
+        self._workloads = {
+            kind: Service(clients, Api.RUN, surface.client, f"{_PACKAGE}.{surface.noun}s")
+            for kind, surface in _SURFACES.items()
+        }
+        # Every client of a region's host asks about the operations of all.
+        self._operations = Service(clients, Api.RUN, ServicesAsyncClient, "google.longrunning.Operations")
         self._revisions = Service(clients, Api.RUN, RevisionsAsyncClient, f"{_PACKAGE}.Revisions")
         self._executions = Service(clients, Api.RUN, ExecutionsAsyncClient, f"{_PACKAGE}.Executions")
 
@@ -111,15 +116,9 @@ class Run:
 
     async def operation(self, name: str, workload: Workload) -> Operation:
         """Look once at an operation on the workload; NOT_FOUND once Google has forgotten it."""
-        clients = self._clients.of(workload.project_id)
-        client = clients.client(ServicesAsyncClient, Api.RUN, workload.location)
-        reply = await clients.call(
-            Api.RUN,
-            "google.longrunning.Operations/GetOperation",
-            client.get_operation,
-            operations_pb2.GetOperationRequest(name=name),
-            region=workload.location,
-        )
+        request = operations_pb2.GetOperationRequest(name=name)
+        method = ServicesAsyncClient.get_operation
+        reply = await self._operations.call(workload.project_id, method, request, region=workload.location)
         return _operation(reply, workload)
 
     async def _read(self, workload: Workload) -> Any:
@@ -132,15 +131,12 @@ class Run:
         self, kind: WorkloadKind, verb: str, project_id: str, location: str, fields: dict[str, Any]
     ) -> Any:
         surface = _SURFACES[kind]
-        method = f"{verb}{surface.noun}s" if verb == "List" else f"{verb}{surface.noun}"
-        invoke = f"{verb.lower()}_{surface.items if verb == 'List' else surface.item}"
-        clients = self._clients.of(project_id)
-        client = clients.client(surface.client, Api.RUN, location)
-        return await clients.call(
-            Api.RUN,
-            f"{_PACKAGE}.{surface.noun}s/{method}",
-            getattr(client, invoke),
-            getattr(types, f"{method}Request")(**fields),
+        request = f"{verb}{surface.noun}s" if verb == "List" else f"{verb}{surface.noun}"
+        method = f"{verb.lower()}_{surface.items if verb == 'List' else surface.item}"
+        return await self._workloads[kind].call(
+            project_id,
+            getattr(surface.client, method),
+            getattr(types, f"{request}Request")(**fields),
             region=location,
             repeatable=True,  # an update carries its etag: a second one is refused as ABORTED
         )

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 from .basic_roles import BASIC_ROLES
-from .claims import Claimant, Declaration
+from .claims import Declaration
 from .grants import Grant, Target, order
 from .ledger import Holding
 from .principals import PrincipalKind, Tombstone, email, is_google_managed, parse
@@ -54,8 +54,6 @@ def contested(
         seat = declaration.claimant.seat
         for slot in declaration.exclusive:
             for grant, holding in holdings.items() if slot.target == target else ():
-                if grant.slot == slot and any(
-                    Claimant.parse(other).seat != seat for other in holding.claimants
-                ):
+                if grant.slot == slot and holding.seats - {seat}:
                     found[seat] = grant
     return found

@@ -13,7 +13,7 @@ from datetime import datetime
 from cloudrun_identity.api import GrantState
 from cloudrun_identity.api.policy_ledger import MAX_MEMBERS, MAX_UNIQUE_IDS
 
-from .claims import Claim, Claimant, Declaration
+from .claims import Claim, Declaration, seat_of
 from .exclusive import contested, intruders
 from .grants import Grant, order
 from .ledger import Holding, Ledger
@@ -239,7 +239,7 @@ def _part(
     staying: set[str] = set()
     leaving: list[Declaration] = []
     for text in holding.claimants:
-        declaration = seats.get(Claimant.parse(text).seat)
+        declaration = seats.get(seat_of(text))
         if declaration is None:
             staying.add(text)
         elif not declaration.writable or (declaration.keeps(grant) and not dangles):
