@@ -277,6 +277,27 @@ spec: {identityRef: {name: billing}, secretName: billing-key}
     assert not plan.is_held_up
 
 
+@pytest.mark.parametrize("enabled", [True, False])
+async def test_an_account_that_is_disabled_is_run_as_only_where_the_plan_enables_it(
+    emulator: Emulator, enabled: bool
+) -> None:
+    plan = await planned(
+        emulator,
+        f"""
+kind: CloudRunIdentity
+metadata: {{name: webshop}}
+spec: {{adoption: Adopt, disabled: {str(not enabled).lower()}}}
+---
+kind: IdentityAttachment
+metadata: {{name: web}}
+spec: {{workload: {{kind: Service, location: europe-west1, name: web}}, identityRef: {{name: webshop}}}}
+""",
+    )
+
+    assert ("Service europe-west1/web of project shop-1234" in steps(plan)) is enabled
+    assert obstacles(plan) == ({} if enabled else {"IdentityAttachment/web": "DependencyNotReady"})
+
+
 async def test_what_has_to_come_first_is_told_and_no_error(emulator: Emulator) -> None:
     plan = await planned(
         emulator,

@@ -29,7 +29,7 @@ from cloudrun_identity.controllers.outcomes import InSync, Outcome, Paused, Wait
 from cloudrun_identity.controllers.reconcile.controller import Applied, Change, Controller
 from cloudrun_identity.controllers.reconcile.report import status_object, with_fields
 from cloudrun_identity.controllers.reconcile.tools import Tools
-from cloudrun_identity.controllers.world import Key
+from cloudrun_identity.controllers.world import Key, account_key
 from cloudrun_identity.gcp.errors import Fault, GoogleError, NotSent
 from cloudrun_identity.gcp.policy_engine.policy_writer import PolicyPort
 from cloudrun_identity.gcp.policy_engine.ports import LedgerPort
@@ -76,7 +76,7 @@ class Planner:
         self._ledgers = ledgers
         self._records = records
         self._roles = roles
-        self._begun: set[Key] = set()
+        self._changing: set[Key] = set()  # identities, and their accounts, of which there are steps
         self._steps: list[Step] = []
         self._obstacles: list[Obstacle] = []
         self._policies = PlannedPolicies(ledgers, policies, is_spared)
@@ -108,7 +108,7 @@ class Planner:
         try:
             return await self._compare(key, controller, look)
         except GoogleError as error:
-            to_come = sorted(controller.references(obj) & self._begun)
+            to_come = sorted(controller.references(obj) & self._changing)
             if error.fault is Fault.NOT_FOUND and to_come:
                 message = f"it cannot be looked into before {to_come[0]} is there"
                 self._tell(key, Waiting(Reason.DEPENDENCY_NOT_READY, message))
@@ -131,9 +131,8 @@ class Planner:
                 self._tell(key, look.want.outcome)
                 return None
             changes = controller.diff(look.want, await controller.observe(look.want, 0.0))
-        if writes or _waits_for_the_plan(outcome):
-            resource = _resource(look.obj, look.gate)
-            self._steps += [Step(resource, sign_of(change), str(change), key) for change in changes]
+        if writes or self._waits_for_the_plan(outcome, controller.references(look.obj)):
+            self._add_steps(key, look, changes)
         else:
             self._tell(key, outcome)
         if not may_be and not isinstance(outcome, Waiting):
@@ -141,6 +140,17 @@ class Planner:
         await self._assume(look)
         await self._take_down(look, controller.summarize(look.want, seen).fields)
         return look
+
+    def _waits_for_the_plan(self, outcome: Outcome, references: frozenset[Key]) -> bool:
+        """Whether applying waits for nothing but what another step of the plan would bring about."""
+        waits = isinstance(outcome, Waiting) and outcome.reason is Reason.DEPENDENCY_NOT_READY
+        return waits and not references.isdisjoint(self._changing)
+
+    def _add_steps(self, key: Key, look: _Look, changes: tuple[Change, ...]) -> None:
+        obj, resource = look.obj, _resource(look.obj, look.gate)
+        self._steps += [Step(resource, sign_of(change), str(change), key) for change in changes]
+        if isinstance(obj, CloudRunIdentity):
+            self._changing |= {key, account_key(expected_email(look.gate.project_id, obj.account_id))}
 
     async def _attempt(
         self, controller: Controller[Any, Any, Any], look: _Look, seen: Any, changes: tuple[Change, ...]
@@ -172,7 +182,6 @@ class Planner:
             account = ServiceAccount(owner.project_id, email, NOT_YET)
             await self._records.settle(owner, record, account)
             self._policies.begin(owner.target(email))
-            self._begun.add(Key.of(owner.obj))
 
     async def _assume_role(self, role: CustomRole, project_id: str) -> None:
         owner = f"{role.metadata.namespace}/{role.metadata.name}"
@@ -205,11 +214,6 @@ class Planner:
         found = obstacle(key, outcome)
         if found and found not in self._obstacles:
             self._obstacles.append(found)
-
-
-def _waits_for_the_plan(outcome: Outcome) -> bool:
-    """Whether applying waits for nothing but what another step of the plan would bring about."""
-    return isinstance(outcome, Waiting) and outcome.reason is Reason.DEPENDENCY_NOT_READY
 
 
 def _resource(obj: ReconciledResource, gate: Passed) -> str:
