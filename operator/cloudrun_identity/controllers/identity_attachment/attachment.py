@@ -1,6 +1,6 @@
 """What an IdentityAttachment comes to: which workload is to run as which account, if guardrails admit it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cloudrun_identity.api import EffectiveCrossProjectUsage, IdentityAttachment, ManagedProject, Reason
 from cloudrun_identity.controllers.gate import Passed, Stopped, surroundings
@@ -167,12 +167,11 @@ def _account_of(
 
 def _at_home(account: Account, world: World) -> Account:
     """The account with what is known of the project that it lives in."""
-    for project in world.objects(ManagedProject):
-        if project.project_id == account.project_id:
-            usage = project.status.cross_project_usage or EffectiveCrossProjectUsage.UNKNOWN
-            name = project.metadata.name
-            return Account(account.email, account.project_id, account.identity, name, usage)
-    return account
+    project = world.project_on(account.project_id)
+    if project is None:
+        return account
+    usage = project.status.cross_project_usage or EffectiveCrossProjectUsage.UNKNOWN
+    return replace(account, managed_project=project.metadata.name, cross_project_usage=usage)
 
 
 def _may_enter_home_of(declared: DeclaredIdentity, namespace: str, world: World) -> Decision:

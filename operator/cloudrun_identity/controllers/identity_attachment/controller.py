@@ -223,12 +223,12 @@ class IdentityAttachmentController:
         try:
             operation = await self._run.set_service_account(state, want.email)
         except GoogleError as error:
+            if not error.sent:
+                raise
             self._inventory.wrote_workload(want.workload)
             if not error.undecided:
                 await self._moved.not_moved(state, former)
                 recorded |= {"last_move": seen.move}
-            if not error.sent:
-                raise
             return Applied(_not_moved(want, error), replace(seen, recorded=recorded))
         self._checkpoint("workload moved")
         self._inventory.wrote_workload(want.workload)

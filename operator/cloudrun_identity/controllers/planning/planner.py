@@ -149,7 +149,7 @@ class Planner:
     def _add_steps(self, key: Key, look: _Look, changes: tuple[Change, ...]) -> None:
         obj, resource = look.obj, _resource(look.obj, look.gate)
         self._steps += [Step(resource, sign_of(change), str(change), key) for change in changes]
-        if isinstance(obj, CloudRunIdentity):
+        if changes and isinstance(obj, CloudRunIdentity):
             self._changing |= {key, account_key(expected_email(look.gate.project_id, obj.account_id))}
 
     async def _attempt(
