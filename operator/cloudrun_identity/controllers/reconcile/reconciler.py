@@ -38,7 +38,7 @@ from .report import (
 )
 from .tools import Tools
 from .unreadable import UnreadableObjects
-from .verdicts import judged, paused
+from .verdicts import judged
 
 
 class Reconciler:
@@ -186,9 +186,7 @@ class Reconciler:
                 wishes, convergence = await self._converge(obj, gate, listed, max_age)
             else:
                 self._wait_with(obj, listed if isinstance(applied.outcome, Waiting) else ())
-        grants, outcomes = judged(wishes, convergence)
-        if gate.observe:
-            outcomes = [paused(outcome) for outcome in outcomes]
+        grants, outcomes = judged(wishes, convergence, observe=gate.observe)
         difference = None
         if not convergence.faults:
             is_done = is_settled(applied.outcome) and not applied.holds and not gate.observe

@@ -1,6 +1,6 @@
 """What became of an object's grants: the status of each, and an outcome for each that is not as declared."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 
 from cloudrun_identity.api import GrantState, GrantStatus, Reason, TargetKind
 from cloudrun_identity.controllers.grants.release import waits_for_project
@@ -22,87 +22,89 @@ from cloudrun_identity.gcp.policy_engine.setbacks import Setback
 from cloudrun_identity.iam.grants import Condition, Grant, Target
 
 
-def judged(wishes: Wishes, convergence: Convergence) -> tuple[tuple[GrantStatus, ...], list[Outcome]]:
-    """The status of every grant, and an outcome for each that is not as declared."""
-    listed = [_status_of_verdict(verdict) for verdict in convergence.verdicts]
-    listed += [
-        _grant_status(
-            each.target, each.role, _title(each.condition), each.member, each.state, _reason(each.outcome)
-        )
-        for each in wishes.obstacles
-    ]
-    listed += [_of_grant(grant, GrantState.RELEASING, Reason.UPDATING) for grant in convergence.releasing]
-    listed += [_of_grant(grant, GrantState.RELEASING, Reason.SUSPENDED) for grant in convergence.halted]
-    outcomes: list[Outcome] = [each.outcome for each in wishes.obstacles]
-    outcomes += [
-        outcome_of(fault, f"the IAM policy of {target}") for target, fault in convergence.faults.items()
-    ]
-    outcomes += [_missing(target) for target in convergence.missing]
-    outcomes += [
-        outcome
-        for verdict in convergence.verdicts
-        if verdict.grant.target not in convergence.missing and verdict.grant.target not in convergence.faults
-        for outcome in _outcomes_of(verdict)
-    ]
-    outcomes += [
-        Refused(Reason.CONFLICT, f"spec.authority: another object declares {grant}, so it is not Exclusive")
-        for grant in convergence.contested
-    ]
-    outcomes += [
-        Waiting(
-            Reason.DRIFT_DETECTED,
-            f"{grant} is not declared; guardrails.maxRemovalsPerHour lets it stay for now",
-            after=_BRAKED,
-        )
-        for grant in convergence.intruders
-    ]
-    outcomes += [
-        Waiting(Reason.DEPENDENCY_NOT_READY, waits_for_project(grant)) for grant in convergence.halted
-    ]
-    if convergence.releasing:
-        first = convergence.releasing[0]
-        outcomes.append(Waiting(Reason.UPDATING, f"letting go of {first}", after=1.0))
+def judged(
+    wishes: Wishes, convergence: Convergence, *, observe: bool = False
+) -> tuple[tuple[GrantStatus, ...], list[Outcome]]:
+    """The status of every grant, what needs a look first, and an outcome for each that is not as declared.
+
+    Where we only `observe`, what differs is reported, and nothing is waited for.
+    """
     order = {state: rank for rank, state in enumerate(_SHOWN_FIRST)}
-    listed.sort(key=lambda grant: (order[grant.state], grant.target, grant.role, grant.member))
-    return tuple(listed), outcomes
-
-
-def paused(outcome: Outcome) -> Outcome:
-    """In Observe mode what is missing is reported, and nothing is waited for."""
-    match outcome:
-        case Waiting(Reason.DRIFT_DETECTED, message):
-            return Paused(Reason.DRIFT_DETECTED, message)
-        case _:
-            return outcome
+    listed = sorted(
+        _listed(wishes, convergence),
+        key=lambda grant: (order[grant.state], grant.target, grant.role, grant.member),
+    )
+    return tuple(listed), list(_outcomes(wishes, convergence, observe=observe))
 
 
 _SHOWN_FIRST = (GrantState.REJECTED, GrantState.PENDING, GrantState.RELEASING, GrantState.GRANTED)
 
 
+def _listed(wishes: Wishes, convergence: Convergence) -> Iterator[GrantStatus]:
+    yield from map(_status_of_verdict, convergence.verdicts)
+    for each in wishes.obstacles:
+        title, reason = _title(each.condition), _reason(each.outcome)
+        yield _grant_status(each.target, each.role, title, each.member, each.state, reason)
+    for grant in convergence.releasing:
+        yield _of_grant(grant, GrantState.RELEASING, Reason.UPDATING)
+    for grant in convergence.halted:
+        yield _of_grant(grant, GrantState.RELEASING, Reason.SUSPENDED)
+
+
+def _outcomes(wishes: Wishes, convergence: Convergence, *, observe: bool) -> Iterator[Outcome]:
+    for each in wishes.obstacles:
+        yield each.outcome
+    for target, fault in convergence.faults.items():
+        yield outcome_of(fault, f"the IAM policy of {target}")
+    for target in convergence.missing:
+        yield _missing(target)
+    unread = {*convergence.missing, *convergence.faults}
+    for verdict in convergence.verdicts:
+        if verdict.state is not GrantState.GRANTED and verdict.grant.target not in unread:
+            yield _outcome_of_verdict(verdict, observe=observe)
+    for grant in convergence.contested:
+        message = f"spec.authority: another object declares {grant}, so it is not Exclusive"
+        yield Refused(Reason.CONFLICT, message)
+    for grant in convergence.intruders:
+        yield _outcome_of_intruder(grant, observe=observe)
+    for grant in convergence.halted:
+        yield Waiting(Reason.DEPENDENCY_NOT_READY, waits_for_project(grant))
+    for first in convergence.releasing[:1]:
+        yield Waiting(Reason.UPDATING, f"letting go of {first}", after=1.0)
+
+
 def _status_of_verdict(verdict: Verdict) -> GrantStatus:
-    reason = None
-    if verdict.state is not GrantState.GRANTED:
-        reason = next((_reason(outcome) for outcome in _outcomes_of(verdict)), Reason.UPDATING)
+    granted = verdict.state is GrantState.GRANTED
+    reason = None if granted else _reason(_outcome_of_verdict(verdict, observe=False))
     return _of_grant(verdict.grant, verdict.state, reason)
 
 
-def _outcomes_of(verdict: Verdict) -> Iterable[Outcome]:
-    if verdict.state is GrantState.GRANTED:
-        return
+def _outcome_of_verdict(verdict: Verdict, *, observe: bool) -> Outcome:
+    """What becomes of a grant that does not stand."""
+    grant = verdict.grant
     match verdict.setback:
+        case None if observe:
+            return Paused(Reason.DRIFT_DETECTED, f"{grant} is missing")
         case None:
-            yield Waiting(Reason.DRIFT_DETECTED, f"{verdict.grant} is missing")
+            return Waiting(Reason.DRIFT_DETECTED, f"{grant} is missing")
         case Setback(error=None) as contested:
             message = (
-                f"{verdict.grant}: somebody takes it away again and again; find out who writes this policy "
-                "besides the operator, Google's audit logs tell"
+                f"{grant}: somebody takes it away again and again; find out who writes this policy besides "
+                "the operator, Google's audit logs tell"
             )
-            yield Failing(Reason.CONFLICT, message, after=contested.wait)
+            return Failing(Reason.CONFLICT, message, after=contested.wait)
         case Setback(propagating=True) as propagating:
-            message = f"{verdict.grant}: Google does not know the account everywhere yet"
-            yield Waiting(Reason.PROPAGATION_PENDING, message, propagating.wait)
+            message = f"{grant}: Google does not know the account everywhere yet"
+            return Waiting(Reason.PROPAGATION_PENDING, message, propagating.wait)
         case Setback(error=error):
-            yield Refused(Reason.REJECTED, f"{verdict.grant}: {_refusal(error) if error else ''}")
+            return Refused(Reason.REJECTED, f"{grant}: {_refusal(error) if error else ''}")
+
+
+def _outcome_of_intruder(grant: Grant, *, observe: bool) -> Outcome:
+    if observe:
+        return Paused(Reason.DRIFT_DETECTED, f"{grant} is not declared")
+    message = f"{grant} is not declared; guardrails.maxRemovalsPerHour lets it stay for now"
+    return Waiting(Reason.DRIFT_DETECTED, message, after=_BRAKED)
 
 
 def _refusal(error: GoogleError) -> str:

@@ -4,7 +4,7 @@ import pytest
 
 from cloudrun_identity.api import GrantState, Reason, TargetKind
 from cloudrun_identity.controllers.grants.wishes import Obstacle, Wishes
-from cloudrun_identity.controllers.outcomes import Failing, Outcome, Refused, Waiting
+from cloudrun_identity.controllers.outcomes import Failing, Outcome, Paused, Refused, Waiting
 from cloudrun_identity.controllers.reconcile.report import difference_of
 from cloudrun_identity.controllers.reconcile.verdicts import judged
 from cloudrun_identity.gcp.errors import Fault, GoogleError
@@ -129,6 +129,15 @@ def test_an_intruder_is_a_difference_and_waits_to_be_removed() -> None:
     (outcome,) = found
     assert isinstance(outcome, Waiting)
     assert outcome.reason is Reason.DRIFT_DETECTED
+
+
+def test_what_is_only_observed_is_waited_for_in_vain_and_no_brake_is_to_blame() -> None:
+    seen = Convergence(verdicts=(Verdict(BOB, GrantState.PENDING),), intruders=(ANN,))
+    _, found = judged(Wishes(), seen, observe=True)
+    assert found == [
+        Paused(Reason.DRIFT_DETECTED, f"{BOB} is missing"),
+        Paused(Reason.DRIFT_DETECTED, f"{ANN} is not declared"),
+    ]
 
 
 def test_a_binding_that_another_object_shares_is_not_exclusive() -> None:
