@@ -1,7 +1,7 @@
 """What every object must pass before anything is done for it, in one place for all kinds."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from cloudrun_identity.api import (
     Adoption,
@@ -68,11 +68,10 @@ def pass_gate(obj: ReconciledResource, world: World) -> Passed | Stopped:
         raise TypeError(f"{obj.kind} has no gate")
     if not world.has_namespace(obj.metadata.namespace):  # it is there: what tells of it has not come as yet
         message = f"namespace {obj.metadata.namespace} has not been observed yet"
-        return replace(_unresolved(Reason.DEPENDENCY_NOT_READY, message), fleeting=True)
+        return unresolved(Waiting(Reason.DEPENDENCY_NOT_READY, message), fleeting=True)
     project = project_of(obj, world)
     if project is None:
-        lacking = missing(project_key(obj.spec.project_ref.name), world, "spec.projectRef")
-        return Stopped(lacking, unresolved=lacking.message)
+        return unresolved(missing(project_key(obj.spec.project_ref.name), world, "spec.projectRef"))
     return (
         _stopped_by_itself(obj, project, world)
         or _stopped_by_project(obj, project, world)
@@ -121,8 +120,13 @@ def other_project(name: str, namespace: str, world: World, path: str) -> Managed
         message = f"{path}: ManagedProject {name}: {_message(stopped.outcome)}"
         return Waiting(Reason.DEPENDENCY_NOT_READY, message)
     if project.status.project_number is None:
-        return Waiting(Reason.DEPENDENCY_NOT_READY, f"{path}: ManagedProject {name} is not ready")
+        return not_ready(Key.of(project), path)
     return project
+
+
+def unresolved(outcome: Waiting, *, fleeting: bool = False) -> Stopped:
+    """Nothing may be done before what a reference names is there, and ready."""
+    return Stopped(outcome, unresolved=outcome.message, fleeting=fleeting)
 
 
 def missing(key: Key, world: World, path: str) -> Waiting:
@@ -131,6 +135,11 @@ def missing(key: Key, world: World, path: str) -> Waiting:
         message = f"{path}: {key} cannot be read; correct it as its Ready condition says"
         return Waiting(Reason.DEPENDENCY_NOT_READY, message)
     return Waiting(Reason.DEPENDENCY_NOT_FOUND, f"{path}: there is no {key}")
+
+
+def not_ready(what: object, path: str) -> Waiting:
+    """Why nothing is done yet with something that the field `path` names and that is there."""
+    return Waiting(Reason.DEPENDENCY_NOT_READY, f"{path}: {what} is not ready; its conditions say why")
 
 
 def halted_elsewhere(held: Iterable[Target], world: World) -> Outcome | None:
@@ -242,11 +251,10 @@ def _stopped_by_project(obj: ProjectScopedResource, project: ManagedProject, wor
     refused = _stopped_by_itself(project, project, world)
     if refused:
         message = f"spec.projectRef: ManagedProject {project.metadata.name}: {_message(refused.outcome)}"
-        return _unresolved(Reason.DEPENDENCY_NOT_READY, message)
+        return unresolved(Waiting(Reason.DEPENDENCY_NOT_READY, message))
     if project.status.project_number is None:
-        message = f"spec.projectRef: ManagedProject {project.metadata.name} is not ready"
         unseen = project.status.condition(ConditionType.READY) is None
-        return replace(_unresolved(Reason.DEPENDENCY_NOT_READY, message), fleeting=unseen)
+        return unresolved(not_ready(Key.of(project), "spec.projectRef"), fleeting=unseen)
     return None
 
 
@@ -266,7 +274,3 @@ def _may_be_looked_for(obj: CloudRunIdentity, project: ManagedProject, world: Wo
 
 def _message(outcome: Outcome) -> str:
     return "" if isinstance(outcome, InSync) else outcome.message
-
-
-def _unresolved(reason: Reason, message: str) -> Stopped:
-    return Stopped(Waiting(reason, message), unresolved=message)

@@ -144,7 +144,9 @@ def test_a_project_that_is_not_ready_is_waited_for(status: str, fleeting: bool) 
     gate = stopped(identity(), FakeWorld(project(unready)))
     assert isinstance(gate.outcome, Waiting)
     assert gate.outcome.reason is Reason.DEPENDENCY_NOT_READY
-    assert gate.unresolved
+    assert gate.unresolved == (
+        "spec.projectRef: ManagedProject payments-prod is not ready; its conditions say why"
+    )
     assert gate.fleeting is fleeting
 
 

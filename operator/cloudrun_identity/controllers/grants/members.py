@@ -10,9 +10,9 @@ from cloudrun_identity.api import (
     Reason,
     WorkloadIdentityUser,
 )
-from cloudrun_identity.controllers.gate import missing, other_project
-from cloudrun_identity.controllers.outcomes import Outcome, Refused, Waiting
-from cloudrun_identity.controllers.world import World, identity_key
+from cloudrun_identity.controllers.gate import missing, not_ready, other_project
+from cloudrun_identity.controllers.outcomes import Outcome, Refused
+from cloudrun_identity.controllers.world import Key, World, identity_key
 from cloudrun_identity.gcp.projects import SERVICE_AGENT_DOMAIN, cloud_run_service_agent
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.principals import email, lower_email, normalise, service_account_member
@@ -98,8 +98,7 @@ def identity_holder(identity: CloudRunIdentity, world: World, path: str) -> Hold
     declared = DeclaredIdentity(identity.metadata.namespace, identity.metadata.name)
     record = world.account(identity)
     if record is None or not record.is_steady:
-        message = f"{path}: the account of CloudRunIdentity {declared.namespace}/{declared.name} is not ready"
-        return Nobody(str(declared), Waiting(Reason.DEPENDENCY_NOT_READY, message))
+        return Nobody(str(declared), not_ready(f"the account of {Key.of(identity)}", path))
     return Holder(service_account_member(lower_email(record.email)), record.unique_id, declared)
 
 

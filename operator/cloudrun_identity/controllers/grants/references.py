@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from cloudrun_identity.api import CustomRoleRef, Member, Reason, RoleState
 from cloudrun_identity.api import Target as TargetSpec
-from cloudrun_identity.controllers.gate import missing
-from cloudrun_identity.controllers.outcomes import Outcome, Refused, Waiting
+from cloudrun_identity.controllers.gate import missing, not_ready
+from cloudrun_identity.controllers.outcomes import Outcome, Refused
 from cloudrun_identity.controllers.world import (
     Key,
     World,
@@ -73,8 +73,7 @@ def role_name(
     name, record = custom.name_in(target.project_id), world.role(target.project_id, custom.spec.role_id)
     owned = record is not None and record.owner == f"{namespace}/{ref.name}"
     if record is None or not owned or record.state is not RoleState.PRESENT:
-        message = f"{path}.customRoleRef: {text} is not ready"
-        return NoRole(text, Waiting(Reason.DEPENDENCY_NOT_READY, message), name)
+        return NoRole(text, not_ready(text, f"{path}.customRoleRef"), name)
     return name
 
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from cloudrun_identity.api import ManagedProject, Reason, TargetKind
 from cloudrun_identity.api import Target as TargetSpec
-from cloudrun_identity.controllers.gate import missing
-from cloudrun_identity.controllers.outcomes import Outcome, Refused, Waiting
+from cloudrun_identity.controllers.gate import missing, not_ready
+from cloudrun_identity.controllers.outcomes import Outcome, Refused
 from cloudrun_identity.controllers.world import World, identity_key
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import Target
@@ -62,6 +62,5 @@ def _account_of(
         return NoTarget(text, Refused(Reason.INVALID_SPEC, message))
     record = world.account(identity)
     if record is None or not record.is_steady:
-        message = f"{path}.identityRef: the account of {name} is not ready"
-        return NoTarget(text, Waiting(Reason.DEPENDENCY_NOT_READY, message))
+        return NoTarget(text, not_ready(f"the account of {name}", f"{path}.identityRef"))
     return Resolved(Target(TargetKind.SERVICE_ACCOUNT, project.project_id, name=record.email), owner)

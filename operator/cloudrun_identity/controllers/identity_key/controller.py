@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from cloudrun_identity.api import IdentityKey, KeyDeletionPolicy, KeyState, KeyStatus, Reason
-from cloudrun_identity.controllers.gate import Passed, Stopped, missing, surroundings
+from cloudrun_identity.controllers.gate import Passed, Stopped, missing, not_ready, surroundings, unresolved
 from cloudrun_identity.controllers.grants.wishes import Wish
 from cloudrun_identity.controllers.outcomes import InSync, Outcome, Refused, Waiting
 from cloudrun_identity.controllers.reconcile.controller import Applied, Change, Summary
@@ -72,20 +72,19 @@ class IdentityKeyController:
         name = identity_key(obj.metadata.namespace, obj.spec.identity_ref.name)
         identity = world.identity(obj.metadata.namespace, obj.spec.identity_ref.name)
         if identity is None:
-            lacking = missing(name, world, "spec.identityRef")
-            return Stopped(lacking, unresolved=lacking.message)
+            return unresolved(missing(name, world, "spec.identityRef"))
         record, home = world.account(identity), world.account_home(identity)
         if record is None or home is None or not record.is_steady:
-            return _not_ready(f"the account of {name} is not ready; its conditions say why")
+            return unresolved(not_ready(f"the account of {name}", "spec.identityRef"))
         if home.project_id != gate.project_id:
             message = f"spec.projectRef: the account of {name} is in project {home.project_id}"
             return Stopped(Refused(Reason.INVALID_SPEC, message))
         if record.disabled or identity.spec.disabled:
             message = (
-                f"{name} is disabled, so that none of its keys works; they are left as they are until its "
-                "spec.disabled is false again"
+                f"spec.identityRef: {name} is disabled, so that none of its keys works; they are left as "
+                "they are until its spec.disabled is false again"
             )
-            return _not_ready(message)
+            return unresolved(Waiting(Reason.DEPENDENCY_NOT_READY, message))
         return KeyWant(KeyUse(obj, home, record.unique_id), world)
 
     async def observe(self, want: KeyWant, max_age: float) -> KeysSeen:
@@ -159,11 +158,6 @@ class IdentityKeyController:
                 raise
             return InSync()  # the account is gone, and its keys with it
         return outcome
-
-
-def _not_ready(message: str) -> Stopped:
-    message = f"spec.identityRef: {message}"
-    return Stopped(Waiting(Reason.DEPENDENCY_NOT_READY, message), unresolved=message)
 
 
 def _harm(want: KeyWant, seen: KeysSeen) -> tuple[str, str] | None:
