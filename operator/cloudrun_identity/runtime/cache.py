@@ -231,10 +231,16 @@ class Cache(Recorded):
         return min(projects, key=older_first, default=None)
 
     def unread_project_on(self, project_id: str) -> Key | None:
-        """A ManagedProject on a Google Cloud project that could never be read, if there is one."""
-        unread = (key for key in self._unreadable if key.kind == ManagedProject.__name__)
-        there = (key for key in unread if project_id_said_by(self._unreadable[key]) == project_id)
-        return next(filter(self.is_unreadable, there), None)
+        """A ManagedProject on a Google Cloud project that could never be read, if it is the oldest on it."""
+        there = {
+            key: raw
+            for key, raw in self._unreadable.items()
+            if key.kind == ManagedProject.__name__ and project_id_said_by(raw) == project_id
+        }
+        if there and (known := self.project_on(project_id)):
+            there[Key.of(known)] = self._entries[Key.of(known)].raw
+        oldest = min(there, key=lambda key: _age(there[key]), default=None)
+        return oldest if oldest and self.is_unreadable(oldest) else None
 
     def namespaces(self) -> Mapping[str, Mapping[str, str]]:
         """The labels of every namespace."""
@@ -326,6 +332,15 @@ class Cache(Recorded):
     def _ledger_changed(self, old: Ledger, new: Ledger) -> None:
         for key in self._take_in(old, new):
             self._wake(self.referrers(key))
+
+
+def _age(raw: Object) -> tuple[str, str]:
+    """The order of `older_first`, of an object that need not be readable."""
+    metadata = raw["metadata"]
+    return metadata.get("creationTimestamp") or _NEVER, metadata["uid"]
+
+
+_NEVER = "9999"  # comes after every time
 
 
 def _readiness_of(obj: ReconciledResource) -> ConditionStatus:

@@ -14,9 +14,6 @@ def credential_in(cache: Cache, project_id: str) -> Credential:
         NobodyToActAs: the ManagedProject cannot be read, and never could since the operator started.
 
     """
-    project = cache.project_on(project_id)
-    if project:
-        return credential_of(project)
     unread = cache.unread_project_on(project_id)
     if unread:
         raise NobodyToActAs(
@@ -24,4 +21,5 @@ def credential_in(cache: Cache, project_id: str) -> Credential:
             f"{unread} cannot be read, so nobody can tell whom to act as in project {project_id}, and "
             "nothing is done there; correct it as its Ready condition says",
         )
-    return OWN
+    project = cache.project_on(project_id)
+    return credential_of(project) if project else OWN

@@ -24,8 +24,12 @@ def cache() -> Cache:
     return Cache(controllers, Ledgers(none, "operator"), lambda keys: None)
 
 
-def seen(cache: Cache, spec: object, *, name: str = "shop", deleted: bool = False) -> None:
+def seen(
+    cache: Cache, spec: object, *, name: str = "shop", created: str | None = None, deleted: bool = False
+) -> None:
     metadata = {"name": name, "uid": f"u-{name}", "resourceVersion": str(next(VERSIONS))}
+    if created:
+        metadata["creationTimestamp"] = created
     cache.observe({"kind": "ManagedProject", "metadata": metadata, "spec": spec}, deleted=deleted)
 
 
@@ -62,6 +66,25 @@ def test_a_project_that_says_nothing_that_can_be_read_is_known_by_its_name(
 def test_what_was_read_before_it_was_spoilt_still_says_whom_to_act_as(cache: Cache) -> None:
     seen(cache, READABLE)
     seen(cache, SPOILT)
+    assert credential_in(cache, "shop-1234") == Credential(ACCOUNT)
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "known"),
+    [("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"), ("2026-01-01T00:00:00Z", None), (None, None)],
+)
+def test_who_comes_second_does_not_take_the_place_of_a_project_that_cannot_be_read(
+    cache: Cache, spoilt: str | None, known: str | None
+) -> None:
+    seen(cache, SPOILT, name="a", created=spoilt)
+    seen(cache, READABLE, name="b", created=known)
+    with pytest.raises(NobodyToActAs):
+        credential_in(cache, "shop-1234")
+
+
+def test_a_project_that_cannot_be_read_stands_in_the_way_of_no_older_one(cache: Cache) -> None:
+    seen(cache, READABLE, name="b", created="2026-01-01T00:00:00Z")
+    seen(cache, SPOILT, name="a", created="2026-01-02T00:00:00Z")
     assert credential_in(cache, "shop-1234") == Credential(ACCOUNT)
 
 
