@@ -4,10 +4,10 @@ It is filled by our own list before anything is worked on, then by the watches a
 writes. Whatever is older than what is known is dropped.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -46,10 +46,9 @@ from cloudrun_identity.kube.objects import compact
 from cloudrun_identity.kube.resources import Object
 
 from .namespaces import Namespaces
+from .readable import Entry, Kind, Readable
 from .recorded import Recorded
 from .sightings import asks_for_pass, facts, is_older
-
-Kind = TypeVar("Kind", bound=Resource)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +61,7 @@ class Sighting:
 
 NOTHING_NEW = Sighting()
 
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    raw: Object
-    obj: ReconciledResource
-    references: frozenset[Key]
-    declares: tuple[str, str]
+_PROJECT = ManagedProject.__name__
 
 
 class Cache(Recorded):
@@ -86,12 +79,9 @@ class Cache(Recorded):
         self._controllers = controllers
         self._wake = wake
         self._operator_identity = operator_identity
-        self._entries: dict[Key, _Entry] = {}
-        self._of_kind: defaultdict[str, dict[Key, ReconciledResource]] = defaultdict(dict)
+        self._readable = Readable(controllers)
         self._unreadable: dict[Key, Object] = {}
         self._listed: set[str] = set()
-        self._referrers: defaultdict[Key, set[Key]] = defaultdict(set)
-        self._declarers: defaultdict[tuple[str, str], set[Key]] = defaultdict(set)
         self._namespaces = Namespaces()
         self._acted_as: frozenset[str] | None = None
         for ledger in ledgers.all():
@@ -107,13 +97,13 @@ class Cache(Recorded):
     def observe(self, raw: Object, *, deleted: bool) -> Sighting:
         """Take in an object of ours, or its end."""
         key = _key(raw)
-        old = self._entries.get(key)
+        old = self._readable.get(key)
         if old and is_older(raw, old.raw, deleted=deleted):
             return NOTHING_NEW
-        if key.kind == ManagedProject.__name__:
+        if key.kind == _PROJECT:
             self._acted_as = None
         if deleted:
-            self._remove(key)
+            self._readable.remove(key)
             self._unreadable.pop(key, None)
             return Sighting(changed=True, woken=self._concerned(key, old))
         raw = compact(raw)
@@ -124,7 +114,7 @@ class Cache(Recorded):
             self._unreadable[key] = raw  # the pass over it says what is wrong
             return Sighting(changed=True, woken=self._concerned(key, old) if is_news else frozenset())
         self._unreadable.pop(key, None)
-        self._put(key, raw, obj)
+        self._readable.put(key, raw, obj)
         woken = self._concerned(key, old) if facts(old.raw if old else None) != facts(raw) else frozenset()
         return Sighting(changed=asks_for_pass(raw, old.raw if old else None), woken=woken)
 
@@ -134,7 +124,7 @@ class Cache(Recorded):
         before = self._namespaces.labels().get(name)
         if not self._namespaces.observe(raw, deleted=deleted):
             return frozenset()
-        own = {key for key in self._entries if key.namespace == name}
+        own = {key for key in self._readable if key.namespace == name}
         return frozenset(own.union(*map(self.referrers, self._admitting_otherwise(name, before))))
 
     def missing_namespaces(
@@ -155,12 +145,12 @@ class Cache(Recorded):
         """The object as the API server sent it last."""
         if key in self._unreadable:
             return self._unreadable[key]
-        entry = self._entries.get(key)
+        entry = self._readable.get(key)
         return entry.raw if entry else None
 
     def absorb(self, raw: Object) -> None:
         """Take in the reply of a write of ours, which is no reason for a pass over the object itself."""
-        if _key(raw) in self._entries:  # or else it ended before its reply came
+        if _key(raw) in self._readable:  # or else it ended before its reply came
             self._wake(self.observe(raw, deleted=False).woken)
 
     def drop(self, raw: Object) -> None:
@@ -169,36 +159,36 @@ class Cache(Recorded):
 
     def known(self) -> Iterable[Key]:
         """Every object there is."""
-        return [*self._entries, *(self._unreadable.keys() - self._entries.keys())]
+        return [*self._readable, *filter(self.is_unreadable, self._unreadable)]
 
     def claimants(self) -> Iterable[Claimant]:
         """Every object, as ledgers name it."""
-        return [claimant(entry.obj) for key, entry in self._entries.items() if key.namespace]
+        return [claimant(entry.obj) for key, entry in self._readable.entries() if key.namespace]
 
     def project(self, name: str) -> ManagedProject | None:
         """The ManagedProject of this name."""
-        return self._get(ManagedProject, project_key(name))
+        return self._readable.one(ManagedProject, project_key(name))
 
     def identity(self, namespace: str, name: str) -> CloudRunIdentity | None:
         """The CloudRunIdentity of this name."""
-        return self._get(CloudRunIdentity, identity_key(namespace, name))
+        return self._readable.one(CloudRunIdentity, identity_key(namespace, name))
 
     def custom_role(self, namespace: str, name: str) -> CustomRole | None:
         """The CustomRole of this name."""
-        return self._get(CustomRole, custom_role_key(namespace, name))
+        return self._readable.one(CustomRole, custom_role_key(namespace, name))
 
     def attachment(self, namespace: str, name: str) -> IdentityAttachment | None:
         """The IdentityAttachment of this name."""
-        return self._get(IdentityAttachment, attachment_key(namespace, name))
+        return self._readable.one(IdentityAttachment, attachment_key(namespace, name))
 
     def objects(self, kind: type[Kind]) -> Iterable[Kind]:
         """All objects of one kind."""
-        return [obj for obj in self._of_kind[kind.__name__].values() if isinstance(obj, kind)]
+        return self._readable.all(kind)
 
     def referrers(self, key: Key) -> Iterable[Key]:
         """The objects that refer to this one; of those that cannot be read the ones of a project."""
         unread = {each for each, raw in self._unreadable.items() if key == project_key(project_named_by(raw))}
-        return unread.union(self._referrers.get(key, ()))
+        return unread.union(self._readable.referrers(key))
 
     def is_there(self, key: Key) -> bool:
         """Whether the object exists; taken for granted of a kind that is not served, which nobody listed."""
@@ -206,27 +196,27 @@ class Cache(Recorded):
 
     def is_unreadable(self, key: Key) -> bool:
         """Whether the object exists and could never be read, because it does not fit its kind."""
-        return key in self._unreadable and key not in self._entries
+        return key in self._unreadable and key not in self._readable
 
     def rivals(self, key: Key) -> Iterable[Resource]:
         """The other objects that declare the very thing in Google Cloud that this one declares."""
-        entry = self._entries.get(key)
-        if entry is None or not entry.declares[1]:
-            return ()
-        return [self._entries[other].obj for other in self._declarers[entry.declares] if other != key]
+        entry = self._readable.get(key)
+        others = self._readable.declarers(entry.declares) if entry else ()
+        return [found.obj for other in others if other != key and (found := self._readable.get(other))]
 
     def credential_accounts(self) -> frozenset[str]:
         """The e-mails, in lower case, of the accounts that the operator acts as."""
         if self._acted_as is None:  # asked some times in every pass
             # What cannot be read now was acted as before, and is again once it can.
-            said = map(accounts_said_by, self._raws(ManagedProject))
+            unread = [raw for key, raw in self._unreadable.items() if key.kind == _PROJECT]
+            said = map(accounts_said_by, [*self._readable.raws(ManagedProject), *unread])
             self._acted_as = frozenset[str]().union(*said)
         identity = self._operator_identity()
         return self._acted_as | {identity} if identity else self._acted_as
 
     def project_on(self, project_id: str) -> ManagedProject | None:
         """The ManagedProject that a Google Cloud project is worked in by: the oldest on it."""
-        declarers = self._declarers.get((ManagedProject.__name__, project_id), ())
+        declarers = self._readable.declarers((_PROJECT, project_id))
         projects = [project for key in declarers if (project := self.project(key.name))]
         return min(projects, key=older_first, default=None)
 
@@ -235,10 +225,11 @@ class Cache(Recorded):
         there = {
             key: raw
             for key, raw in self._unreadable.items()
-            if key.kind == ManagedProject.__name__ and project_id_said_by(raw) == project_id
+            if key.kind == _PROJECT and project_id_said_by(raw) == project_id
         }
-        if there and (known := self.project_on(project_id)):
-            there[Key.of(known)] = self._entries[Key.of(known)].raw
+        known = self.project_on(project_id) if there else None
+        if known and (entry := self._readable.get(Key.of(known))):
+            there[Key.of(known)] = entry.raw
         oldest = min(there, key=lambda key: _age(there[key]), default=None)
         return oldest if oldest and self.is_unreadable(oldest) else None
 
@@ -261,44 +252,10 @@ class Cache(Recorded):
     def readiness(self) -> Mapping[tuple[str, str], int]:
         """How many objects of each kind have which value of Ready; one that cannot be read is not."""
         unread = ((key.kind, ConditionStatus.FALSE) for key in self._unreadable)
-        read = ((key, entry.obj) for key, entry in self._entries.items() if key not in self._unreadable)
+        read = ((key, entry.obj) for key, entry in self._readable.entries() if key not in self._unreadable)
         return Counter([*unread, *((key.kind, _readiness_of(obj)) for key, obj in read)])
 
-    # Indexes.
-
-    def _get(self, kind: type[Kind], key: Key) -> Kind | None:
-        entry = self._entries.get(key)
-        return entry.obj if entry and isinstance(entry.obj, kind) else None
-
-    def _raws(self, kind: type[Resource]) -> Iterable[Object]:
-        """All objects of one kind as they were sent, those that were read last and those that cannot be."""
-        yield from (self._entries[key].raw for key in self._of_kind[kind.__name__])
-        yield from (raw for key, raw in self._unreadable.items() if key.kind == kind.__name__)
-
-    def _put(self, key: Key, raw: Object, obj: ReconciledResource) -> None:
-        self._remove(key)
-        controller = self._controllers[key.kind]
-        entry = _Entry(raw, obj, controller.references(obj), (key.kind, controller.declares(obj)))
-        self._entries[key] = entry
-        self._of_kind[key.kind][key] = obj
-        for reference in entry.references:
-            self._referrers[reference].add(key)
-        self._declarers[entry.declares].add(key)
-
-    def _remove(self, key: Key) -> None:
-        entry = self._entries.pop(key, None)
-        if entry is None:
-            return
-        del self._of_kind[key.kind][key]
-        for reference in entry.references:
-            self._discard(self._referrers, reference, key)
-        self._discard(self._declarers, entry.declares, key)
-
-    @staticmethod
-    def _discard(index: "defaultdict[Any, set[Key]]", at: object, key: Key) -> None:
-        index[at].discard(key)
-        if not index[at]:
-            del index[at]
+    # Whom a change concerns.
 
     def _admitting_otherwise(self, name: str, before: Mapping[str, str] | None) -> Iterable[Key]:
         """The projects that admitted the namespace with its labels of before and do not now, or the reverse.
@@ -310,13 +267,13 @@ class Cache(Recorded):
             if _admits(project, name, before) != _admits(project, name, now):
                 yield Key.of(project)
 
-    def _concerned(self, key: Key, old: _Entry | None) -> frozenset[Key]:
-        """Whom a change concerns: who refers to it, its rivals, and if it left who waited for that."""
+    def _concerned(self, key: Key, old: Entry | None) -> frozenset[Key]:
+        """Who refers to an object, its rivals, and if it left who waited for that."""
         concerned = set(self.referrers(key)) | {Key.of(rival) for rival in self.rivals(key)}
-        if old and key not in self._entries:
-            concerned |= self._declarers.get(old.declares, set()) if old.declares[1] else set()
+        if old and key not in self._readable:
+            concerned |= set(self._readable.declarers(old.declares))
             concerned |= {each for each in map(self._named, old.references) if self._is_leaving(each)}
-        return frozenset(each for each in concerned if each in self._entries or each in self._unreadable)
+        return frozenset(each for each in concerned if self.raw(each) is not None)
 
     def _named(self, reference: Key) -> Key:
         """The object that a reference means; a role in full stands for the CustomRole that has it."""
@@ -326,7 +283,7 @@ class Cache(Recorded):
 
     def _is_leaving(self, key: Key) -> bool:
         """Whether an object is to go as soon as nobody refers to it any more."""
-        entry = self._entries.get(key)
+        entry = self._readable.get(key)
         return entry is not None and entry.obj.is_deleting
 
     def _ledger_changed(self, old: Ledger, new: Ledger) -> None:
