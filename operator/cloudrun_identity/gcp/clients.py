@@ -74,6 +74,7 @@ class GoogleClients:
         self._quota_project = quota_project
         self._channels: dict[str, grpc.aio.Channel] = {}
         self._clients: dict[tuple[type, grpc.aio.Channel], Any] = {}
+        self._closed = False
 
     def acting_as(self, tokens: Tokens | None, quota_project: str) -> "GoogleClients":
         """Others under the same rules that act with `tokens`, None for these ones' own."""
@@ -106,7 +107,11 @@ class GoogleClients:
             await self._tokens.check()
 
     async def close(self, grace: float | None = None) -> None:
-        """Close every channel; calls under way are cancelled, after `grace` seconds if given."""
+        """Close every channel; calls under way are cancelled, after `grace` seconds if given.
+
+        What still waits for its rate is not sent any more.
+        """
+        self._closed = True
         channels, self._channels = self._channels, {}
         self._clients.clear()
         await asyncio.gather(*(channel.close(grace) for channel in channels.values()))
@@ -201,6 +206,10 @@ class GoogleClients:
             # Here and not in gRPC's plugin: it turns what that raises into an UNAVAILABLE that tells nobody
             # what to do.
             await self._tokens.refresh(refused)
+        if self._closed:
+            raise GoogleError(
+                Fault.UNAVAILABLE, method, "not sent: whom to act as has changed in the meantime"
+            )
         if bucket.access is Access.WRITE and not self._may_write():
             raise NotSent(method, "this replica does not hold the lease")
 

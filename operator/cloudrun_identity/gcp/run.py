@@ -50,7 +50,7 @@ class Run:
             kind: Service(clients, Api.RUN, surface.client, f"{_PACKAGE}.{surface.noun}s")
             for kind, surface in _SURFACES.items()
         }
-        # Every client of a region's host asks about the operations of all.
+        # Whichever client it is: each knows the operations of its whole region.
         self._operations = Service(clients, Api.RUN, ServicesAsyncClient, "google.longrunning.Operations")
         self._revisions = Service(clients, Api.RUN, RevisionsAsyncClient, f"{_PACKAGE}.Revisions")
         self._executions = Service(clients, Api.RUN, ExecutionsAsyncClient, f"{_PACKAGE}.Executions")

@@ -289,6 +289,24 @@ async def test_a_request_is_not_sent_if_what_is_to_be_done_before_fails(
     assert observer.calls == []
 
 
+async def test_a_request_that_waits_for_its_rate_while_the_clients_are_closed_is_not_sent(
+    observer: Observer,
+) -> None:
+    slow = RateLimiter({(api, access): Rate(60, 1) for api in Api for access in Access})
+    clients, method = GoogleClients("127.0.0.1:1", observer, slow), Method("answer", "answer")
+    await clients.call(Api.IAM, WRITE, method, "request")
+    waiting = asyncio.create_task(clients.call(Api.IAM, WRITE, method, "request"))
+    await asyncio.sleep(0.1)
+
+    await clients.close(grace=30)
+
+    with pytest.raises(GoogleError) as raised:
+        await waiting
+    assert raised.value.fault is Fault.UNAVAILABLE
+    assert not raised.value.undecided
+    assert len(method.arguments) == 1
+
+
 @pytest.mark.parametrize(
     "exception",
     [api_exceptions.DeadlineExceeded("late"), api_exceptions.Aborted("stale"), api_exceptions.NotFound("no")],
