@@ -1,8 +1,7 @@
-"""The one way to Google Cloud: every channel is made here, and every request passes `GoogleClients.call`."""
+"""The one way to Google Cloud: every request passes `GoogleClients.call`."""
 
 import asyncio
 import random
-import re
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import grpc.aio
 from google.api_core import exceptions as api_exceptions
 from google.api_core.gapic_v1 import method_async
 
+from cloudrun_identity.gcp.channels import Channels
 from cloudrun_identity.gcp.credentials import ApplicationDefault, Tokens
 from cloudrun_identity.gcp.errors import Fault, GoogleError, NotSent, classify
 from cloudrun_identity.gcp.ratelimit import Access, Api, BucketKey, RateLimiter, call_priority
@@ -72,7 +72,7 @@ class GoogleClients:
         self._limiter = limiter or RateLimiter()
         self._tokens = tokens or (None if endpoint else ApplicationDefault())
         self._quota_project = quota_project
-        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._channels = Channels(endpoint, self._headers)
         self._clients: dict[tuple[type, grpc.aio.Channel], Any] = {}
         self._closed = False
 
@@ -112,9 +112,8 @@ class GoogleClients:
         What still waits for its rate is not sent any more.
         """
         self._closed = True
-        channels, self._channels = self._channels, {}
         self._clients.clear()
-        await asyncio.gather(*(channel.close(grace) for channel in channels.values()))
+        await self._channels.close(grace)
 
     def client(self, client_class: type[Client], api: Api, region: str = "") -> Client:
         """The generated asyncio client of this class, whose methods are to be handed to `call`.
@@ -123,7 +122,7 @@ class GoogleClients:
             GoogleError: INVALID_ARGUMENT, `region` cannot be the name of one.
 
         """
-        channel = self._channel(api, region)
+        channel = self._channels.to(api, region)
         key = (client_class, channel)
         if key not in self._clients:
             transport = client_class.get_transport_class("grpc_asyncio")  # type: ignore[attr-defined]
@@ -140,7 +139,7 @@ class GoogleClients:
             GoogleError: INVALID_ARGUMENT, `region` cannot be the name of one.
 
         """
-        multicallable = self._channel(api, region).unary_unary(
+        multicallable = self._channels.to(api, region).unary_unary(
             f"/{method}",
             request_serializer=lambda request: request.SerializeToString(),
             response_deserializer=response.FromString,  # type: ignore[attr-defined]
@@ -248,44 +247,6 @@ class GoogleClients:
         finally:
             self._observer.observed(method, code, time.monotonic() - started)
 
-    def _channel(self, api: Api, region: str) -> grpc.aio.Channel:
-        target = self._endpoint or f"{_host(api, region)}:443"
-        if target not in self._channels:
-            self._channels[target] = self._open(target)
-        return self._channels[target]
-
-    def _open(self, target: str) -> grpc.aio.Channel:
-        if self._endpoint:
-            # An emulator is near; a proxy from the environment is for the world outside.
-            return grpc.aio.insecure_channel(target, options=[*_OPTIONS, ("grpc.enable_http_proxy", 0)])
-        identity = grpc.composite_channel_credentials(
-            grpc.ssl_channel_credentials(), grpc.metadata_call_credentials(_CallHeaders(self._headers))
-        )
-        return grpc.aio.secure_channel(target, identity, options=_OPTIONS)
-
-
-class _CallHeaders(grpc.AuthMetadataPlugin):  # type: ignore[misc]
-    """Hands gRPC the headers of each call: so they stay out of what the client libraries log of metadata."""
-
-    def __init__(self, headers: Callable[[], Mapping[str, str]]) -> None:
-        self._headers = headers
-
-    def __call__(
-        self,
-        context: grpc.AuthMetadataContext,  # noqa: ARG002 - gRPC's signature
-        callback: Callable[[tuple[tuple[str, str], ...], Exception | None], None],
-    ) -> None:
-        callback(tuple(self._headers().items()), None)
-
-
-def _host(api: Api, region: str) -> str:
-    if not region:
-        return api
-    if not _REGION.fullmatch(region):
-        # It becomes part of a host name that is sent a token.
-        raise GoogleError(Fault.INVALID_ARGUMENT, api, f"{region!r} is not the name of a region")
-    return f"{region}-{api}"
-
 
 def _access(method: str) -> Access:
     verb = method.rpartition("/")[2]
@@ -308,6 +269,3 @@ _RETRIES = 2
 _FIRST_BACKOFF = 0.2
 # A token changes nothing, and whoever may not write still reads by one.
 _READING = ("Get", "List", "Query", "TestIamPermissions", "GenerateAccessToken")
-_REGION = re.compile(r"[a-z][a-z0-9-]{0,40}")
-# A page of services or a full policy can pass gRPC's 4 MiB.
-_OPTIONS = [("grpc.max_receive_message_length", 64 << 20)]
