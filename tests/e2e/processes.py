@@ -8,13 +8,14 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.e2e.eventually import eventually
+from tests.e2e.forks import Fork
 
 STARTS_WITHIN = 60.0
 """Seconds; imports alone take two, more on a busy machine."""
@@ -35,19 +36,18 @@ class Ended:
 
 
 class Command:
-    """One `cloudrun-identity ARGUMENTS…`, started at once; what it writes goes to `log`."""
+    """One `cloudrun-identity ARGUMENTS…`, started at once; what it writes goes to `log`.
 
-    def __init__(self, arguments: Sequence[str], log: Path, **environment: str) -> None:
+    It is a fork, unless it is to be loaded `afresh`, as when a user starts it: that costs two seconds more.
+    """
+
+    def __init__(
+        self, arguments: Sequence[str], log: Path, *, afresh: bool = False, **environment: str
+    ) -> None:
         self._log = log
         inherited = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
-        with log.open("wb") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "cloudrun_identity", *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=inherited | environment,
-            )
+        start = _loaded_afresh if afresh else Fork
+        self._process = start(arguments, log, inherited | environment)
 
     @property
     def is_running(self) -> bool:
@@ -84,14 +84,25 @@ class Command:
 
     def stop(self) -> None:
         """End it in whatever way it takes."""
-        if not self.is_running:
-            return
-        self._process.terminate()
+        self.signal(signal.SIGTERM)
         try:
-            self._process.wait(ENDS_WITHIN)
+            self.ends(ENDS_WITHIN)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            self.signal(signal.SIGKILL)
+            self.ends()
+
+
+def _loaded_afresh(
+    arguments: Sequence[str], log: Path, environment: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", "cloudrun_identity", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment,
+        )
 
 
 class Emulator:
@@ -150,6 +161,7 @@ class Operator:
         *,
         key_clock: Path,
         die_at: str = "",
+        afresh: bool = False,
     ) -> None:
         """`die_at` is the checkpoint at which it ends itself as SIGKILL would.
 
@@ -166,6 +178,7 @@ class Operator:
                 "--http-port=0",
             ],
             log,
+            afresh=afresh,
             CLOUDRUN_IDENTITY_DIE_AT=die_at,
             CLOUDRUN_IDENTITY_KEY_CLOCK=str(key_clock),
         )

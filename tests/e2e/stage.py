@@ -51,8 +51,11 @@ class Stage:
         """Whether any operator runs."""
         return any(each.is_running for each in self._operators)
 
-    def start_operator(self, *, die_at: str = "") -> Operator:
-        """Start one more replica, to end itself at the checkpoint `die_at`. It may have to stand by."""
+    def start_operator(self, *, die_at: str = "", afresh: bool = False) -> Operator:
+        """Start one more replica, to end itself at the checkpoint `die_at`. It may have to stand by.
+
+        `afresh` it is started as a user would, at the cost of loading everything anew.
+        """
         log = self._run_dir / f"operator-{next(self._numbers)}.log"
         operator = Operator(
             self.kube_api.operator_kubeconfig,
@@ -62,6 +65,7 @@ class Stage:
             log,
             key_clock=self._key_clock,
             die_at=die_at,
+            afresh=afresh,
         )
         self._operators.append(operator)
         return operator

@@ -39,9 +39,12 @@ def _is_log(line: str) -> bool:
 
 def test_sigterm_ends_it_in_good_order_and_the_next_one_does_what_was_left_undone(scene: Scene) -> None:
     stage = scene.stage
+    stage.operator.stop()
+    operator = stage.start_operator(afresh=True)
+    operator.acts()
     assert stage.cluster.lease_holder(OPERATOR_NAMESPACE)
 
-    ended = stage.operator.terminate()
+    ended = operator.terminate()
 
     assert ended.code == 0
     assert all(_is_log(line) for line in ended.lines)
@@ -73,6 +76,7 @@ def test_without_its_kinds_it_says_how_to_install_them(kube_api_name: str, tmp_p
         command = Command(
             ["run", f"--kubeconfig={kube_api.kubeconfig}", "--google-endpoint=127.0.0.1:1", "--http-port=0"],
             tmp_path / "operator.log",
+            afresh=True,
         )
         message = one_line(command.ends())
     assert "the ManagedProject CRD is not installed" in message
@@ -93,7 +97,9 @@ def test_an_api_server_out_of_reach_is_one_line(tmp_path: Path) -> None:
             }
         )
     )
-    command = Command(["run", f"--kubeconfig={kubeconfig}", "--http-port=0"], tmp_path / "operator.log")
+    command = Command(
+        ["run", f"--kubeconfig={kubeconfig}", "--http-port=0"], tmp_path / "operator.log", afresh=True
+    )
 
     message = one_line(command.ends())
 
@@ -105,6 +111,7 @@ def test_without_credentials_for_google_it_is_one_line(stage: Stage, tmp_path: P
     command = Command(
         ["run", f"--kubeconfig={stage.kube_api.kubeconfig}", "--http-port=0"],
         tmp_path / "operator.log",
+        afresh=True,
         HOME=str(tmp_path),
         NO_GCE_CHECK="true",
     )
