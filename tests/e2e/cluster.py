@@ -5,11 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import urllib3
 from kubernetes import client, config
-
-# The real server makes its own certificate at its start: there is none to check against.
-urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
 
 Object = dict[str, Any]
 
