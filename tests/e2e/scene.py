@@ -150,7 +150,7 @@ class Scene:
     def gone(self, *names: str, namespace: str = "") -> None:
         """Wait until objects have ended."""
         for name in names:
-            eventually(lambda name=name: self.get(name, namespace=namespace), lambda found: found is None)  # type: ignore[misc]
+            eventually(lambda name=name: self.get(name, namespace=namespace), lambda found: found is None)
 
     def removed(self, *names: str) -> None:
         """Delete objects and see them end."""

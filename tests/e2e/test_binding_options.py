@@ -109,13 +109,13 @@ spec:
 
     scene.cloud.update(service, invokerIamDisabled=True)
     for each in told:
-        (issue,) = eventually(lambda each=each: scene.status(each).get("issues", ()), bool)  # type: ignore[misc]
+        (issue,) = eventually(lambda each=each: scene.status(each).get("issues", ()), bool)
         assert f"Service europe-west1/shop of project {scene.name} lets in everybody" in issue
     scene.ready(*told)
 
     scene.cloud.update(service, invokerIamDisabled=False)
     for each in told:
-        becomes(lambda each=each: scene.status(each).get("issues"), None)  # type: ignore[misc]
+        becomes(lambda each=each: scene.status(each).get("issues"), None)
 
 
 def test_a_secret_is_opened_beside_others_and_closed_again(scene: Scene) -> None:

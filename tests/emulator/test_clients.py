@@ -55,7 +55,7 @@ class Case:
     @property
     def transports(self) -> list[str]:
         """Those that the synchronous client has."""
-        return [name for name in ("grpc", "rest") if name in self.client._transport_registry]  # type: ignore[attr-defined]
+        return [name for name in ("grpc", "rest") if name in self.client._transport_registry]
 
 
 def read(library: Any, name: str, noun: str, resource: str, field: str = "name", answer: Any = None) -> Case:

@@ -125,7 +125,7 @@ async def test_fact_grpc_tells_apart_what_is_409_over_rest(
         await clients.create_account()
         with pytest.raises(exceptions.AlreadyExists):
             await clients.create_account()
-        path, body = "/v1/projects/shop/serviceAccounts", {"accountId": "checkout"}  # type: ignore[assignment]
+        path, body = "/v1/projects/shop/serviceAccounts", {"accountId": "checkout"}
     url = emulator.rest_url + path
     async with aiohttp.ClientSession() as session, session.post(url, json=body) as response:
         assert (response.status, (await response.json())["error"]["status"]) == (409, code)

@@ -36,7 +36,7 @@ async def permitted(clients: Clients, resource: str, *permissions: str) -> set[s
 
 async def denial(call: object) -> exceptions.PermissionDenied:
     with pytest.raises(exceptions.PermissionDenied) as error:
-        await call  # type: ignore[misc]
+        await call
     return error.value
 
 

@@ -26,7 +26,7 @@ def ann(sign_in: SignIn) -> Clients:
 
 async def denial(call: object) -> exceptions.PermissionDenied:
     with pytest.raises(exceptions.PermissionDenied) as error:
-        await call  # type: ignore[misc]
+        await call
     return error.value
 
 

@@ -61,7 +61,7 @@ async def test_everything_is_permitted_on_what_exists(clients: Clients) -> None:
 
 class TestStrict:
     @pytest.fixture
-    async def emulator(self):  # type: ignore[no-untyped-def]
+    async def emulator(self):
         seed = Seed.model_validate({"strict": True, "projects": [{"projectID": "shop"}]})
         async with Emulator(seed=seed) as running:
             yield running

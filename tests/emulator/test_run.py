@@ -217,7 +217,7 @@ async def test_who_changed_a_workload_is_noted(clients: Clients, emulator: Emula
 
 class TestOperations:
     @pytest.fixture
-    async def emulator(self, clock: Clock):  # type: ignore[no-untyped-def]
+    async def emulator(self, clock: Clock):
         async with Emulator(clock=clock) as running:
             running.switches.operation_time = timedelta(seconds=6)
             yield running

@@ -188,7 +188,7 @@ async def test_an_accounts_own_policy_survives_its_undelete_and_not_its_recreati
 
 class TestLag:
     @pytest.fixture
-    async def emulator(self, clock: Clock):  # type: ignore[no-untyped-def]
+    async def emulator(self, clock: Clock):
         async with Emulator(seed=Seed(lag=timedelta(seconds=10)), clock=clock) as running:
             yield running
 

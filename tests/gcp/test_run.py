@@ -52,7 +52,7 @@ def set_account(message: Any, workload: Workload, email: str) -> None:
 def updates(emulator: Emulator) -> list[Any]:
     """The update requests as they arrive, as plain protobuf."""
     arrived: list[Any] = []
-    handlers: dict[str, Any] = emulator.cloud.handlers  # type: ignore[assignment]
+    handlers: dict[str, Any] = emulator.cloud.handlers
     for noun in NOUNS.values():
         rpc = f"google.cloud.run.v2.{noun}s/Update{noun}"
 

@@ -16,10 +16,10 @@ def grant_chart_roles(kubeconfig: Path, namespace: str) -> None:
     with Chart.load(CHART) as chart:
         rendered = chart.render(VALUES, name=RELEASE, namespace=namespace)
     [rbac] = [text for path, text in rendered.items() if path.endswith("/rbac.yaml")]
-    api = config.new_client_from_config(str(kubeconfig))  # type: ignore[no-untyped-call]
+    api = config.new_client_from_config(str(kubeconfig))
     try:
         client.CoreV1Api(api).create_namespace({"metadata": {"name": namespace}})
         for manifest in yaml.safe_load_all(rbac):
-            utils.create_from_dict(api, manifest)  # type: ignore[no-untyped-call]
+            utils.create_from_dict(api, manifest)
     finally:
         api.close()

@@ -38,7 +38,7 @@ class FakeServiceAccounts:
 
     def put(self, email: str, unique_id: str = "111", **fields: object) -> ServiceAccount:
         account = ServiceAccount(PROJECT_ID, email, unique_id)
-        self.existing[email] = replace(account, **fields)  # type: ignore[arg-type]
+        self.existing[email] = replace(account, **fields)
         return self.existing[email]
 
     async def get(self, project_id: str, email_or_unique_id: str) -> ServiceAccount:
@@ -121,7 +121,7 @@ class FakeServiceAccounts:
 
     def _change(self, unique_id: str, **fields: object) -> None:
         account = self._find(unique_id)
-        self.existing[account.email] = replace(account, **fields)  # type: ignore[arg-type]
+        self.existing[account.email] = replace(account, **fields)
 
 
 class FakeRun:
@@ -201,4 +201,4 @@ class FakeAccountLedgers:
 
 
 def inventory(accounts: FakeServiceAccounts, run: FakeRun, clock: Callable[[], float]) -> Inventory:
-    return Inventory(accounts, run, clock)  # type: ignore[arg-type]
+    return Inventory(accounts, run, clock)

@@ -12,7 +12,7 @@ from .world import IDENTITY, PROJECT, FakeWorld, identity, parsed, project
 
 
 def stopped(*args: object, **kwargs: object) -> Stopped:
-    gate = pass_gate(*args, **kwargs)  # type: ignore[arg-type]
+    gate = pass_gate(*args, **kwargs)
     assert isinstance(gate, Stopped)
     return gate
 

@@ -146,7 +146,7 @@ class Services:
 
 
 async def issues(services: Services, obj: IAMBinding, lent: ManagedProject) -> tuple[str, ...]:
-    controller = IAMBindingController(NONE, services)  # type: ignore[arg-type]
+    controller = IAMBindingController(NONE, services)
     want = controller.desired(obj, Passed(lent, observe=False), WORLD)
     assert isinstance(want, BindingWant)
     return controller.summarize(want, await controller.observe(want, 0.0)).issues

@@ -19,7 +19,7 @@ HARMLESS = frozenset({"run.services.get"})
 
 
 def account(account_id: str, **fields: object) -> ServiceAccount:
-    return ServiceAccount("acme-shop", f"{account_id}@{DOMAIN}", "1", **fields)  # type: ignore[arg-type]
+    return ServiceAccount("acme-shop", f"{account_id}@{DOMAIN}", "1", **fields)
 
 
 def on_account(account_id: str) -> Target:
@@ -29,7 +29,7 @@ def on_account(account_id: str) -> Target:
 def surveyed(*grants: Grant, accounts: tuple[str, ...] = ("webshop", "deploy"), **fields: object) -> Survey:
     permissions = {grant.role: HARMLESS for grant in grants}
     found = tuple(account(each) for each in accounts)
-    return Survey("acme-shop", accounts=found, grants=grants, permissions=permissions, **fields)  # type: ignore[arg-type]
+    return Survey("acme-shop", accounts=found, grants=grants, permissions=permissions, **fields)
 
 
 def objects(result: Export) -> dict[str, dict[str, object]]:
@@ -194,7 +194,7 @@ def test_what_no_guardrail_can_admit_is_left_out_in_the_words_of_the_guardrails(
 
     (why,) = left_out(result).values()
     assert "name each member" in why
-    assert "grants" not in objects(result)["ManagedProject/acme-shop"]["guardrails"]  # type: ignore[operator]
+    assert "grants" not in objects(result)["ManagedProject/acme-shop"]["guardrails"]
 
 
 def test_where_too_many_entries_would_be_needed_the_usual_grants_are_admitted_as_a_whole() -> None:

@@ -271,13 +271,13 @@ class Scene:
         ledger = self.ledgers.ledger(grant.target)
         holding = replace(
             Holding(frozenset(map(str, claimants)), GrantState.GRANTED),
-            **fields,  # type: ignore[arg-type]
+            **fields,
         )
         self.ledgers.stored[grant.target] = replace(ledger, holdings={**ledger.holdings, grant: holding})
 
 
 def fault(kind: Fault, message: str = "no", **details: object) -> GoogleError:
-    return GoogleError(kind, "google.test.Service/Method", message, **details)  # type: ignore[arg-type]
+    return GoogleError(kind, "google.test.Service/Method", message, **details)
 
 
 def unsent() -> GoogleError:

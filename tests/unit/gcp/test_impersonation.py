@@ -40,7 +40,7 @@ def google() -> Google:
 
 
 def impersonated(google: Google, *delegates: str) -> Impersonated:
-    return Impersonated(google, ACCOUNT, delegates, lambda: google.now)  # type: ignore[arg-type]
+    return Impersonated(google, ACCOUNT, delegates, lambda: google.now)
 
 
 async def bearer(tokens: Impersonated) -> str:

@@ -50,7 +50,7 @@ class Accounts:
 
 
 def inventory(accounts: Accounts) -> Inventory:
-    return Inventory(accounts, None, asyncio.get_running_loop().time)  # type: ignore[arg-type]
+    return Inventory(accounts, None, asyncio.get_running_loop().time)
 
 
 async def test_a_sweep_of_many_accounts_is_one_list() -> None:
@@ -195,7 +195,7 @@ def service(workload: Workload, account: str) -> WorkloadState:
 
 async def test_who_runs_as_what_is_sorted_once_a_list_however_many_ask() -> None:
     services = Services(web=ANN, shop=BOB.upper())
-    known = Inventory(None, services, asyncio.get_running_loop().time)  # type: ignore[arg-type]
+    known = Inventory(None, services, asyncio.get_running_loop().time)
 
     def running_as(email: str) -> Coroutine[Any, Any, tuple[Workload, ...]]:
         return known.running_as(PROJECT, "europe-west1", WorkloadKind.SERVICE, email, 300)
@@ -212,7 +212,7 @@ async def test_who_runs_as_what_is_sorted_once_a_list_however_many_ask() -> None
 
 async def test_the_whole_is_listed_anew_after_a_write() -> None:
     services = Services(web=ANN)
-    known = Inventory(None, services, asyncio.get_running_loop().time)  # type: ignore[arg-type]
+    known = Inventory(None, services, asyncio.get_running_loop().time)
 
     async def listed() -> set[str]:
         return set(await known.workloads(PROJECT, "europe-west1", WorkloadKind.SERVICE, max_age=300))

@@ -52,7 +52,7 @@ def packed(service: types.Service) -> any_pb2.Any:
 async def test_an_operation_tells_whether_and_how_it_ended(
     message: operations_pb2.Operation, operation: Operation
 ) -> None:
-    assert await Run(Clients(message)).operation(NAME, WORKLOAD) == operation  # type: ignore[arg-type]
+    assert await Run(Clients(message)).operation(NAME, WORKLOAD) == operation
 
 
 async def test_an_operation_carries_the_workload_as_it_is_and_in_the_end_as_it_became() -> None:
@@ -60,7 +60,7 @@ async def test_an_operation_carries_the_workload_as_it_is_and_in_the_end_as_it_b
     settled = types.Service(name=WORKLOAD.resource, generation=2, observed_generation=2)
     under_way = operations_pb2.Operation(name=NAME, metadata=packed(pending))
     over = operations_pb2.Operation(name=NAME, done=True, metadata=packed(pending), response=packed(settled))
-    run = Run(Clients(under_way, over))  # type: ignore[arg-type]
+    run = Run(Clients(under_way, over))
 
     assert (await run.operation(NAME, WORKLOAD)).state == state_of(WORKLOAD, pending)
     assert (await run.operation(NAME, WORKLOAD)).state == state_of(WORKLOAD, settled)
@@ -69,7 +69,7 @@ async def test_an_operation_carries_the_workload_as_it_is_and_in_the_end_as_it_b
 async def test_an_operation_on_another_workload_tells_nothing_of_this_one() -> None:
     other = types.Service(name="projects/shop-1234/locations/europe-west1/services/vault", generation=2)
     message = operations_pb2.Operation(name=NAME, done=True, response=packed(other))
-    assert (await Run(Clients(message)).operation(NAME, WORKLOAD)).state is None  # type: ignore[arg-type]
+    assert (await Run(Clients(message)).operation(NAME, WORKLOAD)).state is None
 
 
 async def test_the_executions_that_have_not_ended_are_listed_over_all_pages() -> None:
@@ -82,7 +82,7 @@ async def test_the_executions_that_have_not_ended_are_listed_over_all_pages() ->
         types.ListExecutionsResponse(executions=[over, execution("nightly", 2)], next_page_token="2"),
         types.ListExecutionsResponse(executions=[execution("hourly", 1)]),
     )
-    run = Run(Clients(*pages))  # type: ignore[arg-type]
+    run = Run(Clients(*pages))
 
     assert await run.running_executions("shop-1234", "europe-west1") == tuple(
         Execution(Workload(WorkloadKind.JOB, "shop-1234", "europe-west1", job), name, f"{job}@x")

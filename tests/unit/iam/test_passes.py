@@ -80,7 +80,7 @@ def members(policy: Policy) -> list[tuple[str, bytes, str]]:
 
 
 def holding(claimant: Claimant, **fields: object) -> Holding:
-    return replace(Holding(frozenset({str(claimant)}), GrantState.GRANTED), **fields)  # type: ignore[arg-type]
+    return replace(Holding(frozenset({str(claimant)}), GrantState.GRANTED), **fields)
 
 
 def holding_of(*claimants: Claimant) -> Holding:
@@ -88,7 +88,7 @@ def holding_of(*claimants: Claimant) -> Holding:
 
 
 def claiming(claimant: Claimant, *grants: Grant, **fields: object) -> Declaration:
-    return Declaration(claimant, frozenset(map(Claim, grants)), **fields)  # type: ignore[arg-type]
+    return Declaration(claimant, frozenset(map(Claim, grants)), **fields)
 
 
 def policy_with(*grants: Grant) -> Policy:

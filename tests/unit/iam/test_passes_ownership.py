@@ -37,7 +37,7 @@ ALONE = frozenset({Slot(TARGET, ROLE)})
 
 def holding(claimant: Claimant, **changes: object) -> Holding:
     held = Holding(frozenset({str(claimant)}), GrantState.GRANTED)
-    return replace(held, **changes)  # type: ignore[arg-type]
+    return replace(held, **changes)
 
 
 def planned(ledger: Ledger, *declarations: Declaration, standing: set[Grant]) -> Plan:

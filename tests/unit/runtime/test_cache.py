@@ -78,7 +78,7 @@ class Cached:
                 "IAMBinding": IAMBindingController(none, none),
                 "IdentityAttachment": IdentityAttachmentController(*[none] * 8),
             },
-            self.ledgers,  # type: ignore[arg-type]
+            self.ledgers,
             self.woken.extend,
         )
 

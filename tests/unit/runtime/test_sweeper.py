@@ -33,7 +33,7 @@ class Stage:
         self.faults: set[Key] = set()
         self.enqueued: list[Key] = []
         self.broken: Exception | None = None
-        self.sweeper = Sweeper(self, self, self, self.enqueue)  # type: ignore[arg-type]
+        self.sweeper = Sweeper(self, self, self, self.enqueue)
 
     def lend(self, **spec: object) -> None:
         self.projects["payments-prod"] = ManagedProject.model_validate(

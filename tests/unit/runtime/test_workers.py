@@ -85,7 +85,7 @@ class Shop:
         self.metrics = Metrics()
         self.workers = Workers(
             self.queue,
-            self.reconciler,  # type: ignore[arg-type]
+            self.reconciler,
             self.slots,
             self.metrics,
             lambda key: INTERVAL,

@@ -37,7 +37,7 @@ class AccountBench:
         self.probation = Probation(self.wall_clock, self.ledgers.owner_of)
         self.inventory = inventory(self.google, self.run, lambda: self.now)
         self.tools = AccountTools(
-            self.google,  # type: ignore[arg-type]
+            self.google,
             self.inventory,
             AccountRecords(self.ledgers, self.wall_clock),
             self.probation,

@@ -52,8 +52,8 @@ async def audit(run: FakeRun, access: FakeAccess, *objects: Any, **spec: Any) ->
     world.references = {identity_key("payments", "checkout"): attachments}
     auditor = IdentityAuditor(
         inventory(FakeServiceAccounts(), run, lambda: 1000.0),
-        access,  # type: ignore[arg-type]
-        FakeKeys(),  # type: ignore[arg-type]
+        access,
+        FakeKeys(),
     )
     return await auditor.look(obj, ACCOUNT, "111", [], world, 60.0)
 

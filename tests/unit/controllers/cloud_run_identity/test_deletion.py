@@ -66,7 +66,7 @@ class Bench(AccountBench):
             self.tools,
             self.accounts,
             Usage(self.inventory),
-            self.releaser,  # type: ignore[arg-type]
+            self.releaser,
             Announcer(self.events, NONE),
         )
 

@@ -94,9 +94,9 @@ class Life:
         self.google = Google(chance, self.check)
         self.permissions, self.binds, self.suspended = NARROW, False, False
         self.lanes = Lanes(self.scene.ports)
-        expansions = Roles(self.google, asyncio.get_running_loop().time)  # type: ignore[arg-type]
+        expansions = Roles(self.google, asyncio.get_running_loop().time)
         self.judge = Judge(expansions)
-        custom_roles = CustomRoles(self.google, asyncio.get_running_loop().time)  # type: ignore[arg-type]
+        custom_roles = CustomRoles(self.google, asyncio.get_running_loop().time)
         definitions = RoleDefinitions(
             custom_roles, expansions, self.scene.ledgers, self.lanes, lambda: NOON, lambda _: None
         )

@@ -61,7 +61,7 @@ def test_services_are_called_by_whoever_is_to_invoke_them() -> None:
     ids=["another role", "a job", "nowhere", "not to be used"],
 )
 def test_nothing_else_is_looked_at(changed: dict[str, object]) -> None:
-    assert called(replace(WISH, **changed)) == ()  # type: ignore[arg-type]
+    assert called(replace(WISH, **changed)) == ()
 
 
 def test_in_another_project_its_own_guardrails_say_what_may_be_looked_at() -> None:
@@ -84,7 +84,7 @@ def test_in_another_project_its_own_guardrails_say_what_may_be_looked_at() -> No
 async def test_a_service_is_open_if_it_is_seen_not_to_check_its_callers(
     services: Services, is_open: bool
 ) -> None:
-    found = await open_to_all([SERVICE], services, 60.0)  # type: ignore[arg-type]
+    found = await open_to_all([SERVICE], services, 60.0)
     assert found == ((SERVICE,) if is_open else ())
 
 

@@ -50,7 +50,7 @@ class FakeLanes:
 
 
 async def released(lanes: FakeLanes, *, abandon: bool = False, **spec: Any) -> object:
-    return await Releaser(lanes, lanes.park).release(binding(BINDING, **spec), abandon=abandon)  # type: ignore[arg-type]
+    return await Releaser(lanes, lanes.park).release(binding(BINDING, **spec), abandon=abandon)
 
 
 @pytest.mark.parametrize("abandon", [False, True])

@@ -54,7 +54,7 @@ async def judged(
     lent: ManagedProject | None = None,
 ) -> Wishes:
     lent = lent or project()
-    judge = Judge(roles or FakeRoles())  # type: ignore[arg-type]
+    judge = Judge(roles or FakeRoles())
     return await judge.judge(wishes, "payments", lent, world or FakeWorld(lent), 0.0)
 
 

@@ -149,7 +149,7 @@ async def test_what_somebody_makes_meanwhile_is_known_to_be_no_stray(scene: Scen
         attempts.append(ledger.keys.attempt)
         return ledger
 
-    scene.ledgers.update = noted  # type: ignore[method-assign]
+    scene.ledgers.update = noted
     await scene.rotation.advance(use())
 
     assert attempts[0] is not None

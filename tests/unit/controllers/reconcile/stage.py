@@ -213,7 +213,7 @@ class Stage:
             store=self.cluster,
             kube=self.cluster,
             lanes=self.lanes,
-            judge=Judge(FakeRoles()),  # type: ignore[arg-type]
+            judge=Judge(FakeRoles()),
             announcer=Announcer(self.told, self.told),
             wall_clock=lambda: NOON,
             parked=parked,

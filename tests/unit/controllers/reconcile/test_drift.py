@@ -46,7 +46,7 @@ def test_a_grant_that_is_lost_to_several_is_counted_once() -> None:
     ids=["gone", "unreachable"],
 )
 def test_a_policy_that_could_not_be_read_is_no_drift(unread: dict[str, object]) -> None:
-    seen = Convergence(verdicts=MISSING, **unread)  # type: ignore[arg-type]
+    seen = Convergence(verdicts=MISSING, **unread)
     assert drift_of(READY, (), seen, observe=True) == ()
 
 

@@ -23,7 +23,7 @@ def now() -> float:
 
 
 def claiming(claimant: Claimant, *grants: Grant, **fields: object) -> Declaration:
-    return Declaration(claimant, frozenset(map(Claim, grants)), **fields)  # type: ignore[arg-type]
+    return Declaration(claimant, frozenset(map(Claim, grants)), **fields)
 
 
 async def converged(lanes: Lanes, *declarations: Declaration) -> list[Convergence]:

@@ -74,7 +74,7 @@ async def test_one_pass_at_a_time(scene: Scene, lanes: Lanes) -> None:
         finally:
             under_way -= 1
 
-    scene.policies.get = counted  # type: ignore[method-assign]
+    scene.policies.get = counted
     scene.policies.latency = 3
 
     async def come_late(number: int) -> None:
