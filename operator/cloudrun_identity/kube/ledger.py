@@ -66,6 +66,7 @@ class Ledgers:
         self._namespace = namespace
         self._stored: dict[Target, _Stored] = {}
         self._versions: dict[str, int] = {}  # by name, the newest seen, also of some that are gone
+        self._unread: dict[str, str] = {}  # by name, why nothing was ever read of it
         self._gone: deque[Target] = deque()
         self._leaving: set[str] = set()  # by uid, those whose deletion we have asked for
         self._index = LedgerIndex()
@@ -113,6 +114,14 @@ class Ledgers:
         """Look up the targets on which a claimant of that seat (its name without UID) holds something."""
         return self._index.held_by(seat)
 
+    def check_complete(self) -> None:
+        """Make sure that everything that is held is known.
+
+        Raises `LedgerUnreadable` while a ledger makes no sense of which nothing was read since the start.
+        """
+        for why in self._unread.values():
+            raise LedgerUnreadable(why)
+
     def targets(self, project_id: str) -> Iterable[Target]:
         """Look up the targets in a project on which we hold anything."""
         return self._index.targets(project_id)
@@ -139,7 +148,12 @@ class Ledgers:
             ledger = from_object(raw)
         except LedgerUnreadable as error:
             _log.error("%s", error)
+            if deleted:
+                self._unread.pop(metadata["name"], None)
+            elif metadata["name"] not in self._versions:
+                self._unread[metadata["name"]] = str(error)
             return frozenset()
+        self._unread.pop(metadata["name"], None)
         if metadata["name"] != object_name(ledger.target):
             _log.warning("PolicyLedger %s/%s is none of ours: ignored", self._namespace, metadata["name"])
             return frozenset()

@@ -202,6 +202,7 @@ class FakeLedgers:
     def __init__(self, journal: Journal | None = None) -> None:
         self.journal = journal or Journal()
         self.failing: Exception | None = None
+        self.unreadable: Exception | None = None
         self.stored: dict[Target, Ledger] = {}
 
     def ledger(self, target: Target) -> Ledger:
@@ -217,6 +218,10 @@ class FakeLedgers:
 
     def held_by(self, seat: str) -> frozenset[Target]:
         return frozenset(target for target, ledger in self.stored.items() if seat in _seats(ledger))
+
+    def check_complete(self) -> None:
+        if self.unreadable:
+            raise self.unreadable
 
     def targets(self, project_id: str) -> Iterable[Target]:
         return [

@@ -256,6 +256,30 @@ async def test_an_edit_that_makes_no_sense_loses_nothing_and_stops_what_would_wr
     assert stored(api)["spec"] == edited["spec"]
 
 
+async def test_while_a_ledger_was_never_read_it_is_not_known_who_holds_what(
+    api: FakeApi, ledgers: Ledgers
+) -> None:
+    await ledgers.update(PROJECT, entered("a"))
+    sound = stored(api)
+    broken = {**sound, "spec": {**sound["spec"], "bindings": [{}]}}
+    ledgers.observed(api.put(LEDGERS, broken), deleted=False)
+    ledgers.check_complete()  # what it held is remembered
+
+    successor = Ledgers(api, NAMESPACE)
+    await successor.fill()
+    with pytest.raises(LedgerUnreadable, match=f"PolicyLedger {NAMESPACE}/{object_name(PROJECT)} cannot"):
+        successor.check_complete()
+    successor.observed(api.put(LEDGERS, {**stored(api), "spec": sound["spec"]}), deleted=False)
+    successor.check_complete()
+
+
+async def test_a_ledger_that_was_never_read_and_is_gone_holds_nothing(api: FakeApi, ledgers: Ledgers) -> None:
+    broken = {"metadata": {"name": object_name(PROJECT), "namespace": NAMESPACE}, "spec": {}}
+    ledgers.observed(api.put(LEDGERS, broken), deleted=False)
+    ledgers.observed(api.put(LEDGERS, stored(api)), deleted=True)
+    ledgers.check_complete()
+
+
 async def test_an_outage_is_passed_on_and_changes_nothing(api: FakeApi, ledgers: Ledgers) -> None:
     api.outage = KubeError(0, "Unreachable", "no route")
     with pytest.raises(KubeError, match="no route"):

@@ -67,6 +67,8 @@ class Finalization:
         # Nothing is ever undone for a project; and the brake that it is holds until the last of its objects
         # has gone.
         braked = isinstance(obj, ProjectScopedResource) and observes(obj, project_of(obj, store))
+        if not leaving:
+            self._tools.lanes.check_complete()
         try:
             return await controller.delete(obj, store, abandon=braked or leaving)
         except GoogleError as error:

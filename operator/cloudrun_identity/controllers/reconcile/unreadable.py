@@ -87,10 +87,12 @@ class UnreadableObjects:
             self._tools.announcer.tell(raw, "Abandoned", f"{wrong}; {_LEFT}")
             return InSync()
         policies = {_says(raw, "managementPolicy"), project.spec.management_policy if project else None}
-        leaving = ManagementPolicy.OBSERVE in policies or await self._tools.kube.kind_is_leaving(key.kind)
+        uninstalled = await self._tools.kube.kind_is_leaving(key.kind)
+        if not uninstalled:
+            self._tools.lanes.check_complete()
         return await self._releaser.release_all(
             _claimant(key, raw),
-            abandon=abandon or leaving,
+            abandon=abandon or uninstalled or ManagementPolicy.OBSERVE in policies,
             claims_existing=_says(raw, "existingGrants") == ExistingGrants.CLAIM,
         )
 

@@ -94,6 +94,13 @@ class Lanes:
         """The targets on which the object, or a predecessor of its name, holds anything."""
         return self._ports.ledgers.held_by(claimant.seat)
 
+    def check_complete(self) -> None:
+        """Make sure that all that anybody holds is known; raises an error of the ledgers' where one is not.
+
+        Whoever ended before would leave behind what only that ledger knows of.
+        """
+        self._ports.ledgers.check_complete()
+
     async def converge(self, claimant: Claimant, *, max_age: float = 0.0) -> Convergence:
         """Bring the policies that the object has to do with to what all objects declare.
 

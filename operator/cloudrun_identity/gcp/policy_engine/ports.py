@@ -29,6 +29,10 @@ class LedgerPort(Protocol):
         """The targets whose ledgers name a claimant of that seat."""
         ...
 
+    def check_complete(self) -> None:
+        """Make sure that no ledger holds anything unknown; raises an error of the ledgers' own."""
+        ...
+
     def targets(self, project_id: str) -> Iterable[Target]:
         """The targets in one project whose ledgers hold grants."""
         ...

@@ -11,6 +11,7 @@ from cloudrun_identity.controllers.world import claimant, project_key
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.iam.claims import Claimant, Declaration
 from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.kube.ledger_objects import LedgerUnreadable
 from tests.unit.controllers.world import identity, project
 
 from .stage import ANN, BOB, HOME, KEY, Stage
@@ -30,6 +31,23 @@ async def test_an_object_leaving_without_our_finalizer_is_left_alone(stage: Stag
     stage.cluster.delete()
     assert await stage.reconciler.reconcile(KEY, max_age=0.0) == (Rest(), "gone")
     assert stage.cluster.writes == []
+
+
+@pytest.mark.parametrize("uninstalled", [False, True])
+async def test_nothing_ends_while_a_ledger_may_hold_something_of_it_that_nobody_knows(
+    stage: Stage, uninstalled: bool
+) -> None:
+    await stage.passes()
+    stage.cluster.delete()
+    stage.cluster.leaving = uninstalled
+    stage.scene.ledgers.unreadable = LedgerUnreadable("PolicyLedger x cannot be read")
+    if uninstalled:
+        await stage.passes()
+    else:
+        with pytest.raises(LedgerUnreadable):
+            await stage.reconciler.reconcile(KEY, max_age=0.0)
+    assert (KEY in stage.cluster.raws) is not uninstalled
+    assert stage.standing == {ANN}
 
 
 async def test_a_release_that_fails_keeps_the_finalizer(stage: Stage) -> None:

@@ -11,6 +11,7 @@ from cloudrun_identity.controllers.reconcile.unreadable import status_with, unre
 from cloudrun_identity.controllers.world import Key
 from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.iam.claims import Claimant
+from cloudrun_identity.kube.ledger_objects import LedgerUnreadable
 from tests.unit.gcp.fakes import fault
 
 from .stage import ANN, HOME, KEY, Stage
@@ -114,6 +115,15 @@ async def test_while_it_is_suspended_it_waits_and_says_so(stage: Stage, by: str)
     assert WEB in stage.cluster.raws
     [ready] = [each for each in stage.cluster.status_written["conditions"] if each["type"] == "Ready"]
     assert ready["reason"] == "Suspended"
+
+
+async def test_it_stays_while_a_ledger_may_hold_something_of_it_that_nobody_knows(stage: Stage) -> None:
+    leave(stage)
+    stage.scene.ledgers.unreadable = LedgerUnreadable("PolicyLedger x cannot be read")
+    with pytest.raises(LedgerUnreadable):
+        await passes(stage)
+    assert WEB in stage.cluster.raws
+    assert stage.standing == {ANN}
 
 
 async def test_a_release_that_fails_is_tried_again(stage: Stage) -> None:
