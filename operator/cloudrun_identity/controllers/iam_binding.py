@@ -88,8 +88,8 @@ class IAMBindingController:
 
     async def observe(self, want: BindingWant, max_age: float) -> BindingSeen:
         """Whether a service asks who calls it: the policy is read by its lane."""
-        wishes, namespace = self.wishes(want, want.world), want.obj.metadata.namespace
-        called = services_called(wishes, namespace, want.project, want.world)
+        place = (want.target, want.role, want.project)
+        called = services_called([place], want.obj.metadata.namespace, want.world)
         interval = want.project.spec.drift_interval.timedelta.total_seconds()
         return BindingSeen(await open_to_all(called, self._inventory, max_age or interval))
 

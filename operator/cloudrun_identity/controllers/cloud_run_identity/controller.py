@@ -102,8 +102,9 @@ class CloudRunIdentityController:
         seen = await self._accounts.look(want.project.project_id, want.email, want.record, max_age)
         if seen.account is None or want.record is None or not want.record.is_steady:
             return IdentitySeen(seen)
-        wishes, namespace = self.wishes(want, want.world), want.obj.metadata.namespace
-        called = services_called(wishes, namespace, want.project, want.world)
+        wishes = self.wishes(want, want.world)
+        places = ((wish.target, wish.role, wish.project or want.project) for wish in wishes)
+        called = services_called(places, want.obj.metadata.namespace, want.world)
         interval = want.project.spec.drift_interval.timedelta.total_seconds()
         audit = await self._auditor.look(
             want.obj, want.target, want.record.unique_id, called, want.world, max_age or interval

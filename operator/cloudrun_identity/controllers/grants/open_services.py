@@ -15,22 +15,22 @@ from cloudrun_identity.gcp.workloads import Workload
 from cloudrun_identity.iam.admission import Admitted, may_use_workload
 from cloudrun_identity.iam.grants import Target
 
-from .wishes import Wish
+from .references import NoRole
+from .targets import NoTarget
 
 INVOKER: Final = "roles/run.invoker"
 
 
-def services_called(
-    wishes: Iterable[Wish], namespace: str, project: ManagedProject, world: World
-) -> tuple[Workload, ...]:
-    """The services that somebody is to call by the wishes of an object in `namespace`, if it may use them.
+Place = tuple[Target | NoTarget, str | NoRole, ManagedProject]
+"""A target, a role that is to be granted there, and the project of the target."""
 
-    `project` is the object's own.
-    """
+
+def services_called(places: Iterable[Place], namespace: str, world: World) -> tuple[Workload, ...]:
+    """The services that somebody is to call by what an object in `namespace` grants, if it may use them."""
     lenders = {
-        wish.target: wish.project or project
-        for wish in wishes
-        if wish.role == INVOKER and isinstance(wish.target, Target) and wish.target.kind is TargetKind.SERVICE
+        target: lender
+        for target, role, lender in places
+        if role == INVOKER and isinstance(target, Target) and target.kind is TargetKind.SERVICE
     }
     return tuple(
         Workload(WorkloadKind.SERVICE, target.project_id, target.location, target.name)

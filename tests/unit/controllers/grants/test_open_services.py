@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from cloudrun_identity.api import TargetKind, WorkloadKind
-from cloudrun_identity.controllers.grants.members import Holder
+from cloudrun_identity.api import ManagedProject, TargetKind, WorkloadKind
 from cloudrun_identity.controllers.grants.open_services import (
     INVOKER,
     open_to_all,
@@ -13,7 +12,6 @@ from cloudrun_identity.controllers.grants.open_services import (
     services_called,
 )
 from cloudrun_identity.controllers.grants.targets import NoTarget
-from cloudrun_identity.controllers.grants.wishes import Wish
 from cloudrun_identity.controllers.outcomes import InSync
 from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.gcp.workloads import Workload, WorkloadState
@@ -24,7 +22,7 @@ from tests.unit.controllers.world import PROJECT, FakeWorld, project
 
 CHECKOUT = Target(TargetKind.SERVICE, "payments-prod-1234", "europe-west1", "checkout")
 SERVICE = Workload(WorkloadKind.SERVICE, "payments-prod-1234", "europe-west1", "checkout")
-WISH = Wish("spec.members[0]", CHECKOUT, INVOKER, Holder("group:ops@example.com"))
+LENT = project()
 
 
 class Services:
@@ -41,34 +39,35 @@ class Services:
         return self._state
 
 
-def called(*wishes: Wish) -> tuple[Workload, ...]:
-    lent = project()
-    return services_called(wishes, "payments", lent, FakeWorld(lent))
+def called(
+    target: Target | NoTarget = CHECKOUT, role: str = INVOKER, lender: ManagedProject = LENT
+) -> tuple[Workload, ...]:
+    return services_called([(target, role, lender)] * 2, "payments", FakeWorld(LENT))
 
 
-def test_services_are_called_by_whoever_is_to_invoke_them() -> None:
-    assert called(WISH, replace(WISH, holder=Holder("group:dev@example.com"))) == (SERVICE,)
+def test_a_service_is_called_by_whoever_is_to_invoke_it() -> None:
+    assert called() == (SERVICE,)
 
 
 @pytest.mark.parametrize(
-    "changed",
+    ("target", "role"),
     [
-        {"role": "roles/run.viewer"},
-        {"target": replace(CHECKOUT, kind=TargetKind.JOB)},
-        {"target": NoTarget("Service of ManagedProject shared", InSync())},
-        {"target": replace(CHECKOUT, name="somebody-elses")},
+        (CHECKOUT, "roles/run.viewer"),
+        (replace(CHECKOUT, kind=TargetKind.JOB), INVOKER),
+        (NoTarget("Service of ManagedProject shared", InSync()), INVOKER),
+        (replace(CHECKOUT, name="somebody-elses"), INVOKER),
     ],
     ids=["another role", "a job", "nowhere", "not to be used"],
 )
-def test_nothing_else_is_looked_at(changed: dict[str, object]) -> None:
-    assert called(replace(WISH, **changed)) == ()
+def test_nothing_else_is_looked_at(target: Target | NoTarget, role: str) -> None:
+    assert called(target, role) == ()
 
 
 def test_in_another_project_its_own_guardrails_say_what_may_be_looked_at() -> None:
-    closed = project(PROJECT.replace("payments-prod", "shared"), guardrails={"workloads": [{"names": ["x"]}]})
     there = replace(CHECKOUT, project_id="shared-1234")
-    assert called(replace(WISH, target=there, project=closed)) == ()
-    assert called(replace(WISH, target=there, project=project(PROJECT.replace("payments-prod", "shared"))))
+    shared = PROJECT.replace("payments-prod", "shared")
+    assert called(there, lender=project(shared)) == (replace(SERVICE, project_id="shared-1234"),)
+    assert called(there, lender=project(shared, guardrails={"workloads": [{"names": ["x"]}]})) == ()
 
 
 @pytest.mark.parametrize(
