@@ -254,3 +254,25 @@ def test_folders_are_a_tree(folders: list[dict[str, str]], named: str) -> None:
     with pytest.raises(SeedError, match=named) as error:
         Emulator(seed=Seed.model_validate({"folders": folders}))
     assert error.value.place == ("folders", 1)
+
+
+class TestLenient:
+    """Whoever seeds nothing has a folder behind every number, as there is a project behind every id."""
+
+    @pytest.fixture
+    async def emulator(self) -> AsyncIterator[Emulator]:
+        async with Emulator() as running:
+            yield running
+
+    async def test_a_folder_exists_from_the_first_write_to_it_and_not_from_a_read(
+        self, clients: Clients
+    ) -> None:
+        async def found() -> list[str]:
+            return [each.name async for each in await clients.folders.search_folders()]
+
+        assert (await clients.folders.get_folder(name=PROD)).name == PROD
+        assert not (await clients.policy(PROD)).bindings
+        assert await found() == []
+
+        await clients.grant("roles/viewer", "user:ann@example.com", resource=PROD)
+        assert await found() == [PROD]

@@ -150,7 +150,7 @@ class Cloud:
         )
 
     def _founding(self, rpc: str, handler: Handler) -> Handler:
-        """`handler`, which lets the projects that it names come into being if it changes something."""
+        """`handler`, which lets what it names come into being if it changes something."""
         if only_reads(rpc):
             return handler
 

@@ -27,9 +27,14 @@ class Container:
 
 
 class Containers:
-    """The folders and organizations that exist. Unless `strict`, one begins to when it is first named."""
+    """The folders and organizations that exist.
+
+    Unless `strict`, there is one behind every number: it can be read, and comes into being when it is first
+    named while `founding` is set.
+    """
 
     def __init__(self, *, strict: bool) -> None:
+        self.founding = False
         self._strict = strict
         self._by_name: dict[str, Container] = {}
 
@@ -59,7 +64,8 @@ class Containers:
             return container
         if self._strict:
             raise _hidden(name, match[1])
-        return self.add(Container(name, display_name=match[2]))
+        container = Container(name, display_name=match[2])
+        return self.add(container) if self.founding else container
 
     def resolve_in(self, collection: str, name: str) -> Container:
         """As `resolve`, of one of the collections."""

@@ -74,12 +74,12 @@ class ProjectRegistry:
 
     @contextmanager
     def founding(self) -> Iterator[None]:
-        """The projects that are named inside come into being."""
-        self._founding = True
+        """The projects, folders and organizations that are named inside come into being."""
+        self._founding = self.containers.founding = True
         try:
             yield
         finally:
-            self._founding = False
+            self._founding = self.containers.founding = False
 
     def find(self, id_or_number: str) -> Project | None:
         """The project of that id or number if it exists already."""
