@@ -179,6 +179,12 @@ async def test_transition_rule_compares_with_what_was(
     assert causes_of(refused) == [("spec.id", "FieldValueForbidden", message)]
 
 
+async def test_rule_that_names_what_was_in_a_literal_alone_is_asked_of_a_new_value(widgets: Widgets) -> None:
+    refused = await widgets.try_create(exact="oldSelf")
+
+    assert [field for field, _, _ in causes_of(refused)] == ["spec.exact"]
+
+
 async def test_transition_rule_lets_other_fields_change(widgets: Widgets) -> None:
     await widgets.create(id="abc")
 

@@ -65,7 +65,7 @@ class Rule:
     @property
     def is_transition(self) -> bool:
         """Whether it speaks of the object as it was; such a rule is not asked of a new value."""
-        return "oldSelf" in self.expression
+        return re.search(r"(?<![.\w])oldSelf\b", _without_literals(self.expression)) is not None
 
     def failure(self, value: Any, old: Any) -> str | None:
         """Tell why the value breaks the rule, or None if it does not; `old` is for transition rules."""
@@ -125,10 +125,15 @@ def _compile(expression: str) -> celpy.Runner:
 @cache
 def _named_fields(expression: str) -> frozenset[str] | None:
     """Find the fields of `self` and `oldSelf` that are named; None if they are used as a whole."""
-    code = re.sub(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"", "''", expression)
+    code = _without_literals(expression)
     if re.search(r"\b(?:self|oldSelf)\b(?!\.\w+\b(?!\s*\())", code):
         return None
     return frozenset(re.findall(r"\b(?:self|oldSelf)\.(\w+)", code))
+
+
+@cache
+def _without_literals(expression: str) -> str:
+    return re.sub(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"", "''", expression)
 
 
 def _strings(function: Callable[..., str]) -> Callable[..., celtypes.StringType]:
