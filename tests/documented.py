@@ -25,13 +25,22 @@ class Example:
         return f"{self.page}:{self.line}"
 
 
+def blocks(page: Path) -> Iterator[str]:
+    """Every block of YAML on a page."""
+    return (block for _, block in _numbered_blocks(page))
+
+
 def examples(page: Path) -> Iterator[Example]:
     """Every block of YAML on a page that is not a mere fragment of an object of ours."""
+    for line, block in _numbered_blocks(page):
+        if f"apiVersion: {GROUP}" in block:
+            yield Example(page.name, line, tuple(filter(None, yaml.safe_load_all(block))))
+
+
+def _numbered_blocks(page: Path) -> Iterator[tuple[int, str]]:
     text = page.read_text(encoding="utf-8")
     for block in re.finditer(r"^```yaml\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE):
-        if f"apiVersion: {GROUP}" in block[1]:
-            line = text[: block.start()].count("\n") + 1
-            yield Example(page.name, line, tuple(filter(None, yaml.safe_load_all(block[1]))))
+        yield text[: block.start()].count("\n") + 1, block[1]
 
 
 EXAMPLES = [example for page in PAGES for example in examples(page)]
