@@ -185,11 +185,18 @@ class Scene:
 
     def ledger(self, full_name: str) -> Object:
         """The spec of the ledger of a policy; empty if there is none."""
-        for ledger in self.cluster.all("PolicyLedger", OPERATOR_NAMESPACE):
-            if ledger["spec"]["target"]["fullName"] == full_name:
-                spec: Object = ledger["spec"]
-                return spec
-        return {}
+        spec: Object = self.raw_ledger(full_name).get("spec", {})
+        return spec
+
+    def raw_ledger(self, full_name: str) -> Object:
+        """The ledger of a policy; empty if there is none."""
+        ledgers = self.cluster.all("PolicyLedger", OPERATOR_NAMESPACE)
+        return next((each for each in ledgers if each["spec"]["target"]["fullName"] == full_name), {})
+
+    def edit_ledger(self, ledger: Object, change: Object) -> None:
+        """Merge a change into the spec of a ledger, as an admin might by hand."""
+        name = ledger["metadata"]["name"]
+        self.cluster.patch("PolicyLedger", name, OPERATOR_NAMESPACE, {"spec": change})
 
     def end(self) -> None:
         """Keep the operator from looking at anything of this scene any more."""

@@ -2,6 +2,7 @@
 
 import random
 import time
+from copy import deepcopy
 
 import pytest
 
@@ -27,6 +28,14 @@ spec:
   target: {{kind: ServiceAccount, identityRef: {{name: worker-{number}}}}}
   role: roles/iam.serviceAccountTokenCreator
   members: [{{principal: "group:ops@example.com"}}]
+"""
+CLIENTS = """
+kind: IAMBinding
+metadata: {name: clients}
+spec:
+  target: {kind: Project}
+  role: roles/cloudsql.client
+  members: [{principal: "group:ops@example.com"}]
 """
 
 
@@ -97,6 +106,32 @@ def test_a_batch_that_is_deleted_under_kills_leaves_nothing(scene: Scene) -> Non
     assert scene.policy() == {"roles/viewer": ["user:ann@example.com"]}
     assert scene.cloud.accounts(scene.name) == {}
     assert scene.ledger_targets() == set()
+
+
+@pytest.mark.parametrize("kube_api_name", [EMBEDDED], indirect=True, scope="session")
+def test_what_a_ledger_holds_that_was_edited_out_of_shape_is_not_left_behind_by_the_next_operator(
+    scene: Scene,
+) -> None:
+    scene.apply(CLIENTS)
+    scene.ready("IAMBinding/clients")
+    granted = scene.policy()
+    ledger = scene.raw_ledger(f"//cloudresourcemanager.googleapis.com/{scene.project}")
+    sound = ledger["spec"]["bindings"]
+    edited = deepcopy(sound)
+    edited[0]["members"][0]["claimants"] = ["clients"]
+
+    scene.stage.operator.kill()
+    scene.edit_ledger(ledger, {"bindings": edited})
+    scene.stage.ensure_operator()
+    scene.delete("IAMBinding/clients")
+
+    message = scene.fails("IAMBinding/clients", "InternalError")
+    assert f"{ledger['metadata']['name']} cannot be read" in message
+    assert "claimants[0]: 'clients': must be KIND/NAMESPACE/NAME/UID" in message
+    assert scene.policy() == granted
+    scene.edit_ledger(ledger, {"bindings": sound})
+    scene.gone("IAMBinding/clients")
+    assert scene.policy() == {}
 
 
 def identity(scene: Scene, number: int) -> str:
