@@ -5,7 +5,6 @@ every entry of it.
 """
 
 import asyncio
-import json
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -13,18 +12,18 @@ from dataclasses import dataclass, replace
 from http import HTTPStatus
 from weakref import WeakValueDictionary
 
-from cloudrun_identity.api.policy_ledger import MAX_MEMBERS, MAX_ROLES, PolicyLedger
+from cloudrun_identity.api.policy_ledger import PolicyLedger
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.ledger import AccountRecord, Ledger, RoleRecord
 
 from .crds import INSTALL
 from .errors import KubeError
+from .ledger_bounds import refuse_too_large, refuse_too_many
 from .ledger_index import LedgerIndex
 from .ledger_objects import LedgerUnreadable, from_object, object_name, to_object
 from .objects import resource
 from .resources import Object, Verbs
 
-MAX_BYTES = 1 << 20  # etcd refuses about 1.5 MB
 TRIES = 5  # of one update, against other writers
 GONE_KEPT = 512  # ledgers whose end is remembered, lest a late event bring them back
 
@@ -33,10 +32,6 @@ Change = Callable[[Ledger], Ledger]
 
 _RESOURCE = resource(PolicyLedger.__name__)
 _log = logging.getLogger(__name__)
-
-
-class LedgerFull(Exception):  # noqa: N818 - it names what is the case
-    """A grant cannot be entered because the ledger is at its bound; the message is one line."""
 
 
 class LedgerPruned(Exception):  # noqa: N818 - it names what happened
@@ -198,9 +193,9 @@ class Ledgers:
         if new.is_empty:
             return await self._delete(stored, new.target)
         metadata = stored.metadata if stored else self._new_metadata(new.target)
-        _refuse_too_many(old, new)
+        refuse_too_many(old, new)
         raw = to_object(new, metadata)
-        _refuse_too_large(old, new, raw)
+        refuse_too_large(old, new, raw)
         reply = await (
             self._client.replace(_RESOURCE, raw) if stored else self._client.create(_RESOURCE, raw)
         )
@@ -275,30 +270,6 @@ class Ledgers:
 
     def _new_metadata(self, target: Target) -> Object:
         return {"name": object_name(target), "namespace": self._namespace}
-
-
-def _refuse_too_many(old: Ledger, new: Ledger) -> None:
-    if _grows(old, new) and len(new.holdings) > MAX_MEMBERS:
-        raise LedgerFull(
-            f"the ledger of {new.target} would hold {len(new.holdings)} members, "
-            f"and {MAX_MEMBERS} is the most"
-        )
-    if len(new.roles) > max(MAX_ROLES, len(old.roles)):
-        raise LedgerFull(
-            f"the ledger of {new.target} would record {len(new.roles)} custom roles, and {MAX_ROLES} is the "
-            "most; deleted ones count for 37 days"
-        )
-
-
-def _refuse_too_large(old: Ledger, new: Ledger, raw: Object) -> None:
-    if _grows(old, new) and (size := len(json.dumps(raw))) > MAX_BYTES:
-        raise LedgerFull(
-            f"the ledger of {new.target} would be {size} bytes long, and {MAX_BYTES} is the most"
-        )
-
-
-def _grows(old: Ledger, new: Ledger) -> bool:
-    return not new.holdings.keys() <= old.holdings.keys()
 
 
 def _essence(ledger: Ledger) -> Ledger:

@@ -11,7 +11,8 @@ from cloudrun_identity.controllers.reconcile.reconciler import Reconciler
 from cloudrun_identity.controllers.world import Key
 from cloudrun_identity.gcp.ratelimit import Priority, call_priority, stepping_out
 from cloudrun_identity.kube.errors import KubeError
-from cloudrun_identity.kube.ledger import LedgerFull, LedgerPruned
+from cloudrun_identity.kube.ledger import LedgerPruned
+from cloudrun_identity.kube.ledger_bounds import LedgerFull
 from cloudrun_identity.kube.ledger_objects import LedgerUnreadable
 
 from .logs import describe

@@ -14,7 +14,7 @@ from cloudrun_identity.iam.ledger import Holding, Ledger
 from cloudrun_identity.iam.merge import Release
 from cloudrun_identity.iam.passes import Plan, plan, settle
 from cloudrun_identity.iam.principals import email
-from cloudrun_identity.kube.ledger import MAX_BYTES
+from cloudrun_identity.kube.ledger_bounds import MAX_BYTES
 from cloudrun_identity.kube.ledger_objects import to_object
 
 from .strategies import TARGET

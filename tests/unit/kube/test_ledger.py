@@ -14,7 +14,8 @@ from cloudrun_identity.api.status import GrantState
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.ledger import AccountRecord, Holding, Ledger, RoleRecord
 from cloudrun_identity.kube.errors import KubeError
-from cloudrun_identity.kube.ledger import TRIES, LedgerFull, LedgerPruned, Ledgers
+from cloudrun_identity.kube.ledger import TRIES, LedgerPruned, Ledgers
+from cloudrun_identity.kube.ledger_bounds import LedgerFull
 from cloudrun_identity.kube.ledger_objects import LedgerUnreadable, object_name, to_object
 from cloudrun_identity.kube.objects import resource
 from cloudrun_identity.kube.resources import Object

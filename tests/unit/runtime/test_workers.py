@@ -21,7 +21,7 @@ from cloudrun_identity.gcp.ratelimit import (
     call_priority,
 )
 from cloudrun_identity.kube.errors import KubeError
-from cloudrun_identity.kube.ledger import LedgerFull
+from cloudrun_identity.kube.ledger_bounds import LedgerFull
 from cloudrun_identity.runtime.metrics import Metrics
 from cloudrun_identity.runtime.queue import KeyedQueue
 from cloudrun_identity.runtime.workers import Slots, Workers
