@@ -23,6 +23,7 @@ from cloudrun_identity.api import (
     Origin,
     RoleState,
 )
+from cloudrun_identity.api.policy_ledger import MAX_UNIQUE_IDS
 
 from .claims import seat_of
 from .grants import Grant, Target
@@ -120,6 +121,31 @@ class Holding:
     def seats(self) -> frozenset[str]:
         """The seats of its claimants: their names without UIDs."""
         return frozenset(map(seat_of, self.claimants))
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether Google refused it to us."""
+        return self.state is GrantState.REJECTED
+
+    def seen(self, *, stands: bool) -> "Holding":
+        """The same after a look at the policy: what Google refused to us and stands, somebody else made."""
+        return replace(self, foreign_before=True) if stands and self.is_refused else self
+
+    def missing(self, *, withheld: bool) -> "Holding":
+        """The same of a grant that does not stand, and would be ours if it did.
+
+        It is pending, so that a loss is counted once, and so that a write of what had been refused is
+        recorded ahead of it; what is withheld has been refused and still is.
+        """
+        state = GrantState.REJECTED if withheld and self.is_refused else GrantState.PENDING
+        return replace(self, state=state, foreign_before=False)
+
+    def meaning(self, unique_id: str) -> "Holding":
+        """The same, its member now meaning that account; the former is kept until the grant stands."""
+        if unique_id in ("", self.unique_id):
+            return self
+        former = tuple(former for former in self.unique_ids if former != unique_id)
+        return replace(self, unique_id=unique_id, former_ids=former[-MAX_UNIQUE_IDS:])
 
 
 @dataclass(frozen=True)  # without slots: what is worked out once is kept in the instance

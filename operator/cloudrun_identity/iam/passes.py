@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from cloudrun_identity.api import GrantState
-from cloudrun_identity.api.policy_ledger import MAX_MEMBERS, MAX_UNIQUE_IDS
+from cloudrun_identity.api.policy_ledger import MAX_MEMBERS
 
 from .claims import Claim, Declaration, seat_of
 from .exclusive import contested, intruders
@@ -82,15 +82,15 @@ def plan(
     released: list[Release] = []
     stale: list[Release] = []
     for grant, known in ledger.holdings.items():
-        holding = _seen(known, stands=grant in standing)
+        holding = known.seen(stands=grant in standing)
         dangles = grant not in claims and _dangles(grant, holding, standing, may_return)
         staying, leaving = _part(grant, holding, seats, dangles=dangles)
         if staying or wanted_by[grant]:
             held = replace(holding, claimants=frozenset(staying or {min(wanted_by[grant])}))
             if claim := claims.get(grant):
                 if grant not in standing:
-                    held = _missing(held, withheld=grant in withheld)
-                held = _meaning(claim.unique_id, held)
+                    held = held.missing(withheld=grant in withheld)
+                held = held.meaning(claim.unique_id)
                 claims[grant] = replace(claim, former_ids=held.former_ids)
                 if held.former_ids and grant in standing:
                     stale.append(Release(grant, held.former_ids))
@@ -129,7 +129,8 @@ def plan(
         released=tuple(released),
         drifted=frozenset(drifted),
         fresh=frozenset(fresh),
-        unmade=frozenset(fresh) | {grant for grant in claims if _is_refused(ledger.holdings.get(grant))},
+        unmade=frozenset(fresh)
+        | {grant for grant, held in ledger.holdings.items() if held.is_refused and grant in claims},
         withheld=frozenset(withheld),
         unrecorded=unrecorded,
         stale=tuple(stale),
@@ -249,11 +250,6 @@ def _part(
     return staying, leaving
 
 
-def _seen(holding: Holding, *, stands: bool) -> Holding:
-    """A holding after a look at the policy: what Google refused to us and stands, somebody else made."""
-    return replace(holding, foreign_before=True) if stands and _is_refused(holding) else holding
-
-
 def _is_entombed(claim: Claim, standing: Collection[Grant]) -> bool:
     """Whether the policy shows the very account that the claim means as deleted."""
     return (
@@ -280,30 +276,6 @@ def _dangles(
         and grant.entombed(holding.unique_id) in standing
         and not may_return(email(grant.member), holding.unique_id)
     )
-
-
-def _is_refused(holding: Holding | None) -> bool:
-    return holding is not None and holding.state is GrantState.REJECTED
-
-
-def _missing(holding: Holding, *, withheld: bool) -> Holding:
-    """A holding whose grant does not stand, and would be ours if it did.
-
-    It is pending, so that a loss is counted once, and so that a write of what had been refused is recorded
-    ahead of it; what is withheld has been refused and still is.
-    """
-    refused = withheld and _is_refused(holding)
-    return replace(
-        holding, state=GrantState.REJECTED if refused else GrantState.PENDING, foreign_before=False
-    )
-
-
-def _meaning(unique_id: str, holding: Holding) -> Holding:
-    """The holding, its member now meaning that account; the former is kept until the grant stands."""
-    if unique_id in ("", holding.unique_id):
-        return holding
-    former = tuple(former for former in holding.unique_ids if former != unique_id)
-    return replace(holding, unique_id=unique_id, former_ids=former[-MAX_UNIQUE_IDS:])
 
 
 def _is_left(holding: Holding, leaving: Iterable[Declaration]) -> bool:
