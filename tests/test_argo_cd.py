@@ -52,6 +52,7 @@ def identity(outcome: Outcome | None = None, *, stalled: bool = False) -> Object
     [
         (InSync(), "Healthy"),
         (Waiting(Reason.PROPAGATION_PENDING, "told"), "Progressing"),
+        (Waiting(Reason.DRIFT_DETECTED, "told"), "Progressing"),
         (Failing(Reason.API_UNAVAILABLE, "told"), "Progressing"),
         (Failing(Reason.API_UNAVAILABLE, "told", observed=False), "Progressing"),
         (Refused(Reason.INVALID_SPEC, "told"), "Degraded"),
