@@ -21,15 +21,14 @@ _FORKS.set_forkserver_preload(
 
 
 class Fork:
-    """One `cloudrun-identity ARGUMENTS…`, started at once, with the methods of `subprocess.Popen` on it."""
+    """One `cloudrun-identity ARGUMENTS…`, started at once, with the methods of `subprocess.Popen`."""
 
     def __init__(self, arguments: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
         self._arguments = arguments
         log.write_bytes(b"")
+        # A daemon ends with the tests, whatever they leave behind.
         self._process = _FORKS.Process(target=_run, args=(arguments, log, environment), daemon=True)
         self._process.start()
-        assert self._process.pid
-        self.pid: int = self._process.pid
 
     def poll(self) -> int | None:
         return self._process.exitcode
@@ -42,8 +41,8 @@ class Fork:
         return code
 
     def send_signal(self, number: int) -> None:
-        if self.poll() is None:
-            os.kill(self.pid, number)
+        if self.poll() is None and self._process.pid:
+            os.kill(self._process.pid, number)
 
 
 def _run(arguments: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:

@@ -53,10 +53,6 @@ class Command:
     def is_running(self) -> bool:
         return self._process.poll() is None
 
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
     def lines(self) -> list[str]:
         """What it has written so far."""
         return self._log.read_text(errors="replace").splitlines()
@@ -217,10 +213,8 @@ class Operator:
         return self._http(path)[0]
 
     def tells(self) -> str:
-        """All that it says to anybody who looks: its log, its metrics, its command line and environment."""
-        process = Path("/proc", str(self._command.pid))
-        about = [(process / name).read_text() for name in ("cmdline", "environ")]
-        return "\n".join([*self._command.lines(), self._http("/metrics")[1], *about])
+        """All that it says to anybody who looks: its log and its metrics."""
+        return "\n".join([*self._command.lines(), self._http("/metrics")[1]])
 
     def metrics(self) -> dict[str, float]:
         """The value of every series, by its name with its labels."""
