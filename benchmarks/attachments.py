@@ -1,6 +1,5 @@
 """Services and jobs in two regions that are attached at once and then left alone."""
 
-import asyncio
 import itertools
 import time
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from cloudrun_identity_playground.emulator.latency import OPERATION_SECONDS, Lat
 from . import counts
 from .counts import Counts
 from .figures import Benchmark, Figure
-from .staging import staged
+from .staging import apply_all, staged
 
 NAMESPACE = PROJECT = "apps"
 PROJECT_ID = "acme-apps"
@@ -115,13 +114,13 @@ async def measure(apps: Apps) -> list[Benchmark]:
 
 async def _attach(apps: Apps, stage: Stage) -> Benchmark:
     await stage.cluster.apply(apps.project(RARE_SWEEPS))
-    await asyncio.gather(*map(stage.cluster.apply, apps.identities()))
+    await apply_all(stage, apps.identities())
     await counts.until(
         stage, lambda now: now.ready("CloudRunIdentity") == IDENTITIES, "the identities are Ready"
     )
     before = await counts.until_quiet(stage)
     began = time.monotonic()
-    await asyncio.gather(*map(stage.cluster.apply, apps.attachments()))
+    await apply_all(stage, apps.attachments())
     await counts.until(
         stage, lambda now: now.ready("IdentityAttachment") == apps.size, "all attachments are Ready"
     )

@@ -23,6 +23,7 @@ from . import counts, process
 from .counts import Counts
 from .figures import Benchmark, Figure
 from .fleet import NAMESPACE, POLICY, ROLES, Fleet
+from .staging import apply_all
 
 RARE_SWEEPS = "1h"
 FREQUENT_SWEEPS = "10s"
@@ -82,11 +83,11 @@ async def _apply(scene: _Scene) -> Benchmark:
     before = await counts.until_quiet(stage)
     idle_memory = process.peak_memory(scene.operator_pid)
     began = time.monotonic()
-    await asyncio.gather(*map(stage.cluster.apply, fleet.identities()))
+    await apply_all(stage, fleet.identities())
     applied = time.monotonic() - began
-    await counts.until(stage, lambda now: _ready(now) > 0, "an identity is Ready")
+    await counts.until(stage, lambda now: now.ready(_IDENTITY) > 0, "an identity is Ready")
     first = time.monotonic() - began
-    await counts.until(stage, lambda now: _ready(now) == fleet.size, "all identities are Ready")
+    await counts.until(stage, lambda now: now.ready(_IDENTITY) == fleet.size, "all identities are Ready")
     seconds = time.monotonic() - began
     spent = (await counts.until_quiet(stage)).since(before)
     return scene.benchmark(
@@ -189,10 +190,6 @@ async def _after_sweeps(stage: Stage, count: int) -> Counts:
 
 def _lane_passes(now: Counts) -> int:
     return now.metric("lane_passes_total", target_kind="Project")
-
-
-def _ready(now: Counts) -> int:
-    return now.metric("objects", kind=_IDENTITY, ready="True")
 
 
 def _repairs(now: Counts, before: Counts) -> int:
