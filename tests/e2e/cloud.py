@@ -223,9 +223,11 @@ class Cloud:
             counted[rpc.removeprefix(rpc.rpartition("/")[0].rpartition(".")[0] + ".")] += count
         return counted
 
-    def log(self) -> list[dict[str, Any]]:
-        """Every call: `rpc`, `code`, and the `reason` its caller gave."""
-        calls: list[dict[str, Any]] = self._control("GET", "log")
+    def log(self, reason: str = "") -> list[dict[str, Any]]:
+        """Every call for a reason that begins so: `rpc`, `code`, and the `reason` its caller gave."""
+        calls: list[dict[str, Any]] = self._control(
+            "GET", f"log?{urllib.parse.urlencode({'reason': reason})}"
+        )
         return calls
 
     def _state(self, under: str = "") -> Any:

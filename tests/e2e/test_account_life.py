@@ -59,8 +59,8 @@ def test_dependants_of_a_fresh_account_wait_and_then_go_by_themselves(lagging: S
     scene.stage.ensure_operator()
     scene.ready("CloudRunIdentity/checkout", "IAMBinding/loggers")
     assert scene.policy()["roles/logging.logWriter"] == [scene.member("checkout")]
-    creates = [call for call in scene.cloud.log() if call["rpc"].endswith("CreateServiceAccount")]
-    made = [call for call in creates if call["reason"].startswith(f"{scene.name}/") and call["code"] == "OK"]
+    calls = scene.cloud.log(f"{scene.name}/")
+    made = [call for call in calls if call["rpc"].endswith("CreateServiceAccount") and call["code"] == "OK"]
     assert len(made) == 1
 
 

@@ -70,11 +70,7 @@ def test_a_workload_of_each_kind_is_moved_by_one_read_and_one_write(scene: Scene
     scene.apply(attachment(kind=kind))
     scene.ready(SHOP)
 
-    made = Counter(
-        call["rpc"].rpartition("/")[2]
-        for call in scene.cloud.log()
-        if call["reason"].startswith(f"{scene.name}/shop@")
-    )
+    made = Counter(call["rpc"].rpartition("/")[2] for call in scene.cloud.log(f"{scene.name}/shop@"))
     assert made[f"Get{kind}"] == made[f"Update{kind}"] == 1, made
     after = scene.cloud.workload(workload)
     template = before["template"].get("template", before["template"])
@@ -361,13 +357,10 @@ def test_what_cannot_exist_is_refused_when_it_is_applied(
 
 def wait_for_sweeps(scene: Scene, count: int = 2) -> None:
     """Wait until the project's workloads of some kind were listed so many more times."""
-
-    own = (f"{scene.name}@", f"{scene.name}/")
     listing = ("/ListServices", "/ListWorkerPools")
 
     def sweeps() -> Counter[str]:
-        calls = (call for call in scene.cloud.log() if call["reason"].startswith(own))
-        return Counter(call["rpc"] for call in calls if call["rpc"].endswith(listing))
+        return Counter(call["rpc"] for call in scene.cloud.log(scene.name) if call["rpc"].endswith(listing))
 
     before = sweeps()
     eventually(sweeps, lambda now: max((now - before).values(), default=0) >= count)

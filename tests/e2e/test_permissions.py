@@ -20,7 +20,7 @@ def test_its_calls_are_made_as_its_own_account(scene: Scene) -> None:
     scene.ready(f"ManagedProject/{scene.name}")
     callers = {
         call["caller"]
-        for call in scene.cloud.log()
-        if call["rpc"].endswith("/TestIamPermissions") and call["reason"].startswith(f"{scene.name}@")
+        for call in scene.cloud.log(f"{scene.name}@")
+        if call["rpc"].endswith("/TestIamPermissions")
     }
     assert callers == {OPERATOR}

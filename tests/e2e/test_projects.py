@@ -47,11 +47,7 @@ def test_a_project_is_worked_in_as_the_account_that_it_names(closed_scene: Scene
     scene.ready(project, "CloudRunIdentity/checkout")
 
     assert scene.status(project)["operatorIdentity"] == email
-    callers = {
-        call["caller"]
-        for call in scene.cloud.log()
-        if call["reason"].startswith(f"{scene.name}/") and call["code"] == "OK"
-    }
+    callers = {call["caller"] for call in scene.cloud.log(f"{scene.name}/") if call["code"] == "OK"}
     assert callers == {email}
 
     scene.cloud.edit_account(email, "disable")
@@ -226,7 +222,7 @@ spec:
     scene.ready(f"ManagedProject/{scene.name}", *objects)
     scene.removed(*objects)
 
-    called = {call["rpc"] for call in scene.cloud.log() if call["reason"].startswith(scene.name)}
+    called = {call["rpc"] for call in scene.cloud.log(scene.name)}
     needed = {rule.permission for rpc in called if isinstance(rule := RULES[rpc], Needs)}
     assert {"iam.serviceAccounts.create", "run.services.update"} <= needed
     assert needed <= {permission for listed in FEATURES.values() for permission in listed}

@@ -46,7 +46,9 @@ async def control(emulator: Emulator) -> AsyncIterator[Control]:
 
 async def test_calls_are_shown_and_reset(control: Control, clients: Clients) -> None:
     await clients.policy()
-    await clients.policy()
+    await clients.projects.get_iam_policy(
+        resource="projects/shop", metadata=[("x-goog-request-reason", "payments/checkout@3")]
+    )
 
     assert await control("GET", "/calls") == (200, {GET: 2})
     assert (await control("GET", "/log"))[1][0] == {
@@ -55,6 +57,8 @@ async def test_calls_are_shown_and_reset(control: Control, clients: Clients) -> 
         "reason": "",
         "caller": "operator@example.com",
     }
+    _, of_payments = await control("GET", "/log?reason=payments/")
+    assert [call["reason"] for call in of_payments] == ["payments/checkout@3"]
     assert await control("DELETE", "/calls") == (200, {})
     assert await control("GET", "/calls") == (200, {})
 

@@ -30,8 +30,9 @@ def add_control(app: web.Application, cloud: Cloud, calls: Calls, faults: Faults
         calls.reset()
         return web.json_response({})
 
-    async def show_log(_: web.Request) -> web.Response:
-        return web.json_response([asdict(call) for call in calls.log])
+    async def show_log(request: web.Request) -> web.Response:
+        reason = request.query.get("reason", "")
+        return web.json_response([asdict(call) for call in calls.log if call.reason.startswith(reason)])
 
     async def show_state(request: web.Request) -> web.Response:
         return web.json_response(snapshot(cloud, request.query.get("under", "")))
