@@ -58,17 +58,17 @@ class Aged(Generic[Value]):
         return began, task
 
     async def _fly(self, began: float) -> Reading[Value]:
-        return Reading(await self._read(), began)
+        reading = Reading(await self._read(), began)
+        # Not in the callback: whoever awaits a task that is done goes on at once, before its callbacks run.
+        if self._latest is None or self._latest.began < began:
+            self._latest = reading
+        return reading
 
     def _arrive(self, task: asyncio.Task[Reading[Value]]) -> None:
         if self._flight is not None and self._flight[1] is task:
             self._flight = None
-        # Asking for the exception also keeps asyncio from complaining when nobody waited to the end.
-        if task.cancelled() or task.exception() is not None:
-            return
-        reading = task.result()
-        if self._latest is None or self._latest.began < reading.began:
-            self._latest = reading
+        if not task.cancelled():
+            task.exception()  # or asyncio complains of one that nobody waited for
 
 
 class Shelf(Generic[Key, Value]):

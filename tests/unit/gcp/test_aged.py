@@ -51,6 +51,29 @@ async def test_concurrent_callers_share_the_read_under_way() -> None:
     assert {reading.value for reading in readings} == {1}
 
 
+async def test_a_reading_is_kept_before_anybody_has_it() -> None:
+    """Or who wants to see it kept asks again and again in the moment in which the read ends."""
+    ending = asyncio.Event()
+
+    async def read() -> int:
+        await ending.wait()
+        return 1
+
+    async def ask_as_it_ends() -> bool:
+        await ending.wait()
+        return await values.get(after=-1) is values.latest
+
+    values = Aged(read, now)
+    first = asyncio.create_task(values.get(after=-1))
+    await asyncio.sleep(1)
+    second = asyncio.create_task(ask_as_it_ends())
+    await asyncio.sleep(1)
+    ending.set()
+
+    assert await second
+    assert (await first).value == 1
+
+
 async def test_a_read_that_began_too_early_is_not_joined() -> None:
     source = Source()
     values = aged(source)
