@@ -187,8 +187,12 @@ class Cluster:
         return f"{PLURALS[kind]}.{GROUP}" in names
 
     def end_lease(self, namespace: str) -> None:
-        """Let a standby take over at once, where the holder is known to be dead."""
-        self._coordination.delete_namespaced_lease("cloudrun-identity", namespace)
+        """Let the next one act at once, where the holder is known to be dead, if there is one."""
+        try:
+            self._coordination.delete_namespaced_lease("cloudrun-identity", namespace)
+        except client.ApiException as error:
+            if error.status != NOT_FOUND:
+                raise
 
     def lease_holder(self, namespace: str) -> str:
         """Who holds the operator's lease; empty: nobody."""

@@ -82,6 +82,7 @@ class Stage:
         for surplus in running[1:]:
             surplus.stop()
         if not running:
+            self.cluster.end_lease(OPERATOR_NAMESPACE)  # of whoever was killed
             self.start_operator().acts()
 
     def ensure_namespace(self, name: str) -> None:
