@@ -17,6 +17,9 @@ settings.register_profile("quick", max_examples=10, deadline=None, derandomize=T
 settings.register_profile("soak", max_examples=10_000, deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or "default")
 
+# gRPC's core, which looks at this as it is loaded, would tell of every server that a test ends.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
 
 def pytest_report_header(config: pytest.Config) -> str:
     return described()
