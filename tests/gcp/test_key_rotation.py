@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import itertools
 import json
+import os
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 
@@ -290,6 +291,13 @@ async def test_what_cannot_be_restored_is_replaced_at_once(life: Life, harm: str
     life.pass_by(DAY)
     await life.work()
     assert set((await life.seen()).listed) == {life.published}
+
+
+async def test_the_environment_of_the_process_has_nothing_of_a_key(life: Life) -> None:
+    await life.work()
+    file = json.loads(base64.b64decode(life.secret["data"]["key.json"]))
+    environment = "\n".join(os.environ.values())
+    assert not [line for line in file["private_key"].splitlines() if line in environment]
 
 
 async def test_a_secret_of_somebody_else_is_never_touched(life: Life) -> None:
