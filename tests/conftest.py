@@ -27,8 +27,8 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """More than there are processors: the end-to-end tests, which mostly wait, occupy four of the workers."""
-    return 3 * (os.cpu_count() or 1)
+    """More than there are processors: the end-to-end tests, which mostly wait, occupy most of the workers."""
+    return 4 * (os.cpu_count() or 1)
 
 
 @pytest.hookimpl(optionalhook=True)

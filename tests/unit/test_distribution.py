@@ -1,8 +1,8 @@
-"""Which tests run on the same worker."""
+"""Which tests run on the same worker, and in which order workers take them."""
 
 import pytest
 
-from tests.distribution import scope_of
+from tests.distribution import STAGES, next_scope, scope_of
 
 
 @pytest.mark.parametrize(
@@ -11,7 +11,8 @@ from tests.distribution import scope_of
         ("tests/kube/test_a.py::test_b[embedded]", "tests/kube on embedded"),
         ("tests/kube/test_a.py::test_b[cut-embedded]", "tests/kube on embedded"),
         ("tests/kube/test_a.py::test_b[kube-apiserver-kube-x]", "tests/kube on kube-apiserver"),
-        ("tests/e2e/test_kills.py::test_b[embedded-cut]", "tests/e2e/test_kills.py on embedded"),
+        ("tests/e2e/test_a.py::test_b[embedded-cut]", "tests/e2e/test_a.py on embedded"),
+        ("tests/e2e/test_a.py::test_b", "tests/e2e/test_a.py::test_b"),
         ("tests/gcp/test_a.py::test_b[not embedded]", "tests/gcp/test_a.py::test_b[not embedded]"),
         ("tests/gcp/test_a.py::test_b", "tests/gcp/test_a.py::test_b"),
         ("tests/unit/test_a.py::test_b", "tests/unit/test_a.py"),
@@ -21,8 +22,32 @@ def test_tests_of_a_folder_on_a_server_belong_together(nodeid: str, scope: str) 
     assert scope_of(nodeid) == scope
 
 
-def test_end_to_end_tests_are_dealt_out_by_file() -> None:
-    scopes = {scope_of(f"tests/e2e/test_{number}.py::test_b[embedded]") for number in range(100)}
+KUBE, UNIT = "tests/kube on embedded", "tests/unit/test_a.py"
+GRANTS, KEYS = (f"tests/e2e/{name}.py on embedded" for name in ("test_grants", "test_keys"))
+GRANTS_ELSEWHERE = "tests/e2e/test_grants.py on kube-apiserver"
+ENOUGH = ["embedded"] * STAGES
 
-    assert scopes == {f"tests/e2e on embedded, part {part}" for part in range(2)}
-    assert scope_of("tests/e2e/test_a.py::b[embedded]") == scope_of("tests/e2e/test_a.py::c[embedded]")
+
+@pytest.mark.parametrize(
+    ("waiting", "stage", "others", "chosen"),
+    [
+        ([KUBE, GRANTS, KEYS], "", [], KEYS),
+        ([KUBE, GRANTS], "", ENOUGH[1:], GRANTS),
+        ([KUBE, GRANTS], "", ENOUGH, KUBE),
+        ([KUBE, GRANTS, GRANTS_ELSEWHERE], "", ENOUGH, GRANTS_ELSEWHERE),
+        ([KUBE, GRANTS_ELSEWHERE, GRANTS], "embedded", ENOUGH[1:], GRANTS),
+        ([GRANTS_ELSEWHERE, UNIT], "embedded", ENOUGH[1:], UNIT),
+        ([GRANTS_ELSEWHERE], "embedded", ENOUGH[1:], GRANTS_ELSEWHERE),
+    ],
+    ids=[
+        "end-to-end tests first, the longest file before others",
+        "a stage more, where there are not enough",
+        "no stage more, where there are",
+        "each server has its own",
+        "whoever has a stage stays with it",
+        "no new stage for who can do something else",
+        "nothing is left lying",
+    ],
+)
+def test_a_worker_takes(waiting: list[str], stage: str, others: list[str], chosen: str) -> None:
+    assert next_scope(waiting, stage, others) == chosen
