@@ -1,6 +1,7 @@
 """The operator as a process, an emulated Google Cloud and each API server, driven and seen from outside.
 
-Servers and the operator live as long as the session; every test has a namespace and a project of its own.
+Servers and the operator live until a worker turns to another folder's tests; every test has a namespace and a
+project of its own.
 """
 
 import uuid
@@ -56,15 +57,15 @@ spec:
 """Lent to the scene's namespace, with a few harmless roles to be granted on it."""
 
 
-@pytest.fixture(scope="session", params=KUBE_APIS)
+@pytest.fixture(scope="package", params=KUBE_APIS)
 def kube_api_name(request: pytest.FixtureRequest) -> str:
     """The API server that a test runs on; part of its id."""
     name: str = request.param
     return name
 
 
-@pytest.fixture(scope="session")
-def session_stage(kube_api_name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+@pytest.fixture(scope="package")
+def shared_stage(kube_api_name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     run_dir = tmp_path_factory.mktemp(kube_api_name)
     seeded = [yaml.safe_load(VAULT), yaml.safe_load(SAFE), *OUTSIDE]
     projects = [*yaml.safe_load(SEED.read_text())["projects"], *seeded]
@@ -73,12 +74,12 @@ def session_stage(kube_api_name: str, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture
-def stage(session_stage: Stage) -> Stage:
-    """The session's stage with its operator at work and its cloud in health."""
-    session_stage.google.ensure()
-    session_stage.cloud.recover()
-    session_stage.ensure_operator()
-    return session_stage
+def stage(shared_stage: Stage) -> Stage:
+    """The folder's stage with its operator at work and its cloud in health."""
+    shared_stage.google.ensure()
+    shared_stage.cloud.recover()
+    shared_stage.ensure_operator()
+    return shared_stage
 
 
 @pytest.fixture
@@ -97,12 +98,12 @@ def scene(closed_scene: Scene) -> Scene:
 
 
 @pytest.fixture(scope="module")
-def tenants(session_stage: Stage) -> Iterator[Tenants]:
+def tenants(shared_stage: Stage) -> Iterator[Tenants]:
     """Two teams on one project, whose objects stand."""
-    session_stage.google.ensure()
-    session_stage.cloud.recover()
-    session_stage.ensure_operator()
-    scene = Scene(session_stage, f"lent-{uuid.uuid4().hex[:8]}")
+    shared_stage.google.ensure()
+    shared_stage.cloud.recover()
+    shared_stage.ensure_operator()
+    scene = Scene(shared_stage, f"lent-{uuid.uuid4().hex[:8]}")
     tenants = Tenants(scene)
     scene.apply(tenants.text(LENT))
     scene.ready(f"ManagedProject/{tenants.vault}", "CloudRunIdentity/checkout")

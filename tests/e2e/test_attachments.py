@@ -22,7 +22,7 @@ metadata: {name: pricing}
 """
 KINDS = {"Service": "services", "Job": "jobs", "WorkerPool": "workerPools"}
 REVISIONED = ("Service", "WorkerPool")
-google_alone = pytest.mark.parametrize("kube_api_name", [EMBEDDED], indirect=True, scope="session")
+google_alone = pytest.mark.parametrize("kube_api_name", [EMBEDDED], indirect=True, scope="package")
 """Of a test that tells nothing about the API server."""
 
 FAILURE = "The user-provided container failed to start and listen on the port."

@@ -53,7 +53,7 @@ NAMES = [
 ]
 
 
-@pytest.mark.parametrize("kube_api_name", [EMBEDDED], indirect=True, scope="session")
+@pytest.mark.parametrize("kube_api_name", [EMBEDDED], indirect=True, scope="package")
 def test_a_batch_that_is_applied_under_kills_ends_as_it_was_declared(scene: Scene) -> None:
     scene.cloud.add(scene.project, "roles/viewer", "user:ann@example.com")
     moments = random.Random(1)
@@ -91,7 +91,7 @@ def test_a_batch_that_is_applied_under_kills_ends_as_it_was_declared(scene: Scen
     assert len(scene.ledger_targets()) == len(NUMBERS) + 1
 
 
-@pytest.mark.parametrize("kube_api_name", [EMBEDDED], indirect=True, scope="session")
+@pytest.mark.parametrize("kube_api_name", [EMBEDDED], indirect=True, scope="package")
 def test_a_batch_that_is_deleted_under_kills_leaves_nothing(scene: Scene) -> None:
     scene.cloud.add(scene.project, "roles/viewer", "user:ann@example.com")
     moments = random.Random(2)
@@ -108,7 +108,7 @@ def test_a_batch_that_is_deleted_under_kills_leaves_nothing(scene: Scene) -> Non
     assert scene.ledger_targets() == set()
 
 
-@pytest.mark.parametrize("kube_api_name", [EMBEDDED], indirect=True, scope="session")
+@pytest.mark.parametrize("kube_api_name", [EMBEDDED], indirect=True, scope="package")
 def test_what_a_ledger_holds_that_was_edited_out_of_shape_is_not_left_behind_by_the_next_operator(
     scene: Scene,
 ) -> None:

@@ -176,7 +176,7 @@ def test_a_key_is_followed_by_the_next_and_no_client_ever_has_none(scene_with_ke
     assert scene.status(NAME).get("drift") is None, "nobody but time has changed anything"
 
 
-@pytest.mark.parametrize("kube_api_name", [EMBEDDED], indirect=True, scope="session")
+@pytest.mark.parametrize("kube_api_name", [EMBEDDED], indirect=True, scope="package")
 def test_kills_leave_no_key_that_nobody_knows(scene_with_keys: Scene) -> None:
     scene, stage, turn = scene_with_keys, scene_with_keys.stage, scene_with_keys.stage.turn_key_clock
     scene.apply(KEY)

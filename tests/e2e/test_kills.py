@@ -53,16 +53,16 @@ def on_servers(steps: tuple[str, ...], *, real: str) -> pytest.MarkDecorator:
         ("kube_api_name", "step"),
         [(EMBEDDED, step) for step in steps] + [(REAL, real)],
         indirect=["kube_api_name"],
-        scope="session",
+        scope="package",
     )
 
 
-@pytest.fixture(scope="session")
-def uninterrupted(session_stage: Stage) -> tuple[Any, Any]:
+@pytest.fixture(scope="package")
+def uninterrupted(shared_stage: Stage) -> tuple[Any, Any]:
     """What is there after the manifests were applied, and after they were deleted, with nobody killed."""
-    session_stage.google.ensure()
-    session_stage.ensure_operator()
-    scene = Scene(session_stage, "uninterrupted")
+    shared_stage.google.ensure()
+    shared_stage.ensure_operator()
+    scene = Scene(shared_stage, "uninterrupted")
     scene.apply(OPEN_PROJECT)
     grant_to_others(scene)
     scene.apply(MANIFESTS)

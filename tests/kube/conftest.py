@@ -11,7 +11,7 @@ from cloudrun_identity.kube.namespaces import ensure_namespace
 from tests.servers.kube_apis import KUBE_APIS, KubeApi, install_crds, started
 
 
-@pytest.fixture(scope="session", params=KUBE_APIS)
+@pytest.fixture(scope="package", params=KUBE_APIS)
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeApi]:
     with started(request.param, tmp_path_factory.mktemp("kube")) as running:
         install_crds(running)

@@ -15,13 +15,13 @@ from tests.servers.kube_apis import KUBE_APIS, KubeApi, started
 _NUMBERS = itertools.count(1)
 
 
-@pytest.fixture(scope="session", params=KUBE_APIS)
+@pytest.fixture(scope="package", params=KUBE_APIS)
 def kube_api(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeApi]:
     with started(request.param, tmp_path_factory.mktemp(request.param)) as server:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def kube_api_with_widgets(kube_api: KubeApi) -> KubeApi:
     asyncio.run(_install_widgets(kube_api.kubeconfig))
     return kube_api

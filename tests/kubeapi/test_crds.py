@@ -22,7 +22,7 @@ COMPLETE: dict[str, Spec] = MANIFESTS["complete"]
 NAME = "checkout"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def installed(kube_api: KubeApi) -> Resources:
     resources = Resources(kube_api.kubeconfig)
     resources.install()

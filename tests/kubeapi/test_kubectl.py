@@ -58,7 +58,7 @@ class Kubectl:
         return obj
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def environment(kube_api_with_widgets: KubeApi, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     home = tmp_path_factory.mktemp("home")
     return os.environ | {"HOME": str(home), "KUBECONFIG": str(kube_api_with_widgets.kubeconfig)}
