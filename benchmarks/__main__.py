@@ -12,7 +12,8 @@ import click
 from cloudrun_identity_playground.demo.failure import DemoError
 from tests.servers.kube_apiserver import ASSETS_VARIABLE, assets, kube_apiserver
 
-from . import attachments, engine, figures, keys, lanes, life
+from . import attachments, engine, figures, keys, life
+from . import syncers as syncers
 from .attachments import Apps
 from .bindings import Bindings
 from .figures import Benchmark
@@ -81,7 +82,7 @@ def main(
         if "life" in parts:
             measured += _lives(Fleet(identities), assets())
         if "lanes" in parts:
-            measured += _lanes(full=full)
+            measured += _syncers(full=full)
         if "attach" in parts:
             measured += _attachments(Apps(workloads // 2))
         if "keys" in parts:
@@ -124,16 +125,16 @@ def _lives_on_each(fleet: Fleet, binaries: Path | None) -> Iterator[Benchmark]:
         yield from asyncio.run(life.measure(fleet, REAL, str(server.kubeconfig)))
 
 
-def _lanes(*, full: bool) -> list[Benchmark]:
+def _syncers(*, full: bool) -> list[Benchmark]:
     """Every case, with the other tools' way first."""
     cases = list(_cases(full=full))
     writers = sorted({case.writers for case in cases} | {case.writers_each for case in cases})
-    _tell(f"{lanes.SAMPLE_MEMBERS} grants one by one")
-    sample = asyncio.run(lanes.sample_one_by_one(writers))
-    measured = lanes.tell_sample(sample)
+    _tell(f"{syncers.SAMPLE_MEMBERS} grants one by one")
+    sample = asyncio.run(syncers.sample_one_by_one(writers))
+    measured = syncers.tell_sample(sample)
     for case in cases:
         _tell(f"{case.title}, {case.variant}")
-        measured.append(asyncio.run(lanes.measure(case, sample)))
+        measured.append(asyncio.run(syncers.measure(case, sample)))
     table = figures.table("Many grants", measured, value="", baseline="one by one", ratio="ratio")
     _show(*table, "", *_LEGEND_OF_LANES)
     return measured
@@ -154,12 +155,12 @@ def _keys(fleet: KeyFleet) -> list[Benchmark]:
     return measured
 
 
-def _cases(*, full: bool) -> Iterator[lanes.Case]:
+def _cases(*, full: bool) -> Iterator[syncers.Case]:
     for policies, writers in itertools.product((1, 10, 100), (0, 1, 10) if full else (0, 10)):
-        yield lanes.Case(Bindings(1_000, policies), writers)
+        yield syncers.Case(Bindings(1_000, policies), writers)
     if full:
         for policies, writers in itertools.product((10, 100), (0, 1, 10)):
-            yield lanes.Case(Bindings(10_000, policies), writers)
+            yield syncers.Case(Bindings(10_000, policies), writers)
 
 
 def _show(*lines: str) -> None:

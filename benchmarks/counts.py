@@ -72,13 +72,13 @@ async def read(stage: Stage) -> Counts:
     return Counts(await stage.google.calls(), _writes(metrics), metrics)
 
 
-async def until(stage: Stage, holds: Callable[[Counts], bool], what: str) -> Counts:
+async def until(stage: Stage, retains: Callable[[Counts], bool], what: str) -> Counts:
     """Count until it holds; the counts of which it does. Raises like `seen`."""
-    return await seen(stage, lambda: read(stage), holds, what)
+    return await seen(stage, lambda: read(stage), retains, what)
 
 
 async def seen(
-    stage: Stage, look: Callable[[], Awaitable[Sight]], holds: Callable[[Sight], bool], what: str
+    stage: Stage, look: Callable[[], Awaitable[Sight]], retains: Callable[[Sight], bool], what: str
 ) -> Sight:
     """Look until it holds; what is seen then. `what` is awaited, in words.
 
@@ -87,7 +87,7 @@ async def seen(
 
     """
     deadline = time.monotonic() + TIMEOUT
-    while not holds(sight := await look()):
+    while not retains(sight := await look()):
         stage.parts.check()
         if time.monotonic() > deadline:
             raise DemoError(f"{what}: not after {TIMEOUT:g} s")

@@ -14,15 +14,16 @@ from datetime import UTC, datetime
 from google.iam.v1.policy_pb2 import Policy
 
 from cloudrun_identity.api import GrantState, ManagedProject, TargetKind
-from cloudrun_identity.iam.admission import DeclaredIdentity, Surroundings
-from cloudrun_identity.iam.claims import Claim, Claimant, Declaration
+from cloudrun_identity.iam.admission import DeclaredIdentity, GuardrailFacts
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.guardrails import GrantRequest, decide
-from cloudrun_identity.iam.ledger import Holding, Ledger
-from cloudrun_identity.iam.merge import merge, present
-from cloudrun_identity.iam.passes import plan
 from cloudrun_identity.iam.principals import normalise
-from cloudrun_identity.kube.ledger_objects import from_object, object_name, to_object
+from cloudrun_identity.ledger.model import Ledger, LedgerEntry
+from cloudrun_identity.ledger.objects import from_object, object_name, to_object
+from cloudrun_identity.ledger.owners import Owner
+from cloudrun_identity.policy.desired_grants import DesiredGrant, DesiredGrants
+from cloudrun_identity.policy.merge import grants_in, merge
+from cloudrun_identity.policy.planning import plan
 
 from .figures import Benchmark, Figure
 from .fleet import NAMESPACE, PROJECT_ID, ROLES, Fleet
@@ -43,33 +44,33 @@ def measure() -> list[Benchmark]:
 
 
 def _policy(fleet: Fleet) -> Benchmark:
-    claims = [Claim(grant) for grant in _grants(fleet)]
+    desired_grants = [DesiredGrant(grant) for grant in _grants(fleet)]
     empty = Policy(etag=b"etag")
-    full = merge(empty, claims).policy
-    half = merge(empty, claims[::2]).policy
+    full = merge(empty, desired_grants).policy
+    half = merge(empty, desired_grants[::2]).policy
     wire = full.SerializeToString()
-    declarations, ledger, standing = _declarations(fleet), _ledger_of(fleet), frozenset(_grants(fleet))
+    all_desired, ledger, present = _registrations(fleet), _ledger_of(fleet), frozenset(_grants(fleet))
     # Protobuf makes strings of the members only when they are looked at.
     parsing = _micros(lambda: [list(binding.members) for binding in Policy.FromString(wire).bindings])
     return Benchmark(
         "policy",
-        f"policy of {len(claims):,} members",
+        f"policy of {len(desired_grants):,} members",
         (
-            _figure("present", "list its grants", lambda: present(full, _TARGET), parsing),
+            _figure("present", "list its grants", lambda: grants_in(full, _TARGET), parsing),
             _figure(
                 "plan",
                 f"plan for {fleet.size:,} objects, nothing to do",
-                lambda: plan(ledger, declarations, standing, may_release=True),
+                lambda: plan(ledger, all_desired, present, may_release=True),
                 parsing,
             ),
-            _figure("merge_all", "merge, all of them new", lambda: merge(empty, claims), parsing),
-            _figure("merge_unchanged", "merge, nothing to do", lambda: merge(full, claims), parsing),
-            _figure("merge_half", "merge, half of them new", lambda: merge(half, claims), parsing),
+            _figure("merge_all", "merge, all of them new", lambda: merge(empty, desired_grants), parsing),
+            _figure("merge_unchanged", "merge, nothing to do", lambda: merge(full, desired_grants), parsing),
+            _figure("merge_half", "merge, half of them new", lambda: merge(half, desired_grants), parsing),
             # What a member's key is, is remembered for as long as the process lives: once it has to be found.
             _figure(
                 "merge_unseen",
                 "merge, half of them new, the first time",
-                lambda: (normalise.cache_clear(), merge(half, claims)),
+                lambda: (normalise.cache_clear(), merge(half, desired_grants)),
                 parsing,
             ),
         ),
@@ -84,7 +85,7 @@ def _ledger(fleet: Fleet) -> Benchmark:
     parsing = _micros(lambda: json.loads(text))
     return Benchmark(
         "ledger",
-        f"ledger of {len(ledger.holdings):,} grants",
+        f"ledger of {len(ledger.entries):,} grants",
         (
             _figure("to_object", "to its object", lambda: to_object(ledger, metadata), parsing),
             _figure("from_object", "from its object", lambda: from_object(raw), parsing),
@@ -96,7 +97,7 @@ def _guardrail(fleet: Fleet) -> Benchmark:
     manifest = fleet.project("5m")
     text = json.dumps(manifest)
     project = ManagedProject.model_validate(manifest)
-    surroundings = Surroundings(namespaces=frozenset({NAMESPACE}))
+    guardrail_facts = GuardrailFacts(namespaces=frozenset({NAMESPACE}))
     permissions = frozenset(f"service.resources.verb{number}" for number in range(PERMISSIONS))
     request = GrantRequest(
         namespace=NAMESPACE,
@@ -114,10 +115,12 @@ def _guardrail(fleet: Fleet) -> Benchmark:
             _figure(
                 "decide_first",
                 "decide, a role not seen before",
-                lambda: decide(replace(request, permissions=next(unseen)), project, surroundings),
+                lambda: decide(replace(request, permissions=next(unseen)), project, guardrail_facts),
                 parsing,
             ),
-            _figure("decide_again", "decide again", lambda: decide(request, project, surroundings), parsing),
+            _figure(
+                "decide_again", "decide again", lambda: decide(request, project, guardrail_facts), parsing
+            ),
         ),
     )
 
@@ -126,26 +129,28 @@ def _grants(fleet: Fleet) -> list[Grant]:
     return [Grant(_TARGET, role, member) for member in fleet.members for role in ROLES]
 
 
-def _declarations(fleet: Fleet) -> list[Declaration]:
+def _registrations(fleet: Fleet) -> list[DesiredGrants]:
     return [
-        Declaration(_claimant(number), frozenset(Claim(Grant(_TARGET, role, member)) for role in ROLES))
+        DesiredGrants(
+            _claimant(number), frozenset(DesiredGrant(Grant(_TARGET, role, member)) for role in ROLES)
+        )
         for number, member in enumerate(fleet.members)
     ]
 
 
 def _ledger_of(fleet: Fleet) -> Ledger:
-    holdings = {
-        Grant(_TARGET, role, member): Holding(
+    entries = {
+        Grant(_TARGET, role, member): LedgerEntry(
             frozenset({str(_claimant(number))}), GrantState.GRANTED, unique_id=f"{number:021}"
         )
         for number, member in enumerate(fleet.members)
         for role in ROLES
     }
-    return Ledger(_TARGET, holdings=holdings, last_write_time=datetime.now(UTC))
+    return Ledger(_TARGET, entries=entries, last_write_time=datetime.now(UTC))
 
 
-def _claimant(number: int) -> Claimant:
-    return Claimant("CloudRunIdentity", NAMESPACE, f"runner-{number:04}", str(uuid.UUID(int=number)))
+def _claimant(number: int) -> Owner:
+    return Owner("CloudRunIdentity", NAMESPACE, f"runner-{number:04}", str(uuid.UUID(int=number)))
 
 
 def _figure(name: str, label: str, work: Callable[[], object], parsing: float) -> Figure:

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
-from cloudrun_identity.gcp.ratelimit import DEFAULT_RATES, Access, Api
-from cloudrun_identity.iam.key_plan import SETTLE
-from cloudrun_identity.runtime import clock
+from cloudrun_identity.controllers.identity_key.plan import SETTLE
+from cloudrun_identity.gcp.ratelimit import DEFAULT_RATES, Api, CallKind
+from cloudrun_identity.manager import clock
 from cloudrun_identity_playground.demo.stage import OPERATOR_NAMESPACE, Stage
 
 from . import counts
@@ -151,7 +151,7 @@ async def _idle(fleet: KeyFleet, stage: Stage) -> Benchmark:
 
 def seconds_by_limit(writes: int) -> float:
     """How long so many writes take by the operator's own limit, which begins with a full bucket."""
-    rate = DEFAULT_RATES[Api.IAM, Access.WRITE]
+    rate = DEFAULT_RATES[Api.IAM, CallKind.WRITE]
     return max(0, writes - rate.burst) / rate.per_minute * 60
 
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 # What `cloudrun-identity run` imports before it does anything.
-_IMPORTS = "from cloudrun_identity import handlers; from cloudrun_identity.runtime import logs, process"
+_IMPORTS = "from cloudrun_identity import handlers; from cloudrun_identity.manager import logs, process"
 _REPORT = "from pathlib import Path; print(Path('/proc/self/status').read_text())"
 
 

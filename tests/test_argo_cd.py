@@ -9,8 +9,8 @@ import yaml
 from lupa import lua51
 
 from cloudrun_identity.api import CloudRunIdentity, Reason
-from cloudrun_identity.controllers.outcomes import Failing, InSync, Outcome, Paused, Refused, Waiting
-from cloudrun_identity.controllers.reconcile.report import Report, status_object, status_of
+from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, Paused, Refused, Waiting
+from cloudrun_identity.reconcile.status import Report, status_object, status_of
 from tests.documented import ROOT, blocks
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -51,7 +51,7 @@ class Commands(click.Group):
         except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
             raise
         except Exception as error:  # a bug, and still no traceback for the user
-            from cloudrun_identity.runtime.logs import describe
+            from cloudrun_identity.manager.logs import describe
 
             raise click.ClickException(f"unexpected {describe(error)}") from error
 

@@ -9,9 +9,9 @@ import kopf
 from kopf._cogs.clients import errors  # kopf lets them escape, and exports no name for them
 
 from cloudrun_identity.api import GROUP, KINDS, VERSION
-from cloudrun_identity.kube.connection import Access
+from cloudrun_identity.kube.connection import ClusterAccess
 from cloudrun_identity.kube.resources import Object
-from cloudrun_identity.runtime.process import WatchLost
+from cloudrun_identity.manager.process import WatchLost
 
 
 async def watch(
@@ -41,7 +41,7 @@ async def _pass_on(stop: asyncio.Event, over: asyncio.Event) -> None:
 
 
 class Watcher(Protocol):
-    """Who takes the events: `runtime.operator.Operator`."""
+    """Who takes the events: `manager.operator.Operator`."""
 
     async def drain(self) -> None:
         """The end is near: bring to an end what is under way."""
@@ -59,7 +59,7 @@ class Watcher(Protocol):
 class Connector(Protocol):
     """Who knows the way to the API server: `kube.client.KubeClient`."""
 
-    async def access(self) -> Access:
+    async def access(self) -> ClusterAccess:
         """The way, with a token that is current."""
         ...
 
@@ -135,7 +135,7 @@ class _Endless:
             seconds = min(seconds * 2, 30.0)
 
 
-def _connection(access: Access) -> kopf.ConnectionInfo:
+def _connection(access: ClusterAccess) -> kopf.ConnectionInfo:
     scheme, _, token = access.authorization.partition(" ")
     return kopf.ConnectionInfo(
         server=access.server,

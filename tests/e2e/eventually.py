@@ -12,10 +12,10 @@ POLL_EVERY = 0.1
 _T = TypeVar("_T")
 
 
-def eventually(observe: Callable[[], _T], holds: Callable[[_T], bool], within: float = WITHIN) -> _T:
+def eventually(observe: Callable[[], _T], retains: Callable[[_T], bool], within: float = WITHIN) -> _T:
     """What `observe` answers once it `holds`; fails with what was seen last."""
     deadline = time.monotonic() + within
-    while not holds(seen := observe()):
+    while not retains(seen := observe()):
         if time.monotonic() > deadline:
             raise AssertionError(f"still not so after {within:g} s; seen last: {seen!r}")
         time.sleep(POLL_EVERY)

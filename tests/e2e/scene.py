@@ -212,10 +212,10 @@ class Scene:
             return False
         return True
 
-    def _until(self, name: str, namespace: str, holds: Callable[[Object], bool]) -> Object:
+    def _until(self, name: str, namespace: str, retains: Callable[[Object], bool]) -> Object:
         seen = eventually(
             lambda: self.condition(name, "Ready", namespace=namespace),
-            lambda ready: ready is not None and holds(ready),
+            lambda ready: ready is not None and retains(ready),
         )
         assert seen is not None
         return seen

@@ -79,11 +79,11 @@ def test_a_batch_that_is_applied_under_kills_ends_as_it_was_declared(scene: Scen
             "roles/iam.serviceAccountTokenCreator": ["group:ops@example.com"],
             "roles/iam.serviceAccountUser": [user],
         }
-        assert holdings(scene, f"//iam.googleapis.com/{account}") == {
+        assert entries(scene, f"//iam.googleapis.com/{account}") == {
             ("roles/iam.serviceAccountTokenCreator", "group:ops@example.com"): [binding(scene, number)],
             ("roles/iam.serviceAccountUser", user): [identity(scene, number)],
         }
-    assert holdings(scene, f"//cloudresourcemanager.googleapis.com/{scene.project}") == {
+    assert entries(scene, f"//cloudresourcemanager.googleapis.com/{scene.project}") == {
         (role, scene.member(f"worker-{number}")): [identity(scene, number)]
         for number in NUMBERS
         for role in ("roles/viewer", "roles/cloudsql.client")
@@ -118,7 +118,7 @@ def test_what_a_ledger_holds_that_was_edited_out_of_shape_is_not_left_behind_by_
     ledger = scene.raw_ledger(f"//cloudresourcemanager.googleapis.com/{scene.project}")
     sound = ledger["spec"]["bindings"]
     edited = deepcopy(sound)
-    edited[0]["members"][0]["claimants"] = ["clients"]
+    edited[0]["members"][0]["owners"] = ["clients"]
 
     scene.stage.operator.kill()
     scene.edit_ledger(ledger, {"bindings": edited})
@@ -155,11 +155,11 @@ def sorted_policy(scene: Scene, resource: str) -> Object:
     return {role: sorted(members) for role, members in scene.cloud.policy(resource).items()}
 
 
-def holdings(scene: Scene, target: str) -> dict[tuple[str, str], list[str]]:
+def entries(scene: Scene, target: str) -> dict[tuple[str, str], list[str]]:
     """Who claims each role and member that the ledger of a policy holds as granted by us."""
     return {
-        (binding["role"], member["member"]): [claimant.rpartition("/")[0] for claimant in member["claimants"]]
+        (binding["role"], member["member"]): [owner.rpartition("/")[0] for owner in member["owners"]]
         for binding in scene.ledger(target)["bindings"]
         for member in binding["members"]
-        if member["state"] == "Granted" and not member.get("foreignBefore")
+        if member["state"] == "Granted" and not member.get("presentBefore")
     }

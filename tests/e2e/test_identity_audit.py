@@ -40,7 +40,7 @@ def test_each_missing_requirement_of_another_project_is_named_with_what_mends_it
     lifting = (ORGANIZATION, "roles/orgpolicy.policyAdmin", f"serviceAccount:{OPERATOR}")
     scene.cloud.add(*lifting)
     scene.patch(f"ManagedProject/{scene.name}", "spec: {crossProjectUsage: Allow}")
-    eventually(lambda: finding(scene, "CrossProjectReady"), lambda found: found == ("True", "Passed"))
+    eventually(lambda: finding(scene, "CrossProjectReady"), lambda found: found == ("True", "Allowed"))
     scene.cloud.remove(*lifting)
 
     scene.patch("CloudRunIdentity/checkout", "spec: {usableFrom: []}")

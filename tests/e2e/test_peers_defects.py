@@ -193,7 +193,7 @@ def test_nobody_else_counts_who_declares_one_grant(scene: Scene) -> None:
     (grant,) = scene.ledger(f"//cloudresourcemanager.googleapis.com/{scene.project}")["bindings"][0][
         "members"
     ]
-    assert len(grant["claimants"]) == 3
+    assert len(grant["owners"]) == 3
 
     scene.patch("CloudRunIdentity/checkout", "spec: {roles: []}")
     scene.ready("CloudRunIdentity/checkout")

@@ -7,27 +7,28 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from cloudrun_identity.api import GrantState
-from cloudrun_identity.controllers.grants.wishes import Wishes
-from cloudrun_identity.controllers.outcomes import Outcome
-from cloudrun_identity.controllers.reconcile.verdicts import judged
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.gcp.policies import Policies
-from cloudrun_identity.gcp.policy_engine.brake import RemovalBrake
-from cloudrun_identity.gcp.policy_engine.lanes import Lanes
-from cloudrun_identity.gcp.policy_engine.ports import LanePorts, LaneSettings
-from cloudrun_identity.gcp.policy_engine.setbacks import Backoffs
-from cloudrun_identity.iam.claims import Claim, Claimant, Declaration
 from cloudrun_identity.iam.grants import Grant, Target
-from cloudrun_identity.iam.ledger import Ledger
+from cloudrun_identity.ledger.model import Ledger
+from cloudrun_identity.ledger.owners import Owner
+from cloudrun_identity.policy.backoff import BackoffLimits
+from cloudrun_identity.policy.desired_grants import DesiredGrant, DesiredGrants
+from cloudrun_identity.policy.ports import SyncerPorts, SyncerSettings
+from cloudrun_identity.policy.removal_limit import RemovalRateLimiter
+from cloudrun_identity.policy.syncers import PolicySyncers
+from cloudrun_identity.reconcile.grant_status import resolved
+from cloudrun_identity.reconcile.grants.resolver import ResolvedGrants
+from cloudrun_identity.reconcile.outcomes import Outcome
 from cloudrun_identity_playground.emulator.emulator import Emulator
 from cloudrun_identity_playground.emulator.seed import Seed
 from cloudrun_identity_playground.emulator.snapshot import snapshot
 from tests.unit.gcp.fakes import NOON, FakeLedgers, Passes
 
-WEB = Claimant("IAMBinding", "payments", "web", "uid-1")
+WEB = Owner("IAMBinding", "payments", "web", "uid-1")
 
 # What was refused is due again at once, and a write that loses is tried twice.
-_SETTINGS = LaneSettings(linger=0.0, attempts=2, backoffs=Backoffs(first=0.0, fresh=0.0))
+_SETTINGS = SyncerSettings(batch_window=0.0, attempts=2, backoff_limits=BackoffLimits(first=0.0, fresh=0.0))
 
 
 class _Unobserved:
@@ -59,23 +60,26 @@ class Bench:
     ledgers: FakeLedgers = field(default_factory=FakeLedgers)
 
     def __post_init__(self) -> None:
-        self._lanes = Lanes(
-            LanePorts(
+        self._syncers = PolicySyncers(
+            SyncerPorts(
                 policies=Policies(self.clients),
                 ledgers=self.ledgers,
                 observer=Passes(),
                 wall_clock=lambda: NOON,
                 is_fresh=self.fresh.__contains__,
-                brake=RemovalBrake(lambda _: 100),
+                removal_limiter=RemovalRateLimiter(lambda _: 100),
                 settings=_SETTINGS,
             )
         )
 
-    async def converge(self, *claims: Grant | Claim) -> Findings:
+    async def sync(self, *desired_grants: Grant | DesiredGrant) -> Findings:
         """Declare exactly these, and run the passes that it takes."""
-        wanted = frozenset(claim if isinstance(claim, Claim) else Claim(claim) for claim in claims)
-        self._lanes.declare(Declaration(WEB, wanted))
-        statuses, outcomes = judged(Wishes(), await self._lanes.converge(WEB))
+        wanted = frozenset(
+            desired_grant if isinstance(desired_grant, DesiredGrant) else DesiredGrant(desired_grant)
+            for desired_grant in desired_grants
+        )
+        self._syncers.declare(DesiredGrants(WEB, wanted))
+        statuses, outcomes = resolved(ResolvedGrants(), await self._syncers.sync(WEB))
         return Findings({status.member: status.state for status in statuses}, outcomes)
 
     def ledger(self, target: Target) -> Ledger:

@@ -16,10 +16,10 @@ from google.protobuf import duration_pb2
 from google.rpc import error_details_pb2
 
 from cloudrun_identity.api import GrantState, Reason, TargetKind
-from cloudrun_identity.controllers.outcomes import Failing, Outcome, Refused, Waiting
 from cloudrun_identity.gcp.errors import Fault, fault_of
-from cloudrun_identity.gcp.policy_engine.policy_writer import LOOKS
 from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.policy.writer import LOOKS
+from cloudrun_identity.reconcile.outcomes import Failing, Outcome, Refused, Waiting
 from cloudrun_identity_playground.emulator.errors import error_info
 from cloudrun_identity_playground.emulator.seed import Seed
 
@@ -129,12 +129,12 @@ def by_name(case: Case) -> str:
 async def test_reads_that_fail(bench: Bench, case: Case) -> None:
     bench.emulator.faults.inject(GET, case.code, ALWAYS, details=case.details)
 
-    found = await bench.converge(ANN)
+    found = await bench.sync(ANN)
 
     check_outcome(found.outcome, *case.on_read, case)
     assert found.states == {ANN.member: GrantState.PENDING}
     assert bench.emulator.calls[SET] == 0
-    assert not bench.ledger(TARGET).holdings, "nothing is claimed in a policy that was not seen"
+    assert not bench.ledger(TARGET).entries, "nothing is claimed in a policy that was not seen"
     await check_recovery(bench)
 
 
@@ -142,28 +142,28 @@ async def test_reads_that_fail(bench: Bench, case: Case) -> None:
 async def test_writes_that_fail(bench: Bench, case: Case) -> None:
     bench.emulator.faults.inject(SET, case.code, ALWAYS, details=case.details)
 
-    found = await bench.converge(ANN)
+    found = await bench.sync(ANN)
 
     check_outcome(found.outcome, *case.on_write, case)
     assert found.states == {ANN.member: GrantState.PENDING}
     assert bench.members(TARGET, ROLE) == {FOREIGN}
     may_have_happened = fault_of(case.code) in (Fault.UNAVAILABLE, Fault.UNKNOWN)
-    assert (ANN in bench.ledger(TARGET).holdings) is may_have_happened, "what certainly never was is not ours"
+    assert (ANN in bench.ledger(TARGET).entries) is may_have_happened, "what certainly never was is not ours"
     await check_recovery(bench)
 
 
 @pytest.mark.parametrize("case", CASES, ids=by_name)
 async def test_removals_that_fail_are_owed(bench: Bench, case: Case) -> None:
-    await bench.converge(ANN, BOB)
+    await bench.sync(ANN, BOB)
     bench.emulator.faults.inject(SET, case.code, ALWAYS, details=case.details)
 
-    failed = await bench.converge(ANN)
+    failed = await bench.sync(ANN)
 
     assert failed.states == {ANN.member: GrantState.GRANTED, BOB.member: GrantState.RELEASING}
-    assert BOB in bench.ledger(TARGET).holdings
+    assert BOB in bench.ledger(TARGET).entries
     assert any(type(outcome) is case.on_write[0] for outcome in failed.outcomes)
     await check_recovery(bench)
-    assert BOB not in bench.ledger(TARGET).holdings
+    assert BOB not in bench.ledger(TARGET).entries
 
 
 @pytest.mark.parametrize("lost", [False, True], ids=["without-effect", "with-its-answer-lost"])
@@ -173,18 +173,18 @@ async def test_one_write_that_fails_is_made_good_in_the_same_pass(
 ) -> None:
     bench.emulator.faults.inject(SET, code, applied=lost)
 
-    found = await bench.converge(ANN)
+    found = await bench.sync(ANN)
 
     assert (found.states, found.outcomes) == ({ANN.member: GrantState.GRANTED}, [])
     assert bench.emulator.calls[SET] == (1 if lost else 2)
     assert bench.members(TARGET, ROLE) == {FOREIGN, ANN.member}
-    assert not bench.ledger(TARGET).holdings[ANN].foreign_before, "it is ours to take away"
+    assert not bench.ledger(TARGET).entries[ANN].present_before, "it is ours to take away"
 
 
 async def test_one_lost_race_is_read_and_written_again(bench: Bench) -> None:
     bench.emulator.faults.inject(SET, Code.ABORTED)
 
-    found = await bench.converge(ANN)
+    found = await bench.sync(ANN)
 
     assert found.outcomes == []
     assert bench.emulator.calls[SET] == 2
@@ -194,7 +194,7 @@ async def test_one_lost_race_is_read_and_written_again(bench: Bench) -> None:
 async def test_one_read_without_an_answer_is_repeated(bench: Bench) -> None:
     bench.emulator.faults.inject(GET, Code.UNAVAILABLE)
 
-    assert (await bench.converge(ANN)).outcomes == []
+    assert (await bench.sync(ANN)).outcomes == []
     assert bench.emulator.calls[GET] == 2
 
 
@@ -202,7 +202,7 @@ async def test_one_read_without_an_answer_is_repeated(bench: Bench) -> None:
 async def test_a_set_that_is_refused_once_is_written_in_parts(bench: Bench, code: grpc.StatusCode) -> None:
     bench.emulator.faults.inject(SET, code)
 
-    found = await bench.converge(ANN, BOB)
+    found = await bench.sync(ANN, BOB)
 
     assert found.outcomes == []
     assert bench.members(TARGET, ROLE) == {FOREIGN, ANN.member, BOB.member}
@@ -213,10 +213,10 @@ async def test_a_set_that_is_refused_once_is_written_in_parts(bench: Bench, code
 async def check_recovery(bench: Bench) -> None:
     """Once the error is over, the next pass ends as if it had never been."""
     bench.emulator.faults.clear()
-    found = await bench.converge(ANN)
+    found = await bench.sync(ANN)
     assert (found.states, found.outcomes) == ({ANN.member: GrantState.GRANTED}, [])
     assert bench.members(TARGET, ROLE) == {FOREIGN, ANN.member}
-    assert bench.ledger(TARGET).holdings[ANN].state is GrantState.GRANTED
+    assert bench.ledger(TARGET).entries[ANN].state is GrantState.GRANTED
 
 
 def check_outcome(outcome: Outcome, kind: type[Outcome], reason: Reason, case: Case) -> None:

@@ -1,7 +1,7 @@
 """The manifests of docs/from-gcloud.md bring about, all together, what the page says that they replace."""
 
 from cloudrun_identity.gcp.clients import GoogleClients
-from cloudrun_identity.runtime.rehearsal import rehearse
+from cloudrun_identity.plan.dry_run import dry_run_plan
 from cloudrun_identity_playground.emulator.emulator import Emulator
 from cloudrun_identity_playground.emulator.seed import Project, Seed, Workload
 from tests.documented import ROOT, examples
@@ -29,7 +29,7 @@ async def test_the_manifests_do_what_the_commands_beside_them_do() -> None:
     objects = [obj for example in examples(ROOT / "docs" / "from-gcloud.md") for obj in example.objects]
     async with Emulator(seed=SEED) as emulator:
         clients = GoogleClients(emulator.grpc_address, Observer(), may_write=lambda: False)
-        plan = await rehearse(clients, objects)
+        plan = await dry_run_plan(clients, objects)
         await clients.close()
 
     assert not plan.is_held_up, plan.obstacles

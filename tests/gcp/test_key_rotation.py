@@ -16,24 +16,31 @@ import grpc
 import pytest
 
 from cloudrun_identity.api import Reason
-from cloudrun_identity.controllers.gate import Passed, Stopped
 from cloudrun_identity.controllers.identity_key.controller import IdentityKeyController, KeyWant
+from cloudrun_identity.controllers.identity_key.plan import LAG, SETTLE
 from cloudrun_identity.controllers.identity_key.rotation import KeyRotation
 from cloudrun_identity.controllers.identity_key.use import KeysSeen
-from cloudrun_identity.controllers.outcomes import Failing, InSync, Outcome, Refused, Waiting
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.keys import Keys
 from cloudrun_identity.gcp.service_accounts import ServiceAccounts
-from cloudrun_identity.iam.key_plan import LAG, SETTLE
 from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.kube.resources import SECRETS, Object
 from cloudrun_identity.kube.secrets import KeySecrets
+from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, Refused, Waiting
+from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
 from cloudrun_identity_playground.emulator.emulator import Emulator
 from cloudrun_identity_playground.emulator.seed import OrgPolicy, Project, Seed
 from tests.gcp.conftest import Observer
-from tests.unit.controllers.identity_key.key_bench import ACCOUNT, DAY, NOON, announcer, declared, lent
-from tests.unit.controllers.world import FakeWorld, identity, record
+from tests.unit.controllers.cluster_state import FakeWorld, identity, record
+from tests.unit.controllers.identity_key.key_bench import (
+    ACCOUNT,
+    DAY,
+    NOON,
+    declared,
+    delegated,
+    event_reporter,
+)
 from tests.unit.gcp.fakes import FakeLedgers
 from tests.unit.kube.fake_api import FakeApi
 
@@ -56,7 +63,7 @@ class Life:
         self.ledgers = FakeLedgers()
         self.die_at = ""
         self.obj = declared()
-        self.project = lent()
+        self.project = delegated()
         self.ticks = itertools.count(1)
         self.restart()
 
@@ -67,7 +74,7 @@ class Life:
             self.keys,
             KeySecrets(self.kube),
             self.ledgers,
-            announcer(),
+            event_reporter(),
             lambda: self.clock[0],
             self._checkpoint,
         )
@@ -76,16 +83,16 @@ class Life:
     def pass_by(self, time: timedelta) -> None:
         self.clock[0] += time
 
-    def world(self) -> FakeWorld:
-        world = FakeWorld(self.project, identity(), accounts=[record(unique_id=self.unique_id)])
-        world.rings = {ACCOUNT: self.ledgers.ledger(ACCOUNT).keys}
-        world.unique_ids = {ACCOUNT: self.unique_id}
-        return world
+    def cluster(self) -> FakeWorld:
+        cluster = FakeWorld(self.project, identity(), accounts=[record(unique_id=self.unique_id)])
+        cluster.rings = {ACCOUNT: self.ledgers.ledger(ACCOUNT).keys}
+        cluster.unique_ids = {ACCOUNT: self.unique_id}
+        return cluster
 
     async def work(self) -> Outcome:
         """One pass over the object."""
-        want = self.controller.desired(self.obj, Passed(self.project, observe=False), self.world())
-        if isinstance(want, Stopped):
+        want = self.controller.resolve(self.obj, Allowed(self.project, observe=False), self.cluster())
+        if isinstance(want, Blocked):
             return want.outcome
         seen = await self.controller.observe(want, 0.0)
         changes = self.controller.diff(want, seen)
@@ -95,7 +102,7 @@ class Life:
         return outcome
 
     async def want(self) -> KeyWant:
-        want = self.controller.desired(self.obj, Passed(self.project, observe=False), self.world())
+        want = self.controller.resolve(self.obj, Allowed(self.project, observe=False), self.cluster())
         assert isinstance(want, KeyWant)
         return want
 
@@ -103,7 +110,7 @@ class Life:
         return await self.controller.observe(await self.want(), 0.0)
 
     async def end(self, *, abandon: bool = False) -> Outcome:
-        return await self.controller.delete(self.obj, self.world(), abandon=abandon)
+        return await self.controller.delete(self.obj, self.cluster(), abandon=abandon)
 
     async def living(self) -> set[str]:
         """The ids of the account's keys that can be signed in with."""
@@ -341,7 +348,7 @@ async def test_a_policy_of_the_organization_is_named(clients: GoogleClients, clo
 
 
 async def test_by_default_no_key_is_made_and_better_ways_are_named(life: Life) -> None:
-    life.project = lent(keys="Denied")
+    life.project = delegated(keys="Denied")
 
     refused = await life.work()
 

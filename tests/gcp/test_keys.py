@@ -11,7 +11,7 @@ from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.keys import Keys
 from cloudrun_identity.gcp.service_accounts import ServiceAccounts
-from cloudrun_identity.runtime import logs
+from cloudrun_identity.manager import logs
 from cloudrun_identity_playground.emulator.emulator import Emulator
 
 PROJECT = "shop-1234"

@@ -13,9 +13,9 @@ import pytest
 from google.cloud import iam_admin_v1 as iam
 
 from cloudrun_identity.api import GrantState, Reason, TargetKind
-from cloudrun_identity.controllers.outcomes import Failing, Refused, Waiting
-from cloudrun_identity.iam.claims import Claim
-from cloudrun_identity.iam.grants import Condition, Grant, Target
+from cloudrun_identity.iam.grants import Grant, IAMCondition, Target
+from cloudrun_identity.policy.desired_grants import DesiredGrant
+from cloudrun_identity.reconcile.outcomes import Failing, Refused, Waiting
 from cloudrun_identity_playground.emulator.seed import Seed
 
 from .bench import Bench, open_bench
@@ -29,7 +29,7 @@ ACCOUNT = Target(TargetKind.SERVICE_ACCOUNT, "shop-1234", name=EMAIL)
 MEMBER = f"serviceAccount:{EMAIL}"
 GHOST = "serviceAccount:ghost-1@shop-1234.iam.gserviceaccount.com"
 ANN = "user:ann@example.com"
-EXPIRY = Condition("until 2040", expression="request.time < timestamp('2040-01-01T00:00:00Z')")
+EXPIRY = IAMCondition("until 2040", expression="request.time < timestamp('2040-01-01T00:00:00Z')")
 
 INVOKER, ACCESSOR = "roles/run.invoker", "roles/secretmanager.secretAccessor"
 SET_PROJECT = "google.cloud.resourcemanager.v3.Projects/SetIamPolicy"
@@ -96,14 +96,14 @@ async def test_a_grant_that_google_refuses_is_alone_in_it(refusal: Refusal) -> N
     target = refusal.grant.target
     good = Grant(target, GOOD_ROLES[target], ANN)
     async with open_bench(seed(refusal.project)) as bench:
-        found = await bench.converge(good, refusal.grant)
+        found = await bench.sync(good, refusal.grant)
 
         assert isinstance(found.outcome, Refused)
         assert found.outcome.reason is Reason.REJECTED
         assert str(refusal.grant) in found.outcome.message
         assert found.states == {ANN: GrantState.GRANTED, refusal.grant.member: GrantState.REJECTED}
         assert ANN in bench.members(target, good.role)
-        assert bench.ledger(target).holdings[refusal.grant].state is GrantState.REJECTED
+        assert bench.ledger(target).entries[refusal.grant].state is GrantState.REJECTED
 
 
 @pytest.mark.parametrize(
@@ -120,16 +120,16 @@ async def test_a_grant_that_google_refuses_is_alone_in_it(refusal: Refusal) -> N
 )
 async def test_what_google_takes_is_granted_and_released(grant: Grant) -> None:
     async with open_bench(seed()) as bench:
-        assert (await bench.converge(grant)).states == {grant.member: GrantState.GRANTED}
-        assert (await bench.converge()).outcomes == []
+        assert (await bench.sync(grant)).states == {grant.member: GrantState.GRANTED}
+        assert (await bench.sync()).outcomes == []
         assert bench.members(grant.target, grant.role) == set()
-        assert not bench.ledger(grant.target).holdings
+        assert not bench.ledger(grant.target).entries
 
 
 async def test_a_secret_that_does_not_exist_is_waited_for() -> None:
     missing = Grant(Target(TargetKind.SECRET, "shop-1234", name="none"), ACCESSOR, ANN)
     async with open_bench(seed()) as bench:
-        found = await bench.converge(missing)
+        found = await bench.sync(missing)
     assert isinstance(found.outcome, Waiting)
     assert found.states == {ANN: GrantState.PENDING}
 
@@ -138,20 +138,20 @@ async def test_an_account_that_google_does_not_know_everywhere_yet_is_waited_for
     good, fresh = Grant(PROJECT, INVOKER, ANN), Grant(PROJECT, INVOKER, GHOST)
     async with open_bench(seed()) as bench:
         bench.fresh.add(GHOST.partition(":")[2])
-        found = await bench.converge(good, fresh)
+        found = await bench.sync(good, fresh)
         assert isinstance(found.outcome, Waiting)
         assert found.outcome.reason is Reason.PROPAGATION_PENDING
         assert found.states == {ANN: GrantState.GRANTED, GHOST: GrantState.PENDING}
 
         create_account(bench, "ghost-1")
-        assert (await bench.converge(good, fresh)).outcomes == []
+        assert (await bench.sync(good, fresh)).outcomes == []
 
 
 async def test_a_policy_that_is_full_takes_what_fits() -> None:
     crowd = [f"user:u{number}@example.com" for number in range(1499)]
     grants = [Grant(PROJECT, INVOKER, f"user:new{number}@example.com") for number in range(3)]
     async with open_bench(seed({"policy": [{"role": "roles/viewer", "members": crowd}]})) as bench:
-        found = await bench.converge(*grants)
+        found = await bench.sync(*grants)
 
         assert sorted(found.states.values()) == sorted(
             [GrantState.GRANTED, GrantState.REJECTED, GrantState.REJECTED]
@@ -169,7 +169,7 @@ async def test_a_policy_with_a_foreign_entry_that_google_refuses_is_said_to_be_u
     async with open_bench(seed()) as bench:
         bench.emulator.edit({"policy": PROJECT.full_name, "add": [entry], "unchecked": True})
 
-        found = await bench.converge(*wanted)
+        found = await bench.sync(*wanted)
 
         assert isinstance(found.outcome, Failing)
         assert found.outcome.reason is Reason.POLICY_UNWRITABLE
@@ -178,14 +178,14 @@ async def test_a_policy_with_a_foreign_entry_that_google_refuses_is_said_to_be_u
         assert bench.members(PROJECT, "roles/viewer") == {GHOST}, "it is not ours to remove"
 
         bench.emulator.edit({"policy": PROJECT.full_name, "remove": [entry]})
-        assert (await bench.converge(*wanted)).outcomes == []
+        assert (await bench.sync(*wanted)).outcomes == []
         assert len(bench.members(PROJECT, INVOKER)) == grants
 
 
 async def test_requests_beyond_the_quota_wait_as_long_as_google_says() -> None:
     limits = {"cloudresourcemanager.googleapis.com": {"writes": 0}}
     async with open_bench(seed(requestsPerMinute=limits)) as bench:
-        found = await bench.converge(Grant(PROJECT, INVOKER, ANN))
+        found = await bench.sync(Grant(PROJECT, INVOKER, ANN))
     assert isinstance(found.outcome, Failing)
     assert found.outcome.reason is Reason.QUOTA_EXCEEDED
     assert found.outcome.after == pytest.approx(60)
@@ -208,28 +208,28 @@ class TestRecreatedAccounts:
         old, new = await granted_and_recreated(bench)
         bench.emulator.calls.reset()
 
-        assert (await bench.converge(claim(new))).outcomes == []
+        assert (await bench.sync(desired_grant(new))).outcomes == []
 
         assert bench.bound_to(PROJECT, INVOKER) == {MEMBER: new}
         assert bench.emulator.calls[SET_PROJECT] == 1
-        assert bench.ledger(PROJECT).holdings[claim(new).grant].unique_id == new != old
+        assert bench.ledger(PROJECT).entries[desired_grant(new).grant].unique_id == new != old
 
     async def test_a_stale_id_under_the_plain_email_is_removed_and_added_again(self, stale: Bench) -> None:
         old, new = await granted_and_recreated(stale)
         assert stale.bound_to(PROJECT, INVOKER) == {MEMBER: old}
         stale.emulator.calls.reset()
 
-        assert (await stale.converge(claim(new))).outcomes == []
+        assert (await stale.sync(desired_grant(new))).outcomes == []
 
         assert stale.bound_to(PROJECT, INVOKER) == {MEMBER: new}
         assert stale.emulator.calls[SET_PROJECT] == 2
 
     async def test_once_healed_nothing_more_is_written(self, stale: Bench) -> None:
         _, new = await granted_and_recreated(stale)
-        await stale.converge(claim(new))
+        await stale.sync(desired_grant(new))
         stale.emulator.calls.reset()
 
-        assert (await stale.converge(claim(new))).outcomes == []
+        assert (await stale.sync(desired_grant(new))).outcomes == []
 
         assert stale.emulator.calls[SET_PROJECT] == 0
 
@@ -237,21 +237,21 @@ class TestRecreatedAccounts:
         tombstone = f"deleted:{MEMBER}?uid=123456789012345678901"
         policy = [{"role": "roles/viewer", "members": [tombstone]}]
         async with open_bench(seed({"policy": policy}, tombstoneConflict=True)) as bench:
-            found = await bench.converge(Grant(PROJECT, INVOKER, ANN), Grant(PROJECT, INVOKER, MEMBER))
+            found = await bench.sync(Grant(PROJECT, INVOKER, ANN), Grant(PROJECT, INVOKER, MEMBER))
 
             assert isinstance(found.outcome, Refused)
             assert found.states == {ANN: GrantState.GRANTED, MEMBER: GrantState.REJECTED}
             assert bench.members(PROJECT, "roles/viewer") == {tombstone}
 
 
-def claim(unique_id: str) -> Claim:
-    return Claim(Grant(PROJECT, INVOKER, MEMBER), unique_id=unique_id)
+def desired_grant(unique_id: str) -> DesiredGrant:
+    return DesiredGrant(Grant(PROJECT, INVOKER, MEMBER), unique_id=unique_id)
 
 
 async def granted_and_recreated(bench: Bench) -> tuple[str, str]:
     """Grant to the account and have it recreated; the unique ids of the old one and the new one."""
     [old] = (each.unique_id for each in bench.emulator.cloud.accounts if each.email == EMAIL)
-    await bench.converge(claim(old))
+    await bench.sync(desired_grant(old))
     bench.emulator.edit({"serviceAccount": ACCOUNT.full_name, "delete": True})
     return old, create_account(bench, "checkout")
 

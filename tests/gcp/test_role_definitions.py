@@ -9,22 +9,22 @@ from cloudrun_identity.api import CustomRole, ManagedProject, Origin, RoleState,
 from cloudrun_identity.controllers.custom_role.controller import CustomRoleController
 from cloudrun_identity.controllers.custom_role.definitions import RoleDefinitions
 from cloudrun_identity.controllers.custom_role.ownership import DeclaredRole
-from cloudrun_identity.controllers.gate import Passed
-from cloudrun_identity.controllers.outcomes import InSync, Outcome, Refused
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.gcp.custom_roles import CustomRoles, CustomRoleState, RoleFields
 from cloudrun_identity.gcp.roles import Roles
 from cloudrun_identity.iam.grants import Grant, Target
-from cloudrun_identity.iam.ledger import Ledger, RoleRecord
+from cloudrun_identity.ledger.model import Ledger, RoleRecord
+from cloudrun_identity.reconcile.outcomes import InSync, Outcome, Refused
+from cloudrun_identity.reconcile.preconditions import Allowed
 from cloudrun_identity_playground.emulator.emulator import Emulator
 from tests.gcp.conftest import SEED, Observer
-from tests.unit.controllers.world import FakeWorld
+from tests.unit.controllers.cluster_state import FakeWorld
 
 NOW = datetime(2030, 1, 2, tzinfo=UTC)
 PROJECT = Target(TargetKind.PROJECT, "shop-1234")
 
 
-def lent(permissions: list[str]) -> ManagedProject:
+def delegated(permissions: list[str]) -> ManagedProject:
     spec = {
         "projectID": PROJECT.project_id,
         "namespaces": {"names": ["payments", "shop"]},
@@ -64,7 +64,7 @@ class Life:
         self.clock = NOW
         self.die_at = ""
         self.admitted = ["run.*"]
-        self.claims: list[tuple[Grant, str]] = []
+        self.desired_grants: list[tuple[Grant, str]] = []
         definitions = RoleDefinitions(
             self.roles, Roles(clients), self, self, lambda: self.clock, self._checkpoint
         )
@@ -76,11 +76,11 @@ class Life:
         return self.ledger
 
     def about_to_hold(self, role: str, project_id: str) -> Iterable[tuple[Grant, str]]:
-        return self.claims
+        return self.desired_grants
 
     async def declared(self, obj: CustomRole) -> Outcome:
         """One pass over the object."""
-        want = self.controller.desired(obj, Passed(lent(self.admitted), observe=False), self._world())
+        want = self.controller.resolve(obj, Allowed(delegated(self.admitted), observe=False), self._world())
         if not isinstance(want, DeclaredRole):
             return want.outcome
         seen = await self.controller.observe(want, 0.0)
@@ -110,7 +110,7 @@ class Life:
 
     def _world(self) -> FakeWorld:
         return FakeWorld(
-            lent(self.admitted), namespaces=["payments", "shop"], roles=self.ledger.roles.values()
+            delegated(self.admitted), namespaces=["payments", "shop"], roles=self.ledger.roles.values()
         )
 
     def _checkpoint(self, step: str) -> None:
@@ -282,7 +282,7 @@ async def test_a_role_does_not_come_to_permit_more_to_whoever_is_not_admitted(
     life: Life, emulator: Emulator, wider: dict[str, object]
 ) -> None:
     await life.declared(runner(stage="DISABLED") if "stage" in wider else runner())
-    life.claims = [(OPS, BY_OPS)]
+    life.desired_grants = [(OPS, BY_OPS)]
 
     outcome = await life.declared(runner(**wider))
 
@@ -293,7 +293,7 @@ async def test_a_role_does_not_come_to_permit_more_to_whoever_is_not_admitted(
 
 async def test_a_role_is_narrowed_and_renamed_whoever_has_it(life: Life) -> None:
     await life.declared(runner())
-    life.claims = [(OPS, BY_OPS)]
+    life.desired_grants = [(OPS, BY_OPS)]
 
     assert await life.declared(runner(title="Other", permissions=["run.jobs.run"])) == InSync()
 
@@ -307,7 +307,7 @@ async def test_a_role_is_not_brought_back_for_whoever_is_not_admitted(life: Life
     role = await life.seen()
     assert role is not None
     await life.roles.delete(PROJECT.project_id, "runner", role.etag)
-    life.claims = [(OPS, BY_OPS)]
+    life.desired_grants = [(OPS, BY_OPS)]
 
     assert isinstance(await life.declared(runner()), Refused)
     assert emulator.calls["google.iam.admin.v1.IAM/UndeleteRole"] == 0

@@ -56,10 +56,10 @@ async def test_a_holder_renews_and_notices_when_it_is_robbed(client: KubeClient,
     first = lease(client, namespace, "first", duration=3.0)
     await first.acquire()
     begun = (await spec(client, namespace))["renewTime"]
-    holding = asyncio.create_task(first.hold())
+    entry = asyncio.create_task(first.hold())
     async with asyncio.timeout(TAKEN_WITHIN):
         while (await spec(client, namespace))["renewTime"] == begun:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     await client.patch(LEASES, NAME, namespace, {"spec": {"holderIdentity": "thief"}})
     with pytest.raises(LeaseLost, match="thief"):
-        await holding
+        await entry

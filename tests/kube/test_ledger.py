@@ -12,14 +12,14 @@ from cloudrun_identity.api.policy_ledger import MAX_MEMBERS, AccountIntent
 from cloudrun_identity.api.references import TargetKind
 from cloudrun_identity.api.spec import Origin
 from cloudrun_identity.api.status import GrantState
-from cloudrun_identity.iam.grants import Condition, Grant, Target
-from cloudrun_identity.iam.ledger import AccountRecord, Holding, Ledger
+from cloudrun_identity.iam.grants import Grant, IAMCondition, Target
 from cloudrun_identity.kube.client import KubeClient
 from cloudrun_identity.kube.crds import CrdsUnsuitable, check_compatible
-from cloudrun_identity.kube.ledger import LedgerPruned, Ledgers
-from cloudrun_identity.kube.ledger_objects import object_name
 from cloudrun_identity.kube.objects import resource
 from cloudrun_identity.kube.resources import CUSTOM_RESOURCE_DEFINITIONS
+from cloudrun_identity.ledger.model import AccountRecord, Ledger, LedgerEntry
+from cloudrun_identity.ledger.objects import object_name
+from cloudrun_identity.ledger.store import LedgerPruned, Ledgers
 
 LEDGERS = resource("PolicyLedger")
 PROJECT = Target(TargetKind.PROJECT, "payments-prod-1234")
@@ -32,12 +32,12 @@ SCHEMA_WITHIN = 30.0
 def entered(*members: str) -> Callable[[Ledger], Ledger]:
     def change(ledger: Ledger) -> Ledger:
         new = {
-            Grant(ledger.target, "roles/run.invoker", f"user:{member}@example.com"): Holding(
+            Grant(ledger.target, "roles/run.invoker", f"user:{member}@example.com"): LedgerEntry(
                 frozenset({f"IAMBinding/payments/web/{member}"})
             )
             for member in members
         }
-        return replace(ledger, holdings={**ledger.holdings, **new})
+        return replace(ledger, entries={**ledger.entries, **new})
 
     return change
 
@@ -47,12 +47,12 @@ async def test_everything_that_a_ledger_holds_is_stored(client: KubeClient, name
     record = AccountRecord(
         email, "payments/checkout", "uid", AccountIntent.CREATE, Origin.CREATED, "42", unique_ids=("41", "42")
     )
-    condition = Condition("office hours", "", "request.time.getHours() < 18")
+    condition = IAMCondition("office hours", "", "request.time.getHours() < 18")
     grant = Grant(ACCOUNT, "roles/iam.serviceAccountUser", "group:deployers@example.com", condition)
-    holding = Holding(
+    entry = LedgerEntry(
         frozenset({"CloudRunIdentity/a/b/c", "IAMBinding/a/b/d"}), GrantState.GRANTED, True, "42"
     )
-    full = Ledger(ACCOUNT, "42", record, holdings={grant: holding}, foreign_members=3)
+    full = Ledger(ACCOUNT, "42", record, entries={grant: entry}, unmanaged_members=3)
     assert await Ledgers(client, namespace).update(ACCOUNT, lambda _: full) == full
     successor = Ledgers(client, namespace)
     await successor.fill()
@@ -70,7 +70,7 @@ async def test_two_writers_lose_nothing(client: KubeClient, namespace: str) -> N
     )
     reader = Ledgers(client, namespace)
     await reader.fill()
-    assert len(reader.ledger(PROJECT).holdings) == 6
+    assert len(reader.ledger(PROJECT).entries) == 6
 
 
 async def test_an_emptied_ledger_leaves_no_object(client: KubeClient, namespace: str) -> None:
@@ -82,20 +82,20 @@ async def test_an_emptied_ledger_leaves_no_object(client: KubeClient, namespace:
 
 async def test_what_another_entered_is_not_deleted(client: KubeClient, namespace: str) -> None:
     def without_a(ledger: Ledger) -> Ledger:
-        kept = {grant: held for grant, held in ledger.holdings.items() if "user:a@" not in grant.member}
-        return replace(ledger, holdings=kept)
+        kept = {grant: held for grant, held in ledger.entries.items() if "user:a@" not in grant.member}
+        return replace(ledger, entries=kept)
 
     stale, other = Ledgers(client, namespace), Ledgers(client, namespace)
     await stale.update(PROJECT, entered("a"))
     await other.fill()
     await other.update(PROJECT, entered("b"))
     left = await stale.update(PROJECT, without_a)
-    assert [grant.member for grant in left.holdings] == ["user:b@example.com"]
+    assert [grant.member for grant in left.entries] == ["user:b@example.com"]
 
 
 async def test_a_full_ledger_is_accepted(client: KubeClient, namespace: str) -> None:
     written = await Ledgers(client, namespace).update(PROJECT, entered(*map(str, range(MAX_MEMBERS))))
-    assert len(written.holdings) == MAX_MEMBERS
+    assert len(written.entries) == MAX_MEMBERS
 
 
 async def test_a_ledger_reads_well_in_a_table(client: KubeClient, namespace: str) -> None:
@@ -124,7 +124,7 @@ async def older_ledger_crd(client: KubeClient) -> AsyncIterator[None]:
     bindings = older["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"][
         "bindings"
     ]
-    del bindings["items"]["properties"]["members"]["items"]["properties"]["claimants"]
+    del bindings["items"]["properties"]["members"]["items"]["properties"]["owners"]
     await client.patch(CUSTOM_RESOURCE_DEFINITIONS, CRD_NAME, "", {"spec": older})
     try:
         yield

@@ -12,8 +12,8 @@ from cloudrun_identity.api import API_VERSION
 from cloudrun_identity.kube.client import KubeClient
 from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.kube.objects import resource
-from cloudrun_identity.kube.secrets import KeySecrets, Owner, Template, digest_of
-from cloudrun_identity.runtime import logs
+from cloudrun_identity.kube.secrets import KeySecrets, SecretOwner, Template, digest_of
+from cloudrun_identity.manager import logs
 
 NAME = "checkout-key"
 HUSH = "aHVzaC1odXNo"
@@ -33,7 +33,7 @@ def everything_logged() -> Iterator[io.StringIO]:
 
 
 @pytest_asyncio.fixture
-async def owner(client: KubeClient, namespace: str) -> Owner:
+async def owner(client: KubeClient, namespace: str) -> SecretOwner:
     """An IdentityKey that is there: what belongs to nobody may be collected at any time."""
     metadata = {"name": "checkout", "namespace": namespace}
     references = {name: {"name": "checkout"} for name in ("projectRef", "identityRef")}
@@ -44,11 +44,11 @@ async def owner(client: KubeClient, namespace: str) -> Owner:
         "spec": {**references, "secretName": NAME},
     }
     made = await client.create(resource("IdentityKey"), obj)
-    return Owner(API_VERSION, "IdentityKey", namespace, "checkout", made["metadata"]["uid"])
+    return SecretOwner(API_VERSION, "IdentityKey", namespace, "checkout", made["metadata"]["uid"])
 
 
 async def test_a_key_is_stored_and_no_log_at_any_level_has_it(
-    client: KubeClient, owner: Owner, everything_logged: io.StringIO
+    client: KubeClient, owner: SecretOwner, everything_logged: io.StringIO
 ) -> None:
     secrets = KeySecrets(client)
 
@@ -63,7 +63,7 @@ async def test_a_key_is_stored_and_no_log_at_any_level_has_it(
 
 
 async def test_a_refusal_says_nothing_of_what_was_sent(
-    client: KubeClient, owner: Owner, everything_logged: io.StringIO
+    client: KubeClient, owner: SecretOwner, everything_logged: io.StringIO
 ) -> None:
     secrets = KeySecrets(client)
     made = await secrets.publish(owner, NAME, None, FILE, Template())

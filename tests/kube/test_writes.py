@@ -8,11 +8,11 @@ import pytest
 from cloudrun_identity.api.group import FINALIZER
 from cloudrun_identity.kube.client import KubeClient
 from cloudrun_identity.kube.errors import KubeError
-from cloudrun_identity.kube.events import CLUSTER_SCOPED_NAMESPACE, EventRecorder, EventType
+from cloudrun_identity.kube.event_recorder import CLUSTER_SCOPED_NAMESPACE, EventRecorder, EventType
 from cloudrun_identity.kube.finalizers import Finalizers, has_finalizer, is_deleting
 from cloudrun_identity.kube.objects import resource
 from cloudrun_identity.kube.resources import EVENTS, NAMESPACES, Object
-from cloudrun_identity.kube.status import StatusWriter
+from cloudrun_identity.kube.status_writer import StatusWriter
 from tests.kube.objects import binding, managed_project
 
 BINDINGS = resource("IAMBinding")

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from cloudrun_identity import __version__, cli, handlers
 from cloudrun_identity.api import KINDS
 from cloudrun_identity.kube.errors import KubeError
-from cloudrun_identity.runtime import logs, process
+from cloudrun_identity.manager import logs, process
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from cloudrun_identity.api.cloud_run_identity import (
+from .cloud_run_identity import (
     AttachedWorkload,
     CloudRunIdentity,
     CloudRunIdentitySpec,
@@ -25,26 +25,10 @@ from cloudrun_identity.api.cloud_run_identity import (
     WhenReplaced,
     WorkloadIdentityUser,
 )
-from cloudrun_identity.api.custom_role import (
-    CustomRole,
-    CustomRoleSpec,
-    CustomRoleStatus,
-    RoleDeletionPolicy,
-    RoleStage,
-)
-from cloudrun_identity.api.duration import (
-    Duration,
-    parse_duration,
-)
-from cloudrun_identity.api.group import (
-    API_VERSION,
-    FINALIZER,
-    FORCE_DELETE,
-    GROUP,
-    RECONCILE_REQUESTED_AT,
-    VERSION,
-)
-from cloudrun_identity.api.guardrails import (
+from .custom_role import CustomRole, CustomRoleSpec, CustomRoleStatus, RoleDeletionPolicy, RoleStage
+from .duration import Duration, parse_duration
+from .group import API_VERSION, FINALIZER, FORCE_DELETE, GROUP, RECONCILE_REQUESTED_AT, VERSION
+from .guardrails import (
     CustomRoleAdmission,
     GrantAdmission,
     Guardrails,
@@ -52,14 +36,8 @@ from cloudrun_identity.api.guardrails import (
     Naming,
     WorkloadAdmission,
 )
-from cloudrun_identity.api.iam_binding import (
-    Authority,
-    BindingDeletionPolicy,
-    IAMBinding,
-    IAMBindingSpec,
-    IAMBindingStatus,
-)
-from cloudrun_identity.api.identity_attachment import (
+from .iam_binding import Authority, BindingDeletionPolicy, IAMBinding, IAMBindingSpec, IAMBindingStatus
+from .identity_attachment import (
     AttachmentDeletionPolicy,
     IdentityAttachment,
     IdentityAttachmentSpec,
@@ -68,7 +46,7 @@ from cloudrun_identity.api.identity_attachment import (
     PreflightCheck,
     PreflightState,
 )
-from cloudrun_identity.api.identity_key import (
+from .identity_key import (
     IdentityKey,
     IdentityKeySpec,
     IdentityKeyStatus,
@@ -78,7 +56,7 @@ from cloudrun_identity.api.identity_key import (
     KeyStatus,
     SecretTemplate,
 )
-from cloudrun_identity.api.managed_project import (
+from .managed_project import (
     AdmittedNamespaces,
     Credentials,
     CrossProjectUsage,
@@ -93,7 +71,7 @@ from cloudrun_identity.api.managed_project import (
     SelectorOperator,
     WorkloadOnDefaultIdentity,
 )
-from cloudrun_identity.api.policy_ledger import (
+from .policy_ledger import (
     MAX_MEMBERS,
     Abandonment,
     AccountIntent,
@@ -110,7 +88,7 @@ from cloudrun_identity.api.policy_ledger import (
     PolicyLedgerSpec,
     RoleState,
 )
-from cloudrun_identity.api.references import (
+from .references import (
     BindingCondition,
     CloudRunServiceAgentOf,
     CustomRoleRef,
@@ -118,19 +96,14 @@ from cloudrun_identity.api.references import (
     LocalIdentityRef,
     Member,
     ProjectRef,
-    Target,
     TargetKind,
-    Workload,
+    TargetRef,
     WorkloadKind,
+    WorkloadRef,
     target_text,
 )
-from cloudrun_identity.api.resource import (
-    ObjectMeta,
-    OwnerReference,
-    Resource,
-    Scope,
-)
-from cloudrun_identity.api.spec import (
+from .resource import ObjectMeta, OwnerReference, Resource, Scope
+from .spec import (
     Adoption,
     ExistingGrants,
     ManagementPolicy,
@@ -140,7 +113,7 @@ from cloudrun_identity.api.spec import (
     ReconciledResource,
     ReconciledSpec,
 )
-from cloudrun_identity.api.status import (
+from .status import (
     Condition,
     ConditionStatus,
     ConditionType,
@@ -273,19 +246,19 @@ __all__ = [
     "Scope",
     "SecretTemplate",
     "SelectorOperator",
-    "Target",
     "TargetKind",
+    "TargetRef",
     "UnmanagedKey",
     "UnmanagedKeys",
     "UsableFrom",
     "WhenDeleted",
     "WhenDisabled",
     "WhenReplaced",
-    "Workload",
     "WorkloadAdmission",
     "WorkloadIdentityUser",
     "WorkloadKind",
     "WorkloadOnDefaultIdentity",
+    "WorkloadRef",
     "parse_duration",
     "target_text",
 ]

@@ -5,9 +5,9 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
 
-from cloudrun_identity.api.duration import Duration
-from cloudrun_identity.api.group import FORCE_DELETE
-from cloudrun_identity.api.references import (
+from .duration import Duration
+from .group import FORCE_DELETE
+from .references import (
     CONDITIONS_ON_SERVICES_ONLY,
     NO_CONDITION_ON_BASIC_ROLES,
     BindingCondition,
@@ -18,11 +18,11 @@ from cloudrun_identity.api.references import (
     Principal,
     ProjectRef,
     Role,
-    Target,
+    TargetRef,
     WorkloadKind,
 )
-from cloudrun_identity.api.resource import Column
-from cloudrun_identity.api.schema import (
+from .resource import Column
+from .schema import (
     SET,
     ApiModel,
     Clipped,
@@ -35,7 +35,7 @@ from cloudrun_identity.api.schema import (
     matches,
     set_once,
 )
-from cloudrun_identity.api.spec import (
+from .spec import (
     MESSAGE_COLUMN,
     READY_COLUMNS,
     Adoption,
@@ -44,7 +44,7 @@ from cloudrun_identity.api.spec import (
     ProjectScopedResource,
     ProjectScopedSpec,
 )
-from cloudrun_identity.api.status import ProjectScopedStatus
+from .status import ProjectScopedStatus
 
 _ACCOUNT_ID: Final = r"^[a-z][-a-z0-9]{4,28}[a-z0-9]$"
 _ACCOUNT_ID_FORM: Final = "6-30 characters of a-z, 0-9 and -, starting with a letter, not ending with -"
@@ -111,7 +111,7 @@ class RoleGrant(ApiModel):
     """The role's full name, such as roles/cloudsql.client."""
     custom_role_ref: CustomRoleRef | None = None
     """A CustomRole of the same namespace."""
-    target: Target | None = None
+    target: TargetRef | None = None
     """What the role is granted on. Unset: the project."""
     project_ref: ProjectRef | None = None
     """The project of the target. Unset: the identity's own."""

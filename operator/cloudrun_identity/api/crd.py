@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import yaml
 
-from cloudrun_identity.api import KINDS
-from cloudrun_identity.api.group import CATEGORY, GROUP, VERSION
-from cloudrun_identity.api.resource import Column, Resource
+from . import KINDS
+from .group import CATEGORY, GROUP, VERSION
+from .resource import Column, Resource
 
 Schema = dict[str, Any]
 

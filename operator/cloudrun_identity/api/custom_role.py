@@ -5,17 +5,10 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from cloudrun_identity.api.resource import Column
-from cloudrun_identity.api.schema import SET, Clipped, immutable, matches
-from cloudrun_identity.api.spec import (
-    MESSAGE_COLUMN,
-    READY_COLUMNS,
-    Adoption,
-    Origin,
-    ProjectScopedResource,
-    ProjectScopedSpec,
-)
-from cloudrun_identity.api.status import ProjectScopedStatus
+from .resource import Column
+from .schema import SET, Clipped, immutable, matches
+from .spec import MESSAGE_COLUMN, READY_COLUMNS, Adoption, Origin, ProjectScopedResource, ProjectScopedSpec
+from .status import ProjectScopedStatus
 
 RoleID = Annotated[
     str,

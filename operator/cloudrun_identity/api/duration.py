@@ -8,7 +8,7 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from cloudrun_identity.api.schema import Rule, cel_string
+from .schema import Rule, cel_string
 
 # The digits are bounded so that the sum fits Go's int64 of nanoseconds: CEL's duration() fails otherwise.
 PATTERN: Final = (

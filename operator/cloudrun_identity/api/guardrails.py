@@ -5,8 +5,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from cloudrun_identity.api.references import NamespaceName, ServiceAccountEmail, TargetKind, WorkloadKind
-from cloudrun_identity.api.schema import SET, ApiModel, Rule
+from .references import NamespaceName, ServiceAccountEmail, TargetKind, WorkloadKind
+from .schema import SET, ApiModel, Rule
 
 Glob = Annotated[str, Field(min_length=1, max_length=512)]
 """A pattern in which `*` alone is special and matches any run of characters."""

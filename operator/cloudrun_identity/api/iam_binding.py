@@ -5,25 +5,19 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from cloudrun_identity.api.references import (
+from .references import (
     CONDITIONS_ON_SERVICES_ONLY,
     NO_CONDITION_ON_BASIC_ROLES,
     BindingCondition,
     CustomRoleRef,
     Member,
     Role,
-    Target,
+    TargetRef,
 )
-from cloudrun_identity.api.resource import Column
-from cloudrun_identity.api.schema import Clipped, Rule, exactly_one_of, immutable
-from cloudrun_identity.api.spec import (
-    MESSAGE_COLUMN,
-    READY_COLUMNS,
-    ExistingGrants,
-    ProjectScopedResource,
-    ProjectScopedSpec,
-)
-from cloudrun_identity.api.status import ProjectScopedStatus
+from .resource import Column
+from .schema import Clipped, Rule, exactly_one_of, immutable
+from .spec import MESSAGE_COLUMN, READY_COLUMNS, ExistingGrants, ProjectScopedResource, ProjectScopedSpec
+from .status import ProjectScopedStatus
 
 
 class Authority(StrEnum):
@@ -59,7 +53,7 @@ class IAMBindingSpec(ProjectScopedSpec):
         _PUBLIC_MEMBERS_WHERE_THEY_ARE_TAKEN,
     )
 
-    target: Annotated[Target, immutable("target")]
+    target: Annotated[TargetRef, immutable("target")]
     """The resource that the role is granted on."""
     role: Role | None = None
     """The role's full name, such as roles/run.invoker."""

@@ -5,16 +5,11 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from cloudrun_identity.api.references import IdentityRef, ServiceAccountEmail, Workload
-from cloudrun_identity.api.resource import Column
-from cloudrun_identity.api.schema import ApiModel, Clipped, Timestamp, exactly_one_of, immutable
-from cloudrun_identity.api.spec import (
-    MESSAGE_COLUMN,
-    READY_COLUMNS,
-    ProjectScopedResource,
-    ProjectScopedSpec,
-)
-from cloudrun_identity.api.status import ProjectScopedStatus
+from .references import IdentityRef, ServiceAccountEmail, WorkloadRef
+from .resource import Column
+from .schema import ApiModel, Clipped, Timestamp, exactly_one_of, immutable
+from .spec import MESSAGE_COLUMN, READY_COLUMNS, ProjectScopedResource, ProjectScopedSpec
+from .status import ProjectScopedStatus
 
 
 class AttachmentDeletionPolicy(StrEnum):
@@ -29,7 +24,7 @@ class IdentityAttachmentSpec(ProjectScopedSpec):
 
     rules: ClassVar = (exactly_one_of("identityRef", "email"),)
 
-    workload: Annotated[Workload, immutable("workload")]
+    workload: Annotated[WorkloadRef, immutable("workload")]
     """The Cloud Run service, job or worker pool."""
     identity_ref: IdentityRef | None = None
     """The identity; it may belong to another project."""

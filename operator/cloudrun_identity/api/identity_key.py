@@ -5,27 +5,12 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from cloudrun_identity.api.duration import PATTERN, Duration, at_least
-from cloudrun_identity.api.references import LocalIdentityRef
-from cloudrun_identity.api.resource import Column
-from cloudrun_identity.api.schema import (
-    MAP,
-    ApiModel,
-    Clipped,
-    Rule,
-    Timestamp,
-    cel_string,
-    immutable,
-    map_keys,
-    matches,
-)
-from cloudrun_identity.api.spec import (
-    MESSAGE_COLUMN,
-    READY_COLUMNS,
-    ProjectScopedResource,
-    ProjectScopedSpec,
-)
-from cloudrun_identity.api.status import ProjectScopedStatus
+from .duration import PATTERN, Duration, at_least
+from .references import LocalIdentityRef
+from .resource import Column
+from .schema import MAP, ApiModel, Clipped, Rule, Timestamp, cel_string, immutable, map_keys, matches
+from .spec import MESSAGE_COLUMN, READY_COLUMNS, ProjectScopedResource, ProjectScopedSpec
+from .status import ProjectScopedStatus
 
 SecretName = Annotated[
     str,

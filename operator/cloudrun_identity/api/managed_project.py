@@ -5,23 +5,13 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
 
-from cloudrun_identity.api.duration import Duration, at_least
-from cloudrun_identity.api.guardrails import Guardrails
-from cloudrun_identity.api.references import Location, NamespaceName, ServiceAccountEmail, WorkloadKind
-from cloudrun_identity.api.resource import Column, Scope
-from cloudrun_identity.api.schema import (
-    SET,
-    ApiModel,
-    Clipped,
-    Rule,
-    Timestamp,
-    cel_string,
-    immutable,
-    matches,
-    set_once,
-)
-from cloudrun_identity.api.spec import MESSAGE_COLUMN, READY_COLUMNS, ReconciledResource, ReconciledSpec
-from cloudrun_identity.api.status import ReconciledStatus
+from .duration import Duration, at_least
+from .guardrails import Guardrails
+from .references import Location, NamespaceName, ServiceAccountEmail, WorkloadKind
+from .resource import Column, Scope
+from .schema import SET, ApiModel, Clipped, Rule, Timestamp, cel_string, immutable, matches, set_once
+from .spec import MESSAGE_COLUMN, READY_COLUMNS, ReconciledResource, ReconciledSpec
+from .status import ReconciledStatus
 
 _PROJECT_ID: Final = r"^([a-z0-9.-]+:)?[a-z][-a-z0-9]{4,28}[a-z0-9]$"
 _PROJECT_ID_FORM: Final = (

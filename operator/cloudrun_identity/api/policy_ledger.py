@@ -6,12 +6,12 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from cloudrun_identity.api.identity_key import KeyState
-from cloudrun_identity.api.references import BindingCondition, TargetKind, target_text
-from cloudrun_identity.api.resource import Column, Resource
-from cloudrun_identity.api.schema import SET, ApiModel, Clipped, Timestamp
-from cloudrun_identity.api.spec import Origin
-from cloudrun_identity.api.status import GrantCounts, GrantState
+from .identity_key import KeyState
+from .references import BindingCondition, TargetKind, target_text
+from .resource import Column, Resource
+from .schema import SET, ApiModel, Clipped, Timestamp
+from .spec import Origin
+from .status import GrantCounts, GrantState
 
 MAX_MEMBERS: Final = 1500
 """The most members that one ledger may hold over all its bindings: as many as an IAM policy takes."""
@@ -214,11 +214,11 @@ class LedgerMember(ApiModel):
     """The unique ID of the account that was granted, where the member is a declared identity."""
     former_unique_ids: Annotated[tuple[_UniqueID, ...], Field(max_length=MAX_UNIQUE_IDS), SET] = ()
     """The unique IDs that were granted before, while the policy may still show them as `deleted:`."""
-    claimants: Annotated[tuple[_Claimant, ...], Field(max_length=MAX_MEMBERS), SET] = ()
+    owners: Annotated[tuple[_Claimant, ...], Field(max_length=MAX_MEMBERS), SET] = ()
     """The objects that declare the grant, each as KIND/NAMESPACE/NAME/UID."""
     state: GrantState
     """How far the grant has come."""
-    foreign_before: bool = False
+    present_before: bool = False
     """The grant stood in the policy before any of ours."""
 
 
@@ -255,7 +255,7 @@ class PolicyLedgerSpec(ApiModel):
     """The grants, at most 1500 in all."""
     grant_counts: GrantCounts = GrantCounts()
     """The grants counted by state."""
-    foreign_members: Annotated[int, Field(ge=0)] = 0
+    unmanaged_members: Annotated[int, Field(ge=0)] = 0
     """How many members of the policy are not ours."""
     last_write_time: Timestamp | None = None
     """When the operator last wrote the policy."""
@@ -272,7 +272,7 @@ class PolicyLedger(Resource):
         Column("Grants", ".spec.grantCounts.granted", "integer"),
         Column("Pending", ".spec.grantCounts.pending", "integer"),
         Column("Rejected", ".spec.grantCounts.rejected", "integer"),
-        Column("Foreign", ".spec.foreignMembers", "integer"),
+        Column("Foreign", ".spec.unmanagedMembers", "integer"),
         Column("Age", ".metadata.creationTimestamp", "date"),
         Column("Releasing", ".spec.grantCounts.releasing", "integer", wide=True),
         Column("Project", ".spec.target.projectID", wide=True),

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, assert_never
 
 from pydantic import Field
 
-from cloudrun_identity.api.schema import ApiModel, Rule, exactly_one_of, matches
+from .schema import ApiModel, Rule, exactly_one_of, matches
 
 ObjectName = Annotated[str, Field(min_length=1, max_length=253)]
 NamespaceName = Annotated[str, Field(min_length=1, max_length=63)]
@@ -147,7 +147,7 @@ class TargetKind(StrEnum):
     SECRET = "Secret"  # noqa: S105 (a kind of resource)
 
 
-class Target(ApiModel):
+class TargetRef(ApiModel):
     """The resource that a role is granted on."""
 
     atomic: ClassVar = True
@@ -193,7 +193,7 @@ class Target(ApiModel):
     """The service account's e-mail; guardrails.accounts must list it."""
 
 
-class Workload(ApiModel):
+class WorkloadRef(ApiModel):
     """A Cloud Run resource that runs as an identity."""
 
     atomic: ClassVar = True

@@ -6,8 +6,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from cloudrun_identity.api.group import API_VERSION, RECONCILE_REQUESTED_AT, TOKEN_BOUND
-from cloudrun_identity.api.schema import ApiModel, Timestamp, clip
+from .group import API_VERSION, RECONCILE_REQUESTED_AT, TOKEN_BOUND
+from .schema import ApiModel, Timestamp, clip
 
 
 class Scope(StrEnum):

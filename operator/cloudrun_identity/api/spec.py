@@ -3,10 +3,10 @@
 from enum import StrEnum
 from typing import Annotated
 
-from cloudrun_identity.api.references import ProjectRef
-from cloudrun_identity.api.resource import Column, Resource
-from cloudrun_identity.api.schema import ApiModel, immutable
-from cloudrun_identity.api.status import ProjectScopedStatus, ReconciledStatus
+from .references import ProjectRef
+from .resource import Column, Resource
+from .schema import ApiModel, immutable
+from .status import ProjectScopedStatus, ReconciledStatus
 
 
 class ManagementPolicy(StrEnum):

@@ -7,8 +7,8 @@ from typing import Annotated, Self
 
 from pydantic import Field
 
-from cloudrun_identity.api.group import TOKEN_BOUND
-from cloudrun_identity.api.schema import MAP, ApiModel, Clipped, Timestamp, map_keys
+from .group import TOKEN_BOUND
+from .schema import MAP, ApiModel, Clipped, Timestamp, map_keys
 
 
 class ConditionType(StrEnum):

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import ValidationError
 
-from cloudrun_identity.api.schema import ApiModel, Rule, clip
+from .schema import ApiModel, Rule, clip
 
 
 def complaints(model: ApiModel, path: str = "") -> list[str]:

@@ -26,9 +26,10 @@ def permissions(paths: tuple[Path, ...], operator: str, markdown: bool) -> None:
     let it do, and no more. Without files it lists what each feature needs.
     """
     from cloudrun_identity.api import ManagedProject
-    from cloudrun_identity.commands.granting import commands
-    from cloudrun_identity.commands.permissions_page import EXAMPLE, page
     from cloudrun_identity.gcp.permissions import FEATURES
+
+    from .granting import commands
+    from .permissions_page import EXAMPLE, page
 
     if paths:
         projects = [obj for obj in manifests_in(paths, "default") if obj["kind"] == "ManagedProject"]

@@ -13,7 +13,7 @@ from .google import google_clients, google_options, one_line_errors
 from .manifests import filename_option, manifests_in, nothing_found
 
 if TYPE_CHECKING:
-    from cloudrun_identity.controllers.planning.plan import Plan
+    from cloudrun_identity.plan.model import Plan
 
 CHANGES = 2
 """The exit code where something would change, as of `terraform plan -detailed-exitcode`."""
@@ -33,7 +33,7 @@ def plan(
     Exit code 0: nothing would change, 2: something would, 1: something is wrong, or would not be done.
     """
     from cloudrun_identity.api import GROUP
-    from cloudrun_identity.runtime.rehearsal import rehearse
+    from cloudrun_identity.plan.dry_run import dry_run_plan
 
     objects = manifests_in(paths, namespace)
     if all(obj["kind"] == "Namespace" for obj in objects):
@@ -41,7 +41,7 @@ def plan(
 
     async def work_out() -> "Plan":
         async with google_clients(google_endpoint, google_token_file) as clients:
-            return await rehearse(clients, objects)
+            return await dry_run_plan(clients, objects)
 
     with one_line_errors():
         planned = asyncio.run(work_out())
@@ -58,15 +58,15 @@ def _lines(planned: "Plan") -> Iterator[str]:
         yield resource
         for step in steps:
             yield f"  {step.sign} {step.text}  ({step.object})"
-    for obstacle in planned.obstacles:
-        yield f"{'!' if obstacle.final else '?'} {obstacle.object}: {obstacle.reason}: {obstacle.message}"
+    for blocker in planned.blockers:
+        yield f"{'!' if blocker.final else '?'} {blocker.object}: {blocker.reason}: {blocker.message}"
     yield _summary(planned)
 
 
 def _summary(planned: "Plan") -> str:
     signs = [step.sign.value for step in planned.steps]
     counts = f"{signs.count('+')} to add, {signs.count('~')} to change, {signs.count('-')} to remove"
-    held_up = len({obstacle.object for obstacle in planned.obstacles if obstacle.final})
+    held_up = len({blocker.object for blocker in planned.blockers if blocker.final})
     objects = "object" if held_up == 1 else "objects"
     refused = f"; {held_up} {objects} would not become Ready" if held_up else ""
     return f"Nothing would change{refused}." if not signs else f"Plan: {counts}{refused}."

@@ -11,8 +11,9 @@ from .cluster import KUBECONFIG
 
 if TYPE_CHECKING:
     from cloudrun_identity.api import Resource
-    from cloudrun_identity.commands.identity_tree import Node
     from cloudrun_identity.kube.resources import Objects
+
+    from .identity_tree import Node
 
 Kind = TypeVar("Kind", bound="Resource")
 
@@ -33,9 +34,10 @@ def tree(namespace: str, output: str, kubeconfig: str | None) -> None:
 
     It is told from the statuses of CloudRunIdentity and IAMBinding objects; Google Cloud is not asked.
     """
-    from cloudrun_identity.commands.identity_tree import as_json, as_text
     from cloudrun_identity.kube.crds import INSTALL
     from cloudrun_identity.kube.errors import ClusterUnreachable, KubeError
+
+    from .identity_tree import as_json, as_text
 
     try:
         nodes = asyncio.run(_read(kubeconfig, namespace))
@@ -56,9 +58,10 @@ def tree(namespace: str, output: str, kubeconfig: str | None) -> None:
 
 async def _read(kubeconfig: str | None, namespace: str) -> "tuple[Node, ...]":
     from cloudrun_identity.api import CloudRunIdentity, IAMBinding
-    from cloudrun_identity.commands.identity_tree import nodes_of
     from cloudrun_identity.kube.client import connect
     from cloudrun_identity.kube.objects import resource
+
+    from .identity_tree import nodes_of
 
     client = await connect(kubeconfig)
     try:

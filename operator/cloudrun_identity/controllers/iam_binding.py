@@ -2,29 +2,28 @@
 
 from dataclasses import dataclass
 
-from cloudrun_identity.api import (
-    Authority,
-    BindingDeletionPolicy,
-    IAMBinding,
-    ManagedProject,
-    Reason,
-)
+from cloudrun_identity.api import Authority, BindingDeletionPolicy, IAMBinding, ManagedProject, Reason
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.workloads import Workload
 from cloudrun_identity.iam.admission import DeclaredIdentity
-from cloudrun_identity.iam.exclusive import may_be_exclusive
 from cloudrun_identity.iam.grants import Target
-
-from .gate import Passed, Stopped
-from .grants.members import Members
-from .grants.open_services import open_to_all, roles_in_vain, services_called
-from .grants.references import NoRole, member_keys, role_keys, role_name, target_key
-from .grants.release import Releaser
-from .grants.targets import NoTarget, resolve_target
-from .grants.wishes import Wish, condition_of
-from .outcomes import InSync, Outcome, Refused, Waiting
-from .reconcile.controller import Applied, Change, Summary
-from .world import Key, World, project_key
+from cloudrun_identity.policy.exclusive import may_be_exclusive
+from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey, project_key
+from cloudrun_identity.reconcile.grants.members import Members
+from cloudrun_identity.reconcile.grants.public_services import open_to_all, roles_in_vain, services_called
+from cloudrun_identity.reconcile.grants.references import (
+    NoRole,
+    member_keys,
+    role_keys,
+    role_name,
+    target_key,
+)
+from cloudrun_identity.reconcile.grants.release import Releaser
+from cloudrun_identity.reconcile.grants.resolver import RequestedGrant, condition_of
+from cloudrun_identity.reconcile.grants.targets import NoTarget, resolve_target
+from cloudrun_identity.reconcile.interfaces import Applied, Change, Summary
+from cloudrun_identity.reconcile.outcomes import InSync, Outcome, Refused, Waiting
+from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +32,7 @@ class BindingWant:
 
     obj: IAMBinding
     project: ManagedProject
-    world: World
+    cluster: ClusterState
     target: Target
     role: str
     owner: DeclaredIdentity | None
@@ -55,7 +54,7 @@ class IAMBindingController:
         self._releaser = releaser
         self._inventory = inventory
 
-    def references(self, obj: IAMBinding) -> frozenset[Key]:
+    def references(self, obj: IAMBinding) -> frozenset[ObjectKey]:
         """Its project, its role, its target's identity, and every identity and project among its members."""
         namespace = obj.metadata.namespace
         keys = {project_key(obj.spec.project_ref.name)} | member_keys(obj.spec.members, namespace)
@@ -66,30 +65,30 @@ class IAMBindingController:
         """Nothing: any number of bindings may declare one grant."""
         return ""
 
-    def desired(self, obj: IAMBinding, gate: Passed, world: World) -> BindingWant | Stopped:
+    def resolve(self, obj: IAMBinding, allowed: Allowed, cluster: ClusterState) -> BindingWant | Blocked:
         """The target and the role, once the one has an account and the other is there."""
         spec = obj.spec
-        found = resolve_target(spec.target, gate.project, obj.metadata.namespace, world, "spec.target")
+        found = resolve_target(spec.target, allowed.project, obj.metadata.namespace, cluster, "spec.target")
         if isinstance(found, NoTarget):
-            return Stopped(found.outcome, unresolved=_waited_for(found.outcome))
+            return Blocked(found.outcome, unresolved=_waited_for(found.outcome))
         target = found.target
-        role = role_name(spec.role, spec.custom_role_ref, target, obj.metadata.namespace, world, "spec")
+        role = role_name(spec.role, spec.custom_role_ref, target, obj.metadata.namespace, cluster, "spec")
         if isinstance(role, NoRole):
-            return Stopped(role.outcome, unresolved=role.text)
+            return Blocked(role.outcome, unresolved=role.text)
         if spec.authority is Authority.EXCLUSIVE and not may_be_exclusive(role):
-            return Stopped(
+            return Blocked(
                 Refused(
                     Reason.INVALID_SPEC,
                     f"spec.authority: Exclusive is refused for {role}, which Google's own agents or the "
                     "project itself depend on; use Additive",
                 )
             )
-        return BindingWant(obj, gate.project, world, target, role, found.owner)
+        return BindingWant(obj, allowed.project, cluster, target, role, found.owner)
 
     async def observe(self, want: BindingWant, max_age: float) -> BindingSeen:
         """Whether a service asks who calls it: the policy is read by its lane."""
         place = (want.target, want.role, want.project)
-        called = services_called([place], want.obj.metadata.namespace, want.world)
+        called = services_called([place], want.obj.metadata.namespace, want.cluster)
         interval = want.project.spec.drift_interval.timedelta.total_seconds()
         return BindingSeen(await open_to_all(called, self._inventory, max_age or interval))
 
@@ -106,11 +105,11 @@ class IAMBindingController:
         """Nothing beside the grants."""
         return Applied(InSync(), seen)
 
-    def wishes(self, want: BindingWant, world: World) -> tuple[Wish, ...]:
+    def requested_grants(self, want: BindingWant, cluster: ClusterState) -> tuple[RequestedGrant, ...]:
         """One wish for each member."""
-        members = Members(world, want.obj.metadata.namespace)
+        members = Members(cluster, want.obj.metadata.namespace)
         return tuple(
-            Wish(
+            RequestedGrant(
                 f"spec.members[{index}]",
                 want.target,
                 want.role,
@@ -133,7 +132,7 @@ class IAMBindingController:
             issues=roles_in_vain(seen.open_services),
         )
 
-    async def delete(self, obj: IAMBinding, world: World, *, abandon: bool) -> Outcome:
+    async def delete(self, obj: IAMBinding, cluster: ClusterState, *, abandon: bool) -> Outcome:
         """Let go of the grants, or leave them as `deletionPolicy` says."""
         leave = abandon or obj.spec.deletion_policy is BindingDeletionPolicy.ABANDON
         return await self._releaser.release(obj, abandon=leave)

@@ -7,7 +7,7 @@ from itertools import product
 from typing import Any
 
 from cloudrun_identity.api import ManagedProject, TargetKind, WorkloadKind
-from cloudrun_identity.iam.admission import DeclaredIdentity, Denied, Surroundings
+from cloudrun_identity.iam.admission import DeclaredIdentity, Denied, GuardrailFacts
 from cloudrun_identity.iam.escalation import Reach, escalating
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.guardrails import GrantRequest, decide, target_name
@@ -93,7 +93,7 @@ class Admission:
         }
 
     def _denied(self, grant: Grant, project: ManagedProject) -> Denied | None:
-        facts = Surroundings(frozenset({self._namespace}), self._identities)
+        facts = GuardrailFacts(frozenset({self._namespace}), self._identities)
         permissions = self._survey.permissions[grant.role]
         request = GrantRequest(self._namespace, grant.target, grant.role, grant.member, permissions)
         decision = decide(request, project, facts)

@@ -14,7 +14,7 @@ from cloudrun_identity.iam.acting_roles import (
     USER,
     WORKLOAD_IDENTITY_USER,
 )
-from cloudrun_identity.iam.grants import Grant, Slot
+from cloudrun_identity.iam.grants import BindingKey, Grant
 from cloudrun_identity.iam.principals import email, lower_email
 
 from .admission import Admission
@@ -114,18 +114,22 @@ class _Writer:
         return [self._identity(account) for account in self._selection.accounts]
 
     def bindings(self) -> list[_Entry]:
-        slots: defaultdict[Slot, list[Grant]] = defaultdict(list)
+        slots: defaultdict[BindingKey, list[Grant]] = defaultdict(list)
         for grant in self._others:
-            slots[grant.slot].append(grant)
-        names = distinct({slot: _words(slot) for slot in slots})
+            slots[grant.binding_key].append(grant)
+        names = distinct({binding_key: _words(binding_key) for binding_key in slots})
         return [
             (
-                f"{slot}.",
+                f"{binding_key}.",
                 binding_manifest(
-                    object_name(names[slot], number), self._namespace, self._project, part, self._declared
+                    object_name(names[binding_key], number),
+                    self._namespace,
+                    self._project,
+                    part,
+                    self._declared,
                 ),
             )
-            for slot, grants in slots.items()
+            for binding_key, grants in slots.items()
             for number, part in _parts(grants)
         ]
 
@@ -189,12 +193,12 @@ def _place(grant: Grant, selection: Selection) -> tuple[str, str] | None:
     return None
 
 
-def _words(slot: Slot) -> tuple[str, ...]:
+def _words(binding_key: BindingKey) -> tuple[str, ...]:
     """What a binding is called by."""
-    target, title = slot.target, slot.condition.title if slot.condition else ""
+    target, title = binding_key.target, binding_key.condition.title if binding_key.condition else ""
     kind = "account" if target.kind is TargetKind.SERVICE_ACCOUNT else target.kind.value
     name = target.name.partition("@")[0]
-    return kind, target.location, name, slot.role.rpartition("/")[2], title
+    return kind, target.location, name, binding_key.role.rpartition("/")[2], title
 
 
 def _parts(grants: list[Grant]) -> Iterator[tuple[str, list[Grant]]]:

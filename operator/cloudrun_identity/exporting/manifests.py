@@ -8,7 +8,7 @@ from cloudrun_identity.api.group import API_VERSION
 from cloudrun_identity.gcp.custom_roles import CustomRoleState
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
 from cloudrun_identity.gcp.workloads import WorkloadState
-from cloudrun_identity.iam.grants import Condition, Grant, Target
+from cloudrun_identity.iam.grants import Grant, IAMCondition, Target
 from cloudrun_identity.iam.principals import email, lower_email
 
 Manifest = dict[str, Any]
@@ -169,7 +169,7 @@ def _member(member: str, declared: Declared) -> Manifest:
     return {"identityRef": {"name": name}} if name else {"principal": member}
 
 
-def _condition(condition: Condition | None) -> Manifest:
+def _condition(condition: IAMCondition | None) -> Manifest:
     if condition is None:
         return {}
     description = {"description": condition.description} if condition.description else {}

@@ -16,8 +16,8 @@ from cloudrun_identity.gcp.run import Run
 from cloudrun_identity.gcp.service_accounts import ServiceAccount, ServiceAccounts
 from cloudrun_identity.gcp.workloads import WorkloadState
 from cloudrun_identity.iam.grants import Grant, Target
-from cloudrun_identity.iam.merge import present
 from cloudrun_identity.iam.principals import is_default_account
+from cloudrun_identity.policy.merge import grants_in
 
 AT_ONCE = 16
 """Policies read at the same time."""
@@ -69,7 +69,7 @@ async def survey(
         *sorted(state.workload.target for state in workloads),
         *(Target(TargetKind.SECRET, project_id, name=secret) for secret in sorted(set(secrets))),
     ]
-    grants = await _standing(Policies(clients), targets)
+    grants = await _present(Policies(clients), targets)
     return Survey(
         project_id,
         locations,
@@ -81,13 +81,13 @@ async def survey(
     )
 
 
-async def _standing(policies: Policies, targets: Iterable[Target]) -> tuple[Grant, ...]:
+async def _present(policies: Policies, targets: Iterable[Target]) -> tuple[Grant, ...]:
     """Every grant on the targets, target by target."""
     free = asyncio.Semaphore(AT_ONCE)
 
     async def on(target: Target) -> list[Grant]:
         async with free:
-            return sorted(present(await policies.get(target), target), key=_order)
+            return sorted(grants_in(await policies.get(target), target), key=_order)
 
     return tuple(grant for grants in await asyncio.gather(*map(on, targets)) for grant in grants)
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 import grpc
 import grpc.aio
 
-from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.gcp.ratelimit import Api
+from .errors import Fault, GoogleError
+from .ratelimit import Api
 
 Headers = Callable[[], Mapping[str, str]]
 """What is sent with a call that goes out now."""

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from cloudrun_identity.api import ManagedProject
-from cloudrun_identity.gcp.clients import TIMEOUT, GoogleClients
-from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.gcp.impersonation import Impersonated
+
+from .clients import TIMEOUT, GoogleClients
+from .errors import Fault, GoogleError
+from .impersonation import Impersonated
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ def credential_of(project: ManagedProject) -> Credential:
     return Credential(declared.impersonate_service_account, declared.delegates, quota_project)
 
 
-class NobodyToActAs(GoogleError):  # noqa: N818 - it names what happened
+class NoCredential(GoogleError):  # noqa: N818 - it names what happened
     """Nothing was called, because nobody can tell whom to act as in a project."""
 
     sent = False
@@ -50,7 +51,7 @@ class ClientPool:
     def __init__(self, own: GoogleClients, credential_of: Callable[[str], Credential]) -> None:
         """`own` act as the operator itself, and stay open.
 
-        `credential_of(project_id)` is asked each time, and raises NobodyToActAs where it cannot tell.
+        `credential_of(project_id)` is asked each time, and raises NoCredential where it cannot tell.
         """
         self._own = own
         self._credential_of = credential_of
@@ -58,7 +59,7 @@ class ClientPool:
         self._closing: set[asyncio.Task[None]] = set()
 
     def of(self, project_id: str) -> GoogleClients:
-        """The clients that act as whom the project says; raises NobodyToActAs where that cannot be read."""
+        """The clients that act as whom the project says; raises NoCredential where that cannot be read."""
         credential = self._credential_of(project_id)
         if credential == OWN:
             return self._own

@@ -13,10 +13,10 @@ import grpc.aio
 from google.api_core import exceptions as api_exceptions
 from google.api_core.gapic_v1 import method_async
 
-from cloudrun_identity.gcp.channels import Channels
-from cloudrun_identity.gcp.credentials import ApplicationDefault, Tokens
-from cloudrun_identity.gcp.errors import Fault, GoogleError, NotSent, classify
-from cloudrun_identity.gcp.ratelimit import Access, Api, BucketKey, RateLimiter, call_priority
+from .channels import Channels
+from .credentials import ApplicationDefault, Tokens
+from .errors import Fault, GoogleError, NotSent, classify
+from .ratelimit import Api, BucketKey, CallKind, RateLimiter, call_priority
 
 request_reason: ContextVar[str] = ContextVar("request_reason", default="")
 """On whose behalf the pass calls (`namespace/name@generation`); Google's audit logs show it."""
@@ -174,7 +174,7 @@ class GoogleClients:
         """
         access = _access(method)
         bucket = BucketKey(api, access, self._charged, region)
-        retries = _RETRIES if repeatable or access is Access.READ else 0
+        retries = _RETRIES if repeatable or access is CallKind.READ else 0
         retry, refused = 0, None
         while True:
             try:
@@ -209,7 +209,7 @@ class GoogleClients:
             raise GoogleError(
                 Fault.UNAVAILABLE, method, "not sent: whom to act as has changed in the meantime"
             )
-        if bucket.access is Access.WRITE and not self._may_write():
+        if bucket.access is CallKind.WRITE and not self._may_write():
             raise NotSent(method, "this replica does not hold the lease")
 
     @property
@@ -248,9 +248,9 @@ class GoogleClients:
             self._observer.observed(method, code, time.monotonic() - started)
 
 
-def _access(method: str) -> Access:
+def _access(method: str) -> CallKind:
     verb = method.rpartition("/")[2]
-    return Access.READ if verb.startswith(_READING) else Access.WRITE
+    return CallKind.READ if verb.startswith(_READING) else CallKind.WRITE
 
 
 def _reason() -> tuple[tuple[str, str], ...]:

@@ -4,8 +4,8 @@ import math
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Generic, TypeVar
 
-from cloudrun_identity.gcp.aged import Aged, Clock, Reading
-from cloudrun_identity.gcp.errors import Fault, GoogleError
+from .errors import Fault, GoogleError
+from .single_flight_cache import Clock, Reading, SingleFlightCache
 
 Item = TypeVar("Item")
 
@@ -22,7 +22,7 @@ class Collection(Generic[Item]):
         read_one: Callable[[str], Awaitable[Item]],
         clock: Clock,
     ) -> None:
-        self._list = Aged(read_all, clock)
+        self._list = SingleFlightCache(read_all, clock)
         self._read_one = read_one
         self._clock = clock
         self._single: dict[str, Reading[Item]] = {}

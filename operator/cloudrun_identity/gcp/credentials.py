@@ -12,9 +12,10 @@ import google.auth.exceptions
 import google.auth.transport.requests
 from google.auth.credentials import TokenState
 
-from cloudrun_identity.gcp.errors import CredentialsError, GoogleError, classify, credentials_message
-from cloudrun_identity.gcp.ratelimit import start_shared
 from cloudrun_identity.iam.principals import lower_email
+
+from .errors import CredentialsError, GoogleError, classify, credentials_message
+from .ratelimit import start_shared
 
 _log = logging.getLogger(__name__)
 

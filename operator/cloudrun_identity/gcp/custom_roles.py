@@ -13,10 +13,10 @@ from google.cloud.iam_admin_v1 import types
 from google.cloud.iam_admin_v1.services.iam import IAMAsyncClient
 from google.protobuf import field_mask_pb2
 
-from cloudrun_identity.gcp.aged import Aged, Clock
-from cloudrun_identity.gcp.clients import ProjectClients
-from cloudrun_identity.gcp.collection import Collection
-from cloudrun_identity.gcp.service import iam
+from .clients import ProjectClients
+from .collection import Collection
+from .service import iam
+from .single_flight_cache import Clock, SingleFlightCache
 
 UNDELETE_WITHIN = timedelta(days=7)
 ID_TAKEN_FOR = timedelta(days=37)
@@ -65,7 +65,7 @@ class CustomRoles:
         self._iam = iam(clients)
         self._clock = clock
         self._projects: dict[str, Collection[CustomRoleState]] = {}
-        self._support: dict[str, Aged[frozenset[str]]] = {}
+        self._support: dict[str, SingleFlightCache[frozenset[str]]] = {}
 
     async def role(self, project_id: str, role_id: str, max_age: float) -> CustomRoleState | None:
         """The role as it was at most `max_age` seconds ago, deleted ones included; None if there is none."""
@@ -82,7 +82,7 @@ class CustomRoles:
         nothing is called unsupported.
         """
         if project_id not in self._support:
-            self._support[project_id] = Aged(lambda: self._supported(project_id), self._clock)
+            self._support[project_id] = SingleFlightCache(lambda: self._supported(project_id), self._clock)
         reading = await self._support[project_id].get(self._clock() - SUPPORT_MAX_AGE)
         return permissions - reading.value if reading.value else frozenset()
 

@@ -9,12 +9,13 @@ from google.cloud.iam_credentials_v1 import types
 from google.cloud.iam_credentials_v1.services.iam_credentials import IAMCredentialsAsyncClient
 from google.protobuf import duration_pb2
 
-from cloudrun_identity.gcp.clients import GoogleClients
-from cloudrun_identity.gcp.credentials import SCOPE, Tokens
-from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.gcp.ratelimit import Api
 from cloudrun_identity.iam.acting_roles import TOKEN_CREATOR
 from cloudrun_identity.iam.principals import lower_email
+
+from .clients import GoogleClients
+from .credentials import SCOPE, Tokens
+from .errors import Fault, GoogleError
+from .ratelimit import Api
 
 LIFETIME: Final = 3600
 """Seconds that a token is asked for: the most that Google gives unless an organization says otherwise."""

@@ -9,14 +9,15 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from cloudrun_identity.api import WorkloadKind
-from cloudrun_identity.gcp.aged import Aged, Clock
-from cloudrun_identity.gcp.collection import Collection
-from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.gcp.ratelimit import start_shared
-from cloudrun_identity.gcp.run import Run
-from cloudrun_identity.gcp.service_accounts import ServiceAccount, ServiceAccounts
-from cloudrun_identity.gcp.workloads import Execution, Workload, WorkloadState
 from cloudrun_identity.iam.principals import lower_email
+
+from .collection import Collection
+from .errors import Fault, GoogleError
+from .ratelimit import start_shared
+from .run import Run
+from .service_accounts import ServiceAccount, ServiceAccounts
+from .single_flight_cache import Clock, SingleFlightCache
+from .workloads import Execution, Workload, WorkloadState
 
 WORKLOADS_KEPT = 4096
 """Workloads whose revisions are remembered."""
@@ -35,7 +36,7 @@ class Inventory:
         self._clock = clock
         self._accounts: dict[str, Collection[ServiceAccount]] = {}
         self._workloads: dict[tuple[str, str, WorkloadKind], Collection[WorkloadState]] = {}
-        self._executions: dict[tuple[str, str], Aged[tuple[Execution, ...]]] = {}
+        self._executions: dict[tuple[str, str], SingleFlightCache[tuple[Execution, ...]]] = {}
         self._by_account: dict[tuple[str, str, WorkloadKind], _ByAccount] = {}
         self._revisions: dict[str, dict[str, str]] = {}
 
@@ -118,7 +119,7 @@ class Inventory:
         """Every execution of a job in the location that has not ended."""
         key = (project_id, location)
         if key not in self._executions:
-            self._executions[key] = Aged(
+            self._executions[key] = SingleFlightCache(
                 lambda: self._run.running_executions(project_id, location), self._clock
             )
         return (await self._executions[key].get(self._clock() - max_age)).value

@@ -12,10 +12,11 @@ from typing import Any, TypeVar
 from google.cloud.iam_admin_v1 import types
 from google.cloud.iam_admin_v1.services.iam import IAMAsyncClient
 
-from cloudrun_identity.gcp.aged import Clock, Shelf
-from cloudrun_identity.gcp.clients import ProjectClients
-from cloudrun_identity.gcp.service import iam
 from cloudrun_identity.iam.keys import ListedKey
+
+from .clients import ProjectClients
+from .service import iam
+from .single_flight_cache import CacheTable, Clock
 
 LISTS_KEPT = 10_000
 """Accounts whose keys are remembered, the latest asked about."""
@@ -41,7 +42,7 @@ class Keys:
 
     def __init__(self, clients: ProjectClients, clock: Clock) -> None:
         self._iam = iam(clients)
-        self._lists: Shelf[tuple[str, str], Mapping[str, ListedKey]] = Shelf(clock, LISTS_KEPT)
+        self._lists: CacheTable[tuple[str, str], Mapping[str, ListedKey]] = CacheTable(clock, LISTS_KEPT)
 
     async def list(self, project_id: str, account: str, max_age: float) -> Mapping[str, ListedKey]:
         """The user-managed keys by their ids, as of at most `max_age` seconds ago and after our last write.

@@ -5,10 +5,10 @@ from typing import Final
 from google.cloud.orgpolicy_v2 import types
 from google.cloud.orgpolicy_v2.services.org_policy import OrgPolicyAsyncClient
 
-from cloudrun_identity.gcp.clients import ProjectClients
-from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.gcp.ratelimit import Api
-from cloudrun_identity.gcp.service import Service
+from .clients import ProjectClients
+from .errors import Fault, GoogleError
+from .ratelimit import Api
+from .service import ServiceClient
 
 CROSS_PROJECT_USAGE: Final = "iam.disableCrossProjectServiceAccountUsage"
 """A boolean constraint that Google enforces where nobody set anything."""
@@ -18,7 +18,7 @@ class OrgPolicies:
     """The policies of one constraint. Every method raises GoogleError."""
 
     def __init__(self, clients: ProjectClients) -> None:
-        self._service = Service(
+        self._service = ServiceClient(
             clients, Api.ORG_POLICY, OrgPolicyAsyncClient, "google.cloud.orgpolicy.v2.OrgPolicy"
         )
 

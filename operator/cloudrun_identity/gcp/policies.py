@@ -12,9 +12,10 @@ from google.iam.v1 import iam_policy_pb2, options_pb2, policy_pb2
 from google.protobuf import field_mask_pb2
 
 from cloudrun_identity.api import TargetKind
-from cloudrun_identity.gcp.clients import ProjectClients
-from cloudrun_identity.gcp.ratelimit import Api
 from cloudrun_identity.iam.grants import Target
+
+from .clients import ProjectClients
+from .ratelimit import Api
 
 _VERSION = 3
 """An older read hides conditions behind made-up role names, and writing that back destroys them."""

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from google.cloud.resourcemanager_v3 import types
 from google.cloud.resourcemanager_v3.services.projects import ProjectsAsyncClient
 
-from cloudrun_identity.gcp.clients import ProjectClients
-from cloudrun_identity.gcp.ratelimit import Api
-from cloudrun_identity.gcp.service import Service
+from .clients import ProjectClients
+from .ratelimit import Api
+from .service import ServiceClient
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Projects:
     """The project methods of the Resource Manager API."""
 
     def __init__(self, clients: ProjectClients) -> None:
-        self._service = Service(
+        self._service = ServiceClient(
             clients, Api.RESOURCE_MANAGER, ProjectsAsyncClient, "google.cloud.resourcemanager.v3.Projects"
         )
 

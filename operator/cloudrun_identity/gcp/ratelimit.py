@@ -22,7 +22,7 @@ class Api(StrEnum):
     SECRET_MANAGER = "secretmanager.googleapis.com"  # noqa: S105 - a host
 
 
-class Access(StrEnum):
+class CallKind(StrEnum):
     """Reads and writes have quotas of their own."""
 
     READ = "read"
@@ -65,7 +65,7 @@ class BucketKey:
     """What Google counts together; `quota_project` is the one charged, `region` is for Cloud Run alone."""
 
     api: Api
-    access: Access
+    access: CallKind
     quota_project: str = ""
     region: str = ""
 
@@ -78,24 +78,24 @@ class Rate:
     burst: int
 
 
-DEFAULT_RATES: Mapping[tuple[Api, Access], Rate] = {
+DEFAULT_RATES: Mapping[tuple[Api, CallKind], Rate] = {
     # Google allows 6,000 reads and 600 writes a minute; one that begins with a full bucket stays below 5/6.
-    (Api.IAM, Access.READ): Rate(per_minute=4200, burst=600),
-    (Api.IAM, Access.WRITE): Rate(per_minute=400, burst=100),
+    (Api.IAM, CallKind.READ): Rate(per_minute=4200, burst=600),
+    (Api.IAM, CallKind.WRITE): Rate(per_minute=400, burst=100),
     # One token an hour and credential.
-    (Api.IAM_CREDENTIALS, Access.READ): Rate(per_minute=60, burst=60),
-    (Api.IAM_CREDENTIALS, Access.WRITE): Rate(per_minute=60, burst=60),
+    (Api.IAM_CREDENTIALS, CallKind.READ): Rate(per_minute=60, burst=60),
+    (Api.IAM_CREDENTIALS, CallKind.WRITE): Rate(per_minute=60, burst=60),
     # 2,400 reads were seen to be allowed; for writes Google promises far fewer and no number.
-    (Api.RESOURCE_MANAGER, Access.READ): Rate(per_minute=1200, burst=200),
-    (Api.RESOURCE_MANAGER, Access.WRITE): Rate(per_minute=120, burst=60),
+    (Api.RESOURCE_MANAGER, CallKind.READ): Rate(per_minute=1200, burst=200),
+    (Api.RESOURCE_MANAGER, CallKind.WRITE): Rate(per_minute=120, burst=60),
     # Google names no number that holds for all; one look a project and interval is far from any.
-    (Api.ORG_POLICY, Access.READ): Rate(per_minute=120, burst=60),
-    (Api.ORG_POLICY, Access.WRITE): Rate(per_minute=30, burst=10),
+    (Api.ORG_POLICY, CallKind.READ): Rate(per_minute=120, burst=60),
+    (Api.ORG_POLICY, CallKind.WRITE): Rate(per_minute=30, burst=10),
     # 3,000 reads and 180 writes a minute and region.
-    (Api.RUN, Access.READ): Rate(per_minute=2000, burst=300),
-    (Api.RUN, Access.WRITE): Rate(per_minute=100, burst=50),
-    (Api.SECRET_MANAGER, Access.READ): Rate(per_minute=300, burst=50),
-    (Api.SECRET_MANAGER, Access.WRITE): Rate(per_minute=300, burst=50),
+    (Api.RUN, CallKind.READ): Rate(per_minute=2000, burst=300),
+    (Api.RUN, CallKind.WRITE): Rate(per_minute=100, burst=50),
+    (Api.SECRET_MANAGER, CallKind.READ): Rate(per_minute=300, burst=50),
+    (Api.SECRET_MANAGER, CallKind.WRITE): Rate(per_minute=300, burst=50),
 }
 
 
@@ -109,7 +109,7 @@ class RateLimiter:
     It belongs to the event loop that it is used in and takes its time from it.
     """
 
-    def __init__(self, rates: Mapping[tuple[Api, Access], Rate] = DEFAULT_RATES) -> None:
+    def __init__(self, rates: Mapping[tuple[Api, CallKind], Rate] = DEFAULT_RATES) -> None:
         self._rates = rates
         self._buckets: dict[BucketKey, _Bucket] = {}
 

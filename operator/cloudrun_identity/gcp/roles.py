@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from google.cloud.iam_admin_v1 import types
 from google.cloud.iam_admin_v1.services.iam import IAMAsyncClient
 
-from cloudrun_identity.gcp.aged import Clock, Shelf
-from cloudrun_identity.gcp.clients import ProjectClients
-from cloudrun_identity.gcp.service import iam
+from .clients import ProjectClients
+from .service import iam
+from .single_flight_cache import CacheTable, Clock
 
 ROLES_KEPT = 1000
 """Roles whose permissions are remembered, the latest asked about."""
@@ -30,7 +30,7 @@ class Roles:
 
     def __init__(self, clients: ProjectClients, clock: Clock = time.monotonic) -> None:
         self._iam = iam(clients)
-        self._expansions: Shelf[tuple[str, str], frozenset[str]] = Shelf(clock, ROLES_KEPT)
+        self._expansions: CacheTable[tuple[str, str], frozenset[str]] = CacheTable(clock, ROLES_KEPT)
         self._assumed: dict[tuple[str, str], frozenset[str]] = {}
         self._rewriting: dict[tuple[str, str], _Rewriting] = {}
 

@@ -13,18 +13,12 @@ from google.longrunning import operations_pb2
 from google.protobuf import field_mask_pb2
 
 from cloudrun_identity.api import WorkloadKind
-from cloudrun_identity.gcp.clients import ProjectClients
-from cloudrun_identity.gcp.errors import one_line
-from cloudrun_identity.gcp.ratelimit import Api
-from cloudrun_identity.gcp.service import Service
-from cloudrun_identity.gcp.workloads import (
-    Execution,
-    Workload,
-    WorkloadState,
-    moved,
-    short_name,
-    state_of,
-)
+
+from .clients import ProjectClients
+from .errors import one_line
+from .ratelimit import Api
+from .service import ServiceClient
+from .workloads import Execution, Workload, WorkloadState, moved, short_name, state_of
 
 __all__ = ["Execution", "Operation", "Run", "Workload", "WorkloadState"]
 
@@ -47,13 +41,15 @@ class Run:
 
     def __init__(self, clients: ProjectClients) -> None:
         self._workloads = {
-            kind: Service(clients, Api.RUN, surface.client, f"{_PACKAGE}.{surface.noun}s")
+            kind: ServiceClient(clients, Api.RUN, surface.client, f"{_PACKAGE}.{surface.noun}s")
             for kind, surface in _SURFACES.items()
         }
         # Whichever client it is: each knows the operations of its whole region.
-        self._operations = Service(clients, Api.RUN, ServicesAsyncClient, "google.longrunning.Operations")
-        self._revisions = Service(clients, Api.RUN, RevisionsAsyncClient, f"{_PACKAGE}.Revisions")
-        self._executions = Service(clients, Api.RUN, ExecutionsAsyncClient, f"{_PACKAGE}.Executions")
+        self._operations = ServiceClient(
+            clients, Api.RUN, ServicesAsyncClient, "google.longrunning.Operations"
+        )
+        self._revisions = ServiceClient(clients, Api.RUN, RevisionsAsyncClient, f"{_PACKAGE}.Revisions")
+        self._executions = ServiceClient(clients, Api.RUN, ExecutionsAsyncClient, f"{_PACKAGE}.Executions")
 
     async def get(self, workload: Workload) -> WorkloadState:
         """The workload as it is now."""

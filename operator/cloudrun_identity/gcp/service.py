@@ -6,13 +6,13 @@ from typing import Any, TypeVar
 
 from google.cloud.iam_admin_v1.services.iam import IAMAsyncClient
 
-from cloudrun_identity.gcp.clients import ProjectClients
-from cloudrun_identity.gcp.ratelimit import Api
+from .clients import ProjectClients
+from .ratelimit import Api
 
 Reply = TypeVar("Reply")
 
 
-class Service:
+class ServiceClient:
     """A service by its full name (`package.Service`), each project's called as whom the project says."""
 
     def __init__(self, clients: ProjectClients, api: Api, client: type[Any], name: str) -> None:
@@ -47,9 +47,9 @@ class Service:
         )
 
 
-def iam(clients: ProjectClients) -> Service:
+def iam(clients: ProjectClients) -> ServiceClient:
     """The IAM API: accounts, their keys, and roles."""
-    return Service(clients, Api.IAM, IAMAsyncClient, "google.iam.admin.v1.IAM")
+    return ServiceClient(clients, Api.IAM, IAMAsyncClient, "google.iam.admin.v1.IAM")
 
 
 def _rpc(method: str) -> str:

@@ -9,8 +9,8 @@ from google.cloud.iam_admin_v1 import types
 from google.cloud.iam_admin_v1.services.iam import IAMAsyncClient
 from google.protobuf import field_mask_pb2
 
-from cloudrun_identity.gcp.clients import ProjectClients
-from cloudrun_identity.gcp.service import iam
+from .clients import ProjectClients
+from .service import iam
 
 _PAGE_SIZE = 100  # the most that Google serves
 

@@ -8,9 +8,10 @@ from typing import Final
 
 from google.auth.credentials import TokenState
 
-from cloudrun_identity.gcp.credentials import Tokens
-from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.iam.principals import lower_email
+
+from .credentials import Tokens
+from .errors import Fault, GoogleError
 
 READ_AGAIN: Final = 60.0
 """Seconds after which the file is read again, in case that another token was put into it."""

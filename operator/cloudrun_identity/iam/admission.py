@@ -33,7 +33,7 @@ class DeclaredIdentity:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class GuardrailFacts:
     """The facts from outside of the ManagedProject that a decision rests on.
 
     `namespaces` are the existing namespaces that the project admits, as `admitted_namespaces` finds them.
@@ -73,9 +73,9 @@ def admits_namespace(project: ManagedProject, namespace: str, labels: Mapping[st
     return namespace in admitted.names or bool(admitted.selector and _selects(admitted.selector, labels))
 
 
-def may_enter(project: ManagedProject, namespace: str, surroundings: Surroundings) -> Decision:
+def may_use_project(project: ManagedProject, namespace: str, guardrail_facts: GuardrailFacts) -> Decision:
     """Whether objects of the namespace may use the project at all."""
-    if namespace in surroundings.namespaces:
+    if namespace in guardrail_facts.namespaces:
         return Admitted()
     return Denied(
         f"{named(project)} does not admit namespace {namespace}; listing it in spec.namespaces.names would"
@@ -83,17 +83,17 @@ def may_enter(project: ManagedProject, namespace: str, surroundings: Surrounding
 
 
 def may_use_workload(
-    project: ManagedProject, namespace: str, workload: Target, surroundings: Surroundings
+    project: ManagedProject, namespace: str, workload: Target, guardrail_facts: GuardrailFacts
 ) -> Decision:
     """Whether objects of the namespace may attach an identity to the Cloud Run workload or grant on it.
 
     Without `guardrails.workloads` they may as long as theirs is the only existing namespace with the project.
     """
-    entrance = may_enter(project, namespace, surroundings)
+    entrance = may_use_project(project, namespace, guardrail_facts)
     if isinstance(entrance, Denied):
         return entrance
     entries = project.spec.guardrails.workloads
-    if not entries and len(surroundings.namespaces) == 1:
+    if not entries and len(guardrail_facts.namespaces) == 1:
         return Admitted()
     kind = WorkloadKind(workload.kind.value)
     if any(_covers(entry, namespace, kind, workload) for entry in entries):
@@ -104,22 +104,22 @@ def may_use_workload(
         "locations": [workload.location],
         "names": [workload.name],
     }
-    unset = "" if entries else f" (unset while {len(surroundings.namespaces)} namespaces are admitted)"
+    unset = "" if entries else f" (unset while {len(guardrail_facts.namespaces)} namespaces are admitted)"
     return Denied(
         f"guardrails.workloads of {named(project)}{unset} admits no {workload} for namespace {namespace}; "
         f"an entry such as {as_yaml(admitting)} would"
     )
 
 
-def may_name_account(project: ManagedProject, email: str, surroundings: Surroundings) -> Decision:
+def may_name_account(project: ManagedProject, email: str, guardrail_facts: GuardrailFacts) -> Decision:
     """Whether an account that no identity declares may be named by its e-mail, as a target or to run as."""
-    return _listed(project, "accounts", project.spec.guardrails.accounts, email, surroundings)
+    return _listed(project, "accounts", project.spec.guardrails.accounts, email, guardrail_facts)
 
 
-def may_adopt(project: ManagedProject, email: str, surroundings: Surroundings) -> Decision:
+def may_adopt(project: ManagedProject, email: str, guardrail_facts: GuardrailFacts) -> Decision:
     """Whether an identity may take over the account of this e-mail, which existed before it."""
     listed = project.spec.guardrails.adoptable_accounts
-    return _listed(project, "adoptableAccounts", listed, email, surroundings)
+    return _listed(project, "adoptableAccounts", listed, email, guardrail_facts)
 
 
 def may_be_called(project: ManagedProject, identity: CloudRunIdentity) -> Decision:
@@ -137,9 +137,9 @@ def may_be_called(project: ManagedProject, identity: CloudRunIdentity) -> Decisi
     return Admitted()
 
 
-def may_make_keys(project: ManagedProject, namespace: str, surroundings: Surroundings) -> Decision:
+def may_make_keys(project: ManagedProject, namespace: str, guardrail_facts: GuardrailFacts) -> Decision:
     """Whether objects of the namespace may have keys of their identities made."""
-    entrance = may_enter(project, namespace, surroundings)
+    entrance = may_use_project(project, namespace, guardrail_facts)
     if isinstance(entrance, Denied):
         return entrance
     if project.spec.guardrails.keys is KeyAdmission.ALLOWED:
@@ -176,12 +176,12 @@ def _covers(entry: WorkloadAdmission, namespace: str, kind: WorkloadKind, worklo
 
 
 def _listed(
-    project: ManagedProject, name: str, listed: Collection[str], email: str, surroundings: Surroundings
+    project: ManagedProject, name: str, listed: Collection[str], email: str, guardrail_facts: GuardrailFacts
 ) -> Decision:
     account = lower_email(email)
     if is_default_account(account):
         return Denied(f"{email} is a default service account: no guardrail of {named(project)} can admit it")
-    if account in surroundings.credential_accounts:
+    if account in guardrail_facts.credential_accounts:
         return Denied(f"the operator itself acts as {email}: no guardrail of {named(project)} can admit it")
     if account in map(lower_email, listed):
         return Admitted()

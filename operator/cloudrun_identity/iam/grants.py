@@ -63,7 +63,7 @@ _SERVICE_OF = {
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Condition:
+class IAMCondition:
     """An IAM condition; two bindings of one role with different conditions are different bindings."""
 
     title: str
@@ -72,12 +72,12 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class BindingKey:
     """One binding of a policy: all who hold one role on one target under one condition."""
 
     target: Target
     role: str
-    condition: Condition | None = None
+    condition: IAMCondition | None = None
 
     def __str__(self) -> str:
         """One line for people: `roles/run.invoker on Service europe-west1/web`."""
@@ -92,14 +92,14 @@ class Grant:
     target: Target
     role: str
     member: str
-    condition: Condition | None = None
+    condition: IAMCondition | None = None
 
     @property
-    def slot(self) -> "Slot":
+    def binding_key(self) -> "BindingKey":
         """The binding that it is a member of."""
-        return Slot(self.target, self.role, self.condition)
+        return BindingKey(self.target, self.role, self.condition)
 
-    def entombed(self, unique_id: str) -> "Grant":
+    def deleted_form(self, unique_id: str) -> "Grant":
         """What policies show in its place once its member, the account of this id, is deleted."""
         return replace(self, member=normalise(str(Tombstone(self.member, unique_id))))
 

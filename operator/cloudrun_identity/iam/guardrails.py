@@ -17,10 +17,10 @@ from .admission import (
     Decision,
     DeclaredIdentity,
     Denied,
-    Surroundings,
+    GuardrailFacts,
     as_yaml,
-    may_enter,
     may_name_account,
+    may_use_project,
     may_use_workload,
     named,
 )
@@ -58,10 +58,10 @@ class GrantRequest:
     exclusive: bool = False
 
 
-def decide(request: GrantRequest, project: ManagedProject, surroundings: Surroundings) -> Decision:
+def decide(request: GrantRequest, project: ManagedProject, guardrail_facts: GuardrailFacts) -> Decision:
     """Whether the project allows the grant: one entry has to admit all of it."""
-    case = _case(request, project, surroundings)
-    barred = _barred(case, surroundings)
+    case = _case(request, project, guardrail_facts)
+    barred = _barred(case, guardrail_facts)
     if barred:
         return barred
     entries = [entry for entry in _entries(case) if _admits(entry, case)]
@@ -90,33 +90,33 @@ class _Case:
         return self.escalating is None or bool(self.escalating)
 
 
-def _case(request: GrantRequest, project: ManagedProject, surroundings: Surroundings) -> _Case:
-    owner = _owner(request, surroundings)
+def _case(request: GrantRequest, project: ManagedProject, guardrail_facts: GuardrailFacts) -> _Case:
+    owner = _owner(request, guardrail_facts)
     reach = _reach(request.target, owner)
     held = request.permissions
     return _Case(
         request=request,
         project=project,
-        member=str(_resolved(request.member, surroundings)),
+        member=str(_resolved(request.member, guardrail_facts)),
         owner=owner,
         reach=reach,
         escalating=None if held is None else escalating(held, reach),
     )
 
 
-def _resolved(member: str | DeclaredIdentity, surroundings: Surroundings) -> str | DeclaredIdentity:
+def _resolved(member: str | DeclaredIdentity, guardrail_facts: GuardrailFacts) -> str | DeclaredIdentity:
     """Whom the patterns are matched with: an e-mail that an identity declares stands for that identity."""
     if isinstance(member, DeclaredIdentity):
         return member
     if is_service_account(member):
-        return surroundings.identities.get(lower_email(email(member)), normalise(member))
+        return guardrail_facts.identities.get(lower_email(email(member)), normalise(member))
     return normalise(member)
 
 
-def _owner(request: GrantRequest, surroundings: Surroundings) -> DeclaredIdentity | None:
+def _owner(request: GrantRequest, guardrail_facts: GuardrailFacts) -> DeclaredIdentity | None:
     if request.target.kind is not TargetKind.SERVICE_ACCOUNT:
         return None
-    return surroundings.identities.get(lower_email(request.target.name), request.owner)
+    return guardrail_facts.identities.get(lower_email(request.target.name), request.owner)
 
 
 def _reach(target: Target, owner: DeclaredIdentity | None) -> Reach:
@@ -125,27 +125,27 @@ def _reach(target: Target, owner: DeclaredIdentity | None) -> Reach:
     return Reach.OWN_IDENTITY if owner else Reach.RESOURCE
 
 
-def _barred(case: _Case, surroundings: Surroundings) -> Denied | None:
+def _barred(case: _Case, guardrail_facts: GuardrailFacts) -> Denied | None:
     """Why no entry of `guardrails.grants` could admit the grant, None where one could."""
-    for decision in (_may_grant_there(case, surroundings), _may_be_granted(case)):
+    for decision in (_may_grant_there(case, guardrail_facts), _may_be_granted(case)):
         if isinstance(decision, Denied):
             return decision
     return None
 
 
-def _may_grant_there(case: _Case, surroundings: Surroundings) -> Decision:
+def _may_grant_there(case: _Case, guardrail_facts: GuardrailFacts) -> Decision:
     """Whether the namespace may touch the target's policy at all, whatever the role and the member."""
     project, namespace, target = case.project, case.request.namespace, case.request.target
-    entrance = may_enter(project, namespace, surroundings)
+    entrance = may_use_project(project, namespace, guardrail_facts)
     if isinstance(entrance, Denied):
         return entrance
     match target.kind:
         case TargetKind.SERVICE | TargetKind.JOB | TargetKind.WORKER_POOL:
-            return may_use_workload(project, namespace, target, surroundings)
+            return may_use_workload(project, namespace, target, guardrail_facts)
         case TargetKind.SERVICE_ACCOUNT if case.owner:
             return _may_grant_on_account_of(case.owner, case)
         case TargetKind.SERVICE_ACCOUNT:
-            return may_name_account(project, target.name, surroundings)
+            return may_name_account(project, target.name, guardrail_facts)
         case TargetKind.PROJECT | TargetKind.SECRET:
             return entrance
 

@@ -57,7 +57,7 @@ class KubeClient:
         """The URL of the API server."""
         return str(self._api.configuration.host)
 
-    async def access(self) -> connection.Access:
+    async def access(self) -> connection.ClusterAccess:
         """How another client reaches the same server as the same user, with a current token."""
         return await connection.access(self._api.configuration)
 

@@ -19,7 +19,7 @@ _UNUSABLE = (ConfigException, YAMLError, OSError, ValueError, KeyError, TypeErro
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class ClusterAccess:
     """Everything another client (kopf's) needs to reach the same API server as the same user.
 
     `authorization` is the whole header (`Bearer …`), empty with client certificates. Files are paths.
@@ -51,9 +51,9 @@ async def load(kubeconfig: str | None) -> Configuration:
     return configuration
 
 
-async def access(configuration: Configuration) -> Access:
+async def access(configuration: Configuration) -> ClusterAccess:
     """Read what a loaded configuration says, with a token that is current."""
-    return Access(
+    return ClusterAccess(
         server=configuration.host,
         ca_file=configuration.ssl_ca_cert,
         verify=configuration.verify_ssl,

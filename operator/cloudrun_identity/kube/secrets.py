@@ -17,7 +17,7 @@ ENTRY = "key.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Owner:
+class SecretOwner:
     """The object that a Secret belongs to."""
 
     api_version: str
@@ -74,7 +74,7 @@ class KeySecrets:
     def __init__(self, client: Verbs) -> None:
         self._client = client
 
-    async def get(self, owner: Owner, name: str) -> KeySecret | None:
+    async def get(self, owner: SecretOwner, name: str) -> KeySecret | None:
         """The Secret of this name beside its owner; None if there is none."""
         try:
             return _told(await self._client.get(SECRETS, name, owner.namespace), owner)
@@ -84,7 +84,7 @@ class KeySecrets:
             raise _discreet(error, owner, name) from None
 
     async def publish(
-        self, owner: Owner, name: str, there: KeySecret | None, file: bytes, template: Template
+        self, owner: SecretOwner, name: str, there: KeySecret | None, file: bytes, template: Template
     ) -> KeySecret:
         """Put the credentials file into the Secret that is `there`, as it was read, or into a new one."""
         data = {ENTRY: base64.b64encode(file).decode()}
@@ -103,16 +103,16 @@ class KeySecrets:
         except KubeError as error:
             raise _discreet(error, owner, name) from None
 
-    async def relabel(self, owner: Owner, there: KeySecret, template: Template) -> KeySecret:
+    async def relabel(self, owner: SecretOwner, there: KeySecret, template: Template) -> KeySecret:
         """Have the Secret carry the template and name its owner, whatever it holds."""
         return await self._patch(owner, there, template)
 
-    async def release(self, owner: Owner, there: KeySecret) -> None:
+    async def release(self, owner: SecretOwner, there: KeySecret) -> None:
         """Leave the Secret to whoever uses it: it no longer goes when its owner goes."""
         others = [reference for reference in there.owners if not _is(reference, owner)]
         await self._write(owner, there, {"ownerReferences": [each.to_dict() for each in others]})
 
-    async def delete(self, owner: Owner, there: KeySecret) -> None:
+    async def delete(self, owner: SecretOwner, there: KeySecret) -> None:
         """Delete the Secret, if it is still the one that was read."""
         try:
             await self._client.delete(SECRETS, there.name, owner.namespace, uid=there.uid)
@@ -120,7 +120,9 @@ class KeySecrets:
             if not error.is_not_found:
                 raise _discreet(error, owner, there.name) from None
 
-    async def _patch(self, owner: Owner, there: KeySecret, template: Template, **more: object) -> KeySecret:
+    async def _patch(
+        self, owner: SecretOwner, there: KeySecret, template: Template, **more: object
+    ) -> KeySecret:
         others = [each.to_dict() for each in there.owners if not _is(each, owner)]
         metadata = {
             "labels": dict(template.labels),
@@ -129,7 +131,9 @@ class KeySecrets:
         }
         return await self._write(owner, there, metadata, **more)
 
-    async def _write(self, owner: Owner, there: KeySecret, metadata: Object, **more: object) -> KeySecret:
+    async def _write(
+        self, owner: SecretOwner, there: KeySecret, metadata: Object, **more: object
+    ) -> KeySecret:
         patch = {"metadata": {"resourceVersion": there.version, **metadata}, **more}
         try:
             return _told(await self._client.patch(SECRETS, there.name, owner.namespace, patch), owner)
@@ -137,7 +141,7 @@ class KeySecrets:
             raise _discreet(error, owner, there.name) from None
 
 
-def _told(raw: Object, owner: Owner) -> KeySecret:
+def _told(raw: Object, owner: SecretOwner) -> KeySecret:
     metadata = raw["metadata"]
     owners = tuple(map(OwnerReference.model_validate, metadata.get("ownerReferences") or ()))
     file = _file(raw)
@@ -171,14 +175,14 @@ def _key_id(file: bytes) -> str:
     return found if isinstance(found, str) else ""
 
 
-def _reference(owner: Owner) -> OwnerReference:
+def _reference(owner: SecretOwner) -> OwnerReference:
     return OwnerReference(api_version=owner.api_version, kind=owner.kind, name=owner.name, uid=owner.uid)
 
 
-def _is(reference: OwnerReference, owner: Owner) -> bool:
+def _is(reference: OwnerReference, owner: SecretOwner) -> bool:
     group = reference.api_version.partition("/")[0]
     return (group, reference.kind, reference.name) == (GROUP, owner.kind, owner.name)
 
 
-def _discreet(error: KubeError, owner: Owner, name: str) -> KubeError:
+def _discreet(error: KubeError, owner: SecretOwner, name: str) -> KubeError:
     return KubeError(error.status, error.reason, f"Secret {owner.namespace}/{name}")

@@ -6,7 +6,7 @@ from .objects import resource
 from .resources import Verbs
 
 
-async def let_go(client: Verbs) -> int:
+async def remove_finalizers(client: Verbs) -> int:
     """Take our finalizer off every object whose kind is being deleted; returns how many there were.
 
     A kind goes when its last object has, and these go with their kind: nobody asks for anything of theirs in

@@ -6,15 +6,15 @@ from typing import Any, cast
 import yaml
 
 from cloudrun_identity.api import IdentityAttachment, WorkloadKind
-from cloudrun_identity.controllers.gate import Passed, Stopped
 from cloudrun_identity.controllers.identity_attachment.attachment import AttachmentWant, resolved
 from cloudrun_identity.controllers.identity_attachment.attachment_records import AttachmentRecords
 from cloudrun_identity.gcp.workloads import Workload
-from cloudrun_identity.kube.ledger import Ledgers
-from cloudrun_identity.runtime.scratch import Scratch
+from cloudrun_identity.ledger.store import Ledgers
+from cloudrun_identity.plan.in_memory_client import InMemoryClient
+from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
 from tests.unit.gcp.workload_states import settled
 
-from .world import EMAIL, FakeWorld, identity, parsed, project, record
+from .cluster_state import EMAIL, FakeWorld, identity, parsed, project, record
 
 ATTACHMENT = """
 kind: IdentityAttachment
@@ -47,16 +47,16 @@ def attachment(status: dict[str, Any] | None = None, **spec: Any) -> IdentityAtt
     return cast("IdentityAttachment", parsed(text, **spec))
 
 
-def desired(obj: IdentityAttachment, world: FakeWorld = WORLD) -> AttachmentWant | Stopped:
-    return resolved(obj, Passed(project(), observe=False), world)
+def resolve(obj: IdentityAttachment, cluster: FakeWorld = WORLD) -> AttachmentWant | Blocked:
+    return resolved(obj, Allowed(project(), observe=False), cluster)
 
 
-def want(obj: IdentityAttachment | None = None, world: FakeWorld = WORLD) -> AttachmentWant:
-    wanted = desired(obj or attachment(), world)
+def want(obj: IdentityAttachment | None = None, cluster: FakeWorld = WORLD) -> AttachmentWant:
+    wanted = resolve(obj or attachment(), cluster)
     assert isinstance(wanted, AttachmentWant)
     return wanted
 
 
 def attachment_records() -> AttachmentRecords:
     """Records that nobody has written any of yet."""
-    return AttachmentRecords(Ledgers(Scratch(), "operator"))
+    return AttachmentRecords(Ledgers(InMemoryClient(), "operator"))

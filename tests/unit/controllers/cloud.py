@@ -10,7 +10,7 @@ from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.service_accounts import ServiceAccount, expected_email
 from cloudrun_identity.gcp.workloads import Execution, Workload, WorkloadState
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.iam.ledger import AccountRecord, Ledger
+from cloudrun_identity.ledger.model import AccountRecord, Ledger
 from tests.unit.gcp.workload_states import settled
 
 PROJECT_ID = "payments-prod-1234"

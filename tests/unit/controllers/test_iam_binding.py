@@ -4,17 +4,17 @@ from typing import Any
 import pytest
 
 from cloudrun_identity.api import IAMBinding, ManagedProject, Reason, TargetKind
-from cloudrun_identity.controllers.gate import Passed, Stopped
-from cloudrun_identity.controllers.grants.members import Holder, Nobody
 from cloudrun_identity.controllers.iam_binding import BindingSeen, BindingWant, IAMBindingController
-from cloudrun_identity.controllers.outcomes import Refused, Waiting
-from cloudrun_identity.controllers.world import identity_key, project_key
 from cloudrun_identity.gcp.workloads import Workload, WorkloadState
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.reconcile.cluster_state import identity_key, project_key
+from cloudrun_identity.reconcile.grants.members import Holder, Nobody
+from cloudrun_identity.reconcile.outcomes import Refused, Waiting
+from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
 
 from .attachments import ROLLED_OUT
-from .world import EMAIL, FakeWorld, binding, identity, project, record
+from .cluster_state import EMAIL, FakeWorld, binding, identity, project, record
 
 NONE: Any = None
 CONTROLLER = IAMBindingController(NONE, NONE)
@@ -31,19 +31,19 @@ ON_ACCOUNT = {"kind": "ServiceAccount", "identityRef": {"name": "checkout"}}
 WORLD = FakeWorld(project(), identity(), accounts=[record()])
 
 
-def desired(obj: IAMBinding, world: FakeWorld = WORLD) -> BindingWant | Stopped:
-    return CONTROLLER.desired(obj, Passed(project(), observe=False), world)
+def resolve(obj: IAMBinding, cluster: FakeWorld = WORLD) -> BindingWant | Blocked:
+    return CONTROLLER.resolve(obj, Allowed(project(), observe=False), cluster)
 
 
-def target(obj: IAMBinding, world: FakeWorld = WORLD) -> Target:
-    want = desired(obj, world)
+def target(obj: IAMBinding, cluster: FakeWorld = WORLD) -> Target:
+    want = resolve(obj, cluster)
     assert isinstance(want, BindingWant)
     return want.target
 
 
-def stopped(obj: IAMBinding, world: FakeWorld) -> Stopped:
-    want = desired(obj, world)
-    assert isinstance(want, Stopped)
+def stopped(obj: IAMBinding, cluster: FakeWorld) -> Blocked:
+    want = resolve(obj, cluster)
+    assert isinstance(want, Blocked)
     return want
 
 
@@ -78,21 +78,21 @@ def test_a_target_is_resolved(declared: dict[str, str], expected: Target) -> Non
 
 
 def test_an_email_that_an_identity_declares_is_that_identitys_account() -> None:
-    want = desired(binding(BINDING, target={"kind": "ServiceAccount", "email": EMAIL}))
+    want = resolve(binding(BINDING, target={"kind": "ServiceAccount", "email": EMAIL}))
     assert isinstance(want, BindingWant)
     assert want.owner == DeclaredIdentity("payments", "checkout")
 
 
 @pytest.mark.parametrize(
-    ("world", "reason"),
+    ("cluster", "reason"),
     [
         (FakeWorld(project()), Reason.DEPENDENCY_NOT_FOUND),
         (FakeWorld(project(), identity()), Reason.DEPENDENCY_NOT_READY),
         (FakeWorld(project(), identity(), accounts=[record(unique_id="")]), Reason.DEPENDENCY_NOT_READY),
     ],
 )
-def test_a_target_without_a_steady_account_is_waited_for(world: FakeWorld, reason: Reason) -> None:
-    stop = stopped(binding(BINDING, target=ON_ACCOUNT), world)
+def test_a_target_without_a_steady_account_is_waited_for(cluster: FakeWorld, reason: Reason) -> None:
+    stop = stopped(binding(BINDING, target=ON_ACCOUNT), cluster)
     assert isinstance(stop.outcome, Waiting)
     assert stop.outcome.reason is reason
     assert stop.unresolved.startswith("spec.target.identityRef: ")
@@ -106,9 +106,9 @@ def test_a_binding_on_an_account_names_that_accounts_project() -> None:
 
 
 def test_every_member_is_a_wish() -> None:
-    want = desired(binding(BINDING))
+    want = resolve(binding(BINDING))
     assert isinstance(want, BindingWant)
-    group, account = CONTROLLER.wishes(want, WORLD)
+    group, account = CONTROLLER.requested_grants(want, WORLD)
     assert (group.path, group.role, group.holder) == (
         "spec.members[0]",
         "roles/run.invoker",
@@ -117,12 +117,12 @@ def test_every_member_is_a_wish() -> None:
     assert account.path == "spec.members[1]"
     assert isinstance(account.holder, Holder)
     assert account.holder.member == f"serviceAccount:{EMAIL}"
-    _, unready = CONTROLLER.wishes(want, FakeWorld(project(), identity()))
+    _, unready = CONTROLLER.requested_grants(want, FakeWorld(project(), identity()))
     assert isinstance(unready.holder, Nobody)
 
 
 def test_the_status_shows_what_was_declared() -> None:
-    want = desired(binding(BINDING, members=[{"principal": "group:ops@example.com"}] * 2))
+    want = resolve(binding(BINDING, members=[{"principal": "group:ops@example.com"}] * 2))
     assert isinstance(want, BindingWant)
     summary = CONTROLLER.summarize(want, BindingSeen())
     assert summary.fields == {
@@ -145,9 +145,9 @@ class Services:
         return replace(ROLLED_OUT, invoker_iam_disabled=True)
 
 
-async def issues(services: Services, obj: IAMBinding, lent: ManagedProject) -> tuple[str, ...]:
+async def issues(services: Services, obj: IAMBinding, delegated: ManagedProject) -> tuple[str, ...]:
     controller = IAMBindingController(NONE, services)
-    want = controller.desired(obj, Passed(lent, observe=False), WORLD)
+    want = controller.resolve(obj, Allowed(delegated, observe=False), WORLD)
     assert isinstance(want, BindingWant)
     return controller.summarize(want, await controller.observe(want, 0.0)).issues
 
@@ -162,8 +162,8 @@ async def test_callers_of_a_service_that_lets_in_everybody_are_granted_nothing_a
 
 async def test_what_the_namespace_may_not_use_is_not_looked_at() -> None:
     services = Services()
-    lent = project(guardrails={"workloads": [{"names": ["another"]}]})
-    assert await issues(services, binding(BINDING), lent) == ()
+    delegated = project(guardrails={"workloads": [{"names": ["another"]}]})
+    assert await issues(services, binding(BINDING), delegated) == ()
     assert services.ages == []
 
 

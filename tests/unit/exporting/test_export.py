@@ -9,7 +9,7 @@ from cloudrun_identity.exporting.survey import Survey
 from cloudrun_identity.gcp.custom_roles import CustomRoleState
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
 from cloudrun_identity.iam.acting_roles import ACTING_ROLES
-from cloudrun_identity.iam.grants import Condition, Grant, Target
+from cloudrun_identity.iam.grants import Grant, IAMCondition, Target
 
 PROJECT = Target(TargetKind.PROJECT, "acme-shop")
 DOMAIN = "acme-shop.iam.gserviceaccount.com"
@@ -130,7 +130,7 @@ def test_a_role_that_escalates_is_admitted_as_such_and_so_is_one_that_cannot_be_
 
 
 def test_grants_under_conditions_and_to_others_are_bindings() -> None:
-    when = Condition("until 2040", "", 'request.time < timestamp("2040-01-01T00:00:00Z")')
+    when = IAMCondition("until 2040", "", 'request.time < timestamp("2040-01-01T00:00:00Z")')
     survey = surveyed(
         Grant(PROJECT, "roles/run.viewer", OPS, when),
         Grant(PROJECT, "roles/run.viewer", OPS),

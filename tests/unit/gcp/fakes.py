@@ -11,13 +11,13 @@ from google.type.expr_pb2 import Expr
 
 from cloudrun_identity.api import GrantState
 from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.gcp.policy_engine.brake import RemovalBrake
-from cloudrun_identity.gcp.policy_engine.ports import LanePorts, LaneSettings
-from cloudrun_identity.iam.claims import Claimant
 from cloudrun_identity.iam.grants import Grant, Target
-from cloudrun_identity.iam.ledger import Holding, Ledger
-from cloudrun_identity.iam.merge import present
 from cloudrun_identity.iam.principals import Tombstone, normalise
+from cloudrun_identity.ledger.model import Ledger, LedgerEntry
+from cloudrun_identity.ledger.owners import Owner
+from cloudrun_identity.policy.merge import grants_in
+from cloudrun_identity.policy.ports import SyncerPorts, SyncerSettings
+from cloudrun_identity.policy.removal_limit import RemovalRateLimiter
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -121,8 +121,8 @@ class FakePolicies:
         """Whether Google takes no more members."""
         return sum(len(each.members) for each in self._policies[target].bindings) >= self.most_members
 
-    def standing(self, target: Target) -> frozenset[Grant]:
-        return present(self._policies[target], target)
+    def present(self, target: Target) -> frozenset[Grant]:
+        return grants_in(self._policies[target], target)
 
     async def get(self, target: Target) -> Policy:
         self.reads += 1
@@ -132,7 +132,7 @@ class FakePolicies:
 
     async def set(self, target: Target, policy: Policy) -> Policy:
         self.sets += 1
-        self.offered = present(policy, target)
+        self.offered = grants_in(policy, target)
         await asyncio.sleep(self.latency)
         if self.before_set:
             self.before_set.pop(0)()
@@ -185,13 +185,13 @@ class FakePolicies:
     def _touch(self, target: Target) -> None:
         policy = self._policies[target]
         policy.etag = str(int(policy.etag) + 1).encode()
-        standing = self.standing(target)
+        present = self.present(target)
         self._meant = {
             grant: unique_id
             for grant, unique_id in self._meant.items()
-            if grant.target != target or grant in standing
+            if grant.target != target or grant in present
         }
-        for grant in standing:
+        for grant in present:
             if grant.member in self.unique_ids:
                 self._meant.setdefault(grant, self.unique_ids[grant.member])
 
@@ -216,8 +216,10 @@ class FakeLedgers:
         self.stored[target] = change(self.ledger(target))
         return self.stored[target]
 
-    def held_by(self, seat: str) -> frozenset[Target]:
-        return frozenset(target for target, ledger in self.stored.items() if seat in _seats(ledger))
+    def held_by(self, owner_key: str) -> frozenset[Target]:
+        return frozenset(
+            target for target, ledger in self.stored.items() if owner_key in _by_owner_key(ledger)
+        )
 
     def check_complete(self) -> None:
         if self.unreadable:
@@ -227,7 +229,7 @@ class FakeLedgers:
         return [
             target
             for target, ledger in self.stored.items()
-            if target.project_id == project_id and ledger.holdings
+            if target.project_id == project_id and ledger.entries
         ]
 
 
@@ -237,7 +239,7 @@ class Passes:
     def __init__(self) -> None:
         self.outcomes: list[str] = []
 
-    def lane_passed(self, target_kind: str, outcome: str) -> None:
+    def policy_synced(self, target_kind: str, outcome: str) -> None:
         self.outcomes.append(outcome)
 
 
@@ -251,34 +253,34 @@ class Scene:
     removals_an_hour: int = 100
     suspended: set[str] = field(default_factory=set)
     observed: set[str] = field(default_factory=set)
-    settings: LaneSettings = field(default_factory=LaneSettings)
+    settings: SyncerSettings = field(default_factory=SyncerSettings)
 
     def __post_init__(self) -> None:
         self.policies = FakePolicies(self.journal)
         self.ledgers = FakeLedgers(self.journal)
 
     @property
-    def ports(self) -> LanePorts:
-        return LanePorts(
+    def ports(self) -> SyncerPorts:
+        return SyncerPorts(
             policies=self.policies,
             ledgers=self.ledgers,
             observer=self.passes,
             wall_clock=lambda: NOON,
             is_fresh=self.fresh.__contains__,
-            brake=RemovalBrake(lambda _: self.removals_an_hour),
+            removal_limiter=RemovalRateLimiter(lambda _: self.removals_an_hour),
             is_suspended=self.suspended.__contains__,
             is_observed=self.observed.__contains__,
             settings=self.settings,
         )
 
-    def hold(self, grant: Grant, *claimants: Claimant, **fields: object) -> None:
+    def retain(self, grant: Grant, *owners: Owner, **fields: object) -> None:
         """Put a holding into the ledger of the grant's target."""
         ledger = self.ledgers.ledger(grant.target)
-        holding = replace(
-            Holding(frozenset(map(str, claimants)), GrantState.GRANTED),
+        entry = replace(
+            LedgerEntry(frozenset(map(str, owners)), GrantState.GRANTED),
             **fields,
         )
-        self.ledgers.stored[grant.target] = replace(ledger, holdings={**ledger.holdings, grant: holding})
+        self.ledgers.stored[grant.target] = replace(ledger, entries={**ledger.entries, grant: entry})
 
 
 def fault(kind: Fault, message: str = "no", **details: object) -> GoogleError:
@@ -292,5 +294,5 @@ def unsent() -> GoogleError:
     return error
 
 
-def _seats(ledger: Ledger) -> set[str]:
-    return {Claimant.parse(text).seat for held in ledger.holdings.values() for text in held.claimants}
+def _by_owner_key(ledger: Ledger) -> set[str]:
+    return {Owner.parse(text).owner_key for held in ledger.entries.values() for text in held.owners}

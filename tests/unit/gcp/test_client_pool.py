@@ -5,7 +5,7 @@ import pytest
 from cloudrun_identity.gcp.client_pool import OWN, ClientPool, Credential, credential_of
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.gcp.impersonation import Impersonated
-from tests.unit.controllers.world import project
+from tests.unit.controllers.cluster_state import project
 
 ACCOUNT = "cri@ops-1234.iam.gserviceaccount.com"
 AS_ACCOUNT = Credential(ACCOUNT)

@@ -14,7 +14,7 @@ from google.rpc import error_details_pb2
 from cloudrun_identity.gcp.clients import TIMEOUT, GoogleClients, request_reason
 from cloudrun_identity.gcp.credentials import Tokens
 from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.gcp.ratelimit import Access, Api, Priority, Rate, RateLimiter, call_priority
+from cloudrun_identity.gcp.ratelimit import Api, CallKind, Priority, Rate, RateLimiter, call_priority
 
 pytestmark = pytest.mark.looptime(start=0)
 
@@ -264,7 +264,7 @@ async def test_a_write_that_was_sent_once_may_have_happened_though_a_token_fails
 async def test_what_is_to_be_done_before_a_request_is_done_once_its_rate_admits_it(
     observer: Observer,
 ) -> None:
-    slow = RateLimiter({(api, access): Rate(60, 1) for api in Api for access in Access})
+    slow = RateLimiter({(api, access): Rate(60, 1) for api in Api for access in CallKind})
     clients, times = GoogleClients("127.0.0.1:1", observer, slow), []
 
     async def before() -> None:
@@ -292,7 +292,7 @@ async def test_a_request_is_not_sent_if_what_is_to_be_done_before_fails(
 async def test_a_request_that_waits_for_its_rate_while_the_clients_are_closed_is_not_sent(
     observer: Observer,
 ) -> None:
-    slow = RateLimiter({(api, access): Rate(60, 1) for api in Api for access in Access})
+    slow = RateLimiter({(api, access): Rate(60, 1) for api in Api for access in CallKind})
     clients, method = GoogleClients("127.0.0.1:1", observer, slow), Method("answer", "answer")
     await clients.call(Api.IAM, WRITE, method, "request")
     waiting = asyncio.create_task(clients.call(Api.IAM, WRITE, method, "request"))
@@ -342,7 +342,7 @@ async def test_a_used_up_number_of_objects_holds_back_nobody(clients: GoogleClie
 
 
 async def test_the_priority_of_the_pass_decides_who_waits(observer: Observer) -> None:
-    slow = RateLimiter({(api, access): Rate(60, 1) for api in Api for access in Access})
+    slow = RateLimiter({(api, access): Rate(60, 1) for api in Api for access in CallKind})
     clients = GoogleClients("127.0.0.1:1", observer, slow)
     order: list[Priority] = []
 

@@ -5,9 +5,9 @@ import pytest
 from cloudrun_identity.gcp.ratelimit import (
     DEFAULT_RATES,
     LONGEST_PAUSE,
-    Access,
     Api,
     BucketKey,
+    CallKind,
     Priority,
     Rate,
     RateLimiter,
@@ -15,11 +15,11 @@ from cloudrun_identity.gcp.ratelimit import (
 
 pytestmark = pytest.mark.looptime(start=0)
 
-WRITES = BucketKey(Api.IAM, Access.WRITE)
+WRITES = BucketKey(Api.IAM, CallKind.WRITE)
 
 
 def limiter(per_minute: float, burst: int) -> RateLimiter:
-    return RateLimiter({(api, access): Rate(per_minute, burst) for api in Api for access in Access})
+    return RateLimiter({(api, access): Rate(per_minute, burst) for api in Api for access in CallKind})
 
 
 def now() -> float:
@@ -97,10 +97,10 @@ async def test_buckets_are_separate_for_api_access_project_and_region() -> None:
     limits = limiter(per_minute=60, burst=1)
     keys = [
         WRITES,
-        BucketKey(Api.IAM, Access.READ),
-        BucketKey(Api.RUN, Access.WRITE),
-        BucketKey(Api.IAM, Access.WRITE, quota_project="ops"),
-        BucketKey(Api.RUN, Access.WRITE, region="europe-west1"),
+        BucketKey(Api.IAM, CallKind.READ),
+        BucketKey(Api.RUN, CallKind.WRITE),
+        BucketKey(Api.IAM, CallKind.WRITE, quota_project="ops"),
+        BucketKey(Api.RUN, CallKind.WRITE, region="europe-west1"),
     ]
 
     assert await asyncio.gather(*(granted_at(limits, key) for key in keys)) == [0] * 5
@@ -136,20 +136,20 @@ async def test_those_who_wait_when_the_bucket_is_drained_wait_longer() -> None:
 
 # The quotas a minute that Google documents, as far as it does.
 GOOGLES = {
-    (Api.IAM, Access.READ): 6000,
-    (Api.IAM, Access.WRITE): 600,
-    (Api.RESOURCE_MANAGER, Access.READ): 2400,
-    (Api.RUN, Access.READ): 3000,
-    (Api.RUN, Access.WRITE): 180,
+    (Api.IAM, CallKind.READ): 6000,
+    (Api.IAM, CallKind.WRITE): 600,
+    (Api.RESOURCE_MANAGER, CallKind.READ): 2400,
+    (Api.RUN, CallKind.READ): 3000,
+    (Api.RUN, CallKind.WRITE): 180,
 }
 
 
 @pytest.mark.parametrize(("key", "quota"), GOOGLES.items())
-def test_no_minute_of_ours_comes_near_googles_quota(key: tuple[Api, Access], quota: int) -> None:
+def test_no_minute_of_ours_comes_near_googles_quota(key: tuple[Api, CallKind], quota: int) -> None:
     rate = DEFAULT_RATES[key]
 
     assert rate.per_minute + rate.burst <= quota * 0.85
 
 
 def test_every_api_has_a_rate_for_reads_and_writes() -> None:
-    assert set(DEFAULT_RATES) == {(api, access) for api in Api for access in Access}
+    assert set(DEFAULT_RATES) == {(api, access) for api in Api for access in CallKind}

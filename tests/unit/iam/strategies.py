@@ -7,15 +7,16 @@ from google.type.expr_pb2 import Expr
 from hypothesis import strategies as st
 
 from cloudrun_identity.api import GrantState, TargetKind
-from cloudrun_identity.iam.claims import HOLD_EVERYTHING, Claim, Claimant, Declaration, Hold
-from cloudrun_identity.iam.grants import Condition, Grant, Target
-from cloudrun_identity.iam.ledger import Holding, Ledger
-from cloudrun_identity.iam.merge import Release
+from cloudrun_identity.iam.grants import Grant, IAMCondition, Target
+from cloudrun_identity.ledger.model import Ledger, LedgerEntry
+from cloudrun_identity.ledger.owners import Owner
+from cloudrun_identity.policy.desired_grants import RETAIN_ALL, DesiredGrant, DesiredGrants, Retain
+from cloudrun_identity.policy.merge import Release
 
 TARGET = Target(TargetKind.PROJECT, "payments-prod-1234")
 ROLES = ("roles/run.invoker", "roles/cloudsql.client", "roles/logging.viewer")
-OFFICE_HOURS = Condition("office hours", "", "request.time.getHours('Europe/Zurich') < 18")
-CONDITIONS = (None, OFFICE_HOURS, Condition("office hours", "differs in its expression alone", "true"))
+OFFICE_HOURS = IAMCondition("office hours", "", "request.time.getHours('Europe/Zurich') < 18")
+CONDITIONS = (None, OFFICE_HOURS, IAMCondition("office hours", "differs in its expression alone", "true"))
 ACCOUNT = "serviceAccount:checkout@payments-prod-1234.iam.gserviceaccount.com"
 UNIQUE_IDS = ("111", "222")
 MEMBERS = (ACCOUNT, "group:ops@example.com", "user:ann@example.com")
@@ -40,19 +41,19 @@ GRANTS = [
 ]
 _FORMER_IDS = ((), ("111",), ("111", "333"))
 _CLAIMS = [
-    Claim(grant, unique_id)
+    DesiredGrant(grant, unique_id)
     for grant in GRANTS
     for unique_id in (("", *UNIQUE_IDS) if grant.member == ACCOUNT else ("",))
 ]
 _HISTORIED_CLAIMS = [
-    replace(claim, former_ids=former_ids)
-    for claim in _CLAIMS
-    for former_ids in (_FORMER_IDS if claim.grant.member == ACCOUNT else ((),))
+    replace(desired_grant, former_ids=former_ids)
+    for desired_grant in _CLAIMS
+    for former_ids in (_FORMER_IDS if desired_grant.grant.member == ACCOUNT else ((),))
 ]
 _AUDIT = AuditConfig(service="allServices", audit_log_configs=[AuditLogConfig(log_type="DATA_READ")])
 
 
-def _binding(role: str, members: list[str], condition: Condition | None) -> Binding:
+def _binding(role: str, members: list[str], condition: IAMCondition | None) -> Binding:
     binding = Binding(role=role, members=members)
     if condition:
         binding.condition.CopyFrom(
@@ -66,7 +67,7 @@ def _binding(role: str, members: list[str], condition: Condition | None) -> Bind
 
 
 grants = st.sampled_from(GRANTS)
-claims = st.sampled_from(_CLAIMS)
+desired_grants = st.sampled_from(_CLAIMS)
 """As objects declare them."""
 historied_claims = st.sampled_from(_HISTORIED_CLAIMS)
 """As they are merged, with what the ledger knows."""
@@ -84,26 +85,26 @@ policies = st.builds(
     st.sampled_from([[], [_AUDIT]]),
 )
 releases = st.builds(Release, grants, st.sampled_from([(), ("111",), ("222",), ("333", "111")]))
-claimants = st.sampled_from([Claimant(*seat, uid) for seat in SEATS for uid in UIDS])
-holds = st.sampled_from([(), (), (HOLD_EVERYTHING,), (Hold(TARGET, ROLES[0]),), (Hold(member=ACCOUNT),)])
-declarations = st.lists(
+owners = st.sampled_from([Owner(*owner_key, uid) for owner_key in SEATS for uid in UIDS])
+retains = st.sampled_from([(), (), (RETAIN_ALL,), (Retain(TARGET, ROLES[0]),), (Retain(member=ACCOUNT),)])
+all_desired = st.lists(
     st.builds(
-        Declaration,
-        claimants,
-        st.frozensets(claims, max_size=4),
-        holds,
+        DesiredGrants,
+        owners,
+        st.frozensets(desired_grants, max_size=4),
+        retains,
         writable=st.sampled_from([True, True, False]),
         abandon=st.sampled_from([False, False, True]),
     ),
     max_size=3,
-    unique_by=lambda declaration: declaration.claimant.seat,
+    unique_by=lambda desired: desired.owner.owner_key,
 )
-holdings = st.builds(
-    Holding,
-    st.sets(claimants, min_size=1, max_size=2).map(lambda them: frozenset(map(str, them))),
+entries = st.builds(
+    LedgerEntry,
+    st.sets(owners, min_size=1, max_size=2).map(lambda them: frozenset(map(str, them))),
     st.sampled_from(GrantState),
     st.booleans(),
     st.sampled_from(["", *UNIQUE_IDS]),
     st.sampled_from(_FORMER_IDS),
 )
-ledgers = st.builds(lambda held: Ledger(TARGET, holdings=held), st.dictionaries(grants, holdings, max_size=5))
+ledgers = st.builds(lambda held: Ledger(TARGET, entries=held), st.dictionaries(grants, entries, max_size=5))

@@ -10,14 +10,14 @@ from cloudrun_identity.iam.admission import (
     Admitted,
     Decision,
     Denied,
-    Surroundings,
+    GuardrailFacts,
     admits_namespace,
     admitted_namespaces,
     may_adopt,
     may_be_called,
-    may_enter,
     may_make_keys,
     may_name_account,
+    may_use_project,
     may_use_workload,
 )
 from cloudrun_identity.iam.grants import Target
@@ -34,8 +34,8 @@ def project(namespaces: dict[str, Any] | None = None, **guardrails: Any) -> Mana
     )
 
 
-def admitting(*namespaces: str, credential_accounts: frozenset[str] = frozenset()) -> Surroundings:
-    return Surroundings(frozenset(namespaces), credential_accounts=credential_accounts)
+def admitting(*namespaces: str, credential_accounts: frozenset[str] = frozenset()) -> GuardrailFacts:
+    return GuardrailFacts(frozenset(namespaces), credential_accounts=credential_accounts)
 
 
 def reason(decision: Decision) -> str:
@@ -48,9 +48,9 @@ def test_a_project_is_closed_unless_opened() -> None:
 
 
 def test_names_and_selector_are_a_union() -> None:
-    lent = project({"names": ["payments"], "selector": {"matchLabels": {"team": "shop"}}})
+    delegated = project({"names": ["payments"], "selector": {"matchLabels": {"team": "shop"}}})
     assert admitted_namespaces(
-        lent, {"payments": {}, "shop": {"team": "shop"}, "other": {"team": "other"}, "bare": {}}
+        delegated, {"payments": {}, "shop": {"team": "shop"}, "other": {"team": "other"}, "bare": {}}
     ) == {"payments", "shop"}
 
 
@@ -74,26 +74,26 @@ def test_a_namespace_name_is_no_pattern() -> None:
 def test_the_selector_has_the_operators_of_kubernetes(
     requirement: dict[str, Any], selected: set[str]
 ) -> None:
-    lent = project({"selector": {"matchExpressions": [requirement]}})
+    delegated = project({"selector": {"matchExpressions": [requirement]}})
     labels: dict[str, dict[str, str]] = {
         "gold": {"tier": "gold"},
         "silver": {"tier": "silver"},
         "unlabelled": {},
     }
-    assert admitted_namespaces(lent, labels) == selected
+    assert admitted_namespaces(delegated, labels) == selected
 
 
 def test_all_requirements_of_a_selector_must_hold() -> None:
     selector = {"matchLabels": {"team": "shop"}, "matchExpressions": [{"key": "tier", "operator": "Exists"}]}
-    lent = project({"selector": selector})
-    assert admits_namespace(lent, "a", {"team": "shop", "tier": "gold"})
-    assert not admits_namespace(lent, "a", {"team": "shop"})
-    assert not admits_namespace(lent, "a", {"tier": "gold"})
+    delegated = project({"selector": selector})
+    assert admits_namespace(delegated, "a", {"team": "shop", "tier": "gold"})
+    assert not admits_namespace(delegated, "a", {"team": "shop"})
+    assert not admits_namespace(delegated, "a", {"tier": "gold"})
 
 
 def test_a_refused_namespace_is_told_where_it_would_be_admitted() -> None:
-    assert may_enter(project(), "payments", admitting("payments")) == Admitted()
-    assert reason(may_enter(project(), "shop", admitting("payments"))) == (
+    assert may_use_project(project(), "payments", admitting("payments")) == Admitted()
+    assert reason(may_use_project(project(), "shop", admitting("payments"))) == (
         "ManagedProject payments-prod does not admit namespace shop; "
         "listing it in spec.namespaces.names would"
     )
@@ -120,21 +120,21 @@ def test_a_workload_entry_admits_by_namespace_kind_location_and_name() -> None:
         "locations": ["europe-*"],
         "names": ["check*"],
     }
-    lent, both = project(workloads=[entry]), admitting("payments", "shop")
-    assert may_use_workload(lent, "payments", CHECKOUT, both) == Admitted()
+    delegated, both = project(workloads=[entry]), admitting("payments", "shop")
+    assert may_use_workload(delegated, "payments", CHECKOUT, both) == Admitted()
     for namespace, workload in [
         ("shop", CHECKOUT),
         ("payments", Target(TargetKind.JOB, "payments-prod-1234", "europe-west1", "checkout")),
         ("payments", Target(TargetKind.SERVICE, "payments-prod-1234", "us-east1", "checkout")),
         ("payments", Target(TargetKind.SERVICE, "payments-prod-1234", "europe-west1", "pricing")),
     ]:
-        assert isinstance(may_use_workload(lent, namespace, workload, both), Denied)
+        assert isinstance(may_use_workload(delegated, namespace, workload, both), Denied)
 
 
 def test_a_workload_entry_without_namespaces_admits_every_admitted_one() -> None:
-    lent = project(workloads=[{"names": ["checkout"]}])
-    assert may_use_workload(lent, "shop", CHECKOUT, admitting("payments", "shop")) == Admitted()
-    assert isinstance(may_use_workload(lent, "other", CHECKOUT, admitting("payments", "shop")), Denied)
+    delegated = project(workloads=[{"names": ["checkout"]}])
+    assert may_use_workload(delegated, "shop", CHECKOUT, admitting("payments", "shop")) == Admitted()
+    assert isinstance(may_use_workload(delegated, "other", CHECKOUT, admitting("payments", "shop")), Denied)
 
 
 workloads = st.builds(
@@ -148,18 +148,18 @@ workloads = st.builds(
 
 @given(workloads, st.sampled_from(["payments", "yes", "007"]))
 def test_the_entry_that_a_refusal_proposes_admits_the_workload(workload: Target, namespace: str) -> None:
-    surroundings = admitting(namespace, "other")
-    refusal = reason(may_use_workload(project(), namespace, workload, surroundings))
+    guardrail_facts = admitting(namespace, "other")
+    refusal = reason(may_use_workload(project(), namespace, workload, guardrail_facts))
     proposed = yaml.safe_load(refusal[refusal.index("{") : refusal.rindex("}") + 1])
     WorkloadAdmission.model_validate(proposed)
-    assert may_use_workload(project(workloads=[proposed]), namespace, workload, surroundings) == Admitted()
+    assert may_use_workload(project(workloads=[proposed]), namespace, workload, guardrail_facts) == Admitted()
 
 
 @pytest.mark.parametrize(("ask", "field"), [(may_name_account, "accounts"), (may_adopt, "adoptableAccounts")])
 def test_accounts_count_where_they_are_listed_whatever_their_case(ask: Any, field: str) -> None:
-    lent = project(None, **{field: ["Legacy@payments-prod-1234.iam.gserviceaccount.com"]})
-    assert ask(lent, "legacy@payments-prod-1234.iam.gserviceaccount.com", admitting()) == Admitted()
-    assert reason(ask(lent, "other@payments-prod-1234.iam.gserviceaccount.com", admitting())) == (
+    delegated = project(None, **{field: ["Legacy@payments-prod-1234.iam.gserviceaccount.com"]})
+    assert ask(delegated, "legacy@payments-prod-1234.iam.gserviceaccount.com", admitting()) == Admitted()
+    assert reason(ask(delegated, "other@payments-prod-1234.iam.gserviceaccount.com", admitting())) == (
         f"guardrails.{field} of ManagedProject payments-prod does not list "
         "other@payments-prod-1234.iam.gserviceaccount.com"
     )
@@ -175,8 +175,8 @@ def test_accounts_count_where_they_are_listed_whatever_their_case(ask: Any, fiel
     ],
 )
 def test_default_and_credential_accounts_are_refused_though_listed(ask: Any, field: str, email: str) -> None:
-    surroundings = admitting(credential_accounts=frozenset({"cri@ops.iam.gserviceaccount.com"}))
-    assert email in reason(ask(project(None, **{field: [email]}), email, surroundings))
+    guardrail_facts = admitting(credential_accounts=frozenset({"cri@ops.iam.gserviceaccount.com"}))
+    assert email in reason(ask(project(None, **{field: [email]}), email, guardrail_facts))
 
 
 def named(account_id: str, **spec: Any) -> CloudRunIdentity:
@@ -212,10 +212,10 @@ def test_an_identity_is_called_what_the_project_asks_for(
 
 
 def test_keys_are_made_only_where_they_are_allowed_and_by_whom_is_admitted() -> None:
-    lent = {"names": ["shop"]}
-    denied = reason(may_make_keys(project(lent), "shop", admitting("shop")))
+    delegated = {"names": ["shop"]}
+    denied = reason(may_make_keys(project(delegated), "shop", admitting("shop")))
     assert denied.startswith("guardrails.keys of ManagedProject payments-prod is Denied")
     assert "Workload Identity" in denied
-    allowed = project(lent, keys="Allowed")
+    allowed = project(delegated, keys="Allowed")
     assert may_make_keys(allowed, "shop", admitting("shop")) == Admitted()
     assert "does not admit namespace web" in reason(may_make_keys(allowed, "web", admitting("shop")))

@@ -4,7 +4,7 @@ from cloudrun_identity.api import ManagedProject
 from cloudrun_identity.iam.delegation import delegation
 
 
-def lent(*grants: dict[str, Any]) -> ManagedProject:
+def delegated(*grants: dict[str, Any]) -> ManagedProject:
     return ManagedProject.model_validate(
         {"metadata": {"name": "shop-1234"}, "spec": {"guardrails": {"grants": grants}}}
     )
@@ -16,7 +16,7 @@ def entry(*roles: str, on: tuple[str, ...] = ("Project",)) -> dict[str, Any]:
 
 def test_the_condition_names_the_roles_that_are_admitted_on_the_project_and_no_others() -> None:
     admitted = delegation(
-        lent(
+        delegated(
             entry("roles/viewer", "roles/cloudsql.client"),
             entry("roles/viewer"),
             entry("roles/secretmanager.secretAccessor", on=("Secret",)),
@@ -30,5 +30,5 @@ def test_the_condition_names_the_roles_that_are_admitted_on_the_project_and_no_o
 
 
 def test_what_only_a_pattern_admits_is_told_apart() -> None:
-    admitted = delegation(lent(entry("roles/viewer", "roles/run.*")))
+    admitted = delegation(delegated(entry("roles/viewer", "roles/run.*")))
     assert (admitted.roles, admitted.patterns) == (("roles/viewer",), ("roles/run.*",))

@@ -1,7 +1,7 @@
 import pytest
 
 from cloudrun_identity.api import TargetKind
-from cloudrun_identity.iam.grants import Condition, Grant, Target
+from cloudrun_identity.iam.grants import Grant, IAMCondition, Target
 
 PROJECT = Target(TargetKind.PROJECT, "acme")
 SERVICE = Target(TargetKind.SERVICE, "acme", "europe-west1", "web")
@@ -36,7 +36,7 @@ def test_a_target_has_the_name_that_google_gives_it(target: Target, full_name: s
 
 
 def test_a_grant_reads_as_one_line() -> None:
-    grant = Grant(SERVICE, "roles/run.invoker", "user:a@example.com", Condition("office hours"))
+    grant = Grant(SERVICE, "roles/run.invoker", "user:a@example.com", IAMCondition("office hours"))
     assert (
         str(grant) == "roles/run.invoker for user:a@example.com on Service europe-west1/web if office hours"
     )

@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from cloudrun_identity.api import GrantAdmission, ManagedProject, TargetKind
-from cloudrun_identity.iam.admission import Admitted, Decision, DeclaredIdentity, Denied, Surroundings
+from cloudrun_identity.iam.admission import Admitted, Decision, DeclaredIdentity, Denied, GuardrailFacts
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.guardrails import GrantRequest, decide
 
@@ -84,12 +84,12 @@ def request(
     return GrantRequest(namespace, target, role, member, ROLES[role])
 
 
-def surroundings(*namespaces: str) -> Surroundings:
-    return Surroundings(frozenset(namespaces or ("flows",)), IDENTITIES)
+def guardrail_facts(*namespaces: str) -> GuardrailFacts:
+    return GuardrailFacts(frozenset(namespaces or ("flows",)), IDENTITIES)
 
 
-def asked(asked_for: GrantRequest, lent: ManagedProject) -> Decision:
-    return decide(asked_for, lent, surroundings())
+def asked(asked_for: GrantRequest, delegated: ManagedProject) -> Decision:
+    return decide(asked_for, delegated, guardrail_facts())
 
 
 def reason(decision: Decision) -> str:
@@ -97,8 +97,8 @@ def reason(decision: Decision) -> str:
     return decision.reason
 
 
-def is_admitted(asked_for: GrantRequest, lent: ManagedProject) -> bool:
-    return isinstance(asked(asked_for, lent), Admitted)
+def is_admitted(asked_for: GrantRequest, delegated: ManagedProject) -> bool:
+    return isinstance(asked(asked_for, delegated), Admitted)
 
 
 def entry(**fields: Any) -> dict[str, Any]:
@@ -126,8 +126,8 @@ def test_a_refusal_names_the_grant_and_the_entry_that_would_admit_it() -> None:
 
 
 def test_a_refusal_for_escalation_alone_says_which_permissions_escalate_and_why() -> None:
-    lent = project(FLOW_RUNNER | {"allowEscalation": False})
-    assert reason(asked(request("roles/run.admin"), lent)) == (
+    delegated = project(FLOW_RUNNER | {"allowEscalation": False})
+    assert reason(asked(request("roles/run.admin"), delegated)) == (
         "guardrails.grants of ManagedProject payments-prod admits no roles/run.admin on Project "
         "payments-prod-1234 for identity:flows/prefect-runner without allowEscalation, because its holder "
         "can run commands of their own as a job's identity, can grant any role to anybody "
@@ -192,13 +192,13 @@ def test_a_member_has_one_of_the_documented_forms(member: str) -> None:
 
 
 def test_emails_are_matched_case_insensitively() -> None:
-    lent = project(entry(members=["group:*@Example.com"]))
-    assert is_admitted(request(member="group:Ops@example.COM"), lent)
+    delegated = project(entry(members=["group:*@Example.com"]))
+    assert is_admitted(request(member="group:Ops@example.COM"), delegated)
 
 
 def test_a_namespace_that_the_project_does_not_admit_gets_nothing() -> None:
-    lent = project(entry(namespaces=["flows", "shop"]))
-    assert "does not admit namespace shop" in reason(asked(request(namespace="shop"), lent))
+    delegated = project(entry(namespaces=["flows", "shop"]))
+    assert "does not admit namespace shop" in reason(asked(request(namespace="shop"), delegated))
 
 
 @pytest.mark.parametrize("pattern", ["*", "roles/*", "roles/view*"])
@@ -226,9 +226,9 @@ def test_public_and_typewide_members_count_only_literally(member: str) -> None:
 @pytest.mark.parametrize("target", [OWN_ACCOUNT, LEGACY_ACCOUNT])
 def test_public_and_typewide_members_never_count_on_service_accounts(member: str, target: Target) -> None:
     listed = entry(roles=["*"], on=["ServiceAccount"], members=[member, "*"], allowEscalation=True)
-    lent = project(listed, accounts=[LEGACY_EMAIL])
-    assert not is_admitted(request("roles/iam.workloadIdentityUser", target, member), lent)
-    assert is_admitted(request("roles/iam.workloadIdentityUser", target, "user:a@example.com"), lent)
+    delegated = project(listed, accounts=[LEGACY_EMAIL])
+    assert not is_admitted(request("roles/iam.workloadIdentityUser", target, member), delegated)
+    assert is_admitted(request("roles/iam.workloadIdentityUser", target, "user:a@example.com"), delegated)
 
 
 @pytest.mark.parametrize(
@@ -251,25 +251,25 @@ def test_the_default_for_own_identities_covers_no_other_role() -> None:
 
 
 def test_acting_as_ones_own_identity_needs_no_allow_escalation() -> None:
-    lent = project(
+    delegated = project(
         entry(roles=["roles/iam.*"], on=["ServiceAccount"]), accounts=[LEGACY_EMAIL], defaultGrants=False
     )
-    assert is_admitted(request("roles/iam.serviceAccountUser", OWN_ACCOUNT), lent)
-    assert not is_admitted(request("roles/iam.serviceAccountUser", LEGACY_ACCOUNT), lent)
-    assert not is_admitted(request("roles/iam.serviceAccountAdmin", OWN_ACCOUNT), lent)
+    assert is_admitted(request("roles/iam.serviceAccountUser", OWN_ACCOUNT), delegated)
+    assert not is_admitted(request("roles/iam.serviceAccountUser", LEGACY_ACCOUNT), delegated)
+    assert not is_admitted(request("roles/iam.serviceAccountAdmin", OWN_ACCOUNT), delegated)
 
 
 def test_an_account_without_email_yet_is_its_owners() -> None:
     unborn = replace(OWN_ACCOUNT, name="prefect-runner")
-    lent = request("roles/iam.serviceAccountUser", unborn, "group:ops@example.com")
-    assert is_admitted(replace(lent, owner=RUNNER), project())
-    assert not is_admitted(replace(lent, owner=FOREIGN), project())
+    delegated = request("roles/iam.serviceAccountUser", unborn, "group:ops@example.com")
+    assert is_admitted(replace(delegated, owner=RUNNER), project())
+    assert not is_admitted(replace(delegated, owner=FOREIGN), project())
 
 
 def test_nobody_grants_on_another_namespaces_identity() -> None:
     anything = entry(roles=["*"], on=["ServiceAccount"], allowEscalation=True)
-    lent = project(anything, accounts=[FOREIGN_EMAIL])
-    assert reason(asked(request("roles/iam.serviceAccountUser", FOREIGN_ACCOUNT), lent)) == (
+    delegated = project(anything, accounts=[FOREIGN_EMAIL])
+    assert reason(asked(request("roles/iam.serviceAccountUser", FOREIGN_ACCOUNT), delegated)) == (
         f"ServiceAccount {FOREIGN_EMAIL} belongs to identity:shop/pricing: only objects of namespace shop "
         "may grant roles/iam.serviceAccountUser on it, not those of flows"
     )
@@ -300,7 +300,7 @@ def test_a_namespace_lets_others_invoke_its_workloads_by_default(kind: TargetKin
 
 def test_grants_on_a_workload_take_the_right_to_use_it() -> None:
     invoked = request("roles/run.invoker", SERVICE)
-    both = surroundings("flows", "shop")
+    both = guardrail_facts("flows", "shop")
     invoker = entry(roles=["roles/run.invoker"], on=["Service"])
     assert "guardrails.workloads" in reason(decide(invoked, project(invoker), both))
     usable = project(workloads=[{"namespaces": ["flows"], "names": ["checkout"]}])
@@ -362,25 +362,25 @@ requests = st.builds(
 )
 
 
-def with_grants(lent: ManagedProject, grants: list[GrantAdmission]) -> ManagedProject:
-    rails = lent.spec.guardrails.model_copy(update={"grants": tuple(grants)})
-    return lent.model_copy(update={"spec": lent.spec.model_copy(update={"guardrails": rails})})
+def with_grants(delegated: ManagedProject, grants: list[GrantAdmission]) -> ManagedProject:
+    rails = delegated.spec.guardrails.model_copy(update={"grants": tuple(grants)})
+    return delegated.model_copy(update={"spec": delegated.spec.model_copy(update={"guardrails": rails})})
 
 
 @given(requests, guardrails, st.randoms())
 def test_the_order_of_the_entries_does_not_matter(
-    asked_for: GrantRequest, lent: ManagedProject, randomness: Any
+    asked_for: GrantRequest, delegated: ManagedProject, randomness: Any
 ) -> None:
-    grants = list(lent.spec.guardrails.grants)
+    grants = list(delegated.spec.guardrails.grants)
     randomness.shuffle(grants)
-    assert asked(asked_for, with_grants(lent, grants)) == asked(asked_for, lent)
+    assert asked(asked_for, with_grants(delegated, grants)) == asked(asked_for, delegated)
 
 
 @given(requests, guardrails, st.data())
 def test_a_narrower_entry_never_admits_more(
-    asked_for: GrantRequest, lent: ManagedProject, data: st.DataObject
+    asked_for: GrantRequest, delegated: ManagedProject, data: st.DataObject
 ) -> None:
-    grants = list(lent.spec.guardrails.grants)
+    grants = list(delegated.spec.guardrails.grants)
     assume(grants)
     narrowings: list[dict[str, Any]] = [
         {"roles": grants[0].roles[1:]},
@@ -392,45 +392,47 @@ def test_a_narrower_entry_never_admits_more(
         {"exclusive": False},
     ]
     narrowed = grants[0].model_copy(update=data.draw(st.sampled_from(narrowings)))
-    if is_admitted(asked_for, with_grants(lent, [narrowed, *grants[1:]])):
-        assert is_admitted(asked_for, lent)
+    if is_admitted(asked_for, with_grants(delegated, [narrowed, *grants[1:]])):
+        assert is_admitted(asked_for, delegated)
 
 
 @given(requests, guardrails, entries)
 def test_one_more_entry_never_admits_less(
-    asked_for: GrantRequest, lent: ManagedProject, added: dict[str, Any]
+    asked_for: GrantRequest, delegated: ManagedProject, added: dict[str, Any]
 ) -> None:
-    more = with_grants(lent, [*lent.spec.guardrails.grants, GrantAdmission.model_validate(added)])
-    if is_admitted(asked_for, lent):
+    more = with_grants(delegated, [*delegated.spec.guardrails.grants, GrantAdmission.model_validate(added)])
+    if is_admitted(asked_for, delegated):
         assert is_admitted(asked_for, more)
 
 
 @given(requests, guardrails)
 def test_the_entry_that_a_refusal_proposes_admits_the_grant(
-    asked_for: GrantRequest, lent: ManagedProject
+    asked_for: GrantRequest, delegated: ManagedProject
 ) -> None:
-    decision = asked(asked_for, lent)
+    decision = asked(asked_for, delegated)
     assume(isinstance(decision, Denied) and "an entry such as" in decision.reason)
     text = reason(decision)
     assert "\n" not in text
     proposed = yaml.safe_load(text[text.index("{") : text.rindex("}") + 1])
     entry_of_it = GrantAdmission.model_validate(proposed)
-    assert is_admitted(asked_for, with_grants(lent, [*lent.spec.guardrails.grants, entry_of_it]))
+    assert is_admitted(asked_for, with_grants(delegated, [*delegated.spec.guardrails.grants, entry_of_it]))
 
 
 @given(requests, guardrails)
 def test_no_public_or_typewide_member_ever_gets_onto_a_service_account(
-    asked_for: GrantRequest, lent: ManagedProject
+    asked_for: GrantRequest, delegated: ManagedProject
 ) -> None:
     for target in (OWN_ACCOUNT, FOREIGN_ACCOUNT, LEGACY_ACCOUNT):
         for member in PUBLIC + TYPEWIDE:
-            assert not is_admitted(replace(asked_for, target=target, member=member), lent)
+            assert not is_admitted(replace(asked_for, target=target, member=member), delegated)
 
 
 @given(requests, guardrails)
-def test_fewer_permissions_are_never_admitted_less(asked_for: GrantRequest, lent: ManagedProject) -> None:
-    if is_admitted(asked_for, lent):
-        assert is_admitted(replace(asked_for, permissions=frozenset()), lent)
+def test_fewer_permissions_are_never_admitted_less(
+    asked_for: GrantRequest, delegated: ManagedProject
+) -> None:
+    if is_admitted(asked_for, delegated):
+        assert is_admitted(replace(asked_for, permissions=frozenset()), delegated)
 
 
 @pytest.mark.parametrize(
@@ -443,6 +445,6 @@ def test_fewer_permissions_are_never_admitted_less(asked_for: GrantRequest, lent
     ],
 )
 def test_a_custom_role_is_granted_in_its_own_project_alone(role: str, admitted: bool) -> None:
-    lent = project(entry(roles=["*"]))
+    delegated = project(entry(roles=["*"]))
     asked_for = GrantRequest("flows", PROJECT, role, "group:ops@example.com", frozenset())
-    assert is_admitted(asked_for, lent) is admitted
+    assert is_admitted(asked_for, delegated) is admitted

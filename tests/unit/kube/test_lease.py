@@ -134,13 +134,13 @@ async def test_a_release_during_an_outage_is_no_error(api: FakeApi) -> None:
 async def test_a_short_outage_is_borne_with(api: FakeApi) -> None:
     first = lease(api, "first")
     await first.acquire()
-    async with running(first.hold()) as holding:
+    async with running(first.hold()) as entry:
         await asyncio.sleep(DURATION)
         api.outage = OUTAGE
         await asyncio.sleep(DURATION / 2)
         api.outage = None
         await asyncio.sleep(5 * DURATION)
-        assert not holding.done()
+        assert not entry.done()
         assert first.is_holder
 
 
@@ -207,9 +207,9 @@ async def test_a_write_whose_answer_was_lost_is_no_loss(api: FakeApi) -> None:
     first = lease(api, "first")
     await first.acquire()
     api.interferences = [renew_behind_our_back]
-    async with running(first.hold()) as holding:
+    async with running(first.hold()) as entry:
         await asyncio.sleep(2 * DURATION)
-        assert not holding.done()
+        assert not entry.done()
         assert first.is_holder
 
 

@@ -6,11 +6,11 @@ import pytest
 from cloudrun_identity.api import API_VERSION
 from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.kube.resources import SECRETS, Object
-from cloudrun_identity.kube.secrets import KeySecrets, Owner, Template, digest_of
+from cloudrun_identity.kube.secrets import KeySecrets, SecretOwner, Template, digest_of
 
 from .fake_api import FakeApi
 
-OWNER = Owner(API_VERSION, "IdentityKey", "payments", "checkout", "u-1")
+OWNER = SecretOwner(API_VERSION, "IdentityKey", "payments", "checkout", "u-1")
 FILE = json.dumps({"private_key_id": "k1", "private_key": "-----BEGIN hush-----"}).encode()
 TEMPLATE = Template({"app": "checkout"}, {"reloader/match": "true"})
 NAME = "checkout-key"
@@ -97,7 +97,7 @@ async def test_what_is_no_credentials_file_has_no_key(
 
 async def test_the_successor_of_an_owner_has_its_secret(secrets: KeySecrets) -> None:
     made = await secrets.publish(OWNER, NAME, None, FILE, TEMPLATE)
-    successor = Owner(API_VERSION, "IdentityKey", "payments", "checkout", "u-2")
+    successor = SecretOwner(API_VERSION, "IdentityKey", "payments", "checkout", "u-2")
 
     assert (await secrets.relabel(successor, made, TEMPLATE)).owners[0].uid == "u-2"
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from cloudrun_identity.api import FINALIZER
 from cloudrun_identity.kube.objects import resource
-from cloudrun_identity.kube.uninstall import let_go
+from cloudrun_identity.kube.uninstall import remove_finalizers
 from tests.unit.kube.fake_api import FakeApi
 from tests.unit.kube.test_crds import install
 
@@ -28,7 +28,7 @@ async def test_what_goes_with_its_kind_is_let_go_and_nothing_else(api: FakeApi) 
     put(api, "IAMBinding", "ops", deletionTimestamp="2030-01-01T00:00:00Z")
     put(api, "CloudRunIdentity", "checkout", deletionTimestamp="2030-01-01T00:00:00Z")
 
-    assert await let_go(api) == 2
+    assert await remove_finalizers(api) == 2
 
     assert finalizers(api, "IAMBinding", "web") == finalizers(api, "IAMBinding", "ops") == [OTHERS]
     assert finalizers(api, "CloudRunIdentity", "checkout") == [OTHERS, FINALIZER]

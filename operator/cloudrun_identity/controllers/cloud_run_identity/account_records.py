@@ -9,11 +9,11 @@ from cloudrun_identity.api import Abandonment, CloudRunIdentity, TargetKind
 from cloudrun_identity.api.policy_ledger import MAX_UNIQUE_IDS
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.iam.ledger import AccountRecord, Ledger
+from cloudrun_identity.ledger.model import AccountRecord, Ledger
 
 
 class AccountLedgers(Protocol):
-    """Where records are kept: `kube.ledger.Ledgers`."""
+    """Where records are kept: `ledger.store.Ledgers`."""
 
     def ledger(self, target: Target) -> Ledger:
         """The ledger of the account's policy; an empty one if there is none."""
@@ -29,7 +29,7 @@ class AccountLedgers(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Owner:
+class AccountOwner:
     """An identity, and the project that its account is in."""
 
     obj: CloudRunIdentity
@@ -56,7 +56,7 @@ class AccountRecords:
         """The time, in whole seconds, as records keep it."""
         return self._wall_clock().replace(microsecond=0)
 
-    def of(self, owner: Owner, email: str) -> AccountRecord | None:
+    def of(self, owner: AccountOwner, email: str) -> AccountRecord | None:
         """The record of an account, whoever owns it; none of one that was left behind."""
         record = self._ledgers.ledger(owner.target(email)).account
         return None if record is None or record.abandoned else record
@@ -65,12 +65,14 @@ class AccountRecords:
         """The account whose ledger records this owner."""
         return self._ledgers.account_home(owner)
 
-    async def put(self, owner: Owner, record: AccountRecord) -> AccountRecord:
+    async def put(self, owner: AccountOwner, record: AccountRecord) -> AccountRecord:
         """Keep the record; nothing is written if it is kept already."""
         await self._ledgers.update(owner.target(record.email), lambda ledger: ledger.with_account(record))
         return record
 
-    async def settle(self, owner: Owner, record: AccountRecord, account: ServiceAccount) -> AccountRecord:
+    async def settle(
+        self, owner: AccountOwner, record: AccountRecord, account: ServiceAccount
+    ) -> AccountRecord:
         """Complete the record of an account that is seen steadily: from now on dependants may go."""
         unique_ids = tuple(each for each in record.unique_ids if each != account.unique_id)
         return await self.put(
@@ -85,11 +87,11 @@ class AccountRecords:
             ),
         )
 
-    async def drop(self, owner: Owner, email: str) -> None:
+    async def drop(self, owner: AccountOwner, email: str) -> None:
         """Forget the account, if it is this owner's."""
         await self._replace(owner, email, None)
 
-    async def leave_behind(self, owner: Owner, record: AccountRecord, reason: str) -> None:
+    async def leave_behind(self, owner: AccountOwner, record: AccountRecord, reason: str) -> None:
         """Keep in mind that the account was left, for the project's status to show."""
         left = AccountRecord(
             record.email,
@@ -102,7 +104,7 @@ class AccountRecords:
         )
         await self._replace(owner, record.email, left)
 
-    async def _replace(self, owner: Owner, email: str, record: AccountRecord | None) -> None:
+    async def _replace(self, owner: AccountOwner, email: str, record: AccountRecord | None) -> None:
         def change(ledger: Ledger) -> Ledger:
             own = ledger.account is not None and ledger.account.owner == owner.name
             return ledger.with_account(record) if own else ledger

@@ -12,27 +12,27 @@ from cloudrun_identity.api import (
     WhenDisabled,
     WhenReplaced,
 )
-from cloudrun_identity.controllers.outcomes import InSync, Paused, Refused
-from cloudrun_identity.controllers.reconcile.controller import Applied, Change
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.mutations import mutated
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
-from cloudrun_identity.iam.ledger import AccountRecord
+from cloudrun_identity.ledger.model import AccountRecord
+from cloudrun_identity.reconcile.interfaces import Applied, Change
+from cloudrun_identity.reconcile.outcomes import InSync, Paused, Refused
 
 from .account_creation import AccountCreation
-from .account_records import Owner
-from .account_tools import AccountSeen, AccountTools, propagating
+from .account_dependencies import AccountDependencies, AccountSeen, propagating
+from .account_records import AccountOwner
 
 
 class AccountUpkeep:
     """Keeps accounts, and brings them back; raises GoogleError."""
 
-    def __init__(self, tools: AccountTools, creation: AccountCreation) -> None:
-        self._tools = tools
+    def __init__(self, deps: AccountDependencies, creation: AccountCreation) -> None:
+        self._deps = deps
         self._creation = creation
 
     async def keep(
-        self, owner: Owner, record: AccountRecord, seen: ServiceAccount | None
+        self, owner: AccountOwner, record: AccountRecord, seen: ServiceAccount | None
     ) -> Applied[AccountSeen]:
         """Put right what differs, or one step of it."""
         if seen is None:
@@ -43,7 +43,9 @@ class AccountUpkeep:
             return await self.update(owner, record, seen)
         return await self._returned(owner, record, seen)
 
-    async def update(self, owner: Owner, record: AccountRecord, seen: ServiceAccount) -> Applied[AccountSeen]:
+    async def update(
+        self, owner: AccountOwner, record: AccountRecord, seen: ServiceAccount
+    ) -> Applied[AccountSeen]:
         """Write the fields that differ, each by its own call."""
         described = await self._describe(owner, seen)
         wanted = owner.obj.spec.disabled
@@ -52,14 +54,14 @@ class AccountUpkeep:
             message = f"{change}, which spec.whenDisabled: Report leaves as it is"
             return Applied(Paused(Reason.DRIFT_DETECTED, message), AccountSeen(described), left=(change,))
         switched = await self._switch(owner, described, disabled=wanted)
-        await self._tools.records.put(owner, replace(record, disabled=wanted))
+        await self._deps.records.put(owner, replace(record, disabled=wanted))
         return Applied(InSync(), AccountSeen(switched))
 
-    async def _missing(self, owner: Owner, record: AccountRecord) -> Applied[AccountSeen]:
-        probation = self._tools.probation
-        probation.read(record.email, "")
-        is_unanswered = record.intent is AccountIntent.UNDELETE and not probation.made(record.email)
-        if probation.is_fresh(record.email) and not is_unanswered:
+    async def _missing(self, owner: AccountOwner, record: AccountRecord) -> Applied[AccountSeen]:
+        propagation = self._deps.propagation
+        propagation.read(record.email, "")
+        is_unanswered = record.intent is AccountIntent.UNDELETE and not propagation.made(record.email)
+        if propagation.is_fresh(record.email) and not is_unanswered:
             return propagating(record.email, None)
         match owner.obj.spec.when_deleted:
             case WhenDeleted.UNDELETE:
@@ -72,23 +74,23 @@ class AccountUpkeep:
                     f"account {record.email} (unique ID {record.unique_id}) was deleted, which "
                     "spec.whenDeleted: Report leaves as it is"
                 )
-                return Applied(Paused(Reason.DRIFT_DETECTED, message), AccountSeen(None), holds=True)
+                return Applied(Paused(Reason.DRIFT_DETECTED, message), AccountSeen(None), retains=True)
             case _:
                 assert_never(owner.obj.spec.when_deleted)
 
-    async def _undelete(self, owner: Owner, record: AccountRecord) -> Applied[AccountSeen]:
-        tools, email = self._tools, record.email
-        may_be_done = record.intent is AccountIntent.UNDELETE and tools.probation.is_fresh(email)
-        intended = replace(record, intent=AccountIntent.UNDELETE, appeared=tools.records.now())
-        await tools.records.put(owner, intended)
-        tools.checkpoint("undelete recorded")
+    async def _undelete(self, owner: AccountOwner, record: AccountRecord) -> Applied[AccountSeen]:
+        deps, email = self._deps, record.email
+        may_be_done = record.intent is AccountIntent.UNDELETE and deps.propagation.is_fresh(email)
+        intended = replace(record, intent=AccountIntent.UNDELETE, appeared=deps.records.now())
+        await deps.records.put(owner, intended)
+        deps.checkpoint("undelete recorded")
         try:
-            account = await tools.service_accounts.undelete(owner.project_id, record.unique_id)
+            account = await deps.service_accounts.undelete(owner.project_id, record.unique_id)
         except GoogleError as error:
             if error.fault not in (Fault.NOT_FOUND, Fault.FAILED_PRECONDITION, Fault.ALREADY_EXISTS):
                 raise
             if may_be_done:  # by a process that did not live to hear so
-                tools.probation.begin(email, record.unique_id)
+                deps.propagation.begin(email, record.unique_id)
                 return propagating(email, None)
             await self._lose(owner, record, AccountLoss.DELETED)
             message = (
@@ -96,14 +98,14 @@ class AccountUpkeep:
                 f"{error.message}; set spec.whenDeleted to Recreate, or delete this object"
             )
             return Applied(Refused(Reason.CONFLICT, message), AccountSeen(None))
-        tools.checkpoint("account undeleted")
-        tools.inventory.wrote_account(owner.project_id, email)
+        deps.checkpoint("account undeleted")
+        deps.inventory.wrote_account(owner.project_id, email)
         mutated("undelete", owner.target(email).full_name, before="deleted", after="present")
-        tools.probation.begin(email, account.unique_id)
+        deps.propagation.begin(email, account.unique_id)
         return propagating(email, account)
 
     async def _replaced(
-        self, owner: Owner, record: AccountRecord, seen: ServiceAccount
+        self, owner: AccountOwner, record: AccountRecord, seen: ServiceAccount
     ) -> Applied[AccountSeen]:
         lost = await self._lose(owner, record, AccountLoss.REPLACED)
         match owner.obj.spec.when_replaced:
@@ -121,24 +123,24 @@ class AccountUpkeep:
                 assert_never(owner.obj.spec.when_replaced)
 
     async def _returned(
-        self, owner: Owner, record: AccountRecord, seen: ServiceAccount
+        self, owner: AccountOwner, record: AccountRecord, seen: ServiceAccount
     ) -> Applied[AccountSeen]:
         """Let dependants go again once the account is seen steadily."""
-        if not self._tools.probation.read(record.email, seen.unique_id):
+        if not self._deps.propagation.read(record.email, seen.unique_id):
             return propagating(record.email, seen)
-        self._tools.probation.end(record.email)
-        settled = await self._tools.records.settle(owner, record, seen)
-        self._tools.checkpoint("account settled")
+        self._deps.propagation.end(record.email)
+        settled = await self._deps.records.settle(owner, record, seen)
+        self._deps.checkpoint("account settled")
         if seen.unique_id != record.unique_id:
             name = owner.target(record.email).full_name
             mutated("take over", name, before=record.unique_id, after=seen.unique_id)
         return await self.update(owner, settled, seen)
 
-    async def _lose(self, owner: Owner, record: AccountRecord, loss: AccountLoss) -> AccountRecord:
+    async def _lose(self, owner: AccountOwner, record: AccountRecord, loss: AccountLoss) -> AccountRecord:
         """Record what became of the account, so that nothing is granted to it or on it meanwhile."""
-        return await self._tools.records.put(owner, replace(record, intent=None, lost=loss, appeared=None))
+        return await self._deps.records.put(owner, replace(record, intent=None, lost=loss, appeared=None))
 
-    async def _describe(self, owner: Owner, seen: ServiceAccount) -> ServiceAccount:
+    async def _describe(self, owner: AccountOwner, seen: ServiceAccount) -> ServiceAccount:
         spec = owner.obj.spec
         wanted = replace(
             seen,
@@ -147,17 +149,17 @@ class AccountUpkeep:
         )
         if wanted == seen:
             return seen
-        await self._tools.service_accounts.patch(
+        await self._deps.service_accounts.patch(
             owner.project_id, seen.unique_id, display_name=spec.display_name, description=spec.description
         )
         before, after = (f"{each.display_name!r}, {each.description!r}" for each in (seen, wanted))
         mutated("patch", owner.target(seen.email).full_name, before=before, after=after)
         return self._wrote(owner, seen, wanted)
 
-    async def _switch(self, owner: Owner, seen: ServiceAccount, *, disabled: bool) -> ServiceAccount:
+    async def _switch(self, owner: AccountOwner, seen: ServiceAccount, *, disabled: bool) -> ServiceAccount:
         if seen.disabled == disabled:
             return seen
-        service_accounts = self._tools.service_accounts
+        service_accounts = self._deps.service_accounts
         switch = service_accounts.disable if disabled else service_accounts.enable
         await switch(owner.project_id, seen.unique_id)
         words = {True: "disabled", False: "enabled"}
@@ -165,12 +167,12 @@ class AccountUpkeep:
         mutated("switch", name, before=words[seen.disabled], after=words[disabled])
         return self._wrote(owner, seen, replace(seen, disabled=disabled))
 
-    def _wrote(self, owner: Owner, before: ServiceAccount, after: ServiceAccount) -> ServiceAccount:
+    def _wrote(self, owner: AccountOwner, before: ServiceAccount, after: ServiceAccount) -> ServiceAccount:
         """What was sent counts: the reply echoes less, and a read may not show it yet."""
-        self._tools.inventory.wrote_account(owner.project_id, before.email)
-        self._tools.recent.wrote(before, after)
+        self._deps.inventory.wrote_account(owner.project_id, before.email)
+        self._deps.recent.wrote(before, after)
         return after
 
 
-def _leaves_switch(owner: Owner) -> bool:
+def _leaves_switch(owner: AccountOwner) -> bool:
     return owner.obj.spec.when_disabled is WhenDisabled.REPORT

@@ -19,9 +19,6 @@ from cloudrun_identity.api import (
     UnmanagedKeys,
     WorkloadKind,
 )
-from cloudrun_identity.controllers.conditions import Finding
-from cloudrun_identity.controllers.gate import other_project
-from cloudrun_identity.controllers.grants.open_services import open_to_all, roles_in_vain
 from cloudrun_identity.controllers.identity_attachment.attachment import Account
 from cloudrun_identity.controllers.identity_attachment.cross_project import (
     Crossing,
@@ -30,17 +27,20 @@ from cloudrun_identity.controllers.identity_attachment.cross_project import (
     cross_project_ready,
     lending,
 )
-from cloudrun_identity.controllers.world import Key, World
-from cloudrun_identity.gcp.access import Access, Hint
 from cloudrun_identity.gcp.errors import GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.keys import Keys
+from cloudrun_identity.gcp.permission_checks import Hint, PermissionChecks
 from cloudrun_identity.gcp.projects import cloud_run_service_agent
 from cloudrun_identity.gcp.workloads import Workload
 from cloudrun_identity.iam.acting_roles import TOKEN_CREATOR
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.principals import service_account_member
+from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey
+from cloudrun_identity.reconcile.conditions import Finding
+from cloudrun_identity.reconcile.grants.public_services import open_to_all, roles_in_vain
+from cloudrun_identity.reconcile.preconditions import other_project
 
 from .key_audit import undeclared
 
@@ -80,7 +80,7 @@ class Audit:
 class IdentityAuditor:
     """Looks; what cannot be read is no error here."""
 
-    def __init__(self, inventory: Inventory, access: Access, keys: Keys) -> None:
+    def __init__(self, inventory: Inventory, access: PermissionChecks, keys: Keys) -> None:
         self._inventory = inventory
         self._access = access
         self._keys = keys
@@ -91,7 +91,7 @@ class IdentityAuditor:
         account: Target,
         unique_id: str,
         called: Iterable[Workload],
-        world: World,
+        cluster: ClusterState,
         max_age: float,
     ) -> Audit:
         """What can be told of the account now, from reads at most `max_age` seconds old.
@@ -100,7 +100,7 @@ class IdentityAuditor:
         """
         attached: list[Workload] = []
         unreadable: list[str] = []
-        for project_id, location in sorted(_places(obj, account.project_id, world)):
+        for project_id, location in sorted(_places(obj, account.project_id, cluster)):
             for kind in WorkloadKind:
                 try:
                     attached += await self._inventory.running_as(
@@ -114,14 +114,14 @@ class IdentityAuditor:
             project.metadata.name: await self._access.operator_may(
                 "iam.serviceAccounts.actAs", account, project.project_id, max_age
             )
-            for project in usable_projects(obj, world)
+            for project in usable_projects(obj, cluster)
         }
-        keys = await self._undeclared(obj, account, unique_id, world, max_age)
+        keys = await self._undeclared(obj, account, unique_id, cluster, max_age)
         open_services = await open_to_all(called, self._inventory, max_age)
         return Audit(tuple(sorted(attached)), keys, tuple(unreadable), may_act, open_services)
 
     async def _undeclared(
-        self, obj: CloudRunIdentity, account: Target, unique_id: str, world: World, max_age: float
+        self, obj: CloudRunIdentity, account: Target, unique_id: str, cluster: ClusterState, max_age: float
     ) -> tuple[UnmanagedKey, ...] | GoogleError | None:
         if obj.spec.unmanaged_keys is UnmanagedKeys.IGNORE:
             return None
@@ -129,16 +129,16 @@ class IdentityAuditor:
             listed = await self._keys.list(account.project_id, unique_id, max_age)
         except GoogleError as error:
             return error
-        return undeclared(listed, world.ledger(account).keys)
+        return undeclared(listed, cluster.ledger(account).keys)
 
 
 def cross_project(
-    obj: CloudRunIdentity, home: ManagedProject, account: Target, audit: Audit, world: World
+    obj: CloudRunIdentity, home: ManagedProject, account: Target, audit: Audit, cluster: ClusterState
 ) -> Finding | None:
     """The condition CrossProjectReady; None for an identity that no other project may use."""
     if not obj.spec.usable_from:
         return None
-    lent = Account(
+    delegated = Account(
         account.name,
         account.project_id,
         DeclaredIdentity(obj.metadata.namespace, obj.metadata.name),
@@ -146,53 +146,53 @@ def cross_project(
         home.status.cross_project_usage or EffectiveCrossProjectUsage.UNKNOWN,
     )
     lines: list[PreflightCheck] = []
-    for project in usable_projects(obj, world):
+    for project in usable_projects(obj, cluster):
         crossing = Crossing(
-            lent,
+            delegated,
             project.metadata.name,
             project.status.project_number or "",
             project.status.operator_identity or "",
         )
         lines += [
             acting(crossing, audit.may_act.get(project.metadata.name, Hint.UNKNOWN)),
-            lending(crossing, _is_lent(account, crossing, world)),
+            lending(crossing, _is_lent(account, crossing, cluster)),
             allowing(crossing),
         ]
     return cross_project_ready(lines)
 
 
-def usable_projects(obj: CloudRunIdentity, world: World) -> Iterator[ManagedProject]:
+def usable_projects(obj: CloudRunIdentity, cluster: ClusterState) -> Iterator[ManagedProject]:
     """The projects of usableFrom that are there and admit the identity's namespace."""
     for usable in obj.spec.usable_from:
-        project = other_project(usable.project_ref.name, obj.metadata.namespace, world, "")
+        project = other_project(usable.project_ref.name, obj.metadata.namespace, cluster, "")
         if isinstance(project, ManagedProject):
             yield project
 
 
-def _is_lent(account: Target, crossing: Crossing, world: World) -> Hint:
+def _is_lent(account: Target, crossing: Crossing, cluster: ClusterState) -> Hint:
     """Whether the service agent has its grant, which is ours to make, by the ledger."""
     agent = service_account_member(cloud_run_service_agent(crossing.project_number))
-    holding = world.ledger(account).holdings.get(Grant(account, TOKEN_CREATOR, agent))
-    return Hint.YES if holding and holding.state is GrantState.GRANTED else Hint.NO
+    entry = cluster.ledger(account).entries.get(Grant(account, TOKEN_CREATOR, agent))
+    return Hint.YES if entry and entry.state is GrantState.GRANTED else Hint.NO
 
 
-def _places(obj: CloudRunIdentity, home: str, world: World) -> frozenset[tuple[str, str]]:
+def _places(obj: CloudRunIdentity, home: str, cluster: ClusterState) -> frozenset[tuple[str, str]]:
     """Projects and locations in which something may run as the identity."""
-    lent = world.project(obj.spec.project_ref.name)
-    places = {(home, location) for location in (lent.spec.locations if lent else ())}
-    for project in usable_projects(obj, world):
+    delegated = cluster.project(obj.spec.project_ref.name)
+    places = {(home, location) for location in (delegated.spec.locations if delegated else ())}
+    for project in usable_projects(obj, cluster):
         places |= {(project.project_id, location) for location in project.spec.locations}
-    for attachment in _attachments(obj, world):
+    for attachment in _attachments(obj, cluster):
         name, namespace = attachment.spec.project_ref.name, attachment.metadata.namespace
-        workloads = other_project(name, namespace, world, "")
+        workloads = other_project(name, namespace, cluster, "")
         if isinstance(workloads, ManagedProject):
             places.add((workloads.project_id, attachment.spec.workload.location))
     return frozenset(places)
 
 
-def _attachments(obj: CloudRunIdentity, world: World) -> Iterator[IdentityAttachment]:
-    for key in world.referrers(Key.of(obj)):
+def _attachments(obj: CloudRunIdentity, cluster: ClusterState) -> Iterator[IdentityAttachment]:
+    for key in cluster.referrers(ObjectKey.of(obj)):
         if key.kind == IdentityAttachment.__name__:
-            attachment = world.attachment(key.namespace, key.name)
+            attachment = cluster.attachment(key.namespace, key.name)
             if attachment:
                 yield attachment

@@ -7,21 +7,21 @@ create, completed once reads are steady, dropped last. The status only mirrors i
 from dataclasses import dataclass, replace
 
 from cloudrun_identity.api import CloudRunIdentity, ConditionType, ManagedProject, Reason, TargetKind
-from cloudrun_identity.controllers.conditions import Finding
-from cloudrun_identity.controllers.gate import Passed, Stopped
-from cloudrun_identity.controllers.grants.open_services import services_called
-from cloudrun_identity.controllers.grants.wishes import Wish
-from cloudrun_identity.controllers.outcomes import Outcome, Refused
-from cloudrun_identity.controllers.reconcile.controller import Applied, Change, Summary
-from cloudrun_identity.controllers.world import Key, World
 from cloudrun_identity.gcp.roles import Roles
 from cloudrun_identity.gcp.service_accounts import ServiceAccount, expected_email
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.iam.ledger import AccountRecord
 from cloudrun_identity.iam.principals import service_account_member
+from cloudrun_identity.ledger.model import AccountRecord
+from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey
+from cloudrun_identity.reconcile.conditions import Finding
+from cloudrun_identity.reconcile.grants.public_services import services_called
+from cloudrun_identity.reconcile.grants.resolver import RequestedGrant
+from cloudrun_identity.reconcile.interfaces import Applied, Change, Summary
+from cloudrun_identity.reconcile.outcomes import Outcome, Refused
+from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
 
-from .account_records import Owner
-from .account_tools import AccountSeen
+from .account_dependencies import AccountSeen
+from .account_records import AccountOwner
 from .accounts import Accounts
 from .audit import Audit, IdentityAuditor, cross_project
 from .deletion import IdentityDeletion
@@ -36,13 +36,13 @@ class AccountWant:
 
     obj: CloudRunIdentity
     project: ManagedProject
-    world: World
+    cluster: ClusterState
     record: AccountRecord | None
 
     @property
-    def owner(self) -> Owner:
+    def owner(self) -> AccountOwner:
         """The identity, as the account's record names it."""
-        return Owner(self.obj, self.project.project_id)
+        return AccountOwner(self.obj, self.project.project_id)
 
     @property
     def email(self) -> str:
@@ -78,7 +78,7 @@ class CloudRunIdentityController:
         self._auditor = auditor
         self._roles = roles
 
-    def references(self, obj: CloudRunIdentity) -> frozenset[Key]:
+    def references(self, obj: CloudRunIdentity) -> frozenset[ObjectKey]:
         """Everything that its spec names."""
         return identity_references(obj)
 
@@ -86,28 +86,33 @@ class CloudRunIdentityController:
         """The account: the older of two identities has it."""
         return f"{obj.spec.project_ref.name}/{obj.account_id}"
 
-    def desired(self, obj: CloudRunIdentity, gate: Passed, world: World) -> AccountWant | Stopped:
+    def resolve(
+        self, obj: CloudRunIdentity, allowed: Allowed, cluster: ClusterState
+    ) -> AccountWant | Blocked:
         """The account as declared, beside what is recorded."""
-        home = world.account_home(obj)
-        if home and (home.project_id, home.name.partition("@")[0]) != (gate.project_id, obj.account_id):
+        home = cluster.account_home(obj)
+        if home and (home.project_id, home.name.partition("@")[0]) != (allowed.project_id, obj.account_id):
             message = (
                 f"spec.accountID: an object of this name left account {home.name} behind, which this one "
                 f"does not declare; declare that account, or choose another name"
             )
-            return Stopped(Refused(Reason.CONFLICT, message))
-        return AccountWant(obj, gate.project, world, world.account(obj))
+            return Blocked(Refused(Reason.CONFLICT, message))
+        return AccountWant(obj, allowed.project, cluster, cluster.account(obj))
 
     async def observe(self, want: AccountWant, max_age: float) -> IdentitySeen:
         """The account, if it is there, and what there is to tell of it."""
         seen = await self._accounts.look(want.project.project_id, want.email, want.record, max_age)
         if seen.account is None or want.record is None or not want.record.is_steady:
             return IdentitySeen(seen)
-        wishes = self.wishes(want, want.world)
-        places = ((wish.target, wish.role, wish.project or want.project) for wish in wishes)
-        called = services_called(places, want.obj.metadata.namespace, want.world)
+        requested_grants = self.requested_grants(want, want.cluster)
+        places = (
+            (requested.target, requested.role, requested.project or want.project)
+            for requested in requested_grants
+        )
+        called = services_called(places, want.obj.metadata.namespace, want.cluster)
         interval = want.project.spec.drift_interval.timedelta.total_seconds()
         audit = await self._auditor.look(
-            want.obj, want.target, want.record.unique_id, called, want.world, max_age or interval
+            want.obj, want.target, want.record.unique_id, called, want.cluster, max_age or interval
         )
         return IdentitySeen(seen, audit)
 
@@ -130,22 +135,22 @@ class CloudRunIdentityController:
     ) -> Applied[IdentitySeen]:
         """Create, adopt, wait for, bring back or update the account."""
         applied = await self._accounts.apply(
-            want.owner, want.email, want.record, want.project, want.world, seen.account
+            want.owner, want.email, want.record, want.project, want.cluster, seen.account
         )
         after = replace(seen, account=applied.seen)
-        return Applied(applied.outcome, after, left=applied.left, holds=applied.holds)
+        return Applied(applied.outcome, after, left=applied.left, retains=applied.retains)
 
-    def wishes(self, want: AccountWant, world: World) -> tuple[Wish, ...]:
+    def requested_grants(self, want: AccountWant, cluster: ClusterState) -> tuple[RequestedGrant, ...]:
         """What the identity may do, and who may act as it."""
-        record = world.account(want.obj)  # may be newer than that of the want, and hold the true e-mail
-        return identity_wishes(want.obj, want.project, record.email if record else want.email, world)
+        record = cluster.account(want.obj)  # may be newer than that of the want, and hold the true e-mail
+        return identity_wishes(want.obj, want.project, record.email if record else want.email, cluster)
 
     def summarize(self, want: AccountWant, seen: IdentitySeen) -> Summary:
         """The account, once it is steady, and what there is to tell of it."""
-        record = want.world.account(want.obj)
+        record = want.cluster.account(want.obj)
         if record is None or not record.unique_id:
             return Summary({})
-        advice = recommendations(self.wishes(want, want.world), self._roles)
+        advice = recommendations(self.requested_grants(want, want.cluster), self._roles)
         account = {
             "email": record.email,
             "unique_id": record.unique_id,
@@ -157,7 +162,7 @@ class CloudRunIdentityController:
         findings = {ConditionType.LEAST_PRIVILEGE: least_privilege(advice)}
         if seen.audit is None:
             return Summary(account, findings | _as_before(want.obj))
-        crossing = cross_project(want.obj, want.project, want.target, seen.audit, want.world)
+        crossing = cross_project(want.obj, want.project, want.target, seen.audit, want.cluster)
         findings |= {ConditionType.CROSS_PROJECT_READY: crossing} if crossing else {}
         keys = seen.audit.keys
         findings |= {ConditionType.KEYS_AUDITED: keys_audited(keys, record.email)} if keys is not None else {}
@@ -165,9 +170,9 @@ class CloudRunIdentityController:
         told = {"attached_to": seen.audit.attached_to, "unmanaged_keys": listed}
         return Summary(account | told, findings, seen.audit.issues)
 
-    async def delete(self, obj: CloudRunIdentity, world: World, *, abandon: bool) -> Outcome:
+    async def delete(self, obj: CloudRunIdentity, cluster: ClusterState, *, abandon: bool) -> Outcome:
         """Let go of the grants and delete the account, unless something still runs as it."""
-        return await self._deletion.delete(obj, world, abandon=abandon)
+        return await self._deletion.delete(obj, cluster, abandon=abandon)
 
 
 def _as_before(obj: CloudRunIdentity) -> dict[ConditionType, Finding]:

@@ -11,17 +11,17 @@ from cloudrun_identity.api import (
     Origin,
     Reason,
 )
-from cloudrun_identity.controllers.grants.release import Releaser
-from cloudrun_identity.controllers.outcomes import InSync, Outcome, Waiting
-from cloudrun_identity.controllers.reconcile.announcements import Announcer
-from cloudrun_identity.controllers.world import World
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.mutations import mutated
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
-from cloudrun_identity.iam.ledger import AccountRecord
+from cloudrun_identity.ledger.model import AccountRecord
+from cloudrun_identity.reconcile.cluster_state import ClusterState
+from cloudrun_identity.reconcile.events import EventReporter
+from cloudrun_identity.reconcile.grants.release import Releaser
+from cloudrun_identity.reconcile.outcomes import InSync, Outcome, Waiting
 
-from .account_records import Owner
-from .account_tools import AccountSeen, AccountTools, propagating
+from .account_dependencies import AccountDependencies, AccountSeen, propagating
+from .account_records import AccountOwner
 from .accounts import Accounts
 from .usage import SHARED, Usage
 
@@ -36,50 +36,50 @@ class IdentityDeletion:
 
     def __init__(
         self,
-        tools: AccountTools,
+        deps: AccountDependencies,
         accounts: Accounts,
         usage: Usage,
         releaser: Releaser,
-        announcer: Announcer,
+        event_reporter: EventReporter,
     ) -> None:
-        self._tools = tools
+        self._deps = deps
         self._accounts = accounts
         self._usage = usage
         self._releaser = releaser
-        self._announcer = announcer
+        self._event_reporter = event_reporter
 
-    async def delete(self, obj: CloudRunIdentity, world: World, *, abandon: bool) -> Outcome:
+    async def delete(self, obj: CloudRunIdentity, cluster: ClusterState, *, abandon: bool) -> Outcome:
         """One step of it; InSync once nothing is left to undo. `abandon` leaves Google Cloud as it is."""
-        record = world.account(obj)
-        home = self._tools.records.home(f"{obj.metadata.namespace}/{obj.metadata.name}")
+        record = cluster.account(obj)
+        home = self._deps.records.home(f"{obj.metadata.namespace}/{obj.metadata.name}")
         if record is None or home is None:
             return await self._releaser.release(obj, abandon=abandon)
-        owner = Owner(obj, home.project_id)
+        owner = AccountOwner(obj, home.project_id)
         if abandon or obj.spec.deletion_policy is IdentityDeletionPolicy.ABANDON:
-            return await self._let_go(owner, record, abandon=True)
+            return await self._release(owner, record, abandon=True)
         seen = await self._accounts.look(owner.project_id, record.email, record, max_age=0.0)
         if seen.account and not self._is_ours(record, seen.account):
             return await self._give_up(owner, record, seen.account)
         if seen.account is None and not seen.lagging:
-            return await self._let_go(owner, record)
+            return await self._release(owner, record)
         if obj.spec.deletion_protection is DeletionProtection.WHILE_IN_USE:
             age = self._accepted_age(obj)
-            users = await self._usage.users(obj, record.email, owner.project_id, world, age)
-            if users and not (obj.is_force_deleted or world.is_terminating(obj.metadata.namespace)):
+            users = await self._usage.users(obj, record.email, owner.project_id, cluster, age)
+            if users and not (obj.is_force_deleted or cluster.is_terminating(obj.metadata.namespace)):
                 return _in_use(record, users)
             if users:
                 return await self._leave_behind(owner, record, users[0])
         if not _is_to_go(obj, record):
-            return await self._let_go(owner, record)
+            return await self._release(owner, record)
         return await self._end(owner, record, seen)
 
     def _accepted_age(self, obj: CloudRunIdentity) -> float:
         """How old lists of workloads may be: what was deployed before the deletion must be in them."""
         asked = obj.metadata.deletion_timestamp
-        waited = (self._tools.records.now() - asked).total_seconds() if asked else _LONG
+        waited = (self._deps.records.now() - asked).total_seconds() if asked else _LONG
         return SHARED if waited >= _LONG else 0.0
 
-    async def _end(self, owner: Owner, record: AccountRecord, seen: AccountSeen) -> Outcome:
+    async def _end(self, owner: AccountOwner, record: AccountRecord, seen: AccountSeen) -> Outcome:
         """Take the account away, after the time that it is to be disabled before."""
         if seen.account is None and not record.unique_id:
             # Made a moment ago and hidden by lag, or never made: to finish now could leave it behind.
@@ -90,13 +90,13 @@ class IdentityDeletion:
         released = await self._releaser.release(owner.obj, abandon=False)
         if not isinstance(released, InSync):
             return released
-        self._tools.checkpoint("grants released")
+        self._deps.checkpoint("grants released")
         await self._delete_account(owner, record, seen.account)
-        self._tools.checkpoint("account deleted")
+        self._deps.checkpoint("account deleted")
         return await self._forget(owner, record)
 
     async def _disable(
-        self, owner: Owner, record: AccountRecord, account: ServiceAccount | None
+        self, owner: AccountOwner, record: AccountRecord, account: ServiceAccount | None
     ) -> Outcome | None:
         """Have the account disabled for `disableBeforeDelete`; None once that has been so long enough."""
         period = owner.obj.spec.disable_before_delete.timedelta
@@ -105,31 +105,31 @@ class IdentityDeletion:
         disabled_at = record.disabled_at
         if disabled_at is None:
             if not account.disabled:
-                await self._tools.service_accounts.disable(owner.project_id, account.unique_id)
-                self._tools.inventory.wrote_account(owner.project_id, record.email)
-                self._tools.recent.wrote(account, replace(account, disabled=True))
+                await self._deps.service_accounts.disable(owner.project_id, account.unique_id)
+                self._deps.inventory.wrote_account(owner.project_id, record.email)
+                self._deps.recent.wrote(account, replace(account, disabled=True))
                 name = owner.target(record.email).full_name
                 mutated("switch", name, before="enabled", after="disabled, to be deleted")
-            self._tools.checkpoint("account disabled")
-            disabled_at = self._tools.records.now()
-            await self._tools.records.put(owner, replace(record, disabled_at=disabled_at, disabled=True))
+            self._deps.checkpoint("account disabled")
+            disabled_at = self._deps.records.now()
+            await self._deps.records.put(owner, replace(record, disabled_at=disabled_at, disabled=True))
         elif not account.disabled:
             return _enabled_again(record)
         until = disabled_at + period
-        left = (until - self._tools.records.now()).total_seconds()
+        left = (until - self._deps.records.now()).total_seconds()
         return _disabled(record, until, left) if left > 0 else None
 
     async def _delete_account(
-        self, owner: Owner, record: AccountRecord, account: ServiceAccount | None
+        self, owner: AccountOwner, record: AccountRecord, account: ServiceAccount | None
     ) -> None:
         unique_id = record.unique_id or (account.unique_id if account else "")
         try:
-            await self._tools.service_accounts.delete(owner.project_id, unique_id)
+            await self._deps.service_accounts.delete(owner.project_id, unique_id)
         except GoogleError as error:
             if error.fault is not Fault.NOT_FOUND:
                 raise
             return
-        self._tools.inventory.wrote_account(owner.project_id, record.email)
+        self._deps.inventory.wrote_account(owner.project_id, record.email)
         mutated("delete", owner.target(record.email).full_name, before="present", after="deleted")
 
     def _is_ours(self, record: AccountRecord, account: ServiceAccount) -> bool:
@@ -137,37 +137,37 @@ class IdentityDeletion:
             return account.unique_id == record.unique_id
         return self._accounts.made(record, account)
 
-    async def _give_up(self, owner: Owner, record: AccountRecord, account: ServiceAccount) -> Outcome:
+    async def _give_up(self, owner: AccountOwner, record: AccountRecord, account: ServiceAccount) -> Outcome:
         """Leave somebody else's account of the same e-mail alone, with its policy."""
-        await self._tools.records.put(owner, replace(record, lost=AccountLoss.REPLACED))
-        outcome = await self._let_go(owner, record)
+        await self._deps.records.put(owner, replace(record, lost=AccountLoss.REPLACED))
+        outcome = await self._release(owner, record)
         if isinstance(outcome, InSync):
             message = (
                 f"account {record.email} (unique ID {account.unique_id}) is left: it is not the one that was "
                 "declared here"
             )
-            self._announcer.warn(owner.obj, "Replaced", message)
+            self._event_reporter.warn(owner.obj, "Replaced", message)
         return outcome
 
-    async def _leave_behind(self, owner: Owner, record: AccountRecord, user: str) -> Outcome:
+    async def _leave_behind(self, owner: AccountOwner, record: AccountRecord, user: str) -> Outcome:
         """Let go by force of an account in use, and keep in mind that it was left."""
         released = await self._releaser.release(owner.obj, abandon=True)
         if not isinstance(released, InSync):
             return released
         reason = f"left with its grants when CloudRunIdentity {owner.name} was deleted: {user} runs as it"
-        self._announcer.warn(owner.obj, "Abandoned", f"account {record.email} is {reason}")
-        await self._tools.records.leave_behind(owner, record, reason)
-        self._tools.probation.end(record.email)
+        self._event_reporter.warn(owner.obj, "Abandoned", f"account {record.email} is {reason}")
+        await self._deps.records.leave_behind(owner, record, reason)
+        self._deps.propagation.end(record.email)
         return InSync()
 
-    async def _let_go(self, owner: Owner, record: AccountRecord, *, abandon: bool = False) -> Outcome:
+    async def _release(self, owner: AccountOwner, record: AccountRecord, *, abandon: bool = False) -> Outcome:
         """Release the grants, or with `abandon` leave them, and forget the account."""
         released = await self._releaser.release(owner.obj, abandon=abandon)
         return await self._forget(owner, record) if isinstance(released, InSync) else released
 
-    async def _forget(self, owner: Owner, record: AccountRecord) -> Outcome:
-        await self._tools.records.drop(owner, record.email)
-        self._tools.probation.end(record.email)
+    async def _forget(self, owner: AccountOwner, record: AccountRecord) -> Outcome:
+        await self._deps.records.drop(owner, record.email)
+        self._deps.propagation.end(record.email)
         return InSync()
 
 

@@ -12,19 +12,6 @@ from cloudrun_identity.api import (
     TargetKind,
     target_text,
 )
-from cloudrun_identity.controllers.gate import observes, other_project
-from cloudrun_identity.controllers.grants.members import Holder, Members, Nobody, identity_holder
-from cloudrun_identity.controllers.grants.references import (
-    NoRole,
-    member_keys,
-    role_keys,
-    role_name,
-    target_key,
-)
-from cloudrun_identity.controllers.grants.targets import NoTarget, Resolved, resolve_target
-from cloudrun_identity.controllers.grants.wishes import Wish, condition_of
-from cloudrun_identity.controllers.outcomes import Waiting
-from cloudrun_identity.controllers.world import Key, World, project_key
 from cloudrun_identity.iam.acting_roles import (
     OPEN_ID_TOKEN_CREATOR,
     TOKEN_CREATOR,
@@ -33,9 +20,22 @@ from cloudrun_identity.iam.acting_roles import (
 )
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey, project_key
+from cloudrun_identity.reconcile.grants.members import Holder, Members, Nobody, identity_holder
+from cloudrun_identity.reconcile.grants.references import (
+    NoRole,
+    member_keys,
+    role_keys,
+    role_name,
+    target_key,
+)
+from cloudrun_identity.reconcile.grants.resolver import RequestedGrant, condition_of
+from cloudrun_identity.reconcile.grants.targets import NoTarget, Resolved, resolve_target
+from cloudrun_identity.reconcile.outcomes import Waiting
+from cloudrun_identity.reconcile.preconditions import observes, other_project
 
 
-def identity_references(obj: CloudRunIdentity) -> frozenset[Key]:
+def identity_references(obj: CloudRunIdentity) -> frozenset[ObjectKey]:
     """Every object that the identity's spec names."""
     spec, namespace = obj.spec, obj.metadata.namespace
     projects = [spec.project_ref, *(usable.project_ref for usable in spec.usable_from)]
@@ -51,28 +51,30 @@ def identity_references(obj: CloudRunIdentity) -> frozenset[Key]:
 
 
 def identity_wishes(
-    obj: CloudRunIdentity, project: ManagedProject, email: str, world: World
-) -> tuple[Wish, ...]:
+    obj: CloudRunIdentity, project: ManagedProject, email: str, cluster: ClusterState
+) -> tuple[RequestedGrant, ...]:
     """One wish for each grant; `email` is the account's, as recorded or as expected, in its `project`."""
     return (
-        *(_role(obj, project, index, grant, world) for index, grant in enumerate(obj.spec.roles)),
-        *_on_account(obj, project, email, world),
+        *(_role(obj, project, index, grant, cluster) for index, grant in enumerate(obj.spec.roles)),
+        *_on_account(obj, project, email, cluster),
     )
 
 
-def _role(obj: CloudRunIdentity, home: ManagedProject, index: int, grant: RoleGrant, world: World) -> Wish:
+def _role(
+    obj: CloudRunIdentity, home: ManagedProject, index: int, grant: RoleGrant, cluster: ClusterState
+) -> RequestedGrant:
     """Something that the identity may do. Where that is in another project, that one's guardrails decide."""
     path, namespace = f"spec.roles[{index}]", obj.metadata.namespace
-    holder = identity_holder(obj, world, "the identity")
+    holder = identity_holder(obj, cluster, "the identity")
     condition = condition_of(grant.condition)
-    place = _place(obj, home, grant, path, world)
+    place = _place(obj, home, grant, path, cluster)
     if isinstance(place, NoTarget):
         ref = grant.custom_role_ref
         role = NoRole(f"CustomRole {namespace}/{ref.name}", place.outcome) if ref else grant.role or ""
-        return Wish(path, place, role, holder, condition=condition)
+        return RequestedGrant(path, place, role, holder, condition=condition)
     target = place.found.target
-    role = role_name(grant.role, grant.custom_role_ref, target, namespace, world, path)
-    return Wish(path, target, role, holder, place.found.owner, condition, project=place.project)
+    role = role_name(grant.role, grant.custom_role_ref, target, namespace, cluster, path)
+    return RequestedGrant(path, target, role, holder, place.found.owner, condition, project=place.project)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +86,11 @@ class _Place:
 
 
 def _place(
-    obj: CloudRunIdentity, home: ManagedProject, grant: RoleGrant, path: str, world: World
+    obj: CloudRunIdentity, home: ManagedProject, grant: RoleGrant, path: str, cluster: ClusterState
 ) -> _Place | NoTarget:
     namespace, project = obj.metadata.namespace, home
     if grant.project_ref and grant.project_ref.name != home.metadata.name:
-        found = other_project(grant.project_ref.name, namespace, world, f"{path}.projectRef")
+        found = other_project(grant.project_ref.name, namespace, cluster, f"{path}.projectRef")
         if not isinstance(found, ManagedProject):
             return NoTarget(_text(grant), found)
         if observes(found, found):
@@ -98,7 +100,7 @@ def _place(
         project = found
     if grant.target is None:
         return _Place(project, Resolved(Target(TargetKind.PROJECT, project.project_id)))
-    resolved = resolve_target(grant.target, project, namespace, world, f"{path}.target")
+    resolved = resolve_target(grant.target, project, namespace, cluster, f"{path}.target")
     return resolved if isinstance(resolved, NoTarget) else _Place(project, resolved)
 
 
@@ -113,12 +115,14 @@ def _text(grant: RoleGrant) -> str:
     return f"{shown} of ManagedProject {project}"
 
 
-def _on_account(obj: CloudRunIdentity, project: ManagedProject, email: str, world: World) -> Iterator[Wish]:
+def _on_account(
+    obj: CloudRunIdentity, project: ManagedProject, email: str, cluster: ClusterState
+) -> Iterator[RequestedGrant]:
     """Who may act as the identity."""
     account = Target(TargetKind.SERVICE_ACCOUNT, project.project_id, name=email)
     owner = DeclaredIdentity(obj.metadata.namespace, obj.metadata.name)
-    for path, role, holder in _who_may_act(obj.spec, Members(world, obj.metadata.namespace)):
-        yield Wish(path, account, role, holder, owner)
+    for path, role, holder in _who_may_act(obj.spec, Members(cluster, obj.metadata.namespace)):
+        yield RequestedGrant(path, account, role, holder, owner)
 
 
 def _who_may_act(spec: CloudRunIdentitySpec, members: Members) -> Iterator[tuple[str, str, Holder | Nobody]]:

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 from cloudrun_identity.api import ConditionStatus, KeyState, UnmanagedKey
-from cloudrun_identity.controllers.conditions import Finding
 from cloudrun_identity.gcp.errors import GoogleError
 from cloudrun_identity.iam.keys import KeyRing, ListedKey
+from cloudrun_identity.reconcile.conditions import Finding
 
 
 def undeclared(listed: Mapping[str, ListedKey], ring: KeyRing) -> tuple[UnmanagedKey, ...]:

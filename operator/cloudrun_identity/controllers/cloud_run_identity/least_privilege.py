@@ -3,32 +3,32 @@
 from collections.abc import Iterable
 
 from cloudrun_identity.api import ConditionStatus, Recommendation
-from cloudrun_identity.controllers.conditions import Finding
-from cloudrun_identity.controllers.grants.members import Holder
-from cloudrun_identity.controllers.grants.wishes import Wish
 from cloudrun_identity.gcp.roles import Roles
-from cloudrun_identity.iam.advice import Advice, Given, advise
 from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.iam.recommendations import Advice, Given, advise
+from cloudrun_identity.reconcile.conditions import Finding
+from cloudrun_identity.reconcile.grants.members import Holder
+from cloudrun_identity.reconcile.grants.resolver import RequestedGrant
 
 AGENT_FIELD = "spec.usableFrom"
 """What is granted to Google's own service agents is no choice of whoever declares it."""
 
 
-def recommendations(wishes: Iterable[Wish], roles: Roles) -> tuple[Recommendation, ...]:
+def recommendations(requested_grants: Iterable[RequestedGrant], roles: Roles) -> tuple[Recommendation, ...]:
     """What is advised, by what is known of the roles: those that were admitted have been read."""
     given = [
         Given(
-            wish.path,
-            wish.target,
-            wish.role,
-            wish.holder.member,
-            roles.known(wish.role, wish.target.project_id),
+            requested.path,
+            requested.target,
+            requested.role,
+            requested.holder.member,
+            roles.known(requested.role, requested.target.project_id),
         )
-        for wish in wishes
-        if isinstance(wish.target, Target)
-        and isinstance(wish.role, str)
-        and isinstance(wish.holder, Holder)
-        and not wish.path.startswith(AGENT_FIELD)
+        for requested in requested_grants
+        if isinstance(requested.target, Target)
+        and isinstance(requested.role, str)
+        and isinstance(requested.holder, Holder)
+        and not requested.path.startswith(AGENT_FIELD)
     ]
     return tuple(map(_recommendation, advise(given)))
 

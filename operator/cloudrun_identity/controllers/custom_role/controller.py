@@ -7,18 +7,18 @@ create, and kept after a deletion, so that the operator knows which deleted role
 from dataclasses import dataclass
 
 from cloudrun_identity.api import CustomRole, ManagedProject, Reason
-from cloudrun_identity.controllers.gate import Passed, Stopped, surroundings
-from cloudrun_identity.controllers.grants.wishes import Wish
-from cloudrun_identity.controllers.outcomes import InSync, Outcome, Refused, Waiting
-from cloudrun_identity.controllers.reconcile.controller import Applied, Change, Summary
-from cloudrun_identity.controllers.world import Key, World, project_key, role_key
 from cloudrun_identity.gcp.custom_roles import CustomRoles, CustomRoleState
 from cloudrun_identity.iam.admission import Denied
-from cloudrun_identity.iam.custom_roles import may_define
+from cloudrun_identity.iam.role_permissions import may_define
+from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey, project_key, role_key
+from cloudrun_identity.reconcile.grants.resolver import RequestedGrant
+from cloudrun_identity.reconcile.interfaces import Applied, Change, Summary
+from cloudrun_identity.reconcile.outcomes import InSync, Outcome, Refused, Waiting
+from cloudrun_identity.reconcile.preconditions import Allowed, Blocked, guardrail_facts
 
 from .definitions import RoleDefinitions
 from .ownership import DeclaredRole, objection_to_owner
-from .widening import Claims, holders
+from .permission_expansion import Claims, holders
 
 LOOK_AGAIN = 15.0
 """Seconds until a role in use is looked at again: who stops using it, and stays, does not wake us."""
@@ -39,12 +39,12 @@ class CustomRoleController:
 
     kind = CustomRole
 
-    def __init__(self, roles: CustomRoles, definitions: RoleDefinitions, claims: Claims) -> None:
+    def __init__(self, roles: CustomRoles, definitions: RoleDefinitions, desired_grants: Claims) -> None:
         self._roles = roles
         self._definitions = definitions
-        self._claims = claims
+        self._claims = desired_grants
 
-    def references(self, obj: CustomRole) -> frozenset[Key]:
+    def references(self, obj: CustomRole) -> frozenset[ObjectKey]:
         """Its project."""
         return frozenset({project_key(obj.spec.project_ref.name)})
 
@@ -52,11 +52,11 @@ class CustomRoleController:
         """The role: the older of two objects has it."""
         return f"{obj.spec.project_ref.name}/{obj.spec.role_id}"
 
-    def desired(self, obj: CustomRole, gate: Passed, world: World) -> DeclaredRole | Stopped:
+    def resolve(self, obj: CustomRole, allowed: Allowed, cluster: ClusterState) -> DeclaredRole | Blocked:
         """The role as declared, if the guardrails admit all of it."""
-        record = world.role(gate.project_id, obj.spec.role_id)
-        objection = objection_to_owner(obj, record, world) or _not_admitted(obj, gate.project, world)
-        return Stopped(objection) if objection else DeclaredRole(obj, gate.project, world, record)
+        record = cluster.role(allowed.project_id, obj.spec.role_id)
+        objection = objection_to_owner(obj, record, cluster) or _not_admitted(obj, allowed.project, cluster)
+        return Blocked(objection) if objection else DeclaredRole(obj, allowed.project, cluster, record)
 
     async def observe(self, want: DeclaredRole, max_age: float) -> RoleSeen:
         """The role; and where it lacks permissions, which of them no custom role can hold."""
@@ -99,13 +99,13 @@ class CustomRoleController:
         outcome, role = await self._definitions.bring_about(want, seen.role, want.fields(seen.unsupported))
         return Applied(outcome, RoleSeen(role, seen.unsupported))
 
-    def wishes(self, want: DeclaredRole, world: World) -> tuple[Wish, ...]:
+    def requested_grants(self, want: DeclaredRole, cluster: ClusterState) -> tuple[RequestedGrant, ...]:
         """None."""
         return ()
 
     def summarize(self, want: DeclaredRole, seen: RoleSeen) -> Summary:
         """The role, and what of the declaration it cannot hold."""
-        record, role = want.world.role(want.project.project_id, want.obj.spec.role_id), seen.role
+        record, role = want.cluster.role(want.project.project_id, want.obj.spec.role_id), seen.role
         unsupported = sorted(seen.unsupported)
         issues = (
             (
@@ -126,14 +126,14 @@ class CustomRoleController:
             issues=issues,
         )
 
-    async def delete(self, obj: CustomRole, world: World, *, abandon: bool) -> Outcome:
+    async def delete(self, obj: CustomRole, cluster: ClusterState, *, abandon: bool) -> Outcome:
         """Delete the role, unless something still uses it."""
-        home = world.role_home(obj)
+        home = cluster.role_home(obj)
         if home is None:
             return InSync()
         project_id, record = home
         if not abandon:
-            users = _users(obj, project_id, world, self._claims)
+            users = _users(obj, project_id, cluster, self._claims)
             if users:
                 return Waiting(
                     Reason.IN_USE,
@@ -145,28 +145,28 @@ class CustomRoleController:
         return await self._definitions.delete(obj, project_id, record, abandon=abandon)
 
 
-def _not_admitted(obj: CustomRole, project: ManagedProject, world: World) -> Outcome | None:
+def _not_admitted(obj: CustomRole, project: ManagedProject, cluster: ClusterState) -> Outcome | None:
     """Why the guardrails forbid such a role, whoever it is granted to."""
     permissions = frozenset(obj.spec.permissions)
-    decision = may_define(project, obj.metadata.namespace, permissions, surroundings(project, world))
+    decision = may_define(project, obj.metadata.namespace, permissions, guardrail_facts(project, cluster))
     if isinstance(decision, Denied):
         return Refused(Reason.DENIED_BY_GUARDRAIL, f"spec.permissions: {decision.reason}")
     return None
 
 
-def _users(obj: CustomRole, project_id: str, world: World, claims: Claims) -> list[str]:
+def _users(obj: CustomRole, project_id: str, cluster: ClusterState, desired_grants: Claims) -> list[str]:
     """Who names the role, and who holds it or is about to.
 
     An object of another namespace that names it in full, and was granted nothing, holds up nobody's deletion.
     """
     name = obj.name_in(project_id)
-    naming = {*world.referrers(Key.of(obj)), *world.referrers(role_key(name))}
+    naming = {*cluster.referrers(ObjectKey.of(obj)), *cluster.referrers(role_key(name))}
     declaring = {str(key) for key in naming if key.namespace == obj.metadata.namespace}
-    holding = {
-        f"{claimant.kind} {claimant.namespace}/{claimant.name}"
-        for _, claimant in holders(name, project_id, world, claims)
+    entry = {
+        f"{owner.kind} {owner.namespace}/{owner.name}"
+        for _, owner in holders(name, project_id, cluster, desired_grants)
     }
-    return sorted(declaring | holding)
+    return sorted(declaring | entry)
 
 
 def _and_more(names: list[str]) -> str:

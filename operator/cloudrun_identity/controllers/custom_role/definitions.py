@@ -14,28 +14,23 @@ from cloudrun_identity.api import (
     RoleState,
     TargetKind,
 )
-from cloudrun_identity.controllers.outcomes import InSync, Outcome, Refused
-from cloudrun_identity.gcp.custom_roles import (
-    ID_TAKEN_FOR,
-    CustomRoles,
-    CustomRoleState,
-    RoleFields,
-)
+from cloudrun_identity.gcp.custom_roles import ID_TAKEN_FOR, CustomRoles, CustomRoleState, RoleFields
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.mutations import mutated
 from cloudrun_identity.gcp.roles import Roles
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.iam.ledger import Ledger, RoleRecord
+from cloudrun_identity.ledger.model import Ledger, RoleRecord
+from cloudrun_identity.reconcile.outcomes import InSync, Outcome, Refused
 
 from .ownership import DeclaredRole, id_is_taken, objection_to_having
-from .widening import Claims, objection_to_widening
+from .permission_expansion import Claims, denial_of_expansion
 
 _TRIES = 3  # of a deletion, against others who change the role
 _OVERTAKEN = frozenset({Fault.ABORTED, Fault.FAILED_PRECONDITION, Fault.NOT_FOUND})
 
 
 class RoleLedgers(Protocol):
-    """Where records are kept: `kube.ledger.Ledgers`."""
+    """Where records are kept: `ledger.store.Ledgers`."""
 
     async def update(self, target: Target, change: Callable[[Ledger], Ledger]) -> Ledger:
         """Persist `change` of the newest ledger of the project's policy."""
@@ -50,7 +45,7 @@ class RoleDefinitions:
         roles: CustomRoles,
         expansions: Roles,
         ledgers: RoleLedgers,
-        claims: Claims,
+        desired_grants: Claims,
         wall_clock: Callable[[], datetime],
         checkpoint: Callable[[str], None],
     ) -> None:
@@ -61,7 +56,7 @@ class RoleDefinitions:
         self._roles = roles
         self._expansions = expansions
         self._ledgers = ledgers
-        self._claims = claims
+        self._claims = desired_grants
         self._wall_clock = wall_clock
         self._checkpoint = checkpoint
 
@@ -190,7 +185,7 @@ class RoleDefinitions:
             permissions |= seen.permissions
         elif seen and seen.stage != RoleStage.DISABLED and permissions <= seen.permissions:
             return None
-        return objection_to_widening(want.obj, want.project, permissions, want.world, self._claims)
+        return denial_of_expansion(want.obj, want.project, permissions, want.cluster, self._claims)
 
     async def _record(self, want: DeclaredRole, origin: Origin, state: RoleState) -> None:
         metadata = want.obj.metadata

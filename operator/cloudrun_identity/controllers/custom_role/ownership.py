@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cloudrun_identity.api import Adoption, CustomRole, ManagedProject, Reason, RoleState
-from cloudrun_identity.controllers.gate import belongs_to, surroundings
-from cloudrun_identity.controllers.outcomes import Outcome, Refused
-from cloudrun_identity.controllers.world import World, custom_role_key
 from cloudrun_identity.gcp.custom_roles import ID_TAKEN_FOR, UNDELETE_WITHIN, CustomRoleState, RoleFields
 from cloudrun_identity.iam.admission import Denied
-from cloudrun_identity.iam.custom_roles import may_define
-from cloudrun_identity.iam.ledger import RoleRecord
+from cloudrun_identity.iam.role_permissions import may_define
+from cloudrun_identity.ledger.model import RoleRecord
+from cloudrun_identity.reconcile.cluster_state import ClusterState, custom_role_key
+from cloudrun_identity.reconcile.outcomes import Outcome, Refused
+from cloudrun_identity.reconcile.preconditions import belongs_to, guardrail_facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class DeclaredRole:
 
     obj: CustomRole
     project: ManagedProject
-    world: World
+    cluster: ClusterState
     record: RoleRecord | None
 
     @property
@@ -40,7 +40,7 @@ class DeclaredRole:
         )
 
 
-def objection_to_owner(obj: CustomRole, record: RoleRecord | None, world: World) -> Outcome | None:
+def objection_to_owner(obj: CustomRole, record: RoleRecord | None, cluster: ClusterState) -> Outcome | None:
     """Why the object cannot have a role that another object has."""
     own = f"{obj.metadata.namespace}/{obj.metadata.name}"
     if record is None or record.owner == own or record.state is RoleState.DELETED:
@@ -48,7 +48,7 @@ def objection_to_owner(obj: CustomRole, record: RoleRecord | None, world: World)
     owner = custom_role_key(*record.owner.split("/", 1))
     return Refused(
         Reason.CONFLICT,
-        f"spec.roleID: role {record.role_id} is {belongs_to(owner, world)}, or choose another roleID",
+        f"spec.roleID: role {record.role_id} is {belongs_to(owner, cluster)}, or choose another roleID",
     )
 
 
@@ -83,7 +83,7 @@ def _objection_to_adopting(want: DeclaredRole, seen: CustomRoleState) -> Outcome
 
 def _permits_too_much(want: DeclaredRole, seen: CustomRoleState, path: str) -> Outcome | None:
     """Why the guardrails do not admit the role as it is now, whatever it is to become; `path` asks for it."""
-    facts = surroundings(want.project, want.world)
+    facts = guardrail_facts(want.project, want.cluster)
     decision = may_define(want.project, want.obj.metadata.namespace, seen.permissions, facts)
     if isinstance(decision, Denied):
         return Refused(

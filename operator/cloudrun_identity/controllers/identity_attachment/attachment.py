@@ -3,10 +3,6 @@
 from dataclasses import dataclass, replace
 
 from cloudrun_identity.api import EffectiveCrossProjectUsage, IdentityAttachment, ManagedProject, Reason
-from cloudrun_identity.controllers.gate import Passed, Stopped, surroundings
-from cloudrun_identity.controllers.grants.members import Holder, Members, Nobody
-from cloudrun_identity.controllers.outcomes import InSync, Refused
-from cloudrun_identity.controllers.world import World
 from cloudrun_identity.gcp.service_accounts import project_of
 from cloudrun_identity.gcp.workloads import Workload
 from cloudrun_identity.iam.admission import (
@@ -14,12 +10,16 @@ from cloudrun_identity.iam.admission import (
     Decision,
     DeclaredIdentity,
     Denied,
-    may_enter,
     may_name_account,
+    may_use_project,
     may_use_workload,
 )
 from cloudrun_identity.iam.principals import email as email_of
 from cloudrun_identity.iam.principals import lower_email
+from cloudrun_identity.reconcile.cluster_state import ClusterState
+from cloudrun_identity.reconcile.grants.members import Holder, Members, Nobody
+from cloudrun_identity.reconcile.outcomes import InSync, Refused
+from cloudrun_identity.reconcile.preconditions import Allowed, Blocked, guardrail_facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class AttachmentWant:
     obj: IdentityAttachment
     workload: Workload
     account: Account
-    world: World
+    cluster: ClusterState
     drift_interval: float
     managed_project: str = ""
     project_number: str = ""
@@ -65,23 +65,23 @@ class AttachmentWant:
         return self.account.project_id not in ("", self.workload.project_id)
 
 
-def resolved(obj: IdentityAttachment, gate: Passed, world: World) -> AttachmentWant | Stopped:
+def resolved(obj: IdentityAttachment, allowed: Allowed, cluster: ClusterState) -> AttachmentWant | Blocked:
     """The workload and the account, if the namespace may use the one and name the other."""
-    workload = workload_of(obj, gate.project_id)
-    denied = may_attach(obj, workload, gate.project, world)
+    workload = workload_of(obj, allowed.project_id)
+    denied = may_attach(obj, workload, allowed.project, cluster)
     if isinstance(denied, Denied):
-        return Stopped(Refused(Reason.DENIED_BY_GUARDRAIL, f"spec.workload: {denied.reason}"))
-    account = _account(obj, gate.project, world)
-    if isinstance(account, Stopped):
+        return Blocked(Refused(Reason.DENIED_BY_GUARDRAIL, f"spec.workload: {denied.reason}"))
+    account = _account(obj, allowed.project, cluster)
+    if isinstance(account, Blocked):
         return account
-    status = gate.project.status
+    status = allowed.project.status
     return AttachmentWant(
         obj=obj,
         workload=workload,
         account=account,
-        world=world,
-        drift_interval=gate.project.spec.drift_interval.timedelta.total_seconds(),
-        managed_project=gate.project.metadata.name,
+        cluster=cluster,
+        drift_interval=allowed.project.spec.drift_interval.timedelta.total_seconds(),
+        managed_project=allowed.project.metadata.name,
         project_number=status.project_number or "",
         operator=status.operator_identity or "",
     )
@@ -94,23 +94,27 @@ def workload_of(obj: IdentityAttachment, project_id: str) -> Workload:
 
 
 def may_attach(
-    obj: IdentityAttachment, workload: Workload, project: ManagedProject, world: World
+    obj: IdentityAttachment, workload: Workload, project: ManagedProject, cluster: ClusterState
 ) -> Decision:
     """Whether the attachment's namespace may use the workload."""
-    return may_use_workload(project, obj.metadata.namespace, workload.target, surroundings(project, world))
+    return may_use_workload(
+        project, obj.metadata.namespace, workload.target, guardrail_facts(project, cluster)
+    )
 
 
-def may_run_as(email: str, obj: IdentityAttachment, project: ManagedProject, world: World) -> Decision:
+def may_run_as(
+    email: str, obj: IdentityAttachment, project: ManagedProject, cluster: ClusterState
+) -> Decision:
     """Whether the attachment may have a workload of the project run as the account of this e-mail."""
-    record = world.owner_of(email)
+    record = cluster.owner_of(email)
     if record is None:
-        return may_name_account(project, email, surroundings(project, world))
+        return may_name_account(project, email, guardrail_facts(project, cluster))
     declared = _declared(record.owner)
-    match Members(world, obj.metadata.namespace).identity(declared, email):
+    match Members(cluster, obj.metadata.namespace).identity(declared, email):
         case Nobody(outcome=outcome):
             return Denied("" if isinstance(outcome, InSync) else outcome.message)
         case Holder():
-            return _may_enter_home_of(declared, obj.metadata.namespace, world)
+            return _may_enter_home_of(declared, obj.metadata.namespace, cluster)
 
 
 def same_account(one: str, other: str) -> bool:
@@ -131,54 +135,54 @@ def identity_text(obj: IdentityAttachment) -> str:
     return f"{reference.namespace}/{reference.name}" if reference.namespace else reference.name
 
 
-def _account(obj: IdentityAttachment, project: ManagedProject, world: World) -> Account | Stopped:
+def _account(obj: IdentityAttachment, project: ManagedProject, cluster: ClusterState) -> Account | Blocked:
     if obj.spec.identity_ref:
         reference = obj.spec.identity_ref
         declared = DeclaredIdentity(reference.namespace or obj.metadata.namespace, reference.name)
-        return _account_of(declared, "spec.identityRef", obj, world)
+        return _account_of(declared, "spec.identityRef", obj, cluster)
     email = obj.spec.email or ""
-    record = world.owner_of(email)
+    record = cluster.owner_of(email)
     if record is not None:  # an e-mail that an identity declares is a reference to that identity
-        return _account_of(_declared(record.owner), "spec.email", obj, world)
-    decision = may_name_account(project, email, surroundings(project, world))
+        return _account_of(_declared(record.owner), "spec.email", obj, cluster)
+    decision = may_name_account(project, email, guardrail_facts(project, cluster))
     if isinstance(decision, Denied):
-        return Stopped(Refused(Reason.DENIED_BY_GUARDRAIL, f"spec.email: {decision.reason}"))
-    return _at_home(Account(lower_email(email), project_of(email)), world)
+        return Blocked(Refused(Reason.DENIED_BY_GUARDRAIL, f"spec.email: {decision.reason}"))
+    return _at_home(Account(lower_email(email), project_of(email)), cluster)
 
 
 def _account_of(
-    declared: DeclaredIdentity, path: str, obj: IdentityAttachment, world: World
-) -> Account | Stopped:
+    declared: DeclaredIdentity, path: str, obj: IdentityAttachment, cluster: ClusterState
+) -> Account | Blocked:
     namespace = obj.metadata.namespace
-    entrance = _may_enter_home_of(declared, namespace, world)
+    entrance = _may_enter_home_of(declared, namespace, cluster)
     if isinstance(entrance, Denied):
         message = f"{path}: {entrance.reason}"
-        return Stopped(Refused(Reason.DENIED_BY_GUARDRAIL, message), unresolved=message)
-    match Members(world, namespace).identity(declared, path):
+        return Blocked(Refused(Reason.DENIED_BY_GUARDRAIL, message), unresolved=message)
+    match Members(cluster, namespace).identity(declared, path):
         case Nobody(outcome=outcome):
-            return Stopped(outcome, unresolved="" if isinstance(outcome, InSync) else outcome.message)
+            return Blocked(outcome, unresolved="" if isinstance(outcome, InSync) else outcome.message)
         case Holder(member):
-            identity = world.identity(declared.namespace, declared.name)
-            home = world.account_home(identity) if identity else None
+            identity = cluster.identity(declared.namespace, declared.name)
+            home = cluster.account_home(identity) if identity else None
             email = email_of(member)
             project_id = home.project_id if home else project_of(email)
-            return _at_home(Account(email, project_id, declared), world)
+            return _at_home(Account(email, project_id, declared), cluster)
 
 
-def _at_home(account: Account, world: World) -> Account:
+def _at_home(account: Account, cluster: ClusterState) -> Account:
     """The account with what is known of the project that it lives in."""
-    project = world.project_on(account.project_id)
+    project = cluster.project_on(account.project_id)
     if project is None:
         return account
     usage = project.status.cross_project_usage or EffectiveCrossProjectUsage.UNKNOWN
     return replace(account, managed_project=project.metadata.name, cross_project_usage=usage)
 
 
-def _may_enter_home_of(declared: DeclaredIdentity, namespace: str, world: World) -> Decision:
+def _may_enter_home_of(declared: DeclaredIdentity, namespace: str, cluster: ClusterState) -> Decision:
     """Whether the identity's project admits the attachment's namespace, as the workload's has to."""
-    identity = world.identity(declared.namespace, declared.name)
-    home = world.project(identity.spec.project_ref.name) if identity else None
-    return may_enter(home, namespace, surroundings(home, world)) if home else Admitted()
+    identity = cluster.identity(declared.namespace, declared.name)
+    home = cluster.project(identity.spec.project_ref.name) if identity else None
+    return may_use_project(home, namespace, guardrail_facts(home, cluster)) if home else Admitted()
 
 
 def _declared(owner: str) -> DeclaredIdentity:

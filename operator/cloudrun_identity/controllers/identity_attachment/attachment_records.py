@@ -9,11 +9,11 @@ from typing import Protocol
 from cloudrun_identity.api import IdentityAttachment
 from cloudrun_identity.gcp.workloads import WorkloadState
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.iam.ledger import AttachmentRecord, Ledger
+from cloudrun_identity.ledger.model import AttachmentRecord, Ledger
 
 
 class AttachmentLedgers(Protocol):
-    """Where records are kept: `kube.ledger.Ledgers`."""
+    """Where records are kept: `ledger.store.Ledgers`."""
 
     def ledger(self, target: Target) -> Ledger:
         """The ledger of the workload's policy; an empty one if there is none."""

@@ -1,7 +1,7 @@
 """One line for each thing that was looked at before something is done: the lines of `status.preflight`."""
 
 from cloudrun_identity.api import PreflightCheck, PreflightState
-from cloudrun_identity.gcp.access import Hint
+from cloudrun_identity.gcp.permission_checks import Hint
 
 
 def line(check: str, hint: Hint, message: str) -> PreflightCheck:

@@ -4,30 +4,30 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from cloudrun_identity.api import (
-    AttachmentDeletionPolicy,
-    ConditionType,
-    IdentityAttachment,
-    Move,
-    Reason,
-)
-from cloudrun_identity.controllers.gate import Passed, Stopped
-from cloudrun_identity.controllers.grants.wishes import Wish
-from cloudrun_identity.controllers.outcomes import Failing, InSync, Outcome, Refused, Waiting, outcome_of
-from cloudrun_identity.controllers.reconcile.controller import Applied, Change, Summary
-from cloudrun_identity.controllers.reconcile.records import Records
-from cloudrun_identity.controllers.world import Key, World, account_key, identity_key, project_key
+from cloudrun_identity.api import AttachmentDeletionPolicy, ConditionType, IdentityAttachment, Move, Reason
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.mutations import mutated
 from cloudrun_identity.gcp.run import Operation, Run
 from cloudrun_identity.gcp.workloads import WorkloadState
+from cloudrun_identity.reconcile.cluster_state import (
+    ClusterState,
+    ObjectKey,
+    account_key,
+    identity_key,
+    project_key,
+)
+from cloudrun_identity.reconcile.grants.resolver import RequestedGrant
+from cloudrun_identity.reconcile.interfaces import Applied, Change, Summary
+from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, Refused, Waiting, outcome_of
+from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
+from cloudrun_identity.reconcile.status_records import Records
 
 from . import preflight
 from .attachment import AttachmentWant, identity_text, resolved, same_account
 from .attachment_records import AttachmentRecords
-from .moves import given_up, is_asked, last_move, next_move
 from .preflight import Preflight
+from .reassignments import given_up, is_asked, last_move, next_move
 from .restoration import Restoration
 from .rollout import LOOK_AGAIN, WorkloadSeen, others_serving, poll_after, rollout
 
@@ -58,7 +58,7 @@ class IdentityAttachmentController:
         self._wall_clock = wall_clock
         self._checkpoint = checkpoint
 
-    def references(self, obj: IdentityAttachment) -> frozenset[Key]:
+    def references(self, obj: IdentityAttachment) -> frozenset[ObjectKey]:
         """Its project, and its identity by name or by e-mail."""
         keys = {project_key(obj.spec.project_ref.name)}
         if obj.spec.identity_ref:
@@ -72,9 +72,11 @@ class IdentityAttachmentController:
         """The workload's identity: of two attachments on one workload the older has it."""
         return f"{obj.spec.project_ref.name}/{obj.spec.workload}"
 
-    def desired(self, obj: IdentityAttachment, gate: Passed, world: World) -> AttachmentWant | Stopped:
+    def resolve(
+        self, obj: IdentityAttachment, allowed: Allowed, cluster: ClusterState
+    ) -> AttachmentWant | Blocked:
         """The workload and the account, if the namespace may use the one and name the other."""
-        return resolved(obj, gate, world)
+        return resolved(obj, allowed, cluster)
 
     async def observe(self, want: AttachmentWant, max_age: float) -> WorkloadSeen:
         """The workload, what serves of it, and how far our operation is.
@@ -121,7 +123,7 @@ class IdentityAttachmentController:
             return await self._move_or_wait(want, state, seen)
         return Applied(rollout(want, state, seen, self._wall_clock()), seen)
 
-    def wishes(self, want: AttachmentWant, world: World) -> tuple[Wish, ...]:
+    def requested_grants(self, want: AttachmentWant, cluster: ClusterState) -> tuple[RequestedGrant, ...]:
         """None: who may act as the identity is the identity's to say."""
         return ()
 
@@ -144,10 +146,10 @@ class IdentityAttachmentController:
             }
         return Summary(fields, preflight.cross_project(want, lines))
 
-    async def delete(self, obj: IdentityAttachment, world: World, *, abandon: bool) -> Outcome:
+    async def delete(self, obj: IdentityAttachment, cluster: ClusterState, *, abandon: bool) -> Outcome:
         """Put back what ran before, where that is asked for."""
         leave = abandon or obj.spec.deletion_policy is AttachmentDeletionPolicy.ABANDON
-        outcome = InSync() if leave else await self._restoration.restore(obj, world)
+        outcome = InSync() if leave else await self._restoration.restore(obj, cluster)
         if isinstance(outcome, InSync):
             await self._moved.drop(obj)
         return outcome
@@ -218,7 +220,7 @@ class IdentityAttachmentController:
         recorded = {"workload_uid": state.uid, "last_move": move}
         if not await self._records.record(want.obj, recorded):
             await self._moved.not_moved(state, former)
-            message = f"{Key.of(want.obj)} was edited at the same moment; looking at it again"
+            message = f"{ObjectKey.of(want.obj)} was edited at the same moment; looking at it again"
             return Applied(Waiting(Reason.UPDATING, message, poll_after(0.0)), seen)
         try:
             operation = await self._run.set_service_account(state, want.email)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from cloudrun_identity.api import ConditionStatus, EffectiveCrossProjectUsage, PreflightCheck, PreflightState
-from cloudrun_identity.controllers.conditions import Finding
-from cloudrun_identity.gcp.access import Hint
 from cloudrun_identity.gcp.org_policies import CROSS_PROJECT_USAGE
+from cloudrun_identity.gcp.permission_checks import Hint
 from cloudrun_identity.gcp.projects import cloud_run_service_agent
+from cloudrun_identity.reconcile.conditions import Finding
 
 from . import remedies
 from .attachment import Account
@@ -74,4 +74,4 @@ def cross_project_ready(lines: Sequence[PreflightCheck]) -> Finding:
         if found:
             message = "; ".join(dict.fromkeys(each.message or "" for each in found))
             return Finding(status, found[0].check, message)
-    return Finding(ConditionStatus.TRUE, "Passed", "the account may be used from the workload's project")
+    return Finding(ConditionStatus.TRUE, "Allowed", "the account may be used from the workload's project")

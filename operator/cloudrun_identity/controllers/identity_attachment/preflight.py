@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, TypeVar
 
 from cloudrun_identity.api import ConditionType, PreflightCheck, PreflightState, TargetKind
-from cloudrun_identity.controllers.conditions import Finding
-from cloudrun_identity.controllers.gate import is_lent
-from cloudrun_identity.gcp.access import HINTS_AGE, Access, Hint
 from cloudrun_identity.gcp.errors import GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
-from cloudrun_identity.gcp.needs import Named, Needs, needs_of
+from cloudrun_identity.gcp.permission_checks import HINTS_AGE, Hint, PermissionChecks
 from cloudrun_identity.gcp.projects import cloud_run_service_agent
+from cloudrun_identity.gcp.workload_dependencies import Named, WorkloadDependencies, needs_of
 from cloudrun_identity.gcp.workloads import WorkloadState
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.principals import service_account_member
+from cloudrun_identity.reconcile.conditions import Finding
+from cloudrun_identity.reconcile.preconditions import is_delegated
 
 from . import remedies
 from .attachment import AttachmentWant
@@ -35,7 +35,7 @@ TOPICS: Final = "Topics"
 class Preflight:
     """Makes the checks; nothing that Google answers is an error here."""
 
-    def __init__(self, inventory: Inventory, access: Access) -> None:
+    def __init__(self, inventory: Inventory, access: PermissionChecks) -> None:
         self._inventory = inventory
         self._access = access
 
@@ -76,7 +76,7 @@ class Preflight:
             return Hint.YES
         return await self._permits(want, agent, permission, _project(want.account.project_id))
 
-    async def _images(self, want: AttachmentWant, needs: Needs) -> list[PreflightCheck]:
+    async def _images(self, want: AttachmentWant, needs: WorkloadDependencies) -> list[PreflightCheck]:
         unreadable = [
             project
             for project in needs.image_projects
@@ -98,7 +98,9 @@ class Preflight:
             )
         ]
 
-    async def _at_start(self, want: AttachmentWant, needs: Needs) -> list[PreflightCheck | None]:
+    async def _at_start(
+        self, want: AttachmentWant, needs: WorkloadDependencies
+    ) -> list[PreflightCheck | None]:
         return [
             await self._secrets(want, needs.secrets),
             await self._sql_instances(want, needs.sql_instances),
@@ -173,9 +175,9 @@ class Preflight:
         A template names whatever its author likes: nobody is to learn by it how somebody else's project is.
         """
         namespace = want.obj.metadata.namespace
-        lent = [each for each in targets if is_lent(each.project_id, namespace, want.world)]
-        hint = await self._access.permits(member, permission, *lent) if lent else Hint.UNKNOWN
-        return hint if len(lent) == len(targets) else _unknown_if_no(hint)
+        delegated = [each for each in targets if is_delegated(each.project_id, namespace, want.cluster)]
+        hint = await self._access.permits(member, permission, *delegated) if delegated else Hint.UNKNOWN
+        return hint if len(delegated) == len(targets) else _unknown_if_no(hint)
 
 
 def holds_up(lines: Iterable[PreflightCheck]) -> str:

@@ -4,10 +4,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from cloudrun_identity.api import IdentityAttachment, ManagedProject, Reason
-from cloudrun_identity.controllers.gate import missing
-from cloudrun_identity.controllers.outcomes import Failing, InSync, Outcome, Refused, Waiting
-from cloudrun_identity.controllers.reconcile.announcements import Announcer
-from cloudrun_identity.controllers.world import World, project_key
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.mutations import mutated
@@ -16,7 +12,11 @@ from cloudrun_identity.gcp.run import Run
 from cloudrun_identity.gcp.workloads import Workload, WorkloadState
 from cloudrun_identity.iam.admission import Admitted, Decision, Denied
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.iam.ledger import AttachmentRecord
+from cloudrun_identity.ledger.model import AttachmentRecord
+from cloudrun_identity.reconcile.cluster_state import ClusterState, project_key
+from cloudrun_identity.reconcile.events import EventReporter
+from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, Refused, Waiting
+from cloudrun_identity.reconcile.preconditions import missing
 
 from .attachment import account_text, may_attach, may_run_as, same_account, workload_of
 from .attachment_records import AttachmentRecords
@@ -31,36 +31,36 @@ class Restoration:
         run: Run,
         inventory: Inventory,
         records: AttachmentRecords,
-        announcer: Announcer,
+        event_reporter: EventReporter,
         checkpoint: Callable[[str], None],
     ) -> None:
         """`checkpoint(step)` is told after every step that a crash could follow."""
         self._run = run
         self._inventory = inventory
         self._records = records
-        self._announcer = announcer
+        self._event_reporter = event_reporter
         self._checkpoint = checkpoint
 
-    async def restore(self, obj: IdentityAttachment, world: World) -> Outcome:
+    async def restore(self, obj: IdentityAttachment, cluster: ClusterState) -> Outcome:
         """One step of it; InSync once nothing is left to do. Raises GoogleError."""
         home, record = self._records.home(obj), self._records.of(obj)
         if home is None or record is None:
             if obj.status.last_move:
                 self._leave(obj, str(obj.spec.workload), "nothing but its status tells what ran before")
             return InSync()
-        project = world.project(obj.spec.project_ref.name)
+        project = cluster.project(obj.spec.project_ref.name)
         if project is None:
-            lacking = missing(project_key(obj.spec.project_ref.name), world, "spec.projectRef")
+            lacking = missing(project_key(obj.spec.project_ref.name), cluster, "spec.projectRef")
             leaving = "set spec.deletionPolicy to Abandon to leave the workload as it is"
             return replace(lacking, message=f"{lacking.message}; {leaving}")
         workload = workload_of(obj, project.project_id)
         decision = _is_at_home(home, project)
         if isinstance(decision, Denied):
-            return self._denied(obj, workload, decision, world)
+            return self._denied(obj, workload, decision, cluster)
         state = await self._inventory.workload(workload, 0.0)
         if state is None or record.workload_uid != state.uid:  # gone, or created anew: not what was attached
             return InSync()
-        return await self._put_back(obj, record, state, project, world)
+        return await self._put_back(obj, record, state, project, cluster)
 
     async def _put_back(
         self,
@@ -68,7 +68,7 @@ class Restoration:
         record: AttachmentRecord,
         state: WorkloadState,
         project: ManagedProject,
-        world: World,
+        cluster: ClusterState,
     ) -> Outcome:
         default = compute_account(project.status.project_number or "")
         if same_account(state.service_account or default, record.before or default):
@@ -77,9 +77,9 @@ class Restoration:
             since = f"somebody else has it run as {account_text(state.service_account)} since"
             self._leave(obj, str(state.workload), since)
             return InSync()
-        decision = _may_run_as_before(record.before, default, obj, state, project, world)
+        decision = _may_run_as_before(record.before, default, obj, state, project, cluster)
         if isinstance(decision, Denied):
-            return self._denied(obj, state.workload, decision, world)
+            return self._denied(obj, state.workload, decision, cluster)
         return await self._write(state, record.before)
 
     async def _write(self, state: WorkloadState, before: str) -> Outcome:
@@ -101,7 +101,7 @@ class Restoration:
             message = f"{state.workload} is rolling out {state.latest_created_revision}".rstrip()
             return Waiting(Reason.DELETING, message, poll_after(0.0))
         if not state.ready:
-            self._announcer.warn(
+            self._event_reporter.warn(
                 obj,
                 Reason.REVISION_FAILED,
                 f"{state.workload} was moved back to {account_text(state.service_account)} and does not come "
@@ -109,8 +109,10 @@ class Restoration:
             )
         return InSync()
 
-    def _denied(self, obj: IdentityAttachment, workload: Workload, decision: Denied, world: World) -> Outcome:
-        if world.is_terminating(obj.metadata.namespace):  # nobody could edit the object any more
+    def _denied(
+        self, obj: IdentityAttachment, workload: Workload, decision: Denied, cluster: ClusterState
+    ) -> Outcome:
+        if cluster.is_terminating(obj.metadata.namespace):  # nobody could edit the object any more
             self._leave(obj, str(workload), decision.reason)
             return InSync()
         return Refused(
@@ -120,7 +122,7 @@ class Restoration:
         )
 
     def _leave(self, obj: IdentityAttachment, workload: str, why: str) -> None:
-        self._announcer.warn(obj, "Abandoned", f"{workload} is left as it is: {why}")
+        self._event_reporter.warn(obj, "Abandoned", f"{workload} is left as it is: {why}")
 
 
 def _is_at_home(home: Target, project: ManagedProject) -> Decision:
@@ -142,11 +144,11 @@ def _may_run_as_before(
     obj: IdentityAttachment,
     state: WorkloadState,
     project: ManagedProject,
-    world: World,
+    cluster: ClusterState,
 ) -> Decision:
     """Whether the guardrails still admit it; of default accounts they admit the project's own."""
-    allowed = may_attach(obj, state.workload, project, world)
+    allowed = may_attach(obj, state.workload, project, cluster)
     if isinstance(allowed, Denied) or same_account(before or default, default):
         return allowed
-    decision = may_run_as(before, obj, project, world)
+    decision = may_run_as(before, obj, project, cluster)
     return decision if isinstance(decision, Denied) else Admitted()

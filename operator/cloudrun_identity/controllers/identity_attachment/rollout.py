@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Final
 
 from cloudrun_identity.api import Move, PreflightCheck, Reason
-from cloudrun_identity.controllers.outcomes import Failing, InSync, Outcome, Waiting
 from cloudrun_identity.gcp.run import Operation
 from cloudrun_identity.gcp.workloads import WorkloadState
+from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, Waiting
 
 from .attachment import AttachmentWant, same_account
 

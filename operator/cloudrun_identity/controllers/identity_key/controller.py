@@ -5,14 +5,23 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from cloudrun_identity.api import IdentityKey, KeyDeletionPolicy, KeyState, KeyStatus, Reason
-from cloudrun_identity.controllers.gate import Passed, Stopped, missing, not_ready, surroundings, unresolved
-from cloudrun_identity.controllers.grants.wishes import Wish
-from cloudrun_identity.controllers.outcomes import InSync, Outcome, Refused, Waiting
-from cloudrun_identity.controllers.reconcile.controller import Applied, Change, Summary
-from cloudrun_identity.controllers.world import Key, World, identity_key, project_key
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.iam.admission import Denied, may_make_keys
-from cloudrun_identity.iam.key_plan import (
+from cloudrun_identity.iam.keys import KeyRecord, KeyRing
+from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey, identity_key, project_key
+from cloudrun_identity.reconcile.grants.resolver import RequestedGrant
+from cloudrun_identity.reconcile.interfaces import Applied, Change, Summary
+from cloudrun_identity.reconcile.outcomes import InSync, Outcome, Refused, Waiting
+from cloudrun_identity.reconcile.preconditions import (
+    Allowed,
+    Blocked,
+    guardrail_facts,
+    missing,
+    not_ready,
+    unresolved,
+)
+
+from .plan import (
     Act,
     Await,
     CloseAttempt,
@@ -28,8 +37,6 @@ from cloudrun_identity.iam.key_plan import (
     disable_due,
     rotation_due,
 )
-from cloudrun_identity.iam.keys import KeyRecord, KeyRing
-
 from .rotation import KeyRotation
 from .use import KeysSeen, KeyUse
 
@@ -39,12 +46,12 @@ class KeyWant:
     """The keys as declared."""
 
     use: KeyUse
-    world: World
+    cluster: ClusterState
 
     @property
     def ring(self) -> KeyRing:
         """What is remembered of the account's keys."""
-        return self.world.key_ring(self.use.account)
+        return self.cluster.key_ring(self.use.account)
 
 
 class IdentityKeyController:
@@ -55,7 +62,7 @@ class IdentityKeyController:
     def __init__(self, rotation: KeyRotation) -> None:
         self._rotation = rotation
 
-    def references(self, obj: IdentityKey) -> frozenset[Key]:
+    def references(self, obj: IdentityKey) -> frozenset[ObjectKey]:
         """Its project and its identity."""
         identity = identity_key(obj.metadata.namespace, obj.spec.identity_ref.name)
         return frozenset({project_key(obj.spec.project_ref.name), identity})
@@ -64,28 +71,30 @@ class IdentityKeyController:
         """The Secret: of two objects the older has it."""
         return f"{obj.metadata.namespace}/{obj.spec.secret_name}"
 
-    def desired(self, obj: IdentityKey, gate: Passed, world: World) -> KeyWant | Stopped:
+    def resolve(self, obj: IdentityKey, allowed: Allowed, cluster: ClusterState) -> KeyWant | Blocked:
         """The keys of the identity's account, if the project admits any, and the account is as it should."""
-        decision = may_make_keys(gate.project, obj.metadata.namespace, surroundings(gate.project, world))
+        decision = may_make_keys(
+            allowed.project, obj.metadata.namespace, guardrail_facts(allowed.project, cluster)
+        )
         if isinstance(decision, Denied):
-            return Stopped(Refused(Reason.DENIED_BY_GUARDRAIL, decision.reason))
+            return Blocked(Refused(Reason.DENIED_BY_GUARDRAIL, decision.reason))
         name = identity_key(obj.metadata.namespace, obj.spec.identity_ref.name)
-        identity = world.identity(obj.metadata.namespace, obj.spec.identity_ref.name)
+        identity = cluster.identity(obj.metadata.namespace, obj.spec.identity_ref.name)
         if identity is None:
-            return unresolved(missing(name, world, "spec.identityRef"))
-        record, home = world.account(identity), world.account_home(identity)
+            return unresolved(missing(name, cluster, "spec.identityRef"))
+        record, home = cluster.account(identity), cluster.account_home(identity)
         if record is None or home is None or not record.is_steady:
             return unresolved(not_ready(f"the account of {name}", "spec.identityRef"))
-        if home.project_id != gate.project_id:
+        if home.project_id != allowed.project_id:
             message = f"spec.projectRef: the account of {name} is in project {home.project_id}"
-            return Stopped(Refused(Reason.INVALID_SPEC, message))
+            return Blocked(Refused(Reason.INVALID_SPEC, message))
         if record.disabled or identity.spec.disabled:
             message = (
                 f"spec.identityRef: {name} is disabled, so that none of its keys works; they are left as "
                 "they are until its spec.disabled is false again"
             )
             return unresolved(Waiting(Reason.DEPENDENCY_NOT_READY, message))
-        return KeyWant(KeyUse(obj, home, record.unique_id), world)
+        return KeyWant(KeyUse(obj, home, record.unique_id), cluster)
 
     async def observe(self, want: KeyWant, max_age: float) -> KeysSeen:
         """The keys of the account and the Secret."""
@@ -111,7 +120,7 @@ class IdentityKeyController:
             return Applied(self._rotation.rest(want.use, seen), seen)
         return Applied(*await self._rotation.advance(want.use))
 
-    def wishes(self, want: KeyWant, world: World) -> tuple[Wish, ...]:
+    def requested_grants(self, want: KeyWant, cluster: ClusterState) -> tuple[RequestedGrant, ...]:
         """None."""
         return ()
 
@@ -137,10 +146,10 @@ class IdentityKeyController:
             issues=(*_unclear(records), *_expiring(want, active)),
         )
 
-    async def delete(self, obj: IdentityKey, world: World, *, abandon: bool) -> Outcome:
+    async def delete(self, obj: IdentityKey, cluster: ClusterState, *, abandon: bool) -> Outcome:
         """Retire the keys and delete the Secret, or leave both."""
         abandon = abandon or obj.spec.deletion_policy is KeyDeletionPolicy.ABANDON
-        home = world.key_home(obj)
+        home = cluster.key_home(obj)
         if home:
             use = KeyUse(obj, *home)
             outcome = InSync() if abandon else await self._retire(use)

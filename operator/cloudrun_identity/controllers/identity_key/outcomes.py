@@ -4,12 +4,12 @@ from datetime import datetime
 from typing import assert_never
 
 from cloudrun_identity.api import Reason
-from cloudrun_identity.controllers.outcomes import Failing, InSync, Outcome, Refused, Waiting
 from cloudrun_identity.gcp.errors import GoogleError
-from cloudrun_identity.iam.key_plan import Await, Full, Rest
 from cloudrun_identity.iam.keys import MAX_KEYS
 from cloudrun_identity.kube.errors import KubeError
+from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, Refused, Waiting
 
+from .plan import Await, Full, Rest
 from .use import KeysSeen, KeyUse
 
 LOOK_AGAIN = 60.0

@@ -1,4 +1,4 @@
-"""Carries out what `iam.key_plan` says about the keys of one object, crash-safe by the account's ledger."""
+"""Execute the steps of a key plan, one account at a time, crash-safe by the ledger of the account."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,13 +8,19 @@ from typing import Protocol, assert_never
 from weakref import WeakValueDictionary
 
 from cloudrun_identity.api import IdentityKey, KeyState
-from cloudrun_identity.controllers.outcomes import InSync, Outcome
-from cloudrun_identity.controllers.reconcile.announcements import Announcer
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.keys import Keys, NewKey
 from cloudrun_identity.gcp.mutations import mutated
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.iam.key_plan import (
+from cloudrun_identity.iam.keys import KeyAttempt, KeyRecord, KeyRing
+from cloudrun_identity.kube.errors import KubeError
+from cloudrun_identity.kube.secrets import KeySecrets, digest_of
+from cloudrun_identity.ledger.model import Ledger
+from cloudrun_identity.reconcile.events import EventReporter
+from cloudrun_identity.reconcile.outcomes import InSync, Outcome
+
+from .outcomes import forbidden, no_secret, refused_secret, resting, stopped, stray
+from .plan import (
     Act,
     Await,
     CloseAttempt,
@@ -30,12 +36,6 @@ from cloudrun_identity.iam.key_plan import (
     Step,
     plan,
 )
-from cloudrun_identity.iam.keys import KeyAttempt, KeyRecord, KeyRing
-from cloudrun_identity.iam.ledger import Ledger
-from cloudrun_identity.kube.errors import KubeError
-from cloudrun_identity.kube.secrets import KeySecrets, digest_of
-
-from .outcomes import forbidden, no_secret, refused_secret, resting, stopped, stray
 from .use import KeysSeen, KeyUse, owner_of
 
 _STEPS = 64  # of one pass: four for each of ten keys are not reached
@@ -43,7 +43,7 @@ _FRESH = 5.0  # seconds; a pass has listed the keys just before, and whatever we
 
 
 class KeyLedgers(Protocol):
-    """Where records are kept: `kube.ledger.Ledgers`."""
+    """Where records are kept: `ledger.store.Ledgers`."""
 
     def ledger(self, target: Target) -> Ledger:
         """The ledger of the account's policy; an empty one if there is none."""
@@ -65,7 +65,7 @@ class KeyRotation:
         keys: Keys,
         secrets: KeySecrets,
         ledgers: KeyLedgers,
-        announcer: Announcer,
+        event_reporter: EventReporter,
         wall_clock: Callable[[], datetime],
         checkpoint: Callable[[str], None],
     ) -> None:
@@ -73,7 +73,7 @@ class KeyRotation:
         self._keys = keys
         self._secrets = secrets
         self._ledgers = ledgers
-        self._announcer = announcer
+        self._event_reporter = event_reporter
         self._wall_clock = wall_clock
         self._checkpoint = checkpoint
         self._files: dict[str, bytes] = {}
@@ -161,7 +161,7 @@ class KeyRotation:
                 await self._change(use, lambda ring: ring.superseded_by(key_id, seen.now))
                 self._checkpoint("key active")
                 message = f"Secret {use.obj.spec.secret_name} has key {key_id}"
-                self._announcer.note(use.obj, "KeyPublished", message)
+                self._event_reporter.note(use.obj, "KeyPublished", message)
             case Disable(key_id):
                 return await self._disable(use, seen, key_id)
             case Delete():
@@ -246,7 +246,7 @@ class KeyRotation:
             after = "deleted: nobody has its private half" if step.stray else "deleted"
             mutated("delete", use.key_name(step.key_id), before="present", after=after)
             if step.stray:
-                self._announcer.warn(use.obj, "StrayKeyDeleted", stray(use, step.key_id))
+                self._event_reporter.warn(use.obj, "StrayKeyDeleted", stray(use, step.key_id))
         self._checkpoint("key deleted")
         return await self._gone(use, seen, step.key_id)
 

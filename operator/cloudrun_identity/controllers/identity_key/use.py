@@ -6,15 +6,16 @@ from datetime import datetime
 
 from cloudrun_identity.api import IdentityKey
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.iam.key_plan import Rotation
 from cloudrun_identity.iam.keys import ListedKey
-from cloudrun_identity.kube.secrets import KeySecret, Owner, Template
+from cloudrun_identity.kube.secrets import KeySecret, SecretOwner, Template
+
+from .plan import Rotation
 
 
-def owner_of(obj: IdentityKey) -> Owner:
+def owner_of(obj: IdentityKey) -> SecretOwner:
     """The object as Secrets name it."""
     metadata = obj.metadata
-    return Owner(obj.api_version, obj.kind, metadata.namespace, metadata.name, metadata.uid)
+    return SecretOwner(obj.api_version, obj.kind, metadata.namespace, metadata.name, metadata.uid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class KeyUse:
         return f"{self.obj.metadata.namespace}/{self.obj.metadata.name}"
 
     @property
-    def owner(self) -> Owner:
+    def owner(self) -> SecretOwner:
         """As Secrets name the object."""
         return owner_of(self.obj)
 

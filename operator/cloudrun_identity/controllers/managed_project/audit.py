@@ -16,15 +16,15 @@ from cloudrun_identity.api import (
     WorkloadOnDefaultIdentity,
 )
 from cloudrun_identity.api.policy_ledger import MAX_MEMBERS, MAX_ROLES
-from cloudrun_identity.controllers.conditions import Finding
-from cloudrun_identity.controllers.world import Key, World
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.projects import cloud_run_service_agent
 from cloudrun_identity.gcp.workloads import Workload
-from cloudrun_identity.iam.claims import Claimant
-from cloudrun_identity.iam.ledger import Ledger
 from cloudrun_identity.iam.principals import is_default_account
+from cloudrun_identity.ledger.model import Ledger
+from cloudrun_identity.ledger.owners import Owner
+from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey
+from cloudrun_identity.reconcile.conditions import Finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +42,18 @@ class WorkloadAudit:
 NOT_LOOKED = WorkloadAudit()
 
 
-def locations_of(project: ManagedProject, world: World) -> frozenset[str]:
+def locations_of(project: ManagedProject, cluster: ClusterState) -> frozenset[str]:
     """Where the project's workloads are looked for."""
     if project.spec.locations:
         return frozenset(project.spec.locations)
     found = {
         attachment.spec.workload.location
-        for attachment in world.objects(IdentityAttachment)
+        for attachment in cluster.objects(IdentityAttachment)
         if attachment.spec.project_ref.name == project.metadata.name
     }
     found |= {
         binding.spec.target.location
-        for binding in world.objects(IAMBinding)
+        for binding in cluster.objects(IAMBinding)
         if binding.spec.project_ref.name == project.metadata.name and binding.spec.target.location
     }
     return frozenset(found)
@@ -110,19 +110,19 @@ def service_agent_ready(project_id: str, number: str, audit: WorkloadAudit) -> F
     return Finding(ConditionStatus.TRUE, "Enabled", agent)
 
 
-def orphans(project: ManagedProject, world: World, now: datetime) -> tuple[Orphan, ...]:
+def orphans(project: ManagedProject, cluster: ClusterState, now: datetime) -> tuple[Orphan, ...]:
     """Accounts that were left behind, and what is held for objects that are gone though nothing undid it.
 
     That counts once for each object and policy, and keeps the time at which it was first seen.
     """
     since = {(each.resource, each.reason): each.since for each in project.status.orphans}
-    ledgers = tuple(world.ledgers(project.project_id))
+    ledgers = tuple(cluster.ledgers(project.project_id))
     found = {
         (ledger.target.full_name, f"{done} for {key}, which is gone")
         for ledger in ledgers
-        for done, seats in (("granted", ledger.seats), ("made", ledger.owners))
-        for key in (Key(*seat.split("/", 2)) for seat in seats)
-        if not world.is_there(key)
+        for done, owner_keys in (("granted", ledger.owner_keys), ("made", ledger.resource_owners))
+        for key in (ObjectKey(*owner_key.split("/", 2)) for owner_key in owner_keys)
+        if not cluster.is_there(key)
     }
     left = [
         Orphan(
@@ -147,14 +147,12 @@ def crowding(ledgers: Iterable[Ledger]) -> Iterator[str]:
     it coming, and alone may see who else is there.
     """
     for ledger in sorted(ledgers, key=lambda ledger: ledger.target):
-        full = len(ledger.holdings) + ledger.foreign_members
+        full = len(ledger.entries) + ledger.unmanaged_members
         if full >= _NEARLY * MAX_MEMBERS:
             granted = Counter(
-                Claimant.parse(min(holding.claimants)).namespace
-                for holding in ledger.holdings.values()
-                if holding.claimants
+                Owner.parse(min(entry.owners)).namespace for entry in ledger.entries.values() if entry.owners
             )
-            others = f"{ledger.foreign_members} not the operator's"
+            others = f"{ledger.unmanaged_members} not the operator's"
             yield f"{ledger.target} has {full} of {MAX_MEMBERS} grants: {_shares(granted)}, {others}"
         if len(ledger.roles) >= _NEARLY * MAX_ROLES:
             defined = Counter(role.owner.partition("/")[0] for role in ledger.roles.values())

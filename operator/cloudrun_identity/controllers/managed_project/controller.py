@@ -17,11 +17,6 @@ from cloudrun_identity.api import (
     Reason,
     TargetKind,
 )
-from cloudrun_identity.controllers.gate import Passed, Stopped, still_used
-from cloudrun_identity.controllers.grants.wishes import Wish
-from cloudrun_identity.controllers.outcomes import Failing, InSync, Outcome, Waiting
-from cloudrun_identity.controllers.reconcile.controller import Applied, Change, Summary
-from cloudrun_identity.controllers.world import Key, World
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.mutations import mutated
@@ -30,6 +25,11 @@ from cloudrun_identity.gcp.permissions import FEATURES
 from cloudrun_identity.gcp.policies import Policies
 from cloudrun_identity.gcp.projects import Project, Projects, cloud_run_service_agent
 from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey
+from cloudrun_identity.reconcile.grants.resolver import RequestedGrant
+from cloudrun_identity.reconcile.interfaces import Applied, Change, Summary
+from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, Waiting
+from cloudrun_identity.reconcile.preconditions import Allowed, Blocked, still_used
 
 from .audit import (
     NOT_LOOKED,
@@ -51,7 +51,7 @@ class ProjectWant:
     """The project as declared, among everything else there is."""
 
     obj: ManagedProject
-    world: World
+    cluster: ClusterState
 
     @property
     def project_id(self) -> str:
@@ -96,7 +96,7 @@ class ManagedProjectController:
         self._identity = identity
         self._wall_clock = wall_clock
 
-    def references(self, obj: ManagedProject) -> frozenset[Key]:
+    def references(self, obj: ManagedProject) -> frozenset[ObjectKey]:
         """None."""
         return frozenset()
 
@@ -104,9 +104,9 @@ class ManagedProjectController:
         """The project: two ManagedProjects on one are a conflict."""
         return obj.project_id
 
-    def desired(self, obj: ManagedProject, gate: Passed, world: World) -> ProjectWant | Stopped:
+    def resolve(self, obj: ManagedProject, allowed: Allowed, cluster: ClusterState) -> ProjectWant | Blocked:
         """The object itself says all."""
-        return ProjectWant(obj, world)
+        return ProjectWant(obj, cluster)
 
     async def observe(self, want: ProjectWant, max_age: float) -> ProjectSeen:
         """The project, our permissions in it and its policy, read now; its workloads may be aged."""
@@ -127,7 +127,7 @@ class ManagedProjectController:
             self._identity(want.project_id),
             await self._usage(want.project_id),
             await audit_workloads(
-                self._inventory, want.project_id, locations_of(want.obj, want.world), max_age
+                self._inventory, want.project_id, locations_of(want.obj, want.cluster), max_age
             ),
         )
 
@@ -160,7 +160,7 @@ class ManagedProjectController:
             )
         return await self._allow_usage(want.project_id, seen) if changes else Applied(InSync(), seen)
 
-    def wishes(self, want: ProjectWant, world: World) -> tuple[Wish, ...]:
+    def requested_grants(self, want: ProjectWant, cluster: ClusterState) -> tuple[RequestedGrant, ...]:
         """None."""
         return ()
 
@@ -176,16 +176,16 @@ class ManagedProjectController:
             "operator_identity": seen.operator or None,
             "cross_project_usage": seen.usage,
             "workloads_on_default_identity": on_default_identity(seen.audit),
-            "orphans": orphans(want.obj, want.world, self._wall_clock()),
+            "orphans": orphans(want.obj, want.cluster, self._wall_clock()),
         }
         agent = service_agent_ready(want.project_id, project.number, seen.audit)
         return Summary(
             fields, conditions={ConditionType.SERVICE_AGENT_READY: agent}, issues=tuple(_issues(want, seen))
         )
 
-    async def delete(self, obj: ManagedProject, world: World, *, abandon: bool) -> Outcome:
+    async def delete(self, obj: ManagedProject, cluster: ClusterState, *, abandon: bool) -> Outcome:
         """Wait until nothing refers to it: the objects of the project need it to undo what they did."""
-        return InSync() if abandon else still_used(Key.of(obj), world)
+        return InSync() if abandon else still_used(ObjectKey.of(obj), cluster)
 
     async def _usage(self, project_id: str) -> EffectiveCrossProjectUsage:
         """What the organization policy comes to; unknown where it is not ours to read."""
@@ -231,7 +231,7 @@ def _issues(want: ProjectWant, seen: ProjectSeen) -> list[str]:
         issues.append(
             "spec.locations is unset: workloads are looked for only where attachments and targets are"
         )
-    return [*issues, *crowding(want.world.ledgers(want.project_id))]
+    return [*issues, *crowding(want.cluster.ledgers(want.project_id))]
 
 
 def _missing(held: frozenset[str]) -> tuple[MissingPermission, ...]:

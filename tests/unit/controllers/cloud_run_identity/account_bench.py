@@ -3,12 +3,12 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from cloudrun_identity.controllers.cloud_run_identity.account_records import AccountRecords, Owner
-from cloudrun_identity.controllers.cloud_run_identity.account_tools import AccountTools
+from cloudrun_identity.controllers.cloud_run_identity.account_dependencies import AccountDependencies
+from cloudrun_identity.controllers.cloud_run_identity.account_records import AccountOwner, AccountRecords
 from cloudrun_identity.controllers.cloud_run_identity.accounts import Accounts
-from cloudrun_identity.controllers.cloud_run_identity.probation import Probation
+from cloudrun_identity.controllers.cloud_run_identity.propagation import PropagationTracker
 from cloudrun_identity.controllers.cloud_run_identity.recent_writes import RecentWrites
-from cloudrun_identity.iam.ledger import AccountRecord
+from cloudrun_identity.ledger.model import AccountRecord
 from tests.unit.controllers.cloud import (
     PROJECT_ID,
     FakeAccountLedgers,
@@ -16,7 +16,7 @@ from tests.unit.controllers.cloud import (
     FakeServiceAccounts,
     inventory,
 )
-from tests.unit.controllers.world import EMAIL, FakeWorld, identity, project
+from tests.unit.controllers.cluster_state import EMAIL, FakeWorld, identity, project
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -34,17 +34,17 @@ class AccountBench:
 
     def restart(self) -> None:
         """Another process, which knows no more than what was recorded."""
-        self.probation = Probation(self.wall_clock, self.ledgers.owner_of)
+        self.propagation = PropagationTracker(self.wall_clock, self.ledgers.owner_of)
         self.inventory = inventory(self.google, self.run, lambda: self.now)
-        self.tools = AccountTools(
+        self.deps = AccountDependencies(
             self.google,
             self.inventory,
             AccountRecords(self.ledgers, self.wall_clock),
-            self.probation,
+            self.propagation,
             RecentWrites(lambda: self.now),
             self.checkpoint,
         )
-        self.accounts = Accounts(self.tools)
+        self.accounts = Accounts(self.deps)
 
     def checkpoint(self, step: str) -> None:
         self.steps.append(step)
@@ -60,13 +60,15 @@ class AccountBench:
         home = self.ledgers.account_home("payments/checkout")
         return self.ledgers.records[home.name] if home else None
 
-    async def step(self, lent: Any = None, **spec: Any) -> Any:
+    async def step(self, delegated: Any = None, **spec: Any) -> Any:
         """One pass over the identity `payments/checkout` with this spec: a look, and what follows from it."""
-        owner, lent = Owner(identity(**spec), PROJECT_ID), lent or project()
+        owner, delegated = AccountOwner(identity(**spec), PROJECT_ID), delegated or project()
         record = self.own_record()
         email = record.email if record else EMAIL
         seen = await self.accounts.look(PROJECT_ID, email, record, 0.0)
-        return await self.accounts.apply(owner, email, record, lent, FakeWorld(lent, owner.obj), seen)
+        return await self.accounts.apply(
+            owner, email, record, delegated, FakeWorld(delegated, owner.obj), seen
+        )
 
     async def steps_of(self, count: int, **spec: Any) -> list[Any]:
         """So many passes; their outcomes."""

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from cloudrun_identity.api import AccountIntent, AccountLoss, Adoption, Origin, Reason
-from cloudrun_identity.controllers.cloud_run_identity.account_records import Owner
-from cloudrun_identity.controllers.cloud_run_identity.probation import GOOD_READS, GRACE
-from cloudrun_identity.controllers.outcomes import InSync, Refused, Waiting
+from cloudrun_identity.controllers.cloud_run_identity.account_records import AccountOwner
+from cloudrun_identity.controllers.cloud_run_identity.propagation import GOOD_READS, GRACE
 from cloudrun_identity.gcp.errors import Fault, GoogleError
+from cloudrun_identity.reconcile.outcomes import InSync, Refused, Waiting
 from tests.unit.controllers.cloud import PROJECT_ID
-from tests.unit.controllers.world import EMAIL, identity, project, record
+from tests.unit.controllers.cluster_state import EMAIL, identity, project, record
 
 from .account_bench import AccountBench
 
@@ -170,7 +170,7 @@ async def test_an_account_that_another_identity_records_is_not_taken(bench: Acco
 async def test_an_account_that_was_left_behind_is_nobodys_until_it_is_adopted(bench: AccountBench) -> None:
     bench.ledgers.keep(record(origin=Origin.CREATED))
     bench.google.put(EMAIL)
-    await bench.tools.records.leave_behind(Owner(identity(), PROJECT_ID), bench.record, "in use")
+    await bench.deps.records.leave_behind(AccountOwner(identity(), PROJECT_ID), bench.record, "in use")
     assert isinstance((await bench.step()).outcome, Refused)
     assert bench.record.abandoned, "it is still known to have been left"
 

@@ -11,14 +11,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from cloudrun_identity.api import AccountLoss
 from cloudrun_identity.controllers.cloud_run_identity.deletion import IdentityDeletion
-from cloudrun_identity.controllers.cloud_run_identity.probation import GOOD_READS, GRACE
+from cloudrun_identity.controllers.cloud_run_identity.propagation import GOOD_READS, GRACE
 from cloudrun_identity.controllers.cloud_run_identity.recent_writes import STALE
 from cloudrun_identity.controllers.cloud_run_identity.usage import Usage
-from cloudrun_identity.controllers.outcomes import InSync, Outcome, Refused
-from cloudrun_identity.controllers.reconcile.announcements import Announcer
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
-from tests.unit.controllers.world import EMAIL, FakeWorld, identity, project
+from cloudrun_identity.reconcile.events import EventReporter
+from cloudrun_identity.reconcile.outcomes import InSync, Outcome, Refused
+from tests.unit.controllers.cluster_state import EMAIL, FakeWorld, identity, project
 
 from .account_bench import AccountBench
 
@@ -54,7 +54,7 @@ class Bench(AccountBench):
         super().restart()
         none: Any = None
         self.deletion = IdentityDeletion(
-            self.tools, self.accounts, Usage(self.inventory), Releases(), Announcer(Silence(), none)
+            self.deps, self.accounts, Usage(self.inventory), Releases(), EventReporter(Silence(), none)
         )
 
     def checkpoint(self, step: str) -> None:
@@ -152,7 +152,7 @@ class AccountLife(RuleBasedStateMachine):
         """As Google does after a create: some of the next reads do not find it."""
         account = self.account
         young = (
-            (record := self.bench.own_record()) and record.appeared and self.bench.probation.is_fresh(EMAIL)
+            (record := self.bench.own_record()) and record.appeared and self.bench.propagation.is_fresh(EMAIL)
         )
         if account and young and account.unique_id not in self.theirs:
             self.bench.google.stale[EMAIL] = [account if each else None for each in shown]
@@ -282,8 +282,8 @@ class AccountLife(RuleBasedStateMachine):
     async def finalize(self) -> Any:
         assert self.spec
         obj, record = identity(**self.spec), self.bench.own_record()
-        world = FakeWorld(project(), obj, accounts=[record] if record else [])
-        return await self.bench.deletion.delete(obj, world, abandon=False)
+        cluster = FakeWorld(project(), obj, accounts=[record] if record else [])
+        return await self.bench.deletion.delete(obj, cluster, abandon=False)
 
     def run(self, work: Coroutine[object, object, T]) -> T:
         return self.loop.run_until_complete(work)

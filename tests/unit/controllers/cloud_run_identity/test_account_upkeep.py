@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from cloudrun_identity.api import AccountIntent, AccountLoss, Origin, Reason
-from cloudrun_identity.controllers.cloud_run_identity.probation import GOOD_READS, GRACE
+from cloudrun_identity.controllers.cloud_run_identity.propagation import GOOD_READS, GRACE
 from cloudrun_identity.controllers.cloud_run_identity.recent_writes import STALE
-from cloudrun_identity.controllers.outcomes import InSync, Paused, Refused, Waiting
 from cloudrun_identity.gcp.errors import Fault, GoogleError
-from tests.unit.controllers.world import EMAIL, record
+from cloudrun_identity.reconcile.outcomes import InSync, Paused, Refused, Waiting
+from tests.unit.controllers.cluster_state import EMAIL, record
 
 from .account_bench import NOON, AccountBench
 
@@ -74,7 +74,7 @@ async def test_report_leaves_the_switch_of_somebody_else_and_says_so(bench: Acco
     assert isinstance(applied.outcome, Paused)
     assert applied.outcome.reason is Reason.DRIFT_DETECTED
     assert [str(change) for change in applied.left] == ["disabled: true → false"]
-    assert not applied.holds, "its grants are looked after all the same"
+    assert not applied.retains, "its grants are looked after all the same"
     assert writes(bench) == ["patch 111"]
 
 
@@ -149,7 +149,7 @@ async def test_an_account_that_somebody_undeletes_by_hand_is_welcome(bench: Acco
     somebody_deletes(bench)
     reported = await bench.step(whenDeleted="Report")
     assert isinstance(reported.outcome, Paused)
-    assert reported.holds
+    assert reported.retains
     assert bench.record.lost is AccountLoss.DELETED
     bench.google.put(EMAIL)
     outcomes = await bench.steps_of(GOOD_READS, whenDeleted="Report")

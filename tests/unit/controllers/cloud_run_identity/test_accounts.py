@@ -2,12 +2,12 @@
 
 import pytest
 
-from cloudrun_identity.controllers.cloud_run_identity.account_tools import AccountSeen
-from cloudrun_identity.controllers.cloud_run_identity.probation import GRACE
+from cloudrun_identity.controllers.cloud_run_identity.account_dependencies import AccountSeen
+from cloudrun_identity.controllers.cloud_run_identity.propagation import GRACE
 from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.iam.ledger import AccountRecord
+from cloudrun_identity.ledger.model import AccountRecord
 from tests.unit.controllers.cloud import PROJECT_ID
-from tests.unit.controllers.world import EMAIL, record
+from tests.unit.controllers.cluster_state import EMAIL, record
 
 from .account_bench import NOON, AccountBench
 

@@ -5,24 +5,24 @@ from typing import Any
 
 from cloudrun_identity.api import ConditionStatus, GrantState, IdentityAttachment, TargetKind
 from cloudrun_identity.controllers.cloud_run_identity.audit import Audit, IdentityAuditor, cross_project
-from cloudrun_identity.controllers.world import Key, identity_key
-from cloudrun_identity.gcp.access import Hint
 from cloudrun_identity.gcp.errors import Fault
+from cloudrun_identity.gcp.permission_checks import Hint
 from cloudrun_identity.gcp.projects import cloud_run_service_agent
 from cloudrun_identity.iam.acting_roles import TOKEN_CREATOR
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.keys import ListedKey
-from cloudrun_identity.iam.ledger import Holding
 from cloudrun_identity.iam.principals import service_account_member
+from cloudrun_identity.ledger.model import LedgerEntry
+from cloudrun_identity.reconcile.cluster_state import ObjectKey, identity_key
 from tests.unit.controllers.cloud import PROJECT_ID, FakeRun, FakeServiceAccounts, fault, inventory
-from tests.unit.controllers.world import EMAIL, FakeWorld, identity, parsed, project
+from tests.unit.controllers.cluster_state import EMAIL, FakeWorld, identity, parsed, project
 
 from .test_usage import ATTACHMENT, RUN_PROJECT
 
 ACCOUNT = Target(TargetKind.SERVICE_ACCOUNT, PROJECT_ID, name=EMAIL)
 USABLE: dict[str, Any] = {"usableFrom": [{"projectRef": {"name": "run-prod"}}]}
 AGENT = service_account_member(cloud_run_service_agent("5678"))
-LENT = {Grant(ACCOUNT, TOKEN_CREATOR, AGENT): Holding(frozenset(), GrantState.GRANTED)}
+LENT = {Grant(ACCOUNT, TOKEN_CREATOR, AGENT): LedgerEntry(frozenset(), GrantState.GRANTED)}
 
 
 class FakeAccess:
@@ -47,26 +47,26 @@ class FakeKeys:
 
 async def audit(run: FakeRun, access: FakeAccess, *objects: Any, **spec: Any) -> Audit:
     obj = identity(**spec)
-    world = FakeWorld(obj, *objects)
-    attachments = {Key.of(each) for each in objects if isinstance(each, IdentityAttachment)}
-    world.references = {identity_key("payments", "checkout"): attachments}
+    cluster = FakeWorld(obj, *objects)
+    attachments = {ObjectKey.of(each) for each in objects if isinstance(each, IdentityAttachment)}
+    cluster.references = {identity_key("payments", "checkout"): attachments}
     auditor = IdentityAuditor(
         inventory(FakeServiceAccounts(), run, lambda: 1000.0),
         access,
         FakeKeys(),
     )
-    return await auditor.look(obj, ACCOUNT, "111", [], world, 60.0)
+    return await auditor.look(obj, ACCOUNT, "111", [], cluster, 60.0)
 
 
 def usage(allowed: str) -> dict[str, Any]:
     return {"projectNumber": "417203958816", "crossProjectUsage": allowed}
 
 
-def crossing(found: Audit, allowed: str, holdings: Any) -> tuple[ConditionStatus, str, str]:
+def crossing(found: Audit, allowed: str, entries: Any) -> tuple[ConditionStatus, str, str]:
     home = project().model_copy(update={"status": type(project().status).model_validate(usage(allowed))})
     obj = identity(**USABLE)
-    world = FakeWorld(home, obj, parsed(RUN_PROJECT), holdings=holdings)
-    finding = cross_project(obj, home, ACCOUNT, found, world)
+    cluster = FakeWorld(home, obj, parsed(RUN_PROJECT), entries=entries)
+    finding = cross_project(obj, home, ACCOUNT, found, cluster)
     assert finding is not None
     return finding.status, finding.reason, finding.message
 
@@ -74,8 +74,8 @@ def crossing(found: Audit, allowed: str, holdings: Any) -> tuple[ConditionStatus
 async def test_workloads_are_found_in_its_project_where_attachments_are_and_where_it_is_usable() -> None:
     run = FakeRun()
     run.services = {("europe-west1", "web"): EMAIL, ("asia-east1", "web"): "other@acme.example"}
-    lent = project(locations=["europe-west1"])
-    found = await audit(run, FakeAccess(), lent, parsed(RUN_PROJECT), parsed(ATTACHMENT), **USABLE)
+    delegated = project(locations=["europe-west1"])
+    found = await audit(run, FakeAccess(), delegated, parsed(RUN_PROJECT), parsed(ATTACHMENT), **USABLE)
     assert run.looked_at == {
         (PROJECT_ID, "europe-west1"),
         ("run-prod-5678", "us-east1"),
@@ -106,7 +106,7 @@ async def test_the_operator_is_asked_about_as_whom_it_acts_in_each_usable_projec
 
 def test_all_three_requirements_make_an_identity_usable_elsewhere() -> None:
     status, reason, _ = crossing(Audit(may_act={"run-prod": Hint.YES}), "Allowed", LENT)
-    assert (status, reason) == (ConditionStatus.TRUE, "Passed")
+    assert (status, reason) == (ConditionStatus.TRUE, "Allowed")
 
 
 def test_each_requirement_that_is_missing_is_named_with_what_mends_it() -> None:

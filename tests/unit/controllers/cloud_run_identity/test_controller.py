@@ -3,16 +3,16 @@ from typing import Any
 import pytest
 
 from cloudrun_identity.api import CloudRunIdentity, Origin
-from cloudrun_identity.controllers.cloud_run_identity.account_tools import AccountSeen
+from cloudrun_identity.controllers.cloud_run_identity.account_dependencies import AccountSeen
 from cloudrun_identity.controllers.cloud_run_identity.controller import (
     AccountWant,
     CloudRunIdentityController,
     IdentitySeen,
 )
-from cloudrun_identity.controllers.gate import Passed
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
-from cloudrun_identity.iam.ledger import AccountRecord
-from tests.unit.controllers.world import EMAIL, FakeWorld, identity, project, record
+from cloudrun_identity.ledger.model import AccountRecord
+from cloudrun_identity.reconcile.preconditions import Allowed
+from tests.unit.controllers.cluster_state import EMAIL, FakeWorld, identity, project, record
 
 NONE: Any = None
 
@@ -30,8 +30,10 @@ ACCOUNT = ServiceAccount("payments-prod-1234", EMAIL, "111", "Checkout", "pays")
 
 
 def want(obj: CloudRunIdentity, *accounts: AccountRecord, observe: bool = False) -> AccountWant:
-    lent = project()
-    wanted = CONTROLLER.desired(obj, Passed(lent, observe), FakeWorld(lent, obj, accounts=accounts))
+    delegated = project()
+    wanted = CONTROLLER.resolve(
+        obj, Allowed(delegated, observe), FakeWorld(delegated, obj, accounts=accounts)
+    )
     assert isinstance(wanted, AccountWant)
     return wanted
 

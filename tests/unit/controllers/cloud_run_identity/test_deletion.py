@@ -8,14 +8,14 @@ import pytest
 
 from cloudrun_identity.api import FORCE_DELETE, AccountLoss, ObjectMeta, Origin, Reason, WorkloadKind
 from cloudrun_identity.controllers.cloud_run_identity.deletion import IdentityDeletion
-from cloudrun_identity.controllers.cloud_run_identity.probation import GRACE
+from cloudrun_identity.controllers.cloud_run_identity.propagation import GRACE
 from cloudrun_identity.controllers.cloud_run_identity.usage import Usage
-from cloudrun_identity.controllers.outcomes import InSync, Outcome, Waiting
-from cloudrun_identity.controllers.reconcile.announcements import Announcer
 from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.iam.ledger import AccountRecord
+from cloudrun_identity.ledger.model import AccountRecord
+from cloudrun_identity.reconcile.events import EventReporter
+from cloudrun_identity.reconcile.outcomes import InSync, Outcome, Waiting
 from tests.unit.controllers.cloud import PROJECT_ID
-from tests.unit.controllers.world import EMAIL, FakeWorld, identity, project, record
+from tests.unit.controllers.cluster_state import EMAIL, FakeWorld, identity, project, record
 
 from .account_bench import NOON, AccountBench
 
@@ -45,7 +45,7 @@ class FakeReleaser:
         return self.answer
 
 
-class World(FakeWorld):
+class ClusterState(FakeWorld):
     terminating = False
 
     def is_terminating(self, namespace: str) -> bool:
@@ -63,11 +63,11 @@ class Bench(AccountBench):
     def restart(self) -> None:
         super().restart()
         self.deletion = IdentityDeletion(
-            self.tools,
+            self.deps,
             self.accounts,
             Usage(self.inventory),
             self.releaser,
-            Announcer(self.events, NONE),
+            EventReporter(self.events, NONE),
         )
 
     async def delete(
@@ -91,9 +91,9 @@ class Bench(AccountBench):
                 update={"metadata": obj.metadata.model_copy(update={"annotations": {FORCE_DELETE: "true"}})}
             )
         record = self.own_record()
-        world = World(project(**LENT), obj, accounts=[record] if record else [])
-        world.terminating = self.terminating
-        return await self.deletion.delete(obj, world, abandon=abandon)
+        cluster = ClusterState(project(**LENT), obj, accounts=[record] if record else [])
+        cluster.terminating = self.terminating
+        return await self.deletion.delete(obj, cluster, abandon=abandon)
 
 
 @pytest.fixture
@@ -160,8 +160,8 @@ async def test_what_was_deployed_just_before_the_deletion_is_seen(
     )
     bench.ledgers.keep(CREATED)
     obj = identity().model_copy(update={"metadata": asked})
-    world = World(project(**LENT), obj, accounts=[CREATED])
-    outcome = await bench.deletion.delete(obj, world, abandon=False)
+    cluster = ClusterState(project(**LENT), obj, accounts=[CREATED])
+    outcome = await bench.deletion.delete(obj, cluster, abandon=False)
     assert isinstance(outcome, Waiting) is fresh, "while it waits, lists are shared with others"
 
 

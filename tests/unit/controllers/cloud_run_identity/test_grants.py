@@ -13,15 +13,15 @@ from cloudrun_identity.controllers.cloud_run_identity.grants import (
     identity_references,
     identity_wishes,
 )
-from cloudrun_identity.controllers.grants.members import Holder, Nobody
-from cloudrun_identity.controllers.grants.references import NoRole
-from cloudrun_identity.controllers.grants.targets import NoTarget
-from cloudrun_identity.controllers.grants.wishes import Wish
-from cloudrun_identity.controllers.outcomes import Refused, Waiting
-from cloudrun_identity.controllers.world import custom_role_key, identity_key, project_key
 from cloudrun_identity.iam.admission import DeclaredIdentity
-from cloudrun_identity.iam.grants import Condition, Target
-from tests.unit.controllers.world import EMAIL, FakeWorld, identity, project, record
+from cloudrun_identity.iam.grants import IAMCondition, Target
+from cloudrun_identity.reconcile.cluster_state import custom_role_key, identity_key, project_key
+from cloudrun_identity.reconcile.grants.members import Holder, Nobody
+from cloudrun_identity.reconcile.grants.references import NoRole
+from cloudrun_identity.reconcile.grants.resolver import RequestedGrant
+from cloudrun_identity.reconcile.grants.targets import NoTarget
+from cloudrun_identity.reconcile.outcomes import Refused, Waiting
+from tests.unit.controllers.cluster_state import EMAIL, FakeWorld, identity, project, record
 
 CHECKOUT = Holder(f"serviceAccount:{EMAIL}", "111", DeclaredIdentity("payments", "checkout"))
 ACCOUNT = Target(TargetKind.SERVICE_ACCOUNT, "payments-prod-1234", name=EMAIL)
@@ -42,45 +42,47 @@ PRICING_EMAIL = "pricing@payments-prod-1234.iam.gserviceaccount.com"
 STEADY = (record(),)
 
 
-def wishes(obj: CloudRunIdentity, *objects: Any, accounts: Any = STEADY) -> tuple[Wish, ...]:
-    lent = project()
-    return identity_wishes(obj, lent, EMAIL, FakeWorld(lent, obj, *objects, accounts=accounts))
+def requested_grants(
+    obj: CloudRunIdentity, *objects: Any, accounts: Any = STEADY
+) -> tuple[RequestedGrant, ...]:
+    delegated = project()
+    return identity_wishes(obj, delegated, EMAIL, FakeWorld(delegated, obj, *objects, accounts=accounts))
 
 
-def role(*objects: Any, **grant: Any) -> Wish:
-    (wish,) = wishes(identity(roles=[{"role": "roles/run.invoker", **grant}]), *objects)
-    return wish
+def role(*objects: Any, **grant: Any) -> RequestedGrant:
+    (requested,) = requested_grants(identity(roles=[{"role": "roles/run.invoker", **grant}]), *objects)
+    return requested
 
 
 def test_a_role_is_wished_for_on_the_project_once_the_account_is_steady() -> None:
     obj = identity(roles=[{"role": "roles/cloudsql.client"}])
-    (wish,) = wishes(obj)
-    assert (wish.path, wish.target, wish.role, wish.holder) == (
+    (requested,) = requested_grants(obj)
+    assert (requested.path, requested.target, requested.role, requested.holder) == (
         "spec.roles[0]",
         Target(TargetKind.PROJECT, "payments-prod-1234"),
         "roles/cloudsql.client",
         CHECKOUT,
     )
-    (early,) = wishes(obj, accounts=())
+    (early,) = requested_grants(obj, accounts=())
     assert isinstance(early.holder, Nobody)
-    (held,) = wishes(obj, accounts=[record(lost=AccountLoss.REPLACED)])
+    (held,) = requested_grants(obj, accounts=[record(lost=AccountLoss.REPLACED)])
     assert isinstance(held.holder, Nobody), "somebody else's account gets nothing"
 
 
 def test_a_role_is_wished_for_on_a_workload_under_a_condition() -> None:
-    wish = role(
+    requested = role(
         target={"kind": "Service", "location": "europe-west1", "name": "pricing"},
         condition={"title": "office hours", "expression": "true"},
     )
-    assert wish.target == Target(TargetKind.SERVICE, "payments-prod-1234", "europe-west1", "pricing")
-    assert wish.condition == Condition("office hours", "", "true")
+    assert requested.target == Target(TargetKind.SERVICE, "payments-prod-1234", "europe-west1", "pricing")
+    assert requested.condition == IAMCondition("office hours", "", "true")
 
 
 def test_a_role_in_another_project_is_that_projects_to_judge() -> None:
     shared: ManagedProject = project(SHARED)
-    wish = role(shared, projectRef={"name": "shared"}, target={"kind": "Secret", "name": "stripe"})
-    assert wish.target == Target(TargetKind.SECRET, "shared-prod-1234", name="stripe")
-    assert wish.project == shared
+    requested = role(shared, projectRef={"name": "shared"}, target={"kind": "Secret", "name": "stripe"})
+    assert requested.target == Target(TargetKind.SECRET, "shared-prod-1234", name="stripe")
+    assert requested.project == shared
     assert role(shared, projectRef={"name": "shared"}).target == Target(
         TargetKind.PROJECT, "shared-prod-1234"
     )
@@ -97,25 +99,25 @@ def test_a_role_in_another_project_is_that_projects_to_judge() -> None:
 def test_nothing_is_granted_in_a_project_that_is_closed_or_braked(
     spec: dict[str, Any], reason: Reason
 ) -> None:
-    wish = role(
+    requested = role(
         project(SHARED, **{"projectID": "shared-prod-1234", "namespaces": {"names": ["payments"]}, **spec}),
         projectRef={"name": "shared"},
     )
-    assert isinstance(wish.target, NoTarget)
-    assert isinstance(wish.target.outcome, Waiting | Refused)
-    assert wish.target.outcome.reason is reason
-    assert wish.target.outcome.message.startswith("spec.roles[0].projectRef: ")
+    assert isinstance(requested.target, NoTarget)
+    assert isinstance(requested.target.outcome, Waiting | Refused)
+    assert requested.target.outcome.reason is reason
+    assert requested.target.outcome.message.startswith("spec.roles[0].projectRef: ")
 
 
 def test_a_role_in_a_project_that_is_not_there_waits_for_it() -> None:
-    wish = role(
+    requested = role(
         projectRef={"name": "shared"}, target={"kind": "Service", "location": "europe-west1", "name": "web"}
     )
-    assert wish.target == NoTarget(
+    assert requested.target == NoTarget(
         "Service europe-west1/web of ManagedProject shared",
         Waiting(Reason.DEPENDENCY_NOT_FOUND, "spec.roles[0].projectRef: there is no ManagedProject shared"),
     )
-    (custom,) = wishes(
+    (custom,) = requested_grants(
         identity(roles=[{"customRoleRef": {"name": "runner"}, "projectRef": {"name": "shared"}}])
     )
     assert isinstance(custom.role, NoRole)
@@ -125,17 +127,17 @@ def test_a_role_on_another_identitys_account_waits_for_that_account() -> None:
     target = {"kind": "ServiceAccount", "identityRef": {"name": "pricing"}}
     obj = identity(roles=[{"role": USER, "target": target}])
     pricing = record("payments/pricing", PRICING_EMAIL, unique_id="222")
-    (wish,) = wishes(obj, identity(PRICING), accounts=[record(), pricing])
-    assert wish.target == Target(TargetKind.SERVICE_ACCOUNT, "payments-prod-1234", name=PRICING_EMAIL)
-    assert wish.owner == DeclaredIdentity("payments", "pricing")
-    (early,) = wishes(obj, identity(PRICING))
+    (requested,) = requested_grants(obj, identity(PRICING), accounts=[record(), pricing])
+    assert requested.target == Target(TargetKind.SERVICE_ACCOUNT, "payments-prod-1234", name=PRICING_EMAIL)
+    assert requested.owner == DeclaredIdentity("payments", "pricing")
+    (early,) = requested_grants(obj, identity(PRICING))
     assert isinstance(early.target, NoTarget)
     assert str(early.target) == "ServiceAccount of payments/pricing"
 
 
 def test_whoever_may_act_as_the_identity_is_wished_for_on_its_account() -> None:
     ann = [{"principal": "user:ann@example.com"}]
-    found = wishes(
+    found = requested_grants(
         identity(
             users=ann,
             tokenCreators=ann,
@@ -153,7 +155,7 @@ def test_whoever_may_act_as_the_identity_is_wished_for_on_its_account() -> None:
         ),
         project(SHARED),
     )
-    assert [(wish.path, wish.role, _member(wish)) for wish in found] == [
+    assert [(requested.path, requested.role, _member(requested)) for requested in found] == [
         ("spec.users[0]", USER, "user:ann@example.com"),
         ("spec.tokenCreators[0]", TOKEN_CREATOR, "user:ann@example.com"),
         ("spec.openIDTokenCreators[0]", OPEN_ID_TOKEN_CREATOR, "user:ann@example.com"),
@@ -168,8 +170,8 @@ def test_whoever_may_act_as_the_identity_is_wished_for_on_its_account() -> None:
             "serviceAccount:service-28@serverless-robot-prod.iam.gserviceaccount.com",
         ),
     ]
-    assert {wish.target for wish in found} == {ACCOUNT}
-    assert {wish.owner for wish in found} == {DeclaredIdentity("payments", "checkout")}
+    assert {requested.target for requested in found} == {ACCOUNT}
+    assert {requested.owner for requested in found} == {DeclaredIdentity("payments", "checkout")}
 
 
 def test_every_object_that_is_named_wakes_the_identity() -> None:
@@ -195,6 +197,6 @@ def test_every_object_that_is_named_wakes_the_identity() -> None:
     }
 
 
-def _member(wish: Wish) -> str:
-    assert isinstance(wish.holder, Holder)
-    return wish.holder.member
+def _member(requested: RequestedGrant) -> str:
+    assert isinstance(requested.holder, Holder)
+    return requested.holder.member

@@ -4,11 +4,11 @@ from typing import Any
 
 from cloudrun_identity.api import ConditionStatus, TargetKind
 from cloudrun_identity.controllers.cloud_run_identity.least_privilege import least_privilege, recommendations
-from cloudrun_identity.controllers.grants.members import Holder
-from cloudrun_identity.controllers.grants.targets import NoTarget
-from cloudrun_identity.controllers.grants.wishes import Wish
-from cloudrun_identity.controllers.outcomes import InSync
 from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.reconcile.grants.members import Holder
+from cloudrun_identity.reconcile.grants.resolver import RequestedGrant
+from cloudrun_identity.reconcile.grants.targets import NoTarget
+from cloudrun_identity.reconcile.outcomes import InSync
 
 PROJECT = Target(TargetKind.PROJECT, "acme")
 CHECKOUT = Holder("serviceAccount:checkout@acme.iam.gserviceaccount.com")
@@ -24,12 +24,12 @@ class ReadRoles:
 ROLES: Any = ReadRoles()
 
 
-def wish(role: str, path: str = "spec.roles[0]", target: Target | NoTarget = PROJECT) -> Wish:
-    return Wish(path, target, role, CHECKOUT)
+def requested(role: str, path: str = "spec.roles[0]", target: Target | NoTarget = PROJECT) -> RequestedGrant:
+    return RequestedGrant(path, target, role, CHECKOUT)
 
 
 def test_what_a_role_holds_is_advised_about_once_it_has_been_read() -> None:
-    found = recommendations([wish("roles/run.admin"), wish("roles/unread")], ROLES)
+    found = recommendations([requested("roles/run.admin"), requested("roles/unread")], ROLES)
     assert [each.kind for each in found] == ["Escalation"]
     finding = least_privilege(found)
     assert (finding.status, finding.reason) == (ConditionStatus.FALSE, "Advice")
@@ -37,8 +37,8 @@ def test_what_a_role_holds_is_advised_about_once_it_has_been_read() -> None:
 
 
 def test_what_is_not_granted_or_not_a_choice_is_no_matter() -> None:
-    agent = wish("roles/iam.serviceAccountTokenCreator", "spec.usableFrom[0].projectRef")
-    nowhere = wish("roles/owner", target=NoTarget("ManagedProject shared", InSync()))
+    agent = requested("roles/iam.serviceAccountTokenCreator", "spec.usableFrom[0].projectRef")
+    nowhere = requested("roles/owner", target=NoTarget("ManagedProject shared", InSync()))
     found = recommendations([agent, nowhere], ROLES)
     assert found == ()
     assert least_privilege(found).status is ConditionStatus.TRUE

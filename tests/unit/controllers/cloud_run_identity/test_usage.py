@@ -6,9 +6,9 @@ import pytest
 
 from cloudrun_identity.api import IdentityAttachment
 from cloudrun_identity.controllers.cloud_run_identity.usage import Usage
-from cloudrun_identity.controllers.world import Key, account_key, identity_key
+from cloudrun_identity.reconcile.cluster_state import ObjectKey, account_key, identity_key
 from tests.unit.controllers.cloud import PROJECT_ID, FakeRun, FakeServiceAccounts, inventory
-from tests.unit.controllers.world import EMAIL, PROJECT, FakeWorld, binding, identity, parsed, project
+from tests.unit.controllers.cluster_state import EMAIL, PROJECT, FakeWorld, binding, identity, parsed, project
 
 RUN_PROJECT = """
 kind: ManagedProject
@@ -35,20 +35,20 @@ spec:
 """
 
 
-async def places(*objects: Any, referring: Key | None = None, **spec: Any) -> set[tuple[str, str]]:
+async def places(*objects: Any, referring: ObjectKey | None = None, **spec: Any) -> set[tuple[str, str]]:
     """Everywhere that a look for what runs as `payments/checkout` leads."""
     run, obj = FakeRun(), identity(**spec)
-    world = FakeWorld(obj, *objects)
-    attachments = {Key.of(each) for each in objects if isinstance(each, IdentityAttachment)}
-    world.references = {referring or identity_key("payments", "checkout"): attachments}
+    cluster = FakeWorld(obj, *objects)
+    attachments = {ObjectKey.of(each) for each in objects if isinstance(each, IdentityAttachment)}
+    cluster.references = {referring or identity_key("payments", "checkout"): attachments}
     usage = Usage(inventory(FakeServiceAccounts(), run, lambda: 1000.0))
-    await usage.users(obj, EMAIL, PROJECT_ID, world)
+    await usage.users(obj, EMAIL, PROJECT_ID, cluster)
     return run.looked_at
 
 
 async def test_all_locations_of_its_own_project_are_looked_at() -> None:
-    lent = project(locations=["europe-west1", "us-east1"])
-    assert await places(lent) == {(PROJECT_ID, "europe-west1"), (PROJECT_ID, "us-east1")}
+    delegated = project(locations=["europe-west1", "us-east1"])
+    assert await places(delegated) == {(PROJECT_ID, "europe-west1"), (PROJECT_ID, "us-east1")}
 
 
 async def test_a_project_without_locations_is_looked_at_where_targets_are() -> None:
@@ -91,11 +91,11 @@ async def test_a_project_that_does_not_admit_the_namespace_holds_up_nobody() -> 
 async def out_of_sight(*objects: Any, **spec: Any) -> list[str]:
     """What counts as use of `payments/checkout` although nobody can look; nothing runs that could be seen."""
     obj = identity(**spec)
-    world = FakeWorld(obj, *objects)
-    attachments = {Key.of(each) for each in objects if isinstance(each, IdentityAttachment)}
-    world.references = {identity_key("payments", "checkout"): attachments}
+    cluster = FakeWorld(obj, *objects)
+    attachments = {ObjectKey.of(each) for each in objects if isinstance(each, IdentityAttachment)}
+    cluster.references = {identity_key("payments", "checkout"): attachments}
     usage = Usage(inventory(FakeServiceAccounts(), FakeRun(), lambda: 1000.0))
-    return await usage.users(obj, EMAIL, PROJECT_ID, world)
+    return await usage.users(obj, EMAIL, PROJECT_ID, cluster)
 
 
 async def test_what_is_in_a_project_that_nobody_declares_any_more_counts_as_use() -> None:
@@ -135,9 +135,9 @@ def run() -> FakeRun:
 
 
 async def users(run: FakeRun) -> list[str]:
-    obj, lent = identity(), project(locations=["europe-west1"])
+    obj, delegated = identity(), project(locations=["europe-west1"])
     usage = Usage(inventory(FakeServiceAccounts(), run, lambda: 1000.0))
-    return await usage.users(obj, EMAIL, PROJECT_ID, FakeWorld(lent, obj))
+    return await usage.users(obj, EMAIL, PROJECT_ID, FakeWorld(delegated, obj))
 
 
 async def test_a_revision_that_still_serves_counts_whatever_the_template_says(run: FakeRun) -> None:

@@ -9,13 +9,13 @@ import pytest
 from cloudrun_identity.api import CustomRole, Origin, Reason, RoleState, TargetKind
 from cloudrun_identity.controllers.custom_role.controller import CustomRoleController, RoleSeen
 from cloudrun_identity.controllers.custom_role.ownership import DeclaredRole
-from cloudrun_identity.controllers.gate import Passed, Stopped
-from cloudrun_identity.controllers.outcomes import Refused, Waiting
-from cloudrun_identity.controllers.world import Key, custom_role_key, role_key
 from cloudrun_identity.gcp.custom_roles import CustomRoleState
 from cloudrun_identity.iam.grants import Grant, Target
-from cloudrun_identity.iam.ledger import Holding, RoleRecord
-from tests.unit.controllers.world import FakeWorld, parsed, project
+from cloudrun_identity.ledger.model import LedgerEntry, RoleRecord
+from cloudrun_identity.reconcile.cluster_state import ObjectKey, custom_role_key, role_key
+from cloudrun_identity.reconcile.outcomes import Refused, Waiting
+from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
+from tests.unit.controllers.cluster_state import FakeWorld, parsed, project
 
 ROLE = """
 kind: CustomRole
@@ -36,15 +36,15 @@ AS_DECLARED = CustomRoleState(NAME, "Runner", "", "GA", frozenset({"run.jobs.get
 class Claims:
     """What is declared to the lanes."""
 
-    def __init__(self, *claims: tuple[Grant, str]) -> None:
-        self._claims = claims
+    def __init__(self, *desired_grants: tuple[Grant, str]) -> None:
+        self._claims = desired_grants
 
     def about_to_hold(self, role: str, project_id: str) -> Iterable[tuple[Grant, str]]:
         return self._claims
 
 
-def controller(*claims: tuple[Grant, str]) -> CustomRoleController:
-    return CustomRoleController(cast("Any", None), cast("Any", None), Claims(*claims))
+def controller(*desired_grants: tuple[Grant, str]) -> CustomRoleController:
+    return CustomRoleController(cast("Any", None), cast("Any", None), Claims(*desired_grants))
 
 
 def role(**spec: Any) -> CustomRole:
@@ -112,9 +112,9 @@ def test_a_role_of_an_object_that_is_gone_is_refused_with_a_way_out() -> None:
 def refusal(*others: CustomRole) -> str:
     """Why the object cannot have the role that is recorded as `shop/runner`'s."""
     theirs = RoleRecord("runner", "shop/runner", "u-theirs", Origin.CREATED, RoleState.PRESENT)
-    world = FakeWorld(PROJECT, *others, roles=[theirs])
-    found = controller().desired(role(), Passed(PROJECT, observe=False), world)
-    assert isinstance(found, Stopped)
+    cluster = FakeWorld(PROJECT, *others, roles=[theirs])
+    found = controller().resolve(role(), Allowed(PROJECT, observe=False), cluster)
+    assert isinstance(found, Blocked)
     assert isinstance(found.outcome, Refused)
     assert found.outcome.reason is Reason.CONFLICT
     return found.outcome.message
@@ -123,37 +123,41 @@ def refusal(*others: CustomRole) -> str:
 # Its deletion waits for whoever uses it.
 
 
-async def waits_for(world: FakeWorld, *claims: tuple[Grant, str]) -> str:
-    outcome = await controller(*claims).delete(role(), world, abandon=False)
+async def waits_for(cluster: FakeWorld, *desired_grants: tuple[Grant, str]) -> str:
+    outcome = await controller(*desired_grants).delete(role(), cluster, abandon=False)
     assert isinstance(outcome, Waiting)
     assert outcome.reason is Reason.IN_USE
     return outcome.message
 
 
-def held_by(*claimants: str) -> dict[Grant, Holding]:
-    return {Grant(TARGET, NAME, "group:ops@example.com"): Holding(frozenset(claimants))}
+def held_by(*owners: str) -> dict[Grant, LedgerEntry]:
+    return {Grant(TARGET, NAME, "group:ops@example.com"): LedgerEntry(frozenset(owners))}
 
 
 async def test_who_refers_to_it_uses_it_granted_or_not() -> None:
-    world = FakeWorld(PROJECT, roles=[RECORD])
-    world.references[custom_role_key("payments", "runner")] = {Key("IAMBinding", "payments", "ops")}
-    world.references[role_key(NAME)] = {Key("CloudRunIdentity", "payments", "web")}
-    message = await waits_for(world)
+    cluster = FakeWorld(PROJECT, roles=[RECORD])
+    cluster.references[custom_role_key("payments", "runner")] = {ObjectKey("IAMBinding", "payments", "ops")}
+    cluster.references[role_key(NAME)] = {ObjectKey("CloudRunIdentity", "payments", "web")}
+    message = await waits_for(cluster)
     assert "used by CloudRunIdentity payments/web, IAMBinding payments/ops; take it out of these" in message
 
 
 async def test_who_holds_it_in_another_namespace_uses_it() -> None:
-    world = FakeWorld(PROJECT, roles=[RECORD], holdings=held_by("IAMBinding/shop/ops/u"))
-    assert "used by IAMBinding shop/ops;" in await waits_for(world)
+    cluster = FakeWorld(PROJECT, roles=[RECORD], entries=held_by("IAMBinding/shop/ops/u"))
+    assert "used by IAMBinding shop/ops;" in await waits_for(cluster)
 
 
 async def test_who_is_about_to_be_granted_it_uses_it() -> None:
-    claim = (Grant(TARGET, NAME, "group:ops@example.com"), "CloudRunIdentity/shop/web/u")
-    assert "used by CloudRunIdentity shop/web;" in await waits_for(FakeWorld(PROJECT, roles=[RECORD]), claim)
+    desired_grant = (Grant(TARGET, NAME, "group:ops@example.com"), "CloudRunIdentity/shop/web/u")
+    assert "used by CloudRunIdentity shop/web;" in await waits_for(
+        FakeWorld(PROJECT, roles=[RECORD]), desired_grant
+    )
 
 
 async def test_only_the_first_of_many_users_are_named() -> None:
-    world = FakeWorld(
-        PROJECT, roles=[RECORD], holdings=held_by(*(f"IAMBinding/shop/ops-{each}/u" for each in range(5)))
+    cluster = FakeWorld(
+        PROJECT, roles=[RECORD], entries=held_by(*(f"IAMBinding/shop/ops-{each}/u" for each in range(5)))
     )
-    assert "IAMBinding shop/ops-2 and 2 more; take it out of these, or delete them" in await waits_for(world)
+    assert "IAMBinding shop/ops-2 and 2 more; take it out of these, or delete them" in await waits_for(
+        cluster
+    )

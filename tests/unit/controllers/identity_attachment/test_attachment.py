@@ -4,17 +4,17 @@ from typing import Any
 import pytest
 
 from cloudrun_identity.api import EffectiveCrossProjectUsage, Reason
-from cloudrun_identity.controllers.gate import Passed, Stopped
 from cloudrun_identity.controllers.identity_attachment.attachment import (
     Account,
     AttachmentWant,
     may_run_as,
     resolved,
 )
-from cloudrun_identity.controllers.outcomes import Refused, Waiting
 from cloudrun_identity.iam.admission import Admitted, DeclaredIdentity, Denied
-from tests.unit.controllers.attachments import OLD, ROLLED_OUT, WORLD, attachment, desired, want
-from tests.unit.controllers.world import EMAIL, PROJECT, FakeWorld, identity, project, record
+from cloudrun_identity.reconcile.outcomes import Refused, Waiting
+from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
+from tests.unit.controllers.attachments import OLD, ROLLED_OUT, WORLD, attachment, resolve, want
+from tests.unit.controllers.cluster_state import EMAIL, PROJECT, FakeWorld, identity, project, record
 
 CHECKOUT = DeclaredIdentity("payments", "checkout")
 DEFAULT = "417203958816-compute@developer.gserviceaccount.com"
@@ -32,17 +32,17 @@ spec: {projectRef: {name: shop}, allowedNamespaces: [payments]}
 OF_SHOP = "pricing@shop-1234.iam.gserviceaccount.com"
 
 
-def refusal(stop: AttachmentWant | Stopped) -> str:
-    assert isinstance(stop, Stopped)
+def refusal(stop: AttachmentWant | Blocked) -> str:
+    assert isinstance(stop, Blocked)
     assert isinstance(stop.outcome, Refused)
     assert stop.outcome.reason is Reason.DENIED_BY_GUARDRAIL
     return stop.outcome.message
 
 
-def by_email(email: str, world: FakeWorld = WORLD, **guardrails: Any) -> AttachmentWant | Stopped:
+def by_email(email: str, cluster: FakeWorld = WORLD, **guardrails: Any) -> AttachmentWant | Blocked:
     obj = attachment(identityRef=None, email=email)
-    lent = project(guardrails={"workloads": [{"names": ["checkout*"]}], **guardrails})
-    return resolved(obj, Passed(lent, observe=False), world)
+    delegated = project(guardrails={"workloads": [{"names": ["checkout*"]}], **guardrails})
+    return resolved(obj, Allowed(delegated, observe=False), cluster)
 
 
 def test_the_workload_runs_as_the_identitys_account() -> None:
@@ -54,24 +54,24 @@ def test_the_workload_runs_as_the_identitys_account() -> None:
 
 def test_a_workload_that_the_namespace_may_not_use_is_denied() -> None:
     other = {"kind": "Service", "location": "europe-west1", "name": "other"}
-    assert refusal(desired(attachment(workload=other))).startswith("spec.workload: guardrails.workloads")
+    assert refusal(resolve(attachment(workload=other))).startswith("spec.workload: guardrails.workloads")
 
 
 def test_an_identity_that_is_not_ready_is_waited_for() -> None:
-    stop = desired(attachment(), FakeWorld(project(), identity()))
-    assert isinstance(stop, Stopped)
+    stop = resolve(attachment(), FakeWorld(project(), identity()))
+    assert isinstance(stop, Blocked)
     assert isinstance(stop.outcome, Waiting)
     assert stop.unresolved == stop.outcome.message
 
 
 def test_an_identity_of_another_project_brings_what_is_known_of_that_one() -> None:
-    world = FakeWorld(
+    cluster = FakeWorld(
         project(),
         project(SHOP),
         identity(PRICING),
         accounts=[record("shop/pricing", OF_SHOP)],
     )
-    wanted = want(attachment(identityRef={"name": "pricing", "namespace": "shop"}), world)
+    wanted = want(attachment(identityRef={"name": "pricing", "namespace": "shop"}), cluster)
     assert wanted.is_cross_project
     assert wanted.account == Account(
         OF_SHOP,
@@ -84,9 +84,9 @@ def test_an_identity_of_another_project_brings_what_is_known_of_that_one() -> No
 
 def test_an_identity_whose_project_does_not_admit_the_namespace_is_denied() -> None:
     closed = project(SHOP, namespaces={"names": ["shop"]})
-    world = FakeWorld(project(), closed, identity(PRICING), accounts=[record("shop/pricing", OF_SHOP)])
+    cluster = FakeWorld(project(), closed, identity(PRICING), accounts=[record("shop/pricing", OF_SHOP)])
     reference = {"name": "pricing", "namespace": "shop"}
-    assert refusal(desired(attachment(identityRef=reference), world)).startswith("spec.identityRef: ")
+    assert refusal(resolve(attachment(identityRef=reference), cluster)).startswith("spec.identityRef: ")
 
 
 def test_an_account_is_named_by_its_e_mail_where_a_guardrail_lists_it() -> None:
@@ -116,9 +116,9 @@ def test_an_e_mail_that_an_identity_declares_is_a_reference_to_it() -> None:
 
 
 def test_what_may_be_run_as_again_is_what_may_be_attached() -> None:
-    obj, lent = attachment(), project(PROJECT)
-    assert isinstance(may_run_as(EMAIL, obj, lent, WORLD), Admitted)
-    assert isinstance(may_run_as(OLD, obj, lent, WORLD), Denied)
+    obj, delegated = attachment(), project(PROJECT)
+    assert isinstance(may_run_as(EMAIL, obj, delegated, WORLD), Admitted)
+    assert isinstance(may_run_as(OLD, obj, delegated, WORLD), Denied)
     listing = project(guardrails={"accounts": [OLD]})
     assert isinstance(may_run_as(OLD, obj, listing, WORLD), Admitted)
 

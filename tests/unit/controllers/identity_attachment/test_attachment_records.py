@@ -3,10 +3,10 @@ from dataclasses import replace
 from cloudrun_identity.api import IdentityAttachment
 from cloudrun_identity.controllers.identity_attachment.attachment_records import AttachmentRecords
 from cloudrun_identity.gcp.workloads import WorkloadState
-from cloudrun_identity.kube.ledger import Ledgers
-from cloudrun_identity.runtime.scratch import Scratch
+from cloudrun_identity.ledger.store import Ledgers
+from cloudrun_identity.plan.in_memory_client import InMemoryClient
 from tests.unit.controllers.attachments import ELSEWHERE, OLD, attachment, attachment_records
-from tests.unit.controllers.world import EMAIL
+from tests.unit.controllers.cluster_state import EMAIL
 
 SUCCESSOR = attachment().model_copy(
     update={"metadata": attachment().metadata.model_copy(update={"uid": "u-successor"})}
@@ -40,7 +40,7 @@ async def test_a_workload_that_was_made_anew_and_an_attachment_that_was_begin_an
 
 
 async def test_what_is_recorded_outlives_the_process_and_leaves_nothing_behind() -> None:
-    stored = Scratch()
+    stored = InMemoryClient()
     await before(AttachmentRecords(Ledgers(stored, "operator")), attachment(), ELSEWHERE)
 
     ledgers = Ledgers(stored, "operator")
@@ -56,7 +56,7 @@ async def test_what_is_recorded_outlives_the_process_and_leaves_nothing_behind()
 
 
 async def test_what_a_predecessor_did_to_another_workload_is_forgotten() -> None:
-    ledgers = Ledgers(Scratch(), "operator")
+    ledgers = Ledgers(InMemoryClient(), "operator")
     records = AttachmentRecords(ledgers)
     await before(records, attachment(), ELSEWHERE)
     elsewhere = replace(ELSEWHERE, workload=replace(ELSEWHERE.workload, name="pricing"))

@@ -7,13 +7,13 @@ import pytest
 from cloudrun_identity.api import IdentityAttachment, Move, PreflightCheck, PreflightState
 from cloudrun_identity.controllers.identity_attachment.controller import IdentityAttachmentController
 from cloudrun_identity.controllers.identity_attachment.rollout import WorkloadSeen
-from cloudrun_identity.controllers.outcomes import Refused, Waiting
-from cloudrun_identity.controllers.reconcile.controller import Summary
-from cloudrun_identity.controllers.world import account_key, identity_key, project_key
 from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.gcp.run import Operation
 from cloudrun_identity.gcp.workloads import Workload, WorkloadState
-from cloudrun_identity.iam.ledger import AttachmentRecord
+from cloudrun_identity.ledger.model import AttachmentRecord
+from cloudrun_identity.reconcile.cluster_state import account_key, identity_key, project_key
+from cloudrun_identity.reconcile.interfaces import Summary
+from cloudrun_identity.reconcile.outcomes import Refused, Waiting
 from tests.unit.controllers.attachments import (
     ELSEWHERE,
     OLD,
@@ -23,7 +23,7 @@ from tests.unit.controllers.attachments import (
     want,
 )
 from tests.unit.controllers.cloud import fault
-from tests.unit.controllers.world import EMAIL
+from tests.unit.controllers.cluster_state import EMAIL
 
 NONE: Any = None
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -20,15 +20,15 @@ from cloudrun_identity.controllers.identity_attachment.preflight import (
     cross_project,
     holds_up,
 )
-from cloudrun_identity.gcp.access import Hint
 from cloudrun_identity.gcp.errors import Fault, GoogleError
+from cloudrun_identity.gcp.permission_checks import Hint
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
 from cloudrun_identity.gcp.workloads import state_of
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import Target
 from tests.unit.controllers.attachments import OLD, ROLLED_OUT, want
 from tests.unit.controllers.cloud import fault
-from tests.unit.controllers.world import EMAIL, FakeWorld, identity, project, record
+from tests.unit.controllers.cluster_state import EMAIL, FakeWorld, identity, project, record
 
 HOME = "payments-prod-1234"
 OPERATOR = "operator@ops.iam.gserviceaccount.com"
@@ -91,9 +91,9 @@ class FakeCloud:
         return self._hints.get(permission.rpartition(".")[2], Hint.YES)
 
 
-def operated(account: Account | None = None, world: FakeWorld = LENT) -> AttachmentWant:
+def operated(account: Account | None = None, cluster: FakeWorld = LENT) -> AttachmentWant:
     given = account or Account(EMAIL, HOME, DeclaredIdentity("payments", "checkout"), "payments-prod")
-    return replace(want(world=world), account=given, operator=OPERATOR)
+    return replace(want(cluster=cluster), account=given, operator=OPERATOR)
 
 
 async def checks(
@@ -254,7 +254,7 @@ async def test_a_template_looks_into_no_project_that_is_not_lent(shop: ManagedPr
     """Whoever writes the template would learn what somebody else's project grants."""
     there = (project(), identity(), *([shop] if shop else []))
     cloud = FakeCloud()
-    lines = await checks(cloud, operated(world=FakeWorld(*there, accounts=[record()])))
+    lines = await checks(cloud, operated(cluster=FakeWorld(*there, accounts=[record()])))
     assert lines["Topics"].state is PreflightState.UNKNOWN
     policies = {
         target.project_id for who, _, targets in cloud.asked if who != "operator" for target in targets

@@ -5,13 +5,13 @@ import pytest
 
 from cloudrun_identity.api import IdentityAttachment, Reason, Resource
 from cloudrun_identity.controllers.identity_attachment.restoration import Restoration
-from cloudrun_identity.controllers.outcomes import Failing, InSync, Outcome, Refused, Waiting
-from cloudrun_identity.controllers.world import Key, project_key
 from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.gcp.workloads import Workload, WorkloadState
+from cloudrun_identity.reconcile.cluster_state import ObjectKey, project_key
+from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, Refused, Waiting
 from tests.unit.controllers.attachments import OLD, ROLLED_OUT, attachment, attachment_records
 from tests.unit.controllers.cloud import fault
-from tests.unit.controllers.world import EMAIL, FakeWorld, identity, project, record
+from tests.unit.controllers.cluster_state import EMAIL, FakeWorld, identity, project, record
 
 DEFAULT = "417203958816-compute@developer.gserviceaccount.com"
 MOVE = {"serviceAccount": EMAIL, "generation": 1, "time": "2026-01-01T00:00:00Z"}
@@ -56,11 +56,11 @@ async def restored(
     obj: IdentityAttachment = RESTORED,
     moved: WorkloadState = ROLLED_OUT,
     accounts: tuple[str, ...] = (OLD,),
-    world: type[FakeWorld] = FakeWorld,
+    cluster: type[FakeWorld] = FakeWorld,
 ) -> Outcome:
     """How a restoration ends of a workload that ran as `before`; None: it was never moved."""
     guardrails = {"workloads": [{"names": ["checkout"]}], "accounts": list(accounts)}
-    there = world(project(guardrails=guardrails), identity(), accounts=[record()])
+    there = cluster(project(guardrails=guardrails), identity(), accounts=[record()])
     records = attachment_records()
     if before is not None:
         await records.moving(obj, replace(moved, service_account=before), EMAIL)
@@ -151,7 +151,7 @@ async def test_nothing_is_put_back_in_another_project_than_it_was_moved_in() -> 
     assert "spec.projectRef: payments-prod was project former-1234" in outcome.message
     assert "Abandon" in outcome.message
 
-    assert await restored(cloud, moved=elsewhere, world=Ending) == InSync()
+    assert await restored(cloud, moved=elsewhere, cluster=Ending) == InSync()
     assert cloud.written == []
 
 
@@ -160,12 +160,12 @@ async def test_nothing_is_put_back_in_another_project_than_it_was_moved_in() -> 
     [(set(), Reason.DEPENDENCY_NOT_FOUND), ({project_key("payments-prod")}, Reason.DEPENDENCY_NOT_READY)],
     ids=["gone", "unreadable"],
 )
-async def test_without_its_project_nothing_is_put_back(unreadable: set[Key], reason: Reason) -> None:
+async def test_without_its_project_nothing_is_put_back(unreadable: set[ObjectKey], reason: Reason) -> None:
     cloud: Any = FakeCloud(ROLLED_OUT)
-    records, world = attachment_records(), FakeWorld()
-    world.unreadable = unreadable
+    records, cluster = attachment_records(), FakeWorld()
+    cluster.unreadable = unreadable
     await records.moving(RESTORED, replace(ROLLED_OUT, service_account=OLD), EMAIL)
-    outcome = await Restoration(cloud, cloud, records, cloud, lambda step: None).restore(RESTORED, world)
+    outcome = await Restoration(cloud, cloud, records, cloud, lambda step: None).restore(RESTORED, cluster)
     assert isinstance(outcome, Waiting)
     assert outcome.reason is reason
     assert outcome.message.startswith("spec.projectRef: ")
@@ -175,7 +175,7 @@ async def test_without_its_project_nothing_is_put_back(unreadable: set[Key], rea
 
 async def test_in_a_namespace_that_ends_it_is_left_and_told() -> None:
     cloud = FakeCloud(ROLLED_OUT)
-    assert await restored(cloud, accounts=(), world=Ending) == InSync()
+    assert await restored(cloud, accounts=(), cluster=Ending) == InSync()
     assert "is left as it is" in cloud.warnings[0]
 
 

@@ -6,10 +6,10 @@ import pytest
 
 from cloudrun_identity.api import Reason
 from cloudrun_identity.controllers.identity_attachment.rollout import WorkloadSeen, poll_after, rollout
-from cloudrun_identity.controllers.outcomes import Failing, InSync, Outcome, Waiting
 from cloudrun_identity.gcp.run import Operation
+from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, Waiting
 from tests.unit.controllers.attachments import OLD, ROLLED_OUT, want
-from tests.unit.controllers.world import EMAIL
+from tests.unit.controllers.cluster_state import EMAIL
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SERVES = {"checkout-2": EMAIL}

@@ -4,16 +4,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cloudrun_identity.api import IdentityKey, KeyState, ManagedProject, TargetKind
-from cloudrun_identity.controllers.gate import Passed, Stopped
 from cloudrun_identity.controllers.identity_key.controller import IdentityKeyController, KeyWant
 from cloudrun_identity.controllers.identity_key.rotation import KeyRotation
 from cloudrun_identity.controllers.identity_key.use import KeysSeen
-from cloudrun_identity.controllers.reconcile.announcements import Announcer
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.keys import KeyRecord, KeyRing, ListedKey
-from cloudrun_identity.kube.events import EventType
+from cloudrun_identity.kube.event_recorder import EventType
 from cloudrun_identity.kube.secrets import KeySecret
-from tests.unit.controllers.world import EMAIL, FakeWorld, identity, project, record
+from cloudrun_identity.reconcile.events import EventReporter
+from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
+from tests.unit.controllers.cluster_state import EMAIL, FakeWorld, identity, project, record
 from tests.unit.gcp.fakes import FakeLedgers
 
 NONE: Any = None
@@ -34,8 +34,8 @@ class Events:
         self.told.append((reason, message))
 
 
-def announcer(events: Events | None = None) -> Announcer:
-    return Announcer(events or Events(), NONE)
+def event_reporter(events: Events | None = None) -> EventReporter:
+    return EventReporter(events or Events(), NONE)
 
 
 def declared(**spec: Any) -> IdentityKey:
@@ -52,7 +52,7 @@ def declared(**spec: Any) -> IdentityKey:
     )
 
 
-def lent(**guardrails: Any) -> ManagedProject:
+def delegated(**guardrails: Any) -> ManagedProject:
     return project(guardrails={"keys": "Allowed"} | guardrails)
 
 
@@ -70,7 +70,7 @@ def key(key_id: str = "k1", **fields: Any) -> KeyRecord:
     )
 
 
-def secret(holds: str = "k1", **fields: Any) -> KeySecret:
+def secret(retains: str = "k1", **fields: Any) -> KeySecret:
     """The object's Secret with the file of a key."""
     return KeySecret(
         **{
@@ -78,8 +78,8 @@ def secret(holds: str = "k1", **fields: Any) -> KeySecret:
             "uid": "u-secret",
             "version": "1",
             "is_owned": True,
-            "key_id": holds,
-            "digest": f"digest of {holds}",
+            "key_id": retains,
+            "digest": f"digest of {retains}",
             **fields,
         }
     )
@@ -92,7 +92,7 @@ def seen(*listed: ListedKey, has: KeySecret | None = NONE, now: datetime = NOON,
 def controller() -> IdentityKeyController:
     """One that decides, and is never asked to do anything."""
     return IdentityKeyController(
-        KeyRotation(NONE, NONE, FakeLedgers(), announcer(), lambda: NOON, lambda _: None)
+        KeyRotation(NONE, NONE, FakeLedgers(), event_reporter(), lambda: NOON, lambda _: None)
     )
 
 
@@ -101,11 +101,11 @@ def wanted(*records: KeyRecord, **spec: Any) -> tuple[IdentityKeyController, Key
     ledgers = FakeLedgers()
     ring = KeyRing().with_records(records)
     ledgers.stored[ACCOUNT] = ledgers.ledger(ACCOUNT).with_keys(ring)
-    world = FakeWorld(lent(), identity(), accounts=[record()])
-    world.rings = {ACCOUNT: ring}
+    cluster = FakeWorld(delegated(), identity(), accounts=[record()])
+    cluster.rings = {ACCOUNT: ring}
     decider = IdentityKeyController(
-        KeyRotation(NONE, NONE, ledgers, announcer(), lambda: NOON, lambda _: None)
+        KeyRotation(NONE, NONE, ledgers, event_reporter(), lambda: NOON, lambda _: None)
     )
-    want = decider.desired(declared(**spec), Passed(lent(), observe=False), world)
-    assert not isinstance(want, Stopped)
+    want = decider.resolve(declared(**spec), Allowed(delegated(), observe=False), cluster)
+    assert not isinstance(want, Blocked)
     return decider, want

@@ -5,24 +5,24 @@ from typing import Any
 import pytest
 
 from cloudrun_identity.api import KeyState, Reason
-from cloudrun_identity.controllers.gate import Passed, Stopped
 from cloudrun_identity.controllers.identity_key.use import KeysSeen
-from cloudrun_identity.controllers.outcomes import Outcome, Refused, Waiting
-from cloudrun_identity.controllers.world import identity_key, project_key
 from cloudrun_identity.iam.keys import KeyRecord, ListedKey
+from cloudrun_identity.reconcile.cluster_state import identity_key, project_key
+from cloudrun_identity.reconcile.outcomes import Outcome, Refused, Waiting
+from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
+from tests.unit.controllers.cluster_state import FakeWorld, identity, record
 from tests.unit.controllers.identity_key.key_bench import (
     ACCOUNT,
     DAY,
     NOON,
     controller,
     declared,
+    delegated,
     key,
-    lent,
     secret,
     seen,
     wanted,
 )
-from tests.unit.controllers.world import FakeWorld, identity, record
 
 LISTED = ListedKey("k1", NOON)
 HOUR = timedelta(hours=1)
@@ -34,9 +34,9 @@ def told(records: tuple[KeyRecord, ...], now: KeysSeen, **spec: Any) -> list[tup
     return [(str(change), change.due) for change in decider.diff(want, now)]
 
 
-def stopped_by(world: FakeWorld, **guardrails: Any) -> Outcome:
-    stop = controller().desired(declared(), Passed(lent(**guardrails), observe=False), world)
-    assert isinstance(stop, Stopped)
+def stopped_by(cluster: FakeWorld, **guardrails: Any) -> Outcome:
+    stop = controller().resolve(declared(), Allowed(delegated(**guardrails), observe=False), cluster)
+    assert isinstance(stop, Blocked)
     return stop.outcome
 
 
@@ -58,29 +58,33 @@ def test_the_keys_are_those_of_the_account_by_its_unique_id() -> None:
 
 
 @pytest.mark.parametrize(
-    ("world", "reason", "says"),
+    ("cluster", "reason", "says"),
     [
-        (FakeWorld(lent()), Reason.DEPENDENCY_NOT_FOUND, "there is no CloudRunIdentity payments/checkout"),
-        (FakeWorld(lent(), identity()), Reason.DEPENDENCY_NOT_READY, "is not ready"),
         (
-            FakeWorld(lent(), identity(), accounts=[record(unique_id="")]),
+            FakeWorld(delegated()),
+            Reason.DEPENDENCY_NOT_FOUND,
+            "there is no CloudRunIdentity payments/checkout",
+        ),
+        (FakeWorld(delegated(), identity()), Reason.DEPENDENCY_NOT_READY, "is not ready"),
+        (
+            FakeWorld(delegated(), identity(), accounts=[record(unique_id="")]),
             Reason.DEPENDENCY_NOT_READY,
             "is not ready",
         ),
         (
-            FakeWorld(lent(), identity(disabled=True), accounts=[record()]),
+            FakeWorld(delegated(), identity(disabled=True), accounts=[record()]),
             Reason.DEPENDENCY_NOT_READY,
             "spec.disabled",
         ),
         (
-            FakeWorld(lent(), identity(), accounts=[record(disabled=True)]),
+            FakeWorld(delegated(), identity(), accounts=[record(disabled=True)]),
             Reason.DEPENDENCY_NOT_READY,
             "none of its keys works",
         ),
     ],
 )
-def test_keys_wait_for_an_account_that_they_work_for(world: FakeWorld, reason: Reason, says: str) -> None:
-    outcome = stopped_by(world)
+def test_keys_wait_for_an_account_that_they_work_for(cluster: FakeWorld, reason: Reason, says: str) -> None:
+    outcome = stopped_by(cluster)
     assert isinstance(outcome, Waiting)
     assert outcome.reason is reason
     assert outcome.message.startswith("spec.identityRef: ")
@@ -88,16 +92,18 @@ def test_keys_wait_for_an_account_that_they_work_for(world: FakeWorld, reason: R
 
 
 def test_by_default_the_guardrails_deny_keys() -> None:
-    outcome = stopped_by(FakeWorld(lent(), identity(), accounts=[record()]), keys="Denied")
+    outcome = stopped_by(FakeWorld(delegated(), identity(), accounts=[record()]), keys="Denied")
     assert isinstance(outcome, Refused)
     assert outcome.reason is Reason.DENIED_BY_GUARDRAIL
 
 
 def test_an_identity_of_another_project_is_refused() -> None:
-    elsewhere = lent().model_copy(update={"spec": lent().spec.model_copy(update={"project_id": "other-1"})})
-    world = FakeWorld(lent(), identity(), accounts=[record()])
-    stop = controller().desired(declared(), Passed(elsewhere, observe=False), world)
-    assert isinstance(stop, Stopped)
+    elsewhere = delegated().model_copy(
+        update={"spec": delegated().spec.model_copy(update={"project_id": "other-1"})}
+    )
+    cluster = FakeWorld(delegated(), identity(), accounts=[record()])
+    stop = controller().resolve(declared(), Allowed(elsewhere, observe=False), cluster)
+    assert isinstance(stop, Blocked)
     assert isinstance(stop.outcome, Refused)
     assert "spec.projectRef" in stop.outcome.message
     assert "payments-prod-1234" in stop.outcome.message

@@ -8,11 +8,11 @@ from cloudrun_identity.controllers.identity_key.outcomes import (
     resting,
     stopped,
 )
-from cloudrun_identity.controllers.outcomes import Failing, InSync, Refused, Waiting
+from cloudrun_identity.controllers.identity_key.plan import LAG, SETTLE, Await, Full, Rest
 from cloudrun_identity.gcp.errors import Fault
-from cloudrun_identity.iam.key_plan import LAG, SETTLE, Await, Full, Rest
 from cloudrun_identity.iam.keys import ListedKey
 from cloudrun_identity.kube.errors import KubeError
+from cloudrun_identity.reconcile.outcomes import Failing, InSync, Refused, Waiting
 from tests.unit.controllers.cloud import fault
 from tests.unit.controllers.identity_key.key_bench import DAY, NOON, seen, wanted
 

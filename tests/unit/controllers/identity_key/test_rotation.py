@@ -11,23 +11,23 @@ from typing import Any
 
 import pytest
 
+from cloudrun_identity.controllers.identity_key.plan import LAG, SETTLE, Delete, Rotation
 from cloudrun_identity.controllers.identity_key.rotation import KeyRotation
 from cloudrun_identity.controllers.identity_key.use import KeyUse
-from cloudrun_identity.controllers.outcomes import InSync
 from cloudrun_identity.gcp.keys import NewKey
-from cloudrun_identity.iam.key_plan import LAG, SETTLE, Delete, Rotation
 from cloudrun_identity.iam.keys import KeyAttempt, KeyRing, ListedKey
 from cloudrun_identity.kube.secrets import KeySecrets
+from cloudrun_identity.reconcile.outcomes import InSync
+from tests.unit.controllers.cluster_state import EMAIL
 from tests.unit.controllers.identity_key.key_bench import (
     ACCOUNT,
     DAY,
     NOON,
     Events,
-    announcer,
     declared,
+    event_reporter,
     wanted,
 )
-from tests.unit.controllers.world import EMAIL
 from tests.unit.gcp.fakes import FakeLedgers
 from tests.unit.kube.fake_api import FakeApi
 
@@ -81,7 +81,7 @@ class Scene:
             keys,
             KeySecrets(FakeApi()),
             self.ledgers,
-            announcer(self.events),
+            event_reporter(self.events),
             lambda: self.google.now,
             lambda step: None,
         )

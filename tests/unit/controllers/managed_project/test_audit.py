@@ -24,9 +24,9 @@ from cloudrun_identity.controllers.managed_project.audit import (
 from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.keys import KeyRecord, KeyRing
-from cloudrun_identity.iam.ledger import AttachmentRecord, Holding, Ledger, RoleRecord
+from cloudrun_identity.ledger.model import AttachmentRecord, Ledger, LedgerEntry, RoleRecord
 from tests.unit.controllers.cloud import FakeRun, FakeServiceAccounts, fault, inventory
-from tests.unit.controllers.world import EMAIL, FakeWorld, binding, identity, parsed, project, record
+from tests.unit.controllers.cluster_state import EMAIL, FakeWorld, binding, identity, parsed, project, record
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 HOME = Target(TargetKind.PROJECT, "payments-prod-1234")
@@ -51,8 +51,8 @@ spec:
 """
 
 
-def held_for(*claimants: str) -> Ledger:
-    return Ledger(HOME, holdings={SQL: Holding(frozenset(claimants))})
+def held_for(*owners: str) -> Ledger:
+    return Ledger(HOME, entries={SQL: LedgerEntry(frozenset(owners))})
 
 
 async def audited(run: FakeRun, *locations: str) -> WorkloadAudit:
@@ -61,10 +61,10 @@ async def audited(run: FakeRun, *locations: str) -> WorkloadAudit:
 
 
 def test_workloads_are_looked_for_where_the_project_says_else_where_our_objects_are() -> None:
-    lent = project()
-    world = FakeWorld(lent, identity(), binding(BINDING), parsed(ATTACHMENT))
-    assert locations_of(lent, world) == {"europe-west1", "europe-west4"}
-    assert locations_of(project(locations=["us-east1"]), world) == {"us-east1"}
+    delegated = project()
+    cluster = FakeWorld(delegated, identity(), binding(BINDING), parsed(ATTACHMENT))
+    assert locations_of(delegated, cluster) == {"europe-west1", "europe-west4"}
+    assert locations_of(project(locations=["us-east1"]), cluster) == {"us-east1"}
 
 
 async def test_workloads_of_the_default_account_are_found_however_they_say_so() -> None:
@@ -112,10 +112,10 @@ def test_the_service_agent_is_there_once_cloud_run_is_enabled(
 
 
 def test_a_claimant_that_is_missing_leaves_an_orphan_and_one_that_is_there_does_not() -> None:
-    lent = project()
-    world = FakeWorld(lent, binding(BINDING))
-    world.held = [held_for(WEB, "IAMBinding/payments/gone/u-gone")]
-    [orphan] = orphans(lent, world, NOW)
+    delegated = project()
+    cluster = FakeWorld(delegated, binding(BINDING))
+    cluster.held = [held_for(WEB, "IAMBinding/payments/gone/u-gone")]
+    [orphan] = orphans(delegated, cluster, NOW)
     assert orphan.resource == HOME.full_name
     assert orphan.reason == "granted for IAMBinding payments/gone, which is gone"
     assert orphan.since == NOW
@@ -127,13 +127,13 @@ def test_whatever_was_made_for_an_object_that_is_gone_is_an_orphan() -> None:
     account = Target(TargetKind.SERVICE_ACCOUNT, "payments-prod-1234", name=EMAIL)
     service = Target(TargetKind.SERVICE, "payments-prod-1234", "europe-west1", "web")
     moved = AttachmentRecord("payments/web", "u", "w-1", "", EMAIL)
-    world = FakeWorld(project())
-    world.held = [
+    cluster = FakeWorld(project())
+    cluster.held = [
         Ledger(HOME, roles={role.role_id: role, "former": replace(role, state=RoleState.DELETED)}),
         Ledger(account, account=record(), keys=KeyRing({key.key_id: key})),
         Ledger(service, attachment=moved),
     ]
-    assert {(each.resource, each.reason) for each in orphans(project(), world, NOW)} == {
+    assert {(each.resource, each.reason) for each in orphans(project(), cluster, NOW)} == {
         (HOME.full_name, "made for CustomRole payments/runner, which is gone"),
         (account.full_name, "made for CloudRunIdentity payments/checkout, which is gone"),
         (account.full_name, "made for IdentityKey payments/key, which is gone"),
@@ -147,25 +147,25 @@ def test_whatever_was_made_for_an_object_that_is_gone_is_an_orphan() -> None:
 def test_an_account_that_was_left_behind_is_an_orphan_since_then() -> None:
     account = Target(TargetKind.SERVICE_ACCOUNT, "payments-prod-1234", name=EMAIL)
     left = record(owner="", abandoned=Abandonment(reason="a service runs as it", time=NOW))
-    world = FakeWorld(project())
-    world.held = [Ledger(account, account=left)]
-    [orphan] = orphans(project(), world, NOW + timedelta(hours=1))
+    cluster = FakeWorld(project())
+    cluster.held = [Ledger(account, account=left)]
+    [orphan] = orphans(project(), cluster, NOW + timedelta(hours=1))
     assert (orphan.resource, orphan.reason) == (account.full_name, "a service runs as it")
     assert orphan.since == NOW
 
 
 def test_a_successor_of_the_same_name_is_no_orphan() -> None:
-    world = FakeWorld(project(), binding(BINDING))
-    world.held = [held_for("IAMBinding/payments/web/u-former")]
-    assert orphans(project(), world, NOW) == ()
+    cluster = FakeWorld(project(), binding(BINDING))
+    cluster.held = [held_for("IAMBinding/payments/web/u-former")]
+    assert orphans(project(), cluster, NOW) == ()
 
 
 def test_an_orphan_keeps_the_time_at_which_it_was_first_seen() -> None:
-    lent, world = project(), FakeWorld(project())
-    world.held = [held_for(WEB)]
-    first = orphans(lent, world, NOW)
-    known = lent.model_copy(update={"status": lent.status.model_copy(update={"orphans": first})})
-    assert orphans(known, world, NOW + timedelta(hours=1)) == first
+    delegated, cluster = project(), FakeWorld(project())
+    cluster.held = [held_for(WEB)]
+    first = orphans(delegated, cluster, NOW)
+    known = delegated.model_copy(update={"status": delegated.status.model_copy(update={"orphans": first})})
+    assert orphans(known, cluster, NOW + timedelta(hours=1)) == first
 
 
 def crowded(grants: int, *, foreign: int = 0, roles: int = 0) -> Ledger:
@@ -173,8 +173,8 @@ def crowded(grants: int, *, foreign: int = 0, roles: int = 0) -> Ledger:
     namespaces = ("payments", "payments", "shop")
     return Ledger(
         HOME,
-        holdings={
-            replace(SQL, member=f"user:u{number}@example.com"): Holding(
+        entries={
+            replace(SQL, member=f"user:u{number}@example.com"): LedgerEntry(
                 frozenset({f"IAMBinding/{namespaces[number % 3]}/b{number}/u"})
             )
             for number in range(grants)
@@ -183,7 +183,7 @@ def crowded(grants: int, *, foreign: int = 0, roles: int = 0) -> Ledger:
             f"r{number}": RoleRecord(f"r{number}", "shop/r", "u", Origin.CREATED, RoleState.PRESENT)
             for number in range(roles)
         },
-        foreign_members=foreign,
+        unmanaged_members=foreign,
     )
 
 

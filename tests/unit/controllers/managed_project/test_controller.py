@@ -9,11 +9,11 @@ from cloudrun_identity.controllers.managed_project.controller import (
     ProjectSeen,
     ProjectWant,
 )
-from cloudrun_identity.controllers.outcomes import Failing, InSync, Outcome, Waiting
-from cloudrun_identity.controllers.world import Key, identity_key, project_key
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.projects import Project
-from tests.unit.controllers.world import FakeWorld, project
+from cloudrun_identity.reconcile.cluster_state import ObjectKey, identity_key, project_key
+from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, Waiting
+from tests.unit.controllers.cluster_state import FakeWorld, project
 
 NONE: Any = None
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -22,9 +22,9 @@ ACTIVE = Project("payments-prod-1234", "42", "Payments", active=True)
 MISSING = MissingPermission(permission="iam.serviceAccounts.create", feature="service accounts")
 
 
-def want(obj: ManagedProject | None = None, world: FakeWorld | None = None) -> ProjectWant:
+def want(obj: ManagedProject | None = None, cluster: FakeWorld | None = None) -> ProjectWant:
     obj = obj or project()
-    return ProjectWant(obj, world or FakeWorld(obj))
+    return ProjectWant(obj, cluster or FakeWorld(obj))
 
 
 async def applied(seen: ProjectSeen) -> Outcome:
@@ -80,11 +80,11 @@ def test_what_was_known_of_a_project_stays_while_it_cannot_be_seen() -> None:
 
 @pytest.mark.parametrize("count", [1, 5])
 async def test_a_project_waits_for_its_objects_to_leave(count: int) -> None:
-    world = FakeWorld(project())
-    world.references[project_key("payments-prod")] = {
+    cluster = FakeWorld(project())
+    cluster.references[project_key("payments-prod")] = {
         identity_key("payments", f"i{number}") for number in range(count)
     }
-    outcome = await CONTROLLER.delete(project(), world, abandon=False)
+    outcome = await CONTROLLER.delete(project(), cluster, abandon=False)
     assert isinstance(outcome, Waiting)
     assert outcome.reason is Reason.IN_USE
     assert "CloudRunIdentity payments/i0" in outcome.message
@@ -92,10 +92,10 @@ async def test_a_project_waits_for_its_objects_to_leave(count: int) -> None:
 
 
 async def test_a_project_that_nothing_uses_goes_and_so_does_one_that_is_uninstalled() -> None:
-    world = FakeWorld(project())
-    assert await CONTROLLER.delete(project(), world, abandon=False) == InSync()
-    world.references[Key.of(project())] = {identity_key("payments", "checkout")}
-    assert await CONTROLLER.delete(project(), world, abandon=True) == InSync()
+    cluster = FakeWorld(project())
+    assert await CONTROLLER.delete(project(), cluster, abandon=False) == InSync()
+    cluster.references[ObjectKey.of(project())] = {identity_key("payments", "checkout")}
+    assert await CONTROLLER.delete(project(), cluster, abandon=True) == InSync()
 
 
 class FakeOrgPolicies:
@@ -136,8 +136,8 @@ def with_usage(usage: EffectiveCrossProjectUsage) -> ProjectSeen:
 def test_the_policy_differs_only_where_it_is_to_be_lifted_and_may_be_in_force(
     declared: str, usage: EffectiveCrossProjectUsage, differs: bool
 ) -> None:
-    lent = project(crossProjectUsage=declared)
-    assert bool(CONTROLLER.diff(want(lent), with_usage(usage))) is differs
+    delegated = project(crossProjectUsage=declared)
+    assert bool(CONTROLLER.diff(want(delegated), with_usage(usage))) is differs
 
 
 def test_nothing_is_lifted_in_a_project_that_is_not_there() -> None:
@@ -145,19 +145,19 @@ def test_nothing_is_lifted_in_a_project_that_is_not_there() -> None:
 
 
 async def test_a_policy_is_lifted_once_and_waited_for() -> None:
-    policies, lent = FakeOrgPolicies(), want(project(crossProjectUsage="Allow"))
+    policies, delegated = FakeOrgPolicies(), want(project(crossProjectUsage="Allow"))
     seen = with_usage(EffectiveCrossProjectUsage.DENIED)
     for _ in range(2):
-        outcome = (await lifting(policies).apply(lent, seen, CONTROLLER.diff(lent, seen))).outcome
+        outcome = (await lifting(policies).apply(delegated, seen, CONTROLLER.diff(delegated, seen))).outcome
         assert isinstance(outcome, Waiting)
     assert policies.writes == 1
 
 
 async def test_a_policy_that_is_not_ours_to_lift_says_who_can_and_how() -> None:
-    lent = want(project(crossProjectUsage="Allow"))
+    delegated = want(project(crossProjectUsage="Allow"))
     seen = with_usage(EffectiveCrossProjectUsage.DENIED)
     policies = FakeOrgPolicies(fault=Fault.PERMISSION_DENIED)
-    outcome = (await lifting(policies).apply(lent, seen, CONTROLLER.diff(lent, seen))).outcome
+    outcome = (await lifting(policies).apply(delegated, seen, CONTROLLER.diff(delegated, seen))).outcome
     assert isinstance(outcome, Failing)
     assert outcome.reason is Reason.PERMISSION_DENIED
     assert "spec.crossProjectUsage" in outcome.message

@@ -1,0 +1,1 @@
+"""The write-ahead record of what the operator manages: model, store, index and limits."""

@@ -1,0 +1,91 @@
+"""The writes of a pass to Kubernetes, counted."""
+
+from cloudrun_identity.api import KINDS
+from cloudrun_identity.kube.crds import CrdState, state_of
+from cloudrun_identity.kube.finalizers import Finalizers
+from cloudrun_identity.kube.resources import Object, Objects, PatchType, Resource, Verbs
+from cloudrun_identity.kube.status_writer import StatusWriter
+
+from .metrics import Metrics
+
+
+class CountedClient:
+    """`kube.resources.Verbs` that tells the metrics of every write."""
+
+    def __init__(self, client: Verbs, metrics: Metrics) -> None:
+        self._client = client
+        self._metrics = metrics
+
+    async def get(self, resource: Resource, name: str, namespace: str = "") -> Object:
+        """Read one object."""
+        return await self._client.get(resource, name, namespace)
+
+    async def list(self, resource: Resource, namespace: str = "", *, label_selector: str = "") -> Objects:
+        """Read all objects of one namespace, or of all when it is empty."""
+        return await self._client.list(resource, namespace, label_selector=label_selector)
+
+    async def create(self, resource: Resource, obj: Object) -> Object:
+        """Create the object."""
+        self._metrics.kubernetes_written(resource.plural, "create")
+        return await self._client.create(resource, obj)
+
+    async def replace(self, resource: Resource, obj: Object, *, subresource: str = "") -> Object:
+        """Put the object in the place of the stored one."""
+        self._metrics.kubernetes_written(_path(resource, subresource), "replace")
+        return await self._client.replace(resource, obj, subresource=subresource)
+
+    async def patch(
+        self,
+        resource: Resource,
+        name: str,
+        namespace: str,
+        patch: Object | Objects,
+        patch_type: PatchType = PatchType.MERGE,
+        *,
+        subresource: str = "",
+    ) -> Object:
+        """Change a part of the object."""
+        self._metrics.kubernetes_written(_path(resource, subresource), "patch")
+        return await self._client.patch(resource, name, namespace, patch, patch_type, subresource=subresource)
+
+    async def delete(
+        self,
+        resource: Resource,
+        name: str,
+        namespace: str = "",
+        *,
+        uid: str = "",
+        resource_version: str = "",
+    ) -> None:
+        """Delete the object."""
+        self._metrics.kubernetes_written(resource.plural, "delete")
+        await self._client.delete(resource, name, namespace, uid=uid, resource_version=resource_version)
+
+
+class KubeWrites:
+    """`reconcile.dependencies.KubePort` on a real API server."""
+
+    def __init__(self, client: CountedClient) -> None:
+        self._client = client
+        self._finalizers = Finalizers(client)
+        self._statuses = StatusWriter(client)
+
+    async def add_finalizer(self, raw: Object) -> Object | None:
+        """The object with our finalizer; None if it is gone."""
+        return await self._finalizers.add(raw)
+
+    async def remove_finalizer(self, raw: Object) -> None:
+        """Let the object go."""
+        await self._finalizers.remove(raw)
+
+    async def write_status(self, raw: Object, status: Object) -> Object | None:
+        """The object with the status; the newest one where it moved on; None if it is gone."""
+        return await self._statuses.write(raw, status)
+
+    async def kind_is_leaving(self, kind: str) -> bool:
+        """Whether the kind itself is being uninstalled; raises KubeError where that cannot be told."""
+        return await state_of(self._client, KINDS[kind]) in (CrdState.ABSENT, CrdState.DELETING)
+
+
+def _path(resource: Resource, subresource: str) -> str:
+    return f"{resource.plural}/{subresource}" if subresource else resource.plural

@@ -1,0 +1,79 @@
+"""An API server for as long as a command runs: what is written is kept in memory and checked by nobody."""
+
+import itertools
+from http import HTTPStatus
+
+from cloudrun_identity.kube.errors import KubeError
+from cloudrun_identity.kube.merge_patches import merged
+from cloudrun_identity.kube.resources import Object, Objects, PatchType, Resource
+
+_Place = tuple[str, str, str]
+
+
+class InMemoryClient:
+    """Implements `kube.resources.Verbs` for a single writer, who is never in conflict with anybody."""
+
+    def __init__(self) -> None:
+        self._stored: dict[_Place, Object] = {}
+        self._numbers = itertools.count(1)
+
+    async def get(self, resource: Resource, name: str, namespace: str = "") -> Object:
+        """Read one object."""
+        try:
+            return self._stored[resource.plural, namespace, name]
+        except KeyError:
+            raise KubeError(
+                HTTPStatus.NOT_FOUND, "NotFound", f"there is no {resource.plural} {name}"
+            ) from None
+
+    async def list(self, resource: Resource, namespace: str = "", *, label_selector: str = "") -> Objects:
+        """Read all objects of one namespace, or of all when it is empty."""
+        return [
+            obj
+            for (plural, home, _), obj in self._stored.items()
+            if plural == resource.plural and namespace in ("", home)
+        ]
+
+    async def create(self, resource: Resource, obj: Object) -> Object:
+        """Store the object, with a uid of its own."""
+        number = next(self._numbers)
+        metadata = {**obj["metadata"], "uid": f"{number:08}", "generation": 1}
+        return self._store(resource, {**obj, "metadata": metadata})
+
+    async def replace(self, resource: Resource, obj: Object, *, subresource: str = "") -> Object:
+        """Put the object in the place of the stored one."""
+        return self._store(resource, obj)
+
+    async def patch(
+        self,
+        resource: Resource,
+        name: str,
+        namespace: str,
+        patch: Object | Objects,
+        patch_type: PatchType = PatchType.MERGE,
+        *,
+        subresource: str = "",
+    ) -> Object:
+        """Merge a change into the object; raises TypeError for patches of another type."""
+        if patch_type is not PatchType.MERGE or isinstance(patch, list):
+            raise TypeError(f"{patch_type} is not for scratch objects")
+        stored = await self.get(resource, name, namespace)
+        return self._store(resource, merged(stored, patch))
+
+    async def delete(
+        self,
+        resource: Resource,
+        name: str,
+        namespace: str = "",
+        *,
+        uid: str = "",
+        resource_version: str = "",
+    ) -> None:
+        """Forget the object."""
+        self._stored.pop((resource.plural, namespace, name), None)
+
+    def _store(self, resource: Resource, obj: Object) -> Object:
+        metadata = {**obj["metadata"], "resourceVersion": str(next(self._numbers))}
+        stored = {**obj, "metadata": metadata}
+        self._stored[resource.plural, metadata.get("namespace", ""), metadata["name"]] = stored
+        return stored

@@ -1,0 +1,71 @@
+"""What somebody else changed behind the operator's back: found by a pass, counted in the status."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from cloudrun_identity.api import ConditionStatus, ConditionType, Drift, GrantState, ReconciledResource
+from cloudrun_identity.iam.grants import Grant
+from cloudrun_identity.policy.syncers import GrantSyncResult
+
+from .interfaces import Change
+from .outcomes import InSync, Outcome
+
+
+def drift_of(
+    obj: ReconciledResource, changes: Iterable[Change], sync_result: GrantSyncResult, *, observe: bool
+) -> tuple[str, ...]:
+    """What a pass over an object found changed, one sentence each.
+
+    What differs from a declaration that was never met is no drift. Lanes tell of lost grants only whom they
+    give them back; those of an object that we only `observe` are told here.
+    """
+    lost, others = sync_result.drifted, sync_result.removed_unmanaged
+    if observe:
+        lost, others = (*lost, *_missing(sync_result)), (*others, *sync_result.unmanaged)
+    if not was_ready(obj):
+        return tuple(f"{grant} was missing" for grant in sync_result.drifted)
+    return (
+        *(str(change) for change in changes if not change.due),
+        *(f"{grant} was missing" for grant in dict.fromkeys(lost)),
+        *(f"{grant} was not declared" for grant in dict.fromkeys(others)),
+    )
+
+
+def was_ready(obj: ReconciledResource) -> bool:
+    """Whether the object was as declared at this very generation when last looked at."""
+    ready = obj.status.condition(ConditionType.READY)
+    return (
+        ready is not None
+        and ready.status is ConditionStatus.TRUE
+        and ready.observed_generation == obj.metadata.generation
+    )
+
+
+def counted(before: Drift | None, found: tuple[str, ...], outcome: Outcome, now: datetime) -> Drift | None:
+    """The status's drift after a pass that found this much more of it."""
+    after = before
+    if found:
+        after = Drift(
+            count=(before.count if before else 0) + len(found),
+            last_detected_time=now,
+            last_repaired_time=before.last_repaired_time if before else None,
+            changes=found,
+        )
+    if after and isinstance(outcome, InSync) and (found or not is_repaired(after)):
+        return Drift.model_validate({**dict(after), "last_repaired_time": now})
+    return after
+
+
+def is_repaired(drift: Drift | None) -> bool:
+    """Whether the drift found last has been put right."""
+    if drift is None or drift.last_detected_time is None:
+        return True
+    return drift.last_repaired_time is not None and drift.last_repaired_time >= drift.last_detected_time
+
+
+def _missing(sync_result: GrantSyncResult) -> Iterable[Grant]:
+    """The grants that a policy which could be read does not have."""
+    unknown = {*sync_result.missing, *sync_result.faults}
+    for grant_result in sync_result.grant_results:
+        if grant_result.state is not GrantState.GRANTED and grant_result.grant.target not in unknown:
+            yield grant_result.grant

@@ -1,0 +1,101 @@
+"""Telling people: Events and counters, on transitions only."""
+
+from typing import Protocol
+
+from cloudrun_identity.api import (
+    Condition,
+    ConditionStatus,
+    ConditionType,
+    Reason,
+    ReconciledStatus,
+    Resource,
+)
+from cloudrun_identity.kube.event_recorder import EventType
+from cloudrun_identity.kube.resources import Object
+
+from .drift import is_repaired
+
+
+class EventPort(Protocol):
+    """Where Events go: `kube.event_recorder.EventRecorder`."""
+
+    def record(self, obj: Object, event_type: EventType, reason: str, message: str) -> None:
+        """Record an Event about the raw object; never fails, never waits."""
+        ...
+
+
+class DriftObserver(Protocol):
+    """Who counts drift: `manager.metrics`."""
+
+    def drift_detected(self, kind: str, count: int = 1) -> None:
+        """Differences that somebody else made were found."""
+        ...
+
+    def drift_repaired(self, kind: str, count: int = 1) -> None:
+        """They were put right."""
+        ...
+
+
+class EventReporter:
+    """Compares the status before and after a pass, and tells what changed."""
+
+    def __init__(self, events: EventPort, observer: DriftObserver) -> None:
+        self._events = events
+        self._observer = observer
+
+    def report_changes(
+        self, raw: Object, before: ReconciledStatus, after: ReconciledStatus, drift: tuple[str, ...]
+    ) -> None:
+        """Tell of what `drift` was found in this pass, of its repair, and of what became of Ready."""
+        if drift:
+            self._observer.drift_detected(raw["kind"], len(drift))
+            self._events.record(raw, EventType.WARNING, "DriftDetected", "; ".join(drift))
+        self._announce_repair(raw, before, after, found=bool(drift))
+        self._announce_readiness(
+            raw, before.condition(ConditionType.READY), after.condition(ConditionType.READY)
+        )
+
+    def warn(self, obj: Resource, reason: str, message: str) -> None:
+        """Tell of something that happened once and that no condition keeps."""
+        self.tell(obj.to_dict(), reason, message)
+
+    def note(self, obj: Resource, reason: str, message: str) -> None:
+        """Tell of something that happened as it should."""
+        self._events.record(obj.to_dict(), EventType.NORMAL, reason, message)
+
+    def tell(self, raw: Object, reason: str, message: str) -> None:
+        """The same of an object that may not fit its kind."""
+        self._events.record(raw, EventType.WARNING, reason, message)
+
+    def _announce_repair(
+        self, raw: Object, before: ReconciledStatus, after: ReconciledStatus, *, found: bool
+    ) -> None:
+        if after.drift and is_repaired(after.drift) and (found or not is_repaired(before.drift)):
+            self._observer.drift_repaired(raw["kind"], len(after.drift.changes))
+            self._events.record(raw, EventType.NORMAL, "DriftRepaired", "; ".join(after.drift.changes))
+
+    def _announce_readiness(self, raw: Object, before: Condition | None, after: Condition | None) -> None:
+        if after is None or (before and (before.status, before.reason) == (after.status, after.reason)):
+            return
+        if after.status is ConditionStatus.TRUE:
+            self._events.record(raw, EventType.NORMAL, "Ready", after.message)
+        elif after.reason in _TOLD:
+            self._events.record(raw, EventType.WARNING, after.reason, after.message)
+
+
+_TOLD = frozenset(
+    {
+        Reason.PERMISSION_DENIED,
+        Reason.QUOTA_EXCEEDED,
+        Reason.API_UNAVAILABLE,
+        Reason.API_DISABLED,
+        Reason.CONFLICT,
+        Reason.INVALID_SPEC,
+        Reason.DENIED_BY_GUARDRAIL,
+        Reason.REJECTED,
+        Reason.IN_USE,
+        Reason.REVISION_FAILED,
+        Reason.POLICY_UNWRITABLE,
+        Reason.INTERNAL_ERROR,
+    }
+)

@@ -1,0 +1,37 @@
+"""What a status has to hold before that is done which it speaks of: a crash in between loses nothing."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from cloudrun_identity.api import ReconciledResource
+
+from .cluster_state import ObjectKey
+from .dependencies import KubePort, ObjectStore
+from .status import status_object, with_fields
+
+
+class Records:
+    """Writes fields of an object's status in the midst of a pass over it."""
+
+    def __init__(self, store: ObjectStore, kube: KubePort, checkpoint: Callable[[str], None]) -> None:
+        """`checkpoint(step)` is told after every step that a crash could follow."""
+        self._store = store
+        self._kube = kube
+        self._checkpoint = checkpoint
+
+    async def record(self, obj: ReconciledResource, fields: Mapping[str, Any]) -> bool:
+        """Have the object's status hold these fields (by name) from now on.
+
+        False if it could not be done, because the object has moved on or is gone: what the fields speak of
+        must not be done then. Raises KubeError.
+        """
+        raw = self._store.raw(ObjectKey.of(obj))
+        if raw is None or raw["metadata"]["uid"] != obj.metadata.uid:
+            return False
+        status = status_object(with_fields(obj.status, fields))
+        stored = await self._kube.write_status(raw, status)
+        if stored is None:
+            return False
+        self._store.absorb(stored)
+        self._checkpoint("status recorded")
+        return bool(stored.get("status") == status)

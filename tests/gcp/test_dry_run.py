@@ -1,0 +1,324 @@
+"""What applying manifests would change, worked out against the emulator, on which nothing is written."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import yaml
+
+from cloudrun_identity.gcp.clients import GoogleClients
+from cloudrun_identity.plan.dry_run import dry_run_plan
+from cloudrun_identity.plan.model import Plan
+from cloudrun_identity_playground.emulator.emulator import Emulator
+from cloudrun_identity_playground.emulator.seed import (
+    Binding,
+    CustomRole,
+    Project,
+    Seed,
+    ServiceAccount,
+    Workload,
+)
+from tests.gcp.conftest import Observer
+
+WEB = "webshop@shop-1234.iam.gserviceaccount.com"
+NEW = "billing@shop-1234.iam.gserviceaccount.com"
+SEED = Seed(
+    strict=True,
+    projects=(
+        Project(
+            project_id="shop-1234",
+            project_number="123456789012",
+            service_accounts=(
+                ServiceAccount(account_id="webshop", display_name="Web", disabled=True),
+                ServiceAccount(account_id="orders"),
+            ),
+            services=(
+                Workload(location="europe-west1", name="web"),
+                Workload(location="europe-west1", name="cf", labels={"goog-managed-by": "cloudfunctions"}),
+            ),
+            roles=(
+                CustomRole(role_id="runner", title="Runner", permissions=("run.jobs.run", "run.jobs.get")),
+            ),
+            policy=(
+                Binding(role="roles/run.viewer", members=("group:ops@example.com", "user:ann@example.com")),
+            ),
+        ),
+    ),
+)
+LENT = """
+kind: ManagedProject
+metadata: {name: shop}
+spec:
+  projectID: shop-1234
+  namespaces: {names: [payments]}
+  guardrails:
+    grants:
+    - {roles: [roles/run.viewer, roles/run.developer], "on": [Project], members: ["*"], exclusive: true}
+    - {roles: ["projects/shop-1234/roles/*"], "on": [Project], members: [identities]}
+    adoptableAccounts:
+    - webshop@shop-1234.iam.gserviceaccount.com
+    - orders@shop-1234.iam.gserviceaccount.com
+    customRoles: {permissions: ["run.*"]}
+    keys: Allowed
+"""
+
+
+@pytest.fixture
+async def emulator() -> AsyncIterator[Emulator]:
+    async with Emulator(seed=SEED) as emulator:
+        yield emulator
+
+
+async def planned(emulator: Emulator, manifests: str) -> Plan:
+    """The plan for these manifests and `LENT`; all that goes without saying is left out of them."""
+    observer = Observer()
+    clients = GoogleClients(emulator.grpc_address, observer, may_write=lambda: False)
+    try:
+        return await dry_run_plan(
+            clients, [_completed(obj) for obj in yaml.safe_load_all(f"{LENT}---\n{manifests}")]
+        )
+    finally:
+        await clients.close()
+        verbs = {method.rpartition("/")[2] for method, _ in observer.calls}
+        assert not [verb for verb in verbs if not verb.startswith(("Get", "List", "Test", "Query"))]
+
+
+def steps(plan: Plan) -> dict[str, list[str]]:
+    """The steps by resource, as they are printed."""
+    found: dict[str, list[str]] = {}
+    for step in plan.steps:
+        found.setdefault(step.resource, []).append(f"{step.sign} {step.text}")
+    return found
+
+
+def blockers(plan: Plan) -> dict[str, str]:
+    return {f"{each.object.kind}/{each.object.name}": each.reason for each in plan.blockers}
+
+
+def _completed(obj: dict[str, Any]) -> dict[str, Any]:
+    if obj["kind"] != "ManagedProject":
+        obj["metadata"].setdefault("namespace", "payments")
+        obj["spec"].setdefault("projectRef", {"name": "shop"})
+    return {"apiVersion": "cloudrun-identity.dev/v1alpha1", **obj}
+
+
+async def test_what_is_created_is_taken_for_there_by_all_that_refer_to_it(emulator: Emulator) -> None:
+    plan = await planned(
+        emulator,
+        """
+kind: CustomRole
+metadata: {name: flows}
+spec: {roleID: flows, permissions: [run.jobs.run]}
+---
+kind: CloudRunIdentity
+metadata: {name: billing}
+spec:
+  roles: [{role: roles/run.viewer}, {customRoleRef: {name: flows}}]
+  users: [{principal: "group:ops@example.com"}]
+---
+kind: IdentityAttachment
+metadata: {name: web}
+spec: {workload: {kind: Service, location: europe-west1, name: web}, identityRef: {name: billing}}
+---
+kind: IAMBinding
+metadata: {name: callers}
+spec:
+  target: {kind: Service, location: europe-west1, name: web}
+  role: roles/run.invoker
+  members: [{identityRef: {name: billing}}]
+""",
+    )
+
+    assert steps(plan) == {
+        "CustomRole projects/shop-1234/roles/flows": ["+ role: absent → created"],
+        f"ServiceAccount {NEW}": ["+ account: absent → created"],
+        "Service europe-west1/web of project shop-1234": [
+            f"~ service account: 123456789012-compute@developer.gserviceaccount.com → {NEW}"
+        ],
+        "IAM policy of Project shop-1234": [
+            f"+ projects/shop-1234/roles/flows for serviceAccount:{NEW}",
+            f"+ roles/run.viewer for serviceAccount:{NEW}",
+        ],
+        "IAM policy of Service europe-west1/web of project shop-1234": [
+            f"+ roles/run.invoker for serviceAccount:{NEW}"
+        ],
+        f"IAM policy of ServiceAccount {NEW}": ["+ roles/iam.serviceAccountUser for group:ops@example.com"],
+    }
+    assert not plan.is_held_up
+
+
+async def test_what_is_adopted_as_it_is_is_no_step_and_what_differs_is(emulator: Emulator) -> None:
+    adopted = """
+kind: CloudRunIdentity
+metadata: {name: webshop}
+spec: {adoption: Adopt, disabled: true, displayName: Web%s}
+---
+kind: CustomRole
+metadata: {name: runner}
+spec: {roleID: runner, adoption: Adopt, title: Runner, stage: ALPHA, permissions: [run.jobs.get, %s]}
+"""
+
+    same = await planned(emulator, adopted % ("", "run.jobs.run"))
+    other = await planned(emulator, adopted % ("shop", "run.jobs.create"))
+
+    assert (same.steps, same.blockers) == ((), ())
+    assert steps(other) == {
+        "CustomRole projects/shop-1234/roles/runner": [
+            "+ permission run.jobs.create: missing → held",
+            "- permission run.jobs.run: held → removed",
+        ],
+        f"ServiceAccount {WEB}": ["~ displayName: Web → Webshop"],
+    }
+
+
+async def test_what_is_done_with_an_account_that_is_there_is_a_step(emulator: Emulator) -> None:
+    plan = await planned(
+        emulator,
+        """
+kind: CloudRunIdentity
+metadata: {name: orders}
+spec: {adoption: Adopt}
+---
+kind: IdentityAttachment
+metadata: {name: web}
+spec: {workload: {kind: Service, location: europe-west1, name: web}, identityRef: {name: orders}}
+---
+kind: IdentityKey
+metadata: {name: orders}
+spec: {identityRef: {name: orders}, secretName: orders-key}
+""",
+    )
+
+    assert steps(plan) == {
+        "Service europe-west1/web of project shop-1234": [
+            "~ service account: 123456789012-compute@developer.gserviceaccount.com → "
+            "orders@shop-1234.iam.gserviceaccount.com"
+        ],
+        "IdentityKey payments/orders": ["+ key: absent → made"],
+    }
+    assert plan.blockers == ()
+
+
+async def test_whoever_an_exclusive_binding_puts_out_is_removed(emulator: Emulator) -> None:
+    plan = await planned(
+        emulator,
+        """
+kind: IAMBinding
+metadata: {name: viewers}
+spec:
+  target: {kind: Project}
+  role: roles/run.viewer
+  authority: Exclusive
+  members: [{principal: "group:ops@example.com"}]
+""",
+    )
+
+    assert steps(plan) == {"IAM policy of Project shop-1234": ["- roles/run.viewer for user:ann@example.com"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "manifest", "reason"),
+    [
+        (
+            "IAMBinding/x",
+            "spec: {target: {kind: Project}, role: roles/editor, members: [{principal: 'user:a@b.example'}]}",
+            "DeniedByGuardrail",
+        ),
+        (
+            "IAMBinding/x",
+            "spec: {target: {kind: Project}, role: roles/none, members: [{principal: 'user:a@b.example'}]}",
+            "Rejected",
+        ),
+        ("CloudRunIdentity/webshop", "spec: {}", "Conflict"),
+        ("CustomRole/x", "spec: {roleID: x, permissions: [iam.roles.create]}", "DeniedByGuardrail"),
+        (
+            "IdentityAttachment/x",
+            "spec:\n"
+            "  workload: {kind: Service, location: europe-west1, name: cf}\n"
+            "  identityRef: {name: billing}",
+            "Rejected",
+        ),
+        ("CloudRunIdentity/orders", "spec: {projectRef: {name: other}}", "DependencyNotReady"),
+    ],
+)
+async def test_what_would_be_refused_is_an_obstacle_and_no_step(
+    emulator: Emulator, name: str, manifest: str, reason: str
+) -> None:
+    kind, _, own = name.partition("/")
+    lent_other = "{kind: ManagedProject, metadata: {name: other}, spec: {projectID: other-1234}}"
+    billing = "{kind: CloudRunIdentity, metadata: {name: billing}, spec: {}}"
+    declared = f"kind: {kind}\nmetadata: {{name: {own}}}\n{manifest}\n"
+
+    plan = await planned(emulator, "\n---\n".join((lent_other, billing, declared)))
+
+    found = blockers(plan)
+    assert found.pop("ManagedProject/other") == "PermissionDenied"
+    assert found.keys() == {name}
+    assert plan.is_held_up
+    assert steps(plan) == {f"ServiceAccount {NEW}": ["+ account: absent → created"]}
+
+
+async def test_what_an_account_to_come_holds_cannot_be_looked_into_yet(emulator: Emulator) -> None:
+    plan = await planned(
+        emulator,
+        """
+kind: CloudRunIdentity
+metadata: {name: billing}
+spec: {}
+---
+kind: IdentityKey
+metadata: {name: billing}
+spec: {identityRef: {name: billing}, secretName: billing-key}
+""",
+    )
+
+    assert steps(plan) == {f"ServiceAccount {NEW}": ["+ account: absent → created"]}
+    assert blockers(plan) == {"IdentityKey/billing": "DependencyNotReady"}
+    assert not plan.is_held_up
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+async def test_an_account_that_is_disabled_is_run_as_only_where_the_plan_enables_it(
+    emulator: Emulator, enabled: bool
+) -> None:
+    plan = await planned(
+        emulator,
+        f"""
+kind: CloudRunIdentity
+metadata: {{name: webshop}}
+spec: {{adoption: Adopt, disabled: {str(not enabled).lower()}}}
+---
+kind: IdentityAttachment
+metadata: {{name: web}}
+spec: {{workload: {{kind: Service, location: europe-west1, name: web}}, identityRef: {{name: webshop}}}}
+""",
+    )
+
+    assert ("Service europe-west1/web of project shop-1234" in steps(plan)) is enabled
+    assert blockers(plan) == ({} if enabled else {"IdentityAttachment/web": "DependencyNotReady"})
+
+
+async def test_what_has_to_come_first_is_told_and_no_error(emulator: Emulator) -> None:
+    plan = await planned(
+        emulator,
+        """
+kind: CloudRunIdentity
+metadata: {name: webshop}
+spec: {adoption: Adopt, disabled: true}
+---
+kind: IdentityAttachment
+metadata: {name: later}
+spec: {workload: {kind: Job, location: europe-west1, name: later}, identityRef: {name: webshop}}
+---
+kind: CloudRunIdentity
+metadata: {name: observed}
+spec: {managementPolicy: Observe}
+""",
+    )
+
+    assert plan.steps == ()
+    assert blockers(plan) == {
+        "IdentityAttachment/later": "WorkloadNotFound",
+        "CloudRunIdentity/observed": "DriftDetected",
+    }
+    assert not plan.is_held_up

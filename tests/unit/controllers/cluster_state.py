@@ -1,0 +1,214 @@
+"""A world made from manifests, for what controllers decide by themselves."""
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any, TypeVar, cast
+
+import yaml
+
+from cloudrun_identity.api import (
+    CloudRunIdentity,
+    CustomRole,
+    IAMBinding,
+    IdentityAttachment,
+    IdentityKey,
+    ManagedProject,
+    ReconciledResource,
+    Resource,
+    RoleState,
+    TargetKind,
+)
+from cloudrun_identity.iam.admission import DeclaredIdentity, admitted_namespaces
+from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.iam.keys import KeyRing
+from cloudrun_identity.iam.principals import lower_email
+from cloudrun_identity.ledger.model import AccountRecord, Ledger, LedgerEntry, RoleRecord
+from cloudrun_identity.reconcile.cluster_state import (
+    ObjectKey,
+    attachment_key,
+    custom_role_key,
+    identity_key,
+    project_key,
+)
+
+Kind = TypeVar("Kind", bound=Resource)
+
+KINDS: dict[str, type[ReconciledResource]] = {
+    kind.__name__: kind
+    for kind in (CloudRunIdentity, CustomRole, IAMBinding, IdentityAttachment, IdentityKey, ManagedProject)
+}
+
+PROJECT = """
+kind: ManagedProject
+metadata: {name: payments-prod, uid: u-project, generation: 1}
+spec:
+  projectID: payments-prod-1234
+  namespaces: {names: [payments, shop]}
+  guardrails:
+    grants:
+      - {roles: [roles/cloudsql.client], "on": [Project], members: ["user:*", identities]}
+      - {roles: [roles/run.invoker], "on": [Service], members: ["group:*"]}
+    workloads:
+      - {namespaces: [payments], names: ["checkout*"]}
+status: {projectNumber: "417203958816"}
+"""
+
+IDENTITY = """
+kind: CloudRunIdentity
+metadata: {name: checkout, namespace: payments, uid: u-checkout, generation: 1}
+spec: {projectRef: {name: payments-prod}}
+"""
+
+EMAIL = "checkout@payments-prod-1234.iam.gserviceaccount.com"
+
+
+def parsed(text: str, **spec: Any) -> Any:
+    """The object that a manifest describes, with fields of its spec replaced."""
+    raw = dict(_loaded(text))
+    raw["spec"] = {**raw.get("spec", {}), **spec}
+    return KINDS[raw["kind"]].model_validate(raw)
+
+
+@lru_cache  # of one text there are thousands of objects in the tests of laws
+def _loaded(text: str) -> Any:
+    return yaml.safe_load(text)
+
+
+def project(text: str = PROJECT, **spec: Any) -> ManagedProject:
+    return cast("ManagedProject", parsed(text, **spec))
+
+
+def identity(text: str = IDENTITY, **spec: Any) -> CloudRunIdentity:
+    return cast("CloudRunIdentity", parsed(text, **spec))
+
+
+def binding(text: str, **spec: Any) -> IAMBinding:
+    return cast("IAMBinding", parsed(text, **spec))
+
+
+def record(owner: str = "payments/checkout", email: str = EMAIL, **fields: Any) -> AccountRecord:
+    """The record of a steady account."""
+    return AccountRecord(email, owner, "u-checkout", **{"unique_id": "111", **fields})
+
+
+class FakeWorld:
+    """Objects, namespaces and account records that never change."""
+
+    def __init__(
+        self,
+        *objects: ReconciledResource,
+        accounts: Iterable[AccountRecord] = (),
+        namespaces: Iterable[str] = ("payments", "shop"),
+        roles: Iterable[RoleRecord] = (),
+        entries: Mapping[Grant, LedgerEntry] | None = None,
+    ) -> None:
+        self._objects = {ObjectKey.of(obj): obj for obj in objects}
+        self._accounts = {each.owner: each for each in accounts}
+        self._namespaces = {name: dict[str, str]() for name in namespaces}
+        self._roles = {each.role_id: each for each in roles}
+        self._holdings = entries or {}
+        self.rings: dict[Target, KeyRing] = {}
+        self.unique_ids: dict[Target, str] = {}
+        self.rivalry: dict[ObjectKey, list[Resource]] = {}
+        self.references: dict[ObjectKey, set[ObjectKey]] = {}
+        self.unreadable: set[ObjectKey] = set()
+        self.held: list[Ledger] = []
+
+    def project(self, name: str) -> ManagedProject | None:
+        return cast("ManagedProject | None", self._objects.get(project_key(name)))
+
+    def project_on(self, project_id: str) -> ManagedProject | None:
+        delegated = (each for each in self._objects.values() if isinstance(each, ManagedProject))
+        return next((each for each in delegated if each.project_id == project_id), None)
+
+    def identity(self, namespace: str, name: str) -> CloudRunIdentity | None:
+        return cast("CloudRunIdentity | None", self._objects.get(identity_key(namespace, name)))
+
+    def custom_role(self, namespace: str, name: str) -> CustomRole | None:
+        return cast("CustomRole | None", self._objects.get(custom_role_key(namespace, name)))
+
+    def attachment(self, namespace: str, name: str) -> IdentityAttachment | None:
+        return cast("IdentityAttachment | None", self._objects.get(attachment_key(namespace, name)))
+
+    def role(self, project_id: str, role_id: str) -> RoleRecord | None:
+        return self._roles.get(role_id)
+
+    def role_home(self, role: CustomRole) -> tuple[str, RoleRecord] | None:
+        owner = f"{role.metadata.namespace}/{role.metadata.name}"
+        return next(
+            (
+                (self._project_id(role), each)
+                for each in self._roles.values()
+                if each.owner == owner and each.state is not RoleState.DELETED
+            ),
+            None,
+        )
+
+    def _project_id(self, obj: CustomRole) -> str:
+        project = self.project(obj.spec.project_ref.name)
+        return project.project_id if project else ""
+
+    def key_ring(self, account: Target) -> KeyRing:
+        return self.rings.get(account, KeyRing())
+
+    def key_home(self, key: IdentityKey) -> tuple[Target, str] | None:
+        owner = f"{key.metadata.namespace}/{key.metadata.name}"
+        home = next((home for home, ring in self.rings.items() if owner in ring.owners), None)
+        return (home, self.unique_ids[home]) if home else None
+
+    def held_by_role(self, role: str) -> Iterable[tuple[Grant, LedgerEntry]]:
+        return [(grant, held) for grant, held in self._holdings.items() if grant.role == role]
+
+    def objects(self, kind: type[Kind]) -> Iterable[Kind]:
+        return [obj for obj in self._objects.values() if isinstance(obj, kind)]
+
+    def referrers(self, key: ObjectKey) -> Iterable[ObjectKey]:
+        return self.references.get(key, ())
+
+    def is_there(self, key: ObjectKey) -> bool:
+        return key in self._objects
+
+    def is_invalid(self, key: ObjectKey) -> bool:
+        return key in self.unreadable
+
+    def ledger(self, target: Target) -> Ledger:
+        return Ledger(
+            target, entries={grant: held for grant, held in self._holdings.items() if grant.target == target}
+        )
+
+    def ledgers(self, project_id: str) -> Iterable[Ledger]:
+        return self.held
+
+    def rivals(self, key: ObjectKey) -> Iterable[Resource]:
+        return self.rivalry.get(key, ())
+
+    def identities(self) -> Mapping[str, DeclaredIdentity]:
+        return {
+            lower_email(each.email): DeclaredIdentity(*each.owner.split("/"))
+            for each in self._accounts.values()
+        }
+
+    def admitted_namespaces(self, project: ManagedProject) -> frozenset[str]:
+        return admitted_namespaces(project, self._namespaces)
+
+    def credential_accounts(self) -> frozenset[str]:
+        return frozenset({"operator@ops.iam.gserviceaccount.com"})
+
+    def account_home(self, identity: CloudRunIdentity) -> Target | None:
+        record, project = self.account(identity), self.project(identity.spec.project_ref.name)
+        if record is None or project is None:
+            return None
+        return Target(TargetKind.SERVICE_ACCOUNT, project.project_id, name=record.email)
+
+    def has_namespace(self, namespace: str) -> bool:
+        return namespace in self._namespaces
+
+    def is_terminating(self, namespace: str) -> bool:
+        return False
+
+    def account(self, identity: CloudRunIdentity) -> AccountRecord | None:
+        return self._accounts.get(f"{identity.metadata.namespace}/{identity.metadata.name}")
+
+    def owner_of(self, email: str) -> AccountRecord | None:
+        declared = self.identities().get(lower_email(email))
+        return self._accounts.get(f"{declared.namespace}/{declared.name}") if declared else None

@@ -1,0 +1,244 @@
+"""However a custom role and a binding are edited together, nobody comes to hold more than is admitted."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from random import Random
+from typing import Any
+
+import looptime
+import pytest
+from google.cloud.iam_admin_v1 import types
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloudrun_identity.api import CustomRole, Origin, RoleState, TargetKind
+from cloudrun_identity.controllers.custom_role.controller import CustomRoleController
+from cloudrun_identity.controllers.custom_role.definitions import RoleDefinitions
+from cloudrun_identity.controllers.custom_role.ownership import DeclaredRole
+from cloudrun_identity.gcp.custom_roles import CustomRoles
+from cloudrun_identity.gcp.errors import Fault, GoogleError
+from cloudrun_identity.gcp.roles import Roles
+from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.ledger.model import Ledger, LedgerEntry, RoleRecord
+from cloudrun_identity.ledger.owners import Owner
+from cloudrun_identity.policy.desired_grants import RETAIN_ALL, DesiredGrants
+from cloudrun_identity.policy.syncers import PolicySyncers
+from cloudrun_identity.reconcile.grants.members import Holder
+from cloudrun_identity.reconcile.grants.resolver import GrantResolver, RequestedGrant
+from cloudrun_identity.reconcile.preconditions import Allowed
+from tests.unit.controllers.cluster_state import FakeWorld, project
+from tests.unit.gcp.fakes import NOON, Scene, fault
+
+NARROW = ("run.jobs.run",)
+WIDE = ("run.jobs.run", "run.jobs.runWithOverrides")  # with this its holder gains more
+PROJECT = project(
+    guardrails={
+        "customRoles": {"permissions": ["run.*"], "allowEscalation": True},
+        "grants": [{"roles": ["projects/*"], "on": ["Project"], "members": ["group:*"]}],
+    }
+)
+TARGET = Target(TargetKind.PROJECT, PROJECT.project_id)
+GRANT = Grant(TARGET, f"projects/{PROJECT.project_id}/roles/runner", "group:ops@example.com")
+BINDING = Owner("IAMBinding", "payments", "ops", "u-ops")
+
+
+class Google:
+    """One role, behind calls that take their time; a write that happened may seem to have failed."""
+
+    get_role = update_role = query_testable_permissions = None
+
+    def __init__(self, chance: Random, check: Callable[[], None]) -> None:
+        self.permissions = NARROW
+        self._chance = chance
+        self._check = check
+        self._writes = 0
+
+    def of(self, _: str) -> "Google":
+        return self
+
+    def client(self, *_: object) -> "Google":
+        return self
+
+    async def call(self, _: object, method: str, invoke: object, request: Any, **__: object) -> object:
+        await asyncio.sleep(self._chance.random())
+        reply = self._served(method.rpartition("/")[2], request)
+        await asyncio.sleep(self._chance.random())
+        if method.endswith("UpdateRole") and self._chance.random() < 0.2:
+            raise fault(Fault.UNAVAILABLE)
+        return reply
+
+    def _served(self, verb: str, request: Any) -> object:
+        if verb == "QueryTestablePermissions":
+            return types.QueryTestablePermissionsResponse()
+        if verb == "UpdateRole":
+            if request.role.etag != self._etag:
+                raise fault(Fault.ABORTED)
+            self.permissions = tuple(request.role.included_permissions)
+            self._writes += 1
+            self._check()
+        return types.Role(name=GRANT.role, stage="GA", included_permissions=self.permissions, etag=self._etag)
+
+    @property
+    def _etag(self) -> bytes:
+        return b"%d" % self._writes
+
+
+class Life:
+    """The role and the binding as declared, each worked on one pass at a time."""
+
+    def __init__(self, chance: Random) -> None:
+        self.chance = chance
+        self.scene = Scene()
+        self.scene.policies.create(TARGET)
+        record = RoleRecord("runner", "payments/runner", "u-runner", Origin.CREATED, RoleState.PRESENT)
+        self.scene.ledgers.stored[TARGET] = Ledger(TARGET).with_role(record)
+        self.google = Google(chance, self.check)
+        self.permissions, self.binds, self.suspended = NARROW, False, False
+        self.syncers = PolicySyncers(self.scene.ports)
+        expansions = Roles(self.google, asyncio.get_running_loop().time)
+        self.resolve_grants = GrantResolver(expansions)
+        custom_roles = CustomRoles(self.google, asyncio.get_running_loop().time)
+        definitions = RoleDefinitions(
+            custom_roles, expansions, self.scene.ledgers, self.syncers, lambda: NOON, lambda _: None
+        )
+        self.controller = CustomRoleController(custom_roles, definitions, self.syncers)
+
+    def check(self) -> None:
+        held = GRANT in self.scene.policies.present(TARGET)
+        assert not (held and set(self.google.permissions) == set(WIDE)), "more is granted than is admitted"
+
+    @property
+    def role(self) -> CustomRole:
+        return CustomRole.model_validate(
+            {
+                "metadata": {"name": "runner", "namespace": "payments", "uid": "u-runner"},
+                "spec": {
+                    "projectRef": {"name": PROJECT.metadata.name},
+                    "roleID": "runner",
+                    "permissions": self.permissions,
+                },
+            }
+        )
+
+    async def pass_over_role(self) -> None:
+        cluster = LiveWorld(self)
+        want = self.controller.resolve(self.role, Allowed(PROJECT, observe=False), cluster)
+        assert isinstance(want, DeclaredRole)
+        seen = await self.controller.observe(want, 0.0)
+        await self.controller.apply(want, seen, self.controller.diff(want, seen))
+
+    async def pass_over_binding(self) -> None:
+        if self.suspended:
+            self.syncers.declare(DesiredGrants(BINDING, retains=(RETAIN_ALL,), writable=False))
+            return
+        listed = (
+            (RequestedGrant("spec.members[0]", TARGET, GRANT.role, Holder(GRANT.member)),)
+            if self.binds
+            else ()
+        )
+        max_age = self.chance.choice((0.0, 1000.0))
+        requested_grants = await self.resolve_grants.resolve_grants(
+            listed, BINDING.namespace, PROJECT, LiveWorld(self), max_age
+        )
+        self.syncers.declare(
+            DesiredGrants(BINDING, requested_grants.desired_grants, requested_grants.retains)
+        )
+        self.scene.policies.latency = self.chance.random()
+        self.scene.policies.after_set = [self.check]
+        await self.syncers.sync(BINDING)
+
+
+class LiveWorld(FakeWorld):
+    """The objects as they are now, and what the ledgers hold now."""
+
+    def __init__(self, life: Life) -> None:
+        super().__init__(PROJECT)
+        self._life = life
+
+    def custom_role(self, namespace: str, name: str) -> CustomRole | None:
+        return self._life.role
+
+    def ledger(self, target: Target) -> Ledger:
+        return self._life.scene.ledgers.ledger(target)
+
+    def role(self, project_id: str, role_id: str) -> RoleRecord | None:
+        return self.ledger(TARGET).roles.get(role_id)
+
+    def held_by_role(self, role: str) -> Iterable[tuple[Grant, LedgerEntry]]:
+        return self.ledger(TARGET).entries.items()
+
+
+async def retried(one_pass: Callable[[], Awaitable[None]]) -> None:
+    """Work on an object until a pass comes through, as the queue does."""
+    while True:
+        try:
+            return await one_pass()
+        except GoogleError:
+            await asyncio.sleep(0.1)
+
+
+async def lived_through(chance: Random, edits: list[tuple[str, bool, float]]) -> Life:
+    """Edit the two objects at these intervals; every edit is a reason for a pass over the edited one."""
+    life = Life(chance)
+    role, binding = asyncio.Lock(), asyncio.Lock()
+
+    async def work(lock: asyncio.Lock) -> None:
+        async with lock:
+            await retried(life.pass_over_role if lock is role else life.pass_over_binding)
+
+    async with asyncio.TaskGroup() as tasks:
+        for edited, yes, after in edits:
+            await asyncio.sleep(after)
+            match edited:
+                case "role widened":
+                    life.permissions = WIDE if yes else NARROW
+                case "bound":
+                    life.binds = yes
+                case "suspended":
+                    life.suspended = yes
+            tasks.create_task(work(role if edited == "role widened" else binding))
+    await work(binding)  # the sweep that comes at last
+    await life.syncers.close()
+    return life
+
+
+def outlived(chance: Random, edits: list[tuple[str, bool, float]]) -> Life:
+    loop = looptime.new_event_loop(start=1000)
+    try:
+        return loop.run_until_complete(lived_through(chance, edits))
+    finally:
+        loop.close()
+
+
+@pytest.mark.parametrize(
+    "edits",
+    [
+        pytest.param(["bound", "role widened"], id="a grant and then a widening"),
+        pytest.param(["role widened", "bound"], id="a widening and then a grant"),
+        pytest.param(["role widened", "role narrowed", "bound"], id="a widening that is taken back"),
+        pytest.param(["bound", "suspended", "role widened"], id="a grant that is only held"),
+    ],
+)
+def test_edits_at_any_distance_give_no_more_than_is_admitted(edits: list[str]) -> None:
+    for tenths in range(0, 30, 3):
+        steps = [(edit.replace("narrowed", "widened"), "narrowed" not in edit) for edit in edits]
+        script = [(*step, tenths / 10) for step in steps]
+        outlived(Random(tenths), script)
+        outlived(Random(tenths + 1), [*script[:-1], (*script[-1][:2], tenths / 20)])
+
+
+EDITS = st.lists(
+    st.tuples(st.sampled_from(("role widened", "bound", "suspended")), st.booleans(), st.floats(0.0, 2.0)),
+    max_size=8,
+)
+
+
+@given(chance=st.randoms(use_true_random=False), edits=EDITS)
+def test_no_interleaving_of_a_widening_and_a_grant_gives_more_than_is_admitted(
+    chance: Random, edits: list[tuple[str, bool, float]]
+) -> None:
+    life = outlived(chance, edits)
+    held = GRANT in life.scene.policies.present(TARGET)
+    if not life.suspended and life.permissions == NARROW:
+        assert held == life.binds, "what was refused because of a wider role is granted in the end"
+        assert set(life.google.permissions) == set(NARROW)

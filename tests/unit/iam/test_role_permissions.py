@@ -1,0 +1,57 @@
+"""Which permissions a custom role may hold, by `guardrails.customRoles`."""
+
+import pytest
+
+from cloudrun_identity.api import ManagedProject
+from cloudrun_identity.iam.admission import Admitted, Denied, GuardrailFacts
+from cloudrun_identity.iam.role_permissions import may_define
+
+FACTS = GuardrailFacts(frozenset({"payments"}))
+
+
+def project(**custom_roles: object) -> ManagedProject:
+    return ManagedProject.model_validate(
+        {
+            "kind": "ManagedProject",
+            "metadata": {"name": "payments-prod"},
+            "spec": {"guardrails": {"customRoles": custom_roles}},
+        }
+    )
+
+
+def test_by_default_no_permission_is_admitted() -> None:
+    decision = may_define(project(), "payments", ["run.jobs.run"], FACTS)
+
+    assert decision == Denied(
+        "guardrails.customRoles of ManagedProject payments-prod admits no run.jobs.run in a custom role; "
+        "{permissions: [run.jobs.run]} would"
+    )
+
+
+def test_every_permission_has_to_match_a_pattern() -> None:
+    assert may_define(project(permissions=["run.jobs.*"]), "payments", ["run.jobs.run"], FACTS) == Admitted()
+    decision = may_define(
+        project(permissions=["run.jobs.*"]), "payments", ["run.jobs.run", "run.services.get"], FACTS
+    )
+    assert isinstance(decision, Denied)
+    assert "admits no run.services.get in a custom role" in decision.reason
+    assert "{permissions: [run.jobs.*, run.services.get]} would" in decision.reason
+
+
+@pytest.mark.parametrize(
+    "permission", ["iam.serviceAccounts.actAs", "run.services.setIamPolicy", "run.jobs.runWithOverrides"]
+)
+def test_a_permission_that_escalates_needs_to_be_allowed_to(permission: str) -> None:
+    denied = may_define(project(permissions=["*"]), "payments", [permission], FACTS)
+    assert isinstance(denied, Denied)
+    assert f"admits no {permission} in a custom role without allowEscalation, because" in denied.reason
+
+    allowed = may_define(project(permissions=["*"], allowEscalation=True), "payments", [permission], FACTS)
+    assert allowed == Admitted()
+
+
+def test_a_namespace_that_the_project_does_not_admit_defines_nothing() -> None:
+    decision = may_define(project(permissions=["*"]), "shop", ["run.jobs.run"], FACTS)
+
+    assert isinstance(decision, Denied)
+    assert "does not admit namespace shop" in decision.reason

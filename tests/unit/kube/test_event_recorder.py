@@ -1,0 +1,207 @@
+"""Events are counted up, queued and lost rather than waited for."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from cloudrun_identity.kube import event_recorder as events
+from cloudrun_identity.kube.errors import KubeError
+from cloudrun_identity.kube.event_recorder import (
+    DRAIN_TIMEOUT,
+    MESSAGE_BOUND,
+    WINDOW,
+    EventRecorder,
+    EventType,
+)
+from cloudrun_identity.kube.resources import EVENTS, Object
+from tests.unit.kube.fake_api import FakeApi
+
+pytestmark = pytest.mark.looptime
+
+NOW = datetime(2030, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
+
+
+@pytest_asyncio.fixture
+async def recorder(api: FakeApi) -> AsyncIterator[EventRecorder]:
+    recorder = EventRecorder(api, instance="pod-1", now=lambda: NOW)
+    recorder.start()
+    yield recorder
+    await recorder.close()
+
+
+def identity(name: str = "checkout", **metadata: Any) -> Object:
+    return {
+        "apiVersion": "cloudrun-identity.dev/v1alpha1",
+        "kind": "CloudRunIdentity",
+        "metadata": {"name": name, "namespace": "payments", "uid": f"uid-of-{name}", **metadata},
+    }
+
+
+def project() -> Object:
+    return {
+        "apiVersion": "cloudrun-identity.dev/v1alpha1",
+        "kind": "ManagedProject",
+        "metadata": {"name": "payments-prod", "uid": "uid-of-project"},
+    }
+
+
+async def posted(api: FakeApi) -> list[Object]:
+    await asyncio.sleep(0.1)
+    return [obj for (plural, _, _), obj in api.objects.items() if plural == EVENTS.plural]
+
+
+async def test_an_event_says_what_happened_to_which_object(api: FakeApi, recorder: EventRecorder) -> None:
+    recorder.record(identity(resourceVersion="7"), EventType.NORMAL, "Created", "service account created")
+    (event,) = await posted(api)
+    assert event["involvedObject"] == {
+        "apiVersion": "cloudrun-identity.dev/v1alpha1",
+        "kind": "CloudRunIdentity",
+        "name": "checkout",
+        "namespace": "payments",
+        "uid": "uid-of-checkout",
+        "resourceVersion": "7",
+    }
+    assert event["metadata"]["namespace"] == "payments"
+    assert (event["type"], event["reason"], event["message"], event["count"]) == (
+        "Normal",
+        "Created",
+        "service account created",
+        1,
+    )
+    assert event["firstTimestamp"] == event["lastTimestamp"] == "2030-01-02T03:04:05Z"
+
+
+async def test_events_of_cluster_scoped_objects_are_in_default(api: FakeApi, recorder: EventRecorder) -> None:
+    recorder.record(project(), EventType.WARNING, "InUse", "two identities left")
+    (event,) = await posted(api)
+    assert event["metadata"]["namespace"] == "default"
+    assert "namespace" not in event["involvedObject"]
+
+
+async def test_the_same_event_is_counted_up(api: FakeApi, recorder: EventRecorder) -> None:
+    for _ in range(3):
+        recorder.record(identity(), EventType.NORMAL, "Repaired", "binding restored")
+    (event,) = await posted(api)
+    assert event["count"] == 3
+
+
+@pytest.mark.parametrize(
+    ("obj", "event_type", "reason", "message"),
+    [
+        (identity("other"), EventType.NORMAL, "Repaired", "binding restored"),
+        (identity(), EventType.WARNING, "Repaired", "binding restored"),
+        (identity(), EventType.NORMAL, "Reported", "binding restored"),
+        (identity(), EventType.NORMAL, "Repaired", "another binding restored"),
+    ],
+)
+async def test_different_events_are_events_of_their_own(
+    api: FakeApi, recorder: EventRecorder, obj: Object, event_type: EventType, reason: str, message: str
+) -> None:
+    recorder.record(identity(), EventType.NORMAL, "Repaired", "binding restored")
+    recorder.record(obj, event_type, reason, message)
+    assert [event["count"] for event in await posted(api)] == [1, 1]
+
+
+async def test_after_the_window_the_same_event_is_a_new_one(api: FakeApi, recorder: EventRecorder) -> None:
+    recorder.record(identity(), EventType.NORMAL, "Repaired", "binding restored")
+    await asyncio.sleep(WINDOW + 1)
+    recorder.record(identity(), EventType.NORMAL, "Repaired", "binding restored")
+    assert len(await posted(api)) == 2
+
+
+async def test_an_event_that_expired_is_posted_anew(api: FakeApi, recorder: EventRecorder) -> None:
+    recorder.record(identity(), EventType.NORMAL, "Repaired", "binding restored")
+    await posted(api)
+    api.objects.clear()
+    recorder.record(identity(), EventType.NORMAL, "Repaired", "binding restored")
+    (event,) = await posted(api)
+    assert event["count"] == 1
+
+
+async def test_long_messages_are_cut_to_whole_characters(api: FakeApi, recorder: EventRecorder) -> None:
+    recorder.record(identity(), EventType.NORMAL, "Repaired", "x" + "ü" * MESSAGE_BOUND)
+    (event,) = await posted(api)
+    assert len(event["message"].encode()) == MESSAGE_BOUND - 1
+    assert set(event["message"]) == {"x", "ü"}
+
+
+async def test_a_refused_event_is_lost_and_the_next_is_sent(api: FakeApi, recorder: EventRecorder) -> None:
+    api.outage = KubeError(403, "Forbidden", "namespace payments is being terminated")
+    recorder.record(identity(), EventType.WARNING, "Abandoned", "first")
+    assert await posted(api) == []
+    api.outage = None
+    recorder.record(identity(), EventType.WARNING, "Abandoned", "second")
+    (event,) = await posted(api)
+    assert event["message"] == "second"
+
+
+async def test_an_event_that_nothing_can_be_made_of_is_lost_alone(
+    api: FakeApi, recorder: EventRecorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise TypeError("not JSON serializable")
+
+    api.interferences = [fail]
+    recorder.record(identity(), EventType.NORMAL, "Created", "one")
+    recorder.record(identity(), EventType.NORMAL, "Created", "two")
+    assert [event["message"] for event in await posted(api)] == ["two"]
+    assert "event not recorded: Created one" in caplog.text
+
+
+async def test_beyond_the_bound_events_are_dropped(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "QUEUE_BOUND", 2)
+    recorder = EventRecorder(api)
+    for number in range(5):
+        recorder.record(identity(), EventType.NORMAL, "Repaired", str(number))
+    recorder.start()
+    await recorder.close()
+    assert [event["message"] for event in await posted(api)] == ["0", "1"]
+
+
+async def test_only_so_many_events_are_remembered(
+    api: FakeApi, monkeypatch: pytest.MonkeyPatch, recorder: EventRecorder
+) -> None:
+    monkeypatch.setattr(events, "REMEMBERED_BOUND", 1)
+    for message in ("one", "two", "one"):
+        recorder.record(identity(), EventType.NORMAL, "Repaired", message)
+    assert sorted(event["message"] for event in await posted(api)) == ["one", "one", "two"]
+
+
+async def test_closing_sends_what_is_queued(api: FakeApi) -> None:
+    recorder = EventRecorder(api)
+    recorder.start()
+    recorder.record(identity(), EventType.NORMAL, "Blocked", "good bye")
+    await recorder.close()
+    assert len(await posted(api)) == 1
+
+
+async def test_closing_does_not_wait_for_a_server_that_hangs(
+    api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang(*_: object) -> Object:
+        await asyncio.sleep(3600)
+        raise AssertionError
+
+    monkeypatch.setattr(api, "create", hang)
+    recorder = EventRecorder(api)
+    recorder.start()
+    recorder.record(identity(), EventType.NORMAL, "Blocked", "good bye")
+    begun = asyncio.get_running_loop().time()
+    await recorder.close()
+    assert asyncio.get_running_loop().time() - begun == pytest.approx(DRAIN_TIMEOUT)
+
+
+async def test_closing_what_was_never_started_is_no_error(api: FakeApi) -> None:
+    await EventRecorder(api).close()
+    assert api.requests == []
+
+
+async def test_a_message_shows_what_a_terminal_would_obey(api: FakeApi, recorder: EventRecorder) -> None:
+    recorder.record(identity(), EventType.WARNING, "DriftDetected", "displayName: a\x1b[2J\n → b")
+    await recorder.close()
+    [event] = await api.list(EVENTS)
+    assert event["message"] == "displayName: a\\x1b[2J  → b"

@@ -1,0 +1,420 @@
+"""Ledgers: what was stored before, what changes, and what reaches the API server."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from cloudrun_identity.api import Origin, RoleState
+from cloudrun_identity.api.policy_ledger import MAX_MEMBERS, MAX_ROLES
+from cloudrun_identity.api.references import TargetKind
+from cloudrun_identity.api.status import GrantState
+from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.kube.errors import KubeError
+from cloudrun_identity.kube.objects import resource
+from cloudrun_identity.kube.resources import Object
+from cloudrun_identity.ledger.limits import LedgerFull
+from cloudrun_identity.ledger.model import AccountRecord, Ledger, LedgerEntry, RoleRecord
+from cloudrun_identity.ledger.objects import LedgerInvalid, object_name, to_object
+from cloudrun_identity.ledger.store import TRIES, LedgerPruned, Ledgers
+from tests.unit.kube.fake_api import FakeApi
+
+LEDGERS = resource("PolicyLedger")
+NAMESPACE = "cloudrun-identity"
+PROJECT = Target(TargetKind.PROJECT, "payments-prod-1234")
+OTHER = Target(TargetKind.PROJECT, "shared")
+ACCOUNT = Target(TargetKind.SERVICE_ACCOUNT, "payments", name="checkout@payments.iam.gserviceaccount.com")
+RECORD = AccountRecord(ACCOUNT.name, "payments/checkout", "uid-1")
+
+
+@pytest.fixture
+def ledgers(api: FakeApi) -> Ledgers:
+    return Ledgers(api, NAMESPACE)
+
+
+def grant(member: str, target: Target = PROJECT) -> Grant:
+    return Grant(target, "roles/run.invoker", f"user:{member}@example.com")
+
+
+def entered(*members: str) -> Callable[[Ledger], Ledger]:
+    """Enter a grant for each member."""
+
+    def change(ledger: Ledger) -> Ledger:
+        new = {
+            grant(member, ledger.target): LedgerEntry(frozenset({"IAMBinding/a/b/c"})) for member in members
+        }
+        return replace(ledger, entries={**ledger.entries, **new})
+
+    return change
+
+
+def emptied(ledger: Ledger) -> Ledger:
+    return Ledger(ledger.target)
+
+
+def stored(api: FakeApi, target: Target = PROJECT) -> Object:
+    return api.objects["policyledgers", NAMESPACE, object_name(target)]
+
+
+def stored_members(api: FakeApi, target: Target = PROJECT) -> set[str]:
+    bindings = stored(api, target)["spec"]["bindings"]
+    return {item["member"] for binding in bindings for item in binding["members"]}
+
+
+def by_another(api: FakeApi, *members: str) -> Callable[[], None]:
+    """Have another process write these members."""
+
+    def write() -> None:
+        metadata = {"name": object_name(PROJECT), "namespace": NAMESPACE}
+        api.put(LEDGERS, to_object(entered(*members)(Ledger(PROJECT)), metadata))
+
+    return write
+
+
+def test_a_policy_that_we_hold_nothing_on_has_an_empty_ledger(ledgers: Ledgers) -> None:
+    assert ledgers.ledger(PROJECT) == Ledger(PROJECT)
+    assert list(ledgers.all()) == []
+
+
+async def test_the_first_entry_creates_the_object(api: FakeApi, ledgers: Ledgers) -> None:
+    written = await ledgers.update(PROJECT, entered("a"))
+    assert written == ledgers.ledger(PROJECT) == entered("a")(Ledger(PROJECT))
+    assert stored_members(api) == {"user:a@example.com"}
+
+
+async def test_the_same_ledger_is_not_written_again(api: FakeApi, ledgers: Ledgers) -> None:
+    await ledgers.update(PROJECT, entered("a"))
+    await ledgers.update(PROJECT, entered("a"))
+    assert api.writes == ["create"]
+
+
+async def test_times_and_counts_alone_are_not_written(api: FakeApi, ledgers: Ledgers) -> None:
+    before = await ledgers.update(PROJECT, entered("a"))
+    later = datetime(2030, 1, 1, tzinfo=UTC)
+    after = await ledgers.update(
+        PROJECT, lambda ledger: replace(ledger, unmanaged_members=7, last_write_time=later)
+    )
+    assert after == before
+    assert api.writes == ["create"]
+
+
+async def test_times_and_counts_are_written_with_something_else(ledgers: Ledgers) -> None:
+    later = datetime(2030, 1, 1, tzinfo=UTC)
+    written = await ledgers.update(
+        PROJECT, lambda ledger: replace(entered("a")(ledger), unmanaged_members=7, last_write_time=later)
+    )
+    assert (written.unmanaged_members, written.last_write_time) == (7, later)
+
+
+async def test_an_emptied_ledger_is_deleted(api: FakeApi, ledgers: Ledgers) -> None:
+    await ledgers.update(PROJECT, entered("a"))
+    assert await ledgers.update(PROJECT, emptied) == Ledger(PROJECT)
+    assert api.objects == {}
+    assert list(ledgers.all()) == []
+
+
+async def test_emptying_what_somebody_else_deleted_is_no_error(api: FakeApi, ledgers: Ledgers) -> None:
+    await ledgers.update(PROJECT, entered("a"))
+    api.drop(LEDGERS, object_name(PROJECT), NAMESPACE)
+    assert await ledgers.update(PROJECT, emptied) == Ledger(PROJECT)
+
+
+async def test_emptying_does_not_delete_what_another_has_entered(api: FakeApi, ledgers: Ledgers) -> None:
+    def release_a(ledger: Ledger) -> Ledger:
+        return replace(
+            ledger, entries={key: ledger.entries[key] for key in ledger.entries if key != grant("a")}
+        )
+
+    await ledgers.update(PROJECT, entered("a"))
+    api.interferences = [by_another(api, "a", "b")]
+    await ledgers.update(PROJECT, release_a)
+    assert stored_members(api) == {"user:b@example.com"}
+
+
+async def test_a_change_is_applied_anew_to_what_another_wrote(api: FakeApi, ledgers: Ledgers) -> None:
+    await ledgers.update(PROJECT, entered("a"))
+    api.interferences = [by_another(api, "b")]
+    await ledgers.update(PROJECT, entered("c"))
+    assert stored_members(api) == {"user:b@example.com", "user:c@example.com"}
+
+
+async def test_a_create_that_comes_second_is_applied_to_the_first(api: FakeApi, ledgers: Ledgers) -> None:
+    api.interferences = [by_another(api, "b")]
+    await ledgers.update(PROJECT, entered("a"))
+    assert stored_members(api) == {"user:a@example.com", "user:b@example.com"}
+
+
+async def test_a_ledger_that_vanished_is_written_anew(api: FakeApi, ledgers: Ledgers) -> None:
+    await ledgers.update(PROJECT, entered("a"))
+    api.drop(LEDGERS, object_name(PROJECT), NAMESPACE)
+    await ledgers.update(PROJECT, entered("b"))
+    assert stored_members(api) == {"user:b@example.com"}
+
+
+async def test_endless_contention_ends_in_a_conflict(api: FakeApi, ledgers: Ledgers) -> None:
+    await ledgers.update(PROJECT, entered("a"))
+    api.interferences = [by_another(api, "b", str(number)) for number in range(TRIES)]
+    with pytest.raises(KubeError, match="changed under each of 5 tries"):
+        await ledgers.update(PROJECT, entered("c"))
+
+
+async def test_concurrent_updates_of_one_ledger_lose_nothing(api: FakeApi, ledgers: Ledgers) -> None:
+    members = [str(number) for number in range(20)]
+    await asyncio.gather(*(ledgers.update(PROJECT, entered(member)) for member in members))
+    assert stored_members(api) == {f"user:{member}@example.com" for member in members}
+    assert api.writes == ["create"] + ["replace"] * 19
+
+
+async def test_metadata_of_others_survives(api: FakeApi, ledgers: Ledgers) -> None:
+    await ledgers.update(PROJECT, entered("a"))
+    obj = stored(api)
+    metadata = {**obj["metadata"], "labels": {"team": "payments"}, "managedFields": [{"manager": "kubectl"}]}
+    ledgers.observed(api.put(LEDGERS, {**obj, "metadata": metadata}), deleted=False)
+    await ledgers.update(PROJECT, entered("b"))
+    assert stored(api)["metadata"]["labels"] == {"team": "payments"}
+    assert "managedFields" not in stored(api)["metadata"]
+
+
+async def test_a_server_that_prunes_is_found_out(api: FakeApi, ledgers: Ledgers) -> None:
+    def prune(obj: Object) -> None:
+        for binding in obj["spec"]["bindings"]:
+            for item in binding["members"]:
+                item.pop("owners")
+
+    api.prune = prune
+    with pytest.raises(LedgerPruned, match=r"older than this operator: run `cloudrun-identity crds \|"):
+        await ledgers.update(PROJECT, entered("a"))
+
+
+async def test_an_entry_beyond_the_bound_is_refused(api: FakeApi, ledgers: Ledgers) -> None:
+    await ledgers.update(PROJECT, entered(*map(str, range(MAX_MEMBERS))))
+    with pytest.raises(LedgerFull, match="would hold 1501 members, and 1500 is the most"):
+        await ledgers.update(PROJECT, entered("one-more"))
+    assert api.writes == ["create"]
+
+
+async def test_a_record_of_a_role_beyond_the_bound_is_refused(ledgers: Ledgers) -> None:
+    def recorded(count: int) -> Callable[[Ledger], Ledger]:
+        roles = {
+            f"role{number}": RoleRecord(f"role{number}", "shop/a", "u", Origin.CREATED, RoleState.DELETED)
+            for number in range(count)
+        }
+        return lambda ledger: replace(ledger, roles=roles)
+
+    await ledgers.update(PROJECT, recorded(MAX_ROLES))
+    with pytest.raises(LedgerFull, match="would record 301 custom roles, and 300 is the most"):
+        await ledgers.update(PROJECT, recorded(MAX_ROLES + 1))
+    assert len((await ledgers.update(PROJECT, recorded(1))).roles) == 1
+
+
+async def test_a_full_ledger_can_still_change_and_shrink(ledgers: Ledgers) -> None:
+    def granted(ledger: Ledger) -> Ledger:
+        states = {key: replace(entry, state=GrantState.GRANTED) for key, entry in ledger.entries.items()}
+        return replace(ledger, entries=states)
+
+    def shrunk(ledger: Ledger) -> Ledger:
+        return replace(ledger, entries=dict(list(ledger.entries.items())[5:]))
+
+    await ledgers.update(PROJECT, entered(*map(str, range(MAX_MEMBERS))))
+    full = await ledgers.update(PROJECT, granted)
+    assert {entry.state for entry in full.entries.values()} == {GrantState.GRANTED}
+    assert len((await ledgers.update(PROJECT, shrunk)).entries) == MAX_MEMBERS - 5
+
+
+async def test_a_ledger_too_large_for_etcd_is_refused(ledgers: Ledgers) -> None:
+    def swollen(ledger: Ledger) -> Ledger:
+        owners = frozenset(f"IAMBinding/{'n' * 60}/{number}/{'u' * 36}" for number in range(1_000))
+        return replace(ledger, entries={grant(str(member)): LedgerEntry(owners) for member in range(10)})
+
+    with pytest.raises(LedgerFull, match="bytes long, and 1048576 is the most"):
+        await ledgers.update(PROJECT, swollen)
+
+
+async def test_an_unreadable_object_is_never_written_over(
+    api: FakeApi, ledgers: Ledgers, caplog: pytest.LogCaptureFixture
+) -> None:
+    api.put(LEDGERS, {"metadata": {"name": object_name(PROJECT), "namespace": NAMESPACE}, "spec": {}})
+    await ledgers.fill()
+    assert "cannot be read" in caplog.text
+    with pytest.raises(LedgerInvalid):
+        await ledgers.update(PROJECT, entered("a"))
+    assert stored(api)["spec"] == {}
+
+
+async def test_an_edit_that_makes_no_sense_loses_nothing_and_stops_what_would_write_over_it(
+    api: FakeApi, ledgers: Ledgers, caplog: pytest.LogCaptureFixture
+) -> None:
+    known = await ledgers.update(PROJECT, entered("a"))
+    edited = stored(api)
+    edited["spec"]["bindings"][0]["members"][0]["owners"] = ["web"]
+
+    ledgers.observed(api.put(LEDGERS, edited), deleted=False)
+
+    assert "owners[0]: 'web': must be KIND/NAMESPACE/NAME/UID" in caplog.text
+    assert ledgers.ledger(PROJECT) == known
+    with pytest.raises(LedgerInvalid):
+        await ledgers.update(PROJECT, entered("b"))
+    assert stored(api)["spec"] == edited["spec"]
+
+
+async def test_while_a_ledger_was_never_read_it_is_not_known_who_holds_what(
+    api: FakeApi, ledgers: Ledgers
+) -> None:
+    await ledgers.update(PROJECT, entered("a"))
+    sound = stored(api)
+    broken = {**sound, "spec": {**sound["spec"], "bindings": [{}]}}
+    ledgers.observed(api.put(LEDGERS, broken), deleted=False)
+    ledgers.check_complete()  # what it held is remembered
+
+    successor = Ledgers(api, NAMESPACE)
+    await successor.fill()
+    with pytest.raises(LedgerInvalid, match=f"PolicyLedger {NAMESPACE}/{object_name(PROJECT)} cannot"):
+        successor.check_complete()
+    successor.observed(api.put(LEDGERS, {**stored(api), "spec": sound["spec"]}), deleted=False)
+    successor.check_complete()
+
+
+async def test_a_ledger_that_was_never_read_and_is_gone_holds_nothing(api: FakeApi, ledgers: Ledgers) -> None:
+    broken = {"metadata": {"name": object_name(PROJECT), "namespace": NAMESPACE}, "spec": {}}
+    ledgers.observed(api.put(LEDGERS, broken), deleted=False)
+    ledgers.observed(api.put(LEDGERS, stored(api)), deleted=True)
+    ledgers.check_complete()
+
+
+async def test_an_outage_is_passed_on_and_changes_nothing(api: FakeApi, ledgers: Ledgers) -> None:
+    api.outage = KubeError(0, "Unreachable", "no route")
+    with pytest.raises(KubeError, match="no route"):
+        await ledgers.update(PROJECT, entered("a"))
+    assert ledgers.ledger(PROJECT).is_empty
+
+
+async def test_filling_reads_what_an_earlier_process_wrote(api: FakeApi, ledgers: Ledgers) -> None:
+    await ledgers.update(PROJECT, entered("a"))
+    successor = Ledgers(api, NAMESPACE)
+    await successor.fill()
+    assert list(successor.all()) == [ledgers.ledger(PROJECT)]
+
+
+async def test_older_events_are_dropped(api: FakeApi, ledgers: Ledgers) -> None:
+    await ledgers.update(PROJECT, entered("a"))
+    old = stored(api)
+    newest = await ledgers.update(PROJECT, entered("b"))
+    ledgers.observed(old, deleted=False)
+    assert ledgers.ledger(PROJECT) == newest
+
+
+async def test_of_the_ledgers_that_went_only_the_last_are_remembered(
+    api: FakeApi, ledgers: Ledgers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cloudrun_identity.ledger.store.GONE_KEPT", 3)
+    for number in range(20):
+        target = Target(TargetKind.PROJECT, f"acme-{number}")
+        await ledgers.update(target, entered("a"))
+        late = stored(api, target)
+        await ledgers.update(target, emptied)
+    await ledgers.update(PROJECT, entered("a"))
+    assert len(ledgers._versions) == 3 + 1
+
+    ledgers.observed(late, deleted=False)
+    assert {ledger.target for ledger in ledgers.all()} == {PROJECT}
+
+
+async def test_a_ledger_that_came_back_is_not_forgotten(
+    api: FakeApi, ledgers: Ledgers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cloudrun_identity.ledger.store.GONE_KEPT", 1)
+    for target in (PROJECT, OTHER):
+        await ledgers.update(target, entered("a"))
+        before = stored(api, PROJECT)
+        await ledgers.update(target, emptied)
+        await ledgers.update(PROJECT, entered("b"))
+    ledgers.observed(before, deleted=False)
+    assert grant("b") in ledgers.ledger(PROJECT).entries
+
+
+async def test_late_events_do_not_revive_a_deleted_ledger(api: FakeApi, ledgers: Ledgers) -> None:
+    await ledgers.update(PROJECT, entered("a"))
+    last = stored(api)
+    await ledgers.update(PROJECT, emptied)
+    ledgers.observed(last, deleted=False)
+    assert ledgers.ledger(PROJECT).is_empty
+
+
+async def test_the_deletion_of_a_predecessor_does_not_remove_its_successor(
+    api: FakeApi, ledgers: Ledgers
+) -> None:
+    await ledgers.update(PROJECT, entered("a"))
+    predecessor = stored(api)
+    await ledgers.update(PROJECT, emptied)
+    successor = await ledgers.update(PROJECT, entered("b"))
+    ledgers.observed(predecessor, deleted=True)
+    assert ledgers.ledger(PROJECT) == successor
+
+
+async def test_a_deletion_by_others_is_seen(api: FakeApi, ledgers: Ledgers) -> None:
+    await ledgers.update(PROJECT, entered("a"))
+    assert ledgers.observed(api.put(LEDGERS, stored(api)), deleted=True) == {"IAMBinding/a/b"}
+    assert ledgers.ledger(PROJECT).is_empty
+
+
+async def test_a_deletion_of_ours_is_no_loss_whether_the_watch_or_the_reply_tells_of_it_first(
+    api: FakeApi, ledgers: Ledgers
+) -> None:
+    await ledgers.update(PROJECT, entered("a"))
+    end = {**stored(api), "metadata": {**stored(api)["metadata"], "resourceVersion": "1000"}}
+    lost = []
+    api.interferences = [lambda: lost.append(ledgers.observed(end, deleted=True))]
+    await ledgers.update(PROJECT, emptied)
+    lost.append(ledgers.observed(end, deleted=True))
+    assert lost == [frozenset(), frozenset()]
+
+
+async def test_ledgers_of_other_namespaces_are_told_apart(api: FakeApi, ledgers: Ledgers) -> None:
+    await Ledgers(api, "elsewhere").update(PROJECT, entered("a"))
+    (foreign,) = api.objects.values()
+    ledgers.observed(foreign, deleted=False)
+    assert list(ledgers.all()) == []
+    assert await ledgers.namespaces_elsewhere() == {"elsewhere"}
+
+
+async def test_a_copy_under_another_name_is_ignored(api: FakeApi, ledgers: Ledgers) -> None:
+    copy = to_object(entered("a")(Ledger(PROJECT)), {"name": "my-copy", "namespace": NAMESPACE})
+    ledgers.observed(api.put(LEDGERS, copy), deleted=False)
+    assert list(ledgers.all()) == []
+
+
+async def test_subscribers_hear_of_every_change_once(api: FakeApi, ledgers: Ledgers) -> None:
+    heard: list[tuple[Ledger, Ledger]] = []
+    ledgers.subscribe(lambda old, new: heard.append((old, new)))
+    first = await ledgers.update(PROJECT, entered("a"))
+    ledgers.observed(stored(api), deleted=False)
+    await ledgers.update(PROJECT, emptied)
+    assert heard == [(Ledger(PROJECT), first), (first, Ledger(PROJECT))]
+
+
+async def test_accounts_are_found_by_owner_and_email(ledgers: Ledgers) -> None:
+    await ledgers.update(ACCOUNT, lambda ledger: ledger.with_account(RECORD))
+    await ledgers.update(OTHER, entered("a"))
+    assert ledgers.account_of("payments/checkout") == RECORD
+    assert ledgers.owner_of(ACCOUNT.name) == RECORD
+    known = replace(RECORD, unique_id="42")
+    await ledgers.update(ACCOUNT, lambda ledger: ledger.with_account(known))
+    assert ledgers.account_of("payments/checkout") == ledgers.owner_of(ACCOUNT.name) == known
+
+
+async def test_finalized_accounts_are_forgotten(ledgers: Ledgers) -> None:
+    await ledgers.update(ACCOUNT, lambda ledger: ledger.with_account(RECORD))
+    await ledgers.update(ACCOUNT, lambda ledger: ledger.with_account(None))
+    assert ledgers.account_of("payments/checkout") is None
+    assert ledgers.owner_of(ACCOUNT.name) is None
+
+
+async def test_an_owner_that_took_over_another_account_keeps_it(ledgers: Ledgers) -> None:
+    successor = Target(TargetKind.SERVICE_ACCOUNT, "payments", name="web@payments.iam.gserviceaccount.com")
+    taken = replace(RECORD, email=successor.name)
+    await ledgers.update(ACCOUNT, lambda ledger: ledger.with_account(RECORD))
+    await ledgers.update(successor, lambda ledger: ledger.with_account(taken))
+    await ledgers.update(ACCOUNT, lambda ledger: ledger.with_account(None))
+    assert ledgers.account_of("payments/checkout") == taken

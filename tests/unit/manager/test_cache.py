@@ -1,0 +1,435 @@
+"""The cache: what is new, what is old, and whom it concerns."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import yaml
+
+from cloudrun_identity.api import (
+    AccountLoss,
+    CloudRunIdentity,
+    IAMBinding,
+    IdentityAttachment,
+    ManagedProject,
+    TargetKind,
+)
+from cloudrun_identity.api.group import FINALIZER
+from cloudrun_identity.controllers.cloud_run_identity.controller import CloudRunIdentityController
+from cloudrun_identity.controllers.iam_binding import IAMBindingController
+from cloudrun_identity.controllers.identity_attachment.controller import IdentityAttachmentController
+from cloudrun_identity.controllers.managed_project.controller import ManagedProjectController
+from cloudrun_identity.iam.admission import DeclaredIdentity
+from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.kube.resources import Object
+from cloudrun_identity.ledger.index import LedgerIndex
+from cloudrun_identity.ledger.model import AccountRecord, Ledger
+from cloudrun_identity.manager.cache import NOTHING_NEW, Cache
+from cloudrun_identity.reconcile.cluster_state import ObjectKey, identity_key, project_key
+
+PROJECT = project_key("payments-prod")
+CHECKOUT, PRICING = identity_key("payments", "checkout"), identity_key("payments", "pricing")
+WEB, OPS = ObjectKey("IAMBinding", "payments", "web"), ObjectKey("IAMBinding", "payments", "ops")
+EMAIL = "checkout@payments-prod.iam.gserviceaccount.com"
+ACCOUNT = Target(TargetKind.SERVICE_ACCOUNT, "payments-prod", name=EMAIL)
+RECORD = AccountRecord(EMAIL, "payments/checkout", "u-checkout", unique_id="111")
+
+
+class FakeLedgers:
+    """Ledgers that tell of every change."""
+
+    def __init__(self) -> None:
+        self._index = LedgerIndex()
+        self._ledgers: dict[Target, Ledger] = {}
+        self._subscribers: list[Any] = []
+
+    def all(self) -> Iterable[Ledger]:
+        return list(self._ledgers.values())
+
+    def subscribe(self, on_change: Any) -> None:
+        self._subscribers.append(on_change)
+
+    def account_of(self, owner: str) -> AccountRecord | None:
+        return self._index.account_of(owner)
+
+    def record(self, record: AccountRecord | None) -> None:
+        old = self._ledgers.get(ACCOUNT, Ledger(ACCOUNT))
+        new = self._ledgers[ACCOUNT] = old.with_account(record)
+        self._index.change(old, new)
+        for tell in self._subscribers:
+            tell(old, new)
+
+
+class Cached:
+    """A cache over ledgers, and whom it woke."""
+
+    def __init__(self) -> None:
+        self.ledgers = FakeLedgers()
+        self.woken: list[ObjectKey] = []
+        self.cache = self.start()
+
+    def start(self) -> Cache:
+        none: Any = None
+        return Cache(
+            {
+                "ManagedProject": ManagedProjectController(none, none, none, none, str, none),
+                "CloudRunIdentity": CloudRunIdentityController(none, none, none, none),
+                "IAMBinding": IAMBindingController(none, none),
+                "IdentityAttachment": IdentityAttachmentController(*[none] * 8),
+            },
+            self.ledgers,
+            self.woken.extend,
+        )
+
+    def sees(self, *raws: Object) -> None:
+        for raw in raws:
+            self.cache.observe(raw, deleted=False)
+
+
+@pytest.fixture
+def cached() -> Cached:
+    return Cached()
+
+
+def raw(text: str, *, version: int = 1, generation: int = 1, **metadata: Any) -> Object:
+    obj: Object = yaml.safe_load(text)
+    own = {"uid": f"u-{obj['metadata']['name']}", "resourceVersion": str(version), "generation": generation}
+    obj["metadata"] = {**own, **obj["metadata"], **metadata}
+    return obj
+
+
+def project(**metadata: Any) -> Object:
+    return raw("{kind: ManagedProject, metadata: {name: payments-prod}, spec: {}}", **metadata)
+
+
+def identity(name: str = "checkout", account: str = "checkout", **metadata: Any) -> Object:
+    return raw(
+        f"""
+        kind: CloudRunIdentity
+        metadata: {{name: {name}, namespace: payments}}
+        spec: {{projectRef: {{name: payments-prod}}, accountID: {account}}}
+        """,
+        **metadata,
+    )
+
+
+def binding(name: str = "web", member: str = "checkout", **metadata: Any) -> Object:
+    return raw(
+        f"""
+        kind: IAMBinding
+        metadata: {{name: {name}, namespace: payments}}
+        spec:
+          projectRef: {{name: payments-prod}}
+          target: {{kind: Project}}
+          role: roles/run.invoker
+          members: [{{identityRef: {{name: {member}}}}}]
+        """,
+        **metadata,
+    )
+
+
+def with_status(obj: Object, **status: Any) -> Object:
+    version = str(int(obj["metadata"]["resourceVersion"]) + 1)
+    return {**obj, "metadata": {**obj["metadata"], "resourceVersion": version}, "status": status}
+
+
+# What is new and what is old.
+
+
+def test_an_object_is_new_once(cached: Cached) -> None:
+    assert cached.cache.observe(binding(), deleted=False).changed
+    assert cached.cache.observe(binding(), deleted=False) == NOTHING_NEW
+    assert cached.cache.raw(WEB) == binding()
+
+
+def test_an_older_event_is_dropped(cached: Cached) -> None:
+    cached.sees(binding(version=9, generation=2))
+    assert cached.cache.observe(binding(version=8, generation=1), deleted=False) == NOTHING_NEW
+    assert cached.cache.raw(WEB) == binding(version=9, generation=2)
+
+
+def test_versions_are_compared_as_numbers(cached: Cached) -> None:
+    cached.sees(binding(version=10))
+    assert cached.cache.observe(binding(version=9), deleted=False) == NOTHING_NEW
+
+
+def test_the_late_end_of_a_predecessor_does_not_end_its_successor(cached: Cached) -> None:
+    """Both may bear one creation time: it has no more than seconds."""
+    same_second = {"creationTimestamp": "2026-01-01T00:00:00Z"}
+    cached.sees(binding(version=7, uid="successor", **same_second))
+    ended = binding(version=6, uid="predecessor", **same_second)
+    assert cached.cache.observe(ended, deleted=True) == NOTHING_NEW
+    assert cached.cache.raw(WEB) is not None
+
+
+def test_a_successor_replaces_its_predecessor(cached: Cached) -> None:
+    cached.sees(binding(version=6, uid="predecessor"))
+    assert cached.cache.observe(binding(version=7, uid="successor"), deleted=False).changed
+
+
+def test_an_end_takes_the_object_out_and_asks_for_a_last_look(cached: Cached) -> None:
+    cached.sees(binding())
+    assert cached.cache.observe(binding(), deleted=True).changed
+    assert cached.cache.raw(WEB) is None
+    assert list(cached.cache.known()) == []
+
+
+def test_a_status_alone_asks_for_nothing(cached: Cached) -> None:
+    cached.sees(project(), identity(), binding())
+    assert (
+        cached.cache.observe(with_status(binding(), role="roles/run.invoker"), deleted=False) == NOTHING_NEW
+    )
+    stored = cached.cache.raw(WEB)
+    assert stored
+    assert stored["status"] == {"role": "roles/run.invoker"}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "asks"),
+    [
+        ({"generation": 2}, True),
+        ({"deletionTimestamp": "2026-01-01T00:00:00Z"}, True),
+        ({"finalizers": []}, True),
+        ({"finalizers": [FINALIZER, "somebody.else/finalizer"]}, False),
+        ({"annotations": {"cloudrun-identity.dev/reconcile-requested-at": "now"}}, True),
+        ({"annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}"}}, False),
+        ({"labels": {"team": "payments"}}, False),
+        ({"managedFields": [{}]}, False),
+    ],
+)
+def test_what_asks_for_a_pass(cached: Cached, metadata: Any, asks: bool) -> None:
+    known = {"finalizers": [FINALIZER]}
+    cached.sees(binding(**known))
+    assert cached.cache.observe(binding(version=2, **known | metadata), deleted=False).changed is asks
+
+
+def test_our_own_finalizer_asks_for_nothing_if_the_watch_tells_of_it_before_the_reply(cached: Cached) -> None:
+    cached.sees(binding())
+    assert cached.cache.observe(binding(version=2, finalizers=[FINALIZER]), deleted=False) == NOTHING_NEW
+
+
+def test_our_own_write_wakes_others_and_not_the_object_itself(cached: Cached) -> None:
+    cached.sees(project(), identity(), binding())
+    cached.cache.absorb(with_status(project(), projectNumber="42"))
+    assert set(cached.woken) == {CHECKOUT, WEB}
+
+
+def test_what_cannot_be_read_gets_a_pass_that_says_so(cached: Cached) -> None:
+    cached.sees(binding())
+    broken = {**binding(version=2), "spec": {"role": 7}}
+    assert cached.cache.observe(broken, deleted=False).changed
+    assert cached.cache.raw(WEB) == broken
+    assert list(cached.cache.known()) == [WEB]
+    cached.sees(binding(version=3))
+    assert cached.cache.raw(WEB) == binding(version=3)
+
+
+def test_what_cannot_be_read_still_needs_its_project_and_is_woken_by_it(cached: Cached) -> None:
+    spec = {"projectRef": {"name": "payments-prod"}, "role": 7}
+    delegated = ObjectKey("ManagedProject", "", "payments-prod")
+    cached.cache.observe({**binding(), "spec": spec}, deleted=False)
+    assert cached.cache.referrers(delegated) == {WEB}
+    change = cached.cache.observe(project(), deleted=False)
+    assert WEB in change.woken
+
+
+@pytest.mark.parametrize("spec", [None, [], {"projectRef": "payments-prod"}, {"projectRef": {"name": 7}}])
+def test_what_names_no_project_refers_to_none(cached: Cached, spec: object) -> None:
+    cached.cache.observe({**binding(), "spec": spec}, deleted=False)
+    assert cached.cache.referrers(ObjectKey("ManagedProject", "", "payments-prod")) == set()
+
+
+def test_who_refers_to_what_cannot_be_read_is_woken_to_say_so(cached: Cached) -> None:
+    cached.sees(identity(), binding())
+    broken = {**project(), "spec": {"driftInterval": 7}}
+    assert not cached.cache.is_invalid(PROJECT)
+    assert cached.cache.observe(broken, deleted=False).woken == {CHECKOUT, WEB}
+    assert cached.cache.is_invalid(PROJECT)
+    told = {**with_status(broken, conditions=[]), "spec": broken["spec"]}
+    assert cached.cache.observe(told, deleted=False).woken == frozenset()
+    assert cached.cache.observe(project(version=9), deleted=False).woken == {CHECKOUT, WEB}
+    assert not cached.cache.is_invalid(PROJECT)
+
+
+def test_what_was_read_before_is_gone_by_for_as_long_as_it_cannot_be_read(cached: Cached) -> None:
+    cached.sees(project(), {**project(version=2), "spec": {"driftInterval": 7}})
+    assert cached.cache.project("payments-prod") is not None
+    assert not cached.cache.is_invalid(PROJECT)
+
+
+def test_what_could_never_be_read_is_known(cached: Cached) -> None:
+    broken = {**binding(), "spec": {"role": 7}}
+    cached.sees(broken)
+    assert list(cached.cache.known()) == [WEB]
+    assert list(cached.cache.owners()) == []
+    cached.cache.observe(broken, deleted=True)
+    assert list(cached.cache.known()) == []
+
+
+# Whom it concerns.
+
+
+def test_references_are_known_both_ways(cached: Cached) -> None:
+    cached.sees(project(), identity(), binding())
+    assert cached.cache.referrers(PROJECT) == {CHECKOUT, WEB}
+    assert cached.cache.referrers(CHECKOUT) == {WEB}
+    cached.sees(binding(member="pricing", version=2, generation=2))
+    assert cached.cache.referrers(CHECKOUT) == frozenset()
+    assert cached.cache.referrers(PRICING) == {WEB}
+    cached.cache.observe(binding(member="pricing", version=2), deleted=True)
+    assert cached.cache.referrers(PROJECT) == {CHECKOUT}
+
+
+def test_who_refers_to_an_object_is_woken_by_its_facts(cached: Cached) -> None:
+    cached.sees(project(), binding())
+    assert cached.cache.observe(identity(), deleted=False).woken == {WEB}
+    status_only = with_status(identity(), email=EMAIL)
+    assert cached.cache.observe(status_only, deleted=False).woken == frozenset()
+    assert cached.cache.observe(identity(version=3, generation=2), deleted=False).woken == {WEB}
+    assert cached.cache.observe(identity(version=3, generation=2), deleted=True).woken == {WEB}
+
+
+def test_a_projects_number_wakes_whoever_waits_for_it(cached: Cached) -> None:
+    cached.sees(project(), identity())
+    known = with_status(project(), projectNumber="42")
+    assert cached.cache.observe(known, deleted=False).woken == {CHECKOUT}
+
+
+def test_the_first_look_at_a_project_wakes_whoever_waits_for_it(cached: Cached) -> None:
+    cached.sees(project(), identity(), binding())
+    looked_at = with_status(project(), conditions=[])
+    assert cached.cache.observe(looked_at, deleted=False).woken == {CHECKOUT, WEB}
+    of_an_identity = with_status(identity(), conditions=[])
+    assert cached.cache.observe(of_an_identity, deleted=False).woken == frozenset()
+
+
+def test_rivals_declare_the_same_account(cached: Cached) -> None:
+    cached.sees(identity(), identity("pricing"))
+    assert [each.metadata.name for each in cached.cache.rivals(CHECKOUT)] == ["pricing"]
+    assert cached.cache.observe(identity(), deleted=True).woken == {PRICING}
+    assert list(cached.cache.rivals(PRICING)) == []
+
+
+def test_bindings_have_no_rivals_and_the_end_of_one_wakes_no_other(cached: Cached) -> None:
+    cached.sees(project(), identity(), binding(), binding("ops"))
+    assert list(cached.cache.rivals(WEB)) == []
+    assert OPS not in cached.cache.observe(binding(), deleted=True).woken
+
+
+def test_a_project_that_waits_for_its_objects_to_leave_is_woken_by_the_last_of_them(cached: Cached) -> None:
+    cached.sees(project(), identity())
+    assert cached.cache.observe(identity(), deleted=True).woken == frozenset()
+    cached.sees(project(version=2, deletionTimestamp="2026-01-01T00:00:00Z"), identity(version=3))
+    assert cached.cache.observe(identity(version=3), deleted=True).woken == {PROJECT}
+
+
+def test_a_steady_account_wakes_who_refers_to_its_identity(cached: Cached) -> None:
+    cached.sees(project(), identity(), binding())
+    cached.ledgers.record(replace(RECORD, unique_id=""))
+    assert cached.woken == []
+    cached.ledgers.record(RECORD)
+    assert cached.woken == [WEB]
+    cached.ledgers.record(None)
+    assert cached.woken == [WEB, WEB]
+
+
+def test_an_account_that_somebody_took_away_wakes_who_must_wait_for_it_and_its_return_too(
+    cached: Cached,
+) -> None:
+    cached.sees(project(), identity(), binding())
+    cached.ledgers.record(RECORD)
+    cached.ledgers.record(replace(RECORD, lost=AccountLoss.DELETED))
+    cached.ledgers.record(replace(RECORD, disabled=True))
+    cached.ledgers.record(RECORD)
+    assert cached.woken == [WEB] * 3
+
+
+def test_an_account_that_was_left_behind_is_nobodys(cached: Cached) -> None:
+    cached.sees(project(), identity())
+    cached.ledgers.record(RECORD)
+    cached.ledgers.record(replace(RECORD, owner=""))
+    assert cached.cache.identities() == {}
+    assert cached.start().identities() == {}
+
+
+def test_declared_accounts_are_known_by_their_email(cached: Cached) -> None:
+    cached.sees(identity())
+    cached.ledgers.record(RECORD)
+    assert cached.cache.identities() == {EMAIL: DeclaredIdentity("payments", "checkout")}
+    assert cached.cache.owner_of(EMAIL.upper()) == RECORD
+    assert cached.start().identities() == {EMAIL: DeclaredIdentity("payments", "checkout")}
+    cached.ledgers.record(None)
+    assert cached.cache.identities() == {}
+    assert cached.cache.owner_of(EMAIL) is None
+
+
+# The rest of the world.
+
+
+def test_objects_are_found_by_kind_and_name(cached: Cached) -> None:
+    cached.sees(project(), identity(), binding())
+    found = cached.cache.project("payments-prod")
+    assert isinstance(found, ManagedProject)
+    assert cached.cache.project("another") is None
+    assert isinstance(cached.cache.identity("payments", "checkout"), CloudRunIdentity)
+    assert cached.cache.identity("shop", "checkout") is None
+    assert [each.metadata.name for each in cached.cache.objects(IAMBinding)] == ["web"]
+    assert list(cached.cache.objects(IdentityAttachment)) == []
+    cached.cache.observe(binding(), deleted=True)
+    assert list(cached.cache.objects(IAMBinding)) == []
+
+
+def test_claimants_are_the_namespaced_objects(cached: Cached) -> None:
+    cached.sees(project(), identity(), binding())
+    assert {str(each) for each in cached.cache.owners()} == {
+        "CloudRunIdentity/payments/checkout/u-checkout",
+        "IAMBinding/payments/web/u-web",
+    }
+
+
+def test_a_namespace_that_ended_unseen_is_missing_from_the_next_list(cached: Cached) -> None:
+    def observe(name: str, **metadata: Any) -> None:
+        cached.cache.observe_namespace({"metadata": {"name": name, **metadata}}, deleted=False)
+
+    cached.sees(project(), identity())
+    for name in ("payments", "shop", "books"):
+        observe(name)
+    known = dict(cached.cache.namespaces())
+    observe("late")
+    observe("books", uid="made-anew")
+    assert cached.cache.missing_namespaces({"shop"}, known) == {CHECKOUT}
+    assert not cached.cache.has_namespace("payments")
+    assert set(cached.cache.namespaces()) == {"shop", "late", "books"}
+    assert cached.cache.missing_namespaces({"shop"}, known) == frozenset()
+
+
+def test_a_namespace_concerns_every_object_when_its_facts_change(cached: Cached) -> None:
+    def namespace(**metadata: Any) -> Object:
+        return {"kind": "Namespace", "metadata": {"name": "payments", **metadata}}
+
+    cached.sees(project(), identity())
+    assert cached.cache.observe_namespace(namespace(), deleted=False) == {CHECKOUT}
+    assert cached.cache.observe_namespace(namespace(resourceVersion="2"), deleted=False) == frozenset()
+    assert cached.cache.observe_namespace(namespace(labels={"a": "b"}), deleted=False) == {CHECKOUT}
+    assert cached.cache.namespaces() == {"payments": {"a": "b"}}
+    leaving = namespace(labels={"a": "b"}, deletionTimestamp="2026-01-01T00:00:00Z")
+    assert cached.cache.observe_namespace(leaving, deleted=False) == {CHECKOUT}
+    assert cached.cache.is_terminating("payments")
+    assert cached.cache.observe_namespace(leaving, deleted=True) == {CHECKOUT}
+    assert "payments" not in cached.cache.namespaces()
+    assert not cached.cache.is_terminating("payments")
+
+
+def test_objects_are_counted_by_their_readiness(cached: Cached) -> None:
+    ready = {
+        "type": "Ready",
+        "status": "True",
+        "reason": "UpToDate",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }
+    cached.sees(project(), with_status(binding(), conditions=[ready]))
+    assert cached.cache.readiness() == {("ManagedProject", "Unknown"): 1, ("IAMBinding", "True"): 1}
+
+    cached.sees({**project(version=5), "spec": {"driftInterval": 7}}, {**binding(version=5), "spec": {}})
+    assert cached.cache.readiness() == {("ManagedProject", "False"): 1, ("IAMBinding", "False"): 1}

@@ -1,0 +1,90 @@
+"""The probes and the metrics over HTTP."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from cloudrun_identity.manager.health import CannotListen, HealthServer
+from cloudrun_identity.manager.metrics import Metrics
+
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass
+class Process:
+    """What the probes ask."""
+
+    ready: bool = True
+    alive: bool = True
+
+
+@pytest.fixture
+def process() -> Process:
+    return Process()
+
+
+def server_of(process: Process, port: int = 0) -> HealthServer:
+    return HealthServer(port, Metrics(), lambda: process.ready, lambda: process.alive, host=LOOPBACK)
+
+
+@pytest_asyncio.fixture
+async def server(process: Process) -> AsyncIterator[HealthServer]:
+    server = server_of(process)
+    await server.start()
+    yield server
+    await server.stop()
+
+
+async def get(server: HealthServer, path: str) -> tuple[int, str, str]:
+    url = f"http://{LOOPBACK}:{server.port}{path}"
+    async with aiohttp.ClientSession() as session, session.get(url) as response:
+        return response.status, response.headers["Content-Type"], await response.text()
+
+
+async def test_port_0_becomes_a_real_one(server: HealthServer) -> None:
+    assert server.port != 0
+    assert (await get(server, "/healthz"))[0] == 200
+
+
+async def test_healthz_fails_when_the_process_is_not_alive(server: HealthServer, process: Process) -> None:
+    process.alive = False
+    assert (await get(server, "/healthz"))[0] == 503
+    assert (await get(server, "/readyz"))[0] == 200
+
+
+async def test_readyz_follows_readiness(server: HealthServer, process: Process) -> None:
+    process.ready = False
+    assert (await get(server, "/readyz"))[0] == 503
+    assert (await get(server, "/healthz"))[0] == 200
+    process.ready = True
+    assert (await get(server, "/readyz"))[0] == 200
+
+
+async def test_metrics_are_in_the_text_format(server: HealthServer) -> None:
+    status, content_type, body = await get(server, "/metrics")
+    assert status == 200
+    assert content_type.startswith("text/plain; version=")
+    assert "cloudrun_identity_is_leader 0.0" in body
+
+
+async def test_a_taken_port_is_one_line_that_names_it(server: HealthServer, process: Process) -> None:
+    second = server_of(process, server.port)
+    with pytest.raises(CannotListen) as refused:
+        await second.start()
+    message = str(refused.value)
+    assert f"--http-port {server.port}" in message
+    assert "another process has it" in message
+    assert "\n" not in message
+
+
+async def test_a_stopped_server_gives_its_port_back(process: Process) -> None:
+    first = server_of(process)
+    await first.start()
+    await first.stop()
+    second = server_of(process, first.port)
+    await second.start()
+    assert (await get(second, "/healthz"))[0] == 200
+    await second.stop()

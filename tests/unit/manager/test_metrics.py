@@ -1,0 +1,108 @@
+"""What Prometheus reads."""
+
+from collections.abc import Mapping
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from cloudrun_identity.manager.metrics import Metrics
+from cloudrun_identity.manager.work_queue import KeyedQueue, Priority
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+def samples(metrics: Metrics) -> dict[str, float]:
+    """Every sample by `name{label=value,…}`, labels sorted, without our prefix."""
+    return {
+        sample.name.removeprefix("cloudrun_identity_") + labelled(sample.labels): sample.value
+        for family in text_string_to_metric_families(metrics.render().decode())
+        for sample in family.samples
+    }
+
+
+def labelled(labels: Mapping[str, str]) -> str:
+    return f"{{{','.join(f'{name}={value}' for name, value in sorted(labels.items()))}}}" if labels else ""
+
+
+def test_calls_to_google_are_counted_by_method_and_code_and_timed(metrics: Metrics) -> None:
+    metrics.observed("google.iam.admin.v1.IAM/GetServiceAccount", "OK", 0.3)
+    metrics.observed("google.iam.admin.v1.IAM/GetServiceAccount", "NOT_FOUND", 0.3)
+    read = samples(metrics)
+    method = "method=google.iam.admin.v1.IAM/GetServiceAccount"
+    assert read[f"google_calls_total{{code=OK,{method}}}"] == 1
+    assert read[f"google_calls_total{{code=NOT_FOUND,{method}}}"] == 1
+    assert read[f"google_call_seconds_sum{{{method}}}"] == pytest.approx(0.6)
+    assert read[f"google_call_seconds_bucket{{le=0.2,{method}}}"] == 0
+    assert read[f"google_call_seconds_bucket{{le=0.5,{method}}}"] == 2
+
+
+def test_passes_writes_and_drift_are_counted(metrics: Metrics) -> None:
+    metrics.reconciled("CloudRunIdentity", "Changed", 2.0)
+    metrics.kubernetes_written("cloudrunidentities/status", "patch")
+    metrics.policy_synced("Project", "written")
+    metrics.drift_detected("IAMBinding", 3)
+    metrics.drift_repaired("IAMBinding")
+    read = samples(metrics)
+    assert read["reconciles_total{kind=CloudRunIdentity,outcome=Changed}"] == 1
+    assert read["reconcile_seconds_sum{kind=CloudRunIdentity}"] == 2
+    assert read["kubernetes_writes_total{resource=cloudrunidentities/status,verb=patch}"] == 1
+    assert read["lane_passes_total{outcome=written,target_kind=Project}"] == 1
+    assert read["drift_detected_total{kind=IAMBinding}"] == 3
+    assert read["drift_repaired_total{kind=IAMBinding}"] == 1
+
+
+def test_the_leader_is_told_from_a_standby(metrics: Metrics) -> None:
+    assert samples(metrics)["is_leader"] == 0
+    metrics.leading(True)
+    assert samples(metrics)["is_leader"] == 1
+    metrics.leading(False)
+    assert samples(metrics)["is_leader"] == 0
+
+
+@pytest.mark.looptime
+async def test_the_queue_is_read_when_the_metrics_are(metrics: Metrics) -> None:
+    queue: KeyedQueue[str] = KeyedQueue()
+    metrics.watch_queue(queue)
+    queue.add("a", Priority.EDIT)
+    queue.add("b", Priority.RESYNC)
+    queue.add("c", Priority.RESYNC)
+    read = samples(metrics)
+    assert read["queue_depth{priority=edit}"] == 1
+    assert read["queue_depth{priority=resync}"] == 2
+    assert read["queue_oldest_seconds"] == 0
+    await queue.get()
+    assert samples(metrics)["queue_depth{priority=edit}"] == 0
+
+
+def test_objects_are_counted_when_the_metrics_are_read(metrics: Metrics) -> None:
+    count = {("IAMBinding", "True"): 7}
+    metrics.watch_objects(lambda: count)
+    count["IAMBinding", "False"] = 2
+    read = samples(metrics)
+    assert read["objects{kind=IAMBinding,ready=True}"] == 7
+    assert read["objects{kind=IAMBinding,ready=False}"] == 2
+
+
+def test_two_processes_in_one_do_not_share_counts(metrics: Metrics) -> None:
+    other = Metrics()
+    other.policy_synced("Project", "written")
+    assert "lane_passes_total{outcome=written,target_kind=Project}" not in samples(metrics)
+
+
+def test_the_process_itself_is_measured(metrics: Metrics) -> None:
+    assert samples(metrics)["process_resident_memory_bytes"] > 0
+
+
+def test_everything_of_ours_has_the_prefix_and_nothing_is_doubled(metrics: Metrics) -> None:
+    metrics.policy_synced("Project", "written")
+    names = {
+        family.name
+        for family in text_string_to_metric_families(metrics.render().decode())
+        if not family.name.startswith(("process_", "python_"))
+    }
+    assert "cloudrun_identity_lane_passes" in names
+    assert all(name.startswith("cloudrun_identity_") for name in names)
+    assert not any(name.endswith("_created") for name in names)

@@ -1,0 +1,250 @@
+"""The keyed queue on a fake clock: what is handed out, when, and to how many."""
+
+import asyncio
+from weakref import WeakSet
+
+import pytest
+
+from cloudrun_identity.manager.work_queue import KeyedQueue, Priority, QueueClosed
+
+pytestmark = pytest.mark.looptime
+
+EDIT, RESYNC = Priority.EDIT, Priority.RESYNC
+
+
+@pytest.fixture
+def queue() -> KeyedQueue[str]:
+    return KeyedQueue()
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def taken(queue: KeyedQueue[str]) -> list[str]:
+    """Everything that is due now, in the order in which it is handed out, each pass ended at once."""
+    keys = []
+    while len(queue):
+        key, _ = await queue.get()
+        queue.done(key)
+        keys.append(key)
+    return keys
+
+
+async def test_keys_come_in_the_order_in_which_they_became_due(queue: KeyedQueue[str]) -> None:
+    for key in ("b", "a", "c"):
+        queue.add(key, EDIT)
+    assert await taken(queue) == ["b", "a", "c"]
+
+
+async def test_a_key_added_twice_is_handed_out_once(queue: KeyedQueue[str]) -> None:
+    queue.add("a", EDIT)
+    queue.add("a", EDIT)
+    assert await taken(queue) == ["a"]
+
+
+async def test_edits_go_before_resyncs(queue: KeyedQueue[str]) -> None:
+    queue.add("resync", RESYNC)
+    queue.add("edit", EDIT)
+    assert await queue.get() == ("edit", EDIT)
+    assert await queue.get() == ("resync", RESYNC)
+
+
+async def test_an_edit_moves_a_queued_resync_up(queue: KeyedQueue[str]) -> None:
+    queue.add("first", RESYNC)
+    queue.add("second", RESYNC)
+    queue.add("second", EDIT)
+    assert await queue.get() == ("second", EDIT)
+    assert await queue.get() == ("first", RESYNC)
+    assert len(queue) == 0
+
+
+async def test_a_resync_does_not_move_a_queued_edit_down(queue: KeyedQueue[str]) -> None:
+    queue.add("a", EDIT)
+    queue.add("a", RESYNC)
+    assert await queue.get() == ("a", EDIT)
+
+
+async def test_a_key_added_while_it_runs_waits_for_done_and_runs_again(queue: KeyedQueue[str]) -> None:
+    queue.add("a", RESYNC)
+    await queue.get()
+    queue.add("a", RESYNC)
+    queue.add("a", EDIT)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(queue.get(), 1000)
+    queue.done("a")
+    assert await queue.get() == ("a", EDIT)
+    queue.done("a")
+    assert len(queue) == 0
+
+
+async def test_done_of_a_key_that_does_not_run_is_an_error(queue: KeyedQueue[str]) -> None:
+    queue.add("a", EDIT)
+    with pytest.raises(KeyError):
+        queue.done("a")
+
+
+async def test_get_waits_until_a_key_is_added(queue: KeyedQueue[str]) -> None:
+    getting = asyncio.create_task(queue.get())
+    await asyncio.sleep(5)
+    assert not getting.done()
+    queue.add("a", EDIT)
+    assert await getting == ("a", EDIT)
+
+
+async def test_a_cancelled_get_takes_nothing_with_it(queue: KeyedQueue[str]) -> None:
+    getting = asyncio.create_task(queue.get())
+    await asyncio.sleep(1)
+    queue.add("a", EDIT)
+    getting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await getting
+    assert await asyncio.wait_for(queue.get(), 1) == ("a", EDIT)
+
+
+async def test_a_delayed_key_is_due_after_its_delay(queue: KeyedQueue[str]) -> None:
+    queue.add_after("a", 30, RESYNC)
+    assert len(queue) == 0
+    assert await queue.get() == ("a", RESYNC)
+    assert now() == pytest.approx(30)
+
+
+async def test_delayed_keys_come_by_due_time_not_by_arrival(queue: KeyedQueue[str]) -> None:
+    queue.add_after("late", 20, EDIT)
+    queue.add_after("early", 10, EDIT)
+    assert [(await queue.get())[0], now()] == ["early", pytest.approx(10)]
+    assert [(await queue.get())[0], now()] == ["late", pytest.approx(20)]
+
+
+@pytest.mark.parametrize("delays", [(10, 60), (60, 10)])
+async def test_the_earliest_of_two_delays_wins(queue: KeyedQueue[str], delays: tuple[int, int]) -> None:
+    for delay in delays:
+        queue.add_after("a", delay, EDIT)
+    await queue.get()
+    queue.done("a")
+    assert now() == pytest.approx(10)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(queue.get(), 1000)
+
+
+@pytest.mark.parametrize("delays", [(10, 60), (60, 10)])
+async def test_the_more_urgent_priority_of_two_delays_wins(
+    queue: KeyedQueue[str], delays: tuple[int, int]
+) -> None:
+    queue.add_after("a", delays[0], EDIT)
+    queue.add_after("a", delays[1], RESYNC)
+    assert await queue.get() == ("a", EDIT)
+
+
+async def test_an_add_overrides_a_delay_and_keeps_its_priority(queue: KeyedQueue[str]) -> None:
+    queue.add_after("a", 60, EDIT)
+    queue.add("a", RESYNC)
+    assert await queue.get() == ("a", EDIT)
+    queue.done("a")
+    assert now() == 0
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(queue.get(), 1000)
+
+
+async def test_a_delay_of_a_due_key_is_moot(queue: KeyedQueue[str]) -> None:
+    queue.add("a", RESYNC)
+    queue.add_after("a", 60, RESYNC)
+    assert await taken(queue) == ["a"]
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(queue.get(), 1000)
+
+
+async def test_a_delay_that_ends_while_the_key_runs_makes_it_run_again(queue: KeyedQueue[str]) -> None:
+    queue.add("a", EDIT)
+    await queue.get()
+    queue.add_after("a", 5, RESYNC)
+    await asyncio.sleep(10)
+    assert queue.depth() == {EDIT: 0, RESYNC: 1}
+    assert queue.oldest_age() == pytest.approx(5)
+    queue.done("a")
+    assert await queue.get() == ("a", RESYNC)
+
+
+async def test_retries_back_off_from_a_quarter_of_a_second_to_two_minutes(queue: KeyedQueue[str]) -> None:
+    delays = []
+    for _ in range(1100):
+        delays.append(queue.retry("a"))
+        await queue.get()
+        queue.done("a")
+    assert now() == pytest.approx(sum(delays))
+    for failures, delay in enumerate(delays[:8], start=1):
+        assert 0.25 * 2 ** (failures - 1) <= delay <= 0.25 * 2**failures
+    assert all(60 <= delay <= 120 for delay in delays[9:])
+    assert len(set(delays[9:])) > 1
+
+
+async def test_forget_starts_the_backoff_anew() -> None:
+    queue: KeyedQueue[str] = KeyedQueue(jitter=max)
+    assert [queue.retry("a") for _ in range(3)] == [0.5, 1, 2]
+    assert queue.retry("b") == 0.5
+    queue.forget("a")
+    assert queue.retry("a") == 0.5
+
+
+async def test_a_retry_keeps_the_priority_it_is_given(queue: KeyedQueue[str]) -> None:
+    queue.retry("a", RESYNC)
+    assert await queue.get() == ("a", RESYNC)
+
+
+async def test_depth_and_age_tell_what_waits(queue: KeyedQueue[str]) -> None:
+    assert queue.oldest_age() == 0
+    queue.add("a", RESYNC)
+    await asyncio.sleep(3)
+    queue.add("b", EDIT)
+    queue.add("a", EDIT)
+    assert queue.depth() == {EDIT: 2, RESYNC: 0}
+    assert queue.oldest_age() == pytest.approx(3)
+    assert await taken(queue) == ["b", "a"]
+    assert queue.oldest_age() == 0
+
+
+async def test_shutdown_ends_every_get(queue: KeyedQueue[str]) -> None:
+    waiting = [asyncio.create_task(queue.get()) for _ in range(3)]
+    await asyncio.sleep(1)
+    queue.shutdown()
+    for getting in waiting:
+        with pytest.raises(QueueClosed):
+            await getting
+    with pytest.raises(QueueClosed):
+        await queue.get()
+
+
+async def test_after_shutdown_nothing_is_taken_or_handed_out(queue: KeyedQueue[str]) -> None:
+    queue.add("due", EDIT)
+    queue.add_after("delayed", 1, EDIT)
+    queue.shutdown()
+    queue.add("late", EDIT)
+    queue.add_after("later", 1, EDIT)
+    await asyncio.sleep(5)
+    assert len(queue) == 1
+    with pytest.raises(QueueClosed):
+        await queue.get()
+
+
+async def test_a_pass_that_ends_after_shutdown_may_say_so(queue: KeyedQueue[str]) -> None:
+    queue.add("a", EDIT)
+    await queue.get()
+    queue.shutdown()
+    queue.retry("a")
+    queue.done("a")
+    assert len(queue) == 0
+
+
+async def test_a_delay_that_was_overridden_is_not_kept_until_its_time() -> None:
+    class ObjectKey:
+        """An object whose life can be watched."""
+
+    queue: KeyedQueue[ObjectKey] = KeyedQueue()
+    alive: WeakSet[ObjectKey] = WeakSet()
+    for _ in range(1000):
+        key = ObjectKey()
+        alive.add(key)
+        queue.add_after(key, 86_400, RESYNC)
+        queue.add(key, EDIT)
+        queue.done((await queue.get())[0])
+    assert len(alive) < 100

@@ -1,0 +1,94 @@
+"""Services that let in everybody, whoever is granted the role to call them."""
+
+from dataclasses import replace
+
+import pytest
+
+from cloudrun_identity.api import ManagedProject, TargetKind, WorkloadKind
+from cloudrun_identity.gcp.errors import Fault
+from cloudrun_identity.gcp.workloads import Workload, WorkloadState
+from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.reconcile.grants.public_services import (
+    INVOKER,
+    open_to_all,
+    roles_in_vain,
+    services_called,
+)
+from cloudrun_identity.reconcile.grants.targets import NoTarget
+from cloudrun_identity.reconcile.outcomes import InSync
+from tests.unit.controllers.attachments import ROLLED_OUT
+from tests.unit.controllers.cloud import fault
+from tests.unit.controllers.cluster_state import PROJECT, FakeWorld, project
+
+CHECKOUT = Target(TargetKind.SERVICE, "payments-prod-1234", "europe-west1", "checkout")
+SERVICE = Workload(WorkloadKind.SERVICE, "payments-prod-1234", "europe-west1", "checkout")
+LENT = project()
+
+
+class Services:
+    """A list of services that all share."""
+
+    def __init__(self, state: WorkloadState | None, error: Fault | None = None) -> None:
+        self._state = state
+        self._error = error
+
+    async def listed_workload(self, workload: Workload, max_age: float) -> WorkloadState | None:
+        assert (workload, max_age) == (SERVICE, 60.0)
+        if self._error:
+            raise fault(self._error)
+        return self._state
+
+
+def called(
+    target: Target | NoTarget = CHECKOUT, role: str = INVOKER, lender: ManagedProject = LENT
+) -> tuple[Workload, ...]:
+    return services_called([(target, role, lender)] * 2, "payments", FakeWorld(LENT))
+
+
+def test_a_service_is_called_by_whoever_is_to_invoke_it() -> None:
+    assert called() == (SERVICE,)
+
+
+@pytest.mark.parametrize(
+    ("target", "role"),
+    [
+        (CHECKOUT, "roles/run.viewer"),
+        (replace(CHECKOUT, kind=TargetKind.JOB), INVOKER),
+        (NoTarget("Service of ManagedProject shared", InSync()), INVOKER),
+        (replace(CHECKOUT, name="somebody-elses"), INVOKER),
+    ],
+    ids=["another role", "a job", "nowhere", "not to be used"],
+)
+def test_nothing_else_is_looked_at(target: Target | NoTarget, role: str) -> None:
+    assert called(target, role) == ()
+
+
+def test_in_another_project_its_own_guardrails_say_what_may_be_looked_at() -> None:
+    there = replace(CHECKOUT, project_id="shared-1234")
+    shared = PROJECT.replace("payments-prod", "shared")
+    assert called(there, lender=project(shared)) == (replace(SERVICE, project_id="shared-1234"),)
+    assert called(there, lender=project(shared, guardrails={"workloads": [{"names": ["x"]}]})) == ()
+
+
+@pytest.mark.parametrize(
+    ("services", "is_open"),
+    [
+        (Services(replace(ROLLED_OUT, invoker_iam_disabled=True)), True),
+        (Services(ROLLED_OUT), False),
+        (Services(None), False),
+        (Services(None, Fault.PERMISSION_DENIED), False),
+    ],
+    ids=["open", "checks", "absent", "unreadable"],
+)
+async def test_a_service_is_open_if_it_is_seen_not_to_check_its_callers(
+    services: Services, is_open: bool
+) -> None:
+    found = await open_to_all([SERVICE], services, 60.0)
+    assert found == ((SERVICE,) if is_open else ())
+
+
+def test_it_is_told_in_one_line_that_no_status_cuts_off() -> None:
+    longest = Workload(WorkloadKind.SERVICE, "p" * 30, "northamerica-northeast2", "s" * 49)
+    (text,) = roles_in_vain([longest])
+    assert f"{longest} of project {longest.project_id} lets in everybody" in text
+    assert len(text) <= 256

@@ -1,0 +1,152 @@
+import pytest
+
+from cloudrun_identity.api import FINALIZER, ConditionStatus, ConditionType, TargetKind
+from cloudrun_identity.gcp.errors import Fault, GoogleError
+from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.ledger.objects import LedgerInvalid
+from cloudrun_identity.ledger.owners import Owner
+from cloudrun_identity.policy.desired_grants import DesiredGrants
+from cloudrun_identity.reconcile.cluster_state import ledger_owner, project_key
+from cloudrun_identity.reconcile.requeue import RequeueAfter, Rest
+from tests.unit.controllers.cluster_state import identity, project
+
+from .stage import ANN, BOB, HOME, KEY, Stage
+
+pytestmark = pytest.mark.looptime(start=0)
+
+
+async def test_deletion_lets_go_and_then_lets_the_object_go(stage: Stage) -> None:
+    await stage.passes()
+    stage.api_server.delete()
+    assert await stage.passes() == Rest()
+    assert stage.present == set()
+    assert stage.api_server.writes[-1] == "no finalizer"
+
+
+async def test_an_object_leaving_without_our_finalizer_is_left_alone(stage: Stage) -> None:
+    stage.api_server.delete()
+    assert await stage.reconciler.reconcile(KEY, max_age=0.0) == (Rest(), "gone")
+    assert stage.api_server.writes == []
+
+
+@pytest.mark.parametrize("uninstalled", [False, True])
+async def test_nothing_ends_while_a_ledger_may_hold_something_of_it_that_nobody_knows(
+    stage: Stage, uninstalled: bool
+) -> None:
+    await stage.passes()
+    stage.api_server.delete()
+    stage.api_server.leaving = uninstalled
+    stage.scene.ledgers.unreadable = LedgerInvalid("PolicyLedger x cannot be read")
+    if uninstalled:
+        await stage.passes()
+    else:
+        with pytest.raises(LedgerInvalid):
+            await stage.reconciler.reconcile(KEY, max_age=0.0)
+    assert (KEY in stage.api_server.raws) is not uninstalled
+    assert stage.present == {ANN}
+
+
+async def test_a_release_that_fails_keeps_the_finalizer(stage: Stage) -> None:
+    await stage.passes()
+    stage.api_server.delete()
+    stage.scene.policies.faults = [GoogleError(Fault.PERMISSION_DENIED, "google.Service/Method", "no")]
+    assert await stage.passes() == RequeueAfter()
+    assert stage.ready == (ConditionStatus.FALSE, "PermissionDenied")
+    assert "deletionPolicy" in stage.api_server.status.condition(ConditionType.READY).message
+    await stage.passes()
+    assert stage.present == set()
+    assert KEY not in stage.api_server.raws
+
+
+@pytest.mark.parametrize(
+    ("brake", "who"),
+    [("own", "spec.suspend is true"), ("project's", "ManagedProject payments-prod is suspended")],
+)
+async def test_a_suspended_deletion_waits_and_says_for_whom(stage: Stage, brake: str, who: str) -> None:
+    await stage.passes()
+    (stage.api_server.apply if brake == "own" else stage.api_server.lend)(suspend=True)
+    stage.api_server.delete()
+    await stage.passes()
+    assert stage.ready == (ConditionStatus.FALSE, "Suspended")
+    message = stage.api_server.status.condition(ConditionType.READY).message
+    assert message == f"{who}: deletion waits until suspend is false again"
+    assert stage.present == {ANN}
+
+
+@pytest.mark.parametrize("brake", ["its own", "its project's"])
+async def test_the_end_of_its_kind_waits_for_no_brake_and_undoes_nothing(stage: Stage, brake: str) -> None:
+    await stage.passes()
+    if brake == "its own":
+        stage.api_server.apply(suspend=True)
+    else:
+        stage.api_server.lend(suspend=True)
+    stage.api_server.delete()
+    stage.api_server.leaving = True
+    await stage.passes()
+    assert KEY not in stage.api_server.raws
+    assert stage.present == {ANN}
+
+
+SHARED = """
+kind: ManagedProject
+metadata: {name: shared, uid: u-shared}
+spec: {projectID: shared-1234, suspend: true}
+"""
+
+
+async def test_a_deletion_waits_for_another_project_in_which_something_is_held(stage: Stage) -> None:
+    elsewhere = Target(TargetKind.PROJECT, "shared-1234")
+    stage.api_server.add(project(SHARED))
+    stage.scene.suspended.add("shared-1234")
+    stage.scene.retain(Grant(elsewhere, ANN.role, ANN.member), ledger_owner(identity()))
+    await stage.passes()
+    reads = stage.scene.policies.reads
+    stage.api_server.delete()
+
+    assert await stage.passes() == Rest()
+    assert stage.ready == (ConditionStatus.FALSE, "Suspended")
+    message = stage.api_server.status.condition(ConditionType.READY).message
+    assert "ManagedProject shared is not suspended any more" in message
+    assert "Project shared-1234" in message
+    assert stage.present == {ANN}, "nothing is let go of anywhere"
+    assert stage.scene.policies.reads == reads
+
+
+@pytest.mark.parametrize("leaving", [True, False])
+async def test_what_is_observed_or_uninstalled_is_abandoned(stage: Stage, leaving: bool) -> None:
+    await stage.passes()
+    stage.api_server.leaving = leaving
+    if not leaving:
+        stage.api_server.apply(managementPolicy="Observe")
+    stage.api_server.delete()
+    await stage.passes()
+    assert stage.present == {ANN}
+    assert stage.scene.ledgers.ledger(HOME).is_empty
+    assert KEY not in stage.api_server.raws
+
+
+@pytest.mark.parametrize("leaving", [True, False])
+async def test_an_observed_project_is_let_go_no_sooner_than_any_other(stage: Stage, leaving: bool) -> None:
+    """It is the brake of its objects, and the last of them has yet to leave."""
+    delegated = project(managementPolicy="Observe").to_dict()
+    delegated["metadata"] |= {"finalizers": [FINALIZER], "deletionTimestamp": "2026-03-01T12:00:00Z"}
+    key = project_key(delegated["metadata"]["name"])
+    stage.api_server.raws[key] = delegated
+    stage.api_server.leaving = leaving
+    await stage.reconciler.reconcile(key, max_age=0.0)
+    assert stage.projects_abandoned == [leaving]
+
+
+async def test_a_deletion_that_waits_after_a_restart_holds_up_nobody_elses_releases(stage: Stage) -> None:
+    await stage.passes()
+    other = Owner("IAMBinding", "payments", "other", "uid")
+    stage.scene.policies.grant(BOB)
+    stage.scene.retain(BOB, other)
+    stage.api_server.delete()
+    stage.start()
+    stage.syncers.expect([ledger_owner(identity()), other])
+    stage.script.in_use = True
+    assert await stage.passes() == RequeueAfter(15.0)
+    stage.syncers.declare(DesiredGrants(other))
+    await stage.syncers.sync(other)
+    assert stage.present == {ANN}, "its own are kept"

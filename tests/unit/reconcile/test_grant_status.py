@@ -1,0 +1,162 @@
+import asyncio
+
+import pytest
+
+from cloudrun_identity.api import GrantState, Reason, TargetKind
+from cloudrun_identity.gcp.errors import Fault, GoogleError
+from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.policy.backoff import GrantBackoff
+from cloudrun_identity.policy.sync import GrantResult
+from cloudrun_identity.policy.syncers import GrantSyncResult
+from cloudrun_identity.reconcile.grant_status import grant_statuses
+from cloudrun_identity.reconcile.grants.resolver import GrantFailure, ResolvedGrants
+from cloudrun_identity.reconcile.outcomes import Failing, Outcome, Paused, Refused, Waiting
+from cloudrun_identity.reconcile.status import difference_of
+
+PROJECT = Target(TargetKind.PROJECT, "acme")
+SERVICE = Target(TargetKind.SERVICE, "acme", "europe-west1", "web")
+ANN = Grant(PROJECT, "roles/run.invoker", "user:ann@example.com")
+BOB = Grant(SERVICE, "roles/run.invoker", "user:bob@example.com")
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def refusal() -> GoogleError:
+    return GoogleError(Fault.INVALID_ARGUMENT, "google.Service/Method", "Google says no")
+
+
+def one_outcome(grant_result: GrantResult) -> Outcome:
+    _, found = grant_statuses(ResolvedGrants(), GrantSyncResult(grant_results=(grant_result,)))
+    (outcome,) = found
+    return outcome
+
+
+def test_a_grant_that_stands_is_no_news() -> None:
+    grants, found = grant_statuses(
+        ResolvedGrants(), GrantSyncResult(grant_results=(GrantResult(ANN, GrantState.GRANTED),))
+    )
+    assert found == []
+    assert [(each.state, each.reason) for each in grants] == [(GrantState.GRANTED, None)]
+
+
+async def test_a_rejected_grant_is_refused_with_googles_words() -> None:
+    outcome = one_outcome(GrantResult(ANN, GrantState.REJECTED, GrantBackoff(now() + 15, 1, refusal())))
+    assert outcome == Refused(Reason.REJECTED, f"{ANN}: Google says no")
+
+
+@pytest.mark.parametrize(
+    ("fault", "remedy"),
+    [(Fault.INVALID_ARGUMENT, "the member exists"), (Fault.FAILED_PRECONDITION, "organization policy")],
+)
+async def test_a_grant_that_google_rejects_comes_with_what_to_do(fault: Fault, remedy: str) -> None:
+    rejection = GoogleError(fault, "google.Service/Method", "Google says no", code=str(fault))
+    outcome = one_outcome(GrantResult(ANN, GrantState.REJECTED, GrantBackoff(now() + 15, 1, rejection)))
+    assert isinstance(outcome, Refused)
+    assert outcome.message.startswith(f"{ANN}: Google says no; ")
+    assert remedy in outcome.message
+
+
+async def test_a_propagating_grant_is_waited_for_as_long_as_the_lane_says() -> None:
+    backoff = GrantBackoff(now() + 3, 1, refusal(), propagating=True)
+    outcome = one_outcome(GrantResult(ANN, GrantState.PENDING, backoff))
+    assert isinstance(outcome, Waiting)
+    assert outcome.reason is Reason.PROPAGATION_PENDING
+    assert outcome.after == pytest.approx(3, abs=0.5)
+
+
+async def test_a_grant_that_somebody_keeps_taking_away_is_a_conflict() -> None:
+    outcome = one_outcome(GrantResult(ANN, GrantState.PENDING, GrantBackoff(now() + 60, 1)))
+    assert isinstance(outcome, Failing)
+    assert outcome.reason is Reason.CONFLICT
+    assert outcome.after == pytest.approx(60, abs=0.5)
+
+
+def test_a_grant_that_is_missing_without_a_reason_has_drifted() -> None:
+    outcome = one_outcome(GrantResult(ANN, GrantState.PENDING))
+    assert outcome == Waiting(Reason.DRIFT_DETECTED, f"{ANN} is missing")
+
+
+def test_a_missing_target_is_told_once_and_looked_for_again() -> None:
+    grant_results = (
+        GrantResult(BOB, GrantState.PENDING),
+        GrantResult(ANN, GrantState.GRANTED),
+    )
+    _, found = grant_statuses(
+        ResolvedGrants(), GrantSyncResult(grant_results=grant_results, missing=(SERVICE,))
+    )
+    (outcome,) = found
+    assert isinstance(outcome, Waiting)
+    assert outcome.reason is Reason.WORKLOAD_NOT_FOUND
+    assert outcome.message == "Service europe-west1/web does not exist in project acme"
+    assert outcome.after
+
+
+def test_a_release_that_still_stands_is_waited_for() -> None:
+    grants, found = grant_statuses(ResolvedGrants(), GrantSyncResult(releasing=(ANN,)))
+    assert [each.state for each in grants] == [GrantState.RELEASING]
+    assert [type(outcome) for outcome in found] == [Waiting]
+
+
+def test_obstacles_come_with_the_outcome_that_they_have() -> None:
+    denied = Refused(Reason.DENIED_BY_GUARDRAIL, "no")
+    obstacle = GrantFailure(PROJECT, "roles/owner", "user:ann@example.com", denied)
+    grants, found = grant_statuses(ResolvedGrants(failures=(obstacle,)), GrantSyncResult())
+    assert found == [denied]
+    assert [(each.state, each.reason) for each in grants] == [(GrantState.REJECTED, "DeniedByGuardrail")]
+
+
+def test_what_needs_a_look_is_listed_first() -> None:
+    grant_results = (
+        GrantResult(ANN, GrantState.GRANTED),
+        GrantResult(BOB, GrantState.REJECTED),
+    )
+    grants, _ = grant_statuses(
+        ResolvedGrants(), GrantSyncResult(grant_results=grant_results, releasing=(ANN,))
+    )
+    assert [each.state for each in grants] == [
+        GrantState.REJECTED,
+        GrantState.RELEASING,
+        GrantState.GRANTED,
+    ]
+
+
+def test_a_grant_that_does_not_stand_differs() -> None:
+    grants, _ = grant_statuses(
+        ResolvedGrants(), GrantSyncResult(grant_results=(GrantResult(ANN, GrantState.PENDING),))
+    )
+    assert difference_of((), grants, ()) == (
+        "roles/run.invoker for user:ann@example.com on Project acme is pending"
+    )
+
+
+def test_an_intruder_is_a_difference_and_waits_to_be_removed() -> None:
+    assert difference_of((), (), (ANN,)) == f"{ANN} is not declared"
+    _, found = grant_statuses(ResolvedGrants(), GrantSyncResult(unmanaged=(ANN,)))
+    (outcome,) = found
+    assert isinstance(outcome, Waiting)
+    assert outcome.reason is Reason.DRIFT_DETECTED
+
+
+def test_what_is_only_observed_is_waited_for_in_vain_and_no_brake_is_to_blame() -> None:
+    seen = GrantSyncResult(grant_results=(GrantResult(BOB, GrantState.PENDING),), unmanaged=(ANN,))
+    _, found = grant_statuses(ResolvedGrants(), seen, observe=True)
+    assert found == [
+        Paused(Reason.DRIFT_DETECTED, f"{BOB} is missing"),
+        Paused(Reason.DRIFT_DETECTED, f"{ANN} is not declared"),
+    ]
+
+
+def test_a_binding_that_another_object_shares_is_not_exclusive() -> None:
+    _, found = grant_statuses(ResolvedGrants(), GrantSyncResult(contested=(ANN,)))
+    (outcome,) = found
+    assert isinstance(outcome, Refused)
+    assert outcome.reason is Reason.CONFLICT
+
+
+def test_a_grant_that_waits_for_a_suspended_project_says_so_and_asks_for_no_look() -> None:
+    grants, found = grant_statuses(ResolvedGrants(), GrantSyncResult(halted=(ANN,)))
+    assert [(each.state, each.reason) for each in grants] == [(GrantState.RELEASING, Reason.SUSPENDED)]
+    message = f"letting go of {ANN} waits: project acme is suspended"
+    assert found == [Waiting(Reason.DEPENDENCY_NOT_READY, message)]

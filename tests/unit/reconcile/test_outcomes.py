@@ -1,0 +1,115 @@
+from dataclasses import replace
+
+import pytest
+
+from cloudrun_identity.api import Reason
+from cloudrun_identity.gcp.errors import Fault, GoogleError
+from cloudrun_identity.reconcile.outcomes import (
+    Failing,
+    InSync,
+    Outcome,
+    Paused,
+    Refused,
+    Waiting,
+    gravest,
+    outcome_of,
+    outcome_of_undoing,
+)
+
+REFUSED = Refused(Reason.REJECTED, "no")
+FAILING = Failing(Reason.API_UNAVAILABLE, "down")
+WAITING = Waiting(Reason.UPDATING, "soon")
+PAUSED = Paused(Reason.SUSPENDED, "paused")
+
+
+def error(fault: Fault, retry_after: float | None = None) -> GoogleError:
+    return GoogleError(fault, "google.Service/Method", "Google says no", retry_after=retry_after)
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason", "kind"),
+    [
+        (Fault.PERMISSION_DENIED, Reason.PERMISSION_DENIED, Failing),
+        (Fault.UNAUTHENTICATED, Reason.PERMISSION_DENIED, Failing),
+        (Fault.QUOTA_EXCEEDED, Reason.QUOTA_EXCEEDED, Failing),
+        (Fault.API_DISABLED, Reason.API_DISABLED, Failing),
+        (Fault.INVALID_ARGUMENT, Reason.REJECTED, Refused),
+        (Fault.FAILED_PRECONDITION, Reason.REJECTED, Refused),
+        (Fault.UNIMPLEMENTED, Reason.REJECTED, Refused),
+        (Fault.ALREADY_EXISTS, Reason.CONFLICT, Refused),
+        (Fault.ABORTED, Reason.UPDATING, Failing),
+        (Fault.UNAVAILABLE, Reason.API_UNAVAILABLE, Failing),
+        (Fault.NOT_FOUND, Reason.DEPENDENCY_NOT_FOUND, Failing),
+        (Fault.UNKNOWN, Reason.INTERNAL_ERROR, Failing),
+    ],
+)
+def test_a_fault_has_an_outcome_that_names_what_was_being_done(
+    fault: Fault, reason: Reason, kind: type[Outcome]
+) -> None:
+    outcome = outcome_of(error(fault), "creating account x")
+    assert isinstance(outcome, kind)
+    assert not isinstance(outcome, InSync)
+    assert outcome.reason is reason
+    assert outcome.message.startswith("creating account x: ")
+
+
+@pytest.mark.parametrize(
+    ("metadata", "command"),
+    [
+        ({}, "Google says no"),
+        ({"service": "run.googleapis.com"}, "gcloud services enable run.googleapis.com"),
+        (
+            {"service": "run.googleapis.com", "consumer": "projects/42"},
+            "gcloud services enable run.googleapis.com --project=42",
+        ),
+    ],
+)
+def test_an_api_that_is_not_enabled_comes_with_the_command(metadata: dict[str, str], command: str) -> None:
+    disabled = GoogleError(Fault.API_DISABLED, "google.Service/Method", "Google says no", metadata=metadata)
+    outcome = outcome_of(disabled, "x")
+    assert isinstance(outcome, Failing)
+    assert outcome.message.endswith(command)
+
+
+@pytest.mark.parametrize("fault", Fault)
+def test_what_cannot_be_undone_need_not_hold_up_its_object_for_ever(fault: Fault) -> None:
+    outcome = outcome_of_undoing(error(fault), "letting go of x")
+    plain = outcome_of(error(fault), "letting go of x")
+    assert not isinstance(outcome, InSync)
+    assert not isinstance(plain, InSync)
+    passes = fault in (Fault.UNAVAILABLE, Fault.ABORTED, Fault.QUOTA_EXCEEDED)
+    assert ("spec.deletionPolicy to Abandon" in outcome.message) is not passes
+    assert replace(outcome, message=plain.message) == plain
+
+
+@pytest.mark.parametrize("fault", Fault)
+def test_only_what_could_not_be_read_says_nothing_of_the_cloud(fault: Fault) -> None:
+    outcome = outcome_of(error(fault), "x")
+    unobserved = isinstance(outcome, Failing) and not outcome.observed
+    assert unobserved is (fault is Fault.UNAVAILABLE)
+
+
+def test_a_quota_is_waited_for_as_long_as_google_says() -> None:
+    assert outcome_of(error(Fault.QUOTA_EXCEEDED, retry_after=7.0), "x") == Failing(
+        Reason.QUOTA_EXCEEDED, "x: Google says no", after=7.0
+    )
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "expected"),
+    [
+        ((), InSync()),
+        ((InSync(), PAUSED), PAUSED),
+        ((PAUSED, WAITING), WAITING),
+        ((WAITING, FAILING), FAILING),
+        ((InSync(), WAITING, FAILING, REFUSED), REFUSED),
+    ],
+)
+def test_the_gravest_outcome_decides(outcomes: tuple[Outcome, ...], expected: Outcome) -> None:
+    assert gravest(*outcomes) == expected
+    assert gravest(*reversed(outcomes)) == expected
+
+
+def test_of_equally_grave_outcomes_the_first_is_shown() -> None:
+    other = Refused(Reason.INVALID_SPEC, "also no")
+    assert gravest(REFUSED, other) == REFUSED

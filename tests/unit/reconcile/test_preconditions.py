@@ -1,0 +1,175 @@
+from dataclasses import replace
+
+import pytest
+
+from cloudrun_identity.api import ManagedProject, Origin, Reason, RoleState
+from cloudrun_identity.ledger.model import RoleRecord
+from cloudrun_identity.reconcile.cluster_state import ObjectKey, project_key
+from cloudrun_identity.reconcile.outcomes import Paused, Refused, Waiting
+from cloudrun_identity.reconcile.preconditions import Allowed, Blocked, check_preconditions, other_project
+from tests.unit.controllers.cluster_state import IDENTITY, PROJECT, FakeWorld, identity, parsed, project
+
+
+def stopped(*args: object, **kwargs: object) -> Blocked:
+    allowed = check_preconditions(*args, **kwargs)
+    assert isinstance(allowed, Blocked)
+    return allowed
+
+
+def test_an_admitted_object_passes() -> None:
+    delegated = project()
+    allowed = check_preconditions(identity(), FakeWorld(delegated))
+    assert allowed == Allowed(delegated, observe=False)
+    assert allowed.project_id == "payments-prod-1234"
+
+
+@pytest.mark.parametrize(("own", "projects"), [("Observe", "Manage"), ("Manage", "Observe")])
+def test_observing_is_the_objects_or_the_projects_word(own: str, projects: str) -> None:
+    allowed = check_preconditions(
+        identity(managementPolicy=own), FakeWorld(project(managementPolicy=projects))
+    )
+    assert isinstance(allowed, Allowed)
+    assert allowed.observe
+
+
+def test_a_missing_project_is_waited_for() -> None:
+    allowed = stopped(identity(), FakeWorld())
+    assert isinstance(allowed.outcome, Waiting)
+    assert allowed.outcome.reason is Reason.DEPENDENCY_NOT_FOUND
+    assert allowed.unresolved == "spec.projectRef: there is no ManagedProject payments-prod"
+
+
+def test_a_project_that_cannot_be_read_is_said_to_be_just_that() -> None:
+    cluster = FakeWorld()
+    cluster.unreadable = {project_key("payments-prod")}
+    allowed = stopped(identity(), cluster)
+    message = "ManagedProject payments-prod cannot be read; correct it as its Ready condition says"
+    assert allowed.outcome == Waiting(Reason.DEPENDENCY_NOT_READY, f"spec.projectRef: {message}")
+    assert allowed.unresolved == f"spec.projectRef: {message}"
+    assert other_project("payments-prod", "shop", cluster, "spec.usableFrom[0].projectRef") == Waiting(
+        Reason.DEPENDENCY_NOT_READY, f"spec.usableFrom[0].projectRef: {message}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("own", "projects", "who"),
+    [(True, False, "spec.suspend is true"), (False, True, "ManagedProject payments-prod is suspended")],
+)
+def test_either_brake_suspends(own: bool, projects: bool, who: str) -> None:
+    allowed = stopped(identity(suspend=own), FakeWorld(project(suspend=projects)))
+    assert allowed.outcome == Paused(Reason.SUSPENDED, f"{who}: nothing is read or written")
+
+
+@pytest.mark.parametrize(
+    ("mine", "others", "wins"),
+    [
+        ("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z", True),
+        ("2026-01-02T00:00:00Z", "2026-01-01T00:00:00Z", False),
+        ("2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z", True),
+    ],
+)
+def test_the_older_of_two_rivals_goes_on_and_then_the_one_of_the_smaller_uid(
+    mine: str, others: str, wins: bool
+) -> None:
+    me = identity(IDENTITY.replace("generation: 1", f"generation: 1, creationTimestamp: '{mine}'"))
+    other = identity(
+        IDENTITY.replace("namespace: payments", "namespace: shop")
+        .replace("u-checkout", "u-younger-by-uid")
+        .replace("generation: 1", f"generation: 1, creationTimestamp: '{others}'")
+    )
+    cluster = FakeWorld(project(), me, other)
+    cluster.rivalry = {ObjectKey.of(me): [other]}
+    allowed = check_preconditions(me, cluster)
+    assert isinstance(allowed, Allowed) is wins
+    if isinstance(allowed, Blocked):
+        assert isinstance(allowed.outcome, Refused)
+        assert allowed.outcome.reason is Reason.CONFLICT
+        assert "CloudRunIdentity shop/checkout" in allowed.outcome.message
+
+
+def test_a_custom_role_stays_whose_it_is_when_an_older_object_comes_to_declare_it() -> None:
+    role = """
+    kind: CustomRole
+    metadata: {name: runner, namespace: %s, uid: u-%s, creationTimestamp: '2026-01-0%dT00:00:00Z'}
+    spec: {projectRef: {name: payments-prod}, roleID: runner, permissions: [run.jobs.run]}
+    """
+    mine, older = parsed(role % ("payments", "mine", 2)), parsed(role % ("shop", "older", 1))
+    record = RoleRecord("runner", "payments/runner", "u-mine", Origin.CREATED, RoleState.PRESENT)
+
+    def allowed(*records: RoleRecord) -> Allowed | Blocked:
+        cluster = FakeWorld(project(), mine, older, roles=records)
+        cluster.rivalry = {ObjectKey.of(mine): [older]}
+        return check_preconditions(mine, cluster)
+
+    assert isinstance(allowed(record), Allowed)
+    assert isinstance(allowed(), Blocked)
+    assert isinstance(allowed(replace(record, state=RoleState.DELETED)), Blocked)
+
+
+def test_a_project_reference_that_leads_elsewhere_now_is_a_conflict() -> None:
+    moved = identity(IDENTITY + "status: {projectID: another-project}\n")
+    allowed = stopped(moved, FakeWorld(project()))
+    assert isinstance(allowed.outcome, Refused)
+    assert allowed.outcome.reason is Reason.CONFLICT
+
+
+def test_a_namespace_that_is_not_admitted_is_denied() -> None:
+    stranger = identity(IDENTITY.replace("namespace: payments", "namespace: stranger"))
+    allowed = stopped(stranger, FakeWorld(project(), namespaces=["payments", "stranger"]))
+    assert isinstance(allowed.outcome, Refused)
+    assert allowed.outcome.reason is Reason.DENIED_BY_GUARDRAIL
+    assert allowed.unresolved == allowed.outcome.message, "a reference resolves where it admits the object"
+
+
+def test_a_namespace_that_nobody_has_told_of_yet_is_no_reason_to_deny_anything() -> None:
+    """Objects and their namespace come by different watches, in either order."""
+    allowed = stopped(identity(), FakeWorld(project(), namespaces=["shop"]))
+    assert isinstance(allowed.outcome, Waiting)
+    assert "payments" in allowed.outcome.message
+    assert allowed.transient
+    assert allowed.unresolved, "what stands is neither released nor repaired"
+
+
+DENIED = """
+status:
+  conditions:
+  - {type: Ready, status: "False", reason: PermissionDenied, message: denied, observedGeneration: 1,
+     lastTransitionTime: "2026-01-01T00:00:00Z"}
+"""
+
+
+@pytest.mark.parametrize(("status", "transient"), [(DENIED, False), ("", True)])
+def test_a_project_that_is_not_ready_is_waited_for(status: str, transient: bool) -> None:
+    """One that nobody has looked at yet is about to be: that is not worth a status."""
+    unready = PROJECT.replace('status: {projectNumber: "417203958816"}', status)
+    allowed = stopped(identity(), FakeWorld(project(unready)))
+    assert isinstance(allowed.outcome, Waiting)
+    assert allowed.outcome.reason is Reason.DEPENDENCY_NOT_READY
+    assert allowed.unresolved == (
+        "spec.projectRef: ManagedProject payments-prod is not ready; its conditions say why"
+    )
+    assert allowed.transient is transient
+
+
+def test_a_project_that_waits_for_its_objects_to_leave_still_serves_them() -> None:
+    leaving = PROJECT.replace("generation: 1", "generation: 1, deletionTimestamp: '2026-01-01T00:00:00Z'")
+    assert isinstance(check_preconditions(identity(), FakeWorld(project(leaving))), Allowed)
+
+
+def test_a_project_goes_by_itself() -> None:
+    unready = project(PROJECT.replace('status: {projectNumber: "417203958816"}', ""))
+    assert check_preconditions(unready, FakeWorld()) == Allowed(unready, observe=False)
+    assert isinstance(stopped(project(suspend=True), FakeWorld()).outcome, Paused)
+
+
+def test_two_projects_on_one_id_are_a_conflict() -> None:
+    younger = ManagedProject.model_validate(
+        {"metadata": {"name": "again", "uid": "u-z", "creationTimestamp": "2026-01-02T00:00:00Z"}, "spec": {}}
+    )
+    elder = project(
+        PROJECT.replace("generation: 1", "generation: 1, creationTimestamp: '2026-01-01T00:00:00Z'")
+    )
+    cluster = FakeWorld(younger, elder)
+    cluster.rivalry = {ObjectKey.of(younger): [elder], ObjectKey.of(elder): [younger]}
+    assert isinstance(stopped(younger, cluster).outcome, Refused)
+    assert isinstance(check_preconditions(elder, cluster), Allowed)

@@ -1,0 +1,191 @@
+"""The reconcile of every kind, over a scripted controller, fake lanes' ports and a fake API server."""
+
+import pytest
+
+from cloudrun_identity.api import ConditionStatus, ConditionType, Reason
+from cloudrun_identity.gcp.errors import Fault, GoogleError
+from cloudrun_identity.iam.grants import Grant
+from cloudrun_identity.ledger.owners import Owner
+from cloudrun_identity.reconcile.cluster_state import ObjectKey, ledger_owner
+from cloudrun_identity.reconcile.outcomes import InSync, Refused, Waiting
+from cloudrun_identity.reconcile.requeue import RequeueAfter, Rest
+from tests.unit.controllers.cluster_state import identity
+
+from .stage import ANN, BOB, DRIFT, HOME, KEY, Stage
+
+pytestmark = pytest.mark.looptime(start=0)
+
+# A pass.
+
+
+async def test_an_object_gets_its_finalizer_before_anything_is_done(stage: Stage) -> None:
+    assert await stage.passes() == Rest()
+    assert stage.api_server.writes == ["finalizer", "status"]
+    assert stage.ready == (ConditionStatus.TRUE, "UpToDate")
+    assert stage.present == {ANN}
+    assert stage.told.events == ["Ready"]
+
+
+async def test_while_its_project_is_about_to_be_looked_at_nothing_is_told(stage: Stage) -> None:
+    number, stage.api_server.number = stage.api_server.number, None
+    stage.api_server.lend()
+    assert await stage.reconciler.reconcile(KEY, max_age=0.0) == (Rest(), "waiting")
+    assert stage.api_server.writes == ["finalizer"]
+    assert stage.present == frozenset()
+
+    stage.api_server.number = number
+    stage.api_server.lend()
+    await stage.passes()
+    assert stage.api_server.writes == ["finalizer", "status"]
+
+
+async def test_a_pass_that_changes_nothing_writes_nothing(stage: Stage) -> None:
+    await stage.passes()
+    stage.api_server.writes.clear()
+    await stage.passes()
+    assert stage.api_server.writes == []
+    assert stage.scene.policies.sets == 1
+
+
+async def test_an_object_that_is_gone_is_forgotten(stage: Stage) -> None:
+    await stage.passes()
+    stage.api_server.raws.clear()
+    assert await stage.passes() == Rest()
+    with pytest.raises(KeyError):
+        await stage.syncers.sync(ledger_owner(identity()))
+    await stage.syncers.resync(HOME.project_id)
+    assert stage.present == {ANN}
+
+
+async def test_an_object_that_was_never_seen_is_not_waited_for(stage: Stage) -> None:
+    other = Owner("IAMBinding", "payments", "other", "uid")
+    stage.scene.policies.grant(BOB)
+    stage.scene.retain(BOB, ledger_owner(identity()))
+    stage.syncers.expect([other])
+    await stage.passes()
+    assert BOB in stage.present
+    await stage.reconciler.reconcile(ObjectKey(other.kind, other.namespace, other.name), max_age=0.0)
+    await stage.passes()
+    assert stage.present == {ANN}
+
+
+async def test_an_old_read_is_a_reason_to_look_and_not_to_act(stage: Stage) -> None:
+    stage.script.changes = [DRIFT, ()]
+    await stage.passes(max_age=300.0)
+    assert stage.script.reads == [300.0, 0.0]
+    stage.script.reads.clear()
+    await stage.passes(max_age=300.0)
+    assert stage.script.reads == [300.0]
+
+
+async def test_an_edit_reads_once(stage: Stage) -> None:
+    stage.script.changes = [DRIFT]
+    await stage.passes()
+    assert stage.script.reads == [0.0]
+
+
+async def test_grants_wait_for_what_they_stand_on_and_what_is_held_stays(stage: Stage) -> None:
+    await stage.passes()
+    stage.script.applied = Waiting(Reason.PROPAGATION_PENDING, "m", 0.7)
+    stage.script.wanted = (BOB,)
+    assert await stage.passes() == RequeueAfter(0.7)
+    assert stage.present == {ANN}
+    stage.script.applied = InSync()
+    await stage.passes()
+    assert stage.present == {BOB}
+
+
+async def test_a_fault_of_googles_is_in_the_status_and_takes_nothing_away(stage: Stage) -> None:
+    await stage.passes()
+    stage.script.error = GoogleError(Fault.UNAVAILABLE, "google.Service/Method", "no")
+    stage.script.wanted = ()
+    assert await stage.passes() == RequeueAfter()
+    assert stage.ready == (ConditionStatus.UNKNOWN, "ApiUnavailable")
+    assert stage.present == {ANN}
+
+
+async def test_a_denied_grant_does_not_hold_up_one_that_waits(stage: Stage) -> None:
+    denied = Grant(HOME, "roles/owner", ANN.member)
+    stage.script.wanted = (denied, BOB)
+    stage.scene.policies.refused = {BOB.member}
+    stage.scene.fresh.add("bob@example.com")
+    requeue_after = await stage.passes()
+    assert isinstance(requeue_after, RequeueAfter)
+    assert requeue_after.after == pytest.approx(3, abs=0.5)
+    assert stage.ready[1] == "DeniedByGuardrail"
+
+
+async def test_what_a_pass_failed_with_is_in_the_status(stage: Stage) -> None:
+    await stage.passes()
+    await stage.reconciler.fail(KEY, "unexpected RuntimeError")
+    assert stage.ready == (ConditionStatus.UNKNOWN, "InternalError")
+    resolved = stage.api_server.status.condition(ConditionType.REFERENCES_RESOLVED)
+    assert (resolved.status, resolved.reason) == (ConditionStatus.UNKNOWN, "NotObserved")
+    await stage.reconciler.fail(ObjectKey("CloudRunIdentity", "payments", "gone"), "m")
+
+
+# Brakes.
+
+
+async def test_a_suspended_object_is_neither_read_nor_written_and_keeps_its_grants(stage: Stage) -> None:
+    await stage.passes()
+    stage.api_server.apply(suspend=True)
+    stage.script.reads.clear()
+    stage.script.wanted = ()
+    assert await stage.passes() == Rest()
+    assert stage.script.reads == []
+    assert stage.ready == (ConditionStatus.FALSE, "Suspended")
+    stage.scene.policies.revoke(ANN)
+    await stage.syncers.resync(HOME.project_id)
+    assert stage.present == set(), "it is not repaired"
+    assert ANN in stage.scene.ledgers.ledger(HOME).entries
+
+
+async def test_an_observed_object_writes_nothing_and_reports_the_difference(stage: Stage) -> None:
+    stage.api_server.apply(managementPolicy="Observe")
+    stage.script.changes = [DRIFT, DRIFT]
+    assert await stage.passes() == Rest()
+    assert stage.script.applies == 0
+    assert stage.scene.policies.sets == 0
+    assert stage.scene.ledgers.stored == {}
+    assert stage.ready == (ConditionStatus.FALSE, "DriftDetected")
+    in_sync = stage.api_server.status.condition(ConditionType.IN_SYNC)
+    assert in_sync.status is ConditionStatus.FALSE
+    assert "disabled: true → false" in in_sync.message
+    assert "is pending" in in_sync.message
+
+
+async def test_an_object_that_is_not_admitted_any_more_is_frozen(stage: Stage) -> None:
+    await stage.passes()
+    stage.api_server.lend(namespaces={"names": []})
+    stage.script.wanted = ()
+    await stage.passes()
+    assert stage.ready == (ConditionStatus.FALSE, "DeniedByGuardrail")
+    assert stage.present == {ANN}
+
+
+# Sweeps.
+
+
+async def test_a_ready_object_differs_only_if_a_read_shows_it(stage: Stage) -> None:
+    assert await stage.reconciler.differs(KEY, max_age=1.0)
+    await stage.passes()
+    assert not await stage.reconciler.differs(KEY, max_age=1.0)
+    stage.script.changes = [DRIFT]
+    assert await stage.reconciler.differs(KEY, max_age=1.0)
+    assert stage.script.reads[-1] == 1.0
+    stage.api_server.delete()
+    assert await stage.reconciler.differs(KEY, max_age=1.0)
+
+
+async def test_what_is_gone_does_not_differ_and_what_cannot_be_read_does(stage: Stage) -> None:
+    gone = ObjectKey("CloudRunIdentity", "payments", "gone")
+    assert not await stage.reconciler.differs(gone, max_age=1.0)
+    stage.api_server.raws[KEY]["spec"] = {}
+    assert await stage.reconciler.differs(KEY, max_age=1.0)
+
+
+async def test_a_refused_object_rests(stage: Stage) -> None:
+    stage.script.applied = Refused(Reason.CONFLICT, "m")
+    assert await stage.passes() == Rest()
+    assert stage.api_server.status.condition(ConditionType.STALLED).reason == "Conflict"

@@ -1,0 +1,50 @@
+import pytest
+
+from cloudrun_identity.api import Reason
+from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, Paused, Refused, Waiting
+from cloudrun_identity.reconcile.requeue import Requeue, RequeueAfter, Rest, requeue_after
+
+REFUSED = Refused(Reason.REJECTED, "m")
+EVENT = Waiting(Reason.DEPENDENCY_NOT_FOUND, "m")
+
+
+def waiting(after: float) -> Waiting:
+    return Waiting(Reason.PROPAGATION_PENDING, "m", after)
+
+
+def failing(after: float | None = None) -> Failing:
+    return Failing(Reason.QUOTA_EXCEEDED, "m", after)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "expected"),
+    [
+        (InSync(), Rest()),
+        (InSync(after=3.0), RequeueAfter(3.0)),
+        (Paused(Reason.SUSPENDED, "m"), Rest()),
+        (REFUSED, Rest()),
+        (EVENT, Rest()),
+        (waiting(3.0), RequeueAfter(3.0)),
+        (failing(7.0), RequeueAfter(7.0)),
+        (failing(), RequeueAfter()),
+    ],
+)
+def test_an_outcome_says_when_to_look_again(outcome: Outcome, expected: Requeue) -> None:
+    assert requeue_after(outcome) == expected
+
+
+@pytest.mark.parametrize(
+    ("outcome", "others", "expected"),
+    [
+        (REFUSED, [REFUSED, waiting(3.0)], RequeueAfter(3.0)),
+        (EVENT, [EVENT, waiting(3.0)], RequeueAfter(3.0)),
+        (waiting(15.0), [waiting(15.0), waiting(3.0)], RequeueAfter(3.0)),
+        (REFUSED, [failing()], RequeueAfter()),
+        (failing(), [waiting(3.0)], RequeueAfter()),
+        (REFUSED, [EVENT], Rest()),
+    ],
+)
+def test_what_is_shown_does_not_hold_up_the_rest(
+    outcome: Outcome, others: list[Outcome], expected: Requeue
+) -> None:
+    assert requeue_after(outcome, others) == expected

@@ -1,0 +1,221 @@
+"""Statuses as values: the rules of kstatus on every one of them, and what they say."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloudrun_identity.api import (
+    Condition,
+    ConditionStatus,
+    ConditionType,
+    GrantState,
+    GrantStatus,
+    IAMBinding,
+    IAMBindingStatus,
+    Reason,
+    TargetKind,
+)
+from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.reconcile.conditions import Finding
+from cloudrun_identity.reconcile.interfaces import Change, Summary
+from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, Paused, Refused, Waiting
+from cloudrun_identity.reconcile.status import Report, difference_of, is_told, status_of
+from tests.unit.reconcile.kstatus import violations
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+LATER = NOON + timedelta(minutes=5)
+PROJECT = Target(TargetKind.PROJECT, "acme")
+SERVICE = Target(TargetKind.SERVICE, "acme", "europe-west1", "web")
+ANN = Grant(PROJECT, "roles/run.invoker", "user:ann@example.com")
+BOB = Grant(SERVICE, "roles/run.invoker", "user:bob@example.com")
+
+reasons = st.sampled_from(Reason)
+messages = st.sampled_from(["", "m"])
+seconds = st.sampled_from([None, 1.0])
+outcomes: st.SearchStrategy[Outcome] = st.one_of(
+    st.builds(InSync),
+    st.builds(Paused, reasons, messages),
+    st.builds(Waiting, reasons, messages, seconds),
+    st.builds(Failing, reasons, messages, seconds, st.booleans()),
+    st.builds(Refused, reasons, messages),
+)
+conditions = st.lists(
+    st.builds(
+        lambda type, status, generation: Condition(  # noqa: A006 - it is called so
+            type=type,
+            status=status,
+            reason="Reason",
+            message="",
+            last_transition_time=NOON,
+            observed_generation=generation,
+        ),
+        st.sampled_from(ConditionType),
+        st.sampled_from(ConditionStatus),
+        st.integers(1, 3),
+    ),
+    max_size=6,
+    unique_by=lambda condition: condition.type,
+)
+own_conditions = st.dictionaries(
+    st.sampled_from([ConditionType.CROSS_PROJECT_READY, ConditionType.LEAST_PRIVILEGE]),
+    st.builds(Finding, st.sampled_from(ConditionStatus), st.just("Reason")),
+    max_size=2,
+)
+reports = st.builds(
+    Report,
+    outcome=outcomes,
+    difference=st.sampled_from([None, "", "different"]),
+    unresolved=st.sampled_from([None, "", "unresolved"]),
+    project_id=st.sampled_from([None, "acme"]),
+    summary=st.none() | own_conditions.map(lambda conditions: Summary({}, conditions)),
+    drift=st.sampled_from([(), ("gone",)]),
+)
+
+
+def binding(generation: int = 3, **status: Any) -> IAMBinding:
+    return IAMBinding.model_validate(
+        {
+            "metadata": {"name": "web", "namespace": "payments", "generation": generation},
+            "spec": {
+                "projectRef": {"name": "acme"},
+                "target": {"kind": "Project"},
+                "role": "roles/run.invoker",
+                "members": [{"principal": "user:ann@example.com"}],
+            },
+            "status": status,
+        }
+    )
+
+
+def with_status(obj: IAMBinding, status: Any) -> IAMBinding:
+    return obj.model_copy(update={"status": status})
+
+
+def after(obj: IAMBinding, outcome: Outcome, now: datetime = NOON, **report: Any) -> IAMBindingStatus:
+    status = status_of(obj, Report(outcome, **report), now)
+    assert isinstance(status, IAMBindingStatus)
+    return status
+
+
+# kstatus.
+
+
+@given(reports, conditions, st.integers(3, 5), st.booleans())
+def test_every_status_keeps_the_rules(
+    report: Report, before: list[Condition], generation: int, stalled: bool
+) -> None:
+    stalled = stalled and isinstance(report.outcome, Failing)
+    obj = with_status(binding(generation), IAMBindingStatus(conditions=tuple(before), observed_generation=3))
+    assert violations(status_of(obj, report, LATER, stalled=stalled), generation) == []
+
+
+@given(st.lists(reports, min_size=2, max_size=4))
+def test_every_status_in_a_life_keeps_the_rules_and_moves_times_only_with_flips(life: list[Report]) -> None:
+    obj = binding(1)
+    for generation, report in enumerate(life, start=1):
+        before = {each.type: each for each in obj.status.conditions}
+        metadata = obj.metadata.model_copy(update={"generation": generation})
+        obj = obj.model_copy(update={"metadata": metadata})
+        now = NOON + timedelta(minutes=generation)
+        status = status_of(obj, report, now)
+        assert violations(status, generation) == []
+        for condition in status.conditions:
+            known = before.get(condition.type)
+            moved = known is None or known.last_transition_time != condition.last_transition_time
+            assert moved is (known is None or known.status is not condition.status)
+        obj = with_status(obj, status)
+
+
+@given(reports, conditions)
+def test_a_pass_that_finds_the_same_again_writes_the_same_status(
+    report: Report, before: list[Condition]
+) -> None:
+    obj = with_status(binding(), IAMBindingStatus(conditions=tuple(before)))
+    undrifted = Report(report.outcome, report.difference, report.unresolved, summary=report.summary)
+    once = status_of(obj, undrifted, NOON)
+    assert status_of(with_status(obj, once), undrifted, LATER) == once
+
+
+# What else a status says.
+
+
+def test_a_suspended_object_keeps_what_was_known_of_it() -> None:
+    ready = after(binding(2), InSync(), difference="", unresolved="", drift=("gone",), issues=("old image",))
+    suspended = after(with_status(binding(3), ready), Paused(Reason.SUSPENDED, "m"), LATER, unresolved="")
+    for kept in (ConditionType.IN_SYNC, ConditionType.REFERENCES_RESOLVED):
+        assert suspended.condition(kept) == ready.condition(kept)
+    assert suspended.drift == ready.drift
+    assert suspended.issues == ("old image",)
+    now_ready = suspended.condition(ConditionType.READY)
+    assert now_ready
+    assert (now_ready.status, now_ready.observed_generation) == (ConditionStatus.FALSE, 3)
+
+
+def test_the_request_for_a_pass_is_echoed() -> None:
+    obj = binding()
+    annotations = {"cloudrun-identity.dev/reconcile-requested-at": "now"}
+    asked = obj.model_copy(update={"metadata": obj.metadata.model_copy(update={"annotations": annotations})})
+    assert after(asked, InSync()).last_handled_reconcile_at == "now"
+    assert after(obj, InSync()).last_handled_reconcile_at is None
+
+
+def test_the_project_stays_pinned_by_passes_that_do_not_know_it() -> None:
+    pinned = with_status(binding(), after(binding(), InSync(), project_id="acme"))
+    assert after(pinned, Waiting(Reason.DEPENDENCY_NOT_FOUND, "m")).project_id == "acme"
+
+
+def test_a_kinds_own_fields_stay_where_it_could_not_look() -> None:
+    seen = with_status(binding(), after(binding(), InSync(), summary=Summary({"role": "roles/run.invoker"})))
+    assert after(seen, Failing(Reason.API_UNAVAILABLE, "m")).role == "roles/run.invoker"
+    assert after(seen, InSync(), summary=Summary({"role": None})).role is None
+
+
+def test_grants_are_listed_and_counted_and_stay_where_nobody_could_look() -> None:
+    grant = GrantStatus(target="Project acme", role="r", member="m", state=GrantState.PENDING)
+    listed = after(binding(), Waiting(Reason.UPDATING, "m"), grants=(grant,) * 120)
+    assert len(listed.grants) == 100
+    assert listed.grant_counts
+    assert listed.grant_counts.pending == 120
+    unknown = after(with_status(binding(), listed), Failing(Reason.API_UNAVAILABLE, "m"))
+    assert (unknown.grants, unknown.grant_counts) == (listed.grants, listed.grant_counts)
+    none = after(with_status(binding(), listed), InSync(), grants=())
+    assert (none.grants, none.grant_counts) == ((), None)
+
+
+def test_what_is_too_long_for_the_schema_is_cut() -> None:
+    status = after(binding(), Refused(Reason.REJECTED, "x" * 100_000), issues=("y" * 1000,) * 50)
+    assert len(status.issues) == 16
+    assert all(len(issue) <= 256 for issue in status.issues)
+    ready = status.condition(ConditionType.READY)
+    assert ready
+    assert len(ready.message) < 100_000
+
+
+def told(summary: Summary) -> IAMBinding:
+    """A binding whose status says what a summary does."""
+    obj = binding()
+    after = status_of(obj, Report(InSync(), summary=summary, issues=summary.issues), NOON)
+    return obj.model_copy(update={"status": after})
+
+
+def test_a_status_is_told_once_it_says_all_that_a_look_comes_to() -> None:
+    advice = {ConditionType.LEAST_PRIVILEGE: Finding(ConditionStatus.FALSE, "Advice", "Escalation")}
+    summary = Summary({"target": "Project acme", "member_count": 2}, advice, ("x" * 300,))
+    assert is_told(told(summary), summary), "texts that were cut are the same texts"
+    for other in (
+        Summary({"target": "Project shop", "member_count": 2}, advice),
+        Summary({}, {ConditionType.LEAST_PRIVILEGE: Finding(ConditionStatus.TRUE, "NoAdvice")}),
+        Summary({}, {ConditionType.CROSS_PROJECT_READY: Finding(ConditionStatus.TRUE, "Allowed")}),
+        Summary({}, issues=("something else",)),
+        replace(summary, issues=()),
+    ):
+        assert not is_told(told(summary), other)
+
+
+def test_a_change_that_was_not_made_differs_at_the_end() -> None:
+    change = Change("disabled", "true", "false")
+    assert difference_of([change], (), ()) == str(change)
+    assert difference_of((), (), ()) == ""

@@ -1,0 +1,64 @@
+import copy
+from typing import Any
+
+import pytest
+
+from cloudrun_identity.kube.resources import Object
+from cloudrun_identity.reconcile.status_records import Records
+from tests.unit.controllers.attachments import attachment
+
+FIELDS = {"previous_service_account": "", "workload_uid": "w-1"}
+RECORDED = {"observedGeneration": 1, "previousServiceAccount": "", "workloadUID": "w-1"}
+
+
+class FakeApi:
+    """One stored object; `answers` is what the API server says to a write of its status instead."""
+
+    def __init__(self, raw: Object | None, answers: Any = ...) -> None:
+        self.stored = raw
+        self.absorbed: list[Object] = []
+        self._answers = answers
+
+    def raw(self, key: object) -> Object | None:
+        return self.stored
+
+    def absorb(self, raw: Object) -> None:
+        self.absorbed.append(raw)
+
+    async def write_status(self, raw: Object, status: Object) -> Object | None:
+        if self._answers is not ...:
+            answer: Object | None = self._answers
+            return answer
+        self.stored = {**copy.deepcopy(raw), "status": status}
+        return self.stored
+
+
+def stored() -> Object:
+    raw: Object = attachment({}).to_dict()
+    return raw
+
+
+async def recorded(api: Any) -> bool:
+    return await Records(api, api, lambda step: None).record(attachment({}), FIELDS)
+
+
+async def test_what_is_recorded_is_stored_and_known() -> None:
+    api = FakeApi(stored())
+    assert await recorded(api)
+    assert api.stored
+    assert api.stored["status"] == RECORDED
+    assert api.absorbed == [api.stored]
+
+
+@pytest.mark.parametrize(
+    "api",
+    [
+        FakeApi(None),
+        FakeApi({**stored(), "metadata": {"uid": "its successor's"}}),
+        FakeApi(stored(), answers=None),
+        FakeApi(stored(), answers={**stored(), "status": {"observedGeneration": 1}}),
+    ],
+    ids=["forgotten", "created anew", "gone", "edited or pruned"],
+)
+async def test_what_could_not_be_stored_must_not_be_acted_on(api: FakeApi) -> None:
+    assert not await recorded(api)

@@ -1,0 +1,29 @@
+"""Grants of an object that no ledger knows any more."""
+
+import pytest
+
+from .stage import ANN, HOME, Stage
+
+pytestmark = pytest.mark.looptime(start=0)
+
+
+async def test_grants_that_no_ledger_knows_any_more_are_foreign_and_that_is_told(stage: Stage) -> None:
+    await stage.passes()
+    stage.scene.ledgers.stored.clear()
+    for _ in range(2):
+        await stage.passes()
+    assert stage.told.events == ["Ready", "NotRecorded"]
+    assert str(ANN) in stage.told.messages[-1]
+    assert stage.scene.ledgers.ledger(HOME).entries[ANN].present_before
+    stage.api_server.delete()
+    await stage.passes()
+    assert stage.present == {ANN}
+
+
+async def test_a_grant_that_is_made_anew_after_its_ledger_was_lost_is_ours(stage: Stage) -> None:
+    await stage.passes()
+    stage.scene.ledgers.stored.clear()
+    stage.scene.policies.revoke(ANN)
+    await stage.passes()
+    assert stage.told.events == ["Ready"]
+    assert not stage.scene.ledgers.ledger(HOME).entries[ANN].present_before
