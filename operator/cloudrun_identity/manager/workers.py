@@ -12,8 +12,9 @@ from cloudrun_identity.ledger.limits import LedgerFull
 from cloudrun_identity.ledger.objects import LedgerInvalid
 from cloudrun_identity.ledger.store import LedgerPruned
 from cloudrun_identity.reconcile.cluster_state import ObjectKey
+from cloudrun_identity.reconcile.deadline import paused_deadline
 from cloudrun_identity.reconcile.reconciler import Reconciler
-from cloudrun_identity.reconcile.requeue import Requeue, RequeueAfter, Rest
+from cloudrun_identity.reconcile.requeue import Requeue, RequeueAfter, NoRequeue
 
 from .logs import describe
 from .metrics import Metrics
@@ -41,7 +42,8 @@ class Slots:
         """Work on in a slot after the block, and leave it to others during the block."""
         self._free.release()
         try:
-            yield
+            with paused_deadline():
+                yield
         finally:
             await self._free.acquire()
 
@@ -122,7 +124,7 @@ class Workers:
 
     def _schedule(self, key: ObjectKey, priority: Priority, following: Requeue) -> None:
         match following:
-            case Rest():
+            case NoRequeue():
                 self._queue.forget(key)
             case RequeueAfter(after=seconds) if seconds is not None:
                 self._queue.forget(key)

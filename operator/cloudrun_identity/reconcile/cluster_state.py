@@ -1,6 +1,7 @@
 """What a controller may know of other objects: the cache as a port."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeVar
 
 from cloudrun_identity.api import (
@@ -9,12 +10,14 @@ from cloudrun_identity.api import (
     IdentityAttachment,
     IdentityKey,
     ManagedProject,
+    ReconciledResource,
     Resource,
 )
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.keys import KeyRing
 from cloudrun_identity.iam.principals import lower_email
+from cloudrun_identity.kube.resources import Object
 from cloudrun_identity.ledger.model import AccountRecord, Ledger, LedgerEntry, RoleRecord
 from cloudrun_identity.ledger.owners import Owner
 
@@ -34,6 +37,16 @@ class ObjectKey(NamedTuple):
     def of(cls, obj: Resource) -> "ObjectKey":
         """The key of an object."""
         return cls(obj.kind, obj.metadata.namespace, obj.metadata.name)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """One object as the cache holds it, parsed once for each resourceVersion."""
+
+    raw: Object
+    """The object as the API server sent it."""
+    obj: ReconciledResource | None
+    """The parsed object; None if it does not fit its kind."""
 
 
 def project_key(name: str) -> ObjectKey:

@@ -9,7 +9,7 @@ from typing import Protocol
 from cloudrun_identity.kube.resources import Object
 from cloudrun_identity.policy.syncers import PolicySyncers
 
-from .cluster_state import ClusterState, ObjectKey
+from .cluster_state import ClusterState, ObjectKey, StoredObject
 from .events import EventReporter
 from .grants.resolver import GrantResolver
 
@@ -17,8 +17,8 @@ from .grants.resolver import GrantResolver
 class ObjectStore(ClusterState, Protocol):
     """The cache, with the raw objects in it."""
 
-    def raw(self, key: ObjectKey) -> Object | None:
-        """The object as the API server sent it last."""
+    def stored(self, key: ObjectKey) -> StoredObject | None:
+        """Return the object as last seen; None if it does not exist."""
         ...
 
     def absorb(self, raw: Object) -> None:
@@ -57,7 +57,7 @@ class Dependencies:
     store: ObjectStore
     kube: KubePort
     syncers: PolicySyncers
-    resolve_grants: GrantResolver
+    resolver: GrantResolver
     event_reporter: EventReporter
     wall_clock: Callable[[], datetime]
     slot_released: Callable[[], AbstractAsyncContextManager[None]]

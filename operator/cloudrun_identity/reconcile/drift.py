@@ -7,7 +7,7 @@ from cloudrun_identity.api import ConditionStatus, ConditionType, Drift, GrantSt
 from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.policy.syncers import GrantSyncResult
 
-from .interfaces import Change
+from .steps import Change
 from .outcomes import InSync, Outcome
 
 

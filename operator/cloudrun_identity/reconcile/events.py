@@ -14,6 +14,7 @@ from cloudrun_identity.kube.event_recorder import EventType
 from cloudrun_identity.kube.resources import Object
 
 from .drift import is_repaired
+from .steps import StepEvent
 
 
 class EventPort(Protocol):
@@ -66,6 +67,10 @@ class EventReporter:
     def tell(self, raw: Object, reason: str, message: str) -> None:
         """The same of an object that may not fit its kind."""
         self._events.record(raw, EventType.WARNING, reason, message)
+
+    def record(self, obj: Resource, event: StepEvent) -> None:
+        """Record the Event of a step that was executed."""
+        self._events.record(obj.to_dict(), event.type, event.reason, event.message)
 
     def _announce_repair(
         self, raw: Object, before: ReconciledStatus, after: ReconciledStatus, *, found: bool

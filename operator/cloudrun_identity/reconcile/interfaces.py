@@ -1,7 +1,12 @@
-"""What a kind has to say for itself, for the generic reconcile to drive it."""
+"""The interfaces that a kind implements for the reconciler to drive it.
+
+Every kind implements `Kind`. A kind that owns a resource in Google Cloud also implements `ExternalResource`,
+one that declares grants also implements `GrantSource`.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
 from cloudrun_identity.api import ConditionType, ReconciledResource
@@ -11,99 +16,116 @@ from .conditions import Finding
 from .grants.resolver import RequestedGrant
 from .outcomes import Outcome
 from .preconditions import Allowed, Blocked
+from .steps import Action, Plan
 
 Obj = TypeVar("Obj", bound=ReconciledResource)
 Want = TypeVar("Want")
 Seen = TypeVar("Seen")
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One difference between the declaration and the cloud: `disabled: true → false`.
-
-    `due`: time has brought it, so that it is nobody's drift.
-    """
-
-    field: str
-    before: str
-    after: str
-    due: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.field}: {self.before or 'unset'} → {self.after or 'unset'}"
-
-
-@dataclass(frozen=True, slots=True)
-class Applied(Generic[Seen]):
-    """How applying ended, and what the cloud looks like after it as far as the replies tell.
-
-    `left` are differences that the spec says to leave. `holds`: nothing can be said about the object's grants
-    now, so what it holds stays and nothing is added.
-    """
-
-    outcome: Outcome
-    seen: Seen
-    left: tuple[Change, ...] = ()
-    retains: bool = False
+A = TypeVar("A", bound=Action)
+Obj_contra = TypeVar("Obj_contra", bound=ReconciledResource, contravariant=True)
+Want_contra = TypeVar("Want_contra", contravariant=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a kind adds to its status.
+    """What a kind adds to the status of its object."""
 
-    `fields` of its status model by name, `conditions` of its own, and `issues` that a person should know
-    though nothing fails.
-    """
-
-    fields: Mapping[str, Any]
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the kind's status model, by name."""
     conditions: Mapping[ConditionType, Finding] | None = None
+    """Conditions of the kind's own."""
     issues: tuple[str, ...] = ()
+    """Remarks for a user, although nothing fails."""
 
 
-class Controller(Protocol[Obj, Want, Seen]):
-    """One kind.
+@dataclass(frozen=True, slots=True)
+class Executed(Generic[Seen]):
+    """Result of one executed action."""
 
-    `desired`, `diff`, `wishes` and `summarize` are pure; the others are idempotent and never block on
-    anything but a call. They may raise GoogleError, which means what `outcomes.outcome_of` says.
+    seen: Seen
+    """What is known of the resource after the action, as far as the reply tells."""
+    outcome: Outcome | None = None
+    """Outcome that ends the reconcile; None to plan again and go on."""
+    written: bool = True
+    """False if the action found nothing left to write, so that it does not enter the mutation log."""
+
+
+class Kind(Protocol[Obj, Want, Seen]):
+    """One kind of custom resource.
+
+    `references`, `declares`, `resolve` and `summarize` are pure. `observe` is idempotent and may raise
+    GoogleError, whose meaning `outcomes.outcome_of` defines.
     """
 
-    kind: type[Obj]
+    @property
+    def kind(self) -> type[Obj]:
+        """The pydantic model of the kind."""
+        ...
 
     def references(self, obj: Obj) -> frozenset[ObjectKey]:
-        """The objects that this one names: it is woken when one of them changes."""
+        """Return the objects that this one names. A change of one of them requeues this one."""
         ...
 
     def declares(self, obj: Obj) -> str:
-        """What in Google Cloud only one object may declare; empty if several may."""
+        """Return what only one object may declare in Google Cloud; empty if several objects may."""
         ...
 
     def resolve(self, obj: Obj, allowed: Allowed, cluster: ClusterState) -> Want | Blocked:
-        """What is wanted, with every reference resolved."""
+        """Return the desired state with every reference resolved, or why it cannot be resolved."""
         ...
 
     async def observe(self, want: Want, max_age: float) -> Seen:
-        """What there is, as of at most `max_age` seconds ago; 0 asks Google now."""
-        ...
-
-    def diff(self, want: Want, seen: Seen) -> tuple[Change, ...]:
-        """What differs; empty if there is nothing to do."""
-        ...
-
-    async def apply(self, want: Want, seen: Seen, changes: tuple[Change, ...]) -> Applied[Seen]:
-        """Bring about what differs, or one step of it; without changes, follow what is under way."""
-        ...
-
-    def requested_grants(self, want: Want, cluster: ClusterState) -> tuple[RequestedGrant, ...]:
-        """The grants that the object declares."""
+        """Return the actual state as of at most `max_age` seconds ago; 0 reads it from Google now."""
         ...
 
     def summarize(self, want: Want, seen: Seen) -> Summary:
-        """What the status says of it."""
+        """Return the status fields, conditions and issues of the kind."""
         ...
 
-    async def delete(self, obj: Obj, cluster: ClusterState, *, abandon: bool) -> Outcome:
-        """Undo what was done for an object that is being deleted; InSync once nothing is left to undo.
 
-        `abandon` leaves Google Cloud as it is, and only forgets.
+class ExternalResource(Kind[Obj, Want, Seen], Protocol[Obj, Want, Seen, A]):
+    """A kind that owns a resource in Google Cloud."""
+
+    def describe(self, want: Want) -> str:
+        """Return the name of the resource as plans show it: `ServiceAccount checkout@…`."""
+        ...
+
+    def plan(self, want: Want, seen: Seen, now: datetime) -> Plan[A]:
+        """Return the steps that take the resource from `seen` to `want`; pure.
+
+        The deletion of the object is a `want` of `resolve_deletion`.
         """
+        ...
+
+    async def execute(self, action: A, want: Want, seen: Seen) -> Executed[Seen]:
+        """Execute one action of the plan: crash-safe, idempotent, without deciding anything again.
+
+        Raises GoogleError.
+        """
+        ...
+
+    async def assume(self, action: A, want: Want, seen: Seen) -> Seen:
+        """Return what `execute` would leave behind, without a call to Google Cloud.
+
+        The operator's records are written: a dry run keeps them in memory, where other objects see them.
+        """
+        ...
+
+    def resolve_deletion(self, obj: Obj, cluster: ClusterState, *, abandon: bool) -> Want | None:
+        """Return the desired state of an object that is being deleted; None if nothing is to be undone.
+
+        `abandon` leaves Google Cloud as it is, whatever the deletion policy says.
+        """
+        ...
+
+
+class GrantSource(Protocol[Obj_contra, Want_contra]):
+    """A kind that declares grants."""
+
+    def requested_grants(self, want: Want_contra, cluster: ClusterState) -> tuple[RequestedGrant, ...]:
+        """Return the grants that the object declares."""
+        ...
+
+    def abandons(self, obj: Obj_contra) -> bool:
+        """Return whether the deletion of the object leaves its grants in place."""
         ...

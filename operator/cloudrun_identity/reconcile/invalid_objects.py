@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from cloudrun_identity.api import (
     FINALIZER,
+    KINDS,
     BindingDeletionPolicy,
     Condition,
     ExistingGrants,
@@ -35,7 +36,7 @@ from .finish import Finisher
 from .grants.release import Releaser
 from .outcomes import InSync, Outcome, Paused, Refused
 from .preconditions import DELETION_WAITS, halted_elsewhere, still_used
-from .requeue import Requeue, Rest, requeue_after
+from .requeue import Requeue, NoRequeue, requeue_after
 
 _log = logging.getLogger(__name__)
 
@@ -48,20 +49,20 @@ class InvalidObjects:
         self._finisher = finisher
         self._releaser = Releaser(deps.syncers, deps.slot_released)
 
-    async def reconcile(self, key: ObjectKey, raw: Object, error: ValidationError) -> tuple[Requeue, str]:
+    async def reconcile(self, key: ObjectKey, raw: Object) -> tuple[Requeue, str]:
         """Say what is wrong with the object, or let it go."""
-        wrong = misfits(error)[0]
+        wrong = _first_misfit(raw)
         if "deletionTimestamp" in raw["metadata"]:
             return await self._finalize(key, raw, wrong)
         _log.error("%s cannot be read: %s", key, wrong)
         self._hold(key, raw)
         await self._tell(raw, unreadable(wrong))
-        return Rest(), "unreadable"
+        return NoRequeue(), "unreadable"
 
     async def _finalize(self, key: ObjectKey, raw: Object, wrong: str) -> tuple[Requeue, str]:
         if FINALIZER not in raw["metadata"].get("finalizers", ()):
             self._deps.syncers.forget(_claimant(key, raw))
-            return Rest(), "gone"
+            return NoRequeue(), "gone"
         self._hold(key, raw)
         outcome = await self._release(key, raw, wrong)
         if not isinstance(outcome, InSync):
@@ -70,7 +71,7 @@ class InvalidObjects:
         self._deps.syncers.forget(_claimant(key, raw))
         self._finisher.forget(key)
         await self._deps.kube.remove_finalizer(raw)
-        return Rest(), "deleted"
+        return NoRequeue(), "deleted"
 
     async def _release(self, key: ObjectKey, raw: Object, wrong: str) -> Outcome:
         """Undo what can be undone safely; InSync once nothing more is to be waited for."""
@@ -184,6 +185,15 @@ def _says(raw: Object, field: str) -> Any:
 
 def _claimant(key: ObjectKey, raw: Object) -> Owner:
     return Owner(key.kind, key.namespace, key.name, raw["metadata"]["uid"])
+
+
+def _first_misfit(raw: Object) -> str:
+    """Return the first field of the object that does not fit its kind, and why."""
+    try:
+        KINDS[raw["kind"]].model_validate(raw)
+    except ValidationError as error:
+        return misfits(error)[0]
+    return "the object could not be read before"
 
 
 def _readable(listed: Iterable[Any]) -> Iterable[Condition]:

@@ -7,7 +7,7 @@ from .outcomes import Failing, InSync, Outcome, Waiting
 
 
 @dataclass(frozen=True, slots=True)
-class Rest:
+class NoRequeue:
     """Nothing to do until something changes or the sweep finds a difference."""
 
 
@@ -18,7 +18,7 @@ class RequeueAfter:
     after: float | None = None
 
 
-Requeue = Rest | RequeueAfter
+Requeue = NoRequeue | RequeueAfter
 
 
 def requeue_after(outcome: Outcome, others: Iterable[Outcome] = ()) -> Requeue:
@@ -36,7 +36,7 @@ def requeue_after(outcome: Outcome, others: Iterable[Outcome] = ()) -> Requeue:
     ]
     if times:
         return RequeueAfter(min(times))
-    return RequeueAfter() if any(map(_backs_off, outcomes)) else Rest()
+    return RequeueAfter() if any(map(_backs_off, outcomes)) else NoRequeue()
 
 
 def _backs_off(outcome: Outcome) -> bool:

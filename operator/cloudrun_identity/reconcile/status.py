@@ -21,7 +21,8 @@ from cloudrun_identity.iam.grants import Grant
 
 from .conditions import Review, conditions
 from .drift import counted
-from .interfaces import Change, Summary
+from .interfaces import Summary
+from .steps import Change
 from .outcomes import InSync, Outcome, Paused
 
 

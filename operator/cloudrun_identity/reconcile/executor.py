@@ -1,0 +1,71 @@
+"""Executors: who carries out the actions of a plan. The reconciler is the same for all of them."""
+
+from typing import Protocol, TypeVar
+
+from cloudrun_identity.api import ReconciledResource
+from cloudrun_identity.gcp.mutations import mutated
+
+from .events import EventReporter
+from .interfaces import Executed, ExternalResource
+from .preconditions import Allowed
+from .steps import Action
+
+Obj = TypeVar("Obj", bound=ReconciledResource)
+Want = TypeVar("Want")
+Seen = TypeVar("Seen")
+A = TypeVar("A", bound=Action)
+
+
+class Executor(Protocol):
+    """Carries out actions, and says for which objects it does."""
+
+    def acts_on(self, allowed: Allowed) -> bool:
+        """Return whether the actions for an object are carried out; otherwise they are reported."""
+        ...
+
+    async def execute(
+        self,
+        resource: ExternalResource[Obj, Want, Seen, A],
+        obj: Obj,
+        allowed: Allowed | None,
+        action: A,
+        want: Want,
+        seen: Seen,
+    ) -> Executed[Seen]:
+        """Carry out one action. `allowed` is None for an object that is being deleted."""
+        ...
+
+
+class CloudExecutor:
+    """Executes actions on Google Cloud, logs each mutation, and records its Event."""
+
+    def __init__(self, event_reporter: EventReporter) -> None:
+        self._event_reporter = event_reporter
+
+    def acts_on(self, allowed: Allowed) -> bool:
+        """Return whether the object's management policy is Manage."""
+        return not allowed.observe
+
+    async def execute(
+        self,
+        resource: ExternalResource[Obj, Want, Seen, A],
+        obj: Obj,
+        allowed: Allowed | None,
+        action: A,
+        want: Want,
+        seen: Seen,
+    ) -> Executed[Seen]:
+        """Execute one action; raises GoogleError."""
+        executed = await resource.execute(action, want, seen)
+        if action.verb and executed.written and executed.outcome is None:
+            log_mutation(action)
+        if executed.outcome is None and (event := action.event):
+            self._event_reporter.record(obj, event)
+        return executed
+
+
+def log_mutation(action: Action) -> None:
+    """Write the line of the mutation log for an executed action."""
+    before = ", ".join(f"{change.field} {change.before or 'unset'}" for change in action.changes)
+    after = ", ".join(f"{change.field} {change.after or 'unset'}" for change in action.changes)
+    mutated(action.verb, action.resource, before=before, after=after)

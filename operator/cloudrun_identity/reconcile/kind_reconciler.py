@@ -1,0 +1,321 @@
+"""Reconcile one object of one kind: preconditions → observe → plan → execute → grants → status.
+
+A reconcile is level-triggered and idempotent: it may run at any time, after any crash, and does what is left
+to do. It returns when to reconcile again.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Generic
+
+from cloudrun_identity.api import FINALIZER, ProjectScopedResource, Reason, ReconciledResource
+from cloudrun_identity.gcp.errors import GoogleError
+from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.kube.resources import Object
+from cloudrun_identity.policy.desired_grants import RETAIN_ALL, DesiredGrants
+from cloudrun_identity.policy.syncers import GrantSyncResult
+
+from .cluster_state import ObjectKey, StoredObject, ledger_owner
+from .dependencies import Dependencies
+from .drift import drift_of, was_ready
+from .executor import Executor
+from .finish import Finisher
+from .grant_status import grant_statuses
+from .grants.release import Releaser
+from .grants.resolver import RequestedGrant, ResolvedGrants, desired_grants_of
+from .interfaces import A, ExternalResource, GrantSource, Kind, Obj, Seen, Want
+from .outcomes import Failing, InSync, Outcome, Paused, Waiting, gravest, outcome_of, outcome_of_undoing
+from .preconditions import (
+    DELETION_WAITS,
+    Allowed,
+    Blocked,
+    check_preconditions,
+    halted_elsewhere,
+    is_suspended,
+    observes,
+    project_of,
+    suspended_by,
+)
+from .requeue import NoRequeue, Requeue
+from .status import Report, difference_of, is_settled, is_told, nothing_unresolved, other_issues, what
+from .steps import Change, Plan, ReleaseGrants
+from .unrecorded_grants import NOT_RECORDED, recorded_as_unmanaged, unrecorded
+
+MAX_ACTIONS = 64
+"""Actions of one reconcile, beyond which a plan does not come to rest: a bug of its kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress(Generic[Seen]):
+    """How far the plan of an object was carried out."""
+
+    seen: Seen
+    """What is known of the resource now."""
+    outcome: Outcome
+    """How the reconcile ends, as far as the resource goes."""
+    differences: tuple[Change, ...] = ()
+    """Differences that were found, whether or not they still exist."""
+    left: tuple[Change, ...] = ()
+    """Differences that still exist."""
+    retains_grants: bool = False
+    """True if the object's grants stay as they are."""
+
+
+class KindReconciler(Generic[Obj, Want, Seen, A]):
+    """Reconcile the objects of one kind."""
+
+    def __init__(
+        self,
+        kind: Kind[Obj, Want, Seen],
+        deps: Dependencies,
+        executor: Executor,
+        finisher: Finisher,
+        *,
+        resource: ExternalResource[Obj, Want, Seen, A] | None = None,
+        grants: GrantSource[Obj, Want] | None = None,
+    ) -> None:
+        """`resource` and `grants` are the kind again, where it implements these interfaces."""
+        self._kind = kind
+        self._deps = deps
+        self._executor = executor
+        self._finisher = finisher
+        self._resource = resource
+        self._grants = grants
+        self._releaser = Releaser(deps.syncers, deps.slot_released)
+
+    async def reconcile(self, stored: StoredObject, *, max_age: float) -> tuple[Requeue, str]:
+        """Do what is left to do for an object; return when to reconcile again, and a word for the metrics."""
+        obj, raw = self._parsed(stored), stored.raw
+        if obj.is_deleting:
+            return await self._finalize(obj, raw)
+        if FINALIZER not in obj.metadata.finalizers:
+            finalized = await self._deps.kube.add_finalizer(raw)
+            if finalized is None:
+                return self._finisher.gone(obj, raw)
+            self._deps.store.absorb(finalized)
+            raw, obj = finalized, self._kind.kind.model_validate(finalized)
+        report = await self._reconcile(obj, max_age)
+        if report is None:
+            return NoRequeue(), "waiting"
+        return await self._finisher.finish(obj, raw, report)
+
+    async def fail(self, stored: StoredObject, outcome: Outcome) -> None:
+        """Report that a reconcile ended for a reason that is not the object's own."""
+        obj = self._parsed(stored)
+        report = Report(outcome, unresolved=nothing_unresolved(obj), references_known=False)
+        await self._finisher.finish(obj, stored.raw, report)
+
+    async def differs(self, stored: StoredObject, *, max_age: float) -> bool:
+        """Return whether a read at most `max_age` seconds old shows something for a reconcile to do."""
+        obj, store = self._parsed(stored), self._deps.store
+        if obj.is_deleting or not was_ready(obj):
+            return True
+        allowed = check_preconditions(obj, store)
+        want = self._kind.resolve(obj, allowed, store) if isinstance(allowed, Allowed) else allowed
+        if isinstance(allowed, Blocked) or isinstance(want, Blocked):
+            return True
+        seen = await self._kind.observe(want, max_age)
+        if self._plan(want, seen).steps or not is_told(obj, self._kind.summarize(want, seen)):
+            return True
+        return await self._grants_differ(obj, allowed, want, max_age)
+
+    async def _grants_differ(self, obj: Obj, allowed: Allowed, want: Want, max_age: float) -> bool:
+        """Return whether the guardrails now admit other grants than are registered: a role may have grown."""
+        if self._grants is None or not isinstance(obj, ProjectScopedResource):
+            return False
+        store = self._deps.store
+        requested = self._grants.requested_grants(want, store)
+        namespace, project = obj.metadata.namespace, allowed.project
+        resolved = await self._deps.resolver.resolve_grants(requested, namespace, project, store, max_age)
+        return resolved.desired_grants != self._deps.syncers.desired_grants_of(ledger_owner(obj))
+
+    async def _reconcile(self, obj: Obj, max_age: float) -> Report | None:
+        """Reconcile as far as the preconditions allow; None if there is nothing to report until a wake-up."""
+        store = self._deps.store
+        allowed = check_preconditions(obj, store)
+        want = self._kind.resolve(obj, allowed, store) if isinstance(allowed, Allowed) else allowed
+        if isinstance(allowed, Blocked) or isinstance(want, Blocked):
+            if isinstance(obj, ProjectScopedResource):
+                self._deps.syncers.retain_all(ledger_owner(obj))
+            blocked = allowed if isinstance(allowed, Blocked) else want
+            assert isinstance(blocked, Blocked)
+            return None if blocked.transient else _report_of_block(obj, blocked)
+        try:
+            seen = await self._observe(want, max_age)
+            progress = await self._carry_out(obj, allowed, want, seen)
+        except GoogleError as error:
+            if isinstance(obj, ProjectScopedResource):
+                self._deps.syncers.retain(ledger_owner(obj))
+            outcome = outcome_of(error, what(obj))
+            return Report(outcome, unresolved=nothing_unresolved(obj), project_id=allowed.project_id)
+        return await self._with_grants(obj, allowed, want, progress, max_age)
+
+    async def _observe(self, want: Want, max_age: float) -> Seen:
+        seen = await self._kind.observe(want, max_age)
+        if max_age > 0 and self._plan(want, seen).steps:  # an old read is a reason to look, not to act
+            return await self._kind.observe(want, 0.0)
+        return seen
+
+    def _plan(self, want: Want, seen: Seen) -> Plan[A]:
+        return self._resource.plan(want, seen, self._deps.wall_clock()) if self._resource else Plan()
+
+    async def _carry_out(
+        self, obj: Obj, allowed: Allowed | None, want: Want, seen: Seen
+    ) -> Progress[Seen]:
+        """Execute the plan one action at a time; plan again after each, from what its reply shows."""
+        plan = self._plan(want, seen)
+        found = plan.changes
+        if allowed is not None and not self._executor.acts_on(allowed):
+            return Progress(seen, plan.forecast, found, found, plan.retains_grants)
+        released = False
+        for _ in range(MAX_ACTIONS):
+            action = next(
+                (each for each in plan.actions if not (released and isinstance(each, ReleaseGrants))), None
+            )
+            if action is None:
+                return Progress(seen, plan.outcome, found, plan.left, plan.retains_grants)
+            if isinstance(action, ReleaseGrants):
+                outcome = await self._release(obj, abandon=action.abandon)
+                if not isinstance(outcome, InSync):
+                    return Progress(seen, outcome, found, plan.changes)
+                released = True
+                continue
+            assert self._resource is not None
+            executed = await self._executor.execute(self._resource, obj, allowed, action, want, seen)
+            seen = executed.seen
+            plan = self._plan(want, seen)
+            if executed.outcome is not None:
+                return Progress(seen, executed.outcome, found, plan.changes, plan.retains_grants)
+        raise AssertionError(f"the plan of {what(obj)} does not come to rest")
+
+    async def _with_grants(
+        self, obj: Obj, allowed: Allowed, want: Want, progress: Progress[Seen], max_age: float
+    ) -> Report:
+        acts = self._executor.acts_on(allowed)
+        resolved, synced = ResolvedGrants(), GrantSyncResult()
+        takes_part = is_settled(progress.outcome) and not progress.retains_grants
+        if self._grants is not None and isinstance(obj, ProjectScopedResource):
+            requested = self._grants.requested_grants(want, self._deps.store)
+            if takes_part:
+                resolved, synced = await self._sync_grants(obj, allowed, requested, max_age)
+            else:
+                self._retain_with(obj, requested if isinstance(progress.outcome, Waiting) else ())
+        grants, outcomes = grant_statuses(resolved, synced, observe=not acts)
+        difference = None
+        if not synced.faults:
+            remaining = progress.left if takes_part and acts else progress.differences
+            difference = difference_of(remaining, grants, synced.unmanaged)
+        outcome = gravest(progress.outcome, *outcomes)
+        summary = self._kind.summarize(want, progress.seen)
+        return Report(
+            outcome=outcome,
+            difference=difference,
+            unresolved=_unresolved(obj, resolved),
+            project_id=allowed.project_id,
+            summary=summary,
+            grants=grants if takes_part else None,
+            drift=drift_of(obj, progress.differences, synced, observe=not acts),
+            issues=other_issues([progress.outcome, *outcomes], outcome) + summary.issues,
+            others=tuple(outcomes),
+        )
+
+    async def _sync_grants(
+        self, obj: ProjectScopedResource, allowed: Allowed, requested: tuple[RequestedGrant, ...], max_age: float
+    ) -> tuple[ResolvedGrants, GrantSyncResult]:
+        deps = self._deps
+        acts = self._executor.acts_on(allowed)
+        resolved = await deps.resolver.resolve_grants(
+            requested, obj.metadata.namespace, allowed.project, deps.store, max_age
+        )
+        deps.syncers.declare(desired_grants_of(obj, requested, resolved, writable=acts))
+        entering = unrecorded(obj, resolved.desired_grants, deps.store) if acts else ()
+        async with deps.slot_released():
+            synced = await deps.syncers.sync(ledger_owner(obj), max_age=max_age)
+        if unmanaged := recorded_as_unmanaged(entering, deps.store):
+            deps.event_reporter.warn(obj, NOT_RECORDED, unmanaged)
+        return resolved, synced
+
+    def _retain_with(self, obj: ReconciledResource, requested: Iterable[RequestedGrant]) -> None:
+        """Retain what the object holds, and announce the targets on which it will request more."""
+        upcoming = frozenset(each.target for each in requested if isinstance(each.target, Target))
+        self._deps.syncers.declare(
+            DesiredGrants(ledger_owner(obj), retains=(RETAIN_ALL,), writable=False, upcoming=upcoming)
+        )
+
+    # Deletion
+
+    async def _finalize(self, obj: Obj, raw: Object) -> tuple[Requeue, str]:
+        """Undo what was done for an object that is being deleted; remove the finalizer once nothing is left."""
+        syncers, owner = self._deps.syncers, ledger_owner(obj)
+        if FINALIZER not in obj.metadata.finalizers:
+            syncers.forget(owner)
+            return NoRequeue(), "gone"
+        uninstalled = await self._deps.kube.kind_is_leaving(obj.kind)
+        outcome = self._suspended(obj)
+        if outcome is None or uninstalled:  # an uninstalled kind is not held up: nothing is undone for it
+            outcome = await self._undo(obj, uninstalled=uninstalled)
+        if not isinstance(outcome, InSync):
+            report = Report(outcome, unresolved=nothing_unresolved(obj))
+            return await self._finisher.finish(obj, raw, report)
+        syncers.forget(owner)
+        self._finisher.forget(ObjectKey.of(obj))
+        await self._deps.kube.remove_finalizer(raw)
+        return NoRequeue(), "deleted"
+
+    def _suspended(self, obj: Obj) -> Outcome | None:
+        """Return why nothing may be undone now: the object, its project or another project is suspended."""
+        syncers, store, owner = self._deps.syncers, self._deps.store, ledger_owner(obj)
+        project = project_of(obj, store)
+        if is_suspended(obj, project):
+            syncers.retain_all(owner)
+            return Paused(Reason.SUSPENDED, f"{suspended_by(obj, project)}: {DELETION_WAITS}")
+        syncers.retain(owner)
+        return halted_elsewhere(syncers.held_by(owner), store)
+
+    async def _undo(self, obj: Obj, *, uninstalled: bool) -> Outcome:
+        store = self._deps.store
+        # A ManagedProject has nothing to undo, and what it suspends stays suspended until it is deleted.
+        observed = isinstance(obj, ProjectScopedResource) and observes(obj, project_of(obj, store))
+        if not uninstalled:
+            self._deps.syncers.check_complete()
+        abandon = observed or uninstalled
+        try:
+            want = self._resource and self._resource.resolve_deletion(obj, store, abandon=abandon)
+            if want is None:
+                return await self._release(obj, abandon=abandon)
+            seen = await self._kind.observe(want, 0.0)
+            return (await self._carry_out(obj, None, want, seen)).outcome
+        except GoogleError as error:
+            return outcome_of_undoing(error, what(obj))
+
+    async def _release(self, obj: Obj, *, abandon: bool) -> Outcome:
+        if self._grants is None or not isinstance(obj, ProjectScopedResource):
+            return InSync()
+        return await self._releaser.release(obj, abandon=abandon or self._grants.abandons(obj))
+
+    def _parsed(self, stored: StoredObject) -> Obj:
+        if not isinstance(stored.obj, self._kind.kind):
+            raise TypeError(f"{stored.obj and stored.obj.kind} is not a {self._kind.kind.__name__}")
+        return stored.obj
+
+
+def internal_error(message: str) -> Outcome:
+    """Return the outcome of a reconcile that ended with an unexpected error."""
+    return Failing(Reason.INTERNAL_ERROR, message, observed=False)
+
+
+def _report_of_block(obj: ReconciledResource, blocked: Blocked) -> Report:
+    resolved = nothing_unresolved(obj)
+    return Report(blocked.outcome, unresolved=resolved if resolved is None else blocked.unresolved)
+
+
+def _unresolved(obj: ReconciledResource, resolved: ResolvedGrants) -> str | None:
+    if not isinstance(obj, ProjectScopedResource):
+        return None
+    return "; ".join(
+        dict.fromkeys(
+            each.outcome.message
+            for each in resolved.failures
+            if each.unresolved and not isinstance(each.outcome, InSync)
+        )
+    )
