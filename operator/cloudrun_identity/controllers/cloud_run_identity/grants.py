@@ -1,4 +1,4 @@
-"""The grants that an identity declares: what it may do, and who may act as it."""
+"""The grants that an identity declares: its roles, and the roles on its account."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ from cloudrun_identity.reconcile.preconditions import observes, other_project
 
 
 def identity_references(obj: CloudRunIdentity) -> frozenset[ObjectKey]:
-    """Every object that the identity's spec names."""
+    """Return every object that the identity's spec names."""
     spec, namespace = obj.spec, obj.metadata.namespace
     projects = [spec.project_ref, *(usable.project_ref for usable in spec.usable_from)]
     projects += [grant.project_ref for grant in spec.roles if grant.project_ref]
@@ -50,10 +50,10 @@ def identity_references(obj: CloudRunIdentity) -> frozenset[ObjectKey]:
     )
 
 
-def identity_wishes(
+def identity_grants(
     obj: CloudRunIdentity, project: ManagedProject, email: str, cluster: ClusterState
 ) -> tuple[RequestedGrant, ...]:
-    """One wish for each grant; `email` is the account's, as recorded or as expected, in its `project`."""
+    """Return the grants; `email` is that of the account in `project`, as recorded or as expected."""
     return (
         *(_role(obj, project, index, grant, cluster) for index, grant in enumerate(obj.spec.roles)),
         *_on_account(obj, project, email, cluster),
@@ -63,7 +63,7 @@ def identity_wishes(
 def _role(
     obj: CloudRunIdentity, home: ManagedProject, index: int, grant: RoleGrant, cluster: ClusterState
 ) -> RequestedGrant:
-    """Something that the identity may do. Where that is in another project, that one's guardrails decide."""
+    """Return a role of the identity. In another project, the guardrails of that project decide."""
     path, namespace = f"spec.roles[{index}]", obj.metadata.namespace
     holder = identity_holder(obj, cluster, "the identity")
     condition = condition_of(grant.condition)
@@ -79,7 +79,7 @@ def _role(
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a role is granted."""
+    """A target, and the project that it is in."""
 
     project: ManagedProject
     found: Resolved
@@ -95,7 +95,7 @@ def _place(
             return NoTarget(_text(grant), found)
         if observes(found, found):
             name = found.metadata.name
-            message = f"{path}.projectRef: ManagedProject {name} is observed: nothing is granted there"
+            message = f"{path}.projectRef: ManagedProject {name} is observed, so nothing is granted there"
             return NoTarget(_text(grant), Waiting(Reason.DEPENDENCY_NOT_READY, message))
         project = found
     if grant.target is None:
@@ -105,7 +105,7 @@ def _place(
 
 
 def _text(grant: RoleGrant) -> str:
-    """Name the target of a project that does not resolve, as far as the spec tells."""
+    """Return a name for the target of a project that does not resolve, from the spec alone."""
     project = grant.project_ref.name if grant.project_ref else ""
     target = grant.target
     if target is None or target.kind is TargetKind.PROJECT:
@@ -118,14 +118,14 @@ def _text(grant: RoleGrant) -> str:
 def _on_account(
     obj: CloudRunIdentity, project: ManagedProject, email: str, cluster: ClusterState
 ) -> Iterator[RequestedGrant]:
-    """Who may act as the identity."""
+    """Return the roles on the account, whose members may act as the identity."""
     account = Target(TargetKind.SERVICE_ACCOUNT, project.project_id, name=email)
     owner = DeclaredIdentity(obj.metadata.namespace, obj.metadata.name)
-    for path, role, holder in _who_may_act(obj.spec, Members(cluster, obj.metadata.namespace)):
+    for path, role, holder in _members(obj.spec, Members(cluster, obj.metadata.namespace)):
         yield RequestedGrant(path, account, role, holder, owner)
 
 
-def _who_may_act(spec: CloudRunIdentitySpec, members: Members) -> Iterator[tuple[str, str, Holder | Nobody]]:
+def _members(spec: CloudRunIdentitySpec, members: Members) -> Iterator[tuple[str, str, Holder | Nobody]]:
     for field, role, declared in (
         ("users", USER, spec.users),
         ("tokenCreators", TOKEN_CREATOR, spec.token_creators),

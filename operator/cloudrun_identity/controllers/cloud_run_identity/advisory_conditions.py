@@ -1,0 +1,123 @@
+"""Advisory conditions of an identity: CrossProjectReady, KeysAudited and LeastPrivilege."""
+
+from collections.abc import Iterable
+
+from cloudrun_identity.api import (
+    CloudRunIdentity,
+    ConditionStatus,
+    EffectiveCrossProjectUsage,
+    GrantState,
+    ManagedProject,
+    PreflightCheck,
+    Recommendation,
+    UnmanagedKey,
+)
+from cloudrun_identity.controllers.identity_attachment.attachment import Account
+from cloudrun_identity.controllers.identity_attachment.cross_project import (
+    Crossing,
+    acting,
+    allowing,
+    cross_project_ready,
+    lending,
+)
+from cloudrun_identity.gcp.errors import GoogleError
+from cloudrun_identity.gcp.permission_checks import Hint
+from cloudrun_identity.gcp.projects import cloud_run_service_agent
+from cloudrun_identity.gcp.roles import Roles
+from cloudrun_identity.iam.acting_roles import TOKEN_CREATOR
+from cloudrun_identity.iam.admission import DeclaredIdentity
+from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.iam.principals import service_account_member
+from cloudrun_identity.iam.recommendations import Advice, Given, advise
+from cloudrun_identity.reconcile.cluster_state import ClusterState
+from cloudrun_identity.reconcile.conditions import Finding
+from cloudrun_identity.reconcile.grants.members import Holder
+from cloudrun_identity.reconcile.grants.resolver import RequestedGrant
+
+from .audit import Audit, usable_projects
+
+AGENT_FIELD = "spec.usableFrom"
+"""Field whose grants go to service agents of Google, so that a user has no choice of the role."""
+
+
+def cross_project(
+    obj: CloudRunIdentity, home: ManagedProject, account: Target, audit: Audit, cluster: ClusterState
+) -> Finding | None:
+    """Return the condition CrossProjectReady; None for an identity that no other project may use."""
+    if not obj.spec.usable_from:
+        return None
+    delegated = Account(
+        account.name,
+        account.project_id,
+        DeclaredIdentity(obj.metadata.namespace, obj.metadata.name),
+        home.metadata.name,
+        home.status.cross_project_usage or EffectiveCrossProjectUsage.UNKNOWN,
+    )
+    lines: list[PreflightCheck] = []
+    for project in usable_projects(obj, cluster):
+        crossing = Crossing(
+            delegated,
+            project.metadata.name,
+            project.status.project_number or "",
+            project.status.operator_identity or "",
+        )
+        lines += [
+            acting(crossing, audit.may_act.get(project.metadata.name, Hint.UNKNOWN)),
+            lending(crossing, _has_tokens(account, crossing, cluster)),
+            allowing(crossing),
+        ]
+    return cross_project_ready(lines)
+
+
+def keys_audited(found: tuple[UnmanagedKey, ...] | GoogleError, email: str) -> Finding:
+    """Return the condition KeysAudited, from the unmanaged keys or from why keys cannot be listed."""
+    if isinstance(found, GoogleError):
+        return Finding(ConditionStatus.UNKNOWN, "NotObserved", f"Keys cannot be listed: {found.message}")
+    if not found:
+        return Finding(ConditionStatus.TRUE, "NoUnmanagedKeys", "Every user-managed key is declared")
+    oldest = found[0]
+    since = f", the oldest of {oldest.created_time:%Y-%m-%d}" if oldest.created_time else ""
+    return Finding(
+        ConditionStatus.FALSE,
+        "UnmanagedKeys",
+        f"{len(found)} user-managed keys that no IdentityKey declares{since}; delete unused keys: "
+        f"gcloud iam service-accounts keys delete {oldest.id} --iam-account={email}",
+    )
+
+
+def recommendations(requested_grants: Iterable[RequestedGrant], roles: Roles) -> tuple[Recommendation, ...]:
+    """Return the advice on the grants, as far as the permissions of their roles have been read."""
+    given = [
+        Given(
+            requested.path,
+            requested.target,
+            requested.role,
+            requested.holder.member,
+            roles.known(requested.role, requested.target.project_id),
+        )
+        for requested in requested_grants
+        if isinstance(requested.target, Target)
+        and isinstance(requested.role, str)
+        and isinstance(requested.holder, Holder)
+        and not requested.path.startswith(AGENT_FIELD)
+    ]
+    return tuple(map(_recommendation, advise(given)))
+
+
+def least_privilege(found: tuple[Recommendation, ...]) -> Finding:
+    """Return the condition LeastPrivilege."""
+    if not found:
+        return Finding(ConditionStatus.TRUE, "NoAdvice", "Nothing to recommend")
+    kinds = ", ".join(dict.fromkeys(each.kind for each in found))
+    return Finding(ConditionStatus.FALSE, "Advice", f"{kinds}: see status.recommendations")
+
+
+def _has_tokens(account: Target, crossing: Crossing, cluster: ClusterState) -> Hint:
+    """Return whether the ledger shows the grant of the service agent, which the operator makes."""
+    agent = service_account_member(cloud_run_service_agent(crossing.project_number))
+    entry = cluster.ledger(account).entries.get(Grant(account, TOKEN_CREATOR, agent))
+    return Hint.YES if entry and entry.state is GrantState.GRANTED else Hint.NO
+
+
+def _recommendation(advice: Advice) -> Recommendation:
+    return Recommendation(kind=advice.kind, text=advice.text)
