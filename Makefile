@@ -6,6 +6,10 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 CHART_CRDS := charts/cloudrun-identity/files/crds
 CONSTRAINTS_VENV := build/constraints
+# The paths that the language check covers. Add a path here when its prose follows CONTRIBUTING.md.
+CHECKED_PROSE := \
+	tools .github CONTRIBUTING.md SECURITY.md CODE_OF_CONDUCT.md \
+	docs/dev
 
 # Containers often forbid bytecode. Then every process that the tests start would compile the product anew, and
 # every worker the tests.
@@ -38,11 +42,12 @@ generate: $(INSTALLED) ## crds/ from the models, the chart's copies of them, doc
 	@$(BIN)/cloudrun-identity crds --markdown >docs/reference.md
 	@$(BIN)/cloudrun-identity permissions --markdown >docs/permissions.md
 
-lint: $(INSTALLED) ## ruff, mypy and the direction of imports
+lint: $(INSTALLED) ## ruff, mypy, the direction of imports and the language check
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python tools/check_language.py $(CHECKED_PROSE)
 
 constraints: ## constraints.txt anew: the newest versions that pyproject.toml allows (with Python 3.11)
 	$(refuse_unfit_python)
