@@ -5,10 +5,10 @@ from dataclasses import replace
 from typing import Any, cast
 
 import pytest
+from cloudrun_identity.controllers.custom_role.ownership import DeclaredRole
 
 from cloudrun_identity.api import CustomRole, Origin, Reason, RoleState, TargetKind
 from cloudrun_identity.controllers.custom_role.controller import CustomRoleController, RoleSeen
-from cloudrun_identity.controllers.custom_role.ownership import DeclaredRole
 from cloudrun_identity.gcp.custom_roles import CustomRoleState
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.ledger.model import LedgerEntry, RoleRecord

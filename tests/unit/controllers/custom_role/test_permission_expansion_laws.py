@@ -7,14 +7,14 @@ from typing import Any
 
 import looptime
 import pytest
+from cloudrun_identity.controllers.custom_role.definitions import RoleDefinitions
+from cloudrun_identity.controllers.custom_role.ownership import DeclaredRole
 from google.cloud.iam_admin_v1 import types
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudrun_identity.api import CustomRole, Origin, RoleState, TargetKind
 from cloudrun_identity.controllers.custom_role.controller import CustomRoleController
-from cloudrun_identity.controllers.custom_role.definitions import RoleDefinitions
-from cloudrun_identity.controllers.custom_role.ownership import DeclaredRole
 from cloudrun_identity.gcp.custom_roles import CustomRoles
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.roles import Roles
