@@ -40,7 +40,8 @@ _NAMESPACE = "cloudrun-identity"
 async def dry_run(google: GoogleClients, objects: Iterable[Object]) -> DryRun:
     """Return what applying these objects to an empty cluster would change in Google Cloud.
 
-    The objects are of the operator's kinds, or namespaces. `google` must refuse to write. A namespace of an object need not be among the objects.
+    The objects are of the operator's kinds, or namespaces. `google` must refuse to write. The namespace of an
+    object need not be among the objects.
     """
     client = await _in_memory(objects)
     metrics, reports, executor = Metrics(), _Reports(), DryRunExecutor()

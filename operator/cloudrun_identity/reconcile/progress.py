@@ -38,7 +38,9 @@ class Progress(Generic[Seen]):
 class Release(Protocol):
     """Releases every grant of the object; InSync once it holds none."""
 
-    async def __call__(self, *, abandon: bool) -> Outcome: ...
+    async def __call__(self, *, abandon: bool) -> Outcome:
+        """Release the grants, or leave them in place with `abandon`."""
+        ...
 
 
 async def carry_out(

@@ -55,9 +55,9 @@ async def test_what_is_recorded_is_stored_and_known() -> None:
     "api",
     [
         FakeApi(None),
-        FakeApi({**stored(), "metadata": {"uid": "its successor's"}}),
+        FakeApi({**stored_object(), "metadata": {"uid": "its successor's"}}),
         FakeApi(stored_object(), answers=None),
-        FakeApi(stored_object(), answers={**stored(), "status": {"observedGeneration": 1}}),
+        FakeApi(stored_object(), answers={**stored_object(), "status": {"observedGeneration": 1}}),
     ],
     ids=["forgotten", "created anew", "gone", "edited or pruned"],
 )
