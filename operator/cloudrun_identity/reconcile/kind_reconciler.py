@@ -5,7 +5,6 @@ to do. It returns when to reconcile again.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Generic
 
 from cloudrun_identity.api import FINALIZER, ProjectScopedResource, Reason, ReconciledResource
@@ -36,29 +35,11 @@ from .preconditions import (
     project_of,
     suspended_by,
 )
+from .progress import Progress, carry_out
 from .requeue import NoRequeue, Requeue
 from .status import Report, difference_of, is_settled, is_told, nothing_unresolved, other_issues, what
-from .steps import Change, Plan, ReleaseGrants
+from .steps import Plan
 from .unrecorded_grants import NOT_RECORDED, recorded_as_unmanaged, unrecorded
-
-MAX_ACTIONS = 64
-"""Actions of one reconcile, beyond which a plan does not come to rest: a bug of its kind."""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress(Generic[Seen]):
-    """How far the plan of an object was carried out."""
-
-    seen: Seen
-    """What is known of the resource now."""
-    outcome: Outcome
-    """How the reconcile ends, as far as the resource goes."""
-    differences: tuple[Change, ...] = ()
-    """Differences that were found, whether or not they still exist."""
-    left: tuple[Change, ...] = ()
-    """Differences that still exist."""
-    retains_grants: bool = False
-    """True if the object's grants stay as they are."""
 
 
 class KindReconciler(Generic[Obj, Want, Seen, A]):
@@ -82,6 +63,19 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         self._resource = resource
         self._grants = grants
         self._releaser = Releaser(deps.syncers, deps.slot_released)
+
+    @property
+    def model(self) -> type[Obj]:
+        """The pydantic model of the kind."""
+        return self._kind.kind
+
+    def references(self, obj: ReconciledResource) -> frozenset[ObjectKey]:
+        """Return the objects that this one names."""
+        return self._kind.references(self._of_kind(obj))
+
+    def declares(self, obj: ReconciledResource) -> str:
+        """Return what only one object may declare in Google Cloud; empty if several objects may."""
+        return self._kind.declares(self._of_kind(obj))
 
     async def reconcile(self, stored: StoredObject, *, max_age: float) -> tuple[Requeue, str]:
         """Do what is left to do for an object; return when to reconcile again, and a word for the metrics."""
@@ -107,13 +101,13 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
 
     async def differs(self, stored: StoredObject, *, max_age: float) -> bool:
         """Return whether a read at most `max_age` seconds old shows something for a reconcile to do."""
-        obj, store = self._parsed(stored), self._deps.store
+        obj = self._parsed(stored)
         if obj.is_deleting or not was_ready(obj):
             return True
-        allowed = check_preconditions(obj, store)
-        want = self._kind.resolve(obj, allowed, store) if isinstance(allowed, Allowed) else allowed
-        if isinstance(allowed, Blocked) or isinstance(want, Blocked):
+        resolved = self._resolve(obj)
+        if isinstance(resolved, Blocked):
             return True
+        allowed, want = resolved
         seen = await self._kind.observe(want, max_age)
         if self._plan(want, seen).steps or not is_told(obj, self._kind.summarize(want, seen)):
             return True
@@ -131,15 +125,12 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
 
     async def _reconcile(self, obj: Obj, max_age: float) -> Report | None:
         """Reconcile as far as the preconditions allow; None if there is nothing to report until a wake-up."""
-        store = self._deps.store
-        allowed = check_preconditions(obj, store)
-        want = self._kind.resolve(obj, allowed, store) if isinstance(allowed, Allowed) else allowed
-        if isinstance(allowed, Blocked) or isinstance(want, Blocked):
+        resolved = self._resolve(obj)
+        if isinstance(resolved, Blocked):
             if isinstance(obj, ProjectScopedResource):
                 self._deps.syncers.retain_all(ledger_owner(obj))
-            blocked = allowed if isinstance(allowed, Blocked) else want
-            assert isinstance(blocked, Blocked)
-            return None if blocked.transient else _report_of_block(obj, blocked)
+            return None if resolved.transient else _report_of_block(obj, resolved)
+        allowed, want = resolved
         try:
             seen = await self._observe(want, max_age)
             progress = await self._carry_out(obj, allowed, want, seen)
@@ -150,6 +141,14 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
             return Report(outcome, unresolved=nothing_unresolved(obj), project_id=allowed.project_id)
         return await self._with_grants(obj, allowed, want, progress, max_age)
 
+    def _resolve(self, obj: Obj) -> tuple[Allowed, Want] | Blocked:
+        store = self._deps.store
+        allowed = check_preconditions(obj, store)
+        if isinstance(allowed, Blocked):
+            return allowed
+        want = self._kind.resolve(obj, allowed, store)
+        return want if isinstance(want, Blocked) else (allowed, want)
+
     async def _observe(self, want: Want, max_age: float) -> Seen:
         seen = await self._kind.observe(want, max_age)
         if max_age > 0 and self._plan(want, seen).steps:  # an old read is a reason to look, not to act
@@ -159,39 +158,24 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
     def _plan(self, want: Want, seen: Seen) -> Plan[A]:
         return self._resource.plan(want, seen, self._deps.wall_clock()) if self._resource else Plan()
 
-    async def _carry_out(
-        self, obj: Obj, allowed: Allowed | None, want: Want, seen: Seen
-    ) -> Progress[Seen]:
-        """Execute the plan one action at a time; plan again after each, from what its reply shows."""
-        plan = self._plan(want, seen)
-        found = plan.changes
-        if allowed is not None and not self._executor.acts_on(allowed):
-            return Progress(seen, plan.forecast, found, found, plan.retains_grants)
-        released = False
-        for _ in range(MAX_ACTIONS):
-            action = next(
-                (each for each in plan.actions if not (released and isinstance(each, ReleaseGrants))), None
-            )
-            if action is None:
-                return Progress(seen, plan.outcome, found, plan.left, plan.retains_grants)
-            if isinstance(action, ReleaseGrants):
-                outcome = await self._release(obj, abandon=action.abandon)
-                if not isinstance(outcome, InSync):
-                    return Progress(seen, outcome, found, plan.changes)
-                released = True
-                continue
-            assert self._resource is not None
-            executed = await self._executor.execute(self._resource, obj, allowed, action, want, seen)
-            seen = executed.seen
-            plan = self._plan(want, seen)
-            if executed.outcome is not None:
-                return Progress(seen, executed.outcome, found, plan.changes, plan.retains_grants)
-        raise AssertionError(f"the plan of {what(obj)} does not come to rest")
+    async def _carry_out(self, obj: Obj, allowed: Allowed | None, want: Want, seen: Seen) -> Progress[Seen]:
+        """Execute the plan, or only report it where the executor does not act on the object."""
+        if self._resource is None:
+            return Progress(seen, InSync())
+        if allowed is not None and not self._executor.acts_on(obj, allowed):
+            return Progress.forecast(self._plan(want, seen), seen)
+
+        async def release(*, abandon: bool) -> Outcome:
+            return await self._release(obj, abandon=abandon)
+
+        return await carry_out(
+            self._resource, self._executor, obj, want, seen, release=release, now=self._deps.wall_clock
+        )
 
     async def _with_grants(
         self, obj: Obj, allowed: Allowed, want: Want, progress: Progress[Seen], max_age: float
     ) -> Report:
-        acts = self._executor.acts_on(allowed)
+        acts = self._executor.acts_on(obj, allowed)
         resolved, synced = ResolvedGrants(), GrantSyncResult()
         takes_part = is_settled(progress.outcome) and not progress.retains_grants
         if self._grants is not None and isinstance(obj, ProjectScopedResource):
@@ -220,10 +204,14 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         )
 
     async def _sync_grants(
-        self, obj: ProjectScopedResource, allowed: Allowed, requested: tuple[RequestedGrant, ...], max_age: float
+        self,
+        obj: ProjectScopedResource,
+        allowed: Allowed,
+        requested: tuple[RequestedGrant, ...],
+        max_age: float,
     ) -> tuple[ResolvedGrants, GrantSyncResult]:
         deps = self._deps
-        acts = self._executor.acts_on(allowed)
+        acts = self._executor.acts_on(obj, allowed)
         resolved = await deps.resolver.resolve_grants(
             requested, obj.metadata.namespace, allowed.project, deps.store, max_age
         )
@@ -245,7 +233,7 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
     # Deletion
 
     async def _finalize(self, obj: Obj, raw: Object) -> tuple[Requeue, str]:
-        """Undo what was done for an object that is being deleted; remove the finalizer once nothing is left."""
+        """Undo what was done for a deleted object, and remove its finalizer once nothing is left."""
         syncers, owner = self._deps.syncers, ledger_owner(obj)
         if FINALIZER not in obj.metadata.finalizers:
             syncers.forget(owner)
@@ -280,7 +268,7 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
             self._deps.syncers.check_complete()
         abandon = observed or uninstalled
         try:
-            want = self._resource and self._resource.resolve_deletion(obj, store, abandon=abandon)
+            want = self._resource.resolve_deletion(obj, store, abandon=abandon) if self._resource else None
             if want is None:
                 return await self._release(obj, abandon=abandon)
             seen = await self._kind.observe(want, 0.0)
@@ -294,9 +282,12 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         return await self._releaser.release(obj, abandon=abandon or self._grants.abandons(obj))
 
     def _parsed(self, stored: StoredObject) -> Obj:
-        if not isinstance(stored.obj, self._kind.kind):
-            raise TypeError(f"{stored.obj and stored.obj.kind} is not a {self._kind.kind.__name__}")
-        return stored.obj
+        return self._of_kind(stored.obj)
+
+    def _of_kind(self, obj: ReconciledResource | None) -> Obj:
+        if not isinstance(obj, self._kind.kind):
+            raise TypeError(f"{type(obj).__name__} is not a {self._kind.kind.__name__}")
+        return obj
 
 
 def internal_error(message: str) -> Outcome:
