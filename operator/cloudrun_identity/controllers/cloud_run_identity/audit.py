@@ -19,13 +19,13 @@ from cloudrun_identity.api import (
     UnmanagedKeys,
     WorkloadKind,
 )
-from cloudrun_identity.controllers.identity_attachment.attachment import Account
-from cloudrun_identity.controllers.identity_attachment.cross_project import (
-    Crossing,
-    acting,
-    allowing,
+from cloudrun_identity.controllers.cross_project import (
+    Account,
+    CrossProjectUse,
+    act_as_check,
     cross_project_ready,
-    lending,
+    org_policy_check,
+    service_agent_check,
 )
 from cloudrun_identity.gcp.errors import GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
@@ -147,16 +147,16 @@ def cross_project(
     )
     lines: list[PreflightCheck] = []
     for project in usable_projects(obj, cluster):
-        crossing = Crossing(
+        use = CrossProjectUse(
             delegated,
             project.metadata.name,
             project.status.project_number or "",
             project.status.operator_identity or "",
         )
         lines += [
-            acting(crossing, audit.may_act.get(project.metadata.name, Hint.UNKNOWN)),
-            lending(crossing, _is_lent(account, crossing, cluster)),
-            allowing(crossing),
+            act_as_check(use, audit.may_act.get(project.metadata.name, Hint.UNKNOWN)),
+            service_agent_check(use, _is_delegated(account, use, cluster)),
+            org_policy_check(use),
         ]
     return cross_project_ready(lines)
 
@@ -169,9 +169,9 @@ def usable_projects(obj: CloudRunIdentity, cluster: ClusterState) -> Iterator[Ma
             yield project
 
 
-def _is_lent(account: Target, crossing: Crossing, cluster: ClusterState) -> Hint:
+def _is_delegated(account: Target, use: CrossProjectUse, cluster: ClusterState) -> Hint:
     """Whether the service agent has its grant, which is ours to make, by the ledger."""
-    agent = service_account_member(cloud_run_service_agent(crossing.project_number))
+    agent = service_account_member(cloud_run_service_agent(use.project_number))
     entry = cluster.ledger(account).entries.get(Grant(account, TOKEN_CREATOR, agent))
     return Hint.YES if entry and entry.state is GrantState.GRANTED else Hint.NO
 
