@@ -12,13 +12,13 @@ from cloudrun_identity.api import (
     Recommendation,
     UnmanagedKey,
 )
-from cloudrun_identity.controllers.identity_attachment.attachment import Account
-from cloudrun_identity.controllers.identity_attachment.cross_project import (
-    Crossing,
-    acting,
-    allowing,
+from cloudrun_identity.controllers.cross_project import (
+    Account,
+    CrossProjectUse,
+    act_as_check,
     cross_project_ready,
-    lending,
+    org_policy_check,
+    service_agent_check,
 )
 from cloudrun_identity.gcp.errors import GoogleError
 from cloudrun_identity.gcp.permission_checks import Hint
@@ -53,20 +53,20 @@ def cross_project(
         home.metadata.name,
         home.status.cross_project_usage or EffectiveCrossProjectUsage.UNKNOWN,
     )
-    lines: list[PreflightCheck] = []
+    checks: list[PreflightCheck] = []
     for project in usable_projects(obj, cluster):
-        crossing = Crossing(
+        use = CrossProjectUse(
             delegated,
             project.metadata.name,
             project.status.project_number or "",
             project.status.operator_identity or "",
         )
-        lines += [
-            acting(crossing, audit.may_act.get(project.metadata.name, Hint.UNKNOWN)),
-            lending(crossing, _has_tokens(account, crossing, cluster)),
-            allowing(crossing),
+        checks += [
+            act_as_check(use, audit.may_act.get(project.metadata.name, Hint.UNKNOWN)),
+            service_agent_check(use, _gets_tokens(account, use, cluster)),
+            org_policy_check(use),
         ]
-    return cross_project_ready(lines)
+    return cross_project_ready(checks)
 
 
 def keys_audited(found: tuple[UnmanagedKey, ...] | GoogleError, email: str) -> Finding:
@@ -112,9 +112,9 @@ def least_privilege(found: tuple[Recommendation, ...]) -> Finding:
     return Finding(ConditionStatus.FALSE, "Advice", f"{kinds}: see status.recommendations")
 
 
-def _has_tokens(account: Target, crossing: Crossing, cluster: ClusterState) -> Hint:
+def _gets_tokens(account: Target, use: CrossProjectUse, cluster: ClusterState) -> Hint:
     """Return whether the ledger shows the grant of the service agent, which the operator makes."""
-    agent = service_account_member(cloud_run_service_agent(crossing.project_number))
+    agent = service_account_member(cloud_run_service_agent(use.project_number))
     entry = cluster.ledger(account).entries.get(Grant(account, TOKEN_CREATOR, agent))
     return Hint.YES if entry and entry.state is GrantState.GRANTED else Hint.NO
 

@@ -215,8 +215,8 @@ def _unreachable(obj: CloudRunIdentity, email: str, project_id: str, cluster: Cl
     for usable in obj.spec.usable_from:
         if cluster.project(usable.project_ref.name) is None:
             yield (
-                f"workloads of ManagedProject {usable.project_ref.name}, {_MISSING} ({_DECLARE}, or remove it "
-                "from spec.usableFrom)"
+                f"workloads of ManagedProject {usable.project_ref.name}, {_MISSING} ({_DECLARE}, or remove "
+                "it from spec.usableFrom)"
             )
     for attachment in _attachments(obj, email, cluster):
         name = attachment.spec.project_ref.name

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from cloudrun_identity.api import EffectiveCrossProjectUsage, IdentityAttachment, ManagedProject, Reason
+from cloudrun_identity.controllers.cross_project import Account
 from cloudrun_identity.gcp.service_accounts import project_of
 from cloudrun_identity.gcp.workloads import Workload
 from cloudrun_identity.iam.admission import (
@@ -20,22 +21,6 @@ from cloudrun_identity.reconcile.cluster_state import ClusterState
 from cloudrun_identity.reconcile.grants.members import Holder, Members, Nobody
 from cloudrun_identity.reconcile.outcomes import InSync, Refused
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked, guardrail_facts
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """A service account to run as.
-
-    `project_id` is where it lives, empty where nothing tells. `identity` and `managed_project` name the
-    objects that declare it and that lend its project, empty where there are none. `cross_project_usage` says
-    whether its project lets other projects run as its accounts.
-    """
-
-    email: str
-    project_id: str
-    identity: DeclaredIdentity | None = None
-    managed_project: str = ""
-    cross_project_usage: EffectiveCrossProjectUsage = EffectiveCrossProjectUsage.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)

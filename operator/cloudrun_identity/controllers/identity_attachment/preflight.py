@@ -8,6 +8,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, TypeVar
 
 from cloudrun_identity.api import ConditionType, PreflightCheck, PreflightState, TargetKind
+from cloudrun_identity.controllers.cross_project import (
+    CROSS_PROJECT_CHECKS,
+    CrossProjectUse,
+    act_as_check,
+    check_of,
+    cross_project_ready,
+    failed,
+    org_policy_check,
+    passed,
+    service_agent_check,
+    unknown,
+)
 from cloudrun_identity.gcp.errors import GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.permission_checks import HINTS_AGE, Hint, PermissionChecks
@@ -21,8 +33,6 @@ from cloudrun_identity.reconcile.preconditions import is_delegated
 
 from . import remedies
 from .attachment import AttachmentWant
-from .checks import failed, line, passed, unknown
-from .cross_project import CROSS_PROJECT_CHECKS, Crossing, acting, allowing, cross_project_ready, lending
 
 ACCOUNT: Final = "Account"
 IMAGE: Final = "Image"
@@ -42,11 +52,11 @@ class Preflight:
     async def check(self, want: AttachmentWant, state: WorkloadState) -> tuple[PreflightCheck, ...]:
         """One line for each thing that is needed."""
         needs = needs_of(state)
-        crossing = Crossing(want.account, want.managed_project, want.project_number, want.operator)
-        lines = [await self._account(want), acting(crossing, await self._act_as(want))]
+        use = CrossProjectUse(want.account, want.managed_project, want.project_number, want.operator)
+        lines = [await self._account(want), act_as_check(use, await self._act_as(want))]
         lines += await self._images(want, needs)
         if want.is_cross_project:
-            lines += [lending(crossing, await self._gives_tokens(want)), allowing(crossing)]
+            lines += [service_agent_check(use, await self._gives_tokens(want)), org_policy_check(use)]
         lines += [each for each in await self._at_start(want, needs) if each is not None]
         return tuple(lines)
 
@@ -240,4 +250,4 @@ def _summed(
     found = {hint for _, hint in hints}
     worst = next((hint for hint in (Hint.NO, Hint.UNKNOWN) if hint in found), Hint.YES)
     lacking = [thing for thing, hint in hints if hint is worst]
-    return line(check, worst, f"{what} {', '.join(map(text, lacking))}; {remedy(lacking[0])}")
+    return check_of(check, worst, f"{what} {', '.join(map(text, lacking))}; {remedy(lacking[0])}")

@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 
 from cloudrun_identity.api import EffectiveCrossProjectUsage, Reason
+from cloudrun_identity.controllers.cross_project import Account
 from cloudrun_identity.controllers.identity_attachment.attachment import (
-    Account,
     AttachmentWant,
     may_run_as,
     resolved,

@@ -13,7 +13,8 @@ from cloudrun_identity.api import (
     PreflightState,
     TargetKind,
 )
-from cloudrun_identity.controllers.identity_attachment.attachment import Account, AttachmentWant
+from cloudrun_identity.controllers.cross_project import Account
+from cloudrun_identity.controllers.identity_attachment.attachment import AttachmentWant
 from cloudrun_identity.controllers.identity_attachment.preflight import (
     Preflight,
     all_passed,
