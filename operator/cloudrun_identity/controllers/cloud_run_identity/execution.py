@@ -10,6 +10,7 @@ from cloudrun_identity.api import AccountIntent, AccountText
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
 from cloudrun_identity.ledger.model import AccountRecord
+from cloudrun_identity.reconcile.executor import ASSUMED_UNIQUE_ID
 from cloudrun_identity.reconcile.interfaces import Executed
 
 from .account import (
@@ -34,9 +35,6 @@ from .account import (
 from .account_records import creating, recorded, settled
 from .observation import AccountDependencies
 from .propagation import GOOD_READS
-
-PLACEHOLDER_ID = "0"
-"""Unique id that a dry run gives to an account which does not exist yet."""
 
 _CANNOT_UNDELETE = frozenset({Fault.NOT_FOUND, Fault.FAILED_PRECONDITION, Fault.ALREADY_EXISTS})
 
@@ -201,7 +199,7 @@ class AccountExecutor:
     async def _assume_created(self, want: AccountWant, seen: AccountSeen) -> AccountSeen:
         record = creating(want, seen.record, self._deps.records.now())
         account = ServiceAccount(
-            want.project_id, record.email, PLACEHOLDER_ID, want.text.display_name, want.text.description
+            want.project_id, record.email, ASSUMED_UNIQUE_ID, want.text.display_name, want.text.description
         )
         return AccountSeen(account, await self._deps.records.put(want.project_id, settled(record, account)))
 
