@@ -31,7 +31,7 @@ from cloudrun_identity.iam.principals import service_account_member
 from cloudrun_identity.iam.recommendations import Advice, Given, advise
 from cloudrun_identity.reconcile.cluster_state import ClusterState
 from cloudrun_identity.reconcile.conditions import Finding
-from cloudrun_identity.reconcile.grants.members import Holder
+from cloudrun_identity.reconcile.grants.members import GrantMember
 from cloudrun_identity.reconcile.grants.resolver import RequestedGrant
 
 from .audit import Audit, usable_projects
@@ -92,13 +92,13 @@ def recommendations(requested_grants: Iterable[RequestedGrant], roles: Roles) ->
             requested.path,
             requested.target,
             requested.role,
-            requested.holder.member,
+            requested.member.name,
             roles.known(requested.role, requested.target.project_id),
         )
         for requested in requested_grants
         if isinstance(requested.target, Target)
         and isinstance(requested.role, str)
-        and isinstance(requested.holder, Holder)
+        and isinstance(requested.member, GrantMember)
         and not requested.path.startswith(AGENT_FIELD)
     ]
     return tuple(map(_recommendation, advise(given)))

@@ -25,7 +25,7 @@ from cloudrun_identity.gcp.workloads import Workload
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.keys import KeyRing, ListedKey
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey
-from cloudrun_identity.reconcile.grants.public_services import open_to_all, roles_in_vain
+from cloudrun_identity.reconcile.grants.public_services import ineffective_roles, public_services
 from cloudrun_identity.reconcile.preconditions import other_project
 
 
@@ -57,7 +57,7 @@ class Audit:
     @property
     def issues(self) -> tuple[str, ...]:
         """Remarks for a user."""
-        return self.unreadable + roles_in_vain(self.open_services)
+        return self.unreadable + ineffective_roles(self.open_services)
 
 
 class IdentityAuditor:
@@ -73,13 +73,13 @@ class IdentityAuditor:
         obj: CloudRunIdentity,
         account: Target,
         unique_id: str,
-        called: Iterable[Workload],
+        invoked: Iterable[Workload],
         cluster: ClusterState,
         max_age: float,
     ) -> Audit:
         """Return the findings about an account, from reads at most `max_age` seconds old.
 
-        `called` are the services that the identity has a role to call.
+        `invoked` are the services that the identity has a role to call.
         """
         attached: list[Workload] = []
         unreadable: list[str] = []
@@ -100,7 +100,7 @@ class IdentityAuditor:
             for project in usable_projects(obj, cluster)
         }
         keys = await self._unmanaged_keys(obj, account, unique_id, cluster, max_age)
-        open_services = await open_to_all(called, self._inventory, max_age)
+        open_services = await public_services(invoked, self._inventory, max_age)
         return Audit(tuple(sorted(attached)), keys, tuple(unreadable), may_act, open_services)
 
     async def _unmanaged_keys(

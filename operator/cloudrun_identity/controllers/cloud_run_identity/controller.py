@@ -21,7 +21,7 @@ from cloudrun_identity.iam.admission import may_adopt
 from cloudrun_identity.iam.principals import service_account_member
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey
 from cloudrun_identity.reconcile.conditions import Finding
-from cloudrun_identity.reconcile.grants.public_services import services_called
+from cloudrun_identity.reconcile.grants.public_services import invoked_services
 from cloudrun_identity.reconcile.grants.resolver import RequestedGrant
 from cloudrun_identity.reconcile.interfaces import Executed, Summary
 from cloudrun_identity.reconcile.outcomes import Refused
@@ -119,10 +119,10 @@ class CloudRunIdentityController:
             (requested.target, requested.role, requested.project or project)
             for requested in self.requested_grants(want, want.cluster)
         )
-        called = services_called(places, want.obj.metadata.namespace, want.cluster)
+        invoked = invoked_services(places, want.obj.metadata.namespace, want.cluster)
         interval = project.spec.drift_interval.timedelta.total_seconds()
         audit = await self._auditor.audit(
-            want.obj, want.account.target, record.unique_id, called, want.cluster, max_age or interval
+            want.obj, want.account.target, record.unique_id, invoked, want.cluster, max_age or interval
         )
         return IdentitySeen(seen, audit)
 

@@ -18,10 +18,10 @@ from cloudrun_identity.iam.acting_roles import TOKEN_CREATOR
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.principals import service_account_member
 from cloudrun_identity.ledger.model import LedgerEntry
-from cloudrun_identity.reconcile.grants.members import Holder
+from cloudrun_identity.reconcile.grants.members import GrantMember
 from cloudrun_identity.reconcile.grants.resolver import RequestedGrant
-from cloudrun_identity.reconcile.grants.targets import NoTarget
 from cloudrun_identity.reconcile.outcomes import InSync
+from cloudrun_identity.reconcile.references import Unresolved
 from tests.unit.controllers.cluster_state import EMAIL, FakeWorld, identity, parsed, project
 
 from .test_audit import ACCOUNT, USABLE
@@ -83,7 +83,7 @@ def test_keys_audited_is_unknown_if_keys_cannot_be_listed() -> None:
 
 
 PROJECT = Target(TargetKind.PROJECT, "acme")
-CHECKOUT = Holder("serviceAccount:checkout@acme.iam.gserviceaccount.com")
+CHECKOUT = GrantMember("serviceAccount:checkout@acme.iam.gserviceaccount.com")
 
 
 class ReadRoles:
@@ -96,7 +96,9 @@ class ReadRoles:
 ROLES: Any = ReadRoles()
 
 
-def requested(role: str, path: str = "spec.roles[0]", target: Target | NoTarget = PROJECT) -> RequestedGrant:
+def requested(
+    role: str, path: str = "spec.roles[0]", target: Target | Unresolved = PROJECT
+) -> RequestedGrant:
     return RequestedGrant(path, target, role, CHECKOUT)
 
 
@@ -110,7 +112,7 @@ def test_role_is_advised_about_once_its_permissions_are_known() -> None:
 
 def test_agents_and_unresolved_targets_are_not_advised_about() -> None:
     agent = requested("roles/iam.serviceAccountTokenCreator", "spec.usableFrom[0].projectRef")
-    nowhere = requested("roles/owner", target=NoTarget("ManagedProject shared", InSync()))
+    nowhere = requested("roles/owner", target=Unresolved("ManagedProject shared", InSync()))
     found = recommendations([agent, nowhere], ROLES)
     assert found == ()
     assert least_privilege(found).status is ConditionStatus.TRUE

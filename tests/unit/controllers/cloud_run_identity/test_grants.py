@@ -16,14 +16,13 @@ from cloudrun_identity.controllers.cloud_run_identity.grants import (
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import IAMCondition, Target
 from cloudrun_identity.reconcile.cluster_state import custom_role_key, identity_key, project_key
-from cloudrun_identity.reconcile.grants.members import Holder, Nobody
-from cloudrun_identity.reconcile.grants.references import NoRole
+from cloudrun_identity.reconcile.grants.members import GrantMember
 from cloudrun_identity.reconcile.grants.resolver import RequestedGrant
-from cloudrun_identity.reconcile.grants.targets import NoTarget
 from cloudrun_identity.reconcile.outcomes import Refused, Waiting
+from cloudrun_identity.reconcile.references import Unresolved
 from tests.unit.controllers.cluster_state import EMAIL, FakeWorld, identity, project, record
 
-CHECKOUT = Holder(f"serviceAccount:{EMAIL}", "111", DeclaredIdentity("payments", "checkout"))
+CHECKOUT = GrantMember(f"serviceAccount:{EMAIL}", "111", DeclaredIdentity("payments", "checkout"))
 ACCOUNT = Target(TargetKind.SERVICE_ACCOUNT, "payments-prod-1234", name=EMAIL)
 SHARED = """
 kind: ManagedProject
@@ -57,16 +56,16 @@ def role(*objects: Any, **grant: Any) -> RequestedGrant:
 def test_role_is_requested_on_the_project_once_the_account_is_settled() -> None:
     obj = identity(roles=[{"role": "roles/cloudsql.client"}])
     (requested,) = requested_grants(obj)
-    assert (requested.path, requested.target, requested.role, requested.holder) == (
+    assert (requested.path, requested.target, requested.role, requested.member) == (
         "spec.roles[0]",
         Target(TargetKind.PROJECT, "payments-prod-1234"),
         "roles/cloudsql.client",
         CHECKOUT,
     )
     (early,) = requested_grants(obj, accounts=())
-    assert isinstance(early.holder, Nobody)
+    assert isinstance(early.member, Unresolved)
     (held,) = requested_grants(obj, accounts=[record(lost=AccountLoss.REPLACED)])
-    assert isinstance(held.holder, Nobody), "an account that replaced the managed one gets nothing"
+    assert isinstance(held.member, Unresolved), "an account that replaced the managed one gets nothing"
 
 
 def test_role_is_requested_on_a_workload_under_a_condition() -> None:
@@ -101,7 +100,7 @@ def test_nothing_is_granted_in_a_closed_or_suspended_project(spec: dict[str, Any
         project(SHARED, **{"projectID": "shared-prod-1234", "namespaces": {"names": ["payments"]}, **spec}),
         projectRef={"name": "shared"},
     )
-    assert isinstance(requested.target, NoTarget)
+    assert isinstance(requested.target, Unresolved)
     assert isinstance(requested.target.outcome, Waiting | Refused)
     assert requested.target.outcome.reason is reason
     assert requested.target.outcome.message.startswith("spec.roles[0].projectRef: ")
@@ -111,14 +110,14 @@ def test_role_in_a_missing_project_waits_for_the_project() -> None:
     requested = role(
         projectRef={"name": "shared"}, target={"kind": "Service", "location": "europe-west1", "name": "web"}
     )
-    assert requested.target == NoTarget(
+    assert requested.target == Unresolved(
         "Service europe-west1/web of ManagedProject shared",
         Waiting(Reason.DEPENDENCY_NOT_FOUND, "spec.roles[0].projectRef: there is no ManagedProject shared"),
     )
     (custom,) = requested_grants(
         identity(roles=[{"customRoleRef": {"name": "runner"}, "projectRef": {"name": "shared"}}])
     )
-    assert isinstance(custom.role, NoRole)
+    assert isinstance(custom.role, Unresolved)
 
 
 def test_role_on_the_account_of_another_identity_waits_for_it() -> None:
@@ -129,7 +128,7 @@ def test_role_on_the_account_of_another_identity_waits_for_it() -> None:
     assert requested.target == Target(TargetKind.SERVICE_ACCOUNT, "payments-prod-1234", name=PRICING_EMAIL)
     assert requested.owner == DeclaredIdentity("payments", "pricing")
     (early,) = requested_grants(obj, identity(PRICING))
-    assert isinstance(early.target, NoTarget)
+    assert isinstance(early.target, Unresolved)
     assert str(early.target) == "ServiceAccount of payments/pricing"
 
 
@@ -196,5 +195,5 @@ def test_every_referenced_object_requeues_the_identity() -> None:
 
 
 def _member(requested: RequestedGrant) -> str:
-    assert isinstance(requested.holder, Holder)
-    return requested.holder.member
+    assert isinstance(requested.member, GrantMember)
+    return requested.member.name
