@@ -92,7 +92,7 @@ def recommendations(requested_grants: Iterable[RequestedGrant], roles: Roles) ->
             requested.path,
             requested.target,
             requested.role,
-            requested.member.name,
+            requested.member.principal,
             roles.known(requested.role, requested.target.project_id),
         )
         for requested in requested_grants

@@ -196,4 +196,4 @@ def test_every_referenced_object_requeues_the_identity() -> None:
 
 def _member(requested: RequestedGrant) -> str:
     assert isinstance(requested.member, GrantMember)
-    return requested.member.name
+    return requested.member.principal
