@@ -10,7 +10,7 @@ from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.ledger.objects import LedgerInvalid
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.reconcile.cluster_state import ObjectKey
-from cloudrun_identity.reconcile.invalid_objects import status_with
+from cloudrun_identity.reconcile.invalid_objects import invalid_spec, status_with
 from cloudrun_identity.reconcile.requeue import NoRequeue, Requeue, RequeueAfter
 from tests.unit.gcp.fakes import fault
 
