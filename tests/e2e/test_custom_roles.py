@@ -76,7 +76,7 @@ def test_a_role_is_made_and_kept_as_declared(scene_with_roles: Scene) -> None:
 def test_a_grant_waits_for_its_role_and_the_role_for_the_end_of_its_grants(scene_with_roles: Scene) -> None:
     scene = scene_with_roles
     scene.apply(CLIENTS)
-    scene.fails("IAMBinding/clients", "DependencyNotFound", saying="there is no CustomRole")
+    scene.fails("IAMBinding/clients", "DependencyNotFound", saying="does not exist")
 
     scene.apply(RUNNER)
     scene.ready("IAMBinding/clients")

@@ -40,7 +40,7 @@ spec:
   - {role: roles/cloudsql.client}
   - {role: roles/logging.logWriter, projectRef: {name: $scene-b}}
 """)
-    missing = f"spec.roles[1].projectRef: there is no ManagedProject {scene.name}-b"
+    missing = f"spec.roles[1].projectRef: ManagedProject {scene.name}-b does not exist"
     scene.fails("CloudRunIdentity/checkout", "DependencyNotFound", saying=missing)
     checkout = scene.member("checkout")
     assert states(scene, "CloudRunIdentity/checkout") == {

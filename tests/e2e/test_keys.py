@@ -272,7 +272,7 @@ def test_the_account_goes_with_its_keys_and_the_object_waits_for_another(scene_w
     first = delivered(scene)
 
     scene.removed("CloudRunIdentity/checkout")
-    scene.fails(NAME, "DependencyNotFound", saying="there is no CloudRunIdentity")
+    scene.fails(NAME, "DependencyNotFound", saying="does not exist")
     scene.apply(IDENTITY)
 
     second = follower(scene, first)

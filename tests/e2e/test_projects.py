@@ -163,7 +163,7 @@ def test_objects_of_a_project_that_was_removed_by_force_stand_until_it_is_declar
 
     for name in ("CloudRunIdentity/checkout", "IAMBinding/viewers"):
         message = scene.fails(name, "DependencyNotFound")
-        assert message == f"spec.projectRef: there is no ManagedProject {scene.name}"
+        assert message == f"spec.projectRef: ManagedProject {scene.name} does not exist"
     scene.delete("CloudRunIdentity/checkout")
     assert f"whatever is in project {scene.name}" in scene.fails("CloudRunIdentity/checkout", "InUse")
     assert scene.policy() == policy
@@ -186,8 +186,7 @@ def test_nothing_is_done_in_a_project_that_cannot_be_read_since_the_operator_sta
 
     for name in ("CloudRunIdentity/checkout", "IAMBinding/viewers"):
         assert scene.fails(name, "DependencyNotReady") == (
-            f"spec.projectRef: {project.replace('/', ' ')} cannot be read; correct it as its Ready condition "
-            "says"
+            f"spec.projectRef: {project.replace('/', ' ')} is invalid; correct it as its Ready condition says"
         )
     scene.delete("IAMBinding/viewers")
     assert "nobody can tell whom to act as" in scene.fails("IAMBinding/viewers", "PermissionDenied")

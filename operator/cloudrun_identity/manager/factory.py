@@ -9,8 +9,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
-from cloudrun_identity.api import CustomRole, IAMBinding, ManagedProject
-from cloudrun_identity.controllers.cloud_run_identity.propagation import PropagationTracker
+from cloudrun_identity.api import CloudRunIdentity, CustomRole, IAMBinding, ManagedProject
+from cloudrun_identity.controllers.cloud_run_identity.account_records import AccountRecords
+from cloudrun_identity.controllers.cloud_run_identity.audit import IdentityAuditor
+from cloudrun_identity.controllers.cloud_run_identity.controller import CloudRunIdentityController
+from cloudrun_identity.controllers.cloud_run_identity.execution import AccountExecutor
+from cloudrun_identity.controllers.cloud_run_identity.observation import AccountDependencies, AccountObserver
+from cloudrun_identity.controllers.cloud_run_identity.propagation import PropagationTracker, RecentWrites
 from cloudrun_identity.controllers.custom_role.controller import CustomRoleController
 from cloudrun_identity.controllers.iam_binding import IAMBindingController
 from cloudrun_identity.controllers.managed_project.controller import ManagedProjectController
@@ -213,6 +218,25 @@ def _managed_project(parts: KindParts) -> AnyKindReconciler:
     return KindReconciler(kind, parts.deps, parts.executor, parts.finisher, resource=kind)
 
 
+def _cloud_run_identity(parts: KindParts) -> AnyKindReconciler:
+    cloud = parts.cloud
+    deps = AccountDependencies(
+        cloud.service_accounts,
+        cloud.inventory,
+        AccountRecords(parts.ledgers, now),
+        parts.propagation,
+        RecentWrites(time.monotonic),
+        parts.checkpoint,
+    )
+    kind = CloudRunIdentityController(
+        AccountObserver(deps),
+        AccountExecutor(deps),
+        IdentityAuditor(cloud.inventory, cloud.permission_checks, cloud.keys),
+        cloud.roles,
+    )
+    return KindReconciler(kind, parts.deps, parts.executor, parts.finisher, resource=kind, grants=kind)
+
+
 def _iam_binding(parts: KindParts) -> AnyKindReconciler:
     kind = IAMBindingController(parts.cloud.inventory)
     return KindReconciler(kind, parts.deps, parts.executor, parts.finisher, grants=kind)
@@ -233,6 +257,7 @@ def _custom_role(parts: KindParts) -> AnyKindReconciler:
 
 KINDS: Mapping[str, Callable[[KindParts], AnyKindReconciler]] = {
     ManagedProject.__name__: _managed_project,
+    CloudRunIdentity.__name__: _cloud_run_identity,
     IAMBinding.__name__: _iam_binding,
     CustomRole.__name__: _custom_role,
 }

@@ -82,7 +82,7 @@ class KubeWrites:
         """The object with the status; the newest one where it moved on; None if it is gone."""
         return await self._statuses.write(raw, status)
 
-    async def kind_is_leaving(self, kind: str) -> bool:
+    async def is_uninstalled(self, kind: str) -> bool:
         """Whether the kind itself is being uninstalled; raises KubeError where that cannot be told."""
         return await state_of(self._client, KINDS[kind]) in (CrdState.ABSENT, CrdState.DELETING)
 

@@ -36,14 +36,14 @@ def test_a_missing_project_is_waited_for() -> None:
     allowed = stopped(identity(), FakeWorld())
     assert isinstance(allowed.outcome, Waiting)
     assert allowed.outcome.reason is Reason.DEPENDENCY_NOT_FOUND
-    assert allowed.unresolved == "spec.projectRef: there is no ManagedProject payments-prod"
+    assert allowed.unresolved == "spec.projectRef: ManagedProject payments-prod does not exist"
 
 
 def test_a_project_that_cannot_be_read_is_said_to_be_just_that() -> None:
     cluster = FakeWorld()
     cluster.unreadable = {project_key("payments-prod")}
     allowed = stopped(identity(), cluster)
-    message = "ManagedProject payments-prod cannot be read; correct it as its Ready condition says"
+    message = "ManagedProject payments-prod is invalid; correct it as its Ready condition says"
     assert allowed.outcome == Waiting(Reason.DEPENDENCY_NOT_READY, f"spec.projectRef: {message}")
     assert allowed.unresolved == f"spec.projectRef: {message}"
     assert other_project("payments-prod", "shop", cluster, "spec.usableFrom[0].projectRef") == Waiting(
@@ -146,7 +146,7 @@ def test_a_project_that_is_not_ready_is_waited_for(status: str, transient: bool)
     assert isinstance(allowed.outcome, Waiting)
     assert allowed.outcome.reason is Reason.DEPENDENCY_NOT_READY
     assert allowed.unresolved == (
-        "spec.projectRef: ManagedProject payments-prod is not ready; its conditions say why"
+        "spec.projectRef: ManagedProject payments-prod is not ready; see its conditions"
     )
     assert allowed.transient is transient
 

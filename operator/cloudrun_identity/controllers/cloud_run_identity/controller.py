@@ -21,6 +21,7 @@ from cloudrun_identity.iam.admission import may_adopt
 from cloudrun_identity.iam.principals import service_account_member
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey
 from cloudrun_identity.reconcile.conditions import Finding
+from cloudrun_identity.reconcile.executor import ASSUMED_UNIQUE_ID
 from cloudrun_identity.reconcile.grants.public_services import invoked_services
 from cloudrun_identity.reconcile.grants.resolver import RequestedGrant
 from cloudrun_identity.reconcile.interfaces import Executed, Summary
@@ -114,6 +115,8 @@ class CloudRunIdentityController:
         seen = await self._observer.observe(want.account, want.cluster, max_age)
         record, project = seen.record, want.project
         if project is None or seen.account is None or record is None or not record.is_steady:
+            return IdentitySeen(seen)
+        if record.unique_id == ASSUMED_UNIQUE_ID:  # a dry run has no account to audit
             return IdentitySeen(seen)
         places = (
             (requested.target, requested.role, requested.project or project)

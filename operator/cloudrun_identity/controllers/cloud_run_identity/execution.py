@@ -70,13 +70,24 @@ class AccountExecutor:
     async def assume(self, action: AccountAction, want: AccountWant, seen: AccountSeen) -> AccountSeen:
         """Return what the action would leave behind: it writes records, and calls no method of Google.
 
-        An account that the action brings about counts as settled at once.
+        An account that the action brings about counts as settled at once. Later reads show it.
         """
+        assumed = await self._assumed(action, want, seen)
+        if assumed.account:
+            self._deps.assumed[want.email] = assumed.account
+        return assumed
+
+    async def _assumed(self, action: AccountAction, want: AccountWant, seen: AccountSeen) -> AccountSeen:
         match action:
             case CreateAccount() | RetryCreate() | RecreateAccount():
-                return await self._assume_created(want, seen)
+                record = creating(want, seen.record, self._deps.records.now())
+                account = _account(want, ASSUMED_UNIQUE_ID, disabled=False)
+                assumed = replace(settled(record, account), appeared=None)
+                return await self._put(want, AccountSeen(account), assumed)
             case UndeleteAccount():
-                return await self._assume_undeleted(want, seen)
+                record = seen.known_record
+                account = _updated(want, _account(want, record.unique_id, disabled=record.disabled))
+                return await self._put(want, AccountSeen(account), settled(record, account))
             case RecordLoss():
                 recorded = await self._record(action, want, seen)
                 return replace(recorded, good_reads=GOOD_READS)
@@ -196,20 +207,6 @@ class AccountExecutor:
         self._deps.propagation.begin(record.email, account.unique_id)
         return Executed(AccountSeen(account, record, made=account.unique_id))
 
-    async def _assume_created(self, want: AccountWant, seen: AccountSeen) -> AccountSeen:
-        record = creating(want, seen.record, self._deps.records.now())
-        account = ServiceAccount(
-            want.project_id, record.email, ASSUMED_UNIQUE_ID, want.text.display_name, want.text.description
-        )
-        return AccountSeen(account, await self._deps.records.put(want.project_id, settled(record, account)))
-
-    async def _assume_undeleted(self, want: AccountWant, seen: AccountSeen) -> AccountSeen:
-        record = seen.known_record
-        account = _updated(
-            want, ServiceAccount(want.project_id, record.email, record.unique_id, disabled=record.disabled)
-        )
-        return AccountSeen(account, await self._deps.records.put(want.project_id, settled(record, account)))
-
     # Changes of an account
 
     async def _update(self, want: AccountWant, seen: AccountSeen) -> AccountSeen:
@@ -264,6 +261,14 @@ class AccountExecutor:
         """Note what was sent: the reply echoes less, and a read may not show it yet."""
         self._deps.inventory.wrote_account(want.project_id, before.email)
         self._deps.recent.wrote(before, after)
+
+
+def _account(want: AccountWant, unique_id: str, *, disabled: bool) -> ServiceAccount:
+    """Return an account with the text that the object creates it with."""
+    text = want.text
+    return ServiceAccount(
+        want.project_id, want.email, unique_id, text.display_name, text.description, disabled
+    )
 
 
 def _updated(want: AccountWant, account: ServiceAccount) -> ServiceAccount:

@@ -55,7 +55,7 @@ class RequestedGrant:
 
 @dataclass(frozen=True, slots=True)
 class GrantFailure:
-    """Why a requested grant is not desired now."""
+    """A requested grant that is not desired now, with the reason."""
 
     target: Resolved[Target]
     role: str

@@ -127,13 +127,13 @@ def test_what_custom_roles_cannot_hold_is_no_difference_and_is_told() -> None:
 
 def test_a_role_that_another_object_has_is_refused() -> None:
     there = cast("CustomRole", parsed(ROLE.replace("namespace: payments", "namespace: shop")))
-    way = "delete that one first, or choose another roleID"
-    assert refusal(there) == f"spec.roleID: role runner is CustomRole shop/runner's; {way}"
+    way = "delete that object first, or choose another roleID"
+    assert refusal(there) == f"spec.roleID: role runner is owned by CustomRole shop/runner; {way}"
 
 
 def test_a_role_of_an_object_that_is_gone_is_refused_with_a_way_out() -> None:
-    way = "which is gone; declare that one anew to have it, or choose another roleID"
-    assert refusal() == f"spec.roleID: role runner is CustomRole shop/runner's, {way}"
+    way = "which is deleted; create that object again to manage it, or choose another roleID"
+    assert refusal() == f"spec.roleID: role runner is owned by CustomRole shop/runner, {way}"
 
 
 def refusal(*others: CustomRole) -> str:

@@ -63,7 +63,7 @@ def test_the_keys_are_those_of_the_account_by_its_unique_id() -> None:
         (
             FakeWorld(delegated()),
             Reason.DEPENDENCY_NOT_FOUND,
-            "there is no CloudRunIdentity payments/checkout",
+            "CloudRunIdentity payments/checkout does not exist",
         ),
         (FakeWorld(delegated(), identity()), Reason.DEPENDENCY_NOT_READY, "is not ready"),
         (

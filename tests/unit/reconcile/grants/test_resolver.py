@@ -166,7 +166,7 @@ async def test_each_wish_is_judged_by_the_guardrails_of_the_project_that_it_is_a
 
 
 async def test_a_wish_without_a_target_holds_the_role_wherever_it_is() -> None:
-    outcome = Waiting(Reason.DEPENDENCY_NOT_FOUND, "there is no ManagedProject shared")
+    outcome = Waiting(Reason.DEPENDENCY_NOT_FOUND, "ManagedProject shared does not exist")
     nowhere = RequestedGrant("spec.roles[0]", Unresolved("ManagedProject shared", outcome), SQL, ANN)
     requested_grants = await resolved(nowhere)
     assert requested_grants.retains == (Retain(None, SQL, ANN.principal),)
