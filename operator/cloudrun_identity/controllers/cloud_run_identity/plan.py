@@ -90,7 +90,7 @@ def _begin(want: AccountWant, seen: AccountSeen) -> Iterator[Step]:
         yield _taken(want, CREATED)
     else:
         yield CreateAccount(want.target.full_name, (CREATED,))
-        yield from _disable_created(want)
+        yield from _then_switch(want, disabled=False)
 
 
 def _adopt(want: AccountWant, account: ServiceAccount) -> Iterator[Step]:
@@ -118,7 +118,7 @@ def _see_create_through(
     account, created = seen.account, (RECREATED if record.unique_ids else CREATED,)
     if account is None and not (seen.followed and is_fresh(record, now)):
         yield RetryCreate(want.target.full_name, created)
-        yield from _disable_created(want)
+        yield from _then_switch(want, disabled=False)
     elif account is not None and not seen.is_created(record, account):
         yield WithdrawCreate(want.target.full_name)
         yield from _steps(want, AccountSeen(account, withdrawn(record)), now)
@@ -129,9 +129,10 @@ def _see_create_through(
         yield from _keep(want, settled(record, account), account)
 
 
-def _disable_created(want: AccountWant) -> Iterator[Step]:
-    for change in _switch(want, disabled=False):
-        yield SwitchAccount(want.target.full_name, (change,), disable=True)
+def _then_switch(want: AccountWant, *, disabled: bool) -> Iterator[Step]:
+    """Disable or enable an account that a step before brings about in the state `disabled`."""
+    for change in _switch(want, disabled=disabled):
+        yield SwitchAccount(want.target.full_name, (change,), disable=want.obj.spec.disabled)
 
 
 # With a unique id in the record
@@ -155,11 +156,12 @@ def _bring_back(want: AccountWant, record: AccountRecord, seen: AccountSeen, now
             yield Refuse(Reason.CONFLICT, message, (UNDELETED,))
         case WhenDeleted.UNDELETE:
             yield UndeleteAccount(resource, (UNDELETED,), in_doubt=undeleting and is_fresh(record, now))
+            yield from _then_switch(want, disabled=record.disabled)
         case WhenDeleted.RECREATE if seen.taken:
             yield _taken(want, RECREATED)
         case WhenDeleted.RECREATE:
             yield RecreateAccount(resource, (RECREATED,))
-            yield from _disable_created(want)
+            yield from _then_switch(want, disabled=False)
         case WhenDeleted.REPORT:
             yield from _record_loss(want, record, AccountLoss.DELETED)
             message = f"Service account {named} was deleted, which spec.whenDeleted: Report leaves as it is"

@@ -130,19 +130,26 @@ class AccountBench:
 
     async def delete(self, *, abandon: bool = False, forced: bool = False, **spec: Any) -> Outcome:
         """Reconcile the deletion of the identity once."""
-        obj = identity(**spec)
-        if forced:
-            annotated = obj.metadata.model_copy(update={"annotations": {FORCE_DELETE: "true"}})
-            obj = obj.model_copy(update={"metadata": annotated})
-        return await self.delete_object(obj, abandon=abandon)
+        return await self.delete_object(identity(**spec), abandon=abandon, forced=forced)
 
-    async def delete_object(self, obj: CloudRunIdentity, *, abandon: bool = False) -> Outcome:
-        cluster = Cluster(self.ledgers, project(locations=["europe-west1"]), obj)
-        cluster.terminating = self.terminating
-        want = self.controller.resolve_deletion(obj, cluster, abandon=abandon)
+    async def delete_object(
+        self, obj: CloudRunIdentity, *, abandon: bool = False, forced: bool = False
+    ) -> Outcome:
+        want = self.deletion_want(obj, abandon=abandon, forced=forced)
         if want is None:
             return await self.releases(abandon=abandon)
         return (await self.carry_out(want)).outcome
+
+    def deletion_want(
+        self, obj: CloudRunIdentity, *, abandon: bool = False, forced: bool = False
+    ) -> IdentityWant | None:
+        """The deletion of the identity, resolved."""
+        if forced:
+            annotated = obj.metadata.model_copy(update={"annotations": {FORCE_DELETE: "true"}})
+            obj = obj.model_copy(update={"metadata": annotated})
+        cluster = Cluster(self.ledgers, project(locations=["europe-west1"]), obj)
+        cluster.terminating = self.terminating
+        return self.controller.resolve_deletion(obj, cluster, abandon=abandon)
 
     async def carry_out(self, want: IdentityWant) -> Progress[Any]:
         return await carried_out(
