@@ -138,7 +138,7 @@ class KeyRotation:
         if secret is None or not secret.is_owned:
             return
         if abandon:
-            await self._secrets.release(owner, secret)
+            await self._secrets.orphan(owner, secret)
         else:
             await self._secrets.delete(owner, secret)
         self._checkpoint("secret parted with")
@@ -205,7 +205,7 @@ class KeyRotation:
     async def _publish(self, use: KeyUse, seen: KeysSeen, key_id: str) -> KeysSeen | Outcome:
         name, file = use.obj.spec.secret_name, self._files[key_id]
         try:
-            secret = await self._secrets.publish(use.owner, name, seen.secret, file, use.template)
+            secret = await self._secrets.write_key(use.owner, name, seen.secret, file, use.template)
         except KubeError as error:
             return refused_secret(use, error)
         self._checkpoint("key published")
@@ -216,7 +216,7 @@ class KeyRotation:
         if seen.secret is None or seen.is_taken or use.template.is_on(seen.secret):
             return None
         try:
-            await self._secrets.relabel(use.owner, seen.secret, use.template)
+            await self._secrets.write_metadata(use.owner, seen.secret, use.template)
         except KubeError as error:
             return refused_secret(use, error)
         return None
