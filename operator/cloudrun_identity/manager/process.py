@@ -89,7 +89,7 @@ async def run(settings: Settings, watch: Watch) -> None:
         google = GoogleClients(
             settings.google_endpoint,
             metrics,
-            may_write=lambda: lease.is_holder,
+            holds_lease=lambda: lease.is_holder,
             tokens=TokenFile(settings.google_token_file) if settings.google_token_file else None,
         )
         stack.push_async_callback(google.close)

@@ -16,7 +16,7 @@ from cloudrun_identity.api import (
 )
 from cloudrun_identity.gcp.custom_roles import ID_TAKEN_FOR, CustomRoles, CustomRoleState, RoleFields
 from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.gcp.mutations import mutated
+from cloudrun_identity.gcp.mutations import log_mutation
 from cloudrun_identity.gcp.roles import Roles
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.ledger.model import Ledger, RoleRecord
@@ -76,7 +76,7 @@ class RoleDefinitions:
         if refusal:
             return refusal, seen
         permissions = fields.permissions | (seen.permissions if seen else frozenset())
-        with self._expansions.rewriting(want.project.project_id, want.name, permissions):
+        with self._expansions.updating(want.project.project_id, want.name, permissions):
             return await self._write(want, seen, fields)
 
     async def delete(self, obj: CustomRole, project_id: str, record: RoleRecord, *, abandon: bool) -> Outcome:
@@ -107,7 +107,7 @@ class RoleDefinitions:
                 if error.fault not in _OVERTAKEN or not tries_left:
                     raise
                 continue
-            mutated("delete", role.name, before="present", after="deleted")
+            log_mutation("delete", role.name, before="present", after="deleted")
             self._checkpoint("role deleted")
             return True
         return role is not None
@@ -126,7 +126,7 @@ class RoleDefinitions:
         """Record that a role which is there is ours, if that is news: adopted, or made before a crash."""
         if not want.is_ours:
             await self._record(want, Origin.ADOPTED, RoleState.PRESENT)
-            mutated("adopt", seen.name, before="not ours", after="adopted")
+            log_mutation("adopt", seen.name, before="not ours", after="adopted")
         elif want.record and want.record.state is RoleState.CREATING:
             await self._record(want, want.record.origin, RoleState.PRESENT)
 
@@ -145,7 +145,7 @@ class RoleDefinitions:
                 raise
             return Refused(Reason.CONFLICT, id_is_taken(want, self._wall_clock())), None
         self._checkpoint("role created")
-        mutated("create", role.name, before="absent", after=_said(role))
+        log_mutation("create", role.name, before="absent", after=_said(role))
         await self._record(want, Origin.CREATED, RoleState.PRESENT)
         return InSync(), role
 
@@ -163,14 +163,14 @@ class RoleDefinitions:
             if error.fault not in (Fault.FAILED_PRECONDITION, Fault.NOT_FOUND):
                 raise
             return Refused(Reason.CONFLICT, id_is_taken(want, self._wall_clock())), seen
-        mutated("undelete", role.name, before="deleted", after="present")
+        log_mutation("undelete", role.name, before="deleted", after="present")
         self._checkpoint("role brought back")
         await self._record(want, record.origin, RoleState.PRESENT)
         return InSync(), await self._update(want, role, fields)
 
     async def _update(self, want: DeclaredRole, seen: CustomRoleState, fields: RoleFields) -> CustomRoleState:
         role = await self._roles.update(want.project.project_id, seen.role_id, fields, seen.etag)
-        mutated("update", role.name, before=_said(seen), after=_said(role))
+        log_mutation("update", role.name, before=_said(seen), after=_said(role))
         return role
 
     def _objection_to_permitting(

@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 from cloudrun_identity.api import IdentityKey, KeyState
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.keys import Keys, NewKey
-from cloudrun_identity.gcp.mutations import mutated
+from cloudrun_identity.gcp.mutations import log_mutation
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.keys import KeyAttempt, KeyRecord, KeyRing
 from cloudrun_identity.kube.errors import KubeError
@@ -195,7 +195,7 @@ class KeyRotation:
                 raise
             return forbidden(use, error)
         self._checkpoint("key created")
-        mutated("create", use.key_name(made.key.key_id), before="absent", after="enabled")
+        log_mutation("create", use.key_name(made.key.key_id), before="absent", after="enabled")
         record = _record(use, made, self._now())
         await self._change(use, lambda ring: ring.with_records([record]).with_attempt(None))
         self._files[record.key_id] = made.file
@@ -230,7 +230,7 @@ class KeyRotation:
                 if error.fault is not Fault.NOT_FOUND:
                     raise
                 return await self._gone(use, seen, key_id)
-            mutated("disable", use.key_name(key_id), before="enabled", after="disabled")
+            log_mutation("disable", use.key_name(key_id), before="enabled", after="disabled")
             self._checkpoint("key disabled")
         record = replace(self._ring(use).records[key_id], state=KeyState.DISABLED, disabled=seen.now)
         await self._change(use, lambda ring: ring.with_records([record]))
@@ -244,7 +244,7 @@ class KeyRotation:
                 raise
         else:
             after = "deleted: nobody has its private half" if step.stray else "deleted"
-            mutated("delete", use.key_name(step.key_id), before="present", after=after)
+            log_mutation("delete", use.key_name(step.key_id), before="present", after=after)
             if step.stray:
                 self._event_reporter.warn(use.obj, "StrayKeyDeleted", stray(use, step.key_id))
         self._checkpoint("key deleted")

@@ -53,7 +53,7 @@ class Google:
         self._check = check
         self._writes = 0
 
-    def of(self, _: str) -> "Google":
+    def for_project(self, _: str) -> "Google":
         return self
 
     def client(self, *_: object) -> "Google":

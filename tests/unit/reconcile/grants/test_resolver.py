@@ -43,7 +43,7 @@ class FakeRoles:
             raise GoogleError(self.faults[role], "google.iam.admin.v1.IAM/GetRole", "no such role")
         return self.permitted
 
-    def at_most(self, role: str, project_id: str) -> frozenset[str]:
+    def max_permissions(self, role: str, project_id: str) -> frozenset[str]:
         return self.permitted
 
 
