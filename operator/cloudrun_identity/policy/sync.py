@@ -1,13 +1,13 @@
 """Sync one IAM policy with the desired grants of all objects.
 
 A sync reads the policy, plans (`policy.planning`), records the plan in the ledger, writes the policy at most
-once, and settles the ledger. The operator writes only grants that the ledger holds. An entry leaves the ledger
-only after a read shows that its grant is absent, or after a write of it was certainly refused.
+once, and settles the ledger. The operator writes only grants that the ledger holds. An entry leaves the
+ledger only after a read shows that its grant is absent, or after a write of it was certainly refused.
 """
 
 import asyncio
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from cloudrun_identity.api import GrantState
 from cloudrun_identity.gcp.errors import Fault, GoogleError
@@ -225,9 +225,7 @@ class PolicySync:
         def change(current: Ledger) -> Ledger:
             if current.entries != over.entries:
                 raise LedgerMoved(f"the ledger of {self._target} was changed by somebody else")
-            return replace(
-                current,
-                entries=ledger.entries,
+            return current.with_entries(ledger.entries).replace(
                 unmanaged_members=ledger.unmanaged_members,
                 last_write_time=ledger.last_write_time,
             )
