@@ -235,7 +235,7 @@ def test_object_has_the_columns_of_kubectl() -> None:
 
 def test_more_unique_ids_than_the_limit_are_refused() -> None:
     ids = tuple(str(number) for number in range(MAX_UNIQUE_IDS + 1))
-    with pytest.raises(ValidationError, match="(?i)unique_?ids"):
+    with pytest.raises(ValidationError, match=r"(?i)unique_?ids"):
         LedgerAccount(email=ACCOUNT.name, unique_ids=ids)
 
 
