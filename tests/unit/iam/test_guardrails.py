@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from cloudrun_identity.api import GrantAdmission, ManagedProject, TargetKind
 from cloudrun_identity.iam.admission import Admitted, Decision, DeclaredIdentity, Denied, GuardrailFacts
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.iam.guardrails import GrantRequest, decide
+from cloudrun_identity.iam.guardrails import GrantRequest, decide, incomplete_entries
 
 RUNNER = DeclaredIdentity("flows", "prefect-runner")
 RUNNER_EMAIL = "prefect-runner@payments-prod-1234.iam.gserviceaccount.com"
@@ -135,6 +135,25 @@ def test_a_refusal_for_escalation_alone_says_which_permissions_escalate_and_why(
         "an entry such as {roles: [roles/run.admin], targetKinds: [Project], "
         "members: ['identity:flows/prefect-runner'], namespaces: [flows], allowEscalation: true} would"
     )
+
+
+def test_entry_without_target_kinds_admits_nothing_and_is_named() -> None:
+    incomplete = {key: value for key, value in FLOW_RUNNER.items() if key != "targetKinds"}
+    decision = asked(request("roles/run.admin"), project(entry(), incomplete))
+    assert decision == Denied(
+        "spec.guardrails.grants[1] of ManagedProject payments-prod has no targetKinds and admits nothing; "
+        "add targetKinds: [Project] to it",
+        invalid_entry=True,
+    )
+    assert incomplete_entries(project(entry(), incomplete)) == ("spec.guardrails.grants[1]",)
+
+
+@pytest.mark.parametrize("lacking", [{"members": ["group:none@example.com"]}, {"allowEscalation": False}])
+def test_entry_that_would_not_suffice_is_not_named_as_incomplete(lacking: dict[str, Any]) -> None:
+    incomplete = {key: value for key, value in FLOW_RUNNER.items() if key != "targetKinds"} | lacking
+    decision = asked(request("roles/run.admin"), project(incomplete))
+    assert isinstance(decision, Denied)
+    assert not decision.invalid_entry
 
 
 def test_a_role_that_cannot_be_expanded_is_taken_for_escalating() -> None:
