@@ -7,6 +7,10 @@ INSTALLED := $(VENV)/.installed
 CHART_CRDS := charts/cloudrun-identity/files/crds
 CONSTRAINTS_VENV := build/constraints
 DISTRIBUTED := -n auto --dist loadscope
+# The paths that the language check covers. Add a path here when its prose follows CONTRIBUTING.md.
+CHECKED_PROSE := \
+	tools .github CONTRIBUTING.md SECURITY.md CODE_OF_CONDUCT.md \
+	docs/dev
 
 # Containers often disable bytecode. Then each process that the tests start would compile all modules again.
 export PYTHONDONTWRITEBYTECODE :=
@@ -41,11 +45,12 @@ generate: $(INSTALLED) ## generate crds/ and the chart's copy, docs/reference.md
 	@$(BIN)/cloudrun-identity crds --markdown >docs/reference.md
 	@$(BIN)/cloudrun-identity permissions --markdown >docs/permissions.md
 
-lint: $(INSTALLED) ## run ruff, mypy and import-linter
+lint: $(INSTALLED) ## run ruff, mypy, import-linter and the language check
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python tools/check_language.py $(CHECKED_PROSE)
 
 constraints: ## update constraints.txt to the newest versions that pyproject.toml allows (needs Python 3.11)
 	$(refuse_unfit_python)
