@@ -53,20 +53,20 @@ constraints: ## constraints.txt anew: the newest versions that pyproject.toml al
 	$(refuse_unfit_python)
 	@rm -rf $(CONSTRAINTS_VENV)
 	@$(PYTHON) -m venv $(CONSTRAINTS_VENV)
-	@$(CONSTRAINTS_VENV)/bin/pip install --quiet --disable-pip-version-check -e '.[playground,dev]'
+	@$(CONSTRAINTS_VENV)/bin/pip install --quiet --disable-pip-version-check -e '.[dev]' -e ./playground
 	@sed -n '/^#/p' constraints.txt >build/constraints.txt
 	@$(CONSTRAINTS_VENV)/bin/pip freeze --exclude-editable >>build/constraints.txt
 	@mv build/constraints.txt constraints.txt
 
 clean: ## back to a fresh clone
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	@find operator tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find operator playground tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml playground/pyproject.toml constraints.txt
 	$(refuse_unfit_python)
 	@echo 'Installing into $(VENV); the first time it takes about a minute.'
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[playground,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' -e ./playground
 	@touch $(INSTALLED)
 
 # What $(PYTHON) lacks, in one line that says what to do, or nothing.
