@@ -36,6 +36,8 @@ def test_relative_links_and_anchors_resolve(page: Path) -> None:
             continue
         path, _, anchor = link.partition("#")
         linked = (page.parent / path).resolve() if path else page
+        if str(linked.relative_to(ROOT)) in PLANNED:
+            continue
         if not linked.exists() or (anchor and linked.suffix == ".md" and anchor not in set(_anchors(linked))):
             broken.append(link)
     assert broken == []
