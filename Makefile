@@ -8,8 +8,9 @@ CHART_CRDS := charts/cloudrun-identity/files/crds
 CONSTRAINTS_VENV := build/constraints
 # The paths that the language check covers. Add a path here when its prose follows CONTRIBUTING.md.
 CHECKED_PROSE := \
-	tools .github CONTRIBUTING.md SECURITY.md CODE_OF_CONDUCT.md \
-	docs/dev
+	tools .github CONTRIBUTING.md SECURITY.md CODE_OF_CONDUCT.md README.md \
+	$(filter-out docs/reference.md docs/permissions.md,$(wildcard docs/*.md)) docs/dev playground/README.md \
+	$(addprefix charts/cloudrun-identity/,Chart.yaml templates values.yaml values.schema.json)
 
 # Containers often forbid bytecode. Then every process that the tests start would compile the product anew, and
 # every worker the tests.
