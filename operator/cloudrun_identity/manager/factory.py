@@ -33,7 +33,7 @@ from cloudrun_identity.gcp.run import Run
 from cloudrun_identity.gcp.service_accounts import ServiceAccounts
 from cloudrun_identity.iam.principals import email
 from cloudrun_identity.kube.objects import resource
-from cloudrun_identity.kube.resources import NAMESPACES, Verbs
+from cloudrun_identity.kube.resources import NAMESPACES, ObjectClient
 from cloudrun_identity.kube.secrets import KeySecrets
 from cloudrun_identity.ledger.store import Ledgers
 from cloudrun_identity.policy.exclusive import is_protected
@@ -64,7 +64,7 @@ from .workers import Slots
 class Ports:
     """The outside of the engine."""
 
-    client: Verbs
+    client: ObjectClient
     """Kubernetes API, or objects in memory."""
     kube: KubePort
     """Writes of a reconcile to Kubernetes."""
@@ -101,7 +101,7 @@ class Engine:
     executor: Executor
     policies: PolicyPort
 
-    async def fill(self, client: Verbs, kinds: Iterable[str]) -> None:
+    async def fill(self, client: ObjectClient, kinds: Iterable[str]) -> None:
         """List everything once: nothing is decided on a cache that is half full. Raises KubeError."""
         await self.ledgers.fill()
         for raw in await client.list(NAMESPACES):

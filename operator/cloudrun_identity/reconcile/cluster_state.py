@@ -9,16 +9,19 @@ from cloudrun_identity.api import (
     CustomRole,
     IdentityAttachment,
     IdentityKey,
+    LedgerAccount,
+    LedgerEntry,
+    LedgerRole,
     ManagedProject,
     ReconciledResource,
     Resource,
 )
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import Grant, Target
-from cloudrun_identity.iam.keys import KeyRing
 from cloudrun_identity.iam.principals import lower_email
 from cloudrun_identity.kube.resources import Object
-from cloudrun_identity.ledger.model import AccountRecord, Ledger, LedgerEntry, RoleRecord
+from cloudrun_identity.ledger.keys import KeyRing
+from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.ledger.owners import Owner
 
 
@@ -162,19 +165,19 @@ class ClusterState(Protocol):
         """Return whether the namespace is terminating."""
         ...
 
-    def account(self, identity: CloudRunIdentity) -> AccountRecord | None:
+    def account(self, identity: CloudRunIdentity) -> LedgerAccount | None:
         """Return the record of the account for this object and UID."""
         ...
 
-    def owner_of(self, email: str) -> AccountRecord | None:
+    def owner_of(self, email: str) -> LedgerAccount | None:
         """Return the record of the account with this e-mail, if an identity declares it."""
         ...
 
-    def role(self, project_id: str, role_id: str) -> RoleRecord | None:
+    def role(self, project_id: str, role_id: str) -> LedgerRole | None:
         """Return the record of the custom role of this id."""
         ...
 
-    def role_home(self, role: CustomRole) -> tuple[str, RoleRecord] | None:
+    def role_home(self, role: CustomRole) -> tuple[str, LedgerRole] | None:
         """Return the project id and the record of the role that an object of this name manages."""
         ...
 

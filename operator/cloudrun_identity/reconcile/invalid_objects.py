@@ -1,9 +1,9 @@
 """Reconcile objects that do not fit their kind: an older or laxer CRD admitted them.
 
 Nothing is done for an invalid object, and its grants stay. Its deletion must not hang: the ledgers hold its
-grants by its name, so those of an IAMBinding are released without the rest of its spec. Everything else that an
-object manages is left in place. The ledgers keep recording its owner: the ManagedProject lists it in `orphans`,
-and a valid object of the same name takes it over.
+grants by its name, so those of an IAMBinding are released without the rest of its spec. Everything else that
+an object manages is left in place. The ledgers keep recording its owner: the ManagedProject lists it in
+`orphans`, and a valid object of the same name takes it over.
 """
 
 import logging

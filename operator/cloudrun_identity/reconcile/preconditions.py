@@ -153,8 +153,8 @@ def halted_elsewhere(held: Iterable[Target], cluster: ClusterState) -> Outcome |
         if project and project.spec.suspend:
             return Paused(
                 Reason.SUSPENDED,
-                f"The deletion waits until ManagedProject {project.metadata.name} is no longer suspended: the "
-                f"object has grants on {target}",
+                f"The deletion waits until ManagedProject {project.metadata.name} is no longer suspended: "
+                f"the object has grants on {target}",
             )
     return None
 
@@ -231,7 +231,7 @@ def _is_recorded(obj: ReconciledResource, project: ManagedProject, cluster: Clus
             return cluster.account(obj) is not None
         case CustomRole():
             record = cluster.role(project.project_id, obj.spec.role_id)
-            return record is not None and record.is_had_by(f"{obj.metadata.namespace}/{obj.metadata.name}")
+            return record is not None and record.is_owned_by(f"{obj.metadata.namespace}/{obj.metadata.name}")
         case _:
             return False
 

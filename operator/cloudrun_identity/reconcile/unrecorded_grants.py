@@ -44,6 +44,6 @@ def recorded_as_unmanaged(grants: Iterable[Grant], cluster: ClusterState) -> str
     more = f" and {len(unmanaged) - _SHOWN} more" if len(unmanaged) > _SHOWN else ""
     return (
         f"No PolicyLedger records who made {', '.join(sorted(unmanaged)[:_SHOWN])}{more}: the ledger was "
-        "lost, or the policy was not managed before. These grants count as unmanaged and stay when this object is "
-        "deleted; set spec.existingGrants to Claim to manage them"
+        "lost, or the policy was not managed before. These grants count as unmanaged and stay when this "
+        "object is deleted; set spec.existingGrants to Claim to manage them"
     )

@@ -8,13 +8,13 @@ from cloudrun_identity.api import (
     AccountLoss,
     AccountText,
     CloudRunIdentity,
+    LedgerAccount,
     TargetKind,
 )
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
 from cloudrun_identity.iam.admission import Admitted, Decision
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.kube.event_recorder import EventType
-from cloudrun_identity.ledger.model import AccountRecord
 from cloudrun_identity.reconcile.steps import Action, StepEvent
 
 from .propagation import is_fresh
@@ -80,7 +80,7 @@ class AccountSeen:
 
     account: ServiceAccount | None
     """The account; None if Google does not show it."""
-    record: AccountRecord | None = None
+    record: LedgerAccount | None = None
     """Record of the object's account in the ledger of the account's policy."""
     owned_by: str = ""
     """Another object that the ledger records as the owner of the e-mail, with a remedy; empty if none."""
@@ -107,7 +107,7 @@ class AccountSeen:
         return self.account
 
     @property
-    def known_record(self) -> AccountRecord:
+    def known_record(self) -> LedgerAccount:
         """The record, for an action that needs one; raises ValueError if there is none."""
         if self.record is None:
             raise ValueError("the action needs a record")
@@ -117,7 +117,7 @@ class AccountSeen:
         """Return whether the account is so young that a read which does not show it proves nothing."""
         return self.account is None and self.record is not None and is_fresh(self.record, now)
 
-    def is_created(self, record: AccountRecord, account: ServiceAccount) -> bool:
+    def is_created(self, record: LedgerAccount, account: ServiceAccount) -> bool:
         """Return whether the account is the one that the recorded create made."""
         if self.made:
             return account.unique_id == self.made

@@ -4,15 +4,14 @@ A record is written before the action that it describes, and removed after that 
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
-from cloudrun_identity.api import Abandonment, AccountIntent, AccountLoss, Origin
+from cloudrun_identity.api import Abandonment, AccountIntent, AccountLoss, LedgerAccount, Origin
 from cloudrun_identity.api.policy_ledger import MAX_UNIQUE_IDS
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.ledger.model import AccountRecord, Ledger
+from cloudrun_identity.ledger.model import Ledger
 
 from .account import (
     AccountSeen,
@@ -30,50 +29,48 @@ from .account import (
 )
 
 
-def creating(want: AccountWant, record: AccountRecord | None, now: datetime) -> AccountRecord:
+def creating(want: AccountWant, record: LedgerAccount | None, now: datetime) -> LedgerAccount:
     """Return the record of an account that is about to be created, perhaps in the place of a former one."""
-    begun = record or AccountRecord(want.email, want.owner, want.obj.metadata.uid)
-    return replace(
-        begun,
+    begun = record or LedgerAccount(email=want.email, owner=want.owner, owner_uid=want.obj.metadata.uid)
+    return begun.replace(
         intent=AccountIntent.CREATE,
         origin=Origin.CREATED,
         unique_id="",
         lost=None,
         disabled=False,
         sent=want.text,
-        appeared=now,
+        appeared_time=now,
     )
 
 
-def withdrawn(record: AccountRecord) -> AccountRecord | None:
+def withdrawn(record: LedgerAccount) -> LedgerAccount | None:
     """Return the record as before the intent to create; None if there was no account before."""
     if not record.unique_ids:
         return None
-    return replace(record, intent=None, sent=None, appeared=None, unique_id=record.unique_ids[-1])
+    return record.replace(intent=None, sent=None, appeared_time=None, unique_id=record.unique_ids[-1])
 
 
-def adopted(want: AccountWant, account: ServiceAccount) -> AccountRecord:
+def adopted(want: AccountWant, account: ServiceAccount) -> LedgerAccount:
     """Return the record of an account that the object adopts as it is."""
-    record = AccountRecord(
-        account.email,
-        want.owner,
-        want.obj.metadata.uid,
+    record = LedgerAccount(
+        email=account.email,
+        owner=want.owner,
+        owner_uid=want.obj.metadata.uid,
         origin=Origin.ADOPTED,
         disabled=account.disabled,
     )
     return settled(record, account)
 
 
-def taken_over(record: AccountRecord, account: ServiceAccount) -> AccountRecord:
+def taken_over(record: LedgerAccount, account: ServiceAccount) -> LedgerAccount:
     """Return the record of an account that replaced the recorded one and is managed from now on."""
-    return settled(replace(record, origin=Origin.ADOPTED, disabled=account.disabled), account)
+    return settled(record.replace(origin=Origin.ADOPTED, disabled=account.disabled), account)
 
 
-def settled(record: AccountRecord, account: ServiceAccount) -> AccountRecord:
+def settled(record: LedgerAccount, account: ServiceAccount) -> LedgerAccount:
     """Return the completed record of an account that reads show consistently."""
     unique_ids = tuple(each for each in record.unique_ids if each != account.unique_id)
-    return replace(
-        record,
+    return record.replace(
         intent=None,
         sent=None,
         lost=None,
@@ -82,12 +79,12 @@ def settled(record: AccountRecord, account: ServiceAccount) -> AccountRecord:
     )
 
 
-def lost(record: AccountRecord, loss: AccountLoss) -> AccountRecord:
+def lost(record: LedgerAccount, loss: AccountLoss) -> LedgerAccount:
     """Return the record of an account that another client deleted or replaced."""
-    return replace(record, intent=None, lost=loss, appeared=None)
+    return record.replace(intent=None, lost=loss, appeared_time=None)
 
 
-def recorded(action: RecordAction, want: AccountWant, seen: AccountSeen) -> AccountRecord | None:
+def recorded(action: RecordAction, want: AccountWant, seen: AccountSeen) -> LedgerAccount | None:
     """Return the record after an action on it; None if the action removes it."""
     match action:
         case AdoptAccount():
@@ -101,7 +98,7 @@ def recorded(action: RecordAction, want: AccountWant, seen: AccountSeen) -> Acco
         case RecordLoss(loss=loss):
             return lost(seen.known_record, loss)
         case RecordSwitch(disabled=disabled):
-            return replace(seen.known_record, disabled=disabled)
+            return seen.known_record.replace(disabled=disabled)
         case ForgetAccount() | LeaveBehind():
             return None
 
@@ -133,30 +130,30 @@ class AccountRecords:
         """Return the time in whole seconds, as records hold it."""
         return self._wall_clock().replace(microsecond=0)
 
-    def at(self, target: Target) -> AccountRecord | None:
+    def at(self, target: Target) -> LedgerAccount | None:
         """Return the record of an account, whichever object owns it; None for one that was left behind."""
         record = self._ledgers.ledger(target).account
         return None if record is None or record.abandoned else record
 
-    def of(self, owner: str) -> AccountRecord | None:
+    def of(self, owner: str) -> LedgerAccount | None:
         """Return the record of the account that this object (`namespace/name`) owns."""
         home = self._ledgers.account_home(owner)
         return self.at(home) if home else None
 
-    async def put(self, project_id: str, record: AccountRecord) -> AccountRecord:
+    async def put(self, project_id: str, record: LedgerAccount) -> LedgerAccount:
         """Write the record; nothing is written if it is unchanged."""
         target = account_target(project_id, record.email)
         await self._ledgers.update(target, lambda ledger: ledger.with_account(record))
         return record
 
-    async def drop(self, project_id: str, record: AccountRecord) -> None:
+    async def drop(self, project_id: str, record: LedgerAccount) -> None:
         """Remove the record of an account, if this owner still has it."""
         await self._replace(project_id, record, None)
 
-    async def leave_behind(self, project_id: str, record: AccountRecord, reason: str) -> None:
+    async def leave_behind(self, project_id: str, record: LedgerAccount, reason: str) -> None:
         """Record that the account was left without an owner, for the project's status."""
-        left = AccountRecord(
-            record.email,
+        left = LedgerAccount(
+            email=record.email,
             owner="",
             owner_uid="",
             origin=record.origin,
@@ -166,7 +163,7 @@ class AccountRecords:
         )
         await self._replace(project_id, record, left)
 
-    async def _replace(self, project_id: str, record: AccountRecord, new: AccountRecord | None) -> None:
+    async def _replace(self, project_id: str, record: LedgerAccount, new: LedgerAccount | None) -> None:
         def change(ledger: Ledger) -> Ledger:
             own = ledger.account is not None and ledger.account.owner == record.owner
             return ledger.with_account(new) if own else ledger

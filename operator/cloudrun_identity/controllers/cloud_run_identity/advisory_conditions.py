@@ -21,7 +21,7 @@ from cloudrun_identity.controllers.cross_project import (
     service_agent_check,
 )
 from cloudrun_identity.gcp.errors import GoogleError
-from cloudrun_identity.gcp.permission_checks import Hint
+from cloudrun_identity.gcp.permission_checks import AccessState
 from cloudrun_identity.gcp.projects import cloud_run_service_agent
 from cloudrun_identity.gcp.roles import Roles
 from cloudrun_identity.iam.acting_roles import TOKEN_CREATOR
@@ -62,7 +62,7 @@ def cross_project(
             project.status.operator_identity or "",
         )
         checks += [
-            act_as_check(use, audit.may_act.get(project.metadata.name, Hint.UNKNOWN)),
+            act_as_check(use, audit.may_act.get(project.metadata.name, AccessState.UNKNOWN)),
             service_agent_check(use, _gets_tokens(account, use, cluster)),
             org_policy_check(use),
         ]
@@ -93,7 +93,7 @@ def recommendations(requested_grants: Iterable[RequestedGrant], roles: Roles) ->
             requested.target,
             requested.role,
             requested.member.principal,
-            roles.known(requested.role, requested.target.project_id),
+            roles.cached(requested.role, requested.target.project_id),
         )
         for requested in requested_grants
         if isinstance(requested.target, Target)
@@ -112,11 +112,11 @@ def least_privilege(found: tuple[Recommendation, ...]) -> Finding:
     return Finding(ConditionStatus.FALSE, "Advice", f"{kinds}: see status.recommendations")
 
 
-def _gets_tokens(account: Target, use: CrossProjectUse, cluster: ClusterState) -> Hint:
+def _gets_tokens(account: Target, use: CrossProjectUse, cluster: ClusterState) -> AccessState:
     """Return whether the ledger shows the grant of the service agent, which the operator makes."""
     agent = service_account_member(cloud_run_service_agent(use.project_number))
     entry = cluster.ledger(account).entries.get(Grant(account, TOKEN_CREATOR, agent))
-    return Hint.YES if entry and entry.state is GrantState.GRANTED else Hint.NO
+    return AccessState.GRANTED if entry and entry.state is GrantState.GRANTED else AccessState.NOT_GRANTED
 
 
 def _recommendation(advice: Advice) -> Recommendation:

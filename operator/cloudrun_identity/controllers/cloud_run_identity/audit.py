@@ -20,10 +20,11 @@ from cloudrun_identity.api import (
 from cloudrun_identity.gcp.errors import GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.keys import Keys
-from cloudrun_identity.gcp.permission_checks import Hint, PermissionChecks
+from cloudrun_identity.gcp.permission_checks import AccessState, PermissionChecks
 from cloudrun_identity.gcp.workloads import Workload
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.iam.keys import KeyRing, ListedKey
+from cloudrun_identity.iam.keys import ListedKey
+from cloudrun_identity.ledger.keys import KeyRing
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey
 from cloudrun_identity.reconcile.grants.public_services import ineffective_roles, public_services
 from cloudrun_identity.reconcile.preconditions import other_project
@@ -39,7 +40,7 @@ class Audit:
     """Keys that no IdentityKey declares, or why keys cannot be listed; None if the spec ignores them."""
     unreadable: tuple[str, ...] = ()
     """Remarks about locations that cannot be read."""
-    may_act: Mapping[str, Hint] = field(default_factory=dict)
+    may_act: Mapping[str, AccessState] = field(default_factory=dict)
     """For each ManagedProject of usableFrom: whether the operator's account there may act as the account."""
     open_services: tuple[Workload, ...] = ()
     """Services that the identity has a role to call, and that allow unauthenticated calls."""
@@ -94,7 +95,7 @@ class IdentityAuditor:
                         f"{kind}s in {location} of {project_id} cannot be read: {error.message}"
                     )
         may_act = {
-            project.metadata.name: await self._access.operator_may(
+            project.metadata.name: await self._access.operator_access(
                 "iam.serviceAccounts.actAs", account, project.project_id, max_age
             )
             for project in usable_projects(obj, cluster)
@@ -112,7 +113,7 @@ class IdentityAuditor:
             listed = await self._keys.list(account.project_id, unique_id, max_age)
         except GoogleError as error:
             return error
-        return unmanaged_keys(listed, cluster.ledger(account).keys)
+        return unmanaged_keys(listed, cluster.ledger(account).key_ring)
 
 
 def unmanaged_keys(listed: Mapping[str, ListedKey], ring: KeyRing) -> tuple[UnmanagedKey, ...]:

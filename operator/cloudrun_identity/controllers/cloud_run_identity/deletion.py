@@ -12,11 +12,11 @@ from cloudrun_identity.api import (
     AccountLoss,
     DeletionProtection,
     IdentityDeletionPolicy,
+    LedgerAccount,
     Origin,
     Reason,
 )
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
-from cloudrun_identity.ledger.model import AccountRecord
 from cloudrun_identity.reconcile.steps import Change, Plan, ReleaseGrants, Wait
 
 from .account import (
@@ -61,7 +61,7 @@ def asks_for_users(want: AccountWant, seen: AccountSeen, now: datetime) -> bool:
 
 
 def _steps(
-    want: AccountWant, deletion: AccountDeletion, record: AccountRecord, seen: AccountSeen, now: datetime
+    want: AccountWant, deletion: AccountDeletion, record: LedgerAccount, seen: AccountSeen, now: datetime
 ) -> Iterator[Step]:
     resource, account = want.target.full_name, seen.account
     if deletion.abandon:
@@ -100,13 +100,13 @@ def _steps(
 
 
 def _disable(
-    want: AccountWant, record: AccountRecord, account: ServiceAccount | None, now: datetime
+    want: AccountWant, record: LedgerAccount, account: ServiceAccount | None, now: datetime
 ) -> Iterator[Step]:
     """Disable the account for `disableBeforeDelete`, and wait until that time is over."""
     period = want.obj.spec.disable_before_delete.timedelta
     if not period or account is None:
         return
-    since = record.disabled_at
+    since = record.disabled_time
     if since is None:
         since = now.replace(microsecond=0)
         change = Change("disabled", "false", "true")
@@ -124,13 +124,13 @@ def _disable(
         yield Wait(Reason.DELETING, message, min(left, _AT_MOST))
 
 
-def _is_managed(record: AccountRecord, account: ServiceAccount, seen: AccountSeen) -> bool:
+def _is_managed(record: LedgerAccount, account: ServiceAccount, seen: AccountSeen) -> bool:
     if record.unique_id:
         return account.unique_id == record.unique_id
     return seen.is_created(record, account)
 
 
-def _deletes(want: AccountWant, record: AccountRecord) -> bool:
+def _deletes(want: AccountWant, record: LedgerAccount) -> bool:
     """Return whether the deletion policy deletes an account of this origin."""
     match want.obj.spec.deletion_policy:
         case IdentityDeletionPolicy.DELETE:
@@ -141,7 +141,7 @@ def _deletes(want: AccountWant, record: AccountRecord) -> bool:
             return False
 
 
-def _in_use(record: AccountRecord, users: tuple[str, ...]) -> Wait:
+def _in_use(record: LedgerAccount, users: tuple[str, ...]) -> Wait:
     more = f" and {len(users) - _SHOWN} more" if len(users) > _SHOWN else ""
     message = (
         f"Service account {record.email} is not deleted while workloads run as it: "
@@ -151,7 +151,7 @@ def _in_use(record: AccountRecord, users: tuple[str, ...]) -> Wait:
     return Wait(Reason.IN_USE, message, USE_RECHECK)
 
 
-def _enabled_again(record: AccountRecord) -> Wait:
+def _enabled_again(record: LedgerAccount) -> Wait:
     message = (
         f"Service account {record.email} was disabled to be deleted, and another client enabled it again; "
         "disable it, or set spec.deletionPolicy to Abandon to keep it or spec.disableBeforeDelete to 0s to "

@@ -6,10 +6,9 @@ leaves a record from which the next plan goes on.
 
 from dataclasses import replace
 
-from cloudrun_identity.api import AccountIntent, AccountText
+from cloudrun_identity.api import AccountIntent, AccountText, LedgerAccount
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
-from cloudrun_identity.ledger.model import AccountRecord
 from cloudrun_identity.reconcile.executor import ASSUMED_UNIQUE_ID
 from cloudrun_identity.reconcile.interfaces import Executed
 
@@ -82,7 +81,7 @@ class AccountExecutor:
             case CreateAccount() | RetryCreate() | RecreateAccount():
                 record = creating(want, seen.record, self._deps.records.now())
                 account = _account(want, ASSUMED_UNIQUE_ID, disabled=False)
-                assumed = replace(settled(record, account), appeared=None)
+                assumed = settled(record, account).replace(appeared_time=None)
                 return await self._put(want, AccountSeen(account), assumed)
             case UndeleteAccount():
                 record = seen.known_record
@@ -120,12 +119,12 @@ class AccountExecutor:
         self._deps.propagation.end(want.email)
         return AccountSeen(seen.account, record)
 
-    async def _put(self, want: AccountWant, seen: AccountSeen, record: AccountRecord) -> AccountSeen:
+    async def _put(self, want: AccountWant, seen: AccountSeen, record: LedgerAccount) -> AccountSeen:
         return replace(seen, record=await self._deps.records.put(want.project_id, record))
 
     async def _restore(
-        self, want: AccountWant, record: AccountRecord, former: AccountRecord | None
-    ) -> AccountRecord | None:
+        self, want: AccountWant, record: LedgerAccount, former: LedgerAccount | None
+    ) -> LedgerAccount | None:
         """Undo the record of an intent."""
         if former is None:
             await self._deps.records.drop(want.project_id, record)
@@ -162,7 +161,7 @@ class AccountExecutor:
 
     async def _retry_create(self, want: AccountWant, seen: AccountSeen) -> Executed[AccountSeen]:
         """Send the recorded create again: with another text, what the first one made would be unmanaged."""
-        record = replace(seen.known_record, appeared=self._deps.records.now())
+        record = seen.known_record.replace(appeared_time=self._deps.records.now())
         await self._deps.records.put(want.project_id, record)
         try:
             return await self._created(want, record)
@@ -172,15 +171,15 @@ class AccountExecutor:
         self._deps.propagation.begin(record.email)  # a read will show whose it is
         return Executed(AccountSeen(None, record, followed=True), written=False)
 
-    async def _created(self, want: AccountWant, record: AccountRecord) -> Executed[AccountSeen]:
+    async def _created(self, want: AccountWant, record: LedgerAccount) -> Executed[AccountSeen]:
         sent = record.sent or AccountText()
         account = await self._deps.service_accounts.create(
             want.project_id, want.obj.account_id, sent.display_name, sent.description
         )
         self._deps.checkpoint("account created")
-        self._deps.inventory.wrote_account(want.project_id, account.email)
+        self._deps.inventory.invalidate_account(want.project_id, account.email)
         if account.email != record.email:  # only the reply names the true e-mail
-            moved = await self._deps.records.put(want.project_id, replace(record, email=account.email))
+            moved = await self._deps.records.put(want.project_id, record.replace(email=account.email))
             await self._deps.records.drop(want.project_id, record)
             record = moved
         self._deps.propagation.begin(account.email, account.unique_id)
@@ -189,7 +188,9 @@ class AccountExecutor:
     async def _undelete(
         self, want: AccountWant, seen: AccountSeen, *, in_doubt: bool
     ) -> Executed[AccountSeen]:
-        record = replace(seen.known_record, intent=AccountIntent.UNDELETE, appeared=self._deps.records.now())
+        record = seen.known_record.replace(
+            intent=AccountIntent.UNDELETE, appeared_time=self._deps.records.now()
+        )
         await self._deps.records.put(want.project_id, record)
         self._deps.checkpoint("undelete recorded")
         try:
@@ -203,7 +204,7 @@ class AccountExecutor:
             self._deps.propagation.begin(record.email, record.unique_id)  # the one in doubt took effect
             return Executed(AccountSeen(None, record, made=record.unique_id), written=False)
         self._deps.checkpoint("account undeleted")
-        self._deps.inventory.wrote_account(want.project_id, record.email)
+        self._deps.inventory.invalidate_account(want.project_id, record.email)
         self._deps.propagation.begin(record.email, account.unique_id)
         return Executed(AccountSeen(account, record, made=account.unique_id))
 
@@ -227,7 +228,7 @@ class AccountExecutor:
 
     async def _switched(self, want: AccountWant, seen: AccountSeen, *, disable: bool) -> AccountSeen:
         account = replace(seen.known_account, disabled=disable)
-        record = replace(seen.known_record, disabled=disable)
+        record = seen.known_record.replace(disabled=disable)
         return await self._put(want, replace(seen, account=account), record)
 
     async def _disable_before_delete(self, want: AccountWant, seen: AccountSeen) -> Executed[AccountSeen]:
@@ -239,7 +240,7 @@ class AccountExecutor:
         return Executed(await self._record_disabling(want, seen), written=not account.disabled)
 
     async def _record_disabling(self, want: AccountWant, seen: AccountSeen) -> AccountSeen:
-        record = replace(seen.known_record, disabled_at=self._deps.records.now(), disabled=True)
+        record = seen.known_record.replace(disabled_time=self._deps.records.now(), disabled=True)
         account = replace(seen.known_account, disabled=True)
         return await self._put(want, replace(seen, account=account), record)
 
@@ -253,13 +254,13 @@ class AccountExecutor:
             if error.fault is not Fault.NOT_FOUND:
                 raise
             written = False
-        self._deps.inventory.wrote_account(want.project_id, want.email)
+        self._deps.inventory.invalidate_account(want.project_id, want.email)
         self._deps.checkpoint("account deleted")
         return Executed(replace(seen, account=None, deleted=True), written=written)
 
     def _wrote(self, want: AccountWant, before: ServiceAccount, after: ServiceAccount) -> None:
         """Note what was sent: the reply echoes less, and a read may not show it yet."""
-        self._deps.inventory.wrote_account(want.project_id, before.email)
+        self._deps.inventory.invalidate_account(want.project_id, before.email)
         self._deps.recent.wrote(before, after)
 
 

@@ -7,6 +7,7 @@ from cloudrun_identity.api import (
     CloudRunIdentity,
     IAMBinding,
     IdentityAttachment,
+    LedgerAccount,
     ManagedProject,
     WorkloadKind,
 )
@@ -15,7 +16,6 @@ from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.service_accounts import ServiceAccount, ServiceAccounts
 from cloudrun_identity.iam.admission import Admitted, may_use_project
 from cloudrun_identity.iam.principals import lower_email
-from cloudrun_identity.ledger.model import AccountRecord
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey, account_key, identity_key
 from cloudrun_identity.reconcile.preconditions import belongs_to, guardrail_facts
 
@@ -117,7 +117,7 @@ class AccountObserver:
         return SHARED if waited >= _LONG else 0.0
 
 
-def _is_settled(record: AccountRecord, account: ServiceAccount | None) -> bool:
+def _is_settled(record: LedgerAccount, account: ServiceAccount | None) -> bool:
     return record.is_steady and account is not None and account.unique_id == record.unique_id
 
 

@@ -13,6 +13,7 @@ from cloudrun_identity.api import (
     AccountIntent,
     AccountLoss,
     Adoption,
+    LedgerAccount,
     Reason,
     WhenDeleted,
     WhenDisabled,
@@ -20,7 +21,6 @@ from cloudrun_identity.api import (
 )
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
 from cloudrun_identity.iam.admission import Denied
-from cloudrun_identity.ledger.model import AccountRecord
 from cloudrun_identity.reconcile.outcomes import SHORTLY
 from cloudrun_identity.reconcile.steps import Change, Leave, Plan, Refuse, Wait
 
@@ -109,7 +109,7 @@ def _adopt(want: AccountWant, account: ServiceAccount) -> Iterator[Step]:
 
 
 def _see_create_through(
-    want: AccountWant, record: AccountRecord, seen: AccountSeen, now: datetime
+    want: AccountWant, record: LedgerAccount, seen: AccountSeen, now: datetime
 ) -> Iterator[Step]:
     """Settle an account whose create is recorded.
 
@@ -138,7 +138,7 @@ def _then_switch(want: AccountWant, *, disabled: bool) -> Iterator[Step]:
 # With a unique id in the record
 
 
-def _bring_back(want: AccountWant, record: AccountRecord, seen: AccountSeen, now: datetime) -> Iterator[Step]:
+def _bring_back(want: AccountWant, record: LedgerAccount, seen: AccountSeen, now: datetime) -> Iterator[Step]:
     """Undelete or recreate a missing account, unless it is too young for that to mean anything."""
     undeleting = record.intent is AccountIntent.UNDELETE
     unanswered = undeleting and not seen.made
@@ -171,7 +171,7 @@ def _bring_back(want: AccountWant, record: AccountRecord, seen: AccountSeen, now
 
 
 def _replaced(
-    want: AccountWant, record: AccountRecord, account: ServiceAccount, seen: AccountSeen
+    want: AccountWant, record: LedgerAccount, account: ServiceAccount, seen: AccountSeen
 ) -> Iterator[Step]:
     """Refuse or take over an account that another client created in the place of a deleted one."""
     yield from _record_loss(want, record, AccountLoss.REPLACED)
@@ -196,13 +196,13 @@ def _replaced(
             assert_never(never)
 
 
-def _record_loss(want: AccountWant, record: AccountRecord, loss: AccountLoss) -> Iterator[Step]:
+def _record_loss(want: AccountWant, record: LedgerAccount, loss: AccountLoss) -> Iterator[Step]:
     if lost(record, loss) != record:
         yield RecordLoss(want.target.full_name, loss=loss)
 
 
 def _returned(
-    want: AccountWant, record: AccountRecord, account: ServiceAccount, seen: AccountSeen
+    want: AccountWant, record: LedgerAccount, account: ServiceAccount, seen: AccountSeen
 ) -> Iterator[Step]:
     """Settle an undeleted account once it is shown consistently, whoever undeleted it."""
     keeping = tuple(_keep(want, settled(record, account), account))
@@ -213,7 +213,7 @@ def _returned(
         yield from keeping
 
 
-def _keep(want: AccountWant, record: AccountRecord, account: ServiceAccount) -> Iterator[Step]:
+def _keep(want: AccountWant, record: LedgerAccount, account: ServiceAccount) -> Iterator[Step]:
     """Write the fields that differ from the spec."""
     spec, resource = want.obj.spec, want.target.full_name
     texts = tuple(

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from cloudrun_identity.api import LedgerAccount
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
-from cloudrun_identity.ledger.model import AccountRecord
 
 GRACE = 120.0
 """Seconds after a create or an undelete in which a missing account means propagation, not loss."""
@@ -24,19 +24,19 @@ STALE = 15.0
 """Seconds after a write of the operator in which a read may show the state before it."""
 
 
-def is_fresh(record: AccountRecord, now: datetime) -> bool:
+def is_fresh(record: LedgerAccount, now: datetime) -> bool:
     """Return whether the account is so young that a missing read or a refused grant may be propagation.
 
     The record holds when it appeared, so that a restart does not treat a fresh account as lost.
     """
-    return record.appeared is not None and abs((now - record.appeared).total_seconds()) <= GRACE
+    return record.appeared_time is not None and abs((now - record.appeared_time).total_seconds()) <= GRACE
 
 
 class PropagationTracker:
     """Count the good reads of accounts, by e-mail. A restart loses the counts, which only costs reads."""
 
     def __init__(
-        self, wall_clock: Callable[[], datetime], record_of: Callable[[str], AccountRecord | None]
+        self, wall_clock: Callable[[], datetime], record_of: Callable[[str], LedgerAccount | None]
     ) -> None:
         """`record_of(email)` is the record of the account with this e-mail."""
         self._wall_clock = wall_clock

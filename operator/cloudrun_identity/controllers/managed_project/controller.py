@@ -23,9 +23,10 @@ from cloudrun_identity.gcp.permissions import FEATURES
 from cloudrun_identity.gcp.policies import Policies
 from cloudrun_identity.gcp.projects import Projects, cloud_run_service_agent
 from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.iam.guardrails import incomplete_entries
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey
 from cloudrun_identity.reconcile.interfaces import Executed, Summary
-from cloudrun_identity.reconcile.outcomes import Failing
+from cloudrun_identity.reconcile.outcomes import Failing, Refused
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
 from cloudrun_identity.reconcile.steps import Plan
 
@@ -75,7 +76,14 @@ class ManagedProjectController:
         return f"Project {want.project_id}"
 
     def resolve(self, obj: ManagedProject, allowed: Allowed, cluster: ClusterState) -> ProjectWant | Blocked:
-        """Return the project as declared."""
+        """Return the project as declared, or why its guardrails are invalid."""
+        incomplete = incomplete_entries(obj)
+        if incomplete:
+            message = (
+                f"{', '.join(incomplete)}: targetKinds is not set, and without it an entry admits nothing; "
+                "apply the manifest with targetKinds, such as [Project]"
+            )
+            return Blocked(Refused(Reason.INVALID_SPEC, message))
         return ProjectWant(obj, cluster)
 
     async def observe(self, want: ProjectWant, max_age: float) -> ProjectSeen:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from cloudrun_identity.api import FORCE_DELETE, CloudRunIdentity
+from cloudrun_identity.api import FORCE_DELETE, CloudRunIdentity, LedgerAccount
 from cloudrun_identity.controllers.cloud_run_identity.account_records import AccountRecords
 from cloudrun_identity.controllers.cloud_run_identity.audit import Audit
 from cloudrun_identity.controllers.cloud_run_identity.controller import (
@@ -14,7 +14,7 @@ from cloudrun_identity.controllers.cloud_run_identity.execution import AccountEx
 from cloudrun_identity.controllers.cloud_run_identity.observation import AccountDependencies, AccountObserver
 from cloudrun_identity.controllers.cloud_run_identity.propagation import PropagationTracker, RecentWrites
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.ledger.model import AccountRecord, Ledger
+from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.reconcile.outcomes import Outcome
 from cloudrun_identity.reconcile.preconditions import Allowed
 from cloudrun_identity.reconcile.progress import Progress
@@ -36,7 +36,7 @@ class NoAudit:
 class Roles:
     """Roles of which none has been read."""
 
-    def known(self, role: str, project_id: str) -> None:
+    def cached(self, role: str, project_id: str) -> None:
         return None
 
 
@@ -49,7 +49,7 @@ class Cluster(FakeWorld):
         super().__init__(*objects)
         self._ledgers = ledgers
 
-    def account(self, identity: CloudRunIdentity) -> AccountRecord | None:
+    def account(self, identity: CloudRunIdentity) -> LedgerAccount | None:
         home = self.account_home(identity)
         return self._ledgers.ledger(home).account if home else None
 
@@ -105,10 +105,10 @@ class AccountBench:
         return NOON + timedelta(seconds=self.now)
 
     @property
-    def record(self) -> AccountRecord:
+    def record(self) -> LedgerAccount:
         return self.ledgers.records[EMAIL]
 
-    def own_record(self) -> AccountRecord | None:
+    def own_record(self) -> LedgerAccount | None:
         home = self.ledgers.account_home(OWNER)
         return self.ledgers.records[home.name] if home else None
 

@@ -1,6 +1,5 @@
 """Creation and adoption of accounts: after every ambiguous reply, an account is managed or left alone."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -223,4 +222,4 @@ async def test_email_taken_while_a_recreation_is_in_doubt_is_a_replacement(bench
     bench.google.put(EMAIL, "999")
     outcomes = await bench.steps_of(2, whenDeleted="Recreate")
     assert isinstance(outcomes[-1], Refused)
-    assert bench.record == replace(record(unique_ids=("111",), origin=Origin.CREATED), lost="Replaced")
+    assert bench.record == record(unique_ids=("111",), origin=Origin.CREATED).replace(lost="Replaced")

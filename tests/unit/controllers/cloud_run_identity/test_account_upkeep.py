@@ -99,7 +99,7 @@ async def test_deleted_account_is_undeleted_and_settled_after_good_reads(
     bench.google.stale[EMAIL] = [None]
     outcomes = await bench.steps_of(1 + GOOD_READS)
     assert [type(each) for each in outcomes] == [Waiting] * GOOD_READS + [InSync]
-    assert bench.record == replace(SETTLED, appeared=NOON)
+    assert bench.record == SETTLED.replace(appeared_time=NOON)
     assert bench.writes() == ["undelete 111"]
 
 
@@ -114,7 +114,7 @@ async def test_undelete_goes_on_after_a_crash(bench: AccountBench) -> None:
 
 
 async def test_fresh_account_missing_after_a_restart_is_waited_for(bench: AccountBench) -> None:
-    bench.ledgers.keep(replace(SETTLED, appeared=NOON))
+    bench.ledgers.keep(SETTLED.replace(appeared_time=NOON))
     bench.restart()
     bench.now = GRACE
     bench.google.stale[EMAIL] = [None]

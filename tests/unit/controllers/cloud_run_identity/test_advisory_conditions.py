@@ -12,12 +12,12 @@ from cloudrun_identity.controllers.cloud_run_identity.advisory_conditions import
 )
 from cloudrun_identity.controllers.cloud_run_identity.audit import Audit
 from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.gcp.permission_checks import Hint
+from cloudrun_identity.gcp.permission_checks import AccessState
 from cloudrun_identity.gcp.projects import cloud_run_service_agent
 from cloudrun_identity.iam.acting_roles import TOKEN_CREATOR
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.principals import service_account_member
-from cloudrun_identity.ledger.model import LedgerEntry
+from cloudrun_identity.ledger.model import entry_of
 from cloudrun_identity.reconcile.grants.members import GrantMember
 from cloudrun_identity.reconcile.grants.resolver import RequestedGrant
 from cloudrun_identity.reconcile.outcomes import InSync
@@ -28,7 +28,8 @@ from .test_audit import ACCOUNT, USABLE
 from .test_observation import RUN_PROJECT
 
 AGENT = service_account_member(cloud_run_service_agent("5678"))
-GRANTED = {Grant(ACCOUNT, TOKEN_CREATOR, AGENT): LedgerEntry(frozenset(), GrantState.GRANTED)}
+GRANT = Grant(ACCOUNT, TOKEN_CREATOR, AGENT)
+GRANTED = {GRANT: entry_of(GRANT, (), GrantState.GRANTED)}
 OLD = UnmanagedKey(id="old", created_time=datetime(2025, 3, 1, tzinfo=UTC))
 NEW = UnmanagedKey(id="new", created_time=datetime(2026, 1, 1, tzinfo=UTC))
 
@@ -47,12 +48,12 @@ def condition(found: Audit, allowed: str, entries: Any) -> tuple[ConditionStatus
 
 
 def test_cross_project_ready_is_true_if_all_checks_pass() -> None:
-    status, reason, _ = condition(Audit(may_act={"run-prod": Hint.YES}), "Allowed", GRANTED)
+    status, reason, _ = condition(Audit(may_act={"run-prod": AccessState.GRANTED}), "Allowed", GRANTED)
     assert (status, reason) == (ConditionStatus.TRUE, "Allowed")
 
 
 def test_every_failed_check_is_named_with_its_remedy() -> None:
-    status, reason, message = condition(Audit(may_act={"run-prod": Hint.NO}), "Denied", {})
+    status, reason, message = condition(Audit(may_act={"run-prod": AccessState.NOT_GRANTED}), "Denied", {})
     assert (status, reason) == (ConditionStatus.FALSE, "ActAs")
     assert "serviceAccountUser" in message
     assert "spec {usableFrom: [{projectRef: {name: run-prod}}]}" in message
@@ -89,7 +90,7 @@ CHECKOUT = GrantMember("serviceAccount:checkout@acme.iam.gserviceaccount.com")
 class ReadRoles:
     """Roles of which one has been read."""
 
-    def known(self, role: str, project_id: str) -> frozenset[str] | None:
+    def cached(self, role: str, project_id: str) -> frozenset[str] | None:
         return {"roles/run.admin": frozenset({"run.services.setIamPolicy"})}.get(role)
 
 

@@ -3,12 +3,13 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from cloudrun_identity.api import IdentityAttachment, KeyState, TargetKind
+from cloudrun_identity.api import IdentityAttachment, KeyState, LedgerKey, LedgerKeyAttempt, TargetKind
 from cloudrun_identity.controllers.cloud_run_identity.audit import Audit, IdentityAuditor, unmanaged_keys
 from cloudrun_identity.gcp.errors import Fault
-from cloudrun_identity.gcp.permission_checks import Hint
+from cloudrun_identity.gcp.permission_checks import AccessState
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.iam.keys import KeyAttempt, KeyRecord, KeyRing, ListedKey
+from cloudrun_identity.iam.keys import ListedKey
+from cloudrun_identity.ledger.keys import KeyRing
 from cloudrun_identity.reconcile.cluster_state import ObjectKey, identity_key
 from tests.unit.controllers.cloud import PROJECT_ID, FakeRun, FakeServiceAccounts, fault, inventory
 from tests.unit.controllers.cluster_state import EMAIL, FakeWorld, identity, parsed, project
@@ -25,9 +26,11 @@ class FakeAccess:
     def __init__(self) -> None:
         self.asked: list[str] = []
 
-    async def operator_may(self, permission: str, target: Target, acting_in: str, max_age: float) -> Hint:
+    async def operator_access(
+        self, permission: str, target: Target, acting_in: str, max_age: float
+    ) -> AccessState:
         self.asked.append(acting_in)
-        return Hint.YES
+        return AccessState.GRANTED
 
 
 class FakeKeys:
@@ -80,7 +83,7 @@ async def test_operator_identity_is_checked_in_each_usable_project() -> None:
     access = FakeAccess()
     found = await audit(FakeRun(), access, project(), parsed(RUN_PROJECT), **USABLE)
     assert access.asked == ["run-prod-5678"]
-    assert found.may_act == {"run-prod": Hint.YES}
+    assert found.may_act == {"run-prod": AccessState.GRANTED}
     closed = parsed(RUN_PROJECT, namespaces={})
     assert (await audit(FakeRun(), access, project(), closed, **USABLE)).may_act == {}
 
@@ -99,8 +102,10 @@ NEW = ListedKey("new", NEW_YEAR)
 LISTED = {"new": NEW, "old": OLD}
 
 
-def ring(state: KeyState = KeyState.ACTIVE, attempt: KeyAttempt | None = None) -> KeyRing:
-    return KeyRing({"new": KeyRecord("new", "payments/checkout", state, NEW_YEAR)}, attempt)
+def ring(state: KeyState = KeyState.ACTIVE, attempt: LedgerKeyAttempt | None = None) -> KeyRing:
+    return KeyRing(
+        {"new": LedgerKey(id="new", owner="payments/checkout", state=state, created_time=NEW_YEAR)}, attempt
+    )
 
 
 def ids(known: KeyRing) -> list[str]:
@@ -117,5 +122,5 @@ def test_unclear_key_is_unmanaged() -> None:
 
 
 def test_key_that_appears_during_a_creation_is_not_reported() -> None:
-    attempt = KeyAttempt("payments/checkout", NEW_YEAR, frozenset({"old"}))
+    attempt = LedgerKeyAttempt(owner="payments/checkout", time=NEW_YEAR, known=frozenset({"old"}))
     assert ids(KeyRing(attempt=attempt)) == ["old"]

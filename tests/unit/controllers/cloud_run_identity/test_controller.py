@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from cloudrun_identity.api import CloudRunIdentity, IdentityDeletionPolicy, Origin
+from cloudrun_identity.api import CloudRunIdentity, IdentityDeletionPolicy, LedgerAccount, Origin
 from cloudrun_identity.controllers.cloud_run_identity.account import AccountSeen
 from cloudrun_identity.controllers.cloud_run_identity.controller import (
     CloudRunIdentityController,
@@ -11,7 +11,6 @@ from cloudrun_identity.controllers.cloud_run_identity.controller import (
 )
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
 from cloudrun_identity.iam.admission import Admitted, Denied
-from cloudrun_identity.ledger.model import AccountRecord
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
 from tests.unit.controllers.cluster_state import EMAIL, FakeWorld, identity, project, record
 
@@ -21,7 +20,7 @@ NONE: Any = None
 class KnownRoles:
     """Roles of which one has been read."""
 
-    def known(self, role: str, project_id: str) -> frozenset[str] | None:
+    def cached(self, role: str, project_id: str) -> frozenset[str] | None:
         return {f"projects/{project_id}/roles/shell": frozenset({"run.services.ssh"})}.get(role)
 
 
@@ -30,19 +29,19 @@ CONTROLLER = CloudRunIdentityController(NONE, NONE, NONE, ROLES)
 ACCOUNT = ServiceAccount("payments-prod-1234", EMAIL, "111", "Checkout", "pays")
 
 
-def resolved(obj: CloudRunIdentity, *accounts: AccountRecord, **spec: Any) -> IdentityWant | Blocked:
+def resolved(obj: CloudRunIdentity, *accounts: LedgerAccount, **spec: Any) -> IdentityWant | Blocked:
     delegated = project(**spec)
     cluster = FakeWorld(delegated, obj, accounts=accounts)
     return CONTROLLER.resolve(obj, Allowed(delegated, observe=False), cluster)
 
 
-def want(obj: CloudRunIdentity, *accounts: AccountRecord, **spec: Any) -> IdentityWant:
+def want(obj: CloudRunIdentity, *accounts: LedgerAccount, **spec: Any) -> IdentityWant:
     wanted = resolved(obj, *accounts, **spec)
     assert isinstance(wanted, IdentityWant)
     return wanted
 
 
-def summary(found: AccountRecord | None) -> dict[str, Any]:
+def summary(found: LedgerAccount | None) -> dict[str, Any]:
     accounts = (found,) if found else ()
     seen = IdentitySeen(AccountSeen(ACCOUNT, found))
     return dict(CONTROLLER.summarize(want(identity(), *accounts), seen).fields)

@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from cloudrun_identity.api import AccountLoss, ObjectMeta, Origin, Reason, WorkloadKind
+from cloudrun_identity.api import AccountLoss, LedgerAccount, ObjectMeta, Origin, Reason, WorkloadKind
 from cloudrun_identity.controllers.cloud_run_identity.propagation import GRACE
 from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.ledger.model import AccountRecord
 from cloudrun_identity.reconcile.outcomes import InSync, Outcome, Waiting
 from tests.unit.controllers.cloud import PROJECT_ID
 from tests.unit.controllers.cluster_state import EMAIL, identity, record
@@ -29,7 +28,7 @@ class Bench(AccountBench):
         super().__init__()
         self.google.put(EMAIL)
 
-    async def begin(self, kept: AccountRecord | None = CREATED, **options: Any) -> Outcome:
+    async def begin(self, kept: LedgerAccount | None = CREATED, **options: Any) -> Outcome:
         """Reconcile the deletion once, of an identity whose account is recorded as `kept`."""
         if kept:
             self.ledgers.keep(kept)
@@ -231,7 +230,7 @@ async def test_account_deleted_already_is_forgotten_even_if_in_use(
 async def test_deletion_goes_on_after_a_crash(bench: Bench) -> None:
     bench.google.lost = {"delete"}
     with pytest.raises(GoogleError):
-        await bench.begin(replace(CREATED, appeared=NOON))
+        await bench.begin(CREATED.replace(appeared_time=NOON))
     bench.restart()
     assert await bench.delete() == InSync(), "a delete by unique id that finds nothing is final"
     assert bench.ledgers.records == {}
@@ -262,7 +261,7 @@ async def test_account_that_was_disabled_before_is_waited_for(bench: Bench) -> N
     bench.google.put(EMAIL, disabled=True)
     assert isinstance(await bench.begin(**DAY), Waiting)
     assert "disable 111" not in bench.google.calls
-    assert bench.record.disabled_at == NOON
+    assert bench.record.disabled_time == NOON
 
 
 async def test_stale_read_after_disabling_does_not_keep_the_account(bench: Bench) -> None:

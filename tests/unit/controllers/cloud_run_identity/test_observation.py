@@ -49,7 +49,7 @@ spec:
 """
 
 
-FRESH = record(appeared=NOON)
+FRESH = record(appeared_time=NOON)
 
 
 @pytest.fixture

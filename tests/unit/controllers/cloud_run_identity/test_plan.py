@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cloudrun_identity.api import AccountIntent, AccountLoss, AccountText, Origin, Reason
+from cloudrun_identity.api import AccountIntent, AccountLoss, AccountText, LedgerAccount, Origin, Reason
 from cloudrun_identity.controllers.cloud_run_identity.account import (
     AccountSeen,
     AccountWant,
@@ -19,7 +19,6 @@ from cloudrun_identity.controllers.cloud_run_identity.plan import plan
 from cloudrun_identity.controllers.cloud_run_identity.propagation import GOOD_READS, GRACE
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
 from cloudrun_identity.iam.admission import Admitted, Decision, Denied
-from cloudrun_identity.ledger.model import AccountRecord
 from cloudrun_identity.reconcile.outcomes import InSync, Paused, Refused, Waiting
 from cloudrun_identity.reconcile.steps import Refuse, Wait
 from tests.unit.controllers.cloud import PROJECT_ID
@@ -46,8 +45,8 @@ def steps(seen: AccountSeen, now: datetime = NOON, **spec: Any) -> list[str]:
     ]
 
 
-def in_creation(former: AccountRecord | None = None) -> AccountRecord:
-    return replace(creating(want(), former, NOON), sent=SENT)
+def in_creation(former: LedgerAccount | None = None) -> LedgerAccount:
+    return creating(want(), former, NOON).replace(sent=SENT)
 
 
 # Without a record
@@ -206,7 +205,7 @@ def test_reported_deletion_retains_the_grants() -> None:
 
 @pytest.mark.parametrize("spec", [{}, {"whenDeleted": "Recreate"}, {"whenDeleted": "Report"}])
 def test_fresh_account_that_is_missing_is_waited_for(spec: dict[str, Any]) -> None:
-    fresh = replace(SETTLED, appeared=NOON)
+    fresh = SETTLED.replace(appeared_time=NOON)
     assert steps(AccountSeen(None, fresh), **spec) == ["Wait PropagationPending"]
     assert steps(AccountSeen(None, fresh), NOON + timedelta(seconds=GRACE + 1), **spec) != [
         "Wait PropagationPending"
@@ -214,7 +213,7 @@ def test_fresh_account_that_is_missing_is_waited_for(spec: dict[str, Any]) -> No
 
 
 def test_undelete_without_a_known_reply_is_repeated_in_doubt() -> None:
-    undeleting = replace(SETTLED, intent=AccountIntent.UNDELETE, appeared=NOON)
+    undeleting = SETTLED.replace(intent=AccountIntent.UNDELETE, appeared_time=NOON)
     (action,) = plan(want(), AccountSeen(None, undeleting), NOON).steps
     assert isinstance(action, UndeleteAccount)
     assert action.in_doubt
@@ -225,7 +224,7 @@ def test_undelete_without_a_known_reply_is_repeated_in_doubt() -> None:
 
 
 def test_refused_undelete_is_a_conflict_with_the_message_of_google() -> None:
-    undeleting = replace(SETTLED, intent=AccountIntent.UNDELETE, appeared=NOON)
+    undeleting = SETTLED.replace(intent=AccountIntent.UNDELETE, appeared_time=NOON)
     seen = AccountSeen(None, undeleting, undelete_refusal="it is too late")
     assert steps(seen) == ["RecordLoss", "Refuse Conflict"]
     refused = plan(want(), seen, NOON).outcome
@@ -238,7 +237,7 @@ def test_refused_undelete_is_a_conflict_with_the_message_of_google() -> None:
     [(GOOD_READS - 1, ["Wait PropagationPending"]), (GOOD_READS, ["SettleAccount", "UpdateAccount"])],
 )
 def test_undeleted_account_is_settled_after_good_reads(reads: int, expected: list[str]) -> None:
-    lost = replace(SETTLED, lost=AccountLoss.DELETED)
+    lost = SETTLED.replace(lost=AccountLoss.DELETED)
     seen = AccountSeen(ACCOUNT, lost, good_reads=reads)
     assert steps(seen, displayName="Counter") == expected
     assert [str(each) for each in plan(want(displayName="Counter"), seen, NOON).changes] == [
@@ -252,7 +251,7 @@ def test_undeleted_account_is_settled_after_good_reads(reads: int, expected: lis
 def test_replaced_account_is_refused_and_the_loss_recorded_once() -> None:
     seen = AccountSeen(REPLACEMENT, SETTLED, good_reads=GOOD_READS)
     assert steps(seen, displayName="Counter", disabled=True) == ["RecordLoss", "Refuse Conflict"]
-    recorded = replace(seen, record=replace(SETTLED, lost=AccountLoss.REPLACED))
+    recorded = replace(seen, record=SETTLED.replace(lost=AccountLoss.REPLACED))
     assert steps(recorded) == ["Refuse Conflict"]
     found = plan(want(), recorded, NOON)
     assert [str(change) for change in found.changes] == ["unique ID: 999 → 111"]
@@ -260,7 +259,7 @@ def test_replaced_account_is_refused_and_the_loss_recorded_once() -> None:
 
 
 def test_regrant_takes_over_a_replaced_account_after_good_reads() -> None:
-    seen = AccountSeen(replace(REPLACEMENT, disabled=True), replace(SETTLED, lost=AccountLoss.REPLACED))
+    seen = AccountSeen(replace(REPLACEMENT, disabled=True), SETTLED.replace(lost=AccountLoss.REPLACED))
     regrant = {"whenReplaced": "Regrant", "whenDisabled": "Report"}
     assert steps(seen, **regrant) == ["Wait PropagationPending"]
     assert steps(replace(seen, good_reads=GOOD_READS), **regrant) == ["TakeOverAccount", "SwitchAccount"]

@@ -6,7 +6,7 @@ undelete that is refused, and an account that appears between the read and the c
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import product
 from typing import Any
@@ -18,6 +18,7 @@ from cloudrun_identity.api import (
     AccountLoss,
     DeletionProtection,
     IdentityDeletionPolicy,
+    LedgerAccount,
     Origin,
     Reason,
     WhenDeleted,
@@ -28,7 +29,6 @@ from cloudrun_identity.controllers.cloud_run_identity.account_records import cre
 from cloudrun_identity.controllers.cloud_run_identity.controller import IdentityWant
 from cloudrun_identity.controllers.cloud_run_identity.propagation import GOOD_READS
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
-from cloudrun_identity.ledger.model import AccountRecord
 from cloudrun_identity.reconcile.interfaces import Executed
 from cloudrun_identity.reconcile.outcomes import InSync, Outcome, Paused, Refused, Waiting
 from cloudrun_identity.reconcile.progress import Progress, carry_out
@@ -44,23 +44,23 @@ SETTLED = record(origin=Origin.CREATED, unique_ids=("111",))
 TEXT = {"display_name": "Till", "description": f"CloudRunIdentity {OWNER}, u-checkout"}
 
 
-def _creating(former: AccountRecord | None) -> AccountRecord:
+def _creating(former: LedgerAccount | None) -> LedgerAccount:
     return creating(AccountBench().want(displayName="Till").account, former, NOON)
 
 
-RECORDS: dict[str, AccountRecord | None] = {
+RECORDS: dict[str, LedgerAccount | None] = {
     "none": None,
     "of another object": record(owner="payments/other"),
     "creating": _creating(None),
     "recreating": _creating(SETTLED),
     "settled": SETTLED,
-    "adopted": replace(SETTLED, origin=Origin.ADOPTED),
-    "disabled": replace(SETTLED, disabled=True),
-    "fresh": replace(SETTLED, appeared=NOON),
-    "undeleting": replace(SETTLED, intent=AccountIntent.UNDELETE, appeared=NOON),
+    "adopted": SETTLED.replace(origin=Origin.ADOPTED),
+    "disabled": SETTLED.replace(disabled=True),
+    "fresh": SETTLED.replace(appeared_time=NOON),
+    "undeleting": SETTLED.replace(intent=AccountIntent.UNDELETE, appeared_time=NOON),
     "deleted": lost(SETTLED, AccountLoss.DELETED),
     "replaced": lost(SETTLED, AccountLoss.REPLACED),
-    "disabled before the deletion": replace(SETTLED, disabled=True, disabled_at=NOON - timedelta(minutes=4)),
+    "disabled before the deletion": SETTLED.replace(disabled=True, disabled_time=NOON - timedelta(minutes=4)),
 }
 
 ACCOUNTS: dict[str, Callable[[AccountBench], object]] = {

@@ -17,7 +17,7 @@ from tests.unit.controllers.cluster_state import EMAIL, record
 
 from .account_bench import NOON
 
-YOUNG = record(appeared=NOON)
+YOUNG = record(appeared_time=NOON)
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_account_is_fresh_for_the_grace_period(seconds: float, fresh: bool) -> N
 
 
 def test_account_without_a_time_is_not_fresh() -> None:
-    known = {EMAIL: replace(YOUNG, appeared=None)}
+    known = {EMAIL: YOUNG.replace(appeared_time=None)}
     propagation = PropagationTracker(lambda: NOON, known.get)
     assert not propagation.is_fresh(EMAIL)
     assert not propagation.is_fresh("other@acme.iam.gserviceaccount.com")
