@@ -204,7 +204,7 @@ def _record_loss(want: AccountWant, record: LedgerAccount, loss: AccountLoss) ->
 def _returned(
     want: AccountWant, record: LedgerAccount, account: ServiceAccount, seen: AccountSeen
 ) -> Iterator[Step]:
-    """Settle an undeleted account once it is shown consistently, whoever undeleted it."""
+    """Settle an undeleted account once it is shown consistently; another client may have undeleted it."""
     keeping = tuple(_keep(want, settled(record, account), account))
     if seen.good_reads < GOOD_READS:
         yield propagating(record.email, *(change for step in keeping for change in step.changes))

@@ -49,7 +49,7 @@ async def test_grants_are_released_first_and_the_record_removed_last(bench: Benc
 
 
 async def test_account_is_kept_until_its_grants_are_released(bench: Bench) -> None:
-    bench.releases.outcome = Waiting(Reason.DELETING, "letting go", after=1.0)
+    bench.releases.outcome = Waiting(Reason.DELETING, "releasing grants", after=1.0)
     assert await bench.begin() == bench.releases.outcome
     assert EMAIL in bench.google.existing
     assert EMAIL in bench.ledgers.records

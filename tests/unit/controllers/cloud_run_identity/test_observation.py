@@ -183,7 +183,7 @@ async def test_project_without_a_managed_project_counts_as_use() -> None:
 
 
 async def test_project_declared_under_another_name_is_listed() -> None:
-    renamed = project(PROJECT.replace("name: payments-prod,", "name: anew,"), projectID=PROJECT_ID)
+    renamed = project(PROJECT.replace("name: payments-prod,", "name: renamed,"), projectID=PROJECT_ID)
     assert await unreachable(renamed) == []
 
 
