@@ -181,7 +181,7 @@ class Operator:
 
     def acts(self) -> None:
         """Wait until it holds the lease and has begun to work."""
-        self._command.says("acting on")
+        self._command.says("became the leader")
 
     def stands_by(self) -> None:
         """Wait until it has found the lease held by another one."""

@@ -1,111 +1,175 @@
-"""Every kind's controller, with what it works with."""
+"""The composition root: the only module that connects the parts of the operator.
 
-import time
-from collections.abc import Callable, Mapping
+`build_manager` composes the process. `compose` composes the engine, which a dry run shares. They differ in
+what `Ports` holds. The kinds are composed from the table in `registry`.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from cloudrun_identity.api import (
-    CloudRunIdentity,
-    CustomRole,
-    IAMBinding,
-    IdentityAttachment,
-    IdentityKey,
-    ManagedProject,
-)
-from cloudrun_identity.controllers.cloud_run_identity.account_dependencies import AccountDependencies
-from cloudrun_identity.controllers.cloud_run_identity.account_records import AccountRecords
-from cloudrun_identity.controllers.cloud_run_identity.accounts import Accounts
-from cloudrun_identity.controllers.cloud_run_identity.audit import IdentityAuditor
-from cloudrun_identity.controllers.cloud_run_identity.controller import CloudRunIdentityController
-from cloudrun_identity.controllers.cloud_run_identity.deletion import IdentityDeletion
 from cloudrun_identity.controllers.cloud_run_identity.propagation import PropagationTracker
-from cloudrun_identity.controllers.cloud_run_identity.recent_writes import RecentWrites
-from cloudrun_identity.controllers.cloud_run_identity.usage import Usage
-from cloudrun_identity.controllers.custom_role.controller import CustomRoleController
-from cloudrun_identity.controllers.custom_role.definitions import RoleDefinitions
-from cloudrun_identity.controllers.iam_binding import IAMBindingController
-from cloudrun_identity.controllers.identity_attachment.attachment_records import AttachmentRecords
-from cloudrun_identity.controllers.identity_attachment.controller import IdentityAttachmentController
-from cloudrun_identity.controllers.identity_attachment.preflight import Preflight
-from cloudrun_identity.controllers.identity_attachment.restoration import Restoration
-from cloudrun_identity.controllers.identity_key.controller import IdentityKeyController
-from cloudrun_identity.controllers.identity_key.rotation import KeyRotation
-from cloudrun_identity.controllers.managed_project.controller import ManagedProjectController
 from cloudrun_identity.gcp.client_pool import ClientPool
-from cloudrun_identity.gcp.custom_roles import CustomRoles
-from cloudrun_identity.gcp.inventory import Inventory
-from cloudrun_identity.gcp.keys import Keys
-from cloudrun_identity.gcp.org_policies import OrgPolicies
-from cloudrun_identity.gcp.permission_checks import PermissionChecks
-from cloudrun_identity.gcp.policies import Policies
-from cloudrun_identity.gcp.projects import Projects
-from cloudrun_identity.gcp.roles import Roles
-from cloudrun_identity.gcp.run import Run
-from cloudrun_identity.gcp.service_accounts import ServiceAccounts
+from cloudrun_identity.gcp.clients import GoogleClients
+from cloudrun_identity.gcp.ratelimit import Priority
+from cloudrun_identity.kube.event_recorder import EventRecorder
+from cloudrun_identity.kube.resources import Verbs
 from cloudrun_identity.kube.secrets import KeySecrets
 from cloudrun_identity.ledger.store import Ledgers
+from cloudrun_identity.policy.ports import SyncerPorts, SyncObserver
+from cloudrun_identity.policy.removal_limit import RemovalRateLimiter
 from cloudrun_identity.policy.syncers import PolicySyncers
-from cloudrun_identity.reconcile.events import EventReporter
+from cloudrun_identity.reconcile.cluster_state import ObjectKey
+from cloudrun_identity.reconcile.dependencies import Dependencies, KubePort
+from cloudrun_identity.reconcile.events import DriftObserver, EventPort, EventReporter
 from cloudrun_identity.reconcile.grants.release import Releaser
+from cloudrun_identity.reconcile.grants.resolver import GrantResolver
 from cloudrun_identity.reconcile.interfaces import Controller
+from cloudrun_identity.reconcile.reconciler import Reconciler
 from cloudrun_identity.reconcile.status_records import Records
 
-from .clock import key_clock, now
-from .workers import Slots
+from .cache import Cache
+from .engine import Engine
+from .hooks import checkpoints, now
+from .kubernetes import CountedClient, KubeWrites
+from .manager import Manager
+from .metrics import Metrics
+from .project_settings import ProjectSettings
+from .registry import CONTROLLERS, Cloud, KindParts
+from .resync import Resync
+from .work_queue import KeyedQueue
+from .workers import Slots, Workers
 
 
-def controllers(
-    clients: ClientPool,
-    policies: Policies,
-    roles: Roles,
-    ledgers: Ledgers,
-    secrets: KeySecrets,
-    syncers: PolicySyncers,
-    propagation: PropagationTracker,
-    event_reporter: EventReporter,
-    slots: Slots,
-    records: Records,
-    checkpoint: Callable[[str], None],
-) -> Mapping[str, Controller[Any, Any, Any]]:
-    """The controller of every kind by the kind's name; `checkpoint(step)` is told after every step."""
-    service_accounts, run = ServiceAccounts(clients), Run(clients)
-    inventory = Inventory(service_accounts, run, time.monotonic)
-    deps = AccountDependencies(
-        service_accounts,
-        inventory,
-        AccountRecords(ledgers, now),
-        propagation,
-        RecentWrites(time.monotonic),
-        checkpoint,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """The outside of the engine."""
+
+    client: Verbs
+    """The Kubernetes API, or objects in memory."""
+    kube: KubePort
+    """Writes of a reconcile to Kubernetes."""
+    google: GoogleClients
+    """Connections to Google Cloud with the operator's own credentials."""
+    namespace: str
+    """The namespace of the PolicyLedgers."""
+    events: EventPort
+    """The receiver of Kubernetes Events."""
+    drift: DriftObserver
+    """The receiver of detected and repaired drift."""
+    syncs: SyncObserver
+    """The receiver of the outcomes of policy syncs."""
+    slots: Slots
+    """Slots of the workers, which a waiting reconcile releases."""
+    wake: Callable[[Iterable[ObjectKey]], None]
+    """Called with the objects that the change of another object concerns."""
+
+
+def build_manager(
+    client: CountedClient,
+    google: GoogleClients,
+    metrics: Metrics,
+    *,
+    namespace: str,
+    kinds: Iterable[str],
+    concurrency: int,
+    may_act: Callable[[], bool],
+) -> Manager:
+    """Compose the manager of the installed `kinds`.
+
+    It keeps its ledgers in `namespace` and runs `concurrency` reconciles at the same time. `may_act` returns
+    whether the Lease is still held.
+    """
+    queue: KeyedQueue[ObjectKey] = KeyedQueue()
+    slots, events = Slots(concurrency), EventRecorder(client)
+    engine = compose(
+        Ports(
+            client=client,
+            kube=KubeWrites(client),
+            google=google,
+            namespace=namespace,
+            events=events,
+            drift=metrics,
+            syncs=metrics,
+            slots=slots,
+            wake=partial(queue.add_all, priority=Priority.EDIT),
+        )
     )
-    accounts = Accounts(deps)
-    releaser = Releaser(syncers, slots.slot_released)
-    deletion = IdentityDeletion(deps, accounts, Usage(inventory), releaser, event_reporter)
-    custom_roles = CustomRoles(clients, time.monotonic)
-    definitions = RoleDefinitions(custom_roles, roles, ledgers, syncers, now, checkpoint)
-    access = PermissionChecks(policies, roles, time.monotonic)
-    moved = AttachmentRecords(ledgers)
-    attachments = IdentityAttachmentController(
-        run,
-        inventory,
-        Preflight(inventory, access),
-        Restoration(run, inventory, moved, event_reporter, checkpoint),
-        moved,
-        records,
-        now,
-        checkpoint,
+    metrics.watch_queue(queue)
+    metrics.watch_objects(engine.cache.readiness)
+    return Manager(
+        client=client,
+        engine=engine,
+        queue=queue,
+        workers=Workers(queue, engine.reconciler, slots, metrics, engine.settings.resync_interval),
+        resync=Resync(engine.cache, engine.syncers, engine.reconciler, queue.add),
+        events=events,
+        kinds=kinds,
+        may_act=may_act,
     )
-    keys = Keys(clients, time.monotonic)
-    rotation = KeyRotation(keys, secrets, ledgers, event_reporter, key_clock(), checkpoint)
-    return {
-        ManagedProject.__name__: ManagedProjectController(
-            Projects(clients), policies, OrgPolicies(clients), inventory, clients.identity, now
-        ),
-        CloudRunIdentity.__name__: CloudRunIdentityController(
-            accounts, deletion, IdentityAuditor(inventory, access, keys), roles
-        ),
-        IAMBinding.__name__: IAMBindingController(releaser, inventory),
-        IdentityAttachment.__name__: attachments,
-        CustomRole.__name__: CustomRoleController(custom_roles, definitions, syncers),
-        IdentityKey.__name__: IdentityKeyController(rotation),
-    }
+
+
+def compose(ports: Ports) -> Engine:
+    """Compose the engine."""
+    checkpoint = checkpoints()
+    ledgers = Ledgers(ports.client, ports.namespace)
+    # The cache asks the controllers for the references of an object. They are added below, because some of
+    # them write to the cache.
+    kinds: dict[str, Controller[Any, Any, Any]] = {}
+    cache = Cache(kinds, ledgers, ports.wake, lambda: ports.google.identity)
+    settings = ProjectSettings(cache)
+    cloud = Cloud.of(ClientPool(ports.google, settings.credential))
+    propagation = PropagationTracker(now, ledgers.owner_of)
+    syncers = PolicySyncers(
+        SyncerPorts(
+            policies=cloud.policies,
+            ledgers=ledgers,
+            observer=ports.syncs,
+            wall_clock=now,
+            is_fresh=propagation.is_fresh,
+            removal_limiter=RemovalRateLimiter(settings.removals_per_hour),
+            is_protected=settings.is_protected,
+            may_return=partial(_may_return, ledgers),
+            is_suspended=settings.is_suspended,
+            is_observed=settings.is_observed,
+            checkpoint=checkpoint,
+        )
+    )
+    dependencies = Dependencies(
+        store=cache,
+        kube=ports.kube,
+        syncers=syncers,
+        resolve_grants=GrantResolver(cloud.roles),
+        event_reporter=EventReporter(ports.events, ports.drift),
+        wall_clock=now,
+        slot_released=ports.slots.slot_released,
+    )
+    parts = KindParts(
+        cloud=cloud,
+        ledgers=ledgers,
+        secrets=KeySecrets(ports.client),
+        syncers=syncers,
+        releaser=Releaser(syncers, ports.slots.slot_released),
+        propagation=propagation,
+        records=Records(cache, ports.kube, checkpoint),
+        event_reporter=dependencies.event_reporter,
+        checkpoint=checkpoint,
+    )
+    kinds |= {kind: build_controller(parts) for kind, build_controller in CONTROLLERS.items()}
+    return Engine(
+        cache=cache,
+        ledgers=ledgers,
+        settings=settings,
+        cloud=cloud,
+        syncers=syncers,
+        kinds=kinds,
+        dependencies=dependencies,
+        reconciler=Reconciler(kinds, dependencies),
+    )
+
+
+def _may_return(ledgers: Ledgers, email: str, unique_id: str) -> bool:
+    """Return whether an identity has, or had, the account with this ID, so that it may be undeleted."""
+    record = ledgers.owner_of(email)
+    return record is not None and unique_id in (record.unique_id, *record.unique_ids)

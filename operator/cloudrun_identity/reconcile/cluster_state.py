@@ -105,8 +105,8 @@ class ClusterState(Protocol):
         """The objects that refer to this one."""
         ...
 
-    def is_there(self, key: ObjectKey) -> bool:
-        """Whether the object exists; taken for granted of a kind that is not served, which nobody listed."""
+    def exists(self, key: ObjectKey) -> bool:
+        """Return whether the object exists. Objects of a kind that is not installed are assumed to exist."""
         ...
 
     def is_invalid(self, key: ObjectKey) -> bool:
@@ -121,8 +121,8 @@ class ClusterState(Protocol):
         """What is held on the policies of a project, and what is recorded of its accounts and workloads."""
         ...
 
-    def rivals(self, key: ObjectKey) -> Iterable[Resource]:
-        """The other objects that declare the very thing in Google Cloud that this one declares."""
+    def other_declarers(self, key: ObjectKey) -> Iterable[Resource]:
+        """Return the other objects that declare the same Google Cloud resource as this one."""
         ...
 
     def identities(self) -> Mapping[str, DeclaredIdentity]:
@@ -179,6 +179,6 @@ class ClusterState(Protocol):
 
 
 def older_first(obj: Resource) -> tuple[float, str]:
-    """The order in which rivals are served: by age, then by UID."""
+    """Return the sort key that decides which of several declarers is served: by age, then by UID."""
     created = obj.metadata.creation_timestamp
     return (created.timestamp() if created else float("inf"), obj.metadata.uid)

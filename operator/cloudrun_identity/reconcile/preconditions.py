@@ -170,7 +170,7 @@ def still_used(key: ObjectKey, cluster: ClusterState) -> Outcome:
 
 def belongs_to(owner: ObjectKey, cluster: ClusterState) -> str:
     """Whose something is that another object has, and how to have it, as the end of a message."""
-    if cluster.is_there(owner):
+    if cluster.exists(owner):
         return f"{owner}'s; delete that one first"
     return f"{owner}'s, which is gone; declare that one anew to have it"
 
@@ -215,7 +215,7 @@ def _rivals(obj: ReconciledResource, project: ManagedProject, cluster: ClusterSt
     if _has_it(obj, project, cluster):
         return  # whose it is has been decided
     facts = guardrail_facts(project, cluster)
-    for rival in cluster.rivals(ObjectKey.of(obj)):
+    for rival in cluster.other_declarers(ObjectKey.of(obj)):
         namespace = rival.metadata.namespace
         if not namespace or isinstance(may_use_project(project, namespace, facts), Admitted):
             yield rival
