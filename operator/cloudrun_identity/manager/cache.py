@@ -55,7 +55,7 @@ class Cache(ClusterView):
         self._kinds = kinds
         self._wake = wake
         for ledger in ledgers.all():
-            self._ledger_changed(Ledger(ledger.target), ledger)
+            self._ledger_changed(Ledger.of(ledger.target), ledger)
         ledgers.subscribe(self._ledger_changed)
 
     def listed(self, kind: str) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cloudrun_identity.kube.objects import resource
-from cloudrun_identity.kube.resources import NAMESPACES, Verbs
+from cloudrun_identity.kube.resources import NAMESPACES, ObjectClient
 from cloudrun_identity.ledger.store import Ledgers
 from cloudrun_identity.policy.syncers import PolicySyncers
 from cloudrun_identity.reconcile.dependencies import Dependencies
@@ -38,7 +38,7 @@ class Engine:
     reconciler: Reconciler
     """The driver for every kind."""
 
-    async def fill(self, client: Verbs, kinds: Iterable[str]) -> None:
+    async def fill(self, client: ObjectClient, kinds: Iterable[str]) -> None:
         """List every object once, because no decision may rest on a partial cache. Raises KubeError."""
         await self.ledgers.fill()
         for raw in await client.list(NAMESPACES):

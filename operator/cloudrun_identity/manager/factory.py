@@ -14,7 +14,7 @@ from cloudrun_identity.gcp.client_pool import ClientPool
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.gcp.ratelimit import Priority
 from cloudrun_identity.kube.event_recorder import EventRecorder
-from cloudrun_identity.kube.resources import Verbs
+from cloudrun_identity.kube.resources import ObjectClient
 from cloudrun_identity.kube.secrets import KeySecrets
 from cloudrun_identity.ledger.store import Ledgers
 from cloudrun_identity.policy.ports import SyncerPorts, SyncObserver
@@ -46,7 +46,7 @@ from .workers import Slots, Workers
 class Ports:
     """The outside of the engine."""
 
-    client: Verbs
+    client: ObjectClient
     """The Kubernetes API, or objects in memory."""
     kube: KubePort
     """Writes of a reconcile to Kubernetes."""

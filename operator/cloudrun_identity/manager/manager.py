@@ -105,7 +105,7 @@ class Manager:
             self._queue.add(key, Priority.EDIT)
         if (change.changed or deleted) and key.kind == ManagedProject.__name__:
             self._resync.follow(key.name)
-            self._engine.cloud.clients.retain(map(credential_of, self._cache.objects(ManagedProject)))
+            self._engine.cloud.clients.close_unused(map(credential_of, self._cache.objects(ManagedProject)))
         self._wake(change.woken)
 
     def observe_namespace(self, raw: Object, *, deleted: bool) -> None:

@@ -19,9 +19,9 @@ from cloudrun_identity.gcp.token_file import TokenFile
 from cloudrun_identity.kube.client import KubeClient, connect
 from cloudrun_identity.kube.crds import SERVED, CrdsUnsuitable, check_compatible, installed
 from cloudrun_identity.kube.errors import ClusterUnreachable, KubeError
+from cloudrun_identity.kube.finalizers import remove_finalizers_of_deleted_kinds
 from cloudrun_identity.kube.lease import Lease, LeaseLost
-from cloudrun_identity.kube.namespaces import ensure_namespace
-from cloudrun_identity.kube.uninstall import remove_finalizers
+from cloudrun_identity.kube.objects import ensure_namespace
 
 from .factory import build_manager
 from .health import CannotListen, HealthServer
@@ -92,7 +92,7 @@ async def run(settings: Settings, watch: Watch) -> None:
         google = GoogleClients(
             settings.google_endpoint,
             metrics,
-            may_write=lambda: lease.is_holder,
+            holds_lease=lambda: lease.is_holder,
             tokens=TokenFile(settings.google_token_file) if settings.google_token_file else None,
         )
         stack.push_async_callback(google.close)
@@ -193,7 +193,7 @@ async def _check_crds(client: CountedClient) -> None:
         await check_compatible(client)
     except CrdsUnsuitable:
         with contextlib.suppress(KubeError):  # the next start tries again; CrdsUnsuitable matters more
-            if count := await remove_finalizers(client):
+            if count := await remove_finalizers_of_deleted_kinds(client):
                 _log.warning("removed the finalizers of %d objects whose CRDs are being deleted", count)
         raise
 
