@@ -122,7 +122,7 @@ def orphans(project: ManagedProject, cluster: ClusterState, now: datetime) -> tu
         for ledger in ledgers
         for done, owner_keys in (("granted", ledger.owner_keys), ("created", ledger.resource_owners))
         for key in (ObjectKey(*owner_key.split("/", 2)) for owner_key in owner_keys)
-        if not cluster.is_there(key)
+        if not cluster.exists(key)
     }
     left = [
         Orphan(

@@ -1,7 +1,7 @@
 """ManagedProject: a Google Cloud project that is delegated to namespaces.
 
-The operator writes one thing for it, if its spec says so: the organization policy of `crossProjectUsage: Allow`.
-Everything else is only read.
+The operator writes one thing for it, if its spec says so: the organization policy of `crossProjectUsage:
+Allow`. Everything else is only read.
 """
 
 from collections.abc import Callable
@@ -180,7 +180,7 @@ def _issues(want: ProjectWant, seen: ProjectSeen) -> list[str]:
     ]
     if not want.obj.spec.locations:
         issues.append(
-            "spec.locations is unset: workloads are looked for only in the locations of attachments and targets"
+            "spec.locations is unset: workloads are looked for only where attachments and targets are"
         )
     return [*issues, *capacity_warnings(want.cluster.ledgers(want.project_id))]
 
