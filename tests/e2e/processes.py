@@ -181,8 +181,8 @@ class Operator:
         )
 
     def acts(self) -> None:
-        """Wait until it is the leader and has started to reconcile."""
-        self._command.says("acting on")
+        """Wait until it holds the lease and has begun to work."""
+        self._command.says("became the leader")
 
     def stands_by(self) -> None:
         """Wait until it is on standby."""

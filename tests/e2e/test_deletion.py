@@ -181,10 +181,10 @@ def test_successor_of_a_deleted_invalid_identity_takes_over(scene: Scene) -> Non
     scene.gone("CloudRunIdentity/checkout")
     assert scene.policy() == policy
     assert list(scene.cloud.accounts(scene.name)) == ["checkout"]
-    gone = f"CloudRunIdentity {scene.name}/checkout, which is gone"
+    gone = f"CloudRunIdentity {scene.name}/checkout, which is deleted"
     eventually(
         lambda: {each["reason"] for each in scene.status(f"ManagedProject/{scene.name}").get("orphans", [])},
-        lambda reasons: reasons == {f"made for {gone}", f"granted for {gone}"},
+        lambda reasons: reasons == {f"created for {gone}", f"granted for {gone}"},
     )
 
     scene.apply(IDENTITY)

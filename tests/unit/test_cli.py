@@ -32,7 +32,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[process.Settings]:
         started.append(settings)
 
     monkeypatch.setattr(process, "run", run)
-    monkeypatch.setattr(logs, "configure", lambda: None)
+    monkeypatch.setattr(logs, "configure", lambda **_: None)
     monkeypatch.setattr("cloudrun_identity.kube.connection.pod_namespace", lambda: None)
     return started
 
@@ -135,7 +135,7 @@ def test_why_the_process_cannot_go_on_is_one_line(
         raise failure(*(("503", "Unavailable") if failure is KubeError else ()), "it cannot go on")
 
     monkeypatch.setattr(process, "run", fail)
-    monkeypatch.setattr(logs, "configure", lambda: None)
+    monkeypatch.setattr(logs, "configure", lambda **_: None)
     result = run(runner)
     assert result.exit_code == 1
     assert result.output.startswith("Error: ")

@@ -1,4 +1,4 @@
-"""What the ledgers tell of the world: accounts, roles, keys, and who holds what."""
+"""Queries over the ledgers: accounts, roles, keys and managed grants."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -27,63 +27,63 @@ from cloudrun_identity.reconcile.cluster_state import (
 
 
 class LedgerView:
-    """The part of `reconcile.cluster_state.World` that outlives the process."""
+    """The part of `reconcile.cluster_state.ClusterState` that is persisted."""
 
     def __init__(self, ledgers: Ledgers) -> None:
         self._ledgers = ledgers
         self._identities: dict[str, DeclaredIdentity] = {}
 
     def ledger(self, target: Target) -> Ledger:
-        """What is held on one policy."""
+        """Return the ledger of one policy."""
         return self._ledgers.ledger(target)
 
     def ledgers(self, project_id: str) -> Iterable[Ledger]:
-        """What is held on the policies of a project, and what is recorded of its accounts and workloads."""
+        """Return the ledgers of a project's policies, accounts and workloads."""
         return [ledger for ledger in self._ledgers.all() if ledger.target.project_id == project_id]
 
     def identities(self) -> Mapping[str, DeclaredIdentity]:
-        """Every declared identity by the e-mail of its account, in lower case."""
+        """Return every declared identity by the e-mail of its account, in lower case."""
         return self._identities
 
     def account_home(self, identity: CloudRunIdentity) -> Target | None:
-        """The account whose ledger records the identity, or its predecessor of the same name."""
+        """Return the account whose ledger records the identity, or an earlier object of the same name."""
         return self._ledgers.account_home(f"{identity.metadata.namespace}/{identity.metadata.name}")
 
     def account(self, identity: CloudRunIdentity) -> LedgerAccount | None:
-        """The account that the ledger records for the identity, or for its predecessor of the same name."""
+        """Return the account recorded for the identity, or for an earlier object of the same name."""
         return self._ledgers.account_of(f"{identity.metadata.namespace}/{identity.metadata.name}")
 
     def owner_of(self, email: str) -> LedgerAccount | None:
-        """The record of the account with this e-mail, if an identity declares it."""
+        """Return the record of the account with this e-mail if an identity declares it."""
         declared = self._identities.get(lower_email(email))
         return self._ledgers.account_of(f"{declared.namespace}/{declared.name}") if declared else None
 
     def role(self, project_id: str, role_id: str) -> LedgerRole | None:
-        """The record of the custom role of this id."""
+        """Return the record of a custom role."""
         return self._ledgers.ledger(Target(TargetKind.PROJECT, project_id)).role(role_id)
 
     def role_home(self, role: CustomRole) -> tuple[str, LedgerRole] | None:
-        """The project, by its id, in which an object of this name has a role, and the record of it."""
+        """Return the ID of the project where an object of this name has a role, and the role's record."""
         return self._ledgers.role_home(f"{role.metadata.namespace}/{role.metadata.name}")
 
     def key_ring(self, account: Target) -> KeyRing:
-        """What is remembered of the keys of an account."""
+        """Return the recorded keys of an account."""
         return self._ledgers.ledger(account).key_ring
 
     def key_home(self, key: IdentityKey) -> tuple[Target, str] | None:
-        """The account, and its unique id, of which an object of this name has keys."""
+        """Return the account that an object of this name has keys of, and its unique ID."""
         home = self._ledgers.key_home(f"{key.metadata.namespace}/{key.metadata.name}")
         return (home, self._ledgers.ledger(home).target_uid) if home else None
 
     def held_by_role(self, role: str) -> Iterable[tuple[Grant, LedgerEntry]]:
-        """Every grant of the role (its full name) that we hold on any policy."""
+        """Yield every managed grant of the role, by its full name, with its ledger entry."""
         for ledger in self._ledgers.all():
             for grant, entry in ledger.entries.items():
                 if grant.role == role:
                     yield grant, entry
 
     def _take_in(self, old: Ledger, new: Ledger) -> Iterator[ObjectKey]:
-        """Keep the e-mails of declared identities as a ledger changes; yields what changed for others."""
+        """Update the e-mails of declared identities. Yield the keys whose referrers the change concerns."""
         before, after = _owned(old.account), _owned(new.account)
         if before:
             self._identities.pop(lower_email(before.email), None)
@@ -99,16 +99,16 @@ class LedgerView:
 
 
 def _owned(record: LedgerAccount | None) -> LedgerAccount | None:
-    """A record that is some identity's."""
+    """Return the record if an identity owns it."""
     return record if record and record.owner else None
 
 
 def _steady_id(record: LedgerAccount | None) -> str:
-    """The account that dependants may rely on now; empty while there is none."""
+    """Return the unique ID that dependents may rely on now; empty while there is none."""
     return record.unique_id if record and record.is_steady else ""
 
 
 def _parts(owner: str) -> tuple[str, str]:
-    """The namespace and the name of an owner."""
+    """Split an owner into namespace and name."""
     namespace, _, name = owner.partition("/")
     return namespace, name

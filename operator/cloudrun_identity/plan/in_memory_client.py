@@ -1,4 +1,4 @@
-"""An API server for as long as a command runs: what is written is kept in memory and checked by nobody."""
+"""A Kubernetes API in memory, without validation, for the duration of a command."""
 
 import itertools
 from http import HTTPStatus
@@ -11,7 +11,7 @@ _Place = tuple[str, str, str]
 
 
 class InMemoryClient:
-    """Implements `kube.resources.ObjectClient` for a single writer, who is never in conflict with anybody."""
+    """An `ObjectClient` of `kube.resources` for a single writer, which never meets a conflict."""
 
     def __init__(self) -> None:
         self._stored: dict[_Place, Object] = {}

@@ -121,8 +121,8 @@ class ClusterState(Protocol):
         """Return the objects that refer to this one."""
         ...
 
-    def is_there(self, key: ObjectKey) -> bool:
-        """Return whether the object exists; True for a kind that is not listed because it is not served."""
+    def exists(self, key: ObjectKey) -> bool:
+        """Return whether the object exists. Objects of a kind that is not installed are assumed to exist."""
         ...
 
     def is_invalid(self, key: ObjectKey) -> bool:
@@ -137,8 +137,8 @@ class ClusterState(Protocol):
         """Return the ledgers of a project: its policies, accounts and workloads."""
         ...
 
-    def rivals(self, key: ObjectKey) -> Iterable[Resource]:
-        """Return the other objects that declare the same resource in Google Cloud."""
+    def other_declarers(self, key: ObjectKey) -> Iterable[Resource]:
+        """Return the other objects that declare the same Google Cloud resource as this one."""
         ...
 
     def identities(self) -> Mapping[str, DeclaredIdentity]:
@@ -195,6 +195,6 @@ class ClusterState(Protocol):
 
 
 def older_first(obj: Resource) -> tuple[float, str]:
-    """Return the sort key of objects that declare the same resource: by age, then by UID."""
+    """Return the sort key that decides which of several declarers is served: by age, then by UID."""
     created = obj.metadata.creation_timestamp
     return (created.timestamp() if created else float("inf"), obj.metadata.uid)

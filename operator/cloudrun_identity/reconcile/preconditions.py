@@ -171,7 +171,7 @@ def still_used(key: ObjectKey, cluster: ClusterState) -> Outcome:
 
 def belongs_to(owner: ObjectKey, cluster: ClusterState) -> str:
     """Return who owns a resource and how to take it over, as the end of a message."""
-    if cluster.is_there(owner):
+    if cluster.exists(owner):
         return f"owned by {owner}; delete that object first"
     return f"owned by {owner}, which is deleted; create that object again to manage it"
 
@@ -218,7 +218,7 @@ def _competitors(
     if _is_recorded(obj, project, cluster):
         return  # the ledger records which object manages the resource
     facts = guardrail_facts(project, cluster)
-    for competitor in cluster.rivals(ObjectKey.of(obj)):
+    for competitor in cluster.other_declarers(ObjectKey.of(obj)):
         namespace = competitor.metadata.namespace
         if not namespace or isinstance(may_use_project(project, namespace, facts), Admitted):
             yield competitor

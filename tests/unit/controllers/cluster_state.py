@@ -168,7 +168,7 @@ class FakeWorld:
     def referrers(self, key: ObjectKey) -> Iterable[ObjectKey]:
         return self.references.get(key, ())
 
-    def is_there(self, key: ObjectKey) -> bool:
+    def exists(self, key: ObjectKey) -> bool:
         return key in self._objects
 
     def is_invalid(self, key: ObjectKey) -> bool:
@@ -182,7 +182,7 @@ class FakeWorld:
     def ledgers(self, project_id: str) -> Iterable[Ledger]:
         return self.held
 
-    def rivals(self, key: ObjectKey) -> Iterable[Resource]:
+    def other_declarers(self, key: ObjectKey) -> Iterable[Resource]:
         return self.rivalry.get(key, ())
 
     def identities(self) -> Mapping[str, DeclaredIdentity]:

@@ -25,7 +25,7 @@ from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.kube.resources import Object
 from cloudrun_identity.ledger.index import LedgerIndex
 from cloudrun_identity.ledger.model import Ledger
-from cloudrun_identity.manager.cache import NOTHING_NEW, Cache
+from cloudrun_identity.manager.cache import NO_CHANGE, Cache
 from cloudrun_identity.reconcile.cluster_state import ObjectKey, identity_key, project_key
 
 PROJECT = project_key("payments-prod")
@@ -139,19 +139,19 @@ def with_status(obj: Object, **status: Any) -> Object:
 
 def test_an_object_is_new_once(cached: Cached) -> None:
     assert cached.cache.observe(binding(), deleted=False).changed
-    assert cached.cache.observe(binding(), deleted=False) == NOTHING_NEW
+    assert cached.cache.observe(binding(), deleted=False) == NO_CHANGE
     assert cached.cache.raw(WEB) == binding()
 
 
 def test_an_older_event_is_dropped(cached: Cached) -> None:
     cached.sees(binding(version=9, generation=2))
-    assert cached.cache.observe(binding(version=8, generation=1), deleted=False) == NOTHING_NEW
+    assert cached.cache.observe(binding(version=8, generation=1), deleted=False) == NO_CHANGE
     assert cached.cache.raw(WEB) == binding(version=9, generation=2)
 
 
 def test_versions_are_compared_as_numbers(cached: Cached) -> None:
     cached.sees(binding(version=10))
-    assert cached.cache.observe(binding(version=9), deleted=False) == NOTHING_NEW
+    assert cached.cache.observe(binding(version=9), deleted=False) == NO_CHANGE
 
 
 def test_the_late_end_of_a_predecessor_does_not_end_its_successor(cached: Cached) -> None:
@@ -159,7 +159,7 @@ def test_the_late_end_of_a_predecessor_does_not_end_its_successor(cached: Cached
     same_second = {"creationTimestamp": "2026-01-01T00:00:00Z"}
     cached.sees(binding(version=7, uid="successor", **same_second))
     ended = binding(version=6, uid="predecessor", **same_second)
-    assert cached.cache.observe(ended, deleted=True) == NOTHING_NEW
+    assert cached.cache.observe(ended, deleted=True) == NO_CHANGE
     assert cached.cache.raw(WEB) is not None
 
 
@@ -177,9 +177,7 @@ def test_an_end_takes_the_object_out_and_asks_for_a_last_look(cached: Cached) ->
 
 def test_a_status_alone_asks_for_nothing(cached: Cached) -> None:
     cached.sees(project(), identity(), binding())
-    assert (
-        cached.cache.observe(with_status(binding(), role="roles/run.invoker"), deleted=False) == NOTHING_NEW
-    )
+    assert cached.cache.observe(with_status(binding(), role="roles/run.invoker"), deleted=False) == NO_CHANGE
     stored = cached.cache.raw(WEB)
     assert stored
     assert stored["status"] == {"role": "roles/run.invoker"}
@@ -206,7 +204,7 @@ def test_what_asks_for_a_pass(cached: Cached, metadata: Any, asks: bool) -> None
 
 def test_our_own_finalizer_asks_for_nothing_if_the_watch_tells_of_it_before_the_reply(cached: Cached) -> None:
     cached.sees(binding())
-    assert cached.cache.observe(binding(version=2, finalizers=[FINALIZER]), deleted=False) == NOTHING_NEW
+    assert cached.cache.observe(binding(version=2, finalizers=[FINALIZER]), deleted=False) == NO_CHANGE
 
 
 def test_our_own_write_wakes_others_and_not_the_object_itself(cached: Cached) -> None:
@@ -306,14 +304,14 @@ def test_the_first_look_at_a_project_wakes_whoever_waits_for_it(cached: Cached) 
 
 def test_rivals_declare_the_same_account(cached: Cached) -> None:
     cached.sees(identity(), identity("pricing"))
-    assert [each.metadata.name for each in cached.cache.rivals(CHECKOUT)] == ["pricing"]
+    assert [each.metadata.name for each in cached.cache.other_declarers(CHECKOUT)] == ["pricing"]
     assert cached.cache.observe(identity(), deleted=True).woken == {PRICING}
-    assert list(cached.cache.rivals(PRICING)) == []
+    assert list(cached.cache.other_declarers(PRICING)) == []
 
 
 def test_bindings_have_no_rivals_and_the_end_of_one_wakes_no_other(cached: Cached) -> None:
     cached.sees(project(), identity(), binding(), binding("ops"))
-    assert list(cached.cache.rivals(WEB)) == []
+    assert list(cached.cache.other_declarers(WEB)) == []
     assert OPS not in cached.cache.observe(binding(), deleted=True).woken
 
 

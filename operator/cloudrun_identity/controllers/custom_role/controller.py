@@ -65,7 +65,7 @@ class RegisteredGrants(Protocol):
     """The grants that objects have registered: `policy.syncers.PolicySyncers`."""
 
     def about_to_hold(self, role: str, project_id: str) -> Iterable[tuple[Grant, str]]:
-        """Return every grant of the role that is to be written in the project, with its owner."""
+        """Return every grant of the role that objects have registered in the project, with its owner."""
         ...
 
 

@@ -1,7 +1,7 @@
-"""ManagedProject: a project that is lent to namespaces.
+"""ManagedProject: a Google Cloud project that is delegated to namespaces.
 
-One thing is ever written for it, and by its own spec alone: the organization policy that `crossProjectUsage:
-Allow` asks for. The rest is looked at.
+The operator writes one thing for it, if its spec says so: the organization policy of `crossProjectUsage:
+Allow`. Everything else is only read.
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ from cloudrun_identity.reconcile.steps import Plan
 
 from .audit import (
     audit_workloads,
-    crowding,
+    capacity_warnings,
     locations_of,
     on_default_identity,
     orphans,
@@ -42,7 +42,7 @@ from .plan import AllowCrossProjectUsage, ProjectSeen, ProjectWant, plan
 
 
 class ManagedProjectController:
-    """The life of a ManagedProject."""
+    """The kind ManagedProject."""
 
     kind = ManagedProject
 
@@ -55,7 +55,7 @@ class ManagedProjectController:
         identity: Callable[[str], str],
         wall_clock: Callable[[], datetime],
     ) -> None:
-        """`identity(project_id)` is the e-mail that we act as in it, empty where it is not known."""
+        """`identity(project_id)` is the e-mail that the operator acts as in a project; empty if unknown."""
         self._projects = projects
         self._policies = policies
         self._org_policies = org_policies
@@ -64,11 +64,11 @@ class ManagedProjectController:
         self._wall_clock = wall_clock
 
     def references(self, obj: ManagedProject) -> frozenset[ObjectKey]:
-        """None."""
+        """Return nothing: a project names no object."""
         return frozenset()
 
     def declares(self, obj: ManagedProject) -> str:
-        """The project: two ManagedProjects on one are a conflict."""
+        """Return the project: two ManagedProjects on one project are a conflict."""
         return obj.project_id
 
     def describe(self, want: ProjectWant) -> str:
@@ -137,7 +137,7 @@ class ManagedProjectController:
         return replace(seen, usage=EffectiveCrossProjectUsage.ALLOWED)
 
     def summarize(self, want: ProjectWant, seen: ProjectSeen) -> Summary:
-        """The project's number and agent, what we may not do in it, and what somebody should look after."""
+        """Return the number and the service agent of the project, missing permissions and findings."""
         project = seen.project
         if project is None:
             return Summary({"missing_permissions": ()})
@@ -162,7 +162,7 @@ class ManagedProjectController:
         return None if abandon else ProjectWant(obj, cluster, deletes=True)
 
     async def _usage(self, project_id: str) -> EffectiveCrossProjectUsage:
-        """What the organization policy comes to; unknown where it is not ours to read."""
+        """Return the effective organization policy; unknown if the operator may not read it."""
         try:
             allowed = await self._org_policies.allows_cross_project_usage(project_id)
         except GoogleError as error:
@@ -173,16 +173,16 @@ class ManagedProjectController:
 
 
 def _issues(want: ProjectWant, seen: ProjectSeen) -> list[str]:
-    """What the status warns of."""
+    """Return the issues for the status."""
     issues = [
-        f"{place} cannot be read, so nothing is known of their identity: {error.message}"
+        f"{place} cannot be read, so their identities are unknown: {error.message}"
         for place, error in seen.audit.unreadable
     ]
     if not want.obj.spec.locations:
         issues.append(
             "spec.locations is unset: workloads are looked for only where attachments and targets are"
         )
-    return [*issues, *crowding(want.cluster.ledgers(want.project_id))]
+    return [*issues, *capacity_warnings(want.cluster.ledgers(want.project_id))]
 
 
 def _missing(held: frozenset[str]) -> tuple[MissingPermission, ...]:

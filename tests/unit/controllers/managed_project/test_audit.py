@@ -19,7 +19,7 @@ from cloudrun_identity.controllers.managed_project.audit import (
     NOT_LOOKED,
     WorkloadAudit,
     audit_workloads,
-    crowding,
+    capacity_warnings,
     locations_of,
     orphans,
     service_agent_ready,
@@ -120,7 +120,7 @@ def test_a_claimant_that_is_missing_leaves_an_orphan_and_one_that_is_there_does_
     cluster.held = [held_for(WEB, "IAMBinding/payments/gone/u-gone")]
     [orphan] = orphans(delegated, cluster, NOW)
     assert orphan.resource == HOME.full_name
-    assert orphan.reason == "granted for IAMBinding payments/gone, which is gone"
+    assert orphan.reason == "granted for IAMBinding payments/gone, which is deleted"
     assert orphan.since == NOW
 
 
@@ -149,10 +149,10 @@ def test_whatever_was_made_for_an_object_that_is_gone_is_an_orphan() -> None:
         Ledger.of(service).with_attachment(moved),
     ]
     assert {(each.resource, each.reason) for each in orphans(project(), cluster, NOW)} == {
-        (HOME.full_name, "made for CustomRole payments/runner, which is gone"),
-        (account.full_name, "made for CloudRunIdentity payments/checkout, which is gone"),
-        (account.full_name, "made for IdentityKey payments/key, which is gone"),
-        (service.full_name, "made for IdentityAttachment payments/web, which is gone"),
+        (HOME.full_name, "created for CustomRole payments/runner, which is deleted"),
+        (account.full_name, "created for CloudRunIdentity payments/checkout, which is deleted"),
+        (account.full_name, "created for IdentityKey payments/key, which is deleted"),
+        (service.full_name, "created for IdentityAttachment payments/web, which is deleted"),
     }
     there = FakeWorld(project(), identity())
     there.held = [Ledger.of(account).with_account(record())]
@@ -200,15 +200,15 @@ def crowded(grants: int, *, foreign: int = 0, roles: int = 0) -> Ledger:
 
 
 def test_a_policy_that_is_nearly_full_is_told_with_who_has_how_much_of_it() -> None:
-    assert list(crowding([crowded(1200, foreign=149)])) == []
-    assert list(crowding([crowded(1200, foreign=150)])) == [
+    assert list(capacity_warnings([crowded(1200, foreign=149)])) == []
+    assert list(capacity_warnings([crowded(1200, foreign=150)])) == [
         "Project payments-prod-1234 has 1350 of 1500 grants: "
-        "800 of namespace payments, 400 of namespace shop, 150 not the operator's"
+        "800 of namespace payments, 400 of namespace shop, 150 unmanaged"
     ]
 
 
 def test_roles_of_which_there_are_nearly_too_many_are_told() -> None:
-    assert list(crowding([crowded(0, roles=269)])) == []
-    assert list(crowding([crowded(0, roles=270)])) == [
+    assert list(capacity_warnings([crowded(0, roles=269)])) == []
+    assert list(capacity_warnings([crowded(0, roles=270)])) == [
         "Project payments-prod-1234 has 270 of 300 custom roles: 270 of namespace shop"
     ]
