@@ -207,7 +207,7 @@ async def test_operation_is_read_once(run: Run, emulator: Emulator, email: str) 
 async def test_operation_in_progress_contains_the_changed_workload(
     run: Run, emulator: Emulator, email: str
 ) -> None:
-    emulator.cloud.switches.turn({"operationTime": "1h"})
+    emulator.cloud.switches.update({"operationTime": "1h"})
     state = await run.get(CHECKOUT)
     started = await run.set_service_account(state, email)
     assert started.state

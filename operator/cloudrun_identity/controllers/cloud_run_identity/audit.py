@@ -129,7 +129,7 @@ class IdentityAuditor:
             listed = await self._keys.list(account.project_id, unique_id, max_age)
         except GoogleError as error:
             return error
-        return undeclared(listed, cluster.ledger(account).keys)
+        return undeclared(listed, cluster.ledger(account).key_ring)
 
 
 def cross_project(

@@ -157,7 +157,7 @@ class IdentityAttachmentController:
     def _before(self, obj: IdentityAttachment, state: WorkloadState) -> str | None:
         """What this very workload ran as before it was moved; None if it was not."""
         record = self._moved.of(obj)
-        return record.before if record and record.workload_uid == state.uid else None
+        return record.previous_service_account if record and record.workload_uid == state.uid else None
 
     async def _read(self, want: AttachmentWant, max_age: float) -> WorkloadState | None:
         """The workload; from a list that all share where it is only looked at now and then."""

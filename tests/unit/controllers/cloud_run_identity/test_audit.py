@@ -12,7 +12,7 @@ from cloudrun_identity.iam.acting_roles import TOKEN_CREATOR
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.keys import ListedKey
 from cloudrun_identity.iam.principals import service_account_member
-from cloudrun_identity.ledger.model import LedgerEntry
+from cloudrun_identity.ledger.model import entry_of
 from cloudrun_identity.reconcile.cluster_state import ObjectKey, identity_key
 from tests.unit.controllers.cloud import PROJECT_ID, FakeRun, FakeServiceAccounts, fault, inventory
 from tests.unit.controllers.cluster_state import EMAIL, FakeWorld, identity, parsed, project
@@ -22,7 +22,7 @@ from .test_usage import ATTACHMENT, RUN_PROJECT
 ACCOUNT = Target(TargetKind.SERVICE_ACCOUNT, PROJECT_ID, name=EMAIL)
 USABLE: dict[str, Any] = {"usableFrom": [{"projectRef": {"name": "run-prod"}}]}
 AGENT = service_account_member(cloud_run_service_agent("5678"))
-LENT = {Grant(ACCOUNT, TOKEN_CREATOR, AGENT): LedgerEntry(frozenset(), GrantState.GRANTED)}
+LENT = {grant: entry_of(grant, (), GrantState.GRANTED) for grant in (Grant(ACCOUNT, TOKEN_CREATOR, AGENT),)}
 
 
 class FakeAccess:
