@@ -45,6 +45,9 @@ async def test_missing_account_is_not_found(accounts: ServiceAccounts) -> None:
 
     assert raised.value.fault is Fault.NOT_FOUND
     assert raised.value.method == f"{IAM}/GetServiceAccount"
+    assert raised.value.resource == (
+        "projects/shop-1234/serviceAccounts/nobody@shop-1234.iam.gserviceaccount.com"
+    )
 
 
 async def test_second_create_with_one_id_already_exists(accounts: ServiceAccounts) -> None:
