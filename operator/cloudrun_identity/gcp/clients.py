@@ -178,12 +178,14 @@ class GoogleClients:
             region: Region of the API host; empty for a global API.
             timeout: Seconds for each attempt.
             metadata: Additional gRPC metadata.
-            repeatable: Whether a second write is harmless, because of an etag or because it is idempotent.
+            repeatable: True if a second write is harmless, because of an etag or because it is idempotent.
             before_send: Awaited after the rate limiter admits the request, which may take minutes. Its
                 exceptions are raised.
 
         Raises:
-            GoogleError: The call failed.
+            LeaseNotHeld: A write was not sent, because this replica does not hold the lease.
+            ReadOnlyClient: A write was not sent, because these clients are read-only.
+            GoogleError: The call failed for another reason.
 
         """
         kind = _kind(method)
