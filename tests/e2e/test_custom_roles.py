@@ -198,7 +198,7 @@ def test_a_role_that_permits_too_much_is_refused_and_nothing_is_written(scene_wi
 
     message = scene.fails("CustomRole/runner", "DeniedByGuardrail")
 
-    assert "admits no iam.serviceAccounts.actAs" in message
+    assert "does not admit iam.serviceAccounts.actAs" in message
     assert the_role(scene) == {}
 
 

@@ -96,11 +96,9 @@ from .references import (
     LocalIdentityRef,
     Member,
     ProjectRef,
-    TargetKind,
     TargetRef,
     WorkloadKind,
     WorkloadRef,
-    target_text,
 )
 from .resource import ObjectMeta, OwnerReference, Resource, Scope
 from .spec import (
@@ -125,6 +123,7 @@ from .status import (
     Reason,
     ReconciledStatus,
 )
+from .target_kinds import TARGET_KINDS, NamedBy, TargetKind, TargetKindDescriptor, kinds_where, target_text
 
 KINDS: Final[Mapping[str, type[Resource]]] = MappingProxyType(
     {
@@ -150,6 +149,7 @@ __all__ = [
     "KINDS",
     "MAX_MEMBERS",
     "RECONCILE_REQUESTED_AT",
+    "TARGET_KINDS",
     "VERSION",
     "Abandonment",
     "AccountIntent",
@@ -220,6 +220,7 @@ __all__ = [
     "Member",
     "MissingPermission",
     "Move",
+    "NamedBy",
     "Naming",
     "ObjectMeta",
     "Origin",
@@ -247,6 +248,7 @@ __all__ = [
     "SecretTemplate",
     "SelectorOperator",
     "TargetKind",
+    "TargetKindDescriptor",
     "TargetRef",
     "UnmanagedKey",
     "UnmanagedKeys",
@@ -259,6 +261,7 @@ __all__ = [
     "WorkloadKind",
     "WorkloadOnDefaultIdentity",
     "WorkloadRef",
+    "kinds_where",
     "parse_duration",
     "target_text",
 ]

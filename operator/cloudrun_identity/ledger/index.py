@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from cloudrun_identity.api import RoleState
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.iam.keys import KeyRing
+from cloudrun_identity.iam.key_records import KeyRing
 from cloudrun_identity.iam.principals import lower_email
 
 from .model import AccountRecord, AttachmentRecord, Ledger, RoleRecord

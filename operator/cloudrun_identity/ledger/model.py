@@ -25,7 +25,7 @@ from cloudrun_identity.api import (
 )
 from cloudrun_identity.api.policy_ledger import MAX_UNIQUE_IDS
 from cloudrun_identity.iam.grants import Grant, Target
-from cloudrun_identity.iam.keys import KeyRing
+from cloudrun_identity.iam.key_records import KeyRing
 from cloudrun_identity.ledger.owners import owner_key_of
 
 

@@ -26,7 +26,7 @@ from cloudrun_identity.api.references import BindingCondition
 from cloudrun_identity.api.status import GrantCounts
 from cloudrun_identity.api.validation import misfits
 from cloudrun_identity.iam.grants import Grant, IAMCondition, Target
-from cloudrun_identity.iam.keys import KeyAttempt, KeyRecord, KeyRing
+from cloudrun_identity.iam.key_records import KeyAttempt, KeyRecord, KeyRing
 from cloudrun_identity.kube.resources import Object
 
 from .model import AccountRecord, AttachmentRecord, Ledger, LedgerEntry, RoleRecord

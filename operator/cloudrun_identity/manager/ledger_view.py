@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from cloudrun_identity.api import CloudRunIdentity, CustomRole, IdentityKey, TargetKind
+from cloudrun_identity.api import CloudRunIdentity, CustomRole, IdentityKey
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import Grant, Target
-from cloudrun_identity.iam.keys import KeyRing
+from cloudrun_identity.iam.key_records import KeyRing
 from cloudrun_identity.iam.principals import lower_email
 from cloudrun_identity.ledger.model import AccountRecord, Ledger, LedgerEntry, RoleRecord
 from cloudrun_identity.ledger.store import Ledgers
@@ -52,7 +52,7 @@ class LedgerView:
 
     def role(self, project_id: str, role_id: str) -> RoleRecord | None:
         """The record of the custom role of this id."""
-        return self._ledgers.ledger(Target(TargetKind.PROJECT, project_id)).roles.get(role_id)
+        return self._ledgers.ledger(Target.project(project_id)).roles.get(role_id)
 
     def role_home(self, role: CustomRole) -> tuple[str, RoleRecord] | None:
         """The project, by its id, in which an object of this name has a role, and the record of it."""

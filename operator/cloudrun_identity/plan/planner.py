@@ -20,7 +20,6 @@ from cloudrun_identity.api import (
     Reason,
     ReconciledResource,
     RoleState,
-    TargetKind,
 )
 from cloudrun_identity.controllers.cloud_run_identity.account_records import AccountOwner, AccountRecords
 from cloudrun_identity.gcp.errors import Fault, GoogleError, NotSent
@@ -188,7 +187,7 @@ class Planner:
     async def _assume_role(self, role: CustomRole, project_id: str) -> None:
         owner = f"{role.metadata.namespace}/{role.metadata.name}"
         record = RoleRecord(role.spec.role_id, owner, role.metadata.uid, Origin.CREATED, RoleState.PRESENT)
-        target = Target(TargetKind.PROJECT, project_id)
+        target = Target.project(project_id)
         await self._ledgers.update(target, lambda ledger: ledger.with_role(record))
 
     async def _take_down(self, look: _Look, fields: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ from cloudrun_identity.api import (
 )
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import Grant, Target
-from cloudrun_identity.iam.keys import KeyRing
+from cloudrun_identity.iam.key_records import KeyRing
 from cloudrun_identity.iam.principals import lower_email
 from cloudrun_identity.ledger.model import AccountRecord, Ledger, LedgerEntry, RoleRecord
 from cloudrun_identity.ledger.owners import Owner

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from cloudrun_identity.api import Abandonment, KeyState, TargetKind
 from cloudrun_identity.iam.grants import Grant, Target
-from cloudrun_identity.iam.keys import KeyAttempt, KeyRecord, KeyRing
+from cloudrun_identity.iam.key_records import KeyAttempt, KeyRecord, KeyRing
 from cloudrun_identity.ledger.index import LedgerIndex
 from cloudrun_identity.ledger.model import AccountRecord, Ledger, LedgerEntry
 

@@ -6,7 +6,7 @@ import pytest
 
 from cloudrun_identity.api import AccountIntent, AccountLoss
 from cloudrun_identity.iam.grants import Grant
-from cloudrun_identity.iam.keys import KeyAttempt, KeyRing
+from cloudrun_identity.iam.key_records import KeyAttempt, KeyRing
 from cloudrun_identity.ledger.model import AccountRecord, Ledger, LedgerEntry
 from tests.unit.iam.strategies import ACCOUNT, MEMBERS, ROLES, TARGET
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cloudrun_identity.api import TargetKind
 from cloudrun_identity.api.identity_key import KeyState
 from cloudrun_identity.api.policy_ledger import (
     Abandonment,
@@ -20,11 +21,10 @@ from cloudrun_identity.api.policy_ledger import (
     PolicyLedger,
     RoleState,
 )
-from cloudrun_identity.api.references import TargetKind
 from cloudrun_identity.api.spec import Origin
 from cloudrun_identity.api.status import GrantState
 from cloudrun_identity.iam.grants import Grant, IAMCondition, Target
-from cloudrun_identity.iam.keys import KeyAttempt, KeyRecord, KeyRing
+from cloudrun_identity.iam.key_records import KeyAttempt, KeyRecord, KeyRing
 from cloudrun_identity.ledger.model import AccountRecord, AttachmentRecord, Ledger, LedgerEntry, RoleRecord
 from cloudrun_identity.ledger.objects import LedgerInvalid, from_object, object_name, to_object
 

@@ -6,7 +6,7 @@ create, completed once reads are steady, dropped last. The status only mirrors i
 
 from dataclasses import dataclass, replace
 
-from cloudrun_identity.api import CloudRunIdentity, ConditionType, ManagedProject, Reason, TargetKind
+from cloudrun_identity.api import CloudRunIdentity, ConditionType, ManagedProject, Reason
 from cloudrun_identity.gcp.roles import Roles
 from cloudrun_identity.gcp.service_accounts import ServiceAccount, expected_email
 from cloudrun_identity.iam.grants import Target
@@ -54,7 +54,7 @@ class AccountWant:
     @property
     def target(self) -> Target:
         """The account as the carrier of a policy."""
-        return Target(TargetKind.SERVICE_ACCOUNT, self.project.project_id, name=self.email)
+        return Target.service_account(self.project.project_id, self.email)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ class CloudRunIdentityController:
         account = {
             "email": record.email,
             "unique_id": record.unique_id,
-            "name": Target(TargetKind.SERVICE_ACCOUNT, want.project.project_id, name=record.email).resource,
+            "name": Target.service_account(want.project.project_id, record.email).resource,
             "member": service_account_member(record.email),
             "origin": record.origin,
             "recommendations": advice,

@@ -7,7 +7,7 @@ from typing import assert_never
 from cloudrun_identity.api import IdentityKey, KeyDeletionPolicy, KeyState, KeyStatus, Reason
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.iam.admission import Denied, may_make_keys
-from cloudrun_identity.iam.keys import KeyRecord, KeyRing
+from cloudrun_identity.iam.key_records import KeyRecord, KeyRing
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey, identity_key, project_key
 from cloudrun_identity.reconcile.grants.resolver import RequestedGrant
 from cloudrun_identity.reconcile.interfaces import Applied, Change, Summary

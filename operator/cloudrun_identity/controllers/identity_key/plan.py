@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import TypeAlias
 
 from cloudrun_identity.api import KeyState
-from cloudrun_identity.iam.keys import MAX_KEYS, KeyRecord, KeyRing, ListedKey
+from cloudrun_identity.iam.key_records import MAX_KEYS, KeyRecord, KeyRing, ListedKey
 
 LAG = timedelta(minutes=2)
 """How long Google may show nothing of a key that was made, the time that its create takes included."""

@@ -12,7 +12,7 @@ from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.keys import Keys, NewKey
 from cloudrun_identity.gcp.mutations import mutated
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.iam.keys import KeyAttempt, KeyRecord, KeyRing
+from cloudrun_identity.iam.key_records import KeyAttempt, KeyRecord, KeyRing
 from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.kube.secrets import KeySecrets, digest_of
 from cloudrun_identity.ledger.model import Ledger

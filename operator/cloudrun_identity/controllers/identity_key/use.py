@@ -6,7 +6,7 @@ from datetime import datetime
 
 from cloudrun_identity.api import IdentityKey
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.iam.keys import ListedKey
+from cloudrun_identity.iam.key_records import ListedKey
 from cloudrun_identity.kube.secrets import KeySecret, SecretOwner, Template
 
 from .plan import Rotation

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from cloudrun_identity.api import ConditionStatus, KeyState
 from cloudrun_identity.controllers.cloud_run_identity.key_audit import keys_audited, undeclared
 from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.iam.keys import KeyAttempt, KeyRecord, KeyRing, ListedKey
+from cloudrun_identity.iam.key_records import KeyAttempt, KeyRecord, KeyRing, ListedKey
 
 EMAIL = "checkout@acme.iam.gserviceaccount.com"
 NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)

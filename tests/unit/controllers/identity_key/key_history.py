@@ -23,7 +23,7 @@ from cloudrun_identity.controllers.identity_key.plan import (
     Step,
     plan,
 )
-from cloudrun_identity.iam.keys import KeyAttempt, KeyRecord, KeyRing, ListedKey
+from cloudrun_identity.iam.key_records import KeyAttempt, KeyRecord, KeyRing, ListedKey
 
 NOON = datetime(2030, 1, 2, 12, tzinfo=UTC)
 OWNER = "payments/checkout"

@@ -19,7 +19,7 @@ from cloudrun_identity.controllers.identity_key.plan import (
     Rotation,
     rotation_due,
 )
-from cloudrun_identity.iam.keys import MAX_KEYS, KeyRecord
+from cloudrun_identity.iam.key_records import MAX_KEYS, KeyRecord
 from tests.unit.controllers.identity_key.key_history import DAY, HOUR, NOON, OWNER, Custody
 
 

@@ -15,7 +15,7 @@ from cloudrun_identity.controllers.identity_key.plan import LAG, SETTLE, Delete,
 from cloudrun_identity.controllers.identity_key.rotation import KeyRotation
 from cloudrun_identity.controllers.identity_key.use import KeyUse
 from cloudrun_identity.gcp.keys import NewKey
-from cloudrun_identity.iam.keys import KeyAttempt, KeyRing, ListedKey
+from cloudrun_identity.iam.key_records import KeyAttempt, KeyRing, ListedKey
 from cloudrun_identity.kube.secrets import KeySecrets
 from cloudrun_identity.reconcile.outcomes import InSync
 from tests.unit.controllers.cluster_state import EMAIL

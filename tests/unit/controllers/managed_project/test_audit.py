@@ -23,7 +23,7 @@ from cloudrun_identity.controllers.managed_project.audit import (
 )
 from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.iam.grants import Grant, Target
-from cloudrun_identity.iam.keys import KeyRecord, KeyRing
+from cloudrun_identity.iam.key_records import KeyRecord, KeyRing
 from cloudrun_identity.ledger.model import AttachmentRecord, Ledger, LedgerEntry, RoleRecord
 from tests.unit.controllers.cloud import FakeRun, FakeServiceAccounts, fault, inventory
 from tests.unit.controllers.cluster_state import EMAIL, FakeWorld, binding, identity, parsed, project, record
