@@ -5,6 +5,7 @@ A fixture with `params=KUBE_APIS` gives every test an id that names its server.
 
 import asyncio
 import base64
+import re
 import ssl
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
@@ -23,6 +24,8 @@ from tests.servers.kube_apiserver import ASSETS_VARIABLE, assets, kube_apiserver
 EMBEDDED = "embedded"
 REAL = "kube-apiserver"
 KUBE_APIS = (EMBEDDED, REAL)
+
+_IN_NODE_ID = re.compile(rf"[\[-]({'|'.join(map(re.escape, KUBE_APIS))})[\]-]")
 
 CRDS_WITHIN = 30.0
 """Seconds until the kinds are served; a fraction of one is usual."""
@@ -49,6 +52,12 @@ def started(name: str, run_dir: Path) -> AbstractContextManager[KubeApi]:
     if binaries is None:
         pytest.skip(f"no real API server: {ASSETS_VARIABLE} is not set")
     return kube_apiserver(binaries, run_dir)
+
+
+def server_of(nodeid: str) -> str:
+    """Return the API server that a test runs on, by the test's node id; empty if it runs on none."""
+    named = _IN_NODE_ID.search(nodeid.partition("::")[2])
+    return named[1] if named else ""
 
 
 def described() -> str:

@@ -98,7 +98,7 @@ class Policies:
     ) -> Reply:
         descriptor = target.descriptor
         api, method = Api(descriptor.host), f"{descriptor.policy_service}/{verb}"
-        clients = self._clients.of(acting_in)
+        clients = self._clients.for_project(acting_in)
         routing = f"{descriptor.routing_parameter}={quote(target.resource, safe='')}"
         return await clients.call(
             api,

@@ -18,7 +18,7 @@ from cloudrun_identity.api import (
 )
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
-from cloudrun_identity.gcp.mutations import mutated
+from cloudrun_identity.gcp.mutations import log_mutation
 from cloudrun_identity.gcp.org_policies import CROSS_PROJECT_USAGE, OrgPolicies
 from cloudrun_identity.gcp.permissions import FEATURES
 from cloudrun_identity.gcp.policies import Policies
@@ -219,7 +219,7 @@ class ManagedProjectController:
             return Applied(Failing(Reason.PERMISSION_DENIED, message), seen)
         if written:
             name = f"//orgpolicy.googleapis.com/projects/{project_id}/policies/{CROSS_PROJECT_USAGE}"
-            mutated("set", name, before=seen.usage, after="not enforced")
+            log_mutation("set", name, before=seen.usage, after="not enforced")
         message = f"{CROSS_PROJECT_USAGE} is lifted in {project_id}; waiting until Google goes by it"
         return Applied(Waiting(Reason.UPDATING, message, after=LOOK_AGAIN), seen)
 
