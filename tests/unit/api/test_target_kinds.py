@@ -7,7 +7,7 @@ from cloudrun_identity.api import TARGET_KINDS, NamedBy, TargetKind, WorkloadKin
 from cloudrun_identity.api.predefined_roles import ACTING_ROLES
 from cloudrun_identity.gcp.permissions import FEATURES
 from cloudrun_identity.gcp.ratelimit import Api
-from cloudrun_identity_playground.emulator.wire.methods import methods
+from cloudrun_identity_playground.emulator.wire.methods import library_methods
 
 WITHOUT_CLIENT_LIBRARY = {TargetKind.SECRET}
 
@@ -20,8 +20,8 @@ def test_every_target_kind_has_a_descriptor() -> None:
 def test_methods_are_those_of_the_client_library(kind: TargetKind) -> None:
     descriptor = TARGET_KINDS[kind]
     for verb in ("GetIamPolicy", "SetIamPolicy", "TestIamPermissions"):
-        assert f"{descriptor.policy_service}/{verb}" in methods()
-    assert descriptor.get_method in methods()
+        assert f"{descriptor.policy_service}/{verb}" in library_methods()
+    assert descriptor.get_method in library_methods()
 
 
 @pytest.mark.parametrize("kind", TargetKind)
