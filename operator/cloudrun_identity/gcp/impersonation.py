@@ -9,7 +9,7 @@ from google.cloud.iam_credentials_v1 import types
 from google.cloud.iam_credentials_v1.services.iam_credentials import IAMCredentialsAsyncClient
 from google.protobuf import duration_pb2
 
-from cloudrun_identity.iam.acting_roles import TOKEN_CREATOR
+from cloudrun_identity.api.predefined_roles import TOKEN_CREATOR
 from cloudrun_identity.iam.principals import lower_email
 
 from .clients import GoogleClients

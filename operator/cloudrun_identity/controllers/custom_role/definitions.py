@@ -12,7 +12,6 @@ from cloudrun_identity.api import (
     RoleDeletionPolicy,
     RoleStage,
     RoleState,
-    TargetKind,
 )
 from cloudrun_identity.gcp.custom_roles import ID_TAKEN_FOR, CustomRoles, CustomRoleState, RoleFields
 from cloudrun_identity.gcp.errors import Fault, GoogleError
@@ -214,7 +213,7 @@ class RoleDefinitions:
                     ledger = ledger.without_role(role.role_id)
             return change(ledger)
 
-        await self._ledgers.update(Target(TargetKind.PROJECT, project_id), changed)
+        await self._ledgers.update(Target.project(project_id), changed)
 
 
 def leaves_role(policy: RoleDeletionPolicy, origin: Origin) -> bool:
