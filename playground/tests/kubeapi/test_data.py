@@ -120,7 +120,7 @@ async def test_killed_process_has_kept_what_it_answered(tmp_path: Path) -> None:
     [
         ([""], "line 1: column 1: Expecting value"),
         (["apiVersion: v1"], "line 1: column 1: Expecting value"),
-        ([{"apiVersion": "v1"}], "line 1: it was not written by this command"),
+        ([{"apiVersion": "v1"}], "line 1: this command did not write it"),
         ([HEAD, '{"resource":'], "line 2: column 13: Expecting value"),
         ([HEAD, {"resource": "secrets"}], "line 2: 'object' is missing"),
         ([HEAD, {"resource": "secrets", "object": {"metadata": {"name": "s"}}}], "line 2: 'uid' is missing"),
@@ -134,7 +134,7 @@ async def test_killed_process_has_kept_what_it_answered(tmp_path: Path) -> None:
         ),
         (
             [HEAD | {"version": 4}, {"resource": "secrets", "object": SECRET}],
-            "line 2: the resourceVersion 5 is yet to come",
+            "line 2: the resourceVersion 5 is newer than the version of the file",
         ),
     ],
 )

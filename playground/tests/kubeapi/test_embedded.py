@@ -153,8 +153,7 @@ def test_foreign_kubeconfig_is_left_as_it_is(tmp_path: Path) -> None:
 
     assert result.exit_code == 2
     assert result.output == (
-        f"kubeapi: --kubeconfig: {path} was not written by this command and is left as it is; "
-        "name another file\n"
+        f"kubeapi: --kubeconfig: {path} is another file and was not changed; use another file\n"
     )
     assert path.read_text() == "apiVersion: v1\n"
 
@@ -167,7 +166,7 @@ def test_taken_port_is_one_line(tmp_path: Path) -> None:
 
     assert result.exit_code == 2
     assert len(result.output.splitlines()) == 1
-    assert f"port {port} of 127.0.0.1 is taken" in result.output
+    assert f"port {port} of 127.0.0.1 is in use" in result.output
     assert not path.exists()
 
 

@@ -43,7 +43,7 @@ async def test_code_strikes_so_many_requests_and_no_more(widgets: Widgets, code:
 
     assert [answer.code for answer in told] == [code, code, 200]
     assert [answer.reason for answer in told[:2]] == [reason, reason]
-    assert told[0].message == "a fault that was asked for: get widgets"
+    assert told[0].message == "injected fault: get widgets"
 
 
 async def test_retry_after_is_a_header_and_a_detail(widgets: Widgets) -> None:
@@ -148,10 +148,10 @@ async def test_pending_faults_are_shown_and_called_off(widgets: Widgets) -> None
 @pytest.mark.parametrize(
     ("fault", "why"),
     [
-        ({}, "the fault: Value error, say code, delay or watches"),
+        ({}, "the fault: Value error, set code, delay or watches"),
         ({"code": 418}, "code: Input should be 403, 409, 410, 429, 500, 503 or 504"),
         ({"cod": 500}, "cod: Extra inputs are not permitted"),
-        ({"watches": "cut", "code": 500}, "the fault: Value error, watches are cut or expired at once"),
+        ({"watches": "cut", "code": 500}, "the fault: Value error, watches end at once"),
     ],
 )
 async def test_fault_that_cannot_be_read_is_refused(widgets: Widgets, fault: Object, why: str) -> None:
