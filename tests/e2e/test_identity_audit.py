@@ -54,7 +54,7 @@ def test_broad_roles_are_advised_against_and_granted_all_the_same(scene: Scene) 
         """
 spec:
   guardrails:
-    grants: [{roles: [roles/viewer, "roles/iam.serviceAccountUser"], "on": [Project],
+    grants: [{roles: [roles/viewer, "roles/iam.serviceAccountUser"], targetKinds: [Project],
               members: [identities], allowEscalation: true}]
 """,
     )

@@ -7,6 +7,7 @@ import asyncio
 import base64
 import re
 import ssl
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,7 +17,7 @@ import pytest
 from cloudrun_identity.api.crd import generate
 from cloudrun_identity.kube.client import connect
 from cloudrun_identity.kube.crds import CrdState, installed
-from cloudrun_identity.kube.resources import CUSTOM_RESOURCE_DEFINITIONS
+from cloudrun_identity.kube.resources import CUSTOM_RESOURCE_DEFINITIONS, Object
 from tests.servers.embedded_kubeapi import embedded_kubeapi
 from tests.servers.kube_apiserver import ASSETS_VARIABLE, assets, kube_apiserver
 
@@ -75,15 +76,15 @@ def tls_context(cluster: dict[str, Any]) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=cluster["certificate-authority"])
 
 
-def install_crds(kube_api: KubeApi) -> None:
-    """Install all kinds, and wait until they are served."""
-    asyncio.run(_install_crds(kube_api))
+def install_crds(kube_api: KubeApi, definitions: Iterable[Object] | None = None) -> None:
+    """Install all kinds, by default as they are now, and wait until they are served."""
+    asyncio.run(_install_crds(kube_api, generate().values() if definitions is None else definitions))
 
 
-async def _install_crds(kube_api: KubeApi) -> None:
+async def _install_crds(kube_api: KubeApi, definitions: Iterable[Object]) -> None:
     client = await connect(str(kube_api.kubeconfig))
     try:
-        for definition in generate().values():
+        for definition in definitions:
             await client.create(CUSTOM_RESOURCE_DEFINITIONS, definition)
         async with asyncio.timeout(CRDS_WITHIN):
             while set((await installed(client)).values()) != {CrdState.ESTABLISHED}:  # noqa: ASYNC110

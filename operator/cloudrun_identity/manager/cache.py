@@ -81,7 +81,7 @@ class Cache(LedgerView):
         self._namespaces = Namespaces()
         self._acted_as: frozenset[str] | None = None
         for ledger in ledgers.all():
-            self._ledger_changed(Ledger(ledger.target), ledger)
+            self._ledger_changed(Ledger.of(ledger.target), ledger)
         ledgers.subscribe(self._ledger_changed)
 
     def listed(self, kind: str) -> None:

@@ -2,12 +2,20 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from cloudrun_identity.api import CloudRunIdentity, CustomRole, IdentityKey, TargetKind
+from cloudrun_identity.api import (
+    CloudRunIdentity,
+    CustomRole,
+    IdentityKey,
+    LedgerAccount,
+    LedgerEntry,
+    LedgerRole,
+    TargetKind,
+)
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import Grant, Target
-from cloudrun_identity.iam.keys import KeyRing
 from cloudrun_identity.iam.principals import lower_email
-from cloudrun_identity.ledger.model import AccountRecord, Ledger, LedgerEntry, RoleRecord
+from cloudrun_identity.ledger.keys import KeyRing
+from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.ledger.store import Ledgers
 from cloudrun_identity.reconcile.cluster_state import (
     ObjectKey,
@@ -41,26 +49,26 @@ class LedgerView:
         """The account whose ledger records the identity, or its predecessor of the same name."""
         return self._ledgers.account_home(f"{identity.metadata.namespace}/{identity.metadata.name}")
 
-    def account(self, identity: CloudRunIdentity) -> AccountRecord | None:
+    def account(self, identity: CloudRunIdentity) -> LedgerAccount | None:
         """The account that the ledger records for the identity, or for its predecessor of the same name."""
         return self._ledgers.account_of(f"{identity.metadata.namespace}/{identity.metadata.name}")
 
-    def owner_of(self, email: str) -> AccountRecord | None:
+    def owner_of(self, email: str) -> LedgerAccount | None:
         """The record of the account with this e-mail, if an identity declares it."""
         declared = self._identities.get(lower_email(email))
         return self._ledgers.account_of(f"{declared.namespace}/{declared.name}") if declared else None
 
-    def role(self, project_id: str, role_id: str) -> RoleRecord | None:
+    def role(self, project_id: str, role_id: str) -> LedgerRole | None:
         """The record of the custom role of this id."""
-        return self._ledgers.ledger(Target(TargetKind.PROJECT, project_id)).roles.get(role_id)
+        return self._ledgers.ledger(Target(TargetKind.PROJECT, project_id)).role(role_id)
 
-    def role_home(self, role: CustomRole) -> tuple[str, RoleRecord] | None:
+    def role_home(self, role: CustomRole) -> tuple[str, LedgerRole] | None:
         """The project, by its id, in which an object of this name has a role, and the record of it."""
         return self._ledgers.role_home(f"{role.metadata.namespace}/{role.metadata.name}")
 
     def key_ring(self, account: Target) -> KeyRing:
         """What is remembered of the keys of an account."""
-        return self._ledgers.ledger(account).keys
+        return self._ledgers.ledger(account).key_ring
 
     def key_home(self, key: IdentityKey) -> tuple[Target, str] | None:
         """The account, and its unique id, of which an object of this name has keys."""
@@ -81,21 +89,21 @@ class LedgerView:
             self._identities.pop(lower_email(before.email), None)
         if after:
             self._identities[lower_email(after.email)] = DeclaredIdentity(*_parts(after.owner))
-        for role_id, role in {*old.roles.items()} ^ {*new.roles.items()}:
+        for role in {*old.roles} ^ {*new.roles}:
             yield custom_role_key(*_parts(role.owner))
-            yield role_key(f"{new.target.resource}/roles/{role_id}")
+            yield role_key(f"{new.target.resource}/roles/{role.role_id}")
         record = after or before
         if record and _steady_id(before) != _steady_id(after):
             yield identity_key(*_parts(record.owner))
             yield account_key(record.email)
 
 
-def _owned(record: AccountRecord | None) -> AccountRecord | None:
+def _owned(record: LedgerAccount | None) -> LedgerAccount | None:
     """A record that is some identity's."""
     return record if record and record.owner else None
 
 
-def _steady_id(record: AccountRecord | None) -> str:
+def _steady_id(record: LedgerAccount | None) -> str:
     """The account that dependants may rely on now; empty while there is none."""
     return record.unique_id if record and record.is_steady else ""
 

@@ -14,6 +14,8 @@ from cloudrun_identity.api import (
     CloudRunIdentity,
     CustomRole,
     IdentityAttachment,
+    LedgerAccount,
+    LedgerRole,
     ManagedProject,
     Origin,
     ProjectScopedResource,
@@ -27,7 +29,6 @@ from cloudrun_identity.gcp.errors import Fault, GoogleError, NotSent
 from cloudrun_identity.gcp.roles import Roles
 from cloudrun_identity.gcp.service_accounts import ServiceAccount, expected_email
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.ledger.model import AccountRecord, RoleRecord
 from cloudrun_identity.policy.ports import LedgerPort
 from cloudrun_identity.policy.writer import PolicyPort
 from cloudrun_identity.reconcile.cluster_state import ObjectKey, account_key
@@ -180,14 +181,22 @@ class Planner:
         email = expected_email(owner.project_id, owner.obj.account_id)
         known = self._records.of(owner, email)
         if known is None or not known.unique_id:
-            record = AccountRecord(email, owner.name, owner.obj.metadata.uid, origin=Origin.CREATED)
+            record = LedgerAccount(
+                email=email, owner=owner.name, owner_uid=owner.obj.metadata.uid, origin=Origin.CREATED
+            )
             account = ServiceAccount(owner.project_id, email, NOT_YET)
             await self._records.settle(owner, record, account)
             self._policies.begin(owner.target(email))
 
     async def _assume_role(self, role: CustomRole, project_id: str) -> None:
         owner = f"{role.metadata.namespace}/{role.metadata.name}"
-        record = RoleRecord(role.spec.role_id, owner, role.metadata.uid, Origin.CREATED, RoleState.PRESENT)
+        record = LedgerRole(
+            role_id=role.spec.role_id,
+            owner=owner,
+            owner_uid=role.metadata.uid,
+            origin=Origin.CREATED,
+            state=RoleState.PRESENT,
+        )
         target = Target(TargetKind.PROJECT, project_id)
         await self._ledgers.update(target, lambda ledger: ledger.with_role(record))
 

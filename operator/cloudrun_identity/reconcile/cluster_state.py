@@ -8,14 +8,17 @@ from cloudrun_identity.api import (
     CustomRole,
     IdentityAttachment,
     IdentityKey,
+    LedgerAccount,
+    LedgerEntry,
+    LedgerRole,
     ManagedProject,
     Resource,
 )
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import Grant, Target
-from cloudrun_identity.iam.keys import KeyRing
 from cloudrun_identity.iam.principals import lower_email
-from cloudrun_identity.ledger.model import AccountRecord, Ledger, LedgerEntry, RoleRecord
+from cloudrun_identity.ledger.keys import KeyRing
+from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.ledger.owners import Owner
 
 
@@ -149,19 +152,19 @@ class ClusterState(Protocol):
         """Whether the namespace is on its way out."""
         ...
 
-    def account(self, identity: CloudRunIdentity) -> AccountRecord | None:
+    def account(self, identity: CloudRunIdentity) -> LedgerAccount | None:
         """The account that the ledger records for this very object."""
         ...
 
-    def owner_of(self, email: str) -> AccountRecord | None:
+    def owner_of(self, email: str) -> LedgerAccount | None:
         """The record of the account with this e-mail, if an identity declares it."""
         ...
 
-    def role(self, project_id: str, role_id: str) -> RoleRecord | None:
+    def role(self, project_id: str, role_id: str) -> LedgerRole | None:
         """The record of the custom role of this id."""
         ...
 
-    def role_home(self, role: CustomRole) -> tuple[str, RoleRecord] | None:
+    def role_home(self, role: CustomRole) -> tuple[str, LedgerRole] | None:
         """The project, by its id, in which an object of this name has a role, and the record of it."""
         ...
 

@@ -228,7 +228,7 @@ def _has_it(obj: ReconciledResource, project: ManagedProject, cluster: ClusterSt
             return cluster.account(obj) is not None
         case CustomRole():
             record = cluster.role(project.project_id, obj.spec.role_id)
-            return record is not None and record.is_had_by(f"{obj.metadata.namespace}/{obj.metadata.name}")
+            return record is not None and record.is_owned_by(f"{obj.metadata.namespace}/{obj.metadata.name}")
         case _:
             return False
 

@@ -1,7 +1,6 @@
 """The cache: what is new, what is old, and whom it concerns."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from cloudrun_identity.api import (
     CloudRunIdentity,
     IAMBinding,
     IdentityAttachment,
+    LedgerAccount,
     ManagedProject,
     TargetKind,
 )
@@ -24,7 +24,7 @@ from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.kube.resources import Object
 from cloudrun_identity.ledger.index import LedgerIndex
-from cloudrun_identity.ledger.model import AccountRecord, Ledger
+from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.manager.cache import NOTHING_NEW, Cache
 from cloudrun_identity.reconcile.cluster_state import ObjectKey, identity_key, project_key
 
@@ -33,7 +33,7 @@ CHECKOUT, PRICING = identity_key("payments", "checkout"), identity_key("payments
 WEB, OPS = ObjectKey("IAMBinding", "payments", "web"), ObjectKey("IAMBinding", "payments", "ops")
 EMAIL = "checkout@payments-prod.iam.gserviceaccount.com"
 ACCOUNT = Target(TargetKind.SERVICE_ACCOUNT, "payments-prod", name=EMAIL)
-RECORD = AccountRecord(EMAIL, "payments/checkout", "u-checkout", unique_id="111")
+RECORD = LedgerAccount(email=EMAIL, owner="payments/checkout", owner_uid="u-checkout", unique_id="111")
 
 
 class FakeLedgers:
@@ -50,11 +50,11 @@ class FakeLedgers:
     def subscribe(self, on_change: Any) -> None:
         self._subscribers.append(on_change)
 
-    def account_of(self, owner: str) -> AccountRecord | None:
+    def account_of(self, owner: str) -> LedgerAccount | None:
         return self._index.account_of(owner)
 
-    def record(self, record: AccountRecord | None) -> None:
-        old = self._ledgers.get(ACCOUNT, Ledger(ACCOUNT))
+    def record(self, record: LedgerAccount | None) -> None:
+        old = self._ledgers.get(ACCOUNT, Ledger.of(ACCOUNT))
         new = self._ledgers[ACCOUNT] = old.with_account(record)
         self._index.change(old, new)
         for tell in self._subscribers:
@@ -326,7 +326,7 @@ def test_a_project_that_waits_for_its_objects_to_leave_is_woken_by_the_last_of_t
 
 def test_a_steady_account_wakes_who_refers_to_its_identity(cached: Cached) -> None:
     cached.sees(project(), identity(), binding())
-    cached.ledgers.record(replace(RECORD, unique_id=""))
+    cached.ledgers.record(RECORD.replace(unique_id=""))
     assert cached.woken == []
     cached.ledgers.record(RECORD)
     assert cached.woken == [WEB]
@@ -339,8 +339,8 @@ def test_an_account_that_somebody_took_away_wakes_who_must_wait_for_it_and_its_r
 ) -> None:
     cached.sees(project(), identity(), binding())
     cached.ledgers.record(RECORD)
-    cached.ledgers.record(replace(RECORD, lost=AccountLoss.DELETED))
-    cached.ledgers.record(replace(RECORD, disabled=True))
+    cached.ledgers.record(RECORD.replace(lost=AccountLoss.DELETED))
+    cached.ledgers.record(RECORD.replace(disabled=True))
     cached.ledgers.record(RECORD)
     assert cached.woken == [WEB] * 3
 
@@ -348,7 +348,7 @@ def test_an_account_that_somebody_took_away_wakes_who_must_wait_for_it_and_its_r
 def test_an_account_that_was_left_behind_is_nobodys(cached: Cached) -> None:
     cached.sees(project(), identity())
     cached.ledgers.record(RECORD)
-    cached.ledgers.record(replace(RECORD, owner=""))
+    cached.ledgers.record(RECORD.replace(owner=""))
     assert cached.cache.identities() == {}
     assert cached.start().identities() == {}
 

@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from cloudrun_identity.api import Adoption, CustomRole, ManagedProject, Reason, RoleState
+from cloudrun_identity.api import Adoption, CustomRole, LedgerRole, ManagedProject, Reason, RoleState
 from cloudrun_identity.gcp.custom_roles import ID_TAKEN_FOR, UNDELETE_WITHIN, CustomRoleState, RoleFields
 from cloudrun_identity.iam.admission import Denied
 from cloudrun_identity.iam.role_permissions import may_define
-from cloudrun_identity.ledger.model import RoleRecord
 from cloudrun_identity.reconcile.cluster_state import ClusterState, custom_role_key
 from cloudrun_identity.reconcile.outcomes import Outcome, Refused
 from cloudrun_identity.reconcile.preconditions import belongs_to, guardrail_facts
@@ -20,7 +19,7 @@ class DeclaredRole:
     obj: CustomRole
     project: ManagedProject
     cluster: ClusterState
-    record: RoleRecord | None
+    record: LedgerRole | None
 
     @property
     def name(self) -> str:
@@ -40,7 +39,7 @@ class DeclaredRole:
         )
 
 
-def objection_to_owner(obj: CustomRole, record: RoleRecord | None, cluster: ClusterState) -> Outcome | None:
+def objection_to_owner(obj: CustomRole, record: LedgerRole | None, cluster: ClusterState) -> Outcome | None:
     """Why the object cannot have a role that another object has."""
     own = f"{obj.metadata.namespace}/{obj.metadata.name}"
     if record is None or record.owner == own or record.state is RoleState.DELETED:

@@ -3,16 +3,15 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from cloudrun_identity.api import IdentityAttachment, ManagedProject, Reason
+from cloudrun_identity.api import IdentityAttachment, LedgerAttachment, ManagedProject, Reason
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
-from cloudrun_identity.gcp.mutations import mutated
-from cloudrun_identity.gcp.projects import compute_account
+from cloudrun_identity.gcp.mutations import log_mutation
+from cloudrun_identity.gcp.projects import default_compute_account
 from cloudrun_identity.gcp.run import Run
 from cloudrun_identity.gcp.workloads import Workload, WorkloadState
 from cloudrun_identity.iam.admission import Admitted, Decision, Denied
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.ledger.model import AttachmentRecord
 from cloudrun_identity.reconcile.cluster_state import ClusterState, project_key
 from cloudrun_identity.reconcile.events import EventReporter
 from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, Refused, Waiting
@@ -65,22 +64,22 @@ class Restoration:
     async def _put_back(
         self,
         obj: IdentityAttachment,
-        record: AttachmentRecord,
+        record: LedgerAttachment,
         state: WorkloadState,
         project: ManagedProject,
         cluster: ClusterState,
     ) -> Outcome:
-        default = compute_account(project.status.project_number or "")
-        if same_account(state.service_account or default, record.before or default):
+        default = default_compute_account(project.status.project_number or "")
+        if same_account(state.service_account or default, record.previous_service_account or default):
             return self._followed(obj, state)
-        if state.managed_by or not same_account(state.service_account, record.account):
+        if state.managed_by or not same_account(state.service_account, record.service_account):
             since = f"somebody else has it run as {account_text(state.service_account)} since"
             self._leave(obj, str(state.workload), since)
             return InSync()
-        decision = _may_run_as_before(record.before, default, obj, state, project, cluster)
+        decision = _may_run_as_before(record.previous_service_account, default, obj, state, project, cluster)
         if isinstance(decision, Denied):
             return self._denied(obj, state.workload, decision, cluster)
-        return await self._write(state, record.before)
+        return await self._write(state, record.previous_service_account)
 
     async def _write(self, state: WorkloadState, before: str) -> Outcome:
         workload = state.workload
@@ -90,8 +89,8 @@ class Restoration:
             if error.fault is not Fault.ABORTED:
                 raise
             return Failing(Reason.DELETING, f"{workload} was deployed at the same moment; trying again")
-        self._inventory.wrote_workload(workload)
-        mutated("restore", workload.target.full_name, before=state.service_account, after=before)
+        self._inventory.invalidate_workload(workload)
+        log_mutation("restore", workload.target.full_name, before=state.service_account, after=before)
         self._checkpoint("account restored")
         message = f"{workload} is being moved back to {account_text(before)}"
         return Waiting(Reason.DELETING, message, poll_after(0.0))

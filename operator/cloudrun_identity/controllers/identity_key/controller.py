@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import assert_never
 
-from cloudrun_identity.api import IdentityKey, KeyDeletionPolicy, KeyState, KeyStatus, Reason
+from cloudrun_identity.api import IdentityKey, KeyDeletionPolicy, KeyState, KeyStatus, LedgerKey, Reason
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.iam.admission import Denied, may_make_keys
-from cloudrun_identity.iam.keys import KeyRecord, KeyRing
+from cloudrun_identity.ledger.keys import KeyRing
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey, identity_key, project_key
 from cloudrun_identity.reconcile.grants.resolver import RequestedGrant
 from cloudrun_identity.reconcile.interfaces import Applied, Change, Summary
@@ -130,12 +130,12 @@ class IdentityKeyController:
         active = next((each for each in records if each.state is KeyState.ACTIVE), None)
         return Summary(
             {
-                "active_key_id": active.key_id if active else None,
+                "active_key_id": active.id if active else None,
                 "keys": tuple(
                     KeyStatus(
-                        id=each.key_id,
+                        id=each.id,
                         state=each.state,
-                        created_time=each.created,
+                        created_time=each.created_time,
                         disable_after=disable_due(each, rotation),
                         delete_after=delete_due(each, rotation),
                     )
@@ -177,12 +177,12 @@ def _harm(want: KeyWant, seen: KeysSeen) -> tuple[str, str] | None:
         return None
     if seen.secret is None:
         return f"Secret {secret}", "deleted"
-    if (seen.secret.key_id, seen.secret.digest) != (active.key_id, active.digest):
+    if (seen.secret.key_id, seen.secret.digest) != (active.id, active.digest):
         return f"Secret {secret}", "edited"
-    listed = seen.listed.get(active.key_id)
+    listed = seen.listed.get(active.id)
     if listed is None:
-        return f"key {active.key_id}", "deleted"
-    return (f"key {active.key_id}", "disabled") if listed.disabled else None
+        return f"key {active.id}", "deleted"
+    return (f"key {active.id}", "disabled") if listed.disabled else None
 
 
 def _due(step: Act | Await | Full, secret: str) -> Change:
@@ -207,9 +207,9 @@ def _due(step: Act | Await | Full, secret: str) -> Change:
     return Change(field, before, after, due=True)
 
 
-def _unclear(records: Iterable[KeyRecord]) -> Iterable[str]:
+def _unclear(records: Iterable[LedgerKey]) -> Iterable[str]:
     """Say which keys may be the operator's and may be not."""
-    unclear = [each.key_id for each in records if each.state is KeyState.UNCLEAR]
+    unclear = [each.id for each in records if each.state is KeyState.UNCLEAR]
     if unclear:
         yield (
             f"making a key was cut short while somebody else made one: nobody knows which of "
@@ -217,11 +217,11 @@ def _unclear(records: Iterable[KeyRecord]) -> Iterable[str]:
         )
 
 
-def _expiring(want: KeyWant, active: KeyRecord | None) -> Iterable[str]:
+def _expiring(want: KeyWant, active: LedgerKey | None) -> Iterable[str]:
     """Say that Google ends keys sooner than is declared."""
     period = want.use.rotation.period
-    if active and active.expires and active.expires < active.created + period:
+    if active and active.expiry_time and active.expiry_time < active.created_time + period:
         yield (
-            f"Google Cloud ends keys of this account after {active.expires - active.created} "
+            f"Google Cloud ends keys of this account after {active.expiry_time - active.created_time} "
             "(iam.serviceAccountKeyExpiryHours), before spec.rotation.period; they are followed in time"
         )

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
-from cloudrun_identity.api import KeyState
-from cloudrun_identity.iam.keys import MAX_KEYS, KeyRecord, KeyRing, ListedKey
+from cloudrun_identity.api import KeyState, LedgerKey
+from cloudrun_identity.iam.keys import MAX_KEYS, ListedKey
+from cloudrun_identity.ledger.keys import KeyRing
 
 LAG = timedelta(minutes=2)
 """How long Google may show nothing of a key that was made, the time that its create takes included."""
@@ -54,38 +55,38 @@ class Situation:
     ending: bool = False
 
     @property
-    def own(self) -> tuple[KeyRecord, ...]:
+    def own(self) -> tuple[LedgerKey, ...]:
         """The keys of this object, the oldest first."""
         return self.ring.of(self.owner)
 
     @property
-    def current(self) -> KeyRecord | None:
+    def current(self) -> LedgerKey | None:
         """The key that the Secret has, if it is one that works and that was put there by us."""
         record = self.ring.records.get(self.secret_key)
         if record is None or record.owner != self.owner or record.digest != self.secret_digest:
             return None
-        listed = self.listed.get(record.key_id)
-        if (listed and listed.disabled) or self.is_gone(record) or _is_past(record.expires, self.now):
+        listed = self.listed.get(record.id)
+        if (listed and listed.disabled) or self.is_gone(record) or _is_past(record.expiry_time, self.now):
             return None
         return record if record.state in (KeyState.PUBLISHING, KeyState.ACTIVE) else None
 
     @property
-    def publishable(self) -> KeyRecord | None:
+    def publishable(self) -> LedgerKey | None:
         """The newest key that can still be put into the Secret, if there is one."""
         ready = [each for each in self.retirable if each.state is KeyState.PUBLISHING]
-        held = [each for each in ready if each.key_id in self.held]
+        held = [each for each in ready if each.id in self.held]
         return held[-1] if held else None
 
     @property
-    def retirable(self) -> tuple[KeyRecord, ...]:
+    def retirable(self) -> tuple[LedgerKey, ...]:
         """The keys of this object that the Secret does not have, the oldest first."""
         current = self.current
         return tuple(each for each in self.own if each != current and each.state is not KeyState.UNCLEAR)
 
-    def is_gone(self, record: KeyRecord) -> bool:
+    def is_gone(self, record: LedgerKey) -> bool:
         """Whether the key is not there any more; one that was just made may not be shown yet."""
-        is_fresh = record.created - LAG < self.now < record.created + LAG
-        return record.key_id not in self.listed and not is_fresh
+        is_fresh = record.created_time - LAG < self.now < record.created_time + LAG
+        return record.id not in self.listed and not is_fresh
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,25 +166,25 @@ def plan(situation: Situation) -> Step:
     return _after_attempt(situation) or (_end(situation) if situation.ending else _succeed(situation))
 
 
-def rotation_due(record: KeyRecord, rotation: Rotation) -> datetime:
+def rotation_due(record: LedgerKey, rotation: Rotation) -> datetime:
     """When the key is to be followed by the next: before it expires, with time for both to overlap."""
-    due = record.created + rotation.period
-    if record.expires is None:
+    due = record.created_time + rotation.period
+    if record.expiry_time is None:
         return due
-    lifetime = record.expires - record.created
-    return min(due, record.expires - min(rotation.overlap, lifetime / 2))
+    lifetime = record.expiry_time - record.created_time
+    return min(due, record.expiry_time - min(rotation.overlap, lifetime / 2))
 
 
-def disable_due(record: KeyRecord, rotation: Rotation) -> datetime | None:
+def disable_due(record: LedgerKey, rotation: Rotation) -> datetime | None:
     """When the key is to be disabled; None for one that is in use, or was never."""
-    return record.superseded + rotation.overlap if record.superseded else None
+    return record.superseded_time + rotation.overlap if record.superseded_time else None
 
 
-def delete_due(record: KeyRecord, rotation: Rotation) -> datetime | None:
+def delete_due(record: LedgerKey, rotation: Rotation) -> datetime | None:
     """When the key is to be deleted, as far as that is known: a time to enable it again is left."""
-    if record.disabled:
-        return record.disabled + rotation.overlap
-    return record.superseded + 2 * rotation.overlap if record.superseded else None
+    if record.disabled_time:
+        return record.disabled_time + rotation.overlap
+    return record.superseded_time + 2 * rotation.overlap if record.superseded_time else None
 
 
 def _after_attempt(situation: Situation) -> Step | None:
@@ -206,27 +207,27 @@ def _after_attempt(situation: Situation) -> Step | None:
 def _end(situation: Situation) -> Step:
     for record in situation.own:
         if record.state is KeyState.UNCLEAR or situation.is_gone(record):
-            return Forget(record.key_id)
-        if record.key_id not in situation.listed:
-            return Await(record.created + LAG)
+            return Forget(record.id)
+        if record.id not in situation.listed:
+            return Await(record.created_time + LAG)
         if record.state is not KeyState.DISABLED:
-            return Disable(record.key_id)
-        return Delete(record.key_id)
+            return Disable(record.id)
+        return Delete(record.id)
     return Rest(None)
 
 
 def _succeed(situation: Situation) -> Step:
     for record in situation.own:
         if situation.is_gone(record):
-            return Forget(record.key_id)
+            return Forget(record.id)
     current, following = situation.current, situation.publishable
     if current is None:
-        return Publish(following.key_id) if following else _make(situation)
+        return Publish(following.id) if following else _make(situation)
     if current.state is KeyState.PUBLISHING:
-        return Promote(current.key_id)
+        return Promote(current.id)
     asked = current.generation != situation.rotation.generation
-    if following and not following.created - SETTLE < situation.now < following.created + SETTLE:
-        return Publish(following.key_id)
+    if following and not following.created_time - SETTLE < situation.now < following.created_time + SETTLE:
+        return Publish(following.id)
     if not following and (asked or rotation_due(current, situation.rotation) <= situation.now):
         return _make(situation)
     return _retire(situation) or Rest(min(_due_times(situation, current, following)), unfinished=asked)
@@ -236,25 +237,25 @@ def _make(situation: Situation) -> Step:
     if len(situation.listed) < MAX_KEYS:
         return Make()
     disabled = [each for each in situation.retirable if each.state is KeyState.DISABLED]
-    return _retire(situation) or (Delete(disabled[0].key_id) if disabled else Full())
+    return _retire(situation) or (Delete(disabled[0].id) if disabled else Full())
 
 
 def _retire(situation: Situation) -> Step | None:
     """What of the keys that are not in the Secret is due."""
     for record in situation.retirable:
         match record.state:
-            case KeyState.PUBLISHING if record.key_id not in situation.held:
-                return Delete(record.key_id)
+            case KeyState.PUBLISHING if record.id not in situation.held:
+                return Delete(record.id)
             case KeyState.OVERLAP if _is_past(disable_due(record, situation.rotation), situation.now):
-                return Disable(record.key_id)
+                return Disable(record.id)
             case KeyState.DISABLED if _is_past(delete_due(record, situation.rotation), situation.now):
-                return Delete(record.key_id)
+                return Delete(record.id)
     return None
 
 
-def _due_times(situation: Situation, current: KeyRecord, following: KeyRecord | None) -> Iterable[datetime]:
+def _due_times(situation: Situation, current: LedgerKey, following: LedgerKey | None) -> Iterable[datetime]:
     """When something is to be done again."""
-    yield following.created + SETTLE if following else rotation_due(current, situation.rotation)
+    yield following.created_time + SETTLE if following else rotation_due(current, situation.rotation)
     for record in situation.retirable:
         due = (disable_due if record.state is KeyState.OVERLAP else delete_due)(record, situation.rotation)
         if due:

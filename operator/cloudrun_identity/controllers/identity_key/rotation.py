@@ -7,14 +7,14 @@ from datetime import datetime
 from typing import Protocol, assert_never
 from weakref import WeakValueDictionary
 
-from cloudrun_identity.api import IdentityKey, KeyState
+from cloudrun_identity.api import IdentityKey, KeyState, LedgerKey, LedgerKeyAttempt
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.keys import Keys, NewKey
-from cloudrun_identity.gcp.mutations import mutated
+from cloudrun_identity.gcp.mutations import log_mutation
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.iam.keys import KeyAttempt, KeyRecord, KeyRing
 from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.kube.secrets import KeySecrets, digest_of
+from cloudrun_identity.ledger.keys import KeyRing
 from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.reconcile.events import EventReporter
 from cloudrun_identity.reconcile.outcomes import InSync, Outcome
@@ -138,7 +138,7 @@ class KeyRotation:
         if secret is None or not secret.is_owned:
             return
         if abandon:
-            await self._secrets.release(owner, secret)
+            await self._secrets.orphan(owner, secret)
         else:
             await self._secrets.delete(owner, secret)
         self._checkpoint("secret parted with")
@@ -146,7 +146,7 @@ class KeyRotation:
     async def forget(self, use: KeyUse) -> None:
         """Keep nothing in mind of the object's keys any more."""
         for record in self._ring(use).of(use.name):
-            self._files.pop(record.key_id, None)
+            self._files.pop(record.id, None)
         await self._change(use, lambda ring: ring.without_owner(use.name))
 
     async def _carry_out(self, step: Act, use: KeyUse, seen: KeysSeen) -> KeysSeen | Outcome:
@@ -171,7 +171,10 @@ class KeyRotation:
                 await self._change(use, lambda ring: ring.without(key_id))
             case CloseAttempt(unclear):
                 owner = attempt.owner if (attempt := self._ring(use).attempt) else use.name
-                records = [KeyRecord(key.key_id, owner, KeyState.UNCLEAR, key.created) for key in unclear]
+                records = [
+                    LedgerKey(id=key.key_id, owner=owner, state=KeyState.UNCLEAR, created_time=key.created)
+                    for key in unclear
+                ]
                 await self._change(use, lambda ring: ring.with_records(records).with_attempt(None))
             case _:
                 assert_never(step)
@@ -182,7 +185,7 @@ class KeyRotation:
 
         async def attempt() -> None:
             known = await self._keys.list(use.account.project_id, use.unique_id, 0.0)
-            began = KeyAttempt(use.name, self._now(), frozenset(known))
+            began = LedgerKeyAttempt(owner=use.name, time=self._now(), known=tuple(known))
             await self._change(use, lambda ring: ring.with_attempt(began))
             self._checkpoint("key attempt recorded")
 
@@ -195,17 +198,17 @@ class KeyRotation:
                 raise
             return forbidden(use, error)
         self._checkpoint("key created")
-        mutated("create", use.key_name(made.key.key_id), before="absent", after="enabled")
+        log_mutation("create", use.key_name(made.key.key_id), before="absent", after="enabled")
         record = _record(use, made, self._now())
         await self._change(use, lambda ring: ring.with_records([record]).with_attempt(None))
-        self._files[record.key_id] = made.file
+        self._files[record.id] = made.file
         self._checkpoint("key recorded")
-        return replace(seen, listed={**seen.listed, record.key_id: made.key})
+        return replace(seen, listed={**seen.listed, record.id: made.key})
 
     async def _publish(self, use: KeyUse, seen: KeysSeen, key_id: str) -> KeysSeen | Outcome:
         name, file = use.obj.spec.secret_name, self._files[key_id]
         try:
-            secret = await self._secrets.publish(use.owner, name, seen.secret, file, use.template)
+            secret = await self._secrets.write_key(use.owner, name, seen.secret, file, use.template)
         except KubeError as error:
             return refused_secret(use, error)
         self._checkpoint("key published")
@@ -216,7 +219,7 @@ class KeyRotation:
         if seen.secret is None or seen.is_taken or use.template.is_on(seen.secret):
             return None
         try:
-            await self._secrets.relabel(use.owner, seen.secret, use.template)
+            await self._secrets.write_metadata(use.owner, seen.secret, use.template)
         except KubeError as error:
             return refused_secret(use, error)
         return None
@@ -230,9 +233,9 @@ class KeyRotation:
                 if error.fault is not Fault.NOT_FOUND:
                     raise
                 return await self._gone(use, seen, key_id)
-            mutated("disable", use.key_name(key_id), before="enabled", after="disabled")
+            log_mutation("disable", use.key_name(key_id), before="enabled", after="disabled")
             self._checkpoint("key disabled")
-        record = replace(self._ring(use).records[key_id], state=KeyState.DISABLED, disabled=seen.now)
+        record = self._ring(use).records[key_id].replace(state=KeyState.DISABLED, disabled_time=seen.now)
         await self._change(use, lambda ring: ring.with_records([record]))
         return seen
 
@@ -244,7 +247,7 @@ class KeyRotation:
                 raise
         else:
             after = "deleted: nobody has its private half" if step.stray else "deleted"
-            mutated("delete", use.key_name(step.key_id), before="present", after=after)
+            log_mutation("delete", use.key_name(step.key_id), before="present", after=after)
             if step.stray:
                 self._event_reporter.warn(use.obj, "StrayKeyDeleted", stray(use, step.key_id))
         self._checkpoint("key deleted")
@@ -256,24 +259,24 @@ class KeyRotation:
         return replace(seen, listed={each: key for each, key in seen.listed.items() if each != key_id})
 
     async def _change(self, use: KeyUse, change: Callable[[KeyRing], KeyRing]) -> None:
-        await self._ledgers.update(use.account, lambda ledger: ledger.with_keys(change(ledger.keys)))
+        await self._ledgers.update(use.account, lambda ledger: ledger.with_key_ring(change(ledger.key_ring)))
 
     def _ring(self, use: KeyUse) -> KeyRing:
-        return self._ledgers.ledger(use.account).keys
+        return self._ledgers.ledger(use.account).key_ring
 
     def _now(self) -> datetime:
         """In whole seconds, as records keep it."""
         return self._wall_clock().replace(microsecond=0)
 
 
-def _record(use: KeyUse, made: NewKey, now: datetime) -> KeyRecord:
+def _record(use: KeyUse, made: NewKey, now: datetime) -> LedgerKey:
     key = made.key
-    return KeyRecord(
-        key.key_id,
-        use.name,
-        KeyState.PUBLISHING,
-        created=now,
+    return LedgerKey(
+        id=key.key_id,
+        owner=use.name,
+        state=KeyState.PUBLISHING,
+        created_time=now,
         digest=digest_of(made.file),
         generation=use.rotation.generation,
-        expires=now + (key.expires - key.created) if key.expires else None,
+        expiry_time=now + (key.expires - key.created) if key.expires else None,
     )

@@ -155,7 +155,7 @@ def crowding(ledgers: Iterable[Ledger]) -> Iterator[str]:
             others = f"{ledger.unmanaged_members} not the operator's"
             yield f"{ledger.target} has {full} of {MAX_MEMBERS} grants: {_shares(granted)}, {others}"
         if len(ledger.roles) >= _NEARLY * MAX_ROLES:
-            defined = Counter(role.owner.partition("/")[0] for role in ledger.roles.values())
+            defined = Counter(role.owner.partition("/")[0] for role in ledger.roles)
             yield f"{ledger.target} has {len(ledger.roles)} of {MAX_ROLES} custom roles: {_shares(defined)}"
 
 

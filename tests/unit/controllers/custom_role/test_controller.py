@@ -6,12 +6,12 @@ from typing import Any, cast
 
 import pytest
 
-from cloudrun_identity.api import CustomRole, Origin, Reason, RoleState, TargetKind
+from cloudrun_identity.api import CustomRole, LedgerEntry, LedgerRole, Origin, Reason, RoleState, TargetKind
 from cloudrun_identity.controllers.custom_role.controller import CustomRoleController, RoleSeen
 from cloudrun_identity.controllers.custom_role.ownership import DeclaredRole
 from cloudrun_identity.gcp.custom_roles import CustomRoleState
 from cloudrun_identity.iam.grants import Grant, Target
-from cloudrun_identity.ledger.model import LedgerEntry, RoleRecord
+from cloudrun_identity.ledger.model import entry_of
 from cloudrun_identity.reconcile.cluster_state import ObjectKey, custom_role_key, role_key
 from cloudrun_identity.reconcile.outcomes import Refused, Waiting
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
@@ -29,7 +29,13 @@ spec:
 PROJECT = project(guardrails={"customRoles": {"permissions": ["run.*"]}})
 NAME = "projects/payments-prod-1234/roles/runner"
 TARGET = Target(TargetKind.PROJECT, "payments-prod-1234")
-RECORD = RoleRecord("runner", "payments/runner", "u-runner", Origin.CREATED, RoleState.PRESENT)
+RECORD = LedgerRole(
+    role_id="runner",
+    owner="payments/runner",
+    owner_uid="u-runner",
+    origin=Origin.CREATED,
+    state=RoleState.PRESENT,
+)
 AS_DECLARED = CustomRoleState(NAME, "Runner", "", "GA", frozenset({"run.jobs.get", "run.jobs.run"}), b"1")
 
 
@@ -51,7 +57,7 @@ def role(**spec: Any) -> CustomRole:
     return cast("CustomRole", parsed(ROLE, **spec))
 
 
-def want(record: RoleRecord | None = RECORD, **spec: Any) -> DeclaredRole:
+def want(record: LedgerRole | None = RECORD, **spec: Any) -> DeclaredRole:
     return DeclaredRole(role(**spec), PROJECT, FakeWorld(PROJECT, roles=[record] if record else ()), record)
 
 
@@ -111,7 +117,13 @@ def test_a_role_of_an_object_that_is_gone_is_refused_with_a_way_out() -> None:
 
 def refusal(*others: CustomRole) -> str:
     """Why the object cannot have the role that is recorded as `shop/runner`'s."""
-    theirs = RoleRecord("runner", "shop/runner", "u-theirs", Origin.CREATED, RoleState.PRESENT)
+    theirs = LedgerRole(
+        role_id="runner",
+        owner="shop/runner",
+        owner_uid="u-theirs",
+        origin=Origin.CREATED,
+        state=RoleState.PRESENT,
+    )
     cluster = FakeWorld(PROJECT, *others, roles=[theirs])
     found = controller().resolve(role(), Allowed(PROJECT, observe=False), cluster)
     assert isinstance(found, Blocked)
@@ -131,7 +143,8 @@ async def waits_for(cluster: FakeWorld, *desired_grants: tuple[Grant, str]) -> s
 
 
 def held_by(*owners: str) -> dict[Grant, LedgerEntry]:
-    return {Grant(TARGET, NAME, "group:ops@example.com"): LedgerEntry(frozenset(owners))}
+    grant = Grant(TARGET, NAME, "group:ops@example.com")
+    return {grant: entry_of(grant, owners)}
 
 
 async def test_who_refers_to_it_uses_it_granted_or_not() -> None:

@@ -4,13 +4,12 @@ from typing import Any
 
 import pytest
 
-from cloudrun_identity.api import IdentityAttachment, Move, PreflightCheck, PreflightState
+from cloudrun_identity.api import IdentityAttachment, LedgerAttachment, Move, PreflightCheck, PreflightState
 from cloudrun_identity.controllers.identity_attachment.controller import IdentityAttachmentController
 from cloudrun_identity.controllers.identity_attachment.rollout import WorkloadSeen
 from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.gcp.run import Operation
 from cloudrun_identity.gcp.workloads import Workload, WorkloadState
-from cloudrun_identity.ledger.model import AttachmentRecord
 from cloudrun_identity.reconcile.cluster_state import account_key, identity_key, project_key
 from cloudrun_identity.reconcile.interfaces import Summary
 from cloudrun_identity.reconcile.outcomes import Refused, Waiting
@@ -53,10 +52,10 @@ class FakeCloud:
     async def serving_accounts(self, state: WorkloadState) -> dict[str, str]:
         return dict.fromkeys(state.serving_revisions, state.service_account)
 
-    def saw_workload(self, state: WorkloadState) -> None:
+    def update_workload(self, state: WorkloadState) -> None:
         self.state = state
 
-    def wrote_workload(self, workload: Workload) -> None:
+    def invalidate_workload(self, workload: Workload) -> None:
         self.calls.append("invalidate")
 
     async def set_service_account(self, state: WorkloadState, email: str) -> Operation:
@@ -79,14 +78,14 @@ class FakeCloud:
 
     async def moving(
         self, obj: IdentityAttachment, state: WorkloadState, email: str
-    ) -> AttachmentRecord | None:
+    ) -> LedgerAttachment | None:
         self.calls.append("ledger")
         return await self.records.moving(obj, state, email)
 
-    async def not_moved(self, state: WorkloadState, former: AttachmentRecord | None) -> None:
+    async def not_moved(self, state: WorkloadState, former: LedgerAttachment | None) -> None:
         await self.records.not_moved(state, former)
 
-    def of(self, obj: IdentityAttachment) -> AttachmentRecord | None:
+    def of(self, obj: IdentityAttachment) -> LedgerAttachment | None:
         return self.records.of(obj)
 
     async def record(self, obj: object, fields: dict[str, Any]) -> bool:

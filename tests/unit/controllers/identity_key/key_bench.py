@@ -3,14 +3,15 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from cloudrun_identity.api import IdentityKey, KeyState, ManagedProject, TargetKind
+from cloudrun_identity.api import IdentityKey, KeyState, LedgerKey, ManagedProject, TargetKind
 from cloudrun_identity.controllers.identity_key.controller import IdentityKeyController, KeyWant
 from cloudrun_identity.controllers.identity_key.rotation import KeyRotation
 from cloudrun_identity.controllers.identity_key.use import KeysSeen
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.iam.keys import KeyRecord, KeyRing, ListedKey
+from cloudrun_identity.iam.keys import ListedKey
 from cloudrun_identity.kube.event_recorder import EventType
 from cloudrun_identity.kube.secrets import KeySecret
+from cloudrun_identity.ledger.keys import KeyRing
 from cloudrun_identity.reconcile.events import EventReporter
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
 from tests.unit.controllers.cluster_state import EMAIL, FakeWorld, identity, project, record
@@ -56,14 +57,14 @@ def delegated(**guardrails: Any) -> ManagedProject:
     return project(guardrails={"keys": "Allowed"} | guardrails)
 
 
-def key(key_id: str = "k1", **fields: Any) -> KeyRecord:
+def key(key_id: str = "k1", **fields: Any) -> LedgerKey:
     """A record of a key of the object, made at noon; by default the active one."""
-    return KeyRecord(
+    return LedgerKey(
         **{
-            "key_id": key_id,
+            "id": key_id,
             "owner": OWNER,
             "state": KeyState.ACTIVE,
-            "created": NOON,
+            "created_time": NOON,
             "digest": f"digest of {key_id}",
             **fields,
         }
@@ -96,11 +97,11 @@ def controller() -> IdentityKeyController:
     )
 
 
-def wanted(*records: KeyRecord, **spec: Any) -> tuple[IdentityKeyController, KeyWant]:
+def wanted(*records: LedgerKey, **spec: Any) -> tuple[IdentityKeyController, KeyWant]:
     """A controller, and what it wants, where the ledger has these records."""
     ledgers = FakeLedgers()
     ring = KeyRing().with_records(records)
-    ledgers.stored[ACCOUNT] = ledgers.ledger(ACCOUNT).with_keys(ring)
+    ledgers.stored[ACCOUNT] = ledgers.ledger(ACCOUNT).with_key_ring(ring)
     cluster = FakeWorld(delegated(), identity(), accounts=[record()])
     cluster.rings = {ACCOUNT: ring}
     decider = IdentityKeyController(

@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 
+from cloudrun_identity.api import LedgerKeyAttempt
 from cloudrun_identity.controllers.identity_key.plan import LAG, SETTLE, Delete, Rotation
 from cloudrun_identity.controllers.identity_key.rotation import KeyRotation
 from cloudrun_identity.controllers.identity_key.use import KeyUse
 from cloudrun_identity.gcp.keys import NewKey
-from cloudrun_identity.iam.keys import KeyAttempt, KeyRing, ListedKey
+from cloudrun_identity.iam.keys import ListedKey
 from cloudrun_identity.kube.secrets import KeySecrets
+from cloudrun_identity.ledger.keys import KeyRing
 from cloudrun_identity.reconcile.outcomes import InSync
 from tests.unit.controllers.cluster_state import EMAIL
 from tests.unit.controllers.identity_key.key_bench import (
@@ -88,7 +90,7 @@ class Scene:
 
     @property
     def ring(self) -> KeyRing:
-        return self.ledgers.ledger(ACCOUNT).keys
+        return self.ledgers.ledger(ACCOUNT).key_ring
 
 
 @pytest.fixture
@@ -109,7 +111,7 @@ async def test_a_key_is_recorded_as_old_as_it_is_however_long_the_quota_had_it_w
     outcome, _ = await scene.rotation.advance(use())
 
     (record,) = scene.ring.of("payments/checkout")
-    assert record.created == NOON + QUEUE
+    assert record.created_time == NOON + QUEUE
     assert outcome == InSync(after=(30 * DAY).total_seconds())
 
 
@@ -129,14 +131,14 @@ async def test_an_attempt_begins_when_the_request_is_sent(scene: Scene) -> None:
     scene.google.queue = QUEUE
 
     def die() -> None:
-        assert scene.ring.is_empty
+        assert scene.ring == KeyRing()
         raise Killed
 
     scene.google.while_waiting = die
     with pytest.raises(Killed):
         await scene.rotation.advance(use())
 
-    assert scene.ring.is_empty
+    assert scene.ring == KeyRing()
 
 
 async def test_what_somebody_makes_meanwhile_is_known_to_be_no_stray(scene: Scene) -> None:
@@ -146,21 +148,21 @@ async def test_what_somebody_makes_meanwhile_is_known_to_be_no_stray(scene: Scen
 
     async def noted(target: Any, change: Any) -> Any:
         ledger = await update(target, change)
-        attempts.append(ledger.keys.attempt)
+        attempts.append(ledger.key_ring.attempt)
         return ledger
 
     scene.ledgers.update = noted
     await scene.rotation.advance(use())
 
     assert attempts[0] is not None
-    assert attempts[0].known == {"theirs"}
+    assert attempts[0].known == ("theirs",)
 
 
 async def test_a_key_that_is_taken_for_a_stray_is_deleted_and_whoever_made_it_hears_of_it(
     scene: Scene,
 ) -> None:
-    attempt = KeyAttempt("payments/checkout", NOON - LAG, frozenset())
-    scene.ledgers.stored[ACCOUNT] = scene.ledgers.ledger(ACCOUNT).with_keys(KeyRing(attempt=attempt))
+    attempt = LedgerKeyAttempt(owner="payments/checkout", time=NOON - LAG, known=frozenset())
+    scene.ledgers.stored[ACCOUNT] = scene.ledgers.ledger(ACCOUNT).with_key_ring(KeyRing(attempt=attempt))
     scene.google.keys["theirs"] = ListedKey("theirs", NOON - LAG)
     await scene.rotation.advance(use())
     assert "theirs" not in scene.google.keys
@@ -173,7 +175,7 @@ async def test_of_what_is_forgotten_nothing_is_kept_in_memory_either(scene: Scen
     await scene.rotation.advance(use(**ASKED))
     remembered = scene.ledgers.ledger(ACCOUNT)
     await scene.rotation.forget(use())
-    assert scene.ring.is_empty
+    assert scene.ring == KeyRing()
 
     scene.ledgers.stored[ACCOUNT] = remembered
     seen = await scene.rotation.look(use(), 0.0)
@@ -191,7 +193,7 @@ async def test_objects_of_one_account_take_turns(scene: Scene) -> None:
 
     assert scene.google.most_under_way == 1
     assert scene.ring.owners == {"payments/a", "payments/b", "payments/c"}
-    assert len({scene.ring.of(owner)[0].key_id for owner in scene.ring.owners}) == 3
+    assert len({scene.ring.of(owner)[0].id for owner in scene.ring.owners}) == 3
 
 
 def test_an_object_rotates_as_it_says() -> None:

@@ -7,6 +7,9 @@ from cloudrun_identity.api import (
     Abandonment,
     ConditionStatus,
     KeyState,
+    LedgerAttachment,
+    LedgerKey,
+    LedgerRole,
     Origin,
     RoleState,
     TargetKind,
@@ -23,8 +26,8 @@ from cloudrun_identity.controllers.managed_project.audit import (
 )
 from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.iam.grants import Grant, Target
-from cloudrun_identity.iam.keys import KeyRecord, KeyRing
-from cloudrun_identity.ledger.model import AttachmentRecord, Ledger, LedgerEntry, RoleRecord
+from cloudrun_identity.ledger.keys import KeyRing
+from cloudrun_identity.ledger.model import Ledger, entry_of
 from tests.unit.controllers.cloud import FakeRun, FakeServiceAccounts, fault, inventory
 from tests.unit.controllers.cluster_state import EMAIL, FakeWorld, binding, identity, parsed, project, record
 
@@ -52,7 +55,7 @@ spec:
 
 
 def held_for(*owners: str) -> Ledger:
-    return Ledger(HOME, entries={SQL: LedgerEntry(frozenset(owners))})
+    return Ledger.of(HOME, {SQL: entry_of(SQL, owners)})
 
 
 async def audited(run: FakeRun, *locations: str) -> WorkloadAudit:
@@ -122,16 +125,28 @@ def test_a_claimant_that_is_missing_leaves_an_orphan_and_one_that_is_there_does_
 
 
 def test_whatever_was_made_for_an_object_that_is_gone_is_an_orphan() -> None:
-    role = RoleRecord("runner", "payments/runner", "u", Origin.CREATED, RoleState.PRESENT)
-    key = KeyRecord("k1", "payments/key", KeyState.ACTIVE, NOW)
+    role = LedgerRole(
+        role_id="runner",
+        owner="payments/runner",
+        owner_uid="u",
+        origin=Origin.CREATED,
+        state=RoleState.PRESENT,
+    )
+    key = LedgerKey(id="k1", owner="payments/key", state=KeyState.ACTIVE, created_time=NOW)
     account = Target(TargetKind.SERVICE_ACCOUNT, "payments-prod-1234", name=EMAIL)
     service = Target(TargetKind.SERVICE, "payments-prod-1234", "europe-west1", "web")
-    moved = AttachmentRecord("payments/web", "u", "w-1", "", EMAIL)
+    moved = LedgerAttachment(
+        owner="payments/web",
+        owner_uid="u",
+        workload_uid="w-1",
+        previous_service_account="",
+        service_account=EMAIL,
+    )
     cluster = FakeWorld(project())
     cluster.held = [
-        Ledger(HOME, roles={role.role_id: role, "former": replace(role, state=RoleState.DELETED)}),
-        Ledger(account, account=record(), keys=KeyRing({key.key_id: key})),
-        Ledger(service, attachment=moved),
+        Ledger.of(HOME).with_role(role).with_role(role.replace(role_id="former", state=RoleState.DELETED)),
+        Ledger.of(account).with_account(record()).with_key_ring(KeyRing({key.id: key})),
+        Ledger.of(service).with_attachment(moved),
     ]
     assert {(each.resource, each.reason) for each in orphans(project(), cluster, NOW)} == {
         (HOME.full_name, "made for CustomRole payments/runner, which is gone"),
@@ -140,7 +155,7 @@ def test_whatever_was_made_for_an_object_that_is_gone_is_an_orphan() -> None:
         (service.full_name, "made for IdentityAttachment payments/web, which is gone"),
     }
     there = FakeWorld(project(), identity())
-    there.held = [Ledger(account, account=record())]
+    there.held = [Ledger.of(account).with_account(record())]
     assert orphans(project(), there, NOW) == ()
 
 
@@ -148,7 +163,7 @@ def test_an_account_that_was_left_behind_is_an_orphan_since_then() -> None:
     account = Target(TargetKind.SERVICE_ACCOUNT, "payments-prod-1234", name=EMAIL)
     left = record(owner="", abandoned=Abandonment(reason="a service runs as it", time=NOW))
     cluster = FakeWorld(project())
-    cluster.held = [Ledger(account, account=left)]
+    cluster.held = [Ledger.of(account).with_account(left)]
     [orphan] = orphans(project(), cluster, NOW + timedelta(hours=1))
     assert (orphan.resource, orphan.reason) == (account.full_name, "a service runs as it")
     assert orphan.since == NOW
@@ -171,19 +186,16 @@ def test_an_orphan_keeps_the_time_at_which_it_was_first_seen() -> None:
 def crowded(grants: int, *, foreign: int = 0, roles: int = 0) -> Ledger:
     """The project's policy, two thirds of it held for one namespace and one third for another."""
     namespaces = ("payments", "payments", "shop")
-    return Ledger(
-        HOME,
-        entries={
-            replace(SQL, member=f"user:u{number}@example.com"): LedgerEntry(
-                frozenset({f"IAMBinding/{namespaces[number % 3]}/b{number}/u"})
-            )
-            for number in range(grants)
-        },
-        roles={
-            f"r{number}": RoleRecord(f"r{number}", "shop/r", "u", Origin.CREATED, RoleState.PRESENT)
-            for number in range(roles)
-        },
-        unmanaged_members=foreign,
+    members = [replace(SQL, member=f"user:u{number}@example.com") for number in range(grants)]
+    entries = {
+        grant: entry_of(grant, [f"IAMBinding/{namespaces[number % 3]}/b{number}/u"])
+        for number, grant in enumerate(members)
+    }
+    role = LedgerRole(
+        role_id="r", owner="shop/r", owner_uid="u", origin=Origin.CREATED, state=RoleState.PRESENT
+    )
+    return Ledger.of(HOME, entries).replace(
+        roles=tuple(role.replace(role_id=f"r{number}") for number in range(roles)), unmanaged_members=foreign
     )
 
 
