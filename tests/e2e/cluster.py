@@ -153,9 +153,14 @@ class Cluster:
 
     def forge_status(self, kind: str, name: str, namespace: str, status: Object) -> None:
         """Write to a status, as a user with permission."""
-        self._objects.patch_namespaced_custom_object_status(
-            GROUP, VERSION, namespace, PLURALS[kind], name, {"status": status}
-        )
+        if kind == CLUSTER_SCOPED:
+            self._objects.patch_cluster_custom_object_status(
+                GROUP, VERSION, PLURALS[kind], name, {"status": status}
+            )
+        else:
+            self._objects.patch_namespaced_custom_object_status(
+                GROUP, VERSION, namespace, PLURALS[kind], name, {"status": status}
+            )
 
     def delete_namespace(self, name: str) -> None:
         self._core.delete_namespace(name)
@@ -176,6 +181,12 @@ class Cluster:
             for event in self._core.list_namespaced_event(namespace).items
             if (event.involved_object.kind, event.involved_object.name) == (kind, name)
         ]
+
+    def replace_definition(self, definition: Object) -> None:
+        """Replace the CRD of the same name."""
+        name = definition["metadata"]["name"]
+        installed = self._definitions.read_custom_resource_definition(name, _preload_content=False).json()
+        self._definitions.replace_custom_resource_definition(name, installed | {"spec": definition["spec"]})
 
     def uninstall(self, kind: str) -> None:
         """Delete a CRD, and with it all its objects, without waiting."""

@@ -52,7 +52,9 @@ spec:
   namespaces: {names: [$scene]}
   guardrails:
     grants:
-    - {roles: [roles/viewer, roles/cloudsql.client, roles/logging.logWriter], "on": [Project], members: ["*"]}
+    - roles: [roles/viewer, roles/cloudsql.client, roles/logging.logWriter]
+      targetKinds: [Project]
+      members: ["*"]
 """
 """Project that is delegated to the scene's namespace, with a few harmless roles."""
 

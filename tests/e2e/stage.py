@@ -1,7 +1,7 @@
 """Servers and processes that tests share (`Stage`): an API server, an emulator, and the operator."""
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -102,8 +102,16 @@ class Stage:
 
 
 @contextmanager
-def set_stage(server: str, run_dir: Path, seed: Mapping[str, Any]) -> Iterator[Stage]:
+def set_stage(
+    server: str,
+    run_dir: Path,
+    seed: Mapping[str, Any],
+    *,
+    definitions: Iterable[dict[str, Any]] | None = None,
+) -> Iterator[Stage]:
     """Provide a stage on the API server of this name, without an operator.
+
+    `definitions` are the CRDs to install, by default those of the operator.
 
     The operator calls the cloud as `OPERATOR`, with the permissions that `seed` grants. On a real API server,
     which has RBAC, it has the permissions that the chart grants.
@@ -113,15 +121,21 @@ def set_stage(server: str, run_dir: Path, seed: Mapping[str, Any]) -> Iterator[S
     with (
         started(server, run_dir / "kube") as kube_api,
         emulator(run_dir, f"--seed={file}") as google,
-        prepared(kube_api, google, run_dir) as stage,
+        prepared(kube_api, google, run_dir, definitions=definitions) as stage,
     ):
         yield stage
 
 
 @contextmanager
-def prepared(kube_api: KubeApi, google: Emulator, run_dir: Path) -> Iterator[Stage]:
+def prepared(
+    kube_api: KubeApi,
+    google: Emulator,
+    run_dir: Path,
+    *,
+    definitions: Iterable[dict[str, Any]] | None = None,
+) -> Iterator[Stage]:
     """Provide a stage on running servers, with the CRDs and, with RBAC, the roles of the chart."""
-    install_crds(kube_api)
+    install_crds(kube_api, definitions)
     if kube_api.operator_kubeconfig != kube_api.kubeconfig:
         grant_chart_roles(kube_api.kubeconfig, OPERATOR_NAMESPACE)
     stage = Stage(kube_api, google, run_dir)

@@ -27,8 +27,8 @@ spec:
     - {namespaces: [$scene], names: ["checkout*"]}
     - {namespaces: [$mallory], names: ["mallory*"]}
     grants:
-    - {roles: ["roles/run.*", roles/cloudsql.client], "on": [Project, Service], members: ["*"]}
-    - {roles: ["projects/*/roles/*"], "on": [Project], members: ["*"]}
+    - {roles: ["roles/run.*", roles/cloudsql.client], targetKinds: [Project, Service], members: ["*"]}
+    - {roles: ["projects/*/roles/*"], targetKinds: [Project], members: ["*"]}
 ---
 kind: ManagedProject
 metadata: {name: $vault}

@@ -38,7 +38,7 @@ spec:
   namespaces: {names: [$scene]}
   guardrails:
     grants:
-    - {roles: [roles/secretmanager.secretAccessor], "on": [Secret], names: [stripe-*], members: ["*"]}
+    - {roles: [roles/secretmanager.secretAccessor], targetKinds: [Secret], names: [stripe-*], members: ["*"]}
 """
 ACCESSORS = """
 kind: IAMBinding

@@ -16,7 +16,7 @@ spec:
   guardrails:
     customRoles: {permissions: ["run.*"]}
     grants:
-    - {roles: ["projects/$scene/roles/*"], "on": [Project], members: [identities, "group:*"]}
+    - {roles: ["projects/$scene/roles/*"], targetKinds: [Project], members: [identities, "group:*"]}
 """
 RUNNER = """
 kind: CustomRole

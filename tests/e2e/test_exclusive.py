@@ -16,7 +16,7 @@ spec:
   guardrails:
     maxRemovalsPerHour: 2
     grants:
-    - {roles: [roles/cloudsql.client], "on": [Project], members: ["*"], exclusive: true}
+    - {roles: [roles/cloudsql.client], targetKinds: [Project], members: ["*"], exclusive: true}
 """
 CLIENTS = """
 kind: IAMBinding

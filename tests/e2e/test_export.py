@@ -157,7 +157,10 @@ spec:
   guardrails:
     adoptableAccounts: [checkout@$scene.iam.gserviceaccount.com]
     grants:
-    - {roles: [roles/run.viewer, roles/logging.logWriter], "on": [Project], members: ["*"], exclusive: true}
+    - roles: [roles/run.viewer, roles/logging.logWriter]
+      targetKinds: [Project]
+      members: ["*"]
+      exclusive: true
 ---
 apiVersion: cloudrun-identity.dev/v1alpha1
 kind: CloudRunIdentity

@@ -21,7 +21,7 @@ spec:
 OPENED = """
 spec:
   guardrails:
-    grants: [{roles: [roles/viewer], "on": [Project], members: ["group:*@example.com"]}]
+    grants: [{roles: [roles/viewer], targetKinds: [Project], members: ["group:*@example.com"]}]
 """
 
 
@@ -91,7 +91,7 @@ metadata: {name: checkout}
 def test_escalating_role_needs_allow_escalation(closed_scene: Scene) -> None:
     scene = closed_scene
     scene.apply(CLOSED)
-    entry = '{roles: ["roles/*"], "on": [Project], members: ["*"], allowEscalation: %s}'
+    entry = '{roles: ["roles/*"], targetKinds: [Project], members: ["*"], allowEscalation: %s}'
     scene.patch(f"ManagedProject/{scene.name}", f"spec: {{guardrails: {{grants: [{entry % 'false'}]}}}}")
     scene.apply(VIEWERS.replace("roles/viewer", "roles/run.admin"))
     message = scene.fails("IAMBinding/viewers", "DeniedByGuardrail")

@@ -102,7 +102,7 @@ kind: ManagedProject
 metadata: {name: $scene}
 spec:
   namespaces: {names: [$scene]}
-  guardrails: {grants: [{roles: [roles/viewer], "on": [Project], members: [identities]}]}
+  guardrails: {grants: [{roles: [roles/viewer], targetKinds: [Project], members: [identities]}]}
 """)
     scene.ready("CloudRunIdentity/checkout", "IAMBinding/viewers", "IAMBinding/deployers")
 

@@ -54,7 +54,7 @@ def test_broad_roles_are_granted_with_a_recommendation(scene: Scene) -> None:
         """
 spec:
   guardrails:
-    grants: [{roles: [roles/viewer, "roles/iam.serviceAccountUser"], "on": [Project],
+    grants: [{roles: [roles/viewer, "roles/iam.serviceAccountUser"], targetKinds: [Project],
               members: [identities], allowEscalation: true}]
 """,
     )

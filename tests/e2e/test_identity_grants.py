@@ -12,7 +12,7 @@ spec:
   namespaces: {names: [$scene]}
   guardrails:
     grants:
-    - {roles: [roles/logging.logWriter], "on": [Project], members: [identities]}
+    - {roles: [roles/logging.logWriter], targetKinds: [Project], members: [identities]}
 """
 ACTORS = "roles/iam.serviceAccountTokenCreator"
 
@@ -135,7 +135,7 @@ spec:
   guardrails:
     grants:
     - roles: [roles/secretmanager.secretAccessor]
-      "on": [Secret]
+      targetKinds: [Secret]
       names: [paypal-key]
       members: ["identity:$scene/checkout"]
 ---

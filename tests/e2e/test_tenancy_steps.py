@@ -162,7 +162,7 @@ spec:
   projectID: {tenants.vault}
   driftInterval: 1h
   namespaces: {{names: [{tenants.mallory}]}}
-  guardrails: {{grants: [{{roles: ["*"], "on": [Project], members: ["*"], allowEscalation: true}}]}}
+  guardrails: {{grants: [{{roles: ["*"], targetKinds: [Project], members: ["*"], allowEscalation: true}}]}}
 """)
     assert f"ManagedProject {tenants.vault}" in scene.fails(f"ManagedProject/{second}", "Conflict")
 

@@ -53,8 +53,11 @@ spec:
   namespaces: {names: [payments]}
   guardrails:
     grants:
-    - {roles: [roles/run.viewer, roles/run.developer], "on": [Project], members: ["*"], exclusive: true}
-    - {roles: ["projects/shop-1234/roles/*"], "on": [Project], members: [identities]}
+    - roles: [roles/run.viewer, roles/run.developer]
+      targetKinds: [Project]
+      members: ["*"]
+      exclusive: true
+    - {roles: ["projects/shop-1234/roles/*"], targetKinds: [Project], members: [identities]}
     adoptableAccounts:
     - webshop@shop-1234.iam.gserviceaccount.com
     - orders@shop-1234.iam.gserviceaccount.com

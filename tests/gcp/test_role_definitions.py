@@ -155,6 +155,37 @@ async def test_a_deleted_role_is_remembered_as_ours(life: Life, step: str) -> No
     assert (life.record.state, life.record.deleted_time) == (RoleState.DELETED, NOW)
 
 
+@pytest.mark.parametrize(
+    ("policy", "is_left"), [("DeleteIfCreated", True), ("Delete", False), ("Abandon", True)]
+)
+async def test_deletion_policy_decides_about_an_adopted_role(life: Life, policy: str, is_left: bool) -> None:
+    fields = RoleFields("theirs", None, "GA", frozenset({"run.jobs.get"}))
+    await life.roles.create(PROJECT.project_id, "runner", fields)
+    adopting = runner(adoption="Adopt", deletionPolicy=policy)
+    assert await life.declared(adopting) == InSync()
+
+    assert await life.deleted(adopting) == InSync()
+
+    role = await life.seen()
+    assert role is not None
+    assert role.deleted is not is_left
+    assert (life.record is None) is is_left
+
+
+@pytest.mark.parametrize(
+    ("policy", "is_left"), [("DeleteIfCreated", False), ("Delete", False), ("Abandon", True)]
+)
+async def test_deletion_policy_decides_about_a_created_role(life: Life, policy: str, is_left: bool) -> None:
+    await life.declared(runner(deletionPolicy=policy))
+
+    assert await life.deleted(runner(deletionPolicy=policy)) == InSync()
+
+    role = await life.seen()
+    assert role is not None
+    assert role.deleted is not is_left
+    assert (life.record is None) is is_left
+
+
 async def test_a_role_that_somebody_edits_while_it_is_deleted_is_deleted(
     life: Life, monkeypatch: pytest.MonkeyPatch
 ) -> None:

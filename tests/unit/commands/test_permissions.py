@@ -19,7 +19,7 @@ metadata: {name: shop-1234}
 spec:
   guardrails: {grants: [%s]}
 """
-ON_PROJECT = '{roles: [roles/viewer], "on": [Project], members: ["*"]}'
+ON_PROJECT = '{roles: [roles/viewer], targetKinds: [Project], members: ["*"]}'
 
 
 def printed(*arguments: str, text: str = "") -> str:

@@ -80,11 +80,9 @@ class RoleDefinitions:
             return await self._write(want, seen, fields)
 
     async def delete(self, obj: CustomRole, project_id: str, record: LedgerRole, *, abandon: bool) -> Outcome:
-        """Delete the role and remember that it was ours, or leave it and forget it."""
-        if abandon or obj.spec.deletion_policy is RoleDeletionPolicy.ABANDON:
-            is_there = False
-        else:
-            is_there = await self._delete(project_id, record.role_id)
+        """Delete the role and keep its record as deleted, or leave the role and forget its record."""
+        leave = abandon or leaves_role(obj.spec.deletion_policy, record.origin)
+        is_there = False if leave else await self._delete(project_id, record.role_id)
         gone = record.replace(state=RoleState.DELETED, deleted_time=self._wall_clock())
         await self._change(
             project_id,
@@ -217,6 +215,17 @@ class RoleDefinitions:
             return change(ledger)
 
         await self._ledgers.update(Target(TargetKind.PROJECT, project_id), changed)
+
+
+def leaves_role(policy: RoleDeletionPolicy, origin: Origin) -> bool:
+    """Return whether the role of a deleted object stays in Google Cloud."""
+    match policy:
+        case RoleDeletionPolicy.DELETE_IF_CREATED:
+            return origin is Origin.ADOPTED
+        case RoleDeletionPolicy.DELETE:
+            return False
+        case RoleDeletionPolicy.ABANDON:
+            return True
 
 
 def _says(role: CustomRoleState, fields: RoleFields) -> bool:

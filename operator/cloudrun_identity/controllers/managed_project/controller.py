@@ -25,10 +25,11 @@ from cloudrun_identity.gcp.permissions import FEATURES
 from cloudrun_identity.gcp.policies import Policies
 from cloudrun_identity.gcp.projects import Project, Projects, cloud_run_service_agent
 from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.iam.guardrails import incomplete_entries
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey
 from cloudrun_identity.reconcile.grants.resolver import RequestedGrant
 from cloudrun_identity.reconcile.interfaces import Applied, Change, Summary
-from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, Waiting
+from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, Refused, Waiting
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked, still_used
 
 from .audit import (
@@ -105,7 +106,14 @@ class ManagedProjectController:
         return obj.project_id
 
     def resolve(self, obj: ManagedProject, allowed: Allowed, cluster: ClusterState) -> ProjectWant | Blocked:
-        """The object itself says all."""
+        """Return the object, or why its guardrails are invalid."""
+        incomplete = incomplete_entries(obj)
+        if incomplete:
+            message = (
+                f"{', '.join(incomplete)}: targetKinds is not set, and without it an entry admits nothing; "
+                "apply the manifest with targetKinds, such as [Project]"
+            )
+            return Blocked(Refused(Reason.INVALID_SPEC, message))
         return ProjectWant(obj, cluster)
 
     async def observe(self, want: ProjectWant, max_age: float) -> ProjectSeen:

@@ -222,7 +222,8 @@ class _ProjectGuardrails:
         else:
             return outcome_of(bar, f"reading role {grant.role}")
         if isinstance(decision, Denied):
-            return Refused(Reason.DENIED_BY_GUARDRAIL, f"{requested.path}: {decision.reason}")
+            reason = Reason.INVALID_SPEC if decision.invalid_entry else Reason.DENIED_BY_GUARDRAIL
+            return Refused(reason, f"{requested.path}: {decision.reason}")
         return None
 
     def _permissions(self, grant: Grant) -> frozenset[str] | None:
