@@ -12,6 +12,7 @@ from cloudrun_identity.api import (
     Recommendation,
     UnmanagedKey,
 )
+from cloudrun_identity.api.predefined_roles import TOKEN_CREATOR
 from cloudrun_identity.controllers.cross_project import (
     Account,
     CrossProjectUse,
@@ -24,11 +25,10 @@ from cloudrun_identity.gcp.errors import GoogleError
 from cloudrun_identity.gcp.permission_checks import AccessState
 from cloudrun_identity.gcp.projects import cloud_run_service_agent
 from cloudrun_identity.gcp.roles import Roles
-from cloudrun_identity.iam.acting_roles import TOKEN_CREATOR
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.principals import service_account_member
-from cloudrun_identity.iam.recommendations import Advice, Given, advise
+from cloudrun_identity.iam.recommendations import Advice, DeclaredGrant, advise
 from cloudrun_identity.reconcile.cluster_state import ClusterState
 from cloudrun_identity.reconcile.conditions import Finding
 from cloudrun_identity.reconcile.grants.members import GrantMember
@@ -88,7 +88,7 @@ def keys_audited(found: tuple[UnmanagedKey, ...] | GoogleError, email: str) -> F
 def recommendations(requested_grants: Iterable[RequestedGrant], roles: Roles) -> tuple[Recommendation, ...]:
     """Return the advice on the grants, as far as the permissions of their roles have been read."""
     given = [
-        Given(
+        DeclaredGrant(
             requested.path,
             requested.target,
             requested.role,

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cloudrun_identity.api import ConditionStatus, GrantState, TargetKind, UnmanagedKey
+from cloudrun_identity.api.predefined_roles import TOKEN_CREATOR
 from cloudrun_identity.controllers.cloud_run_identity.advisory_conditions import (
     cross_project,
     keys_audited,
@@ -14,7 +15,6 @@ from cloudrun_identity.controllers.cloud_run_identity.audit import Audit
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.permission_checks import AccessState
 from cloudrun_identity.gcp.projects import cloud_run_service_agent
-from cloudrun_identity.iam.acting_roles import TOKEN_CREATOR
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.principals import service_account_member
 from cloudrun_identity.ledger.model import entry_of

@@ -8,7 +8,7 @@ from cloudrun_identity.controllers.cloud_run_identity.audit import Audit, Identi
 from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.gcp.permission_checks import AccessState
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.iam.keys import ListedKey
+from cloudrun_identity.iam.listed_keys import ListedKey
 from cloudrun_identity.ledger.keys import KeyRing
 from cloudrun_identity.reconcile.cluster_state import ObjectKey, identity_key
 from tests.unit.controllers.cloud import PROJECT_ID, FakeRun, FakeServiceAccounts, fault, inventory
