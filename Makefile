@@ -6,6 +6,10 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 CHART_CRDS := charts/cloudrun-identity/files/crds
 CONSTRAINTS_VENV := build/constraints
+# The paths that the language check covers. Add a path here when its prose follows CONTRIBUTING.md.
+CHECKED_PROSE := \
+	tools .github CONTRIBUTING.md SECURITY.md CODE_OF_CONDUCT.md \
+	docs/dev
 
 # Containers often forbid bytecode. Then every process that the tests start would compile the product anew, and
 # every worker the tests.
@@ -38,30 +42,31 @@ generate: $(INSTALLED) ## crds/ from the models, the chart's copies of them, doc
 	@$(BIN)/cloudrun-identity crds --markdown >docs/reference.md
 	@$(BIN)/cloudrun-identity permissions --markdown >docs/permissions.md
 
-lint: $(INSTALLED) ## ruff, mypy and the direction of imports
+lint: $(INSTALLED) ## ruff, mypy, the direction of imports and the language check
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python tools/check_language.py $(CHECKED_PROSE)
 
 constraints: ## constraints.txt anew: the newest versions that pyproject.toml allows (with Python 3.11)
 	$(refuse_unfit_python)
 	@rm -rf $(CONSTRAINTS_VENV)
 	@$(PYTHON) -m venv $(CONSTRAINTS_VENV)
-	@$(CONSTRAINTS_VENV)/bin/pip install --quiet --disable-pip-version-check -e '.[playground,dev]'
+	@$(CONSTRAINTS_VENV)/bin/pip install --quiet --disable-pip-version-check -e '.[dev]' -e ./playground
 	@sed -n '/^#/p' constraints.txt >build/constraints.txt
 	@$(CONSTRAINTS_VENV)/bin/pip freeze --exclude-editable >>build/constraints.txt
 	@mv build/constraints.txt constraints.txt
 
 clean: ## back to a fresh clone
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	@find operator tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find operator playground tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml playground/pyproject.toml constraints.txt
 	$(refuse_unfit_python)
 	@echo 'Installing into $(VENV); the first time it takes about a minute.'
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[playground,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' -e ./playground
 	@touch $(INSTALLED)
 
 # What $(PYTHON) lacks, in one line that says what to do, or nothing.

@@ -22,7 +22,7 @@ _DEALT_OUT = "tests/e2e/"
 _LONGEST = ("tests/e2e/test_kills.py", "tests/e2e/test_keys.py")
 """Files that take longer than the number of their tests tells: these wait for operators to start."""
 
-_QUICK = "tests/unit/"
+_QUICK = ("tests/unit/", "playground/tests/demo/")
 
 _SERVER = re.compile(rf"[\[-]({'|'.join(map(re.escape, KUBE_APIS))})[\]-]")
 

@@ -16,15 +16,26 @@ import cloudrun_identity
 from cloudrun_identity.api import Reason
 
 ROOT = Path(__file__).parents[1]
-PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-PROJECT: dict[str, Any] = PYPROJECT["project"]
+
+
+def project(directory: Path) -> dict[str, Any]:
+    """Return the table `project` of the pyproject.toml in a directory."""
+    read: dict[str, Any] = tomllib.loads((directory / "pyproject.toml").read_text(encoding="utf-8"))
+    return read["project"]
+
+
+OPERATOR, PLAYGROUND = project(ROOT), project(ROOT / "playground")
 REQUIREMENTS = [
-    Requirement(line)
-    for line in (
-        *PROJECT["dependencies"],
-        *PROJECT["optional-dependencies"]["playground"],
-        *PROJECT["optional-dependencies"]["dev"],
+    requirement
+    for requirement in map(
+        Requirement,
+        (
+            *OPERATOR["dependencies"],
+            *OPERATOR["optional-dependencies"]["dev"],
+            *PLAYGROUND["dependencies"],
+        ),
     )
+    if requirement.name != OPERATOR["name"]
 ]
 
 
@@ -59,7 +70,12 @@ def test_a_dependency_is_bounded_and_pinned_within_its_bounds(
 
 def test_the_version_is_the_same_everywhere() -> None:
     chart = yaml.safe_load((ROOT / "charts" / "cloudrun-identity" / "Chart.yaml").read_text(encoding="utf-8"))
-    assert PROJECT["version"] == cloudrun_identity.__version__ == chart["appVersion"]
+    versions = {OPERATOR["version"], PLAYGROUND["version"], chart["appVersion"]}
+    assert versions == {cloudrun_identity.__version__}
+    assert OPERATOR["optional-dependencies"]["playground"] == [
+        f"{PLAYGROUND['name']}=={PLAYGROUND['version']}"
+    ]
+    assert f"{OPERATOR['name']}=={OPERATOR['version']}" in PLAYGROUND["dependencies"]
 
 
 def test_every_reason_that_a_status_may_give_is_given_somewhere() -> None:

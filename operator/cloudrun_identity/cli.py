@@ -18,6 +18,8 @@ from cloudrun_identity.commands.tree import tree
 
 ENVIRONMENT = "CLOUDRUN_IDENTITY"
 COMMANDS = "cloudrun_identity.commands"
+PLAYGROUND_COMMANDS = ("demo", "emulator", "kubeapi")
+"""Commands of the package cloudrun-identity-playground; without it they say how to install it."""
 
 
 class Commands(click.Group):
@@ -25,7 +27,8 @@ class Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names of all commands."""
-        return sorted({*super().list_commands(ctx), *(each.name for each in entry_points(group=COMMANDS))})
+        added = (each.name for each in entry_points(group=COMMANDS))
+        return sorted({*super().list_commands(ctx), *added, *PLAYGROUND_COMMANDS})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of this name, if there is one."""
@@ -38,7 +41,7 @@ class Commands(click.Group):
             except ModuleNotFoundError as error:
                 return _unavailable(cmd_name, error.name or "a package")
             return command if isinstance(command, click.Command) else None
-        return None
+        return _unavailable(cmd_name, "the playground") if cmd_name in PLAYGROUND_COMMANDS else None
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that is named; what is wrong with its options is one line, without its usage."""

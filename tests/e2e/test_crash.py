@@ -127,7 +127,7 @@ def test_what_a_ledger_holds_that_was_edited_out_of_shape_is_not_left_behind_by_
 
     message = scene.fails("IAMBinding/clients", "InternalError")
     assert f"{ledger['metadata']['name']} cannot be read" in message
-    assert "claimants[0]: 'clients': must be KIND/NAMESPACE/NAME/UID" in message
+    assert "owners[0]: 'clients': must be KIND/NAMESPACE/NAME/UID" in message
     assert scene.policy() == granted
     scene.edit_ledger(ledger, {"bindings": sound})
     scene.gone("IAMBinding/clients")

@@ -14,8 +14,7 @@ import yaml
 from tests.e2e.eventually import becomes
 from tests.e2e.scene import Scene
 from tests.e2e.stage import Stage
-from tests.kubeapi.resources import tls_context
-from tests.servers.kube_apis import EMBEDDED
+from tests.servers.kube_apis import EMBEDDED, tls_context
 
 pytestmark = pytest.mark.parametrize("kube_api_name", [EMBEDDED], indirect=True)
 

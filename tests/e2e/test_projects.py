@@ -1,7 +1,7 @@
 """What a ManagedProject sees to and tells: whom we are in it, what runs there unasked, what was left."""
 
 from cloudrun_identity.gcp.permissions import FEATURES
-from cloudrun_identity_playground.emulator.access.rules import RULES, WorkloadDependencies
+from cloudrun_identity_playground.emulator.access.rules import RULES, Needs
 from tests.e2e.conftest import OPEN_PROJECT
 from tests.e2e.eventually import becomes, eventually
 from tests.e2e.scene import Scene
@@ -223,6 +223,6 @@ spec:
     scene.removed(*objects)
 
     called = {call["rpc"] for call in scene.cloud.log(scene.name)}
-    needed = {rule.permission for rpc in called if isinstance(rule := RULES[rpc], WorkloadDependencies)}
+    needed = {rule.permission for rpc in called if isinstance(rule := RULES[rpc], Needs)}
     assert {"iam.serviceAccounts.create", "run.services.update"} <= needed
     assert needed <= {permission for listed in FEATURES.values() for permission in listed}

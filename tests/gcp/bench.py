@@ -17,7 +17,7 @@ from cloudrun_identity.policy.desired_grants import DesiredGrant, DesiredGrants
 from cloudrun_identity.policy.ports import SyncerPorts, SyncerSettings
 from cloudrun_identity.policy.removal_limit import RemovalRateLimiter
 from cloudrun_identity.policy.syncers import PolicySyncers
-from cloudrun_identity.reconcile.grant_status import resolved
+from cloudrun_identity.reconcile.grant_status import grant_statuses
 from cloudrun_identity.reconcile.grants.resolver import ResolvedGrants
 from cloudrun_identity.reconcile.outcomes import Outcome
 from cloudrun_identity_playground.emulator.emulator import Emulator
@@ -79,7 +79,7 @@ class Bench:
             for desired_grant in desired_grants
         )
         self._syncers.declare(DesiredGrants(WEB, wanted))
-        statuses, outcomes = resolved(ResolvedGrants(), await self._syncers.sync(WEB))
+        statuses, outcomes = grant_statuses(ResolvedGrants(), await self._syncers.sync(WEB))
         return Findings({status.member: status.state for status in statuses}, outcomes)
 
     def ledger(self, target: Target) -> Ledger:

@@ -107,7 +107,7 @@ async def test_a_ledger_reads_well_in_a_table(client: KubeClient, namespace: str
 
 async def test_older_crds_are_found_out(client: KubeClient, namespace: str) -> None:
     async with older_ledger_crd(client):
-        with pytest.raises(CrdsUnsuitable, match=r"has no \.spec\.bindings\[\]\.members\[\]\.claimants"):
+        with pytest.raises(CrdsUnsuitable, match=r"has no \.spec\.bindings\[\]\.members\[\]\.owners"):
             await check_compatible(client)
         with pytest.raises(LedgerPruned, match="older than this operator"):
             async with asyncio.timeout(SCHEMA_WITHIN):

@@ -4,9 +4,11 @@ A fixture with `params=KUBE_APIS` gives every test an id that names its server.
 """
 
 import asyncio
+import base64
+import ssl
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 
@@ -53,6 +55,15 @@ def described() -> str:
     binaries = assets()
     real = f"{REAL} of {binaries}" if binaries else f"no {REAL} ({ASSETS_VARIABLE} is not set)"
     return f"Kubernetes API servers: {EMBEDDED}, {real}"
+
+
+def tls_context(cluster: dict[str, Any]) -> ssl.SSLContext:
+    """Return a TLS context that trusts the server of a kubeconfig's `cluster` entry."""
+    if cluster.get("insecure-skip-tls-verify"):
+        return ssl._create_unverified_context()
+    if inline := cluster.get("certificate-authority-data"):
+        return ssl.create_default_context(cadata=base64.b64decode(inline).decode())
+    return ssl.create_default_context(cafile=cluster["certificate-authority"])
 
 
 def install_crds(kube_api: KubeApi) -> None:

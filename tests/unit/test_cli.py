@@ -188,6 +188,21 @@ def test_a_command_whose_extra_is_missing_says_what_to_install(
     )
 
 
+def test_a_playground_command_without_the_package_says_what_to_install(
+    runner: CliRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "entry_points", lambda **_: [])
+    assert "  demo         (not installed: needs the extra `playground`)\n" in (
+        runner.invoke(cli.cli, ["--help"]).output
+    )
+    result = runner.invoke(cli.cli, ["demo"])
+    assert result.exit_code == 1
+    assert result.output == (
+        "Error: demo needs the playground, which is not installed: "
+        "pip install 'cloudrun-identity[playground]'\n"
+    )
+
+
 def test_an_unknown_command_is_an_error_of_one_line(runner: CliRunner) -> None:
     assert "No such command 'nope'" in the_line(runner.invoke(cli.cli, ["nope"]))
 

@@ -18,11 +18,10 @@ from cloudrun_identity.reconcile.grants.references import (
     role_name,
     target_key,
 )
-from cloudrun_identity.reconcile.grants.release import Releaser
 from cloudrun_identity.reconcile.grants.resolver import RequestedGrant, condition_of
 from cloudrun_identity.reconcile.grants.targets import NoTarget, resolve_target
-from cloudrun_identity.reconcile.interfaces import Applied, Change, Summary
-from cloudrun_identity.reconcile.outcomes import InSync, Outcome, Refused, Waiting
+from cloudrun_identity.reconcile.interfaces import Summary
+from cloudrun_identity.reconcile.outcomes import Outcome, Refused, Waiting
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
 
 
@@ -50,8 +49,7 @@ class IAMBindingController:
 
     kind = IAMBinding
 
-    def __init__(self, releaser: Releaser, inventory: Inventory) -> None:
-        self._releaser = releaser
+    def __init__(self, inventory: Inventory) -> None:
         self._inventory = inventory
 
     def references(self, obj: IAMBinding) -> frozenset[ObjectKey]:
@@ -92,19 +90,6 @@ class IAMBindingController:
         interval = want.project.spec.drift_interval.timedelta.total_seconds()
         return BindingSeen(await open_to_all(called, self._inventory, max_age or interval))
 
-    def diff(self, want: BindingWant, seen: BindingSeen) -> tuple[Change, ...]:
-        """Nothing beside the grants."""
-        return ()
-
-    async def apply(
-        self,
-        want: BindingWant,
-        seen: BindingSeen,
-        changes: tuple[Change, ...],
-    ) -> Applied[BindingSeen]:
-        """Nothing beside the grants."""
-        return Applied(InSync(), seen)
-
     def requested_grants(self, want: BindingWant, cluster: ClusterState) -> tuple[RequestedGrant, ...]:
         """One wish for each member."""
         members = Members(cluster, want.obj.metadata.namespace)
@@ -132,10 +117,9 @@ class IAMBindingController:
             issues=roles_in_vain(seen.open_services),
         )
 
-    async def delete(self, obj: IAMBinding, cluster: ClusterState, *, abandon: bool) -> Outcome:
-        """Let go of the grants, or leave them as `deletionPolicy` says."""
-        leave = abandon or obj.spec.deletion_policy is BindingDeletionPolicy.ABANDON
-        return await self._releaser.release(obj, abandon=leave)
+    def abandons(self, obj: IAMBinding) -> bool:
+        """Return whether the deletion policy leaves the grants in place."""
+        return obj.spec.deletion_policy is BindingDeletionPolicy.ABANDON
 
 
 def _waited_for(outcome: Outcome) -> str:

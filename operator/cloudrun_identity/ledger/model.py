@@ -1,7 +1,7 @@
 """The ledger of one IAM policy: which grants the operator manages on it, and for which objects.
 
-A ledger is a value. `ledger.store` persists it in a PolicyLedger object. `policy.planning` holds the rules for
-writing entries ahead of the policy and removing them afterwards.
+A ledger is a value. `ledger.store` persists it in a PolicyLedger object. `policy.planning` holds the rules
+for writing entries ahead of the policy and removing them afterwards.
 """
 
 from collections import defaultdict

@@ -7,7 +7,6 @@ writes. Whatever is older than what is known is dropped.
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -30,6 +29,7 @@ from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.ledger.store import Ledgers
 from cloudrun_identity.reconcile.cluster_state import (
     ObjectKey,
+    StoredObject,
     attachment_key,
     custom_role_key,
     identity_key,
@@ -38,8 +38,8 @@ from cloudrun_identity.reconcile.cluster_state import (
     project_key,
     role_key,
 )
-from cloudrun_identity.reconcile.interfaces import Controller
 from cloudrun_identity.reconcile.invalid_objects import accounts_said_by, project_id_said_by, project_named_by
+from cloudrun_identity.reconcile.reconciler import AnyKindReconciler
 
 from .change_predicates import asks_for_pass, facts, is_older
 from .ledger_view import LedgerView
@@ -65,17 +65,17 @@ class Cache(LedgerView):
 
     def __init__(
         self,
-        controllers: Mapping[str, Controller[Any, Any, Any]],
+        kinds: Mapping[str, AnyKindReconciler],
         ledgers: Ledgers,
         wake: Callable[[Iterable[ObjectKey]], None],
         operator_identity: Callable[[], str] = lambda: "",
     ) -> None:
         """`wake` is called with objects that a write of ours, or a ledger, gave a reason to look again."""
         super().__init__(ledgers)
-        self._controllers = controllers
+        self._kinds = kinds
         self._wake = wake
         self._operator_identity = operator_identity
-        self._readable = ObjectIndex(controllers)
+        self._readable = ObjectIndex(kinds)
         self._invalid: dict[ObjectKey, Object] = {}
         self._listed: set[str] = set()
         self._namespaces = Namespaces()
@@ -104,7 +104,7 @@ class Cache(LedgerView):
             return ObjectChange(changed=True, woken=self._concerned(key, old))
         raw = compact(raw)
         try:
-            obj = self._controllers[key.kind].kind.model_validate(raw)
+            obj = self._kinds[key.kind].model.model_validate(raw)
         except ValidationError:
             is_news = self.raw(key) is None
             self._invalid[key] = raw  # the pass over it says what is wrong
@@ -143,6 +143,12 @@ class Cache(LedgerView):
             return self._invalid[key]
         entry = self._readable.get(key)
         return entry.raw if entry else None
+
+    def stored(self, key: ObjectKey) -> StoredObject | None:
+        """Return the object as last seen; None if it does not exist."""
+        if key in self._invalid:
+            return StoredObject(self._invalid[key], None)
+        return self._readable.get(key)
 
     def absorb(self, raw: Object) -> None:
         """Take in the reply of a write of ours, which is no reason for a pass over the object itself."""

@@ -7,20 +7,19 @@ from typing import Any, TypeVar
 
 from cloudrun_identity.api import ReconciledResource, Resource
 from cloudrun_identity.kube.resources import Object
-from cloudrun_identity.reconcile.cluster_state import ObjectKey
-from cloudrun_identity.reconcile.interfaces import Controller
+from cloudrun_identity.reconcile.cluster_state import ObjectKey, StoredObject
+from cloudrun_identity.reconcile.reconciler import AnyKindReconciler
 
 Kind = TypeVar("Kind", bound=Resource)
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(StoredObject):
     """An object as it was sent and as it was read, and what its kind says of it.
 
     `declares` is the kind with what of Google Cloud only one object of it may declare, empty if several may.
     """
 
-    raw: Object
     obj: ReconciledResource
     references: frozenset[ObjectKey]
     declares: tuple[str, str]
@@ -29,8 +28,8 @@ class Entry:
 class ObjectIndex:
     """Every object that could be read, as it was read last."""
 
-    def __init__(self, controllers: Mapping[str, Controller[Any, Any, Any]]) -> None:
-        self._controllers = controllers
+    def __init__(self, kinds: Mapping[str, AnyKindReconciler]) -> None:
+        self._kinds = kinds
         self._entries: dict[ObjectKey, Entry] = {}
         self._of_kind: defaultdict[str, dict[ObjectKey, Entry]] = defaultdict(dict)
         self._referrers: defaultdict[ObjectKey, set[ObjectKey]] = defaultdict(set)
@@ -39,8 +38,8 @@ class ObjectIndex:
     def put(self, key: ObjectKey, raw: Object, obj: ReconciledResource) -> None:
         """Take in an object, in the place of what was known of it."""
         self.remove(key)
-        controller = self._controllers[key.kind]
-        entry = Entry(raw, obj, controller.references(obj), (key.kind, controller.declares(obj)))
+        kind = self._kinds[key.kind]
+        entry = Entry(raw, obj, kind.references(obj), (key.kind, kind.declares(obj)))
         self._entries[key] = self._of_kind[key.kind][key] = entry
         for reference in entry.references:
             self._referrers[reference].add(key)

@@ -14,7 +14,7 @@ from cloudrun_identity.ledger.store import LedgerPruned
 from cloudrun_identity.reconcile.cluster_state import ObjectKey
 from cloudrun_identity.reconcile.deadline import paused_deadline
 from cloudrun_identity.reconcile.reconciler import Reconciler
-from cloudrun_identity.reconcile.requeue import Requeue, RequeueAfter, NoRequeue
+from cloudrun_identity.reconcile.requeue import NoRequeue, Requeue, RequeueAfter
 
 from .logs import describe
 from .metrics import Metrics

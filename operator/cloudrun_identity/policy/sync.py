@@ -1,8 +1,8 @@
 """Sync one IAM policy with the desired grants of all objects.
 
-A sync reads the policy, plans (`policy.planning`), records the plan in the ledger, writes the policy at most
-once, and settles the ledger. The operator writes only grants that the ledger holds. An entry leaves the ledger
-only after a read shows that its grant is absent, or after a write of it was certainly refused.
+A sync reads the policy, plans (`policy.planning`), records the plan in the ledger, writes the policy at
+most once, and settles the ledger. The operator writes only grants that the ledger holds. An entry leaves the
+ledger only after a read shows that its grant is absent, or after a write of it was certainly refused.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Deadline of a reconcile: a call that hangs never holds a worker beyond it.
 
-The time in which a reconcile has released its worker's slot, because it waits for a rate limit or for the sync
-of a policy, does not count: those waits are bounded by the calls that they wait for.
+The time in which a reconcile has released its worker's slot, because it waits for a rate limit or for the
+sync of a policy, does not count: those waits are bounded by the calls that they wait for.
 """
 
 import asyncio

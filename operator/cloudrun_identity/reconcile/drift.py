@@ -7,8 +7,8 @@ from cloudrun_identity.api import ConditionStatus, ConditionType, Drift, GrantSt
 from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.policy.syncers import GrantSyncResult
 
-from .steps import Change
 from .outcomes import InSync, Outcome
+from .steps import Change
 
 
 def drift_of(

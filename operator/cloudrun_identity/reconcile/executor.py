@@ -56,6 +56,7 @@ class CloudExecutor:
         seen: Seen,
     ) -> Executed[Seen]:
         """Execute one action; raises GoogleError."""
+        del allowed
         executed = await resource.execute(action, want, seen)
         if action.verb and executed.written and executed.outcome is None:
             log_mutation(action)

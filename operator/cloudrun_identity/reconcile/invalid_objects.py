@@ -36,7 +36,7 @@ from .finish import Finisher
 from .grants.release import Releaser
 from .outcomes import InSync, Outcome, Paused, Refused
 from .preconditions import DELETION_WAITS, halted_elsewhere, still_used
-from .requeue import Requeue, NoRequeue, requeue_after
+from .requeue import NoRequeue, Requeue, requeue_after
 
 _log = logging.getLogger(__name__)
 

@@ -83,6 +83,19 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         self._grants = grants
         self._releaser = Releaser(deps.syncers, deps.slot_released)
 
+    @property
+    def model(self) -> type[Obj]:
+        """The pydantic model of the kind."""
+        return self._kind.kind
+
+    def references(self, obj: ReconciledResource) -> frozenset[ObjectKey]:
+        """Return the objects that this one names."""
+        return self._kind.references(self._of_kind(obj))
+
+    def declares(self, obj: ReconciledResource) -> str:
+        """Return what only one object may declare in Google Cloud; empty if several objects may."""
+        return self._kind.declares(self._of_kind(obj))
+
     async def reconcile(self, stored: StoredObject, *, max_age: float) -> tuple[Requeue, str]:
         """Do what is left to do for an object; return when to reconcile again, and a word for the metrics."""
         obj, raw = self._parsed(stored), stored.raw
@@ -107,13 +120,13 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
 
     async def differs(self, stored: StoredObject, *, max_age: float) -> bool:
         """Return whether a read at most `max_age` seconds old shows something for a reconcile to do."""
-        obj, store = self._parsed(stored), self._deps.store
+        obj = self._parsed(stored)
         if obj.is_deleting or not was_ready(obj):
             return True
-        allowed = check_preconditions(obj, store)
-        want = self._kind.resolve(obj, allowed, store) if isinstance(allowed, Allowed) else allowed
-        if isinstance(allowed, Blocked) or isinstance(want, Blocked):
+        resolved = self._resolve(obj)
+        if isinstance(resolved, Blocked):
             return True
+        allowed, want = resolved
         seen = await self._kind.observe(want, max_age)
         if self._plan(want, seen).steps or not is_told(obj, self._kind.summarize(want, seen)):
             return True
@@ -131,15 +144,12 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
 
     async def _reconcile(self, obj: Obj, max_age: float) -> Report | None:
         """Reconcile as far as the preconditions allow; None if there is nothing to report until a wake-up."""
-        store = self._deps.store
-        allowed = check_preconditions(obj, store)
-        want = self._kind.resolve(obj, allowed, store) if isinstance(allowed, Allowed) else allowed
-        if isinstance(allowed, Blocked) or isinstance(want, Blocked):
+        resolved = self._resolve(obj)
+        if isinstance(resolved, Blocked):
             if isinstance(obj, ProjectScopedResource):
                 self._deps.syncers.retain_all(ledger_owner(obj))
-            blocked = allowed if isinstance(allowed, Blocked) else want
-            assert isinstance(blocked, Blocked)
-            return None if blocked.transient else _report_of_block(obj, blocked)
+            return None if resolved.transient else _report_of_block(obj, resolved)
+        allowed, want = resolved
         try:
             seen = await self._observe(want, max_age)
             progress = await self._carry_out(obj, allowed, want, seen)
@@ -150,6 +160,14 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
             return Report(outcome, unresolved=nothing_unresolved(obj), project_id=allowed.project_id)
         return await self._with_grants(obj, allowed, want, progress, max_age)
 
+    def _resolve(self, obj: Obj) -> tuple[Allowed, Want] | Blocked:
+        store = self._deps.store
+        allowed = check_preconditions(obj, store)
+        if isinstance(allowed, Blocked):
+            return allowed
+        want = self._kind.resolve(obj, allowed, store)
+        return want if isinstance(want, Blocked) else (allowed, want)
+
     async def _observe(self, want: Want, max_age: float) -> Seen:
         seen = await self._kind.observe(want, max_age)
         if max_age > 0 and self._plan(want, seen).steps:  # an old read is a reason to look, not to act
@@ -159,10 +177,10 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
     def _plan(self, want: Want, seen: Seen) -> Plan[A]:
         return self._resource.plan(want, seen, self._deps.wall_clock()) if self._resource else Plan()
 
-    async def _carry_out(
-        self, obj: Obj, allowed: Allowed | None, want: Want, seen: Seen
-    ) -> Progress[Seen]:
+    async def _carry_out(self, obj: Obj, allowed: Allowed | None, want: Want, seen: Seen) -> Progress[Seen]:
         """Execute the plan one action at a time; plan again after each, from what its reply shows."""
+        if self._resource is None:
+            return Progress(seen, InSync())
         plan = self._plan(want, seen)
         found = plan.changes
         if allowed is not None and not self._executor.acts_on(allowed):
@@ -180,7 +198,6 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
                     return Progress(seen, outcome, found, plan.changes)
                 released = True
                 continue
-            assert self._resource is not None
             executed = await self._executor.execute(self._resource, obj, allowed, action, want, seen)
             seen = executed.seen
             plan = self._plan(want, seen)
@@ -220,7 +237,11 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         )
 
     async def _sync_grants(
-        self, obj: ProjectScopedResource, allowed: Allowed, requested: tuple[RequestedGrant, ...], max_age: float
+        self,
+        obj: ProjectScopedResource,
+        allowed: Allowed,
+        requested: tuple[RequestedGrant, ...],
+        max_age: float,
     ) -> tuple[ResolvedGrants, GrantSyncResult]:
         deps = self._deps
         acts = self._executor.acts_on(allowed)
@@ -245,7 +266,7 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
     # Deletion
 
     async def _finalize(self, obj: Obj, raw: Object) -> tuple[Requeue, str]:
-        """Undo what was done for an object that is being deleted; remove the finalizer once nothing is left."""
+        """Undo what was done for a deleted object, and remove its finalizer once nothing is left."""
         syncers, owner = self._deps.syncers, ledger_owner(obj)
         if FINALIZER not in obj.metadata.finalizers:
             syncers.forget(owner)
@@ -294,9 +315,12 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         return await self._releaser.release(obj, abandon=abandon or self._grants.abandons(obj))
 
     def _parsed(self, stored: StoredObject) -> Obj:
-        if not isinstance(stored.obj, self._kind.kind):
-            raise TypeError(f"{stored.obj and stored.obj.kind} is not a {self._kind.kind.__name__}")
-        return stored.obj
+        return self._of_kind(stored.obj)
+
+    def _of_kind(self, obj: ReconciledResource | None) -> Obj:
+        if not isinstance(obj, self._kind.kind):
+            raise TypeError(f"{type(obj).__name__} is not a {self._kind.kind.__name__}")
+        return obj
 
 
 def internal_error(message: str) -> Outcome:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Protocol
 
-from cloudrun_identity.api import Reason
+from cloudrun_identity.api import Reason, ReconciledResource
 from cloudrun_identity.gcp.clients import request_reason
 from cloudrun_identity.ledger.owners import Owner
 
@@ -20,6 +20,19 @@ from .requeue import NoRequeue, Requeue, RequeueAfter
 
 class AnyKindReconciler(Protocol):
     """A `KindReconciler`, whatever its kind."""
+
+    @property
+    def model(self) -> type[ReconciledResource]:
+        """The pydantic model of the kind."""
+        ...
+
+    def references(self, obj: ReconciledResource) -> frozenset[ObjectKey]:
+        """Return the objects that this one names."""
+        ...
+
+    def declares(self, obj: ReconciledResource) -> str:
+        """Return what only one object may declare in Google Cloud; empty if several objects may."""
+        ...
 
     async def reconcile(self, stored: StoredObject, *, max_age: float) -> tuple[Requeue, str]:
         """Do what is left to do for an object."""

@@ -22,8 +22,8 @@ from cloudrun_identity.iam.grants import Grant
 from .conditions import Review, conditions
 from .drift import counted
 from .interfaces import Summary
-from .steps import Change
 from .outcomes import InSync, Outcome, Paused
+from .steps import Change
 
 
 @dataclass(frozen=True, slots=True)

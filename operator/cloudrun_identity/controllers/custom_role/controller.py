@@ -1,117 +1,230 @@
 """CustomRole: a custom role of a project, from its creation to its deletion.
 
-What decides anything about the role is its record in the ledger of the project's policy: written before the
-create, and kept after a deletion, so that the operator knows which deleted role it may bring back.
+The record of the role in the ledger of the project's policy decides whether the role is managed. It is
+written before the role is created, and kept after the role is deleted, so that the operator knows which
+deleted role it may undelete.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import datetime
+from typing import Protocol, assert_never
 
-from cloudrun_identity.api import CustomRole, ManagedProject, Reason
-from cloudrun_identity.gcp.custom_roles import CustomRoles, CustomRoleState
+from cloudrun_identity.api import (
+    CustomRole,
+    Origin,
+    Reason,
+    RoleDeletionPolicy,
+    RoleState,
+    TargetKind,
+)
+from cloudrun_identity.gcp.custom_roles import ID_TAKEN_FOR, CustomRoles, CustomRoleState
+from cloudrun_identity.gcp.errors import Fault, GoogleError
+from cloudrun_identity.gcp.roles import Roles
 from cloudrun_identity.iam.admission import Denied
+from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.role_permissions import may_define
-from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey, project_key, role_key
-from cloudrun_identity.reconcile.grants.resolver import RequestedGrant
-from cloudrun_identity.reconcile.interfaces import Applied, Change, Summary
-from cloudrun_identity.reconcile.outcomes import InSync, Outcome, Refused, Waiting
-from cloudrun_identity.reconcile.preconditions import Allowed, Blocked, guardrail_facts
+from cloudrun_identity.ledger.model import Ledger, RoleRecord
+from cloudrun_identity.ledger.owners import Owner
+from cloudrun_identity.reconcile.cluster_state import (
+    ClusterState,
+    ObjectKey,
+    custom_role_key,
+    project_key,
+    role_key,
+)
+from cloudrun_identity.reconcile.interfaces import Executed, Summary
+from cloudrun_identity.reconcile.outcomes import Refused
+from cloudrun_identity.reconcile.preconditions import Allowed, Blocked, belongs_to, guardrail_facts
+from cloudrun_identity.reconcile.steps import Plan
 
-from .definitions import RoleDefinitions
-from .ownership import DeclaredRole, objection_to_owner
-from .permission_expansion import Claims, holders
+from .plan import (
+    AdoptRole,
+    ConfirmRole,
+    CreateRole,
+    DeleteRole,
+    ForgetRole,
+    RecordDeletion,
+    RoleAction,
+    RoleSeen,
+    RoleWant,
+    UndeleteRole,
+    UpdateRole,
+    deleted_role_refusal,
+    plan,
+    shown,
+)
 
-LOOK_AGAIN = 15.0
-"""Seconds until a role in use is looked at again: who stops using it, and stays, does not wake us."""
-
-_NAMED = 3  # objects that a message names before it counts the rest
+_MAX_CONFLICTS = 3  # of a deletion, with other writers of the role
+_CONFLICTS = frozenset({Fault.ABORTED, Fault.FAILED_PRECONDITION, Fault.NOT_FOUND})
 
 
-@dataclass(frozen=True, slots=True)
-class RoleSeen:
-    """The role, None if there is none, and the declared permissions that it cannot hold."""
+class RegisteredGrants(Protocol):
+    """The grants that objects have registered: `policy.syncers.PolicySyncers`."""
 
-    role: CustomRoleState | None
-    unsupported: frozenset[str] = frozenset()
+    def about_to_hold(self, role: str, project_id: str) -> Iterable[tuple[Grant, str]]:
+        """Return every grant of the role that is to be written in the project, with its owner."""
+        ...
+
+
+class RoleLedgers(Protocol):
+    """The store of ledgers: `ledger.store.Ledgers`."""
+
+    def ledger(self, target: Target) -> Ledger:
+        """Return the ledger of the project's policy; an empty one if there is none."""
+        ...
+
+    async def update(self, target: Target, change: Callable[[Ledger], Ledger]) -> Ledger:
+        """Persist `change` of the newest ledger of the project's policy."""
+        ...
 
 
 class CustomRoleController:
-    """The life of a CustomRole."""
+    """The kind CustomRole."""
 
     kind = CustomRole
 
-    def __init__(self, roles: CustomRoles, definitions: RoleDefinitions, desired_grants: Claims) -> None:
+    def __init__(
+        self,
+        roles: CustomRoles,
+        expansions: Roles,
+        ledgers: RoleLedgers,
+        registered: RegisteredGrants,
+        wall_clock: Callable[[], datetime],
+        checkpoint: Callable[[str], None],
+    ) -> None:
+        """`expansions` learns of every change of a role before it is written.
+
+        `checkpoint(step)` is called after every step that a crash could follow.
+        """
         self._roles = roles
-        self._definitions = definitions
-        self._claims = desired_grants
+        self._expansions = expansions
+        self._ledgers = ledgers
+        self._registered = registered
+        self._wall_clock = wall_clock
+        self._checkpoint = checkpoint
 
     def references(self, obj: CustomRole) -> frozenset[ObjectKey]:
-        """Its project."""
+        """Return its project."""
         return frozenset({project_key(obj.spec.project_ref.name)})
 
     def declares(self, obj: CustomRole) -> str:
-        """The role: the older of two objects has it."""
+        """Return the role: only the older of two objects manages it."""
         return f"{obj.spec.project_ref.name}/{obj.spec.role_id}"
 
-    def resolve(self, obj: CustomRole, allowed: Allowed, cluster: ClusterState) -> DeclaredRole | Blocked:
-        """The role as declared, if the guardrails admit all of it."""
-        record = cluster.role(allowed.project_id, obj.spec.role_id)
-        objection = objection_to_owner(obj, record, cluster) or _not_admitted(obj, allowed.project, cluster)
-        return Blocked(objection) if objection else DeclaredRole(obj, allowed.project, cluster, record)
+    def describe(self, want: RoleWant) -> str:
+        """Return the name of the role as plans show it."""
+        return f"CustomRole {want.name}"
 
-    async def observe(self, want: DeclaredRole, max_age: float) -> RoleSeen:
-        """The role; and where it lacks permissions, which of them no custom role can hold."""
-        project_id, spec = want.project.project_id, want.obj.spec
-        role = await self._roles.role(project_id, spec.role_id, max_age if want.record else 0.0)
+    def resolve(self, obj: CustomRole, allowed: Allowed, cluster: ClusterState) -> RoleWant | Blocked:
+        """Return the role as declared, if the guardrails admit all of its permissions."""
+        project, facts = allowed.project, guardrail_facts(allowed.project, cluster)
+        record = cluster.role(project.project_id, obj.spec.role_id)
+        owned = _owned_by_another(obj, record, cluster)
+        if owned:
+            return Blocked(owned)
+        permissions = frozenset(obj.spec.permissions)
+        decision = may_define(project, obj.metadata.namespace, permissions, facts)
+        if isinstance(decision, Denied):
+            return Blocked(Refused(Reason.DENIED_BY_GUARDRAIL, f"spec.permissions: {decision.reason}"))
+        return RoleWant(
+            obj, project.project_id, project, facts, self._holders(obj, project.project_id, cluster)
+        )
+
+    def resolve_deletion(self, obj: CustomRole, cluster: ClusterState, *, abandon: bool) -> RoleWant | None:
+        """Return the deletion of the role; None if the object manages none."""
+        home = cluster.role_home(obj)
+        if home is None:
+            return None
+        project_id, record = home
+        leave = abandon or obj.spec.deletion_policy is RoleDeletionPolicy.ABANDON
+        holders = self._holders(obj, project_id, cluster)
+        obj = obj.model_copy(update={"spec": obj.spec.model_copy(update={"role_id": record.role_id})})
+        return RoleWant(
+            obj,
+            project_id,
+            project=None,
+            facts=None,
+            holders=holders,
+            users=() if leave else tuple(_users(obj, project_id, cluster, holders())),
+            deletes=True,
+            abandon=leave,
+        )
+
+    async def observe(self, want: RoleWant, max_age: float) -> RoleSeen:
+        """Return the role and its record, and the declared permissions that custom roles cannot hold."""
+        project_id, spec = want.project_id, want.obj.spec
+        record = self._record_of(want)
+        if want.deletes and (want.abandon or want.users):
+            return RoleSeen(None, record)
+        role = await self._roles.role(project_id, spec.role_id, max_age if record else 0.0)
+        if want.deletes:
+            return RoleSeen(role, record)
         missing = frozenset(spec.permissions) - (role.permissions if role else frozenset())
-        return RoleSeen(role, await self._roles.unsupported(project_id, missing) if missing else frozenset())
+        unsupported = await self._roles.unsupported(project_id, missing) if missing else frozenset()
+        return RoleSeen(role, record, unsupported)
 
-    def diff(self, want: DeclaredRole, seen: RoleSeen) -> tuple[Change, ...]:
-        """What has to happen to the role."""
-        role, spec = seen.role, want.obj.spec
-        if role is None:
-            return (Change("role", "absent", "created"),)
-        if role.deleted:
-            return (Change("role", "deleted", "present"),)
-        if not want.is_ours:
-            return (Change("role", "exists already", "adopted"),)
-        changes = [
-            Change(field, actual, declared)
-            for field, actual, declared in (
-                ("title", role.title, spec.title),
-                ("description", role.description, spec.description),
-                ("stage", role.stage, spec.stage),
-            )
-            if declared is not None and declared != actual
-        ]
-        wanted = frozenset(spec.permissions) - seen.unsupported
-        lacking, excess = sorted(wanted - role.permissions), sorted(role.permissions - wanted)
-        changes += [Change(f"permission {each}", "missing", "held") for each in lacking]
-        changes += [Change(f"permission {each}", "held", "removed") for each in excess]
-        return tuple(changes)
+    def plan(self, want: RoleWant, seen: RoleSeen, now: datetime) -> Plan[RoleAction]:
+        """Return the steps that take the role from `seen` to `want`."""
+        return plan(want, seen, now)
 
-    async def apply(
-        self,
-        want: DeclaredRole,
-        seen: RoleSeen,
-        changes: tuple[Change, ...],
-    ) -> Applied[RoleSeen]:
-        """Create, adopt, bring back or update the role."""
-        outcome, role = await self._definitions.bring_about(want, seen.role, want.fields(seen.unsupported))
-        return Applied(outcome, RoleSeen(role, seen.unsupported))
+    async def execute(self, action: RoleAction, want: RoleWant, seen: RoleSeen) -> Executed[RoleSeen]:
+        """Execute one action; raises GoogleError."""
+        if isinstance(action, CreateRole | UndeleteRole | UpdateRole):
+            # A grant that is registered from here on is checked against the permissions that are being
+            # written. Those registered before were checked by the plan; nothing else runs in between.
+            held = seen.role.permissions if seen.role else frozenset()
+            permissions = want.fields(seen.unsupported).permissions | held
+            with self._expansions.rewriting(want.project_id, want.name, permissions):
+                return await self._write(action, want, seen)
+        match action:
+            case DeleteRole():
+                return await self._delete(want, seen)
+            case AdoptRole():
+                return Executed(await self._recorded(want, seen, Origin.ADOPTED, RoleState.PRESENT))
+            case ConfirmRole():
+                origin = seen.record.origin if seen.record else Origin.CREATED
+                return Executed(await self._recorded(want, seen, origin, RoleState.PRESENT))
+            case RecordDeletion():
+                return Executed(await self._record_deletion(want, seen))
+            case ForgetRole():
+                return Executed(await self._keep(want, seen, None))
+            case _:
+                assert_never(action)
 
-    def requested_grants(self, want: DeclaredRole, cluster: ClusterState) -> tuple[RequestedGrant, ...]:
-        """None."""
-        return ()
+    async def assume(self, action: RoleAction, want: RoleWant, seen: RoleSeen) -> RoleSeen:
+        """Return what `execute` would leave behind, without a call to Google Cloud."""
+        fields = want.fields(seen.unsupported)
+        written = CustomRoleState(
+            want.name,
+            fields.title or (seen.role.title if seen.role else ""),
+            fields.description or (seen.role.description if seen.role else ""),
+            fields.stage,
+            fields.permissions,
+            etag=b"",
+        )
+        match action:
+            case CreateRole():
+                self._expansions.assume(want.project_id, want.name, fields.permissions)
+                seen = replace(seen, role=written)
+                return await self._recorded(want, seen, Origin.CREATED, RoleState.PRESENT)
+            case UndeleteRole() | UpdateRole():
+                self._expansions.assume(want.project_id, want.name, fields.permissions)
+                seen = replace(seen, role=written)
+                origin = seen.record.origin if seen.record else Origin.CREATED
+                return await self._recorded(want, seen, origin, RoleState.PRESENT)
+            case DeleteRole():
+                return replace(seen, role=replace(seen.role, deleted=True) if seen.role else None)
+            case AdoptRole() | ConfirmRole() | RecordDeletion() | ForgetRole():
+                return (await self.execute(action, want, seen)).seen
+            case _:
+                assert_never(action)
 
-    def summarize(self, want: DeclaredRole, seen: RoleSeen) -> Summary:
-        """The role, and what of the declaration it cannot hold."""
-        record, role = want.cluster.role(want.project.project_id, want.obj.spec.role_id), seen.role
-        unsupported = sorted(seen.unsupported)
+    def summarize(self, want: RoleWant, seen: RoleSeen) -> Summary:
+        """Return the role, and the declared permissions that it cannot hold."""
+        record, role, unsupported = self._record_of(want), seen.role, sorted(seen.unsupported)
         issues = (
-            (
-                f"spec.permissions: custom roles cannot hold {', '.join(unsupported[:_NAMED])}"
-                f"{_and_more(unsupported)}; they are left out",
-            )
+            (f"spec.permissions: custom roles cannot hold {shown(unsupported)}; they are left out",)
             if unsupported
             else ()
         )
@@ -126,48 +239,147 @@ class CustomRoleController:
             issues=issues,
         )
 
-    async def delete(self, obj: CustomRole, cluster: ClusterState, *, abandon: bool) -> Outcome:
-        """Delete the role, unless something still uses it."""
-        home = cluster.role_home(obj)
-        if home is None:
-            return InSync()
-        project_id, record = home
-        if not abandon:
-            users = _users(obj, project_id, cluster, self._claims)
-            if users:
-                return Waiting(
-                    Reason.IN_USE,
-                    f"role {obj.name_in(project_id)} is not deleted while it is used by "
-                    f"{', '.join(users[:_NAMED])}{_and_more(users)}; take it out of these, or delete them, "
-                    "first",
-                    after=LOOK_AGAIN,
-                )
-        return await self._definitions.delete(obj, project_id, record, abandon=abandon)
+    # Actions
+
+    async def _write(
+        self, action: CreateRole | UndeleteRole | UpdateRole, want: RoleWant, seen: RoleSeen
+    ) -> Executed[RoleSeen]:
+        match action:
+            case CreateRole():
+                return await self._create(want, seen)
+            case UndeleteRole():
+                return await self._undelete(want, seen)
+            case UpdateRole():
+                role = _present(seen)
+                fields = want.fields(seen.unsupported)
+                written = await self._roles.update(want.project_id, role.role_id, fields, role.etag)
+                return Executed(replace(seen, role=written))
+
+    async def _create(self, want: RoleWant, seen: RoleSeen) -> Executed[RoleSeen]:
+        """Record the intent, then create the role: after a crash in between, an existing role is managed."""
+        before = seen.record
+        seen = await self._recorded(want, seen, Origin.CREATED, RoleState.CREATING)
+        self._checkpoint("role recorded")
+        fields = want.fields(seen.unsupported)
+        try:
+            role = await self._roles.create(want.project_id, want.obj.spec.role_id, fields)
+        except GoogleError as error:
+            if error.fault is Fault.UNAVAILABLE:
+                raise  # the role may have been created: the intent stays recorded
+            seen = await self._keep(want, seen, before)
+            if error.fault is not Fault.FAILED_PRECONDITION:
+                raise
+            return Executed(seen, Refused(*deleted_role_refusal(want, before, self._wall_clock())))
+        self._checkpoint("role created")
+        seen = replace(seen, role=role)
+        return Executed(await self._recorded(want, seen, Origin.CREATED, RoleState.PRESENT))
+
+    async def _undelete(self, want: RoleWant, seen: RoleSeen) -> Executed[RoleSeen]:
+        role, before = _present(seen), seen.record
+        origin = before.origin if before else Origin.CREATED
+        seen = await self._recorded(want, seen, origin, RoleState.CREATING)
+        self._checkpoint("role recorded")
+        try:
+            undeleted = await self._roles.undelete(want.project_id, role.role_id, role.etag)
+        except GoogleError as error:
+            if error.fault is not Fault.UNAVAILABLE:
+                seen = await self._keep(want, seen, before)
+            if error.fault not in (Fault.FAILED_PRECONDITION, Fault.NOT_FOUND):
+                raise
+            return Executed(seen, Refused(*deleted_role_refusal(want, before, self._wall_clock())))
+        self._checkpoint("role brought back")
+        seen = replace(seen, role=undeleted)
+        return Executed(await self._recorded(want, seen, origin, RoleState.PRESENT))
+
+    async def _delete(self, want: RoleWant, seen: RoleSeen) -> Executed[RoleSeen]:
+        """Delete the role as it was read; after a conflict with another writer, read it again."""
+        role = _present(seen)
+        try:
+            await self._roles.delete(want.project_id, role.role_id, role.etag)
+        except GoogleError as error:
+            if error.fault not in _CONFLICTS or seen.conflicts + 1 >= _MAX_CONFLICTS:
+                raise
+            newest = await self._roles.role(want.project_id, role.role_id, 0.0)
+            return Executed(replace(seen, role=newest, conflicts=seen.conflicts + 1), written=False)
+        self._checkpoint("role deleted")
+        return Executed(replace(seen, role=replace(role, deleted=True)))
+
+    # Records
+
+    def _record_of(self, want: RoleWant) -> RoleRecord | None:
+        return self._ledgers.ledger(_ledger_of(want)).roles.get(want.obj.spec.role_id)
+
+    async def _recorded(self, want: RoleWant, seen: RoleSeen, origin: Origin, state: RoleState) -> RoleSeen:
+        uid = want.obj.metadata.uid
+        record = RoleRecord(want.obj.spec.role_id, want.owner, uid, origin, state)
+        return await self._keep(want, seen, record)
+
+    async def _record_deletion(self, want: RoleWant, seen: RoleSeen) -> RoleSeen:
+        if seen.record is None:
+            return seen
+        record = replace(seen.record, state=RoleState.DELETED, deleted_time=self._wall_clock())
+        return await self._keep(want, seen, record)
+
+    async def _keep(self, want: RoleWant, seen: RoleSeen, record: RoleRecord | None) -> RoleSeen:
+        """Persist the record, or its removal, and remove the records of deleted roles with free ids."""
+        role_id, oldest = want.obj.spec.role_id, self._wall_clock() - ID_TAKEN_FOR
+
+        def changed(ledger: Ledger) -> Ledger:
+            for role in ledger.roles.values():
+                if role.deleted_time and role.deleted_time < oldest:
+                    ledger = ledger.without_role(role.role_id)
+            return ledger.with_role(record) if record else ledger.without_role(role_id)
+
+        await self._ledgers.update(_ledger_of(want), changed)
+        return replace(seen, record=record)
+
+    def _holders(
+        self, obj: CustomRole, project_id: str, cluster: ClusterState
+    ) -> Callable[[], Iterable[tuple[Grant, Owner]]]:
+        name = obj.name_in(project_id)
+
+        def holders() -> Iterable[tuple[Grant, Owner]]:
+            for grant, entry in cluster.held_by_role(name):
+                yield from ((grant, Owner.parse(each)) for each in sorted(entry.owners))
+            for grant, owner in self._registered.about_to_hold(name, project_id):
+                yield grant, Owner.parse(owner)
+
+        return holders
 
 
-def _not_admitted(obj: CustomRole, project: ManagedProject, cluster: ClusterState) -> Outcome | None:
-    """Why the guardrails forbid such a role, whoever it is granted to."""
-    permissions = frozenset(obj.spec.permissions)
-    decision = may_define(project, obj.metadata.namespace, permissions, guardrail_facts(project, cluster))
-    if isinstance(decision, Denied):
-        return Refused(Reason.DENIED_BY_GUARDRAIL, f"spec.permissions: {decision.reason}")
-    return None
+def _present(seen: RoleSeen) -> CustomRoleState:
+    if seen.role is None:
+        raise ValueError("the action needs a role that exists")
+    return seen.role
 
 
-def _users(obj: CustomRole, project_id: str, cluster: ClusterState, desired_grants: Claims) -> list[str]:
-    """Who names the role, and who holds it or is about to.
+def _ledger_of(want: RoleWant) -> Target:
+    return Target(TargetKind.PROJECT, want.project_id)
 
-    An object of another namespace that names it in full, and was granted nothing, holds up nobody's deletion.
+
+def _owned_by_another(obj: CustomRole, record: RoleRecord | None, cluster: ClusterState) -> Refused | None:
+    """Return why the object cannot manage a role that another object manages."""
+    own = f"{obj.metadata.namespace}/{obj.metadata.name}"
+    if record is None or record.owner == own or record.state is RoleState.DELETED:
+        return None
+    owner = custom_role_key(*record.owner.split("/", 1))
+    return Refused(
+        Reason.CONFLICT,
+        f"spec.roleID: role {record.role_id} is {belongs_to(owner, cluster)}, or choose another roleID",
+    )
+
+
+def _users(
+    obj: CustomRole, project_id: str, cluster: ClusterState, holders: Iterable[tuple[Grant, Owner]]
+) -> list[str]:
+    """Return the objects that name the role, and those that hold it or are about to.
+
+    An object of another namespace that names the role in full, and was granted nothing, does not count.
     """
-    name = obj.name_in(project_id)
-    naming = {*cluster.referrers(ObjectKey.of(obj)), *cluster.referrers(role_key(name))}
-    declaring = {str(key) for key in naming if key.namespace == obj.metadata.namespace}
-    entry = {
-        f"{owner.kind} {owner.namespace}/{owner.name}"
-        for _, owner in holders(name, project_id, cluster, desired_grants)
+    naming = {
+        *cluster.referrers(ObjectKey.of(obj)),
+        *cluster.referrers(role_key(obj.name_in(project_id))),
     }
-    return sorted(declaring | entry)
-
-
-def _and_more(names: list[str]) -> str:
-    return f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    declaring = {str(key) for key in naming if key.namespace == obj.metadata.namespace}
+    holding = {f"{owner.kind} {owner.namespace}/{owner.name}" for _, owner in holders}
+    return sorted(declaring | holding)

@@ -5,12 +5,11 @@ Allow` asks for. The rest is looked at.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime
 
 from cloudrun_identity.api import (
     ConditionType,
-    CrossProjectUsage,
     EffectiveCrossProjectUsage,
     ManagedProject,
     MissingPermission,
@@ -19,21 +18,18 @@ from cloudrun_identity.api import (
 )
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
-from cloudrun_identity.gcp.mutations import mutated
 from cloudrun_identity.gcp.org_policies import CROSS_PROJECT_USAGE, OrgPolicies
 from cloudrun_identity.gcp.permissions import FEATURES
 from cloudrun_identity.gcp.policies import Policies
-from cloudrun_identity.gcp.projects import Project, Projects, cloud_run_service_agent
+from cloudrun_identity.gcp.projects import Projects, cloud_run_service_agent
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey
-from cloudrun_identity.reconcile.grants.resolver import RequestedGrant
-from cloudrun_identity.reconcile.interfaces import Applied, Change, Summary
-from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, Waiting
-from cloudrun_identity.reconcile.preconditions import Allowed, Blocked, still_used
+from cloudrun_identity.reconcile.interfaces import Executed, Summary
+from cloudrun_identity.reconcile.outcomes import Failing
+from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
+from cloudrun_identity.reconcile.steps import Plan
 
 from .audit import (
-    NOT_LOOKED,
-    WorkloadAudit,
     audit_workloads,
     crowding,
     locations_of,
@@ -41,37 +37,7 @@ from .audit import (
     orphans,
     service_agent_ready,
 )
-
-LOOK_AGAIN = 5.0
-"""Seconds between looks whether a lifted organization policy is in effect; Google takes up to minutes."""
-
-
-@dataclass(frozen=True, slots=True)
-class ProjectWant:
-    """The project as declared, among everything else there is."""
-
-    obj: ManagedProject
-    cluster: ClusterState
-
-    @property
-    def project_id(self) -> str:
-        """The Google Cloud project's id."""
-        return self.obj.project_id
-
-
-@dataclass(frozen=True, slots=True)
-class ProjectSeen:
-    """The project, None where Google shows none, and what there is to know of it.
-
-    `missing` is what we seem to lack in it, `operator` the e-mail that we are, `usage` whether its accounts
-    may run other projects' workloads.
-    """
-
-    project: Project | None
-    missing: tuple[MissingPermission, ...] = ()
-    operator: str = ""
-    usage: EffectiveCrossProjectUsage = EffectiveCrossProjectUsage.UNKNOWN
-    audit: WorkloadAudit = NOT_LOOKED
+from .plan import AllowCrossProjectUsage, ProjectSeen, ProjectWant, plan
 
 
 class ManagedProjectController:
@@ -105,11 +71,16 @@ class ManagedProjectController:
         return obj.project_id
 
     def resolve(self, obj: ManagedProject, allowed: Allowed, cluster: ClusterState) -> ProjectWant | Blocked:
-        """The object itself says all."""
+        """Return the project as declared."""
         return ProjectWant(obj, cluster)
 
     async def observe(self, want: ProjectWant, max_age: float) -> ProjectSeen:
-        """The project, our permissions in it and its policy, read now; its workloads may be aged."""
+        """Return the project, the operator's permissions and the organization policy, read now.
+
+        Only the workloads may be as old as `max_age`.
+        """
+        if want.deletes:
+            return ProjectSeen(None)
         try:
             project = await self._projects.get(want.project_id)
         except GoogleError as error:
@@ -131,38 +102,27 @@ class ManagedProjectController:
             ),
         )
 
-    def diff(self, want: ProjectWant, seen: ProjectSeen) -> tuple[Change, ...]:
-        """The organization policy, where it is to be lifted and is in force, or may be."""
-        allow = want.obj.spec.cross_project_usage is CrossProjectUsage.ALLOW
-        if not allow or seen.usage is EffectiveCrossProjectUsage.ALLOWED or not _is_active(seen):
-            return ()
-        return (Change("crossProjectUsage", seen.usage, EffectiveCrossProjectUsage.ALLOWED),)
+    def plan(self, want: ProjectWant, seen: ProjectSeen, now: datetime) -> Plan[AllowCrossProjectUsage]:
+        """Return why the project cannot be used, or the organization policy to lift."""
+        return plan(want, seen)
 
-    async def apply(
-        self, want: ProjectWant, seen: ProjectSeen, changes: tuple[Change, ...]
-    ) -> Applied[ProjectSeen]:
-        """Lift the policy, and say whether the project can be worked in."""
-        if seen.project is None:
-            return Applied(
-                Failing(
-                    Reason.PERMISSION_DENIED,
-                    f"spec.projectID: there is no project {want.project_id}, or the operator may not see it; "
-                    "check the id and grant the operator resourcemanager.projects.get there",
-                ),
-                seen,
-            )
-        if not seen.project.active:
-            return Applied(
-                Failing(
-                    Reason.DEPENDENCY_NOT_FOUND, f"spec.projectID: project {want.project_id} is being deleted"
-                ),
-                seen,
-            )
-        return await self._allow_usage(want.project_id, seen) if changes else Applied(InSync(), seen)
+    async def execute(
+        self, action: AllowCrossProjectUsage, want: ProjectWant, seen: ProjectSeen
+    ) -> Executed[ProjectSeen]:
+        """Lift the organization policy, and wait until it is in effect; raises GoogleError."""
+        try:
+            written = await self._org_policies.allow_cross_project_usage(want.project_id)
+        except GoogleError as error:
+            if error.fault is not Fault.PERMISSION_DENIED:
+                raise
+            return Executed(seen, Failing(Reason.PERMISSION_DENIED, _not_permitted(want.project_id)))
+        return Executed(replace(seen, lifted=True), written=written)
 
-    def requested_grants(self, want: ProjectWant, cluster: ClusterState) -> tuple[RequestedGrant, ...]:
-        """None."""
-        return ()
+    async def assume(
+        self, action: AllowCrossProjectUsage, want: ProjectWant, seen: ProjectSeen
+    ) -> ProjectSeen:
+        """Return the project with cross-project usage allowed."""
+        return replace(seen, usage=EffectiveCrossProjectUsage.ALLOWED)
 
     def summarize(self, want: ProjectWant, seen: ProjectSeen) -> Summary:
         """The project's number and agent, what we may not do in it, and what somebody should look after."""
@@ -183,42 +143,21 @@ class ManagedProjectController:
             fields, conditions={ConditionType.SERVICE_AGENT_READY: agent}, issues=tuple(_issues(want, seen))
         )
 
-    async def delete(self, obj: ManagedProject, cluster: ClusterState, *, abandon: bool) -> Outcome:
-        """Wait until nothing refers to it: the objects of the project need it to undo what they did."""
-        return InSync() if abandon else still_used(ObjectKey.of(obj), cluster)
+    def resolve_deletion(
+        self, obj: ManagedProject, cluster: ClusterState, *, abandon: bool
+    ) -> ProjectWant | None:
+        """Return the deletion, which waits until no object refers to the project any more."""
+        return None if abandon else ProjectWant(obj, cluster, deletes=True)
 
     async def _usage(self, project_id: str) -> EffectiveCrossProjectUsage:
         """What the organization policy comes to; unknown where it is not ours to read."""
         try:
             allowed = await self._org_policies.allows_cross_project_usage(project_id)
         except GoogleError as error:
-            if error.fault in _NOT_TO_BE_KNOWN:
+            if error.fault in _UNREADABLE:
                 return EffectiveCrossProjectUsage.UNKNOWN
             raise
         return EffectiveCrossProjectUsage.ALLOWED if allowed else EffectiveCrossProjectUsage.DENIED
-
-    async def _allow_usage(self, project_id: str, seen: ProjectSeen) -> Applied[ProjectSeen]:
-        try:
-            written = await self._org_policies.allow_cross_project_usage(project_id)
-        except GoogleError as error:
-            if error.fault is not Fault.PERMISSION_DENIED:
-                raise
-            message = (
-                f"spec.crossProjectUsage: {CROSS_PROJECT_USAGE} is not the operator's to lift; grant it "
-                f"roles/orgpolicy.policyAdmin on the organization, or have whoever holds that run: "
-                f"gcloud resource-manager org-policies disable-enforce {CROSS_PROJECT_USAGE} "
-                f"--project {project_id}"
-            )
-            return Applied(Failing(Reason.PERMISSION_DENIED, message), seen)
-        if written:
-            name = f"//orgpolicy.googleapis.com/projects/{project_id}/policies/{CROSS_PROJECT_USAGE}"
-            mutated("set", name, before=seen.usage, after="not enforced")
-        message = f"{CROSS_PROJECT_USAGE} is lifted in {project_id}; waiting until Google goes by it"
-        return Applied(Waiting(Reason.UPDATING, message, after=LOOK_AGAIN), seen)
-
-
-def _is_active(seen: ProjectSeen) -> bool:
-    return seen.project is not None and seen.project.active
 
 
 def _issues(want: ProjectWant, seen: ProjectSeen) -> list[str]:
@@ -243,4 +182,13 @@ def _missing(held: frozenset[str]) -> tuple[MissingPermission, ...]:
     )
 
 
-_NOT_TO_BE_KNOWN = frozenset({Fault.PERMISSION_DENIED, Fault.API_DISABLED, Fault.NOT_FOUND})
+def _not_permitted(project_id: str) -> str:
+    return (
+        f"spec.crossProjectUsage: the operator may not lift {CROSS_PROJECT_USAGE}; grant it "
+        "roles/orgpolicy.policyAdmin on the organization, or ask an organization policy administrator to "
+        f"run: gcloud resource-manager org-policies disable-enforce {CROSS_PROJECT_USAGE} --project "
+        f"{project_id}"
+    )
+
+
+_UNREADABLE = frozenset({Fault.PERMISSION_DENIED, Fault.API_DISABLED, Fault.NOT_FOUND})

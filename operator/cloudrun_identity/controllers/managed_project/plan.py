@@ -1,0 +1,88 @@
+"""The plan for a managed project: pure, from the declared project and the project as read."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from cloudrun_identity.api import (
+    CrossProjectUsage,
+    EffectiveCrossProjectUsage,
+    ManagedProject,
+    MissingPermission,
+    Reason,
+)
+from cloudrun_identity.gcp.org_policies import CROSS_PROJECT_USAGE
+from cloudrun_identity.gcp.projects import Project
+from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey
+from cloudrun_identity.reconcile.outcomes import Failing, InSync
+from cloudrun_identity.reconcile.preconditions import still_used
+from cloudrun_identity.reconcile.steps import Action, Change, Fail, Plan, Wait
+
+from .audit import NOT_LOOKED, WorkloadAudit
+
+EFFECT_RECHECK = 5.0
+"""Seconds between looks whether a lifted organization policy is in effect; Google takes up to minutes."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectWant:
+    """A project as declared, or its deletion."""
+
+    obj: ManagedProject
+    cluster: ClusterState
+    deletes: bool = False
+    """True if the object is being deleted."""
+
+    @property
+    def project_id(self) -> str:
+        """Id of the Google Cloud project."""
+        return self.obj.project_id
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectSeen:
+    """A project as read."""
+
+    project: Project | None
+    """The project; None if Google shows none."""
+    missing: tuple[MissingPermission, ...] = ()
+    """Permissions that the operator seems to lack in it."""
+    operator: str = ""
+    """E-mail that the operator acts as in it; empty if unknown."""
+    usage: EffectiveCrossProjectUsage = EffectiveCrossProjectUsage.UNKNOWN
+    """Whether workloads of other projects may run as its accounts."""
+    audit: WorkloadAudit = NOT_LOOKED
+    """Workloads that run as a default account."""
+    lifted: bool = False
+    """True if this reconcile has lifted the organization policy."""
+
+
+@dataclass(frozen=True, slots=True)
+class AllowCrossProjectUsage(Action):
+    """Stop enforcing the organization policy that forbids cross-project usage of service accounts."""
+
+    verb: ClassVar[str] = "set"
+
+
+def plan(want: ProjectWant, seen: ProjectSeen) -> Plan[AllowCrossProjectUsage]:
+    """Return why the project cannot be used, or the organization policy to lift."""
+    if want.deletes:
+        used = still_used(ObjectKey.of(want.obj), want.cluster)
+        return Plan() if isinstance(used, InSync) else Plan((Fail(used),))
+    if seen.project is None:
+        message = (
+            f"spec.projectID: project {want.project_id} does not exist, or the operator may not see it; "
+            "check the id and grant the operator resourcemanager.projects.get there"
+        )
+        return Plan((Fail(Failing(Reason.PERMISSION_DENIED, message)),))
+    if not seen.project.active:
+        message = f"spec.projectID: project {want.project_id} is being deleted"
+        return Plan((Fail(Failing(Reason.DEPENDENCY_NOT_FOUND, message)),))
+    allow = want.obj.spec.cross_project_usage is CrossProjectUsage.ALLOW
+    if not allow or seen.usage is EffectiveCrossProjectUsage.ALLOWED:
+        return Plan()
+    changes = (Change("crossProjectUsage", seen.usage, EffectiveCrossProjectUsage.ALLOWED),)
+    if seen.lifted:
+        message = f"{CROSS_PROJECT_USAGE} is lifted in {want.project_id}; waiting for the change to propagate"
+        return Plan((Wait(Reason.UPDATING, message, EFFECT_RECHECK, changes),))
+    policy = f"//orgpolicy.googleapis.com/projects/{want.project_id}/policies/{CROSS_PROJECT_USAGE}"
+    return Plan((AllowCrossProjectUsage(policy, changes),))

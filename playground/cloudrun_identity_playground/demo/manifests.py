@@ -1,0 +1,44 @@
+"""The manifests that the demo applies: the examples, with a drift interval that is worth waiting for."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+EXAMPLES = ("prefect", "checkout")
+"""What is applied at the start, in this order."""
+
+DIRECTORY = Path(__file__).parent / "examples"
+"""The examples: a symbolic link in a checkout, a copy in the distributions."""
+
+SEED = DIRECTORY / "seed.yaml"
+"""The Google Cloud that the demo starts with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """The objects of one directory, in the order of its files."""
+
+    name: str
+    objects: tuple[dict[str, Any], ...]
+
+
+def load(name: str, drift_interval: str) -> Example:
+    """Read an example, its ManagedProjects with this `driftInterval` (such as `10s`)."""
+    return Example(name, _read(DIRECTORY / name, drift_interval))
+
+
+def amount(kind: str, count: int) -> str:
+    """So many objects of a kind: `1 CustomRole`, `2 CloudRunIdentities`."""
+    if count == 1:
+        return f"1 {kind}"
+    return f"{count} {kind[:-1]}ies" if kind.endswith("ty") else f"{count} {kind}s"
+
+
+def _read(place: Path, drift_interval: str) -> tuple[dict[str, Any], ...]:
+    objects = [obj for file in sorted(place.glob("*.yaml")) for obj in yaml.safe_load_all(file.read_text())]
+    for obj in objects:
+        if obj["kind"] == "ManagedProject":
+            obj["spec"]["driftInterval"] = drift_interval
+    return tuple(objects)

@@ -1,0 +1,130 @@
+"""Recordings of the real Google Cloud: what is answered otherwise is in a table of the documentation."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .replay import RecordingError, replay
+from .replay.comparison import differences
+
+REPOSITORY = Path(__file__).parents[3]
+RECORDINGS = REPOSITORY.parent / "shared" / "recordings"
+
+
+def recordings() -> Sequence[Path]:
+    return sorted([*RECORDINGS.glob("*.http.log"), *RECORDINGS.glob("*.vcr.yaml")])
+
+
+needs_recordings = pytest.mark.skipif(not recordings(), reason="there are no recordings in ../shared")
+
+
+@cache
+def found(file: Path) -> frozenset[str]:
+    return frozenset(asyncio.run(replay(file)).differences)
+
+
+def listed() -> set[str]:
+    """The first column of the table of differences."""
+    page = (REPOSITORY / "docs" / "emulator.md").read_text(encoding="utf-8")
+    table = page.partition("| difference | why |\n")[2].partition("\n\n")[0]
+    return set(re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE))
+
+
+@needs_recordings
+@pytest.mark.parametrize("file", recordings(), ids=lambda file: file.name)
+def test_what_differs_from_the_real_cloud_is_listed(file: Path) -> None:
+    assert found(file) <= listed()
+
+
+@needs_recordings
+def test_what_is_listed_differs() -> None:
+    assert listed() == {difference for file in recordings() for difference in found(file)}
+
+
+LOG = """GET https://iam.googleapis.com/v1/projects/${projectId}/serviceAccounts/${name}@x.iam.gserviceaccount.com
+User-Agent: somebody
+
+%d Something
+Content-Type: application/json
+
+%s
+"""
+UNKNOWN = {
+    "error": {
+        "code": 404,
+        "message": "Unknown service account",
+        "status": "NOT_FOUND",
+        "errors": [{"domain": "global", "message": "Unknown service account", "reason": "notFound"}],
+    }
+}
+
+
+def write(directory: Path, status: int, answer: Any) -> Path:
+    file = directory / "one.http.log"
+    file.write_text(LOG % (status, json.dumps(answer)))
+    return file
+
+
+def run(*files: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "playground.tests.emulator.replay", *map(str, files)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, timeout=60)
+
+
+def test_the_command_says_nothing_of_what_is_the_same(tmp_path: Path) -> None:
+    result = run(write(tmp_path, 404, UNKNOWN))
+    assert (result.returncode, result.stdout) == (0, "one.http.log: 1 answers compared\n")
+
+
+def test_the_command_says_what_differs_and_where(tmp_path: Path) -> None:
+    result = run(write(tmp_path, 404, {"error": {"code": 404, "status": "GONE", "hint": "x"}}))
+    assert result.returncode == 1
+    assert re.search(r"serviceAccounts error\.hint: missing .*one\.http\.log:1", result.stdout)
+    assert "serviceAccounts error.status: 'GONE' → 'NOT_FOUND'" in result.stdout
+    assert "serviceAccounts error.errors: not Google's" in result.stdout
+
+
+def test_another_status_is_a_difference(tmp_path: Path) -> None:
+    report = asyncio.run(replay(write(tmp_path, 200, {})))
+    assert list(report.differences) == ["iam.googleapis.com serviceAccounts status: 200 → 404"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("a.http.log", "nonsense"), ("a.http.log", ""), ("a.vcr.yaml", "{"), ("a.vcr.yaml", "interactions: 5")],
+)
+def test_what_is_no_recording_is_one_line_and_exit_2(tmp_path: Path, name: str, content: str) -> None:
+    file = tmp_path / name
+    file.write_text(content)
+    with pytest.raises(RecordingError, match=re.escape(str(file))):
+        asyncio.run(replay(file))
+
+
+def test_a_file_that_is_not_there_is_one_line_and_exit_2(tmp_path: Path) -> None:
+    result = run(tmp_path / "none.http.log")
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert result.stderr.startswith(f"error: {tmp_path / 'none.http.log'}: cannot be read")
+
+
+@pytest.mark.parametrize(
+    ("recorded", "shown", "expected"),
+    [
+        ({"etag": "a", "name": "x"}, {"etag": "b", "name": "x"}, []),
+        ({"etag": "a"}, {}, ["etag: missing"]),
+        ({"a": [{"b": 1}]}, {"a": [{"b": 2}]}, ["a[].b: 1 → 2"]),
+        ({"a": [1]}, {"a": [1, 2]}, ["a: other items"]),
+        ({"a": "1"}, {"a": 1}, ["a: '1' → 1"]),
+        ({}, {"a": {}}, ["a: not Google's"]),
+    ],
+)
+def test_differences_name_their_path(recorded: Any, shown: Any, expected: list[str]) -> None:
+    assert list(differences(recorded, shown)) == expected

@@ -1,0 +1,221 @@
+"""The CRDs on an API server: what a user may write, and what the server says about the rest."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cloudrun_identity.api import KINDS
+from cloudrun_identity.api.crd import generate
+from playground.tests.kubeapi.resources import RefusedError, Resources, kinds_with_status, sample_of
+from tests.servers.kube_apis import KubeApi
+
+Case = dict[str, Any]
+Spec = dict[str, Any]
+
+GENERATED = generate()
+MANIFESTS = yaml.safe_load((Path(__file__).parent / "manifests.yaml").read_text(encoding="utf-8"))
+MINIMAL: dict[str, Spec] = MANIFESTS["minimal"]
+COMPLETE: dict[str, Spec] = MANIFESTS["complete"]
+NAME = "checkout"
+
+
+@pytest.fixture(scope="package")
+def installed(kube_api: KubeApi) -> Resources:
+    resources = Resources(kube_api.kubeconfig)
+    resources.install()
+    return resources
+
+
+@pytest.fixture
+def resources(installed: Resources) -> Iterator[Resources]:
+    yield installed
+    installed.delete_all()
+
+
+def case_name(case: Case) -> str:
+    return f"{case['kind']}: {case['case']}"
+
+
+def spec_with(kind: str, change: Spec, repeat: int = 1) -> Spec:
+    spec = {**MINIMAL[kind], **change}
+    repeated = {key: spec[key] * repeat for key in change if isinstance(spec[key], list)}
+    return {key: value for key, value in (spec | repeated).items() if value is not None}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_definition_is_established_and_structural(resources: Resources, kind: str) -> None:
+    conditions = resources.definition_conditions(kind)
+
+    assert conditions["Established"] == "True"
+    assert conditions.get("NonStructuralSchema", "False") == "False"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_field_is_accepted_and_stored_as_written(resources: Resources, kind: str) -> None:
+    stored = resources.create(kind, NAME, COMPLETE[kind])
+
+    assert {key: stored["spec"][key] for key in COMPLETE[kind]} == COMPLETE[kind]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_complete_manifests_leave_out_no_field_but_alternatives(kind: str) -> None:
+    (version,) = GENERATED[kind]["spec"]["versions"]
+    fields = set(version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"])
+
+    assert fields - set(COMPLETE[kind]) <= {"role", "identityRef"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_server_fills_the_defaults_of_the_model(resources: Resources, kind: str) -> None:
+    stored = resources.create(kind, NAME, MINIMAL[kind])
+
+    written = {"metadata": {"name": NAME}, "spec": MINIMAL[kind]}
+    assert KINDS[kind].model_validate(stored).spec == KINDS[kind].model_validate(written).spec
+
+
+def test_defaults_show_in_the_stored_object(resources: Resources) -> None:
+    identity = resources.create("CloudRunIdentity", NAME, MINIMAL["CloudRunIdentity"])
+    project = resources.create("ManagedProject", NAME, MINIMAL["ManagedProject"])
+
+    assert identity["spec"]["deletionPolicy"] == "DeleteIfCreated"
+    assert identity["spec"]["deletionProtection"] == "WhileInUse"
+    assert identity["spec"]["adoption"] == "Fail"
+    assert project["spec"]["driftInterval"] == "5m"
+    assert project["spec"]["guardrails"]["defaultGrants"] is True
+    assert "status" not in project
+
+
+@pytest.mark.parametrize("case", MANIFESTS["refused"], ids=case_name)
+def test_refusal_names_the_field_and_the_rule(resources: Resources, case: Case) -> None:
+    spec = spec_with(case["kind"], case["change"], case.get("repeat", 1))
+
+    with pytest.raises(RefusedError) as refusal:
+        resources.create(case["kind"], case.get("name", NAME), spec)
+
+    assert [text for text in case["says"] if text not in str(refusal.value)] == []
+
+
+@pytest.mark.parametrize("case", MANIFESTS["forbidden_edits"], ids=case_name)
+def test_what_is_immutable_stays(resources: Resources, case: Case) -> None:
+    resources.create(case["kind"], NAME, spec_with(case["kind"], case.get("before", {})))
+
+    with pytest.raises(RefusedError) as refusal:
+        resources.patch(case["kind"], NAME, {"spec": case["change"]})
+
+    assert refusal.value.code == 422
+    assert [text for text in case["says"] if text not in str(refusal.value)] == []
+
+
+@pytest.mark.parametrize("case", MANIFESTS["allowed_edits"], ids=case_name)
+def test_what_is_mutable_changes(resources: Resources, case: Case) -> None:
+    resources.create(case["kind"], NAME, MINIMAL[case["kind"]])
+
+    stored = resources.patch(case["kind"], NAME, {"spec": case["change"]})
+
+    assert {key: stored["spec"].get(key) for key in case["change"]} == case["change"]
+
+
+@pytest.mark.parametrize("kind", kinds_with_status())
+def test_no_field_of_a_status_is_pruned(resources: Resources, kind: str) -> None:
+    (version,) = GENERATED[kind]["spec"]["versions"]
+    full = sample_of(version["schema"]["openAPIV3Schema"]["properties"]["status"])
+    resources.create(kind, NAME, MINIMAL[kind])
+
+    stored = resources.patch(kind, NAME, {"status": full}, "/status")
+
+    assert stored["status"] == full
+    assert KINDS[kind].model_validate(stored).to_dict()["status"] == full
+
+
+TAKEN = {
+    # Names of other objects, which are looked up and nothing else.
+    "projectRef.name",
+    "identityRef.name",
+    "identityRef.namespace",
+    "customRoleRef.name",
+    "allowedNamespaces[]",
+    # Texts that say something to people, and what a condition is, which Google Cloud takes as they are.
+    "displayName",
+    "description",
+    "title",
+    "expression",
+    "secretTemplate.labels{}",
+    "secretTemplate.annotations{}",
+    # What a platform team lets others do: compared with what they write, and sent nowhere.
+    "namespaces.names[]",
+    "namespaces.selector.matchLabels{}",
+    "namespaces.selector.matchExpressions[].key",
+    "namespaces.selector.matchExpressions[].values[]",
+    "guardrails.grants[].roles[]",
+    "guardrails.grants[].names[]",
+    "guardrails.grants[].members[]",
+    "guardrails.grants[].namespaces[]",
+    "guardrails.workloads[].namespaces[]",
+    "guardrails.workloads[].locations[]",
+    "guardrails.workloads[].names[]",
+    "guardrails.customRoles.permissions[]",
+    "guardrails.naming.accountIDPattern",
+}
+"""The ends of the paths of texts that may hold anything, for the reasons given."""
+
+HOSTILE = ("\n", "/../", "$(x)")
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"PolicyLedger"}))
+def test_what_is_part_of_a_name_or_of_a_call_takes_no_hostile_text(resources: Resources, kind: str) -> None:
+    found = [(path, spec) for path, spec in spoiled(COMPLETE[kind]) if not path.endswith(tuple(TAKEN))]
+    assert found
+    taken = {
+        path
+        for number, (path, spec) in enumerate(found)
+        if takes(resources, kind, f"checkout-{number}", spec)
+    }
+    assert taken == set()
+
+
+def takes(resources: Resources, kind: str, name: str, spec: Spec) -> bool:
+    try:
+        resources.create(kind, name, spec)
+    except RefusedError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"PolicyLedger"}))
+def test_every_text_is_bounded(kind: str) -> None:
+    (version,) = GENERATED[kind]["spec"]["versions"]
+    unbounded = set(unbounded_texts(version["schema"]["openAPIV3Schema"]["properties"]["spec"]))
+    assert unbounded <= {"secretTemplate.labels{}", "secretTemplate.annotations{}"}, "the API server bounds"
+
+
+def spoiled(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Copies of a value, in each of which one text has something hostile in its middle, and where that is."""
+    match value:
+        case str():
+            for text in HOSTILE:
+                # Of principals Google Cloud knows the many forms; that they have no spaces we know as well.
+                if text.isspace() or not path.endswith("principal"):
+                    yield path, f"{value[:5]}{text}{value[5:]}"
+        case dict():
+            for name, each in value.items():
+                part = "{}" if path.endswith(("labels", "annotations", "matchLabels")) else f".{name}"
+                for where, copy in spoiled(each, f"{path}{part}".lstrip(".")):
+                    yield where, {**value, name: copy}
+        case list():
+            for index, each in enumerate(value):
+                for where, copy in spoiled(each, f"{path}[]"):
+                    yield where, [*value[:index], copy, *value[index + 1 :]]
+
+
+def unbounded_texts(schema: Any, path: str = "") -> Iterator[str]:
+    """The paths of texts that may be of any length."""
+    if schema.get("type") == "string" and not {"maxLength", "enum"} & schema.keys():
+        yield path.lstrip(".")
+    for name, each in schema.get("properties", {}).items():
+        yield from unbounded_texts(each, f"{path}.{name}")
+    for part, name in (("items", "[]"), ("additionalProperties", "{}")):
+        if isinstance(schema.get(part), dict):
+            yield from unbounded_texts(schema[part], f"{path}{name}")

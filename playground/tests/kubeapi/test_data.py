@@ -1,0 +1,170 @@
+"""The data file: what one run leaves to the next, and what is refused before anything is overwritten."""
+
+import json
+import signal
+import stat
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from cloudrun_identity_playground.kubeapi import KubeApi
+from cloudrun_identity_playground.kubeapi.command import kubeapi
+from playground.tests.kubeapi.commands import running
+from playground.tests.kubeapi.http import connect
+from playground.tests.kubeapi.widgets import DEFINITION, DEFINITIONS, Widgets
+
+HEAD = {"format": "cloudrun-identity kubeapi 1", "version": 9}
+SECRET = {
+    "apiVersion": "v1",
+    "kind": "Secret",
+    "metadata": {"name": "s", "namespace": "default", "uid": "u", "resourceVersion": "5"},
+}
+
+
+@asynccontextmanager
+async def run(data: Path) -> AsyncIterator[Widgets]:
+    """One run of a server with this data file."""
+    path = data.with_name("kubeconfig")
+    async with KubeApi(path, data=data) as server, connect(path) as api:
+        assert server.kubeconfig == path
+        yield Widgets(api, "default")
+
+
+async def test_next_run_goes_on_with_every_object(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    async with run(data) as before:
+        await before.api.post(DEFINITIONS, yaml.safe_load(DEFINITION.read_text(encoding="utf-8")))
+        await before.api.post("/api/v1/namespaces", {"metadata": {"name": "other"}})
+        await before.create("kept", metadata={"finalizers": ["x.test/y"]})
+        await before.create("gone")
+        await before.api.merge(before.at("kept", "/status"), {"status": {"ready": True}})
+        await before.api.delete(before.at("gone"))
+        await before.api.delete(before.at("kept"))
+        left = (await before.api.get(before.path)).body
+
+    async with run(data) as after:
+        found = (await after.api.get(after.path)).body
+        assert found["items"] == left["items"]
+        assert found["metadata"]["resourceVersion"] >= left["metadata"]["resourceVersion"]
+        assert (await after.api.get("/api/v1/namespaces/other")).code == 200
+        await after.api.merge(after.at("kept"), {"metadata": {"finalizers": None}})
+        assert (await after.api.get(after.at("kept"))).code == 404
+        assert (await after.try_create(size=3)).code == 422, "the rules of the definition are there again"
+
+
+async def test_watch_of_the_run_before_has_to_list_anew(tmp_path: Path) -> None:
+    async with run(tmp_path / "data") as before:
+        version = (await before.api.get("/api/v1/namespaces")).version
+        await before.api.post("/api/v1/namespaces", {"metadata": {"name": "other"}})
+
+    async with (
+        run(tmp_path / "data") as after,
+        after.api.watch("/api/v1/namespaces", resourceVersion=version) as watched,
+    ):
+        event = await watched.next()
+        assert event is not None
+        assert event["object"]["code"] == 410
+
+
+async def test_answer_comes_when_the_change_is_kept(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    async with run(data) as widgets:
+        await widgets.api.post("/api/v1/namespaces", {"metadata": {"name": "other"}})
+
+        names = [json.loads(line)["object"]["metadata"]["name"] for line in data.read_text().splitlines()[1:]]
+
+    assert "other" in names
+    assert stat.S_IMODE(data.stat().st_mode) == 0o600, "it holds secrets"
+
+
+async def test_change_that_cannot_be_kept_is_told(tmp_path: Path) -> None:
+    directory = tmp_path / "full"
+    directory.mkdir()
+    data = directory / "data"
+    async with run(data) as widgets:
+        before = data.read_bytes()
+        data.unlink()
+        # A directory in its place: what the superuser cannot overwrite either.
+        data.mkdir()
+        told = await widgets.api.post("/api/v1/namespaces", {"metadata": {"name": "other"}})
+        data.rmdir()
+        data.write_bytes(before)
+        kept = await widgets.api.post("/api/v1/namespaces", {"metadata": {"name": "third"}})
+
+    assert (told.code, told.reason) == (500, "InternalError")
+    assert f"the change is made, but not kept: cannot write {data}" in told.message
+    assert kept.code == 201
+    assert '"name":"other"' in data.read_text()
+
+
+async def test_killed_process_has_kept_what_it_answered(tmp_path: Path) -> None:
+    data, path = tmp_path / "data", tmp_path / "kubeconfig"
+    with running("--kubeconfig", str(path), "--data", str(data)) as process:
+        assert process.stdout is not None
+        assert "ready at" in process.stdout.readline()
+        async with connect(path) as api:
+            await api.post("/api/v1/namespaces", {"metadata": {"name": "other"}})
+        process.send_signal(signal.SIGKILL)
+        process.wait(20)
+
+    async with run(data) as widgets:
+        assert (await widgets.api.get("/api/v1/namespaces/other")).code == 200
+
+
+@pytest.mark.parametrize(
+    ("lines", "why"),
+    [
+        ([""], "line 1: column 1: Expecting value"),
+        (["apiVersion: v1"], "line 1: column 1: Expecting value"),
+        ([{"apiVersion": "v1"}], "line 1: it was not written by this command"),
+        ([HEAD, '{"resource":'], "line 2: column 13: Expecting value"),
+        ([HEAD, {"resource": "secrets"}], "line 2: 'object' is missing"),
+        ([HEAD, {"resource": "secrets", "object": {"metadata": {"name": "s"}}}], "line 2: 'uid' is missing"),
+        (
+            [HEAD, {"resource": "widgets.contract.test", "object": SECRET}],
+            "line 2: widgets.contract.test is not defined above",
+        ),
+        (
+            [HEAD, {"resource": "secrets", "object": SECRET | {"data": {"k": "%"}}}],
+            'line 2: secrets s: data.k: Invalid value: "%": data.k in body must be of type byte: "%"',
+        ),
+        (
+            [HEAD | {"version": 4}, {"resource": "secrets", "object": SECRET}],
+            "line 2: the resourceVersion 5 is yet to come",
+        ),
+    ],
+)
+def test_broken_file_is_one_line_and_left_as_it_is(tmp_path: Path, lines: list[object], why: str) -> None:
+    data, path = tmp_path / "data", tmp_path / "kubeconfig"
+    text = "\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines)
+    data.write_text(text)
+
+    result = CliRunner().invoke(kubeapi, ["--kubeconfig", str(path), "--data", str(data)])
+
+    assert (result.exit_code, result.output) == (2, f"kubeapi: --data: {data}, {why}\n")
+    assert data.read_text() == text
+    assert not path.exists()
+
+
+async def test_file_in_use_is_one_line(tmp_path: Path) -> None:
+    data, other = tmp_path / "data", tmp_path / "other"
+    async with run(data):
+        with running("--kubeconfig", str(other), "--data", str(data)) as process:
+            assert process.wait(60) == 2
+            assert process.stderr is not None
+            assert process.stderr.read() == f"kubeapi: --data: another server is using {data}\n"
+    assert not other.exists()
+
+
+def test_missing_directory_is_one_line(tmp_path: Path) -> None:
+    data, path = tmp_path / "none" / "data", tmp_path / "kubeconfig"
+
+    result = CliRunner().invoke(kubeapi, ["--kubeconfig", str(path), "--data", str(data)])
+
+    assert result.exit_code == 2
+    assert result.output == f"kubeapi: --data: cannot use {data}: No such file or directory\n"
+    assert not path.exists()

@@ -1,0 +1,256 @@
+"""What concerns the embedded server alone: its history, its kubeconfig, its command."""
+
+import asyncio
+import base64
+import signal
+import socket
+import ssl
+import stat
+import struct
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from cloudrun_identity_playground.kubeapi import KubeApi
+from cloudrun_identity_playground.kubeapi.command import kubeapi
+from playground.tests.kubeapi.commands import running
+from playground.tests.kubeapi.http import Api, connect
+from playground.tests.kubeapi.widgets import DEFINITION, DEFINITIONS, Widgets
+
+
+@pytest.fixture
+async def forgetful(tmp_path: Path) -> AsyncIterator[Widgets]:
+    """Widgets on a server that remembers three changes."""
+    path = tmp_path / "kubeconfig"
+    async with KubeApi(path, history=3), connect(path) as api:
+        await api.post(DEFINITIONS, yaml.safe_load(DEFINITION.read_text(encoding="utf-8")))
+        yield Widgets(api, "default")
+
+
+async def test_watch_of_a_forgotten_version_is_gone(forgetful: Widgets) -> None:
+    await forgetful.create()
+    version = (await forgetful.api.get(forgetful.path)).version
+    for size in (2, 4, 5, 2):
+        await forgetful.api.merge(forgetful.at("a"), {"spec": {"size": size}})
+
+    async with forgetful.api.watch(forgetful.path, resourceVersion=version) as watched:
+        event, end = await watched.next(), await watched.next()
+
+    assert event is not None
+    assert (event["type"], event["object"]["code"], event["object"]["reason"]) == ("ERROR", 410, "Expired")
+    assert end is None
+
+
+async def test_watch_that_keeps_up_outlives_the_history(forgetful: Widgets) -> None:
+    created = await forgetful.create()
+    version = created["metadata"]["resourceVersion"]
+
+    async with forgetful.api.watch(forgetful.path, resourceVersion=version) as watched:
+        for size in (2, 4, 5, 2, 1, 4):
+            await forgetful.api.merge(forgetful.at("a"), {"spec": {"size": size}})
+
+        assert await watched.take(6) == [("MODIFIED", "a")] * 6
+
+
+async def test_unknown_page_is_gone(forgetful: Widgets) -> None:
+    refused = await forgetful.api.get(forgetful.path, **{"continue": "unknown:1"})
+
+    assert (refused.code, refused.reason) == (410, "Expired")
+
+
+async def test_watch_of_a_version_to_come_is_refused(forgetful: Widgets) -> None:
+    refused = await forgetful.api.get(forgetful.path, watch="true", resourceVersion="99999999")
+
+    assert (refused.code, refused.reason) == (504, "Timeout")
+
+
+async def test_streaming_list_is_not_served(forgetful: Widgets) -> None:
+    refused = await forgetful.api.get(
+        forgetful.path, watch="true", sendInitialEvents="true", resourceVersionMatch="NotOlderThan"
+    )
+
+    assert refused.causes[0][0] == "sendInitialEvents"
+
+
+@pytest.mark.parametrize(
+    "resource", ["rbac.authorization.k8s.io/v1/roles", "apps/v1/deployments", "batch/v1/jobs"]
+)
+async def test_what_is_left_out_is_not_found(forgetful: Widgets, resource: str) -> None:
+    assert (await forgetful.api.get(f"/apis/{resource}")).reason == "NotFound"
+
+
+async def test_optional_types_in_rules_are_refused_by_name(forgetful: Widgets) -> None:
+    definition = yaml.safe_load(DEFINITION.read_text(encoding="utf-8"))
+    definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["x-kubernetes-validations"] = [
+        {"rule": "self.?spec.hasValue()"}
+    ]
+
+    refused = await forgetful.api.put(f"{DEFINITIONS}/widgets.contract.test", definition)
+
+    assert "optional types are not supported by this server" in refused.message
+
+
+async def test_unknown_protobuf_kind_is_refused(forgetful: Widgets) -> None:
+    body = b"k8s\x00\x0a\x0b\x0a\x02v1\x12\x05Thing\x12\x00"
+
+    refused = await forgetful.api.call(
+        "POST", "/api/v1/namespaces", body, content_type="application/vnd.kubernetes.protobuf"
+    )
+
+    assert (refused.code, refused.reason) == (415, "UnsupportedMediaType")
+
+
+async def test_request_that_is_too_large_is_refused(forgetful: Widgets) -> None:
+    refused = await forgetful.api.post("/api/v1/namespaces/default/configmaps", b"x" * (4 * 1024 * 1024))
+
+    assert (refused.code, refused.reason) == (413, "RequestEntityTooLarge")
+
+
+async def test_in_process_server_is_gone_after_its_block() -> None:
+    async with KubeApi() as api:
+        port = int(api.url.rpartition(":")[2])
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.close()
+
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", port)
+
+
+async def test_open_watch_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "kubeconfig"
+    server = KubeApi(path)
+    async with asyncio.timeout(20):
+        async with server:
+            client = connect(path)
+            api: Api = await client.__aenter__()
+            watch = api.watch("/api/v1/namespaces", resourceVersion="2")
+            await watch.__aenter__()
+        await watch.__aexit__(None, None, None)
+        await client.__aexit__(None, None, None)
+
+
+def test_kubeconfig_is_for_its_owner_alone_and_is_renewed(tmp_path: Path) -> None:
+    path = tmp_path / "kubeconfig"
+
+    first, second = asyncio.run(token_of(path)), asyncio.run(token_of(path))
+
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert second in path.read_text()
+    assert first not in path.read_text()
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_foreign_kubeconfig_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "config"
+    path.write_text("apiVersion: v1\n")
+
+    result = CliRunner().invoke(kubeapi, ["--kubeconfig", str(path)])
+
+    assert result.exit_code == 2
+    assert result.output == (
+        f"kubeapi: --kubeconfig: {path} was not written by this command and is left as it is; "
+        "name another file\n"
+    )
+    assert path.read_text() == "apiVersion: v1\n"
+
+
+def test_taken_port_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "kubeconfig"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = CliRunner().invoke(kubeapi, ["--port", str(port), "--kubeconfig", str(path)])
+
+    assert result.exit_code == 2
+    assert len(result.output.splitlines()) == 1
+    assert f"port {port} of 127.0.0.1 is taken" in result.output
+    assert not path.exists()
+
+
+def test_kubeconfig_in_a_missing_directory_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "none" / "kubeconfig"
+
+    result = CliRunner().invoke(kubeapi, ["--kubeconfig", str(path)])
+
+    assert result.exit_code == 2
+    assert result.output == f"kubeapi: --kubeconfig: cannot write {path}: No such file or directory\n"
+
+
+@pytest.mark.parametrize("option", ["--port=x", "--port=65536", "--prot=1"])
+def test_bad_option_is_one_line(tmp_path: Path, option: str) -> None:
+    path = tmp_path / "kubeconfig"
+    with running("--kubeconfig", str(path), option) as process:
+        _, said = process.communicate(timeout=60)
+
+    assert process.returncode == 2
+    assert said.startswith("Error: ")
+    assert len(said.splitlines()) == 1
+    assert option.partition("=")[0] in said
+    assert not path.exists()
+
+
+def test_command_says_when_it_is_ready_and_ends_well_when_asked(tmp_path: Path) -> None:
+    path = tmp_path / "kubeconfig"
+    with running(CLOUDRUN_IDENTITY_KUBEAPI_KUBECONFIG=str(path)) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        server = yaml.safe_load(path.read_text())["clusters"][0]["cluster"]["server"]
+        process.send_signal(signal.SIGTERM)
+
+        assert process.wait(20) == 0
+    assert line == f"kubeapi: ready at {server}; export KUBECONFIG={path}\n"
+
+
+async def test_client_that_leaves_its_watch_is_no_trouble(tmp_path: Path) -> None:
+    path = tmp_path / "kubeconfig"
+    with running("--kubeconfig", str(path)) as process:
+        assert process.stdout is not None
+        assert "ready at" in process.stdout.readline()
+        for _ in range(5):
+            async with connect(path) as api, api.watch("/api/v1/configmaps") as watched:
+                await api.post("/api/v1/namespaces/default/configmaps", {"metadata": {"generateName": "c"}})
+                assert await watched.next() is not None
+                await api.post("/api/v1/namespaces/default/configmaps", {"metadata": {"generateName": "c"}})
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=20)
+
+    assert (process.returncode, said) == (0, "")
+
+
+async def test_client_that_leaves_before_its_watch_begins_is_no_trouble(tmp_path: Path) -> None:
+    """As one does that is killed; it takes some, because few leave in that very moment."""
+    path = tmp_path / "kubeconfig"
+    with running("--kubeconfig", str(path)) as process:
+        assert process.stdout is not None
+        assert "ready at" in process.stdout.readline()
+        kubeconfig = yaml.safe_load(path.read_text())
+        for _ in range(25):
+            await ask_and_leave(kubeconfig, "/api/v1/configmaps?watch=true")
+        async with connect(path) as api:
+            assert (await api.get("/api/v1/configmaps")).code == 200
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=20)
+
+    assert (process.returncode, said) == (0, "")
+
+
+async def ask_and_leave(kubeconfig: dict[str, Any], request: str) -> None:
+    """Send a request and break the connection in the same moment."""
+    cluster, token = kubeconfig["clusters"][0]["cluster"], kubeconfig["users"][0]["user"]["token"]
+    server = urlsplit(cluster["server"])
+    authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
+    trusting = ssl.create_default_context(cadata=authority)
+    _, writer = await asyncio.open_connection(server.hostname, server.port, ssl=trusting)
+    writer.write(f"GET {request} HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
+    at_once = struct.pack("ii", 1, 0)
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+    writer.transport.abort()
+
+
+async def token_of(path: Path) -> str:
+    async with KubeApi(path) as api:
+        return api.token

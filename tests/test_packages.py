@@ -1,0 +1,117 @@
+"""The two distributions, built from the checkout and installed as a user installs them."""
+
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cloudrun_identity import __version__
+
+ROOT = Path(__file__).parents[1]
+SOURCES = {"cloudrun_identity": ROOT, "cloudrun_identity_playground": ROOT / "playground"}
+BUILD_WITHIN = 120.0
+"""Seconds for one command of hatchling or pip."""
+
+Python = Callable[..., str]
+
+
+def run(*arguments: str, cwd: Path, **environment: str) -> str:
+    """Run this interpreter with arguments and return its output."""
+    result = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=cwd,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=BUILD_WITHIN,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the sdist and the wheel of both packages."""
+    directory = tmp_path_factory.mktemp("dist")
+    for source in SOURCES.values():
+        run("-m", "hatchling", "build", "--directory", str(directory), cwd=source)
+    return directory
+
+
+@pytest.fixture(scope="module", params=["*.whl", "*.tar.gz"], ids=["wheel", "sdist"])
+def python(request: pytest.FixtureRequest, dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Python:
+    """Python with both packages installed from `dist`; their dependencies are those of the checkout."""
+    site = tmp_path_factory.mktemp("site")
+    files = sorted(map(str, dist.glob(request.param)))
+    assert len(files) == len(SOURCES)
+    options = ("--no-index", "--no-deps", "--no-build-isolation", "--quiet", "--disable-pip-version-check")
+    run("-m", "pip", "install", *options, "--target", str(site), *files, cwd=site)
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    return lambda *arguments: run(*arguments, cwd=elsewhere, PYTHONPATH=str(site), PACKAGES_SITE=str(site))
+
+
+def test_packages_are_imported_from_the_installed_files(python: Python) -> None:
+    python(
+        "-c",
+        "import os, pathlib, cloudrun_identity as operator, cloudrun_identity_playground as playground\n"
+        "site = pathlib.Path(os.environ['PACKAGES_SITE'])\n"
+        "assert all(pathlib.Path(each.__file__).is_relative_to(site) for each in (operator, playground))",
+    )
+
+
+def test_examples_of_the_demo_are_installed_as_regular_files(python: Python) -> None:
+    installed = python(
+        "-c",
+        "from cloudrun_identity_playground.demo import manifests\n"
+        "assert not manifests.DIRECTORY.is_symlink()\n"
+        "files = (each for each in manifests.DIRECTORY.rglob('*') if each.is_file())\n"
+        "print(*sorted(str(each.relative_to(manifests.DIRECTORY)) for each in files), sep='\\n')",
+    )
+    examples = ROOT / "examples"
+    assert installed.split() == sorted(
+        str(each.relative_to(examples)) for each in examples.rglob("*") if each.is_file()
+    )
+
+
+@pytest.mark.parametrize("command", ["demo", "emulator", "kubeapi"])
+def test_playground_commands_are_found_by_the_command_line(python: Python, command: str) -> None:
+    assert f"Usage: cloudrun-identity {command}" in python("-m", "cloudrun_identity", command, "--help")
+
+
+def test_the_extra_names_the_playground_of_the_same_version(dist: Path) -> None:
+    requirements = {
+        name: [
+            line.removeprefix("Requires-Dist: ") for line in metadata(dist, name) if "-Dist: cloud" in line
+        ]
+        for name in SOURCES
+    }
+    assert requirements == {
+        "cloudrun_identity": [f"cloudrun-identity-playground=={__version__}; extra == 'playground'"],
+        "cloudrun_identity_playground": [f"cloudrun-identity=={__version__}"],
+    }
+
+
+def test_each_distribution_has_its_own_package_and_the_license(dist: Path) -> None:
+    for name in SOURCES:
+        with zipfile.ZipFile(wheel(dist, name)) as archive:
+            roots = {file.partition("/")[0] for file in archive.namelist()}
+            [license_file] = [file for file in archive.namelist() if file.endswith("/LICENSE")]
+            assert archive.read(license_file) == (ROOT / "LICENSE").read_bytes()
+        assert roots == {name, f"{name}-{__version__}.dist-info"}
+        with tarfile.open(dist / f"{name}-{__version__}.tar.gz") as archive:
+            assert not [each.name for each in archive if each.issym()]
+
+
+def wheel(dist: Path, name: str) -> Path:
+    return dist / f"{name}-{__version__}-py3-none-any.whl"
+
+
+def metadata(dist: Path, name: str) -> list[str]:
+    with zipfile.ZipFile(wheel(dist, name)) as archive:
+        return archive.read(f"{name}-{__version__}.dist-info/METADATA").decode().splitlines()
