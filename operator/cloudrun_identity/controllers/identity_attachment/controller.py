@@ -1,13 +1,13 @@
-"""IdentityAttachment: somebody else's workload runs as an identity. One field of it is ours, and no other."""
+"""IdentityAttachment: a workload of another deployer runs as an identity. The operator owns that one field."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from typing import assert_never
 
-from cloudrun_identity.api import AttachmentDeletionPolicy, ConditionType, IdentityAttachment, Move, Reason
+from cloudrun_identity.api import AttachmentDeletionPolicy, ConditionType, IdentityAttachment, Reason
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
-from cloudrun_identity.gcp.mutations import mutated
 from cloudrun_identity.gcp.run import Operation, Run
 from cloudrun_identity.gcp.workloads import WorkloadState
 from cloudrun_identity.reconcile.cluster_state import (
@@ -17,23 +17,24 @@ from cloudrun_identity.reconcile.cluster_state import (
     identity_key,
     project_key,
 )
-from cloudrun_identity.reconcile.grants.resolver import RequestedGrant
-from cloudrun_identity.reconcile.interfaces import Applied, Change, Summary
-from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, Refused, Waiting, outcome_of
+from cloudrun_identity.reconcile.interfaces import Executed, Summary
+from cloudrun_identity.reconcile.outcomes import Failing, Outcome, Waiting, outcome_of
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
 from cloudrun_identity.reconcile.status_records import Records
+from cloudrun_identity.reconcile.steps import Plan
 
 from . import preflight
-from .attachment import AttachmentWant, identity_text, resolved, same_account
+from .attachment import AttachmentWant, DetachmentWant, WorkloadSeen, identity_text, resolve, workload_of
 from .attachment_records import AttachmentRecords
+from .plan import AttachmentAction, MoveWorkload, RecordRejectedMove, plan
 from .preflight import Preflight
-from .reassignments import given_up, is_asked, last_move, next_move
-from .restoration import Restoration
-from .rollout import LOOK_AGAIN, WorkloadSeen, others_serving, poll_after, rollout
+from .reassignments import is_asked, last_move
+from .restoration import ForgetAttachment, RestoreWorkload
+from .rollout import RECHECK, poll_after
 
 
 class IdentityAttachmentController:
-    """The life of an IdentityAttachment."""
+    """Reconciles the service account of a workload."""
 
     kind = IdentityAttachment
 
@@ -42,24 +43,20 @@ class IdentityAttachmentController:
         run: Run,
         inventory: Inventory,
         checks: Preflight,
-        restoration: Restoration,
         moved: AttachmentRecords,
         records: Records,
-        wall_clock: Callable[[], datetime],
         checkpoint: Callable[[str], None],
     ) -> None:
-        """`checkpoint(step)` is told after every step that a crash could follow."""
+        """`checkpoint(step)` is called after every step that a crash could follow."""
         self._run = run
         self._inventory = inventory
         self._checks = checks
-        self._restoration = restoration
         self._moved = moved
         self._records = records
-        self._wall_clock = wall_clock
         self._checkpoint = checkpoint
 
     def references(self, obj: IdentityAttachment) -> frozenset[ObjectKey]:
-        """Its project, and its identity by name or by e-mail."""
+        """Return its project, and its identity by name or by e-mail."""
         keys = {project_key(obj.spec.project_ref.name)}
         if obj.spec.identity_ref:
             namespace = obj.spec.identity_ref.namespace or obj.metadata.namespace
@@ -69,107 +66,143 @@ class IdentityAttachmentController:
         return frozenset(keys)
 
     def declares(self, obj: IdentityAttachment) -> str:
-        """The workload's identity: of two attachments on one workload the older has it."""
+        """Return the workload: of two attachments to one workload, the older one has effect."""
         return f"{obj.spec.project_ref.name}/{obj.spec.workload}"
 
     def resolve(
         self, obj: IdentityAttachment, allowed: Allowed, cluster: ClusterState
     ) -> AttachmentWant | Blocked:
-        """The workload and the account, if the namespace may use the one and name the other."""
-        return resolved(obj, allowed, cluster)
+        """Return the workload and the account, if the namespace may use the one and name the other."""
+        return resolve(obj, allowed, cluster)
 
-    async def observe(self, want: AttachmentWant, max_age: float) -> WorkloadSeen:
-        """The workload, what serves of it, and how far our operation is.
+    def resolve_deletion(
+        self, obj: IdentityAttachment, cluster: ClusterState, *, abandon: bool
+    ) -> DetachmentWant | None:
+        """Return the workload to restore, or the record to remove; None if there is neither."""
+        abandon = abandon or obj.spec.deletion_policy is AttachmentDeletionPolicy.ABANDON
+        home = self._moved.home(obj)
+        if home is None and (abandon or obj.status.last_move is None):
+            return None
+        project = cluster.project(obj.spec.project_ref.name)
+        is_at_home = project is not None and home is not None and home.project_id == project.project_id
+        return DetachmentWant(
+            obj=obj,
+            cluster=cluster,
+            home=home,
+            project=project,
+            workload=workload_of(obj, project.project_id) if project and is_at_home and not abandon else None,
+            abandon=abandon,
+        )
 
-        While the operation is under way it tells of the workload itself, and so does its end.
+    def describe(self, want: AttachmentWant | DetachmentWant) -> str:
+        """Return the workload, as plans name it."""
+        if isinstance(want, AttachmentWant):
+            return f"{want.workload} of project {want.workload.project_id}"
+        return str(want.home or want.obj.spec.workload)
+
+    async def observe(self, want: AttachmentWant | DetachmentWant, max_age: float) -> WorkloadSeen:
+        """Return the workload, what serves of it, and the progress of the operator's own operation.
+
+        While the operation is under way it shows the workload. Preflight checks are made for a workload that
+        has to be moved, and while some have not passed; not with an old read, which nothing is done with.
         """
+        if isinstance(want, DetachmentWant):
+            state = await self._inventory.workload(want.workload, 0.0) if want.workload else None
+            return WorkloadSeen(state, record=self._moved.of(want.obj))
         operation = await self._operation(want)
         if operation and operation.state and not operation.error:
-            return await self._after(operation, operation.state, want)
-        state = await self._read(want, max_age)
-        if state is None:
-            return WorkloadSeen(None, operation=operation)
-        return await self._seen(state, operation, want)
+            seen = await self._after(operation, operation.state, want)
+        else:
+            seen = await self._seen(await self._read(want, max_age), operation, want)
+        if max_age == 0 and _needs_checks(want, seen):
+            assert seen.state is not None
+            return replace(seen, preflight=await self._checks.check(want, seen.state))
+        return seen
 
-    def diff(self, want: AttachmentWant, seen: WorkloadSeen) -> tuple[Change, ...]:
-        """The account, if the template names another one; and what serves as another, or does not come up."""
-        state = seen.state
-        if state is None:
-            return (Change("workload", "absent", "deployed"),)
-        if not _runs_as(want, state):
-            return (Change("service account", state.service_account, want.email),)
-        failed = [Change(f"revision {state.failed_revision}", "failed", "ready")]
-        others = [
-            Change(f"revision {name}", seen.serving[name], want.email) for name in others_serving(want, seen)
-        ]
-        return (*(failed if state.failed_revision else ()), *others)
+    def plan(
+        self, want: AttachmentWant | DetachmentWant, seen: WorkloadSeen, now: datetime
+    ) -> Plan[AttachmentAction]:
+        """Return the steps that make the workload run as the account, or undo that."""
+        return plan(want, seen, now)
 
-    async def apply(
-        self, want: AttachmentWant, seen: WorkloadSeen, changes: tuple[Change, ...]
-    ) -> Applied[WorkloadSeen]:
-        """Move the workload to the account, or follow how the platform takes it."""
-        state = seen.state
-        if state is None:
-            message = f"spec.workload: {want.workload} does not exist in project {want.workload.project_id}"
-            return Applied(Waiting(Reason.WORKLOAD_NOT_FOUND, message, LOOK_AGAIN), seen)
-        if state.managed_by:
-            return Applied(_deployed_by_product(want, state), seen)
-        if seen.is_moving:
-            return Applied(rollout(want, state, seen, self._wall_clock()), seen)
-        is_to_move = not _runs_as(want, state)
-        if is_to_move or not preflight.all_passed(want.obj.status.preflight):
-            seen = replace(seen, preflight=await self._checks.check(want, state))
-        if is_to_move:
-            return await self._move_or_wait(want, state, seen)
-        return Applied(rollout(want, state, seen, self._wall_clock()), seen)
+    async def execute(
+        self, action: AttachmentAction, want: AttachmentWant | DetachmentWant, seen: WorkloadSeen
+    ) -> Executed[WorkloadSeen]:
+        """Execute one action; raises GoogleError."""
+        match action:
+            case MoveWorkload():
+                assert isinstance(want, AttachmentWant)
+                return await self._move(action, want, seen)
+            case RecordRejectedMove():
+                return Executed(replace(seen, move=action.move))  # the status is written with the outcome
+            case RestoreWorkload():
+                return await self._restore(action, seen)
+            case ForgetAttachment():
+                await self._moved.drop(want.obj)
+                return Executed(replace(seen, record=None, forgotten=True))
+            case _:
+                assert_never(action)
 
-    def requested_grants(self, want: AttachmentWant, cluster: ClusterState) -> tuple[RequestedGrant, ...]:
-        """None: who may act as the identity is the identity's to say."""
-        return ()
+    async def assume(
+        self, action: AttachmentAction, want: AttachmentWant | DetachmentWant, seen: WorkloadSeen
+    ) -> WorkloadSeen:
+        """Return the workload as `execute` and the rollout would leave it."""
+        match action:
+            case MoveWorkload():
+                state = _state(seen)
+                await self._moved.moving(want.obj, state, action.email)
+                record = self._moved.of(want.obj)
+                return WorkloadSeen(
+                    _rolled_out(state, action.email),
+                    move=action.move,
+                    preflight=seen.preflight,
+                    record=record,
+                )
+            case RestoreWorkload():
+                return replace(seen, state=_rolled_out(_state(seen), action.email))
+            case RecordRejectedMove() | ForgetAttachment():
+                return (await self.execute(action, want, seen)).seen
+            case _:
+                assert_never(action)
 
-    def summarize(self, want: AttachmentWant, seen: WorkloadSeen) -> Summary:
-        """What the workload runs as now, and what it ran as before."""
-        lines = want.obj.status.preflight if seen.preflight is None else seen.preflight
+    def summarize(self, want: AttachmentWant | DetachmentWant, seen: WorkloadSeen) -> Summary:
+        """Return the account that the workload runs as now, and the one from before."""
+        if isinstance(want, DetachmentWant):
+            return Summary()
+        checks = want.obj.status.preflight if seen.preflight is None else seen.preflight
         fields: dict[str, object] = {
             "workload": str(want.workload),
             "identity": identity_text(want.obj),
             "operation": seen.operation.name if seen.operation and seen.is_moving else None,
-            "preflight": lines,
+            "preflight": checks,
         }
-        if seen.state:
+        state, record = seen.state, seen.record
+        if state:
             fields |= {
-                "current_service_account": seen.state.service_account or None,
-                "latest_ready_revision": seen.state.latest_ready_revision or None,
-                "serving_revisions": seen.state.serving_revisions,
-                **(seen.recorded or _kept(want.obj, seen.state)),
-                "previous_service_account": self._before(want.obj, seen.state),
+                "current_service_account": state.service_account or None,
+                "latest_ready_revision": state.latest_ready_revision or None,
+                "serving_revisions": state.serving_revisions,
+                "workload_uid": state.uid or None,
+                "last_move": seen.move,
+                "previous_service_account": (
+                    record.before if record and record.workload_uid == state.uid else None
+                ),
             }
-        return Summary(fields, preflight.cross_project(want, lines))
+        return Summary(fields, preflight.cross_project(want, checks))
 
-    async def delete(self, obj: IdentityAttachment, cluster: ClusterState, *, abandon: bool) -> Outcome:
-        """Put back what ran before, where that is asked for."""
-        leave = abandon or obj.spec.deletion_policy is AttachmentDeletionPolicy.ABANDON
-        outcome = InSync() if leave else await self._restoration.restore(obj, cluster)
-        if isinstance(outcome, InSync):
-            await self._moved.drop(obj)
-        return outcome
-
-    def _before(self, obj: IdentityAttachment, state: WorkloadState) -> str | None:
-        """What this very workload ran as before it was moved; None if it was not."""
-        record = self._moved.of(obj)
-        return record.before if record and record.workload_uid == state.uid else None
+    # Reads
 
     async def _read(self, want: AttachmentWant, max_age: float) -> WorkloadState | None:
-        """The workload; from a list that all share where it is only looked at now and then."""
+        """Return the workload; from a list that all attachments share, if no change is expected soon."""
         if _is_patient(want.obj):
-            age = max_age or min(LOOK_AGAIN - 1, want.drift_interval)
+            age = max_age or min(RECHECK - 1, want.drift_interval)
             return await self._inventory.listed_workload(want.workload, age)
         return await self._inventory.workload(want.workload, max_age)
 
     async def _operation(self, want: AttachmentWant) -> Operation | None:
-        """The operation that the status remembers, unless it is over and forgotten.
+        """Return the operation that the status names; None once it is over and forgotten.
 
-        A status is output, and whoever may write it must not have us look elsewhere by it.
+        Other users may write statuses: only an operation in the workload's project and location counts.
         """
         name = want.obj.status.operation or ""
         workload = want.workload
@@ -183,69 +216,86 @@ class IdentityAttachmentController:
             return None
 
     async def _after(self, operation: Operation, state: WorkloadState, want: AttachmentWant) -> WorkloadSeen:
-        """What an operation of ours shows of the workload."""
+        """Return the workload as an operation of the operator shows it."""
         if not operation.done:
-            return WorkloadSeen(state, operation=operation, move=last_move(want.obj, state))
+            record = self._moved.of(want.obj)
+            return WorkloadSeen(state, operation=operation, move=last_move(want.obj, state), record=record)
         self._inventory.saw_workload(state)
         return await self._seen(state, operation, want)
 
     async def _seen(
-        self, state: WorkloadState, operation: Operation | None, want: AttachmentWant
+        self, state: WorkloadState | None, operation: Operation | None, want: AttachmentWant
     ) -> WorkloadSeen:
+        record = self._moved.of(want.obj)
+        if state is None:
+            return WorkloadSeen(None, operation=operation, record=record)
         serving = await self._inventory.serving_accounts(state)
-        return WorkloadSeen(state, serving, operation, last_move(want.obj, state))
+        return WorkloadSeen(state, serving, operation, last_move(want.obj, state), record=record)
 
-    async def _move_or_wait(
-        self, want: AttachmentWant, state: WorkloadState, seen: WorkloadSeen
-    ) -> Applied[WorkloadSeen]:
-        obstacle = preflight.holds_up(seen.preflight or ())
-        if obstacle:
-            return Applied(Waiting(Reason.DEPENDENCY_NOT_READY, obstacle, LOOK_AGAIN), seen)
-        last = seen.move
-        if last and seen.operation and seen.operation.error:
-            # The platform gave the move up and went back: it would do the same with the next one.
-            last = given_up(last, state, seen.operation.error)
-            seen = replace(seen, move=last, recorded={"last_move": last})
-        match next_move(want, state, last, self._wall_clock()):
-            case Move() as move:
-                return await self._move(want, state, seen, move)
-            case outcome:
-                return Applied(outcome, seen)
+    # Actions
 
     async def _move(
-        self, want: AttachmentWant, state: WorkloadState, seen: WorkloadSeen, move: Move
-    ) -> Applied[WorkloadSeen]:
-        former = await self._moved.moving(want.obj, state, want.email)
+        self, action: MoveWorkload, want: AttachmentWant, seen: WorkloadSeen
+    ) -> Executed[WorkloadSeen]:
+        """Record the move in the ledger and in the status, then write.
+
+        After a crash in between, the ledger has the account to restore, and the status the move.
+        """
+        state = _state(seen)
+        former = await self._moved.moving(want.obj, state, action.email)
         self._checkpoint("move recorded")
-        recorded = {"workload_uid": state.uid, "last_move": move}
-        if not await self._records.record(want.obj, recorded):
+        if not await self._records.record(want.obj, {"workload_uid": state.uid, "last_move": action.move}):
             await self._moved.not_moved(state, former)
             message = f"{ObjectKey.of(want.obj)} was edited at the same moment; looking at it again"
-            return Applied(Waiting(Reason.UPDATING, message, poll_after(0.0)), seen)
+            return Executed(
+                self._recorded(want, seen), Waiting(Reason.UPDATING, message, poll_after(0.0)), written=False
+            )
         try:
-            operation = await self._run.set_service_account(state, want.email)
+            operation = await self._run.set_service_account(state, action.email)
         except GoogleError as error:
             if not error.sent:
                 raise
             self._inventory.wrote_workload(want.workload)
-            if not error.undecided:
+            if error.undecided:
+                seen = replace(seen, move=action.move)
+            else:
                 await self._moved.not_moved(state, former)
-                recorded |= {"last_move": seen.move}
-            return Applied(_not_moved(want, error), replace(seen, recorded=recorded))
+            return Executed(self._recorded(want, seen), _not_moved(action, want, error))
         self._checkpoint("workload moved")
         self._inventory.wrote_workload(want.workload)
-        mutated("attach", want.workload.target.full_name, before=state.service_account, after=want.email)
-        after = await self._after(operation, operation.state or state, want)
-        moved = replace(after, preflight=seen.preflight, recorded=recorded, move=move)
-        return Applied(rollout(want, operation.state or state, moved, self._wall_clock()), moved)
+        shown = operation.state
+        if shown is None and operation.done:
+            shown = await self._inventory.workload(want.workload, 0.0)
+        after = await self._after(operation, shown or state, want)
+        moved = replace(after, preflight=seen.preflight, move=action.move, moved=True)
+        return Executed(self._recorded(want, moved))
+
+    async def _restore(self, action: RestoreWorkload, seen: WorkloadSeen) -> Executed[WorkloadSeen]:
+        state = _state(seen)
+        try:
+            await self._run.set_service_account(state, action.email)
+        except GoogleError as error:
+            if error.fault is not Fault.ABORTED:
+                raise
+            message = f"{state.workload} was deployed at the same moment; trying again"
+            return Executed(seen, Failing(Reason.DELETING, message), written=False)
+        self._inventory.wrote_workload(state.workload)
+        self._checkpoint("account restored")
+        return Executed(replace(seen, moved=True))
+
+    def _recorded(self, want: AttachmentWant, seen: WorkloadSeen) -> WorkloadSeen:
+        return replace(seen, record=self._moved.of(want.obj))
 
 
-def _runs_as(want: AttachmentWant, state: WorkloadState) -> bool:
-    return same_account(state.service_account, want.email)
+def _needs_checks(want: AttachmentWant, seen: WorkloadSeen) -> bool:
+    """Return whether the preflight checks matter now."""
+    if seen.state is None or seen.state.managed_by or seen.is_moving:
+        return False
+    return not want.runs_in(seen.state) or not preflight.all_passed(want.obj.status.preflight)
 
 
 def _is_patient(obj: IdentityAttachment) -> bool:
-    """Whether nothing new is expected of the object but what somebody does to its workload."""
+    """Return whether only another user can change what the object waits for."""
     ready = obj.status.condition(ConditionType.READY)
     return ready is not None and ready.reason in _PATIENT and not is_asked(obj)
 
@@ -253,22 +303,27 @@ def _is_patient(obj: IdentityAttachment) -> bool:
 _PATIENT = frozenset({Reason.WORKLOAD_NOT_FOUND, Reason.OLD_REVISION_SERVING, Reason.REVISION_FAILED})
 
 
-def _kept(obj: IdentityAttachment, state: WorkloadState) -> Mapping[str, object]:
-    """What the status says of moves after a pass without one: those of another workload are forgotten."""
-    if obj.status.workload_uid == state.uid:
-        return {}
-    return {"workload_uid": state.uid or None, "last_move": None}
+def _state(seen: WorkloadSeen) -> WorkloadState:
+    if seen.state is None:
+        raise ValueError("the action needs a workload that exists")
+    return seen.state
 
 
-def _deployed_by_product(want: AttachmentWant, state: WorkloadState) -> Refused:
-    return Refused(
-        Reason.REJECTED,
-        f"spec.workload: {want.workload} is deployed by {state.managed_by}, which would undo any "
-        "change; set the account there",
+def _rolled_out(state: WorkloadState, email: str) -> WorkloadState:
+    """Return the state of the workload after a rollout with this account."""
+    generation = state.generation + 1
+    return replace(
+        state,
+        service_account=email,
+        generation=generation,
+        observed_generation=generation,
+        reconciling=False,
+        ready=True,
+        latest_created_revision=state.latest_ready_revision,
     )
 
 
-def _not_moved(want: AttachmentWant, error: GoogleError) -> Outcome:
+def _not_moved(action: MoveWorkload, want: AttachmentWant, error: GoogleError) -> Outcome:
     if error.fault is Fault.ABORTED:
         return Failing(Reason.UPDATING, f"{want.workload} was deployed at the same moment; trying again")
-    return outcome_of(error, f"moving {want.workload} to {want.email}")
+    return outcome_of(error, f"moving {want.workload} to {action.email}")
