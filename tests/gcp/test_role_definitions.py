@@ -7,8 +7,7 @@ import pytest
 
 from cloudrun_identity.api import CustomRole, ManagedProject, Origin, RoleState, TargetKind
 from cloudrun_identity.controllers.custom_role.controller import CustomRoleController
-from cloudrun_identity.controllers.custom_role.definitions import RoleDefinitions
-from cloudrun_identity.controllers.custom_role.ownership import DeclaredRole
+from cloudrun_identity.controllers.custom_role.plan import RoleWant
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.gcp.custom_roles import CustomRoles, CustomRoleState, RoleFields
 from cloudrun_identity.gcp.roles import Roles
@@ -18,6 +17,7 @@ from cloudrun_identity.reconcile.outcomes import InSync, Outcome, Refused
 from cloudrun_identity.reconcile.preconditions import Allowed
 from cloudrun_identity_playground.emulator.emulator import Emulator
 from tests.gcp.conftest import SEED, Observer
+from tests.unit.controllers.carry_out import carried_out
 from tests.unit.controllers.cluster_state import FakeWorld
 
 NOW = datetime(2030, 1, 2, tzinfo=UTC)
@@ -60,20 +60,23 @@ class Life:
 
     def __init__(self, clients: GoogleClients) -> None:
         self.roles = CustomRoles(clients, clock=lambda: 0.0)
-        self.ledger = Ledger(PROJECT)
+        self.stored = Ledger(PROJECT)
         self.clock = NOW
         self.die_at = ""
         self.admitted = ["run.*"]
         self.desired_grants: list[tuple[Grant, str]] = []
-        definitions = RoleDefinitions(
+        self.controller = CustomRoleController(
             self.roles, Roles(clients), self, self, lambda: self.clock, self._checkpoint
         )
-        self.controller = CustomRoleController(self.roles, definitions, self)
+
+    def ledger(self, target: Target) -> Ledger:
+        assert target == PROJECT
+        return self.stored
 
     async def update(self, target: Target, change: Callable[[Ledger], Ledger]) -> Ledger:
         assert target == PROJECT
-        self.ledger = change(self.ledger)
-        return self.ledger
+        self.stored = change(self.stored)
+        return self.stored
 
     def about_to_hold(self, role: str, project_id: str) -> Iterable[tuple[Grant, str]]:
         return self.desired_grants
@@ -81,14 +84,14 @@ class Life:
     async def declared(self, obj: CustomRole) -> Outcome:
         """One pass over the object."""
         want = self.controller.resolve(obj, Allowed(delegated(self.admitted), observe=False), self._world())
-        if not isinstance(want, DeclaredRole):
+        if not isinstance(want, RoleWant):
             return want.outcome
-        seen = await self.controller.observe(want, 0.0)
-        return (await self.controller.apply(want, seen, self.controller.diff(want, seen))).outcome
+        return (await carried_out(self.controller, want, now=self.clock)).outcome
 
     async def deleted(self, obj: CustomRole) -> Outcome:
-        """One pass over the object on its way out."""
-        return await self.controller.delete(obj, self._world(), abandon=False)
+        """Reconcile the object while it is being deleted."""
+        want = self.controller.resolve_deletion(obj, self._world(), abandon=False)
+        return (await carried_out(self.controller, want, now=self.clock)).outcome if want else InSync()
 
     def overtake(self, monkeypatch: pytest.MonkeyPatch, act: Callable[[bytes], Awaitable[object]]) -> None:
         """Have somebody else act on the role, by its etag, right before the next attempt to delete it."""
@@ -106,11 +109,11 @@ class Life:
 
     @property
     def record(self) -> RoleRecord | None:
-        return self.ledger.roles.get("runner")
+        return self.stored.roles.get("runner")
 
     def _world(self) -> FakeWorld:
         return FakeWorld(
-            delegated(self.admitted), namespaces=["payments", "shop"], roles=self.ledger.roles.values()
+            delegated(self.admitted), namespaces=["payments", "shop"], roles=self.stored.roles.values()
         )
 
     def _checkpoint(self, step: str) -> None:
@@ -230,7 +233,9 @@ async def test_what_the_guardrails_admit_no_more_is_not_brought_back_to_be_narro
     outcome = await life.declared(runner(permissions=["run.jobs.get"]))
 
     assert isinstance(outcome, Refused)
-    assert outcome.message.startswith("spec.roleID: projects/shop-1234/roles/runner permits too much now")
+    assert outcome.message.startswith(
+        "spec.roleID: projects/shop-1234/roles/runner has permissions that are not admitted"
+    )
     assert "run.jobs.run" in outcome.message
     assert emulator.calls["google.iam.admin.v1.IAM/UndeleteRole"] == 0
 
@@ -242,7 +247,7 @@ async def test_another_namespace_does_not_bring_back_what_was_not_its_own(life: 
     outcome = await life.declared(runner(namespace="shop"))
 
     assert isinstance(outcome, Refused)
-    assert "was CustomRole payments/runner's and is deleted" in outcome.message
+    assert "belonged to CustomRole payments/runner and is deleted" in outcome.message
 
 
 async def test_after_a_week_a_deleted_role_does_not_come_back_and_its_id_says_when_it_is_free() -> None:
@@ -270,7 +275,7 @@ async def test_a_memory_of_deleted_roles_ends_when_their_ids_are_free(life: Life
 
     await life.declared(runner("other", roleID="reader"))
 
-    assert set(life.ledger.roles) == {"reader"}
+    assert set(life.stored.roles) == {"reader"}
 
 
 OPS = Grant(PROJECT, "projects/shop-1234/roles/runner", "group:ops@example.com")

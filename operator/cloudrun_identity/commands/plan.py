@@ -13,7 +13,7 @@ from .google import google_clients, google_options, one_line_errors
 from .manifests import filename_option, manifests_in, nothing_found
 
 if TYPE_CHECKING:
-    from cloudrun_identity.plan.model import Plan
+    from cloudrun_identity.plan.model import DryRun
 
 CHANGES = 2
 """The exit code where something would change, as of `terraform plan -detailed-exitcode`."""
@@ -33,37 +33,38 @@ def plan(
     Exit code 0: nothing would change, 2: something would, 1: something is wrong, or would not be done.
     """
     from cloudrun_identity.api import GROUP
-    from cloudrun_identity.plan.dry_run import dry_run_plan
+    from cloudrun_identity.plan.dry_run import dry_run
 
     objects = manifests_in(paths, namespace)
     if all(obj["kind"] == "Namespace" for obj in objects):
         raise nothing_found(f"object of {GROUP}", paths)
 
-    async def work_out() -> "Plan":
+    async def work_out() -> "DryRun":
         async with google_clients(google_endpoint, google_token_file) as clients:
-            return await dry_run_plan(clients, objects)
+            return await dry_run(clients, objects)
 
     with one_line_errors():
         planned = asyncio.run(work_out())
     for line in _lines(planned):
         click.echo(line)
-    if planned.is_held_up:
+    if planned.is_blocked:
         sys.exit(1)
     sys.exit(CHANGES if planned.steps else 0)
 
 
-def _lines(planned: "Plan") -> Iterator[str]:
+def _lines(planned: "DryRun") -> Iterator[str]:
     """The steps under the resources that they change, then what would not be done, then the count."""
     for resource, steps in groupby(planned.steps, key=lambda step: step.resource):
         yield resource
         for step in steps:
-            yield f"  {step.sign} {step.text}  ({step.object})"
+            note = ", observed only" if step.observed else ""
+            yield f"  {step.sign} {step.text}  ({step.object}{note})"
     for blocker in planned.blockers:
         yield f"{'!' if blocker.final else '?'} {blocker.object}: {blocker.reason}: {blocker.message}"
     yield _summary(planned)
 
 
-def _summary(planned: "Plan") -> str:
+def _summary(planned: "DryRun") -> str:
     signs = [step.sign.value for step in planned.steps]
     counts = f"{signs.count('+')} to add, {signs.count('~')} to change, {signs.count('-')} to remove"
     held_up = len({blocker.object for blocker in planned.blockers if blocker.final})

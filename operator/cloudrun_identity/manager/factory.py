@@ -1,37 +1,21 @@
-"""Every kind's controller, with what it works with."""
+"""Compose the operator's engine: everything between the cache of objects and Google Cloud.
+
+Production and the dry run share this composition. They differ in what `Ports` holds: where objects are read
+and written, who executes actions, and where policies are written.
+"""
 
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 
-from cloudrun_identity.api import (
-    CloudRunIdentity,
-    CustomRole,
-    IAMBinding,
-    IdentityAttachment,
-    IdentityKey,
-    ManagedProject,
-)
-from cloudrun_identity.controllers.cloud_run_identity.account_dependencies import AccountDependencies
-from cloudrun_identity.controllers.cloud_run_identity.account_records import AccountRecords
-from cloudrun_identity.controllers.cloud_run_identity.accounts import Accounts
-from cloudrun_identity.controllers.cloud_run_identity.audit import IdentityAuditor
-from cloudrun_identity.controllers.cloud_run_identity.controller import CloudRunIdentityController
-from cloudrun_identity.controllers.cloud_run_identity.deletion import IdentityDeletion
+from cloudrun_identity.api import CustomRole, IAMBinding, ManagedProject
 from cloudrun_identity.controllers.cloud_run_identity.propagation import PropagationTracker
-from cloudrun_identity.controllers.cloud_run_identity.recent_writes import RecentWrites
-from cloudrun_identity.controllers.cloud_run_identity.usage import Usage
 from cloudrun_identity.controllers.custom_role.controller import CustomRoleController
-from cloudrun_identity.controllers.custom_role.definitions import RoleDefinitions
 from cloudrun_identity.controllers.iam_binding import IAMBindingController
-from cloudrun_identity.controllers.identity_attachment.attachment_records import AttachmentRecords
-from cloudrun_identity.controllers.identity_attachment.controller import IdentityAttachmentController
-from cloudrun_identity.controllers.identity_attachment.preflight import Preflight
-from cloudrun_identity.controllers.identity_attachment.restoration import Restoration
-from cloudrun_identity.controllers.identity_key.controller import IdentityKeyController
-from cloudrun_identity.controllers.identity_key.rotation import KeyRotation
 from cloudrun_identity.controllers.managed_project.controller import ManagedProjectController
 from cloudrun_identity.gcp.client_pool import ClientPool
+from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.gcp.custom_roles import CustomRoles
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.keys import Keys
@@ -42,70 +26,258 @@ from cloudrun_identity.gcp.projects import Projects
 from cloudrun_identity.gcp.roles import Roles
 from cloudrun_identity.gcp.run import Run
 from cloudrun_identity.gcp.service_accounts import ServiceAccounts
+from cloudrun_identity.iam.principals import email
+from cloudrun_identity.kube.objects import resource
+from cloudrun_identity.kube.resources import NAMESPACES, Verbs
 from cloudrun_identity.kube.secrets import KeySecrets
 from cloudrun_identity.ledger.store import Ledgers
+from cloudrun_identity.policy.exclusive import is_protected
+from cloudrun_identity.policy.ports import SyncerPorts, SyncerSettings, SyncObserver
+from cloudrun_identity.policy.removal_limit import RemovalRateLimiter
 from cloudrun_identity.policy.syncers import PolicySyncers
-from cloudrun_identity.reconcile.events import EventReporter
-from cloudrun_identity.reconcile.grants.release import Releaser
-from cloudrun_identity.reconcile.interfaces import Controller
+from cloudrun_identity.policy.writer import PolicyPort
+from cloudrun_identity.reconcile.cluster_state import ObjectKey
+from cloudrun_identity.reconcile.deadline import Deadline
+from cloudrun_identity.reconcile.dependencies import Dependencies, KubePort
+from cloudrun_identity.reconcile.events import DriftObserver, EventPort, EventReporter
+from cloudrun_identity.reconcile.executor import CloudExecutor, Executor
+from cloudrun_identity.reconcile.finish import Finisher, ReportObserver, ignore_report
+from cloudrun_identity.reconcile.grants.resolver import GrantResolver
+from cloudrun_identity.reconcile.kind_reconciler import KindReconciler
+from cloudrun_identity.reconcile.preconditions import is_suspended, observes
+from cloudrun_identity.reconcile.reconciler import AnyKindReconciler, Reconciler
 from cloudrun_identity.reconcile.status_records import Records
 
-from .clock import key_clock, now
+from .cache import Cache
+from .checkpoints import checkpoints
+from .clock import now
+from .credentials import credential_in
 from .workers import Slots
 
 
-def controllers(
-    clients: ClientPool,
-    policies: Policies,
-    roles: Roles,
-    ledgers: Ledgers,
-    secrets: KeySecrets,
-    syncers: PolicySyncers,
-    propagation: PropagationTracker,
-    event_reporter: EventReporter,
-    slots: Slots,
-    records: Records,
-    checkpoint: Callable[[str], None],
-) -> Mapping[str, Controller[Any, Any, Any]]:
-    """The controller of every kind by the kind's name; `checkpoint(step)` is told after every step."""
-    service_accounts, run = ServiceAccounts(clients), Run(clients)
-    inventory = Inventory(service_accounts, run, time.monotonic)
-    deps = AccountDependencies(
-        service_accounts,
-        inventory,
-        AccountRecords(ledgers, now),
-        propagation,
-        RecentWrites(time.monotonic),
-        checkpoint,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """The outside of the engine."""
+
+    client: Verbs
+    """Kubernetes API, or objects in memory."""
+    kube: KubePort
+    """Writes of a reconcile to Kubernetes."""
+    google: GoogleClients
+    namespace: str
+    """Namespace of the operator and of its ledgers."""
+    events: EventPort
+    drift: DriftObserver
+    syncs: SyncObserver
+    slots: Slots
+    """Slots of the workers, which a waiting reconcile releases."""
+    wake: Callable[[Iterable[ObjectKey]], None]
+    """Called with objects that another object's change gives a reason to reconcile."""
+    executor: Callable[[EventReporter], Executor] = CloudExecutor
+    policies: Callable[[Policies, Ledgers], PolicyPort] = lambda policies, _: policies
+    """Where policies are read and written; by default Google Cloud."""
+    settings: SyncerSettings = field(default_factory=SyncerSettings)
+    ignores_observe: bool = False
+    """True to sync the policies of observed projects too, as a dry run does."""
+    on_report: ReportObserver = ignore_report
+    """Called with the report of every reconcile."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """The composed parts that a process or a command drives."""
+
+    cache: Cache
+    ledgers: Ledgers
+    clients: ClientPool
+    syncers: PolicySyncers
+    reconciler: Reconciler
+    kinds: Mapping[str, AnyKindReconciler]
+    executor: Executor
+    policies: PolicyPort
+
+    async def fill(self, client: Verbs, kinds: Iterable[str]) -> None:
+        """List everything once: nothing is decided on a cache that is half full. Raises KubeError."""
+        await self.ledgers.fill()
+        for raw in await client.list(NAMESPACES):
+            self.cache.observe_namespace(raw, deleted=False)
+        for kind in kinds:
+            if kind in self.kinds:
+                for raw in await client.list(resource(kind)):
+                    self.cache.observe(raw, deleted=False)
+                self.cache.listed(kind)
+        self.syncers.expect(self.cache.owners())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cloud:
+    """The Google Cloud clients that the kinds share."""
+
+    clients: ClientPool
+    policies: Policies
+    roles: Roles
+    service_accounts: ServiceAccounts
+    run: Run
+    inventory: Inventory
+    keys: Keys
+    permission_checks: PermissionChecks
+
+    @classmethod
+    def of(cls, clients: ClientPool) -> "Cloud":
+        """Return the clients on one pool of connections."""
+        policies, roles = Policies(clients), Roles(clients)
+        service_accounts, run = ServiceAccounts(clients), Run(clients)
+        return cls(
+            clients=clients,
+            policies=policies,
+            roles=roles,
+            service_accounts=service_accounts,
+            run=run,
+            inventory=Inventory(service_accounts, run, time.monotonic),
+            keys=Keys(clients, time.monotonic),
+            permission_checks=PermissionChecks(policies, roles, time.monotonic),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KindParts:
+    """What the kinds are composed from."""
+
+    cloud: Cloud
+    deps: Dependencies
+    executor: Executor
+    finisher: Finisher
+    ledgers: Ledgers
+    secrets: KeySecrets
+    records: Records
+    propagation: PropagationTracker
+    checkpoint: Callable[[str], None]
+
+
+def compose(ports: Ports) -> Engine:
+    """Compose the engine."""
+    checkpoint = checkpoints()
+    ledgers = Ledgers(ports.client, ports.namespace)
+    kinds: dict[str, AnyKindReconciler] = {}
+    cache = Cache(kinds, ledgers, ports.wake, lambda: ports.google.identity)
+    clients = ClientPool(ports.google, partial(credential_in, cache))
+    cloud = Cloud.of(clients)
+    policies = ports.policies(cloud.policies, ledgers)
+    propagation = PropagationTracker(now, ledgers.owner_of)
+    syncers = _syncers(ports, policies, cache, ledgers, propagation, checkpoint)
+    event_reporter = EventReporter(ports.events, ports.drift)
+    deps = Dependencies(
+        store=cache,
+        kube=ports.kube,
+        syncers=syncers,
+        resolver=GrantResolver(cloud.roles),
+        event_reporter=event_reporter,
+        wall_clock=now,
+        slot_released=ports.slots.slot_released,
     )
-    accounts = Accounts(deps)
-    releaser = Releaser(syncers, slots.slot_released)
-    deletion = IdentityDeletion(deps, accounts, Usage(inventory), releaser, event_reporter)
-    custom_roles = CustomRoles(clients, time.monotonic)
-    definitions = RoleDefinitions(custom_roles, roles, ledgers, syncers, now, checkpoint)
-    access = PermissionChecks(policies, roles, time.monotonic)
-    moved = AttachmentRecords(ledgers)
-    attachments = IdentityAttachmentController(
-        run,
-        inventory,
-        Preflight(inventory, access),
-        Restoration(run, inventory, moved, event_reporter, checkpoint),
-        moved,
-        records,
+    executor, finisher = ports.executor(event_reporter), Finisher(deps, ports.on_report)
+    parts = KindParts(
+        cloud=cloud,
+        deps=deps,
+        executor=executor,
+        finisher=finisher,
+        ledgers=ledgers,
+        secrets=KeySecrets(ports.client),
+        records=Records(cache, ports.kube, checkpoint),
+        propagation=propagation,
+        checkpoint=checkpoint,
+    )
+    kinds |= {name: register(parts) for name, register in KINDS.items()}
+    return Engine(
+        cache=cache,
+        ledgers=ledgers,
+        clients=clients,
+        syncers=syncers,
+        reconciler=Reconciler(kinds, deps, finisher, Deadline()),
+        kinds=kinds,
+        executor=executor,
+        policies=policies,
+    )
+
+
+def _managed_project(parts: KindParts) -> AnyKindReconciler:
+    cloud = parts.cloud
+    kind = ManagedProjectController(
+        Projects(cloud.clients),
+        cloud.policies,
+        OrgPolicies(cloud.clients),
+        cloud.inventory,
+        cloud.clients.identity,
         now,
-        checkpoint,
     )
-    keys = Keys(clients, time.monotonic)
-    rotation = KeyRotation(keys, secrets, ledgers, event_reporter, key_clock(), checkpoint)
-    return {
-        ManagedProject.__name__: ManagedProjectController(
-            Projects(clients), policies, OrgPolicies(clients), inventory, clients.identity, now
-        ),
-        CloudRunIdentity.__name__: CloudRunIdentityController(
-            accounts, deletion, IdentityAuditor(inventory, access, keys), roles
-        ),
-        IAMBinding.__name__: IAMBindingController(releaser, inventory),
-        IdentityAttachment.__name__: attachments,
-        CustomRole.__name__: CustomRoleController(custom_roles, definitions, syncers),
-        IdentityKey.__name__: IdentityKeyController(rotation),
-    }
+    return KindReconciler(kind, parts.deps, parts.executor, parts.finisher, resource=kind)
+
+
+def _iam_binding(parts: KindParts) -> AnyKindReconciler:
+    kind = IAMBindingController(parts.cloud.inventory)
+    return KindReconciler(kind, parts.deps, parts.executor, parts.finisher, grants=kind)
+
+
+def _custom_role(parts: KindParts) -> AnyKindReconciler:
+    cloud = parts.cloud
+    kind = CustomRoleController(
+        CustomRoles(cloud.clients, time.monotonic),
+        cloud.roles,
+        parts.ledgers,
+        parts.deps.syncers,
+        now,
+        parts.checkpoint,
+    )
+    return KindReconciler(kind, parts.deps, parts.executor, parts.finisher, resource=kind)
+
+
+KINDS: Mapping[str, Callable[[KindParts], AnyKindReconciler]] = {
+    ManagedProject.__name__: _managed_project,
+    IAMBinding.__name__: _iam_binding,
+    CustomRole.__name__: _custom_role,
+}
+"""How each kind is composed: a new kind is one entry."""
+
+
+def _syncers(
+    ports: Ports,
+    policies: PolicyPort,
+    cache: Cache,
+    ledgers: Ledgers,
+    propagation: PropagationTracker,
+    checkpoint: Callable[[str], None],
+) -> PolicySyncers:
+    def applies(project_id: str, policy: Callable[[ManagedProject, ManagedProject], bool]) -> bool:
+        project = cache.project_on(project_id)
+        return project is not None and policy(project, project)
+
+    def removals_per_hour(project_id: str) -> int:
+        """Return the lowest limit of the ManagedProjects on a project; none if it has no ManagedProject."""
+        limits = [
+            project.spec.guardrails.max_removals_per_hour
+            for project in cache.objects(ManagedProject)
+            if project.project_id == project_id
+        ]
+        return min(limits, default=0)
+
+    def may_return(account: str, unique_id: str) -> bool:
+        """Return whether an identity has, or had, the account of this id, and may undelete it."""
+        record = ledgers.owner_of(account)
+        return record is not None and unique_id in (record.unique_id, *record.unique_ids)
+
+    return PolicySyncers(
+        SyncerPorts(
+            policies=policies,
+            ledgers=ledgers,
+            observer=ports.syncs,
+            wall_clock=now,
+            is_fresh=propagation.is_fresh,
+            removal_limiter=RemovalRateLimiter(removals_per_hour),
+            is_protected=lambda member: is_protected(member) or email(member) in cache.credential_accounts(),
+            may_return=may_return,
+            is_suspended=lambda project_id: applies(project_id, is_suspended),
+            is_observed=lambda project_id: not ports.ignores_observe and applies(project_id, observes),
+            checkpoint=checkpoint,
+            settings=ports.settings,
+        )
+    )

@@ -1,1 +1,6 @@
-"""What applying objects would change in Google Cloud, by the same comparisons that the controllers go by."""
+"""The dry run: what applying manifests would change in Google Cloud, without a cluster and without a write.
+
+`dry_run` composes the operator's own reconcile over objects in memory. Two parts differ from production: the
+executor assumes the effect of each action (`dry_run_executor`), and policies are written in memory
+(`dry_run_policies`).
+"""

@@ -1,42 +1,171 @@
-"""A plan without a cluster: the operator's own parts on objects in memory, and clients that send no write."""
+"""Run the operator's own reconcile over manifests, without a cluster and without a write."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 
-from cloudrun_identity.api import KINDS
+from cloudrun_identity.api import (
+    KINDS,
+    CloudRunIdentity,
+    CustomRole,
+    ManagedProject,
+    ReconciledResource,
+)
 from cloudrun_identity.gcp.clients import GoogleClients
+from cloudrun_identity.iam.grants import Grant
+from cloudrun_identity.kube.event_recorder import EventType
 from cloudrun_identity.kube.objects import resource_of
 from cloudrun_identity.kube.resources import NAMESPACES, Object
-from cloudrun_identity.manager.kubernetes import CountedClient
+from cloudrun_identity.ledger.model import Ledger
+from cloudrun_identity.ledger.owners import Owner
+from cloudrun_identity.manager.factory import Engine, Ports, compose
+from cloudrun_identity.manager.kubernetes import CountedClient, KubeWrites
 from cloudrun_identity.manager.metrics import Metrics
-from cloudrun_identity.manager.operator import Operator
+from cloudrun_identity.manager.workers import Slots
+from cloudrun_identity.policy.ports import SyncerSettings
+from cloudrun_identity.reconcile.cluster_state import ObjectKey
+from cloudrun_identity.reconcile.executor import ASSUMED_UNIQUE_ID
+from cloudrun_identity.reconcile.status import Report
 
+from .dry_run_executor import DryRunExecutor
+from .dry_run_policies import DryRunPolicies, describe_policy, grant_text
 from .in_memory_client import InMemoryClient
-from .model import Plan
+from .model import DryRun, PlanBlocker, PlannedStep, Sign, blocker
+
+MAX_ROUNDS = 8
+"""Reconciles of each object at most: a chain of references is shorter than that."""
 
 _NAMESPACE = "cloudrun-identity"
 
 
-async def dry_run_plan(google: GoogleClients, objects: Iterable[Object]) -> Plan:
-    """What applying these objects, of our kinds and namespaces, to an empty cluster would change.
+async def dry_run(google: GoogleClients, objects: Iterable[Object]) -> DryRun:
+    """Return what applying these objects to an empty cluster would change in Google Cloud.
 
-    `google` must refuse to write. A namespace that an object lives in need not be among the objects.
+    The objects are of the operator's kinds, or namespaces. `google` must refuse to write. The namespace of an
+    object need not be among the objects.
     """
-    scratch, metrics = InMemoryClient(), Metrics()
+    client = await _in_memory(objects)
+    metrics, reports, executor = Metrics(), _Reports(), DryRunExecutor()
+    counted = CountedClient(client, metrics)
+    engine = compose(
+        Ports(
+            client=counted,
+            kube=KubeWrites(counted),
+            google=google,
+            namespace=_NAMESPACE,
+            events=_NoEvents(),
+            drift=metrics,
+            syncs=metrics,
+            slots=Slots(1),
+            wake=lambda _: None,
+            executor=lambda _: executor,
+            policies=lambda policies, ledgers: DryRunPolicies(
+                policies, lambda target: _is_assumed(ledgers.ledger(target))
+            ),
+            settings=SyncerSettings(batch_window=0.0, max_wait=0.0),
+            ignores_observe=True,
+            on_report=reports.add,
+        )
+    )
+    try:
+        await engine.fill(counted, KINDS)
+        await _reconcile_all(engine, executor, reports)
+        return DryRun(
+            tuple(_grouped([*executor.steps, *_grant_steps(engine, executor)])), tuple(reports.blockers())
+        )
+    finally:
+        await engine.syncers.close()
+        await engine.clients.close()
+
+
+@dataclass(slots=True)
+class _Reports:
+    """The last report of every object."""
+
+    latest: dict[ObjectKey, Report] = field(default_factory=dict)
+
+    def add(self, obj: ReconciledResource, report: Report) -> None:
+        """Take the report of a reconcile."""
+        self.latest[ObjectKey.of(obj)] = report
+
+    def blockers(self) -> Iterable[PlanBlocker]:
+        """Return why objects would not become Ready, those of one object together."""
+        for key in sorted(self.latest, key=_order):
+            report = self.latest[key]
+            outcomes = dict.fromkeys((report.outcome, *report.others))
+            yield from (found for each in outcomes if (found := blocker(key, each)))
+
+
+class _NoEvents:
+    """A sink for Events."""
+
+    def record(self, obj: Object, event_type: EventType, reason: str, message: str) -> None:
+        """Drop the Event."""
+
+
+def _is_assumed(ledger: Ledger) -> bool:
+    """Return whether the dry run assumes that the account of the policy was created."""
+    return ledger.account is not None and ledger.account.unique_id == ASSUMED_UNIQUE_ID
+
+
+async def _in_memory(objects: Iterable[Object]) -> InMemoryClient:
+    client = InMemoryClient()
     namespaces: dict[str, Object] = {}
     for obj in objects:
         metadata = obj["metadata"]
         if obj["kind"] == "Namespace":
             namespaces[metadata["name"]] = obj
         else:
-            await scratch.create(resource_of(obj), obj)
+            await client.create(resource_of(obj), obj)
             if namespace := metadata.get("namespace"):
                 namespaces.setdefault(namespace, {"kind": "Namespace", "metadata": {"name": namespace}})
     for namespace in namespaces.values():
-        await scratch.create(NAMESPACES, namespace)
-    client = CountedClient(scratch, metrics)
-    operator = Operator(client, google, metrics, _NAMESPACE, KINDS, lambda: False, concurrency=1)
-    try:
-        await operator.fill()
-        return await operator.plan()
-    finally:
-        await operator.drain()
+        await client.create(NAMESPACES, namespace)
+    return client
+
+
+async def _reconcile_all(engine: Engine, executor: DryRunExecutor, reports: _Reports) -> None:
+    """Reconcile every object, in the order of references, until a round changes nothing."""
+    keys = sorted(engine.cache.known(), key=_order)
+    before: object = None
+    for _ in range(MAX_ROUNDS):
+        for key in keys:
+            await engine.reconciler.reconcile(key, max_age=0.0)
+        after = (tuple(executor.steps), dict(reports.latest), tuple(_policies(engine).changes()))
+        if after == before:
+            return
+        before = after
+
+
+def _grant_steps(engine: Engine, executor: DryRunExecutor) -> Iterable[PlannedStep]:
+    for target, sign, grant in _policies(engine).changes():
+        owner = _owner_of(engine, grant, sign)
+        key = ObjectKey(owner.kind, owner.namespace, owner.name)
+        yield PlannedStep(describe_policy(target), sign, grant_text(grant), key, executor.is_observed(key))
+
+
+def _owner_of(engine: Engine, grant: Grant, sign: Sign) -> Owner:
+    """Return the first object that a grant is added or removed for."""
+    entry = engine.ledgers.ledger(grant.target).entries.get(grant)
+    if sign is Sign.ADD and entry and entry.owners:
+        return Owner.parse(min(entry.owners))
+    return engine.syncers.exclusive_owner(grant)
+
+
+def _policies(engine: Engine) -> DryRunPolicies:
+    if not isinstance(engine.policies, DryRunPolicies):
+        raise TypeError("the engine is not composed for a dry run")
+    return engine.policies
+
+
+def _grouped(steps: Iterable[PlannedStep]) -> Iterable[PlannedStep]:
+    """Return the steps with those of one resource together, in the order of the first of each."""
+    resources: dict[str, list[PlannedStep]] = {}
+    for step in steps:
+        resources.setdefault(step.resource, []).append(step)
+    return (step for listed in resources.values() for step in listed)
+
+
+def _order(key: ObjectKey) -> tuple[int, ObjectKey]:
+    """Sort objects that others refer to first."""
+    first = (ManagedProject.__name__, CustomRole.__name__, CloudRunIdentity.__name__)
+    return (first.index(key.kind) if key.kind in first else len(first), key)

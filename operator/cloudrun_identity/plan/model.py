@@ -1,16 +1,16 @@
-"""A plan as a value: what applying objects would change in Google Cloud, and what it would not."""
+"""The result of a dry run: steps that would be taken, and reasons why others would not be."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 from cloudrun_identity.api import Reason
 from cloudrun_identity.reconcile.cluster_state import ObjectKey
-from cloudrun_identity.reconcile.interfaces import Change
 from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, Refused
+from cloudrun_identity.reconcile.steps import Change
 
 
 class Sign(StrEnum):
-    """What a step does."""
+    """What a step does to its resource."""
 
     ADD = "+"
     CHANGE = "~"
@@ -18,50 +18,58 @@ class Sign(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One thing that would be done to a resource on behalf of an object."""
+class PlannedStep:
+    """One change that would be made on behalf of an object."""
 
     resource: str
+    """Name of the resource, as in `ServiceAccount checkout@…`."""
     sign: Sign
     text: str
+    """The change, as in `displayName: unset → Checkout`."""
     object: ObjectKey
+    """The object that asks for the change."""
+    observed: bool = False
+    """True if the object is only observed, so that the operator would report the change and not make it."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlanBlocker:
-    """Why an object, or a part of it, would not come about; `final`: not before somebody mends something."""
+    """Why an object, or a part of it, would not become Ready."""
 
     object: ObjectKey
     reason: Reason
     message: str
     final: bool
+    """True if a user has to edit something first."""
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """All steps, those of one resource together, and all obstacles, those of one object together."""
+class DryRun:
+    """The result of a dry run."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[PlannedStep, ...]
+    """All steps, those of one resource together."""
     blockers: tuple[PlanBlocker, ...]
+    """All blockers, those of one object together."""
 
     @property
-    def is_held_up(self) -> bool:
-        """Whether something would not come about before somebody mends it."""
+    def is_blocked(self) -> bool:
+        """True if an object would not become Ready before a user edits something."""
         return any(blocker.final for blocker in self.blockers)
 
 
 def sign_of(change: Change) -> Sign:
-    """What a difference does, by the words that controllers have for what is not there."""
-    if change.before in _NOTHING:
+    """Return what a difference does, by the words that kinds use for what does not exist."""
+    if change.before in _ABSENT:
         return Sign.ADD
-    return Sign.REMOVE if change.after in _NOTHING else Sign.CHANGE
+    return Sign.REMOVE if change.after in _ABSENT else Sign.CHANGE
 
 
 def blocker(key: ObjectKey, outcome: Outcome) -> PlanBlocker | None:
-    """The obstacle that an outcome tells of; None if it tells of none."""
+    """Return the blocker that an outcome describes; None if the object is in sync."""
     if isinstance(outcome, InSync):
         return None
     return PlanBlocker(key, outcome.reason, outcome.message, isinstance(outcome, Refused | Failing))
 
 
-_NOTHING = frozenset({"absent", "missing", "removed", "deleted"})
+_ABSENT = frozenset({"absent", "missing", "removed", "deleted"})

@@ -85,6 +85,13 @@ class PolicySyncers:
                     if desired_grant.grant.role == role:
                         yield desired_grant.grant, str(desired.owner)
 
+    def exclusive_owner(self, grant: Grant) -> Owner:
+        """Return the object that declares the binding of a grant exclusively; raises LookupError."""
+        for desired in self._registrations.on(grant.target):
+            if grant.binding_key in desired.exclusive:
+                return desired.owner
+        raise LookupError(f"no object declares the binding of {grant} exclusively")
+
     def forget(self, owner: Owner) -> None:
         """The object is gone; what it still holds in a ledger is kept, as that of a missing claimant."""
         targets = self._registrations.targets_of(owner)

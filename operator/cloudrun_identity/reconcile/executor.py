@@ -15,11 +15,14 @@ Want = TypeVar("Want")
 Seen = TypeVar("Seen")
 A = TypeVar("A", bound=Action)
 
+ASSUMED_UNIQUE_ID = "0"
+"""Unique id of an account that a dry run assumes to be created."""
+
 
 class Executor(Protocol):
     """Carries out actions, and says for which objects it does."""
 
-    def acts_on(self, allowed: Allowed) -> bool:
+    def acts_on(self, obj: ReconciledResource, allowed: Allowed) -> bool:
         """Return whether the actions for an object are carried out; otherwise they are reported."""
         ...
 
@@ -27,12 +30,11 @@ class Executor(Protocol):
         self,
         resource: ExternalResource[Obj, Want, Seen, A],
         obj: Obj,
-        allowed: Allowed | None,
         action: A,
         want: Want,
         seen: Seen,
     ) -> Executed[Seen]:
-        """Carry out one action. `allowed` is None for an object that is being deleted."""
+        """Carry out one action; raises GoogleError."""
         ...
 
 
@@ -42,7 +44,7 @@ class CloudExecutor:
     def __init__(self, event_reporter: EventReporter) -> None:
         self._event_reporter = event_reporter
 
-    def acts_on(self, allowed: Allowed) -> bool:
+    def acts_on(self, obj: ReconciledResource, allowed: Allowed) -> bool:  # noqa: ARG002
         """Return whether the object's management policy is Manage."""
         return not allowed.observe
 
@@ -50,13 +52,11 @@ class CloudExecutor:
         self,
         resource: ExternalResource[Obj, Want, Seen, A],
         obj: Obj,
-        allowed: Allowed | None,
         action: A,
         want: Want,
         seen: Seen,
     ) -> Executed[Seen]:
         """Execute one action; raises GoogleError."""
-        del allowed
         executed = await resource.execute(action, want, seen)
         if action.verb and executed.written and executed.outcome is None:
             log_mutation(action)

@@ -1,7 +1,9 @@
 """Finish a reconcile: write the status, report transitions, and decide when to reconcile again."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeAlias
 
 from cloudrun_identity.api import Reason, ReconciledResource
 from cloudrun_identity.kube.resources import Object
@@ -16,11 +18,20 @@ PERMISSION_DEADLINE = 600.0
 """Seconds after which a missing permission needs a person, so that the object becomes Stalled."""
 
 
+ReportObserver: TypeAlias = Callable[[ReconciledResource, Report], None]
+"""Called with an object and the report of its reconcile."""
+
+
+def ignore_report(obj: ReconciledResource, report: Report) -> None:
+    """Observe nothing."""
+
+
 class Finisher:
     """Finish reconciles, and remember between them what no status holds."""
 
-    def __init__(self, deps: Dependencies) -> None:
+    def __init__(self, deps: Dependencies, on_report: ReportObserver = ignore_report) -> None:
         self._deps = deps
+        self._on_report = on_report
         self._denied_since: dict[ObjectKey, float] = {}
         self._unreported: dict[ObjectKey, tuple[str, ...]] = {}
 
@@ -30,6 +41,7 @@ class Finisher:
         The reconcile that repairs drift is the only one that sees it. Drift that could not be written to the
         status is therefore kept for the next reconcile.
         """
+        self._on_report(obj, report)
         key = ObjectKey.of(obj)
         stalled = self._is_stalled(key, report.outcome)
         report = replace(report, drift=tuple(dict.fromkeys((*self._unreported.get(key, ()), *report.drift))))

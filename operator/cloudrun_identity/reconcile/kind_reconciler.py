@@ -5,7 +5,6 @@ to do. It returns when to reconcile again.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Generic
 
 from cloudrun_identity.api import FINALIZER, ProjectScopedResource, Reason, ReconciledResource
@@ -36,29 +35,11 @@ from .preconditions import (
     project_of,
     suspended_by,
 )
+from .progress import Progress, carry_out
 from .requeue import NoRequeue, Requeue
 from .status import Report, difference_of, is_settled, is_told, nothing_unresolved, other_issues, what
-from .steps import Change, Plan, ReleaseGrants
+from .steps import Plan
 from .unrecorded_grants import NOT_RECORDED, recorded_as_unmanaged, unrecorded
-
-MAX_ACTIONS = 64
-"""Actions of one reconcile, beyond which a plan does not come to rest: a bug of its kind."""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress(Generic[Seen]):
-    """How far the plan of an object was carried out."""
-
-    seen: Seen
-    """What is known of the resource now."""
-    outcome: Outcome
-    """How the reconcile ends, as far as the resource goes."""
-    differences: tuple[Change, ...] = ()
-    """Differences that were found, whether or not they still exist."""
-    left: tuple[Change, ...] = ()
-    """Differences that still exist."""
-    retains_grants: bool = False
-    """True if the object's grants stay as they are."""
 
 
 class KindReconciler(Generic[Obj, Want, Seen, A]):
@@ -178,37 +159,23 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         return self._resource.plan(want, seen, self._deps.wall_clock()) if self._resource else Plan()
 
     async def _carry_out(self, obj: Obj, allowed: Allowed | None, want: Want, seen: Seen) -> Progress[Seen]:
-        """Execute the plan one action at a time; plan again after each, from what its reply shows."""
+        """Execute the plan, or only report it where the executor does not act on the object."""
         if self._resource is None:
             return Progress(seen, InSync())
-        plan = self._plan(want, seen)
-        found = plan.changes
-        if allowed is not None and not self._executor.acts_on(allowed):
-            return Progress(seen, plan.forecast, found, found, plan.retains_grants)
-        released = False
-        for _ in range(MAX_ACTIONS):
-            action = next(
-                (each for each in plan.actions if not (released and isinstance(each, ReleaseGrants))), None
-            )
-            if action is None:
-                return Progress(seen, plan.outcome, found, plan.left, plan.retains_grants)
-            if isinstance(action, ReleaseGrants):
-                outcome = await self._release(obj, abandon=action.abandon)
-                if not isinstance(outcome, InSync):
-                    return Progress(seen, outcome, found, plan.changes)
-                released = True
-                continue
-            executed = await self._executor.execute(self._resource, obj, allowed, action, want, seen)
-            seen = executed.seen
-            plan = self._plan(want, seen)
-            if executed.outcome is not None:
-                return Progress(seen, executed.outcome, found, plan.changes, plan.retains_grants)
-        raise AssertionError(f"the plan of {what(obj)} does not come to rest")
+        if allowed is not None and not self._executor.acts_on(obj, allowed):
+            return Progress.forecast(self._plan(want, seen), seen)
+
+        async def release(*, abandon: bool) -> Outcome:
+            return await self._release(obj, abandon=abandon)
+
+        return await carry_out(
+            self._resource, self._executor, obj, want, seen, release=release, now=self._deps.wall_clock
+        )
 
     async def _with_grants(
         self, obj: Obj, allowed: Allowed, want: Want, progress: Progress[Seen], max_age: float
     ) -> Report:
-        acts = self._executor.acts_on(allowed)
+        acts = self._executor.acts_on(obj, allowed)
         resolved, synced = ResolvedGrants(), GrantSyncResult()
         takes_part = is_settled(progress.outcome) and not progress.retains_grants
         if self._grants is not None and isinstance(obj, ProjectScopedResource):
@@ -244,7 +211,7 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         max_age: float,
     ) -> tuple[ResolvedGrants, GrantSyncResult]:
         deps = self._deps
-        acts = self._executor.acts_on(allowed)
+        acts = self._executor.acts_on(obj, allowed)
         resolved = await deps.resolver.resolve_grants(
             requested, obj.metadata.namespace, allowed.project, deps.store, max_age
         )
@@ -301,7 +268,7 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
             self._deps.syncers.check_complete()
         abandon = observed or uninstalled
         try:
-            want = self._resource and self._resource.resolve_deletion(obj, store, abandon=abandon)
+            want = self._resource.resolve_deletion(obj, store, abandon=abandon) if self._resource else None
             if want is None:
                 return await self._release(obj, abandon=abandon)
             seen = await self._kind.observe(want, 0.0)

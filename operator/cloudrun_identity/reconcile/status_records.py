@@ -25,8 +25,8 @@ class Records:
         False if it could not be done, because the object has moved on or is gone: what the fields speak of
         must not be done then. Raises KubeError.
         """
-        stored = self._store.stored(ObjectKey.of(obj))
-        raw = stored.raw if stored else None
+        known = self._store.stored(ObjectKey.of(obj))
+        raw = known.raw if known else None
         if raw is None or raw["metadata"]["uid"] != obj.metadata.uid:
             return False
         status = status_object(with_fields(obj.status, fields))

@@ -7,7 +7,7 @@ metrics and the mutation log are derived from the same steps.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Generic, TypeAlias, TypeVar, cast
+from typing import ClassVar, Generic, TypeAlias, TypeVar
 
 from cloudrun_identity.api import Reason
 from cloudrun_identity.kube.event_recorder import EventType
@@ -187,4 +187,4 @@ class Plan(Generic[A]):
                 case Wait() | Refuse() | Fail():
                     return
                 case _:
-                    yield cast("A | ReleaseGrants", step)
+                    yield step

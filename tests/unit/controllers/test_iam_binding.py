@@ -17,7 +17,7 @@ from .attachments import ROLLED_OUT
 from .cluster_state import EMAIL, FakeWorld, binding, identity, project, record
 
 NONE: Any = None
-CONTROLLER = IAMBindingController(NONE, NONE)
+CONTROLLER = IAMBindingController(NONE)
 BINDING = """
 kind: IAMBinding
 metadata: {name: web, namespace: payments}
@@ -146,7 +146,7 @@ class Services:
 
 
 async def issues(services: Services, obj: IAMBinding, delegated: ManagedProject) -> tuple[str, ...]:
-    controller = IAMBindingController(NONE, services)
+    controller = IAMBindingController(services)
     want = controller.resolve(obj, Allowed(delegated, observe=False), WORLD)
     assert isinstance(want, BindingWant)
     return controller.summarize(want, await controller.observe(want, 0.0)).issues

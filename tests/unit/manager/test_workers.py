@@ -24,7 +24,7 @@ from cloudrun_identity.manager.metrics import Metrics
 from cloudrun_identity.manager.work_queue import KeyedQueue
 from cloudrun_identity.manager.workers import Slots, Workers
 from cloudrun_identity.reconcile.cluster_state import ObjectKey
-from cloudrun_identity.reconcile.requeue import Requeue, RequeueAfter, Rest
+from cloudrun_identity.reconcile.requeue import NoRequeue, Requeue, RequeueAfter
 
 pytestmark = pytest.mark.looptime(start=0)
 
@@ -55,7 +55,7 @@ class FakeReconciler:
                 await self.work(key)
         finally:
             self.running -= 1
-        answer = self.answers.pop(0) if self.answers else Rest()
+        answer = self.answers.pop(0) if self.answers else NoRequeue()
         if isinstance(answer, Exception):
             raise answer
         return answer, "insync"

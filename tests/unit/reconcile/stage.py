@@ -2,14 +2,16 @@
 
 import copy
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from cloudrun_identity.api import (
     FINALIZER,
+    KINDS,
     CloudRunIdentity,
     ConditionStatus,
     ConditionType,
@@ -19,21 +21,27 @@ from cloudrun_identity.api import (
     TargetKind,
 )
 from cloudrun_identity.controllers.iam_binding import IAMBindingController
+from cloudrun_identity.controllers.managed_project.controller import ManagedProjectController
+from cloudrun_identity.controllers.managed_project.plan import ProjectWant
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.kube.resources import Object
 from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.policy.syncers import PolicySyncers
-from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey
+from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey, StoredObject
+from cloudrun_identity.reconcile.deadline import Deadline
 from cloudrun_identity.reconcile.dependencies import Dependencies
 from cloudrun_identity.reconcile.events import EventReporter
+from cloudrun_identity.reconcile.executor import CloudExecutor
+from cloudrun_identity.reconcile.finish import Finisher
 from cloudrun_identity.reconcile.grants.members import Holder
-from cloudrun_identity.reconcile.grants.release import Releaser
 from cloudrun_identity.reconcile.grants.resolver import GrantResolver, RequestedGrant
-from cloudrun_identity.reconcile.interfaces import Applied, Change, Summary
-from cloudrun_identity.reconcile.outcomes import InSync, Outcome, Waiting
+from cloudrun_identity.reconcile.interfaces import Executed, Summary
+from cloudrun_identity.reconcile.kind_reconciler import KindReconciler
+from cloudrun_identity.reconcile.outcomes import InSync, Outcome
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
-from cloudrun_identity.reconcile.reconciler import Reconciler
+from cloudrun_identity.reconcile.reconciler import AnyKindReconciler, Reconciler
 from cloudrun_identity.reconcile.requeue import Requeue
+from cloudrun_identity.reconcile.steps import Action, Change, Fail, Plan, ReleaseGrants, Wait
 from tests.unit.controllers.cluster_state import IDENTITY, FakeWorld, parsed, project
 from tests.unit.gcp.fakes import FakeLedgers, Scene
 from tests.unit.reconcile.grants.test_resolver import FakeRoles
@@ -48,13 +56,26 @@ NO_WORKLOADS: Any = None
 DRIFT = (Change("disabled", "true", "false"),)
 
 
+@dataclass(frozen=True)
+class Want:
+    """The object, or its deletion."""
+
+    obj: CloudRunIdentity
+    deletes: bool = False
+    abandon: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fix(Action):
+    """Remove every difference."""
+
+
 class Script:
-    """A controller that sees what it is told, and wishes for what it is told."""
+    """A kind that sees the differences, and requests the grants, that a test sets."""
 
     kind = CloudRunIdentity
 
-    def __init__(self, releaser: Releaser) -> None:
-        self._releaser = releaser
+    def __init__(self) -> None:
         self.changes: list[tuple[Change, ...]] = []
         self.applied: Outcome = InSync()
         self.wanted: tuple[Grant, ...] = (ANN,)
@@ -69,41 +90,64 @@ class Script:
     def declares(self, obj: CloudRunIdentity) -> str:
         return ""
 
-    def resolve(
-        self, obj: CloudRunIdentity, allowed: Allowed, cluster: ClusterState
-    ) -> CloudRunIdentity | Blocked:
-        return obj
+    def resolve(self, obj: CloudRunIdentity, allowed: Allowed, cluster: ClusterState) -> Want | Blocked:
+        return Want(obj)
 
-    async def observe(self, want: CloudRunIdentity, max_age: float) -> tuple[Change, ...]:
+    async def observe(self, want: Want, max_age: float) -> tuple[Change, ...]:
         self.reads.append(max_age)
         if self.error:
             raise self.error
         return self.changes.pop(0) if self.changes else ()
 
-    def diff(self, want: CloudRunIdentity, seen: tuple[Change, ...]) -> tuple[Change, ...]:
-        return seen
+    def describe(self, want: Want) -> str:
+        return "ServiceAccount"
 
-    async def apply(
-        self, want: CloudRunIdentity, seen: tuple[Change, ...], changes: tuple[Change, ...]
-    ) -> Applied[tuple[Change, ...]]:
+    def plan(self, want: Want, seen: tuple[Change, ...], now: datetime) -> Plan[Fix]:
+        if want.deletes:
+            if self.in_use:
+                return Plan((Wait(Reason.IN_USE, "in use", 15.0),))
+            return Plan((ReleaseGrants("account", abandon=want.abandon),))
+        ending = () if isinstance(self.applied, InSync) else (Fail(self.applied),)
+        return Plan((Fix("account", seen), *ending)) if seen else Plan(ending)
+
+    async def execute(
+        self, action: Fix, want: Want, seen: tuple[Change, ...]
+    ) -> Executed[tuple[Change, ...]]:
         self.applies += 1
-        return Applied(self.applied, seen)
+        return Executed(())
 
-    def requested_grants(self, want: CloudRunIdentity, cluster: ClusterState) -> tuple[RequestedGrant, ...]:
+    async def assume(self, action: Fix, want: Want, seen: tuple[Change, ...]) -> tuple[Change, ...]:
+        return ()
+
+    def requested_grants(self, want: Want, cluster: ClusterState) -> tuple[RequestedGrant, ...]:
         return tuple(
             RequestedGrant(f"spec.roles[{index}]", grant.target, grant.role, Holder(grant.member))
             for index, grant in enumerate(self.wanted)
         )
 
-    def summarize(self, want: CloudRunIdentity, seen: tuple[Change, ...]) -> Summary:
+    def summarize(self, want: Want, seen: tuple[Change, ...]) -> Summary:
         return Summary({})
 
-    async def delete(self, obj: CloudRunIdentity, cluster: ClusterState, *, abandon: bool) -> Outcome:
+    def resolve_deletion(self, obj: CloudRunIdentity, cluster: ClusterState, *, abandon: bool) -> Want:
         if self.error:
             raise self.error
-        if self.in_use:
-            return Waiting(Reason.IN_USE, "in use", 15.0)
-        return await self._releaser.release(obj, abandon=abandon)
+        return Want(obj, deletes=True, abandon=abandon)
+
+    def abandons(self, obj: CloudRunIdentity) -> bool:
+        return False
+
+
+class ProjectKind(ManagedProjectController):
+    """The kind ManagedProject without Google Cloud, which notes how it is deleted."""
+
+    def __init__(self, abandoned: list[bool]) -> None:
+        self._abandoned = abandoned
+
+    def resolve_deletion(
+        self, obj: ManagedProject, cluster: ClusterState, *, abandon: bool
+    ) -> ProjectWant | None:
+        self._abandoned.append(abandon)
+        return None
 
 
 class Cluster(FakeWorld):
@@ -149,8 +193,14 @@ class Cluster(FakeWorld):
     def ledger(self, target: Target) -> Ledger:
         return self._ledgers.ledger(target)
 
-    def raw(self, key: ObjectKey) -> Object | None:
-        return copy.deepcopy(self.raws.get(key))
+    def stored(self, key: ObjectKey) -> StoredObject | None:
+        raw = copy.deepcopy(self.raws.get(key))
+        if raw is None:
+            return None
+        try:
+            return StoredObject(raw, KINDS[key.kind].model_validate(raw))
+        except ValidationError:
+            return StoredObject(raw, None)
 
     def absorb(self, raw: Object) -> None:
         self.raws[_key(raw)] = copy.deepcopy(raw)
@@ -210,27 +260,28 @@ class Stage:
     def start(self) -> None:
         """A new process."""
         self.syncers = PolicySyncers(self.scene.ports)
-        self.script = Script(Releaser(self.syncers, slot_released))
+        self.script = Script()
         deps = Dependencies(
             store=self.api_server,
             kube=self.api_server,
             syncers=self.syncers,
-            resolve_grants=GrantResolver(FakeRoles()),
+            resolver=GrantResolver(FakeRoles()),
             event_reporter=EventReporter(self.told, self.told),
             wall_clock=lambda: NOON,
             slot_released=slot_released,
         )
-        binding = IAMBindingController(Releaser(self.syncers, slot_released), NO_WORKLOADS)
-        controllers: dict[str, Any] = {
-            KEY.kind: self.script,
-            IAMBinding.__name__: binding,
-            ManagedProject.__name__: SimpleNamespace(kind=ManagedProject, delete=self._let_project_go),
+        executor, finisher = CloudExecutor(deps.event_reporter), Finisher(deps)
+        binding, project_kind = IAMBindingController(NO_WORKLOADS), ProjectKind(self.projects_abandoned)
+        kinds: dict[str, AnyKindReconciler] = {
+            KEY.kind: KindReconciler(
+                self.script, deps, executor, finisher, resource=self.script, grants=self.script
+            ),
+            IAMBinding.__name__: KindReconciler(binding, deps, executor, finisher, grants=binding),
+            ManagedProject.__name__: KindReconciler(
+                project_kind, deps, executor, finisher, resource=project_kind
+            ),
         }
-        self.reconciler = Reconciler(controllers, deps)
-
-    async def _let_project_go(self, obj: ManagedProject, cluster: ClusterState, *, abandon: bool) -> Outcome:
-        self.projects_abandoned.append(abandon)
-        return InSync()
+        self.reconciler = Reconciler(kinds, deps, finisher, Deadline())
 
     async def passes(self, max_age: float = 0.0) -> Requeue:
         requeue_after, _ = await self.reconciler.reconcile(KEY, max_age=max_age)

@@ -9,8 +9,8 @@ from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.policy.sync import GrantResult
 from cloudrun_identity.policy.syncers import GrantSyncResult
 from cloudrun_identity.reconcile.drift import drift_of, is_repaired, was_ready
-from cloudrun_identity.reconcile.interfaces import Change
 from cloudrun_identity.reconcile.outcomes import InSync, Waiting
+from cloudrun_identity.reconcile.steps import Change
 
 from .test_status import ANN, BOB, LATER, NOON, PROJECT, after, binding, with_status
 

@@ -7,7 +7,7 @@ from cloudrun_identity.ledger.objects import LedgerInvalid
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy.desired_grants import DesiredGrants
 from cloudrun_identity.reconcile.cluster_state import ledger_owner, project_key
-from cloudrun_identity.reconcile.requeue import RequeueAfter, Rest
+from cloudrun_identity.reconcile.requeue import NoRequeue, RequeueAfter
 from tests.unit.controllers.cluster_state import identity, project
 
 from .stage import ANN, BOB, HOME, KEY, Stage
@@ -18,14 +18,14 @@ pytestmark = pytest.mark.looptime(start=0)
 async def test_deletion_lets_go_and_then_lets_the_object_go(stage: Stage) -> None:
     await stage.passes()
     stage.api_server.delete()
-    assert await stage.passes() == Rest()
+    assert await stage.passes() == NoRequeue()
     assert stage.present == set()
     assert stage.api_server.writes[-1] == "no finalizer"
 
 
 async def test_an_object_leaving_without_our_finalizer_is_left_alone(stage: Stage) -> None:
     stage.api_server.delete()
-    assert await stage.reconciler.reconcile(KEY, max_age=0.0) == (Rest(), "gone")
+    assert await stage.reconciler.reconcile(KEY, max_age=0.0) == (NoRequeue(), "gone")
     assert stage.api_server.writes == []
 
 
@@ -103,7 +103,7 @@ async def test_a_deletion_waits_for_another_project_in_which_something_is_held(s
     reads = stage.scene.policies.reads
     stage.api_server.delete()
 
-    assert await stage.passes() == Rest()
+    assert await stage.passes() == NoRequeue()
     assert stage.ready == (ConditionStatus.FALSE, "Suspended")
     message = stage.api_server.status.condition(ConditionType.READY).message
     assert "ManagedProject shared is not suspended any more" in message

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from cloudrun_identity.api import ConditionStatus, ConditionType, Reason
-from cloudrun_identity.reconcile.finish import DENIED_FOR_GOOD
+from cloudrun_identity.reconcile.finish import PERMISSION_DEADLINE
 from cloudrun_identity.reconcile.outcomes import Failing, InSync
 from cloudrun_identity.reconcile.requeue import RequeueAfter
 
@@ -22,7 +22,7 @@ async def test_a_permission_that_stays_missing_needs_a_person(stage: Stage) -> N
     stage.script.applied = Failing(Reason.PERMISSION_DENIED, "m")
     await stage.passes()
     assert stage.api_server.status.condition(ConditionType.STALLED) is None
-    await asyncio.sleep(DENIED_FOR_GOOD)
+    await asyncio.sleep(PERMISSION_DEADLINE)
     await stage.passes()
     assert stage.api_server.status.condition(ConditionType.STALLED).reason == "PermissionDenied"
     stage.script.applied = InSync()

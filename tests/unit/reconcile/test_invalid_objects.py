@@ -11,7 +11,7 @@ from cloudrun_identity.ledger.objects import LedgerInvalid
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.reconcile.cluster_state import ObjectKey
 from cloudrun_identity.reconcile.invalid_objects import status_with, unreadable
-from cloudrun_identity.reconcile.requeue import Requeue, RequeueAfter, Rest
+from cloudrun_identity.reconcile.requeue import NoRequeue, Requeue, RequeueAfter
 from tests.unit.gcp.fakes import fault
 
 from .stage import ANN, HOME, KEY, Stage
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.looptime(start=0)
 async def test_what_cannot_be_read_is_left_alone_and_says_so(stage: Stage) -> None:
     stage.api_server.raws[KEY]["spec"] = {}
     stage.api_server.raws[KEY]["status"] = {"projectID": "payments-prod-1234", "conditions": [{"type": 3}]}
-    assert await stage.reconciler.reconcile(KEY, max_age=0.0) == (Rest(), "unreadable")
+    assert await stage.reconciler.reconcile(KEY, max_age=0.0) == (NoRequeue(), "unreadable")
     assert stage.api_server.writes == ["status"]
     assert stage.script.reads == []
 
@@ -71,7 +71,7 @@ async def test_the_grants_of_a_binding_are_released_and_the_object_goes(
     stage: Stage, policy: dict[str, Any]
 ) -> None:
     leave(stage, **policy)
-    assert await passes(stage) == (Rest(), "deleted")
+    assert await passes(stage) == (NoRequeue(), "deleted")
     assert stage.present == set()
     assert stage.scene.ledgers.ledger(HOME).is_empty
     assert WEB not in stage.api_server.raws
@@ -80,7 +80,7 @@ async def test_the_grants_of_a_binding_are_released_and_the_object_goes(
 @pytest.mark.parametrize("spec", [{"deletionPolicy": "Abandon"}, {"managementPolicy": "Observe"}])
 async def test_a_binding_that_says_so_leaves_its_grants(stage: Stage, spec: dict[str, Any]) -> None:
     leave(stage, **spec)
-    assert await passes(stage) == (Rest(), "deleted")
+    assert await passes(stage) == (NoRequeue(), "deleted")
     assert stage.present == {ANN}
     assert stage.scene.ledgers.ledger(HOME).is_empty
 
@@ -98,7 +98,7 @@ async def test_what_cannot_be_undone_safely_stays_in_the_ledger_and_is_told(
     stage: Stage, key: ObjectKey, spec: dict[str, Any]
 ) -> None:
     leave(stage, key, **spec)
-    assert await passes(stage, key) == (Rest(), "deleted")
+    assert await passes(stage, key) == (NoRequeue(), "deleted")
     assert stage.present == {ANN}
     assert stage.scene.ledgers.ledger(HOME).entries.keys() == {ANN}
     assert key not in stage.api_server.raws
@@ -110,7 +110,7 @@ async def test_what_cannot_be_undone_safely_stays_in_the_ledger_and_is_told(
 async def test_while_it_is_suspended_it_waits_and_says_so(stage: Stage, by: str) -> None:
     leave(stage, suspend=by == "itself")
     stage.api_server.lend(suspend=by == "its project")
-    assert await passes(stage) == (Rest(), "unreadable")
+    assert await passes(stage) == (NoRequeue(), "unreadable")
     assert stage.present == {ANN}
     assert WEB in stage.api_server.raws
     [ready] = [each for each in stage.api_server.status_written["conditions"] if each["type"] == "Ready"]
@@ -131,7 +131,7 @@ async def test_a_release_that_fails_is_tried_again(stage: Stage) -> None:
     stage.scene.policies.faults = [fault(Fault.PERMISSION_DENIED)]
     assert await passes(stage) == (RequeueAfter(), "unreadable")
     assert WEB in stage.api_server.raws
-    assert await passes(stage) == (Rest(), "deleted")
+    assert await passes(stage) == (NoRequeue(), "deleted")
     assert stage.present == set()
 
 
@@ -139,15 +139,15 @@ async def test_a_project_stays_for_as_long_as_objects_refer_to_it(stage: Stage) 
     delegated = ObjectKey("ManagedProject", "", "payments-prod")
     leave(stage, delegated, projectID=3)
     stage.api_server.references[delegated] = {WEB}
-    assert await passes(stage, delegated) == (Rest(), "unreadable")
+    assert await passes(stage, delegated) == (NoRequeue(), "unreadable")
     stage.api_server.references.clear()
-    assert await passes(stage, delegated) == (Rest(), "deleted")
+    assert await passes(stage, delegated) == (NoRequeue(), "deleted")
     assert stage.api_server.writes == ["status", "no finalizer"]
 
 
 async def test_one_without_our_finalizer_is_left_alone(stage: Stage) -> None:
     leave(stage)
     del stage.api_server.raws[WEB]["metadata"]["finalizers"]
-    assert await passes(stage) == (Rest(), "gone")
+    assert await passes(stage) == (NoRequeue(), "gone")
     assert stage.api_server.writes == []
     assert stage.present == {ANN}

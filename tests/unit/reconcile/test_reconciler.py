@@ -8,7 +8,7 @@ from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.reconcile.cluster_state import ObjectKey, ledger_owner
 from cloudrun_identity.reconcile.outcomes import InSync, Refused, Waiting
-from cloudrun_identity.reconcile.requeue import RequeueAfter, Rest
+from cloudrun_identity.reconcile.requeue import NoRequeue, RequeueAfter
 from tests.unit.controllers.cluster_state import identity
 
 from .stage import ANN, BOB, DRIFT, HOME, KEY, Stage
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.looptime(start=0)
 
 
 async def test_an_object_gets_its_finalizer_before_anything_is_done(stage: Stage) -> None:
-    assert await stage.passes() == Rest()
+    assert await stage.passes() == NoRequeue()
     assert stage.api_server.writes == ["finalizer", "status"]
     assert stage.ready == (ConditionStatus.TRUE, "UpToDate")
     assert stage.present == {ANN}
@@ -29,7 +29,7 @@ async def test_an_object_gets_its_finalizer_before_anything_is_done(stage: Stage
 async def test_while_its_project_is_about_to_be_looked_at_nothing_is_told(stage: Stage) -> None:
     number, stage.api_server.number = stage.api_server.number, None
     stage.api_server.lend()
-    assert await stage.reconciler.reconcile(KEY, max_age=0.0) == (Rest(), "waiting")
+    assert await stage.reconciler.reconcile(KEY, max_age=0.0) == (NoRequeue(), "waiting")
     assert stage.api_server.writes == ["finalizer"]
     assert stage.present == frozenset()
 
@@ -50,7 +50,7 @@ async def test_a_pass_that_changes_nothing_writes_nothing(stage: Stage) -> None:
 async def test_an_object_that_is_gone_is_forgotten(stage: Stage) -> None:
     await stage.passes()
     stage.api_server.raws.clear()
-    assert await stage.passes() == Rest()
+    assert await stage.passes() == NoRequeue()
     with pytest.raises(KeyError):
         await stage.syncers.sync(ledger_owner(identity()))
     await stage.syncers.resync(HOME.project_id)
@@ -132,7 +132,7 @@ async def test_a_suspended_object_is_neither_read_nor_written_and_keeps_its_gran
     stage.api_server.apply(suspend=True)
     stage.script.reads.clear()
     stage.script.wanted = ()
-    assert await stage.passes() == Rest()
+    assert await stage.passes() == NoRequeue()
     assert stage.script.reads == []
     assert stage.ready == (ConditionStatus.FALSE, "Suspended")
     stage.scene.policies.revoke(ANN)
@@ -144,7 +144,7 @@ async def test_a_suspended_object_is_neither_read_nor_written_and_keeps_its_gran
 async def test_an_observed_object_writes_nothing_and_reports_the_difference(stage: Stage) -> None:
     stage.api_server.apply(managementPolicy="Observe")
     stage.script.changes = [DRIFT, DRIFT]
-    assert await stage.passes() == Rest()
+    assert await stage.passes() == NoRequeue()
     assert stage.script.applies == 0
     assert stage.scene.policies.sets == 0
     assert stage.scene.ledgers.stored == {}
@@ -187,5 +187,5 @@ async def test_what_is_gone_does_not_differ_and_what_cannot_be_read_does(stage: 
 
 async def test_a_refused_object_rests(stage: Stage) -> None:
     stage.script.applied = Refused(Reason.CONFLICT, "m")
-    assert await stage.passes() == Rest()
+    assert await stage.passes() == NoRequeue()
     assert stage.api_server.status.condition(ConditionType.STALLED).reason == "Conflict"

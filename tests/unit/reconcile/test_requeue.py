@@ -2,7 +2,7 @@ import pytest
 
 from cloudrun_identity.api import Reason
 from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, Paused, Refused, Waiting
-from cloudrun_identity.reconcile.requeue import Requeue, RequeueAfter, Rest, requeue_after
+from cloudrun_identity.reconcile.requeue import NoRequeue, Requeue, RequeueAfter, requeue_after
 
 REFUSED = Refused(Reason.REJECTED, "m")
 EVENT = Waiting(Reason.DEPENDENCY_NOT_FOUND, "m")
@@ -19,11 +19,11 @@ def failing(after: float | None = None) -> Failing:
 @pytest.mark.parametrize(
     ("outcome", "expected"),
     [
-        (InSync(), Rest()),
+        (InSync(), NoRequeue()),
         (InSync(after=3.0), RequeueAfter(3.0)),
-        (Paused(Reason.SUSPENDED, "m"), Rest()),
-        (REFUSED, Rest()),
-        (EVENT, Rest()),
+        (Paused(Reason.SUSPENDED, "m"), NoRequeue()),
+        (REFUSED, NoRequeue()),
+        (EVENT, NoRequeue()),
         (waiting(3.0), RequeueAfter(3.0)),
         (failing(7.0), RequeueAfter(7.0)),
         (failing(), RequeueAfter()),
@@ -41,7 +41,7 @@ def test_an_outcome_says_when_to_look_again(outcome: Outcome, expected: Requeue)
         (waiting(15.0), [waiting(15.0), waiting(3.0)], RequeueAfter(3.0)),
         (REFUSED, [failing()], RequeueAfter()),
         (failing(), [waiting(3.0)], RequeueAfter()),
-        (REFUSED, [EVENT], Rest()),
+        (REFUSED, [EVENT], NoRequeue()),
     ],
 )
 def test_what_is_shown_does_not_hold_up_the_rest(

@@ -20,9 +20,10 @@ from cloudrun_identity.api import (
 )
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.reconcile.conditions import Finding
-from cloudrun_identity.reconcile.interfaces import Change, Summary
+from cloudrun_identity.reconcile.interfaces import Summary
 from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, Paused, Refused, Waiting
 from cloudrun_identity.reconcile.status import Report, difference_of, is_told, status_of
+from cloudrun_identity.reconcile.steps import Change
 from tests.unit.reconcile.kstatus import violations
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from cloudrun_identity.kube.resources import Object
+from cloudrun_identity.reconcile.cluster_state import StoredObject
 from cloudrun_identity.reconcile.status_records import Records
 from tests.unit.controllers.attachments import attachment
 
@@ -15,12 +16,12 @@ class FakeApi:
     """One stored object; `answers` is what the API server says to a write of its status instead."""
 
     def __init__(self, raw: Object | None, answers: Any = ...) -> None:
-        self.stored = raw
+        self.raw = raw
         self.absorbed: list[Object] = []
         self._answers = answers
 
-    def raw(self, key: object) -> Object | None:
-        return self.stored
+    def stored(self, key: object) -> StoredObject | None:
+        return StoredObject(self.raw, None) if self.raw else None
 
     def absorb(self, raw: Object) -> None:
         self.absorbed.append(raw)
@@ -29,11 +30,11 @@ class FakeApi:
         if self._answers is not ...:
             answer: Object | None = self._answers
             return answer
-        self.stored = {**copy.deepcopy(raw), "status": status}
-        return self.stored
+        self.raw = {**copy.deepcopy(raw), "status": status}
+        return self.raw
 
 
-def stored() -> Object:
+def stored_object() -> Object:
     raw: Object = attachment({}).to_dict()
     return raw
 
@@ -43,20 +44,20 @@ async def recorded(api: Any) -> bool:
 
 
 async def test_what_is_recorded_is_stored_and_known() -> None:
-    api = FakeApi(stored())
+    api = FakeApi(stored_object())
     assert await recorded(api)
-    assert api.stored
-    assert api.stored["status"] == RECORDED
-    assert api.absorbed == [api.stored]
+    assert api.raw
+    assert api.raw["status"] == RECORDED
+    assert api.absorbed == [api.raw]
 
 
 @pytest.mark.parametrize(
     "api",
     [
         FakeApi(None),
-        FakeApi({**stored(), "metadata": {"uid": "its successor's"}}),
-        FakeApi(stored(), answers=None),
-        FakeApi(stored(), answers={**stored(), "status": {"observedGeneration": 1}}),
+        FakeApi({**stored_object(), "metadata": {"uid": "its successor's"}}),
+        FakeApi(stored_object(), answers=None),
+        FakeApi(stored_object(), answers={**stored_object(), "status": {"observedGeneration": 1}}),
     ],
     ids=["forgotten", "created anew", "gone", "edited or pruned"],
 )

@@ -189,7 +189,8 @@ def deleted_role_refusal(want: RoleWant, record: RoleRecord | None, now: datetim
     return Reason.CONFLICT, (
         f"Role {want.name} was deleted by another user, and undeleting it would restore its old grants: "
         f"undelete it (gcloud iam roles undelete {role_id} --project {want.project_id}) and set "
-        f"spec.adoption to Adopt, or choose another roleID; this one is free again on {latest:%Y-%m-%d} at the latest"
+        f"spec.adoption to Adopt, or choose another roleID; this one is free again on "
+        f"{latest:%Y-%m-%d} at the latest"
     )
 
 

@@ -70,6 +70,10 @@ class ManagedProjectController:
         """The project: two ManagedProjects on one are a conflict."""
         return obj.project_id
 
+    def describe(self, want: ProjectWant) -> str:
+        """Return the name of the project as plans show it."""
+        return f"Project {want.project_id}"
+
     def resolve(self, obj: ManagedProject, allowed: Allowed, cluster: ClusterState) -> ProjectWant | Blocked:
         """Return the project as declared."""
         return ProjectWant(obj, cluster)

@@ -1,20 +1,21 @@
 """What a CustomRole decides by itself: what differs, who uses it, what its status tells."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, cast
 
 import pytest
 
 from cloudrun_identity.api import CustomRole, Origin, Reason, RoleState, TargetKind
-from cloudrun_identity.controllers.custom_role.controller import CustomRoleController, RoleSeen
-from cloudrun_identity.controllers.custom_role.ownership import DeclaredRole
+from cloudrun_identity.controllers.custom_role.controller import CustomRoleController
+from cloudrun_identity.controllers.custom_role.plan import RoleSeen, RoleWant
 from cloudrun_identity.gcp.custom_roles import CustomRoleState
 from cloudrun_identity.iam.grants import Grant, Target
-from cloudrun_identity.ledger.model import LedgerEntry, RoleRecord
+from cloudrun_identity.ledger.model import Ledger, LedgerEntry, RoleRecord
 from cloudrun_identity.reconcile.cluster_state import ObjectKey, custom_role_key, role_key
 from cloudrun_identity.reconcile.outcomes import Refused, Waiting
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
+from tests.unit.controllers.carry_out import NOON, carried_out
 from tests.unit.controllers.cluster_state import FakeWorld, parsed, project
 
 ROLE = """
@@ -33,44 +34,67 @@ RECORD = RoleRecord("runner", "payments/runner", "u-runner", Origin.CREATED, Rol
 AS_DECLARED = CustomRoleState(NAME, "Runner", "", "GA", frozenset({"run.jobs.get", "run.jobs.run"}), b"1")
 
 
-class Claims:
-    """What is declared to the lanes."""
+class RegisteredGrants:
+    """The grants that objects have registered."""
 
-    def __init__(self, *desired_grants: tuple[Grant, str]) -> None:
-        self._claims = desired_grants
+    def __init__(self, *grants: tuple[Grant, str]) -> None:
+        self._grants = grants
 
     def about_to_hold(self, role: str, project_id: str) -> Iterable[tuple[Grant, str]]:
-        return self._claims
+        return self._grants
 
 
-def controller(*desired_grants: tuple[Grant, str]) -> CustomRoleController:
-    return CustomRoleController(cast("Any", None), cast("Any", None), Claims(*desired_grants))
+class OneLedger:
+    """The ledger of the project's policy, with one record."""
+
+    def __init__(self, record: RoleRecord | None) -> None:
+        self._ledger = Ledger(TARGET).with_role(record) if record else Ledger(TARGET)
+
+    def ledger(self, target: Target) -> Ledger:
+        return self._ledger
+
+    async def update(self, target: Target, change: Callable[[Ledger], Ledger]) -> Ledger:
+        raise AssertionError("nothing is recorded")
+
+
+def controller(*grants: tuple[Grant, str], record: RoleRecord | None = RECORD) -> CustomRoleController:
+    nothing: Any = None
+    return CustomRoleController(
+        nothing, nothing, OneLedger(record), RegisteredGrants(*grants), lambda: NOON, lambda _: None
+    )
+
+
+def changes(want: RoleWant, seen: RoleSeen) -> list[str]:
+    return [str(each) for each in controller().plan(want, seen, NOON).changes]
 
 
 def role(**spec: Any) -> CustomRole:
     return cast("CustomRole", parsed(ROLE, **spec))
 
 
-def want(record: RoleRecord | None = RECORD, **spec: Any) -> DeclaredRole:
-    return DeclaredRole(role(**spec), PROJECT, FakeWorld(PROJECT, roles=[record] if record else ()), record)
+def want(record: RoleRecord | None = RECORD, **spec: Any) -> RoleWant:
+    cluster = FakeWorld(PROJECT, roles=[record] if record else ())
+    resolved = controller(record=record).resolve(role(**spec), Allowed(PROJECT, observe=False), cluster)
+    assert isinstance(resolved, RoleWant)
+    return resolved
 
 
-def seen(*unsupported: str, **fields: Any) -> RoleSeen:
-    return RoleSeen(replace(AS_DECLARED, **fields), frozenset(unsupported))
+def seen(*unsupported: str, record: RoleRecord | None = RECORD, **fields: Any) -> RoleSeen:
+    return RoleSeen(replace(AS_DECLARED, **fields), record, frozenset(unsupported))
 
 
 def test_a_role_as_declared_differs_in_nothing() -> None:
-    assert controller().diff(want(), seen()) == ()
+    assert changes(want(), seen()) == []
 
 
 def test_what_the_spec_leaves_open_is_left_as_it_is() -> None:
-    assert controller().diff(want(title=None), seen(title="theirs", description="theirs")) == ()
+    assert changes(want(title=None), seen(title="theirs", description="theirs")) == []
 
 
 @pytest.mark.parametrize(
     ("found", "change"),
     [
-        (RoleSeen(None), "role: absent → created"),
+        (RoleSeen(None, RECORD), "role: absent → created"),
         (seen(deleted=True), "role: deleted → present"),
         (seen(title="theirs"), "title: theirs → Runner"),
         (seen(stage="ALPHA"), "stage: ALPHA → GA"),
@@ -82,17 +106,20 @@ def test_what_the_spec_leaves_open_is_left_as_it_is() -> None:
     ],
 )
 def test_every_difference_is_named(found: RoleSeen, change: str) -> None:
-    assert [str(each) for each in controller().diff(want(), found)] == [change]
+    assert changes(want(), found) == [change]
 
 
 def test_a_role_that_is_nobodys_yet_is_adopted_as_a_whole() -> None:
-    (change,) = controller().diff(want(record=None), seen(title="theirs"))
-    assert str(change) == "role: exists already → adopted"
+    adopting = want(record=None, adoption="Adopt")
+    assert changes(adopting, seen(title="theirs", record=None)) == [
+        "role: exists already → adopted",
+        "title: theirs → Runner",
+    ]
 
 
 def test_what_custom_roles_cannot_hold_is_no_difference_and_is_told() -> None:
     found = seen("run.jobs.get", permissions=frozenset({"run.jobs.run"}))
-    assert controller().diff(want(), found) == ()
+    assert changes(want(), found) == []
     summary = controller().summarize(want(), found)
     assert summary.fields["unsupported_permissions"] == ("run.jobs.get",)
     assert summary.issues == ("spec.permissions: custom roles cannot hold run.jobs.get; they are left out",)
@@ -124,7 +151,10 @@ def refusal(*others: CustomRole) -> str:
 
 
 async def waits_for(cluster: FakeWorld, *desired_grants: tuple[Grant, str]) -> str:
-    outcome = await controller(*desired_grants).delete(role(), cluster, abandon=False)
+    kind = controller(*desired_grants)
+    deletion = kind.resolve_deletion(role(), cluster, abandon=False)
+    assert deletion is not None
+    outcome = (await carried_out(kind, deletion)).outcome
     assert isinstance(outcome, Waiting)
     assert outcome.reason is Reason.IN_USE
     return outcome.message
@@ -139,7 +169,7 @@ async def test_who_refers_to_it_uses_it_granted_or_not() -> None:
     cluster.references[custom_role_key("payments", "runner")] = {ObjectKey("IAMBinding", "payments", "ops")}
     cluster.references[role_key(NAME)] = {ObjectKey("CloudRunIdentity", "payments", "web")}
     message = await waits_for(cluster)
-    assert "used by CloudRunIdentity payments/web, IAMBinding payments/ops; take it out of these" in message
+    assert "used by CloudRunIdentity payments/web, IAMBinding payments/ops; remove it from these" in message
 
 
 async def test_who_holds_it_in_another_namespace_uses_it() -> None:
@@ -158,6 +188,6 @@ async def test_only_the_first_of_many_users_are_named() -> None:
     cluster = FakeWorld(
         PROJECT, roles=[RECORD], entries=held_by(*(f"IAMBinding/shop/ops-{each}/u" for each in range(5)))
     )
-    assert "IAMBinding shop/ops-2 and 2 more; take it out of these, or delete them" in await waits_for(
+    assert "IAMBinding shop/ops-2 and 2 more; remove it from these objects, or delete them" in await waits_for(
         cluster
     )

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from cloudrun_identity.api import CustomRole, Origin, RoleState, TargetKind
 from cloudrun_identity.controllers.custom_role.controller import CustomRoleController
-from cloudrun_identity.controllers.custom_role.definitions import RoleDefinitions
-from cloudrun_identity.controllers.custom_role.ownership import DeclaredRole
+from cloudrun_identity.controllers.custom_role.plan import RoleWant
 from cloudrun_identity.gcp.custom_roles import CustomRoles
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.roles import Roles
@@ -26,6 +25,7 @@ from cloudrun_identity.policy.syncers import PolicySyncers
 from cloudrun_identity.reconcile.grants.members import Holder
 from cloudrun_identity.reconcile.grants.resolver import GrantResolver, RequestedGrant
 from cloudrun_identity.reconcile.preconditions import Allowed
+from tests.unit.controllers.carry_out import carried_out
 from tests.unit.controllers.cluster_state import FakeWorld, project
 from tests.unit.gcp.fakes import NOON, Scene, fault
 
@@ -98,10 +98,9 @@ class Life:
         expansions = Roles(self.google, asyncio.get_running_loop().time)
         self.resolve_grants = GrantResolver(expansions)
         custom_roles = CustomRoles(self.google, asyncio.get_running_loop().time)
-        definitions = RoleDefinitions(
+        self.controller = CustomRoleController(
             custom_roles, expansions, self.scene.ledgers, self.syncers, lambda: NOON, lambda _: None
         )
-        self.controller = CustomRoleController(custom_roles, definitions, self.syncers)
 
     def check(self) -> None:
         held = GRANT in self.scene.policies.present(TARGET)
@@ -123,9 +122,8 @@ class Life:
     async def pass_over_role(self) -> None:
         cluster = LiveWorld(self)
         want = self.controller.resolve(self.role, Allowed(PROJECT, observe=False), cluster)
-        assert isinstance(want, DeclaredRole)
-        seen = await self.controller.observe(want, 0.0)
-        await self.controller.apply(want, seen, self.controller.diff(want, seen))
+        assert isinstance(want, RoleWant)
+        await carried_out(self.controller, want)
 
     async def pass_over_binding(self) -> None:
         if self.suspended:

@@ -4,15 +4,16 @@ from typing import Any
 import pytest
 
 from cloudrun_identity.api import EffectiveCrossProjectUsage, ManagedProject, MissingPermission, Reason
-from cloudrun_identity.controllers.managed_project.controller import (
-    ManagedProjectController,
-    ProjectSeen,
-    ProjectWant,
-)
+from cloudrun_identity.controllers.managed_project.controller import ManagedProjectController
+from cloudrun_identity.controllers.managed_project.plan import ProjectSeen, ProjectWant
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.projects import Project
 from cloudrun_identity.reconcile.cluster_state import ObjectKey, identity_key, project_key
+from cloudrun_identity.reconcile.events import EventReporter
+from cloudrun_identity.reconcile.executor import CloudExecutor
 from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, Waiting
+from cloudrun_identity.reconcile.progress import carry_out
+from tests.unit.controllers.carry_out import Recorder, Releases, carried_out
 from tests.unit.controllers.cluster_state import FakeWorld, project
 
 NONE: Any = None
@@ -28,7 +29,13 @@ def want(obj: ManagedProject | None = None, cluster: FakeWorld | None = None) ->
 
 
 async def applied(seen: ProjectSeen) -> Outcome:
-    return (await CONTROLLER.apply(want(), seen, ())).outcome
+    return CONTROLLER.plan(want(), seen, NOW).outcome
+
+
+async def deleted(cluster: FakeWorld, *, abandon: bool = False) -> Outcome:
+    """Reconcile the project while it is being deleted."""
+    deletion = CONTROLLER.resolve_deletion(project(), cluster, abandon=abandon)
+    return (await carried_out(CONTROLLER, deletion)).outcome if deletion else InSync()
 
 
 async def test_a_project_that_is_there_is_in_sync_whatever_we_seem_to_lack() -> None:
@@ -84,7 +91,7 @@ async def test_a_project_waits_for_its_objects_to_leave(count: int) -> None:
     cluster.references[project_key("payments-prod")] = {
         identity_key("payments", f"i{number}") for number in range(count)
     }
-    outcome = await CONTROLLER.delete(project(), cluster, abandon=False)
+    outcome = await deleted(cluster)
     assert isinstance(outcome, Waiting)
     assert outcome.reason is Reason.IN_USE
     assert "CloudRunIdentity payments/i0" in outcome.message
@@ -93,9 +100,9 @@ async def test_a_project_waits_for_its_objects_to_leave(count: int) -> None:
 
 async def test_a_project_that_nothing_uses_goes_and_so_does_one_that_is_uninstalled() -> None:
     cluster = FakeWorld(project())
-    assert await CONTROLLER.delete(project(), cluster, abandon=False) == InSync()
+    assert await deleted(cluster) == InSync()
     cluster.references[ObjectKey.of(project())] = {identity_key("payments", "checkout")}
-    assert await CONTROLLER.delete(project(), cluster, abandon=True) == InSync()
+    assert await deleted(cluster, abandon=True) == InSync()
 
 
 class FakeOrgPolicies:
@@ -119,6 +126,14 @@ def lifting(policies: FakeOrgPolicies) -> ManagedProjectController:
     return ManagedProjectController(NONE, NONE, fakes, NONE, NONE, lambda: NOW)
 
 
+async def lifted(policies: FakeOrgPolicies, want: ProjectWant, seen: ProjectSeen) -> Outcome:
+    recorder = Recorder()
+    executor = CloudExecutor(EventReporter(recorder, recorder))
+    kind = lifting(policies)
+    progress = await carry_out(kind, executor, want.obj, want, seen, release=Releases(), now=lambda: NOW)
+    return progress.outcome
+
+
 def with_usage(usage: EffectiveCrossProjectUsage) -> ProjectSeen:
     return ProjectSeen(ACTIVE, usage=usage)
 
@@ -137,18 +152,19 @@ def test_the_policy_differs_only_where_it_is_to_be_lifted_and_may_be_in_force(
     declared: str, usage: EffectiveCrossProjectUsage, differs: bool
 ) -> None:
     delegated = project(crossProjectUsage=declared)
-    assert bool(CONTROLLER.diff(want(delegated), with_usage(usage))) is differs
+    assert bool(CONTROLLER.plan(want(delegated), with_usage(usage), NOW).changes) is differs
 
 
 def test_nothing_is_lifted_in_a_project_that_is_not_there() -> None:
-    assert CONTROLLER.diff(want(project(crossProjectUsage="Allow")), ProjectSeen(None)) == ()
+    plan = CONTROLLER.plan(want(project(crossProjectUsage="Allow")), ProjectSeen(None), NOW)
+    assert plan.changes == ()
 
 
 async def test_a_policy_is_lifted_once_and_waited_for() -> None:
     policies, delegated = FakeOrgPolicies(), want(project(crossProjectUsage="Allow"))
     seen = with_usage(EffectiveCrossProjectUsage.DENIED)
     for _ in range(2):
-        outcome = (await lifting(policies).apply(delegated, seen, CONTROLLER.diff(delegated, seen))).outcome
+        outcome = await lifted(policies, delegated, seen)
         assert isinstance(outcome, Waiting)
     assert policies.writes == 1
 
@@ -157,7 +173,7 @@ async def test_a_policy_that_is_not_ours_to_lift_says_who_can_and_how() -> None:
     delegated = want(project(crossProjectUsage="Allow"))
     seen = with_usage(EffectiveCrossProjectUsage.DENIED)
     policies = FakeOrgPolicies(fault=Fault.PERMISSION_DENIED)
-    outcome = (await lifting(policies).apply(delegated, seen, CONTROLLER.diff(delegated, seen))).outcome
+    outcome = await lifted(policies, delegated, seen)
     assert isinstance(outcome, Failing)
     assert outcome.reason is Reason.PERMISSION_DENIED
     assert "spec.crossProjectUsage" in outcome.message

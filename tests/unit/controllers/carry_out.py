@@ -1,0 +1,61 @@
+"""Carry out the plan of a kind as the reconciler does, without an API server."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from cloudrun_identity.kube.event_recorder import EventType
+from cloudrun_identity.reconcile.events import EventReporter
+from cloudrun_identity.reconcile.executor import CloudExecutor
+from cloudrun_identity.reconcile.interfaces import ExternalResource
+from cloudrun_identity.reconcile.outcomes import InSync, Outcome
+from cloudrun_identity.reconcile.progress import Progress, carry_out
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+class Recorder:
+    """Keeps Events and counts nothing."""
+
+    def __init__(self) -> None:
+        self.reasons: list[str] = []
+        self.messages: list[str] = []
+
+    def record(self, obj: object, event_type: EventType, reason: str, message: str) -> None:
+        self.reasons.append(reason)
+        self.messages.append(message)
+
+    def drift_detected(self, kind: str, count: int = 1) -> None:
+        pass
+
+    def drift_repaired(self, kind: str, count: int = 1) -> None:
+        pass
+
+
+class Releases:
+    """Releases that end as a test says, and notes on whether they abandon."""
+
+    def __init__(self, outcome: Outcome | None = None) -> None:
+        self.outcome = outcome or InSync()
+        self.abandoned: list[bool] = []
+
+    async def __call__(self, *, abandon: bool) -> Outcome:
+        self.abandoned.append(abandon)
+        return self.outcome
+
+
+async def carried_out(
+    resource: ExternalResource[Any, Any, Any, Any],
+    want: Any,
+    *,
+    now: datetime = NOON,
+    max_age: float = 0.0,
+    recorder: Recorder | None = None,
+    release: Releases | None = None,
+) -> Progress[Any]:
+    """Observe, plan and execute for the object of `want`."""
+    recorder = recorder or Recorder()
+    executor = CloudExecutor(EventReporter(recorder, recorder))
+    seen = await resource.observe(want, max_age)
+    return await carry_out(
+        resource, executor, want.obj, want, seen, release=release or Releases(), now=lambda: now
+    )
