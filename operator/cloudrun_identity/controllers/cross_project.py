@@ -38,7 +38,7 @@ class Account:
     managed_project: str = ""
     """Name of the ManagedProject for `project_id`; empty if there is none."""
     cross_project_usage: EffectiveCrossProjectUsage = EffectiveCrossProjectUsage.UNKNOWN
-    """Whether workloads of other projects may run as the accounts of `project_id`."""
+    """Permission of other projects' workloads to run as the accounts of `project_id`."""
 
 
 @dataclass(frozen=True, slots=True)

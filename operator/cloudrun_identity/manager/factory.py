@@ -9,10 +9,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
-from cloudrun_identity.api import CustomRole, IAMBinding, ManagedProject
+from cloudrun_identity.api import CustomRole, IAMBinding, IdentityAttachment, ManagedProject
 from cloudrun_identity.controllers.cloud_run_identity.propagation import PropagationTracker
 from cloudrun_identity.controllers.custom_role.controller import CustomRoleController
 from cloudrun_identity.controllers.iam_binding import IAMBindingController
+from cloudrun_identity.controllers.identity_attachment.attachment_records import AttachmentRecords
+from cloudrun_identity.controllers.identity_attachment.controller import IdentityAttachmentController
+from cloudrun_identity.controllers.identity_attachment.preflight import Preflight
 from cloudrun_identity.controllers.managed_project.controller import ManagedProjectController
 from cloudrun_identity.gcp.client_pool import ClientPool
 from cloudrun_identity.gcp.clients import GoogleClients
@@ -231,10 +234,24 @@ def _custom_role(parts: KindParts) -> AnyKindReconciler:
     return KindReconciler(kind, parts.deps, parts.executor, parts.finisher, resource=kind)
 
 
+def _identity_attachment(parts: KindParts) -> AnyKindReconciler:
+    cloud = parts.cloud
+    kind = IdentityAttachmentController(
+        cloud.run,
+        cloud.inventory,
+        Preflight(cloud.inventory, cloud.permission_checks),
+        AttachmentRecords(parts.ledgers),
+        parts.records,
+        parts.checkpoint,
+    )
+    return KindReconciler(kind, parts.deps, parts.executor, parts.finisher, resource=kind)
+
+
 KINDS: Mapping[str, Callable[[KindParts], AnyKindReconciler]] = {
     ManagedProject.__name__: _managed_project,
     IAMBinding.__name__: _iam_binding,
     CustomRole.__name__: _custom_role,
+    IdentityAttachment.__name__: _identity_attachment,
 }
 """How each kind is composed: a new kind is one entry."""
 

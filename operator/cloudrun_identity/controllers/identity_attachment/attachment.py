@@ -5,6 +5,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 from cloudrun_identity.api import (
     EffectiveCrossProjectUsage,
@@ -89,6 +90,9 @@ class DetachmentWant:
     """Workload to restore; None if its state does not matter."""
     abandon: bool = False
     """True to leave the workload as it is."""
+
+
+Want: TypeAlias = AttachmentWant | DetachmentWant
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,11 @@
-"""IdentityAttachment: a workload of another deployer runs as an identity. The operator owns that one field."""
+"""IdentityAttachment: a workload that another deployer owns runs as an identity.
+
+The operator owns one field of the workload, the service account of its template.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from typing import assert_never
 
 from cloudrun_identity.api import AttachmentDeletionPolicy, ConditionType, IdentityAttachment, Reason
 from cloudrun_identity.gcp.errors import Fault, GoogleError
@@ -17,23 +19,32 @@ from cloudrun_identity.reconcile.cluster_state import (
     identity_key,
     project_key,
 )
-from cloudrun_identity.reconcile.interfaces import Executed, Summary
-from cloudrun_identity.reconcile.outcomes import Failing, Outcome, Waiting, outcome_of
+from cloudrun_identity.reconcile.interfaces import Executed, ExternalResource, Summary
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
 from cloudrun_identity.reconcile.status_records import Records
 from cloudrun_identity.reconcile.steps import Plan
 
 from . import preflight
-from .attachment import AttachmentWant, DetachmentWant, WorkloadSeen, identity_text, resolve, workload_of
+from .attachment import (
+    AttachmentWant,
+    DetachmentWant,
+    Want,
+    WorkloadSeen,
+    identity_text,
+    resolve,
+    workload_of,
+)
 from .attachment_records import AttachmentRecords
-from .plan import AttachmentAction, MoveWorkload, RecordRejectedMove, plan
+from .execution import AttachmentExecution, present
+from .plan import AttachmentAction, plan
 from .preflight import Preflight
 from .reassignments import is_asked, last_move
-from .restoration import ForgetAttachment, RestoreWorkload
-from .rollout import RECHECK, poll_after
+from .rollout import RECHECK
 
 
-class IdentityAttachmentController:
+class IdentityAttachmentController(
+    ExternalResource[IdentityAttachment, Want, WorkloadSeen, AttachmentAction]
+):
     """Reconciles the service account of a workload."""
 
     kind = IdentityAttachment
@@ -52,8 +63,7 @@ class IdentityAttachmentController:
         self._inventory = inventory
         self._checks = checks
         self._moved = moved
-        self._records = records
-        self._checkpoint = checkpoint
+        self._execution = AttachmentExecution(run, inventory, moved, records, checkpoint)
 
     def references(self, obj: IdentityAttachment) -> frozenset[ObjectKey]:
         """Return its project, and its identity by name or by e-mail."""
@@ -69,15 +79,13 @@ class IdentityAttachmentController:
         """Return the workload: of two attachments to one workload, the older one has effect."""
         return f"{obj.spec.project_ref.name}/{obj.spec.workload}"
 
-    def resolve(
-        self, obj: IdentityAttachment, allowed: Allowed, cluster: ClusterState
-    ) -> AttachmentWant | Blocked:
+    def resolve(self, obj: IdentityAttachment, allowed: Allowed, cluster: ClusterState) -> Want | Blocked:
         """Return the workload and the account, if the namespace may use the one and name the other."""
         return resolve(obj, allowed, cluster)
 
     def resolve_deletion(
         self, obj: IdentityAttachment, cluster: ClusterState, *, abandon: bool
-    ) -> DetachmentWant | None:
+    ) -> Want | None:
         """Return the workload to restore, or the record to remove; None if there is neither."""
         abandon = abandon or obj.spec.deletion_policy is AttachmentDeletionPolicy.ABANDON
         home = self._moved.home(obj)
@@ -94,13 +102,13 @@ class IdentityAttachmentController:
             abandon=abandon,
         )
 
-    def describe(self, want: AttachmentWant | DetachmentWant) -> str:
+    def describe(self, want: Want) -> str:
         """Return the workload, as plans name it."""
         if isinstance(want, AttachmentWant):
             return f"{want.workload} of project {want.workload.project_id}"
         return str(want.home or want.obj.spec.workload)
 
-    async def observe(self, want: AttachmentWant | DetachmentWant, max_age: float) -> WorkloadSeen:
+    async def observe(self, want: Want, max_age: float) -> WorkloadSeen:
         """Return the workload, what serves of it, and the progress of the operator's own operation.
 
         While the operation is under way it shows the workload. Preflight checks are made for a workload that
@@ -115,57 +123,24 @@ class IdentityAttachmentController:
         else:
             seen = await self._seen(await self._read(want, max_age), operation, want)
         if max_age == 0 and _needs_checks(want, seen):
-            assert seen.state is not None
-            return replace(seen, preflight=await self._checks.check(want, seen.state))
+            return replace(seen, preflight=await self._checks.check(want, present(seen)))
         return seen
 
-    def plan(
-        self, want: AttachmentWant | DetachmentWant, seen: WorkloadSeen, now: datetime
-    ) -> Plan[AttachmentAction]:
+    def plan(self, want: Want, seen: WorkloadSeen, now: datetime) -> Plan[AttachmentAction]:
         """Return the steps that make the workload run as the account, or undo that."""
         return plan(want, seen, now)
 
     async def execute(
-        self, action: AttachmentAction, want: AttachmentWant | DetachmentWant, seen: WorkloadSeen
+        self, action: AttachmentAction, want: Want, seen: WorkloadSeen
     ) -> Executed[WorkloadSeen]:
         """Execute one action; raises GoogleError."""
-        match action:
-            case MoveWorkload():
-                assert isinstance(want, AttachmentWant)
-                return await self._move(action, want, seen)
-            case RecordRejectedMove():
-                return Executed(replace(seen, move=action.move))  # the status is written with the outcome
-            case RestoreWorkload():
-                return await self._restore(action, seen)
-            case ForgetAttachment():
-                await self._moved.drop(want.obj)
-                return Executed(replace(seen, record=None, forgotten=True))
-            case _:
-                assert_never(action)
+        return await self._execution.execute(action, want, seen)
 
-    async def assume(
-        self, action: AttachmentAction, want: AttachmentWant | DetachmentWant, seen: WorkloadSeen
-    ) -> WorkloadSeen:
+    async def assume(self, action: AttachmentAction, want: Want, seen: WorkloadSeen) -> WorkloadSeen:
         """Return the workload as `execute` and the rollout would leave it."""
-        match action:
-            case MoveWorkload():
-                state = _state(seen)
-                await self._moved.moving(want.obj, state, action.email)
-                record = self._moved.of(want.obj)
-                return WorkloadSeen(
-                    _rolled_out(state, action.email),
-                    move=action.move,
-                    preflight=seen.preflight,
-                    record=record,
-                )
-            case RestoreWorkload():
-                return replace(seen, state=_rolled_out(_state(seen), action.email))
-            case RecordRejectedMove() | ForgetAttachment():
-                return (await self.execute(action, want, seen)).seen
-            case _:
-                assert_never(action)
+        return await self._execution.assume(action, want, seen)
 
-    def summarize(self, want: AttachmentWant | DetachmentWant, seen: WorkloadSeen) -> Summary:
+    def summarize(self, want: Want, seen: WorkloadSeen) -> Summary:
         """Return the account that the workload runs as now, and the one from before."""
         if isinstance(want, DetachmentWant):
             return Summary()
@@ -232,60 +207,6 @@ class IdentityAttachmentController:
         serving = await self._inventory.serving_accounts(state)
         return WorkloadSeen(state, serving, operation, last_move(want.obj, state), record=record)
 
-    # Actions
-
-    async def _move(
-        self, action: MoveWorkload, want: AttachmentWant, seen: WorkloadSeen
-    ) -> Executed[WorkloadSeen]:
-        """Record the move in the ledger and in the status, then write.
-
-        After a crash in between, the ledger has the account to restore, and the status the move.
-        """
-        state = _state(seen)
-        former = await self._moved.moving(want.obj, state, action.email)
-        self._checkpoint("move recorded")
-        if not await self._records.record(want.obj, {"workload_uid": state.uid, "last_move": action.move}):
-            await self._moved.not_moved(state, former)
-            message = f"{ObjectKey.of(want.obj)} was edited at the same moment; looking at it again"
-            return Executed(
-                self._recorded(want, seen), Waiting(Reason.UPDATING, message, poll_after(0.0)), written=False
-            )
-        try:
-            operation = await self._run.set_service_account(state, action.email)
-        except GoogleError as error:
-            if not error.sent:
-                raise
-            self._inventory.wrote_workload(want.workload)
-            if error.undecided:
-                seen = replace(seen, move=action.move)
-            else:
-                await self._moved.not_moved(state, former)
-            return Executed(self._recorded(want, seen), _not_moved(action, want, error))
-        self._checkpoint("workload moved")
-        self._inventory.wrote_workload(want.workload)
-        shown = operation.state
-        if shown is None and operation.done:
-            shown = await self._inventory.workload(want.workload, 0.0)
-        after = await self._after(operation, shown or state, want)
-        moved = replace(after, preflight=seen.preflight, move=action.move, moved=True)
-        return Executed(self._recorded(want, moved))
-
-    async def _restore(self, action: RestoreWorkload, seen: WorkloadSeen) -> Executed[WorkloadSeen]:
-        state = _state(seen)
-        try:
-            await self._run.set_service_account(state, action.email)
-        except GoogleError as error:
-            if error.fault is not Fault.ABORTED:
-                raise
-            message = f"{state.workload} was deployed at the same moment; trying again"
-            return Executed(seen, Failing(Reason.DELETING, message), written=False)
-        self._inventory.wrote_workload(state.workload)
-        self._checkpoint("account restored")
-        return Executed(replace(seen, moved=True))
-
-    def _recorded(self, want: AttachmentWant, seen: WorkloadSeen) -> WorkloadSeen:
-        return replace(seen, record=self._moved.of(want.obj))
-
 
 def _needs_checks(want: AttachmentWant, seen: WorkloadSeen) -> bool:
     """Return whether the preflight checks matter now."""
@@ -301,29 +222,3 @@ def _is_patient(obj: IdentityAttachment) -> bool:
 
 
 _PATIENT = frozenset({Reason.WORKLOAD_NOT_FOUND, Reason.OLD_REVISION_SERVING, Reason.REVISION_FAILED})
-
-
-def _state(seen: WorkloadSeen) -> WorkloadState:
-    if seen.state is None:
-        raise ValueError("the action needs a workload that exists")
-    return seen.state
-
-
-def _rolled_out(state: WorkloadState, email: str) -> WorkloadState:
-    """Return the state of the workload after a rollout with this account."""
-    generation = state.generation + 1
-    return replace(
-        state,
-        service_account=email,
-        generation=generation,
-        observed_generation=generation,
-        reconciling=False,
-        ready=True,
-        latest_created_revision=state.latest_ready_revision,
-    )
-
-
-def _not_moved(action: MoveWorkload, want: AttachmentWant, error: GoogleError) -> Outcome:
-    if error.fault is Fault.ABORTED:
-        return Failing(Reason.UPDATING, f"{want.workload} was deployed at the same moment; trying again")
-    return outcome_of(error, f"moving {want.workload} to {action.email}")

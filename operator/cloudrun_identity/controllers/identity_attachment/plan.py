@@ -12,7 +12,7 @@ from cloudrun_identity.api import Move, Reason
 from cloudrun_identity.gcp.workloads import WorkloadState
 from cloudrun_identity.reconcile.steps import Action, Change, NoAction, Plan, Refuse, Wait
 
-from .attachment import AttachmentWant, DetachmentWant, WorkloadSeen
+from .attachment import AttachmentWant, DetachmentWant, Want, WorkloadSeen
 from .preflight import blocking_message
 from .reassignments import given_up, next_move
 from .restoration import ForgetAttachment, RestoreWorkload, plan_detachment
@@ -42,7 +42,7 @@ class RecordRejectedMove(Action):
 AttachmentAction: TypeAlias = MoveWorkload | RecordRejectedMove | RestoreWorkload | ForgetAttachment
 
 
-def plan(want: AttachmentWant | DetachmentWant, seen: WorkloadSeen, now: datetime) -> Plan[AttachmentAction]:
+def plan(want: Want, seen: WorkloadSeen, now: datetime) -> Plan[AttachmentAction]:
     """Return the steps that make the workload run as the account, or undo that."""
     match want:
         case AttachmentWant():

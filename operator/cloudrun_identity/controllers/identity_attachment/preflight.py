@@ -103,13 +103,12 @@ class Preflight:
         if not unreadable:
             return [passed(IMAGE)]
         # A role on the repository is enough, too, and is not checked.
-        return [
-            unknown(
-                IMAGE,
-                f"the operator must read the images to update the workload, and nothing on project "
-                f"{', '.join(unreadable)} shows that it may; {remedies.let_operator_read_images(want, unreadable[0])}",
-            )
-        ]
+        remedy = remedies.let_operator_read_images(want, unreadable[0])
+        message = (
+            f"the operator has to read the images to update the workload, and nothing on project "
+            f"{', '.join(unreadable)} shows that it may; {remedy}"
+        )
+        return [unknown(IMAGE, message)]
 
     async def _at_start(
         self, want: AttachmentWant, needs: WorkloadDependencies

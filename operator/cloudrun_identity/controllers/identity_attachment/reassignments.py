@@ -1,4 +1,8 @@
-"""When to move a workload: at once after another deploy, and later and later in a conflict with another deployer."""
+"""Moves of a workload that another user deploys with another account.
+
+The operator moves it back at once, then later and later while the deploys continue. After some rounds it
+reports a conflict with another deployer, and a user has to end it.
+"""
 
 from datetime import datetime, timedelta
 from typing import Final

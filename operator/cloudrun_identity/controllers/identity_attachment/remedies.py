@@ -1,4 +1,4 @@
-"""Remedies for failed preflight checks: a manifest where objects of the operator can do it, otherwise gcloud."""
+"""Remedies for failed preflight checks: a manifest if the operator can do it, otherwise a gcloud command."""
 
 from typing import Any
 
