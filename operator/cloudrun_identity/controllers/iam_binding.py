@@ -9,20 +9,19 @@ from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.policy.exclusive import may_be_exclusive
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey, project_key
-from cloudrun_identity.reconcile.grants.members import Members
-from cloudrun_identity.reconcile.grants.public_services import open_to_all, roles_in_vain, services_called
-from cloudrun_identity.reconcile.grants.references import (
-    NoRole,
-    member_keys,
-    role_keys,
-    role_name,
-    target_key,
+from cloudrun_identity.reconcile.grants.members import Members, member_keys
+from cloudrun_identity.reconcile.grants.public_services import (
+    ineffective_roles,
+    invoked_services,
+    public_services,
 )
 from cloudrun_identity.reconcile.grants.resolver import RequestedGrant, condition_of
-from cloudrun_identity.reconcile.grants.targets import NoTarget, resolve_target
+from cloudrun_identity.reconcile.grants.roles import resolve_role, role_keys
+from cloudrun_identity.reconcile.grants.targets import resolve_target, target_key
 from cloudrun_identity.reconcile.interfaces import Summary
 from cloudrun_identity.reconcile.outcomes import Outcome, Refused, Waiting
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
+from cloudrun_identity.reconcile.references import Unresolved
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +66,11 @@ class IAMBindingController:
         """The target and the role, once the one has an account and the other is there."""
         spec = obj.spec
         found = resolve_target(spec.target, allowed.project, obj.metadata.namespace, cluster, "spec.target")
-        if isinstance(found, NoTarget):
+        if isinstance(found, Unresolved):
             return Blocked(found.outcome, unresolved=_waited_for(found.outcome))
         target = found.target
-        role = role_name(spec.role, spec.custom_role_ref, target, obj.metadata.namespace, cluster, "spec")
-        if isinstance(role, NoRole):
+        role = resolve_role(spec.role, spec.custom_role_ref, target, obj.metadata.namespace, cluster, "spec")
+        if isinstance(role, Unresolved):
             return Blocked(role.outcome, unresolved=role.text)
         if spec.authority is Authority.EXCLUSIVE and not may_be_exclusive(role):
             return Blocked(
@@ -86,9 +85,9 @@ class IAMBindingController:
     async def observe(self, want: BindingWant, max_age: float) -> BindingSeen:
         """Whether a service asks who calls it: the policy is read by its lane."""
         place = (want.target, want.role, want.project)
-        called = services_called([place], want.obj.metadata.namespace, want.cluster)
+        called = invoked_services([place], want.obj.metadata.namespace, want.cluster)
         interval = want.project.spec.drift_interval.timedelta.total_seconds()
-        return BindingSeen(await open_to_all(called, self._inventory, max_age or interval))
+        return BindingSeen(await public_services(called, self._inventory, max_age or interval))
 
     def requested_grants(self, want: BindingWant, cluster: ClusterState) -> tuple[RequestedGrant, ...]:
         """One wish for each member."""
@@ -114,7 +113,7 @@ class IAMBindingController:
                 "role": want.role,
                 "member_count": len(set(want.obj.spec.members)),
             },
-            issues=roles_in_vain(seen.open_services),
+            issues=ineffective_roles(seen.open_services),
         )
 
     def abandons(self, obj: IAMBinding) -> bool:

@@ -8,10 +8,10 @@ from cloudrun_identity.iam.grants import Grant, IAMCondition, Target
 from cloudrun_identity.policy.backoff import GrantBackoff
 from cloudrun_identity.policy.sync import GrantResult
 from cloudrun_identity.policy.syncers import GrantSyncResult
+from cloudrun_identity.reconcile.references import Unresolved
 
 from .grants.release import waits_for_project
 from .grants.resolver import ResolvedGrants
-from .grants.targets import NoTarget
 from .outcomes import Failing, InSync, Outcome, Paused, Refused, Waiting, outcome_of
 
 
@@ -65,7 +65,7 @@ def _outcomes(
     for grant in sync_result.halted:
         yield Waiting(Reason.DEPENDENCY_NOT_READY, waits_for_project(grant))
     for first in sync_result.releasing[:1]:
-        yield Waiting(Reason.UPDATING, f"letting go of {first}", after=1.0)
+        yield Waiting(Reason.UPDATING, f"Releasing {first}", after=1.0)
 
 
 def _status_of_result(grant_result: GrantResult) -> GrantStatus:
@@ -147,7 +147,7 @@ def _title(condition: IAMCondition | None) -> str | None:
 
 
 def _grant_status(
-    target: Target | NoTarget,
+    target: Target | Unresolved,
     role: str,
     condition: str | None,
     member: str,

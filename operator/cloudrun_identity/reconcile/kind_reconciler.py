@@ -120,8 +120,8 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         store = self._deps.store
         requested = self._grants.requested_grants(want, store)
         namespace, project = obj.metadata.namespace, allowed.project
-        resolved = await self._deps.resolver.resolve_grants(requested, namespace, project, store, max_age)
-        return resolved.desired_grants != self._deps.syncers.desired_grants_of(ledger_owner(obj))
+        resolved = await self._deps.resolver.resolve(requested, namespace, project, store, max_age)
+        return resolved.desired != self._deps.syncers.desired_grants_of(ledger_owner(obj))
 
     async def _reconcile(self, obj: Obj, max_age: float) -> Report | None:
         """Reconcile as far as the preconditions allow; None if there is nothing to report until a wake-up."""
@@ -212,11 +212,11 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
     ) -> tuple[ResolvedGrants, GrantSyncResult]:
         deps = self._deps
         acts = self._executor.acts_on(obj, allowed)
-        resolved = await deps.resolver.resolve_grants(
+        resolved = await deps.resolver.resolve(
             requested, obj.metadata.namespace, allowed.project, deps.store, max_age
         )
         deps.syncers.declare(desired_grants_of(obj, requested, resolved, writable=acts))
-        entering = unrecorded(obj, resolved.desired_grants, deps.store) if acts else ()
+        entering = unrecorded(obj, resolved.desired, deps.store) if acts else ()
         async with deps.slot_released():
             synced = await deps.syncers.sync(ledger_owner(obj), max_age=max_age)
         if unmanaged := recorded_as_unmanaged(entering, deps.store):

@@ -9,9 +9,10 @@ from cloudrun_identity.gcp.workloads import Workload, WorkloadState
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.reconcile.cluster_state import identity_key, project_key
-from cloudrun_identity.reconcile.grants.members import Holder, Nobody
+from cloudrun_identity.reconcile.grants.members import GrantMember
 from cloudrun_identity.reconcile.outcomes import Refused, Waiting
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
+from cloudrun_identity.reconcile.references import Unresolved
 
 from .attachments import ROLLED_OUT
 from .cluster_state import EMAIL, FakeWorld, binding, identity, project, record
@@ -109,16 +110,16 @@ def test_every_member_is_a_wish() -> None:
     want = resolve(binding(BINDING))
     assert isinstance(want, BindingWant)
     group, account = CONTROLLER.requested_grants(want, WORLD)
-    assert (group.path, group.role, group.holder) == (
+    assert (group.path, group.role, group.member) == (
         "spec.members[0]",
         "roles/run.invoker",
-        Holder("group:ops@example.com"),
+        GrantMember("group:ops@example.com"),
     )
     assert account.path == "spec.members[1]"
-    assert isinstance(account.holder, Holder)
-    assert account.holder.member == f"serviceAccount:{EMAIL}"
+    assert isinstance(account.member, GrantMember)
+    assert account.member.principal == f"serviceAccount:{EMAIL}"
     _, unready = CONTROLLER.requested_grants(want, FakeWorld(project(), identity()))
-    assert isinstance(unready.holder, Nobody)
+    assert isinstance(unready.member, Unresolved)
 
 
 def test_the_status_shows_what_was_declared() -> None:
@@ -134,7 +135,7 @@ def test_the_status_shows_what_was_declared() -> None:
 
 
 class Services:
-    """The list of services that all share: one, which lets in everybody."""
+    """The list of services that all share: one, which allows unauthenticated invocation."""
 
     def __init__(self) -> None:
         self.ages: list[float] = []
@@ -155,7 +156,10 @@ async def issues(services: Services, obj: IAMBinding, delegated: ManagedProject)
 async def test_callers_of_a_service_that_lets_in_everybody_are_granted_nothing_and_told_so() -> None:
     services = Services()
     (issue,) = await issues(services, binding(BINDING), project())
-    assert "Service europe-west1/checkout of project payments-prod-1234 lets in everybody" in issue
+    assert (
+        "Service europe-west1/checkout of project payments-prod-1234 allows unauthenticated invocation"
+        in issue
+    )
     assert "--invoker-iam-check" in issue
     assert services.ages == [300.0], "an edit asks for no list of its own"
 

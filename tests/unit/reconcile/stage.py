@@ -33,7 +33,7 @@ from cloudrun_identity.reconcile.dependencies import Dependencies
 from cloudrun_identity.reconcile.events import EventReporter
 from cloudrun_identity.reconcile.executor import CloudExecutor
 from cloudrun_identity.reconcile.finish import Finisher
-from cloudrun_identity.reconcile.grants.members import Holder
+from cloudrun_identity.reconcile.grants.members import GrantMember
 from cloudrun_identity.reconcile.grants.resolver import GrantResolver, RequestedGrant
 from cloudrun_identity.reconcile.interfaces import Executed, Summary
 from cloudrun_identity.reconcile.kind_reconciler import KindReconciler
@@ -121,7 +121,7 @@ class Script:
 
     def requested_grants(self, want: Want, cluster: ClusterState) -> tuple[RequestedGrant, ...]:
         return tuple(
-            RequestedGrant(f"spec.roles[{index}]", grant.target, grant.role, Holder(grant.member))
+            RequestedGrant(f"spec.roles[{index}]", grant.target, grant.role, GrantMember(grant.member))
             for index, grant in enumerate(self.wanted)
         )
 

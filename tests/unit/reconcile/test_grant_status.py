@@ -158,5 +158,5 @@ def test_a_binding_that_another_object_shares_is_not_exclusive() -> None:
 def test_a_grant_that_waits_for_a_suspended_project_says_so_and_asks_for_no_look() -> None:
     grants, found = grant_statuses(ResolvedGrants(), GrantSyncResult(halted=(ANN,)))
     assert [(each.state, each.reason) for each in grants] == [(GrantState.RELEASING, Reason.SUSPENDED)]
-    message = f"letting go of {ANN} waits: project acme is suspended"
+    message = f"Releasing {ANN} waits: project acme is suspended"
     assert found == [Waiting(Reason.DEPENDENCY_NOT_READY, message)]

@@ -39,7 +39,7 @@ from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.principals import service_account_member
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey
 from cloudrun_identity.reconcile.conditions import Finding
-from cloudrun_identity.reconcile.grants.public_services import open_to_all, roles_in_vain
+from cloudrun_identity.reconcile.grants.public_services import ineffective_roles, public_services
 from cloudrun_identity.reconcile.preconditions import other_project
 
 from .key_audit import undeclared
@@ -74,7 +74,7 @@ class Audit:
     @property
     def issues(self) -> tuple[str, ...]:
         """What somebody should know of."""
-        return self.unreadable + roles_in_vain(self.open_services)
+        return self.unreadable + ineffective_roles(self.open_services)
 
 
 class IdentityAuditor:
@@ -117,7 +117,7 @@ class IdentityAuditor:
             for project in usable_projects(obj, cluster)
         }
         keys = await self._undeclared(obj, account, unique_id, cluster, max_age)
-        open_services = await open_to_all(called, self._inventory, max_age)
+        open_services = await public_services(called, self._inventory, max_age)
         return Audit(tuple(sorted(attached)), keys, tuple(unreadable), may_act, open_services)
 
     async def _undeclared(

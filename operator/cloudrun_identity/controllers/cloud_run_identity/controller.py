@@ -14,7 +14,7 @@ from cloudrun_identity.iam.principals import service_account_member
 from cloudrun_identity.ledger.model import AccountRecord
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey
 from cloudrun_identity.reconcile.conditions import Finding
-from cloudrun_identity.reconcile.grants.public_services import services_called
+from cloudrun_identity.reconcile.grants.public_services import invoked_services
 from cloudrun_identity.reconcile.grants.resolver import RequestedGrant
 from cloudrun_identity.reconcile.interfaces import Applied, Change, Summary
 from cloudrun_identity.reconcile.outcomes import Outcome, Refused
@@ -109,7 +109,7 @@ class CloudRunIdentityController:
             (requested.target, requested.role, requested.project or want.project)
             for requested in requested_grants
         )
-        called = services_called(places, want.obj.metadata.namespace, want.cluster)
+        called = invoked_services(places, want.obj.metadata.namespace, want.cluster)
         interval = want.project.spec.drift_interval.timedelta.total_seconds()
         audit = await self._auditor.look(
             want.obj, want.target, want.record.unique_id, called, want.cluster, max_age or interval

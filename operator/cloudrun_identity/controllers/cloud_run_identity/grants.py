@@ -21,18 +21,13 @@ from cloudrun_identity.iam.acting_roles import (
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey, project_key
-from cloudrun_identity.reconcile.grants.members import Holder, Members, Nobody, identity_holder
-from cloudrun_identity.reconcile.grants.references import (
-    NoRole,
-    member_keys,
-    role_keys,
-    role_name,
-    target_key,
-)
+from cloudrun_identity.reconcile.grants.members import GrantMember, Members, member_keys, member_of_identity
 from cloudrun_identity.reconcile.grants.resolver import RequestedGrant, condition_of
-from cloudrun_identity.reconcile.grants.targets import NoTarget, Resolved, resolve_target
+from cloudrun_identity.reconcile.grants.roles import resolve_role, role_keys
+from cloudrun_identity.reconcile.grants.targets import ResolvedTarget, resolve_target, target_key
 from cloudrun_identity.reconcile.outcomes import Waiting
 from cloudrun_identity.reconcile.preconditions import observes, other_project
+from cloudrun_identity.reconcile.references import Unresolved
 
 
 def identity_references(obj: CloudRunIdentity) -> frozenset[ObjectKey]:
@@ -65,15 +60,15 @@ def _role(
 ) -> RequestedGrant:
     """Something that the identity may do. Where that is in another project, that one's guardrails decide."""
     path, namespace = f"spec.roles[{index}]", obj.metadata.namespace
-    holder = identity_holder(obj, cluster, "the identity")
+    holder = member_of_identity(obj, cluster, "the identity")
     condition = condition_of(grant.condition)
     place = _place(obj, home, grant, path, cluster)
-    if isinstance(place, NoTarget):
+    if isinstance(place, Unresolved):
         ref = grant.custom_role_ref
-        role = NoRole(f"CustomRole {namespace}/{ref.name}", place.outcome) if ref else grant.role or ""
+        role = Unresolved(f"CustomRole {namespace}/{ref.name}", place.outcome) if ref else grant.role or ""
         return RequestedGrant(path, place, role, holder, condition=condition)
     target = place.found.target
-    role = role_name(grant.role, grant.custom_role_ref, target, namespace, cluster, path)
+    role = resolve_role(grant.role, grant.custom_role_ref, target, namespace, cluster, path)
     return RequestedGrant(path, target, role, holder, place.found.owner, condition, project=place.project)
 
 
@@ -82,26 +77,26 @@ class _Place:
     """Where a role is granted."""
 
     project: ManagedProject
-    found: Resolved
+    found: ResolvedTarget
 
 
 def _place(
     obj: CloudRunIdentity, home: ManagedProject, grant: RoleGrant, path: str, cluster: ClusterState
-) -> _Place | NoTarget:
+) -> _Place | Unresolved:
     namespace, project = obj.metadata.namespace, home
     if grant.project_ref and grant.project_ref.name != home.metadata.name:
         found = other_project(grant.project_ref.name, namespace, cluster, f"{path}.projectRef")
         if not isinstance(found, ManagedProject):
-            return NoTarget(_text(grant), found)
+            return Unresolved(_text(grant), found)
         if observes(found, found):
             name = found.metadata.name
             message = f"{path}.projectRef: ManagedProject {name} is observed: nothing is granted there"
-            return NoTarget(_text(grant), Waiting(Reason.DEPENDENCY_NOT_READY, message))
+            return Unresolved(_text(grant), Waiting(Reason.DEPENDENCY_NOT_READY, message))
         project = found
     if grant.target is None:
-        return _Place(project, Resolved(Target(TargetKind.PROJECT, project.project_id)))
+        return _Place(project, ResolvedTarget(Target(TargetKind.PROJECT, project.project_id)))
     resolved = resolve_target(grant.target, project, namespace, cluster, f"{path}.target")
-    return resolved if isinstance(resolved, NoTarget) else _Place(project, resolved)
+    return resolved if isinstance(resolved, Unresolved) else _Place(project, resolved)
 
 
 def _text(grant: RoleGrant) -> str:
@@ -125,7 +120,9 @@ def _on_account(
         yield RequestedGrant(path, account, role, holder, owner)
 
 
-def _who_may_act(spec: CloudRunIdentitySpec, members: Members) -> Iterator[tuple[str, str, Holder | Nobody]]:
+def _who_may_act(
+    spec: CloudRunIdentitySpec, members: Members
+) -> Iterator[tuple[str, str, GrantMember | Unresolved]]:
     for field, role, declared in (
         ("users", USER, spec.users),
         ("tokenCreators", TOKEN_CREATOR, spec.token_creators),

@@ -7,7 +7,7 @@ from cloudrun_identity.gcp.roles import Roles
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.recommendations import Advice, Given, advise
 from cloudrun_identity.reconcile.conditions import Finding
-from cloudrun_identity.reconcile.grants.members import Holder
+from cloudrun_identity.reconcile.grants.members import GrantMember
 from cloudrun_identity.reconcile.grants.resolver import RequestedGrant
 
 AGENT_FIELD = "spec.usableFrom"
@@ -21,13 +21,13 @@ def recommendations(requested_grants: Iterable[RequestedGrant], roles: Roles) ->
             requested.path,
             requested.target,
             requested.role,
-            requested.holder.member,
+            requested.member.member,
             roles.known(requested.role, requested.target.project_id),
         )
         for requested in requested_grants
         if isinstance(requested.target, Target)
         and isinstance(requested.role, str)
-        and isinstance(requested.holder, Holder)
+        and isinstance(requested.member, GrantMember)
         and not requested.path.startswith(AGENT_FIELD)
     ]
     return tuple(map(_recommendation, advise(given)))

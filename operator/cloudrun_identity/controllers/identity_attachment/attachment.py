@@ -33,9 +33,10 @@ from cloudrun_identity.iam.principals import email as email_of
 from cloudrun_identity.iam.principals import lower_email
 from cloudrun_identity.ledger.model import AttachmentRecord
 from cloudrun_identity.reconcile.cluster_state import ClusterState
-from cloudrun_identity.reconcile.grants.members import Holder, Members, Nobody
+from cloudrun_identity.reconcile.grants.members import GrantMember, Members
 from cloudrun_identity.reconcile.outcomes import InSync, Refused
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked, guardrail_facts
+from cloudrun_identity.reconcile.references import Unresolved
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,9 +169,9 @@ def may_run_as(
         return may_name_account(project, email, guardrail_facts(project, cluster))
     declared = _declared(record.owner)
     match Members(cluster, obj.metadata.namespace).identity(declared, email):
-        case Nobody(outcome=outcome):
+        case Unresolved(outcome=outcome):
             return Denied("" if isinstance(outcome, InSync) else outcome.message)
-        case Holder():
+        case GrantMember():
             return _may_use_home_of(declared, obj.metadata.namespace, cluster)
 
 
@@ -216,9 +217,9 @@ def _account_of(
         message = f"{path}: {decision.reason}"
         return Blocked(Refused(Reason.DENIED_BY_GUARDRAIL, message), unresolved=message)
     match Members(cluster, namespace).identity(declared, path):
-        case Nobody(outcome=outcome):
+        case Unresolved(outcome=outcome):
             return Blocked(outcome, unresolved="" if isinstance(outcome, InSync) else outcome.message)
-        case Holder(member):
+        case GrantMember(member):
             identity = cluster.identity(declared.namespace, declared.name)
             home = cluster.account_home(identity) if identity else None
             email = email_of(member)

@@ -1,10 +1,10 @@
-"""Services that let in everybody: who is granted the role to call one gains nothing by it, and is to know.
+"""Detect Cloud Run services that allow unauthenticated invocation, where `roles/run.invoker` has no effect.
 
-It is advice: what keeps a grant from being made is told by its lane.
+The result is advice for the status; a grant on such a service is made all the same.
 """
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, TypeAlias
 
 from cloudrun_identity.api import ManagedProject, TargetKind, WorkloadKind
 from cloudrun_identity.gcp.errors import GoogleError
@@ -14,48 +14,49 @@ from cloudrun_identity.iam.admission import Admitted, may_use_workload
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.reconcile.cluster_state import ClusterState
 from cloudrun_identity.reconcile.preconditions import guardrail_facts
-
-from .references import NoRole
-from .targets import NoTarget
+from cloudrun_identity.reconcile.references import Resolved
 
 INVOKER: Final = "roles/run.invoker"
 
+GrantPlace: TypeAlias = tuple[Resolved[Target], Resolved[str], ManagedProject]
+"""Target, role that is requested there, and ManagedProject of the target."""
 
-Place = tuple[Target | NoTarget, str | NoRole, ManagedProject]
-"""A target, a role that is to be granted there, and the project of the target."""
 
-
-def services_called(places: Iterable[Place], namespace: str, cluster: ClusterState) -> tuple[Workload, ...]:
-    """The services that somebody is to call by what an object in `namespace` grants, if it may use them."""
-    lenders = {
-        target: lender
-        for target, role, lender in places
+def invoked_services(
+    places: Iterable[GrantPlace], namespace: str, cluster: ClusterState
+) -> tuple[Workload, ...]:
+    """Return the services on which an object of `namespace` requests to grant the invoker role."""
+    projects = {
+        target: project
+        for target, role, project in places
         if role == INVOKER and isinstance(target, Target) and target.kind is TargetKind.SERVICE
     }
     return tuple(
         Workload(WorkloadKind.SERVICE, target.project_id, target.location, target.name)
-        for target, lender in lenders.items()
-        if isinstance(may_use_workload(lender, namespace, target, guardrail_facts(lender, cluster)), Admitted)
+        for target, project in projects.items()
+        if isinstance(
+            may_use_workload(project, namespace, target, guardrail_facts(project, cluster)), Admitted
+        )
     )
 
 
-async def open_to_all(
+async def public_services(
     services: Iterable[Workload], inventory: Inventory, max_age: float
 ) -> tuple[Workload, ...]:
-    """Those that do not check who calls them, by lists that all share, at most `max_age` seconds old."""
-    return tuple([each for each in services if await _is_open(each, inventory, max_age)])
+    """Return the services that do not check their callers, from shared lists of at most `max_age` seconds."""
+    return tuple([each for each in services if await _is_public(each, inventory, max_age)])
 
 
-def roles_in_vain(open_services: Iterable[Workload]) -> tuple[str, ...]:
-    """Say of each service what the role comes to there."""
+def ineffective_roles(services: Iterable[Workload]) -> tuple[str, ...]:
+    """Return one issue for each public service."""
     return tuple(
-        f"{service} of project {service.project_id} lets in everybody, whoever holds {INVOKER}; "
-        "gcloud run services update --invoker-iam-check has it check who calls it"
-        for service in open_services
+        f"{service} of project {service.project_id} allows unauthenticated invocation: {INVOKER} has no "
+        "effect; to check callers, gcloud run services update --invoker-iam-check"
+        for service in services
     )
 
 
-async def _is_open(service: Workload, inventory: Inventory, max_age: float) -> bool:
+async def _is_public(service: Workload, inventory: Inventory, max_age: float) -> bool:
     try:
         state = await inventory.listed_workload(service, max_age)
     except GoogleError:

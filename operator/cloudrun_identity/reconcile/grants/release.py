@@ -1,4 +1,4 @@
-"""Letting go of every grant that an object holds."""
+"""Release every grant that an object holds."""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -13,37 +13,44 @@ from cloudrun_identity.reconcile.outcomes import InSync, Outcome, Waiting, outco
 
 from .resolver import owns_existing
 
-_HALTED = 15.0  # seconds; mostly the deletion of the object waits for the project before it comes this far
+SUSPENDED_RECHECK = 15.0
+"""Seconds until a release in a suspended project is tried again."""
+
+RELEASE_RECHECK = 1.0
+"""Seconds until a release that has begun is checked."""
 
 
 def waits_for_project(grant: Grant) -> str:
-    """Why a grant is not let go of now."""
-    return f"letting go of {grant} waits: project {grant.target.project_id} is suspended"
+    """Return why a grant is not released now."""
+    return f"Releasing {grant} waits: project {grant.target.project_id} is suspended"
 
 
 class Releaser:
-    """Releases through the lanes, giving up the worker's slot while it waits."""
+    """Release grants through the policy engine, without a worker's slot while it waits."""
 
     def __init__(
-        self, lanes: PolicySyncers, slot_released: Callable[[], AbstractAsyncContextManager[None]]
+        self, syncers: PolicySyncers, slot_released: Callable[[], AbstractAsyncContextManager[None]]
     ) -> None:
-        self._syncers = lanes
+        self._syncers = syncers
         self._slot_released = slot_released
 
     async def release(self, obj: ProjectScopedResource, *, abandon: bool) -> Outcome:
-        """InSync once the object holds nothing: its grants are gone, or with `abandon` left to nobody."""
+        """Release the grants of an object; InSync once it holds none.
+
+        `abandon` leaves the grants in place and only removes the object from the ledger.
+        """
         return await self.release_all(ledger_owner(obj), abandon=abandon, owns_existing=owns_existing(obj))
 
-    async def release_all(self, holder: Owner, *, abandon: bool, owns_existing: bool) -> Outcome:
-        """The same of an object by its name."""
-        nothing = DesiredGrants(holder, abandon=abandon, owns_existing=owns_existing, ending=True)
-        self._syncers.declare(nothing)
+    async def release_all(self, owner: Owner, *, abandon: bool, owns_existing: bool) -> Outcome:
+        """Release the grants of an object that is known by its name alone."""
+        self._syncers.declare(DesiredGrants(owner, abandon=abandon, owns_existing=owns_existing, ending=True))
         async with self._slot_released():
-            sync_result = await self._syncers.sync(holder)
-        if sync_result.halted:
-            return Waiting(Reason.DELETING, waits_for_project(sync_result.halted[0]), after=_HALTED)
-        if sync_result.releasing:
-            for fault in sync_result.faults.values():
-                return outcome_of_undoing(fault, f"letting go of {sync_result.releasing[0]}")
-            return Waiting(Reason.DELETING, f"letting go of {sync_result.releasing[0]}", after=1.0)
+            synced = await self._syncers.sync(owner)
+        if synced.halted:
+            return Waiting(Reason.DELETING, waits_for_project(synced.halted[0]), after=SUSPENDED_RECHECK)
+        if synced.releasing:
+            what = str(synced.releasing[0])
+            for fault in synced.faults.values():
+                return outcome_of_undoing(fault, f"releasing {what}")
+            return Waiting(Reason.DELETING, f"Releasing {what}", after=RELEASE_RECHECK)
         return InSync()

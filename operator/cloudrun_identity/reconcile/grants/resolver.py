@@ -1,7 +1,7 @@
-"""From what a spec says about grants to claims: members resolved, guardrails asked, obstacles named.
+"""Resolve requested grants to desired grants: references resolved, guardrails checked, failures named.
 
-Every wish ends as exactly one of: a claim; a hold with an obstacle, where it cannot be worked out or is not
-admitted, so that what is held stays and nothing is added.
+Every requested grant ends as exactly one of two: a desired grant; or a failure with a `Retain`, where the
+request does not resolve or is not admitted, so that existing grants stay and none is added.
 """
 
 import asyncio
@@ -26,144 +26,147 @@ from cloudrun_identity.policy.desired_grants import DesiredGrant, DesiredGrants,
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ledger_owner
 from cloudrun_identity.reconcile.outcomes import Outcome, Refused, outcome_of
 from cloudrun_identity.reconcile.preconditions import guardrail_facts
+from cloudrun_identity.reconcile.references import Resolved, Unresolved
 
-from .members import Holder, Nobody
-from .references import NoRole, declared_permissions
-from .targets import NoTarget
+from .members import GrantMember
+from .roles import declared_permissions
+
+PREDEFINED_ROLE_MAX_AGE = 60.0
+"""Seconds for which the permissions of a predefined role are believed; a custom role may change any time."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestedGrant:
-    """A grant as declared, by the field `path`.
-
-    `owner` is the identity whose account is the target. `exclusive`: nobody else is to hold the role there.
-    `project` is the one of the target, whose guardrails decide, where that is not the declaring object's own.
-    """
+    """One grant as a spec declares it."""
 
     path: str
-    target: Target | NoTarget
-    role: str | NoRole
-    holder: Holder | Nobody
+    """Field of the spec that declares it."""
+    target: Resolved[Target]
+    role: Resolved[str]
+    member: Resolved[GrantMember]
     owner: DeclaredIdentity | None = None
+    """Identity whose account is the target."""
     condition: IAMCondition | None = None
     exclusive: bool = False
+    """True if no other member may hold the role on the target."""
     project: ManagedProject | None = None
+    """ManagedProject of the target, whose guardrails decide; None for the object's own."""
 
 
 @dataclass(frozen=True, slots=True)
 class GrantFailure:
-    """Why a wish is not claimed."""
+    """Why a requested grant is not desired now."""
 
-    target: Target | NoTarget
+    target: Resolved[Target]
     role: str
     member: str
     outcome: Outcome
     unresolved: bool = False
+    """True if a reference does not resolve; False if the guardrails do not admit the grant."""
     condition: IAMCondition | None = None
 
     @property
     def state(self) -> GrantState:
-        """How statuses show the wish."""
+        """State of the grant in statuses."""
         return GrantState.REJECTED if isinstance(self.outcome, Refused) else GrantState.PENDING
 
 
 @dataclass(frozen=True, slots=True)
 class ResolvedGrants:
-    """All wishes of one object, judged."""
+    """The requested grants of one object, resolved and checked."""
 
-    desired_grants: frozenset[DesiredGrant] = frozenset()
+    desired: frozenset[DesiredGrant] = frozenset()
     retains: tuple[Retain, ...] = ()
     failures: tuple[GrantFailure, ...] = ()
 
 
 def condition_of(declared: BindingCondition | None) -> IAMCondition | None:
-    """A declared condition as the engine has it."""
+    """Return the IAM condition that a spec declares."""
     if declared is None:
         return None
     return IAMCondition(declared.title, declared.description or "", declared.expression)
 
 
 def desired_grants_of(
-    obj: ProjectScopedResource, listed: Iterable[RequestedGrant], resolved: ResolvedGrants, *, writable: bool
+    obj: ProjectScopedResource,
+    requested: Iterable[RequestedGrant],
+    resolved: ResolvedGrants,
+    *,
+    writable: bool,
 ) -> DesiredGrants:
-    """What an object declares to the lanes, of the wishes that it lists and that were judged.
+    """Return what an object registers with the policy engine.
 
-    For as long as one is in the way nobody else's grant is taken out of a binding that it wants alone.
+    While a grant fails, no unmanaged member is removed from the object's exclusive bindings.
     """
     return DesiredGrants(
         ledger_owner(obj),
-        resolved.desired_grants,
+        resolved.desired,
         resolved.retains,
         writable=writable,
         owns_existing=owns_existing(obj),
-        exclusive=frozenset() if resolved.failures else _exclusive_slots(listed),
+        exclusive=frozenset() if resolved.failures else _exclusive_bindings(requested),
     )
 
 
 def owns_existing(obj: ProjectScopedResource) -> bool:
-    """Whether grants that stood before the object are its own, to be taken away with it."""
+    """Return whether grants that were present before the object are released with it."""
     existing = getattr(obj.spec, "existing_grants", ExistingGrants.KEEP)
     return existing is ExistingGrants.CLAIM
 
 
 class GrantResolver:
-    """Asks the guardrails about wishes, with every role expanded to its permissions."""
+    """Check requested grants against the guardrails, with every role expanded to its permissions."""
 
     def __init__(self, roles: Roles) -> None:
         self._roles = roles
 
-    async def resolve_grants(
+    async def resolve(
         self,
-        requested_grants: Iterable[RequestedGrant],
+        requested: Iterable[RequestedGrant],
         namespace: str,
         project: ManagedProject,
         cluster: ClusterState,
         max_age: float,
     ) -> ResolvedGrants:
-        """Sort the wishes of an object in `namespace` into claims and obstacles.
+        """Return the desired grants of an object in `namespace`, and why others are not desired.
 
-        `project` is the object's own. `max_age` is how old, in seconds, what is known of their roles may be.
+        `project` is the object's own. `max_age` is how old, in seconds, the permissions of roles may be.
 
-        Everything is read first, and then decided at once. Claims that are declared before anything else can
-        happen were thus judged by every custom role as it may be by then, and later widenings find them
-        declared.
+        All roles are read first; then everything is decided without an await in between. Grants that are
+        registered right after that were thus checked against every custom role as it may become by then, and
+        a later expansion of a role finds them registered.
         """
-        listed = [(requested, requested.project or project) for requested in requested_grants]
+        listed = [(each, each.project or project) for each in requested]
         read_after = asyncio.get_running_loop().time() - max_age
-        guardrails_of = self._guardrails_of(listed, namespace, cluster)
-        bars = [
-            await guardrails_of[delegated.metadata.name].bar(requested, read_after)
-            for requested, delegated in listed
-        ]
-        guardrails_of = self._guardrails_of(listed, namespace, cluster)
-        desired_grants: set[DesiredGrant] = set()
+        checks = self._checks(listed, namespace, cluster)
+        prechecks = [await checks[of.metadata.name].precheck(each, read_after) for each, of in listed]
+        checks = self._checks(listed, namespace, cluster)
+        desired: set[DesiredGrant] = set()
         retains: list[Retain] = []
         failures: list[GrantFailure] = []
-        for (requested, delegated), bar in zip(listed, bars, strict=True):
-            found = guardrails_of[delegated.metadata.name].of(requested, bar)
-            if isinstance(found, DesiredGrant):
-                desired_grants.add(found)
+        for (each, of), precheck in zip(listed, prechecks, strict=True):
+            result = checks[of.metadata.name].check(each, precheck)
+            if isinstance(result, DesiredGrant):
+                desired.add(result)
             else:
-                retain, obstacle = found
+                retain, failure = result
                 retains.append(retain)
-                failures.append(obstacle)
-        return ResolvedGrants(frozenset(desired_grants), tuple(retains), tuple(failures))
+                failures.append(failure)
+        return ResolvedGrants(frozenset(desired), tuple(retains), tuple(failures))
 
-    def _guardrails_of(
+    def _checks(
         self, listed: Iterable[tuple[RequestedGrant, ManagedProject]], namespace: str, cluster: ClusterState
-    ) -> dict[str, "_ProjectGuardrails"]:
-        lenders = {delegated.metadata.name: delegated for _, delegated in listed}
+    ) -> dict[str, "_GuardrailCheck"]:
+        projects = {project.metadata.name: project for _, project in listed}
         return {
-            name: _ProjectGuardrails(
-                self._roles, namespace, delegated, cluster, guardrail_facts(delegated, cluster)
-            )
-            for name, delegated in lenders.items()
+            name: _GuardrailCheck(self._roles, namespace, project, cluster, guardrail_facts(project, cluster))
+            for name, project in projects.items()
         }
 
 
 @dataclass(frozen=True, slots=True)
-class _ProjectGuardrails:
-    """What an object's wishes in one project are judged by at one moment."""
+class _GuardrailCheck:
+    """The guardrails of one project at one moment, for an object of one namespace."""
 
     roles: Roles
     namespace: str
@@ -171,65 +174,72 @@ class _ProjectGuardrails:
     cluster: ClusterState
     facts: GuardrailFacts
 
-    async def bar(self, requested: RequestedGrant, read_after: float) -> Denied | GoogleError | None:
-        """What forbids the wish whatever its role permits, or keeps that from being read; reads it if not."""
-        match requested.target, requested.role, requested.holder:
-            case Target() as target, str(role), Holder() as holder:
-                # As if the role were harmless: what is refused even so is refused without a look at it.
-                decision = self._decide(requested, target, role, holder, frozenset())
+    async def precheck(self, requested: RequestedGrant, read_after: float) -> Denied | GoogleError | None:
+        """Read the permissions of the role, unless the grant is denied whatever they are.
+
+        Returns why the grant is denied, or why the role cannot be read.
+        """
+        match requested.target, requested.role, requested.member:
+            case Target() as target, str(role), GrantMember() as member:
+                # A grant that is denied even for a role without permissions is denied without reading it.
+                decision = self._decide(requested, target, role, member, frozenset())
             case _:
                 return None
         if isinstance(decision, Denied):
             return decision
         try:
-            await self.roles.permissions(role, self.project.project_id, _age_of(role, read_after))
+            await self.roles.permissions(role, self.project.project_id, _max_age(role, read_after))
         except GoogleError as error:
             return error
         return None
 
-    def of(
-        self, requested: RequestedGrant, bar: Denied | GoogleError | None
+    def check(
+        self, requested: RequestedGrant, precheck: Denied | GoogleError | None
     ) -> DesiredGrant | tuple[Retain, GrantFailure]:
-        """The claim that a wish comes to, or what is held meanwhile and what is in the way."""
-        match requested.target, requested.role, requested.holder:
-            case Target() as target, str(role), Holder(member, unique_id) as holder:
-                grant = Grant(target, role, member, requested.condition)
-                objection = self._objection(requested, grant, holder, bar)
-                if objection is None:
-                    return DesiredGrant(grant, unique_id)
-                obstacle = GrantFailure(target, role, member, objection, condition=requested.condition)
-                return Retain(target, role, member), obstacle
+        """Return the desired grant, or what is retained meanwhile and why."""
+        match requested.target, requested.role, requested.member:
+            case Target() as target, str(role), GrantMember() as member:
+                grant = Grant(target, role, member.principal, requested.condition)
+                denial = self._denial(requested, grant, member, precheck)
+                if denial is None:
+                    return DesiredGrant(grant, member.unique_id)
+                failure = GrantFailure(target, role, member.principal, denial, condition=requested.condition)
+                return Retain(target, role, member.principal), failure
             case _:
                 return _retain_of(requested), _unresolved(requested)
 
-    def _objection(
-        self, requested: RequestedGrant, grant: Grant, holder: Holder, bar: Denied | GoogleError | None
+    def _denial(
+        self,
+        requested: RequestedGrant,
+        grant: Grant,
+        member: GrantMember,
+        precheck: Denied | GoogleError | None,
     ) -> Outcome | None:
-        """Why the project does not allow that `holder` gets the role; None if it does."""
+        """Return why the project does not admit the grant; None if it does."""
         decision: Decision
-        if isinstance(bar, Denied):
-            decision = bar
-        elif bar is None:
-            decision = self._decide(requested, grant.target, grant.role, holder, self._permissions(grant))
-        elif bar.fault in (Fault.NOT_FOUND, Fault.INVALID_ARGUMENT):
+        if isinstance(precheck, Denied):
+            decision = precheck
+        elif precheck is None:
+            decision = self._decide(requested, grant.target, grant.role, member, self._permissions(grant))
+        elif precheck.fault in (Fault.NOT_FOUND, Fault.INVALID_ARGUMENT):
             return Refused(
                 Reason.REJECTED,
-                f"{requested.path}: there is no role {grant.role}; "
-                "a custom role is written projects/PROJECT/roles/ID",
+                f"{requested.path}: role {grant.role} does not exist; a custom role is written "
+                "projects/PROJECT/roles/ID",
             )
-        elif bar.fault is Fault.PERMISSION_DENIED:  # not ours to read, so it may hold anything
-            decision = self._decide(requested, grant.target, grant.role, holder, None)
+        elif precheck.fault is Fault.PERMISSION_DENIED:  # the operator cannot read it: it may hold anything
+            decision = self._decide(requested, grant.target, grant.role, member, None)
         else:
-            return outcome_of(bar, f"reading role {grant.role}")
+            return outcome_of(precheck, f"reading role {grant.role}")
         if isinstance(decision, Denied):
             return Refused(Reason.DENIED_BY_GUARDRAIL, f"{requested.path}: {decision.reason}")
         return None
 
     def _permissions(self, grant: Grant) -> frozenset[str] | None:
-        """What a grant of the role comes to: all that the role permits, or is about to permit.
+        """Return all permissions that the role has, or is about to have; None if they are unknown.
 
-        To a new grant counts what a CustomRole declares, whatever has become of the role in the meantime. A
-        grant that we hold already is asked about before that is written.
+        A new grant is checked against the permissions that a CustomRole declares, even before they are
+        written. The reconcile of the CustomRole checks the existing grants before it writes them.
         """
         permissions = self.roles.at_most(grant.role, self.project.project_id)
         if permissions is None or grant in self.cluster.ledger(grant.target).entries:
@@ -241,14 +251,14 @@ class _ProjectGuardrails:
         requested: RequestedGrant,
         target: Target,
         role: str,
-        holder: Holder,
+        member: GrantMember,
         permissions: frozenset[str] | None,
     ) -> Decision:
         request = GrantRequest(
             namespace=self.namespace,
             target=target,
             role=role,
-            member=holder.identity or holder.member,
+            member=member.identity or member.principal,
             permissions=permissions,
             owner=requested.owner,
             exclusive=requested.exclusive,
@@ -256,45 +266,42 @@ class _ProjectGuardrails:
         return decide(request, self.project, self.facts)
 
 
-def _age_of(role: str, read_after: float) -> float:
-    """How old, in seconds, what is known of a role may be: a custom one can be edited at any moment."""
+def _max_age(role: str, read_after: float) -> float:
+    """Return how old, in seconds, the known permissions of a role may be."""
     age = asyncio.get_running_loop().time() - read_after
-    return max(age, _PREDEFINED_AGE) if role.startswith("roles/") else age
+    return max(age, PREDEFINED_ROLE_MAX_AGE) if role.startswith("roles/") else age
 
 
-def _exclusive_slots(requested_grants: Iterable[RequestedGrant]) -> frozenset[BindingKey]:
-    """The bindings that an object declares to have to itself."""
+def _exclusive_bindings(requested: Iterable[RequestedGrant]) -> frozenset[BindingKey]:
+    """Return the bindings that an object declares exclusively."""
     return frozenset(
-        BindingKey(requested.target, requested.role, requested.condition)
-        for requested in requested_grants
-        if requested.exclusive and isinstance(requested.role, str) and isinstance(requested.target, Target)
+        BindingKey(each.target, each.role, each.condition)
+        for each in requested
+        if each.exclusive and isinstance(each.role, str) and isinstance(each.target, Target)
     )
 
 
 def _retain_of(requested: RequestedGrant) -> Retain:
-    """Hold what a wish that cannot be worked out may have come to before: what is known of it narrows it."""
+    """Return what to retain of a request that does not resolve: all grants that it may have led to."""
     target = requested.target if isinstance(requested.target, Target) else None
     role = requested.role if isinstance(requested.role, str) else requested.role.name or None
-    match requested.holder:
-        case Holder(member):
-            return Retain(target, role, member)
-        case Nobody():
-            # Whoever it is will be a service account, identities and service agents alike.
-            return Retain(target, role, prefix=service_account_member(""))
+    if isinstance(requested.member, GrantMember):
+        return Retain(target, role, requested.member.principal)
+    # Every reference to a member resolves to a service account: identities and service agents alike.
+    return Retain(target, role, prefix=service_account_member(""))
 
 
 def _unresolved(requested: RequestedGrant) -> GrantFailure:
-    """Say what a wish lacks: its target before its role before its member."""
+    """Report the first reference that does not resolve: the target before the role before the member."""
     role = requested.role if isinstance(requested.role, str) else requested.role.text
-    member = requested.holder.member if isinstance(requested.holder, Holder) else requested.holder.text
-    lacking = next(
+    member = (
+        requested.member.principal if isinstance(requested.member, GrantMember) else requested.member.text
+    )
+    outcome = next(
         each.outcome
-        for each in (requested.target, requested.role, requested.holder)
-        if isinstance(each, NoTarget | NoRole | Nobody)
+        for each in (requested.target, requested.role, requested.member)
+        if isinstance(each, Unresolved)
     )
     return GrantFailure(
-        requested.target, role, member, lacking, unresolved=True, condition=requested.condition
+        requested.target, role, member, outcome, unresolved=True, condition=requested.condition
     )
-
-
-_PREDEFINED_AGE = 60.0

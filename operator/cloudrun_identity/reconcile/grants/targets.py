@@ -1,4 +1,4 @@
-"""Which resource a spec means by a target, in the project that it names."""
+"""Resolve the target that a spec names to a resource of a project."""
 
 from dataclasses import dataclass
 
@@ -6,60 +6,63 @@ from cloudrun_identity.api import ManagedProject, Reason, TargetKind, TargetRef
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.principals import lower_email
-from cloudrun_identity.reconcile.cluster_state import ClusterState, identity_key
-from cloudrun_identity.reconcile.outcomes import Outcome, Refused
+from cloudrun_identity.reconcile.cluster_state import (
+    ClusterState,
+    ObjectKey,
+    account_key,
+    identity_key,
+)
+from cloudrun_identity.reconcile.outcomes import Refused
 from cloudrun_identity.reconcile.preconditions import missing, not_ready
+from cloudrun_identity.reconcile.references import Resolved, Unresolved
 
 
 @dataclass(frozen=True, slots=True)
-class NoTarget:
-    """A target that does not resolve, with the outcome that says why; `text` stands for it in statuses."""
-
-    text: str
-    outcome: Outcome
-
-    def __str__(self) -> str:
-        return self.text
-
-
-@dataclass(frozen=True, slots=True)
-class Resolved:
-    """A resource, and the identity whose account it is, if it is that."""
+class ResolvedTarget:
+    """A resource, and the identity that declares it."""
 
     target: Target
     owner: DeclaredIdentity | None = None
+    """The CloudRunIdentity that declares the account, if the target is an account."""
 
 
 def resolve_target(
     spec: TargetRef, project: ManagedProject, namespace: str, cluster: ClusterState, path: str
-) -> Resolved | NoTarget:
-    """What an object of `namespace` means by the target in its field `path`, a resource of `project`."""
+) -> Resolved[ResolvedTarget]:
+    """Return the resource of `project` that an object of `namespace` names in its field `path`."""
     if spec.kind is not TargetKind.SERVICE_ACCOUNT:
-        return Resolved(Target(spec.kind, project.project_id, spec.location or "", spec.name or ""))
+        return ResolvedTarget(Target(spec.kind, project.project_id, spec.location or "", spec.name or ""))
     if spec.identity_ref:
         return _account_of(DeclaredIdentity(namespace, spec.identity_ref.name), project, cluster, path)
     record = cluster.owner_of(spec.email or "")
     if record is None:
-        return Resolved(Target(spec.kind, project.project_id, name=lower_email(spec.email or "")))
+        return ResolvedTarget(Target(spec.kind, project.project_id, name=lower_email(spec.email or "")))
     return _account_of(DeclaredIdentity(*record.owner.split("/", 1)), project, cluster, path)
+
+
+def target_key(target: TargetRef, namespace: str) -> frozenset[ObjectKey]:
+    """Return the identity that declares the target account, by name or by e-mail."""
+    if target.identity_ref:
+        return frozenset({identity_key(namespace, target.identity_ref.name)})
+    return frozenset({account_key(target.email)} if target.email else ())
 
 
 def _account_of(
     owner: DeclaredIdentity, project: ManagedProject, cluster: ClusterState, path: str
-) -> Resolved | NoTarget:
+) -> Resolved[ResolvedTarget]:
     identity = cluster.identity(owner.namespace, owner.name)
     name = f"CloudRunIdentity {owner.namespace}/{owner.name}"
     text = f"{TargetKind.SERVICE_ACCOUNT} of {owner.namespace}/{owner.name}"
     if identity is None:
         key = identity_key(owner.namespace, owner.name)
-        return NoTarget(text, missing(key, cluster, f"{path}.identityRef"))
+        return Unresolved(text, missing(key, cluster, f"{path}.identityRef"))
     if identity.spec.project_ref.name != project.metadata.name:
         message = (
             f"{path}: {name} belongs to ManagedProject {identity.spec.project_ref.name}; "
             f"projectRef must name that one, not {project.metadata.name}"
         )
-        return NoTarget(text, Refused(Reason.INVALID_SPEC, message))
+        return Unresolved(text, Refused(Reason.INVALID_SPEC, message))
     record = cluster.account(identity)
     if record is None or not record.is_steady:
-        return NoTarget(text, not_ready(f"the account of {name}", f"{path}.identityRef"))
-    return Resolved(Target(TargetKind.SERVICE_ACCOUNT, project.project_id, name=record.email), owner)
+        return Unresolved(text, not_ready(f"the account of {name}", f"{path}.identityRef"))
+    return ResolvedTarget(Target(TargetKind.SERVICE_ACCOUNT, project.project_id, name=record.email), owner)

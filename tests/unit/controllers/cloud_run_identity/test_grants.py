@@ -16,14 +16,13 @@ from cloudrun_identity.controllers.cloud_run_identity.grants import (
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import IAMCondition, Target
 from cloudrun_identity.reconcile.cluster_state import custom_role_key, identity_key, project_key
-from cloudrun_identity.reconcile.grants.members import Holder, Nobody
-from cloudrun_identity.reconcile.grants.references import NoRole
+from cloudrun_identity.reconcile.grants.members import GrantMember
 from cloudrun_identity.reconcile.grants.resolver import RequestedGrant
-from cloudrun_identity.reconcile.grants.targets import NoTarget
 from cloudrun_identity.reconcile.outcomes import Refused, Waiting
+from cloudrun_identity.reconcile.references import Unresolved
 from tests.unit.controllers.cluster_state import EMAIL, FakeWorld, identity, project, record
 
-CHECKOUT = Holder(f"serviceAccount:{EMAIL}", "111", DeclaredIdentity("payments", "checkout"))
+CHECKOUT = GrantMember(f"serviceAccount:{EMAIL}", "111", DeclaredIdentity("payments", "checkout"))
 ACCOUNT = Target(TargetKind.SERVICE_ACCOUNT, "payments-prod-1234", name=EMAIL)
 SHARED = """
 kind: ManagedProject
@@ -57,16 +56,16 @@ def role(*objects: Any, **grant: Any) -> RequestedGrant:
 def test_a_role_is_wished_for_on_the_project_once_the_account_is_steady() -> None:
     obj = identity(roles=[{"role": "roles/cloudsql.client"}])
     (requested,) = requested_grants(obj)
-    assert (requested.path, requested.target, requested.role, requested.holder) == (
+    assert (requested.path, requested.target, requested.role, requested.member) == (
         "spec.roles[0]",
         Target(TargetKind.PROJECT, "payments-prod-1234"),
         "roles/cloudsql.client",
         CHECKOUT,
     )
     (early,) = requested_grants(obj, accounts=())
-    assert isinstance(early.holder, Nobody)
+    assert isinstance(early.member, Unresolved)
     (held,) = requested_grants(obj, accounts=[record(lost=AccountLoss.REPLACED)])
-    assert isinstance(held.holder, Nobody), "somebody else's account gets nothing"
+    assert isinstance(held.member, Unresolved), "somebody else's account gets nothing"
 
 
 def test_a_role_is_wished_for_on_a_workload_under_a_condition() -> None:
@@ -103,7 +102,7 @@ def test_nothing_is_granted_in_a_project_that_is_closed_or_braked(
         project(SHARED, **{"projectID": "shared-prod-1234", "namespaces": {"names": ["payments"]}, **spec}),
         projectRef={"name": "shared"},
     )
-    assert isinstance(requested.target, NoTarget)
+    assert isinstance(requested.target, Unresolved)
     assert isinstance(requested.target.outcome, Waiting | Refused)
     assert requested.target.outcome.reason is reason
     assert requested.target.outcome.message.startswith("spec.roles[0].projectRef: ")
@@ -113,14 +112,14 @@ def test_a_role_in_a_project_that_is_not_there_waits_for_it() -> None:
     requested = role(
         projectRef={"name": "shared"}, target={"kind": "Service", "location": "europe-west1", "name": "web"}
     )
-    assert requested.target == NoTarget(
+    assert requested.target == Unresolved(
         "Service europe-west1/web of ManagedProject shared",
         Waiting(Reason.DEPENDENCY_NOT_FOUND, "spec.roles[0].projectRef: there is no ManagedProject shared"),
     )
     (custom,) = requested_grants(
         identity(roles=[{"customRoleRef": {"name": "runner"}, "projectRef": {"name": "shared"}}])
     )
-    assert isinstance(custom.role, NoRole)
+    assert isinstance(custom.role, Unresolved)
 
 
 def test_a_role_on_another_identitys_account_waits_for_that_account() -> None:
@@ -131,7 +130,7 @@ def test_a_role_on_another_identitys_account_waits_for_that_account() -> None:
     assert requested.target == Target(TargetKind.SERVICE_ACCOUNT, "payments-prod-1234", name=PRICING_EMAIL)
     assert requested.owner == DeclaredIdentity("payments", "pricing")
     (early,) = requested_grants(obj, identity(PRICING))
-    assert isinstance(early.target, NoTarget)
+    assert isinstance(early.target, Unresolved)
     assert str(early.target) == "ServiceAccount of payments/pricing"
 
 
@@ -198,5 +197,5 @@ def test_every_object_that_is_named_wakes_the_identity() -> None:
 
 
 def _member(requested: RequestedGrant) -> str:
-    assert isinstance(requested.holder, Holder)
-    return requested.holder.member
+    assert isinstance(requested.member, GrantMember)
+    return requested.member.member

@@ -5,13 +5,13 @@ from typing import Any
 from cloudrun_identity.api import ConditionStatus, TargetKind
 from cloudrun_identity.controllers.cloud_run_identity.least_privilege import least_privilege, recommendations
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.reconcile.grants.members import Holder
+from cloudrun_identity.reconcile.grants.members import GrantMember
 from cloudrun_identity.reconcile.grants.resolver import RequestedGrant
-from cloudrun_identity.reconcile.grants.targets import NoTarget
 from cloudrun_identity.reconcile.outcomes import InSync
+from cloudrun_identity.reconcile.references import Unresolved
 
 PROJECT = Target(TargetKind.PROJECT, "acme")
-CHECKOUT = Holder("serviceAccount:checkout@acme.iam.gserviceaccount.com")
+CHECKOUT = GrantMember("serviceAccount:checkout@acme.iam.gserviceaccount.com")
 
 
 class ReadRoles:
@@ -24,7 +24,9 @@ class ReadRoles:
 ROLES: Any = ReadRoles()
 
 
-def requested(role: str, path: str = "spec.roles[0]", target: Target | NoTarget = PROJECT) -> RequestedGrant:
+def requested(
+    role: str, path: str = "spec.roles[0]", target: Target | Unresolved = PROJECT
+) -> RequestedGrant:
     return RequestedGrant(path, target, role, CHECKOUT)
 
 
@@ -38,7 +40,7 @@ def test_what_a_role_holds_is_advised_about_once_it_has_been_read() -> None:
 
 def test_what_is_not_granted_or_not_a_choice_is_no_matter() -> None:
     agent = requested("roles/iam.serviceAccountTokenCreator", "spec.usableFrom[0].projectRef")
-    nowhere = requested("roles/owner", target=NoTarget("ManagedProject shared", InSync()))
+    nowhere = requested("roles/owner", target=Unresolved("ManagedProject shared", InSync()))
     found = recommendations([agent, nowhere], ROLES)
     assert found == ()
     assert least_privilege(found).status is ConditionStatus.TRUE

@@ -188,6 +188,7 @@ async def test_only_the_first_of_many_users_are_named() -> None:
     cluster = FakeWorld(
         PROJECT, roles=[RECORD], entries=held_by(*(f"IAMBinding/shop/ops-{each}/u" for each in range(5)))
     )
-    assert "IAMBinding shop/ops-2 and 2 more; remove it from these objects, or delete them" in await waits_for(
-        cluster
+    assert (
+        "IAMBinding shop/ops-2 and 2 more; remove it from these objects, or delete them"
+        in await waits_for(cluster)
     )

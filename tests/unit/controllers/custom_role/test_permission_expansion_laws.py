@@ -22,7 +22,7 @@ from cloudrun_identity.ledger.model import Ledger, LedgerEntry, RoleRecord
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy.desired_grants import RETAIN_ALL, DesiredGrants
 from cloudrun_identity.policy.syncers import PolicySyncers
-from cloudrun_identity.reconcile.grants.members import Holder
+from cloudrun_identity.reconcile.grants.members import GrantMember
 from cloudrun_identity.reconcile.grants.resolver import GrantResolver, RequestedGrant
 from cloudrun_identity.reconcile.preconditions import Allowed
 from tests.unit.controllers.carry_out import carried_out
@@ -96,7 +96,7 @@ class Life:
         self.permissions, self.binds, self.suspended = NARROW, False, False
         self.syncers = PolicySyncers(self.scene.ports)
         expansions = Roles(self.google, asyncio.get_running_loop().time)
-        self.resolve_grants = GrantResolver(expansions)
+        self.resolver = GrantResolver(expansions)
         custom_roles = CustomRoles(self.google, asyncio.get_running_loop().time)
         self.controller = CustomRoleController(
             custom_roles, expansions, self.scene.ledgers, self.syncers, lambda: NOON, lambda _: None
@@ -130,17 +130,15 @@ class Life:
             self.syncers.declare(DesiredGrants(BINDING, retains=(RETAIN_ALL,), writable=False))
             return
         listed = (
-            (RequestedGrant("spec.members[0]", TARGET, GRANT.role, Holder(GRANT.member)),)
+            (RequestedGrant("spec.members[0]", TARGET, GRANT.role, GrantMember(GRANT.member)),)
             if self.binds
             else ()
         )
         max_age = self.chance.choice((0.0, 1000.0))
-        requested_grants = await self.resolve_grants.resolve_grants(
+        requested_grants = await self.resolver.resolve(
             listed, BINDING.namespace, PROJECT, LiveWorld(self), max_age
         )
-        self.syncers.declare(
-            DesiredGrants(BINDING, requested_grants.desired_grants, requested_grants.retains)
-        )
+        self.syncers.declare(DesiredGrants(BINDING, requested_grants.desired, requested_grants.retains))
         self.scene.policies.latency = self.chance.random()
         self.scene.policies.after_set = [self.check]
         await self.syncers.sync(BINDING)

@@ -8,7 +8,9 @@ from cloudrun_identity.controllers.cross_project import Account
 from cloudrun_identity.controllers.identity_attachment.attachment import (
     AttachmentWant,
     may_run_as,
-    resolved,
+)
+from cloudrun_identity.controllers.identity_attachment.attachment import (
+    resolve as resolve_attachment,
 )
 from cloudrun_identity.iam.admission import Admitted, DeclaredIdentity, Denied
 from cloudrun_identity.reconcile.outcomes import Refused, Waiting
@@ -42,7 +44,7 @@ def refusal(stop: AttachmentWant | Blocked) -> str:
 def by_email(email: str, cluster: FakeWorld = WORLD, **guardrails: Any) -> AttachmentWant | Blocked:
     obj = attachment(identityRef=None, email=email)
     delegated = project(guardrails={"workloads": [{"names": ["checkout*"]}], **guardrails})
-    return resolved(obj, Allowed(delegated, observe=False), cluster)
+    return resolve_attachment(obj, Allowed(delegated, observe=False), cluster)
 
 
 def test_the_workload_runs_as_the_identitys_account() -> None:

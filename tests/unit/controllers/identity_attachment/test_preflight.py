@@ -18,8 +18,8 @@ from cloudrun_identity.controllers.identity_attachment.attachment import Attachm
 from cloudrun_identity.controllers.identity_attachment.preflight import (
     Preflight,
     all_passed,
+    blocking_message,
     cross_project,
-    holds_up,
 )
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.permission_checks import Hint
@@ -139,7 +139,7 @@ async def test_only_an_account_that_is_surely_unfit_holds_up_the_move(
     lines = await checks(FakeCloud(account), operated(Account(OLD, HOME)), BARE)
     assert lines["Account"].state is state
     assert text in (lines["Account"].message or "")
-    assert bool(holds_up(lines.values())) == (state is PreflightState.FAILED)
+    assert bool(blocking_message(lines.values())) == (state is PreflightState.FAILED)
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ async def test_what_is_missing_comes_with_what_to_do(
     assert lines[check].state is state
     assert remedy in (lines[check].message or "")
     assert [line.check for line in lines.values() if line.state is not PreflightState.PASSED] == [check]
-    assert not holds_up(lines.values()), "advice, which holds up nothing"
+    assert not blocking_message(lines.values()), "advice, which holds up nothing"
 
 
 async def test_an_account_of_another_project_needs_the_service_agent_and_the_policy() -> None:

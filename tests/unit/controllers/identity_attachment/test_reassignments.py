@@ -8,13 +8,13 @@ from cloudrun_identity.api import RECONCILE_REQUESTED_AT, IdentityAttachment, Mo
 from cloudrun_identity.controllers.identity_attachment.reassignments import (
     FIRST_WAIT,
     ROUNDS,
-    STOOD,
+    UNCONTESTED_AFTER,
     given_up,
     is_asked,
     last_move,
     next_move,
 )
-from cloudrun_identity.reconcile.outcomes import Outcome, Refused, Waiting
+from cloudrun_identity.reconcile.steps import Refuse, Wait
 from tests.unit.controllers.attachments import ELSEWHERE, OLD, attachment, want
 from tests.unit.controllers.cluster_state import EMAIL
 
@@ -29,7 +29,7 @@ def moved(**fields: Any) -> Move:
 
 def decided(
     last: Move | None, *, generation: int = 3, changed: datetime = NOW, obj: IdentityAttachment | None = None
-) -> Move | Outcome:
+) -> Move | Wait | Refuse:
     """What is done about somebody else's deploy of so many seconds ago."""
     state = replace(
         ELSEWHERE, generation=generation, updated=changed.timestamp(), last_modifier="ci@example.com"
@@ -52,7 +52,7 @@ def test_a_deploy_that_takes_the_account_away_is_put_back_at_once_and_counted() 
 
 
 def test_a_move_that_stood_was_not_contested() -> None:
-    found = decided(moved(time=NOW - STOOD, contested=ROUNDS))
+    found = decided(moved(time=NOW - UNCONTESTED_AFTER, contested=ROUNDS))
     assert isinstance(found, Move)
     assert found.contested == 0
 
@@ -61,7 +61,7 @@ def test_a_move_that_stood_was_not_contested() -> None:
 def test_each_round_of_a_fight_waits_twice_as_long(contested: int) -> None:
     wait = FIRST_WAIT * 2**contested
     early = decided(moved(time=NOW - timedelta(seconds=wait - 1), contested=contested))
-    assert isinstance(early, Waiting)
+    assert isinstance(early, Wait)
     assert early.reason is Reason.DRIFT_DETECTED
     assert early.after == pytest.approx(1)
     due = decided(moved(time=NOW - timedelta(seconds=wait), contested=contested))
@@ -76,7 +76,7 @@ def test_a_clock_that_was_set_back_holds_nothing_up() -> None:
 
 def test_a_fight_that_is_lost_needs_a_person_and_names_who_fights() -> None:
     outcome = decided(moved(contested=ROUNDS))
-    assert isinstance(outcome, Refused)
+    assert isinstance(outcome, Refuse)
     assert outcome.reason is Reason.CONFLICT
     for word in (OLD, "ci@example.com", EMAIL):
         assert word in outcome.message
@@ -99,7 +99,7 @@ def test_a_write_that_never_took_is_made_again_and_is_no_round(contested: int) -
 def test_what_the_platform_gave_up_is_tried_again_only_after_a_deploy() -> None:
     last = given_up(moved(), replace(ELSEWHERE, generation=3), "image not found")
     outcome = decided(last, generation=3)
-    assert isinstance(outcome, Waiting)
+    assert isinstance(outcome, Wait)
     assert outcome.reason is Reason.REVISION_FAILED
     assert "image not found" in outcome.message
     assert isinstance(decided(last, generation=4), Move)

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from cloudrun_identity.api import Reason
-from cloudrun_identity.controllers.identity_attachment.rollout import WorkloadSeen, poll_after, rollout
+from cloudrun_identity.controllers.identity_attachment.attachment import WorkloadSeen
+from cloudrun_identity.controllers.identity_attachment.rollout import poll_after, rollout
 from cloudrun_identity.gcp.run import Operation
 from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, Waiting
 from tests.unit.controllers.attachments import OLD, ROLLED_OUT, want
@@ -20,7 +21,8 @@ def outcome(
 ) -> Outcome:
     shown = replace(ROLLED_OUT, **state)
     seen = WorkloadSeen(shown, SERVES if serving is None else serving, operation)
-    return rollout(want(), shown, seen, NOW)
+    step = rollout(want(), shown, seen, NOW)
+    return step.outcome if step else InSync()
 
 
 def test_a_workload_that_runs_as_the_identity_everywhere_is_in_sync() -> None:

@@ -6,20 +6,23 @@ import pytest
 
 from cloudrun_identity.api import Member, Reason, WorkloadIdentityUser
 from cloudrun_identity.iam.admission import DeclaredIdentity
-from cloudrun_identity.reconcile.grants.members import Holder, Members, Nobody
+from cloudrun_identity.reconcile.grants.members import GrantMember, Members
 from cloudrun_identity.reconcile.outcomes import Outcome, Refused, Waiting
+from cloudrun_identity.reconcile.references import Unresolved
 from tests.unit.controllers.cluster_state import EMAIL, PROJECT, FakeWorld, identity, project, record
 
-ANN = Holder("user:ann@example.com")
+ANN = GrantMember("user:ann@example.com")
 
 
-def resolve(member: dict[str, Any], cluster: FakeWorld, namespace: str = "payments") -> Holder | Nobody:
+def resolve(
+    member: dict[str, Any], cluster: FakeWorld, namespace: str = "payments"
+) -> GrantMember | Unresolved:
     return Members(cluster, namespace).resolve(Member.model_validate(member), "spec.members[0]")
 
 
 def nobody(member: dict[str, Any], cluster: FakeWorld, namespace: str = "payments") -> Outcome:
     holder = resolve(member, cluster, namespace)
-    assert isinstance(holder, Nobody)
+    assert isinstance(holder, Unresolved)
     return holder.outcome
 
 
@@ -29,7 +32,7 @@ def test_a_principal_is_itself_in_the_form_that_policies_are_compared_by() -> No
 
 def test_an_identity_is_its_account_once_that_is_steady() -> None:
     cluster = FakeWorld(project(), identity(), accounts=[record()])
-    assert resolve({"identityRef": {"name": "checkout"}}, cluster) == Holder(
+    assert resolve({"identityRef": {"name": "checkout"}}, cluster) == GrantMember(
         f"serviceAccount:{EMAIL}", "111", DeclaredIdentity("payments", "checkout")
     )
 
@@ -63,12 +66,12 @@ def test_another_namespaces_identity_must_allow_it() -> None:
     assert isinstance(outcome, Refused)
     assert outcome.reason is Reason.DENIED_BY_GUARDRAIL
     opened = FakeWorld(identity(allowedNamespaces=["shop"]), accounts=[record()])
-    assert isinstance(resolve(member, opened, namespace="shop"), Holder)
+    assert isinstance(resolve(member, opened, namespace="shop"), GrantMember)
 
 
 def test_a_service_agent_is_that_of_an_admitting_project() -> None:
     member = {"cloudRunServiceAgentOf": {"projectRef": {"name": "payments-prod"}}}
-    assert resolve(member, FakeWorld(project())) == Holder(
+    assert resolve(member, FakeWorld(project())) == GrantMember(
         "serviceAccount:service-417203958816@serverless-robot-prod.iam.gserviceaccount.com"
     )
     missing, stranger = nobody(member, FakeWorld()), nobody(member, FakeWorld(project()), "stranger")
@@ -91,24 +94,24 @@ def test_a_kubernetes_service_account_is_one_of_the_pool_of_its_project() -> Non
             "serviceAccount": "prefect",
         }
     }
-    assert outside(user, FakeWorld(project())) == Holder(
+    assert outside(user, FakeWorld(project())) == GrantMember(
         "serviceAccount:payments-prod-1234.svc.id.goog[jobs/prefect]"
     )
     missing = outside(user, FakeWorld())
-    assert isinstance(missing, Nobody)
+    assert isinstance(missing, Unresolved)
     assert missing.text == "payments-prod[jobs/prefect]"
     assert missing.outcome == Waiting(
         Reason.DEPENDENCY_NOT_FOUND,
         "spec.workloadIdentityUsers[0].kubernetes.projectRef: there is no ManagedProject payments-prod",
     )
     stranger = outside(user, FakeWorld(project()), "stranger")
-    assert isinstance(stranger, Nobody)
+    assert isinstance(stranger, Unresolved)
     assert isinstance(stranger.outcome, Refused)
 
 
 def test_a_principal_of_a_pool_is_itself() -> None:
     pool = "principal://iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/ci/subject/main"
-    assert outside({"principal": pool}, FakeWorld()) == Holder(pool)
+    assert outside({"principal": pool}, FakeWorld()) == GrantMember(pool)
 
 
 def test_the_agent_of_a_suspended_project_is_waited_for() -> None:
@@ -118,6 +121,8 @@ def test_the_agent_of_a_suspended_project_is_waited_for() -> None:
     assert outcome.reason is Reason.DEPENDENCY_NOT_READY
 
 
-def outside(user: dict[str, Any], cluster: FakeWorld, namespace: str = "payments") -> Holder | Nobody:
+def outside(
+    user: dict[str, Any], cluster: FakeWorld, namespace: str = "payments"
+) -> GrantMember | Unresolved:
     parsed = WorkloadIdentityUser.model_validate(user)
     return Members(cluster, namespace).workload_identity_user(parsed, "spec.workloadIdentityUsers[0]")

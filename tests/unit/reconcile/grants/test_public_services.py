@@ -10,12 +10,12 @@ from cloudrun_identity.gcp.workloads import Workload, WorkloadState
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.reconcile.grants.public_services import (
     INVOKER,
-    open_to_all,
-    roles_in_vain,
-    services_called,
+    ineffective_roles,
+    invoked_services,
+    public_services,
 )
-from cloudrun_identity.reconcile.grants.targets import NoTarget
 from cloudrun_identity.reconcile.outcomes import InSync
+from cloudrun_identity.reconcile.references import Unresolved
 from tests.unit.controllers.attachments import ROLLED_OUT
 from tests.unit.controllers.cloud import fault
 from tests.unit.controllers.cluster_state import PROJECT, FakeWorld, project
@@ -40,9 +40,9 @@ class Services:
 
 
 def called(
-    target: Target | NoTarget = CHECKOUT, role: str = INVOKER, lender: ManagedProject = LENT
+    target: Target | Unresolved = CHECKOUT, role: str = INVOKER, lender: ManagedProject = LENT
 ) -> tuple[Workload, ...]:
-    return services_called([(target, role, lender)] * 2, "payments", FakeWorld(LENT))
+    return invoked_services([(target, role, lender)] * 2, "payments", FakeWorld(LENT))
 
 
 def test_a_service_is_called_by_whoever_is_to_invoke_it() -> None:
@@ -54,12 +54,12 @@ def test_a_service_is_called_by_whoever_is_to_invoke_it() -> None:
     [
         (CHECKOUT, "roles/run.viewer"),
         (replace(CHECKOUT, kind=TargetKind.JOB), INVOKER),
-        (NoTarget("Service of ManagedProject shared", InSync()), INVOKER),
+        (Unresolved("Service of ManagedProject shared", InSync()), INVOKER),
         (replace(CHECKOUT, name="somebody-elses"), INVOKER),
     ],
     ids=["another role", "a job", "nowhere", "not to be used"],
 )
-def test_nothing_else_is_looked_at(target: Target | NoTarget, role: str) -> None:
+def test_nothing_else_is_looked_at(target: Target | Unresolved, role: str) -> None:
     assert called(target, role) == ()
 
 
@@ -83,12 +83,12 @@ def test_in_another_project_its_own_guardrails_say_what_may_be_looked_at() -> No
 async def test_a_service_is_open_if_it_is_seen_not_to_check_its_callers(
     services: Services, is_open: bool
 ) -> None:
-    found = await open_to_all([SERVICE], services, 60.0)
+    found = await public_services([SERVICE], services, 60.0)
     assert found == ((SERVICE,) if is_open else ())
 
 
 def test_it_is_told_in_one_line_that_no_status_cuts_off() -> None:
     longest = Workload(WorkloadKind.SERVICE, "p" * 30, "northamerica-northeast2", "s" * 49)
-    (text,) = roles_in_vain([longest])
-    assert f"{longest} of project {longest.project_id} lets in everybody" in text
+    (text,) = ineffective_roles([longest])
+    assert f"{longest} of project {longest.project_id} allows unauthenticated invocation" in text
     assert len(text) <= 256

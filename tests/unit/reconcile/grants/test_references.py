@@ -1,6 +1,7 @@
 from cloudrun_identity.api import Member, TargetRef
 from cloudrun_identity.reconcile.cluster_state import identity_key, project_key
-from cloudrun_identity.reconcile.grants.references import member_keys, target_key
+from cloudrun_identity.reconcile.grants.members import member_keys
+from cloudrun_identity.reconcile.grants.targets import target_key
 
 
 def test_members_name_identities_and_projects() -> None:

@@ -18,15 +18,15 @@ from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.ledger.model import LedgerEntry, RoleRecord
 from cloudrun_identity.policy.desired_grants import DesiredGrant, Retain
-from cloudrun_identity.reconcile.grants.members import Holder, Nobody
+from cloudrun_identity.reconcile.grants.members import GrantMember
 from cloudrun_identity.reconcile.grants.resolver import GrantResolver, RequestedGrant, ResolvedGrants
-from cloudrun_identity.reconcile.grants.targets import NoTarget
 from cloudrun_identity.reconcile.outcomes import Refused, Waiting
+from cloudrun_identity.reconcile.references import Unresolved
 from tests.unit.controllers.cluster_state import EMAIL, FakeWorld, project
 
 HOME = Target(TargetKind.PROJECT, "payments-prod-1234")
 SQL = "roles/cloudsql.client"
-ANN = Holder("user:ann@example.com")
+ANN = GrantMember("user:ann@example.com")
 
 
 class FakeRoles:
@@ -55,31 +55,33 @@ async def resolved(
 ) -> ResolvedGrants:
     delegated = delegated or project()
     resolve_grants = GrantResolver(roles or FakeRoles())
-    return await resolve_grants.resolve_grants(
+    return await resolve_grants.resolve(
         requested_grants, "payments", delegated, cluster or FakeWorld(delegated), 0.0
     )
 
 
-def requested(role: str = SQL, holder: Holder | Nobody = ANN, target: Target = HOME) -> RequestedGrant:
-    return RequestedGrant("spec.roles[0]", target, role, holder)
+def requested(
+    role: str = SQL, member: GrantMember | Unresolved = ANN, target: Target = HOME
+) -> RequestedGrant:
+    return RequestedGrant("spec.roles[0]", target, role, member)
 
 
 async def test_an_admitted_wish_is_a_claim() -> None:
-    holder = Holder(f"serviceAccount:{EMAIL}", "111", DeclaredIdentity("payments", "checkout"))
-    requested_grants = await resolved(requested(holder=holder))
+    member = GrantMember(f"serviceAccount:{EMAIL}", "111", DeclaredIdentity("payments", "checkout"))
+    requested_grants = await resolved(requested(member=member))
     assert requested_grants == ResolvedGrants(
-        frozenset({DesiredGrant(Grant(HOME, SQL, holder.member), "111")})
+        frozenset({DesiredGrant(Grant(HOME, SQL, member.principal), "111")})
     )
 
 
 async def test_equal_wishes_are_one_claim() -> None:
-    assert len((await resolved(requested(), requested())).desired_grants) == 1
+    assert len((await resolved(requested(), requested())).desired) == 1
 
 
 async def test_a_wish_for_nobody_holds_whoever_has_the_role_there() -> None:
     outcome = Waiting(Reason.DEPENDENCY_NOT_FOUND, "there is no such identity")
-    requested_grants = await resolved(requested(holder=Nobody("identity:payments/x", outcome)))
-    assert requested_grants.desired_grants == frozenset()
+    requested_grants = await resolved(requested(member=Unresolved("identity:payments/x", outcome)))
+    assert requested_grants.desired == frozenset()
     assert requested_grants.retains == (Retain(HOME, SQL, prefix="serviceAccount:"),)
     (obstacle,) = requested_grants.failures
     assert obstacle.unresolved
@@ -89,8 +91,8 @@ async def test_a_wish_for_nobody_holds_whoever_has_the_role_there() -> None:
 
 async def test_a_wish_that_no_guardrail_admits_holds_just_itself() -> None:
     requested_grants = await resolved(requested("roles/storage.admin"), requested())
-    assert {desired_grant.grant.role for desired_grant in requested_grants.desired_grants} == {SQL}
-    assert requested_grants.retains == (Retain(HOME, "roles/storage.admin", ANN.member),)
+    assert {desired_grant.grant.role for desired_grant in requested_grants.desired} == {SQL}
+    assert requested_grants.retains == (Retain(HOME, "roles/storage.admin", ANN.principal),)
     (obstacle,) = requested_grants.failures
     assert not obstacle.unresolved
     assert obstacle.state is GrantState.REJECTED
@@ -105,7 +107,7 @@ async def test_a_role_that_does_not_exist_is_refused(fault: Fault) -> None:
     (obstacle,) = (await resolved(requested(), roles=roles)).failures
     assert obstacle.outcome == Refused(
         Reason.REJECTED,
-        f"spec.roles[0]: there is no role {SQL}; a custom role is written projects/PROJECT/roles/ID",
+        f"spec.roles[0]: role {SQL} does not exist; a custom role is written projects/PROJECT/roles/ID",
     )
 
 
@@ -119,8 +121,8 @@ async def test_a_role_that_no_entry_admits_is_not_even_read() -> None:
 async def test_a_role_that_cannot_be_read_now_freezes_the_wish() -> None:
     roles = FakeRoles(**{"cloudsql.client": Fault.UNAVAILABLE})
     requested_grants = await resolved(requested(), roles=roles)
-    assert requested_grants.retains == (Retain(HOME, SQL, ANN.member),)
-    assert not requested_grants.desired_grants
+    assert requested_grants.retains == (Retain(HOME, SQL, ANN.principal),)
+    assert not requested_grants.desired
 
 
 async def test_a_role_that_is_not_ours_to_read_may_hold_anything() -> None:
@@ -144,17 +146,16 @@ status: {projectNumber: "1"}
 async def test_each_wish_is_judged_by_the_guardrails_of_the_project_that_it_is_about() -> None:
     shared = project(SHARED)
     there = Target(TargetKind.PROJECT, "shared-prod-1234")
-    holder = Holder(f"serviceAccount:{EMAIL}", "111", DeclaredIdentity("payments", "checkout"))
+    member = GrantMember(f"serviceAccount:{EMAIL}", "111", DeclaredIdentity("payments", "checkout"))
     publish, sql = (
-        RequestedGrant("spec.roles[0]", there, role, holder, project=shared)
+        RequestedGrant("spec.roles[0]", there, role, member, project=shared)
         for role in ("roles/pubsub.publisher", SQL)
     )
     requested_grants = await resolved(
-        requested(holder=holder), publish, sql, cluster=FakeWorld(project(), shared)
+        requested(member=member), publish, sql, cluster=FakeWorld(project(), shared)
     )
     assert {
-        (desired_grant.grant.target, desired_grant.grant.role)
-        for desired_grant in requested_grants.desired_grants
+        (desired_grant.grant.target, desired_grant.grant.role) for desired_grant in requested_grants.desired
     } == {
         (HOME, SQL),
         (there, "roles/pubsub.publisher"),
@@ -166,9 +167,9 @@ async def test_each_wish_is_judged_by_the_guardrails_of_the_project_that_it_is_a
 
 async def test_a_wish_without_a_target_holds_the_role_wherever_it_is() -> None:
     outcome = Waiting(Reason.DEPENDENCY_NOT_FOUND, "there is no ManagedProject shared")
-    nowhere = RequestedGrant("spec.roles[0]", NoTarget("ManagedProject shared", outcome), SQL, ANN)
+    nowhere = RequestedGrant("spec.roles[0]", Unresolved("ManagedProject shared", outcome), SQL, ANN)
     requested_grants = await resolved(nowhere)
-    assert requested_grants.retains == (Retain(None, SQL, ANN.member),)
+    assert requested_grants.retains == (Retain(None, SQL, ANN.principal),)
     (obstacle,) = requested_grants.failures
     assert (str(obstacle.target), obstacle.outcome, obstacle.unresolved) == (
         "ManagedProject shared",
@@ -204,12 +205,12 @@ async def test_a_new_grant_is_judged_by_what_the_role_is_declared_to_permit_too(
 
 
 async def test_a_grant_that_is_held_does_not_suffer_from_what_its_role_is_not_allowed_to_become() -> None:
-    grant = Grant(HOME, CUSTOM, ANN.member)
+    grant = Grant(HOME, CUSTOM, ANN.principal)
     cluster = declared(
         "run.jobs.runWithOverrides", entries={grant: LedgerEntry(frozenset({"IAMBinding/payments/ops/u"}))}
     )
 
-    assert (await resolved(requested(CUSTOM), cluster=cluster, delegated=LENT)).desired_grants == {
+    assert (await resolved(requested(CUSTOM), cluster=cluster, delegated=LENT)).desired == {
         DesiredGrant(grant)
     }
 
