@@ -33,7 +33,7 @@ async def reconciled(cloud: FakeCloud, obj: IdentityAttachment | None = None) ->
 CONTROLLER = FakeCloud(None).controller()
 
 
-def test_it_refers_to_its_project_and_its_identity() -> None:
+def test_it_references_its_project_and_its_identity() -> None:
     assert CONTROLLER.references(attachment(identityRef={"name": "pricing", "namespace": "shop"})) == {
         project_key("payments-prod"),
         identity_key("shop", "pricing"),
@@ -44,7 +44,7 @@ def test_it_refers_to_its_project_and_its_identity() -> None:
     }
 
 
-def test_rivals_declare_the_same_workload() -> None:
+def test_two_attachments_to_one_workload_declare_the_same() -> None:
     other = attachment(identityRef={"name": "pricing"})
     assert CONTROLLER.declares(attachment()) == CONTROLLER.declares(other)
 
@@ -64,13 +64,11 @@ def test_rivals_declare_the_same_workload() -> None:
         ),
     ],
 )
-def test_what_differs_is_what_the_platform_does_not_run_as_the_account(
-    seen: WorkloadSeen, expected: list[str]
-) -> None:
+def test_the_changes_name_what_does_not_run_as_the_account(seen: WorkloadSeen, expected: list[str]) -> None:
     assert [str(change) for change in CONTROLLER.plan(want(), seen, NOW).changes] == expected
 
 
-async def test_a_move_is_recorded_before_it_is_made_by_one_read_and_one_write() -> None:
+async def test_a_move_is_recorded_first_and_takes_one_read_and_one_write() -> None:
     cloud = FakeCloud(ELSEWHERE)
 
     outcome, summary = await reconciled(cloud)
@@ -85,7 +83,7 @@ async def test_a_move_is_recorded_before_it_is_made_by_one_read_and_one_write() 
     assert summary.fields["preflight"] == PASSED
 
 
-async def test_what_ran_before_is_of_before_the_first_move() -> None:
+async def test_the_previous_account_is_the_one_before_the_first_move() -> None:
     cloud = FakeCloud(replace(ELSEWHERE, service_account="first@x"))
     _, summary = await reconciled(cloud)
     assert summary.fields["previous_service_account"] == "first@x"
@@ -101,7 +99,7 @@ async def test_what_ran_before_is_of_before_the_first_move() -> None:
 
 
 @pytest.mark.parametrize("error", [Fault.ABORTED, Fault.PERMISSION_DENIED, None], ids=str)
-async def test_what_ran_before_is_what_ran_when_the_first_move_was_made_and_not_when_it_failed(
+async def test_a_failed_first_move_does_not_record_the_previous_account(
     error: Fault | None,
 ) -> None:
     cloud = FakeCloud(replace(ELSEWHERE, service_account="first@x"), *([error] if error else []))
@@ -116,7 +114,7 @@ async def test_what_ran_before_is_what_ran_when_the_first_move_was_made_and_not_
     assert summary.fields["previous_service_account"] == OLD
 
 
-async def test_a_first_move_that_may_have_been_made_tells_what_ran_before() -> None:
+async def test_a_first_move_without_an_answer_records_the_previous_account() -> None:
     cloud = FakeCloud(replace(ELSEWHERE, service_account="first@x"), Fault.UNAVAILABLE)
     _, summary = await reconciled(cloud)
     assert summary.fields["previous_service_account"] == "first@x"
@@ -126,7 +124,7 @@ async def test_a_first_move_that_may_have_been_made_tells_what_ran_before() -> N
     assert summary.fields["previous_service_account"] == "first@x"
 
 
-async def test_a_later_move_that_fails_changes_nothing_of_what_ran_before() -> None:
+async def test_a_failed_later_move_keeps_the_previous_account() -> None:
     cloud = FakeCloud(replace(ELSEWHERE, service_account="first@x"))
     _, summary = await reconciled(cloud)
     last = summary.fields["last_move"].model_copy(update={"time": NOW - timedelta(minutes=1)})
@@ -137,7 +135,7 @@ async def test_a_later_move_that_fails_changes_nothing_of_what_ran_before() -> N
     assert summary.fields["last_move"] == last
 
 
-async def test_a_status_that_tells_otherwise_of_what_ran_before_is_put_right() -> None:
+async def test_a_forged_previous_account_in_the_status_is_corrected() -> None:
     forged = {"workloadUID": "w-1", "previousServiceAccount": "powerful@x"}
     cloud = FakeCloud(ELSEWHERE)
     _, summary = await reconciled(cloud, attachment(forged))
@@ -151,7 +149,7 @@ async def test_a_status_that_tells_otherwise_of_what_ran_before_is_put_right() -
     assert summary.fields["previous_service_account"] is None
 
 
-async def test_a_workload_that_runs_as_the_account_anyway_is_never_moved_nor_restored() -> None:
+async def test_a_workload_with_the_right_account_is_not_moved() -> None:
     cloud = FakeCloud(ROLLED_OUT)
     _, summary = await reconciled(cloud)
     assert cloud.calls == ["get"]
@@ -159,7 +157,7 @@ async def test_a_workload_that_runs_as_the_account_anyway_is_never_moved_nor_res
     assert summary.fields["last_move"] is None
 
 
-async def test_an_operation_tells_of_the_workload_until_it_is_over() -> None:
+async def test_an_operation_shows_the_workload_until_it_is_done() -> None:
     cloud = FakeCloud(ELSEWHERE)
     obj = attachment({"workloadUID": "w-1", "operation": OPERATION})
     moving = replace(ROLLED_OUT, reconciling=True)
@@ -174,14 +172,14 @@ async def test_an_operation_tells_of_the_workload_until_it_is_over() -> None:
     assert cloud.calls == ["poll", "poll"]
 
 
-async def test_an_operation_that_is_forgotten_leaves_the_workload_to_be_read() -> None:
+async def test_the_workload_is_read_after_its_operation_is_forgotten() -> None:
     cloud = FakeCloud(ROLLED_OUT)
     _, summary = await reconciled(cloud, attachment({"operation": OPERATION}))
     assert cloud.calls == ["poll", "get"]
     assert summary.fields["operation"] is None
 
 
-async def test_a_move_that_the_platform_gave_up_is_not_repeated() -> None:
+async def test_a_move_that_the_platform_rejected_is_not_repeated() -> None:
     cloud = FakeCloud(replace(ELSEWHERE, generation=3))
     cloud.under_way = Operation(OPERATION, done=True, error="no such image", state=ROLLED_OUT)
     last = {"serviceAccount": EMAIL, "generation": 2, "time": "2026-01-01T11:00:00Z"}
@@ -197,7 +195,7 @@ async def test_a_move_that_the_platform_gave_up_is_not_repeated() -> None:
 
 
 @pytest.mark.parametrize("error", [Fault.ABORTED, Fault.PERMISSION_DENIED, Fault.QUOTA_EXCEEDED])
-async def test_a_write_that_fails_keeps_the_checks_and_is_read_anew(error: Fault) -> None:
+async def test_a_failed_write_keeps_the_checks_and_invalidates_the_cache(error: Fault) -> None:
     cloud = FakeCloud(ELSEWHERE, error)
     outcome, summary = await reconciled(cloud)
     assert "Service europe-west1/checkout" in outcome.message
@@ -205,7 +203,7 @@ async def test_a_write_that_fails_keeps_the_checks_and_is_read_anew(error: Fault
     assert summary.fields["preflight"] == PASSED
 
 
-async def test_what_a_product_deploys_is_refused() -> None:
+async def test_a_workload_that_a_product_deploys_is_refused() -> None:
     cloud = FakeCloud(replace(ELSEWHERE, managed_by="cloudfunctions"))
     outcome, _ = await reconciled(cloud)
     assert isinstance(outcome, Refused)
@@ -213,7 +211,7 @@ async def test_what_a_product_deploys_is_refused() -> None:
 
 
 @pytest.mark.parametrize("reason", ["WorkloadNotFound", "OldRevisionServing", "RevisionFailed"])
-async def test_what_is_only_looked_at_now_and_then_is_read_from_a_list(reason: str) -> None:
+async def test_a_workload_without_expected_changes_is_read_from_a_list(reason: str) -> None:
     ready = {
         "type": "Ready",
         "status": "False",
@@ -231,7 +229,7 @@ async def test_what_is_only_looked_at_now_and_then_is_read_from_a_list(reason: s
     assert cloud.calls == ["list", "get"]
 
 
-async def test_a_status_sends_nobody_to_an_operation_elsewhere() -> None:
+async def test_an_operation_of_another_project_is_not_read() -> None:
     cloud = FakeCloud(ROLLED_OUT)
     cloud.under_way = Operation("x", done=False, state=ROLLED_OUT)
     elsewhere = "projects/victim-1234/locations/europe-west1/operations/1"

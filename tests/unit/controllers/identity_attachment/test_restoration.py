@@ -25,7 +25,7 @@ class Terminating(FakeWorld):
 
 
 class Deletion:
-    """How the deletion of an attachment ended."""
+    """Result of the deletion of an attachment."""
 
     def __init__(
         self, cloud: FakeCloud, outcome: Outcome, recorder: Recorder, obj: IdentityAttachment
