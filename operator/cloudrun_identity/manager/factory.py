@@ -9,13 +9,17 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
-from cloudrun_identity.api import CustomRole, IAMBinding, IdentityAttachment, ManagedProject
+from cloudrun_identity.api import CustomRole, IAMBinding, IdentityAttachment, IdentityKey, ManagedProject
 from cloudrun_identity.controllers.cloud_run_identity.propagation import PropagationTracker
 from cloudrun_identity.controllers.custom_role.controller import CustomRoleController
 from cloudrun_identity.controllers.iam_binding import IAMBindingController
 from cloudrun_identity.controllers.identity_attachment.attachment_records import AttachmentRecords
 from cloudrun_identity.controllers.identity_attachment.controller import IdentityAttachmentController
 from cloudrun_identity.controllers.identity_attachment.preflight import Preflight
+from cloudrun_identity.controllers.identity_key.assumption import KeyAssumption
+from cloudrun_identity.controllers.identity_key.controller import IdentityKeyController
+from cloudrun_identity.controllers.identity_key.execution import KeyExecution
+from cloudrun_identity.controllers.identity_key.key_records import KeyRecords
 from cloudrun_identity.controllers.managed_project.controller import ManagedProjectController
 from cloudrun_identity.gcp.client_pool import ClientPool
 from cloudrun_identity.gcp.clients import GoogleClients
@@ -53,7 +57,7 @@ from cloudrun_identity.reconcile.status_records import Records
 
 from .cache import Cache
 from .checkpoints import checkpoints
-from .clock import now
+from .clock import key_clock, now
 from .credentials import credential_in
 from .workers import Slots
 
@@ -247,11 +251,19 @@ def _identity_attachment(parts: KindParts) -> AnyKindReconciler:
     return KindReconciler(kind, parts.deps, parts.executor, parts.finisher, resource=kind)
 
 
+def _identity_key(parts: KindParts) -> AnyKindReconciler:
+    records = KeyRecords(parts.ledgers)
+    execution = KeyExecution(parts.cloud.keys, parts.secrets, records, key_clock(), parts.checkpoint)
+    kind = IdentityKeyController(execution, KeyAssumption(records))
+    return KindReconciler(kind, parts.deps, parts.executor, parts.finisher, resource=kind)
+
+
 KINDS: Mapping[str, Callable[[KindParts], AnyKindReconciler]] = {
     ManagedProject.__name__: _managed_project,
     IAMBinding.__name__: _iam_binding,
     CustomRole.__name__: _custom_role,
     IdentityAttachment.__name__: _identity_attachment,
+    IdentityKey.__name__: _identity_key,
 }
 """How each kind is composed: a new kind is one entry."""
 
