@@ -16,10 +16,8 @@ import grpc
 import pytest
 
 from cloudrun_identity.api import Reason
-from cloudrun_identity.controllers.identity_key.controller import IdentityKeyController, KeyWant
+from cloudrun_identity.controllers.identity_key.key_state import KeysSeen, KeyWant
 from cloudrun_identity.controllers.identity_key.plan import LAG, SETTLE
-from cloudrun_identity.controllers.identity_key.rotation import KeyRotation
-from cloudrun_identity.controllers.identity_key.use import KeysSeen
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.keys import Keys
@@ -32,14 +30,15 @@ from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
 from cloudrun_identity_playground.emulator.emulator import Emulator
 from cloudrun_identity_playground.emulator.seed import OrgPolicy, Project, Seed
 from tests.gcp.conftest import Observer
+from tests.unit.controllers.carry_out import carried_out
 from tests.unit.controllers.cluster_state import FakeWorld, identity, record
 from tests.unit.controllers.identity_key.key_bench import (
     ACCOUNT,
     DAY,
     NOON,
+    controller_with,
     declared,
     delegated,
-    event_reporter,
 )
 from tests.unit.gcp.fakes import FakeLedgers
 from tests.unit.kube.fake_api import FakeApi
@@ -70,15 +69,9 @@ class Life:
     def restart(self) -> None:
         """A new process, that remembers nothing."""
         self.keys = Keys(self.clients, lambda: next(self.ticks) / 1000)
-        rotation = KeyRotation(
-            self.keys,
-            KeySecrets(self.kube),
-            self.ledgers,
-            event_reporter(),
-            lambda: self.clock[0],
-            self._checkpoint,
+        self.controller = controller_with(
+            self.keys, KeySecrets(self.kube), self.ledgers, lambda: self.clock[0], self._checkpoint
         )
-        self.controller = IdentityKeyController(rotation)
 
     def pass_by(self, time: timedelta) -> None:
         self.clock[0] += time
@@ -90,16 +83,14 @@ class Life:
         return cluster
 
     async def work(self) -> Outcome:
-        """One pass over the object."""
+        """Reconcile the object."""
         want = self.controller.resolve(self.obj, Allowed(self.project, observe=False), self.cluster())
         if isinstance(want, Blocked):
             return want.outcome
-        seen = await self.controller.observe(want, 0.0)
-        changes = self.controller.diff(want, seen)
-        self.told = tuple(str(each) for each in changes if not each.due)
-        outcome = (await self.controller.apply(want, seen, changes)).outcome
-        self.status = self.controller.summarize(await self.want(), seen)
-        return outcome
+        progress = await carried_out(self.controller, want)
+        self.told = tuple(str(each) for each in progress.differences if not each.due)
+        self.status = self.controller.summarize(want, progress.seen)
+        return progress.outcome
 
     async def want(self) -> KeyWant:
         want = self.controller.resolve(self.obj, Allowed(self.project, observe=False), self.cluster())
@@ -110,7 +101,9 @@ class Life:
         return await self.controller.observe(await self.want(), 0.0)
 
     async def end(self, *, abandon: bool = False) -> Outcome:
-        return await self.controller.delete(self.obj, self.cluster(), abandon=abandon)
+        want = self.controller.resolve_deletion(self.obj, self.cluster(), abandon=abandon)
+        assert want is not None
+        return (await carried_out(self.controller, want)).outcome
 
     async def living(self) -> set[str]:
         """The ids of the account's keys that can be signed in with."""
@@ -256,7 +249,7 @@ async def test_of_two_unknown_keys_none_is_deleted(life: Life) -> None:
     await life.work()
 
     assert len(await life.living()) == 3
-    assert "nobody knows which of" in life.status.issues[0]
+    assert "it is not known which of" in life.status.issues[0]
 
 
 async def test_a_secret_that_cannot_be_written_costs_one_key_not_many(life: Life) -> None:
