@@ -18,7 +18,7 @@ from cloudrun_identity.iam.admission import DeclaredIdentity, GuardrailFacts
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.guardrails import GrantRequest, decide
 from cloudrun_identity.iam.principals import normalise
-from cloudrun_identity.ledger.model import Ledger, LedgerEntry
+from cloudrun_identity.ledger.model import Ledger, entry_of
 from cloudrun_identity.ledger.objects import from_object, object_name, to_object
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy.desired_grants import DesiredGrant, DesiredGrants
@@ -140,13 +140,16 @@ def _registrations(fleet: Fleet) -> list[DesiredGrants]:
 
 def _ledger_of(fleet: Fleet) -> Ledger:
     entries = {
-        Grant(_TARGET, role, member): LedgerEntry(
-            frozenset({str(_claimant(number))}), GrantState.GRANTED, unique_id=f"{number:021}"
+        Grant(_TARGET, role, member): entry_of(
+            Grant(_TARGET, role, member),
+            [str(_claimant(number))],
+            GrantState.GRANTED,
+            unique_id=f"{number:021}",
         )
         for number, member in enumerate(fleet.members)
         for role in ROLES
     }
-    return Ledger(_TARGET, entries=entries, last_write_time=datetime.now(UTC))
+    return Ledger.of(_TARGET, entries).with_sync(unmanaged_members=0, written_at=datetime.now(UTC))
 
 
 def _claimant(number: int) -> Owner:

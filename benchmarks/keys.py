@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cloudrun_identity.controllers.identity_key.plan import SETTLE
 from cloudrun_identity.gcp.ratelimit import DEFAULT_RATES, Api, CallKind
-from cloudrun_identity.manager import clock
+from cloudrun_identity.manager import hooks
 from cloudrun_identity_playground.demo.stage import OPERATOR_NAMESPACE, Stage
 
 from . import counts
@@ -73,10 +73,10 @@ async def measure(fleet: KeyFleet) -> list[Benchmark]:
     """
     async with staged(fleet.write_seed, OPERATOR_NAMESPACE, NAMESPACE) as stage:
         quota = {"reads": READS_A_MINUTE, "writes": WRITES_A_MINUTE}
-        await stage.google.turn(requestsPerMinute={Api.IAM: quota})
+        await stage.google.set_switches(requestsPerMinute={Api.IAM: quota})
         key_clock = stage.parts.directory / "key-clock"
         _turn(key_clock, timedelta())
-        await stage.start_operator(**{clock.VARIABLE: str(key_clock)})
+        await stage.start_operator(**{hooks.KEY_CLOCK: str(key_clock)})
         await _deliver(fleet, stage)
         return [await _rotate(fleet, stage, key_clock), await _idle(fleet, stage)]
 

@@ -184,12 +184,12 @@ def _members(state: CloudState, role: str) -> set[str]:
 async def _after_sweeps(stage: Stage, count: int) -> Counts:
     """Count when so many more sweeps have passed over the project's policy and are at their end."""
     before = await counts.read(stage)
-    await counts.until(stage, lambda now: _lane_passes(now) >= _lane_passes(before) + count, "a sweep")
+    await counts.until(stage, lambda now: _policy_syncs(now) >= _policy_syncs(before) + count, "a sweep")
     return await counts.until_quiet(stage)
 
 
-def _lane_passes(now: Counts) -> int:
-    return now.metric("lane_passes_total", target_kind="Project")
+def _policy_syncs(now: Counts) -> int:
+    return now.metric("policy_syncs_total", target_kind="Project")
 
 
 def _repairs(now: Counts, before: Counts) -> int:

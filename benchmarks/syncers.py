@@ -223,7 +223,7 @@ def _granted(now: Counts) -> int:
 
 
 def _sync(now: Counts) -> int:
-    return now.metric("lane_passes_total", target_kind="Project")
+    return now.metric("policy_syncs_total", target_kind="Project")
 
 
 def _variant(writers: int) -> str:

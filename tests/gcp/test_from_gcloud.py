@@ -28,7 +28,7 @@ SEED = Seed(
 async def test_the_manifests_do_what_the_commands_beside_them_do() -> None:
     objects = [obj for example in examples(ROOT / "docs" / "from-gcloud.md") for obj in example.objects]
     async with Emulator(seed=SEED) as emulator:
-        clients = GoogleClients(emulator.grpc_address, Observer(), may_write=lambda: False)
+        clients = GoogleClients(emulator.grpc_address, Observer(), read_only=True)
         plan = await dry_run_plan(clients, objects)
         await clients.close()
 

@@ -58,7 +58,7 @@ async def test_our_own_move_is_seen_at_once_whatever_age_is_accepted(
     state = (await inventory.workloads(PROJECT, LOCATION, WorkloadKind.SERVICE, 300))["checkout"]
 
     await Run(clients).set_service_account(state, email)
-    inventory.wrote_workload(CHECKOUT)
+    inventory.invalidate_workload(CHECKOUT)
 
     moved = await inventory.workload(CHECKOUT, 300)
     assert moved is not None
@@ -94,7 +94,7 @@ async def test_the_account_of_a_serving_revision_is_asked_for_only_if_no_templat
 async def test_only_the_workloads_that_were_asked_about_last_are_remembered(
     inventory: Inventory, clients: GoogleClients, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cloudrun_identity.gcp.inventory.WORKLOADS_KEPT", 1)
+    monkeypatch.setattr("cloudrun_identity.gcp.inventory.REVISION_CACHE_SIZE", 1)
     state = replace(await Run(clients).get(CHECKOUT), latest_created_revision="")
     twin = replace(state, uid="another")
     emulator.calls.reset()
@@ -114,7 +114,7 @@ async def test_what_an_answer_showed_of_a_workload_needs_no_read(
     state = await Run(clients).get(CHECKOUT)
     emulator.calls.reset()
 
-    inventory.saw_workload(state)
+    inventory.update_workload(state)
 
     assert await inventory.workload(CHECKOUT, 300) == state
     assert dict(emulator.calls) == {}

@@ -78,7 +78,7 @@ class Life:
 
     def cluster(self) -> FakeWorld:
         cluster = FakeWorld(self.project, identity(), accounts=[record(unique_id=self.unique_id)])
-        cluster.rings = {ACCOUNT: self.ledgers.ledger(ACCOUNT).keys}
+        cluster.rings = {ACCOUNT: self.ledgers.ledger(ACCOUNT).key_ring}
         cluster.unique_ids = {ACCOUNT: self.unique_id}
         return cluster
 

@@ -55,7 +55,7 @@ async def test_a_role_is_expanded_anew_once_it_is_too_old(clients: GoogleClients
 async def test_only_the_roles_that_were_asked_about_last_are_remembered(
     clients: GoogleClients, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cloudrun_identity.gcp.roles.ROLES_KEPT", 2)
+    monkeypatch.setattr("cloudrun_identity.gcp.roles.CACHE_SIZE", 2)
     roles = Roles(clients)
     invoker, viewer, developer = "roles/run.invoker", "roles/run.viewer", "roles/run.developer"
     for role in (invoker, viewer, invoker, developer):
@@ -89,12 +89,14 @@ async def test_a_role_counts_for_what_it_is_being_written_to_until_a_later_read_
     await made(clients, "run.jobs.get")
     roles = Roles(clients, lambda: 0.0)
     before = await roles.permissions(CUSTOM, "shop-1234")
-    assert roles.at_most(CUSTOM, "shop-1234") == before == {"run.jobs.get"}
+    assert roles.max_permissions(CUSTOM, "shop-1234") == before == {"run.jobs.get"}
 
-    with roles.rewriting("shop-1234", CUSTOM, frozenset({"run.jobs.get", "run.jobs.run"})):
+    with roles.updating("shop-1234", CUSTOM, frozenset({"run.jobs.get", "run.jobs.run"})):
         await roles.permissions(CUSTOM, "shop-1234", max_age=-1.0)
-        assert roles.at_most(CUSTOM, "shop-1234") == {"run.jobs.get", "run.jobs.run"}, "at any moment"
-    assert roles.at_most(CUSTOM, "shop-1234") == {"run.jobs.get", "run.jobs.run"}, "nobody has looked since"
+        assert roles.max_permissions(CUSTOM, "shop-1234") == {"run.jobs.get", "run.jobs.run"}, "at any moment"
+    assert roles.max_permissions(CUSTOM, "shop-1234") == {"run.jobs.get", "run.jobs.run"}, (
+        "nobody has looked since"
+    )
 
     await roles.permissions(CUSTOM, "shop-1234")
-    assert roles.at_most(CUSTOM, "shop-1234") == {"run.jobs.get"}
+    assert roles.max_permissions(CUSTOM, "shop-1234") == {"run.jobs.get"}

@@ -5,14 +5,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cloudrun_identity.api import CustomRole, ManagedProject, Origin, RoleState, TargetKind
+from cloudrun_identity.api import CustomRole, LedgerRole, ManagedProject, Origin, RoleState, TargetKind
 from cloudrun_identity.controllers.custom_role.controller import CustomRoleController
 from cloudrun_identity.controllers.custom_role.plan import RoleWant
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.gcp.custom_roles import CustomRoles, CustomRoleState, RoleFields
 from cloudrun_identity.gcp.roles import Roles
 from cloudrun_identity.iam.grants import Grant, Target
-from cloudrun_identity.ledger.model import Ledger, RoleRecord
+from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.reconcile.outcomes import InSync, Outcome, Refused
 from cloudrun_identity.reconcile.preconditions import Allowed
 from cloudrun_identity_playground.emulator.emulator import Emulator
@@ -60,7 +60,7 @@ class Life:
 
     def __init__(self, clients: GoogleClients) -> None:
         self.roles = CustomRoles(clients, clock=lambda: 0.0)
-        self.stored = Ledger(PROJECT)
+        self.stored = Ledger.of(PROJECT)
         self.clock = NOW
         self.die_at = ""
         self.admitted = ["run.*"]
@@ -108,13 +108,11 @@ class Life:
         return await self.roles.role(PROJECT.project_id, "runner", 0.0)
 
     @property
-    def record(self) -> RoleRecord | None:
-        return self.stored.roles.get("runner")
+    def record(self) -> LedgerRole | None:
+        return self.stored.role("runner")
 
     def _world(self) -> FakeWorld:
-        return FakeWorld(
-            delegated(self.admitted), namespaces=["payments", "shop"], roles=self.stored.roles.values()
-        )
+        return FakeWorld(delegated(self.admitted), namespaces=["payments", "shop"], roles=self.stored.roles)
 
     def _checkpoint(self, step: str) -> None:
         if step == self.die_at:
@@ -158,6 +156,37 @@ async def test_a_deleted_role_is_remembered_as_ours(life: Life, step: str) -> No
     assert role.deleted
     assert life.record is not None
     assert (life.record.state, life.record.deleted_time) == (RoleState.DELETED, NOW)
+
+
+@pytest.mark.parametrize(
+    ("policy", "is_left"), [("DeleteIfCreated", True), ("Delete", False), ("Abandon", True)]
+)
+async def test_deletion_policy_decides_about_an_adopted_role(life: Life, policy: str, is_left: bool) -> None:
+    fields = RoleFields("theirs", None, "GA", frozenset({"run.jobs.get"}))
+    await life.roles.create(PROJECT.project_id, "runner", fields)
+    adopting = runner(adoption="Adopt", deletionPolicy=policy)
+    assert await life.declared(adopting) == InSync()
+
+    assert await life.deleted(adopting) == InSync()
+
+    role = await life.seen()
+    assert role is not None
+    assert role.deleted is not is_left
+    assert (life.record is None) is is_left
+
+
+@pytest.mark.parametrize(
+    ("policy", "is_left"), [("DeleteIfCreated", False), ("Delete", False), ("Abandon", True)]
+)
+async def test_deletion_policy_decides_about_a_created_role(life: Life, policy: str, is_left: bool) -> None:
+    await life.declared(runner(deletionPolicy=policy))
+
+    assert await life.deleted(runner(deletionPolicy=policy)) == InSync()
+
+    role = await life.seen()
+    assert role is not None
+    assert role.deleted is not is_left
+    assert (life.record is None) is is_left
 
 
 async def test_a_role_that_somebody_edits_while_it_is_deleted_is_deleted(
@@ -275,7 +304,7 @@ async def test_a_memory_of_deleted_roles_ends_when_their_ids_are_free(life: Life
 
     await life.declared(runner("other", roleID="reader"))
 
-    assert set(life.stored.roles) == {"reader"}
+    assert {role.role_id for role in life.stored.roles} == {"reader"}
 
 
 OPS = Grant(PROJECT, "projects/shop-1234/roles/runner", "group:ops@example.com")

@@ -207,7 +207,7 @@ async def test_an_operation_is_looked_at_once(run: Run, emulator: Emulator, emai
 async def test_an_operation_shows_the_workload_on_its_way_and_at_its_end(
     run: Run, emulator: Emulator, email: str
 ) -> None:
-    emulator.cloud.switches.turn({"operationTime": "1h"})
+    emulator.cloud.switches.update({"operationTime": "1h"})
     state = await run.get(CHECKOUT)
     begun = await run.set_service_account(state, email)
     assert begun.state

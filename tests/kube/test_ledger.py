@@ -1,12 +1,13 @@
-"""Ledgers on API servers, with and without current CRDs."""
+"""The ledger store on an API server, with current and with older CRDs."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
+from cloudrun_identity.api import LedgerAccount
 from cloudrun_identity.api.crd import generate
 from cloudrun_identity.api.policy_ledger import MAX_MEMBERS, AccountIntent
 from cloudrun_identity.api.references import TargetKind
@@ -17,7 +18,7 @@ from cloudrun_identity.kube.client import KubeClient
 from cloudrun_identity.kube.crds import CrdsUnsuitable, check_compatible
 from cloudrun_identity.kube.objects import resource
 from cloudrun_identity.kube.resources import CUSTOM_RESOURCE_DEFINITIONS
-from cloudrun_identity.ledger.model import AccountRecord, Ledger, LedgerEntry
+from cloudrun_identity.ledger.model import Ledger, entry_of
 from cloudrun_identity.ledger.objects import object_name
 from cloudrun_identity.ledger.store import LedgerPruned, Ledgers
 
@@ -26,46 +27,57 @@ PROJECT = Target(TargetKind.PROJECT, "payments-prod-1234")
 ACCOUNT = Target(TargetKind.SERVICE_ACCOUNT, "payments", name="checkout@payments.iam.gserviceaccount.com")
 CRD_NAME = "policyledgers.cloudrun-identity.dev"
 SCHEMA_WITHIN = 30.0
-"""Seconds until a changed schema is served; a fraction of one is usual."""
+"""Seconds until a changed schema is served. A fraction of a second is usual."""
+
+NEW_YEAR = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 def entered(*members: str) -> Callable[[Ledger], Ledger]:
     def change(ledger: Ledger) -> Ledger:
-        new = {
-            Grant(ledger.target, "roles/run.invoker", f"user:{member}@example.com"): LedgerEntry(
-                frozenset({f"IAMBinding/payments/web/{member}"})
-            )
-            for member in members
-        }
-        return replace(ledger, entries={**ledger.entries, **new})
+        entries = dict(ledger.entries)
+        for member in members:
+            grant = Grant(ledger.target, "roles/run.invoker", f"user:{member}@example.com")
+            entries[grant] = entry_of(grant, [f"IAMBinding/payments/web/{member}"])
+        return ledger.with_entries(entries)
 
     return change
 
 
-async def test_everything_that_a_ledger_holds_is_stored(client: KubeClient, namespace: str) -> None:
+async def test_every_field_of_a_ledger_is_stored(client: KubeClient, namespace: str) -> None:
     email = ACCOUNT.name
-    record = AccountRecord(
-        email, "payments/checkout", "uid", AccountIntent.CREATE, Origin.CREATED, "42", unique_ids=("41", "42")
+    record = LedgerAccount(
+        email=email,
+        owner="payments/checkout",
+        owner_uid="uid",
+        intent=AccountIntent.CREATE,
+        origin=Origin.CREATED,
+        unique_id="42",
+        unique_ids=("41", "42"),
     )
     condition = IAMCondition("office hours", "", "request.time.getHours() < 18")
     grant = Grant(ACCOUNT, "roles/iam.serviceAccountUser", "group:deployers@example.com", condition)
-    entry = LedgerEntry(
-        frozenset({"CloudRunIdentity/a/b/c", "IAMBinding/a/b/d"}), GrantState.GRANTED, True, "42"
+    entry = entry_of(
+        grant,
+        ["CloudRunIdentity/a/b/c", "IAMBinding/a/b/d"],
+        GrantState.GRANTED,
+        present_before=True,
+        unique_id="42",
     )
-    full = Ledger(ACCOUNT, "42", record, entries={grant: entry}, unmanaged_members=3)
+    full = Ledger.of(ACCOUNT, {grant: entry}).with_account(record)
+    full = full.with_sync(unmanaged_members=3, written_at=NEW_YEAR)
     assert await Ledgers(client, namespace).update(ACCOUNT, lambda _: full) == full
     successor = Ledgers(client, namespace)
     await successor.fill()
     assert list(successor.all()) == [full]
 
 
-async def test_two_writers_lose_nothing(client: KubeClient, namespace: str) -> None:
-    ours, theirs = Ledgers(client, namespace), Ledgers(client, namespace)
+async def test_concurrent_writers_lose_no_entry(client: KubeClient, namespace: str) -> None:
+    one, other = Ledgers(client, namespace), Ledgers(client, namespace)
     await asyncio.gather(
         *(
             ledgers.update(PROJECT, entered(f"{number}-{id(ledgers)}"))
             for number in range(3)
-            for ledgers in (ours, theirs)
+            for ledgers in (one, other)
         )
     )
     reader = Ledgers(client, namespace)
@@ -73,17 +85,17 @@ async def test_two_writers_lose_nothing(client: KubeClient, namespace: str) -> N
     assert len(reader.ledger(PROJECT).entries) == 6
 
 
-async def test_an_emptied_ledger_leaves_no_object(client: KubeClient, namespace: str) -> None:
+async def test_empty_ledger_is_deleted(client: KubeClient, namespace: str) -> None:
     ledgers = Ledgers(client, namespace)
     await ledgers.update(PROJECT, entered("a"))
-    await ledgers.update(PROJECT, lambda ledger: Ledger(ledger.target))
+    await ledgers.update(PROJECT, lambda ledger: Ledger.of(ledger.target))
     assert await client.list(LEDGERS, namespace) == []
 
 
-async def test_what_another_entered_is_not_deleted(client: KubeClient, namespace: str) -> None:
+async def test_entry_of_another_writer_is_kept(client: KubeClient, namespace: str) -> None:
     def without_a(ledger: Ledger) -> Ledger:
         kept = {grant: held for grant, held in ledger.entries.items() if "user:a@" not in grant.member}
-        return replace(ledger, entries=kept)
+        return ledger.with_entries(kept)
 
     stale, other = Ledgers(client, namespace), Ledgers(client, namespace)
     await stale.update(PROJECT, entered("a"))
@@ -93,19 +105,19 @@ async def test_what_another_entered_is_not_deleted(client: KubeClient, namespace
     assert [grant.member for grant in left.entries] == ["user:b@example.com"]
 
 
-async def test_a_full_ledger_is_accepted(client: KubeClient, namespace: str) -> None:
+async def test_full_ledger_is_accepted(client: KubeClient, namespace: str) -> None:
     written = await Ledgers(client, namespace).update(PROJECT, entered(*map(str, range(MAX_MEMBERS))))
     assert len(written.entries) == MAX_MEMBERS
 
 
-async def test_a_ledger_reads_well_in_a_table(client: KubeClient, namespace: str) -> None:
+async def test_object_has_the_columns_of_kubectl(client: KubeClient, namespace: str) -> None:
     await Ledgers(client, namespace).update(PROJECT, entered("a"))
     spec = (await client.get(LEDGERS, object_name(PROJECT), namespace))["spec"]
     assert spec["target"]["text"] == "Project payments-prod-1234"
     assert spec["grantCounts"]["pending"] == 1
 
 
-async def test_older_crds_are_found_out(client: KubeClient, namespace: str) -> None:
+async def test_older_crds_are_detected(client: KubeClient, namespace: str) -> None:
     async with older_ledger_crd(client):
         with pytest.raises(CrdsUnsuitable, match=r"has no \.spec\.bindings\[\]\.members\[\]\.owners"):
             await check_compatible(client)
@@ -119,7 +131,7 @@ async def test_older_crds_are_found_out(client: KubeClient, namespace: str) -> N
 
 @asynccontextmanager
 async def older_ledger_crd(client: KubeClient) -> AsyncIterator[None]:
-    """While it lasts, the served schema does not know a member's claimants."""
+    """Serve a schema without the owners of a member meanwhile."""
     older = generate()["PolicyLedger"]["spec"]
     bindings = older["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"][
         "bindings"
@@ -135,15 +147,15 @@ async def older_ledger_crd(client: KubeClient) -> AsyncIterator[None]:
 
 
 async def write_until_refused(client: KubeClient, namespace: str) -> None:
-    """Write until the server has taken up the older schema, which it does a moment after it was changed."""
+    """Write until the server uses the older schema, which takes a moment."""
     ledgers = Ledgers(client, namespace)
     for number in range(10_000):
         await ledgers.update(PROJECT, entered(str(number % 100)))
-        await ledgers.update(PROJECT, lambda ledger: Ledger(ledger.target))
+        await ledgers.update(PROJECT, lambda ledger: Ledger.of(ledger.target))
 
 
 async def write_until_kept(client: KubeClient, namespace: str) -> None:
-    """Write until the server has taken up the current schema again."""
+    """Write until the server uses the current schema again."""
     ledgers = Ledgers(client, namespace)
     await ledgers.fill()
     for number in range(10_000):

@@ -32,8 +32,8 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[process.Settings]:
         started.append(settings)
 
     monkeypatch.setattr(process, "run", run)
-    monkeypatch.setattr(logs, "configure", lambda: None)
-    monkeypatch.setattr("cloudrun_identity.kube.namespaces.pod_namespace", lambda: None)
+    monkeypatch.setattr(logs, "configure", lambda **_: None)
+    monkeypatch.setattr("cloudrun_identity.kube.connection.pod_namespace", lambda: None)
     return started
 
 
@@ -101,7 +101,7 @@ def test_an_option_goes_before_its_variable(runner: CliRunner, started: list[pro
 def test_the_pods_namespace_goes_before_the_default(
     runner: CliRunner, started: list[process.Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cloudrun_identity.kube.namespaces.pod_namespace", lambda: "pods")
+    monkeypatch.setattr("cloudrun_identity.kube.connection.pod_namespace", lambda: "pods")
     run(runner)
     run(runner, "--operator-namespace", "ops")
     assert [settings.namespace for settings in started] == ["pods", "ops"]
@@ -135,7 +135,7 @@ def test_why_the_process_cannot_go_on_is_one_line(
         raise failure(*(("503", "Unavailable") if failure is KubeError else ()), "it cannot go on")
 
     monkeypatch.setattr(process, "run", fail)
-    monkeypatch.setattr(logs, "configure", lambda: None)
+    monkeypatch.setattr(logs, "configure", lambda **_: None)
     result = run(runner)
     assert result.exit_code == 1
     assert result.output.startswith("Error: ")

@@ -28,14 +28,6 @@ from .cloud_run_identity import (
 from .custom_role import CustomRole, CustomRoleSpec, CustomRoleStatus, RoleDeletionPolicy, RoleStage
 from .duration import Duration, parse_duration
 from .group import API_VERSION, FINALIZER, FORCE_DELETE, GROUP, RECONCILE_REQUESTED_AT, VERSION
-from .guardrails import (
-    CustomRoleAdmission,
-    GrantAdmission,
-    Guardrails,
-    KeyAdmission,
-    Naming,
-    WorkloadAdmission,
-)
 from .iam_binding import Authority, BindingDeletionPolicy, IAMBinding, IAMBindingSpec, IAMBindingStatus
 from .identity_attachment import (
     AttachmentDeletionPolicy,
@@ -78,15 +70,24 @@ from .policy_ledger import (
     AccountLoss,
     AccountText,
     LedgerAccount,
+    LedgerAttachment,
     LedgerBinding,
+    LedgerEntry,
     LedgerKey,
     LedgerKeyAttempt,
-    LedgerMember,
     LedgerRole,
     LedgerTarget,
     PolicyLedger,
     PolicyLedgerSpec,
     RoleState,
+)
+from .project_guardrails import (
+    CustomRoleAdmission,
+    GrantAdmission,
+    Guardrails,
+    KeyAdmission,
+    Naming,
+    WorkloadAdmission,
 )
 from .references import (
     BindingCondition,
@@ -206,10 +207,11 @@ __all__ = [
     "LabelRequirement",
     "LabelSelector",
     "LedgerAccount",
+    "LedgerAttachment",
     "LedgerBinding",
+    "LedgerEntry",
     "LedgerKey",
     "LedgerKeyAttempt",
-    "LedgerMember",
     "LedgerRole",
     "LedgerTarget",
     "LocalIdentityRef",

@@ -1,9 +1,10 @@
 """PolicyLedger: per IAM policy, which grants are ours and for whom. Written by the operator alone."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from .identity_key import KeyState
@@ -23,15 +24,31 @@ MAX_UNIQUE_IDS: Final = 8
 """The most accounts that a ledger remembers of one e-mail."""
 
 
-def _of_form(form: str) -> AfterValidator:
-    """Demand as many parts between slashes as the form has, none of them empty.
+def with_current_names(raw: Any, names: Mapping[str, str]) -> Any:
+    """Return a stored object with its fields under their current names.
 
-    Here alone and not in the schema: a CEL rule on lists in lists in lists is refused for its cost.
+    A field under its earlier name was written by an earlier version. It replaces the field under the current
+    name, which is absent then or holds the default that the API server set.
+    """
+    if not isinstance(raw, Mapping) or not any(earlier in raw for earlier in names):
+        return raw
+    renamed = dict(raw)
+    for earlier, current in names.items():
+        value = renamed.pop(earlier, None)
+        if value is not None:
+            renamed[current] = value
+    return renamed
+
+
+def _of_form(form: str, *, optional: bool = False) -> AfterValidator:
+    """Require text with the same number of non-empty parts between slashes as `form`.
+
+    Only the model checks this: the API server refuses CEL rules on nested lists for their cost.
     """
 
     def check(text: str) -> str:
         parts = text.split("/")
-        if len(parts) != form.count("/") + 1 or not all(parts):
+        if not (optional and not text) and (len(parts) != form.count("/") + 1 or not all(parts)):
             raise PydanticCustomError("form", "must be {form}", {"form": form})
         return text
 
@@ -41,8 +58,21 @@ def _of_form(form: str) -> AfterValidator:
 _Text = Annotated[str, Field(max_length=512)]
 _Member = Annotated[str, Field(min_length=1, max_length=1024)]
 _Owner = Annotated[str, Field(max_length=317), _of_form("NAMESPACE/NAME")]
-_Claimant = Annotated[_Text, _of_form("KIND/NAMESPACE/NAME/UID")]
+_OptionalOwner = Annotated[str, Field(max_length=317), _of_form("NAMESPACE/NAME", optional=True)]
+_GrantOwner = Annotated[_Text, _of_form("KIND/NAMESPACE/NAME/UID")]
 _UniqueID = Annotated[str, Field(max_length=64)]
+
+_SORTED = AfterValidator(lambda values: tuple(sorted(set(values))))
+"""Sort a set of strings, so that equal sets are equal values and equal objects."""
+
+
+def _is_empty(text: str) -> bool:
+    return not text
+
+
+def _unset() -> Any:
+    """Return the default of an optional text: empty, and left out of the object."""
+    return Field(default="", exclude_if=_is_empty)
 
 
 def _text_of(target: dict[str, Any]) -> str:
@@ -58,9 +88,9 @@ class LedgerTarget(ApiModel):
     """The kind of the resource."""
     project_id: Annotated[str, Field(max_length=128)]
     """The project of the resource."""
-    location: Annotated[str, Field(max_length=63)] | None = None
+    location: Annotated[str, Field(max_length=63)] = _unset()
     """The location of a Cloud Run resource."""
-    name: Annotated[str, Field(max_length=255)] | None = None
+    name: Annotated[str, Field(max_length=255)] = _unset()
     """The name of the resource, of a service account its e-mail; unset for a project."""
     full_name: _Text
     """The full resource name, such as //cloudresourcemanager.googleapis.com/projects/payments-prod-1234."""
@@ -103,15 +133,15 @@ class Abandonment(ApiModel):
 class LedgerAccount(ApiModel):
     """What decides anything about a service account; statuses only mirror it."""
 
-    email: Annotated[str, Field(max_length=254)] | None = None
+    email: Annotated[str, Field(max_length=254)] = _unset()
     """The account's e-mail, as Google Cloud answered it."""
-    unique_id: _UniqueID | None = None
+    unique_id: _UniqueID = _unset()
     """The account's unique ID."""
     origin: Origin | None = None
     """Whether the operator made the account or took it over."""
-    owner: _Owner | None = None
+    owner: _OptionalOwner = _unset()
     """The CloudRunIdentity that declares the account, as NAMESPACE/NAME; unset if it was left behind."""
-    owner_uid: Annotated[str, Field(max_length=64)] | None = None
+    owner_uid: Annotated[str, Field(max_length=64)] = _unset()
     """The UID of that CloudRunIdentity."""
     intent: AccountIntent | None = None
     """What is about to be done with the account."""
@@ -129,6 +159,11 @@ class LedgerAccount(ApiModel):
     """When it was disabled to be deleted later."""
     abandoned: Abandonment | None = None
     """Set for an account that was left behind when its CloudRunIdentity was deleted."""
+
+    @property
+    def is_steady(self) -> bool:
+        """Return whether dependents may use the account: it exists, and is the recorded one."""
+        return bool(self.unique_id) and self.intent is None and self.lost is None
 
 
 class RoleState(StrEnum):
@@ -155,6 +190,10 @@ class LedgerRole(ApiModel):
     deleted_time: Timestamp | None = None
     """When the operator deleted the role."""
 
+    def is_owned_by(self, owner: str) -> bool:
+        """Return whether the CustomRole `namespace/name` has the role, or is about to have it."""
+        return self.owner == owner and self.state is not RoleState.DELETED
+
 
 class LedgerKey(ApiModel):
     """What decides anything about a key of the account. Nothing of what the key is made of."""
@@ -167,7 +206,7 @@ class LedgerKey(ApiModel):
     """How far it has come."""
     created_time: Timestamp
     """When it was made."""
-    digest: Annotated[str, Field(max_length=64)] | None = None
+    digest: Annotated[str, Field(max_length=64)] = _unset()
     """The SHA-256 of the credentials file, by which an edit of the Secret is known."""
     generation: Annotated[int, Field(ge=0)] = 0
     """The rotation.generation that it was made for."""
@@ -186,7 +225,9 @@ class LedgerKeyAttempt(ApiModel):
     """The IdentityKey that it is made for, as NAMESPACE/NAME."""
     time: Timestamp
     """When it began."""
-    known: Annotated[tuple[Annotated[str, Field(max_length=128)], ...], Field(max_length=64), SET] = ()
+    known: Annotated[
+        tuple[Annotated[str, Field(max_length=128)], ...], Field(max_length=64), SET, _SORTED
+    ] = ()
     """The IDs of the keys that the account had before."""
 
 
@@ -205,21 +246,46 @@ class LedgerAttachment(ApiModel):
     """The e-mail of the account that it was moved to last."""
 
 
-class LedgerMember(ApiModel):
+class LedgerEntry(ApiModel):
     """A grant: a member of a binding, and who declares it."""
 
     member: _Member
     """The member as the policy writes it."""
-    unique_id: _UniqueID | None = None
+    unique_id: _UniqueID = _unset()
     """The unique ID of the account that was granted, where the member is a declared identity."""
     former_unique_ids: Annotated[tuple[_UniqueID, ...], Field(max_length=MAX_UNIQUE_IDS), SET] = ()
     """The unique IDs that were granted before, while the policy may still show them as `deleted:`."""
-    owners: Annotated[tuple[_Claimant, ...], Field(max_length=MAX_MEMBERS), SET] = ()
-    """The objects that declare the grant, each as KIND/NAMESPACE/NAME/UID."""
+    owners: Annotated[tuple[_GrantOwner, ...], Field(max_length=MAX_MEMBERS), SET, _SORTED] = ()
+    """Objects that declare the grant, each as KIND/NAMESPACE/NAME/UID."""
     state: GrantState
     """How far the grant has come."""
     present_before: bool = False
-    """The grant stood in the policy before any of ours."""
+    """Whether the policy contained the grant before any object declared it."""
+    claimants: Annotated[tuple[_GrantOwner, ...], Field(max_length=MAX_MEMBERS), SET] | None = None
+    """Deprecated: the earlier name of owners. The operator reads this field and no longer writes it."""
+    foreign_before: bool | None = None
+    """Deprecated: the earlier name of presentBefore. The operator reads this field and no longer writes
+    it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_earlier_names(cls, raw: Any) -> Any:
+        return with_current_names(raw, {"claimants": "owners", "foreignBefore": "presentBefore"})
+
+    @property
+    def unique_ids(self) -> tuple[str, ...]:
+        """Every account that the policy may show for the member, as itself or as `deleted:`."""
+        return (*self.former_unique_ids, self.unique_id) if self.unique_id else self.former_unique_ids
+
+    @property
+    def owner_keys(self) -> frozenset[str]:
+        """Return the owners without their UIDs, each as KIND/NAMESPACE/NAME."""
+        return frozenset(owner.rpartition("/")[0] for owner in self.owners)
+
+    @property
+    def is_rejected(self) -> bool:
+        """Return whether Google Cloud refused the grant."""
+        return self.state is GrantState.REJECTED
 
 
 class LedgerBinding(ApiModel):
@@ -229,16 +295,16 @@ class LedgerBinding(ApiModel):
     """The role's full name."""
     condition: BindingCondition | None = None
     """The condition of the grants."""
-    members: Annotated[tuple[LedgerMember, ...], Field(max_length=MAX_MEMBERS)]
+    members: Annotated[tuple[LedgerEntry, ...], Field(max_length=MAX_MEMBERS)]
     """The grants."""
 
 
 class PolicyLedgerSpec(ApiModel):
     """The grants that the operator holds on one policy."""
 
-    target: LedgerTarget
+    resource: Annotated[LedgerTarget, Field(alias="target")]
     """The resource whose policy this is about."""
-    target_uid: Annotated[str, Field(max_length=64)] | None = None
+    target_uid: Annotated[str, Field(max_length=64)] = _unset()
     """The unique ID of the account whose policy this is; another one has a policy of its own, and the ledger
     starts anew."""
     account: LedgerAccount | None = None
@@ -256,9 +322,17 @@ class PolicyLedgerSpec(ApiModel):
     grant_counts: GrantCounts = GrantCounts()
     """The grants counted by state."""
     unmanaged_members: Annotated[int, Field(ge=0)] = 0
-    """How many members of the policy are not ours."""
+    """Number of members of the policy that the operator does not manage."""
+    foreign_members: Annotated[int, Field(ge=0)] | None = None
+    """Deprecated: the earlier name of unmanagedMembers. The operator reads this field and no longer writes
+    it."""
     last_write_time: Timestamp | None = None
-    """When the operator last wrote the policy."""
+    """Time of the operator's last write to the policy."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_earlier_names(cls, raw: Any) -> Any:
+        return with_current_names(raw, {"foreignMembers": "unmanagedMembers"})
 
 
 class PolicyLedger(Resource):
@@ -272,7 +346,7 @@ class PolicyLedger(Resource):
         Column("Grants", ".spec.grantCounts.granted", "integer"),
         Column("Pending", ".spec.grantCounts.pending", "integer"),
         Column("Rejected", ".spec.grantCounts.rejected", "integer"),
-        Column("Foreign", ".spec.unmanagedMembers", "integer"),
+        Column("Unmanaged", ".spec.unmanagedMembers", "integer"),
         Column("Age", ".metadata.creationTimestamp", "date"),
         Column("Releasing", ".spec.grantCounts.releasing", "integer", wide=True),
         Column("Project", ".spec.target.projectID", wide=True),

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -198,6 +198,13 @@ class ApiModel(BaseModel):
 
     atomic: ClassVar[bool] = False
     """Server-side apply replaces the object as a whole instead of merging its fields."""
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a validated copy of this value with these fields, by their Python names, changed."""
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        if unknown := changes.keys() - fields:
+            raise TypeError(f"{type(self).__name__} has no field {min(unknown)}")
+        return type(self)(**(fields | changes))
 
     def to_dict(self) -> dict[str, Any]:
         """Write the JSON object that the API server takes: wire names, unset fields left out."""

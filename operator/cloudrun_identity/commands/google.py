@@ -26,7 +26,7 @@ async def google_clients(endpoint: str | None, token_file: Path | None) -> Async
     from cloudrun_identity.gcp.token_file import TokenFile
 
     tokens = TokenFile(token_file) if token_file else None
-    clients = GoogleClients(endpoint, _Unobserved(), may_write=lambda: False, tokens=tokens)
+    clients = GoogleClients(endpoint, _Unobserved(), tokens=tokens, read_only=True)
     try:
         await clients.check_credentials()
         yield clients

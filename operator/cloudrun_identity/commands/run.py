@@ -75,12 +75,12 @@ def run(
     gc.disable()
     # Imported here, because kopf and the Google clients are slow to load and `crds` needs neither.
     from cloudrun_identity import handlers
-    from cloudrun_identity.kube.namespaces import pod_namespace
-    from cloudrun_identity.manager import logs, process
+    from cloudrun_identity.kube.connection import pod_namespace
+    from cloudrun_identity.manager import kopf_adapter, logs, process
 
     gc.freeze()
     gc.enable()
-    logs.configure()
+    logs.configure(library_levels={**logs.LIBRARY_LEVELS, **kopf_adapter.LOG_LEVELS})
     settings = process.Settings(
         kubeconfig=kubeconfig,
         google_endpoint=google_endpoint,

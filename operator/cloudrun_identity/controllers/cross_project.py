@@ -1,8 +1,8 @@
 """Requirements for a Cloud Run workload that runs as a service account of another project.
 
 Cloud Run asks for three: the operator may act as the account, the Cloud Run service agent of the workload's
-project may create tokens for it, and the organization policy of the account's project allows it. Each check is
-one line of `status.preflight`; all together make the condition CrossProjectReady.
+project may create tokens for it, and the organization policy of the account's project allows it. Each check
+is one line of `status.preflight`. All together make the condition CrossProjectReady.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from cloudrun_identity.api import ConditionStatus, EffectiveCrossProjectUsage, PreflightCheck, PreflightState
 from cloudrun_identity.gcp.org_policies import CROSS_PROJECT_USAGE
-from cloudrun_identity.gcp.permission_checks import Hint
+from cloudrun_identity.gcp.permission_checks import AccessState
 from cloudrun_identity.gcp.projects import cloud_run_service_agent
 from cloudrun_identity.iam.acting_roles import TOKEN_CREATOR, USER
 from cloudrun_identity.iam.admission import DeclaredIdentity, as_yaml
@@ -55,13 +55,13 @@ class CrossProjectUse:
     """E-mail that the operator acts as in the workloads' project; empty if unknown."""
 
 
-def act_as_check(use: CrossProjectUse, hint: Hint) -> PreflightCheck:
+def act_as_check(use: CrossProjectUse, hint: AccessState) -> PreflightCheck:
     """Return whether the operator, which deploys, may act as the account."""
     remedy = remedy_for_act_as(use.account, use.operator)
     return check_of(ACT_AS, hint, f"the operator may not act as {use.account.email}; {remedy}")
 
 
-def service_agent_check(use: CrossProjectUse, hint: Hint) -> PreflightCheck:
+def service_agent_check(use: CrossProjectUse, hint: AccessState) -> PreflightCheck:
     """Return whether the Cloud Run service agent of the workloads' project may create tokens."""
     agent, account = cloud_run_service_agent(use.project_number), use.account
     if account.identity and use.managed_project:
@@ -102,14 +102,14 @@ def cross_project_ready(checks: Sequence[PreflightCheck]) -> Finding:
 # Checks
 
 
-def check_of(check: str, hint: Hint, message: str) -> PreflightCheck:
+def check_of(check: str, hint: AccessState, message: str) -> PreflightCheck:
     """Return the check for a hint; `message` says what is missing, and the remedy."""
     match hint:
-        case Hint.YES:
+        case AccessState.GRANTED:
             return passed(check)
-        case Hint.NO:
+        case AccessState.NOT_GRANTED:
             return failed(check, message)
-        case Hint.UNKNOWN:
+        case AccessState.UNKNOWN:
             return unknown(check, f"not known, as far as the operator may look: {message}")
 
 

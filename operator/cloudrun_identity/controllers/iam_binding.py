@@ -1,4 +1,4 @@
-"""IAMBinding: members of a role on one resource. All its work is claims; the lanes do the rest."""
+"""IAMBinding: members of a role on one resource. It declares grants; the policy engine syncs them."""
 
 from dataclasses import dataclass
 
@@ -26,7 +26,7 @@ from cloudrun_identity.reconcile.references import Unresolved
 
 @dataclass(frozen=True, slots=True)
 class BindingWant:
-    """The binding with its target resolved; `owner` is the identity whose account the target is."""
+    """A binding with its target and role resolved."""
 
     obj: IAMBinding
     project: ManagedProject
@@ -34,17 +34,19 @@ class BindingWant:
     target: Target
     role: str
     owner: DeclaredIdentity | None
+    """Identity that declares the account, if the target is an account."""
 
 
 @dataclass(frozen=True, slots=True)
 class BindingSeen:
-    """What there is to know beside the policy: services that let in everybody, whoever is granted."""
+    """Findings beside the policy."""
 
-    open_services: tuple[Workload, ...] = ()
+    public_services: tuple[Workload, ...] = ()
+    """Target services that allow unauthenticated invocation."""
 
 
 class IAMBindingController:
-    """The life of an IAMBinding."""
+    """The kind IAMBinding."""
 
     kind = IAMBinding
 
@@ -52,18 +54,18 @@ class IAMBindingController:
         self._inventory = inventory
 
     def references(self, obj: IAMBinding) -> frozenset[ObjectKey]:
-        """Its project, its role, its target's identity, and every identity and project among its members."""
+        """Return its project and role, and the identities and projects of its target and members."""
         namespace = obj.metadata.namespace
         keys = {project_key(obj.spec.project_ref.name)} | member_keys(obj.spec.members, namespace)
         keys |= role_keys([(obj.spec.role, obj.spec.custom_role_ref)], namespace)
         return frozenset(keys | target_key(obj.spec.target, namespace))
 
     def declares(self, obj: IAMBinding) -> str:
-        """Nothing: any number of bindings may declare one grant."""
+        """Return nothing: several bindings may declare one grant."""
         return ""
 
     def resolve(self, obj: IAMBinding, allowed: Allowed, cluster: ClusterState) -> BindingWant | Blocked:
-        """The target and the role, once the one has an account and the other is there."""
+        """Return the binding, once its target and its role exist."""
         spec = obj.spec
         found = resolve_target(spec.target, allowed.project, obj.metadata.namespace, cluster, "spec.target")
         if isinstance(found, Unresolved):
@@ -76,21 +78,21 @@ class IAMBindingController:
             return Blocked(
                 Refused(
                     Reason.INVALID_SPEC,
-                    f"spec.authority: Exclusive is refused for {role}, which Google's own agents or the "
-                    "project itself depend on; use Additive",
+                    f"spec.authority: Exclusive is refused for {role}, on which Google's service agents or "
+                    "the project itself depend; use Additive",
                 )
             )
         return BindingWant(obj, allowed.project, cluster, target, role, found.owner)
 
     async def observe(self, want: BindingWant, max_age: float) -> BindingSeen:
-        """Whether a service asks who calls it: the policy is read by its lane."""
+        """Return the public services among the targets. The policy syncer reads the policy."""
         place = (want.target, want.role, want.project)
         called = invoked_services([place], want.obj.metadata.namespace, want.cluster)
         interval = want.project.spec.drift_interval.timedelta.total_seconds()
         return BindingSeen(await public_services(called, self._inventory, max_age or interval))
 
     def requested_grants(self, want: BindingWant, cluster: ClusterState) -> tuple[RequestedGrant, ...]:
-        """One wish for each member."""
+        """Return one grant for each member."""
         members = Members(cluster, want.obj.metadata.namespace)
         return tuple(
             RequestedGrant(
@@ -106,14 +108,14 @@ class IAMBindingController:
         )
 
     def summarize(self, want: BindingWant, seen: BindingSeen) -> Summary:
-        """What the columns show, and whether the role decides anything."""
+        """Return the printer columns, and an issue for each public service."""
         return Summary(
             {
                 "target": str(want.target),
                 "role": want.role,
                 "member_count": len(set(want.obj.spec.members)),
             },
-            issues=ineffective_roles(seen.open_services),
+            issues=ineffective_roles(seen.public_services),
         )
 
     def abandons(self, obj: IAMBinding) -> bool:
@@ -122,5 +124,5 @@ class IAMBindingController:
 
 
 def _waited_for(outcome: Outcome) -> str:
-    """What a reference waits for; empty if it is there and will not do."""
+    """Return the reason why a reference is waited for; empty if it resolves and is refused."""
     return outcome.message if isinstance(outcome, Waiting) else ""

@@ -37,7 +37,7 @@ class Entry:
         names = {} if self.kind is TargetKind.PROJECT else {"names": sorted(self.names)}
         return {
             "roles": sorted(self.roles),
-            "on": [self.kind.value],
+            "targetKinds": [self.kind.value],
             **names,
             "members": sorted(self.members),
             **({"allowEscalation": True} if self.escalates else {}),

@@ -94,7 +94,7 @@ class Policies:
     ) -> "Reply":
         api, service = _SERVICES[target.kind]
         method = f"{service}/{verb}"
-        clients = self._clients.of(acting_in)
+        clients = self._clients.for_project(acting_in)
         return await clients.call(
             api,
             method,

@@ -54,9 +54,12 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """The guardrails do not allow it; `reason` is one line: what they do not admit, and what would."""
+    """The guardrails deny the request."""
 
     reason: str
+    """One line: what the guardrails do not admit, and what would admit it."""
+    invalid_entry: bool = False
+    """True if an incomplete entry of the guardrails, once completed, would admit the request."""
 
 
 Decision = Admitted | Denied

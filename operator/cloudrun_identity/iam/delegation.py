@@ -34,4 +34,4 @@ def delegation(project: ManagedProject) -> Delegation:
 
 def entries_on(project: ManagedProject, kind: TargetKind) -> tuple[GrantAdmission, ...]:
     """The guardrails' own entries, the defaults aside, that admit grants on targets of a kind."""
-    return tuple(entry for entry in project.spec.guardrails.grants if kind in entry.on)
+    return tuple(entry for entry in project.spec.guardrails.grants if kind in (entry.target_kinds or ()))

@@ -67,7 +67,23 @@ def decide(request: GrantRequest, project: ManagedProject, guardrail_facts: Guar
     entries = [entry for entry in _entries(case) if _admits(entry, case)]
     if any(entry.allow_escalation or not case.escalates for entry in entries):
         return Admitted()
+    incomplete = _incomplete_entry(case)
+    if incomplete:
+        return Denied(incomplete, invalid_entry=True)
     return Denied(_refusal(case, only_escalation_lacks=bool(entries)))
+
+
+def incomplete_entries(project: ManagedProject) -> tuple[str, ...]:
+    """Return the paths of the entries without `targetKinds`, which admit nothing.
+
+    The schema requires the field of every entry that is written. Such an entry was stored by a version that
+    had the field under another name, which the API server removed.
+    """
+    return tuple(
+        f"spec.guardrails.grants[{index}]"
+        for index, entry in enumerate(project.spec.guardrails.grants)
+        if entry.target_kinds is None
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +210,7 @@ def _admits(entry: GrantAdmission, case: _Case) -> bool:
     request = case.request
     return (
         _admits_role(entry, request.role)
-        and request.target.kind in entry.on
+        and request.target.kind in (entry.target_kinds or ())
         and _admits_name(entry, request.target)
         and _admits_member(entry, case.member)
         and (entry.namespaces is None or request.namespace in entry.namespaces)
@@ -232,6 +248,20 @@ def target_name(target: Target) -> str:
             return target.name
 
 
+def _incomplete_entry(case: _Case) -> str:
+    """Return why an entry that lacks only `targetKinds` does not admit the grant; empty if there is none."""
+    kind = case.request.target.kind
+    for index, entry in enumerate(case.project.spec.guardrails.grants):
+        completed = entry.model_copy(update={"target_kinds": (kind,)})
+        sufficient = _admits(completed, case) and (entry.allow_escalation or not case.escalates)
+        if entry.target_kinds is None and sufficient:
+            return (
+                f"spec.guardrails.grants[{index}] of {named(case.project)} has no targetKinds and admits "
+                f"nothing; add targetKinds: [{kind}] to it"
+            )
+    return ""
+
+
 def _refusal(case: _Case, only_escalation_lacks: bool) -> str:
     request = case.request
     why = f" without allowEscalation, because {_why_it_escalates(case)}" if only_escalation_lacks else ""
@@ -257,7 +287,7 @@ def _admitting_entry(case: _Case) -> str:
     names = {} if request.target.kind is TargetKind.PROJECT else {"names": [target_name(request.target)]}
     entry = {
         "roles": [request.role],
-        "on": [request.target.kind.value],
+        "targetKinds": [request.target.kind.value],
         **names,
         "members": [case.member],
         "namespaces": [request.namespace],
@@ -282,11 +312,11 @@ _NOT_TO_BE_GRANTED = frozenset(
 
 _ON_OWN_IDENTITIES = GrantAdmission(
     roles=ACTING_ROLES,
-    on=(TargetKind.SERVICE_ACCOUNT,),
+    target_kinds=(TargetKind.SERVICE_ACCOUNT,),
     members=("*",),
 )
 _ON_WORKLOADS = GrantAdmission(
     roles=("roles/run.invoker",),
-    on=(TargetKind.SERVICE, TargetKind.JOB, TargetKind.WORKER_POOL),
+    target_kinds=(TargetKind.SERVICE, TargetKind.JOB, TargetKind.WORKER_POOL),
     members=("*",),
 )

@@ -1,4 +1,4 @@
-"""How much goes into one ledger: what is in it already may stay and change, whatever the bounds are now."""
+"""Limits on the size of one ledger. Existing entries may stay and change, whatever the limits are now."""
 
 import json
 
@@ -11,28 +11,26 @@ MAX_BYTES = 1 << 20  # etcd refuses about 1.5 MB
 
 
 class LedgerFull(Exception):  # noqa: N818 - it names what is the case
-    """A grant cannot be entered because the ledger is at its bound; the message is one line."""
+    """The ledger has no room for a grant or a role. The message is one line."""
 
 
 def refuse_too_many(old: Ledger, new: Ledger) -> None:
-    """Raise `LedgerFull` if `new`, in the place of `old`, has more members or roles than it may."""
+    """Raise `LedgerFull` if `new` has more members or roles than allowed, and more than `old`."""
     if _grows(old, new) and len(new.entries) > MAX_MEMBERS:
         raise LedgerFull(
-            f"the ledger of {new.target} would hold {len(new.entries)} members, and {MAX_MEMBERS} is the most"
+            f"the ledger of {new.target} would have {len(new.entries)} members; the limit is {MAX_MEMBERS}"
         )
     if len(new.roles) > max(MAX_ROLES, len(old.roles)):
         raise LedgerFull(
-            f"the ledger of {new.target} would record {len(new.roles)} custom roles, and {MAX_ROLES} is the "
-            "most; deleted ones count for 37 days"
+            f"the ledger of {new.target} would have {len(new.roles)} custom roles; the limit is {MAX_ROLES}, "
+            "and deleted roles count for 37 days"
         )
 
 
 def refuse_too_large(old: Ledger, new: Ledger, raw: Object) -> None:
-    """Raise `LedgerFull` if `raw`, which holds `new`, is more than the API server would store."""
+    """Raise `LedgerFull` if the API server would refuse `raw`, the object with `new`, for its size."""
     if _grows(old, new) and (size := len(json.dumps(raw))) > MAX_BYTES:
-        raise LedgerFull(
-            f"the ledger of {new.target} would be {size} bytes long, and {MAX_BYTES} is the most"
-        )
+        raise LedgerFull(f"the ledger of {new.target} would be {size} bytes long; the limit is {MAX_BYTES}")
 
 
 def _grows(old: Ledger, new: Ledger) -> bool:

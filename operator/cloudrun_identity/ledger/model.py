@@ -1,229 +1,265 @@
-"""The ledger of one IAM policy: which grants the operator manages on it, and for which objects.
+"""The ledger of one IAM policy: the grants that the operator manages on it, and their owners.
 
-A ledger is a value. `ledger.store` persists it in a PolicyLedger object. `policy.planning` holds the rules
-for writing entries ahead of the policy and removing them afterwards.
+A ledger is a value: the spec of a PolicyLedger object in canonical order, so that equal ledgers are equal
+objects. `ledger.store` persists it. `policy.planning` holds the rules for writing entries ahead of the policy
+and removing them afterwards.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from functools import cached_property
+from types import MappingProxyType
+from typing import Any, Self
 
 from cloudrun_identity.api import (
-    Abandonment,
-    AccountIntent,
-    AccountLoss,
-    AccountText,
+    BindingCondition,
     CloudRunIdentity,
     CustomRole,
+    GrantCounts,
     GrantState,
     IdentityAttachment,
     IdentityKey,
-    Origin,
+    LedgerAccount,
+    LedgerAttachment,
+    LedgerBinding,
+    LedgerEntry,
+    LedgerRole,
+    LedgerTarget,
+    PolicyLedgerSpec,
     RoleState,
 )
-from cloudrun_identity.api.policy_ledger import MAX_UNIQUE_IDS
-from cloudrun_identity.iam.grants import Grant, Target
-from cloudrun_identity.iam.keys import KeyRing
-from cloudrun_identity.ledger.owners import owner_key_of
+from cloudrun_identity.iam.grants import Grant, IAMCondition, Target
+
+from .keys import KeyRing
+
+Entries = Mapping[Grant, LedgerEntry]
+"""Ledger entries by their grants."""
+
+_NO_ENTRIES: Entries = MappingProxyType({})
+_INDEXES = {
+    "target": {"resource"},
+    "entries": {"resource", "bindings"},
+    "_by_owner_key": {"resource", "bindings"},
+}
+"""The cached properties, and the fields that they are derived from."""
 
 
-@dataclass(frozen=True, slots=True)
-class AccountRecord:
-    """Everything that decides about a service account; the identity's status only mirrors it.
+class Ledger(PolicyLedgerSpec):
+    """The record of one policy. The operator stores no object for an empty ledger."""
 
-    `owner` is `namespace/name` of the identity, empty for an account that was `abandoned`.
-    `intent` is what is under way; a create was `sent` with this text, by which its account is known for ours.
-    `unique_id` is set once reads of the account are steady.
-    `unique_ids` are all the ids that the e-mail had under this owner, the newest last.
-    `lost` is what somebody else did to it. `disabled` is how we left it, `disabled_at` the beginning of the
-    time that it is disabled before it is deleted, `appeared` when we made it or brought it back last.
-    """
+    @classmethod
+    def of(cls, target: Target, entries: Entries = _NO_ENTRIES) -> Self:
+        """Return the ledger of a target with these entries."""
+        return cls(resource=_resource_of(target)).with_entries(entries)
 
-    email: str
-    owner: str
-    owner_uid: str
-    intent: AccountIntent | None = None
-    origin: Origin | None = None
-    unique_id: str = ""
-    unique_ids: tuple[str, ...] = ()
-    lost: AccountLoss | None = None
-    disabled: bool = False
-    sent: AccountText | None = None
-    appeared: datetime | None = None
-    disabled_at: datetime | None = None
-    abandoned: Abandonment | None = None
+    @classmethod
+    def parse(cls, spec: object) -> Self:
+        """Return the ledger in the spec of a stored object, in canonical order.
 
-    @property
-    def is_steady(self) -> bool:
-        """Whether dependants may go: the account is there, as far as we know, and is the one we mean."""
-        return bool(self.unique_id) and self.intent is None and self.lost is None
+        Raises:
+            ValidationError: the spec does not fit the schema.
 
-
-@dataclass(frozen=True, slots=True)
-class RoleRecord:
-    """Everything that decides about a custom role of the project; the object's status only mirrors it.
-
-    `state` CREATING is an intent: it may exist or not. DELETED keeps the memory that we deleted it, at
-    `deleted_time`, so that we may bring it back.
-    """
-
-    role_id: str
-    owner: str
-    owner_uid: str
-    origin: Origin
-    state: RoleState
-    deleted_time: datetime | None = None
-
-    def is_had_by(self, owner: str) -> bool:
-        """Whether this object, `namespace/name`, has the role, or is about to have it."""
-        return self.owner == owner and self.state is not RoleState.DELETED
-
-
-@dataclass(frozen=True, slots=True)
-class AttachmentRecord:
-    """Everything that decides about putting back what a workload ran as; a status only mirrors it.
-
-    `owner` is `namespace/name` of the attachment that moved the workload of this `workload_uid` to `account`,
-    and `before` what it ran as until then, empty where its template named nobody.
-    """
-
-    owner: str
-    owner_uid: str
-    workload_uid: str
-    before: str
-    account: str
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerEntry:
-    """One grant that stands in the policy, or is about to, because objects of ours claim it.
-
-    `claimants` are `Kind/namespace/name/UID`. `foreign_before`: the grant stood there before any of ours.
-    `unique_id` is the account the member meant when we granted it, empty for other members; `former_ids` are
-    those it meant before, the newest last, while their grants or tombstones may still stand in the policy.
-    """
-
-    owners: frozenset[str]
-    state: GrantState = GrantState.PENDING
-    present_before: bool = False
-    unique_id: str = ""
-    former_ids: tuple[str, ...] = ()
-
-    @property
-    def unique_ids(self) -> tuple[str, ...]:
-        """Every account that the policy may show for the member, alive or as a tombstone."""
-        return (*self.former_ids, self.unique_id) if self.unique_id else self.former_ids
-
-    @property
-    def owner_keys(self) -> frozenset[str]:
-        """The seats of its claimants: their names without UIDs."""
-        return frozenset(map(owner_key_of, self.owners))
-
-    @property
-    def is_refused(self) -> bool:
-        """Whether Google refused it to us."""
-        return self.state is GrantState.REJECTED
-
-    def seen(self, *, stands: bool) -> "LedgerEntry":
-        """The same after a look at the policy: what Google refused to us and stands, somebody else made."""
-        return replace(self, present_before=True) if stands and self.is_refused else self
-
-    def missing(self, *, withheld: bool) -> "LedgerEntry":
-        """The same of a grant that does not stand, and would be ours if it did.
-
-        It is pending, so that a loss is counted once, and so that a write of what had been refused is
-        recorded ahead of it; what is withheld has been refused and still is.
         """
-        state = GrantState.REJECTED if withheld and self.is_refused else GrantState.PENDING
-        return replace(self, state=state, present_before=False)
+        read = cls.model_validate(spec)
+        return (
+            read.replace(resource=_resource_of(read.target), roles=_by_id(read.roles))
+            .with_entries(read.entries)
+            .with_key_ring(read.key_ring)
+        )
 
-    def meaning(self, unique_id: str) -> "LedgerEntry":
-        """The same, its member now meaning that account; the former is kept until the grant stands."""
-        if unique_id in ("", self.unique_id):
-            return self
-        former = tuple(former for former in self.unique_ids if former != unique_id)
-        return replace(self, unique_id=unique_id, former_ids=former[-MAX_UNIQUE_IDS:])
+    @cached_property
+    def target(self) -> Target:
+        """The resource that carries the policy."""
+        resource = self.resource
+        return Target(resource.kind, resource.project_id, resource.location, resource.name)
 
+    @cached_property
+    def entries(self) -> Entries:
+        """The entries by their grants, in the order of the object."""
+        return MappingProxyType(
+            {
+                Grant(self.target, binding.role, entry.member, condition): entry
+                for binding in self.bindings
+                for condition in (_iam_condition(binding.condition),)
+                for entry in binding.members
+            }
+        )
 
-@dataclass(frozen=True)  # without slots: what is worked out once is kept in the instance
-class Ledger:
-    """The record of one policy. An empty ledger is one that need not exist."""
-
-    target: Target
-    target_uid: str = ""  # of an account whose policy this is: its unique id, as soon as it is known
-    account: AccountRecord | None = None
-    keys: KeyRing = field(default_factory=KeyRing)
-    roles: Mapping[str, RoleRecord] = field(default_factory=dict)
-    attachment: AttachmentRecord | None = None
-    entries: Mapping[Grant, LedgerEntry] = field(default_factory=dict)
-    unmanaged_members: int = 0
-    last_write_time: datetime | None = None
+    @property
+    def key_ring(self) -> KeyRing:
+        """The keys of the account, and the attempt to create one."""
+        return KeyRing({key.id: key for key in self.keys}, self.key_attempt)
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing in it is worth keeping: no holding and no record."""
-        recorded = self.account or self.attachment or self.roles or not self.keys.is_empty
-        return not self.entries and not recorded
+        """Return whether the ledger holds no entry and no record."""
+        return not (
+            self.bindings or self.account or self.attachment or self.roles or self.keys or self.key_attempt
+        )
 
     @property
     def owner_keys(self) -> frozenset[str]:
-        """The seats of all claimants."""
+        """The owners of all entries, without their UIDs."""
         return frozenset(self._by_owner_key)
 
     @property
     def resource_owners(self) -> frozenset[str]:
-        """The seats of all objects that made something which is recorded: an account, keys, roles, a move."""
-        resource_owners = {f"{IdentityKey.__name__}/{owner}" for owner in self.keys.owners}
-        resource_owners |= {
+        """The owner keys of all objects with a recorded account, key, role or attachment."""
+        owners = {f"{IdentityKey.__name__}/{owner}" for owner in self.key_ring.owners}
+        owners |= {
             f"{CustomRole.__name__}/{role.owner}"
-            for role in self.roles.values()
+            for role in self.roles
             if role.state is not RoleState.DELETED
         }
         if self.account and self.account.owner:
-            resource_owners.add(f"{CloudRunIdentity.__name__}/{self.account.owner}")
+            owners.add(f"{CloudRunIdentity.__name__}/{self.account.owner}")
         if self.attachment:
-            resource_owners.add(f"{IdentityAttachment.__name__}/{self.attachment.owner}")
-        return frozenset(resource_owners)
+            owners.add(f"{IdentityAttachment.__name__}/{self.attachment.owner}")
+        return frozenset(owners)
 
     def held_by(self, owner_key: str) -> frozenset[Grant]:
-        """The grants that a claimant of this seat, or its predecessor, has a part in."""
+        """Return the grants of an owner, or of its predecessor of the same name."""
         return frozenset(self._by_owner_key.get(owner_key, ()))
 
-    def with_account(self, account: AccountRecord | None) -> "Ledger":
-        """The same ledger with another account record.
+    def role(self, role_id: str) -> LedgerRole | None:
+        """Return the record of a custom role."""
+        return next((role for role in self.roles if role.role_id == role_id), None)
 
-        Another unique id is another account with a policy and keys of its own: the former's are gone.
+    def with_entries(self, entries: Entries) -> Self:
+        """Return this ledger with other entries, which are known to be valid."""
+        return self.replace(
+            bindings=tuple(_bindings(entries)),
+            grant_counts=GrantCounts.of(entry.state for entry in entries.values()),
+        )
+
+    def with_sync(self, *, unmanaged_members: int, written_at: datetime | None) -> Self:
+        """Return this ledger after a sync, which wrote the policy at a time or not at all."""
+        last_write_time = written_at.replace(microsecond=0) if written_at else self.last_write_time
+        return self.replace(unmanaged_members=unmanaged_members, last_write_time=last_write_time)
+
+    def with_account(self, account: LedgerAccount | None) -> Self:
+        """Return this ledger with another account record.
+
+        Another unique ID is another account. It has a policy and keys of its own, so the entries and keys of
+        the former account are dropped.
         """
         unique_id = account.unique_id if account else ""
         if not unique_id or unique_id == self.target_uid:
-            return replace(self, account=account)
+            return self.replace(account=account)
         if not self.target_uid:
-            return replace(self, account=account, target_uid=unique_id)
-        return replace(self, account=account, target_uid=unique_id, entries={}, keys=KeyRing())
+            return self.replace(account=account, target_uid=unique_id)
+        return self.with_entries({}).replace(account=account, target_uid=unique_id, keys=(), key_attempt=None)
 
-    def with_keys(self, keys: KeyRing) -> "Ledger":
-        """The same ledger with this in mind of the account's keys."""
-        return replace(self, keys=keys)
+    def with_key_ring(self, ring: KeyRing) -> Self:
+        """Return this ledger with other key records."""
+        keys = tuple(ring.records[key_id] for key_id in sorted(ring.records))
+        return self.replace(keys=keys, key_attempt=ring.attempt)
 
-    def with_role(self, role: RoleRecord) -> "Ledger":
-        """The same ledger with a record of this role."""
-        return replace(self, roles={**self.roles, role.role_id: role})
+    def with_role(self, role: LedgerRole) -> Self:
+        """Return this ledger with a record of this role, in place of a former one."""
+        return self.replace(roles=_by_id((*self.roles, role)))
 
-    def without_role(self, role_id: str) -> "Ledger":
-        """The same ledger without a record of this role."""
-        return replace(self, roles={known: role for known, role in self.roles.items() if known != role_id})
+    def without_role(self, role_id: str) -> Self:
+        """Return this ledger without a record of this role."""
+        return self.replace(roles=tuple(role for role in self.roles if role.role_id != role_id))
 
-    def with_attachment(self, attachment: AttachmentRecord | None) -> "Ledger":
-        """The same ledger with this in mind of what the workload ran as."""
-        return replace(self, attachment=attachment)
+    def with_attachment(self, attachment: LedgerAttachment | None) -> Self:
+        """Return this ledger with another record of the attached workload."""
+        return self.replace(attachment=attachment)
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with these fields, which are known to be valid, changed.
+
+        The bounds of lists are not checked here: `ledger.limits` names the object that exceeds one.
+        """
+        changed = self.model_copy(update=changes)
+        for name, sources in _INDEXES.items():
+            if not sources.isdisjoint(changes):
+                changed.__dict__.pop(name, None)
+        return changed
 
     @cached_property
     def _by_owner_key(self) -> Mapping[str, list[Grant]]:
-        # Asked for by every object after every pass: each time anew would take objects times grants.
+        # Every object looks up its grants after every sync: without an index that takes objects times grants.
         grants: defaultdict[str, list[Grant]] = defaultdict(list)
         for grant, entry in self.entries.items():
             for owner_key in entry.owner_keys:
                 grants[owner_key].append(grant)
         return grants
+
+
+def entry_of(
+    grant: Grant,
+    owners: Collection[str],
+    state: GrantState = GrantState.PENDING,
+    *,
+    present_before: bool = False,
+    unique_id: str = "",
+    former_unique_ids: tuple[str, ...] = (),
+) -> LedgerEntry:
+    """Return the ledger entry of a grant. `owners` are written as KIND/NAMESPACE/NAME/UID."""
+    return LedgerEntry(
+        member=grant.member,
+        owners=tuple(owners),
+        state=state,
+        present_before=present_before,
+        unique_id=unique_id,
+        former_unique_ids=former_unique_ids,
+    )
+
+
+def changed_entry(entry: LedgerEntry, **changes: Any) -> LedgerEntry:
+    """Return an entry with these valid fields changed; the same entry if none of them differs."""
+    if all(getattr(entry, name) == value for name, value in changes.items()):
+        return entry
+    return entry.model_copy(update=changes)
+
+
+def _resource_of(target: Target) -> LedgerTarget:
+    return LedgerTarget(
+        kind=target.kind,
+        project_id=target.project_id,
+        location=target.location,
+        name=target.name,
+        full_name=target.full_name,
+        text=str(target),
+    )
+
+
+def _by_id(roles: Iterable[LedgerRole]) -> tuple[LedgerRole, ...]:
+    """Return the last record of each role, in the order of their IDs."""
+    last = {role.role_id: role for role in roles}
+    return tuple(last[role_id] for role_id in sorted(last))
+
+
+def _bindings(entries: Entries) -> Iterable[LedgerBinding]:
+    """Group entries by role and condition, in canonical order."""
+    members: defaultdict[tuple[str, IAMCondition | None], list[LedgerEntry]] = defaultdict(list)
+    for grant in sorted(entries, key=_order):
+        members[grant.role, grant.condition].append(entries[grant])
+    for (role, condition), its_members in members.items():
+        # Constructing validated bindings would check each of their entries again.
+        yield LedgerBinding.model_construct(
+            role=role, condition=_binding_condition(condition), members=tuple(its_members)
+        )
+
+
+def _order(grant: Grant) -> tuple[str, bool, tuple[str, str, str], str]:
+    condition = grant.condition
+    text = (condition.title, condition.description, condition.expression) if condition else ("", "", "")
+    return grant.role, condition is not None, text, grant.member
+
+
+def _iam_condition(condition: BindingCondition | None) -> IAMCondition | None:
+    if condition is None:
+        return None
+    return IAMCondition(condition.title, condition.description or "", condition.expression)
+
+
+def _binding_condition(condition: IAMCondition | None) -> BindingCondition | None:
+    if condition is None:
+        return None
+    return BindingCondition.model_construct(
+        title=condition.title, description=condition.description or None, expression=condition.expression
+    )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """An object as the ledger names it. Another UID under the same name is its successor."""
+    """An object as a ledger names it. An object of the same name with another UID is its successor."""
 
     kind: str
     namespace: str
@@ -13,21 +13,21 @@ class Owner:
     uid: str
 
     def __str__(self) -> str:
-        """`IAMBinding/payments/web/UID`, as it stands in the ledger."""
+        """Return `IAMBinding/payments/web/UID`, the form in the ledger."""
         return f"{self.kind}/{self.namespace}/{self.name}/{self.uid}"
 
     @classmethod
     def parse(cls, text: str) -> "Owner":
-        """The inverse of `str`."""
+        """Return the owner that a ledger names so; the inverse of `str`."""
         kind, namespace, name, uid = text.split("/", 3)
         return cls(kind, namespace, name, uid)
 
     @property
     def owner_key(self) -> str:
-        """The claimant without its UID: what an object and its successor of the same name share."""
+        """The owner without its UID, which an object and its successor have in common."""
         return f"{self.kind}/{self.namespace}/{self.name}"
 
 
 def owner_key_of(owner: str) -> str:
-    """The seat of a claimant as the ledger names it."""
+    """Return the owner key of an owner in the form of the ledger."""
     return owner.rpartition("/")[0]

@@ -1,46 +1,46 @@
-"""The ledgers of all policies: a cache over the PolicyLedger objects of the operator's namespace.
+"""The ledgers of all policies: a cache over the PolicyLedger objects in the operator's namespace.
 
-A ledger is written ahead of the policy it speaks of, so a write counts only when the API server's reply holds
-every entry of it.
+The operator writes a ledger ahead of its policy. A write succeeds only if the reply of the API server has
+every entry.
 """
 
 import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http import HTTPStatus
 from weakref import WeakValueDictionary
 
-from cloudrun_identity.api.policy_ledger import PolicyLedger
+from cloudrun_identity.api import LedgerAccount, LedgerRole, PolicyLedger
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.kube.crds import INSTALL
 from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.kube.objects import resource
-from cloudrun_identity.kube.resources import Object, Verbs
+from cloudrun_identity.kube.resources import Object, ObjectClient
 
 from .index import LedgerIndex
+from .interface import Change
 from .limits import refuse_too_large, refuse_too_many
-from .model import AccountRecord, Ledger, RoleRecord
+from .model import Ledger
 from .objects import LedgerInvalid, from_object, object_name, to_object
 
 TRIES = 5  # of one update, against other writers
-GONE_KEPT = 512  # ledgers whose end is remembered, lest a late event bring them back
+DELETED_KEPT = 512  # versions of deleted ledgers, by which late events are recognized
 
 OnChange = Callable[[Ledger, Ledger], None]
-Change = Callable[[Ledger], Ledger]
 
 _RESOURCE = resource(PolicyLedger.__name__)
 _log = logging.getLogger(__name__)
 
 
 class LedgerPruned(Exception):  # noqa: N818 - it names what happened
-    """The API server did not keep all that was written; the message is one line."""
+    """The API server dropped a part of the object. The message is one line."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """A ledger as the API server holds it; `metadata` goes back with the next write."""
+    """A ledger as the API server has it, with the metadata for the next write."""
 
     ledger: Ledger
     metadata: Object
@@ -53,88 +53,92 @@ class _Stored:
 class Ledgers:
     """All ledgers, read from memory and written through to the API server.
 
-    `fill` first; afterwards `observed` with each watch event keeps it up to date with edits by others.
+    Call `fill` first. Pass each watch event to `observed` afterwards, to follow edits by others.
     """
 
-    def __init__(self, client: Verbs, namespace: str) -> None:
+    def __init__(self, client: ObjectClient, namespace: str) -> None:
         self._client = client
         self._namespace = namespace
         self._stored: dict[Target, _Stored] = {}
-        self._versions: dict[str, int] = {}  # by name, the newest seen, also of some that are gone
-        self._unread: dict[str, str] = {}  # by name, why nothing was ever read of it
-        self._gone: deque[Target] = deque()
-        self._leaving: set[str] = set()  # by uid, those whose deletion we have asked for
+        self._versions: dict[str, int] = {}  # by name, the newest seen, also of some deleted objects
+        self._invalid: dict[str, str] = {}  # by name, the error of an object that was never read
+        self._deleted: deque[Target] = deque()
+        self._deleting: set[str] = set()  # by UID, objects that this process is deleting
         self._index = LedgerIndex()
         self._locks: WeakValueDictionary[Target, asyncio.Lock] = WeakValueDictionary()
         self._subscribers: list[OnChange] = []
 
     def subscribe(self, on_change: OnChange) -> None:
-        """Have `on_change(old, new)` called after each change of a ledger, ours or another's."""
+        """Call `on_change(old, new)` after each change of a ledger, by this process or another."""
         self._subscribers.append(on_change)
 
     def ledger(self, target: Target) -> Ledger:
-        """Look up the ledger of a policy; an empty one where we hold nothing."""
+        """Return the ledger of a policy; an empty one if there is none."""
         stored = self._stored.get(target)
-        return stored.ledger if stored else Ledger(target)
+        return stored.ledger if stored else Ledger.of(target)
 
     def all(self) -> Iterator[Ledger]:
-        """Iterate over all ledgers that exist now."""
+        """Iterate over all ledgers."""
         return iter([stored.ledger for stored in self._stored.values()])
 
-    def account_of(self, owner: str) -> AccountRecord | None:
-        """Look up the account of the CloudRunIdentity `namespace/name`."""
+    def account_of(self, owner: str) -> LedgerAccount | None:
+        """Return the account of the CloudRunIdentity `namespace/name`."""
         return self._index.account_of(owner)
 
     def account_home(self, owner: str) -> Target | None:
-        """Look up the account, as a target, whose ledger names that owner."""
+        """Return the target of the ledger with the account of the CloudRunIdentity `namespace/name`."""
         return self._index.account_home(owner)
 
-    def owner_of(self, email: str) -> AccountRecord | None:
-        """Look up the record, and by it the owner, of the account with this e-mail."""
+    def owner_of(self, email: str) -> LedgerAccount | None:
+        """Return the record of the account with this e-mail, which names its owner."""
         return self._index.owner_of(email)
 
-    def role_home(self, owner: str) -> tuple[str, RoleRecord] | None:
-        """Look up the role of the CustomRole `namespace/name`, and the id of its project."""
+    def role_home(self, owner: str) -> tuple[str, LedgerRole] | None:
+        """Return the project ID and the record of the role of the CustomRole `namespace/name`."""
         return self._index.role_home(owner)
 
     def key_home(self, owner: str) -> Target | None:
-        """Look up the account that keys were made of for the IdentityKey `namespace/name`."""
+        """Return the account with keys of the IdentityKey `namespace/name`."""
         return self._index.key_home(owner)
 
     def attachment_home(self, owner: str) -> Target | None:
-        """Look up the workload that the IdentityAttachment `namespace/name` moved."""
+        """Return the workload of the IdentityAttachment `namespace/name`."""
         return self._index.attachment_home(owner)
 
     def held_by(self, owner_key: str) -> frozenset[Target]:
-        """Look up the targets on which a claimant of that seat (its name without UID) holds something."""
+        """Return the targets with entries of the owner `Kind/namespace/name`."""
         return self._index.held_by(owner_key)
 
-    def check_complete(self) -> None:
-        """Make sure that everything that is held is known.
-
-        Raises `LedgerInvalid` while a ledger makes no sense of which nothing was read since the start.
-        """
-        for why in self._unread.values():
-            raise LedgerInvalid(why)
-
     def targets(self, project_id: str) -> Iterable[Target]:
-        """Look up the targets in a project on which we hold anything."""
+        """Return the targets in a project with any entry."""
         return self._index.targets(project_id)
 
+    def check_complete(self) -> None:
+        """Check that all stored ledgers are known.
+
+        Raises:
+            LedgerInvalid: a stored ledger is invalid, and was so since the start of the process.
+
+        """
+        for message in self._invalid.values():
+            raise LedgerInvalid(message)
+
     async def fill(self) -> None:
-        """Read all ledgers there are; raises `KubeError`."""
+        """Read all ledgers; raises `KubeError`."""
         for raw in await self._client.list(_RESOURCE, self._namespace):
             self.observed(raw, deleted=False)
 
     async def namespaces_elsewhere(self) -> frozenset[str]:
-        """Name the other namespaces with ledgers: those of an operator that was started differently."""
+        """Return the other namespaces with ledgers, which belong to differently configured operators."""
         everywhere = await self._client.list(_RESOURCE)
         return frozenset(raw["metadata"]["namespace"] for raw in everywhere) - {self._namespace}
 
     def observed(self, raw: Object, *, deleted: bool) -> frozenset[str]:
-        """Take in what a list or a watch says; what is older than what we know is dropped.
+        """Add an object from a list or a watch event to the cache, unless a newer version is known.
 
-        Returns the seats of those for whom a ledger held something that somebody else has deleted now.
+        Returns:
+            The owner keys in a ledger that another client has deleted with this event.
+
         """
         metadata = raw["metadata"]
         if metadata["namespace"] != self._namespace or self._is_known(metadata):
@@ -144,30 +148,43 @@ class Ledgers:
         except LedgerInvalid as error:
             _log.error("%s", error)
             if deleted:
-                self._unread.pop(metadata["name"], None)
+                self._invalid.pop(metadata["name"], None)
             elif metadata["name"] not in self._versions:
-                self._unread[metadata["name"]] = str(error)
+                self._invalid[metadata["name"]] = str(error)
             return frozenset()
-        self._unread.pop(metadata["name"], None)
+        self._invalid.pop(metadata["name"], None)
         if metadata["name"] != object_name(ledger.target):
-            _log.warning("PolicyLedger %s/%s is none of ours: ignored", self._namespace, metadata["name"])
+            _log.warning(
+                "PolicyLedger %s/%s is ignored: the ledger of %s has the name %s",
+                self._namespace,
+                metadata["name"],
+                ledger.target,
+                object_name(ledger.target),
+            )
             return frozenset()
         stored = _Stored(ledger, _without_managed_fields(metadata))
         self._versions[metadata["name"]] = stored.version
         known = self._stored.get(ledger.target)
         self._set(ledger.target, None if deleted else stored)
-        is_lost = known and deleted and ledger.entries and metadata["uid"] not in self._leaving
+        is_lost = known and deleted and ledger.bindings and metadata["uid"] not in self._deleting
         return self._lost(ledger) if is_lost else frozenset()
 
     async def update(self, target: Target, change: Change) -> Ledger:
-        """Apply a pure function to the newest ledger and store what comes of it; returns what is stored.
+        """Apply a pure function to the newest ledger and store its result.
 
-        Nothing is written when the result is the same but for `last_write_time` and `foreign_members`. An
-        empty result deletes the object. `change` is called again when somebody else has written in between.
+        Nothing is written if only `last_write_time` and `unmanaged_members` differ. An empty result deletes
+        the object. `change` is called again after a conflict with another writer. The policy must not be
+        written after an error.
 
-        Raises `LedgerFull` when an entry is added beyond the bounds, `LedgerPruned` when the reply lacks
-        one, `LedgerInvalid` when the stored object makes no sense, and `KubeError`. After any of them the
-        policy must not be written.
+        Returns:
+            The stored ledger.
+
+        Raises:
+            LedgerFull: an entry was added beyond the limits.
+            LedgerPruned: the reply lacks an entry.
+            LedgerInvalid: the stored object is invalid.
+            KubeError: the API server refused or failed.
+
         """
         lock = self._locks.setdefault(target, asyncio.Lock())
         async with lock:
@@ -175,7 +192,7 @@ class Ledgers:
                 stored = self._stored.get(target)
                 old = self.ledger(target)
                 new = change(old)
-                if _essence(new) == _essence(old):
+                if _is_same(new, old):
                     return old
                 try:
                     return await self._write(stored, old, new)
@@ -186,7 +203,7 @@ class Ledgers:
         raise KubeError(
             HTTPStatus.CONFLICT,
             "Conflict",
-            f"PolicyLedger {self._namespace}/{object_name(target)} changed under each of {TRIES} tries",
+            f"PolicyLedger {self._namespace}/{object_name(target)} changed during each of {TRIES} tries",
         )
 
     async def _write(self, stored: _Stored | None, old: Ledger, new: Ledger) -> Ledger:
@@ -200,28 +217,28 @@ class Ledgers:
             self._client.replace(_RESOURCE, raw) if stored else self._client.create(_RESOURCE, raw)
         )
         self.observed(reply, deleted=False)
-        if (kept := from_object(reply)) != from_object(raw):
+        if (kept := from_object(reply)) != new:
             raise LedgerPruned(
-                f"PolicyLedger {self._namespace}/{metadata['name']}: the API server did not keep all that "
-                f"was written, so the installed CRDs are older than this operator: run `{INSTALL}`"
+                f"PolicyLedger {self._namespace}/{metadata['name']}: the API server dropped a part of the "
+                f"object, so the installed CRDs are older than this operator: run `{INSTALL}`"
             )
         return kept
 
     async def _delete(self, stored: _Stored | None, target: Target) -> Ledger:
         if stored:
             name, uid = stored.metadata["name"], stored.metadata["uid"]
-            self._leaving.add(uid)  # a watch may tell of its end before the reply does
+            self._deleting.add(uid)  # the watch event may precede the reply
             try:
                 await self._client.delete(
                     _RESOURCE, name, self._namespace, uid=uid, resource_version=str(stored.version)
                 )
                 self._set(target, None)
             finally:
-                self._leaving.discard(uid)
-        return Ledger(target)
+                self._deleting.discard(uid)
+        return Ledger.of(target)
 
     async def _read(self, target: Target) -> None:
-        """Bring the newest object into the cache; raises `LedgerInvalid`, lest it be overwritten."""
+        """Read the newest object into the cache; raises `LedgerInvalid`, so that it is not overwritten."""
         try:
             raw = await self._client.get(_RESOURCE, object_name(target), self._namespace)
         except KubeError as error:
@@ -233,9 +250,9 @@ class Ledgers:
             self.observed(raw, deleted=False)
 
     def _lost(self, ledger: Ledger) -> frozenset[str]:
-        """Tell of a ledger that went without our asking."""
+        """Log that another client deleted a ledger; return the owner keys in it."""
         _log.warning(
-            "somebody deleted PolicyLedger %s/%s: what it held on %s is taken for somebody else's now",
+            "another client deleted PolicyLedger %s/%s: the operator treats its grants on %s as unmanaged",
             self._namespace,
             object_name(ledger.target),
             ledger.target.full_name,
@@ -243,14 +260,14 @@ class Ledgers:
         return ledger.owner_keys
 
     def _is_known(self, metadata: Object) -> bool:
-        """Whether this was seen before, or something newer: most events only echo our own writes."""
+        """Return whether this version or a newer one was seen. Most events echo writes of this process."""
         return int(metadata["resourceVersion"]) <= self._versions.get(metadata["name"], 0)
 
     def _set(self, target: Target, stored: _Stored | None) -> None:
         old = self.ledger(target)
         if stored is None:
             self._stored.pop(target, None)
-            self._forget_but_the_last_gone(target)
+            self._remember_deletion(target)
         else:
             self._stored[target] = stored
         new = self.ledger(target)
@@ -260,21 +277,21 @@ class Ledgers:
         for on_change in self._subscribers:
             on_change(old, new)
 
-    def _forget_but_the_last_gone(self, target: Target) -> None:
-        """Keep the version of a ledger that went for as long as watches may still bring older news of it."""
-        self._gone.append(target)
-        while len(self._gone) > GONE_KEPT:
-            forgotten = self._gone.popleft()
-            if forgotten not in self._stored and forgotten not in self._gone:
+    def _remember_deletion(self, target: Target) -> None:
+        """Keep the versions of the last deleted ledgers, so that a late event does not restore one."""
+        self._deleted.append(target)
+        while len(self._deleted) > DELETED_KEPT:
+            forgotten = self._deleted.popleft()
+            if forgotten not in self._stored and forgotten not in self._deleted:
                 self._versions.pop(object_name(forgotten), None)
 
     def _new_metadata(self, target: Target) -> Object:
         return {"name": object_name(target), "namespace": self._namespace}
 
 
-def _essence(ledger: Ledger) -> Ledger:
-    """Leave out what is stored only together with something else."""
-    return replace(ledger, unmanaged_members=0, last_write_time=None)
+def _is_same(new: Ledger, old: Ledger) -> bool:
+    """Compare ledgers without the fields that are only stored together with others."""
+    return old == new.replace(unmanaged_members=old.unmanaged_members, last_write_time=old.last_write_time)
 
 
 def _without_managed_fields(metadata: Object) -> Object:

@@ -1,4 +1,4 @@
-"""What two versions of one raw object have to do with each other."""
+"""Change predicates: what the difference between two versions of an object requires."""
 
 from cloudrun_identity.api import GROUP, ManagedProject
 from cloudrun_identity.api.group import FINALIZER
@@ -6,7 +6,7 @@ from cloudrun_identity.kube.resources import Object
 
 
 def is_older(raw: Object, known: Object, *, deleted: bool) -> bool:
-    """Whether `raw` was stored before `known`. The end of an object bears the version of its end."""
+    """Return whether `raw` is older than `known`, or the same version. A deletion has its own version."""
     new, old = raw["metadata"], known["metadata"]
     if new["uid"] != old["uid"] or deleted:
         return _version(raw) < _version(known)
@@ -14,16 +14,16 @@ def is_older(raw: Object, known: Object, *, deleted: bool) -> bool:
 
 
 def _version(raw: Object) -> int:
-    # Opaque once, ordered integers by KEP-5504, and so in every server there is.
+    # Opaque by earlier contract. KEP-5504 defines ordered integers, which every API server already uses.
     version = raw["metadata"].get("resourceVersion", "0")
     return int(version) if version.isdigit() else 0
 
 
-def asks_for_pass(raw: Object, known: Object | None) -> bool:
-    """Whether an object that was `known` asks for a pass: not by its status, labels or foreign annotations.
+def needs_reconcile(raw: Object, known: Object | None) -> bool:
+    """Return whether an object must be reconciled: not for its status, labels or other parties' annotations.
 
-    Our finalizer asks for one where it was taken off. That it is there now tells of a write of our own, whose
-    reply the watch may overtake.
+    The removal of the operator's finalizer requires a reconcile. Its addition does not: it is a write of the
+    operator, whose reply the watch may overtake.
     """
     if known is None:
         return True
@@ -47,8 +47,8 @@ def _own_annotations(metadata: Object) -> tuple[tuple[str, str], ...]:
     return tuple(sorted((name, value) for name, value in annotations.items() if name.startswith(GROUP)))
 
 
-def facts(raw: Object | None) -> object:
-    """What others go by: a change of it wakes them."""
+def visible_to_referrers(raw: Object | None) -> object:
+    """Return what referrers read of an object. When it changes, the referrers are reconciled."""
     if raw is None:
         return None
     metadata, status = raw["metadata"], raw.get("status") or {}

@@ -1,18 +1,18 @@
-"""The writes of a pass to Kubernetes, counted."""
+"""Writes to Kubernetes: counted in the metrics, and as the driver for every kind uses them."""
 
 from cloudrun_identity.api import KINDS
 from cloudrun_identity.kube.crds import CrdState, state_of
 from cloudrun_identity.kube.finalizers import Finalizers
-from cloudrun_identity.kube.resources import Object, Objects, PatchType, Resource, Verbs
+from cloudrun_identity.kube.resources import Object, ObjectClient, Objects, PatchType, Resource
 from cloudrun_identity.kube.status_writer import StatusWriter
 
 from .metrics import Metrics
 
 
 class CountedClient:
-    """`kube.resources.Verbs` that tells the metrics of every write."""
+    """Implements `kube.resources.ObjectClient` and counts every write."""
 
-    def __init__(self, client: Verbs, metrics: Metrics) -> None:
+    def __init__(self, client: ObjectClient, metrics: Metrics) -> None:
         self._client = client
         self._metrics = metrics
 
@@ -21,7 +21,7 @@ class CountedClient:
         return await self._client.get(resource, name, namespace)
 
     async def list(self, resource: Resource, namespace: str = "", *, label_selector: str = "") -> Objects:
-        """Read all objects of one namespace, or of all when it is empty."""
+        """Read all objects of one namespace, or of every namespace if it is empty."""
         return await self._client.list(resource, namespace, label_selector=label_selector)
 
     async def create(self, resource: Resource, obj: Object) -> Object:
@@ -30,7 +30,7 @@ class CountedClient:
         return await self._client.create(resource, obj)
 
     async def replace(self, resource: Resource, obj: Object, *, subresource: str = "") -> Object:
-        """Put the object in the place of the stored one."""
+        """Replace the stored object."""
         self._metrics.kubernetes_written(_path(resource, subresource), "replace")
         return await self._client.replace(resource, obj, subresource=subresource)
 
@@ -44,7 +44,7 @@ class CountedClient:
         *,
         subresource: str = "",
     ) -> Object:
-        """Change a part of the object."""
+        """Patch the object."""
         self._metrics.kubernetes_written(_path(resource, subresource), "patch")
         return await self._client.patch(resource, name, namespace, patch, patch_type, subresource=subresource)
 
@@ -63,7 +63,7 @@ class CountedClient:
 
 
 class KubeWrites:
-    """`reconcile.dependencies.KubePort` on a real API server."""
+    """Implements `reconcile.dependencies.KubePort` on an API server."""
 
     def __init__(self, client: CountedClient) -> None:
         self._client = client
@@ -71,19 +71,19 @@ class KubeWrites:
         self._statuses = StatusWriter(client)
 
     async def add_finalizer(self, raw: Object) -> Object | None:
-        """The object with our finalizer; None if it is gone."""
+        """Add the finalizer. Return the object, or None if it no longer exists."""
         return await self._finalizers.add(raw)
 
     async def remove_finalizer(self, raw: Object) -> None:
-        """Let the object go."""
+        """Remove the finalizer."""
         await self._finalizers.remove(raw)
 
     async def write_status(self, raw: Object, status: Object) -> Object | None:
-        """The object with the status; the newest one where it moved on; None if it is gone."""
+        """Write the status. Return the object, its newer version after a conflict, or None if deleted."""
         return await self._statuses.write(raw, status)
 
-    async def kind_is_leaving(self, kind: str) -> bool:
-        """Whether the kind itself is being uninstalled; raises KubeError where that cannot be told."""
+    async def is_uninstalled(self, kind: str) -> bool:
+        """Return whether the CRD of the kind is absent or being deleted. Raises KubeError."""
         return await state_of(self._client, KINDS[kind]) in (CrdState.ABSENT, CrdState.DELETING)
 
 

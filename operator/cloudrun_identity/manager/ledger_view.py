@@ -1,13 +1,21 @@
-"""What the ledgers tell of the world: accounts, roles, keys, and who holds what."""
+"""Queries over the ledgers: accounts, roles, keys and managed grants."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from cloudrun_identity.api import CloudRunIdentity, CustomRole, IdentityKey, TargetKind
+from cloudrun_identity.api import (
+    CloudRunIdentity,
+    CustomRole,
+    IdentityKey,
+    LedgerAccount,
+    LedgerEntry,
+    LedgerRole,
+    TargetKind,
+)
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import Grant, Target
-from cloudrun_identity.iam.keys import KeyRing
 from cloudrun_identity.iam.principals import lower_email
-from cloudrun_identity.ledger.model import AccountRecord, Ledger, LedgerEntry, RoleRecord
+from cloudrun_identity.ledger.keys import KeyRing
+from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.ledger.store import Ledgers
 from cloudrun_identity.reconcile.cluster_state import (
     ObjectKey,
@@ -19,88 +27,88 @@ from cloudrun_identity.reconcile.cluster_state import (
 
 
 class LedgerView:
-    """The part of `reconcile.cluster_state.World` that outlives the process."""
+    """The part of `reconcile.cluster_state.ClusterState` that is persisted."""
 
     def __init__(self, ledgers: Ledgers) -> None:
         self._ledgers = ledgers
         self._identities: dict[str, DeclaredIdentity] = {}
 
     def ledger(self, target: Target) -> Ledger:
-        """What is held on one policy."""
+        """Return the ledger of one policy."""
         return self._ledgers.ledger(target)
 
     def ledgers(self, project_id: str) -> Iterable[Ledger]:
-        """What is held on the policies of a project, and what is recorded of its accounts and workloads."""
+        """Return the ledgers of a project's policies, accounts and workloads."""
         return [ledger for ledger in self._ledgers.all() if ledger.target.project_id == project_id]
 
     def identities(self) -> Mapping[str, DeclaredIdentity]:
-        """Every declared identity by the e-mail of its account, in lower case."""
+        """Return every declared identity by the e-mail of its account, in lower case."""
         return self._identities
 
     def account_home(self, identity: CloudRunIdentity) -> Target | None:
-        """The account whose ledger records the identity, or its predecessor of the same name."""
+        """Return the account whose ledger records the identity, or an earlier object of the same name."""
         return self._ledgers.account_home(f"{identity.metadata.namespace}/{identity.metadata.name}")
 
-    def account(self, identity: CloudRunIdentity) -> AccountRecord | None:
-        """The account that the ledger records for the identity, or for its predecessor of the same name."""
+    def account(self, identity: CloudRunIdentity) -> LedgerAccount | None:
+        """Return the account recorded for the identity, or for an earlier object of the same name."""
         return self._ledgers.account_of(f"{identity.metadata.namespace}/{identity.metadata.name}")
 
-    def owner_of(self, email: str) -> AccountRecord | None:
-        """The record of the account with this e-mail, if an identity declares it."""
+    def owner_of(self, email: str) -> LedgerAccount | None:
+        """Return the record of the account with this e-mail if an identity declares it."""
         declared = self._identities.get(lower_email(email))
         return self._ledgers.account_of(f"{declared.namespace}/{declared.name}") if declared else None
 
-    def role(self, project_id: str, role_id: str) -> RoleRecord | None:
-        """The record of the custom role of this id."""
-        return self._ledgers.ledger(Target(TargetKind.PROJECT, project_id)).roles.get(role_id)
+    def role(self, project_id: str, role_id: str) -> LedgerRole | None:
+        """Return the record of a custom role."""
+        return self._ledgers.ledger(Target(TargetKind.PROJECT, project_id)).role(role_id)
 
-    def role_home(self, role: CustomRole) -> tuple[str, RoleRecord] | None:
-        """The project, by its id, in which an object of this name has a role, and the record of it."""
+    def role_home(self, role: CustomRole) -> tuple[str, LedgerRole] | None:
+        """Return the ID of the project where an object of this name has a role, and the role's record."""
         return self._ledgers.role_home(f"{role.metadata.namespace}/{role.metadata.name}")
 
     def key_ring(self, account: Target) -> KeyRing:
-        """What is remembered of the keys of an account."""
-        return self._ledgers.ledger(account).keys
+        """Return the recorded keys of an account."""
+        return self._ledgers.ledger(account).key_ring
 
     def key_home(self, key: IdentityKey) -> tuple[Target, str] | None:
-        """The account, and its unique id, of which an object of this name has keys."""
+        """Return the account that an object of this name has keys of, and its unique ID."""
         home = self._ledgers.key_home(f"{key.metadata.namespace}/{key.metadata.name}")
         return (home, self._ledgers.ledger(home).target_uid) if home else None
 
     def held_by_role(self, role: str) -> Iterable[tuple[Grant, LedgerEntry]]:
-        """Every grant of the role (its full name) that we hold on any policy."""
+        """Yield every managed grant of the role, by its full name, with its ledger entry."""
         for ledger in self._ledgers.all():
             for grant, entry in ledger.entries.items():
                 if grant.role == role:
                     yield grant, entry
 
     def _take_in(self, old: Ledger, new: Ledger) -> Iterator[ObjectKey]:
-        """Keep the e-mails of declared identities as a ledger changes; yields what changed for others."""
+        """Update the e-mails of declared identities. Yield the keys whose referrers the change concerns."""
         before, after = _owned(old.account), _owned(new.account)
         if before:
             self._identities.pop(lower_email(before.email), None)
         if after:
             self._identities[lower_email(after.email)] = DeclaredIdentity(*_parts(after.owner))
-        for role_id, role in {*old.roles.items()} ^ {*new.roles.items()}:
+        for role in {*old.roles} ^ {*new.roles}:
             yield custom_role_key(*_parts(role.owner))
-            yield role_key(f"{new.target.resource}/roles/{role_id}")
+            yield role_key(f"{new.target.resource}/roles/{role.role_id}")
         record = after or before
         if record and _steady_id(before) != _steady_id(after):
             yield identity_key(*_parts(record.owner))
             yield account_key(record.email)
 
 
-def _owned(record: AccountRecord | None) -> AccountRecord | None:
-    """A record that is some identity's."""
+def _owned(record: LedgerAccount | None) -> LedgerAccount | None:
+    """Return the record if an identity owns it."""
     return record if record and record.owner else None
 
 
-def _steady_id(record: AccountRecord | None) -> str:
-    """The account that dependants may rely on now; empty while there is none."""
+def _steady_id(record: LedgerAccount | None) -> str:
+    """Return the unique ID that dependents may rely on now; empty while there is none."""
     return record.unique_id if record and record.is_steady else ""
 
 
 def _parts(owner: str) -> tuple[str, str]:
-    """The namespace and the name of an owner."""
+    """Split an owner into namespace and name."""
     namespace, _, name = owner.partition("/")
     return namespace, name

@@ -1,65 +1,68 @@
-"""The log: one line of JSON a record on stderr, no tracebacks."""
+"""Structured logging: each record is one line of JSON on stderr, without tracebacks."""
 
 import json
 import logging
 import sys
 import traceback
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
 MAX_TEXT = 500
-"""Characters of an exception's message that are worth a line."""
+"""Maximum length of an exception's message in a log line."""
 
-OURS = "cloudrun_identity"
-"""The root of our loggers; only their records have fields of their own in the log."""
+PRODUCT = "cloudrun_identity"
+"""The root logger of the operator. Only its records may have extra fields in the log."""
 
-# Libraries that speak of every event and every request, and the level from which they say something new.
-QUIET_BELOW = {
-    "kopf": logging.WARNING,
-    "kopf._core.reactor.orchestration": logging.CRITICAL,  # what ends a watch is told by ourselves
-    "kopf._core.reactor.running": logging.CRITICAL,
+LIBRARY_LEVELS: Mapping[str, int] = {
     "aiohttp": logging.WARNING,
     "asyncio": logging.WARNING,
     "kubernetes": logging.WARNING,
     "google": logging.WARNING,
     "urllib3": logging.WARNING,
 }
+"""The least severe level of libraries that otherwise log every event and every request."""
 
 
-def configure(level: int = logging.INFO, stream: TextIO | None = None) -> None:
-    """Send every logger of the process to `stream` (stderr if not given), from `level` on.
+def configure(
+    level: int = logging.INFO,
+    stream: TextIO | None = None,
+    *,
+    library_levels: Mapping[str, int] = LIBRARY_LEVELS,
+) -> None:
+    """Send the records of every logger to `stream` (default: stderr), from `level` on.
 
-    What our code gives as `extra=` becomes fields beside `time`, `level`, `logger` and `message`. At DEBUG
-    the libraries speak as well, and exceptions have their `traceback`, in one field.
+    The operator's `extra=` arguments become fields beside `time`, `level`, `logger` and `message`. At DEBUG,
+    `library_levels` does not apply, and a record with an exception has a `traceback` field.
     """
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter(tracebacks=level <= logging.DEBUG))
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
-    for name, quiet in QUIET_BELOW.items():
-        logging.getLogger(name).setLevel(logging.NOTSET if level <= logging.DEBUG else max(level, quiet))
+    for name, least in library_levels.items():
+        logging.getLogger(name).setLevel(logging.NOTSET if level <= logging.DEBUG else max(level, least))
     logging.captureWarnings(True)
 
 
 class JsonFormatter(logging.Formatter):
-    """A record as one line of JSON."""
+    """Formats a record as one line of JSON."""
 
     def __init__(self, *, tracebacks: bool = False) -> None:
         super().__init__()
         self._tracebacks = tracebacks
 
     def format(self, record: logging.LogRecord) -> str:
-        """Give the fields in a fixed order: what every record has, its own, and what went wrong."""
+        """Return the fields in a fixed order: common fields, extra fields, error."""
         fields: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
         }
-        if record.name.partition(".")[0] == OURS:
-            # Other libraries' attributes are their own plumbing (kopf's hold all its settings).
+        if record.name.partition(".")[0] == PRODUCT:
+            # Extra attributes of libraries are internal: kopf's contain all its settings.
             fields |= {name: value for name, value in vars(record).items() if name not in _RESERVED}
         if record.exc_info and record.exc_info[1] is not None:
             fields["error"] = describe(record.exc_info[1])
@@ -69,30 +72,29 @@ class JsonFormatter(logging.Formatter):
 
 
 def describe(error: BaseException) -> str:
-    """Say in one line what an unexpected exception is and where it happened.
+    """Describe an unexpected exception in one line, such as `KeyError: 'email' (service_accounts.py:81)`.
 
-    `KeyError: 'email' (service_accounts.py:81)`: the type, the message bounded, the innermost line of our own
-    code, or of anybody's if none of ours took part. Of a group the first one is told.
+    The line holds the type, the shortened message, and the innermost line of the operator's code, or of any
+    code if no frame is the operator's. An exception group is described by its first exception.
     """
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    message = _bounded(" ".join(str(error).split()))
+    message = _shortened(" ".join(str(error).split()))
     name = type(error).__name__
     return f"{name}: {message}{_place(error)}" if message else f"{name}{_place(error)}"
 
 
 def _place(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
-    ours = [frame for frame in frames if OURS in Path(frame.filename).parts]
-    innermost = (ours or frames)[-1:]
+    own = [frame for frame in frames if PRODUCT in Path(frame.filename).parts]
+    innermost = (own or frames)[-1:]
     return "".join(f" ({Path(frame.filename).name}:{frame.lineno})" for frame in innermost)
 
 
-def _bounded(text: str) -> str:
+def _shortened(text: str) -> str:
     return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 1]}…"
 
 
-# What every record has, by Python's name or by ours.
 _RESERVED = vars(logging.makeLogRecord({})).keys() | {
     "message",
     "asctime",
@@ -101,3 +103,4 @@ _RESERVED = vars(logging.makeLogRecord({})).keys() | {
     "level",
     "logger",
 }
+"""Names that extra fields cannot have: attributes of every record, and the common fields of a line."""

@@ -1,4 +1,4 @@
-"""The namespaces there are, and which of them a project admits."""
+"""Existing namespaces, and which of them a ManagedProject admits."""
 
 from collections.abc import Collection, Mapping
 
@@ -12,8 +12,8 @@ Labels = Mapping[str, str]
 class Namespaces:
     """Every namespace as last seen.
 
-    Each guardrail is asked with the namespaces that its project admits, some times in every pass: they are
-    worked out once for a project, until it or a namespace changes.
+    Every guardrail check needs the namespaces that a project admits. They are computed once per project, and
+    again after the project or the labels of a namespace have changed.
     """
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class Namespaces:
         self._admitted: dict[str, tuple[ManagedProject, frozenset[str]]] = {}
 
     def observe(self, raw: Object, *, deleted: bool) -> bool:
-        """Take in a namespace, or its end; whether that can make a difference to anybody."""
+        """Take in a namespace, or its deletion. Return whether it may concern an object."""
         metadata = raw["metadata"]
         name = metadata["name"]
         before, was_terminating = self._labels.get(name), self.is_terminating(name)
@@ -39,21 +39,21 @@ class Namespaces:
         return True
 
     def labels(self) -> Mapping[str, Labels]:
-        """The labels of every namespace."""
+        """Return the labels of every namespace."""
         return self._labels
 
     def is_terminating(self, name: str) -> bool:
-        """Whether the namespace is on its way out."""
+        """Return whether the namespace is being deleted."""
         return name in self._terminating
 
     def missing(self, listed: Collection[str], known: Mapping[str, Labels]) -> list[str]:
-        """Which of the `known` ones ended, as a list shows that was made since; not what was made anew."""
+        """Return the namespaces in `known` that a later list lacks, without those that were created again."""
         return [
             name for name, labels in known.items() if name not in listed and self._labels.get(name) is labels
         ]
 
     def admitted_by(self, project: ManagedProject) -> frozenset[str]:
-        """Those that may use the project."""
+        """Return the namespaces that may use the project."""
         name = project.metadata.name
         known = self._admitted.get(name)
         if known is None or known[0] is not project:

@@ -1,4 +1,4 @@
-"""Objects that could be read: found by name and by kind, by what they refer to and by what they declare."""
+"""Index of all objects: valid ones by name, kind, reference and declared resource; invalid ones by name."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -15,49 +15,69 @@ Kind = TypeVar("Kind", bound=Resource)
 
 @dataclass(frozen=True, slots=True)
 class Entry(StoredObject):
-    """An object as it was sent and as it was read, and what its kind says of it.
-
-    `declares` is the kind with what of Google Cloud only one object of it may declare, empty if several may.
-    """
+    """A valid object, parsed once."""
 
     obj: ReconciledResource
+    """The parsed object."""
     references: frozenset[ObjectKey]
+    """The objects that it refers to."""
     declares: tuple[str, str]
+    """The kind, and the Google Cloud resource that only one object may declare; "" if several may."""
 
 
 class ObjectIndex:
-    """Every object that could be read, as it was read last."""
+    """Every object as last seen.
+
+    An object is invalid if its last version does not fit its kind. Its last valid version, if the operator
+    has seen one, stays in the index until the object is deleted or valid again.
+    """
 
     def __init__(self, kinds: Mapping[str, AnyKindReconciler]) -> None:
         self._kinds = kinds
         self._entries: dict[ObjectKey, Entry] = {}
-        self._of_kind: defaultdict[str, dict[ObjectKey, Entry]] = defaultdict(dict)
+        self._by_kind: defaultdict[str, dict[ObjectKey, Entry]] = defaultdict(dict)
         self._referrers: defaultdict[ObjectKey, set[ObjectKey]] = defaultdict(set)
         self._declarers: defaultdict[tuple[str, str], set[ObjectKey]] = defaultdict(set)
+        self._invalid: dict[ObjectKey, Object] = {}
 
     def put(self, key: ObjectKey, raw: Object, obj: ReconciledResource) -> None:
-        """Take in an object, in the place of what was known of it."""
+        """Add or replace an object with a valid version."""
         self.remove(key)
         kind = self._kinds[key.kind]
         entry = Entry(raw, obj, kind.references(obj), (key.kind, kind.declares(obj)))
-        self._entries[key] = self._of_kind[key.kind][key] = entry
+        self._entries[key] = self._by_kind[key.kind][key] = entry
         for reference in entry.references:
             self._referrers[reference].add(key)
         self._declarers[entry.declares].add(key)
 
+    def put_invalid(self, key: ObjectKey, raw: Object) -> None:
+        """Add or replace an object with a version that does not fit its kind."""
+        self._invalid[key] = raw
+
     def remove(self, key: ObjectKey) -> None:
-        """Forget an object, if it is known."""
+        """Remove an object if it is known."""
+        self._invalid.pop(key, None)
         entry = self._entries.pop(key, None)
         if entry is None:
             return
-        del self._of_kind[key.kind][key]
+        del self._by_kind[key.kind][key]
         for reference in entry.references:
             _discard(self._referrers, reference, key)
         _discard(self._declarers, entry.declares, key)
 
     def get(self, key: ObjectKey) -> Entry | None:
-        """What is known of an object."""
+        """Return the last valid version of an object."""
         return self._entries.get(key)
+
+    def stored(self, key: ObjectKey) -> StoredObject | None:
+        """Return the last version of an object, valid or not."""
+        if key in self._invalid:
+            return StoredObject(self._invalid[key], None)
+        return self._entries.get(key)
+
+    def keys(self) -> Iterable[ObjectKey]:
+        """Return the keys of all objects, valid or not."""
+        return [*self._entries, *filter(self.was_never_valid, self._invalid)]
 
     def __contains__(self, key: ObjectKey) -> bool:
         return key in self._entries
@@ -66,28 +86,40 @@ class ObjectIndex:
         return iter(self._entries)
 
     def entries(self) -> Iterable[tuple[ObjectKey, Entry]]:
-        """Every object."""
+        """Return every object with a valid version."""
         return self._entries.items()
 
     def one(self, kind: type[Kind], key: ObjectKey) -> Kind | None:
-        """The object of this name, as its kind."""
+        """Return the object with this key, typed by its kind."""
         entry = self._entries.get(key)
         return entry.obj if entry and isinstance(entry.obj, kind) else None
 
     def all(self, kind: type[Kind]) -> list[Kind]:
-        """All objects of one kind."""
-        return [entry.obj for entry in self._of_kind[kind.__name__].values() if isinstance(entry.obj, kind)]
+        """Return all objects of one kind."""
+        return [entry.obj for entry in self._by_kind[kind.__name__].values() if isinstance(entry.obj, kind)]
 
     def raws(self, kind: type[Resource]) -> list[Object]:
-        """The same as they were sent."""
-        return [entry.raw for entry in self._of_kind[kind.__name__].values()]
+        """Return the last valid versions of all objects of one kind, as the API server sent them."""
+        return [entry.raw for entry in self._by_kind[kind.__name__].values()]
+
+    def invalid(self) -> Iterable[tuple[ObjectKey, Object]]:
+        """Return every object whose last version is invalid."""
+        return self._invalid.items()
+
+    def is_invalid(self, key: ObjectKey) -> bool:
+        """Return whether the last version of the object is invalid."""
+        return key in self._invalid
+
+    def was_never_valid(self, key: ObjectKey) -> bool:
+        """Return whether the object exists, and the operator has seen no valid version of it."""
+        return key in self._invalid and key not in self._entries
 
     def referrers(self, key: ObjectKey) -> Collection[ObjectKey]:
-        """The objects that refer to this one, whether it is known or not."""
+        """Return the valid objects that refer to this one, which need not exist."""
         return self._referrers.get(key, ())
 
     def declarers(self, declares: tuple[str, str]) -> Collection[ObjectKey]:
-        """The objects that declare this, as `Entry.declares` has it; none of what several may declare."""
+        """Return the objects that declare a Google Cloud resource, as in `Entry.declares`."""
         return self._declarers.get(declares, ()) if declares[1] else ()
 
 

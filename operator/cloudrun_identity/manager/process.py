@@ -1,4 +1,4 @@
-"""The life of the process: reach the cluster, become the one that acts, watch, and leave in good order."""
+"""The life of the process: connect, become the leader, run the manager, and shut down in order."""
 
 import asyncio
 import contextlib
@@ -19,62 +19,65 @@ from cloudrun_identity.gcp.token_file import TokenFile
 from cloudrun_identity.kube.client import KubeClient, connect
 from cloudrun_identity.kube.crds import SERVED, CrdsUnsuitable, check_compatible, installed
 from cloudrun_identity.kube.errors import ClusterUnreachable, KubeError
+from cloudrun_identity.kube.finalizers import remove_finalizers_of_deleted_kinds
 from cloudrun_identity.kube.lease import Lease, LeaseLost
-from cloudrun_identity.kube.namespaces import ensure_namespace
-from cloudrun_identity.kube.uninstall import remove_finalizers
+from cloudrun_identity.kube.objects import ensure_namespace
 
+from .factory import build_manager
 from .health import CannotListen, HealthServer
 from .kubernetes import CountedClient
+from .manager import Manager
 from .metrics import Metrics
-from .operator import Operator
 
 _log = logging.getLogger(__name__)
 
-CRD_CHECK = 60.0
-"""Seconds between looks for kinds that were installed or removed, and namespaces that ended unseen."""
+CHECK_INTERVAL = 60.0
+"""Seconds between checks for changed CRDs, and for deleted namespaces that no watch reported."""
 
-
-WATCH_AGAIN = 1.0
-"""Seconds after which lost watches are begun anew: a CRD takes its watch along before it is gone."""
+RESTART_DELAY = 1.0
+"""Seconds before a manager restarts: the API server stops the watches of a CRD before it deletes the CRD."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What `cloudrun-identity run` is told.
-
-    `lease_duration` in seconds; no endpoint means Google itself, which `google_token_file` is not for.
-    `concurrency` is how many passes work at the same time.
-    """
+    """The options of `cloudrun-identity run`."""
 
     kubeconfig: str | None
+    """The kubeconfig file, or None for the default locations and the pod's own access."""
     google_endpoint: str | None
+    """The emulator to use, or None for Google Cloud."""
     google_token_file: Path | None
+    """The file with the bearer token for `google_endpoint`."""
     namespace: str
+    """The namespace of the PolicyLedgers and the Lease."""
     lease_duration: float
+    """Seconds after which a standby replica takes over from a leader that no longer renews the Lease."""
     http_port: int
+    """The port of probes and metrics; 0 for any free port."""
     concurrency: int
+    """The number of objects that are reconciled at the same time."""
 
 
 FAILURES = (ClusterUnreachable, CrdsUnsuitable, CannotListen, CredentialsError, LeaseLost, KubeError)
-"""Why the process cannot go on; each says so in one line."""
+"""Errors that end the process. Each message is one line."""
 
 
 class WatchLost(Exception):  # noqa: N818 - it names what happened
-    """A kind is not served any more, or not to us; the message is one line."""
+    """The API server no longer serves a kind. The message is one line."""
 
 
 class Watch(Protocol):
-    """Watches on behalf of an operator until told to stop: `handlers.watch`, which is kopf."""
+    """Runs the watches: `handlers.watch`, which uses kopf."""
 
     async def __call__(
-        self, operator: Operator, client: KubeClient, kinds: list[str], stop: asyncio.Event, /
+        self, manager: Manager, client: KubeClient, kinds: list[str], stop: asyncio.Event, /
     ) -> None:
-        """Return once `stop` is set, or a signal came, and the operator is drained; or raise WatchLost."""
+        """Watch until `stop` is set or a signal arrives, then drain the manager. Raises WatchLost."""
         ...
 
 
 async def run(settings: Settings, watch: Watch) -> None:
-    """Serve until SIGTERM or SIGINT; raises one of FAILURES."""
+    """Run the operator until SIGTERM or SIGINT. Raises one of FAILURES."""
     stop = asyncio.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(each, stop.set)
@@ -83,114 +86,120 @@ async def run(settings: Settings, watch: Watch) -> None:
         client = await connect(settings.kubeconfig)
         stack.push_async_callback(client.close)
         counted = CountedClient(client, metrics)
-        await _check_kinds(counted)
+        await _check_crds(counted)
         await ensure_namespace(counted, settings.namespace)
         lease = Lease(counted, settings.namespace, identity=_identity(), duration=settings.lease_duration)
         google = GoogleClients(
             settings.google_endpoint,
             metrics,
-            may_write=lambda: lease.is_holder,
+            holds_lease=lambda: lease.is_holder,
             tokens=TokenFile(settings.google_token_file) if settings.google_token_file else None,
         )
         stack.push_async_callback(google.close)
         await google.check_credentials()
-        acting = _Acting()
-        health = HealthServer(settings.http_port, metrics, ready=lambda: True, alive=lambda: acting.is_alive)
+        liveness = _Liveness()
+        health = HealthServer(
+            settings.http_port, metrics, ready=lambda: True, alive=lambda: liveness.is_alive
+        )
         await health.start()
         stack.push_async_callback(health.stop)
-        _log.info("cluster %s, http port %d; waiting for the lease", client.server, health.port)
+        _log.info(
+            "connected to cluster %s, http port %d; waiting for the Lease",
+            client.server,
+            health.port,
+        )
         if not await _unless(stop, lease.acquire()):
             return
-        stack.push_async_callback(_released, lease)
+        stack.push_async_callback(_release, lease)
         metrics.leading(True)
-        async with _background(lease.hold(), stop) as lost:
+        async with _background(lease.hold(), stop) as raise_if_lost:
             while not stop.is_set():
-                operator = Operator(
+                manager = build_manager(
                     counted,
                     google,
                     metrics,
-                    settings.namespace,
-                    await _served_kinds(counted),
-                    lambda: lease.is_holder,
-                    settings.concurrency,
+                    namespace=settings.namespace,
+                    kinds=await _installed_kinds(counted),
+                    concurrency=settings.concurrency,
+                    may_act=lambda: lease.is_holder,
                 )
-                acting.operator = operator
-                await _serve(operator, counted, client, watch, stop)
-        lost()
+                liveness.manager = manager
+                await _run_manager(manager, counted, client, watch, stop)
+        raise_if_lost()
 
 
 @dataclass(slots=True)
-class _Acting:
-    """Who acts now; a standby is alive, too."""
+class _Liveness:
+    """The answer to liveness probes. A standby replica, which has no manager, is alive."""
 
-    operator: Operator | None = None
+    manager: Manager | None = None
 
     @property
     def is_alive(self) -> bool:
-        return self.operator is None or self.operator.is_alive
+        return self.manager is None or self.manager.is_alive
 
 
-async def _serve(
-    operator: Operator, counted: CountedClient, client: KubeClient, watch: Watch, stop: asyncio.Event
+async def _run_manager(
+    manager: Manager, counted: CountedClient, client: KubeClient, watch: Watch, stop: asyncio.Event
 ) -> None:
-    """Act until told to stop, or until other kinds are installed than were at the start."""
-    kinds = operator.kinds
+    """Run the manager until `stop` is set, or until the installed kinds change."""
+    kinds = manager.kinds
     try:
-        await operator.fill()
+        await manager.fill()
     except KubeError as error:
         if not error.is_not_found:
             raise
-        await _start_over(operator, "a kind went while its objects were listed")
+        await _drain_for_restart(manager, "a CRD was deleted while its objects were listed")
         return
-    operator.start()
-    _log.info("acting on %s", ", ".join(kinds))
+    manager.start()
+    _log.info("became the leader; reconciling %s", ", ".join(kinds))
     ended = asyncio.Event()
-    async with _background(_kinds_change(counted, operator), ended), _background(stop.wait(), ended):
+    async with _background(_kinds_change(counted, manager), ended), _background(stop.wait(), ended):
         try:
-            await watch(operator, client, kinds, ended)
+            await watch(manager, client, kinds, ended)
         except WatchLost as error:
-            await _start_over(operator, str(error))
+            await _drain_for_restart(manager, str(error))
             return
         if not ended.is_set():
-            stop.set()  # while kopf watches, SIGTERM and SIGINT are its own
+            stop.set()  # a signal arrived: kopf handles SIGTERM and SIGINT while it watches
 
 
-async def _start_over(operator: Operator, why: str) -> None:
-    _log.warning("%s; starting over", why)
-    await operator.drain()
-    await asyncio.sleep(WATCH_AGAIN)
+async def _drain_for_restart(manager: Manager, reason: str) -> None:
+    _log.warning("%s; restarting the watches", reason)
+    await manager.drain()
+    await asyncio.sleep(RESTART_DELAY)
 
 
-async def _kinds_change(client: CountedClient, operator: Operator) -> None:
-    """Look, now and then, for what no watch tells; return once other kinds are installed."""
+async def _kinds_change(client: CountedClient, manager: Manager) -> None:
+    """Check periodically for changes that no watch reports. Return when the installed kinds have changed."""
     while True:
-        await asyncio.sleep(CRD_CHECK)
-        with contextlib.suppress(KubeError):  # an outage says nothing of them
-            await operator.look_after_namespaces()
-            if await _kinds(client) != operator.kinds:
-                _log.warning("the installed CRDs have changed; starting over")
+        await asyncio.sleep(CHECK_INTERVAL)
+        with contextlib.suppress(KubeError):  # an outage does not change the kinds
+            await manager.check_namespaces()
+            if await _served_kinds(client) != manager.kinds:
+                _log.warning("the installed CRDs have changed; restarting the watches")
                 return
 
 
-async def _served_kinds(client: CountedClient) -> list[str]:
-    """The kinds to serve; raises CrdsUnsuitable where those that are needed are not there."""
-    await _check_kinds(client)
-    return await _kinds(client)
+async def _installed_kinds(client: CountedClient) -> list[str]:
+    """Return the kinds to serve. Raises CrdsUnsuitable if a required CRD is missing."""
+    await _check_crds(client)
+    return await _served_kinds(client)
 
 
-async def _check_kinds(client: CountedClient) -> None:
-    """Raise CrdsUnsuitable where nothing can be served; what is being uninstalled waits for nobody then."""
+async def _check_crds(client: CountedClient) -> None:
+    """Raise CrdsUnsuitable if no kind can be served, after unblocking an uninstallation."""
     try:
         await check_compatible(client)
     except CrdsUnsuitable:
-        with contextlib.suppress(KubeError):  # the next start tries again, and why it ends is what matters
-            if count := await remove_finalizers(client):
-                _log.warning("let go of %d objects whose kinds are being deleted", count)
+        with contextlib.suppress(KubeError):  # the next start tries again; CrdsUnsuitable matters more
+            if count := await remove_finalizers_of_deleted_kinds(client):
+                _log.warning("removed the finalizers of %d objects whose CRDs are being deleted", count)
         raise
 
 
-async def _kinds(client: CountedClient) -> list[str]:
-    # A kind on its way out is served to its end: until its objects are let go, it stays for ever.
+async def _served_kinds(client: CountedClient) -> list[str]:
+    # A CRD that is being deleted is still served: it stays until the finalizers of its objects are removed.
     return [kind for kind, state in (await installed(client)).items() if state in SERVED]
 
 
@@ -198,7 +207,7 @@ async def _kinds(client: CountedClient) -> list[str]:
 async def _background(
     work: Coroutine[Any, Any, object], ended: asyncio.Event
 ) -> AsyncIterator[Callable[[], None]]:
-    """Do `work` beside the block, and set `ended` when it ends. What is yielded raises what it raised."""
+    """Run `work` beside the block, and set `ended` when it ends. Yields a function that raises its error."""
     task = asyncio.create_task(work)
     task.add_done_callback(lambda _: ended.set())
 
@@ -215,19 +224,19 @@ async def _background(
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, object]) -> bool:
-    """Whether `work` came to its end before `stop` was set."""
+    """Return whether `work` ended before `stop` was set."""
     ended = asyncio.Event()
-    async with _background(work, ended) as failed, _background(stop.wait(), ended):
+    async with _background(work, ended) as raise_failure, _background(stop.wait(), ended):
         await ended.wait()
-        failed()
+        raise_failure()
         return not stop.is_set()
 
 
-async def _released(lease: Lease) -> None:
-    with contextlib.suppress(KubeError):  # it expires by itself
+async def _release(lease: Lease) -> None:
+    with contextlib.suppress(KubeError):  # the Lease then expires
         await lease.release()
 
 
 def _identity() -> str:
-    """Unique to this process: a pod that restarts keeps its name."""
+    """Return a holder identity that is unique to this process, because a restarted pod keeps its name."""
     return f"{os.environ.get('HOSTNAME') or socket.gethostname()}_{secrets.token_hex(4)}"

@@ -1,7 +1,7 @@
-"""Sweeps: once per project and drift interval, Google Cloud is compared with what is declared.
+"""Periodic drift detection: compares Google Cloud with every declaration, once per project and interval.
 
-A sweep costs policies and pages, not objects: every lane runs once and repairs by itself, accounts and
-workloads are listed, and only objects that differ, or are not ready, get a pass.
+A resync costs policies and list pages, not objects. Every policy syncer of the project syncs once. Accounts
+and workloads are listed. Only objects that differ, or that are not Ready, are reconciled.
 """
 
 import asyncio
@@ -18,28 +18,29 @@ from cloudrun_identity.reconcile.cluster_state import ObjectKey, project_key
 from cloudrun_identity.reconcile.reconciler import Reconciler
 
 from .logs import describe
+from .project_settings import resync_interval_of
 
 _log = logging.getLogger(__name__)
 
 
-AT_ONCE = 16
-"""Objects that are compared at a time: the keys of an account take a call of their own."""
+BATCH_SIZE = 16
+"""Objects that are compared at the same time: the keys of each account take a call of their own."""
 
 
 class Projects(Protocol):
-    """What a sweep asks of the cache."""
+    """ManagedProjects and their objects: `manager.cache.Cache`."""
 
     def project(self, name: str) -> ManagedProject | None:
-        """The ManagedProject of this name."""
+        """Return the ManagedProject with this name."""
         ...
 
     def referrers(self, key: ObjectKey) -> Iterable[ObjectKey]:
-        """The objects that refer to this one."""
+        """Return the objects that refer to this one."""
         ...
 
 
 class Resync:
-    """One task a project, jittered so that projects do not sweep together."""
+    """Runs one task per ManagedProject. Jitter keeps the resyncs of projects apart."""
 
     def __init__(
         self,
@@ -52,44 +53,49 @@ class Resync:
         self._syncers = syncers
         self._reconciler = reconciler
         self._enqueue = enqueue
-        self._sweeps: dict[str, tuple[float, asyncio.Task[None]]] = {}
+        self._tasks: dict[str, tuple[float, asyncio.Task[None]]] = {}
 
     def follow(self, name: str) -> None:
-        """Sweep the project from now on, at the interval it has now; stop if it is gone."""
+        """Resync a ManagedProject at its present interval from now on; stop if it no longer exists."""
         project = self._projects.project(name)
-        interval = interval_of(project) if project else 0.0
-        known = self._sweeps.get(name)
+        interval = resync_interval_of(project) if project else 0.0
+        known = self._tasks.get(name)
         if known and known[0] == interval:
             return
         if known:
             known[1].cancel()
-            del self._sweeps[name]
+            del self._tasks[name]
         if project:
-            task = asyncio.create_task(self._sweep_for_ever(name, interval), name=f"sweep {name}")
-            self._sweeps[name] = (interval, task)
+            task = asyncio.create_task(self._run(name, interval), name=f"resync {name}")
+            self._tasks[name] = (interval, task)
 
     async def close(self) -> None:
-        """Stop all sweeps."""
-        tasks = [task for _, task in self._sweeps.values()]
-        self._sweeps.clear()
+        """Stop all resyncs."""
+        tasks = [task for _, task in self._tasks.values()]
+        self._tasks.clear()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _sweep_for_ever(self, name: str, interval: float) -> None:
+    async def _run(self, name: str, interval: float) -> None:
         call_priority.set(Priority.RESYNC)
         while True:
             await asyncio.sleep(interval * random.uniform(0.7, 1.0))  # noqa: S311 - no secret
             try:
-                await self._sweep(name)
-            except Exception as error:  # the next sweep must come
-                _log.error("sweep of ManagedProject %s: %s", name, describe(error), exc_info=error)
+                await self._resync(name)
+            except Exception as error:  # the next resync must still run
+                _log.error(
+                    "resync of ManagedProject %s failed, retrying at the next interval: %s",
+                    name,
+                    describe(error),
+                    exc_info=error,
+                )
 
-    async def _sweep(self, name: str) -> None:
+    async def _resync(self, name: str) -> None:
         project = self._projects.project(name)
         if project is None or project.spec.suspend:
             return
-        began = asyncio.get_running_loop().time()
+        started = asyncio.get_running_loop().time()
         drifted = {
             ObjectKey(each.kind, each.namespace, each.name)
             for each in await self._syncers.resync(project.project_id)
@@ -98,30 +104,24 @@ class Resync:
         referrers = list(self._projects.referrers(project_key(name)))
         identities = [key for key in referrers if key.kind == CloudRunIdentity.__name__]
         others = [key for key in referrers if key.kind != CloudRunIdentity.__name__]
-        # Identities first: the list of an account's keys then serves whatever else is about the account.
-        for keys in (*_by(AT_ONCE, identities), *_by(AT_ONCE, others)):
-            differ = await asyncio.gather(*(self._differs(key, began) for key in keys))
+        # Identities first: other objects that concern an account then share the list of its keys.
+        for keys in (*_batches(identities), *_batches(others)):
+            differ = await asyncio.gather(*(self._differs(key, started) for key in keys))
             for key, differs in zip(keys, differ, strict=True):
                 if differs or key in drifted:
                     self._enqueue(key, Priority.RESYNC)
 
-    async def _differs(self, key: ObjectKey, began: float) -> bool:
-        """Whether a list made since the sweep began shows a difference, or cannot be had."""
+    async def _differs(self, key: ObjectKey, started: float) -> bool:
+        """Return whether reads since the start of the resync show a difference, or failed."""
         try:
-            age = asyncio.get_running_loop().time() - began
+            age = asyncio.get_running_loop().time() - started
             return await self._reconciler.differs(key, max_age=age)
-        except Exception as error:  # one object must not end the sweep of the others; its pass tells of it
-            _log.debug("sweep: %s: %s", key, describe(error))
+        except Exception as error:  # the reconcile of this object reports it; the resync continues
+            _log.debug("resync: comparing %s failed: %s", key, describe(error))
             return True
 
 
-def interval_of(project: ManagedProject) -> float:
-    """The project's drift interval in seconds."""
-    return project.spec.drift_interval.timedelta.total_seconds()
-
-
-def _by(size: int, keys: Iterable[ObjectKey]) -> Iterator[tuple[ObjectKey, ...]]:
-    """Some at a time."""
-    left = iter(keys)
-    while some := tuple(islice(left, size)):
-        yield some
+def _batches(keys: Iterable[ObjectKey]) -> Iterator[tuple[ObjectKey, ...]]:
+    remaining = iter(keys)
+    while batch := tuple(islice(remaining, BATCH_SIZE)):
+        yield batch

@@ -1,11 +1,11 @@
-"""The queue between the watches and the workers: one entry a key, edits before resyncs, backoff per key."""
+"""The work queue: one entry per key, edits before resyncs, and a backoff per key."""
 
 import asyncio
 import heapq
 import itertools
 import random
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -15,58 +15,63 @@ __all__ = ["KeyedQueue", "Priority", "QueueClosed"]
 
 K = TypeVar("K", bound=Hashable)
 
-BACKOFF_FIRST = 0.25
-"""Seconds: no retry comes sooner."""
+MIN_BACKOFF = 0.25
+"""The shortest backoff in seconds."""
 
-BACKOFF_LONGEST = 120.0
-"""Seconds: no retry comes later."""
+MAX_BACKOFF = 120.0
+"""The longest backoff in seconds."""
 
 _RANDOM = random.SystemRandom()
 
 
-class QueueClosed(Exception):  # noqa: N818 - it names a state, not a mistake
-    """The queue was shut down; what was left in it is found again by the next process's list."""
+class QueueClosed(Exception):  # noqa: N818 - it names a state
+    """The queue was shut down. The next process lists the remaining objects again."""
 
 
 class KeyedQueue(Generic[K]):
-    """Keys that want a pass, each at most once, handed to whoever calls `get`.
+    """Keys of objects that need a reconcile, each at most once.
 
-    A key is due (wants a pass now) or delayed (will, at a time), never both: the earlier time and the more
-    urgent priority win. A key that becomes due while it runs waits for `done` and is handed out again, so
-    two workers never run one key, and nothing that was added is lost.
+    A key is due now or delayed until a time, never both: the earlier time and the higher priority win. A key
+    that becomes due while it is processed waits for `done`, and is then handed out again. So no two workers
+    process one key at the same time, and no added key is lost.
 
-    It belongs to one event loop, whose time it uses, and starts no task and no thread.
+    A queue belongs to one event loop, uses its clock, and starts no task and no thread.
     """
 
     def __init__(self, jitter: Callable[[float, float], float] = _RANDOM.uniform) -> None:
-        """`jitter` picks a number between two, to keep retries of many keys apart."""
+        """`jitter` picks a number between two, which keeps the retries of many keys apart."""
         self._jitter = jitter
         self._due: dict[Priority, OrderedDict[K, float]] = {priority: OrderedDict() for priority in Priority}
-        self._tokens = asyncio.Semaphore(0)  # as many as there are keys in `_due`
-        self._running: set[K] = set()
+        self._tokens = asyncio.Semaphore(0)  # one for each key in `_due`
+        self._processing: set[K] = set()
         self._dirty: dict[K, _Dirty] = {}
         self._delayed = _Delays(self._become_due)
         self._failures: dict[K, int] = {}
         self._closed = False
 
     def add(self, key: K, priority: Priority) -> None:
-        """Make `key` due now, whatever delay it had. A closed queue takes nothing."""
+        """Make `key` due now, and end its delay. A closed queue ignores it."""
         if self._closed:
             return
         delayed = self._delayed.pop(key)
         self._become_due(key, priority if delayed is None else min(priority, delayed))
 
+    def add_all(self, keys: Iterable[K], priority: Priority) -> None:
+        """Make all of `keys` due now."""
+        for key in keys:
+            self.add(key, priority)
+
     def add_after(self, key: K, delay_seconds: float, priority: Priority) -> None:
-        """Make `key` due in `delay_seconds`, unless it is due already or sooner."""
+        """Make `key` due in `delay_seconds`, unless it is due earlier."""
         if delay_seconds <= 0 or self._is_due(key):
             self.add(key, priority)
         elif not self._closed:
             self._delayed.put(key, _now() + delay_seconds, priority)
 
     def retry(self, key: K, priority: Priority = Priority.EDIT) -> float:
-        """Count a failure of `key` and make it due after its backoff; answers that delay in seconds.
+        """Count a failure of `key` and make it due after its backoff. Return the backoff in seconds.
 
-        The n-th failure in a row waits between 0.25 * 2**(n - 1) s and twice that, at most 120 s.
+        The backoff of the n-th failure in a row is between 0.25 * 2**(n - 1) s and twice that, at most 120 s.
         """
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         delay = self._jitter(*_backoff(failures))
@@ -74,52 +79,52 @@ class KeyedQueue(Generic[K]):
         return delay
 
     def forget(self, key: K) -> None:
-        """Forget the failures of `key`: it succeeded, or is gone."""
+        """Reset the backoff of `key` after a success or a deletion."""
         self._failures.pop(key, None)
 
     async def get(self) -> tuple[K, Priority]:
-        """Wait for the next due key: edits first, then who became due first. Call `done` when its pass ended.
+        """Wait for the next due key: edits first, then the oldest. The caller must call `done` afterwards.
 
-        Raises `QueueClosed` once the queue was shut down.
+        Raises QueueClosed after a shutdown.
         """
         await self._tokens.acquire()
         if self._closed:
-            self._tokens.release()  # for the next one who waits
+            self._tokens.release()  # for the next waiting caller
             raise QueueClosed
         priority = next(priority for priority in Priority if self._due[priority])
         key, _ = self._due[priority].popitem(last=False)
-        self._running.add(key)
+        self._processing.add(key)
         return key, priority
 
     def done(self, key: K) -> None:
-        """End the pass on `key`: whatever made it due meanwhile counts now.
+        """End the processing of `key`. If it became due in the meantime, it is handed out again.
 
         Raises KeyError for a key that `get` did not hand out.
         """
-        self._running.remove(key)
+        self._processing.remove(key)
         dirty = self._dirty.pop(key, None)
         if dirty is not None:
             self._enqueue(key, dirty.priority, dirty.since)
 
     def shutdown(self) -> None:
-        """Hand out nothing any more: every `get`, also one that waits, raises QueueClosed."""
+        """Close the queue: every call of `get`, waiting ones included, raises QueueClosed."""
         self._closed = True
         self._delayed.clear()
         self._tokens.release()
 
     def __len__(self) -> int:
-        """How many keys are due and wait for a worker, or for their own pass to end."""
+        """Return the number of due keys, those that are being processed included."""
         return sum(self.depth().values())
 
     def depth(self) -> Mapping[Priority, int]:
-        """How many of them there are of each priority."""
+        """Return the number of due keys by priority."""
         depth = {priority: len(keys) for priority, keys in self._due.items()}
         for dirty in self._dirty.values():
             depth[dirty.priority] += 1
         return depth
 
     def oldest_age(self) -> float:
-        """Seconds for which the longest waiting of them has been due; 0 if there is none."""
+        """Return the seconds for which the oldest due key has been waiting; 0 without one."""
         since = [since for keys in self._due.values() for since in keys.values()]
         since += [dirty.since for dirty in self._dirty.values()]
         return _now() - min(since) if since else 0.0
@@ -131,7 +136,7 @@ class KeyedQueue(Generic[K]):
         return next((priority for priority, keys in self._due.items() if key in keys), None)
 
     def _become_due(self, key: K, priority: Priority) -> None:
-        if key in self._running:
+        if key in self._processing:
             dirty = self._dirty.setdefault(key, _Dirty(priority, _now()))
             dirty.priority = min(dirty.priority, priority)
         else:
@@ -143,19 +148,19 @@ class KeyedQueue(Generic[K]):
             self._due[priority][key] = since
             self._tokens.release()
         elif priority < queued:
-            self._due[priority][key] = self._due[queued].pop(key)  # it moves up and keeps its age
+            self._due[priority][key] = self._due[queued].pop(key)  # the key keeps its age
 
 
 @dataclass(slots=True)
 class _Dirty:
-    """A running key that became due again."""
+    """A key that became due again while it was processed."""
 
     priority: Priority
     since: float
 
 
 class _Delays(Generic[K]):
-    """Keys that become due later, in one heap with one timer of the event loop for the earliest."""
+    """Delayed keys: a heap, and one timer of the event loop for the earliest."""
 
     def __init__(self, expired: Callable[[K, Priority], None]) -> None:
         self._expired = expired
@@ -165,7 +170,7 @@ class _Delays(Generic[K]):
         self._timer: asyncio.TimerHandle | None = None
 
     def put(self, key: K, due: float, priority: Priority) -> None:
-        """Delay `key` until the loop's time is `due`, or less if it was to come sooner already."""
+        """Delay `key` until the loop's time is `due`, unless it is due earlier."""
         known = self._current.get(key)
         if known is not None and known.due <= due:
             known.priority = min(known.priority, priority)
@@ -178,12 +183,12 @@ class _Delays(Generic[K]):
         self._arm()
 
     def pop(self, key: K) -> Priority | None:
-        """End the delay of `key`; answers its priority, or None if it had no delay."""
+        """End the delay of `key`. Return its priority, or None if it had no delay."""
         delay = self._current.pop(key, None)
         return delay.priority if delay is not None else None
 
     def clear(self) -> None:
-        """Forget everything and stop the timer."""
+        """Remove all keys and stop the timer."""
         self._current.clear()
         self._heap.clear()
         self._arm()
@@ -192,7 +197,7 @@ class _Delays(Generic[K]):
         return self._current.get(delay.key) is delay
 
     def _drop_replaced(self) -> None:
-        # A key that is edited often leaves one replaced entry each time, until its due time: hours, maybe.
+        # Each edit of a delayed object leaves a replaced entry until its due time, which may be hours later.
         if len(self._heap) > 2 * len(self._current) + 64:
             self._heap = [entry for entry in self._heap if self._is_current(entry[2])]
             heapq.heapify(self._heap)
@@ -205,7 +210,7 @@ class _Delays(Generic[K]):
             self._timer = asyncio.get_running_loop().call_at(self._heap[0][0], self._on_timer)
 
     def _on_timer(self) -> None:
-        # The loop fires timers up to its clock's resolution early; what was armed for is due by definition.
+        # The loop may fire a timer early, by the resolution of its clock. The first entry is due anyway.
         now = max(_now(), self._heap[0][0])
         while self._heap and self._heap[0][0] <= now:
             *_, delay = heapq.heappop(self._heap)
@@ -223,11 +228,9 @@ class _Delay(Generic[K]):
 
 
 def _backoff(failures: int) -> tuple[float, float]:
-    doublings = min(
-        failures - 1, 10
-    )  # ten reach the longest; a power of any number of failures would overflow
-    shortest = BACKOFF_FIRST * 2**doublings
-    return min(shortest, BACKOFF_LONGEST / 2), min(2 * shortest, BACKOFF_LONGEST)
+    doublings = min(failures - 1, 10)  # ten doublings reach the maximum; more might overflow
+    shortest = MIN_BACKOFF * 2**doublings
+    return min(shortest, MAX_BACKOFF / 2), min(2 * shortest, MAX_BACKOFF)
 
 
 def _now() -> float:

@@ -1,4 +1,4 @@
-"""Workers: keys from the queue through the reconcile, so many at a time, and back into the queue."""
+"""Workers: take keys from the queue, reconcile the objects concurrently, and requeue them."""
 
 import asyncio
 import logging
@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from cloudrun_identity.gcp.ratelimit import Priority, call_priority, stepping_out
+from cloudrun_identity.gcp.ratelimit import Priority, call_priority, slot_released
 from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.ledger.limits import LedgerFull
 from cloudrun_identity.ledger.objects import LedgerInvalid
@@ -24,22 +24,22 @@ _log = logging.getLogger(__name__)
 
 
 class Slots:
-    """A bound on concurrent passes that a pass may step out of while it waits."""
+    """Limits concurrent reconciles. A reconcile releases its slot while it waits for a policy syncer."""
 
     def __init__(self, count: int) -> None:
         self._free = asyncio.Semaphore(count)
 
-    async def take(self) -> None:
-        """Wait for a slot."""
+    async def acquire(self) -> None:
+        """Wait for a free slot."""
         await self._free.acquire()
 
-    def give(self) -> None:
-        """Give it back."""
+    def release(self) -> None:
+        """Free a slot."""
         self._free.release()
 
     @asynccontextmanager
     async def slot_released(self) -> AsyncIterator[None]:
-        """Work on in a slot after the block, and leave it to others during the block."""
+        """Release the slot during the block, and acquire one again at its end."""
         self._free.release()
         try:
             with paused_deadline():
@@ -49,7 +49,7 @@ class Slots:
 
 
 class Workers:
-    """Runs passes until cancelled."""
+    """Reconciles the objects in a queue until the queue is shut down."""
 
     def __init__(
         self,
@@ -57,73 +57,78 @@ class Workers:
         reconciler: Reconciler,
         slots: Slots,
         metrics: Metrics,
-        interval_of: Callable[[ObjectKey], float],
+        resync_interval: Callable[[ObjectKey], float],
     ) -> None:
-        """`interval_of(key)` is the drift interval, in seconds, that a resync of the object goes by."""
+        """`resync_interval(key)` is the accepted age, in seconds, of what a resync of the object reads."""
         self._queue = queue
         self._reconciler = reconciler
         self._slots = slots
         self._metrics = metrics
-        self._interval_of = interval_of
-        self._sync: set[asyncio.Task[None]] = set()
+        self._resync_interval = resync_interval
+        self._in_flight: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Hand out keys until the queue is shut down."""
+        """Start a reconcile for each due key while a slot is free."""
         while True:
             try:
                 key, priority = await self._queue.get()
             except QueueClosed:
                 return
-            await self._slots.take()
-            task = asyncio.create_task(self._work(key, priority), name=f"pass over {key}")
-            self._sync.add(task)
-            task.add_done_callback(self._sync.discard)
+            await self._slots.acquire()
+            task = asyncio.create_task(self._work(key, priority), name=f"reconcile {key}")
+            self._in_flight.add(task)
+            task.add_done_callback(self._in_flight.discard)
 
-    async def drain(self, seconds: float) -> None:
-        """Let passes end for so long, then cancel them: whatever they left undone is found again."""
-        if self._sync:
-            await asyncio.wait(self._sync, timeout=seconds)
-        for task in self._sync:
+    async def drain(self, timeout: float) -> None:
+        """Wait up to `timeout` seconds for in-flight reconciles, then cancel them.
+
+        The next process finds unfinished work again.
+        """
+        if self._in_flight:
+            await asyncio.wait(self._in_flight, timeout=timeout)
+        for task in self._in_flight:
             task.cancel()
-        await asyncio.gather(*self._sync, return_exceptions=True)
+        await asyncio.gather(*self._in_flight, return_exceptions=True)
 
     async def _work(self, key: ObjectKey, priority: Priority) -> None:
         try:
             call_priority.set(priority)
-            stepping_out.set(self._slots.slot_released)
-            max_age = 0.0 if priority is Priority.EDIT else self._interval_of(key)
+            slot_released.set(self._slots.slot_released)
+            max_age = 0.0 if priority is Priority.EDIT else self._resync_interval(key)
             started = time.monotonic()
-            following, outcome = await self._pass(key, max_age)
+            requeue, outcome = await self._reconcile(key, max_age)
             self._metrics.reconciled(key.kind, outcome, time.monotonic() - started)
-            self._schedule(key, priority, following)
+            self._requeue(key, priority, requeue)
         finally:
             self._queue.done(key)
-            self._slots.give()
+            self._slots.release()
 
-    async def _pass(self, key: ObjectKey, max_age: float) -> tuple[Requeue, str]:
+    async def _reconcile(self, key: ObjectKey, max_age: float) -> tuple[Requeue, str]:
+        """Reconcile an object. Return when to reconcile it again, and the outcome in one word."""
         try:
             return await self._reconciler.reconcile(key, max_age=max_age)
         except KubeError as error:
             level = logging.DEBUG if error.is_conflict else logging.WARNING
-            _log.log(level, "%s: the Kubernetes API: %s", key, error)
+            _log.log(level, "%s: a request to the Kubernetes API failed, retrying: %s", key, error)
             self._reconciler.retain(key)
             return RequeueAfter(), "kubernetes"
         except (LedgerFull, LedgerPruned, LedgerInvalid) as error:
             await self._fail(key, str(error))
-        except Exception as error:  # one object's bug must not stop the others
-            _log.error("%s: unexpected: %s", key, describe(error), exc_info=error)
+        except Exception as error:  # a bug that affects one object must not stop the others
+            _log.error("%s: unexpected error, retrying: %s", key, describe(error), exc_info=error)
             await self._fail(key, f"unexpected {describe(error)}; the operator's log has more")
         return RequeueAfter(), "error"
 
     async def _fail(self, key: ObjectKey, message: str) -> None:
+        """Report a failed reconcile in the object's status."""
         self._reconciler.retain(key)
         try:
             await self._reconciler.fail(key, message)
-        except Exception as error:  # the log has the reason already
-            _log.debug("%s: the status could not say so: %s", key, describe(error))
+        except Exception as error:  # the log holds the reason already
+            _log.debug("%s: writing the failure to the status failed: %s", key, describe(error))
 
-    def _schedule(self, key: ObjectKey, priority: Priority, following: Requeue) -> None:
-        match following:
+    def _requeue(self, key: ObjectKey, priority: Priority, requeue: Requeue) -> None:
+        match requeue:
             case NoRequeue():
                 self._queue.forget(key)
             case RequeueAfter(after=seconds) if seconds is not None:

@@ -17,7 +17,8 @@ from cloudrun_identity.kube.objects import resource_of
 from cloudrun_identity.kube.resources import NAMESPACES, Object
 from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.ledger.owners import Owner
-from cloudrun_identity.manager.factory import Engine, Ports, compose
+from cloudrun_identity.manager.engine import Engine
+from cloudrun_identity.manager.factory import Ports, compose
 from cloudrun_identity.manager.kubernetes import CountedClient, KubeWrites
 from cloudrun_identity.manager.metrics import Metrics
 from cloudrun_identity.manager.workers import Slots
@@ -61,7 +62,7 @@ async def dry_run(google: GoogleClients, objects: Iterable[Object]) -> DryRun:
             policies=lambda policies, ledgers: DryRunPolicies(
                 policies, lambda target: _is_assumed(ledgers.ledger(target))
             ),
-            settings=SyncerSettings(batch_window=0.0, max_wait=0.0),
+            sync_settings=SyncerSettings(batch_window=0.0, max_wait=0.0),
             ignores_observe=True,
             on_report=reports.add,
         )
@@ -73,8 +74,7 @@ async def dry_run(google: GoogleClients, objects: Iterable[Object]) -> DryRun:
             tuple(_grouped([*executor.steps, *_grant_steps(engine, executor)])), tuple(reports.blockers())
         )
     finally:
-        await engine.syncers.close()
-        await engine.clients.close()
+        await engine.close()
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from cloudrun_identity.reconcile.steps import Change
 
 
 class Sign(StrEnum):
-    """What a step does to its resource."""
+    """Effect of a step on its resource."""
 
     ADD = "+"
     CHANGE = "~"
@@ -34,7 +34,7 @@ class PlannedStep:
 
 @dataclass(frozen=True, slots=True)
 class PlanBlocker:
-    """Why an object, or a part of it, would not become Ready."""
+    """Reason why an object, or a part of it, would not become Ready."""
 
     object: ObjectKey
     reason: Reason

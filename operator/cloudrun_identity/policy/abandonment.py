@@ -2,10 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import replace
 
 from cloudrun_identity.iam.grants import Grant
-from cloudrun_identity.ledger.model import Ledger
+from cloudrun_identity.ledger.model import Ledger, changed_entry
 from cloudrun_identity.ledger.owners import owner_key_of
 
 from .desired_grants import DesiredGrants
@@ -30,9 +29,9 @@ def without_abandoned(ledger: Ledger, all_desired: Iterable[DesiredGrants]) -> L
             for each in entry.owners
             if (leaver := abandoning.get(owner_key_of(each))) and not leaver.keeps(grant)
         }
-        staying = entry.owners - leaving
-        if leaving and not staying:
-            staying = frozenset(sorted(wanted[grant])[:1])
-        if staying or not leaving:
-            entries[grant] = replace(entry, owners=staying)
-    return replace(ledger, entries=entries)
+        staying = set(entry.owners) - leaving or set(sorted(wanted[grant])[:1])
+        if not leaving:
+            entries[grant] = entry
+        elif staying:
+            entries[grant] = changed_entry(entry, owners=tuple(sorted(staying)))
+    return ledger if entries == ledger.entries else ledger.with_entries(entries)

@@ -9,8 +9,8 @@ import json
 from collections.abc import Collection, Iterable
 from typing import Final
 
+from cloudrun_identity.api import LedgerEntry
 from cloudrun_identity.iam.grants import BindingKey, Grant
-from cloudrun_identity.ledger.model import LedgerEntry
 
 MAX_CLAIMANTS: Final = 1500
 """The most objects that a ledger names for one grant."""

@@ -10,11 +10,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from cloudrun_identity.api import GrantState
-from cloudrun_identity.api.policy_ledger import MAX_MEMBERS
+from cloudrun_identity.api import GrantState, LedgerEntry
+from cloudrun_identity.api.policy_ledger import MAX_MEMBERS, MAX_UNIQUE_IDS
 from cloudrun_identity.iam.grants import Grant, order
 from cloudrun_identity.iam.principals import email
-from cloudrun_identity.ledger.model import Ledger, LedgerEntry
+from cloudrun_identity.ledger.model import Ledger, changed_entry, entry_of
 from cloudrun_identity.ledger.owners import owner_key_of
 
 from .capacity import Capacity
@@ -85,20 +85,20 @@ def plan(
     released: list[Release] = []
     stale: list[Release] = []
     for grant, known in ledger.entries.items():
-        entry = known.seen(stands=grant in present)
+        entry = _seen(known, present=grant in present)
         permanently_deleted = grant not in desired_grants and _is_permanently_deleted(
             grant, entry, present, may_return
         )
         staying, leaving = _part(grant, entry, owner_keys, permanently_deleted=permanently_deleted)
         if staying or wanted_by[grant]:
-            held = replace(entry, owners=frozenset(staying or {min(wanted_by[grant])}))
+            held = changed_entry(entry, owners=tuple(sorted(staying or {min(wanted_by[grant])})))
             if desired_grant := desired_grants.get(grant):
                 if grant not in present:
-                    held = held.missing(withheld=grant in withheld)
-                held = held.meaning(desired_grant.unique_id)
-                desired_grants[grant] = replace(desired_grant, former_ids=held.former_ids)
-                if held.former_ids and grant in present:
-                    stale.append(Release(grant, held.former_ids))
+                    held = _missing(held, withheld=grant in withheld)
+                held = _meaning(held, desired_grant.unique_id)
+                desired_grants[grant] = replace(desired_grant, former_ids=held.former_unique_ids)
+                if held.former_unique_ids and grant in present:
+                    stale.append(Release(grant, held.former_unique_ids))
             entries[grant] = held
         elif not may_release or (observed and not all(each.ending for each in leaving)):
             entries[grant] = entry
@@ -107,15 +107,18 @@ def plan(
             released.append(Release(grant, entry.unique_ids))
     begun = [grant for grant in desired_grants if grant not in ledger.entries and grant not in deleted_form]
     named = _named(entries, begun, wanted_by)
-    entries = {grant: replace(entry, owners=named[grant]) for grant, entry in entries.items()}
+    entries = {
+        grant: changed_entry(entry, owners=tuple(sorted(named[grant]))) for grant, entry in entries.items()
+    }
     fresh = [grant for grant in begun if grant in named]
     unrecorded = tuple(grant for grant in begun if grant not in named)
     for grant in unrecorded:
         del desired_grants[grant]  # only what the ledger holds is ever written
     for grant in fresh:
-        entries[grant] = LedgerEntry(
-            owners=named[grant],
-            state=GrantState.GRANTED if grant in present else GrantState.PENDING,
+        entries[grant] = entry_of(
+            grant,
+            named[grant],
+            GrantState.GRANTED if grant in present else GrantState.PENDING,
             present_before=grant in present,
             unique_id=desired_grants[grant].unique_id,
         )
@@ -129,7 +132,7 @@ def plan(
     disputed = contested(ledger.target, all_desired, entries)
     strangers = tuple(unmanaged(ledger.target, all_desired, present, entries, protected))
     return PolicyPlan(
-        ledger=replace(ledger, entries=entries),
+        ledger=ledger.with_entries(entries),
         desired_grants=tuple(
             desired_grant for grant, desired_grant in desired_grants.items() if grant not in deleted_form
         ),
@@ -137,7 +140,7 @@ def plan(
         drifted=frozenset(drifted),
         fresh=frozenset(fresh),
         unmade=frozenset(fresh)
-        | {grant for grant, held in ledger.entries.items() if held.is_refused and grant in desired_grants},
+        | {grant for grant, held in ledger.entries.items() if held.is_rejected and grant in desired_grants},
         withheld=frozenset(withheld),
         unrecorded=unrecorded,
         stale=tuple(stale),
@@ -179,31 +182,52 @@ def settle(
     for grant, entry in plan.ledger.entries.items():
         if grant in released:
             if any(form in present for form in released[grant].forms):
-                entries[grant] = replace(entry, state=GrantState.RELEASING)
+                entries[grant] = changed_entry(entry, state=GrantState.RELEASING)
         elif grant in claimed and grant in present:
             foreign = entry.present_before or (grant in plan.unmade and grant not in added)
-            entries[grant] = replace(
+            entries[grant] = changed_entry(
                 entry,
                 state=GrantState.GRANTED,
                 present_before=foreign,
-                former_ids=entry.former_ids if given_up else (),
+                former_unique_ids=entry.former_unique_ids if given_up else (),
             )
         elif grant in claimed:
             if given_up and grant in plan.fresh and grant not in added:
                 continue
             refused = grant in rejected or (given_up and grant in plan.unmade)
             state = GrantState.REJECTED if refused and grant not in added else GrantState.PENDING
-            entries[grant] = replace(entry, state=state)
+            entries[grant] = changed_entry(entry, state=state)
         else:
             entries[grant] = entry
     if entries == plan.ledger.entries and written_at is None:
         return plan.ledger
-    return replace(
-        plan.ledger,
-        entries=entries,
+    return plan.ledger.with_entries(entries).with_sync(
         unmanaged_members=len(present) - sum(grant in entries for grant in present),
-        last_write_time=written_at or plan.ledger.last_write_time,
+        written_at=written_at,
     )
+
+
+def _seen(entry: LedgerEntry, *, present: bool) -> LedgerEntry:
+    """Return the entry after a read: another writer made a grant that is present though it was rejected."""
+    return changed_entry(entry, present_before=True) if present and entry.is_rejected else entry
+
+
+def _missing(entry: LedgerEntry, *, withheld: bool) -> LedgerEntry:
+    """Return the entry of a missing grant.
+
+    It is pending, so that a loss is counted once, and so that a rejected grant is recorded before it is
+    written again. A rejected grant that is withheld stays rejected.
+    """
+    state = GrantState.REJECTED if withheld and entry.is_rejected else GrantState.PENDING
+    return changed_entry(entry, state=state, present_before=False)
+
+
+def _meaning(entry: LedgerEntry, unique_id: str) -> LedgerEntry:
+    """Return the entry of a member that is now this account; keep the former ID until the grant is made."""
+    if unique_id in ("", entry.unique_id):
+        return entry
+    former = tuple(former for former in entry.unique_ids if former != unique_id)
+    return changed_entry(entry, unique_id=unique_id, former_unique_ids=former[-MAX_UNIQUE_IDS:])
 
 
 def _wanted(

@@ -7,7 +7,7 @@ ledger only after a read shows that its grant is absent, or after a write of it 
 
 import asyncio
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from cloudrun_identity.api import GrantState
 from cloudrun_identity.gcp.errors import Fault, GoogleError
@@ -225,9 +225,7 @@ class PolicySync:
         def change(current: Ledger) -> Ledger:
             if current.entries != over.entries:
                 raise LedgerMoved(f"the ledger of {self._target} was changed by somebody else")
-            return replace(
-                current,
-                entries=ledger.entries,
+            return current.with_entries(ledger.entries).replace(
                 unmanaged_members=ledger.unmanaged_members,
                 last_write_time=ledger.last_write_time,
             )

@@ -1,4 +1,4 @@
-"""The conditions of an object, after the rules of kstatus, from the outcome of a pass."""
+"""Compute the conditions of an object from the outcome of a reconcile, following the rules of kstatus."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,36 +12,35 @@ from .outcomes import Failing, InSync, Outcome, Paused, Refused, Waiting
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One condition without its times. `reason` is one CamelCase word."""
+    """One condition without its times."""
 
     status: ConditionStatus
     reason: str
+    """One CamelCase word."""
     message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """What a pass found, as far as conditions speak of it.
-
-    `difference` is what still differs between the cloud and the declaration at the end of the pass, one
-    sentence, empty if nothing does; None if nobody could look. `unresolved` says which reference is not
-    resolved, empty if all are, None for kinds without references; `references_known` is false if nobody could
-    look at them. `stalled` puts a failure among what needs a
-    person. `others` are conditions of the kind's own.
-    """
+    """Findings of a reconcile, as far as they concern conditions."""
 
     outcome: Outcome
     difference: str | None = ""
+    """Remaining difference, one sentence; empty if there is none, None if Google Cloud was not read."""
     unresolved: str | None = None
+    """Reference that does not resolve; empty if all resolve, None for a kind without references."""
     references_known: bool = True
+    """False if the references were not resolved."""
     stalled: bool = False
+    """True if a failure needs a user."""
     others: Mapping[ConditionType, Finding] | None = None
+    """Conditions of the kind's own."""
 
 
 def conditions(
     before: Iterable[Condition], generation: int, review: Review, now: datetime
 ) -> tuple[Condition, ...]:
-    """Every condition after the pass; a transition time moves only when a status flips."""
+    """Return every condition after a reconcile. A transition time changes only when the status changes."""
     previous = {condition.type: condition for condition in before}
     return tuple(
         _timed(condition_type, finding, previous.get(condition_type), generation, now)
@@ -87,7 +86,7 @@ def _ready(review: Review) -> Finding:
 
 def _references(review: Review) -> Finding:
     if not review.references_known:
-        return Finding(ConditionStatus.UNKNOWN, "NotObserved", "the references were not looked at")
+        return Finding(ConditionStatus.UNKNOWN, "NotObserved", "The references were not resolved")
     if not review.unresolved:
         return Finding(ConditionStatus.TRUE, "Resolved")
     return Finding(ConditionStatus.FALSE, "Unresolved", review.unresolved)

@@ -1,4 +1,4 @@
-"""What the generic reconcile works with."""
+"""Interfaces to the parts that the reconciler depends on."""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -15,44 +15,44 @@ from .grants.resolver import GrantResolver
 
 
 class ObjectStore(ClusterState, Protocol):
-    """The cache, with the raw objects in it."""
+    """The cache: the state of the cluster, with the objects themselves."""
 
     def stored(self, key: ObjectKey) -> StoredObject | None:
         """Return the object as last seen; None if it does not exist."""
         ...
 
     def absorb(self, raw: Object) -> None:
-        """Take in the reply of a write of ours."""
+        """Store the reply of a write of the operator."""
         ...
 
     def drop(self, raw: Object) -> None:
-        """Forget an object that a write of ours found gone."""
+        """Remove an object that a write found deleted."""
         ...
 
 
 class KubePort(Protocol):
-    """What a pass writes to Kubernetes."""
+    """Writes of a reconcile to Kubernetes."""
 
     async def add_finalizer(self, raw: Object) -> Object | None:
-        """The object with our finalizer; None if it is gone."""
+        """Add the finalizer; return the object, or None if it is deleted."""
         ...
 
     async def remove_finalizer(self, raw: Object) -> None:
-        """Let the object go."""
+        """Remove the finalizer, so that Kubernetes deletes the object."""
         ...
 
     async def write_status(self, raw: Object, status: Object) -> Object | None:
-        """The object with the status; the newest one where it moved on; None if it is gone."""
+        """Write the status; return the object, the newest one after a conflict, or None if it is deleted."""
         ...
 
-    async def kind_is_leaving(self, kind: str) -> bool:
-        """Whether the kind itself is being uninstalled: no reason to delete anything in the cloud."""
+    async def is_uninstalled(self, kind: str) -> bool:
+        """Return whether the CRD itself is being deleted, which is no reason to delete cloud resources."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """What the reconcile works with. `parked` gives up the worker's slot while a pass waits for a lane."""
+    """Parts that the reconciler depends on."""
 
     store: ObjectStore
     kube: KubePort
@@ -60,4 +60,6 @@ class Dependencies:
     resolver: GrantResolver
     event_reporter: EventReporter
     wall_clock: Callable[[], datetime]
+    """Return the time, in UTC."""
     slot_released: Callable[[], AbstractAsyncContextManager[None]]
+    """Release the worker's slot while the block waits for the sync of a policy."""

@@ -1,4 +1,4 @@
-"""What somebody else changed behind the operator's back: found by a pass, counted in the status."""
+"""Drift: changes that another actor made to managed resources. A reconcile finds it, the status counts it."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -14,10 +14,10 @@ from .steps import Change
 def drift_of(
     obj: ReconciledResource, changes: Iterable[Change], sync_result: GrantSyncResult, *, observe: bool
 ) -> tuple[str, ...]:
-    """What a pass over an object found changed, one sentence each.
+    """Return the drift that a reconcile found, one sentence each.
 
-    What differs from a declaration that was never met is no drift. Lanes tell of lost grants only whom they
-    give them back; those of an object that we only `observe` are told here.
+    A difference from a declaration that was never met is not drift. The policy engine reports a lost grant
+    only when it restores it; the lost grants of an object that is only observed are reported here.
     """
     lost, others = sync_result.drifted, sync_result.removed_unmanaged
     if observe:
@@ -32,7 +32,7 @@ def drift_of(
 
 
 def was_ready(obj: ReconciledResource) -> bool:
-    """Whether the object was as declared at this very generation when last looked at."""
+    """Return whether the object was Ready at its current generation after the last reconcile."""
     ready = obj.status.condition(ConditionType.READY)
     return (
         ready is not None
@@ -42,7 +42,7 @@ def was_ready(obj: ReconciledResource) -> bool:
 
 
 def counted(before: Drift | None, found: tuple[str, ...], outcome: Outcome, now: datetime) -> Drift | None:
-    """The status's drift after a pass that found this much more of it."""
+    """Return the drift of the status after a reconcile that found more of it."""
     after = before
     if found:
         after = Drift(
@@ -57,14 +57,14 @@ def counted(before: Drift | None, found: tuple[str, ...], outcome: Outcome, now:
 
 
 def is_repaired(drift: Drift | None) -> bool:
-    """Whether the drift found last has been put right."""
+    """Return whether the last drift is repaired."""
     if drift is None or drift.last_detected_time is None:
         return True
     return drift.last_repaired_time is not None and drift.last_repaired_time >= drift.last_detected_time
 
 
 def _missing(sync_result: GrantSyncResult) -> Iterable[Grant]:
-    """The grants that a policy which could be read does not have."""
+    """Return the grants that are absent from policies that could be read."""
     unknown = {*sync_result.missing, *sync_result.faults}
     for grant_result in sync_result.grant_results:
         if grant_result.state is not GrantState.GRANTED and grant_result.grant.target not in unknown:

@@ -1,4 +1,4 @@
-"""Telling people: Events and counters, on transitions only."""
+"""Report Events and count drift, on transitions only."""
 
 from typing import Protocol
 
@@ -18,27 +18,27 @@ from .steps import StepEvent
 
 
 class EventPort(Protocol):
-    """Where Events go: `kube.event_recorder.EventRecorder`."""
+    """Recorder of Events: `kube.event_recorder.EventRecorder`."""
 
     def record(self, obj: Object, event_type: EventType, reason: str, message: str) -> None:
-        """Record an Event about the raw object; never fails, never waits."""
+        """Record an Event about the raw object, without failing and without waiting."""
         ...
 
 
 class DriftObserver(Protocol):
-    """Who counts drift: `manager.metrics`."""
+    """Counter of drift: `manager.metrics.Metrics`."""
 
     def drift_detected(self, kind: str, count: int = 1) -> None:
-        """Differences that somebody else made were found."""
+        """Count differences that another actor made."""
         ...
 
     def drift_repaired(self, kind: str, count: int = 1) -> None:
-        """They were put right."""
+        """Count differences that were repaired."""
         ...
 
 
 class EventReporter:
-    """Compares the status before and after a pass, and tells what changed."""
+    """Compare the status before and after a reconcile, and report what changed."""
 
     def __init__(self, events: EventPort, observer: DriftObserver) -> None:
         self._events = events
@@ -47,48 +47,48 @@ class EventReporter:
     def report_changes(
         self, raw: Object, before: ReconciledStatus, after: ReconciledStatus, drift: tuple[str, ...]
     ) -> None:
-        """Tell of what `drift` was found in this pass, of its repair, and of what became of Ready."""
+        """Report the drift that this reconcile found, its repair, and the transition of Ready."""
         if drift:
             self._observer.drift_detected(raw["kind"], len(drift))
             self._events.record(raw, EventType.WARNING, "DriftDetected", "; ".join(drift))
-        self._announce_repair(raw, before, after, found=bool(drift))
-        self._announce_readiness(
+        self._report_repair(raw, before, after, found=bool(drift))
+        self._report_readiness(
             raw, before.condition(ConditionType.READY), after.condition(ConditionType.READY)
         )
 
     def warn(self, obj: Resource, reason: str, message: str) -> None:
-        """Tell of something that happened once and that no condition keeps."""
-        self.tell(obj.to_dict(), reason, message)
+        """Record a Warning about something that no condition keeps."""
+        self.warn_about(obj.to_dict(), reason, message)
 
     def note(self, obj: Resource, reason: str, message: str) -> None:
-        """Tell of something that happened as it should."""
+        """Record a Normal Event."""
         self._events.record(obj.to_dict(), EventType.NORMAL, reason, message)
 
-    def tell(self, raw: Object, reason: str, message: str) -> None:
-        """The same of an object that may not fit its kind."""
+    def warn_about(self, raw: Object, reason: str, message: str) -> None:
+        """Record a Warning about an object that may not fit its kind."""
         self._events.record(raw, EventType.WARNING, reason, message)
 
     def record(self, obj: Resource, event: StepEvent) -> None:
         """Record the Event of a step that was executed."""
         self._events.record(obj.to_dict(), event.type, event.reason, event.message)
 
-    def _announce_repair(
+    def _report_repair(
         self, raw: Object, before: ReconciledStatus, after: ReconciledStatus, *, found: bool
     ) -> None:
         if after.drift and is_repaired(after.drift) and (found or not is_repaired(before.drift)):
             self._observer.drift_repaired(raw["kind"], len(after.drift.changes))
             self._events.record(raw, EventType.NORMAL, "DriftRepaired", "; ".join(after.drift.changes))
 
-    def _announce_readiness(self, raw: Object, before: Condition | None, after: Condition | None) -> None:
+    def _report_readiness(self, raw: Object, before: Condition | None, after: Condition | None) -> None:
         if after is None or (before and (before.status, before.reason) == (after.status, after.reason)):
             return
         if after.status is ConditionStatus.TRUE:
             self._events.record(raw, EventType.NORMAL, "Ready", after.message)
-        elif after.reason in _TOLD:
+        elif after.reason in _REPORTED:
             self._events.record(raw, EventType.WARNING, after.reason, after.message)
 
 
-_TOLD = frozenset(
+_REPORTED = frozenset(
     {
         Reason.PERMISSION_DENIED,
         Reason.QUOTA_EXCEEDED,

@@ -3,7 +3,7 @@
 from typing import Protocol, TypeVar
 
 from cloudrun_identity.api import ReconciledResource
-from cloudrun_identity.gcp.mutations import mutated
+from cloudrun_identity.gcp.mutations import log_mutation as write_mutation
 
 from .events import EventReporter
 from .interfaces import Executed, ExternalResource
@@ -70,4 +70,4 @@ def log_mutation(action: Action, resource: str) -> None:
     """Write the line of the mutation log for an action that was executed on the resource."""
     before = ", ".join(f"{change.field} {change.before or 'unset'}" for change in action.changes)
     after = ", ".join(f"{change.field} {change.after or 'unset'}" for change in action.changes)
-    mutated(action.verb, resource, before=before, after=after)
+    write_mutation(action.verb, resource, before=before, after=after)

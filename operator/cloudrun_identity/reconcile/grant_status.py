@@ -1,4 +1,4 @@
-"""What became of an object's grants: the status of each, and an outcome for each that is not as declared."""
+"""Status of each grant of an object, and an outcome for each grant that is not as declared."""
 
 from collections.abc import Iterator
 
@@ -16,80 +16,78 @@ from .outcomes import Failing, InSync, Outcome, Paused, Refused, Waiting, outcom
 
 
 def grant_statuses(
-    requested_grants: ResolvedGrants, sync_result: GrantSyncResult, *, observe: bool = False
+    resolved: ResolvedGrants, synced: GrantSyncResult, *, observe: bool = False
 ) -> tuple[tuple[GrantStatus, ...], list[Outcome]]:
-    """The status of every grant, what needs a look first, and an outcome for each that is not as declared.
+    """Return the status of every grant, failures first, and an outcome for each that is not as declared.
 
-    Where we only `observe`, what differs is reported, and nothing is waited for.
+    With `observe`, differences are reported and nothing waits for them.
     """
     order = {state: rank for rank, state in enumerate(_SHOWN_FIRST)}
     listed = sorted(
-        _listed(requested_grants, sync_result),
+        _listed(resolved, synced),
         key=lambda grant: (order[grant.state], grant.target, grant.role, grant.member),
     )
-    return tuple(listed), list(_outcomes(requested_grants, sync_result, observe=observe))
+    return tuple(listed), list(_outcomes(resolved, synced, observe=observe))
 
 
 _SHOWN_FIRST = (GrantState.REJECTED, GrantState.PENDING, GrantState.RELEASING, GrantState.GRANTED)
 
 
-def _listed(requested_grants: ResolvedGrants, sync_result: GrantSyncResult) -> Iterator[GrantStatus]:
-    yield from map(_status_of_result, sync_result.grant_results)
-    for each in requested_grants.failures:
+def _listed(resolved: ResolvedGrants, synced: GrantSyncResult) -> Iterator[GrantStatus]:
+    yield from map(_status_of_result, synced.grant_results)
+    for each in resolved.failures:
         title, reason = _title(each.condition), _reason(each.outcome)
         yield _grant_status(each.target, each.role, title, each.member, each.state, reason)
-    for grant in sync_result.releasing:
+    for grant in synced.releasing:
         yield _of_grant(grant, GrantState.RELEASING, Reason.UPDATING)
-    for grant in sync_result.halted:
+    for grant in synced.halted:
         yield _of_grant(grant, GrantState.RELEASING, Reason.SUSPENDED)
 
 
-def _outcomes(
-    requested_grants: ResolvedGrants, sync_result: GrantSyncResult, *, observe: bool
-) -> Iterator[Outcome]:
-    for each in requested_grants.failures:
+def _outcomes(resolved: ResolvedGrants, synced: GrantSyncResult, *, observe: bool) -> Iterator[Outcome]:
+    for each in resolved.failures:
         yield each.outcome
-    for target, fault in sync_result.faults.items():
+    for target, fault in synced.faults.items():
         yield outcome_of(fault, f"the IAM policy of {target}")
-    for target in sync_result.missing:
+    for target in synced.missing:
         yield _missing(target)
-    unread = {*sync_result.missing, *sync_result.faults}
-    for grant_result in sync_result.grant_results:
-        if grant_result.state is not GrantState.GRANTED and grant_result.grant.target not in unread:
-            yield _outcome_of_result(grant_result, observe=observe)
-    for grant in sync_result.contested:
+    unread = {*synced.missing, *synced.faults}
+    for result in synced.grant_results:
+        if result.state is not GrantState.GRANTED and result.grant.target not in unread:
+            yield _outcome_of_result(result, observe=observe)
+    for grant in synced.contested:
         message = f"spec.authority: another object declares {grant}, so it is not Exclusive"
         yield Refused(Reason.CONFLICT, message)
-    for grant in sync_result.unmanaged:
+    for grant in synced.unmanaged:
         yield _outcome_of_unmanaged(grant, observe=observe)
-    for grant in sync_result.halted:
+    for grant in synced.halted:
         yield Waiting(Reason.DEPENDENCY_NOT_READY, waits_for_project(grant))
-    for first in sync_result.releasing[:1]:
+    for first in synced.releasing[:1]:
         yield Waiting(Reason.UPDATING, f"Releasing {first}", after=1.0)
 
 
-def _status_of_result(grant_result: GrantResult) -> GrantStatus:
-    granted = grant_result.state is GrantState.GRANTED
-    reason = None if granted else _reason(_outcome_of_result(grant_result, observe=False))
-    return _of_grant(grant_result.grant, grant_result.state, reason)
+def _status_of_result(result: GrantResult) -> GrantStatus:
+    granted = result.state is GrantState.GRANTED
+    reason = None if granted else _reason(_outcome_of_result(result, observe=False))
+    return _of_grant(result.grant, result.state, reason)
 
 
-def _outcome_of_result(grant_result: GrantResult, *, observe: bool) -> Outcome:
-    """What becomes of a grant that does not stand."""
-    grant = grant_result.grant
-    match grant_result.backoff:
+def _outcome_of_result(result: GrantResult, *, observe: bool) -> Outcome:
+    """Return the outcome for a grant that is absent from the policy."""
+    grant = result.grant
+    match result.backoff:
         case None if observe:
             return Paused(Reason.DRIFT_DETECTED, f"{grant} is missing")
         case None:
             return Waiting(Reason.DRIFT_DETECTED, f"{grant} is missing")
-        case GrantBackoff(error=None) as contested:
+        case GrantBackoff(error=None) as conflicting:
             message = (
-                f"{grant}: somebody takes it away again and again; find out who writes this policy besides "
-                "the operator, Google's audit logs tell"
+                f"{grant}: another writer removes it repeatedly; Google Cloud's audit logs show who else "
+                "writes this policy"
             )
-            return Failing(Reason.CONFLICT, message, after=contested.wait)
+            return Failing(Reason.CONFLICT, message, after=conflicting.wait)
         case GrantBackoff(propagating=True) as propagating:
-            message = f"{grant}: Google does not know the account everywhere yet"
+            message = f"{grant}: the account has not propagated in Google Cloud yet"
             return Waiting(Reason.PROPAGATION_PENDING, message, propagating.wait)
         case GrantBackoff(error=error):
             return Refused(Reason.REJECTED, f"{grant}: {_refusal(error) if error else ''}")
@@ -98,24 +96,23 @@ def _outcome_of_result(grant_result: GrantResult, *, observe: bool) -> Outcome:
 def _outcome_of_unmanaged(grant: Grant, *, observe: bool) -> Outcome:
     if observe:
         return Paused(Reason.DRIFT_DETECTED, f"{grant} is not declared")
-    message = f"{grant} is not declared; guardrails.maxRemovalsPerHour lets it stay for now"
-    return Waiting(Reason.DRIFT_DETECTED, message, after=_BRAKED)
+    message = f"{grant} is not declared; it stays until guardrails.maxRemovalsPerHour allows its removal"
+    return Waiting(Reason.DRIFT_DETECTED, message, after=REMOVAL_RECHECK)
 
 
 def _refusal(error: GoogleError) -> str:
-    """Why a grant is refused and what to do about it, of which Google says the first; ours say both."""
+    """Return Google's reason for refusing a grant, with the remedy. The operator's own errors contain one."""
     remedy = _REMEDIES.get(error.fault) if error.code else None
     return f"{error.message}; {remedy}" if remedy else error.message
 
 
 _REMEDIES = {
     Fault.INVALID_ARGUMENT: (
-        "check that the member exists, and that such a member may have such a role under such a condition "
-        "there"
+        "check that the member exists, and that the resource accepts this kind of member, role and condition"
     ),
     Fault.FAILED_PRECONDITION: (
-        "if an organization policy forbids it, as iam.allowedPolicyMemberDomains does, name a member that it "
-        "allows, or have it changed"
+        "if an organization policy such as iam.allowedPolicyMemberDomains forbids it, name a member that the "
+        "policy allows, or ask an administrator to change the policy"
     ),
 }
 
@@ -126,12 +123,14 @@ def _missing(target: Target) -> Outcome:
         if target.kind in (TargetKind.PROJECT, TargetKind.SERVICE_ACCOUNT)
         else Reason.WORKLOAD_NOT_FOUND
     )
-    return Waiting(reason, f"{target} does not exist in project {target.project_id}", after=_LOOK_AGAIN)
+    return Waiting(reason, f"{target} does not exist in project {target.project_id}", after=TARGET_RECHECK)
 
 
-_BRAKED = 300.0  # seconds; the brake on removals counts by the hour
+REMOVAL_RECHECK = 300.0
+"""Seconds until a removal that the hourly limit delays is tried again."""
 
-_LOOK_AGAIN = 15.0  # seconds; nothing tells us when somebody deploys a workload
+TARGET_RECHECK = 15.0
+"""Seconds until a missing target is looked for again: its creation does not wake the object."""
 
 
 def _reason(outcome: Outcome) -> Reason:

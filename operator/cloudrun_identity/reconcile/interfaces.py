@@ -28,7 +28,7 @@ Want_contra = TypeVar("Want_contra", contravariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a kind adds to the status of its object."""
+    """Fields, conditions and issues that a kind adds to the status of its object."""
 
     fields: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the kind's status model, by name."""
@@ -43,7 +43,7 @@ class Executed(Generic[Seen]):
     """Result of one executed action."""
 
     seen: Seen
-    """What is known of the resource after the action, as far as the reply tells."""
+    """State of the resource after the action, as far as the reply shows it."""
     outcome: Outcome | None = None
     """Outcome that ends the reconcile; None to plan again and go on."""
     written: bool = True
@@ -114,7 +114,7 @@ class ExternalResource(Kind[Obj, Want, Seen], Protocol[Obj, Want, Seen, A]):
         ...
 
     def resolve_deletion(self, obj: Obj, cluster: ClusterState, *, abandon: bool) -> Want | None:
-        """Return the desired state of an object that is being deleted; None if nothing is to be undone.
+        """Return the desired state of an object that is being deleted; None if there is nothing to undo.
 
         `abandon` leaves Google Cloud as it is, whatever the deletion policy says.
         """

@@ -1,9 +1,9 @@
-"""Objects that do not fit the models: ones that an older or a laxer CRD let in.
+"""Reconcile objects that do not fit their kind: an older or laxer CRD admitted them.
 
-Nothing is done for them, and what they hold stays. One that is being deleted must not stay for ever all the
-same: its grants stand in the ledgers by its name, so those of a binding are released without a look at the
-rest of its spec. Whatever else an object made is left as it is, and the ledgers go on to tell whose it was:
-the ManagedProject lists it among its `orphans`, and another object of the same name takes it over.
+Nothing is done for an invalid object, and its grants stay. Its deletion must not hang: the ledgers hold its
+grants by its name, so those of an IAMBinding are released without the rest of its spec. Everything else that
+an object manages is left in place. The ledgers keep recording its owner: the ManagedProject lists it in
+`orphans`, and a valid object of the same name takes it over.
 """
 
 import logging
@@ -42,7 +42,7 @@ _log = logging.getLogger(__name__)
 
 
 class InvalidObjects:
-    """Passes over objects that cannot be read."""
+    """Reconcile invalid objects."""
 
     def __init__(self, deps: Dependencies, finisher: Finisher) -> None:
         self._deps = deps
@@ -50,58 +50,63 @@ class InvalidObjects:
         self._releaser = Releaser(deps.syncers, deps.slot_released)
 
     async def reconcile(self, key: ObjectKey, raw: Object) -> tuple[Requeue, str]:
-        """Say what is wrong with the object, or let it go."""
-        wrong = _first_misfit(raw)
+        """Report the invalid field, or finalize the object."""
+        misfit = _first_misfit(raw)
         if "deletionTimestamp" in raw["metadata"]:
-            return await self._finalize(key, raw, wrong)
-        _log.error("%s cannot be read: %s", key, wrong)
-        self._hold(key, raw)
-        await self._tell(raw, unreadable(wrong))
-        return NoRequeue(), "unreadable"
+            return await self._finalize(key, raw, misfit)
+        _log.error("%s is invalid: %s", key, misfit)
+        self._retain(key, raw)
+        await self._write(raw, invalid_spec(misfit))
+        return NoRequeue(), "invalid"
 
-    async def _finalize(self, key: ObjectKey, raw: Object, wrong: str) -> tuple[Requeue, str]:
+    async def _finalize(self, key: ObjectKey, raw: Object, misfit: str) -> tuple[Requeue, str]:
+        owner = _owner(key, raw)
         if FINALIZER not in raw["metadata"].get("finalizers", ()):
-            self._deps.syncers.forget(_claimant(key, raw))
+            self._deps.syncers.forget(owner)
             return NoRequeue(), "gone"
-        self._hold(key, raw)
-        outcome = await self._release(key, raw, wrong)
+        self._retain(key, raw)
+        outcome = await self._undo(key, raw, misfit)
         if not isinstance(outcome, InSync):
-            await self._tell(raw, outcome)
-            return requeue_after(outcome), "unreadable"
-        self._deps.syncers.forget(_claimant(key, raw))
+            await self._write(raw, outcome)
+            return requeue_after(outcome), "invalid"
+        self._deps.syncers.forget(owner)
         self._finisher.forget(key)
         await self._deps.kube.remove_finalizer(raw)
         return NoRequeue(), "deleted"
 
-    async def _release(self, key: ObjectKey, raw: Object, wrong: str) -> Outcome:
-        """Undo what can be undone safely; InSync once nothing more is to be waited for."""
+    async def _undo(self, key: ObjectKey, raw: Object, misfit: str) -> Outcome:
+        """Undo what can be undone safely; InSync if nothing is left to wait for."""
         if not key.namespace:
             return still_used(key, self._deps.store)
         project = self._project(raw)
-        if _says(raw, "suspend") is True or (project and project.spec.suspend):
+        if _spec_field(raw, "suspend") is True or (project and project.spec.suspend):
             return Paused(Reason.SUSPENDED, DELETION_WAITS)
-        halted = halted_elsewhere(self._deps.syncers.held_by(_claimant(key, raw)), self._deps.store)
+        owner = _owner(key, raw)
+        halted = halted_elsewhere(self._deps.syncers.held_by(owner), self._deps.store)
         if halted:
             return halted
         abandon = _abandons(key, raw)
         if abandon is None:
-            self._deps.event_reporter.tell(raw, "Abandoned", f"{wrong}; {_LEFT}")
+            self._deps.event_reporter.warn_about(raw, "Abandoned", f"{misfit}; {_LEFT}")
             return InSync()
-        policies = {_says(raw, "managementPolicy"), project.spec.management_policy if project else None}
-        uninstalled = await self._deps.kube.kind_is_leaving(key.kind)
+        policies = {
+            _spec_field(raw, "managementPolicy"),
+            project.spec.management_policy if project else None,
+        }
+        uninstalled = await self._deps.kube.is_uninstalled(key.kind)
         if not uninstalled:
             self._deps.syncers.check_complete()
         return await self._releaser.release_all(
-            _claimant(key, raw),
+            owner,
             abandon=abandon or uninstalled or ManagementPolicy.OBSERVE in policies,
-            owns_existing=_says(raw, "existingGrants") == ExistingGrants.CLAIM,
+            owns_existing=_spec_field(raw, "existingGrants") == ExistingGrants.CLAIM,
         )
 
-    def _hold(self, key: ObjectKey, raw: Object) -> None:
+    def _retain(self, key: ObjectKey, raw: Object) -> None:
         if key.namespace:
-            self._deps.syncers.retain(_claimant(key, raw))
+            self._deps.syncers.retain(_owner(key, raw))
 
-    async def _tell(self, raw: Object, outcome: Outcome) -> None:
+    async def _write(self, raw: Object, outcome: Outcome) -> None:
         await self._deps.kube.write_status(raw, status_with(raw, outcome, self._deps.wall_clock()))
 
     def _project(self, raw: Object) -> ManagedProject | None:
@@ -109,44 +114,47 @@ class InvalidObjects:
 
 
 def project_named_by(raw: Object) -> str:
-    """The ManagedProject that an object names, whether the rest of it can be read or not; empty if none."""
-    ref = _says(raw, "projectRef")
+    """Return the ManagedProject that an object names, even if the object is invalid; empty if none."""
+    ref = _spec_field(raw, "projectRef")
     name = ref.get("name") if isinstance(ref, dict) else None
     return name if isinstance(name, str) else ""
 
 
 def project_id_said_by(raw: Object) -> str:
-    """The Google Cloud project that a ManagedProject is on, whether the rest of it can be read or not."""
-    said = _says(raw, "projectID")
-    return said if isinstance(said, str) and said else str(raw["metadata"]["name"])
+    """Return the Google Cloud project of a ManagedProject, even if the object is invalid."""
+    project_id = _spec_field(raw, "projectID")
+    return project_id if isinstance(project_id, str) and project_id else str(raw["metadata"]["name"])
 
 
 def accounts_said_by(raw: Object) -> frozenset[str]:
-    """Whom a ManagedProject says to act as, delegates included: their e-mails in lower case.
+    """Return the accounts that a ManagedProject acts as, delegates included, even if it is invalid.
 
-    The rest of it need not be readable.
+    The e-mails are in lower case.
     """
-    credentials = _says(raw, "credentials")
+    credentials = _spec_field(raw, "credentials")
     if not isinstance(credentials, dict):
         return frozenset()
     delegates = credentials.get("delegates")
-    said = [credentials.get("impersonateServiceAccount"), *(delegates if isinstance(delegates, list) else ())]
-    return frozenset(lower_email(each) for each in said if isinstance(each, str))
+    named = [
+        credentials.get("impersonateServiceAccount"),
+        *(delegates if isinstance(delegates, list) else ()),
+    ]
+    return frozenset(lower_email(each) for each in named if isinstance(each, str))
 
 
-def unreadable(wrong: str) -> Outcome:
-    """The outcome of a pass over an object with which this is wrong."""
+def invalid_spec(misfit: str) -> Outcome:
+    """Return the outcome for an object with this invalid field."""
     return Refused(
         Reason.INVALID_SPEC,
-        f"{wrong}; nothing is done for the object, and what it holds stays, until it is edited to fit the "
-        "definition of its kind",
+        f"{misfit}; nothing is done for the object and its grants stay, until it is edited to fit the schema "
+        "of its kind",
     )
 
 
 def status_with(raw: Mapping[str, Any], outcome: Outcome, now: datetime) -> dict[str, Any]:
-    """The object's status with conditions that tell of the outcome; whatever else it holds stays as it is."""
+    """Return the status of an object with conditions for the outcome. Its other fields stay."""
     status, generation = dict(raw.get("status") or {}), int(raw["metadata"].get("generation", 0))
-    before = _readable(status.get("conditions") or ())
+    before = _valid_conditions(status.get("conditions") or ())
     found = conditions(before, generation, Review(outcome, difference=None), now)
     return status | {
         "observedGeneration": generation,
@@ -155,20 +163,20 @@ def status_with(raw: Mapping[str, Any], outcome: Outcome, now: datetime) -> dict
 
 
 _LEFT = (
-    "nothing that it made was undone: status.orphans of its ManagedProject and the PolicyLedgers tell what "
-    "that is, and an object of the same name that can be read takes it over"
+    "nothing that the object managed was undone: status.orphans of its ManagedProject and the PolicyLedgers "
+    "list it, and a valid object of the same name takes it over"
 )
 
 
 def _abandons(key: ObjectKey, raw: Object) -> bool | None:
-    """Whether the object says to leave its grants; None if nothing may be undone on its word.
+    """Return whether the object leaves its grants in place; None if nothing may be undone.
 
-    What another kind than a binding holds belongs with an account, a role, keys or a workload: whether those
-    may go is told by more of its spec than can be read.
+    The grants of other kinds than IAMBinding belong to an account, a role, keys or a workload. More of the
+    spec than can be read decides whether those may be deleted.
     """
     if key.kind != IAMBinding.__name__:
         return None
-    match _says(raw, "deletionPolicy"):
+    match _spec_field(raw, "deletionPolicy"):
         case None | BindingDeletionPolicy.DELETE:
             return False
         case BindingDeletionPolicy.ABANDON:
@@ -177,13 +185,13 @@ def _abandons(key: ObjectKey, raw: Object) -> bool | None:
             return None
 
 
-def _says(raw: Object, field: str) -> Any:
-    """What the spec says by a field, as it stands there."""
+def _spec_field(raw: Object, field: str) -> Any:
+    """Return a field of the spec, unvalidated."""
     spec = raw.get("spec")
     return spec.get(field) if isinstance(spec, dict) else None
 
 
-def _claimant(key: ObjectKey, raw: Object) -> Owner:
+def _owner(key: ObjectKey, raw: Object) -> Owner:
     return Owner(key.kind, key.namespace, key.name, raw["metadata"]["uid"])
 
 
@@ -193,10 +201,10 @@ def _first_misfit(raw: Object) -> str:
         KINDS[raw["kind"]].model_validate(raw)
     except ValidationError as error:
         return misfits(error)[0]
-    return "the object could not be read before"
+    return "the object did not fit its kind before"
 
 
-def _readable(listed: Iterable[Any]) -> Iterable[Condition]:
+def _valid_conditions(listed: Iterable[Any]) -> Iterable[Condition]:
     for each in listed:
         try:
             yield Condition.model_validate(each)

@@ -238,7 +238,7 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         if FINALIZER not in obj.metadata.finalizers:
             syncers.forget(owner)
             return NoRequeue(), "gone"
-        uninstalled = await self._deps.kube.kind_is_leaving(obj.kind)
+        uninstalled = await self._deps.kube.is_uninstalled(obj.kind)
         outcome = self._suspended(obj)
         if outcome is None or uninstalled:  # an uninstalled kind is not held up: nothing is undone for it
             outcome = await self._undo(obj, uninstalled=uninstalled)

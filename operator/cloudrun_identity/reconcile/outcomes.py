@@ -1,4 +1,4 @@
-"""How a pass over one object ended: values, not exceptions, because most of them are no surprise."""
+"""Outcomes of a reconcile: values rather than exceptions, because most of them are expected."""
 
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -8,19 +8,20 @@ from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.policy.bisection import PolicyUnwritable
 
 SHORTLY = 1.0
-"""Seconds until a look at something that moves by itself is worth while."""
+"""Seconds until a change that is under way is checked again."""
 
 
 @dataclass(frozen=True, slots=True)
 class InSync:
-    """The cloud is as declared; something falls due `after` seconds, if ever."""
+    """Google Cloud is as declared."""
 
     after: float | None = None
+    """Seconds until the next step is due; None if no step depends on time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Paused:
-    """It is not as declared, and we are not to act: suspended, or observed and different."""
+    """Google Cloud is not as declared, and the operator may not act: suspended, or observed and different."""
 
     reason: Reason
     message: str
@@ -28,29 +29,29 @@ class Paused:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Something else has to happen first; it wakes the object, or is looked for `after` seconds."""
+    """Something else has to happen first. Its change requeues the object, or a look after some seconds."""
 
     reason: Reason
     message: str
     after: float | None = None
+    """Seconds until the next look; None if an event requeues the object."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failing:
-    """It did not work and may work later: tried again with backoff, or `after` seconds.
-
-    `observed` is false where the cloud could not even be read, so that nothing is known of it.
-    """
+    """A call failed and may succeed later; it is retried."""
 
     reason: Reason
     message: str
     after: float | None = None
+    """Seconds until the retry; None for the backoff of the work queue."""
     observed: bool = True
+    """False if Google Cloud could not be read, so that its state is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """It will not work until a person edits something; tried again with the resync alone."""
+    """A user has to edit something first. The resync alone retries it."""
 
     reason: Reason
     message: str
@@ -60,9 +61,10 @@ Outcome: TypeAlias = InSync | Paused | Waiting | Failing | Refused
 
 
 def outcome_of(error: GoogleError, what: str) -> Outcome:
-    """The outcome of a call that failed; `what` names what was being done, as in `creating account x`.
+    """Return the outcome of a call that failed.
 
-    A missing or conflicting resource means something else to each caller, who matches on it before.
+    `what` names what was being done, as in `creating account x`. A missing or conflicting resource means
+    something else to each caller, who handles it before.
     """
     message = f"{what}: {error.message}"
     if isinstance(error, PolicyUnwritable):
@@ -71,24 +73,30 @@ def outcome_of(error: GoogleError, what: str) -> Outcome:
         return Refused(_REFUSED[error.fault], message)
     reason = _FAILING[error.fault]
     if reason is Reason.API_DISABLED:
-        message += _enabling(error)
+        message += _command_to_enable(error)
     return Failing(reason, message, error.retry_after, observed=error.fault is not Fault.UNAVAILABLE)
 
 
 def outcome_of_undoing(error: GoogleError, what: str) -> Outcome:
-    """The same of a call that was to undo something for an object that is to go.
+    """Return the outcome of a call that failed for an object that is being deleted.
 
-    It need not wait for ever: the project may be gone, or the permission never come back.
+    If the fault may last, because the project is deleted or the permission is revoked, the message says how
+    to delete the object all the same.
     """
     outcome = outcome_of(error, what)
-    if isinstance(outcome, InSync) or error.fault in _PASSING:
+    if isinstance(outcome, InSync) or error.fault in _TRANSIENT:
         return outcome
-    leaving = "set spec.deletionPolicy to Abandon to let the object go and leave Google Cloud as it is"
-    return replace(outcome, message=f"{outcome.message}; {leaving}")
+    remedy = "set spec.deletionPolicy to Abandon to delete the object and leave Google Cloud as it is"
+    return replace(outcome, message=f"{outcome.message}; {remedy}")
 
 
-def _enabling(error: GoogleError) -> str:
-    """The command that enables the API, where Google's ErrorInfo says which one and for whom."""
+def gravest(*outcomes: Outcome) -> Outcome:
+    """Return the outcome that decides: refused before failing before waiting before paused."""
+    return min(outcomes, key=lambda outcome: _GRAVITY.index(type(outcome)), default=InSync())
+
+
+def _command_to_enable(error: GoogleError) -> str:
+    """Return the command that enables the API, if Google's ErrorInfo names the API."""
     service, consumer = error.metadata.get("service"), error.metadata.get("consumer", "")
     if not service:
         return ""
@@ -108,17 +116,12 @@ _FAILING = {
     Fault.UNAUTHENTICATED: Reason.PERMISSION_DENIED,
     Fault.QUOTA_EXCEEDED: Reason.QUOTA_EXCEEDED,
     Fault.API_DISABLED: Reason.API_DISABLED,
-    Fault.ABORTED: Reason.UPDATING,  # somebody else writes there too
+    Fault.ABORTED: Reason.UPDATING,  # another writer was faster
     Fault.UNAVAILABLE: Reason.API_UNAVAILABLE,
     Fault.NOT_FOUND: Reason.DEPENDENCY_NOT_FOUND,
     Fault.UNKNOWN: Reason.INTERNAL_ERROR,
 }
 
-_PASSING = frozenset({Fault.UNAVAILABLE, Fault.ABORTED, Fault.QUOTA_EXCEEDED})
+_TRANSIENT = frozenset({Fault.UNAVAILABLE, Fault.ABORTED, Fault.QUOTA_EXCEEDED})
 
 _GRAVITY: tuple[type[Outcome], ...] = (Refused, Failing, Waiting, Paused, InSync)
-
-
-def gravest(*outcomes: Outcome) -> Outcome:
-    """The outcome that decides: what needs a person before what fails before what waits."""
-    return min(outcomes, key=lambda outcome: _GRAVITY.index(type(outcome)), default=InSync())

@@ -16,12 +16,12 @@ MAX_ACTIONS = 64
 
 @dataclass(frozen=True, slots=True)
 class Progress(Generic[Seen]):
-    """How far the plan of an object was carried out."""
+    """Result of carrying out the plan of an object."""
 
     seen: Seen
-    """What is known of the resource now."""
+    """State of the resource as far as it is known now."""
     outcome: Outcome
-    """How the reconcile ends, as far as the resource goes."""
+    """Outcome of the reconcile, as far as the resource decides it."""
     differences: tuple[Change, ...] = ()
     """Differences that were found, whether or not they still exist."""
     left: tuple[Change, ...] = ()

@@ -13,7 +13,7 @@ class Unresolved:
     text: str
     """The reference as statuses show it."""
     outcome: Outcome
-    """Why it does not resolve."""
+    """Outcome for the object: the reason why the reference does not resolve."""
     name: str = ""
     """Full name of what it refers to, where that is known although it does not resolve."""
 
@@ -24,4 +24,4 @@ class Unresolved:
 T = TypeVar("T")
 
 Resolved: TypeAlias = T | Unresolved
-"""What a reference resolves to: a target, a role, a member, or `Unresolved`."""
+"""Value that a reference resolves to (a target, a role or a member), or `Unresolved`."""

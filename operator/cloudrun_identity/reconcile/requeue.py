@@ -1,4 +1,4 @@
-"""When to look at an object again."""
+"""Decide when to reconcile an object again."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,23 +8,25 @@ from .outcomes import Failing, InSync, Outcome, Waiting
 
 @dataclass(frozen=True, slots=True)
 class NoRequeue:
-    """Nothing to do until something changes or the sweep finds a difference."""
+    """Reconcile again only after a change, or when the resync finds a difference."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequeueAfter:
-    """Look again in `after` seconds; None leaves it to the backoff of the queue."""
+    """Reconcile again after some time."""
 
     after: float | None = None
+    """Seconds; None for the backoff of the work queue."""
 
 
 Requeue = NoRequeue | RequeueAfter
 
 
 def requeue_after(outcome: Outcome, others: Iterable[Outcome] = ()) -> Requeue:
-    """What a pass asks for that ended in `outcome`, with `others` beside it: the soonest look of any of them.
+    """Return the earliest requeue that the outcome of a reconcile, or one of the `others`, asks for.
 
-    Waiting for an event asks for nothing. A failure without a time of its own backs off, and all with it.
+    An outcome that waits for an event asks for none. A failure without a time of its own backs off, and
+    delays the others.
     """
     if _backs_off(outcome):
         return RequeueAfter()

@@ -1,4 +1,4 @@
-"""From what a pass found to the status of the object: pure, so that every status can be tested as a value."""
+"""Compute the status of an object from the report of a reconcile: pure, so that tests compare values."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -23,35 +23,35 @@ from .conditions import Review, conditions
 from .drift import counted
 from .interfaces import Summary
 from .outcomes import InSync, Outcome, Paused
-from .steps import Change
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What one pass found.
-
-    `difference` and `unresolved` are those of `conditions.Review`. `summary` is None where the kind could not
-    look, and its fields stay as they are; likewise `grants`. `references_known` is false where the pass did
-    not get as far as to resolve them. `drift` are differences that somebody else made.
-    `others` are outcomes of parts of the pass beside the one that is shown.
-    """
+    """Findings of one reconcile."""
 
     outcome: Outcome
     difference: str | None = None
+    """Remaining difference between Google Cloud and the declaration; None if Google Cloud was not read."""
     unresolved: str | None = None
+    """Reference that does not resolve; empty if all resolve, None for a kind without references."""
     project_id: str | None = None
     summary: Summary | None = None
+    """Fields of the kind; None to keep those of the status, because the resource was not read."""
     grants: tuple[GrantStatus, ...] | None = None
+    """Status of every grant; None to keep that of the status."""
     drift: tuple[str, ...] = ()
+    """Differences that another actor made."""
     issues: tuple[str, ...] = ()
     others: tuple[Outcome, ...] = ()
+    """Outcomes of single grants, beside the one that decides."""
     references_known: bool = True
+    """False if the reconcile ended before it resolved the references."""
 
 
 def status_of(
     obj: ReconciledResource, report: Report, now: datetime, *, stalled: bool = False
 ) -> ReconciledStatus:
-    """The object's status after the pass. `stalled`: the failure has lasted long enough to need a person."""
+    """Return the status after a reconcile. `stalled` is true if a failure needs a user by now."""
     generation = obj.metadata.generation
     changes: dict[str, Any] = {
         "observed_generation": generation,
@@ -72,7 +72,7 @@ def status_of(
 
 
 def with_fields(status: "Status", changes: Mapping[str, Any]) -> "Status":
-    """The status with these fields, by name."""
+    """Return the status with these fields (by name) replaced."""
     # Copied through validation, because that is what cuts texts and lists to the bounds of the schema.
     merged = {name: getattr(status, name) for name in type(status).model_fields} | dict(changes)
     return type(status).model_validate(merged)
@@ -82,12 +82,12 @@ Status = TypeVar("Status", bound=ReconciledStatus)
 
 
 def status_object(status: ReconciledStatus) -> dict[str, Any]:
-    """The status as it is stored: without empty lists."""
+    """Return the status as it is stored: without empty lists."""
     return {field: value for field, value in status.to_dict().items() if value != []}
 
 
 def is_told(obj: ReconciledResource, summary: Summary) -> bool:
-    """Whether the status of an object that is as declared says what a kind has to say of it, and no more."""
+    """Return whether the status of a Ready object agrees with the summary of its kind."""
     status = obj.status
     # Validated, because that is what cuts texts and lists to the bounds of the schema.
     said = type(status).model_validate({**summary.fields, "issues": summary.issues})
@@ -104,10 +104,10 @@ def is_told(obj: ReconciledResource, summary: Summary) -> bool:
 
 
 def difference_of(
-    unapplied: Iterable[object], grants: Iterable[GrantStatus], unmanaged: Iterable[Grant]
+    remaining: Iterable[object], grants: Iterable[GrantStatus], unmanaged: Iterable[Grant]
 ) -> str:
-    """What differs at the end of the pass: changes that were not made, and what is wrong with the grants."""
-    parts = [str(change) for change in unapplied]
+    """Return the difference after a reconcile: changes that were not made, and grants that differ."""
+    parts = [str(change) for change in remaining]
     parts += [f"{grant} is not declared" for grant in unmanaged]
     parts += [
         f"{grant.role} for {grant.member} on {grant.target} is {grant.state.lower()}"
@@ -117,30 +117,23 @@ def difference_of(
     return "; ".join(parts)
 
 
-def observed(changes: tuple[Change, ...]) -> Outcome:
-    """The outcome of looking without touching."""
-    if not changes:
-        return InSync()
-    return Paused(Reason.DRIFT_DETECTED, "; ".join(map(str, changes)))
-
-
 def nothing_unresolved(obj: ReconciledResource) -> str | None:
-    """What `Report.unresolved` is where no reference is in the way: empty, or None for kinds without any."""
+    """Return the `Report.unresolved` of an object whose references resolve; None without references."""
     return "" if isinstance(obj, ProjectScopedResource) else None
 
 
 def what(obj: ReconciledResource) -> str:
-    """How outcomes name what they are about."""
+    """Return the object as outcomes name it."""
     return f"{obj.kind} {obj.metadata.name}"
 
 
 def is_settled(outcome: Outcome) -> bool:
-    """Whether nothing of the object itself is under way, so that its grants may be looked after."""
+    """Return whether nothing of the resource is under way, so that the grants can be synced."""
     return isinstance(outcome, InSync | Paused)
 
 
 def other_issues(outcomes: list[Outcome], shown: Outcome) -> tuple[str, ...]:
-    """What else is wrong beside what the Ready condition says."""
+    """Return the messages of the outcomes that the Ready condition does not show."""
     messages = [
         outcome.message for outcome in outcomes if not isinstance(outcome, InSync) and outcome != shown
     ]
@@ -161,7 +154,7 @@ def _conditions(
     found = conditions(obj.status.conditions, obj.metadata.generation, review, now)
     if not _is_suspended(report):
         return found
-    # What was known of it stays as it is, at the generation it was seen.
+    # The other conditions stay as they were, at the generation at which they were observed.
     untouched = {
         condition.type: condition
         for condition in obj.status.conditions
@@ -171,7 +164,7 @@ def _conditions(
 
 
 def _is_suspended(report: Report) -> bool:
-    """Whether the object was not looked at."""
+    """Return whether the object was not read because it is suspended."""
     return isinstance(report.outcome, Paused) and report.outcome.reason is Reason.SUSPENDED
 
 

@@ -1,4 +1,4 @@
-"""What a status has to hold before that is done which it speaks of: a crash in between loses nothing."""
+"""Persist status fields before the action they describe, so that a crash in between loses nothing."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,19 +11,19 @@ from .status import status_object, with_fields
 
 
 class Records:
-    """Writes fields of an object's status in the midst of a pass over it."""
+    """Write fields of an object's status during its reconcile."""
 
     def __init__(self, store: ObjectStore, kube: KubePort, checkpoint: Callable[[str], None]) -> None:
-        """`checkpoint(step)` is told after every step that a crash could follow."""
+        """`checkpoint(step)` is called after every step that a crash could follow."""
         self._store = store
         self._kube = kube
         self._checkpoint = checkpoint
 
     async def record(self, obj: ReconciledResource, fields: Mapping[str, Any]) -> bool:
-        """Have the object's status hold these fields (by name) from now on.
+        """Persist these fields (by name) in the object's status.
 
-        False if it could not be done, because the object has moved on or is gone: what the fields speak of
-        must not be done then. Raises KubeError.
+        Returns False if the object was edited or deleted meanwhile. The caller must then not act on the
+        fields. Raises KubeError.
         """
         known = self._store.stored(ObjectKey.of(obj))
         raw = known.raw if known else None

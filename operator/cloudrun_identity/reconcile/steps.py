@@ -115,7 +115,7 @@ class Fail:
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """Report a difference that the spec tells the operator to leave as it is."""
+    """Report a difference that the spec says to leave as it is."""
 
     message: str
     changes: tuple[Change, ...] = ()

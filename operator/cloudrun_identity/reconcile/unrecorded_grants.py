@@ -1,7 +1,7 @@
-"""Grants that were an object's own and are in no ledger: nobody can tell any more who made them.
+"""Detect grants of a Ready object that no ledger records.
 
-A ledger that was deleted, or restored from an old backup, makes them foreign: they stay where they are, also
-when the object goes. Whoever looks after the object has to hear of that.
+After a ledger was deleted, or restored from an old backup, the operator cannot know which grants it made.
+They count as unmanaged: they stay in place, also when the object is deleted. An Event reports that.
 """
 
 from collections.abc import Iterable
@@ -14,15 +14,15 @@ from .cluster_state import ClusterState
 from .drift import was_ready
 
 NOT_RECORDED = "NotRecorded"
-"""The reason of the Event that tells of it."""
+"""Reason of the Event."""
 
-_NAMED = 3
+_SHOWN = 3
 
 
 def unrecorded(
     obj: ProjectScopedResource, desired_grants: Iterable[DesiredGrant], cluster: ClusterState
 ) -> tuple[Grant, ...]:
-    """The claims that are about to enter a ledger though the object was as declared before."""
+    """Return the grants that are about to enter a ledger although the object was Ready before."""
     if not was_ready(obj):
         return ()
     return tuple(
@@ -33,17 +33,17 @@ def unrecorded(
 
 
 def recorded_as_unmanaged(grants: Iterable[Grant], cluster: ClusterState) -> str:
-    """What to tell of those that stood already as they entered it; empty if none did."""
-    foreign = [
+    """Return the message about the grants that were present before they entered; empty if none were."""
+    unmanaged = [
         str(grant)
         for grant in grants
         if (held := cluster.ledger(grant.target).entries.get(grant)) and held.present_before
     ]
-    if not foreign:
+    if not unmanaged:
         return ""
-    more = f" and {len(foreign) - _NAMED} more" if len(foreign) > _NAMED else ""
+    more = f" and {len(unmanaged) - _SHOWN} more" if len(unmanaged) > _SHOWN else ""
     return (
-        f"no PolicyLedger says who made {', '.join(sorted(foreign)[:_NAMED])}{more}, because it was lost or "
-        "nothing was managed here so far: taken for somebody else's, to stay when this object goes; "
-        "spec.existingGrants: Claim makes them its own"
+        f"No PolicyLedger records who made {', '.join(sorted(unmanaged)[:_SHOWN])}{more}: the ledger was "
+        "lost, or the policy was not managed before. These grants count as unmanaged and stay when this "
+        "object is deleted; set spec.existingGrants to Claim to manage them"
     )

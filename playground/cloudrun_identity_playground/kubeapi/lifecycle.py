@@ -4,12 +4,15 @@ Everything happens within the write that causes it. There is no garbage collecti
 accepted and dependants stay.
 """
 
+import copy
 from dataclasses import dataclass
 from typing import Any
 
 from . import definitions
+from .defaults import set_defaults
 from .metadata import timestamp
 from .resources import DEFINITIONS, NAMESPACES, Catalog, Resource, StorageKey
+from .schema import Schema, prune
 from .store import ObjectKey, Store, Stored
 
 Object = dict[str, Any]
@@ -103,9 +106,26 @@ class Lifecycle:
             self._remove(storage, key, stored.object)
 
     def _serve(self, definition: Object) -> None:
+        storage = definitions.storage_of(definition)
+        before = self.catalog.stored_as(storage)
         self.catalog.remove(definition["metadata"]["name"])
         for resource in definitions.resources(definition):
             self.catalog.install(resource)
+        after = self.catalog.stored_as(storage)
+        if after is not None and (before is None or before.schema is not after.schema):
+            self.store.reread(storage, lambda obj: _as_read(obj, after.schema))
+
+
+def _as_read(obj: Object, schema: Schema) -> Object:
+    """Show a stored object as the schema of today has it: pruned, with its defaults.
+
+    A real API server does so each time it reads an object, and keeps the old form until the next write. Here
+    the old form is lost with the new schema.
+    """
+    shown = copy.deepcopy(obj)
+    prune(shown, schema)
+    set_defaults(shown, schema)
+    return shown
 
 
 def _marked(resource: Resource, obj: Object) -> Object:

@@ -7,7 +7,7 @@ history share it, and it is made into JSON once however many of them there are.
 import asyncio
 import json
 from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -182,6 +182,15 @@ class Store:
         kind = ChangeType.ADDED if previous is None else ChangeType.MODIFIED
         collection.record(Change(self.version, kind, stored, previous))
         return stored
+
+    def reread(self, storage: StorageKey, read: Callable[[Object], Object]) -> None:
+        """Replace each object of a resource by what `read` makes of it, at the same version.
+
+        Nothing was written, so watches see nothing of it.
+        """
+        objects = self._collections[storage].objects
+        for key, stored in objects.items():
+            objects[key] = Stored(read(stored.object))
 
     def remove(self, storage: StorageKey, key: ObjectKey, last: Mapping[str, Any]) -> Stored:
         """Remove an object; `last` is its final state, which watches get to see."""

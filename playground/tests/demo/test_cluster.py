@@ -49,7 +49,7 @@ async def test_a_cluster_that_has_our_kinds_is_refused(cluster: Cluster) -> None
     await cluster.refuse_if_in_use()
     await cluster.install_definitions()
 
-    with pytest.raises(DemoError, match=r"has CRDs of cloudrun-identity\.dev already"):
+    with pytest.raises(DemoError, match=r"already has CRDs of cloudrun-identity\.dev"):
         await cluster.refuse_if_in_use()
 
 
@@ -77,7 +77,7 @@ async def test_a_manifest_that_is_refused_is_named_with_the_reason(cluster: Clus
         "spec": {"projectID": "acme-shop", "driftInterval": "soon"},
     }
 
-    with pytest.raises(DemoError, match=r"ManagedProject shop is refused .*driftInterval"):
+    with pytest.raises(DemoError, match=r"refuses ManagedProject shop: .*driftInterval"):
         await cluster.apply(project)
 
 

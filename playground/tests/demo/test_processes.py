@@ -41,7 +41,7 @@ async def test_a_part_that_answers_is_started_and_ended(parts: Parts) -> None:
 
 
 async def test_a_part_that_ends_before_it_answers_is_a_failure(parts: Parts) -> None:
-    with pytest.raises(DemoError, match="the operator ended by itself, with exit code 3"):
+    with pytest.raises(DemoError, match="the operator ended unexpectedly with exit code 3"):
         await parts.start("operator", ("echo no such cluster; exit 3",), never_answers)
 
     assert parts.last_log_lines() == ["operator: no such cluster"]

@@ -102,7 +102,7 @@ def test_a_taken_port_is_one_line_and_exit_2() -> None:
         (["--port", "0", "--latency", "slow"], "--latency"),
         (["--port", "99999"], "--port"),
         (["--port", "0", "--requests-per-minute", "nonsense: {reads: 1}"], "--requests-per-minute: nonsense"),
-        (["--port", "0", "--requests-per-minute", "many"], "'many' is no mapping in YAML"),
+        (["--port", "0", "--requests-per-minute", "many"], "'many' is not a YAML mapping"),
         (["--port", "0", "--fault", "{method: a, code: BAD}"], "--fault: 0.code"),
         ([], "--port"),
     ],

@@ -234,7 +234,7 @@ class TestEdits:
     ) -> None:
         name = f"//run.googleapis.com/{LOCATION}/services/web"
         status, answer = await control("POST", "/edit", {"workload": name, **said})
-        assert (status, answer["error"]) == (400, "workload: say either serviceAccount or failsToStart")
+        assert (status, answer["error"]) == (400, "workload: set either serviceAccount or failsToStart")
 
     @pytest.mark.parametrize("identified_by", ["email", "unique_id"])
     async def test_an_account_is_disabled_deleted_and_brought_back(
@@ -259,7 +259,7 @@ class TestEdits:
         ("change", "named"),
         [
             ({}, "neither policy nor workload nor serviceAccount"),
-            ({"policy": PROJECT}, "say what to remove or to add"),
+            ({"policy": PROJECT}, "set remove or add"),
             ({"policy": "projects/shop", "add": [EVE]}, "full resource name"),
             (
                 {"policy": "//run.googleapis.com/projects/shop/locations/x/services", "add": [EVE]},
@@ -269,7 +269,7 @@ class TestEdits:
             ({"policy": PROJECT, "nonsense": 1}, "nonsense"),
             ({"policy": PROJECT, "add": [{"role": "roles/none", "member": "user:a@b.c"}]}, "roles/none"),
             ({"policy": PROJECT, "remove": [{"role": "roles/viewer", "member": "user:a@b.c"}]}, "user:a@b.c"),
-            ({"workload": PROJECT, "serviceAccount": "a@b.c"}, "is no Cloud Run"),
+            ({"workload": PROJECT, "serviceAccount": "a@b.c"}, "is not a Cloud Run"),
             (
                 {"workload": f"//run.googleapis.com/{LOCATION}/services/none", "serviceAccount": "a@b.c"},
                 "'none' of kind 'SERVICE'",
@@ -294,7 +294,7 @@ class TestEdits:
     async def test_a_body_that_is_no_json_object_is_refused(self, control: Control, body: str) -> None:
         status, answer = await control("POST", "/edit", body)
         assert status == 400
-        assert answer["error"].startswith("the body is no JSON")
+        assert answer["error"].startswith("the body is not")
 
 
 class TestFaults:
@@ -325,7 +325,7 @@ class TestFaults:
             ({"method": GET, "code": "OK"}, "code"),
             ({"method": GET, "code": "NONSENSE"}, "code"),
             ({"method": GET, "code": "ABORTED", "times": 0}, "times"),
-            ({"method": GET}, "say code or delay"),
+            ({"method": GET}, "set code or delay"),
         ],
     )
     async def test_a_bad_fault_is_refused(self, control: Control, fault: dict[str, Any], named: str) -> None:

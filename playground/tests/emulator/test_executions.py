@@ -17,7 +17,7 @@ OLD, NEW = (f"{name}@shop.iam.gserviceaccount.com" for name in ("oldest", "newes
 @pytest.fixture
 def emulator(emulator: Emulator) -> Emulator:
     """One whose executions run for a minute."""
-    emulator.switches.turn({"executionTime": "60s"})
+    emulator.switches.update({"executionTime": "60s"})
     return emulator
 
 

@@ -47,7 +47,7 @@ async def test_a_token_is_the_name_of_a_principal_who_may_do_what_it_was_granted
 
 
 async def test_admin_is_a_token_too(emulator: Emulator, sign_in: SignIn) -> None:
-    emulator.switches.turn({"withoutToken": "nobody"})
+    emulator.switches.update({"withoutToken": "nobody"})
     await sign_in("admin").create_account()
 
 
@@ -63,11 +63,11 @@ async def test_a_minted_token_is_its_principal_until_it_expires(
 
 async def test_a_switch_says_who_calls_without_a_token(emulator: Emulator, clients: Clients) -> None:
     await clients.create_account()
-    emulator.switches.turn({"withoutToken": "user:ann@example.com"})
+    emulator.switches.update({"withoutToken": "user:ann@example.com"})
     with pytest.raises(exceptions.PermissionDenied):
         await clients.create_account("other")
 
-    emulator.switches.turn({"withoutToken": "nobody"})
+    emulator.switches.update({"withoutToken": "nobody"})
     error = await unauthenticated(clients)
     assert (error.reason, error.domain) == ("CREDENTIALS_MISSING", "googleapis.com")
     assert error.metadata == {

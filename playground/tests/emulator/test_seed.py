@@ -166,7 +166,7 @@ def test_an_empty_file_is_an_empty_seed(tmp_path: Path) -> None:
         ("projects: [{projectID: shop, services: [{name: web}]}]", r"services\[0\]\.location: "),
         (
             "requestsPerMinute: {nonsense: {reads: 1}}",
-            r"requestsPerMinute\.nonsense.*is none of .*run\.google",
+            r"requestsPerMinute\.nonsense.*must be one of .*run\.google",
         ),
         ("requestsPerMinute: {run.googleapis.com: {reads: -1}}", r"reads: .*-1"),
         (

@@ -109,7 +109,7 @@ async def test_a_turn_holds_from_the_next_call(emulator: Emulator, clients: Clie
 async def test_fact_reads_flap_after_create_with_404_or_403(
     emulator: Emulator, clients: Clients, flapping: str, seen: list[str]
 ) -> None:
-    emulator.switches.turn({"lag": "10s", "flappingReads": flapping})
+    emulator.switches.update({"lag": "10s", "flappingReads": flapping})
     await clients.create_account()
     outcomes = []
     for _ in range(4):
@@ -124,7 +124,7 @@ async def test_fact_reads_flap_after_create_with_404_or_403(
 async def test_an_operation_takes_as_long_as_switched(
     emulator: Emulator, clients: Clients, clock: Clock
 ) -> None:
-    emulator.switches.turn({"operationTime": "30s"})
+    emulator.switches.update({"operationTime": "30s"})
     operation = await clients.services.create_service(
         parent=LOCATION,
         service_id="web",

@@ -65,7 +65,7 @@ def test_complete_manifests_leave_out_no_field_but_alternatives(kind: str) -> No
     (version,) = GENERATED[kind]["spec"]["versions"]
     fields = set(version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"])
 
-    assert fields - set(COMPLETE[kind]) <= {"role", "identityRef"}
+    assert fields - set(COMPLETE[kind]) <= {"role", "identityRef", "foreignMembers"}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -85,7 +85,7 @@ def test_defaults_show_in_the_stored_object(resources: Resources) -> None:
     assert identity["spec"]["adoption"] == "Fail"
     assert project["spec"]["driftInterval"] == "5m"
     assert project["spec"]["guardrails"]["defaultGrants"] is True
-    assert "status" not in project
+    assert project["status"] == {"observedGeneration": -1}
 
 
 @pytest.mark.parametrize("case", MANIFESTS["refused"], ids=case_name)

@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from cloudrun_identity.api import TargetKind, WorkloadKind
+from cloudrun_identity.api import LedgerAccount, TargetKind, WorkloadKind
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.service_accounts import ServiceAccount, expected_email
 from cloudrun_identity.gcp.workloads import Execution, Workload, WorkloadState
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.ledger.model import AccountRecord, Ledger
+from cloudrun_identity.ledger.model import Ledger
 from tests.unit.gcp.workload_states import settled
 
 PROJECT_ID = "payments-prod-1234"
@@ -168,10 +168,10 @@ class FakeAccountLedgers:
     """Account records, stored as soon as they are updated; `history` is every record ever stored."""
 
     stored: dict[Target, Ledger] = field(default_factory=dict)
-    history: list[AccountRecord | None] = field(default_factory=list)
+    history: list[LedgerAccount | None] = field(default_factory=list)
 
     def ledger(self, target: Target) -> Ledger:
-        return self.stored.get(target, Ledger(target))
+        return self.stored.get(target, Ledger.of(target))
 
     async def update(self, target: Target, change: Callable[[Ledger], Ledger]) -> Ledger:
         await asyncio.sleep(0)
@@ -186,16 +186,16 @@ class FakeAccountLedgers:
                 return target
         return None
 
-    def owner_of(self, email: str) -> AccountRecord | None:
+    def owner_of(self, email: str) -> LedgerAccount | None:
         return self.records.get(email)
 
-    def keep(self, record: AccountRecord) -> None:
+    def keep(self, record: LedgerAccount) -> None:
         """Begin with this record."""
         target = Target(TargetKind.SERVICE_ACCOUNT, PROJECT_ID, name=record.email)
-        self.stored[target] = Ledger(target).with_account(record)
+        self.stored[target] = Ledger.of(target).with_account(record)
 
     @property
-    def records(self) -> dict[str, AccountRecord]:
+    def records(self) -> dict[str, LedgerAccount]:
         """What is recorded now, by e-mail."""
         return {target.name: ledger.account for target, ledger in self.stored.items() if ledger.account}
 

@@ -12,6 +12,9 @@ from cloudrun_identity.api import (
     IAMBinding,
     IdentityAttachment,
     IdentityKey,
+    LedgerAccount,
+    LedgerEntry,
+    LedgerRole,
     ManagedProject,
     ReconciledResource,
     Resource,
@@ -20,9 +23,9 @@ from cloudrun_identity.api import (
 )
 from cloudrun_identity.iam.admission import DeclaredIdentity, admitted_namespaces
 from cloudrun_identity.iam.grants import Grant, Target
-from cloudrun_identity.iam.keys import KeyRing
 from cloudrun_identity.iam.principals import lower_email
-from cloudrun_identity.ledger.model import AccountRecord, Ledger, LedgerEntry, RoleRecord
+from cloudrun_identity.ledger.keys import KeyRing
+from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.reconcile.cluster_state import (
     ObjectKey,
     attachment_key,
@@ -46,8 +49,8 @@ spec:
   namespaces: {names: [payments, shop]}
   guardrails:
     grants:
-      - {roles: [roles/cloudsql.client], "on": [Project], members: ["user:*", identities]}
-      - {roles: [roles/run.invoker], "on": [Service], members: ["group:*"]}
+      - {roles: [roles/cloudsql.client], targetKinds: [Project], members: ["user:*", identities]}
+      - {roles: [roles/run.invoker], targetKinds: [Service], members: ["group:*"]}
     workloads:
       - {namespaces: [payments], names: ["checkout*"]}
 status: {projectNumber: "417203958816"}
@@ -86,9 +89,9 @@ def binding(text: str, **spec: Any) -> IAMBinding:
     return cast("IAMBinding", parsed(text, **spec))
 
 
-def record(owner: str = "payments/checkout", email: str = EMAIL, **fields: Any) -> AccountRecord:
+def record(owner: str = "payments/checkout", email: str = EMAIL, **fields: Any) -> LedgerAccount:
     """The record of a steady account."""
-    return AccountRecord(email, owner, "u-checkout", **{"unique_id": "111", **fields})
+    return LedgerAccount(email=email, owner=owner, owner_uid="u-checkout", **{"unique_id": "111", **fields})
 
 
 class FakeWorld:
@@ -97,9 +100,9 @@ class FakeWorld:
     def __init__(
         self,
         *objects: ReconciledResource,
-        accounts: Iterable[AccountRecord] = (),
+        accounts: Iterable[LedgerAccount] = (),
         namespaces: Iterable[str] = ("payments", "shop"),
-        roles: Iterable[RoleRecord] = (),
+        roles: Iterable[LedgerRole] = (),
         entries: Mapping[Grant, LedgerEntry] | None = None,
     ) -> None:
         self._objects = {ObjectKey.of(obj): obj for obj in objects}
@@ -130,10 +133,10 @@ class FakeWorld:
     def attachment(self, namespace: str, name: str) -> IdentityAttachment | None:
         return cast("IdentityAttachment | None", self._objects.get(attachment_key(namespace, name)))
 
-    def role(self, project_id: str, role_id: str) -> RoleRecord | None:
+    def role(self, project_id: str, role_id: str) -> LedgerRole | None:
         return self._roles.get(role_id)
 
-    def role_home(self, role: CustomRole) -> tuple[str, RoleRecord] | None:
+    def role_home(self, role: CustomRole) -> tuple[str, LedgerRole] | None:
         owner = f"{role.metadata.namespace}/{role.metadata.name}"
         return next(
             (
@@ -165,21 +168,21 @@ class FakeWorld:
     def referrers(self, key: ObjectKey) -> Iterable[ObjectKey]:
         return self.references.get(key, ())
 
-    def is_there(self, key: ObjectKey) -> bool:
+    def exists(self, key: ObjectKey) -> bool:
         return key in self._objects
 
     def is_invalid(self, key: ObjectKey) -> bool:
         return key in self.unreadable
 
     def ledger(self, target: Target) -> Ledger:
-        return Ledger(
-            target, entries={grant: held for grant, held in self._holdings.items() if grant.target == target}
+        return Ledger.of(
+            target, {grant: held for grant, held in self._holdings.items() if grant.target == target}
         )
 
     def ledgers(self, project_id: str) -> Iterable[Ledger]:
         return self.held
 
-    def rivals(self, key: ObjectKey) -> Iterable[Resource]:
+    def other_declarers(self, key: ObjectKey) -> Iterable[Resource]:
         return self.rivalry.get(key, ())
 
     def identities(self) -> Mapping[str, DeclaredIdentity]:
@@ -206,9 +209,9 @@ class FakeWorld:
     def is_terminating(self, namespace: str) -> bool:
         return False
 
-    def account(self, identity: CloudRunIdentity) -> AccountRecord | None:
+    def account(self, identity: CloudRunIdentity) -> LedgerAccount | None:
         return self._accounts.get(f"{identity.metadata.namespace}/{identity.metadata.name}")
 
-    def owner_of(self, email: str) -> AccountRecord | None:
+    def owner_of(self, email: str) -> LedgerAccount | None:
         declared = self.identities().get(lower_email(email))
         return self._accounts.get(f"{declared.namespace}/{declared.name}") if declared else None

@@ -93,8 +93,12 @@ def test_the_project_is_closed_to_all_but_what_is_exported() -> None:
     assert spec["guardrails"] == {
         "defaultGrants": False,
         "grants": [
-            {"roles": ["roles/cloudsql.client"], "on": ["Project"], "members": ["identity:shop/webshop"]},
-            {"roles": ["roles/run.viewer"], "on": ["Project"], "members": [OPS]},
+            {
+                "roles": ["roles/cloudsql.client"],
+                "targetKinds": ["Project"],
+                "members": ["identity:shop/webshop"],
+            },
+            {"roles": ["roles/run.viewer"], "targetKinds": ["Project"], "members": [OPS]},
         ],
         "adoptableAccounts": [f"deploy@{DOMAIN}", f"webshop@{DOMAIN}"],
     }

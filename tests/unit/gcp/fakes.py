@@ -13,7 +13,7 @@ from cloudrun_identity.api import GrantState
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.principals import Tombstone, normalise
-from cloudrun_identity.ledger.model import Ledger, LedgerEntry
+from cloudrun_identity.ledger.model import Ledger, entry_of
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy.merge import grants_in
 from cloudrun_identity.policy.ports import SyncerPorts, SyncerSettings
@@ -206,7 +206,7 @@ class FakeLedgers:
         self.stored: dict[Target, Ledger] = {}
 
     def ledger(self, target: Target) -> Ledger:
-        return self.stored.get(target, Ledger(target))
+        return self.stored.get(target, Ledger.of(target))
 
     async def update(self, target: Target, change: Callable[[Ledger], Ledger]) -> Ledger:
         await asyncio.sleep(0)
@@ -276,11 +276,8 @@ class Scene:
     def retain(self, grant: Grant, *owners: Owner, **fields: object) -> None:
         """Put a holding into the ledger of the grant's target."""
         ledger = self.ledgers.ledger(grant.target)
-        entry = replace(
-            LedgerEntry(frozenset(map(str, owners)), GrantState.GRANTED),
-            **fields,
-        )
-        self.ledgers.stored[grant.target] = replace(ledger, entries={**ledger.entries, grant: entry})
+        entry = entry_of(grant, [*map(str, owners)], **{"state": GrantState.GRANTED, **fields})
+        self.ledgers.stored[grant.target] = ledger.with_entries({**ledger.entries, grant: entry})
 
 
 def fault(kind: Fault, message: str = "no", **details: object) -> GoogleError:

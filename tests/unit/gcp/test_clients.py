@@ -1,3 +1,5 @@
+"""The rules that every request to Google Cloud follows."""
+
 import asyncio
 from collections.abc import Callable
 from typing import Any
@@ -12,8 +14,8 @@ from google.protobuf import duration_pb2
 from google.rpc import error_details_pb2
 
 from cloudrun_identity.gcp.clients import TIMEOUT, GoogleClients, request_reason
-from cloudrun_identity.gcp.credentials import Tokens
-from cloudrun_identity.gcp.errors import Fault, GoogleError
+from cloudrun_identity.gcp.credentials import TokenSource
+from cloudrun_identity.gcp.errors import Fault, GoogleError, LeaseNotHeld, ReadOnlyClient
 from cloudrun_identity.gcp.ratelimit import Api, CallKind, Priority, Rate, RateLimiter, call_priority
 
 pytestmark = pytest.mark.looptime(start=0)
@@ -36,7 +38,7 @@ class Observer:
 
 
 class Method:
-    """A method of a generated client that meets one outcome after the other: an exception, or an answer."""
+    """Method of a generated client with the given outcomes in order: exceptions or replies."""
 
     def __init__(self, *outcomes: object) -> None:
         self.outcomes = list(outcomes)
@@ -64,7 +66,7 @@ def unavailable() -> Exception:
     return api_exceptions.ServiceUnavailable("try again")
 
 
-async def test_a_call_has_a_deadline_a_reason_and_no_retries_of_the_library(
+async def test_call_has_timeout_and_reason_and_no_library_retries(
     clients: GoogleClients, observer: Observer
 ) -> None:
     request_reason.set("payments/checkout@3")
@@ -86,7 +88,7 @@ async def test_a_call_has_a_deadline_a_reason_and_no_retries_of_the_library(
     assert observer.calls == [(READ, "OK")]
 
 
-async def test_a_call_of_nobodys_has_no_reason(clients: GoogleClients) -> None:
+async def test_call_outside_of_a_reconcile_has_no_reason(clients: GoogleClients) -> None:
     method = Method("answer")
 
     await clients.call(Api.IAM, READ, method, "request", timeout=3)
@@ -95,14 +97,14 @@ async def test_a_call_of_nobodys_has_no_reason(clients: GoogleClients) -> None:
     assert method.arguments[0]["timeout"] == 3
 
 
-async def test_an_unanswered_read_is_sent_again(clients: GoogleClients, observer: Observer) -> None:
+async def test_read_is_retried_while_unavailable(clients: GoogleClients, observer: Observer) -> None:
     method = Method(unavailable(), unavailable(), "answer")
 
     assert await clients.call(Api.IAM, READ, method, "request") == "answer"
     assert observer.codes == ["UNAVAILABLE", "UNAVAILABLE", "OK"]
 
 
-async def test_a_read_is_given_up_after_three_attempts(clients: GoogleClients, observer: Observer) -> None:
+async def test_read_fails_after_three_attempts(clients: GoogleClients, observer: Observer) -> None:
     method = Method(*(unavailable() for _ in range(4)))
 
     with pytest.raises(GoogleError) as raised:
@@ -112,21 +114,21 @@ async def test_a_read_is_given_up_after_three_attempts(clients: GoogleClients, o
     assert observer.codes == ["UNAVAILABLE"] * 3
 
 
-async def test_an_unanswered_write_is_not_sent_again(clients: GoogleClients, observer: Observer) -> None:
+async def test_write_is_not_retried(clients: GoogleClients, observer: Observer) -> None:
     with pytest.raises(GoogleError):
         await clients.call(Api.IAM, WRITE, Method(unavailable()), "request")
 
     assert observer.codes == ["UNAVAILABLE"]
 
 
-async def test_a_repeatable_write_is_sent_again(clients: GoogleClients) -> None:
+async def test_repeatable_write_is_retried(clients: GoogleClients) -> None:
     method = Method(unavailable(), "answer")
 
     assert await clients.call(Api.IAM, WRITE, method, "request", repeatable=True) == "answer"
 
 
-class NoTokens(Tokens):
-    """Has a token for so many calls, and then nobody who gives one can be reached."""
+class NoTokens(TokenSource):
+    """Tokens for a number of calls, after which the token endpoint is unreachable."""
 
     def __init__(self, calls: int) -> None:
         super().__init__()
@@ -142,11 +144,11 @@ class NoTokens(Tokens):
         return TokenState.FRESH if self.calls >= 0 else TokenState.INVALID
 
     async def _renew(self) -> None:
-        raise GoogleError(Fault.UNAVAILABLE, "test/Renew", "nobody there")
+        raise GoogleError(Fault.UNAVAILABLE, "test/Renew", "unreachable")
 
 
-class NumberedTokens(Tokens):
-    """Gives a new one whenever asked, in a second."""
+class NumberedTokens(TokenSource):
+    """Tokens with increasing numbers. A renewal takes a second."""
 
     email = ""
 
@@ -166,31 +168,31 @@ class NumberedTokens(Tokens):
 
 
 class Google:
-    """A method that lets in certain tokens only."""
+    """Method that accepts the given tokens only."""
 
-    def __init__(self, *lets_in: int) -> None:
-        self.lets_in = {f"Bearer {number}" for number in lets_in}
-        self.shown: list[str] = []
+    def __init__(self, *accepted: int) -> None:
+        self.accepted = {f"Bearer {number}" for number in accepted}
+        self.received: list[str] = []
 
     async def __call__(self, request: object, metadata: tuple[tuple[str, str], ...], **_: Any) -> str:
         token = dict(metadata)["authorization"]
-        self.shown.append(token)
+        self.received.append(token)
         await asyncio.sleep(1)
-        if token not in self.lets_in:
+        if token not in self.accepted:
             raise api_exceptions.Unauthenticated("the token was revoked")
         return "answer"
 
 
-async def test_a_call_whose_token_google_refuses_is_sent_once_more_with_another(observer: Observer) -> None:
+async def test_unauthenticated_call_is_retried_once_with_a_new_token(observer: Observer) -> None:
     clients, google = GoogleClients("127.0.0.1:1", observer, tokens=NumberedTokens()), Google(2)
 
     assert await clients.call(Api.IAM, WRITE, google, "request") == "answer"
 
-    assert google.shown == ["Bearer 1", "Bearer 2"]
+    assert google.received == ["Bearer 1", "Bearer 2"]
     assert observer.codes == ["UNAUTHENTICATED", "OK"]
 
 
-async def test_calls_refused_with_one_token_replace_it_once_and_the_next_begins_with_the_new_one(
+async def test_calls_refused_with_one_token_renew_it_once(
     observer: Observer,
 ) -> None:
     tokens = NumberedTokens()
@@ -200,14 +202,14 @@ async def test_calls_refused_with_one_token_replace_it_once_and_the_next_begins_
         await asyncio.sleep(seconds)
         return await clients.call(Api.IAM, READ, google, "request")
 
-    # The third is refused while the token is being replaced, the fourth comes just before it is.
+    # The third call is refused during the renewal. The fourth starts just before its end.
     assert await asyncio.gather(later(0), later(0), later(0.5), later(1.9)) == ["answer"] * 4
     assert tokens.given == 2
-    assert google.shown[-1] == "Bearer 2"
+    assert google.received[-1] == "Bearer 2"
     assert await clients.call(Api.IAM, READ, Google(2), "request") == "answer"
 
 
-async def test_a_call_that_google_refuses_whatever_its_token_ends_and_asks_for_no_token_each_time(
+async def test_call_refused_with_every_token_fails_with_few_renewals(
     observer: Observer,
 ) -> None:
     tokens = NumberedTokens()
@@ -221,18 +223,18 @@ async def test_a_call_that_google_refuses_whatever_its_token_ends_and_asks_for_n
     assert tokens.given == 2
 
 
-async def test_a_replica_that_loses_its_lease_while_a_refused_token_is_replaced_writes_nothing(
+async def test_lease_lost_during_a_token_renewal_stops_the_write(
     observer: Observer,
 ) -> None:
     tokens, google = NumberedTokens(), Google(2)
-    clients = GoogleClients("127.0.0.1:1", observer, may_write=lambda: tokens.given == 1, tokens=tokens)
+    clients = GoogleClients("127.0.0.1:1", observer, holds_lease=lambda: tokens.given == 1, tokens=tokens)
 
-    with pytest.raises(GoogleError) as raised:
+    with pytest.raises(LeaseNotHeld) as raised:
         await clients.call(Api.IAM, WRITE, google, "request")
 
     assert "lease" in raised.value.message
     assert not raised.value.undecided
-    assert google.shown == ["Bearer 1"]
+    assert google.received == ["Bearer 1"]
 
 
 async def failed_write(clients: GoogleClients, *outcomes: object) -> GoogleError:
@@ -241,58 +243,77 @@ async def failed_write(clients: GoogleClients, *outcomes: object) -> GoogleError
     return raised.value
 
 
-async def test_it_is_certain_that_a_write_did_not_happen_for_which_there_was_no_token(
+async def test_write_without_a_token_certainly_has_no_effect(
     observer: Observer,
 ) -> None:
     assert not (await failed_write(GoogleClients("127.0.0.1:1", observer, tokens=NoTokens(0)))).undecided
 
 
-async def test_it_is_certain_that_a_write_did_not_happen_which_a_replica_may_not_make(
-    observer: Observer,
-) -> None:
-    clients = GoogleClients("127.0.0.1:1", observer, may_write=lambda: False)
-    assert not (await failed_write(clients)).undecided
+async def test_write_without_the_lease_is_unavailable_and_has_no_effect(observer: Observer) -> None:
+    error = await failed_write(GoogleClients("127.0.0.1:1", observer, holds_lease=lambda: False))
+
+    assert isinstance(error, LeaseNotHeld)
+    assert (error.fault, error.undecided) == (Fault.UNAVAILABLE, False)
+    assert observer.calls == []
 
 
-async def test_a_write_that_was_sent_once_may_have_happened_though_a_token_fails_the_next_try(
+async def test_read_without_the_lease_is_sent(observer: Observer) -> None:
+    clients = GoogleClients("127.0.0.1:1", observer, holds_lease=lambda: False)
+
+    assert await clients.call(Api.IAM, READ, Method("answer"), "request") == "answer"
+
+
+@pytest.mark.parametrize("derived", [False, True], ids=["own credential", "another credential"])
+async def test_read_only_clients_refuse_writes_and_send_reads(observer: Observer, derived: bool) -> None:
+    clients = GoogleClients("127.0.0.1:1", observer, read_only=True)
+    if derived:
+        clients = clients.with_credential(NumberedTokens(), "ops-1234")
+
+    error = await failed_write(clients)
+
+    assert isinstance(error, ReadOnlyClient)
+    assert not error.undecided
+    assert observer.calls == []
+    assert await clients.call(Api.IAM, READ, Method("answer"), "request") == "answer"
+
+
+async def test_outcome_of_a_sent_write_stays_unknown_if_its_retry_is_not_sent(
     observer: Observer,
 ) -> None:
     clients = GoogleClients("127.0.0.1:1", observer, tokens=NoTokens(1))
     assert (await failed_write(clients, unavailable())).undecided
 
 
-async def test_what_is_to_be_done_before_a_request_is_done_once_its_rate_admits_it(
+async def test_before_send_runs_after_the_rate_limiter_admits_the_call(
     observer: Observer,
 ) -> None:
-    slow = RateLimiter({(api, access): Rate(60, 1) for api in Api for access in CallKind})
+    slow = RateLimiter({(api, kind): Rate(60, 1) for api in Api for kind in CallKind})
     clients, times = GoogleClients("127.0.0.1:1", observer, slow), []
 
     async def before() -> None:
         times.append(round(asyncio.get_running_loop().time()))
 
     for _ in range(2):
-        await clients.call(Api.IAM, WRITE, Method("answer"), "request", before=before)
+        await clients.call(Api.IAM, WRITE, Method("answer"), "request", before_send=before)
 
     assert times == [0, 1]
 
 
-async def test_a_request_is_not_sent_if_what_is_to_be_done_before_fails(
-    clients: GoogleClients, observer: Observer
-) -> None:
+async def test_call_is_not_sent_if_before_send_fails(clients: GoogleClients, observer: Observer) -> None:
     async def before() -> None:
         raise GoogleError(Fault.UNAVAILABLE, READ, "no")
 
     with pytest.raises(GoogleError) as raised:
-        await clients.call(Api.IAM, WRITE, Method("answer"), "request", before=before)
+        await clients.call(Api.IAM, WRITE, Method("answer"), "request", before_send=before)
 
     assert not raised.value.undecided
     assert observer.calls == []
 
 
-async def test_a_request_that_waits_for_its_rate_while_the_clients_are_closed_is_not_sent(
+async def test_call_waiting_for_its_rate_is_not_sent_after_close(
     observer: Observer,
 ) -> None:
-    slow = RateLimiter({(api, access): Rate(60, 1) for api in Api for access in CallKind})
+    slow = RateLimiter({(api, kind): Rate(60, 1) for api in Api for kind in CallKind})
     clients, method = GoogleClients("127.0.0.1:1", observer, slow), Method("answer", "answer")
     await clients.call(Api.IAM, WRITE, method, "request")
     waiting = asyncio.create_task(clients.call(Api.IAM, WRITE, method, "request"))
@@ -311,7 +332,7 @@ async def test_a_request_that_waits_for_its_rate_while_the_clients_are_closed_is
     "exception",
     [api_exceptions.DeadlineExceeded("late"), api_exceptions.Aborted("stale"), api_exceptions.NotFound("no")],
 )
-async def test_nothing_but_unavailable_is_sent_again(clients: GoogleClients, exception: Exception) -> None:
+async def test_only_unavailable_is_retried(clients: GoogleClients, exception: Exception) -> None:
     method = Method(exception)
 
     with pytest.raises(GoogleError):
@@ -320,7 +341,7 @@ async def test_nothing_but_unavailable_is_sent_again(clients: GoogleClients, exc
     assert len(method.arguments) == 1
 
 
-async def test_a_used_up_rate_holds_back_the_next_call(clients: GoogleClients) -> None:
+async def test_exhausted_rate_delays_the_next_call(clients: GoogleClients) -> None:
     retry = error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(seconds=20))
     exhausted = api_exceptions.ResourceExhausted("slow down", details=[retry])
     with pytest.raises(GoogleError) as raised:
@@ -332,7 +353,7 @@ async def test_a_used_up_rate_holds_back_the_next_call(clients: GoogleClients) -
     assert asyncio.get_running_loop().time() >= 20
 
 
-async def test_a_used_up_number_of_objects_holds_back_nobody(clients: GoogleClients) -> None:
+async def test_exhausted_number_of_objects_delays_no_call(clients: GoogleClients) -> None:
     with pytest.raises(GoogleError):
         await clients.call(Api.IAM, WRITE, Method(api_exceptions.ResourceExhausted("100 at most")), "request")
 
@@ -341,23 +362,23 @@ async def test_a_used_up_number_of_objects_holds_back_nobody(clients: GoogleClie
     assert asyncio.get_running_loop().time() == 0
 
 
-async def test_the_priority_of_the_pass_decides_who_waits(observer: Observer) -> None:
-    slow = RateLimiter({(api, access): Rate(60, 1) for api in Api for access in CallKind})
+async def test_priority_of_the_reconcile_decides_the_order(observer: Observer) -> None:
+    slow = RateLimiter({(api, kind): Rate(60, 1) for api in Api for kind in CallKind})
     clients = GoogleClients("127.0.0.1:1", observer, slow)
     order: list[Priority] = []
 
-    async def one_pass(priority: Priority) -> None:
+    async def reconcile(priority: Priority) -> None:
         call_priority.set(priority)
         await clients.call(Api.IAM, READ, Method("answer"), "request")
         order.append(priority)
 
-    await one_pass(Priority.EDIT)
-    await asyncio.gather(one_pass(Priority.RESYNC), one_pass(Priority.EDIT))
+    await reconcile(Priority.EDIT)
+    await asyncio.gather(reconcile(Priority.RESYNC), reconcile(Priority.EDIT))
 
     assert order == [Priority.EDIT, Priority.EDIT, Priority.RESYNC]
 
 
-async def test_a_cancelled_call_is_observed(clients: GoogleClients, observer: Observer) -> None:
+async def test_canceled_call_is_observed(clients: GoogleClients, observer: Observer) -> None:
     async def hang(request: object, **_: Any) -> None:
         await asyncio.Event().wait()
 
@@ -370,14 +391,14 @@ async def test_a_cancelled_call_is_observed(clients: GoogleClients, observer: Ob
     assert observer.codes == ["CANCELLED"]
 
 
-async def test_a_bug_is_not_disguised(clients: GoogleClients, observer: Observer) -> None:
+async def test_unexpected_exception_is_raised_as_it_is(clients: GoogleClients, observer: Observer) -> None:
     with pytest.raises(KeyError):
         await clients.call(Api.IAM, READ, Method(KeyError("bug")), "request")
     assert observer.codes == ["UNKNOWN"]
 
 
 @pytest.mark.parametrize("region", ["evil.example/", "europe-west1.evil", "a:443,b", "Europe", "-"])
-def test_no_region_leads_the_token_to_another_host(observer: Observer, region: str) -> None:
+def test_invalid_region_cannot_send_the_token_to_another_host(observer: Observer, region: str) -> None:
     with pytest.raises(GoogleError) as raised:
         GoogleClients(None, observer).client(ServicesAsyncClient, Api.RUN, region)
 
@@ -392,7 +413,7 @@ def failing_default(exception: Exception) -> Callable[..., None]:
     return default
 
 
-async def test_a_call_without_credentials_is_unauthenticated(
+async def test_call_without_credentials_is_unauthenticated(
     monkeypatch: pytest.MonkeyPatch, observer: Observer
 ) -> None:
     monkeypatch.setattr(
@@ -407,10 +428,8 @@ async def test_a_call_without_credentials_is_unauthenticated(
     assert method.arguments == []
 
 
-async def test_an_endpoint_needs_no_credentials(
-    monkeypatch: pytest.MonkeyPatch, clients: GoogleClients
-) -> None:
-    monkeypatch.setattr(google.auth, "default", failing_default(AssertionError("must not be asked for")))
+async def test_endpoint_needs_no_credentials(monkeypatch: pytest.MonkeyPatch, clients: GoogleClients) -> None:
+    monkeypatch.setattr(google.auth, "default", failing_default(AssertionError("must not be called")))
 
     await clients.check_credentials()
 

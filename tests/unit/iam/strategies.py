@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from cloudrun_identity.api import GrantState, TargetKind
 from cloudrun_identity.iam.grants import Grant, IAMCondition, Target
-from cloudrun_identity.ledger.model import Ledger, LedgerEntry
+from cloudrun_identity.ledger.model import Ledger, entry_of
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy.desired_grants import RETAIN_ALL, DesiredGrant, DesiredGrants, Retain
 from cloudrun_identity.policy.merge import Release
@@ -99,12 +99,15 @@ all_desired = st.lists(
     max_size=3,
     unique_by=lambda desired: desired.owner.owner_key,
 )
-entries = st.builds(
-    LedgerEntry,
-    st.sets(owners, min_size=1, max_size=2).map(lambda them: frozenset(map(str, them))),
-    st.sampled_from(GrantState),
-    st.booleans(),
-    st.sampled_from(["", *UNIQUE_IDS]),
-    st.sampled_from(_FORMER_IDS),
+entry_fields = st.fixed_dictionaries(
+    {
+        "owners": st.sets(owners, min_size=1, max_size=2).map(lambda them: [*map(str, them)]),
+        "state": st.sampled_from(GrantState),
+        "present_before": st.booleans(),
+        "unique_id": st.sampled_from(["", *UNIQUE_IDS]),
+        "former_unique_ids": st.sampled_from(_FORMER_IDS),
+    }
 )
-ledgers = st.builds(lambda held: Ledger(TARGET, entries=held), st.dictionaries(grants, entries, max_size=5))
+ledgers = st.dictionaries(grants, entry_fields, max_size=5).map(
+    lambda entries: Ledger.of(TARGET, {grant: entry_of(grant, **fields) for grant, fields in entries.items()})
+)

@@ -1,47 +1,50 @@
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from cloudrun_identity.api import AccountIntent, AccountLoss
+from cloudrun_identity.api import AccountIntent, AccountLoss, LedgerAccount, LedgerKeyAttempt
 from cloudrun_identity.iam.grants import Grant
-from cloudrun_identity.iam.keys import KeyAttempt, KeyRing
-from cloudrun_identity.ledger.model import AccountRecord, Ledger, LedgerEntry
+from cloudrun_identity.ledger.keys import KeyRing
+from cloudrun_identity.ledger.model import Ledger, entry_of
 from tests.unit.iam.strategies import ACCOUNT, MEMBERS, ROLES, TARGET
 
 GRANT, SHARED = Grant(TARGET, ROLES[0], ACCOUNT), Grant(TARGET, ROLES[0], MEMBERS[1])
 ONE, OTHER = "IAMBinding/payments/one/uid-1", "IAMBinding/payments/other/uid-2"
-RECORD = AccountRecord("checkout@payments-prod-1234.iam.gserviceaccount.com", "payments/checkout", "uid-3")
+RECORD = LedgerAccount(
+    email="checkout@payments-prod-1234.iam.gserviceaccount.com", owner="payments/checkout", owner_uid="uid-3"
+)
 
 
-def test_a_ledger_is_empty_without_holdings_and_account() -> None:
-    assert Ledger(TARGET).is_empty
-    assert not Ledger(TARGET, entries={GRANT: LedgerEntry(frozenset({ONE}))}).is_empty
-    assert not Ledger(TARGET).with_account(RECORD).is_empty
-    assert Ledger(TARGET).with_account(RECORD).with_account(None).is_empty
+def test_ledger_without_entries_and_records_is_empty() -> None:
+    assert Ledger.of(TARGET).is_empty
+    assert not Ledger.of(TARGET, {GRANT: entry_of(GRANT, [ONE])}).is_empty
+    assert not Ledger.of(TARGET).with_account(RECORD).is_empty
+    assert Ledger.of(TARGET).with_account(RECORD).with_account(None).is_empty
 
 
-def test_another_account_has_none_of_the_keys() -> None:
-    ring = KeyRing(attempt=KeyAttempt("payments/checkout", datetime(2030, 1, 2, tzinfo=UTC), frozenset()))
-    keyed = Ledger(TARGET).with_account(replace(RECORD, unique_id="111")).with_keys(ring)
+def test_keys_are_dropped_with_the_account() -> None:
+    ring = KeyRing(
+        attempt=LedgerKeyAttempt(owner="payments/checkout", time=datetime(2030, 1, 2, tzinfo=UTC), known=())
+    )
+    keyed = Ledger.of(TARGET).with_account(RECORD.replace(unique_id="111")).with_key_ring(ring)
     assert not keyed.with_account(None).is_empty
-    assert keyed.with_account(replace(RECORD, unique_id="111", disabled=True)).keys == ring
-    assert keyed.with_account(replace(RECORD, unique_id="112")).keys == KeyRing()
+    assert keyed.with_account(RECORD.replace(unique_id="111", disabled=True)).key_ring == ring
+    assert keyed.with_account(RECORD.replace(unique_id="112")).key_ring == KeyRing()
 
 
-def test_another_account_record_leaves_the_holdings() -> None:
-    ledger = Ledger(TARGET, entries={GRANT: LedgerEntry(frozenset({ONE}))})
+def test_account_record_keeps_the_entries() -> None:
+    ledger = Ledger.of(TARGET, {GRANT: entry_of(GRANT, [ONE])})
     assert ledger.with_account(RECORD).entries == ledger.entries
 
 
-def test_another_account_has_a_policy_of_its_own() -> None:
-    held = {GRANT: LedgerEntry(frozenset({ONE}))}
-    ours = Ledger(TARGET, entries=held).with_account(replace(RECORD, unique_id="111"))
-    assert (ours.target_uid, ours.entries) == ("111", held)
-    assert ours.with_account(replace(RECORD, unique_id="")).entries == held, "it is not known yet"
-    assert ours.with_account(None).target_uid == "111", "others may hold grants on it"
-    other = ours.with_account(replace(RECORD, unique_id="222"))
+def test_entries_are_dropped_with_the_account() -> None:
+    entries = {GRANT: entry_of(GRANT, [ONE])}
+    own = Ledger.of(TARGET, entries).with_account(RECORD.replace(unique_id="111"))
+    assert (own.target_uid, own.entries) == ("111", entries)
+    assert own.with_account(RECORD.replace(unique_id="")).entries == entries, "the new ID is not known yet"
+    assert own.with_account(None).target_uid == "111", "other objects may have entries"
+    other = own.with_account(RECORD.replace(unique_id="222"))
     assert (other.target_uid, other.entries) == ("222", {})
 
 
@@ -54,14 +57,12 @@ def test_another_account_has_a_policy_of_its_own() -> None:
         ({"unique_id": "111", "lost": AccountLoss.REPLACED}, False),
     ],
 )
-def test_dependants_may_go_with_an_account_that_is_there(fields: dict[str, Any], steady: bool) -> None:
-    assert replace(RECORD, **fields).is_steady is steady
+def test_account_is_steady_without_intent_and_loss(fields: dict[str, Any], steady: bool) -> None:
+    assert RECORD.replace(**fields).is_steady is steady
 
 
-def test_a_predecessor_holds_for_its_successor() -> None:
-    ledger = Ledger(
-        TARGET, entries={GRANT: LedgerEntry(frozenset({ONE})), SHARED: LedgerEntry(frozenset({ONE, OTHER}))}
-    )
+def test_grants_are_found_by_owner_key_without_uid() -> None:
+    ledger = Ledger.of(TARGET, {GRANT: entry_of(GRANT, [ONE]), SHARED: entry_of(SHARED, [ONE, OTHER])})
     assert ledger.owner_keys == {"IAMBinding/payments/one", "IAMBinding/payments/other"}
     assert ledger.held_by("IAMBinding/payments/one") == {GRANT, SHARED}
     assert ledger.held_by("IAMBinding/payments/other") == {SHARED}

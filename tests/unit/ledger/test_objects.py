@@ -1,18 +1,26 @@
-"""A ledger and its object are two forms of one value."""
+"""PolicyLedger objects: names, and ledgers written and read back."""
 
 import json
 import random
 import re
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
+from cloudrun_identity.api import (
+    LedgerAccount,
+    LedgerAttachment,
+    LedgerKey,
+    LedgerKeyAttempt,
+    LedgerRole,
+)
 from cloudrun_identity.api.identity_key import KeyState
 from cloudrun_identity.api.policy_ledger import (
+    MAX_UNIQUE_IDS,
     Abandonment,
     AccountIntent,
     AccountLoss,
@@ -21,11 +29,12 @@ from cloudrun_identity.api.policy_ledger import (
     RoleState,
 )
 from cloudrun_identity.api.references import TargetKind
+from cloudrun_identity.api.schema import ApiModel
 from cloudrun_identity.api.spec import Origin
-from cloudrun_identity.api.status import GrantState
+from cloudrun_identity.api.status import GrantCounts, GrantState
 from cloudrun_identity.iam.grants import Grant, IAMCondition, Target
-from cloudrun_identity.iam.keys import KeyAttempt, KeyRecord, KeyRing
-from cloudrun_identity.ledger.model import AccountRecord, AttachmentRecord, Ledger, LedgerEntry, RoleRecord
+from cloudrun_identity.ledger.keys import KeyRing
+from cloudrun_identity.ledger.model import Ledger, entry_of
 from cloudrun_identity.ledger.objects import LedgerInvalid, from_object, object_name, to_object
 
 METADATA = {"name": "x", "namespace": "cloudrun-identity"}
@@ -33,6 +42,12 @@ SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z
 
 PROJECT = Target(TargetKind.PROJECT, "payments-prod-1234")
 ACCOUNT = Target(TargetKind.SERVICE_ACCOUNT, "payments", name="checkout@payments.iam.gserviceaccount.com")
+
+
+def records(kind: type[ApiModel], **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Records of a kind, by the Python names of its fields: Hypothesis would infer the wire names."""
+    return st.fixed_dictionaries(fields).map(lambda drawn: kind(**drawn))
+
 
 words = st.text(min_size=1, max_size=8)
 owners = st.from_regex(r"[a-z]{1,8}/[a-z]{1,8}", fullmatch=True)
@@ -54,16 +69,17 @@ targets = st.one_of(
     ),
 )
 conditions = st.none() | st.builds(IAMCondition, words, optional_words, words)
-entries = st.builds(
-    LedgerEntry,
-    st.frozensets(ledger_owners, max_size=3),
-    st.sampled_from(GrantState),
-    st.booleans(),
-    optional_words,
-    st.lists(words, max_size=8, unique=True).map(tuple),
+entry_fields = st.fixed_dictionaries(
+    {
+        "owners": st.lists(ledger_owners, max_size=3),
+        "state": st.sampled_from(GrantState),
+        "present_before": st.booleans(),
+        "unique_id": optional_words,
+        "former_unique_ids": st.lists(words, max_size=8, unique=True).map(tuple),
+    }
 )
-accounts = st.builds(
-    AccountRecord,
+accounts = records(
+    LedgerAccount,
     email=optional_words,
     owner=st.just("") | owners,
     owner_uid=optional_words,
@@ -73,53 +89,52 @@ accounts = st.builds(
     unique_ids=st.lists(words, max_size=8, unique=True).map(tuple),
     lost=st.none() | st.sampled_from(AccountLoss),
     disabled=st.booleans(),
-    sent=st.none() | st.builds(AccountText, display_name=optional_words, description=optional_words),
-    appeared=moments,
-    disabled_at=moments,
-    abandoned=st.none() | st.builds(Abandonment, reason=words, time=st.just(NEW_YEAR)),
+    sent=st.none() | records(AccountText, display_name=optional_words, description=optional_words),
+    appeared_time=moments,
+    disabled_time=moments,
+    abandoned=st.none() | records(Abandonment, reason=words, time=st.just(NEW_YEAR)),
 )
 
 
-@st.composite
-def roles(draw: st.DrawFn) -> dict[str, RoleRecord]:
-    records = st.builds(
-        RoleRecord,
-        role_id=words,
-        owner=owners,
-        owner_uid=words,
-        origin=st.sampled_from(Origin),
-        state=st.sampled_from(RoleState),
-        deleted_time=moments,
-    )
-    return {record.role_id: record for record in draw(st.lists(records, max_size=3))}
-
-
-key_records = st.builds(
-    KeyRecord,
-    key_id=words,
+roles = records(
+    LedgerRole,
+    role_id=words,
+    owner=owners,
+    owner_uid=words,
+    origin=st.sampled_from(Origin),
+    state=st.sampled_from(RoleState),
+    deleted_time=moments,
+)
+key_records = records(
+    LedgerKey,
+    id=words,
     owner=owners,
     state=st.sampled_from(KeyState),
-    created=st.just(NEW_YEAR),
+    created_time=st.just(NEW_YEAR),
     digest=optional_words,
     generation=st.integers(0, 3),
-    expires=moments,
-    superseded=moments,
-    disabled=moments,
+    expiry_time=moments,
+    superseded_time=moments,
+    disabled_time=moments,
 )
 key_rings = st.builds(
-    lambda records, attempt: KeyRing({each.key_id: each for each in records}, attempt),
+    lambda records, attempt: KeyRing({each.id: each for each in records}, attempt),
     st.lists(key_records, max_size=3),
-    st.none() | st.builds(KeyAttempt, owners, st.just(NEW_YEAR), st.frozensets(words, max_size=3)),
+    st.none()
+    | records(
+        LedgerKeyAttempt,
+        owner=owners,
+        time=st.just(NEW_YEAR),
+        known=st.lists(words, max_size=3).map(tuple),
+    ),
 )
-
-
-attachments = st.builds(
-    AttachmentRecord,
+attachments = records(
+    LedgerAttachment,
     owner=owners,
     owner_uid=words,
     workload_uid=words,
-    before=optional_words,
-    account=words,
+    previous_service_account=optional_words,
+    service_account=words,
 )
 
 
@@ -127,14 +142,14 @@ attachments = st.builds(
 def ledgers(draw: st.DrawFn) -> Ledger:
     target = draw(targets)
     grants = st.builds(Grant, st.just(target), words, words, conditions)
-    return Ledger(
-        target=target,
+    fields = draw(st.dictionaries(grants, entry_fields, max_size=6))
+    ledger = Ledger.of(target, {grant: entry_of(grant, **each) for grant, each in fields.items()})
+    for role in draw(st.lists(roles, max_size=3)):
+        ledger = ledger.with_role(role)
+    return ledger.with_key_ring(draw(key_rings)).replace(
         target_uid=draw(optional_words),
         account=draw(st.none() | accounts),
-        keys=draw(key_rings),
-        entries=draw(st.dictionaries(grants, entries, max_size=6)),
         unmanaged_members=draw(st.integers(0, 5)),
-        roles=draw(roles()),
         attachment=draw(st.none() | attachments),
         last_write_time=draw(moments),
     )
@@ -145,87 +160,116 @@ def raw(**spec: Any) -> dict[str, Any]:
 
 
 @given(ledgers())
-def test_reading_gives_back_what_was_written(ledger: Ledger) -> None:
+def test_written_ledger_is_read_back(ledger: Ledger) -> None:
     assert from_object(to_object(ledger, METADATA)) == ledger
 
 
 @given(ledgers(), st.randoms(use_true_random=False))
-def test_equal_ledgers_are_equal_objects(ledger: Ledger, order: random.Random) -> None:
-    entries, roles = list(ledger.entries.items()), list(ledger.roles.items())
+def test_ledgers_with_equal_content_are_equal_objects(ledger: Ledger, order: random.Random) -> None:
+    entries, roles = list(ledger.entries.items()), list(ledger.roles)
     order.shuffle(entries)
     order.shuffle(roles)
-    other = replace(ledger, entries=dict(entries), roles=dict(roles))
+    other = ledger.replace(roles=()).with_entries(dict(entries))
+    for role in roles:
+        other = other.with_role(role)
+    assert other == ledger
     assert to_object(other, METADATA) == to_object(ledger, METADATA)
 
 
+@given(ledgers(), st.randoms(use_true_random=False))
+def test_order_of_a_stored_object_does_not_matter(ledger: Ledger, order: random.Random) -> None:
+    written = to_object(ledger, METADATA)
+    for name in ("bindings", "roles", "keys"):
+        order.shuffle(written["spec"][name])
+    for binding in written["spec"]["bindings"]:
+        order.shuffle(binding["members"])
+        for member in binding["members"]:
+            order.shuffle(member["owners"])
+    assert from_object(written) == ledger
+
+
+@given(ledgers(), words, st.randoms(use_true_random=False))
+def test_indexes_follow_every_change(ledger: Ledger, target_uid: str, order: random.Random) -> None:
+    known = [ledger.target, ledger.entries, ledger.owner_keys]
+    assert [ledger.target, ledger.replace(target_uid=target_uid).entries, ledger.owner_keys] == known
+    kept = {grant: entry for grant, entry in ledger.entries.items() if order.random() < 0.5}
+    shrunk = ledger.with_entries(kept)
+    assert shrunk.entries == kept
+    assert shrunk.owner_keys == {key for entry in kept.values() for key in entry.owner_keys}
+    assert shrunk.grant_counts == GrantCounts.of(entry.state for entry in kept.values())
+
+
 @given(ledgers())
-def test_the_object_is_json_and_of_the_kind(ledger: Ledger) -> None:
+def test_object_is_json_of_the_kind(ledger: Ledger) -> None:
     obj = json.loads(json.dumps(to_object(ledger, METADATA)))
-    assert PolicyLedger.model_validate(obj).spec.target.full_name == ledger.target.full_name
+    assert PolicyLedger.model_validate(obj).spec.resource.full_name == ledger.target.full_name
 
 
 @given(targets)
-def test_every_name_is_one_that_kubernetes_takes(target: Target) -> None:
+def test_object_name_is_valid_in_kubernetes(target: Target) -> None:
     name = object_name(target)
     assert SUBDOMAIN.fullmatch(name)
     assert len(name) <= 253
 
 
-def test_names_are_kind_name_and_hash() -> None:
+def test_object_name_has_kind_name_and_hash() -> None:
     assert re.fullmatch(r"project-payments-prod-1234-[0-9a-f]{10}", object_name(PROJECT))
     assert re.fullmatch(
         r"serviceaccount-checkout-payments-iam-gserviceaccount-co-[0-9a-f]{10}", object_name(ACCOUNT)
     )
 
 
-def test_targets_that_share_a_short_name_differ_in_the_hash() -> None:
+def test_targets_with_one_short_name_have_different_hashes() -> None:
     here = Target(TargetKind.SERVICE, "payments", "europe-west1", "web")
     there = Target(TargetKind.SERVICE, "payments", "europe-west4", "web")
     assert object_name(here) != object_name(there)
 
 
-def test_what_kubectl_shows_is_in_the_object() -> None:
-    entry = LedgerEntry(frozenset({"IAMBinding/a/b/uid"}), GrantState.PENDING)
-    ledger = Ledger(PROJECT, entries={Grant(PROJECT, "roles/viewer", "user:a@example.com"): entry})
+def test_object_has_the_columns_of_kubectl() -> None:
+    grant = Grant(PROJECT, "roles/viewer", "user:a@example.com")
+    ledger = Ledger.of(PROJECT, {grant: entry_of(grant, ["IAMBinding/a/b/uid"])})
     spec = to_object(ledger, METADATA)["spec"]
     assert spec["target"]["text"] == "Project payments-prod-1234"
     assert spec["grantCounts"] == {"granted": 0, "pending": 1, "rejected": 0, "releasing": 0}
 
 
-def test_the_newest_unique_ids_are_kept() -> None:
-    ids = tuple(str(number) for number in range(10))
-    ledger = Ledger(ACCOUNT, account=AccountRecord(ACCOUNT.name, "payments/checkout", "uid", unique_ids=ids))
-    account = from_object(to_object(ledger, METADATA)).account
-    assert account is not None
-    assert account.unique_ids == ids[2:]
+def test_more_unique_ids_than_the_limit_are_refused() -> None:
+    ids = tuple(str(number) for number in range(MAX_UNIQUE_IDS + 1))
+    with pytest.raises(ValidationError, match=r"(?i)unique_?ids"):
+        LedgerAccount(email=ACCOUNT.name, unique_ids=ids)
 
 
-def test_an_unreadable_object_is_named_with_its_fault() -> None:
+def test_invalid_object_is_reported_with_its_field() -> None:
     with pytest.raises(LedgerInvalid, match=r"PolicyLedger cloudrun-identity/x .*spec\.target: .*required"):
         from_object(raw())
 
 
 @pytest.mark.parametrize("owner", ["web", "IAMBinding/payments/web", "IAMBinding/a/b/uid/1", "///"])
-def test_a_claimant_that_names_no_object_is_unreadable_and_shown(owner: str) -> None:
-    entry = LedgerEntry(frozenset({"IAMBinding/a/b/uid"}))
-    ledger = Ledger(PROJECT, entries={Grant(PROJECT, "roles/viewer", "user:a@example.com"): entry})
+def test_owner_that_names_no_object_is_invalid_and_shown(owner: str) -> None:
+    grant = Grant(PROJECT, "roles/viewer", "user:a@example.com")
+    ledger = Ledger.of(PROJECT, {grant: entry_of(grant, ["IAMBinding/a/b/uid"])})
     written = to_object(ledger, METADATA)
     written["spec"]["bindings"][0]["members"][0]["owners"] = [owner]
     with pytest.raises(LedgerInvalid) as raised:
         from_object(written)
-    told = str(raised.value)
-    assert told.startswith("PolicyLedger cloudrun-identity/x cannot be read (spec.bindings[0].members[0].")
-    assert f"owners[0]: '{owner}': must be KIND/NAMESPACE/NAME/UID)" in told
-    assert "repair it" in told
+    message = str(raised.value)
+    assert message.startswith("PolicyLedger cloudrun-identity/x cannot be read (spec.bindings[0].members[0].")
+    assert f"owners[0]: '{owner}': must be KIND/NAMESPACE/NAME/UID)" in message
+    assert "repair it" in message
 
 
-def test_an_owner_that_names_no_object_is_unreadable() -> None:
-    written = to_object(Ledger(ACCOUNT, account=AccountRecord(ACCOUNT.name, "a/checkout", "uid")), METADATA)
+def test_account_owner_that_names_no_object_is_invalid() -> None:
+    written = to_object(
+        Ledger.of(ACCOUNT).with_account(
+            LedgerAccount(email=ACCOUNT.name, owner="a/checkout", owner_uid="uid")
+        ),
+        METADATA,
+    )
     written["spec"]["account"]["owner"] = "checkout"
     with pytest.raises(LedgerInvalid, match=r"spec\.account\.owner: 'checkout': must be NAMESPACE/NAME"):
         from_object(written)
 
 
-def test_an_object_without_a_spec_is_unreadable() -> None:
+def test_object_without_a_spec_is_invalid() -> None:
     with pytest.raises(LedgerInvalid, match="it has no spec"):
         from_object({"metadata": METADATA})

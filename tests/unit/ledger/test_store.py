@@ -1,13 +1,12 @@
-"""Ledgers: what was stored before, what changes, and what reaches the API server."""
+"""The ledger store: reads of stored objects, updates, and writes to the API server."""
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 import pytest
 
-from cloudrun_identity.api import Origin, RoleState
+from cloudrun_identity.api import LedgerAccount, LedgerRole, Origin, RoleState
 from cloudrun_identity.api.policy_ledger import MAX_MEMBERS, MAX_ROLES
 from cloudrun_identity.api.references import TargetKind
 from cloudrun_identity.api.status import GrantState
@@ -16,7 +15,7 @@ from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.kube.objects import resource
 from cloudrun_identity.kube.resources import Object
 from cloudrun_identity.ledger.limits import LedgerFull
-from cloudrun_identity.ledger.model import AccountRecord, Ledger, LedgerEntry, RoleRecord
+from cloudrun_identity.ledger.model import Ledger, entry_of
 from cloudrun_identity.ledger.objects import LedgerInvalid, object_name, to_object
 from cloudrun_identity.ledger.store import TRIES, LedgerPruned, Ledgers
 from tests.unit.kube.fake_api import FakeApi
@@ -26,7 +25,7 @@ NAMESPACE = "cloudrun-identity"
 PROJECT = Target(TargetKind.PROJECT, "payments-prod-1234")
 OTHER = Target(TargetKind.PROJECT, "shared")
 ACCOUNT = Target(TargetKind.SERVICE_ACCOUNT, "payments", name="checkout@payments.iam.gserviceaccount.com")
-RECORD = AccountRecord(ACCOUNT.name, "payments/checkout", "uid-1")
+RECORD = LedgerAccount(email=ACCOUNT.name, owner="payments/checkout", owner_uid="uid-1")
 
 
 @pytest.fixture
@@ -38,20 +37,23 @@ def grant(member: str, target: Target = PROJECT) -> Grant:
     return Grant(target, "roles/run.invoker", f"user:{member}@example.com")
 
 
+def with_owners(ledger: Ledger, grants: Iterable[Grant], owners: list[str]) -> Ledger:
+    new = {each: entry_of(each, owners) for each in grants}
+    return ledger.with_entries({**ledger.entries, **new})
+
+
 def entered(*members: str) -> Callable[[Ledger], Ledger]:
-    """Enter a grant for each member."""
+    """Add an entry for each member."""
 
     def change(ledger: Ledger) -> Ledger:
-        new = {
-            grant(member, ledger.target): LedgerEntry(frozenset({"IAMBinding/a/b/c"})) for member in members
-        }
-        return replace(ledger, entries={**ledger.entries, **new})
+        grants = [grant(member, ledger.target) for member in members]
+        return with_owners(ledger, grants, ["IAMBinding/a/b/c"])
 
     return change
 
 
 def emptied(ledger: Ledger) -> Ledger:
-    return Ledger(ledger.target)
+    return Ledger.of(ledger.target)
 
 
 def stored(api: FakeApi, target: Target = PROJECT) -> Object:
@@ -64,27 +66,27 @@ def stored_members(api: FakeApi, target: Target = PROJECT) -> set[str]:
 
 
 def by_another(api: FakeApi, *members: str) -> Callable[[], None]:
-    """Have another process write these members."""
+    """Let another process write these members."""
 
     def write() -> None:
         metadata = {"name": object_name(PROJECT), "namespace": NAMESPACE}
-        api.put(LEDGERS, to_object(entered(*members)(Ledger(PROJECT)), metadata))
+        api.put(LEDGERS, to_object(entered(*members)(Ledger.of(PROJECT)), metadata))
 
     return write
 
 
-def test_a_policy_that_we_hold_nothing_on_has_an_empty_ledger(ledgers: Ledgers) -> None:
-    assert ledgers.ledger(PROJECT) == Ledger(PROJECT)
+def test_policy_without_entries_has_an_empty_ledger(ledgers: Ledgers) -> None:
+    assert ledgers.ledger(PROJECT) == Ledger.of(PROJECT)
     assert list(ledgers.all()) == []
 
 
-async def test_the_first_entry_creates_the_object(api: FakeApi, ledgers: Ledgers) -> None:
+async def test_first_entry_creates_the_object(api: FakeApi, ledgers: Ledgers) -> None:
     written = await ledgers.update(PROJECT, entered("a"))
-    assert written == ledgers.ledger(PROJECT) == entered("a")(Ledger(PROJECT))
+    assert written == ledgers.ledger(PROJECT) == entered("a")(Ledger.of(PROJECT))
     assert stored_members(api) == {"user:a@example.com"}
 
 
-async def test_the_same_ledger_is_not_written_again(api: FakeApi, ledgers: Ledgers) -> None:
+async def test_unchanged_ledger_is_not_written_again(api: FakeApi, ledgers: Ledgers) -> None:
     await ledgers.update(PROJECT, entered("a"))
     await ledgers.update(PROJECT, entered("a"))
     assert api.writes == ["create"]
@@ -94,38 +96,36 @@ async def test_times_and_counts_alone_are_not_written(api: FakeApi, ledgers: Led
     before = await ledgers.update(PROJECT, entered("a"))
     later = datetime(2030, 1, 1, tzinfo=UTC)
     after = await ledgers.update(
-        PROJECT, lambda ledger: replace(ledger, unmanaged_members=7, last_write_time=later)
+        PROJECT, lambda ledger: ledger.with_sync(unmanaged_members=7, written_at=later)
     )
     assert after == before
     assert api.writes == ["create"]
 
 
-async def test_times_and_counts_are_written_with_something_else(ledgers: Ledgers) -> None:
+async def test_times_and_counts_are_written_with_another_change(ledgers: Ledgers) -> None:
     later = datetime(2030, 1, 1, tzinfo=UTC)
     written = await ledgers.update(
-        PROJECT, lambda ledger: replace(entered("a")(ledger), unmanaged_members=7, last_write_time=later)
+        PROJECT, lambda ledger: entered("a")(ledger).with_sync(unmanaged_members=7, written_at=later)
     )
     assert (written.unmanaged_members, written.last_write_time) == (7, later)
 
 
-async def test_an_emptied_ledger_is_deleted(api: FakeApi, ledgers: Ledgers) -> None:
+async def test_empty_ledger_is_deleted(api: FakeApi, ledgers: Ledgers) -> None:
     await ledgers.update(PROJECT, entered("a"))
-    assert await ledgers.update(PROJECT, emptied) == Ledger(PROJECT)
+    assert await ledgers.update(PROJECT, emptied) == Ledger.of(PROJECT)
     assert api.objects == {}
     assert list(ledgers.all()) == []
 
 
-async def test_emptying_what_somebody_else_deleted_is_no_error(api: FakeApi, ledgers: Ledgers) -> None:
+async def test_emptying_a_deleted_ledger_is_no_error(api: FakeApi, ledgers: Ledgers) -> None:
     await ledgers.update(PROJECT, entered("a"))
     api.drop(LEDGERS, object_name(PROJECT), NAMESPACE)
-    assert await ledgers.update(PROJECT, emptied) == Ledger(PROJECT)
+    assert await ledgers.update(PROJECT, emptied) == Ledger.of(PROJECT)
 
 
-async def test_emptying_does_not_delete_what_another_has_entered(api: FakeApi, ledgers: Ledgers) -> None:
+async def test_emptying_keeps_an_entry_of_another_writer(api: FakeApi, ledgers: Ledgers) -> None:
     def release_a(ledger: Ledger) -> Ledger:
-        return replace(
-            ledger, entries={key: ledger.entries[key] for key in ledger.entries if key != grant("a")}
-        )
+        return ledger.with_entries({key: ledger.entries[key] for key in ledger.entries if key != grant("a")})
 
     await ledgers.update(PROJECT, entered("a"))
     api.interferences = [by_another(api, "a", "b")]
@@ -133,30 +133,30 @@ async def test_emptying_does_not_delete_what_another_has_entered(api: FakeApi, l
     assert stored_members(api) == {"user:b@example.com"}
 
 
-async def test_a_change_is_applied_anew_to_what_another_wrote(api: FakeApi, ledgers: Ledgers) -> None:
+async def test_conflicting_update_is_applied_to_the_newest_ledger(api: FakeApi, ledgers: Ledgers) -> None:
     await ledgers.update(PROJECT, entered("a"))
     api.interferences = [by_another(api, "b")]
     await ledgers.update(PROJECT, entered("c"))
     assert stored_members(api) == {"user:b@example.com", "user:c@example.com"}
 
 
-async def test_a_create_that_comes_second_is_applied_to_the_first(api: FakeApi, ledgers: Ledgers) -> None:
+async def test_conflicting_create_is_applied_to_the_existing_ledger(api: FakeApi, ledgers: Ledgers) -> None:
     api.interferences = [by_another(api, "b")]
     await ledgers.update(PROJECT, entered("a"))
     assert stored_members(api) == {"user:a@example.com", "user:b@example.com"}
 
 
-async def test_a_ledger_that_vanished_is_written_anew(api: FakeApi, ledgers: Ledgers) -> None:
+async def test_deleted_ledger_is_created_again(api: FakeApi, ledgers: Ledgers) -> None:
     await ledgers.update(PROJECT, entered("a"))
     api.drop(LEDGERS, object_name(PROJECT), NAMESPACE)
     await ledgers.update(PROJECT, entered("b"))
     assert stored_members(api) == {"user:b@example.com"}
 
 
-async def test_endless_contention_ends_in_a_conflict(api: FakeApi, ledgers: Ledgers) -> None:
+async def test_update_gives_up_after_repeated_conflicts(api: FakeApi, ledgers: Ledgers) -> None:
     await ledgers.update(PROJECT, entered("a"))
     api.interferences = [by_another(api, "b", str(number)) for number in range(TRIES)]
-    with pytest.raises(KubeError, match="changed under each of 5 tries"):
+    with pytest.raises(KubeError, match="changed during each of 5 tries"):
         await ledgers.update(PROJECT, entered("c"))
 
 
@@ -167,7 +167,7 @@ async def test_concurrent_updates_of_one_ledger_lose_nothing(api: FakeApi, ledge
     assert api.writes == ["create"] + ["replace"] * 19
 
 
-async def test_metadata_of_others_survives(api: FakeApi, ledgers: Ledgers) -> None:
+async def test_metadata_of_other_clients_is_kept(api: FakeApi, ledgers: Ledgers) -> None:
     await ledgers.update(PROJECT, entered("a"))
     obj = stored(api)
     metadata = {**obj["metadata"], "labels": {"team": "payments"}, "managedFields": [{"manager": "kubectl"}]}
@@ -177,7 +177,7 @@ async def test_metadata_of_others_survives(api: FakeApi, ledgers: Ledgers) -> No
     assert "managedFields" not in stored(api)["metadata"]
 
 
-async def test_a_server_that_prunes_is_found_out(api: FakeApi, ledgers: Ledgers) -> None:
+async def test_pruned_reply_is_an_error_that_names_the_remedy(api: FakeApi, ledgers: Ledgers) -> None:
     def prune(obj: Object) -> None:
         for binding in obj["spec"]["bindings"]:
             for item in binding["members"]:
@@ -188,34 +188,35 @@ async def test_a_server_that_prunes_is_found_out(api: FakeApi, ledgers: Ledgers)
         await ledgers.update(PROJECT, entered("a"))
 
 
-async def test_an_entry_beyond_the_bound_is_refused(api: FakeApi, ledgers: Ledgers) -> None:
+async def test_entry_beyond_the_limit_is_refused(api: FakeApi, ledgers: Ledgers) -> None:
     await ledgers.update(PROJECT, entered(*map(str, range(MAX_MEMBERS))))
-    with pytest.raises(LedgerFull, match="would hold 1501 members, and 1500 is the most"):
+    with pytest.raises(LedgerFull, match="would have 1501 members; the limit is 1500"):
         await ledgers.update(PROJECT, entered("one-more"))
     assert api.writes == ["create"]
 
 
-async def test_a_record_of_a_role_beyond_the_bound_is_refused(ledgers: Ledgers) -> None:
+async def test_role_beyond_the_limit_is_refused(ledgers: Ledgers) -> None:
     def recorded(count: int) -> Callable[[Ledger], Ledger]:
-        roles = {
-            f"role{number}": RoleRecord(f"role{number}", "shop/a", "u", Origin.CREATED, RoleState.DELETED)
-            for number in range(count)
-        }
-        return lambda ledger: replace(ledger, roles=roles)
+        role = LedgerRole(
+            role_id="role", owner="shop/a", owner_uid="u", origin=Origin.CREATED, state=RoleState.DELETED
+        )
+        roles = sorted((role.replace(role_id=f"role{number}") for number in range(count)), key=str)
+        return lambda ledger: ledger.replace(roles=tuple(roles))
 
     await ledgers.update(PROJECT, recorded(MAX_ROLES))
-    with pytest.raises(LedgerFull, match="would record 301 custom roles, and 300 is the most"):
+    with pytest.raises(LedgerFull, match="would have 301 custom roles; the limit is 300"):
         await ledgers.update(PROJECT, recorded(MAX_ROLES + 1))
     assert len((await ledgers.update(PROJECT, recorded(1))).roles) == 1
 
 
-async def test_a_full_ledger_can_still_change_and_shrink(ledgers: Ledgers) -> None:
+async def test_full_ledger_can_change_and_shrink(ledgers: Ledgers) -> None:
     def granted(ledger: Ledger) -> Ledger:
-        states = {key: replace(entry, state=GrantState.GRANTED) for key, entry in ledger.entries.items()}
-        return replace(ledger, entries=states)
+        return ledger.with_entries(
+            {key: entry.replace(state=GrantState.GRANTED) for key, entry in ledger.entries.items()}
+        )
 
     def shrunk(ledger: Ledger) -> Ledger:
-        return replace(ledger, entries=dict(list(ledger.entries.items())[5:]))
+        return ledger.with_entries(dict(list(ledger.entries.items())[5:]))
 
     await ledgers.update(PROJECT, entered(*map(str, range(MAX_MEMBERS))))
     full = await ledgers.update(PROJECT, granted)
@@ -223,16 +224,16 @@ async def test_a_full_ledger_can_still_change_and_shrink(ledgers: Ledgers) -> No
     assert len((await ledgers.update(PROJECT, shrunk)).entries) == MAX_MEMBERS - 5
 
 
-async def test_a_ledger_too_large_for_etcd_is_refused(ledgers: Ledgers) -> None:
+async def test_ledger_too_large_for_etcd_is_refused(ledgers: Ledgers) -> None:
     def swollen(ledger: Ledger) -> Ledger:
-        owners = frozenset(f"IAMBinding/{'n' * 60}/{number}/{'u' * 36}" for number in range(1_000))
-        return replace(ledger, entries={grant(str(member)): LedgerEntry(owners) for member in range(10)})
+        owners = [f"IAMBinding/{'n' * 60}/{number}/{'u' * 36}" for number in range(1_000)]
+        return with_owners(ledger, [grant(str(member)) for member in range(10)], owners)
 
-    with pytest.raises(LedgerFull, match="bytes long, and 1048576 is the most"):
+    with pytest.raises(LedgerFull, match="bytes long; the limit is 1048576"):
         await ledgers.update(PROJECT, swollen)
 
 
-async def test_an_unreadable_object_is_never_written_over(
+async def test_invalid_object_is_not_overwritten(
     api: FakeApi, ledgers: Ledgers, caplog: pytest.LogCaptureFixture
 ) -> None:
     api.put(LEDGERS, {"metadata": {"name": object_name(PROJECT), "namespace": NAMESPACE}, "spec": {}})
@@ -243,7 +244,7 @@ async def test_an_unreadable_object_is_never_written_over(
     assert stored(api)["spec"] == {}
 
 
-async def test_an_edit_that_makes_no_sense_loses_nothing_and_stops_what_would_write_over_it(
+async def test_invalid_edit_keeps_the_last_valid_ledger_and_stops_updates(
     api: FakeApi, ledgers: Ledgers, caplog: pytest.LogCaptureFixture
 ) -> None:
     known = await ledgers.update(PROJECT, entered("a"))
@@ -259,14 +260,12 @@ async def test_an_edit_that_makes_no_sense_loses_nothing_and_stops_what_would_wr
     assert stored(api)["spec"] == edited["spec"]
 
 
-async def test_while_a_ledger_was_never_read_it_is_not_known_who_holds_what(
-    api: FakeApi, ledgers: Ledgers
-) -> None:
+async def test_ledgers_are_incomplete_while_an_object_was_never_valid(api: FakeApi, ledgers: Ledgers) -> None:
     await ledgers.update(PROJECT, entered("a"))
     sound = stored(api)
     broken = {**sound, "spec": {**sound["spec"], "bindings": [{}]}}
     ledgers.observed(api.put(LEDGERS, broken), deleted=False)
-    ledgers.check_complete()  # what it held is remembered
+    ledgers.check_complete()  # the last valid version is kept
 
     successor = Ledgers(api, NAMESPACE)
     await successor.fill()
@@ -276,21 +275,23 @@ async def test_while_a_ledger_was_never_read_it_is_not_known_who_holds_what(
     successor.check_complete()
 
 
-async def test_a_ledger_that_was_never_read_and_is_gone_holds_nothing(api: FakeApi, ledgers: Ledgers) -> None:
+async def test_ledgers_are_complete_after_an_invalid_object_is_deleted(
+    api: FakeApi, ledgers: Ledgers
+) -> None:
     broken = {"metadata": {"name": object_name(PROJECT), "namespace": NAMESPACE}, "spec": {}}
     ledgers.observed(api.put(LEDGERS, broken), deleted=False)
     ledgers.observed(api.put(LEDGERS, stored(api)), deleted=True)
     ledgers.check_complete()
 
 
-async def test_an_outage_is_passed_on_and_changes_nothing(api: FakeApi, ledgers: Ledgers) -> None:
+async def test_outage_is_raised_and_changes_nothing(api: FakeApi, ledgers: Ledgers) -> None:
     api.outage = KubeError(0, "Unreachable", "no route")
     with pytest.raises(KubeError, match="no route"):
         await ledgers.update(PROJECT, entered("a"))
     assert ledgers.ledger(PROJECT).is_empty
 
 
-async def test_filling_reads_what_an_earlier_process_wrote(api: FakeApi, ledgers: Ledgers) -> None:
+async def test_fill_reads_the_ledgers_of_an_earlier_process(api: FakeApi, ledgers: Ledgers) -> None:
     await ledgers.update(PROJECT, entered("a"))
     successor = Ledgers(api, NAMESPACE)
     await successor.fill()
@@ -305,10 +306,10 @@ async def test_older_events_are_dropped(api: FakeApi, ledgers: Ledgers) -> None:
     assert ledgers.ledger(PROJECT) == newest
 
 
-async def test_of_the_ledgers_that_went_only_the_last_are_remembered(
+async def test_versions_of_the_last_deleted_ledgers_are_kept(
     api: FakeApi, ledgers: Ledgers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cloudrun_identity.ledger.store.GONE_KEPT", 3)
+    monkeypatch.setattr("cloudrun_identity.ledger.store.DELETED_KEPT", 3)
     for number in range(20):
         target = Target(TargetKind.PROJECT, f"acme-{number}")
         await ledgers.update(target, entered("a"))
@@ -321,10 +322,10 @@ async def test_of_the_ledgers_that_went_only_the_last_are_remembered(
     assert {ledger.target for ledger in ledgers.all()} == {PROJECT}
 
 
-async def test_a_ledger_that_came_back_is_not_forgotten(
+async def test_version_of_a_recreated_ledger_is_kept(
     api: FakeApi, ledgers: Ledgers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cloudrun_identity.ledger.store.GONE_KEPT", 1)
+    monkeypatch.setattr("cloudrun_identity.ledger.store.DELETED_KEPT", 1)
     for target in (PROJECT, OTHER):
         await ledgers.update(target, entered("a"))
         before = stored(api, PROJECT)
@@ -334,7 +335,7 @@ async def test_a_ledger_that_came_back_is_not_forgotten(
     assert grant("b") in ledgers.ledger(PROJECT).entries
 
 
-async def test_late_events_do_not_revive_a_deleted_ledger(api: FakeApi, ledgers: Ledgers) -> None:
+async def test_late_event_does_not_restore_a_deleted_ledger(api: FakeApi, ledgers: Ledgers) -> None:
     await ledgers.update(PROJECT, entered("a"))
     last = stored(api)
     await ledgers.update(PROJECT, emptied)
@@ -342,9 +343,7 @@ async def test_late_events_do_not_revive_a_deleted_ledger(api: FakeApi, ledgers:
     assert ledgers.ledger(PROJECT).is_empty
 
 
-async def test_the_deletion_of_a_predecessor_does_not_remove_its_successor(
-    api: FakeApi, ledgers: Ledgers
-) -> None:
+async def test_late_deletion_does_not_remove_a_recreated_ledger(api: FakeApi, ledgers: Ledgers) -> None:
     await ledgers.update(PROJECT, entered("a"))
     predecessor = stored(api)
     await ledgers.update(PROJECT, emptied)
@@ -353,15 +352,13 @@ async def test_the_deletion_of_a_predecessor_does_not_remove_its_successor(
     assert ledgers.ledger(PROJECT) == successor
 
 
-async def test_a_deletion_by_others_is_seen(api: FakeApi, ledgers: Ledgers) -> None:
+async def test_deletion_by_another_client_reports_the_owners(api: FakeApi, ledgers: Ledgers) -> None:
     await ledgers.update(PROJECT, entered("a"))
     assert ledgers.observed(api.put(LEDGERS, stored(api)), deleted=True) == {"IAMBinding/a/b"}
     assert ledgers.ledger(PROJECT).is_empty
 
 
-async def test_a_deletion_of_ours_is_no_loss_whether_the_watch_or_the_reply_tells_of_it_first(
-    api: FakeApi, ledgers: Ledgers
-) -> None:
+async def test_own_deletion_is_no_loss_whichever_event_comes_first(api: FakeApi, ledgers: Ledgers) -> None:
     await ledgers.update(PROJECT, entered("a"))
     end = {**stored(api), "metadata": {**stored(api)["metadata"], "resourceVersion": "1000"}}
     lost = []
@@ -371,27 +368,27 @@ async def test_a_deletion_of_ours_is_no_loss_whether_the_watch_or_the_reply_tell
     assert lost == [frozenset(), frozenset()]
 
 
-async def test_ledgers_of_other_namespaces_are_told_apart(api: FakeApi, ledgers: Ledgers) -> None:
+async def test_ledgers_of_other_namespaces_are_ignored_and_reported(api: FakeApi, ledgers: Ledgers) -> None:
     await Ledgers(api, "elsewhere").update(PROJECT, entered("a"))
-    (foreign,) = api.objects.values()
-    ledgers.observed(foreign, deleted=False)
+    (elsewhere,) = api.objects.values()
+    ledgers.observed(elsewhere, deleted=False)
     assert list(ledgers.all()) == []
     assert await ledgers.namespaces_elsewhere() == {"elsewhere"}
 
 
-async def test_a_copy_under_another_name_is_ignored(api: FakeApi, ledgers: Ledgers) -> None:
-    copy = to_object(entered("a")(Ledger(PROJECT)), {"name": "my-copy", "namespace": NAMESPACE})
+async def test_copy_under_another_name_is_ignored(api: FakeApi, ledgers: Ledgers) -> None:
+    copy = to_object(entered("a")(Ledger.of(PROJECT)), {"name": "my-copy", "namespace": NAMESPACE})
     ledgers.observed(api.put(LEDGERS, copy), deleted=False)
     assert list(ledgers.all()) == []
 
 
-async def test_subscribers_hear_of_every_change_once(api: FakeApi, ledgers: Ledgers) -> None:
+async def test_subscribers_are_called_once_for_each_change(api: FakeApi, ledgers: Ledgers) -> None:
     heard: list[tuple[Ledger, Ledger]] = []
     ledgers.subscribe(lambda old, new: heard.append((old, new)))
     first = await ledgers.update(PROJECT, entered("a"))
     ledgers.observed(stored(api), deleted=False)
     await ledgers.update(PROJECT, emptied)
-    assert heard == [(Ledger(PROJECT), first), (first, Ledger(PROJECT))]
+    assert heard == [(Ledger.of(PROJECT), first), (first, Ledger.of(PROJECT))]
 
 
 async def test_accounts_are_found_by_owner_and_email(ledgers: Ledgers) -> None:
@@ -399,21 +396,21 @@ async def test_accounts_are_found_by_owner_and_email(ledgers: Ledgers) -> None:
     await ledgers.update(OTHER, entered("a"))
     assert ledgers.account_of("payments/checkout") == RECORD
     assert ledgers.owner_of(ACCOUNT.name) == RECORD
-    known = replace(RECORD, unique_id="42")
+    known = RECORD.replace(unique_id="42")
     await ledgers.update(ACCOUNT, lambda ledger: ledger.with_account(known))
     assert ledgers.account_of("payments/checkout") == ledgers.owner_of(ACCOUNT.name) == known
 
 
-async def test_finalized_accounts_are_forgotten(ledgers: Ledgers) -> None:
+async def test_removed_account_record_is_not_found(ledgers: Ledgers) -> None:
     await ledgers.update(ACCOUNT, lambda ledger: ledger.with_account(RECORD))
     await ledgers.update(ACCOUNT, lambda ledger: ledger.with_account(None))
     assert ledgers.account_of("payments/checkout") is None
     assert ledgers.owner_of(ACCOUNT.name) is None
 
 
-async def test_an_owner_that_took_over_another_account_keeps_it(ledgers: Ledgers) -> None:
+async def test_owner_keeps_its_new_account_when_the_old_record_is_removed(ledgers: Ledgers) -> None:
     successor = Target(TargetKind.SERVICE_ACCOUNT, "payments", name="web@payments.iam.gserviceaccount.com")
-    taken = replace(RECORD, email=successor.name)
+    taken = RECORD.replace(email=successor.name)
     await ledgers.update(ACCOUNT, lambda ledger: ledger.with_account(RECORD))
     await ledgers.update(successor, lambda ledger: ledger.with_account(taken))
     await ledgers.update(ACCOUNT, lambda ledger: ledger.with_account(None))

@@ -1,7 +1,6 @@
 """The cache: what is new, what is old, and whom it concerns."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from cloudrun_identity.api import (
     CloudRunIdentity,
     IAMBinding,
     IdentityAttachment,
+    LedgerAccount,
     ManagedProject,
     TargetKind,
 )
@@ -24,8 +24,8 @@ from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.kube.resources import Object
 from cloudrun_identity.ledger.index import LedgerIndex
-from cloudrun_identity.ledger.model import AccountRecord, Ledger
-from cloudrun_identity.manager.cache import NOTHING_NEW, Cache
+from cloudrun_identity.ledger.model import Ledger
+from cloudrun_identity.manager.cache import NO_CHANGE, Cache
 from cloudrun_identity.reconcile.cluster_state import ObjectKey, identity_key, project_key
 
 PROJECT = project_key("payments-prod")
@@ -33,7 +33,7 @@ CHECKOUT, PRICING = identity_key("payments", "checkout"), identity_key("payments
 WEB, OPS = ObjectKey("IAMBinding", "payments", "web"), ObjectKey("IAMBinding", "payments", "ops")
 EMAIL = "checkout@payments-prod.iam.gserviceaccount.com"
 ACCOUNT = Target(TargetKind.SERVICE_ACCOUNT, "payments-prod", name=EMAIL)
-RECORD = AccountRecord(EMAIL, "payments/checkout", "u-checkout", unique_id="111")
+RECORD = LedgerAccount(email=EMAIL, owner="payments/checkout", owner_uid="u-checkout", unique_id="111")
 
 
 class FakeLedgers:
@@ -50,11 +50,11 @@ class FakeLedgers:
     def subscribe(self, on_change: Any) -> None:
         self._subscribers.append(on_change)
 
-    def account_of(self, owner: str) -> AccountRecord | None:
+    def account_of(self, owner: str) -> LedgerAccount | None:
         return self._index.account_of(owner)
 
-    def record(self, record: AccountRecord | None) -> None:
-        old = self._ledgers.get(ACCOUNT, Ledger(ACCOUNT))
+    def record(self, record: LedgerAccount | None) -> None:
+        old = self._ledgers.get(ACCOUNT, Ledger.of(ACCOUNT))
         new = self._ledgers[ACCOUNT] = old.with_account(record)
         self._index.change(old, new)
         for tell in self._subscribers:
@@ -139,19 +139,19 @@ def with_status(obj: Object, **status: Any) -> Object:
 
 def test_an_object_is_new_once(cached: Cached) -> None:
     assert cached.cache.observe(binding(), deleted=False).changed
-    assert cached.cache.observe(binding(), deleted=False) == NOTHING_NEW
+    assert cached.cache.observe(binding(), deleted=False) == NO_CHANGE
     assert cached.cache.raw(WEB) == binding()
 
 
 def test_an_older_event_is_dropped(cached: Cached) -> None:
     cached.sees(binding(version=9, generation=2))
-    assert cached.cache.observe(binding(version=8, generation=1), deleted=False) == NOTHING_NEW
+    assert cached.cache.observe(binding(version=8, generation=1), deleted=False) == NO_CHANGE
     assert cached.cache.raw(WEB) == binding(version=9, generation=2)
 
 
 def test_versions_are_compared_as_numbers(cached: Cached) -> None:
     cached.sees(binding(version=10))
-    assert cached.cache.observe(binding(version=9), deleted=False) == NOTHING_NEW
+    assert cached.cache.observe(binding(version=9), deleted=False) == NO_CHANGE
 
 
 def test_the_late_end_of_a_predecessor_does_not_end_its_successor(cached: Cached) -> None:
@@ -159,7 +159,7 @@ def test_the_late_end_of_a_predecessor_does_not_end_its_successor(cached: Cached
     same_second = {"creationTimestamp": "2026-01-01T00:00:00Z"}
     cached.sees(binding(version=7, uid="successor", **same_second))
     ended = binding(version=6, uid="predecessor", **same_second)
-    assert cached.cache.observe(ended, deleted=True) == NOTHING_NEW
+    assert cached.cache.observe(ended, deleted=True) == NO_CHANGE
     assert cached.cache.raw(WEB) is not None
 
 
@@ -177,9 +177,7 @@ def test_an_end_takes_the_object_out_and_asks_for_a_last_look(cached: Cached) ->
 
 def test_a_status_alone_asks_for_nothing(cached: Cached) -> None:
     cached.sees(project(), identity(), binding())
-    assert (
-        cached.cache.observe(with_status(binding(), role="roles/run.invoker"), deleted=False) == NOTHING_NEW
-    )
+    assert cached.cache.observe(with_status(binding(), role="roles/run.invoker"), deleted=False) == NO_CHANGE
     stored = cached.cache.raw(WEB)
     assert stored
     assert stored["status"] == {"role": "roles/run.invoker"}
@@ -206,7 +204,7 @@ def test_what_asks_for_a_pass(cached: Cached, metadata: Any, asks: bool) -> None
 
 def test_our_own_finalizer_asks_for_nothing_if_the_watch_tells_of_it_before_the_reply(cached: Cached) -> None:
     cached.sees(binding())
-    assert cached.cache.observe(binding(version=2, finalizers=[FINALIZER]), deleted=False) == NOTHING_NEW
+    assert cached.cache.observe(binding(version=2, finalizers=[FINALIZER]), deleted=False) == NO_CHANGE
 
 
 def test_our_own_write_wakes_others_and_not_the_object_itself(cached: Cached) -> None:
@@ -306,14 +304,14 @@ def test_the_first_look_at_a_project_wakes_whoever_waits_for_it(cached: Cached) 
 
 def test_rivals_declare_the_same_account(cached: Cached) -> None:
     cached.sees(identity(), identity("pricing"))
-    assert [each.metadata.name for each in cached.cache.rivals(CHECKOUT)] == ["pricing"]
+    assert [each.metadata.name for each in cached.cache.other_declarers(CHECKOUT)] == ["pricing"]
     assert cached.cache.observe(identity(), deleted=True).woken == {PRICING}
-    assert list(cached.cache.rivals(PRICING)) == []
+    assert list(cached.cache.other_declarers(PRICING)) == []
 
 
 def test_bindings_have_no_rivals_and_the_end_of_one_wakes_no_other(cached: Cached) -> None:
     cached.sees(project(), identity(), binding(), binding("ops"))
-    assert list(cached.cache.rivals(WEB)) == []
+    assert list(cached.cache.other_declarers(WEB)) == []
     assert OPS not in cached.cache.observe(binding(), deleted=True).woken
 
 
@@ -326,7 +324,7 @@ def test_a_project_that_waits_for_its_objects_to_leave_is_woken_by_the_last_of_t
 
 def test_a_steady_account_wakes_who_refers_to_its_identity(cached: Cached) -> None:
     cached.sees(project(), identity(), binding())
-    cached.ledgers.record(replace(RECORD, unique_id=""))
+    cached.ledgers.record(RECORD.replace(unique_id=""))
     assert cached.woken == []
     cached.ledgers.record(RECORD)
     assert cached.woken == [WEB]
@@ -339,8 +337,8 @@ def test_an_account_that_somebody_took_away_wakes_who_must_wait_for_it_and_its_r
 ) -> None:
     cached.sees(project(), identity(), binding())
     cached.ledgers.record(RECORD)
-    cached.ledgers.record(replace(RECORD, lost=AccountLoss.DELETED))
-    cached.ledgers.record(replace(RECORD, disabled=True))
+    cached.ledgers.record(RECORD.replace(lost=AccountLoss.DELETED))
+    cached.ledgers.record(RECORD.replace(disabled=True))
     cached.ledgers.record(RECORD)
     assert cached.woken == [WEB] * 3
 
@@ -348,7 +346,7 @@ def test_an_account_that_somebody_took_away_wakes_who_must_wait_for_it_and_its_r
 def test_an_account_that_was_left_behind_is_nobodys(cached: Cached) -> None:
     cached.sees(project(), identity())
     cached.ledgers.record(RECORD)
-    cached.ledgers.record(replace(RECORD, owner=""))
+    cached.ledgers.record(RECORD.replace(owner=""))
     assert cached.cache.identities() == {}
     assert cached.start().identities() == {}
 

@@ -76,7 +76,7 @@ async def test_a_taken_port_is_one_line_that_names_it(server: HealthServer, proc
         await second.start()
     message = str(refused.value)
     assert f"--http-port {server.port}" in message
-    assert "another process has it" in message
+    assert "another process uses it" in message
     assert "\n" not in message
 
 

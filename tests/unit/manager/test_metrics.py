@@ -49,7 +49,7 @@ def test_passes_writes_and_drift_are_counted(metrics: Metrics) -> None:
     assert read["reconciles_total{kind=CloudRunIdentity,outcome=Changed}"] == 1
     assert read["reconcile_seconds_sum{kind=CloudRunIdentity}"] == 2
     assert read["kubernetes_writes_total{resource=cloudrunidentities/status,verb=patch}"] == 1
-    assert read["lane_passes_total{outcome=written,target_kind=Project}"] == 1
+    assert read["policy_syncs_total{outcome=written,target_kind=Project}"] == 1
     assert read["drift_detected_total{kind=IAMBinding}"] == 3
     assert read["drift_repaired_total{kind=IAMBinding}"] == 1
 
@@ -89,7 +89,7 @@ def test_objects_are_counted_when_the_metrics_are_read(metrics: Metrics) -> None
 def test_two_processes_in_one_do_not_share_counts(metrics: Metrics) -> None:
     other = Metrics()
     other.policy_synced("Project", "written")
-    assert "lane_passes_total{outcome=written,target_kind=Project}" not in samples(metrics)
+    assert "policy_syncs_total{outcome=written,target_kind=Project}" not in samples(metrics)
 
 
 def test_the_process_itself_is_measured(metrics: Metrics) -> None:
@@ -103,6 +103,6 @@ def test_everything_of_ours_has_the_prefix_and_nothing_is_doubled(metrics: Metri
         for family in text_string_to_metric_families(metrics.render().decode())
         if not family.name.startswith(("process_", "python_"))
     }
-    assert "cloudrun_identity_lane_passes" in names
+    assert "cloudrun_identity_policy_syncs" in names
     assert all(name.startswith("cloudrun_identity_") for name in names)
     assert not any(name.endswith("_created") for name in names)

@@ -9,7 +9,8 @@ from cloudrun_identity.api import ManagedProject
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.ratelimit import Priority, call_priority
 from cloudrun_identity.ledger.owners import Owner
-from cloudrun_identity.manager.resync import Resync, interval_of
+from cloudrun_identity.manager.project_settings import resync_interval_of
+from cloudrun_identity.manager.resync import Resync
 from cloudrun_identity.reconcile.cluster_state import ObjectKey, project_key
 
 pytestmark = pytest.mark.looptime(start=0)
@@ -175,4 +176,4 @@ async def test_closing_ends_every_sweep(stage: Stage) -> None:
 
 async def test_the_interval_is_the_projects(stage: Stage) -> None:
     stage.lend(driftInterval="1m30s")
-    assert interval_of(stage.projects["payments-prod"]) == 90.0
+    assert resync_interval_of(stage.projects["payments-prod"]) == 90.0

@@ -14,11 +14,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from cloudrun_identity.api import GrantState
+from cloudrun_identity.api import GrantState, LedgerEntry
 from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.iam.principals import Tombstone, email
-from cloudrun_identity.ledger.model import LedgerEntry
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy import planning as passes
 from cloudrun_identity.policy import sync as policy_passes

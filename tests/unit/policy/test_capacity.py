@@ -1,7 +1,7 @@
 """What fits into a ledger, and what is left out of it."""
 
 from cloudrun_identity.iam.grants import Grant, IAMCondition
-from cloudrun_identity.ledger.model import LedgerEntry
+from cloudrun_identity.ledger.model import entry_of
 from cloudrun_identity.policy.capacity import MAX_CLAIMANTS, Capacity
 from tests.unit.iam.strategies import ROLES, TARGET
 
@@ -25,7 +25,7 @@ def test_a_condition_counts_once_for_all_who_hold_a_role_under_it() -> None:
 
 def test_what_is_held_counts_before_anything_else() -> None:
     held = [
-        (grant(number), LedgerEntry(frozenset({f"IAMBinding/shop/{number:0360}/u"})))
+        (grant(number), entry_of(grant(number), [f"IAMBinding/shop/{number:0360}/u"]))
         for number in range(1400)
     ]
     assert not Capacity(held).takes(grant(-1), "IAMBinding/shop/web/u")
@@ -40,7 +40,7 @@ def test_company_takes_no_room_from_further_grants() -> None:
     assert room.joining({"IAMBinding/shop/api/u"}, crowd) == {"IAMBinding/shop/api/u"}
     assert taken(room, [grant(number) for number in range(1500)]) == 1500
 
-    full = Capacity([(grant(0), LedgerEntry(joined)), (grant(2), LedgerEntry(frozenset()))])
+    full = Capacity([(grant(0), entry_of(grant(0), joined)), (grant(2), entry_of(grant(2), ()))])
     assert len(full.joining({"IAMBinding/shop/api/u"}, crowd)) <= 2
     assert full.takes(grant(1), "IAMBinding/shop/web/u")
 

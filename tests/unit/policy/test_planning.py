@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from google.iam.v1.policy_pb2 import Binding, Policy
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from cloudrun_identity.api import GrantState
+from cloudrun_identity.api import GrantState, LedgerEntry
 from cloudrun_identity.iam.grants import Grant
-from cloudrun_identity.ledger.model import Ledger, LedgerEntry
+from cloudrun_identity.ledger.model import Ledger, entry_of
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy.desired_grants import RETAIN_ALL, DesiredGrant, DesiredGrants
 from cloudrun_identity.policy.merge import grants_in, merge
@@ -79,12 +80,8 @@ def members(policy: Policy) -> list[tuple[str, bytes, str]]:
     )
 
 
-def entry(owner: Owner, **fields: object) -> LedgerEntry:
-    return replace(LedgerEntry(frozenset({str(owner)}), GrantState.GRANTED), **fields)
-
-
-def holding_of(*owners: Owner) -> LedgerEntry:
-    return LedgerEntry(frozenset(map(str, owners)), GrantState.GRANTED)
+def entry(grant: Grant, *owners: Owner, **fields: Any) -> LedgerEntry:
+    return entry_of(grant, [*map(str, owners)], **{"state": GrantState.GRANTED, **fields})
 
 
 def claiming(owner: Owner, *grants: Grant, **fields: object) -> DesiredGrants:
@@ -125,7 +122,7 @@ def test_a_claimant_that_has_not_declared_itself_keeps_its_grants(
     for grant, held in ledger.entries.items():
         unknown = {text for text in held.owners if Owner.parse(text).owner_key not in owner_keys}
         if unknown:
-            assert unknown <= planned.ledger.entries[grant].owners
+            assert unknown <= set(planned.ledger.entries[grant].owners)
             assert grant not in {release.grant for release in planned.released}
 
 
@@ -322,76 +319,76 @@ def settled_state(state: State, *all_desired: DesiredGrants) -> LedgerEntry | No
 
 
 def test_a_new_grant_is_ours() -> None:
-    after = run_pass(State(Policy(etag=b"e"), Ledger(TARGET)), [claiming(ONE, GRANT)])
-    assert after.ledger.entries == {GRANT: entry(ONE)}
+    after = run_pass(State(Policy(etag=b"e"), Ledger.of(TARGET)), [claiming(ONE, GRANT)])
+    assert after.ledger.entries == {GRANT: entry(GRANT, ONE)}
     assert after.ledger.last_write_time == NOON
     assert GRANT in after.present
 
 
 def test_a_grant_that_stood_before_is_foreign_and_survives_its_claimant() -> None:
-    state = run_pass(State(policy_with(GRANT), Ledger(TARGET)), [claiming(ONE, GRANT)])
-    assert state.ledger.entries == {GRANT: entry(ONE, present_before=True)}
+    state = run_pass(State(policy_with(GRANT), Ledger.of(TARGET)), [claiming(ONE, GRANT)])
+    assert state.ledger.entries == {GRANT: entry(GRANT, ONE, present_before=True)}
     state = run_pass(state, [claiming(ONE)])
     assert state.ledger.is_empty
     assert GRANT in state.present
 
 
 def test_a_grant_that_somebody_added_a_moment_before_our_write_is_foreign() -> None:
-    planned = plan(Ledger(TARGET), [claiming(ONE, GRANT)], (), may_release=True)
+    planned = plan(Ledger.of(TARGET), [claiming(ONE, GRANT)], (), may_release=True)
     settled = settle(planned, {GRANT}, added=(), rejected=(), written_at=NOON)
     assert settled.entries[GRANT].present_before
 
 
 def test_a_grant_begun_in_an_earlier_pass_is_ours_though_this_pass_adds_nothing() -> None:
-    crashed = run_pass(State(Policy(etag=b"e"), Ledger(TARGET)), [claiming(ONE, GRANT)], steps=2)
-    assert settled_state(crashed, claiming(ONE, GRANT)) == entry(ONE)
+    crashed = run_pass(State(Policy(etag=b"e"), Ledger.of(TARGET)), [claiming(ONE, GRANT)], steps=2)
+    assert settled_state(crashed, claiming(ONE, GRANT)) == entry(GRANT, ONE)
 
 
 def test_ownership_passes_from_a_releasing_claimant_to_a_remaining_one() -> None:
-    state = State(policy_with(GRANT), Ledger(TARGET, entries={GRANT: holding_of(ONE, TWO)}))
-    assert settled_state(state, claiming(ONE), claiming(TWO, GRANT)) == entry(TWO)
+    state = State(policy_with(GRANT), Ledger.of(TARGET, {GRANT: entry(GRANT, ONE, TWO)}))
+    assert settled_state(state, claiming(ONE), claiming(TWO, GRANT)) == entry(GRANT, TWO)
 
 
 def test_ownership_passes_to_a_claimant_that_arrives_as_the_last_one_leaves() -> None:
-    state = State(policy_with(GRANT), Ledger(TARGET, entries={GRANT: holding_of(ONE)}))
-    assert settled_state(state, claiming(ONE), claiming(TWO, GRANT)) == entry(TWO)
+    state = State(policy_with(GRANT), Ledger.of(TARGET, {GRANT: entry(GRANT, ONE)}))
+    assert settled_state(state, claiming(ONE), claiming(TWO, GRANT)) == entry(GRANT, TWO)
 
 
 def test_an_abandoned_grant_stands_and_is_forgotten() -> None:
-    state = State(policy_with(GRANT), Ledger(TARGET, entries={GRANT: holding_of(ONE)}))
+    state = State(policy_with(GRANT), Ledger.of(TARGET, {GRANT: entry(GRANT, ONE)}))
     state = run_pass(state, [claiming(ONE, abandon=True)])
     assert state.ledger.is_empty
     assert GRANT in state.present
 
 
 def test_abandoning_removes_one_claimant_alone() -> None:
-    state = State(policy_with(GRANT), Ledger(TARGET, entries={GRANT: holding_of(ONE, TWO)}))
-    assert settled_state(state, claiming(ONE, abandon=True), claiming(TWO, GRANT)) == entry(TWO)
+    state = State(policy_with(GRANT), Ledger.of(TARGET, {GRANT: entry(GRANT, ONE, TWO)}))
+    assert settled_state(state, claiming(ONE, abandon=True), claiming(TWO, GRANT)) == entry(GRANT, TWO)
 
 
 def test_a_held_grant_is_neither_released_nor_claimed_anew() -> None:
-    state = State(Policy(etag=b"e"), Ledger(TARGET, entries={GRANT: holding_of(ONE)}))
+    state = State(Policy(etag=b"e"), Ledger.of(TARGET, {GRANT: entry(GRANT, ONE)}))
     state = run_pass(state, [claiming(ONE, retains=(RETAIN_ALL,), writable=False)])
-    assert state.ledger.entries == {GRANT: holding_of(ONE)}
+    assert state.ledger.entries == {GRANT: entry(GRANT, ONE)}
     assert not state.present
 
 
 def test_a_claim_that_is_not_writable_protects_and_is_not_repaired() -> None:
     observing = claiming(ONE, GRANT, writable=False)
-    missing = State(Policy(etag=b"e"), Ledger(TARGET, entries={GRANT: holding_of(ONE)}))
+    missing = State(Policy(etag=b"e"), Ledger.of(TARGET, {GRANT: entry(GRANT, ONE)}))
     assert not run_pass(missing, [observing]).present
     present = State(policy_with(GRANT), missing.ledger)
     assert run_pass(present, [observing]) == present
 
 
 def test_a_claim_that_is_not_writable_holds_nothing_new() -> None:
-    state = State(policy_with(GRANT), Ledger(TARGET))
+    state = State(policy_with(GRANT), Ledger.of(TARGET))
     assert run_pass(state, [claiming(ONE, GRANT, writable=False)]).ledger.is_empty
 
 
 def test_a_granted_claim_that_is_missing_has_drifted_and_a_pending_one_has_not() -> None:
     def drifted(state: GrantState) -> frozenset[Grant]:
-        ledger = Ledger(TARGET, entries={GRANT: entry(ONE, state=state)})
+        ledger = Ledger.of(TARGET, {GRANT: entry(GRANT, ONE, state=state)})
         return plan(ledger, [claiming(ONE, GRANT)], (), may_release=True).drifted
 
     assert drifted(GrantState.GRANTED) == {GRANT}
@@ -399,7 +396,7 @@ def test_a_granted_claim_that_is_missing_has_drifted_and_a_pending_one_has_not()
 
 
 def test_a_release_that_still_stands_says_so() -> None:
-    ledger = Ledger(TARGET, entries={GRANT: holding_of(ONE)})
+    ledger = Ledger.of(TARGET, {GRANT: entry(GRANT, ONE)})
     planned = plan(ledger, [claiming(ONE)], {GRANT}, may_release=True)
     settled = settle(planned, {GRANT}, added=(), rejected=(), written_at=None)
     assert settled.entries[GRANT].state is GrantState.RELEASING
@@ -407,18 +404,18 @@ def test_a_release_that_still_stands_says_so() -> None:
 
 def test_the_ledger_counts_what_is_not_ours() -> None:
     foreign = Grant(TARGET, ROLES[1], MEMBERS[1])
-    after = run_pass(State(policy_with(foreign), Ledger(TARGET)), [claiming(ONE, GRANT)])
+    after = run_pass(State(policy_with(foreign), Ledger.of(TARGET)), [claiming(ONE, GRANT)])
     assert after.ledger.unmanaged_members == 1
 
 
 def test_a_release_waits_until_every_object_has_declared_itself() -> None:
-    ledger = Ledger(TARGET, entries={GRANT: holding_of(ONE)})
+    ledger = Ledger.of(TARGET, {GRANT: entry(GRANT, ONE)})
     waiting = plan(ledger, [claiming(ONE)], {GRANT}, may_release=False)
     assert (waiting.released, waiting.ledger) == ((), ledger)
 
 
 def test_the_ledger_remembers_the_account_that_a_member_means() -> None:
-    state = State(Policy(etag=b"e"), Ledger(TARGET, entries={GRANT: entry(ONE, unique_id="111")}))
+    state = State(Policy(etag=b"e"), Ledger.of(TARGET, {GRANT: entry(GRANT, ONE, unique_id="111")}))
     after = run_pass(state, [DesiredGrants(ONE, frozenset({DesiredGrant(GRANT, "222")}))])
     assert after.ledger.entries[GRANT].unique_id == "222"
 
@@ -426,9 +423,9 @@ def test_the_ledger_remembers_the_account_that_a_member_means() -> None:
 def test_a_recreated_account_takes_every_tombstone_of_its_own_along_at_once() -> None:
     tombstones = [f"deleted:{ACCOUNT}?uid={uid}" for uid in ("111", "333")]
     policy = Policy(etag=b"e", bindings=[Binding(role=GRANT.role, members=[*tombstones, MEMBERS[1]])])
-    held = entry(ONE, unique_id="333", former_ids=("111",))
+    held = entry(GRANT, ONE, unique_id="333", former_unique_ids=("111",))
     after = run_pass(
-        State(policy, Ledger(TARGET, entries={GRANT: held})),
+        State(policy, Ledger.of(TARGET, {GRANT: held})),
         [DesiredGrants(ONE, frozenset({DesiredGrant(GRANT, "222")}))],
     )
     assert [list(each.members) for each in after.policy.bindings] == [[MEMBERS[1], ACCOUNT]]
@@ -440,6 +437,6 @@ def test_the_policy_is_written_in_a_steady_order() -> None:
     def order(planned: PolicyPlan) -> list[Grant]:
         return [desired_grant.grant for desired_grant in planned.desired_grants]
 
-    one = plan(Ledger(TARGET), [claiming(ONE, *grants)], (), may_release=True)
-    other = plan(Ledger(TARGET), [claiming(ONE, *reversed(grants))], (), may_release=True)
+    one = plan(Ledger.of(TARGET), [claiming(ONE, *grants)], (), may_release=True)
+    other = plan(Ledger.of(TARGET), [claiming(ONE, *reversed(grants))], (), may_release=True)
     assert order(one) == order(other)

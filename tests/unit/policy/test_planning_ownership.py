@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from cloudrun_identity.api import GrantState
+from cloudrun_identity.api import GrantState, LedgerEntry
 from cloudrun_identity.iam.grants import BindingKey, Grant, IAMCondition
 from cloudrun_identity.iam.principals import email
 from cloudrun_identity.ledger.limits import MAX_BYTES
-from cloudrun_identity.ledger.model import Ledger, LedgerEntry
+from cloudrun_identity.ledger.model import Ledger, entry_of
 from cloudrun_identity.ledger.objects import to_object
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy.desired_grants import DesiredGrant, DesiredGrants, Retain
@@ -35,9 +35,8 @@ ONE, TWO = (Owner("IAMBinding", "payments", name, "uid") for name in ("one", "tw
 ALONE = frozenset({BindingKey(TARGET, ROLE)})
 
 
-def entry(owner: Owner, **changes: object) -> LedgerEntry:
-    held = LedgerEntry(frozenset({str(owner)}), GrantState.GRANTED)
-    return replace(held, **changes)
+def entry(grant: Grant, *owners: Owner, **fields: Any) -> LedgerEntry:
+    return entry_of(grant, [*map(str, owners)], **{"state": GrantState.GRANTED, **fields})
 
 
 def planned(ledger: Ledger, *all_desired: DesiredGrants, present: set[Grant]) -> PolicyPlan:
@@ -45,7 +44,7 @@ def planned(ledger: Ledger, *all_desired: DesiredGrants, present: set[Grant]) ->
 
 
 def test_a_grant_to_an_account_of_the_same_name_and_another_id_is_given_anew() -> None:
-    ledger = Ledger(TARGET, entries={ACCOUNT: entry(ONE, unique_id="1")})
+    ledger = Ledger.of(TARGET, {ACCOUNT: entry(ACCOUNT, ONE, unique_id="1")})
     wanted = DesiredGrants(ONE, frozenset({DesiredGrant(ACCOUNT, unique_id="2")}))
 
     found = planned(ledger, wanted, present={ACCOUNT})
@@ -79,7 +78,7 @@ HELD = DesiredGrants(ONE, retains=(Retain(TARGET, ROLE, prefix="serviceAccount:"
 def test_a_grant_that_is_only_kept_goes_with_its_account_unless_that_may_return(
     present: set[Grant], declared: DesiredGrants, settings: dict[str, Any], released: bool
 ) -> None:
-    ledger = Ledger(TARGET, entries={ACCOUNT: entry(ONE, unique_id="1")})
+    ledger = Ledger.of(TARGET, {ACCOUNT: entry(ACCOUNT, ONE, unique_id="1")})
 
     found = plan(
         ledger, [declared], present, **{"may_release": True, "may_return": lambda *_: False} | settings
@@ -90,7 +89,7 @@ def test_a_grant_that_is_only_kept_goes_with_its_account_unless_that_may_return(
 
 
 def test_where_google_shows_a_tombstone_one_write_will_do() -> None:
-    ledger = Ledger(TARGET, entries={ACCOUNT: entry(ONE, unique_id="1")})
+    ledger = Ledger.of(TARGET, {ACCOUNT: entry(ACCOUNT, ONE, unique_id="1")})
     wanted = DesiredGrants(ONE, frozenset({DesiredGrant(ACCOUNT, unique_id="2")}))
 
     found = planned(ledger, wanted, present=set())
@@ -102,7 +101,7 @@ def test_where_google_shows_a_tombstone_one_write_will_do() -> None:
 def test_whoever_has_a_binding_alone_shares_it_with_google_only() -> None:
     wanted = DesiredGrants(ONE, frozenset({DesiredGrant(ANN)}), exclusive=ALONE)
 
-    found = planned(Ledger(TARGET), wanted, present={ANN, EVE, AGENT})
+    found = planned(Ledger.of(TARGET), wanted, present={ANN, EVE, AGENT})
 
     assert found.unmanaged == found.removable == (EVE,)
 
@@ -111,20 +110,20 @@ def test_another_condition_makes_another_binding() -> None:
     wanted = DesiredGrants(ONE, frozenset({DesiredGrant(ANN)}), exclusive=ALONE)
     elsewhere = replace(EVE, condition=IAMCondition("nights", "", "true"))
 
-    assert planned(Ledger(TARGET), wanted, present={ANN, elsewhere}).unmanaged == ()
+    assert planned(Ledger.of(TARGET), wanted, present={ANN, elsewhere}).unmanaged == ()
 
 
 def test_in_observe_mode_intruders_are_seen_and_stay() -> None:
     wanted = DesiredGrants(ONE, frozenset({DesiredGrant(ANN)}), exclusive=ALONE, writable=False)
 
-    found = planned(Ledger(TARGET), wanted, present={ANN, EVE})
+    found = planned(Ledger.of(TARGET), wanted, present={ANN, EVE})
 
     assert (found.unmanaged, found.removable) == ((EVE,), ())
 
 
 def test_nobody_is_removed_while_somebody_has_yet_to_declare() -> None:
     alone = DesiredGrants(ONE, frozenset({DesiredGrant(ANN)}), exclusive=ALONE)
-    found = plan(Ledger(TARGET), [alone], {EVE}, may_release=False, protected=is_protected)
+    found = plan(Ledger.of(TARGET), [alone], {EVE}, may_release=False, protected=is_protected)
     assert (found.unmanaged, found.removable) == ((EVE,), ())
 
 
@@ -132,21 +131,21 @@ def test_a_claim_of_another_object_is_a_conflict_and_removes_nobody() -> None:
     alone = DesiredGrants(ONE, frozenset({DesiredGrant(ANN)}), exclusive=ALONE)
     other = DesiredGrants(TWO, frozenset({DesiredGrant(ACCOUNT)}))
 
-    found = planned(Ledger(TARGET), alone, other, present={ANN, EVE, ACCOUNT})
+    found = planned(Ledger.of(TARGET), alone, other, present={ANN, EVE, ACCOUNT})
 
     assert found.contested == {ONE.owner_key: ACCOUNT}
     assert found.removable == ()
 
 
 def test_what_a_missing_object_holds_is_a_conflict_too() -> None:
-    ledger = Ledger(TARGET, entries={ACCOUNT: entry(TWO)})
+    ledger = Ledger.of(TARGET, {ACCOUNT: entry(ACCOUNT, TWO)})
     alone = DesiredGrants(ONE, frozenset({DesiredGrant(ANN)}), exclusive=ALONE)
 
     assert planned(ledger, alone, present={ANN, ACCOUNT}).contested == {ONE.owner_key: ACCOUNT}
 
 
 def test_a_grant_that_stood_before_is_left_on_deletion() -> None:
-    ledger = Ledger(TARGET, entries={ANN: entry(ONE, present_before=True)})
+    ledger = Ledger.of(TARGET, {ANN: entry(ANN, ONE, present_before=True)})
 
     found = planned(ledger, DesiredGrants(ONE), present={ANN})
 
@@ -155,7 +154,7 @@ def test_a_grant_that_stood_before_is_left_on_deletion() -> None:
 
 
 def test_a_grant_that_stood_before_goes_with_who_claimed_it() -> None:
-    ledger = Ledger(TARGET, entries={ANN: entry(ONE, present_before=True)})
+    ledger = Ledger.of(TARGET, {ANN: entry(ANN, ONE, present_before=True)})
 
     found = planned(ledger, DesiredGrants(ONE, owns_existing=True), present={ANN})
 
@@ -163,11 +162,11 @@ def test_a_grant_that_stood_before_goes_with_who_claimed_it() -> None:
 
 
 def test_the_last_claimant_decides_about_a_grant_that_stood_before() -> None:
-    shared = replace(entry(ONE, present_before=True), owners=frozenset({str(ONE), str(TWO)}))
+    shared = entry(ANN, ONE, TWO, present_before=True)
     claims_it = DesiredGrants(ONE, owns_existing=True)
     keeps_it = DesiredGrants(TWO, frozenset({DesiredGrant(ANN)}))
 
-    after_one = planned(Ledger(TARGET, entries={ANN: shared}), claims_it, keeps_it, present={ANN})
+    after_one = planned(Ledger.of(TARGET, {ANN: shared}), claims_it, keeps_it, present={ANN})
     after_both = planned(after_one.ledger, claims_it, DesiredGrants(TWO), present={ANN})
 
     assert after_one.released == after_both.released == ()
@@ -175,7 +174,7 @@ def test_the_last_claimant_decides_about_a_grant_that_stood_before() -> None:
 
 
 def test_a_grant_that_somebody_keeps_taking_away_is_pending_and_not_lost_twice() -> None:
-    ledger = Ledger(TARGET, entries={ANN: entry(ONE)})
+    ledger = Ledger.of(TARGET, {ANN: entry(ANN, ONE)})
     wanted = DesiredGrants(ONE, frozenset({DesiredGrant(ANN)}))
 
     found = planned(ledger, wanted, present=set())
@@ -191,7 +190,7 @@ TOMB = replace(ACCOUNT, member=f"deleted:{ACCOUNT.member}?uid=1")
 
 @pytest.mark.parametrize("held", [True, False])
 def test_nothing_is_granted_to_an_account_that_the_policy_shows_as_deleted(held: bool) -> None:
-    ledger = Ledger(TARGET, entries={ACCOUNT: entry(ONE, unique_id="1")} if held else {})
+    ledger = Ledger.of(TARGET, {ACCOUNT: entry(ACCOUNT, ONE, unique_id="1")} if held else {})
     found = planned(
         ledger, DesiredGrants(ONE, frozenset({DesiredGrant(ACCOUNT, unique_id="1")})), present={TOMB}
     )
@@ -201,7 +200,7 @@ def test_nothing_is_granted_to_an_account_that_the_policy_shows_as_deleted(held:
 
 
 def test_an_account_that_took_the_place_of_a_deleted_one_is_granted_what_is_claimed_for_it() -> None:
-    ledger = Ledger(TARGET, entries={ACCOUNT: entry(ONE, unique_id="1")})
+    ledger = Ledger.of(TARGET, {ACCOUNT: entry(ACCOUNT, ONE, unique_id="1")})
     found = planned(
         ledger, DesiredGrants(ONE, frozenset({DesiredGrant(ACCOUNT, unique_id="2")})), present={TOMB}
     )
@@ -217,18 +216,18 @@ def test_a_crowd_that_names_the_same_members_does_not_fill_the_ledger_for_others
         )
         for number in range(80)
     ]
-    first = planned(Ledger(TARGET), *crowd, present=set())
+    first = planned(Ledger.of(TARGET), *crowd, present=set())
     assert set(first.ledger.entries) == set(members)
     assert len(json.dumps(to_object(first.ledger, {}))) < MAX_BYTES
 
-    there = {ANN: entry(TWO)}
+    there = {ANN: entry(ANN, TWO)}
     late = planned(
-        Ledger(TARGET, entries=there),
+        Ledger.of(TARGET, there),
         *crowd,
         DesiredGrants(TWO, frozenset({DesiredGrant(ANN)})),
         present={ANN},
     )
-    assert late.ledger.entries[ANN].owners == {str(TWO)}, "whoever is there is not pushed out"
+    assert late.ledger.entries[ANN].owners == (str(TWO),), "whoever is there is not pushed out"
 
 
 def test_who_found_no_room_beside_the_others_has_the_grant_once_they_leave() -> None:
@@ -236,10 +235,10 @@ def test_who_found_no_room_beside_the_others_has_the_grant_once_they_leave() -> 
         DesiredGrants(Owner("IAMBinding", "shop", f"{number:04}", UID), frozenset({DesiredGrant(ANN)}))
         for number in range(1501)
     ]
-    full = planned(Ledger(TARGET), *crowd, present=set()).ledger
+    full = planned(Ledger.of(TARGET), *crowd, present=set()).ledger
     assert len(full.entries[ANN].owners) == 1500
 
     gone = [replace(each, desired_grants=frozenset()) for each in crowd[:-1]]
     left = planned(full, *gone, crowd[-1], present={ANN})
     assert left.released == ()
-    assert left.ledger.entries[ANN].owners == {str(crowd[-1].owner)}
+    assert left.ledger.entries[ANN].owners == (str(crowd[-1].owner),)

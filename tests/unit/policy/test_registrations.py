@@ -2,9 +2,9 @@ import asyncio
 
 import pytest
 
-from cloudrun_identity.api import TargetKind
+from cloudrun_identity.api import LedgerEntry, TargetKind
 from cloudrun_identity.iam.grants import Grant, Target
-from cloudrun_identity.ledger.model import Ledger, LedgerEntry
+from cloudrun_identity.ledger.model import Ledger, entry_of
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy.desired_grants import DesiredGrant, DesiredGrants
 from cloudrun_identity.policy.registrations import Registrations
@@ -26,8 +26,8 @@ def claiming(owner: Owner, *targets: Target, upcoming: frozenset[Target] = froze
     )
 
 
-def held_by(owner: Owner) -> LedgerEntry:
-    return LedgerEntry(frozenset({str(owner)}))
+def held_by(grant: Grant, owner: Owner) -> LedgerEntry:
+    return entry_of(grant, [str(owner)])
 
 
 @pytest.fixture
@@ -39,16 +39,16 @@ async def test_a_declaration_replaces_the_one_before_on_every_target(all_desired
     all_desired.declare(claiming(WEB, HERE))
     all_desired.declare(claiming(WEB, THERE))
     assert set(all_desired.targets()) == {THERE}
-    assert all_desired.concerning(Ledger(HERE)) == []
-    assert all_desired.concerning(Ledger(THERE)) == [claiming(WEB, THERE)]
+    assert all_desired.concerning(Ledger.of(HERE)) == []
+    assert all_desired.concerning(Ledger.of(THERE)) == [claiming(WEB, THERE)]
 
 
 async def test_a_successor_replaces_its_predecessor(all_desired: Registrations) -> None:
     successor = Owner(WEB.kind, WEB.namespace, WEB.name, "uid-9")
     all_desired.declare(claiming(WEB, HERE))
     all_desired.declare(claiming(successor, THERE))
-    assert all_desired.concerning(Ledger(HERE)) == []
-    assert all_desired.concerning(Ledger(THERE)) == [claiming(successor, THERE)]
+    assert all_desired.concerning(Ledger.of(HERE)) == []
+    assert all_desired.concerning(Ledger.of(THERE)) == [claiming(successor, THERE)]
 
 
 async def test_who_holds_something_is_concerned_though_it_declares_nothing_there(
@@ -57,7 +57,7 @@ async def test_who_holds_something_is_concerned_though_it_declares_nothing_there
     predecessor = Owner(WEB.kind, WEB.namespace, WEB.name, "uid-0")
     all_desired.declare(claiming(WEB, THERE))
     all_desired.declare(claiming(OPS, THERE))
-    ledger = Ledger(HERE, entries={grant(HERE): held_by(predecessor)})
+    ledger = Ledger.of(HERE, {grant(HERE): held_by(grant(HERE), predecessor)})
     assert all_desired.concerning(ledger) == [claiming(WEB, THERE)]
 
 
@@ -100,7 +100,7 @@ async def test_who_has_declared_already_is_not_expected(all_desired: Registratio
 async def test_what_is_forgotten_claims_nothing(all_desired: Registrations) -> None:
     all_desired.declare(claiming(WEB, HERE, upcoming=frozenset({THERE})))
     all_desired.forget(WEB)
-    assert all_desired.concerning(Ledger(HERE, entries={grant(HERE): held_by(WEB)})) == []
+    assert all_desired.concerning(Ledger.of(HERE, {grant(HERE): held_by(grant(HERE), WEB)})) == []
     assert set(all_desired.targets()) == set()
     assert not all_desired.has_upcoming(THERE)
     with pytest.raises(KeyError):
@@ -110,7 +110,7 @@ async def test_what_is_forgotten_claims_nothing(all_desired: Registrations) -> N
 async def test_forgetting_whom_nobody_knows_is_no_error(all_desired: Registrations) -> None:
     all_desired.declare(claiming(OPS, HERE))
     all_desired.forget(WEB)
-    assert all_desired.concerning(Ledger(HERE)) == [claiming(OPS, HERE)]
+    assert all_desired.concerning(Ledger.of(HERE)) == [claiming(OPS, HERE)]
 
 
 async def test_a_target_is_awaited_while_somebody_announces_claims_on_it(all_desired: Registrations) -> None:

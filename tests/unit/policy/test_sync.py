@@ -1,14 +1,12 @@
 """What a pass writes, in which order, and what it does about other writers, drift and absent targets."""
 
 import asyncio
-from dataclasses import replace
 
 import pytest
 
-from cloudrun_identity.api import AccountLoss, GrantState, TargetKind
+from cloudrun_identity.api import AccountLoss, GrantState, LedgerAccount, TargetKind
 from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.iam.grants import Grant, Target
-from cloudrun_identity.ledger.model import AccountRecord
 from cloudrun_identity.policy.ports import SyncerSettings
 from cloudrun_identity.policy.syncers import PolicySyncers
 from cloudrun_identity.policy.writer import LOOKS
@@ -97,7 +95,7 @@ async def test_nothing_is_released_until_everybody_has_declared(scene: Scene, sy
 
     await converged(syncers, claiming(OPS, ANN))
     assert ANN in scene.policies.present(TARGET)
-    assert scene.ledgers.ledger(TARGET).entries[ANN].owners == {str(OPS)}
+    assert scene.ledgers.ledger(TARGET).entries[ANN].owners == (str(OPS),)
 
 
 async def test_what_is_abandoned_waits_for_who_has_yet_to_declare_and_becomes_theirs(
@@ -125,7 +123,7 @@ async def test_what_is_abandoned_is_let_go_without_a_look_at_the_policy(
     (sync_result,) = await converged(syncers, claiming(WEB, abandon=True))
     assert sync_result.releasing == ()
     held = scene.ledgers.ledger(TARGET).entries
-    assert {grant: each.owners for grant, each in held.items()} == {ANN: {str(OPS)}}
+    assert {grant: each.owners for grant, each in held.items()} == {ANN: (str(OPS),)}
 
 
 async def test_nothing_is_let_go_unseen_while_others_have_yet_to_declare(
@@ -303,9 +301,11 @@ async def test_the_policy_of_an_account_that_somebody_replaced_is_neither_read_n
 ) -> None:
     scene.retain(ANN, WEB)
     scene.retain(BOB, WEB)
-    ours = AccountRecord("ann@acme.iam.gserviceaccount.com", "payments/ann", "uid", unique_id="111")
+    ours = LedgerAccount(
+        email="ann@acme.iam.gserviceaccount.com", owner="payments/ann", owner_uid="uid", unique_id="111"
+    )
     ledger = scene.ledgers.ledger(TARGET)
-    scene.ledgers.stored[TARGET] = ledger.with_account(replace(ours, lost=AccountLoss.REPLACED))
+    scene.ledgers.stored[TARGET] = ledger.with_account(ours.replace(lost=AccountLoss.REPLACED))
     (sync_result,) = await converged(syncers, claiming(WEB, BOB))
     assert (scene.policies.reads, scene.policies.sets) == (0, 0)
     assert sync_result.releasing == ()

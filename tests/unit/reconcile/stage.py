@@ -225,7 +225,7 @@ class Cluster(FakeWorld):
             self.writes.append("status")
         return {**raw, "status": status}
 
-    async def kind_is_leaving(self, kind: str) -> bool:
+    async def is_uninstalled(self, kind: str) -> bool:
         return self.leaving
 
 

@@ -69,7 +69,7 @@ async def test_a_suspended_deletion_waits_and_says_for_whom(stage: Stage, brake:
     await stage.passes()
     assert stage.ready == (ConditionStatus.FALSE, "Suspended")
     message = stage.api_server.status.condition(ConditionType.READY).message
-    assert message == f"{who}: deletion waits until suspend is false again"
+    assert message == f"{who}: the deletion waits until suspend is false again"
     assert stage.present == {ANN}
 
 
@@ -106,7 +106,7 @@ async def test_a_deletion_waits_for_another_project_in_which_something_is_held(s
     assert await stage.passes() == NoRequeue()
     assert stage.ready == (ConditionStatus.FALSE, "Suspended")
     message = stage.api_server.status.condition(ConditionType.READY).message
-    assert "ManagedProject shared is not suspended any more" in message
+    assert "ManagedProject shared is no longer suspended" in message
     assert "Project shared-1234" in message
     assert stage.present == {ANN}, "nothing is let go of anywhere"
     assert stage.scene.policies.reads == reads

@@ -10,7 +10,7 @@ from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.ledger.objects import LedgerInvalid
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.reconcile.cluster_state import ObjectKey
-from cloudrun_identity.reconcile.invalid_objects import status_with, unreadable
+from cloudrun_identity.reconcile.invalid_objects import invalid_spec, status_with
 from cloudrun_identity.reconcile.requeue import NoRequeue, Requeue, RequeueAfter
 from tests.unit.gcp.fakes import fault
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.looptime(start=0)
 async def test_what_cannot_be_read_is_left_alone_and_says_so(stage: Stage) -> None:
     stage.api_server.raws[KEY]["spec"] = {}
     stage.api_server.raws[KEY]["status"] = {"projectID": "payments-prod-1234", "conditions": [{"type": 3}]}
-    assert await stage.reconciler.reconcile(KEY, max_age=0.0) == (NoRequeue(), "unreadable")
+    assert await stage.reconciler.reconcile(KEY, max_age=0.0) == (NoRequeue(), "invalid")
     assert stage.api_server.writes == ["status"]
     assert stage.script.reads == []
 
@@ -31,7 +31,7 @@ def test_the_status_of_what_cannot_be_read_names_the_field_and_keeps_the_rest() 
     raw = {"metadata": {"generation": 3}, "status": {"projectID": "p-1234", "conditions": [{"type": 3}]}}
     with pytest.raises(ValidationError) as raised:
         CloudRunIdentity.model_validate({"metadata": {"name": "x"}, "spec": {}})
-    outcome = unreadable(misfits(raised.value)[0])
+    outcome = invalid_spec(misfits(raised.value)[0])
     status = status_with(raw, outcome, datetime(2026, 11, 22, tzinfo=UTC))
     assert status["projectID"] == "p-1234"
     assert status["observedGeneration"] == 3
@@ -59,7 +59,8 @@ def leave(stage: Stage, key: ObjectKey = WEB, **spec: Any) -> None:
     }
     stage.api_server.raws[key] = {"kind": key.kind, "metadata": metadata, "spec": {**SPEC, **spec}}
     stage.scene.policies.grant(ANN)
-    stage.scene.retain(ANN, Owner(key.kind, key.namespace, key.name, "u-1"))
+    if key.namespace:
+        stage.scene.retain(ANN, Owner(key.kind, key.namespace, key.name, "u-1"))
 
 
 async def passes(stage: Stage, key: ObjectKey = WEB) -> tuple[Requeue, str]:
@@ -110,7 +111,7 @@ async def test_what_cannot_be_undone_safely_stays_in_the_ledger_and_is_told(
 async def test_while_it_is_suspended_it_waits_and_says_so(stage: Stage, by: str) -> None:
     leave(stage, suspend=by == "itself")
     stage.api_server.lend(suspend=by == "its project")
-    assert await passes(stage) == (NoRequeue(), "unreadable")
+    assert await passes(stage) == (NoRequeue(), "invalid")
     assert stage.present == {ANN}
     assert WEB in stage.api_server.raws
     [ready] = [each for each in stage.api_server.status_written["conditions"] if each["type"] == "Ready"]
@@ -129,7 +130,7 @@ async def test_it_stays_while_a_ledger_may_hold_something_of_it_that_nobody_know
 async def test_a_release_that_fails_is_tried_again(stage: Stage) -> None:
     leave(stage)
     stage.scene.policies.faults = [fault(Fault.PERMISSION_DENIED)]
-    assert await passes(stage) == (RequeueAfter(), "unreadable")
+    assert await passes(stage) == (RequeueAfter(), "invalid")
     assert WEB in stage.api_server.raws
     assert await passes(stage) == (NoRequeue(), "deleted")
     assert stage.present == set()
@@ -139,7 +140,7 @@ async def test_a_project_stays_for_as_long_as_objects_refer_to_it(stage: Stage) 
     delegated = ObjectKey("ManagedProject", "", "payments-prod")
     leave(stage, delegated, projectID=3)
     stage.api_server.references[delegated] = {WEB}
-    assert await passes(stage, delegated) == (NoRequeue(), "unreadable")
+    assert await passes(stage, delegated) == (NoRequeue(), "invalid")
     stage.api_server.references.clear()
     assert await passes(stage, delegated) == (NoRequeue(), "deleted")
     assert stage.api_server.writes == ["status", "no finalizer"]

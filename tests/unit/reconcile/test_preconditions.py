@@ -1,9 +1,6 @@
-from dataclasses import replace
-
 import pytest
 
-from cloudrun_identity.api import ManagedProject, Origin, Reason, RoleState
-from cloudrun_identity.ledger.model import RoleRecord
+from cloudrun_identity.api import LedgerRole, ManagedProject, Origin, Reason, RoleState
 from cloudrun_identity.reconcile.cluster_state import ObjectKey, project_key
 from cloudrun_identity.reconcile.outcomes import Paused, Refused, Waiting
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked, check_preconditions, other_project
@@ -36,14 +33,14 @@ def test_a_missing_project_is_waited_for() -> None:
     allowed = stopped(identity(), FakeWorld())
     assert isinstance(allowed.outcome, Waiting)
     assert allowed.outcome.reason is Reason.DEPENDENCY_NOT_FOUND
-    assert allowed.unresolved == "spec.projectRef: there is no ManagedProject payments-prod"
+    assert allowed.unresolved == "spec.projectRef: ManagedProject payments-prod does not exist"
 
 
 def test_a_project_that_cannot_be_read_is_said_to_be_just_that() -> None:
     cluster = FakeWorld()
     cluster.unreadable = {project_key("payments-prod")}
     allowed = stopped(identity(), cluster)
-    message = "ManagedProject payments-prod cannot be read; correct it as its Ready condition says"
+    message = "ManagedProject payments-prod is invalid; correct it as its Ready condition says"
     assert allowed.outcome == Waiting(Reason.DEPENDENCY_NOT_READY, f"spec.projectRef: {message}")
     assert allowed.unresolved == f"spec.projectRef: {message}"
     assert other_project("payments-prod", "shop", cluster, "spec.usableFrom[0].projectRef") == Waiting(
@@ -94,16 +91,22 @@ def test_a_custom_role_stays_whose_it_is_when_an_older_object_comes_to_declare_i
     spec: {projectRef: {name: payments-prod}, roleID: runner, permissions: [run.jobs.run]}
     """
     mine, older = parsed(role % ("payments", "mine", 2)), parsed(role % ("shop", "older", 1))
-    record = RoleRecord("runner", "payments/runner", "u-mine", Origin.CREATED, RoleState.PRESENT)
+    record = LedgerRole(
+        role_id="runner",
+        owner="payments/runner",
+        owner_uid="u-mine",
+        origin=Origin.CREATED,
+        state=RoleState.PRESENT,
+    )
 
-    def allowed(*records: RoleRecord) -> Allowed | Blocked:
+    def allowed(*records: LedgerRole) -> Allowed | Blocked:
         cluster = FakeWorld(project(), mine, older, roles=records)
         cluster.rivalry = {ObjectKey.of(mine): [older]}
         return check_preconditions(mine, cluster)
 
     assert isinstance(allowed(record), Allowed)
     assert isinstance(allowed(), Blocked)
-    assert isinstance(allowed(replace(record, state=RoleState.DELETED)), Blocked)
+    assert isinstance(allowed(record.replace(state=RoleState.DELETED)), Blocked)
 
 
 def test_a_project_reference_that_leads_elsewhere_now_is_a_conflict() -> None:
@@ -146,7 +149,7 @@ def test_a_project_that_is_not_ready_is_waited_for(status: str, transient: bool)
     assert isinstance(allowed.outcome, Waiting)
     assert allowed.outcome.reason is Reason.DEPENDENCY_NOT_READY
     assert allowed.unresolved == (
-        "spec.projectRef: ManagedProject payments-prod is not ready; its conditions say why"
+        "spec.projectRef: ManagedProject payments-prod is not ready; see its conditions"
     )
     assert allowed.transient is transient
 

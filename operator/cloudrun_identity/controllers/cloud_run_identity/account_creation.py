@@ -5,14 +5,19 @@ recorded first, and an account that is found afterwards is ours if it says just 
 leaves the description open, it names the identity's UID, which no account of anybody else does.
 """
 
-from dataclasses import replace
-
-from cloudrun_identity.api import AccountIntent, AccountText, Adoption, ManagedProject, Origin, Reason
+from cloudrun_identity.api import (
+    AccountIntent,
+    AccountText,
+    Adoption,
+    LedgerAccount,
+    ManagedProject,
+    Origin,
+    Reason,
+)
 from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.gcp.mutations import mutated
+from cloudrun_identity.gcp.mutations import log_mutation
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
 from cloudrun_identity.iam.admission import Denied, may_adopt
-from cloudrun_identity.ledger.model import AccountRecord
 from cloudrun_identity.reconcile.cluster_state import ClusterState, identity_key
 from cloudrun_identity.reconcile.interfaces import Applied
 from cloudrun_identity.reconcile.outcomes import SHORTLY, InSync, Refused, Waiting
@@ -48,7 +53,9 @@ class AccountCreation:
             return Applied(Refused(Reason.CONFLICT, message), AccountSeen(seen))
         if seen is not None:
             return await self._adopt(owner, project, cluster, seen)
-        intended = self._intended(owner, AccountRecord(email, owner.name, owner.obj.metadata.uid))
+        intended = self._intended(
+            owner, LedgerAccount(email=email, owner=owner.name, owner_uid=owner.obj.metadata.uid)
+        )
         await self._deps.records.put(owner, intended)
         self._deps.checkpoint("intent recorded")
         try:
@@ -62,9 +69,9 @@ class AccountCreation:
         account = await self._deps.service_accounts.get(owner.project_id, email)
         return await self._adopt(owner, project, cluster, account)
 
-    async def anew(self, owner: AccountOwner, record: AccountRecord) -> Applied[AccountSeen]:
+    async def anew(self, owner: AccountOwner, record: LedgerAccount) -> Applied[AccountSeen]:
         """Create in the place of an account that is gone another one of the same e-mail."""
-        intended = self._intended(owner, replace(record, unique_id="", lost=None, disabled=False))
+        intended = self._intended(owner, record.replace(unique_id="", lost=None, disabled=False))
         await self._deps.records.put(owner, intended)
         self._deps.checkpoint("intent recorded")
         try:
@@ -80,7 +87,7 @@ class AccountCreation:
     async def follow(
         self,
         owner: AccountOwner,
-        record: AccountRecord,
+        record: LedgerAccount,
         project: ManagedProject,
         cluster: ClusterState,
         seen: ServiceAccount | None,
@@ -102,39 +109,38 @@ class AccountCreation:
         propagation.end(record.email)
         return Applied(InSync(), AccountSeen(seen))
 
-    def made(self, record: AccountRecord, shown: ServiceAccount) -> bool:
+    def made(self, record: LedgerAccount, shown: ServiceAccount) -> bool:
         """Whether an account that is shown is the one that the recorded creation made."""
         made = self._deps.propagation.made(record.email)
         if made:
             return shown.unique_id == made
         return record.sent == AccountText(display_name=shown.display_name, description=shown.description)
 
-    def _intended(self, owner: AccountOwner, record: AccountRecord) -> AccountRecord:
-        return replace(
-            record,
+    def _intended(self, owner: AccountOwner, record: LedgerAccount) -> LedgerAccount:
+        return record.replace(
             intent=AccountIntent.CREATE,
             origin=Origin.CREATED,
             sent=_text_of(owner),
-            appeared=self._deps.records.now(),
+            appeared_time=self._deps.records.now(),
         )
 
-    async def _create(self, owner: AccountOwner, record: AccountRecord) -> Applied[AccountSeen]:
+    async def _create(self, owner: AccountOwner, record: LedgerAccount) -> Applied[AccountSeen]:
         deps, sent = self._deps, record.sent or AccountText()
         account = await deps.service_accounts.create(
             owner.project_id, owner.obj.account_id, sent.display_name, sent.description
         )
         deps.checkpoint("account created")
-        deps.inventory.wrote_account(owner.project_id, account.email)
-        mutated("create", owner.target(account.email).full_name, before="absent", after="created")
+        deps.inventory.invalidate_account(owner.project_id, account.email)
+        log_mutation("create", owner.target(account.email).full_name, before="absent", after="created")
         if account.email != record.email:  # only the reply knows for sure
-            await deps.records.put(owner, replace(record, email=account.email))
+            await deps.records.put(owner, record.replace(email=account.email))
             await deps.records.drop(owner, record.email)
         deps.propagation.begin(account.email, account.unique_id)
         return propagating(account.email, account)
 
-    async def _create_again(self, owner: AccountOwner, record: AccountRecord) -> Applied[AccountSeen]:
+    async def _create_again(self, owner: AccountOwner, record: LedgerAccount) -> Applied[AccountSeen]:
         """Make the recorded create once more, word for word, lest what the first one made be disowned."""
-        record = await self._deps.records.put(owner, replace(record, appeared=self._deps.records.now()))
+        record = await self._deps.records.put(owner, record.replace(appeared_time=self._deps.records.now()))
         try:
             return await self._create(owner, record)
         except GoogleError as error:
@@ -146,7 +152,7 @@ class AccountCreation:
     async def _yield(
         self,
         owner: AccountOwner,
-        record: AccountRecord,
+        record: LedgerAccount,
         project: ManagedProject,
         cluster: ClusterState,
         seen: ServiceAccount,
@@ -156,7 +162,7 @@ class AccountCreation:
         if not record.unique_ids:
             await self._deps.records.drop(owner, record.email)
             return await self._adopt(owner, project, cluster, seen)
-        former = replace(record, intent=None, sent=None, appeared=None, unique_id=record.unique_ids[-1])
+        former = record.replace(intent=None, sent=None, appeared_time=None, unique_id=record.unique_ids[-1])
         await self._deps.records.put(owner, former)
         return _taken(record.email)
 
@@ -174,15 +180,15 @@ class AccountCreation:
         if isinstance(decision, Denied):
             refused = Refused(Reason.DENIED_BY_GUARDRAIL, f"spec.adoption: {decision.reason}")
             return Applied(refused, AccountSeen(account))
-        record = AccountRecord(
-            account.email,
-            owner.name,
-            owner.obj.metadata.uid,
+        record = LedgerAccount(
+            email=account.email,
+            owner=owner.name,
+            owner_uid=owner.obj.metadata.uid,
             origin=Origin.ADOPTED,
             disabled=account.disabled,
         )
         await self._deps.records.settle(owner, record, account)
-        mutated("adopt", owner.target(account.email).full_name, before="not ours", after="adopted")
+        log_mutation("adopt", owner.target(account.email).full_name, before="not ours", after="adopted")
         return Applied(InSync(), AccountSeen(account))
 
 

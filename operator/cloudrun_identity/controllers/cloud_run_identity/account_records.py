@@ -1,15 +1,15 @@
 """The records of accounts, kept in the ledgers of the accounts' own policies."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from cloudrun_identity.api import Abandonment, CloudRunIdentity, TargetKind
+from cloudrun_identity.api import Abandonment, CloudRunIdentity, LedgerAccount, TargetKind
 from cloudrun_identity.api.policy_ledger import MAX_UNIQUE_IDS
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.ledger.model import AccountRecord, Ledger
+from cloudrun_identity.ledger.model import Ledger
 
 
 class AccountLedgers(Protocol):
@@ -56,7 +56,7 @@ class AccountRecords:
         """The time, in whole seconds, as records keep it."""
         return self._wall_clock().replace(microsecond=0)
 
-    def of(self, owner: AccountOwner, email: str) -> AccountRecord | None:
+    def of(self, owner: AccountOwner, email: str) -> LedgerAccount | None:
         """The record of an account, whoever owns it; none of one that was left behind."""
         record = self._ledgers.ledger(owner.target(email)).account
         return None if record is None or record.abandoned else record
@@ -65,20 +65,19 @@ class AccountRecords:
         """The account whose ledger records this owner."""
         return self._ledgers.account_home(owner)
 
-    async def put(self, owner: AccountOwner, record: AccountRecord) -> AccountRecord:
+    async def put(self, owner: AccountOwner, record: LedgerAccount) -> LedgerAccount:
         """Keep the record; nothing is written if it is kept already."""
         await self._ledgers.update(owner.target(record.email), lambda ledger: ledger.with_account(record))
         return record
 
     async def settle(
-        self, owner: AccountOwner, record: AccountRecord, account: ServiceAccount
-    ) -> AccountRecord:
+        self, owner: AccountOwner, record: LedgerAccount, account: ServiceAccount
+    ) -> LedgerAccount:
         """Complete the record of an account that is seen steadily: from now on dependants may go."""
         unique_ids = tuple(each for each in record.unique_ids if each != account.unique_id)
         return await self.put(
             owner,
-            replace(
-                record,
+            record.replace(
                 intent=None,
                 sent=None,
                 lost=None,
@@ -91,10 +90,10 @@ class AccountRecords:
         """Forget the account, if it is this owner's."""
         await self._replace(owner, email, None)
 
-    async def leave_behind(self, owner: AccountOwner, record: AccountRecord, reason: str) -> None:
+    async def leave_behind(self, owner: AccountOwner, record: LedgerAccount, reason: str) -> None:
         """Keep in mind that the account was left, for the project's status to show."""
-        left = AccountRecord(
-            record.email,
+        left = LedgerAccount(
+            email=record.email,
             owner="",
             owner_uid="",
             origin=record.origin,
@@ -104,7 +103,7 @@ class AccountRecords:
         )
         await self._replace(owner, record.email, left)
 
-    async def _replace(self, owner: AccountOwner, email: str, record: AccountRecord | None) -> None:
+    async def _replace(self, owner: AccountOwner, email: str, record: LedgerAccount | None) -> None:
         def change(ledger: Ledger) -> Ledger:
             own = ledger.account is not None and ledger.account.owner == owner.name
             return ledger.with_account(record) if own else ledger

@@ -6,6 +6,7 @@ from typing import assert_never
 from cloudrun_identity.api import (
     AccountIntent,
     AccountLoss,
+    LedgerAccount,
     Origin,
     Reason,
     WhenDeleted,
@@ -13,9 +14,8 @@ from cloudrun_identity.api import (
     WhenReplaced,
 )
 from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.gcp.mutations import mutated
+from cloudrun_identity.gcp.mutations import log_mutation
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
-from cloudrun_identity.ledger.model import AccountRecord
 from cloudrun_identity.reconcile.interfaces import Applied, Change
 from cloudrun_identity.reconcile.outcomes import InSync, Paused, Refused
 
@@ -32,7 +32,7 @@ class AccountUpkeep:
         self._creation = creation
 
     async def keep(
-        self, owner: AccountOwner, record: AccountRecord, seen: ServiceAccount | None
+        self, owner: AccountOwner, record: LedgerAccount, seen: ServiceAccount | None
     ) -> Applied[AccountSeen]:
         """Put right what differs, or one step of it."""
         if seen is None:
@@ -44,7 +44,7 @@ class AccountUpkeep:
         return await self._returned(owner, record, seen)
 
     async def update(
-        self, owner: AccountOwner, record: AccountRecord, seen: ServiceAccount
+        self, owner: AccountOwner, record: LedgerAccount, seen: ServiceAccount
     ) -> Applied[AccountSeen]:
         """Write the fields that differ, each by its own call."""
         described = await self._describe(owner, seen)
@@ -54,10 +54,10 @@ class AccountUpkeep:
             message = f"{change}, which spec.whenDisabled: Report leaves as it is"
             return Applied(Paused(Reason.DRIFT_DETECTED, message), AccountSeen(described), left=(change,))
         switched = await self._switch(owner, described, disabled=wanted)
-        await self._deps.records.put(owner, replace(record, disabled=wanted))
+        await self._deps.records.put(owner, record.replace(disabled=wanted))
         return Applied(InSync(), AccountSeen(switched))
 
-    async def _missing(self, owner: AccountOwner, record: AccountRecord) -> Applied[AccountSeen]:
+    async def _missing(self, owner: AccountOwner, record: LedgerAccount) -> Applied[AccountSeen]:
         propagation = self._deps.propagation
         propagation.read(record.email, "")
         is_unanswered = record.intent is AccountIntent.UNDELETE and not propagation.made(record.email)
@@ -78,10 +78,10 @@ class AccountUpkeep:
             case _:
                 assert_never(owner.obj.spec.when_deleted)
 
-    async def _undelete(self, owner: AccountOwner, record: AccountRecord) -> Applied[AccountSeen]:
+    async def _undelete(self, owner: AccountOwner, record: LedgerAccount) -> Applied[AccountSeen]:
         deps, email = self._deps, record.email
         may_be_done = record.intent is AccountIntent.UNDELETE and deps.propagation.is_fresh(email)
-        intended = replace(record, intent=AccountIntent.UNDELETE, appeared=deps.records.now())
+        intended = record.replace(intent=AccountIntent.UNDELETE, appeared_time=deps.records.now())
         await deps.records.put(owner, intended)
         deps.checkpoint("undelete recorded")
         try:
@@ -99,13 +99,13 @@ class AccountUpkeep:
             )
             return Applied(Refused(Reason.CONFLICT, message), AccountSeen(None))
         deps.checkpoint("account undeleted")
-        deps.inventory.wrote_account(owner.project_id, email)
-        mutated("undelete", owner.target(email).full_name, before="deleted", after="present")
+        deps.inventory.invalidate_account(owner.project_id, email)
+        log_mutation("undelete", owner.target(email).full_name, before="deleted", after="present")
         deps.propagation.begin(email, account.unique_id)
         return propagating(email, account)
 
     async def _replaced(
-        self, owner: AccountOwner, record: AccountRecord, seen: ServiceAccount
+        self, owner: AccountOwner, record: LedgerAccount, seen: ServiceAccount
     ) -> Applied[AccountSeen]:
         lost = await self._lose(owner, record, AccountLoss.REPLACED)
         match owner.obj.spec.when_replaced:
@@ -117,13 +117,13 @@ class AccountUpkeep:
                 )
                 return Applied(Refused(Reason.CONFLICT, message), AccountSeen(seen))
             case WhenReplaced.REGRANT:
-                taken = replace(lost, origin=Origin.ADOPTED, disabled=seen.disabled)
+                taken = lost.replace(origin=Origin.ADOPTED, disabled=seen.disabled)
                 return await self._returned(owner, taken, seen)
             case _:
                 assert_never(owner.obj.spec.when_replaced)
 
     async def _returned(
-        self, owner: AccountOwner, record: AccountRecord, seen: ServiceAccount
+        self, owner: AccountOwner, record: LedgerAccount, seen: ServiceAccount
     ) -> Applied[AccountSeen]:
         """Let dependants go again once the account is seen steadily."""
         if not self._deps.propagation.read(record.email, seen.unique_id):
@@ -133,12 +133,12 @@ class AccountUpkeep:
         self._deps.checkpoint("account settled")
         if seen.unique_id != record.unique_id:
             name = owner.target(record.email).full_name
-            mutated("take over", name, before=record.unique_id, after=seen.unique_id)
+            log_mutation("take over", name, before=record.unique_id, after=seen.unique_id)
         return await self.update(owner, settled, seen)
 
-    async def _lose(self, owner: AccountOwner, record: AccountRecord, loss: AccountLoss) -> AccountRecord:
+    async def _lose(self, owner: AccountOwner, record: LedgerAccount, loss: AccountLoss) -> LedgerAccount:
         """Record what became of the account, so that nothing is granted to it or on it meanwhile."""
-        return await self._deps.records.put(owner, replace(record, intent=None, lost=loss, appeared=None))
+        return await self._deps.records.put(owner, record.replace(intent=None, lost=loss, appeared_time=None))
 
     async def _describe(self, owner: AccountOwner, seen: ServiceAccount) -> ServiceAccount:
         spec = owner.obj.spec
@@ -153,7 +153,7 @@ class AccountUpkeep:
             owner.project_id, seen.unique_id, display_name=spec.display_name, description=spec.description
         )
         before, after = (f"{each.display_name!r}, {each.description!r}" for each in (seen, wanted))
-        mutated("patch", owner.target(seen.email).full_name, before=before, after=after)
+        log_mutation("patch", owner.target(seen.email).full_name, before=before, after=after)
         return self._wrote(owner, seen, wanted)
 
     async def _switch(self, owner: AccountOwner, seen: ServiceAccount, *, disabled: bool) -> ServiceAccount:
@@ -164,12 +164,12 @@ class AccountUpkeep:
         await switch(owner.project_id, seen.unique_id)
         words = {True: "disabled", False: "enabled"}
         name = owner.target(seen.email).full_name
-        mutated("switch", name, before=words[seen.disabled], after=words[disabled])
+        log_mutation("switch", name, before=words[seen.disabled], after=words[disabled])
         return self._wrote(owner, seen, replace(seen, disabled=disabled))
 
     def _wrote(self, owner: AccountOwner, before: ServiceAccount, after: ServiceAccount) -> ServiceAccount:
         """What was sent counts: the reply echoes less, and a read may not show it yet."""
-        self._deps.inventory.wrote_account(owner.project_id, before.email)
+        self._deps.inventory.invalidate_account(owner.project_id, before.email)
         self._deps.recent.wrote(before, after)
         return after
 

@@ -1,9 +1,8 @@
 """The service account of an identity: looked at, and led through its life one step at a time."""
 
-from cloudrun_identity.api import ManagedProject
+from cloudrun_identity.api import LedgerAccount, ManagedProject
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
-from cloudrun_identity.ledger.model import AccountRecord
 from cloudrun_identity.reconcile.cluster_state import ClusterState
 from cloudrun_identity.reconcile.interfaces import Applied
 from cloudrun_identity.reconcile.outcomes import InSync
@@ -23,7 +22,7 @@ class Accounts:
         self._upkeep = AccountUpkeep(deps, self._creation)
 
     async def look(
-        self, project_id: str, email: str, record: AccountRecord | None, max_age: float
+        self, project_id: str, email: str, record: LedgerAccount | None, max_age: float
     ) -> AccountSeen:
         """The account as it is: of a fresh one a 403 is lag as well, as is what our last write replaced."""
         # Asked anew until it is steady: an intent to create is recorded only over what was seen to be absent.
@@ -43,7 +42,7 @@ class Accounts:
         self,
         owner: AccountOwner,
         email: str,
-        record: AccountRecord | None,
+        record: LedgerAccount | None,
         project: ManagedProject,
         cluster: ClusterState,
         seen: AccountSeen,
@@ -60,6 +59,6 @@ class Accounts:
             return await self._upkeep.update(owner, settled, step.seen.account)
         return step
 
-    def made(self, record: AccountRecord, shown: ServiceAccount) -> bool:
+    def made(self, record: LedgerAccount, shown: ServiceAccount) -> bool:
         """Whether an account whose creation was never seen through is the one that was made."""
         return self._creation.made(record, shown)

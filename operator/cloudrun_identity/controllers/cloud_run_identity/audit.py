@@ -30,7 +30,7 @@ from cloudrun_identity.controllers.cross_project import (
 from cloudrun_identity.gcp.errors import GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.keys import Keys
-from cloudrun_identity.gcp.permission_checks import Hint, PermissionChecks
+from cloudrun_identity.gcp.permission_checks import AccessState, PermissionChecks
 from cloudrun_identity.gcp.projects import cloud_run_service_agent
 from cloudrun_identity.gcp.workloads import Workload
 from cloudrun_identity.iam.acting_roles import TOKEN_CREATOR
@@ -58,7 +58,7 @@ class Audit:
     attached: tuple[Workload, ...] = ()
     keys: tuple[UnmanagedKey, ...] | GoogleError | None = None
     unreadable: tuple[str, ...] = ()
-    may_act: Mapping[str, Hint] = field(default_factory=dict)
+    may_act: Mapping[str, AccessState] = field(default_factory=dict)
     open_services: tuple[Workload, ...] = ()
 
     @property
@@ -111,7 +111,7 @@ class IdentityAuditor:
                         f"{kind}s in {location} of {project_id} cannot be read: {error.message}"
                     )
         may_act = {
-            project.metadata.name: await self._access.operator_may(
+            project.metadata.name: await self._access.operator_access(
                 "iam.serviceAccounts.actAs", account, project.project_id, max_age
             )
             for project in usable_projects(obj, cluster)
@@ -129,7 +129,7 @@ class IdentityAuditor:
             listed = await self._keys.list(account.project_id, unique_id, max_age)
         except GoogleError as error:
             return error
-        return undeclared(listed, cluster.ledger(account).keys)
+        return undeclared(listed, cluster.ledger(account).key_ring)
 
 
 def cross_project(
@@ -154,7 +154,7 @@ def cross_project(
             project.status.operator_identity or "",
         )
         lines += [
-            act_as_check(use, audit.may_act.get(project.metadata.name, Hint.UNKNOWN)),
+            act_as_check(use, audit.may_act.get(project.metadata.name, AccessState.UNKNOWN)),
             service_agent_check(use, _is_delegated(account, use, cluster)),
             org_policy_check(use),
         ]
@@ -169,11 +169,11 @@ def usable_projects(obj: CloudRunIdentity, cluster: ClusterState) -> Iterator[Ma
             yield project
 
 
-def _is_delegated(account: Target, use: CrossProjectUse, cluster: ClusterState) -> Hint:
+def _is_delegated(account: Target, use: CrossProjectUse, cluster: ClusterState) -> AccessState:
     """Whether the service agent has its grant, which is ours to make, by the ledger."""
     agent = service_account_member(cloud_run_service_agent(use.project_number))
     entry = cluster.ledger(account).entries.get(Grant(account, TOKEN_CREATOR, agent))
-    return Hint.YES if entry and entry.state is GrantState.GRANTED else Hint.NO
+    return AccessState.GRANTED if entry and entry.state is GrantState.GRANTED else AccessState.NOT_GRANTED
 
 
 def _places(obj: CloudRunIdentity, home: str, cluster: ClusterState) -> frozenset[tuple[str, str]]:

@@ -6,12 +6,18 @@ create, completed once reads are steady, dropped last. The status only mirrors i
 
 from dataclasses import dataclass, replace
 
-from cloudrun_identity.api import CloudRunIdentity, ConditionType, ManagedProject, Reason, TargetKind
+from cloudrun_identity.api import (
+    CloudRunIdentity,
+    ConditionType,
+    LedgerAccount,
+    ManagedProject,
+    Reason,
+    TargetKind,
+)
 from cloudrun_identity.gcp.roles import Roles
 from cloudrun_identity.gcp.service_accounts import ServiceAccount, expected_email
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.principals import service_account_member
-from cloudrun_identity.ledger.model import AccountRecord
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey
 from cloudrun_identity.reconcile.conditions import Finding
 from cloudrun_identity.reconcile.grants.public_services import invoked_services
@@ -37,7 +43,7 @@ class AccountWant:
     obj: CloudRunIdentity
     project: ManagedProject
     cluster: ClusterState
-    record: AccountRecord | None
+    record: LedgerAccount | None
 
     @property
     def owner(self) -> AccountOwner:

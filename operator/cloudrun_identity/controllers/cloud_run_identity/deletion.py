@@ -8,13 +8,13 @@ from cloudrun_identity.api import (
     CloudRunIdentity,
     DeletionProtection,
     IdentityDeletionPolicy,
+    LedgerAccount,
     Origin,
     Reason,
 )
 from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.gcp.mutations import mutated
+from cloudrun_identity.gcp.mutations import log_mutation
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
-from cloudrun_identity.ledger.model import AccountRecord
 from cloudrun_identity.reconcile.cluster_state import ClusterState
 from cloudrun_identity.reconcile.events import EventReporter
 from cloudrun_identity.reconcile.grants.release import Releaser
@@ -79,7 +79,7 @@ class IdentityDeletion:
         waited = (self._deps.records.now() - asked).total_seconds() if asked else _LONG
         return SHARED if waited >= _LONG else 0.0
 
-    async def _end(self, owner: AccountOwner, record: AccountRecord, seen: AccountSeen) -> Outcome:
+    async def _end(self, owner: AccountOwner, record: LedgerAccount, seen: AccountSeen) -> Outcome:
         """Take the account away, after the time that it is to be disabled before."""
         if seen.account is None and not record.unique_id:
             # Made a moment ago and hidden by lag, or never made: to finish now could leave it behind.
@@ -96,23 +96,23 @@ class IdentityDeletion:
         return await self._forget(owner, record)
 
     async def _disable(
-        self, owner: AccountOwner, record: AccountRecord, account: ServiceAccount | None
+        self, owner: AccountOwner, record: LedgerAccount, account: ServiceAccount | None
     ) -> Outcome | None:
         """Have the account disabled for `disableBeforeDelete`; None once that has been so long enough."""
         period = owner.obj.spec.disable_before_delete.timedelta
         if not period or account is None:
             return None
-        disabled_at = record.disabled_at
+        disabled_at = record.disabled_time
         if disabled_at is None:
             if not account.disabled:
                 await self._deps.service_accounts.disable(owner.project_id, account.unique_id)
-                self._deps.inventory.wrote_account(owner.project_id, record.email)
+                self._deps.inventory.invalidate_account(owner.project_id, record.email)
                 self._deps.recent.wrote(account, replace(account, disabled=True))
                 name = owner.target(record.email).full_name
-                mutated("switch", name, before="enabled", after="disabled, to be deleted")
+                log_mutation("switch", name, before="enabled", after="disabled, to be deleted")
             self._deps.checkpoint("account disabled")
             disabled_at = self._deps.records.now()
-            await self._deps.records.put(owner, replace(record, disabled_at=disabled_at, disabled=True))
+            await self._deps.records.put(owner, record.replace(disabled_time=disabled_at, disabled=True))
         elif not account.disabled:
             return _enabled_again(record)
         until = disabled_at + period
@@ -120,7 +120,7 @@ class IdentityDeletion:
         return _disabled(record, until, left) if left > 0 else None
 
     async def _delete_account(
-        self, owner: AccountOwner, record: AccountRecord, account: ServiceAccount | None
+        self, owner: AccountOwner, record: LedgerAccount, account: ServiceAccount | None
     ) -> None:
         unique_id = record.unique_id or (account.unique_id if account else "")
         try:
@@ -129,17 +129,17 @@ class IdentityDeletion:
             if error.fault is not Fault.NOT_FOUND:
                 raise
             return
-        self._deps.inventory.wrote_account(owner.project_id, record.email)
-        mutated("delete", owner.target(record.email).full_name, before="present", after="deleted")
+        self._deps.inventory.invalidate_account(owner.project_id, record.email)
+        log_mutation("delete", owner.target(record.email).full_name, before="present", after="deleted")
 
-    def _is_ours(self, record: AccountRecord, account: ServiceAccount) -> bool:
+    def _is_ours(self, record: LedgerAccount, account: ServiceAccount) -> bool:
         if record.unique_id:
             return account.unique_id == record.unique_id
         return self._accounts.made(record, account)
 
-    async def _give_up(self, owner: AccountOwner, record: AccountRecord, account: ServiceAccount) -> Outcome:
+    async def _give_up(self, owner: AccountOwner, record: LedgerAccount, account: ServiceAccount) -> Outcome:
         """Leave somebody else's account of the same e-mail alone, with its policy."""
-        await self._deps.records.put(owner, replace(record, lost=AccountLoss.REPLACED))
+        await self._deps.records.put(owner, record.replace(lost=AccountLoss.REPLACED))
         outcome = await self._release(owner, record)
         if isinstance(outcome, InSync):
             message = (
@@ -149,7 +149,7 @@ class IdentityDeletion:
             self._event_reporter.warn(owner.obj, "Replaced", message)
         return outcome
 
-    async def _leave_behind(self, owner: AccountOwner, record: AccountRecord, user: str) -> Outcome:
+    async def _leave_behind(self, owner: AccountOwner, record: LedgerAccount, user: str) -> Outcome:
         """Let go by force of an account in use, and keep in mind that it was left."""
         released = await self._releaser.release(owner.obj, abandon=True)
         if not isinstance(released, InSync):
@@ -160,18 +160,18 @@ class IdentityDeletion:
         self._deps.propagation.end(record.email)
         return InSync()
 
-    async def _release(self, owner: AccountOwner, record: AccountRecord, *, abandon: bool = False) -> Outcome:
+    async def _release(self, owner: AccountOwner, record: LedgerAccount, *, abandon: bool = False) -> Outcome:
         """Release the grants, or with `abandon` leave them, and forget the account."""
         released = await self._releaser.release(owner.obj, abandon=abandon)
         return await self._forget(owner, record) if isinstance(released, InSync) else released
 
-    async def _forget(self, owner: AccountOwner, record: AccountRecord) -> Outcome:
+    async def _forget(self, owner: AccountOwner, record: LedgerAccount) -> Outcome:
         await self._deps.records.drop(owner, record.email)
         self._deps.propagation.end(record.email)
         return InSync()
 
 
-def _is_to_go(obj: CloudRunIdentity, record: AccountRecord) -> bool:
+def _is_to_go(obj: CloudRunIdentity, record: LedgerAccount) -> bool:
     match obj.spec.deletion_policy:
         case IdentityDeletionPolicy.DELETE:
             return True
@@ -181,7 +181,7 @@ def _is_to_go(obj: CloudRunIdentity, record: AccountRecord) -> bool:
             return False
 
 
-def _in_use(record: AccountRecord, users: list[str]) -> Outcome:
+def _in_use(record: LedgerAccount, users: list[str]) -> Outcome:
     more = f" and {len(users) - _NAMED} more" if len(users) > _NAMED else ""
     return Waiting(
         Reason.IN_USE,
@@ -192,7 +192,7 @@ def _in_use(record: AccountRecord, users: list[str]) -> Outcome:
     )
 
 
-def _disabled(record: AccountRecord, until: datetime, left: float) -> Outcome:
+def _disabled(record: LedgerAccount, until: datetime, left: float) -> Outcome:
     return Waiting(
         Reason.DELETING,
         f"account {record.email} is disabled until {until:%Y-%m-%dT%H:%M:%SZ} (spec.disableBeforeDelete) and "
@@ -201,7 +201,7 @@ def _disabled(record: AccountRecord, until: datetime, left: float) -> Outcome:
     )
 
 
-def _enabled_again(record: AccountRecord) -> Outcome:
+def _enabled_again(record: LedgerAccount) -> Outcome:
     return Waiting(
         Reason.IN_USE,
         f"account {record.email} was disabled to be deleted, and somebody has enabled it again; disable it, "

@@ -22,7 +22,7 @@ def recommendations(requested_grants: Iterable[RequestedGrant], roles: Roles) ->
             requested.target,
             requested.role,
             requested.member.member,
-            roles.known(requested.role, requested.target.project_id),
+            roles.cached(requested.role, requested.target.project_id),
         )
         for requested in requested_grants
         if isinstance(requested.target, Target)

@@ -7,7 +7,7 @@ Since when is in the account's record, so that a restart does not take a living 
 from collections.abc import Callable
 from datetime import datetime
 
-from cloudrun_identity.ledger.model import AccountRecord
+from cloudrun_identity.api import LedgerAccount
 
 GRACE = 120.0
 """Seconds after a create or an undelete in which a missing account is lag, not loss."""
@@ -23,7 +23,7 @@ class PropagationTracker:
     """Counts the good reads of accounts, by e-mail. A restart forgets the counts, which only costs reads."""
 
     def __init__(
-        self, wall_clock: Callable[[], datetime], record_of: Callable[[str], AccountRecord | None]
+        self, wall_clock: Callable[[], datetime], record_of: Callable[[str], LedgerAccount | None]
     ) -> None:
         """`record_of(email)` is the record of the account with this e-mail."""
         self._wall_clock = wall_clock
@@ -60,6 +60,6 @@ class PropagationTracker:
     def is_fresh(self, email: str) -> bool:
         """Whether the account is so young that a missing read or a refused grant may be lag."""
         record = self._record_of(email)
-        if record is None or record.appeared is None:
+        if record is None or record.appeared_time is None:
             return False
-        return abs((self._wall_clock() - record.appeared).total_seconds()) <= GRACE
+        return abs((self._wall_clock() - record.appeared_time).total_seconds()) <= GRACE

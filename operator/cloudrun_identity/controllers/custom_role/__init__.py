@@ -1,1 +1,1 @@
-"""CustomRole: a custom role of a project and its whole life."""
+"""The kind CustomRole: a custom role of a project."""

@@ -12,9 +12,9 @@ from typing import Protocol, assert_never
 
 from cloudrun_identity.api import (
     CustomRole,
+    LedgerRole,
     Origin,
     Reason,
-    RoleDeletionPolicy,
     RoleState,
     TargetKind,
 )
@@ -24,7 +24,8 @@ from cloudrun_identity.gcp.roles import Roles
 from cloudrun_identity.iam.admission import Denied
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.role_permissions import may_define
-from cloudrun_identity.ledger.model import Ledger, RoleRecord
+from cloudrun_identity.ledger.interface import LedgerStore
+from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.reconcile.cluster_state import (
     ClusterState,
@@ -51,6 +52,7 @@ from .plan import (
     UndeleteRole,
     UpdateRole,
     deleted_role_refusal,
+    leaves_role,
     plan,
     shown,
 )
@@ -63,19 +65,7 @@ class RegisteredGrants(Protocol):
     """The grants that objects have registered: `policy.syncers.PolicySyncers`."""
 
     def about_to_hold(self, role: str, project_id: str) -> Iterable[tuple[Grant, str]]:
-        """Return every grant of the role that is to be written in the project, with its owner."""
-        ...
-
-
-class RoleLedgers(Protocol):
-    """The store of ledgers: `ledger.store.Ledgers`."""
-
-    def ledger(self, target: Target) -> Ledger:
-        """Return the ledger of the project's policy; an empty one if there is none."""
-        ...
-
-    async def update(self, target: Target, change: Callable[[Ledger], Ledger]) -> Ledger:
-        """Persist `change` of the newest ledger of the project's policy."""
+        """Return every grant of the role that objects have registered in the project, with its owner."""
         ...
 
 
@@ -88,7 +78,7 @@ class CustomRoleController:
         self,
         roles: CustomRoles,
         expansions: Roles,
-        ledgers: RoleLedgers,
+        ledgers: LedgerStore,
         registered: RegisteredGrants,
         wall_clock: Callable[[], datetime],
         checkpoint: Callable[[str], None],
@@ -137,7 +127,7 @@ class CustomRoleController:
         if home is None:
             return None
         project_id, record = home
-        leave = abandon or obj.spec.deletion_policy is RoleDeletionPolicy.ABANDON
+        leave = abandon or leaves_role(obj.spec.deletion_policy, record.origin)
         holders = self._holders(obj, project_id, cluster)
         obj = obj.model_copy(update={"spec": obj.spec.model_copy(update={"role_id": record.role_id})})
         return RoleWant(
@@ -175,7 +165,7 @@ class CustomRoleController:
             # written. Those registered before were checked by the plan; nothing else runs in between.
             held = seen.role.permissions if seen.role else frozenset()
             permissions = want.fields(seen.unsupported).permissions | held
-            with self._expansions.rewriting(want.project_id, want.name, permissions):
+            with self._expansions.updating(want.project_id, want.name, permissions):
                 return await self._write(action, want, seen)
         match action:
             case DeleteRole():
@@ -306,26 +296,28 @@ class CustomRoleController:
 
     # Records
 
-    def _record_of(self, want: RoleWant) -> RoleRecord | None:
-        return self._ledgers.ledger(_ledger_of(want)).roles.get(want.obj.spec.role_id)
+    def _record_of(self, want: RoleWant) -> LedgerRole | None:
+        return self._ledgers.ledger(_ledger_of(want)).role(want.obj.spec.role_id)
 
     async def _recorded(self, want: RoleWant, seen: RoleSeen, origin: Origin, state: RoleState) -> RoleSeen:
         uid = want.obj.metadata.uid
-        record = RoleRecord(want.obj.spec.role_id, want.owner, uid, origin, state)
+        record = LedgerRole(
+            role_id=want.obj.spec.role_id, owner=want.owner, owner_uid=uid, origin=origin, state=state
+        )
         return await self._keep(want, seen, record)
 
     async def _record_deletion(self, want: RoleWant, seen: RoleSeen) -> RoleSeen:
         if seen.record is None:
             return seen
-        record = replace(seen.record, state=RoleState.DELETED, deleted_time=self._wall_clock())
+        record = seen.record.replace(state=RoleState.DELETED, deleted_time=self._wall_clock())
         return await self._keep(want, seen, record)
 
-    async def _keep(self, want: RoleWant, seen: RoleSeen, record: RoleRecord | None) -> RoleSeen:
+    async def _keep(self, want: RoleWant, seen: RoleSeen, record: LedgerRole | None) -> RoleSeen:
         """Persist the record, or its removal, and remove the records of deleted roles with free ids."""
         role_id, oldest = want.obj.spec.role_id, self._wall_clock() - ID_TAKEN_FOR
 
         def changed(ledger: Ledger) -> Ledger:
-            for role in ledger.roles.values():
+            for role in ledger.roles:
                 if role.deleted_time and role.deleted_time < oldest:
                     ledger = ledger.without_role(role.role_id)
             return ledger.with_role(record) if record else ledger.without_role(role_id)
@@ -357,7 +349,7 @@ def _ledger_of(want: RoleWant) -> Target:
     return Target(TargetKind.PROJECT, want.project_id)
 
 
-def _owned_by_another(obj: CustomRole, record: RoleRecord | None, cluster: ClusterState) -> Refused | None:
+def _owned_by_another(obj: CustomRole, record: LedgerRole | None, cluster: ClusterState) -> Refused | None:
     """Return why the object cannot manage a role that another object manages."""
     own = f"{obj.metadata.namespace}/{obj.metadata.name}"
     if record is None or record.owner == own or record.state is RoleState.DELETED:

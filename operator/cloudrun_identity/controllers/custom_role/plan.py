@@ -3,15 +3,24 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, TypeAlias, assert_never
 
-from cloudrun_identity.api import Adoption, CustomRole, ManagedProject, Reason, RoleStage, RoleState
+from cloudrun_identity.api import (
+    Adoption,
+    CustomRole,
+    LedgerRole,
+    ManagedProject,
+    Origin,
+    Reason,
+    RoleDeletionPolicy,
+    RoleStage,
+    RoleState,
+)
 from cloudrun_identity.gcp.custom_roles import ID_TAKEN_FOR, UNDELETE_WITHIN, CustomRoleState, RoleFields
 from cloudrun_identity.iam.admission import Denied, GuardrailFacts
 from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.iam.guardrails import GrantRequest, decide
 from cloudrun_identity.iam.role_permissions import may_define
-from cloudrun_identity.ledger.model import RoleRecord
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.reconcile.steps import Action, Change, Plan, Refuse, Wait
 
@@ -68,7 +77,7 @@ class RoleSeen:
 
     role: CustomRoleState | None
     """The role, deleted ones included; None if there is none."""
-    record: RoleRecord | None = None
+    record: LedgerRole | None = None
     """Record of the role in the ledger of the project's policy."""
     unsupported: frozenset[str] = frozenset()
     """Declared permissions that custom roles cannot hold."""
@@ -170,7 +179,7 @@ def plan(want: RoleWant, seen: RoleSeen, now: datetime) -> Plan[RoleAction]:
     return _guarded(want, seen, changes, *update) if update else Plan()
 
 
-def deleted_role_refusal(want: RoleWant, record: RoleRecord | None, now: datetime) -> tuple[Reason, str]:
+def deleted_role_refusal(want: RoleWant, record: LedgerRole | None, now: datetime) -> tuple[Reason, str]:
     """Return why a role id that belongs to a deleted role cannot be used, and until when.
 
     Google does not report when a role was deleted. A role that another user deleted is free at the latest so
@@ -192,6 +201,19 @@ def deleted_role_refusal(want: RoleWant, record: RoleRecord | None, now: datetim
         f"spec.adoption to Adopt, or choose another roleID; this one is free again on "
         f"{latest:%Y-%m-%d} at the latest"
     )
+
+
+def leaves_role(policy: RoleDeletionPolicy, origin: Origin) -> bool:
+    """Return whether the deletion of the object leaves the role in place."""
+    match policy:
+        case RoleDeletionPolicy.DELETE_IF_CREATED:
+            return origin is not Origin.CREATED
+        case RoleDeletionPolicy.DELETE:
+            return False
+        case RoleDeletionPolicy.ABANDON:
+            return True
+        case _:
+            assert_never(policy)
 
 
 def shown(names: Iterable[str]) -> str:

@@ -10,6 +10,7 @@ from typing import TypeAlias
 from cloudrun_identity.api import (
     EffectiveCrossProjectUsage,
     IdentityAttachment,
+    LedgerAttachment,
     ManagedProject,
     Move,
     PreflightCheck,
@@ -17,7 +18,7 @@ from cloudrun_identity.api import (
 )
 from cloudrun_identity.controllers.cross_project import Account
 from cloudrun_identity.gcp.run import Operation
-from cloudrun_identity.gcp.service_accounts import project_of
+from cloudrun_identity.gcp.service_accounts import project_id_of_email
 from cloudrun_identity.gcp.workloads import Workload, WorkloadState
 from cloudrun_identity.iam.admission import (
     Admitted,
@@ -31,7 +32,6 @@ from cloudrun_identity.iam.admission import (
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.principals import email as email_of
 from cloudrun_identity.iam.principals import lower_email
-from cloudrun_identity.ledger.model import AttachmentRecord
 from cloudrun_identity.reconcile.cluster_state import ClusterState
 from cloudrun_identity.reconcile.grants.members import GrantMember, Members
 from cloudrun_identity.reconcile.outcomes import InSync, Refused
@@ -110,7 +110,7 @@ class WorkloadSeen:
     """Last move of this very workload by the operator; None if there was none."""
     preflight: tuple[PreflightCheck, ...] | None = None
     """Preflight checks that were made now; None if none were."""
-    record: AttachmentRecord | None = None
+    record: LedgerAttachment | None = None
     """Record of the attachment in the ledger of the workload's policy."""
     moved: bool = False
     """True if this reconcile has moved the workload: it does not move it twice."""
@@ -205,7 +205,7 @@ def _account(obj: IdentityAttachment, project: ManagedProject, cluster: ClusterS
     decision = may_name_account(project, email, guardrail_facts(project, cluster))
     if isinstance(decision, Denied):
         return Blocked(Refused(Reason.DENIED_BY_GUARDRAIL, f"spec.email: {decision.reason}"))
-    return _with_project(Account(lower_email(email), project_of(email)), cluster)
+    return _with_project(Account(lower_email(email), project_id_of_email(email)), cluster)
 
 
 def _account_of(
@@ -223,7 +223,7 @@ def _account_of(
             identity = cluster.identity(declared.namespace, declared.name)
             home = cluster.account_home(identity) if identity else None
             email = email_of(member)
-            project_id = home.project_id if home else project_of(email)
+            project_id = home.project_id if home else project_id_of_email(email)
             return _with_project(Account(email, project_id, declared), cluster)
 
 

@@ -6,10 +6,10 @@ Every user with permission to write statuses can edit a status. Only the operato
 from collections.abc import Callable
 from typing import Protocol
 
-from cloudrun_identity.api import IdentityAttachment
+from cloudrun_identity.api import IdentityAttachment, LedgerAttachment
 from cloudrun_identity.gcp.workloads import WorkloadState
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.ledger.model import AttachmentRecord, Ledger
+from cloudrun_identity.ledger.model import Ledger
 
 
 class AttachmentLedgers(Protocol):
@@ -38,14 +38,14 @@ class AttachmentRecords:
         """Return the workload that the attachment, or an earlier one of the same name, has moved."""
         return self._ledgers.attachment_home(_owner(obj))
 
-    def of(self, obj: IdentityAttachment) -> AttachmentRecord | None:
+    def of(self, obj: IdentityAttachment) -> LedgerAttachment | None:
         """Return the record of that workload."""
         home = self.home(obj)
         return self._ledgers.ledger(home).attachment if home else None
 
     async def moving(
         self, obj: IdentityAttachment, state: WorkloadState, email: str
-    ) -> AttachmentRecord | None:
+    ) -> LedgerAttachment | None:
         """Record that the workload is about to be moved, and before the first move, the account it runs as.
 
         Returns the former record, for `not_moved`.
@@ -54,10 +54,19 @@ class AttachmentRecords:
         def change(ledger: Ledger) -> Ledger:
             known = ledger.attachment
             moved = known is not None and (known.owner, known.owner_uid, known.workload_uid) == mover
-            before = known.before if known and moved else state.service_account
-            return ledger.with_attachment(AttachmentRecord(*mover, before=before, account=email))
+            before = known.previous_service_account if known and moved else state.service_account
+            return ledger.with_attachment(
+                LedgerAttachment(
+                    owner=owner,
+                    owner_uid=obj.metadata.uid,
+                    workload_uid=state.uid,
+                    previous_service_account=before,
+                    service_account=email,
+                )
+            )
 
-        mover = (_owner(obj), obj.metadata.uid, state.uid)
+        owner = _owner(obj)
+        mover = (owner, obj.metadata.uid, state.uid)
         if self.home(obj) not in (None, state.workload.target):
             await self.drop(obj)  # of an earlier attachment, to another workload
         target = state.workload.target
@@ -65,7 +74,7 @@ class AttachmentRecords:
         await self._ledgers.update(target, change)
         return former
 
-    async def not_moved(self, state: WorkloadState, former: AttachmentRecord | None) -> None:
+    async def not_moved(self, state: WorkloadState, former: LedgerAttachment | None) -> None:
         """Restore the former record: the account before the next attempt is the one to restore."""
         await self._ledgers.update(state.workload.target, lambda ledger: ledger.with_attachment(former))
 

@@ -160,7 +160,7 @@ class IdentityAttachmentController(
                 "workload_uid": state.uid or None,
                 "last_move": seen.move,
                 "previous_service_account": (
-                    record.before if record and record.workload_uid == state.uid else None
+                    record.previous_service_account if record and record.workload_uid == state.uid else None
                 ),
             }
         return Summary(fields, preflight.cross_project(want, checks))
@@ -195,7 +195,7 @@ class IdentityAttachmentController(
         if not operation.done:
             record = self._moved.of(want.obj)
             return WorkloadSeen(state, operation=operation, move=last_move(want.obj, state), record=record)
-        self._inventory.saw_workload(state)
+        self._inventory.update_workload(state)
         return await self._seen(state, operation, want)
 
     async def _seen(

@@ -91,21 +91,21 @@ class AttachmentExecution:
         except GoogleError as error:
             if not error.sent:
                 raise
-            self._inventory.wrote_workload(state.workload)
+            self._inventory.invalidate_workload(state.workload)
             if error.undecided:
                 seen = replace(seen, move=action.move)
             else:
                 await self._moved.not_moved(state, former)
             return Executed(self._recorded(want, seen), _not_moved(action, state, error))
         self._checkpoint("workload moved")
-        self._inventory.wrote_workload(state.workload)
+        self._inventory.invalidate_workload(state.workload)
         shown = operation.state
         if shown is None and operation.done:
             shown = await self._inventory.workload(state.workload, 0.0)
         shown = shown or state
         serving: dict[str, str] = {}
         if operation.done:
-            self._inventory.saw_workload(shown)
+            self._inventory.update_workload(shown)
             serving = dict(await self._inventory.serving_accounts(shown))
         moved = replace(seen, state=shown, serving=serving, operation=operation, move=action.move, moved=True)
         return Executed(self._recorded(want, moved))
@@ -119,7 +119,7 @@ class AttachmentExecution:
                 raise
             message = f"{state.workload} was deployed at the same moment; trying again"
             return Executed(seen, Failing(Reason.DELETING, message), written=False)
-        self._inventory.wrote_workload(state.workload)
+        self._inventory.invalidate_workload(state.workload)
         self._checkpoint("account restored")
         return Executed(replace(seen, moved=True))
 

@@ -22,9 +22,9 @@ from cloudrun_identity.controllers.cross_project import (
 )
 from cloudrun_identity.gcp.errors import GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
-from cloudrun_identity.gcp.permission_checks import HINTS_AGE, Hint, PermissionChecks
+from cloudrun_identity.gcp.permission_checks import ADVISORY_MAX_AGE, AccessState, PermissionChecks
 from cloudrun_identity.gcp.projects import cloud_run_service_agent
-from cloudrun_identity.gcp.workload_dependencies import Named, WorkloadDependencies, needs_of
+from cloudrun_identity.gcp.workload_dependencies import ResourceRef, WorkloadDependencies, dependencies_of
 from cloudrun_identity.gcp.workloads import WorkloadState
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.principals import service_account_member
@@ -51,7 +51,7 @@ class Preflight:
 
     async def check(self, want: AttachmentWant, state: WorkloadState) -> tuple[PreflightCheck, ...]:
         """Return one check for each requirement of the workload."""
-        needs = needs_of(state)
+        needs = dependencies_of(state)
         use = CrossProjectUse(want.account, want.managed_project, want.project_number, want.operator)
         lines = [await self._account(want), act_as_check(use, await self._act_as(want))]
         lines += await self._images(want, needs)
@@ -68,7 +68,9 @@ class Preflight:
         if not want.account.project_id:
             return unknown(ACCOUNT, f"the e-mail {want.email} does not name the account's project")
         try:
-            account = await self._inventory.service_account(want.account.project_id, want.email, HINTS_AGE)
+            account = await self._inventory.service_account(
+                want.account.project_id, want.email, ADVISORY_MAX_AGE
+            )
         except GoogleError as error:
             return unknown(ACCOUNT, f"{want.email} cannot be read: {error.message}")
         if account is None:
@@ -77,26 +79,26 @@ class Preflight:
             return failed(ACCOUNT, f"{want.email} is disabled; {remedies.enable_account(want)}")
         return passed(ACCOUNT)
 
-    async def _act_as(self, want: AttachmentWant) -> Hint:
-        return await self._access.operator_may(
+    async def _act_as(self, want: AttachmentWant) -> AccessState:
+        return await self._access.operator_access(
             "iam.serviceAccounts.actAs", _account_target(want), want.workload.project_id
         )
 
-    async def _gives_tokens(self, want: AttachmentWant) -> Hint:
+    async def _gives_tokens(self, want: AttachmentWant) -> AccessState:
         agent = service_account_member(cloud_run_service_agent(want.project_number))
         permission, account = "iam.serviceAccounts.getAccessToken", _account_target(want)
-        if await self._access.permits(agent, permission, account) is Hint.YES:
-            return Hint.YES
+        if await self._access.member_access(agent, permission, account) is AccessState.GRANTED:
+            return AccessState.GRANTED
         return await self._permits(want, agent, permission, _project(want.account.project_id))
 
     async def _images(self, want: AttachmentWant, needs: WorkloadDependencies) -> list[PreflightCheck]:
         unreadable = [
             project
             for project in needs.image_projects
-            if await self._access.operator_may(
+            if await self._access.operator_access(
                 "artifactregistry.repositories.downloadArtifacts", _project(project), want.workload.project_id
             )
-            is not Hint.YES
+            is not AccessState.GRANTED
         ]
         if not needs.image_projects:
             return []
@@ -120,7 +122,7 @@ class Preflight:
             await self._topics(want, needs.topics),
         ]
 
-    async def _secrets(self, want: AttachmentWant, secrets: Iterable[Named]) -> PreflightCheck | None:
+    async def _secrets(self, want: AttachmentWant, secrets: Iterable[ResourceRef]) -> PreflightCheck | None:
         hints = [
             (secret, await self._may(want, "secretmanager.versions.access", *_places(secret)))
             for secret in secrets
@@ -133,7 +135,9 @@ class Preflight:
             lambda secret: remedies.let_access_secret(want, secret),
         )
 
-    async def _sql_instances(self, want: AttachmentWant, instances: Iterable[Named]) -> PreflightCheck | None:
+    async def _sql_instances(
+        self, want: AttachmentWant, instances: Iterable[ResourceRef]
+    ) -> PreflightCheck | None:
         role = "roles/cloudsql.client"
         hints = [
             (each, await self._may(want, "cloudsql.instances.connect", _project(each.project)))
@@ -161,7 +165,7 @@ class Preflight:
             lambda bucket: remedies.let_use_bucket(want, bucket),
         )
 
-    async def _topics(self, want: AttachmentWant, topics: Iterable[Named]) -> PreflightCheck | None:
+    async def _topics(self, want: AttachmentWant, topics: Iterable[ResourceRef]) -> PreflightCheck | None:
         # The policy of the topic is not checked.
         hints = [
             (
@@ -178,17 +182,23 @@ class Preflight:
             lambda topic: remedies.let_publish(want, topic),
         )
 
-    async def _may(self, want: AttachmentWant, permission: str, *targets: Target) -> Hint:
+    async def _may(self, want: AttachmentWant, permission: str, *targets: Target) -> AccessState:
         return await self._permits(want, service_account_member(want.email), permission, *targets)
 
-    async def _permits(self, want: AttachmentWant, member: str, permission: str, *targets: Target) -> Hint:
+    async def _permits(
+        self, want: AttachmentWant, member: str, permission: str, *targets: Target
+    ) -> AccessState:
         """Return what the policies grant, in projects that are delegated to the object's namespace.
 
         A template can name any resource. It must not disclose what another team's project grants.
         """
         namespace = want.obj.metadata.namespace
         delegated = [each for each in targets if is_delegated(each.project_id, namespace, want.cluster)]
-        hint = await self._access.permits(member, permission, *delegated) if delegated else Hint.UNKNOWN
+        hint = (
+            await self._access.member_access(member, permission, *delegated)
+            if delegated
+            else AccessState.UNKNOWN
+        )
         return hint if len(delegated) == len(targets) else _unknown_if_no(hint)
 
 
@@ -219,7 +229,7 @@ def _account_target(want: AttachmentWant) -> Target:
     return Target(TargetKind.SERVICE_ACCOUNT, want.account.project_id or "-", name=want.email)
 
 
-def _places(secret: Named) -> Iterator[Target]:
+def _places(secret: ResourceRef) -> Iterator[Target]:
     yield Target(TargetKind.SECRET, secret.project, name=secret.name)
     yield _project(secret.project)
 
@@ -228,8 +238,8 @@ def _project(project_id: str) -> Target:
     return Target(TargetKind.PROJECT, project_id)
 
 
-def _unknown_if_no(hint: Hint) -> Hint:
-    return Hint.UNKNOWN if hint is Hint.NO else hint
+def _unknown_if_no(hint: AccessState) -> AccessState:
+    return AccessState.UNKNOWN if hint is AccessState.NOT_GRANTED else hint
 
 
 Resource = TypeVar("Resource")
@@ -238,7 +248,7 @@ Resource = TypeVar("Resource")
 def _summed(
     check: str,
     what: str,
-    hints: Sequence[tuple[Resource, Hint]],
+    hints: Sequence[tuple[Resource, AccessState]],
     text: Callable[[Resource], str],
     remedy: Callable[[Resource], str],
 ) -> PreflightCheck | None:
@@ -246,6 +256,9 @@ def _summed(
     if not hints:
         return None
     found = {hint for _, hint in hints}
-    worst = next((hint for hint in (Hint.NO, Hint.UNKNOWN) if hint in found), Hint.YES)
+    worst = next(
+        (hint for hint in (AccessState.NOT_GRANTED, AccessState.UNKNOWN) if hint in found),
+        AccessState.GRANTED,
+    )
     lacking = [resource for resource, hint in hints if hint is worst]
     return check_of(check, worst, f"{what} {', '.join(map(text, lacking))}; {remedy(lacking[0])}")

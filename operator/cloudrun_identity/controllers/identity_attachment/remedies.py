@@ -3,7 +3,7 @@
 from typing import Any
 
 from cloudrun_identity.controllers.cross_project import gcloud, identity_text, manifest, operator_member
-from cloudrun_identity.gcp.workload_dependencies import Named
+from cloudrun_identity.gcp.workload_dependencies import ResourceRef
 from cloudrun_identity.iam.principals import service_account_member
 
 from .attachment import AttachmentWant
@@ -27,7 +27,7 @@ def let_operator_read_images(want: AttachmentWant, project: str) -> str:
     return _grant_on_project(project, operator_member(want.operator), "roles/artifactregistry.reader")
 
 
-def let_access_secret(want: AttachmentWant, secret: Named) -> str:
+def let_access_secret(want: AttachmentWant, secret: ResourceRef) -> str:
     """Return the remedy for a secret that the template references."""
     role = "roles/secretmanager.secretAccessor"
     if secret.project != want.workload.project_id:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
 from cloudrun_identity.api import ManagedProject, Reason
-from cloudrun_identity.gcp.projects import compute_account
+from cloudrun_identity.gcp.projects import default_compute_account
 from cloudrun_identity.gcp.workloads import WorkloadState
 from cloudrun_identity.iam.admission import Denied
 from cloudrun_identity.kube.event_recorder import EventType
@@ -76,8 +76,8 @@ def _restore(
 ) -> DetachmentStep:
     if seen.record is None:
         raise ValueError("only an attachment with a record is restored")
-    before, attached = seen.record.before, seen.record.account
-    default = compute_account(project.status.project_number or "")
+    before, attached = seen.record.previous_service_account, seen.record.service_account
+    default = default_compute_account(project.status.project_number or "")
     if seen.moved:
         message = f"{state.workload} is being moved back to {account_text(before)}"
         return Wait(Reason.DELETING, message, poll_after(0.0))

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from typing import assert_never
 
-from cloudrun_identity.api import KeyState
-from cloudrun_identity.iam.keys import KeyRecord, ListedKey
+from cloudrun_identity.api import KeyState, LedgerKey
+from cloudrun_identity.iam.keys import ListedKey
 from cloudrun_identity.kube.secrets import KeySecret
 
 from .actions import (
@@ -57,7 +57,13 @@ class KeyAssumption:
 
     async def _created(self, want: KeyWant, seen: KeysSeen) -> KeysSeen:
         now, generation = seen.now, want.rotation.generation
-        record = KeyRecord(ASSUMED_KEY, want.name, KeyState.PUBLISHING, now, generation=generation)
+        record = LedgerKey(
+            id=ASSUMED_KEY,
+            owner=want.name,
+            state=KeyState.PUBLISHING,
+            created_time=now,
+            generation=generation,
+        )
         await self._records.change(
             want, lambda ring: ring.with_records([record]).superseded_by(ASSUMED_KEY, now)
         )

@@ -3,9 +3,8 @@
 from collections.abc import Iterable
 from datetime import datetime
 
-from cloudrun_identity.api import IdentityKey, KeyDeletionPolicy, KeyState, KeyStatus, Reason
+from cloudrun_identity.api import IdentityKey, KeyDeletionPolicy, KeyState, KeyStatus, LedgerKey, Reason
 from cloudrun_identity.iam.admission import Denied, may_make_keys
-from cloudrun_identity.iam.keys import KeyRecord
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey, identity_key, project_key
 from cloudrun_identity.reconcile.interfaces import Executed, ExternalResource, Summary
 from cloudrun_identity.reconcile.outcomes import Refused, Waiting
@@ -101,12 +100,12 @@ class IdentityKeyController(ExternalResource[IdentityKey, KeyWant, KeysSeen, Key
         active = next((each for each in records if each.state is KeyState.ACTIVE), None)
         return Summary(
             {
-                "active_key_id": active.key_id if active else None,
+                "active_key_id": active.id if active else None,
                 "keys": tuple(
                     KeyStatus(
-                        id=each.key_id,
+                        id=each.id,
                         state=each.state,
-                        created_time=each.created,
+                        created_time=each.created_time,
                         disable_after=disable_due(each, rotation),
                         delete_after=delete_due(each, rotation),
                     )
@@ -118,9 +117,9 @@ class IdentityKeyController(ExternalResource[IdentityKey, KeyWant, KeysSeen, Key
         )
 
 
-def _unclear(records: Iterable[KeyRecord]) -> Iterable[str]:
+def _unclear(records: Iterable[LedgerKey]) -> Iterable[str]:
     """Report the keys of which one may be the operator's."""
-    unclear = [each.key_id for each in records if each.state is KeyState.UNCLEAR]
+    unclear = [each.id for each in records if each.state is KeyState.UNCLEAR]
     if unclear:
         yield (
             "The creation of a key was interrupted while another user created one: it is not known which of "
@@ -128,10 +127,10 @@ def _unclear(records: Iterable[KeyRecord]) -> Iterable[str]:
         )
 
 
-def _expiring(want: KeyWant, active: KeyRecord | None) -> Iterable[str]:
+def _expiring(want: KeyWant, active: LedgerKey | None) -> Iterable[str]:
     """Report that keys expire before the declared rotation."""
-    if active and active.expires and active.expires < active.created + want.rotation.period:
+    if active and active.expiry_time and active.expiry_time < active.created_time + want.rotation.period:
         yield (
-            f"Keys of this account expire after {active.expires - active.created} "
+            f"Keys of this account expire after {active.expiry_time - active.created_time} "
             "(iam.serviceAccountKeyExpiryHours), before spec.rotation.period; each is replaced in time"
         )

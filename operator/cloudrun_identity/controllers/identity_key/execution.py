@@ -13,10 +13,11 @@ from datetime import datetime
 from typing import Any, assert_never
 from weakref import WeakValueDictionary
 
+from cloudrun_identity.api import LedgerKeyAttempt
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.keys import Keys
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.iam.keys import KeyAttempt, ListedKey
+from cloudrun_identity.iam.keys import ListedKey
 from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.kube.secrets import KeySecrets
 from cloudrun_identity.reconcile.interfaces import Executed
@@ -143,7 +144,7 @@ class KeyExecution:
 
         async def attempt() -> None:
             known = await self._keys.list(project_id, want.unique_id, 0.0)
-            began = KeyAttempt(want.name, self._now(), frozenset(known))
+            began = LedgerKeyAttempt(owner=want.name, time=self._now(), known=tuple(known))
             await self._records.change(want, lambda ring: ring.with_attempt(began))
             self._checkpoint("key attempt recorded")
 
@@ -158,15 +159,15 @@ class KeyExecution:
         self._checkpoint("key created")
         record = record_of(want, created, self._now())
         await self._records.change(want, lambda ring: ring.with_records([record]).with_attempt(None))
-        self._files[record.key_id] = created.file
+        self._files[record.id] = created.file
         self._checkpoint("key recorded")
-        listed = {**seen.listed, record.key_id: created.key}
-        return Executed(self._after(want, seen, listed=listed), resource=want.key_resource(record.key_id))
+        listed = {**seen.listed, record.id: created.key}
+        return Executed(self._after(want, seen, listed=listed), resource=want.key_resource(record.id))
 
     async def _publish(self, want: KeyWant, seen: KeysSeen, key_id: str) -> Executed[KeysSeen]:
         file, template = self._files[key_id], want.template
         try:
-            secret = await self._secrets.publish(want.owner, want.secret_name, seen.secret, file, template)
+            secret = await self._secrets.write_key(want.owner, want.secret_name, seen.secret, file, template)
         except KubeError as error:
             return Executed(seen, secret_refused(want, error))
         self._checkpoint("key published")
@@ -208,7 +209,7 @@ class KeyExecution:
                 listed = {each: key for each, key in listed.items() if each != key_id}
             case ForgetKeys():
                 for record in seen.ring.of(want.name):
-                    self._files.pop(record.key_id, None)
+                    self._files.pop(record.id, None)
             case DisableKey() | CloseAttempt():
                 pass
             case _:
@@ -226,12 +227,12 @@ class KeyExecution:
         match action:
             case RelabelSecret():
                 try:
-                    secret = await self._secrets.relabel(want.owner, seen.secret, want.template)
+                    secret = await self._secrets.write_metadata(want.owner, seen.secret, want.template)
                 except KubeError as error:
                     return Executed(seen, secret_refused(want, error))
                 return Executed(replace(seen, secret=secret))
             case ReleaseSecret():
-                await self._secrets.release(want.owner, seen.secret)
+                await self._secrets.orphan(want.owner, seen.secret)
             case DeleteSecret():
                 await self._secrets.delete(want.owner, seen.secret)
             case _:

@@ -4,15 +4,14 @@ Every object that has keys of an account shares the records of the account.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime
 from typing import Protocol, assert_never
 
-from cloudrun_identity.api import KeyState
+from cloudrun_identity.api import KeyState, LedgerKey
 from cloudrun_identity.gcp.keys import NewKey
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.iam.keys import KeyRecord, KeyRing
 from cloudrun_identity.kube.secrets import digest_of
+from cloudrun_identity.ledger.keys import KeyRing
 from cloudrun_identity.ledger.model import Ledger
 
 from .actions import (
@@ -47,11 +46,11 @@ class KeyRecords:
 
     def ring(self, want: KeyWant) -> KeyRing:
         """Return the records of the account."""
-        return self._ledgers.ledger(want.account).keys if want.account else KeyRing()
+        return self._ledgers.ledger(want.account).key_ring if want.account else KeyRing()
 
     async def change(self, want: KeyWant, change: Callable[[KeyRing], KeyRing]) -> None:
         """Persist `change` of the newest records of the account."""
-        await self._ledgers.update(want.home, lambda ledger: ledger.with_keys(change(ledger.keys)))
+        await self._ledgers.update(want.home, lambda ledger: ledger.with_key_ring(change(ledger.key_ring)))
 
 
 def change_of(action: RecordedAction, want: KeyWant, seen: KeysSeen) -> Callable[[KeyRing], KeyRing]:
@@ -60,13 +59,17 @@ def change_of(action: RecordedAction, want: KeyWant, seen: KeysSeen) -> Callable
         case PromoteKey(key_id=key_id):
             return lambda ring: ring.superseded_by(key_id, seen.now)
         case DisableKey(key_id=key_id):
-            disabled = replace(seen.ring.records[key_id], state=KeyState.DISABLED, disabled=seen.now)
+            record = seen.ring.records[key_id]
+            disabled = record.replace(state=KeyState.DISABLED, disabled_time=seen.now)
             return lambda ring: ring.with_records([disabled])
         case DeleteKey(key_id=key_id) | ForgetKey(key_id=key_id):
             return lambda ring: ring.without(key_id)
         case CloseAttempt(unclear=unclear):
             owner = attempt.owner if (attempt := seen.ring.attempt) else want.name
-            records = [KeyRecord(key.key_id, owner, KeyState.UNCLEAR, key.created) for key in unclear]
+            records = [
+                LedgerKey(id=key.key_id, owner=owner, state=KeyState.UNCLEAR, created_time=key.created)
+                for key in unclear
+            ]
             return lambda ring: ring.with_records(records).with_attempt(None)
         case ForgetKeys():
             return lambda ring: ring.without_owner(want.name)
@@ -74,15 +77,15 @@ def change_of(action: RecordedAction, want: KeyWant, seen: KeysSeen) -> Callable
             assert_never(action)
 
 
-def record_of(want: KeyWant, created: NewKey, now: datetime) -> KeyRecord:
+def record_of(want: KeyWant, created: NewKey, now: datetime) -> LedgerKey:
     """Return the record of a key that was just created."""
     key = created.key
-    return KeyRecord(
-        key.key_id,
-        want.name,
-        KeyState.PUBLISHING,
-        created=now,
+    return LedgerKey(
+        id=key.key_id,
+        owner=want.name,
+        state=KeyState.PUBLISHING,
+        created_time=now,
         digest=digest_of(created.file),
         generation=want.rotation.generation,
-        expires=now + (key.expires - key.created) if key.expires else None,
+        expiry_time=now + (key.expires - key.created) if key.expires else None,
     )

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from cloudrun_identity.api import IdentityKey
+from cloudrun_identity.api import IdentityKey, LedgerKey
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.iam.keys import KeyRecord, KeyRing, ListedKey
-from cloudrun_identity.kube.secrets import KeySecret, SecretOwner, Template
+from cloudrun_identity.iam.keys import ListedKey
+from cloudrun_identity.kube.secrets import KeySecret, ObjectReference, SecretMetadata
+from cloudrun_identity.ledger.keys import KeyRing
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +44,10 @@ class KeyWant:
         return f"{self.obj.metadata.namespace}/{self.obj.metadata.name}"
 
     @property
-    def owner(self) -> SecretOwner:
+    def owner(self) -> ObjectReference:
         """The object as Secrets name it."""
         metadata = self.obj.metadata
-        return SecretOwner(
+        return ObjectReference(
             self.obj.api_version, self.obj.kind, metadata.namespace, metadata.name, metadata.uid
         )
 
@@ -62,10 +63,14 @@ class KeyWant:
         return Rotation(spec.period.timedelta, spec.overlap.timedelta, spec.generation)
 
     @property
-    def template(self) -> Template:
+    def template(self) -> SecretMetadata:
         """Labels and annotations of the Secret."""
         template = self.obj.spec.secret_template
-        return Template(template.labels or {}, template.annotations or {}) if template else Template()
+        return (
+            SecretMetadata(template.labels or {}, template.annotations or {})
+            if template
+            else SecretMetadata()
+        )
 
     @property
     def home(self) -> Target:
@@ -104,22 +109,22 @@ class KeysSeen:
         return self.secret is not None and not self.secret.is_owned
 
 
-def rotation_due(record: KeyRecord, rotation: Rotation) -> datetime:
+def rotation_due(record: LedgerKey, rotation: Rotation) -> datetime:
     """Return when to create the next key: before this one expires, with time for both to overlap."""
-    due = record.created + rotation.period
-    if record.expires is None:
+    due = record.created_time + rotation.period
+    if record.expiry_time is None:
         return due
-    lifetime = record.expires - record.created
-    return min(due, record.expires - min(rotation.overlap, lifetime / 2))
+    lifetime = record.expiry_time - record.created_time
+    return min(due, record.expiry_time - min(rotation.overlap, lifetime / 2))
 
 
-def disable_due(record: KeyRecord, rotation: Rotation) -> datetime | None:
+def disable_due(record: LedgerKey, rotation: Rotation) -> datetime | None:
     """Return when to disable the key; None for the key in use, and for one that was never in use."""
-    return record.superseded + rotation.overlap if record.superseded else None
+    return record.superseded_time + rotation.overlap if record.superseded_time else None
 
 
-def delete_due(record: KeyRecord, rotation: Rotation) -> datetime | None:
+def delete_due(record: LedgerKey, rotation: Rotation) -> datetime | None:
     """Return when to delete the key, as far as that is known. Until then it can be enabled again."""
-    if record.disabled:
-        return record.disabled + rotation.overlap
-    return record.superseded + 2 * rotation.overlap if record.superseded else None
+    if record.disabled_time:
+        return record.disabled_time + rotation.overlap
+    return record.superseded_time + 2 * rotation.overlap if record.superseded_time else None

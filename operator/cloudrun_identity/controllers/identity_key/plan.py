@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from cloudrun_identity.api import KeyState, Reason
-from cloudrun_identity.iam.keys import MAX_KEYS, KeyRecord
+from cloudrun_identity.api import KeyState, LedgerKey, Reason
+from cloudrun_identity.iam.keys import MAX_KEYS
 from cloudrun_identity.reconcile.steps import Change, Fail, Plan, Refuse, Wait
 
 from .actions import (
@@ -79,12 +79,12 @@ class _Keys:
         return f"Secret {self.want.secret_name}"
 
     @property
-    def own(self) -> tuple[KeyRecord, ...]:
+    def own(self) -> tuple[LedgerKey, ...]:
         """Records of the keys of the object, the oldest first."""
         return self.seen.ring.of(self.want.name)
 
     @property
-    def current(self) -> KeyRecord | None:
+    def current(self) -> LedgerKey | None:
         """The key in the Secret, if it works and the operator put it there."""
         secret = self.seen.secret
         if secret is None or not secret.is_owned:
@@ -92,20 +92,20 @@ class _Keys:
         record = self.seen.ring.records.get(secret.key_id)
         if record is None or record.owner != self.want.name or record.digest != secret.digest:
             return None
-        listed = self.seen.listed.get(record.key_id)
-        if (listed and listed.disabled) or self.is_deleted(record) or self.is_past(record.expires):
+        listed = self.seen.listed.get(record.id)
+        if (listed and listed.disabled) or self.is_deleted(record) or self.is_past(record.expiry_time):
             return None
         return record if record.state in (KeyState.PUBLISHING, KeyState.ACTIVE) else None
 
     @property
-    def following(self) -> KeyRecord | None:
+    def following(self) -> LedgerKey | None:
         """The newest key that can still be put into the Secret."""
         ready = [each for each in self.retirable if each.state is KeyState.PUBLISHING]
-        publishable = [each for each in ready if each.key_id in self.seen.publishable]
+        publishable = [each for each in ready if each.id in self.seen.publishable]
         return publishable[-1] if publishable else None
 
     @property
-    def retirable(self) -> tuple[KeyRecord, ...]:
+    def retirable(self) -> tuple[LedgerKey, ...]:
         """The keys of the object that the Secret does not have, the oldest first."""
         current = self.current
         return tuple(each for each in self.own if each != current and each.state is not KeyState.UNCLEAR)
@@ -119,18 +119,18 @@ class _Keys:
             return None
         if secret is None:
             return Change(self.secret, "deleted", "followed by another")
-        if (secret.key_id, secret.digest) != (active.key_id, active.digest):
+        if (secret.key_id, secret.digest) != (active.id, active.digest):
             return Change(self.secret, "edited", "followed by another")
-        listed = self.seen.listed.get(active.key_id)
+        listed = self.seen.listed.get(active.id)
         if listed is None or listed.disabled:
             harm = "deleted" if listed is None else "disabled"
-            return Change(f"key {active.key_id}", harm, "followed by another")
+            return Change(f"key {active.id}", harm, "followed by another")
         return None
 
-    def is_deleted(self, record: KeyRecord) -> bool:
+    def is_deleted(self, record: LedgerKey) -> bool:
         """Return whether the key does not exist any more. Google may not show a new key yet."""
-        is_fresh = record.created - LAG < self.seen.now < record.created + LAG
-        return record.key_id not in self.seen.listed and not is_fresh
+        is_fresh = record.created_time - LAG < self.seen.now < record.created_time + LAG
+        return record.id not in self.seen.listed and not is_fresh
 
     def is_past(self, due: datetime | None) -> bool:
         """Return whether a time has come."""
@@ -166,14 +166,14 @@ def _plan_rotation(keys: _Keys) -> Plan[KeyAction]:
     seen, rotation = keys.seen, keys.want.rotation
     deleted = next((each for each in keys.own if keys.is_deleted(each)), None)
     if deleted:
-        return Plan((_forget(keys, deleted.key_id),))
+        return Plan((_forget(keys, deleted.id),))
     current, following = keys.current, keys.following
     if current is None:
-        return Plan((_publish(keys, following.key_id) if following else _create(keys),))
+        return Plan((_publish(keys, following.id) if following else _create(keys),))
     if current.state is KeyState.PUBLISHING:
-        return Plan((_promote(keys, current.key_id),))
-    if following and not following.created - SETTLE < seen.now < following.created + SETTLE:
-        return Plan((_publish(keys, following.key_id),))
+        return Plan((_promote(keys, current.id),))
+    if following and not following.created_time - SETTLE < seen.now < following.created_time + SETTLE:
+        return Plan((_publish(keys, following.id),))
     requested = current.generation != rotation.generation
     if not following and (requested or keys.is_past(rotation_due(current, rotation))):
         return Plan((_create(keys),))
@@ -206,11 +206,11 @@ def _end(keys: _Keys) -> DisableKey | DeleteKey | ForgetKey | Wait | None:
     if record is None:
         return None
     if record.state is KeyState.UNCLEAR or keys.is_deleted(record):
-        return _forget(keys, record.key_id)
-    if record.key_id not in keys.seen.listed:
-        message = f"Key {record.key_id} was just created; waiting until Google Cloud shows it"
-        return Wait(Reason.UPDATING, message, keys.seconds_until(record.created + LAG))
-    return (_delete if record.state is KeyState.DISABLED else _disable)(keys, record.key_id)
+        return _forget(keys, record.id)
+    if record.id not in keys.seen.listed:
+        message = f"Key {record.id} was just created; waiting until Google Cloud shows it"
+        return Wait(Reason.UPDATING, message, keys.seconds_until(record.created_time + LAG))
+    return (_delete if record.state is KeyState.DISABLED else _disable)(keys, record.id)
 
 
 def _create(keys: _Keys) -> DisableKey | DeleteKey | CreateKey | Fail:
@@ -219,7 +219,7 @@ def _create(keys: _Keys) -> DisableKey | DeleteKey | CreateKey | Fail:
     if len(keys.seen.listed) < MAX_KEYS:
         return CreateKey(f"{keys.want.home.full_name}/keys", (keys.harm or change,))
     disabled = [each for each in keys.retirable if each.state is KeyState.DISABLED]
-    room = _retire(keys) or (_delete(keys, disabled[0].key_id) if disabled else None)
+    room = _retire(keys) or (_delete(keys, disabled[0].id) if disabled else None)
     return room or Fail(account_full(keys.seen.listed), (change,))
 
 
@@ -228,19 +228,19 @@ def _retire(keys: _Keys) -> DisableKey | DeleteKey | None:
     rotation = keys.want.rotation
     for record in keys.retirable:
         match record.state:
-            case KeyState.PUBLISHING if record.key_id not in keys.seen.publishable:
-                return _delete(keys, record.key_id)
+            case KeyState.PUBLISHING if record.id not in keys.seen.publishable:
+                return _delete(keys, record.id)
             case KeyState.OVERLAP if keys.is_past(disable_due(record, rotation)):
-                return _disable(keys, record.key_id)
+                return _disable(keys, record.id)
             case KeyState.DISABLED if keys.is_past(delete_due(record, rotation)):
-                return _delete(keys, record.key_id)
+                return _delete(keys, record.id)
     return None
 
 
-def _due_times(keys: _Keys, current: KeyRecord, following: KeyRecord | None) -> Iterable[datetime]:
+def _due_times(keys: _Keys, current: LedgerKey, following: LedgerKey | None) -> Iterable[datetime]:
     """Return the times of the next steps."""
     rotation = keys.want.rotation
-    yield following.created + SETTLE if following else rotation_due(current, rotation)
+    yield following.created_time + SETTLE if following else rotation_due(current, rotation)
     for record in keys.retirable:
         due = (disable_due if record.state is KeyState.OVERLAP else delete_due)(record, rotation)
         if due:

@@ -1,1 +1,1 @@
-"""ManagedProject: a project that is lent to namespaces, and what a platform team should know of it."""
+"""The kind ManagedProject: a project that is delegated to namespaces."""

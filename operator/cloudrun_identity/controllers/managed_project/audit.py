@@ -1,4 +1,4 @@
-"""What a platform team should know of a project it lends: who runs as the default account, what was left."""
+"""Findings about a delegated project for the platform team: default identities, orphans, shared limits."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -29,21 +29,21 @@ from cloudrun_identity.reconcile.conditions import Finding
 
 @dataclass(frozen=True, slots=True)
 class WorkloadAudit:
-    """The workloads that run as a default account, and why some places could not be looked at, by place.
-
-    `looked` is false where there was no place to look.
-    """
+    """Workloads of a project, as far as they could be listed."""
 
     on_default: tuple[Workload, ...] = ()
+    """Workloads that run as a default account."""
     unreadable: tuple[tuple[str, GoogleError], ...] = ()
+    """Places that could not be listed, each with the error."""
     looked: bool = False
+    """False if there was no location to look in."""
 
 
 NOT_LOOKED = WorkloadAudit()
 
 
 def locations_of(project: ManagedProject, cluster: ClusterState) -> frozenset[str]:
-    """Where the project's workloads are looked for."""
+    """Return the locations in which the project's workloads are looked for."""
     if project.spec.locations:
         return frozenset(project.spec.locations)
     found = {
@@ -62,7 +62,7 @@ def locations_of(project: ManagedProject, cluster: ClusterState) -> frozenset[st
 async def audit_workloads(
     inventory: Inventory, project_id: str, locations: Iterable[str], max_age: float
 ) -> WorkloadAudit:
-    """Look through all workloads of the locations, as of at most `max_age` seconds ago."""
+    """List the workloads of the locations, as of at most `max_age` seconds ago."""
     on_default: list[Workload] = []
     unreadable: list[tuple[str, GoogleError]] = []
     looked = False
@@ -83,7 +83,7 @@ async def audit_workloads(
 
 
 def on_default_identity(audit: WorkloadAudit) -> tuple[WorkloadOnDefaultIdentity, ...]:
-    """The same as the status lists them."""
+    """Return the workloads on a default account as the status lists them."""
     return tuple(
         WorkloadOnDefaultIdentity(kind=each.kind, location=each.location, name=each.name)
         for each in audit.on_default
@@ -91,18 +91,18 @@ def on_default_identity(audit: WorkloadAudit) -> tuple[WorkloadOnDefaultIdentity
 
 
 def service_agent_ready(project_id: str, number: str, audit: WorkloadAudit) -> Finding:
-    """Whether Cloud Run's own account can be there: Google makes it as the API is enabled."""
+    """Return the condition ServiceAgentReady. Google creates the service agent when the API is enabled."""
     agent = cloud_run_service_agent(number)
     if not audit.looked:
         return Finding(
-            ConditionStatus.UNKNOWN, "NotObserved", "no location to look in: set spec.locations to know"
+            ConditionStatus.UNKNOWN, "NotObserved", "There is no location to look in; set spec.locations"
         )
     faults = {error.fault for _, error in audit.unreadable}
     if Fault.API_DISABLED in faults:
         return Finding(
             ConditionStatus.FALSE,
             Reason.API_DISABLED,
-            f"{agent} is not there before Cloud Run is enabled: "
+            f"{agent} does not exist before Cloud Run is enabled: "
             f"gcloud services enable run.googleapis.com --project {project_id}",
         )
     if faults:
@@ -111,18 +111,18 @@ def service_agent_ready(project_id: str, number: str, audit: WorkloadAudit) -> F
 
 
 def orphans(project: ManagedProject, cluster: ClusterState, now: datetime) -> tuple[Orphan, ...]:
-    """Accounts that were left behind, and what is held for objects that are gone though nothing undid it.
+    """Return the accounts that were left behind, and what is recorded for objects that no longer exist.
 
-    That counts once for each object and policy, and keeps the time at which it was first seen.
+    There is one orphan for each object and policy, with the time at which it was first seen.
     """
     since = {(each.resource, each.reason): each.since for each in project.status.orphans}
     ledgers = tuple(cluster.ledgers(project.project_id))
     found = {
-        (ledger.target.full_name, f"{done} for {key}, which is gone")
+        (ledger.target.full_name, f"{done} for {key}, which is deleted")
         for ledger in ledgers
-        for done, owner_keys in (("granted", ledger.owner_keys), ("made", ledger.resource_owners))
+        for done, owner_keys in (("granted", ledger.owner_keys), ("created", ledger.resource_owners))
         for key in (ObjectKey(*owner_key.split("/", 2)) for owner_key in owner_keys)
-        if not cluster.is_there(key)
+        if not cluster.exists(key)
     }
     left = [
         Orphan(
@@ -133,18 +133,18 @@ def orphans(project: ManagedProject, cluster: ClusterState, now: datetime) -> tu
         for ledger in ledgers
         if ledger.account and ledger.account.abandoned
     ]
-    unclaimed = [
+    ownerless = [
         Orphan(resource=resource, reason=reason, since=since.get((resource, reason), now))
         for resource, reason in sorted(found)
     ]
-    return (*sorted(left, key=lambda orphan: orphan.resource), *unclaimed)
+    return (*sorted(left, key=lambda orphan: orphan.resource), *ownerless)
 
 
-def crowding(ledgers: Iterable[Ledger]) -> Iterator[str]:
-    """Say which bounds that all namespaces share are nearly reached, and who has how much of them.
+def capacity_warnings(ledgers: Iterable[Ledger]) -> Iterator[str]:
+    """Return the shared limits that are nearly reached, with the share of each namespace.
 
-    Nobody is dealt a share, and whoever comes when there is no room left is refused: the project's owner sees
-    it coming, and alone may see who else is there.
+    Namespaces have no quota of their own: the newest request is refused when a limit is reached. Only the
+    ManagedProject shows the shares, because a namespace may not see the others.
     """
     for ledger in sorted(ledgers, key=lambda ledger: ledger.target):
         full = len(ledger.entries) + ledger.unmanaged_members
@@ -152,17 +152,17 @@ def crowding(ledgers: Iterable[Ledger]) -> Iterator[str]:
             granted = Counter(
                 Owner.parse(min(entry.owners)).namespace for entry in ledger.entries.values() if entry.owners
             )
-            others = f"{ledger.unmanaged_members} not the operator's"
+            others = f"{ledger.unmanaged_members} unmanaged"
             yield f"{ledger.target} has {full} of {MAX_MEMBERS} grants: {_shares(granted)}, {others}"
         if len(ledger.roles) >= _NEARLY * MAX_ROLES:
-            defined = Counter(role.owner.partition("/")[0] for role in ledger.roles.values())
+            defined = Counter(role.owner.partition("/")[0] for role in ledger.roles)
             yield f"{ledger.target} has {len(ledger.roles)} of {MAX_ROLES} custom roles: {_shares(defined)}"
 
 
-_NEARLY = 0.9
+_NEARLY = 0.9  # of a limit
 
-_MOST = 5  # namespaces that are named
+_SHOWN = 5  # namespaces that a warning names
 
 
 def _shares(counted: Counter[str]) -> str:
-    return ", ".join(f"{count} of namespace {name}" for name, count in counted.most_common(_MOST))
+    return ", ".join(f"{count} of namespace {name}" for name, count in counted.most_common(_SHOWN))

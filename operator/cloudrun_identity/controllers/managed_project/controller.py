@@ -1,7 +1,7 @@
-"""ManagedProject: a project that is lent to namespaces.
+"""ManagedProject: a Google Cloud project that is delegated to namespaces.
 
-One thing is ever written for it, and by its own spec alone: the organization policy that `crossProjectUsage:
-Allow` asks for. The rest is looked at.
+The operator writes one thing for it, if its spec says so: the organization policy of `crossProjectUsage:
+Allow`. Everything else is only read.
 """
 
 from collections.abc import Callable
@@ -23,15 +23,16 @@ from cloudrun_identity.gcp.permissions import FEATURES
 from cloudrun_identity.gcp.policies import Policies
 from cloudrun_identity.gcp.projects import Projects, cloud_run_service_agent
 from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.iam.guardrails import incomplete_entries
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey
 from cloudrun_identity.reconcile.interfaces import Executed, Summary
-from cloudrun_identity.reconcile.outcomes import Failing
+from cloudrun_identity.reconcile.outcomes import Failing, Refused
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
 from cloudrun_identity.reconcile.steps import Plan
 
 from .audit import (
     audit_workloads,
-    crowding,
+    capacity_warnings,
     locations_of,
     on_default_identity,
     orphans,
@@ -41,7 +42,7 @@ from .plan import AllowCrossProjectUsage, ProjectSeen, ProjectWant, plan
 
 
 class ManagedProjectController:
-    """The life of a ManagedProject."""
+    """The kind ManagedProject."""
 
     kind = ManagedProject
 
@@ -54,7 +55,7 @@ class ManagedProjectController:
         identity: Callable[[str], str],
         wall_clock: Callable[[], datetime],
     ) -> None:
-        """`identity(project_id)` is the e-mail that we act as in it, empty where it is not known."""
+        """`identity(project_id)` is the e-mail that the operator acts as in a project; empty if unknown."""
         self._projects = projects
         self._policies = policies
         self._org_policies = org_policies
@@ -63,11 +64,11 @@ class ManagedProjectController:
         self._wall_clock = wall_clock
 
     def references(self, obj: ManagedProject) -> frozenset[ObjectKey]:
-        """None."""
+        """Return nothing: a project names no object."""
         return frozenset()
 
     def declares(self, obj: ManagedProject) -> str:
-        """The project: two ManagedProjects on one are a conflict."""
+        """Return the project: two ManagedProjects on one project are a conflict."""
         return obj.project_id
 
     def describe(self, want: ProjectWant) -> str:
@@ -75,7 +76,14 @@ class ManagedProjectController:
         return f"Project {want.project_id}"
 
     def resolve(self, obj: ManagedProject, allowed: Allowed, cluster: ClusterState) -> ProjectWant | Blocked:
-        """Return the project as declared."""
+        """Return the project as declared, or why its guardrails are invalid."""
+        incomplete = incomplete_entries(obj)
+        if incomplete:
+            message = (
+                f"{', '.join(incomplete)}: targetKinds is not set, and without it an entry admits nothing; "
+                "apply the manifest with targetKinds, such as [Project]"
+            )
+            return Blocked(Refused(Reason.INVALID_SPEC, message))
         return ProjectWant(obj, cluster)
 
     async def observe(self, want: ProjectWant, max_age: float) -> ProjectSeen:
@@ -129,7 +137,7 @@ class ManagedProjectController:
         return replace(seen, usage=EffectiveCrossProjectUsage.ALLOWED)
 
     def summarize(self, want: ProjectWant, seen: ProjectSeen) -> Summary:
-        """The project's number and agent, what we may not do in it, and what somebody should look after."""
+        """Return the number and the service agent of the project, missing permissions and findings."""
         project = seen.project
         if project is None:
             return Summary({"missing_permissions": ()})
@@ -154,7 +162,7 @@ class ManagedProjectController:
         return None if abandon else ProjectWant(obj, cluster, deletes=True)
 
     async def _usage(self, project_id: str) -> EffectiveCrossProjectUsage:
-        """What the organization policy comes to; unknown where it is not ours to read."""
+        """Return the effective organization policy; unknown if the operator may not read it."""
         try:
             allowed = await self._org_policies.allows_cross_project_usage(project_id)
         except GoogleError as error:
@@ -165,16 +173,16 @@ class ManagedProjectController:
 
 
 def _issues(want: ProjectWant, seen: ProjectSeen) -> list[str]:
-    """What the status warns of."""
+    """Return the issues for the status."""
     issues = [
-        f"{place} cannot be read, so nothing is known of their identity: {error.message}"
+        f"{place} cannot be read, so their identities are unknown: {error.message}"
         for place, error in seen.audit.unreadable
     ]
     if not want.obj.spec.locations:
         issues.append(
             "spec.locations is unset: workloads are looked for only where attachments and targets are"
         )
-    return [*issues, *crowding(want.cluster.ledgers(want.project_id))]
+    return [*issues, *capacity_warnings(want.cluster.ledgers(want.project_id))]
 
 
 def _missing(held: frozenset[str]) -> tuple[MissingPermission, ...]:

@@ -49,7 +49,7 @@ class ProjectSeen:
     operator: str = ""
     """E-mail that the operator acts as in it; empty if unknown."""
     usage: EffectiveCrossProjectUsage = EffectiveCrossProjectUsage.UNKNOWN
-    """Whether workloads of other projects may run as its accounts."""
+    """Effective setting for workloads of other projects that run as its accounts."""
     audit: WorkloadAudit = NOT_LOOKED
     """Workloads that run as a default account."""
     lifted: bool = False

@@ -55,7 +55,7 @@ class RequestedGrant:
 
 @dataclass(frozen=True, slots=True)
 class GrantFailure:
-    """Why a requested grant is not desired now."""
+    """A requested grant that is not desired now, with the reason."""
 
     target: Resolved[Target]
     role: str
@@ -232,7 +232,8 @@ class _GuardrailCheck:
         else:
             return outcome_of(precheck, f"reading role {grant.role}")
         if isinstance(decision, Denied):
-            return Refused(Reason.DENIED_BY_GUARDRAIL, f"{requested.path}: {decision.reason}")
+            reason = Reason.INVALID_SPEC if decision.invalid_entry else Reason.DENIED_BY_GUARDRAIL
+            return Refused(reason, f"{requested.path}: {decision.reason}")
         return None
 
     def _permissions(self, grant: Grant) -> frozenset[str] | None:
@@ -241,7 +242,7 @@ class _GuardrailCheck:
         A new grant is checked against the permissions that a CustomRole declares, even before they are
         written. The reconcile of the CustomRole checks the existing grants before it writes them.
         """
-        permissions = self.roles.at_most(grant.role, self.project.project_id)
+        permissions = self.roles.max_permissions(grant.role, self.project.project_id)
         if permissions is None or grant in self.cluster.ledger(grant.target).entries:
             return permissions
         return permissions | declared_permissions(grant.role, self.cluster)

@@ -3,12 +3,12 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from cloudrun_identity.api import LedgerAccount
 from cloudrun_identity.controllers.cloud_run_identity.account_dependencies import AccountDependencies
 from cloudrun_identity.controllers.cloud_run_identity.account_records import AccountOwner, AccountRecords
 from cloudrun_identity.controllers.cloud_run_identity.accounts import Accounts
 from cloudrun_identity.controllers.cloud_run_identity.propagation import PropagationTracker
 from cloudrun_identity.controllers.cloud_run_identity.recent_writes import RecentWrites
-from cloudrun_identity.ledger.model import AccountRecord
 from tests.unit.controllers.cloud import (
     PROJECT_ID,
     FakeAccountLedgers,
@@ -53,10 +53,10 @@ class AccountBench:
         return NOON + timedelta(seconds=self.now)
 
     @property
-    def record(self) -> AccountRecord:
+    def record(self) -> LedgerAccount:
         return self.ledgers.records[EMAIL]
 
-    def own_record(self) -> AccountRecord | None:
+    def own_record(self) -> LedgerAccount | None:
         home = self.ledgers.account_home("payments/checkout")
         return self.ledgers.records[home.name] if home else None
 

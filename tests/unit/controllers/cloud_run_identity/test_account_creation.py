@@ -1,6 +1,5 @@
 """How accounts begin: whose they are after every ambiguous reply, and what is never taken for ours."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -214,4 +213,4 @@ async def test_an_email_that_was_taken_while_a_create_was_in_doubt_is_replaced(b
     bench.google.put(EMAIL, "999")
     outcomes = await bench.steps_of(2, whenDeleted="Recreate")
     assert isinstance(outcomes[-1], Refused)
-    assert bench.record == replace(record(unique_ids=("111",), origin=Origin.CREATED), lost="Replaced")
+    assert bench.record == record(unique_ids=("111",), origin=Origin.CREATED).replace(lost="Replaced")

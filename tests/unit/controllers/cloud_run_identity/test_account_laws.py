@@ -152,7 +152,9 @@ class AccountLife(RuleBasedStateMachine):
         """As Google does after a create: some of the next reads do not find it."""
         account = self.account
         young = (
-            (record := self.bench.own_record()) and record.appeared and self.bench.propagation.is_fresh(EMAIL)
+            (record := self.bench.own_record())
+            and record.appeared_time
+            and self.bench.propagation.is_fresh(EMAIL)
         )
         if account and young and account.unique_id not in self.theirs:
             self.bench.google.stale[EMAIL] = [account if each else None for each in shown]
@@ -230,7 +232,7 @@ class AccountLife(RuleBasedStateMachine):
         if self.deleting:
             record = self.bench.own_record()
             assert record, "only an account that was enabled again while it was to go keeps the object"
-            assert record.disabled_at
+            assert record.disabled_time
             return
         self.is_as_declared(self.spec, outcome)
         calls = len(self.writes())

@@ -101,7 +101,7 @@ async def test_a_deleted_account_is_undeleted_and_dependants_wait_until_it_is_st
     bench.google.stale[EMAIL] = [None]
     outcomes = await bench.steps_of(1 + GOOD_READS)
     assert [type(each) for each in outcomes] == [Waiting] * GOOD_READS + [InSync]
-    assert bench.record == replace(OURS, appeared=NOON)
+    assert bench.record == OURS.replace(appeared_time=NOON)
     assert writes(bench) == ["undelete 111"]
 
 
@@ -116,7 +116,7 @@ async def test_a_process_that_died_after_the_undelete_is_carried_on(bench: Accou
 
 
 async def test_a_fresh_account_that_is_missing_after_a_restart_is_lag(bench: AccountBench) -> None:
-    bench.ledgers.keep(replace(OURS, appeared=NOON))
+    bench.ledgers.keep(OURS.replace(appeared_time=NOON))
     bench.restart()
     bench.now = GRACE
     bench.google.stale[EMAIL] = [None]

@@ -2,16 +2,16 @@
 
 import pytest
 
+from cloudrun_identity.api import LedgerAccount
 from cloudrun_identity.controllers.cloud_run_identity.account_dependencies import AccountSeen
 from cloudrun_identity.controllers.cloud_run_identity.propagation import GRACE
 from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.ledger.model import AccountRecord
 from tests.unit.controllers.cloud import PROJECT_ID
 from tests.unit.controllers.cluster_state import EMAIL, record
 
 from .account_bench import NOON, AccountBench
 
-FRESH = record(appeared=NOON)
+FRESH = record(appeared_time=NOON)
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def bench() -> AccountBench:
     return bench
 
 
-async def look(bench: AccountBench, kept: AccountRecord | None = FRESH) -> AccountSeen:
+async def look(bench: AccountBench, kept: LedgerAccount | None = FRESH) -> AccountSeen:
     return await bench.accounts.look(PROJECT_ID, EMAIL, kept, 300.0)
 
 

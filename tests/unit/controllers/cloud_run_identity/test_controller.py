@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from cloudrun_identity.api import CloudRunIdentity, Origin
+from cloudrun_identity.api import CloudRunIdentity, LedgerAccount, Origin
 from cloudrun_identity.controllers.cloud_run_identity.account_dependencies import AccountSeen
 from cloudrun_identity.controllers.cloud_run_identity.controller import (
     AccountWant,
@@ -10,7 +10,6 @@ from cloudrun_identity.controllers.cloud_run_identity.controller import (
     IdentitySeen,
 )
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
-from cloudrun_identity.ledger.model import AccountRecord
 from cloudrun_identity.reconcile.preconditions import Allowed
 from tests.unit.controllers.cluster_state import EMAIL, FakeWorld, identity, project, record
 
@@ -20,7 +19,7 @@ NONE: Any = None
 class KnownRoles:
     """Roles of which one has been read."""
 
-    def known(self, role: str, project_id: str) -> frozenset[str] | None:
+    def cached(self, role: str, project_id: str) -> frozenset[str] | None:
         return {f"projects/{project_id}/roles/shell": frozenset({"run.services.ssh"})}.get(role)
 
 
@@ -29,7 +28,7 @@ CONTROLLER = CloudRunIdentityController(NONE, NONE, NONE, ROLES)
 ACCOUNT = ServiceAccount("payments-prod-1234", EMAIL, "111", "Checkout", "pays")
 
 
-def want(obj: CloudRunIdentity, *accounts: AccountRecord, observe: bool = False) -> AccountWant:
+def want(obj: CloudRunIdentity, *accounts: LedgerAccount, observe: bool = False) -> AccountWant:
     delegated = project()
     wanted = CONTROLLER.resolve(
         obj, Allowed(delegated, observe), FakeWorld(delegated, obj, accounts=accounts)
@@ -38,7 +37,7 @@ def want(obj: CloudRunIdentity, *accounts: AccountRecord, observe: bool = False)
     return wanted
 
 
-def changes(obj: CloudRunIdentity, seen: ServiceAccount | None, *accounts: AccountRecord) -> list[str]:
+def changes(obj: CloudRunIdentity, seen: ServiceAccount | None, *accounts: LedgerAccount) -> list[str]:
     return [str(change) for change in CONTROLLER.diff(want(obj, *accounts), IdentitySeen(AccountSeen(seen)))]
 
 
@@ -65,7 +64,7 @@ def test_rivals_declare_the_same_account_of_the_same_project() -> None:
     ],
 )
 def test_the_difference_is_told_by_the_record(
-    accounts: list[AccountRecord], seen: ServiceAccount | None, expected: list[str]
+    accounts: list[LedgerAccount], seen: ServiceAccount | None, expected: list[str]
 ) -> None:
     assert changes(identity(), seen, *accounts) == expected
 

@@ -6,12 +6,19 @@ from typing import Any
 
 import pytest
 
-from cloudrun_identity.api import FORCE_DELETE, AccountLoss, ObjectMeta, Origin, Reason, WorkloadKind
+from cloudrun_identity.api import (
+    FORCE_DELETE,
+    AccountLoss,
+    LedgerAccount,
+    ObjectMeta,
+    Origin,
+    Reason,
+    WorkloadKind,
+)
 from cloudrun_identity.controllers.cloud_run_identity.deletion import IdentityDeletion
 from cloudrun_identity.controllers.cloud_run_identity.propagation import GRACE
 from cloudrun_identity.controllers.cloud_run_identity.usage import Usage
 from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.ledger.model import AccountRecord
 from cloudrun_identity.reconcile.events import EventReporter
 from cloudrun_identity.reconcile.outcomes import InSync, Outcome, Waiting
 from tests.unit.controllers.cloud import PROJECT_ID
@@ -72,7 +79,7 @@ class Bench(AccountBench):
 
     async def delete(
         self,
-        kept: AccountRecord | None = CREATED,
+        kept: LedgerAccount | None = CREATED,
         *,
         abandon: bool = False,
         forced: bool = False,
@@ -292,7 +299,7 @@ async def test_an_account_that_is_gone_already_is_forgotten_even_if_a_workload_n
 async def test_a_crash_after_the_account_went_is_carried_on(bench: Bench) -> None:
     bench.google.lost = {"delete"}
     with pytest.raises(GoogleError):
-        await bench.delete(replace(CREATED, appeared=NOON))
+        await bench.delete(CREATED.replace(appeared_time=NOON))
     bench.restart()
     assert await bench.go_on() == InSync(), "a delete by unique id that finds nothing is no lag"
     assert bench.ledgers.records == {}
@@ -323,7 +330,7 @@ async def test_an_account_that_was_disabled_before_is_waited_for_all_the_same(be
     bench.google.put(EMAIL, disabled=True)
     assert isinstance(await bench.delete(**DAY), Waiting)
     assert "disable 111" not in bench.google.calls
-    assert bench.record.disabled_at == NOON
+    assert bench.record.disabled_time == NOON
 
 
 async def test_a_stale_read_after_the_disabling_is_nobodys_veto(bench: Bench) -> None:

@@ -114,7 +114,9 @@ def test_a_role_in_a_project_that_is_not_there_waits_for_it() -> None:
     )
     assert requested.target == Unresolved(
         "Service europe-west1/web of ManagedProject shared",
-        Waiting(Reason.DEPENDENCY_NOT_FOUND, "spec.roles[0].projectRef: there is no ManagedProject shared"),
+        Waiting(
+            Reason.DEPENDENCY_NOT_FOUND, "spec.roles[0].projectRef: ManagedProject shared does not exist"
+        ),
     )
     (custom,) = requested_grants(
         identity(roles=[{"customRoleRef": {"name": "runner"}, "projectRef": {"name": "shared"}}])

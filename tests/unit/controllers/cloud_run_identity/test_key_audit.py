@@ -2,10 +2,11 @@
 
 from datetime import UTC, datetime
 
-from cloudrun_identity.api import ConditionStatus, KeyState
+from cloudrun_identity.api import ConditionStatus, KeyState, LedgerKey, LedgerKeyAttempt
 from cloudrun_identity.controllers.cloud_run_identity.key_audit import keys_audited, undeclared
 from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.iam.keys import KeyAttempt, KeyRecord, KeyRing, ListedKey
+from cloudrun_identity.iam.keys import ListedKey
+from cloudrun_identity.ledger.keys import KeyRing
 
 EMAIL = "checkout@acme.iam.gserviceaccount.com"
 NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
@@ -14,8 +15,10 @@ NEW = ListedKey("new", NEW_YEAR)
 LISTED = {"new": NEW, "old": OLD}
 
 
-def ring(state: KeyState = KeyState.ACTIVE, attempt: KeyAttempt | None = None) -> KeyRing:
-    return KeyRing({"new": KeyRecord("new", "payments/checkout", state, NEW_YEAR)}, attempt)
+def ring(state: KeyState = KeyState.ACTIVE, attempt: LedgerKeyAttempt | None = None) -> KeyRing:
+    return KeyRing(
+        {"new": LedgerKey(id="new", owner="payments/checkout", state=state, created_time=NEW_YEAR)}, attempt
+    )
 
 
 def ids(known: KeyRing) -> list[str]:
@@ -32,7 +35,7 @@ def test_a_key_that_is_not_ours_for_sure_is_nobodys() -> None:
 
 
 def test_what_appears_while_one_of_ours_is_made_may_be_that_one() -> None:
-    attempt = KeyAttempt("payments/checkout", NEW_YEAR, frozenset({"old"}))
+    attempt = LedgerKeyAttempt(owner="payments/checkout", time=NEW_YEAR, known=frozenset({"old"}))
     assert ids(KeyRing(attempt=attempt)) == ["old"]
 
 

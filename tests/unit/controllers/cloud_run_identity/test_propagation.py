@@ -1,4 +1,3 @@
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -8,7 +7,7 @@ from tests.unit.controllers.cluster_state import EMAIL, record
 
 from .account_bench import NOON
 
-YOUNG = record(appeared=NOON)
+YOUNG = record(appeared_time=NOON)
 
 
 @pytest.fixture
@@ -49,7 +48,7 @@ def test_an_account_is_fresh_for_a_while_by_any_clock(seconds: float, fresh: boo
 
 
 def test_what_nobody_made_is_not_fresh() -> None:
-    known = {EMAIL: replace(YOUNG, appeared=None)}
+    known = {EMAIL: YOUNG.replace(appeared_time=None)}
     propagation = PropagationTracker(lambda: NOON, known.get)
     assert not propagation.is_fresh(EMAIL)
     assert not propagation.is_fresh("other@acme.iam.gserviceaccount.com")

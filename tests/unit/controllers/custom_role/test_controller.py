@@ -6,12 +6,12 @@ from typing import Any, cast
 
 import pytest
 
-from cloudrun_identity.api import CustomRole, Origin, Reason, RoleState, TargetKind
+from cloudrun_identity.api import CustomRole, LedgerEntry, LedgerRole, Origin, Reason, RoleState, TargetKind
 from cloudrun_identity.controllers.custom_role.controller import CustomRoleController
 from cloudrun_identity.controllers.custom_role.plan import RoleSeen, RoleWant
 from cloudrun_identity.gcp.custom_roles import CustomRoleState
 from cloudrun_identity.iam.grants import Grant, Target
-from cloudrun_identity.ledger.model import Ledger, LedgerEntry, RoleRecord
+from cloudrun_identity.ledger.model import Ledger, entry_of
 from cloudrun_identity.reconcile.cluster_state import ObjectKey, custom_role_key, role_key
 from cloudrun_identity.reconcile.outcomes import Refused, Waiting
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
@@ -30,7 +30,13 @@ spec:
 PROJECT = project(guardrails={"customRoles": {"permissions": ["run.*"]}})
 NAME = "projects/payments-prod-1234/roles/runner"
 TARGET = Target(TargetKind.PROJECT, "payments-prod-1234")
-RECORD = RoleRecord("runner", "payments/runner", "u-runner", Origin.CREATED, RoleState.PRESENT)
+RECORD = LedgerRole(
+    role_id="runner",
+    owner="payments/runner",
+    owner_uid="u-runner",
+    origin=Origin.CREATED,
+    state=RoleState.PRESENT,
+)
 AS_DECLARED = CustomRoleState(NAME, "Runner", "", "GA", frozenset({"run.jobs.get", "run.jobs.run"}), b"1")
 
 
@@ -47,8 +53,8 @@ class RegisteredGrants:
 class OneLedger:
     """The ledger of the project's policy, with one record."""
 
-    def __init__(self, record: RoleRecord | None) -> None:
-        self._ledger = Ledger(TARGET).with_role(record) if record else Ledger(TARGET)
+    def __init__(self, record: LedgerRole | None) -> None:
+        self._ledger = Ledger.of(TARGET).with_role(record) if record else Ledger.of(TARGET)
 
     def ledger(self, target: Target) -> Ledger:
         return self._ledger
@@ -57,7 +63,7 @@ class OneLedger:
         raise AssertionError("nothing is recorded")
 
 
-def controller(*grants: tuple[Grant, str], record: RoleRecord | None = RECORD) -> CustomRoleController:
+def controller(*grants: tuple[Grant, str], record: LedgerRole | None = RECORD) -> CustomRoleController:
     nothing: Any = None
     return CustomRoleController(
         nothing, nothing, OneLedger(record), RegisteredGrants(*grants), lambda: NOON, lambda _: None
@@ -72,14 +78,14 @@ def role(**spec: Any) -> CustomRole:
     return cast("CustomRole", parsed(ROLE, **spec))
 
 
-def want(record: RoleRecord | None = RECORD, **spec: Any) -> RoleWant:
+def want(record: LedgerRole | None = RECORD, **spec: Any) -> RoleWant:
     cluster = FakeWorld(PROJECT, roles=[record] if record else ())
     resolved = controller(record=record).resolve(role(**spec), Allowed(PROJECT, observe=False), cluster)
     assert isinstance(resolved, RoleWant)
     return resolved
 
 
-def seen(*unsupported: str, record: RoleRecord | None = RECORD, **fields: Any) -> RoleSeen:
+def seen(*unsupported: str, record: LedgerRole | None = RECORD, **fields: Any) -> RoleSeen:
     return RoleSeen(replace(AS_DECLARED, **fields), record, frozenset(unsupported))
 
 
@@ -127,18 +133,24 @@ def test_what_custom_roles_cannot_hold_is_no_difference_and_is_told() -> None:
 
 def test_a_role_that_another_object_has_is_refused() -> None:
     there = cast("CustomRole", parsed(ROLE.replace("namespace: payments", "namespace: shop")))
-    way = "delete that one first, or choose another roleID"
-    assert refusal(there) == f"spec.roleID: role runner is CustomRole shop/runner's; {way}"
+    way = "delete that object first, or choose another roleID"
+    assert refusal(there) == f"spec.roleID: role runner is owned by CustomRole shop/runner; {way}"
 
 
 def test_a_role_of_an_object_that_is_gone_is_refused_with_a_way_out() -> None:
-    way = "which is gone; declare that one anew to have it, or choose another roleID"
-    assert refusal() == f"spec.roleID: role runner is CustomRole shop/runner's, {way}"
+    way = "which is deleted; create that object again to manage it, or choose another roleID"
+    assert refusal() == f"spec.roleID: role runner is owned by CustomRole shop/runner, {way}"
 
 
 def refusal(*others: CustomRole) -> str:
     """Why the object cannot have the role that is recorded as `shop/runner`'s."""
-    theirs = RoleRecord("runner", "shop/runner", "u-theirs", Origin.CREATED, RoleState.PRESENT)
+    theirs = LedgerRole(
+        role_id="runner",
+        owner="shop/runner",
+        owner_uid="u-theirs",
+        origin=Origin.CREATED,
+        state=RoleState.PRESENT,
+    )
     cluster = FakeWorld(PROJECT, *others, roles=[theirs])
     found = controller().resolve(role(), Allowed(PROJECT, observe=False), cluster)
     assert isinstance(found, Blocked)
@@ -161,7 +173,8 @@ async def waits_for(cluster: FakeWorld, *desired_grants: tuple[Grant, str]) -> s
 
 
 def held_by(*owners: str) -> dict[Grant, LedgerEntry]:
-    return {Grant(TARGET, NAME, "group:ops@example.com"): LedgerEntry(frozenset(owners))}
+    grant = Grant(TARGET, NAME, "group:ops@example.com")
+    return {grant: entry_of(grant, owners)}
 
 
 async def test_who_refers_to_it_uses_it_granted_or_not() -> None:

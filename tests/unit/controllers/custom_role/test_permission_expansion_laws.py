@@ -11,14 +11,14 @@ from google.cloud.iam_admin_v1 import types
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudrun_identity.api import CustomRole, Origin, RoleState, TargetKind
+from cloudrun_identity.api import CustomRole, LedgerEntry, LedgerRole, Origin, RoleState, TargetKind
 from cloudrun_identity.controllers.custom_role.controller import CustomRoleController
 from cloudrun_identity.controllers.custom_role.plan import RoleWant
 from cloudrun_identity.gcp.custom_roles import CustomRoles
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.roles import Roles
 from cloudrun_identity.iam.grants import Grant, Target
-from cloudrun_identity.ledger.model import Ledger, LedgerEntry, RoleRecord
+from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy.desired_grants import RETAIN_ALL, DesiredGrants
 from cloudrun_identity.policy.syncers import PolicySyncers
@@ -34,7 +34,7 @@ WIDE = ("run.jobs.run", "run.jobs.runWithOverrides")  # with this its holder gai
 PROJECT = project(
     guardrails={
         "customRoles": {"permissions": ["run.*"], "allowEscalation": True},
-        "grants": [{"roles": ["projects/*"], "on": ["Project"], "members": ["group:*"]}],
+        "grants": [{"roles": ["projects/*"], "targetKinds": ["Project"], "members": ["group:*"]}],
     }
 )
 TARGET = Target(TargetKind.PROJECT, PROJECT.project_id)
@@ -53,7 +53,7 @@ class Google:
         self._check = check
         self._writes = 0
 
-    def of(self, _: str) -> "Google":
+    def for_project(self, _: str) -> "Google":
         return self
 
     def client(self, *_: object) -> "Google":
@@ -90,8 +90,14 @@ class Life:
         self.chance = chance
         self.scene = Scene()
         self.scene.policies.create(TARGET)
-        record = RoleRecord("runner", "payments/runner", "u-runner", Origin.CREATED, RoleState.PRESENT)
-        self.scene.ledgers.stored[TARGET] = Ledger(TARGET).with_role(record)
+        record = LedgerRole(
+            role_id="runner",
+            owner="payments/runner",
+            owner_uid="u-runner",
+            origin=Origin.CREATED,
+            state=RoleState.PRESENT,
+        )
+        self.scene.ledgers.stored[TARGET] = Ledger.of(TARGET).with_role(record)
         self.google = Google(chance, self.check)
         self.permissions, self.binds, self.suspended = NARROW, False, False
         self.syncers = PolicySyncers(self.scene.ports)
@@ -157,8 +163,8 @@ class LiveWorld(FakeWorld):
     def ledger(self, target: Target) -> Ledger:
         return self._life.scene.ledgers.ledger(target)
 
-    def role(self, project_id: str, role_id: str) -> RoleRecord | None:
-        return self.ledger(TARGET).roles.get(role_id)
+    def role(self, project_id: str, role_id: str) -> LedgerRole | None:
+        return self.ledger(TARGET).role(role_id)
 
     def held_by_role(self, role: str) -> Iterable[tuple[Grant, LedgerEntry]]:
         return self.ledger(TARGET).entries.items()

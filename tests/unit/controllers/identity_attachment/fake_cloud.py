@@ -5,13 +5,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from cloudrun_identity.api import IdentityAttachment, PreflightCheck, PreflightState
+from cloudrun_identity.api import IdentityAttachment, LedgerAttachment, PreflightCheck, PreflightState
 from cloudrun_identity.controllers.identity_attachment.controller import IdentityAttachmentController
 from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.gcp.run import Operation
 from cloudrun_identity.gcp.workloads import Workload, WorkloadState
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.ledger.model import AttachmentRecord
 from tests.unit.controllers.attachments import ROLLED_OUT, attachment_records
 from tests.unit.controllers.cloud import fault
 
@@ -51,10 +50,10 @@ class FakeCloud:
             return self.serving
         return dict.fromkeys(state.serving_revisions, state.service_account)
 
-    def saw_workload(self, state: WorkloadState) -> None:
+    def update_workload(self, state: WorkloadState) -> None:
         self.state = state
 
-    def wrote_workload(self, workload: Workload) -> None:
+    def invalidate_workload(self, workload: Workload) -> None:
         self.calls.append("invalidate")
 
     async def set_service_account(self, state: WorkloadState, email: str) -> Operation:
@@ -82,16 +81,16 @@ class FakeCloud:
     def home(self, obj: IdentityAttachment) -> Target | None:
         return self.records.home(obj)
 
-    def of(self, obj: IdentityAttachment) -> AttachmentRecord | None:
+    def of(self, obj: IdentityAttachment) -> LedgerAttachment | None:
         return self.records.of(obj)
 
     async def moving(
         self, obj: IdentityAttachment, state: WorkloadState, email: str
-    ) -> AttachmentRecord | None:
+    ) -> LedgerAttachment | None:
         self.calls.append("ledger")
         return await self.records.moving(obj, state, email)
 
-    async def not_moved(self, state: WorkloadState, former: AttachmentRecord | None) -> None:
+    async def not_moved(self, state: WorkloadState, former: LedgerAttachment | None) -> None:
         await self.records.not_moved(state, former)
 
     async def drop(self, obj: IdentityAttachment) -> None:

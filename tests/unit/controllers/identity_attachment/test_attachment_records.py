@@ -20,8 +20,8 @@ async def before(records: AttachmentRecords, obj: IdentityAttachment, state: Wor
     await records.moving(obj, state, EMAIL)
     record = records.of(obj)
     assert record is not None
-    assert record.account == EMAIL
-    return record.before
+    assert record.service_account == EMAIL
+    return record.previous_service_account
 
 
 async def test_the_first_move_records_the_previous_account() -> None:
@@ -48,7 +48,7 @@ async def test_a_record_survives_a_restart_and_is_removed_completely() -> None:
     records = AttachmentRecords(ledgers)
     record = records.of(attachment())
     assert record is not None
-    assert record.before == OLD
+    assert record.previous_service_account == OLD
 
     await records.drop(attachment())
     assert records.home(attachment()) is None

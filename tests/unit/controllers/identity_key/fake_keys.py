@@ -12,8 +12,9 @@ from typing import Any
 from cloudrun_identity.controllers.identity_key.key_state import KeysSeen, KeyWant
 from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.gcp.keys import NewKey
-from cloudrun_identity.iam.keys import KeyRing, ListedKey
+from cloudrun_identity.iam.keys import ListedKey
 from cloudrun_identity.kube.secrets import KeySecrets
+from cloudrun_identity.ledger.keys import KeyRing
 from cloudrun_identity.reconcile.outcomes import Outcome
 from tests.unit.controllers.carry_out import Recorder, carried_out
 from tests.unit.controllers.cloud import fault
@@ -100,11 +101,11 @@ class Process:
 
     @property
     def ring(self) -> KeyRing:
-        return self.ledgers.ledger(ACCOUNT).keys
+        return self.ledgers.ledger(ACCOUNT).key_ring
 
     @ring.setter
     def ring(self, ring: KeyRing) -> None:
-        self.ledgers.stored[ACCOUNT] = self.ledgers.ledger(ACCOUNT).with_keys(ring)
+        self.ledgers.stored[ACCOUNT] = self.ledgers.ledger(ACCOUNT).with_key_ring(ring)
 
     async def work(self, want: KeyWant) -> tuple[Outcome, KeysSeen]:
         """Reconcile one object."""

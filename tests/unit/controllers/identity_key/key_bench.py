@@ -4,15 +4,16 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from cloudrun_identity.api import IdentityKey, KeyState, ManagedProject, TargetKind
+from cloudrun_identity.api import IdentityKey, KeyState, LedgerKey, ManagedProject, TargetKind
 from cloudrun_identity.controllers.identity_key.assumption import KeyAssumption
 from cloudrun_identity.controllers.identity_key.controller import IdentityKeyController
 from cloudrun_identity.controllers.identity_key.execution import KeyExecution
 from cloudrun_identity.controllers.identity_key.key_records import KeyLedgers, KeyRecords
 from cloudrun_identity.controllers.identity_key.key_state import KeysSeen, KeyWant
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.iam.keys import KeyRecord, KeyRing, ListedKey
+from cloudrun_identity.iam.keys import ListedKey
 from cloudrun_identity.kube.secrets import KeySecret
+from cloudrun_identity.ledger.keys import KeyRing
 from cloudrun_identity.reconcile.preconditions import Allowed
 from tests.unit.controllers.cluster_state import EMAIL, FakeWorld, identity, project, record
 from tests.unit.gcp.fakes import FakeLedgers
@@ -42,14 +43,14 @@ def delegated(**guardrails: Any) -> ManagedProject:
     return project(guardrails={"keys": "Allowed"} | guardrails)
 
 
-def key(key_id: str = "k1", **fields: Any) -> KeyRecord:
+def key(key_id: str = "k1", **fields: Any) -> LedgerKey:
     """A record of a key of the object, made at noon; by default the active one."""
-    return KeyRecord(
+    return LedgerKey(
         **{
-            "key_id": key_id,
+            "id": key_id,
             "owner": OWNER,
             "state": KeyState.ACTIVE,
-            "created": NOON,
+            "created_time": NOON,
             "digest": f"digest of {key_id}",
             **fields,
         }
@@ -75,7 +76,7 @@ def seen(*listed: ListedKey, has: KeySecret | None = NONE, now: datetime = NOON,
     return KeysSeen(now, {each.key_id: each for each in listed}, has, **more)
 
 
-def ring_of(*records: KeyRecord) -> KeyRing:
+def ring_of(*records: LedgerKey) -> KeyRing:
     return KeyRing().with_records(records)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from cloudrun_identity.api import KeyState
+from cloudrun_identity.api import KeyState, LedgerKey, LedgerKeyAttempt
 from cloudrun_identity.controllers.identity_key.actions import (
     CloseAttempt,
     CreateKey,
@@ -21,7 +21,8 @@ from cloudrun_identity.controllers.identity_key.actions import (
 from cloudrun_identity.controllers.identity_key.key_state import KeysSeen, KeyWant, Rotation
 from cloudrun_identity.controllers.identity_key.outcomes import NEXT_KEY_WAITS
 from cloudrun_identity.controllers.identity_key.plan import plan
-from cloudrun_identity.iam.keys import KeyAttempt, KeyRecord, KeyRing, ListedKey
+from cloudrun_identity.iam.keys import ListedKey
+from cloudrun_identity.ledger.keys import KeyRing
 from cloudrun_identity.reconcile.steps import Action, Fail, Plan, Wait
 from tests.unit.controllers.identity_key.key_bench import ACCOUNT, declared, secret
 
@@ -165,7 +166,9 @@ class KeyHistory:
         """Return what a step does, one act that a crash may follow after the other."""
         match step:
             case CreateKey():
-                yield lambda: self._attempt(KeyAttempt(OWNER, self.now, frozenset(self.live)))
+                yield lambda: self._attempt(
+                    LedgerKeyAttempt(owner=OWNER, time=self.now, known=tuple(self.live))
+                )
                 made: list[str] = []
                 yield lambda: made.append(self._make())
                 yield lambda: self._record(made[0])
@@ -189,7 +192,10 @@ class KeyHistory:
             case ForgetKey(key_id=key_id):
                 yield lambda: self._keep(self.ring.without(key_id))
             case CloseAttempt(unclear=unclear):
-                records = [KeyRecord(key.key_id, OWNER, KeyState.UNCLEAR, key.created) for key in unclear]
+                records = [
+                    LedgerKey(id=key.key_id, owner=OWNER, state=KeyState.UNCLEAR, created_time=key.created)
+                    for key in unclear
+                ]
                 yield lambda: self._keep(self.ring.with_records(records).with_attempt(None))
             case _:
                 raise AssertionError(step)
@@ -197,16 +203,23 @@ class KeyHistory:
     def _remove(self, key_id: str) -> None:
         self.live.pop(key_id, None)
 
-    def _attempt(self, attempt: KeyAttempt) -> None:
+    def _attempt(self, attempt: LedgerKeyAttempt) -> None:
         self._keep(self.ring.with_attempt(attempt))
 
     def _record(self, key_id: str) -> None:
-        record = KeyRecord(key_id, OWNER, KeyState.PUBLISHING, self.now, key_id, self.rotation.generation)
+        record = LedgerKey(
+            id=key_id,
+            owner=OWNER,
+            state=KeyState.PUBLISHING,
+            created_time=self.now,
+            digest=key_id,
+            generation=self.rotation.generation,
+        )
         self.held.add(key_id)
         self._keep(self.ring.with_records([record]).with_attempt(None))
 
-    def _disabled(self, key_id: str) -> KeyRecord:
-        return replace(self.ring.records[key_id], state=KeyState.DISABLED, disabled=self.now)
+    def _disabled(self, key_id: str) -> LedgerKey:
+        return self.ring.records[key_id].replace(state=KeyState.DISABLED, disabled_time=self.now)
 
     def _keep(self, ring: KeyRing) -> None:
         self.ring = ring

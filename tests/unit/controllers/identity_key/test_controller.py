@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from cloudrun_identity.api import KeyState, Reason
+from cloudrun_identity.api import KeyState, LedgerKey, Reason
 from cloudrun_identity.controllers.identity_key.key_state import KeysSeen
 from cloudrun_identity.controllers.identity_key.plan import plan
-from cloudrun_identity.iam.keys import KeyRecord, ListedKey
+from cloudrun_identity.iam.keys import ListedKey
 from cloudrun_identity.reconcile.cluster_state import identity_key, project_key
 from cloudrun_identity.reconcile.outcomes import Outcome, Refused, Waiting
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
@@ -30,7 +30,7 @@ LISTED = ListedKey("k1", NOON)
 HOUR = timedelta(hours=1)
 
 
-def told(records: tuple[KeyRecord, ...], now: KeysSeen, **spec: Any) -> list[tuple[str, bool]]:
+def told(records: tuple[LedgerKey, ...], now: KeysSeen, **spec: Any) -> list[tuple[str, bool]]:
     """Every difference in words, and whether time has brought it."""
     planned = plan(wanted(**spec), replace(now, ring=ring_of(*records)))
     return [(str(change), change.due) for change in planned.changes]
@@ -65,7 +65,7 @@ def test_the_keys_are_those_of_the_account_by_its_unique_id() -> None:
         (
             FakeWorld(delegated()),
             Reason.DEPENDENCY_NOT_FOUND,
-            "there is no CloudRunIdentity payments/checkout",
+            "CloudRunIdentity payments/checkout does not exist",
         ),
         (FakeWorld(delegated(), identity()), Reason.DEPENDENCY_NOT_READY, "is not ready"),
         (
@@ -138,22 +138,22 @@ def test_what_time_brings_is_no_drift() -> None:
     assert told((), seen()) == [("key: absent → created", True)]
 
 
-FORMER = key("k0", state=KeyState.OVERLAP, created=NOON - 30 * DAY, superseded=NOON - 2 * DAY)
+FORMER = key("k0", state=KeyState.OVERLAP, created_time=NOON - 30 * DAY, superseded_time=NOON - 2 * DAY)
 
 
 @pytest.mark.parametrize(
     ("record", "listed", "says"),
     [
-        (FORMER, [ListedKey("k0", FORMER.created)], "key k0: enabled → disabled"),
+        (FORMER, [ListedKey("k0", FORMER.created_time)], "key k0: enabled → disabled"),
         (
-            replace(FORMER, state=KeyState.DISABLED, disabled=NOON - 2 * DAY),
-            [ListedKey("k0", FORMER.created, disabled=True)],
+            FORMER.replace(state=KeyState.DISABLED, disabled_time=NOON - 2 * DAY),
+            [ListedKey("k0", FORMER.created_time, disabled=True)],
             "key k0: present → deleted",
         ),
         (FORMER, [], "key k0: recorded → forgotten"),
     ],
 )
-def test_what_is_due_for_a_former_key_is_said(record: KeyRecord, listed: list[ListedKey], says: str) -> None:
+def test_what_is_due_for_a_former_key_is_said(record: LedgerKey, listed: list[ListedKey], says: str) -> None:
     assert told((key(), record), seen(LISTED, *listed, has=secret())) == [(says, True)]
 
 
@@ -184,9 +184,13 @@ def test_labels_that_somebody_took_away_are_drift_and_need_no_other_key() -> Non
 
 
 def test_the_status_has_every_key_with_its_times() -> None:
-    former = key("k0", state=KeyState.OVERLAP, created=NOON - 30 * DAY, superseded=NOON)
+    former = key("k0", state=KeyState.OVERLAP, created_time=NOON - 30 * DAY, superseded_time=NOON)
     oldest = key(
-        "k9", state=KeyState.DISABLED, created=NOON - 60 * DAY, superseded=NOON - 30 * DAY, disabled=NOON
+        "k9",
+        state=KeyState.DISABLED,
+        created_time=NOON - 60 * DAY,
+        superseded_time=NOON - 30 * DAY,
+        disabled_time=NOON,
     )
     want, ring = wanted(), ring_of(key(), former, oldest)
 
@@ -205,7 +209,7 @@ def test_the_status_has_every_key_with_its_times() -> None:
 
 
 def test_a_key_that_google_ends_before_its_period_is_an_issue() -> None:
-    want, ring = wanted(), ring_of(key(expires=NOON + 8 * HOUR))
+    want, ring = wanted(), ring_of(key(expiry_time=NOON + 8 * HOUR))
     summary = controller().summarize(want, seen(ring=ring))
     assert "iam.serviceAccountKeyExpiryHours" in summary.issues[0]
     assert summary.fields["next_rotation_time"] == NOON + 4 * HOUR

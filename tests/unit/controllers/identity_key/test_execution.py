@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
+from cloudrun_identity.api import LedgerKeyAttempt
 from cloudrun_identity.controllers.identity_key.actions import CreateKey, DeleteKey, ForgetKeys
 from cloudrun_identity.controllers.identity_key.key_state import Rotation
 from cloudrun_identity.controllers.identity_key.plan import LAG, SETTLE, plan
 from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.iam.keys import KeyAttempt, KeyRing, ListedKey
+from cloudrun_identity.iam.keys import ListedKey
 from cloudrun_identity.kube.errors import KubeError
+from cloudrun_identity.ledger.keys import KeyRing
 from cloudrun_identity.reconcile.outcomes import InSync
 from cloudrun_identity.reconcile.progress import carry_out
 from cloudrun_identity.reconcile.steps import Wait
@@ -43,7 +45,7 @@ async def test_a_key_is_recorded_as_old_as_it_is_however_long_the_quota_had_it_w
     outcome, _ = await process.work(key_want())
 
     (record,) = process.ring.of("payments/checkout")
-    assert record.created == NOON + QUEUE
+    assert record.created_time == NOON + QUEUE
     assert outcome == InSync(after=(30 * DAY).total_seconds())
 
 
@@ -63,14 +65,14 @@ async def test_an_attempt_begins_when_the_request_is_sent(process: Process) -> N
     process.google.queue = QUEUE
 
     def die() -> None:
-        assert process.ring.is_empty
+        assert process.ring == KeyRing()
         raise Killed
 
     process.google.while_waiting = die
     with pytest.raises(Killed):
         await process.work(key_want())
 
-    assert process.ring.is_empty
+    assert process.ring == KeyRing()
 
 
 async def test_what_somebody_makes_meanwhile_is_known_to_be_no_stray(process: Process) -> None:
@@ -80,20 +82,20 @@ async def test_what_somebody_makes_meanwhile_is_known_to_be_no_stray(process: Pr
 
     async def noted(target: Any, change: Any) -> Any:
         ledger = await update(target, change)
-        attempts.append(ledger.keys.attempt)
+        attempts.append(ledger.key_ring.attempt)
         return ledger
 
     process.ledgers.update = noted
     await process.work(key_want())
 
     assert attempts[0] is not None
-    assert attempts[0].known == {"theirs"}
+    assert attempts[0].known == ("theirs",)
 
 
 async def test_a_key_that_is_taken_for_a_stray_is_deleted_and_whoever_made_it_hears_of_it(
     process: Process,
 ) -> None:
-    attempt = KeyAttempt("payments/checkout", NOON - LAG, frozenset())
+    attempt = LedgerKeyAttempt(owner="payments/checkout", time=NOON - LAG, known=frozenset())
     process.ring = KeyRing(attempt=attempt)
     process.google.keys["theirs"] = ListedKey("theirs", NOON - LAG)
     await process.work(key_want())
@@ -108,7 +110,7 @@ async def test_of_what_is_forgotten_nothing_is_kept_in_memory_either(process: Pr
     remembered = process.ring
     seen = await process.controller.observe(key_want(), 0.0)
     await process.controller.execute(ForgetKeys(""), key_want(), seen)
-    assert process.ring.is_empty
+    assert process.ring == KeyRing()
 
     process.ring = remembered
     seen = await process.controller.observe(key_want(), 0.0)
@@ -131,7 +133,7 @@ async def test_objects_of_one_account_take_turns(process: Process) -> None:
 
     assert process.google.most_under_way == 1
     assert process.ring.owners == {"payments/a", "payments/b", "payments/c"}
-    assert len({process.ring.of(owner)[0].key_id for owner in process.ring.owners}) == 3
+    assert len({process.ring.of(owner)[0].id for owner in process.ring.owners}) == 3
 
 
 def test_an_object_rotates_as_it_says() -> None:
@@ -193,7 +195,7 @@ async def test_an_interrupted_creation_keeps_its_record_whoever_creates_next(pro
     assert isinstance(plan(other, executed.seen).steps[0], Wait)
     process.google.now += LAG
     await process.work(other)
-    assert set(process.google.keys) == {record.key_id for record in process.ring.records.values()}
+    assert set(process.google.keys) == {record.id for record in process.ring.records.values()}
 
 
 async def test_a_stale_action_is_neither_logged_nor_reported(process: Process) -> None:
@@ -207,7 +209,7 @@ async def test_a_deleted_account_has_no_keys_to_retire(process: Process) -> None
     process.google.deleted = True
     outcome, _ = await process.work(replace(key_want(), deletes=True))
     assert outcome == InSync()
-    assert process.ring.is_empty
+    assert process.ring == KeyRing()
     assert process.kube.objects == {}
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from cloudrun_identity.api import KeyState, Reason
+from cloudrun_identity.api import KeyState, LedgerKeyAttempt, Reason
 from cloudrun_identity.controllers.identity_key.outcomes import (
     account_full,
     creation_refused,
@@ -10,8 +10,9 @@ from cloudrun_identity.controllers.identity_key.outcomes import (
 )
 from cloudrun_identity.controllers.identity_key.plan import LAG, SETTLE, plan
 from cloudrun_identity.gcp.errors import Fault
-from cloudrun_identity.iam.keys import KeyAttempt, KeyRing, ListedKey
+from cloudrun_identity.iam.keys import ListedKey
 from cloudrun_identity.kube.errors import KubeError
+from cloudrun_identity.ledger.keys import KeyRing
 from cloudrun_identity.reconcile.outcomes import Failing, InSync, Refused, Waiting
 from tests.unit.controllers.cloud import fault
 from tests.unit.controllers.identity_key.key_bench import DAY, NOON, key, ring_of, secret, seen, wanted
@@ -38,7 +39,7 @@ def test_a_requested_key_is_waited_for() -> None:
 
 
 def test_an_interrupted_creation_is_waited_for_at_least_a_second() -> None:
-    ring = KeyRing(attempt=KeyAttempt(WANT.name, NOON, frozenset()))
+    ring = KeyRing(attempt=LedgerKeyAttempt(owner=WANT.name, time=NOON, known=frozenset()))
     waiting = plan(WANT, seen(ring=ring)).outcome
     assert isinstance(waiting, Waiting)
     assert waiting.after == LAG.total_seconds()

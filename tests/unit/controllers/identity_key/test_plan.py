@@ -6,11 +6,12 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from cloudrun_identity.api import KeyState
+from cloudrun_identity.api import KeyState, LedgerKey
 from cloudrun_identity.controllers.identity_key.actions import CloseAttempt
 from cloudrun_identity.controllers.identity_key.key_state import Rotation, rotation_due
 from cloudrun_identity.controllers.identity_key.plan import LAG, SETTLE
-from cloudrun_identity.iam.keys import MAX_KEYS, KeyRecord
+from cloudrun_identity.iam.keys import MAX_KEYS
+from cloudrun_identity.ledger.keys import KeyRing
 from tests.unit.controllers.identity_key.key_history import (
     DAY,
     HOUR,
@@ -225,7 +226,9 @@ def test_a_full_account_is_said_and_no_other_key_is_touched() -> None:
 
 
 def test_a_key_that_expires_is_followed_in_time() -> None:
-    record = KeyRecord("k", OWNER, KeyState.ACTIVE, NOON, expires=NOON + 10 * DAY)
+    record = LedgerKey(
+        id="k", owner=OWNER, state=KeyState.ACTIVE, created_time=NOON, expiry_time=NOON + 10 * DAY
+    )
 
     assert rotation_due(record, Rotation(30 * DAY, DAY)) == NOON + 9 * DAY
     assert rotation_due(record, Rotation(30 * DAY, 30 * DAY)) == NOON + 5 * DAY
@@ -243,7 +246,7 @@ def test_the_end_retires_every_key_and_no_other() -> None:
     assert keys.work() == Rest(None)
 
     assert list(keys.live) == [stranger]
-    assert keys.ring.is_empty
+    assert keys.ring == KeyRing()
     assert kinds(keys) == ["DisableKey", "DeleteKey", "DisableKey", "DeleteKey", "DeleteSecret"]
 
 
@@ -306,15 +309,15 @@ class KeyMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         keys = self.keys
         # The clock may be months behind what is on record, and an account full of keys that are not due yet.
-        recorded = [each.superseded or each.created for each in keys.ring.records.values()]
+        recorded = [each.superseded_time or each.created_time for each in keys.ring.records.values()]
         keys.pass_by(max([keys.now, *recorded]) - keys.now + 70 * DAY)
-        unclear = {record.key_id for record in keys.ring.of(OWNER) if record.state is KeyState.UNCLEAR}
+        unclear = {record.id for record in keys.ring.of(OWNER) if record.state is KeyState.UNCLEAR}
         assert not keys.live[keys.secret].disabled
         assert set(keys.live) - keys.unmanaged - unclear <= set(keys.ring.records)
         keys.ending = True
         keys.pass_by(HOUR)
         assert set(keys.live) == keys.unmanaged
-        assert keys.ring.is_empty
+        assert keys.ring == KeyRing()
 
 
 TestKeyMachine = KeyMachine.TestCase

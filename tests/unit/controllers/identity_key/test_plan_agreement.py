@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from cloudrun_identity.api import GROUP, KeyState, Reason
+from cloudrun_identity.api import GROUP, KeyState, LedgerKey, LedgerKeyAttempt, Reason
 from cloudrun_identity.controllers.identity_key.key_state import KeyWant
-from cloudrun_identity.iam.keys import MAX_KEYS, KeyAttempt, KeyRecord, KeyRing, ListedKey
+from cloudrun_identity.iam.keys import MAX_KEYS, ListedKey
 from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.kube.resources import SECRETS, Resource
 from cloudrun_identity.kube.secrets import digest_of
+from cloudrun_identity.ledger.keys import KeyRing
 from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, Paused, Refused, Waiting
 from tests.unit.controllers.agreement import AnyResource, agreement
 from tests.unit.controllers.identity_key.fake_keys import Process, file_of
@@ -25,24 +26,26 @@ from tests.unit.kube.fake_api import FakeApi
 HOUR = timedelta(hours=1)
 
 
-def made(key_id: str, **fields: Any) -> KeyRecord:
+def made(key_id: str, **fields: Any) -> LedgerKey:
     """The record of a key with its credentials file."""
     return key(key_id, **{"digest": digest_of(file_of(key_id)), **fields})
 
 
 ACTIVE = made("k1")
-FORMER = made("k0", state=KeyState.OVERLAP, created=NOON - DAY, superseded=NOON - HOUR)
+FORMER = made("k0", state=KeyState.OVERLAP, created_time=NOON - DAY, superseded_time=NOON - HOUR)
 RINGS: dict[str, KeyRing] = {
     "no key": KeyRing(),
     "active": KeyRing().with_records([ACTIVE]),
-    "published": KeyRing().with_records([replace(ACTIVE, state=KeyState.PUBLISHING)]),
+    "published": KeyRing().with_records([ACTIVE.replace(state=KeyState.PUBLISHING)]),
     "next one lost": KeyRing().with_records([ACTIVE, made("k2", state=KeyState.PUBLISHING)]),
     "overlap": KeyRing().with_records([ACTIVE, FORMER]),
     "disabled": KeyRing().with_records(
-        [ACTIVE, replace(FORMER, state=KeyState.DISABLED, disabled=NOON - HOUR)]
+        [ACTIVE, FORMER.replace(state=KeyState.DISABLED, disabled_time=NOON - HOUR)]
     ),
     "unclear": KeyRing().with_records([ACTIVE, made("k7", state=KeyState.UNCLEAR)]),
-    "attempt": KeyRing(attempt=KeyAttempt("payments/checkout", NOON, frozenset({"k0", "k1"}))),
+    "attempt": KeyRing(
+        attempt=LedgerKeyAttempt(owner="payments/checkout", time=NOON, known=frozenset({"k0", "k1"}))
+    ),
 }
 KEYS: dict[str, dict[str, ListedKey]] = {
     "no keys": {},

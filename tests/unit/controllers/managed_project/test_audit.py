@@ -7,6 +7,9 @@ from cloudrun_identity.api import (
     Abandonment,
     ConditionStatus,
     KeyState,
+    LedgerAttachment,
+    LedgerKey,
+    LedgerRole,
     Origin,
     RoleState,
     TargetKind,
@@ -16,15 +19,15 @@ from cloudrun_identity.controllers.managed_project.audit import (
     NOT_LOOKED,
     WorkloadAudit,
     audit_workloads,
-    crowding,
+    capacity_warnings,
     locations_of,
     orphans,
     service_agent_ready,
 )
 from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.iam.grants import Grant, Target
-from cloudrun_identity.iam.keys import KeyRecord, KeyRing
-from cloudrun_identity.ledger.model import AttachmentRecord, Ledger, LedgerEntry, RoleRecord
+from cloudrun_identity.ledger.keys import KeyRing
+from cloudrun_identity.ledger.model import Ledger, entry_of
 from tests.unit.controllers.cloud import FakeRun, FakeServiceAccounts, fault, inventory
 from tests.unit.controllers.cluster_state import EMAIL, FakeWorld, binding, identity, parsed, project, record
 
@@ -52,7 +55,7 @@ spec:
 
 
 def held_for(*owners: str) -> Ledger:
-    return Ledger(HOME, entries={SQL: LedgerEntry(frozenset(owners))})
+    return Ledger.of(HOME, {SQL: entry_of(SQL, owners)})
 
 
 async def audited(run: FakeRun, *locations: str) -> WorkloadAudit:
@@ -117,30 +120,42 @@ def test_a_claimant_that_is_missing_leaves_an_orphan_and_one_that_is_there_does_
     cluster.held = [held_for(WEB, "IAMBinding/payments/gone/u-gone")]
     [orphan] = orphans(delegated, cluster, NOW)
     assert orphan.resource == HOME.full_name
-    assert orphan.reason == "granted for IAMBinding payments/gone, which is gone"
+    assert orphan.reason == "granted for IAMBinding payments/gone, which is deleted"
     assert orphan.since == NOW
 
 
 def test_whatever_was_made_for_an_object_that_is_gone_is_an_orphan() -> None:
-    role = RoleRecord("runner", "payments/runner", "u", Origin.CREATED, RoleState.PRESENT)
-    key = KeyRecord("k1", "payments/key", KeyState.ACTIVE, NOW)
+    role = LedgerRole(
+        role_id="runner",
+        owner="payments/runner",
+        owner_uid="u",
+        origin=Origin.CREATED,
+        state=RoleState.PRESENT,
+    )
+    key = LedgerKey(id="k1", owner="payments/key", state=KeyState.ACTIVE, created_time=NOW)
     account = Target(TargetKind.SERVICE_ACCOUNT, "payments-prod-1234", name=EMAIL)
     service = Target(TargetKind.SERVICE, "payments-prod-1234", "europe-west1", "web")
-    moved = AttachmentRecord("payments/web", "u", "w-1", "", EMAIL)
+    moved = LedgerAttachment(
+        owner="payments/web",
+        owner_uid="u",
+        workload_uid="w-1",
+        previous_service_account="",
+        service_account=EMAIL,
+    )
     cluster = FakeWorld(project())
     cluster.held = [
-        Ledger(HOME, roles={role.role_id: role, "former": replace(role, state=RoleState.DELETED)}),
-        Ledger(account, account=record(), keys=KeyRing({key.key_id: key})),
-        Ledger(service, attachment=moved),
+        Ledger.of(HOME).with_role(role).with_role(role.replace(role_id="former", state=RoleState.DELETED)),
+        Ledger.of(account).with_account(record()).with_key_ring(KeyRing({key.id: key})),
+        Ledger.of(service).with_attachment(moved),
     ]
     assert {(each.resource, each.reason) for each in orphans(project(), cluster, NOW)} == {
-        (HOME.full_name, "made for CustomRole payments/runner, which is gone"),
-        (account.full_name, "made for CloudRunIdentity payments/checkout, which is gone"),
-        (account.full_name, "made for IdentityKey payments/key, which is gone"),
-        (service.full_name, "made for IdentityAttachment payments/web, which is gone"),
+        (HOME.full_name, "created for CustomRole payments/runner, which is deleted"),
+        (account.full_name, "created for CloudRunIdentity payments/checkout, which is deleted"),
+        (account.full_name, "created for IdentityKey payments/key, which is deleted"),
+        (service.full_name, "created for IdentityAttachment payments/web, which is deleted"),
     }
     there = FakeWorld(project(), identity())
-    there.held = [Ledger(account, account=record())]
+    there.held = [Ledger.of(account).with_account(record())]
     assert orphans(project(), there, NOW) == ()
 
 
@@ -148,7 +163,7 @@ def test_an_account_that_was_left_behind_is_an_orphan_since_then() -> None:
     account = Target(TargetKind.SERVICE_ACCOUNT, "payments-prod-1234", name=EMAIL)
     left = record(owner="", abandoned=Abandonment(reason="a service runs as it", time=NOW))
     cluster = FakeWorld(project())
-    cluster.held = [Ledger(account, account=left)]
+    cluster.held = [Ledger.of(account).with_account(left)]
     [orphan] = orphans(project(), cluster, NOW + timedelta(hours=1))
     assert (orphan.resource, orphan.reason) == (account.full_name, "a service runs as it")
     assert orphan.since == NOW
@@ -171,32 +186,29 @@ def test_an_orphan_keeps_the_time_at_which_it_was_first_seen() -> None:
 def crowded(grants: int, *, foreign: int = 0, roles: int = 0) -> Ledger:
     """The project's policy, two thirds of it held for one namespace and one third for another."""
     namespaces = ("payments", "payments", "shop")
-    return Ledger(
-        HOME,
-        entries={
-            replace(SQL, member=f"user:u{number}@example.com"): LedgerEntry(
-                frozenset({f"IAMBinding/{namespaces[number % 3]}/b{number}/u"})
-            )
-            for number in range(grants)
-        },
-        roles={
-            f"r{number}": RoleRecord(f"r{number}", "shop/r", "u", Origin.CREATED, RoleState.PRESENT)
-            for number in range(roles)
-        },
-        unmanaged_members=foreign,
+    members = [replace(SQL, member=f"user:u{number}@example.com") for number in range(grants)]
+    entries = {
+        grant: entry_of(grant, [f"IAMBinding/{namespaces[number % 3]}/b{number}/u"])
+        for number, grant in enumerate(members)
+    }
+    role = LedgerRole(
+        role_id="r", owner="shop/r", owner_uid="u", origin=Origin.CREATED, state=RoleState.PRESENT
+    )
+    return Ledger.of(HOME, entries).replace(
+        roles=tuple(role.replace(role_id=f"r{number}") for number in range(roles)), unmanaged_members=foreign
     )
 
 
 def test_a_policy_that_is_nearly_full_is_told_with_who_has_how_much_of_it() -> None:
-    assert list(crowding([crowded(1200, foreign=149)])) == []
-    assert list(crowding([crowded(1200, foreign=150)])) == [
+    assert list(capacity_warnings([crowded(1200, foreign=149)])) == []
+    assert list(capacity_warnings([crowded(1200, foreign=150)])) == [
         "Project payments-prod-1234 has 1350 of 1500 grants: "
-        "800 of namespace payments, 400 of namespace shop, 150 not the operator's"
+        "800 of namespace payments, 400 of namespace shop, 150 unmanaged"
     ]
 
 
 def test_roles_of_which_there_are_nearly_too_many_are_told() -> None:
-    assert list(crowding([crowded(0, roles=269)])) == []
-    assert list(crowding([crowded(0, roles=270)])) == [
+    assert list(capacity_warnings([crowded(0, roles=269)])) == []
+    assert list(capacity_warnings([crowded(0, roles=270)])) == [
         "Project payments-prod-1234 has 270 of 300 custom roles: 270 of namespace shop"
     ]

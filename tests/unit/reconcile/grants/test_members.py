@@ -55,7 +55,7 @@ def test_an_identity_without_a_steady_account_is_waited_for(accounts: list[Any])
 def test_an_identity_that_does_not_exist_is_waited_for() -> None:
     outcome = nobody({"identityRef": {"name": "checkout"}}, FakeWorld())
     assert outcome == Waiting(
-        Reason.DEPENDENCY_NOT_FOUND, "spec.members[0]: there is no CloudRunIdentity payments/checkout"
+        Reason.DEPENDENCY_NOT_FOUND, "spec.members[0]: CloudRunIdentity payments/checkout does not exist"
     )
 
 
@@ -102,7 +102,7 @@ def test_a_kubernetes_service_account_is_one_of_the_pool_of_its_project() -> Non
     assert missing.text == "payments-prod[jobs/prefect]"
     assert missing.outcome == Waiting(
         Reason.DEPENDENCY_NOT_FOUND,
-        "spec.workloadIdentityUsers[0].kubernetes.projectRef: there is no ManagedProject payments-prod",
+        "spec.workloadIdentityUsers[0].kubernetes.projectRef: ManagedProject payments-prod does not exist",
     )
     stranger = outside(user, FakeWorld(project()), "stranger")
     assert isinstance(stranger, Unresolved)

@@ -7,6 +7,7 @@ import pytest
 from cloudrun_identity.api import (
     CustomRole,
     GrantState,
+    LedgerRole,
     ManagedProject,
     Origin,
     Reason,
@@ -16,7 +17,7 @@ from cloudrun_identity.api import (
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import Grant, Target
-from cloudrun_identity.ledger.model import LedgerEntry, RoleRecord
+from cloudrun_identity.ledger.model import entry_of
 from cloudrun_identity.policy.desired_grants import DesiredGrant, Retain
 from cloudrun_identity.reconcile.grants.members import GrantMember
 from cloudrun_identity.reconcile.grants.resolver import GrantResolver, RequestedGrant, ResolvedGrants
@@ -43,7 +44,7 @@ class FakeRoles:
             raise GoogleError(self.faults[role], "google.iam.admin.v1.IAM/GetRole", "no such role")
         return self.permitted
 
-    def at_most(self, role: str, project_id: str) -> frozenset[str]:
+    def max_permissions(self, role: str, project_id: str) -> frozenset[str]:
         return self.permitted
 
 
@@ -138,7 +139,7 @@ metadata: {name: shared, uid: u-shared, generation: 1}
 spec:
   projectID: shared-prod-1234
   namespaces: {names: [payments]}
-  guardrails: {grants: [{roles: [roles/pubsub.publisher], "on": [Project], members: [identities]}]}
+  guardrails: {grants: [{roles: [roles/pubsub.publisher], targetKinds: [Project], members: [identities]}]}
 status: {projectNumber: "1"}
 """
 
@@ -166,7 +167,7 @@ async def test_each_wish_is_judged_by_the_guardrails_of_the_project_that_it_is_a
 
 
 async def test_a_wish_without_a_target_holds_the_role_wherever_it_is() -> None:
-    outcome = Waiting(Reason.DEPENDENCY_NOT_FOUND, "there is no ManagedProject shared")
+    outcome = Waiting(Reason.DEPENDENCY_NOT_FOUND, "ManagedProject shared does not exist")
     nowhere = RequestedGrant("spec.roles[0]", Unresolved("ManagedProject shared", outcome), SQL, ANN)
     requested_grants = await resolved(nowhere)
     assert requested_grants.retains == (Retain(None, SQL, ANN.principal),)
@@ -179,7 +180,9 @@ async def test_a_wish_without_a_target_holds_the_role_wherever_it_is() -> None:
 
 
 CUSTOM = f"projects/{HOME.project_id}/roles/runner"
-LENT = project(guardrails={"grants": [{"roles": [CUSTOM], "on": ["Project"], "members": ["user:*"]}]})
+LENT = project(
+    guardrails={"grants": [{"roles": [CUSTOM], "targetKinds": ["Project"], "members": ["user:*"]}]}
+)
 
 
 def declared(*permissions: str, state: RoleState = RoleState.PRESENT, **facts: Any) -> FakeWorld:
@@ -190,7 +193,9 @@ def declared(*permissions: str, state: RoleState = RoleState.PRESENT, **facts: A
             "spec": {"projectRef": {"name": "payments-prod"}, "roleID": "runner", "permissions": permissions},
         }
     )
-    record = RoleRecord("runner", "payments/runner", "", Origin.CREATED, state)
+    record = LedgerRole(
+        role_id="runner", owner="payments/runner", owner_uid="", origin=Origin.CREATED, state=state
+    )
     return FakeWorld(LENT, role, roles=[record], **facts)
 
 
@@ -207,7 +212,7 @@ async def test_a_new_grant_is_judged_by_what_the_role_is_declared_to_permit_too(
 async def test_a_grant_that_is_held_does_not_suffer_from_what_its_role_is_not_allowed_to_become() -> None:
     grant = Grant(HOME, CUSTOM, ANN.principal)
     cluster = declared(
-        "run.jobs.runWithOverrides", entries={grant: LedgerEntry(frozenset({"IAMBinding/payments/ops/u"}))}
+        "run.jobs.runWithOverrides", entries={grant: entry_of(grant, ["IAMBinding/payments/ops/u"])}
     )
 
     assert (await resolved(requested(CUSTOM), cluster=cluster, delegated=LENT)).desired == {

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from cloudrun_identity.manager.checkpoints import VARIABLE, checkpoints
+from cloudrun_identity.manager.hooks import DIE_AT, checkpoints
 
 
 @pytest.fixture
@@ -30,9 +30,9 @@ def test_without_the_variable_every_step_is_passed(
     monkeypatch: pytest.MonkeyPatch, killed: list[tuple[int, int]], value: str | None
 ) -> None:
     if value is None:
-        monkeypatch.delenv(VARIABLE, raising=False)
+        monkeypatch.delenv(DIE_AT, raising=False)
     else:
-        monkeypatch.setenv(VARIABLE, value)
+        monkeypatch.setenv(DIE_AT, value)
     passed_until_killed(killed, "policy read", "policy written", "")
     assert killed == []
 
@@ -50,7 +50,7 @@ def test_without_the_variable_every_step_is_passed(
 def test_the_process_is_killed_as_by_sigkill_at_the_named_step(
     monkeypatch: pytest.MonkeyPatch, killed: list[tuple[int, int]], value: str, survived: int
 ) -> None:
-    monkeypatch.setenv(VARIABLE, value)
+    monkeypatch.setenv(DIE_AT, value)
     steps = ("policy read", "policy written") * 3
     assert passed_until_killed(killed, *steps) == survived
     assert killed == [(os.getpid(), signal.SIGKILL)]
@@ -59,6 +59,6 @@ def test_the_process_is_killed_as_by_sigkill_at_the_named_step(
 def test_a_step_that_is_never_passed_kills_nobody(
     monkeypatch: pytest.MonkeyPatch, killed: list[tuple[int, int]]
 ) -> None:
-    monkeypatch.setenv(VARIABLE, "no such step")
+    monkeypatch.setenv(DIE_AT, "no such step")
     passed_until_killed(killed, "policy read", "policy written")
     assert killed == []

@@ -9,7 +9,7 @@ from cloudrun_identity.controllers.managed_project.controller import ManagedProj
 from cloudrun_identity.gcp.client_pool import OWN, Credential, NoCredential
 from cloudrun_identity.ledger.store import Ledgers
 from cloudrun_identity.manager.cache import Cache
-from cloudrun_identity.manager.credentials import credential_in
+from cloudrun_identity.manager.project_settings import ProjectSettings
 
 ACCOUNT = "cri@ops-1234.iam.gserviceaccount.com"
 VERSIONS = itertools.count(1)
@@ -35,23 +35,23 @@ def seen(
 
 def test_a_project_is_worked_in_as_it_says_and_others_as_ourselves(cache: Cache) -> None:
     seen(cache, READABLE)
-    assert credential_in(cache, "shop-1234") == Credential(ACCOUNT)
-    assert credential_in(cache, "somewhere") == OWN
+    assert ProjectSettings(cache).credential("shop-1234") == Credential(ACCOUNT)
+    assert ProjectSettings(cache).credential("somewhere") == OWN
 
 
 def test_nobody_is_acted_as_where_the_project_could_never_be_read(cache: Cache) -> None:
     seen(cache, SPOILT)
     with pytest.raises(NoCredential) as raised:
-        credential_in(cache, "shop-1234")
+        ProjectSettings(cache).credential("shop-1234")
     assert raised.value.message == (
-        "ManagedProject shop cannot be read, so nobody can tell whom to act as in project shop-1234, and "
-        "nothing is done there; correct it as its Ready condition says"
+        "ManagedProject shop is invalid, so the operator does not know which identity to use in project "
+        "shop-1234 and makes no calls there; correct it as its Ready condition says"
     )
     assert not raised.value.undecided
-    assert credential_in(cache, "somewhere") == OWN
+    assert ProjectSettings(cache).credential("somewhere") == OWN
 
     seen(cache, READABLE)
-    assert credential_in(cache, "shop-1234") == Credential(ACCOUNT)
+    assert ProjectSettings(cache).credential("shop-1234") == Credential(ACCOUNT)
 
 
 @pytest.mark.parametrize("spec", [[], {"driftInterval": 7}, {"projectID": 7}])
@@ -60,13 +60,13 @@ def test_a_project_that_says_nothing_that_can_be_read_is_known_by_its_name(
 ) -> None:
     seen(cache, spec)
     with pytest.raises(NoCredential):
-        credential_in(cache, "shop")
+        ProjectSettings(cache).credential("shop")
 
 
 def test_what_was_read_before_it_was_spoilt_still_says_whom_to_act_as(cache: Cache) -> None:
     seen(cache, READABLE)
     seen(cache, SPOILT)
-    assert credential_in(cache, "shop-1234") == Credential(ACCOUNT)
+    assert ProjectSettings(cache).credential("shop-1234") == Credential(ACCOUNT)
 
 
 @pytest.mark.parametrize(
@@ -79,19 +79,19 @@ def test_who_comes_second_does_not_take_the_place_of_a_project_that_cannot_be_re
     seen(cache, SPOILT, name="a", created=spoilt)
     seen(cache, READABLE, name="b", created=known)
     with pytest.raises(NoCredential):
-        credential_in(cache, "shop-1234")
+        ProjectSettings(cache).credential("shop-1234")
 
 
 def test_a_project_that_cannot_be_read_stands_in_the_way_of_no_older_one(cache: Cache) -> None:
     seen(cache, READABLE, name="b", created="2026-01-01T00:00:00Z")
     seen(cache, SPOILT, name="a", created="2026-01-02T00:00:00Z")
-    assert credential_in(cache, "shop-1234") == Credential(ACCOUNT)
+    assert ProjectSettings(cache).credential("shop-1234") == Credential(ACCOUNT)
 
 
 def test_a_project_that_went_unread_leaves_nothing_behind(cache: Cache) -> None:
     seen(cache, SPOILT)
     seen(cache, SPOILT, deleted=True)
-    assert credential_in(cache, "shop-1234") == OWN
+    assert ProjectSettings(cache).credential("shop-1234") == OWN
 
 
 @pytest.mark.parametrize("before", [None, {"credentials": {"impersonateServiceAccount": "former@x"}}])

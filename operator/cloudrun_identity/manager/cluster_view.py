@@ -1,0 +1,182 @@
+"""The read side of the cache: implements `reconcile.cluster_state.ClusterState`."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+
+from cloudrun_identity.api import (
+    CloudRunIdentity,
+    ConditionStatus,
+    ConditionType,
+    CustomRole,
+    IdentityAttachment,
+    ManagedProject,
+    ReconciledResource,
+    Resource,
+)
+from cloudrun_identity.kube.resources import Object
+from cloudrun_identity.ledger.owners import Owner
+from cloudrun_identity.ledger.store import Ledgers
+from cloudrun_identity.reconcile.cluster_state import (
+    ObjectKey,
+    StoredObject,
+    attachment_key,
+    custom_role_key,
+    identity_key,
+    ledger_owner,
+    older_first,
+    project_key,
+)
+from cloudrun_identity.reconcile.invalid_objects import accounts_said_by, project_id_said_by, project_named_by
+from cloudrun_identity.reconcile.reconciler import AnyKindReconciler
+
+from .ledger_view import LedgerView
+from .namespaces import Namespaces
+from .object_index import Kind, ObjectIndex
+
+_PROJECT = ManagedProject.__name__
+
+
+class ClusterView(LedgerView):
+    """Objects, namespaces and ledgers as last seen. `cache.Cache` updates them."""
+
+    def __init__(
+        self,
+        kinds: Mapping[str, AnyKindReconciler],
+        ledgers: Ledgers,
+        operator_identity: Callable[[], str],
+    ) -> None:
+        super().__init__(ledgers)
+        self._objects = ObjectIndex(kinds)
+        self._listed: set[str] = set()
+        self._namespaces = Namespaces()
+        self._operator_identity = operator_identity
+        self._declared_credentials: frozenset[str] | None = None
+
+    # Objects.
+
+    def stored(self, key: ObjectKey) -> StoredObject | None:
+        """Return the last version of an object; None if it does not exist."""
+        return self._objects.stored(key)
+
+    def known(self) -> Iterable[ObjectKey]:
+        """Return the keys of all objects."""
+        return self._objects.keys()
+
+    def owners(self) -> Iterable[Owner]:
+        """Return all namespaced objects in the form that ledgers use."""
+        return [ledger_owner(entry.obj) for key, entry in self._objects.entries() if key.namespace]
+
+    def project(self, name: str) -> ManagedProject | None:
+        """Return the ManagedProject with this name."""
+        return self._objects.one(ManagedProject, project_key(name))
+
+    def identity(self, namespace: str, name: str) -> CloudRunIdentity | None:
+        """Return the CloudRunIdentity with this name."""
+        return self._objects.one(CloudRunIdentity, identity_key(namespace, name))
+
+    def custom_role(self, namespace: str, name: str) -> CustomRole | None:
+        """Return the CustomRole with this name."""
+        return self._objects.one(CustomRole, custom_role_key(namespace, name))
+
+    def attachment(self, namespace: str, name: str) -> IdentityAttachment | None:
+        """Return the IdentityAttachment with this name."""
+        return self._objects.one(IdentityAttachment, attachment_key(namespace, name))
+
+    def objects(self, kind: type[Kind]) -> Iterable[Kind]:
+        """Return all objects of one kind."""
+        return self._objects.all(kind)
+
+    def referrers(self, key: ObjectKey) -> Iterable[ObjectKey]:
+        """Return the objects that refer to this one. Invalid objects refer to their ManagedProject only."""
+        invalid = {
+            other for other, raw in self._objects.invalid() if key == project_key(project_named_by(raw))
+        }
+        return invalid.union(self._objects.referrers(key))
+
+    def exists(self, key: ObjectKey) -> bool:
+        """Return whether the object exists. Objects of a kind that is not installed are assumed to exist."""
+        return self.stored(key) is not None or key.kind not in self._listed
+
+    def is_invalid(self, key: ObjectKey) -> bool:
+        """Return whether the object exists, and the operator has seen no valid version of it."""
+        return self._objects.was_never_valid(key)
+
+    def other_declarers(self, key: ObjectKey) -> Iterable[Resource]:
+        """Return the other objects that declare the same Google Cloud resource as this one."""
+        entry = self._objects.get(key)
+        keys = self._objects.declarers(entry.declares) if entry else ()
+        return [found.obj for other in keys if other != key and (found := self._objects.get(other))]
+
+    def readiness(self) -> Mapping[tuple[str, str], int]:
+        """Return the number of objects by kind and status of Ready. Invalid objects are not Ready."""
+        counts: Counter[tuple[str, str]] = Counter(
+            (key.kind, ConditionStatus.FALSE) for key, _ in self._objects.invalid()
+        )
+        for key, entry in self._objects.entries():
+            if not self._objects.is_invalid(key):
+                counts[key.kind, _readiness_of(entry.obj)] += 1
+        return counts
+
+    # Google Cloud projects.
+
+    def project_on(self, project_id: str) -> ManagedProject | None:
+        """Return the ManagedProject that manages a Google Cloud project: the oldest one that names it."""
+        declarers = self._objects.declarers((_PROJECT, project_id))
+        projects = [project for key in declarers if (project := self.project(key.name))]
+        return min(projects, key=older_first, default=None)
+
+    def invalid_project_on(self, project_id: str) -> ObjectKey | None:
+        """Return the oldest ManagedProject of a Google Cloud project if it was never valid."""
+        candidates = {
+            key: raw
+            for key, raw in self._objects.invalid()
+            if key.kind == _PROJECT and project_id_said_by(raw) == project_id
+        }
+        valid = self.project_on(project_id) if candidates else None
+        if valid and (entry := self._objects.get(ObjectKey.of(valid))):
+            candidates[ObjectKey.of(valid)] = entry.raw
+        oldest = min(candidates, key=lambda key: _age(candidates[key]), default=None)
+        return oldest if oldest and self.is_invalid(oldest) else None
+
+    def credential_accounts(self) -> frozenset[str]:
+        """Return the e-mails, in lower case, of the accounts that the operator acts as."""
+        if self._declared_credentials is None:  # computed once, because every reconcile asks for it
+            # An invalid ManagedProject counts too: the operator used its accounts, and will use them again.
+            raws = self._objects.raws(ManagedProject)
+            raws += [raw for key, raw in self._objects.invalid() if key.kind == _PROJECT]
+            self._declared_credentials = frozenset[str]().union(*map(accounts_said_by, raws))
+        identity = self._operator_identity()
+        return self._declared_credentials | {identity} if identity else self._declared_credentials
+
+    # Namespaces.
+
+    def namespaces(self) -> Mapping[str, Mapping[str, str]]:
+        """Return the labels of every namespace."""
+        return self._namespaces.labels()
+
+    def admitted_namespaces(self, project: ManagedProject) -> frozenset[str]:
+        """Return the existing namespaces that may use the project."""
+        return self._namespaces.admitted_by(project)
+
+    def has_namespace(self, namespace: str) -> bool:
+        """Return whether a namespace with this name exists."""
+        return namespace in self._namespaces.labels()
+
+    def is_terminating(self, namespace: str) -> bool:
+        """Return whether the namespace is being deleted."""
+        return self._namespaces.is_terminating(namespace)
+
+
+def _age(raw: Object) -> tuple[str, str]:
+    """Return a sort key like `older_first`, for an object that may be invalid."""
+    metadata = raw["metadata"]
+    return metadata.get("creationTimestamp") or _NEVER, metadata["uid"]
+
+
+_NEVER = "9999"
+"""Sorts after every timestamp."""
+
+
+def _readiness_of(obj: ReconciledResource) -> ConditionStatus:
+    ready = obj.status.condition(ConditionType.READY)
+    return ready.status if ready else ConditionStatus.UNKNOWN

@@ -1,0 +1,54 @@
+"""The engine: everything between the cache of objects and Google Cloud, built once per operator."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from cloudrun_identity.kube.objects import resource
+from cloudrun_identity.kube.resources import NAMESPACES, ObjectClient
+from cloudrun_identity.ledger.store import Ledgers
+from cloudrun_identity.policy.syncers import PolicySyncers
+from cloudrun_identity.policy.writer import PolicyPort
+from cloudrun_identity.reconcile.reconciler import AnyKindReconciler, Reconciler
+
+from .cache import Cache
+from .project_settings import ProjectSettings
+from .registry import Cloud
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """The parts that a process or a dry run drives. They share state."""
+
+    cache: Cache
+    """Every object and namespace as last seen."""
+    ledgers: Ledgers
+    """The PolicyLedgers in the operator's namespace."""
+    settings: ProjectSettings
+    """Settings of projects, looked up in the cache."""
+    cloud: Cloud
+    """Clients of Google Cloud, with the credentials of each project."""
+    syncers: PolicySyncers
+    """One syncer per IAM policy."""
+    kinds: Mapping[str, AnyKindReconciler]
+    """The reconciler of each kind."""
+    policies: PolicyPort
+    """Where the syncers read and write policies."""
+    reconciler: Reconciler
+    """The driver for every kind."""
+
+    async def fill(self, client: ObjectClient, kinds: Iterable[str]) -> None:
+        """List every object once, because no decision may rest on a partial cache. Raises KubeError."""
+        await self.ledgers.fill()
+        for raw in await client.list(NAMESPACES):
+            self.cache.observe_namespace(raw, deleted=False)
+        for kind in kinds:
+            if kind in self.kinds:
+                for raw in await client.list(resource(kind)):
+                    self.cache.observe(raw, deleted=False)
+                self.cache.listed(kind)
+        self.syncers.expect(self.cache.owners())
+
+    async def close(self) -> None:
+        """Stop the syncers, then close the connections to Google Cloud."""
+        await self.syncers.close()
+        await self.cloud.clients.close()

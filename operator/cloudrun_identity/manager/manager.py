@@ -1,0 +1,127 @@
+"""The manager: fills the cache, starts the workers, takes in watch events, and drains at the end."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+
+from cloudrun_identity.api import KINDS, ManagedProject, PolicyLedger
+from cloudrun_identity.gcp.client_pool import credential_of
+from cloudrun_identity.gcp.ratelimit import Priority
+from cloudrun_identity.kube.event_recorder import EventRecorder
+from cloudrun_identity.kube.resources import NAMESPACES, Object
+from cloudrun_identity.reconcile.cluster_state import ObjectKey
+
+from .engine import Engine
+from .kubernetes import CountedClient
+from .resync import Resync
+from .work_queue import KeyedQueue
+from .workers import Workers
+
+_log = logging.getLogger(__name__)
+
+DRAIN_TIMEOUT = 3.0
+"""Seconds that in-flight reconciles get to end before they are cancelled."""
+
+
+class Manager:
+    """Runs an engine against a cluster.
+
+    The process calls `fill` and `start` after it acquired the Lease, and `drain` before it releases it. The
+    watches call `observe` and `observe_namespace` between `start` and `drain`.
+    """
+
+    def __init__(
+        self,
+        *,
+        client: CountedClient,
+        engine: Engine,
+        queue: KeyedQueue[ObjectKey],
+        workers: Workers,
+        resync: Resync,
+        events: EventRecorder,
+        kinds: Iterable[str],
+        may_act: Callable[[], bool],
+    ) -> None:
+        """`kinds` are the names of the installed kinds. `may_act` returns whether the Lease is still held."""
+        self.kinds = [kind for kind in KINDS if kind in set(kinds)]
+        self._client = client
+        self._engine = engine
+        self._cache = engine.cache
+        self._queue = queue
+        self._workers = workers
+        self._resync = resync
+        self._events = events
+        self._may_act = may_act
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def fill(self) -> None:
+        """Fill the cache. Raises KubeError."""
+        await self._engine.fill(self._client, self.kinds)
+        elsewhere = await self._engine.ledgers.namespaces_elsewhere()
+        if elsewhere:
+            _log.warning(
+                "PolicyLedgers exist in namespace %s, which this operator does not read: it treats the "
+                "grants that they record as unmanaged; check --operator-namespace",
+                ", ".join(sorted(elsewhere)),
+            )
+
+    def start(self) -> None:
+        """Enqueue every known object, and start the workers and the periodic resync."""
+        self._events.start()
+        for key in self._cache.known():
+            self._queue.add(key, Priority.RESYNC)
+            if key.kind == ManagedProject.__name__:
+                self._resync.follow(key.name)
+        self._tasks.append(asyncio.create_task(self._workers.run(), name="workers"))
+
+    @property
+    def is_alive(self) -> bool:
+        """True if every background task still runs."""
+        return not any(task.done() for task in self._tasks)
+
+    async def drain(self) -> None:
+        """Stop new reconciles, and give in-flight ones `DRAIN_TIMEOUT` to end.
+
+        Without the Lease they are cancelled immediately, because another replica already acts. The next
+        leader resumes unfinished work.
+        """
+        self._queue.shutdown()
+        await self._resync.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._workers.drain(DRAIN_TIMEOUT if self._may_act() else 0.0)
+        await self._engine.close()
+        await self._events.close()
+
+    def observe(self, raw: Object, *, deleted: bool) -> None:
+        """Take in a new version of an object, or its deletion."""
+        if raw["kind"] == PolicyLedger.__name__:
+            self._observe_ledger(raw, deleted=deleted)
+            return
+        change = self._cache.observe(raw, deleted=deleted)
+        key = ObjectKey(raw["kind"], raw["metadata"].get("namespace", ""), raw["metadata"]["name"])
+        if change.changed:
+            self._queue.add(key, Priority.EDIT)
+        if (change.changed or deleted) and key.kind == ManagedProject.__name__:
+            self._resync.follow(key.name)
+            self._engine.cloud.clients.close_unused(map(credential_of, self._cache.objects(ManagedProject)))
+        self._wake(change.woken)
+
+    def observe_namespace(self, raw: Object, *, deleted: bool) -> None:
+        """Take in a new version of a namespace, or its deletion."""
+        self._wake(self._cache.observe_namespace(raw, deleted=deleted))
+
+    async def check_namespaces(self) -> None:
+        """Take in deletions of namespaces that no watch reported. Raises KubeError."""
+        known = dict(self._cache.namespaces())
+        listed = {raw["metadata"]["name"] for raw in await self._client.list(NAMESPACES)}
+        self._wake(self._cache.missing_namespaces(listed, known))
+
+    def _observe_ledger(self, raw: Object, *, deleted: bool) -> None:
+        """Take in a PolicyLedger, and reconcile the objects whose entries another writer removed."""
+        owner_keys = self._engine.ledgers.observed(raw, deleted=deleted)
+        self._wake(ObjectKey(*owner_key.split("/", 2)) for owner_key in owner_keys)
+
+    def _wake(self, keys: Iterable[ObjectKey]) -> None:
+        self._queue.add_all(keys, Priority.EDIT)

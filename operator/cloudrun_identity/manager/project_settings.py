@@ -1,0 +1,76 @@
+"""Settings of Google Cloud projects, as the ManagedProjects in the cache declare them."""
+
+from cloudrun_identity.api import ManagedProject
+from cloudrun_identity.gcp.client_pool import OWN, Credential, NoCredential, credential_of
+from cloudrun_identity.iam.principals import email
+from cloudrun_identity.policy.exclusive import is_protected
+from cloudrun_identity.reconcile.cluster_state import ObjectKey
+from cloudrun_identity.reconcile.invalid_objects import project_named_by
+from cloudrun_identity.reconcile.preconditions import is_suspended, observes
+
+from .cache import Cache
+
+DEFAULT_RESYNC_INTERVAL = 300.0
+"""Seconds: the resync interval of an object without a known ManagedProject."""
+
+
+class ProjectSettings:
+    """Looks settings up by Google Cloud project ID. The oldest ManagedProject of a project decides."""
+
+    def __init__(self, cache: Cache) -> None:
+        self._cache = cache
+
+    def credential(self, project_id: str) -> Credential:
+        """Return the identity to act as in a project: the operator's own if no ManagedProject declares it.
+
+        Raises:
+            NoCredential: the ManagedProject has been invalid since the operator started. It might name an
+                account with fewer permissions than the operator's own.
+
+        """
+        invalid = self._cache.invalid_project_on(project_id)
+        if invalid:
+            raise NoCredential(
+                project_id,
+                f"{invalid} is invalid, so the operator does not know which identity to use in project "
+                f"{project_id} and makes no calls there; correct it as its Ready condition says",
+            )
+        project = self._cache.project_on(project_id)
+        return credential_of(project) if project else OWN
+
+    def is_suspended(self, project_id: str) -> bool:
+        """Return whether the project is suspended: the operator reads and writes nothing there."""
+        project = self._cache.project_on(project_id)
+        return project is not None and is_suspended(project, project)
+
+    def is_observed(self, project_id: str) -> bool:
+        """Return whether the project's management policy is Observe: the operator writes nothing there."""
+        project = self._cache.project_on(project_id)
+        return project is not None and observes(project, project)
+
+    def removals_per_hour(self, project_id: str) -> int:
+        """Return the lowest removal limit of the project's ManagedProjects; 0 without one."""
+        limits = [
+            project.spec.guardrails.max_removals_per_hour
+            for project in self._cache.objects(ManagedProject)
+            if project.project_id == project_id
+        ]
+        return min(limits, default=0)
+
+    def is_protected(self, member: str) -> bool:
+        """Return whether exclusive bindings keep a member: a Google agent or an operator identity."""
+        return is_protected(member) or email(member) in self._cache.credential_accounts()
+
+    def resync_interval(self, key: ObjectKey) -> float:
+        """Return the resync interval, in seconds, of an object's ManagedProject."""
+        stored = self._cache.stored(key)
+        if stored is None:
+            return DEFAULT_RESYNC_INTERVAL
+        name = key.name if key.kind == ManagedProject.__name__ else project_named_by(stored.raw)
+        project = self._cache.project(name)
+        return resync_interval_of(project) if project else DEFAULT_RESYNC_INTERVAL
+
+
+def resync_interval_of(project: ManagedProject) -> float:
+    """Return the project's drift interval in seconds."""
+    return project.spec.drift_interval.timedelta.total_seconds()

@@ -1,0 +1,176 @@
+"""The kinds that the operator reconciles, and how their reconcilers are built.
+
+To add a kind, write a function that builds its reconciler and add one line to `KINDS`.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from cloudrun_identity.api import (
+    CustomRole,
+    IAMBinding,
+    IdentityAttachment,
+    IdentityKey,
+    ManagedProject,
+)
+from cloudrun_identity.controllers.cloud_run_identity.propagation import PropagationTracker
+from cloudrun_identity.controllers.custom_role.controller import CustomRoleController
+from cloudrun_identity.controllers.iam_binding import IAMBindingController
+from cloudrun_identity.controllers.identity_attachment.attachment_records import AttachmentRecords
+from cloudrun_identity.controllers.identity_attachment.controller import IdentityAttachmentController
+from cloudrun_identity.controllers.identity_attachment.preflight import Preflight
+from cloudrun_identity.controllers.identity_key.assumption import KeyAssumption
+from cloudrun_identity.controllers.identity_key.controller import IdentityKeyController
+from cloudrun_identity.controllers.identity_key.execution import KeyExecution
+from cloudrun_identity.controllers.identity_key.key_records import KeyRecords
+from cloudrun_identity.controllers.managed_project.controller import ManagedProjectController
+from cloudrun_identity.gcp.client_pool import ClientPool
+from cloudrun_identity.gcp.custom_roles import CustomRoles
+from cloudrun_identity.gcp.inventory import Inventory
+from cloudrun_identity.gcp.keys import Keys
+from cloudrun_identity.gcp.org_policies import OrgPolicies
+from cloudrun_identity.gcp.permission_checks import PermissionChecks
+from cloudrun_identity.gcp.policies import Policies
+from cloudrun_identity.gcp.projects import Projects
+from cloudrun_identity.gcp.roles import Roles
+from cloudrun_identity.gcp.run import Run
+from cloudrun_identity.gcp.service_accounts import ServiceAccounts
+from cloudrun_identity.kube.secrets import KeySecrets
+from cloudrun_identity.ledger.store import Ledgers
+from cloudrun_identity.reconcile.dependencies import Dependencies
+from cloudrun_identity.reconcile.executor import Executor
+from cloudrun_identity.reconcile.finish import Finisher
+from cloudrun_identity.reconcile.kind_reconciler import KindReconciler
+from cloudrun_identity.reconcile.reconciler import AnyKindReconciler
+from cloudrun_identity.reconcile.status_records import Records
+
+from .hooks import key_clock, now
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cloud:
+    """The Google Cloud clients that the kinds share."""
+
+    clients: ClientPool
+    """Connections by project, with the credentials that its ManagedProject declares."""
+    policies: Policies
+    """IAM policies."""
+    roles: Roles
+    """Permissions of predefined and custom roles, cached."""
+    service_accounts: ServiceAccounts
+    """Single service accounts."""
+    run: Run
+    """Single Cloud Run workloads."""
+    inventory: Inventory
+    """Lists of service accounts and workloads, cached."""
+    keys: Keys
+    """Service account keys, cached."""
+    permission_checks: PermissionChecks
+    """Permissions of a principal, cached."""
+
+    @classmethod
+    def of(cls, clients: ClientPool) -> "Cloud":
+        """Return the clients on one pool of connections."""
+        policies, roles = Policies(clients), Roles(clients)
+        service_accounts, run = ServiceAccounts(clients), Run(clients)
+        return cls(
+            clients=clients,
+            policies=policies,
+            roles=roles,
+            service_accounts=service_accounts,
+            run=run,
+            inventory=Inventory(service_accounts, run, time.monotonic),
+            keys=Keys(clients, time.monotonic),
+            permission_checks=PermissionChecks(policies, roles, time.monotonic),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KindParts:
+    """The parts of the operator that kinds are built from."""
+
+    cloud: Cloud
+    """Clients of Google Cloud."""
+    deps: Dependencies
+    """Parts that the reconciler depends on."""
+    executor: Executor
+    """Executor of the actions of all kinds."""
+    finisher: Finisher
+    """Writes the status at the end of a reconcile."""
+    ledgers: Ledgers
+    """Records of the accounts, roles, keys and attachments that the operator manages."""
+    secrets: KeySecrets
+    """Secrets that hold service account keys."""
+    propagation: PropagationTracker
+    """Accounts that Google Cloud may not know everywhere yet."""
+    records: Records
+    """Status fields that are persisted before the action that they describe."""
+    checkpoint: Callable[[str], None]
+    """Called after each step that a crash could follow."""
+
+
+def managed_project(parts: KindParts) -> AnyKindReconciler:
+    """Build the reconciler of ManagedProjects."""
+    cloud = parts.cloud
+    kind = ManagedProjectController(
+        Projects(cloud.clients),
+        cloud.policies,
+        OrgPolicies(cloud.clients),
+        cloud.inventory,
+        cloud.clients.identity,
+        now,
+    )
+    return KindReconciler(kind, parts.deps, parts.executor, parts.finisher, resource=kind)
+
+
+def iam_binding(parts: KindParts) -> AnyKindReconciler:
+    """Build the reconciler of IAMBindings."""
+    kind = IAMBindingController(parts.cloud.inventory)
+    return KindReconciler(kind, parts.deps, parts.executor, parts.finisher, grants=kind)
+
+
+def custom_role(parts: KindParts) -> AnyKindReconciler:
+    """Build the reconciler of CustomRoles."""
+    cloud = parts.cloud
+    kind = CustomRoleController(
+        CustomRoles(cloud.clients, time.monotonic),
+        cloud.roles,
+        parts.ledgers,
+        parts.deps.syncers,
+        now,
+        parts.checkpoint,
+    )
+    return KindReconciler(kind, parts.deps, parts.executor, parts.finisher, resource=kind)
+
+
+def identity_attachment(parts: KindParts) -> AnyKindReconciler:
+    """Build the reconciler of IdentityAttachments."""
+    cloud = parts.cloud
+    kind = IdentityAttachmentController(
+        cloud.run,
+        cloud.inventory,
+        Preflight(cloud.inventory, cloud.permission_checks),
+        AttachmentRecords(parts.ledgers),
+        parts.records,
+        parts.checkpoint,
+    )
+    return KindReconciler(kind, parts.deps, parts.executor, parts.finisher, resource=kind)
+
+
+def identity_key(parts: KindParts) -> AnyKindReconciler:
+    """Build the reconciler of IdentityKeys."""
+    records = KeyRecords(parts.ledgers)
+    execution = KeyExecution(parts.cloud.keys, parts.secrets, records, key_clock(), parts.checkpoint)
+    kind = IdentityKeyController(execution, KeyAssumption(records))
+    return KindReconciler(kind, parts.deps, parts.executor, parts.finisher, resource=kind)
+
+
+KINDS: Mapping[str, Callable[[KindParts], AnyKindReconciler]] = {
+    ManagedProject.__name__: managed_project,
+    IAMBinding.__name__: iam_binding,
+    CustomRole.__name__: custom_role,
+    IdentityAttachment.__name__: identity_attachment,
+    IdentityKey.__name__: identity_key,
+}
+"""The function that builds the reconciler of each kind."""

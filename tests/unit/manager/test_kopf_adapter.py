@@ -1,0 +1,206 @@
+"""Contract with kopf: its private names, its undocumented behavior and the allowed versions."""
+
+import asyncio
+import importlib
+import logging
+import re
+import tomllib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import kopf
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+from cloudrun_identity import handlers
+from cloudrun_identity.kube.connection import ClusterAccess
+from cloudrun_identity.kube.resources import Object
+from cloudrun_identity.manager import kopf_adapter
+from cloudrun_identity.manager.process import WatchLost
+
+ROOT = Path(__file__).parents[3]
+CHANGED = "kopf {version} changed {what}: adapt manager/kopf_adapter.py before you allow this version".format
+ORCHESTRATION = "kopf._core.reactor.orchestration"
+
+
+def changed(what: str) -> str:
+    return CHANGED(version=version("kopf"), what=what)
+
+
+def test_allowed_versions_are_the_tested_ones() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (allowed,) = (each for each in map(Requirement, project["dependencies"]) if each.name == "kopf")
+    tested = SpecifierSet(kopf_adapter.TESTED_VERSIONS)
+    assert allowed.specifier == tested, (
+        f"pyproject.toml allows kopf {allowed.specifier}, manager/kopf_adapter.py was tested with {tested}: "
+        "run this test with the new versions, then change both"
+    )
+
+
+def test_installed_version_is_a_tested_one() -> None:
+    installed = version("kopf")
+    assert installed in SpecifierSet(kopf_adapter.TESTED_VERSIONS), (
+        f"kopf {installed} is installed, the adapter was tested with {kopf_adapter.TESTED_VERSIONS}"
+    )
+
+
+def test_pinned_constraint_is_a_tested_version() -> None:
+    pinned = re.search(r"^kopf==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    assert pinned
+    assert pinned[1] in SpecifierSet(kopf_adapter.TESTED_VERSIONS)
+
+
+def test_private_names_are_used_in_the_adapter_only() -> None:
+    private = re.compile(r"kopf\._|from kopf import _")
+    product = ROOT / "operator" / "cloudrun_identity"
+    users = {path.name for path in product.rglob("*.py") if private.search(path.read_text())}
+    assert users == {"kopf_adapter.py"}
+
+
+def test_api_error_has_a_status_and_a_message() -> None:
+    payload: Any = {"kind": "Status", "message": "forbidden"}
+    error = kopf_adapter.APIError(payload, status=403, headers={})
+    assert (error.status, error.message) == (403, "forbidden"), changed("APIError")
+    assert kopf_adapter.APIError(None, status=404, headers={}).message is None, changed("APIError")
+
+
+@pytest.mark.parametrize("name", [name for name in kopf_adapter.LOG_LEVELS if "._" in name])
+def test_private_logger_exists(name: str) -> None:
+    logger = getattr(importlib.import_module(name), "logger", None)
+    assert isinstance(logger, logging.Logger), changed(f"the logger of {name}")
+    assert logger.name == name, changed(f"the logger of {name}")
+
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class ApiServer:
+    """A server of namespaces only, whose answer to a list of them is set by the test."""
+
+    def __init__(self) -> None:
+        self.list_status = 200
+        self.refused, self.watched = asyncio.Event(), asyncio.Event()
+        app = web.Application()
+        for path, answer in {
+            "/api": {"versions": ["v1"]},
+            "/api/v1": {"resources": [NAMESPACES]},
+            "/apis": {"groups": []},
+        }.items():
+            app.router.add_get(path, self._fixed(answer))
+        app.router.add_get("/api/v1/namespaces", self._namespaces)
+        self.server = TestServer(app)
+
+    async def access(self) -> ClusterAccess:
+        server = f"http://{self.server.host}:{self.server.port}"
+        return ClusterAccess(
+            server, None, verify=True, authorization="", certificate_file=None, key_file=None
+        )
+
+    def _fixed(self, answer: object) -> Handler:
+        async def handle(_: web.Request) -> web.StreamResponse:
+            return web.json_response(answer)
+
+        return handle
+
+    async def _namespaces(self, request: web.Request) -> web.StreamResponse:
+        if self.list_status != 200:
+            self.refused.set()
+            refusal = {"kind": "Status", "code": self.list_status, "message": "no more namespaces"}
+            return web.json_response(refusal, status=self.list_status)
+        if "watch" not in request.query:
+            return web.json_response({"items": [], "metadata": {"resourceVersion": "1"}})
+        self.watched.set()
+        await asyncio.sleep(60)
+        return web.Response()
+
+
+NAMESPACES = {
+    "name": "namespaces",
+    "singularName": "namespace",
+    "kind": "Namespace",
+    "namespaced": False,
+    "verbs": ["list", "watch"],
+}
+
+
+class Sink:
+    """Receives events, and records whether its task still ran when it was drained."""
+
+    def __init__(self) -> None:
+        self.running: asyncio.Task[None] | None = None
+        self.alive_at_drain = False
+
+    def observe(self, raw: Object, *, deleted: bool) -> None:
+        pass
+
+    def observe_namespace(self, raw: Object, *, deleted: bool) -> None:
+        pass
+
+    async def drain(self) -> None:
+        await asyncio.sleep(0.1)
+        self.alive_at_drain = self.running is not None and not self.running.done()
+
+
+@pytest.fixture
+async def api_server() -> AsyncIterator[ApiServer]:
+    api_server = ApiServer()
+    await api_server.server.start_server()
+    yield api_server
+    await api_server.server.close()
+
+
+async def test_watch_of_a_deleted_kind_raises_api_error(
+    api_server: ApiServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    api_server.list_status = 404
+    async with asyncio.timeout(20):
+        with pytest.raises(Exception) as raised:  # noqa: PT011 - the next assertion says which one
+            await run_kopf(api_server)
+    assert isinstance(raised.value, kopf_adapter.APIError), changed(
+        "how a refused watch ends kopf.operator()"
+    )
+    loggers = {record.name for record in caplog.records if record.levelno >= logging.ERROR}
+    assert loggers <= set(kopf_adapter.LOG_LEVELS), changed("which logger reports a refused watch")
+    assert ORCHESTRATION in loggers, changed("which logger reports a refused watch")
+
+
+async def test_forbidden_watch_is_retried(api_server: ApiServer) -> None:
+    api_server.list_status = 403
+    stop = asyncio.Event()
+    watching = asyncio.create_task(handlers.watch(Sink(), api_server, [], stop))
+    async with asyncio.timeout(20):
+        await api_server.refused.wait()
+        api_server.list_status = 200
+        await api_server.watched.wait()
+        stop.set()
+        await watching
+
+
+async def run_kopf(api_server: ApiServer) -> None:
+    registry = kopf.OperatorRegistry()
+    handlers.register(registry, Sink(), api_server, [], asyncio.Event())
+    settings = kopf_adapter.watch_settings()
+    await kopf.operator(registry=registry, settings=settings, clusterwide=True, standalone=True)
+
+
+async def test_watch_of_a_deleted_kind_is_a_lost_watch(api_server: ApiServer) -> None:
+    api_server.list_status = 404
+    async with asyncio.timeout(20):
+        with pytest.raises(WatchLost, match="the API server refused a watch: no more namespaces"):
+            await handlers.watch(Sink(), api_server, [], asyncio.Event())
+
+
+async def test_drain_runs_before_later_tasks_are_cancelled(api_server: ApiServer) -> None:
+    sink, stop = Sink(), asyncio.Event()
+    watching = asyncio.create_task(handlers.watch(sink, api_server, [], stop))
+    async with asyncio.timeout(20):
+        await api_server.watched.wait()
+        sink.running = asyncio.create_task(asyncio.sleep(60))
+        stop.set()
+        await watching
+    assert sink.alive_at_drain, changed("when the tasks started after kopf.operator() are cancelled")
