@@ -1,8 +1,8 @@
 """Requirements for a Cloud Run workload that runs as a service account of another project.
 
 Cloud Run asks for three: the operator may act as the account, the Cloud Run service agent of the workload's
-project may create tokens for it, and the organization policy of the account's project allows it. Each check is
-one line of `status.preflight`; all together make the condition CrossProjectReady.
+project may create tokens for it, and the organization policy of the account's project allows it. Each check
+is one line of `status.preflight`. All together make the condition CrossProjectReady.
 """
 
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ class Account:
     managed_project: str = ""
     """Name of the ManagedProject for `project_id`; empty if there is none."""
     cross_project_usage: EffectiveCrossProjectUsage = EffectiveCrossProjectUsage.UNKNOWN
-    """Whether workloads of other projects may run as the accounts of `project_id`."""
+    """Permission of other projects' workloads to run as the accounts of `project_id`."""
 
 
 @dataclass(frozen=True, slots=True)

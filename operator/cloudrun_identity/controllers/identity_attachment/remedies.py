@@ -1,34 +1,34 @@
-"""What to do about what a preflight check found: a manifest where objects of ours do it, else gcloud."""
+"""Remedies for failed preflight checks: a manifest if the operator can do it, otherwise a gcloud command."""
 
 from typing import Any
 
 from cloudrun_identity.controllers.cross_project import gcloud, identity_text, manifest, operator_member
-from cloudrun_identity.gcp.workload_dependencies import Named
+from cloudrun_identity.gcp.workload_dependencies import ResourceRef
 from cloudrun_identity.iam.principals import service_account_member
 
 from .attachment import AttachmentWant
 
 
-def creates_account(want: AttachmentWant) -> str:
-    """For an account that is not there."""
+def create_account(want: AttachmentWant) -> str:
+    """Return the remedy for an account that does not exist."""
     name = want.email.partition("@")[0]
     return gcloud(f"iam service-accounts create {name}", want.account.project_id)
 
 
-def enables_account(want: AttachmentWant) -> str:
-    """For an account that is disabled."""
+def enable_account(want: AttachmentWant) -> str:
+    """Return the remedy for a disabled account."""
     if want.account.identity:
         return manifest(identity_text(want.account), {"disabled": False})
     return gcloud(f"iam service-accounts enable {want.email}", want.account.project_id)
 
 
-def lets_operator_read(want: AttachmentWant, project: str) -> str:
-    """For images that the operator must be able to read."""
+def let_operator_read_images(want: AttachmentWant, project: str) -> str:
+    """Return the remedy for images of a project that the operator may not read."""
     return _grant_on_project(project, operator_member(want.operator), "roles/artifactregistry.reader")
 
 
-def lets_access_secret(want: AttachmentWant, secret: Named) -> str:
-    """For a secret that the template names."""
+def let_access_secret(want: AttachmentWant, secret: ResourceRef) -> str:
+    """Return the remedy for a secret that the template references."""
     role = "roles/secretmanager.secretAccessor"
     if secret.project != want.workload.project_id:
         member = service_account_member(want.email)
@@ -43,15 +43,15 @@ def lets_access_secret(want: AttachmentWant, secret: Named) -> str:
     return manifest("an IAMBinding", spec)
 
 
-def grants_role(want: AttachmentWant, role: str, project: str) -> str:
-    """For a role on a project."""
+def grant_role(want: AttachmentWant, role: str, project: str) -> str:
+    """Return the remedy for a role that the account lacks on a project."""
     if want.account.identity and project == want.account.project_id:
         return manifest(identity_text(want.account), {"roles": [{"role": role}]})
     return _grant_on_project(project, service_account_member(want.email), role)
 
 
-def lets_use_bucket(want: AttachmentWant, bucket: str) -> str:
-    """For a bucket that the template mounts."""
+def let_use_bucket(want: AttachmentWant, bucket: str) -> str:
+    """Return the remedy for a bucket that the template mounts."""
     member = service_account_member(want.email)
     return (
         f"gcloud storage buckets add-iam-policy-binding gs://{bucket} --member={member} "
@@ -59,8 +59,8 @@ def lets_use_bucket(want: AttachmentWant, bucket: str) -> str:
     )
 
 
-def lets_publish(want: AttachmentWant, topic: str) -> str:
-    """For a topic (its full name) that an environment variable names."""
+def let_publish(want: AttachmentWant, topic: str) -> str:
+    """Return the remedy for a topic (its full name) in an environment variable."""
     member = service_account_member(want.email)
     return (
         f"gcloud pubsub topics add-iam-policy-binding {topic} --member={member} --role=roles/pubsub.publisher"
@@ -68,7 +68,7 @@ def lets_publish(want: AttachmentWant, topic: str) -> str:
 
 
 def _member(want: AttachmentWant) -> dict[str, Any]:
-    """The account as a member in a manifest of the attachment's namespace."""
+    """Return the account as a member in a manifest of the attachment's namespace."""
     declared = want.account.identity
     if declared is None:
         return {"principal": service_account_member(want.email)}
