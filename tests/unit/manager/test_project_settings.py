@@ -20,8 +20,9 @@ SPOILT = {**READABLE, "driftInterval": "often"}
 @pytest.fixture
 def cache() -> Cache:
     none: Any = None
-    controllers: Any = {"ManagedProject": ManagedProjectController(none, none, none, none, str, none)}
-    return Cache(controllers, Ledgers(none, "operator"), lambda keys: None)
+    project = ManagedProjectController(none, none, none, none, str, none)
+    kinds: Any = {"ManagedProject": KindReconciler(project, none, none, none)}
+    return Cache(kinds, Ledgers(none, "operator"), lambda keys: None)
 
 
 def seen(
