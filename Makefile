@@ -10,7 +10,8 @@ DISTRIBUTED := -n auto --dist loadscope
 # The paths that the language check covers. Add a path here when its prose follows CONTRIBUTING.md.
 CHECKED_PROSE := \
 	tools .github CONTRIBUTING.md SECURITY.md CODE_OF_CONDUCT.md \
-	docs/dev
+	docs/dev playground conftest.py tests/README.md tests/servers tests/distribution.py tests/smoke.py \
+	tests/test_packages.py tests/test_repository.py
 
 # Containers often disable bytecode. Then each process that the tests start would compile all modules again.
 export PYTHONDONTWRITEBYTECODE :=
