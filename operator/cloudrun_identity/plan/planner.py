@@ -22,14 +22,13 @@ from cloudrun_identity.api import (
     Reason,
     ReconciledResource,
     RoleState,
-    TargetKind,
 )
 from cloudrun_identity.controllers.cloud_run_identity.account_records import AccountOwner, AccountRecords
 from cloudrun_identity.gcp.errors import Fault, GoogleError, NotSent
 from cloudrun_identity.gcp.roles import Roles
 from cloudrun_identity.gcp.service_accounts import ServiceAccount, expected_email
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.policy.ports import LedgerPort
+from cloudrun_identity.ledger.interface import LedgerStore
 from cloudrun_identity.policy.writer import PolicyPort
 from cloudrun_identity.reconcile.cluster_state import ObjectKey, account_key
 from cloudrun_identity.reconcile.dependencies import Dependencies
@@ -62,7 +61,7 @@ class Planner:
         self,
         controllers: Mapping[str, Controller[Any, Any, Any]],
         deps: Dependencies,
-        ledgers: LedgerPort,
+        ledgers: LedgerStore,
         records: AccountRecords,
         roles: Roles,
         policies: PolicyPort,
@@ -197,7 +196,7 @@ class Planner:
             origin=Origin.CREATED,
             state=RoleState.PRESENT,
         )
-        target = Target(TargetKind.PROJECT, project_id)
+        target = Target.project(project_id)
         await self._ledgers.update(target, lambda ledger: ledger.with_role(record))
 
     async def _take_down(self, look: _Look, fields: Mapping[str, Any]) -> None:

@@ -19,6 +19,7 @@ from cloudrun_identity.api import (
     UnmanagedKeys,
     WorkloadKind,
 )
+from cloudrun_identity.api.predefined_roles import TOKEN_CREATOR
 from cloudrun_identity.controllers.identity_attachment.attachment import Account
 from cloudrun_identity.controllers.identity_attachment.cross_project import (
     Crossing,
@@ -33,7 +34,6 @@ from cloudrun_identity.gcp.keys import Keys
 from cloudrun_identity.gcp.permission_checks import AccessState, PermissionChecks
 from cloudrun_identity.gcp.projects import cloud_run_service_agent
 from cloudrun_identity.gcp.workloads import Workload
-from cloudrun_identity.iam.acting_roles import TOKEN_CREATOR
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.principals import service_account_member

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Protocol
 
 from cloudrun_identity.api import (
     CustomRole,
@@ -12,13 +11,13 @@ from cloudrun_identity.api import (
     RoleDeletionPolicy,
     RoleStage,
     RoleState,
-    TargetKind,
 )
 from cloudrun_identity.gcp.custom_roles import ID_TAKEN_FOR, CustomRoles, CustomRoleState, RoleFields
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.mutations import log_mutation
 from cloudrun_identity.gcp.roles import Roles
 from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.ledger.interface import LedgerStore
 from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.reconcile.outcomes import InSync, Outcome, Refused
 
@@ -29,14 +28,6 @@ _TRIES = 3  # of a deletion, against others who change the role
 _OVERTAKEN = frozenset({Fault.ABORTED, Fault.FAILED_PRECONDITION, Fault.NOT_FOUND})
 
 
-class RoleLedgers(Protocol):
-    """Where records are kept: `ledger.store.Ledgers`."""
-
-    async def update(self, target: Target, change: Callable[[Ledger], Ledger]) -> Ledger:
-        """Persist `change` of the newest ledger of the project's policy."""
-        ...
-
-
 class RoleDefinitions:
     """Creates, adopts, brings back, updates, deletes and forgets custom roles; raises GoogleError."""
 
@@ -44,7 +35,7 @@ class RoleDefinitions:
         self,
         roles: CustomRoles,
         expansions: Roles,
-        ledgers: RoleLedgers,
+        ledgers: LedgerStore,
         desired_grants: Claims,
         wall_clock: Callable[[], datetime],
         checkpoint: Callable[[str], None],
@@ -214,7 +205,7 @@ class RoleDefinitions:
                     ledger = ledger.without_role(role.role_id)
             return change(ledger)
 
-        await self._ledgers.update(Target(TargetKind.PROJECT, project_id), changed)
+        await self._ledgers.update(Target.project(project_id), changed)
 
 
 def leaves_role(policy: RoleDeletionPolicy, origin: Origin) -> bool:

@@ -7,7 +7,7 @@ could run as it. Answers are shared and aged, so that many attachments together 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, TypeVar
 
-from cloudrun_identity.api import ConditionType, PreflightCheck, PreflightState, TargetKind
+from cloudrun_identity.api import ConditionType, PreflightCheck, PreflightState
 from cloudrun_identity.gcp.errors import GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.permission_checks import ADVISORY_MAX_AGE, AccessState, PermissionChecks
@@ -218,16 +218,16 @@ def cross_project(
 
 
 def _account_target(want: AttachmentWant) -> Target:
-    return Target(TargetKind.SERVICE_ACCOUNT, want.account.project_id or "-", name=want.email)
+    return Target.service_account(want.account.project_id or "-", want.email)
 
 
 def _places(secret: ResourceRef) -> Iterator[Target]:
-    yield Target(TargetKind.SECRET, secret.project, name=secret.name)
+    yield Target.secret(secret.project, secret.name)
     yield _project(secret.project)
 
 
 def _project(project_id: str) -> Target:
-    return Target(TargetKind.PROJECT, project_id)
+    return Target.project(project_id)
 
 
 def _unknown_if_no(hint: AccessState) -> AccessState:

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from cloudrun_identity.api.predefined_roles import TOKEN_CREATOR, USER
 from cloudrun_identity.gcp.workload_dependencies import ResourceRef
-from cloudrun_identity.iam.acting_roles import TOKEN_CREATOR, USER
 from cloudrun_identity.iam.admission import as_yaml
 from cloudrun_identity.iam.principals import service_account_member
 

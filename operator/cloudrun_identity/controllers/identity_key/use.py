@@ -6,7 +6,7 @@ from datetime import datetime
 
 from cloudrun_identity.api import IdentityKey
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.iam.keys import ListedKey
+from cloudrun_identity.iam.listed_keys import ListedKey
 from cloudrun_identity.kube.secrets import KeySecret, ObjectReference, SecretMetadata
 
 from .plan import Rotation
