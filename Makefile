@@ -9,8 +9,9 @@ CONSTRAINTS_VENV := build/constraints
 DISTRIBUTED := -n auto --dist loadscope
 # The paths that the language check covers. Add a path here when its prose follows CONTRIBUTING.md.
 CHECKED_PROSE := \
-	operator/cloudrun_identity/ledger tools .github CONTRIBUTING.md SECURITY.md CODE_OF_CONDUCT.md README.md CHANGELOG.md \
-	$(filter-out docs/reference.md docs/permissions.md,$(wildcard docs/*.md)) docs/dev playground/README.md \
+	$(addprefix operator/cloudrun_identity/,gcp kube ledger) playground/cloudrun_identity_playground playground/README.md tools tests/README.md \
+	.github CONTRIBUTING.md SECURITY.md CODE_OF_CONDUCT.md README.md CHANGELOG.md \
+	$(filter-out docs/reference.md docs/permissions.md,$(wildcard docs/*.md)) docs/dev \
 	$(addprefix charts/cloudrun-identity/,Chart.yaml templates values.yaml values.schema.json)
 
 # Containers often disable bytecode. Then each process that the tests start would compile all modules again.
