@@ -9,9 +9,9 @@ CONSTRAINTS_VENV := build/constraints
 DISTRIBUTED := -n auto --dist loadscope
 # The paths that the language check covers. Add a path here when its prose follows CONTRIBUTING.md.
 CHECKED_PROSE := \
-	operator/cloudrun_identity/ledger tools .github CONTRIBUTING.md SECURITY.md CODE_OF_CONDUCT.md README.md CHANGELOG.md \
+	operator playground crds examples tools .github CONTRIBUTING.md SECURITY.md CODE_OF_CONDUCT.md README.md CHANGELOG.md \
 	$(filter-out docs/reference.md docs/permissions.md,$(wildcard docs/*.md)) docs/dev \
-	playground conftest.py tests/README.md tests/servers tests/distribution.py tests/smoke.py \
+	conftest.py tests/README.md tests/servers tests/distribution.py tests/smoke.py \
 	tests/test_packages.py tests/test_repository.py \
 	$(addprefix charts/cloudrun-identity/,Chart.yaml templates values.yaml values.schema.json)
 
