@@ -43,7 +43,7 @@ def test_a_row_says_what_is_required_what_is_refused_and_what_holds_by_default()
     text = page()
     assert "| string, required |" in row(text, "CloudRunIdentity", "projectRef.name")
     assert "One of `Fail`, `Adopt`. Default: `Fail`." in row(text, "CloudRunIdentity", "adoption")
-    assert "accountID is immutable." in row(text, "CloudRunIdentity", "accountID")
+    assert "Immutable." in row(text, "CloudRunIdentity", "accountID")
     assert "`names` must be set where targetKinds contains Secret" in row(
         text, "ManagedProject", "guardrails.grants"
     )

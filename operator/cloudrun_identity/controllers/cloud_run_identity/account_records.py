@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from cloudrun_identity.api import Abandonment, CloudRunIdentity, LedgerAccount
-from cloudrun_identity.api.policy_ledger import MAX_UNIQUE_IDS
+from cloudrun_identity.api import MAX_UNIQUE_IDS, Abandonment, CloudRunIdentity, LedgerAccount
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.ledger.model import Ledger

@@ -4,7 +4,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from cloudrun_identity.api import AttachmentDeletionPolicy, ConditionType, IdentityAttachment, Move, Reason
+from cloudrun_identity.api import (
+    AttachmentDeletionPolicy,
+    ConditionType,
+    IdentityAttachment,
+    Reason,
+    Reassignment,
+)
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.mutations import log_mutation
@@ -27,7 +33,7 @@ from . import preflight
 from .attachment import AttachmentWant, identity_text, resolved, same_account
 from .attachment_records import AttachmentRecords
 from .preflight import Preflight
-from .reassignments import given_up, is_asked, last_move, next_move
+from .reassignments import given_up, is_asked, last_reassignment, next_move
 from .restoration import Restoration
 from .rollout import LOOK_AGAIN, WorkloadSeen, others_serving, poll_after, rollout
 
@@ -185,7 +191,7 @@ class IdentityAttachmentController:
     async def _after(self, operation: Operation, state: WorkloadState, want: AttachmentWant) -> WorkloadSeen:
         """What an operation of ours shows of the workload."""
         if not operation.done:
-            return WorkloadSeen(state, operation=operation, move=last_move(want.obj, state))
+            return WorkloadSeen(state, operation=operation, move=last_reassignment(want.obj, state))
         self._inventory.update_workload(state)
         return await self._seen(state, operation, want)
 
@@ -193,7 +199,7 @@ class IdentityAttachmentController:
         self, state: WorkloadState, operation: Operation | None, want: AttachmentWant
     ) -> WorkloadSeen:
         serving = await self._inventory.serving_accounts(state)
-        return WorkloadSeen(state, serving, operation, last_move(want.obj, state))
+        return WorkloadSeen(state, serving, operation, last_reassignment(want.obj, state))
 
     async def _move_or_wait(
         self, want: AttachmentWant, state: WorkloadState, seen: WorkloadSeen
@@ -205,19 +211,19 @@ class IdentityAttachmentController:
         if last and seen.operation and seen.operation.error:
             # The platform gave the move up and went back: it would do the same with the next one.
             last = given_up(last, state, seen.operation.error)
-            seen = replace(seen, move=last, recorded={"last_move": last})
+            seen = replace(seen, move=last, recorded={"last_reassignment": last})
         match next_move(want, state, last, self._wall_clock()):
-            case Move() as move:
+            case Reassignment() as move:
                 return await self._move(want, state, seen, move)
             case outcome:
                 return Applied(outcome, seen)
 
     async def _move(
-        self, want: AttachmentWant, state: WorkloadState, seen: WorkloadSeen, move: Move
+        self, want: AttachmentWant, state: WorkloadState, seen: WorkloadSeen, move: Reassignment
     ) -> Applied[WorkloadSeen]:
         former = await self._moved.moving(want.obj, state, want.email)
         self._checkpoint("move recorded")
-        recorded = {"workload_uid": state.uid, "last_move": move}
+        recorded = {"workload_uid": state.uid, "last_reassignment": move}
         if not await self._records.record(want.obj, recorded):
             await self._moved.not_moved(state, former)
             message = f"{ObjectKey.of(want.obj)} was edited at the same moment; looking at it again"
@@ -230,7 +236,7 @@ class IdentityAttachmentController:
             self._inventory.invalidate_workload(want.workload)
             if not error.undecided:
                 await self._moved.not_moved(state, former)
-                recorded |= {"last_move": seen.move}
+                recorded |= {"last_reassignment": seen.move}
             return Applied(_not_moved(want, error), replace(seen, recorded=recorded))
         self._checkpoint("workload moved")
         self._inventory.invalidate_workload(want.workload)
@@ -257,7 +263,7 @@ def _kept(obj: IdentityAttachment, state: WorkloadState) -> Mapping[str, object]
     """What the status says of moves after a pass without one: those of another workload are forgotten."""
     if obj.status.workload_uid == state.uid:
         return {}
-    return {"workload_uid": state.uid or None, "last_move": None}
+    return {"workload_uid": state.uid or None, "last_reassignment": None}
 
 
 def _deployed_by_product(want: AttachmentWant, state: WorkloadState) -> Refused:

@@ -44,7 +44,7 @@ class Restoration:
         """One step of it; InSync once nothing is left to do. Raises GoogleError."""
         home, record = self._records.home(obj), self._records.of(obj)
         if home is None or record is None:
-            if obj.status.last_move:
+            if obj.status.last_reassignment:
                 self._leave(obj, str(obj.spec.workload), "nothing but its status tells what ran before")
             return InSync()
         project = cluster.project(obj.spec.project_ref.name)

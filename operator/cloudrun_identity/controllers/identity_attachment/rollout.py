@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from cloudrun_identity.api import Move, PreflightCheck, Reason
+from cloudrun_identity.api import PreflightCheck, Reason, Reassignment
 from cloudrun_identity.gcp.run import Operation
 from cloudrun_identity.gcp.workloads import WorkloadState
 from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, Waiting
@@ -35,7 +35,7 @@ class WorkloadSeen:
     state: WorkloadState | None
     serving: Mapping[str, str] = field(default_factory=dict)
     operation: Operation | None = None
-    move: Move | None = None
+    move: Reassignment | None = None
     preflight: tuple[PreflightCheck, ...] | None = None
     recorded: Mapping[str, object] = field(default_factory=dict)
 

@@ -4,7 +4,13 @@ from typing import Any
 
 import pytest
 
-from cloudrun_identity.api import IdentityAttachment, LedgerAttachment, Move, PreflightCheck, PreflightState
+from cloudrun_identity.api import (
+    IdentityAttachment,
+    LedgerAttachment,
+    PreflightCheck,
+    PreflightState,
+    Reassignment,
+)
 from cloudrun_identity.controllers.identity_attachment.controller import IdentityAttachmentController
 from cloudrun_identity.controllers.identity_attachment.rollout import WorkloadSeen
 from cloudrun_identity.gcp.errors import Fault
@@ -153,7 +159,7 @@ async def test_a_move_is_recorded_before_it_is_made_by_one_read_and_one_write() 
     assert isinstance(outcome, Waiting)
     assert summary.fields["operation"] == OPERATION
     assert summary.fields["previous_service_account"] == OLD
-    assert summary.fields["last_move"] == Move(service_account=EMAIL, generation=2, time=NOW)
+    assert summary.fields["last_reassignment"] == Reassignment(service_account=EMAIL, generation=2, time=NOW)
     assert summary.fields["workload_uid"] == "w-1"
     assert summary.fields["current_service_account"] == EMAIL
     assert summary.fields["preflight"] == PASSED
@@ -182,7 +188,7 @@ async def test_what_ran_before_is_what_ran_when_the_first_move_was_made_and_not_
     cloud.recordable = error is not None  # or else the object was edited at that moment
     _, summary = await one_pass(cloud)
     assert summary.fields["previous_service_account"] is None
-    assert summary.fields["last_move"] is None
+    assert summary.fields["last_reassignment"] is None
     assert cloud.of(attachment()) is None
 
     cloud.recordable, cloud.state = True, ELSEWHERE
@@ -203,12 +209,12 @@ async def test_a_first_move_that_may_have_been_made_tells_what_ran_before() -> N
 async def test_a_later_move_that_fails_changes_nothing_of_what_ran_before() -> None:
     cloud = FakeCloud(replace(ELSEWHERE, service_account="first@x"))
     _, summary = await one_pass(cloud)
-    last = summary.fields["last_move"].model_copy(update={"time": NOW - timedelta(minutes=1)})
+    last = summary.fields["last_reassignment"].model_copy(update={"time": NOW - timedelta(minutes=1)})
     cloud.under_way, cloud.state, cloud.faults = None, replace(ELSEWHERE, generation=3), [Fault.ABORTED]
-    obj = attachment({"workloadUID": "w-1", "lastMove": last.to_dict()})
+    obj = attachment({"workloadUID": "w-1", "lastReassignment": last.to_dict()})
     _, summary = await one_pass(cloud, obj)
     assert summary.fields["previous_service_account"] == "first@x"
-    assert summary.fields["last_move"] == last
+    assert summary.fields["last_reassignment"] == last
 
 
 async def test_a_status_that_tells_otherwise_of_what_ran_before_is_put_right() -> None:
@@ -230,7 +236,7 @@ async def test_a_workload_that_runs_as_the_account_anyway_is_never_moved_nor_res
     _, summary = await one_pass(cloud)
     assert cloud.calls == ["get"]
     assert summary.fields["previous_service_account"] is None
-    assert summary.fields["last_move"] is None
+    assert summary.fields["last_reassignment"] is None
 
 
 async def test_an_operation_tells_of_the_workload_until_it_is_over() -> None:
@@ -259,13 +265,13 @@ async def test_a_move_that_the_platform_gave_up_is_not_repeated() -> None:
     cloud = FakeCloud(replace(ELSEWHERE, generation=3))
     cloud.under_way = Operation(OPERATION, done=True, error="no such image", state=ROLLED_OUT)
     last = {"serviceAccount": EMAIL, "generation": 2, "time": "2026-01-01T11:00:00Z"}
-    status = {"workloadUID": "w-1", "operation": OPERATION, "lastMove": last}
+    status = {"workloadUID": "w-1", "operation": OPERATION, "lastReassignment": last}
 
     outcome, summary = await one_pass(cloud, attachment(status))
 
     assert isinstance(outcome, Waiting)
     assert "no such image" in outcome.message
-    kept = summary.fields["last_move"]
+    kept = summary.fields["last_reassignment"]
     assert (kept.error, kept.generation) == ("no such image", 3)
     assert "move" not in " ".join(cloud.calls)
 

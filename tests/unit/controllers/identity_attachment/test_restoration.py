@@ -90,7 +90,7 @@ async def test_nothing_is_put_back_where_nothing_was_moved(before: str | None, m
 
 
 async def test_a_status_alone_puts_nothing_back() -> None:
-    told = {"workloadUID": "w-1", "previousServiceAccount": DEFAULT, "lastMove": MOVE}
+    told = {"workloadUID": "w-1", "previousServiceAccount": DEFAULT, "lastReassignment": MOVE}
     obj = attachment(told, deletionPolicy="Restore")
     cloud = FakeCloud(ROLLED_OUT)
     assert await restored(cloud, None, obj=obj) == InSync()
