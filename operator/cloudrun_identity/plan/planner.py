@@ -28,7 +28,7 @@ from cloudrun_identity.gcp.errors import Fault, GoogleError, NotSent
 from cloudrun_identity.gcp.roles import Roles
 from cloudrun_identity.gcp.service_accounts import ServiceAccount, expected_email
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.policy.ports import LedgerPort
+from cloudrun_identity.ledger.interface import LedgerStore
 from cloudrun_identity.policy.writer import PolicyPort
 from cloudrun_identity.reconcile.cluster_state import ObjectKey, account_key
 from cloudrun_identity.reconcile.dependencies import Dependencies
@@ -61,7 +61,7 @@ class Planner:
         self,
         controllers: Mapping[str, Controller[Any, Any, Any]],
         deps: Dependencies,
-        ledgers: LedgerPort,
+        ledgers: LedgerStore,
         records: AccountRecords,
         roles: Roles,
         policies: PolicyPort,

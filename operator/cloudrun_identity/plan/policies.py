@@ -6,10 +6,10 @@ from google.iam.v1.policy_pb2 import Policy
 
 from cloudrun_identity.gcp.errors import GoogleError
 from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.ledger.interface import LedgerStore
 from cloudrun_identity.policy.desired_grants import DesiredGrants
 from cloudrun_identity.policy.merge import Release, grants_in, merge
 from cloudrun_identity.policy.planning import plan
-from cloudrun_identity.policy.ports import LedgerPort
 from cloudrun_identity.policy.writer import PolicyPort
 from cloudrun_identity.reconcile.cluster_state import ObjectKey
 from cloudrun_identity.reconcile.outcomes import outcome_of
@@ -21,7 +21,7 @@ class PlannedPolicies:
     """Every declaration of a plan, to be merged into the policies as they stand now."""
 
     def __init__(
-        self, ledgers: LedgerPort, policies: PolicyPort, is_protected: Callable[[str], bool]
+        self, ledgers: LedgerStore, policies: PolicyPort, is_protected: Callable[[str], bool]
     ) -> None:
         self._ledgers = ledgers
         self._policies = policies

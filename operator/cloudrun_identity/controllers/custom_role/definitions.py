@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Protocol
 
 from cloudrun_identity.api import (
     CustomRole,
@@ -18,6 +17,7 @@ from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.mutations import log_mutation
 from cloudrun_identity.gcp.roles import Roles
 from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.ledger.interface import LedgerStore
 from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.reconcile.outcomes import InSync, Outcome, Refused
 
@@ -28,14 +28,6 @@ _TRIES = 3  # of a deletion, against others who change the role
 _OVERTAKEN = frozenset({Fault.ABORTED, Fault.FAILED_PRECONDITION, Fault.NOT_FOUND})
 
 
-class RoleLedgers(Protocol):
-    """Where records are kept: `ledger.store.Ledgers`."""
-
-    async def update(self, target: Target, change: Callable[[Ledger], Ledger]) -> Ledger:
-        """Persist `change` of the newest ledger of the project's policy."""
-        ...
-
-
 class RoleDefinitions:
     """Creates, adopts, brings back, updates, deletes and forgets custom roles; raises GoogleError."""
 
@@ -43,7 +35,7 @@ class RoleDefinitions:
         self,
         roles: CustomRoles,
         expansions: Roles,
-        ledgers: RoleLedgers,
+        ledgers: LedgerStore,
         desired_grants: Claims,
         wall_clock: Callable[[], datetime],
         checkpoint: Callable[[str], None],

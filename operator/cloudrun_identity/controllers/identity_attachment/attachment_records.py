@@ -3,35 +3,17 @@
 A status is anybody's who may write statuses; ledgers are written by the operator alone.
 """
 
-from collections.abc import Callable
-from typing import Protocol
-
 from cloudrun_identity.api import IdentityAttachment, LedgerAttachment
 from cloudrun_identity.gcp.workloads import WorkloadState
 from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.ledger.interface import LedgerStore
 from cloudrun_identity.ledger.model import Ledger
-
-
-class AttachmentLedgers(Protocol):
-    """Where records are kept: `ledger.store.Ledgers`."""
-
-    def ledger(self, target: Target) -> Ledger:
-        """The ledger of the workload's policy; an empty one if there is none."""
-        ...
-
-    async def update(self, target: Target, change: Callable[[Ledger], Ledger]) -> Ledger:
-        """Persist `change` of the newest ledger of the workload's policy."""
-        ...
-
-    def attachment_home(self, owner: str) -> Target | None:
-        """The workload that the IdentityAttachment `namespace/name` moved."""
-        ...
 
 
 class AttachmentRecords:
     """Every record is written before the first move, and dropped once nothing is to be put back."""
 
-    def __init__(self, ledgers: AttachmentLedgers) -> None:
+    def __init__(self, ledgers: LedgerStore) -> None:
         self._ledgers = ledgers
 
     def home(self, obj: IdentityAttachment) -> Target | None:

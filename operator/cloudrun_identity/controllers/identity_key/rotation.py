@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from typing import Protocol, assert_never
+from typing import assert_never
 from weakref import WeakValueDictionary
 
 from cloudrun_identity.api import IdentityKey, KeyState, LedgerKey, LedgerKeyAttempt
@@ -14,8 +14,8 @@ from cloudrun_identity.gcp.mutations import log_mutation
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.kube.secrets import KeySecrets, digest_of
+from cloudrun_identity.ledger.interface import LedgerStore
 from cloudrun_identity.ledger.keys import KeyRing
-from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.reconcile.events import EventReporter
 from cloudrun_identity.reconcile.outcomes import InSync, Outcome
 
@@ -42,18 +42,6 @@ _STEPS = 64  # of one pass: four for each of ten keys are not reached
 _FRESH = 5.0  # seconds; a pass has listed the keys just before, and whatever we write to them ends a list
 
 
-class KeyLedgers(Protocol):
-    """Where records are kept: `ledger.store.Ledgers`."""
-
-    def ledger(self, target: Target) -> Ledger:
-        """The ledger of the account's policy; an empty one if there is none."""
-        ...
-
-    async def update(self, target: Target, change: Callable[[Ledger], Ledger]) -> Ledger:
-        """Persist `change` of the newest ledger of the account's policy."""
-        ...
-
-
 class KeyRotation:
     """Makes, publishes, disables and deletes keys, one account at a time; raises GoogleError and KubeError.
 
@@ -64,7 +52,7 @@ class KeyRotation:
         self,
         keys: Keys,
         secrets: KeySecrets,
-        ledgers: KeyLedgers,
+        ledgers: LedgerStore,
         event_reporter: EventReporter,
         wall_clock: Callable[[], datetime],
         checkpoint: Callable[[str], None],
