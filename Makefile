@@ -9,6 +9,7 @@ CONSTRAINTS_VENV := build/constraints
 DISTRIBUTED := -n auto --dist loadscope
 # The paths that the language check covers. Add a path here when its prose follows CONTRIBUTING.md.
 CHECKED_PROSE := \
+	operator/cloudrun_identity/api operator/cloudrun_identity/iam examples crds docs/reference.md tests/unit/api tests/unit/iam \
 	operator/cloudrun_identity/ledger tools .github CONTRIBUTING.md SECURITY.md CODE_OF_CONDUCT.md README.md CHANGELOG.md \
 	$(filter-out docs/reference.md docs/permissions.md,$(wildcard docs/*.md)) docs/dev playground/README.md \
 	$(addprefix charts/cloudrun-identity/,Chart.yaml templates values.yaml values.schema.json)
