@@ -10,8 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from cloudrun_identity.api import GrantState, LedgerEntry
-from cloudrun_identity.api.policy_ledger import MAX_MEMBERS, MAX_UNIQUE_IDS
+from cloudrun_identity.api import MAX_MEMBERS, MAX_UNIQUE_IDS, GrantState, LedgerEntry
 from cloudrun_identity.iam.grants import Grant, order
 from cloudrun_identity.iam.principals import email
 from cloudrun_identity.ledger.model import Ledger, changed_entry, entry_of

@@ -1,4 +1,4 @@
-"""Policies, claims, declarations and ledgers for properties: few names, so that they meet."""
+"""Strategies for policies, desired grants and ledgers. They use few names, so that values coincide."""
 
 from dataclasses import replace
 
@@ -30,9 +30,9 @@ FOREIGN = (
     "deleted:user:bob@example.com?uid=444",
     "principal://iam.googleapis.com/projects/42/locations/global/workloadIdentityPools/P/subject/S",
     "projectOwner:payments-prod-1234",
-    "a form of member that nobody has documented",
+    "an undocumented form of member",
 )
-SEATS = tuple(("IAMBinding", "payments", name) for name in ("one", "two", "three"))
+OWNER_KEYS = tuple(("IAMBinding", "payments", name) for name in ("one", "two", "three"))
 UIDS = ("uid-1", "uid-2")
 
 # Drawn from pools that are built once: building each value field by field takes most of a property's time.
@@ -40,14 +40,14 @@ GRANTS = [
     Grant(TARGET, role, member, condition) for role in ROLES for member in MEMBERS for condition in CONDITIONS
 ]
 _FORMER_IDS = ((), ("111",), ("111", "333"))
-_CLAIMS = [
+_DESIRED_GRANTS = [
     DesiredGrant(grant, unique_id)
     for grant in GRANTS
     for unique_id in (("", *UNIQUE_IDS) if grant.member == ACCOUNT else ("",))
 ]
-_HISTORIED_CLAIMS = [
+_MERGED_GRANTS = [
     replace(desired_grant, former_ids=former_ids)
-    for desired_grant in _CLAIMS
+    for desired_grant in _DESIRED_GRANTS
     for former_ids in (_FORMER_IDS if desired_grant.grant.member == ACCOUNT else ((),))
 ]
 _AUDIT = AuditConfig(service="allServices", audit_log_configs=[AuditLogConfig(log_type="DATA_READ")])
@@ -67,10 +67,10 @@ def _binding(role: str, members: list[str], condition: IAMCondition | None) -> B
 
 
 grants = st.sampled_from(GRANTS)
-desired_grants = st.sampled_from(_CLAIMS)
-"""As objects declare them."""
-historied_claims = st.sampled_from(_HISTORIED_CLAIMS)
-"""As they are merged, with what the ledger knows."""
+desired_grants = st.sampled_from(_DESIRED_GRANTS)
+"""Grants as objects declare them."""
+merged_grants = st.sampled_from(_MERGED_GRANTS)
+"""Grants as they are merged, with the unique IDs of the ledger."""
 bindings = st.builds(
     _binding,
     st.sampled_from(ROLES),
@@ -85,7 +85,7 @@ policies = st.builds(
     st.sampled_from([[], [_AUDIT]]),
 )
 releases = st.builds(Release, grants, st.sampled_from([(), ("111",), ("222",), ("333", "111")]))
-owners = st.sampled_from([Owner(*owner_key, uid) for owner_key in SEATS for uid in UIDS])
+owners = st.sampled_from([Owner(*owner_key, uid) for owner_key in OWNER_KEYS for uid in UIDS])
 retains = st.sampled_from([(), (), (RETAIN_ALL,), (Retain(TARGET, ROLES[0]),), (Retain(member=ACCOUNT),)])
 all_desired = st.lists(
     st.builds(

@@ -14,12 +14,12 @@ from tests.unit.iam.strategies import (
     OFFICE_HOURS,
     ROLES,
     TARGET,
-    historied_claims,
+    merged_grants,
     policies,
     releases,
 )
 
-many_claims = st.lists(historied_claims, max_size=5)
+many_grants = st.lists(merged_grants, max_size=5)
 many_releases = st.lists(releases, max_size=4)
 
 INVOKER = ROLES[0]
@@ -47,9 +47,9 @@ def entries(policy: Policy) -> list[tuple[str, bytes, str]]:
     ]
 
 
-def may_go(many_claims: list[DesiredGrant], many_releases: list[Release]) -> set[tuple[str, bytes, str]]:
+def may_go(many_grants: list[DesiredGrant], many_releases: list[Release]) -> set[tuple[str, bytes, str]]:
     """All that a merge may take away: released grants, and tombstones of accounts that were ours."""
-    claimed = {desired_grant.grant for desired_grant in many_claims}
+    claimed = {desired_grant.grant for desired_grant in many_grants}
     forms = [
         (release.grant, [release.grant.member, *tombstones(release.grant, release.unique_ids)])
         for release in many_releases
@@ -57,7 +57,7 @@ def may_go(many_claims: list[DesiredGrant], many_releases: list[Release]) -> set
     ]
     forms += [
         (desired_grant.grant, tombstones(desired_grant.grant, desired_grant.former_ids))
-        for desired_grant in many_claims
+        for desired_grant in many_grants
     ]
     return {
         (grant.role, condition_bytes(grant), normalise(member))
@@ -89,66 +89,66 @@ def foreign(
 # Laws.
 
 
-@given(policies, many_claims, many_releases)
+@given(policies, many_grants, many_releases)
 def test_merging_is_idempotent_a_second_merge_finds_nothing_to_do(
-    policy: Policy, many_claims: list[DesiredGrant], many_releases: list[Release]
+    policy: Policy, many_grants: list[DesiredGrant], many_releases: list[Release]
 ) -> None:
-    once = merge(policy, many_claims, many_releases).policy
-    assert merge(once, many_claims, many_releases) == Merged(once, frozenset(), frozenset())
-    assert merge(once, many_claims, many_releases).policy is once
+    once = merge(policy, many_grants, many_releases).policy
+    assert merge(once, many_grants, many_releases) == Merged(once, frozenset(), frozenset())
+    assert merge(once, many_grants, many_releases).policy is once
 
 
-@given(policies, many_claims, many_releases, st.randoms())
+@given(policies, many_grants, many_releases, st.randoms())
 def test_claimants_commute_the_order_of_claims_and_releases_does_not_matter(
-    policy: Policy, many_claims: list[DesiredGrant], many_releases: list[Release], random: Random
+    policy: Policy, many_grants: list[DesiredGrant], many_releases: list[Release], random: Random
 ) -> None:
-    shuffled_claims, shuffled_releases = list(many_claims), list(many_releases)
+    shuffled_claims, shuffled_releases = list(many_grants), list(many_releases)
     random.shuffle(shuffled_claims)
     random.shuffle(shuffled_releases)
-    one = merge(policy, many_claims, many_releases)
+    one = merge(policy, many_grants, many_releases)
     other = merge(policy, shuffled_claims, shuffled_releases)
     assert sorted(entries(one.policy)) == sorted(entries(other.policy))
     assert (one.added, one.removed) == (other.added, other.removed)
 
 
-@given(policies, many_claims, many_releases)
+@given(policies, many_grants, many_releases)
 def test_every_claim_stands_and_no_release_does_unless_it_is_claimed(
-    policy: Policy, many_claims: list[DesiredGrant], many_releases: list[Release]
+    policy: Policy, many_grants: list[DesiredGrant], many_releases: list[Release]
 ) -> None:
-    claimed = {desired_grant.grant for desired_grant in many_claims}
+    claimed = {desired_grant.grant for desired_grant in many_grants}
     released = {release.grant for release in many_releases}
-    present = grants_in(merge(policy, many_claims, many_releases).policy, TARGET)
+    present = grants_in(merge(policy, many_grants, many_releases).policy, TARGET)
     assert claimed <= present
     assert not present & (released - claimed)
 
 
-@given(policies, many_claims, many_releases)
+@given(policies, many_grants, many_releases)
 def test_foreign_members_and_conditions_survive_verbatim_and_in_order(
-    policy: Policy, many_claims: list[DesiredGrant], many_releases: list[Release]
+    policy: Policy, many_grants: list[DesiredGrant], many_releases: list[Release]
 ) -> None:
-    merged = merge(policy, many_claims, many_releases)
-    excepted = may_go(many_claims, many_releases)
+    merged = merge(policy, many_grants, many_releases)
+    excepted = may_go(many_grants, many_releases)
     assert foreign(merged.policy, excepted, merged.added) == foreign(policy, excepted, merged.added)
 
 
-@given(policies, many_claims, many_releases)
+@given(policies, many_grants, many_releases)
 def test_everything_but_the_bindings_survives_byte_for_byte(
-    policy: Policy, many_claims: list[DesiredGrant], many_releases: list[Release]
+    policy: Policy, many_grants: list[DesiredGrant], many_releases: list[Release]
 ) -> None:
     untouched = policy.SerializeToString(deterministic=True)
     merged = Policy()
-    merged.CopyFrom(merge(policy, many_claims, many_releases).policy)
+    merged.CopyFrom(merge(policy, many_grants, many_releases).policy)
     assert policy.SerializeToString(deterministic=True) == untouched
     del merged.bindings[:]
     del policy.bindings[:]
     assert merged == policy
 
 
-@given(policies, many_claims, many_releases)
+@given(policies, many_grants, many_releases)
 def test_a_merge_that_reports_no_effect_is_the_same_object_and_the_other_way_round(
-    policy: Policy, many_claims: list[DesiredGrant], many_releases: list[Release]
+    policy: Policy, many_grants: list[DesiredGrant], many_releases: list[Release]
 ) -> None:
-    merged = merge(policy, many_claims, many_releases)
+    merged = merge(policy, many_grants, many_releases)
     changed = sorted(entries(merged.policy)) != sorted(entries(policy))
     assert (merged.policy is policy) is not changed
     if not changed:
@@ -156,35 +156,35 @@ def test_a_merge_that_reports_no_effect_is_the_same_object_and_the_other_way_rou
         assert not merged.removed
 
 
-@given(policies, many_claims, many_releases)
+@given(policies, many_grants, many_releases)
 def test_what_is_reported_as_added_or_removed_is_the_difference(
-    policy: Policy, many_claims: list[DesiredGrant], many_releases: list[Release]
+    policy: Policy, many_grants: list[DesiredGrant], many_releases: list[Release]
 ) -> None:
     before = grants_in(policy, TARGET)
-    merged = merge(policy, many_claims, many_releases)
+    merged = merge(policy, many_grants, many_releases)
     after = grants_in(merged.policy, TARGET)
-    assert merged.added == {desired_grant.grant for desired_grant in many_claims} & (after - before)
+    assert merged.added == {desired_grant.grant for desired_grant in many_grants} & (after - before)
     assert merged.removed >= {release.grant for release in many_releases} & (before - after)
 
 
-@given(policies, policies, many_claims, many_releases, st.randoms(use_true_random=False))
+@given(policies, policies, many_grants, many_releases, st.randoms(use_true_random=False))
 def test_a_merge_converges_after_any_foreign_edit(
     policy: Policy,
     additions: Policy,
-    many_claims: list[DesiredGrant],
+    many_grants: list[DesiredGrant],
     many_releases: list[Release],
     somebody: Random,
 ) -> None:
     edited = Policy()
-    edited.CopyFrom(merge(policy, many_claims, many_releases).policy)
+    edited.CopyFrom(merge(policy, many_grants, many_releases).policy)
     for binding in edited.bindings:
         binding.members[:] = [member for member in binding.members if somebody.random() < 0.5]
     edited.bindings.extend(additions.bindings)
-    merged = merge(edited, many_claims, many_releases)
-    excepted = may_go(many_claims, many_releases)
-    assert {desired_grant.grant for desired_grant in many_claims} <= grants_in(merged.policy, TARGET)
+    merged = merge(edited, many_grants, many_releases)
+    excepted = may_go(many_grants, many_releases)
+    assert {desired_grant.grant for desired_grant in many_grants} <= grants_in(merged.policy, TARGET)
     assert foreign(merged.policy, excepted, merged.added) == foreign(edited, excepted, merged.added)
-    assert merge(merged.policy, many_claims, many_releases).policy is merged.policy
+    assert merge(merged.policy, many_grants, many_releases).policy is merged.policy
 
 
 # Cases.
