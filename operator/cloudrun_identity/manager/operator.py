@@ -22,9 +22,8 @@ from cloudrun_identity.kube.secrets import KeySecrets
 from cloudrun_identity.ledger.store import Ledgers
 from cloudrun_identity.plan.model import Plan
 from cloudrun_identity.plan.planner import Planner
-from cloudrun_identity.policy.exclusive import is_protected
+from cloudrun_identity.policy.exclusive import RemovalRateLimiter, is_protected
 from cloudrun_identity.policy.ports import SyncerPorts
-from cloudrun_identity.policy.removal_limit import RemovalRateLimiter
 from cloudrun_identity.policy.syncers import PolicySyncers
 from cloudrun_identity.reconcile.cluster_state import ObjectKey
 from cloudrun_identity.reconcile.dependencies import Dependencies

@@ -30,7 +30,7 @@ from cloudrun_identity.gcp.roles import Roles
 from cloudrun_identity.gcp.service_accounts import ServiceAccount, expected_email
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.ledger.interface import LedgerStore
-from cloudrun_identity.policy.writer import PolicyPort
+from cloudrun_identity.policy.ports import PolicyPort
 from cloudrun_identity.reconcile.cluster_state import ObjectKey, account_key
 from cloudrun_identity.reconcile.dependencies import Dependencies
 from cloudrun_identity.reconcile.grants.resolver import desired_grants_of

@@ -1,6 +1,7 @@
-"""The policies of a plan: what their lanes would add and remove, with nothing written."""
+"""The steps that a plan has for IAM policies: those that a sync would execute."""
 
 from collections.abc import Callable, Iterable
+from typing import assert_never
 
 from google.iam.v1.policy_pb2 import Policy
 
@@ -9,9 +10,10 @@ from cloudrun_identity.gcp.errors import GoogleError
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.ledger.interface import LedgerStore
 from cloudrun_identity.policy.desired_grants import DesiredGrants
-from cloudrun_identity.policy.merge import Release, grants_in, merge
-from cloudrun_identity.policy.planning import plan
-from cloudrun_identity.policy.writer import PolicyPort
+from cloudrun_identity.policy.merge import grants_in
+from cloudrun_identity.policy.planning import plan_policy
+from cloudrun_identity.policy.ports import PolicyPort
+from cloudrun_identity.policy.steps import AddGrant, GrantStep, ReleaseGrant, RemoveUnmanaged, RetainGrant
 from cloudrun_identity.reconcile.cluster_state import ObjectKey
 from cloudrun_identity.reconcile.outcomes import outcome_of
 
@@ -19,7 +21,7 @@ from .model import PlanBlocker, Sign, Step, blocker
 
 
 class PlannedPolicies:
-    """Every declaration of a plan, to be merged into the policies as they stand now."""
+    """The desired grants of all planned objects, and the steps on the policies that they mention."""
 
     def __init__(
         self, ledgers: LedgerStore, policies: PolicyPort, is_protected: Callable[[str], bool]
@@ -31,15 +33,15 @@ class PlannedPolicies:
         self._begun: set[Target] = set()
 
     def begin(self, target: Target) -> None:
-        """Take the target, which the plan brings into being, for one with an empty policy."""
+        """Plan with an empty policy for a target that the plan creates."""
         self._begun.add(target)
 
     def declare(self, key: ObjectKey, desired: DesiredGrants) -> None:
-        """Take note of what an object wants."""
+        """Add the desired grants of an object."""
         self._declared.append((key, desired))
 
     async def planned(self) -> tuple[list[Step], list[PlanBlocker]]:
-        """What would be added and removed, policy by policy, and which policies cannot be worked out."""
+        """Return the steps by policy, and a blocker for each object on a policy that cannot be read."""
         steps: list[Step] = []
         blockers: list[PlanBlocker] = []
         targets = {target for _, desired in self._declared for target in desired.targets}
@@ -54,33 +56,42 @@ class PlannedPolicies:
 
     async def _planned_on(self, target: Target) -> list[Step]:
         policy = Policy() if target in self._begun else await self._policies.get(target)
-        all_desired = [desired for _, desired in self._declared]
-        policy_plan = plan(
+        policy_plan = plan_policy(
             self._ledgers.ledger(target),
-            all_desired,
+            [desired for _, desired in self._declared],
             grants_in(policy, target),
             may_release=True,
             protected=self._is_protected,
         )
-        removed_unmanaged = tuple(map(Release, policy_plan.removable))
-        merged = merge(policy, policy_plan.desired_grants, (*policy_plan.released, *removed_unmanaged))
-        return [
-            Step(_resource(target), sign, _text(grant), self._whose(grant))
-            for sign, grants in ((Sign.ADD, merged.added), (Sign.REMOVE, merged.removed))
-            for grant in sorted(grants, key=_text)
+        steps = [
+            Step(_resource(target), sign, _text(step.grant), _key(step))
+            for step in policy_plan.steps
+            if (sign := _sign(step))
         ]
+        return sorted(steps, key=lambda step: (step.sign is Sign.REMOVE, step.text))
 
     def _declaring(self, target: Target) -> Iterable[ObjectKey]:
         return [key for key, desired in self._declared if target in desired.targets]
 
-    def _whose(self, grant: Grant) -> ObjectKey:
-        """The first of the objects that a grant is added or removed for."""
-        return next(
-            key
-            for key, desired in self._declared
-            if any(desired_grant.grant == grant for desired_grant in desired.desired_grants)
-            or grant.binding_key in desired.exclusive
-        )
+
+def _sign(step: GrantStep) -> Sign | None:
+    """Return the sign of a step; None if it changes nothing."""
+    match step:
+        case AddGrant():
+            return Sign.ADD
+        case ReleaseGrant() | RemoveUnmanaged():
+            return Sign.REMOVE
+        case RetainGrant():
+            return None
+        case _:
+            assert_never(step)
+
+
+def _key(step: GrantStep) -> ObjectKey:
+    """Return the key of the object on behalf of which the step is planned."""
+    kind, _, rest = step.owner_key.partition("/")
+    namespace, _, name = rest.partition("/")
+    return ObjectKey(kind, namespace, name)
 
 
 def _text(grant: Grant) -> str:

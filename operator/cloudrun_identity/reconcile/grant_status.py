@@ -57,7 +57,7 @@ def _outcomes(
     for grant_result in sync_result.grant_results:
         if grant_result.state is not GrantState.GRANTED and grant_result.grant.target not in unread:
             yield _outcome_of_result(grant_result, observe=observe)
-    for grant in sync_result.contested:
+    for grant in sync_result.conflicting:
         message = f"spec.authority: another object declares {grant}, so it is not Exclusive"
         yield Refused(Reason.CONFLICT, message)
     for grant in sync_result.unmanaged:

@@ -15,9 +15,9 @@ from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.principals import Tombstone, normalise
 from cloudrun_identity.ledger.model import Ledger, entry_of
 from cloudrun_identity.ledger.owners import Owner
+from cloudrun_identity.policy.exclusive import RemovalRateLimiter
 from cloudrun_identity.policy.merge import grants_in
 from cloudrun_identity.policy.ports import SyncerPorts, SyncerSettings
-from cloudrun_identity.policy.removal_limit import RemovalRateLimiter
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

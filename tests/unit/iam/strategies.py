@@ -11,7 +11,7 @@ from cloudrun_identity.iam.grants import Grant, IAMCondition, Target
 from cloudrun_identity.ledger.model import Ledger, entry_of
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy.desired_grants import RETAIN_ALL, DesiredGrant, DesiredGrants, Retain
-from cloudrun_identity.policy.merge import Release
+from cloudrun_identity.policy.merge import Removal
 
 TARGET = Target(TargetKind.PROJECT, "payments-prod-1234")
 ROLES = ("roles/run.invoker", "roles/cloudsql.client", "roles/logging.viewer")
@@ -46,7 +46,7 @@ _CLAIMS = [
     for unique_id in (("", *UNIQUE_IDS) if grant.member == ACCOUNT else ("",))
 ]
 _HISTORIED_CLAIMS = [
-    replace(desired_grant, former_ids=former_ids)
+    replace(desired_grant, former_unique_ids=former_ids)
     for desired_grant in _CLAIMS
     for former_ids in (_FORMER_IDS if desired_grant.grant.member == ACCOUNT else ((),))
 ]
@@ -84,7 +84,7 @@ policies = st.builds(
     st.lists(bindings, max_size=4),
     st.sampled_from([[], [_AUDIT]]),
 )
-releases = st.builds(Release, grants, st.sampled_from([(), ("111",), ("222",), ("333", "111")]))
+releases = st.builds(Removal, grants, st.sampled_from([(), ("111",), ("222",), ("333", "111")]))
 owners = st.sampled_from([Owner(*owner_key, uid) for owner_key in SEATS for uid in UIDS])
 retains = st.sampled_from([(), (), (RETAIN_ALL,), (Retain(TARGET, ROLES[0]),), (Retain(member=ACCOUNT),)])
 all_desired = st.lists(

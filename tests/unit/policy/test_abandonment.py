@@ -8,8 +8,8 @@ from cloudrun_identity.api import GrantState, LedgerEntry
 from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.ledger.model import Ledger, entry_of
 from cloudrun_identity.ledger.owners import Owner
-from cloudrun_identity.policy.abandonment import without_abandoned
 from cloudrun_identity.policy.desired_grants import RETAIN_ALL, DesiredGrant, DesiredGrants
+from cloudrun_identity.policy.settlement import without_abandoned
 from tests.unit.iam.strategies import TARGET
 
 ANN, BOB = (Grant(TARGET, "roles/run.invoker", f"user:{name}@example.com") for name in ("ann", "bob"))

@@ -391,7 +391,7 @@ class CrowdedMachine(AdversaryMachine):
     @initialize()
     def start(self) -> None:
         self.bounds = ExitStack()
-        self.bounds.enter_context(patch.object(policy_passes, "MAX_PRINCIPALS", 6))
+        self.bounds.enter_context(patch.object(policy_passes, "MAX_POLICY_MEMBERS", 6))
         self.bounds.enter_context(patch.object(passes, "MAX_MEMBERS", 4))
         super().start()
         self.scene.policies.most_members = 6

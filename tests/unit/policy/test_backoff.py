@@ -12,7 +12,9 @@ pytestmark = pytest.mark.looptime(start=0)
 PROJECT = Target(TargetKind.PROJECT, "payments-prod")
 ANN, BOB = (Grant(PROJECT, "roles/viewer", f"user:{name}@example.com") for name in ("ann", "bob"))
 NO = GoogleError(Fault.INVALID_ARGUMENT, "", "no")
-BACKOFFS = BackoffLimits(first=10, most=60, fresh=2, losses=3, window=100, contested=20)
+BACKOFFS = BackoffLimits(
+    first_delay=10, max_delay=60, propagation_delay=2, losses=3, loss_window=100, loss_delay=20
+)
 
 
 @pytest.fixture
@@ -24,7 +26,7 @@ async def test_a_refusal_waits_twice_as_long_each_time_up_to_the_most(backoffs: 
     waits = []
     for _ in range(5):
         backoffs.refuse(ANN, NO, propagating=False)
-        waits.append(backoffs.held[ANN].wait)
+        waits.append(backoffs.delayed[ANN].wait)
 
     assert waits == [10, 20, 40, 60, 60]
 
@@ -41,7 +43,7 @@ async def test_a_member_that_google_may_not_know_yet_is_tried_again_soon(backoff
     for _ in range(3):
         backoffs.refuse(ANN, NO, propagating=True)
 
-    assert backoffs.held[ANN].wait == 2
+    assert backoffs.delayed[ANN].wait == 2
 
 
 async def test_each_grant_has_a_backoff_of_its_own(backoffs: GrantBackoffs) -> None:
@@ -49,14 +51,14 @@ async def test_each_grant_has_a_backoff_of_its_own(backoffs: GrantBackoffs) -> N
     backoffs.refuse(ANN, NO, propagating=False)
     backoffs.refuse(BOB, NO, propagating=False)
 
-    assert (backoffs.held[ANN].wait, backoffs.held[BOB].wait) == (20, 10)
+    assert (backoffs.delayed[ANN].wait, backoffs.delayed[BOB].wait) == (20, 10)
 
 
 async def test_what_stands_is_not_held_back_any_more(backoffs: GrantBackoffs) -> None:
     backoffs.refuse(ANN, NO, propagating=False)
     backoffs.succeed([ANN])
 
-    assert not backoffs.held
+    assert not backoffs.delayed
 
 
 async def test_what_nobody_claims_is_forgotten(backoffs: GrantBackoffs) -> None:
@@ -64,14 +66,14 @@ async def test_what_nobody_claims_is_forgotten(backoffs: GrantBackoffs) -> None:
     backoffs.refuse(BOB, NO, propagating=False)
     backoffs.keep_only({BOB})
 
-    assert backoffs.held.keys() == {BOB}
+    assert backoffs.delayed.keys() == {BOB}
 
 
 async def test_a_grant_that_is_taken_away_now_and_then_is_given_back_at_once(backoffs: GrantBackoffs) -> None:
     backoffs.lose(ANN)
     backoffs.lose(ANN)
 
-    assert not backoffs.held
+    assert not backoffs.delayed
 
 
 async def test_a_grant_that_is_taken_away_again_and_again_is_held_back_ever_longer(
@@ -80,10 +82,10 @@ async def test_a_grant_that_is_taken_away_again_and_again_is_held_back_ever_long
     waits = []
     for _ in range(5):
         backoffs.lose(ANN)
-        waits.append(backoffs.held[ANN].wait if ANN in backoffs.held else 0)
+        waits.append(backoffs.delayed[ANN].wait if ANN in backoffs.delayed else 0)
 
     assert waits == [0, 0, 20, 40, 60]
-    assert backoffs.held[ANN].error is None
+    assert backoffs.delayed[ANN].error is None
 
 
 async def test_losses_that_are_long_past_do_not_count(backoffs: GrantBackoffs) -> None:
@@ -92,4 +94,4 @@ async def test_losses_that_are_long_past_do_not_count(backoffs: GrantBackoffs) -
     await asyncio.sleep(101)
     backoffs.lose(ANN)
 
-    assert not backoffs.held
+    assert not backoffs.delayed

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.iam.principals import normalise
 from cloudrun_identity.policy.desired_grants import DesiredGrant
-from cloudrun_identity.policy.merge import Merged, Release, grants_in, merge
+from cloudrun_identity.policy.merge import Merged, Removal, grants_in, merge
 from tests.unit.iam.strategies import (
     ACCOUNT,
     CONDITIONS,
@@ -47,7 +47,7 @@ def entries(policy: Policy) -> list[tuple[str, bytes, str]]:
     ]
 
 
-def may_go(many_claims: list[DesiredGrant], many_releases: list[Release]) -> set[tuple[str, bytes, str]]:
+def may_go(many_claims: list[DesiredGrant], many_releases: list[Removal]) -> set[tuple[str, bytes, str]]:
     """All that a merge may take away: released grants, and tombstones of accounts that were ours."""
     claimed = {desired_grant.grant for desired_grant in many_claims}
     forms = [
@@ -56,7 +56,7 @@ def may_go(many_claims: list[DesiredGrant], many_releases: list[Release]) -> set
         if release.grant not in claimed
     ]
     forms += [
-        (desired_grant.grant, tombstones(desired_grant.grant, desired_grant.former_ids))
+        (desired_grant.grant, tombstones(desired_grant.grant, desired_grant.former_unique_ids))
         for desired_grant in many_claims
     ]
     return {
@@ -91,7 +91,7 @@ def foreign(
 
 @given(policies, many_claims, many_releases)
 def test_merging_is_idempotent_a_second_merge_finds_nothing_to_do(
-    policy: Policy, many_claims: list[DesiredGrant], many_releases: list[Release]
+    policy: Policy, many_claims: list[DesiredGrant], many_releases: list[Removal]
 ) -> None:
     once = merge(policy, many_claims, many_releases).policy
     assert merge(once, many_claims, many_releases) == Merged(once, frozenset(), frozenset())
@@ -100,7 +100,7 @@ def test_merging_is_idempotent_a_second_merge_finds_nothing_to_do(
 
 @given(policies, many_claims, many_releases, st.randoms())
 def test_claimants_commute_the_order_of_claims_and_releases_does_not_matter(
-    policy: Policy, many_claims: list[DesiredGrant], many_releases: list[Release], random: Random
+    policy: Policy, many_claims: list[DesiredGrant], many_releases: list[Removal], random: Random
 ) -> None:
     shuffled_claims, shuffled_releases = list(many_claims), list(many_releases)
     random.shuffle(shuffled_claims)
@@ -113,7 +113,7 @@ def test_claimants_commute_the_order_of_claims_and_releases_does_not_matter(
 
 @given(policies, many_claims, many_releases)
 def test_every_claim_stands_and_no_release_does_unless_it_is_claimed(
-    policy: Policy, many_claims: list[DesiredGrant], many_releases: list[Release]
+    policy: Policy, many_claims: list[DesiredGrant], many_releases: list[Removal]
 ) -> None:
     claimed = {desired_grant.grant for desired_grant in many_claims}
     released = {release.grant for release in many_releases}
@@ -124,7 +124,7 @@ def test_every_claim_stands_and_no_release_does_unless_it_is_claimed(
 
 @given(policies, many_claims, many_releases)
 def test_foreign_members_and_conditions_survive_verbatim_and_in_order(
-    policy: Policy, many_claims: list[DesiredGrant], many_releases: list[Release]
+    policy: Policy, many_claims: list[DesiredGrant], many_releases: list[Removal]
 ) -> None:
     merged = merge(policy, many_claims, many_releases)
     excepted = may_go(many_claims, many_releases)
@@ -133,7 +133,7 @@ def test_foreign_members_and_conditions_survive_verbatim_and_in_order(
 
 @given(policies, many_claims, many_releases)
 def test_everything_but_the_bindings_survives_byte_for_byte(
-    policy: Policy, many_claims: list[DesiredGrant], many_releases: list[Release]
+    policy: Policy, many_claims: list[DesiredGrant], many_releases: list[Removal]
 ) -> None:
     untouched = policy.SerializeToString(deterministic=True)
     merged = Policy()
@@ -146,7 +146,7 @@ def test_everything_but_the_bindings_survives_byte_for_byte(
 
 @given(policies, many_claims, many_releases)
 def test_a_merge_that_reports_no_effect_is_the_same_object_and_the_other_way_round(
-    policy: Policy, many_claims: list[DesiredGrant], many_releases: list[Release]
+    policy: Policy, many_claims: list[DesiredGrant], many_releases: list[Removal]
 ) -> None:
     merged = merge(policy, many_claims, many_releases)
     changed = sorted(entries(merged.policy)) != sorted(entries(policy))
@@ -158,7 +158,7 @@ def test_a_merge_that_reports_no_effect_is_the_same_object_and_the_other_way_rou
 
 @given(policies, many_claims, many_releases)
 def test_what_is_reported_as_added_or_removed_is_the_difference(
-    policy: Policy, many_claims: list[DesiredGrant], many_releases: list[Release]
+    policy: Policy, many_claims: list[DesiredGrant], many_releases: list[Removal]
 ) -> None:
     before = grants_in(policy, TARGET)
     merged = merge(policy, many_claims, many_releases)
@@ -172,7 +172,7 @@ def test_a_merge_converges_after_any_foreign_edit(
     policy: Policy,
     additions: Policy,
     many_claims: list[DesiredGrant],
-    many_releases: list[Release],
+    many_releases: list[Removal],
     somebody: Random,
 ) -> None:
     edited = Policy()
@@ -215,20 +215,20 @@ def test_a_claim_does_not_join_a_binding_with_another_condition() -> None:
 def test_conditions_that_differ_in_their_expression_alone_are_different() -> None:
     one, other = (Grant(TARGET, INVOKER, ACCOUNT, condition) for condition in CONDITIONS[1:])
     policy = merge(Policy(), [DesiredGrant(one), DesiredGrant(other)]).policy
-    after = merge(policy, [], [Release(one)]).policy
+    after = merge(policy, [], [Removal(one)]).policy
     assert grants_in(after, TARGET) == {other}
 
 
 def test_a_release_takes_the_member_out_of_every_binding_and_drops_those_it_empties() -> None:
     before = policy((INVOKER, [ACCOUNT]), (ROLES[1], [ACCOUNT]), (INVOKER, ["user:a@example.com", ACCOUNT]))
-    merged = merge(before, [], [Release(invoker(ACCOUNT))])
+    merged = merge(before, [], [Removal(invoker(ACCOUNT))])
     assert as_lists(merged.policy) == [(ROLES[1], [ACCOUNT]), (INVOKER, ["user:a@example.com"])]
     assert merged.removed == {invoker(ACCOUNT)}
 
 
 def test_a_release_takes_the_tombstone_of_the_very_account_along() -> None:
     before = policy((INVOKER, [TOMBSTONE, f"deleted:{ACCOUNT}?uid=222"]))
-    after = merge(before, [], [Release(invoker(ACCOUNT), ("111",))]).policy
+    after = merge(before, [], [Removal(invoker(ACCOUNT), ("111",))]).policy
     assert as_lists(after) == [(INVOKER, [f"deleted:{ACCOUNT}?uid=222"])]
 
 

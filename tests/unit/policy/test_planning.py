@@ -15,7 +15,8 @@ from cloudrun_identity.ledger.model import Ledger, entry_of
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy.desired_grants import RETAIN_ALL, DesiredGrant, DesiredGrants
 from cloudrun_identity.policy.merge import grants_in, merge
-from cloudrun_identity.policy.planning import PolicyPlan, plan, settle
+from cloudrun_identity.policy.planning import PolicyPlan, plan_policy
+from cloudrun_identity.policy.settlement import settle
 from tests.unit.iam import strategies
 from tests.unit.iam.strategies import ACCOUNT, MEMBERS, ROLES, TARGET
 
@@ -45,14 +46,14 @@ def run_pass(
     steps: int = 3,
 ) -> State:
     """A pass that ends after so many steps: write ahead, write the policy, settle."""
-    planned = plan(
+    planned = plan_policy(
         state.ledger,
         all_desired,
         state.present,
         may_release=may_release,
         may_return=lambda *_: may_return,
     )
-    freed = merge(state.policy, (), planned.stale)
+    freed = merge(state.policy, (), planned.replaced)
     written = merge(freed.policy, planned.desired_grants, planned.released)
     match steps:
         case 0:
@@ -66,7 +67,7 @@ def run_pass(
                 planned,
                 grants_in(written.policy, TARGET),
                 added=written.added,
-                rejected=(),
+                refused=(),
                 written_at=NOON if written.policy is not state.policy else None,
             )
             return State(written.policy, settled)
@@ -99,7 +100,7 @@ def policy_with(*grants: Grant) -> Policy:
 def test_nothing_is_released_or_left_to_nobody_while_somebody_has_yet_to_declare(
     ledger: Ledger, all_desired: list[DesiredGrants], policy: Policy
 ) -> None:
-    planned = plan(ledger, all_desired, grants_in(policy, TARGET), may_release=False)
+    planned = plan_policy(ledger, all_desired, grants_in(policy, TARGET), may_release=False)
     assert planned.released == ()
     assert ledger.entries.keys() <= planned.ledger.entries.keys()
 
@@ -117,7 +118,7 @@ def is_abandoned(ledger: Ledger, grant: Grant, all_desired: list[DesiredGrants])
 def test_a_claimant_that_has_not_declared_itself_keeps_its_grants(
     ledger: Ledger, all_desired: list[DesiredGrants], policy: Policy, may_release: bool
 ) -> None:
-    planned = plan(ledger, all_desired, grants_in(policy, TARGET), may_release=may_release)
+    planned = plan_policy(ledger, all_desired, grants_in(policy, TARGET), may_release=may_release)
     owner_keys = {desired.owner.owner_key for desired in all_desired}
     for grant, held in ledger.entries.items():
         unknown = {text for text in held.owners if Owner.parse(text).owner_key not in owner_keys}
@@ -173,7 +174,7 @@ def test_a_pass_after_any_foreign_edit_brings_what_is_declared_and_then_rests(
 def test_what_is_about_to_be_written_is_in_the_ledger_first(
     ledger: Ledger, all_desired: list[DesiredGrants], policy: Policy, may_release: bool
 ) -> None:
-    planned = plan(ledger, all_desired, grants_in(policy, TARGET), may_release=may_release)
+    planned = plan_policy(ledger, all_desired, grants_in(policy, TARGET), may_release=may_release)
     assert {desired_grant.grant for desired_grant in planned.desired_grants} <= planned.ledger.entries.keys()
     assert {release.grant for release in planned.released} <= planned.ledger.entries.keys()
 
@@ -182,7 +183,7 @@ def test_what_is_about_to_be_written_is_in_the_ledger_first(
 def test_a_release_is_claimed_and_held_by_nobody(
     ledger: Ledger, all_desired: list[DesiredGrants], policy: Policy
 ) -> None:
-    planned = plan(ledger, all_desired, grants_in(policy, TARGET), may_release=True)
+    planned = plan_policy(ledger, all_desired, grants_in(policy, TARGET), may_release=True)
     holders = {text for grant in ledger.entries for text in ledger.entries[grant].owners}
     for release in planned.released:
         assert release.grant in ledger.entries
@@ -231,7 +232,7 @@ def test_the_order_of_declarations_does_not_matter(
 ) -> None:
     shuffled = all_desired[::-1]
     present = grants_in(policy, TARGET)
-    assert plan(ledger, all_desired, present, may_release=True) == plan(
+    assert plan_policy(ledger, all_desired, present, may_release=True) == plan_policy(
         ledger, shuffled, present, may_release=True
     )
 
@@ -290,7 +291,7 @@ def test_a_successor_takes_the_place_of_its_predecessor(
     grant = data.draw(st.sampled_from(list(ledger.entries)))
     predecessor = Owner.parse(data.draw(st.sampled_from(sorted(ledger.entries[grant].owners))))
     successor = replace(predecessor, uid="uid-of-the-successor")
-    planned = plan(ledger, [claiming(successor, grant)], grants_in(policy, TARGET), may_release=True)
+    planned = plan_policy(ledger, [claiming(successor, grant)], grants_in(policy, TARGET), may_release=True)
     owners = planned.ledger.entries[grant].owners
     assert str(successor) in owners
     assert str(predecessor) not in owners
@@ -300,12 +301,12 @@ def test_a_successor_takes_the_place_of_its_predecessor(
 def test_a_refused_grant_stays_in_the_ledger_and_is_granted_if_it_stands_all_the_same(
     ledger: Ledger, all_desired: list[DesiredGrants], policy: Policy, refused: int
 ) -> None:
-    planned = plan(ledger, all_desired, grants_in(policy, TARGET), may_release=True)
+    planned = plan_policy(ledger, all_desired, grants_in(policy, TARGET), may_release=True)
     claimed = [desired_grant.grant for desired_grant in planned.desired_grants]
     rejected = {grant for index, grant in enumerate(claimed) if refused >> index & 1}
     written = merge(policy, [c for c in planned.desired_grants if c.grant not in rejected], planned.released)
     present = grants_in(written.policy, TARGET)
-    settled = settle(planned, present, added=written.added, rejected=rejected, written_at=NOON)
+    settled = settle(planned, present, added=written.added, refused=rejected, written_at=NOON)
     for grant in claimed:
         expected = GrantState.GRANTED if grant in present else GrantState.REJECTED
         assert settled.entries[grant].state is expected
@@ -334,8 +335,8 @@ def test_a_grant_that_stood_before_is_foreign_and_survives_its_claimant() -> Non
 
 
 def test_a_grant_that_somebody_added_a_moment_before_our_write_is_foreign() -> None:
-    planned = plan(Ledger.of(TARGET), [claiming(ONE, GRANT)], (), may_release=True)
-    settled = settle(planned, {GRANT}, added=(), rejected=(), written_at=NOON)
+    planned = plan_policy(Ledger.of(TARGET), [claiming(ONE, GRANT)], (), may_release=True)
+    settled = settle(planned, {GRANT}, added=(), refused=(), written_at=NOON)
     assert settled.entries[GRANT].present_before
 
 
@@ -389,7 +390,7 @@ def test_a_claim_that_is_not_writable_holds_nothing_new() -> None:
 def test_a_granted_claim_that_is_missing_has_drifted_and_a_pending_one_has_not() -> None:
     def drifted(state: GrantState) -> frozenset[Grant]:
         ledger = Ledger.of(TARGET, {GRANT: entry(GRANT, ONE, state=state)})
-        return plan(ledger, [claiming(ONE, GRANT)], (), may_release=True).drifted
+        return plan_policy(ledger, [claiming(ONE, GRANT)], (), may_release=True).drifted
 
     assert drifted(GrantState.GRANTED) == {GRANT}
     assert drifted(GrantState.PENDING) == frozenset()
@@ -397,8 +398,8 @@ def test_a_granted_claim_that_is_missing_has_drifted_and_a_pending_one_has_not()
 
 def test_a_release_that_still_stands_says_so() -> None:
     ledger = Ledger.of(TARGET, {GRANT: entry(GRANT, ONE)})
-    planned = plan(ledger, [claiming(ONE)], {GRANT}, may_release=True)
-    settled = settle(planned, {GRANT}, added=(), rejected=(), written_at=None)
+    planned = plan_policy(ledger, [claiming(ONE)], {GRANT}, may_release=True)
+    settled = settle(planned, {GRANT}, added=(), refused=(), written_at=None)
     assert settled.entries[GRANT].state is GrantState.RELEASING
 
 
@@ -410,7 +411,7 @@ def test_the_ledger_counts_what_is_not_ours() -> None:
 
 def test_a_release_waits_until_every_object_has_declared_itself() -> None:
     ledger = Ledger.of(TARGET, {GRANT: entry(GRANT, ONE)})
-    waiting = plan(ledger, [claiming(ONE)], {GRANT}, may_release=False)
+    waiting = plan_policy(ledger, [claiming(ONE)], {GRANT}, may_release=False)
     assert (waiting.released, waiting.ledger) == ((), ledger)
 
 
@@ -437,6 +438,6 @@ def test_the_policy_is_written_in_a_steady_order() -> None:
     def order(planned: PolicyPlan) -> list[Grant]:
         return [desired_grant.grant for desired_grant in planned.desired_grants]
 
-    one = plan(Ledger.of(TARGET), [claiming(ONE, *grants)], (), may_release=True)
-    other = plan(Ledger.of(TARGET), [claiming(ONE, *reversed(grants))], (), may_release=True)
+    one = plan_policy(Ledger.of(TARGET), [claiming(ONE, *grants)], (), may_release=True)
+    other = plan_policy(Ledger.of(TARGET), [claiming(ONE, *reversed(grants))], (), may_release=True)
     assert order(one) == order(other)

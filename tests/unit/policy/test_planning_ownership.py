@@ -15,8 +15,9 @@ from cloudrun_identity.ledger.objects import to_object
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy.desired_grants import DesiredGrant, DesiredGrants, Retain
 from cloudrun_identity.policy.exclusive import is_protected
-from cloudrun_identity.policy.merge import Release
-from cloudrun_identity.policy.planning import PolicyPlan, plan, settle
+from cloudrun_identity.policy.merge import Removal
+from cloudrun_identity.policy.planning import PolicyPlan, plan_policy
+from cloudrun_identity.policy.settlement import settle
 from tests.unit.iam.strategies import TARGET
 
 UID = "0a1b2c3d-0000-0000-0000-000000000000"
@@ -40,7 +41,7 @@ def entry(grant: Grant, *owners: Owner, **fields: Any) -> LedgerEntry:
 
 
 def planned(ledger: Ledger, *all_desired: DesiredGrants, present: set[Grant]) -> PolicyPlan:
-    return plan(ledger, all_desired, present, may_release=True, protected=is_protected)
+    return plan_policy(ledger, all_desired, present, may_release=True, protected=is_protected)
 
 
 def test_a_grant_to_an_account_of_the_same_name_and_another_id_is_given_anew() -> None:
@@ -49,10 +50,10 @@ def test_a_grant_to_an_account_of_the_same_name_and_another_id_is_given_anew() -
 
     found = planned(ledger, wanted, present={ACCOUNT})
 
-    assert found.stale == (Release(ACCOUNT, ("1",)),)
-    assert found.desired_grants == (DesiredGrant(ACCOUNT, "2", former_ids=("1",)),)
+    assert found.replaced == (Removal(ACCOUNT, ("1",)),)
+    assert found.desired_grants == (DesiredGrant(ACCOUNT, "2", former_unique_ids=("1",)),)
     assert found.ledger.entries[ACCOUNT].unique_ids == ("1", "2"), "either may be what stands after a crash"
-    settled = settle(found, {ACCOUNT}, added={ACCOUNT}, rejected=(), written_at=None)
+    settled = settle(found, {ACCOUNT}, added={ACCOUNT}, refused=(), written_at=None)
     assert settled.entries[ACCOUNT].unique_ids == ("2",)
 
 
@@ -80,11 +81,11 @@ def test_a_grant_that_is_only_kept_goes_with_its_account_unless_that_may_return(
 ) -> None:
     ledger = Ledger.of(TARGET, {ACCOUNT: entry(ACCOUNT, ONE, unique_id="1")})
 
-    found = plan(
+    found = plan_policy(
         ledger, [declared], present, **{"may_release": True, "may_return": lambda *_: False} | settings
     )
 
-    assert found.released == ((Release(ACCOUNT, ("1",)),) if released else ())
+    assert found.released == ((Removal(ACCOUNT, ("1",)),) if released else ())
     assert found.ledger.entries.keys() == {ACCOUNT}, "until it was seen gone"
 
 
@@ -94,8 +95,8 @@ def test_where_google_shows_a_tombstone_one_write_will_do() -> None:
 
     found = planned(ledger, wanted, present=set())
 
-    assert found.stale == ()
-    assert found.desired_grants[0].former_ids == ("1",)
+    assert found.replaced == ()
+    assert found.desired_grants[0].former_unique_ids == ("1",)
 
 
 def test_whoever_has_a_binding_alone_shares_it_with_google_only() -> None:
@@ -123,7 +124,7 @@ def test_in_observe_mode_intruders_are_seen_and_stay() -> None:
 
 def test_nobody_is_removed_while_somebody_has_yet_to_declare() -> None:
     alone = DesiredGrants(ONE, frozenset({DesiredGrant(ANN)}), exclusive=ALONE)
-    found = plan(Ledger.of(TARGET), [alone], {EVE}, may_release=False, protected=is_protected)
+    found = plan_policy(Ledger.of(TARGET), [alone], {EVE}, may_release=False, protected=is_protected)
     assert (found.unmanaged, found.removable) == ((EVE,), ())
 
 
@@ -133,7 +134,7 @@ def test_a_claim_of_another_object_is_a_conflict_and_removes_nobody() -> None:
 
     found = planned(Ledger.of(TARGET), alone, other, present={ANN, EVE, ACCOUNT})
 
-    assert found.contested == {ONE.owner_key: ACCOUNT}
+    assert found.conflicting == {ONE.owner_key: ACCOUNT}
     assert found.removable == ()
 
 
@@ -141,7 +142,7 @@ def test_what_a_missing_object_holds_is_a_conflict_too() -> None:
     ledger = Ledger.of(TARGET, {ACCOUNT: entry(ACCOUNT, TWO)})
     alone = DesiredGrants(ONE, frozenset({DesiredGrant(ANN)}), exclusive=ALONE)
 
-    assert planned(ledger, alone, present={ANN, ACCOUNT}).contested == {ONE.owner_key: ACCOUNT}
+    assert planned(ledger, alone, present={ANN, ACCOUNT}).conflicting == {ONE.owner_key: ACCOUNT}
 
 
 def test_a_grant_that_stood_before_is_left_on_deletion() -> None:
@@ -178,7 +179,7 @@ def test_a_grant_that_somebody_keeps_taking_away_is_pending_and_not_lost_twice()
     wanted = DesiredGrants(ONE, frozenset({DesiredGrant(ANN)}))
 
     found = planned(ledger, wanted, present=set())
-    settled = settle(found, set(), added=(), rejected=(), written_at=None)
+    settled = settle(found, set(), added=(), refused=(), written_at=None)
 
     assert found.drifted == {ANN}
     assert settled.entries[ANN].state is GrantState.PENDING
@@ -205,7 +206,7 @@ def test_an_account_that_took_the_place_of_a_deleted_one_is_granted_what_is_clai
         ledger, DesiredGrants(ONE, frozenset({DesiredGrant(ACCOUNT, unique_id="2")})), present={TOMB}
     )
     assert [desired_grant.grant for desired_grant in found.desired_grants] == [ACCOUNT]
-    assert found.desired_grants == (DesiredGrant(ACCOUNT, "2", former_ids=("1",)),)
+    assert found.desired_grants == (DesiredGrant(ACCOUNT, "2", former_unique_ids=("1",)),)
 
 
 def test_a_crowd_that_names_the_same_members_does_not_fill_the_ledger_for_others() -> None:

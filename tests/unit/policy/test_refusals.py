@@ -108,7 +108,7 @@ async def test_a_grant_to_a_fresh_account_is_propagating_and_tried_soon(
 async def test_what_finds_no_room_is_not_even_tried_and_comes_in_when_there_is(
     scene: Scene, syncers: PolicySyncers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(passes, "MAX_PRINCIPALS", 2)
+    monkeypatch.setattr(passes, "MAX_POLICY_MEMBERS", 2)
     scene.policies.most_members = 2
     many = [Grant(TARGET, ROLE, f"user:u{number:02}@acme.example") for number in range(20)]
     scene.policies.grant(EVE)

@@ -71,30 +71,30 @@ async def test_an_equal_declaration_keeps_its_age(all_desired: Registrations) ->
 
 
 async def test_it_is_complete_once_everybody_expected_has_declared(all_desired: Registrations) -> None:
-    assert all_desired.complete
+    assert all_desired.is_complete
     all_desired.expect([WEB, OPS])
     all_desired.declare(claiming(WEB))
-    assert not all_desired.complete
+    assert not all_desired.is_complete
     all_desired.declare(claiming(OPS))
-    assert all_desired.complete
+    assert all_desired.is_complete
 
 
 async def test_a_successor_declares_in_the_place_of_whom_was_expected(all_desired: Registrations) -> None:
     all_desired.expect([WEB])
     all_desired.declare(claiming(Owner(WEB.kind, WEB.namespace, WEB.name, "uid-9")))
-    assert all_desired.complete
+    assert all_desired.is_complete
 
 
 async def test_whoever_is_gone_is_not_waited_for(all_desired: Registrations) -> None:
     all_desired.expect([WEB])
     all_desired.forget(WEB)
-    assert all_desired.complete
+    assert all_desired.is_complete
 
 
 async def test_who_has_declared_already_is_not_expected(all_desired: Registrations) -> None:
     all_desired.declare(claiming(WEB))
     all_desired.expect([WEB])
-    assert all_desired.complete
+    assert all_desired.is_complete
 
 
 async def test_what_is_forgotten_claims_nothing(all_desired: Registrations) -> None:
@@ -129,14 +129,14 @@ async def test_every_claimant_of_a_grant_hears_of_its_drift(all_desired: Registr
     all_desired.declare(
         DesiredGrants(bystander, frozenset({DesiredGrant(grant(HERE, "user:b@example.com"))}))
     )
-    all_desired.drifted([grant(HERE)])
+    all_desired.note_drift([grant(HERE)])
     assert all_desired.with_drift() == {WEB, OPS}
     assert list(all_desired.of(WEB).drifted) == [grant(HERE)]
 
 
 async def test_drift_is_not_forgotten_by_another_declaration(all_desired: Registrations) -> None:
     all_desired.declare(claiming(WEB, HERE))
-    all_desired.drifted([grant(HERE)])
+    all_desired.note_drift([grant(HERE)])
     all_desired.declare(claiming(WEB, HERE, THERE))
     assert list(all_desired.of(WEB).drifted) == [grant(HERE)]
 

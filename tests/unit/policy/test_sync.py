@@ -9,7 +9,7 @@ from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.policy.ports import SyncerSettings
 from cloudrun_identity.policy.syncers import PolicySyncers
-from cloudrun_identity.policy.writer import LOOKS
+from cloudrun_identity.policy.writer import MAX_REREADS
 from tests.unit.gcp.fakes import NOON, Crash, Scene, fault
 
 from .one_syncer import ANN, BOB, EVE, OPS, TARGET, WEB, claiming, converged, now, state_of
@@ -188,7 +188,7 @@ async def test_a_policy_that_has_come_to_rest_is_not_watched_for_ever(
 ) -> None:
     scene.policies.before_set = [lambda: scene.policies.grant(EVE)]
     await converged(syncers, claiming(WEB, ANN))
-    assert (scene.policies.reads, scene.policies.sets) == (2 + LOOKS, 2)
+    assert (scene.policies.reads, scene.policies.sets) == (2 + MAX_REREADS, 2)
 
 
 async def test_writes_that_always_lose_come_to_an_end(scene: Scene) -> None:

@@ -11,7 +11,7 @@ from cloudrun_identity.api import TargetKind
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.policy.desired_grants import DesiredGrant
-from cloudrun_identity.policy.merge import Release, grants_in, merge
+from cloudrun_identity.policy.merge import Removal, grants_in, merge
 from cloudrun_identity.policy.writer import PolicyWriter
 from tests.unit.gcp.fakes import FakePolicies, fault, unsent
 
@@ -47,29 +47,29 @@ async def test_what_is_written_is_known_from_the_reply(policies: FakePolicies) -
     await writer.write([DesiredGrant(ANN), DesiredGrant(BOB)], ())
     assert writer.present == {ANN, BOB, EVE}
     assert writer.added == {ANN, BOB}
-    assert (writer.principals, writer.writes, policies.reads) == (3, 1, 1)
+    assert (writer.member_count, writer.writes, policies.reads) == (3, 1, 1)
 
 
 async def test_nothing_is_written_where_nothing_differs(policies: FakePolicies) -> None:
     policies.grant(ANN)
     writer = await reading(policies)
-    await writer.write([DesiredGrant(ANN)], [Release(BOB)])
+    await writer.write([DesiredGrant(ANN)], [Removal(BOB)])
     assert (writer.writes, writer.added, policies.sets) == (0, set(), 0)
 
 
 async def test_a_release_is_owed_until_it_is_gone(policies: FakePolicies) -> None:
     policies.grant(ANN)
     writer = await reading(policies)
-    assert writer.owes([Release(ANN)])
-    await writer.write((), [Release(ANN)])
-    assert not writer.owes([Release(ANN)])
+    assert writer.contains_any([Removal(ANN)])
+    await writer.write((), [Removal(ANN)])
+    assert not writer.contains_any([Removal(ANN)])
 
 
 async def test_a_member_listed_twice_counts_twice(policies: FakePolicies) -> None:
     policies.grant(ANN)
     policies.grant(ANN, "user:Ann@acme.example")
     writer = await reading(policies)
-    assert writer.principals == 2
+    assert writer.member_count == 2
     assert writer.present == {ANN}
 
 
@@ -221,7 +221,7 @@ async def write_about_once_a_second(policies: LedgerView, number: int) -> None:
     while True:
         policy = await policies.get(TARGET)
         stands = grant in grants_in(policy, TARGET)
-        merged = merge(policy, () if stands else [DesiredGrant(grant)], [Release(grant)] if stands else ())
+        merged = merge(policy, () if stands else [DesiredGrant(grant)], [Removal(grant)] if stands else ())
         await asyncio.sleep(0.786 - policies.latency)
         with suppress(GoogleError):
             await FakePolicies.set(policies, TARGET, merged.policy)
