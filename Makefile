@@ -6,35 +6,39 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 CHART_CRDS := charts/cloudrun-identity/files/crds
 CONSTRAINTS_VENV := build/constraints
+DISTRIBUTED := -n auto --dist loadscope
 # The paths that the language check covers. Add a path here when its prose follows CONTRIBUTING.md.
 CHECKED_PROSE := \
-	tools .github CONTRIBUTING.md SECURITY.md CODE_OF_CONDUCT.md \
-	docs/dev
+	operator/cloudrun_identity/ledger tools .github CONTRIBUTING.md SECURITY.md CODE_OF_CONDUCT.md README.md CHANGELOG.md \
+	$(filter-out docs/reference.md docs/permissions.md,$(wildcard docs/*.md)) docs/dev playground/README.md \
+	$(addprefix charts/cloudrun-identity/,Chart.yaml templates values.yaml values.schema.json)
 
-# Containers often forbid bytecode. Then every process that the tests start would compile the product anew, and
-# every worker the tests.
+# Containers often disable bytecode. Then each process that the tests start would compile all modules again.
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak bench generate lint constraints clean
+.PHONY: help demo test test-all soak bench generate lint constraints clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
-demo: $(INSTALLED) ## the whole product on this machine, nothing outside touched (ARGS=--keep leaves it running)
+demo: $(INSTALLED) ## run the operator on this machine with an emulated Google Cloud (ARGS=--keep keeps it running)
 	@$(BIN)/cloudrun-identity demo $(ARGS)
 
-test: $(INSTALLED) ## every test that this machine can run (ARGS="-k lanes" picks some)
-	@$(BIN)/python -m pytest -n auto --dist loadscope $(ARGS)
+test: $(INSTALLED) ## run all tests on the embedded API server, and a smoke set on a real one (ARGS="-k keys" selects)
+	@$(BIN)/python -m pytest $(DISTRIBUTED) --smoke $(ARGS)
 
-soak: $(INSTALLED) ## every law over 10,000 generated examples, with statistics (ARGS="-k adversary" picks some)
+test-all: $(INSTALLED) ## run all tests on both API servers; the real one needs KUBEBUILDER_ASSETS
+	@$(BIN)/python -m pytest $(DISTRIBUTED) $(ARGS)
+
+soak: $(INSTALLED) ## run each property test with 10,000 generated examples, for hours (ARGS="-k adversary" selects)
 	@HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest tests/unit -m hypothesis --hypothesis-show-statistics $(ARGS)
 
-bench: $(INSTALLED) ## counts, ratios and seconds, as tables and in build/bench.json
+bench: $(INSTALLED) ## run the benchmarks; print tables and write build/bench.json
 	@mkdir -p build
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-generate: $(INSTALLED) ## crds/ from the models, the chart's copies of them, docs/reference.md and docs/permissions.md
+generate: $(INSTALLED) ## generate crds/ and the chart's copy, docs/reference.md and docs/permissions.md
 	@$(BIN)/cloudrun-identity crds --output crds
 	@mkdir -p $(CHART_CRDS)
 	@rm -f $(CHART_CRDS)/*.yaml
@@ -42,14 +46,14 @@ generate: $(INSTALLED) ## crds/ from the models, the chart's copies of them, doc
 	@$(BIN)/cloudrun-identity crds --markdown >docs/reference.md
 	@$(BIN)/cloudrun-identity permissions --markdown >docs/permissions.md
 
-lint: $(INSTALLED) ## ruff, mypy, the direction of imports and the language check
+lint: $(INSTALLED) ## run ruff, mypy, import-linter and the language check
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python tools/check_language.py $(CHECKED_PROSE)
 
-constraints: ## constraints.txt anew: the newest versions that pyproject.toml allows (with Python 3.11)
+constraints: ## update constraints.txt to the newest versions that pyproject.toml allows (needs Python 3.11)
 	$(refuse_unfit_python)
 	@rm -rf $(CONSTRAINTS_VENV)
 	@$(PYTHON) -m venv $(CONSTRAINTS_VENV)
@@ -58,7 +62,7 @@ constraints: ## constraints.txt anew: the newest versions that pyproject.toml al
 	@$(CONSTRAINTS_VENV)/bin/pip freeze --exclude-editable >>build/constraints.txt
 	@mv build/constraints.txt constraints.txt
 
-clean: ## back to a fresh clone
+clean: ## remove everything that the other targets created
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find operator playground tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -69,11 +73,11 @@ $(INSTALLED): pyproject.toml playground/pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' -e ./playground
 	@touch $(INSTALLED)
 
-# What $(PYTHON) lacks, in one line that says what to do, or nothing.
+# One line that says what $(PYTHON) lacks and how to get it; empty if it lacks nothing.
 unfit_python = $(shell \
 	command -v $(PYTHON) >/dev/null 2>&1 || { echo '$(PYTHON) is not installed: install Python 3.11 or newer, or name one with PYTHON=/path/to/python3'; exit; }; \
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo '$(PYTHON) is older than Python 3.11: install a newer one, or name one with PYTHON=/path/to/python3'; exit; }; \
 	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || $(PYTHON) -c 'import sys; print("$(PYTHON) cannot make virtual environments: on Debian and Ubuntu, apt install python3-venv (or python%d.%d-venv)" % sys.version_info[:2])')
 
-# As an error of make itself it stays one line.
+# An error of make prints one line; a failed recipe would print more.
 refuse_unfit_python = $(if $(unfit_python),$(error $(unfit_python)))

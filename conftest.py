@@ -1,7 +1,7 @@
-"""What all tests share: the head of the report says which API servers they run on, and how many histories.
+"""Settings of all tests: hypothesis profiles, API servers, and the distribution over workers.
 
-`HYPOTHESIS_PROFILE` chooses for how long counter-examples to properties are looked for: `default`, `quick`
-while one is editing, or `soak`, which takes hours and is for the properties alone (`-m hypothesis`).
+The environment variable `HYPOTHESIS_PROFILE` sets how many examples hypothesis generates: `default`, `quick`
+while you edit, or `soak`, which takes hours and is meant for `-m hypothesis` alone.
 """
 
 import os
@@ -11,23 +11,39 @@ import pytest
 from hypothesis import settings
 
 from tests.servers.kube_apis import described
+from tests.smoke import is_smoke_test
 
 settings.register_profile("default", max_examples=30, deadline=None, derandomize=True)
 settings.register_profile("quick", max_examples=10, deadline=None, derandomize=True)
 settings.register_profile("soak", max_examples=10_000, deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or "default")
 
-# gRPC's core, which looks at this as it is loaded, would tell of every server that a test ends.
+# gRPC's core reads this when it is loaded. Without it, gRPC logs every server that a test ends.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 
-def pytest_report_header(config: pytest.Config) -> str:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--smoke",
+        action="store_true",
+        help="on the real kube-apiserver, run only the files that tests/smoke.py lists",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("smoke"):
+        left_out = [item for item in items if not is_smoke_test(item.nodeid)]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if is_smoke_test(item.nodeid)]
+
+
+def pytest_report_header() -> str:
     return described()
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """More than there are processors: the end-to-end tests, which mostly wait, occupy most of the workers."""
+def pytest_xdist_auto_num_workers() -> int:
+    """Return four workers per processor, because most of them run end-to-end tests, which mostly wait."""
     return 4 * (os.cpu_count() or 1)
 
 

@@ -40,7 +40,9 @@ class Bindings:
                     "locations": ["europe-west1"],
                     "namespaces": {"names": [NAMESPACE]},
                     "guardrails": {
-                        "grants": [{"roles": [ROLE], "on": ["Project"], "members": ["user:*@example.com"]}]
+                        "grants": [
+                            {"roles": [ROLE], "targetKinds": ["Project"], "members": ["user:*@example.com"]}
+                        ]
                     },
                 },
             }

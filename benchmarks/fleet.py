@@ -47,7 +47,7 @@ class Fleet:
                 "locations": ["europe-west1"],
                 "namespaces": {"names": [NAMESPACE]},
                 "guardrails": {
-                    "grants": [{"roles": list(ROLES), "on": ["Project"], "members": ["identities"]}]
+                    "grants": [{"roles": list(ROLES), "targetKinds": ["Project"], "members": ["identities"]}]
                 },
             },
         }

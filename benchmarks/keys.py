@@ -73,7 +73,7 @@ async def measure(fleet: KeyFleet) -> list[Benchmark]:
     """
     async with staged(fleet.write_seed, OPERATOR_NAMESPACE, NAMESPACE) as stage:
         quota = {"reads": READS_A_MINUTE, "writes": WRITES_A_MINUTE}
-        await stage.google.turn(requestsPerMinute={Api.IAM: quota})
+        await stage.google.set_switches(requestsPerMinute={Api.IAM: quota})
         key_clock = stage.parts.directory / "key-clock"
         _turn(key_clock, timedelta())
         await stage.start_operator(**{clock.VARIABLE: str(key_clock)})

@@ -1,34 +1,35 @@
-"""Which worker of pytest-xdist runs which test.
+"""The pytest-xdist scheduler: which worker runs which tests, and in which order.
 
-The tests of one folder on one API server run on one worker: that server, and the operator on it, is started
-once. The end-to-end tests, which wait for most of their time, are dealt out file by file to a few workers all
-the same, and begun first; each of these stays with one server for as long as there are files for it. Unit
-tests run file by file, all others one by one, wherever there is room. (`xdist_group` would say the same, but
-pytest 9.2 no longer has what it rests on.)
+- Tests of one folder on one API server run on one worker, so that the server and its operator start once.
+- End-to-end tests mostly wait. They start first and are distributed file by file over a few workers. A worker
+  stays with one API server while there are files for it.
+- Unit tests run file by file, and all other tests one by one, wherever a worker is free.
+
+`xdist_group` would express the same, but it does not work with pytest 9.2.
 """
 
-import re
 from typing import Any
 
 from xdist.scheduler import LoadScopeScheduling
 
-from tests.servers.kube_apis import KUBE_APIS
+from tests.servers.kube_apis import server_of
 
 STAGES = 3
-"""How many workers may have a stage for end-to-end tests on one server; to set one takes some seconds."""
+"""The number of workers that run end-to-end tests on one kind of API server.
 
-_DEALT_OUT = "tests/e2e/"
+Each of them starts an API server, an emulator and an operator.
+"""
+
+_END_TO_END = "tests/e2e/"
 
 _LONGEST = ("tests/e2e/test_kills.py", "tests/e2e/test_keys.py")
-"""Files that take longer than the number of their tests tells: these wait for operators to start."""
+"""Files that take longer than their number of tests suggests, because they wait for operators to start."""
 
-_QUICK = ("tests/unit/", "playground/tests/demo/")
-
-_SERVER = re.compile(rf"[\[-]({'|'.join(map(re.escape, KUBE_APIS))})[\]-]")
+_BY_FILE = ("tests/unit/", "playground/tests/demo/")
 
 
 class ByServer(LoadScopeScheduling):
-    """The scheduler of `--dist loadscope`, with scopes and an order of our own."""
+    """The scheduler of `--dist loadscope` with other scopes and another order."""
 
     def __init__(self, config: Any, log: Any) -> None:
         super().__init__(config, log)
@@ -45,32 +46,35 @@ class ByServer(LoadScopeScheduling):
 
 
 def scope_of(nodeid: str) -> str:
-    """Name what a test is run together with; itself, if it needs no API server and takes a while."""
-    file, _, test = nodeid.partition("::")
-    server = _SERVER.search(test)
-    if server is None:
-        return file if file.startswith(_QUICK) else nodeid
-    return f"{file if file.startswith(_DEALT_OUT) else file.rpartition('/')[0]} on {server[1]}"
+    """Return the scope of a test. Tests of one scope run on one worker, one after the other."""
+    file, _, _ = nodeid.partition("::")
+    server = server_of(nodeid)
+    if not server:
+        return file if file.startswith(_BY_FILE) else nodeid
+    return f"{file if file.startswith(_END_TO_END) else file.rpartition('/')[0]} on {server}"
 
 
 def stage_of(scope: str) -> str:
-    """Name the server that a scope wants a stage on; empty if it is no file of end-to-end tests."""
-    return scope.rpartition(" on ")[2] if scope.startswith(_DEALT_OUT) and " on " in scope else ""
+    """Return the API server that end-to-end tests of a scope need; empty for all other scopes."""
+    return scope.rpartition(" on ")[2] if scope.startswith(_END_TO_END) and " on " in scope else ""
 
 
 def next_scope(waiting: list[str], stage: str, others: list[str]) -> str:
-    """Choose what a worker is to run.
+    """Choose the next scope of a worker.
 
-    `waiting` are the scopes that nobody has yet, those with the most tests first, `stage` is the server that
-    the worker has its stage on, if any, and `others` are those of the other workers.
+    Args:
+        waiting: Scopes that no worker has taken, those with the most tests first.
+        stage: The API server that this worker runs end-to-end tests on, if any.
+        others: The same of all other workers.
+
     """
-    dealt_out = sorted(filter(stage_of, waiting), key=lambda scope: not scope.startswith(_LONGEST))
-    for scope in dealt_out:
+    end_to_end = sorted(filter(stage_of, waiting), key=lambda scope: not scope.startswith(_LONGEST))
+    for scope in end_to_end:
         if stage_of(scope) == stage or (not stage and others.count(stage_of(scope)) < STAGES):
             return scope
     return next((scope for scope in waiting if not stage_of(scope)), waiting[0])
 
 
 def scheduler(config: Any, log: Any) -> ByServer:
-    """Make the scheduler of one run."""
+    """Return the scheduler of one run."""
     return ByServer(config, log)

@@ -1,4 +1,4 @@
-"""The script that docs/operations.md gives Argo CD (Lua 5.1), over statuses as the operator writes them."""
+"""Run the Argo CD health check of docs/operations.md (Lua 5.1) on statuses as the operator writes them."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ Object = dict[str, Any]
 
 
 def script(page: Path) -> str:
-    """What the page puts into `argocd-cm`."""
+    """Return the health check that the page puts into `argocd-cm`."""
     [block] = [block for block in blocks(page) if "resource.customizations" in block]
     customizations = yaml.safe_load(yaml.safe_load(block)["data"]["resource.customizations"])
     [(_, customization)] = customizations.items()
@@ -29,7 +29,7 @@ def script(page: Path) -> str:
 
 
 def health(obj: Object) -> tuple[str, str]:
-    """The status and the message that Argo CD shows of an object."""
+    """Return the health status and message that Argo CD shows for an object."""
     runtime = lua51.LuaRuntime()
     runtime.globals().obj = runtime.table_from(obj, recursive=True)
     found = runtime.execute(script(PAGE))
@@ -37,7 +37,7 @@ def health(obj: Object) -> tuple[str, str]:
 
 
 def identity(outcome: Outcome | None = None, *, stalled: bool = False) -> Object:
-    """One after a pass with this outcome, or before the first one."""
+    """Return an identity after a reconcile with this outcome; without one, before the first reconcile."""
     metadata = {"name": "checkout", "namespace": "payments", "generation": GENERATION}
     raw = {"kind": "CloudRunIdentity", "metadata": metadata, "spec": {"projectRef": {"name": "acme"}}}
     if outcome is None:
@@ -50,35 +50,35 @@ def identity(outcome: Outcome | None = None, *, stalled: bool = False) -> Object
     ("outcome", "expected"),
     [
         (InSync(), "Healthy"),
-        (Waiting(Reason.PROPAGATION_PENDING, "told"), "Progressing"),
-        (Waiting(Reason.DRIFT_DETECTED, "told"), "Progressing"),
-        (Failing(Reason.API_UNAVAILABLE, "told"), "Progressing"),
-        (Failing(Reason.API_UNAVAILABLE, "told", observed=False), "Progressing"),
-        (Refused(Reason.INVALID_SPEC, "told"), "Degraded"),
-        (Paused(Reason.SUSPENDED, "told"), "Suspended"),
-        (Paused(Reason.DRIFT_DETECTED, "told"), "Suspended"),
+        (Waiting(Reason.PROPAGATION_PENDING, "reason"), "Progressing"),
+        (Waiting(Reason.DRIFT_DETECTED, "reason"), "Progressing"),
+        (Failing(Reason.API_UNAVAILABLE, "reason"), "Progressing"),
+        (Failing(Reason.API_UNAVAILABLE, "reason", observed=False), "Progressing"),
+        (Refused(Reason.INVALID_SPEC, "reason"), "Degraded"),
+        (Paused(Reason.SUSPENDED, "reason"), "Suspended"),
+        (Paused(Reason.DRIFT_DETECTED, "reason"), "Suspended"),
     ],
     ids=str,
 )
-def test_a_pass_is_shown_as_what_it_came_to(outcome: Outcome, expected: str) -> None:
-    said = "Google Cloud is as declared" if expected == "Healthy" else "told"
-    assert health(identity(outcome)) == (expected, said)
+def test_outcome_determines_the_health_status(outcome: Outcome, expected: str) -> None:
+    message = "Google Cloud is as declared" if expected == "Healthy" else "reason"
+    assert health(identity(outcome)) == (expected, message)
 
 
-def test_what_has_failed_for_long_is_degraded() -> None:
-    assert health(identity(Failing(Reason.API_UNAVAILABLE, "told"), stalled=True)) == ("Degraded", "told")
+def test_stalled_failure_is_degraded() -> None:
+    assert health(identity(Failing(Reason.API_UNAVAILABLE, "reason"), stalled=True)) == ("Degraded", "reason")
 
 
-def test_what_was_not_seen_yet_is_waited_for() -> None:
+def test_object_without_status_is_progressing() -> None:
     assert health(identity())[0] == "Progressing"
 
 
-def test_an_edit_is_waited_for_whatever_was_said_before_it() -> None:
-    for outcome in (InSync(), Refused(Reason.INVALID_SPEC, "told")):
+def test_edited_object_is_progressing_until_it_is_reconciled() -> None:
+    for outcome in (InSync(), Refused(Reason.INVALID_SPEC, "reason")):
         edited = identity(outcome)
         edited["metadata"]["generation"] += 1
         assert health(edited)[0] == "Progressing"
 
 
-def test_a_ledger_which_has_no_status_is_healthy() -> None:
+def test_policy_ledger_without_status_is_healthy() -> None:
     assert health({"kind": "PolicyLedger", "metadata": {"generation": 1}})[0] == "Healthy"

@@ -1,4 +1,4 @@
-"""The Helm chart, linted and rendered by Helm itself."""
+"""Lint and render the Helm chart with Helm itself."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +18,7 @@ IMAGE = {"image": {"repository": "registry.example/cloudrun-identity"}}
 SERVED = [kind.plural for name, kind in KINDS.items() if name != "PolicyLedger"]
 WARNING = 2
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""Where PyYAML was built with libyaml, ten times as fast: each rendering holds all definitions."""
+"""The C loader, if available, is ten times as fast, and each rendering contains all CRDs."""
 
 Manifest = dict[str, Any]
 
@@ -30,7 +30,7 @@ def chart() -> Iterator[Chart]:
 
 
 def manifests(chart: Chart, **values: Any) -> dict[tuple[str, str], Manifest]:
-    """What the release `ops` in namespace `identities` consists of, by kind and name."""
+    """Render release `ops` in namespace `identities`; return its manifests by kind and name."""
     rendered = chart.render(IMAGE | values, name="ops", namespace="identities")
     return {
         (manifest["kind"], manifest["metadata"]["name"]): manifest
@@ -52,7 +52,7 @@ def container(chart: Chart, **values: Any) -> Manifest:
 
 
 def rules(chart: Chart, kind: str, **values: Any) -> set[tuple[str, str]]:
-    """Every (resource, verb) that the role of this kind allows."""
+    """Return every (resource, verb) that the role of this kind permits."""
     return {
         (f"{resource}.{group}".removesuffix("."), verb)
         for rule in manifests(chart, **values)[kind, "ops-cloudrun-identity"]["rules"]
@@ -62,22 +62,22 @@ def rules(chart: Chart, kind: str, **values: Any) -> set[tuple[str, str]]:
     }
 
 
-def test_helm_has_nothing_to_warn_of() -> None:
+def test_helm_lint_reports_no_warnings() -> None:
     report = lint(str(CHART), IMAGE, strict=True, namespace="identities")
     assert report["total_charts_linted"] == 1
     assert [message for message in report["messages"] if message["severity"] >= WARNING] == []
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_chart_holds_the_generated_definition(kind: str) -> None:
+def test_chart_contains_the_generated_crd(kind: str) -> None:
     assert (CHART / "files" / "crds" / file_name(kind)).read_text(encoding="utf-8") == render(kind)
 
 
-def test_the_chart_holds_no_other_definitions() -> None:
+def test_chart_contains_no_other_crds() -> None:
     assert {path.name for path in (CHART / "files" / "crds").iterdir()} == {file_name(kind) for kind in KINDS}
 
 
-def test_definitions_are_installed_whole_and_kept_on_uninstall(chart: Chart) -> None:
+def test_crds_are_installed_and_kept_on_uninstall(chart: Chart) -> None:
     installed = {
         name: manifest
         for (kind, name), manifest in manifests(chart).items()
@@ -90,13 +90,13 @@ def test_definitions_are_installed_whole_and_kept_on_uninstall(chart: Chart) -> 
         assert manifest["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
 
 
-def test_definitions_can_be_left_to_others(chart: Chart) -> None:
+def test_crds_can_be_left_out(chart: Chart) -> None:
     kinds = {kind for kind, _ in manifests(chart, crds={"install": False})}
     assert "CustomResourceDefinition" not in kinds
     assert "Deployment" in kinds
 
 
-def test_one_replica_runs_in_the_release_s_namespace(chart: Chart) -> None:
+def test_one_replica_runs_in_the_namespace_of_the_release(chart: Chart) -> None:
     assert deployment(chart)["replicas"] == 1
     assert container(chart)["args"] == [
         "run",
@@ -106,7 +106,7 @@ def test_one_replica_runs_in_the_release_s_namespace(chart: Chart) -> None:
     ]
 
 
-def test_probes_follow_the_port(chart: Chart) -> None:
+def test_probes_use_the_configured_port(chart: Chart) -> None:
     serving = container(chart, http={"port": 9000})
     assert serving["ports"] == [{"name": "http", "containerPort": 9000}]
     assert "--http-port=9000" in serving["args"]
@@ -114,7 +114,7 @@ def test_probes_follow_the_port(chart: Chart) -> None:
     assert serving["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "http"}
 
 
-def test_the_pod_passes_the_restricted_pod_security_standard(chart: Chart) -> None:
+def test_pod_meets_the_restricted_pod_security_standard(chart: Chart) -> None:
     pod = deployment(chart)["template"]["spec"]["securityContext"]
     assert pod["runAsNonRoot"] is True
     assert pod["runAsUser"] == 65532
@@ -126,7 +126,7 @@ def test_the_pod_passes_the_restricted_pod_security_standard(chart: Chart) -> No
     }
 
 
-def test_a_digest_names_the_image_before_a_tag(chart: Chart) -> None:
+def test_image_digest_takes_precedence_over_the_tag(chart: Chart) -> None:
     repository = IMAGE["image"]["repository"]
     digest = f"sha256:{'0' * 64}"
     assert container(chart, image={"repository": repository, "tag": "1.2"})["image"] == f"{repository}:1.2"
@@ -136,7 +136,7 @@ def test_a_digest_names_the_image_before_a_tag(chart: Chart) -> None:
     )
 
 
-def test_workload_identity_is_an_annotation_of_the_service_account(chart: Chart) -> None:
+def test_workload_identity_annotation_is_on_the_service_account(chart: Chart) -> None:
     annotations = {"iam.gke.io/gcp-service-account": "cri@ops.iam.gserviceaccount.com"}
     rendered = manifests(chart, serviceAccount={"name": "operator", "annotations": annotations})
     account = rendered["ServiceAccount", "operator"]
@@ -149,19 +149,19 @@ def test_workload_identity_is_an_annotation_of_the_service_account(chart: Chart)
         assert subject == {"kind": "ServiceAccount", "name": "operator", "namespace": "identities"}
 
 
-def test_the_cluster_role_covers_every_kind(chart: Chart) -> None:
+def test_cluster_role_permits_every_kind(chart: Chart) -> None:
     allowed = rules(chart, "ClusterRole")
     for plural in SERVED:
         assert {(f"{plural}.{GROUP}", verb) for verb in ("get", "list", "watch", "patch")} <= allowed
         assert (f"{plural}/status.{GROUP}", "patch") in allowed
 
 
-def test_objects_of_people_are_neither_created_nor_deleted(chart: Chart) -> None:
+def test_operator_may_not_create_or_delete_objects_of_users(chart: Chart) -> None:
     allowed = rules(chart, "ClusterRole") | rules(chart, "Role")
     assert not {(f"{plural}.{GROUP}", verb) for plural in SERVED for verb in ("create", "delete")} & allowed
 
 
-def test_ledgers_and_the_lease_are_written_in_the_release_s_namespace_alone(chart: Chart) -> None:
+def test_ledgers_and_lease_are_writable_only_in_the_own_namespace(chart: Chart) -> None:
     role = manifests(chart)["Role", "ops-cloudrun-identity"]
     assert role["metadata"]["namespace"] == "identities"
     assert {("leases.coordination.k8s.io", verb) for verb in ("get", "create", "update")} <= rules(
@@ -176,7 +176,7 @@ def test_ledgers_and_the_lease_are_written_in_the_release_s_namespace_alone(char
     }
 
 
-def test_editors_of_a_namespace_write_what_guardrails_judge_and_nothing_else(chart: Chart) -> None:
+def test_namespace_editors_may_write_the_namespaced_kinds_only(chart: Chart) -> None:
     def granted(role: str) -> set[tuple[str, str]]:
         rendered = manifests(chart)["ClusterRole", f"ops-cloudrun-identity-{role}"]
         assert rendered["metadata"]["labels"][f"rbac.authorization.k8s.io/aggregate-to-{role}"] == "true"
@@ -191,13 +191,13 @@ def test_editors_of_a_namespace_write_what_guardrails_judge_and_nothing_else(cha
     assert ("ClusterRole", "ops-cloudrun-identity-edit") not in kept_apart
 
 
-def test_several_replicas_are_disrupted_one_at_a_time(chart: Chart) -> None:
+def test_several_replicas_have_a_pod_disruption_budget(chart: Chart) -> None:
     assert ("PodDisruptionBudget", "ops-cloudrun-identity") not in manifests(chart)
     budget = manifests(chart, replicas=2)["PodDisruptionBudget", "ops-cloudrun-identity"]["spec"]
     assert budget == {"maxUnavailable": 1, "selector": deployment(chart)["selector"]}
 
 
-def test_metrics_are_scraped_on_request(chart: Chart) -> None:
+def test_pod_monitor_is_optional(chart: Chart) -> None:
     assert ("PodMonitor", "ops-cloudrun-identity") not in manifests(chart)
     labels = {"release": "prometheus"}
     monitor = manifests(chart, podMonitor={"enabled": True, "labels": labels})[
@@ -210,11 +210,11 @@ def test_metrics_are_scraped_on_request(chart: Chart) -> None:
 
 
 @pytest.mark.parametrize("kind", ["ClusterRole", "Role"])
-def test_no_role_holds_a_wildcard_or_reads_secrets(chart: Chart, kind: str) -> None:
+def test_no_role_has_a_wildcard_or_access_to_secrets(chart: Chart, kind: str) -> None:
     assert not [rule for rule in rules(chart, kind) if "*" in "".join(rule) or rule[0].startswith("secrets")]
 
 
-def test_with_keys_secrets_are_reached_by_name_and_never_listed(chart: Chart) -> None:
+def test_keys_permit_access_to_secrets_but_not_listing(chart: Chart) -> None:
     allowed = rules(chart, "ClusterRole", keys={"enabled": True})
     assert {verb for resource, verb in allowed if resource == "secrets"} == {
         "get",
@@ -234,12 +234,12 @@ def test_with_keys_secrets_are_reached_by_name_and_never_listed(chart: Chart) ->
         (IMAGE | {"serviceAccount": {"annotations": {"a": 1}}}, "annotations"),
     ],
 )
-def test_a_wrong_value_is_refused_by_its_name(chart: Chart, values: Manifest, named: str) -> None:
+def test_invalid_value_is_refused_by_name(chart: Chart, values: Manifest, named: str) -> None:
     with pytest.raises(HelmError, match=named):
         chart.render(values, name="ops", namespace="identities")
 
 
-def test_the_notes_say_when_there_is_no_google_account(chart: Chart) -> None:
+def test_notes_mention_a_missing_google_account(chart: Chart) -> None:
     def notes(**values: Any) -> str:
         return chart.render(IMAGE | values, name="ops", namespace="identities")[
             f"{CHART.name}/templates/NOTES.txt"

@@ -25,7 +25,7 @@ PYTHON, MARKDOWN = {".py"}, {".md"}
 STRUCTURED = {".yaml", ".yml", ".json", ".txt", ".tpl", ".toml", ".lua"}
 SKIPPED_FOLDERS = {"__pycache__", ".venv", "build", "dist", "node_modules"}
 CLAUSES = re.compile(r"(?:What|Whose|Who|Whom|Those|Whether|Why|How|When|Where|Which|That)\b")
-CLAUSE_ADVICE = 'start with a verb or a noun: "Return …", "Return whether …", "True if …"'
+CLAUSE_ADVICE = 'start with a verb or a noun: "Return …", "Return whether …", "True if …", "Time of …"'
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""A Kubernetes API and a Google Cloud small enough to run beside the operator on one machine."""
+"""Google Cloud emulator, embedded Kubernetes API server, and a demo that runs the operator against both."""

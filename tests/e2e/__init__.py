@@ -1,4 +1,4 @@
 import pytest
 
-# So that a failed wait shows what was seen and what was expected.
+# A failed wait then shows the actual and the expected value.
 pytest.register_assert_rewrite("tests.e2e.eventually")

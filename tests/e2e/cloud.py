@@ -1,4 +1,6 @@
-"""Google Cloud as a foreigner sees and changes it: the emulator's REST port and its control API."""
+"""Client of the emulator (`Cloud`): reads and changes Google Cloud as another user would.
+
+It uses the REST port and the control API."""
 
 import json
 import urllib.error
@@ -22,37 +24,37 @@ LOCATION = "europe-west1"
 IMAGE = "europe-docker.pkg.dev/{project}/images/app:1"
 
 Policy = dict[str, list[str]]
-"""The members of each role in their order; a role under a condition is `ROLE if TITLE`."""
+"""Members of each role, in order; a role with a condition is named `ROLE if TITLE`."""
 
 
 class Cloud:
-    """One emulated cloud. Resources go by their relative names, such as `projects/P/serviceAccounts/E`."""
+    """One emulated Google Cloud. Resources have relative names, such as `projects/P/serviceAccounts/E`."""
 
     def __init__(self, url: str) -> None:
         self._url = url
 
     def policy(self, resource: str) -> Policy:
-        """Who holds what on the resource; empty if it has no policy."""
+        """Return the members of each role on the resource; empty if it has no policy."""
         bindings = self.raw_policy(resource).get("bindings", ())
         return {_role(binding): binding["members"] for binding in bindings}
 
     def raw_policy(self, resource: str) -> dict[str, Any]:
-        """The policy as JSON; empty if there is none."""
+        """Return the policy as JSON; empty if there is none."""
         found: dict[str, Any] = self._state(resource)["policies"].get(resource, {})
         return found
 
     def policies(self) -> dict[str, Any]:
-        """Every policy there is, as JSON by resource."""
+        """Return every policy as JSON, by resource."""
         found: dict[str, Any] = self._state()["policies"]
         return found
 
     def project_number(self, project: str) -> str:
-        """The number of a project."""
+        """Return the number of a project."""
         number: str = self._request("GET", f"/v1/projects/{project}")["projectNumber"]
         return number
 
     def accounts(self, project: str) -> dict[str, dict[str, Any]]:
-        """The live accounts of a project by their ids."""
+        """Return the live accounts of a project by ID."""
         return {
             account["email"].partition("@")[0]: account
             for account in self._state(f"projects/{project}")["serviceAccounts"]
@@ -60,7 +62,7 @@ class Cloud:
         }
 
     def deleted_accounts(self, project: str) -> list[str]:
-        """The ids of a project's accounts that were deleted."""
+        """Return the IDs of a project's deleted accounts."""
         return [
             account["email"].partition("@")[0]
             for account in self._state(f"projects/{project}")["serviceAccounts"]
@@ -68,46 +70,46 @@ class Cloud:
         ]
 
     def runs_as(self, workload: str) -> str:
-        """The e-mail in the template of a service, job or worker pool; empty: the default account."""
+        """Return the account in a workload's template; empty for the default account."""
         template = self._state(workload)[workload.split("/")[-2]][workload]["template"]
         email: str = template.get("template", template).get("serviceAccount", "")
         return email
 
     def add(self, resource: str, role: str, member: str, condition: dict[str, str] | None = None) -> None:
-        """Grant, as somebody else."""
+        """Grant a role as another user."""
         self._edit_policy(resource, "add", role, member, condition)
 
     def remove(self, resource: str, role: str, member: str) -> None:
-        """Take away, as somebody else."""
+        """Remove a grant as another user."""
         self._edit_policy(resource, "remove", role, member, None)
 
     def edit_account(self, email: str, verb: str) -> None:
-        """`disable`, `enable` or `delete` an account as somebody else."""
+        """Call `disable`, `enable` or `delete` on an account as another user."""
         project = email.partition("@")[2].partition(".")[0]
         self._edit({"serviceAccount": full_name(f"projects/{project}/serviceAccounts/{email}"), verb: True})
 
     def deploy_as(self, workload: str, email: str) -> None:
-        """Deploy a workload anew, to run as `email`; empty: as the default account."""
+        """Deploy a workload to run as `email`; empty for the default account."""
         self._edit({"workload": full_name(workload), "serviceAccount": email})
 
     def create_account(self, project: str, account_id: str, display_name: str = "") -> str:
-        """Create an account as somebody else; its e-mail."""
+        """Create an account as another user; return its e-mail."""
         body = {"accountId": account_id, "serviceAccount": {"displayName": display_name}}
         email: str = self._request("POST", f"/v1/projects/{project}/serviceAccounts", body)["email"]
         return email
 
     def keys(self, account: str) -> dict[str, dict[str, Any]]:
-        """The keys of an account that people made, by their ids."""
+        """Return the user-managed keys of an account, by ID."""
         listed = self._request("GET", f"/v1/{account}/keys?keyTypes=USER_MANAGED").get("keys", ())
         return {key["name"].rpartition("/")[2]: key for key in listed}
 
     def create_key(self, account: str) -> str:
-        """Make a key as somebody else; its id."""
+        """Create a key as another user; return its ID."""
         name: str = self._request("POST", f"/v1/{account}/keys", {})["name"]
         return name.rpartition("/")[2]
 
     def disable_key(self, account: str, key_id: str) -> None:
-        """Disable a key as somebody else."""
+        """Disable a key as another user."""
         self._request("POST", f"/v1/{account}/keys/{key_id}:disable", {})
 
     def set_org_policy(self, project: str, constraint: str, **rule: Any) -> None:
@@ -116,30 +118,30 @@ class Cloud:
         self._request("POST", f"/v2/{project}/policies", policy)
 
     def drop_org_policy(self, project: str, constraint: str) -> None:
-        """Let what is inherited hold again."""
+        """Delete a constraint of a project, so that the inherited one applies."""
         self._request("DELETE", f"/v2/{project}/policies/{constraint}")
 
     def role(self, name: str) -> dict[str, Any] | None:
-        """A custom role by its full name, deleted or not."""
+        """Return a custom role by its full name, deleted or not."""
         project = name.partition("/roles/")[0]
         listed = self._request("GET", f"/v1/{project}/roles?showDeleted=true&view=FULL").get("roles", ())
         return next((role for role in listed if role["name"] == name), None)
 
     def create_role(self, project: str, role_id: str, permissions: list[str]) -> None:
-        """Create a custom role as somebody else."""
+        """Create a custom role as another user."""
         body = {"roleId": role_id, "role": {"title": role_id, "includedPermissions": permissions}}
         self._request("POST", f"/v1/projects/{project}/roles", body)
 
     def change_role(self, name: str, **fields: Any) -> None:
-        """Change a custom role as somebody else."""
+        """Change a custom role as another user."""
         self._request("PATCH", f"/v1/{name}?updateMask={','.join(fields)}", fields)
 
     def delete_role(self, name: str) -> None:
-        """Delete a custom role as somebody else."""
+        """Delete a custom role as another user."""
         self._request("DELETE", f"/v1/{name}")
 
     def deploy(self, kind: str, project: str, name: str, service_account: str = "") -> str:
-        """Create a `services`, `jobs` or `workerPools` resource; its relative name."""
+        """Create a resource of type `services`, `jobs` or `workerPools`; return its relative name."""
         template: dict[str, Any] = {"containers": [{"image": IMAGE.format(project=project)}]}
         if service_account:
             template["serviceAccount"] = service_account
@@ -151,64 +153,64 @@ class Cloud:
         return f"{parent}/{kind}/{name}"
 
     def workload(self, workload: str) -> dict[str, Any]:
-        """A service, job or worker pool as Google shows it."""
+        """Return a service, job or worker pool as Google shows it."""
         found: dict[str, Any] = self._request("GET", f"/v2/{workload}")
         return found
 
     def update(self, workload: str, **fields: Any) -> None:
-        """Deploy a workload with these fields of it replaced, as somebody else."""
+        """Deploy a workload with these fields replaced, as another user."""
         whole = self.workload(workload) | fields
         self._request("PATCH", f"/v2/{workload}", {**whole, "etag": ""})
 
     def delete_workload(self, workload: str) -> None:
-        """Delete a workload as somebody else."""
+        """Delete a workload as another user."""
         self._request("DELETE", f"/v2/{workload}")
 
     def fails_to_start(self, workload: str, message: str) -> None:
-        """Have no new revision of a workload come up, for this reason; empty: let them."""
+        """Make new revisions of a workload fail with this message; empty to end that."""
         self._edit({"workload": full_name(workload), "failsToStart": message})
 
     def turn(self, **switches: Any) -> None:
-        """Turn switches, such as `operationTime="3s"`."""
+        """Set switches, such as `operationTime="3s"`."""
         self._control("PATCH", "switches", switches)
 
     def write_policy(self, resource: str, policy: dict[str, Any], update_mask: str = "") -> None:
-        """Write a project's policy over the REST API as any other client of Google would."""
+        """Write a project's policy over the REST API as another client would."""
         body = {"policy": policy} | ({"updateMask": update_mask} if update_mask else {})
         self._request("POST", f"/v3/{resource}:setIamPolicy", body)
 
     def fail(self, method: str, code: str, times: int = 1, **more: Any) -> None:
-        """Let the next calls of `method` (a glob) fail with `code`."""
+        """Make the next calls of `method` (a glob) fail with `code`."""
         self._control("POST", "faults", {"method": method, "code": code, "times": times, **more})
 
     def revision(self, service: str) -> str:
-        """The short name of a service's latest ready revision; empty while there is none."""
+        """Return the short name of a service's latest ready revision; empty while there is none."""
         name: str = self._request("GET", f"/v2/{service}").get("latestReadyRevision", "")
         return name.rpartition("/")[2]
 
     def pin(self, service: str, revision: str) -> None:
-        """Send all traffic of a service to one revision; empty: to the latest."""
+        """Send all traffic of a service to one revision; empty for the latest."""
         kind = "TRAFFIC_TARGET_ALLOCATION_TYPE_"
         target = {"type": f"{kind}REVISION", "revision": revision} if revision else {"type": f"{kind}LATEST"}
         body = {"traffic": [{**target, "percent": 100}]}
         self._request("PATCH", f"/v2/{service}?updateMask=traffic", body)
 
     def run(self, job: str) -> str:
-        """Run a job; the name of its execution."""
+        """Run a job; return the name of its execution."""
         execution: str = self._request("POST", f"/v2/{job}:run", {})["metadata"]["name"]
         return execution
 
     def cancel(self, execution: str) -> None:
-        """Cancel an execution that runs."""
+        """Cancel a running execution."""
         self._request("POST", f"/v2/{execution}:cancel", {})
 
     def recover(self) -> None:
-        """Forget all faults to come."""
+        """Clear all pending faults."""
         self._control("DELETE", "faults")
 
     @contextmanager
     def switched(self, **switches: Any) -> Iterator[None]:
-        """Turn switches of the emulator for as long as the block takes."""
+        """Set switches of the emulator during the block."""
         before = self._control("GET", "switches")
         self._control("PATCH", "switches", switches)
         try:
@@ -217,21 +219,21 @@ class Cloud:
             self._control("PATCH", "switches", {name: before[name] for name in switches})
 
     def calls(self) -> Counter[str]:
-        """How often each RPC was called, by its service and name (`Projects/SetIamPolicy`)."""
+        """Return the number of calls of each RPC, by service and name (`Projects/SetIamPolicy`)."""
         counted: Counter[str] = Counter()
         for rpc, count in self._control("GET", "calls").items():
             counted[rpc.removeprefix(rpc.rpartition("/")[0].rpartition(".")[0] + ".")] += count
         return counted
 
     def log(self, reason: str = "") -> list[dict[str, Any]]:
-        """Every call for a reason that begins so: `rpc`, `code`, and the `reason` its caller gave."""
+        """Return every call whose reason starts with `reason`: `rpc`, `code` and `reason`."""
         calls: list[dict[str, Any]] = self._control(
             "GET", f"log?{urllib.parse.urlencode({'reason': reason})}"
         )
         return calls
 
     def _state(self, under: str = "") -> Any:
-        """All that the cloud holds of a resource and of what is below it; empty: of everything."""
+        """Return the state of a resource and everything below it; empty for everything."""
         return self._control("GET", f"state?{urllib.parse.urlencode({'under': under})}")
 
     def _edit_policy(
@@ -261,7 +263,7 @@ class Cloud:
 
 
 def full_name(resource: str) -> str:
-    """`projects/P` → `//cloudresourcemanager.googleapis.com/projects/P`."""
+    """Return the full name, such as `//cloudresourcemanager.googleapis.com/projects/P`."""
     return f"//{HOSTS[resource.split('/')[-2]]}/{resource}"
 
 

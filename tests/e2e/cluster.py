@@ -1,4 +1,4 @@
-"""The cluster as a user sees and changes it: the official client, on plain objects."""
+"""Client of the cluster (`Cluster`): reads and changes objects as a user would."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +27,7 @@ CONFLICT = 409
 
 
 class Cluster:
-    """One cluster, as the user of a kubeconfig. `namespace` is ignored for kinds that have none."""
+    """One cluster, accessed with a kubeconfig. `namespace` is ignored for cluster-scoped kinds."""
 
     def __init__(self, kubeconfig: Path) -> None:
         api = config.new_client_from_config(str(kubeconfig))
@@ -41,7 +41,7 @@ class Cluster:
         self._api.close()
 
     def create(self, obj: Object) -> Object:
-        """Create one of our objects; raises ApiException."""
+        """Create a custom resource; raises ApiException."""
         kind, namespace = obj["kind"], obj["metadata"].get("namespace", "")
         created: Object
         if kind == CLUSTER_SCOPED:
@@ -53,7 +53,7 @@ class Cluster:
         return created
 
     def apply(self, obj: Object) -> Object:
-        """Create one of our objects, or merge it into the one there is."""
+        """Create a custom resource, or merge it into the existing one."""
         try:
             return self.create(obj)
         except client.ApiException as error:
@@ -63,7 +63,7 @@ class Cluster:
         return self.patch(obj["kind"], metadata["name"], metadata.get("namespace", ""), obj)
 
     def patch(self, kind: str, name: str, namespace: str, change: Object) -> Object:
-        """Merge a change into one of our objects."""
+        """Merge a change into a custom resource."""
         patched: Object
         if kind == CLUSTER_SCOPED:
             patched = self._objects.patch_cluster_custom_object(GROUP, VERSION, PLURALS[kind], name, change)
@@ -74,7 +74,7 @@ class Cluster:
         return patched
 
     def get(self, kind: str, name: str, namespace: str = "") -> Object | None:
-        """One of our objects; None if there is none."""
+        """Return a custom resource; None if it does not exist."""
         found: Object
         try:
             if kind == CLUSTER_SCOPED:
@@ -90,14 +90,14 @@ class Cluster:
         return found
 
     def all(self, kind: str, namespace: str) -> list[Object]:
-        """Every object of a kind in a namespace."""
+        """Return every object of a kind in a namespace."""
         found: list[Object] = self._objects.list_namespaced_custom_object(
             GROUP, VERSION, namespace, PLURALS[kind]
         )["items"]
         return found
 
     def delete(self, kind: str, name: str, namespace: str = "") -> None:
-        """Ask for the end of one of our objects."""
+        """Delete a custom resource, without waiting."""
         if kind == CLUSTER_SCOPED:
             self._objects.delete_cluster_custom_object(GROUP, VERSION, PLURALS[kind], name)
         else:
@@ -105,7 +105,7 @@ class Cluster:
 
     @contextmanager
     def admitting(self, kind: str, field: str, value: str) -> Iterator[None]:
-        """For a while the kind's definition has no objection to this value of a field of the spec."""
+        """Make the CRD accept this value of a field of the spec during the block."""
         name = f"{PLURALS[kind]}.{GROUP}"
         definition = self._definitions.read_custom_resource_definition(name, _preload_content=False).json()
         schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
@@ -125,7 +125,7 @@ class Cluster:
         )
 
     def secret(self, name: str, namespace: str) -> Object | None:
-        """A Secret; None if there is none."""
+        """Return a Secret; None if it does not exist."""
         try:
             found = self._core.read_namespaced_secret(name, namespace)
         except client.ApiException as error:
@@ -136,7 +136,7 @@ class Cluster:
         return plain
 
     def create_secret(self, name: str, namespace: str, data: dict[str, str]) -> None:
-        """Create a Secret as somebody else; the values are base64."""
+        """Create a Secret as another user; the values are base64."""
         self._core.create_namespaced_secret(
             namespace, client.V1Secret(metadata=client.V1ObjectMeta(name=name), data=data)
         )
@@ -148,14 +148,19 @@ class Cluster:
         self._core.create_namespace(client.V1Namespace(metadata=client.V1ObjectMeta(name=name)))
 
     def label_namespace(self, name: str, **labels: str | None) -> None:
-        """Set labels of a namespace; None takes one away."""
+        """Set labels of a namespace; None removes a label."""
         self._core.patch_namespace(name, {"metadata": {"labels": labels}})
 
     def forge_status(self, kind: str, name: str, namespace: str, status: Object) -> None:
-        """Write into a status, as somebody who may."""
-        self._objects.patch_namespaced_custom_object_status(
-            GROUP, VERSION, namespace, PLURALS[kind], name, {"status": status}
-        )
+        """Write to a status, as a user with permission."""
+        if kind == CLUSTER_SCOPED:
+            self._objects.patch_cluster_custom_object_status(
+                GROUP, VERSION, PLURALS[kind], name, {"status": status}
+            )
+        else:
+            self._objects.patch_namespaced_custom_object_status(
+                GROUP, VERSION, namespace, PLURALS[kind], name, {"status": status}
+            )
 
     def delete_namespace(self, name: str) -> None:
         self._core.delete_namespace(name)
@@ -170,24 +175,30 @@ class Cluster:
         return True
 
     def events(self, kind: str, name: str, namespace: str) -> list[tuple[str, str]]:
-        """The (reason, message) of every Event about an object."""
+        """Yield the (reason, message) of every Event about an object."""
         return [
             (event.reason, event.message)
             for event in self._core.list_namespaced_event(namespace).items
             if (event.involved_object.kind, event.involved_object.name) == (kind, name)
         ]
 
+    def replace_definition(self, definition: Object) -> None:
+        """Replace the CRD of the same name."""
+        name = definition["metadata"]["name"]
+        installed = self._definitions.read_custom_resource_definition(name, _preload_content=False).json()
+        self._definitions.replace_custom_resource_definition(name, installed | {"spec": definition["spec"]})
+
     def uninstall(self, kind: str) -> None:
-        """Ask for the end of a kind, and with it of all its objects."""
+        """Delete a CRD, and with it all its objects, without waiting."""
         self._definitions.delete_custom_resource_definition(f"{PLURALS[kind]}.{GROUP}")
 
     def has_kind(self, kind: str) -> bool:
-        """Whether a kind is installed, be it on its way out."""
+        """Return whether a CRD exists, possibly terminating."""
         names = {each.metadata.name for each in self._definitions.list_custom_resource_definition().items}
         return f"{PLURALS[kind]}.{GROUP}" in names
 
     def end_lease(self, namespace: str) -> None:
-        """Let the next one act at once, where the holder is known to be dead, if there is one."""
+        """Expire the lease of a dead holder, so that the next operator acts at once."""
         try:
             self._coordination.delete_namespaced_lease("cloudrun-identity", namespace)
         except client.ApiException as error:
@@ -195,6 +206,6 @@ class Cluster:
                 raise
 
     def lease_holder(self, namespace: str) -> str:
-        """Who holds the operator's lease; empty: nobody."""
+        """Return the holder of the operator's lease; empty if there is none."""
         lease = self._coordination.read_namespaced_lease("cloudrun-identity", namespace)
         return lease.spec.holder_identity or ""

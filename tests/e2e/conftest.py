@@ -1,7 +1,7 @@
-"""The operator as a process, an emulated Google Cloud and each API server, driven and seen from outside.
+"""Fixtures that drive the operator's process from outside, with an emulated Google Cloud and each API server.
 
-Servers and the operator live until a worker turns to another folder's tests; every test has a namespace and a
-project of its own.
+A worker keeps the servers and the operator until it starts the tests of another folder. Every test has a
+namespace and a project of its own.
 """
 
 import uuid
@@ -14,7 +14,7 @@ import yaml
 
 from tests.e2e.scene import Scene
 from tests.e2e.stage import Stage, set_stage, with_operator
-from tests.e2e.tenants import LENT, Tenants
+from tests.e2e.tenants import DELEGATED, Tenants
 from tests.servers.kube_apis import KUBE_APIS
 
 SEED = Path(__file__).parents[2] / "examples" / "seed.yaml"
@@ -30,7 +30,7 @@ SAFE = """
 projectID: acme-safe
 secrets: [{name: paypal-key}]
 """
-"""Two more projects of the seed, because secrets cannot be created."""
+"""Projects with secrets, which the emulator's API cannot create."""
 
 ALONE, HOME, AWAY = "acme-alone", "acme-home", "acme-away"
 SHOP = {"location": "europe-west1", "name": "shop"}
@@ -41,7 +41,7 @@ OUTSIDE: list[dict[str, Any]] = [
     {"projectID": HOME, "parent": "", "services": [SHOP]},
     {"projectID": AWAY, "parent": "", "orgPolicies": [SHARES_ACCOUNTS]},
 ]
-"""And some that lie in no organization, so that nobody may do anything there that they do not grant."""
+"""Projects without an organization, where only their own policies grant permissions."""
 
 OPEN_PROJECT = """
 kind: ManagedProject
@@ -52,14 +52,16 @@ spec:
   namespaces: {names: [$scene]}
   guardrails:
     grants:
-    - {roles: [roles/viewer, roles/cloudsql.client, roles/logging.logWriter], "on": [Project], members: ["*"]}
+    - roles: [roles/viewer, roles/cloudsql.client, roles/logging.logWriter]
+      targetKinds: [Project]
+      members: ["*"]
 """
-"""Lent to the scene's namespace, with a few harmless roles to be granted on it."""
+"""Project that is delegated to the scene's namespace, with a few harmless roles."""
 
 
 @pytest.fixture(scope="package", params=KUBE_APIS)
 def kube_api_name(request: pytest.FixtureRequest) -> str:
-    """The API server that a test runs on; part of its id."""
+    """Return the name of the API server; part of the test's ID."""
     name: str = request.param
     return name
 
@@ -75,7 +77,7 @@ def shared_stage(kube_api_name: str, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture
 def stage(shared_stage: Stage) -> Stage:
-    """The folder's stage with its operator at work and its cloud in health."""
+    """Provide the shared stage with a running operator and no pending faults."""
     shared_stage.google.ensure()
     shared_stage.cloud.recover()
     shared_stage.ensure_operator()
@@ -84,7 +86,7 @@ def stage(shared_stage: Stage) -> Stage:
 
 @pytest.fixture
 def closed_scene(stage: Stage) -> Iterator[Scene]:
-    """A scene whose project nobody has lent yet."""
+    """Provide a scene whose project is not delegated yet."""
     scene = Scene(stage, f"e2e-{uuid.uuid4().hex[:10]}")
     yield scene
     scene.end()
@@ -92,20 +94,20 @@ def closed_scene(stage: Stage) -> Iterator[Scene]:
 
 @pytest.fixture
 def scene(closed_scene: Scene) -> Scene:
-    """A scene whose project is lent to its namespace."""
+    """Provide a scene whose project is delegated to its namespace."""
     closed_scene.apply(OPEN_PROJECT)
     return closed_scene
 
 
 @pytest.fixture(scope="module")
 def tenants(shared_stage: Stage) -> Iterator[Tenants]:
-    """Two teams on one project, whose objects stand."""
+    """Provide two teams with Ready objects on one project."""
     shared_stage.google.ensure()
     shared_stage.cloud.recover()
     shared_stage.ensure_operator()
-    scene = Scene(shared_stage, f"lent-{uuid.uuid4().hex[:8]}")
+    scene = Scene(shared_stage, f"team-{uuid.uuid4().hex[:8]}")
     tenants = Tenants(scene)
-    scene.apply(tenants.text(LENT))
+    scene.apply(tenants.text(DELEGATED))
     scene.ready(f"ManagedProject/{tenants.vault}", "CloudRunIdentity/checkout")
     scene.ready("CloudRunIdentity/mallory", namespace=tenants.mallory)
     yield tenants

@@ -1,6 +1,6 @@
-"""Processes that begin with the command line's modules loaded, as forks of one that has loaded them.
+"""Start commands as forks of a process (`Fork`) that has already loaded the modules of the command line.
 
-Loading takes two seconds of a processor, which is most of what a start costs, and is the same each time.
+This saves two seconds of processor time per start.
 """
 
 import multiprocessing
@@ -21,12 +21,12 @@ _FORKS.set_forkserver_preload(
 
 
 class Fork:
-    """One `cloudrun-identity ARGUMENTS…`, started at once, with the methods of `subprocess.Popen`."""
+    """A process of `cloudrun-identity ARGUMENTS…`, with the methods of `subprocess.Popen`."""
 
     def __init__(self, arguments: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
         self._arguments = arguments
         log.write_bytes(b"")
-        # A daemon ends with the tests, whatever they leave behind.
+        # A daemon ends with the tests.
         self._process = _FORKS.Process(target=_run, args=(arguments, log, environment), daemon=True)
         self._process.start()
 
@@ -46,7 +46,7 @@ class Fork:
 
 
 def _run(arguments: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
-    """What becomes of a fork: what `python -m cloudrun_identity` does."""
+    """Run `python -m cloudrun_identity` in the fork."""
     with log.open("ab") as output:
         for stream in (1, 2):
             os.dup2(output.fileno(), stream)

@@ -1,4 +1,4 @@
-"""The operator and the emulator as processes of their own, as `cloudrun-identity` starts them."""
+"""Processes of the command line (`Command`), the emulator (`Emulator`) and the operator (`Operator`)."""
 
 import json
 import os
@@ -18,27 +18,28 @@ from tests.e2e.eventually import eventually
 from tests.e2e.forks import Fork
 
 STARTS_WITHIN = 60.0
-"""Seconds; imports alone take two, more on a busy machine."""
+"""Seconds to start; imports take two, more on a busy machine."""
 
 LEASE_DURATION = "10s"
-"""Waited out where a standby takes over from who was killed; a busy machine must manage to renew it."""
+"""Time until a standby takes over from a killed leader; a busy machine must renew within it."""
 
 ENDS_WITHIN = 15.0
-"""Seconds between SIGTERM and giving up."""
+"""Seconds to wait after SIGTERM."""
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a process ended: its exit code, and the lines it wrote to stderr and stdout."""
+    """Exit code of a process, and the lines that it wrote to stderr and stdout."""
 
     code: int
     lines: list[str]
 
 
 class Command:
-    """One `cloudrun-identity ARGUMENTS…`, started at once; what it writes goes to `log`.
+    """A process of `cloudrun-identity ARGUMENTS…`, which writes its output to `log`.
 
-    It is a fork, unless it is to be loaded `afresh`, as when a user starts it: that costs two seconds more.
+    It is a fork, unless `afresh` is set: then it loads all modules, as for a user, which takes
+    two seconds more.
     """
 
     def __init__(
@@ -54,11 +55,11 @@ class Command:
         return self._process.poll() is None
 
     def lines(self) -> list[str]:
-        """What it has written so far."""
+        """Return the lines that it has written so far."""
         return self._log.read_text(errors="replace").splitlines()
 
     def says(self, pattern: str) -> re.Match[str]:
-        """Wait for a line with `pattern`; fails with the log if the process ends without one."""
+        """Wait for a line with `pattern`; fail with the log if the process ends without one."""
 
         def said() -> re.Match[str] | None:
             ended = not self.is_running
@@ -72,14 +73,14 @@ class Command:
         return found
 
     def ends(self, within: float = STARTS_WITHIN) -> Ended:
-        """Wait until it ends by itself, or by the signal it got."""
+        """Wait until the process ends."""
         return Ended(self._process.wait(within), self.lines())
 
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
     def stop(self) -> None:
-        """End it in whatever way it takes."""
+        """End the process with SIGTERM, or with SIGKILL if necessary."""
         self.signal(signal.SIGTERM)
         try:
             self.ends(ENDS_WITHIN)
@@ -102,7 +103,7 @@ def _loaded_afresh(
 
 
 class Emulator:
-    """An emulator, and the same one anew after `stop` and `start`: on the same ports, as its seed has it."""
+    """An emulator. After `stop` and `start` it has the same ports and the state of its seed."""
 
     def __init__(self, run_dir: Path, *options: str) -> None:
         self._log = run_dir / "emulator.log"
@@ -118,7 +119,7 @@ class Emulator:
         self._ports = (said[1], said[2])
 
     def ensure(self) -> None:
-        """Start it, if it does not run."""
+        """Start it if it does not run."""
         if not self._command.is_running:
             self.start()
 
@@ -136,7 +137,7 @@ class Emulator:
 
 @contextmanager
 def emulator(run_dir: Path, *options: str) -> Iterator[Emulator]:
-    """An emulator until the block ends."""
+    """Run an emulator during the block."""
     running = Emulator(run_dir, *options)
     try:
         yield running
@@ -159,9 +160,9 @@ class Operator:
         die_at: str = "",
         afresh: bool = False,
     ) -> None:
-        """`die_at` is the checkpoint at which it ends itself as SIGKILL would.
+        """Start the operator. It kills itself at the checkpoint `die_at`.
 
-        `key_clock` is a file that holds by how many seconds the clock is ahead that keys go by.
+        `key_clock` is a file with the number of seconds that the clock of key rotation is ahead.
         """
         self._command = Command(
             [
@@ -180,11 +181,11 @@ class Operator:
         )
 
     def acts(self) -> None:
-        """Wait until it holds the lease and has begun to work."""
+        """Wait until it is the leader and has started to reconcile."""
         self._command.says("acting on")
 
     def stands_by(self) -> None:
-        """Wait until it has found the lease held by another one."""
+        """Wait until it is on standby."""
         self._command.says("standby: lease")
 
     @property
@@ -192,16 +193,16 @@ class Operator:
         return self._command.is_running
 
     def kill(self) -> None:
-        """SIGKILL: no chance to tidy up."""
+        """Send SIGKILL and wait for the end."""
         self._command.signal(signal.SIGKILL)
         self._command.ends()
 
     def dies(self) -> None:
-        """Wait until it has ended itself at its checkpoint."""
+        """Wait until it has killed itself at its checkpoint."""
         assert self._command.ends().code == -signal.SIGKILL
 
     def terminate(self) -> Ended:
-        """SIGTERM, as the kubelet sends it; how it ended."""
+        """Send SIGTERM, as the kubelet does; return how it ended."""
         self._command.signal(signal.SIGTERM)
         return self._command.ends(within=ENDS_WITHIN)
 
@@ -209,20 +210,20 @@ class Operator:
         self._command.stop()
 
     def probe(self, path: str) -> int:
-        """The HTTP status of `/readyz` or `/healthz`."""
+        """Return the HTTP status of `/readyz` or `/healthz`."""
         return self._http(path)[0]
 
     def tells(self) -> str:
-        """All that it says to anybody who looks: its log and its metrics."""
+        """Return its log and its metrics as text."""
         return "\n".join([*self._command.lines(), self._http("/metrics")[1]])
 
     def metrics(self) -> dict[str, float]:
-        """The value of every series, by its name with its labels."""
+        """Return the value of every series, by name and labels."""
         lines = (line for line in self._http("/metrics")[1].splitlines() if not line.startswith("#"))
         return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
 
     def log(self) -> list[dict[str, Any]]:
-        """Every line of its log; each is JSON, or this fails."""
+        """Return the lines of its log; fail if a line is not JSON."""
         return [json.loads(line) for line in self._command.lines()]
 
     def _http(self, path: str) -> tuple[int, str]:

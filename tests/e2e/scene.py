@@ -1,4 +1,4 @@
-"""A namespace and a project of one test's own, and the words in which tests speak about them."""
+"""Environment of one test (`Scene`): its namespace, its project, and helpers to apply and inspect objects."""
 
 from collections.abc import Callable, Iterable
 from string import Template
@@ -16,10 +16,10 @@ FINALIZER = f"{GROUP}/finalizer"
 
 
 class Scene:
-    """Objects go by `KIND/NAME`, manifests are YAML.
+    """Namespace and project of one test. Objects are named `KIND/NAME`, manifests are YAML.
 
-    `name` is the namespace, the Google Cloud project and the ManagedProject alike; in manifests it stands for
-    `$scene`. What is said of every object need not be written: apiVersion, namespace, projectRef.
+    `name` is the name of the namespace, the Google Cloud project and the ManagedProject. It replaces `$scene`
+    in manifests. The scene adds apiVersion, namespace and projectRef to manifests without them.
     """
 
     def __init__(self, stage: Stage, name: str) -> None:
@@ -33,25 +33,25 @@ class Scene:
 
     @property
     def project(self) -> str:
-        """The project as a policy's resource."""
+        """Resource name of the project."""
         return f"projects/{self.name}"
 
     def email(self, account_id: str) -> str:
         return f"{account_id}@{self.name}.iam.gserviceaccount.com"
 
     def account(self, account_id: str) -> str:
-        """An account of the project as a policy's resource."""
+        """Return the resource name of an account of the project."""
         return f"{self.project}/serviceAccounts/{self.email(account_id)}"
 
     def member(self, account_id: str) -> str:
-        """An account of the project as a policy's member."""
+        """Return an account of the project as a member."""
         return f"serviceAccount:{self.email(account_id)}"
 
     def service(self, name: str) -> str:
         return f"{self.project}/locations/{LOCATION}/services/{name}"
 
     def policy(self) -> Policy:
-        """The project's own policy."""
+        """Return the project's policy."""
         return self.cloud.policy(self.project)
 
     def add_namespace(self, name: str) -> str:
@@ -60,7 +60,7 @@ class Scene:
         return name
 
     def apply(self, manifests: str, *, namespace: str = "") -> None:
-        """Apply every document of `manifests`, in their order."""
+        """Apply every document of `manifests` in order."""
         text = Template(manifests).substitute(scene=self.name)
         for obj in yaml.safe_load_all(text):
             self.cluster.apply(self._completed(obj, namespace or self.name))
@@ -68,21 +68,21 @@ class Scene:
                 self._projects.add(obj["metadata"]["name"])
 
     def follow(self, projects: Iterable[str]) -> None:
-        """Take note of ManagedProjects that were applied by other means, for the scene's end."""
+        """Register ManagedProjects that were applied by other means, to suspend them at the end."""
         self._projects.update(projects)
 
     def create(self, manifest: str) -> Object:
-        """Create one object as it stands; raises ApiException where it is refused."""
+        """Create one object; raises ApiException if it is refused."""
         obj = yaml.safe_load(Template(manifest).substitute(scene=self.name))
         return self.cluster.create(self._completed(obj, self.name))
 
     def patch(self, name: str, change: str, *, namespace: str = "") -> None:
-        """Merge the change, which is YAML too, into an object."""
+        """Merge a change, written as YAML, into an object."""
         kind, _, name = name.partition("/")
         self.cluster.patch(kind, name, namespace or self.name, yaml.safe_load(change))
 
     def spoil(self, name: str, field: str) -> None:
-        """Have a field of an object say what it could not, were its kind as the operator knows it."""
+        """Set a field of an object to a value that the current CRD refuses."""
         kind, _, _ = name.partition("/")
         with self.cluster.admitting(kind, field, "Perhaps"):
             eventually(lambda: self._is_taken(name, f"spec: {{{field}: Perhaps}}"), bool)
@@ -93,14 +93,14 @@ class Scene:
 
     def status(self, name: str, *, namespace: str = "") -> Object:
         found = self.get(name, namespace=namespace)
-        assert found is not None, f"{name} is gone"
+        assert found is not None, f"{name} does not exist"
         status: Object = found.get("status", {})
         return status
 
     def condition(self, name: str, condition: str, *, namespace: str = "") -> Object | None:
-        """A condition, if there is one and it speaks of the object as it is now."""
+        """Return a condition, if it exists at the current generation."""
         found = self.get(name, namespace=namespace)
-        assert found is not None, f"{name} is gone"
+        assert found is not None, f"{name} does not exist"
         return next(
             (
                 each
@@ -111,14 +111,14 @@ class Scene:
         )
 
     def ready(self, *names: str, namespace: str = "") -> None:
-        """Wait until all of them are Ready as they are declared now."""
+        """Wait until all objects are Ready at their current generation."""
         for name in names:
             self._until(name, namespace, lambda ready: ready["status"] == "True")
 
     def fails(self, name: str, reason: str, *, saying: str = "", namespace: str = "") -> str:
-        """Wait until Ready is not true for this reason, with a message that has `saying` in it; the message.
+        """Wait until Ready is not True, with this reason and `saying` in the message; return the message.
 
-        The same reason may be given with another message first, while watches still tell what has changed.
+        Until all watches have delivered the change, the same reason may have another message.
         """
         ready = self._until(
             name,
@@ -135,30 +135,30 @@ class Scene:
         return stalled is not None and stalled["status"] == "True"
 
     def grants(self, name: str) -> dict[str, str]:
-        """The state of each of an object's grants by its member, with the reason where there is one."""
+        """Return the state and reason of each grant of an object, by member."""
         return {
             grant["member"]: " ".join(filter(None, (grant["state"], grant.get("reason"))))
             for grant in self.status(name).get("grants", ())
         }
 
     def delete(self, *names: str, namespace: str = "") -> None:
-        """Ask for the end of objects."""
+        """Delete objects, without waiting."""
         for each in names:
             kind, _, name = each.partition("/")
             self.cluster.delete(kind, name, namespace or self.name)
 
     def gone(self, *names: str, namespace: str = "") -> None:
-        """Wait until objects have ended."""
+        """Wait until objects are deleted."""
         for name in names:
             eventually(lambda name=name: self.get(name, namespace=namespace), lambda found: found is None)
 
     def removed(self, *names: str) -> None:
-        """Delete objects and see them end."""
+        """Delete objects and wait until they are deleted."""
         self.delete(*names)
         self.gone(*names)
 
     def told(self, name: str, reason: str) -> str:
-        """Wait for an Event about an object; its message."""
+        """Wait for an Event about an object; return its message."""
         kind, _, name = name.partition("/")
         events = eventually(
             lambda: dict(self.cluster.events(kind, name, self.name)), lambda events: reason in events
@@ -166,7 +166,7 @@ class Scene:
         return events[reason]
 
     def ledger_targets(self) -> set[str]:
-        """The full names of everything in the project whose policy a ledger speaks of."""
+        """Return the full names of all targets in the project that have a ledger."""
         return {
             ledger["spec"]["target"]["fullName"]
             for ledger in self.cluster.all("PolicyLedger", OPERATOR_NAMESPACE)
@@ -174,7 +174,7 @@ class Scene:
         }
 
     def left_behind(self) -> list[Object]:
-        """The accounts in the project that ledgers know to have been left; no ledger holds anything else."""
+        """Return the abandoned accounts in the project's ledgers; fail if a ledger has entries."""
         ledgers = [
             ledger["spec"]
             for ledger in self.cluster.all("PolicyLedger", OPERATOR_NAMESPACE)
@@ -184,28 +184,28 @@ class Scene:
         return [ledger["account"] for ledger in ledgers if "abandoned" in ledger.get("account", {})]
 
     def ledger(self, full_name: str) -> Object:
-        """The spec of the ledger of a policy; empty if there is none."""
+        """Return the spec of the ledger of a policy; empty if there is none."""
         spec: Object = self.raw_ledger(full_name).get("spec", {})
         return spec
 
     def raw_ledger(self, full_name: str) -> Object:
-        """The ledger of a policy; empty if there is none."""
+        """Return the ledger of a policy; empty if there is none."""
         ledgers = self.cluster.all("PolicyLedger", OPERATOR_NAMESPACE)
         return next((each for each in ledgers if each["spec"]["target"]["fullName"] == full_name), {})
 
     def edit_ledger(self, ledger: Object, change: Object) -> None:
-        """Merge a change into the spec of a ledger, as an admin might by hand."""
+        """Merge a change into the spec of a ledger, as an administrator could."""
         name = ledger["metadata"]["name"]
         self.cluster.patch("PolicyLedger", name, OPERATOR_NAMESPACE, {"spec": change})
 
     def end(self) -> None:
-        """Keep the operator from looking at anything of this scene any more."""
+        """Suspend the projects of the scene, so that the operator ignores it."""
         for name in self._projects:
             if self.cluster.get("ManagedProject", name):
                 self.cluster.patch("ManagedProject", name, "", {"spec": {"suspend": True}})
 
     def _is_taken(self, name: str, change: str) -> bool:
-        """Merge the change into an object, if the server knows already that it takes it."""
+        """Merge the change into an object; return whether the server accepted it."""
         try:
             self.patch(name, change)
         except ApiException:

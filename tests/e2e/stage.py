@@ -1,7 +1,7 @@
-"""Everything that one run needs: an API server with our kinds, an emulated Google Cloud, and the operator."""
+"""Servers and processes that tests share (`Stage`): an API server, an emulator, and the operator."""
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -18,15 +18,15 @@ from tests.servers.kube_apis import KubeApi, install_crds, started
 
 OPERATOR_NAMESPACE = "cloudrun-identity"
 OPERATOR = "operator@acme-ops.iam.gserviceaccount.com"
-"""As whom the operator calls Google Cloud."""
+"""Account with which the operator calls Google Cloud."""
 
 ORGANIZATION = "organizations/334455667788"
 ROLE = f"{ORGANIZATION}/roles/cloudrunIdentity"
-"""What its account is granted there."""
+"""Role of the operator's account in the organization."""
 
 
 class Stage:
-    """One cluster and one cloud. At most times one operator acts between them; tests may end and start it."""
+    """One cluster, one emulated cloud, and usually one operator. Tests may stop and start the operator."""
 
     def __init__(self, kube_api: KubeApi, google: Emulator, run_dir: Path) -> None:
         self.kube_api = kube_api
@@ -43,18 +43,18 @@ class Stage:
 
     @property
     def operator(self) -> Operator:
-        """The operator that was started last and still runs."""
+        """Operator that was started last and still runs."""
         return [each for each in self._operators if each.is_running][-1]
 
     @property
     def is_operated(self) -> bool:
-        """Whether any operator runs."""
+        """True if any operator runs."""
         return any(each.is_running for each in self._operators)
 
     def start_operator(self, *, die_at: str = "", afresh: bool = False) -> Operator:
-        """Start one more replica, to end itself at the checkpoint `die_at`. It may have to stand by.
+        """Start another replica, which kills itself at the checkpoint `die_at`. It may become a standby.
 
-        `afresh` it is started as a user would, at the cost of loading everything anew.
+        With `afresh`, it is started as a user would start it, which loads all modules again.
         """
         log = self._run_dir / f"operator-{next(self._numbers)}.log"
         operator = Operator(
@@ -71,27 +71,27 @@ class Stage:
         return operator
 
     def turn_key_clock(self, ahead: timedelta) -> None:
-        """Let the clock that keys go by be so far ahead, from the next look at it on."""
+        """Set the clock of key rotation ahead by this time."""
         written = self._key_clock.with_suffix(".new")
         written.write_text(str(ahead.total_seconds()))
         written.replace(self._key_clock)
 
     def ensure_operator(self) -> None:
-        """See that exactly one operator runs, whatever the test before left behind."""
+        """Ensure that exactly one operator runs, whatever state the previous test left."""
         running = [each for each in self._operators if each.is_running]
         for surplus in running[1:]:
             surplus.stop()
         if not running:
-            self.cluster.end_lease(OPERATOR_NAMESPACE)  # of whoever was killed
+            self.cluster.end_lease(OPERATOR_NAMESPACE)  # of a killed operator
             self.start_operator().acts()
 
     def ensure_namespace(self, name: str) -> None:
-        """See that there is a namespace of this name."""
+        """Ensure that the namespace exists."""
         if not self.cluster.has_namespace(name):
             self.cluster.create_namespace(name)
 
     def logs(self) -> Iterator[dict[str, object]]:
-        """Every line that any operator has logged so far."""
+        """Yield every line that any operator has logged so far."""
         for operator in self._operators:
             yield from operator.log()
 
@@ -102,26 +102,40 @@ class Stage:
 
 
 @contextmanager
-def set_stage(server: str, run_dir: Path, seed: Mapping[str, Any]) -> Iterator[Stage]:
-    """A stage on the API server of this name, without an operator as yet.
+def set_stage(
+    server: str,
+    run_dir: Path,
+    seed: Mapping[str, Any],
+    *,
+    definitions: Iterable[dict[str, Any]] | None = None,
+) -> Iterator[Stage]:
+    """Provide a stage on the API server of this name, without an operator.
 
-    The operator calls the cloud as `OPERATOR`, who may do there what `seed` grants. On a real API server,
-    which has RBAC, it may do what the chart grants.
+    `definitions` are the CRDs to install, by default those of the operator.
+
+    The operator calls the cloud as `OPERATOR`, with the permissions that `seed` grants. On a real API server,
+    which has RBAC, it has the permissions that the chart grants.
     """
     file = run_dir / "seed.yaml"
     file.write_text(yaml.safe_dump(seed))
     with (
         started(server, run_dir / "kube") as kube_api,
         emulator(run_dir, f"--seed={file}") as google,
-        prepared(kube_api, google, run_dir) as stage,
+        prepared(kube_api, google, run_dir, definitions=definitions) as stage,
     ):
         yield stage
 
 
 @contextmanager
-def prepared(kube_api: KubeApi, google: Emulator, run_dir: Path) -> Iterator[Stage]:
-    """A stage on servers that run: with our kinds, and with what the chart grants where there is RBAC."""
-    install_crds(kube_api)
+def prepared(
+    kube_api: KubeApi,
+    google: Emulator,
+    run_dir: Path,
+    *,
+    definitions: Iterable[dict[str, Any]] | None = None,
+) -> Iterator[Stage]:
+    """Provide a stage on running servers, with the CRDs and, with RBAC, the roles of the chart."""
+    install_crds(kube_api, definitions)
     if kube_api.operator_kubeconfig != kube_api.kubeconfig:
         grant_chart_roles(kube_api.kubeconfig, OPERATOR_NAMESPACE)
     stage = Stage(kube_api, google, run_dir)
@@ -132,9 +146,9 @@ def prepared(kube_api: KubeApi, google: Emulator, run_dir: Path) -> Iterator[Sta
 
 
 def with_operator(seed: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The seed in an organization where the operator may do what all its features need, and no more.
+    """Return the seed in an organization where the operator has exactly the permissions of its features.
 
-    Projects that tests name come into being in it.
+    Projects that tests name are created in it.
     """
     permissions = {permission for each in FEATURES.values() for permission in each}
     organization = {

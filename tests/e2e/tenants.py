@@ -1,6 +1,6 @@
-"""Two teams on one project: the scene's own minds its business, and Mallory's tries to reach further.
+"""Two teams that share a project (`Tenants`): the scene's team, and Mallory's, which attacks it.
 
-All sweeps are an hour apart, so every call that the emulator counts during an attempt is the attempt's.
+Resyncs are an hour apart, so an attempt causes every call that the emulator counts during it.
 """
 
 import json
@@ -13,7 +13,7 @@ import yaml
 from tests.e2e.cluster import Object
 from tests.e2e.scene import Scene
 
-LENT = """
+DELEGATED = """
 kind: ManagedProject
 metadata: {name: $scene}
 spec:
@@ -27,8 +27,8 @@ spec:
     - {namespaces: [$scene], names: ["checkout*"]}
     - {namespaces: [$mallory], names: ["mallory*"]}
     grants:
-    - {roles: ["roles/run.*", roles/cloudsql.client], "on": [Project, Service], members: ["*"]}
-    - {roles: ["projects/*/roles/*"], "on": [Project], members: ["*"]}
+    - {roles: ["roles/run.*", roles/cloudsql.client], targetKinds: [Project, Service], members: ["*"]}
+    - {roles: ["projects/*/roles/*"], targetKinds: [Project], members: ["*"]}
 ---
 kind: ManagedProject
 metadata: {name: $vault}
@@ -57,7 +57,7 @@ ATTACH = """{workload: {kind: Service, location: europe-west1, name: %s}, identi
 
 @dataclass(frozen=True)
 class Names:
-    """What attempts are written in: the project lent to both, the one lent to the other team alone."""
+    """Names that attempts use: of the shared project, and of the project of the other team alone."""
 
     mallory: str
     scene: str
@@ -69,7 +69,7 @@ class Names:
 
 
 class Tenants:
-    """Two teams on one project, and a project of the first team's alone."""
+    """Two teams on one project, and a project of the first team only."""
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
@@ -97,17 +97,17 @@ class Tenants:
         return Template(template).substitute(vars(self._names))
 
     def manifest(self, kind: str, spec: str, name: str = "attempt") -> Object:
-        """An object in Mallory's namespace, as it would be applied."""
+        """Return an object in Mallory's namespace, ready to apply."""
         parsed = {"projectRef": {"name": self.scene.name}} | yaml.safe_load(self.text(spec))
         return {"kind": kind, "metadata": {"name": name, "namespace": self.mallory}, "spec": parsed}
 
     def apply(self, kind: str, spec: str, name: str = "attempt") -> str:
-        """Apply an object of Mallory's; how it is called."""
+        """Apply an object in Mallory's namespace; return its `KIND/NAME`."""
         self.scene.apply(json.dumps(self.manifest(kind, spec, name)).replace("$", "$$"))
         return f"{kind}/{name}"
 
     def cloud(self) -> tuple[object, ...]:
-        """Everything there is to be protected, as it stands."""
+        """Return the state of everything that must not change."""
         cloud, scene = self.scene.cloud, self.scene
         return (
             cloud.policies(),

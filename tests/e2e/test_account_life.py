@@ -1,4 +1,4 @@
-"""What becomes of an identity's account while it lives: lag, hands of others, and a slow end."""
+"""Test the lifecycle of an account: propagation, changes by others, slow deletion."""
 
 from collections.abc import Iterator
 
@@ -27,7 +27,7 @@ spec:
 
 @pytest.fixture
 def adopted(scene: Scene) -> Scene:
-    """A scene with an identity that adopted its account: what happens to it is never lag after a create."""
+    """Provide a scene with an adopted account, whose changes never count as propagation delay."""
     email = scene.cloud.create_account(scene.name, "checkout")
     scene.patch(f"ManagedProject/{scene.name}", f"spec: {{guardrails: {{adoptableAccounts: [{email}]}}}}")
     scene.apply(IDENTITY + "  adoption: Adopt\n")
@@ -38,7 +38,7 @@ def adopted(scene: Scene) -> Scene:
 
 @pytest.fixture
 def lagging(scene: Scene) -> Iterator[Scene]:
-    """A scene in a cloud where the news of an account takes a while."""
+    """Provide a scene in which new accounts propagate slowly."""
     scene.cloud.turn(lag="3s")
     yield scene
     scene.cloud.turn(lag="0s")
@@ -49,7 +49,7 @@ def unique_id(scene: Scene) -> str:
     return found
 
 
-def test_dependants_of_a_fresh_account_wait_and_then_go_by_themselves(lagging: Scene) -> None:
+def test_dependents_wait_until_a_new_account_has_propagated(lagging: Scene) -> None:
     scene = lagging
     scene.apply(READER)
     scene.fails("IAMBinding/loggers", "DependencyNotFound")
@@ -64,7 +64,7 @@ def test_dependants_of_a_fresh_account_wait_and_then_go_by_themselves(lagging: S
     assert len(made) == 1
 
 
-def test_a_switch_that_google_does_not_show_yet_is_no_drift(lagging: Scene) -> None:
+def test_unpropagated_change_of_disabled_is_not_drift(lagging: Scene) -> None:
     scene = lagging
     scene.apply(IDENTITY)
     scene.ready("CloudRunIdentity/checkout")
@@ -80,7 +80,7 @@ def test_a_switch_that_google_does_not_show_yet_is_no_drift(lagging: Scene) -> N
     assert scene.cloud.accounts(scene.name)["checkout"]["disabled"]
 
 
-def test_a_deleted_account_is_undeleted_with_all_it_was_granted(adopted: Scene) -> None:
+def test_when_deleted_undelete_restores_the_account_and_its_grants(adopted: Scene) -> None:
     scene = adopted
     before = unique_id(scene)
     scene.cloud.edit_account(scene.email("checkout"), "delete")
@@ -90,7 +90,7 @@ def test_a_deleted_account_is_undeleted_with_all_it_was_granted(adopted: Scene) 
     assert scene.policy()["roles/viewer"] == [scene.member("checkout")]
 
 
-def test_a_deleted_account_is_made_anew_where_that_is_asked_for(adopted: Scene) -> None:
+def test_when_deleted_recreate_creates_another_account(adopted: Scene) -> None:
     scene = adopted
     scene.patch("CloudRunIdentity/checkout", "spec: {whenDeleted: Recreate}")
     scene.ready("CloudRunIdentity/checkout")
@@ -107,7 +107,7 @@ def test_a_deleted_account_is_made_anew_where_that_is_asked_for(adopted: Scene) 
     }
 
 
-def test_a_deleted_account_is_only_reported_where_that_is_asked_for(adopted: Scene) -> None:
+def test_when_deleted_report_only_reports(adopted: Scene) -> None:
     scene = adopted
     scene.patch("CloudRunIdentity/checkout", "spec: {whenDeleted: Report}")
     scene.ready("CloudRunIdentity/checkout")
@@ -120,7 +120,7 @@ def test_a_deleted_account_is_only_reported_where_that_is_asked_for(adopted: Sce
     scene.ready("CloudRunIdentity/checkout", "IAMBinding/loggers")
 
 
-def test_a_disabled_account_is_only_reported_where_that_is_asked_for(adopted: Scene) -> None:
+def test_when_disabled_report_only_reports(adopted: Scene) -> None:
     scene = adopted
     scene.patch("CloudRunIdentity/checkout", "spec: {whenDisabled: Report}")
     scene.ready("CloudRunIdentity/checkout")
@@ -133,12 +133,12 @@ def test_a_disabled_account_is_only_reported_where_that_is_asked_for(adopted: Sc
     assert not scene.cloud.accounts(scene.name)["checkout"].get("disabled")
 
 
-def test_a_replaced_account_gets_nothing_until_it_is_to_be_taken_over(adopted: Scene) -> None:
+def test_replaced_account_gets_no_grants_until_regrant_is_set(adopted: Scene) -> None:
     scene = adopted
     scene.patch(f"ManagedProject/{scene.name}", "spec: {suspend: true}")
     scene.fails("CloudRunIdentity/checkout", "Suspended")
     scene.cloud.edit_account(scene.email("checkout"), "delete")
-    scene.cloud.create_account(scene.name, "checkout", "somebody else's")
+    scene.cloud.create_account(scene.name, "checkout", "of another user")
     scene.patch(f"ManagedProject/{scene.name}", "spec: {suspend: false}")
     assert unique_id(scene) in scene.fails("CloudRunIdentity/checkout", "Conflict")
     scene.fails("IAMBinding/loggers", "DependencyNotReady")
@@ -156,7 +156,7 @@ def test_a_replaced_account_gets_nothing_until_it_is_to_be_taken_over(adopted: S
     }
 
 
-def test_an_identity_whose_account_is_gone_ends(adopted: Scene) -> None:
+def test_identity_of_a_deleted_account_can_be_deleted(adopted: Scene) -> None:
     scene = adopted
     scene.patch("CloudRunIdentity/checkout", "spec: {whenDeleted: Report}")
     scene.ready("CloudRunIdentity/checkout")
@@ -167,7 +167,7 @@ def test_an_identity_whose_account_is_gone_ends(adopted: Scene) -> None:
     assert scene.policy() == {}
 
 
-def test_an_account_is_disabled_before_it_is_deleted_and_the_status_says_until_when(scene: Scene) -> None:
+def test_account_is_disabled_before_deletion_until_the_reported_time(scene: Scene) -> None:
     scene.apply(IDENTITY + "  disableBeforeDelete: 24h\n")
     scene.ready("CloudRunIdentity/checkout")
     scene.delete("CloudRunIdentity/checkout")
@@ -182,7 +182,7 @@ def test_an_account_is_disabled_before_it_is_deleted_and_the_status_says_until_w
     assert scene.policy() == {}
 
 
-def test_a_revision_that_still_has_traffic_keeps_its_account(scene: Scene) -> None:
+def test_revision_with_traffic_blocks_deletion_of_its_account(scene: Scene) -> None:
     scene.apply(IDENTITY)
     scene.ready("CloudRunIdentity/checkout")
     service = scene.cloud.deploy("services", scene.name, "web", scene.email("checkout"))
@@ -199,7 +199,7 @@ def test_a_revision_that_still_has_traffic_keeps_its_account(scene: Scene) -> No
     scene.gone("CloudRunIdentity/checkout")
 
 
-def test_an_execution_that_has_not_ended_keeps_its_account(scene: Scene) -> None:
+def test_running_execution_blocks_deletion_of_its_account(scene: Scene) -> None:
     scene.apply(IDENTITY)
     scene.ready("CloudRunIdentity/checkout")
     job = scene.cloud.deploy("jobs", scene.name, "nightly", scene.email("checkout"))

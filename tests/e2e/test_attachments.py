@@ -1,4 +1,4 @@
-"""Workloads that somebody else deploys run as their identities."""
+"""Test attachments: deployed workloads run as their identities."""
 
 from collections import Counter
 from typing import Any
@@ -23,7 +23,7 @@ metadata: {name: pricing}
 KINDS = {"Service": "services", "Job": "jobs", "WorkerPool": "workerPools"}
 REVISIONED = ("Service", "WorkerPool")
 google_alone = pytest.mark.parametrize("kube_api_name", [EMBEDDED], indirect=True, scope="package")
-"""Of a test that tells nothing about the API server."""
+"""Mark for tests that do not depend on the API server."""
 
 FAILURE = "The user-provided container failed to start and listen on the port."
 
@@ -40,28 +40,28 @@ spec:
 
 
 def updates(scene: Scene) -> int:
-    """How many updates of workloads were asked for so far."""
+    """Return the number of workload updates that were requested so far."""
     return sum(count for method, count in scene.cloud.calls().items() if "/Update" in method)
 
 
 @pytest.fixture
 def service(scene: Scene) -> str:
-    """A service that somebody has deployed, in a project with two identities."""
+    """Deploy a service, in a project with two identities."""
     scene.apply(IDENTITIES)
     return scene.cloud.deploy("services", scene.name, "shop")
 
 
 @pytest.fixture
 def attached(scene: Scene, service: str) -> str:
-    """The service, which runs as checkout."""
+    """Attach the service to the identity `checkout`."""
     scene.apply(attachment())
     scene.ready(SHOP)
     return service
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_workload_of_each_kind_is_moved_by_one_read_and_one_write(scene: Scene, kind: str) -> None:
-    scene.patch(f"ManagedProject/{scene.name}", "spec: {driftInterval: 5m}")  # no sweep looks meanwhile
+def test_attaching_takes_one_read_and_one_write_for_each_workload_kind(scene: Scene, kind: str) -> None:
+    scene.patch(f"ManagedProject/{scene.name}", "spec: {driftInterval: 5m}")  # no resync in the meantime
     scene.apply(IDENTITIES)
     workload = scene.cloud.deploy(KINDS[kind], scene.name, "shop")
     before = scene.cloud.workload(workload)
@@ -85,7 +85,7 @@ def test_a_workload_of_each_kind_is_moved_by_one_read_and_one_write(scene: Scene
     assert {check["check"]: check["state"] for check in status["preflight"]}["Account"] == "Passed"
 
 
-def test_a_rollout_is_followed_without_waiting_in_it(scene: Scene, service: str) -> None:
+def test_rollout_is_followed_without_holding_a_worker(scene: Scene, service: str) -> None:
     scene.ready("CloudRunIdentity/checkout")
     scene.cloud.turn(operationTime="3s")
     try:
@@ -101,7 +101,7 @@ def test_a_rollout_is_followed_without_waiting_in_it(scene: Scene, service: str)
 
 
 @google_alone
-def test_an_operation_that_google_forgot_is_not_missed(scene: Scene, service: str) -> None:
+def test_expired_operation_does_not_block_the_rollout(scene: Scene, service: str) -> None:
     scene.cloud.fail("google.longrunning.Operations/GetOperation", "NOT_FOUND", times=10_000)
     scene.cloud.turn(operationTime="2s")
     try:
@@ -113,7 +113,7 @@ def test_an_operation_that_google_forgot_is_not_missed(scene: Scene, service: st
 
 
 @google_alone
-def test_a_deploy_at_the_same_moment_is_not_overwritten(scene: Scene, service: str) -> None:
+def test_concurrent_deployment_is_not_overwritten(scene: Scene, service: str) -> None:
     scene.ready("CloudRunIdentity/checkout")
     scene.cloud.fail("*.Services/UpdateService", "ABORTED", times=2)
     scene.apply(attachment())
@@ -123,7 +123,7 @@ def test_a_deploy_at_the_same_moment_is_not_overwritten(scene: Scene, service: s
 
 
 @google_alone
-def test_quotas_outages_and_lost_answers_are_waited_out(scene: Scene, service: str) -> None:
+def test_attaching_survives_quotas_outages_and_lost_responses(scene: Scene, service: str) -> None:
     scene.ready("CloudRunIdentity/checkout")
     scene.cloud.fail("*.Services/GetService", "RESOURCE_EXHAUSTED")
     scene.cloud.fail("*.Services/UpdateService", "UNAVAILABLE", applied=True)
@@ -135,9 +135,7 @@ def test_quotas_outages_and_lost_answers_are_waited_out(scene: Scene, service: s
 
 
 @pytest.mark.parametrize("kind", REVISIONED)
-def test_a_revision_that_does_not_start_is_told_once_and_the_previous_one_keeps_serving(
-    scene: Scene, kind: str
-) -> None:
+def test_failed_revision_is_reported_once_and_the_former_one_serves(scene: Scene, kind: str) -> None:
     scene.apply(IDENTITIES)
     workload = scene.cloud.deploy(KINDS[kind], scene.name, "shop")
     serving = scene.cloud.workload(workload)["latestReadyRevision"].rpartition("/")[2]
@@ -149,7 +147,7 @@ def test_a_revision_that_does_not_start_is_told_once_and_the_previous_one_keeps_
     assert FAILURE in message
     assert f"{serving} as " in message
     assert "keeps serving" in message
-    wait_for_sweeps(scene)
+    wait_for_resyncs(scene)
     assert updates(scene) - before == 1
     assert not scene.is_stalled(SHOP)
 
@@ -159,7 +157,7 @@ def test_a_revision_that_does_not_start_is_told_once_and_the_previous_one_keeps_
     assert updates(scene) - before == 2
 
 
-def test_what_still_serves_as_another_account_is_named_until_its_traffic_is_moved(
+def test_revision_serving_as_another_account_is_named_while_it_has_traffic(
     scene: Scene, service: str
 ) -> None:
     old = scene.cloud.workload(service)["latestReadyRevision"].rpartition("/")[2]
@@ -181,7 +179,7 @@ def test_what_still_serves_as_another_account_is_named_until_its_traffic_is_move
     assert old in scene.fails(SHOP, "OldRevisionServing")
 
 
-def test_a_deploy_without_the_account_is_put_back_and_a_fight_is_ended(scene: Scene, attached: str) -> None:
+def test_deployment_with_another_account_is_repaired_until_conflict(scene: Scene, attached: str) -> None:
     for account in ("", scene.email("pricing"), ""):
         scene.cloud.deploy_as(attached, account)
         becomes(lambda: scene.cloud.runs_as(attached), scene.email("checkout"))
@@ -194,7 +192,7 @@ def test_a_deploy_without_the_account_is_put_back_and_a_fight_is_ended(scene: Sc
     assert "by somebody@example.com" in message
     assert scene.is_stalled(SHOP)
     before = updates(scene)
-    wait_for_sweeps(scene)
+    wait_for_resyncs(scene)
     assert updates(scene) == before
 
     scene.patch(SHOP, f'metadata: {{annotations: {{{GROUP}/reconcile-requested-at: "now"}}}}')
@@ -202,7 +200,7 @@ def test_a_deploy_without_the_account_is_put_back_and_a_fight_is_ended(scene: Sc
     assert scene.cloud.runs_as(attached) == scene.email("checkout")
 
 
-def test_a_workload_that_is_created_anew_is_attached_anew(scene: Scene, attached: str) -> None:
+def test_recreated_workload_is_attached_again(scene: Scene, attached: str) -> None:
     before = scene.status(SHOP)["workloadUID"]
     scene.cloud.delete_workload(attached)
     assert LOCATION in scene.fails(SHOP, "WorkloadNotFound")
@@ -212,7 +210,7 @@ def test_a_workload_that_is_created_anew_is_attached_anew(scene: Scene, attached
     assert scene.status(SHOP)["previousServiceAccount"] == scene.email("pricing")
 
 
-def test_what_ran_before_is_put_back_when_the_attachment_goes(scene: Scene, service: str) -> None:
+def test_restore_policy_restores_the_former_account(scene: Scene, service: str) -> None:
     scene.ready("CloudRunIdentity/pricing")
     scene.cloud.deploy_as(service, scene.email("pricing"))
     scene.apply(attachment(deletionPolicy="Restore"))
@@ -226,7 +224,7 @@ def test_what_ran_before_is_put_back_when_the_attachment_goes(scene: Scene, serv
     assert scene.cloud.runs_as(service) == scene.email("pricing")
 
 
-def test_the_default_account_is_put_back_where_it_ran_before(scene: Scene, service: str) -> None:
+def test_restore_policy_restores_the_default_account(scene: Scene, service: str) -> None:
     default = scene.cloud.runs_as(service)
     scene.apply(attachment(deletionPolicy="Restore"))
     scene.ready(SHOP)
@@ -234,7 +232,7 @@ def test_the_default_account_is_put_back_where_it_ran_before(scene: Scene, servi
     assert scene.cloud.runs_as(service) == default
 
 
-def test_an_account_that_the_guardrails_admit_no_more_is_not_put_back(scene: Scene, service: str) -> None:
+def test_former_account_is_not_restored_if_guardrails_deny_it(scene: Scene, service: str) -> None:
     stranger = scene.cloud.create_account(scene.name, "stranger")
     scene.cloud.deploy_as(service, stranger)
     scene.apply(attachment(deletionPolicy="Restore"))
@@ -249,7 +247,7 @@ def test_an_account_that_the_guardrails_admit_no_more_is_not_put_back(scene: Sce
 
 
 @pytest.mark.parametrize("policy", ["Abandon", "Restore"])
-def test_the_attachment_of_a_workload_that_is_gone_goes(scene: Scene, attached: str, policy: str) -> None:
+def test_attachment_of_a_deleted_workload_can_be_deleted(scene: Scene, attached: str, policy: str) -> None:
     scene.patch(SHOP, f"spec: {{deletionPolicy: {policy}}}")
     scene.ready(SHOP)
     scene.cloud.delete_workload(attached)
@@ -257,9 +255,7 @@ def test_the_attachment_of_a_workload_that_is_gone_goes(scene: Scene, attached: 
 
 
 @google_alone
-def test_what_somebody_else_deployed_since_is_left_when_the_attachment_goes(
-    scene: Scene, service: str
-) -> None:
+def test_restore_policy_keeps_an_account_that_was_deployed_since(scene: Scene, service: str) -> None:
     scene.apply(attachment(deletionPolicy="Restore"))
     scene.ready(SHOP, "CloudRunIdentity/pricing")
     scene.patch(f"ManagedProject/{scene.name}", "spec: {driftInterval: 1h}")
@@ -269,7 +265,7 @@ def test_what_somebody_else_deployed_since_is_left_when_the_attachment_goes(
     assert scene.cloud.runs_as(service) == scene.email("pricing")
 
 
-def test_an_account_by_its_e_mail_needs_a_guardrail(scene: Scene, service: str) -> None:
+def test_attachment_by_email_needs_a_guardrail(scene: Scene, service: str) -> None:
     deployer = scene.cloud.create_account(scene.name, "deployer")
     by_email = attachment().replace("identityRef: {name: checkout}", f"email: {deployer}")
     scene.apply(by_email)
@@ -281,7 +277,7 @@ def test_an_account_by_its_e_mail_needs_a_guardrail(scene: Scene, service: str) 
 
 
 @google_alone
-def test_a_service_that_a_product_deploys_is_left_to_it(scene: Scene, service: str) -> None:
+def test_service_managed_by_another_product_is_not_changed(scene: Scene, service: str) -> None:
     scene.cloud.update(service, labels={"goog-managed-by": "cloudfunctions"})
     before = updates(scene)
     scene.apply(attachment())
@@ -290,7 +286,7 @@ def test_a_service_that_a_product_deploys_is_left_to_it(scene: Scene, service: s
 
 
 @google_alone
-def test_an_account_that_cannot_run_anything_holds_up_the_move(scene: Scene, service: str) -> None:
+def test_disabled_account_blocks_the_attachment(scene: Scene, service: str) -> None:
     scene.cloud.create_account(scene.name, "deployer")
     scene.patch(
         f"ManagedProject/{scene.name}",
@@ -312,7 +308,7 @@ def test_an_account_that_cannot_run_anything_holds_up_the_move(scene: Scene, ser
 
 
 @google_alone
-def test_an_api_that_is_not_enabled_is_named_with_the_command(scene: Scene, service: str) -> None:
+def test_disabled_api_is_reported_with_the_command_that_enables_it(scene: Scene, service: str) -> None:
     scene.ready("CloudRunIdentity/checkout")
     scene.cloud.fail(
         "*.Services/*",
@@ -345,7 +341,7 @@ def test_an_api_that_is_not_enabled_is_named_with_the_command(scene: Scene, serv
         ("identityRef: {name: checkout}", "{}", "exactly one of identityRef, email"),
     ],
 )
-def test_what_cannot_exist_is_refused_when_it_is_applied(
+def test_impossible_workload_is_refused_by_the_api_server(
     scene: Scene, wrong: str, right: str, complaint: str
 ) -> None:
     with pytest.raises(ApiException) as refused:
@@ -355,12 +351,12 @@ def test_what_cannot_exist_is_refused_when_it_is_applied(
     assert complaint in str(refused.value.body)
 
 
-def wait_for_sweeps(scene: Scene, count: int = 2) -> None:
-    """Wait until the project's workloads of some kind were listed so many more times."""
+def wait_for_resyncs(scene: Scene, count: int = 2) -> None:
+    """Wait until the project's workloads of any kind were listed `count` more times."""
     listing = ("/ListServices", "/ListWorkerPools")
 
-    def sweeps() -> Counter[str]:
+    def listings() -> Counter[str]:
         return Counter(call["rpc"] for call in scene.cloud.log(scene.name) if call["rpc"].endswith(listing))
 
-    before = sweeps()
-    eventually(sweeps, lambda now: max((now - before).values(), default=0) >= count)
+    before = listings()
+    eventually(listings, lambda now: max((now - before).values(), default=0) >= count)

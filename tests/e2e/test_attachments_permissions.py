@@ -1,4 +1,4 @@
-"""Attachments of an operator that may do only what the policies of Google Cloud let it."""
+"""Test attachments by an operator with few permissions in Google Cloud."""
 
 from collections.abc import Iterator
 
@@ -19,9 +19,9 @@ ADMINISTRATION = (
     "roles/resourcemanager.projectIamAdmin",
     "roles/iam.roleViewer",
 )
-"""All that the operator is granted in the projects of these tests: it may administer, but act as nobody."""
+"""Permissions of the operator in these tests: it may administer, but not act as any account."""
 
-LENT = """
+DELEGATED = """
 kind: ManagedProject
 metadata: {name: %s}
 spec:
@@ -47,12 +47,12 @@ spec:
 
 @pytest.fixture
 def scene(stage: Stage, projects: tuple[str, ...]) -> Iterator[Scene]:
-    """Projects that are lent to the first one's namespace."""
+    """Provide projects that are delegated to the namespace of the first one."""
     scene = Scene(stage, projects[0])
     for project in projects:
         for role in ADMINISTRATION:
             scene.cloud.add(f"projects/{project}", role, OPERATOR)
-        scene.apply(LENT % project)
+        scene.apply(DELEGATED % project)
     yield scene
     scene.end()
 
@@ -62,7 +62,7 @@ def checks(scene: Scene) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("projects", [(ALONE,)], ids=["alone"])
-def test_what_the_operator_lacks_is_told_beforehand_with_what_to_do(scene: Scene) -> None:
+def test_preflight_reports_missing_permissions_with_their_remedies(scene: Scene) -> None:
     scene.apply(IDENTITY % (ALONE, "[]"))
     scene.apply(ATTACHMENT)
     message = scene.fails(SHOP, "PermissionDenied")
@@ -79,7 +79,7 @@ def test_what_the_operator_lacks_is_told_beforehand_with_what_to_do(scene: Scene
 
 
 @pytest.mark.parametrize("projects", [(HOME, AWAY)], ids=["two"])
-def test_an_account_of_another_project_is_run_as_once_the_service_agent_may(scene: Scene) -> None:
+def test_cross_project_attachment_waits_for_the_service_agent(scene: Scene) -> None:
     scene.apply(IDENTITY % (AWAY, f"[{{principal: '{OPERATOR}'}}]"))
     scene.apply(ATTACHMENT)
     scene.fails(SHOP, "PermissionDenied")

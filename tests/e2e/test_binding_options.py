@@ -1,4 +1,4 @@
-"""What a binding can say beyond role and members: whose old grants are, when they hold, and on a secret."""
+"""Test optional fields of bindings: existing grants, conditions, secrets."""
 
 import pytest
 
@@ -26,7 +26,7 @@ OFFICE_HOURS = """
   condition: {title: office hours, expression: "request.time.getHours() < 18", description: "by day"}
 """
 LOSSES = 5
-"""So many within an hour are taken for intent."""
+"""Removals within an hour after which the operator reports a conflict."""
 
 SECRET = "projects/acme-vault/secrets/stripe-key"
 VAULT = """
@@ -38,7 +38,7 @@ spec:
   namespaces: {names: [$scene]}
   guardrails:
     grants:
-    - {roles: [roles/secretmanager.secretAccessor], "on": [Secret], names: [stripe-*], members: ["*"]}
+    - {roles: [roles/secretmanager.secretAccessor], targetKinds: [Secret], names: [stripe-*], members: ["*"]}
 """
 ACCESSORS = """
 kind: IAMBinding
@@ -54,7 +54,7 @@ spec:
 @pytest.mark.parametrize(
     ("existing_grants", "left"), [("Keep", {"roles/viewer": ["group:ops@example.com"]}), ("Claim", {})]
 )
-def test_a_grant_that_stood_before_goes_with_the_binding_if_that_claims_it(
+def test_existing_grant_is_removed_with_the_binding_only_if_claimed(
     scene: Scene, existing_grants: str, left: dict[str, list[str]]
 ) -> None:
     scene.cloud.add(scene.project, "roles/viewer", "group:ops@example.com")
@@ -67,7 +67,7 @@ def test_a_grant_that_stood_before_goes_with_the_binding_if_that_claims_it(
     assert scene.ledger_targets() == set()
 
 
-def test_one_role_with_and_without_a_condition_is_two_grants(scene: Scene) -> None:
+def test_role_with_and_without_condition_is_two_grants(scene: Scene) -> None:
     service = scene.cloud.deploy("services", scene.name, "shop")
     scene.apply(CALLERS)
     scene.apply(CALLERS.replace("name: callers", "name: by-day") + OFFICE_HOURS)
@@ -93,7 +93,7 @@ def test_one_role_with_and_without_a_condition_is_two_grants(scene: Scene) -> No
     )
 
 
-def test_callers_of_a_service_that_lets_in_everybody_hear_that_the_role_decides_nothing(scene: Scene) -> None:
+def test_invoker_role_on_a_service_without_iam_check_is_reported(scene: Scene) -> None:
     service = scene.cloud.deploy("services", scene.name, "shop")
     scene.apply(CALLERS)
     scene.apply("""
@@ -118,7 +118,7 @@ spec:
         becomes(lambda each=each: scene.status(each).get("issues"), None)
 
 
-def test_a_secret_is_opened_beside_others_and_closed_again(scene: Scene) -> None:
+def test_binding_on_a_secret_keeps_unmanaged_members(scene: Scene) -> None:
     billing = "group:billing@example.com"
     accessor = "roles/secretmanager.secretAccessor"
     scene.apply(VAULT)
@@ -136,7 +136,7 @@ def test_a_secret_is_opened_beside_others_and_closed_again(scene: Scene) -> None
     assert scene.cloud.policy(SECRET) == {accessor: [billing]}
 
 
-def test_somebody_who_takes_a_grant_away_again_and_again_is_named_as_a_conflict_and_not_fought(
+def test_repeatedly_removed_grant_becomes_a_conflict(
     scene: Scene,
 ) -> None:
     scene.apply(VIEWERS)

@@ -1,4 +1,4 @@
-"""What work costs in calls to Google Cloud: policies and pages, not objects."""
+"""Test that calls to Google Cloud grow with policies and pages, not with objects."""
 
 from collections import Counter
 
@@ -35,18 +35,19 @@ def test_identities_of_one_project_share_the_writes_of_its_policy(scene: Scene) 
     assert calls["IAM/SetIamPolicy"] == 0
 
 
-def test_an_idle_interval_costs_policies_and_pages(scene: Scene) -> None:
+def test_idle_resync_reads_each_policy_and_page_once(scene: Scene) -> None:
     scene.apply("---".join(identity(number) for number in range(IDENTITIES)))
     scene.ready(*(f"CloudRunIdentity/worker-{number:02}" for number in range(IDENTITIES)))
 
-    def sweeps() -> Counter[str]:
+    def calls_since() -> Counter[str]:
         return scene.cloud.calls() - before
 
     before = scene.cloud.calls()
-    calls = eventually(sweeps, lambda calls: calls["Projects/GetIamPolicy"] >= 3)
+    calls = eventually(calls_since, lambda calls: calls["Projects/GetIamPolicy"] >= 3)
 
-    # Three sweeps, and a fourth may have begun: each reads the policy, a page of accounts and the project.
-    # Keys alone are listed account by account, there being no other way.
+    # Three resyncs, and possibly the start of a fourth. Each reads the policy, a page of accounts and the
+    # project.
+    # Keys can only be listed per account.
     assert calls["IAM/GetServiceAccount"] == 0
     assert calls["IAM/ListServiceAccountKeys"] <= 4 * IDENTITIES
     for method, count in calls.items():

@@ -1,4 +1,4 @@
-"""Killed at any moment, the operator loses nothing and leaks nothing: the next one carries on."""
+"""Test that an operator killed at random moments loses and leaks nothing."""
 
 import random
 import time
@@ -19,7 +19,7 @@ metadata: {{name: worker-{number}}}
 spec:
   displayName: Worker {number}
   roles: [{{role: roles/viewer}}, {{role: roles/cloudsql.client}}]
-  users: [{{identityRef: {{name: worker-{neighbour}}}}}]
+  users: [{{identityRef: {{name: worker-{neighbor}}}}}]
 """
 BINDING = """
 kind: IAMBinding
@@ -39,12 +39,12 @@ spec:
 """
 
 
-def neighbour(number: int) -> int:
+def neighbor(number: int) -> int:
     return (number + 1) % len(NUMBERS)
 
 
 BATCH = "---".join(
-    manifest.format(number=number, neighbour=neighbour(number))
+    manifest.format(number=number, neighbor=neighbor(number))
     for number in NUMBERS
     for manifest in (IDENTITY, BINDING)
 )
@@ -54,7 +54,7 @@ NAMES = [
 
 
 @pytest.mark.parametrize("kube_api_name", [EMBEDDED], indirect=True, scope="package")
-def test_a_batch_that_is_applied_under_kills_ends_as_it_was_declared(scene: Scene) -> None:
+def test_batch_applied_under_kills_converges_to_its_declaration(scene: Scene) -> None:
     scene.cloud.add(scene.project, "roles/viewer", "user:ann@example.com")
     moments = random.Random(1)
 
@@ -74,7 +74,7 @@ def test_a_batch_that_is_applied_under_kills_ends_as_it_was_declared(scene: Scen
         "roles/cloudsql.client": workers,
     }
     for number in NUMBERS:
-        account, user = scene.account(f"worker-{number}"), scene.member(f"worker-{neighbour(number)}")
+        account, user = scene.account(f"worker-{number}"), scene.member(f"worker-{neighbor(number)}")
         assert scene.cloud.policy(account) == {
             "roles/iam.serviceAccountTokenCreator": ["group:ops@example.com"],
             "roles/iam.serviceAccountUser": [user],
@@ -92,7 +92,7 @@ def test_a_batch_that_is_applied_under_kills_ends_as_it_was_declared(scene: Scen
 
 
 @pytest.mark.parametrize("kube_api_name", [EMBEDDED], indirect=True, scope="package")
-def test_a_batch_that_is_deleted_under_kills_leaves_nothing(scene: Scene) -> None:
+def test_batch_deleted_under_kills_leaves_nothing_behind(scene: Scene) -> None:
     scene.cloud.add(scene.project, "roles/viewer", "user:ann@example.com")
     moments = random.Random(2)
     scene.apply(BATCH)
@@ -109,7 +109,7 @@ def test_a_batch_that_is_deleted_under_kills_leaves_nothing(scene: Scene) -> Non
 
 
 @pytest.mark.parametrize("kube_api_name", [EMBEDDED], indirect=True, scope="package")
-def test_what_a_ledger_holds_that_was_edited_out_of_shape_is_not_left_behind_by_the_next_operator(
+def test_grants_of_an_invalid_ledger_are_not_left_behind(
     scene: Scene,
 ) -> None:
     scene.apply(CLIENTS)
@@ -135,17 +135,17 @@ def test_what_a_ledger_holds_that_was_edited_out_of_shape_is_not_left_behind_by_
 
 
 def identity(scene: Scene, number: int) -> str:
-    """An identity of the batch as ledgers name it, without its UID."""
+    """Return the owner key of an identity of the batch."""
     return f"CloudRunIdentity/{scene.name}/worker-{number}"
 
 
 def binding(scene: Scene, number: int) -> str:
-    """A binding of the batch, likewise."""
+    """Return the owner key of a binding of the batch."""
     return f"IAMBinding/{scene.name}/tokens-{number}"
 
 
 def kill_and_restart(scene: Scene, moments: random.Random) -> None:
-    """Let the operator act for a moment, whichever comes, then kill it, and let the next one act."""
+    """Kill the operator after a random time, and start the next one."""
     time.sleep(moments.uniform(0, 2))
     scene.stage.operator.kill()
     scene.stage.ensure_operator()
@@ -156,7 +156,7 @@ def sorted_policy(scene: Scene, resource: str) -> Object:
 
 
 def entries(scene: Scene, target: str) -> dict[tuple[str, str], list[str]]:
-    """Who claims each role and member that the ledger of a policy holds as granted by us."""
+    """Return the owners of each granted role and member in the ledger of a policy."""
     return {
         (binding["role"], member["member"]): [owner.rpartition("/")[0] for owner in member["owners"]]
         for binding in scene.ledger(target)["bindings"]

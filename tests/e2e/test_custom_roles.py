@@ -1,4 +1,4 @@
-"""A custom role from its creation to its deletion, and the grants that wait for it."""
+"""Test custom roles from creation to deletion, and the grants that wait for them."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ spec:
   guardrails:
     customRoles: {permissions: ["run.*"]}
     grants:
-    - {roles: ["projects/$scene/roles/*"], "on": [Project], members: [identities, "group:*"]}
+    - {roles: ["projects/$scene/roles/*"], targetKinds: [Project], members: [identities, "group:*"]}
 """
 RUNNER = """
 kind: CustomRole
@@ -38,7 +38,7 @@ spec:
 
 @pytest.fixture
 def scene_with_roles(closed_scene: Scene) -> Scene:
-    """A scene whose project lets custom roles of Cloud Run permissions be defined and granted."""
+    """Provide a scene that admits custom roles with Cloud Run permissions."""
     closed_scene.apply(PROJECT)
     closed_scene.ready(f"ManagedProject/{closed_scene.name}")
     return closed_scene
@@ -49,11 +49,11 @@ def role_name(scene: Scene) -> str:
 
 
 def the_role(scene: Scene) -> dict[str, Any]:
-    """The role as Google shows it; empty if there is none."""
+    """Return the role as Google shows it; empty if there is none."""
     return scene.cloud.role(role_name(scene)) or {}
 
 
-def test_a_role_is_made_and_kept_as_declared(scene_with_roles: Scene) -> None:
+def test_custom_role_is_created_and_drift_is_repaired(scene_with_roles: Scene) -> None:
     scene = scene_with_roles
     scene.apply(RUNNER)
     scene.ready("CustomRole/runner")
@@ -73,7 +73,7 @@ def test_a_role_is_made_and_kept_as_declared(scene_with_roles: Scene) -> None:
     assert "iam.serviceAccounts.actAs: held → removed" in scene.told("CustomRole/runner", "DriftDetected")
 
 
-def test_a_grant_waits_for_its_role_and_the_role_for_the_end_of_its_grants(scene_with_roles: Scene) -> None:
+def test_grant_waits_for_its_role_and_role_deletion_waits_for_grants(scene_with_roles: Scene) -> None:
     scene = scene_with_roles
     scene.apply(CLIENTS)
     scene.fails("IAMBinding/clients", "DependencyNotFound", saying="there is no CustomRole")
@@ -106,7 +106,7 @@ spec: {roles: [{role: projects/$scene/roles/prefectRunner}]}
 """
 
 
-def test_a_role_waits_for_the_end_of_all_that_name_it_in_full(scene_with_roles: Scene) -> None:
+def test_role_deletion_waits_for_objects_that_use_its_full_name(scene_with_roles: Scene) -> None:
     scene = scene_with_roles
     shop = scene.add_namespace(f"{scene.name}-shop")
     scene.patch(f"ManagedProject/{scene.name}", f"spec: {{namespaces: {{names: [{scene.name}, {shop}]}}}}")
@@ -133,7 +133,7 @@ def test_a_role_waits_for_the_end_of_all_that_name_it_in_full(scene_with_roles: 
     assert role_name(scene) not in scene.policy()
 
 
-def test_of_two_objects_with_one_role_the_first_has_it_and_keeps_it(scene_with_roles: Scene) -> None:
+def test_first_of_two_objects_with_one_role_id_owns_the_role(scene_with_roles: Scene) -> None:
     scene = scene_with_roles
     shop = scene.add_namespace(f"{scene.name}-shop")
     scene.patch(f"ManagedProject/{scene.name}", f"spec: {{namespaces: {{names: [{scene.name}, {shop}]}}}}")
@@ -153,7 +153,7 @@ def test_of_two_objects_with_one_role_the_first_has_it_and_keeps_it(scene_with_r
     scene.fails("CustomRole/runner", "Conflict", saying=remedy, namespace=shop)
 
 
-def test_a_role_that_was_deleted_with_its_object_comes_back_with_another(scene_with_roles: Scene) -> None:
+def test_role_deleted_with_its_object_is_undeleted_for_a_new_object(scene_with_roles: Scene) -> None:
     scene = scene_with_roles
     scene.apply(RUNNER)
     scene.ready("CustomRole/runner")
@@ -166,7 +166,7 @@ def test_a_role_that_was_deleted_with_its_object_comes_back_with_another(scene_w
     assert (back.get("deleted", False), back["includedPermissions"]) == (False, ["run.jobs.run"])
 
 
-def test_a_role_that_somebody_else_deleted_is_not_brought_back(scene_with_roles: Scene) -> None:
+def test_role_deleted_by_another_user_is_not_undeleted(scene_with_roles: Scene) -> None:
     scene = scene_with_roles
     scene.cloud.create_role(scene.name, "prefectRunner", ["run.jobs.run"])
     scene.cloud.delete_role(role_name(scene))
@@ -180,7 +180,7 @@ def test_a_role_that_somebody_else_deleted_is_not_brought_back(scene_with_roles:
     assert the_role(scene)["deleted"]
 
 
-def test_a_role_that_exists_already_is_taken_over_if_both_sides_say_so(scene_with_roles: Scene) -> None:
+def test_existing_role_is_adopted_if_spec_and_guardrails_permit_it(scene_with_roles: Scene) -> None:
     scene = scene_with_roles
     scene.cloud.create_role(scene.name, "prefectRunner", ["run.jobs.delete"])
     scene.apply(RUNNER)
@@ -192,17 +192,17 @@ def test_a_role_that_exists_already_is_taken_over_if_both_sides_say_so(scene_wit
     assert the_role(scene)["includedPermissions"] == ["run.jobs.create", "run.jobs.run"]
 
 
-def test_a_role_that_permits_too_much_is_refused_and_nothing_is_written(scene_with_roles: Scene) -> None:
+def test_role_beyond_the_guardrails_is_refused_without_a_write(scene_with_roles: Scene) -> None:
     scene = scene_with_roles
     scene.apply(RUNNER.replace("run.jobs.run]", "iam.serviceAccounts.actAs]"))
 
     message = scene.fails("CustomRole/runner", "DeniedByGuardrail")
 
-    assert "admits no iam.serviceAccounts.actAs" in message
+    assert "does not admit iam.serviceAccounts.actAs" in message
     assert the_role(scene) == {}
 
 
-def test_a_granted_role_is_widened_only_as_far_as_it_might_be_granted(scene_with_roles: Scene) -> None:
+def test_granted_role_gains_only_permissions_that_its_grants_may_have(scene_with_roles: Scene) -> None:
     scene = scene_with_roles
     scene.patch(
         f"ManagedProject/{scene.name}",
@@ -220,7 +220,7 @@ def test_a_granted_role_is_widened_only_as_far_as_it_might_be_granted(scene_with
     scene.ready("IAMBinding/clients")
 
 
-def test_permissions_that_no_custom_role_can_hold_are_listed_and_left_out(scene_with_roles: Scene) -> None:
+def test_unsupported_permissions_are_listed_and_left_out(scene_with_roles: Scene) -> None:
     scene = scene_with_roles
     scene.apply(RUNNER.replace("run.jobs.run]", "run.nonsense.do]"))
     scene.ready("CustomRole/runner")

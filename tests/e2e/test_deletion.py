@@ -1,4 +1,4 @@
-"""Deleting: undoes what was done and nothing else, and never under a running workload."""
+"""Test that deletion undoes only what the operator did, and never while a workload runs."""
 
 from tests.e2e.eventually import becomes, eventually
 from tests.e2e.scene import Scene
@@ -19,7 +19,7 @@ spec:
 """
 
 
-def test_an_identity_goes_with_its_grants_its_account_and_its_ledgers(scene: Scene) -> None:
+def test_deleted_identity_leaves_no_grants_account_or_ledgers(scene: Scene) -> None:
     scene.cloud.add(scene.project, "roles/cloudsql.client", "user:ann@example.com")
     scene.apply(IDENTITY)
     scene.ready("CloudRunIdentity/checkout")
@@ -36,7 +36,7 @@ def test_an_identity_goes_with_its_grants_its_account_and_its_ledgers(scene: Sce
     assert scene.ledger_targets() == set()
 
 
-def test_an_abandoned_identity_leaves_its_account_and_its_grants(scene: Scene) -> None:
+def test_abandoned_identity_leaves_its_account_and_its_grants(scene: Scene) -> None:
     scene.apply(IDENTITY + "  deletionPolicy: Abandon\n")
     scene.ready("CloudRunIdentity/checkout")
     policy = scene.policy()
@@ -48,7 +48,7 @@ def test_an_abandoned_identity_leaves_its_account_and_its_grants(scene: Scene) -
     assert scene.ledger_targets() == set()
 
 
-def test_an_identity_is_not_deleted_while_a_workload_runs_as_it(scene: Scene) -> None:
+def test_identity_in_use_by_a_workload_is_not_deleted(scene: Scene) -> None:
     service = scene.cloud.deploy("services", scene.name, "checkout")
     scene.apply(IDENTITY)
     scene.apply(ATTACHMENT)
@@ -68,7 +68,7 @@ def test_an_identity_is_not_deleted_while_a_workload_runs_as_it(scene: Scene) ->
     assert scene.policy() == {}
 
 
-def test_an_identity_in_use_is_let_go_by_force_and_its_account_stays(scene: Scene) -> None:
+def test_forced_deletion_of_an_identity_in_use_keeps_its_account(scene: Scene) -> None:
     service = scene.cloud.deploy("services", scene.name, "checkout")
     scene.apply(IDENTITY)
     scene.ready("CloudRunIdentity/checkout")
@@ -90,7 +90,7 @@ def test_an_identity_in_use_is_let_go_by_force_and_its_account_stays(scene: Scen
     assert "Service europe-west1/checkout runs as it" in left["abandoned"]["reason"]
 
 
-def test_a_namespace_ends_with_all_that_was_declared_in_it(scene: Scene) -> None:
+def test_namespace_deletion_finalizes_all_its_objects(scene: Scene) -> None:
     scene.cloud.deploy("services", scene.name, "checkout")
     scene.apply(IDENTITY)
     scene.apply(ATTACHMENT)
@@ -113,7 +113,7 @@ spec:
     assert [left["email"] for left in scene.left_behind()] == [scene.email("checkout")]
 
 
-def test_a_project_ends_when_nothing_refers_to_it_any_more(scene: Scene) -> None:
+def test_project_is_deleted_when_nothing_refers_to_it(scene: Scene) -> None:
     scene.apply(IDENTITY)
     scene.ready("CloudRunIdentity/checkout")
 
@@ -126,7 +126,7 @@ def test_a_project_ends_when_nothing_refers_to_it_any_more(scene: Scene) -> None
     assert scene.cloud.accounts(scene.name) == {}
 
 
-def test_a_binding_whose_target_is_gone_ends(scene: Scene) -> None:
+def test_binding_with_a_deleted_target_can_be_deleted(scene: Scene) -> None:
     scene.apply(IDENTITY)
     scene.apply("""
 kind: IAMBinding
@@ -145,7 +145,7 @@ spec:
     assert scene.ledger_targets() == set()
 
 
-# Objects that a laxer definition of their kind let in, and that this operator cannot read.
+# Invalid objects, which an older CRD admitted.
 
 BINDING = """
 kind: IAMBinding
@@ -157,7 +157,7 @@ spec:
 """
 
 
-def test_a_binding_that_cannot_be_read_releases_its_grants_and_goes(scene: Scene) -> None:
+def test_deleted_invalid_binding_releases_its_grants(scene: Scene) -> None:
     scene.apply(BINDING)
     scene.ready("IAMBinding/viewers")
     scene.spoil("IAMBinding/viewers", "existingGrants")
@@ -169,7 +169,7 @@ def test_a_binding_that_cannot_be_read_releases_its_grants_and_goes(scene: Scene
     assert scene.ledger_targets() == set()
 
 
-def test_an_identity_that_cannot_be_read_goes_and_its_successor_takes_over(scene: Scene) -> None:
+def test_successor_of_a_deleted_invalid_identity_takes_over(scene: Scene) -> None:
     scene.apply(IDENTITY)
     scene.ready("CloudRunIdentity/checkout")
     policy = scene.policy()

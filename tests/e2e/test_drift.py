@@ -1,4 +1,4 @@
-"""Drift: what somebody else changes is found within the drift interval, put right, and told of."""
+"""Test that drift is detected within the drift interval, repaired and reported."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def drift_count(scene: Scene, name: str) -> int:
     return count
 
 
-def test_a_grant_that_somebody_takes_away_comes_back_and_what_somebody_adds_stays(scene: Scene) -> None:
+def test_removed_grant_is_restored_and_added_member_remains(scene: Scene) -> None:
     scene.apply("""
 kind: IAMBinding
 metadata: {name: viewers}
@@ -51,9 +51,7 @@ spec:
 @pytest.mark.parametrize(
     ("kind", "collection"), [("Service", "services"), ("Job", "jobs"), ("WorkerPool", "workerPools")]
 )
-def test_a_workload_that_is_deployed_as_another_account_is_moved_back(
-    scene: Scene, kind: str, collection: str
-) -> None:
+def test_workload_deployed_with_another_account_is_repaired(scene: Scene, kind: str, collection: str) -> None:
     workload = scene.cloud.deploy(collection, scene.name, "checkout")
     scene.apply(IDENTITY)
     scene.apply(f"""
@@ -75,7 +73,7 @@ spec:
     assert scene.email("checkout") in scene.told("IdentityAttachment/checkout", "DriftRepaired")
 
 
-def test_an_account_that_somebody_disables_is_enabled(scene: Scene) -> None:
+def test_disabled_account_is_enabled_again(scene: Scene) -> None:
     scene.apply(IDENTITY)
     scene.ready("CloudRunIdentity/checkout")
 
@@ -88,8 +86,8 @@ def test_an_account_that_somebody_disables_is_enabled(scene: Scene) -> None:
     becomes(lambda: drift_count(scene, "CloudRunIdentity/checkout"), 1)
 
 
-def test_an_account_that_somebody_deletes_is_undeleted_with_all_that_it_held(scene: Scene) -> None:
-    # Adopted, because for two minutes after we created an account ourselves its absence counts as lag.
+def test_deleted_account_is_undeleted_with_its_grants(scene: Scene) -> None:
+    # Adopted, because the absence of a created account counts as propagation delay for two minutes.
     email = scene.cloud.create_account(scene.name, "checkout", "Checkout")
     scene.patch(f"ManagedProject/{scene.name}", f"spec: {{guardrails: {{adoptableAccounts: [{email}]}}}}")
     scene.apply(IDENTITY.replace("displayName: Checkout", "adoption: Adopt"))

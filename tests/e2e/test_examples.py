@@ -1,4 +1,4 @@
-"""The examples, as they are in the repository, from manifests to Ready objects and the exact grants."""
+"""Apply the examples of the repository, and check Ready objects and exact grants."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +14,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 class Example:
-    """The manifests of one example, applied in the order of their files."""
+    """Apply the manifests of one example in the order of their files."""
 
     def __init__(self, stage: Stage, name: str) -> None:
         self._cluster = stage.cluster
@@ -29,7 +29,7 @@ class Example:
                 self._cluster.apply(obj)
 
     def ready(self) -> None:
-        """Wait until every object is Ready as it is declared now."""
+        """Wait until every object is Ready at its current generation."""
         eventually(self._unready, lambda unready: not unready)
 
     def status(self, kind: str, name: str, namespace: str) -> Object:
@@ -81,7 +81,7 @@ def checkout(stage: Stage) -> Iterator[Example]:
     example.suspend()
 
 
-def test_the_flow_runner_gets_the_two_roles_that_were_signed_and_then_does_with_less(
+def test_prefect_examples_grant_exactly_the_documented_roles(
     stage: Stage, prefect: Example, least_privilege: Example
 ) -> None:
     prefect.apply()
@@ -125,9 +125,7 @@ def test_the_flow_runner_gets_the_two_roles_that_were_signed_and_then_does_with_
     assert stage.cloud.policy(account) == {"roles/iam.serviceAccountUser": [runner]}
 
 
-def test_the_checkout_workloads_run_as_their_identities_and_admit_their_callers(
-    stage: Stage, checkout: Example
-) -> None:
+def test_checkout_example_attaches_identities_and_admits_callers(stage: Stage, checkout: Example) -> None:
     checkout.apply()
     checkout.ready()
 

@@ -1,4 +1,4 @@
-"""A role that a binding has to itself: others go, within limits, and never those of another object."""
+"""Test exclusive bindings: they remove unmanaged members within limits, and no managed ones."""
 
 import pytest
 
@@ -16,7 +16,7 @@ spec:
   guardrails:
     maxRemovalsPerHour: 2
     grants:
-    - {roles: [roles/cloudsql.client], "on": [Project], members: ["*"], exclusive: true}
+    - {roles: [roles/cloudsql.client], targetKinds: [Project], members: ["*"], exclusive: true}
 """
 CLIENTS = """
 kind: IAMBinding
@@ -31,24 +31,24 @@ spec:
 
 @pytest.fixture
 def exclusive_scene(closed_scene: Scene) -> Scene:
-    """A scene whose project lets a role be had alone, with two removals an hour."""
+    """Provide a scene that admits exclusive bindings, with two removals per hour."""
     closed_scene.apply(EXCLUSIVE_PROJECT)
     closed_scene.ready(f"ManagedProject/{closed_scene.name}")
     return closed_scene
 
 
 def grant_to(scene: Scene, *members: str) -> None:
-    """Grant the role to somebody else's members."""
+    """Grant the role to unmanaged members."""
     for member in members:
         scene.cloud.add(scene.project, ROLE, member)
 
 
 def holders(scene: Scene) -> set[str]:
-    """Who holds the role."""
+    """Return the members that have the role."""
     return set(scene.policy().get(ROLE, ()))
 
 
-def test_others_lose_the_role_at_once_and_whenever_they_come_back(exclusive_scene: Scene) -> None:
+def test_exclusive_binding_removes_unmanaged_members_repeatedly(exclusive_scene: Scene) -> None:
     scene = exclusive_scene
     agent = "serviceAccount:service-417203958816@serverless-robot-prod.iam.gserviceaccount.com"
     grant_to(scene, "user:ann@example.com", agent, f"projectOwner:{scene.name}")
@@ -71,7 +71,7 @@ def test_others_lose_the_role_at_once_and_whenever_they_come_back(exclusive_scen
     scene.ready("IAMBinding/clients")
 
 
-def test_a_guardrail_has_to_allow_it(scene: Scene) -> None:
+def test_exclusive_binding_needs_a_guardrail(scene: Scene) -> None:
     grant_to(scene, "user:ann@example.com")
     scene.apply(CLIENTS)
 
@@ -81,7 +81,7 @@ def test_a_guardrail_has_to_allow_it(scene: Scene) -> None:
     assert holders(scene) == {"user:ann@example.com"}
 
 
-def test_while_another_object_claims_the_role_nobody_loses_it(exclusive_scene: Scene) -> None:
+def test_exclusive_binding_conflicts_with_another_managed_grant(exclusive_scene: Scene) -> None:
     scene = exclusive_scene
     scene.apply(CLIENTS.replace("name: clients", "name: rival").replace("ops@", "support@"))
     scene.patch("IAMBinding/rival", "spec: {authority: Additive}")
@@ -99,7 +99,7 @@ def test_while_another_object_claims_the_role_nobody_loses_it(exclusive_scene: S
     assert holders(scene) == {OPS}
 
 
-def test_removals_beyond_the_hourly_limit_wait_and_say_so(exclusive_scene: Scene) -> None:
+def test_removals_beyond_the_hourly_limit_wait_and_are_reported(exclusive_scene: Scene) -> None:
     scene = exclusive_scene
     others = {f"user:other-{number}@example.com" for number in range(3)}
     grant_to(scene, *sorted(others))
@@ -116,7 +116,7 @@ def test_removals_beyond_the_hourly_limit_wait_and_say_so(exclusive_scene: Scene
     scene.ready("IAMBinding/clients")
 
 
-def test_a_binding_that_observes_reports_others_and_removes_nobody(exclusive_scene: Scene) -> None:
+def test_observed_exclusive_binding_reports_without_removing(exclusive_scene: Scene) -> None:
     scene = exclusive_scene
     grant_to(scene, OPS, "user:ann@example.com")
     before = scene.cloud.calls()

@@ -1,4 +1,4 @@
-"""What a project has is exported, and applied without a write; what a plan says is what applying does."""
+"""Test that an exported project is applied without a write, and that a plan matches the result."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ UNTIL_2040 = {"title": "until 2040", "expression": 'request.time < timestamp("20
 
 
 def command(scene: Scene, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run one of the commands that look at Google Cloud."""
+    """Run a command that reads Google Cloud."""
     return subprocess.run(
         [
             sys.executable,
@@ -39,7 +39,7 @@ def command(scene: Scene, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def grown(closed_scene: Scene) -> Scene:
-    """A project as others have made it over the years."""
+    """Provide a project with resources that others created over the years."""
     scene, cloud = closed_scene, closed_scene.cloud
     for account_id, name in (("checkout", "Checkout"), ("nightly", ""), ("deployer", "CI"), ("former", "")):
         cloud.create_account(scene.name, account_id, name)
@@ -78,7 +78,7 @@ def grown(closed_scene: Scene) -> Scene:
 
 
 def applied(scene: Scene, directory: Path) -> list[Object]:
-    """Apply the files of a directory in their order."""
+    """Apply the files of a directory in order."""
     objects = [
         obj for file in sorted(directory.glob("*.yaml")) for obj in yaml.safe_load_all(file.read_text())
     ]
@@ -89,7 +89,7 @@ def applied(scene: Scene, directory: Path) -> list[Object]:
 
 
 def unready(scene: Scene, objects: Sequence[Object]) -> dict[str, Any]:
-    """What the objects that are not Ready say of it."""
+    """Return the messages of the objects that are not Ready."""
     return {
         name: ready
         for obj in objects
@@ -99,7 +99,7 @@ def unready(scene: Scene, objects: Sequence[Object]) -> dict[str, Any]:
     }
 
 
-def test_an_exported_project_is_applied_without_a_write_to_google(grown: Scene, tmp_path: Path) -> None:
+def test_applying_an_exported_project_writes_nothing_to_google(grown: Scene, tmp_path: Path) -> None:
     scene = grown
     resources = [
         scene.project,
@@ -157,7 +157,10 @@ spec:
   guardrails:
     adoptableAccounts: [checkout@$scene.iam.gserviceaccount.com]
     grants:
-    - {roles: [roles/run.viewer, roles/logging.logWriter], "on": [Project], members: ["*"], exclusive: true}
+    - roles: [roles/run.viewer, roles/logging.logWriter]
+      targetKinds: [Project]
+      members: ["*"]
+      exclusive: true
 ---
 apiVersion: cloudrun-identity.dev/v1alpha1
 kind: CloudRunIdentity
@@ -189,7 +192,7 @@ spec:
 """
 
 
-def test_a_plan_says_what_applying_then_does(grown: Scene, tmp_path: Path) -> None:
+def test_plan_matches_what_applying_does(grown: Scene, tmp_path: Path) -> None:
     scene = grown
     (tmp_path / "all.yaml").write_text(Template(CHANGED).substitute(scene=scene.name))
     legacy = scene.service("legacy")

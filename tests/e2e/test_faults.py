@@ -1,4 +1,4 @@
-"""Google Cloud when it is slow to know, out of reach, or of another opinion."""
+"""Test slow propagation, outages and refusals of Google Cloud."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,13 +28,13 @@ projects:
 
 @pytest.fixture
 def lagging_stage(kube_api_name: str, tmp_path: Path) -> Iterator[Stage]:
-    """A cloud with one project, in which fresh accounts are not known everywhere for two seconds."""
+    """Provide a cloud with one project, in which new accounts propagate within two seconds."""
     with set_stage(kube_api_name, tmp_path, with_operator(yaml.safe_load(LAGGING))) as stage:
         stage.ensure_operator()
         yield stage
 
 
-def test_accounts_that_google_is_slow_to_know_are_created_once_and_granted_in_the_end(
+def test_slowly_propagating_accounts_are_created_once_and_granted(
     lagging_stage: Stage,
 ) -> None:
     scene = Scene(lagging_stage, "slow-to-know")
@@ -66,7 +66,7 @@ spec: {projectID: no-such-project}
     assert not scene.is_stalled("ManagedProject/nowhere"), "it may be a matter of time"
 
 
-def test_an_outage_is_shown_and_waited_out(scene: Scene) -> None:
+def test_outage_is_reported_and_recovered_from(scene: Scene) -> None:
     scene.apply(VIEWERS)
     scene.ready("IAMBinding/viewers")
 
@@ -80,7 +80,7 @@ def test_an_outage_is_shown_and_waited_out(scene: Scene) -> None:
     assert scene.policy() == {"roles/viewer": ["user:ann@example.com"]}
 
 
-def test_a_policy_that_others_write_at_the_same_moment_is_merged_again(scene: Scene) -> None:
+def test_concurrent_policy_write_is_merged_again(scene: Scene) -> None:
     scene.cloud.fail("*.Projects/SetIamPolicy", "ABORTED", times=3)
     scene.apply(VIEWERS)
 
@@ -88,7 +88,7 @@ def test_a_policy_that_others_write_at_the_same_moment_is_merged_again(scene: Sc
     assert scene.policy() == {"roles/viewer": ["group:ops@example.com"]}
 
 
-def test_what_cannot_be_undone_is_left_once_that_is_asked_for(scene: Scene) -> None:
+def test_failing_deletion_ends_when_the_policy_becomes_abandon(scene: Scene) -> None:
     scene.apply(VIEWERS)
     scene.ready("IAMBinding/viewers")
     scene.cloud.fail("*.Projects/GetIamPolicy", "PERMISSION_DENIED", times=10_000)
@@ -102,7 +102,7 @@ def test_what_cannot_be_undone_is_left_once_that_is_asked_for(scene: Scene) -> N
     assert scene.ledger_targets() == set()
 
 
-def test_a_write_whose_answer_was_lost_is_not_made_twice(scene: Scene) -> None:
+def test_write_with_a_lost_response_is_not_repeated(scene: Scene) -> None:
     scene.ready(f"ManagedProject/{scene.name}")
     before = scene.cloud.calls()
     scene.cloud.fail("*.IAM/CreateServiceAccount", "UNAVAILABLE", applied=True)
@@ -123,7 +123,7 @@ spec: {roles: [{role: roles/viewer}]}
     assert scene.cloud.accounts(scene.name) == {}
 
 
-def test_a_permission_that_the_operator_lacks_is_named_and_found_once_it_is_granted(scene: Scene) -> None:
+def test_missing_permission_is_named_and_detected_once_granted(scene: Scene) -> None:
     scene.cloud.fail("*.Projects/SetIamPolicy", "PERMISSION_DENIED", times=10_000, message="not allowed")
     scene.apply(VIEWERS)
     message = scene.fails("IAMBinding/viewers", "PermissionDenied")
@@ -135,7 +135,7 @@ def test_a_permission_that_the_operator_lacks_is_named_and_found_once_it_is_gran
     assert scene.policy() == {"roles/viewer": ["group:ops@example.com"]}
 
 
-def test_a_cloud_that_went_away_is_found_again_when_it_comes_back(scene: Scene) -> None:
+def test_operator_reconnects_after_google_cloud_restarts(scene: Scene) -> None:
     scene.apply(VIEWERS)
     scene.ready("IAMBinding/viewers")
 

@@ -1,4 +1,4 @@
-"""Grants: written beside those of others, kept apart from them, shared, refused one by one."""
+"""Test grants: beside unmanaged members, shared by objects, refused one at a time."""
 
 from tests.e2e.eventually import becomes
 from tests.e2e.scene import Scene
@@ -15,7 +15,7 @@ spec:
 OFFICE_HOURS = {"title": "office hours", "expression": "request.time.getHours() < 18"}
 
 
-def test_grants_are_written_beside_what_others_hold_which_stays_as_it_is(scene: Scene) -> None:
+def test_grants_are_added_without_changing_unmanaged_members(scene: Scene) -> None:
     foreign = {
         "bindings": [
             {"role": "roles/viewer", "members": ["user:zoe@example.com", "user:ann@example.com"]},
@@ -42,7 +42,7 @@ def test_grants_are_written_beside_what_others_hold_which_stays_as_it_is(scene: 
     assert after["version"] == 3
 
 
-def test_the_members_of_a_binding_can_be_exchanged(scene: Scene) -> None:
+def test_members_of_a_binding_can_be_replaced(scene: Scene) -> None:
     scene.apply(VIEWERS)
     scene.ready("IAMBinding/viewers")
 
@@ -53,7 +53,7 @@ def test_the_members_of_a_binding_can_be_exchanged(scene: Scene) -> None:
     assert scene.status("IAMBinding/viewers")["memberCount"] == 1
 
 
-def test_deleting_a_binding_takes_away_its_grants_and_its_ledger(scene: Scene) -> None:
+def test_deleting_a_binding_removes_its_grants_and_ledger(scene: Scene) -> None:
     scene.cloud.add(scene.project, "roles/viewer", "user:ann@example.com")
     scene.apply(VIEWERS)
     scene.ready("IAMBinding/viewers")
@@ -65,7 +65,7 @@ def test_deleting_a_binding_takes_away_its_grants_and_its_ledger(scene: Scene) -
     assert scene.ledger_targets() == set()
 
 
-def test_a_grant_that_stood_before_us_stays_when_the_binding_is_deleted(scene: Scene) -> None:
+def test_existing_grant_remains_when_the_binding_is_deleted(scene: Scene) -> None:
     scene.cloud.add(scene.project, "roles/viewer", "group:ops@example.com")
     scene.apply(VIEWERS)
     scene.ready("IAMBinding/viewers")
@@ -76,7 +76,7 @@ def test_a_grant_that_stood_before_us_stays_when_the_binding_is_deleted(scene: S
     assert scene.ledger_targets() == set()
 
 
-def test_a_grant_of_two_bindings_stands_until_both_are_deleted(scene: Scene) -> None:
+def test_grant_of_two_bindings_remains_until_both_are_deleted(scene: Scene) -> None:
     scene.apply(VIEWERS)
     scene.apply(VIEWERS.replace("name: viewers", "name: more-viewers"))
     scene.ready("IAMBinding/viewers", "IAMBinding/more-viewers")
@@ -88,7 +88,7 @@ def test_a_grant_of_two_bindings_stands_until_both_are_deleted(scene: Scene) -> 
     assert scene.policy() == {}
 
 
-def test_an_abandoned_binding_leaves_its_grants(scene: Scene) -> None:
+def test_abandoned_binding_leaves_its_grants(scene: Scene) -> None:
     scene.apply(VIEWERS + "  deletionPolicy: Abandon\n")
     scene.ready("IAMBinding/viewers")
 
@@ -98,7 +98,7 @@ def test_an_abandoned_binding_leaves_its_grants(scene: Scene) -> None:
     assert scene.ledger_targets() == set()
 
 
-def test_a_member_that_google_refuses_is_rejected_alone(scene: Scene) -> None:
+def test_refused_member_is_rejected_alone(scene: Scene) -> None:
     nobody = "serviceAccount:nobody@acme-shop.iam.gserviceaccount.com"
     scene.apply(f"""
 kind: IAMBinding
@@ -123,7 +123,7 @@ spec:
     assert sorted(scene.policy()["roles/viewer"]) == ["group:ops@example.com", "user:ann@example.com"]
 
 
-def test_callers_are_let_in_to_a_service_a_job_and_a_worker_pool(scene: Scene) -> None:
+def test_invokers_are_granted_on_service_job_and_worker_pool(scene: Scene) -> None:
     workloads = {
         kind: scene.cloud.deploy(collection, scene.name, "checkout")
         for kind, collection in (("Service", "services"), ("Job", "jobs"), ("WorkerPool", "workerPools"))
@@ -143,7 +143,7 @@ spec:
         assert scene.cloud.policy(workload) == {"roles/run.invoker": ["group:callers@example.com"]}
 
 
-def test_a_binding_waits_for_its_workload(scene: Scene) -> None:
+def test_binding_waits_for_its_workload(scene: Scene) -> None:
     scene.apply("""
 kind: IAMBinding
 metadata: {name: callers}
@@ -162,7 +162,7 @@ spec:
     assert scene.cloud.policy(service) == {"roles/run.invoker": ["group:callers@example.com"]}
 
 
-def test_grants_whose_ledger_is_lost_stay_and_that_is_told(scene: Scene) -> None:
+def test_grants_of_a_lost_ledger_remain_and_are_reported(scene: Scene) -> None:
     scene.apply(VIEWERS)
     scene.ready("IAMBinding/viewers")
 

@@ -1,4 +1,4 @@
-"""Guardrails: a project is closed unless opened; opening wakes what waits, closing freezes what stands."""
+"""Test guardrails: they deny by default, admit waiting objects, and retain grants when tightened."""
 
 from tests.e2e.eventually import becomes, eventually
 from tests.e2e.scene import Scene
@@ -21,11 +21,11 @@ spec:
 OPENED = """
 spec:
   guardrails:
-    grants: [{roles: [roles/viewer], "on": [Project], members: ["group:*@example.com"]}]
+    grants: [{roles: [roles/viewer], targetKinds: [Project], members: ["group:*@example.com"]}]
 """
 
 
-def test_a_grant_that_no_guardrail_admits_is_made_once_one_does(closed_scene: Scene) -> None:
+def test_denied_grant_is_made_once_a_guardrail_admits_it(closed_scene: Scene) -> None:
     scene = closed_scene
     scene.apply(CLOSED)
     scene.apply(VIEWERS)
@@ -41,7 +41,7 @@ def test_a_grant_that_no_guardrail_admits_is_made_once_one_does(closed_scene: Sc
     assert scene.policy() == {"roles/viewer": ["group:ops@example.com"]}
 
 
-def test_a_guardrail_that_is_tightened_freezes_what_stands(closed_scene: Scene) -> None:
+def test_tightened_guardrail_retains_existing_grants(closed_scene: Scene) -> None:
     scene = closed_scene
     scene.apply(CLOSED)
     scene.patch(f"ManagedProject/{scene.name}", OPENED)
@@ -57,13 +57,13 @@ def test_a_guardrail_that_is_tightened_freezes_what_stands(closed_scene: Scene) 
     eventually(scene.policy, lambda policy: policy == {})
 
 
-def test_what_a_tightened_guardrail_froze_is_still_undone_by_deletion(closed_scene: Scene) -> None:
+def test_retained_grants_are_released_by_deletion(closed_scene: Scene) -> None:
     scene = closed_scene
     scene.apply(CLOSED)
     scene.patch(f"ManagedProject/{scene.name}", OPENED)
     scene.apply(VIEWERS)
     scene.ready("IAMBinding/viewers")
-    scene.patch(f"ManagedProject/{scene.name}", "spec: {namespaces: {names: [nobody]}}")
+    scene.patch(f"ManagedProject/{scene.name}", "spec: {namespaces: {names: [other]}}")
     scene.fails("IAMBinding/viewers", "DeniedByGuardrail")
     assert scene.policy() == {"roles/viewer": ["group:ops@example.com"]}
 
@@ -72,7 +72,7 @@ def test_what_a_tightened_guardrail_froze_is_still_undone_by_deletion(closed_sce
     assert scene.ledger_targets() == set()
 
 
-def test_a_namespace_that_is_not_admitted_gets_nothing_until_it_is(closed_scene: Scene) -> None:
+def test_namespace_gets_nothing_until_it_is_admitted(closed_scene: Scene) -> None:
     scene = closed_scene
     scene.apply(CLOSED.replace("names: [$scene]", "names: [somebody-else]"))
     scene.apply("""
@@ -88,10 +88,10 @@ metadata: {name: checkout}
     assert list(scene.cloud.accounts(scene.name)) == ["checkout"]
 
 
-def test_a_role_that_escalates_needs_a_guardrail_that_says_so(closed_scene: Scene) -> None:
+def test_escalating_role_needs_allow_escalation(closed_scene: Scene) -> None:
     scene = closed_scene
     scene.apply(CLOSED)
-    entry = '{roles: ["roles/*"], "on": [Project], members: ["*"], allowEscalation: %s}'
+    entry = '{roles: ["roles/*"], targetKinds: [Project], members: ["*"], allowEscalation: %s}'
     scene.patch(f"ManagedProject/{scene.name}", f"spec: {{guardrails: {{grants: [{entry % 'false'}]}}}}")
     scene.apply(VIEWERS.replace("roles/viewer", "roles/run.admin"))
     message = scene.fails("IAMBinding/viewers", "DeniedByGuardrail")
@@ -103,7 +103,7 @@ def test_a_role_that_escalates_needs_a_guardrail_that_says_so(closed_scene: Scen
     assert scene.policy() == {"roles/run.admin": ["group:ops@example.com"]}
 
 
-def test_a_workload_is_attached_to_only_where_a_guardrail_admits_it(closed_scene: Scene) -> None:
+def test_attachment_needs_a_workload_guardrail(closed_scene: Scene) -> None:
     scene = closed_scene
     service = scene.cloud.deploy("services", scene.name, "checkout")
     scene.apply(CLOSED)
@@ -127,7 +127,7 @@ spec:
     assert scene.cloud.runs_as(service) == scene.email("checkout")
 
 
-def test_nothing_is_granted_to_the_public_by_default(closed_scene: Scene) -> None:
+def test_public_members_are_denied_by_default(closed_scene: Scene) -> None:
     scene = closed_scene
     service = scene.cloud.deploy("services", scene.name, "checkout")
     scene.apply(CLOSED)

@@ -1,4 +1,4 @@
-"""Identities: their accounts, who else claims them, and who may name them."""
+"""Test identities: accounts, adoption, conflicts and references."""
 
 from tests.e2e.scene import Scene
 
@@ -9,7 +9,7 @@ spec: {displayName: Checkout, description: Runs the shop}
 """
 
 
-def test_an_account_follows_what_is_declared(scene: Scene) -> None:
+def test_account_follows_its_declaration(scene: Scene) -> None:
     scene.apply(CHECKOUT)
     scene.ready("CloudRunIdentity/checkout")
     account = scene.cloud.accounts(scene.name)["checkout"]
@@ -27,7 +27,7 @@ def test_an_account_follows_what_is_declared(scene: Scene) -> None:
     assert account["disabled"]
 
 
-def test_an_account_that_exists_is_adopted_only_where_both_sides_say_so(scene: Scene) -> None:
+def test_existing_account_is_adopted_if_spec_and_guardrails_permit_it(scene: Scene) -> None:
     email = scene.cloud.create_account(scene.name, "checkout", "Old till")
     scene.apply(CHECKOUT)
     assert email in scene.fails("CloudRunIdentity/checkout", "Conflict")
@@ -45,7 +45,7 @@ def test_an_account_that_exists_is_adopted_only_where_both_sides_say_so(scene: S
     assert scene.cloud.accounts(scene.name)["checkout"]["displayName"] == "Checkout"
 
 
-def test_an_adopted_account_outlives_its_identity(scene: Scene) -> None:
+def test_adopted_account_remains_when_its_identity_is_deleted(scene: Scene) -> None:
     email = scene.cloud.create_account(scene.name, "checkout")
     scene.patch(f"ManagedProject/{scene.name}", f"spec: {{guardrails: {{adoptableAccounts: [{email}]}}}}")
     scene.apply(CHECKOUT.replace("displayName: Checkout", "adoption: Adopt"))
@@ -57,7 +57,7 @@ def test_an_adopted_account_outlives_its_identity(scene: Scene) -> None:
     assert scene.ledger_targets() == set()
 
 
-def test_of_two_identities_with_one_account_the_older_has_it_and_the_younger_inherits(scene: Scene) -> None:
+def test_younger_identity_takes_over_the_account_of_the_older_one(scene: Scene) -> None:
     scene.apply(CHECKOUT)
     scene.ready("CloudRunIdentity/checkout")
     scene.apply("""
@@ -75,7 +75,7 @@ spec: {accountID: checkout, displayName: Rival}
     assert scene.cloud.accounts(scene.name)["checkout"]["displayName"] == "Rival"
 
 
-def test_objects_may_be_declared_in_any_order(closed_scene: Scene) -> None:
+def test_objects_can_be_applied_in_any_order(closed_scene: Scene) -> None:
     scene = closed_scene
     scene.apply("""
 kind: IAMBinding
@@ -102,7 +102,7 @@ kind: ManagedProject
 metadata: {name: $scene}
 spec:
   namespaces: {names: [$scene]}
-  guardrails: {grants: [{roles: [roles/viewer], "on": [Project], members: [identities]}]}
+  guardrails: {grants: [{roles: [roles/viewer], targetKinds: [Project], members: [identities]}]}
 """)
     scene.ready("CloudRunIdentity/checkout", "IAMBinding/viewers", "IAMBinding/deployers")
 
@@ -112,7 +112,7 @@ spec:
     }
 
 
-def test_two_identities_may_be_each_others_users(scene: Scene) -> None:
+def test_two_identities_can_be_users_of_each_other(scene: Scene) -> None:
     scene.apply("""
 kind: CloudRunIdentity
 metadata: {name: chicken}
@@ -132,7 +132,7 @@ spec: {tokenCreators: [{identityRef: {name: chicken}}]}
     }
 
 
-def test_an_identity_is_named_from_another_namespace_only_if_it_allows_that(scene: Scene) -> None:
+def test_cross_namespace_reference_needs_allowed_namespaces(scene: Scene) -> None:
     other = scene.add_namespace(f"{scene.name}-other")
     scene.patch(f"ManagedProject/{scene.name}", f"spec: {{namespaces: {{names: [{scene.name}, {other}]}}}}")
     scene.apply(CHECKOUT)

@@ -1,4 +1,4 @@
-"""What the status of an identity tells beside its account: advice, what runs as it, who else may."""
+"""Test advisory conditions, attached workloads and the `tree` command."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ metadata: {name: checkout}
 
 
 def finding(scene: Scene, condition: str) -> tuple[str, str]:
-    """Status and reason of a condition of the identity `checkout`."""
+    """Return status and reason of a condition of the identity `checkout`."""
     found = scene.condition("CloudRunIdentity/checkout", condition) or {"status": "", "reason": ""}
     return found["status"], found["reason"]
 
@@ -27,7 +27,7 @@ def attached_to(scene: Scene) -> list[Object]:
     return found
 
 
-def test_each_missing_requirement_of_another_project_is_named_with_what_mends_it(scene: Scene) -> None:
+def test_missing_cross_project_requirements_are_named_with_remedies(scene: Scene) -> None:
     scene.apply(OTHER)
     scene.apply(CHECKOUT + "spec: {usableFrom: [{projectRef: {name: $scene-b}}]}")
     scene.ready("CloudRunIdentity/checkout")
@@ -48,13 +48,13 @@ def test_each_missing_requirement_of_another_project_is_named_with_what_mends_it
     assert scene.condition("CloudRunIdentity/checkout", "CrossProjectReady") is None
 
 
-def test_broad_roles_are_advised_against_and_granted_all_the_same(scene: Scene) -> None:
+def test_broad_roles_are_granted_with_a_recommendation(scene: Scene) -> None:
     scene.patch(
         f"ManagedProject/{scene.name}",
         """
 spec:
   guardrails:
-    grants: [{roles: [roles/viewer, "roles/iam.serviceAccountUser"], "on": [Project],
+    grants: [{roles: [roles/viewer, "roles/iam.serviceAccountUser"], targetKinds: [Project],
               members: [identities], allowEscalation: true}]
 """,
     )
@@ -71,7 +71,7 @@ spec:
     assert "recommendations" not in scene.status("CloudRunIdentity/checkout")
 
 
-def test_what_runs_as_an_identity_is_listed_whoever_deployed_it(scene: Scene) -> None:
+def test_attached_workloads_are_listed_for_any_deployer(scene: Scene) -> None:
     scene.apply(CHECKOUT)
     scene.ready("CloudRunIdentity/checkout")
     scene.cloud.deploy("services", scene.name, "shop")
@@ -98,7 +98,7 @@ spec:
     becomes(lambda: [each["name"] for each in attached_to(scene)], ["shop"])
 
 
-def test_the_tree_tells_who_may_act_as_whom_and_what_runs_as_it(scene: Scene) -> None:
+def test_tree_shows_who_may_act_as_whom_and_attached_workloads(scene: Scene) -> None:
     scene.apply("""
 kind: CloudRunIdentity
 metadata: {name: checkout}
@@ -138,7 +138,7 @@ spec: {roles: [{role: roles/cloudsql.client}]}
 
 
 def run_tree(scene: Scene, *options: str) -> str:
-    """What `cloudrun-identity tree` says of the scene's namespace."""
+    """Return the output of `cloudrun-identity tree` for the scene's namespace."""
     command = [sys.executable, "-m", "cloudrun_identity", "tree", "-n", scene.name, *options]
     kubeconfig = f"--kubeconfig={scene.stage.kube_api.kubeconfig}"
     return subprocess.run(
@@ -146,7 +146,7 @@ def run_tree(scene: Scene, *options: str) -> str:
     ).stdout
 
 
-def test_keys_that_nobody_declares_are_listed_until_they_are_gone_or_ignored(scene: Scene) -> None:
+def test_unmanaged_keys_are_listed_until_deleted_or_ignored(scene: Scene) -> None:
     scene.apply(CHECKOUT)
     scene.ready("CloudRunIdentity/checkout")
     eventually(lambda: finding(scene, "KeysAudited"), lambda found: found == ("True", "NoUnmanagedKeys"))

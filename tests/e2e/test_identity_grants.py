@@ -1,4 +1,4 @@
-"""What identities may do elsewhere, and who may act as them."""
+"""Test roles of identities in other projects, and grants on identities."""
 
 from tests.e2e.eventually import becomes
 from tests.e2e.scene import Scene
@@ -12,26 +12,26 @@ spec:
   namespaces: {names: [$scene]}
   guardrails:
     grants:
-    - {roles: [roles/logging.logWriter], "on": [Project], members: [identities]}
+    - {roles: [roles/logging.logWriter], targetKinds: [Project], members: [identities]}
 """
 ACTORS = "roles/iam.serviceAccountTokenCreator"
 
 
 def other(scene: Scene) -> str:
-    """The second project as a policy's resource."""
+    """Return the resource name of the second project."""
     return f"{scene.project}-b"
 
 
 def states(scene: Scene, name: str) -> dict[str, str]:
-    """The state of each grant of an object by its target, with the reason where there is one."""
+    """Return the state and reason of each grant of an object, by target."""
     return {
         grant["target"]: " ".join(filter(None, (grant["state"], grant.get("reason"))))
         for grant in scene.status(name)["grants"]
     }
 
 
-def test_roles_in_another_project_wait_for_it_and_for_its_own_guardrails(scene: Scene) -> None:
-    """Each part goes by itself, and each step wakes the identity."""
+def test_roles_in_another_project_need_its_guardrails(scene: Scene) -> None:
+    """Each step requeues the identity."""
     scene.apply("""
 kind: CloudRunIdentity
 metadata: {name: checkout}
@@ -56,7 +56,7 @@ spec:
     assert scene.policy() == {"roles/cloudsql.client": [checkout]}
     assert scene.cloud.policy(other(scene)) == {"roles/logging.logWriter": [checkout]}
 
-    # What the own project admits, the other does not.
+    # The other project does not admit the grants that the own project admits.
     roles = [
         {"role": role, "projectRef": {"name": f"{scene.name}-b"}}
         for role in ("roles/logging.logWriter", "roles/cloudsql.client")
@@ -71,7 +71,7 @@ spec:
     assert scene.cloud.policy(other(scene)) == {}
 
 
-def test_nothing_is_granted_in_another_project_that_is_braked_and_what_stands_stays(scene: Scene) -> None:
+def test_grants_in_a_suspended_other_project_are_retained(scene: Scene) -> None:
     scene.apply(OTHER)
     scene.apply("""
 kind: CloudRunIdentity
@@ -92,7 +92,7 @@ spec: {roles: [{role: roles/logging.logWriter, projectRef: {name: $scene-b}}]}
     assert scene.cloud.policy(other(scene)) == {"roles/logging.logWriter": [scene.member("checkout")]}
 
 
-def test_an_identity_is_deleted_only_while_the_other_project_is_not_braked(scene: Scene) -> None:
+def test_identity_deletion_waits_for_a_suspended_other_project(scene: Scene) -> None:
     scene.apply(OTHER)
     scene.apply("""
 kind: CloudRunIdentity
@@ -115,7 +115,7 @@ spec:
     assert f"ManagedProject {scene.name}-b" in message
     assert [scene.policy(), scene.cloud.policy(other(scene))] == held
 
-    # Observed, nothing is written there, and what stands is left.
+    # With Observe, the operator writes nothing there and leaves existing grants.
     scene.patch(f"ManagedProject/{scene.name}-b", "spec: {suspend: false, managementPolicy: Observe}")
     scene.gone("CloudRunIdentity/checkout")
     assert scene.policy() == {}
@@ -124,7 +124,7 @@ spec:
     assert scene.ledger_targets() == set()
 
 
-def test_roles_on_a_workload_and_on_a_secret_under_conditions(scene: Scene) -> None:
+def test_identity_roles_on_workload_and_secret_with_conditions(scene: Scene) -> None:
     service = scene.cloud.deploy("services", scene.name, "pricing")
     scene.apply("""
 kind: ManagedProject
@@ -135,7 +135,7 @@ spec:
   guardrails:
     grants:
     - roles: [roles/secretmanager.secretAccessor]
-      "on": [Secret]
+      targetKinds: [Secret]
       names: [paypal-key]
       members: ["identity:$scene/checkout"]
 ---
@@ -165,7 +165,7 @@ spec:
     assert scene.cloud.policy("projects/acme-safe/secrets/paypal-key") == {}
 
 
-def test_those_outside_of_cloud_run_may_act_as_an_identity(scene: Scene) -> None:
+def test_workload_identity_users_may_act_as_an_identity(scene: Scene) -> None:
     pool = "principal://iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/ci/subject/main"
     scene.apply("""
 kind: CloudRunIdentity
@@ -194,8 +194,8 @@ spec:
     }
 
 
-def test_a_chain_of_delegation_and_two_that_mint_for_each_other(scene: Scene) -> None:
-    """Front may mint for middle, middle for back, and back for middle: made in one go, in any order."""
+def test_token_creators_form_chains_and_circles(scene: Scene) -> None:
+    """Front may create tokens for middle, middle for back, and back for middle, in any order."""
     scene.apply("""
 kind: CloudRunIdentity
 metadata: {name: back-end}
@@ -221,7 +221,7 @@ metadata: {name: front-end}
     assert scene.ledger_targets() == set()
 
 
-def test_another_projects_cloud_run_may_run_as_an_identity(scene: Scene) -> None:
+def test_cloud_run_of_another_project_may_run_as_an_identity(scene: Scene) -> None:
     scene.apply("""
 kind: CloudRunIdentity
 metadata: {name: checkout}

@@ -1,4 +1,4 @@
-"""Keys of an identity on a running operator, and a client that has to sign in with them all the time."""
+"""Test keys of an identity, with a client that signs in with them continuously."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ MINUTE = timedelta(minutes=1)
 
 @pytest.fixture
 def scene_with_keys(closed_scene: Scene) -> Iterator[Scene]:
-    """A scene whose project lets keys be made, with an identity; afterwards the clock is right again."""
+    """Provide a scene that admits keys, with an identity; reset the clock afterwards."""
     scene = closed_scene
     scene.apply(PROJECT)
     scene.apply(IDENTITY)
@@ -62,7 +62,7 @@ def scene_with_keys(closed_scene: Scene) -> Iterator[Scene]:
 
 @pytest.fixture
 def scene_with_old_account(closed_scene: Scene) -> Scene:
-    """The same with an account that was there before: what becomes of it is never lag after its create."""
+    """Provide the same with an adopted account, whose changes never count as propagation delay."""
     scene = closed_scene
     email = scene.cloud.create_account(scene.name, "checkout")
     scene.apply(PROJECT.replace("keys: Allowed", f"keys: Allowed, adoptableAccounts: [{email}]"))
@@ -72,7 +72,7 @@ def scene_with_old_account(closed_scene: Scene) -> Scene:
 
 
 def keys(scene: Scene) -> dict[str, dict[str, Any]]:
-    """The account's keys by their ids, as Google has them."""
+    """Return the account's keys in Google Cloud, by ID."""
     return scene.cloud.keys(scene.account("checkout"))
 
 
@@ -81,7 +81,7 @@ def states(scene: Scene) -> list[str]:
 
 
 def file_in_secret(scene: Scene) -> dict[str, Any]:
-    """The credentials file; empty if there is no Secret."""
+    """Return the credentials file; empty if there is no Secret."""
     secret = scene.cluster.secret(SECRET, scene.name)
     found: dict[str, Any] = json.loads(base64.b64decode(secret["data"]["key.json"])) if secret else {}
     return found
@@ -93,7 +93,7 @@ def published(scene: Scene) -> str:
 
 
 def delivered(scene: Scene) -> str:
-    """Wait until the object is Ready; the id of the key in the Secret, which the status names."""
+    """Wait until the object is Ready; return the ID of the key in the Secret and the status."""
     scene.ready(NAME)
     key_id = published(scene)
     becomes(lambda: scene.status(NAME).get("activeKeyID"), key_id)
@@ -101,12 +101,12 @@ def delivered(scene: Scene) -> str:
 
 
 def follower(scene: Scene, key_id: str) -> str:
-    """Wait until the Secret has another key than this one; its id, which the status may not name as yet."""
+    """Wait until the Secret has another key; return its ID, which the status may not show yet."""
     return eventually(lambda: published(scene), lambda found: found not in ("", key_id))
 
 
 class Client:
-    """Reads the Secret and signs in, again and again, as Google's own library does."""
+    """Client that reads the Secret and signs in repeatedly, as Google's library does."""
 
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
@@ -130,7 +130,7 @@ class Client:
 
 @contextmanager
 def client_at_work(scene: Scene) -> Iterator[None]:
-    """A client that signs in all through the block, and never in vain."""
+    """Run a client during the block, which must always be able to sign in."""
     client = Client(scene)
     thread = threading.Thread(target=client.run)
     thread.start()
@@ -144,7 +144,7 @@ def client_at_work(scene: Scene) -> Iterator[None]:
     assert client.failures == []
 
 
-def test_a_key_is_followed_by_the_next_and_no_client_ever_has_none(scene_with_keys: Scene) -> None:
+def test_rotation_always_leaves_clients_a_valid_key(scene_with_keys: Scene) -> None:
     scene, turn = scene_with_keys, scene_with_keys.stage.turn_key_clock
     scene.apply(KEY)
     first = delivered(scene)
@@ -173,11 +173,11 @@ def test_a_key_is_followed_by_the_next_and_no_client_ever_has_none(scene_with_ke
         scene.stage.ensure_operator()
         turn(32 * DAY + 4 * MINUTE)
         becomes(lambda: set(keys(scene)), {second})
-    assert scene.status(NAME).get("drift") is None, "nobody but time has changed anything"
+    assert scene.status(NAME).get("drift") is None, "a due rotation is not drift"
 
 
 @pytest.mark.parametrize("kube_api_name", [EMBEDDED], indirect=True, scope="package")
-def test_kills_leave_no_key_that_nobody_knows(scene_with_keys: Scene) -> None:
+def test_kills_leave_no_unrecorded_key(scene_with_keys: Scene) -> None:
     scene, stage, turn = scene_with_keys, scene_with_keys.stage, scene_with_keys.stage.turn_key_clock
     scene.apply(KEY)
     first = delivered(scene)
@@ -205,7 +205,7 @@ def test_kills_leave_no_key_that_nobody_knows(scene_with_keys: Scene) -> None:
     assert set(keys(scene)) == {first, second}
 
 
-def test_what_somebody_does_to_a_key_or_its_secret_is_made_good_by_another_key(
+def test_changed_key_or_secret_is_replaced_by_another_key(
     scene_with_keys: Scene,
 ) -> None:
     scene = scene_with_keys
@@ -223,7 +223,7 @@ def test_what_somebody_does_to_a_key_or_its_secret_is_made_good_by_another_key(
     assert set(keys(scene)) == {first, second, third}
 
 
-def test_a_secret_of_somebody_else_is_left_alone(scene_with_keys: Scene) -> None:
+def test_unowned_secret_is_not_overwritten(scene_with_keys: Scene) -> None:
     scene = scene_with_keys
     scene.cluster.create_secret(SECRET, scene.name, {"key.json": "e30="})
     scene.apply(KEY)
@@ -237,7 +237,7 @@ def test_a_secret_of_somebody_else_is_left_alone(scene_with_keys: Scene) -> None
     assert scene.cluster.secret(SECRET, scene.name)
 
 
-def test_no_key_is_made_where_the_guardrails_deny_it(scene: Scene) -> None:
+def test_denied_key_is_not_created(scene: Scene) -> None:
     scene.apply(IDENTITY)
     scene.apply(KEY)
 
@@ -248,7 +248,7 @@ def test_no_key_is_made_where_the_guardrails_deny_it(scene: Scene) -> None:
     assert scene.cluster.secret(SECRET, scene.name) is None
 
 
-def test_the_end_of_the_object_is_the_end_of_its_keys_unless_they_are_abandoned(
+def test_deleted_object_deletes_its_keys_unless_abandoned(
     scene_with_keys: Scene,
 ) -> None:
     scene = scene_with_keys
@@ -266,7 +266,7 @@ def test_the_end_of_the_object_is_the_end_of_its_keys_unless_they_are_abandoned(
     assert set(keys(scene)) == {stranger, left}
 
 
-def test_the_account_goes_with_its_keys_and_the_object_waits_for_another(scene_with_keys: Scene) -> None:
+def test_keys_end_with_the_account_and_wait_for_another_one(scene_with_keys: Scene) -> None:
     scene = scene_with_keys
     scene.apply(KEY)
     first = delivered(scene)
@@ -279,7 +279,7 @@ def test_the_account_goes_with_its_keys_and_the_object_waits_for_another(scene_w
     assert set(keys(scene)) == {second}
 
 
-def test_the_keys_of_a_disabled_identity_wait_until_it_is_enabled(scene_with_keys: Scene) -> None:
+def test_keys_of_a_disabled_identity_wait_until_it_is_enabled(scene_with_keys: Scene) -> None:
     scene, identity = scene_with_keys, "CloudRunIdentity/checkout"
     scene.apply(KEY)
     first = delivered(scene)
@@ -298,7 +298,7 @@ def test_the_keys_of_a_disabled_identity_wait_until_it_is_enabled(scene_with_key
     becomes(lambda: states(scene), ["Active", "Publishing"])
 
 
-def test_a_deleted_account_comes_back_with_its_keys(scene_with_old_account: Scene) -> None:
+def test_undeleted_account_has_its_keys_again(scene_with_old_account: Scene) -> None:
     scene = scene_with_old_account
     scene.apply(KEY)
     first = delivered(scene)
@@ -311,7 +311,7 @@ def test_a_deleted_account_comes_back_with_its_keys(scene_with_old_account: Scen
         assert delivered(scene) == first
 
 
-def test_an_account_that_somebody_made_anew_gets_a_key_at_once(scene_with_old_account: Scene) -> None:
+def test_recreated_account_gets_a_key_at_once(scene_with_old_account: Scene) -> None:
     scene = scene_with_old_account
     scene.apply(KEY)
     first = delivered(scene)
@@ -329,7 +329,7 @@ def test_an_account_that_somebody_made_anew_gets_a_key_at_once(scene_with_old_ac
         assert file_in_secret(scene)["client_id"] == scene.cloud.accounts(scene.name)["checkout"]["uniqueId"]
 
 
-def test_where_the_organization_forbids_keys_the_message_names_the_constraint(scene_with_keys: Scene) -> None:
+def test_message_names_the_constraint_that_forbids_keys(scene_with_keys: Scene) -> None:
     scene = scene_with_keys
     scene.cloud.set_org_policy(scene.project, NO_CREATION, enforce=True)
     scene.apply(KEY)
@@ -344,7 +344,7 @@ def test_where_the_organization_forbids_keys_the_message_names_the_constraint(sc
     assert {delivered(scene)} == set(keys(scene)), "the next look for drift tries again"
 
 
-def test_a_key_that_the_organization_ends_is_followed_before_its_end(scene_with_keys: Scene) -> None:
+def test_key_is_rotated_before_the_organization_policy_expires_it(scene_with_keys: Scene) -> None:
     scene, turn = scene_with_keys, scene_with_keys.stage.turn_key_clock
     scene.cloud.set_org_policy(scene.project, EXPIRY, values={"allowedValues": ["8h"]})
     scene.apply(KEY)
@@ -359,7 +359,7 @@ def test_a_key_that_the_organization_ends_is_followed_before_its_end(scene_with_
     assert published(scene) != first
 
 
-def test_nothing_of_a_key_is_anywhere_but_in_its_secret(scene_with_keys: Scene) -> None:
+def test_key_material_is_only_in_its_secret(scene_with_keys: Scene) -> None:
     scene = scene_with_keys
     scene.apply(KEY)
     first = delivered(scene)

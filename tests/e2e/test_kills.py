@@ -1,4 +1,4 @@
-"""Ended between any two steps, the operator leaves nothing that the next one does not bring to its end."""
+"""Test that the next operator completes everything after a kill between any two steps."""
 
 import json
 import re
@@ -18,7 +18,7 @@ from tests.servers.kube_apis import EMBEDDED, REAL
 
 OF_A_LANE = ("policy read", "ledger written ahead", "policy written", "ledger settled")
 WHEN_CREATING = (*OF_A_LANE, "intent recorded", "account created", "account settled")
-WHEN_DELETING = ("policy written", "grants released", "account deleted")  # a lane is a lane
+WHEN_DELETING = ("policy written", "grants released", "account deleted")
 WHEN_ATTACHING = ("move recorded", "status recorded", "workload moved")
 
 NAMES = ("CloudRunIdentity/checkout", "IAMBinding/viewers", "IAMBinding/deployers")
@@ -44,11 +44,11 @@ spec:
   role: roles/iam.serviceAccountUser
   members: [{principal: "group:deployers@example.com"}, {identityRef: {name: checkout}}]
 """
-"""One grant of two objects, one that stood before, and an account that is member and target alike."""
+"""One grant of two objects, one existing grant, and an account that is both member and target."""
 
 
 def on_servers(steps: tuple[str, ...], *, real: str) -> pytest.MarkDecorator:
-    """Every step on the embedded server, the one named `real` on a real one too: starts cost seconds."""
+    """Run every step on the embedded server, and the one named `real` also on a real one."""
     return pytest.mark.parametrize(
         ("kube_api_name", "step"),
         [(EMBEDDED, step) for step in steps] + [(REAL, real)],
@@ -59,7 +59,7 @@ def on_servers(steps: tuple[str, ...], *, real: str) -> pytest.MarkDecorator:
 
 @pytest.fixture(scope="package")
 def uninterrupted(shared_stage: Stage) -> tuple[Any, Any]:
-    """What is there after the manifests were applied, and after they were deleted, with nobody killed."""
+    """Return the state after the manifests were applied, and after they were deleted, without kills."""
     shared_stage.google.ensure()
     shared_stage.ensure_operator()
     scene = Scene(shared_stage, "uninterrupted")
@@ -76,7 +76,7 @@ def uninterrupted(shared_stage: Stage) -> tuple[Any, Any]:
 
 @dataclass(frozen=True)
 class Relay:
-    """The operator that acts, and one that stands by to end itself at a checkpoint."""
+    """An active operator, and a standby that ends itself at a checkpoint."""
 
     stage: Stage
     acting: Operator
@@ -84,7 +84,7 @@ class Relay:
 
     @contextmanager
     def runs(self) -> Iterator[None]:
-        """What is asked for in the block is begun by the doomed one, and finished by a third."""
+        """Have the standby start the work of the block, and a third operator finish it."""
         self.doomed.stands_by()
         self.acting.kill()
         yield
@@ -100,12 +100,12 @@ class Relay:
 
 @pytest.fixture
 def relay(stage: Stage, step: str) -> Relay:
-    """Starts the doomed one beforehand: it loads while the test prepares."""
+    """Start the standby early, so that it loads while the test prepares."""
     return Relay(stage, stage.operator, stage.start_operator(die_at=step))
 
 
 @on_servers(WHEN_CREATING, real="policy written")
-def test_what_a_kill_interrupts_is_brought_about_by_the_next_one(
+def test_change_interrupted_by_a_kill_is_completed_by_the_next_process(
     relay: Relay, scene: Scene, uninterrupted: tuple[Any, Any]
 ) -> None:
     grant_to_others(scene)
@@ -118,7 +118,7 @@ def test_what_a_kill_interrupts_is_brought_about_by_the_next_one(
 
 
 @on_servers(WHEN_DELETING, real="account deleted")
-def test_what_a_kill_interrupts_is_undone_by_the_next_one(
+def test_deletion_interrupted_by_a_kill_is_completed(
     relay: Relay, scene: Scene, uninterrupted: tuple[Any, Any]
 ) -> None:
     grant_to_others(scene)
@@ -143,7 +143,7 @@ spec:
 
 
 @on_servers(WHEN_ATTACHING, real="workload moved")
-def test_a_move_that_a_kill_interrupts_is_made_once_and_can_be_undone(relay: Relay, scene: Scene) -> None:
+def test_attachment_interrupted_by_a_kill_is_made_once_and_restorable(relay: Relay, scene: Scene) -> None:
     service = scene.cloud.deploy("services", scene.name, "shop")
     default = scene.cloud.runs_as(service)
     scene.apply("{kind: CloudRunIdentity, metadata: {name: checkout}}")
@@ -160,7 +160,7 @@ def test_a_move_that_a_kill_interrupts_is_made_once_and_can_be_undone(relay: Rel
 
 
 @on_servers(("account restored",), real="account restored")
-def test_a_restoration_that_a_kill_interrupts_is_made_once(relay: Relay, scene: Scene) -> None:
+def test_restoration_interrupted_by_a_kill_is_made_once(relay: Relay, scene: Scene) -> None:
     service = scene.cloud.deploy("services", scene.name, "shop")
     default = scene.cloud.runs_as(service)
     scene.apply("{kind: CloudRunIdentity, metadata: {name: checkout}}")
@@ -175,7 +175,7 @@ def test_a_restoration_that_a_kill_interrupts_is_made_once(relay: Relay, scene: 
 
 
 def grant_to_others(scene: Scene) -> None:
-    """Somebody else's members of the project, before and after where ours will stand."""
+    """Grant roles to unmanaged members, which sort before and after the managed ones."""
     scene.ready(f"ManagedProject/{scene.name}")
     scene.cloud.add(scene.project, "roles/viewer", "user:ann@example.com")
     scene.cloud.add(scene.project, "roles/viewer", "user:zoe@example.com")
@@ -186,7 +186,7 @@ NIGHTLY = {"title": "nightly", "expression": "request.time.getHours() < 6"}
 
 
 def end_state(scene: Scene) -> Any:
-    """Accounts, policies and ledgers, without what no two runs have in common: names, ids and times."""
+    """Return accounts, policies and ledgers without names, IDs and times, which differ between runs."""
     accounts = scene.cloud.accounts(scene.name)
     policies = {
         resource: {role: sorted(members) for role, members in scene.cloud.policy(resource).items()}
@@ -203,7 +203,7 @@ def end_state(scene: Scene) -> Any:
 
 
 def comparable(ledger: Object) -> Object:
-    """A ledger's spec without its times, its lists in an order of their own."""
+    """Return a ledger's spec without times, and with sorted lists."""
     bindings = [
         binding | {"members": sorted(binding["members"], key=lambda member: str(member["member"]))}
         for binding in ledger.get("bindings", ())
@@ -215,4 +215,4 @@ def comparable(ledger: Object) -> Object:
 
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\b\d{21}\b")
-"""A UID of Kubernetes or a unique id of Google's."""
+"""UID in Kubernetes or unique ID in Google Cloud."""

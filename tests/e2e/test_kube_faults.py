@@ -1,6 +1,6 @@
-"""A Kubernetes API that refuses, dawdles and breaks off, as real ones do now and then.
+"""Test refusals, delays and interruptions of the Kubernetes API.
 
-On the embedded server, which does so when asked. Each fault strikes what the operator alone asks for.
+The embedded server injects the faults, into requests that only the operator makes.
 """
 
 import json
@@ -36,7 +36,7 @@ KINDS = ("managedprojects", "cloudrunidentities", "iambindings")
 
 
 class Faults:
-    """What the embedded server is asked to do to the next requests."""
+    """Faults that the embedded server injects into the next requests."""
 
     def __init__(self, stage: Stage) -> None:
         cluster = yaml.safe_load(stage.kube_api.kubeconfig.read_text())["clusters"][0]["cluster"]
@@ -79,9 +79,7 @@ def faults(stage: Stage) -> Iterator[Faults]:
         pytest.param({"delay": 1.0}, id="slow"),
     ],
 )
-def test_writes_that_are_refused_or_late_are_made_in_the_end(
-    scene: Scene, faults: Faults, fault: Fault
-) -> None:
+def test_refused_or_delayed_writes_succeed_eventually(scene: Scene, faults: Faults, fault: Fault) -> None:
     faults.ask_for(resource="*identities/status", **fault)
     faults.ask_for(resource="iambindings/status", **fault)
     faults.ask_for(resource="policyledgers*", **fault)
@@ -99,7 +97,7 @@ def test_writes_that_are_refused_or_late_are_made_in_the_end(
 
 
 @pytest.mark.parametrize("ending", ["cut", "expire"])
-def test_change_behind_a_watch_that_ended_is_seen(scene: Scene, faults: Faults, ending: str) -> None:
+def test_change_after_an_ended_watch_is_seen(scene: Scene, faults: Faults, ending: str) -> None:
     scene.apply(CHECKOUT)
     scene.ready("CloudRunIdentity/checkout", "IAMBinding/clients")
 
@@ -112,7 +110,7 @@ def test_change_behind_a_watch_that_ended_is_seen(scene: Scene, faults: Faults, 
     assert scene.policy() == {"roles/viewer": [member], "roles/logging.logWriter": [member]}
 
 
-def test_watch_and_list_that_are_refused_are_asked_for_again(scene: Scene, faults: Faults) -> None:
+def test_refused_watch_and_list_are_retried(scene: Scene, faults: Faults) -> None:
     scene.apply(CHECKOUT)
     scene.ready("CloudRunIdentity/checkout", "IAMBinding/clients")
 
@@ -125,7 +123,7 @@ def test_watch_and_list_that_are_refused_are_asked_for_again(scene: Scene, fault
     becomes(faults.pending, [])
 
 
-def test_lease_that_cannot_be_renewed_for_a_moment_is_kept(scene: Scene, faults: Faults) -> None:
+def test_lease_survives_a_short_renewal_failure(scene: Scene, faults: Faults) -> None:
     operator = scene.stage.operator
     faults.ask_for(resource="leases", code=500, times=2)
     becomes(faults.pending, [])

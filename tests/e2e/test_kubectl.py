@@ -1,4 +1,4 @@
-"""What people see with kubectl."""
+"""Test the output of kubectl."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl
 
 
 def kubectl(scene: Scene, *arguments: str) -> list[list[str]]:
-    """The words of each line that kubectl writes."""
+    """Run kubectl; return the words of each line of its output."""
     config = f"--kubeconfig={scene.stage.kube_api.kubeconfig}"
     environment = {name: value for name, value in os.environ.items() if name != "KUBECONFIG"}
     done = subprocess.run(
@@ -26,7 +26,7 @@ def kubectl(scene: Scene, *arguments: str) -> list[list[str]]:
     return [line.split() for line in done.stdout.splitlines()]
 
 
-def test_kubectl_waits_for_ready_and_shows_what_became_of_every_object(scene: Scene) -> None:
+def test_kubectl_waits_for_ready_and_shows_every_object(scene: Scene) -> None:
     scene.apply("""
 kind: CloudRunIdentity
 metadata: {name: checkout}
@@ -60,7 +60,7 @@ spec:
     assert bindings[1][-3:-1] == ["True", "UpToDate"]
 
 
-def test_kubectl_shows_what_runs_as_which_identity(scene: Scene) -> None:
+def test_kubectl_shows_the_identity_of_each_workload(scene: Scene) -> None:
     service = scene.cloud.deploy("services", scene.name, "shop")
     scene.apply("{kind: CloudRunIdentity, metadata: {name: checkout}}")
     scene.apply("""

@@ -1,4 +1,4 @@
-"""What docs/operations.md says of moving and uninstalling: Google Cloud stays as it is."""
+"""Test moving and uninstalling as in docs/operations.md: Google Cloud does not change."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +18,7 @@ metadata: {name: $scene}
 spec:
   namespaces: {names: [$scene]}
   guardrails:
-    grants: [{roles: [roles/viewer], "on": [Project], members: [identities]}]
+    grants: [{roles: [roles/viewer], targetKinds: [Project], members: [identities]}]
 ---
 kind: CloudRunIdentity
 metadata: {name: checkout}
@@ -41,7 +41,7 @@ READING = ("Get", "List", "Query", "Test")
 
 @pytest.fixture
 def own_stage(kube_api_name: str, tmp_path: Path) -> Iterator[Stage]:
-    """A stage that the test has to itself, because it takes the kinds away."""
+    """Provide a stage for one test, because the test deletes the CRDs."""
     with set_stage(kube_api_name, tmp_path, with_operator({"projects": []})) as stage:
         stage.ensure_operator()
         yield stage
@@ -49,7 +49,7 @@ def own_stage(kube_api_name: str, tmp_path: Path) -> Iterator[Stage]:
 
 @pytest.fixture
 def declared(own_stage: Stage) -> Scene:
-    """An identity with grants, on the project and on its own account."""
+    """Apply an identity with grants on the project and on its own account."""
     scene = Scene(own_stage, "e2e-operations")
     scene.apply(MANIFESTS)
     scene.ready(*DECLARED)
@@ -57,13 +57,13 @@ def declared(own_stage: Stage) -> Scene:
 
 
 def in_google(scene: Scene) -> tuple[object, ...]:
-    """The accounts, and who holds what."""
+    """Return the accounts and policies."""
     cloud = scene.cloud
     return cloud.accounts(scene.name), cloud.policies()
 
 
 def backup(scene: Scene) -> list[Object]:
-    """All objects and ledgers, as a backup restores them: without what an API server gives by itself."""
+    """Return all objects and ledgers as a backup contains them, without fields of the API server."""
     project = scene.stage.cluster.get("ManagedProject", scene.name)
     assert project
     found = [
@@ -80,7 +80,7 @@ def backup(scene: Scene) -> list[Object]:
     return found
 
 
-def test_objects_moved_with_their_ledgers_stay_what_they_are_in_google(
+def test_moved_objects_and_ledgers_change_nothing_in_google(
     declared: Scene, kube_api_name: str, tmp_path: Path
 ) -> None:
     stage, before = declared.stage, in_google(declared)
@@ -109,7 +109,7 @@ def test_objects_moved_with_their_ledgers_stay_what_they_are_in_google(
         assert moved.policy() == {}
 
 
-def test_kinds_that_are_uninstalled_while_no_operator_runs_go_with_the_next_and_leave_google_alone(
+def test_crds_deleted_without_an_operator_are_finalized_by_the_next(
     declared: Scene,
 ) -> None:
     stage, before = declared.stage, in_google(declared)
@@ -124,15 +124,15 @@ def test_kinds_that_are_uninstalled_while_no_operator_runs_go_with_the_next_and_
     assert in_google(declared) == before
 
 
-def test_kinds_that_are_uninstalled_all_at_once_go_and_leave_google_alone(declared: Scene) -> None:
-    """With PolicyLedger no operator can run any more, and the others still wait for their finalizers."""
+def test_crds_deleted_at_once_leave_google_unchanged(declared: Scene) -> None:
+    """Without PolicyLedger no operator can run, and the other objects still have finalizers."""
     stage, before = declared.stage, in_google(declared)
     for kind in KINDS:
         stage.cluster.uninstall(kind)
 
     def left() -> list[str]:
         if not stage.is_operated:
-            stage.start_operator()  # as whoever looks after the process does
+            stage.start_operator()  # as the kubelet does
         return [kind for kind in KINDS if stage.cluster.has_kind(kind)]
 
     eventually(left, lambda kinds: not kinds)

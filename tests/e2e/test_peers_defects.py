@@ -1,4 +1,4 @@
-"""What other controllers get wrong about IAM policies, each by its name: not so here."""
+"""Test that known defects of other IAM controllers do not occur here."""
 
 from collections import Counter
 
@@ -30,17 +30,17 @@ MEMBERS = 20
 
 
 def team(numbers: range) -> str:
-    """So many members of a binding, as YAML."""
+    """Return members of a binding as YAML."""
     return ", ".join(f'{{principal: "group:team-{number:02}@example.com"}}' for number in numbers)
 
 
 def tombstones(scene: Scene) -> list[str]:
-    """The members of the project's policy that are deleted accounts."""
+    """Return the deleted accounts in the project's policy."""
     members = (member for members in scene.policy().values() for member in members)
     return [member for member in members if member.startswith("deleted:")]
 
 
-def test_config_connector_a_member_costs_seven_reads_to_add_and_two_whenever_it_is_idle(scene: Scene) -> None:
+def test_config_connector_members_cost_reads_when_idle(scene: Scene) -> None:
     scene.patch(f"ManagedProject/{scene.name}", "spec: {driftInterval: 5m}")
     scene.apply(VIEWERS)
     scene.ready("IAMBinding/viewers")
@@ -62,7 +62,7 @@ def test_config_connector_a_member_costs_seven_reads_to_add_and_two_whenever_it_
     assert calls["Projects/SetIamPolicy"] == 0
 
 
-def test_config_connector_deleting_one_of_two_objects_with_one_grant_revokes_it(scene: Scene) -> None:
+def test_config_connector_deletion_revokes_grants_of_other_objects(scene: Scene) -> None:
     scene.apply(VIEWERS)
     scene.apply(VIEWERS.replace("name: viewers", "name: twin"))
     scene.ready("IAMBinding/viewers", "IAMBinding/twin")
@@ -71,11 +71,13 @@ def test_config_connector_deleting_one_of_two_objects_with_one_grant_revokes_it(
     scene.removed("IAMBinding/viewers")
 
     assert scene.policy() == {"roles/viewer": ["group:ops@example.com"]}
-    assert (scene.cloud.calls() - before)["Projects/SetIamPolicy"] == 0, "it was not even gone for a moment"
+    assert (scene.cloud.calls() - before)["Projects/SetIamPolicy"] == 0, (
+        "the grant was not removed in between"
+    )
     scene.ready("IAMBinding/twin")
 
 
-def test_config_connector_one_bad_member_blocks_the_rest(scene: Scene) -> None:
+def test_config_connector_refused_member_blocks_the_others(scene: Scene) -> None:
     nobody = "serviceAccount:nobody@acme-shop.iam.gserviceaccount.com"
     scene.apply(VIEWERS.replace("name: viewers", "name: bad").replace("group:ops@example.com", nobody))
     scene.apply(VIEWERS)
@@ -88,7 +90,7 @@ def test_config_connector_one_bad_member_blocks_the_rest(scene: Scene) -> None:
     assert scene.policy() == {"roles/viewer": ["group:support@example.com"]}
 
 
-def test_config_connector_a_recreated_account_is_reported_up_to_date_without_access(scene: Scene) -> None:
+def test_config_connector_recreated_account_has_no_access(scene: Scene) -> None:
     scene.apply(IDENTITY)
     scene.apply(CLIENTS)
     scene.ready("IAMBinding/clients")
@@ -170,25 +172,25 @@ spec:
     assert scene.cloud.policy(pool) == {"roles/run.invoker": ["user:ann@example.com"]}
 
 
-def test_nobody_else_counts_who_declares_one_grant(scene: Scene) -> None:
-    """Across kinds and namespaces: it goes with the last of them, whichever that is."""
-    neighbours = scene.add_namespace(f"{scene.name}-next")
+def test_equal_grants_are_counted_across_kinds_and_namespaces(scene: Scene) -> None:
+    """The grant is removed with the last object that declares it."""
+    neighbors = scene.add_namespace(f"{scene.name}-next")
     scene.patch(
-        f"ManagedProject/{scene.name}", f"spec: {{namespaces: {{names: [{scene.name}, {neighbours}]}}}}"
+        f"ManagedProject/{scene.name}", f"spec: {{namespaces: {{names: [{scene.name}, {neighbors}]}}}}"
     )
     scene.apply(
         IDENTITY.replace(
             "{}",
             f"""
-  allowedNamespaces: [{neighbours}]
+  allowedNamespaces: [{neighbors}]
   roles: [{{role: roles/cloudsql.client}}]""",
         )
     )
     scene.apply(CLIENTS)
     by_reference = f"{{identityRef: {{name: checkout, namespace: {scene.name}}}}}"
-    scene.apply(CLIENTS.replace("{identityRef: {name: checkout}}", by_reference), namespace=neighbours)
+    scene.apply(CLIENTS.replace("{identityRef: {name: checkout}}", by_reference), namespace=neighbors)
     scene.ready("CloudRunIdentity/checkout", "IAMBinding/clients")
-    scene.ready("IAMBinding/clients", namespace=neighbours)
+    scene.ready("IAMBinding/clients", namespace=neighbors)
     granted = {"roles/cloudsql.client": [scene.member("checkout")]}
     (grant,) = scene.ledger(f"//cloudresourcemanager.googleapis.com/{scene.project}")["bindings"][0][
         "members"
@@ -200,6 +202,6 @@ def test_nobody_else_counts_who_declares_one_grant(scene: Scene) -> None:
     assert scene.policy() == granted
     scene.removed("IAMBinding/clients")
     assert scene.policy() == granted
-    scene.delete("IAMBinding/clients", namespace=neighbours)
-    scene.gone("IAMBinding/clients", namespace=neighbours)
+    scene.delete("IAMBinding/clients", namespace=neighbors)
+    scene.gone("IAMBinding/clients", namespace=neighbors)
     assert scene.policy() == {}

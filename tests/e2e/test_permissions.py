@@ -1,4 +1,4 @@
-"""The operator may do in Google Cloud what it was granted there, and says what it lacks."""
+"""Test that the operator uses its own account, and reports missing permissions."""
 
 from tests.e2e.conftest import OPEN_PROJECT
 from tests.e2e.scene import Scene
@@ -7,7 +7,7 @@ from tests.e2e.stage import OPERATOR, ROLE
 CLOSED = OPEN_PROJECT.replace("spec:", "spec:\n  projectID: acme-closed")
 
 
-def test_what_it_may_not_do_is_told_and_done_once_it_may(closed_scene: Scene) -> None:
+def test_denied_call_is_reported_and_retried_once_permitted(closed_scene: Scene) -> None:
     project = f"ManagedProject/{closed_scene.name}"
     closed_scene.apply(CLOSED)
     assert "resourcemanager.projects.get" in closed_scene.fails(project, "PermissionDenied")
@@ -16,7 +16,7 @@ def test_what_it_may_not_do_is_told_and_done_once_it_may(closed_scene: Scene) ->
     closed_scene.ready(project)
 
 
-def test_its_calls_are_made_as_its_own_account(scene: Scene) -> None:
+def test_calls_are_made_with_the_operator_account(scene: Scene) -> None:
     scene.ready(f"ManagedProject/{scene.name}")
     callers = {
         call["caller"]

@@ -1,4 +1,4 @@
-"""The life of the process: it starts or says in one line why not, hands over, and leaves in good order."""
+"""Test start, failed start, takeover and shutdown of the process."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ spec:
 
 
 def one_line(ended: Ended) -> str:
-    """The error that a process ended with."""
+    """Return the error that a process ended with."""
     assert ended.code == 1
     said = [line for line in ended.lines if not _is_log(line)]
     assert len(said) == 1, said
@@ -37,7 +37,7 @@ def _is_log(line: str) -> bool:
         return False
 
 
-def test_sigterm_ends_it_in_good_order_and_the_next_one_does_what_was_left_undone(scene: Scene) -> None:
+def test_sigterm_drains_the_operator_and_the_next_one_continues(scene: Scene) -> None:
     stage = scene.stage
     stage.operator.stop()
     operator = stage.start_operator(afresh=True)
@@ -56,7 +56,7 @@ def test_sigterm_ends_it_in_good_order_and_the_next_one_does_what_was_left_undon
     assert scene.policy() == {"roles/viewer": ["group:ops@example.com"]}
 
 
-def test_a_standby_is_ready_and_takes_over(scene: Scene) -> None:
+def test_standby_is_ready_and_takes_over(scene: Scene) -> None:
     acting = scene.stage.operator
     standby = scene.stage.start_operator()
     standby.stands_by()
@@ -71,7 +71,9 @@ def test_a_standby_is_ready_and_takes_over(scene: Scene) -> None:
     assert standby.metrics()["cloudrun_identity_is_leader"] == 1
 
 
-def test_without_its_kinds_it_says_how_to_install_them(kube_api_name: str, tmp_path: Path) -> None:
+def test_missing_crds_are_reported_with_the_command_to_install_them(
+    kube_api_name: str, tmp_path: Path
+) -> None:
     with started(kube_api_name, tmp_path / "kube") as kube_api:
         command = Command(
             ["run", f"--kubeconfig={kube_api.kubeconfig}", "--google-endpoint=127.0.0.1:1", "--http-port=0"],
@@ -83,7 +85,7 @@ def test_without_its_kinds_it_says_how_to_install_them(kube_api_name: str, tmp_p
     assert "cloudrun-identity crds" in message
 
 
-def test_an_api_server_out_of_reach_is_one_line(tmp_path: Path) -> None:
+def test_unreachable_api_server_is_reported_in_one_line(tmp_path: Path) -> None:
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.write_text(
         yaml.safe_dump(
@@ -107,7 +109,7 @@ def test_an_api_server_out_of_reach_is_one_line(tmp_path: Path) -> None:
     assert "secret-token" not in message
 
 
-def test_without_credentials_for_google_it_is_one_line(stage: Stage, tmp_path: Path) -> None:
+def test_missing_google_credentials_are_reported_in_one_line(stage: Stage, tmp_path: Path) -> None:
     command = Command(
         ["run", f"--kubeconfig={stage.kube_api.kubeconfig}", "--http-port=0"],
         tmp_path / "operator.log",
@@ -120,11 +122,11 @@ def test_without_credentials_for_google_it_is_one_line(stage: Stage, tmp_path: P
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
-def test_the_acting_replica_is_alive_and_ready(stage: Stage, path: str) -> None:
+def test_leader_is_alive_and_ready(stage: Stage, path: str) -> None:
     assert stage.operator.probe(path) == 200
 
 
-def test_what_it_logs_is_json_and_names_every_change_of_the_cloud(scene: Scene) -> None:
+def test_log_is_json_and_names_every_change_in_google_cloud(scene: Scene) -> None:
     scene.apply(VIEWERS)
     scene.ready("IAMBinding/viewers")
 

@@ -1,7 +1,7 @@
-"""What a ManagedProject sees to and tells: whom we are in it, what runs there unasked, what was left."""
+"""Test ManagedProjects: operator identity, default accounts, orphans, removal."""
 
 from cloudrun_identity.gcp.permissions import FEATURES
-from cloudrun_identity_playground.emulator.access.rules import RULES, Needs
+from cloudrun_identity_playground.emulator.access.rules import RULES, RequiresPermission
 from tests.e2e.conftest import OPEN_PROJECT
 from tests.e2e.eventually import becomes, eventually
 from tests.e2e.scene import Scene
@@ -31,7 +31,7 @@ spec:
 """
 
 
-def test_a_project_is_worked_in_as_the_account_that_it_names(closed_scene: Scene) -> None:
+def test_project_is_managed_with_its_own_account(closed_scene: Scene) -> None:
     scene, ops = closed_scene, f"{closed_scene.name}-o"
     email = f"operator@{ops}.iam.gserviceaccount.com"
     project = f"ManagedProject/{scene.name}"
@@ -59,7 +59,7 @@ def test_a_project_is_worked_in_as_the_account_that_it_names(closed_scene: Scene
     assert scene.cloud.accounts(scene.name)["checkout"]["displayName"] == "Checkout"
 
 
-def test_use_by_other_projects_is_allowed_only_where_the_project_says_so(scene: Scene) -> None:
+def test_cross_project_usage_is_allowed_only_if_the_project_says_so(scene: Scene) -> None:
     project = f"ManagedProject/{scene.name}"
     scene.ready(project)
     assert scene.status(project)["crossProjectUsage"] == "Denied"
@@ -79,7 +79,7 @@ def test_use_by_other_projects_is_allowed_only_where_the_project_says_so(scene: 
     scene.ready(project)
 
 
-def test_workloads_of_the_default_account_are_told_until_they_have_another(scene: Scene) -> None:
+def test_workloads_with_the_default_account_are_listed(scene: Scene) -> None:
     project = f"ManagedProject/{scene.name}"
     workload = scene.cloud.deploy("services", scene.name, "web")
     account = scene.cloud.create_account(scene.name, "somebody")
@@ -99,12 +99,12 @@ def test_workloads_of_the_default_account_are_told_until_they_have_another(scene
 
 
 def served(scene: Scene, kind: str) -> float:
-    """How many objects of a kind the operator knows."""
+    """Return the number of objects of a kind that the operator has cached."""
     series = f'cloudrun_identity_objects{{kind="{kind}",'
     return sum(count for name, count in scene.stage.operator.metrics().items() if name.startswith(series))
 
 
-def test_what_an_object_leaves_that_ends_without_its_finalizer_is_an_orphan(scene: Scene) -> None:
+def test_object_removed_without_its_finalizer_leaves_an_orphan(scene: Scene) -> None:
     project = f"ManagedProject/{scene.name}"
     scene.apply(VIEWERS)
     scene.ready("IAMBinding/viewers")
@@ -124,7 +124,7 @@ def test_what_an_object_leaves_that_ends_without_its_finalizer_is_an_orphan(scen
     assert scene.policy() == {"roles/viewer": ["group:ops@example.com"]}
 
 
-def test_an_identity_is_called_what_the_project_asks_for(scene: Scene) -> None:
+def test_identity_must_match_the_naming_rules_of_the_project(scene: Scene) -> None:
     project = f"ManagedProject/{scene.name}"
     naming = "{accountIDPattern: 'cri-*', requireDisplayName: true}"
     scene.patch(project, f"spec: {{guardrails: {{naming: {naming}}}}}")
@@ -139,7 +139,7 @@ def test_an_identity_is_called_what_the_project_asks_for(scene: Scene) -> None:
     assert list(scene.cloud.accounts(scene.name)) == ["cri-checkout"]
 
 
-def test_a_project_is_not_deleted_before_what_uses_it(scene: Scene) -> None:
+def test_project_in_use_is_not_deleted(scene: Scene) -> None:
     project = f"ManagedProject/{scene.name}"
     scene.apply(IDENTITY)
     scene.ready("CloudRunIdentity/checkout")
@@ -150,7 +150,7 @@ def test_a_project_is_not_deleted_before_what_uses_it(scene: Scene) -> None:
     scene.gone(project)
 
 
-def test_objects_of_a_project_that_was_removed_by_force_stand_until_it_is_declared_again(
+def test_objects_of_a_removed_project_are_retained_until_it_returns(
     scene: Scene,
 ) -> None:
     project = f"ManagedProject/{scene.name}"
@@ -174,7 +174,7 @@ def test_objects_of_a_project_that_was_removed_by_force_stand_until_it_is_declar
     becomes(scene.policy, {"roles/viewer": ["group:ops@example.com"]})
 
 
-def test_nothing_is_done_in_a_project_that_cannot_be_read_since_the_operator_started(scene: Scene) -> None:
+def test_project_that_is_invalid_since_the_start_is_not_touched(scene: Scene) -> None:
     project = f"ManagedProject/{scene.name}"
     scene.apply(IDENTITY + "---" + VIEWERS)
     scene.ready("CloudRunIdentity/checkout", "IAMBinding/viewers")
@@ -199,7 +199,7 @@ def test_nothing_is_done_in_a_project_that_cannot_be_read_since_the_operator_sta
     becomes(scene.policy, {})
 
 
-def test_the_operator_calls_nothing_that_its_table_of_permissions_does_not_list(scene: Scene) -> None:
+def test_operator_calls_only_methods_of_its_permission_table(scene: Scene) -> None:
     scene.cloud.deploy("services", scene.name, "web")
     scene.apply(
         IDENTITY
@@ -223,6 +223,6 @@ spec:
     scene.removed(*objects)
 
     called = {call["rpc"] for call in scene.cloud.log(scene.name)}
-    needed = {rule.permission for rpc in called if isinstance(rule := RULES[rpc], Needs)}
+    needed = {rule.permission for rpc in called if isinstance(rule := RULES[rpc], RequiresPermission)}
     assert {"iam.serviceAccounts.create", "run.services.update"} <= needed
     assert needed <= {permission for listed in FEATURES.values() for permission in listed}

@@ -1,4 +1,4 @@
-"""Brakes: suspend, Observe, and two objects that want the same thing."""
+"""Test suspend, Observe, and two objects that declare the same thing."""
 
 from collections import Counter
 
@@ -34,7 +34,7 @@ spec:
 
 
 def writes(scene: Scene) -> Counter[str]:
-    """The calls that change something, so far."""
+    """Return the number of mutating calls so far, by method."""
     return Counter(
         {
             method: count
@@ -44,7 +44,7 @@ def writes(scene: Scene) -> Counter[str]:
     )
 
 
-def test_a_suspended_binding_is_left_alone_and_protects_its_grants(scene: Scene) -> None:
+def test_suspended_binding_is_not_changed_and_protects_its_grants(scene: Scene) -> None:
     scene.apply(VIEWERS)
     scene.ready("IAMBinding/viewers")
     scene.patch("IAMBinding/viewers", "spec: {suspend: true}")
@@ -62,7 +62,7 @@ def test_a_suspended_binding_is_left_alone_and_protects_its_grants(scene: Scene)
     assert scene.policy() == {}
 
 
-def test_a_suspended_project_holds_everything_in_it(scene: Scene) -> None:
+def test_suspended_project_suspends_its_objects(scene: Scene) -> None:
     scene.apply(VIEWERS)
     scene.ready("IAMBinding/viewers")
 
@@ -78,7 +78,7 @@ def test_a_suspended_project_holds_everything_in_it(scene: Scene) -> None:
     assert scene.policy() == {"roles/viewer": ["user:ann@example.com"]}
 
 
-def test_observe_reports_what_differs_and_writes_nothing(scene: Scene) -> None:
+def test_observe_reports_differences_and_writes_nothing(scene: Scene) -> None:
     service = scene.cloud.deploy("services", scene.name, "shop")
     scene.apply(IDENTITIES)
     scene.apply(attachment("shop", "checkout"))
@@ -107,7 +107,7 @@ def test_observe_reports_what_differs_and_writes_nothing(scene: Scene) -> None:
     assert "checkout" in scene.cloud.accounts(scene.name)
 
 
-def test_an_observed_project_stays_for_as_long_as_it_has_objects(scene: Scene) -> None:
+def test_deleted_observed_project_waits_for_its_objects(scene: Scene) -> None:
     scene.apply(VIEWERS)
     scene.ready("IAMBinding/viewers")
     scene.patch(f"ManagedProject/{scene.name}", "spec: {managementPolicy: Observe}")
@@ -139,7 +139,7 @@ def test_observe_creates_nothing(scene: Scene) -> None:
     assert scene.ledger_targets() == set()
 
 
-def test_of_two_attachments_on_a_workload_the_older_has_it_and_the_younger_inherits(scene: Scene) -> None:
+def test_younger_attachment_takes_over_from_the_older_one(scene: Scene) -> None:
     service = scene.cloud.deploy("services", scene.name, "shop")
     scene.apply(IDENTITIES)
     scene.apply(attachment("older", "checkout"))
@@ -153,7 +153,7 @@ def test_of_two_attachments_on_a_workload_the_older_has_it_and_the_younger_inher
     becomes(lambda: scene.cloud.runs_as(service), scene.email("pricing"))
 
 
-def test_of_two_objects_that_lend_one_project_only_one_does(scene: Scene) -> None:
+def test_second_managed_project_for_one_project_is_a_conflict(scene: Scene) -> None:
     names = (f"ManagedProject/{scene.name}", f"ManagedProject/{scene.name}-again")
     scene.apply("""
 kind: ManagedProject
@@ -162,14 +162,14 @@ spec: {projectID: $scene}
 """)
 
     def reasons() -> set[str]:
-        # Made within one second, they are told apart by their UIDs: which of them is the older is open.
+        # Created within one second, they are ordered by UID, so either may be the older one.
         conditions = (scene.condition(name, "Ready") for name in names)
         return {condition["reason"] if condition else "" for condition in conditions}
 
     becomes(reasons, {"UpToDate", "Conflict"})
 
 
-def test_an_attachment_waits_for_its_workload(scene: Scene) -> None:
+def test_attachment_waits_for_its_workload(scene: Scene) -> None:
     scene.apply(IDENTITIES)
     scene.apply(attachment("shop", "checkout"))
     assert "Service europe-west1/shop" in scene.fails("IdentityAttachment/shop", "WorkloadNotFound")

@@ -1,6 +1,6 @@
-"""Attempts to break out of what a project lends, each refused with nothing asked of Google Cloud for it.
+"""Test that attempts to exceed the guardrails are refused without calls to Google Cloud.
 
-Each of these takes one object; what takes more than one step is in `test_tenancy_steps`.
+Each attempt here is a single object; `test_tenancy_steps` has attempts with several steps.
 """
 
 import json
@@ -12,15 +12,15 @@ from kubernetes.client import ApiException
 from tests.e2e.tenants import ATTACH, ON_PROJECT, TO, Tenants
 
 READING_A_ROLE = "IAM/GetRole"
-"""What a role holds is Google's to tell; without knowing it, nobody can say whether it escalates."""
+"""The operator must read a role to decide whether it escalates."""
 
 LOOKING_AFTER_ONES_OWN = ("IAM/GetServiceAccount", "IAM/ListServiceAccountKeys")
-"""The elder of two rivals looks again when the other one ends, as it would if it had waited for that."""
+"""The older of two conflicting objects is reconciled again when the other one is deleted."""
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """An object in Mallory's namespace, the words of the refusal, and the calls that it may take."""
+    """An object in Mallory's namespace, the expected refusal, and the calls that it may cause."""
 
     spec: str
     says: str
@@ -88,7 +88,7 @@ ATTEMPTS = {
     "a custom role that escalates": Attempt(
         ON_PROJECT % "projects/$scene/roles/harmless", "setIamPolicy", may_call=(READING_A_ROLE,)
     ),
-    "a role that nobody admits": Attempt(ON_PROJECT % "roles/owner", "admits no roles/owner"),
+    "a role that no guardrail admits": Attempt(ON_PROJECT % "roles/owner", "does not admit roles/owner"),
     "a role that escalates under a condition that is always true": Attempt(
         "{target: {kind: Project}, role: roles/run.admin, "
         "members: [{principal: 'user:mallory@example.com'}], "
@@ -100,7 +100,7 @@ ATTEMPTS = {
         ON_PROJECT % "projects/$vault/roles/any", "belongs to another project"
     ),
     "the public": Attempt(ON_OWN_SERVICE % "allUsers", "allUsers"),
-    "everybody with an account": Attempt(ON_OWN_SERVICE % "allAuthenticatedUsers", "allAuthenticatedUsers"),
+    "every authenticated user": Attempt(ON_OWN_SERVICE % "allAuthenticatedUsers", "allAuthenticatedUsers"),
     "all accounts of a project": Attempt(
         ON_OWN_SERVICE % "principalSet://cloudresourcemanager.googleapis.com/projects/42/type/ServiceAccount",
         "type/ServiceAccount",
@@ -111,26 +111,26 @@ ATTEMPTS = {
         "workloadIdentityPools/p/*",
     ),
     "a whole domain": Attempt(ON_OWN_SERVICE % "domain:example.com", "domain:example.com"),
-    "the service agent of a project that is not lent": Attempt(
+    "the service agent of a project that is not delegated": Attempt(
         TO % "{cloudRunServiceAgentOf: {projectRef: {name: $vault}}}", "does not admit namespace $mallory"
     ),
-    "the service agent of a project that is not lent, by its e-mail": Attempt(
+    "the service agent of a project that is not delegated, by its e-mail": Attempt(
         TO % "{principal: 'serviceAccount:$vault_agent'}", "does not admit namespace $mallory"
     ),
-    "a project that is not lent": Attempt(
+    "a project that is not delegated": Attempt(
         "{projectRef: {name: $vault}, target: {kind: Project}, role: roles/viewer, "
         "members: [{principal: 'user:mallory@example.com'}]}",
         "does not admit namespace $mallory",
     ),
-    "an identity in a project that is not lent": Attempt(
-        "{projectRef: {name: $vault}, accountID: intruder}",
+    "an identity in a project that is not delegated": Attempt(
+        "{projectRef: {name: $vault}, accountID: mallory-account}",
         "does not admit namespace $mallory",
         "CloudRunIdentity",
     ),
     "reading who holds a role, by observing it": Attempt(
         "{managementPolicy: Observe, target: {kind: Project}, role: roles/owner, "
         "members: [{principal: 'user:mallory@example.com'}]}",
-        "admits no roles/owner",
+        "does not admit roles/owner",
     ),
     "emptying a binding": Attempt(EXCLUSIVELY % "Manage", "exclusive: true"),
     "reading a binding by observing it exclusively": Attempt(EXCLUSIVELY % "Observe", "exclusive: true"),
@@ -171,7 +171,7 @@ REFUSED_AT_ONCE = {
 
 
 @pytest.mark.parametrize("attempt", ATTEMPTS.values(), ids=ATTEMPTS)
-def test_an_attempt_is_refused_and_asks_nothing_of_the_cloud(tenants: Tenants, attempt: Attempt) -> None:
+def test_attempt_is_refused_without_calls_to_google(tenants: Tenants, attempt: Attempt) -> None:
     scene = tenants.scene
     calls, cloud = scene.cloud.calls(), tenants.cloud()
 
@@ -187,7 +187,7 @@ def test_an_attempt_is_refused_and_asks_nothing_of_the_cloud(tenants: Tenants, a
 
 
 @pytest.mark.parametrize(("kind", "spec"), REFUSED_AT_ONCE.values(), ids=REFUSED_AT_ONCE)
-def test_tricks_with_names_do_not_get_past_the_api_server(tenants: Tenants, kind: str, spec: str) -> None:
+def test_crafted_names_are_refused_by_the_api_server(tenants: Tenants, kind: str, spec: str) -> None:
     with pytest.raises(ApiException) as raised:
         tenants.scene.create(json.dumps(tenants.manifest(kind, spec, "trick")).replace("$", "$$"))
     assert raised.value.status == 422

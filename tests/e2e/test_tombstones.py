@@ -1,4 +1,4 @@
-"""Accounts that were deleted and made anew, as Google treated them before 2020 and may still do."""
+"""Test recreated accounts with the behavior that Google documented before 2020."""
 
 from tests.e2e.eventually import becomes
 from tests.e2e.scene import Scene
@@ -28,7 +28,7 @@ spec:
 """
 
 
-def test_a_stale_id_under_the_plain_email_is_removed_and_added_again(scene: Scene) -> None:
+def test_stale_id_under_the_plain_email_is_removed_and_added_again(scene: Scene) -> None:
     with scene.cloud.switched(staleIds=True):
         scene.apply(IDENTITY)
         scene.apply(CLIENTS)
@@ -52,7 +52,7 @@ def test_a_stale_id_under_the_plain_email_is_removed_and_added_again(scene: Scen
         assert (scene.cloud.calls() - before)["Projects/SetIamPolicy"] == 2, "one write would change nothing"
 
 
-def test_a_grant_to_an_identity_that_is_gone_goes_with_its_account(scene: Scene) -> None:
+def test_grant_to_a_deleted_identity_is_removed_with_its_account(scene: Scene) -> None:
     scene.apply(IDENTITY)
     scene.apply(CLIENTS.replace("members: [", 'members: [{principal: "group:ops@example.com"}, '))
     scene.ready("IAMBinding/clients")
@@ -66,7 +66,7 @@ def test_a_grant_to_an_identity_that_is_gone_goes_with_its_account(scene: Scene)
     assert scene.member("checkout") in scene.policy()["roles/cloudsql.client"]
 
 
-def test_beside_a_foreign_tombstone_of_its_account_a_grant_is_refused_alone(scene: Scene) -> None:
+def test_grant_beside_an_unmanaged_tombstone_is_refused_alone(scene: Scene) -> None:
     account = scene.cloud.create_account(scene.name, "checkout")
     scene.cloud.add(scene.project, "roles/browser", f"serviceAccount:{account}")
     scene.cloud.edit_account(account, "delete")
@@ -84,4 +84,4 @@ def test_beside_a_foreign_tombstone_of_its_account_a_grant_is_refused_alone(scen
         }
         assert scene.policy() == theirs | {"roles/cloudsql.client": ["group:ops@example.com"]}
         scene.removed("IAMBinding/clients")
-        assert scene.policy() == theirs, "somebody else's tombstone is theirs"
+        assert scene.policy() == theirs, "the unmanaged tombstone remains"

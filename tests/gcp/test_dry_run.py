@@ -53,8 +53,11 @@ spec:
   namespaces: {names: [payments]}
   guardrails:
     grants:
-    - {roles: [roles/run.viewer, roles/run.developer], "on": [Project], members: ["*"], exclusive: true}
-    - {roles: ["projects/shop-1234/roles/*"], "on": [Project], members: [identities]}
+    - roles: [roles/run.viewer, roles/run.developer]
+      targetKinds: [Project]
+      members: ["*"]
+      exclusive: true
+    - {roles: ["projects/shop-1234/roles/*"], targetKinds: [Project], members: [identities]}
     adoptableAccounts:
     - webshop@shop-1234.iam.gserviceaccount.com
     - orders@shop-1234.iam.gserviceaccount.com
@@ -72,7 +75,7 @@ async def emulator() -> AsyncIterator[Emulator]:
 async def planned(emulator: Emulator, manifests: str) -> Plan:
     """The plan for these manifests and `LENT`; all that goes without saying is left out of them."""
     observer = Observer()
-    clients = GoogleClients(emulator.grpc_address, observer, may_write=lambda: False)
+    clients = GoogleClients(emulator.grpc_address, observer, read_only=True)
     try:
         return await dry_run_plan(
             clients, [_completed(obj) for obj in yaml.safe_load_all(f"{LENT}---\n{manifests}")]

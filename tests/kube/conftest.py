@@ -1,4 +1,4 @@
-"""What stands between us and Kubernetes, on the embedded API server and, where there is one, a real one."""
+"""Fixtures that run each test on the embedded API server and, if installed, on a real kube-apiserver."""
 
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 
 from cloudrun_identity.kube.client import KubeClient, connect
-from cloudrun_identity.kube.namespaces import ensure_namespace
+from cloudrun_identity.kube.objects import ensure_namespace
 from tests.servers.kube_apis import KUBE_APIS, KubeApi, install_crds, started
 
 
@@ -27,7 +27,7 @@ async def client(server: KubeApi) -> AsyncIterator[KubeClient]:
 
 @pytest_asyncio.fixture
 async def namespace(client: KubeClient) -> str:
-    """A namespace of the test's own."""
+    """Create a namespace for this test."""
     name = f"test-{uuid.uuid4().hex[:12]}"
     await ensure_namespace(client, name)
     return name

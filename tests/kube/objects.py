@@ -1,4 +1,4 @@
-"""Objects of our kinds as users write them."""
+"""Manifests of the operator's kinds."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The client against API servers: what they answer, and how they know us."""
+"""The Kubernetes client on API servers: requests and authentication."""
 
 import json
 import sys
@@ -28,7 +28,7 @@ def kubeconfig_of(server: KubeApi, directory: Path, user: dict[str, Any]) -> str
 
 
 def exec_plugin(directory: Path, tokens: list[str]) -> dict[str, Any]:
-    """A plugin that gives one token after the other, each of them valid for long, as it says."""
+    """Create an exec plugin that returns one token after the other, each with an expiry in the far future."""
     left = directory / "tokens.json"
     left.write_text(json.dumps(tokens))
     script = directory / "plugin"
@@ -45,7 +45,7 @@ def exec_plugin(directory: Path, tokens: list[str]) -> dict[str, Any]:
     return {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": str(script)}}
 
 
-async def test_an_object_lives_from_create_to_delete(client: KubeClient, namespace: str) -> None:
+async def test_object_is_created_replaced_patched_and_deleted(client: KubeClient, namespace: str) -> None:
     created = await client.create(BINDINGS, binding(namespace))
     assert await client.get(BINDINGS, "web", namespace) == created
     created["spec"]["role"] = "roles/editor"
@@ -61,7 +61,7 @@ async def test_an_object_lives_from_create_to_delete(client: KubeClient, namespa
     assert gone.value.is_not_found
 
 
-async def test_json_patches_and_applies_are_understood(client: KubeClient, namespace: str) -> None:
+async def test_json_patch_and_apply_change_the_object(client: KubeClient, namespace: str) -> None:
     await client.create(BINDINGS, binding(namespace))
     operations = [{"op": "replace", "path": "/spec/role", "value": "roles/browser"}]
     patched = await client.patch(BINDINGS, "web", namespace, operations, PatchType.JSON)
@@ -70,7 +70,7 @@ async def test_json_patches_and_applies_are_understood(client: KubeClient, names
     assert applied["spec"]["role"] == "roles/viewer"
 
 
-async def test_creating_twice_is_a_conflict(client: KubeClient, namespace: str) -> None:
+async def test_second_create_is_a_conflict(client: KubeClient, namespace: str) -> None:
     await client.create(BINDINGS, binding(namespace))
     with pytest.raises(KubeError) as raised:
         await client.create(BINDINGS, binding(namespace))
@@ -78,7 +78,7 @@ async def test_creating_twice_is_a_conflict(client: KubeClient, namespace: str) 
     assert raised.value.reason == "AlreadyExists"
 
 
-async def test_a_broken_rule_is_invalid_and_says_which(client: KubeClient, namespace: str) -> None:
+async def test_invalid_object_error_names_the_field(client: KubeClient, namespace: str) -> None:
     broken = binding(namespace)
     del broken["spec"]["members"]
     with pytest.raises(KubeError, match=r"spec\.members") as raised:
@@ -87,7 +87,7 @@ async def test_a_broken_rule_is_invalid_and_says_which(client: KubeClient, names
 
 
 @pytest.mark.parametrize("precondition", [{"uid": "another"}, {"resource_version": "1"}])
-async def test_a_failed_precondition_deletes_nothing(
+async def test_delete_with_failed_precondition_is_a_conflict(
     client: KubeClient, namespace: str, precondition: dict[str, str]
 ) -> None:
     await client.create(BINDINGS, binding(namespace))
@@ -97,10 +97,10 @@ async def test_a_failed_precondition_deletes_nothing(
     assert await client.get(BINDINGS, "web", namespace)
 
 
-async def test_lists_of_several_pages_are_complete(
+async def test_list_of_several_pages_is_complete(
     client: KubeClient, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "CHUNK", 2)
+    monkeypatch.setattr(client_module, "PAGE_SIZE", 2)
     names = [f"b{number}" for number in range(5)]
     for name in names:
         await client.create(BINDINGS, binding(namespace, name, labels={"odd": str(int(name[1:]) % 2)}))
@@ -111,7 +111,7 @@ async def test_lists_of_several_pages_are_complete(
     assert {obj["metadata"]["namespace"] for obj in await client.list(BINDINGS)} >= {namespace}
 
 
-async def test_an_exec_plugin_opens_the_door(server: KubeApi, tmp_path: Path, namespace: str) -> None:
+async def test_exec_plugin_authenticates(server: KubeApi, tmp_path: Path, namespace: str) -> None:
     client = await connect(kubeconfig_of(server, tmp_path, exec_plugin(tmp_path, [server.token])))
     try:
         assert (await client.get(NAMESPACES, namespace))["metadata"]["name"] == namespace
@@ -119,7 +119,7 @@ async def test_an_exec_plugin_opens_the_door(server: KubeApi, tmp_path: Path, na
         await client.close()
 
 
-async def test_an_exec_plugin_is_asked_again_when_its_token_is_refused(
+async def test_exec_plugin_runs_again_after_its_token_is_rejected(
     server: KubeApi, tmp_path: Path, namespace: str
 ) -> None:
     user = exec_plugin(tmp_path, ["expired", server.token])
@@ -130,7 +130,7 @@ async def test_an_exec_plugin_is_asked_again_when_its_token_is_refused(
         await client.close()
 
 
-async def test_a_token_that_the_server_refuses_is_one_line(server: KubeApi, tmp_path: Path) -> None:
-    with pytest.raises(ClusterUnreachable, match="refuses our credentials") as raised:
+async def test_rejected_token_error_omits_the_token(server: KubeApi, tmp_path: Path) -> None:
+    with pytest.raises(ClusterUnreachable, match="rejects the credentials") as raised:
         await connect(kubeconfig_of(server, tmp_path, {"token": "nonsense"}))
     assert "nonsense" not in str(raised.value)

@@ -1,18 +1,17 @@
-"""Every manifest in the documentation is taken by the API server as it stands."""
+"""The API server accepts every manifest in the documentation."""
 
 from typing import Any
 
 import pytest
 
 from cloudrun_identity.kube.client import KubeClient
-from cloudrun_identity.kube.namespaces import ensure_namespace
-from cloudrun_identity.kube.objects import resource_of
+from cloudrun_identity.kube.objects import ensure_namespace, resource_of
 from cloudrun_identity.kube.resources import Object
 from tests.documented import EXAMPLES, GROUP, Example
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=str)
-async def test_a_documented_manifest_is_taken_as_it_stands(client: KubeClient, example: Example) -> None:
+async def test_documented_manifest_is_accepted(client: KubeClient, example: Example) -> None:
     created: list[Object] = []
     try:
         for obj in example.objects:
@@ -25,14 +24,14 @@ async def test_a_documented_manifest_is_taken_as_it_stands(client: KubeClient, e
             metadata = obj["metadata"]
             await client.delete(resource_of(obj), metadata["name"], metadata.get("namespace", ""))
 
-    ours = [obj for obj in example.objects if obj["apiVersion"].startswith(GROUP)]
-    assert [obj["kind"] for obj in created] == [obj["kind"] for obj in ours]
-    for written, stored in zip(ours, created, strict=True):
+    expected = [obj for obj in example.objects if obj["apiVersion"].startswith(GROUP)]
+    assert [obj["kind"] for obj in created] == [obj["kind"] for obj in expected]
+    for written, stored in zip(expected, created, strict=True):
         assert part_of(stored["spec"], written["spec"]) == written["spec"], "a field is unknown"
 
 
 def part_of(stored: Any, written: Any) -> Any:
-    """What was stored of the fields that were written; an API server drops those that it does not know."""
+    """Return the written fields that were stored. An API server drops fields that it does not know."""
     match stored, written:
         case dict(), dict():
             return {field: part_of(stored[field], written[field]) for field in written if field in stored}

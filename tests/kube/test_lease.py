@@ -1,4 +1,4 @@
-"""The lease on API servers."""
+"""Leader election on API servers."""
 
 import asyncio
 
@@ -9,8 +9,8 @@ from cloudrun_identity.kube.lease import NAME, Lease, LeaseLost
 from cloudrun_identity.kube.resources import LEASES, Object
 
 DURATION = 1.0
-TAKEN_WITHIN = 30.0
-"""Seconds; the duration and a fifth is usual."""
+TIMEOUT = 30.0
+"""Seconds. A takeover usually takes the lease duration and a fifth of it."""
 
 
 def lease(client: KubeClient, namespace: str, identity: str, duration: float = DURATION) -> Lease:
@@ -22,7 +22,7 @@ async def spec(client: KubeClient, namespace: str) -> Object:
     return stored
 
 
-async def test_a_released_lease_goes_to_the_standby(client: KubeClient, namespace: str) -> None:
+async def test_standby_acquires_a_released_lease(client: KubeClient, namespace: str) -> None:
     first, second = (lease(client, namespace, name, duration=15.0) for name in ("first", "second"))
     await first.acquire()
     await first.release()
@@ -33,33 +33,33 @@ async def test_a_released_lease_goes_to_the_standby(client: KubeClient, namespac
     assert (stored["holderIdentity"], stored["leaseTransitions"]) == ("second", 1)
 
 
-async def test_a_dead_holder_is_followed(client: KubeClient, namespace: str) -> None:
-    await lease(client, namespace, "dead").acquire()
-    heir = lease(client, namespace, "heir")
-    async with asyncio.timeout(TAKEN_WITHIN):
-        await heir.acquire()
-    assert (await spec(client, namespace))["holderIdentity"] == "heir"
+async def test_standby_acquires_an_expired_lease(client: KubeClient, namespace: str) -> None:
+    await lease(client, namespace, "stopped").acquire()
+    standby = lease(client, namespace, "standby")
+    async with asyncio.timeout(TIMEOUT):
+        await standby.acquire()
+    assert (await spec(client, namespace))["holderIdentity"] == "standby"
 
 
-async def test_of_many_contenders_one_gets_it(client: KubeClient, namespace: str) -> None:
-    contenders = [lease(client, namespace, str(number), duration=15.0) for number in range(4)]
-    tasks = [asyncio.create_task(contender.acquire()) for contender in contenders]
+async def test_one_of_many_candidates_acquires_the_lease(client: KubeClient, namespace: str) -> None:
+    candidates = [lease(client, namespace, str(number), duration=15.0) for number in range(4)]
+    tasks = [asyncio.create_task(candidate.acquire()) for candidate in candidates]
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    (holder,) = [contender for contender in contenders if contender.is_holder]
-    assert (await spec(client, namespace))["holderIdentity"] == str(contenders.index(holder))
+    (holder,) = [candidate for candidate in candidates if candidate.is_holder]
+    assert (await spec(client, namespace))["holderIdentity"] == str(candidates.index(holder))
 
 
-async def test_a_holder_renews_and_notices_when_it_is_robbed(client: KubeClient, namespace: str) -> None:
+async def test_holder_renews_until_another_takes_the_lease(client: KubeClient, namespace: str) -> None:
     first = lease(client, namespace, "first", duration=3.0)
     await first.acquire()
-    begun = (await spec(client, namespace))["renewTime"]
-    entry = asyncio.create_task(first.hold())
-    async with asyncio.timeout(TAKEN_WITHIN):
-        while (await spec(client, namespace))["renewTime"] == begun:  # noqa: ASYNC110
+    started = (await spec(client, namespace))["renewTime"]
+    renewal = asyncio.create_task(first.hold())
+    async with asyncio.timeout(TIMEOUT):
+        while (await spec(client, namespace))["renewTime"] == started:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
-    await client.patch(LEASES, NAME, namespace, {"spec": {"holderIdentity": "thief"}})
-    with pytest.raises(LeaseLost, match="thief"):
-        await entry
+    await client.patch(LEASES, NAME, namespace, {"spec": {"holderIdentity": "other"}})
+    with pytest.raises(LeaseLost, match="other"):
+        await renewal

@@ -1,4 +1,4 @@
-"""Statuses, finalizers and events as API servers take them."""
+"""Status, finalizers and Events on API servers."""
 
 import asyncio
 from typing import Any
@@ -36,7 +36,7 @@ async def events_about(client: KubeClient, namespace: str, uid: str) -> list[Obj
     return [event for event in listed if event["involvedObject"].get("uid") == uid]
 
 
-async def test_a_status_is_stored_as_it_was_given(client: KubeClient, namespace: str) -> None:
+async def test_status_is_stored_as_given(client: KubeClient, namespace: str) -> None:
     writer = StatusWriter(client)
     obj = await client.create(BINDINGS, binding(namespace))
     first = await writer.write(obj, status(issues=["one", "two"], role="roles/viewer"))
@@ -47,19 +47,19 @@ async def test_a_status_is_stored_as_it_was_given(client: KubeClient, namespace:
     assert second["metadata"]["generation"] == 1
 
 
-async def test_a_stale_object_gets_no_status(client: KubeClient, namespace: str) -> None:
+async def test_stale_object_gets_no_status(client: KubeClient, namespace: str) -> None:
     obj = await client.create(BINDINGS, binding(namespace))
-    newest = await client.patch(BINDINGS, "web", namespace, {"spec": {"suspend": True}})
-    assert await StatusWriter(client).write(obj, status()) == newest
+    latest = await client.patch(BINDINGS, "web", namespace, {"spec": {"suspend": True}})
+    assert await StatusWriter(client).write(obj, status()) == latest
 
 
-async def test_an_object_that_is_gone_gets_no_status(client: KubeClient, namespace: str) -> None:
+async def test_deleted_object_gets_no_status(client: KubeClient, namespace: str) -> None:
     obj = await client.create(BINDINGS, binding(namespace))
     await client.delete(BINDINGS, "web", namespace)
     assert await StatusWriter(client).write(obj, status()) is None
 
 
-async def test_a_finalizer_holds_the_object_until_it_is_removed(client: KubeClient, namespace: str) -> None:
+async def test_object_is_deleted_after_its_finalizer_is_removed(client: KubeClient, namespace: str) -> None:
     finalizers = Finalizers(client)
     held = await finalizers.add(await client.create(BINDINGS, binding(namespace)))
     assert held is not None
@@ -73,32 +73,30 @@ async def test_a_finalizer_holds_the_object_until_it_is_removed(client: KubeClie
     assert gone.value.is_not_found
 
 
-async def test_a_finalizer_does_not_come_back_to_a_deleting_object(
-    client: KubeClient, namespace: str
-) -> None:
-    foreign = "example.com/other"
-    obj = await client.create(BINDINGS, binding(namespace, finalizers=[foreign]))
+async def test_finalizer_is_not_added_to_an_object_being_deleted(client: KubeClient, namespace: str) -> None:
+    other = "example.com/other"
+    obj = await client.create(BINDINGS, binding(namespace, finalizers=[other]))
     await client.delete(BINDINGS, "web", namespace)
     unaware = {**obj, "metadata": {**obj["metadata"]}}
-    newest = await Finalizers(client).add(unaware)
-    assert newest is not None
-    assert newest["metadata"]["finalizers"] == [foreign]
+    latest = await Finalizers(client).add(unaware)
+    assert latest is not None
+    assert latest["metadata"]["finalizers"] == [other]
     await client.patch(BINDINGS, "web", namespace, {"metadata": {"finalizers": []}})
 
 
-async def test_edits_of_others_survive_our_finalizer(client: KubeClient, namespace: str) -> None:
+async def test_finalizers_of_other_clients_survive(client: KubeClient, namespace: str) -> None:
     obj = await client.create(BINDINGS, binding(namespace))
     await client.patch(BINDINGS, "web", namespace, {"metadata": {"finalizers": ["example.com/other"]}})
     held = await Finalizers(client).add(obj)
     assert held is not None
     assert held["metadata"]["finalizers"] == ["example.com/other", FINALIZER]
     await Finalizers(client).remove(held)
-    newest = await client.get(BINDINGS, "web", namespace)
-    assert newest["metadata"]["finalizers"] == ["example.com/other"]
+    latest = await client.get(BINDINGS, "web", namespace)
+    assert latest["metadata"]["finalizers"] == ["example.com/other"]
     await client.patch(BINDINGS, "web", namespace, {"metadata": {"finalizers": []}})
 
 
-async def test_events_are_stored_and_counted_up(client: KubeClient, namespace: str) -> None:
+async def test_equal_events_are_counted_up(client: KubeClient, namespace: str) -> None:
     obj = await client.create(BINDINGS, binding(namespace))
     recorder = EventRecorder(client, instance="pod-1")
     recorder.start()
@@ -114,7 +112,9 @@ async def test_events_are_stored_and_counted_up(client: KubeClient, namespace: s
     )
 
 
-async def test_events_of_a_project_are_in_the_default_namespace(client: KubeClient, namespace: str) -> None:
+async def test_events_about_a_project_are_in_the_default_namespace(
+    client: KubeClient, namespace: str
+) -> None:
     obj = await client.create(PROJECTS, managed_project(namespace))
     recorder = EventRecorder(client)
     recorder.start()
@@ -125,22 +125,22 @@ async def test_events_of_a_project_are_in_the_default_namespace(client: KubeClie
     await client.delete(PROJECTS, namespace)
 
 
-async def test_a_terminating_namespace_costs_only_its_own_events(client: KubeClient, namespace: str) -> None:
-    doomed = f"{namespace}-doomed"
-    await client.create(NAMESPACES, {"metadata": {"name": doomed}})
-    stuck = await client.create(BINDINGS, binding(doomed, finalizers=["example.com/stuck"]))
+async def test_terminating_namespace_loses_its_own_events_only(client: KubeClient, namespace: str) -> None:
+    terminating = f"{namespace}-terminating"
+    await client.create(NAMESPACES, {"metadata": {"name": terminating}})
+    stuck = await client.create(BINDINGS, binding(terminating, finalizers=["example.com/stuck"]))
     fine = await client.create(BINDINGS, binding(namespace))
-    await client.delete(NAMESPACES, doomed)
+    await client.delete(NAMESPACES, terminating)
     recorder = EventRecorder(client)
     recorder.start()
-    recorder.record(stuck, EventType.WARNING, "Abandoned", "the namespace goes")
+    recorder.record(stuck, EventType.WARNING, "Abandoned", "the namespace is deleted")
     recorder.record(fine, EventType.NORMAL, "Ready", "all is well")
     await recorder.close()
-    await client.patch(BINDINGS, "web", doomed, {"metadata": {"finalizers": []}})
+    await client.patch(BINDINGS, "web", terminating, {"metadata": {"finalizers": []}})
     assert len(await events_about(client, namespace, fine["metadata"]["uid"])) == 1
 
 
-async def test_concurrent_status_writers_never_mix(client: KubeClient, namespace: str) -> None:
+async def test_concurrent_status_writes_do_not_mix(client: KubeClient, namespace: str) -> None:
     obj = await client.create(BINDINGS, binding(namespace))
     writer = StatusWriter(client)
     await asyncio.gather(*(writer.write(obj, status(issues=[str(number)] * 2)) for number in range(4)))

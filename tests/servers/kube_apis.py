@@ -5,7 +5,9 @@ A fixture with `params=KUBE_APIS` gives every test an id that names its server.
 
 import asyncio
 import base64
+import re
 import ssl
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,13 +17,15 @@ import pytest
 from cloudrun_identity.api.crd import generate
 from cloudrun_identity.kube.client import connect
 from cloudrun_identity.kube.crds import CrdState, installed
-from cloudrun_identity.kube.resources import CUSTOM_RESOURCE_DEFINITIONS
+from cloudrun_identity.kube.resources import CUSTOM_RESOURCE_DEFINITIONS, Object
 from tests.servers.embedded_kubeapi import embedded_kubeapi
 from tests.servers.kube_apiserver import ASSETS_VARIABLE, assets, kube_apiserver
 
 EMBEDDED = "embedded"
 REAL = "kube-apiserver"
 KUBE_APIS = (EMBEDDED, REAL)
+
+_IN_NODE_ID = re.compile(rf"[\[-]({'|'.join(map(re.escape, KUBE_APIS))})[\]-]")
 
 CRDS_WITHIN = 30.0
 """Seconds until the kinds are served; a fraction of one is usual."""
@@ -50,6 +54,12 @@ def started(name: str, run_dir: Path) -> AbstractContextManager[KubeApi]:
     return kube_apiserver(binaries, run_dir)
 
 
+def server_of(nodeid: str) -> str:
+    """Return the API server that a test runs on, by the test's node id; empty if it runs on none."""
+    named = _IN_NODE_ID.search(nodeid.partition("::")[2])
+    return named[1] if named else ""
+
+
 def described() -> str:
     """Which servers tests run on here, for the head of a report."""
     binaries = assets()
@@ -66,15 +76,15 @@ def tls_context(cluster: dict[str, Any]) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=cluster["certificate-authority"])
 
 
-def install_crds(kube_api: KubeApi) -> None:
-    """Install all kinds, and wait until they are served."""
-    asyncio.run(_install_crds(kube_api))
+def install_crds(kube_api: KubeApi, definitions: Iterable[Object] | None = None) -> None:
+    """Install all kinds, by default as they are now, and wait until they are served."""
+    asyncio.run(_install_crds(kube_api, generate().values() if definitions is None else definitions))
 
 
-async def _install_crds(kube_api: KubeApi) -> None:
+async def _install_crds(kube_api: KubeApi, definitions: Iterable[Object]) -> None:
     client = await connect(str(kube_api.kubeconfig))
     try:
-        for definition in generate().values():
+        for definition in definitions:
             await client.create(CUSTOM_RESOURCE_DEFINITIONS, definition)
         async with asyncio.timeout(CRDS_WITHIN):
             while set((await installed(client)).values()) != {CrdState.ESTABLISHED}:  # noqa: ASYNC110

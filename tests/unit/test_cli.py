@@ -33,7 +33,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[process.Settings]:
 
     monkeypatch.setattr(process, "run", run)
     monkeypatch.setattr(logs, "configure", lambda: None)
-    monkeypatch.setattr("cloudrun_identity.kube.namespaces.pod_namespace", lambda: None)
+    monkeypatch.setattr("cloudrun_identity.kube.connection.pod_namespace", lambda: None)
     return started
 
 
@@ -101,7 +101,7 @@ def test_an_option_goes_before_its_variable(runner: CliRunner, started: list[pro
 def test_the_pods_namespace_goes_before_the_default(
     runner: CliRunner, started: list[process.Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cloudrun_identity.kube.namespaces.pod_namespace", lambda: "pods")
+    monkeypatch.setattr("cloudrun_identity.kube.connection.pod_namespace", lambda: "pods")
     run(runner)
     run(runner, "--operator-namespace", "ops")
     assert [settings.namespace for settings in started] == ["pods", "ops"]

@@ -29,7 +29,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
 {{- define "cloudrun-identity.image" -}}
-{{- $repository := required "image.repository: name where the operator's image was pushed to" .Values.image.repository -}}
+{{- $repository := required "image.repository must be set to the repository of the operator's image" .Values.image.repository -}}
 {{- if .Values.image.digest -}}
 {{- printf "%s@%s" $repository .Values.image.digest -}}
 {{- else -}}

@@ -28,14 +28,6 @@ from .cloud_run_identity import (
 from .custom_role import CustomRole, CustomRoleSpec, CustomRoleStatus, RoleDeletionPolicy, RoleStage
 from .duration import Duration, parse_duration
 from .group import API_VERSION, FINALIZER, FORCE_DELETE, GROUP, RECONCILE_REQUESTED_AT, VERSION
-from .guardrails import (
-    CustomRoleAdmission,
-    GrantAdmission,
-    Guardrails,
-    KeyAdmission,
-    Naming,
-    WorkloadAdmission,
-)
 from .iam_binding import Authority, BindingDeletionPolicy, IAMBinding, IAMBindingSpec, IAMBindingStatus
 from .identity_attachment import (
     AttachmentDeletionPolicy,
@@ -89,6 +81,14 @@ from .policy_ledger import (
     PolicyLedgerSpec,
     RoleState,
 )
+from .project_guardrails import (
+    CustomRoleAdmission,
+    GrantAdmission,
+    Guardrails,
+    KeyAdmission,
+    Naming,
+    WorkloadAdmission,
+)
 from .references import (
     BindingCondition,
     CloudRunServiceAgentOf,
@@ -97,11 +97,9 @@ from .references import (
     LocalIdentityRef,
     Member,
     ProjectRef,
-    TargetKind,
     TargetRef,
     WorkloadKind,
     WorkloadRef,
-    target_text,
 )
 from .resource import ObjectMeta, OwnerReference, Resource, Scope
 from .spec import (
@@ -126,6 +124,7 @@ from .status import (
     Reason,
     ReconciledStatus,
 )
+from .target_kinds import TARGET_KINDS, NamedBy, TargetKind, TargetKindDescriptor, kinds_where, target_text
 
 KINDS: Final[Mapping[str, type[Resource]]] = MappingProxyType(
     {
@@ -151,6 +150,7 @@ __all__ = [
     "KINDS",
     "MAX_MEMBERS",
     "RECONCILE_REQUESTED_AT",
+    "TARGET_KINDS",
     "VERSION",
     "Abandonment",
     "AccountIntent",
@@ -222,6 +222,7 @@ __all__ = [
     "Member",
     "MissingPermission",
     "Move",
+    "NamedBy",
     "Naming",
     "ObjectMeta",
     "Origin",
@@ -249,6 +250,7 @@ __all__ = [
     "SecretTemplate",
     "SelectorOperator",
     "TargetKind",
+    "TargetKindDescriptor",
     "TargetRef",
     "UnmanagedKey",
     "UnmanagedKeys",
@@ -261,6 +263,7 @@ __all__ = [
     "WorkloadKind",
     "WorkloadOnDefaultIdentity",
     "WorkloadRef",
+    "kinds_where",
     "parse_duration",
     "target_text",
 ]

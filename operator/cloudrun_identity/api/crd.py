@@ -1,9 +1,14 @@
 """CustomResourceDefinitions, generated from the models.
 
-Kubernetes takes structural schemas: no references, no `anyOf` for what may be unset, and no
-`additionalProperties` beside `properties`. Everything else is in the models already, beside the fields.
+Kubernetes requires structural schemas: no references, no `anyOf` for an optional field, and no
+`additionalProperties` beside `properties`. The models contain everything else.
+
+A list without merge keys is atomic: server-side apply, client-side apply and Argo CD compare it as a whole. A
+default that the API server sets inside such a list is a difference from the manifest. So the schema has no
+defaults there; the models supply them when the operator reads an object, and the description states them.
 """
 
+import json
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
@@ -14,6 +19,7 @@ import yaml
 from . import KINDS
 from .group import CATEGORY, GROUP, VERSION
 from .resource import Column, Resource
+from .status import NOT_OBSERVED
 
 Schema = dict[str, Any]
 
@@ -29,23 +35,23 @@ _OBJECT_FIELDS: Final = {
 
 
 def generate() -> dict[str, dict[str, Any]]:
-    """Make the CustomResourceDefinition of every kind, by the kind's name; the caller's own to change."""
+    """Return the CustomResourceDefinition of every kind, by kind. The caller may change the result."""
     return {name: deepcopy(_definition(name, kind)) for name, kind in KINDS.items()}
 
 
 def render(kind: str) -> str:
-    """Write the CustomResourceDefinition of a kind as YAML. Raises KeyError for a kind that is not ours."""
+    """Return the CustomResourceDefinition of a kind as YAML. Raises KeyError for an unknown kind."""
     definition = _definition(kind, KINDS[kind])
     return _HEADER + yaml.safe_dump(definition, sort_keys=False, allow_unicode=True, width=110)
 
 
 def file_name(kind: str) -> str:
-    """Name the file of a kind's definition, such as `cloudrunidentities.yaml`."""
+    """Return the file name of a kind's definition, such as `cloudrunidentities.yaml`."""
     return f"{KINDS[kind].plural}.yaml"
 
 
 def write(directory: Path) -> list[Path]:
-    """Write one file a kind into `directory`, made where it is missing, and answer their paths."""
+    """Write one file per kind into `directory`, which is created if it is missing. Return the paths."""
     directory.mkdir(parents=True, exist_ok=True)
     paths = []
     for kind in KINDS:
@@ -55,7 +61,12 @@ def write(directory: Path) -> list[Path]:
     return paths
 
 
-@cache  # made in tens of milliseconds, and asked for twice by each start of the operator
+def literal(value: object) -> str:
+    """Return a default as it is written in a manifest."""
+    return json.dumps(value) if isinstance(value, bool | list) else str(value)
+
+
+@cache  # takes tens of milliseconds, and each start of the operator calls it twice
 def _definition(name: str, kind: type[Resource]) -> dict[str, Any]:
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
@@ -99,8 +110,9 @@ def _object_schema(kind: type[Resource]) -> Schema:
         if part in raw["properties"]
     }
     if "status" in parts:
-        # The API server would store a default status with every new object, before anybody looked at it.
-        parts["status"].pop("default", None)
+        # Tools that compute the status of an object (kstatus) then report a new object as in progress.
+        # A default on the property alone has no effect while the status object is absent.
+        parts["status"]["default"] = {"observedGeneration": NOT_OBSERVED}
     return _readable(
         {
             "type": "object",
@@ -112,24 +124,26 @@ def _object_schema(kind: type[Resource]) -> Schema:
     )
 
 
-def _structural(raw: Schema, definitions: dict[str, Schema]) -> Schema:
+def _structural(raw: Schema, definitions: dict[str, Schema], *, in_atomic_list: bool = False) -> Schema:
     node = _described(_flattened(raw, definitions))
     node.pop("title", None)
     match node.get("type"):
         case "object":
-            _structure_object(node, definitions)
+            _structure_object(node, definitions, in_atomic_list)
         case "array":
             node.setdefault("x-kubernetes-list-type", "atomic")
-            node["items"] = _structural(node["items"], definitions)
+            atomic = in_atomic_list or node["x-kubernetes-list-type"] == "atomic"
+            node["items"] = _structural(node["items"], definitions, in_atomic_list=atomic)
         case "integer":
             node["format"] = "int64"
-    return _readable(_with_static_default(node))
+    node = _with_static_default(node)
+    return _readable(_with_described_default(node) if in_atomic_list else node)
 
 
 def _flattened(raw: Schema, definitions: dict[str, Schema]) -> Schema:
-    """Put a referenced definition, or the one alternative to null, in place; what stands beside it wins."""
+    """Inline a referenced definition, or the one alternative to null. Keywords beside the reference win."""
     if "$ref" in raw:
-        # A copy each time: YAML would write what is shared as anchors.
+        # A copy each time: YAML writes a shared object as an anchor.
         inner = deepcopy(definitions[raw["$ref"].rpartition("/")[2]])
     elif "anyOf" in raw:
         (inner,) = (option for option in raw["anyOf"] if option != {"type": "null"})
@@ -142,22 +156,27 @@ def _flattened(raw: Schema, definitions: dict[str, Schema]) -> Schema:
 
 
 def _described(node: Schema) -> Schema:
-    """Put the description in one line."""
+    """Join the lines of the description."""
     text = node.pop("description", None)
     return node | ({"description": _one_line(text)} if text else {})
 
 
-def _structure_object(node: Schema, definitions: dict[str, Schema]) -> None:
+def _structure_object(node: Schema, definitions: dict[str, Schema], in_atomic_list: bool) -> None:
     properties = node.get("properties")
     if properties is None:
-        node["additionalProperties"] = _structural(node["additionalProperties"], definitions)
+        node["additionalProperties"] = _structural(
+            node["additionalProperties"], definitions, in_atomic_list=in_atomic_list
+        )
         return
     node.pop("additionalProperties", None)
-    node["properties"] = {name: _structural(child, definitions) for name, child in properties.items()}
+    node["properties"] = {
+        name: _structural(child, definitions, in_atomic_list=in_atomic_list)
+        for name, child in properties.items()
+    }
 
 
 def _with_static_default(node: Schema) -> Schema:
-    """Keep a default that says something; an object's own is empty, and its fields' defaults fill it."""
+    """Drop a default that is empty. The default of an object is `{}` if one of its fields has a default."""
     default = node.pop("default", None)
     if isinstance(default, dict):
         default = {} if any("default" in child for child in node.get("properties", {}).values()) else None
@@ -166,8 +185,17 @@ def _with_static_default(node: Schema) -> Schema:
     return node | {"default": default}
 
 
+def _with_described_default(node: Schema) -> Schema:
+    """Move the default of a field into its description."""
+    default = node.pop("default", None)
+    if default is None or isinstance(default, dict):
+        return node
+    text = f"{node.get('description', '')} Defaults to {literal(default)}.".lstrip()
+    return node | {"description": text}
+
+
 def _readable(node: Schema) -> Schema:
-    """Put the keys that a reader looks for first in front."""
+    """Order the keys of a node so that a reader finds the most important ones first."""
     if _VALIDATIONS in node:
         node[_VALIDATIONS] = [_in_order(rule, _RULE_ORDER) for rule in node[_VALIDATIONS]]
     return _in_order(node, _READING_ORDER)

@@ -42,8 +42,9 @@ class RoleStage(StrEnum):
 
 
 class RoleDeletionPolicy(StrEnum):
-    """What becomes of the role when the object is deleted."""
+    """What happens to the role when the object is deleted."""
 
+    DELETE_IF_CREATED = "DeleteIfCreated"
     DELETE = "Delete"
     ABANDON = "Abandon"
 
@@ -64,9 +65,10 @@ class CustomRoleSpec(ProjectScopedSpec):
     adoption: Adoption = Adoption.FAIL
     """What to do where the role exists already. Adopt: guardrails.customRoles must admit what it permits
     now, too."""
-    deletion_policy: RoleDeletionPolicy = RoleDeletionPolicy.DELETE
-    """What becomes of the role when this object is deleted: Delete removes it (for 7 days it can be brought
-    back), Abandon leaves it."""
+    deletion_policy: RoleDeletionPolicy = RoleDeletionPolicy.DELETE_IF_CREATED
+    """What happens to the role when this object is deleted. DeleteIfCreated deletes a role that the operator
+    created and leaves an adopted one. Delete deletes the role. Abandon leaves the role. Google Cloud can
+    restore a deleted role for 7 days."""
 
 
 class CustomRoleStatus(ProjectScopedStatus):

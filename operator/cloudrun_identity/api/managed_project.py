@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Final, Literal
 from pydantic import Field
 
 from .duration import Duration, at_least
-from .guardrails import Guardrails
+from .project_guardrails import Guardrails
 from .references import Location, NamespaceName, ServiceAccountEmail, WorkloadKind
 from .resource import Column, Scope
 from .schema import SET, ApiModel, Clipped, Rule, Timestamp, cel_string, immutable, matches, set_once

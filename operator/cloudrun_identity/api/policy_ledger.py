@@ -1,17 +1,19 @@
 """PolicyLedger: per IAM policy, which grants are ours and for whom. Written by the operator alone."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from .identity_key import KeyState
-from .references import BindingCondition, TargetKind, target_text
+from .references import BindingCondition
 from .resource import Column, Resource
 from .schema import SET, ApiModel, Clipped, Timestamp
 from .spec import Origin
 from .status import GrantCounts, GrantState
+from .target_kinds import TargetKind, target_text
 
 MAX_MEMBERS: Final = 1500
 """The most members that one ledger may hold over all its bindings: as many as an IAM policy takes."""
@@ -21,6 +23,22 @@ MAX_ROLES: Final = 300
 
 MAX_UNIQUE_IDS: Final = 8
 """The most accounts that a ledger remembers of one e-mail."""
+
+
+def with_current_names(raw: Any, names: Mapping[str, str]) -> Any:
+    """Return a stored object with its fields under their current names.
+
+    A field under its earlier name was written by an earlier version. It replaces the field under the current
+    name, which is absent then or holds the default that the API server set.
+    """
+    if not isinstance(raw, Mapping) or not any(earlier in raw for earlier in names):
+        return raw
+    renamed = dict(raw)
+    for earlier, current in names.items():
+        value = renamed.pop(earlier, None)
+        if value is not None:
+            renamed[current] = value
+    return renamed
 
 
 def _of_form(form: str, *, optional: bool = False) -> AfterValidator:
@@ -42,7 +60,7 @@ _Text = Annotated[str, Field(max_length=512)]
 _Member = Annotated[str, Field(min_length=1, max_length=1024)]
 _Owner = Annotated[str, Field(max_length=317), _of_form("NAMESPACE/NAME")]
 _OptionalOwner = Annotated[str, Field(max_length=317), _of_form("NAMESPACE/NAME", optional=True)]
-_EntryOwner = Annotated[_Text, _of_form("KIND/NAMESPACE/NAME/UID")]
+_GrantOwner = Annotated[_Text, _of_form("KIND/NAMESPACE/NAME/UID")]
 _UniqueID = Annotated[str, Field(max_length=64)]
 
 _SORTED = AfterValidator(lambda values: tuple(sorted(set(values))))
@@ -238,12 +256,22 @@ class LedgerEntry(ApiModel):
     """The unique ID of the account that was granted, where the member is a declared identity."""
     former_unique_ids: Annotated[tuple[_UniqueID, ...], Field(max_length=MAX_UNIQUE_IDS), SET] = ()
     """The unique IDs that were granted before, while the policy may still show them as `deleted:`."""
-    owners: Annotated[tuple[_EntryOwner, ...], Field(max_length=MAX_MEMBERS), SET, _SORTED] = ()
-    """The objects that declare the grant, each as KIND/NAMESPACE/NAME/UID."""
+    owners: Annotated[tuple[_GrantOwner, ...], Field(max_length=MAX_MEMBERS), SET, _SORTED] = ()
+    """Objects that declare the grant, each as KIND/NAMESPACE/NAME/UID."""
     state: GrantState
     """How far the grant has come."""
     present_before: bool = False
-    """The grant stood in the policy before any of ours."""
+    """Whether the policy contained the grant before any object declared it."""
+    claimants: Annotated[tuple[_GrantOwner, ...], Field(max_length=MAX_MEMBERS), SET] | None = None
+    """Deprecated: the earlier name of owners. The operator reads this field and no longer writes it."""
+    foreign_before: bool | None = None
+    """Deprecated: the earlier name of presentBefore. The operator reads this field and no longer writes
+    it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_earlier_names(cls, raw: Any) -> Any:
+        return with_current_names(raw, {"claimants": "owners", "foreignBefore": "presentBefore"})
 
     @property
     def unique_ids(self) -> tuple[str, ...]:
@@ -295,9 +323,17 @@ class PolicyLedgerSpec(ApiModel):
     grant_counts: GrantCounts = GrantCounts()
     """The grants counted by state."""
     unmanaged_members: Annotated[int, Field(ge=0)] = 0
-    """How many members of the policy are not ours."""
+    """Number of members of the policy that the operator does not manage."""
+    foreign_members: Annotated[int, Field(ge=0)] | None = None
+    """Deprecated: the earlier name of unmanagedMembers. The operator reads this field and no longer writes
+    it."""
     last_write_time: Timestamp | None = None
-    """When the operator last wrote the policy."""
+    """Time of the operator's last write to the policy."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_earlier_names(cls, raw: Any) -> Any:
+        return with_current_names(raw, {"foreignMembers": "unmanagedMembers"})
 
 
 class PolicyLedger(Resource):
@@ -311,7 +347,7 @@ class PolicyLedger(Resource):
         Column("Grants", ".spec.grantCounts.granted", "integer"),
         Column("Pending", ".spec.grantCounts.pending", "integer"),
         Column("Rejected", ".spec.grantCounts.rejected", "integer"),
-        Column("Foreign", ".spec.unmanagedMembers", "integer"),
+        Column("Unmanaged", ".spec.unmanagedMembers", "integer"),
         Column("Age", ".metadata.creationTimestamp", "date"),
         Column("Releasing", ".spec.grantCounts.releasing", "integer", wide=True),
         Column("Project", ".spec.target.projectID", wide=True),

@@ -3,12 +3,15 @@
 from collections import Counter
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
 
 from pydantic import Field
 
 from .group import TOKEN_BOUND
 from .schema import MAP, ApiModel, Clipped, Timestamp, map_keys
+
+NOT_OBSERVED: Final = -1
+"""The observedGeneration of an object that the operator has not reconciled yet: the schema's default."""
 
 
 class ConditionType(StrEnum):
@@ -143,8 +146,9 @@ class Drift(ApiModel):
 class ReconciledStatus(ApiModel):
     """The status of every kind that is reconciled."""
 
-    observed_generation: int | None = Field(default=None, ge=0)
-    """The metadata.generation that the status speaks of."""
+    observed_generation: int | None = Field(default=None, ge=NOT_OBSERVED)
+    """metadata.generation of the object that the status was computed for. It is -1 before the first
+    reconcile."""
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16), MAP, map_keys("type")] = ()
     """The object's state: Ready and InSync always, Reconciling and Stalled only while True."""
     last_handled_reconcile_at: Annotated[str, Clipped(TOKEN_BOUND)] | None = None

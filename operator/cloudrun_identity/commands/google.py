@@ -26,7 +26,7 @@ async def google_clients(endpoint: str | None, token_file: Path | None) -> Async
     from cloudrun_identity.gcp.token_file import TokenFile
 
     tokens = TokenFile(token_file) if token_file else None
-    clients = GoogleClients(endpoint, _Unobserved(), may_write=lambda: False, tokens=tokens)
+    clients = GoogleClients(endpoint, _Unobserved(), tokens=tokens, read_only=True)
     try:
         await clients.check_credentials()
         yield clients
@@ -45,7 +45,8 @@ def one_line_errors() -> Iterator[None]:
     except CredentialsError as error:
         raise click.ClickException(str(error)) from None
     except GoogleError as error:
-        raise click.ClickException(f"{error.method.rpartition('.')[2]}: {error.message}") from None
+        called = " ".join(filter(None, (error.method.rpartition(".")[2], error.resource)))
+        raise click.ClickException(f"{called}: {error.message}") from None
 
 
 def quiet_grpc() -> None:

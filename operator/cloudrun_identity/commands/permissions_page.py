@@ -16,7 +16,7 @@ spec:
   namespaces: {names: [payments]}
   guardrails:
     grants:
-    - {roles: [roles/cloudsql.client, roles/logging.logWriter], "on": [Project], members: [identities]}
+    - {roles: [roles/cloudsql.client, roles/logging.logWriter], targetKinds: [Project], members: [identities]}
 """
 """The project that the page shows the commands for."""
 

@@ -75,7 +75,7 @@ def run(
     gc.disable()
     # Imported here, because kopf and the Google clients are slow to load and `crds` needs neither.
     from cloudrun_identity import handlers
-    from cloudrun_identity.kube.namespaces import pod_namespace
+    from cloudrun_identity.kube.connection import pod_namespace
     from cloudrun_identity.manager import logs, process
 
     gc.freeze()

@@ -1,1 +1,35 @@
-"""Google Cloud over gRPC: one client factory, one module an API, and the engine that writes policies."""
+"""Clients of Google Cloud APIs, over gRPC. No module here decides what should exist.
+
+Every request goes through `clients.GoogleClients.call`, which applies the same rules to all of them: rate
+limit, lease guard, timeout, retries, metrics, and the reason that Google's audit log shows.
+
+One module per API:
+
+projects
+    Projects of the Resource Manager API.
+service_accounts, keys, roles, custom_roles
+    The IAM API: accounts, their keys, permissions of roles, custom roles.
+run, workloads, workload_dependencies
+    The Cloud Run API, workloads as values, and the resources that a workload references.
+org_policies
+    The organization policy for accounts that other projects use.
+policies, permissions
+    IAM policies of every target kind, and the permissions that the operator needs.
+permission_checks
+    Whether a principal seems to have a permission.
+
+What they share:
+
+clients, service_client, channels
+    Send requests: with the rules, per project, over one channel per host.
+client_pool, credentials, impersonation, token_file
+    Credentials of each project, and the access tokens for them.
+ratelimit
+    Token buckets that keep the operator below Google's quotas.
+single_flight_cache, collection, inventory
+    Cached reads that concurrent callers share.
+errors
+    Classify failed calls.
+mutations
+    Log every change of Google Cloud.
+"""

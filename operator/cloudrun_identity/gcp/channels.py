@@ -1,4 +1,4 @@
-"""One channel a host, for as long as its credential is in use: gRPC multiplexes all calls on it."""
+"""gRPC channels: one per host, because gRPC multiplexes all calls on it."""
 
 import asyncio
 import re
@@ -11,14 +11,14 @@ from .errors import Fault, GoogleError
 from .ratelimit import Api
 
 Headers = Callable[[], Mapping[str, str]]
-"""What is sent with a call that goes out now."""
+"""Function that returns the headers for the next call."""
 
 
 class Channels:
-    """Opened when first needed, in the event loop that uses them, and open until `close`.
+    """Channels of one credential, opened on first use in the event loop that uses them.
 
-    With `endpoint` (`HOST:PORT`) there is one, in plaintext, on which no `headers` are sent. Otherwise each
-    API has its own host, in some APIs one a region, which is called over TLS.
+    With `endpoint` (`HOST:PORT`) there is one plaintext channel, which sends no `headers`. Otherwise there is
+    one TLS channel per API host, and in some APIs one per region.
     """
 
     def __init__(self, endpoint: str | None, headers: Headers) -> None:
@@ -26,35 +26,35 @@ class Channels:
         self._headers = headers
         self._open: dict[str, grpc.aio.Channel] = {}
 
-    def to(self, api: Api, region: str) -> grpc.aio.Channel:
-        """The channel on which the API is called, of that region if one is named.
+    def get(self, api: Api, region: str) -> grpc.aio.Channel:
+        """Return the channel of the API, in the region if that is not empty.
 
         Raises:
-            GoogleError: INVALID_ARGUMENT, `region` cannot be the name of one.
+            GoogleError: INVALID_ARGUMENT: `region` is not a valid region name.
 
         """
         target = self._endpoint or f"{_host(api, region)}:443"
         if target not in self._open:
-            self._open[target] = self._opened(target)
+            self._open[target] = self._create(target)
         return self._open[target]
 
     async def close(self, grace: float | None) -> None:
-        """Close all; calls under way are cancelled, after `grace` seconds if given."""
+        """Close all channels. Calls in flight are canceled, after `grace` seconds if given."""
         channels, self._open = self._open, {}
         await asyncio.gather(*(channel.close(grace) for channel in channels.values()))
 
-    def _opened(self, target: str) -> grpc.aio.Channel:
+    def _create(self, target: str) -> grpc.aio.Channel:
         if self._endpoint:
-            # An emulator is near; a proxy from the environment is for the world outside.
+            # An emulator runs on this machine or network. A proxy in the environment is for Google Cloud.
             return grpc.aio.insecure_channel(target, options=[*_OPTIONS, ("grpc.enable_http_proxy", 0)])
-        identity = grpc.composite_channel_credentials(
+        credentials = grpc.composite_channel_credentials(
             grpc.ssl_channel_credentials(), grpc.metadata_call_credentials(_CallHeaders(self._headers))
         )
-        return grpc.aio.secure_channel(target, identity, options=_OPTIONS)
+        return grpc.aio.secure_channel(target, credentials, options=_OPTIONS)
 
 
 class _CallHeaders(grpc.AuthMetadataPlugin):  # type: ignore[misc]
-    """Hands gRPC the headers of each call: so they stay out of what the client libraries log of metadata."""
+    """Passes the headers to gRPC per call, so that the client libraries do not log them with the metadata."""
 
     def __init__(self, headers: Headers) -> None:
         self._headers = headers
@@ -71,11 +71,11 @@ def _host(api: Api, region: str) -> str:
     if not region:
         return api
     if not _REGION.fullmatch(region):
-        # It becomes part of a host name that is sent a token.
+        # The region becomes part of a host name that receives an access token.
         raise GoogleError(Fault.INVALID_ARGUMENT, api, f"{region!r} is not the name of a region")
     return f"{region}-{api}"
 
 
 _REGION = re.compile(r"[a-z][a-z0-9-]{0,40}")
-# A page of services or a full policy can pass gRPC's 4 MiB.
+# A page of services or a full policy can exceed gRPC's default of 4 MiB.
 _OPTIONS = [("grpc.max_receive_message_length", 64 << 20)]

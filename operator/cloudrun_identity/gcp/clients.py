@@ -1,4 +1,4 @@
-"""The one way to Google Cloud: every request passes `GoogleClients.call`."""
+"""Sends every request to Google Cloud, through `GoogleClients.call`."""
 
 import asyncio
 import random
@@ -14,22 +14,22 @@ from google.api_core import exceptions as api_exceptions
 from google.api_core.gapic_v1 import method_async
 
 from .channels import Channels
-from .credentials import ApplicationDefault, Tokens
-from .errors import Fault, GoogleError, NotSent, classify
+from .credentials import ApplicationDefaultTokens, TokenSource
+from .errors import Fault, GoogleError, LeaseNotHeld, ReadOnlyClient, classify
 from .ratelimit import Api, BucketKey, CallKind, RateLimiter, call_priority
 
 request_reason: ContextVar[str] = ContextVar("request_reason", default="")
-"""On whose behalf the pass calls (`namespace/name@generation`); Google's audit logs show it."""
+"""Object that the current reconcile works on (`namespace/name@generation`). Google's audit logs show it."""
 
 TIMEOUT = 30.0
-"""Seconds for one attempt: many generated methods have no default and could hang for ever."""
+"""Seconds for one attempt. Many generated methods have no default timeout and could hang forever."""
 
 
 class CallObserver(Protocol):
-    """Told of every attempt, for metrics."""
+    """Receives every attempt, for metrics."""
 
     def observed(self, method: str, code: str, seconds: float) -> None:
-        """Note that `method` (`package.Service/Method`) ended with gRPC status `code` after `seconds`."""
+        """Record that `method` (`package.Service/Method`) ended with gRPC status `code` after `seconds`."""
 
 
 Client = TypeVar("Client")
@@ -37,20 +37,19 @@ Response = TypeVar("Response")
 
 
 class ProjectClients(Protocol):
-    """The clients that each project is to be worked in with: `gcp.client_pool`, or one for all projects."""
+    """Clients by project: a `client_pool.ClientPool`, or one `GoogleClients` for all projects."""
 
-    def of(self, project_id: str, /) -> "GoogleClients":
-        """Those that act as whom the project says; raises GoogleError where that cannot be told."""
+    def for_project(self, project_id: str, /) -> "GoogleClients":
+        """Return the clients with the credential of the project. Raises GoogleError if it is not known."""
         ...
 
 
 class GoogleClients:
-    """Channels, generated clients and the rules that every request obeys, for one credential.
+    """Clients of all APIs for one credential, with the rules that every request follows.
 
-    With `endpoint` (`HOST:PORT`) everything goes there in plaintext: an emulator, which is shown no
-    credentials but `tokens`. Otherwise each API is called on its own host over TLS, with `tokens` or else
-    Application Default Credentials. Channels belong to the event loop that first uses them and live until
-    `close`.
+    With `endpoint` (`HOST:PORT`), all requests go there in plaintext, with `tokens` if given: this is for an
+    emulator. Otherwise each API is called on its own host over TLS, with `tokens` or else Application Default
+    Credentials. Channels belong to the event loop that first uses them, and stay open until `close`.
     """
 
     def __init__(
@@ -58,71 +57,77 @@ class GoogleClients:
         endpoint: str | None,
         observer: CallObserver,
         limiter: RateLimiter | None = None,
-        may_write: Callable[[], bool] = lambda: True,
-        tokens: Tokens | None = None,
+        holds_lease: Callable[[], bool] = lambda: True,
+        tokens: TokenSource | None = None,
         quota_project: str = "",
+        *,
+        read_only: bool = False,
     ) -> None:
-        """`may_write()` is asked before every write: a replica that lost its lease must not.
+        """Create clients without opening a channel.
 
-        `quota_project` is charged for the calls, in place of whatever project the credentials belong to.
+        `holds_lease()` is called before every write: a replica without the lease must not write.
+        `quota_project` is charged for the calls instead of the project of the credential. With `read_only`,
+        every write raises `ReadOnlyClient`, because the caller must not attempt any.
         """
         self._endpoint = endpoint
         self._observer = observer
-        self._may_write = may_write
+        self._holds_lease = holds_lease
+        self._read_only = read_only
         self._limiter = limiter or RateLimiter()
-        self._tokens = tokens or (None if endpoint else ApplicationDefault())
+        self._tokens = tokens or (None if endpoint else ApplicationDefaultTokens())
         self._quota_project = quota_project
         self._channels = Channels(endpoint, self._headers)
         self._clients: dict[tuple[type, grpc.aio.Channel], Any] = {}
         self._closed = False
 
-    def acting_as(self, tokens: Tokens | None, quota_project: str) -> "GoogleClients":
-        """Others under the same rules that act with `tokens`, None for these ones' own."""
+    def with_credential(self, tokens: TokenSource | None, quota_project: str) -> "GoogleClients":
+        """Return clients under the same rules with other tokens; None keeps these tokens."""
         return GoogleClients(
             self._endpoint,
             self._observer,
             self._limiter,
-            self._may_write,
+            self._holds_lease,
             tokens or self._tokens,
             quota_project,
+            read_only=self._read_only,
         )
 
-    def of(self, project_id: str) -> "GoogleClients":  # noqa: ARG002
-        """Themselves: one credential for all projects."""
+    def for_project(self, project_id: str) -> "GoogleClients":  # noqa: ARG002
+        """Return these clients, for every project."""
         return self
 
     @property
     def identity(self) -> str:
-        """The e-mail of the service account that we act as, in lower case; empty where that is not known."""
+        """E-mail of the service account that makes the calls, in lower case; empty if it is not known."""
         return self._tokens.email if self._tokens else ""
 
     async def check_credentials(self) -> None:
-        """Get a token, if any is used.
+        """Get a token, if these clients use one.
 
         Raises:
-            CredentialsError: with one line that says what to do.
+            CredentialsError: There are no usable credentials. The message is one line with the remedy.
 
         """
         if self._tokens:
             await self._tokens.check()
 
     async def close(self, grace: float | None = None) -> None:
-        """Close every channel; calls under way are cancelled, after `grace` seconds if given.
+        """Close every channel. Calls in flight are canceled, after `grace` seconds if given.
 
-        What still waits for its rate is not sent any more.
+        Calls that still wait for the rate limiter are not sent.
         """
         self._closed = True
         self._clients.clear()
         await self._channels.close(grace)
 
     def client(self, client_class: type[Client], api: Api, region: str = "") -> Client:
-        """The generated asyncio client of this class, whose methods are to be handed to `call`.
+        """Return the generated asyncio client of this class. Pass its methods to `call`.
 
         Raises:
-            GoogleError: INVALID_ARGUMENT, `region` cannot be the name of one.
+            GoogleError: INVALID_ARGUMENT: `region` is not a valid region name.
 
         """
-        channel = self._channels.to(api, region)
+        channel = self._channels.get(api, region)
         key = (client_class, channel)
         if key not in self._clients:
             transport = client_class.get_transport_class("grpc_asyncio")  # type: ignore[attr-defined]
@@ -133,13 +138,13 @@ class GoogleClients:
     def stub(
         self, api: Api, method: str, response: type[Response], region: str = ""
     ) -> Callable[..., Awaitable[Response]]:
-        """A callable for any method (`package.Service/Method`) of plain messages, to be handed to `call`.
+        """Return a stub for any method (`package.Service/Method`) with plain messages. Pass it to `call`.
 
         Raises:
-            GoogleError: INVALID_ARGUMENT, `region` cannot be the name of one.
+            GoogleError: INVALID_ARGUMENT: `region` is not a valid region name.
 
         """
-        multicallable = self._channels.to(api, region).unary_unary(
+        multicallable = self._channels.get(api, region).unary_unary(
             f"/{method}",
             request_serializer=lambda request: request.SerializeToString(),
             response_deserializer=response.FromString,  # type: ignore[attr-defined]
@@ -158,37 +163,53 @@ class GoogleClients:
         timeout: float = TIMEOUT,
         metadata: tuple[tuple[str, str], ...] = (),
         repeatable: bool = False,
-        before: Callable[[], Awaitable[None]] | None = None,
+        before_send: Callable[[], Awaitable[None]] | None = None,
     ) -> Response:
-        """Send one request under the rules: rate, timeout, audit reason, metrics, repetition.
+        """Send one request.
 
-        `invoke` is a method of a `client` or a `stub`, `method` its name (`package.Service/Method`) and
-        `timeout` in seconds for each attempt. A read that meets UNAVAILABLE is sent up to three times; so is
-        a write that is `repeatable`: an etag, or its nature, makes a second one harmless. What Google does
-        not let in for its token is sent once more with another. `before` is awaited once the rate admits the
-        request, which may take minutes; what it raises is raised.
+        Reads are sent up to three times while Google answers UNAVAILABLE, and so are `repeatable` writes. A
+        request that Google refuses as UNAUTHENTICATED is sent once more with a new token.
+
+        Args:
+            api: API to call.
+            method: Name of the method (`package.Service/Method`).
+            invoke: The method of a `client`, or a `stub`.
+            request: Request message.
+            region: Region of the API host; empty for a global API.
+            timeout: Seconds for each attempt.
+            metadata: Additional gRPC metadata.
+            repeatable: True if a second write is harmless, because of an etag or because it is idempotent.
+            before_send: Awaited after the rate limiter admits the request, which may take minutes. Its
+                exceptions are raised.
 
         Raises:
-            GoogleError: whatever went wrong.
+            LeaseNotHeld: A write was not sent, because this replica does not hold the lease.
+            ReadOnlyClient: A write was not sent, because these clients are read-only.
+            GoogleError: The call failed for another reason.
 
         """
-        access = _access(method)
-        bucket = BucketKey(api, access, self._charged, region)
-        retries = _RETRIES if repeatable or access is CallKind.READ else 0
+        kind = _kind(method)
+        if kind is CallKind.WRITE and self._read_only:
+            raise ReadOnlyClient(method)
+        bucket = BucketKey(api, kind, self._charged_project, region)
+        retries = _RETRIES if repeatable or kind is CallKind.READ else 0
         retry, refused = 0, None
         while True:
             try:
                 await self._admit(bucket, method, refused)
-                if before:
-                    await before()
+                if before_send:
+                    await before_send()
             except GoogleError as error:
                 error.sent = retry > 0
                 raise
             token = self._tokens.headers() if self._tokens else None
             try:
-                with self._observed(bucket, method):
+                with self._observed(bucket, method, request):
                     return await invoke(
-                        request, timeout=timeout, retry=None, metadata=self._shown() + _reason() + metadata
+                        request,
+                        timeout=timeout,
+                        retry=None,
+                        metadata=self._plaintext_headers() + _reason() + metadata,
                     )
             except GoogleError as error:
                 if error.fault is Fault.UNAUTHENTICATED and token and not refused:
@@ -202,23 +223,22 @@ class GoogleClients:
     async def _admit(self, bucket: BucketKey, method: str, refused: Mapping[str, str] | None) -> None:
         await self._limiter.acquire(bucket, call_priority.get())
         if self._tokens:
-            # Here and not in gRPC's plugin: it turns what that raises into an UNAVAILABLE that tells nobody
-            # what to do.
+            # Not in gRPC's plugin: gRPC replaces an exception raised there by an UNAVAILABLE without a cause.
             await self._tokens.refresh(refused)
         if self._closed:
             raise GoogleError(
-                Fault.UNAVAILABLE, method, "not sent: whom to act as has changed in the meantime"
+                Fault.UNAVAILABLE, method, "not sent: the credentials of the project have changed"
             )
-        if bucket.access is CallKind.WRITE and not self._may_write():
-            raise NotSent(method, "this replica does not hold the lease")
+        if bucket.kind is CallKind.WRITE and not self._holds_lease():
+            raise LeaseNotHeld(method)
 
     @property
-    def _charged(self) -> str:
-        """Whose quota the calls use: a project named for it, else that of the account."""
+    def _charged_project(self) -> str:
+        """Project whose quota the calls use: the quota project, or else the project of the account."""
         return self._quota_project or self.identity.partition("@")[2]
 
-    def _shown(self) -> tuple[tuple[str, str], ...]:
-        """What is said on a plaintext channel, on which gRPC's plugins are not asked."""
+    def _plaintext_headers(self) -> tuple[tuple[str, str], ...]:
+        """Return the headers for a plaintext channel, where gRPC does not call its plugins."""
         return tuple(self._headers().items()) if self._endpoint else ()
 
     def _headers(self) -> Mapping[str, str]:
@@ -228,8 +248,8 @@ class GoogleClients:
         return headers
 
     @contextmanager
-    def _observed(self, bucket: BucketKey, method: str) -> Iterator[None]:
-        """Report one attempt, whatever becomes of it, and turn what it raises into a GoogleError."""
+    def _observed(self, bucket: BucketKey, method: str, request: object) -> Iterator[None]:
+        """Report one attempt to the observer, and convert its exception to a GoogleError."""
         code = grpc.StatusCode.UNKNOWN.name
         started = time.monotonic()
         try:
@@ -239,18 +259,24 @@ class GoogleClients:
             code = grpc.StatusCode.CANCELLED.name
             raise
         except (api_exceptions.GoogleAPICallError, grpc.RpcError) as exception:
-            error = classify(exception, method)
+            error = classify(exception, method, _resource_in(request))
             code = error.code
             if error.rate_limited:
-                self._limiter.exhausted(bucket, error.retry_after)
+                self._limiter.drain(bucket, error.retry_after)
             raise error from None
         finally:
             self._observer.observed(method, code, time.monotonic() - started)
 
 
-def _access(method: str) -> CallKind:
+def _kind(method: str) -> CallKind:
     verb = method.rpartition("/")[2]
-    return CallKind.READ if verb.startswith(_READING) else CallKind.WRITE
+    return CallKind.READ if verb.startswith(_READ_PREFIXES) else CallKind.WRITE
+
+
+def _resource_in(request: object) -> str:
+    """Return the name of the resource in a request; empty if it has none of the usual fields."""
+    named = (getattr(request, field, "") for field in ("resource", "name", "parent"))
+    return next((name for name in named if name and isinstance(name, str)), "")
 
 
 def _reason() -> tuple[tuple[str, str], ...]:
@@ -259,13 +285,13 @@ def _reason() -> tuple[tuple[str, str], ...]:
 
 
 def _backoff(retry: int) -> float:
-    """Seconds before another attempt: up to 0.2, then up to 0.4, and at least half of that."""
+    """Return the seconds before the next attempt: 0.1 to 0.2, then 0.2 to 0.4."""
     ceiling: float = _FIRST_BACKOFF * 2**retry
-    return ceiling * random.uniform(0.5, 1.0)  # noqa: S311 - jitter is no secret
+    return ceiling * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not cryptography
 
 
 _QUOTA_PROJECT = "x-goog-user-project"
 _RETRIES = 2
 _FIRST_BACKOFF = 0.2
-# A token changes nothing, and whoever may not write still reads by one.
-_READING = ("Get", "List", "Query", "TestIamPermissions", "GenerateAccessToken")
+# GenerateAccessToken changes nothing, and reads need a token too.
+_READ_PREFIXES = ("Get", "List", "Query", "TestIamPermissions", "GenerateAccessToken")

@@ -1,4 +1,4 @@
-"""Things that Google lists together, read at an age that the caller accepts."""
+"""Cache of a collection that Google lists, with reads of single items."""
 
 import math
 from collections.abc import Awaitable, Callable, Mapping
@@ -10,11 +10,8 @@ from .single_flight_cache import Clock, Reading, SingleFlightCache
 Item = TypeVar("Item")
 
 
-class Collection(Generic[Item]):
-    """The latest list, and the items read or written since it began. Ages are in seconds.
-
-    `read_all` lists, `read_one` gets one item by its key; both may raise GoogleError, which is passed on.
-    """
+class CachedCollection(Generic[Item]):
+    """The latest list, and the items that were read or written since it started. Ages are in seconds."""
 
     def __init__(
         self,
@@ -22,6 +19,10 @@ class Collection(Generic[Item]):
         read_one: Callable[[str], Awaitable[Item]],
         clock: Clock,
     ) -> None:
+        """Create an empty cache. `read_all` lists, and `read_one` gets one item by its key.
+
+        Both may raise GoogleError, which the methods raise too.
+        """
         self._list = SingleFlightCache(read_all, clock)
         self._read_one = read_one
         self._clock = clock
@@ -29,44 +30,46 @@ class Collection(Generic[Item]):
         self._written: dict[str, float] = {}
 
     async def one(self, key: str, max_age: float) -> Item | None:
-        """The item as it was at most so long ago, None if there is none; age 0 is a read of its own."""
+        """Return the item, at most `max_age` old; None if it does not exist. Age 0 always reads the item."""
         after = self._clock() - max_age
         if max_age > 0:
             known = self._single.get(key)
-            if known is not None and known.began > max(after, self._written_at(key)):
+            if known is not None and known.started > max(after, self._written_at(key)):
                 return known.value
-            page = await self._page(after)
-            if page.began > self._written_at(key) and key in page.value:
-                return page.value[key]
-        # Absence is never taken from a list: one made while Google was still spreading the news of a create
-        # would be believed long after.
+            listed = await self._listed(after)
+            if listed.started > self._written_at(key) and key in listed.value:
+                return listed.value[key]
+        # A list never proves that an item does not exist: if it was read while a create still propagated,
+        # the item would count as missing long afterwards.
         return await self._get(key)
 
     async def all(self, max_age: float) -> Mapping[str, Item]:
-        """Every item by its key; never older than the newest write."""
-        newest_write = max(self._written.values(), default=_NEVER)
-        return (await self._page(max(self._clock() - max_age, newest_write))).value
+        """Return every item by key, at most `max_age` old and newer than the latest write."""
+        latest_write = max(self._written.values(), default=_NEVER)
+        return (await self._listed(max(self._clock() - max_age, latest_write))).value
 
-    def wrote(self, key: str) -> None:
-        """Note that the item has just been written: older reads do not count for it any more."""
+    def invalidate(self, key: str) -> None:
+        """Record that the item was just written. Older reads of it no longer count."""
         self._written[key] = self._clock()
 
-    def saw(self, key: str, item: Item) -> None:
-        """Note what the reply of a write has just shown of the item."""
+    def update(self, key: str, item: Item) -> None:
+        """Store the item that the reply to a write shows."""
         self._written[key] = now = self._clock()
         self._single[key] = Reading(item, math.nextafter(now, math.inf))
 
     def _written_at(self, key: str) -> float:
         return self._written.get(key, _NEVER)
 
-    async def _page(self, after: float) -> Reading[Mapping[str, Item]]:
-        page = await self._list.get(after)
-        self._written = {key: at for key, at in self._written.items() if at >= page.began}
-        self._single = {key: reading for key, reading in self._single.items() if reading.began > page.began}
-        return page
+    async def _listed(self, after: float) -> Reading[Mapping[str, Item]]:
+        listed = await self._list.get(after)
+        self._written = {key: at for key, at in self._written.items() if at >= listed.started}
+        self._single = {
+            key: reading for key, reading in self._single.items() if reading.started > listed.started
+        }
+        return listed
 
     async def _get(self, key: str) -> Item | None:
-        began = self._clock()
+        started = self._clock()
         try:
             item = await self._read_one(key)
         except GoogleError as error:
@@ -75,8 +78,8 @@ class Collection(Generic[Item]):
             self._single.pop(key, None)
             return None
         known = self._single.get(key)
-        if known is None or known.began < began:
-            self._single[key] = Reading(item, began)
+        if known is None or known.started < started:
+            self._single[key] = Reading(item, started)
         return item
 
 

@@ -1,4 +1,4 @@
-"""Access tokens, renewed ahead of their expiry and off the event loop; and the operator's own."""
+"""Access tokens, renewed before they expire, and the Application Default Credentials of the operator."""
 
 import asyncio
 import logging
@@ -15,22 +15,22 @@ from google.auth.credentials import TokenState
 from cloudrun_identity.iam.principals import lower_email
 
 from .errors import CredentialsError, GoogleError, classify, credentials_message
-from .ratelimit import start_shared
+from .ratelimit import start_shared_task
 
 _log = logging.getLogger(__name__)
 
 SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
 
-RENEW_AGAIN: Final = 10.0
-"""Seconds between two renewals of a token that has not expired: it is about to, or Google refused it."""
+MIN_RENEWAL_INTERVAL: Final = 10.0
+"""Minimum seconds between renewals of a token that has not expired yet, or that Google refused."""
 
 
-class Tokens(ABC):
-    """One account's tokens.
+class TokenSource(ABC):
+    """Access tokens of one account.
 
-    A token that is about to expire is renewed beside the calls that still use it; only a call that has none,
-    or whose token Google refused before its time, waits. Renewals that fail meanwhile are told of once there
-    is no token left.
+    A token that expires soon is renewed in the background while calls still use it. A call waits for a
+    renewal only if there is no valid token, or if Google refused the token. A failed background renewal is
+    logged, and raised only after the token has expired.
     """
 
     def __init__(self) -> None:
@@ -40,37 +40,37 @@ class Tokens(ABC):
     @property
     @abstractmethod
     def email(self) -> str:
-        """Whose they are, in lower case; empty if no service account's, or before the first use."""
+        """E-mail of the service account, in lower case; empty for a user, or before the first token."""
 
     @abstractmethod
     def headers(self) -> Mapping[str, str]:
-        """The headers of a call that goes out now; call `refresh` before."""
+        """Return the headers for the next call. Await `refresh` first."""
 
     @abstractmethod
     def _state(self) -> TokenState:
-        """How good the token is."""
+        """Return the state of the token."""
 
     @abstractmethod
     async def _renew(self) -> None:
-        """Get another token. Raises GoogleError or google.auth's GoogleAuthError."""
+        """Get a new token. Raises GoogleError or google.auth's GoogleAuthError."""
 
     async def refresh(self, refused: Mapping[str, str] | None = None) -> None:
-        """Make sure of a token that is good for the next call.
+        """Make sure that there is a valid token for the next call.
 
-        `refused` are the headers of a call that Google did not let in: while they are the newest, they are
-        replaced, once for all who were refused with them, and at most every `RENEW_AGAIN` seconds, however
-        many tokens Google refuses.
+        `refused` are the headers of a call that Google answered with UNAUTHENTICATED. If they are still
+        current, the token is renewed, once for all calls that were refused with it, and at most every
+        `MIN_RENEWAL_INTERVAL` seconds.
 
         Raises:
-            GoogleError: UNAUTHENTICATED, there is none to be had, and the message says why; UNAVAILABLE and
-                the others, whoever gives it cannot be reached now.
+            GoogleError: UNAUTHENTICATED: no token can be obtained, and the message states the reason. Another
+                fault: the token endpoint cannot be reached now.
 
         """
-        match TokenState.INVALID if self._has_to_replace(refused) else self._state():
+        match TokenState.INVALID if self._must_replace(refused) else self._state():
             case TokenState.FRESH:
                 return
             case TokenState.STALE:
-                self._renew_beside()
+                self._renew_in_background()
             case TokenState.INVALID:
                 try:
                     await self._renewed()
@@ -78,10 +78,10 @@ class Tokens(ABC):
                     raise classify(error, _RENEWAL) from None
 
     async def check(self) -> None:
-        """Try them once, before anything depends on them.
+        """Get a token once, at startup.
 
         Raises:
-            CredentialsError: they cannot be used; the message says why and what to do.
+            CredentialsError: No token can be obtained. The message states the reason and the remedy.
 
         """
         try:
@@ -89,42 +89,42 @@ class Tokens(ABC):
         except GoogleError as error:
             raise CredentialsError(error.message) from None
 
-    def _has_to_replace(self, refused: Mapping[str, str] | None) -> bool:
+    def _must_replace(self, refused: Mapping[str, str] | None) -> bool:
         if refused is None or self.headers() != refused:
             return False
-        return self._renewal is not None or self._claim_early_renewal()
+        return self._renewal is not None or self._reserve_early_renewal()
 
-    def _renew_beside(self) -> None:
-        if self._renewal is None and self._claim_early_renewal():
-            self._depart().add_done_callback(_tell)
+    def _renew_in_background(self) -> None:
+        if self._renewal is None and self._reserve_early_renewal():
+            self._start_renewal().add_done_callback(_log_failure)
 
-    def _claim_early_renewal(self) -> bool:
-        """Take the one renewal before the expiry that `RENEW_AGAIN` seconds allow; False if it is taken."""
+    def _reserve_early_renewal(self) -> bool:
+        """Reserve the one early renewal that `MIN_RENEWAL_INTERVAL` allows. Return False if it is used."""
         now = asyncio.get_running_loop().time()
         if now < self._renew_after:
             return False
-        self._renew_after = now + RENEW_AGAIN
+        self._renew_after = now + MIN_RENEWAL_INTERVAL
         return True
 
     async def _renewed(self) -> None:
-        # Shielded: whoever gives up waiting must not take the others' token away.
-        under_way = self._renewal if self._renewal and not self._renewal.done() else self._depart()
-        await asyncio.shield(under_way)
+        # Shielded: a caller that is canceled must not cancel the renewal for the others.
+        in_flight = self._renewal if self._renewal and not self._renewal.done() else self._start_renewal()
+        await asyncio.shield(in_flight)
 
-    def _depart(self) -> "asyncio.Task[None]":
-        self._renewal = start_shared(self._renew(), name="renewal of an access token")
-        self._renewal.add_done_callback(self._landed)
+    def _start_renewal(self) -> "asyncio.Task[None]":
+        self._renewal = start_shared_task(self._renew(), name="renewal of an access token")
+        self._renewal.add_done_callback(self._on_done)
         return self._renewal
 
-    def _landed(self, task: "asyncio.Task[None]") -> None:
+    def _on_done(self, task: "asyncio.Task[None]") -> None:
         if self._renewal is task:
             self._renewal = None
         if not task.cancelled():
-            task.exception()  # asked for, or asyncio complains where nobody waited to the end
+            task.exception()  # retrieved, or asyncio logs the exception of a renewal that no caller awaits
 
 
-class ApplicationDefault(Tokens):
-    """Credentials found as google.auth finds them, loaded when first needed."""
+class ApplicationDefaultTokens(TokenSource):
+    """Application Default Credentials, loaded on first use."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -132,15 +132,15 @@ class ApplicationDefault(Tokens):
 
     @property
     def email(self) -> str:
-        """Whose they are, in lower case; empty if no service account's, or before the first use."""
+        """E-mail of the service account, in lower case; empty for a user, or before the first token."""
         address = str(getattr(self._credentials, "service_account_email", "") or "")
         return lower_email(address) if "@" in address else ""
 
     async def check(self) -> None:
-        """Try them once.
+        """Get a token once, at startup.
 
         Raises:
-            CredentialsError: they cannot be used; the message says why and what to do.
+            CredentialsError: No token can be obtained. The message states the reason and the remedy.
 
         """
         try:
@@ -155,7 +155,7 @@ class ApplicationDefault(Tokens):
             ) from None
 
     def headers(self) -> Mapping[str, str]:
-        """The token, and the quota project that the credentials themselves name."""
+        """Return the token, and the quota project that the credentials name."""
         headers: dict[str, str] = {}
         if self._credentials is not None:
             self._credentials.apply(headers)  # type: ignore[no-untyped-call]
@@ -175,18 +175,24 @@ def _load() -> google.auth.credentials.Credentials:
     return credentials
 
 
-def _tell(task: "asyncio.Task[None]") -> None:
-    """Log why a renewal failed that nobody waits for."""
+def _log_failure(task: "asyncio.Task[None]") -> None:
+    """Log the failure of a background renewal."""
     error = None if task.cancelled() else task.exception()
     match error:
         case None:
             return
         case GoogleError():
-            _log.warning("an access token could not be renewed ahead of time: %s", error.message)
+            _log.warning(
+                "an access token was not renewed before its expiry, the next call tries again: %s",
+                error.message,
+            )
         case google.auth.exceptions.GoogleAuthError():
-            _log.warning("an access token could not be renewed ahead of time: %s", credentials_message(error))
+            _log.warning(
+                "an access token was not renewed before its expiry, the next call tries again: %s",
+                credentials_message(error),
+            )
         case _:
-            _log.error("renewal of an access token: unexpected %s", type(error).__name__, exc_info=error)
+            _log.error("an access token was not renewed: unexpected %s", type(error).__name__, exc_info=error)
 
 
 _RENEWAL = "google.auth/Refresh"

@@ -1,7 +1,7 @@
-"""Custom roles of projects.
+"""Custom roles of projects, in the IAM API.
 
-Deleting is soft: for 7 days a role can be undeleted, with everything that was granted by it; its id stays
-taken for 37 (https://cloud.google.com/iam/docs/creating-custom-roles#deleting-custom-role).
+A deleted role can be undeleted for 7 days, with its bindings. Its id stays in use for 37 days
+(https://cloud.google.com/iam/docs/creating-custom-roles#deleting-custom-role).
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -14,72 +14,89 @@ from google.cloud.iam_admin_v1.services.iam import IAMAsyncClient
 from google.protobuf import field_mask_pb2
 
 from .clients import ProjectClients
-from .collection import Collection
-from .service import iam
+from .collection import CachedCollection
+from .service_client import iam_service
 from .single_flight_cache import Clock, SingleFlightCache
 
 UNDELETE_WITHIN = timedelta(days=7)
 ID_TAKEN_FOR = timedelta(days=37)
 
 SUPPORT_MAX_AGE = 3600.0
-"""Seconds for which the list of permissions that custom roles can hold is believed: thousands of entries."""
+"""Maximum age in seconds of the list of supported permissions, which has thousands of entries."""
 
-_PAGE_SIZE = 1000  # the most that Google serves
+_PAGE_SIZE = 1000  # the maximum that Google serves
 
 
 @dataclass(frozen=True, slots=True)
 class CustomRoleState:
-    """A custom role as Google shows it; `name` is its full name, `stage` one of GA, BETA, ….
-
-    `deleted`: it can be undeleted, and grants nothing until then.
-    """
+    """A custom role as Google shows it."""
 
     name: str
+    """Full name (`projects/P/roles/R`)."""
+
     title: str
+    """Title."""
+
     description: str
+    """Description."""
+
     stage: str
+    """Launch stage, such as GA or BETA."""
+
     permissions: frozenset[str]
+    """Permissions that the role includes."""
+
     etag: bytes
+    """Version. A write with an older etag is ABORTED."""
+
     deleted: bool = False
+    """True if the role is deleted. It grants nothing until it is undeleted."""
 
     @property
     def role_id(self) -> str:
-        """The last part of the name."""
+        """Id of the role: the last segment of its name."""
         return self.name.rpartition("/")[2]
 
 
 @dataclass(frozen=True, slots=True)
 class RoleFields:
-    """What is written of a role; a title or description of None is left as it is."""
+    """Fields of a role to write."""
 
     title: str | None
+    """Title; None keeps the current one."""
+
     description: str | None
+    """Description; None keeps the current one."""
+
     stage: str
+    """Launch stage."""
+
     permissions: frozenset[str]
+    """Permissions that the role includes."""
 
 
 class CustomRoles:
-    """The role methods of the IAM API, for roles of projects. Every method raises GoogleError."""
+    """Role methods of the IAM API, for roles of projects. Every method raises GoogleError."""
 
     def __init__(self, clients: ProjectClients, clock: Clock) -> None:
-        self._iam = iam(clients)
+        self._iam = iam_service(clients)
         self._clock = clock
-        self._projects: dict[str, Collection[CustomRoleState]] = {}
+        self._projects: dict[str, CachedCollection[CustomRoleState]] = {}
         self._support: dict[str, SingleFlightCache[frozenset[str]]] = {}
 
     async def role(self, project_id: str, role_id: str, max_age: float) -> CustomRoleState | None:
-        """The role as it was at most `max_age` seconds ago, deleted ones included; None if there is none."""
+        """Return the role, deleted or not, at most `max_age` seconds old; None if it does not exist."""
         return await self._roles_of(project_id).one(role_id, max_age)
 
     async def roles(self, project_id: str, max_age: float) -> Mapping[str, CustomRoleState]:
-        """Every role of the project by its id, deleted ones included."""
+        """Return every role of the project by id, including deleted ones."""
         return await self._roles_of(project_id).all(max_age)
 
     async def unsupported(self, project_id: str, permissions: frozenset[str]) -> frozenset[str]:
-        """Those of the permissions that custom roles of the project cannot hold.
+        """Return those of the permissions that custom roles of the project cannot include.
 
-        Answered from a list that is at most SUPPORT_MAX_AGE old. Where Google names no permission at all,
-        nothing is called unsupported.
+        The list of supported permissions is at most SUPPORT_MAX_AGE old. If Google returns an empty list, no
+        permission counts as unsupported.
         """
         if project_id not in self._support:
             self._support[project_id] = SingleFlightCache(lambda: self._supported(project_id), self._clock)
@@ -87,14 +104,14 @@ class CustomRoles:
         return permissions - reading.value if reading.value else frozenset()
 
     async def create(self, project_id: str, role_id: str, fields: RoleFields) -> CustomRoleState:
-        """Make a role; ALREADY_EXISTS or FAILED_PRECONDITION if its id is taken, by a deleted one too."""
+        """Create a role. ALREADY_EXISTS or FAILED_PRECONDITION if a role, deleted or not, has its id."""
         request = types.CreateRoleRequest(
             parent=f"projects/{project_id}", role_id=role_id, role=_message(fields)
         )
         return await self._write(project_id, role_id, IAMAsyncClient.create_role, request)
 
     async def update(self, project_id: str, role_id: str, fields: RoleFields, etag: bytes) -> CustomRoleState:
-        """Make the role what is given; ABORTED if the role is not the one with this etag any more."""
+        """Update the role. ABORTED if its etag has changed."""
         role = _message(fields)
         role.etag = etag
         request = types.UpdateRoleRequest(
@@ -105,16 +122,16 @@ class CustomRoles:
         return await self._write(project_id, role_id, IAMAsyncClient.update_role, request)
 
     async def delete(self, project_id: str, role_id: str, etag: bytes) -> CustomRoleState:
-        """Delete the role softly."""
+        """Delete the role. It can be undeleted."""
         request = types.DeleteRoleRequest(name=_name(project_id, role_id), etag=etag)
         return await self._write(project_id, role_id, IAMAsyncClient.delete_role, request)
 
     async def undelete(self, project_id: str, role_id: str, etag: bytes) -> CustomRoleState:
-        """Bring the role back, with whatever was granted by it."""
+        """Restore a deleted role and its bindings."""
         request = types.UndeleteRoleRequest(name=_name(project_id, role_id), etag=etag)
         return await self._write(project_id, role_id, IAMAsyncClient.undelete_role, request)
 
-    def _roles_of(self, project_id: str) -> Collection[CustomRoleState]:
+    def _roles_of(self, project_id: str) -> CachedCollection[CustomRoleState]:
         if project_id not in self._projects:
 
             async def read_all() -> Mapping[str, CustomRoleState]:
@@ -124,7 +141,7 @@ class CustomRoles:
                 request = types.GetRoleRequest(name=_name(project_id, role_id))
                 return _state(await self._iam.call(project_id, IAMAsyncClient.get_role, request))
 
-            self._projects[project_id] = Collection(read_all, read_one, self._clock)
+            self._projects[project_id] = CachedCollection(read_all, read_one, self._clock)
         return self._projects[project_id]
 
     async def _list(self, project_id: str) -> list[CustomRoleState]:
@@ -165,8 +182,8 @@ class CustomRoles:
     ) -> CustomRoleState:
         try:
             return _state(await self._iam.call(project_id, method, request))
-        finally:  # a write that failed may have happened
-            self._roles_of(project_id).wrote(role_id)
+        finally:  # a failed write may have taken effect
+            self._roles_of(project_id).invalidate(role_id)
 
 
 def _name(project_id: str, role_id: str) -> str:

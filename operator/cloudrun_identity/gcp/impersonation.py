@@ -1,4 +1,4 @@
-"""Tokens of a service account that the operator impersonates, by itself or through delegates."""
+"""Tokens of an impersonated service account, directly or through a delegation chain."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -9,26 +9,26 @@ from google.cloud.iam_credentials_v1 import types
 from google.cloud.iam_credentials_v1.services.iam_credentials import IAMCredentialsAsyncClient
 from google.protobuf import duration_pb2
 
-from cloudrun_identity.iam.acting_roles import TOKEN_CREATOR
+from cloudrun_identity.api.predefined_roles import TOKEN_CREATOR
 from cloudrun_identity.iam.principals import lower_email
 
 from .clients import GoogleClients
-from .credentials import SCOPE, Tokens
+from .credentials import SCOPE, TokenSource
 from .errors import Fault, GoogleError
 from .ratelimit import Api
 
 LIFETIME: Final = 3600
-"""Seconds that a token is asked for: the most that Google gives unless an organization says otherwise."""
+"""Requested lifetime of a token in seconds. It is the maximum without an organization policy."""
 
-AHEAD: Final = 600.0
-"""Seconds before its expiry from which on a token is renewed beside the calls that use it."""
+RENEW_BEFORE_EXPIRY: Final = 600.0
+"""Seconds before the expiry at which a token is renewed in the background."""
 
-TOO_LATE: Final = 60.0
-"""Seconds before its expiry from which on a token is not used any more."""
+MIN_VALIDITY: Final = 60.0
+"""Seconds before the expiry at which a token is no longer used."""
 
 
-class Impersonated(Tokens):
-    """Tokens of `account`, made by `clients` through the chain of `delegates`."""
+class ImpersonatedTokens(TokenSource):
+    """Tokens of `account`, requested with `clients` through the delegation chain `delegates`."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class Impersonated(Tokens):
         delegates: tuple[str, ...] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`clock()` is the time in seconds since the epoch, with which expiries are compared."""
+        """Create a source without a token. `clock()` returns seconds since the epoch."""
         super().__init__()
         self._clients = clients
         self._account = lower_email(account)
@@ -48,18 +48,18 @@ class Impersonated(Tokens):
 
     @property
     def email(self) -> str:
-        """The impersonated account, in lower case."""
+        """E-mail of the impersonated account, in lower case."""
         return self._account
 
     def headers(self) -> Mapping[str, str]:
-        """The token."""
+        """Return the token."""
         return {"authorization": f"Bearer {self._token}"}
 
     def _state(self) -> TokenState:
         left = self._expires - self._clock()
-        if left <= TOO_LATE:
+        if left <= MIN_VALIDITY:
             return TokenState.INVALID
-        return TokenState.FRESH if left > AHEAD else TokenState.STALE
+        return TokenState.FRESH if left > RENEW_BEFORE_EXPIRY else TokenState.STALE
 
     async def _renew(self) -> None:
         request = types.GenerateAccessTokenRequest(
@@ -74,36 +74,43 @@ class Impersonated(Tokens):
                 Api.IAM_CREDENTIALS, _METHOD, client.generate_access_token, request, repeatable=True
             )
         except GoogleError as error:
-            raise self._refusal(error) from None
+            raise self._converted(error) from None
         self._token, self._expires = reply.access_token, reply.expire_time.timestamp()
 
-    def _refusal(self, error: GoogleError) -> GoogleError:
-        """What the failure means for the calls that need the token.
+    def _converted(self, error: GoogleError) -> GoogleError:
+        """Convert the failure to an error of the call that needs the token.
 
-        Never NOT_FOUND or PERMISSION_DENIED, which a caller would take for an answer about its own resource.
+        It is never NOT_FOUND or PERMISSION_DENIED, because the caller would relate that to its own resource.
         """
-        if error.fault in _PASSED_ON:
+        if error.fault in _KEPT_FAULTS:
             return GoogleError(
-                error.fault, _METHOD, f"no token of {self._account}: {error.message}", code=error.code
+                error.fault,
+                _METHOD,
+                f"cannot get a token of {self._account}: {error.message}",
+                code=error.code,
+                reason=error.reason,
+                metadata=error.metadata,
+                retry_after=error.retry_after,
+                resource=error.resource,
             )
         message = (
-            f"cannot act as {self._account}: {self._what_to_grant()}; "
-            f"the account has to exist and be enabled ({error.message})"
+            f"cannot act as {self._account}: {self._remedy()}; "
+            f"the account must exist and be enabled ({error.message})"
         )
-        return GoogleError(Fault.UNAUTHENTICATED, _METHOD, message, code=error.code)
+        return GoogleError(Fault.UNAUTHENTICATED, _METHOD, message, code=error.code, resource=error.resource)
 
-    def _what_to_grant(self) -> str:
+    def _remedy(self) -> str:
         operator = self._clients.identity or "the operator's own account"
         if not self._delegates:
-            return f"grant {operator} {TOKEN_CREATOR} on it"
+            return f"grant {TOKEN_CREATOR} on it to {operator}"
         chain = " → ".join((operator, *self._delegates, self._account))
-        return f"in the chain {chain} each needs {TOKEN_CREATOR} on the next"
+        return f"in the chain {chain}, each account needs {TOKEN_CREATOR} on the next"
 
 
 def _resource(account: str) -> str:
-    # The one method for which Google asks for the wildcard instead of the project.
+    # Google requires the wildcard instead of the project, in this method only.
     return f"projects/-/serviceAccounts/{account}"
 
 
 _METHOD = "google.iam.credentials.v1.IAMCredentials/GenerateAccessToken"
-_PASSED_ON = frozenset({Fault.UNAVAILABLE, Fault.QUOTA_EXCEEDED, Fault.API_DISABLED, Fault.UNAUTHENTICATED})
+_KEPT_FAULTS = frozenset({Fault.UNAVAILABLE, Fault.QUOTA_EXCEEDED, Fault.API_DISABLED, Fault.UNAUTHENTICATED})

@@ -1,7 +1,7 @@
-"""Accounts and workloads read in bulk: a sweep costs pages, not objects.
+"""Cached service accounts and workloads, read in bulk: a resync costs one request per page, not per object.
 
-Everybody says how old an answer may be. An edit asks for age 0 and gets a read of its own; a resync accepts
-its interval and is served by one list of a project, or of a location and kind, which all callers share.
+Each caller states the maximum age of the answer. After an edit it is 0, and the object is read. In a resync
+it is the resync interval, and all callers share one list per project, or per location and kind of workload.
 """
 
 import asyncio
@@ -11,22 +11,22 @@ from collections.abc import Mapping
 from cloudrun_identity.api import WorkloadKind
 from cloudrun_identity.iam.principals import lower_email
 
-from .collection import Collection
+from .collection import CachedCollection
 from .errors import Fault, GoogleError
-from .ratelimit import start_shared
+from .ratelimit import start_shared_task
 from .run import Run
 from .service_accounts import ServiceAccount, ServiceAccounts
 from .single_flight_cache import Clock, SingleFlightCache
 from .workloads import Execution, Workload, WorkloadState
 
-WORKLOADS_KEPT = 4096
-"""Workloads whose revisions are remembered."""
+REVISION_CACHE_SIZE = 4096
+"""Maximum number of workloads whose revisions are cached."""
 
 
 class Inventory:
-    """What exists in Google Cloud, at an age that the caller accepts.
+    """Service accounts, workloads and executions in Google Cloud.
 
-    Ages are in seconds. Every method raises GoogleError; what does not exist is None, or missing from a
+    Ages are in seconds. Every method raises GoogleError. A missing resource is None, or missing in the
     mapping.
     """
 
@@ -34,55 +34,55 @@ class Inventory:
         self._service_accounts = service_accounts
         self._run = run
         self._clock = clock
-        self._accounts: dict[str, Collection[ServiceAccount]] = {}
-        self._workloads: dict[tuple[str, str, WorkloadKind], Collection[WorkloadState]] = {}
+        self._accounts: dict[str, CachedCollection[ServiceAccount]] = {}
+        self._workloads: dict[tuple[str, str, WorkloadKind], CachedCollection[WorkloadState]] = {}
         self._executions: dict[tuple[str, str], SingleFlightCache[tuple[Execution, ...]]] = {}
-        self._by_account: dict[tuple[str, str, WorkloadKind], _ByAccount] = {}
+        self._by_account: dict[tuple[str, str, WorkloadKind], _AccountIndex] = {}
         self._revisions: dict[str, dict[str, str]] = {}
 
     async def service_account(self, project_id: str, email: str, max_age: float) -> ServiceAccount | None:
-        """The account of this e-mail."""
+        """Return the account with this e-mail."""
         return await self._accounts_of(project_id).one(email, max_age)
 
     async def workload(self, workload: Workload, max_age: float) -> WorkloadState | None:
-        """The state of this workload."""
+        """Return the state of a workload."""
         return await self._workloads_of(workload.project_id, workload.location, workload.kind).one(
             workload.name, max_age
         )
 
     async def listed_workload(self, workload: Workload, max_age: float) -> WorkloadState | None:
-        """The state of this workload as a list shows it: what was made a moment ago may be missing there."""
+        """Return the state of a workload from a list. A workload that was just created may be missing."""
         listed = await self.workloads(workload.project_id, workload.location, workload.kind, max_age)
         return listed.get(workload.name)
 
     async def workloads(
         self, project_id: str, location: str, kind: WorkloadKind, max_age: float
     ) -> Mapping[str, WorkloadState]:
-        """Every workload of the kind in the location by name."""
+        """Return every workload of the kind in the location, by name."""
         return await self._workloads_of(project_id, location, kind).all(max_age)
 
     async def running_as(
         self, project_id: str, location: str, kind: WorkloadKind, email: str, max_age: float
     ) -> tuple[Workload, ...]:
-        """The workloads of the kind in the location that run as the account, with all or part of what serves.
+        """Return the workloads of the kind in the location of which any serving part runs as the account.
 
-        A list is sorted by account once, however many accounts are asked about.
+        Each list is indexed by account once, for all accounts.
         """
         states = await self.workloads(project_id, location, kind, max_age)
         key = (project_id, location, kind)
-        known = self._by_account.get(key)
-        if known is None or known[0] is not states:
-            known = states, start_shared(self._sorted_by_account(states), name="workloads by account")
-            self._by_account[key] = known
+        index = self._by_account.get(key)
+        if index is None or index[0] is not states:
+            index = states, start_shared_task(self._index_by_account(states), name="workloads by account")
+            self._by_account[key] = index
         try:
-            found = await asyncio.shield(known[1])
+            by_account = await asyncio.shield(index[1])
         except GoogleError:
-            if self._by_account.get(key) is known:
+            if self._by_account.get(key) is index:
                 del self._by_account[key]
             raise
-        return found.get(lower_email(email), ())
+        return by_account.get(lower_email(email), ())
 
-    async def _sorted_by_account(
+    async def _index_by_account(
         self, states: Mapping[str, WorkloadState]
     ) -> Mapping[str, tuple[Workload, ...]]:
         found: defaultdict[str, list[Workload]] = defaultdict(list)
@@ -93,12 +93,12 @@ class Inventory:
         return {account: tuple(workloads) for account, workloads in found.items()}
 
     async def serving_accounts(self, state: WorkloadState) -> Mapping[str, str]:
-        """The account of each revision that serves, by the revision's short name; none for a job.
+        """Return the account of each serving revision by its short name; empty for a job.
 
-        A revision never changes, so it is asked for once; one that is gone by now is left out.
+        A revision never changes, so it is read once. A deleted revision is omitted.
         """
         known = self._revisions.pop(state.uid, {})
-        if state.is_settled and state.latest_created_revision:  # made of the template that was read
+        if state.is_settled and state.latest_created_revision:  # created from the template that was read
             known[state.latest_created_revision] = state.service_account
         accounts: dict[str, str] = {}
         for revision in state.serving_revisions:
@@ -109,14 +109,14 @@ class Inventory:
                 accounts[revision] = account
         if accounts:
             self._revisions[state.uid] = accounts
-            if len(self._revisions) > WORKLOADS_KEPT:
-                del self._revisions[next(iter(self._revisions))]  # the one that was asked about longest ago
+            if len(self._revisions) > REVISION_CACHE_SIZE:
+                del self._revisions[next(iter(self._revisions))]  # the least recently used one
         return accounts
 
     async def running_executions(
         self, project_id: str, location: str, max_age: float
     ) -> tuple[Execution, ...]:
-        """Every execution of a job in the location that has not ended."""
+        """Return every execution of a job in the location that has not ended."""
         key = (project_id, location)
         if key not in self._executions:
             self._executions[key] = SingleFlightCache(
@@ -124,18 +124,18 @@ class Inventory:
             )
         return (await self._executions[key].get(self._clock() - max_age)).value
 
-    def saw_workload(self, state: WorkloadState) -> None:
-        """Note what the answer to a write, or the end of its operation, showed of a workload just now."""
+    def update_workload(self, state: WorkloadState) -> None:
+        """Store the workload that the reply to a write, or the end of its operation, shows."""
         workload = state.workload
-        self._workloads_of(workload.project_id, workload.location, workload.kind).saw(workload.name, state)
+        self._workloads_of(workload.project_id, workload.location, workload.kind).update(workload.name, state)
 
-    def wrote_account(self, project_id: str, email: str) -> None:
-        """Note that the operator has just written this account: older reads do not count for it any more."""
-        self._accounts_of(project_id).wrote(email)
+    def invalidate_account(self, project_id: str, email: str) -> None:
+        """Record that the operator just wrote the account. Older reads of it no longer count."""
+        self._accounts_of(project_id).invalidate(email)
 
-    def wrote_workload(self, workload: Workload) -> None:
-        """Note that the operator has just written this workload: older reads do not count for it any more."""
-        self._workloads_of(workload.project_id, workload.location, workload.kind).wrote(workload.name)
+    def invalidate_workload(self, workload: Workload) -> None:
+        """Record that the operator just wrote the workload. Older reads of it no longer count."""
+        self._workloads_of(workload.project_id, workload.location, workload.kind).invalidate(workload.name)
 
     async def _revision_account(self, workload: Workload, revision: str) -> str | None:
         try:
@@ -145,7 +145,7 @@ class Inventory:
                 raise
             return None
 
-    def _accounts_of(self, project_id: str) -> "Collection[ServiceAccount]":
+    def _accounts_of(self, project_id: str) -> "CachedCollection[ServiceAccount]":
         if project_id not in self._accounts:
 
             async def read_all() -> Mapping[str, ServiceAccount]:
@@ -154,12 +154,12 @@ class Inventory:
             async def read_one(email: str) -> ServiceAccount:
                 return await self._service_accounts.get(project_id, email)
 
-            self._accounts[project_id] = Collection(read_all, read_one, self._clock)
+            self._accounts[project_id] = CachedCollection(read_all, read_one, self._clock)
         return self._accounts[project_id]
 
     def _workloads_of(
         self, project_id: str, location: str, kind: WorkloadKind
-    ) -> "Collection[WorkloadState]":
+    ) -> "CachedCollection[WorkloadState]":
         key = (project_id, location, kind)
         if key not in self._workloads:
 
@@ -170,9 +170,9 @@ class Inventory:
             async def read_one(name: str) -> WorkloadState:
                 return await self._run.get(Workload(kind, project_id, location, name))
 
-            self._workloads[key] = Collection(read_all, read_one, self._clock)
+            self._workloads[key] = CachedCollection(read_all, read_one, self._clock)
         return self._workloads[key]
 
 
-_ByAccount = tuple[Mapping[str, WorkloadState], asyncio.Future[Mapping[str, tuple[Workload, ...]]]]
-"""A list of workloads, and the same by the accounts that they run as."""
+_AccountIndex = tuple[Mapping[str, WorkloadState], asyncio.Future[Mapping[str, tuple[Workload, ...]]]]
+"""A list of workloads, and the task that indexes it by account."""

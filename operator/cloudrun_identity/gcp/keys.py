@@ -1,6 +1,6 @@
-"""User-managed keys of service accounts.
+"""User-managed keys of service accounts, in the IAM API.
 
-The private half of a key is in the reply of its create, and nowhere else ever after
+Google returns the private key once, in the reply to its creation
 (https://cloud.google.com/iam/docs/keys-create-delete).
 """
 
@@ -12,69 +12,74 @@ from typing import Any, TypeVar
 from google.cloud.iam_admin_v1 import types
 from google.cloud.iam_admin_v1.services.iam import IAMAsyncClient
 
-from cloudrun_identity.iam.keys import ListedKey
+from cloudrun_identity.iam.listed_keys import ListedKey
 
 from .clients import ProjectClients
-from .service import iam
-from .single_flight_cache import CacheTable, Clock
+from .service_client import iam_service
+from .single_flight_cache import Clock, KeyedSingleFlightCache
 
-LISTS_KEPT = 10_000
-"""Accounts whose keys are remembered, the latest asked about."""
+CACHE_SIZE = 10_000
+"""Maximum number of accounts whose keys are cached."""
 
 _LONG_AGO = datetime.fromtimestamp(0, UTC)
-_NEVER = 9999  # the year in which keys end that do not
+_NEVER = 9999  # year in which keys without an expiry expire
 
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """A key with its private half: `file` is the credentials file as client libraries read it."""
+    """A created key with its private key."""
 
     key: ListedKey
+    """The key as a list shows it."""
+
     file: bytes = field(repr=False)
+    """Credentials file, as client libraries read it."""
 
 
 class Keys:
-    """The key methods of the IAM API. Every method raises GoogleError.
+    """Key methods of the IAM API. Every method raises GoogleError.
 
-    An account goes by its unique id, so that no other of its e-mail is meant, and all who ask for its keys
-    share one list; the e-mail will do as well.
+    `account` is the unique id of the account, so that a recreated account with the same e-mail is another
+    one. The e-mail works too, but does not share the cache.
     """
 
     def __init__(self, clients: ProjectClients, clock: Clock) -> None:
-        self._iam = iam(clients)
-        self._lists: CacheTable[tuple[str, str], Mapping[str, ListedKey]] = CacheTable(clock, LISTS_KEPT)
+        self._iam = iam_service(clients)
+        self._lists: KeyedSingleFlightCache[tuple[str, str], Mapping[str, ListedKey]] = (
+            KeyedSingleFlightCache(clock, CACHE_SIZE)
+        )
 
     async def list(self, project_id: str, account: str, max_age: float) -> Mapping[str, ListedKey]:
-        """The user-managed keys by their ids, as of at most `max_age` seconds ago and after our last write.
+        """Return the user-managed keys by id, at most `max_age` seconds old and newer than the last write.
 
-        A key that was just made may be missing for a minute.
+        A key that was just created may be missing for a minute.
         """
-        home = project_id, account
-        return await self._lists.get(home, lambda: self._read(*home), max_age)
+        key = project_id, account
+        return await self._lists.get(key, lambda: self._read(*key), max_age)
 
     async def create(
-        self, project_id: str, account: str, before: Callable[[], Awaitable[None]] | None = None
+        self, project_id: str, account: str, before_send: Callable[[], Awaitable[None]] | None = None
     ) -> NewKey:
-        """Make a key; FAILED_PRECONDITION where an organization policy forbids it, or there are ten.
+        """Create a key. FAILED_PRECONDITION if an organization policy forbids it, or if there are ten keys.
 
-        `before` is awaited right before the request is sent, however long the quota has it wait.
+        `before_send` is awaited right before the request is sent, after any wait for the rate limiter.
         """
         request = types.CreateServiceAccountKeyRequest(
             name=_account(project_id, account),
             private_key_type=types.ServiceAccountPrivateKeyType.TYPE_GOOGLE_CREDENTIALS_FILE,
         )
-        made = await self._write(
-            project_id, account, IAMAsyncClient.create_service_account_key, request, before
+        created = await self._write(
+            project_id, account, IAMAsyncClient.create_service_account_key, request, before_send
         )
-        return NewKey(_listed(made), made.private_key_data)
+        return NewKey(_listed_key(created), created.private_key_data)
 
     async def disable(self, project_id: str, account: str, key_id: str) -> None:
-        """Disable a key: nobody can sign in with it until it is enabled again."""
+        """Disable a key. It cannot authenticate until it is enabled again."""
         request = types.DisableServiceAccountKeyRequest(name=_name(project_id, account, key_id))
         await self._write(project_id, account, IAMAsyncClient.disable_service_account_key, request)
 
     async def delete(self, project_id: str, account: str, key_id: str) -> None:
-        """Delete a key, for good."""
+        """Delete a key permanently."""
         request = types.DeleteServiceAccountKeyRequest(name=_name(project_id, account, key_id))
         await self._write(project_id, account, IAMAsyncClient.delete_service_account_key, request)
 
@@ -84,7 +89,7 @@ class Keys:
             key_types=[types.ListServiceAccountKeysRequest.KeyType.USER_MANAGED],
         )
         reply = await self._iam.call(project_id, IAMAsyncClient.list_service_account_keys, request)
-        return {key.key_id: key for key in map(_listed, reply.keys)}
+        return {key.key_id: key for key in map(_listed_key, reply.keys)}
 
     async def _write(
         self,
@@ -92,11 +97,11 @@ class Keys:
         account: str,
         method: Callable[..., Awaitable["Reply"]],
         request: Any,
-        before: Callable[[], Awaitable[None]] | None = None,
+        before_send: Callable[[], Awaitable[None]] | None = None,
     ) -> "Reply":
         try:
-            return await self._iam.call(project_id, method, request, before=before)
-        finally:  # a write that failed may have happened
+            return await self._iam.call(project_id, method, request, before_send=before_send)
+        finally:  # a failed write may have taken effect
             self._lists.forget((project_id, account))
 
 
@@ -111,16 +116,16 @@ def _name(project_id: str, account: str, key_id: str) -> str:
     return f"{_account(project_id, account)}/keys/{key_id}"
 
 
-def _listed(message: types.ServiceAccountKey) -> ListedKey:
-    expires = _moment(message.valid_before_time)
+def _listed_key(message: types.ServiceAccountKey) -> ListedKey:
+    expires = _whole_seconds(message.valid_before_time)
     return ListedKey(
         key_id=message.name.rpartition("/")[2],
-        created=_moment(message.valid_after_time) or _LONG_AGO,
+        created=_whole_seconds(message.valid_after_time) or _LONG_AGO,
         expires=expires if expires and expires.year < _NEVER else None,
         disabled=message.disabled,
     )
 
 
-def _moment(timestamp: datetime | None) -> datetime | None:
-    """What the client library has decoded, as a plain datetime in whole seconds."""
+def _whole_seconds(timestamp: datetime | None) -> datetime | None:
+    """Return a timestamp of the client library as a plain datetime in whole seconds."""
     return timestamp and datetime.fromtimestamp(int(timestamp.timestamp()), UTC)

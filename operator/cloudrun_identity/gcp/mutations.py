@@ -1,4 +1,4 @@
-"""The log of every change of Google Cloud: one line, before → after."""
+"""The mutation log: one line for every change that the operator makes in Google Cloud."""
 
 import logging
 
@@ -8,10 +8,10 @@ from .errors import one_line
 _log = logging.getLogger("cloudrun_identity.mutations")
 
 
-def mutated(verb: str, resource: str, *, before: str, after: str) -> None:
-    """Log that `verb` turned `resource` (its full name) from `before` to `after`; neither may be secret.
+def log_mutation(verb: str, resource: str, *, before: str, after: str) -> None:
+    """Log that `verb` changed `resource` (its full name) from `before` to `after`. Pass no secrets.
 
-    The line says on whose behalf (`namespace/name@generation`), as Google's audit log does.
+    The line names the reconciled object (`namespace/name@generation`), as Google's audit log does.
     """
     before, after = one_line(before), one_line(after)
     _log.info(

@@ -1,4 +1,4 @@
-"""The organization policy that decides whether a project's accounts may run another project's workloads."""
+"""Organization policy that controls whether accounts of a project may run workloads of other projects."""
 
 from typing import Final
 
@@ -8,14 +8,14 @@ from google.cloud.orgpolicy_v2.services.org_policy import OrgPolicyAsyncClient
 from .clients import ProjectClients
 from .errors import Fault, GoogleError
 from .ratelimit import Api
-from .service import ServiceClient
+from .service_client import ServiceClient
 
 CROSS_PROJECT_USAGE: Final = "iam.disableCrossProjectServiceAccountUsage"
-"""A boolean constraint that Google enforces where nobody set anything."""
+"""Boolean constraint. Google enforces it where no policy sets it."""
 
 
 class OrgPolicies:
-    """The policies of one constraint. Every method raises GoogleError."""
+    """Methods of the Organization Policy API for one constraint. Every method raises GoogleError."""
 
     def __init__(self, clients: ProjectClients) -> None:
         self._service = ServiceClient(
@@ -23,30 +23,30 @@ class OrgPolicies:
         )
 
     async def allows_cross_project_usage(self, project_id: str) -> bool:
-        """Whether it is allowed in effect, by the project's own policy or an inherited one."""
+        """Return whether the effective policy of the project allows cross-project usage."""
         request = types.GetEffectivePolicyRequest(name=_name(project_id))
         policy = await self._service.call(project_id, OrgPolicyAsyncClient.get_effective_policy, request)
         return not any(rule.enforce for rule in policy.spec.rules)
 
     async def allow_cross_project_usage(self, project_id: str) -> bool:
-        """Set the project's own policy to not enforced, unless it is; answers whether it was written.
+        """Set the project's own policy to not enforced. Return False if it already is.
 
-        The policy's dry run stays as it is.
+        The dry-run spec of the policy stays as it is.
         """
-        wanted = _not_enforced(project_id)
+        desired = _not_enforced(project_id)
         try:
             request = types.GetPolicyRequest(name=_name(project_id))
             own = await self._service.call(project_id, OrgPolicyAsyncClient.get_policy, request)
         except GoogleError as error:
-            if error.fault is not Fault.NOT_FOUND:  # not set here, inherited
+            if error.fault is not Fault.NOT_FOUND:  # NOT_FOUND: not set on the project, inherited
                 raise
-            create = types.CreatePolicyRequest(parent=f"projects/{project_id}", policy=wanted)
+            create = types.CreatePolicyRequest(parent=f"projects/{project_id}", policy=desired)
             await self._service.call(project_id, OrgPolicyAsyncClient.create_policy, create)
             return True
         if own.spec.rules and not any(rule.enforce for rule in own.spec.rules):
             return False
-        wanted.etag = own.etag
-        update = types.UpdatePolicyRequest(policy=wanted, update_mask={"paths": ["policy.spec"]})
+        desired.etag = own.etag
+        update = types.UpdatePolicyRequest(policy=desired, update_mask={"paths": ["policy.spec"]})
         await self._service.call(project_id, OrgPolicyAsyncClient.update_policy, update, repeatable=True)
         return True
 

@@ -1,4 +1,4 @@
-"""Who seems to be permitted what, as far as the operator may look: hints, shared by everybody who asks."""
+"""Advisory checks whether a principal has a permission, as far as the operator can see."""
 
 from collections.abc import Awaitable
 from enum import Enum
@@ -12,36 +12,41 @@ from cloudrun_identity.iam.principals import PrincipalKind, is_public, parse, sa
 from .errors import GoogleError
 from .policies import Policies
 from .roles import Roles
-from .single_flight_cache import CacheTable, Clock
+from .single_flight_cache import Clock, KeyedSingleFlightCache
 
-HINTS_AGE = 15.0
-"""Seconds for which an answer is good enough for advice: whoever mends something soon sees that it helped."""
+ADVISORY_MAX_AGE = 15.0
+"""Maximum age in seconds of an advisory answer, so that users soon see the effect of a grant."""
 
-ANSWERS_KEPT = 1000
-"""Answers of each kind that are remembered: what is asked about is named by workloads, and they change."""
+CACHE_SIZE = 1000
+"""Maximum number of cached answers of each kind."""
 
 
-class Hint(Enum):
-    """Whether somebody is permitted something; UNKNOWN also where the operator may not look."""
+class AccessState(Enum):
+    """Access of a principal to a resource, in the terms of Google's Policy Troubleshooter."""
 
-    YES = "yes"
-    NO = "no"
+    GRANTED = "granted"
+    NOT_GRANTED = "not granted"
     UNKNOWN = "unknown"
+    """Also if the operator is not permitted to check."""
 
 
 class PermissionChecks:
-    """Answers at most `HINTS_AGE` old, unless asked otherwise, by one call for all who ask alike."""
+    """Permission checks that are cached for `ADVISORY_MAX_AGE`. Concurrent equal checks share one call."""
 
     def __init__(self, policies: Policies, roles: Roles, clock: Clock) -> None:
         self._policies = policies
         self._roles = roles
-        self._tested: CacheTable[tuple[Target, str, str], frozenset[str]] = CacheTable(clock, ANSWERS_KEPT)
-        self._read: CacheTable[Target, policy_pb2.Policy] = CacheTable(clock, ANSWERS_KEPT)
+        self._tested: KeyedSingleFlightCache[tuple[Target, str, str], frozenset[str]] = (
+            KeyedSingleFlightCache(clock, CACHE_SIZE)
+        )
+        self._read: KeyedSingleFlightCache[Target, policy_pb2.Policy] = KeyedSingleFlightCache(
+            clock, CACHE_SIZE
+        )
 
-    async def operator_may(
-        self, permission: str, target: Target, acting_in: str, max_age: float = HINTS_AGE
-    ) -> Hint:
-        """Whether the operator itself holds a permission on the target, as whom it acts in that project."""
+    async def operator_access(
+        self, permission: str, target: Target, acting_in: str, max_age: float = ADVISORY_MAX_AGE
+    ) -> AccessState:
+        """Return whether the operator has a permission on the target, with its credential for `acting_in`."""
         held = await _answer(
             self._tested.get(
                 (target, permission, acting_in),
@@ -50,58 +55,61 @@ class PermissionChecks:
             )
         )
         if held is None:
-            return Hint.UNKNOWN
-        return Hint.YES if permission in held else Hint.NO
+            return AccessState.UNKNOWN
+        return AccessState.GRANTED if permission in held else AccessState.NOT_GRANTED
 
-    async def permits(self, member: str, permission: str, *targets: Target) -> Hint:
-        """Whether any of the targets' own policies gives a member a permission.
+    async def member_access(self, member: str, permission: str, *targets: Target) -> AccessState:
+        """Return whether the policy of any of the targets grants the permission to the member.
 
-        UNKNOWN also where a condition decides, or where somebody holds it who may be a group of the member's.
+        Inherited policies are not read. UNKNOWN also if a condition decides, or if a group or another set of
+        principals has the permission, which the member may belong to.
         """
-        hints = set()
+        states = set()
         for target in targets:
-            hints.add(await self._permits(target, member, permission))
-            if Hint.YES in hints:
-                return Hint.YES
-        return Hint.UNKNOWN if Hint.UNKNOWN in hints else Hint.NO
+            states.add(await self._member_access(target, member, permission))
+            if AccessState.GRANTED in states:
+                return AccessState.GRANTED
+        return AccessState.UNKNOWN if AccessState.UNKNOWN in states else AccessState.NOT_GRANTED
 
-    async def _permits(self, target: Target, member: str, permission: str) -> Hint:
-        policy = await _answer(self._read.get(target, lambda: self._policies.get(target), HINTS_AGE))
+    async def _member_access(self, target: Target, member: str, permission: str) -> AccessState:
+        policy = await _answer(self._read.get(target, lambda: self._policies.get(target), ADVISORY_MAX_AGE))
         if policy is None:
-            return Hint.UNKNOWN
-        hint = Hint.NO
+            return AccessState.UNKNOWN
+        state = AccessState.NOT_GRANTED
         for binding in policy.bindings:
-            entry = _holding(binding, member)
-            if entry is Hint.NO or not await self._is_in(binding.role, permission, target.project_id):
+            membership = _membership(binding, member)
+            if membership is AccessState.NOT_GRANTED or not await self._role_includes(
+                binding.role, permission, target.project_id
+            ):
                 continue
-            if entry is Hint.YES:
-                return Hint.YES
-            hint = Hint.UNKNOWN
-        return hint
+            if membership is AccessState.GRANTED:
+                return AccessState.GRANTED
+            state = AccessState.UNKNOWN
+        return state
 
-    async def _is_in(self, role: str, permission: str, project_id: str) -> bool:
+    async def _role_includes(self, role: str, permission: str, project_id: str) -> bool:
         try:
             return permission in await self._roles.permissions(role, project_id)
-        except GoogleError:  # nobody's role, or nobody tells: it is no proof
+        except GoogleError:  # the role does not exist or cannot be read: no evidence
             return False
 
 
 Value = TypeVar("Value")
 
 
-async def _answer(asked: Awaitable[Value]) -> Value | None:
+async def _answer(call: Awaitable[Value]) -> Value | None:
     try:
-        return await asked
-    except GoogleError:  # whatever is wrong, it must not hold up what the hint is for
+        return await call
+    except GoogleError:  # an advisory check must not fail its caller
         return None
 
 
-def _holding(binding: policy_pb2.Binding, member: str) -> Hint:
-    """Whether the binding is the member's."""
+def _membership(binding: policy_pb2.Binding, member: str) -> AccessState:
+    """Return whether the binding applies to the member."""
     if any(same_member(each, member) or is_public(each) for each in binding.members):
-        return Hint.UNKNOWN if binding.HasField("condition") else Hint.YES
-    is_a_crowds = any(parse(each).kind in _CROWDS for each in binding.members)
-    return Hint.UNKNOWN if is_a_crowds else Hint.NO
+        return AccessState.UNKNOWN if binding.HasField("condition") else AccessState.GRANTED
+    has_set = any(parse(each).kind in _PRINCIPAL_SETS for each in binding.members)
+    return AccessState.UNKNOWN if has_set else AccessState.NOT_GRANTED
 
 
-_CROWDS = (PrincipalKind.GROUP, PrincipalKind.DOMAIN, PrincipalKind.PRINCIPAL_SET)
+_PRINCIPAL_SETS = (PrincipalKind.GROUP, PrincipalKind.DOMAIN, PrincipalKind.PRINCIPAL_SET)

@@ -1,4 +1,4 @@
-"""Google Cloud projects, as Resource Manager knows them."""
+"""Projects, in the Resource Manager API, and the e-mails of accounts that Google creates in them."""
 
 from dataclasses import dataclass
 
@@ -7,21 +7,28 @@ from google.cloud.resourcemanager_v3.services.projects import ProjectsAsyncClien
 
 from .clients import ProjectClients
 from .ratelimit import Api
-from .service import ServiceClient
+from .service_client import ServiceClient
 
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A project; `number` is in decimal digits, and one that was deleted lives on inactive for 30 days."""
+    """A project as Google shows it."""
 
     project_id: str
+    """Project id."""
+
     number: str
+    """Project number, in decimal digits."""
+
     display_name: str
+    """Display name."""
+
     active: bool
+    """False for a project in its 30 days before permanent deletion."""
 
 
 class Projects:
-    """The project methods of the Resource Manager API."""
+    """Project methods of the Resource Manager API."""
 
     def __init__(self, clients: ProjectClients) -> None:
         self._service = ServiceClient(
@@ -29,10 +36,10 @@ class Projects:
         )
 
     async def get(self, project_id: str) -> Project:
-        """The project of this id.
+        """Return a project.
 
         Raises:
-            GoogleError: PERMISSION_DENIED also if there is no such project; Google does not tell which.
+            GoogleError: PERMISSION_DENIED also if the project does not exist: Google does not distinguish.
 
         """
         request = types.GetProjectRequest(name=f"projects/{project_id}")
@@ -46,14 +53,14 @@ class Projects:
 
 
 SERVICE_AGENT_DOMAIN = "@serverless-robot-prod.iam.gserviceaccount.com"
-"""Where the agents of Cloud Run have their accounts."""
+"""E-mail suffix of Cloud Run service agents."""
 
 
 def cloud_run_service_agent(number: str) -> str:
-    """The e-mail of the agent with which Cloud Run acts in the project of this number."""
+    """Return the e-mail of the Cloud Run service agent of a project."""
     return f"service-{number}{SERVICE_AGENT_DOMAIN}"
 
 
-def compute_account(number: str) -> str:
-    """The e-mail of a project's default account, which workloads that name none run as."""
+def default_compute_account(number: str) -> str:
+    """Return the e-mail of the default compute account. Workloads that name no account run as it."""
     return f"{number}-compute@developer.gserviceaccount.com"

@@ -1,4 +1,4 @@
-"""Token buckets that keep the operator below Google's quotas, edits ahead of resyncs."""
+"""Token buckets that keep the operator below Google's quotas, with edits before resyncs."""
 
 import asyncio
 import heapq
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 
 class Api(StrEnum):
-    """The Google services that the operator calls, by host."""
+    """Google Cloud APIs that the operator calls, by host."""
 
     IAM = "iam.googleapis.com"
     IAM_CREDENTIALS = "iamcredentials.googleapis.com"
@@ -23,75 +23,85 @@ class Api(StrEnum):
 
 
 class CallKind(StrEnum):
-    """Reads and writes have quotas of their own."""
+    """Kind of a call. Reads and writes have separate quotas."""
 
     READ = "read"
     WRITE = "write"
 
 
 class Priority(IntEnum):
-    """Who goes first when tokens are short."""
+    """Order in which waiting calls get tokens."""
 
     EDIT = 0
+    """Calls of a reconcile after an edit, or after a change of a dependency."""
+
     RESYNC = 1
+    """Calls of a periodic reconcile."""
 
 
 call_priority: ContextVar[Priority] = ContextVar("call_priority", default=Priority.EDIT)
-"""The priority of the pass that is calling; the reconcile loop sets it."""
+"""Priority of the current reconcile. The workers set it."""
 
 
-stepping_out: ContextVar[Callable[[], AbstractAsyncContextManager[None]]] = ContextVar(
-    "stepping_out", default=nullcontext
+slot_released: ContextVar[Callable[[], AbstractAsyncContextManager[None]]] = ContextVar(
+    "slot_released", default=nullcontext
 )
-"""What a pass leaves to others while it waits for a token: the workers set it to their slot."""
+"""Context manager that releases the slot of the worker while it waits for a token. The workers set it."""
 
 
 Result = TypeVar("Result")
 
 
-def start_shared(work: Coroutine[Any, Any, Result], name: str) -> "asyncio.Task[Result]":
-    """Start what many passes may come to wait for.
+def start_shared_task(work: Coroutine[Any, Any, Result], name: str) -> "asyncio.Task[Result]":
+    """Start a task that several reconciles may wait for.
 
-    It is born in one of them and has no slot of its own to step out of: to come back it would need one, and
-    those who wait for it may hold them all.
+    The task does not release the worker slot of the reconcile that starts it. To get the slot back, it could
+    have to wait for the reconciles that wait for it.
     """
     context = copy_context()
-    context.run(stepping_out.set, nullcontext)
+    context.run(slot_released.set, nullcontext)
     return asyncio.create_task(work, name=name, context=context)
 
 
 @dataclass(frozen=True, slots=True)
 class BucketKey:
-    """What Google counts together; `quota_project` is the one charged, `region` is for Cloud Run alone."""
+    """Calls that count against one quota."""
 
     api: Api
-    access: CallKind
+    """API that is called."""
+
+    kind: CallKind
+    """Read or write."""
+
     quota_project: str = ""
+    """Project that is charged."""
+
     region: str = ""
+    """Region; only Cloud Run has quotas per region."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """`per_minute` tokens flow in evenly, and up to `burst` of them are kept for later."""
+    """A bucket gains `per_minute` tokens evenly, and holds at most `burst` tokens."""
 
     per_minute: float
     burst: int
 
 
 DEFAULT_RATES: Mapping[tuple[Api, CallKind], Rate] = {
-    # Google allows 6,000 reads and 600 writes a minute; one that begins with a full bucket stays below 5/6.
+    # Google allows 6,000 reads and 600 writes per minute. With a full bucket, a minute stays below 5/6 of it.
     (Api.IAM, CallKind.READ): Rate(per_minute=4200, burst=600),
     (Api.IAM, CallKind.WRITE): Rate(per_minute=400, burst=100),
-    # One token an hour and credential.
+    # The operator requests one token per hour and credential.
     (Api.IAM_CREDENTIALS, CallKind.READ): Rate(per_minute=60, burst=60),
     (Api.IAM_CREDENTIALS, CallKind.WRITE): Rate(per_minute=60, burst=60),
-    # 2,400 reads were seen to be allowed; for writes Google promises far fewer and no number.
+    # 2,400 reads were observed to succeed. Google documents no number for writes, only that it is far lower.
     (Api.RESOURCE_MANAGER, CallKind.READ): Rate(per_minute=1200, burst=200),
     (Api.RESOURCE_MANAGER, CallKind.WRITE): Rate(per_minute=120, burst=60),
-    # Google names no number that holds for all; one look a project and interval is far from any.
+    # Google documents no general number. The operator reads once per project and interval.
     (Api.ORG_POLICY, CallKind.READ): Rate(per_minute=120, burst=60),
     (Api.ORG_POLICY, CallKind.WRITE): Rate(per_minute=30, burst=10),
-    # 3,000 reads and 180 writes a minute and region.
+    # Google allows 3,000 reads and 180 writes per minute and region.
     (Api.RUN, CallKind.READ): Rate(per_minute=2000, burst=300),
     (Api.RUN, CallKind.WRITE): Rate(per_minute=100, burst=50),
     (Api.SECRET_MANAGER, CallKind.READ): Rate(per_minute=300, burst=50),
@@ -99,14 +109,14 @@ DEFAULT_RATES: Mapping[tuple[Api, CallKind], Rate] = {
 }
 
 
-LONGEST_PAUSE = 60.0
-"""Seconds for which a bucket stays empty at most, whatever Google asks for: its quotas are a minute's."""
+MAX_PAUSE = 60.0
+"""Maximum seconds for which a bucket stays empty. Google's quotas are per minute."""
 
 
 class RateLimiter:
-    """One token bucket for each BucketKey, made when first asked for.
+    """One token bucket per BucketKey, created on first use.
 
-    It belongs to the event loop that it is used in and takes its time from it.
+    It belongs to the event loop that uses it, and uses its clock.
     """
 
     def __init__(self, rates: Mapping[tuple[Api, CallKind], Rate] = DEFAULT_RATES) -> None:
@@ -114,20 +124,20 @@ class RateLimiter:
         self._buckets: dict[BucketKey, _Bucket] = {}
 
     async def acquire(self, key: BucketKey, priority: Priority) -> None:
-        """Wait for a token; among those waiting edits go first, then who asked first."""
+        """Wait for a token. Edits get tokens first, then the calls that have waited longest."""
         await self._bucket(key).acquire(priority)
 
-    def exhausted(self, key: BucketKey, retry_after: float | None) -> None:
-        """Empty a bucket that Google answered 429 for; it stays empty for `retry_after` seconds, if given.
+    def drain(self, key: BucketKey, retry_after: float | None) -> None:
+        """Empty the bucket after a 429 of Google. It stays empty for `retry_after` seconds, if given.
 
-        For `LONGEST_PAUSE` at most: then another call asks again, and who waits hears why it fails.
+        It stays empty for at most `MAX_PAUSE`. The next call then shows whether the quota is still exhausted.
         """
-        self._bucket(key).drain(min(retry_after or 0.0, LONGEST_PAUSE))
+        self._bucket(key).drain(min(retry_after or 0.0, MAX_PAUSE))
 
     def _bucket(self, key: BucketKey) -> "_Bucket":
         bucket = self._buckets.get(key)
         if bucket is None:
-            rate = self._rates[key.api, key.access]
+            rate = self._rates[key.api, key.kind]
             bucket = self._buckets[key] = _Bucket(rate, tokens=rate.burst, filled_at=_now())
         return bucket
 
@@ -137,7 +147,7 @@ class _Bucket:
     rate: Rate
     tokens: float
     filled_at: float
-    """The time up to which tokens have flowed in; in the future while Google's pause lasts."""
+    """Time up to which tokens were added. It is in the future during a pause."""
     waiting: list[tuple[Priority, int, asyncio.Future[None]]] = field(default_factory=list)
     arrivals: "itertools.count[int]" = field(default_factory=itertools.count)
     timer: asyncio.TimerHandle | None = None
@@ -147,7 +157,7 @@ class _Bucket:
         heapq.heappush(self.waiting, (priority, next(self.arrivals), turn))
         self._serve()
         if not turn.done():
-            async with stepping_out.get()():
+            async with slot_released.get()():
                 await turn
 
     def drain(self, pause: float) -> None:
@@ -158,7 +168,7 @@ class _Bucket:
         self._fill()
         while self.waiting and self.tokens >= _ONE:
             *_, turn = heapq.heappop(self.waiting)
-            if not turn.done():  # done: whoever waited was cancelled
+            if not turn.done():  # done: the waiting call was canceled
                 self.tokens -= 1.0
                 turn.set_result(None)
         if self.waiting and self.timer is None:
@@ -178,7 +188,7 @@ class _Bucket:
         return self.filled_at + (1.0 - self.tokens) * 60 / self.rate.per_minute
 
 
-# Tokens flow in by floating point arithmetic, and a timer set for the next whole one may find it just short.
+# Token counts are floating point numbers: when the timer for a token fires, the count may be just below one.
 _ONE = 1.0 - 1e-6
 
 

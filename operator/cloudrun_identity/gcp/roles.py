@@ -1,4 +1,4 @@
-"""What roles permit."""
+"""Permissions of roles, in the IAM API."""
 
 import sys
 import time
@@ -10,90 +10,94 @@ from google.cloud.iam_admin_v1 import types
 from google.cloud.iam_admin_v1.services.iam import IAMAsyncClient
 
 from .clients import ProjectClients
-from .service import iam
-from .single_flight_cache import CacheTable, Clock
+from .service_client import iam_service
+from .single_flight_cache import Clock, KeyedSingleFlightCache
 
-ROLES_KEPT = 1000
-"""Roles whose permissions are remembered, the latest asked about."""
+CACHE_SIZE = 1000
+"""Maximum number of roles whose permissions are cached."""
 
 
 @dataclass(slots=True)
-class _Rewriting:
-    """A write of ours that gives a role no more than `permissions`; `ended`: a read from now on tells."""
+class _RoleUpdate:
+    """A write of the operator to a custom role."""
 
     permissions: frozenset[str]
+    """Permissions before and after the write."""
+
     ended: bool = False
+    """True after the write. A read that starts now shows its result."""
 
 
 class Roles:
-    """Roles of every kind: predefined (`roles/…`), of a project or of an organization."""
+    """Permissions of predefined roles (`roles/…`) and of custom roles of projects and organizations."""
 
     def __init__(self, clients: ProjectClients, clock: Clock = time.monotonic) -> None:
-        self._iam = iam(clients)
-        self._expansions: CacheTable[tuple[str, str], frozenset[str]] = CacheTable(clock, ROLES_KEPT)
+        self._iam = iam_service(clients)
+        self._permissions: KeyedSingleFlightCache[tuple[str, str], frozenset[str]] = KeyedSingleFlightCache(
+            clock, CACHE_SIZE
+        )
         self._assumed: dict[tuple[str, str], frozenset[str]] = {}
-        self._rewriting: dict[tuple[str, str], _Rewriting] = {}
+        self._updates: dict[tuple[str, str], _RoleUpdate] = {}
 
     async def permissions(self, role: str, project_id: str, max_age: float = 600.0) -> frozenset[str]:
-        """The permissions of a role, as they were at most `max_age` seconds ago, read as in the project.
+        """Return the permissions of a role, at most `max_age` seconds old, read as the project's credential.
 
-        A deleted custom role keeps its permissions here: whoever undeletes it revives its bindings.
+        A deleted custom role keeps its permissions, because an undelete restores its bindings.
 
         Raises:
-            GoogleError: NOT_FOUND, there is no such role; INVALID_ARGUMENT, no role has such a name.
+            GoogleError: NOT_FOUND: the role does not exist. INVALID_ARGUMENT: the name is not a role name.
 
         """
         key = _key(role, project_id)
         if key in self._assumed:
             return self._assumed[key]
         while True:
-            permissions = await self._expansions.get(key, lambda: self._expand(key, project_id), max_age)
-            if self.known(role, project_id) is not None:
+            permissions = await self._permissions.get(key, lambda: self._read(key, project_id), max_age)
+            if self.cached(role, project_id) is not None:
                 return permissions
-            # The role was rewritten meanwhile, so that this says nothing any more.
+            # The operator wrote the role in the meantime, so the reading is outdated.
 
-    def known(self, role: str, project_id: str) -> frozenset[str] | None:
-        """What was read last of a role, without a read; None if it never was."""
+    def cached(self, role: str, project_id: str) -> frozenset[str] | None:
+        """Return the permissions of the last read, without a read; None if there was none."""
         key = _key(role, project_id)
-        return self._assumed.get(key, self._expansions.latest(key))
+        return self._assumed.get(key, self._permissions.latest(key))
 
-    def at_most(self, role: str, project_id: str) -> frozenset[str] | None:
-        """What the role may permit by now, without a read: as it was read last, and as we are writing it.
+    def max_permissions(self, role: str, project_id: str) -> frozenset[str] | None:
+        """Return the permissions that the role can have now, without a read; None if it was never read.
 
-        None if it never was read.
+        These are the permissions of the last read and, during a write of the operator, the written ones.
         """
-        known, rewriting = self.known(role, project_id), self._rewriting.get(_key(role, project_id))
-        return rewriting.permissions | (known or frozenset()) if rewriting else known
+        cached, update = self.cached(role, project_id), self._updates.get(_key(role, project_id))
+        return update.permissions | (cached or frozenset()) if update else cached
 
     @contextmanager
-    def rewriting(self, project_id: str, role: str, permissions: frozenset[str]) -> Iterator[None]:
-        """Count these permissions, those of before and those of after, to a role while it is written.
+    def updating(self, project_id: str, role: str, permissions: frozenset[str]) -> Iterator[None]:
+        """Add `permissions`, the old and the new ones, to `max_permissions` while the role is written.
 
-        They are what `at_most` adds, until a read that began after the end of the write has told what came of
-        it: a write that failed may have happened.
+        They are removed by a read that starts after the write, because a failed write may have taken effect.
         """
         key = _key(role, project_id)
-        rewriting = self._rewriting[key] = _Rewriting(permissions)
+        update = self._updates[key] = _RoleUpdate(permissions)
         try:
             yield
         finally:
-            rewriting.ended = True
-            self._expansions.forget(key)
+            update.ended = True
+            self._permissions.forget(key)
 
     def assume(self, project_id: str, role: str, permissions: frozenset[str]) -> None:
-        """Take a custom role of the project for one that holds these permissions, whatever there is."""
+        """Report these permissions for a custom role from now on, without reading it (dry run)."""
         self._assumed[project_id, role] = permissions
 
-    async def _expand(self, key: tuple[str, str], project_id: str) -> frozenset[str]:
-        rewritten = self._rewriting.get(key)
-        settles = rewritten is not None and rewritten.ended
+    async def _read(self, key: tuple[str, str], project_id: str) -> frozenset[str]:
+        update = self._updates.get(key)
+        shows_update = update is not None and update.ended
         request = types.GetRoleRequest(name=key[1])
         reply = await self._iam.call(project_id, IAMAsyncClient.get_role, request)
-        if settles and self._rewriting.get(key) is rewritten:
-            del self._rewriting[key]
-        return frozenset(map(sys.intern, reply.included_permissions))  # roles have most of them in common
+        if shows_update and self._updates.get(key) is update:
+            del self._updates[key]
+        return frozenset(map(sys.intern, reply.included_permissions))  # roles share most permissions
 
 
 def _key(role: str, project_id: str) -> tuple[str, str]:
-    """What is predefined is the same for everybody; the others only some may read."""
+    """Return the cache key. Predefined roles are shared by all projects; custom roles may not be readable."""
     return "" if role.startswith("roles/") else project_id, role

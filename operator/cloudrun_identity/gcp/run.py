@@ -1,4 +1,4 @@
-"""Cloud Run: reading services, jobs and worker pools, and moving them to another service account."""
+"""The Cloud Run API: reads services, jobs and worker pools, and changes their service account."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,34 +17,38 @@ from cloudrun_identity.api import WorkloadKind
 from .clients import ProjectClients
 from .errors import one_line
 from .ratelimit import Api
-from .service import ServiceClient
-from .workloads import Execution, Workload, WorkloadState, moved, short_name, state_of
+from .service_client import ServiceClient
+from .workloads import Execution, Workload, WorkloadState, short_name, state_of, with_service_account
 
 __all__ = ["Execution", "Operation", "Run", "Workload", "WorkloadState"]
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """A change under way; `error` is Google's text once it has failed.
-
-    `state` is the workload as Google's answer shows it: changed and unsettled at first, settled in the end.
-    """
+    """A long-running operation that changes a workload."""
 
     name: str
+    """Name of the operation."""
+
     done: bool
+    """True if the operation has ended."""
+
     error: str | None = None
+    """Google's message if the operation failed."""
+
     state: WorkloadState | None = None
+    """The workload in the reply: changed and not settled at first, settled when the operation is done."""
 
 
 class Run:
-    """The Run methods, each called on the host of the workload's region. Every method raises GoogleError."""
+    """Methods of the Cloud Run API, called on the host of the region. Every method raises GoogleError."""
 
     def __init__(self, clients: ProjectClients) -> None:
         self._workloads = {
-            kind: ServiceClient(clients, Api.RUN, surface.client, f"{_PACKAGE}.{surface.noun}s")
-            for kind, surface in _SURFACES.items()
+            kind: ServiceClient(clients, Api.RUN, names.client, f"{_PACKAGE}.{names.noun}s")
+            for kind, names in _API_NAMES.items()
         }
-        # Whichever client it is: each knows the operations of its whole region.
+        # Any client class works: an operation belongs to the region, not to a kind.
         self._operations = ServiceClient(
             clients, Api.RUN, ServicesAsyncClient, "google.longrunning.Operations"
         )
@@ -52,18 +56,18 @@ class Run:
         self._executions = ServiceClient(clients, Api.RUN, ExecutionsAsyncClient, f"{_PACKAGE}.Executions")
 
     async def get(self, workload: Workload) -> WorkloadState:
-        """The workload as it is now."""
+        """Return the state of a workload."""
         return state_of(workload, await self._read(workload))
 
     async def list(self, project_id: str, location: str, kind: WorkloadKind) -> list[WorkloadState]:
-        """Every workload of the kind in a project's location, which must be a concrete one."""
+        """Return every workload of the kind in a location of the project. `-` is not a location."""
         parent = f"projects/{project_id}/locations/{location}"
         found: list[WorkloadState] = []
         token = ""
         while True:
             fields = {"parent": parent, "page_size": _PAGE_SIZE, "page_token": token}
             page = await self._call(kind, "List", project_id, location, fields)
-            for message in getattr(page, _SURFACES[kind].items):
+            for message in getattr(page, _API_NAMES[kind].items):
                 workload = Workload(kind, project_id, location, short_name(message.name))
                 found.append(state_of(workload, message))
             token = page.next_page_token
@@ -71,29 +75,30 @@ class Run:
                 return found
 
     async def set_service_account(self, state: WorkloadState, email: str) -> Operation:
-        """Have the workload of `state` run as `email` and leave everything else as it is.
+        """Set the service account of the workload and change nothing else.
 
-        The call ends as ABORTED if anybody wrote since `state` was read.
+        The call fails with ABORTED if another client wrote the workload after `state` was read.
         """
         workload = state.workload
-        message, paths = moved(state, email)
-        surface = _SURFACES[workload.kind]
-        fields: dict[str, Any] = {surface.item: message}
-        # Jobs know no mask: what was read goes back whole, with the fields that this client does not know.
+        message, paths = with_service_account(state, email)
+        names = _API_NAMES[workload.kind]
+        fields: dict[str, Any] = {names.item: message}
+        # UpdateJob has no mask. The whole message is sent back, including fields that this client does not
+        # know.
         if workload.kind is not WorkloadKind.JOB:
             fields["update_mask"] = field_mask_pb2.FieldMask(paths=paths)
         reply = await self._call_on(workload, "Update", fields)
         return _operation(reply.operation, workload)
 
     async def revision_account(self, workload: Workload, revision: str) -> str:
-        """The e-mail that a revision (its short name) of a service or worker pool runs as."""
+        """Return the e-mail of the account of a revision (short name) of a service or worker pool."""
         request = types.GetRevisionRequest(name=f"{workload.resource}/revisions/{revision}")
         method = RevisionsAsyncClient.get_revision
         reply = await self._revisions.call(workload.project_id, method, request, region=workload.location)
         return str(reply.service_account)
 
     async def running_executions(self, project_id: str, location: str) -> tuple[Execution, ...]:
-        """Every execution in a project's location that has not ended, of whichever job."""
+        """Return every execution in a location of the project that has not ended, of any job."""
         method = ExecutionsAsyncClient.list_executions
         request = types.ListExecutionsRequest(
             parent=f"projects/{project_id}/locations/{location}/jobs/-", page_size=_PAGE_SIZE
@@ -111,7 +116,7 @@ class Run:
             request.page_token = page.next_page_token
 
     async def operation(self, name: str, workload: Workload) -> Operation:
-        """Look once at an operation on the workload; NOT_FOUND once Google has forgotten it."""
+        """Read an operation on the workload once. NOT_FOUND after Google has deleted the operation."""
         request = operations_pb2.GetOperationRequest(name=name)
         method = ServicesAsyncClient.get_operation
         reply = await self._operations.call(workload.project_id, method, request, region=workload.location)
@@ -126,21 +131,21 @@ class Run:
     async def _call(
         self, kind: WorkloadKind, verb: str, project_id: str, location: str, fields: dict[str, Any]
     ) -> Any:
-        surface = _SURFACES[kind]
-        request = f"{verb}{surface.noun}s" if verb == "List" else f"{verb}{surface.noun}"
-        method = f"{verb.lower()}_{surface.items if verb == 'List' else surface.item}"
+        names = _API_NAMES[kind]
+        request = f"{verb}{names.noun}s" if verb == "List" else f"{verb}{names.noun}"
+        method = f"{verb.lower()}_{names.items if verb == 'List' else names.item}"
         return await self._workloads[kind].call(
             project_id,
-            getattr(surface.client, method),
+            getattr(names.client, method),
             getattr(types, f"{request}Request")(**fields),
             region=location,
-            repeatable=True,  # an update carries its etag: a second one is refused as ABORTED
+            repeatable=True,  # an update carries an etag, so a second one fails with ABORTED
         )
 
 
 @dataclass(frozen=True, slots=True)
-class _Surface:
-    """How the API spells one kind of workload: `GetWorkerPool`, `get_worker_pool`, `worker_pools`."""
+class _ApiNames:
+    """Names of a kind of workload in the API, such as `GetWorkerPool`, `get_worker_pool`, `worker_pools`."""
 
     client: type[Any]
     noun: str
@@ -148,6 +153,7 @@ class _Surface:
 
     @property
     def items(self) -> str:
+        """Plural field of a list."""
         return f"{self.item}s"
 
 
@@ -162,11 +168,12 @@ def _operation(message: operations_pb2.Operation, workload: Workload) -> Operati
 
 
 def _state_in(message: operations_pb2.Operation, workload: Workload) -> WorkloadState | None:
-    """The workload that an operation carries: in its response, and in its metadata until there is one.
+    """Return the workload in an operation: in its response, or in its metadata before there is one.
 
-    None if it carries another one: by a name out of somebody's status we may look at anybody's operation.
+    None if it contains another workload: the operation's name comes from a status, which a user may have
+    edited.
     """
-    resource = getattr(types, _SURFACES[workload.kind].noun)
+    resource = getattr(types, _API_NAMES[workload.kind].noun)
     packed = message.response if message.HasField("response") else message.metadata
     plain = resource.pb()()
     if not packed.Unpack(plain) or plain.name != workload.resource:
@@ -181,8 +188,8 @@ def _execution(project_id: str, location: str, message: types.Execution) -> Exec
 
 _PACKAGE = "google.cloud.run.v2"
 _PAGE_SIZE = 100
-_SURFACES = {
-    WorkloadKind.SERVICE: _Surface(ServicesAsyncClient, "Service", "service"),
-    WorkloadKind.JOB: _Surface(JobsAsyncClient, "Job", "job"),
-    WorkloadKind.WORKER_POOL: _Surface(WorkerPoolsAsyncClient, "WorkerPool", "worker_pool"),
+_API_NAMES = {
+    WorkloadKind.SERVICE: _ApiNames(ServicesAsyncClient, "Service", "service"),
+    WorkloadKind.JOB: _ApiNames(JobsAsyncClient, "Job", "job"),
+    WorkloadKind.WORKER_POOL: _ApiNames(WorkerPoolsAsyncClient, "WorkerPool", "worker_pool"),
 }

@@ -1,6 +1,6 @@
-"""Service accounts of a project.
+"""Service accounts, in the IAM API.
 
-Accounts are always addressed in their own project: `projects/-` answers 403 for a missing account.
+Requests name the project of the account: with `projects/-`, Google answers 403 for a missing account.
 """
 
 from dataclasses import dataclass
@@ -10,36 +10,47 @@ from google.cloud.iam_admin_v1.services.iam import IAMAsyncClient
 from google.protobuf import field_mask_pb2
 
 from .clients import ProjectClients
-from .service import iam
+from .service_client import iam_service
 
-_PAGE_SIZE = 100  # the most that Google serves
+_PAGE_SIZE = 100  # the maximum that Google serves
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceAccount:
-    """An account as Google shows it; `email` is the one of Google's reply."""
+    """An account as Google shows it."""
 
     project_id: str
+    """Project of the account."""
+
     email: str
+    """E-mail, as Google returned it."""
+
     unique_id: str
+    """Numeric id. A recreated account with the same e-mail has another one."""
+
     display_name: str = ""
+    """Display name."""
+
     description: str = ""
+    """Description."""
+
     disabled: bool = False
+    """True if the account cannot authenticate."""
 
 
 def expected_email(project_id: str, account_id: str) -> str:
-    """The e-mail that an account of this id should have, to look for it until Google has told the true one.
+    """Return the e-mail that an account of this id usually has, until Google has returned the real one.
 
-    The parts of a domain-scoped project swap: `example.com:shop` gives `ID@shop.example.com.iam.…`.
+    A domain-scoped project `example.com:shop` results in `ID@shop.example.com.iam.gserviceaccount.com`.
     """
     domain, _, name = project_id.rpartition(":")
     return f"{account_id}@{name}{'.' if domain else ''}{domain}.iam.gserviceaccount.com"
 
 
-def project_of(email: str) -> str:
-    """The id of the project that an account's e-mail speaks of; empty for Google's own and default accounts.
+def project_id_of_email(email: str) -> str:
+    """Return the project id in the e-mail of an account; empty for accounts that Google manages.
 
-    The reverse of `expected_email`.
+    The inverse of `expected_email`.
     """
     scope, found, _ = email.partition("@")[2].rpartition(_USER_MANAGED)
     name, _, domain = scope.partition(".")
@@ -52,23 +63,23 @@ _USER_MANAGED = ".iam.gserviceaccount.com"
 
 
 class ServiceAccounts:
-    """The account methods of the IAM API.
+    """Service account methods of the IAM API. Every method raises GoogleError.
 
-    Every method raises GoogleError. An account that was just created may still be NOT_FOUND or
-    PERMISSION_DENIED for seconds, then found, then not found again.
+    For seconds after its creation, reads of an account may alternate between success, NOT_FOUND and
+    PERMISSION_DENIED.
     """
 
     def __init__(self, clients: ProjectClients) -> None:
-        self._iam = iam(clients)
+        self._iam = iam_service(clients)
 
     async def get(self, project_id: str, email_or_unique_id: str) -> ServiceAccount:
-        """The account of this e-mail or unique id."""
+        """Return the account with this e-mail or unique id."""
         request = types.GetServiceAccountRequest(name=_name(project_id, email_or_unique_id))
         reply = await self._iam.call(project_id, IAMAsyncClient.get_service_account, request)
         return _account(project_id, reply)
 
     async def list(self, project_id: str) -> list[ServiceAccount]:
-        """Every account of the project, one request for each 100."""
+        """Return every account of the project, with one request per 100 accounts."""
         found: list[ServiceAccount] = []
         request = types.ListServiceAccountsRequest(name=f"projects/{project_id}", page_size=_PAGE_SIZE)
         while True:
@@ -81,7 +92,7 @@ class ServiceAccounts:
     async def create(
         self, project_id: str, account_id: str, display_name: str, description: str
     ) -> ServiceAccount:
-        """Create an account, enabled; ALREADY_EXISTS if its id is taken."""
+        """Create an enabled account. ALREADY_EXISTS if its id is in use."""
         request = types.CreateServiceAccountRequest(
             name=f"projects/{project_id}",
             account_id=account_id,
@@ -98,7 +109,7 @@ class ServiceAccounts:
         display_name: str | None = None,
         description: str | None = None,
     ) -> None:
-        """Change what is given and leave what is None; Google echoes no more than that."""
+        """Change the fields that are not None. Google returns only these, so the reply is not used."""
         changes = {"display_name": display_name, "description": description}
         given = {field: value for field, value in changes.items() if value is not None}
         request = types.PatchServiceAccountRequest(
@@ -108,22 +119,22 @@ class ServiceAccounts:
         await self._iam.call(project_id, IAMAsyncClient.patch_service_account, request, repeatable=True)
 
     async def disable(self, project_id: str, unique_id: str) -> None:
-        """Disable the account; a read right after may not show it yet."""
+        """Disable the account. A read right afterwards may not show it yet."""
         request = types.DisableServiceAccountRequest(name=_name(project_id, unique_id))
         await self._iam.call(project_id, IAMAsyncClient.disable_service_account, request, repeatable=True)
 
     async def enable(self, project_id: str, unique_id: str) -> None:
-        """Enable the account; a read right after may not show it yet."""
+        """Enable the account. A read right afterwards may not show it yet."""
         request = types.EnableServiceAccountRequest(name=_name(project_id, unique_id))
         await self._iam.call(project_id, IAMAsyncClient.enable_service_account, request, repeatable=True)
 
     async def delete(self, project_id: str, unique_id: str) -> None:
-        """Delete the account; it can be undeleted for 30 days."""
+        """Delete the account. It can be undeleted for 30 days."""
         request = types.DeleteServiceAccountRequest(name=_name(project_id, unique_id))
         await self._iam.call(project_id, IAMAsyncClient.delete_service_account, request)
 
     async def undelete(self, project_id: str, unique_id: str) -> ServiceAccount:
-        """Bring back an account, and with it what it was granted, unless its e-mail was taken meanwhile."""
+        """Restore a deleted account and its grants. Fails if another account has its e-mail."""
         request = types.UndeleteServiceAccountRequest(name=_name(project_id, unique_id))
         reply = await self._iam.call(project_id, IAMAsyncClient.undelete_service_account, request)
         return _account(project_id, reply.restored_account)

@@ -1,14 +1,14 @@
-"""Reads that are shared by everybody who accepts their age."""
+"""Caches whose concurrent callers share one read."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from .ratelimit import start_shared
+from .ratelimit import start_shared_task
 
 Clock = Callable[[], float]
-"""Monotonic seconds."""
+"""Function that returns monotonic seconds."""
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
@@ -16,83 +16,83 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True)
 class Reading(Generic[Value]):
-    """What was read, and when the read began: it shows at least everything written before that."""
+    """A value, and the time at which its read started. The value shows all writes before that time."""
 
     value: Value
-    began: float
+    started: float
 
 
 class SingleFlightCache(Generic[Value]):
-    """The latest reading of one thing, and the one under way."""
+    """Cache of one value. At most one read is in flight for all callers that accept its age."""
 
     def __init__(self, read: Callable[[], Awaitable[Value]], clock: Clock) -> None:
         self._read = read
         self._clock = clock
         self._latest: Reading[Value] | None = None
-        self._flight: tuple[float, asyncio.Task[Reading[Value]]] | None = None
+        self._in_flight: tuple[float, asyncio.Task[Reading[Value]]] | None = None
 
     @property
     def latest(self) -> Reading[Value] | None:
-        """What was read last, whatever its age; None if nothing ever was."""
+        """Latest reading, of any age; None before the first."""
         return self._latest
 
     async def get(self, after: float) -> Reading[Value]:
-        """The latest reading, if it began after the time `after` on the clock; else one made now.
+        """Return the latest reading if it started after the time `after`. Otherwise read.
 
-        Raises whatever the read raises, to everybody who shares it; a failure is not kept.
+        The exception of a read is raised to all callers that share it, and is not cached.
         """
-        if self._latest is not None and self._latest.began > after:
+        if self._latest is not None and self._latest.started > after:
             return self._latest
-        if self._flight is None or self._flight[0] <= after:
-            self._flight = self._depart()
-        _, task = self._flight
-        # Shielded: whoever gives up waiting must not take the others' answer away.
+        if self._in_flight is None or self._in_flight[0] <= after:
+            self._in_flight = self._start_read()
+        _, task = self._in_flight
+        # Shielded: a caller that is canceled must not cancel the read of the others.
         reading = await asyncio.shield(task)
-        # A flight that left later may have landed earlier.
+        # A read that started later may have finished earlier.
         return reading if self._latest is None else self._latest
 
-    def _depart(self) -> tuple[float, asyncio.Task[Reading[Value]]]:
-        began = self._clock()
-        task = start_shared(self._fly(began), name="shared read")
-        task.add_done_callback(self._arrive)
-        return began, task
+    def _start_read(self) -> tuple[float, asyncio.Task[Reading[Value]]]:
+        started = self._clock()
+        task = start_shared_task(self._run_read(started), name="shared read")
+        task.add_done_callback(self._on_done)
+        return started, task
 
-    async def _fly(self, began: float) -> Reading[Value]:
-        reading = Reading(await self._read(), began)
-        # Not in the callback: whoever awaits a task that is done goes on at once, before its callbacks run.
-        if self._latest is None or self._latest.began < began:
+    async def _run_read(self, started: float) -> Reading[Value]:
+        reading = Reading(await self._read(), started)
+        # Not in the callback: a caller that awaits a finished task continues before its callbacks run.
+        if self._latest is None or self._latest.started < started:
             self._latest = reading
         return reading
 
-    def _arrive(self, task: asyncio.Task[Reading[Value]]) -> None:
-        if self._flight is not None and self._flight[1] is task:
-            self._flight = None
+    def _on_done(self, task: asyncio.Task[Reading[Value]]) -> None:
+        if self._in_flight is not None and self._in_flight[1] is task:
+            self._in_flight = None
         if not task.cancelled():
-            task.exception()  # or asyncio complains of one that nobody waited for
+            task.exception()  # retrieved, or asyncio logs the exception of a read that no caller awaits
 
 
-class CacheTable(Generic[Key, Value]):
-    """Readings of many things: those that were asked about last, lest they grow with all that ever was."""
+class KeyedSingleFlightCache(Generic[Key, Value]):
+    """A `SingleFlightCache` per key, for the `capacity` most recently requested keys."""
 
     def __init__(self, clock: Clock, capacity: int) -> None:
         self._clock = clock
         self._capacity = capacity
-        self._readings: dict[Key, SingleFlightCache[Value]] = {}
+        self._caches: dict[Key, SingleFlightCache[Value]] = {}
 
     async def get(self, key: Key, read: Callable[[], Awaitable[Value]], max_age: float) -> Value:
-        """What `read` says of the thing, or said at most `max_age` seconds ago; raises what it raises."""
-        aged = self._readings.pop(key, None) or SingleFlightCache(read, self._clock)
-        self._readings[key] = aged
-        if len(self._readings) > self._capacity:
-            del self._readings[next(iter(self._readings))]
-        return (await aged.get(self._clock() - max_age)).value
+        """Return the value of the key, read with `read` unless it is at most `max_age` seconds old."""
+        cache = self._caches.pop(key, None) or SingleFlightCache(read, self._clock)
+        self._caches[key] = cache
+        if len(self._caches) > self._capacity:
+            del self._caches[next(iter(self._caches))]
+        return (await cache.get(self._clock() - max_age)).value
 
     def latest(self, key: Key) -> Value | None:
-        """What was read last of the thing, without a read; None if it never was, or is forgotten."""
-        aged = self._readings.get(key)
-        reading = aged.latest if aged else None
+        """Return the latest value of the key, of any age, without a read; None if there is none."""
+        cache = self._caches.get(key)
+        reading = cache.latest if cache else None
         return reading.value if reading else None
 
     def forget(self, key: Key) -> None:
-        """Have the thing read anew, whatever is known of it."""
-        self._readings.pop(key, None)
+        """Drop the value of the key, so that the next `get` reads."""
+        self._caches.pop(key, None)

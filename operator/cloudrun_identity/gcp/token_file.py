@@ -1,4 +1,4 @@
-"""A bearer token in a file, for an emulator: there is nobody to ask for another one."""
+"""Bearer token in a file, for an emulator."""
 
 import asyncio
 import time
@@ -10,22 +10,22 @@ from google.auth.credentials import TokenState
 
 from cloudrun_identity.iam.principals import lower_email
 
-from .credentials import Tokens
+from .credentials import TokenSource
 from .errors import Fault, GoogleError
 
-READ_AGAIN: Final = 60.0
-"""Seconds after which the file is read again, in case that another token was put into it."""
+REREAD_INTERVAL: Final = 60.0
+"""Seconds after which the file is read again, because it may contain another token."""
 
 
-class TokenFile(Tokens):
-    """The token that a file holds.
+class TokenFile(TokenSource):
+    """Token in a file.
 
-    Emulators take the name of an account, `serviceAccount:EMAIL`, for its token; whose any other token is
-    stays unknown.
+    Emulators accept the name of an account, `serviceAccount:EMAIL`, as its token. The account of any other
+    token is not known.
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
-        """`clock()` is in seconds."""
+        """Create a source that reads the file on first use. `clock()` returns seconds."""
         super().__init__()
         self._path = path
         self._clock = clock
@@ -34,32 +34,32 @@ class TokenFile(Tokens):
 
     @property
     def email(self) -> str:
-        """The account in the token's name, in lower case; empty if it has none, or before the first use."""
+        """E-mail of the account that the token names, in lower case; empty if it is not known."""
         kind, _, email = self._token.partition(":")
         return lower_email(email) if kind == "serviceAccount" else ""
 
     def headers(self) -> Mapping[str, str]:
-        """The token."""
+        """Return the token."""
         return {"authorization": f"Bearer {self._token}"}
 
     def _state(self) -> TokenState:
         if not self._token:
             return TokenState.INVALID
-        return TokenState.FRESH if self._clock() < self._read_at + READ_AGAIN else TokenState.STALE
+        return TokenState.FRESH if self._clock() < self._read_at + REREAD_INTERVAL else TokenState.STALE
 
     async def _renew(self) -> None:
         try:
             token = (await asyncio.to_thread(self._path.read_text, "utf-8")).strip()
         except OSError as error:
-            raise self._useless(f"cannot be read: {error.strerror}") from None
+            raise self._invalid(f"cannot be read: {error.strerror}") from None
         except UnicodeDecodeError:
-            raise self._useless("is not UTF-8 text") from None
+            raise self._invalid("is not UTF-8 text") from None
         if not token or not token.isprintable() or not token.isascii():
-            raise self._useless("does not hold one token")
+            raise self._invalid("does not hold one token")
         self._token, self._read_at = token, self._clock()
 
-    def _useless(self, why: str) -> GoogleError:
-        return GoogleError(Fault.UNAUTHENTICATED, _METHOD, f"the token file {self._path} {why}")
+    def _invalid(self, reason: str) -> GoogleError:
+        return GoogleError(Fault.UNAUTHENTICATED, _METHOD, f"the token file {self._path} {reason}")
 
 
 _METHOD = "token file/Read"

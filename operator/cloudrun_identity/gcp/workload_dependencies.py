@@ -1,13 +1,13 @@
-"""What a workload's template names that its account will be asked for as the workload starts."""
+"""Resources that the template of a workload references, and that its account must be able to access."""
 
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from .workloads import WorkloadState, account_holder
+from .workloads import WorkloadState, workload_template
 
-# What is no name at all is nobody's, and must get into no command that somebody is told to run.
+# A string that is not a valid name is ignored: the names end up in commands that users run.
 _PROJECT = r"(?P<project>[a-z0-9][a-z0-9.:-]*)"
 _NAME = r"(?P<name>[A-Za-z0-9][A-Za-z0-9._~+%-]*)"
 _REGISTRY = re.compile(rf"(?:[a-z0-9-]+-docker\.pkg\.dev|(?:[a-z]+\.)?gcr\.io)/{_PROJECT}/")
@@ -18,30 +18,39 @@ _TOPIC = re.compile(rf"projects/{_PROJECT}/topics/{_NAME}")
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Named:
-    """A resource by its name in a project (its id or number); the name is empty for the project as such."""
+class ResourceRef:
+    """Reference to a resource in a project."""
 
     project: str
+    """Project id or number."""
+
     name: str = ""
+    """Name of the resource; empty for the project itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkloadDependencies:
-    """Each in the order of its name. `image_projects` are those whose registries hold the images.
-
-    `topics` are those that environment variables name in full. `buckets` belong to projects unknown.
-    """
+    """Resources that a workload references, each sorted by name."""
 
     image_projects: tuple[str, ...] = ()
-    secrets: tuple[Named, ...] = ()
-    sql_instances: tuple[Named, ...] = ()
+    """Projects whose registries store the container images."""
+
+    secrets: tuple[ResourceRef, ...] = ()
+    """Secrets that are mounted, or referenced by environment variables."""
+
+    sql_instances: tuple[ResourceRef, ...] = ()
+    """Cloud SQL instances that are mounted."""
+
     buckets: tuple[str, ...] = ()
-    topics: tuple[Named, ...] = ()
+    """Buckets that are mounted. Their projects are not known."""
+
+    topics: tuple[ResourceRef, ...] = ()
+    """Pub/Sub topics whose full names are values of environment variables."""
 
 
-def needs_of(state: WorkloadState) -> WorkloadDependencies:
-    """Read the template of a workload."""
-    template = account_holder(state.workload.kind, state.message)
+def dependencies_of(state: WorkloadState) -> WorkloadDependencies:
+    """Return the resources that the template of a workload references."""
+    template = workload_template(state.workload.kind, state.message)
     home = state.workload.project_id
     volumes = {
         kind: [getattr(volume, kind) for volume in template.volumes if volume.HasField(kind)]
@@ -64,26 +73,26 @@ def _sorted(found: Iterable[Any]) -> tuple[Any, ...]:
 
 
 def _registry(image: str) -> str:
-    """The project whose registry holds an image; empty for registries outside of Google Cloud."""
+    """Return the project whose registry stores an image; empty for registries outside of Google Cloud."""
     found = _REGISTRY.match(image)
     return found["project"] if found else ""
 
 
-def _secret(name: str, home: str) -> Named | None:
-    """A secret, which is named in short in the workload's own project."""
+def _secret(name: str, home: str) -> ResourceRef | None:
+    """Return a secret. A short name refers to the project of the workload."""
     found = _SECRET.fullmatch(name)
-    return Named(found["project"] or home, found["name"]) if found else None
+    return ResourceRef(found["project"] or home, found["name"]) if found else None
 
 
-def _sql_instance(name: str) -> Named | None:
-    """`PROJECT:REGION:INSTANCE`; the id of a domain-scoped project has a colon of its own."""
+def _sql_instance(name: str) -> ResourceRef | None:
+    """Return the instance `PROJECT:REGION:INSTANCE`. The id of a domain-scoped project contains a colon."""
     found = _SQL_INSTANCE.fullmatch(name)
-    return Named(found["project"], found["name"]) if found else None
+    return ResourceRef(found["project"], found["name"]) if found else None
 
 
-def _topic(value: str) -> Named | None:
+def _topic(value: str) -> ResourceRef | None:
     found = _TOPIC.fullmatch(value)
-    return Named(found["project"], found["name"]) if found else None
+    return ResourceRef(found["project"], found["name"]) if found else None
 
 
 def _secrets_in_variables(template: Any) -> Iterator[str]:

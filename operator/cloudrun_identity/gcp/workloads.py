@@ -1,4 +1,4 @@
-"""Cloud Run workloads as values: which one, and what can be seen of it."""
+"""Cloud Run workloads as values: their names, and their state as one read shows it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,91 +12,129 @@ from cloudrun_identity.iam.grants import Target
 
 @dataclass(frozen=True, slots=True, order=True)
 class Workload:
-    """A service, job or worker pool."""
+    """Name of a service, job or worker pool."""
 
     kind: WorkloadKind
+    """Kind."""
+
     project_id: str
+    """Project."""
+
     location: str
+    """Region."""
+
     name: str
+    """Short name."""
 
     @property
     def target(self) -> Target:
-        """The workload as the carrier of an IAM policy."""
+        """The workload as the target of an IAM policy."""
         return Target(TargetKind(self.kind), self.project_id, self.location, self.name)
 
     @property
     def resource(self) -> str:
-        """The relative resource name: `projects/P/locations/L/services/N`."""
+        """Relative resource name: `projects/P/locations/L/services/N`."""
         return self.target.resource
 
     def __str__(self) -> str:
-        """The short form that statuses show: `Service europe-west1/checkout`."""
+        """Return the short form that the status shows: `Service europe-west1/checkout`."""
         return str(self.target)
 
 
 @dataclass(frozen=True, slots=True)
 class WorkloadState:
-    """What one read of a workload shows.
-
-    `service_account` is empty where Google shows none; the default compute account then runs it. Revisions
-    are short names; a job has none. `template_revision` is the name that the template pins, if any.
-    `serving_revisions` are those with traffic, a tag or a share of the instances, in Google's order, with
-    LATEST resolved to the latest ready one. `ready` is None while the terminal condition is undecided.
-    `managed_by` names a product that deploys the workload for its user (`cloudfunctions`) and would undo a
-    change. `updated` is when it was last changed, in seconds since the epoch. `message` is what was read, as
-    plain protobuf, with whatever fields this client does not know.
-    """
+    """State of a workload. Revisions are short names, and empty for a job."""
 
     workload: Workload
+    """Name of the workload."""
+
     uid: str
+    """Unique id. A recreated workload with the same name has another one."""
+
     etag: str
+    """Version. A write with an older etag is ABORTED."""
+
     service_account: str
+    """E-mail of the account in the template. If empty, the workload runs as the default compute account."""
+
     generation: int
+    """Version of the desired state."""
+
     observed_generation: int
+    """Generation that Cloud Run has processed."""
+
     reconciling: bool
+    """True while Cloud Run processes a change."""
+
     ready: bool | None
+    """Result of the terminal condition; None while it is undecided."""
+
     ready_message: str
+    """Message of the terminal condition."""
+
     latest_created_revision: str
+    """Newest revision."""
+
     latest_ready_revision: str
+    """Newest revision that became ready."""
+
     template_revision: str
+    """Name that the template pins for its revision; usually empty."""
+
     serving_revisions: tuple[str, ...]
+    """Revisions with traffic, a tag or instances, in Google's order. LATEST is the latest ready revision."""
+
     last_modifier: str
+    """E-mail of the principal that made the last change."""
+
     managed_by: str
+    """Product that deploys the workload (`cloudfunctions`) and would revert a change; usually empty."""
+
     invoker_iam_disabled: bool
+    """True if the service allows unauthenticated invocation."""
+
     updated: float = 0.0
+    """Time of the last change, in seconds since the epoch."""
+
     message: Any = field(default=None, compare=False, repr=False)
+    """Plain protobuf message that was read, including fields that this client does not know."""
 
     @property
     def is_settled(self) -> bool:
-        """Whether the platform is done with the latest change, for good or bad."""
+        """True if Cloud Run has finished the latest change, with success or failure."""
         done = not self.reconciling and self.observed_generation >= self.generation
         return done and self.ready is not None
 
     @property
     def failed_revision(self) -> str:
-        """The newest revision where it is not ready, though the platform is done with it; empty otherwise."""
+        """Newest revision if it failed to become ready; empty otherwise."""
         is_late = self.latest_created_revision != self.latest_ready_revision
         return self.latest_created_revision if self.is_settled and is_late else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """A run of a job that has not ended; `service_account` is what it runs as, whatever the job says now."""
+    """An execution of a job that has not ended."""
 
     job: Workload
+    """Job of the execution."""
+
     name: str
+    """Short name."""
+
     service_account: str
+    """E-mail of the account that the execution runs as. The job may have another one now."""
 
 
 def state_of(workload: Workload, message: Any) -> WorkloadState:
-    """Read a `run_v2` Service, Job or WorkerPool."""
+    """Return the state in a `run_v2` Service, Job or WorkerPool."""
     message = type(message).pb(message)
     is_job = workload.kind is WorkloadKind.JOB
     return WorkloadState(
         workload=workload,
         uid=message.uid,
         etag=message.etag,
-        service_account=account_holder(workload.kind, message).service_account,
+        service_account=workload_template(workload.kind, message).service_account,
         generation=message.generation,
         observed_generation=message.observed_generation,
         reconciling=message.reconciling,
@@ -114,15 +152,15 @@ def state_of(workload: Workload, message: Any) -> WorkloadState:
     )
 
 
-def moved(state: WorkloadState, email: str) -> tuple[Any, tuple[str, ...]]:
-    """The message that was read with `email` for its account, and the paths of what differs.
+def with_service_account(state: WorkloadState, email: str) -> tuple[Any, tuple[str, ...]]:
+    """Return the message to write for a new service account, and the paths of its changed fields.
 
-    It bears the etag of that read. A revision name that the template pins is given up, because Cloud Run
+    It carries the etag of the read. A revision name that the template pins is cleared, because Cloud Run
     refuses to use a name twice.
     """
     message = type(state.message)()
     message.CopyFrom(state.message)
-    account_holder(state.workload.kind, message).service_account = email
+    workload_template(state.workload.kind, message).service_account = email
     prefix = "template.template" if state.workload.kind is WorkloadKind.JOB else "template"
     paths = [f"{prefix}.service_account"]
     if state.template_revision:
@@ -131,13 +169,13 @@ def moved(state: WorkloadState, email: str) -> tuple[Any, tuple[str, ...]]:
     return message, tuple(paths)
 
 
-def account_holder(kind: WorkloadKind, message: Any) -> Any:
-    """The part of the message whose `service_account` the workload runs as."""
+def workload_template(kind: WorkloadKind, message: Any) -> Any:
+    """Return the template with the `service_account`, containers and volumes of the workload."""
     return message.template.template if kind is WorkloadKind.JOB else message.template
 
 
 def short_name(resource: str) -> str:
-    """The last segment of a resource name; a short name is itself."""
+    """Return the last segment of a resource name."""
     return resource.rpartition("/")[2]
 
 
@@ -145,7 +183,7 @@ def _serving(kind: WorkloadKind, message: Any) -> tuple[str, ...]:
     latest = short_name(message.latest_ready_revision) if kind is not WorkloadKind.JOB else ""
     match kind:
         case WorkloadKind.SERVICE:
-            # The statuses say what does serve; before the first of them, the wish has to do.
+            # The statuses show what serves now. Before the first status, the desired traffic is used.
             routes = [
                 (short_name(route.revision), bool(route.percent or route.tag))
                 for route in message.traffic_statuses or message.traffic

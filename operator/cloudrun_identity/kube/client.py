@@ -1,4 +1,4 @@
-"""The verbs of the Kubernetes API over any resource, on `kubernetes.aio`, with raw objects in and out."""
+"""Client of the Kubernetes API for any resource, built on `kubernetes.aio`. Objects are raw dictionaries."""
 
 import asyncio
 import json
@@ -17,22 +17,32 @@ from .errors import ClusterUnreachable, KubeError
 from .resources import Object, Objects, PatchType, Resource
 
 FIELD_MANAGER = "cloudrun-identity"
-CHUNK = 500  # objects a page of a list
-TIMEOUT = 30.0  # seconds for one request with its reply; the API server gives up after 60
-TRIES = 3  # of the first request, before the cluster counts as unreachable
-RETRY_INTERVAL = 1.0  # seconds between them
+PAGE_SIZE = 500
+"""Objects per page of a list."""
+
+TIMEOUT = 30.0
+"""Seconds for one request and its reply. The API server itself gives up after 60."""
+
+TRIES = 3
+"""Attempts of the first request, after which the cluster counts as unreachable."""
+
+RETRY_INTERVAL = 1.0
+"""Seconds between these attempts."""
 
 _JSON = "application/json"
 
 
 async def connect(kubeconfig: str | None = None) -> "KubeClient":
-    """Reach the API server that `connection.load` finds, and see that it answers us.
+    """Connect to the API server that `connection.load` finds, and check that it accepts the credentials.
 
-    Raises `ClusterUnreachable`, with one line, when it does not answer after three tries or does not know us.
+    Raises:
+        ClusterUnreachable: The server did not answer after three attempts, or it rejects the credentials.
+            The message is one line.
+
     """
     client = KubeClient(await connection.load(kubeconfig), kubeconfig)
     try:
-        await _greet(client)
+        await _check_connection(client)
     except BaseException:
         await client.close()
         raise
@@ -40,16 +50,16 @@ async def connect(kubeconfig: str | None = None) -> "KubeClient":
 
 
 class KubeClient:
-    """One user's way to one API server; it implements `resources.Verbs`.
+    """Connection of one user to one API server. Implements `resources.ObjectClient`.
 
-    Requests are never repeated here, with one exception: when the server answers 401 the credentials are
-    loaded anew, because those of exec plugins and mounted tokens expire, and the request is sent once more.
+    A request is repeated in one case only: when the server answers 401, the client loads the credentials
+    again and sends the request once more. Credentials of exec plugins and mounted tokens expire.
     """
 
     def __init__(self, configuration: Configuration, kubeconfig: str | None) -> None:
         self._kubeconfig = kubeconfig
         self._api = ApiClient(configuration)
-        self._api.user_agent = f"{FIELD_MANAGER}/{__version__}"  # the server takes its first word as manager
+        self._api.user_agent = f"{FIELD_MANAGER}/{__version__}"  # its first word is the field manager
         self._reloading = asyncio.Lock()
 
     @property
@@ -58,15 +68,15 @@ class KubeClient:
         return str(self._api.configuration.host)
 
     async def access(self) -> connection.ClusterAccess:
-        """How another client reaches the same server as the same user, with a current token."""
+        """Return the connection data for another client of the same server and user, with a current token."""
         return await connection.access(self._api.configuration)
 
     async def close(self) -> None:
-        """Give back the connections."""
+        """Close the connections."""
         await self._api.close()  # type: ignore[no-untyped-call]
 
     async def version(self) -> Object:
-        """Ask the server for `gitVersion`, `major`, `minor` and the rest of what it says of itself."""
+        """Return the version of the server: `gitVersion`, `major`, `minor` and more."""
         return await self._request("GET", "/version")
 
     async def get(self, resource: Resource, name: str, namespace: str = "") -> Object:
@@ -74,11 +84,11 @@ class KubeClient:
         return await self._request("GET", resource.path(namespace, name))
 
     async def create(self, resource: Resource, obj: Object) -> Object:
-        """Create the object where its metadata says; the reply is what was stored."""
+        """Create the object in the namespace of its metadata. Return the stored object."""
         return await self._request("POST", resource.path(_namespace(obj)), obj)
 
     async def replace(self, resource: Resource, obj: Object, *, subresource: str = "") -> Object:
-        """Put the object in the place of the stored one; its resourceVersion, if any, must be current."""
+        """Replace the stored object. A resourceVersion in the object must be the current one."""
         path = resource.path(_namespace(obj), obj["metadata"]["name"], subresource)
         return await self._request("PUT", path, obj)
 
@@ -92,7 +102,7 @@ class KubeClient:
         *,
         subresource: str = "",
     ) -> Object:
-        """Change a part of the object; an apply takes over fields that another manager owns."""
+        """Change part of the object. An apply takes over fields that another field manager owns."""
         query = {"fieldManager": FIELD_MANAGER, "force": "true"} if patch_type is PatchType.APPLY else {}
         path = resource.path(namespace, name, subresource)
         return await self._request("PATCH", path, patch, query, content_type=patch_type)
@@ -100,7 +110,7 @@ class KubeClient:
     async def delete(
         self, resource: Resource, name: str, namespace: str = "", *, uid: str = "", resource_version: str = ""
     ) -> None:
-        """Delete the object, on condition of its uid and resourceVersion where they are given."""
+        """Delete the object if it still has the given uid and resourceVersion. Empty values match any."""
         given = {"uid": uid, "resourceVersion": resource_version}
         preconditions = {key: value for key, value in given.items() if value}
         options = {"kind": "DeleteOptions", "apiVersion": "v1"} | (
@@ -109,7 +119,7 @@ class KubeClient:
         await self._request("DELETE", resource.path(namespace, name), options)
 
     async def list(self, resource: Resource, namespace: str = "", *, label_selector: str = "") -> Objects:
-        """Read all objects, page by page; when the pages expire on the way, all at once."""
+        """Read all objects, page by page. If the continue token expires, read them in one request."""
         selected = {"labelSelector": label_selector} if label_selector else {}
         try:
             return await self._list_pages(resource.path(namespace), selected)
@@ -121,13 +131,13 @@ class KubeClient:
 
     async def _list_pages(self, path: str, query: Mapping[str, str]) -> Objects:
         items: Objects = []
-        following: Mapping[str, str] = {}
+        position: Mapping[str, str] = {}
         while True:
-            page = await self._request("GET", path, query={**query, "limit": str(CHUNK), **following})
+            page = await self._request("GET", path, query={**query, "limit": str(PAGE_SIZE), **position})
             items += page["items"]
             if not (token := page["metadata"].get("continue")):
                 return items
-            following = {"continue": token}
+            position = {"continue": token}
 
     async def _request(
         self,
@@ -158,7 +168,7 @@ class KubeClient:
             )
             return reply.status, await reply.read()  # type: ignore[no-untyped-call]
         except TimeoutError as error:
-            raise KubeError(0, "Timeout", f"no answer from {self.server} in {TIMEOUT:g}s") from error
+            raise KubeError(0, "Timeout", f"{self.server} did not answer within {TIMEOUT:g}s") from error
         except (aiohttp.ClientError, OSError) as error:
             raise KubeError(0, "Unreachable", f"{self.server}: {error or type(error).__name__}") from error
 
@@ -166,7 +176,7 @@ class KubeClient:
         return (await self.access()).authorization
 
     async def _reload_credentials(self, refused: str) -> None:
-        """Load the credentials anew, once for all requests that were refused with the same ones."""
+        """Load the credentials again, once for all requests that the server refused with the same ones."""
         async with self._reloading:
             if await self._authorization() != refused:
                 return
@@ -177,22 +187,22 @@ class KubeClient:
             self._api.configuration.api_key = fresh.api_key
 
 
-async def _greet(client: KubeClient) -> None:
+async def _check_connection(client: KubeClient) -> None:
     for tries_left in reversed(range(TRIES)):
         try:
             await client.version()
         except KubeError as error:
             if error.status == HTTPStatus.UNAUTHORIZED:
                 raise ClusterUnreachable(
-                    f"the API server at {client.server} refuses our credentials: "
+                    f"the API server at {client.server} rejects the credentials (401 Unauthorized): "
                     "check the user in the kubeconfig"
                 ) from error
             if not error.is_unavailable:
-                return  # it lives: what we may and may not do there shows with the first real request
+                return  # the server answers; the first real request shows which permissions are missing
             if not tries_left:
                 raise ClusterUnreachable(
-                    f"no Kubernetes API server at {client.server} after {TRIES} tries ({error.message}): "
-                    "check that it runs and that the kubeconfig names the right one"
+                    f"no Kubernetes API server at {client.server} after {TRIES} attempts ({error.message}): "
+                    "check that the server runs and that the kubeconfig names the right one"
                 ) from error
             await asyncio.sleep(RETRY_INTERVAL)
         else:

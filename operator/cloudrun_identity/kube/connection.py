@@ -1,4 +1,4 @@
-"""Where the API server is and who we are to it: kubeconfig files, exec plugins, the pod's own account."""
+"""Address and credentials of the API server: kubeconfig files, exec plugins, the pod's service account."""
 
 import os
 from dataclasses import dataclass
@@ -12,35 +12,51 @@ from yaml import YAMLError
 
 from .errors import KubeconfigInvalid
 
-BEARER = "BearerToken"  # the name under which kubernetes.aio keeps the Authorization header
+BEARER = "BearerToken"
+"""Name under which kubernetes.aio stores the Authorization header."""
 
-# All that the loader of kubernetes.aio lets escape on a file that is missing, no YAML, or of another shape.
-_UNUSABLE = (ConfigException, YAMLError, OSError, ValueError, KeyError, TypeError, AttributeError)
+POD_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+# Exceptions that kubernetes.aio raises for a kubeconfig that is missing, no YAML, or of an unexpected
+# structure.
+_LOAD_ERRORS = (ConfigException, YAMLError, OSError, ValueError, KeyError, TypeError, AttributeError)
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterAccess:
-    """Everything another client (kopf's) needs to reach the same API server as the same user.
-
-    `authorization` is the whole header (`Bearer …`), empty with client certificates. Files are paths.
-    """
+    """Connection data with which another client (kopf's) reaches the same API server as the same user."""
 
     server: str
+    """URL of the API server."""
+
     ca_file: str | None
+    """Path of the CA certificate."""
+
     verify: bool
+    """True to verify the certificate of the server."""
+
     authorization: str
+    """Value of the Authorization header (`Bearer …`); empty with client certificates."""
+
     certificate_file: str | None
+    """Path of the client certificate."""
+
     key_file: str | None
+    """Path of the client certificate's key."""
 
     def __repr__(self) -> str:
-        return f"Access({self.server})"
+        return f"ClusterAccess({self.server})"
 
 
 async def load(kubeconfig: str | None) -> Configuration:
-    """Find the API server: the given file, else KUBECONFIG, else ~/.kube/config, else the pod we run in.
+    """Load the connection data of the API server.
 
-    Exec plugins are run; the tokens that pods are given are read anew each minute. Raises `KubeconfigInvalid`
-    when nothing is found, or what is found cannot be used.
+    The first of these that exists is used: the given file, the files in KUBECONFIG, `~/.kube/config`, the
+    service account of the pod. Exec plugins are run. Tokens mounted into pods are read again every minute.
+
+    Raises:
+        KubeconfigInvalid: None of these exists, or the one that exists cannot be used.
+
     """
     configuration = Configuration()
     path = kubeconfig or os.environ.get("KUBECONFIG") or _default_file()
@@ -52,7 +68,7 @@ async def load(kubeconfig: str | None) -> Configuration:
 
 
 async def access(configuration: Configuration) -> ClusterAccess:
-    """Read what a loaded configuration says, with a token that is current."""
+    """Return the connection data of a loaded configuration, with a current token."""
     return ClusterAccess(
         server=configuration.host,
         ca_file=configuration.ssl_ca_cert,
@@ -61,6 +77,14 @@ async def access(configuration: Configuration) -> ClusterAccess:
         certificate_file=configuration.cert_file,
         key_file=configuration.key_file,
     )
+
+
+def pod_namespace() -> str | None:
+    """Return the namespace of the pod that this process runs in; None outside of a cluster."""
+    try:
+        return POD_NAMESPACE_FILE.read_text().strip() or None
+    except OSError:
+        return None
 
 
 def _default_file() -> str | None:
@@ -73,46 +97,50 @@ def _load_from_pod(configuration: Configuration) -> None:
         load_incluster_config(configuration)  # type: ignore[no-untyped-call]
     except (ConfigException, OSError) as error:
         raise KubeconfigInvalid(
-            "no kubeconfig given, none in KUBECONFIG or ~/.kube/config, and this is no pod with a service "
-            f"account ({error}): name one with --kubeconfig"
+            "no kubeconfig found: there is none in KUBECONFIG or ~/.kube/config, and this process does not "
+            f"run in a pod with a service account ({error}); name a file with --kubeconfig"
         ) from error
 
 
 async def _load_from_file(configuration: Configuration, path: str) -> None:
-    if not _is_there(path):
-        raise KubeconfigInvalid(f"kubeconfig {path}: there is no such file")
+    if not _exists(path):
+        raise KubeconfigInvalid(f"kubeconfig {path}: no such file")
     try:
         loader = await load_kube_config(  # type: ignore[no-untyped-call]
             path, client_configuration=configuration, persist_config=False
         )
-    except _UNUSABLE as error:
-        raise KubeconfigInvalid(f"kubeconfig {path}: {_unusable(error)}") from error
-    if command := _exec_without_credentials(loader, configuration):
+    except _LOAD_ERRORS as error:
+        raise KubeconfigInvalid(f"kubeconfig {path}: {_describe(error)}") from error
+    if command := _failed_exec_plugin(loader, configuration):
         raise KubeconfigInvalid(
-            f"kubeconfig {path}: the exec plugin {command} gave no credentials; run it by hand to see why"
+            f"kubeconfig {path}: the exec plugin {command} returned no credentials; "
+            "run it in a shell to see why"
         )
 
 
-def _is_there(path: str) -> bool:
-    """Whether there is a file, or one of several as KUBECONFIG may list them."""
+def _exists(path: str) -> bool:
+    """Return whether the file exists, or at least one of the files that KUBECONFIG lists."""
     return any(Path(each).expanduser().is_file() for each in path.split(os.pathsep))
 
 
-def _exec_without_credentials(loader: KubeConfigLoader, configuration: Configuration) -> str | None:
-    """Name the exec plugin if it failed: the loader only logs that, and goes on without credentials."""
+def _failed_exec_plugin(loader: KubeConfigLoader, configuration: Configuration) -> str | None:
+    """Return the exec plugin that failed, if any.
+
+    The loader only logs the failure and continues without credentials.
+    """
     user = loader._user
     if user is None or "exec" not in user or configuration.api_key or configuration.cert_file:
         return None
     return str(user["exec"]["command"])
 
 
-def _unusable(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     match error:
         case YAMLError():
-            return "this is not YAML"
+            return "the file is not valid YAML"
         case UnicodeDecodeError():
-            return "this is not text in UTF-8"
-        case KeyError() | TypeError() | AttributeError():  # of the loader, on its way through another shape
-            return "this is no kubeconfig; `kubectl config view` shows what one looks like"
+            return "the file is not UTF-8 text"
+        case KeyError() | TypeError() | AttributeError():  # raised by the loader for an unexpected structure
+            return "the file is not a kubeconfig; `kubectl config view` shows an example"
         case _:
             return (str(error) or type(error).__name__).splitlines()[0]

@@ -1,4 +1,4 @@
-"""The installed CustomResourceDefinitions: which of our kinds are served, and with which fields."""
+"""The installed CustomResourceDefinitions: which kinds are served, and with which fields."""
 
 from collections.abc import Iterator, Mapping
 from enum import Enum, auto
@@ -9,61 +9,67 @@ from cloudrun_identity.api.crd import generate
 from cloudrun_identity.api.group import GROUP, VERSION
 
 from .errors import KubeError
-from .resources import CUSTOM_RESOURCE_DEFINITIONS, Object, Verbs
+from .resources import CUSTOM_RESOURCE_DEFINITIONS, Object, ObjectClient
 
 INSTALL = "cloudrun-identity crds | kubectl apply --server-side -f -"
+"""Command that installs or upgrades the CRDs."""
 
-NEEDED = (ManagedProject.__name__, PolicyLedger.__name__)  # nothing works without them
+REQUIRED = (ManagedProject.__name__, PolicyLedger.__name__)
+"""Kinds without which the operator cannot run."""
 
 
 class CrdState(Enum):
-    """What can be done with a kind now."""
+    """State of a CRD in the cluster."""
 
     ABSENT = auto()
     """Not installed."""
     PENDING = auto()
-    """Installed, and not served yet."""
+    """Installed, but not served yet."""
     ESTABLISHED = auto()
     """Served."""
     DELETING = auto()
-    """On its way out, and all its objects with it; served until the last of them has gone."""
+    """Being deleted together with all of its objects; served until the last object is deleted."""
 
 
 SERVED = frozenset({CrdState.ESTABLISHED, CrdState.DELETING})
 
 
-class CrdsUnsuitable(Exception):  # noqa: N818 - it names what is the case
-    """The operator cannot run on the installed CRDs; the message is one line with the command to run."""
+class CrdsUnsuitable(Exception):  # noqa: N818 - the name describes a state
+    """The operator cannot run with the installed CRDs. The message is one line with the command to run."""
 
 
-async def installed(client: Verbs) -> Mapping[str, CrdState]:
-    """Look up the state of each of our kinds, by its name; raises `KubeError`."""
+async def installed(client: ObjectClient) -> Mapping[str, CrdState]:
+    """Return the state of the CRD of each kind. Raises `KubeError`."""
     return {kind: await state_of(client, model) for kind, model in KINDS.items()}
 
 
-async def state_of(client: Verbs, model: type[Kind]) -> CrdState:
-    """Look up the state of one kind; raises `KubeError`."""
+async def state_of(client: ObjectClient, model: type[Kind]) -> CrdState:
+    """Return the state of the CRD of one kind. Raises `KubeError`."""
     return _state(await _definition(client, model.__name__))
 
 
-async def check_compatible(client: Verbs) -> None:
-    """Make sure that the kinds we cannot do without are served, and that each installed one has our fields.
+async def check_compatible(client: ObjectClient) -> None:
+    """Check that the required kinds are served, and that each installed CRD has the fields of this version.
 
-    Raises `CrdsUnsuitable`, `KubeError`. A field that the installed schema lacks would be dropped from every
-    object without a word.
+    The API server silently drops a field that the installed schema does not have.
+
+    Raises:
+        CrdsUnsuitable: A required CRD is not installed, or an installed CRD is older than this operator.
+        KubeError: The CRDs cannot be read.
+
     """
     for kind, generated in generate().items():
         definition = await _definition(client, kind)
         if _state(definition) not in SERVED:
-            if kind in NEEDED:
+            if kind in REQUIRED:
                 raise CrdsUnsuitable(f"the {kind} CRD is not installed: run `{INSTALL}`")
         elif (missing := _first_missing(generated, definition or {})) is not None:
             raise CrdsUnsuitable(
-                f"the installed {kind} CRD is older than this operator, it has no {missing}: run `{INSTALL}`"
+                f"the installed {kind} CRD is older than this operator: it has no {missing}; run `{INSTALL}`"
             )
 
 
-async def _definition(client: Verbs, kind: str) -> Object | None:
+async def _definition(client: ObjectClient, kind: str) -> Object | None:
     try:
         return await client.get(CUSTOM_RESOURCE_DEFINITIONS, f"{KINDS[kind].plural}.{GROUP}")
     except KubeError as error:
@@ -77,14 +83,14 @@ def _state(definition: Object | None) -> CrdState:
         return CrdState.ABSENT
     if "deletionTimestamp" in definition["metadata"]:
         return CrdState.DELETING
-    # A real API server shows a definition that it has just been given with `conditions: null`.
+    # An API server returns `conditions: null` for a definition that was just created.
     conditions = definition.get("status", {}).get("conditions") or ()
     established = any(entry["type"] == "Established" and entry["status"] == "True" for entry in conditions)
     return CrdState.ESTABLISHED if established else CrdState.PENDING
 
 
 def _first_missing(generated: Object, definition: Object) -> str | None:
-    """Name what the installed definition lacks of the generated one: our version, or a field of it."""
+    """Return the first part that the installed definition lacks: this API version, or a field of it."""
     if (served := _schema(definition)) is None:
         return f"version {VERSION}"
     return next(missing_fields(_schema(generated) or {}, served), None)
@@ -98,7 +104,7 @@ def _schema(definition: Object) -> Object | None:
 
 
 def missing_fields(wanted: Object, served: Object, path: str = "") -> Iterator[str]:
-    """Iterate over the fields, as `.spec.members[].principal`, that `served` would prune from `wanted`."""
+    """Yield the fields of `wanted` that `served` would prune, such as `.spec.members[].principal`."""
     if served.get("x-kubernetes-preserve-unknown-fields"):
         return
     for name, schema in wanted.get("properties", {}).items():

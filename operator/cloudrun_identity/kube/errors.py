@@ -1,14 +1,19 @@
-"""What can go wrong between us and the Kubernetes API, as values to decide on."""
+"""Errors of the Kubernetes API, classified so that callers can decide what to do."""
 
 from http import HTTPStatus
 
 
 class KubeError(Exception):
-    """A request that the API server refused, or that never got an answer.
+    """A request that the API server refused or did not answer."""
 
-    `status` is the HTTP status, 0 where no answer came; `reason` and `message` are those of the returned
-    Status object (`NotFound`, `AlreadyExists`, `Invalid`, …), `Timeout` or `Unreachable` without an answer.
-    """
+    status: int
+    """HTTP status; 0 if no answer arrived."""
+
+    reason: str
+    """Reason of the Status object, such as `NotFound`; `Timeout` or `Unreachable` without an answer."""
+
+    message: str
+    """Message of the returned Status object, or a description of the failure."""
 
     def __init__(self, status: int, reason: str, message: str) -> None:
         super().__init__(f"{reason} ({status}): {message}" if status else f"{reason}: {message}")
@@ -18,38 +23,38 @@ class KubeError(Exception):
 
     @property
     def is_not_found(self) -> bool:
-        """No such object, or no such kind."""
+        """True if the object or its kind does not exist."""
         return self.status == HTTPStatus.NOT_FOUND
 
     @property
     def is_conflict(self) -> bool:
-        """A stale resourceVersion, a failed precondition, or a create of what exists already."""
+        """True for a stale resourceVersion, a failed precondition, or the creation of an existing object."""
         return self.status == HTTPStatus.CONFLICT
 
     @property
     def is_gone(self) -> bool:
-        """The resourceVersion or the continue token is too old to be served."""
+        """True if the resourceVersion or the continue token has expired."""
         return self.status == HTTPStatus.GONE
 
     @property
     def is_invalid(self) -> bool:
-        """The object breaks a rule of its schema, or of the API server's own."""
+        """True if the object violates its schema or a validation rule of the API server."""
         return self.status == HTTPStatus.UNPROCESSABLE_ENTITY
 
     @property
     def is_forbidden(self) -> bool:
-        """Not allowed by RBAC, or refused by admission (a terminating namespace, a quota)."""
+        """True if RBAC or admission (a terminating namespace, a quota) refused the request."""
         return self.status == HTTPStatus.FORBIDDEN
 
     @property
     def is_unavailable(self) -> bool:
-        """No answer, or one that says nothing about the request: the same request may pass later."""
+        """True if the request was not answered or not processed. The same request may succeed later."""
         return self.status in (0, HTTPStatus.TOO_MANY_REQUESTS) or self.status >= 500
 
 
-class ClusterUnreachable(Exception):  # noqa: N818 - it names a state of the world
-    """There is no way to the API server; the message is one line for the user."""
+class ClusterUnreachable(Exception):  # noqa: N818 - the name describes a state
+    """The operator cannot connect to the API server. The message is one line for the user."""
 
 
 class KubeconfigInvalid(ClusterUnreachable):
-    """The kubeconfig is missing, unreadable or gives no credentials; the message is one line."""
+    """The kubeconfig is missing, malformed, or yields no credentials. The message is one line."""

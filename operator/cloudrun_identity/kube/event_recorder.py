@@ -1,7 +1,7 @@
-"""Events: what happened to an object, for `kubectl describe`; nothing depends on them.
+"""Records Events about objects, for `kubectl describe`. The operator never reads them.
 
-They are core/v1 Events with a count. The newer events.k8s.io form wants MicroTimes and a second object per
-series, and shows the same in kubectl.
+Events are core/v1 Events with a count. The newer events.k8s.io API requires MicroTimes and a second object
+per series, and kubectl shows the same.
 """
 
 import asyncio
@@ -16,28 +16,39 @@ from enum import StrEnum
 from cloudrun_identity.api.schema import legible
 
 from .errors import KubeError
-from .resources import EVENTS, Object, Verbs
+from .resources import EVENTS, Object, ObjectClient
 
-WINDOW = 600.0  # seconds in which the same event is counted up instead of posted anew
-QUEUE_BOUND = 1_000  # events not yet sent; beyond it the newest are dropped
-REMEMBERED_BOUND = 4_096  # events that can be counted up
-DRAIN_TIMEOUT = 3.0  # seconds that `close` gives to what is still queued
-MESSAGE_BOUND = 1_024  # bytes; the API server's own
-CLUSTER_SCOPED_NAMESPACE = "default"  # the only one the API server takes for objects without a namespace
+AGGREGATION_WINDOW = 600.0
+"""Seconds during which an equal event increases the count of the first one."""
+
+QUEUE_SIZE = 1_000
+"""Maximum number of events that wait to be sent. Further events are dropped."""
+
+CACHE_SIZE = 4_096
+"""Maximum number of sent events whose count can be increased."""
+
+DRAIN_TIMEOUT = 3.0
+"""Seconds that `close` waits for queued events."""
+
+MESSAGE_SIZE = 1_024
+"""Maximum bytes of a message. This is the limit of the API server."""
+
+CLUSTER_SCOPED_NAMESPACE = "default"
+"""Namespace of Events about cluster-scoped objects. The API server accepts no other."""
 
 _log = logging.getLogger(__name__)
 
 
 class EventType(StrEnum):
-    """The two types that Kubernetes knows."""
+    """Event types of Kubernetes."""
 
     NORMAL = "Normal"
     WARNING = "Warning"
 
 
 @dataclass(frozen=True, slots=True)
-class _Occurrence:
-    """What makes two events the same."""
+class _EventKey:
+    """Events with equal keys are counted up instead of sent again."""
 
     uid: str
     type: EventType
@@ -46,7 +57,7 @@ class _Occurrence:
 
 
 @dataclass(slots=True)
-class _Posted:
+class _SentEvent:
     name: str
     namespace: str
     since: float
@@ -54,11 +65,11 @@ class _Posted:
 
 
 class EventRecorder:
-    """Records events in a task of its own, from `start` to `close`; it never raises and never waits."""
+    """Queues events and sends them in a background task, from `start` to `close`."""
 
     def __init__(
         self,
-        client: Verbs,
+        client: ObjectClient,
         *,
         component: str = "cloudrun-identity",
         instance: str = "",
@@ -68,25 +79,25 @@ class EventRecorder:
         self._component = component
         self._instance = instance
         self._now = now
-        self._queue: asyncio.Queue[tuple[Object, _Occurrence]] = asyncio.Queue(QUEUE_BOUND)
-        self._posted: OrderedDict[_Occurrence, _Posted] = OrderedDict()
+        self._queue: asyncio.Queue[tuple[Object, _EventKey]] = asyncio.Queue(QUEUE_SIZE)
+        self._sent: OrderedDict[_EventKey, _SentEvent] = OrderedDict()
         self._sender: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to send, in the running loop."""
+        """Start the background task in the running event loop."""
         self._sender = asyncio.create_task(self._send_all(), name="event-recorder")
 
     def record(self, obj: Object, event_type: EventType, reason: str, message: str) -> None:
-        """Put an event about the raw object in the queue; `reason` is one CamelCase word."""
-        text = legible(message).encode()[:MESSAGE_BOUND].decode(errors="ignore")
-        occurrence = _Occurrence(obj["metadata"]["uid"], event_type, reason, text)
+        """Queue an event about the raw object, without waiting. `reason` is one CamelCase word."""
+        text = legible(message).encode()[:MESSAGE_SIZE].decode(errors="ignore")
+        key = _EventKey(obj["metadata"]["uid"], event_type, reason, text)
         try:
-            self._queue.put_nowait((_reference(obj), occurrence))
+            self._queue.put_nowait((_reference(obj), key))
         except asyncio.QueueFull:
-            _log.debug("event dropped, too many wait: %s %s", reason, text)
+            _log.debug("event dropped, the queue is full: %s %s", reason, text)
 
     async def close(self) -> None:
-        """Send what is queued, for a few seconds at most, and stop."""
+        """Send the queued events, for at most `DRAIN_TIMEOUT` seconds, and stop the background task."""
         if self._sender is None:
             return
         try:
@@ -100,34 +111,34 @@ class EventRecorder:
 
     async def _send_all(self) -> None:
         while True:
-            reference, occurrence = await self._queue.get()
+            reference, key = await self._queue.get()
             try:
-                await self._send(reference, occurrence)
-            except KubeError as error:  # a terminating namespace, missing rights, an outage: an event is lost
-                _log.debug("event not recorded: %s %s: %s", occurrence.reason, occurrence.message, error)
-            except Exception:  # one event's bug must not end all that come after it
-                _log.exception("event not recorded: %s %s", occurrence.reason, occurrence.message)
+                await self._send(reference, key)
+            except KubeError as error:  # such as a terminating namespace, missing permissions
+                _log.debug("event not recorded: %s %s: %s", key.reason, key.message, error)
+            except Exception:  # an unexpected error must not end the task
+                _log.exception("event not recorded: %s %s", key.reason, key.message)
             finally:
                 self._queue.task_done()
 
-    async def _send(self, reference: Object, occurrence: _Occurrence) -> None:
-        posted = self._posted.get(occurrence)
-        if posted is None or _monotonic() - posted.since > WINDOW or not await self._count_up(posted):
-            self._remember(occurrence, await self._post(reference, occurrence))
+    async def _send(self, reference: Object, key: _EventKey) -> None:
+        sent = self._sent.get(key)
+        if sent is None or _monotonic() - sent.since > AGGREGATION_WINDOW or not await self._count_up(sent):
+            self._cache(key, await self._post(reference, key))
 
-    async def _count_up(self, posted: _Posted) -> bool:
-        """Count one more of the posted event; False if that one is no longer there."""
-        patch = {"count": posted.count + 1, "lastTimestamp": self._timestamp()}
+    async def _count_up(self, sent: _SentEvent) -> bool:
+        """Increase the count of a sent event. Return False if that event no longer exists."""
+        patch = {"count": sent.count + 1, "lastTimestamp": self._timestamp()}
         try:
-            await self._client.patch(EVENTS, posted.name, posted.namespace, patch)
+            await self._client.patch(EVENTS, sent.name, sent.namespace, patch)
         except KubeError as error:
-            if error.is_not_found:  # events live an hour, or the namespace was emptied
+            if error.is_not_found:  # the API server deletes Events after an hour
                 return False
             raise
-        posted.count += 1
+        sent.count += 1
         return True
 
-    async def _post(self, reference: Object, occurrence: _Occurrence) -> _Posted:
+    async def _post(self, reference: Object, key: _EventKey) -> _SentEvent:
         namespace = reference.get("namespace") or CLUSTER_SCOPED_NAMESPACE
         name = f"{reference['name'][:236]}.{secrets.token_hex(8)}"
         now = self._timestamp()
@@ -136,9 +147,9 @@ class EventRecorder:
             "kind": "Event",
             "metadata": {"name": name, "namespace": namespace},
             "involvedObject": reference,
-            "type": occurrence.type.value,
-            "reason": occurrence.reason,
-            "message": occurrence.message,
+            "type": key.type.value,
+            "reason": key.reason,
+            "message": key.message,
             "count": 1,
             "firstTimestamp": now,
             "lastTimestamp": now,
@@ -147,13 +158,13 @@ class EventRecorder:
             "reportingInstance": self._instance,
         }
         await self._client.create(EVENTS, event)
-        return _Posted(name, namespace, since=_monotonic())
+        return _SentEvent(name, namespace, since=_monotonic())
 
-    def _remember(self, occurrence: _Occurrence, posted: _Posted) -> None:
-        self._posted[occurrence] = posted
-        self._posted.move_to_end(occurrence)
-        if len(self._posted) > REMEMBERED_BOUND:
-            self._posted.popitem(last=False)
+    def _cache(self, key: _EventKey, sent: _SentEvent) -> None:
+        self._sent[key] = sent
+        self._sent.move_to_end(key)
+        if len(self._sent) > CACHE_SIZE:
+            self._sent.popitem(last=False)
 
     def _timestamp(self) -> str:
         return self._now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -169,7 +180,7 @@ def _reference(obj: Object) -> Object:
         "uid": metadata["uid"],
         "resourceVersion": metadata.get("resourceVersion", ""),
     }
-    return {key: value for key, value in reference.items() if value}
+    return {name: value for name, value in reference.items() if value}
 
 
 def _monotonic() -> float:

@@ -1,51 +1,64 @@
-"""Our finalizer on an object: put there before anything is done for it, taken off when all is undone."""
+"""The operator's finalizer: added before the operator acts on an object, removed after its cleanup."""
 
 from http import HTTPStatus
 
 from cloudrun_identity.api.group import FINALIZER
 
+from .crds import CrdState, installed
 from .errors import KubeError
-from .objects import newest_of, resource_of
-from .resources import Object, Verbs
+from .objects import read_latest, resource, resource_of
+from .resources import Object, ObjectClient
 
-TRIES = 5  # against objects that others edit at the same moment
+TRIES = 5
+"""Attempts at an object that other clients edit at the same moment."""
 
 
 class Finalizers:
-    """Adds and removes our finalizer; others' finalizers are never touched.
+    """Adds and removes the operator's finalizer. Other finalizers stay as they are.
 
-    Patches are checked by resourceVersion, so none ever meets an object that began to be deleted meanwhile:
-    Kubernetes refuses new finalizers there. They are merge patches, because a stale version is then answered
-    with 409; a failed `test` of a JSON patch is a 422, as is any other fault.
+    Each patch carries the resourceVersion that was read. Therefore the operator never adds the finalizer to
+    an object that is already being deleted, which Kubernetes refuses. The patches are merge patches, because
+    the API server answers a stale version with 409. A failed `test` of a JSON patch is a 422, like any other
+    invalid request.
     """
 
-    def __init__(self, client: Verbs) -> None:
+    def __init__(self, client: ObjectClient) -> None:
         self._client = client
 
     async def add(self, obj: Object) -> Object | None:
-        """Make sure that the object carries our finalizer; returns it as stored, None when it is gone.
+        """Add the operator's finalizer unless the object is being deleted.
 
-        An object that is being deleted is returned as it is.
+        Returns:
+            The stored object, or None if it was deleted.
+
+        Raises:
+            KubeError: The object cannot be written, or it changed during each attempt.
+
         """
         current: Object | None = obj
         for _ in range(TRIES):
             if current is None or is_deleting(current) or has_finalizer(current):
                 return current
             current = await self._patch(current, [*_finalizers(current), FINALIZER])
-        raise _contended(obj)
+        raise _conflict(obj)
 
     async def remove(self, obj: Object) -> None:
-        """Make sure that the object does not carry our finalizer, or is gone."""
+        """Remove the operator's finalizer. Does nothing if the object was deleted.
+
+        Raises:
+            KubeError: The object cannot be written, or it changed during each attempt.
+
+        """
         current: Object | None = obj
         for _ in range(TRIES):
             if current is None or not has_finalizer(current):
                 return
             kept = [finalizer for finalizer in _finalizers(current) if finalizer != FINALIZER]
             current = await self._patch(current, kept)
-        raise _contended(obj)
+        raise _conflict(obj)
 
     async def _patch(self, obj: Object, finalizers: list[str]) -> Object | None:
-        """Set the finalizers if nobody was faster; the stored object either way, None when it is gone."""
+        """Set the finalizers if the object is unchanged. Return the stored object; None if it was deleted."""
         metadata = obj["metadata"]
         resource, name, namespace = resource_of(obj), metadata["name"], metadata.get("namespace", "")
         patch = {"metadata": {"resourceVersion": metadata["resourceVersion"], "finalizers": finalizers}}
@@ -56,16 +69,35 @@ class Finalizers:
                 return None
             if not error.is_conflict:
                 raise
-        return await newest_of(self._client, obj)
+        return await read_latest(self._client, obj)
+
+
+async def remove_finalizers_of_deleted_kinds(client: ObjectClient) -> int:
+    """Remove the operator's finalizer from every object whose CRD is being deleted. Return their number.
+
+    Kubernetes deletes a CRD only after the last of its objects. An uninstalled operator can no longer
+    finalize these objects, and deleting a CRD is no request to delete anything in Google Cloud.
+
+    Raises:
+        KubeError: An object cannot be read or written.
+
+    """
+    finalizers, count = Finalizers(client), 0
+    for kind, state in (await installed(client)).items():
+        if state is CrdState.DELETING:
+            for obj in await client.list(resource(kind)):
+                await finalizers.remove(obj)
+                count += 1
+    return count
 
 
 def has_finalizer(obj: Object) -> bool:
-    """Tell whether the object carries our finalizer."""
+    """Return whether the object has the operator's finalizer."""
     return FINALIZER in _finalizers(obj)
 
 
 def is_deleting(obj: Object) -> bool:
-    """Tell whether somebody has asked for the object's deletion."""
+    """Return whether the object is being deleted."""
     return "deletionTimestamp" in obj["metadata"]
 
 
@@ -73,11 +105,12 @@ def _finalizers(obj: Object) -> list[str]:
     return list(obj["metadata"].get("finalizers", ()))
 
 
-def _contended(obj: Object) -> KubeError:
+def _conflict(obj: Object) -> KubeError:
     metadata = obj["metadata"]
-    where = f"{metadata['namespace']}/" if "namespace" in metadata else ""
+    namespace = f"{metadata['namespace']}/" if "namespace" in metadata else ""
     return KubeError(
         HTTPStatus.CONFLICT,
         "Conflict",
-        f"{obj['kind']} {where}{metadata['name']} changed under each of {TRIES} tries at its finalizers",
+        f"the finalizers of {obj['kind']} {namespace}{metadata['name']} were not written: another client "
+        f"changed the object during each of {TRIES} attempts",
     )

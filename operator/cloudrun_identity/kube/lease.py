@@ -1,8 +1,8 @@
-"""One replica acts: a Lease that its holder renews and a standby takes over once it has expired.
+"""Leader election with a Lease: the holder renews it, and a standby takes over once it has expired.
 
-The clocks of two machines are never compared. A standby sees that a lease has expired by watching the record
-stand still for as long as its holder promised to renew it in; the holder counts from its own last success and
-lets go before that.
+The clocks of two machines are never compared. For a standby, the lease has expired when its record has not
+changed for the lease duration, measured on the standby's own clock. The holder measures the duration from the
+start of its last successful renewal, so it stops acting before a standby takes over.
 """
 
 import asyncio
@@ -13,27 +13,23 @@ from datetime import UTC, datetime
 from typing import NoReturn
 
 from .errors import KubeError
-from .resources import LEASES, Object, Verbs
+from .resources import LEASES, Object, ObjectClient
 
 NAME = "cloudrun-identity"
 
 _log = logging.getLogger(__name__)
 
 
-class LeaseLost(Exception):  # noqa: N818 - it names what happened
-    """Another replica may act from now on: stop at once; the message is one line."""
+class LeaseLost(Exception):  # noqa: N818 - the name describes an event
+    """The replica lost the lease and must stop at once. The message is one line."""
 
 
 class Lease:
-    """Our part in one Lease object.
-
-    `identity` must be unique to this process: whoever finds it in the record takes the lease for its own.
-    `duration` is in seconds; the record holds it rounded up to whole ones.
-    """
+    """Candidate for one Lease object."""
 
     def __init__(
         self,
-        client: Verbs,
+        client: ObjectClient,
         namespace: str,
         name: str = NAME,
         *,
@@ -41,6 +37,11 @@ class Lease:
         duration: float,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        """Create a candidate that does not hold the lease yet.
+
+        `identity` must be unique to this process: a process that reads its own identity in the record
+        considers itself the holder. `duration` is in seconds; the record contains it rounded up.
+        """
         self._client = client
         self._namespace = namespace
         self._name = name
@@ -49,18 +50,18 @@ class Lease:
         self._renew_interval = duration / 3
         self._retry_interval = duration / 5
         self._now = now
-        self._held_until = -math.inf  # on the loop's clock
-        self._watched: Object = {}  # the other holder's record, as last seen to change
-        self._watched_since = -math.inf
+        self._held_until = -math.inf  # by the clock of the event loop
+        self._observed_spec: Object = {}  # the last record of another holder
+        self._observed_since = -math.inf
 
     @property
     def is_holder(self) -> bool:
-        """Whether we may act now: the lease is ours and has not run out."""
+        """True if this process holds the lease, and it has not expired."""
         return _monotonic() < self._held_until
 
     async def acquire(self) -> None:
-        """Wait until the lease is ours, as a standby for as long as somebody else renews it."""
-        announced = ""
+        """Wait until this process holds the lease, as a standby while another process renews it."""
+        logged_holder = ""
         while True:
             try:
                 holder = await self._attempt()
@@ -69,15 +70,19 @@ class Lease:
             else:
                 if self.is_holder:
                     return
-                if holder != announced:
+                if holder != logged_holder:
                     _log.info("standby: lease %s/%s is held by %s", self._namespace, self._name, holder)
-                    announced = holder
+                    logged_holder = holder
             await asyncio.sleep(self._retry_interval)
 
     async def hold(self) -> NoReturn:
-        """Renew the lease until it is lost, then raise `LeaseLost`.
+        """Renew the lease until it is lost.
 
-        An API server that does not answer is borne with until the lease runs out.
+        An API server that does not answer is tolerated until the lease expires.
+
+        Raises:
+            LeaseLost: The lease expired, or another process holds it.
+
         """
         renewed = True
         while True:
@@ -91,15 +96,15 @@ class Lease:
                 ) from None
 
     async def release(self) -> None:
-        """Give the lease up, if it is ours, so that a standby takes over at once.
+        """Release the lease if this process holds it, so that a standby takes over at once.
 
-        Raises nothing when that fails: the lease runs out by itself.
+        A failure is only logged: the lease expires later.
         """
         if not self.is_holder:
             return
-        runs_out, self._held_until = self._held_until, -math.inf
+        expires, self._held_until = self._held_until, -math.inf
         try:
-            async with asyncio.timeout_at(runs_out):
+            async with asyncio.timeout_at(expires):
                 lease = await self._client.get(LEASES, self._name, self._namespace)
                 if _holder(lease) == self._identity:
                     await self._client.replace(LEASES, _with_spec(lease, holderIdentity=""))
@@ -107,7 +112,7 @@ class Lease:
             _log.warning("lease %s/%s was not released: %s", self._namespace, self._name, error)
 
     async def _renew(self) -> bool:
-        """Renew the lease if the API server answers; tell whether it did."""
+        """Renew the lease. Return False if the API server did not answer."""
         try:
             holder = await self._attempt()
         except KubeError as error:
@@ -119,22 +124,22 @@ class Lease:
         return True
 
     async def _attempt(self) -> str:
-        """Create, renew or take over the lease if that is our right; tell who holds it then."""
+        """Create, renew or take over the lease, unless another process holds it. Return the holder."""
         lease = await self._read()
         if lease is not None and (holder := self._other_holder(lease)):
             return holder
-        begun = _monotonic()
+        started = _monotonic()
         try:
             await self._write(lease)
         except KubeError as error:
-            # Somebody was faster, or an earlier write of ours whose answer was lost: the record tells.
+            # Another process was faster, or an earlier write succeeded whose answer was lost: read again.
             if not error.is_conflict or (lease := await self._read()) is None:
                 raise
             if holder := self._other_holder(lease):
                 return holder
-            begun = _monotonic()
+            started = _monotonic()
             await self._write(lease)
-        self._held_until = begun + self._duration
+        self._held_until = started + self._duration
         return self._identity
 
     async def _read(self) -> Object | None:
@@ -147,40 +152,41 @@ class Lease:
 
     async def _write(self, lease: Object | None) -> None:
         now = micro_time(self._now())
-        ours = {
+        record = {
             "holderIdentity": self._identity,
             "leaseDurationSeconds": math.ceil(self._duration),
             "renewTime": now,
         }
         if lease is None:
             metadata = {"name": self._name, "namespace": self._namespace}
-            spec = {**ours, "acquireTime": now, "leaseTransitions": 0}
+            spec = {**record, "acquireTime": now, "leaseTransitions": 0}
             await self._client.create(
                 LEASES,
                 {"apiVersion": LEASES.api_version, "kind": "Lease", "metadata": metadata, "spec": spec},
             )
         elif _holder(lease) == self._identity:
-            await self._client.replace(LEASES, _with_spec(lease, **ours))
+            await self._client.replace(LEASES, _with_spec(lease, **record))
         else:
             transitions = lease["spec"].get("leaseTransitions", 0) + 1
-            taken = _with_spec(lease, **ours, acquireTime=now, leaseTransitions=transitions)
+            taken = _with_spec(lease, **record, acquireTime=now, leaseTransitions=transitions)
             await self._client.replace(LEASES, taken)
 
     def _other_holder(self, lease: Object) -> str:
-        """Name the other one that holds the lease; empty if it is ours, nobody's or expired."""
+        """Return another process that holds the lease; empty if there is none, or the lease has expired."""
         holder, now = _holder(lease), _monotonic()
         if holder in ("", self._identity):
             return ""
-        if lease["spec"] != self._watched:
-            self._watched, self._watched_since = lease["spec"], now
-        promised = lease["spec"].get("leaseDurationSeconds", self._duration)
-        return "" if now - self._watched_since >= promised else holder
+        if lease["spec"] != self._observed_spec:
+            self._observed_spec, self._observed_since = lease["spec"], now
+        duration = lease["spec"].get("leaseDurationSeconds", self._duration)
+        return "" if now - self._observed_since >= duration else holder
 
 
 def micro_time(moment: datetime) -> str:
-    """Write a moment as Kubernetes' MicroTime, in UTC.
+    """Format a time as a MicroTime of Kubernetes, in UTC.
 
-    The API server refuses one whose microseconds are zero (it then reads it as a Time), so they never are.
+    The API server refuses a MicroTime with zero microseconds, because it parses it as a Time. Zero is
+    therefore written as one microsecond.
     """
     utc = moment.astimezone(UTC)
     return utc.replace(microsecond=utc.microsecond or 1).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,4 +1,4 @@
-"""Manifests read from files, and what is wrong with them, one line a problem."""
+"""Reads manifests from files and validates them without a cluster."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -18,48 +18,52 @@ from .resources import Object
 SUFFIXES = (".yaml", ".yml", ".json")
 
 STDIN = Path("-")
+"""Path that stands for standard input."""
 
 
 @dataclass(slots=True)
 class Manifests:
-    """Objects of our kinds and namespaces; `problems` name file, object and field, one line each."""
+    """Result of reading files."""
 
     objects: list[Object] = field(default_factory=list)
+    """Valid objects of the operator's kinds, and Namespaces."""
+
     problems: list[str] = field(default_factory=list)
+    """One line per problem, with file, object and field."""
 
 
 def read_manifests(paths: Iterable[Path], namespace: str) -> Manifests:
-    """Read files, and all manifests in directories as `kubectl apply --filename` does: not in those below.
+    """Read the manifests in the given files and directories.
 
-    A path `-` is standard input.
-    `namespace` is that of objects that name none.
+    Like `kubectl apply --filename`, this reads a directory without its subdirectories. The path `-` is
+    standard input. `namespace` is the namespace of objects that do not set one.
     """
     found = Manifests()
     seen: dict[tuple[str, str, str], Path] = {}
     for path in _files(paths):
         try:
-            documents = list(yaml.load_all(_text(path), _UniqueKeys))
+            documents = list(yaml.load_all(_text(path), _Loader))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            found.problems.append(f"{path}{_where(error)}")
+            found.problems.append(f"{path}{_describe(error)}")
             continue
         for document in _items(documents):
-            _take(found, seen, path, document, namespace)
+            _add(found, seen, path, document, namespace)
     return found
 
 
-class _KeyRepeated(yaml.MarkedYAMLError):
-    """A field is set twice, which YAML forbids."""
+class _DuplicateKey(yaml.MarkedYAMLError):
+    """A mapping sets a key twice, which YAML forbids."""
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """Of a field that is set twice PyYAML itself would take the last, and nobody would know of the first."""
+class _Loader(yaml.SafeLoader):
+    """Loader that rejects duplicate keys. PyYAML itself silently uses the last one."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
         seen: set[str] = set()
         for key in [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]:
             if key.value in seen:
-                raise _KeyRepeated(problem=key.value, problem_mark=key.start_mark)
+                raise _DuplicateKey(problem=key.value, problem_mark=key.start_mark)
             seen.add(key.value)
         return node
 
@@ -68,14 +72,14 @@ def _text(path: Path) -> str:
     return (sys.stdin.buffer.read() if path == STDIN else path.read_bytes()).decode("utf-8")
 
 
-def _take(
+def _add(
     found: Manifests, seen: dict[tuple[str, str, str], Path], path: Path, document: Any, namespace: str
 ) -> None:
-    """Take in one document."""
+    """Add one document to the objects, or its problems to the problems."""
     if not isinstance(document, dict) or not all(
         isinstance(document.get(field), str) for field in ("apiVersion", "kind")
     ):
-        found.problems.append(f"{path}: a manifest has apiVersion, kind and metadata")
+        found.problems.append(f"{path}: not a manifest: apiVersion and kind must be set")
         return
     group = document["apiVersion"].partition("/")[0]
     kind = document["kind"]
@@ -88,12 +92,12 @@ def _take(
     model = KINDS.get(kind)
     if model and model.scope is Scope.NAMESPACED:
         document = {**document, "metadata": {"namespace": namespace, **metadata}}
-    place = kind, document["metadata"].get("namespace", ""), metadata["name"]
-    where = f"{path}: {kind} {'/'.join(filter(None, place[1:]))}"
-    if place in seen:
-        found.problems.append(f"{where}: declared in {seen[place]} already; remove one of the two")
+    key = kind, document["metadata"].get("namespace", ""), metadata["name"]
+    where = f"{path}: {kind} {'/'.join(filter(None, key[1:]))}"
+    if key in seen:
+        found.problems.append(f"{where}: already declared in {seen[key]}; remove one of the two")
         return
-    seen[place] = path
+    seen[key] = path
     problems = [f"{where}: {each}" for each in _problems(kind, model, document)] if group == GROUP else []
     found.problems += problems
     if not problems:
@@ -101,7 +105,7 @@ def _take(
 
 
 def _problems(kind: str, model: type[Resource] | None, document: Object) -> Iterable[str]:
-    """What the API server would refuse in an object of our group, as far as can be told without it."""
+    """Return what the API server would reject in the object, as far as can be checked without it."""
     if model is None or model is PolicyLedger:
         known = ", ".join(name for name in KINDS if name != PolicyLedger.__name__)
         return [f"kind: {kind!r} cannot be applied; use one of {known}"]
@@ -111,26 +115,26 @@ def _problems(kind: str, model: type[Resource] | None, document: Object) -> Iter
         obj = model.model_validate(document)
     except ValidationError as error:
         return misfits(error)
-    return [*_strangers(obj.spec, document.get("spec") or {}, "spec"), *complaints(obj)]
+    return [*_unknown_fields(obj.spec, document.get("spec") or {}, "spec"), *complaints(obj)]
 
 
-def _strangers(model: ApiModel, raw: Any, path: str) -> Iterator[str]:
-    """The fields that the kind does not have: kubectl refuses them, and they are usually misspelt."""
+def _unknown_fields(model: ApiModel, raw: Any, path: str) -> Iterator[str]:
+    """Yield the fields that the kind does not have. kubectl rejects them too; they are usually misspelled."""
     fields = {info.alias: getattr(model, name) for name, info in type(model).model_fields.items()}
     for name, value in raw.items():
         if name not in fields:
-            yield f"{path}.{name}: there is no such field; known are {', '.join(map(str, fields))}"
+            yield f"{path}.{name}: unknown field; the known fields are {', '.join(map(str, fields))}"
         else:
-            yield from _strangers_within(fields[name], value, f"{path}.{name}")
+            yield from _unknown_fields_within(fields[name], value, f"{path}.{name}")
 
 
-def _strangers_within(value: Any, raw: Any, path: str) -> Iterator[str]:
+def _unknown_fields_within(value: Any, raw: Any, path: str) -> Iterator[str]:
     match value, raw:
         case ApiModel(), dict():
-            yield from _strangers(value, raw, path)
+            yield from _unknown_fields(value, raw, path)
         case tuple(), list():
             for index, (item, raw_item) in enumerate(zip(value, raw, strict=True)):
-                yield from _strangers_within(item, raw_item, f"{path}[{index}]")
+                yield from _unknown_fields_within(item, raw_item, f"{path}[{index}]")
         case _:
             return
 
@@ -144,7 +148,7 @@ def _files(paths: Iterable[Path]) -> Iterator[Path]:
 
 
 def _items(documents: Iterable[Any]) -> Iterator[Any]:
-    """The documents that are not empty, and those in lists."""
+    """Yield the documents that are not empty, and the items of lists instead of the lists."""
     for document in documents:
         if isinstance(document, dict) and document.get("kind") == "List":
             yield from _items(document.get("items") or ())
@@ -152,13 +156,13 @@ def _items(documents: Iterable[Any]) -> Iterator[Any]:
             yield document
 
 
-def _where(error: OSError | UnicodeDecodeError | yaml.YAMLError) -> str:
+def _describe(error: OSError | UnicodeDecodeError | yaml.YAMLError) -> str:
     match error:
         case OSError():
             return f": {error.strerror}"
-        case _KeyRepeated(problem_mark=yaml.Mark(line=line)):
-            return f", line {line + 1}: {error.problem} is set for the second time; remove one of the two"
+        case _DuplicateKey(problem_mark=yaml.Mark(line=line)):
+            return f", line {line + 1}: {error.problem} is set twice; remove one of the two"
         case yaml.MarkedYAMLError(problem_mark=yaml.Mark(line=line)):
-            return f", line {line + 1}: this is not YAML"
+            return f", line {line + 1}: the file is not valid YAML"
         case _:
-            return ": this is not text in UTF-8"
+            return ": the file is not UTF-8 text"

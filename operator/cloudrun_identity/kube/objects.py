@@ -1,4 +1,4 @@
-"""Raw objects of our own kinds: which resource they belong to, and how they stand on the server now."""
+"""Functions on raw objects: their resource, a compact copy, their latest version, and merge patches."""
 
 import sys
 from functools import cache
@@ -9,26 +9,32 @@ from cloudrun_identity.api.group import GROUP, VERSION
 from cloudrun_identity.api.resource import Scope
 
 from .errors import KubeError
-from .resources import Object, Resource, Verbs
+from .resources import NAMESPACES, Object, ObjectClient, Resource
 
 
 @cache
 def resource(kind: str) -> Resource:
-    """Find the resource of one of our kinds by its name (`IAMBinding`); KeyError for any other."""
+    """Return the resource of one of the operator's kinds, such as `IAMBinding`.
+
+    Raises:
+        KeyError: The operator does not define this kind.
+
+    """
     model = KINDS[kind]
     return Resource(GROUP, VERSION, model.plural, namespaced=model.scope is Scope.NAMESPACED)
 
 
 def resource_of(obj: Object) -> Resource:
-    """Find the resource that a raw object of ours belongs to."""
+    """Return the resource of a raw object of one of the operator's kinds."""
     return resource(obj["kind"])
 
 
 def compact(obj: Object) -> Object:
-    """Copy the object as it is worth keeping: a quarter of the memory, and nothing less that we look at.
+    """Copy the object for the cache. The copy has all that the operator uses, in a quarter of the memory.
 
-    `managedFields` and kubectl's copy of the manifest go, which are as large as all the rest; equal texts,
-    and above all the names of attributes, become one text, because JSON decodes them anew for every object.
+    `managedFields` and kubectl's last-applied configuration are dropped: they are as large as all the rest.
+    Equal strings, in particular attribute names, are interned, because the JSON decoder creates new ones for
+    each object.
     """
     metadata = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
     if _LAST_APPLIED in (metadata.get("annotations") or {}):
@@ -38,16 +44,66 @@ def compact(obj: Object) -> Object:
     return interned
 
 
-async def newest_of(client: Verbs, obj: Object) -> Object | None:
-    """Read the object anew; None when it is gone, also when another one took its name."""
+async def read_latest(client: ObjectClient, obj: Object) -> Object | None:
+    """Read the object again. Return None if it was deleted, also if a new object has the same name."""
     metadata = obj["metadata"]
     try:
-        newest = await client.get(resource_of(obj), metadata["name"], metadata.get("namespace", ""))
+        latest = await client.get(resource_of(obj), metadata["name"], metadata.get("namespace", ""))
     except KubeError as error:
         if error.is_not_found:
             return None
         raise
-    return newest if newest["metadata"]["uid"] == metadata["uid"] else None
+    return latest if latest["metadata"]["uid"] == metadata["uid"] else None
+
+
+async def ensure_namespace(client: ObjectClient, name: str) -> None:
+    """Create the namespace if it does not exist.
+
+    Raises:
+        KubeError: The namespace can neither be read nor created.
+
+    """
+    try:
+        await client.get(NAMESPACES, name)
+    except KubeError as error:
+        if not error.is_not_found:
+            raise
+    else:
+        return
+    try:
+        await client.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    except KubeError as error:
+        if not error.is_conflict:  # another client created it in the meantime
+            raise
+
+
+def build_merge_patch(old: Object, new: Object) -> Object:
+    """Build the JSON merge patch (RFC 7386) that turns `old` into `new`; empty if they are equal.
+
+    Removed attributes become null, and lists are replaced as a whole. `new` must not contain nulls, because a
+    merge patch cannot set an attribute to null.
+    """
+    patch: Object = {key: None for key in old if key not in new}
+    for key, value in new.items():
+        if key not in old:
+            patch[key] = value
+        elif old[key] != value:
+            both_objects = isinstance(old[key], dict) and isinstance(value, dict)
+            patch[key] = build_merge_patch(old[key], value) if both_objects else value
+    return patch
+
+
+def apply_merge_patch(stored: Any, patch: Any) -> Any:
+    """Return the result of a JSON merge patch (RFC 7386). `stored` is not modified."""
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(stored) if isinstance(stored, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        else:
+            result[name] = apply_merge_patch(result.get(name), value)
+    return result
 
 
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"

@@ -1,4 +1,4 @@
-"""Which objects a request speaks about, and the verbs that the API server understands."""
+"""Resources as URL paths, and the client interface `ObjectClient`."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -6,29 +6,36 @@ from typing import Any, Protocol, TypeAlias
 from urllib.parse import quote
 
 Object: TypeAlias = dict[str, Any]
-"""An object as the API server sends it: decoded JSON, attributes in camelCase."""
+"""An object as the API server sends it: decoded JSON with camelCase attributes."""
 
 Objects: TypeAlias = list[Object]
 
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """One kind of objects, as the paths of the API name it; `group` is empty for the core group."""
+    """One kind of object, as URL paths of the API name it."""
 
     group: str
+    """API group; empty for the core group."""
+
     version: str
+    """API version, such as `v1`."""
+
     plural: str
+    """Plural name in lower case, such as `secrets`."""
+
     namespaced: bool
+    """True if the objects belong to namespaces."""
 
     @property
     def api_version(self) -> str:
-        """The `apiVersion` that its objects carry."""
+        """Value of `apiVersion` in its objects."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
     def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
-        """Build the URL path of one object, or without `name` that of the collection.
+        """Return the URL path of an object, or of the collection if `name` is empty.
 
-        Without `namespace` the collection of a namespaced resource is that of all namespaces.
+        An empty `namespace` selects the collection of all namespaces.
         """
         root = f"/apis/{self.group}" if self.group else "/api"
         parts = ["namespaces", namespace] if self.namespaced and namespace else []
@@ -46,18 +53,18 @@ CUSTOM_RESOURCE_DEFINITIONS = Resource(
 
 
 class PatchType(StrEnum):
-    """The patch formats, each the content type that announces it."""
+    """Patch formats. Each value is the content type of the format."""
 
     MERGE = "application/merge-patch+json"
     JSON = "application/json-patch+json"
     APPLY = "application/apply-patch+yaml"
 
 
-class Verbs(Protocol):
-    """The API server as a port: `client.KubeClient` in the process, a fake in tests.
+class ObjectClient(Protocol):
+    """Interface of a Kubernetes API client. `client.KubeClient` talks to a server; tests use a fake.
 
-    Every method raises `errors.KubeError`, and nothing else, when the request does not succeed.
-    `namespace` is empty for cluster-scoped resources.
+    Every method raises `errors.KubeError`, and nothing else, if the request does not succeed. `namespace` is
+    empty for cluster-scoped resources.
     """
 
     async def get(self, resource: Resource, name: str, namespace: str = "") -> Object:
@@ -65,15 +72,15 @@ class Verbs(Protocol):
         ...
 
     async def list(self, resource: Resource, namespace: str = "", *, label_selector: str = "") -> Objects:
-        """Read all objects of one namespace, or of all when it is empty."""
+        """Read all objects of a namespace, or of all namespaces if it is empty."""
         ...
 
     async def create(self, resource: Resource, obj: Object) -> Object:
-        """Create the object where its metadata says; the reply is what was stored."""
+        """Create the object in the namespace of its metadata. Return the stored object."""
         ...
 
     async def replace(self, resource: Resource, obj: Object, *, subresource: str = "") -> Object:
-        """Put the object in the place of the stored one; its resourceVersion, if any, must be current."""
+        """Replace the stored object. A resourceVersion in the object must be the current one."""
         ...
 
     async def patch(
@@ -86,11 +93,11 @@ class Verbs(Protocol):
         *,
         subresource: str = "",
     ) -> Object:
-        """Change a part of the object; the reply is what was stored."""
+        """Change part of the object. Return the stored object."""
         ...
 
     async def delete(
         self, resource: Resource, name: str, namespace: str = "", *, uid: str = "", resource_version: str = ""
     ) -> None:
-        """Delete the object, on condition of its uid and resourceVersion where they are given."""
+        """Delete the object if it still has the given uid and resourceVersion. Empty values match any."""
         ...

@@ -1,4 +1,7 @@
-"""Secrets that deliver a key. What is in them goes in and never out: only its id and digest are told."""
+"""Secrets that deliver a service account key.
+
+The key material is only written. It is never returned: callers see the id and the digest of the key.
+"""
 
 import base64
 import binascii
@@ -10,50 +13,73 @@ from dataclasses import dataclass, field
 from cloudrun_identity.api import GROUP, OwnerReference
 
 from .errors import KubeError
-from .resources import SECRETS, Object, Verbs
+from .resources import SECRETS, Object, ObjectClient
 
-ENTRY = "key.json"
-"""Where in the Secret the credentials file is."""
+KEY_FILE_ENTRY = "key.json"
+"""Entry of the Secret that contains the credentials file."""
 
 
 @dataclass(frozen=True, slots=True)
-class SecretOwner:
-    """The object that a Secret belongs to."""
+class ObjectReference:
+    """Reference to the object that owns a Secret, with the fields of a core/v1 ObjectReference."""
 
     api_version: str
+    """API group and version."""
+
     kind: str
+    """Kind of the owner."""
+
     namespace: str
+    """Namespace of the owner and of its Secret."""
+
     name: str
+    """Name of the owner."""
+
     uid: str
+    """UID of the owner."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeySecret:
-    """A Secret as far as it may be told of. `key_id` and `digest` are empty where it holds no key.
-
-    `is_owned`: it belongs to the object asked for, or to its predecessor of the same name.
-    """
+    """Secret without its key material."""
 
     name: str
+    """Name of the Secret."""
+
     uid: str
+    """UID of the Secret."""
+
     version: str
+    """resourceVersion that was read. A write conflicts if the Secret has changed since."""
+
     is_owned: bool
+    """True if the object that was asked for owns the Secret, or its predecessor of the same kind and name."""
+
     key_id: str = ""
+    """Id of the key in the credentials file; empty if there is none."""
+
     digest: str = ""
+    """SHA-256 of the credentials file; empty if there is none."""
+
     labels: Mapping[str, str] = field(default_factory=dict)
+    """All labels of the Secret."""
+
     annotations: Mapping[str, str] = field(default_factory=dict)
+    """All annotations of the Secret."""
+
     owners: tuple[OwnerReference, ...] = ()
+    """All owner references of the Secret."""
 
 
 @dataclass(frozen=True, slots=True)
-class Template:
-    """Labels and annotations that the Secret is to carry; others on it are left alone."""
+class SecretMetadata:
+    """Labels and annotations that the operator sets on a Secret. Others on it stay as they are."""
 
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
 
     def is_on(self, secret: KeySecret) -> bool:
-        """Whether the Secret carries all of it."""
+        """Return whether the Secret has all of these labels and annotations."""
         return (
             self.labels.items() <= secret.labels.items()
             and self.annotations.items() <= secret.annotations.items()
@@ -61,87 +87,95 @@ class Template:
 
 
 def digest_of(file: bytes) -> str:
-    """The SHA-256 of a credentials file, by which an edit is known; of a key nobody guesses it back."""
+    """Return the SHA-256 of a credentials file. It reveals edits, and the key cannot be derived from it."""
     return hashlib.sha256(file).hexdigest()
 
 
 class KeySecrets:
-    """Reads and writes Secrets of one owner each.
+    """Reads and writes Secrets that have one owner each.
 
-    Every method raises KubeError, without the server's own words: they may repeat what was sent.
+    Every method raises KubeError. Its message omits the text of the API server, which may repeat key
+    material.
     """
 
-    def __init__(self, client: Verbs) -> None:
+    def __init__(self, client: ObjectClient) -> None:
         self._client = client
 
-    async def get(self, owner: SecretOwner, name: str) -> KeySecret | None:
-        """The Secret of this name beside its owner; None if there is none."""
+    async def get(self, owner: ObjectReference, name: str) -> KeySecret | None:
+        """Return the Secret of this name in the namespace of the owner; None if it does not exist."""
         try:
-            return _told(await self._client.get(SECRETS, name, owner.namespace), owner)
+            return _parse(await self._client.get(SECRETS, name, owner.namespace), owner)
         except KubeError as error:
             if error.is_not_found:
                 return None
-            raise _discreet(error, owner, name) from None
+            raise _without_server_text(error, owner, name) from None
 
-    async def publish(
-        self, owner: SecretOwner, name: str, there: KeySecret | None, file: bytes, template: Template
+    async def write_key(
+        self,
+        owner: ObjectReference,
+        name: str,
+        current: KeySecret | None,
+        file: bytes,
+        desired: SecretMetadata,
     ) -> KeySecret:
-        """Put the credentials file into the Secret that is `there`, as it was read, or into a new one."""
-        data = {ENTRY: base64.b64encode(file).decode()}
-        if there is not None:
-            return await self._patch(owner, there, template, data=data)
+        """Write the credentials file to the `current` Secret, or to a new Secret if that is None."""
+        data = {KEY_FILE_ENTRY: base64.b64encode(file).decode()}
+        if current is not None:
+            return await self._patch(owner, current, desired, data=data)
         metadata = {
             "name": name,
             "namespace": owner.namespace,
-            "labels": dict(template.labels),
-            "annotations": dict(template.annotations),
+            "labels": dict(desired.labels),
+            "annotations": dict(desired.annotations),
             "ownerReferences": [_reference(owner).to_dict() | {"controller": True}],
         }
         secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "data": data}
         try:
-            return _told(await self._client.create(SECRETS, secret), owner)
+            return _parse(await self._client.create(SECRETS, secret), owner)
         except KubeError as error:
-            raise _discreet(error, owner, name) from None
+            raise _without_server_text(error, owner, name) from None
 
-    async def relabel(self, owner: SecretOwner, there: KeySecret, template: Template) -> KeySecret:
-        """Have the Secret carry the template and name its owner, whatever it holds."""
-        return await self._patch(owner, there, template)
+    async def write_metadata(
+        self, owner: ObjectReference, current: KeySecret, desired: SecretMetadata
+    ) -> KeySecret:
+        """Set the labels, the annotations and the owner reference. The key stays as it is."""
+        return await self._patch(owner, current, desired)
 
-    async def release(self, owner: SecretOwner, there: KeySecret) -> None:
-        """Leave the Secret to whoever uses it: it no longer goes when its owner goes."""
-        others = [reference for reference in there.owners if not _is(reference, owner)]
-        await self._write(owner, there, {"ownerReferences": [each.to_dict() for each in others]})
+    async def orphan(self, owner: ObjectReference, current: KeySecret) -> None:
+        """Remove the owner reference, so that Kubernetes keeps the Secret when its owner is deleted."""
+        others = [reference for reference in current.owners if not _refers_to(reference, owner)]
+        await self._write(owner, current, {"ownerReferences": [each.to_dict() for each in others]})
 
-    async def delete(self, owner: SecretOwner, there: KeySecret) -> None:
-        """Delete the Secret, if it is still the one that was read."""
+    async def delete(self, owner: ObjectReference, current: KeySecret) -> None:
+        """Delete the Secret if it still has the UID that was read."""
         try:
-            await self._client.delete(SECRETS, there.name, owner.namespace, uid=there.uid)
+            await self._client.delete(SECRETS, current.name, owner.namespace, uid=current.uid)
         except KubeError as error:
             if not error.is_not_found:
-                raise _discreet(error, owner, there.name) from None
+                raise _without_server_text(error, owner, current.name) from None
 
     async def _patch(
-        self, owner: SecretOwner, there: KeySecret, template: Template, **more: object
+        self, owner: ObjectReference, current: KeySecret, desired: SecretMetadata, **fields: object
     ) -> KeySecret:
-        others = [each.to_dict() for each in there.owners if not _is(each, owner)]
+        others = [each.to_dict() for each in current.owners if not _refers_to(each, owner)]
         metadata = {
-            "labels": dict(template.labels),
-            "annotations": dict(template.annotations),
+            "labels": dict(desired.labels),
+            "annotations": dict(desired.annotations),
             "ownerReferences": [*others, _reference(owner).to_dict() | {"controller": True}],
         }
-        return await self._write(owner, there, metadata, **more)
+        return await self._write(owner, current, metadata, **fields)
 
     async def _write(
-        self, owner: SecretOwner, there: KeySecret, metadata: Object, **more: object
+        self, owner: ObjectReference, current: KeySecret, metadata: Object, **fields: object
     ) -> KeySecret:
-        patch = {"metadata": {"resourceVersion": there.version, **metadata}, **more}
+        patch = {"metadata": {"resourceVersion": current.version, **metadata}, **fields}
         try:
-            return _told(await self._client.patch(SECRETS, there.name, owner.namespace, patch), owner)
+            return _parse(await self._client.patch(SECRETS, current.name, owner.namespace, patch), owner)
         except KubeError as error:
-            raise _discreet(error, owner, there.name) from None
+            raise _without_server_text(error, owner, current.name) from None
 
 
-def _told(raw: Object, owner: SecretOwner) -> KeySecret:
+def _parse(raw: Object, owner: ObjectReference) -> KeySecret:
     metadata = raw["metadata"]
     owners = tuple(map(OwnerReference.model_validate, metadata.get("ownerReferences") or ()))
     file = _file(raw)
@@ -149,7 +183,7 @@ def _told(raw: Object, owner: SecretOwner) -> KeySecret:
         name=metadata["name"],
         uid=metadata["uid"],
         version=metadata["resourceVersion"],
-        is_owned=any(_is(each, owner) for each in owners),
+        is_owned=any(_refers_to(each, owner) for each in owners),
         key_id=_key_id(file),
         digest=digest_of(file) if file else "",
         labels=metadata.get("labels") or {},
@@ -160,13 +194,13 @@ def _told(raw: Object, owner: SecretOwner) -> KeySecret:
 
 def _file(raw: Object) -> bytes:
     try:
-        return base64.b64decode((raw.get("data") or {}).get(ENTRY, ""))
+        return base64.b64decode((raw.get("data") or {}).get(KEY_FILE_ENTRY, ""))
     except binascii.Error:
         return b""
 
 
 def _key_id(file: bytes) -> str:
-    """The id of the key in a credentials file; empty where it is none."""
+    """Return the key id of a credentials file; empty if it has none."""
     try:
         credentials = json.loads(file)
     except ValueError:
@@ -175,14 +209,14 @@ def _key_id(file: bytes) -> str:
     return found if isinstance(found, str) else ""
 
 
-def _reference(owner: SecretOwner) -> OwnerReference:
+def _reference(owner: ObjectReference) -> OwnerReference:
     return OwnerReference(api_version=owner.api_version, kind=owner.kind, name=owner.name, uid=owner.uid)
 
 
-def _is(reference: OwnerReference, owner: SecretOwner) -> bool:
+def _refers_to(reference: OwnerReference, owner: ObjectReference) -> bool:
     group = reference.api_version.partition("/")[0]
     return (group, reference.kind, reference.name) == (GROUP, owner.kind, owner.name)
 
 
-def _discreet(error: KubeError, owner: SecretOwner, name: str) -> KubeError:
+def _without_server_text(error: KubeError, owner: ObjectReference, name: str) -> KubeError:
     return KubeError(error.status, error.reason, f"Secret {owner.namespace}/{name}")

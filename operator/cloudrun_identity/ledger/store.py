@@ -17,7 +17,7 @@ from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.kube.crds import INSTALL
 from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.kube.objects import resource
-from cloudrun_identity.kube.resources import Object, Verbs
+from cloudrun_identity.kube.resources import Object, ObjectClient
 
 from .index import LedgerIndex
 from .interface import Change
@@ -56,7 +56,7 @@ class Ledgers:
     Call `fill` first. Pass each watch event to `observed` afterwards, to follow edits by others.
     """
 
-    def __init__(self, client: Verbs, namespace: str) -> None:
+    def __init__(self, client: ObjectClient, namespace: str) -> None:
         self._client = client
         self._namespace = namespace
         self._stored: dict[Target, _Stored] = {}

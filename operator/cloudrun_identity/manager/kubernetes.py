@@ -3,16 +3,16 @@
 from cloudrun_identity.api import KINDS
 from cloudrun_identity.kube.crds import CrdState, state_of
 from cloudrun_identity.kube.finalizers import Finalizers
-from cloudrun_identity.kube.resources import Object, Objects, PatchType, Resource, Verbs
+from cloudrun_identity.kube.resources import Object, ObjectClient, Objects, PatchType, Resource
 from cloudrun_identity.kube.status_writer import StatusWriter
 
 from .metrics import Metrics
 
 
 class CountedClient:
-    """`kube.resources.Verbs` that tells the metrics of every write."""
+    """`kube.resources.ObjectClient` that tells the metrics of every write."""
 
-    def __init__(self, client: Verbs, metrics: Metrics) -> None:
+    def __init__(self, client: ObjectClient, metrics: Metrics) -> None:
         self._client = client
         self._metrics = metrics
 

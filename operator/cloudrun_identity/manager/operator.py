@@ -203,7 +203,7 @@ class Operator:
             self._queue.add(key, Priority.EDIT)
         if (change.changed or deleted) and key.kind == ManagedProject.__name__:
             self._resync.follow(key.name)
-            self._clients.retain(map(credential_of, self._cache.objects(ManagedProject)))
+            self._clients.close_unused(map(credential_of, self._cache.objects(ManagedProject)))
         self._wake(change.woken)
 
     def observe_namespace(self, raw: Object, *, deleted: bool) -> None:

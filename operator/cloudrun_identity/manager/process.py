@@ -19,9 +19,9 @@ from cloudrun_identity.gcp.token_file import TokenFile
 from cloudrun_identity.kube.client import KubeClient, connect
 from cloudrun_identity.kube.crds import SERVED, CrdsUnsuitable, check_compatible, installed
 from cloudrun_identity.kube.errors import ClusterUnreachable, KubeError
+from cloudrun_identity.kube.finalizers import remove_finalizers_of_deleted_kinds
 from cloudrun_identity.kube.lease import Lease, LeaseLost
-from cloudrun_identity.kube.namespaces import ensure_namespace
-from cloudrun_identity.kube.uninstall import remove_finalizers
+from cloudrun_identity.kube.objects import ensure_namespace
 
 from .health import CannotListen, HealthServer
 from .kubernetes import CountedClient
@@ -89,7 +89,7 @@ async def run(settings: Settings, watch: Watch) -> None:
         google = GoogleClients(
             settings.google_endpoint,
             metrics,
-            may_write=lambda: lease.is_holder,
+            holds_lease=lambda: lease.is_holder,
             tokens=TokenFile(settings.google_token_file) if settings.google_token_file else None,
         )
         stack.push_async_callback(google.close)
@@ -184,7 +184,7 @@ async def _check_kinds(client: CountedClient) -> None:
         await check_compatible(client)
     except CrdsUnsuitable:
         with contextlib.suppress(KubeError):  # the next start tries again, and why it ends is what matters
-            if count := await remove_finalizers(client):
+            if count := await remove_finalizers_of_deleted_kinds(client):
                 _log.warning("let go of %d objects whose kinds are being deleted", count)
         raise
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from cloudrun_identity.gcp.ratelimit import Priority, call_priority, stepping_out
+from cloudrun_identity.gcp.ratelimit import Priority, call_priority, slot_released
 from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.ledger.limits import LedgerFull
 from cloudrun_identity.ledger.objects import LedgerInvalid
@@ -88,7 +88,7 @@ class Workers:
     async def _work(self, key: ObjectKey, priority: Priority) -> None:
         try:
             call_priority.set(priority)
-            stepping_out.set(self._slots.slot_released)
+            slot_released.set(self._slots.slot_released)
             max_age = 0.0 if priority is Priority.EDIT else self._interval_of(key)
             started = time.monotonic()
             following, outcome = await self._pass(key, max_age)

@@ -4,14 +4,14 @@ import itertools
 from http import HTTPStatus
 
 from cloudrun_identity.kube.errors import KubeError
-from cloudrun_identity.kube.merge_patches import merged
+from cloudrun_identity.kube.objects import apply_merge_patch
 from cloudrun_identity.kube.resources import Object, Objects, PatchType, Resource
 
 _Place = tuple[str, str, str]
 
 
 class InMemoryClient:
-    """Implements `kube.resources.Verbs` for a single writer, who is never in conflict with anybody."""
+    """Implements `kube.resources.ObjectClient` for a single writer, who is never in conflict with anybody."""
 
     def __init__(self) -> None:
         self._stored: dict[_Place, Object] = {}
@@ -58,7 +58,7 @@ class InMemoryClient:
         if patch_type is not PatchType.MERGE or isinstance(patch, list):
             raise TypeError(f"{patch_type} is not for scratch objects")
         stored = await self.get(resource, name, namespace)
-        return self._store(resource, merged(stored, patch))
+        return self._store(resource, apply_merge_patch(stored, patch))
 
     async def delete(
         self,

@@ -22,7 +22,6 @@ from cloudrun_identity.api import (
     Reason,
     ReconciledResource,
     RoleState,
-    TargetKind,
 )
 from cloudrun_identity.controllers.cloud_run_identity.account_records import AccountOwner, AccountRecords
 from cloudrun_identity.gcp.errors import Fault, GoogleError, NotSent
@@ -197,7 +196,7 @@ class Planner:
             origin=Origin.CREATED,
             state=RoleState.PRESENT,
         )
-        target = Target(TargetKind.PROJECT, project_id)
+        target = Target.project(project_id)
         await self._ledgers.update(target, lambda ledger: ledger.with_role(record))
 
     async def _take_down(self, look: _Look, fields: Mapping[str, Any]) -> None:

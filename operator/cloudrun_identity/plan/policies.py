@@ -5,7 +5,6 @@ from typing import assert_never
 
 from google.iam.v1.policy_pb2 import Policy
 
-from cloudrun_identity.api import TargetKind
 from cloudrun_identity.gcp.errors import GoogleError
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.ledger.interface import LedgerStore
@@ -100,5 +99,5 @@ def _text(grant: Grant) -> str:
 
 
 def _resource(target: Target) -> str:
-    known = target.kind is TargetKind.PROJECT or target.kind is TargetKind.SERVICE_ACCOUNT
-    return f"IAM policy of {target}" + ("" if known else f" of project {target.project_id}")
+    project = "" if target.descriptor.name_includes_project else f" of project {target.project_id}"
+    return f"IAM policy of {target}{project}"

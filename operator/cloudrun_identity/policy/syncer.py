@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cloudrun_identity.gcp.clients import request_reason
-from cloudrun_identity.gcp.ratelimit import Priority, call_priority, start_shared
+from cloudrun_identity.gcp.ratelimit import Priority, call_priority, start_shared_task
 from cloudrun_identity.iam.grants import Target
 
 from .ports import SyncerPorts
@@ -50,7 +50,7 @@ class PolicySyncer:
         self._requests.append(request)
         self._last_request = _now()
         if self._running is None:
-            self._running = start_shared(self._run(), name=f"policy syncer {self._target}")
+            self._running = start_shared_task(self._run(), name=f"policy syncer {self._target}")
         return await request.result
 
     @property

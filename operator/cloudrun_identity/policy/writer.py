@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from google.iam.v1.policy_pb2 import Policy
 
 from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.gcp.mutations import mutated
+from cloudrun_identity.gcp.mutations import log_mutation
 from cloudrun_identity.iam.grants import Grant, Target
 
 from .bisection import REFUSALS
@@ -107,7 +107,7 @@ class PolicyWriter:
         self.writes += 1
         self.added |= merged.added
         before, after = _listed(merged.removed), _listed(merged.added)
-        mutated("set policy of", self._target.full_name, before=before, after=after)
+        log_mutation("set policy of", self._target.full_name, before=before, after=after)
 
     def _see(self, policy: Policy) -> None:
         self._policy = policy

@@ -1,1 +1,1 @@
-"""The whole product at work in one command."""
+"""The command `cloudrun-identity demo`, which shows the operator at work on one machine."""

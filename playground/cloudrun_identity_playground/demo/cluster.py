@@ -1,4 +1,4 @@
-"""The Kubernetes side of the demo: what it installs, how that fares, and how it is taken away again."""
+"""The Kubernetes side of the demo: install and apply objects, read their state, and remove them again."""
 
 import asyncio
 import time
@@ -24,12 +24,12 @@ from .failure import DemoError
 
 POLL_INTERVAL = 0.25  # seconds
 ESTABLISH_TIMEOUT = 30.0  # seconds until the API server serves a new kind
-REMOVE_TIMEOUT = 60.0  # seconds until what is deleted is gone; namespaces take their time
+REMOVE_TIMEOUT = 60.0  # seconds until deleted objects are removed; namespaces take a while
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Subject:
-    """An object of ours by its name; `namespace` is empty for a ManagedProject."""
+    """Reference to a custom resource; `namespace` is empty for a ManagedProject."""
 
     kind: str
     namespace: str
@@ -37,17 +37,17 @@ class Subject:
 
     @classmethod
     def of(cls, obj: Object) -> Self:
-        """Take the name of a raw object."""
+        """Return the reference to a raw object."""
         return cls(obj["kind"], obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
 
     def __str__(self) -> str:
-        """`CloudRunIdentity flows/prefect-runner`."""
+        """Return, for example, `CloudRunIdentity flows/prefect-runner`."""
         return f"{self.kind} {f'{self.namespace}/' if self.namespace else ''}{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """The condition Ready of an object, as far as it speaks of the object's current generation."""
+    """The condition Ready of an object. A condition of an older generation counts as not observed."""
 
     is_ready: bool
     reason: str
@@ -55,18 +55,18 @@ class Readiness:
 
     @classmethod
     def of(cls, obj: Object | None) -> Self:
-        """Read it from the status of a raw object; None stands for one that is gone."""
+        """Read the condition from a raw object; None is an object that does not exist."""
         if obj is None:
-            return cls(False, "NotFound", "somebody deleted it")
+            return cls(False, "NotFound", "the object was deleted")
         status = obj.get("status", {})
         ready = next((each for each in status.get("conditions", ()) if each["type"] == "Ready"), None)
         if ready is None or status.get("observedGeneration") != obj["metadata"]["generation"]:
-            return cls(False, "NotObserved", "the operator has not answered yet")
+            return cls(False, "NotObserved", "the operator has not reconciled this generation yet")
         return cls(ready["status"] == "True", ready["reason"], ready.get("message", ""))
 
 
 class Cluster:
-    """One API server, and what the demo has installed there."""
+    """One API server and what the demo installed on it."""
 
     def __init__(self, client: KubeClient) -> None:
         self._client = client
@@ -74,10 +74,10 @@ class Cluster:
 
     @classmethod
     async def connect(cls, kubeconfig: str) -> Self:
-        """Reach the API server.
+        """Connect to the API server.
 
         Raises:
-            DemoError: there is none.
+            DemoError: The API server does not answer.
 
         """
         try:
@@ -87,38 +87,40 @@ class Cluster:
 
     @property
     def server(self) -> str:
-        """The URL of the API server."""
+        """URL of the API server."""
         return self._client.server
 
     def installed_by_plural(self) -> dict[str, list[str]]:
-        """Name the cluster-wide objects that were not there before: definitions and namespaces."""
+        """Return the names of the CRDs and namespaces that the demo created, by plural."""
         names: dict[str, list[str]] = {}
         for resource, name in self._installed:
             names.setdefault(resource.plural, []).append(name)
         return names
 
     async def close(self) -> None:
-        """Give back the connections."""
+        """Close the connections."""
         await self._client.close()
 
     async def refuse_if_in_use(self) -> None:
-        """See that nobody has installed our kinds.
+        """Check that the operator's CRDs are not installed.
 
         Raises:
-            DemoError: somebody has.
+            DemoError: They are installed.
 
         """
         if await self._definitions():
             raise DemoError(
-                f"{self.server} has CRDs of {GROUP} already, whose objects the demo must not touch: "
-                "name another cluster, or none for the embedded API"
+                f"{self.server} already has CRDs of {GROUP}, and the demo must not change their objects: "
+                "use another cluster, or omit --kubeconfig for the embedded API server"
             )
 
     async def install_definitions(self) -> int:
-        """Apply the CustomResourceDefinitions and wait until they are served; how many they are."""
+        """Apply the CustomResourceDefinitions, wait until they are served, and return their number."""
         for definition in crd.generate().values():
             await self._install(CUSTOM_RESOURCE_DEFINITIONS, definition)
-        await _until(self._all_established, ESTABLISH_TIMEOUT, "the API server does not serve our kinds")
+        await _until(
+            self._all_established, ESTABLISH_TIMEOUT, "the API server does not serve the operator's kinds"
+        )
         return len(KINDS)
 
     async def install_namespace(self, name: str) -> None:
@@ -126,10 +128,10 @@ class Cluster:
         await self._install(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
 
     async def apply(self, obj: Object) -> None:
-        """Apply an object, server side.
+        """Apply an object with server-side apply.
 
         Raises:
-            DemoError: the API server refuses it.
+            DemoError: The API server refuses the object.
 
         """
         if obj["kind"] == "Namespace":
@@ -138,7 +140,7 @@ class Cluster:
             await self._apply(objects.resource(obj["kind"]), obj)
 
     async def read(self, subjects: Iterable[Subject]) -> dict[Subject, Object]:
-        """Read the objects as they are now, those that exist."""
+        """Read the objects that exist."""
         wanted = set(subjects)
         found = [
             obj for kind in sorted({subject.kind for subject in wanted}) for obj in await self._list(kind)
@@ -146,24 +148,23 @@ class Cluster:
         return {subject: obj for obj in found if (subject := Subject.of(obj)) in wanted}
 
     async def events(self, subject: Subject) -> list[Object]:
-        """List the events about an object, the oldest first."""
+        """List the Events about an object, oldest first."""
         about = {"kind": subject.kind, "name": subject.name}
         listed = await self._client.list(EVENTS, subject.namespace)
         mine = [event for event in listed if about.items() <= event["involvedObject"].items()]
-        # Times are in seconds; within one, the order of the writes.
+        # Timestamps have a resolution of one second. Within a second, order by the writes.
         return sorted(mine, key=lambda event: (_last_seen(event), int(event["metadata"]["resourceVersion"])))
 
     async def remove(self) -> None:
-        """Take away what was installed.
+        """Delete everything that the demo installed. The operator must have stopped.
 
-        The operator must have ended. Nobody is left to remove its finalizers then, and nothing is lost: the
-        Google Cloud they speak of ends with the demo.
+        Finalizers are removed without cleanup in Google Cloud, because the emulator ends with the demo.
         """
         for kind in KINDS:
             for obj in await self._list_if_served(kind):
                 await self._release(objects.resource(kind), obj)
         for resource, name in reversed(self._installed):
-            await _unless_gone(self._client.delete(resource, name))
+            await _ignore_not_found(self._client.delete(resource, name))
         await _until(self._all_removed, REMOVE_TIMEOUT, "the API server does not finish the deletion")
         self._installed.clear()
 
@@ -184,7 +185,7 @@ class Cluster:
                 resource, metadata["name"], metadata.get("namespace", ""), obj, PatchType.APPLY
             )
         except KubeError as error:
-            raise DemoError(f"{Subject.of(obj)} is refused by the API server: {error.message}") from error
+            raise DemoError(f"the API server refuses {Subject.of(obj)}: {error.message}") from error
 
     async def _list(self, kind: str) -> list[Object]:
         return [obj | {"kind": kind} for obj in await self._client.list(objects.resource(kind))]
@@ -199,10 +200,10 @@ class Cluster:
 
     async def _release(self, resource: Resource, obj: Object) -> None:
         name, namespace = obj["metadata"]["name"], obj["metadata"].get("namespace", "")
-        await _unless_gone(self._client.delete(resource, name, namespace))
+        await _ignore_not_found(self._client.delete(resource, name, namespace))
         if obj["metadata"].get("finalizers"):
             no_finalizers: Object = {"metadata": {"finalizers": []}}
-            await _unless_gone(self._client.patch(resource, name, namespace, no_finalizers))
+            await _ignore_not_found(self._client.patch(resource, name, namespace, no_finalizers))
 
     async def _definitions(self) -> list[Object]:
         definitions = await self._client.list(CUSTOM_RESOURCE_DEFINITIONS)
@@ -224,11 +225,13 @@ def _last_seen(event: Object) -> str:
 
 
 def _is_established(definition: Object) -> bool:
-    conditions = definition["status"]["conditions"] or ()  # null until the API server has looked at it
+    conditions = (
+        definition["status"]["conditions"] or ()
+    )  # null until the API server has processed the definition
     return any(each["type"] == "Established" and each["status"] == "True" for each in conditions)
 
 
-async def _unless_gone(request: Awaitable[object]) -> None:
+async def _ignore_not_found(request: Awaitable[object]) -> None:
     try:
         await request
     except KubeError as error:

@@ -1,4 +1,4 @@
-"""`cloudrun-identity demo`."""
+"""The command `cloudrun-identity demo`."""
 
 import asyncio
 import signal
@@ -15,54 +15,56 @@ from .failure import DemoError
 from .screen import Screen, Style
 from .stage import Stage
 
-INTERRUPTED = 130  # the exit code of a shell command that was ended by Ctrl-C
+INTERRUPTED = 130  # the exit code of a shell command that Ctrl-C ended
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @click.command(context_settings={"auto_envvar_prefix": "CLOUDRUN_IDENTITY_DEMO"})
 @click.option(
-    "--keep", is_flag=True, help="Leave everything running at the end and tell how to use and stop it."
+    "--keep", is_flag=True, help="Leave everything running at the end, and print how to use and stop it."
 )
 @click.option(
     "--kubeconfig",
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False),
-    help="Play on this cluster instead of the embedded API. It must not have the operator's kinds yet; what "
-    "the demo installs there it removes again, unless --keep.",
+    help="Use this cluster instead of the embedded API server. The operator's CRDs must not be installed "
+    "there. The demo removes what it installs, unless --keep is given.",
 )
 def demo(keep: bool, kubeconfig: str | None) -> None:
-    """Show the whole product at work on this machine, in about a minute.
+    """Run the operator on this machine and show what it does, in about a minute.
 
-    Starts an embedded Kubernetes API, an emulated Google Cloud and the operator as processes on 127.0.0.1,
-    applies the examples, changes Google Cloud behind the operator's back and shows the repair. Nothing leaves
-    this machine, and no account is needed.
+    Starts an embedded Kubernetes API server, a Google Cloud emulator and the operator as processes on
+    127.0.0.1. Applies the examples, changes Google Cloud without the operator and shows how the operator
+    repairs it. Needs no account and no network.
     """
     sys.exit(asyncio.run(_run(Screen.on(sys.stdout), keep, kubeconfig)))
 
 
 async def _run(screen: Screen, keep: bool, kubeconfig: str | None) -> int:
-    playing = asyncio.create_task(_play(screen, keep, kubeconfig))
-    _cancel_on_first_signal(playing)
+    running = asyncio.create_task(_show(screen, keep, kubeconfig))
+    _cancel_on_first_signal(running)
     try:
-        await playing
+        await running
     except DemoError as failure:
         screen.failure(str(failure), failure.evidence)
         return 1
     except asyncio.CancelledError:
-        screen.line("Interrupted; everything is stopped.")
+        screen.line("Interrupted. All processes are stopped.")
         return INTERRUPTED
     return 0
 
 
-async def _play(screen: Screen, keep: bool, kubeconfig: str | None) -> None:
+async def _show(screen: Screen, keep: bool, kubeconfig: str | None) -> None:
     screen.title(
         "Cloud Run identities on Kubernetes: a demo",
-        "Everything runs on this machine: "
-        + ("your Kubernetes cluster, " if kubeconfig else "a small Kubernetes API, ")
-        + "an emulated Google Cloud and the operator, each a process of its own. No account is needed.",
+        "All parts run as processes on this machine: "
+        + ("" if kubeconfig else "an embedded Kubernetes API server, ")
+        + "a Google Cloud emulator and the operator. "
+        + ("Your Kubernetes cluster is used. " if kubeconfig else "")
+        + "No Google Cloud account is needed.",
     )
-    screen.step("Start the parts")
+    screen.step("Start Google Cloud and Kubernetes")
     async with stages.set_up(kubeconfig) as stage:
         screen.columns(
             [
@@ -71,33 +73,36 @@ async def _play(screen: Screen, keep: bool, kubeconfig: str | None) -> None:
                 ["", f"http://127.0.0.1:{stage.ports.google_rest} (REST)", ""],
             ]
         )
-        await story.play(stage, screen)
+        await story.run(stage, screen)
         stage.is_kept = keep
         if keep:
-            _explain_how_to_go_on(stage, screen)
+            _explain_next_steps(stage, screen)
     if not keep:
         screen.line()
-        screen.line("Everything is stopped. To look around: cloudrun-identity demo --keep")
+        screen.line("All processes are stopped. To keep them running: cloudrun-identity demo --keep")
 
 
-def _explain_how_to_go_on(stage: Stage, screen: Screen) -> None:
-    screen.step("It is all left running")
+def _explain_next_steps(stage: Stage, screen: Screen) -> None:
+    screen.step("Everything keeps running")
     edit = f"http://127.0.0.1:{stage.ports.google_rest}/control/edit"
     ways = {
         "use": [f"export KUBECONFIG={stage.kubeconfig}"],
         "look": ["kubectl get cloudrun -A", f"kubectl get policyledgers -n {stages.OPERATOR_NAMESPACE}"],
         "break": [f"curl {edit} -d '{privilege.REMOVAL.to_json()}'"],
         "logs": [f"tail -f {stage.parts.directory}/*.log"],
-        "stop": [*_how_to_empty_the_cluster(stage), _how_to_stop(stage)],
+        "stop": [*_cleanup_commands(stage), _stop_command(stage)],
     }
     for purpose, commands in ways.items():
         for label, command in zip_longest([purpose], commands, fillvalue=""):
-            # Not wrapped: commands are there to be copied.
+            # Not wrapped, so that commands can be copied.
             screen.line(f"{label:7}{screen.style(command, Style.COMMAND)}")
 
 
-def _how_to_empty_the_cluster(stage: Stage) -> list[str]:
-    """Name the commands for the user's own cluster, while the operator still removes its finalizers."""
+def _cleanup_commands(stage: Stage) -> list[str]:
+    """Return the commands that remove the demo's objects from the user's cluster.
+
+    The operator must still run, so that it removes its finalizers.
+    """
     if stage.is_embedded:
         return []
     return [
@@ -111,12 +116,12 @@ def _how_to_empty_the_cluster(stage: Stage) -> list[str]:
     ]
 
 
-def _how_to_stop(stage: Stage) -> str:
+def _stop_command(stage: Stage) -> str:
     return f"kill {' '.join(map(str, stage.parts.pids))}; rm -r {stage.parts.directory}"
 
 
-def _cancel_on_first_signal(playing: asyncio.Task[None]) -> None:
-    """Let the first signal end the demo in order; later ones would only leave something behind."""
+def _cancel_on_first_signal(running: asyncio.Task[None]) -> None:
+    """Stop the demo on the first signal. Ignore later ones, which would interrupt the cleanup."""
     loop = asyncio.get_running_loop()
     for each in _SIGNALS:
-        loop.add_signal_handler(each, lambda: playing.cancel() if not playing.cancelling() else None)
+        loop.add_signal_handler(each, lambda: running.cancel() if not running.cancelling() else None)

@@ -1,4 +1,4 @@
-"""Two states of the cloud side by side, as lines to show."""
+"""Differences between two states of Google Cloud, as lines to print."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from .google import CloudState, Policy, short_name
 
 
 class Mark(StrEnum):
-    """What became of a line: `diff`'s signs."""
+    """Sign of a line, as in `diff`."""
 
     ADDED = "+"
     REMOVED = "-"
@@ -17,7 +17,7 @@ class Mark(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One fact, `depth` levels under its heading."""
+    """One line, indented by `depth` levels."""
 
     mark: Mark
     text: str
@@ -29,19 +29,19 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """What is said of one resource."""
+    """The lines about one resource."""
 
     heading: str
     lines: tuple[Line, ...]
 
     @property
     def is_changed(self) -> bool:
-        """Whether anything was added or removed."""
+        """True if a line was added or removed."""
         return any(line.mark is not Mark.KEPT for line in self.lines)
 
 
 def compare(before: CloudState, now: CloudState) -> Iterator[Section]:
-    """Tell what is there now and what is gone: workloads first, then every policy that is not empty."""
+    """Compare two states: first the workloads, then every policy that is not empty in both."""
     for workload, account in sorted(now.accounts_of_workloads.items()):
         former = before.accounts_of_workloads.get(workload, account)
         yield Section(f"{short_name(workload)} runs as", tuple(_replaced(former, account)))

@@ -1,4 +1,4 @@
-"""The second act: somebody changes Google Cloud behind the operator's back, and it is put right."""
+"""Second part of the demo: Google Cloud is changed without the operator, which repairs the drift."""
 
 import asyncio
 import time
@@ -12,42 +12,48 @@ from .google import CloudState, MemberRemoval, WorkloadMove
 from .screen import Screen, Style
 from .stage import Stage
 
-REPAIR_TIMEOUT = 60.0  # seconds until what was changed is put right, and again until it is reported
+REPAIR_TIMEOUT = 60.0  # seconds until the drift is repaired, and again until the status reports it
 POLL_INTERVAL = 0.2  # seconds
 
-# Somebody with console access takes a role away from the flow runner…
+# Another person removes a role from the flow runner,
 REMOVAL = MemberRemoval(
     resource="//cloudresourcemanager.googleapis.com/projects/acme-flows",
     role="roles/run.admin",
     member="serviceAccount:prefect-runner@acme-flows.iam.gserviceaccount.com",
 )
 REMOVAL_SUBJECT = Subject("CloudRunIdentity", "flows", "prefect-runner")
-# …and deploys the checkout service without naming its account.
+# and deploys the checkout service without naming its service account.
 MOVED_WORKLOAD = "//run.googleapis.com/projects/acme-shop/locations/europe-west1/services/checkout"
 MOVE_SUBJECT = Subject("IdentityAttachment", "payments", "checkout")
 
 
-async def play(stage: Stage, screen: Screen, before: CloudState, declared: CloudState) -> None:
-    """Change what is `declared` back to what was there `before`, and show the repair and who tells of it.
+async def run(stage: Stage, screen: Screen, before: CloudState, declared: CloudState) -> None:
+    """Undo two changes of the operator, wait for the repair, and show its reports.
+
+    Args:
+        stage: The running parts.
+        screen: The output.
+        before: Google Cloud before the operator changed anything.
+        declared: Google Cloud with everything that the objects declare.
 
     Raises:
-        DemoError: it is not put right, or not told of.
+        DemoError: The operator does not repair the drift, or does not report it.
 
     """
-    await _break(stage, screen, before)
+    await _cause_drift(stage, screen, before)
     await _await_repair(stage, screen, declared)
     await _show_reports(stage, screen)
 
 
-async def _break(stage: Stage, screen: Screen, before: CloudState) -> None:
-    screen.step("Somebody with console access changes two things behind the operator's back")
+async def _cause_drift(stage: Stage, screen: Screen, before: CloudState) -> None:
+    screen.step("Cause drift: change Google Cloud without the operator, as a person with access to it")
     for change in (REMOVAL, WorkloadMove(MOVED_WORKLOAD, before.accounts_of_workloads[MOVED_WORKLOAD])):
         await stage.google.edit(change)
         screen.paragraph(str(change), style=Style.CHANGED)
 
 
 async def _await_repair(stage: Stage, screen: Screen, declared: CloudState) -> None:
-    screen.step("Wait until it is put right")
+    screen.step("Wait until the operator repairs the drift")
     account = declared.accounts_of_workloads[MOVED_WORKLOAD]
     repaired: dict[str, Callable[[CloudState], bool]] = {
         "role": lambda state: state.has(REMOVAL),
@@ -59,34 +65,34 @@ async def _await_repair(stage: Stage, screen: Screen, declared: CloudState) -> N
         state, elapsed = await stage.google.state(), time.monotonic() - began
         for name in [name for name, is_back in repaired.items() if is_back(state)]:
             del repaired[name]
-            screen.line(screen.style(f"the {name} is back after {elapsed:.1f} s", Style.GOOD))
+            screen.line(screen.style(f"the {name} is repaired after {elapsed:.1f} s", Style.GOOD))
         if repaired:
             awaited = " and the ".join(repaired)
             if elapsed > REPAIR_TIMEOUT:
-                raise DemoError(f"the {awaited} is not put right after {REPAIR_TIMEOUT:g} s")
+                raise DemoError(f"the operator did not repair the {awaited} within {REPAIR_TIMEOUT:g} s")
             screen.progress(f"waiting for the {awaited}", f"{elapsed:4.1f} s")
             await asyncio.sleep(POLL_INTERVAL)
 
 
 async def _show_reports(stage: Stage, screen: Screen) -> None:
-    screen.step("How the objects tell of it")
+    screen.step("See how the objects report the drift")
     for subject in (REMOVAL_SUBJECT, MOVE_SUBJECT):
         drift = await _reported_drift(stage, subject)
         events = await stage.cluster.events(subject)
-        told = [f"{event['reason']} ({event['type']})" for event in events if "Drift" in event["reason"]]
+        reasons = [f"{event['reason']} ({event['type']})" for event in events if "Drift" in event["reason"]]
         screen.line(str(subject))
         screen.columns(
             [
                 ["  status.drift", f"count {drift['count']}, repaired at {drift['lastRepairedTime']}"],
                 *(["", change] for change in drift["changes"]),
-                ["  Events", ", ".join(told)],
+                ["  Events", ", ".join(reasons)],
             ],
             [Style.FAINT],
         )
 
 
 async def _reported_drift(stage: Stage, subject: Subject) -> Object:
-    """Wait for the status, which follows the repair, to tell of it and to be Ready again."""
+    """Wait until the object is Ready again and its status reports the drift."""
     deadline = time.monotonic() + REPAIR_TIMEOUT
     while True:
         stage.parts.check()
@@ -95,5 +101,5 @@ async def _reported_drift(stage: Stage, subject: Subject) -> Object:
         if drift.get("lastRepairedTime") and Readiness.of(obj).is_ready:
             return drift
         if time.monotonic() > deadline:
-            raise DemoError(f"{subject} was put right, but its status.drift does not tell of it")
+            raise DemoError(f"the drift of {subject} is repaired, but its status.drift does not report it")
         await asyncio.sleep(POLL_INTERVAL)

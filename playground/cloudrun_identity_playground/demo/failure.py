@@ -1,10 +1,10 @@
-"""Why a demo ends before its end."""
+"""The error that ends a demo early."""
 
 
 class DemoError(Exception):
-    """The demo cannot go on; the message is one line for the user.
+    """The demo cannot continue; the message is one line for the user.
 
-    `evidence` is what else is known, a line each: what the parts wrote last.
+    `evidence` has more lines: the last log line of each part.
     """
 
     def __init__(self, message: str) -> None:

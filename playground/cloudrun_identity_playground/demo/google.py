@@ -1,4 +1,4 @@
-"""The Google side of the demo: what is in the emulated cloud, and changes to it by somebody else."""
+"""The Google side of the demo: the state of the emulated cloud, and changes by others than the operator."""
 
 import json
 import uuid
@@ -12,75 +12,75 @@ import aiohttp
 from .failure import DemoError
 
 Policy = Mapping[str, tuple[str, ...]]
-"""The members of each role, in the order of the policy."""
+"""Members by role, in the order of the policy."""
 
 
 class Edit(Protocol):
-    """A change to the cloud as somebody else makes it."""
+    """A change that another person makes in Google Cloud."""
 
     def to_json(self) -> str:
-        """Write the body of `POST /control/edit`."""
+        """Return the body of `POST /control/edit`."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class MemberRemoval:
-    """A member is taken out of a role; `resource` is a full resource name (`//SERVICE/…`)."""
+    """Removal of a member from a role; `resource` is a full resource name (`//SERVICE/…`)."""
 
     resource: str
     role: str
     member: str
 
     def to_json(self) -> str:
-        """Write the body of `POST /control/edit`."""
+        """Return the body of `POST /control/edit`."""
         return json.dumps({"policy": self.resource, "remove": [{"role": self.role, "member": self.member}]})
 
     def __str__(self) -> str:
-        return f"takes {self.role} away from {self.member.partition(':')[2]}"
+        return f"remove {self.role} from {self.member.partition(':')[2]}"
 
 
 @dataclass(frozen=True, slots=True)
 class WorkloadMove:
-    """A workload is deployed to run as another account."""
+    """Deployment of a workload that runs as another service account."""
 
     workload: str
     email: str
 
     def to_json(self) -> str:
-        """Write the body of `POST /control/edit`."""
+        """Return the body of `POST /control/edit`."""
         return json.dumps({"workload": self.workload, "serviceAccount": self.email})
 
     def __str__(self) -> str:
-        return f"deploys {short_name(self.workload)} as {self.email}"
+        return f"deploy {short_name(self.workload)} as {self.email}"
 
 
 class Attempt(Protocol):
-    """A call that somebody makes for himself, by the REST API, with a token of his own."""
+    """A call to the REST API with the caller's own token."""
 
     @property
     def path(self) -> str:
-        """Where to, with the query."""
+        """Path and query of the request."""
         ...
 
     def to_json(self) -> str:
-        """Write the body of the POST."""
+        """Return the body of the POST."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class JobCreation:
-    """A job is created to run as an account; `parent` is `projects/P/locations/L`."""
+    """Creation of a job that runs as a service account; `parent` is `projects/P/locations/L`."""
 
     parent: str
     email: str
 
     @property
     def path(self) -> str:
-        """Every job has an id of its own."""
+        """Path with a new job id each time."""
         return f"/v2/{self.parent}/jobs?jobId=flow-run-{uuid.uuid4().hex[:8]}"
 
     def to_json(self) -> str:
-        """Write the body of `POST jobs`, with Google's own sample image, which everybody may read."""
+        """Return the body of `POST jobs`, with Google's public sample image."""
         container = {"image": "us-docker.pkg.dev/cloudrun/container/job:latest"}
         return json.dumps(
             {"template": {"template": {"serviceAccount": self.email, "containers": [container]}}}
@@ -92,7 +92,7 @@ class JobCreation:
 
 @dataclass(frozen=True, slots=True)
 class IAMGrant:
-    """A service's IAM policy is replaced by one that grants a role; `service` is its relative name."""
+    """Replacement of a service's IAM policy by one that grants a role; `service` is its relative name."""
 
     service: str
     role: str
@@ -100,11 +100,11 @@ class IAMGrant:
 
     @property
     def path(self) -> str:
-        """The service's policy."""
+        """Path of the service's policy."""
         return f"/v2/{self.service}:setIamPolicy"
 
     def to_json(self) -> str:
-        """Write the body of `POST setIamPolicy`."""
+        """Return the body of `POST setIamPolicy`."""
         return json.dumps({"policy": {"bindings": [{"role": self.role, "members": [self.member]}]}})
 
     def __str__(self) -> str:
@@ -113,7 +113,7 @@ class IAMGrant:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Google's no: `code` as HTTP has it."""
+    """An error of the Google Cloud API; `code` is the HTTP status."""
 
     code: int
     message: str
@@ -124,13 +124,13 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class CloudState:
-    """What the demo looks at; resources by their full names (`//SERVICE/…`)."""
+    """The part of Google Cloud that the demo shows. Resources have full names (`//SERVICE/…`)."""
 
     policies: Mapping[str, Policy]
     accounts_of_workloads: Mapping[str, str]
 
     def has(self, removal: MemberRemoval) -> bool:
-        """Whether the member still, or again, holds the role."""
+        """Return whether the member holds the role."""
         return removal.member in self.policies.get(removal.resource, {}).get(removal.role, ())
 
 
@@ -142,23 +142,23 @@ class GoogleCloud:
         self._url = url
 
     async def state(self) -> CloudState:
-        """Read everything as it is now. It counts as no call."""
+        """Read the current state. This does not count as a call."""
         return parse_state(await self._control("GET", "state"))
 
     async def calls(self) -> Counter[str]:
-        """Count how often each RPC was called, by its name."""
+        """Return the number of calls by RPC."""
         return Counter(await self._control("GET", "calls"))
 
-    async def turn(self, **switches: Any) -> None:
-        """Turn switches of the cloud, by their names in camel case."""
+    async def set_switches(self, **switches: Any) -> None:
+        """Set switches of the emulator by their names in camel case."""
         await self._control("PATCH", "switches", json.dumps(switches))
 
     async def edit(self, change: Edit) -> None:
-        """Change the cloud as somebody else, behind the operator's back."""
+        """Change Google Cloud without the operator."""
         await self._control("POST", "edit", change.to_json())
 
     async def attempt(self, attempt: Attempt, principal: str) -> Refusal | None:
-        """Make a call as a principal of the cloud; None: it was done."""
+        """Make a call as a principal; return None if it succeeds."""
         headers = {"Authorization": f"Bearer {principal}", "Content-Type": "application/json"}
         url = f"{self._url}{attempt.path}"
         async with self._session.post(url, data=attempt.to_json(), headers=headers) as reply:
@@ -174,7 +174,7 @@ class GoogleCloud:
 
 
 def parse_state(state: Mapping[str, Any]) -> CloudState:
-    """Read the answer of `GET /control/state`, whose resources go by their relative names."""
+    """Parse the answer of `GET /control/state`, which has relative resource names."""
     workloads = {
         name: workload for collection in _WORKLOAD_COLLECTIONS for name, workload in state[collection].items()
     }
@@ -188,11 +188,11 @@ def parse_state(state: Mapping[str, Any]) -> CloudState:
 
 
 def short_name(resource: str) -> str:
-    """Shorten a full resource name to what people say: `Service acme-shop/europe-west1/checkout`."""
+    """Return a short name of a resource, such as `Service acme-shop/europe-west1/checkout`."""
     parts = resource.removeprefix("//").split("/")[1:]
     collection, names = parts[-2], parts[1::2]
     if collection == "serviceAccounts":
-        names = names[-1:]  # its e-mail tells the project
+        names = names[-1:]  # the e-mail contains the project
     return f"{_KINDS[collection].label} {'/'.join(names)}"
 
 
@@ -227,13 +227,13 @@ def _role(binding: Mapping[str, Any]) -> str:
 
 
 def _account(workload: Mapping[str, Any]) -> str:
-    """Read the account of the template, which of a job lies one level deeper; empty for the default."""
-    template = workload.get("template", {})
+    """Return the service account that the template names, or an empty string."""
+    template = workload.get("template", {})  # a job has another template in it
     account: str = template.get("template", template).get("serviceAccount", "")
     return account
 
 
 def _default_account(workload: str, projects: Mapping[str, Any]) -> str:
-    """Name the account that Cloud Run uses where a template names none: Compute Engine's default."""
+    """Return the account that Cloud Run uses if a template names none: the Compute Engine default account."""
     number = projects[workload.split("/")[1]]["projectNumber"]
     return f"{number}-compute@developer.gserviceaccount.com"

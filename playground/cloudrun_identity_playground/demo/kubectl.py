@@ -1,4 +1,4 @@
-"""`kubectl get`: by kubectl itself where it is installed, else the server's Table laid out alike."""
+"""`kubectl get`, run by kubectl if it is installed, or rendered from the API server's Table."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ NOTHING_FOUND = "No resources found"
 
 @dataclass(frozen=True, slots=True)
 class Kubectl:
-    """Reads one API server; `cache` is where kubectl may keep what it discovers."""
+    """Reads one API server; `cache` is kubectl's discovery cache."""
 
     kubeconfig: str
     cache: Path
@@ -29,13 +29,13 @@ class Kubectl:
 
     @classmethod
     def find(cls, kubeconfig: str, cache: Path) -> "Kubectl":
-        """Use the kubectl on the PATH, if there is one."""
+        """Return a reader that uses the kubectl on the PATH, if there is one."""
         return cls(kubeconfig, cache, shutil.which("kubectl"))
 
     async def get(self, kind: str, namespace: str = "") -> tuple[str, str]:
-        """List the objects of a kind; the command as a person would type it, and its output.
+        """List the objects of a kind; return the command as a user types it, and its output.
 
-        Without `namespace` those of all namespaces are listed.
+        Without `namespace`, list the objects of all namespaces.
         """
         resource = objects.resource(kind)
         scope = ["-n", namespace] if namespace else ["-A"] if resource.namespaced else []
@@ -46,7 +46,7 @@ class Kubectl:
         return command, tables.render(table, with_namespace=scope == ["-A"]) or NOTHING_FOUND
 
     async def show(self, screen: Screen, kinds: Iterable[str], namespace: str = "") -> None:
-        """Show what there is of each kind; one of which there is nothing is left out."""
+        """Print the objects of each kind; skip kinds without objects."""
         for kind in kinds:
             command, output = await self.get(kind, namespace)
             if output != NOTHING_FOUND:
@@ -66,7 +66,7 @@ class Kubectl:
         output, errors = await process.communicate()
         if process.returncode:
             raise DemoError(f"{' '.join(command)} failed: {errors.decode(errors='replace').strip()}")
-        return output.decode() or NOTHING_FOUND  # which kubectl says beside its output
+        return output.decode() or NOTHING_FOUND  # kubectl prints this message to stderr
 
     async def _table(self, path: str) -> dict[str, object]:
         configuration = await connection.load(self.kubeconfig)

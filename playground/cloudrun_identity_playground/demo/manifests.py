@@ -1,4 +1,4 @@
-"""The manifests that the demo applies: the examples, with a drift interval that is worth waiting for."""
+"""The manifests that the demo applies: the examples with a short drift interval."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,30 +7,30 @@ from typing import Any
 import yaml
 
 EXAMPLES = ("prefect", "checkout")
-"""What is applied at the start, in this order."""
+"""Examples that are applied at the start, in this order."""
 
 DIRECTORY = Path(__file__).parent / "examples"
-"""The examples: a symbolic link in a checkout, a copy in the distributions."""
+"""Directory of the examples: a symbolic link in a checkout, a copy in the distributions."""
 
 SEED = DIRECTORY / "seed.yaml"
-"""The Google Cloud that the demo starts with."""
+"""State of Google Cloud at the start of the demo."""
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """The objects of one directory, in the order of its files."""
+    """The objects of one example, in the order of its files."""
 
     name: str
     objects: tuple[dict[str, Any], ...]
 
 
 def load(name: str, drift_interval: str) -> Example:
-    """Read an example, its ManagedProjects with this `driftInterval` (such as `10s`)."""
+    """Read an example and set this `driftInterval` (such as `10s`) in its ManagedProjects."""
     return Example(name, _read(DIRECTORY / name, drift_interval))
 
 
 def amount(kind: str, count: int) -> str:
-    """So many objects of a kind: `1 CustomRole`, `2 CloudRunIdentities`."""
+    """Return a number of objects in words: `1 CustomRole`, `2 CloudRunIdentities`."""
     if count == 1:
         return f"1 {kind}"
     return f"{count} {kind[:-1]}ies" if kind.endswith("ty") else f"{count} {kind}s"

@@ -1,4 +1,4 @@
-"""The third act: the flow runner with two broad roles, then with no more than it needs."""
+"""Third part of the demo: the flow runner with two broad roles, then with least privilege."""
 
 from collections.abc import Sequence
 
@@ -18,37 +18,37 @@ REMOVAL = MemberRemoval(
     "projects/acme-flows/roles/prefectRunner",
     RUNNER,
 )
-"""What the reader may do behind the operator's back: the roles of before are not there any more."""
+"""The change that the user may make in a demo that keeps running."""
 
 ATTEMPTS: tuple[Attempt, ...] = (
-    # What Prefect's worker is there for…
+    # The purpose of Prefect's worker,
     JobCreation(LOCATION, "prefect-flows@acme-flows.iam.gserviceaccount.com"),
-    # …and what whoever gets hold of the worker would like to do.
+    # and two calls that an attacker would make with its token.
     JobCreation(LOCATION, "payroll@acme-flows.iam.gserviceaccount.com"),
     IAMGrant(f"{LOCATION}/services/payroll", "roles/run.invoker", RUNNER),
 )
 
 
 async def try_as_runner(stage: Stage) -> list[Refusal | None]:
-    """What Google says to each of the attempts, made with a token of the runner; None: it is done."""
+    """Make each attempt with a token of the runner; return its refusal, or None if the call succeeds."""
     return [await stage.google.attempt(attempt, RUNNER) for attempt in ATTEMPTS]
 
 
 def show(screen: Screen, broad: Sequence[Refusal | None], narrow: Sequence[Refusal | None]) -> None:
-    """Set the two ways side by side.
+    """Print the results of both examples side by side.
 
     Raises:
-        DemoError: one of them is refused what it should do, or the narrow one may do more.
+        DemoError: A call that must be allowed is refused, or one that must be refused is allowed.
 
     """
-    screen.step("What the flow runner may do with either, tried with a token of its own")
+    screen.step("Compare what the flow runner is allowed to do, by calls with its own token")
     for attempt, first, then in zip(ATTEMPTS, broad, narrow, strict=True):
         screen.line(str(attempt))
-        rows = [["  examples/prefect/", _said(first)], [f"  examples/{EXAMPLE}/", _said(then)]]
+        rows = [["  examples/prefect/", _result(first)], [f"  examples/{EXAMPLE}/", _result(then)]]
         screen.columns(rows, [Style.COMMAND])
     if any(broad) or narrow[0] or not all(narrow[1:]):
-        raise DemoError("the flow runner may do something else than its roles say")
+        raise DemoError("the flow runner is not allowed exactly what its roles permit")
 
 
-def _said(refusal: Refusal | None) -> str:
+def _result(refusal: Refusal | None) -> str:
     return f"refused: {refusal}" if refusal else "allowed"

@@ -1,4 +1,4 @@
-"""The parts of the demo as processes of their own, with everything they write in one directory."""
+"""The parts of the demo as processes, with all logs in one directory."""
 
 import asyncio
 import os
@@ -17,14 +17,14 @@ from .failure import DemoError
 START_TIMEOUT = 30.0  # seconds for a part to answer; imports alone take 2 on a slow machine
 STOP_TIMEOUT = 10.0  # seconds between SIGTERM and SIGKILL; kopf takes 5 to end
 PROBE_INTERVAL = 0.1  # seconds
-LOG_LINE_WIDTH = 300  # characters of a log line that are shown
+LOG_LINE_WIDTH = 300  # maximal length of a quoted log line
 
 _LOOPBACK = "127.0.0.1,localhost"
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One running process; `name` is what people call it."""
+    """One process. `name` is shown to the user."""
 
     name: str
     log: Path
@@ -32,22 +32,22 @@ class Part:
 
     @property
     def pid(self) -> int:
-        """The process id."""
+        """Process id."""
         return self.process.pid
 
     @property
     def is_running(self) -> bool:
-        """Whether it has not ended."""
+        """True if the process has not ended."""
         return self.process.poll() is None
 
     def last_log_line(self) -> str:
-        """Quote what it wrote last, one line."""
+        """Return the last line of the log that is not empty."""
         lines = self.log.read_text(errors="replace").split("\n")
-        last = next((line.strip() for line in reversed(lines) if line.strip()), "(it wrote nothing)")
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "(the log is empty)")
         return last if len(last) <= LOG_LINE_WIDTH else last[: LOG_LINE_WIDTH - 1] + "…"
 
     async def stop(self) -> None:
-        """End it: SIGTERM, and SIGKILL if that is not enough."""
+        """Stop the process with SIGTERM, and with SIGKILL after a while."""
         self.process.terminate()
         deadline = time.monotonic() + STOP_TIMEOUT
         while self.is_running:
@@ -58,7 +58,7 @@ class Part:
 
 @dataclass(slots=True)
 class Parts:
-    """All processes of one demo, ended in the reverse order of their start."""
+    """All processes of one demo. They stop in the reverse order of their start."""
 
     directory: Path
     _running: list[Part] = field(default_factory=list)
@@ -66,7 +66,7 @@ class Parts:
 
     @property
     def pids(self) -> tuple[int, ...]:
-        """The process ids, in the order of their start."""
+        """Process ids in the order of their start."""
         return tuple(part.pid for part in self._running)
 
     async def start(
@@ -76,12 +76,12 @@ class Parts:
         answers: Callable[[], Awaitable[bool]],
         settings: Mapping[str, str] = MappingProxyType({}),
     ) -> float:
-        """Start `cloudrun-identity ARGUMENTS…` and wait until `answers`; the seconds it took.
+        """Start `cloudrun-identity ARGUMENTS…`, wait until `answers` is true, and return the seconds it took.
 
-        `settings` are in its environment beside what it inherits.
+        `settings` are added to the inherited environment.
 
         Raises:
-            DemoError: it ended, or did not answer in time.
+            DemoError: The process ended, or did not answer in time.
 
         """
         began = time.monotonic()
@@ -89,53 +89,55 @@ class Parts:
         while not await answers():
             self.check()
             if time.monotonic() - began > START_TIMEOUT:
-                raise DemoError(f"the {name} does not answer after {START_TIMEOUT:g} s")
+                raise DemoError(f"the {name} does not answer within {START_TIMEOUT:g} s")
             await asyncio.sleep(PROBE_INTERVAL)
         return time.monotonic() - began
 
     def check(self) -> None:
-        """See that all are alive.
+        """Check that all processes run.
 
         Raises:
-            DemoError: one has ended.
+            DemoError: A process has ended.
 
         """
         for part in self._running:
             if not part.is_running:
-                raise DemoError(f"the {part.name} ended by itself, with exit code {part.process.returncode}")
+                raise DemoError(
+                    f"the {part.name} ended unexpectedly with exit code {part.process.returncode}"
+                )
 
     @property
     def has_logs(self) -> bool:
-        """Whether any part was ever started."""
+        """True if a process was ever started."""
         return bool(self._started)
 
     def last_log_lines(self) -> list[str]:
-        """Quote what each wrote last, as `NAME: LINE`, also of those that have ended."""
+        """Return the last log line of each process, ended ones included, as `NAME: LINE`."""
         return [f"{part.name}: {part.last_log_line()}" for part in self._started]
 
     async def stop(self, name: str) -> None:
-        """End the part of this name, if it was started."""
+        """Stop the process of this name, if it was started."""
         for part in [part for part in self._running if part.name == name]:
             await part.stop()
             self._running.remove(part)
 
     async def stop_all(self) -> None:
-        """End all of them."""
+        """Stop all processes."""
         while self._running:
             await self._running.pop().stop()
 
     def _spawn(self, name: str, arguments: tuple[str, ...], settings: Mapping[str, str]) -> None:
         log = self.directory / f"{name.lower().replace(' ', '-')}.log"
         with log.open("wb") as output:
-            # Not asyncio's: its transports kill a process that is still running when they are collected, and
-            # with --keep the parts outlive the demo.
+            # Not asyncio's: a subprocess ends when its transport is garbage-collected. With --keep, the parts
+            # outlive the demo.
             process = subprocess.Popen(  # noqa: S603 - our own command, with our own arguments
                 [sys.executable, "-m", "cloudrun_identity", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=environment(os.environ) | dict(settings),
-                start_new_session=True,  # Ctrl-C is for the demo alone: it ends the parts in order
+                start_new_session=True,  # Ctrl-C reaches only the demo, which stops the parts in order
             )
         part = Part(name, log, process)
         self._running.append(part)
@@ -143,7 +145,7 @@ class Parts:
 
 
 def environment(inherited: Mapping[str, str]) -> dict[str, str]:
-    """Leave out the user's settings of another operator, and every proxy on the way to loopback."""
+    """Return the environment without the user's settings of an operator, and without proxies for loopback."""
     kept = {
         key: value
         for key, value in inherited.items()
@@ -154,7 +156,7 @@ def environment(inherited: Mapping[str, str]) -> dict[str, str]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Find different ports of 127.0.0.1 that nobody listens on."""
+    """Return ports of 127.0.0.1 that are free."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:

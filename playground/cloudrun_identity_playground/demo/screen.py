@@ -1,4 +1,4 @@
-"""What the demo writes: short headed steps, aligned columns, colour and a live line on a terminal only."""
+"""Output of the demo: numbered steps, aligned columns, and on a terminal colors and a progress line."""
 
 import os
 import shutil
@@ -11,11 +11,11 @@ from typing import TextIO
 WIDTH = 100
 INDENT = "   "
 
-_LEAST = 20  # characters that a line gets, however much stands before it
+_LEAST = 20  # minimal width of a wrapped cell
 
 
 class Style(StrEnum):
-    """Colours, as the parameters of ANSI's SGR sequence."""
+    """Colors, as parameters of ANSI's SGR sequence."""
 
     HEADING = "1"
     GOOD = "32"
@@ -26,7 +26,7 @@ class Style(StrEnum):
 
 
 class Screen:
-    """Writes to one stream; `live` says that it is a terminal, where lines can be rewritten."""
+    """Writes to one stream. `live` says that it is a terminal, where a line can be overwritten."""
 
     def __init__(self, stream: TextIO, *, live: bool, colour: bool) -> None:
         self._stream = stream
@@ -37,21 +37,21 @@ class Screen:
 
     @classmethod
     def on(cls, stream: TextIO) -> "Screen":
-        """Open the screen: live on a terminal, and there in colour unless NO_COLOR is set (no-color.org)."""
+        """Return a screen: live on a terminal, with colors unless NO_COLOR is set (no-color.org)."""
         live = stream.isatty() and os.environ.get("TERM") != "dumb"
         return cls(stream, live=live, colour=live and not os.environ.get("NO_COLOR"))
 
     @property
     def _width(self) -> int:
-        """How long a line may be: that of a narrow terminal, but not of a wide one."""
+        """Maximal length of a line: the width of the terminal, within limits."""
         return min(WIDTH, shutil.get_terminal_size().columns) if self._live else WIDTH
 
     def style(self, text: str, style: Style) -> str:
-        """`text` in a colour, or as it is."""
+        """Return `text` in a color if colors are on."""
         return f"\x1b[{style}m{text}\x1b[0m" if self._colour else text
 
     def title(self, text: str, explanation: str) -> None:
-        """Write the first lines of all."""
+        """Write the title of the demo."""
         self._write(self.style(text, Style.HEADING))
         self.paragraph(explanation, indent="")
 
@@ -62,26 +62,26 @@ class Screen:
         self._write(self.style(f"{self._steps:<{len(INDENT) - 1}} {text}", Style.HEADING))
 
     def paragraph(self, text: str, *, indent: str = INDENT, style: Style | None = None) -> None:
-        """Write a text, wrapped."""
+        """Write wrapped text."""
         for line in _wrap(text, self._width - len(indent)):
             self._write(indent + (self.style(line, style) if style else line))
 
     def line(self, text: str = "") -> None:
-        """Write one line of a step, as it is."""
+        """Write one line of a step without wrapping."""
         self._write(f"{INDENT}{text}" if text else "")
 
     def command(self, text: str) -> None:
-        """Write the command whose output follows."""
+        """Write a command before its output."""
         self._write("")
         self._write(self.style(f"$ {text}", Style.COMMAND))
 
     def verbatim(self, text: str) -> None:
-        """Write the output of a command, not indented and not cut."""
+        """Write the output of a command, neither indented nor cut."""
         for line in text.rstrip("\n").split("\n"):
             self._write(line.rstrip())
 
     def columns(self, rows: Iterable[Sequence[str]], styles: Sequence[Style | None] = ()) -> None:
-        """Write aligned rows, their last cells wrapped; `styles` are those of the columns."""
+        """Write aligned rows and wrap their last cells; `styles` belong to the columns."""
         for *cells, last in align(rows, gap=2):
             hanging = " " * len(INDENT + "".join(cells))
             first, *others = _wrap(last, self._width - len(hanging))
@@ -94,16 +94,16 @@ class Screen:
                 self._write(f"{hanging}{line}")
 
     def failure(self, message: str, evidence: Iterable[str]) -> None:
-        """End a demo that failed: why, and what else is known."""
+        """Write the reason why the demo failed, and more evidence."""
         self._write("")
         self._write(self.style(f"Failed: {message}", Style.BAD))
         for each in evidence:
             self.line(each)
 
     def progress(self, state: str, clock: str) -> None:
-        """Tell what is awaited: on a terminal in one line with a clock, else in a line for each new state."""
+        """Show the progress in one line with a clock, or without a terminal in a line for each new state."""
         if self._live:
-            # One character less than fits: a full line would make some terminals go on to the next.
+            # One character less than the width: some terminals wrap after a full line.
             self._stream.write("\r\x1b[K" + _cut(f"{INDENT}{clock}  {state}", self._width - 1))
             self._stream.flush()
         elif state != self._progress:
@@ -119,9 +119,9 @@ class Screen:
 
 
 def align(rows: Iterable[Sequence[str]], *, gap: int, minimum: int = 0) -> list[list[str]]:
-    """Pad the cells of each row, all but its last, to the width of their column and `gap` spaces more.
+    """Pad all cells of a row but the last to the width of their column plus `gap` spaces.
 
-    `minimum` is the least width of a column with its gap.
+    `minimum` is the minimal width of a column with its gap.
     """
     table = [list(row) for row in rows]
     columns = max((len(row) for row in table), default=0)
@@ -136,7 +136,7 @@ def align(rows: Iterable[Sequence[str]], *, gap: int, minimum: int = 0) -> list[
 
 
 def _wrap(text: str, width: int) -> list[str]:
-    """Break between words only: an e-mail address stays whole, even where it is too long."""
+    """Wrap text between words only, so that an e-mail address is never split."""
     return textwrap.wrap(text, max(width, _LEAST), break_on_hyphens=False, break_long_words=False) or [""]
 
 

@@ -1,4 +1,4 @@
-"""What the demo plays on: an API server, a Google Cloud and the operator, put up and taken down."""
+"""The parts that the demo runs on: API server, Google Cloud emulator and operator."""
 
 import asyncio
 import shutil
@@ -32,7 +32,7 @@ _REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=10)
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The ports of one demo, on 127.0.0.1."""
+    """Ports of one demo on 127.0.0.1."""
 
     kubernetes: int
     google_grpc: int
@@ -42,7 +42,7 @@ class Ports:
 
 @dataclass(slots=True)
 class Stage:
-    """The running parts. `kubeconfig` is the user's own, or that of the embedded API server."""
+    """The running parts. `kubeconfig` is the user's, or that of the embedded API server."""
 
     ports: Ports
     parts: Parts
@@ -55,7 +55,7 @@ class Stage:
     is_kept: bool = False
 
     async def start_operator(self, **settings: str) -> float:
-        """Start the operator, with settings in its environment, and wait until it is ready; the seconds."""
+        """Start the operator with environment `settings`, and return the seconds until it is ready."""
         arguments = (
             "run",
             f"--kubeconfig={self.kubeconfig}",
@@ -74,28 +74,28 @@ _FAILURES = (DemoError, KubeError, aiohttp.ClientError, OSError)
 async def set_up(
     kubeconfig: str | None, *, seed: Path | None = None, latency: Latency = Latency.NONE
 ) -> AsyncIterator[Stage]:
-    """Start an API server, unless the user names one, and a Google Cloud; take all down again at the end.
+    """Start an API server (unless the user names one) and a Google Cloud emulator; stop both at the end.
 
-    The cloud holds what `seed` says, by default that of the examples. A stage that is left with `is_kept`
-    stays up. Of one that fails only the logs stay.
+    The emulator starts with `seed`, by default that of the examples. If `is_kept` is set, the parts keep
+    running. If the demo fails, the logs are kept.
 
     Raises:
-        DemoError: something does not start, or went wrong later; with what the parts wrote last.
+        DemoError: A part does not start or fails later. The evidence has the last log lines.
 
     """
     try:
         parts = Parts(Path(tempfile.mkdtemp(prefix="cloudrun-identity-demo-")))
     except OSError as error:
-        raise DemoError(f"cannot keep what the parts write: {error.filename}: {error.strerror}") from error
+        raise DemoError(f"cannot create a directory for logs: {error.filename}: {error.strerror}") from error
     try:
         async with AsyncExitStack() as connections, AsyncExitStack() as ends:
-            ends.push(partial(_forget, parts))
+            ends.push(partial(_remove_logs, parts))
             cloud = (f"--seed={seed or manifests.SEED}", f"--latency={latency}")
             stage = await _start(parts, kubeconfig, cloud, connections, ends)
             yield stage
             if stage.is_kept:
                 ends.pop_all()
-    except BrokenPipeError:  # nobody reads the screen any more, which is no failure of a part
+    except BrokenPipeError:  # the reader of the output has closed it; no part failed
         raise
     except _FAILURES as error:
         raise _with_evidence(error, parts) from error
@@ -109,16 +109,16 @@ async def _start(
     ends: AsyncExitStack,
 ) -> Stage:
     session = await connections.enter_async_context(aiohttp.ClientSession(timeout=_REQUEST_TIMEOUT))
-    # The user's cluster comes first: nothing is started for one that cannot be used.
+    # Connect to the user's cluster first, so that nothing starts if it cannot be used.
     user_cluster = await _connect_unused(kubeconfig, connections) if kubeconfig else None
     ports = Ports(*free_ports(4))
-    ends.push_async_callback(_to_the_end, parts.stop_all)
+    ends.push_async_callback(_finish, parts.stop_all)
     await _start_google_cloud(parts, ports, cloud, session)
     path = kubeconfig or await _start_kubernetes_api(parts, ports)
     cluster = user_cluster or await _connect(path, connections)
     if user_cluster is not None:
-        ends.push_async_callback(_to_the_end, cluster.remove)
-    ends.push_async_callback(_to_the_end, partial(parts.stop, OPERATOR))
+        ends.push_async_callback(_finish, cluster.remove)
+    ends.push_async_callback(_finish, partial(parts.stop, OPERATOR))
     return Stage(
         ports=ports,
         parts=parts,
@@ -173,21 +173,21 @@ async def _answers(session: aiohttp.ClientSession, url: str) -> bool:
 def _with_evidence(error: Exception, parts: Parts) -> DemoError:
     failure = error if isinstance(error, DemoError) else DemoError(str(error))
     if parts.has_logs:
-        failure.evidence = (*parts.last_log_lines(), f"all logs: {parts.directory}")
+        failure.evidence = (*parts.last_log_lines(), f"All logs: {parts.directory}")
     return failure
 
 
-def _forget(
+def _remove_logs(
     parts: Parts, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None
 ) -> None:
-    """Remove what the parts wrote, unless it tells why they failed."""
+    """Remove the directory with the logs, unless they explain a failure."""
     failed = isinstance(error, _FAILURES) and not isinstance(error, BrokenPipeError)
     if not (failed and parts.has_logs):
         shutil.rmtree(parts.directory, ignore_errors=True)
 
 
-async def _to_the_end(work: Callable[[], Coroutine[None, None, None]]) -> None:
-    """Do the work as a whole also when Ctrl-C comes in the middle of it."""
+async def _finish(work: Callable[[], Coroutine[None, None, None]]) -> None:
+    """Finish the work even if Ctrl-C interrupts it."""
     task = asyncio.create_task(work())
     try:
         await asyncio.shield(task)

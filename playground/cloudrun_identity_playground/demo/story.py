@@ -1,4 +1,4 @@
-"""What the demo shows, step by step."""
+"""The steps of the demo."""
 
 import asyncio
 import time
@@ -21,21 +21,18 @@ READY_TIMEOUT = 90.0  # seconds until everything is Ready
 POLL_INTERVAL = 0.2  # seconds
 
 
-async def play(stage: Stage, screen: Screen) -> None:
-    """Tell the whole story.
+async def run(stage: Stage, screen: Screen) -> None:
+    """Run all steps.
 
     Raises:
-        DemoError: something does not go as told.
+        DemoError: A step does not end as expected.
 
     """
     before = await stage.google.state()
     await _install(stage, screen)
-    subjects = await _apply(
-        stage, screen, "Apply the examples, through the Kubernetes API", *manifests.EXAMPLES
-    )
+    subjects = await _apply(stage, screen, "Apply the examples", *manifests.EXAMPLES)
     screen.paragraph(
-        f"With driftInterval {DRIFT_INTERVAL} instead of 5m: how often Google Cloud is compared with what is "
-        "declared.",
+        f"driftInterval is {DRIFT_INTERVAL} instead of 5m, so that the operator detects drift soon.",
         style=Style.FAINT,
     )
     await _await_ready(stage, screen, subjects)
@@ -43,16 +40,14 @@ async def play(stage: Stage, screen: Screen) -> None:
     await _show_tables(stage.kubectl, screen)
     declared = await stage.google.state()
     _show_cloud(screen, before, declared)
-    await drift.play(stage, screen, before, declared)
+    await drift.run(stage, screen, before, declared)
     _show_calls(screen, calls_until_ready, await stage.google.calls())
     broad = await privilege.try_as_runner(stage)
     with_broad_roles = await stage.google.state()
-    subjects = await _apply(
-        stage, screen, "Apply the flow runner again, with least privilege", privilege.EXAMPLE
-    )
+    subjects = await _apply(stage, screen, "Apply the flow runner with least privilege", privilege.EXAMPLE)
     screen.paragraph(
-        "Instead of two broad roles on the project: a custom role for the jobs, and acting as the one "
-        "account that the flows run as.",
+        "A custom role to run jobs replaces two broad roles on the project. The runner may act as one "
+        "service account only: the one that the flows run as.",
         style=Style.FAINT,
     )
     await _await_ready(stage, screen, subjects)
@@ -90,14 +85,14 @@ async def _apply(stage: Stage, screen: Screen, step: str, *examples: str) -> tup
 
 
 async def _await_ready(stage: Stage, screen: Screen, subjects: Sequence[Subject]) -> None:
-    screen.step("Wait until Google Cloud is as declared")
+    screen.step("Wait until all objects are Ready")
     began = time.monotonic()
     while waiting := await _not_yet_ready(stage, subjects):
         elapsed = time.monotonic() - began
         subject, state = next(iter(waiting.items()))
         if elapsed > READY_TIMEOUT:
             raise DemoError(
-                f"{subject}: condition Ready is {state.reason} after {READY_TIMEOUT:g} s: {state.message}"
+                f"{subject} is not Ready after {READY_TIMEOUT:g} s: {state.reason}: {state.message}"
             )
         done = len(subjects) - len(waiting)
         screen.progress(
@@ -109,7 +104,7 @@ async def _await_ready(stage: Stage, screen: Screen, subjects: Sequence[Subject]
 
 
 async def _not_yet_ready(stage: Stage, subjects: Sequence[Subject]) -> dict[Subject, Readiness]:
-    """Tell which objects are not Ready yet, in the order of the manifests."""
+    """Return the objects that are not Ready yet, in the order of the manifests."""
     stage.parts.check()
     found = await stage.cluster.read(subjects)
     states = {subject: Readiness.of(found.get(subject)) for subject in subjects}
@@ -117,23 +112,25 @@ async def _not_yet_ready(stage: Stage, subjects: Sequence[Subject]) -> dict[Subj
 
 
 async def _show_tables(kubectl: Kubectl, screen: Screen) -> None:
-    screen.step("What kubectl shows")
+    screen.step("List the objects with kubectl")
     if kubectl.executable is None:
-        screen.paragraph("kubectl is not installed here: the API server's tables, laid out as kubectl does.")
+        screen.paragraph("kubectl is not installed. The tables come from the API server and look the same.")
     await kubectl.show(screen, KINDS)
 
 
 async def _show_least_privilege(stage: Stage, screen: Screen, before: CloudState) -> None:
-    """What has become of the flow runner, in Kubernetes and in Google Cloud."""
-    screen.step("What kubectl shows of it")
+    """Show the flow runner in Kubernetes and in Google Cloud."""
+    screen.step("List the objects of the flow runner with kubectl")
     await stage.kubectl.show(screen, privilege.KINDS, privilege.NAMESPACE)
-    screen.step("What has changed by it in Google Cloud")
+    screen.step("See what changed in Google Cloud")
     _show_sections(screen, (each for each in compare(before, await stage.google.state()) if each.is_changed))
 
 
 def _show_cloud(screen: Screen, before: CloudState, now: CloudState) -> None:
-    screen.step("What is in Google Cloud now, read back from there")
-    screen.paragraph("+ and - tell what has changed since the start; the rest was there and is untouched.")
+    screen.step("See what changed in Google Cloud")
+    screen.paragraph(
+        "+ was added and - was removed since the start. Everything else was there before and is unchanged."
+    )
     _show_sections(screen, compare(before, now))
 
 
@@ -148,11 +145,11 @@ def _show_sections(screen: Screen, sections: Iterable[Section]) -> None:
 _STYLE_OF_MARK = {Mark.ADDED: Style.GOOD, Mark.REMOVED: Style.BAD, Mark.KEPT: Style.FAINT}
 
 
-def _show_calls(screen: Screen, until_ready: Counter[str], in_all: Counter[str]) -> None:
-    screen.step("How many calls to Google it took so far")
-    rows = [["until Ready", "since then", "call"]]
+def _show_calls(screen: Screen, until_ready: Counter[str], total: Counter[str]) -> None:
+    screen.step("Count the calls to Google Cloud")
+    rows = [["until Ready", "after that", "method"]]
     rows += [
-        [f"{until_ready[call]:11}", f"{in_all[call] - until_ready[call]:10}", call] for call in sorted(in_all)
+        [f"{until_ready[call]:11}", f"{total[call] - until_ready[call]:10}", call] for call in sorted(total)
     ]
-    rows += [[f"{until_ready.total():11}", f"{in_all.total() - until_ready.total():10}", "in all"]]
+    rows += [[f"{until_ready.total():11}", f"{total.total() - until_ready.total():10}", "total"]]
     screen.columns(rows)

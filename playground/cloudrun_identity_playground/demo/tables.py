@@ -1,20 +1,20 @@
-"""`kubectl get` without kubectl: the server's Table, laid out as kubectl lays it out."""
+"""`kubectl get` without kubectl: the server's Table in kubectl's layout."""
 
 from typing import Any
 
 from .screen import align
 
 ACCEPT = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
-"""The Accept header that asks a Kubernetes API server for a Table."""
+"""Accept header that requests a Table from a Kubernetes API server."""
 
-_GAP, _MINIMUM = 3, 6  # spaces between columns, and the least width of one, in kubectl's printer
+_GAP, _MINIMUM = 3, 6  # kubectl's printer: spaces between columns, and the minimal width of a column
 
 
 def render(table: dict[str, Any], *, with_namespace: bool = False) -> str:
-    """Lay out a `meta.k8s.io/v1` Table as `kubectl get` does; `with_namespace` as with `--all-namespaces`.
+    """Render a `meta.k8s.io/v1` Table as `kubectl get` does; `with_namespace` as with `--all-namespaces`.
 
-    Columns of another priority than 0 are those of `-o wide` and left out. A cell ends at its first line
-    break. Without rows nothing is printed.
+    Columns with a priority other than 0 belong to `-o wide` and are left out. A cell ends at its first line
+    break. A table without rows is empty.
     """
     if not table["rows"]:
         return ""

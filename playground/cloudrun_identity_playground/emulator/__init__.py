@@ -1,4 +1,4 @@
-"""Google Cloud over gRPC and REST, in memory."""
+"""Emulator of the Google Cloud APIs that the operator uses, over gRPC and REST, with all state in memory."""
 
 from .emulator import Emulator, PortTakenError
 from .latency import Latency

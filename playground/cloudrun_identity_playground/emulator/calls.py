@@ -1,4 +1,4 @@
-"""What was called, over gRPC and REST together."""
+"""Counters and a log of all calls, over gRPC and REST together."""
 
 from __future__ import annotations
 
@@ -17,30 +17,34 @@ APIS: Mapping[str, str] = {
     "google.cloud.orgpolicy.": "orgpolicy.googleapis.com",
     "google.iam.credentials.": "iamcredentials.googleapis.com",
 }
-"""The hosts of the APIs, by what the names of their methods begin with."""
+"""Hosts of the APIs, by the prefix of their method names."""
 
 _READING = ("Get", "List", "Search", "Test", "Query")
 
 
 def only_reads(rpc: str) -> bool:
-    """Whether `rpc` (`package.Service/Method`) changes nothing."""
+    """Return whether `rpc` (`package.Service/Method`) only reads."""
     return rpc.partition("/")[2].startswith(_READING)
 
 
 @dataclass(frozen=True)
 class Call:
-    """One call: the RPC, the code it ended with, the caller's `X-Goog-Request-Reason` and e-mail."""
+    """One call."""
 
     rpc: str
+    """Name of the RPC, `package.Service/Method`."""
     code: str
+    """Status code of the response."""
     reason: str
+    """Header `X-Goog-Request-Reason`."""
     caller: str
+    """E-mail of the caller."""
 
 
 class Calls(Mapping[str, int]):
-    """How often each RPC was called, by its name; failed calls count too.
+    """Number of calls by RPC, failed calls included.
 
-    `log` holds the last 20,000 calls in the order they ended.
+    `log` holds the last 20,000 calls in the order in which they ended.
     """
 
     def __init__(self) -> None:
@@ -48,17 +52,17 @@ class Calls(Mapping[str, int]):
         self._counts: Counter[str] = Counter()
 
     def add(self, call: Call) -> None:
-        """Count `call`."""
+        """Count a call."""
         self.log.append(call)
         self._counts[call.rpc] += 1
 
     def reset(self) -> None:
-        """Start from zero."""
+        """Reset all counters."""
         self.log.clear()
         self._counts.clear()
 
     def __getitem__(self, rpc: str) -> int:
-        """How often `rpc` was called; 0 if never."""
+        """Return how often `rpc` was called."""
         return self._counts[rpc]
 
     def __iter__(self) -> Iterator[str]:

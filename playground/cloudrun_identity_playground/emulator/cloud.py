@@ -1,4 +1,4 @@
-"""Google Cloud in memory: the state of all its APIs, and the handlers that serve them."""
+"""State of all emulated APIs, and the handlers that serve them."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ from .switches import Switches
 
 
 class Cloud:
-    """The whole state. Handlers run to their end without awaiting, so each call is atomic.
+    """The whole state. Handlers never await, so each call is atomic.
 
-    `clock` gives seconds since the epoch. `strict`: a project exists only if it was made to;
-    otherwise it begins to, in `default_parent`, when a call that changes something first names it.
+    `clock` returns seconds since the epoch. With `strict`, only seeded projects exist. Otherwise a project is
+    created in `default_parent` when a call that writes first names it.
     """
 
     def __init__(
@@ -120,10 +120,10 @@ class Cloud:
             ),
             tables=(*self.workloads.values(), *self._policy_methods()),
         )
-        self.handlers = {rpc: self._founding(rpc, handler) for rpc, handler in handlers.items()}
+        self.handlers = {rpc: self._auto_creating(rpc, handler) for rpc, handler in handlers.items()}
 
     def _policy_methods(self) -> Iterator[PolicyMethods]:
-        """Those of all but workloads, which bring their own."""
+        """Yield the policy methods of all resources but workloads, which have their own."""
         containers, manager = self.registry.containers, "google.cloud.resourcemanager.v3"
         yield PolicyMethods(
             f"{manager}.Projects", ResourceKind.PROJECT, self.policies, self.registry.canonical
@@ -149,20 +149,20 @@ class Cloud:
             seen=lambda name: policy_name(self.accounts.read(name)),
         )
 
-    def _founding(self, rpc: str, handler: Handler) -> Handler:
-        """`handler`, which lets what it names come into being if it changes something."""
+    def _auto_creating(self, rpc: str, handler: Handler) -> Handler:
+        """Wrap a handler so that a call that writes creates the projects and folders that it names."""
         if only_reads(rpc):
             return handler
 
         def changing(request: Any) -> Any:
-            with self.registry.founding():
+            with self.registry.auto_creating():
                 return handler(request)
 
         return changing
 
 
 def _handlers(apis: Iterable[object], tables: Iterable[Workloads | PolicyMethods]) -> dict[str, Handler]:
-    """Every served RPC, by name: those that methods are marked with, and those of whole tables."""
+    """Return the handlers by RPC: marked methods of the APIs, and whole tables."""
     handlers: dict[str, Handler] = {}
     for api in apis:
         handlers.update(handlers_of(api))

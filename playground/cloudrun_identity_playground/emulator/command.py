@@ -1,4 +1,4 @@
-"""`cloudrun-identity emulator`: Google Cloud on loopback as a process."""
+"""The command `cloudrun-identity emulator`."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from .switches import FlappingReads, Switches
 
 
 class UnusableError(click.ClickException):
-    """Something that the user gave and that cannot be used: one line, and exit code 2."""
+    """Invalid input of the user; one line, exit code 2."""
 
     exit_code = 2
 
 
 class _Yaml(click.ParamType[Any]):
-    """A mapping in YAML, as the seed has it."""
+    """An option with a YAML mapping, in the format of the seed."""
 
     name = "yaml"
 
@@ -38,70 +38,72 @@ class _Yaml(click.ParamType[Any]):
         except yaml.YAMLError:
             content = None
         if not isinstance(content, dict):
-            self.fail(f"{value!r} is no mapping in YAML", param, ctx)
+            self.fail(f"{value!r} is not a YAML mapping", param, ctx)
         return content
 
 
 @click.command(context_settings={"auto_envvar_prefix": "CLOUDRUN_IDENTITY_EMULATOR"})
-@click.option("--port", type=click.IntRange(0, 65535), required=True, help="gRPC port; 0: any free one.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), required=True, help="Port for gRPC; 0 takes a free port."
+)
 @click.option(
     "--rest-port",
     type=click.IntRange(0, 65535),
-    help="Port of REST and of the control API; 0: any free one. [default: no REST]",
+    help="Port for REST and the control API; 0 takes a free port. [default: no REST]",
 )
 @click.option(
     "--seed",
     "seed_file",
     envvar="CLOUDRUN_IDENTITY_EMULATOR_SEED",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="YAML file with what the cloud holds from the start.",
+    help="YAML file with the initial state.",
 )
-@click.option("--lag", metavar="DURATION", help="For how long fresh accounts are not known everywhere.")
+@click.option("--lag", metavar="DURATION", help="How long new service accounts are not visible everywhere.")
 @click.option(
     "--flapping-reads",
     type=click.Choice([each.value for each in FlappingReads]),
-    help="What every other read of a fresh account answers during the lag. [default: notFound]",
+    help="Answer of every second read of a new account during the lag. [default: notFound]",
 )
 @click.option(
     "--latency",
     type=click.Choice([each.value for each in Latency]),
-    help="`recorded`: answers take as long as Google's. [default: none]",
+    help="`recorded`: calls take as long as in recordings of Google Cloud. [default: none]",
 )
-@click.option("--operation-time", metavar="DURATION", help="How long an operation of Cloud Run takes.")
-@click.option("--execution-time", metavar="DURATION", help="How long an execution of a job runs.")
+@click.option("--operation-time", metavar="DURATION", help="Duration of a Cloud Run operation.")
+@click.option("--execution-time", metavar="DURATION", help="Duration of a job execution.")
 @click.option(
     "--requests-per-minute",
     type=_Yaml(),
-    help="Quotas, e.g. 'run.googleapis.com: {reads: 3000, writes: 180}'.",
+    help="Quotas, for example 'run.googleapis.com: {reads: 3000, writes: 180}'.",
 )
 @click.option(
     "--fault",
     "faults",
     type=_Yaml(),
     multiple=True,
-    help="A fault to come, e.g. '{method: google.cloud.run.*, code: UNAVAILABLE, times: 3}'. Repeatable.",
+    help="Fault to inject: '{method: google.cloud.run.*, code: UNAVAILABLE, times: 3}'. Repeatable.",
 )
 @click.option(
     "--without-token",
     metavar="CALLER",
-    help="Who calls without a token: admin, nobody, or a principal such as user:EMAIL. [default: admin]",
+    help="Caller without a token: `admin`, `nobody`, or a principal such as user:EMAIL. [default: admin]",
 )
 @click.option(
-    "--stale-ids/--no-stale-ids", default=None, help="Members of recreated accounts keep the old id."
+    "--stale-ids/--no-stale-ids", default=None, help="Members of a recreated account keep the old unique id."
 )
 @click.option(
     "--tombstone-conflict/--no-tombstone-conflict",
     default=None,
-    help="Refuse policies with a live account and a tombstone of its e-mail.",
+    help="Refuse a policy with both an account and a deleted member of its e-mail.",
 )
 def emulator(port: int, rest_port: int | None, seed_file: Path | None, **switches: Any) -> None:
-    """Serve an embedded Google Cloud: service accounts, roles, policies, projects, Cloud Run, secrets.
+    """Serve an emulated Google Cloud: service accounts, roles, policies, projects, Cloud Run, secrets.
 
-    What is not given here is as the seed says.
+    Options override the seed.
     """
     try:
         file = SeedFile.read(seed_file) if seed_file is not None else None
-        seed = _turned(file.seed if file is not None else Seed(), switches)
+        seed = _with_options(file.seed if file is not None else Seed(), switches)
         try:
             served = Emulator(port=port, rest_port=rest_port, seed=seed)
         except SeedError as error:
@@ -111,12 +113,12 @@ def emulator(port: int, rest_port: int | None, seed_file: Path | None, **switche
         raise UnusableError(str(error)) from error
 
 
-def _turned(seed: Seed, given: Mapping[str, Any]) -> Seed:
-    """The seed under the switches of the command line."""
-    said = {name: value for name, value in given.items() if value not in (None, ())}
-    faults = said.pop("faults", ())
+def _with_options(seed: Seed, given: Mapping[str, Any]) -> Seed:
+    """Return the seed with the options of the command line."""
+    given_values = {name: value for name, value in given.items() if value not in (None, ())}
+    faults = given_values.pop("faults", ())
     try:
-        switches = Switches.model_validate(said)
+        switches = Switches.model_validate(given_values)
         added = Seed.model_validate({"faults": list(faults)}).faults
     except ValidationError as error:
         problem = error.errors()[0]
@@ -124,12 +126,12 @@ def _turned(seed: Seed, given: Mapping[str, Any]) -> Seed:
         flag = "--fault" if option == "faults" else f"--{_kebab(str(option))}"
         field = ".".join(str(step) for step in within)
         raise UnusableError(f"{flag}: {f'{field}: ' if field else ''}{problem['msg']}") from error
-    turned = {name: getattr(switches, name) for name in said}
-    return seed.model_copy(update={**turned, "faults": (*seed.faults, *added)})
+    values = {name: getattr(switches, name) for name in given_values}
+    return seed.model_copy(update={**values, "faults": (*seed.faults, *added)})
 
 
 def _kebab(name: str) -> str:
-    """`requestsPerMinute` and `requests_per_minute` → `requests-per-minute`."""
+    """Convert `requestsPerMinute` or `requests_per_minute` to `requests-per-minute`."""
     return "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in name).replace("_", "-")
 
 

@@ -1,4 +1,4 @@
-"""The control API: what was called, what there is, and changes behind the operator's back."""
+"""The control API: counters of calls, the whole state, and changes by others than the operator."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _Body = Mapping[str, Any]
 
 
 def add_control(app: web.Application, cloud: Cloud, calls: Calls, faults: Faults) -> None:
-    """Serve `/control/…` in `app`. Nothing here counts as a call."""
+    """Serve `/control/…` in `app`. These requests do not count as calls."""
 
     async def show_calls(_: web.Request) -> web.Response:
         return web.json_response(dict(calls))
@@ -43,8 +43,8 @@ def add_control(app: web.Application, cloud: Cloud, calls: Calls, faults: Faults
     async def show_switches(_: web.Request) -> web.Response:
         return web.json_response(cloud.switches.model_dump(mode="json", by_alias=True))
 
-    async def turn_switches(body: _Body) -> None:
-        cloud.switches.turn(body)
+    async def set_switches(body: _Body) -> None:
+        cloud.switches.update(body)
 
     async def mint_token(body: _Body) -> _Body:
         wanted = _TokenRequest.model_validate(body)
@@ -54,10 +54,10 @@ def add_control(app: web.Application, cloud: Cloud, calls: Calls, faults: Faults
     app.router.add_delete("/control/calls", reset_calls)
     app.router.add_get("/control/log", show_log)
     app.router.add_get("/control/state", show_state)
-    app.router.add_post("/control/edit", _taking_json(make_edit))
+    app.router.add_post("/control/edit", _json_handler(make_edit))
     app.router.add_get("/control/switches", show_switches)
-    app.router.add_patch("/control/switches", _taking_json(turn_switches))
-    app.router.add_post("/control/tokens", _taking_json(mint_token))
+    app.router.add_patch("/control/switches", _json_handler(set_switches))
+    app.router.add_post("/control/tokens", _json_handler(mint_token))
     _add_faults(app, faults)
 
 
@@ -69,20 +69,20 @@ def _add_faults(app: web.Application, faults: Faults) -> None:
         faults.clear()
         return web.json_response({})
 
-    app.router.add_post("/control/faults", _taking_json(add_fault))
+    app.router.add_post("/control/faults", _json_handler(add_fault))
     app.router.add_delete("/control/faults", clear_faults)
 
 
-def _taking_json(
+def _json_handler(
     handle: Callable[[_Body], Awaitable[_Body | None]],
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """A handler of JSON objects that answers bad ones with 400 and one line of why."""
+    """Wrap a handler of JSON objects: answer invalid ones with 400 and one line with the reason."""
 
     async def answer(request: web.Request) -> web.Response:
         try:
             body = json.loads(await request.text())
             if not isinstance(body, dict):
-                return _refused("the body is no JSON object")
+                return _refused("the body is not a JSON object")
             answered = await handle(body)
         except ValidationError as error:
             problem = error.errors()[0]
@@ -90,7 +90,7 @@ def _taking_json(
         except EditError as error:
             return _refused(str(error))
         except ValueError as error:
-            return _refused(f"the body is no JSON: {error}")
+            return _refused(f"the body is not JSON: {error}")
         return web.json_response(answered or {})
 
     return answer
@@ -101,7 +101,7 @@ def _refused(why: str) -> web.Response:
 
 
 class _TokenRequest(StrictModel):
-    """A token of a principal that is good for so many seconds."""
+    """Request of a token for a principal, valid for some seconds."""
 
     principal: PrincipalName
     seconds: float = Field(default=3600.0, gt=0)

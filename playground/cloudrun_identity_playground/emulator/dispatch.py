@@ -1,6 +1,6 @@
-"""The one way by which calls reach the handlers.
+"""Dispatch of calls to their handlers.
 
-On it they are authenticated and authorised, take their time, spend quotas, meet faults and are counted.
+Each call is authenticated and authorized, delayed, checked against quotas and faults, and counted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .switches import Switches
 
 
 class Dispatcher:
-    """Answers the calls of both wires."""
+    """Answers calls from gRPC and REST."""
 
     def __init__(
         self,
@@ -44,11 +44,11 @@ class Dispatcher:
         self._quotas = quotas
 
     async def call(self, rpc: str, request: Any, *, reason: str = "", authorization: str = "") -> Any:
-        """The response of `rpc` to `request`.
+        """Return the response of `rpc` to `request`.
 
-        `reason` and `authorization` are the caller's headers `X-Goog-Request-Reason` and `Authorization`.
+        `reason` and `authorization` are the headers `X-Goog-Request-Reason` and `Authorization`.
 
-        Raises GoogleError: what Google answers; UNIMPLEMENTED names a method that is not served.
+        Raises GoogleError: the error that Google returns; UNIMPLEMENTED for a method that is not served.
         """
         code = grpc.StatusCode.OK
         who = ""

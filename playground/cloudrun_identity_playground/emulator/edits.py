@@ -1,4 +1,4 @@
-"""Changes to the cloud as a foreigner would make them: real writes that the operator did not make."""
+"""Changes to the cloud by others than the operator."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from google.iam.v1 import iam_policy_pb2, options_pb2, policy_pb2
 from google.type import expr_pb2
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .apis.actor import FOREIGNER, acting_as
+from .apis.actor import OTHER_USER, acting_as
 from .apis.workloads import Workloads
 from .cloud import Cloud
 from .errors import GoogleError
@@ -28,7 +28,7 @@ _IAM = "google.iam.admin.v1.IAM"
 
 
 class EditError(Exception):
-    """A change that cannot be made; one line that says why."""
+    """An edit that cannot be made; one line with the reason."""
 
 
 def edit(cloud: Cloud, change: Mapping[str, Any]) -> None:
@@ -38,19 +38,18 @@ def edit(cloud: Cloud, change: Mapping[str, Any]) -> None:
 
     - `{"policy": FULL_NAME, "remove": [{role, member, condition?}], "add": […], "unchecked"?: true}`
     - `{"workload": FULL_NAME, "serviceAccount": EMAIL}`
-    - `{"workload": FULL_NAME, "failsToStart": MESSAGE}`: new revisions do, until the message is empty
+    - `{"workload": FULL_NAME, "failsToStart": MESSAGE}`: new revisions fail until the message is empty
     - `{"serviceAccount": FULL_NAME, "delete"|"disable"|"enable"|"undelete": true}`
 
-    where a full name is `//run.googleapis.com/projects/P/locations/L/services/S` and the like, and an account
-    to be undeleted may be named by its e-mail or its unique id. An unchecked edit may leave what Google takes
-    from nobody, such as the plain member of an account that does not exist: any later write of the policy is
-    refused for it.
+    A full name is, for example, `//run.googleapis.com/projects/P/locations/L/services/S`. For `undelete`, the
+    e-mail or the unique id names the account. An unchecked edit can add members that Google refuses, such as
+    an account that does not exist. Any later write of that policy is refused then.
 
-    Raises EditError: the change is none of these, or Google would refuse it.
+    Raises EditError: The edit has another form, or Google would refuse it.
     """
     try:
         parsed = _parse(change)
-        with acting_as(FOREIGNER):
+        with acting_as(OTHER_USER):
             parsed.apply(cloud)
     except ValidationError as error:
         problem = error.errors()[0]
@@ -71,7 +70,7 @@ class _Condition(_Model):
 
 
 class _Grant(_Model):
-    """A role and one member. Without a condition it is the unconditional grant."""
+    """A role and one member. A grant without a condition is unconditional."""
 
     role: str
     member: str
@@ -98,7 +97,7 @@ class _PolicyEdit(_Model):
 
     def apply(self, cloud: Cloud) -> None:
         if not self.remove and not self.add:
-            raise EditError("policy: say what to remove or to add")
+            raise EditError("policy: set remove or add")
         resource = _resource(self.policy)
         service = _policy_service(self.policy)
         read = iam_policy_pb2.GetIamPolicyRequest(
@@ -124,9 +123,9 @@ class _WorkloadEdit(_Model):
         resource = _resource(self.workload)
         workloads = cloud.workloads.get(resource.split("/")[-2])
         if workloads is None:
-            raise EditError(f"workload: '{self.workload}' is no Cloud Run service, job or worker pool")
+            raise EditError(f"workload: '{self.workload}' is not a Cloud Run service, job or worker pool")
         if (self.service_account is None) == (self.fails_to_start is None):
-            raise EditError("workload: say either serviceAccount or failsToStart")
+            raise EditError("workload: set either serviceAccount or failsToStart")
         if self.fails_to_start is not None:
             workloads.fail_to_start(resource, self.fails_to_start)
         if self.service_account is not None:
@@ -139,7 +138,7 @@ class _WorkloadEdit(_Model):
         workload.CopyFrom(workloads.read(resource))
         kind.identity_template(workload).service_account = service_account
         if kind.has_revisions:
-            workload.template.revision = ""  # a pinned name cannot be used for a second revision
+            workload.template.revision = ""  # a revision name cannot be used twice
         workloads.update(getattr(run, f"Update{kind.noun}Request")({kind.field: kind.wrap(workload)}))
 
 
@@ -160,7 +159,7 @@ class _AccountEdit(_Model):
     def apply(self, cloud: Cloud) -> None:
         wanted = [verb for verb in self._REQUESTS if getattr(self, verb)]
         if len(wanted) != 1:
-            raise EditError("serviceAccount: say one of delete, disable, enable, undelete with true")
+            raise EditError("serviceAccount: set one of delete, disable, enable, undelete to true")
         [verb] = wanted
         name = _resource(self.account)
         if verb == "undelete":
@@ -179,18 +178,18 @@ def _parse(change: Mapping[str, Any]) -> _PolicyEdit | _WorkloadEdit | _AccountE
 
 
 def _resource(full_name: str) -> str:
-    """`//run.googleapis.com/projects/…` → `projects/…`."""
+    """Convert `//run.googleapis.com/projects/…` to `projects/…`."""
     host, _, resource = full_name.removeprefix("//").partition("/")
     if not full_name.startswith("//") or host not in _HOSTS or not resource.startswith(_COLLECTIONS):
         raise EditError(
-            f"'{full_name}' is no full resource name such as "
+            f"'{full_name}' is not a full resource name such as "
             "//run.googleapis.com/projects/P/locations/L/services/S"
         )
     return resource
 
 
 def _policy_service(full_name: str) -> str:
-    """The API that serves the policy of a resource."""
+    """Return the API that serves the policy of a resource."""
     host, *segments = full_name.removeprefix("//").split("/")
     collections, names = segments[::2], segments[1::2]
     match [host, *collections] if len(collections) == len(names) else []:
@@ -230,7 +229,7 @@ def _add(policy: policy_pb2.Policy, grant: _Grant) -> None:
 
 
 def _by_unique_id(cloud: Cloud, name: str) -> str:
-    """The name to undelete by: the account of that e-mail that was deleted last."""
+    """Return the name to undelete by: the latest deleted account of the e-mail."""
     parent, _, identifier = name.rpartition("/")
     if identifier.isdigit():
         return name

@@ -1,4 +1,4 @@
-"""The emulator as one thing: a cloud, its gRPC port and, if asked for, its REST port."""
+"""The emulator: a cloud, its gRPC port and an optional REST port."""
 
 from __future__ import annotations
 
@@ -20,25 +20,26 @@ from .edits import edit
 from .faults import Faults
 from .quotas import Quotas
 from .seed import Seed
-from .seeding import plant
+from .seeding import apply_seed
 from .wire.grpc_server import make_server
 from .wire.oauth import TOKEN_PATH, add_oauth
 from .wire.rest import add_rest
 
 
 class PortTakenError(Exception):
-    """A port that the emulator was told to listen on is not to be had."""
+    """A port is already in use."""
 
 
 class Emulator:
-    """Google Cloud on loopback, for as long as the `async with` lasts.
+    """Emulated Google Cloud on loopback, for the duration of the `async with`.
 
         async with Emulator() as emulator:
             channel = grpc.aio.insecure_channel(emulator.grpc_address)
 
-    Port 0 is any free one; without `rest_port` there is no REST. With `credentials` the gRPC port speaks TLS.
-    `clock` gives seconds since the epoch. `switches` can be turned at any time.
-    The constructor raises `SeedError` where Google would refuse something in the seed, entering raises
+    Port 0 takes a free port. Without `rest_port`, there is no REST. With `credentials`, the gRPC port uses
+    TLS. `clock` returns seconds since the epoch. `switches` can be changed at any time.
+
+    The constructor raises `SeedError` if the seed has something that Google would refuse. Entering raises
     `PortTakenError`.
     """
 
@@ -57,7 +58,7 @@ class Emulator:
         self.cloud = Cloud(
             clock=clock, strict=seed.strict, default_parent=seed.default_parent, switches=self.switches
         )
-        plant(self.cloud, seed)
+        apply_seed(self.cloud, seed)
         self.calls = Calls()
         self.faults = Faults()
         for fault in seed.faults:
@@ -80,9 +81,11 @@ class Emulator:
         self._running = AsyncExitStack()
 
     def edit(self, change: Mapping[str, Any]) -> None:
-        """Change the cloud as if a foreigner did it, as `POST /control/edit` takes it; not counted as a call.
+        """Make a change by others than the operator, in the format of `POST /control/edit`.
 
-        Raises EditError: the change is none that can be made, or Google would refuse it.
+        It does not count as a call.
+
+        Raises EditError: The change is invalid, or Google would refuse it.
         """
         edit(self.cloud, change)
 
@@ -100,7 +103,7 @@ class Emulator:
     async def _start_grpc(self, starting: AsyncExitStack) -> None:
         server = make_server(self._dispatcher)
         address = f"{self._host}:{self._port}"
-        # grpc writes lines of its own to stderr about a port that it cannot have.
+        # gRPC writes its own lines about a port in use to stderr.
         _check_free(self._host, self._port)
         if self._credentials is None:
             port = server.add_insecure_port(address)

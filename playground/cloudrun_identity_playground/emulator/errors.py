@@ -1,4 +1,4 @@
-"""The errors Google's APIs answer with, and their two shapes on the wire."""
+"""Errors of Google's APIs, and their formats in gRPC and REST."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import grpc
 from google.protobuf import json_format
 from google.rpc import error_details_pb2, status_pb2
 
-# google.rpc.Code → the HTTP status of the same error (https://cloud.google.com/apis/design/errors).
+# google.rpc.Code → HTTP status (https://cloud.google.com/apis/design/errors).
 _HTTP_STATUS = {
     grpc.StatusCode.CANCELLED: 499,
     grpc.StatusCode.UNKNOWN: 500,
@@ -28,7 +28,7 @@ _HTTP_STATUS = {
     grpc.StatusCode.UNAUTHENTICATED: 401,
 }
 
-# The `errors[].reason` that the older JSON APIs (IAM v1, Resource Manager v1) add to the body.
+# The `errors[].reason` that the JSON APIs of version 1 (IAM, Resource Manager) add to the body.
 _LEGACY_REASON = {
     400: "badRequest",
     401: "authError",
@@ -41,7 +41,7 @@ _LEGACY_REASON = {
 
 
 class GoogleError(Exception):
-    """An error as a Google API answers it: a canonical code, a message, and typed details."""
+    """An error of a Google API: a canonical code, a message, and typed details."""
 
     def __init__(self, code: grpc.StatusCode, message: str, *details: Any) -> None:
         super().__init__(message)
@@ -50,7 +50,7 @@ class GoogleError(Exception):
         self.details = details
 
     def status(self) -> Any:
-        """The `google.rpc.Status` that gRPC carries in `grpc-status-details-bin`."""
+        """Return the `google.rpc.Status` that gRPC carries in `grpc-status-details-bin`."""
         status = status_pb2.Status(code=self.code.value[0], message=self.message)
         for detail in self.details:
             status.details.add().Pack(detail)
@@ -58,11 +58,11 @@ class GoogleError(Exception):
 
     @property
     def http_status(self) -> int:
-        """The HTTP status of the same error over REST."""
+        """HTTP status of the error."""
         return _HTTP_STATUS[self.code]
 
     def body(self, *, legacy: bool) -> dict[str, Any]:
-        """The JSON body over REST; `legacy` adds the `errors` list of the APIs of version 1."""
+        """Return the JSON body; `legacy` adds the `errors` list of the APIs of version 1."""
         error: dict[str, Any] = {
             "code": self.http_status,
             "message": self.message,
@@ -81,35 +81,35 @@ class GoogleError(Exception):
 
 
 def error_info(reason: str, domain: str, **metadata: str) -> Any:
-    """A `google.rpc.ErrorInfo`, the part of an error that programs may match on."""
+    """Return a `google.rpc.ErrorInfo`, the part of an error that programs match on."""
     return error_details_pb2.ErrorInfo(reason=reason, domain=domain, metadata=metadata)
 
 
 def invalid(message: str) -> GoogleError:
-    """INVALID_ARGUMENT (400)."""
+    """Return INVALID_ARGUMENT (400)."""
     return GoogleError(grpc.StatusCode.INVALID_ARGUMENT, message)
 
 
 def not_found(message: str) -> GoogleError:
-    """NOT_FOUND (404)."""
+    """Return NOT_FOUND (404)."""
     return GoogleError(grpc.StatusCode.NOT_FOUND, message)
 
 
 def already_exists(message: str) -> GoogleError:
-    """ALREADY_EXISTS (409)."""
+    """Return ALREADY_EXISTS (409)."""
     return GoogleError(grpc.StatusCode.ALREADY_EXISTS, message)
 
 
 def aborted(message: str) -> GoogleError:
-    """ABORTED (409): a stale etag."""
+    """Return ABORTED (409), for a stale etag."""
     return GoogleError(grpc.StatusCode.ABORTED, message)
 
 
 def failed_precondition(message: str) -> GoogleError:
-    """FAILED_PRECONDITION (400)."""
+    """Return FAILED_PRECONDITION (400)."""
     return GoogleError(grpc.StatusCode.FAILED_PRECONDITION, message)
 
 
 def exhausted(message: str) -> GoogleError:
-    """RESOURCE_EXHAUSTED (429) of a lasting limit; rate limits carry an ErrorInfo besides."""
+    """Return RESOURCE_EXHAUSTED (429) for a lasting limit. Rate limits also have an ErrorInfo."""
     return GoogleError(grpc.StatusCode.RESOURCE_EXHAUSTED, message)

@@ -1,4 +1,4 @@
-"""Faults on demand: errors, lost answers and delays of chosen methods."""
+"""Fault injection: errors, lost answers and delays of chosen methods."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ErrorInfo(StrictModel):
 
 
 class Fault(StrictModel):
-    """An error of the next `times` calls of a method, a delay of them in seconds, or both; see `Faults`."""
+    """An error of the next `times` calls of a method, a delay in seconds, or both; see `Faults`."""
 
     method: str
     code: str = Field(default="", pattern=_CODE)
@@ -40,7 +40,7 @@ class Fault(StrictModel):
     @model_validator(mode="after")
     def _does_something(self) -> Self:
         if not self.code and not self.delay:
-            raise ValueError("say code or delay")
+            raise ValueError("set code or delay")
         return self
 
 
@@ -54,13 +54,13 @@ class _Due:
 
 
 class Faults:
-    """The faults to come. A method is named `google.cloud.run.v2.Services/GetService`; `*` is a wildcard."""
+    """Faults to inject. A method is named `google.cloud.run.v2.Services/GetService`; `*` is a wildcard."""
 
     def __init__(self) -> None:
         self._faults: list[_Due] = []
 
     def add(self, fault: Fault) -> None:
-        """Take up a fault as the seed, the command line and the control API describe it."""
+        """Add a fault as the seed, the command line or the control API describes it."""
         if fault.delay:
             self.delay(fault.method, fault.delay, fault.times)
         if fault.code:
@@ -79,25 +79,25 @@ class Faults:
         *,
         applied: bool = False,
     ) -> None:
-        """Let the next `times` calls of `method` fail with `code` and `details` (protobuf messages).
+        """Make the next `times` calls of `method` fail with `code` and `details` (protobuf messages).
 
-        `applied`: the call takes effect all the same, and only its answer is lost.
+        With `applied`, the call takes effect and only its answer is lost.
         """
         error = GoogleError(code, message, *details)
         self._faults.append(_Due(method, times, error=error, applied=applied))
 
     def delay(self, method: str, seconds: float, times: int = 1) -> None:
-        """Let the next `times` calls of `method` take `seconds` longer."""
+        """Make the next `times` calls of `method` take `seconds` longer."""
         self._faults.append(_Due(method, times, seconds=seconds))
 
     def clear(self) -> None:
-        """Forget all faults to come."""
+        """Remove all faults."""
         self._faults.clear()
 
     async def around(self, rpc: str, call: Callable[[], _Answer]) -> _Answer:
-        """Make `call` under the faults that are due for `rpc`.
+        """Make a call with the faults that are due for `rpc`.
 
-        Raises GoogleError: the injected one, or that of the call.
+        Raises GoogleError: the injected error, or that of the call.
         """
         due = [fault for fault in self._faults if fault.remaining > 0 and fnmatchcase(rpc, fault.pattern)]
         failure = next((fault for fault in due if fault.error is not None), None)

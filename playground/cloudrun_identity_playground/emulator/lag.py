@@ -1,4 +1,4 @@
-"""Eventual consistency of fresh service accounts, as a switch."""
+"""Eventual consistency of new service accounts."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from .switches import FlappingReads, Switches
 
 
 class Lag:
-    """What is not known everywhere yet, for as long after an event on an account as the switch `lag` says.
+    """Accounts that are not visible everywhere yet. The switch `lag` sets how long that takes.
 
-    Reads of the account flap, and policies do not know it. The recordings show reads right after a create
-    answering 200, 404, 200, 404 over seconds, and a policy write that names the account refused with 400
-    even after a good read.
+    Reads of the account alternate between found and not found, and policies refuse it. In recordings, reads
+    right after a create answer 200, 404, 200, 404 for seconds, and a policy write that names the account is
+    refused with 400 even after a read found it.
     """
 
     def __init__(self, clock: Callable[[], float], switches: Switches) -> None:
@@ -23,21 +23,21 @@ class Lag:
         self._reads: Counter[str] = Counter()
 
     def begin(self, key: str) -> None:
-        """Something happened to `key` just now."""
+        """Start the lag of `key`."""
         if self._switches.lag:
             self._events[key] = self._clock()
             self._reads[key] = 0
 
     def lasts(self, key: str) -> bool:
-        """Whether the event on `key` may still be unknown to parts of the cloud."""
+        """Return whether the lag of `key` lasts."""
         happened = self._events.get(key)
         return happened is not None and self._clock() < happened + self._switches.lag.total_seconds()
 
     def hides_from_read(self, key: str, *, first: bool = False) -> bool:
-        """Whether this read of `key` misses the event: every other one does while the lag lasts.
+        """Return whether this read of `key` misses the event. During the lag, every second read does.
 
-        `first`: the first read misses it already (a disabled account still looks enabled),
-        otherwise the second one is the first to (a created account).
+        With `first`, the first read misses it (a disabled account still looks enabled). Otherwise the second
+        one is the first to miss it (a created account).
         """
         if not self.lasts(key) or self._switches.flapping_reads is FlappingReads.NONE:
             return False
@@ -47,5 +47,5 @@ class Lag:
 
     @property
     def forbids(self) -> bool:
-        """Whether a read that misses an account answers 403, which users report, instead of 404."""
+        """Return whether a read that misses an account answers 403 instead of 404. Users report both."""
         return self._switches.flapping_reads is FlappingReads.FORBIDDEN

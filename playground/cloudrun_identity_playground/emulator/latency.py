@@ -1,4 +1,4 @@
-"""How long Google takes to answer, as a switch."""
+"""Latency of calls."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _RECORDED: Mapping[str, float] = {
     f"{_IAM}/DeleteServiceAccount": 0.212,
     "google.longrunning.Operations/GetOperation": 0.115,
 }
-# Cloud Run by the verb of the method, and whatever was not recorded after what is like it.
+# Cloud Run by verb. Methods without a recording have the value of a similar one.
 _RECORDED_RUN: Mapping[str, float] = {
     "Get": 0.107,
     "List": 0.107,
@@ -30,18 +30,20 @@ _RECORDED_RUN: Mapping[str, float] = {
 _READ, _WRITE = 0.1, 0.25
 
 OPERATION_SECONDS = 1.0
-"""How long an operation of Cloud Run takes under recorded latency. The recordings have 6 to 52 seconds; this
-is shortened so that benchmarks of many workloads end."""
+"""Duration of a Cloud Run operation with recorded latency. Recordings have 6 to 52 seconds.
+
+The value is shorter, so that benchmarks with many workloads end.
+"""
 
 
 class Latency(StrEnum):
-    """Where the time that a call takes comes from."""
+    """Source of the duration of a call."""
 
     NONE = "none"
     RECORDED = "recorded"
 
     def seconds(self, rpc: str) -> float:
-        """How long a call of `rpc` takes before it does anything."""
+        """Return how long a call of `rpc` takes before it has an effect."""
         if self is Latency.NONE:
             return 0.0
         service, _, method = rpc.partition("/")
@@ -55,5 +57,5 @@ class Latency(StrEnum):
 
     @property
     def operation_seconds(self) -> float:
-        """How long an operation of Cloud Run takes."""
+        """Duration of a Cloud Run operation."""
         return OPERATION_SECONDS if self is Latency.RECORDED else 0.0

@@ -1,4 +1,4 @@
-"""Requests a minute, as a switch: how many reads and writes each API takes before it answers 429."""
+"""Quotas: reads and writes per minute of each API, beyond which it answers 429."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ from .errors import GoogleError, error_info
 from .switches import RequestsPerMinute, Switches
 
 _MINUTE = 60.0
-_CALLER = "100000000001"  # the number of the project that is charged for all calls, as nobody signs in
+_CALLER = (
+    "100000000001"  # the number of the project that is charged for all calls, because callers have no project
+)
 _NAMING = ("resource", "name", "parent", "service.name", "job.name", "worker_pool.name")
 
 
 @dataclass(frozen=True)
 class _Quota:
-    """What Google counts together. `location` is `global`, or the region of a call to Cloud Run."""
+    """Requests that Google counts together. `location` is `global`, or the region of a call to Cloud Run."""
 
     api: str
     reads: bool
@@ -38,9 +40,9 @@ class _Window:
 
 
 class Quotas:
-    """Counts calls within minutes that begin with the first one; the calls of a seed do not count.
+    """Counters per minute. A minute begins with the first call. Calls of the seed do not count.
 
-    `clock` gives seconds since the epoch.
+    `clock` returns seconds since the epoch.
     """
 
     def __init__(self, switches: Switches, clock: Callable[[], float]) -> None:
@@ -51,7 +53,8 @@ class Quotas:
     def spend(self, rpc: str, request: Any) -> None:
         """Count a call of `rpc`.
 
-        Raises GoogleError: RESOURCE_EXHAUSTED with ErrorInfo, and with the time to wait; the call counts not.
+        Raises GoogleError: RESOURCE_EXHAUSTED with an ErrorInfo and the time to wait. Such a call does not
+        count.
         """
         quota = _quota(rpc, request)
         limit = self._switches.requests_per_minute.get(quota.api, RequestsPerMinute())
@@ -76,7 +79,7 @@ def _region(request: Any) -> str:
     for field in _NAMING:
         try:
             segments = attrgetter(field)(request).split("/")
-        except AttributeError:  # this request has its name elsewhere
+        except AttributeError:  # this request has another field for the name
             continue
         if segments[2:3] == ["locations"]:
             return str(segments[3])
@@ -84,7 +87,10 @@ def _region(request: Any) -> str:
 
 
 def _exceeded(quota: _Quota, allowed: int, seconds: float) -> GoogleError:
-    """As users of Resource Manager and Cloud Run report it; the time to wait is Google's to add or not."""
+    """Return the error that users of Resource Manager and Cloud Run report.
+
+    Google does not always add the time to wait.
+    """
     kind = "Read" if quota.reads else "Write"
     regional = quota.location != "global"
     limit = f"{kind}PerMinutePerProjectRegion" if regional else f"{kind}RequestsPerMinutePerProject"

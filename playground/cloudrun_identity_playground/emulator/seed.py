@@ -1,14 +1,14 @@
-"""What the emulated cloud holds from the start, as a YAML file.
+"""The initial state of the emulated cloud, from a YAML file.
 
 ```yaml
-strict: true                       # projects that are not below do not exist
+strict: true                       # other projects do not exist
 lag: 5s
 latency: none
-requestsPerMinute:                 # more are answered with RESOURCE_EXHAUSTED; default: no limit
+requestsPerMinute:                 # more get RESOURCE_EXHAUSTED; default: no limit
   run.googleapis.com: {reads: 3000, writes: 180}
 projects:
 - projectID: payments-prod-1234
-  projectNumber: "123456789012"    # default: made from the id
+  projectNumber: "123456789012"    # default: derived from the id
   quotas: {serviceAccounts: 500}
   policy:
   - {role: roles/viewer, members: ["user:ann@example.com"]}
@@ -44,11 +44,11 @@ _IMAGE = "us-docker.pkg.dev/cloudrun/container/hello"
 
 
 Place = tuple[str | int, ...]
-"""Where something stands in a seed: the names of fields and the numbers of items that lead to it."""
+"""Path in a seed: field names and item numbers."""
 
 
 class SeedError(Exception):
-    """A seed that cannot be used; one line that names what is wrong, and `place`, where it stands."""
+    """An invalid seed; one line with the reason, and `place`, the path in the seed."""
 
     def __init__(self, message: str, place: Place = ()) -> None:
         super().__init__(message)
@@ -56,7 +56,7 @@ class SeedError(Exception):
 
 
 class Condition(StrictModel):
-    """The condition of a binding."""
+    """Condition of a binding."""
 
     expression: str
     title: str = ""
@@ -64,9 +64,9 @@ class Condition(StrictModel):
 
 
 class Binding(StrictModel):
-    """A role and its members in a policy.
+    """Role and its members in a policy.
 
-    `unchecked`: taken as it is, with members that Google refuses in any later write of the policy.
+    With `unchecked`, members are accepted that Google refuses. Any later write of the policy is refused then.
     """
 
     role: str
@@ -76,7 +76,7 @@ class Binding(StrictModel):
 
 
 class ServiceAccount(StrictModel):
-    """A service account of the project."""
+    """Service account of the project."""
 
     account_id: str
     display_name: str = ""
@@ -86,7 +86,7 @@ class ServiceAccount(StrictModel):
 
 
 class Workload(StrictModel):
-    """A Cloud Run service, job or worker pool. Without `service_account`: the project's default one."""
+    """Cloud Run service, job or worker pool; runs as the project's default account if none is given."""
 
     location: str
     name: str
@@ -98,7 +98,7 @@ class Workload(StrictModel):
 
 
 class CustomRole(StrictModel):
-    """A custom role of the project or the organization."""
+    """Custom role of the project or the organization."""
 
     role_id: str
     title: str = ""
@@ -106,17 +106,17 @@ class CustomRole(StrictModel):
 
 
 class Secret(StrictModel):
-    """A secret of the project, without its contents."""
+    """Secret of the project, without contents."""
 
     name: str
     policy: tuple[Binding, ...] = ()
 
 
 class OrgPolicy(StrictModel):
-    """A constraint as it is set on the project: `enforce` of a boolean one, `allowed_values` of a list.
+    """Constraint set on the project: `enforce` for a boolean one, `allowed_values` for a list.
 
-    The values of `iam.allowedPolicyMemberDomains` are domains here, not customer ids. It holds for what is
-    written after the seed.
+    Values of `iam.allowedPolicyMemberDomains` are domains here, not customer ids. The constraint does not
+    apply to the policies of the seed.
     """
 
     constraint: str
@@ -126,18 +126,18 @@ class OrgPolicy(StrictModel):
     @model_validator(mode="after")
     def _says_one_thing(self) -> Self:
         if (self.enforce is None) == (self.allowed_values is None):
-            raise ValueError("say either enforce or allowedValues")
+            raise ValueError("set either enforce or allowedValues")
         return self
 
 
 class Quotas(StrictModel):
-    """What the project may hold at most."""
+    """Limits of the project."""
 
     service_accounts: int = Field(default=100, ge=0)
 
 
 class Project(StrictModel):
-    """A project and what is in it."""
+    """Project with everything in it."""
 
     project_id: str
     project_number: str = Field(default="", pattern=r"^[0-9]*$")
@@ -154,14 +154,14 @@ class Project(StrictModel):
 
 
 class Group(StrictModel):
-    """A group, and who is in it: members as a policy names them, other groups among them."""
+    """Group with its members, which may be groups."""
 
     email: str
     members: tuple[str, ...] = ()
 
 
 class Folder(StrictModel):
-    """A folder, in another one or in an organization."""
+    """Folder in another folder or in an organization."""
 
     folder_id: str = Field(pattern=r"^[0-9]+$")
     display_name: str = ""
@@ -171,7 +171,7 @@ class Folder(StrictModel):
 
 
 class Organization(StrictModel):
-    """An organization. `display_name` is its domain."""
+    """Organization; `display_name` is its domain."""
 
     organization_id: str = Field(pattern=r"^[0-9]+$")
     display_name: str = ""
@@ -181,7 +181,7 @@ class Organization(StrictModel):
 
 
 class Seed(Switches):
-    """The whole file: the switches, which the command line goes before, and what there is."""
+    """The whole file: the initial state, and switches, which the command line overrides."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -195,5 +195,5 @@ class Seed(Switches):
 
     @property
     def switches(self) -> Switches:
-        """The switches alone."""
+        """Switches of the seed."""
         return Switches.model_validate(self.model_dump(include=set(Switches.model_fields)))

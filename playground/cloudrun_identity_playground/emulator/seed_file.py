@@ -1,4 +1,4 @@
-"""Reading a seed from its file, so that whatever is wrong with it names the line."""
+"""Reading of a seed file, with errors that name the line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .seed import Place, Seed, SeedError
 
 @dataclass(frozen=True)
 class SeedFile:
-    """A seed and where it was written."""
+    """A seed and the file it comes from."""
 
     path: Path
     seed: Seed
@@ -23,9 +23,9 @@ class SeedFile:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """The seed in the file.
+        """Read the seed in the file.
 
-        Raises SeedError: it cannot be read, is no YAML, or has not the shape of a seed.
+        Raises SeedError: The file cannot be read, is not YAML, or has not the form of a seed.
         """
         try:
             text = path.read_text()
@@ -43,12 +43,12 @@ class SeedFile:
         return cls(path, seed, text)
 
     def blame(self, error: SeedError) -> SeedError:
-        """`error` of this seed, naming file and line."""
+        """Return an error of this seed with the file and the line."""
         return _located(self.path, self.text, str(error), error.place)
 
 
 def load_seed(path: Path) -> Seed:
-    """The seed in the file.
+    """Read the seed in the file.
 
     Raises SeedError: as `SeedFile.read`.
     """
@@ -60,7 +60,7 @@ def _located(path: Path, text: str, reason: str, place: Place) -> SeedError:
 
 
 def _line(text: str, place: Place) -> int:
-    """The line of what stands at `place`, or of the nearest thing around it that is there."""
+    """Return the line of `place`, or of the nearest existing parent."""
     node = yaml.compose(text, Loader=yaml.SafeLoader)
     line = node.start_mark.line if node is not None else 0
     for step in place:
@@ -72,7 +72,7 @@ def _line(text: str, place: Place) -> int:
 
 
 def _child(node: yaml.Node, step: str | int) -> tuple[int, yaml.Node] | None:
-    """The line where a field or an item begins, and its value."""
+    """Return the line where a field or an item begins, and its value."""
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             if key.value == str(step):
@@ -83,7 +83,7 @@ def _child(node: yaml.Node, step: str | int) -> tuple[int, yaml.Node] | None:
 
 
 def _first(error: ValidationError) -> tuple[str, Place]:
-    """The first thing wrong, in one line, and where."""
+    """Return the first problem as one line, and its place."""
     problem = error.errors()[0]
     place = problem["loc"]
     return f"{_path(place) or 'the seed'}: {problem['msg']}{_shown(problem['input'])}", place

@@ -1,4 +1,4 @@
-"""Putting a seed into the cloud, through the same handlers that callers use."""
+"""Creation of the initial state, with the same handlers that callers use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from google.iam.v1 import iam_policy_pb2, policy_pb2
 from google.type import expr_pb2
 
 from . import seed
-from .apis.actor import FOREIGNER, acting_as
+from .apis.actor import OTHER_USER, acting_as
 from .apis.containers import Container
 from .apis.projects import Project, number_for
 from .apis.workloads import Workloads
@@ -24,43 +24,43 @@ _IAM = "google.iam.admin.v1.IAM"
 _Item = TypeVar("_Item")
 
 
-def plant(cloud: Cloud, wanted: seed.Seed) -> None:
-    """Put what the seed holds into `cloud`: settled, and known everywhere.
+def apply_seed(cloud: Cloud, wanted: seed.Seed) -> None:
+    """Apply a seed to `cloud`, without lag and with all operations done.
 
-    Accounts of all projects come first, so that policies and workloads may name each other's.
+    Accounts of all projects come first, so that policies and workloads of other projects can name them.
 
-    Raises SeedError: Google would refuse something in it.
+    Raises SeedError: Google would refuse something in the seed.
     """
     for group in wanted.groups:
         cloud.directory.add_group(group.email, group.members)
-    with acting_as(FOREIGNER), _settled(cloud), cloud.deployments.unchecked():
+    with acting_as(OTHER_USER), _settled(cloud), cloud.deployments.unchecked():
         containers = list(_containers(wanted))
         for container, _, place in containers:
             _add_container(cloud, container, place)
         for number, project in enumerate(wanted.projects):
             _add_project(cloud, project, ("projects", number))
         projects = [
-            _ProjectPlanter(cloud, project, ("projects", number))
+            _ProjectSeeder(cloud, project, ("projects", number))
             for number, project in enumerate(wanted.projects)
         ]
-        for planter in projects:
-            planter.plant_accounts()
-        for planter in projects:
-            planter.plant_the_rest()
+        for seeder in projects:
+            seeder.apply_accounts()
+        for seeder in projects:
+            seeder.apply_contents()
         for container, holder, place in containers:
-            _plant_container(_Planter(cloud, container.name, place), holder)
+            _apply_container(_Seeder(cloud, container.name, place), holder)
 
 
-def _plant_container(planter: _Planter, holder: seed.Organization | seed.Folder) -> None:
+def _apply_container(seeder: _Seeder, holder: seed.Organization | seed.Folder) -> None:
     if isinstance(holder, seed.Organization):
-        planter.plant_roles(holder.roles)
-    planter.plant_policies(holder)
+        seeder.apply_roles(holder.roles)
+    seeder.apply_policies(holder)
 
 
 @contextmanager
 def _settled(cloud: Cloud) -> Iterator[None]:
     wanted = cloud.switches.model_copy()
-    cloud.switches.assign(wanted.turned({"lag": "0s", "operationTime": "0s"}))
+    cloud.switches.assign(wanted.changed({"lag": "0s", "operationTime": "0s"}))
     try:
         yield
     finally:
@@ -105,10 +105,10 @@ def _add_project(cloud: Cloud, wanted: seed.Project, place: seed.Place) -> None:
     )
 
 
-class _Planter:
-    """Plants what belongs to a project, a folder or an organization.
+class _Seeder:
+    """Applies the parts of a project, a folder or an organization.
 
-    What goes wrong is said of `name` and blamed on its place in the seed.
+    An error names `name` and its place in the seed.
     """
 
     def __init__(self, cloud: Cloud, name: str, place: seed.Place) -> None:
@@ -116,26 +116,26 @@ class _Planter:
         self._name = name
         self._place = self._here = place
 
-    def plant_roles(self, roles: Sequence[seed.CustomRole]) -> None:
+    def apply_roles(self, roles: Sequence[seed.CustomRole]) -> None:
         for role in self._each("roles", roles):
-            self._plant_role(role)
+            self._apply_role(role)
 
-    def plant_policies(self, holder: seed.Project | seed.Folder | seed.Organization) -> None:
-        """Plant the IAM policy, then the organization policies: those hold for what is written later."""
+    def apply_policies(self, holder: seed.Project | seed.Folder | seed.Organization) -> None:
+        """Write the IAM policy, then the organization policies, which apply to later writes only."""
         self._here = (*self._place, "policy")
         service = f"google.cloud.resourcemanager.v3.{self._name.partition('/')[0].capitalize()}"
-        self._plant_policy(f"{service}/SetIamPolicy", self._name, holder.policy)
+        self._apply_policy(f"{service}/SetIamPolicy", self._name, holder.policy)
         for org_policy in self._each("orgPolicies", holder.org_policies):
-            self._plant_org_policy(org_policy)
+            self._apply_org_policy(org_policy)
 
     def _each(self, field: str, items: Sequence[_Item]) -> Iterator[_Item]:
-        """The items of a field of the project; what goes wrong with one is blamed on its place."""
+        """Yield the items of a field; an error in one names its place."""
         for number, item in enumerate(items):
             self._here = (*self._place, field, number)
             yield item
         self._here = self._place
 
-    def _plant_role(self, role: seed.CustomRole) -> None:
+    def _apply_role(self, role: seed.CustomRole) -> None:
         self._call(
             f"role {role.role_id}",
             f"{_IAM}/CreateRole",
@@ -146,7 +146,7 @@ class _Planter:
             ),
         )
 
-    def _plant_org_policy(self, org_policy: seed.OrgPolicy) -> None:
+    def _apply_org_policy(self, org_policy: seed.OrgPolicy) -> None:
         rule = orgpolicy.PolicySpec.PolicyRule(enforce=org_policy.enforce)
         if org_policy.allowed_values is not None:
             values = orgpolicy.PolicySpec.PolicyRule.StringValues(allowed_values=org_policy.allowed_values)
@@ -160,7 +160,7 @@ class _Planter:
             orgpolicy.CreatePolicyRequest(parent=self._name, policy=policy),
         )
 
-    def _plant_policy(self, rpc: str, resource: str, bindings: Iterable[seed.Binding]) -> None:
+    def _apply_policy(self, rpc: str, resource: str, bindings: Iterable[seed.Binding]) -> None:
         bindings = tuple(bindings)
         checked = [each for each in bindings if not each.unchecked]
         if checked:
@@ -183,17 +183,17 @@ class _Planter:
         try:
             yield
         except GoogleError as error:
-            raise seed.SeedError(f"{_said(self._name)}: {what}: {error.message}", self._here) from error
+            raise seed.SeedError(f"{_label(self._name)}: {what}: {error.message}", self._here) from error
 
 
-class _ProjectPlanter(_Planter):
-    """Plants one project."""
+class _ProjectSeeder(_Seeder):
+    """Applies one project."""
 
     def __init__(self, cloud: Cloud, project: seed.Project, place: seed.Place) -> None:
         super().__init__(cloud, f"projects/{project.project_id}", place)
         self._project = project
 
-    def plant_accounts(self) -> None:
+    def apply_accounts(self) -> None:
         for account in self._each("serviceAccounts", self._project.service_accounts):
             created = self._call(
                 f"service account {account.account_id}",
@@ -213,12 +213,12 @@ class _ProjectPlanter(_Planter):
                     iam.DisableServiceAccountRequest(name=created.name),
                 )
 
-    def plant_the_rest(self) -> None:
+    def apply_contents(self) -> None:
         project = self._project
-        self.plant_roles(project.roles)
+        self.apply_roles(project.roles)
         for account in self._each("serviceAccounts", project.service_accounts):
             email = f"{account.account_id}@{self._cloud.registry.resolve(project.project_id).account_domain}"
-            self._plant_policy(
+            self._apply_policy(
                 f"{_IAM}/SetIamPolicy", f"{self._name}/serviceAccounts/{email}", account.policy
             )
         for collection, workloads in (
@@ -227,12 +227,12 @@ class _ProjectPlanter(_Planter):
             ("workerPools", project.worker_pools),
         ):
             for workload in self._each(collection, workloads):
-                self._plant_workload(self._cloud.workloads[collection], workload)
+                self._apply_workload(self._cloud.workloads[collection], workload)
         for secret in self._each("secrets", project.secrets):
-            self._plant_secret(secret)
-        self.plant_policies(project)
+            self._apply_secret(secret)
+        self.apply_policies(project)
 
-    def _plant_workload(self, workloads: Workloads, wanted: seed.Workload) -> None:
+    def _apply_workload(self, workloads: Workloads, wanted: seed.Workload) -> None:
         kind = workloads.kind
         message = kind.message(labels=wanted.labels)
         template = kind.identity_template(message)
@@ -246,14 +246,14 @@ class _ProjectPlanter(_Planter):
         )
         service = f"google.cloud.run.v2.{kind.noun}s"
         self._call(f"{kind.field} {wanted.name}", f"{service}/Create{kind.noun}", request)
-        self._plant_policy(
+        self._apply_policy(
             f"{service}/SetIamPolicy", f"{parent}/{kind.collection}/{wanted.name}", wanted.policy
         )
 
-    def _plant_secret(self, secret: seed.Secret) -> None:
+    def _apply_secret(self, secret: seed.Secret) -> None:
         with self._saying(f"secret {secret.name}"):
             self._cloud.secrets.add(self._cloud.registry.resolve(self._project.project_id), secret.name)
-        self._plant_policy(
+        self._apply_policy(
             "google.cloud.secretmanager.v1.SecretManagerService/SetIamPolicy",
             f"{self._name}/secrets/{secret.name}",
             secret.policy,
@@ -267,7 +267,7 @@ def _binding(wanted: seed.Binding) -> policy_pb2.Binding:
     return binding
 
 
-def _said(name: str) -> str:
-    """`projects/shop` → `project shop`."""
+def _label(name: str) -> str:
+    """Convert `projects/shop` to `project shop`."""
     collection, _, identifier = name.partition("/")
     return f"{collection.removesuffix('s')} {identifier}"

@@ -14,10 +14,10 @@ from .wire.methods import as_protobuf
 
 
 def snapshot(cloud: Cloud, under: str = "") -> dict[str, Any]:
-    """Everything that exists, by resource name; keys without their private halves, which nobody keeps.
+    """Return everything that exists, by resource name; keys have no private half.
 
-    With `under`, such as `projects/shop`, that resource and what is below it alone. A binding of a policy
-    says in `boundTo` which accounts its members mean, by unique id.
+    With `under`, such as `projects/shop`, return that resource and everything below it. In a binding,
+    `boundTo` has the unique ids of the accounts behind its members.
     """
 
     def asked(name: str) -> bool:
@@ -76,7 +76,7 @@ def _policy(policy: Any, bound_ids: Iterable[Mapping[str, str]]) -> dict[str, An
 
 
 def _policy_names(cloud: Cloud) -> Iterator[tuple[str, str]]:
-    """How each policy is shown, and how it is kept: that of a live account by its e-mail, and by its id."""
+    """Yield the shown and the stored name of each policy: accounts are shown by e-mail and stored by id."""
     live = {policy_name(account): account.name for account in cloud.accounts if account.deleted_at is None}
     for resource in cloud.policies:
         yield live.get(resource, resource), resource

@@ -1,4 +1,4 @@
-"""The switches: how slow, how forgetful and how busy the cloud is, now and until they are turned."""
+"""Switches of the emulator: latency, lag, quotas and more. They can change at any time."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from .latency import Latency
 
 
 def camel_case(name: str) -> str:
-    """`project_id` → `projectID`, as the seed and the control API spell their fields."""
+    """Convert `project_id` to `projectID`, the spelling in the seed and the control API."""
     first, *rest = name.split("_")
     return first + "".join("ID" if word == "id" else word.capitalize() for word in rest)
 
 
 class StrictModel(BaseModel):
-    """What a user writes: in camel case, and refused if it holds a field that there is not."""
+    """User input in camel case; unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=camel_case, populate_by_name=True)
 
@@ -34,12 +34,12 @@ def _duration(text: Any) -> Any:
 
 def _known_api(host: str) -> str:
     if host not in APIS.values():
-        raise ValueError(f"is none of {', '.join(sorted(set(APIS.values())))}")
+        raise ValueError(f"must be one of {', '.join(sorted(set(APIS.values())))}")
     return host
 
 
 Api = Annotated[str, AfterValidator(_known_api)]
-"""The host of an API whose requests are counted."""
+"""Host of an API with a quota."""
 
 Time = Annotated[
     timedelta,
@@ -47,18 +47,18 @@ Time = Annotated[
     BeforeValidator(_duration),
     PlainSerializer(lambda time: f"{time.total_seconds():g}s", when_used="json"),
 ]
-"""A length of time, written `90s`, `5m` or `1h30m`."""
+"""A duration, such as `90s`, `5m` or `1h30m`."""
 
 
-PrincipalName = Annotated[str, AfterValidator(principals.known_principal)]
-"""A principal who can call, named as in a policy."""
+PrincipalName = Annotated[str, AfterValidator(principals.require_principal)]
+"""A principal that can call, as in a policy."""
 
-CallerName = Annotated[str, AfterValidator(principals.known_caller)]
-"""Whoever calls without a token: a principal, `admin` (who may do everything) or `nobody`."""
+CallerName = Annotated[str, AfterValidator(principals.require_caller)]
+"""Caller without a token: a principal, `admin` (allowed everything) or `nobody`."""
 
 
 class FlappingReads(StrEnum):
-    """What every other read of a fresh account answers while the lag lasts."""
+    """Answers of every second read of a new account during the lag."""
 
     NOT_FOUND = "notFound"
     FORBIDDEN = "forbidden"
@@ -66,55 +66,58 @@ class FlappingReads(StrEnum):
 
 
 class RequestsPerMinute(StrictModel):
-    """How many requests an API takes a minute; None: any number."""
+    """Quota of an API per minute; None is no limit."""
 
     reads: int | None = Field(default=None, ge=0)
     writes: int | None = Field(default=None, ge=0)
 
 
 class Switches(StrictModel):
-    """All switches. The parts of the emulator read them at each call, so turning one holds from the next.
-
-    `lag` is for how long a fresh account is not known everywhere, `execution_time` how long an execution of a
-    job runs, `operation_time` how long an operation of Cloud Run takes (None: as `latency` says).
-    `tombstone_conflict` and `stale_ids` are those of `apis.policies.Policies`, `requests_per_minute` goes by
-    the host of the API. `without_token` is who calls without a token.
-    """
+    """All switches. The emulator reads them at each call, so a change applies to the next call."""
 
     model_config = ConfigDict(frozen=False, validate_assignment=True)
 
     lag: Time = timedelta()
+    """Time during which a new account is not visible everywhere."""
     flapping_reads: FlappingReads = FlappingReads.NOT_FOUND
+    """The answer of every second read during the lag."""
     latency: Latency = Latency.NONE
+    """Source of the duration of calls."""
     operation_time: Time | None = None
+    """Duration of a Cloud Run operation; None is that of `latency`."""
     execution_time: Time = timedelta()
+    """Duration of a job execution."""
     tombstone_conflict: bool = False
+    """See `apis.policies.Policies`."""
     stale_ids: bool = False
+    """See `apis.policies.Policies`."""
     requests_per_minute: dict[Api, RequestsPerMinute] = Field(default_factory=dict)
+    """Quotas by the host of the API."""
     without_token: CallerName = principals.ADMIN
+    """The caller of requests without a token."""
 
     @property
     def operation_seconds(self) -> float:
-        """How long an operation of Cloud Run takes."""
+        """Duration of a Cloud Run operation."""
         if self.operation_time is not None:
             return self.operation_time.total_seconds()
         return self.latency.operation_seconds
 
-    def turned(self, changes: Mapping[str, Any]) -> Switches:
-        """The switches with `changes`, by their names in camel case.
+    def changed(self, changes: Mapping[str, Any]) -> Switches:
+        """Return a copy with changes, by names in camel case.
 
-        Raises pydantic.ValidationError: an unknown switch or a value that it does not take.
+        Raises pydantic.ValidationError: a switch does not exist or does not accept the value.
         """
         return Switches.model_validate({**self.model_dump(by_alias=True), **changes})
 
-    def turn(self, changes: Mapping[str, Any]) -> None:
-        """Turn switches, all of them or none.
+    def update(self, changes: Mapping[str, Any]) -> None:
+        """Change switches: all of them, or none if one is invalid.
 
-        Raises pydantic.ValidationError: as `turned`.
+        Raises pydantic.ValidationError: as `changed`.
         """
-        self.assign(self.turned(changes))
+        self.assign(self.changed(changes))
 
     def assign(self, other: Switches) -> None:
-        """Take over the position of every switch of `other`."""
+        """Copy the values of `other`."""
         for name in Switches.model_fields:
             setattr(self, name, getattr(other, name))

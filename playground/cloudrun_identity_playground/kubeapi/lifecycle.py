@@ -1,15 +1,18 @@
-"""From the first write of an object to its removal: finalizers, namespaces that go, definitions that go.
+"""The life cycle of objects: finalizers, deletion of namespaces and of definitions.
 
-Everything happens within the write that causes it. There is no garbage collection: a propagation policy is
-accepted and dependants stay.
+All effects of a write happen within it. There is no garbage collection: a propagation policy is accepted, and
+dependents remain.
 """
 
+import copy
 from dataclasses import dataclass
 from typing import Any
 
 from . import definitions
+from .defaults import set_defaults
 from .metadata import timestamp
 from .resources import DEFINITIONS, NAMESPACES, Catalog, Resource, StorageKey
+from .schema import Schema, prune
 from .store import ObjectKey, Store, Stored
 
 Object = dict[str, Any]
@@ -17,13 +20,13 @@ Object = dict[str, Any]
 
 @dataclass
 class Lifecycle:
-    """Stores and removes objects, and does what follows from it."""
+    """Stores and removes objects, with all consequences."""
 
     store: Store
     catalog: Catalog
 
     def commit(self, resource: Resource, key: ObjectKey, obj: Object) -> Stored:
-        """Store an object that was checked; one that is deleted and held by nothing any more goes."""
+        """Store a checked object. A deleted object without finalizers is removed."""
         own = obj["metadata"]
         if own.get("deletionTimestamp") and not self._is_held(resource, key, obj):
             return self._remove(resource.storage, key, obj)
@@ -33,7 +36,7 @@ class Lifecycle:
         return stored
 
     def delete(self, resource: Resource, key: ObjectKey) -> Stored:
-        """Remove an object, or mark it as deleted if something holds it. Idempotent."""
+        """Remove an object, or set its deletionTimestamp if it has finalizers. Idempotent."""
         stored = self.store.collection(resource.storage).objects[key]
         obj = stored.object
         if not self._is_held(resource, key, obj):
@@ -58,7 +61,7 @@ class Lifecycle:
         return stored
 
     def _cascade(self, storage: StorageKey, key: ObjectKey) -> None:
-        """Delete what lives in a namespace, or by a definition, that was marked as deleted."""
+        """Delete everything in a namespace or of a definition that is being deleted."""
         if storage == NAMESPACES:
             for inner, stored in list(self.store.in_namespace(key[1])):
                 self._delete_instance(inner, stored)
@@ -78,11 +81,11 @@ class Lifecycle:
             self.delete(resource, (own.get("namespace", ""), own["name"]))
 
     def _settle_namespace(self, name: str) -> None:
-        """Remove a namespace that was only waiting for its last object."""
+        """Remove a namespace that is being deleted and is empty."""
         self._settle(NAMESPACES, ("", name))
 
     def _settle_definition(self, instances: StorageKey) -> None:
-        """Let go of a definition that was only waiting for its last instance."""
+        """Release a definition that is being deleted and has no instances."""
         key = ("", f"{instances[1]}.{instances[0]}")
         stored = self.store.find(DEFINITIONS, key)
         if stored is None or self.store.collection(instances).objects:
@@ -103,9 +106,26 @@ class Lifecycle:
             self._remove(storage, key, stored.object)
 
     def _serve(self, definition: Object) -> None:
+        storage = definitions.storage_of(definition)
+        before = self.catalog.stored_as(storage)
         self.catalog.remove(definition["metadata"]["name"])
         for resource in definitions.resources(definition):
             self.catalog.install(resource)
+        after = self.catalog.stored_as(storage)
+        if after is not None and (before is None or before.schema is not after.schema):
+            self.store.reread(storage, lambda obj: _as_read(obj, after.schema))
+
+
+def _as_read(obj: Object, schema: Schema) -> Object:
+    """Show a stored object as the schema of today has it: pruned, with its defaults.
+
+    A real API server does so each time it reads an object, and keeps the old form until the next write. Here
+    the old form is lost with the new schema.
+    """
+    shown = copy.deepcopy(obj)
+    prune(shown, schema)
+    set_defaults(shown, schema)
+    return shown
 
 
 def _marked(resource: Resource, obj: Object) -> Object:

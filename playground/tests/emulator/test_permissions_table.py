@@ -11,7 +11,12 @@ from google.cloud import iam_admin_v1 as iam
 from google.iam.v1 import iam_policy_pb2, policy_pb2
 
 from cloudrun_identity_playground.emulator import Emulator
-from cloudrun_identity_playground.emulator.access.rules import RULES, Finds, Lends, Needs
+from cloudrun_identity_playground.emulator.access.rules import (
+    RULES,
+    FiltersResults,
+    Impersonates,
+    RequiresPermission,
+)
 from cloudrun_identity_playground.emulator.apis.policy_rules import ResourceKind
 from cloudrun_identity_playground.emulator.apis.role_table import predefined_roles
 from cloudrun_identity_playground.emulator.cloud import Cloud
@@ -40,7 +45,7 @@ NAMES = {
 """By service, and in IAM by noun: what holds the resources, and one of them."""
 
 SERVED = {rpc: RULES[rpc] for rpc in Cloud().handlers}
-NEEDING = sorted(rpc for rpc, rule in SERVED.items() if isinstance(rule, Needs))
+NEEDING = sorted(rpc for rpc, rule in SERVED.items() if isinstance(rule, RequiresPermission))
 """The methods that need a permission."""
 
 
@@ -54,14 +59,14 @@ def a_name(rpc: str) -> str:
     return parent if of_parent else own
 
 
-def a_request(rpc: str, rule: Needs) -> Any:
+def a_request(rpc: str, rule: RequiresPermission) -> Any:
     request = methods()[rpc].request()
     *path, last = rule.on.split(".")
     setattr(reduce(getattr, path, request), last, a_name(rpc))
     return request
 
 
-async def refusal(emulator: Emulator, rpc: str, rule: Needs) -> str:
+async def refusal(emulator: Emulator, rpc: str, rule: RequiresPermission) -> str:
     """What the refusal of Ann's call says, with its details; empty if she may make it."""
     async with grpc.aio.insecure_channel(emulator.grpc_address) as channel:
         call = channel.unary_unary(f"/{rpc}")(
@@ -84,26 +89,25 @@ def grant_ann(emulator: Emulator, *permissions: str) -> None:
             emulator.cloud.policies.write(resource, ResourceKind.PROJECT, request)
 
 
-def test_every_served_method_stands_in_the_table() -> None:
+def test_table_has_every_served_method() -> None:
     assert set(Cloud().handlers) - set(RULES) == set()
 
 
-def test_the_table_names_no_method_that_there_is_not() -> None:
+def test_table_has_no_unknown_method() -> None:
     assert set(RULES) - set(methods()) == set()
 
 
-def test_the_shipped_roles_hold_every_permission_of_the_table() -> None:
+def test_predefined_roles_have_every_permission_of_the_table() -> None:
     held = {permission for role in predefined_roles().values() for permission in role.permissions}
-    needed = {rule.permission for rule in SERVED.values() if isinstance(rule, Needs | Finds | Lends)}
+    kinds = (RequiresPermission, FiltersResults, Impersonates)
+    needed = {rule.permission for rule in SERVED.values() if isinstance(rule, kinds)}
     assert needed - held == set()
 
 
 @pytest.mark.parametrize("rpc", NEEDING)
-async def test_a_method_is_refused_without_its_permission_and_not_with_it_alone(
-    emulator: Emulator, rpc: str
-) -> None:
+async def test_method_needs_exactly_its_permission(emulator: Emulator, rpc: str) -> None:
     rule = RULES[rpc]
-    assert isinstance(rule, Needs)
+    assert isinstance(rule, RequiresPermission)
     assert rule.permission in await refusal(emulator, rpc, rule)
     grant_ann(emulator, rule.permission)
     assert rule.permission not in await refusal(emulator, rpc, rule)

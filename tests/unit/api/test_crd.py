@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cloudrun_identity.api import KINDS
+from cloudrun_identity.api import KINDS, WorkloadAdmission, WorkloadKind
 from cloudrun_identity.api.crd import file_name, generate, render, write
 
 GENERATED = generate()
@@ -94,6 +94,51 @@ def test_lists_of_strings_are_sets_and_lists_of_objects_are_not(kind: str) -> No
         assert node["x-kubernetes-list-type"] == ("set" if is_set else "atomic"), path
 
 
+def inside_atomic_lists(schema: dict[str, Any], path: str, inside: bool = False) -> Iterator[str]:
+    """Yield the paths of the defaults below lists that are compared as a whole."""
+    if inside and "default" in schema:
+        yield path
+    for name, child in schema.get("properties", {}).items():
+        yield from inside_atomic_lists(child, f"{path}.{name}", inside)
+    if isinstance(schema.get("additionalProperties"), dict):
+        yield from inside_atomic_lists(schema["additionalProperties"], f"{path}.*", inside)
+    if "items" in schema:
+        is_atomic = schema.get("x-kubernetes-list-type", "atomic") == "atomic"
+        yield from inside_atomic_lists(schema["items"], f"{path}[]", inside or is_atomic)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_default_is_set_inside_an_atomic_list(kind: str) -> None:
+    assert list(inside_atomic_lists(openapi(kind), "")) == []
+
+
+def test_default_inside_an_atomic_list_is_described_and_supplied_by_the_model() -> None:
+    guardrails = openapi("ManagedProject")["properties"]["spec"]["properties"]["guardrails"]["properties"]
+    workloads = guardrails["workloads"]["items"]["properties"]
+    assert workloads["names"]["description"] == 'Patterns of workload names. Defaults to ["*"].'
+    escalation = guardrails["grants"]["items"]["properties"]["allowEscalation"]
+    assert escalation["description"].endswith(" Defaults to false.")
+
+    assert WorkloadAdmission() == WorkloadAdmission(
+        kinds=tuple(WorkloadKind), locations=("*",), names=("*",), namespaces=None
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_status_defaults_to_an_unobserved_generation(kind: str) -> None:
+    status = openapi(kind)["properties"].get("status")
+
+    assert status is None or status["default"] == {"observedGeneration": -1}
+    assert (status is None) == (kind == "PolicyLedger")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_field_is_a_boolean_or_null_word_of_yaml(kind: str) -> None:
+    for path, _ in nodes(openapi(kind)):
+        name = path.rpartition(".")[2].removesuffix("[]")
+        assert isinstance(yaml.safe_load(name or "x"), str), path
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_first_value_of_an_enum_is_its_default(kind: str) -> None:
     for path, node in nodes(openapi(kind)["properties"]["spec"], "spec"):
@@ -116,7 +161,7 @@ def test_columns_read_plain_fields_of_the_schema(kind: str) -> None:
         "CloudRunIdentity": ["Email", "Project", "Ready", "Reason", "Age"],
         "IAMBinding": ["Target", "Role", "Members", "Ready", "Reason", "Age"],
         "IdentityAttachment": ["Kind", "Location", "Workload", "Identity", "Ready", "Reason", "Age"],
-        "PolicyLedger": ["Target", "Grants", "Pending", "Rejected", "Foreign", "Age"],
+        "PolicyLedger": ["Target", "Grants", "Pending", "Rejected", "Unmanaged", "Age"],
     }.items(),
 )
 def test_narrow_columns_tell_the_cloud_object_and_its_state(kind: str, columns: list[str]) -> None:

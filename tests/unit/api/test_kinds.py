@@ -181,3 +181,34 @@ def test_ledger_target_gets_its_text() -> None:
     ledger = PolicyLedger.model_validate({"metadata": {"name": "x"}, "spec": {"target": target}})
 
     assert ledger.to_dict()["spec"]["target"]["text"] == "Service l/n"
+
+
+def test_ledger_of_an_earlier_version_is_read_and_written_under_current_names() -> None:
+    owner = "IAMBinding/payments/web/0b5e"
+    earlier = {
+        "member": "user:a@example.com",
+        "claimants": [owner],
+        "foreignBefore": True,
+        "state": "Granted",
+    }
+    spec = {
+        "target": {"kind": "Project", "projectID": "p", "fullName": "//x/projects/p"},
+        "bindings": [{"role": "roles/viewer", "members": [earlier]}],
+        "foreignMembers": 3,
+        "unmanagedMembers": 0,
+    }
+    written = PolicyLedger.model_validate({"metadata": {"name": "x"}, "spec": spec}).to_dict()["spec"]
+
+    (member,) = written["bindings"][0]["members"]
+    assert (member["owners"], member["presentBefore"]) == ([owner], True)
+    assert written["unmanagedMembers"] == 3
+    assert not {"claimants", "foreignBefore"} & member.keys()
+    assert "foreignMembers" not in written
+
+
+def test_observed_generation_is_unset_or_minus_one_before_the_first_reconcile() -> None:
+    raw = {"metadata": {"name": "p"}, "spec": {}}
+    assert ManagedProject.model_validate(raw).status.observed_generation is None
+    defaulted = ManagedProject.model_validate(raw | {"status": {"observedGeneration": -1}})
+    assert defaulted.status.observed_generation == -1
+    assert defaulted.status.condition(ConditionType.READY) is None

@@ -44,7 +44,9 @@ def test_a_row_says_what_is_required_what_is_refused_and_what_holds_by_default()
     assert "| string, required |" in row(text, "CloudRunIdentity", "projectRef.name")
     assert "One of `Fail`, `Adopt`. Default: `Fail`." in row(text, "CloudRunIdentity", "adoption")
     assert "accountID is immutable." in row(text, "CloudRunIdentity", "accountID")
-    assert "`names` must be set where on has Secret" in row(text, "ManagedProject", "guardrails.grants")
+    assert "`names` must be set where targetKinds contains Secret" in row(
+        text, "ManagedProject", "guardrails.grants"
+    )
     assert "At least 0. At most 10,000." in row(text, "ManagedProject", "guardrails.maxRemovalsPerHour")
 
 

@@ -19,7 +19,7 @@ metadata: {name: shop-1234}
 spec:
   guardrails: {grants: [%s]}
 """
-ON_PROJECT = '{roles: [roles/viewer], "on": [Project], members: ["*"]}'
+ON_PROJECT = '{roles: [roles/viewer], targetKinds: [Project], members: ["*"]}'
 
 
 def printed(*arguments: str, text: str = "") -> str:
@@ -90,11 +90,11 @@ def test_a_chain_of_delegates_is_granted_link_by_link() -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("{", "this is not YAML"),
+        ("{", "the file is not valid YAML"),
         ("", "there is no ManagedProject in -"),
         ("{apiVersion: v1, kind: ConfigMap, metadata: {name: x}}", "there is no ManagedProject in -"),
         (LENT.replace("guardrails: {grants: [%s]}", "suspend: perhaps"), "spec.suspend: 'perhaps': "),
-        (b"\xff\x00", "this is not text in UTF-8"),
+        (b"\xff\x00", "the file is not UTF-8 text"),
     ],
 )
 def test_a_file_that_will_not_do_is_one_line(text: str | bytes, says: str) -> None:

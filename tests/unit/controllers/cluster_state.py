@@ -49,8 +49,8 @@ spec:
   namespaces: {names: [payments, shop]}
   guardrails:
     grants:
-      - {roles: [roles/cloudsql.client], "on": [Project], members: ["user:*", identities]}
-      - {roles: [roles/run.invoker], "on": [Service], members: ["group:*"]}
+      - {roles: [roles/cloudsql.client], targetKinds: [Project], members: ["user:*", identities]}
+      - {roles: [roles/run.invoker], targetKinds: [Service], members: ["group:*"]}
     workloads:
       - {namespaces: [payments], names: ["checkout*"]}
 status: {projectNumber: "417203958816"}

@@ -3,12 +3,12 @@
 import yaml
 
 from cloudrun_identity.api import KINDS, ManagedProject, TargetKind
+from cloudrun_identity.api.predefined_roles import ACTING_ROLES
 from cloudrun_identity.api.validation import complaints
 from cloudrun_identity.exporting.export import Export, export
 from cloudrun_identity.exporting.survey import Survey
 from cloudrun_identity.gcp.custom_roles import CustomRoleState
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
-from cloudrun_identity.iam.acting_roles import ACTING_ROLES
 from cloudrun_identity.iam.grants import Grant, IAMCondition, Target
 
 PROJECT = Target(TargetKind.PROJECT, "acme-shop")
@@ -93,8 +93,12 @@ def test_the_project_is_closed_to_all_but_what_is_exported() -> None:
     assert spec["guardrails"] == {
         "defaultGrants": False,
         "grants": [
-            {"roles": ["roles/cloudsql.client"], "on": ["Project"], "members": ["identity:shop/webshop"]},
-            {"roles": ["roles/run.viewer"], "on": ["Project"], "members": [OPS]},
+            {
+                "roles": ["roles/cloudsql.client"],
+                "targetKinds": ["Project"],
+                "members": ["identity:shop/webshop"],
+            },
+            {"roles": ["roles/run.viewer"], "targetKinds": ["Project"], "members": [OPS]},
         ],
         "adoptableAccounts": [f"deploy@{DOMAIN}", f"webshop@{DOMAIN}"],
     }

@@ -1,4 +1,4 @@
-"""Any message of a protobuf type, for laws about what happens to whole messages."""
+"""Hypothesis strategies for arbitrary protobuf messages."""
 
 from functools import cache
 from typing import Any
@@ -8,20 +8,20 @@ from google.protobuf.message_factory import GetMessageClass
 from hypothesis import strategies as st
 
 DEPTH = 5
-"""How deep messages are filled: a job's containers lie four levels below it, their contents one more."""
+"""Depth to which messages are filled. The containers of a job are at level four, their fields at five."""
 
 UNKNOWN = b"\xfa\xff\x07\x06future"
-"""Field 16383 of six bytes: one that no message here has, as a newer server would send it."""
+"""Field 16383 with six bytes. No message has it; a newer server could send it."""
 
 
 def messages(descriptor: Descriptor, depth: int = DEPTH) -> st.SearchStrategy[Any]:
-    """Messages with any of their fields set, each to anything, and now and then an unknown one."""
+    """Generate messages with arbitrary fields and values, sometimes with an unknown field."""
     return st.builds(_assembled, st.just(descriptor), st.lists(_parts(descriptor, depth), max_size=4))
 
 
 @cache
 def _parts(descriptor: Descriptor, depth: int) -> st.SearchStrategy[bytes]:
-    """Serialized messages with one field set: merged, they make any message."""
+    """Generate serialized messages with one field. Merged, they result in any message."""
     fields = [
         field
         for field in descriptor.fields
@@ -35,7 +35,7 @@ def _part(field: FieldDescriptor, depth: int) -> st.SearchStrategy[bytes]:
         return _scalars(field).map(lambda value: _with(field, value))
     entry = field.message_type
     if entry.GetOptions().map_entry:
-        # Map entries that contradict themselves, as merged parts may, are no matter of ours.
+        # Whole entries, because merged parts of one could contradict each other.
         return st.builds(lambda key, value: _with_entry(field, key, value), *_entry(entry, depth))
     return st.deferred(lambda: messages(entry, depth - 1)).map(lambda value: _with(field, value))
 

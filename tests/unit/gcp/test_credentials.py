@@ -1,3 +1,5 @@
+"""Application Default Credentials, and the renewal of tokens."""
+
 import asyncio
 import datetime as dt
 from pathlib import Path
@@ -8,12 +10,12 @@ import google.auth.credentials
 import google.auth.exceptions
 import pytest
 
-from cloudrun_identity.gcp.credentials import RENEW_AGAIN, ApplicationDefault
+from cloudrun_identity.gcp.credentials import MIN_RENEWAL_INTERVAL, ApplicationDefaultTokens
 from cloudrun_identity.gcp.errors import CredentialsError, Fault, GoogleError
 
 
 class Credentials(google.auth.credentials.Credentials):
-    """Credentials whose tokens are numbered, or whose refresh is refused."""
+    """Credentials that return numbered tokens, or raise `refusal`."""
 
     def __init__(self, refusal: Exception | None = None) -> None:
         super().__init__()
@@ -27,8 +29,8 @@ class Credentials(google.auth.credentials.Credentials):
         self.token = f"token-{self.refreshes}"
         self.expiry = None
 
-    def goes_stale(self) -> None:
-        """Let the token serve for two minutes more."""
+    def expire_soon(self) -> None:
+        """Let the token expire in two minutes."""
         self.expiry = dt.datetime.now(dt.UTC).replace(tzinfo=None) + dt.timedelta(minutes=2)
 
 
@@ -39,15 +41,15 @@ def found(monkeypatch: pytest.MonkeyPatch) -> Credentials:
     return credentials
 
 
-async def renewed(adc: ApplicationDefault) -> None:
-    """Wait until the renewal under way has ended, whichever way."""
+async def renewed(adc: ApplicationDefaultTokens) -> None:
+    """Wait until the renewal in flight has ended."""
     assert adc._renewal
     await asyncio.wait([adc._renewal])
     await asyncio.sleep(0)
 
 
-async def test_a_valid_token_is_kept_and_one_that_is_gone_is_replaced(found: Credentials) -> None:
-    adc = ApplicationDefault()
+async def test_valid_token_is_kept_and_missing_token_is_renewed(found: Credentials) -> None:
+    adc = ApplicationDefaultTokens()
     await adc.refresh()
     await adc.refresh()
     assert adc.headers() == {"authorization": "Bearer token-1"}
@@ -57,10 +59,10 @@ async def test_a_valid_token_is_kept_and_one_that_is_gone_is_replaced(found: Cre
     assert adc.headers() == {"authorization": "Bearer token-2"}
 
 
-async def test_a_token_about_to_expire_is_renewed_beside_the_calls_that_use_it(found: Credentials) -> None:
-    adc = ApplicationDefault()
+async def test_token_that_expires_soon_is_renewed_in_background(found: Credentials) -> None:
+    adc = ApplicationDefaultTokens()
     await adc.refresh()
-    found.goes_stale()
+    found.expire_soon()
 
     await adc.refresh()
     assert adc.headers() == {"authorization": "Bearer token-1"}
@@ -69,12 +71,12 @@ async def test_a_token_about_to_expire_is_renewed_beside_the_calls_that_use_it(f
     assert adc.headers() == {"authorization": "Bearer token-2"}
 
 
-async def test_a_renewal_that_fails_ahead_of_time_fails_no_call_and_is_not_tried_at_once_again(
+async def test_failed_background_renewal_fails_no_call_and_is_delayed(
     found: Credentials,
 ) -> None:
-    adc = ApplicationDefault()
+    adc = ApplicationDefaultTokens()
     await adc.refresh()
-    found.goes_stale()
+    found.expire_soon()
     found.refusal = google.auth.exceptions.TransportError("connection refused")
     await adc.refresh()
     await renewed(adc)
@@ -83,14 +85,14 @@ async def test_a_renewal_that_fails_ahead_of_time_fails_no_call_and_is_not_tried
     await adc.refresh()
     assert adc._renewal is None
 
-    adc._renew_after -= RENEW_AGAIN
+    adc._renew_after -= MIN_RENEWAL_INTERVAL
     await adc.refresh()
     await renewed(adc)
     assert adc.headers() == {"authorization": "Bearer token-2"}
 
 
-async def test_a_token_that_google_refused_is_replaced_before_its_time(found: Credentials) -> None:
-    adc = ApplicationDefault()
+async def test_refused_token_is_renewed_before_its_expiry(found: Credentials) -> None:
+    adc = ApplicationDefaultTokens()
     await adc.refresh()
     refused = adc.headers()
 
@@ -101,22 +103,22 @@ async def test_a_token_that_google_refused_is_replaced_before_its_time(found: Cr
     assert found.refreshes == 2
 
 
-async def test_a_refused_token_that_cannot_be_replaced_fails_the_call_as_what_stands_in_its_way(
+async def test_failed_renewal_of_a_refused_token_fails_the_call(
     found: Credentials,
 ) -> None:
-    adc = ApplicationDefault()
+    adc = ApplicationDefaultTokens()
     await adc.refresh()
-    found.refusal = google.auth.exceptions.RefreshError("invalid_grant: the account is gone")
+    found.refusal = google.auth.exceptions.RefreshError("invalid_grant: the account is deleted")
 
     with pytest.raises(GoogleError) as raised:
         await adc.refresh(adc.headers())
 
     assert raised.value.fault is Fault.UNAUTHENTICATED
-    assert raised.value.message == "invalid_grant: the account is gone"
+    assert raised.value.message == "invalid_grant: the account is deleted"
 
 
-async def test_calls_that_have_no_token_share_one_renewal(found: Credentials) -> None:
-    adc = ApplicationDefault()
+async def test_calls_without_a_token_share_one_renewal(found: Credentials) -> None:
+    adc = ApplicationDefaultTokens()
     await asyncio.gather(*(adc.refresh() for _ in range(5)))
     assert found.refreshes == 1
 
@@ -128,22 +130,22 @@ async def test_calls_that_have_no_token_share_one_renewal(found: Credentials) ->
         (google.auth.exceptions.TransportError("connection refused"), Fault.UNAVAILABLE),
     ],
 )
-async def test_calls_without_a_token_fail_as_what_stands_in_their_way(
+async def test_failed_first_token_fails_the_call(
     found: Credentials, refusal: Exception, fault: Fault
 ) -> None:
     found.refusal = refusal
     with pytest.raises(GoogleError) as raised:
-        await ApplicationDefault().refresh()
+        await ApplicationDefaultTokens().refresh()
     assert raised.value.fault is fault
 
 
-async def test_a_missing_credentials_file_is_named_in_one_line_with_a_remedy(
+async def test_missing_credentials_error_names_the_file_and_the_remedy(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "absent.json"))
 
     with pytest.raises(CredentialsError) as raised:
-        await ApplicationDefault().check()
+        await ApplicationDefaultTokens().check()
 
     message = str(raised.value)
     assert message.startswith("no Google Cloud credentials: ")
@@ -159,13 +161,11 @@ async def test_a_missing_credentials_file_is_named_in_one_line_with_a_remedy(
         google.auth.exceptions.TransportError("connection refused"),
     ],
 )
-async def test_refused_credentials_are_reported_without_the_reply(
-    found: Credentials, refusal: Exception
-) -> None:
+async def test_refused_credentials_error_omits_the_reply(found: Credentials, refusal: Exception) -> None:
     found.refusal = refusal
 
     with pytest.raises(CredentialsError) as raised:
-        await ApplicationDefault().check()
+        await ApplicationDefaultTokens().check()
 
     message = str(raised.value)
     assert message.startswith(f"the Google Cloud credentials do not work: {refusal.args[0]} ")

@@ -1,3 +1,5 @@
+"""Classification of failed calls."""
+
 import google.auth.exceptions
 import grpc
 import grpc.aio
@@ -34,7 +36,7 @@ FAULT_OF_CODE = {
 def grpc_error(
     code: grpc.StatusCode, message: str, *details: object, metadata: tuple[tuple[str, bytes], ...] = ()
 ) -> grpc.aio.AioRpcError:
-    """An error as it comes off the wire, with google.rpc.Status details in its trailers."""
+    """Return an error as gRPC raises it, with google.rpc.Status details in its trailers."""
     status = status_pb2.Status(code=code.value[0], message=message)
     for detail in details:
         packed = any_pb2.Any()
@@ -49,7 +51,7 @@ def error_info(reason: str, **metadata: str) -> error_details_pb2.ErrorInfo:
 
 
 @pytest.mark.parametrize("code", list(grpc.StatusCode))
-def test_every_status_code_has_its_fault(code: grpc.StatusCode) -> None:
+def test_status_code_determines_the_fault(code: grpc.StatusCode) -> None:
     assert fault_of(code) is FAULT_OF_CODE[code]
 
 
@@ -60,20 +62,18 @@ def test_every_status_code_has_its_fault(code: grpc.StatusCode) -> None:
         (grpc.StatusCode.FAILED_PRECONDITION, "SERVICE_DISABLED", Fault.API_DISABLED),
         (grpc.StatusCode.PERMISSION_DENIED, "RATE_LIMIT_EXCEEDED", Fault.QUOTA_EXCEEDED),
         (grpc.StatusCode.PERMISSION_DENIED, "IAM_PERMISSION_DENIED", Fault.PERMISSION_DENIED),
-        (grpc.StatusCode.INVALID_ARGUMENT, "A_REASON_OF_NEXT_YEAR", Fault.INVALID_ARGUMENT),
+        (grpc.StatusCode.INVALID_ARGUMENT, "UNKNOWN_REASON", Fault.INVALID_ARGUMENT),
     ],
 )
-def test_a_reason_outranks_the_code_only_where_it_says_more(
-    code: grpc.StatusCode, reason: str, fault: Fault
-) -> None:
+def test_specific_reason_overrides_the_status_code(code: grpc.StatusCode, reason: str, fault: Fault) -> None:
     assert fault_of(code, reason) is fault
 
 
-def test_a_failure_without_status_is_unknown() -> None:
+def test_failure_without_status_is_unknown() -> None:
     assert fault_of(None) is Fault.UNKNOWN
 
 
-def test_classify_keeps_method_code_reason_and_metadata() -> None:
+def test_error_keeps_method_code_reason_and_metadata() -> None:
     raised = grpc_error(
         grpc.StatusCode.PERMISSION_DENIED,
         "IAM API has not been used\nin project 1 before",
@@ -91,12 +91,46 @@ def test_classify_keeps_method_code_reason_and_metadata() -> None:
     assert str(error) == f"{METHOD}: ApiDisabled: IAM API has not been used in project 1 before"
 
 
-def test_errors_of_the_client_libraries_are_judged_like_those_of_grpc() -> None:
+def test_error_names_the_resource_of_the_request() -> None:
+    error = classify(api_exceptions.PermissionDenied("no"), METHOD, "projects/acme")
+
+    assert error.resource == "projects/acme"
+    assert str(error) == f"{METHOD} projects/acme: PermissionDenied: no"
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        (
+            "You don't have permission to get the role at projects/acme/roles/r.",
+            "You don't have permission to get the role at projects/acme/roles/r "
+            "(missing permission iam.roles.get)",
+        ),
+        ("Permission 'iam.roles.get' denied.", "Permission 'iam.roles.get' denied."),
+    ],
+)
+def test_missing_permission_is_named(message: str, expected: str) -> None:
+    info = error_info("IAM_PERMISSION_DENIED", permission="iam.roles.get")
+
+    assert classify(grpc_error(grpc.StatusCode.PERMISSION_DENIED, message, info), METHOD).message == expected
+
+
+def test_timeout_message_says_that_google_did_not_answer() -> None:
+    error = classify(grpc_error(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded"), METHOD)
+
+    assert error.message == "Google Cloud did not answer in time (Deadline Exceeded)"
+
+
+def test_error_without_a_message_shows_its_code() -> None:
+    assert classify(grpc_error(grpc.StatusCode.INTERNAL, ""), METHOD).message == "INTERNAL without a message"
+
+
+def test_client_library_errors_are_classified_like_grpc_errors() -> None:
     assert classify(api_exceptions.Aborted("stale"), METHOD).fault is Fault.ABORTED
     assert classify(api_exceptions.AlreadyExists("there"), METHOD).fault is Fault.ALREADY_EXISTS
 
 
-def test_the_server_says_how_long_to_wait() -> None:
+def test_retry_info_is_the_retry_delay() -> None:
     retry = error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(seconds=2, nanos=500_000_000))
     error = classify(grpc_error(grpc.StatusCode.RESOURCE_EXHAUSTED, "slow down", retry), METHOD)
 
@@ -104,7 +138,7 @@ def test_the_server_says_how_long_to_wait() -> None:
     assert error.rate_limited
 
 
-def test_a_used_up_rate_is_told_from_a_used_up_number() -> None:
+def test_exhausted_rate_is_distinguished_from_object_limit() -> None:
     rate = grpc_error(grpc.StatusCode.RESOURCE_EXHAUSTED, "rate", error_info("RATE_LIMIT_EXCEEDED"))
     number = grpc_error(grpc.StatusCode.RESOURCE_EXHAUSTED, "100 accounts at most")
 
@@ -112,7 +146,7 @@ def test_a_used_up_rate_is_told_from_a_used_up_number() -> None:
     assert not classify(number, METHOD).rate_limited
 
 
-def test_refused_credentials_are_unauthenticated_and_keep_the_endpoints_reply_to_themselves() -> None:
+def test_refused_credentials_error_omits_the_reply() -> None:
     error = classify(
         google.auth.exceptions.RefreshError("invalid_grant: Bad Request", {"assertion": "s3cr3t"}), METHOD
     )
@@ -122,13 +156,13 @@ def test_refused_credentials_are_unauthenticated_and_keep_the_endpoints_reply_to
     assert "s3cr3t" not in f"{error} {error.args}"
 
 
-def test_an_unreachable_token_endpoint_is_an_outage() -> None:
+def test_unreachable_token_endpoint_is_unavailable() -> None:
     error = classify(google.auth.exceptions.TransportError("connection refused"), METHOD)
 
     assert error.fault is Fault.UNAVAILABLE
 
 
-def test_a_bug_does_not_pass_for_a_fault_of_googles() -> None:
+def test_other_exceptions_are_not_classified() -> None:
     with pytest.raises(TypeError, match="KeyError"):
         classify(KeyError("x"), METHOD)
 
@@ -142,11 +176,11 @@ def test_a_bug_does_not_pass_for_a_fault_of_googles() -> None:
         "-----BEGIN PRIVATE KEY----- MIIEvQ",
     ],
 )
-def test_messages_lose_what_looks_like_a_secret(secret: str) -> None:
+def test_secrets_in_messages_are_redacted(secret: str) -> None:
     assert one_line(f"refused: {secret}") == "refused: [redacted]"
 
 
-def test_messages_are_one_bounded_line() -> None:
+def test_message_is_one_bounded_line() -> None:
     line = one_line("a\n\t b " + "x" * 1000)
 
     assert line.startswith("a b x")

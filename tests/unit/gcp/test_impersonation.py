@@ -1,3 +1,5 @@
+"""Tokens of an impersonated account."""
+
 import asyncio
 from typing import Any
 
@@ -6,14 +8,19 @@ from google.cloud.iam_credentials_v1 import types
 
 from cloudrun_identity.gcp.credentials import SCOPE
 from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.gcp.impersonation import AHEAD, LIFETIME, TOO_LATE, Impersonated
+from cloudrun_identity.gcp.impersonation import (
+    LIFETIME,
+    MIN_VALIDITY,
+    RENEW_BEFORE_EXPIRY,
+    ImpersonatedTokens,
+)
 
 ACCOUNT = "cri@ops-1234.iam.gserviceaccount.com"
 DELEGATE = "middle@ops-1234.iam.gserviceaccount.com"
 
 
 class Google:
-    """Makes numbered tokens that live for an hour, or refuses to; what the operator's own clients offer."""
+    """Clients that return numbered tokens with a lifetime of an hour, or raise `refusal`."""
 
     identity = "operator@ops-1234.iam.gserviceaccount.com"
 
@@ -39,16 +46,16 @@ def google() -> Google:
     return Google()
 
 
-def impersonated(google: Google, *delegates: str) -> Impersonated:
-    return Impersonated(google, ACCOUNT, delegates, lambda: google.now)
+def impersonated(google: Google, *delegates: str) -> ImpersonatedTokens:
+    return ImpersonatedTokens(google, ACCOUNT, delegates, lambda: google.now)
 
 
-async def bearer(tokens: Impersonated) -> str:
+async def bearer(tokens: ImpersonatedTokens) -> str:
     await tokens.refresh()
     return tokens.headers()["authorization"]
 
 
-async def test_a_token_is_asked_for_once_for_everything_and_through_the_whole_chain(google: Google) -> None:
+async def test_token_is_requested_once_through_the_delegation_chain(google: Google) -> None:
     tokens = impersonated(google, DELEGATE)
     assert [await bearer(tokens), await bearer(tokens)] == ["Bearer token-1", "Bearer token-1"]
 
@@ -59,35 +66,33 @@ async def test_a_token_is_asked_for_once_for_everything_and_through_the_whole_ch
     assert request.lifetime.total_seconds() == LIFETIME
 
 
-async def test_a_token_is_renewed_while_it_still_serves_and_waited_for_when_it_does_not(
+async def test_token_is_renewed_in_background_before_expiry_and_awaited_after(
     google: Google,
 ) -> None:
     tokens = impersonated(google)
     await tokens.refresh()
-    google.now += LIFETIME - AHEAD + 1
+    google.now += LIFETIME - RENEW_BEFORE_EXPIRY + 1
     assert await bearer(tokens) == "Bearer token-1"
     await asyncio.sleep(0)
     assert await bearer(tokens) == "Bearer token-2"
 
-    google.now += LIFETIME - TOO_LATE
+    google.now += LIFETIME - MIN_VALIDITY
     assert await bearer(tokens) == "Bearer token-3"
 
 
 @pytest.mark.parametrize(
     "fault", [Fault.PERMISSION_DENIED, Fault.NOT_FOUND, Fault.INVALID_ARGUMENT, Fault.FAILED_PRECONDITION]
 )
-async def test_a_refusal_says_what_to_grant_and_never_passes_for_an_answer_about_something_else(
-    google: Google, fault: Fault
-) -> None:
+async def test_refusal_is_unauthenticated_and_names_the_missing_grant(google: Google, fault: Fault) -> None:
     google.refusal = GoogleError(fault, "m", "no", code=fault)
     with pytest.raises(GoogleError) as raised:
         await impersonated(google).refresh()
     assert raised.value.fault is Fault.UNAUTHENTICATED
-    assert f"grant {google.identity} roles/iam.serviceAccountTokenCreator" in raised.value.message
+    assert f"grant roles/iam.serviceAccountTokenCreator on it to {google.identity}" in raised.value.message
     assert ACCOUNT in raised.value.message
 
 
-async def test_a_refused_chain_is_named_from_end_to_end(google: Google) -> None:
+async def test_refusal_names_the_whole_delegation_chain(google: Google) -> None:
     google.refusal = GoogleError(Fault.PERMISSION_DENIED, "m", "no")
     with pytest.raises(GoogleError) as raised:
         await impersonated(google, DELEGATE).refresh()
@@ -95,9 +100,11 @@ async def test_a_refused_chain_is_named_from_end_to_end(google: Google) -> None:
 
 
 @pytest.mark.parametrize("fault", [Fault.UNAVAILABLE, Fault.QUOTA_EXCEEDED, Fault.API_DISABLED])
-async def test_what_heals_by_itself_or_elsewhere_stays_what_it_is(google: Google, fault: Fault) -> None:
-    google.refusal = GoogleError(fault, "m", "later")
+async def test_temporary_fault_keeps_its_kind_and_details(google: Google, fault: Fault) -> None:
+    metadata = {"service": "iamcredentials.googleapis.com"}
+    google.refusal = GoogleError(fault, "m", "later", metadata=metadata, retry_after=7)
     with pytest.raises(GoogleError) as raised:
         await impersonated(google).refresh()
     assert raised.value.fault is fault
     assert "later" in raised.value.message
+    assert (raised.value.metadata, raised.value.retry_after) == (metadata, 7)

@@ -1,3 +1,5 @@
+"""Cached service accounts and workloads."""
+
 import asyncio
 from collections import Counter
 from collections.abc import Coroutine
@@ -19,7 +21,7 @@ ANN, BOB = "ann@shop-1234.example", "bob@shop-1234.example"
 
 
 class Accounts:
-    """The accounts of one project, with calls that take a second and show what stood when they began."""
+    """Accounts of one project. Calls take a second and show the state at their start."""
 
     def __init__(self, *emails: str) -> None:
         self.calls: Counter[str] = Counter()
@@ -53,111 +55,111 @@ def inventory(accounts: Accounts) -> Inventory:
     return Inventory(accounts, None, asyncio.get_running_loop().time)
 
 
-async def test_a_sweep_of_many_accounts_is_one_list() -> None:
+async def test_resync_of_many_accounts_costs_one_list() -> None:
     emails = [f"account-{number}@shop-1234.example" for number in range(50)]
     accounts = Accounts(*emails)
-    known = inventory(accounts)
+    cached = inventory(accounts)
 
-    found = await asyncio.gather(*(known.service_account(PROJECT, email, max_age=300) for email in emails))
+    found = await asyncio.gather(*(cached.service_account(PROJECT, email, max_age=300) for email in emails))
 
     assert [account and account.email for account in found] == emails
     assert accounts.calls == {"list": 1}
 
 
-async def test_age_zero_is_a_read_of_ones_own() -> None:
+async def test_age_zero_reads_the_account() -> None:
     accounts = Accounts(ANN)
-    known = inventory(accounts)
-    await known.service_account(PROJECT, ANN, max_age=300)
-    accounts.put(ANN, "changed behind our back")
+    cached = inventory(accounts)
+    await cached.service_account(PROJECT, ANN, max_age=300)
+    accounts.put(ANN, "changed by another client")
 
-    account = await known.service_account(PROJECT, ANN, max_age=0)
+    account = await cached.service_account(PROJECT, ANN, max_age=0)
 
     assert account is not None
-    assert account.display_name == "changed behind our back"
+    assert account.display_name == "changed by another client"
     assert accounts.calls == {"list": 1, "get": 1}
 
 
-async def test_a_single_read_serves_a_resync_that_comes_soon_after() -> None:
+async def test_single_read_is_reused_by_a_resync() -> None:
     accounts = Accounts(ANN)
-    known = inventory(accounts)
-    await known.service_account(PROJECT, ANN, max_age=0)
+    cached = inventory(accounts)
+    await cached.service_account(PROJECT, ANN, max_age=0)
 
-    assert await known.service_account(PROJECT, ANN, max_age=300) == accounts.existing[ANN]
+    assert await cached.service_account(PROJECT, ANN, max_age=300) == accounts.existing[ANN]
     assert accounts.calls == {"get": 1}
 
 
-async def test_an_aged_list_is_read_anew() -> None:
+async def test_old_list_is_read_again() -> None:
     accounts = Accounts(ANN)
-    known = inventory(accounts)
-    await known.service_account(PROJECT, ANN, max_age=300)
+    cached = inventory(accounts)
+    await cached.service_account(PROJECT, ANN, max_age=300)
     await asyncio.sleep(300)
 
-    await known.service_account(PROJECT, ANN, max_age=300)
+    await cached.service_account(PROJECT, ANN, max_age=300)
 
     assert accounts.calls == {"list": 2}
 
 
-async def test_a_list_from_before_our_write_does_not_count_for_what_we_wrote() -> None:
+async def test_list_before_a_write_is_not_used_for_the_written_account() -> None:
     accounts = Accounts(ANN, BOB)
-    known = inventory(accounts)
-    await known.service_account(PROJECT, ANN, max_age=300)
+    cached = inventory(accounts)
+    await cached.service_account(PROJECT, ANN, max_age=300)
     await asyncio.sleep(5)
-    accounts.put(ANN, "ours")
-    known.wrote_account(PROJECT, ANN)
+    accounts.put(ANN, "written")
+    cached.invalidate_account(PROJECT, ANN)
     await asyncio.sleep(5)
 
-    ann = await known.service_account(PROJECT, ANN, max_age=300)
-    bob = await known.service_account(PROJECT, BOB, max_age=300)
+    ann = await cached.service_account(PROJECT, ANN, max_age=300)
+    bob = await cached.service_account(PROJECT, BOB, max_age=300)
 
     assert ann is not None
-    assert ann.display_name == "ours"
+    assert ann.display_name == "written"
     assert bob is not None
     assert accounts.calls == {"list": 1, "get": 1}
 
 
-async def test_a_read_under_way_while_we_write_does_not_count_either() -> None:
+async def test_list_in_flight_during_a_write_is_not_used() -> None:
     accounts = Accounts(ANN)
-    known = inventory(accounts)
-    listing = asyncio.create_task(known.service_account(PROJECT, ANN, max_age=300))
+    cached = inventory(accounts)
+    listing = asyncio.create_task(cached.service_account(PROJECT, ANN, max_age=300))
     await asyncio.sleep(0.5)
-    accounts.put(ANN, "ours")
-    known.wrote_account(PROJECT, ANN)
+    accounts.put(ANN, "written")
+    cached.invalidate_account(PROJECT, ANN)
     await listing
 
-    ann = await known.service_account(PROJECT, ANN, max_age=300)
+    ann = await cached.service_account(PROJECT, ANN, max_age=300)
 
     assert ann is not None
-    assert ann.display_name == "ours"
+    assert ann.display_name == "written"
 
 
-async def test_absence_from_a_list_is_made_sure_of() -> None:
+async def test_account_missing_in_a_list_is_read() -> None:
     accounts = Accounts(ANN, BOB)
     accounts.unlisted = {BOB}
-    known = inventory(accounts)
+    cached = inventory(accounts)
 
-    assert await known.service_account(PROJECT, BOB, max_age=300) == accounts.existing[BOB]
+    assert await cached.service_account(PROJECT, BOB, max_age=300) == accounts.existing[BOB]
 
 
-async def test_what_does_not_exist_is_none_and_never_remembered_as_such() -> None:
+async def test_missing_account_is_none_and_not_cached() -> None:
     accounts = Accounts()
-    known = inventory(accounts)
-    assert await known.service_account(PROJECT, ANN, max_age=0) is None
+    cached = inventory(accounts)
+    assert await cached.service_account(PROJECT, ANN, max_age=0) is None
     accounts.put(ANN)
 
-    assert await known.service_account(PROJECT, ANN, max_age=300) == accounts.existing[ANN]
+    assert await cached.service_account(PROJECT, ANN, max_age=300) == accounts.existing[ANN]
 
 
-async def test_an_account_that_went_is_gone_from_older_single_reads() -> None:
+async def test_deleted_account_is_dropped_from_the_cache() -> None:
     accounts = Accounts(ANN)
-    known = inventory(accounts)
-    await known.service_account(PROJECT, ANN, max_age=0)
+    cached = inventory(accounts)
+    await cached.service_account(PROJECT, ANN, max_age=0)
     del accounts.existing[ANN]
-    assert await known.service_account(PROJECT, ANN, max_age=0) is None
+    assert await cached.service_account(PROJECT, ANN, max_age=0) is None
 
-    assert await known.service_account(PROJECT, ANN, max_age=300) is None
+    assert await cached.service_account(PROJECT, ANN, max_age=300) is None
 
 
-async def test_other_faults_reach_the_caller() -> None:
+async def test_other_faults_are_raised() -> None:
     accounts = Accounts(ANN)
     accounts.broken = True
 
@@ -168,7 +170,7 @@ async def test_other_faults_reach_the_caller() -> None:
 
 
 class Services:
-    """Services of one location by name, each with the account of its template; lists are counted."""
+    """Services of one location by name, with the accounts of their templates. Counts the calls."""
 
     def __init__(self, **accounts: str) -> None:
         self.accounts = accounts
@@ -189,38 +191,38 @@ class Services:
 
 
 def service(workload: Workload, account: str) -> WorkloadState:
-    """A service of which the revision `old` serves beside the latest one."""
+    """Return a service with two serving revisions, `old` and the latest one."""
     return settled(workload, account, serving_revisions=("new", "old"))
 
 
-async def test_who_runs_as_what_is_sorted_once_a_list_however_many_ask() -> None:
+async def test_workloads_are_indexed_by_account_once_per_list() -> None:
     services = Services(web=ANN, shop=BOB.upper())
-    known = Inventory(None, services, asyncio.get_running_loop().time)
+    cached = Inventory(None, services, asyncio.get_running_loop().time)
 
     def running_as(email: str) -> Coroutine[Any, Any, tuple[Workload, ...]]:
-        return known.running_as(PROJECT, "europe-west1", WorkloadKind.SERVICE, email, 300)
+        return cached.running_as(PROJECT, "europe-west1", WorkloadKind.SERVICE, email, 300)
 
-    anns, bobs, nobodys = await asyncio.gather(
+    of_ann, of_bob, of_eve = await asyncio.gather(
         running_as(ANN), running_as(BOB), running_as("eve@shop-1234.example")
     )
 
-    assert [workload.name for workload in anns] == ["web"]
-    assert [workload.name for workload in bobs] == ["web", "shop"], "what still serves counts as well"
-    assert nobodys == ()
+    assert [workload.name for workload in of_ann] == ["web"]
+    assert [workload.name for workload in of_bob] == ["web", "shop"], "the serving revision `old` counts too"
+    assert of_eve == ()
     assert services.calls == {"list": 1, "revision": 2}
 
 
-async def test_the_whole_is_listed_anew_after_a_write() -> None:
+async def test_workloads_are_listed_again_after_a_write() -> None:
     services = Services(web=ANN)
-    known = Inventory(None, services, asyncio.get_running_loop().time)
+    cached = Inventory(None, services, asyncio.get_running_loop().time)
 
     async def listed() -> set[str]:
-        return set(await known.workloads(PROJECT, "europe-west1", WorkloadKind.SERVICE, max_age=300))
+        return set(await cached.workloads(PROJECT, "europe-west1", WorkloadKind.SERVICE, max_age=300))
 
     assert await listed() == {"web"}
     await asyncio.sleep(5)
     services.accounts["shop"] = BOB
-    known.wrote_workload(Workload(WorkloadKind.SERVICE, PROJECT, "europe-west1", "shop"))
+    cached.invalidate_workload(Workload(WorkloadKind.SERVICE, PROJECT, "europe-west1", "shop"))
     await asyncio.sleep(5)
 
     assert await listed() == {"web", "shop"}

@@ -1,15 +1,17 @@
+"""The mutation log."""
+
 import logging
 
 import pytest
 
 from cloudrun_identity.gcp.clients import request_reason
-from cloudrun_identity.gcp.mutations import mutated
+from cloudrun_identity.gcp.mutations import log_mutation
 
 
-def test_a_mutation_is_one_line_that_says_on_whose_behalf(caplog: pytest.LogCaptureFixture) -> None:
+def test_mutation_is_one_line_with_the_reconciled_object(caplog: pytest.LogCaptureFixture) -> None:
     request_reason.set("payments/checkout@3")
     with caplog.at_level(logging.INFO):
-        mutated("patch", "//iam.googleapis.com/projects/acme", before="'A\nB'", after="'C'")
+        log_mutation("patch", "//iam.googleapis.com/projects/acme", before="'A\nB'", after="'C'")
 
     (record,) = caplog.records
     assert record.getMessage() == "patch //iam.googleapis.com/projects/acme: 'A B' → 'C'"
@@ -19,8 +21,8 @@ def test_a_mutation_is_one_line_that_says_on_whose_behalf(caplog: pytest.LogCapt
     assert (record.__dict__["before"], record.__dict__["after"]) == ("'A B'", "'C'")
 
 
-def test_nothing_like_a_secret_gets_into_the_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_secrets_are_redacted_in_the_mutation_log(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
-        mutated("create", "key", before="absent", after="ya29.a0AfH6SMBx")
+        log_mutation("create", "key", before="absent", after="ya29.a0AfH6SMBx")
     assert "ya29" not in caplog.text
     assert "ya29" not in str(caplog.records[0].__dict__)

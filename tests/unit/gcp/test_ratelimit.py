@@ -1,10 +1,12 @@
+"""Token buckets on a fake clock."""
+
 import asyncio
 
 import pytest
 
 from cloudrun_identity.gcp.ratelimit import (
     DEFAULT_RATES,
-    LONGEST_PAUSE,
+    MAX_PAUSE,
     Api,
     BucketKey,
     CallKind,
@@ -19,7 +21,7 @@ WRITES = BucketKey(Api.IAM, CallKind.WRITE)
 
 
 def limiter(per_minute: float, burst: int) -> RateLimiter:
-    return RateLimiter({(api, access): Rate(per_minute, burst) for api in Api for access in CallKind})
+    return RateLimiter({(api, kind): Rate(per_minute, burst) for api in Api for kind in CallKind})
 
 
 def now() -> float:
@@ -33,7 +35,7 @@ async def granted_at(
     return now()
 
 
-async def test_a_burst_passes_at_once_and_the_rest_at_the_rate() -> None:
+async def test_burst_gets_tokens_at_once_and_the_rest_at_the_rate() -> None:
     limits = limiter(per_minute=60, burst=3)
 
     times = await asyncio.gather(*(granted_at(limits) for _ in range(6)))
@@ -41,7 +43,7 @@ async def test_a_burst_passes_at_once_and_the_rest_at_the_rate() -> None:
     assert times == pytest.approx([0, 0, 0, 1, 2, 3])
 
 
-async def test_unused_tokens_pile_up_to_the_burst_and_no_further() -> None:
+async def test_bucket_holds_at_most_the_burst() -> None:
     limits = limiter(per_minute=60, burst=2)
     await asyncio.gather(*(granted_at(limits) for _ in range(2)))
     await asyncio.sleep(100)
@@ -51,13 +53,13 @@ async def test_unused_tokens_pile_up_to_the_burst_and_no_further() -> None:
     assert times == pytest.approx([100, 100, 101, 102])
 
 
-async def test_a_bucket_is_tried_again_after_a_minute_however_long_google_asks_to_wait() -> None:
+async def test_drained_bucket_refills_after_at_most_the_maximum_pause() -> None:
     limits = limiter(per_minute=60, burst=1)
-    limits.exhausted(WRITES, retry_after=86_400)
-    assert await granted_at(limits) == pytest.approx(LONGEST_PAUSE + 1)
+    limits.drain(WRITES, retry_after=86_400)
+    assert await granted_at(limits) == pytest.approx(MAX_PAUSE + 1)
 
 
-async def test_an_edit_overtakes_the_resyncs_that_wait() -> None:
+async def test_edit_gets_a_token_before_waiting_resyncs() -> None:
     limits = limiter(per_minute=60, burst=1)
     await limits.acquire(WRITES, Priority.EDIT)
     resyncs = [asyncio.create_task(granted_at(limits, priority=Priority.RESYNC)) for _ in range(2)]
@@ -69,7 +71,7 @@ async def test_an_edit_overtakes_the_resyncs_that_wait() -> None:
     assert await asyncio.gather(*resyncs) == pytest.approx([2, 3])
 
 
-async def test_whoever_asked_first_goes_first() -> None:
+async def test_calls_of_one_priority_get_tokens_in_order() -> None:
     limits = limiter(per_minute=60, burst=1)
     order: list[int] = []
 
@@ -82,18 +84,18 @@ async def test_whoever_asked_first_goes_first() -> None:
     assert order == [0, 1, 2, 3, 4]
 
 
-async def test_who_gives_up_costs_no_token() -> None:
+async def test_canceled_call_takes_no_token() -> None:
     limits = limiter(per_minute=60, burst=1)
     await limits.acquire(WRITES, Priority.EDIT)
-    impatient = asyncio.create_task(granted_at(limits))
-    patient = asyncio.create_task(granted_at(limits))
+    canceled = asyncio.create_task(granted_at(limits))
+    waiting = asyncio.create_task(granted_at(limits))
     await asyncio.sleep(0)
-    impatient.cancel()
+    canceled.cancel()
 
-    assert await patient == pytest.approx(1)
+    assert await waiting == pytest.approx(1)
 
 
-async def test_buckets_are_separate_for_api_access_project_and_region() -> None:
+async def test_api_kind_project_and_region_have_separate_buckets() -> None:
     limits = limiter(per_minute=60, burst=1)
     keys = [
         WRITES,
@@ -106,36 +108,36 @@ async def test_buckets_are_separate_for_api_access_project_and_region() -> None:
     assert await asyncio.gather(*(granted_at(limits, key) for key in keys)) == [0] * 5
 
 
-async def test_an_exhausted_bucket_stays_empty_for_as_long_as_google_says() -> None:
+async def test_drained_bucket_stays_empty_for_the_retry_delay() -> None:
     limits = limiter(per_minute=60, burst=10)
     await limits.acquire(WRITES, Priority.EDIT)
-    limits.exhausted(WRITES, retry_after=30)
+    limits.drain(WRITES, retry_after=30)
 
     times = await asyncio.gather(*(granted_at(limits) for _ in range(2)))
 
     assert times == pytest.approx([31, 32])
 
 
-async def test_an_exhausted_bucket_without_a_time_fills_at_its_rate() -> None:
+async def test_drained_bucket_without_a_delay_refills_at_its_rate() -> None:
     limits = limiter(per_minute=60, burst=10)
     await limits.acquire(WRITES, Priority.EDIT)
-    limits.exhausted(WRITES, retry_after=None)
+    limits.drain(WRITES, retry_after=None)
 
     assert await granted_at(limits) == pytest.approx(1)
 
 
-async def test_those_who_wait_when_the_bucket_is_drained_wait_longer() -> None:
+async def test_waiting_calls_wait_longer_after_a_drain() -> None:
     limits = limiter(per_minute=60, burst=1)
     await limits.acquire(WRITES, Priority.EDIT)
     waiting = asyncio.create_task(granted_at(limits))
     await asyncio.sleep(0.5)
-    limits.exhausted(WRITES, retry_after=10)
+    limits.drain(WRITES, retry_after=10)
 
     assert await waiting == pytest.approx(11.5)
 
 
-# The quotas a minute that Google documents, as far as it does.
-GOOGLES = {
+# Quotas per minute that Google documents.
+QUOTAS = {
     (Api.IAM, CallKind.READ): 6000,
     (Api.IAM, CallKind.WRITE): 600,
     (Api.RESOURCE_MANAGER, CallKind.READ): 2400,
@@ -144,12 +146,12 @@ GOOGLES = {
 }
 
 
-@pytest.mark.parametrize(("key", "quota"), GOOGLES.items())
-def test_no_minute_of_ours_comes_near_googles_quota(key: tuple[Api, CallKind], quota: int) -> None:
+@pytest.mark.parametrize(("key", "quota"), QUOTAS.items())
+def test_rate_and_burst_stay_below_85_percent_of_the_quota(key: tuple[Api, CallKind], quota: int) -> None:
     rate = DEFAULT_RATES[key]
 
     assert rate.per_minute + rate.burst <= quota * 0.85
 
 
 def test_every_api_has_a_rate_for_reads_and_writes() -> None:
-    assert set(DEFAULT_RATES) == {(api, access) for api in Api for access in CallKind}
+    assert set(DEFAULT_RATES) == {(api, kind) for api in Api for kind in CallKind}

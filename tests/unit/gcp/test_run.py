@@ -1,3 +1,5 @@
+"""Operations and executions in replies of the Cloud Run API."""
+
 from typing import Any
 
 import pytest
@@ -15,12 +17,12 @@ WORKLOAD = Workload(WorkloadKind.SERVICE, "shop-1234", "europe-west1", "checkout
 
 
 class Clients:
-    """Answers calls with these messages, one after the other."""
+    """Clients that answer calls with the given messages in order."""
 
     def __init__(self, *answers: object) -> None:
         self._answers = iter(answers)
 
-    def of(self, _: str) -> "Clients":
+    def for_project(self, _: str) -> "Clients":
         return self
 
     def client(self, *_: object) -> Any:
@@ -49,37 +51,35 @@ def packed(service: types.Service) -> any_pb2.Any:
         ),
     ],
 )
-async def test_an_operation_tells_whether_and_how_it_ended(
-    message: operations_pb2.Operation, operation: Operation
-) -> None:
+async def test_operation_shows_its_result(message: operations_pb2.Operation, operation: Operation) -> None:
     assert await Run(Clients(message)).operation(NAME, WORKLOAD) == operation
 
 
-async def test_an_operation_carries_the_workload_as_it_is_and_in_the_end_as_it_became() -> None:
+async def test_operation_contains_the_changing_and_the_settled_workload() -> None:
     pending = types.Service(name=WORKLOAD.resource, generation=2)
     settled = types.Service(name=WORKLOAD.resource, generation=2, observed_generation=2)
-    under_way = operations_pb2.Operation(name=NAME, metadata=packed(pending))
-    over = operations_pb2.Operation(name=NAME, done=True, metadata=packed(pending), response=packed(settled))
-    run = Run(Clients(under_way, over))
+    running = operations_pb2.Operation(name=NAME, metadata=packed(pending))
+    ended = operations_pb2.Operation(name=NAME, done=True, metadata=packed(pending), response=packed(settled))
+    run = Run(Clients(running, ended))
 
     assert (await run.operation(NAME, WORKLOAD)).state == state_of(WORKLOAD, pending)
     assert (await run.operation(NAME, WORKLOAD)).state == state_of(WORKLOAD, settled)
 
 
-async def test_an_operation_on_another_workload_tells_nothing_of_this_one() -> None:
+async def test_operation_on_another_workload_has_no_state() -> None:
     other = types.Service(name="projects/shop-1234/locations/europe-west1/services/vault", generation=2)
     message = operations_pb2.Operation(name=NAME, done=True, response=packed(other))
     assert (await Run(Clients(message)).operation(NAME, WORKLOAD)).state is None
 
 
-async def test_the_executions_that_have_not_ended_are_listed_over_all_pages() -> None:
+async def test_running_executions_are_listed_from_all_pages() -> None:
     def execution(job: str, number: int, **fields: object) -> types.Execution:
         name = f"projects/shop-1234/locations/europe-west1/jobs/{job}/executions/{job}-{number}"
         return types.Execution(name=name, template=types.TaskTemplate(service_account=f"{job}@x"), **fields)
 
-    over = execution("nightly", 1, completion_time={"seconds": 1})
+    ended = execution("nightly", 1, completion_time={"seconds": 1})
     pages = (
-        types.ListExecutionsResponse(executions=[over, execution("nightly", 2)], next_page_token="2"),
+        types.ListExecutionsResponse(executions=[ended, execution("nightly", 2)], next_page_token="2"),
         types.ListExecutionsResponse(executions=[execution("hourly", 1)]),
     )
     run = Run(Clients(*pages))

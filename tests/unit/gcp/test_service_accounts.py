@@ -1,6 +1,8 @@
+"""E-mails of service accounts."""
+
 import pytest
 
-from cloudrun_identity.gcp.service_accounts import expected_email, project_of
+from cloudrun_identity.gcp.service_accounts import expected_email, project_id_of_email
 
 
 @pytest.mark.parametrize(
@@ -10,9 +12,9 @@ from cloudrun_identity.gcp.service_accounts import expected_email, project_of
         ("example.com:shop", "checkout@shop.example.com.iam.gserviceaccount.com"),
     ],
 )
-def test_an_accounts_email_is_foreseen(project_id: str, email: str) -> None:
+def test_email_and_project_id_convert_into_each_other(project_id: str, email: str) -> None:
     assert expected_email(project_id, "checkout") == email
-    assert project_of(email) == project_id
+    assert project_id_of_email(email) == project_id
 
 
 @pytest.mark.parametrize(
@@ -23,5 +25,5 @@ def test_an_accounts_email_is_foreseen(project_id: str, email: str) -> None:
         "ann@example.com",
     ],
 )
-def test_some_emails_tell_no_project(email: str) -> None:
-    assert project_of(email) == ""
+def test_email_without_a_project_id_is_empty(email: str) -> None:
+    assert project_id_of_email(email) == ""

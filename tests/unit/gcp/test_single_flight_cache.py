@@ -1,14 +1,16 @@
+"""Reads that concurrent callers share."""
+
 import asyncio
 
 import pytest
 
-from cloudrun_identity.gcp.single_flight_cache import CacheTable, SingleFlightCache
+from cloudrun_identity.gcp.single_flight_cache import KeyedSingleFlightCache, SingleFlightCache
 
 pytestmark = pytest.mark.looptime(start=0)
 
 
 class Source:
-    """Answers with the number of the read, after a second."""
+    """Source that returns the number of the read after a second."""
 
     def __init__(self) -> None:
         self.reads = 0
@@ -27,46 +29,46 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def aged(source: Source) -> SingleFlightCache[int]:
+def cached(source: Source) -> SingleFlightCache[int]:
     return SingleFlightCache(source.read, now)
 
 
-async def test_a_reading_is_shared_while_it_is_young_enough() -> None:
+async def test_reading_is_reused_up_to_its_maximum_age() -> None:
     source = Source()
-    values = aged(source)
+    values = cached(source)
     first = await values.get(after=now() - 10)
     await asyncio.sleep(5)
 
     assert await values.get(after=now() - 10) is first
     assert (await values.get(after=now() - 6)).value == 2
-    assert first.began == 0
+    assert first.started == 0
 
 
-async def test_concurrent_callers_share_the_read_under_way() -> None:
+async def test_concurrent_callers_share_the_read_in_flight() -> None:
     source = Source()
-    values = aged(source)
+    values = cached(source)
 
     readings = await asyncio.gather(*(values.get(after=now() - 10) for _ in range(20)))
 
     assert {reading.value for reading in readings} == {1}
 
 
-async def test_a_reading_is_kept_before_anybody_has_it() -> None:
-    """Or who wants to see it kept asks again and again in the moment in which the read ends."""
+async def test_reading_is_cached_before_its_callers_resume() -> None:
+    """Otherwise a caller that requires a cached reading would read in a loop while the read ends."""
     ending = asyncio.Event()
 
     async def read() -> int:
         await ending.wait()
         return 1
 
-    async def ask_as_it_ends() -> bool:
+    async def get_at_the_end() -> bool:
         await ending.wait()
         return await values.get(after=-1) is values.latest
 
     values = SingleFlightCache(read, now)
     first = asyncio.create_task(values.get(after=-1))
     await asyncio.sleep(1)
-    second = asyncio.create_task(ask_as_it_ends())
+    second = asyncio.create_task(get_at_the_end())
     await asyncio.sleep(1)
     ending.set()
 
@@ -74,9 +76,9 @@ async def test_a_reading_is_kept_before_anybody_has_it() -> None:
     assert (await first).value == 1
 
 
-async def test_a_read_that_began_too_early_is_not_joined() -> None:
+async def test_read_that_started_too_early_is_not_shared() -> None:
     source = Source()
-    values = aged(source)
+    values = cached(source)
     early = asyncio.create_task(values.get(after=-1))
     await asyncio.sleep(0.5)
 
@@ -84,7 +86,7 @@ async def test_a_read_that_began_too_early_is_not_joined() -> None:
     assert (await early).value == 1
 
 
-async def test_who_joined_a_slow_read_gets_the_newer_one_that_overtook_it() -> None:
+async def test_caller_of_a_slow_read_gets_a_newer_reading() -> None:
     durations = iter([10.0, 1.0])
     reads = iter(["old", "new"])
 
@@ -101,10 +103,10 @@ async def test_who_joined_a_slow_read_gets_the_newer_one_that_overtook_it() -> N
     assert (await slow).value == "new"
 
 
-async def test_a_failure_reaches_everybody_who_shared_it_and_is_not_kept() -> None:
+async def test_failure_is_raised_to_all_callers_and_not_cached() -> None:
     source = Source()
     source.failing = True
-    values = aged(source)
+    values = cached(source)
 
     failures = await asyncio.gather(*(values.get(after=-1) for _ in range(2)), return_exceptions=True)
     source.failing = False
@@ -113,31 +115,31 @@ async def test_a_failure_reaches_everybody_who_shared_it_and_is_not_kept() -> No
     assert (await values.get(after=-1)).value == 2
 
 
-async def test_who_gives_up_does_not_take_the_answer_from_the_others() -> None:
+async def test_canceled_caller_does_not_cancel_the_read_of_others() -> None:
     source = Source()
-    values = aged(source)
-    impatient = asyncio.create_task(values.get(after=-1))
-    patient = asyncio.create_task(values.get(after=-1))
+    values = cached(source)
+    canceled = asyncio.create_task(values.get(after=-1))
+    waiting = asyncio.create_task(values.get(after=-1))
     await asyncio.sleep(0.5)
-    impatient.cancel()
+    canceled.cancel()
 
-    assert (await patient).value == 1
+    assert (await waiting).value == 1
 
 
-async def test_of_many_things_those_that_were_asked_about_last_are_kept() -> None:
-    shelf: CacheTable[str, int] = CacheTable(now, capacity=2)
+async def test_least_recently_used_key_is_dropped() -> None:
+    cache: KeyedSingleFlightCache[str, int] = KeyedSingleFlightCache(now, capacity=2)
     sources = {key: Source() for key in "abc"}
 
-    async def asked(key: str) -> int:
-        return await shelf.get(key, sources[key].read, max_age=100)
+    async def get(key: str) -> int:
+        return await cache.get(key, sources[key].read, max_age=100)
 
-    assert [await asked(key) for key in "abacab"] == [1, 1, 1, 1, 1, 2]
+    assert [await get(key) for key in "abacab"] == [1, 1, 1, 1, 1, 2]
 
 
-async def test_what_is_forgotten_is_read_anew() -> None:
+async def test_forgotten_key_is_read_again() -> None:
     source = Source()
-    shelf: CacheTable[str, int] = CacheTable(now, capacity=2)
-    await shelf.get("a", source.read, max_age=100)
-    shelf.forget("a")
-    shelf.forget("never asked about")
-    assert await shelf.get("a", source.read, max_age=100) == 2
+    cache: KeyedSingleFlightCache[str, int] = KeyedSingleFlightCache(now, capacity=2)
+    await cache.get("a", source.read, max_age=100)
+    cache.forget("a")
+    cache.forget("unknown")
+    assert await cache.get("a", source.read, max_age=100) == 2

@@ -1,9 +1,11 @@
+"""Tokens in files."""
+
 from pathlib import Path
 
 import pytest
 
 from cloudrun_identity.gcp.errors import CredentialsError, Fault, GoogleError
-from cloudrun_identity.gcp.token_file import READ_AGAIN, TokenFile
+from cloudrun_identity.gcp.token_file import REREAD_INTERVAL, TokenFile
 
 
 class Clock:
@@ -23,7 +25,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "token"
 
 
-async def test_the_token_is_sent_without_the_space_around_it(path: Path) -> None:
+async def test_whitespace_around_the_token_is_removed(path: Path) -> None:
     put(path, "abc\n")
     tokens = TokenFile(path)
     await tokens.refresh()
@@ -38,7 +40,7 @@ async def test_the_token_is_sent_without_the_space_around_it(path: Path) -> None
         ("ya29.opaque", ""),
     ],
 )
-async def test_whose_it_is_is_known_where_its_name_tells(path: Path, token: str, email: str) -> None:
+async def test_email_is_known_if_the_token_names_an_account(path: Path, token: str, email: str) -> None:
     put(path, token)
     tokens = TokenFile(path)
     assert tokens.email == ""
@@ -46,7 +48,7 @@ async def test_whose_it_is_is_known_where_its_name_tells(path: Path, token: str,
     assert tokens.email == email
 
 
-async def test_another_token_is_found_after_a_while(path: Path) -> None:
+async def test_file_is_read_again_after_the_interval(path: Path) -> None:
     clock = Clock()
     put(path, "old")
     tokens = TokenFile(path, clock)
@@ -55,7 +57,7 @@ async def test_another_token_is_found_after_a_while(path: Path) -> None:
     await tokens.refresh()
     assert tokens.headers() == {"authorization": "Bearer old"}
 
-    clock.now = READ_AGAIN
+    clock.now = REREAD_INTERVAL
     await tokens.refresh()
     assert tokens._renewal
     await tokens._renewal
@@ -63,17 +65,17 @@ async def test_another_token_is_found_after_a_while(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "why"),
+    ("content", "reason"),
     [(None, "No such file"), (b"", "does not hold"), (b"a\nb", "does not hold"), (b"\xff", "UTF-8")],
 )
-async def test_a_file_without_a_token_is_told_in_one_line(
-    path: Path, content: bytes | None, why: str
+async def test_file_without_a_token_is_an_error_with_its_path(
+    path: Path, content: bytes | None, reason: str
 ) -> None:
     if content is not None:
         put(path, content)
     with pytest.raises(GoogleError) as raised:
         await TokenFile(path).refresh()
     assert raised.value.fault is Fault.UNAUTHENTICATED
-    with pytest.raises(CredentialsError, match=why) as told:
+    with pytest.raises(CredentialsError, match=reason) as failed:
         await TokenFile(path).check()
-    assert str(path) in str(told.value)
+    assert str(path) in str(failed.value)

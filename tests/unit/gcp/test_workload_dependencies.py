@@ -1,8 +1,10 @@
+"""Resources that workload templates reference."""
+
 import pytest
 from google.cloud.run_v2 import types
 
 from cloudrun_identity.api import WorkloadKind
-from cloudrun_identity.gcp.workload_dependencies import Named, WorkloadDependencies, needs_of
+from cloudrun_identity.gcp.workload_dependencies import ResourceRef, WorkloadDependencies, dependencies_of
 from cloudrun_identity.gcp.workloads import Workload, WorkloadState, state_of
 
 CONTAINERS = [
@@ -26,12 +28,12 @@ VOLUMES = [
     types.Volume(cloud_sql_instance=types.CloudSqlInstance(instances=["example.com:db:europe-west1:orders"])),
     types.Volume(gcs=types.GCSVolumeSource(bucket="shop-assets")),
 ]
-NEEDS = WorkloadDependencies(
+DEPENDENCIES = WorkloadDependencies(
     image_projects=("old-images", "shop-images"),
-    secrets=(Named("42", "tls-key"), Named("shop-1234", "stripe-key")),
-    sql_instances=(Named("example.com:db", "orders"),),
+    secrets=(ResourceRef("42", "tls-key"), ResourceRef("shop-1234", "stripe-key")),
+    sql_instances=(ResourceRef("example.com:db", "orders"),),
     buckets=("shop-assets",),
-    topics=(Named("shop-1234", "orders"),),
+    topics=(ResourceRef("shop-1234", "orders"),),
 )
 
 
@@ -63,13 +65,13 @@ def state(kind: WorkloadKind, message: object) -> WorkloadState:
     ],
     ids=lambda state: str(state.workload.kind),
 )
-def test_what_a_template_names_is_found(state: WorkloadState) -> None:
-    assert needs_of(state) == NEEDS
+def test_references_in_a_template_are_found(state: WorkloadState) -> None:
+    assert dependencies_of(state) == DEPENDENCIES
 
 
 @pytest.mark.parametrize("text", ["$(reboot)", "a b", "a;b", "a\nb", "--project=x", "../x", "ä"])
-def test_what_is_no_name_is_not_taken_for_one(text: str) -> None:
-    """It would stand in a command that a person is told to run."""
+def test_invalid_names_are_ignored(text: str) -> None:
+    """A name ends up in a command that users run."""
     template = types.RevisionTemplate(
         containers=[
             types.Container(
@@ -89,8 +91,11 @@ def test_what_is_no_name_is_not_taken_for_one(text: str) -> None:
             types.Volume(gcs=types.GCSVolumeSource(bucket=text)),
         ],
     )
-    assert needs_of(state(WorkloadKind.SERVICE, types.Service(template=template))) == WorkloadDependencies()
+    assert (
+        dependencies_of(state(WorkloadKind.SERVICE, types.Service(template=template)))
+        == WorkloadDependencies()
+    )
 
 
-def test_an_empty_template_needs_nothing() -> None:
-    assert needs_of(state(WorkloadKind.SERVICE, types.Service())) == WorkloadDependencies()
+def test_empty_template_has_no_dependencies() -> None:
+    assert dependencies_of(state(WorkloadKind.SERVICE, types.Service())) == WorkloadDependencies()

@@ -1,3 +1,5 @@
+"""State of workloads, and the message that changes their account."""
+
 from typing import Any
 
 import pytest
@@ -6,7 +8,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cloudrun_identity.api import TargetKind, WorkloadKind
-from cloudrun_identity.gcp.workloads import Workload, WorkloadState, account_holder, moved, state_of
+from cloudrun_identity.gcp.workloads import (
+    Workload,
+    WorkloadState,
+    state_of,
+    with_service_account,
+    workload_template,
+)
 from cloudrun_identity.iam.grants import Target
 
 from .messages import UNKNOWN, messages
@@ -33,13 +41,13 @@ def revision(name: str) -> str:
         (POOL, f"{PARENT}/workerPools/runner", TargetKind.WORKER_POOL),
     ],
 )
-def test_a_workload_carries_an_iam_policy(workload: Workload, resource: str, kind: TargetKind) -> None:
+def test_workload_is_the_target_of_an_iam_policy(workload: Workload, resource: str, kind: TargetKind) -> None:
     assert workload.resource == resource
     assert workload.target == Target(kind, "shop-1234", "europe-west1", workload.name)
     assert str(workload) == f"{kind} europe-west1/{workload.name}"
 
 
-def test_a_service_is_read_in_full() -> None:
+def test_state_of_a_service() -> None:
     message = types.Service(
         uid="u-1",
         etag='"e-1"',
@@ -77,7 +85,7 @@ def test_a_service_is_read_in_full() -> None:
     )
 
 
-def test_a_job_has_no_revisions_and_its_account_lies_deeper() -> None:
+def test_state_of_a_job_has_no_revisions() -> None:
     task = types.TaskTemplate(service_account="nightly@shop-1234.example")
     state = state_of(JOB, types.Job(template=types.ExecutionTemplate(template=task)))
 
@@ -97,15 +105,13 @@ def test_a_job_has_no_revisions_and_its_account_lies_deeper() -> None:
         (types.Condition.State.STATE_UNSPECIFIED, None),
     ],
 )
-def test_readiness_is_undecided_until_the_terminal_condition_says(
-    condition: types.Condition.State, ready: bool | None
-) -> None:
+def test_ready_follows_the_terminal_condition(condition: types.Condition.State, ready: bool | None) -> None:
     message = types.Service(terminal_condition=types.Condition(state=condition))
 
     assert state_of(SERVICE, message).ready is ready
 
 
-def test_what_serves_is_every_revision_with_traffic_or_a_tag() -> None:
+def test_revisions_with_traffic_or_a_tag_are_serving() -> None:
     message = types.Service(
         latest_ready_revision=revision("v5"),
         traffic=[types.TrafficTarget(type_=LATEST, percent=100)],
@@ -121,7 +127,7 @@ def test_what_serves_is_every_revision_with_traffic_or_a_tag() -> None:
     assert state_of(SERVICE, message).serving_revisions == ("v3", "v5", "v1")
 
 
-def test_before_traffic_is_reported_the_wanted_one_counts() -> None:
+def test_desired_traffic_is_used_before_the_first_status() -> None:
     message = types.Service(
         latest_ready_revision=revision("v5"),
         traffic=[types.TrafficTarget(type_=PINNED, revision="v4", percent=100)],
@@ -130,7 +136,7 @@ def test_before_traffic_is_reported_the_wanted_one_counts() -> None:
     assert state_of(SERVICE, message).serving_revisions == ("v4",)
 
 
-def test_a_worker_pool_serves_from_its_instance_splits() -> None:
+def test_worker_pool_revisions_with_instances_are_serving() -> None:
     message = types.WorkerPool(
         latest_ready_revision=f"{PARENT}/workerPools/runner/revisions/r9",
         instance_split_statuses=[
@@ -143,7 +149,7 @@ def test_a_worker_pool_serves_from_its_instance_splits() -> None:
     assert state_of(POOL, message).serving_revisions == ("r9", "r7")
 
 
-def test_nothing_serves_before_the_first_revision_is_ready() -> None:
+def test_no_revision_is_serving_before_the_first_is_ready() -> None:
     message = types.Service(traffic=[types.TrafficTarget(type_=LATEST, percent=100)])
 
     assert state_of(SERVICE, message).serving_revisions == ()
@@ -154,7 +160,7 @@ MESSAGES = {SERVICE: types.Service, JOB: types.Job, POOL: types.WorkerPool}
 
 @st.composite
 def workloads(draw: st.DrawFn) -> tuple[Workload, Any]:
-    """A workload of any kind, with anything in it."""
+    """Generate workloads of any kind with arbitrary content."""
     workload = draw(st.sampled_from(list(MESSAGES)))
     plain = draw(messages(MESSAGES[workload].pb().DESCRIPTOR))
     return workload, MESSAGES[workload].wrap(plain)
@@ -162,19 +168,17 @@ def workloads(draw: st.DrawFn) -> tuple[Workload, Any]:
 
 @settings(suppress_health_check=[HealthCheck.too_slow], max_examples=150)
 @given(workloads(), st.text(min_size=1))
-def test_a_move_keeps_everything_but_the_account_byte_for_byte(
-    read: tuple[Workload, Any], email: str
-) -> None:
+def test_account_change_keeps_all_other_bytes(read: tuple[Workload, Any], email: str) -> None:
     workload, message = read
     before = type(message).pb(message).SerializeToString(deterministic=True)
 
-    after, paths = moved(state_of(workload, message), email)
+    after, paths = with_service_account(state_of(workload, message), email)
 
-    assert account_holder(workload.kind, after).service_account == email
+    assert workload_template(workload.kind, after).service_account == email
     original = type(after)()
     original.ParseFromString(before)
-    assert type(message).pb(message) == original, "what was read is left alone"
-    account_holder(workload.kind, original).service_account = email
+    assert type(message).pb(message) == original, "the message that was read is unchanged"
+    workload_template(workload.kind, original).service_account = email
     if "template.revision" in paths:
         assert original.template.revision
         original.template.revision = ""
@@ -182,19 +186,21 @@ def test_a_move_keeps_everything_but_the_account_byte_for_byte(
 
 
 @pytest.mark.parametrize("workload", MESSAGES, ids=lambda each: each.kind)
-def test_a_move_keeps_fields_that_this_client_does_not_know(workload: Workload) -> None:
+def test_account_change_keeps_unknown_fields(workload: Workload) -> None:
     plain = MESSAGES[workload].pb()()
-    account_holder(workload.kind, plain).MergeFromString(UNKNOWN)
+    workload_template(workload.kind, plain).MergeFromString(UNKNOWN)
 
-    after, _ = moved(state_of(workload, MESSAGES[workload].wrap(plain)), "till-roll@shop-1234.example")
+    after, _ = with_service_account(
+        state_of(workload, MESSAGES[workload].wrap(plain)), "till-roll@shop-1234.example"
+    )
 
-    assert UNKNOWN in account_holder(workload.kind, after).SerializeToString()
+    assert UNKNOWN in workload_template(workload.kind, after).SerializeToString()
 
 
-def test_a_pinned_revision_name_is_given_up_with_the_move() -> None:
+def test_account_change_clears_a_pinned_revision_name() -> None:
     pinned = types.Service(template=types.RevisionTemplate(revision="checkout-v1"))
 
-    after, paths = moved(state_of(SERVICE, pinned), "till-roll@shop-1234.example")
+    after, paths = with_service_account(state_of(SERVICE, pinned), "till-roll@shop-1234.example")
 
     assert after.template.revision == ""
     assert paths == ("template.service_account", "template.revision")
@@ -210,7 +216,7 @@ def test_a_pinned_revision_name_is_given_up_with_the_move() -> None:
         ({"terminal_condition": None}, False, ""),
     ],
 )
-def test_a_workload_is_settled_once_the_platform_is_done_with_it(
+def test_workload_is_settled_after_cloud_run_finishes_the_change(
     fields: dict[str, Any], settled: bool, failed: str
 ) -> None:
     ready = types.Condition(state=types.Condition.State.CONDITION_SUCCEEDED)

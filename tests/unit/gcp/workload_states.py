@@ -1,4 +1,4 @@
-"""Workloads as Google shows them when nothing is under way."""
+"""States of workloads without a change in progress."""
 
 from dataclasses import replace
 from typing import Any
@@ -7,7 +7,7 @@ from cloudrun_identity.gcp.workloads import Workload, WorkloadState
 
 
 def settled(workload: Workload, account: str, **fields: Any) -> WorkloadState:
-    """A workload that runs as the account, of which the revision `new` is ready and serves alone."""
+    """Return a workload that runs as the account, with `new` as its only revision, ready and serving."""
     state = WorkloadState(
         workload=workload,
         uid=workload.name,

@@ -10,8 +10,8 @@ def delegated(*grants: dict[str, Any]) -> ManagedProject:
     )
 
 
-def entry(*roles: str, on: tuple[str, ...] = ("Project",)) -> dict[str, Any]:
-    return {"roles": roles, "on": on, "members": ["*"], "names": ["x"]}
+def entry(*roles: str, kinds: tuple[str, ...] = ("Project",)) -> dict[str, Any]:
+    return {"roles": roles, "targetKinds": kinds, "members": ["*"], "names": ["x"]}
 
 
 def test_the_condition_names_the_roles_that_are_admitted_on_the_project_and_no_others() -> None:
@@ -19,7 +19,7 @@ def test_the_condition_names_the_roles_that_are_admitted_on_the_project_and_no_o
         delegated(
             entry("roles/viewer", "roles/cloudsql.client"),
             entry("roles/viewer"),
-            entry("roles/secretmanager.secretAccessor", on=("Secret",)),
+            entry("roles/secretmanager.secretAccessor", kinds=("Secret",)),
         )
     )
     assert admitted.expression == (

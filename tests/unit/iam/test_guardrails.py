@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from cloudrun_identity.api import GrantAdmission, ManagedProject, TargetKind
 from cloudrun_identity.iam.admission import Admitted, Decision, DeclaredIdentity, Denied, GuardrailFacts
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.iam.guardrails import GrantRequest, decide
+from cloudrun_identity.iam.guardrails import GrantRequest, decide, incomplete_entries
 
 RUNNER = DeclaredIdentity("flows", "prefect-runner")
 RUNNER_EMAIL = "prefect-runner@payments-prod-1234.iam.gserviceaccount.com"
@@ -55,7 +55,7 @@ ROLES = {
 
 FLOW_RUNNER = {
     "roles": ["roles/run.admin", "roles/iam.serviceAccountUser"],
-    "on": ["Project"],
+    "targetKinds": ["Project"],
     "namespaces": ["flows"],
     "members": ["identity:flows/prefect-runner"],
     "allowEscalation": True,
@@ -102,7 +102,7 @@ def is_admitted(asked_for: GrantRequest, delegated: ManagedProject) -> bool:
 
 
 def entry(**fields: Any) -> dict[str, Any]:
-    return {"roles": ["roles/cloudsql.client"], "on": ["Project"], "members": ["*"]} | fields
+    return {"roles": ["roles/cloudsql.client"], "targetKinds": ["Project"], "members": ["*"]} | fields
 
 
 @pytest.mark.parametrize("role", ["roles/run.admin", "roles/iam.serviceAccountUser"])
@@ -118,28 +118,49 @@ def test_a_flow_runner_gets_nothing_without_allow_escalation(role: str) -> None:
 
 def test_a_refusal_names_the_grant_and_the_entry_that_would_admit_it() -> None:
     assert reason(asked(request("roles/run.admin"), project())) == (
-        "guardrails.grants of ManagedProject payments-prod admits no roles/run.admin on Project "
-        "payments-prod-1234 for identity:flows/prefect-runner; an entry such as {roles: [roles/run.admin], "
-        "'on': [Project], members: ['identity:flows/prefect-runner'], namespaces: [flows], "
-        "allowEscalation: true} would"
+        "guardrails.grants of ManagedProject payments-prod does not admit roles/run.admin on Project "
+        "payments-prod-1234 for identity:flows/prefect-runner; add an entry such as {roles: "
+        "[roles/run.admin], targetKinds: [Project], members: ['identity:flows/prefect-runner'], "
+        "namespaces: [flows], allowEscalation: true}"
     )
 
 
 def test_a_refusal_for_escalation_alone_says_which_permissions_escalate_and_why() -> None:
     delegated = project(FLOW_RUNNER | {"allowEscalation": False})
     assert reason(asked(request("roles/run.admin"), delegated)) == (
-        "guardrails.grants of ManagedProject payments-prod admits no roles/run.admin on Project "
+        "guardrails.grants of ManagedProject payments-prod does not admit roles/run.admin on Project "
         "payments-prod-1234 for identity:flows/prefect-runner without allowEscalation, because its holder "
-        "can run commands of their own as a job's identity, can grant any role to anybody "
+        "can run any command as a job's identity, can grant any role to any principal "
         "(run.jobs.runWithOverrides, run.jobs.setIamPolicy, run.services.setIamPolicy and 1 more); "
-        "an entry such as {roles: [roles/run.admin], 'on': [Project], "
-        "members: ['identity:flows/prefect-runner'], namespaces: [flows], allowEscalation: true} would"
+        "add an entry such as {roles: [roles/run.admin], targetKinds: [Project], "
+        "members: ['identity:flows/prefect-runner'], namespaces: [flows], allowEscalation: true}"
     )
+
+
+def test_entry_without_target_kinds_admits_nothing_and_is_named() -> None:
+    incomplete = {key: value for key, value in FLOW_RUNNER.items() if key != "targetKinds"}
+    decision = asked(request("roles/run.admin"), project(entry(), incomplete))
+    assert decision == Denied(
+        "spec.guardrails.grants[1] of ManagedProject payments-prod has no targetKinds and admits nothing; "
+        "add targetKinds: [Project] to it",
+        invalid_entry=True,
+    )
+    assert incomplete_entries(project(entry(), incomplete)) == ("spec.guardrails.grants[1]",)
+
+
+@pytest.mark.parametrize("lacking", [{"members": ["group:none@example.com"]}, {"allowEscalation": False}])
+def test_entry_that_would_not_suffice_is_not_named_as_incomplete(lacking: dict[str, Any]) -> None:
+    incomplete = {key: value for key, value in FLOW_RUNNER.items() if key != "targetKinds"} | lacking
+    decision = asked(request("roles/run.admin"), project(incomplete))
+    assert isinstance(decision, Denied)
+    assert not decision.invalid_entry
 
 
 def test_a_role_that_cannot_be_expanded_is_taken_for_escalating() -> None:
     unread = replace(request(), permissions=None)
-    assert "because what the role holds cannot be read" in reason(asked(unread, project(entry())))
+    assert "because the operator cannot read the permissions of the role" in reason(
+        asked(unread, project(entry()))
+    )
     assert is_admitted(unread, project(entry(allowEscalation=True)))
 
 
@@ -158,7 +179,7 @@ def test_one_entry_has_to_admit_all_of_a_grant() -> None:
         ({}, True),
         ({"roles": ["roles/cloudsql.*"]}, True),
         ({"roles": ["roles/run.*"]}, False),
-        ({"on": ["Service", "Secret"], "names": ["*"]}, False),
+        ({"targetKinds": ["Service", "Secret"], "names": ["*"]}, False),
         ({"names": ["payments-*"]}, True),
         ({"names": ["shop-*"]}, False),
         ({"members": ["identity:flows/*"]}, True),
@@ -217,7 +238,7 @@ def test_an_exclusive_grant_needs_an_entry_that_is_exclusive() -> None:
 def test_public_and_typewide_members_count_only_literally(member: str) -> None:
     invoked = request("roles/run.invoker", SERVICE, member)
     patterns = ["*", "all*", f"{POOL}*", "domain:*", f"*{member}"]
-    wide = entry(roles=["roles/run.invoker"], on=["Service"], members=patterns)
+    wide = entry(roles=["roles/run.invoker"], targetKinds=["Service"], members=patterns)
     assert not is_admitted(invoked, project(wide))
     assert is_admitted(invoked, project(wide | {"members": [member]}))
 
@@ -225,7 +246,7 @@ def test_public_and_typewide_members_count_only_literally(member: str) -> None:
 @pytest.mark.parametrize("member", PUBLIC + TYPEWIDE)
 @pytest.mark.parametrize("target", [OWN_ACCOUNT, LEGACY_ACCOUNT])
 def test_public_and_typewide_members_never_count_on_service_accounts(member: str, target: Target) -> None:
-    listed = entry(roles=["*"], on=["ServiceAccount"], members=[member, "*"], allowEscalation=True)
+    listed = entry(roles=["*"], targetKinds=["ServiceAccount"], members=[member, "*"], allowEscalation=True)
     delegated = project(listed, accounts=[LEGACY_EMAIL])
     assert not is_admitted(request("roles/iam.workloadIdentityUser", target, member), delegated)
     assert is_admitted(request("roles/iam.workloadIdentityUser", target, "user:a@example.com"), delegated)
@@ -252,7 +273,9 @@ def test_the_default_for_own_identities_covers_no_other_role() -> None:
 
 def test_acting_as_ones_own_identity_needs_no_allow_escalation() -> None:
     delegated = project(
-        entry(roles=["roles/iam.*"], on=["ServiceAccount"]), accounts=[LEGACY_EMAIL], defaultGrants=False
+        entry(roles=["roles/iam.*"], targetKinds=["ServiceAccount"]),
+        accounts=[LEGACY_EMAIL],
+        defaultGrants=False,
     )
     assert is_admitted(request("roles/iam.serviceAccountUser", OWN_ACCOUNT), delegated)
     assert not is_admitted(request("roles/iam.serviceAccountUser", LEGACY_ACCOUNT), delegated)
@@ -267,17 +290,17 @@ def test_an_account_without_email_yet_is_its_owners() -> None:
 
 
 def test_nobody_grants_on_another_namespaces_identity() -> None:
-    anything = entry(roles=["*"], on=["ServiceAccount"], allowEscalation=True)
+    anything = entry(roles=["*"], targetKinds=["ServiceAccount"], allowEscalation=True)
     delegated = project(anything, accounts=[FOREIGN_EMAIL])
     assert reason(asked(request("roles/iam.serviceAccountUser", FOREIGN_ACCOUNT), delegated)) == (
-        f"ServiceAccount {FOREIGN_EMAIL} belongs to identity:shop/pricing: only objects of namespace shop "
-        "may grant roles/iam.serviceAccountUser on it, not those of flows"
+        f"ServiceAccount {FOREIGN_EMAIL} belongs to identity:shop/pricing: only objects in namespace shop "
+        "may grant roles/iam.serviceAccountUser on it, not objects in flows"
     )
 
 
 def test_an_account_that_nobody_declares_must_be_listed() -> None:
     user = request("roles/iam.serviceAccountUser", LEGACY_ACCOUNT)
-    anything = entry(roles=["*"], on=["ServiceAccount"], allowEscalation=True)
+    anything = entry(roles=["*"], targetKinds=["ServiceAccount"], allowEscalation=True)
     assert "guardrails.accounts" in reason(asked(user, project(anything)))
     assert is_admitted(user, project(anything, accounts=[LEGACY_EMAIL]))
     assert not is_admitted(user, project(accounts=[LEGACY_EMAIL]))
@@ -285,7 +308,9 @@ def test_an_account_that_nobody_declares_must_be_listed() -> None:
 
 def test_names_of_service_accounts_are_account_ids() -> None:
     user = request("roles/iam.serviceAccountAdmin", OWN_ACCOUNT)
-    by_id = entry(roles=["roles/iam.*"], on=["ServiceAccount"], names=["prefect-*r"], allowEscalation=True)
+    by_id = entry(
+        roles=["roles/iam.*"], targetKinds=["ServiceAccount"], names=["prefect-*r"], allowEscalation=True
+    )
     assert is_admitted(user, project(by_id))
     assert not is_admitted(user, project(by_id | {"names": ["*@*"]}))
 
@@ -301,7 +326,7 @@ def test_a_namespace_lets_others_invoke_its_workloads_by_default(kind: TargetKin
 def test_grants_on_a_workload_take_the_right_to_use_it() -> None:
     invoked = request("roles/run.invoker", SERVICE)
     both = guardrail_facts("flows", "shop")
-    invoker = entry(roles=["roles/run.invoker"], on=["Service"])
+    invoker = entry(roles=["roles/run.invoker"], targetKinds=["Service"])
     assert "guardrails.workloads" in reason(decide(invoked, project(invoker), both))
     usable = project(workloads=[{"namespaces": ["flows"], "names": ["checkout"]}])
     assert decide(invoked, usable, both) == Admitted()
@@ -314,7 +339,7 @@ def test_nothing_is_granted_by_default_on_projects_and_secrets(target: Target) -
 
 def test_secrets_are_admitted_by_name_alone() -> None:
     access = request("roles/secretmanager.secretAccessor", SECRET)
-    secret = entry(roles=["roles/secretmanager.*"], on=["Secret"])
+    secret = entry(roles=["roles/secretmanager.*"], targetKinds=["Secret"])
     assert not is_admitted(access, project(secret))
     assert is_admitted(access, project(secret | {"names": ["api-*"]}))
 
@@ -333,7 +358,7 @@ member_patterns = st.sampled_from(
 entries = st.fixed_dictionaries(
     {
         "roles": st.lists(st.sampled_from(["*", "roles/run.*", *ROLES]), min_size=1, max_size=3),
-        "on": st.lists(st.sampled_from(list(TargetKind)), min_size=1, max_size=4),
+        "targetKinds": st.lists(st.sampled_from(list(TargetKind)), min_size=1, max_size=4),
         "members": st.lists(member_patterns, min_size=1, max_size=3),
         "allowEscalation": st.booleans(),
         "exclusive": st.booleans(),
@@ -384,7 +409,7 @@ def test_a_narrower_entry_never_admits_more(
     assume(grants)
     narrowings: list[dict[str, Any]] = [
         {"roles": grants[0].roles[1:]},
-        {"on": grants[0].on[1:]},
+        {"target_kinds": (grants[0].target_kinds or ())[1:]},
         {"members": grants[0].members[1:]},
         {"names": (grants[0].names or ("checkout",))[:1]},
         {"namespaces": (grants[0].namespaces or ("flows",))[:1]},

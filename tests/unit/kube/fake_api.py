@@ -1,4 +1,4 @@
-"""The API server's verbs in memory, with its rules on resourceVersion, uid and deletion."""
+"""Kubernetes API in memory, with the rules of the API server for resourceVersion, uid and deletion."""
 
 import copy
 import json
@@ -6,32 +6,45 @@ import uuid
 from collections.abc import Callable
 
 from cloudrun_identity.kube.errors import KubeError
-from cloudrun_identity.kube.merge_patches import merged
+from cloudrun_identity.kube.objects import apply_merge_patch
 from cloudrun_identity.kube.resources import Object, Objects, PatchType, Resource
 
 Interference = Callable[[], None]
 
 
 class FakeApi:
-    """Implements `resources.Verbs`. `writes` lists what was asked, `interfere` happens just before a write.
+    """Implements `resources.ObjectClient`."""
 
-    `outage`, while set, is raised by every request. `prune` is applied to what is stored.
-    """
+    objects: dict[tuple[str, str, str], Object]
+    """Stored objects by plural, namespace and name."""
+
+    requests: list[tuple[str, str]]
+    """Method and object name of each request, in order."""
+
+    interferences: list[Interference]
+    """Edits of other clients. One of them happens right before each write."""
+
+    outage: KubeError | None
+    """Error that every request raises while it is set."""
+
+    prune: Callable[[Object], None]
+    """Called with each object before it is stored."""
 
     def __init__(self) -> None:
-        self.objects: dict[tuple[str, str, str], Object] = {}
-        self.requests: list[tuple[str, str]] = []
-        self.interferences: list[Interference] = []
-        self.outage: KubeError | None = None
-        self.prune: Callable[[Object], None] = lambda obj: None
+        self.objects = {}
+        self.requests = []
+        self.interferences = []
+        self.outage = None
+        self.prune = lambda obj: None
         self._version = 0
 
     @property
     def writes(self) -> list[str]:
+        """Methods of the requests that write."""
         return [verb for verb, _ in self.requests if verb not in ("get", "list")]
 
     def put(self, resource: Resource, obj: Object) -> Object:
-        """Store the object as somebody else would, whatever is there."""
+        """Store the object as another client, without any check."""
         metadata = obj["metadata"]
         stored = copy.deepcopy(obj)
         stored["metadata"].setdefault("uid", str(uuid.uuid4()))
@@ -41,15 +54,15 @@ class FakeApi:
         return copy.deepcopy(stored)
 
     def drop(self, resource: Resource, name: str, namespace: str = "") -> None:
-        """Remove the object as somebody else would."""
+        """Delete the object as another client."""
         del self.objects[_key(resource, name, namespace)]
 
     async def get(self, resource: Resource, name: str, namespace: str = "") -> Object:
-        self._ask("get", name)
+        self._receive("get", name)
         return copy.deepcopy(self._stored(resource, name, namespace))
 
     async def list(self, resource: Resource, namespace: str = "", *, label_selector: str = "") -> Objects:
-        self._ask("list", "")
+        self._receive("list", "")
         return [
             copy.deepcopy(obj)
             for (plural, its_namespace, _), obj in self.objects.items()
@@ -58,14 +71,14 @@ class FakeApi:
 
     async def create(self, resource: Resource, obj: Object) -> Object:
         name, namespace = obj["metadata"]["name"], obj["metadata"].get("namespace", "")
-        self._ask("create", name)
+        self._receive("create", name)
         if _key(resource, name, namespace) in self.objects:
             raise KubeError(409, "AlreadyExists", f"{name} already exists")
         return self._store(resource, obj)
 
     async def replace(self, resource: Resource, obj: Object, *, subresource: str = "") -> Object:
         metadata = obj["metadata"]
-        self._ask("replace", metadata["name"])
+        self._receive("replace", metadata["name"])
         stored = self._stored(resource, metadata["name"], metadata.get("namespace", ""))
         _check(stored, metadata.get("uid", ""), metadata.get("resourceVersion", ""))
         return self._store(resource, obj | {"metadata": metadata | {"uid": stored["metadata"]["uid"]}})
@@ -82,21 +95,21 @@ class FakeApi:
     ) -> Object:
         assert patch_type is PatchType.MERGE
         assert isinstance(patch, dict)
-        self._ask("patch", name)
+        self._receive("patch", name)
         stored = self._stored(resource, name, namespace)
         _check(stored, "", patch.get("metadata", {}).get("resourceVersion", ""))
-        patched = merged(copy.deepcopy(stored), patch)
-        _refuse_new_finalizers(stored, patched)
+        patched = apply_merge_patch(copy.deepcopy(stored), patch)
+        _reject_new_finalizers(stored, patched)
         return self._store(resource, patched)
 
     async def delete(
         self, resource: Resource, name: str, namespace: str = "", *, uid: str = "", resource_version: str = ""
     ) -> None:
-        self._ask("delete", name)
+        self._receive("delete", name)
         _check(self._stored(resource, name, namespace), uid, resource_version)
         self.drop(resource, name, namespace)
 
-    def _ask(self, verb: str, name: str) -> None:
+    def _receive(self, verb: str, name: str) -> None:
         self.requests.append((verb, name))
         if self.outage is not None:
             raise self.outage
@@ -125,7 +138,7 @@ def _check(stored: Object, uid: str, resource_version: str) -> None:
         raise KubeError(409, "Conflict", "the object has been modified")
 
 
-def _refuse_new_finalizers(old: Object, new: Object) -> None:
+def _reject_new_finalizers(old: Object, new: Object) -> None:
     before, after = (set(obj["metadata"].get("finalizers", ())) for obj in (old, new))
     if "deletionTimestamp" in old["metadata"] and after - before:
         raise KubeError(422, "Invalid", "no new finalizers can be added if the object is being deleted")

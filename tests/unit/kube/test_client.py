@@ -1,4 +1,4 @@
-"""The client against an HTTP server that answers as told."""
+"""The Kubernetes client against an HTTP server with canned answers."""
 
 import asyncio
 import json
@@ -21,12 +21,12 @@ Answer = Callable[[web.Request], Awaitable[web.Response]]
 
 
 class Server:
-    """An HTTP server whose answers the test sets; it keeps the requests with their bodies."""
+    """HTTP server with answers set by the test. It records the requests with their bodies."""
 
     def __init__(self, tmp_path: Path) -> None:
         self.requests: list[tuple[web.Request, Any]] = []
         self.answers: list[Answer] = []
-        self.otherwise: Answer = ok({"gitVersion": "v1.36.0"})
+        self.default_answer: Answer = ok({"gitVersion": "v1.36.0"})
         self.kubeconfig = tmp_path / "kubeconfig"
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._handle)
@@ -39,7 +39,7 @@ class Server:
     async def _handle(self, request: web.Request) -> web.Response:
         text = await request.text()
         self.requests.append((request, json.loads(text) if text else None))
-        answer = self.answers.pop(0) if self.answers else self.otherwise
+        answer = self.answers.pop(0) if self.answers else self.default_answer
         return await answer(request)
 
 
@@ -83,18 +83,18 @@ async def client(server: Server) -> AsyncIterator[KubeClient]:
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_retry_delay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_module, "RETRY_INTERVAL", 0.0)
 
 
-async def test_requests_carry_the_token_and_our_name(server: Server, client: KubeClient) -> None:
+async def test_requests_carry_token_and_user_agent(server: Server, client: KubeClient) -> None:
     await client.get(NAMESPACES, "payments")
     ((request, _),) = server.requests
     assert request.headers["Authorization"] == "Bearer secret"
     assert request.headers["User-Agent"].startswith("cloudrun-identity/")
 
 
-async def test_writes_go_where_the_metadata_says(server: Server, client: KubeClient) -> None:
+async def test_writes_use_the_namespace_of_the_metadata(server: Server, client: KubeClient) -> None:
     event = {"metadata": {"name": "e", "namespace": "payments"}}
     await client.create(EVENTS, event)
     await client.replace(EVENTS, event)
@@ -112,7 +112,7 @@ async def test_writes_go_where_the_metadata_says(server: Server, client: KubeCli
         (PatchType.APPLY, {"kind": "Namespace"}, "fieldManager=cloudrun-identity&force=true"),
     ],
 )
-async def test_patches_announce_their_format(
+async def test_patch_content_type_matches_its_format(
     server: Server, client: KubeClient, patch_type: PatchType, patch: Any, query: str
 ) -> None:
     await client.patch(NAMESPACES, "payments", "", patch, patch_type, subresource="status")
@@ -126,7 +126,7 @@ async def test_patches_announce_their_format(
     assert body == patch
 
 
-async def test_deletes_carry_their_preconditions(server: Server, client: KubeClient) -> None:
+async def test_delete_carries_preconditions(server: Server, client: KubeClient) -> None:
     await client.delete(EVENTS, "e", "payments", uid="u", resource_version="7")
     await client.delete(EVENTS, "e", "payments")
     options = {"kind": "DeleteOptions", "apiVersion": "v1"}
@@ -136,7 +136,7 @@ async def test_deletes_carry_their_preconditions(server: Server, client: KubeCli
     ]
 
 
-async def test_lists_are_read_page_by_page(server: Server, client: KubeClient) -> None:
+async def test_list_is_read_page_by_page(server: Server, client: KubeClient) -> None:
     server.answers = [
         ok({"metadata": {"continue": "more"}, "items": [{"n": 1}]}),
         ok({"metadata": {}, "items": [{"n": 2}]}),
@@ -148,7 +148,9 @@ async def test_lists_are_read_page_by_page(server: Server, client: KubeClient) -
     ]
 
 
-async def test_a_list_whose_pages_expire_is_read_at_once(server: Server, client: KubeClient) -> None:
+async def test_list_with_expired_continue_token_is_read_in_one_request(
+    server: Server, client: KubeClient
+) -> None:
     server.answers = [
         ok({"metadata": {"continue": "more"}, "items": [{"n": 1}]}),
         refusal(410, "Expired", "The provided continue parameter is too old"),
@@ -170,7 +172,9 @@ async def test_a_list_whose_pages_expire_is_read_at_once(server: Server, client:
         (429, "is_unavailable"),
     ],
 )
-async def test_refusals_are_told_apart(server: Server, client: KubeClient, status: int, name: str) -> None:
+async def test_error_is_classified_by_status(
+    server: Server, client: KubeClient, status: int, name: str
+) -> None:
     server.answers = [refusal(status, "SomeReason", "what is wrong")]
     with pytest.raises(KubeError) as raised:
         await client.get(NAMESPACES, "payments")
@@ -180,7 +184,7 @@ async def test_refusals_are_told_apart(server: Server, client: KubeClient, statu
     assert [each for each in names if getattr(error, each)] == [name]
 
 
-async def test_an_answer_that_is_no_status_is_shown_in_short(server: Server, client: KubeClient) -> None:
+async def test_error_body_that_is_not_a_status_is_truncated(server: Server, client: KubeClient) -> None:
     async def proxy(_: web.Request) -> web.Response:
         return web.Response(status=502, text="<html>" + "x" * 1000)
 
@@ -189,7 +193,7 @@ async def test_an_answer_that_is_no_status_is_shown_in_short(server: Server, cli
         await client.get(NAMESPACES, "payments")
 
 
-async def test_a_server_that_hangs_is_a_timeout(
+async def test_hanging_server_is_a_timeout(
     server: Server, client: KubeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     released = asyncio.Event()
@@ -201,72 +205,74 @@ async def test_a_server_that_hangs_is_a_timeout(
     server.answers = [hang]
     monkeypatch.setattr(client_module, "TIMEOUT", 0.05)
     with pytest.raises(
-        KubeError, match=r"Timeout: no answer from http://127\.0\.0\.1:\d+ in 0\.05s"
+        KubeError, match=r"Timeout: http://127\.0\.0\.1:\d+ did not answer within 0\.05s"
     ) as raised:
         await client.get(NAMESPACES, "payments")
     assert raised.value.is_unavailable
     released.set()
 
 
-async def test_a_server_that_went_away_is_unreachable(server: Server, client: KubeClient) -> None:
+async def test_stopped_server_is_unreachable(server: Server, client: KubeClient) -> None:
     await server.http.close()
     with pytest.raises(KubeError, match=r"^Unreachable: http://127\.0\.0\.1") as raised:
         await client.get(NAMESPACES, "payments")
     assert raised.value.is_unavailable
 
 
-async def test_a_refused_token_is_loaded_anew_once_for_all(server: Server, client: KubeClient) -> None:
+async def test_rejected_token_is_reloaded_once_for_all_requests(server: Server, client: KubeClient) -> None:
     async def only_new(request: web.Request) -> web.Response:
         fresh = request.headers["Authorization"] == "Bearer new"
         return await (ok({}) if fresh else refusal(401, "Unauthorized", "expired"))(request)
 
     write_kubeconfig(server.kubeconfig, client.server, {"token": "new"})
-    server.otherwise = only_new
+    server.default_answer = only_new
     await asyncio.gather(*(client.get(NAMESPACES, "payments") for _ in range(3)))
     assert (await client.access()).authorization == "Bearer new"
 
 
-async def test_a_token_that_stays_refused_is_an_error(server: Server, client: KubeClient) -> None:
-    server.otherwise = refusal(401, "Unauthorized", "who are you")
+async def test_token_rejected_twice_is_an_error(server: Server, client: KubeClient) -> None:
+    server.default_answer = refusal(401, "Unauthorized", "who are you")
     with pytest.raises(KubeError, match="who are you"):
         await client.get(NAMESPACES, "payments")
     assert len(server.requests) == 2
 
 
-async def test_credentials_that_cannot_be_loaded_anew_say_so(server: Server, client: KubeClient) -> None:
-    server.otherwise = refusal(401, "Unauthorized", "who are you")
+async def test_failed_reload_of_credentials_is_reported(server: Server, client: KubeClient) -> None:
+    server.default_answer = refusal(401, "Unauthorized", "who are you")
     server.kubeconfig.unlink()
     with pytest.raises(KubeError, match="kubeconfig") as raised:
         await client.get(NAMESPACES, "payments")
     assert raised.value.status == 401
 
 
-async def test_an_unreachable_cluster_is_one_line_after_three_tries(tmp_path: Path, impatient: None) -> None:
+async def test_unreachable_cluster_error_is_one_line_after_three_attempts(
+    tmp_path: Path, no_retry_delay: None
+) -> None:
     kubeconfig = tmp_path / "kubeconfig"
     write_kubeconfig(kubeconfig, f"http://127.0.0.1:{unused_port()}", {"token": "secret"})
     with pytest.raises(
-        ClusterUnreachable, match=r"^no Kubernetes API server at http://127\.0\.0\.1.*3 tries"
+        ClusterUnreachable, match=r"^no Kubernetes API server at http://127\.0\.0\.1.*3 attempts"
     ) as raised:
         await connect(str(kubeconfig))
     assert "\n" not in str(raised.value)
     assert "secret" not in str(raised.value)
 
 
-async def test_a_cluster_that_is_still_starting_is_waited_for(server: Server, impatient: None) -> None:
+async def test_connect_waits_for_a_starting_server(server: Server, no_retry_delay: None) -> None:
     server.answers = [refusal(503, "ServiceUnavailable", "starting")] * 2
     client = await connect(str(server.kubeconfig))
     await client.close()
     assert len(server.requests) == 3
 
 
-async def test_refused_credentials_are_one_line_at_once(server: Server) -> None:
-    server.otherwise = refusal(401, "Unauthorized", "who are you")
-    with pytest.raises(ClusterUnreachable, match="refuses our credentials"):
+async def test_rejected_credentials_fail_without_retry(server: Server) -> None:
+    server.default_answer = refusal(401, "Unauthorized", "who are you")
+    with pytest.raises(ClusterUnreachable, match="rejects the credentials"):
         await connect(str(server.kubeconfig))
 
 
-async def test_a_server_that_keeps_its_version_to_itself_is_reachable(server: Server) -> None:
-    server.otherwise = refusal(403, "Forbidden", "no")
+async def test_server_with_forbidden_version_endpoint_is_reachable(server: Server) -> None:
+    server.default_answer = refusal(403, "Forbidden", "no")
     client = await connect(str(server.kubeconfig))
     await client.close()
     assert len(server.requests) == 1

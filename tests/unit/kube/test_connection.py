@@ -1,4 +1,4 @@
-"""Where the API server is found, and what is said when it is not."""
+"""Sources of the connection data, and errors if there is none."""
 
 import json
 import sys
@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from cloudrun_identity.kube.connection import access, load
+from cloudrun_identity.kube import connection
+from cloudrun_identity.kube.connection import access, load, pod_namespace
 from cloudrun_identity.kube.errors import KubeconfigInvalid
 
 SERVER = "http://api.example.com"
@@ -16,7 +17,7 @@ SERVER = "http://api.example.com"
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """No kubeconfig but the test's own, and no pod around us."""
+    """Hide the kubeconfig of this machine, and any pod environment."""
     monkeypatch.setenv("HOME", str(tmp_path))
     for variable in ("KUBECONFIG", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"):
         monkeypatch.delenv(variable, raising=False)
@@ -48,39 +49,43 @@ async def authorization(kubeconfig: str | None) -> str:
     return (await access(await load(kubeconfig))).authorization
 
 
-async def test_a_named_file_comes_before_the_environment(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_given_file_has_precedence_over_the_environment(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("KUBECONFIG", str(write(home / "other", {"token": "other"})))
     assert await authorization(str(write(home / "named", {"token": "named"}))) == "Bearer named"
 
 
-async def test_the_environment_comes_before_the_default(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_environment_has_precedence_over_the_default_file(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(home / ".kube" / "config", {"token": "default"})
     monkeypatch.setenv("KUBECONFIG", str(write(home / "other", {"token": "other"})))
     assert await authorization(None) == "Bearer other"
 
 
-async def test_the_default_file_is_used(home: Path) -> None:
+async def test_default_file_is_used(home: Path) -> None:
     write(home / ".kube" / "config", {"token": "default"})
     assert await authorization(None) == "Bearer default"
 
 
-async def test_without_anything_one_line_says_what_to_do() -> None:
-    with pytest.raises(KubeconfigInvalid, match=r"^no kubeconfig given.*name one with --kubeconfig$"):
+async def test_missing_kubeconfig_error_names_the_remedy() -> None:
+    with pytest.raises(KubeconfigInvalid, match=r"^no kubeconfig found.*name a file with --kubeconfig$"):
         await load(None)
 
 
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (b"", "this is no kubeconfig"),
-        (b"[]", "this is no kubeconfig"),
-        (b"{", "this is not YAML"),
-        (b"\xff\x00", "this is not text in UTF-8"),
+        (b"", "the file is not a kubeconfig"),
+        (b"[]", "the file is not a kubeconfig"),
+        (b"{", "the file is not valid YAML"),
+        (b"\xff\x00", "the file is not UTF-8 text"),
         (b"kind: Config", ""),
         (b"current-context: x\ncontexts: []\nclusters: 3", ""),
     ],
 )
-async def test_an_unusable_file_is_one_line_that_names_it(home: Path, content: bytes, why: str) -> None:
+async def test_unusable_file_error_is_one_line_with_the_path(home: Path, content: bytes, why: str) -> None:
     path = home / "kubeconfig"
     path.write_bytes(content)
     with pytest.raises(KubeconfigInvalid) as raised:
@@ -89,12 +94,12 @@ async def test_an_unusable_file_is_one_line_that_names_it(home: Path, content: b
     assert "\n" not in str(raised.value)
 
 
-async def test_a_file_that_is_missing_is_called_missing(home: Path) -> None:
-    with pytest.raises(KubeconfigInvalid, match=r"absent: there is no such file$"):
+async def test_missing_file_error_names_the_path(home: Path) -> None:
+    with pytest.raises(KubeconfigInvalid, match=r"absent: no such file$"):
         await load(str(home / "absent"))
 
 
-async def test_an_exec_plugin_gives_the_token(home: Path) -> None:
+async def test_exec_plugin_provides_the_token(home: Path) -> None:
     reply = {
         "apiVersion": "client.authentication.k8s.io/v1",
         "kind": "ExecCredential",
@@ -105,20 +110,32 @@ async def test_an_exec_plugin_gives_the_token(home: Path) -> None:
 
 
 @pytest.mark.parametrize("body", ["raise SystemExit('not logged in')", "print('no JSON')", "print('{}')"])
-async def test_a_failing_exec_plugin_is_named(home: Path, body: str) -> None:
+async def test_failing_exec_plugin_is_named(home: Path, body: str) -> None:
     path = write(home / "kubeconfig", exec_plugin(home, body))
-    with pytest.raises(KubeconfigInvalid, match=rf"the exec plugin {home}/plugin gave no credentials"):
+    with pytest.raises(KubeconfigInvalid, match=rf"the exec plugin {home}/plugin returned no credentials"):
         await load(str(path))
 
 
-async def test_a_missing_exec_plugin_is_named(home: Path) -> None:
+async def test_missing_exec_plugin_is_named(home: Path) -> None:
     user = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "gke-gcloud-auth-plugin-x"}}
     path = write(home / "kubeconfig", user)
-    with pytest.raises(KubeconfigInvalid, match="the exec plugin gke-gcloud-auth-plugin-x gave"):
+    with pytest.raises(KubeconfigInvalid, match="the exec plugin gke-gcloud-auth-plugin-x returned"):
         await load(str(path))
 
 
-async def test_access_shows_no_secret_in_its_text(home: Path) -> None:
+async def test_repr_of_cluster_access_omits_the_token(home: Path) -> None:
     found = await access(await load(str(write(home / "kubeconfig", {"token": "secret"}))))
     assert found.server == SERVER
     assert "secret" not in repr(found)
+
+
+def test_pod_namespace_is_read_from_the_mounted_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "namespace"
+    file.write_text("platform\n")
+    monkeypatch.setattr(connection, "POD_NAMESPACE_FILE", file)
+    assert pod_namespace() == "platform"
+
+
+def test_pod_namespace_is_none_outside_of_a_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "POD_NAMESPACE_FILE", tmp_path / "absent")
+    assert pod_namespace() is None

@@ -1,4 +1,4 @@
-"""Which of our kinds are served, and whether the installed schemas know our fields."""
+"""State of the installed CRDs, and compatibility of their schemas."""
 
 import copy
 from functools import cache
@@ -39,11 +39,11 @@ def spec_properties(definition: Object) -> Object:
     return fields
 
 
-async def test_what_is_not_installed_is_absent(api: FakeApi) -> None:
+async def test_missing_crds_are_absent(api: FakeApi) -> None:
     assert set((await installed(api)).values()) == {CrdState.ABSENT}
 
 
-async def test_states_are_told_apart(api: FakeApi) -> None:
+async def test_states_follow_conditions_and_deletion_timestamp(api: FakeApi) -> None:
     install(api, "ManagedProject")
     install(api, "IAMBinding", status={"conditions": [{"type": "Established", "status": "False"}]})
     install(api, "PolicyLedger", deletionTimestamp="2030-01-01T00:00:00Z")
@@ -54,12 +54,12 @@ async def test_states_are_told_apart(api: FakeApi) -> None:
     }
 
 
-async def test_what_was_installed_a_moment_ago_has_no_conditions_yet(api: FakeApi) -> None:
+async def test_crd_with_null_conditions_is_pending(api: FakeApi) -> None:
     install(api, "IAMBinding", status={"conditions": None})
     assert (await installed(api))["IAMBinding"] is CrdState.PENDING
 
 
-async def test_the_generated_definitions_are_compatible(api: FakeApi) -> None:
+async def test_generated_crds_are_compatible(api: FakeApi) -> None:
     for kind in KINDS:
         install(api, kind)
     await check_compatible(api)
@@ -67,7 +67,7 @@ async def test_the_generated_definitions_are_compatible(api: FakeApi) -> None:
 
 
 @pytest.mark.parametrize("kind", ["ManagedProject", "PolicyLedger"])
-async def test_a_kind_that_all_needs_must_be_there(api: FakeApi, kind: str) -> None:
+async def test_missing_required_crd_is_an_error(api: FakeApi, kind: str) -> None:
     for other in KINDS.keys() - {kind}:
         install(api, other)
     with pytest.raises(
@@ -77,7 +77,7 @@ async def test_a_kind_that_all_needs_must_be_there(api: FakeApi, kind: str) -> N
 
 
 @pytest.mark.parametrize("kind", ["ManagedProject", "PolicyLedger"])
-async def test_a_kind_that_is_on_its_way_out_is_still_served(api: FakeApi, kind: str) -> None:
+async def test_crd_being_deleted_is_still_served(api: FakeApi, kind: str) -> None:
     for each in KINDS:
         install(api, each)
     install(api, kind, deletionTimestamp="2030-01-01T00:00:00Z")
@@ -85,36 +85,36 @@ async def test_a_kind_that_is_on_its_way_out_is_still_served(api: FakeApi, kind:
     assert (await installed(api))[kind] in SERVED
 
 
-async def test_another_kind_may_be_missing(api: FakeApi) -> None:
+async def test_optional_crds_may_be_missing(api: FakeApi) -> None:
     install(api, "ManagedProject")
     install(api, "PolicyLedger")
     await check_compatible(api)
     assert api.writes == []
 
 
-async def test_an_older_definition_is_refused_with_the_field_it_lacks(api: FakeApi) -> None:
+async def test_older_crd_is_an_error_that_names_the_missing_field(api: FakeApi) -> None:
     for kind in KINDS:
         install(api, kind)
     older = install(api, "ManagedProject")
     del spec_properties(older)["guardrails"]["properties"]["grants"]["items"]["properties"]["allowEscalation"]
     api.put(CUSTOM_RESOURCE_DEFINITIONS, older)
     with pytest.raises(
-        CrdsUnsuitable, match=r"it has no \.spec\.guardrails\.grants\[\]\.allowEscalation: run `"
+        CrdsUnsuitable, match=r"it has no \.spec\.guardrails\.grants\[\]\.allowEscalation; run `"
     ):
         await check_compatible(api)
 
 
-async def test_a_newer_definition_is_fine(api: FakeApi) -> None:
+async def test_newer_crd_is_compatible(api: FakeApi) -> None:
     for kind in KINDS:
         install(api, kind)
     newer = install(api, "ManagedProject")
-    spec_properties(newer)["fieldOfTomorrow"] = {"type": "string"}
+    spec_properties(newer)["newField"] = {"type": "string"}
     api.put(CUSTOM_RESOURCE_DEFINITIONS, newer)
     await check_compatible(api)
     assert api.writes == []
 
 
-async def test_a_definition_without_our_version_is_refused(api: FakeApi) -> None:
+async def test_crd_without_the_api_version_is_an_error(api: FakeApi) -> None:
     definition = install(api, "ManagedProject")
     definition["spec"]["versions"][0]["name"] = "v1beta1"
     api.put(CUSTOM_RESOURCE_DEFINITIONS, definition)
@@ -122,13 +122,13 @@ async def test_a_definition_without_our_version_is_refused(api: FakeApi) -> None
         await check_compatible(api)
 
 
-def test_fields_are_sought_in_lists_and_maps() -> None:
+def test_missing_fields_are_found_in_lists_and_maps() -> None:
     leaf = {"properties": {"a": {"type": "string"}}}
     wanted = {"properties": {"list": {"items": leaf}, "map": {"additionalProperties": leaf}}}
     served = {"properties": {"list": {"items": {}}, "map": {"additionalProperties": {"type": "object"}}}}
     assert list(missing_fields(wanted, served)) == [".list[].a", ".map{}.a"]
 
 
-def test_a_schema_that_keeps_everything_lacks_nothing() -> None:
+def test_schema_that_preserves_unknown_fields_has_no_missing_fields() -> None:
     wanted = {"properties": {"a": {"type": "string"}}}
     assert list(missing_fields(wanted, {"x-kubernetes-preserve-unknown-fields": True})) == []

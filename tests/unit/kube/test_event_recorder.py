@@ -1,4 +1,4 @@
-"""Events are counted up, queued and lost rather than waited for."""
+"""Events are counted up, sent in the background, and dropped rather than waited for."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,9 +11,9 @@ import pytest_asyncio
 from cloudrun_identity.kube import event_recorder as events
 from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.kube.event_recorder import (
+    AGGREGATION_WINDOW,
     DRAIN_TIMEOUT,
-    MESSAGE_BOUND,
-    WINDOW,
+    MESSAGE_SIZE,
     EventRecorder,
     EventType,
 )
@@ -49,14 +49,14 @@ def project() -> Object:
     }
 
 
-async def posted(api: FakeApi) -> list[Object]:
+async def sent(api: FakeApi) -> list[Object]:
     await asyncio.sleep(0.1)
     return [obj for (plural, _, _), obj in api.objects.items() if plural == EVENTS.plural]
 
 
-async def test_an_event_says_what_happened_to_which_object(api: FakeApi, recorder: EventRecorder) -> None:
+async def test_event_refers_to_the_object(api: FakeApi, recorder: EventRecorder) -> None:
     recorder.record(identity(resourceVersion="7"), EventType.NORMAL, "Created", "service account created")
-    (event,) = await posted(api)
+    (event,) = await sent(api)
     assert event["involvedObject"] == {
         "apiVersion": "cloudrun-identity.dev/v1alpha1",
         "kind": "CloudRunIdentity",
@@ -75,17 +75,19 @@ async def test_an_event_says_what_happened_to_which_object(api: FakeApi, recorde
     assert event["firstTimestamp"] == event["lastTimestamp"] == "2030-01-02T03:04:05Z"
 
 
-async def test_events_of_cluster_scoped_objects_are_in_default(api: FakeApi, recorder: EventRecorder) -> None:
+async def test_event_about_cluster_scoped_object_is_in_default_namespace(
+    api: FakeApi, recorder: EventRecorder
+) -> None:
     recorder.record(project(), EventType.WARNING, "InUse", "two identities left")
-    (event,) = await posted(api)
+    (event,) = await sent(api)
     assert event["metadata"]["namespace"] == "default"
     assert "namespace" not in event["involvedObject"]
 
 
-async def test_the_same_event_is_counted_up(api: FakeApi, recorder: EventRecorder) -> None:
+async def test_equal_events_are_counted_up(api: FakeApi, recorder: EventRecorder) -> None:
     for _ in range(3):
         recorder.record(identity(), EventType.NORMAL, "Repaired", "binding restored")
-    (event,) = await posted(api)
+    (event,) = await sent(api)
     assert event["count"] == 3
 
 
@@ -98,48 +100,50 @@ async def test_the_same_event_is_counted_up(api: FakeApi, recorder: EventRecorde
         (identity(), EventType.NORMAL, "Repaired", "another binding restored"),
     ],
 )
-async def test_different_events_are_events_of_their_own(
+async def test_different_events_are_sent_separately(
     api: FakeApi, recorder: EventRecorder, obj: Object, event_type: EventType, reason: str, message: str
 ) -> None:
     recorder.record(identity(), EventType.NORMAL, "Repaired", "binding restored")
     recorder.record(obj, event_type, reason, message)
-    assert [event["count"] for event in await posted(api)] == [1, 1]
+    assert [event["count"] for event in await sent(api)] == [1, 1]
 
 
-async def test_after_the_window_the_same_event_is_a_new_one(api: FakeApi, recorder: EventRecorder) -> None:
+async def test_equal_event_after_the_window_is_sent_again(api: FakeApi, recorder: EventRecorder) -> None:
     recorder.record(identity(), EventType.NORMAL, "Repaired", "binding restored")
-    await asyncio.sleep(WINDOW + 1)
+    await asyncio.sleep(AGGREGATION_WINDOW + 1)
     recorder.record(identity(), EventType.NORMAL, "Repaired", "binding restored")
-    assert len(await posted(api)) == 2
+    assert len(await sent(api)) == 2
 
 
-async def test_an_event_that_expired_is_posted_anew(api: FakeApi, recorder: EventRecorder) -> None:
+async def test_equal_event_is_sent_again_after_the_first_expired(
+    api: FakeApi, recorder: EventRecorder
+) -> None:
     recorder.record(identity(), EventType.NORMAL, "Repaired", "binding restored")
-    await posted(api)
+    await sent(api)
     api.objects.clear()
     recorder.record(identity(), EventType.NORMAL, "Repaired", "binding restored")
-    (event,) = await posted(api)
+    (event,) = await sent(api)
     assert event["count"] == 1
 
 
-async def test_long_messages_are_cut_to_whole_characters(api: FakeApi, recorder: EventRecorder) -> None:
-    recorder.record(identity(), EventType.NORMAL, "Repaired", "x" + "ü" * MESSAGE_BOUND)
-    (event,) = await posted(api)
-    assert len(event["message"].encode()) == MESSAGE_BOUND - 1
+async def test_long_message_is_cut_between_characters(api: FakeApi, recorder: EventRecorder) -> None:
+    recorder.record(identity(), EventType.NORMAL, "Repaired", "x" + "ü" * MESSAGE_SIZE)
+    (event,) = await sent(api)
+    assert len(event["message"].encode()) == MESSAGE_SIZE - 1
     assert set(event["message"]) == {"x", "ü"}
 
 
-async def test_a_refused_event_is_lost_and_the_next_is_sent(api: FakeApi, recorder: EventRecorder) -> None:
+async def test_event_after_a_rejected_one_is_sent(api: FakeApi, recorder: EventRecorder) -> None:
     api.outage = KubeError(403, "Forbidden", "namespace payments is being terminated")
     recorder.record(identity(), EventType.WARNING, "Abandoned", "first")
-    assert await posted(api) == []
+    assert await sent(api) == []
     api.outage = None
     recorder.record(identity(), EventType.WARNING, "Abandoned", "second")
-    (event,) = await posted(api)
+    (event,) = await sent(api)
     assert event["message"] == "second"
 
 
-async def test_an_event_that_nothing_can_be_made_of_is_lost_alone(
+async def test_unexpected_error_loses_one_event_only(
     api: FakeApi, recorder: EventRecorder, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail() -> None:
@@ -148,38 +152,40 @@ async def test_an_event_that_nothing_can_be_made_of_is_lost_alone(
     api.interferences = [fail]
     recorder.record(identity(), EventType.NORMAL, "Created", "one")
     recorder.record(identity(), EventType.NORMAL, "Created", "two")
-    assert [event["message"] for event in await posted(api)] == ["two"]
+    assert [event["message"] for event in await sent(api)] == ["two"]
     assert "event not recorded: Created one" in caplog.text
 
 
-async def test_beyond_the_bound_events_are_dropped(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "QUEUE_BOUND", 2)
+async def test_events_beyond_the_queue_size_are_dropped(
+    api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "QUEUE_SIZE", 2)
     recorder = EventRecorder(api)
     for number in range(5):
         recorder.record(identity(), EventType.NORMAL, "Repaired", str(number))
     recorder.start()
     await recorder.close()
-    assert [event["message"] for event in await posted(api)] == ["0", "1"]
+    assert [event["message"] for event in await sent(api)] == ["0", "1"]
 
 
-async def test_only_so_many_events_are_remembered(
+async def test_events_beyond_the_cache_size_are_sent_again(
     api: FakeApi, monkeypatch: pytest.MonkeyPatch, recorder: EventRecorder
 ) -> None:
-    monkeypatch.setattr(events, "REMEMBERED_BOUND", 1)
+    monkeypatch.setattr(events, "CACHE_SIZE", 1)
     for message in ("one", "two", "one"):
         recorder.record(identity(), EventType.NORMAL, "Repaired", message)
-    assert sorted(event["message"] for event in await posted(api)) == ["one", "one", "two"]
+    assert sorted(event["message"] for event in await sent(api)) == ["one", "one", "two"]
 
 
-async def test_closing_sends_what_is_queued(api: FakeApi) -> None:
+async def test_close_sends_queued_events(api: FakeApi) -> None:
     recorder = EventRecorder(api)
     recorder.start()
     recorder.record(identity(), EventType.NORMAL, "Blocked", "good bye")
     await recorder.close()
-    assert len(await posted(api)) == 1
+    assert len(await sent(api)) == 1
 
 
-async def test_closing_does_not_wait_for_a_server_that_hangs(
+async def test_close_stops_waiting_for_a_hanging_server(
     api: FakeApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def hang(*_: object) -> Object:
@@ -190,17 +196,17 @@ async def test_closing_does_not_wait_for_a_server_that_hangs(
     recorder = EventRecorder(api)
     recorder.start()
     recorder.record(identity(), EventType.NORMAL, "Blocked", "good bye")
-    begun = asyncio.get_running_loop().time()
+    started = asyncio.get_running_loop().time()
     await recorder.close()
-    assert asyncio.get_running_loop().time() - begun == pytest.approx(DRAIN_TIMEOUT)
+    assert asyncio.get_running_loop().time() - started == pytest.approx(DRAIN_TIMEOUT)
 
 
-async def test_closing_what_was_never_started_is_no_error(api: FakeApi) -> None:
+async def test_close_without_start_does_nothing(api: FakeApi) -> None:
     await EventRecorder(api).close()
     assert api.requests == []
 
 
-async def test_a_message_shows_what_a_terminal_would_obey(api: FakeApi, recorder: EventRecorder) -> None:
+async def test_control_characters_in_a_message_are_escaped(api: FakeApi, recorder: EventRecorder) -> None:
     recorder.record(identity(), EventType.WARNING, "DriftDetected", "displayName: a\x1b[2J\n → b")
     await recorder.close()
     [event] = await api.list(EVENTS)

@@ -1,4 +1,4 @@
-"""Our finalizer comes and goes, whatever others do to the object at the same time."""
+"""The operator's finalizer is added and removed under concurrent edits of other clients."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,13 +7,19 @@ import pytest
 
 from cloudrun_identity.api.group import FINALIZER
 from cloudrun_identity.kube.errors import KubeError
-from cloudrun_identity.kube.finalizers import TRIES, Finalizers, has_finalizer
+from cloudrun_identity.kube.finalizers import (
+    TRIES,
+    Finalizers,
+    has_finalizer,
+    remove_finalizers_of_deleted_kinds,
+)
 from cloudrun_identity.kube.objects import resource
 from cloudrun_identity.kube.resources import Object
 from tests.unit.kube.fake_api import FakeApi
+from tests.unit.kube.test_crds import install
 
 BINDINGS = resource("IAMBinding")
-FOREIGN = "example.com/other"
+OTHER = "example.com/other"
 
 
 def binding(**metadata: Any) -> Object:
@@ -25,7 +31,7 @@ def finalizers_in(api: FakeApi) -> list[str]:
     return list(stored["metadata"].get("finalizers", ()))
 
 
-def relabel(api: FakeApi) -> Callable[[], None]:
+def edit_labels(api: FakeApi) -> Callable[[], None]:
     def edit() -> None:
         (stored,) = api.objects.values()
         api.put(
@@ -35,35 +41,35 @@ def relabel(api: FakeApi) -> Callable[[], None]:
     return edit
 
 
-def add_foreign(api: FakeApi) -> Callable[[], None]:
+def add_other(api: FakeApi) -> Callable[[], None]:
     def edit() -> None:
         (stored,) = api.objects.values()
-        mine = stored["metadata"].get("finalizers", [])
-        api.put(BINDINGS, {**stored, "metadata": {**stored["metadata"], "finalizers": [*mine, FOREIGN]}})
+        present = stored["metadata"].get("finalizers", [])
+        api.put(BINDINGS, {**stored, "metadata": {**stored["metadata"], "finalizers": [*present, OTHER]}})
 
     return edit
 
 
-async def test_it_is_added_behind_those_of_others(api: FakeApi) -> None:
-    obj = await Finalizers(api).add(api.put(BINDINGS, binding(finalizers=[FOREIGN])))
+async def test_finalizer_is_appended_to_others(api: FakeApi) -> None:
+    obj = await Finalizers(api).add(api.put(BINDINGS, binding(finalizers=[OTHER])))
     assert obj is not None
-    assert obj["metadata"]["finalizers"] == [FOREIGN, FINALIZER]
+    assert obj["metadata"]["finalizers"] == [OTHER, FINALIZER]
 
 
-async def test_an_object_that_has_it_costs_no_request(api: FakeApi) -> None:
+async def test_object_with_the_finalizer_needs_no_request(api: FakeApi) -> None:
     obj = api.put(BINDINGS, binding(finalizers=[FINALIZER]))
     assert await Finalizers(api).add(obj) is obj
     assert api.requests == []
 
 
-async def test_it_is_never_added_to_an_object_known_to_be_deleting(api: FakeApi) -> None:
-    obj = api.put(BINDINGS, binding(deletionTimestamp="2030-01-01T00:00:00Z", finalizers=[FOREIGN]))
+async def test_object_being_deleted_gets_no_finalizer(api: FakeApi) -> None:
+    obj = api.put(BINDINGS, binding(deletionTimestamp="2030-01-01T00:00:00Z", finalizers=[OTHER]))
     assert await Finalizers(api).add(obj) is obj
     assert api.requests == []
 
 
-async def test_a_deletion_that_came_first_is_answered_as_it_is(api: FakeApi) -> None:
-    seen = api.put(BINDINGS, binding(finalizers=[FOREIGN]))
+async def test_concurrent_deletion_returns_the_deleting_object(api: FakeApi) -> None:
+    seen = api.put(BINDINGS, binding(finalizers=[OTHER]))
     deleting = {**seen["metadata"], "deletionTimestamp": "2030-01-01T00:00:00Z"}
     api.put(BINDINGS, {**seen, "metadata": deleting})
     obj = await Finalizers(api).add(seen)
@@ -72,31 +78,31 @@ async def test_a_deletion_that_came_first_is_answered_as_it_is(api: FakeApi) -> 
     assert not has_finalizer(obj)
 
 
-async def test_a_refusal_of_an_object_that_lives_is_raised(api: FakeApi) -> None:
-    def refuse() -> None:
+async def test_rejected_patch_raises(api: FakeApi) -> None:
+    def reject() -> None:
         raise KubeError(422, "Invalid", "spec.role: required")
 
     obj = api.put(BINDINGS, binding())
-    api.interferences = [refuse]
+    api.interferences = [reject]
     with pytest.raises(KubeError, match=r"spec\.role"):
         await Finalizers(api).add(obj)
 
 
-async def test_a_concurrent_edit_survives_the_addition(api: FakeApi) -> None:
+async def test_concurrent_edit_survives_the_addition(api: FakeApi) -> None:
     obj = api.put(BINDINGS, binding())
-    api.interferences = [add_foreign(api)]
+    api.interferences = [add_other(api)]
     await Finalizers(api).add(obj)
-    assert finalizers_in(api) == [FOREIGN, FINALIZER]
+    assert finalizers_in(api) == [OTHER, FINALIZER]
 
 
-async def test_a_concurrent_edit_survives_the_removal(api: FakeApi) -> None:
+async def test_concurrent_edit_survives_the_removal(api: FakeApi) -> None:
     obj = api.put(BINDINGS, binding(finalizers=[FINALIZER]))
-    api.interferences = [add_foreign(api)]
+    api.interferences = [add_other(api)]
     await Finalizers(api).remove(obj)
-    assert finalizers_in(api) == [FOREIGN]
+    assert finalizers_in(api) == [OTHER]
 
 
-async def test_objects_that_are_gone_are_no_error(api: FakeApi) -> None:
+async def test_deleted_object_is_no_error(api: FakeApi) -> None:
     without, with_it = api.put(BINDINGS, binding()), api.put(BINDINGS, binding(finalizers=[FINALIZER]))
     api.drop(BINDINGS, "web", "payments")
     assert await Finalizers(api).add(without) is None
@@ -104,21 +110,44 @@ async def test_objects_that_are_gone_are_no_error(api: FakeApi) -> None:
     assert api.objects == {}
 
 
-async def test_another_object_of_the_same_name_keeps_its_finalizer(api: FakeApi) -> None:
-    gone = api.put(BINDINGS, binding(finalizers=[FINALIZER]))
+async def test_recreated_object_keeps_its_finalizer(api: FakeApi) -> None:
+    deleted = api.put(BINDINGS, binding(finalizers=[FINALIZER]))
     api.put(BINDINGS, binding(finalizers=[FINALIZER]))
-    await Finalizers(api).remove(gone)
+    await Finalizers(api).remove(deleted)
     assert finalizers_in(api) == [FINALIZER]
 
 
-async def test_removing_what_is_not_there_costs_no_request(api: FakeApi) -> None:
-    await Finalizers(api).remove(api.put(BINDINGS, binding(finalizers=[FOREIGN])))
+async def test_removing_an_absent_finalizer_needs_no_request(api: FakeApi) -> None:
+    await Finalizers(api).remove(api.put(BINDINGS, binding(finalizers=[OTHER])))
     assert api.requests == []
 
 
-async def test_endless_contention_ends_in_a_conflict(api: FakeApi) -> None:
+async def test_edit_during_each_attempt_is_a_conflict(api: FakeApi) -> None:
     obj = api.put(BINDINGS, binding())
-    api.interferences = [relabel(api)] * TRIES
-    with pytest.raises(KubeError, match="IAMBinding payments/web changed") as raised:
+    api.interferences = [edit_labels(api)] * TRIES
+    with pytest.raises(KubeError, match="finalizers of IAMBinding payments/web were not written") as raised:
         await Finalizers(api).add(obj)
     assert raised.value.is_conflict
+
+
+def put_with_finalizers(api: FakeApi, kind: str, name: str, **metadata: Any) -> None:
+    metadata |= {"name": name, "namespace": "payments", "finalizers": [OTHER, FINALIZER]}
+    api.put(resource(kind), {"kind": kind, "metadata": metadata, "spec": {}})
+
+
+def finalizers_of(api: FakeApi, kind: str, name: str) -> list[str]:
+    found: list[str] = api.objects[resource(kind).plural, "payments", name]["metadata"]["finalizers"]
+    return found
+
+
+async def test_finalizers_are_removed_only_for_kinds_being_deleted(api: FakeApi) -> None:
+    install(api, "IAMBinding", deletionTimestamp="2030-01-01T00:00:00Z")
+    install(api, "CloudRunIdentity")
+    put_with_finalizers(api, "IAMBinding", "web")
+    put_with_finalizers(api, "IAMBinding", "ops", deletionTimestamp="2030-01-01T00:00:00Z")
+    put_with_finalizers(api, "CloudRunIdentity", "checkout", deletionTimestamp="2030-01-01T00:00:00Z")
+
+    assert await remove_finalizers_of_deleted_kinds(api) == 2
+
+    assert finalizers_of(api, "IAMBinding", "web") == finalizers_of(api, "IAMBinding", "ops") == [OTHER]
+    assert finalizers_of(api, "CloudRunIdentity", "checkout") == [OTHER, FINALIZER]

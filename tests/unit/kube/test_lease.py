@@ -1,4 +1,4 @@
-"""The lease on a fake clock: who acts when, and who stops in time."""
+"""Leader election on a fake clock."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
@@ -45,7 +45,7 @@ async def running(work: Awaitable[Any]) -> AsyncIterator[asyncio.Future[Any]]:
     await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_the_first_one_creates_the_lease(api: FakeApi) -> None:
+async def test_first_candidate_creates_the_lease(api: FakeApi) -> None:
     first = lease(api, "first")
     assert not first.is_holder
     await first.acquire()
@@ -59,12 +59,12 @@ async def test_the_first_one_creates_the_lease(api: FakeApi) -> None:
     }
 
 
-async def test_fractions_of_a_second_are_promised_as_whole_ones(api: FakeApi) -> None:
+async def test_duration_in_the_record_is_rounded_up(api: FakeApi) -> None:
     await lease(api, "first", duration=0.5).acquire()
     assert record(api)["leaseDurationSeconds"] == 1
 
 
-async def test_a_holder_stays_the_holder_and_a_standby_waits(api: FakeApi) -> None:
+async def test_standby_waits_while_the_holder_renews(api: FakeApi) -> None:
     first, second = lease(api, "first"), lease(api, "second")
     await first.acquire()
     async with running(first.hold()), running(second.acquire()) as waiting:
@@ -76,18 +76,18 @@ async def test_a_holder_stays_the_holder_and_a_standby_waits(api: FakeApi) -> No
     assert record(api)["acquireTime"] < record(api)["renewTime"]
 
 
-async def test_a_dead_holder_is_followed_after_its_duration_and_not_before(api: FakeApi) -> None:
+async def test_standby_takes_over_after_the_duration_and_not_earlier(api: FakeApi) -> None:
     await lease(api, "first").acquire()
     await asyncio.sleep(7.0)
-    second, begun = lease(api, "second"), clock()
+    second, started = lease(api, "second"), clock()
     await second.acquire()
-    assert DURATION <= clock() - begun <= DURATION + DURATION / 5
+    assert DURATION <= clock() - started <= DURATION + DURATION / 5
     assert record(api)["holderIdentity"] == "second"
     assert record(api)["leaseTransitions"] == 1
 
 
-async def test_clocks_of_machines_are_never_compared(api: FakeApi) -> None:
-    """A renewTime of last year says nothing: its writer's clock may just be wrong."""
+async def test_clocks_of_machines_are_not_compared(api: FakeApi) -> None:
+    """A renewTime in the past proves nothing: the clock of its writer may be wrong."""
     first = Lease(
         api, NAMESPACE, identity="first", duration=DURATION, now=lambda: fake_now() - timedelta(days=365)
     )
@@ -97,14 +97,14 @@ async def test_clocks_of_machines_are_never_compared(api: FakeApi) -> None:
         assert not waiting.done()
 
 
-async def test_a_standby_trusts_the_duration_that_the_holder_promised(api: FakeApi) -> None:
+async def test_standby_waits_for_the_duration_in_the_record(api: FakeApi) -> None:
     await lease(api, "slow", duration=60.0).acquire()
-    begun = clock()
+    started = clock()
     await lease(api, "quick", duration=2.0).acquire()
-    assert clock() - begun >= 60.0
+    assert clock() - started >= 60.0
 
 
-async def test_a_released_lease_is_taken_at_once(api: FakeApi) -> None:
+async def test_released_lease_is_acquired_at_once(api: FakeApi) -> None:
     first, second = lease(api, "first"), lease(api, "second")
     await first.acquire()
     async with running(second.acquire()) as waiting:
@@ -117,13 +117,13 @@ async def test_a_released_lease_is_taken_at_once(api: FakeApi) -> None:
     assert second.is_holder
 
 
-async def test_releasing_what_another_holds_changes_nothing(api: FakeApi) -> None:
+async def test_release_by_a_standby_changes_nothing(api: FakeApi) -> None:
     await lease(api, "first").acquire()
     await lease(api, "second").release()
     assert record(api)["holderIdentity"] == "first"
 
 
-async def test_a_release_during_an_outage_is_no_error(api: FakeApi) -> None:
+async def test_release_during_an_outage_is_no_error(api: FakeApi) -> None:
     first = lease(api, "first")
     await first.acquire()
     api.outage = OUTAGE
@@ -131,30 +131,30 @@ async def test_a_release_during_an_outage_is_no_error(api: FakeApi) -> None:
     assert not first.is_holder
 
 
-async def test_a_short_outage_is_borne_with(api: FakeApi) -> None:
+async def test_holder_survives_a_short_outage(api: FakeApi) -> None:
     first = lease(api, "first")
     await first.acquire()
-    async with running(first.hold()) as entry:
+    async with running(first.hold()) as renewal:
         await asyncio.sleep(DURATION)
         api.outage = OUTAGE
         await asyncio.sleep(DURATION / 2)
         api.outage = None
         await asyncio.sleep(5 * DURATION)
-        assert not entry.done()
+        assert not renewal.done()
         assert first.is_holder
 
 
-async def test_a_long_outage_ends_it_when_the_duration_has_passed(api: FakeApi) -> None:
+async def test_holder_loses_the_lease_in_a_long_outage(api: FakeApi) -> None:
     first = lease(api, "first")
     await first.acquire()
-    api.outage, begun = OUTAGE, clock()
+    api.outage, started = OUTAGE, clock()
     with pytest.raises(LeaseLost, match=r"cloudrun-identity/cloudrun-identity could not be renewed for 15s"):
         await first.hold()
-    assert clock() - begun == pytest.approx(DURATION)
+    assert clock() - started == pytest.approx(DURATION)
     assert not first.is_holder
 
 
-async def test_a_request_that_hangs_does_not_outlive_the_lease(
+async def test_hanging_request_does_not_outlive_the_lease(
     api: FakeApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def hang(*_: object) -> Object:
@@ -164,13 +164,13 @@ async def test_a_request_that_hangs_does_not_outlive_the_lease(
     first = lease(api, "first")
     await first.acquire()
     monkeypatch.setattr(api, "get", hang)
-    begun = clock()
+    started = clock()
     with pytest.raises(LeaseLost):
         await first.hold()
-    assert clock() - begun == pytest.approx(DURATION)
+    assert clock() - started == pytest.approx(DURATION)
 
 
-async def test_a_holder_that_was_frozen_does_not_renew_a_lease_that_ran_out(api: FakeApi) -> None:
+async def test_paused_holder_does_not_renew_an_expired_lease(api: FakeApi) -> None:
     first = lease(api, "first")
     await first.acquire()
     await asyncio.sleep(DURATION + 1)
@@ -180,17 +180,17 @@ async def test_a_holder_that_was_frozen_does_not_renew_a_lease_that_ran_out(api:
     assert record(api)["renewTime"] == record(api)["acquireTime"]
 
 
-async def test_a_lease_that_another_took_is_lost_and_names_the_taker(api: FakeApi) -> None:
+async def test_lease_taken_by_another_process_is_lost(api: FakeApi) -> None:
     first = lease(api, "first")
     await first.acquire()
     stored = api.objects[LEASES.plural, NAMESPACE, NAME]
-    api.put(LEASES, {**stored, "spec": {**stored["spec"], "holderIdentity": "thief"}})
-    with pytest.raises(LeaseLost, match="was taken by thief"):
+    api.put(LEASES, {**stored, "spec": {**stored["spec"], "holderIdentity": "other"}})
+    with pytest.raises(LeaseLost, match="was taken by other"):
         await first.hold()
     assert not first.is_holder
 
 
-async def test_a_deleted_lease_is_created_anew(api: FakeApi) -> None:
+async def test_deleted_lease_is_created_again(api: FakeApi) -> None:
     first = lease(api, "first")
     await first.acquire()
     api.drop(LEASES, NAME, NAMESPACE)
@@ -199,28 +199,28 @@ async def test_a_deleted_lease_is_created_anew(api: FakeApi) -> None:
         assert record(api)["holderIdentity"] == "first"
 
 
-async def test_a_write_whose_answer_was_lost_is_no_loss(api: FakeApi) -> None:
-    def renew_behind_our_back() -> None:
+async def test_renewal_with_a_lost_answer_keeps_the_lease(api: FakeApi) -> None:
+    def renew_without_answer() -> None:
         stored = api.objects[LEASES.plural, NAMESPACE, NAME]
         api.put(LEASES, {**stored, "spec": {**stored["spec"], "renewTime": "2030-01-01T00:00:05.000000Z"}})
 
     first = lease(api, "first")
     await first.acquire()
-    api.interferences = [renew_behind_our_back]
-    async with running(first.hold()) as entry:
+    api.interferences = [renew_without_answer]
+    async with running(first.hold()) as renewal:
         await asyncio.sleep(2 * DURATION)
-        assert not entry.done()
+        assert not renewal.done()
         assert first.is_holder
 
 
-async def test_of_two_that_come_at_once_one_waits(api: FakeApi) -> None:
-    contenders = [lease(api, identity) for identity in ("first", "second", "third")]
-    async with running(asyncio.gather(*(contender.acquire() for contender in contenders))):
+async def test_one_of_several_concurrent_candidates_acquires(api: FakeApi) -> None:
+    candidates = [lease(api, identity) for identity in ("first", "second", "third")]
+    async with running(asyncio.gather(*(candidate.acquire() for candidate in candidates))):
         await asyncio.sleep(DURATION / 2)
-        assert [contender.is_holder for contender in contenders].count(True) == 1
+        assert [candidate.is_holder for candidate in candidates].count(True) == 1
 
 
-async def test_a_standby_outlasts_an_outage(api: FakeApi) -> None:
+async def test_standby_acquires_after_an_outage(api: FakeApi) -> None:
     api.outage = OUTAGE
     first = lease(api, "first")
     async with running(first.acquire()) as waiting:
@@ -231,7 +231,7 @@ async def test_a_standby_outlasts_an_outage(api: FakeApi) -> None:
     assert first.is_holder
 
 
-def test_a_micro_time_is_utc_and_never_without_microseconds() -> None:
+def test_micro_time_is_utc_with_nonzero_microseconds() -> None:
     east = timezone(timedelta(hours=2))
     assert micro_time(datetime(2030, 1, 1, 2, 0, 0, tzinfo=east)) == "2030-01-01T00:00:00.000001Z"
     assert micro_time(datetime(2030, 1, 1, 0, 0, 0, 250_000, tzinfo=UTC)) == "2030-01-01T00:00:00.250000Z"

@@ -1,4 +1,4 @@
-"""Manifests read from files, and one line for each thing that is wrong with them."""
+"""Reading manifests from files, and the problems that are reported."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def names(found: Manifests) -> list[str]:
     ]
 
 
-def test_every_document_of_a_directory_is_read_and_what_is_not_ours_is_passed_over(tmp_path: Path) -> None:
+def test_directory_is_read_and_other_kinds_are_skipped(tmp_path: Path) -> None:
     others = "{apiVersion: v1, kind: Secret, metadata: {name: x}}"
     namespace = "{apiVersion: v1, kind: Namespace, metadata: {name: shop}}"
 
@@ -40,7 +40,7 @@ def test_every_document_of_a_directory_is_read_and_what_is_not_ours_is_passed_ov
     assert (names(found), found.problems) == (["IAMBinding shop/ops", "Namespace /shop"], [])
 
 
-def test_a_list_is_read_item_by_item(tmp_path: Path) -> None:
+def test_items_of_a_list_are_read(tmp_path: Path) -> None:
     items = BINDING.strip().replace("\n", "\n  ")
 
     found = read(tmp_path, a=f"apiVersion: v1\nkind: List\nitems:\n- {items}")
@@ -48,7 +48,7 @@ def test_a_list_is_read_item_by_item(tmp_path: Path) -> None:
     assert names(found) == ["IAMBinding shop/ops"]
 
 
-def test_a_field_that_is_merged_in_may_be_set_beside_it(tmp_path: Path) -> None:
+def test_merge_key_may_be_overridden(tmp_path: Path) -> None:
     found = read(tmp_path, a=BINDING.replace("{name: ops}", "{<<: {name: base}, name: ops}"))
 
     assert (names(found), found.problems) == (["IAMBinding shop/ops"], [])
@@ -57,11 +57,11 @@ def test_a_field_that_is_merged_in_may_be_set_beside_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("{kind: ManagedProject, metadata: {name: shop}}", "a manifest has apiVersion, kind and metadata"),
+        ("{kind: ManagedProject, metadata: {name: shop}}", "not a manifest: apiVersion and kind must be set"),
         (BINDING.replace("roles/run.viewer", "viewer"), 'IAMBinding shop/ops: spec.role: "viewer": must be'),
         (
             BINDING.replace("role:", "roles:"),
-            "IAMBinding shop/ops: spec.roles: there is no such field; known",
+            "IAMBinding shop/ops: spec.roles: unknown field; the known fields are",
         ),
         (
             BINDING.replace("kind: Project", "kind: Bucket"),
@@ -76,21 +76,21 @@ def test_a_field_that_is_merged_in_may_be_set_beside_it(tmp_path: Path) -> None:
             BINDING.replace("v1alpha1", "v1"),
             "IAMBinding shop/ops: apiVersion: 'cloudrun-identity.dev/v1': must",
         ),
-        (f"{BINDING}---{BINDING}", "IAMBinding shop/ops: declared in "),
+        (f"{BINDING}---{BINDING}", "IAMBinding shop/ops: already declared in "),
         (
             BINDING.replace("  role:", "  role: roles/run.invoker\n  role:"),
-            ", line 9: role is set for the second time; remove one of the two",
+            ", line 9: role is set twice; remove one of the two",
         ),
         (
             BINDING.replace("{name: shop}", "{name: shop, name: other}"),
-            ", line 6: name is set for the second",
+            ", line 6: name is set twice",
         ),
-        ("a: [", ", line 1: this is not YAML"),
-        ("{[a]: b}", ", line 1: this is not YAML"),
-        ("- x", ": a manifest has apiVersion, kind and metadata"),
+        ("a: [", ", line 1: the file is not valid YAML"),
+        ("{[a]: b}", ", line 1: the file is not valid YAML"),
+        ("- x", ": not a manifest: apiVersion and kind must be set"),
     ],
 )
-def test_what_is_wrong_is_named_with_file_object_and_field(tmp_path: Path, text: str, problem: str) -> None:
+def test_problem_names_file_object_and_field(tmp_path: Path, text: str, problem: str) -> None:
     found = read(tmp_path, a=text)
 
     assert found.problems

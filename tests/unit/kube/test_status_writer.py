@@ -1,4 +1,4 @@
-"""Statuses are written only where they differ, and never over a newer object."""
+"""The status is written only if it differs, and never over a newer object."""
 
 from typing import Any
 
@@ -23,20 +23,20 @@ def binding(**more: Any) -> Object:
     }
 
 
-async def test_a_first_status_is_written(api: FakeApi) -> None:
+async def test_first_status_is_written(api: FakeApi) -> None:
     obj = api.put(BINDINGS, binding())
     written = await StatusWriter(api).write(obj, {"role": "roles/run.invoker"})
     assert written is not None
     assert written["status"] == {"role": "roles/run.invoker"}
 
 
-async def test_an_equal_status_costs_no_request(api: FakeApi) -> None:
+async def test_equal_status_needs_no_request(api: FakeApi) -> None:
     obj = api.put(BINDINGS, binding(status={"issues": ["one"]}))
     assert await StatusWriter(api).write(obj, {"issues": ["one"]}) is obj
     assert api.requests == []
 
 
-async def test_removed_keys_vanish_and_lists_are_replaced(api: FakeApi) -> None:
+async def test_removed_keys_are_deleted_and_lists_replaced(api: FakeApi) -> None:
     obj = api.put(
         BINDINGS, binding(status={"drift": {"count": 1, "changes": ["x"]}, "issues": ["one", "two"]})
     )
@@ -46,33 +46,33 @@ async def test_removed_keys_vanish_and_lists_are_replaced(api: FakeApi) -> None:
     assert written["status"] == status
 
 
-async def test_a_newer_object_is_answered_and_not_written(api: FakeApi) -> None:
+async def test_newer_object_is_returned_and_not_written(api: FakeApi) -> None:
     stale = api.put(BINDINGS, binding())
-    newest = api.put(BINDINGS, {**stale, "spec": {"suspend": True}})
-    assert await StatusWriter(api).write(stale, {"role": "roles/viewer"}) == newest
+    latest = api.put(BINDINGS, {**stale, "spec": {"suspend": True}})
+    assert await StatusWriter(api).write(stale, {"role": "roles/viewer"}) == latest
     assert "status" not in await api.get(BINDINGS, "web", "payments")
 
 
-async def test_an_object_that_is_gone_is_none(api: FakeApi) -> None:
+async def test_deleted_object_is_none(api: FakeApi) -> None:
     obj = api.put(BINDINGS, binding())
     api.drop(BINDINGS, "web", "payments")
     assert await StatusWriter(api).write(obj, {"role": "roles/viewer"}) is None
 
 
-async def test_another_object_of_the_same_name_counts_as_gone(api: FakeApi) -> None:
+async def test_recreated_object_is_none(api: FakeApi) -> None:
     obj = api.put(BINDINGS, binding())
     api.put(BINDINGS, binding())
     assert await StatusWriter(api).write(obj, {"role": "roles/viewer"}) is None
 
 
-async def test_a_refused_status_raises(api: FakeApi) -> None:
+async def test_rejected_status_raises(api: FakeApi) -> None:
     obj = api.put(BINDINGS, binding())
     api.outage = KubeError(422, "Invalid", "status.role: too long")
     with pytest.raises(KubeError, match="too long"):
         await StatusWriter(api).write(obj, {"role": "roles/viewer"})
 
 
-async def test_what_the_server_does_not_keep_is_told_once_and_not_written_without_an_end(
+async def test_field_that_the_server_drops_is_logged_once_and_not_rewritten(
     api: FakeApi, caplog: pytest.LogCaptureFixture
 ) -> None:
     api.prune = lambda obj: obj["status"].pop("target", None)

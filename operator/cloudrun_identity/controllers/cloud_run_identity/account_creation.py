@@ -15,7 +15,7 @@ from cloudrun_identity.api import (
     Reason,
 )
 from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.gcp.mutations import mutated
+from cloudrun_identity.gcp.mutations import log_mutation
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
 from cloudrun_identity.iam.admission import Denied, may_adopt
 from cloudrun_identity.reconcile.cluster_state import ClusterState, identity_key
@@ -130,8 +130,8 @@ class AccountCreation:
             owner.project_id, owner.obj.account_id, sent.display_name, sent.description
         )
         deps.checkpoint("account created")
-        deps.inventory.wrote_account(owner.project_id, account.email)
-        mutated("create", owner.target(account.email).full_name, before="absent", after="created")
+        deps.inventory.invalidate_account(owner.project_id, account.email)
+        log_mutation("create", owner.target(account.email).full_name, before="absent", after="created")
         if account.email != record.email:  # only the reply knows for sure
             await deps.records.put(owner, record.replace(email=account.email))
             await deps.records.drop(owner, record.email)
@@ -188,7 +188,7 @@ class AccountCreation:
             disabled=account.disabled,
         )
         await self._deps.records.settle(owner, record, account)
-        mutated("adopt", owner.target(account.email).full_name, before="not ours", after="adopted")
+        log_mutation("adopt", owner.target(account.email).full_name, before="not ours", after="adopted")
         return Applied(InSync(), AccountSeen(account))
 
 

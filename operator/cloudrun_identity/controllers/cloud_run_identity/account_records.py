@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from cloudrun_identity.api import Abandonment, CloudRunIdentity, LedgerAccount, TargetKind
+from cloudrun_identity.api import Abandonment, CloudRunIdentity, LedgerAccount
 from cloudrun_identity.api.policy_ledger import MAX_UNIQUE_IDS
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
 from cloudrun_identity.iam.grants import Target
@@ -26,7 +26,7 @@ class AccountOwner:
 
     def target(self, email: str) -> Target:
         """The account as the carrier of a policy."""
-        return Target(TargetKind.SERVICE_ACCOUNT, self.project_id, name=email)
+        return Target.service_account(self.project_id, email)
 
 
 class AccountRecords:

@@ -14,7 +14,7 @@ from cloudrun_identity.api import (
     WhenReplaced,
 )
 from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.gcp.mutations import mutated
+from cloudrun_identity.gcp.mutations import log_mutation
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
 from cloudrun_identity.reconcile.interfaces import Applied, Change
 from cloudrun_identity.reconcile.outcomes import InSync, Paused, Refused
@@ -99,8 +99,8 @@ class AccountUpkeep:
             )
             return Applied(Refused(Reason.CONFLICT, message), AccountSeen(None))
         deps.checkpoint("account undeleted")
-        deps.inventory.wrote_account(owner.project_id, email)
-        mutated("undelete", owner.target(email).full_name, before="deleted", after="present")
+        deps.inventory.invalidate_account(owner.project_id, email)
+        log_mutation("undelete", owner.target(email).full_name, before="deleted", after="present")
         deps.propagation.begin(email, account.unique_id)
         return propagating(email, account)
 
@@ -133,7 +133,7 @@ class AccountUpkeep:
         self._deps.checkpoint("account settled")
         if seen.unique_id != record.unique_id:
             name = owner.target(record.email).full_name
-            mutated("take over", name, before=record.unique_id, after=seen.unique_id)
+            log_mutation("take over", name, before=record.unique_id, after=seen.unique_id)
         return await self.update(owner, settled, seen)
 
     async def _lose(self, owner: AccountOwner, record: LedgerAccount, loss: AccountLoss) -> LedgerAccount:
@@ -153,7 +153,7 @@ class AccountUpkeep:
             owner.project_id, seen.unique_id, display_name=spec.display_name, description=spec.description
         )
         before, after = (f"{each.display_name!r}, {each.description!r}" for each in (seen, wanted))
-        mutated("patch", owner.target(seen.email).full_name, before=before, after=after)
+        log_mutation("patch", owner.target(seen.email).full_name, before=before, after=after)
         return self._wrote(owner, seen, wanted)
 
     async def _switch(self, owner: AccountOwner, seen: ServiceAccount, *, disabled: bool) -> ServiceAccount:
@@ -164,12 +164,12 @@ class AccountUpkeep:
         await switch(owner.project_id, seen.unique_id)
         words = {True: "disabled", False: "enabled"}
         name = owner.target(seen.email).full_name
-        mutated("switch", name, before=words[seen.disabled], after=words[disabled])
+        log_mutation("switch", name, before=words[seen.disabled], after=words[disabled])
         return self._wrote(owner, seen, replace(seen, disabled=disabled))
 
     def _wrote(self, owner: AccountOwner, before: ServiceAccount, after: ServiceAccount) -> ServiceAccount:
         """What was sent counts: the reply echoes less, and a read may not show it yet."""
-        self._deps.inventory.wrote_account(owner.project_id, before.email)
+        self._deps.inventory.invalidate_account(owner.project_id, before.email)
         self._deps.recent.wrote(before, after)
         return after
 

@@ -19,6 +19,7 @@ from cloudrun_identity.api import (
     UnmanagedKeys,
     WorkloadKind,
 )
+from cloudrun_identity.api.predefined_roles import TOKEN_CREATOR
 from cloudrun_identity.controllers.identity_attachment.attachment import Account
 from cloudrun_identity.controllers.identity_attachment.cross_project import (
     Crossing,
@@ -30,10 +31,9 @@ from cloudrun_identity.controllers.identity_attachment.cross_project import (
 from cloudrun_identity.gcp.errors import GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.keys import Keys
-from cloudrun_identity.gcp.permission_checks import Hint, PermissionChecks
+from cloudrun_identity.gcp.permission_checks import AccessState, PermissionChecks
 from cloudrun_identity.gcp.projects import cloud_run_service_agent
 from cloudrun_identity.gcp.workloads import Workload
-from cloudrun_identity.iam.acting_roles import TOKEN_CREATOR
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.principals import service_account_member
@@ -58,7 +58,7 @@ class Audit:
     attached: tuple[Workload, ...] = ()
     keys: tuple[UnmanagedKey, ...] | GoogleError | None = None
     unreadable: tuple[str, ...] = ()
-    may_act: Mapping[str, Hint] = field(default_factory=dict)
+    may_act: Mapping[str, AccessState] = field(default_factory=dict)
     open_services: tuple[Workload, ...] = ()
 
     @property
@@ -111,7 +111,7 @@ class IdentityAuditor:
                         f"{kind}s in {location} of {project_id} cannot be read: {error.message}"
                     )
         may_act = {
-            project.metadata.name: await self._access.operator_may(
+            project.metadata.name: await self._access.operator_access(
                 "iam.serviceAccounts.actAs", account, project.project_id, max_age
             )
             for project in usable_projects(obj, cluster)
@@ -154,7 +154,7 @@ def cross_project(
             project.status.operator_identity or "",
         )
         lines += [
-            acting(crossing, audit.may_act.get(project.metadata.name, Hint.UNKNOWN)),
+            acting(crossing, audit.may_act.get(project.metadata.name, AccessState.UNKNOWN)),
             lending(crossing, _is_lent(account, crossing, cluster)),
             allowing(crossing),
         ]
@@ -169,11 +169,11 @@ def usable_projects(obj: CloudRunIdentity, cluster: ClusterState) -> Iterator[Ma
             yield project
 
 
-def _is_lent(account: Target, crossing: Crossing, cluster: ClusterState) -> Hint:
+def _is_lent(account: Target, crossing: Crossing, cluster: ClusterState) -> AccessState:
     """Whether the service agent has its grant, which is ours to make, by the ledger."""
     agent = service_account_member(cloud_run_service_agent(crossing.project_number))
     entry = cluster.ledger(account).entries.get(Grant(account, TOKEN_CREATOR, agent))
-    return Hint.YES if entry and entry.state is GrantState.GRANTED else Hint.NO
+    return AccessState.GRANTED if entry and entry.state is GrantState.GRANTED else AccessState.NOT_GRANTED
 
 
 def _places(obj: CloudRunIdentity, home: str, cluster: ClusterState) -> frozenset[tuple[str, str]]:

@@ -13,7 +13,7 @@ from cloudrun_identity.api import (
     Reason,
 )
 from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.gcp.mutations import mutated
+from cloudrun_identity.gcp.mutations import log_mutation
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
 from cloudrun_identity.reconcile.cluster_state import ClusterState
 from cloudrun_identity.reconcile.events import EventReporter
@@ -106,10 +106,10 @@ class IdentityDeletion:
         if disabled_at is None:
             if not account.disabled:
                 await self._deps.service_accounts.disable(owner.project_id, account.unique_id)
-                self._deps.inventory.wrote_account(owner.project_id, record.email)
+                self._deps.inventory.invalidate_account(owner.project_id, record.email)
                 self._deps.recent.wrote(account, replace(account, disabled=True))
                 name = owner.target(record.email).full_name
-                mutated("switch", name, before="enabled", after="disabled, to be deleted")
+                log_mutation("switch", name, before="enabled", after="disabled, to be deleted")
             self._deps.checkpoint("account disabled")
             disabled_at = self._deps.records.now()
             await self._deps.records.put(owner, record.replace(disabled_time=disabled_at, disabled=True))
@@ -129,8 +129,8 @@ class IdentityDeletion:
             if error.fault is not Fault.NOT_FOUND:
                 raise
             return
-        self._deps.inventory.wrote_account(owner.project_id, record.email)
-        mutated("delete", owner.target(record.email).full_name, before="present", after="deleted")
+        self._deps.inventory.invalidate_account(owner.project_id, record.email)
+        log_mutation("delete", owner.target(record.email).full_name, before="present", after="deleted")
 
     def _is_ours(self, record: LedgerAccount, account: ServiceAccount) -> bool:
         if record.unique_id:

@@ -11,11 +11,10 @@ from cloudrun_identity.api import (
     RoleDeletionPolicy,
     RoleStage,
     RoleState,
-    TargetKind,
 )
 from cloudrun_identity.gcp.custom_roles import ID_TAKEN_FOR, CustomRoles, CustomRoleState, RoleFields
 from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.gcp.mutations import mutated
+from cloudrun_identity.gcp.mutations import log_mutation
 from cloudrun_identity.gcp.roles import Roles
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.ledger.interface import LedgerStore
@@ -68,15 +67,13 @@ class RoleDefinitions:
         if refusal:
             return refusal, seen
         permissions = fields.permissions | (seen.permissions if seen else frozenset())
-        with self._expansions.rewriting(want.project.project_id, want.name, permissions):
+        with self._expansions.updating(want.project.project_id, want.name, permissions):
             return await self._write(want, seen, fields)
 
     async def delete(self, obj: CustomRole, project_id: str, record: LedgerRole, *, abandon: bool) -> Outcome:
-        """Delete the role and remember that it was ours, or leave it and forget it."""
-        if abandon or obj.spec.deletion_policy is RoleDeletionPolicy.ABANDON:
-            is_there = False
-        else:
-            is_there = await self._delete(project_id, record.role_id)
+        """Delete the role and keep its record as deleted, or leave the role and forget its record."""
+        leave = abandon or leaves_role(obj.spec.deletion_policy, record.origin)
+        is_there = False if leave else await self._delete(project_id, record.role_id)
         gone = record.replace(state=RoleState.DELETED, deleted_time=self._wall_clock())
         await self._change(
             project_id,
@@ -99,7 +96,7 @@ class RoleDefinitions:
                 if error.fault not in _OVERTAKEN or not tries_left:
                     raise
                 continue
-            mutated("delete", role.name, before="present", after="deleted")
+            log_mutation("delete", role.name, before="present", after="deleted")
             self._checkpoint("role deleted")
             return True
         return role is not None
@@ -118,7 +115,7 @@ class RoleDefinitions:
         """Record that a role which is there is ours, if that is news: adopted, or made before a crash."""
         if not want.is_ours:
             await self._record(want, Origin.ADOPTED, RoleState.PRESENT)
-            mutated("adopt", seen.name, before="not ours", after="adopted")
+            log_mutation("adopt", seen.name, before="not ours", after="adopted")
         elif want.record and want.record.state is RoleState.CREATING:
             await self._record(want, want.record.origin, RoleState.PRESENT)
 
@@ -137,7 +134,7 @@ class RoleDefinitions:
                 raise
             return Refused(Reason.CONFLICT, id_is_taken(want, self._wall_clock())), None
         self._checkpoint("role created")
-        mutated("create", role.name, before="absent", after=_said(role))
+        log_mutation("create", role.name, before="absent", after=_said(role))
         await self._record(want, Origin.CREATED, RoleState.PRESENT)
         return InSync(), role
 
@@ -155,14 +152,14 @@ class RoleDefinitions:
             if error.fault not in (Fault.FAILED_PRECONDITION, Fault.NOT_FOUND):
                 raise
             return Refused(Reason.CONFLICT, id_is_taken(want, self._wall_clock())), seen
-        mutated("undelete", role.name, before="deleted", after="present")
+        log_mutation("undelete", role.name, before="deleted", after="present")
         self._checkpoint("role brought back")
         await self._record(want, record.origin, RoleState.PRESENT)
         return InSync(), await self._update(want, role, fields)
 
     async def _update(self, want: DeclaredRole, seen: CustomRoleState, fields: RoleFields) -> CustomRoleState:
         role = await self._roles.update(want.project.project_id, seen.role_id, fields, seen.etag)
-        mutated("update", role.name, before=_said(seen), after=_said(role))
+        log_mutation("update", role.name, before=_said(seen), after=_said(role))
         return role
 
     def _objection_to_permitting(
@@ -208,7 +205,18 @@ class RoleDefinitions:
                     ledger = ledger.without_role(role.role_id)
             return change(ledger)
 
-        await self._ledgers.update(Target(TargetKind.PROJECT, project_id), changed)
+        await self._ledgers.update(Target.project(project_id), changed)
+
+
+def leaves_role(policy: RoleDeletionPolicy, origin: Origin) -> bool:
+    """Return whether the role of a deleted object stays in Google Cloud."""
+    match policy:
+        case RoleDeletionPolicy.DELETE_IF_CREATED:
+            return origin is Origin.ADOPTED
+        case RoleDeletionPolicy.DELETE:
+            return False
+        case RoleDeletionPolicy.ABANDON:
+            return True
 
 
 def _says(role: CustomRoleState, fields: RoleFields) -> bool:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from cloudrun_identity.api import EffectiveCrossProjectUsage, IdentityAttachment, ManagedProject, Reason
-from cloudrun_identity.gcp.service_accounts import project_of
+from cloudrun_identity.gcp.service_accounts import project_id_of_email
 from cloudrun_identity.gcp.workloads import Workload
 from cloudrun_identity.iam.admission import (
     Admitted,
@@ -147,7 +147,7 @@ def _account(obj: IdentityAttachment, project: ManagedProject, cluster: ClusterS
     decision = may_name_account(project, email, guardrail_facts(project, cluster))
     if isinstance(decision, Denied):
         return Blocked(Refused(Reason.DENIED_BY_GUARDRAIL, f"spec.email: {decision.reason}"))
-    return _at_home(Account(lower_email(email), project_of(email)), cluster)
+    return _at_home(Account(lower_email(email), project_id_of_email(email)), cluster)
 
 
 def _account_of(
@@ -165,7 +165,7 @@ def _account_of(
             identity = cluster.identity(declared.namespace, declared.name)
             home = cluster.account_home(identity) if identity else None
             email = email_of(member)
-            project_id = home.project_id if home else project_of(email)
+            project_id = home.project_id if home else project_id_of_email(email)
             return _at_home(Account(email, project_id, declared), cluster)
 
 

@@ -1,17 +1,17 @@
 """One line for each thing that was looked at before something is done: the lines of `status.preflight`."""
 
 from cloudrun_identity.api import PreflightCheck, PreflightState
-from cloudrun_identity.gcp.permission_checks import Hint
+from cloudrun_identity.gcp.permission_checks import AccessState
 
 
-def line(check: str, hint: Hint, message: str) -> PreflightCheck:
+def line(check: str, hint: AccessState, message: str) -> PreflightCheck:
     """What a hint comes to; `message` says what is missing and what mends it."""
     match hint:
-        case Hint.YES:
+        case AccessState.GRANTED:
             return passed(check)
-        case Hint.NO:
+        case AccessState.NOT_GRANTED:
             return failed(check, message)
-        case Hint.UNKNOWN:
+        case AccessState.UNKNOWN:
             return unknown(check, f"not known, as far as the operator may look: {message}")
 
 

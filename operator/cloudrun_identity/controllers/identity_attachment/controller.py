@@ -7,7 +7,7 @@ from datetime import datetime
 from cloudrun_identity.api import AttachmentDeletionPolicy, ConditionType, IdentityAttachment, Move, Reason
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
-from cloudrun_identity.gcp.mutations import mutated
+from cloudrun_identity.gcp.mutations import log_mutation
 from cloudrun_identity.gcp.run import Operation, Run
 from cloudrun_identity.gcp.workloads import WorkloadState
 from cloudrun_identity.reconcile.cluster_state import (
@@ -186,7 +186,7 @@ class IdentityAttachmentController:
         """What an operation of ours shows of the workload."""
         if not operation.done:
             return WorkloadSeen(state, operation=operation, move=last_move(want.obj, state))
-        self._inventory.saw_workload(state)
+        self._inventory.update_workload(state)
         return await self._seen(state, operation, want)
 
     async def _seen(
@@ -227,14 +227,14 @@ class IdentityAttachmentController:
         except GoogleError as error:
             if not error.sent:
                 raise
-            self._inventory.wrote_workload(want.workload)
+            self._inventory.invalidate_workload(want.workload)
             if not error.undecided:
                 await self._moved.not_moved(state, former)
                 recorded |= {"last_move": seen.move}
             return Applied(_not_moved(want, error), replace(seen, recorded=recorded))
         self._checkpoint("workload moved")
-        self._inventory.wrote_workload(want.workload)
-        mutated("attach", want.workload.target.full_name, before=state.service_account, after=want.email)
+        self._inventory.invalidate_workload(want.workload)
+        log_mutation("attach", want.workload.target.full_name, before=state.service_account, after=want.email)
         after = await self._after(operation, operation.state or state, want)
         moved = replace(after, preflight=seen.preflight, recorded=recorded, move=move)
         return Applied(rollout(want, operation.state or state, moved, self._wall_clock()), moved)

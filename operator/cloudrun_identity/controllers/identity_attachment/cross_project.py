@@ -6,7 +6,7 @@ from typing import Final
 
 from cloudrun_identity.api import ConditionStatus, EffectiveCrossProjectUsage, PreflightCheck, PreflightState
 from cloudrun_identity.gcp.org_policies import CROSS_PROJECT_USAGE
-from cloudrun_identity.gcp.permission_checks import Hint
+from cloudrun_identity.gcp.permission_checks import AccessState
 from cloudrun_identity.gcp.projects import cloud_run_service_agent
 from cloudrun_identity.reconcile.conditions import Finding
 
@@ -35,14 +35,14 @@ class Crossing:
     operator: str
 
 
-def acting(crossing: Crossing, hint: Hint) -> PreflightCheck:
+def acting(crossing: Crossing, hint: AccessState) -> PreflightCheck:
     """The operator deploys, and so has to be permitted to act as the account."""
     account = crossing.account
     mends = remedies.lets_operator_act(account, crossing.operator)
     return line(ACT_AS, hint, f"the operator may not act as {account.email}; {mends}")
 
 
-def lending(crossing: Crossing, hint: Hint) -> PreflightCheck:
+def lending(crossing: Crossing, hint: AccessState) -> PreflightCheck:
     """Cloud Run's service agent of the workloads' project has to get tokens of the account."""
     agent, account = cloud_run_service_agent(crossing.project_number), crossing.account
     mends = remedies.lends_account(account, crossing.managed_project, agent)

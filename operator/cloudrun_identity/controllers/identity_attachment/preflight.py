@@ -7,12 +7,12 @@ could run as it. Answers are shared and aged, so that many attachments together 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, TypeVar
 
-from cloudrun_identity.api import ConditionType, PreflightCheck, PreflightState, TargetKind
+from cloudrun_identity.api import ConditionType, PreflightCheck, PreflightState
 from cloudrun_identity.gcp.errors import GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
-from cloudrun_identity.gcp.permission_checks import HINTS_AGE, Hint, PermissionChecks
+from cloudrun_identity.gcp.permission_checks import ADVISORY_MAX_AGE, AccessState, PermissionChecks
 from cloudrun_identity.gcp.projects import cloud_run_service_agent
-from cloudrun_identity.gcp.workload_dependencies import Named, WorkloadDependencies, needs_of
+from cloudrun_identity.gcp.workload_dependencies import ResourceRef, WorkloadDependencies, dependencies_of
 from cloudrun_identity.gcp.workloads import WorkloadState
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.principals import service_account_member
@@ -41,7 +41,7 @@ class Preflight:
 
     async def check(self, want: AttachmentWant, state: WorkloadState) -> tuple[PreflightCheck, ...]:
         """One line for each thing that is needed."""
-        needs = needs_of(state)
+        needs = dependencies_of(state)
         crossing = Crossing(want.account, want.managed_project, want.project_number, want.operator)
         lines = [await self._account(want), acting(crossing, await self._act_as(want))]
         lines += await self._images(want, needs)
@@ -55,7 +55,9 @@ class Preflight:
         if not want.account.project_id:
             return unknown(ACCOUNT, f"{want.email} is in no project that its e-mail would tell")
         try:
-            account = await self._inventory.service_account(want.account.project_id, want.email, HINTS_AGE)
+            account = await self._inventory.service_account(
+                want.account.project_id, want.email, ADVISORY_MAX_AGE
+            )
         except GoogleError as error:
             return unknown(ACCOUNT, f"{want.email} cannot be read: {error.message}")
         if account is None:
@@ -64,26 +66,26 @@ class Preflight:
             return failed(ACCOUNT, f"{want.email} is disabled; {remedies.enables_account(want)}")
         return passed(ACCOUNT)
 
-    async def _act_as(self, want: AttachmentWant) -> Hint:
-        return await self._access.operator_may(
+    async def _act_as(self, want: AttachmentWant) -> AccessState:
+        return await self._access.operator_access(
             "iam.serviceAccounts.actAs", _account_target(want), want.workload.project_id
         )
 
-    async def _gives_tokens(self, want: AttachmentWant) -> Hint:
+    async def _gives_tokens(self, want: AttachmentWant) -> AccessState:
         agent = service_account_member(cloud_run_service_agent(want.project_number))
         permission, account = "iam.serviceAccounts.getAccessToken", _account_target(want)
-        if await self._access.permits(agent, permission, account) is Hint.YES:
-            return Hint.YES
+        if await self._access.member_access(agent, permission, account) is AccessState.GRANTED:
+            return AccessState.GRANTED
         return await self._permits(want, agent, permission, _project(want.account.project_id))
 
     async def _images(self, want: AttachmentWant, needs: WorkloadDependencies) -> list[PreflightCheck]:
         unreadable = [
             project
             for project in needs.image_projects
-            if await self._access.operator_may(
+            if await self._access.operator_access(
                 "artifactregistry.repositories.downloadArtifacts", _project(project), want.workload.project_id
             )
-            is not Hint.YES
+            is not AccessState.GRANTED
         ]
         if not needs.image_projects:
             return []
@@ -108,7 +110,7 @@ class Preflight:
             await self._topics(want, needs.topics),
         ]
 
-    async def _secrets(self, want: AttachmentWant, secrets: Iterable[Named]) -> PreflightCheck | None:
+    async def _secrets(self, want: AttachmentWant, secrets: Iterable[ResourceRef]) -> PreflightCheck | None:
         hints = [
             (secret, await self._may(want, "secretmanager.versions.access", *_places(secret)))
             for secret in secrets
@@ -121,7 +123,9 @@ class Preflight:
             lambda secret: remedies.lets_access_secret(want, secret),
         )
 
-    async def _sql_instances(self, want: AttachmentWant, instances: Iterable[Named]) -> PreflightCheck | None:
+    async def _sql_instances(
+        self, want: AttachmentWant, instances: Iterable[ResourceRef]
+    ) -> PreflightCheck | None:
         role = "roles/cloudsql.client"
         hints = [
             (each, await self._may(want, "cloudsql.instances.connect", _project(each.project)))
@@ -149,7 +153,7 @@ class Preflight:
             lambda bucket: remedies.lets_use_bucket(want, bucket),
         )
 
-    async def _topics(self, want: AttachmentWant, topics: Iterable[Named]) -> PreflightCheck | None:
+    async def _topics(self, want: AttachmentWant, topics: Iterable[ResourceRef]) -> PreflightCheck | None:
         # The topic's own policy is not looked at.
         hints = [
             (
@@ -166,17 +170,23 @@ class Preflight:
             lambda topic: remedies.lets_publish(want, topic),
         )
 
-    async def _may(self, want: AttachmentWant, permission: str, *targets: Target) -> Hint:
+    async def _may(self, want: AttachmentWant, permission: str, *targets: Target) -> AccessState:
         return await self._permits(want, service_account_member(want.email), permission, *targets)
 
-    async def _permits(self, want: AttachmentWant, member: str, permission: str, *targets: Target) -> Hint:
+    async def _permits(
+        self, want: AttachmentWant, member: str, permission: str, *targets: Target
+    ) -> AccessState:
         """What policies say, of projects that are lent to the object's namespace.
 
         A template names whatever its author likes: nobody is to learn by it how somebody else's project is.
         """
         namespace = want.obj.metadata.namespace
         delegated = [each for each in targets if is_delegated(each.project_id, namespace, want.cluster)]
-        hint = await self._access.permits(member, permission, *delegated) if delegated else Hint.UNKNOWN
+        hint = (
+            await self._access.member_access(member, permission, *delegated)
+            if delegated
+            else AccessState.UNKNOWN
+        )
         return hint if len(delegated) == len(targets) else _unknown_if_no(hint)
 
 
@@ -208,20 +218,20 @@ def cross_project(
 
 
 def _account_target(want: AttachmentWant) -> Target:
-    return Target(TargetKind.SERVICE_ACCOUNT, want.account.project_id or "-", name=want.email)
+    return Target.service_account(want.account.project_id or "-", want.email)
 
 
-def _places(secret: Named) -> Iterator[Target]:
-    yield Target(TargetKind.SECRET, secret.project, name=secret.name)
+def _places(secret: ResourceRef) -> Iterator[Target]:
+    yield Target.secret(secret.project, secret.name)
     yield _project(secret.project)
 
 
 def _project(project_id: str) -> Target:
-    return Target(TargetKind.PROJECT, project_id)
+    return Target.project(project_id)
 
 
-def _unknown_if_no(hint: Hint) -> Hint:
-    return Hint.UNKNOWN if hint is Hint.NO else hint
+def _unknown_if_no(hint: AccessState) -> AccessState:
+    return AccessState.UNKNOWN if hint is AccessState.NOT_GRANTED else hint
 
 
 Thing = TypeVar("Thing")
@@ -230,7 +240,7 @@ Thing = TypeVar("Thing")
 def _summed(
     check: str,
     what: str,
-    hints: Sequence[tuple[Thing, Hint]],
+    hints: Sequence[tuple[Thing, AccessState]],
     text: Callable[[Thing], str],
     remedy: Callable[[Thing], str],
 ) -> PreflightCheck | None:
@@ -238,6 +248,9 @@ def _summed(
     if not hints:
         return None
     found = {hint for _, hint in hints}
-    worst = next((hint for hint in (Hint.NO, Hint.UNKNOWN) if hint in found), Hint.YES)
+    worst = next(
+        (hint for hint in (AccessState.NOT_GRANTED, AccessState.UNKNOWN) if hint in found),
+        AccessState.GRANTED,
+    )
     lacking = [thing for thing, hint in hints if hint is worst]
     return line(check, worst, f"{what} {', '.join(map(text, lacking))}; {remedy(lacking[0])}")

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from cloudrun_identity.gcp.workload_dependencies import Named
-from cloudrun_identity.iam.acting_roles import TOKEN_CREATOR, USER
+from cloudrun_identity.api.predefined_roles import TOKEN_CREATOR, USER
+from cloudrun_identity.gcp.workload_dependencies import ResourceRef
 from cloudrun_identity.iam.admission import as_yaml
 from cloudrun_identity.iam.principals import service_account_member
 
@@ -53,7 +53,7 @@ def allows_cross_project(account: Account) -> str:
     )
 
 
-def lets_access_secret(want: AttachmentWant, secret: Named) -> str:
+def lets_access_secret(want: AttachmentWant, secret: ResourceRef) -> str:
     """For a secret that the template names."""
     role = "roles/secretmanager.secretAccessor"
     if secret.project != want.workload.project_id:

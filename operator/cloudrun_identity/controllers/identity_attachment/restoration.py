@@ -6,8 +6,8 @@ from dataclasses import replace
 from cloudrun_identity.api import IdentityAttachment, LedgerAttachment, ManagedProject, Reason
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
-from cloudrun_identity.gcp.mutations import mutated
-from cloudrun_identity.gcp.projects import compute_account
+from cloudrun_identity.gcp.mutations import log_mutation
+from cloudrun_identity.gcp.projects import default_compute_account
 from cloudrun_identity.gcp.run import Run
 from cloudrun_identity.gcp.workloads import Workload, WorkloadState
 from cloudrun_identity.iam.admission import Admitted, Decision, Denied
@@ -69,7 +69,7 @@ class Restoration:
         project: ManagedProject,
         cluster: ClusterState,
     ) -> Outcome:
-        default = compute_account(project.status.project_number or "")
+        default = default_compute_account(project.status.project_number or "")
         if same_account(state.service_account or default, record.previous_service_account or default):
             return self._followed(obj, state)
         if state.managed_by or not same_account(state.service_account, record.service_account):
@@ -89,8 +89,8 @@ class Restoration:
             if error.fault is not Fault.ABORTED:
                 raise
             return Failing(Reason.DELETING, f"{workload} was deployed at the same moment; trying again")
-        self._inventory.wrote_workload(workload)
-        mutated("restore", workload.target.full_name, before=state.service_account, after=before)
+        self._inventory.invalidate_workload(workload)
+        log_mutation("restore", workload.target.full_name, before=state.service_account, after=before)
         self._checkpoint("account restored")
         message = f"{workload} is being moved back to {account_text(before)}"
         return Waiting(Reason.DELETING, message, poll_after(0.0))

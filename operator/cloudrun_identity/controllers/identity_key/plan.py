@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import TypeAlias
 
 from cloudrun_identity.api import KeyState, LedgerKey
-from cloudrun_identity.iam.keys import MAX_KEYS, ListedKey
+from cloudrun_identity.iam.listed_keys import MAX_KEYS, ListedKey
 from cloudrun_identity.ledger.keys import KeyRing
 
 LAG = timedelta(minutes=2)

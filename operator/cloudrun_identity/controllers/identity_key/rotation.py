@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 from cloudrun_identity.api import IdentityKey, KeyState, LedgerKey, LedgerKeyAttempt
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.keys import Keys, NewKey
-from cloudrun_identity.gcp.mutations import mutated
+from cloudrun_identity.gcp.mutations import log_mutation
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.kube.secrets import KeySecrets, digest_of
@@ -126,7 +126,7 @@ class KeyRotation:
         if secret is None or not secret.is_owned:
             return
         if abandon:
-            await self._secrets.release(owner, secret)
+            await self._secrets.orphan(owner, secret)
         else:
             await self._secrets.delete(owner, secret)
         self._checkpoint("secret parted with")
@@ -186,7 +186,7 @@ class KeyRotation:
                 raise
             return forbidden(use, error)
         self._checkpoint("key created")
-        mutated("create", use.key_name(made.key.key_id), before="absent", after="enabled")
+        log_mutation("create", use.key_name(made.key.key_id), before="absent", after="enabled")
         record = _record(use, made, self._now())
         await self._change(use, lambda ring: ring.with_records([record]).with_attempt(None))
         self._files[record.id] = made.file
@@ -196,7 +196,7 @@ class KeyRotation:
     async def _publish(self, use: KeyUse, seen: KeysSeen, key_id: str) -> KeysSeen | Outcome:
         name, file = use.obj.spec.secret_name, self._files[key_id]
         try:
-            secret = await self._secrets.publish(use.owner, name, seen.secret, file, use.template)
+            secret = await self._secrets.write_key(use.owner, name, seen.secret, file, use.template)
         except KubeError as error:
             return refused_secret(use, error)
         self._checkpoint("key published")
@@ -207,7 +207,7 @@ class KeyRotation:
         if seen.secret is None or seen.is_taken or use.template.is_on(seen.secret):
             return None
         try:
-            await self._secrets.relabel(use.owner, seen.secret, use.template)
+            await self._secrets.write_metadata(use.owner, seen.secret, use.template)
         except KubeError as error:
             return refused_secret(use, error)
         return None
@@ -221,7 +221,7 @@ class KeyRotation:
                 if error.fault is not Fault.NOT_FOUND:
                     raise
                 return await self._gone(use, seen, key_id)
-            mutated("disable", use.key_name(key_id), before="enabled", after="disabled")
+            log_mutation("disable", use.key_name(key_id), before="enabled", after="disabled")
             self._checkpoint("key disabled")
         record = self._ring(use).records[key_id].replace(state=KeyState.DISABLED, disabled_time=seen.now)
         await self._change(use, lambda ring: ring.with_records([record]))
@@ -235,7 +235,7 @@ class KeyRotation:
                 raise
         else:
             after = "deleted: nobody has its private half" if step.stray else "deleted"
-            mutated("delete", use.key_name(step.key_id), before="present", after=after)
+            log_mutation("delete", use.key_name(step.key_id), before="present", after=after)
             if step.stray:
                 self._event_reporter.warn(use.obj, "StrayKeyDeleted", stray(use, step.key_id))
         self._checkpoint("key deleted")

@@ -6,16 +6,16 @@ from datetime import datetime
 
 from cloudrun_identity.api import IdentityKey
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.iam.keys import ListedKey
-from cloudrun_identity.kube.secrets import KeySecret, SecretOwner, Template
+from cloudrun_identity.iam.listed_keys import ListedKey
+from cloudrun_identity.kube.secrets import KeySecret, ObjectReference, SecretMetadata
 
 from .plan import Rotation
 
 
-def owner_of(obj: IdentityKey) -> SecretOwner:
+def owner_of(obj: IdentityKey) -> ObjectReference:
     """The object as Secrets name it."""
     metadata = obj.metadata
-    return SecretOwner(obj.api_version, obj.kind, metadata.namespace, metadata.name, metadata.uid)
+    return ObjectReference(obj.api_version, obj.kind, metadata.namespace, metadata.name, metadata.uid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class KeyUse:
         return f"{self.obj.metadata.namespace}/{self.obj.metadata.name}"
 
     @property
-    def owner(self) -> SecretOwner:
+    def owner(self) -> ObjectReference:
         """As Secrets name the object."""
         return owner_of(self.obj)
 
@@ -43,10 +43,14 @@ class KeyUse:
         return Rotation(spec.period.timedelta, spec.overlap.timedelta, spec.generation)
 
     @property
-    def template(self) -> Template:
+    def template(self) -> SecretMetadata:
         """What the Secret is to carry."""
         template = self.obj.spec.secret_template
-        return Template(template.labels or {}, template.annotations or {}) if template else Template()
+        return (
+            SecretMetadata(template.labels or {}, template.annotations or {})
+            if template
+            else SecretMetadata()
+        )
 
     def key_name(self, key_id: str) -> str:
         """The full name of a key of the account."""

@@ -15,20 +15,20 @@ from cloudrun_identity.api import (
     ManagedProject,
     MissingPermission,
     Reason,
-    TargetKind,
 )
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
-from cloudrun_identity.gcp.mutations import mutated
+from cloudrun_identity.gcp.mutations import log_mutation
 from cloudrun_identity.gcp.org_policies import CROSS_PROJECT_USAGE, OrgPolicies
 from cloudrun_identity.gcp.permissions import FEATURES
 from cloudrun_identity.gcp.policies import Policies
 from cloudrun_identity.gcp.projects import Project, Projects, cloud_run_service_agent
 from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.iam.guardrails import incomplete_entries
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey
 from cloudrun_identity.reconcile.grants.resolver import RequestedGrant
 from cloudrun_identity.reconcile.interfaces import Applied, Change, Summary
-from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, Waiting
+from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, Refused, Waiting
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked, still_used
 
 from .audit import (
@@ -105,7 +105,14 @@ class ManagedProjectController:
         return obj.project_id
 
     def resolve(self, obj: ManagedProject, allowed: Allowed, cluster: ClusterState) -> ProjectWant | Blocked:
-        """The object itself says all."""
+        """Return the object, or why its guardrails are invalid."""
+        incomplete = incomplete_entries(obj)
+        if incomplete:
+            message = (
+                f"{', '.join(incomplete)}: targetKinds is not set, and without it an entry admits nothing; "
+                "apply the manifest with targetKinds, such as [Project]"
+            )
+            return Blocked(Refused(Reason.INVALID_SPEC, message))
         return ProjectWant(obj, cluster)
 
     async def observe(self, want: ProjectWant, max_age: float) -> ProjectSeen:
@@ -120,7 +127,7 @@ class ManagedProjectController:
         if not project.active:
             return ProjectSeen(project)
         wanted = {permission for permissions in FEATURES.values() for permission in permissions}
-        held = await self._policies.test_permissions(Target(TargetKind.PROJECT, want.project_id), wanted)
+        held = await self._policies.test_permissions(Target.project(want.project_id), wanted)
         return ProjectSeen(
             project,
             _missing(held),
@@ -212,7 +219,7 @@ class ManagedProjectController:
             return Applied(Failing(Reason.PERMISSION_DENIED, message), seen)
         if written:
             name = f"//orgpolicy.googleapis.com/projects/{project_id}/policies/{CROSS_PROJECT_USAGE}"
-            mutated("set", name, before=seen.usage, after="not enforced")
+            log_mutation("set", name, before=seen.usage, after="not enforced")
         message = f"{CROSS_PROJECT_USAGE} is lifted in {project_id}; waiting until Google goes by it"
         return Applied(Waiting(Reason.UPDATING, message, after=LOOK_AGAIN), seen)
 

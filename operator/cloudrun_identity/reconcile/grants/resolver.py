@@ -222,7 +222,8 @@ class _ProjectGuardrails:
         else:
             return outcome_of(bar, f"reading role {grant.role}")
         if isinstance(decision, Denied):
-            return Refused(Reason.DENIED_BY_GUARDRAIL, f"{requested.path}: {decision.reason}")
+            reason = Reason.INVALID_SPEC if decision.invalid_entry else Reason.DENIED_BY_GUARDRAIL
+            return Refused(reason, f"{requested.path}: {decision.reason}")
         return None
 
     def _permissions(self, grant: Grant) -> frozenset[str] | None:
@@ -231,7 +232,7 @@ class _ProjectGuardrails:
         To a new grant counts what a CustomRole declares, whatever has become of the role in the meantime. A
         grant that we hold already is asked about before that is written.
         """
-        permissions = self.roles.at_most(grant.role, self.project.project_id)
+        permissions = self.roles.max_permissions(grant.role, self.project.project_id)
         if permissions is None or grant in self.cluster.ledger(grant.target).entries:
             return permissions
         return permissions | declared_permissions(grant.role, self.cluster)

@@ -1,1 +1,1 @@
-"""Who may do what: each call is authorised as its caller, against the policies in the emulator."""
+"""Authentication and authorization: each call is checked against the policies in the emulator."""

@@ -1,4 +1,4 @@
-"""Lets a call through to its handler if its caller may make it."""
+"""Authorization of calls by the table in `rules`."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from cloudrun_identity_playground.emulator.apis.rpc import Handler
 from .denials import denied
 from .effective import EffectivePermissions
 from .resources import Hierarchy
-from .rules import RULES, Finds, Free, Lends, Needs, Tells
+from .rules import RULES, FiltersResults, Impersonates, RequiresPermission, ReturnsPermissions, Unrestricted
 
 
 class Authorizer:
-    """Applies the table of `rules`."""
+    """Applies the rule of each method."""
 
     def __init__(
         self,
@@ -35,39 +35,39 @@ class Authorizer:
         self._accounts = accounts
 
     def answer(self, rpc: str, request: Any, handler: Handler) -> Any:
-        """The response of `handler`, as far as the caller may have it.
+        """Return the response of `handler`, reduced to what the caller is allowed to see.
 
-        Raises GoogleError: PERMISSION_DENIED, or what the handler raises.
+        Raises GoogleError: PERMISSION_DENIED, or the error of the handler.
         """
         rule = RULES[rpc]
         match rule:
-            case Free():
+            case Unrestricted():
                 return handler(request)
-            case Needs():
+            case RequiresPermission():
                 self._check(rpc, rule, request)
                 return handler(request)
-            case Lends():
-                self._check_loan(rpc, rule, request)
+            case Impersonates():
+                self._check_impersonation(rpc, rule, request)
                 return handler(request)
-            case Finds():
-                return self._seen(rule, handler(request))
-            case Tells():
-                return self._told(rule, request, handler(request))
+            case FiltersResults():
+                return self._filter(rule, handler(request))
+            case ReturnsPermissions():
+                return self._permissions_of_caller(rule, request, handler(request))
             case _:
                 assert_never(rule)
 
-    def _check(self, rpc: str, rule: Needs, request: Any) -> None:
+    def _check(self, rpc: str, rule: RequiresPermission, request: Any) -> None:
         name = _field(request, rule.on)
         modified = frozenset[str]()
-        if isinstance(request, iam_policy_pb2.SetIamPolicyRequest) and not caller().almighty:
+        if isinstance(request, iam_policy_pb2.SetIamPolicyRequest) and not caller().is_admin:
             modified = self._modified_roles(request)
         further = (permission for field, permission in rule.with_field.items() if _is_set(request, field))
         for permission in (rule.permission, *further):
             if not self._may(caller(), permission, name, modified):
                 raise denied(rpc, permission, name)
 
-    def _check_loan(self, rpc: str, rule: Lends, request: Any) -> None:
-        """Each of the chain must be allowed to delegate to the next, and the last one to lend the account."""
+    def _check_impersonation(self, rpc: str, rule: Impersonates, request: Any) -> None:
+        """Check each link of the delegation chain, and that the last one may impersonate the account."""
         holder = caller()
         for delegate in getattr(request, "delegates", ()):
             self._check_link(rpc, holder, "iam.serviceAccounts.implicitDelegation", delegate)
@@ -82,13 +82,13 @@ class Authorizer:
     def _may(
         self, who: Caller, permission: str, name: str, modified_roles: frozenset[str] = frozenset()
     ) -> bool:
-        """What belongs to nobody needs no permission; what is no name is the handler's to refuse."""
-        if who.almighty:
+        """Return whether a principal has a permission. Names that are no resource are left to the handler."""
+        if who.is_admin:
             return True
         resource = self._hierarchy.resource(name)
         return resource is None or self._permissions.has(who, permission, resource, modified_roles)
 
-    def _seen(self, rule: Finds, response: Any) -> Any:
+    def _filter(self, rule: FiltersResults, response: Any) -> Any:
         seen = [
             each
             for each in getattr(response, rule.results)
@@ -97,15 +97,15 @@ class Authorizer:
         setattr(response, rule.results, seen)
         return response
 
-    def _told(self, rule: Tells, request: Any, response: Any) -> Any:
-        """The handler grants everything on what exists: these are left of it."""
+    def _permissions_of_caller(self, rule: ReturnsPermissions, request: Any, response: Any) -> Any:
+        """Reduce the permissions that the handler returns for the resource to those of the caller."""
         name = _field(request, rule.on)
         return iam_policy_pb2.TestIamPermissionsResponse(
             permissions=[each for each in response.permissions if self._may(caller(), each, name)]
         )
 
     def _modified_roles(self, request: iam_policy_pb2.SetIamPolicyRequest) -> frozenset[str]:
-        """The roles that somebody holds more or less of after the write."""
+        """Return the roles with added or removed grants."""
         resource = self._hierarchy.resource(request.resource)
         paths = request.update_mask.paths
         if resource is None or (paths and "bindings" not in paths):
@@ -126,4 +126,4 @@ def _field(request: Any, dotted: str) -> str:
 
 
 def _is_set(request: Any, field: str) -> bool:
-    return field in request  # a message of a field is contained in its parent only if it was sent
+    return field in request  # true for a message field only if it was sent

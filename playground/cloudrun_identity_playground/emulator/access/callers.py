@@ -1,4 +1,4 @@
-"""Whose call it is: the principal behind a bearer token, and whoever calls without one."""
+"""Authentication: the principal behind a bearer token, or the caller without one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cloudrun_identity_playground.emulator.switches import Switches
 from . import principals
 from .denials import bad_credentials, no_credentials
 
-_JWT = "eyJ"  # what the JSON of a header looks like in base64
+_JWT = "eyJ"  # the start of a JSON header in base64
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,11 @@ class _Token:
 
 
 class Callers:
-    """Who calls, by the `Authorization` header.
+    """Principals by the `Authorization` header.
 
-    A bearer token is one that was minted here, a JWT that a service account signed with its key, or simply
-    the name of its principal, as a policy has it (`user:ann@example.com`), or `admin`. A switch says who
-    calls without one: such a name, or `nobody`.
-    `clock` gives seconds since the epoch.
+    A bearer token is one that was minted here, a JWT that a service account signed with its key, the name of
+    a principal as in a policy (`user:ann@example.com`), or `admin`. A switch sets the caller without a token.
+    `clock` returns seconds since the epoch.
     """
 
     def __init__(
@@ -47,18 +46,19 @@ class Callers:
         self._tokens: dict[str, _Token] = {}
 
     def mint(self, principal: str, seconds: float) -> str:
-        """A token of `principal` that is good for so many seconds.
+        """Return a token of `principal` that is valid for some seconds.
 
-        That of a service account ends with the account: one that is made anew does not take it over.
+        A service account's token ends with the account: it is not valid for a later account of the same
+        e-mail.
         """
         token = f"ya29.emulated-{secrets.token_urlsafe(24)}"
         self._tokens[token] = _Token(principal, self._unique_id(principal), self._clock() + seconds)
         return token
 
     def of(self, authorization: str, rpc: str) -> Caller:
-        """Who calls `rpc`, by the header as it was sent; empty: there was none.
+        """Return the caller of `rpc` by the header; empty is a request without one.
 
-        Raises GoogleError: UNAUTHENTICATED, nobody, or nobody who is able to call.
+        Raises GoogleError: UNAUTHENTICATED, the token is invalid or its principal cannot call.
         """
         scheme, _, credential = authorization.partition(" ")
         if authorization and scheme.lower() != "bearer":
@@ -79,7 +79,7 @@ class Callers:
         return self._caller(name, rpc)
 
     def _signer(self, jwt: str, rpc: str) -> Caller:
-        """The account that signed a token of its own, which Google takes without an exchange."""
+        """Return the account that signed the JWT. Google accepts such tokens without an exchange."""
         try:
             account, _ = self._assertions.signer(jwt, audiences=None)
         except RejectedAssertionError as error:
@@ -87,9 +87,9 @@ class Callers:
         return Caller(f"serviceAccount:{account.email}", account.unique_id)
 
     def _caller(self, principal: str, rpc: str, unique_id: str = "") -> Caller:
-        """The caller behind a principal; an account of ours must exist, be enabled and be that account."""
+        """Return the caller; a service account must exist, be enabled and have the unique id."""
         email = _account_email(principal)
-        if not self._accounts.is_ours(email):
+        if not self._accounts.is_local(email):
             return Caller(principal)
         account = self._accounts.live(email)
         if account is None or account.disabled or (unique_id and account.unique_id != unique_id):

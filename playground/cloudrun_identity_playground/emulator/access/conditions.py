@@ -1,7 +1,7 @@
-"""Conditions of bindings: expressions in the Common Expression Language about the call at hand.
+"""IAM conditions: expressions in the Common Expression Language about a call.
 
-https://cloud.google.com/iam/docs/conditions-attribute-reference has the attributes. Served are `resource`
-(`name`, `type`, `service`), `request.time`, and of `api.getAttribute` the roles that a policy write touches.
+https://cloud.google.com/iam/docs/conditions-attribute-reference lists the attributes. Supported are
+`resource` (`name`, `type`, `service`), `request.time`, and the roles of a policy write (`api.getAttribute`).
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ MODIFIED_ROLES = "iam.googleapis.com/modifiedGrantsByRole"
 
 
 @dataclass(frozen=True)
-class Circumstances:
-    """What a condition may ask about: the resource, the time (seconds since the epoch), the roles changed."""
+class RequestAttributes:
+    """The attributes of a call that conditions can use."""
 
     resource_name: str
     resource_type: str
@@ -32,29 +32,29 @@ class Circumstances:
     modified_roles: frozenset[str] = frozenset()
 
 
-def is_met(expression: str, circumstances: Circumstances) -> bool:
-    """Whether the condition is met; one that cannot be evaluated is not, as with Google."""
+def is_met(expression: str, attributes: RequestAttributes) -> bool:
+    """Return whether the condition is met. As with Google, one that cannot be evaluated is not."""
     program = _compiled(expression)
     if program is None:
         return False
     try:
-        return bool(program.evaluate(_activation(circumstances)))
+        return bool(program.evaluate(_activation(attributes)))
     except CELEvalError:
         return False
 
 
-def _activation(circumstances: Circumstances) -> dict[str, Any]:
-    time = celtypes.TimestampType(datetime.fromtimestamp(circumstances.time, UTC))
+def _activation(attributes: RequestAttributes) -> dict[str, Any]:
+    time = celtypes.TimestampType(datetime.fromtimestamp(attributes.time, UTC))
     return {
         "resource": json_to_cel(
             {
-                "name": circumstances.resource_name,
-                "type": circumstances.resource_type,
-                "service": circumstances.resource_type.partition("/")[0],
+                "name": attributes.resource_name,
+                "type": attributes.resource_type,
+                "service": attributes.resource_type.partition("/")[0],
             }
         ),
         "request": celtypes.MapType({celtypes.StringType("time"): time}),
-        "api": json_to_cel({MODIFIED_ROLES: sorted(circumstances.modified_roles)}),
+        "api": json_to_cel({MODIFIED_ROLES: sorted(attributes.modified_roles)}),
     }
 
 

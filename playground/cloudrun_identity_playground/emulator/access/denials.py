@@ -1,7 +1,7 @@
-"""How Google refuses: the shapes of 401 and 403, which differ from API to API.
+"""Errors 401 and 403. Their format differs between APIs.
 
-The texts and details are those that users report. Cloud Run's refusals carry no ErrorInfo, IAM's name no
-resource in theirs.
+Texts and details are those that users report. Cloud Run's errors have no ErrorInfo, IAM's do not name the
+resource in it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _ROLE_VERBS = {
 
 
 def denied(rpc: str, permission: str, resource: str) -> GoogleError:
-    """PERMISSION_DENIED: the caller of `rpc` lacks `permission` on `resource` (a relative name)."""
+    """Return PERMISSION_DENIED: the caller of `rpc` lacks `permission` on `resource` (a relative name)."""
     host = api_of(rpc)
     named = {"permission": permission, "resource": resource}
     match host:
@@ -49,7 +49,7 @@ def denied(rpc: str, permission: str, resource: str) -> GoogleError:
                 named,
             )
         case _:
-            # Organization policies are refused on what they are set on.
+            # Errors of organization policies name the resource that the policy is set on.
             holder = resource.partition("/policies/")[0]
             return _denied(
                 f"Permission '{permission}' denied on resource "
@@ -60,14 +60,14 @@ def denied(rpc: str, permission: str, resource: str) -> GoogleError:
 
 
 def may_not_act_as(email: str) -> GoogleError:
-    """Cloud Run's one answer to a missing account, to missing actAs, and to a forbidden foreign account."""
+    """Return Cloud Run's error for a missing account, missing actAs, or an account that is not shared."""
     return _denied(
         f"Permission 'iam.serviceaccounts.actAs' denied on service account {email} (or it may not exist)."
     )
 
 
 def agent_has_no_token(agent: str, email: str) -> GoogleError:
-    """PERMISSION_DENIED: Cloud Run's own `agent` gets no token of the account that is to be run as."""
+    """Return PERMISSION_DENIED: Cloud Run's service `agent` cannot get a token of the workload's account."""
     return _denied(
         "Google Cloud Run Service Agent does not have permission to get access tokens for the service "
         f"account {email}. Please give {agent} permission iam.serviceAccounts.getAccessToken on the service "
@@ -78,7 +78,7 @@ def agent_has_no_token(agent: str, email: str) -> GoogleError:
 
 
 def may_not_read_image(repository: str) -> GoogleError:
-    """PERMISSION_DENIED: who deploys must be able to read the image, and so its `repository`."""
+    """Return PERMISSION_DENIED: the deployer cannot read the image's `repository`."""
     return _denied(
         f"Permission 'artifactregistry.repositories.downloadArtifacts' denied on resource '{repository}' "
         "(or it may not exist)."
@@ -86,14 +86,14 @@ def may_not_read_image(repository: str) -> GoogleError:
 
 
 def no_credentials(rpc: str) -> GoogleError:
-    """UNAUTHENTICATED: a call without a token."""
+    """Return UNAUTHENTICATED: a call without a token."""
     return _unauthenticated(
         rpc, "CREDENTIALS_MISSING", f"Request is missing required authentication credential. {_EXPECTED}", {}
     )
 
 
 def bad_credentials(rpc: str, reason: str, email: str = "") -> GoogleError:
-    """UNAUTHENTICATED: a token that is good for nothing, for a `reason` of google.api.ErrorReason."""
+    """Return UNAUTHENTICATED: an invalid token, with a `reason` of google.api.ErrorReason."""
     return _unauthenticated(
         rpc,
         reason,
@@ -103,7 +103,7 @@ def bad_credentials(rpc: str, reason: str, email: str = "") -> GoogleError:
 
 
 def api_of(rpc: str) -> str:
-    """The host of the API of a method; empty for one that is none of ours."""
+    """Return the host of the API of a method; empty if the emulator does not serve it."""
     return next((host for prefix, host in APIS.items() if rpc.startswith(prefix)), "")
 
 

@@ -1,8 +1,8 @@
-"""What deploying to Cloud Run needs beyond `run.….create` or `update`.
+"""Permissions to deploy to Cloud Run, in addition to `run.….create` or `update`.
 
-Whoever deploys must be able to act as the account that the workload runs as, and to read its images. Cloud
-Run's own agent must be able to get tokens of the account. Where the account is another project's, that takes
-Token Creator for the agent of the workload's project, and the organization policy
+The deployer must be allowed to act as the workload's account and to read its images. Cloud Run's service
+agent must be able to get tokens of the account. If the account belongs to another project, this takes Token
+Creator for the agent of the workload's project, and the organization policy
 `iam.disableCrossProjectServiceAccountUsage` must not be enforced in the account's project.
 """
 
@@ -29,7 +29,7 @@ _GCR = re.compile(r"((?:(us|eu|asia)\.)?gcr\.io)/([^/]+)/.+")
 
 
 class Deployments:
-    """Whether the caller may deploy; `Workloads` asks before it creates or changes one."""
+    """Checks whether the caller may deploy; used by `Workloads`."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Deployments:
 
     @contextmanager
     def unchecked(self) -> Iterator[None]:
-        """What is deployed inside stands there already: only the account must exist."""
+        """Disable the checks, but for the existence of the account."""
         self._checking = False
         try:
             yield
@@ -56,7 +56,7 @@ class Deployments:
             self._checking = True
 
     def check_creation(self, rpc: str, permission: str, project: Project) -> None:
-        """Whether the caller may make a workload in `project`, in a call of `rpc` that need not make one.
+        """Check that the caller may create a workload in `project`. Some methods create a missing one.
 
         Raises GoogleError: PERMISSION_DENIED.
         """
@@ -64,7 +64,7 @@ class Deployments:
             raise denied(rpc, permission, f"projects/{project.id}")
 
     def check_identity(self, project: Project, email: str) -> None:
-        """Whether the caller may let a workload of `project` run as the account.
+        """Check that the caller may run a workload of `project` as the account.
 
         Raises GoogleError: PERMISSION_DENIED.
         """
@@ -81,15 +81,15 @@ class Deployments:
                 raise may_not_act_as(email)
 
     def check_images(self, template: Any) -> None:
-        """Whether the caller may read the images of a revision's or a task's template.
+        """Check that the caller may read the images of a template.
 
         Raises GoogleError: PERMISSION_DENIED.
         """
         if not self._checking:
             return
         for repository in _repositories(container.image for container in template.containers):
-            # Of a project that does not exist here nothing is known: its images, such as Google's own
-            # samples, pass for public.
+            # Images of projects that do not exist here, such as Google's samples,
+            # count as public.
             if self._projects.find(repository.split("/")[1]) is None:
                 continue
             resource = self._hierarchy.resource(repository)
@@ -99,15 +99,15 @@ class Deployments:
                 raise may_not_read_image(repository)
 
     def _check_other(self, email: str) -> None:
-        """An account that is not in the store: a default one, one of a project not ours, or a missing one."""
-        if self._accounts.is_ours(email):
+        """Check an account that the store does not have: a default, a missing or another project's one."""
+        if self._accounts.is_local(email):
             raise may_not_act_as(email)
         owner = next((each for each in self._projects if each.compute_account == email.lower()), None)
         if not self._checking:
             return
         if owner is not None:
             self._check_act_as(self._hierarchy.project(owner), email)
-        elif not caller().almighty:
+        elif not caller().is_admin:
             raise may_not_act_as(email)
 
     def _check_act_as(self, resource: Resource, email: str) -> None:
@@ -125,7 +125,7 @@ class Deployments:
 
 
 def _repositories(images: Iterable[str]) -> Iterator[str]:
-    """The repositories of Artifact Registry that hold `images`; images from elsewhere need no permission."""
+    """Yield the Artifact Registry repositories of images; other images need no permission."""
     for image in dict.fromkeys(images):
         if match := _DOCKER.fullmatch(image):
             yield f"projects/{match[2]}/locations/{match[1]}/repositories/{match[3]}"

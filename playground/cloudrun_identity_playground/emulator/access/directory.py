@@ -1,4 +1,4 @@
-"""Which members of policies a caller is: itself, its groups, its domain, everybody."""
+"""Members of policies that a caller matches: the principal, its groups, its domain, allUsers."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ _POOL = re.compile(
 
 
 class Directory:
-    """The groups, of principals and of other groups."""
+    """Groups of principals and of other groups."""
 
     def __init__(self) -> None:
         self._groups: dict[str, frozenset[str]] = {}
 
     def add_group(self, email: str, members: Iterable[str]) -> None:
-        """Let `members`, named as in a policy, be the members of a group."""
+        """Add a group with members as in a policy."""
         self._groups[normal(f"group:{email}")] = frozenset(map(normal, members))
 
     def identities(self, caller: Caller) -> frozenset[str]:
-        """All members of policies that mean `caller`, in the form that `normal` gives.
+        """Return all members that match `caller`, in the form of `normal`.
 
-        A service account of the emulator is none of them by its e-mail: policies know it by its unique id.
+        A service account of the emulator is not included: policies know it by its unique id.
         """
         if not caller.principal:
             return frozenset({"allUsers"})
@@ -39,13 +39,13 @@ class Directory:
 
 
 def normal(member: str) -> str:
-    """`member` as it is compared: e-mails and domains without regard to case."""
+    """Return `member` for comparison: e-mails and domains in lower case."""
     kind, _, name = member.partition(":")
     return f"{kind}:{name.lower()}" if kind in ("user", "group", "serviceAccount", "domain") else member
 
 
 def _sets_of(principal: str) -> Iterable[str]:
-    """The domain of a user, the pool of an identity from outside."""
+    """Return the domain of a user, or the pool of a federated identity."""
     if principal.startswith("user:"):
         yield f"domain:{principal.rpartition('@')[2]}"
     if match := _POOL.fullmatch(principal):

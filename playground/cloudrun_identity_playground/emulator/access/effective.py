@@ -1,4 +1,4 @@
-"""Which permissions a caller has: bindings on the resource and above it, their roles, their conditions."""
+"""Effective permissions: bindings on the resource and above it, with their roles and conditions."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from cloudrun_identity_playground.emulator.apis.policies import Policies
 from cloudrun_identity_playground.emulator.apis.policy_rules import Binding
 from cloudrun_identity_playground.emulator.apis.role_table import RoleTable
 
-from .conditions import Circumstances, is_met
+from .conditions import RequestAttributes, is_met
 from .directory import Directory, normal
 from .resources import Resource
 
 
 class EffectivePermissions:
-    """The one answer to "may they?". `clock` gives seconds since the epoch."""
+    """Answers whether a caller has a permission. `clock` returns seconds since the epoch."""
 
     def __init__(
         self, policies: Policies, roles: RoleTable, directory: Directory, clock: Callable[[], float]
@@ -33,18 +33,18 @@ class EffectivePermissions:
         resource: Resource,
         modified_roles: frozenset[str] = frozenset(),
     ) -> bool:
-        """Whether `caller` has `permission` on `resource`.
+        """Return whether `caller` has `permission` on `resource`.
 
-        `modified_roles` are those that the call would grant or revoke.
+        `modified_roles` are the roles that the call grants or revokes.
         """
-        if caller.almighty:
+        if caller.is_admin:
             return True
         identities = self._directory.identities(caller)
-        circumstances = Circumstances(resource.name, resource.type, self._clock(), modified_roles)
+        attributes = RequestAttributes(resource.name, resource.type, self._clock(), modified_roles)
         return any(
             permission in self._roles.permissions(binding.role)
             and any(_means(member, caller, identities) for member in binding.members)
-            and (binding.condition is None or is_met(binding.condition.expression, circumstances))
+            and (binding.condition is None or is_met(binding.condition.expression, attributes))
             for binding in self._bindings(resource)
         )
 

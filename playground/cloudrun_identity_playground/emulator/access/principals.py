@@ -1,14 +1,14 @@
-"""The names of those who call: as a policy names them, and two that no policy knows."""
+"""Names of callers: principals as in a policy, and two names of the emulator."""
 
 from __future__ import annotations
 
 import re
 
 ADMIN = "admin"
-"""May do everything."""
+"""A caller that is allowed everything."""
 
 NOBODY = "nobody"
-"""Has no credentials."""
+"""A caller without credentials."""
 
 _PRINCIPAL = re.compile(
     r"(?:user|serviceAccount):[^@\s:]+@[^@\s:]+"
@@ -18,25 +18,25 @@ _PRINCIPAL = re.compile(
 
 
 def is_principal(name: str) -> bool:
-    """Whether `name` is that of a principal who can call; a group cannot."""
+    """Return whether `name` is a principal that can call; a group cannot."""
     return _PRINCIPAL.fullmatch(name) is not None
 
 
-def known_principal(name: str) -> str:
-    """`name`, if it is that of a principal who can call.
+def require_principal(name: str) -> str:
+    """Return `name` if it is a principal that can call.
 
-    Raises ValueError: it is not.
+    Raises ValueError: It is not.
     """
     if not is_principal(name):
-        raise ValueError("is none of user:EMAIL, serviceAccount:EMAIL, principal://…")
+        raise ValueError("must be user:EMAIL, serviceAccount:EMAIL or principal://…")
     return name
 
 
-def known_caller(name: str) -> str:
-    """`name`, if it may stand for whoever calls without a token.
+def require_caller(name: str) -> str:
+    """Return `name` if it can be the caller without a token.
 
-    Raises ValueError: it may not.
+    Raises ValueError: It cannot.
     """
     if name not in (ADMIN, NOBODY) and not is_principal(name):
-        raise ValueError("is none of admin, nobody, user:EMAIL, serviceAccount:EMAIL, principal://…")
+        raise ValueError("must be `admin`, `nobody`, user:EMAIL, serviceAccount:EMAIL or principal://…")
     return name

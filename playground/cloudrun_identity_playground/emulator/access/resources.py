@@ -1,4 +1,4 @@
-"""What a permission is asked on: a resource, with the policies that speak about it."""
+"""Resources that permissions apply to, with their policies."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _RUN_TYPES = {"services": "Service", "jobs": "Job", "workerPools": "WorkerPool"}
 
 @dataclass(frozen=True)
 class Resource:
-    """A resource, whether it exists or not.
+    """A resource, which need not exist.
 
-    `policies` are the names of its own policy, if it has one, and of those above it up to the organization.
-    `name` and `type` are what conditions see.
+    `policies` are the names of its policy, if it has one, and of the policies above it up to the
+    organization. `name` and `type` are those in conditions.
     """
 
     name: str
@@ -25,16 +25,16 @@ class Resource:
 
 
 class Hierarchy:
-    """Finds the resource of a name, and what lies above it."""
+    """Finds resources and their ancestors."""
 
     def __init__(self, projects: ProjectRegistry, accounts: AccountStore) -> None:
         self._projects = projects
         self._accounts = accounts
 
     def resource(self, name: str) -> Resource | None:
-        """The resource that decides about `name`: itself, or what it is a part of.
+        """Return the resource that decides about `name`: the resource itself, or the one that contains it.
 
-        None for what belongs to nobody (`roles/viewer`, no name at all) and for what is no name.
+        Return None for predefined roles, for an empty name and for an invalid one.
 
         Raises GoogleError: as `ProjectRegistry.resolve`.
         """
@@ -67,7 +67,7 @@ class Hierarchy:
         return None
 
     def project(self, project: Project) -> Resource:
-        """A project."""
+        """Return a project as a resource."""
         return Resource(
             f"projects/{project.number}",
             "cloudresourcemanager.googleapis.com/Project",
@@ -75,14 +75,14 @@ class Hierarchy:
         )
 
     def account(self, account: Account) -> Resource:
-        """A service account."""
+        """Return a service account as a resource."""
         own = policy_name(account)
         return Resource(
             own, "iam.googleapis.com/ServiceAccount", (own, *self._projects.chain(account.project))
         )
 
     def _account(self, project_id: str, identifier: str) -> Resource:
-        """The account, deleted ones included; without one, its project decides."""
+        """Return an account, deleted or not. Without an account, the policies of its project decide."""
         account = self._accounts.any(identifier)
         project = None if project_id == "-" else self._projects.resolve(project_id)
         if account is not None and project in (None, account.project):

@@ -1,7 +1,7 @@
-"""Which permission each method needs, and on what: the one table of it.
+"""The permission that each method needs, and the resource it needs it on.
 
-From the reference of each API and https://cloud.google.com/iam/docs/permissions-reference. Deploying to Cloud
-Run needs more than stands here: see `deployments`.
+Sources are the reference of each API and https://cloud.google.com/iam/docs/permissions-reference. Deploying
+to Cloud Run needs more; see `deployments`.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
+from cloudrun_identity.api import TARGET_KINDS
+
 
 @dataclass(frozen=True)
-class Needs:
-    """`permission` on the resource that the request names in `on` (dotted: a field of a field).
+class RequiresPermission:
+    """A method that needs `permission` on the resource in the request's field `on` (dotted if nested).
 
-    `with_field` are further permissions on it that a request needs which sets a field.
+    `with_field` are further permissions that a request needs if it sets a field.
     """
 
     permission: str
@@ -24,51 +26,50 @@ class Needs:
 
 
 @dataclass(frozen=True)
-class Finds:
-    """Everybody may search; of what `results` holds, the caller sees what it has `permission` on."""
+class FiltersResults:
+    """A search that everyone may make. It returns the items on which the caller has `permission`."""
 
     permission: str
     results: str
 
 
 @dataclass(frozen=True)
-class Tells:
-    """Everybody may ask which permissions it has on the resource that the request names in `on`."""
+class ReturnsPermissions:
+    """A method that returns the caller's permissions on the resource in the request's field `on`."""
 
     on: str = "resource"
 
 
 @dataclass(frozen=True)
-class Lends:
-    """A token or a signature of the account in `name`: `permission` on it, through `delegates` if any."""
+class Impersonates:
+    """A token or signature of the account in `name`, through `delegates`, that needs `permission` on it."""
 
     permission: str
 
 
 @dataclass(frozen=True)
-class Free:
-    """No permission at all."""
+class Unrestricted:
+    """A method that needs no permission."""
 
 
-Rule: TypeAlias = Needs | Finds | Tells | Lends | Free
+Rule: TypeAlias = RequiresPermission | FiltersResults | ReturnsPermissions | Impersonates | Unrestricted
 
 
 def _policies(service: str, prefix: str) -> Iterator[tuple[str, Rule]]:
-    """The three methods of every resource that has a policy."""
-    yield f"{service}/GetIamPolicy", Needs(f"{prefix}.getIamPolicy", "resource")
-    yield f"{service}/SetIamPolicy", Needs(f"{prefix}.setIamPolicy", "resource")
-    yield f"{service}/TestIamPermissions", Tells()
+    """Yield the three methods of every resource with a policy."""
+    yield f"{service}/GetIamPolicy", RequiresPermission(f"{prefix}.getIamPolicy", "resource")
+    yield f"{service}/SetIamPolicy", RequiresPermission(f"{prefix}.setIamPolicy", "resource")
+    yield f"{service}/TestIamPermissions", ReturnsPermissions()
 
 
 def _workloads(noun: str, field_name: str) -> Iterator[tuple[str, Rule]]:
-    """The methods of a kind of Cloud Run workload."""
+    """Yield the methods of a kind of Cloud Run workload."""
     service, prefix = f"google.cloud.run.v2.{noun}s", f"run.{noun.lower()}s"
-    yield f"{service}/Create{noun}", Needs(f"{prefix}.create", "parent")
-    yield f"{service}/Get{noun}", Needs(f"{prefix}.get", "name")
-    yield f"{service}/List{noun}s", Needs(f"{prefix}.list", "parent")
-    yield f"{service}/Update{noun}", Needs(f"{prefix}.update", f"{field_name}.name")
-    yield f"{service}/Delete{noun}", Needs(f"{prefix}.delete", "name")
-    yield from _policies(service, prefix)
+    yield f"{service}/Create{noun}", RequiresPermission(f"{prefix}.create", "parent")
+    yield f"{service}/Get{noun}", RequiresPermission(f"{prefix}.get", "name")
+    yield f"{service}/List{noun}s", RequiresPermission(f"{prefix}.list", "parent")
+    yield f"{service}/Update{noun}", RequiresPermission(f"{prefix}.update", f"{field_name}.name")
+    yield f"{service}/Delete{noun}", RequiresPermission(f"{prefix}.delete", "name")
 
 
 def _in(service: str, rules: Mapping[str, Rule]) -> Iterator[tuple[str, Rule]]:
@@ -78,72 +79,77 @@ def _in(service: str, rules: Mapping[str, Rule]) -> Iterator[tuple[str, Rule]]:
 
 RULES: Final[Mapping[str, Rule]] = dict(
     [
-        *_policies("google.iam.admin.v1.IAM", "iam.serviceAccounts"),
+        *(
+            rule
+            for descriptor in TARGET_KINDS.values()
+            for rule in _policies(descriptor.policy_service, descriptor.permission_prefix)
+        ),
         *_in(
             "google.iam.admin.v1.IAM",
             {
-                "CreateServiceAccount": Needs("iam.serviceAccounts.create", "name"),
-                "GetServiceAccount": Needs("iam.serviceAccounts.get", "name"),
-                "ListServiceAccounts": Needs("iam.serviceAccounts.list", "name"),
-                "PatchServiceAccount": Needs("iam.serviceAccounts.update", "service_account.name"),
-                "UpdateServiceAccount": Needs("iam.serviceAccounts.update", "name"),
-                "DeleteServiceAccount": Needs("iam.serviceAccounts.delete", "name"),
-                "UndeleteServiceAccount": Needs("iam.serviceAccounts.undelete", "name"),
-                "EnableServiceAccount": Needs("iam.serviceAccounts.enable", "name"),
-                "DisableServiceAccount": Needs("iam.serviceAccounts.disable", "name"),
-                "SignBlob": Lends("iam.serviceAccounts.signBlob"),
-                "SignJwt": Lends("iam.serviceAccounts.signJwt"),
-                "CreateServiceAccountKey": Needs("iam.serviceAccountKeys.create", "name"),
-                "UploadServiceAccountKey": Needs("iam.serviceAccountKeys.create", "name"),
-                "GetServiceAccountKey": Needs("iam.serviceAccountKeys.get", "name"),
-                "ListServiceAccountKeys": Needs("iam.serviceAccountKeys.list", "name"),
-                "DeleteServiceAccountKey": Needs("iam.serviceAccountKeys.delete", "name"),
-                "DisableServiceAccountKey": Needs("iam.serviceAccountKeys.disable", "name"),
-                "EnableServiceAccountKey": Needs("iam.serviceAccountKeys.enable", "name"),
-                # Predefined roles are everybody's: their names, and no parent, lead to no resource.
-                "GetRole": Needs("iam.roles.get", "name"),
-                "ListRoles": Needs("iam.roles.list", "parent"),
-                "CreateRole": Needs("iam.roles.create", "parent"),
-                "UpdateRole": Needs("iam.roles.update", "name"),
-                "DeleteRole": Needs("iam.roles.delete", "name"),
-                "UndeleteRole": Needs("iam.roles.undelete", "name"),
-                "QueryGrantableRoles": Free(),
-                "QueryTestablePermissions": Free(),
+                "CreateServiceAccount": RequiresPermission("iam.serviceAccounts.create", "name"),
+                "GetServiceAccount": RequiresPermission("iam.serviceAccounts.get", "name"),
+                "ListServiceAccounts": RequiresPermission("iam.serviceAccounts.list", "name"),
+                "PatchServiceAccount": RequiresPermission(
+                    "iam.serviceAccounts.update", "service_account.name"
+                ),
+                "UpdateServiceAccount": RequiresPermission("iam.serviceAccounts.update", "name"),
+                "DeleteServiceAccount": RequiresPermission("iam.serviceAccounts.delete", "name"),
+                "UndeleteServiceAccount": RequiresPermission("iam.serviceAccounts.undelete", "name"),
+                "EnableServiceAccount": RequiresPermission("iam.serviceAccounts.enable", "name"),
+                "DisableServiceAccount": RequiresPermission("iam.serviceAccounts.disable", "name"),
+                "SignBlob": Impersonates("iam.serviceAccounts.signBlob"),
+                "SignJwt": Impersonates("iam.serviceAccounts.signJwt"),
+                "CreateServiceAccountKey": RequiresPermission("iam.serviceAccountKeys.create", "name"),
+                "UploadServiceAccountKey": RequiresPermission("iam.serviceAccountKeys.create", "name"),
+                "GetServiceAccountKey": RequiresPermission("iam.serviceAccountKeys.get", "name"),
+                "ListServiceAccountKeys": RequiresPermission("iam.serviceAccountKeys.list", "name"),
+                "DeleteServiceAccountKey": RequiresPermission("iam.serviceAccountKeys.delete", "name"),
+                "DisableServiceAccountKey": RequiresPermission("iam.serviceAccountKeys.disable", "name"),
+                "EnableServiceAccountKey": RequiresPermission("iam.serviceAccountKeys.enable", "name"),
+                # Predefined roles and an empty parent are no resources: no permission is needed.
+                "GetRole": RequiresPermission("iam.roles.get", "name"),
+                "ListRoles": RequiresPermission("iam.roles.list", "parent"),
+                "CreateRole": RequiresPermission("iam.roles.create", "parent"),
+                "UpdateRole": RequiresPermission("iam.roles.update", "name"),
+                "DeleteRole": RequiresPermission("iam.roles.delete", "name"),
+                "UndeleteRole": RequiresPermission("iam.roles.undelete", "name"),
+                "QueryGrantableRoles": Unrestricted(),
+                "QueryTestablePermissions": Unrestricted(),
             },
         ),
         *_in(
             "google.iam.credentials.v1.IAMCredentials",
             {
-                "GenerateAccessToken": Lends("iam.serviceAccounts.getAccessToken"),
-                "GenerateIdToken": Lends("iam.serviceAccounts.getOpenIdToken"),
-                "SignBlob": Lends("iam.serviceAccounts.signBlob"),
-                "SignJwt": Lends("iam.serviceAccounts.signJwt"),
+                "GenerateAccessToken": Impersonates("iam.serviceAccounts.getAccessToken"),
+                "GenerateIdToken": Impersonates("iam.serviceAccounts.getOpenIdToken"),
+                "SignBlob": Impersonates("iam.serviceAccounts.signBlob"),
+                "SignJwt": Impersonates("iam.serviceAccounts.signJwt"),
             },
         ),
-        *_policies("google.cloud.resourcemanager.v3.Projects", "resourcemanager.projects"),
         *_policies("google.cloud.resourcemanager.v3.Folders", "resourcemanager.folders"),
         *_policies("google.cloud.resourcemanager.v3.Organizations", "resourcemanager.organizations"),
         *_in(
             "google.cloud.resourcemanager.v3.Projects",
             {
-                "GetProject": Needs("resourcemanager.projects.get", "name"),
-                "ListProjects": Needs("resourcemanager.projects.list", "parent"),
-                "SearchProjects": Finds("resourcemanager.projects.get", "projects"),
+                "GetProject": RequiresPermission("resourcemanager.projects.get", "name"),
+                "ListProjects": RequiresPermission("resourcemanager.projects.list", "parent"),
+                "SearchProjects": FiltersResults("resourcemanager.projects.get", "projects"),
             },
         ),
         *_in(
             "google.cloud.resourcemanager.v3.Folders",
             {
-                "GetFolder": Needs("resourcemanager.folders.get", "name"),
-                "ListFolders": Needs("resourcemanager.folders.list", "parent"),
-                "SearchFolders": Finds("resourcemanager.folders.get", "folders"),
+                "GetFolder": RequiresPermission("resourcemanager.folders.get", "name"),
+                "ListFolders": RequiresPermission("resourcemanager.folders.list", "parent"),
+                "SearchFolders": FiltersResults("resourcemanager.folders.get", "folders"),
             },
         ),
         *_in(
             "google.cloud.resourcemanager.v3.Organizations",
             {
-                "GetOrganization": Needs("resourcemanager.organizations.get", "name"),
-                "SearchOrganizations": Finds("resourcemanager.organizations.get", "organizations"),
+                "GetOrganization": RequiresPermission("resourcemanager.organizations.get", "name"),
+                "SearchOrganizations": FiltersResults("resourcemanager.organizations.get", "organizations"),
             },
         ),
         *_workloads("Service", "service"),
@@ -152,7 +158,7 @@ RULES: Final[Mapping[str, Rule]] = dict(
         *_in(
             "google.cloud.run.v2.Jobs",
             {
-                "RunJob": Needs(
+                "RunJob": RequiresPermission(
                     "run.jobs.run", "name", with_field={"overrides": "run.jobs.runWithOverrides"}
                 ),
             },
@@ -160,49 +166,48 @@ RULES: Final[Mapping[str, Rule]] = dict(
         *_in(
             "google.cloud.run.v2.Revisions",
             {
-                "GetRevision": Needs("run.revisions.get", "name"),
-                "ListRevisions": Needs("run.revisions.list", "parent"),
-                "DeleteRevision": Needs("run.revisions.delete", "name"),
+                "GetRevision": RequiresPermission("run.revisions.get", "name"),
+                "ListRevisions": RequiresPermission("run.revisions.list", "parent"),
+                "DeleteRevision": RequiresPermission("run.revisions.delete", "name"),
             },
         ),
         *_in(
             "google.cloud.run.v2.Executions",
             {
-                "GetExecution": Needs("run.executions.get", "name"),
-                "ListExecutions": Needs("run.executions.list", "parent"),
-                "DeleteExecution": Needs("run.executions.delete", "name"),
-                "CancelExecution": Needs("run.executions.cancel", "name"),
+                "GetExecution": RequiresPermission("run.executions.get", "name"),
+                "ListExecutions": RequiresPermission("run.executions.list", "parent"),
+                "DeleteExecution": RequiresPermission("run.executions.delete", "name"),
+                "CancelExecution": RequiresPermission("run.executions.cancel", "name"),
             },
         ),
         *_in(
             "google.longrunning.Operations",
             {
-                "GetOperation": Needs("run.operations.get", "name"),
-                "WaitOperation": Needs("run.operations.get", "name"),
-                "ListOperations": Needs("run.operations.list", "name"),
-                "DeleteOperation": Needs("run.operations.delete", "name"),
+                "GetOperation": RequiresPermission("run.operations.get", "name"),
+                "WaitOperation": RequiresPermission("run.operations.get", "name"),
+                "ListOperations": RequiresPermission("run.operations.list", "name"),
+                "DeleteOperation": RequiresPermission("run.operations.delete", "name"),
             },
         ),
-        *_policies("google.cloud.secretmanager.v1.SecretManagerService", "secretmanager.secrets"),
         *_in(
             "google.cloud.orgpolicy.v2.OrgPolicy",
             {
-                "GetPolicy": Needs("orgpolicy.policy.get", "name"),
-                "GetEffectivePolicy": Needs("orgpolicy.policy.get", "name"),
-                "ListPolicies": Needs("orgpolicy.policies.list", "parent"),
-                "ListConstraints": Needs("orgpolicy.constraints.list", "parent"),
-                "CreatePolicy": Needs("orgpolicy.policies.create", "parent"),
-                "UpdatePolicy": Needs("orgpolicy.policies.update", "policy.name"),
-                "DeletePolicy": Needs("orgpolicy.policies.delete", "name"),
-                "CreateCustomConstraint": Needs("orgpolicy.customConstraints.create", "parent"),
-                "GetCustomConstraint": Needs("orgpolicy.customConstraints.get", "name"),
-                "ListCustomConstraints": Needs("orgpolicy.customConstraints.list", "parent"),
-                "UpdateCustomConstraint": Needs(
+                "GetPolicy": RequiresPermission("orgpolicy.policy.get", "name"),
+                "GetEffectivePolicy": RequiresPermission("orgpolicy.policy.get", "name"),
+                "ListPolicies": RequiresPermission("orgpolicy.policies.list", "parent"),
+                "ListConstraints": RequiresPermission("orgpolicy.constraints.list", "parent"),
+                "CreatePolicy": RequiresPermission("orgpolicy.policies.create", "parent"),
+                "UpdatePolicy": RequiresPermission("orgpolicy.policies.update", "policy.name"),
+                "DeletePolicy": RequiresPermission("orgpolicy.policies.delete", "name"),
+                "CreateCustomConstraint": RequiresPermission("orgpolicy.customConstraints.create", "parent"),
+                "GetCustomConstraint": RequiresPermission("orgpolicy.customConstraints.get", "name"),
+                "ListCustomConstraints": RequiresPermission("orgpolicy.customConstraints.list", "parent"),
+                "UpdateCustomConstraint": RequiresPermission(
                     "orgpolicy.customConstraints.update", "custom_constraint.name"
                 ),
-                "DeleteCustomConstraint": Needs("orgpolicy.customConstraints.delete", "name"),
+                "DeleteCustomConstraint": RequiresPermission("orgpolicy.customConstraints.delete", "name"),
             },
         ),
     ]
 )
-"""By `package.Service/Method`; every method that is served stands here."""
+"""Rules of all served methods, by `package.Service/Method`."""

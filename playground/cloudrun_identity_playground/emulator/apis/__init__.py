@@ -1,1 +1,1 @@
-"""What Google's APIs do, each in its module, independent of how a call arrived."""
+"""The behavior of each Google API in its own module, independent of gRPC and REST."""

@@ -1,4 +1,4 @@
-"""The service accounts that exist and those that were deleted, and how a caller addresses one."""
+"""Store of service accounts, live and deleted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .key_pairs import KeyPair
 from .projects import Project, ProjectRegistry
 
 UNDELETE_WITHIN = 30 * 24 * 3600
-"""For so many seconds a deleted account can be undeleted."""
+"""Seconds during which a deleted account can be undeleted."""
 
 _GET = "google.iam.admin.v1.IAM/GetServiceAccount"
 _ID = re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]")
@@ -32,7 +32,7 @@ _NAME = re.compile(r"projects/([^/]+)/serviceAccounts/([^/]+)")
 
 @dataclass
 class Account:
-    """A service account. Another account may get its e-mail after it was deleted, never its unique id."""
+    """A service account. Its e-mail can be used again after its deletion, its unique id cannot."""
 
     project: Project
     email: str
@@ -46,18 +46,18 @@ class Account:
 
     @property
     def name(self) -> str:
-        """The resource name, `projects/ID/serviceAccounts/EMAIL`."""
+        """Resource name, `projects/ID/serviceAccounts/EMAIL`."""
         return f"projects/{self.project.id}/serviceAccounts/{self.email}"
 
     def google_key(self, now: float) -> KeyPair:
-        """The key that Google holds for the account, made `now` (seconds since the epoch) if not before."""
+        """Return the key that Google holds for the account; `now` is used if it is created first."""
         if self._google_key is None:
             self._google_key = KeyPair.new(self.unique_id, now)
         return self._google_key
 
 
 class AccountStore:
-    """All service accounts; what policies know of them (`members.Accounts`) included."""
+    """All service accounts; implements `members.Accounts` for policies."""
 
     def __init__(self, projects: ProjectRegistry, lag: Lag, clock: Callable[[], float]) -> None:
         self._projects = projects
@@ -70,11 +70,11 @@ class AccountStore:
         return iter(self._by_unique_id.values())
 
     def of_project(self, project: Project) -> dict[str, Account]:
-        """The live accounts of `project`, by e-mail."""
+        """Return the live accounts of a project by e-mail."""
         return {account.email: account for account in self._live.values() if account.project is project}
 
     def create(self, project: Project, account_id: str) -> Account:
-        """A new account.
+        """Create an account.
 
         Raises GoogleError: INVALID_ARGUMENT, ALREADY_EXISTS, or RESOURCE_EXHAUSTED (the project's quota).
         """
@@ -96,10 +96,10 @@ class AccountStore:
         return account
 
     def find(self, name: str) -> Account:
-        """The live account of a resource name, by e-mail or unique id, whatever the lag.
+        """Return the live account of a resource name, by e-mail or unique id, regardless of the lag.
 
-        Raises GoogleError: NOT_FOUND; or PERMISSION_DENIED where the project is `-`, as Google then
-        cannot tell where to look.
+        Raises GoogleError: NOT_FOUND; PERMISSION_DENIED if the project is `-`, because Google cannot search
+        then.
         """
         match = _NAME.fullmatch(name)
         if match is None:
@@ -114,7 +114,7 @@ class AccountStore:
         raise not_found("Unknown service account")
 
     def read(self, name: str) -> Account:
-        """As `find`, but a fresh account may not be seen yet.
+        """Return the account as `find` does, but a new account may not be visible yet.
 
         Raises GoogleError: as `find`.
         """
@@ -126,15 +126,15 @@ class AccountStore:
         return account
 
     def delete(self, account: Account) -> None:
-        """Delete `account`; its tombstones and keys remain for an undelete."""
+        """Delete an account. Its deleted members and keys remain for an undelete."""
         account.deleted_at = self._clock()
         del self._live[account.email]
 
     def undelete(self, unique_id: str) -> Account:
-        """Bring a deleted account back, with its keys and its grants.
+        """Restore a deleted account with its keys and grants.
 
-        Raises GoogleError: NOT_FOUND (unknown, not deleted, or too long ago) or FAILED_PRECONDITION
-        (another account has its e-mail now).
+        Raises GoogleError: NOT_FOUND (unknown, not deleted, or deleted too long ago) or FAILED_PRECONDITION
+        (another account has the e-mail).
         """
         account = self._by_unique_id.get(unique_id)
         if account is None or account.deleted_at is None:
@@ -148,28 +148,28 @@ class AccountStore:
         return account
 
     def live(self, email: str) -> Account | None:
-        """The live account with this e-mail."""
+        """Return the live account with this e-mail."""
         return self._live.get(email.lower())
 
     def any(self, identifier: str) -> Account | None:
-        """The live account with this e-mail, or the one with this unique id, deleted or not."""
+        """Return the live account with this e-mail, or the live or deleted one with this unique id."""
         return self._by_unique_id.get(identifier) or self.live(identifier)
 
-    def is_ours(self, email: str) -> bool:
-        """Whether an account with this e-mail would be one of the emulator's projects, if it existed."""
+    def is_local(self, email: str) -> bool:
+        """Return whether an account with this e-mail belongs to a project of the emulator."""
         return self._projects.of_account(email) is not None
 
     def is_live(self, unique_id: str) -> bool:
-        """Whether the account exists and is not deleted."""
+        """Return whether the account exists and is not deleted."""
         account = self._by_unique_id.get(unique_id)
         return account is not None and account.deleted_at is None
 
     def is_taken(self, email: str) -> bool:
-        """Whether a live account has this e-mail."""
+        """Return whether a live account has this e-mail."""
         return email.lower() in self._live
 
     def known_to_policies(self, email: str) -> str | None:
-        """The unique id of the live account with this e-mail, as policies know it; see `members.Accounts`."""
+        """Return the unique id of the live account with this e-mail; see `members.Accounts`."""
         if self._projects.of_account(email) is None:
             return None
         account = self._live.get(email.lower())

@@ -1,4 +1,4 @@
-"""Who is calling: whom Google notes on what the call changes, and whose permissions decide about it."""
+"""The caller of the current call: Google records it on changed resources and checks its permissions."""
 
 from __future__ import annotations
 
@@ -10,44 +10,44 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Caller:
-    """A principal as a policy names it (`user:ann@example.com`); empty: nobody in particular.
+    """A principal as in a policy (`user:ann@example.com`), or an empty string for none.
 
-    `unique_id` is that of a service account of the emulator. An `almighty` caller may do everything.
+    `unique_id` is that of a service account of the emulator. A caller with `is_admin` is allowed everything.
     """
 
     principal: str
     unique_id: str = ""
-    almighty: bool = False
+    is_admin: bool = False
 
     @property
     def email(self) -> str:
-        """The e-mail of the principal, or its whole name where it has none."""
+        """E-mail of the principal, or its whole name if it has none."""
         kind, _, name = self.principal.partition(":")
         return name if kind in ("user", "serviceAccount") else self.principal
 
 
-ADMIN = Caller("user:operator@example.com", almighty=True)
-"""Whoever calls without a token, unless the emulator is told otherwise."""
+ADMIN = Caller("user:operator@example.com", is_admin=True)
+"""The default caller without a token."""
 
-FOREIGNER = Caller("user:somebody@example.com", almighty=True)
-"""Whoever changes things through the control API."""
+OTHER_USER = Caller("user:somebody@example.com", is_admin=True)
+"""The caller of changes through the control API."""
 
 _caller = ContextVar("caller", default=ADMIN)
 
 
 def caller() -> Caller:
-    """Who makes the call under way."""
+    """Return the caller of the current call."""
     return _caller.get()
 
 
 def actor() -> str:
-    """The e-mail of whoever makes the call under way."""
+    """Return the e-mail of the caller of the current call."""
     return caller().email
 
 
 @contextmanager
 def acting_as(who: Caller) -> Iterator[None]:
-    """Calls made inside are made by `who`."""
+    """Make calls inside the block as `who`."""
     token = _caller.set(who)
     try:
         yield

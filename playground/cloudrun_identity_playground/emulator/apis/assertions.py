@@ -1,4 +1,4 @@
-"""JWTs that clients sign with the key of a service account, to say who they are."""
+"""JWTs that clients sign with the key of a service account to authenticate."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ _SKEW = 300
 
 
 class RejectedAssertionError(Exception):
-    """An assertion that proves nothing; one line that says why, in Google's words where they are known."""
+    """An invalid assertion; one line with the reason, in Google's words where they are known."""
 
 
 class Assertions:
-    """Which account signed an assertion. `clock` gives seconds since the epoch."""
+    """Verifies assertions. `clock` returns seconds since the epoch."""
 
     def __init__(self, accounts: AccountStore, clock: Callable[[], float]) -> None:
         self._accounts = accounts
         self._clock = clock
 
     def signer(self, token: str, audiences: Collection[str] | None) -> tuple[Account, Jwt]:
-        """The account whose live, enabled key signed `token`, and what the token says.
+        """Return the account whose live, enabled key signed `token`, and the token's content.
 
-        `audiences` are those of which the token must name one; None: any.
+        The token must have one of `audiences`; None accepts any.
 
-        Raises RejectedAssertionError: it is no such token.
+        Raises RejectedAssertionError: The token is invalid.
         """
         try:
             jwt = Jwt.parse(token)

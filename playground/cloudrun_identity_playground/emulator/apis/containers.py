@@ -1,4 +1,4 @@
-"""Folders and organizations: which there are, and what lies above what."""
+"""Folders and organizations, and the hierarchy above a resource."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NAME = re.compile(r"(folders|organizations)/(\d+)")
 
 @dataclass(frozen=True)
 class Container:
-    """A folder or an organization. `name` is `folders/NUMBER` or `organizations/NUMBER`, as is `parent`."""
+    """A folder or an organization. `name` and `parent` are `folders/NUMBER` or `organizations/NUMBER`."""
 
     name: str
     display_name: str
@@ -29,12 +29,12 @@ class Container:
 class Containers:
     """The folders and organizations that exist.
 
-    Unless `strict`, there is one behind every number: it can be read, and comes into being when it is first
-    named while `founding` is set.
+    Unless `strict`, every number has one: it can be read, and is created when it is first named while
+    `auto_creating` is set.
     """
 
     def __init__(self, *, strict: bool) -> None:
-        self.founding = False
+        self.auto_creating = False
         self._strict = strict
         self._by_name: dict[str, Container] = {}
 
@@ -42,18 +42,18 @@ class Containers:
         return iter(self._by_name.values())
 
     def add(self, container: Container) -> Container:
-        """Make `container` exist."""
+        """Add a folder or an organization."""
         self._by_name[container.name] = container
         return container
 
     def find(self, name: str) -> Container | None:
-        """The container of that name if it exists already; naming it here creates nothing."""
+        """Return the existing container of that name; create nothing."""
         return self._by_name.get(name)
 
     def resolve(self, name: str) -> Container:
-        """The folder or organization of a resource name.
+        """Return the folder or organization of a resource name.
 
-        Raises GoogleError: INVALID_ARGUMENT, or PERMISSION_DENIED, as Google hides whether one exists.
+        Raises GoogleError: INVALID_ARGUMENT; PERMISSION_DENIED, because Google does not reveal what exists.
         """
         match = _NAME.fullmatch(name)
         if match is None:
@@ -65,20 +65,20 @@ class Containers:
         if self._strict:
             raise _hidden(name, match[1])
         container = Container(name, display_name=match[2])
-        return self.add(container) if self.founding else container
+        return self.add(container) if self.auto_creating else container
 
     def resolve_in(self, collection: str, name: str) -> Container:
-        """As `resolve`, of one of the collections."""
+        """Return the container as `resolve` does, if it belongs to the collection."""
         if not name.startswith(f"{collection}/"):
             raise invalid(f"Invalid resource name '{name}'; expected '{collection}/NUMBER'.")
         return self.resolve(name)
 
     def canonical(self, collection: str, name: str) -> str:
-        """The name of what `resolve_in` finds."""
+        """Return the name of the container that `resolve_in` finds."""
         return self.resolve_in(collection, name).name
 
     def above(self, name: str) -> Iterator[str]:
-        """The name of a container, and those of what lies above it, up to the organization; none of ``."""
+        """Yield a container and its ancestors up to the organization; nothing for an empty name."""
         while name:
             yield name
             container = self.find(name)

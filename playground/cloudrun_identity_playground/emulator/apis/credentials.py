@@ -1,6 +1,6 @@
-"""IAM Credentials v1: tokens and signatures of service accounts for those who may act as them.
+"""IAM Credentials v1: tokens and signatures of service accounts.
 
-Who may, and through which delegates, is decided before a call gets here.
+Permissions and delegation chains are checked before a call arrives here.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _LONGEST = 12 * _HOUR
 _EXTENSION = "iam.allowServiceAccountCredentialLifetimeExtension"
 
 Mint = Callable[[str, float], str]
-"""Makes an access token of a principal that is good for so many seconds."""
+"""Returns an access token of a principal, valid for some seconds."""
 
 
 class IdTokens:
-    """The OpenID Connect tokens that Google signs, with a key of its own."""
+    """OpenID Connect tokens, signed with a key of Google."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -37,13 +37,13 @@ class IdTokens:
 
     @property
     def key(self) -> KeyPair:
-        """Google's key."""
+        """Return Google's key."""
         if self._key is None:
             self._key = KeyPair.new("federated-signon.system.gserviceaccount.com", self._clock())
         return self._key
 
     def issue(self, account: Account, audience: str, *, with_email: bool = True) -> str:
-        """A token that tells `audience` who the account is; good for an hour."""
+        """Return a token with the identity of the account for `audience`, valid for an hour."""
         now = int(self._clock())
         claims: dict[str, Any] = {
             "iss": "https://accounts.google.com",
@@ -79,7 +79,7 @@ class IAMCredentials:
     def access_token(
         self, request: credentials.GenerateAccessTokenRequest
     ) -> credentials.GenerateAccessTokenResponse:
-        """A token for calls as the account, for an hour unless asked otherwise."""
+        """Return an access token of the account, valid for an hour unless the request says otherwise."""
         account = self._usable(request)
         if not request.scope:
             raise invalid("Request contains an invalid argument: scope is required.")
@@ -94,7 +94,7 @@ class IAMCredentials:
 
     @serves(f"{_SERVICE}/GenerateIdToken")
     def id_token(self, request: credentials.GenerateIdTokenRequest) -> credentials.GenerateIdTokenResponse:
-        """A token that tells an audience who the account is."""
+        """Return an identity token for an audience."""
         account = self._usable(request)
         if not request.audience:
             raise invalid("Request contains an invalid argument: audience is required.")
@@ -124,7 +124,7 @@ class IAMCredentials:
         return credentials.SignJwtResponse(key_id=key.id, signed_jwt=key.sign_jwt(claims))
 
     def _usable(self, request: Any) -> Account:
-        """The account of the request, behind its delegates: all of them exist and are enabled."""
+        """Return the account of the request; it and all delegates must exist and be enabled."""
         [*_, account] = [self._enabled(name) for name in (*request.delegates, request.name)]
         return account
 

@@ -1,4 +1,4 @@
-"""Organization Policy v2: constraints that an organization defines itself. They are kept, not enforced."""
+"""Organization Policy v2: custom constraints. They are stored, not enforced."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class CustomConstraints:
         self._constraints: dict[str, orgpolicy.CustomConstraint] = {}
 
     def all(self) -> Iterable[orgpolicy.CustomConstraint]:
-        """Every custom constraint."""
+        """Return all custom constraints."""
         return self._constraints.values()
 
     @serves("google.cloud.orgpolicy.v2.OrgPolicy/CreateCustomConstraint")
     def create(self, request: orgpolicy.CreateCustomConstraintRequest) -> orgpolicy.CustomConstraint:
-        """Define a constraint."""
+        """Create a constraint."""
         name = request.custom_constraint.name
         match = _NAME.fullmatch(name)
         if match is None or match[1] != request.parent:
@@ -40,7 +40,7 @@ class CustomConstraints:
 
     @serves("google.cloud.orgpolicy.v2.OrgPolicy/GetCustomConstraint")
     def get(self, request: orgpolicy.GetCustomConstraintRequest) -> orgpolicy.CustomConstraint:
-        """Show a constraint."""
+        """Return a constraint."""
         return self._find(request.name)
 
     @serves("google.cloud.orgpolicy.v2.OrgPolicy/ListCustomConstraints")
@@ -55,13 +55,13 @@ class CustomConstraints:
 
     @serves("google.cloud.orgpolicy.v2.OrgPolicy/UpdateCustomConstraint")
     def update(self, request: orgpolicy.UpdateCustomConstraintRequest) -> orgpolicy.CustomConstraint:
-        """Define a constraint anew."""
+        """Replace a constraint."""
         self._find(request.custom_constraint.name)
         return self._store(request.custom_constraint)
 
     @serves("google.cloud.orgpolicy.v2.OrgPolicy/DeleteCustomConstraint")
     def delete(self, request: orgpolicy.DeleteCustomConstraintRequest) -> empty_pb2.Empty:
-        """Forget a constraint."""
+        """Delete a constraint."""
         del self._constraints[self._find(request.name).name]
         return empty_pb2.Empty()
 

@@ -1,4 +1,4 @@
-"""Cloud Run v2: executions of jobs, which keep the identity that the job had when they were started."""
+"""Cloud Run v2: executions of jobs, which keep the job's service account from their start."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _Status = run.ExecutionReference.CompletionStatus
 
 @dataclass
 class _Execution:
-    """An execution as readers see it while it runs, and when it is over, in seconds since the epoch."""
+    """An execution as it is shown while it runs and after its end, which is in seconds since the epoch."""
 
     shown: Any
     ends: float
 
 
 class Executions:
-    """`google.cloud.run.v2.Executions`. An execution runs for as long as the switch says, and succeeds."""
+    """`google.cloud.run.v2.Executions`. The switch sets how long an execution runs; it succeeds."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Executions:
         self._executions: dict[str, _Execution] = {}
 
     def start(self, job: Any, request: run.RunJobRequest) -> operations_pb2.Operation:
-        """Execute `job`, with the overrides of the request; an operation that lasts as long as it runs."""
+        """Execute `job` with the request's overrides; return an operation as long as the execution."""
         execution = _new_execution(job, request)
         self._stamps.put(execution)
         for field in ("create_time", "start_time"):
@@ -67,24 +67,24 @@ class Executions:
         return self._operation(execution, ends)
 
     def report_on(self, job: Any) -> None:
-        """Set what a job says of its executions."""
+        """Set the fields of a job that report its executions."""
         mine = [each.shown for each in map(self._settled, self._of_job(job.name))]
         job.execution_count = len(mine)
         none = run.ExecutionReference.pb()()
         job.latest_created_execution.CopyFrom(_reference(mine[-1]) if mine else none)
 
     def all(self) -> Iterable[Any]:
-        """Every execution as it is now, as plain protobuf."""
+        """Return every execution as plain protobuf."""
         return [self._settled(name).shown for name in self._executions]
 
     def drop(self, job_name: str) -> None:
-        """Forget the executions of a job that is gone."""
+        """Remove the executions of a deleted job."""
         for name in self._of_job(job_name):
             del self._executions[name]
 
     @serves("google.cloud.run.v2.Executions/GetExecution")
     def get(self, request: run.GetExecutionRequest) -> run.Execution:
-        """Show an execution."""
+        """Return an execution."""
         execution: run.Execution = run.Execution.wrap(self._find(request.name).shown)
         return execution
 
@@ -101,7 +101,7 @@ class Executions:
 
     @serves("google.cloud.run.v2.Executions/CancelExecution")
     def cancel(self, request: run.CancelExecutionRequest) -> operations_pb2.Operation:
-        """Stop an execution that runs; an operation that ends with it cancelled."""
+        """Cancel a running execution; return an operation."""
         running = self._find(request.name)
         check_etag(request.etag, running.shown)
         if not running.shown.reconciling:
@@ -114,7 +114,7 @@ class Executions:
 
     @serves("google.cloud.run.v2.Executions/DeleteExecution")
     def delete(self, request: run.DeleteExecutionRequest) -> operations_pb2.Operation:
-        """Forget an execution, stopping it if it runs; an operation that ends with what it was."""
+        """Delete an execution, which stops it; return an operation."""
         execution = copy_of(self._find(request.name).shown)
         check_etag(request.etag, execution)
         self._stamps.put(execution)
@@ -141,7 +141,7 @@ class Executions:
         return self._settled(canonical)
 
     def _settled(self, name: str) -> _Execution:
-        """The execution, over if its time has come."""
+        """Return the execution; end it first if it is due."""
         execution = self._executions[name]
         if execution.shown.reconciling and self._clock() >= execution.ends:
             execution.shown = copy_of(execution.shown)
@@ -158,23 +158,23 @@ class Executions:
 
 
 class JobRuns:
-    """`RunJob`, the method of `google.cloud.run.v2.Jobs` that makes executions."""
+    """`RunJob`, the method of `google.cloud.run.v2.Jobs` that creates executions."""
 
     def __init__(self, executions: Executions, job: Callable[[str], Any]) -> None:
-        """`job` gives the job of a name as plain protobuf, or raises GoogleError (NOT_FOUND)."""
+        """`job` returns the job of a name as plain protobuf, or raises GoogleError (NOT_FOUND)."""
         self._executions = executions
         self._job = job
 
     @serves("google.cloud.run.v2.Jobs/RunJob")
     def run(self, request: run.RunJobRequest) -> operations_pb2.Operation:
-        """Execute a job; an operation that lasts as long as it runs."""
+        """Execute a job; return an operation that lasts as long as the execution."""
         job = self._job(request.name)
         check_etag(request.etag, job)
         return self._executions.start(job, request)
 
 
 def _new_execution(job: Any, request: run.RunJobRequest) -> Any:
-    """An execution that has just begun to run."""
+    """Return an execution that has just started."""
     short_name = _short(job.name)
     execution = run.Execution.pb()(
         name=f"{job.name}/executions/{short_name}-{secrets.token_hex(3)[:5]}",
@@ -203,7 +203,7 @@ def _override(execution: Any, request: run.RunJobRequest) -> None:
         execution.template.timeout.CopyFrom(overrides.timeout)
     for override in overrides.container_overrides:
         for container in execution.template.containers:
-            # A job of one container need not name it.
+            # The override for the only container of a job needs no name.
             if override.name in ("", container.name):
                 _override_container(container, override)
 
@@ -219,7 +219,7 @@ def _override_container(container: Any, override: Any) -> None:
 
 
 def _end(execution: Any, count: str, stamps: Stamps) -> None:
-    """Let the execution be over, with all its tasks counted as `succeeded_count` or `cancelled_count`."""
+    """End the execution and count all tasks as `succeeded_count` or `cancelled_count`."""
     stamps.put(execution)
     execution.completion_time.CopyFrom(execution.update_time)
     execution.running_count = 0

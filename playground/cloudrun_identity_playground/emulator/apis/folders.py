@@ -14,19 +14,19 @@ _Organization = resourcemanager.Organization
 
 
 class Folders:
-    """`google.cloud.resourcemanager.v3.Folders`, but for its policies. Folders come from the seed alone."""
+    """`google.cloud.resourcemanager.v3.Folders` without policies. Only the seed creates folders."""
 
     def __init__(self, containers: Containers) -> None:
         self._containers = containers
 
     @serves("google.cloud.resourcemanager.v3.Folders/GetFolder")
     def get(self, request: resourcemanager.GetFolderRequest) -> resourcemanager.Folder:
-        """Show a folder."""
+        """Return a folder."""
         return _folder(self._containers.resolve_in("folders", request.name))
 
     @serves("google.cloud.resourcemanager.v3.Folders/ListFolders")
     def list(self, request: resourcemanager.ListFoldersRequest) -> resourcemanager.ListFoldersResponse:
-        """List the folders that lie directly under a folder or an organization."""
+        """List the folders directly in a folder or an organization."""
         parent = self._containers.resolve(request.parent).name
         found = {each.name: _folder(each) for each in self._folders() if each.parent == parent}
         folders, token = page(found, request.page_token, page_size(request.page_size, 300, 300))
@@ -49,14 +49,14 @@ class Folders:
 
 
 class Organizations:
-    """`google.cloud.resourcemanager.v3.Organizations`, but for its policies; they come from the seed."""
+    """`google.cloud.resourcemanager.v3.Organizations` without policies. Only the seed creates them."""
 
     def __init__(self, containers: Containers) -> None:
         self._containers = containers
 
     @serves("google.cloud.resourcemanager.v3.Organizations/GetOrganization")
     def get(self, request: resourcemanager.GetOrganizationRequest) -> resourcemanager.Organization:
-        """Show an organization."""
+        """Return an organization."""
         return _organization(self._containers.resolve_in("organizations", request.name))
 
     @serves("google.cloud.resourcemanager.v3.Organizations/SearchOrganizations")

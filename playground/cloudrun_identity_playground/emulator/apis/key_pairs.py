@@ -1,4 +1,4 @@
-"""Keys of service accounts as such: RSA pairs, certificates around their public halves, and signatures."""
+"""RSA key pairs, X.509 certificates and signatures of service account keys."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 FOREVER = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
-"""The end of a key without expiry."""
+"""End of a key without expiry."""
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """A public key of RSA in an X.509 certificate, as PEM, and when the key is good."""
+    """An RSA public key in an X.509 certificate (PEM), with its validity."""
 
     pem: bytes
     public: rsa.RSAPublicKey
@@ -30,9 +30,9 @@ class Certificate:
 
     @classmethod
     def parse(cls, pem: bytes) -> Self:
-        """A certificate that somebody sent.
+        """Parse a certificate.
 
-        Raises ValueError: it is no certificate in PEM, or its key is not of RSA.
+        Raises ValueError: It is not a PEM certificate, or its key is not RSA.
         """
         parsed = x509.load_pem_x509_certificate(pem)
         public = parsed.public_key()
@@ -42,13 +42,13 @@ class Certificate:
 
     @property
     def public_pem(self) -> bytes:
-        """The public key alone, as PEM."""
+        """Return the public key as PEM."""
         return self.public.public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
 
     def is_signature(self, signature: bytes, content: bytes) -> bool:
-        """Whether `signature` (RS256) is one of `content` by the private half."""
+        """Return whether `signature` (RS256) of `content` was made with the private half."""
         try:
             self.public.verify(signature, content, padding.PKCS1v15(), hashes.SHA256())
         except InvalidSignature:
@@ -58,7 +58,7 @@ class Certificate:
 
 @dataclass(frozen=True)
 class KeyPair:
-    """Both halves of a key, and its id."""
+    """A key pair with its id."""
 
     id: str
     private: rsa.RSAPrivateKey
@@ -66,7 +66,7 @@ class KeyPair:
 
     @classmethod
     def new(cls, subject: str, now: float, not_after: datetime = FOREVER) -> Self:
-        """A new pair with a certificate for `subject`, good from `now` (seconds since the epoch)."""
+        """Create a pair with a certificate for `subject`, valid from `now` (seconds since the epoch)."""
         private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, subject)])
         not_before = datetime.fromtimestamp(int(now), UTC)
@@ -87,17 +87,17 @@ class KeyPair:
 
     @property
     def private_pem(self) -> str:
-        """The private half, as PEM."""
+        """Return the private half as PEM."""
         return self.private.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         ).decode()
 
     def sign(self, content: bytes) -> bytes:
-        """The signature (RS256) of `content`."""
+        """Sign `content` (RS256)."""
         return self.private.sign(content, padding.PKCS1v15(), hashes.SHA256())
 
     def sign_jwt(self, claims: Mapping[str, Any]) -> str:
-        """A JWT of `claims`."""
+        """Return a JWT with `claims`."""
         header = {"alg": "RS256", "kid": self.id, "typ": "JWT"}
         signed = ".".join(_encoded(json.dumps(part).encode()) for part in (header, claims))
         return f"{signed}.{_encoded(self.sign(signed.encode()))}"
@@ -105,7 +105,7 @@ class KeyPair:
 
 @dataclass(frozen=True)
 class Jwt:
-    """A JWT that somebody sent, not verified yet."""
+    """A JWT that is not verified yet."""
 
     header: Mapping[str, Any]
     claims: Mapping[str, Any]
@@ -114,9 +114,9 @@ class Jwt:
 
     @classmethod
     def parse(cls, token: str) -> Self:
-        """The parts of a token.
+        """Parse a token.
 
-        Raises ValueError: it is no JWT.
+        Raises ValueError: It is not a JWT.
         """
         signed, _, signature = token.rpartition(".")
         header, claims = (json.loads(_decoded(part)) for part in signed.split("."))

@@ -28,9 +28,9 @@ _Type = iam.ListServiceAccountKeysRequest.KeyType
 
 
 class Keys:
-    """The keys of `google.iam.admin.v1.IAM`. The private half is in the answer of the create alone.
+    """The keys of `google.iam.admin.v1.IAM`. Only the response of a create has the private half.
 
-    `token_uri` is where clients that sign in with a key created here get their tokens.
+    Clients that sign in with a key get their tokens at `token_uri`.
     """
 
     def __init__(self, accounts: AccountStore, org_policies: OrgPolicies, clock: Callable[[], float]) -> None:
@@ -41,7 +41,7 @@ class Keys:
 
     @serves("google.iam.admin.v1.IAM/CreateServiceAccountKey")
     def create(self, request: iam.CreateServiceAccountKeyRequest) -> iam.ServiceAccountKey:
-        """Create a key; no later answer has its private half."""
+        """Create a key."""
         account = self._accounts.find(request.name)
         self._check_allowed(account, _NO_CREATION, "Key creation is not allowed on this service account.")
         pair = KeyPair.new(account.unique_id, self._clock(), self._expiry(account))
@@ -56,7 +56,7 @@ class Keys:
 
     @serves("google.iam.admin.v1.IAM/UploadServiceAccountKey")
     def upload(self, request: iam.UploadServiceAccountKeyRequest) -> iam.ServiceAccountKey:
-        """Take the public half of a key that somebody made, in an X.509 certificate."""
+        """Add the public half of a key that was created elsewhere, in an X.509 certificate."""
         account = self._accounts.find(request.name)
         self._check_allowed(account, _NO_UPLOAD, "Key upload is not allowed on this service account.")
         try:
@@ -71,7 +71,7 @@ class Keys:
 
     @serves("google.iam.admin.v1.IAM/ListServiceAccountKeys")
     def list(self, request: iam.ListServiceAccountKeysRequest) -> iam.ListServiceAccountKeysResponse:
-        """List the keys, the one that Google holds itself included unless only others are asked for."""
+        """List the keys, including the one that Google holds, unless the request filters by type."""
         account = self._accounts.find(request.name)
         wanted: set[int] = set(request.key_types) or {_Type.USER_MANAGED, _Type.SYSTEM_MANAGED}
         keys = list(account.keys.values()) if _Type.USER_MANAGED in wanted else []
@@ -81,7 +81,7 @@ class Keys:
 
     @serves("google.iam.admin.v1.IAM/GetServiceAccountKey")
     def get(self, request: iam.GetServiceAccountKeyRequest) -> iam.ServiceAccountKey:
-        """Show a key, with its public half if asked for."""
+        """Return a key, with its public half if the request asks for it."""
         account_name, _, key_id = request.name.partition("/keys/")
         account = self._accounts.find(account_name)
         held = account.google_key(self._clock())
@@ -119,7 +119,7 @@ class Keys:
             raise failed_precondition(f"The service account has {MAX_KEYS} keys already.")
 
     def _expiry(self, account: Account) -> datetime:
-        """When a key that is created now ends; the constraint says it in hours, such as `24h`."""
+        """Return the expiry of a new key. The constraint has it in hours, such as `24h`."""
         allowed = self._org_policies.allowed_values(f"projects/{account.project.id}", _EXPIRY)
         hours = [int(value.removesuffix("h")) for value in allowed or ()]
         return datetime.fromtimestamp(self._clock(), UTC) + timedelta(hours=min(hours)) if hours else FOREVER
@@ -132,12 +132,12 @@ class Keys:
         return account, account.keys[key_id]
 
     def _system_managed(self, account: Account) -> iam.ServiceAccountKey:
-        """The key that Google holds for every account and rotates itself."""
+        """Return the key that Google holds for every account and rotates."""
         pair = account.google_key(self._clock())
         return _key(account, pair.id, pair.certificate, _Origin.GOOGLE_PROVIDED, _Type.SYSTEM_MANAGED)
 
     def _credentials_file(self, account: Account, pair: KeyPair) -> bytes:
-        """The JSON that client libraries read as credentials."""
+        """Return the JSON file that client libraries read as credentials."""
         return json.dumps(
             {
                 "type": "service_account",

@@ -1,8 +1,8 @@
-"""Members of IAM policies: which forms there are, and how accounts are remembered behind their e-mails.
+"""Members of IAM policies: their forms, and the accounts behind e-mails.
 
-A policy does not store the e-mail of a service account but the account: when the account is deleted, its
-member turns into `deleted:serviceAccount:EMAIL?uid=UID` when read, in its old place and under an unchanged
-etag, and turns back when the account is undeleted.
+A policy stores the account, not its e-mail. After the account is deleted, the member reads as
+`deleted:serviceAccount:EMAIL?uid=UID`, in the same place and under the same etag. After an undelete it reads
+as before.
 """
 
 from __future__ import annotations
@@ -33,37 +33,36 @@ _FORMS = tuple(
 
 @dataclass(frozen=True)
 class AccountMember:
-    """A service account in a policy: its e-mail as it was written, and the account that it meant then."""
+    """A service account in a policy: the e-mail as written, and the account that had it then."""
 
     email: str
     unique_id: str
 
 
 Member: TypeAlias = str | AccountMember
-"""A member as a policy stores it: an account, or any other principal as it was written."""
+"""A member as a policy stores it: an account, or another principal as written."""
 
 
 class Accounts(Protocol):
-    """What policies need to know of service accounts."""
+    """Lookup of service accounts for policies."""
 
     def is_live(self, unique_id: str) -> bool:
-        """Whether the account exists and is not deleted."""
+        """Return whether the account exists and is not deleted."""
 
     def is_taken(self, email: str) -> bool:
-        """Whether a live account has this e-mail."""
+        """Return whether a live account has this e-mail."""
 
     def known_to_policies(self, email: str) -> str | None:
-        """The unique id of the live account with this e-mail.
+        """Return the unique id of the live account with this e-mail.
 
-        None if no account of this e-mail can ever be checked, because its project is not one of the
-        emulator's.
+        Return None if the account cannot be checked, because its project does not belong to the emulator.
 
-        Raises GoogleError: INVALID_ARGUMENT, the account does not exist, or is too fresh.
+        Raises GoogleError: INVALID_ARGUMENT, the account does not exist or is too new.
         """
 
 
 def parse(member: str, accounts: Accounts) -> Member:
-    """Bind `member`, as a caller writes it, to the account it means.
+    """Bind a member of a request to its account.
 
     Raises GoogleError: INVALID_ARGUMENT, the form is unknown or the account does not exist.
     """
@@ -81,7 +80,7 @@ def parse(member: str, accounts: Accounts) -> Member:
 
 
 def render(member: Member, accounts: Accounts, *, stale_ids: bool = False) -> str:
-    """`member` as a reader sees it now; `stale_ids` hides the tombstone if another account has the e-mail."""
+    """Return the member as it is read; `stale_ids` hides a deleted form whose e-mail is in use again."""
     match member:
         case AccountMember(email, unique_id) if accounts.is_live(unique_id) or (
             stale_ids and accounts.is_taken(email)

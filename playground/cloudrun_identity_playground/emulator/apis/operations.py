@@ -1,4 +1,4 @@
-"""Long-running operations: named at once, done after a delay."""
+"""Long-running operations, which are done after a delay."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class _Started:
 
 
 class Operations:
-    """`google.longrunning.Operations`, for the operations of Cloud Run.
+    """`google.longrunning.Operations` for Cloud Run.
 
-    How long an operation takes is a switch; if no time, it is done in its first answer.
+    A switch sets the duration. With none, an operation is done in its first response.
     """
 
     def __init__(self, clock: Callable[[], float], switches: Switches) -> None:
@@ -37,10 +37,10 @@ class Operations:
     def start(
         self, location: str, metadata: Any, outcome: Callable[[], Any], done_at: float | None = None
     ) -> operations_pb2.Operation:
-        """Begin an operation under `location` (`projects/P/locations/L`).
+        """Start an operation in `location` (`projects/P/locations/L`).
 
-        `metadata` is the resource as it is on its way; `outcome` gives it once the operation is done: at
-        `done_at` in seconds since the epoch, or after the time that operations take.
+        `metadata` is the resource during the operation; `outcome` returns it when the operation is done: at
+        `done_at` in seconds since the epoch, or after the duration of operations.
         """
         name = f"{location}/operations/{uuid.uuid4()}"
         self._started[name] = _Started(
@@ -49,22 +49,22 @@ class Operations:
         return self._show(name)
 
     def done_at(self) -> float:
-        """When an operation that begins now is done."""
+        """Return when an operation that starts now is done."""
         return self._clock() + self._switches.operation_seconds
 
     @serves("google.longrunning.Operations/GetOperation")
     def get(self, request: operations_pb2.GetOperationRequest) -> operations_pb2.Operation:
-        """Show an operation."""
+        """Return an operation."""
         return self._show(request.name)
 
     @serves("google.longrunning.Operations/WaitOperation")
     def wait(self, request: operations_pb2.WaitOperationRequest) -> operations_pb2.Operation:
-        """Show an operation; it is never waited for, which the API allows."""
+        """Return an operation without waiting, which the API allows."""
         return self._show(request.name)
 
     @serves("google.longrunning.Operations/DeleteOperation")
     def delete(self, request: operations_pb2.DeleteOperationRequest) -> empty_pb2.Empty:
-        """Forget an operation."""
+        """Delete an operation."""
         self._show(request.name)
         del self._started[request.name]
         return empty_pb2.Empty()

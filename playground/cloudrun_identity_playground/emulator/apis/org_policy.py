@@ -1,4 +1,4 @@
-"""Organization Policy v2: what is set on a project, a folder or an organization, and what holds there."""
+"""Organization Policy v2: policies of projects, folders and organizations, and their inheritance."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from .projects import Project, ProjectRegistry
 from .rpc import serves
 
 ENFORCED_BY_DEFAULT = frozenset({"iam.disableCrossProjectServiceAccountUsage"})
-"""Boolean constraints that Google enforces where nobody set anything."""
+"""Boolean constraints that Google enforces if no policy is set."""
 
 _PARTS = ("spec", "dry_run_spec")
 _NAME = re.compile(r"((?:projects|folders|organizations)/[^/]+)/policies/([A-Za-z0-9.]+)")
 
 
 class OrgPolicies:
-    """`google.cloud.orgpolicy.v2.OrgPolicy`: policies. Its custom constraints are `custom_constraints`."""
+    """The policies of `google.cloud.orgpolicy.v2.OrgPolicy`; see also `custom_constraints`."""
 
     def __init__(self, projects: ProjectRegistry, clock: Callable[[], float]) -> None:
         self._projects = projects
@@ -32,14 +32,14 @@ class OrgPolicies:
         self._policies: dict[str, orgpolicy.Policy] = {}
 
     def is_enforced(self, project: Project, constraint: str) -> bool:
-        """Whether a boolean constraint holds in `project`, by its own policy or an inherited one."""
+        """Return whether a boolean constraint is enforced in `project`, by its own or an inherited policy."""
         rules = self._effective(f"projects/{project.id}", constraint).rules
         return any(rule.enforce and not rule.condition.expression for rule in rules)
 
     def allowed_values(self, holder: str, constraint: str) -> frozenset[str] | None:
-        """What a list constraint allows in a project, folder or organization, in lower case.
+        """Return what a list constraint allows in a project, folder or organization, in lower case.
 
-        None if it restricts nothing.
+        Return None if it restricts nothing.
         """
         rules = self._effective(holder, constraint).rules
         if any(rule.allow_all for rule in rules) or not any("values" in rule for rule in rules):
@@ -47,12 +47,12 @@ class OrgPolicies:
         return frozenset(value.lower() for rule in rules for value in rule.values.allowed_values)
 
     def all(self) -> Iterable[orgpolicy.Policy]:
-        """Every policy that is set."""
+        """Return all policies."""
         return self._policies.values()
 
     @serves("google.cloud.orgpolicy.v2.OrgPolicy/GetEffectivePolicy")
     def get_effective(self, request: orgpolicy.GetEffectivePolicyRequest) -> orgpolicy.Policy:
-        """Show what holds, set here, inherited, or by default."""
+        """Return the effective policy: own, inherited, or the default."""
         parent, constraint = self._parse(request.name)
         return orgpolicy.Policy(
             name=f"{parent}/policies/{constraint}", spec=self._effective(parent, constraint)
@@ -60,12 +60,12 @@ class OrgPolicies:
 
     @serves("google.cloud.orgpolicy.v2.OrgPolicy/GetPolicy")
     def get(self, request: orgpolicy.GetPolicyRequest) -> orgpolicy.Policy:
-        """Show what is set here; NOT_FOUND means inherited."""
+        """Return the policy that is set on this resource; NOT_FOUND if it is inherited."""
         return self._find(request.name)
 
     @serves("google.cloud.orgpolicy.v2.OrgPolicy/ListPolicies")
     def list(self, request: orgpolicy.ListPoliciesRequest) -> orgpolicy.ListPoliciesResponse:
-        """List what is set here."""
+        """List the policies that are set on this resource."""
         prefix = f"{self._parent(request.parent)}/policies/"
         mine = {name: policy for name, policy in self._policies.items() if name.startswith(prefix)}
         shown, token = page(mine, request.page_token, page_size(request.page_size, 100, 1000))
@@ -73,7 +73,7 @@ class OrgPolicies:
 
     @serves("google.cloud.orgpolicy.v2.OrgPolicy/CreatePolicy")
     def create(self, request: orgpolicy.CreatePolicyRequest) -> orgpolicy.Policy:
-        """Set a policy where there is none."""
+        """Create a policy."""
         parent, constraint = self._parse(request.policy.name)
         if parent != self._parent(request.parent):
             raise invalid(f"The policy '{request.policy.name}' is not one of '{request.parent}'.")
@@ -84,11 +84,11 @@ class OrgPolicies:
 
     @serves("google.cloud.orgpolicy.v2.OrgPolicy/UpdatePolicy")
     def update(self, request: orgpolicy.UpdatePolicyRequest) -> orgpolicy.Policy:
-        """Replace the parts of a policy that the mask names."""
+        """Replace the parts of a policy in the mask."""
         policy = orgpolicy.Policy(self._find(request.policy.name))
         sent = request.policy
         _check_etag(sent.etag or sent.spec.etag, policy)
-        # The paths begin with the field of the request, in gRPC as in REST; without a mask all is replaced.
+        # The mask's paths begin with the request's field, in gRPC and REST. No mask replaces everything.
         paths = [path.removeprefix("policy.") for path in request.update_mask.paths]
         for part in _PARTS if not paths or "*" in paths else paths:
             if part not in _PARTS:
@@ -98,21 +98,21 @@ class OrgPolicies:
 
     @serves("google.cloud.orgpolicy.v2.OrgPolicy/DeletePolicy")
     def delete(self, request: orgpolicy.DeletePolicyRequest) -> empty_pb2.Empty:
-        """Return to what is inherited."""
+        """Delete a policy, so that the inherited one applies."""
         policy = self._find(request.name)
         _check_etag(request.etag, policy)
         del self._policies[policy.name]
         return empty_pb2.Empty()
 
     def _effective(self, parent: str, constraint: str) -> orgpolicy.PolicySpec:
-        """What the nearest policy from `parent` upwards says, or what holds where nobody set any.
+        """Return the spec of the nearest policy from `parent` upwards, or the default.
 
         A policy that inherits adds its rules to those above it; one that resets returns to Google's default.
         """
         rules: list[Any] = []
         for holder in self._chain(parent):
             policy = self._policies.get(f"{holder}/policies/{constraint}")
-            if policy is None or "spec" not in policy:  # one with a dry run alone sets nothing
+            if policy is None or "spec" not in policy:  # a policy with a dry run only
                 continue
             if policy.spec.reset:
                 break
@@ -123,7 +123,7 @@ class OrgPolicies:
         return orgpolicy.PolicySpec(rules=rules or [default])
 
     def _chain(self, parent: str) -> Iterator[str]:
-        """A project, folder or organization and what lies above it."""
+        """Yield a project, folder or organization and its ancestors."""
         if parent.startswith("projects/"):
             return self._projects.chain(self._projects.resolve_name(parent))
         return self._projects.containers.above(parent)

@@ -1,4 +1,4 @@
-"""Lists in pages."""
+"""Pages of lists."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _Item = TypeVar("_Item")
 
 
 def page(items: Mapping[str, _Item], token: str, size: int) -> tuple[Sequence[_Item], str]:
-    """The items whose keys follow `token`, in the order of the keys, at most `size`; and the next token.
+    """Return at most `size` items with keys after `token`, in the order of the keys, and the next token.
 
-    A token names the last key of the page before, so that deletions between two pages skip nothing.
+    A token is the last key of a page, so that deletions between two pages skip no item.
     """
     after = _decode(token)
     keys = sorted(key for key in items if key > after)
@@ -25,7 +25,7 @@ def page(items: Mapping[str, _Item], token: str, size: int) -> tuple[Sequence[_I
 
 
 def page_size(requested: int, default: int, most: int) -> int:
-    """The size of a page that an API grants: its default when none is asked for, never above its maximum."""
+    """Return the page size: the API's default if the request has none, and at most its maximum."""
     return min(requested or default, most)
 
 

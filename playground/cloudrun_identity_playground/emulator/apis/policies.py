@@ -1,4 +1,4 @@
-"""IAM policies of every resource: reading, writing, etags, conditions, limits."""
+"""IAM policies of all resources: reads, writes, etags, conditions and limits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .members import AccountMember, Accounts, Member, parse, render
 from .policy_rules import Binding, ResourceKind, check_binding, check_limits
 from .role_table import RoleTable
 
-_NEVER_WRITTEN = b"\x00\x20\x01"  # reads "ACAB": Google's etag of a policy that nobody wrote yet
+_NEVER_WRITTEN = b"\x00\x20\x01"  # "ACAB", Google's etag of a policy that was never written
 _DEFAULT_MASK = frozenset({"bindings", "etag"})
 _MASK_PATHS = _DEFAULT_MASK | {"audit_configs", "version"}
 
@@ -34,10 +34,10 @@ class _Policy:
 
 
 class Sharing(Protocol):
-    """Whom an organization lets its resources be shared with: `sharing.DomainRestrictedSharing`."""
+    """Organization policy that restricts members: `sharing.DomainRestrictedSharing`."""
 
     def check(self, resource: str, added: Iterable[Member]) -> None:
-        """Whether `added` may become members of the policy of `resource`.
+        """Check that `added` may become members of the policy of `resource`.
 
         Raises GoogleError: FAILED_PRECONDITION.
         """
@@ -46,12 +46,12 @@ class Sharing(Protocol):
 class Policies:
     """The policies of all resources, by resource name (`projects/ID`, `projects/ID/locations/L/jobs/J`, …).
 
-    The switch `tombstone_conflict` refuses a policy that holds both a live account and a tombstone of its
-    e-mail, as reported in 2020; Google's documentation of today shows both in one policy.
+    The switch `tombstone_conflict` refuses a policy with both an account and a deleted member of the same
+    e-mail, as reported in 2020. Google's current documentation shows both in one policy.
 
-    The switch `stale_ids` shows no tombstone once another account has the e-mail: the member reads as if it
-    were the new account and means the old one, and writing it again changes nothing until it was removed in a
-    write before. Google's documentation had it so before 2020.
+    The switch `stale_ids` hides the deleted form if another account has the e-mail: the member reads as the
+    new account and means the old one. Writing it changes nothing until a write has removed it. Google's
+    documentation said so before 2020.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Policies:
         self._last_stamp = 0
 
     def read(self, resource: str, request: iam_policy_pb2.GetIamPolicyRequest) -> policy_pb2.Policy:
-        """The policy of `resource` as of now, in the version asked for."""
+        """Return the policy of `resource` in the requested version."""
         version = request.options.requested_policy_version
         if version not in (0, 1, 3):
             raise invalid(f"Invalid requested policy version {version}; use 0, 1 or 3.")
@@ -81,7 +81,7 @@ class Policies:
     def write(
         self, resource: str, kind: ResourceKind, request: iam_policy_pb2.SetIamPolicyRequest
     ) -> policy_pb2.Policy:
-        """Replace the policy of `resource` and answer the new one; equal content gets a new etag too."""
+        """Replace the policy of `resource` and return the new one. Equal content gets a new etag too."""
         current = self._policies.get(resource, _Policy())
         mask = _mask(request)
         _check_etag(request.policy, current)
@@ -100,7 +100,7 @@ class Policies:
 
     @contextmanager
     def unchecked(self) -> Iterator[None]:
-        """Writes made inside are taken as they are, with members that any later write is refused for."""
+        """Accept members in writes inside the block that Google refuses. Any later write is refused."""
         self._checking = False
         try:
             yield
@@ -108,23 +108,23 @@ class Policies:
             self._checking = True
 
     def drop(self, resource: str) -> None:
-        """Forget the policy of a resource that is gone."""
+        """Remove the policy of a deleted resource."""
         self._policies.pop(resource, None)
 
     def __iter__(self) -> Iterator[str]:
-        """The resources whose policies were ever written."""
+        """Iterate over the resources whose policies were written."""
         return iter(sorted(self._policies))
 
     def bindings(self, resource: str) -> Sequence[Binding]:
-        """The bindings of a policy, with the accounts that their members mean."""
+        """Return the bindings of a policy, with the accounts of their members."""
         return self._policies.get(resource, _Policy()).bindings
 
     def shown(self, resource: str) -> policy_pb2.Policy:
-        """A policy as a reader of version 3 sees it."""
+        """Return a policy in version 3."""
         return self._view(self._policies.get(resource, _Policy()), 3)
 
     def bound_ids(self, resource: str) -> Sequence[Mapping[str, str]]:
-        """For each binding as it is shown, the unique ids of its accounts, by their members as shown."""
+        """Return, for each shown binding, the unique ids of its accounts by shown member."""
         return [
             {
                 self._render(member): member.unique_id
@@ -135,7 +135,7 @@ class Policies:
         ]
 
     def _bindings(self, sent: Iterable[Any], current: _Policy) -> Sequence[Binding]:
-        """What a caller sent, with equal bindings merged, equal members once, and empty bindings gone."""
+        """Return the sent bindings, with equal bindings merged, equal members once, and no empty bindings."""
         stale = {binding.key: self._stale(binding) for binding in current.bindings}
         merged: dict[tuple[str, bytes], Binding] = {}
         for each in sent:
@@ -147,7 +147,7 @@ class Policies:
         return [binding for binding in merged.values() if binding.members]
 
     def _stale(self, binding: Binding) -> Mapping[str, Member]:
-        """Members that mean a replaced account, by what they are shown as, in lower case."""
+        """Return members that mean a replaced account, by their shown form in lower case."""
         if not self._switches.stale_ids:
             return {}
         return {
@@ -204,7 +204,7 @@ class Policies:
         return shown
 
     def _stamp(self) -> bytes:
-        """A new etag: Google's are the microseconds of the write behind a byte 7."""
+        """Return a new etag: the microseconds of the write after a byte 7, as Google does."""
         self._last_stamp = max(int(self._clock() * 1e6), self._last_stamp + 1)
         return b"\x07" + self._last_stamp.to_bytes(7)
 
@@ -239,7 +239,7 @@ def _check_version(sent: policy_pb2.Policy, current: _Policy) -> None:
     conditional = any(binding.HasField("condition") for binding in sent.bindings)
     if conditional and sent.version != 3:
         raise invalid(f"A policy of version {sent.version} cannot contain conditions; use version 3.")
-    # Without an etag Google lets an older version overwrite a conditional policy: the conditions are lost.
+    # Without an etag, an older version overwrites a conditional policy, and the conditions are lost.
     if current.is_conditional and sent.version != 3 and sent.etag:
         raise invalid("The policy has conditions and must be written with version 3.")
 

@@ -1,4 +1,4 @@
-"""The three policy methods, which are the same for every resource that has a policy."""
+"""The three policy methods, which are the same for every resource with a policy."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from .rpc import Handler
 class PolicyMethods:
     """`GetIamPolicy`, `SetIamPolicy` and `TestIamPermissions` of one API.
 
-    `canonical` gives the name of the policy of a resource as it was sent, or raises GoogleError if there is
-    no such resource; so does `seen`, to those who read the policy, where they may know less than there is.
+    `canonical` returns the name of the resource's policy, or raises GoogleError if there is no such resource.
+    `seen` does the same for reads, which may not see a new resource.
     """
 
     service: str
@@ -29,7 +29,7 @@ class PolicyMethods:
     seen: Callable[[str], str] | None = None
 
     def handlers(self) -> Mapping[str, Handler]:
-        """The handlers, by the name of their RPC."""
+        """Return the handlers by RPC."""
         return {
             f"{self.service}/GetIamPolicy": self._get,
             f"{self.service}/SetIamPolicy": self._set,
@@ -48,5 +48,7 @@ class PolicyMethods:
         try:
             self.canonical(request.resource)
         except GoogleError:
-            return iam_policy_pb2.TestIamPermissionsResponse()  # nothing is permitted on what does not exist
+            return (
+                iam_policy_pb2.TestIamPermissionsResponse()
+            )  # no permission applies to a resource that does not exist
         return iam_policy_pb2.TestIamPermissionsResponse(permissions=request.permissions)

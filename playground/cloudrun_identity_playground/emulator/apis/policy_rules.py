@@ -1,4 +1,4 @@
-"""What a policy may hold, by the kind of the resource that it is attached to."""
+"""Rules for the content of a policy, by the kind of its resource."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_CONDITIONS_OF_ONE_GRANT = 20
 
 
 class ResourceKind(Enum):
-    """What a policy is attached to, as far as it decides what the policy may hold."""
+    """The kind of resource that a policy belongs to."""
 
     ORGANIZATION = "organization"
     FOLDER = "folder"
@@ -32,7 +32,7 @@ class ResourceKind(Enum):
 
     @property
     def takes_conditions(self) -> bool:
-        """Of Cloud Run, services alone take conditions; secrets do.
+        """True if bindings may have conditions. In Cloud Run, only services' may; secrets' may too.
 
         https://cloud.google.com/iam/docs/resource-types-with-conditional-roles lists both.
         """
@@ -40,12 +40,12 @@ class ResourceKind(Enum):
 
     @property
     def takes_public_members(self) -> bool:
-        """Whether `allUsers` and `allAuthenticatedUsers` may be members."""
+        """True if `allUsers` and `allAuthenticatedUsers` may be members."""
         return self in (ResourceKind.RUN_SERVICE, ResourceKind.SERVICE_ACCOUNT, ResourceKind.SECRET)
 
     @property
     def permission_prefix(self) -> str:
-        """A role can be granted on the resource if one of its permissions begins so."""
+        """Prefix that at least one permission of a role must have to be granted on the resource."""
         match self:
             case ResourceKind.ORGANIZATION | ResourceKind.FOLDER | ResourceKind.PROJECT:
                 return ""
@@ -59,7 +59,7 @@ class ResourceKind(Enum):
 
 @dataclass
 class Binding:
-    """A role and a condition with their members, in the order they were written."""
+    """A role and a condition with their members, in the order of the write."""
 
     role: str
     condition: Any = None  # google.type.Expr
@@ -67,7 +67,7 @@ class Binding:
 
     @property
     def key(self) -> tuple[str, bytes]:
-        """Bindings of one key are one binding."""
+        """Key of the binding; bindings with the same key are merged."""
         condition = (
             self.condition.SerializeToString(deterministic=True) if self.condition is not None else b""
         )
@@ -75,7 +75,7 @@ class Binding:
 
 
 def check_limits(bindings: Sequence[Binding]) -> None:
-    """Whether a policy may hold so many principals, groups and conditions.
+    """Check the numbers of principals, groups and conditions in a policy.
 
     Raises GoogleError: INVALID_ARGUMENT.
     """
@@ -88,12 +88,12 @@ def check_limits(bindings: Sequence[Binding]) -> None:
     grants = Counter((binding.role, member) for binding in bindings for member in binding.members)
     if grants and max(grants.values()) > MAX_CONDITIONS_OF_ONE_GRANT:
         raise invalid(
-            f"One role and member may stand in at most {MAX_CONDITIONS_OF_ONE_GRANT} conditional bindings."
+            f"One role and member may be in at most {MAX_CONDITIONS_OF_ONE_GRANT} conditional bindings."
         )
 
 
 def check_binding(binding: Binding, kind: ResourceKind) -> None:
-    """Whether the condition and the public members of `binding` are possible on such a resource.
+    """Check that the condition and public members of `binding` are allowed on such a resource.
 
     Raises GoogleError: INVALID_ARGUMENT.
     """

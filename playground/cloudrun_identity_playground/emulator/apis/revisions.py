@@ -39,9 +39,9 @@ class Revisions:
         self._revisions: dict[str, Any] = {}
 
     def create(self, workload: Any) -> str:
-        """Make a revision of the workload's template, and give its full name.
+        """Create a revision from the workload's template and return its full name.
 
-        Raises GoogleError: ALREADY_EXISTS, the template pins the name of another revision.
+        Raises GoogleError: ALREADY_EXISTS, another revision has the name in the template.
         """
         short_name = workload.name.rpartition("/")[2]
         pinned = workload.template.revision
@@ -66,7 +66,7 @@ class Revisions:
         return name
 
     def check_free(self, workload_name: str, pinned: str) -> None:
-        """Whether a template may pin that revision name (empty: it pins none).
+        """Check that no revision has the name in a template (empty if it has none).
 
         Raises GoogleError: ALREADY_EXISTS.
         """
@@ -74,17 +74,17 @@ class Revisions:
             raise already_exists(f"Revision named '{pinned}' with different configuration already exists.")
 
     def all(self) -> Iterable[Any]:
-        """Every revision, as plain protobuf."""
+        """Return every revision as plain protobuf."""
         return self._revisions.values()
 
     def drop(self, workload_name: str) -> None:
-        """Forget the revisions of a workload that is gone."""
+        """Remove the revisions of a deleted workload."""
         for name in [name for name in self._revisions if name.startswith(f"{workload_name}/revisions/")]:
             del self._revisions[name]
 
     @serves("google.cloud.run.v2.Revisions/GetRevision")
     def get(self, request: run.GetRevisionRequest) -> run.Revision:
-        """Show a revision."""
+        """Return a revision."""
         revision: run.Revision = run.Revision.wrap(self._find(request.name))
         return revision
 
@@ -102,7 +102,7 @@ class Revisions:
 
     @serves("google.cloud.run.v2.Revisions/DeleteRevision")
     def delete(self, request: run.DeleteRevisionRequest) -> operations_pb2.Operation:
-        """Delete a revision that is not the latest; an operation that ends with what it was."""
+        """Delete a revision that is not the latest; return an operation."""
         revision = self._find(request.name)
         check_etag(request.etag, revision)
         if revision is self._latest(revision.name.partition("/revisions/")[0]):
@@ -135,7 +135,7 @@ class Revisions:
 
 
 def _copy_common_fields(source: Any, target: Any) -> None:
-    """Copy what a template and a revision both declare, by name and type."""
+    """Copy the fields that a template and a revision both have, by name and type."""
     declared = target.DESCRIPTOR.fields_by_name
     for field, value in source.ListFields():
         twin = declared.get(field.name)

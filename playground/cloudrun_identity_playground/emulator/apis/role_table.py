@@ -1,4 +1,4 @@
-"""Which roles there are and what is in them: the predefined ones, and the custom ones of the projects."""
+"""Predefined roles and custom roles with their permissions."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from cloudrun_identity_playground.emulator.errors import invalid
 
 BASIC_ROLES = frozenset({"roles/owner", "roles/editor", "roles/viewer"})
 
-# Nearly every API of Google has such a role for its own agent; policies of real projects are full of them.
+# Nearly every Google API has such a role for its service agent, and real policies contain many of them.
 _SERVICE_AGENT = re.compile(r"roles/[A-Za-z0-9]+\.(?:[A-Za-z0-9]+S|[sS])erviceAgent")
 
 
 @dataclass(frozen=True)
 class PredefinedRole:
-    """A role that Google maintains. `permissions` is empty where the table does not list them."""
+    """A role that Google maintains. `permissions` is empty if the table does not list them."""
 
     name: str
     title: str
@@ -30,7 +30,7 @@ class PredefinedRole:
 
 @cache
 def predefined_roles() -> Mapping[str, PredefinedRole]:
-    """The predefined roles that the emulator knows, by name (`roles/run.admin`)."""
+    """Return the predefined roles that the emulator knows, by name (`roles/run.admin`)."""
     text = resources.files(__package__).joinpath("predefined_roles.yaml").read_text()
     table: dict[str, PredefinedRole] = {}
     for name, entry in yaml.safe_load(text).items():
@@ -49,30 +49,30 @@ def _predefined_permissions(role: str) -> frozenset[str]:
 
 
 class RoleTable:
-    """The roles that policies may name."""
+    """The roles that policies can name."""
 
     def __init__(self) -> None:
         self._custom: dict[str, iam.Role] = {}
-        self._permissions: dict[str, frozenset[str]] = {}  # of the custom roles; asked for at every call
+        self._permissions: dict[str, frozenset[str]] = {}  # of the custom roles; used at every call
 
     @property
     def custom(self) -> Mapping[str, iam.Role]:
-        """The custom roles, by their full name; deleted ones too."""
+        """Return the custom roles by their full name, including deleted ones."""
         return self._custom
 
     def store(self, role: iam.Role) -> None:
-        """Take a custom role as it is from now on."""
+        """Store a custom role."""
         idle = role.deleted or role.stage == iam.Role.RoleLaunchStage.DISABLED
         self._custom[role.name] = role
         self._permissions[role.name] = frozenset(() if idle else role.included_permissions)
 
     def permissions(self, role: str) -> frozenset[str]:
-        """What `role` permits now: nothing if it is not listed, deleted or disabled."""
+        """Return the permissions of a role; none if it is unknown, deleted or disabled."""
         custom = self._permissions.get(role)
         return _predefined_permissions(role) if custom is None else custom
 
     def check_grantable(self, role: str, resource: str, permission_prefix: str) -> None:
-        """Whether `role` exists and makes sense on `resource`.
+        """Check that `role` exists and can be granted on `resource`.
 
         Raises GoogleError: INVALID_ARGUMENT.
         """

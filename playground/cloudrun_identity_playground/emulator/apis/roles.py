@@ -1,4 +1,4 @@
-"""IAM v1: predefined roles, and custom roles of projects."""
+"""IAM v1: predefined roles, and custom roles."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .rpc import serves
 
 MAX_CUSTOM_ROLES = 300
 UNDELETE_WITHIN = 7 * 24 * 3600
-"""For so many seconds a deleted role can be undeleted; its id stays taken for longer."""
+"""Seconds during which a deleted role can be undeleted. Its id stays reserved for longer."""
 
 _ID = re.compile(r"[A-Za-z0-9_.]{3,64}")
 _PERMISSION = re.compile(r"[a-z][A-Za-z0-9.-]*\.[A-Za-z0-9-]+\.[A-Za-z0-9-]+")
@@ -37,7 +37,7 @@ _CHANGEABLE = ("title", "description", "included_permissions", "stage")
 
 
 class Roles:
-    """The roles of `google.iam.admin.v1.IAM`. Deleted custom roles stay, marked as deleted."""
+    """The roles of `google.iam.admin.v1.IAM`. Deleted custom roles remain, marked as deleted."""
 
     def __init__(self, projects: ProjectRegistry, table: RoleTable, clock: Callable[[], float]) -> None:
         self._projects = projects
@@ -48,13 +48,13 @@ class Roles:
 
     @serves("google.iam.admin.v1.IAM/GetRole")
     def get(self, request: iam.GetRoleRequest) -> iam.Role:
-        """Show a predefined or custom role with its permissions."""
+        """Return a predefined or custom role with its permissions."""
         predefined = predefined_roles().get(request.name)
         return _message(predefined, full=True) if predefined is not None else self._find(request.name)
 
     @serves("google.iam.admin.v1.IAM/ListRoles")
     def list(self, request: iam.ListRolesRequest) -> iam.ListRolesResponse:
-        """List the predefined roles, or a parent's custom ones; permissions in the FULL view alone."""
+        """List the predefined roles, or a parent's custom roles; with permissions only in the FULL view."""
         full = request.view == iam.RoleView.FULL
         roles = self._custom_of(request.parent) if request.parent else _all_predefined(full=full)
         listed = {name: role for name, role in roles.items() if request.show_deleted or not role.deleted}
@@ -65,7 +65,7 @@ class Roles:
 
     @serves("google.iam.admin.v1.IAM/CreateRole")
     def create(self, request: iam.CreateRoleRequest) -> iam.Role:
-        """Create a custom role; the id of a deleted one stays taken."""
+        """Create a custom role; the id of a deleted one is reserved."""
         parent = self._parent(request.parent)
         if not _ID.fullmatch(request.role_id):
             raise invalid(
@@ -88,7 +88,7 @@ class Roles:
 
     @serves("google.iam.admin.v1.IAM/UpdateRole")
     def update(self, request: iam.UpdateRoleRequest) -> iam.Role:
-        """Change the fields of the mask, or all that can change, of a custom role."""
+        """Change the fields in the mask, or all mutable fields, of a custom role."""
         role = iam.Role(self._find(request.name))
         _check_etag(request.role.etag, role)
         for field in request.update_mask.paths or _CHANGEABLE:
@@ -109,7 +109,7 @@ class Roles:
 
     @serves("google.iam.admin.v1.IAM/UndeleteRole")
     def undelete(self, request: iam.UndeleteRoleRequest) -> iam.Role:
-        """Bring a custom role back."""
+        """Restore a custom role."""
         role = iam.Role(self._find(request.name))
         _check_etag(request.etag, role)
         if not role.deleted:
@@ -123,7 +123,7 @@ class Roles:
     def testable_permissions(
         self, request: iam.QueryTestablePermissionsRequest
     ) -> iam.QueryTestablePermissionsResponse:
-        """List every permission of the predefined roles, and whether custom roles may hold it."""
+        """List the permissions of the predefined roles, and whether custom roles may have them."""
         of_project = "/projects/" in request.full_resource_name
         permissions = {
             name: iam.Permission(
@@ -193,7 +193,7 @@ def _check(role: iam.Role) -> None:
 
 
 def _is_beyond_projects(permission: str) -> bool:
-    """Whether it makes sense above projects alone, so that custom roles of projects cannot hold it."""
+    """Return whether a permission applies above projects only, so that projects' roles cannot have it."""
     return permission == "resourcemanager.projects.list" or permission.startswith(
         ("resourcemanager.folders.", "resourcemanager.organizations.")
     )

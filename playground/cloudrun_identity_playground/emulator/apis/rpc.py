@@ -1,4 +1,4 @@
-"""How a method of an API is marked with the name of the RPC that it serves."""
+"""The decorator that marks a method as the handler of an RPC."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 Handler = Callable[[Any], Any]
-"""Takes the request message of an RPC, returns its response message, raises `GoogleError`."""
+"""Takes the request of an RPC, returns the response, raises `GoogleError`."""
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 _ATTRIBUTE = "__served_rpc__"
 
 
 def serves(rpc: str) -> Callable[[_Method], _Method]:
-    """Mark a method as the handler of `rpc`, e.g. `google.iam.admin.v1.IAM/GetServiceAccount`."""
+    """Mark a method as the handler of `rpc`, such as `google.iam.admin.v1.IAM/GetServiceAccount`."""
 
     def mark(method: _Method) -> _Method:
         setattr(method, _ATTRIBUTE, rpc)
@@ -23,6 +23,6 @@ def serves(rpc: str) -> Callable[[_Method], _Method]:
 
 
 def handlers_of(api: object) -> Mapping[str, Handler]:
-    """The handlers of `api`, by the name of their RPC."""
+    """Return the handlers of `api` by RPC."""
     marked = {name: getattr(method, _ATTRIBUTE, None) for name, method in vars(type(api)).items()}
     return {rpc: getattr(api, name) for name, rpc in marked.items() if rpc is not None}

@@ -1,4 +1,4 @@
-"""What Cloud Run sets where a caller leaves it out, as the recordings have it."""
+"""Values that Cloud Run sets if a caller omits them, from recordings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PORT = 8080
 
 
 def set_service_defaults(service: Any) -> None:
-    """Those of a service."""
+    """Set the defaults of a service."""
     service.ingress = service.ingress or run.IngressTraffic.INGRESS_TRAFFIC_ALL
     service.launch_stage = service.launch_stage or _GA
     if not service.traffic:
@@ -32,7 +32,7 @@ def set_service_defaults(service: Any) -> None:
 
 
 def set_job_defaults(job: Any) -> None:
-    """Those of a job."""
+    """Set the defaults of a job."""
     job.launch_stage = job.launch_stage or _GA
     job.template.task_count = job.template.task_count or 1
     task = job.template.template
@@ -49,7 +49,7 @@ def set_job_defaults(job: Any) -> None:
 
 
 def set_worker_pool_defaults(pool: Any) -> None:
-    """Those of a worker pool."""
+    """Set the defaults of a worker pool."""
     pool.launch_stage = pool.launch_stage or _GA
     if not pool.instance_splits:
         pool.instance_splits.add(
@@ -66,7 +66,7 @@ def _set_limits(container: Any, memory: str) -> None:
 
 
 def _set_probe(probe: Any | None) -> None:
-    """Complete a probe that was sent."""
+    """Complete a probe."""
     if probe is None:
         return
     probe.timeout_seconds = probe.timeout_seconds or 1
@@ -79,7 +79,7 @@ def _set_probe(probe: Any | None) -> None:
 
 
 def _set_ingress(container: Any) -> None:
-    """Let requests reach the only container of a service, once its port is open."""
+    """Set the port of a service's only container, and the startup probe for it."""
     if not container.ports:
         container.ports.add(name="http1", container_port=_PORT)
     if not container.HasField("startup_probe"):

@@ -1,4 +1,4 @@
-"""What tells the three kinds of Cloud Run workloads apart."""
+"""Differences between the three kinds of Cloud Run workloads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from google.cloud import run_v2 as run
 from .policy_rules import ResourceKind
 from .run_defaults import set_job_defaults, set_service_defaults, set_worker_pool_defaults
 
-# What a caller sends in these is ignored: Cloud Run alone sets them.
+# Output-only fields: Cloud Run ignores what a caller sends in them.
 _OUTPUT_ONLY = (
     "name",
     "uid",
@@ -41,30 +41,35 @@ _OUTPUT_ONLY = (
 
 @dataclass(frozen=True)
 class RunKind:
-    """One kind of workload. Its messages are handled as plain protobuf.
-
-    `noun` is its name in RPCs (`CreateService`), `field` in requests (`service`, `service_id`), `label` in
-    errors, `collection` in resource names. `settle` sets what only this kind reports once a change took
-    effect.
-    """
+    """One kind of workload. Its messages are plain protobuf."""
 
     noun: str
+    """Name in RPCs (`CreateService`)."""
     field: str
+    """Name in requests (`service`, `service_id`)."""
     label: str
+    """Name in errors."""
     collection: str
+    """Name in resource names."""
     policy: ResourceKind
+    """Rules for its IAM policy."""
     message: Any
+    """Class of its message."""
     has_revisions: bool
+    """True if a change of the template creates a revision."""
     conditions: tuple[str, ...]
+    """Conditions that it reports."""
     set_defaults: Callable[[Any], None]
+    """Sets what a caller omitted."""
     settle: Callable[[Any], None] | None = None
+    """Sets the fields that only this kind reports after a change took effect."""
 
     def wrap(self, workload: Any) -> Any:
-        """`workload` as the client library's message."""
+        """Return `workload` as the client library's message."""
         return getattr(run, self.noun).wrap(workload)
 
     def list_response(self, workloads: Iterable[Any], next_page_token: str) -> Any:
-        """One page of a list."""
+        """Return one page of a list."""
         listed = {f"{self.field}s": [self.wrap(workload) for workload in workloads]}
         return getattr(run, f"List{self.noun}sResponse")(**listed, next_page_token=next_page_token)
 
@@ -75,12 +80,12 @@ class RunKind:
         return tuple(name for name in _OUTPUT_ONLY if name in declared)
 
     def identity_template(self, workload: Any) -> Any:
-        """The template that names the service account; a job's lies one level deeper."""
+        """Return the template with the service account; a job's is one level deeper."""
         return workload.template if self.has_revisions else workload.template.template
 
 
 def _settle_service(service: Any) -> None:
-    """Report the traffic, as it was asked for, and the address."""
+    """Report the traffic as requested, and the address."""
     short_name, location = service.name.rpartition("/")[2], service.name.split("/")[3]
     service.uri = f"https://{short_name}-{service.uid[:8]}.{location}.run.app"
     del service.traffic_statuses[:]
@@ -93,7 +98,7 @@ def _settle_service(service: Any) -> None:
 
 
 def _settle_worker_pool(pool: Any) -> None:
-    """Report the instances' split, as it was asked for."""
+    """Report the split of instances as requested."""
     del pool.instance_split_statuses[:]
     for split in pool.instance_splits:
         pool.instance_split_statuses.add(type_=split.type_, revision=split.revision, percent=split.percent)

@@ -1,4 +1,4 @@
-"""What becomes of a workload's message, as plain protobuf, when it is changed."""
+"""Changes of a workload's message, as plain protobuf."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .run_kinds import RunKind
 
 
 def sent_in(request: Any, kind: RunKind) -> Any:
-    """The workload in a request."""
+    """Return the workload in a request."""
     wrapped = getattr(request, kind.field)
     return type(wrapped).pb(wrapped)
 
 
 def copy_of(workload: Any) -> Any:
-    """A workload of its own with the same content."""
+    """Return a copy of a workload."""
     copy = type(workload)()
     copy.CopyFrom(workload)
     return copy
@@ -28,9 +28,9 @@ def copy_of(workload: Any) -> Any:
 def merged(
     current: Any, sent: Any, mask: field_mask_pb2.FieldMask, kind: RunKind, default_account: str
 ) -> Any:
-    """`current` with the fields of the mask as sent; without a mask, with all that a caller can set.
+    """Return `current` with the fields in the mask, or without a mask with all that a caller can set.
 
-    Raises GoogleError: INVALID_ARGUMENT, the mask names a field that there is not.
+    Raises GoogleError: INVALID_ARGUMENT, a field of the mask does not exist.
     """
     desired = copy_of(current)
     if mask.paths and list(mask.paths) != ["*"]:
@@ -46,7 +46,7 @@ def merged(
 
 
 def check_etag(sent: str, current: Any) -> None:
-    """Whether a change was made from what is current; without an etag it is made all the same.
+    """Check that the change is based on the current etag; a change without an etag is accepted.
 
     Raises GoogleError: ABORTED.
     """
@@ -75,7 +75,7 @@ def settle(workload: Any, kind: RunKind) -> None:
 
 
 def set_ready(workload: Any, state: int, message: str = "") -> None:
-    """Report `state`, a `Condition.State`, as the outcome of the latest change."""
+    """Report `state`, a `Condition.State`, as the result of the latest change."""
     workload.terminal_condition.CopyFrom(
         run.Condition.pb()(
             type_="Ready", state=state, message=message, last_transition_time=workload.update_time

@@ -1,4 +1,4 @@
-"""The names of one kind of Cloud Run workloads, as they are sent and as they are kept."""
+"""Names of Cloud Run workloads of one kind, as sent and as stored."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _PARENT = re.compile(r"projects/([^/]+)/locations/([^/]+)")
 
 @dataclass(frozen=True)
 class WorkloadNames:
-    """A name is kept with the project's id, whether it was sent with the id or the number."""
+    """Names are stored with the project's id, whether sent with the id or the number."""
 
     kind: RunKind
     projects: ProjectRegistry
 
     def parent(self, sent: str) -> str:
-        """The location `projects/ID/locations/LOCATION`.
+        """Return the location `projects/ID/locations/LOCATION`.
 
         Raises GoogleError: INVALID_ARGUMENT, or as `ProjectRegistry.resolve`.
         """
@@ -35,7 +35,7 @@ class WorkloadNames:
         return f"projects/{self.projects.resolve(project).id}/locations/{location}"
 
     def new(self, parent: str, short_name: str) -> str:
-        """The name of a workload to be made.
+        """Return the name of a new workload.
 
         Raises GoogleError: as `parent`.
         """
@@ -45,7 +45,7 @@ class WorkloadNames:
         return f"{canonical_parent}/{self.kind.collection}/{short_name}"
 
     def canonical(self, sent: str) -> str:
-        """The name of a workload, whether there is one or not.
+        """Return the name of a workload, which need not exist.
 
         Raises GoogleError: as `parent`.
         """
@@ -55,11 +55,11 @@ class WorkloadNames:
         return f"{self.parent(parent)}/{collection}/{short_name}"
 
     def project(self, name: str) -> Project:
-        """The project of a workload."""
+        """Return the project of a workload."""
         return self.projects.resolve(name.split("/")[1])
 
     def missing(self, name: str) -> GoogleError:
-        """NOT_FOUND: there is no workload of this canonical name."""
+        """Return NOT_FOUND for a canonical name."""
         _, project, _, location, _, short_name = name.split("/")
         return not_found(
             f"Resource '{short_name}' of kind '{self.kind.label}' in region '{location}' in project "

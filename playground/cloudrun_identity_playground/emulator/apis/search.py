@@ -1,4 +1,4 @@
-"""The queries of Resource Manager's search methods."""
+"""Queries of Resource Manager's search methods."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _CONJUNCTION = re.compile(r"\s+(?:AND\s+)?")
 
 
 def terms(query: str) -> Mapping[str, str]:
-    """`id:shop-* parent:organizations/1` → the fields asked for, each with its pattern.
+    """Parse `id:shop-* parent:organizations/1` to fields and their patterns.
 
     Raises GoogleError: INVALID_ARGUMENT, a term is not `FIELD:VALUE` or `FIELD=VALUE`.
     """
@@ -25,7 +25,7 @@ def terms(query: str) -> Mapping[str, str]:
 
 
 def matches(fields: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
-    """Whether all `fields` asked for fit their patterns, in which `*` is anything; case counts nothing."""
+    """Return whether all queried `fields` match their patterns; `*` matches anything, case is ignored."""
     return all(
         re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), fields.get(name, ""), re.IGNORECASE)
         for name, pattern in wanted.items()

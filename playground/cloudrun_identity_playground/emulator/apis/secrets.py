@@ -1,4 +1,4 @@
-"""Secret Manager: which secrets there are. What is in a secret is no concern here."""
+"""Secret Manager: names and policies of secrets, without their contents."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _NAME = re.compile(r"projects/([^/]+)/secrets/([A-Za-z0-9_-]{1,255})")
 
 
 class Secrets:
-    """The secrets of `google.cloud.secretmanager.v1.SecretManagerService`, of which only policies are served.
+    """The secrets of `google.cloud.secretmanager.v1.SecretManagerService`, with their policies only.
 
-    Secrets come from the seed alone: there is no method to create one.
+    Only the seed creates secrets.
     """
 
     SERVICE = "google.cloud.secretmanager.v1.SecretManagerService"
@@ -25,9 +25,9 @@ class Secrets:
         self._names: set[str] = set()
 
     def add(self, project: Project, secret_id: str) -> None:
-        """Make a secret exist.
+        """Add a secret.
 
-        Raises GoogleError: INVALID_ARGUMENT, `secret_id` is no name of a secret.
+        Raises GoogleError: INVALID_ARGUMENT, `secret_id` is not a valid name.
         """
         name = f"projects/{project.id}/secrets/{secret_id}"
         if not _NAME.fullmatch(name):
@@ -35,11 +35,11 @@ class Secrets:
         self._names.add(name)
 
     def __iter__(self) -> Iterator[str]:
-        """The resource names, `projects/ID/secrets/NAME`."""
+        """Iterate over the resource names, `projects/ID/secrets/NAME`."""
         return iter(sorted(self._names))
 
     def canonical(self, resource: str) -> str:
-        """The name of the secret, its project by id.
+        """Return the name of the secret, with its project's id.
 
         Raises GoogleError: NOT_FOUND, INVALID_ARGUMENT, or as `ProjectRegistry.resolve`.
         """

@@ -17,13 +17,13 @@ from .projects import ProjectRegistry
 from .rpc import serves
 
 ETAG = base64.b64decode("MDEwMjE5MjA=")
-"""The etag of every account, whatever happens to it: it guards nothing."""
+"""The etag of every account. It never changes, so it prevents no conflict."""
 
 _LONGEST: Mapping[str, int] = {"display_name": 100, "description": 256}
 
 
 class ServiceAccounts:
-    """The accounts of `google.iam.admin.v1.IAM`, but for their policies."""
+    """The accounts of `google.iam.admin.v1.IAM` without their policies."""
 
     SERVICE = "google.iam.admin.v1.IAM"
 
@@ -44,16 +44,16 @@ class ServiceAccounts:
 
     @serves("google.iam.admin.v1.IAM/GetServiceAccount")
     def get(self, request: iam.GetServiceAccountRequest) -> iam.ServiceAccount:
-        """Show an account, as far as the lag lets it be seen."""
+        """Return an account if the lag makes it visible."""
         account = self._accounts.read(request.name)
         shown = message(account)
         if self._lag.hides_from_read(_switch(account), first=True):
-            shown.disabled = not shown.disabled  # a read right after :disable may still show it enabled
+            shown.disabled = not shown.disabled  # a read right after a disable may still show it enabled
         return shown
 
     @serves("google.iam.admin.v1.IAM/ListServiceAccounts")
     def list(self, request: iam.ListServiceAccountsRequest) -> iam.ListServiceAccountsResponse:
-        """List the accounts of a project: 20 a page unless asked otherwise, 100 at most."""
+        """List the accounts of a project; 20 per page by default, at most 100."""
         accounts = self._accounts.of_project(self._projects.resolve_name(request.name))
         shown, token = page(accounts, request.page_token, page_size(request.page_size, 20, 100))
         return iam.ListServiceAccountsResponse(
@@ -62,7 +62,7 @@ class ServiceAccounts:
 
     @serves("google.iam.admin.v1.IAM/PatchServiceAccount")
     def patch(self, request: iam.PatchServiceAccountRequest) -> iam.ServiceAccount:
-        """Change display name or description; the answer holds the name and the patched fields alone."""
+        """Change display name or description; the response has the name and the changed fields only."""
         account = self._accounts.find(request.service_account.name)
         echo = iam.ServiceAccount(name=account.name)
         for field in request.update_mask.paths:
@@ -86,14 +86,14 @@ class ServiceAccounts:
 
     @serves("google.iam.admin.v1.IAM/DeleteServiceAccount")
     def delete(self, request: iam.DeleteServiceAccountRequest) -> empty_pb2.Empty:
-        """Delete an account: its members in all policies read as tombstones from now on."""
+        """Delete an account. Its members in all policies read as deleted."""
         account = self._accounts.find(request.name)
         self._accounts.delete(account)
         return empty_pb2.Empty()
 
     @serves("google.iam.admin.v1.IAM/UndeleteServiceAccount")
     def undelete(self, request: iam.UndeleteServiceAccountRequest) -> iam.UndeleteServiceAccountResponse:
-        """Bring an account back by its unique id."""
+        """Restore an account by its unique id."""
         unique_id = request.name.rpartition("/")[2]
         if not unique_id.isdigit():
             raise invalid(f"Invalid name '{request.name}': an account is undeleted by its unique id.")
@@ -110,7 +110,7 @@ class ServiceAccounts:
 
 
 def message(account: Account) -> iam.ServiceAccount:
-    """`account` as the API shows it."""
+    """Return the account as an API message."""
     return iam.ServiceAccount(
         name=account.name,
         project_id=account.project.id,
@@ -125,7 +125,7 @@ def message(account: Account) -> iam.ServiceAccount:
 
 
 def policy_name(account: Account) -> str:
-    """The name of the account's own policy: a policy ends with its account, so it goes by unique id."""
+    """Return the name of the account's policy, which has the unique id: it is deleted with the account."""
     return f"projects/{account.project.id}/serviceAccounts/{account.unique_id}"
 
 

@@ -1,7 +1,7 @@
-"""Domain restricted sharing: the organization policy that says who may become a member of IAM policies.
+"""Domain restricted sharing: the organization policy that restricts members of IAM policies.
 
-Google's values of `iam.allowedPolicyMemberDomains` are customer ids; here, where no directory tells which
-domains a customer has, they are the domains themselves.
+Google's values of `iam.allowedPolicyMemberDomains` are customer ids. Here they are domains, because no
+directory maps customers to domains.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _JUDGED = frozenset({"user", "group", "serviceAccount", "domain"})
 
 
 class DomainRestrictedSharing:
-    """What the policy allows, by the project, folder or organization of the resource.
+    """Checks members by the project, folder or organization of the resource.
 
-    It looks at members that are added, not at those that stand there from before: Google does not apply it
-    in retrospect. Accounts of the cloud's own projects are at home; Google's service agents are not. Members
-    that are neither public nor have an e-mail or a domain are not judged.
+    Only added members are checked: Google does not apply the policy to existing ones. Accounts of the
+    emulator's projects are allowed, Google's service agents are not. Members without an e-mail or a domain
+    that are not public are not checked.
     """
 
     def __init__(self, projects: ProjectRegistry, org_policies: OrgPolicies) -> None:
@@ -35,22 +35,22 @@ class DomainRestrictedSharing:
         self._org_policies = org_policies
 
     def check(self, resource: str, added: Iterable[Member]) -> None:
-        """Whether `added` may become members of the policy of `resource`.
+        """Check that `added` may become members of the policy of `resource`.
 
-        Raises GoogleError: FAILED_PRECONDITION, with a violation for each who may not, as users of Google
-        Cloud report it for project policies.
+        Raises GoogleError: FAILED_PRECONDITION, with a violation for each refused member, as users report it
+        for project policies.
         """
         holder = "/".join(resource.split("/")[:2])
         allowed = self._org_policies.allowed_values(holder, ALLOWED_MEMBERS)
         if allowed is None:
             return
-        strangers = dict.fromkeys(who for who in map(self._stranger, added) if who)
-        refused = [who for who in strangers if who.rpartition("@")[2].lower() not in allowed]
+        identities = dict.fromkeys(who for who in map(self._checked_identity, added) if who)
+        refused = [who for who in identities if who.rpartition("@")[2].lower() not in allowed]
         if refused:
             raise _not_permitted(holder, refused)
 
-    def _stranger(self, member: Member) -> str:
-        """The e-mail or domain of a member that may be somebody outside; empty if it is none."""
+    def _checked_identity(self, member: Member) -> str:
+        """Return the e-mail or domain of a member to check; empty if there is none."""
         if isinstance(member, AccountMember):
             return ""
         if member in PUBLIC:

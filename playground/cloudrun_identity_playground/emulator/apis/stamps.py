@@ -1,4 +1,4 @@
-"""What every change of a Cloud Run resource leaves on it: a new update time and a new etag."""
+"""Update times and etags of Cloud Run resources."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from google.protobuf import timestamp_pb2
 
 
 class Stamps:
-    """Stamps that are never given twice, even if the clock stands; it gives seconds since the epoch."""
+    """Stamps that are unique even if the clock does not advance. It returns seconds since the epoch."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._last = 0
 
     def put(self, resource: Any) -> None:
-        """Stamp `resource`, as plain protobuf; etags of Cloud Run are quoted, with the quotes in them."""
+        """Stamp `resource`, as plain protobuf. Etags of Cloud Run include quotes."""
         self._last = max(int(self._clock() * 1e6), self._last + 1)
         stamp = timestamp_pb2.Timestamp()
         stamp.FromMicroseconds(self._last)

@@ -1,4 +1,4 @@
-"""Cloud Run v2: the life that services, jobs and worker pools have in common."""
+"""Cloud Run v2: the common life cycle of services, jobs and worker pools."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from .run_messages import check_etag, copy_of, merged, sent_in, set_ready, settl
 from .run_names import WorkloadNames
 from .stamps import Stamps
 
-_KEPT_FOR = 30 * 24 * 3600  # seconds from the deletion to its expiry
+_KEPT_FOR = 30 * 24 * 3600  # seconds from the deletion to the expiry
 _NEVER_READY = run.Condition.pb()(state=run.Condition.State.CONDITION_PENDING)
 
 
 @dataclass
 class _Workload:
-    """A workload as readers see it, and the change on its way: due at a time, to a message or to nothing."""
+    """A workload as it is read, and a pending change to a message (None is a deletion) at a due time."""
 
     shown: Any
     due: float | None = None
@@ -41,30 +41,30 @@ class _Workload:
 
     @property
     def latest(self) -> Any:
-        """What a further change starts from."""
+        """The message that a further change is based on."""
         return self.shown if self.becomes is None else self.becomes
 
 
 class Deployments(Protocol):
-    """What deploying needs beyond the permission on the workload: `access.deployments.Deployments`.
+    """Permissions to deploy: `access.deployments.Deployments`.
 
-    All of it raises GoogleError: PERMISSION_DENIED.
+    All methods raise GoogleError: PERMISSION_DENIED.
     """
 
     def check_creation(self, rpc: str, permission: str, project: Project) -> None:
-        """Whether the caller of `rpc` may make a workload in `project`."""
+        """Check that the caller of `rpc` may create a workload in `project`."""
 
     def check_identity(self, project: Project, email: str) -> None:
-        """Whether the caller may let a workload of `project` run as the account."""
+        """Check that the caller may run a workload of `project` as the account."""
 
     def check_images(self, template: Any) -> None:
-        """Whether the caller may read the images of a revision's or a task's template."""
+        """Check that the caller may read the images of a template."""
 
 
 class Workloads:
     """One of `google.cloud.run.v2.{Services,Jobs,WorkerPools}`.
 
-    A change is shown at once as reconciling and takes effect when its operation is done.
+    A change is shown as reconciling, and takes effect when its operation is done.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Workloads:
         self._failures: dict[str, str] = {}
 
     def handlers(self) -> Mapping[str, Handler]:
-        """The handlers of the API of this kind, by the name of their RPC; `RunJob` is `JobRuns`'."""
+        """Return the handlers of this kind by RPC; `JobRuns` has `RunJob`."""
         noun = self.kind.noun
         own: dict[str, Handler] = {
             f"Create{noun}": self.create,
@@ -106,12 +106,12 @@ class Workloads:
         return {f"{service}/{name}": handler for name, handler in own.items()} | dict(policy.handlers())
 
     def __iter__(self) -> Iterator[Any]:
-        """The workloads as readers see them now, by name."""
+        """Iterate over the workloads as they are read now, by name."""
         seen = (self._find(name) for name in sorted(self._workloads))
         return iter([self._reported(workload.shown) for workload in seen if workload is not None])
 
     def create(self, request: Any) -> operations_pb2.Operation:
-        """Create a workload; an operation that ends with it."""
+        """Create a workload; return an operation."""
         short_name = getattr(request, f"{self.kind.field}_id")
         name = self._names.new(request.parent, short_name)
         if self._find(name) is not None:
@@ -119,11 +119,11 @@ class Workloads:
         return self._create(name, sent_in(request, self.kind), request.validate_only)
 
     def get(self, request: Any) -> Any:
-        """Show a workload."""
+        """Return a workload."""
         return self.kind.wrap(self.read(request.name))
 
     def read(self, name: str) -> Any:
-        """The workload of that name as plain protobuf.
+        """Return the workload of a name as plain protobuf.
 
         Raises GoogleError: NOT_FOUND.
         """
@@ -134,7 +134,7 @@ class Workloads:
         return self._reported(workload.shown)
 
     def fail_to_start(self, name: str, message: str) -> None:
-        """Have no new revision of a workload come up, for this reason, until it is called with none.
+        """Make new revisions of a workload fail with this message; an empty one ends that.
 
         Raises GoogleError: NOT_FOUND.
         """
@@ -148,7 +148,7 @@ class Workloads:
         return self.kind.list_response(shown, token)
 
     def update(self, request: Any) -> operations_pb2.Operation:
-        """Change a workload, by mask where its API has one; an operation that ends with it."""
+        """Change a workload, by mask if its API has one; return an operation."""
         sent = sent_in(request, self.kind)
         name = self._names.canonical(sent.name)
         workload = self._find(name)
@@ -163,7 +163,7 @@ class Workloads:
             raise self._names.missing(name)
         current = workload.latest
         check_etag(sent.etag, current)
-        # UpdateJob takes no mask: a job is always sent whole.
+        # UpdateJob has no mask: a job is always sent as a whole.
         mask = request.update_mask if self.kind.has_revisions else field_mask_pb2.FieldMask()
         desired = merged(current, sent, mask, self.kind, self._names.project(name).compute_account)
         changes_template = desired.template != current.template
@@ -182,7 +182,7 @@ class Workloads:
         return self._start(desired, new_revision=renews)
 
     def delete(self, request: Any) -> operations_pb2.Operation:
-        """Delete a workload with its policy and revisions; an operation that ends with what it was."""
+        """Delete a workload with its policy and revisions; return an operation."""
         shown = self.read(request.name)
         check_etag(request.etag, shown)
         going = copy_of(shown)
@@ -197,7 +197,7 @@ class Workloads:
         self._workloads[going.name] = _Workload(going, self._operations.done_at())
 
         def gone() -> Any:
-            self._find(going.name)  # whose time has come: its parts go with it
+            self._find(going.name)  # a due deletion, which removes the parts too
             settled = copy_of(going)
             settle(settled, self.kind)
             return settled
@@ -223,7 +223,7 @@ class Workloads:
         return self._start(workload, new_revision=self.kind.has_revisions)
 
     def _start(self, desired: Any, *, new_revision: bool) -> operations_pb2.Operation:
-        """Show `desired` as reconciling, and let it settle when its operation is done."""
+        """Show `desired` as reconciling, and apply it when its operation is done."""
         self._stamps.put(desired)
         desired.last_modifier = actor()
         if desired.generation == 1:
@@ -235,13 +235,13 @@ class Workloads:
         desired.reconciling = True
         if desired.observed_generation:
             set_ready(desired, run.Condition.State.CONDITION_PENDING)
-        else:  # as recorded: what was never ready says nothing more of it
+        else:  # as recorded: a workload that was never ready reports nothing more
             desired.terminal_condition.CopyFrom(_NEVER_READY)
         self._workloads[desired.name] = _Workload(desired, self._operations.done_at(), settled)
         return self._operation(desired, lambda: _came_up(settled, failure))
 
     def _add_revision(self, settled: Any, desired: Any) -> str:
-        """Give `settled` a new revision; why it does not come up, empty if it does."""
+        """Add a revision to `settled`; return why it fails to start, or an empty string."""
         settled.latest_created_revision = self._revisions.create(desired)
         failure = self._failures.get(desired.name, "")
         if not failure:
@@ -253,7 +253,7 @@ class Workloads:
         return failure
 
     def _find(self, name: str) -> _Workload | None:
-        """The workload of a canonical name, after the change whose time has come."""
+        """Return the workload of a canonical name, after a due change."""
         workload = self._workloads.get(name)
         if workload is None or workload.due is None or self._clock() < workload.due:
             return workload
@@ -264,7 +264,7 @@ class Workloads:
         return workload
 
     def _reported(self, workload: Any) -> Any:
-        """The workload with what it says of its executions, if it is a job."""
+        """Return the workload; a job with the fields that report its executions."""
         if not self.kind.has_revisions:
             self._executions.report_on(workload)
         return workload
@@ -281,7 +281,7 @@ class Workloads:
 
 
 def _came_up(settled: Any, failure: str) -> Any:
-    """What an operation answers in the end: the workload, or why its new revision does not come up."""
+    """Return the result of an operation: the workload, or the error of its new revision."""
     if failure:
         raise failed_precondition(failure)
     return settled

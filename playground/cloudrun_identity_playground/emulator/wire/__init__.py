@@ -1,1 +1,1 @@
-"""How calls arrive: gRPC and REST over the same handlers."""
+"""gRPC and REST servers over the same handlers."""

@@ -1,4 +1,4 @@
-"""The gRPC front: every method that the client libraries declare, served by the dispatcher."""
+"""gRPC server for every method that the client libraries declare."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _AUTHORIZATION = "authorization"
 
 
 def make_server(dispatcher: Dispatcher) -> grpc.aio.Server:
-    """A server of all known methods, with no port yet."""
+    """Return a server of all known methods, without a port."""
     server = grpc.aio.server(
         options=[("grpc.max_receive_message_length", _MAX_MESSAGE), ("grpc.so_reuseport", 0)]
     )

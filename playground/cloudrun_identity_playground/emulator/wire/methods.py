@@ -1,8 +1,8 @@
-"""The methods of Google's APIs with their messages, read from the installed client libraries.
+"""Methods of Google's APIs and their messages, read from the installed client libraries.
 
-Every generated transport declares its methods as
-`channel.unary_unary("/package.Service/Method", request_serializer=…, response_deserializer=…)`.
-A channel that only records turns that into a table of methods, without any .proto file.
+Every generated transport declares its methods as `channel.unary_unary("/package.Service/Method",
+request_serializer=…, response_deserializer=…)`. A channel that only records these calls returns a table of
+methods without any .proto file.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ from google.iam.v1 import iam_policy_pb2, policy_pb2
 from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
 
+from cloudrun_identity.api import TARGET_KINDS
+
 _TRANSPORTS = (
     IAMGrpcAsyncIOTransport,
     IAMCredentialsGrpcAsyncIOTransport,
@@ -46,7 +48,7 @@ _TRANSPORTS = (
     ExecutionsGrpcAsyncIOTransport,
 )
 
-# The serializer of a plain protobuf message does not tell its class; these are the methods that use one.
+# The serializer of a plain protobuf message has no reference to its class.
 _PLAIN_REQUESTS = {
     "SetIamPolicy": iam_policy_pb2.SetIamPolicyRequest,
     "GetIamPolicy": iam_policy_pb2.GetIamPolicyRequest,
@@ -61,7 +63,7 @@ _PLAIN_REQUESTS = {
 
 @dataclass(frozen=True)
 class Method:
-    """One RPC and the classes of its messages (proto-plus or plain protobuf, as its library has them)."""
+    """One RPC with its message classes, either proto-plus or plain protobuf."""
 
     service: str
     name: str
@@ -70,42 +72,53 @@ class Method:
 
     @property
     def rpc(self) -> str:
-        """The name of the RPC, e.g. `google.cloud.run.v2.Services/GetService`."""
+        """Name of the RPC, such as `google.cloud.run.v2.Services/GetService`."""
         return f"{self.service}/{self.name}"
 
     @property
     def deserialize_request(self) -> Any:
-        """Bytes → request message."""
+        """Return a function from bytes to the request message."""
         return getattr(self.request, "deserialize", None) or self.request.FromString
 
     @property
     def serialize_response(self) -> Any:
-        """Response message → bytes."""
+        """Return a function from the response message to bytes."""
         return getattr(self.response, "serialize", None) or self.response.SerializeToString
 
 
-# Its library is no dependency: the operator calls these three through a stub of its own.
-_SECRET_MANAGER = tuple(
-    Method("google.cloud.secretmanager.v1.SecretManagerService", name, _PLAIN_REQUESTS[name], response)
-    for name, response in (
-        ("GetIamPolicy", policy_pb2.Policy),
-        ("SetIamPolicy", policy_pb2.Policy),
-        ("TestIamPermissions", iam_policy_pb2.TestIamPermissionsResponse),
-    )
-)
+_POLICY_METHODS = {
+    "GetIamPolicy": policy_pb2.Policy,
+    "SetIamPolicy": policy_pb2.Policy,
+    "TestIamPermissions": iam_policy_pb2.TestIamPermissionsResponse,
+}
+"""The responses of the policy methods, which are the same for every target kind."""
 
 
 @cache
 def methods() -> Mapping[str, Method]:
-    """Every method of the APIs that the emulator knows, by the name of its RPC."""
-    found = {method.rpc: method for method in _SECRET_MANAGER}
+    """Return every known method by its RPC.
+
+    A target kind's client library need not be a dependency: the operator has its own stub for its methods.
+    """
+    policy_methods = (
+        Method(descriptor.policy_service, name, _PLAIN_REQUESTS[name], response)
+        for descriptor in TARGET_KINDS.values()
+        for name, response in _POLICY_METHODS.items()
+    )
+    return {method.rpc: method for method in policy_methods} | library_methods()
+
+
+@cache
+def library_methods() -> dict[str, Method]:
+    """Return the methods of the installed client libraries by their RPC."""
+    found: dict[str, Method] = {}
     for transport in _TRANSPORTS:
         found.update(_methods_of(transport))
     return found
 
 
 def as_protobuf(message: Any) -> Any:
-    """The plain protobuf message behind a proto-plus one; a plain one as it is."""
+    """Return the plain protobuf message of a proto-plus or plain one."""
     return type(message).pb(message) if hasattr(type(message), "pb") else message
 
 
@@ -122,7 +135,7 @@ def _methods_of(transport: Any) -> dict[str, Method]:
 def _method(path: str, serializer: Any, deserializer: Any) -> Method:
     service, name = path.removeprefix("/").split("/")
     request = _PLAIN_REQUESTS.get(name) or serializer.__self__
-    # The libraries declare no deserializer where they drop the answer.
+    # The libraries declare no deserializer for a response that they ignore.
     response = deserializer.__self__ if deserializer is not None else empty_pb2.Empty
     if name == "WaitOperation":
         response = operations_pb2.Operation
@@ -130,11 +143,11 @@ def _method(path: str, serializer: Any, deserializer: Any) -> Method:
 
 
 class _RecordingChannel(grpc.aio.Channel):  # type: ignore[misc]  # grpc ships no types
-    """A channel that connects to nothing and notes the methods declared on it."""
+    """A channel without a connection, which records the methods declared on it."""
 
     def __init__(self) -> None:
         self.declared: dict[str, tuple[Any, Any]] = {}
-        self._unary_unary_interceptors: list[Any] = []  # the transports add theirs to it
+        self._unary_unary_interceptors: list[Any] = []  # transports add theirs to this list
 
     def unary_unary(
         self,

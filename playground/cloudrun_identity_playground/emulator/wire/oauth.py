@@ -1,4 +1,4 @@
-"""Where clients sign in: the token endpoint of OAuth 2.0, and the keys to check what was signed."""
+"""The token endpoint of OAuth 2.0, and the certificates to verify signatures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _HOUR = 3600
 
 
 def add_oauth(app: web.Application, cloud: Cloud) -> None:
-    """Serve the token endpoint and the certificates in `app`. Nothing here counts as a call."""
+    """Serve the token endpoint and the certificates in `app`. These requests do not count as calls."""
     _add_token_endpoint(app, cloud)
     _add_certificates(app, cloud)
 

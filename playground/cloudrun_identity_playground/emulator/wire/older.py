@@ -1,4 +1,4 @@
-"""What the older versions of Resource Manager say otherwise than version 3: they share its handlers."""
+"""Differences of older Resource Manager versions to version 3. They share its handlers."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 Json = dict[str, Any]
 Reshape = Callable[[Json], Json]
-"""From the JSON of version 3 to that of an older version."""
+"""Converts JSON of version 3 to an older version."""
 
 
 def project(shown: Json) -> Json:
-    """A project of version 1."""
+    """Return a project in version 1."""
     kind, _, number = shown.get("parent", "").partition("/")
     old = {
         "projectNumber": shown["name"].removeprefix("projects/"),
@@ -25,12 +25,12 @@ def project(shown: Json) -> Json:
 
 
 def projects(shown: Json) -> Json:
-    """A page of projects of version 1."""
+    """Return a page of projects in version 1."""
     return {**shown, "projects": [project(each) for each in shown.get("projects", ())]}
 
 
 def organization(shown: Json) -> Json:
-    """An organization of version 1."""
+    """Return an organization in version 1."""
     return {
         "name": shown["name"],
         "displayName": shown["displayName"],
@@ -40,12 +40,12 @@ def organization(shown: Json) -> Json:
 
 
 def organizations(shown: Json) -> Json:
-    """A page of organizations of version 1."""
+    """Return a page of organizations in version 1."""
     return {**shown, "organizations": [organization(each) for each in shown.get("organizations", ())]}
 
 
 def folder(shown: Json) -> Json:
-    """A folder of version 2."""
+    """Return a folder in version 2."""
     return {
         **{name: value for name, value in shown.items() if name != "state"},
         "lifecycleState": shown["state"],
@@ -53,7 +53,7 @@ def folder(shown: Json) -> Json:
 
 
 def folders(shown: Json) -> Json:
-    """A page of folders of version 2."""
+    """Return a page of folders in version 2."""
     return {**shown, "folders": [folder(each) for each in shown.get("folders", ())]}
 
 
@@ -66,7 +66,7 @@ RESHAPES: Mapping[str, Reshape] = {
     "ListFolders": folders,
     "SearchFolders": folders,
 }
-"""By the name of the method; what is not here, policies among it, is the same in all versions."""
+"""Conversions by method. All other responses, policies included, are the same in all versions."""
 
 RENAMED: Mapping[str, str] = {"filter": "query"}
-"""Fields of requests that version 3 calls otherwise."""
+"""Request fields that have another name in version 3."""

@@ -1,4 +1,4 @@
-"""The REST front: JSON over the same dispatcher."""
+"""REST server: JSON over the same dispatcher."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SYSTEM_PARAMETERS = frozenset(
 
 
 def add_rest(app: web.Application, dispatcher: Dispatcher) -> None:
-    """Serve every path that no other route of `app` takes as a call of a Google API."""
+    """Serve every path without another route in `app` as a call of a Google API."""
 
     async def answer(request: web.Request) -> web.Response:
         legacy = request.path.startswith("/v1/")
@@ -65,7 +65,7 @@ async def _body(request: web.Request) -> dict[str, Any]:
 
 
 def _message(route: Route, path_fields: Mapping[str, str], request: web.Request, body: dict[str, Any]) -> Any:
-    """The request message of the route's method."""
+    """Return the request message of the route's method."""
     content: dict[str, Any] = {}
     message = as_protobuf(route.method.request())
     if route.body == "*":
@@ -90,7 +90,7 @@ def _message(route: Route, path_fields: Mapping[str, str], request: web.Request,
 
 
 def _bad_payload(problem: str) -> GoogleError:
-    """INVALID_ARGUMENT, with the violation as Google's front end describes it."""
+    """Return INVALID_ARGUMENT with the violation in the format of Google's front end."""
     unknown = _UNKNOWN_FIELD.search(problem)
     what = f'Unknown name "{unknown[1]}": Cannot find field.' if unknown is not None else problem
     description = f"Invalid JSON payload received. {what}"
@@ -103,7 +103,7 @@ def _bad_payload(problem: str) -> GoogleError:
 
 
 def _from_query(message: Descriptor, dotted: str, text: str) -> str | bool:
-    """A query parameter as JSON has it: protobuf takes numbers as text, truth values it does not."""
+    """Convert a query parameter to JSON. Protobuf accepts numbers as text, but not booleans."""
     first, _, rest = dotted.partition(".")
     field = _field(message, first)
     if field and rest and field.message_type:
@@ -124,14 +124,14 @@ def _field(message: Descriptor, name: str) -> FieldDescriptor | None:
 def _put(content: dict[str, Any], dotted: str, value: Any) -> None:
     *parents, last = dotted.split(".")
     for parent in parents:
-        # The body has its fields in camel case, the rules have them in snake case.
+        # The body has camel case, the http rules have snake case.
         camel = re.sub(r"_(.)", lambda match: match[1].upper(), parent)
         content = content.setdefault(camel if camel in content else parent, {})
     content[last] = value
 
 
 def _use_camel_case_masks(content: dict[str, Any]) -> None:
-    """Google takes masks in snake case too; protobuf's JSON does not."""
+    """Convert field masks to camel case. Google accepts both, protobuf's JSON only camel case."""
     for name in ("updateMask", "update_mask"):
         if isinstance(content.get(name), str):
             content[name] = re.sub(r"_(.)", lambda match: match[1].upper(), content[name])

@@ -1,8 +1,8 @@
-"""REST routes: those of the client libraries' http rules, and those of the APIs of version 1.
+"""REST routes from the client libraries' http rules, and those of the APIs of version 1.
 
-The libraries ship the rules of Cloud Run v2, Resource Manager v3, Organization Policy v2 and IAM Credentials;
-google-cloud-iam has none for IAM v1, Resource Manager v1 has no library, and that of Secret Manager is no
-dependency.
+The libraries contain the rules of Cloud Run v2, Resource Manager v3, Organization Policy v2 and IAM
+Credentials. google-cloud-iam has none for IAM v1, Resource Manager v1 has no library, and Secret Manager's is
+not a dependency.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _RULES: Mapping[str, Any] = {
 
 _RESOURCE_MANAGER = "google.cloud.resourcemanager.v3"
 
-# Verb, path, the field that the body fills (`*`: the whole request, `-`: there is none), method.
+# Verb, path, body field (`*`: the whole request, `-`: no body), method.
 _IAM_V1 = """
 POST   /v1/{name=projects/*}/serviceAccounts                               *    CreateServiceAccount
 GET    /v1/{name=projects/*}/serviceAccounts                               -    ListServiceAccounts
@@ -111,11 +111,11 @@ POST   /v1/{resource=projects/*/secrets/*}:testIamPermissions              *    
 
 @dataclass(frozen=True)
 class Route:
-    """A verb and a path, and the method they stand for.
+    """A verb and a path, and their method.
 
-    `body` names the field of the request that the body fills, `*` is the request itself, "" none.
-    `prefix` goes before what the path gives: Resource Manager v1 leaves out `projects/`. `older`: the
-    method is that of a newer version, whose answer looks otherwise (`older.RESHAPES`).
+    `body` is the request field that the body fills: `*` for the request itself, empty for none. `prefix` is
+    put before the values in the path: Resource Manager v1 omits `projects/`. With `older`, the response is
+    converted to an older version (`older.RESHAPES`).
     """
 
     verb: str
@@ -126,7 +126,7 @@ class Route:
     older: bool = False
 
     def fields(self, path: str) -> Mapping[str, str] | None:
-        """The fields of the request that `path` gives, by their dotted names; None: another path."""
+        """Return the request fields in `path` by their dotted names, or None if the path does not match."""
         match = self.pattern.fullmatch(path)
         if match is None:
             return None
@@ -135,7 +135,7 @@ class Route:
 
 @cache
 def routes() -> Sequence[Route]:
-    """All routes."""
+    """Return all routes."""
     found = [
         *_written(_IAM_V1, "google.iam.admin.v1.IAM"),
         *_written(_PROJECTS_V1, f"{_RESOURCE_MANAGER}.Projects", older=True, prefix="projects/"),
@@ -155,7 +155,7 @@ def _written(table: str, service: str, *, prefix: str = "", older: bool = False)
 
 
 def _shipped(service: str, module: Any) -> Iterator[Route]:
-    """The rules of a generated `rest_base` module: a class a method, inside the class of the transport."""
+    """Yield the rules of a generated `rest_base` module: one class per method in the transport class."""
     for _, transport in inspect.getmembers(
         module, lambda each: inspect.isclass(each) and each.__module__ == module.__name__
     ):
@@ -174,7 +174,7 @@ def _shipped(service: str, module: Any) -> Iterator[Route]:
 
 
 def _pattern(path: str) -> re.Pattern[str]:
-    """`/v2/{name=projects/*}/services` → a pattern with a group for each variable."""
+    """Compile `/v2/{name=projects/*}/services` to a pattern with a group for each variable."""
 
     def group(variable: re.Match[str]) -> str:
         segments = re.escape(variable[2] or "*").replace(r"\*\*", ".+").replace(r"\*", "[^/]+?")

@@ -126,7 +126,7 @@ class _Player:
         return sorted(_folded(differences(exchange.answer, shown)))
 
     def _prepare(self, exchange: Exchange) -> None:
-        """Let pass the time that a write needs, and plant the policy that a read shows for the first time."""
+        """Advance the clock before a write, and set the policy that a read shows for the first time."""
         resource, _, verb = exchange.path.rpartition(":")
         if verb == "setIamPolicy":
             self._clock.now += float(_LAG.removesuffix("s"))

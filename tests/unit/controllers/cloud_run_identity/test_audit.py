@@ -4,13 +4,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cloudrun_identity.api import ConditionStatus, GrantState, IdentityAttachment, TargetKind
+from cloudrun_identity.api.predefined_roles import TOKEN_CREATOR
 from cloudrun_identity.controllers.cloud_run_identity.audit import Audit, IdentityAuditor, cross_project
 from cloudrun_identity.gcp.errors import Fault
-from cloudrun_identity.gcp.permission_checks import Hint
+from cloudrun_identity.gcp.permission_checks import AccessState
 from cloudrun_identity.gcp.projects import cloud_run_service_agent
-from cloudrun_identity.iam.acting_roles import TOKEN_CREATOR
 from cloudrun_identity.iam.grants import Grant, Target
-from cloudrun_identity.iam.keys import ListedKey
+from cloudrun_identity.iam.listed_keys import ListedKey
 from cloudrun_identity.iam.principals import service_account_member
 from cloudrun_identity.ledger.model import entry_of
 from cloudrun_identity.reconcile.cluster_state import ObjectKey, identity_key
@@ -31,9 +31,11 @@ class FakeAccess:
     def __init__(self) -> None:
         self.asked: list[str] = []
 
-    async def operator_may(self, permission: str, target: Target, acting_in: str, max_age: float) -> Hint:
+    async def operator_access(
+        self, permission: str, target: Target, acting_in: str, max_age: float
+    ) -> AccessState:
         self.asked.append(acting_in)
-        return Hint.YES
+        return AccessState.GRANTED
 
 
 class FakeKeys:
@@ -99,18 +101,18 @@ async def test_the_operator_is_asked_about_as_whom_it_acts_in_each_usable_projec
     access = FakeAccess()
     found = await audit(FakeRun(), access, project(), parsed(RUN_PROJECT), **USABLE)
     assert access.asked == ["run-prod-5678"]
-    assert found.may_act == {"run-prod": Hint.YES}
+    assert found.may_act == {"run-prod": AccessState.GRANTED}
     closed = parsed(RUN_PROJECT, namespaces={})
     assert (await audit(FakeRun(), access, project(), closed, **USABLE)).may_act == {}
 
 
 def test_all_three_requirements_make_an_identity_usable_elsewhere() -> None:
-    status, reason, _ = crossing(Audit(may_act={"run-prod": Hint.YES}), "Allowed", LENT)
+    status, reason, _ = crossing(Audit(may_act={"run-prod": AccessState.GRANTED}), "Allowed", LENT)
     assert (status, reason) == (ConditionStatus.TRUE, "Allowed")
 
 
 def test_each_requirement_that_is_missing_is_named_with_what_mends_it() -> None:
-    status, reason, message = crossing(Audit(may_act={"run-prod": Hint.NO}), "Denied", {})
+    status, reason, message = crossing(Audit(may_act={"run-prod": AccessState.NOT_GRANTED}), "Denied", {})
     assert (status, reason) == (ConditionStatus.FALSE, "ActAs")
     assert "serviceAccountUser" in message
     assert "spec {usableFrom: [{projectRef: {name: run-prod}}]}" in message

@@ -19,7 +19,7 @@ NONE: Any = None
 class KnownRoles:
     """Roles of which one has been read."""
 
-    def known(self, role: str, project_id: str) -> frozenset[str] | None:
+    def cached(self, role: str, project_id: str) -> frozenset[str] | None:
         return {f"projects/{project_id}/roles/shell": frozenset({"run.services.ssh"})}.get(role)
 
 

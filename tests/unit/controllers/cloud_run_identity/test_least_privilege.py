@@ -17,7 +17,7 @@ CHECKOUT = Holder("serviceAccount:checkout@acme.iam.gserviceaccount.com")
 class ReadRoles:
     """Roles of which one has been read."""
 
-    def known(self, role: str, project_id: str) -> frozenset[str] | None:
+    def cached(self, role: str, project_id: str) -> frozenset[str] | None:
         return {"roles/run.admin": frozenset({"run.services.setIamPolicy"})}.get(role)
 
 

@@ -34,7 +34,7 @@ WIDE = ("run.jobs.run", "run.jobs.runWithOverrides")  # with this its holder gai
 PROJECT = project(
     guardrails={
         "customRoles": {"permissions": ["run.*"], "allowEscalation": True},
-        "grants": [{"roles": ["projects/*"], "on": ["Project"], "members": ["group:*"]}],
+        "grants": [{"roles": ["projects/*"], "targetKinds": ["Project"], "members": ["group:*"]}],
     }
 )
 TARGET = Target(TargetKind.PROJECT, PROJECT.project_id)
@@ -53,7 +53,7 @@ class Google:
         self._check = check
         self._writes = 0
 
-    def of(self, _: str) -> "Google":
+    def for_project(self, _: str) -> "Google":
         return self
 
     def client(self, *_: object) -> "Google":

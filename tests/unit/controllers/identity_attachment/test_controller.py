@@ -52,10 +52,10 @@ class FakeCloud:
     async def serving_accounts(self, state: WorkloadState) -> dict[str, str]:
         return dict.fromkeys(state.serving_revisions, state.service_account)
 
-    def saw_workload(self, state: WorkloadState) -> None:
+    def update_workload(self, state: WorkloadState) -> None:
         self.state = state
 
-    def wrote_workload(self, workload: Workload) -> None:
+    def invalidate_workload(self, workload: Workload) -> None:
         self.calls.append("invalidate")
 
     async def set_service_account(self, state: WorkloadState, email: str) -> Operation:

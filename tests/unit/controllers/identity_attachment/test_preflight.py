@@ -21,7 +21,7 @@ from cloudrun_identity.controllers.identity_attachment.preflight import (
     holds_up,
 )
 from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.gcp.permission_checks import Hint
+from cloudrun_identity.gcp.permission_checks import AccessState
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
 from cloudrun_identity.gcp.workloads import state_of
 from cloudrun_identity.iam.admission import DeclaredIdentity
@@ -69,7 +69,7 @@ LENT = FakeWorld(project(), project(SHOP), identity(), accounts=[record()])
 class FakeCloud:
     """One account, and what anybody is permitted: everything but what is said."""
 
-    def __init__(self, account: ServiceAccount | GoogleError | None = EXISTS, **hints: Hint) -> None:
+    def __init__(self, account: ServiceAccount | GoogleError | None = EXISTS, **hints: AccessState) -> None:
         self._account = account
         self._hints = hints
         self.asked: list[tuple[str, str, tuple[Target, ...]]] = []
@@ -79,16 +79,16 @@ class FakeCloud:
             raise self._account
         return self._account
 
-    async def operator_may(self, permission: str, target: Target, acting_in: str) -> Hint:
+    async def operator_access(self, permission: str, target: Target, acting_in: str) -> AccessState:
         assert acting_in == HOME
         return self._answer("operator", permission, target)
 
-    async def permits(self, member: str, permission: str, *targets: Target) -> Hint:
+    async def member_access(self, member: str, permission: str, *targets: Target) -> AccessState:
         return self._answer(member, permission, *targets)
 
-    def _answer(self, who: str, permission: str, *targets: Target) -> Hint:
+    def _answer(self, who: str, permission: str, *targets: Target) -> AccessState:
         self.asked.append((who, permission, targets))
-        return self._hints.get(permission.rpartition(".")[2], Hint.YES)
+        return self._hints.get(permission.rpartition(".")[2], AccessState.GRANTED)
 
 
 def operated(account: Account | None = None, cluster: FakeWorld = LENT) -> AttachmentWant:
@@ -189,7 +189,7 @@ async def test_only_an_account_that_is_surely_unfit_holds_up_the_move(
 async def test_what_is_missing_comes_with_what_to_do(
     permission: str, check: str, state: PreflightState, remedy: str
 ) -> None:
-    lines = await checks(FakeCloud(**{permission: Hint.NO}))
+    lines = await checks(FakeCloud(**{permission: AccessState.NOT_GRANTED}))
     assert lines[check].state is state
     assert remedy in (lines[check].message or "")
     assert [line.check for line in lines.values() if line.state is not PreflightState.PASSED] == [check]
@@ -205,7 +205,7 @@ async def test_an_account_of_another_project_needs_the_service_agent_and_the_pol
         EffectiveCrossProjectUsage.DENIED,
     )
     wanted = operated(account)
-    lines = await checks(FakeCloud(getAccessToken=Hint.NO), wanted, BARE)
+    lines = await checks(FakeCloud(getAccessToken=AccessState.NOT_GRANTED), wanted, BARE)
     agent = lines["ServiceAgent"].message or ""
     assert AGENT in agent
     assert (
@@ -232,7 +232,13 @@ async def test_an_attachment_within_a_project_says_nothing_about_others() -> Non
 async def test_accounts_of_nobody_are_remedied_by_gcloud() -> None:
     foreign = operated(Account("ci-deploy@elsewhere-1.iam.gserviceaccount.com", "elsewhere-1"))
     lines = await checks(
-        FakeCloud(actAs=Hint.NO, getAccessToken=Hint.NO, connect=Hint.NO, access=Hint.UNKNOWN), foreign
+        FakeCloud(
+            actAs=AccessState.NOT_GRANTED,
+            getAccessToken=AccessState.NOT_GRANTED,
+            connect=AccessState.NOT_GRANTED,
+            access=AccessState.UNKNOWN,
+        ),
+        foreign,
     )
     for check, command in {
         "ActAs": "gcloud iam service-accounts add-iam-policy-binding ci-deploy@elsewhere-1",

@@ -42,7 +42,7 @@ class FakeCloud:
         if self.error:
             raise fault(self.error)
 
-    def wrote_workload(self, workload: Workload) -> None:
+    def invalidate_workload(self, workload: Workload) -> None:
         pass
 
     def warn(self, obj: Resource, reason: str, message: str) -> None:

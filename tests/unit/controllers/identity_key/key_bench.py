@@ -8,7 +8,7 @@ from cloudrun_identity.controllers.identity_key.controller import IdentityKeyCon
 from cloudrun_identity.controllers.identity_key.rotation import KeyRotation
 from cloudrun_identity.controllers.identity_key.use import KeysSeen
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.iam.keys import ListedKey
+from cloudrun_identity.iam.listed_keys import ListedKey
 from cloudrun_identity.kube.event_recorder import EventType
 from cloudrun_identity.kube.secrets import KeySecret
 from cloudrun_identity.ledger.keys import KeyRing

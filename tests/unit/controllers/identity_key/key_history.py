@@ -23,7 +23,7 @@ from cloudrun_identity.controllers.identity_key.plan import (
     Step,
     plan,
 )
-from cloudrun_identity.iam.keys import ListedKey
+from cloudrun_identity.iam.listed_keys import ListedKey
 from cloudrun_identity.ledger.keys import KeyRing
 
 NOON = datetime(2030, 1, 2, 12, tzinfo=UTC)

@@ -16,7 +16,7 @@ from cloudrun_identity.controllers.identity_key.plan import LAG, SETTLE, Delete,
 from cloudrun_identity.controllers.identity_key.rotation import KeyRotation
 from cloudrun_identity.controllers.identity_key.use import KeyUse
 from cloudrun_identity.gcp.keys import NewKey
-from cloudrun_identity.iam.keys import ListedKey
+from cloudrun_identity.iam.listed_keys import ListedKey
 from cloudrun_identity.kube.secrets import KeySecrets
 from cloudrun_identity.ledger.keys import KeyRing
 from cloudrun_identity.reconcile.outcomes import InSync

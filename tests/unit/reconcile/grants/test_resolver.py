@@ -44,7 +44,7 @@ class FakeRoles:
             raise GoogleError(self.faults[role], "google.iam.admin.v1.IAM/GetRole", "no such role")
         return self.permitted
 
-    def at_most(self, role: str, project_id: str) -> frozenset[str]:
+    def max_permissions(self, role: str, project_id: str) -> frozenset[str]:
         return self.permitted
 
 
@@ -137,7 +137,7 @@ metadata: {name: shared, uid: u-shared, generation: 1}
 spec:
   projectID: shared-prod-1234
   namespaces: {names: [payments]}
-  guardrails: {grants: [{roles: [roles/pubsub.publisher], "on": [Project], members: [identities]}]}
+  guardrails: {grants: [{roles: [roles/pubsub.publisher], targetKinds: [Project], members: [identities]}]}
 status: {projectNumber: "1"}
 """
 
@@ -179,7 +179,9 @@ async def test_a_wish_without_a_target_holds_the_role_wherever_it_is() -> None:
 
 
 CUSTOM = f"projects/{HOME.project_id}/roles/runner"
-LENT = project(guardrails={"grants": [{"roles": [CUSTOM], "on": ["Project"], "members": ["user:*"]}]})
+LENT = project(
+    guardrails={"grants": [{"roles": [CUSTOM], "targetKinds": ["Project"], "members": ["user:*"]}]}
+)
 
 
 def declared(*permissions: str, state: RoleState = RoleState.PRESENT, **facts: Any) -> FakeWorld:

@@ -1,4 +1,4 @@
-"""One service of Google's and its generated client, called for projects."""
+"""Calls the methods of one gRPC service for projects."""
 
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -13,7 +13,7 @@ Reply = TypeVar("Reply")
 
 
 class ServiceClient:
-    """A service by its full name (`package.Service`), each project's called as whom the project says."""
+    """A gRPC service by its full name (`package.Service`), called with the credential of each project."""
 
     def __init__(self, clients: ProjectClients, api: Api, client: type[Any], name: str) -> None:
         self._clients = clients
@@ -29,29 +29,29 @@ class ServiceClient:
         *,
         region: str = "",
         repeatable: bool = False,
-        before: Callable[[], Awaitable[None]] | None = None,
+        before_send: Callable[[], Awaitable[None]] | None = None,
     ) -> Reply:
-        """Send one request to a `method` of the client's class, such as `IAMAsyncClient.get_role`.
+        """Send one request to a `method` of the client class, such as `IAMAsyncClient.get_role`.
 
-        The rest is as `GoogleClients.call` has it. Raises GoogleError.
+        The other arguments and the exceptions are those of `GoogleClients.call`.
         """
-        clients = self._clients.of(project_id)
+        clients = self._clients.for_project(project_id)
         return await clients.call(
             self._api,
-            f"{self._name}/{_rpc(method.__name__)}",
+            f"{self._name}/{_rpc_name(method.__name__)}",
             partial(method, clients.client(self._client, self._api, region)),
             request,
             region=region,
             repeatable=repeatable,
-            before=before,
+            before_send=before_send,
         )
 
 
-def iam(clients: ProjectClients) -> ServiceClient:
-    """The IAM API: accounts, their keys, and roles."""
+def iam_service(clients: ProjectClients) -> ServiceClient:
+    """Return the IAM API, with its methods for accounts, keys and roles."""
     return ServiceClient(clients, Api.IAM, IAMAsyncClient, "google.iam.admin.v1.IAM")
 
 
-def _rpc(method: str) -> str:
-    """`GetRole` of `get_role`, as the generator of the clients derives the one from the other."""
+def _rpc_name(method: str) -> str:
+    """Return `GetRole` for `get_role`: the generated clients derive method names this way."""
     return "".join(word.capitalize() for word in method.split("_"))

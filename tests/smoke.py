@@ -1,0 +1,28 @@
+"""The tests that `make test` runs on a real kube-apiserver: one file per area, under two minutes together.
+
+`make test-all` runs every test on both API servers.
+"""
+
+from tests.servers.kube_apis import REAL, server_of
+
+SMOKE_FILES = frozenset(
+    {
+        "tests/e2e/test_attachments_permissions.py",
+        "tests/e2e/test_custom_roles.py",
+        "tests/e2e/test_examples.py",
+        "tests/e2e/test_grants.py",
+        "tests/e2e/test_guardrails.py",
+        "tests/e2e/test_identities.py",
+        "tests/e2e/test_kubectl.py",
+        "tests/e2e/test_permissions.py",
+        "tests/e2e/test_projects.py",
+        "tests/kube/test_client.py",
+        "tests/kube/test_lease.py",
+        "tests/kube/test_secrets.py",
+    }
+)
+
+
+def is_smoke_test(nodeid: str) -> bool:
+    """Return whether `make test` runs this test: it needs no real API server, or it is in the smoke set."""
+    return server_of(nodeid) != REAL or nodeid.partition("::")[0] in SMOKE_FILES
