@@ -22,7 +22,7 @@ def backoffs() -> GrantBackoffs:
     return GrantBackoffs(BACKOFFS)
 
 
-async def test_a_refusal_waits_twice_as_long_each_time_up_to_the_most(backoffs: GrantBackoffs) -> None:
+async def test_each_refusal_doubles_the_delay_up_to_the_maximum(backoffs: GrantBackoffs) -> None:
     waits = []
     for _ in range(5):
         backoffs.refuse(ANN, NO, propagating=False)
@@ -31,7 +31,7 @@ async def test_a_refusal_waits_twice_as_long_each_time_up_to_the_most(backoffs: 
     assert waits == [10, 20, 40, 60, 60]
 
 
-async def test_a_refusal_is_due_when_its_time_has_come(backoffs: GrantBackoffs) -> None:
+async def test_refused_grant_is_withheld_until_it_is_due(backoffs: GrantBackoffs) -> None:
     backoffs.refuse(ANN, NO, propagating=False)
 
     assert backoffs.withheld == {ANN}
@@ -39,14 +39,14 @@ async def test_a_refusal_is_due_when_its_time_has_come(backoffs: GrantBackoffs) 
     assert not backoffs.withheld
 
 
-async def test_a_member_that_google_may_not_know_yet_is_tried_again_soon(backoffs: GrantBackoffs) -> None:
+async def test_propagating_member_is_retried_soon(backoffs: GrantBackoffs) -> None:
     for _ in range(3):
         backoffs.refuse(ANN, NO, propagating=True)
 
     assert backoffs.delayed[ANN].wait == 2
 
 
-async def test_each_grant_has_a_backoff_of_its_own(backoffs: GrantBackoffs) -> None:
+async def test_each_grant_has_its_own_backoff(backoffs: GrantBackoffs) -> None:
     backoffs.refuse(ANN, NO, propagating=False)
     backoffs.refuse(ANN, NO, propagating=False)
     backoffs.refuse(BOB, NO, propagating=False)
@@ -54,14 +54,14 @@ async def test_each_grant_has_a_backoff_of_its_own(backoffs: GrantBackoffs) -> N
     assert (backoffs.delayed[ANN].wait, backoffs.delayed[BOB].wait) == (20, 10)
 
 
-async def test_what_stands_is_not_held_back_any_more(backoffs: GrantBackoffs) -> None:
+async def test_present_grant_has_no_backoff(backoffs: GrantBackoffs) -> None:
     backoffs.refuse(ANN, NO, propagating=False)
     backoffs.succeed([ANN])
 
     assert not backoffs.delayed
 
 
-async def test_what_nobody_claims_is_forgotten(backoffs: GrantBackoffs) -> None:
+async def test_backoff_of_an_undesired_grant_is_dropped(backoffs: GrantBackoffs) -> None:
     backoffs.refuse(ANN, NO, propagating=False)
     backoffs.refuse(BOB, NO, propagating=False)
     backoffs.keep_only({BOB})
@@ -69,14 +69,14 @@ async def test_what_nobody_claims_is_forgotten(backoffs: GrantBackoffs) -> None:
     assert backoffs.delayed.keys() == {BOB}
 
 
-async def test_a_grant_that_is_taken_away_now_and_then_is_given_back_at_once(backoffs: GrantBackoffs) -> None:
+async def test_rarely_lost_grant_is_restored_at_once(backoffs: GrantBackoffs) -> None:
     backoffs.lose(ANN)
     backoffs.lose(ANN)
 
     assert not backoffs.delayed
 
 
-async def test_a_grant_that_is_taken_away_again_and_again_is_held_back_ever_longer(
+async def test_repeatedly_lost_grant_is_delayed_longer_each_time(
     backoffs: GrantBackoffs,
 ) -> None:
     waits = []
@@ -88,7 +88,7 @@ async def test_a_grant_that_is_taken_away_again_and_again_is_held_back_ever_long
     assert backoffs.delayed[ANN].error is None
 
 
-async def test_losses_that_are_long_past_do_not_count(backoffs: GrantBackoffs) -> None:
+async def test_losses_outside_the_window_do_not_count(backoffs: GrantBackoffs) -> None:
     backoffs.lose(ANN)
     backoffs.lose(ANN)
     await asyncio.sleep(101)

@@ -6,7 +6,7 @@ from cloudrun_identity.iam.grants import Grant, IAMCondition
 from cloudrun_identity.ledger.model import entry_of
 from cloudrun_identity.policy.capacity import MAX_OWNERS, LedgerCapacity, over_capacity
 from cloudrun_identity.policy.desired_grants import DesiredGrant
-from tests.unit.iam.strategies import ROLES, TARGET
+from tests.unit.policy.strategies import ROLES, TARGET
 
 LONG = IAMCondition("nightly", "", "x" * 2048)
 
@@ -19,23 +19,23 @@ def taken(capacity: LedgerCapacity, grants: list[Grant]) -> int:
     return sum(capacity.add(each, "IAMBinding/shop/web/u") for each in grants)
 
 
-def test_a_condition_counts_once_for_all_who_hold_a_role_under_it() -> None:
+def test_condition_counts_once_for_all_members_of_a_binding() -> None:
     one = [grant(number, LONG) for number in range(1500)]
     many = [grant(0, IAMCondition(str(number), "", "x" * 2048)) for number in range(1500)]
     assert taken(LedgerCapacity(()), one) == 1500
     assert taken(LedgerCapacity(()), many) < 500
 
 
-def test_what_is_held_counts_before_anything_else() -> None:
-    held = [
+def test_existing_entries_use_capacity() -> None:
+    recorded = [
         (grant(number), entry_of(grant(number), [f"IAMBinding/shop/{number:0360}/u"]))
         for number in range(1400)
     ]
-    assert not LedgerCapacity(held).add(grant(-1), "IAMBinding/shop/web/u")
+    assert not LedgerCapacity(recorded).add(grant(-1), "IAMBinding/shop/web/u")
     assert LedgerCapacity(()).add(grant(-1), "IAMBinding/shop/web/u")
 
 
-def test_company_takes_no_room_from_further_grants() -> None:
+def test_further_owners_take_no_capacity_from_grants() -> None:
     crowd = {f"IAMBinding/shop/{number:0340}/u" for number in range(1200)}
     room = LedgerCapacity(())
     joined = room.add_owners({"IAMBinding/shop/web/u"}, crowd)
@@ -48,7 +48,7 @@ def test_company_takes_no_room_from_further_grants() -> None:
     assert full.add(grant(1), "IAMBinding/shop/web/u")
 
 
-def test_so_many_objects_share_a_grant_and_those_that_were_there_stay() -> None:
+def test_owners_of_a_grant_are_limited_and_recorded_ones_stay() -> None:
     named = {f"IAMBinding/shop/z{number}/u" for number in range(3)}
     others = {f"IAMBinding/shop/a{number}/u" for number in range(MAX_OWNERS)}
     joined = LedgerCapacity(()).add_owners(named, named | others)

@@ -1,6 +1,7 @@
 """The steps of a plan are what a sync does, and state why a grant stays."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from google.iam.v1.policy_pb2 import Policy
@@ -23,8 +24,8 @@ from cloudrun_identity.policy.steps import (
     RetainGrant,
     RetainReason,
 )
-from tests.unit.iam import strategies
-from tests.unit.iam.strategies import ROLES, TARGET
+from tests.unit.policy import strategies
+from tests.unit.policy.strategies import ROLES, TARGET
 
 ONE, TWO = (Owner("IAMBinding", "payments", name, "uid-1") for name in ("one", "two"))
 ANN, EVE = (Grant(TARGET, ROLES[0], f"user:{name}@example.com") for name in ("ann", "eve"))
@@ -52,11 +53,26 @@ def desiring(owner: Owner, *grants: Grant, **fields: object) -> DesiredGrants:
     return DesiredGrants(owner, frozenset(map(DesiredGrant, grants)), **fields)
 
 
-@given(strategies.ledgers, strategies.all_desired, strategies.policies, st.booleans(), st.booleans())
+@given(
+    strategies.ledgers,
+    strategies.declarations,
+    strategies.policies,
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+)
 def test_steps_are_the_changes_that_the_writes_make(
-    ledger: Ledger, declared: list[DesiredGrants], policy: Policy, may_release: bool, observed: bool
+    ledger: Ledger,
+    declared: list[DesiredGrants],
+    policy: Policy,
+    may_release: bool,
+    observed: bool,
+    is_exclusive: bool,
 ) -> None:
     present = grants_in(policy, TARGET)
+    if is_exclusive:
+        exclusive = frozenset({BindingKey(TARGET, ROLES[0])})
+        declared = [replace(each, exclusive=exclusive) for each in declared]
     plan = plan_policy(
         ledger, declared, present, may_release=may_release, observed=observed, protected=is_protected
     )
@@ -73,7 +89,7 @@ def test_steps_are_the_changes_that_the_writes_make(
     assert retained <= grants_in(second.policy, TARGET)
 
 
-@given(strategies.ledgers, strategies.all_desired, strategies.policies)
+@given(strategies.ledgers, strategies.declarations, strategies.policies)
 def test_each_present_entry_is_desired_or_has_a_step(
     ledger: Ledger, declared: list[DesiredGrants], policy: Policy
 ) -> None:
