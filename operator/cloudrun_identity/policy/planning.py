@@ -88,16 +88,17 @@ def plan_policy(
     """
     declared = tuple(declared)
     wanted = _wanted(ledger.target, declared)
-    review = EntryReview(wanted, {each.owner.owner_key: each for each in declared}, frozenset(present))
+    review = EntryReview(
+        wanted,
+        {each.owner.owner_key: each for each in declared},
+        frozenset(present),
+        may_release=may_release,
+        observed=observed,
+        withheld=withheld,
+        may_return=may_return,
+    )
     for grant, entry in ledger.entries.items():
-        review.entry(
-            grant,
-            entry,
-            may_release=may_release,
-            observed=observed,
-            withheld=grant in withheld,
-            may_return=may_return,
-        )
+        review.review(grant, entry)
     awaited = {grant for grant, desired in wanted.grants.items() if _is_in_deleted_form(desired, present)}
     begun = [grant for grant in wanted.grants if grant not in ledger.entries and grant not in awaited]
     owners = _record_owners(review.entries, begun, wanted.owners)

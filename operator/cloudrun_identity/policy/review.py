@@ -25,7 +25,7 @@ class WantedGrants:
 
 @dataclass(slots=True)
 class EntryReview:
-    """The review of the existing ledger entries, one at a time."""
+    """The review of the existing ledger entries. `planning.plan_policy` documents its options."""
 
     wanted: WantedGrants
     """The desired grants; the review adds the former accounts of their members."""
@@ -33,6 +33,14 @@ class EntryReview:
     """The desired grants of each object."""
     present: frozenset[Grant]
     """The grants in the policy."""
+    may_release: bool
+    """False until every object has declared its grants."""
+    observed: bool
+    """True if the project is only observed."""
+    withheld: Collection[Grant]
+    """The grants that the sync does not write."""
+    may_return: Callable[[str, str], bool]
+    """Returns whether an object may undelete an account."""
     entries: dict[Grant, LedgerEntry] = field(default_factory=dict)
     """The entries that remain."""
     released: list[Removal] = field(default_factory=list)
@@ -42,32 +50,25 @@ class EntryReview:
     steps: list[GrantStep] = field(default_factory=list)
     """The steps for these entries."""
 
-    def entry(
-        self,
-        grant: Grant,
-        known: LedgerEntry,
-        *,
-        may_release: bool,
-        observed: bool,
-        withheld: bool,
-        may_return: Callable[[str, str], bool],
-    ) -> None:
+    def review(self, grant: Grant, known: LedgerEntry) -> None:
         """Keep, release or drop one entry."""
         entry = _after_read(known, present=grant in self.present)
         owners = self.wanted.owners.get(grant, frozenset())
-        permanently_deleted = not owners and _is_permanently_deleted(grant, entry, self.present, may_return)
+        permanently_deleted = not owners and _is_permanently_deleted(
+            grant, entry, self.present, self.may_return
+        )
         staying, leaving = self._split_owners(grant, entry, permanently_deleted=permanently_deleted)
         if staying or owners:
             kept = changed_entry(entry, owners=tuple(sorted(staying or {min(owners)})))
             if owners:
-                kept = self._desire(grant, kept, withheld=withheld)
+                kept = self._desire(grant, kept)
             else:
                 self._retain(grant, kept, self._reason_to_stay(entry))
             self.entries[grant] = kept
-        elif not may_release:
+        elif not self.may_release:
             self.entries[grant] = entry
             self._retain(grant, entry, RetainReason.OWNERS_PENDING)
-        elif observed:
+        elif self.observed:
             if not all(each.ending for each in leaving):
                 self.entries[grant] = entry
             self._retain(grant, entry, RetainReason.PROJECT_OBSERVED)
@@ -80,11 +81,11 @@ class EntryReview:
             if not removal.forms.isdisjoint(self.present):
                 self.steps.append(ReleaseGrant(grant, _first_owner_key(entry)))
 
-    def _desire(self, grant: Grant, entry: LedgerEntry, *, withheld: bool) -> LedgerEntry:
+    def _desire(self, grant: Grant, entry: LedgerEntry) -> LedgerEntry:
         """Return the entry of a desired grant, and plan the replacement of a former account."""
         desired = self.wanted.grants[grant]
         if grant not in self.present:
-            entry = _missing(entry, withheld=withheld)
+            entry = _missing(entry, withheld=grant in self.withheld)
         entry = _granted_to(entry, desired.unique_id)
         self.wanted.grants[grant] = replace(desired, former_unique_ids=entry.former_unique_ids)
         if entry.former_unique_ids and grant in self.present:
