@@ -33,7 +33,7 @@ test: $(INSTALLED) ## run all tests on the embedded API server, and a smoke set 
 test-all: $(INSTALLED) ## run all tests on both API servers; the real one needs KUBEBUILDER_ASSETS
 	@$(BIN)/python -m pytest $(DISTRIBUTED) $(ARGS)
 
-soak: $(INSTALLED) ## run each property test with 10,000 generated examples, for hours (ARGS="-k adversary" selects)
+soak: $(INSTALLED) ## run each property test with 10,000 generated examples, for hours (ARGS="-k interference" selects)
 	@HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest tests/unit -m hypothesis --hypothesis-show-statistics $(ARGS)
 
 bench: $(INSTALLED) ## run the benchmarks; print tables and write build/bench.json

@@ -23,7 +23,7 @@ from cloudrun_identity.ledger.objects import from_object, object_name, to_object
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy.desired_grants import DesiredGrant, DesiredGrants
 from cloudrun_identity.policy.merge import grants_in, merge
-from cloudrun_identity.policy.planning import plan
+from cloudrun_identity.policy.planning import plan_policy
 
 from .figures import Benchmark, Figure
 from .fleet import NAMESPACE, PROJECT_ID, ROLES, Fleet
@@ -60,7 +60,7 @@ def _policy(fleet: Fleet) -> Benchmark:
             _figure(
                 "plan",
                 f"plan for {fleet.size:,} objects, nothing to do",
-                lambda: plan(ledger, all_desired, present, may_release=True),
+                lambda: plan_policy(ledger, all_desired, present, may_release=True),
                 parsing,
             ),
             _figure("merge_all", "merge, all of them new", lambda: merge(empty, desired_grants), parsing),

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from cloudrun_identity.kube.objects import resource
 from cloudrun_identity.kube.resources import NAMESPACES, ObjectClient
 from cloudrun_identity.ledger.store import Ledgers
+from cloudrun_identity.policy.ports import PolicyPort
 from cloudrun_identity.policy.syncers import PolicySyncers
-from cloudrun_identity.policy.writer import PolicyPort
 from cloudrun_identity.reconcile.reconciler import AnyKindReconciler, Reconciler
 
 from .cache import Cache
