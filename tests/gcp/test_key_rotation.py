@@ -152,7 +152,7 @@ async def life(clients: GoogleClients, clock: list[datetime]) -> Life:
     return Life(clients, account.unique_id, clock)
 
 
-async def test_a_key_is_delivered_followed_and_retired(life: Life) -> None:
+async def test_a_key_is_delivered_replaced_and_retired(life: Life) -> None:
     assert await life.work() == InSync(after=(30 * DAY).total_seconds())
     first = life.published
     assert await life.living() == {first}
@@ -184,7 +184,7 @@ async def test_a_key_is_delivered_followed_and_retired(life: Life) -> None:
 @pytest.mark.parametrize(
     "step", ["key attempt recorded", "key created", "key recorded", "key published", "key active"]
 )
-async def test_a_first_key_that_is_cut_short_leaves_none_behind(life: Life, step: str) -> None:
+async def test_an_interrupted_first_key_leaves_no_stray_key(life: Life, step: str) -> None:
     life.die_at = step
     with pytest.raises(Killed):
         await life.work()
@@ -210,7 +210,7 @@ async def test_a_first_key_that_is_cut_short_leaves_none_behind(life: Life, step
         "key deleted",
     ],
 )
-async def test_a_rotation_that_is_cut_short_never_takes_the_working_key(life: Life, step: str) -> None:
+async def test_an_interrupted_rotation_keeps_the_working_key(life: Life, step: str) -> None:
     await life.work()
     life.die_at = step
     life.pass_by(30 * DAY)
@@ -226,7 +226,7 @@ async def test_a_rotation_that_is_cut_short_never_takes_the_working_key(life: Li
     assert set((await life.seen()).listed) == {life.published}
 
 
-async def test_a_lost_answer_is_no_lost_key(life: Life, emulator: Emulator) -> None:
+async def test_a_key_with_a_lost_answer_is_found(life: Life, emulator: Emulator) -> None:
     emulator.faults.inject("*/CreateServiceAccountKey", grpc.StatusCode.UNAVAILABLE, applied=True)
     with pytest.raises(GoogleError):
         await life.work()
@@ -239,7 +239,7 @@ async def test_a_lost_answer_is_no_lost_key(life: Life, emulator: Emulator) -> N
     assert set((await life.seen()).listed) == {life.published}
 
 
-async def test_of_two_unknown_keys_none_is_deleted(life: Life) -> None:
+async def test_of_two_possible_strays_none_is_deleted(life: Life) -> None:
     life.die_at = "key created"
     with pytest.raises(Killed):
         await life.work()
@@ -252,7 +252,7 @@ async def test_of_two_unknown_keys_none_is_deleted(life: Life) -> None:
     assert "it is not known which of" in life.status.issues[0]
 
 
-async def test_a_secret_that_cannot_be_written_costs_one_key_not_many(life: Life) -> None:
+async def test_an_unwritable_secret_costs_one_key(life: Life) -> None:
     def refuse() -> None:
         raise KubeError(403, "Forbidden", "no")
 
@@ -268,7 +268,7 @@ async def test_a_secret_that_cannot_be_written_costs_one_key_not_many(life: Life
 
 
 @pytest.mark.parametrize("harm", ["deleted", "edited", "disabled"])
-async def test_what_cannot_be_restored_is_replaced_at_once(life: Life, harm: str) -> None:
+async def test_a_key_that_stopped_working_is_replaced_at_once(life: Life, harm: str) -> None:
     await life.work()
     first = life.published
     match harm:
@@ -293,14 +293,14 @@ async def test_what_cannot_be_restored_is_replaced_at_once(life: Life, harm: str
     assert set((await life.seen()).listed) == {life.published}
 
 
-async def test_the_environment_of_the_process_has_nothing_of_a_key(life: Life) -> None:
+async def test_no_private_key_is_in_the_environment(life: Life) -> None:
     await life.work()
     file = json.loads(base64.b64decode(life.secret["data"]["key.json"]))
     environment = "\n".join(os.environ.values())
     assert not [line for line in file["private_key"].splitlines() if line in environment]
 
 
-async def test_a_secret_of_somebody_else_is_never_touched(life: Life) -> None:
+async def test_an_unmanaged_secret_is_never_touched(life: Life) -> None:
     theirs = life.kube.put(SECRETS, {"metadata": {"name": "checkout-key", "namespace": "payments"}})
 
     refused = await life.work()
@@ -312,7 +312,7 @@ async def test_a_secret_of_somebody_else_is_never_touched(life: Life) -> None:
     assert await life.living() == set()
 
 
-async def test_the_template_is_brought_to_the_secret_without_another_key(life: Life) -> None:
+async def test_the_template_is_applied_without_a_new_key(life: Life) -> None:
     await life.work()
     key = life.published
     life.obj = declared(secretTemplate={"labels": {"app": "checkout"}})
@@ -323,7 +323,7 @@ async def test_the_template_is_brought_to_the_secret_without_another_key(life: L
     assert life.published == key
 
 
-async def test_a_policy_of_the_organization_is_named(clients: GoogleClients, clock: list[datetime]) -> None:
+async def test_an_organization_policy_is_named(clients: GoogleClients, clock: list[datetime]) -> None:
     forbidding = Project(
         project_id=PROJECT_ID, project_number="1", org_policies=(OrgPolicy(constraint=NO_KEYS, enforce=True),)
     )
@@ -340,7 +340,7 @@ async def test_a_policy_of_the_organization_is_named(clients: GoogleClients, clo
         await others.close()
 
 
-async def test_by_default_no_key_is_made_and_better_ways_are_named(life: Life) -> None:
+async def test_by_default_keys_are_denied_and_alternatives_named(life: Life) -> None:
     life.project = delegated(keys="Denied")
 
     refused = await life.work()
@@ -351,7 +351,7 @@ async def test_by_default_no_key_is_made_and_better_ways_are_named(life: Life) -
     assert await life.living() == set()
 
 
-async def test_a_full_account_says_so(life: Life) -> None:
+async def test_a_full_account_fails(life: Life) -> None:
     for _ in range(10):
         await life.keys.create(PROJECT_ID, life.unique_id)
 
@@ -361,7 +361,7 @@ async def test_a_full_account_says_so(life: Life) -> None:
     assert failing.reason is Reason.QUOTA_EXCEEDED
 
 
-async def test_the_end_retires_the_keys_and_the_secret(life: Life) -> None:
+async def test_a_deletion_retires_the_keys_and_the_secret(life: Life) -> None:
     await life.work()
     life.obj = declared(rotation={"generation": 1})
     assert isinstance(await life.work(), Waiting)
@@ -378,7 +378,7 @@ async def test_the_end_retires_the_keys_and_the_secret(life: Life) -> None:
 
 
 @pytest.mark.parametrize("how", ["policy", "observed"])
-async def test_what_is_abandoned_goes_on_working(life: Life, how: str) -> None:
+async def test_an_abandoned_key_continues_to_work(life: Life, how: str) -> None:
     await life.work()
     if how == "policy":
         life.obj = declared(deletionPolicy="Abandon")
@@ -390,7 +390,7 @@ async def test_what_is_abandoned_goes_on_working(life: Life, how: str) -> None:
     assert life.ledgers.ledger(ACCOUNT).is_empty
 
 
-async def test_the_end_of_the_account_is_the_end_of_its_keys(life: Life) -> None:
+async def test_a_deleted_account_has_no_keys_to_retire(life: Life) -> None:
     await life.work()
     await ServiceAccounts(life.clients).delete(PROJECT_ID, life.unique_id)
 
