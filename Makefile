@@ -9,7 +9,7 @@ CONSTRAINTS_VENV := build/constraints
 DISTRIBUTED := -n auto --dist loadscope
 # The paths that the language check covers. Add a path here when its prose follows CONTRIBUTING.md.
 CHECKED_PROSE := \
-	tools .github CONTRIBUTING.md SECURITY.md CODE_OF_CONDUCT.md README.md CHANGELOG.md \
+	operator/cloudrun_identity/ledger tools .github CONTRIBUTING.md SECURITY.md CODE_OF_CONDUCT.md README.md CHANGELOG.md \
 	$(filter-out docs/reference.md docs/permissions.md,$(wildcard docs/*.md)) docs/dev playground/README.md \
 	$(addprefix charts/cloudrun-identity/,Chart.yaml templates values.yaml values.schema.json)
 

@@ -198,7 +198,7 @@ def test_role_beyond_the_guardrails_is_refused_without_a_write(scene_with_roles:
 
     message = scene.fails("CustomRole/runner", "DeniedByGuardrail")
 
-    assert "admits no iam.serviceAccounts.actAs" in message
+    assert "does not admit iam.serviceAccounts.actAs" in message
     assert the_role(scene) == {}
 
 

@@ -88,7 +88,7 @@ ATTEMPTS = {
     "a custom role that escalates": Attempt(
         ON_PROJECT % "projects/$scene/roles/harmless", "setIamPolicy", may_call=(READING_A_ROLE,)
     ),
-    "a role that no guardrail admits": Attempt(ON_PROJECT % "roles/owner", "admits no roles/owner"),
+    "a role that no guardrail admits": Attempt(ON_PROJECT % "roles/owner", "does not admit roles/owner"),
     "a role that escalates under a condition that is always true": Attempt(
         "{target: {kind: Project}, role: roles/run.admin, "
         "members: [{principal: 'user:mallory@example.com'}], "
@@ -130,7 +130,7 @@ ATTEMPTS = {
     "reading who holds a role, by observing it": Attempt(
         "{managementPolicy: Observe, target: {kind: Project}, role: roles/owner, "
         "members: [{principal: 'user:mallory@example.com'}]}",
-        "admits no roles/owner",
+        "does not admit roles/owner",
     ),
     "emptying a binding": Attempt(EXCLUSIVELY % "Manage", "exclusive: true"),
     "reading a binding by observing it exclusively": Attempt(EXCLUSIVELY % "Observe", "exclusive: true"),

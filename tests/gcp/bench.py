@@ -23,7 +23,7 @@ from cloudrun_identity.reconcile.outcomes import Outcome
 from cloudrun_identity_playground.emulator.emulator import Emulator
 from cloudrun_identity_playground.emulator.seed import Seed
 from cloudrun_identity_playground.emulator.snapshot import snapshot
-from tests.unit.gcp.fakes import NOON, FakeLedgers, Passes
+from tests.unit.gcp.fakes import NOON, FakeLedgers, SyncOutcomes
 
 WEB = Owner("IAMBinding", "payments", "web", "uid-1")
 
@@ -64,7 +64,7 @@ class Bench:
             SyncerPorts(
                 policies=Policies(self.clients),
                 ledgers=self.ledgers,
-                observer=Passes(),
+                observer=SyncOutcomes(),
                 wall_clock=lambda: NOON,
                 is_fresh=self.fresh.__contains__,
                 removal_limiter=RemovalRateLimiter(lambda _: 100),

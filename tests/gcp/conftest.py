@@ -1,4 +1,4 @@
-"""The real clients over the wire, against the emulator in this process."""
+"""Fixtures that connect the clients over gRPC to an emulator in this process."""
 
 from collections.abc import AsyncIterator
 
@@ -30,7 +30,7 @@ SEED = Seed(
 
 
 class Observer:
-    """Notes every attempt as (method, code)."""
+    """Observer that records every attempt as (method, code)."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, str]] = []

@@ -1,3 +1,5 @@
+"""The rules of every request, over gRPC."""
+
 import asyncio
 from pathlib import Path
 
@@ -21,9 +23,7 @@ GET_PROJECT = "google.cloud.resourcemanager.v3.Projects/GetProject"
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 
 
-async def test_googles_audit_log_says_on_whose_behalf_we_call(
-    clients: GoogleClients, emulator: Emulator
-) -> None:
+async def test_request_reason_is_sent(clients: GoogleClients, emulator: Emulator) -> None:
     request_reason.set("payments/checkout@3")
 
     await Projects(clients).get("shop-1234")
@@ -31,7 +31,7 @@ async def test_googles_audit_log_says_on_whose_behalf_we_call(
     assert [call.reason for call in emulator.calls.log] == ["payments/checkout@3"]
 
 
-async def test_an_unanswered_read_is_sent_again_and_every_attempt_is_observed(
+async def test_unavailable_read_is_retried_and_every_attempt_observed(
     clients: GoogleClients, emulator: Emulator, observer: Observer
 ) -> None:
     emulator.faults.inject(GET_PROJECT, UNAVAILABLE, times=2)
@@ -42,7 +42,7 @@ async def test_an_unanswered_read_is_sent_again_and_every_attempt_is_observed(
     assert observer.calls == [(GET_PROJECT, call.code) for call in emulator.calls.log]
 
 
-async def test_the_libraries_retry_nothing_on_their_own(clients: GoogleClients, emulator: Emulator) -> None:
+async def test_client_libraries_do_not_retry(clients: GoogleClients, emulator: Emulator) -> None:
     emulator.faults.inject(GET_PROJECT, UNAVAILABLE, times=9)
 
     with pytest.raises(GoogleError) as raised:
@@ -52,11 +52,9 @@ async def test_the_libraries_retry_nothing_on_their_own(clients: GoogleClients, 
     assert emulator.calls[GET_PROJECT] == 3
 
 
-async def test_a_token_refused_before_its_time_is_replaced_on_the_wire(
-    emulator: Emulator, observer: Observer, tmp_path: Path
-) -> None:
+async def test_refused_token_is_renewed(emulator: Emulator, observer: Observer, tmp_path: Path) -> None:
     file = tmp_path / "token"
-    file.write_text("serviceAccount:gone@shop-1234.iam.gserviceaccount.com")
+    file.write_text("serviceAccount:deleted@shop-1234.iam.gserviceaccount.com")
     clients = GoogleClients(emulator.grpc_address, observer, tokens=TokenFile(file))
     await clients.check_credentials()
     file.write_text("admin")
@@ -69,9 +67,7 @@ async def test_a_token_refused_before_its_time_is_replaced_on_the_wire(
     assert observer.calls == [(GET_PROJECT, "UNAUTHENTICATED"), (GET_PROJECT, "OK")]
 
 
-async def test_error_info_and_retry_info_come_off_the_wire(
-    clients: GoogleClients, emulator: Emulator
-) -> None:
+async def test_error_info_and_retry_info_are_received(clients: GoogleClients, emulator: Emulator) -> None:
     emulator.faults.inject(
         GET_PROJECT,
         grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -94,7 +90,7 @@ async def test_error_info_and_retry_info_come_off_the_wire(
     assert raised.value.metadata["quota_limit_value"] == "2400"
 
 
-async def test_a_call_that_hangs_ends_at_its_deadline(clients: GoogleClients, emulator: Emulator) -> None:
+async def test_hanging_call_ends_at_its_timeout(clients: GoogleClients, emulator: Emulator) -> None:
     client = clients.client(IAMAsyncClient, Api.IAM)
     emulator.faults.delay("google.iam.admin.v1.IAM/GetServiceAccount", seconds=60)
 
@@ -111,9 +107,9 @@ async def test_a_call_that_hangs_ends_at_its_deadline(clients: GoogleClients, em
     assert raised.value.fault is Fault.UNAVAILABLE
 
 
-async def test_nobody_listening_is_an_outage(observer: Observer) -> None:
-    async with Emulator() as gone:
-        address = gone.grpc_address
+async def test_connection_failure_is_unavailable(observer: Observer) -> None:
+    async with Emulator() as stopped:
+        address = stopped.grpc_address
     clients = GoogleClients(address, observer)
     try:
         with pytest.raises(GoogleError) as raised:
@@ -125,7 +121,7 @@ async def test_nobody_listening_is_an_outage(observer: Observer) -> None:
     assert "\n" not in raised.value.message
 
 
-async def test_one_channel_and_one_client_serve_every_caller(clients: GoogleClients) -> None:
+async def test_channel_and_client_are_shared_by_all_callers(clients: GoogleClients) -> None:
     first = clients.client(ServicesAsyncClient, Api.RUN, "europe-west1")
 
     assert clients.client(ServicesAsyncClient, Api.RUN, "europe-west1") is first
@@ -134,7 +130,7 @@ async def test_one_channel_and_one_client_serve_every_caller(clients: GoogleClie
     )
 
 
-async def test_closing_ends_the_calls_under_way(clients: GoogleClients, emulator: Emulator) -> None:
+async def test_close_cancels_calls_in_flight(clients: GoogleClients, emulator: Emulator) -> None:
     emulator.faults.delay(GET_PROJECT, seconds=60)
     await clients.client(ProjectsAsyncClient, Api.RESOURCE_MANAGER).transport.grpc_channel.channel_ready()
     call = asyncio.create_task(Projects(clients).get("shop-1234"))

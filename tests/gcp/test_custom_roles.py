@@ -1,3 +1,5 @@
+"""Custom roles."""
+
 from dataclasses import replace
 
 import pytest
@@ -16,15 +18,15 @@ def roles(clients: GoogleClients) -> CustomRoles:
     return CustomRoles(clients, clock=lambda: 100.0)
 
 
-async def test_a_role_is_made_read_changed_deleted_and_brought_back(roles: CustomRoles) -> None:
-    made = await roles.create(PROJECT, "runner", RUNNER)
-    assert await roles.role(PROJECT, "runner", max_age=0.0) == made
-    assert (made.name, made.role_id) == (f"projects/{PROJECT}/roles/runner", "runner")
-    assert (made.title, made.stage, made.permissions) == ("Runner", "BETA", RUNNER.permissions)
+async def test_role_is_created_updated_deleted_and_undeleted(roles: CustomRoles) -> None:
+    created = await roles.create(PROJECT, "runner", RUNNER)
+    assert await roles.role(PROJECT, "runner", max_age=0.0) == created
+    assert (created.name, created.role_id) == (f"projects/{PROJECT}/roles/runner", "runner")
+    assert (created.title, created.stage, created.permissions) == ("Runner", "BETA", RUNNER.permissions)
 
     renamed = replace(RUNNER, title="Job runner", description=None)
-    changed = await roles.update(PROJECT, "runner", renamed, made.etag)
-    assert changed == replace(made, title="Job runner", etag=changed.etag)
+    changed = await roles.update(PROJECT, "runner", renamed, created.etag)
+    assert changed == replace(created, title="Job runner", etag=changed.etag)
 
     deleted = await roles.delete(PROJECT, "runner", changed.etag)
     seen = await roles.role(PROJECT, "runner", max_age=0.0)
@@ -32,23 +34,23 @@ async def test_a_role_is_made_read_changed_deleted_and_brought_back(roles: Custo
     assert seen is not None
     assert seen.deleted
 
-    back = await roles.undelete(PROJECT, "runner", deleted.etag)
-    assert (back.deleted, back.permissions) == (False, RUNNER.permissions)
+    restored = await roles.undelete(PROJECT, "runner", deleted.etag)
+    assert (restored.deleted, restored.permissions) == (False, RUNNER.permissions)
 
 
-async def test_a_change_of_a_role_that_somebody_else_has_changed_is_aborted(roles: CustomRoles) -> None:
-    made = await roles.create(PROJECT, "runner", RUNNER)
-    await roles.update(PROJECT, "runner", RUNNER, made.etag)
+async def test_update_with_stale_etag_is_aborted(roles: CustomRoles) -> None:
+    created = await roles.create(PROJECT, "runner", RUNNER)
+    await roles.update(PROJECT, "runner", RUNNER, created.etag)
 
     with pytest.raises(GoogleError) as raised:
-        await roles.update(PROJECT, "runner", RUNNER, made.etag)
+        await roles.update(PROJECT, "runner", RUNNER, created.etag)
 
     assert raised.value.fault is Fault.ABORTED
 
 
-async def test_the_id_of_a_deleted_role_is_taken(roles: CustomRoles) -> None:
-    made = await roles.create(PROJECT, "runner", RUNNER)
-    await roles.delete(PROJECT, "runner", made.etag)
+async def test_id_of_a_deleted_role_is_in_use(roles: CustomRoles) -> None:
+    created = await roles.create(PROJECT, "runner", RUNNER)
+    await roles.delete(PROJECT, "runner", created.etag)
 
     with pytest.raises(GoogleError) as raised:
         await roles.create(PROJECT, "runner", RUNNER)
@@ -56,7 +58,7 @@ async def test_the_id_of_a_deleted_role_is_taken(roles: CustomRoles) -> None:
     assert raised.value.fault is Fault.FAILED_PRECONDITION
 
 
-async def test_old_reads_of_many_roles_are_one_list(clients: GoogleClients, emulator: Emulator) -> None:
+async def test_cached_roles_cost_one_list(clients: GoogleClients, emulator: Emulator) -> None:
     now = 100.0
     roles = CustomRoles(clients, clock=lambda: now)
     for role_id in ("runner", "reader"):
@@ -70,11 +72,11 @@ async def test_old_reads_of_many_roles_are_one_list(clients: GoogleClients, emul
     assert emulator.calls["google.iam.admin.v1.IAM/GetRole"] == 0
 
 
-async def test_a_missing_role_is_none(roles: CustomRoles) -> None:
-    assert await roles.role(PROJECT, "nobody", max_age=0.0) is None
+async def test_missing_role_is_none(roles: CustomRoles) -> None:
+    assert await roles.role(PROJECT, "missing", max_age=0.0) is None
 
 
-async def test_what_custom_roles_cannot_hold_is_told_from_what_they_can(roles: CustomRoles) -> None:
+async def test_unsupported_permissions_are_returned(roles: CustomRoles) -> None:
     asked = frozenset({"run.jobs.run", "nonsense.things.do"})
 
     assert await roles.unsupported(PROJECT, asked) == {"nonsense.things.do"}

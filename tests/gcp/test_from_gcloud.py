@@ -1,4 +1,4 @@
-"""The manifests of docs/from-gcloud.md bring about, all together, what the page says that they replace."""
+"""The manifests in docs/from-gcloud.md have the effect of the gcloud commands that they replace."""
 
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.plan.dry_run import dry_run_plan
@@ -25,7 +25,7 @@ SEED = Seed(
 )
 
 
-async def test_the_manifests_do_what_the_commands_beside_them_do() -> None:
+async def test_manifests_have_the_effect_of_the_gcloud_commands() -> None:
     objects = [obj for example in examples(ROOT / "docs" / "from-gcloud.md") for obj in example.objects]
     async with Emulator(seed=SEED) as emulator:
         clients = GoogleClients(emulator.grpc_address, Observer(), read_only=True)

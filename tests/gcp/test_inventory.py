@@ -1,3 +1,5 @@
+"""Cached service accounts and workloads, with the number of requests."""
+
 import asyncio
 import time
 from dataclasses import replace
@@ -25,7 +27,7 @@ def inventory(clients: GoogleClients, accounts: ServiceAccounts) -> Inventory:
     return Inventory(accounts, Run(clients), time.monotonic)
 
 
-async def test_fifty_resyncs_at_once_cost_one_list(
+async def test_concurrent_resyncs_cost_one_list(
     inventory: Inventory, accounts: ServiceAccounts, emulator: Emulator
 ) -> None:
     emails = [(await accounts.create(PROJECT, f"account-{number:02}", "", "")).email for number in range(50)]
@@ -37,7 +39,7 @@ async def test_fifty_resyncs_at_once_cost_one_list(
     assert dict(emulator.calls) == {"google.iam.admin.v1.IAM/ListServiceAccounts": 1}
 
 
-async def test_every_kind_and_location_is_listed_once(inventory: Inventory, emulator: Emulator) -> None:
+async def test_kind_and_location_is_listed_once(inventory: Inventory, emulator: Emulator) -> None:
     for _ in range(3):
         services = await inventory.workloads(PROJECT, LOCATION, WorkloadKind.SERVICE, 300)
         jobs = await inventory.workloads(PROJECT, LOCATION, WorkloadKind.JOB, 300)
@@ -51,7 +53,7 @@ async def test_every_kind_and_location_is_listed_once(inventory: Inventory, emul
     }
 
 
-async def test_our_own_move_is_seen_at_once_whatever_age_is_accepted(
+async def test_own_write_is_visible_at_any_accepted_age(
     inventory: Inventory, accounts: ServiceAccounts, clients: GoogleClients
 ) -> None:
     email = (await accounts.create(PROJECT, "till-roll", "", "")).email
@@ -60,16 +62,16 @@ async def test_our_own_move_is_seen_at_once_whatever_age_is_accepted(
     await Run(clients).set_service_account(state, email)
     inventory.invalidate_workload(CHECKOUT)
 
-    moved = await inventory.workload(CHECKOUT, 300)
-    assert moved is not None
-    assert moved.service_account == email
+    updated = await inventory.workload(CHECKOUT, 300)
+    assert updated is not None
+    assert updated.service_account == email
 
 
-async def test_a_missing_workload_is_none(inventory: Inventory) -> None:
+async def test_missing_workload_is_none(inventory: Inventory) -> None:
     assert await inventory.workload(Workload(WorkloadKind.JOB, PROJECT, LOCATION, "nowhere"), 0) is None
 
 
-async def test_the_account_of_a_serving_revision_is_asked_for_only_if_no_template_tells_it(
+async def test_account_of_an_older_serving_revision_is_read_once(
     inventory: Inventory, accounts: ServiceAccounts, clients: GoogleClients, emulator: Emulator
 ) -> None:
     run = Run(clients)
@@ -91,7 +93,7 @@ async def test_the_account_of_a_serving_revision_is_asked_for_only_if_no_templat
     assert dict(emulator.calls) == {"google.cloud.run.v2.Revisions/GetRevision": 1}
 
 
-async def test_only_the_workloads_that_were_asked_about_last_are_remembered(
+async def test_revisions_of_the_least_recently_used_workload_are_dropped(
     inventory: Inventory, clients: GoogleClients, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cloudrun_identity.gcp.inventory.REVISION_CACHE_SIZE", 1)
@@ -103,12 +105,12 @@ async def test_only_the_workloads_that_were_asked_about_last_are_remembered(
     assert dict(emulator.calls) == {"google.cloud.run.v2.Revisions/GetRevision": 3}
 
 
-async def test_a_revision_that_is_gone_serves_as_nobody(inventory: Inventory, clients: GoogleClients) -> None:
-    state = replace(await Run(clients).get(CHECKOUT), serving_revisions=("long-gone",))
+async def test_deleted_revision_is_omitted(inventory: Inventory, clients: GoogleClients) -> None:
+    state = replace(await Run(clients).get(CHECKOUT), serving_revisions=("deleted",))
     assert await inventory.serving_accounts(state) == {}
 
 
-async def test_what_an_answer_showed_of_a_workload_needs_no_read(
+async def test_workload_from_a_reply_needs_no_read(
     inventory: Inventory, clients: GoogleClients, emulator: Emulator
 ) -> None:
     state = await Run(clients).get(CHECKOUT)
@@ -120,9 +122,7 @@ async def test_what_an_answer_showed_of_a_workload_needs_no_read(
     assert dict(emulator.calls) == {}
 
 
-async def test_a_workload_is_found_in_the_list_or_not_at_all(
-    inventory: Inventory, emulator: Emulator
-) -> None:
+async def test_listed_workload_uses_the_list_only(inventory: Inventory, emulator: Emulator) -> None:
     listed = await inventory.listed_workload(CHECKOUT, 300)
     assert listed is not None
     assert listed.workload == CHECKOUT

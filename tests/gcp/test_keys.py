@@ -1,3 +1,5 @@
+"""Keys of service accounts."""
+
 import io
 import itertools
 import json
@@ -26,11 +28,11 @@ def keys(clients: GoogleClients) -> Keys:
 
 @pytest.fixture
 async def account(clients: GoogleClients) -> str:
-    """The unique id of an account."""
+    """Create an account and return its unique id."""
     return (await ServiceAccounts(clients).create(PROJECT, "checkout", "", "")).unique_id
 
 
-async def test_a_key_is_made_with_its_file_then_disabled_and_deleted(keys: Keys, account: str) -> None:
+async def test_key_is_created_disabled_and_deleted(keys: Keys, account: str) -> None:
     made = await keys.create(PROJECT, account)
     file = json.loads(made.file)
     assert (file["type"], file["private_key_id"]) == ("service_account", made.key.key_id)
@@ -45,13 +47,11 @@ async def test_a_key_is_made_with_its_file_then_disabled_and_deleted(keys: Keys,
     assert await keys.list(PROJECT, account, 60.0) == {}
 
 
-async def test_the_key_that_google_holds_itself_is_not_listed(keys: Keys, account: str) -> None:
+async def test_google_managed_key_is_not_listed(keys: Keys, account: str) -> None:
     assert await keys.list(PROJECT, account, 0.0) == {}
 
 
-async def test_old_reads_of_one_account_are_one_list_until_it_is_written(
-    keys: Keys, account: str, emulator: Emulator
-) -> None:
+async def test_cached_list_is_used_until_the_next_write(keys: Keys, account: str, emulator: Emulator) -> None:
     for _ in range(3):
         await keys.list(PROJECT, account, 60.0)
     assert emulator.calls[LIST] == 1
@@ -61,14 +61,14 @@ async def test_old_reads_of_one_account_are_one_list_until_it_is_written(
     assert emulator.calls[LIST] == 2
 
 
-async def test_a_key_that_is_gone_cannot_be_disabled(keys: Keys, account: str) -> None:
+async def test_disabling_a_missing_key_is_not_found(keys: Keys, account: str) -> None:
     with pytest.raises(GoogleError) as raised:
         await keys.disable(PROJECT, account, "0" * 40)
 
     assert raised.value.fault is Fault.NOT_FOUND
 
 
-async def test_no_log_at_any_level_has_anything_of_a_key(keys: Keys, account: str) -> None:
+async def test_private_key_is_never_logged(keys: Keys, account: str) -> None:
     stream, root = io.StringIO(), logging.getLogger()
     handlers, level = root.handlers, root.level
     logs.configure(logging.DEBUG, stream)

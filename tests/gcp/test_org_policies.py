@@ -1,3 +1,5 @@
+"""The Organization Policy API."""
+
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.gcp.org_policies import OrgPolicies
 from cloudrun_identity_playground.emulator.emulator import Emulator
@@ -8,7 +10,7 @@ UPDATE = "google.cloud.orgpolicy.v2.OrgPolicy/UpdatePolicy"
 DELETE = "google.cloud.orgpolicy.v2.OrgPolicy/DeletePolicy"
 
 
-async def test_use_by_other_projects_is_forbidden_until_it_is_allowed(
+async def test_cross_project_usage_is_allowed_by_a_project_policy(
     clients: GoogleClients, emulator: Emulator
 ) -> None:
     policies = OrgPolicies(clients)
@@ -19,7 +21,7 @@ async def test_use_by_other_projects_is_forbidden_until_it_is_allowed(
     assert emulator.calls[CREATE] == 1
 
 
-async def test_what_is_allowed_already_is_not_written_again(
+async def test_allowed_cross_project_usage_is_not_written_again(
     clients: GoogleClients, emulator: Emulator
 ) -> None:
     policies = OrgPolicies(clients)

@@ -1,3 +1,5 @@
+"""Advisory permission checks."""
+
 import asyncio
 import time
 
@@ -19,7 +21,7 @@ ROLE = "roles/cloudsql.client"
 
 
 @pytest.fixture
-def access(clients: GoogleClients) -> PermissionChecks:
+def checks(clients: GoogleClients) -> PermissionChecks:
     return PermissionChecks(Policies(clients), Roles(clients), time.monotonic)
 
 
@@ -29,35 +31,35 @@ def grant(emulator: Emulator, member: str, title: str = "") -> None:
     emulator.edit({"policy": name, "add": [{"role": ROLE, "member": member, **condition}]})
 
 
-async def test_a_role_that_holds_the_permission_permits_it(
-    access: PermissionChecks, emulator: Emulator
+async def test_binding_of_a_role_with_the_permission_grants_it(
+    checks: PermissionChecks, emulator: Emulator
 ) -> None:
     grant(emulator, ANN)
-    assert await access.member_access("user:Ann@example.com", PERMISSION, PROJECT) is AccessState.GRANTED
-    assert await access.member_access(BOB, PERMISSION, PROJECT) is AccessState.NOT_GRANTED
-    assert await access.member_access(ANN, "run.services.delete", PROJECT) is AccessState.NOT_GRANTED
+    assert await checks.member_access("user:Ann@example.com", PERMISSION, PROJECT) is AccessState.GRANTED
+    assert await checks.member_access(BOB, PERMISSION, PROJECT) is AccessState.NOT_GRANTED
+    assert await checks.member_access(ANN, "run.services.delete", PROJECT) is AccessState.NOT_GRANTED
 
 
 @pytest.mark.parametrize(("member", "title"), [(ANN, "nightly"), ("group:ops@example.com", "")])
-async def test_what_a_condition_or_a_group_decides_is_not_known(
-    access: PermissionChecks, emulator: Emulator, member: str, title: str
+async def test_conditional_or_group_binding_is_unknown(
+    checks: PermissionChecks, emulator: Emulator, member: str, title: str
 ) -> None:
     grant(emulator, member, title)
-    assert await access.member_access(ANN, PERMISSION, PROJECT) is AccessState.UNKNOWN
+    assert await checks.member_access(ANN, PERMISSION, PROJECT) is AccessState.UNKNOWN
 
 
-async def test_any_of_several_targets_permits(access: PermissionChecks, emulator: Emulator) -> None:
+async def test_permission_on_any_target_is_granted(checks: PermissionChecks, emulator: Emulator) -> None:
     grant(emulator, ANN)
-    secret = Target(TargetKind.SECRET, "shop-1234", name="not-there")
-    assert await access.member_access(ANN, PERMISSION, secret, PROJECT) is AccessState.GRANTED
-    assert await access.member_access(BOB, PERMISSION, secret, PROJECT) is AccessState.UNKNOWN
+    secret = Target(TargetKind.SECRET, "shop-1234", name="missing")
+    assert await checks.member_access(ANN, PERMISSION, secret, PROJECT) is AccessState.GRANTED
+    assert await checks.member_access(BOB, PERMISSION, secret, PROJECT) is AccessState.UNKNOWN
 
 
-async def test_many_who_ask_cost_one_call(access: PermissionChecks, emulator: Emulator) -> None:
+async def test_concurrent_checks_share_one_call(checks: PermissionChecks, emulator: Emulator) -> None:
     grant(emulator, ANN)
     emulator.calls.reset()
-    await asyncio.gather(*(access.member_access(ANN, PERMISSION, PROJECT) for _ in range(20)))
-    await asyncio.gather(*(access.operator_access(PERMISSION, PROJECT, "shop-1234") for _ in range(20)))
+    await asyncio.gather(*(checks.member_access(ANN, PERMISSION, PROJECT) for _ in range(20)))
+    await asyncio.gather(*(checks.operator_access(PERMISSION, PROJECT, "shop-1234") for _ in range(20)))
     assert dict(emulator.calls) == {
         "google.cloud.resourcemanager.v3.Projects/GetIamPolicy": 1,
         "google.cloud.resourcemanager.v3.Projects/TestIamPermissions": 1,
@@ -65,9 +67,7 @@ async def test_many_who_ask_cost_one_call(access: PermissionChecks, emulator: Em
     }
 
 
-async def test_a_question_that_google_does_not_answer_is_not_known(
-    access: PermissionChecks, emulator: Emulator
-) -> None:
+async def test_failed_check_is_unknown(checks: PermissionChecks, emulator: Emulator) -> None:
     emulator.faults.inject("*", grpc.StatusCode.PERMISSION_DENIED, 2)
-    assert await access.member_access(ANN, PERMISSION, PROJECT) is AccessState.UNKNOWN
-    assert await access.operator_access(PERMISSION, PROJECT, "shop-1234") is AccessState.UNKNOWN
+    assert await checks.member_access(ANN, PERMISSION, PROJECT) is AccessState.UNKNOWN
+    assert await checks.operator_access(PERMISSION, PROJECT, "shop-1234") is AccessState.UNKNOWN

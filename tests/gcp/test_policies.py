@@ -1,3 +1,5 @@
+"""IAM policies of every target kind."""
+
 import grpc
 import pytest
 from google.iam.v1 import policy_pb2
@@ -40,9 +42,7 @@ def bindings(policy: policy_pb2.Policy) -> dict[str, set[str]]:
     ],
     ids=lambda value: str(value),
 )
-async def test_a_policy_of_every_kind_is_read_and_written(
-    policies: Policies, target: Target, role: str
-) -> None:
+async def test_policy_is_read_and_written(policies: Policies, target: Target, role: str) -> None:
     policy = await policies.get(target)
     policy.bindings.add(role=role, members=["user:ann@example.com"])
     before = policy_pb2.Policy()
@@ -56,7 +56,7 @@ async def test_a_policy_of_every_kind_is_read_and_written(
     assert await policies.get(target) == written
 
 
-async def test_conditions_are_read_as_they_are(policies: Policies) -> None:
+async def test_conditions_are_preserved(policies: Policies) -> None:
     policy = await policies.get(PROJECT)
     expiry = expr_pb2.Expr(title="until 2040", expression="request.time < timestamp('2040-01-01T00:00:00Z')")
     policy.bindings.add(role="roles/run.viewer", members=["user:ann@example.com"], condition=expiry)
@@ -67,28 +67,28 @@ async def test_conditions_are_read_as_they_are(policies: Policies) -> None:
     assert binding.condition == expiry
 
 
-async def test_a_stale_etag_is_aborted_and_writes_nothing(policies: Policies) -> None:
+async def test_write_with_stale_etag_is_aborted(policies: Policies) -> None:
     stale = await policies.get(PROJECT)
     fresh = await policies.get(PROJECT)
     fresh.bindings.add(role="roles/run.viewer", members=["user:ann@example.com"])
-    stands = await policies.set(PROJECT, fresh)
+    current = await policies.set(PROJECT, fresh)
     stale.bindings.add(role="roles/run.admin", members=["user:bob@example.com"])
 
     with pytest.raises(GoogleError) as raised:
         await policies.set(PROJECT, stale)
 
     assert raised.value.fault is Fault.ABORTED
-    assert await policies.get(PROJECT) == stands
+    assert await policies.get(PROJECT) == current
 
 
-async def test_a_policy_without_etag_is_never_sent(policies: Policies, emulator: Emulator) -> None:
+async def test_policy_without_etag_is_not_sent(policies: Policies, emulator: Emulator) -> None:
     with pytest.raises(ValueError, match="Project shop-1234 has no etag"):
         await policies.set(PROJECT, policy_pb2.Policy())
 
     assert emulator.calls[SET_PROJECT] == 0
 
 
-async def test_audit_configs_are_not_ours(policies: Policies) -> None:
+async def test_audit_configs_are_not_written(policies: Policies) -> None:
     policy = await policies.get(PROJECT)
     policy.audit_configs.add(service="allServices").audit_log_configs.add(log_type=1)
 
@@ -97,9 +97,7 @@ async def test_audit_configs_are_not_ours(policies: Policies) -> None:
     assert not written.audit_configs
 
 
-async def test_a_write_whose_answer_is_lost_is_not_repeated_so_that_the_caller_knows_it_may_be_its_own(
-    policies: Policies, emulator: Emulator
-) -> None:
+async def test_write_with_a_lost_answer_is_not_retried(policies: Policies, emulator: Emulator) -> None:
     policy = await policies.get(PROJECT)
     policy.bindings.add(role="roles/run.viewer", members=["user:ann@example.com"])
     emulator.faults.inject(SET_PROJECT, grpc.StatusCode.UNAVAILABLE, applied=True)
@@ -111,14 +109,14 @@ async def test_a_write_whose_answer_is_lost_is_not_repeated_so_that_the_caller_k
     assert bindings(await policies.get(PROJECT))["roles/run.viewer"] == {"user:ann@example.com"}
 
 
-async def test_a_missing_target_is_not_found(policies: Policies) -> None:
+async def test_missing_target_is_not_found(policies: Policies) -> None:
     with pytest.raises(GoogleError) as raised:
         await policies.get(Target(TargetKind.SERVICE, "shop-1234", "europe-west1", "nowhere"))
 
     assert raised.value.fault is Fault.NOT_FOUND
 
 
-async def test_permissions_are_tested_a_hundred_at_a_time(policies: Policies, emulator: Emulator) -> None:
+async def test_permissions_are_tested_in_requests_of_100(policies: Policies, emulator: Emulator) -> None:
     asked = {f"run.services.permission{number}" for number in range(150)}
 
     assert await policies.test_permissions(PROJECT, asked) <= asked

@@ -1,6 +1,6 @@
-"""What Google refuses for what stands in a policy: each bad grant alone is held back, the good one is made.
+"""Grants that Google refuses: each invalid grant is rejected alone, and the valid one is granted.
 
-Unlike the fault matrix nothing is injected here: the emulator refuses by the rules of the real policies.
+Unlike the fault matrix, these tests inject nothing: the emulator applies the rules of real policies.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ GOOD_ROLES = {
 
 
 def seed(project: dict[str, Any] | None = None, **switches: Any) -> Seed:
-    """A project with one of everything."""
+    """Return a seed with one target of every kind."""
     whole = {
         "projectID": "shop-1234",
         "serviceAccounts": [{"accountID": "checkout"}],
@@ -58,17 +58,18 @@ def seed(project: dict[str, Any] | None = None, **switches: Any) -> Seed:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A grant that is refused for itself, and what the project has that makes it so."""
+    """A grant that Google refuses."""
 
     name: str
     grant: Grant
     project: dict[str, Any] = field(default_factory=dict)
+    """Fields of the project that cause the refusal."""
 
 
 RESTRICTED = {
     "orgPolicies": [{"constraint": "iam.allowedPolicyMemberDomains", "allowedValues": ["example.com"]}]
 }
-CROWDED = {
+FULL_OF_GROUPS = {
     "policy": [{"role": "roles/browser", "members": [f"group:g{each}@example.com" for each in range(250)]}]
 }
 REFUSALS = (
@@ -79,20 +80,21 @@ REFUSALS = (
     Refusal("role on an account", Grant(ACCOUNT, INVOKER, "user:bob@example.com")),
     Refusal("unknown role", Grant(PROJECT, "roles/none.such", "user:bob@example.com")),
     Refusal(
-        "custom role of elsewhere", Grant(PROJECT, "projects/tools/roles/deployer", "user:bob@example.com")
+        "custom role of another project",
+        Grant(PROJECT, "projects/tools/roles/deployer", "user:bob@example.com"),
     ),
     Refusal("condition on a job", Grant(JOB, INVOKER, "user:bob@example.com", EXPIRY)),
     Refusal("condition on a basic role", Grant(PROJECT, "roles/viewer", "user:bob@example.com", EXPIRY)),
     Refusal("public on a project", Grant(PROJECT, INVOKER, "allUsers")),
     Refusal("public on a job", Grant(JOB, INVOKER, "allAuthenticatedUsers")),
     Refusal("account that does not exist", Grant(PROJECT, INVOKER, GHOST)),
-    Refusal("one group too many", Grant(PROJECT, INVOKER, "group:last@example.com"), CROWDED),
-    Refusal("no form of member", Grant(PROJECT, INVOKER, "nobody")),
+    Refusal("one group too many", Grant(PROJECT, INVOKER, "group:last@example.com"), FULL_OF_GROUPS),
+    Refusal("invalid member", Grant(PROJECT, INVOKER, "nobody")),
 )
 
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: refusal.name.replace(" ", "-"))
-async def test_a_grant_that_google_refuses_is_alone_in_it(refusal: Refusal) -> None:
+async def test_refused_grant_is_rejected_alone(refusal: Refusal) -> None:
     target = refusal.grant.target
     good = Grant(target, GOOD_ROLES[target], ANN)
     async with open_bench(seed(refusal.project)) as bench:
@@ -118,7 +120,7 @@ async def test_a_grant_that_google_refuses_is_alone_in_it(refusal: Refusal) -> N
     ],
     ids=str,
 )
-async def test_what_google_takes_is_granted_and_released(grant: Grant) -> None:
+async def test_accepted_grant_is_granted_and_released(grant: Grant) -> None:
     async with open_bench(seed()) as bench:
         assert (await bench.sync(grant)).states == {grant.member: GrantState.GRANTED}
         assert (await bench.sync()).outcomes == []
@@ -126,7 +128,7 @@ async def test_what_google_takes_is_granted_and_released(grant: Grant) -> None:
         assert not bench.ledger(grant.target).entries
 
 
-async def test_a_secret_that_does_not_exist_is_waited_for() -> None:
+async def test_grant_on_a_missing_secret_waits() -> None:
     missing = Grant(Target(TargetKind.SECRET, "shop-1234", name="none"), ACCESSOR, ANN)
     async with open_bench(seed()) as bench:
         found = await bench.sync(missing)
@@ -134,7 +136,7 @@ async def test_a_secret_that_does_not_exist_is_waited_for() -> None:
     assert found.states == {ANN: GrantState.PENDING}
 
 
-async def test_an_account_that_google_does_not_know_everywhere_yet_is_waited_for() -> None:
+async def test_grant_to_a_propagating_account_waits() -> None:
     good, fresh = Grant(PROJECT, INVOKER, ANN), Grant(PROJECT, INVOKER, GHOST)
     async with open_bench(seed()) as bench:
         bench.fresh.add(GHOST.partition(":")[2])
@@ -147,7 +149,7 @@ async def test_an_account_that_google_does_not_know_everywhere_yet_is_waited_for
         assert (await bench.sync(good, fresh)).outcomes == []
 
 
-async def test_a_policy_that_is_full_takes_what_fits() -> None:
+async def test_full_policy_accepts_the_grants_that_fit() -> None:
     crowd = [f"user:u{number}@example.com" for number in range(1499)]
     grants = [Grant(PROJECT, INVOKER, f"user:new{number}@example.com") for number in range(3)]
     async with open_bench(seed({"policy": [{"role": "roles/viewer", "members": crowd}]})) as bench:
@@ -161,7 +163,7 @@ async def test_a_policy_that_is_full_takes_what_fits() -> None:
 
 
 @pytest.mark.parametrize("grants", [1, 5])
-async def test_a_policy_with_a_foreign_entry_that_google_refuses_is_said_to_be_unwritable(
+async def test_policy_with_an_invalid_unmanaged_member_is_unwritable(
     grants: int,
 ) -> None:
     wanted = [Grant(PROJECT, INVOKER, f"user:u{number}@example.com") for number in range(grants)]
@@ -175,14 +177,14 @@ async def test_a_policy_with_a_foreign_entry_that_google_refuses_is_said_to_be_u
         assert found.outcome.reason is Reason.POLICY_UNWRITABLE
         assert f"roles/viewer for {GHOST}" in found.outcome.message
         assert set(found.states.values()) == {GrantState.PENDING}
-        assert bench.members(PROJECT, "roles/viewer") == {GHOST}, "it is not ours to remove"
+        assert bench.members(PROJECT, "roles/viewer") == {GHOST}, "unmanaged members stay"
 
         bench.emulator.edit({"policy": PROJECT.full_name, "remove": [entry]})
         assert (await bench.sync(*wanted)).outcomes == []
         assert len(bench.members(PROJECT, INVOKER)) == grants
 
 
-async def test_requests_beyond_the_quota_wait_as_long_as_google_says() -> None:
+async def test_exhausted_quota_waits_for_the_retry_delay() -> None:
     limits = {"cloudresourcemanager.googleapis.com": {"writes": 0}}
     async with open_bench(seed(requestsPerMinute=limits)) as bench:
         found = await bench.sync(Grant(PROJECT, INVOKER, ANN))
@@ -192,7 +194,7 @@ async def test_requests_beyond_the_quota_wait_as_long_as_google_says() -> None:
 
 
 class TestRecreatedAccounts:
-    """The grant was made to an account that somebody deleted and made anew."""
+    """The account of a grant was deleted and created again."""
 
     @pytest.fixture
     async def stale(self) -> AsyncIterator[Bench]:
@@ -204,7 +206,7 @@ class TestRecreatedAccounts:
         async with open_bench(seed()) as bench:
             yield bench
 
-    async def test_its_tombstone_goes_in_the_write_that_brings_the_new_account(self, bench: Bench) -> None:
+    async def test_tombstone_is_replaced_by_the_new_account_in_one_write(self, bench: Bench) -> None:
         old, new = await granted_and_recreated(bench)
         bench.emulator.calls.reset()
 
@@ -214,7 +216,7 @@ class TestRecreatedAccounts:
         assert bench.emulator.calls[SET_PROJECT] == 1
         assert bench.ledger(PROJECT).entries[desired_grant(new).grant].unique_id == new != old
 
-    async def test_a_stale_id_under_the_plain_email_is_removed_and_added_again(self, stale: Bench) -> None:
+    async def test_stale_id_under_the_plain_email_is_removed_and_added_again(self, stale: Bench) -> None:
         old, new = await granted_and_recreated(stale)
         assert stale.bound_to(PROJECT, INVOKER) == {MEMBER: old}
         stale.emulator.calls.reset()
@@ -224,7 +226,7 @@ class TestRecreatedAccounts:
         assert stale.bound_to(PROJECT, INVOKER) == {MEMBER: new}
         assert stale.emulator.calls[SET_PROJECT] == 2
 
-    async def test_once_healed_nothing_more_is_written(self, stale: Bench) -> None:
+    async def test_repaired_grant_is_not_written_again(self, stale: Bench) -> None:
         _, new = await granted_and_recreated(stale)
         await stale.sync(desired_grant(new))
         stale.emulator.calls.reset()
@@ -233,7 +235,7 @@ class TestRecreatedAccounts:
 
         assert stale.emulator.calls[SET_PROJECT] == 0
 
-    async def test_beside_a_foreign_tombstone_the_account_is_refused_where_google_refuses_both(self) -> None:
+    async def test_account_beside_an_unmanaged_tombstone_is_rejected(self) -> None:
         tombstone = f"deleted:{MEMBER}?uid=123456789012345678901"
         policy = [{"role": "roles/viewer", "members": [tombstone]}]
         async with open_bench(seed({"policy": policy}, tombstoneConflict=True)) as bench:
@@ -249,7 +251,7 @@ def desired_grant(unique_id: str) -> DesiredGrant:
 
 
 async def granted_and_recreated(bench: Bench) -> tuple[str, str]:
-    """Grant to the account and have it recreated; the unique ids of the old one and the new one."""
+    """Grant to the account, recreate it, and return its old and new unique ids."""
     [old] = (each.unique_id for each in bench.emulator.cloud.accounts if each.email == EMAIL)
     await bench.sync(desired_grant(old))
     bench.emulator.edit({"serviceAccount": ACCOUNT.full_name, "delete": True})
@@ -257,6 +259,6 @@ async def granted_and_recreated(bench: Bench) -> tuple[str, str]:
 
 
 def create_account(bench: Bench, account_id: str) -> str:
-    """Somebody creates an account; its unique id."""
+    """Create an account as another client, and return its unique id."""
     request = iam.CreateServiceAccountRequest(name="projects/shop-1234", account_id=account_id)
     return str(bench.emulator.cloud.handlers[f"{IAM}/CreateServiceAccount"](request).unique_id)

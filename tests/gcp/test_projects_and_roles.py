@@ -1,3 +1,5 @@
+"""Projects, and permissions of roles."""
+
 import asyncio
 
 import pytest
@@ -12,7 +14,7 @@ from cloudrun_identity_playground.emulator.emulator import Emulator
 GET_ROLE = "google.iam.admin.v1.IAM/GetRole"
 
 
-async def test_a_project_tells_its_number(clients: GoogleClients) -> None:
+async def test_project_has_a_number(clients: GoogleClients) -> None:
     project = await Projects(clients).get("shop-1234")
 
     assert project == Project("shop-1234", "123456789012", project.display_name, active=True)
@@ -21,27 +23,27 @@ async def test_a_project_tells_its_number(clients: GoogleClients) -> None:
     )
 
 
-async def test_a_missing_project_is_a_denied_one(clients: GoogleClients) -> None:
+async def test_missing_project_is_permission_denied(clients: GoogleClients) -> None:
     with pytest.raises(GoogleError) as raised:
         await Projects(clients).get("nowhere-1")
 
     assert raised.value.fault is Fault.PERMISSION_DENIED
 
 
-async def test_a_role_is_expanded_once_for_everybody(clients: GoogleClients, emulator: Emulator) -> None:
+async def test_concurrent_callers_share_one_read_of_a_role(
+    clients: GoogleClients, emulator: Emulator
+) -> None:
     roles = Roles(clients)
 
-    expansions = await asyncio.gather(
-        *(roles.permissions("roles/run.invoker", "shop-1234") for _ in range(10))
-    )
+    results = await asyncio.gather(*(roles.permissions("roles/run.invoker", "shop-1234") for _ in range(10)))
     again = await roles.permissions("roles/run.invoker", "shop-1234")
 
     assert "run.routes.invoke" in again
-    assert set(expansions) == {again}
+    assert set(results) == {again}
     assert emulator.calls[GET_ROLE] == 1
 
 
-async def test_a_role_is_expanded_anew_once_it_is_too_old(clients: GoogleClients, emulator: Emulator) -> None:
+async def test_role_is_read_again_after_its_maximum_age(clients: GoogleClients, emulator: Emulator) -> None:
     now = 0.0
     roles = Roles(clients, lambda: now)
     await roles.permissions("roles/run.invoker", "shop-1234", max_age=60)
@@ -52,7 +54,7 @@ async def test_a_role_is_expanded_anew_once_it_is_too_old(clients: GoogleClients
     assert emulator.calls[GET_ROLE] == 2
 
 
-async def test_only_the_roles_that_were_asked_about_last_are_remembered(
+async def test_least_recently_used_role_is_dropped(
     clients: GoogleClients, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cloudrun_identity.gcp.roles.CACHE_SIZE", 2)
@@ -63,12 +65,12 @@ async def test_only_the_roles_that_were_asked_about_last_are_remembered(
     assert emulator.calls[GET_ROLE] == 3
 
     await roles.permissions(invoker, "shop-1234")
-    assert emulator.calls[GET_ROLE] == 3, "it was asked about later than the second"
+    assert emulator.calls[GET_ROLE] == 3, "it was used after the second"
     await roles.permissions(viewer, "shop-1234")
     assert emulator.calls[GET_ROLE] == 4
 
 
-async def test_a_missing_role_is_not_found(clients: GoogleClients) -> None:
+async def test_missing_role_is_not_found(clients: GoogleClients) -> None:
     with pytest.raises(GoogleError) as raised:
         await Roles(clients).permissions("roles/run.nonsense", "shop-1234")
 
@@ -78,24 +80,26 @@ async def test_a_missing_role_is_not_found(clients: GoogleClients) -> None:
 CUSTOM = "projects/shop-1234/roles/runner"
 
 
-async def made(clients: GoogleClients, *permissions: str) -> None:
+async def create_role(clients: GoogleClients, *permissions: str) -> None:
     fields = RoleFields("Runner", None, "GA", frozenset(permissions))
     await CustomRoles(clients, lambda: 0.0).create("shop-1234", "runner", fields)
 
 
-async def test_a_role_counts_for_what_it_is_being_written_to_until_a_later_read_tells(
+async def test_max_permissions_include_a_write_until_a_later_read(
     clients: GoogleClients,
 ) -> None:
-    await made(clients, "run.jobs.get")
+    await create_role(clients, "run.jobs.get")
     roles = Roles(clients, lambda: 0.0)
     before = await roles.permissions(CUSTOM, "shop-1234")
     assert roles.max_permissions(CUSTOM, "shop-1234") == before == {"run.jobs.get"}
 
     with roles.updating("shop-1234", CUSTOM, frozenset({"run.jobs.get", "run.jobs.run"})):
         await roles.permissions(CUSTOM, "shop-1234", max_age=-1.0)
-        assert roles.max_permissions(CUSTOM, "shop-1234") == {"run.jobs.get", "run.jobs.run"}, "at any moment"
+        assert roles.max_permissions(CUSTOM, "shop-1234") == {"run.jobs.get", "run.jobs.run"}, (
+            "during the write"
+        )
     assert roles.max_permissions(CUSTOM, "shop-1234") == {"run.jobs.get", "run.jobs.run"}, (
-        "nobody has looked since"
+        "before the next read"
     )
 
     await roles.permissions(CUSTOM, "shop-1234")

@@ -1,4 +1,4 @@
-"""What is done to a custom role, interrupted between any two steps: the next try ends as if nothing was."""
+"""The lifecycle of a custom role, with a crash between any two steps."""
 
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
@@ -51,12 +51,12 @@ def runner(name: str = "runner", namespace: str = "payments", **spec: object) ->
     return CustomRole.model_validate({"kind": "CustomRole", "metadata": metadata, "spec": declared | spec})
 
 
-class Killed(Exception):  # noqa: N818 - it names what happened
-    """The process ended."""
+class Killed(Exception):  # noqa: N818 - the name describes an event
+    """The process crashed."""
 
 
 class Life:
-    """One custom role's world: the cloud is the emulator, the ledger is kept in memory and never lost."""
+    """A custom role on the emulator, with a ledger in memory that survives each crash."""
 
     def __init__(self, clients: GoogleClients) -> None:
         self.roles = CustomRoles(clients, clock=lambda: 0.0)
@@ -82,7 +82,7 @@ class Life:
         return self.desired_grants
 
     async def declared(self, obj: CustomRole) -> Outcome:
-        """One pass over the object."""
+        """Reconcile the object."""
         want = self.controller.resolve(obj, Allowed(delegated(self.admitted), observe=False), self._world())
         if not isinstance(want, RoleWant):
             return want.outcome
@@ -94,7 +94,7 @@ class Life:
         return (await carried_out(self.controller, want, now=self.clock)).outcome if want else InSync()
 
     def overtake(self, monkeypatch: pytest.MonkeyPatch, act: Callable[[bytes], Awaitable[object]]) -> None:
-        """Have somebody else act on the role, by its etag, right before the next attempt to delete it."""
+        """Let another client act on the role right before the operator deletes it."""
         delete = self.roles.delete
 
         async def overtaken(project_id: str, role_id: str, etag: bytes) -> CustomRoleState:
@@ -126,7 +126,7 @@ def life(clients: GoogleClients) -> Life:
 
 
 @pytest.mark.parametrize("step", ["", "role recorded", "role created"])
-async def test_a_role_is_made_once(life: Life, emulator: Emulator, step: str) -> None:
+async def test_role_is_created_once(life: Life, emulator: Emulator, step: str) -> None:
     life.die_at = step
     if step:
         with pytest.raises(Killed):
@@ -142,7 +142,7 @@ async def test_a_role_is_made_once(life: Life, emulator: Emulator, step: str) ->
 
 
 @pytest.mark.parametrize("step", ["", "role deleted"])
-async def test_a_deleted_role_is_remembered_as_ours(life: Life, step: str) -> None:
+async def test_deleted_role_stays_in_the_ledger(life: Life, step: str) -> None:
     await life.declared(runner())
     life.die_at = step
     if step:
@@ -189,7 +189,7 @@ async def test_deletion_policy_decides_about_a_created_role(life: Life, policy: 
     assert (life.record is None) is is_left
 
 
-async def test_a_role_that_somebody_edits_while_it_is_deleted_is_deleted(
+async def test_role_edited_during_its_deletion_is_deleted(
     life: Life, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await life.declared(runner())
@@ -203,7 +203,7 @@ async def test_a_role_that_somebody_edits_while_it_is_deleted_is_deleted(
     assert role.deleted
 
 
-async def test_a_role_that_somebody_else_deletes_at_the_same_time_stays_ours_to_bring_back(
+async def test_role_deleted_by_another_client_can_be_undeleted(
     life: Life, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await life.declared(runner())
@@ -217,7 +217,7 @@ async def test_a_role_that_somebody_else_deletes_at_the_same_time_stays_ours_to_
     assert life.record.state is RoleState.PRESENT
 
 
-async def test_a_role_that_somebody_brings_back_after_its_end_is_theirs(life: Life) -> None:
+async def test_role_undeleted_by_another_client_must_be_adopted(life: Life) -> None:
     await life.declared(runner())
     await life.deleted(runner())
     gone = await life.seen()
@@ -234,7 +234,7 @@ async def test_a_role_that_somebody_brings_back_after_its_end_is_theirs(life: Li
 
 
 @pytest.mark.parametrize("step", ["", "role recorded", "role brought back"])
-async def test_a_role_that_we_deleted_is_brought_back_and_updated(life: Life, step: str) -> None:
+async def test_role_deleted_by_the_operator_is_undeleted_and_updated(life: Life, step: str) -> None:
     await life.declared(runner())
     await life.deleted(runner())
     narrower = runner("other", permissions=["run.jobs.get"])
@@ -252,9 +252,7 @@ async def test_a_role_that_we_deleted_is_brought_back_and_updated(life: Life, st
     assert (life.record.state, life.record.owner) == (RoleState.PRESENT, "payments/other")
 
 
-async def test_what_the_guardrails_admit_no_more_is_not_brought_back_to_be_narrowed(
-    life: Life, emulator: Emulator
-) -> None:
+async def test_role_beyond_the_guardrails_is_not_undeleted(life: Life, emulator: Emulator) -> None:
     await life.declared(runner())
     await life.deleted(runner())
     life.admitted = ["run.jobs.get"]
@@ -269,7 +267,7 @@ async def test_what_the_guardrails_admit_no_more_is_not_brought_back_to_be_narro
     assert emulator.calls["google.iam.admin.v1.IAM/UndeleteRole"] == 0
 
 
-async def test_another_namespace_does_not_bring_back_what_was_not_its_own(life: Life) -> None:
+async def test_role_is_not_undeleted_for_another_namespace(life: Life) -> None:
     await life.declared(runner())
     await life.deleted(runner())
 
@@ -279,7 +277,7 @@ async def test_another_namespace_does_not_bring_back_what_was_not_its_own(life: 
     assert "belonged to CustomRole payments/runner and is deleted" in outcome.message
 
 
-async def test_after_a_week_a_deleted_role_does_not_come_back_and_its_id_says_when_it_is_free() -> None:
+async def test_role_deleted_a_week_ago_is_refused_with_the_free_date() -> None:
     clock = [NOW.timestamp()]
     async with Emulator(seed=SEED, clock=lambda: clock[0]) as emulator:
         clients = GoogleClients(emulator.grpc_address, Observer())
@@ -297,7 +295,7 @@ async def test_after_a_week_a_deleted_role_does_not_come_back_and_its_id_says_wh
     assert life.record.state is RoleState.DELETED
 
 
-async def test_a_memory_of_deleted_roles_ends_when_their_ids_are_free(life: Life) -> None:
+async def test_deleted_role_leaves_the_ledger_when_its_id_is_free(life: Life) -> None:
     await life.declared(runner())
     await life.deleted(runner())
     life.clock += timedelta(days=38)
@@ -312,7 +310,7 @@ BY_OPS = "IAMBinding/payments/ops/u-ops"
 
 
 @pytest.mark.parametrize("wider", [{"permissions": ["run.jobs.run", "run.jobs.delete"]}, {"stage": "GA"}])
-async def test_a_role_does_not_come_to_permit_more_to_whoever_is_not_admitted(
+async def test_role_is_not_expanded_for_members_that_are_not_admitted(
     life: Life, emulator: Emulator, wider: dict[str, object]
 ) -> None:
     await life.declared(runner(stage="DISABLED") if "stage" in wider else runner())
@@ -325,7 +323,7 @@ async def test_a_role_does_not_come_to_permit_more_to_whoever_is_not_admitted(
     assert emulator.calls["google.iam.admin.v1.IAM/UpdateRole"] == 0
 
 
-async def test_a_role_is_narrowed_and_renamed_whoever_has_it(life: Life) -> None:
+async def test_role_is_narrowed_and_renamed_for_any_member(life: Life) -> None:
     await life.declared(runner())
     life.desired_grants = [(OPS, BY_OPS)]
 
@@ -336,7 +334,9 @@ async def test_a_role_is_narrowed_and_renamed_whoever_has_it(life: Life) -> None
     assert (role.title, role.permissions) == ("Other", {"run.jobs.run"})
 
 
-async def test_a_role_is_not_brought_back_for_whoever_is_not_admitted(life: Life, emulator: Emulator) -> None:
+async def test_role_is_not_undeleted_for_members_that_are_not_admitted(
+    life: Life, emulator: Emulator
+) -> None:
     await life.declared(runner())
     role = await life.seen()
     assert role is not None

@@ -1,3 +1,5 @@
+"""Cloud Run workloads, and changes of their account."""
+
 from typing import Any
 
 import grpc
@@ -33,7 +35,7 @@ async def email(clients: GoogleClients) -> str:
 
 
 def stored(emulator: Emulator, workload: Workload) -> Any:
-    """The plain protobuf message that the emulator serves from."""
+    """Return the plain protobuf message in the emulator."""
     return emulator.cloud.workloads[COLLECTIONS[workload.kind]].read(workload.resource)
 
 
@@ -50,7 +52,7 @@ def set_account(message: Any, workload: Workload, email: str) -> None:
 
 @pytest.fixture
 def updates(emulator: Emulator) -> list[Any]:
-    """The update requests as they arrive, as plain protobuf."""
+    """Record the update requests that the emulator receives, as plain protobuf."""
     arrived: list[Any] = []
     handlers: dict[str, Any] = emulator.cloud.handlers
     for noun in NOUNS.values():
@@ -65,7 +67,7 @@ def updates(emulator: Emulator) -> list[Any]:
 
 
 @KINDS
-async def test_a_workload_is_read(run: Run, workload: Workload) -> None:
+async def test_workload_is_read(run: Run, workload: Workload) -> None:
     state = await run.get(workload)
 
     assert state.workload == workload
@@ -80,14 +82,14 @@ async def test_a_workload_is_read(run: Run, workload: Workload) -> None:
         assert state.latest_created_revision == state.latest_ready_revision
 
 
-async def test_a_missing_workload_is_not_found(run: Run) -> None:
+async def test_missing_workload_is_not_found(run: Run) -> None:
     with pytest.raises(GoogleError) as raised:
         await run.get(Workload(WorkloadKind.JOB, PROJECT, LOCATION, "nowhere"))
 
     assert raised.value.fault is Fault.NOT_FOUND
 
 
-async def test_a_list_shows_every_workload_of_the_kind_page_by_page(
+async def test_list_returns_the_workloads_of_all_pages(
     run: Run, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cloudrun_identity.gcp.run._PAGE_SIZE", 1)
@@ -105,7 +107,7 @@ async def test_a_list_shows_every_workload_of_the_kind_page_by_page(
 
 
 @KINDS
-async def test_a_move_sends_back_what_was_read_with_one_field_changed(
+async def test_account_change_sends_one_changed_field(
     run: Run, emulator: Emulator, updates: list[Any], email: str, workload: Workload
 ) -> None:
     expected = copy(stored(emulator, workload))
@@ -121,7 +123,7 @@ async def test_a_move_sends_back_what_was_read_with_one_field_changed(
 
 
 @KINDS
-async def test_a_move_changes_the_account_and_nothing_else(
+async def test_account_change_keeps_all_other_fields(
     run: Run, emulator: Emulator, email: str, workload: Workload
 ) -> None:
     before = copy(stored(emulator, workload))
@@ -139,7 +141,7 @@ async def test_a_move_changes_the_account_and_nothing_else(
     assert (await run.get(workload)).service_account == email
 
 
-async def test_a_job_keeps_fields_that_this_client_does_not_know(
+async def test_account_change_of_a_job_keeps_unknown_fields(
     run: Run, emulator: Emulator, updates: list[Any], email: str
 ) -> None:
     unknown = b"\xfa\xff\x07\x06future"  # field 16383, six bytes
@@ -152,23 +154,21 @@ async def test_a_job_keeps_fields_that_this_client_does_not_know(
     assert unknown in request.job.template.template.SerializeToString()
 
 
-async def test_a_pinned_revision_name_is_given_up_in_the_same_write(
-    run: Run, updates: list[Any], email: str
-) -> None:
+async def test_account_change_clears_a_pinned_revision_name(run: Run, updates: list[Any], email: str) -> None:
     state = await run.get(PINNED)
     assert state.template_revision == "pinned-v1"
 
     await run.set_service_account(state, email)
 
-    moved = await run.get(PINNED)
+    updated = await run.get(PINNED)
     assert list(updates[0].update_mask.paths) == ["template.service_account", "template.revision"]
-    assert moved.service_account == email
-    assert moved.template_revision == ""
-    assert moved.serving_revisions == (moved.latest_ready_revision,) != state.serving_revisions
+    assert updated.service_account == email
+    assert updated.template_revision == ""
+    assert updated.serving_revisions == (updated.latest_ready_revision,) != state.serving_revisions
 
 
 @KINDS
-async def test_a_workload_that_somebody_else_wrote_is_not_overwritten(
+async def test_account_change_with_stale_state_is_aborted(
     run: Run, emulator: Emulator, email: str, workload: Workload
 ) -> None:
     stale = await run.get(workload)
@@ -183,7 +183,7 @@ async def test_a_workload_that_somebody_else_wrote_is_not_overwritten(
 
 
 @pytest.mark.parametrize("workload", [CHECKOUT, RUNNER], ids=lambda each: str(each.kind))
-async def test_each_revision_tells_the_account_it_runs_as(run: Run, email: str, workload: Workload) -> None:
+async def test_revision_has_its_own_account(run: Run, email: str, workload: Workload) -> None:
     before = await run.get(workload)
     await run.set_service_account(before, email)
     after = await run.get(workload)
@@ -192,7 +192,7 @@ async def test_each_revision_tells_the_account_it_runs_as(run: Run, email: str, 
     assert await run.revision_account(workload, after.latest_ready_revision) == email
 
 
-async def test_an_operation_is_looked_at_once(run: Run, emulator: Emulator, email: str) -> None:
+async def test_operation_is_read_once(run: Run, emulator: Emulator, email: str) -> None:
     state = await run.get(CHECKOUT)
     operation = await run.set_service_account(state, email)
 
@@ -204,20 +204,18 @@ async def test_an_operation_is_looked_at_once(run: Run, emulator: Emulator, emai
     assert emulator.calls["google.longrunning.Operations/GetOperation"] == 1
 
 
-async def test_an_operation_shows_the_workload_on_its_way_and_at_its_end(
+async def test_operation_in_progress_contains_the_changed_workload(
     run: Run, emulator: Emulator, email: str
 ) -> None:
     emulator.cloud.switches.update({"operationTime": "1h"})
     state = await run.get(CHECKOUT)
-    begun = await run.set_service_account(state, email)
-    assert begun.state
-    assert (begun.done, begun.state.service_account, begun.state.is_settled) == (False, email, False)
-    assert begun.state.generation == state.generation + 1
+    started = await run.set_service_account(state, email)
+    assert started.state
+    assert (started.done, started.state.service_account, started.state.is_settled) == (False, email, False)
+    assert started.state.generation == state.generation + 1
 
 
-async def test_a_revision_that_does_not_come_up_ends_the_operation_with_the_reason(
-    run: Run, emulator: Emulator, email: str
-) -> None:
+async def test_operation_of_a_failed_revision_has_the_error(run: Run, emulator: Emulator, email: str) -> None:
     state = await run.get(CHECKOUT)
     emulator.edit({"workload": f"//run.googleapis.com/{CHECKOUT.resource}", "failsToStart": "out of memory"})
 
@@ -232,16 +230,14 @@ async def test_a_revision_that_does_not_come_up_ends_the_operation_with_the_reas
     assert await run.revision_account(CHECKOUT, failed.latest_ready_revision) == state.service_account
 
 
-async def test_a_forgotten_operation_is_not_found(run: Run) -> None:
+async def test_missing_operation_is_not_found(run: Run) -> None:
     with pytest.raises(GoogleError) as raised:
-        await run.operation(f"projects/{PROJECT}/locations/{LOCATION}/operations/gone", CHECKOUT)
+        await run.operation(f"projects/{PROJECT}/locations/{LOCATION}/operations/missing", CHECKOUT)
 
     assert raised.value.fault is Fault.NOT_FOUND
 
 
-async def test_an_update_whose_answer_is_lost_ends_as_aborted(
-    run: Run, emulator: Emulator, email: str
-) -> None:
+async def test_update_with_a_lost_answer_is_aborted(run: Run, emulator: Emulator, email: str) -> None:
     state = await run.get(CHECKOUT)
     emulator.faults.inject(
         "google.cloud.run.v2.Services/UpdateService", grpc.StatusCode.UNAVAILABLE, applied=True

@@ -1,3 +1,5 @@
+"""Service accounts."""
+
 import grpc
 import pytest
 
@@ -19,7 +21,7 @@ async def create(accounts: ServiceAccounts, account_id: str = "checkout") -> Ser
     return await accounts.create(PROJECT, account_id, "Checkout", "Takes the money")
 
 
-async def test_an_account_is_created_as_asked_and_found_by_email_and_by_unique_id(
+async def test_created_account_is_found_by_email_and_unique_id(
     accounts: ServiceAccounts,
 ) -> None:
     created = await create(accounts)
@@ -37,15 +39,18 @@ async def test_an_account_is_created_as_asked_and_found_by_email_and_by_unique_i
     assert await accounts.get(PROJECT, created.unique_id) == created
 
 
-async def test_a_missing_account_is_not_found(accounts: ServiceAccounts) -> None:
+async def test_missing_account_is_not_found(accounts: ServiceAccounts) -> None:
     with pytest.raises(GoogleError) as raised:
         await accounts.get(PROJECT, "nobody@shop-1234.iam.gserviceaccount.com")
 
     assert raised.value.fault is Fault.NOT_FOUND
     assert raised.value.method == f"{IAM}/GetServiceAccount"
+    assert raised.value.resource == (
+        "projects/shop-1234/serviceAccounts/nobody@shop-1234.iam.gserviceaccount.com"
+    )
 
 
-async def test_an_account_id_is_taken_once(accounts: ServiceAccounts) -> None:
+async def test_second_create_with_one_id_already_exists(accounts: ServiceAccounts) -> None:
     await create(accounts)
 
     with pytest.raises(GoogleError) as raised:
@@ -54,7 +59,7 @@ async def test_an_account_id_is_taken_once(accounts: ServiceAccounts) -> None:
     assert raised.value.fault is Fault.ALREADY_EXISTS
 
 
-async def test_a_patch_changes_what_it_names_and_nothing_else(accounts: ServiceAccounts) -> None:
+async def test_patch_changes_the_given_fields_only(accounts: ServiceAccounts) -> None:
     created = await create(accounts)
 
     await accounts.patch(PROJECT, created.unique_id, display_name="Till")
@@ -66,7 +71,7 @@ async def test_a_patch_changes_what_it_names_and_nothing_else(accounts: ServiceA
     assert (await accounts.get(PROJECT, created.email)).description == ""
 
 
-async def test_an_account_is_disabled_and_enabled(accounts: ServiceAccounts) -> None:
+async def test_account_is_disabled_and_enabled(accounts: ServiceAccounts) -> None:
     created = await create(accounts)
 
     await accounts.disable(PROJECT, created.unique_id)
@@ -76,7 +81,7 @@ async def test_an_account_is_disabled_and_enabled(accounts: ServiceAccounts) -> 
     assert not (await accounts.get(PROJECT, created.email)).disabled
 
 
-async def test_a_deleted_account_comes_back_as_the_same_one(accounts: ServiceAccounts) -> None:
+async def test_undelete_restores_the_account(accounts: ServiceAccounts) -> None:
     created = await create(accounts)
     await accounts.delete(PROJECT, created.unique_id)
     with pytest.raises(GoogleError) as raised:
@@ -87,7 +92,7 @@ async def test_a_deleted_account_comes_back_as_the_same_one(accounts: ServiceAcc
     assert await accounts.get(PROJECT, created.email) == created
 
 
-async def test_a_unique_id_never_reaches_the_account_that_took_the_email(accounts: ServiceAccounts) -> None:
+async def test_unique_id_does_not_match_a_recreated_account(accounts: ServiceAccounts) -> None:
     first = await create(accounts)
     await accounts.delete(PROJECT, first.unique_id)
     second = await create(accounts)
@@ -99,7 +104,7 @@ async def test_a_unique_id_never_reaches_the_account_that_took_the_email(account
     assert await accounts.get(PROJECT, second.email) == second
 
 
-async def test_a_list_shows_every_account_page_by_page(
+async def test_list_returns_the_accounts_of_all_pages(
     accounts: ServiceAccounts, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cloudrun_identity.gcp.service_accounts._PAGE_SIZE", 2)
@@ -111,7 +116,7 @@ async def test_a_list_shows_every_account_page_by_page(
     assert emulator.calls[f"{IAM}/ListServiceAccounts"] == (len(listed) + 1) // 2
 
 
-async def test_a_page_holds_a_hundred(accounts: ServiceAccounts, emulator: Emulator) -> None:
+async def test_page_has_up_to_100_accounts(accounts: ServiceAccounts, emulator: Emulator) -> None:
     for number in range(30):
         await create(accounts, f"account-{number:02}")
 
@@ -119,7 +124,7 @@ async def test_a_page_holds_a_hundred(accounts: ServiceAccounts, emulator: Emula
     assert emulator.calls[f"{IAM}/ListServiceAccounts"] == 1
 
 
-async def test_a_create_whose_answer_is_lost_is_not_sent_twice(
+async def test_create_with_a_lost_answer_is_not_retried(
     accounts: ServiceAccounts, emulator: Emulator
 ) -> None:
     emulator.faults.inject(f"{IAM}/CreateServiceAccount", grpc.StatusCode.UNAVAILABLE, applied=True)

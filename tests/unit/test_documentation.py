@@ -20,7 +20,6 @@ PLANNED = {
     "reconcile/executor.py",
     "reconcile/kind_reconciler.py",
     "reconcile/steps.py",
-    "tests/README.md",
 }
 PRODUCT = ROOT / "operator" / "cloudrun_identity"
 

@@ -97,11 +97,9 @@ from .references import (
     LocalIdentityRef,
     Member,
     ProjectRef,
-    TargetKind,
     TargetRef,
     WorkloadKind,
     WorkloadRef,
-    target_text,
 )
 from .resource import ObjectMeta, OwnerReference, Resource, Scope
 from .spec import (
@@ -126,6 +124,7 @@ from .status import (
     Reason,
     ReconciledStatus,
 )
+from .target_kinds import TARGET_KINDS, NamedBy, TargetKind, TargetKindDescriptor, kinds_where, target_text
 
 KINDS: Final[Mapping[str, type[Resource]]] = MappingProxyType(
     {
@@ -151,6 +150,7 @@ __all__ = [
     "KINDS",
     "MAX_MEMBERS",
     "RECONCILE_REQUESTED_AT",
+    "TARGET_KINDS",
     "VERSION",
     "Abandonment",
     "AccountIntent",
@@ -222,6 +222,7 @@ __all__ = [
     "Member",
     "MissingPermission",
     "Move",
+    "NamedBy",
     "Naming",
     "ObjectMeta",
     "Origin",
@@ -249,6 +250,7 @@ __all__ = [
     "SecretTemplate",
     "SelectorOperator",
     "TargetKind",
+    "TargetKindDescriptor",
     "TargetRef",
     "UnmanagedKey",
     "UnmanagedKeys",
@@ -261,6 +263,7 @@ __all__ = [
     "WorkloadKind",
     "WorkloadOnDefaultIdentity",
     "WorkloadRef",
+    "kinds_where",
     "parse_duration",
     "target_text",
 ]

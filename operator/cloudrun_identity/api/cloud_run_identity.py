@@ -8,7 +8,7 @@ from pydantic import Field
 from .duration import Duration
 from .group import FORCE_DELETE
 from .references import (
-    CONDITIONS_ON_SERVICES_ONLY,
+    CONDITIONS_WHERE_ACCEPTED,
     NO_CONDITION_ON_BASIC_ROLES,
     BindingCondition,
     CustomRoleRef,
@@ -103,7 +103,7 @@ class RoleGrant(ApiModel):
 
     rules: ClassVar = (
         exactly_one_of("role", "customRoleRef"),
-        CONDITIONS_ON_SERVICES_ONLY,
+        CONDITIONS_WHERE_ACCEPTED,
         NO_CONDITION_ON_BASIC_ROLES,
     )
 

@@ -6,18 +6,21 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from .references import (
-    CONDITIONS_ON_SERVICES_ONLY,
+    CONDITIONS_WHERE_ACCEPTED,
     NO_CONDITION_ON_BASIC_ROLES,
     BindingCondition,
     CustomRoleRef,
     Member,
     Role,
     TargetRef,
+    cel_list,
+    listed,
 )
 from .resource import Column
 from .schema import Clipped, Rule, exactly_one_of, immutable
 from .spec import MESSAGE_COLUMN, READY_COLUMNS, ExistingGrants, ProjectScopedResource, ProjectScopedSpec
 from .status import ProjectScopedStatus
+from .target_kinds import kinds_where
 
 
 class Authority(StrEnum):
@@ -34,10 +37,13 @@ class BindingDeletionPolicy(StrEnum):
     ABANDON = "Abandon"
 
 
-_PUBLIC_MEMBERS_WHERE_THEY_ARE_TAKEN = Rule(
-    "!(self.target.kind in ['Project', 'ServiceAccount', 'Job'])"
+_WITHOUT_PUBLIC_MEMBERS = kinds_where(lambda kind: not kind.accepts_public_members)
+
+_PUBLIC_MEMBERS_WHERE_ACCEPTED = Rule(
+    f"!(self.target.kind in {cel_list(_WITHOUT_PUBLIC_MEMBERS)})"
     " || self.members.all(m, !has(m.principal) || !(m.principal in ['allUsers', 'allAuthenticatedUsers']))",
-    "allUsers and allAuthenticatedUsers are not taken by a Project, a ServiceAccount or a Job",
+    "must not contain allUsers or allAuthenticatedUsers for kinds "
+    f"{listed(_WITHOUT_PUBLIC_MEMBERS)}: their IAM policies accept no public members",
     field_path=".members",
     reason="FieldValueForbidden",
 )
@@ -48,9 +54,9 @@ class IAMBindingSpec(ProjectScopedSpec):
 
     rules: ClassVar = (
         exactly_one_of("role", "customRoleRef"),
-        CONDITIONS_ON_SERVICES_ONLY,
+        CONDITIONS_WHERE_ACCEPTED,
         NO_CONDITION_ON_BASIC_ROLES,
-        _PUBLIC_MEMBERS_WHERE_THEY_ARE_TAKEN,
+        _PUBLIC_MEMBERS_WHERE_ACCEPTED,
     )
 
     target: Annotated[TargetRef, immutable("target")]

@@ -8,11 +8,12 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from .identity_key import KeyState
-from .references import BindingCondition, TargetKind, target_text
+from .references import BindingCondition
 from .resource import Column, Resource
 from .schema import SET, ApiModel, Clipped, Timestamp
 from .spec import Origin
 from .status import GrantCounts, GrantState
+from .target_kinds import TargetKind, target_text
 
 MAX_MEMBERS: Final = 1500
 """The most members that one ledger may hold over all its bindings: as many as an IAM policy takes."""

@@ -8,8 +8,11 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from .references import NamespaceName, ServiceAccountEmail, TargetKind, WorkloadKind
-from .schema import SET, ApiModel, Rule
+from .references import NamespaceName, ServiceAccountEmail, WorkloadKind, listed
+from .schema import SET, ApiModel, Rule, cel_string
+from .target_kinds import TargetKind, kinds_where
+
+_BY_NAME_ONLY = kinds_where(lambda kind: kind.is_admitted_by_name_only)
 
 Glob = Annotated[str, Field(min_length=1, max_length=512)]
 """A pattern. `*` matches any run of characters; every other character matches itself."""
@@ -26,8 +29,9 @@ class GrantAdmission(ApiModel):
             reason="FieldValueRequired",
         ),
         Rule(
-            "!has(self.targetKinds) || !('Secret' in self.targetKinds) || has(self.names)",
-            "must be set where targetKinds contains Secret: secrets are admitted by name",
+            "!has(self.targetKinds) || has(self.names) || "
+            + " && ".join(f"!({cel_string(kind)} in self.targetKinds)" for kind in _BY_NAME_ONLY),
+            f"must be set where targetKinds contains {listed(_BY_NAME_ONLY, 'or')}: it is admitted by name",
             field_path=".names",
             reason="FieldValueRequired",
         ),

@@ -1,11 +1,14 @@
-"""References, members, targets and conditions: the vocabulary that specs share."""
+"""References, members, targets and IAM conditions: the types that several specs share."""
 
+from collections.abc import Iterable
 from enum import StrEnum
-from typing import Annotated, ClassVar, assert_never
+from typing import Annotated, ClassVar, Final
 
 from pydantic import Field
 
-from .schema import ApiModel, Rule, exactly_one_of, matches
+from .predefined_roles import LEGACY_BASIC_ROLES
+from .schema import ApiModel, Rule, cel_string, exactly_one_of, matches
+from .target_kinds import TARGET_KINDS, WORKLOAD_FORM, NamedBy, NameForm, TargetKind, kinds_where
 
 ObjectName = Annotated[str, Field(min_length=1, max_length=253)]
 NamespaceName = Annotated[str, Field(min_length=1, max_length=63)]
@@ -47,197 +50,216 @@ Location = Annotated[
     matches(r"^[a-z]+(-[a-z]+)+[0-9]+$", "must be a Cloud Run location, such as europe-west1"),
 ]
 
-_WORKLOAD_NAME = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
-_WORKLOAD_NAME_FORM = "must be the name of a Cloud Run resource: a-z, 0-9 and -, starting with a letter"
+MAX_TARGET_NAME: Final = 255
+MAX_WORKLOAD_NAME: Final = 63
 
-_SERVICE_NAME_LENGTH = Rule(
-    "self.kind != 'Service' || !has(self.name) || size(self.name) <= 49",
-    "must be at most 49 characters long: Cloud Run takes no service of a longer name",
-    field_path=".name",
-)
+
+def cel_list(values: Iterable[str]) -> str:
+    """Return strings as a CEL list literal."""
+    return f"[{', '.join(map(cel_string, values))}]"
+
+
+def listed(names: Iterable[str], conjunction: str = "and") -> str:
+    """Return names as prose: `Service, Job and WorkerPool`."""
+    *others, last = names
+    return f"{', '.join(others)} {conjunction} {last}" if others else last
+
+
+def _set_for(field: str, kinds: tuple[TargetKind, ...]) -> Rule:
+    """Require an optional field of the target for some kinds, and forbid it for the others."""
+    plural = "kinds" if len(kinds) > 1 else "kind"
+    return Rule(
+        f"has(self.{field}) == (self.kind in {cel_list(kinds)})",
+        f"must be set for {plural} {listed(kinds)}, and for no other kind",
+        field_path=f".{field}",
+    )
+
+
+def _of_form(form: NameForm) -> Rule:
+    """Require names of the kinds with this form to match it."""
+    kinds = kinds_where(lambda kind: kind.name_form is not None and kind.name_form.pattern == form.pattern)
+    return Rule(
+        f"!has(self.name) || !(self.kind in {cel_list(kinds)})"
+        f" || self.name.matches({cel_string(form.pattern)})",
+        form.message,
+        field_path=".name",
+    )
+
+
+def _length_rules(bound: int) -> tuple[Rule, ...]:
+    """Bound the length of names of the kinds whose names are shorter than the field's own bound."""
+    return tuple(
+        Rule(
+            f"self.kind != '{kind}' || !has(self.name) || size(self.name) <= {form.max_length}",
+            f"must be at most {form.max_length} characters long for kind {kind}",
+            field_path=".name",
+        )
+        for kind, descriptor in TARGET_KINDS.items()
+        if (form := descriptor.name_form) is not None and form.max_length < bound
+    )
+
+
+_NAME_FORMS: Final = {
+    descriptor.name_form.pattern: descriptor.name_form
+    for descriptor in TARGET_KINDS.values()
+    if descriptor.name_form is not None
+}
+"""Each form of names once, by its pattern."""
+
+_BY_IDENTITY: Final = kinds_where(lambda kind: kind.named_by is NamedBy.IDENTITY)
+_BY_NAME: Final = kinds_where(lambda kind: kind.named_by is NamedBy.NAME)
+_REGIONAL: Final = kinds_where(lambda kind: kind.is_regional)
+_WITHOUT_CONDITIONS: Final = kinds_where(lambda kind: not kind.accepts_conditions)
 
 
 class ProjectRef(ApiModel):
-    """A ManagedProject, by name."""
+    """ProjectRef refers to a ManagedProject by name."""
 
     atomic: ClassVar = True
 
     name: ObjectName
-    """The ManagedProject's name."""
+    """Name of the ManagedProject."""
 
 
 class CustomRoleRef(ApiModel):
-    """A CustomRole of the same namespace."""
+    """CustomRoleRef refers to a CustomRole in the same namespace."""
 
     atomic: ClassVar = True
 
     name: ObjectName
-    """The CustomRole's name."""
+    """Name of the CustomRole."""
 
 
 class LocalIdentityRef(ApiModel):
-    """A CloudRunIdentity of the same namespace: nobody sets another namespace's identity's IAM policy."""
+    """LocalIdentityRef refers to a CloudRunIdentity in the same namespace."""
 
     atomic: ClassVar = True
 
     name: ObjectName
-    """The CloudRunIdentity's name."""
+    """Name of the CloudRunIdentity."""
 
 
 class IdentityRef(ApiModel):
-    """A CloudRunIdentity. One of another namespace must list this object's in its allowedNamespaces."""
+    """IdentityRef refers to a CloudRunIdentity.
+
+    A CloudRunIdentity in another namespace must list the object's namespace in spec.allowedNamespaces.
+    """
 
     atomic: ClassVar = True
 
     name: ObjectName
-    """The CloudRunIdentity's name."""
+    """Name of the CloudRunIdentity."""
     namespace: NamespaceName | None = None
-    """The CloudRunIdentity's namespace. Unset: the object's own."""
+    """Namespace of the CloudRunIdentity. If unset, the namespace of the object."""
 
 
 class CloudRunServiceAgentOf(ApiModel):
-    """Google's own account that runs the workloads of a project."""
+    """CloudRunServiceAgentOf identifies the Cloud Run service agent of a project.
+
+    The service agent is a service account that Google manages.
+    """
 
     project_ref: ProjectRef
-    """The project whose Cloud Run service agent is meant."""
+    """ManagedProject of the service agent."""
 
 
 class Member(ApiModel):
-    """Somebody who is granted a role."""
+    """Member is a principal that is granted a role."""
 
     rules: ClassVar = (exactly_one_of("principal", "identityRef", "cloudRunServiceAgentOf"),)
 
     principal: Principal | None = None
-    """A principal in IAM's notation, such as `group:ops@example.com`."""
+    """Principal as IAM writes it, such as `group:ops@example.com`."""
     identity_ref: IdentityRef | None = None
-    """A CloudRunIdentity."""
+    """CloudRunIdentity to grant the role to."""
     cloud_run_service_agent_of: CloudRunServiceAgentOf | None = None
-    """The Cloud Run service agent of a project."""
+    """Project whose Cloud Run service agent is granted the role."""
 
 
 class BindingCondition(ApiModel):
-    """An IAM condition, in CEL. Another title or expression is another grant."""
+    """BindingCondition is an IAM condition.
+
+    Grants with different titles or expressions are different grants.
+    """
 
     atomic: ClassVar = True
 
     title: str = Field(min_length=1, max_length=100)
-    """A short name."""
+    """Short name of the condition."""
     description: str | None = Field(default=None, max_length=256)
-    """What it is for."""
+    """Purpose of the condition."""
     expression: str = Field(min_length=1, max_length=2048)
-    """When the grant holds, such as `request.time < timestamp("2030-01-01T00:00:00Z")`."""
+    """CEL expression that is true while the grant applies, such as
+    `request.time < timestamp("2030-01-01T00:00:00Z")`."""
 
 
 class WorkloadKind(StrEnum):
-    """The kinds of Cloud Run resources that run as an identity."""
+    """Kinds of Cloud Run resources that run as an identity. Each is a target kind of the same name."""
 
     SERVICE = "Service"
     JOB = "Job"
     WORKER_POOL = "WorkerPool"
-
-
-class TargetKind(StrEnum):
-    """The kinds of resources whose IAM policy can be granted on."""
-
-    PROJECT = "Project"
-    SERVICE_ACCOUNT = "ServiceAccount"
-    SERVICE = "Service"
-    JOB = "Job"
-    WORKER_POOL = "WorkerPool"
-    SECRET = "Secret"  # noqa: S105 (a kind of resource)
 
 
 class TargetRef(ApiModel):
-    """The resource that a role is granted on."""
+    """TargetRef identifies the resource that a role is granted on."""
 
     atomic: ClassVar = True
     rules: ClassVar = (
         Rule(
-            "self.kind == 'ServiceAccount' ? has(self.identityRef) != has(self.email)"
+            f"self.kind in {cel_list(_BY_IDENTITY)} ? has(self.identityRef) != has(self.email)"
             " : !has(self.identityRef) && !has(self.email)",
-            "exactly one of identityRef, email must be set for kind ServiceAccount, and neither for others",
+            f"exactly one of identityRef, email must be set for kind {listed(_BY_IDENTITY)}, "
+            "and neither for others",
         ),
-        Rule(
-            "has(self.location) == (self.kind in ['Service', 'Job', 'WorkerPool'])",
-            "must be set for kinds Service, Job and WorkerPool, and for no other kind",
-            field_path=".location",
-        ),
-        Rule(
-            "has(self.name) == (self.kind in ['Service', 'Job', 'WorkerPool', 'Secret'])",
-            "must be set for kinds Service, Job, WorkerPool and Secret, and for no other kind",
-            field_path=".name",
-        ),
-        Rule(
-            f"!has(self.name) || self.kind == 'Secret' || self.name.matches('{_WORKLOAD_NAME}')",
-            _WORKLOAD_NAME_FORM,
-            field_path=".name",
-        ),
-        Rule(
-            "!has(self.name) || self.kind != 'Secret' || self.name.matches('^[A-Za-z0-9_-]+$')",
-            "must be the ID of a secret: letters, digits, - and _",
-            field_path=".name",
-        ),
-        _SERVICE_NAME_LENGTH,
+        _set_for("location", _REGIONAL),
+        _set_for("name", _BY_NAME),
+        *map(_of_form, _NAME_FORMS.values()),
+        *_length_rules(MAX_TARGET_NAME),
     )
 
     kind: TargetKind
-    """Project takes no more than this; ServiceAccount takes identityRef or email; Secret takes a name; the
-    Cloud Run kinds take a location and a name."""
+    """Kind of the resource. It decides which of the other fields must be set."""
     location: Location | None = None
-    """The location of a Cloud Run resource."""
-    name: Annotated[str, Field(max_length=255)] | None = None
-    """The name of a Cloud Run resource or a secret."""
+    """Location of a Cloud Run resource."""
+    name: Annotated[str, Field(max_length=MAX_TARGET_NAME)] | None = None
+    """Name of a Cloud Run resource or ID of a secret."""
     identity_ref: LocalIdentityRef | None = None
-    """The identity whose service account it is."""
+    """CloudRunIdentity whose service account is the target."""
     email: ServiceAccountEmail | None = None
-    """The service account's e-mail; guardrails.accounts must list it."""
+    """E-mail of the service account. guardrails.accounts of the ManagedProject must list it."""
 
 
 class WorkloadRef(ApiModel):
-    """A Cloud Run resource that runs as an identity."""
+    """WorkloadRef identifies a Cloud Run resource that runs as an identity."""
 
     atomic: ClassVar = True
-    rules: ClassVar = (_SERVICE_NAME_LENGTH,)
+    rules: ClassVar = _length_rules(MAX_WORKLOAD_NAME)
 
     kind: WorkloadKind
-    """Service, Job or WorkerPool."""
+    """Kind of the workload."""
     location: Location
-    """Where it runs, such as europe-west1."""
-    name: Annotated[str, Field(max_length=63), matches(_WORKLOAD_NAME, _WORKLOAD_NAME_FORM)]
-    """Its name."""
+    """Location of the workload, such as europe-west1."""
+    name: Annotated[
+        str, Field(max_length=MAX_WORKLOAD_NAME), matches(WORKLOAD_FORM.pattern, WORKLOAD_FORM.message)
+    ]
+    """Name of the workload."""
 
     def __str__(self) -> str:
-        """As statuses show it: `Service europe-west1/checkout`."""
+        """Return the workload as statuses show it: `Service europe-west1/checkout`."""
         return f"{self.kind} {self.location}/{self.name}"
 
 
-def target_text(kind: TargetKind, *, project_id: str, location: str | None, name: str | None) -> str:
-    """Show a target as statuses do: `Service europe-west1/checkout`, `Project payments-prod-1234`.
-
-    `name` is the e-mail where the target is a service account, and unused where it is a project.
-    """
-    match kind:
-        case TargetKind.PROJECT:
-            return f"{kind} {project_id}"
-        case TargetKind.SERVICE_ACCOUNT | TargetKind.SECRET:
-            return f"{kind} {name}"
-        case TargetKind.SERVICE | TargetKind.JOB | TargetKind.WORKER_POOL:
-            return f"{kind} {location}/{name}"
-        case _:
-            assert_never(kind)
-
-
-CONDITIONS_ON_SERVICES_ONLY = Rule(
-    "!has(self.condition) || !has(self.target) || !(self.target.kind in ['Job', 'WorkerPool'])",
-    "must be unset for a Job or a WorkerPool: of Cloud Run, only services take conditions",
+CONDITIONS_WHERE_ACCEPTED = Rule(
+    f"!has(self.condition) || !has(self.target) || !(self.target.kind in {cel_list(_WITHOUT_CONDITIONS)})",
+    f"must be unset for kinds {listed(_WITHOUT_CONDITIONS)}: their IAM policies accept no conditions",
     field_path=".condition",
     reason="FieldValueForbidden",
 )
 
 NO_CONDITION_ON_BASIC_ROLES = Rule(
-    "!has(self.condition) || !has(self.role)"
-    " || !(self.role in ['roles/owner', 'roles/editor', 'roles/viewer'])",
-    "must be unset for roles/owner, roles/editor and roles/viewer: basic roles take no conditions",
+    f"!has(self.condition) || !has(self.role) || !(self.role in {cel_list(LEGACY_BASIC_ROLES)})",
+    f"must be unset for {listed(LEGACY_BASIC_ROLES)}: basic roles accept no conditions",
     field_path=".condition",
     reason="FieldValueForbidden",
 )

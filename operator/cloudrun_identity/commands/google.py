@@ -45,7 +45,8 @@ def one_line_errors() -> Iterator[None]:
     except CredentialsError as error:
         raise click.ClickException(str(error)) from None
     except GoogleError as error:
-        raise click.ClickException(f"{error.method.rpartition('.')[2]}: {error.message}") from None
+        called = " ".join(filter(None, (error.method.rpartition(".")[2], error.resource)))
+        raise click.ClickException(f"{called}: {error.message}") from None
 
 
 def quiet_grpc() -> None:

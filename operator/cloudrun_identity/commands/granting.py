@@ -3,19 +3,18 @@
 import shlex
 from collections.abc import Iterable, Iterator
 
-from cloudrun_identity.api import KeyAdmission, ManagedProject, TargetKind
+from cloudrun_identity.api import TARGET_KINDS, KeyAdmission, ManagedProject, TargetKind
+from cloudrun_identity.api.predefined_roles import TOKEN_CREATOR
 from cloudrun_identity.gcp.permissions import (
     CUSTOM_ROLES,
     FEATURES,
-    GRANTS_ON_PROJECT,
-    GRANTS_ON_SECRETS,
     KEYS,
 )
-from cloudrun_identity.iam.acting_roles import TOKEN_CREATOR
 from cloudrun_identity.iam.delegation import delegation, entries_on
 
 ROLE = "cloudrunIdentityOperator"
 GRANTING_ROLE = "cloudrunIdentityGrants"
+GRANTS_ON_PROJECT = TARGET_KINDS[TargetKind.PROJECT].feature
 
 
 def commands(project: ManagedProject, operator: str) -> Iterator[str]:
@@ -45,10 +44,11 @@ def needed(project: ManagedProject) -> tuple[str, ...]:
         unused.add(CUSTOM_ROLES)
     if project.spec.guardrails.keys is KeyAdmission.DENIED:
         unused.add(KEYS)
-    if not entries_on(project, TargetKind.PROJECT):
-        unused.add(GRANTS_ON_PROJECT)
-    if not entries_on(project, TargetKind.SECRET):
-        unused.add(GRANTS_ON_SECRETS)
+    unused |= {
+        descriptor.feature
+        for kind, descriptor in TARGET_KINDS.items()
+        if not descriptor.default_roles and not entries_on(project, kind)
+    }
     return tuple(feature for feature in FEATURES if feature not in unused)
 
 

@@ -12,14 +12,14 @@ from cloudrun_identity.api import (
     GrantStatus,
     IAMBinding,
     ProjectScopedResource,
-    TargetKind,
 )
-from cloudrun_identity.iam.acting_roles import (
+from cloudrun_identity.api.predefined_roles import (
     OPEN_ID_TOKEN_CREATOR,
     TOKEN_CREATOR,
     USER,
     WORKLOAD_IDENTITY_USER,
 )
+from cloudrun_identity.iam.grants import Target
 
 HOW: Final = {
     USER: "deploys as it",
@@ -109,7 +109,7 @@ def _node(identity: CloudRunIdentity, told: Iterable[Told], owners: Mapping[str,
     status = identity.status
     ready = status.condition(ConditionType.READY)
     is_ready = ready is not None and ready.status is ConditionStatus.TRUE
-    account = f"{TargetKind.SERVICE_ACCOUNT} {status.email}"
+    account = str(Target.service_account("", status.email or ""))
     actors = [
         Actor(grant.member, grant.role, _state(grant), _declarer(obj), owners.get(grant.member, ""))
         for obj, grant in told

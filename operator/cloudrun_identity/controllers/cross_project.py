@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from cloudrun_identity.api import ConditionStatus, EffectiveCrossProjectUsage, PreflightCheck, PreflightState
+from cloudrun_identity.api.predefined_roles import TOKEN_CREATOR, USER
 from cloudrun_identity.gcp.org_policies import CROSS_PROJECT_USAGE
 from cloudrun_identity.gcp.permission_checks import AccessState
 from cloudrun_identity.gcp.projects import cloud_run_service_agent
-from cloudrun_identity.iam.acting_roles import TOKEN_CREATOR, USER
 from cloudrun_identity.iam.admission import DeclaredIdentity, as_yaml
 from cloudrun_identity.iam.principals import service_account_member
 from cloudrun_identity.reconcile.conditions import Finding

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from cloudrun_identity.api import ManagedProject, TargetKind, WorkloadKind
+from cloudrun_identity.api import TARGET_KINDS, ManagedProject, NamedBy, TargetKind, WorkloadKind
 from cloudrun_identity.iam.admission import DeclaredIdentity, Denied, GuardrailFacts
-from cloudrun_identity.iam.escalation import Reach, escalating
+from cloudrun_identity.iam.escalation import Reach, escalating, reach_of
 from cloudrun_identity.iam.grants import Grant, Target
-from cloudrun_identity.iam.guardrails import GrantRequest, decide, target_name
+from cloudrun_identity.iam.guardrails import GrantRequest, decide
 from cloudrun_identity.iam.principals import email, lower_email
 
 from .selection import Selection
@@ -34,7 +34,7 @@ class Entry:
 
     def to_dict(self) -> Guardrails:
         """As it stands in the manifest; a project's name goes without saying."""
-        names = {} if self.kind is TargetKind.PROJECT else {"names": sorted(self.names)}
+        names = {} if TARGET_KINDS[self.kind].named_by is NamedBy.PROJECT else {"names": sorted(self.names)}
         return {
             "roles": sorted(self.roles),
             "targetKinds": [self.kind.value],
@@ -110,7 +110,7 @@ class Admission:
             grant.target.kind,
             permissions is None or bool(escalating(permissions, _reach(grant.target))),
             frozenset({grant.role}),
-            frozenset({target_name(grant.target)}),
+            frozenset({grant.target.short_name}),
             frozenset({str(member)}),
         )
 
@@ -184,13 +184,9 @@ def _order(entry: Entry) -> tuple[int, bool, list[str], list[str], list[str]]:
 
 
 def _reach(target: Target) -> Reach:
-    match target.kind:
-        case TargetKind.PROJECT:
-            return Reach.PROJECT
-        case TargetKind.SERVICE_ACCOUNT:
-            return Reach.OWN_IDENTITY  # only those of declared accounts are selected
-        case _:
-            return Reach.RESOURCE
+    return reach_of(
+        target.kind, own_identity=target.is_service_account
+    )  # only declared accounts are selected
 
 
 _LISTS = ("roles", "names", "members")

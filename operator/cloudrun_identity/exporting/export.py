@@ -6,14 +6,13 @@ from dataclasses import dataclass, replace
 
 import yaml
 
-from cloudrun_identity.api import TargetKind
-from cloudrun_identity.gcp.service_accounts import ServiceAccount
-from cloudrun_identity.iam.acting_roles import (
+from cloudrun_identity.api.predefined_roles import (
     OPEN_ID_TOKEN_CREATOR,
     TOKEN_CREATOR,
     USER,
     WORKLOAD_IDENTITY_USER,
 )
+from cloudrun_identity.gcp.service_accounts import ServiceAccount
 from cloudrun_identity.iam.grants import BindingKey, Grant
 from cloudrun_identity.iam.principals import email, lower_email
 
@@ -185,9 +184,9 @@ def _shared_out(selection: Selection) -> tuple[Mapping[tuple[str, str], list[Gra
 
 def _place(grant: Grant, selection: Selection) -> tuple[str, str] | None:
     """The account, and the field of its identity, that a grant belongs into; None if into no identity."""
-    if grant.target.kind is TargetKind.PROJECT and selection.account_of(email(grant.member)):
+    if grant.target.is_project and selection.account_of(email(grant.member)):
         return lower_email(email(grant.member)), "roles"
-    if grant.target.kind is TargetKind.SERVICE_ACCOUNT and not grant.condition:
+    if grant.target.is_service_account and not grant.condition:
         field = next((field for field, role in _ROLE_OF.items() if role == grant.role), None)
         return (lower_email(grant.target.name), field) if field else None
     return None
@@ -196,7 +195,7 @@ def _place(grant: Grant, selection: Selection) -> tuple[str, str] | None:
 def _words(binding_key: BindingKey) -> tuple[str, ...]:
     """What a binding is called by."""
     target, title = binding_key.target, binding_key.condition.title if binding_key.condition else ""
-    kind = "account" if target.kind is TargetKind.SERVICE_ACCOUNT else target.kind.value
+    kind = "account" if target.is_service_account else target.kind.value
     name = target.name.partition("@")[0]
     return kind, target.location, name, binding_key.role.rpartition("/")[2], title
 

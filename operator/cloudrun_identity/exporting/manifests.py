@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cloudrun_identity.api import TargetKind
+from cloudrun_identity.api import NamedBy
 from cloudrun_identity.api.group import API_VERSION
 from cloudrun_identity.gcp.custom_roles import CustomRoleState
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
@@ -148,16 +148,15 @@ def _manifest(kind: str, name: str, namespace: str, project: str, spec: Mapping[
 
 def _target(target: Target, declared: Declared) -> Manifest:
     kind = {"kind": target.kind.value}
-    match target.kind:
-        case TargetKind.PROJECT:
+    match target.descriptor.named_by:
+        case NamedBy.PROJECT:
             return kind
-        case TargetKind.SERVICE_ACCOUNT:
+        case NamedBy.IDENTITY:
             name = declared.get(lower_email(target.name))
             return {**kind, "identityRef": {"name": name}} if name else {**kind, "email": target.name}
-        case TargetKind.SECRET:
-            return {**kind, "name": target.name}
-        case TargetKind.SERVICE | TargetKind.JOB | TargetKind.WORKER_POOL:
-            return {**kind, "location": target.location, "name": target.name}
+        case NamedBy.NAME:
+            location = {"location": target.location} if target.descriptor.is_regional else {}
+            return {**kind, **location, "name": target.name}
 
 
 def _role(role: str, declared: Declared) -> Manifest:

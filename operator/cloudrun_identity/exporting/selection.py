@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
-from cloudrun_identity.api import CustomRole, IAMBinding, TargetKind
+from cloudrun_identity.api import CustomRole, IAMBinding
 from cloudrun_identity.api.validation import complaints, misfits
 from cloudrun_identity.gcp.custom_roles import CustomRoleState
 from cloudrun_identity.gcp.service_accounts import ServiceAccount, expected_email
@@ -136,7 +136,7 @@ class _Choice:
 
     def _grant(self, grant: Grant, survey: Survey, declared: set[str]) -> str:
         holder, target = lower_email(email(grant.member)), grant.target
-        if target.kind is TargetKind.SERVICE_ACCOUNT and lower_email(target.name) not in declared:
+        if target.is_service_account and lower_email(target.name) not in declared:
             return "its account is left out"
         if why := _member(grant.member):
             return why

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from cloudrun_identity.api import TargetKind, WorkloadKind
+from cloudrun_identity.api import WorkloadKind
 from cloudrun_identity.gcp.clients import ProjectClients
 from cloudrun_identity.gcp.custom_roles import CustomRoles, CustomRoleState
 from cloudrun_identity.gcp.errors import Fault, GoogleError
@@ -60,14 +60,14 @@ async def survey(
         for state in await run.list(project_id, location, kind)
     ]
     targets = [
-        Target(TargetKind.PROJECT, project_id),
+        Target.project(project_id),
         *(
-            Target(TargetKind.SERVICE_ACCOUNT, project_id, name=account.email)
+            Target.service_account(project_id, account.email)
             for account in accounts
             if not is_default_account(account.email)
         ),
         *sorted(state.workload.target for state in workloads),
-        *(Target(TargetKind.SECRET, project_id, name=secret) for secret in sorted(set(secrets))),
+        *(Target.secret(project_id, secret) for secret in sorted(set(secrets))),
     ]
     grants = await _present(Policies(clients), targets)
     return Survey(

@@ -178,12 +178,14 @@ class GoogleClients:
             region: Region of the API host; empty for a global API.
             timeout: Seconds for each attempt.
             metadata: Additional gRPC metadata.
-            repeatable: Whether a second write is harmless, because of an etag or because it is idempotent.
+            repeatable: True if a second write is harmless, because of an etag or because it is idempotent.
             before_send: Awaited after the rate limiter admits the request, which may take minutes. Its
                 exceptions are raised.
 
         Raises:
-            GoogleError: The call failed.
+            LeaseNotHeld: A write was not sent, because this replica does not hold the lease.
+            ReadOnlyClient: A write was not sent, because these clients are read-only.
+            GoogleError: The call failed for another reason.
 
         """
         kind = _kind(method)
@@ -202,7 +204,7 @@ class GoogleClients:
                 raise
             token = self._tokens.headers() if self._tokens else None
             try:
-                with self._observed(bucket, method):
+                with self._observed(bucket, method, request):
                     return await invoke(
                         request,
                         timeout=timeout,
@@ -246,7 +248,7 @@ class GoogleClients:
         return headers
 
     @contextmanager
-    def _observed(self, bucket: BucketKey, method: str) -> Iterator[None]:
+    def _observed(self, bucket: BucketKey, method: str, request: object) -> Iterator[None]:
         """Report one attempt to the observer, and convert its exception to a GoogleError."""
         code = grpc.StatusCode.UNKNOWN.name
         started = time.monotonic()
@@ -257,7 +259,7 @@ class GoogleClients:
             code = grpc.StatusCode.CANCELLED.name
             raise
         except (api_exceptions.GoogleAPICallError, grpc.RpcError) as exception:
-            error = classify(exception, method)
+            error = classify(exception, method, _resource_in(request))
             code = error.code
             if error.rate_limited:
                 self._limiter.drain(bucket, error.retry_after)
@@ -269,6 +271,12 @@ class GoogleClients:
 def _kind(method: str) -> CallKind:
     verb = method.rpartition("/")[2]
     return CallKind.READ if verb.startswith(_READ_PREFIXES) else CallKind.WRITE
+
+
+def _resource_in(request: object) -> str:
+    """Return the name of the resource in a request; empty if it has none of the usual fields."""
+    named = (getattr(request, field, "") for field in ("resource", "name", "parent"))
+    return next((name for name in named if name and isinstance(name, str)), "")
 
 
 def _reason() -> tuple[tuple[str, str], ...]:

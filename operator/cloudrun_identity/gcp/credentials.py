@@ -92,14 +92,14 @@ class TokenSource(ABC):
     def _must_replace(self, refused: Mapping[str, str] | None) -> bool:
         if refused is None or self.headers() != refused:
             return False
-        return self._renewal is not None or self._may_renew_early()
+        return self._renewal is not None or self._reserve_early_renewal()
 
     def _renew_in_background(self) -> None:
-        if self._renewal is None and self._may_renew_early():
+        if self._renewal is None and self._reserve_early_renewal():
             self._start_renewal().add_done_callback(_log_failure)
 
-    def _may_renew_early(self) -> bool:
-        """Return whether a renewal may start before the expiry, and start the interval until the next one."""
+    def _reserve_early_renewal(self) -> bool:
+        """Reserve the one early renewal that `MIN_RENEWAL_INTERVAL` allows. Return False if it is used."""
         now = asyncio.get_running_loop().time()
         if now < self._renew_after:
             return False

@@ -46,6 +46,9 @@ class GoogleError(Exception):
     method: str
     """Method that was called (`package.Service/Method`)."""
 
+    resource: str
+    """Relative name of the resource in the request (`projects/P/…`); empty if it is not known."""
+
     message: str
     """Google's message, or a description of the failure, on one line of at most 400 characters."""
 
@@ -75,6 +78,7 @@ class GoogleError(Exception):
         metadata: Mapping[str, str] | None = None,
         retry_after: float | None = None,
         sent: bool = True,
+        resource: str = "",
     ) -> None:
         super().__init__(message)
         self.fault = fault
@@ -85,6 +89,7 @@ class GoogleError(Exception):
         self.metadata = dict(metadata or {})
         self.retry_after = retry_after
         self.sent = sent
+        self.resource = resource
 
     @property
     def undecided(self) -> bool:
@@ -102,7 +107,8 @@ class GoogleError(Exception):
         )
 
     def __str__(self) -> str:
-        return f"{self.method}: {self.fault}: {self.message}"
+        called = f"{self.method} {self.resource}" if self.resource else self.method
+        return f"{called}: {self.fault}: {self.message}"
 
 
 class NotSent(GoogleError):  # noqa: N818 - the name describes an event
@@ -139,8 +145,10 @@ def fault_of(code: grpc.StatusCode | None, reason: str = "") -> Fault:
     return _BY_REASON.get(reason) or _BY_CODE.get(code, Fault.UNKNOWN)
 
 
-def classify(exception: Exception, method: str) -> GoogleError:
+def classify(exception: Exception, method: str, resource: str = "") -> GoogleError:
     """Convert an exception of the client libraries to a GoogleError.
+
+    `resource` is the relative name of the resource in the request, if it is known.
 
     Raises:
         TypeError: `exception` is not one of theirs. It is a bug and must not look like an error of Google.
@@ -148,9 +156,9 @@ def classify(exception: Exception, method: str) -> GoogleError:
     """
     match exception:
         case api_exceptions.GoogleAPICallError():
-            return _from_call_error(exception, method)
+            return _from_call_error(exception, method, resource)
         case grpc.RpcError():
-            return _from_call_error(_call_error(exception), method)
+            return _from_call_error(_call_error(exception), method, resource)
         case google.auth.exceptions.TransportError():
             return GoogleError(Fault.UNAVAILABLE, method, credentials_message(exception))
         case google.auth.exceptions.GoogleAuthError():
@@ -167,18 +175,31 @@ def one_line(text: str) -> str:
     return flat if len(flat) <= _MESSAGE_LIMIT else flat[: _MESSAGE_LIMIT - 1] + "…"
 
 
-def _from_call_error(error: api_exceptions.GoogleAPICallError, method: str) -> GoogleError:
+def _from_call_error(error: api_exceptions.GoogleAPICallError, method: str, resource: str) -> GoogleError:
     code = error.grpc_status_code
     reason = error.reason or ""
     return GoogleError(
         fault_of(code, reason),
         method,
-        one_line(error.message or f"{code.name if code else type(error).__name__} without a message"),
+        one_line(_message(error)),
         code=code.name if code else "",
         reason=reason,
         metadata=error.metadata,
         retry_after=_retry_after(error),
+        resource=resource,
     )
+
+
+def _message(error: api_exceptions.GoogleAPICallError) -> str:
+    """Return Google's message, with what a user needs to know and it omits."""
+    code = error.grpc_status_code
+    message = error.message or f"{code.name if code else type(error).__name__} without a message"
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return f"Google Cloud did not answer in time ({message})"
+    permission = (error.metadata or {}).get("permission", "")
+    if permission and permission not in message:
+        return f"{message.rstrip('.')} (missing permission {permission})"
+    return message
 
 
 def _call_error(error: grpc.RpcError) -> api_exceptions.GoogleAPICallError:

@@ -9,7 +9,7 @@ from google.cloud.iam_credentials_v1 import types
 from google.cloud.iam_credentials_v1.services.iam_credentials import IAMCredentialsAsyncClient
 from google.protobuf import duration_pb2
 
-from cloudrun_identity.iam.acting_roles import TOKEN_CREATOR
+from cloudrun_identity.api.predefined_roles import TOKEN_CREATOR
 from cloudrun_identity.iam.principals import lower_email
 
 from .clients import GoogleClients
@@ -88,12 +88,16 @@ class ImpersonatedTokens(TokenSource):
                 _METHOD,
                 f"cannot get a token of {self._account}: {error.message}",
                 code=error.code,
+                reason=error.reason,
+                metadata=error.metadata,
+                retry_after=error.retry_after,
+                resource=error.resource,
             )
         message = (
             f"cannot act as {self._account}: {self._remedy()}; "
             f"the account must exist and be enabled ({error.message})"
         )
-        return GoogleError(Fault.UNAUTHENTICATED, _METHOD, message, code=error.code)
+        return GoogleError(Fault.UNAUTHENTICATED, _METHOD, message, code=error.code, resource=error.resource)
 
     def _remedy(self) -> str:
         operator = self._clients.identity or "the operator's own account"

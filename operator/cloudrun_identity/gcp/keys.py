@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from google.cloud.iam_admin_v1 import types
 from google.cloud.iam_admin_v1.services.iam import IAMAsyncClient
 
-from cloudrun_identity.iam.keys import ListedKey
+from cloudrun_identity.iam.listed_keys import ListedKey
 
 from .clients import ProjectClients
 from .service_client import iam_service

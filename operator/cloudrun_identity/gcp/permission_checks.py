@@ -22,7 +22,7 @@ CACHE_SIZE = 1000
 
 
 class AccessState(Enum):
-    """Whether a principal has a permission, in the terms of Google's Policy Troubleshooter."""
+    """Access of a principal to a resource, in the terms of Google's Policy Troubleshooter."""
 
     GRANTED = "granted"
     NOT_GRANTED = "not granted"

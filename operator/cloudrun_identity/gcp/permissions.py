@@ -1,14 +1,24 @@
-"""What the operator needs to be allowed in a project, by what it is needed for."""
+"""Permissions that the operator needs in a project, by feature."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from cloudrun_identity.api import TARGET_KINDS
+
 CUSTOM_ROLES: Final = "custom roles"
 KEYS: Final = "keys"
-GRANTS_ON_PROJECT: Final = "grants on the project"
-GRANTS_ON_SECRETS: Final = "grants on secrets"
-CROSS_PROJECT: Final = "knowing whether accounts may be used by other projects"
+CROSS_PROJECT: Final = "reading whether other projects may use the accounts"
+
+
+def _grant_features() -> Mapping[str, tuple[str, ...]]:
+    """Return the permissions to manage grants, by the feature of the target kinds."""
+    features: defaultdict[str, list[str]] = defaultdict(list)
+    for descriptor in TARGET_KINDS.values():
+        features[descriptor.feature] += descriptor.permissions
+    return {feature: tuple(sorted(permissions)) for feature, permissions in features.items()}
+
 
 FEATURES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
@@ -36,28 +46,9 @@ FEATURES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "iam.serviceAccountKeys.delete",
             "iam.serviceAccountKeys.disable",
         ),
-        "looking for keys that nobody declares": ("iam.serviceAccountKeys.list",),
-        "grants on service accounts": (
-            "iam.serviceAccounts.getIamPolicy",
-            "iam.serviceAccounts.setIamPolicy",
-        ),
-        GRANTS_ON_PROJECT: (
-            "resourcemanager.projects.getIamPolicy",
-            "resourcemanager.projects.setIamPolicy",
-        ),
-        "grants on workloads": (
-            "run.jobs.getIamPolicy",
-            "run.jobs.setIamPolicy",
-            "run.services.getIamPolicy",
-            "run.services.setIamPolicy",
-            "run.workerpools.getIamPolicy",
-            "run.workerpools.setIamPolicy",
-        ),
-        GRANTS_ON_SECRETS: (
-            "secretmanager.secrets.getIamPolicy",
-            "secretmanager.secrets.setIamPolicy",
-        ),
-        "looking at workloads": (
+        "reporting unmanaged keys": ("iam.serviceAccountKeys.list",),
+        **_grant_features(),
+        "reading workloads": (
             "run.executions.list",
             "run.jobs.get",
             "run.jobs.list",
@@ -78,4 +69,7 @@ FEATURES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         CROSS_PROJECT: ("orgpolicy.policy.get",),
     }
 )
-"""Permissions by feature, all of them testable on a project. Names: https://cloud.google.com/iam/docs/permissions-reference"""
+"""Permissions by feature. All of them can be tested on a project.
+
+Source: https://cloud.google.com/iam/docs/permissions-reference
+"""

@@ -1,7 +1,7 @@
-"""IAM policies of every kind of target, read and written through one generic stub.
+"""Client for the IAM policies of every target kind.
 
-Every IAM policy method of every Google service takes and answers google.iam.v1 messages; only the path of the
-method differs.
+The policy methods of every Google service take and return google.iam.v1 messages. Only the path of the method
+and the routing header differ: see `api.target_kinds`.
 """
 
 from collections.abc import Iterable
@@ -11,27 +11,31 @@ from urllib.parse import quote
 from google.iam.v1 import iam_policy_pb2, options_pb2, policy_pb2
 from google.protobuf import field_mask_pb2
 
-from cloudrun_identity.api import TargetKind
 from cloudrun_identity.iam.grants import Target
 
 from .clients import ProjectClients
 from .ratelimit import Api
 
 _VERSION = 3
-"""An older read hides conditions behind made-up role names, and writing that back destroys them."""
+"""An older read shows conditions as invented role names. Writing that back destroys the conditions."""
+
+_PERMISSIONS_AT_ONCE = 100
+"""Maximum number of permissions in one request."""
+
+Reply = TypeVar("Reply")
 
 
 class Policies:
-    """Reads and writes whole policies; merging and retrying are the caller's."""
+    """Reads and writes whole policies. The caller merges grants and retries conflicts."""
 
     def __init__(self, clients: ProjectClients) -> None:
         self._clients = clients
 
     async def get(self, target: Target) -> policy_pb2.Policy:
-        """The policy with its conditions and the etag to write it back with.
+        """Return the policy with its conditions, and with the etag for the next write.
 
         Raises:
-            GoogleError: NOT_FOUND, the target does not exist; and the others.
+            GoogleError: NOT_FOUND if the target does not exist, or another error of the API.
 
         """
         request = iam_policy_pb2.GetIamPolicyRequest(
@@ -41,12 +45,12 @@ class Policies:
         return await self._call(target, "GetIamPolicy", request, policy_pb2.Policy, target.project_id)
 
     async def set(self, target: Target, policy: policy_pb2.Policy) -> policy_pb2.Policy:
-        """Replace the bindings, leaving audit configs alone, and return the policy that then stands.
+        """Replace the bindings, keep the audit configs, and return the resulting policy.
 
         Raises:
-            ValueError: `policy` has no etag; writing it would overwrite whatever stands there.
-            GoogleError: ABORTED, somebody wrote since `policy` was read; UNAVAILABLE, it may have been
-                written all the same; and the others.
+            ValueError: `policy` has no etag, so that the write would overwrite concurrent changes.
+            GoogleError: ABORTED if the policy changed since it was read; UNAVAILABLE if the outcome is
+                unknown; or another error of the API.
 
         """
         if not policy.etag:
@@ -64,13 +68,13 @@ class Policies:
     async def test_permissions(
         self, target: Target, permissions: Iterable[str], acting_in: str = ""
     ) -> frozenset[str]:
-        """Those of `permissions` that the operator seems to hold on the target.
+        """Return the permissions that the operator seems to have on the target.
 
-        It asks as whom it acts in the project `acting_in`, by default the target's own. A hint: Google may
-        fail open, and answers nothing for a target that does not exist.
+        The call uses the operator's identity in project `acting_in`, by default the target's project. The
+        result is a hint: Google may fail open, and returns nothing for a target that does not exist.
 
         Raises:
-            GoogleError: the question could not be asked.
+            GoogleError: the call failed.
 
         """
         asked = sorted(set(permissions))
@@ -90,30 +94,17 @@ class Policies:
         return frozenset(held)
 
     async def _call(
-        self, target: Target, verb: str, request: Any, response: type["Reply"], acting_in: str
-    ) -> "Reply":
-        api, service = _SERVICES[target.kind]
-        method = f"{service}/{verb}"
+        self, target: Target, verb: str, request: Any, response: type[Reply], acting_in: str
+    ) -> Reply:
+        descriptor = target.descriptor
+        api, method = Api(descriptor.host), f"{descriptor.policy_service}/{verb}"
         clients = self._clients.for_project(acting_in)
+        routing = f"{descriptor.routing_parameter}={quote(target.resource, safe='')}"
         return await clients.call(
             api,
             method,
             clients.stub(api, method, response, target.location),
             request,
             region=target.location,
-            metadata=(("x-goog-request-params", f"resource={quote(target.resource, safe='')}"),),
+            metadata=(("x-goog-request-params", routing),),
         )
-
-
-Reply = TypeVar("Reply")
-
-_PERMISSIONS_AT_ONCE = 100
-
-_SERVICES = {
-    TargetKind.PROJECT: (Api.RESOURCE_MANAGER, "google.cloud.resourcemanager.v3.Projects"),
-    TargetKind.SERVICE_ACCOUNT: (Api.IAM, "google.iam.admin.v1.IAM"),
-    TargetKind.SERVICE: (Api.RUN, "google.cloud.run.v2.Services"),
-    TargetKind.JOB: (Api.RUN, "google.cloud.run.v2.Jobs"),
-    TargetKind.WORKER_POOL: (Api.RUN, "google.cloud.run.v2.WorkerPools"),
-    TargetKind.SECRET: (Api.SECRET_MANAGER, "google.cloud.secretmanager.v1.SecretManagerService"),
-}

@@ -7,7 +7,7 @@ from typing import Any
 
 from .workloads import WorkloadState, workload_template
 
-# A string that is not a valid name is ignored: the names end up in commands that users are told to run.
+# A string that is not a valid name is ignored: the names end up in commands that users run.
 _PROJECT = r"(?P<project>[a-z0-9][a-z0-9.:-]*)"
 _NAME = r"(?P<name>[A-Za-z0-9][A-Za-z0-9._~+%-]*)"
 _REGISTRY = re.compile(rf"(?:[a-z0-9-]+-docker\.pkg\.dev|(?:[a-z]+\.)?gcr\.io)/{_PROJECT}/")

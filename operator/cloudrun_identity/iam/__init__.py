@@ -1,1 +1,1 @@
-"""IAM without I/O: principals, grants, guardrails, and the merge of claims into a policy."""
+"""IAM domain rules without I/O: principals, grants, guardrails, escalation, keys and advice."""

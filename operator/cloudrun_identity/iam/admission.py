@@ -1,4 +1,7 @@
-"""Whom and what a project admits: namespaces, workloads and accounts; and the form that decisions have."""
+"""Guardrail decisions about namespaces, workloads, accounts, names and keys.
+
+Decisions about grants are in `iam.guardrails`, decisions about custom roles in `iam.role_permissions`.
+"""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -23,7 +26,7 @@ from .principals import is_default_account, lower_email
 
 @dataclass(frozen=True, slots=True)
 class DeclaredIdentity:
-    """A CloudRunIdentity as guardrails name it: `identity:NAMESPACE/NAME`, never by its e-mail."""
+    """A CloudRunIdentity as guardrails match it: `identity:NAMESPACE/NAME`, never its e-mail."""
 
     namespace: str
     name: str
@@ -34,22 +37,19 @@ class DeclaredIdentity:
 
 @dataclass(frozen=True, slots=True)
 class GuardrailFacts:
-    """The facts from outside of the ManagedProject that a decision rests on.
-
-    `namespaces` are the existing namespaces that the project admits, as `admitted_namespaces` finds them.
-    `identities` are all declared identities of the cluster by the e-mail of their account, in lower case.
-    `credential_accounts` are the e-mails, in lower case, of all accounts that the operator acts as in any
-    ManagedProject, delegates included.
-    """
+    """The state of the cluster that a decision depends on, besides the ManagedProject."""
 
     namespaces: frozenset[str]
+    """Existing namespaces that the project admits, as returned by `admitted_namespaces`."""
     identities: Mapping[str, DeclaredIdentity] = field(default_factory=dict)
+    """Every CloudRunIdentity of the cluster, by the e-mail of its account in lower case."""
     credential_accounts: frozenset[str] = frozenset()
+    """E-mails, in lower case, of all accounts that the operator acts as in any project, with delegates."""
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """The guardrails allow it."""
+    """The guardrails admit the request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,31 +66,32 @@ Decision = Admitted | Denied
 
 
 def admitted_namespaces(project: ManagedProject, existing: Mapping[str, Mapping[str, str]]) -> frozenset[str]:
-    """Those of the existing namespaces, given with their labels, that may use the project."""
+    """Return the existing namespaces, given with their labels, that the project admits."""
     return frozenset(name for name, labels in existing.items() if admits_namespace(project, name, labels))
 
 
 def admits_namespace(project: ManagedProject, namespace: str, labels: Mapping[str, str]) -> bool:
-    """Whether a namespace with these labels may use the project: it is named, or the selector selects it."""
+    """Return whether the project lists the namespace or selects its labels."""
     admitted = project.spec.namespaces
     return namespace in admitted.names or bool(admitted.selector and _selects(admitted.selector, labels))
 
 
 def may_use_project(project: ManagedProject, namespace: str, guardrail_facts: GuardrailFacts) -> Decision:
-    """Whether objects of the namespace may use the project at all."""
+    """Decide whether objects of the namespace may use the project."""
     if namespace in guardrail_facts.namespaces:
         return Admitted()
     return Denied(
-        f"{named(project)} does not admit namespace {namespace}; listing it in spec.namespaces.names would"
+        f"{named(project)} does not admit namespace {namespace}; add {namespace} to its spec.namespaces.names"
     )
 
 
 def may_use_workload(
     project: ManagedProject, namespace: str, workload: Target, guardrail_facts: GuardrailFacts
 ) -> Decision:
-    """Whether objects of the namespace may attach an identity to the Cloud Run workload or grant on it.
+    """Decide whether objects of the namespace may attach an identity to a workload or grant roles on it.
 
-    Without `guardrails.workloads` they may as long as theirs is the only existing namespace with the project.
+    While `guardrails.workloads` is unset, they may if theirs is the only existing namespace that the project
+    admits.
     """
     entrance = may_use_project(project, namespace, guardrail_facts)
     if isinstance(entrance, Denied):
@@ -107,62 +108,64 @@ def may_use_workload(
         "locations": [workload.location],
         "names": [workload.name],
     }
-    unset = "" if entries else f" (unset while {len(guardrail_facts.namespaces)} namespaces are admitted)"
+    admitted = len(guardrail_facts.namespaces)
+    unset = "" if entries else f" (unset while {admitted} namespaces are admitted)"
     return Denied(
-        f"guardrails.workloads of {named(project)}{unset} admits no {workload} for namespace {namespace}; "
-        f"an entry such as {as_yaml(admitting)} would"
+        f"guardrails.workloads of {named(project)}{unset} does not admit {workload} for namespace "
+        f"{namespace}; add an entry such as {as_yaml(admitting)}"
     )
 
 
 def may_name_account(project: ManagedProject, email: str, guardrail_facts: GuardrailFacts) -> Decision:
-    """Whether an account that no identity declares may be named by its e-mail, as a target or to run as."""
+    """Decide whether an object may refer by e-mail to an account that no CloudRunIdentity declares."""
     return _listed(project, "accounts", project.spec.guardrails.accounts, email, guardrail_facts)
 
 
 def may_adopt(project: ManagedProject, email: str, guardrail_facts: GuardrailFacts) -> Decision:
-    """Whether an identity may take over the account of this e-mail, which existed before it."""
+    """Decide whether a CloudRunIdentity may adopt the existing account with this e-mail."""
     listed = project.spec.guardrails.adoptable_accounts
     return _listed(project, "adoptableAccounts", listed, email, guardrail_facts)
 
 
 def may_be_called(project: ManagedProject, identity: CloudRunIdentity) -> Decision:
-    """Whether an identity's account may have the id, the display name and the description it declares."""
+    """Decide whether an account may have the ID, the display name and the description that are declared."""
     naming = project.spec.guardrails.naming
     rules = f"guardrails.naming of {named(project)}"
     if naming.account_id_pattern and not matches(identity.account_id, naming.account_id_pattern):
         return Denied(
-            f"spec.accountID: {rules} admits no {identity.account_id}, only {naming.account_id_pattern}"
+            f"spec.accountID: {identity.account_id} does not match {naming.account_id_pattern}, "
+            f"which {rules} requires"
         )
     if naming.require_display_name and not identity.spec.display_name:
-        return Denied(f"spec.displayName: {rules} asks for one")
+        return Denied(f"spec.displayName: must be set, because {rules} requires it")
     if naming.require_description and not identity.spec.description:
-        return Denied(f"spec.description: {rules} asks for one")
+        return Denied(f"spec.description: must be set, because {rules} requires it")
     return Admitted()
 
 
 def may_make_keys(project: ManagedProject, namespace: str, guardrail_facts: GuardrailFacts) -> Decision:
-    """Whether objects of the namespace may have keys of their identities made."""
+    """Decide whether objects of the namespace may create keys of their identities."""
     entrance = may_use_project(project, namespace, guardrail_facts)
     if isinstance(entrance, Denied):
         return entrance
     if project.spec.guardrails.keys is KeyAdmission.ALLOWED:
         return Admitted()
     return Denied(
-        f"guardrails.keys of {named(project)} is Denied, because a key is good for whoever gets hold of it; "
-        "attach the identity to the workload, impersonate it (tokenCreators), or use Workload Identity "
-        "(workloadIdentityUsers) instead; keys: Allowed would admit it"
+        f"guardrails.keys of {named(project)} is Denied, because a key works for everyone who obtains it; "
+        "attach the identity to the workload, impersonate it (tokenCreators) or use Workload Identity "
+        "(workloadIdentityUsers) instead, or set guardrails.keys to Allowed"
     )
 
 
 def named(project: ManagedProject) -> str:
-    """How reasons name the project."""
+    """Return the project as reasons refer to it."""
     return f"ManagedProject {project.metadata.name}"
 
 
 def as_yaml(entry: Mapping[str, object]) -> str:
-    """Write an entry as one line of YAML, to be pasted into a manifest.
+    """Return an entry as one line of YAML that a user can paste into a manifest.
 
-    A bare `on` is a boolean to kubectl, whose YAML is 1.1 as the emitter's is: it comes out quoted.
+    The emitter writes YAML 1.1, which kubectl reads: a string such as "on" is quoted.
     """
     return yaml.safe_dump(
         dict(entry), default_flow_style=True, sort_keys=False, allow_unicode=True, width=float("inf")
@@ -183,16 +186,16 @@ def _listed(
 ) -> Decision:
     account = lower_email(email)
     if is_default_account(account):
-        return Denied(f"{email} is a default service account: no guardrail of {named(project)} can admit it")
+        return Denied(f"{email} is a default service account, which no guardrail of {named(project)} admits")
     if account in guardrail_facts.credential_accounts:
-        return Denied(f"the operator itself acts as {email}: no guardrail of {named(project)} can admit it")
+        return Denied(f"the operator acts as {email}, which no guardrail of {named(project)} admits")
     if account in map(lower_email, listed):
         return Admitted()
-    return Denied(f"guardrails.{name} of {named(project)} does not list {email}")
+    return Denied(f"guardrails.{name} of {named(project)} does not list {email}; add it there")
 
 
 def _selects(selector: LabelSelector, labels: Mapping[str, str]) -> bool:
-    """Whether all requirements hold; unlike elsewhere in Kubernetes, an empty selector selects nothing."""
+    """Return whether all requirements hold. An empty selector selects nothing, unlike in Kubernetes."""
     if not selector.match_labels and not selector.match_expressions:
         return False
     return all(labels.get(key) == value for key, value in selector.match_labels.items()) and all(

@@ -1,4 +1,4 @@
-"""How far Google itself can hold the operator to the guardrails: the condition of its grant on a project."""
+"""Delegation: the IAM condition under which Google enforces the guardrails on the operator's own grant."""
 
 from dataclasses import dataclass
 
@@ -7,24 +7,22 @@ from cloudrun_identity.api import GrantAdmission, ManagedProject, TargetKind
 
 @dataclass(frozen=True, slots=True)
 class Delegation:
-    """What the guardrails admit on the project's own policy.
-
-    `roles` are named literally. `patterns` are not: IAM's conditions compare whole names, so a grant under
-    the condition does not reach what only a pattern admits.
-    """
+    """Roles that the guardrails admit on the project's own policy."""
 
     roles: tuple[str, ...]
+    """Roles that entries name literally."""
     patterns: tuple[str, ...]
+    """Patterns of roles. An IAM condition compares whole names, so it cannot express them."""
 
     @property
     def expression(self) -> str:
-        """The condition under which the operator may change the policy: for these roles alone."""
+        """The IAM condition that lets the operator grant these roles only."""
         listed = ", ".join(f"'{role}'" for role in self.roles)
         return f"api.getAttribute('iam.googleapis.com/modifiedGrantsByRole', []).hasOnly([{listed}])"
 
 
 def delegation(project: ManagedProject) -> Delegation:
-    """What the operator has to be able to grant on the project itself."""
+    """Return the roles that the operator must be able to grant on the project itself."""
     roles = {role for entry in entries_on(project, TargetKind.PROJECT) for role in entry.roles}
     return Delegation(
         tuple(sorted(role for role in roles if "*" not in role)),
@@ -33,5 +31,5 @@ def delegation(project: ManagedProject) -> Delegation:
 
 
 def entries_on(project: ManagedProject, kind: TargetKind) -> tuple[GrantAdmission, ...]:
-    """The guardrails' own entries, the defaults aside, that admit grants on targets of a kind."""
+    """Return the entries of the guardrails, without the defaults, that admit grants on targets of a kind."""
     return tuple(entry for entry in project.spec.guardrails.grants if kind in (entry.target_kinds or ()))

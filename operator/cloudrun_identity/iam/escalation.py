@@ -1,7 +1,8 @@
-"""Which permissions let their holder become more than they were given: the one table that decides it.
+"""Privilege escalation: the table of permissions that let their holder gain further permissions.
 
-Escalation is judged by what a role holds, never by its name: Google adds permissions to predefined roles,
-and a custom role may hold anything. Whether a permission escalates depends on where it is granted: `Reach`.
+Permissions decide whether a role escalates, never its name. Google adds permissions to predefined roles, and
+a custom role can contain any permission. Whether a permission escalates also depends on where it is granted:
+see `Reach`.
 """
 
 from collections.abc import Iterable
@@ -9,56 +10,68 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
+from cloudrun_identity.api import TARGET_KINDS, TargetKind
+
 from .patterns import matches_any
 
 
 class Reach(StrEnum):
-    """How far a grant reaches, as far as escalation is concerned."""
+    """Scope of a grant, as far as escalation is concerned."""
 
     PROJECT = "project"
     """A whole project: every secret, bucket, image and account in it."""
     RESOURCE = "resource"
     """One resource."""
     OWN_IDENTITY = "own identity"
-    """The account of an identity that the granting namespace declares: to lend it is what it is there for."""
+    """Account of a CloudRunIdentity in the granting namespace, which decides who acts as the account."""
+
+
+def reach_of(kind: TargetKind, *, own_identity: bool) -> Reach:
+    """Return the scope of a grant on a target of a kind.
+
+    `own_identity`: the target is the account of a CloudRunIdentity.
+    """
+    if TARGET_KINDS[kind].is_inherited:
+        return Reach.PROJECT
+    return Reach.OWN_IDENTITY if own_identity else Reach.RESOURCE
 
 
 @dataclass(frozen=True, slots=True)
 class Escalation:
-    """One group of the table: permissions as patterns (`*` is any run of characters), and why they escalate.
-
-    `reason` reads on after "its holder".
-    """
+    """One group of the table."""
 
     patterns: tuple[str, ...]
+    """Patterns of permissions, in which `*` matches any run of characters."""
     reason: str
+    """Why the permissions escalate, to follow "its holder"."""
     reaches: frozenset[Reach] = frozenset(Reach)
+    """Scopes in which the permissions escalate."""
 
 
 def escalating(permissions: Iterable[str], reach: Reach = Reach.PROJECT) -> frozenset[str]:
-    """Those of the permissions that escalate when granted that far."""
+    """Return the permissions that escalate when granted in that scope."""
     return _escalating(frozenset(permissions), reach)
 
 
 def reason_for(permission: str, reach: Reach = Reach.PROJECT) -> str:
-    """Why the permission escalates when granted that far, to read on after "its holder"; empty if not."""
+    """Return why the permission escalates in that scope, to follow "its holder"; empty if it does not."""
     for group in TABLE:
         if reach in group.reaches and matches_any(permission, group.patterns):
             return group.reason
     return ""
 
 
-# A role of thousands of permissions takes a tenth of a second, and is asked about for every grant of it.
+# A role with thousands of permissions takes a tenth of a second, and each of its grants asks again.
 @lru_cache(maxsize=256)
 def _escalating(permissions: frozenset[str], reach: Reach) -> frozenset[str]:
     return frozenset(permission for permission in permissions if reason_for(permission, reach))
 
 
-_NOT_ONES_OWN = frozenset(Reach) - {Reach.OWN_IDENTITY}
+_EXCEPT_OWN_IDENTITY = frozenset(Reach) - {Reach.OWN_IDENTITY}
 _WHOLE_PROJECT = frozenset({Reach.PROJECT})
 
 TABLE: tuple[Escalation, ...] = (
-    Escalation(("*.setIamPolicy",), "can grant any role to anybody"),
+    Escalation(("*.setIamPolicy",), "can grant any role to any principal"),
     Escalation(
         (
             "iam.serviceAccounts.actAs",
@@ -69,21 +82,21 @@ TABLE: tuple[Escalation, ...] = (
             "iam.serviceAccounts.implicitDelegation",
         ),
         "can act as service accounts",
-        _NOT_ONES_OWN,
+        _EXCEPT_OWN_IDENTITY,
     ),
     Escalation(
         ("iam.serviceAccounts.enable", "iam.serviceAccounts.undelete"),
-        "can bring back service accounts with all that they were granted",
+        "can restore service accounts together with their grants",
     ),
     Escalation(
         ("iam.serviceAccountKeys.create", "iam.serviceAccountKeys.upload"),
-        "can make keys of service accounts, which outlive the grant",
+        "can create keys of service accounts, which outlive the grant",
     ),
     Escalation(
         ("iam.roles.create", "iam.roles.update", "iam.roles.undelete"),
-        "can put permissions into roles that are granted already",
+        "can add permissions to roles that are already granted",
     ),
-    # The permissions of pools carry the service's full name in older roles: iam.googleapis.com/workload….
+    # In older roles the permissions of pools have the service's full name: iam.googleapis.com/workload….
     Escalation(
         (
             "iam.*workloadIdentityPool*.create",
@@ -92,8 +105,8 @@ TABLE: tuple[Escalation, ...] = (
         ),
         "can decide which outside identities are trusted",
     ),
-    Escalation(("orgpolicy.*",), "can lift the organization's constraints"),
-    # Boundaries add up: another one widens what a principal may reach. One more deny policy lifts nothing.
+    Escalation(("orgpolicy.*",), "can remove the organization's constraints"),
+    # Boundaries add up: one more extends what a principal can access. One more deny policy removes nothing.
     Escalation(
         (
             "iam.*denypolicies.delete",
@@ -107,17 +120,17 @@ TABLE: tuple[Escalation, ...] = (
             "*.deletePolicyBinding",
             "*.updatePolicyBinding",
         ),
-        "can lift what denies access or bounds it",
+        "can remove policies that deny or restrict access",
     ),
     Escalation(
         ("*.createTagBinding", "*.deleteTagBinding", "resourcemanager.tagValueBindings.*"),
-        "can make conditions on tags come true",
+        "can fulfill conditions on tags",
     ),
     Escalation(
         ("storage.hmacKeys.create", "apikeys.keys.create", "iam.serviceAccountApiKeyBindings.create"),
-        "can make credentials that outlive the grant",
+        "can create credentials that outlive the grant",
     ),
-    Escalation(("run.jobs.runWithOverrides",), "can run commands of their own as a job's identity"),
+    Escalation(("run.jobs.runWithOverrides",), "can run any command as a job's identity"),
     Escalation(
         (
             "run.*.ssh*",
@@ -127,7 +140,7 @@ TABLE: tuple[Escalation, ...] = (
             "compute.instances.osAdminLogin",
             "composer.environments.executeAirflowCommand",
         ),
-        "can run commands of their own as a running workload's identity",
+        "can run any command as the identity of a running workload",
     ),
     Escalation(
         (
@@ -145,7 +158,7 @@ TABLE: tuple[Escalation, ...] = (
             "deploymentmanager.deployments.update",
             "aiplatform.*.create",
         ),
-        "can run code of their own as a service's account",
+        "can run any code as the account of a service",
     ),
     Escalation(
         (
@@ -153,7 +166,7 @@ TABLE: tuple[Escalation, ...] = (
             "compute.projects.setCommonInstanceMetadata",
             "compute.instanceSettings.update",
         ),
-        "can put startup scripts and SSH keys on machines",
+        "can add startup scripts and SSH keys to machines",
     ),
     Escalation(("secretmanager.versions.access",), "can read every secret of the project", _WHOLE_PROJECT),
     Escalation(
@@ -162,7 +175,7 @@ TABLE: tuple[Escalation, ...] = (
             "storage.objects.update",
             "storage.objects.move",
         ),
-        "can replace objects that others run or trust, in every bucket of the project",
+        "can replace objects that other principals run or trust, in every bucket of the project",
         _WHOLE_PROJECT,
     ),
     Escalation(
@@ -171,8 +184,8 @@ TABLE: tuple[Escalation, ...] = (
             "artifactregistry.tags.create",
             "artifactregistry.tags.update",
         ),
-        "can replace images that others run, in every repository of the project",
+        "can replace images that other principals run, in every repository of the project",
         _WHOLE_PROJECT,
     ),
 )
-"""Every permission that escalates, by why. A permission belongs to the first group that it matches."""
+"""Groups of permissions that escalate. A permission belongs to the first group that matches it."""

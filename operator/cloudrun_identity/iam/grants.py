@@ -1,70 +1,86 @@
-"""What is granted where: the values that every part of the engine speaks in."""
+"""Targets, IAM conditions, bindings and grants as values."""
 
 from dataclasses import dataclass, replace
 
-from cloudrun_identity.api import TargetKind, target_text
+from cloudrun_identity.api import TARGET_KINDS, NamedBy, TargetKind, TargetKindDescriptor, target_text
 
 from .principals import Tombstone, normalise
-
-_COLLECTIONS = {
-    TargetKind.SERVICE: "services",
-    TargetKind.JOB: "jobs",
-    TargetKind.WORKER_POOL: "workerPools",
-}
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Target:
-    """One resource that carries an IAM policy.
-
-    `name` is the e-mail of a service account, the short name of a workload or secret, and empty for a
-    project; `location` is set for Cloud Run workloads alone.
-    """
+    """One resource that has an IAM policy."""
 
     kind: TargetKind
+    """Kind of the resource."""
     project_id: str
+    """ID of its project."""
     location: str = ""
+    """Location of a resource of a regional kind; empty for other kinds."""
     name: str = ""
+    """E-mail of a service account, or short name of another resource; empty for a project."""
+
+    @classmethod
+    def project(cls, project_id: str) -> "Target":
+        """Return a project as a target."""
+        return cls(TargetKind.PROJECT, project_id)
+
+    @classmethod
+    def service_account(cls, project_id: str, email: str) -> "Target":
+        """Return a service account as a target."""
+        return cls(TargetKind.SERVICE_ACCOUNT, project_id, name=email)
+
+    @classmethod
+    def secret(cls, project_id: str, name: str) -> "Target":
+        """Return a secret as a target."""
+        return cls(TargetKind.SECRET, project_id, name=name)
+
+    @property
+    def descriptor(self) -> TargetKindDescriptor:
+        """The descriptor of the target's kind."""
+        return TARGET_KINDS[self.kind]
+
+    @property
+    def is_project(self) -> bool:
+        """Whether the target is a project."""
+        return self.descriptor.named_by is NamedBy.PROJECT
+
+    @property
+    def is_service_account(self) -> bool:
+        """Whether the target is a service account."""
+        return self.descriptor.named_by is NamedBy.IDENTITY
 
     @property
     def resource(self) -> str:
-        """The relative resource name, as google.iam.v1 requests want it."""
-        match self.kind:
-            case TargetKind.PROJECT:
-                return f"projects/{self.project_id}"
-            case TargetKind.SERVICE_ACCOUNT:
-                return f"projects/{self.project_id}/serviceAccounts/{self.name}"
-            case TargetKind.SECRET:
-                return f"projects/{self.project_id}/secrets/{self.name}"
-            case _:
-                return (
-                    f"projects/{self.project_id}/locations/{self.location}/"
-                    f"{_COLLECTIONS[self.kind]}/{self.name}"
-                )
+        """The relative resource name, as requests of google.iam.v1 take it."""
+        return self.descriptor.resource_pattern.format(
+            project_id=self.project_id, location=self.location, name=self.name
+        )
 
     @property
     def full_name(self) -> str:
-        """The full resource name (`//SERVICE/RELATIVE`), unique over all of Google Cloud."""
-        return f"//{_SERVICE_OF[self.kind]}/{self.resource}"
+        """The full resource name (`//HOST/RELATIVE`), which is unique in Google Cloud."""
+        return f"//{self.descriptor.host}/{self.resource}"
+
+    @property
+    def short_name(self) -> str:
+        """The name that guardrails match: the ID of a project or an account, or the name of the resource."""
+        match self.descriptor.named_by:
+            case NamedBy.PROJECT:
+                return self.project_id
+            case NamedBy.IDENTITY:
+                return self.name.partition("@")[0]
+            case NamedBy.NAME:
+                return self.name
 
     def __str__(self) -> str:
-        """The short form that statuses show: `Service europe-west1/checkout`, `Project payments-prod`."""
+        """Return the target as statuses show it: `Service europe-west1/checkout`, `Project payments-prod`."""
         return target_text(self.kind, project_id=self.project_id, location=self.location, name=self.name)
-
-
-_SERVICE_OF = {
-    TargetKind.PROJECT: "cloudresourcemanager.googleapis.com",
-    TargetKind.SERVICE_ACCOUNT: "iam.googleapis.com",
-    TargetKind.SECRET: "secretmanager.googleapis.com",
-    TargetKind.SERVICE: "run.googleapis.com",
-    TargetKind.JOB: "run.googleapis.com",
-    TargetKind.WORKER_POOL: "run.googleapis.com",
-}
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class IAMCondition:
-    """An IAM condition; two bindings of one role with different conditions are different bindings."""
+    """An IAM condition. Two bindings of one role with different conditions are different bindings."""
 
     title: str
     description: str = ""
@@ -73,42 +89,46 @@ class IAMCondition:
 
 @dataclass(frozen=True, slots=True)
 class BindingKey:
-    """One binding of a policy: all who hold one role on one target under one condition."""
+    """Key of one binding of a policy: a role on a target under a condition."""
 
     target: Target
     role: str
     condition: IAMCondition | None = None
 
     def __str__(self) -> str:
-        """One line for people: `roles/run.invoker on Service europe-west1/web`."""
+        """Return the binding as one line: `roles/run.invoker on Service europe-west1/web`."""
         when = f" if {self.condition.title}" if self.condition else ""
         return f"{self.role} on {self.target}{when}"
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """One member holding one role on one target, under a condition or none."""
+    """One role on one target for one member, under a condition or unconditionally."""
 
     target: Target
+    """Resource whose policy contains the grant."""
     role: str
+    """Full name of the role."""
     member: str
+    """Member as the policy writes it."""
     condition: IAMCondition | None = None
+    """Condition of the grant; None for an unconditional grant."""
 
     @property
-    def binding_key(self) -> "BindingKey":
-        """The binding that it is a member of."""
+    def binding_key(self) -> BindingKey:
+        """The binding that contains the grant."""
         return BindingKey(self.target, self.role, self.condition)
 
     def deleted_form(self, unique_id: str) -> "Grant":
-        """What policies show in its place once its member, the account of this id, is deleted."""
+        """Return the grant as policies show it after its member, the account with this ID, is deleted."""
         return replace(self, member=normalise(str(Tombstone(self.member, unique_id))))
 
     def __str__(self) -> str:
-        """One line for people: `roles/run.invoker for user:a@example.com on Service europe-west1/web`."""
+        """Return the grant as one line: `roles/run.invoker for user:a@example.com on Service l/web`."""
         when = f" if {self.condition.title}" if self.condition else ""
         return f"{self.role} for {self.member} on {self.target}{when}"
 
 
 def order(grant: Grant) -> tuple[str, str, str]:
-    """A steady order of writing, so that equal declarations give equal policies."""
+    """Return the sort key of a grant, so that equal sets of grants are written in the same order."""
     return grant.role, grant.condition.title if grant.condition else "", grant.member

@@ -1,17 +1,23 @@
-"""Which grants a project allows: the decision over `guardrails.grants` of a ManagedProject.
+"""Guardrail decisions about grants: `guardrails.grants` of a ManagedProject.
 
-A project is closed unless opened. Guardrails are asked before reads, writes, creates and restores; releasing
-what the ledger holds and deleting an account that is recorded as ours are never asked again, so a tightened
-guardrail freezes and does not revoke. Where two projects meet, each is asked for itself. The questions about
-namespaces, workloads and accounts alone are answered in `iam.admission`.
+A project admits nothing that its guardrails do not admit. The operator asks the guardrails before it reads,
+writes, creates or restores anything. It does not ask them to release a grant that the ledger records, or to
+delete an account that the ledger records as managed: guardrails that were tightened retain what exists and
+revoke nothing. Where a request concerns two projects, each decides for itself.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from cloudrun_identity.api import GrantAdmission, ManagedProject, TargetKind
+from cloudrun_identity.api import (
+    TARGET_KINDS,
+    GrantAdmission,
+    ManagedProject,
+    TargetKind,
+    WorkloadKind,
+)
+from cloudrun_identity.api.predefined_roles import BASIC_ROLES
 
-from .acting_roles import ACTING_ROLES
 from .admission import (
     Admitted,
     Decision,
@@ -24,8 +30,7 @@ from .admission import (
     may_use_workload,
     named,
 )
-from .basic_roles import BASIC_ROLES
-from .escalation import Reach, escalating, reason_for
+from .escalation import Reach, escalating, reach_of, reason_for
 from .grants import Target
 from .patterns import matches_any
 from .principals import (
@@ -42,24 +47,26 @@ from .principals import (
 
 @dataclass(frozen=True, slots=True)
 class GrantRequest:
-    """One grant that an object declares.
-
-    `namespace` is the declaring object's. `permissions` are all that the role holds, None where it cannot be
-    expanded. `owner` is the identity whose account the target is, for as long as the account has no e-mail by
-    which `Surroundings.identities` would tell. `exclusive`: nobody else is to keep the role on the target.
-    """
+    """One grant that an object declares."""
 
     namespace: str
+    """Namespace of the object."""
     target: Target
+    """Resource to grant the role on."""
     role: str
+    """Full name of the role."""
     member: str | DeclaredIdentity
+    """Member to grant the role to."""
     permissions: frozenset[str] | None
+    """All permissions of the role; None if the operator cannot read the role."""
     owner: DeclaredIdentity | None = None
+    """CloudRunIdentity whose account is the target, while `GuardrailFacts.identities` lacks its e-mail."""
     exclusive: bool = False
+    """Whether the object declares that no other member holds the role on the target."""
 
 
 def decide(request: GrantRequest, project: ManagedProject, guardrail_facts: GuardrailFacts) -> Decision:
-    """Whether the project allows the grant: one entry has to admit all of it."""
+    """Decide whether the project admits the grant. One entry has to admit all of it."""
     case = _case(request, project, guardrail_facts)
     barred = _barred(case, guardrail_facts)
     if barred:
@@ -88,18 +95,18 @@ def incomplete_entries(project: ManagedProject) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """A request with everything looked up that the entries are compared with.
-
-    `member` is in the form that patterns match. `escalating` are the permissions that escalate where they are
-    granted, None where the role cannot be expanded.
-    """
+    """A request with everything that the entries are compared with."""
 
     request: GrantRequest
     project: ManagedProject
     member: str
+    """The member in the form that patterns match."""
     owner: DeclaredIdentity | None
+    """CloudRunIdentity whose account is the target."""
     reach: Reach
+    """How far the grant reaches."""
     escalating: frozenset[str] | None
+    """Permissions of the role that escalate where it is granted; None if the role cannot be read."""
 
     @property
     def escalates(self) -> bool:
@@ -108,7 +115,7 @@ class _Case:
 
 def _case(request: GrantRequest, project: ManagedProject, guardrail_facts: GuardrailFacts) -> _Case:
     owner = _owner(request, guardrail_facts)
-    reach = _reach(request.target, owner)
+    reach = reach_of(request.target.kind, own_identity=owner is not None)
     held = request.permissions
     return _Case(
         request=request,
@@ -121,7 +128,7 @@ def _case(request: GrantRequest, project: ManagedProject, guardrail_facts: Guard
 
 
 def _resolved(member: str | DeclaredIdentity, guardrail_facts: GuardrailFacts) -> str | DeclaredIdentity:
-    """Whom the patterns are matched with: an e-mail that an identity declares stands for that identity."""
+    """Return the member to match: the CloudRunIdentity that declares the e-mail, if one does."""
     if isinstance(member, DeclaredIdentity):
         return member
     if is_service_account(member):
@@ -130,19 +137,13 @@ def _resolved(member: str | DeclaredIdentity, guardrail_facts: GuardrailFacts) -
 
 
 def _owner(request: GrantRequest, guardrail_facts: GuardrailFacts) -> DeclaredIdentity | None:
-    if request.target.kind is not TargetKind.SERVICE_ACCOUNT:
+    if not request.target.is_service_account:
         return None
     return guardrail_facts.identities.get(lower_email(request.target.name), request.owner)
 
 
-def _reach(target: Target, owner: DeclaredIdentity | None) -> Reach:
-    if target.kind is TargetKind.PROJECT:
-        return Reach.PROJECT
-    return Reach.OWN_IDENTITY if owner else Reach.RESOURCE
-
-
 def _barred(case: _Case, guardrail_facts: GuardrailFacts) -> Denied | None:
-    """Why no entry of `guardrails.grants` could admit the grant, None where one could."""
+    """Return why no entry of `guardrails.grants` can admit the grant; None if one can."""
     for decision in (_may_grant_there(case, guardrail_facts), _may_be_granted(case)):
         if isinstance(decision, Denied):
             return decision
@@ -150,43 +151,41 @@ def _barred(case: _Case, guardrail_facts: GuardrailFacts) -> Denied | None:
 
 
 def _may_grant_there(case: _Case, guardrail_facts: GuardrailFacts) -> Decision:
-    """Whether the namespace may touch the target's policy at all, whatever the role and the member."""
+    """Decide whether the namespace may change the target's policy, whatever the role and the member."""
     project, namespace, target = case.project, case.request.namespace, case.request.target
     entrance = may_use_project(project, namespace, guardrail_facts)
     if isinstance(entrance, Denied):
         return entrance
-    match target.kind:
-        case TargetKind.SERVICE | TargetKind.JOB | TargetKind.WORKER_POOL:
-            return may_use_workload(project, namespace, target, guardrail_facts)
-        case TargetKind.SERVICE_ACCOUNT if case.owner:
-            return _may_grant_on_account_of(case.owner, case)
-        case TargetKind.SERVICE_ACCOUNT:
-            return may_name_account(project, target.name, guardrail_facts)
-        case TargetKind.PROJECT | TargetKind.SECRET:
-            return entrance
+    if target.kind.value in _WORKLOADS:
+        return may_use_workload(project, namespace, target, guardrail_facts)
+    if case.owner:
+        return _may_grant_on_account_of(case.owner, case)
+    if target.is_service_account:
+        return may_name_account(project, target.name, guardrail_facts)
+    return entrance
 
 
 def _may_grant_on_account_of(owner: DeclaredIdentity, case: _Case) -> Decision:
     if owner.namespace == case.request.namespace:
         return Admitted()
     return Denied(
-        f"{case.request.target} belongs to {owner}: only objects of namespace {owner.namespace} may grant "
-        f"{case.request.role} on it, not those of {case.request.namespace}"
+        f"{case.request.target} belongs to {owner}: only objects in namespace {owner.namespace} may grant "
+        f"{case.request.role} on it, not objects in {case.request.namespace}"
     )
 
 
 def _may_be_granted(case: _Case) -> Decision:
-    """Whether such a member may be granted a role on such a target at all."""
+    """Decide whether any guardrail can admit such a role and member on such a target."""
     role, target = case.request.role, case.request.target
     if _is_of_another_project(role, target):
-        return Denied(f"{role} belongs to another project than {target}, where it cannot be granted")
+        return Denied(f"{role} belongs to another project than {target} and cannot be granted there")
     grant = f"{role} on {target} cannot be granted to {case.request.member}"
-    if isinstance(case.request.member, str) and parse(case.request.member).kind in _NOT_TO_BE_GRANTED:
-        return Denied(f"{grant}: write a documented form, such as group:EMAIL or principal://…")
-    if target.kind is TargetKind.SERVICE_ACCOUNT and _stands_for_many(case.member):
+    if isinstance(case.request.member, str) and parse(case.request.member).kind in _NOT_GRANTABLE:
+        return Denied(f"{grant}; use a documented form, such as group:EMAIL or principal://…")
+    if not target.descriptor.accepts_member_sets and _stands_for_many(case.member):
         return Denied(
-            f"{grant}: no guardrail of {named(case.project)} admits public or type-wide members on service "
-            f"accounts; name each member"
+            f"{grant}: no guardrail of {named(case.project)} admits public or type-wide members on a "
+            f"{target.descriptor.display_name}; name each member"
         )
     return Admitted()
 
@@ -196,17 +195,17 @@ def _is_of_another_project(role: str, target: Target) -> bool:
 
 
 def _entries(case: _Case) -> Iterator[GrantAdmission]:
-    """Yield the project's entries, and the default one of such a target."""
-    guardrails = case.project.spec.guardrails
+    """Yield the project's entries, and the default entry for the target."""
+    guardrails, target = case.project.spec.guardrails, case.request.target
     yield from guardrails.grants
-    if guardrails.default_grants and case.owner:
-        yield _ON_OWN_IDENTITIES
-    if guardrails.default_grants:
-        yield _ON_WORKLOADS
+    default = _DEFAULT_ENTRIES.get(target.kind)
+    # On an account, the default is for the namespace's own identities. Other accounts need an entry.
+    if guardrails.default_grants and default and (case.owner or not target.is_service_account):
+        yield default
 
 
 def _admits(entry: GrantAdmission, case: _Case) -> bool:
-    """Whether the entry admits all of the grant, escalation aside."""
+    """Return whether the entry admits all of the grant, apart from escalation."""
     request = case.request
     return (
         _admits_role(entry, request.role)
@@ -224,8 +223,8 @@ def _admits_role(entry: GrantAdmission, role: str) -> bool:
 
 def _admits_name(entry: GrantAdmission, target: Target) -> bool:
     if entry.names is None:
-        return target.kind is not TargetKind.SECRET
-    return matches_any(target_name(target), entry.names)
+        return not target.descriptor.is_admitted_by_name_only
+    return matches_any(target.short_name, entry.names)
 
 
 def _admits_member(entry: GrantAdmission, member: str) -> bool:
@@ -235,17 +234,6 @@ def _admits_member(entry: GrantAdmission, member: str) -> bool:
 
 def _stands_for_many(member: str) -> bool:
     return is_public(member) or is_typewide(member)
-
-
-def target_name(target: Target) -> str:
-    """Name the target as `names` do: by a project's id, an account's id, else its name."""
-    match target.kind:
-        case TargetKind.PROJECT:
-            return target.project_id
-        case TargetKind.SERVICE_ACCOUNT:
-            return target.name.partition("@")[0]
-        case _:
-            return target.name
 
 
 def _incomplete_entry(case: _Case) -> str:
@@ -266,14 +254,14 @@ def _refusal(case: _Case, only_escalation_lacks: bool) -> str:
     request = case.request
     why = f" without allowEscalation, because {_why_it_escalates(case)}" if only_escalation_lacks else ""
     return (
-        f"guardrails.grants of {named(case.project)} admits no {request.role} on {request.target} for "
-        f"{case.member}{why}; an entry such as {_admitting_entry(case)} would"
+        f"guardrails.grants of {named(case.project)} does not admit {request.role} on {request.target} for "
+        f"{case.member}{why}; add an entry such as {_admitting_entry(case)}"
     )
 
 
 def _why_it_escalates(case: _Case) -> str:
     if case.escalating is None:
-        return "what the role holds cannot be read"
+        return "the operator cannot read the permissions of the role"
     permissions = sorted(case.escalating)
     shown, hidden = permissions[:_SHOWN], len(permissions) - _SHOWN
     more = f" and {hidden} more" if hidden > 0 else ""
@@ -282,9 +270,9 @@ def _why_it_escalates(case: _Case) -> str:
 
 
 def _admitting_entry(case: _Case) -> str:
-    """Write the narrowest entry that admits the grant."""
+    """Return the narrowest entry that admits the grant."""
     request = case.request
-    names = {} if request.target.kind is TargetKind.PROJECT else {"names": [target_name(request.target)]}
+    names = {} if request.target.is_project else {"names": [request.target.short_name]}
     entry = {
         "roles": [request.role],
         "targetKinds": [request.target.kind.value],
@@ -298,9 +286,10 @@ def _admitting_entry(case: _Case) -> str:
 
 _SHOWN = 3
 _ALIASES = {"identities": "identity:*"}
+_WORKLOADS = frozenset(kind.value for kind in WorkloadKind)
 
-# Forms that Google writes into policies by itself, or that nobody knows.
-_NOT_TO_BE_GRANTED = frozenset(
+# Forms that Google itself writes into policies, and undocumented forms.
+_NOT_GRANTABLE = frozenset(
     {
         PrincipalKind.PROJECT_OWNER,
         PrincipalKind.PROJECT_EDITOR,
@@ -310,13 +299,9 @@ _NOT_TO_BE_GRANTED = frozenset(
     }
 )
 
-_ON_OWN_IDENTITIES = GrantAdmission(
-    roles=ACTING_ROLES,
-    target_kinds=(TargetKind.SERVICE_ACCOUNT,),
-    members=("*",),
-)
-_ON_WORKLOADS = GrantAdmission(
-    roles=("roles/run.invoker",),
-    target_kinds=(TargetKind.SERVICE, TargetKind.JOB, TargetKind.WORKER_POOL),
-    members=("*",),
-)
+_DEFAULT_ENTRIES: Mapping[TargetKind, GrantAdmission] = {
+    kind: GrantAdmission(roles=descriptor.default_roles, target_kinds=(kind,), members=("*",))
+    for kind, descriptor in TARGET_KINDS.items()
+    if descriptor.default_roles
+}
+"""The entry that `guardrails.defaultGrants` stands for, by target kind."""

@@ -1,13 +1,13 @@
-"""The pattern language of guardrails: `*` is any run of characters, or none; the rest is literal."""
+"""Patterns of guardrails: `*` matches any run of characters, also an empty one; the rest is literal."""
 
 from collections.abc import Iterable
 
 
 def matches(text: str, pattern: str) -> bool:
-    """Whether the pattern covers the whole text.
+    """Return whether the pattern matches the whole text.
 
-    In linear time: tenants choose the texts, and a regular expression of many `.*` would let them choose how
-    long a decision takes.
+    It takes linear time. Tenants choose the texts, and with a regular expression of many `.*` they could
+    choose how long a decision takes.
     """
     head, *rest = pattern.split("*")
     if not rest:
@@ -25,5 +25,5 @@ def matches(text: str, pattern: str) -> bool:
 
 
 def matches_any(text: str, patterns: Iterable[str]) -> bool:
-    """Whether one of the patterns covers the whole text."""
+    """Return whether one of the patterns matches the whole text."""
     return any(matches(text, pattern) for pattern in patterns)

@@ -1,7 +1,7 @@
-"""Who a policy speaks of: the member strings of IAM v1 allow policies, read, compared and classified.
+"""Principals: the member strings of IAM v1 allow policies, parsed, compared and classified.
 
-What is read from a policy may be anything: a form that nobody has documented stays opaque, is kept verbatim
-and is never an error. Members are plain strings everywhere else; `parse` is for whoever needs their parts.
+A policy can contain any string. A member of an undocumented form stays opaque: it is kept verbatim and is
+never an error. Other modules handle members as plain strings and call `parse` for their parts.
 """
 
 import re
@@ -33,10 +33,12 @@ class PrincipalKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """One member: its form, and what follows the form's prefix (all of the text where the form is opaque)."""
+    """One member, split into its form and the rest."""
 
     kind: PrincipalKind
+    """Form of the member."""
     identifier: str
+    """Text after the prefix of the form; the whole text of an opaque member."""
 
     def __str__(self) -> str:
         return _PREFIXES[self.kind] + self.identifier
@@ -44,21 +46,19 @@ class Principal:
 
 @dataclass(frozen=True, slots=True)
 class Tombstone:
-    """What a policy shows in the place of a deleted principal, rendered when the policy is read.
-
-    `member` is the form that it had alive. `uid` are the digits of its unique id, empty for `principal://`,
-    which is shown without one.
-    """
+    """The form in which a policy shows a deleted principal. Google renders it when the policy is read."""
 
     member: str
+    """Member before its deletion."""
     uid: str
+    """Digits of its unique ID; empty for `principal://`, which is shown without one."""
 
     def __str__(self) -> str:
         return f"{_DELETED}{self.member}{_UID}{self.uid}" if self.uid else f"{_DELETED}{self.member}"
 
     @classmethod
     def parse(cls, text: str) -> "Tombstone | None":
-        """Read `text` as a tombstone, None where it is none of a documented form."""
+        """Parse `text` as a tombstone. Return None if it is not one of a documented form."""
         if not text.startswith(_DELETED):
             return None
         rest = text.removeprefix(_DELETED)
@@ -71,7 +71,7 @@ class Tombstone:
 
 
 def parse(text: str) -> Principal:
-    """Tell the parts of a member; `str()` of the result is `text` again, whatever it was."""
+    """Split a member into its parts. `str()` of the result returns `text`, whatever its form."""
     if text in _PUBLIC:
         return Principal(_PUBLIC[text], "")
     if text.startswith(_DELETED):
@@ -87,13 +87,13 @@ def parse(text: str) -> Principal:
 
 @lru_cache(maxsize=16_384)
 def normalise(text: str) -> str:
-    """Give the key by which two members are the same: e-mails and domains in lower case, all else exact.
+    """Return the key by which two members are equal: e-mails and domains in lower case, the rest verbatim.
 
-    A pattern over members has the same key form, because `*` stands for itself.
+    The key of a pattern over members is the pattern of the keys, because `*` is kept.
     """
     kind, _, identifier = text.partition(":")
     if kind in _WITH_NAMES and identifier == identifier.lower():
-        return text  # as nearly every member is: the key of 1,500 of them is asked for at once
+        return text  # the common case; a policy has up to 1,500 members
     tombstone = Tombstone.parse(text)
     if tombstone:
         return str(Tombstone(normalise(tombstone.member), tombstone.uid))
@@ -109,17 +109,17 @@ def normalise(text: str) -> str:
 
 
 def same_member(one: str, other: str) -> bool:
-    """Whether two members of a policy are one."""
+    """Return whether two members of a policy are the same principal."""
     return normalise(one) == normalise(other)
 
 
 def is_public(member: str) -> bool:
-    """Whether it stands for everybody, or for everybody with a Google account."""
+    """Return whether the member is allUsers or allAuthenticatedUsers."""
     return member in _PUBLIC
 
 
 def is_typewide(member: str) -> bool:
-    """Whether it stands for all of a type: everybody in a pool or a domain, every account of a resource."""
+    """Return whether the member covers all of a type: a pool, a domain, or all accounts of a resource."""
     principal = parse(member)
     match principal.kind:
         case PrincipalKind.DOMAIN:
@@ -131,31 +131,31 @@ def is_typewide(member: str) -> bool:
 
 
 def is_service_account(member: str) -> bool:
-    """Whether it is a living service account of Google Cloud (a Kubernetes one is not)."""
+    """Return whether the member is a service account of Google Cloud that is not deleted."""
     return parse(member).kind is PrincipalKind.SERVICE_ACCOUNT
 
 
 def email(member: str) -> str:
-    """Give the e-mail of a user, group or service account as written, empty for every other form."""
+    """Return the e-mail of a user, group or service account as written; empty for other forms."""
     principal = parse(member)
     return principal.identifier if principal.kind in _WITH_EMAIL else ""
 
 
 def service_account_member(email: str) -> str:
-    """How a policy names the service account with this e-mail."""
+    """Return the member for the service account with this e-mail."""
     return f"{_ACCOUNT}{email}"
 
 
 def lower_email(email: str) -> str:
-    """Make a key of an e-mail. ASCII alone is lowered: `str.lower` makes a `k` of the Kelvin sign."""
+    """Return the key of an e-mail. Only ASCII is lowered: `str.lower` turns the Kelvin sign into a `k`."""
     return email.translate(_ASCII_LOWER)
 
 
 def is_google_managed(email: str) -> bool:
-    """Whether the account is a service agent: Google's own, in a project of Google's.
+    """Return whether the account is a service agent, which belongs to a project of Google.
 
-    Source: https://cloud.google.com/iam/docs/service-agents. The domain decides, not the local part, because
-    anybody may name an account `service-123456` in a project of theirs.
+    Source: https://cloud.google.com/iam/docs/service-agents. The domain decides and not the local part: a
+    user can create an account named `service-123456`.
     """
     _, _, domain = lower_email(email).rpartition("@")
     if is_default_account(email):
@@ -167,7 +167,7 @@ def is_google_managed(email: str) -> bool:
 
 
 def is_default_account(email: str) -> bool:
-    """Whether it is the default account of Compute Engine or App Engine: the project's own, and powerful."""
+    """Return whether the account is the default account of Compute Engine or App Engine."""
     return bool(_DEFAULT_ACCOUNT.fullmatch(lower_email(email)))
 
 
@@ -200,12 +200,12 @@ _WITH_NAMES = frozenset({"user", "group", "serviceAccount", "domain"})
 _WITH_EMAIL = frozenset({PrincipalKind.USER, PrincipalKind.GROUP, PrincipalKind.SERVICE_ACCOUNT})
 
 _KUBERNETES = re.compile(r"[^\[\]]+\.svc\.id\.goog\[[^\[\]]+\]")
-# `/type/ServiceAgent` is documented beside `/type/ServiceAccount`: any type of a resource is type-wide.
+# Google documents `/type/ServiceAgent` and `/type/ServiceAccount`. Every type of a resource is type-wide.
 _TYPEWIDE = re.compile(r"/\*\Z|/type/[^/]+\Z")
 
-# Other universes put their system's name between: `developer.UNIVERSE-system.gserviceaccount.com`.
+# Other universes add the name of their system: `developer.UNIVERSE-system.gserviceaccount.com`.
 _DEFAULT_ACCOUNT = re.compile(r"[^@]+@(developer|appspot)\.([a-z0-9-]+-system\.)?gserviceaccount\.com")
-# Agents that are older than the `gcp-sa-` naming of Google's projects.
+# Projects of agents that are older than the prefix `gcp-sa-`.
 _AGENT_PROJECTS = frozenset(
     {
         "bigquery-encryption",

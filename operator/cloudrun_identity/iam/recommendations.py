@@ -1,6 +1,6 @@
-"""Advice on what an identity is granted and on who may act as it: never a block, always the better choice.
+"""Advice on the grants of an identity and on the grants to act as it. Advice never blocks a grant.
 
-One table. What a role holds decides where that is known, its name where nothing else can.
+One table decides. It matches the permissions of a role where they are known, and otherwise its name.
 """
 
 from collections.abc import Iterable, Iterator
@@ -8,18 +8,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from cloudrun_identity.api import TargetKind
+from cloudrun_identity.api.predefined_roles import ACTING_ROLES, BASIC_ROLES
 
-from .acting_roles import ACTING_ROLES
-from .basic_roles import BASIC_ROLES
-from .escalation import Reach, escalating, reason_for
+from .escalation import escalating, reach_of, reason_for
 from .grants import Target
 from .patterns import matches_any
 from .principals import email, is_default_account, is_service_account
 
 
 class AdviceKind(StrEnum):
-    """What advice is about, the gravest first."""
+    """Subjects of advice, the most severe first."""
 
     BASIC_ROLE = "BasicRole"
     DEFAULT_ACCOUNT = "DefaultAccount"
@@ -30,117 +28,128 @@ class AdviceKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """A grant as it is declared by the field `path`; `permissions` are the role's, None while unknown."""
+class DeclaredGrant:
+    """A grant that an identity declares."""
 
     path: str
+    """Field that declares the grant, such as `spec.roles[0]`."""
     target: Target
+    """Resource that the role is granted on."""
     role: str
+    """Full name of the role."""
     member: str
+    """Member as the policy writes it."""
     permissions: frozenset[str] | None = None
+    """Permissions of the role; None while unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """One piece of advice: what is wrong with which grant, and what to do instead."""
+    """One piece of advice."""
 
     kind: AdviceKind
+    """Subject of the advice."""
     text: str
+    """The grant, its problem and a better choice."""
 
 
-def advise(grants: Iterable[Given]) -> tuple[Advice, ...]:
-    """Everything there is to say about the grants, the gravest first, in their order."""
-    found = [advice for given in grants for advice in _about(given)]
+def advise(grants: Iterable[DeclaredGrant]) -> tuple[Advice, ...]:
+    """Return the advice on the grants, the most severe first, and then in the order of the grants."""
+    found = [advice for grant in grants for advice in _about(grant)]
     order = {kind: rank for rank, kind in enumerate(AdviceKind)}
     return tuple(sorted(dict.fromkeys(found), key=lambda advice: order[advice.kind]))
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """Roles by name, or what they hold by patterns (`*` is any run of characters), on such targets.
-
-    `wrong` reads on after the grant, `better` after "instead: ".
-    """
+    """One row of the table: grants with a problem, and a better choice."""
 
     kind: AdviceKind
-    wrong: str
+    """Subject of the advice."""
+    problem: str
+    """Problem of the grant, to follow the grant."""
     better: str
+    """Better choice, to follow "instead: "."""
     roles: frozenset[str] = frozenset()
+    """Roles that the row is about."""
     permissions: tuple[str, ...] = ()
-    on: frozenset[TargetKind] = frozenset(TargetKind)
+    """Patterns of permissions of the roles that the row is about."""
+    only_inherited: bool = False
+    """Whether the row is only about grants that apply to every resource in the target."""
 
-    def applies(self, given: Given) -> bool:
-        """Whether the grant is such a one."""
-        if given.target.kind not in self.on:
+    def applies(self, grant: DeclaredGrant) -> bool:
+        """Return whether the row is about the grant."""
+        if self.only_inherited and not grant.target.descriptor.is_inherited:
             return False
-        return given.role in self.roles or any(
-            matches_any(permission, self.permissions) for permission in given.permissions or ()
+        return grant.role in self.roles or any(
+            matches_any(permission, self.permissions) for permission in grant.permissions or ()
         )
 
 
 _TABLE: Final = (
     _Row(
         AdviceKind.BASIC_ROLE,
-        "reaches almost everything in the project",
-        "the predefined roles for what the workload does, or a CustomRole with just its permissions",
+        "has permissions on nearly every resource of the project",
+        "the predefined roles that the workload needs, or a CustomRole with only those permissions",
         roles=BASIC_ROLES,
     ),
     _Row(
         AdviceKind.PROJECT_WIDE_IDENTITIES,
-        "reaches every service account of the project, those to come as well",
-        "users or tokenCreators of the very CloudRunIdentity that it has to act as",
+        "applies to every service account of the project, including future ones",
+        "users or tokenCreators of the CloudRunIdentity that it must act as",
         roles=frozenset(ACTING_ROLES),
-        on=frozenset({TargetKind.PROJECT}),
+        only_inherited=True,
     ),
     _Row(
         AdviceKind.RUN_WITH_OVERRIDES,
-        "lets its holder run jobs with commands of its own, as the job's identity",
-        "roles/run.invoker, which runs a job as it was deployed, best on the job alone",
+        "lets its holder run jobs with any command, as the job's identity",
+        "roles/run.invoker, which runs a job as it was deployed, on that job only",
         permissions=("run.jobs.runWithOverrides",),
     ),
     _Row(
         AdviceKind.SSH,
-        "opens shells in running workloads, as their identity",
+        "lets its holder open shells in running workloads, as their identity",
         "a role without it, such as roles/run.developer or a CustomRole",
         permissions=("run.*.ssh*",),
     ),
 )
 
 
-def _about(given: Given) -> Iterator[Advice]:
-    grant = f"{given.path}: {given.role} on {given.target}"
-    account = email(given.member) if is_service_account(given.member) else ""
+def _about(declared: DeclaredGrant) -> Iterator[Advice]:
+    grant = f"{declared.path}: {declared.role} on {declared.target}"
+    account = email(declared.member) if is_service_account(declared.member) else ""
     if is_default_account(account):
         yield Advice(
             AdviceKind.DEFAULT_ACCOUNT,
-            f"{given.path}: {account} is what every workload without an identity of its own runs as; "
-            "instead: the identity of the workload that needs it",
+            f"{declared.path}: {account} is the account of every workload without an identity of its own; "
+            "instead: the identity of the workload that needs the role",
         )
-    if given.target.kind is TargetKind.SERVICE_ACCOUNT and is_default_account(given.target.name):
+    if declared.target.is_service_account and is_default_account(declared.target.name):
         yield Advice(
             AdviceKind.DEFAULT_ACCOUNT,
-            f"{grant} leads to all that the default account may do; instead: a CloudRunIdentity of its own",
+            f"{grant} includes everything that the default account may do; instead: a CloudRunIdentity",
         )
-    rows = [row for row in _TABLE if row.applies(given)]
+    rows = [row for row in _TABLE if row.applies(declared)]
     for row in rows:
-        yield Advice(row.kind, f"{grant} {row.wrong}; instead: {row.better}")
+        yield Advice(row.kind, f"{grant} {row.problem}; instead: {row.better}")
     if not any(row.roles for row in rows):
-        yield from _escalation(given, grant, [pattern for row in rows for pattern in row.permissions])
+        yield from _escalation(declared, grant, [pattern for row in rows for pattern in row.permissions])
 
 
-def _escalation(given: Given, grant: str, told: list[str]) -> Iterator[Advice]:
-    """Whatever else of the role's permissions lets its holder become more than it was given."""
-    reach = _REACH.get(given.target.kind, Reach.RESOURCE)
-    left = sorted(each for each in escalating(given.permissions or (), reach) if not matches_any(each, told))
+def _escalation(declared: DeclaredGrant, grant: str, covered: list[str]) -> Iterator[Advice]:
+    """Yield advice on the escalating permissions that no row of the table covers."""
+    reach = reach_of(declared.target.kind, own_identity=declared.target.is_service_account)
+    left = sorted(
+        each for each in escalating(declared.permissions or (), reach) if not matches_any(each, covered)
+    )
     if left:
         reasons = dict.fromkeys(reason_for(each, reach) for each in left[:_SHOWN])
         more = f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
         yield Advice(
             AdviceKind.ESCALATION,
             f"{grant}: its holder {', '.join(reasons)} ({', '.join(left[:_SHOWN])}{more}); "
-            "instead: a CustomRole without that",
+            "instead: a CustomRole without these permissions",
         )
 
 
 _SHOWN = 3
-_REACH = {TargetKind.PROJECT: Reach.PROJECT, TargetKind.SERVICE_ACCOUNT: Reach.OWN_IDENTITY}

@@ -1,4 +1,4 @@
-"""Which custom roles a project allows: the decision over `guardrails.customRoles` of a ManagedProject."""
+"""Guardrail decisions about custom roles: `guardrails.customRoles` of a ManagedProject."""
 
 from collections.abc import Collection
 
@@ -12,7 +12,7 @@ _SHOWN = 3
 
 
 def home_of(role: str) -> tuple[str, str] | None:
-    """The project and the id of a project's custom role by its full name; None for any other role."""
+    """Return the project and the ID of a project's custom role, from its full name; None for other roles."""
     match role.split("/"):
         case ["projects", project_id, "roles", role_id]:
             return project_id, role_id
@@ -23,26 +23,26 @@ def home_of(role: str) -> tuple[str, str] | None:
 def may_define(
     project: ManagedProject, namespace: str, permissions: Collection[str], guardrail_facts: GuardrailFacts
 ) -> Decision:
-    """Whether objects of the namespace may give a custom role these permissions.
+    """Decide whether objects of the namespace may define a custom role with these permissions.
 
-    Escalation is judged as for the whole project, which is as far as a custom role can be granted.
+    A custom role can be granted on the whole project, so the permissions must not escalate there.
     """
     entrance = may_use_project(project, namespace, guardrail_facts)
     if isinstance(entrance, Denied):
         return entrance
     admission = project.spec.guardrails.custom_roles
-    strangers = [each for each in sorted(permissions) if not matches_any(each, admission.permissions)]
-    if strangers:
-        entry = as_yaml({"permissions": [*admission.permissions, *strangers]})
+    unlisted = [each for each in sorted(permissions) if not matches_any(each, admission.permissions)]
+    if unlisted:
+        admitting = as_yaml({"permissions": [*admission.permissions, *unlisted]})
         return Denied(
-            f"guardrails.customRoles of {named(project)} admits no {_some(strangers)} in a custom role; "
-            f"{entry} would"
+            f"guardrails.customRoles of {named(project)} does not admit {_some(unlisted)} in a custom role; "
+            f"set it to {admitting}"
         )
     climbing = sorted(escalating(permissions))
     if climbing and not admission.allow_escalation:
         reasons = ", ".join(dict.fromkeys(reason_for(each) for each in climbing[:_SHOWN]))
         return Denied(
-            f"guardrails.customRoles of {named(project)} admits no {_some(climbing)} in a custom role "
+            f"guardrails.customRoles of {named(project)} does not admit {_some(climbing)} in a custom role "
             f"without allowEscalation, because its holder {reasons}"
         )
     return Admitted()

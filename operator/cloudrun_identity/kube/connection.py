@@ -33,7 +33,7 @@ class ClusterAccess:
     """Path of the CA certificate."""
 
     verify: bool
-    """Whether the certificate of the server is verified."""
+    """True to verify the certificate of the server."""
 
     authorization: str
     """Value of the Authorization header (`Bearer …`); empty with client certificates."""

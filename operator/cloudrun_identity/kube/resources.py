@@ -25,7 +25,7 @@ class Resource:
     """Plural name in lower case, such as `secrets`."""
 
     namespaced: bool
-    """Whether the objects belong to namespaces."""
+    """True if the objects belong to namespaces."""
 
     @property
     def api_version(self) -> str:

@@ -9,7 +9,6 @@ from cloudrun_identity.api import (
     LedgerAccount,
     LedgerEntry,
     LedgerRole,
-    TargetKind,
 )
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import Grant, Target
@@ -60,7 +59,7 @@ class LedgerView:
 
     def role(self, project_id: str, role_id: str) -> LedgerRole | None:
         """Return the record of a custom role."""
-        return self._ledgers.ledger(Target(TargetKind.PROJECT, project_id)).role(role_id)
+        return self._ledgers.ledger(Target.project(project_id)).role(role_id)
 
     def role_home(self, role: CustomRole) -> tuple[str, LedgerRole] | None:
         """Return the ID of the project where an object of this name has a role, and the role's record."""

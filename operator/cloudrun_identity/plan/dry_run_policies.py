@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 
 from google.iam.v1.policy_pb2 import Policy
 
-from cloudrun_identity.api import TargetKind
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.policy.merge import grants_in
@@ -56,8 +55,8 @@ class DryRunPolicies:
 
 def describe_policy(target: Target) -> str:
     """Return the name of a policy as plans show it."""
-    in_full = target.kind in (TargetKind.PROJECT, TargetKind.SERVICE_ACCOUNT)
-    return f"IAM policy of {target}" + ("" if in_full else f" of project {target.project_id}")
+    project = "" if target.descriptor.name_includes_project else f" of project {target.project_id}"
+    return f"IAM policy of {target}{project}"
 
 
 def grant_text(grant: Grant) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 from cloudrun_identity.api import LedgerEntry
-from cloudrun_identity.iam.basic_roles import BASIC_ROLES
+from cloudrun_identity.api.predefined_roles import BASIC_ROLES
 from cloudrun_identity.iam.grants import Grant, Target, order
 from cloudrun_identity.iam.principals import PrincipalKind, Tombstone, email, is_google_managed, parse
 

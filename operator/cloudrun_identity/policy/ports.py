@@ -1,41 +1,16 @@
 """What a lane works with, and how it is set."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.ledger.model import Ledger
+from cloudrun_identity.ledger.interface import LedgerStore
 
 from .backoff import BackoffLimits
 from .exclusive import is_protected
 from .removal_limit import RemovalRateLimiter
 from .writer import PolicyPort
-
-
-class LedgerPort(Protocol):
-    """Where ledgers are kept: `ledger.store.Ledgers`."""
-
-    def ledger(self, target: Target) -> Ledger:
-        """The ledger as last known; an empty one if there is none."""
-        ...
-
-    async def update(self, target: Target, change: Callable[[Ledger], Ledger]) -> Ledger:
-        """Persist `change` of the newest ledger; what returns was seen stored."""
-        ...
-
-    def held_by(self, owner_key: str) -> frozenset[Target]:
-        """The targets whose ledgers name a claimant of that seat."""
-        ...
-
-    def check_complete(self) -> None:
-        """Make sure that no ledger holds anything unknown; raises an error of the ledgers' own."""
-        ...
-
-    def targets(self, project_id: str) -> Iterable[Target]:
-        """The targets in one project whose ledgers hold grants."""
-        ...
 
 
 class SyncObserver(Protocol):
@@ -74,7 +49,7 @@ class SyncerPorts:
     """
 
     policies: PolicyPort
-    ledgers: LedgerPort
+    ledgers: LedgerStore
     observer: SyncObserver
     wall_clock: Callable[[], datetime]
     is_fresh: Callable[[str], bool]

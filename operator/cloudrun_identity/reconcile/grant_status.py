@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from cloudrun_identity.api import GrantState, GrantStatus, Reason, TargetKind
+from cloudrun_identity.api import GrantState, GrantStatus, Reason
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.iam.grants import Grant, IAMCondition, Target
 from cloudrun_identity.policy.backoff import GrantBackoff
@@ -118,11 +118,7 @@ _REMEDIES = {
 
 
 def _missing(target: Target) -> Outcome:
-    reason = (
-        Reason.DEPENDENCY_NOT_FOUND
-        if target.kind in (TargetKind.PROJECT, TargetKind.SERVICE_ACCOUNT)
-        else Reason.WORKLOAD_NOT_FOUND
-    )
+    reason = target.descriptor.missing_reason
     return Waiting(reason, f"{target} does not exist in project {target.project_id}", after=TARGET_RECHECK)
 
 

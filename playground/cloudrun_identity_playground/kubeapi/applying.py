@@ -1,4 +1,4 @@
-"""Server-side apply: what a manager declares is merged, what it no longer declares goes."""
+"""Server-side apply: merge what a manager declares, and remove what it no longer declares."""
 
 import copy
 import json
@@ -22,18 +22,18 @@ _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 def apply(
     live: Object | None, config: Object, schema: Schema, writer: Writer, *, force: bool, split_status: bool
 ) -> Object:
-    """Merge `config` into the live object, and remove what the writer applied before and now leaves out.
+    """Merge `config` into the live object, and remove fields that the writer applied before and now omits.
 
     Args:
-        live: the object as it stands; None if it is to be created.
-        config: what the writer declares.
-        schema: says how lists are merged.
-        writer: the manager, with the operation `Apply`.
-        force: take over fields that others own.
-        split_status: status is written by its own subresource only.
+        live: The stored object; None creates it.
+        config: The configuration that the writer applies.
+        schema: The schema, which defines how lists are merged.
+        writer: The manager, with the operation `Apply`.
+        force: Take over fields of other managers.
+        split_status: Status is written through its own subresource only.
 
     Raises:
-        ApiError: 409, another manager owns a field and holds another value in it.
+        ApiError: 409, another manager owns a field with another value.
 
     """
     config = copy.deepcopy(config)
@@ -63,7 +63,7 @@ def apply(
 
 
 def _abandoned(previous: Entry | None, mine: Fields, others: Iterable[Entry]) -> list[Path]:
-    """Find what the writer gives up and nobody else holds, a list item before the fields in it."""
+    """Return the fields that the writer omits and no other manager owns; a list item before its fields."""
     if previous is None:
         return []
     held = frozenset(
@@ -73,21 +73,24 @@ def _abandoned(previous: Entry | None, mine: Fields, others: Iterable[Entry]) ->
 
 
 def _is_key(path: Path) -> bool:
-    """Tell whether a field identifies the list item it stands in: it goes with the item, never alone."""
+    """Return whether a field is the key of its list item. It is removed with the item only."""
     return len(path) > 1 and path[-2].startswith("k:") and path[-1][2:] in json.loads(path[-2][2:])
 
 
 def _applied_by_client(
     live: Object | None, current: Mapping[Path, Any], schema: Schema, writer: Writer
 ) -> Fields:
-    """Find what kubectl set by client-side apply and nobody changed since: it may take that over."""
+    """Return the fields that kubectl set by client-side apply and that did not change since.
+
+    Server-side apply may take over these fields.
+    """
     text = ((live or {}).get("metadata", {}).get("annotations") or {}).get(_LAST_APPLIED)
     if writer.manager != _KUBECTL or not text:
         return frozenset()
     try:
         last_applied = leaves(json.loads(text), schema)
     except (ValueError, AttributeError):
-        # The annotation is the user's to edit: one that cannot be read vouches for nothing.
+        # Users can edit the annotation. Ignore one that cannot be read.
         return frozenset()
     return frozenset(path for path, value in last_applied.items() if current.get(path, _ITEM) == value)
 
@@ -112,7 +115,7 @@ def _refuse_conflicts(others: Iterable[Entry], contested: AbstractSet[Path]) -> 
 
 
 def _owner(entry: Entry) -> str:
-    """Name a manager as messages do; the version is told of updates alone."""
+    """Return the name of a manager in messages; only updates have the version in it."""
     writer = entry.writer
     subresource = f' with subresource "{writer.subresource}"' if writer.subresource else ""
     version = f" using {entry.api_version}" if writer.operation == "Update" else ""
@@ -144,7 +147,7 @@ def _merge_keyed(live: list[Any], config: list[Any], schema: Schema) -> list[Any
 
 
 def _remove(value: Any, path: Path) -> None:
-    """Remove what stands at the path, and the objects that become empty by it."""
+    """Remove the value at the path, and the objects that become empty."""
     step, rest = path[0], path[1:]
     mark, name = step[0], step[2:]
     if mark == "f" and isinstance(value, dict) and name in value:
@@ -168,7 +171,7 @@ def _is_item(item: Any, wanted: Any) -> bool:
 
 
 def _show(path: Path) -> str:
-    """Show a path as messages do: `.spec.items[name="a"].value`."""
+    """Return a path in the format of messages: `.spec.items[name="a"].value`."""
     shown = ""
     for step in path:
         mark, name = step[0], step[2:]

@@ -1,4 +1,4 @@
-"""What the built-in kinds do to their objects when they are written and read."""
+"""Defaults and validation of built-in kinds that their schema cannot express."""
 
 import base64
 from collections.abc import Callable, Mapping
@@ -11,7 +11,7 @@ from .resources import DEFINITIONS, EVENTS, NAMESPACES, SECRETS, Resource, Stora
 Object = dict[str, Any]
 
 _NAME_LABEL = "kubernetes.io/metadata.name"
-# A field of events.k8s.io/v1, and its name in v1, in which form events are kept.
+# Fields of events.k8s.io/v1 and their names in v1. Events are stored as v1.
 _EVENT_FIELDS = {
     "regarding": "involvedObject",
     "note": "message",
@@ -24,7 +24,7 @@ _EVENT_FIELDS = {
 
 
 def rendered(resource: Resource, obj: Object) -> Object:
-    """Show a stored object as a resource does; it is the object itself where nothing differs."""
+    """Return a stored object as a resource shows it."""
     if obj["apiVersion"] == resource.api_version:
         return obj
     if resource.storage == EVENTS:
@@ -34,7 +34,7 @@ def rendered(resource: Resource, obj: Object) -> Object:
 
 
 def stored(resource: Resource, obj: Object) -> Object:
-    """Turn an object that a client sent to a resource into what is kept of it."""
+    """Return an object of a client in the form in which it is stored."""
     if resource.storage == EVENTS and resource.group:
         kept = {_EVENT_FIELDS.get(name, name): value for name, value in obj.items()}
         return {**kept, "apiVersion": "v1"}
@@ -42,14 +42,14 @@ def stored(resource: Resource, obj: Object) -> Object:
 
 
 def complete(resource: Resource, new: Object, old: Object | None) -> None:
-    """Set, in place, what the kind itself sets; the schema's defaults stand in it already."""
+    """Set, in place, the fields that the kind sets; schema defaults are set before."""
     hook = _COMPLETE.get(resource.storage)
     if hook is not None:
         hook(new, old)
 
 
 def errors(resource: Resource, new: Object, old: Object | None) -> list[FieldError]:
-    """Find what the kind itself refuses in an object that its schema allows."""
+    """Return the errors of an object that its schema allows but its kind does not."""
     found = []
     if resource.storage == DEFINITIONS and (old is None or new["spec"] != old["spec"]):
         found += definitions.errors(new)

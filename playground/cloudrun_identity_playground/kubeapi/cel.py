@@ -1,7 +1,7 @@
 """Validation rules in the Common Expression Language (`x-kubernetes-validations`).
 
-The language is cel-python's, plus the string and list functions of Kubernetes that rules use. Unlike a real
-API server this one neither checks the types of an expression nor estimates its cost.
+cel-python implements the language; this module adds the string and list functions of Kubernetes that rules
+use. Unlike a real API server, it does not check types and does not estimate costs.
 """
 
 import itertools
@@ -21,17 +21,17 @@ from lark.exceptions import LarkError
 
 Object = dict[str, Any]
 
-_REMEMBERED_VERDICTS = 20_000
+_CACHED_RESULTS = 20_000
 _OPTIONAL_SYNTAX = re.compile(r"\.\?|\[\?|\boptional\.")
 
 
 class InvalidRuleError(ValueError):
-    """A rule that does not compile, or wants something that is not served."""
+    """A rule that does not compile or uses a feature that is not supported."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule of a schema: an expression that must be true of a value."""
+    """One rule of a schema: an expression that must be true for a value."""
 
     expression: str
     message: str | None
@@ -41,10 +41,10 @@ class Rule:
 
     @classmethod
     def parse(cls, source: Object) -> Self:
-        """Read and compile one entry of `x-kubernetes-validations`.
+        """Parse and compile one entry of `x-kubernetes-validations`.
 
         Raises:
-            InvalidRuleError: it does not compile, or uses optional types.
+            InvalidRuleError: The rule does not compile, or uses optional types.
 
         """
         expression = source.get("rule") or ""
@@ -64,18 +64,18 @@ class Rule:
 
     @property
     def is_transition(self) -> bool:
-        """Whether it speaks of the object as it was; such a rule is not asked of a new value."""
+        """True if the rule uses the old object. Such a rule does not apply to a new value."""
         return re.search(r"(?<![.\w])oldSelf\b", _without_literals(self.expression)) is not None
 
     def failure(self, value: Any, old: Any) -> str | None:
-        """Tell why the value breaks the rule, or None if it does not; `old` is for transition rules."""
+        """Return the reason why the value breaks the rule, or None; `old` is for transition rules."""
         if not self.is_transition:
             old = None
         named = _named_fields(self.expression)
-        verdict = _verdict(self.expression, _text(value, named), _text(old, named))
-        if verdict is None:
+        failure = _failure(self.expression, _text(value, named), _text(old, named))
+        if failure is None:
             return None
-        return verdict or self._message(value, old)
+        return failure or self._message(value, old)
 
     def _message(self, value: Any, old: Any) -> str:
         if self.message_expression:
@@ -94,11 +94,12 @@ def _text(value: Any, named: frozenset[str] | None) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
-@lru_cache(maxsize=_REMEMBERED_VERDICTS)
-def _verdict(expression: str, value: str, old: str) -> str | None:
-    """None: it holds. Empty: it does not. Otherwise: that it could not be evaluated.
+@lru_cache(maxsize=_CACHED_RESULTS)
+def _failure(expression: str, value: str, old: str) -> str | None:
+    """Return None if the rule holds, an empty string if not, or the reason why it cannot be evaluated.
 
-    Rules are pure, and most writes repeat most values, while an evaluation takes about half a millisecond.
+    Results are cached: rules are pure, most writes repeat most values, and an evaluation takes about half a
+    millisecond.
     """
     try:
         holds = _evaluate(expression, json.loads(value), json.loads(old))
@@ -124,7 +125,7 @@ def _compile(expression: str) -> celpy.Runner:
 
 @cache
 def _named_fields(expression: str) -> frozenset[str] | None:
-    """Find the fields of `self` and `oldSelf` that are named; None if they are used as a whole."""
+    """Return the fields of `self` and `oldSelf` in the expression; None if these are used as a whole."""
     code = _without_literals(expression)
     if re.search(r"\b(?:self|oldSelf)\b(?!\.\w+\b(?!\s*\())", code):
         return None

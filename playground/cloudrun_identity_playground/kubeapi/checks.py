@@ -1,4 +1,4 @@
-"""Whether a request fits the object it is about: its type, its key, what it presupposes."""
+"""Checks of a request against its object: type, key and preconditions."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ Object = dict[str, Any]
 
 
 def refusal(resource: Resource, name: str, errors: list[FieldError]) -> ApiError:
-    """Refuse what the schema does; a wrong type in a built-in is a bad request, as it cannot be decoded."""
+    """Return the error for schema errors; a wrong type in a built-in kind is a bad request."""
     wrong = next((error for error in errors if error.cause is Cause.TYPE), None)
     if wrong is not None and not resource.definition:
         return undecodable(resource, str(wrong))
@@ -18,13 +18,13 @@ def refusal(resource: Resource, name: str, errors: list[FieldError]) -> ApiError
 
 
 def undecodable(resource: Resource, why: str) -> ApiError:
-    """Make the refusal of what does not fit the types of its kind."""
+    """Return the error for a body that does not match the types of its kind."""
     kind = resource.kind
     return bad_request(f'{kind} in version "{resource.version}" cannot be handled as a {kind}: {why}')
 
 
 def check_type(resource: Resource, obj: Object) -> None:
-    """Raise ApiError unless a body is of the right type; that of a built-in need not name it."""
+    """Raise ApiError if a body has another type. A body of a built-in kind need not have one."""
     version, kind = obj.get("apiVersion"), obj.get("kind")
     if resource.definition and not (version and kind):
         raise bad_request(
@@ -43,7 +43,7 @@ def check_type(resource: Resource, obj: Object) -> None:
 
 
 def check_key(key: ObjectKey, own: Object) -> None:
-    """Raise ApiError 400 unless name and namespace, where given, are those of the URL."""
+    """Raise ApiError 400 if the body has another name or namespace than the URL."""
     namespace, name = key
     if own.get("name", name) != name:
         raise bad_request(
@@ -56,7 +56,7 @@ def check_key(key: ObjectKey, own: Object) -> None:
 
 
 def check_identity(resource: Resource, name: str, old: Object, new: Object) -> None:
-    """Raise ApiError 422 if the uid is another one."""
+    """Raise ApiError 422 if the uid differs."""
     if new.get("uid", old["uid"]) != old["uid"]:
         immutable = f'Invalid value: "{new["uid"]}": field is immutable'
         error = FieldError("metadata.uid", Cause.INVALID, immutable)
@@ -64,7 +64,7 @@ def check_identity(resource: Resource, name: str, old: Object, new: Object) -> N
 
 
 def check_preconditions(resource: Resource, own: Object, preconditions: Object) -> None:
-    """Raise ApiError 409 unless the object is the one, and at the version, that the client means."""
+    """Raise ApiError 409 if the uid or the resourceVersion differs from the client's precondition."""
     for field_name, label, so in (
         ("uid", "UID", "deleted and then recreated"),
         ("resourceVersion", "ResourceVersion", "modified"),

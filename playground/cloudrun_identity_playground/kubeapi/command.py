@@ -1,4 +1,4 @@
-"""The command `kubeapi`."""
+"""The command `cloudrun-identity kubeapi`."""
 
 import asyncio
 import errno
@@ -9,7 +9,7 @@ from typing import NoReturn
 import click
 
 from .datafile import DataFileError
-from .kubeconfig import ForeignFileError
+from .kubeconfig import FileNotOwnedError
 from .server import HOST, KubeApi
 
 _PREFIX = "CLOUDRUN_IDENTITY_KUBEAPI"
@@ -18,30 +18,30 @@ _MISUSE = 2
 
 @click.command(context_settings={"auto_envvar_prefix": _PREFIX, "show_default": True})
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=0, help=f"Port on {HOST}; 0 for any that is free."
+    "--port", type=click.IntRange(0, 65535), default=0, help=f"Port on {HOST}; 0 takes a free port."
 )
 @click.option(
     "--kubeconfig",
     type=click.Path(dir_okay=False, path_type=Path),
     required=True,
-    help="Where to write the kubeconfig. A file that this command did not write is never overwritten.",
+    help="File to write the kubeconfig to. Other files are never overwritten.",
 )
 @click.option(
     "--data",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="File that keeps the objects from one run to the next. [default: none, they are forgotten]",
+    help="File that stores the objects between runs. [default: none, objects are in memory only]",
 )
 def kubeapi(port: int, kubeconfig: Path, data: Path | None) -> None:
     """Serve a Kubernetes-compatible API on loopback until interrupted."""
     try:
         asyncio.run(_serve(port, kubeconfig, data))
-    except ForeignFileError as error:
-        _fail(f"--kubeconfig: {error}; name another file")
+    except FileNotOwnedError as error:
+        _fail(f"--kubeconfig: {error}; use another file")
     except DataFileError as error:
         _fail(f"--data: {error}")
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            _fail(f"--port: port {port} of {HOST} is taken; name another one, or 0 for any that is free")
+            _fail(f"--port: port {port} of {HOST} is in use; use another one, or 0 for a free port")
         _fail(f"--kubeconfig: cannot write {kubeconfig}: {error.strerror}")
 
 

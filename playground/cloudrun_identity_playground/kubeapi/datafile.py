@@ -1,7 +1,7 @@
-"""The data file: everything that is kept, so that the next run goes on where this one ended.
+"""The data file, which stores all objects between runs.
 
-The first line says what the file is and at which version it stands. Each further line is one object as it is
-stored, definitions before their instances.
+The first line has the format and the current version. Each further line is one stored object; definitions
+come before their instances.
 """
 
 import asyncio
@@ -25,12 +25,12 @@ _FORMAT = "cloudrun-identity kubeapi 1"
 
 
 class DataFileError(Exception):
-    """A file that cannot be used. The message names the file, the line if one is broken, and the reason."""
+    """A file that cannot be used. The message has the file, the line if one is invalid, and the reason."""
 
 
 @dataclass
 class DataFile:
-    """Keeps a store in a file, which belongs to one server at a time."""
+    """Stores objects in a file, which one server uses at a time."""
 
     path: Path
     store: Store
@@ -40,15 +40,15 @@ class DataFile:
 
     @contextmanager
     def opened(self) -> Iterator[None]:
-        """Fill the empty store from the file, if there is one, and keep others off it until the end.
+        """Load the file, if it exists, into the empty store, and lock it inside the block.
 
         Raises:
-            DataFileError: it is broken, of another program, unreadable, or in use; it stays as it is.
+            DataFileError: The file is invalid, of another program, unreadable, or in use. It is not changed.
 
         """
         with ExitStack() as context:
             try:
-                # The lock is not on the file itself: that is another one after each write.
+                # The lock is on another file, because each write replaces the data file.
                 lock = context.enter_context(self.path.with_name(f".{self.path.name}.lock").open("a"))
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if self.path.exists():
@@ -60,14 +60,14 @@ class DataFile:
             yield
 
     async def save(self) -> None:
-        """Return once everything stored before the call is on disk. Calls at one time share a write.
+        """Return when everything stored before the call is on disk. Concurrent calls share a write.
 
         Raises:
-            DataFileError: it cannot be written; the next call tries again.
+            DataFileError: The file cannot be written; the next call retries.
 
         """
         if self._kept < self.store.version:
-            # A client that hangs up must not let two writes overtake each other.
+            # Shielded: a client that disconnects must not let two writes overlap.
             await asyncio.shield(self._save(self.store.version))
 
     async def _save(self, wanted: int) -> None:
@@ -102,7 +102,7 @@ class DataFile:
 
     def _begin(self, head: Any) -> None:
         if not isinstance(head, dict) or head.get("format") != _FORMAT:
-            raise ValueError("it was not written by this command")
+            raise ValueError("this command did not write it")
         self.store.begin(int(head["version"]))
 
     def _restore(self, entry: Object) -> None:
@@ -110,7 +110,9 @@ class DataFile:
         storage, obj = (group, plural), entry["object"]
         own = obj["metadata"]
         if not own["uid"] or not 0 < int(own["resourceVersion"]) <= self.store.version:
-            raise ValueError(f"the resourceVersion {own['resourceVersion']} is yet to come")
+            raise ValueError(
+                f"the resourceVersion {own['resourceVersion']} is newer than the version of the file"
+            )
         for error in self._errors(storage, obj):
             raise ValueError(f"{entry['resource']} {own['name']}: {error}")
         self.store.restore(storage, (own.get("namespace", ""), own["name"]), obj)
@@ -119,7 +121,7 @@ class DataFile:
                 self.catalog.install(resource)
 
     def _errors(self, storage: StorageKey, obj: Object) -> list[FieldError]:
-        """Find what would break the server; what is no longer allowed in an instance may stay in it."""
+        """Return the errors that would break the server; values that are no longer allowed do not."""
         resource = self.catalog.stored_as(storage)
         if resource is None:
             if self.store.find(DEFINITIONS, ("", f"{storage[1]}.{storage[0]}")) is None:

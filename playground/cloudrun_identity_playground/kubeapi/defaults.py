@@ -1,4 +1,4 @@
-"""The defaults in a schema: set in objects where a field is absent, and judged with the definition."""
+"""Defaults of a schema: setting them in objects, and validation with the definition."""
 
 import copy
 import json
@@ -11,7 +11,7 @@ from .validation import validate_part
 
 
 def set_defaults(value: Any, schema: Schema) -> None:
-    """Set, in place, the defaults of absent fields; a null that is not allowed counts as absent."""
+    """Set, in place, the defaults of absent fields. A null that is not allowed counts as absent."""
     if isinstance(value, dict):
         for name, below in schema.properties.items():
             if name in value and value[name] is None and not below.nullable:
@@ -29,9 +29,9 @@ def set_defaults(value: Any, schema: Schema) -> None:
 
 
 def errors(schema: Schema, path: str) -> Iterator[FieldError]:
-    """Find the defaults at or below `path` that their own schema refuses; map values are not looked at.
+    """Yield the defaults at or below `path` that their own schema refuses; map values are not checked.
 
-    A default is judged as it is written: the defaults of what lies in it are not set before.
+    A default is checked as written, without the defaults of its own fields.
     """
     value = schema.source.get("default")
     if value is not None:

@@ -1,4 +1,4 @@
-"""CustomResourceDefinitions: what is checked in them, what they answer, what they make the server serve."""
+"""CustomResourceDefinitions: validation, status, and the resources that they add."""
 
 import json
 from collections.abc import Iterator
@@ -15,16 +15,16 @@ from .schema import InvalidSchemaError, Schema
 Object = dict[str, Any]
 
 CLEANUP_FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
-"""Stands on a definition until its instances are gone."""
+"""Finalizer of a definition until its instances are deleted."""
 
 
 def storage_of(definition: Object) -> StorageKey:
-    """Tell where the instances of a definition are kept."""
+    """Return the key under which the instances of a definition are stored."""
     return definition["spec"]["group"], definition["spec"]["names"]["plural"]
 
 
 def complete(definition: Object) -> None:
-    """Set, in place, what a definition leaves to the server."""
+    """Set, in place, the fields of a definition that the server sets."""
     spec = definition["spec"]
     names = spec["names"]
     names.setdefault("singular", names["kind"].lower())
@@ -33,7 +33,7 @@ def complete(definition: Object) -> None:
 
 
 def establish(definition: Object) -> None:
-    """Set, in place, the status and the finalizer of a new definition: it serves at once."""
+    """Set, in place, the status and the finalizer of a new definition, which is served at once."""
     spec = definition["spec"]
     definition["status"] = {
         "conditions": [
@@ -49,7 +49,7 @@ def establish(definition: Object) -> None:
 
 
 def terminate(definition: Object) -> Object:
-    """Show a definition as it stands while its instances are being deleted."""
+    """Return the definition as it is while its instances are being deleted."""
     status = definition["status"]
     terminating = _condition(
         "Terminating", "InstanceDeletionInProgress", "CustomResource deletion is in progress"
@@ -58,12 +58,12 @@ def terminate(definition: Object) -> Object:
 
 
 def errors(definition: Object) -> list[FieldError]:
-    """Find what is wrong with a definition whose fields have the right types."""
+    """Return the errors of a definition whose fields have the right types."""
     return list(_errors(definition))
 
 
 def resources(definition: Object) -> Iterator[Resource]:
-    """Make one resource for each served version."""
+    """Yield one resource for each served version."""
     spec, name = definition["spec"], definition["metadata"]["name"]
     names = spec["names"]
     for version in spec["versions"]:
@@ -118,7 +118,7 @@ def _errors(definition: Object) -> Iterator[FieldError]:
     alone = len(spec["versions"]) == 1
     for index, version in enumerate(spec["versions"]):
         path = f"spec.versions[{index}]"
-        # A real server moves what all versions have in common up to the spec before it validates.
+        # A real server moves what all versions have in common to the spec before it validates.
         yield from _schema_errors(version, path, "spec.validation" if alone else f"{path}.schema")
         yield from _column_errors(version, "spec" if alone else path)
 
@@ -158,7 +158,7 @@ def _column_errors(version: Object, place: str) -> Iterator[FieldError]:
 
 @lru_cache(maxsize=64)
 def _parsed(schema: str) -> Schema:
-    """Compiled once a text: every write to a definition asks for it, most change only its status."""
+    """Return the compiled schema; cached, because most writes to a definition change its status only."""
     return Schema.parse(json.loads(schema))
 
 

@@ -1,4 +1,4 @@
-"""Which groups, versions and resources there are: the old documents and the aggregated ones."""
+"""Discovery of groups, versions and resources, in the old and the aggregated format."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -20,22 +20,22 @@ VERSION = {
     "compiler": "",
     "platform": "",
 }
-"""The Kubernetes version whose behaviour is followed."""
+"""The Kubernetes version whose behavior this server has."""
 
 
 def core_versions() -> Object:
-    """Make `/api`."""
+    """Return `/api`."""
     return {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}
 
 
 def group_list(catalog: Catalog) -> Object:
-    """Make `/apis`."""
+    """Return `/apis`."""
     groups = [_group(name, versions) for name, versions in catalog.versions().items() if name]
     return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
 
 
 def group(catalog: Catalog, name: str) -> Object | None:
-    """Make `/apis/GROUP`, or None if there is no such group."""
+    """Return `/apis/GROUP`, or None if the group does not exist."""
     versions = catalog.versions().get(name)
     if versions is None:
         return None
@@ -43,7 +43,7 @@ def group(catalog: Catalog, name: str) -> Object | None:
 
 
 def resource_list(resources: Iterable[Resource]) -> Object:
-    """Make `/apis/GROUP/VERSION` for the resources of one version."""
+    """Return `/apis/GROUP/VERSION` with the resources of one version."""
     listed, api_version = [], ""
     for resource in resources:
         api_version = resource.api_version
@@ -62,7 +62,7 @@ def resource_list(resources: Iterable[Resource]) -> Object:
 
 
 def aggregated(catalog: Catalog, *, core: bool, version: str) -> Object:
-    """Make one document of all groups with all their resources, in `apidiscovery.k8s.io/VERSION`."""
+    """Return one document of all groups and resources, in `apidiscovery.k8s.io/VERSION`."""
     items = []
     for name, versions in catalog.versions().items():
         if (name == "") is not core:
@@ -81,7 +81,7 @@ def aggregated(catalog: Catalog, *, core: bool, version: str) -> Object:
 
 
 def gvk(resource: Resource) -> Object:
-    """Name group, version and kind of a resource's objects."""
+    """Return group, version and kind of a resource's objects."""
     return {"group": resource.group, "version": resource.version, "kind": resource.kind}
 
 

@@ -1,4 +1,4 @@
-"""The paths that speak of the API itself: versions, discovery, OpenAPI, health."""
+"""Documents about the API: versions, discovery, OpenAPI, health."""
 
 from typing import Any, TypeVar
 
@@ -16,10 +16,10 @@ _DISCOVERY_VERSIONS = ("v2", "v2beta1")
 
 
 def answer(catalog: Catalog, parts: list[str], accept: str) -> web.Response | None:
-    """Answer with the document at a path split at its slashes; None if objects live there.
+    """Return the document at a path (split at its slashes), or None if it is a path of objects.
 
     Raises:
-        ApiError: 404, there is no such document.
+        ApiError: 404, the document does not exist.
 
     """
     match parts:

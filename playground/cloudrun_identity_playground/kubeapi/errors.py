@@ -1,4 +1,4 @@
-"""Failures as Kubernetes tells them: a `Status` object with code, reason and causes."""
+"""Errors as Kubernetes reports them: a `Status` object with code, reason and causes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ Object = dict[str, Any]
 
 
 class Cause(StrEnum):
-    """Why one field was refused (`details.causes[].reason`)."""
+    """Reason of an invalid field (`details.causes[].reason`)."""
 
     REQUIRED = "FieldValueRequired"
     INVALID = "FieldValueInvalid"
@@ -25,7 +25,7 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True)
 class FieldError:
-    """One refused field; `message` is what stands after `field: `."""
+    """One invalid field; `message` is the text after `field: `."""
 
     field: str
     cause: Cause
@@ -46,7 +46,7 @@ class ApiError(Exception):
         self.details = details
 
     def status(self) -> Object:
-        """Make the `Status` object, as it goes on the wire or into an ERROR event of a watch."""
+        """Return the `Status` object, for the response or an ERROR event of a watch."""
         status: Object = {
             "kind": "Status",
             "apiVersion": "v1",
@@ -62,27 +62,27 @@ class ApiError(Exception):
 
 
 def bad_request(message: str) -> ApiError:
-    """400: the request cannot be understood."""
+    """Return 400: the request is malformed."""
     return ApiError(400, "BadRequest", message)
 
 
 def unauthorized() -> ApiError:
-    """401: no bearer token, or another than the kubeconfig's."""
+    """Return 401: no bearer token, or another than that of the kubeconfig."""
     return ApiError(401, "Unauthorized", "Unauthorized")
 
 
 def path_not_found() -> ApiError:
-    """404 for a path or a resource that is not served."""
+    """Return 404 for a path or a resource that is not served."""
     return ApiError(404, "NotFound", "the server could not find the requested resource")
 
 
 def method_not_allowed(message: str) -> ApiError:
-    """405: the resource has no such verb."""
+    """Return 405: the resource does not support the verb."""
     return ApiError(405, "MethodNotAllowed", message)
 
 
 def unsupported_media_type(accepted: Sequence[str]) -> ApiError:
-    """415: a body in a format that is not read."""
+    """Return 415: the format of the body is not supported."""
     return ApiError(
         415,
         "UnsupportedMediaType",
@@ -92,12 +92,12 @@ def unsupported_media_type(accepted: Sequence[str]) -> ApiError:
 
 
 def expired(message: str) -> ApiError:
-    """410: the version asked for is no longer remembered; the client lists anew."""
+    """Return 410: the requested version is no longer in the history; the client must list again."""
     return ApiError(410, "Expired", message)
 
 
 def version_too_large(asked: int, current: int) -> ApiError:
-    """504: a resourceVersion that this server has not given out yet."""
+    """Return 504: the resourceVersion is newer than any of this server."""
     cause = {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
     return ApiError(
         504,
@@ -108,14 +108,14 @@ def version_too_large(asked: int, current: int) -> ApiError:
 
 
 def not_found(resource: Resource, name: str) -> ApiError:
-    """404 for one object."""
+    """Return 404 for one object."""
     return ApiError(
         404, "NotFound", f'{resource.qualified_name} "{name}" not found', _details(resource, name)
     )
 
 
 def already_exists(resource: Resource, name: str) -> ApiError:
-    """409 for a create of a name that is taken."""
+    """Return 409 for a create of a name that is in use."""
     return ApiError(
         409,
         "AlreadyExists",
@@ -125,7 +125,7 @@ def already_exists(resource: Resource, name: str) -> ApiError:
 
 
 def conflict(resource: Resource, name: str, why: str | None = None) -> ApiError:
-    """409 for a write that was prepared on another version of the object."""
+    """Return 409 for a write that is based on an older version of the object."""
     why = why or (
         "the object has been modified; please apply your changes to the latest version and try again"
     )
@@ -138,7 +138,7 @@ def conflict(resource: Resource, name: str, why: str | None = None) -> ApiError:
 
 
 def forbidden(resource: Resource, name: str, why: str) -> ApiError:
-    """403 for a write that the state of something else forbids."""
+    """Return 403 for a write that the state of another object forbids."""
     return ApiError(
         403,
         "Forbidden",
@@ -148,7 +148,7 @@ def forbidden(resource: Resource, name: str, why: str) -> ApiError:
 
 
 def invalid(kind: str, group: str, name: str, errors: Sequence[FieldError]) -> ApiError:
-    """422 with one cause a field."""
+    """Return 422 with one cause per field."""
     qualified = f"{kind}.{group}" if group else kind
     texts = [str(error) for error in errors]
     summary = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"

@@ -1,6 +1,6 @@
-"""Faults on demand: refusals, delays, and watches that break. For tests of what must live with them.
+"""Fault injection for tests: errors, delays, and watches that end.
 
-They are asked for at `/control/faults`, with the token of the kubeconfig. Nothing here is of Kubernetes.
+`/control/faults` sets faults, with the token of the kubeconfig. It is not part of the Kubernetes API.
 """
 
 import asyncio
@@ -24,60 +24,60 @@ _REASONS = {
 
 
 class Fault(BaseModel):
-    """What is to happen to the next requests of one sort."""
+    """A fault of the next requests of one kind."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
     resource: str = "*"
-    """Plural, or plural and subresource such as `widgets/status`; `*` stands for any letters."""
+    """Plural, or plural and subresource such as `widgets/status`; `*` is a wildcard."""
     verb: Literal["*", "get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"] = (
         "*"
     )
     code: Literal[403, 409, 410, 429, 500, 503, 504] | None = None
     retry_after: int | None = Field(default=None, alias="retryAfter", ge=0)
-    """Seconds that the client is asked to wait."""
+    """Seconds in the response's header `Retry-After`."""
     delay: float = Field(default=0.0, ge=0, le=600)
-    """Seconds before the request is looked at."""
+    """Seconds before the request is processed."""
     times: int = Field(default=1, ge=1)
     watches: Literal["cut", "expire"] | None = None
-    """What happens at once to the watches that are open; nothing else then."""
+    """End of all open watches, at once; excludes the other fields."""
 
     @model_validator(mode="after")
     def _does_one_thing(self) -> Self:
         if self.watches is not None and self.model_fields_set - {"watches", "resource"}:
-            raise ValueError("watches are cut or expired at once: say resource and nothing else")
+            raise ValueError("watches end at once: set resource and no other field")
         if self.watches is None and self.code is None and not self.delay:
-            raise ValueError("say code, delay or watches")
+            raise ValueError("set code, delay or watches")
         return self
 
     def concerns(self, resource: str, verb: str) -> bool:
-        """Tell whether such a request is meant."""
+        """Return whether the fault applies to a request."""
         return self.verb in ("*", verb) and fnmatchcase(resource, self.resource)
 
 
 class Faults:
-    """The faults to come, in the order in which they were asked for."""
+    """Pending faults, in the order of their creation."""
 
     def __init__(self) -> None:
         self._pending: list[Fault] = []
 
     def add(self, fault: Fault) -> None:
-        """Have it strike the next requests that it concerns."""
+        """Add a fault for the next requests that it applies to."""
         self._pending.append(fault.model_copy())
 
     def clear(self) -> None:
-        """Call all of them off."""
+        """Remove all faults."""
         self._pending.clear()
 
     def pending(self) -> list[dict[str, Any]]:
-        """Show what is still to strike."""
+        """Return the pending faults."""
         return [fault.model_dump(by_alias=True, exclude_defaults=True) for fault in self._pending]
 
-    async def strike(self, resource: str, verb: str) -> None:
-        """Delay a request, or refuse it, if one of the faults concerns it.
+    async def apply(self, resource: str, verb: str) -> None:
+        """Delay or refuse a request if a fault applies to it.
 
         Raises:
-            ApiError: with the code asked for.
+            ApiError: with the code of the fault.
 
         """
         fault = next((each for each in self._pending if each.concerns(resource, verb)), None)
@@ -90,15 +90,15 @@ class Faults:
             await asyncio.sleep(fault.delay)
         if fault.code is not None:
             details = {} if fault.retry_after is None else {"retryAfterSeconds": fault.retry_after}
-            message = f"a fault that was asked for: {verb} {resource}"
+            message = f"injected fault: {verb} {resource}"
             raise ApiError(fault.code, _REASONS[fault.code], message, details)
 
 
 def read(body: Any) -> Fault:
-    """Read the request for a fault.
+    """Parse a request for a fault.
 
     Raises:
-        ApiError: 400, with what is wrong with it.
+        ApiError: 400, with the reason.
 
     """
     try:

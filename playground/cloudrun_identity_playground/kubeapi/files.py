@@ -1,4 +1,4 @@
-"""Files that are replaced as a whole or not at all."""
+"""Atomic replacement of files."""
 
 import os
 import tempfile
@@ -6,10 +6,10 @@ from pathlib import Path
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Write a file that survives a crash as it was or as it will be, readable by its owner alone.
+    """Replace a file atomically; a crash leaves the old or the new content. Only the owner can read it.
 
     Raises:
-        OSError: the directory is missing or cannot be written, or the disk is full.
+        OSError: The directory is missing or cannot be written, or the disk is full.
 
     """
     # mkstemp creates the file with mode 0600.

@@ -1,4 +1,4 @@
-"""What is read from request bodies, and in which form answers are given."""
+"""Formats of request bodies and responses."""
 
 import json
 from enum import StrEnum
@@ -17,7 +17,7 @@ _ANY = frozenset({"application/json", "application/*", "*/*"})
 
 
 class Form(StrEnum):
-    """How objects are shown."""
+    """Form of objects in a response."""
 
     OBJECT = "object"
     TABLE = "table"
@@ -25,10 +25,10 @@ class Form(StrEnum):
 
 
 def form_of(accept: str) -> Form:
-    """Choose the first form of an Accept header that is served.
+    """Return the first supported form of an Accept header.
 
     Raises:
-        ApiError: 406, none is.
+        ApiError: 406, no form is supported.
 
     """
     for offer in accept.split(",") if accept else ["*/*"]:
@@ -53,7 +53,7 @@ async def read_body(request: web.Request) -> Any:
     """Decode the body; an empty one is an empty object.
 
     Raises:
-        ApiError: 400 if it is broken, 415 if it is in another format.
+        ApiError: 400 if it is invalid, 415 if its format is not supported.
 
     """
     raw = await request.read()
@@ -61,7 +61,7 @@ async def read_body(request: web.Request) -> Any:
         return {}
     if request.content_type == protobuf.MEDIA_TYPE:
         return protobuf.decode(raw)
-    # Clients that send no type at all mean JSON.
+    # Clients that send no type mean JSON.
     if request.content_type not in _YAML | _JSON | {"application/octet-stream"}:
         raise unsupported_media_type(patches.ACCEPTED if request.method == "PATCH" else _READ)
     try:
@@ -76,7 +76,7 @@ async def read_body(request: web.Request) -> Any:
 
 
 async def read_object(request: web.Request) -> dict[str, Any]:
-    """Decode a body that has to be an object."""
+    """Decode a body that must be an object."""
     body = await read_body(request)
     if not isinstance(body, dict):
         raise bad_request("the body must be an object")
@@ -84,7 +84,7 @@ async def read_object(request: web.Request) -> dict[str, Any]:
 
 
 class _YamlLoader(yaml.SafeLoader):
-    """Times stay strings, as in JSON."""
+    """YAML loader that keeps timestamps as strings, as JSON does."""
 
 
 _YamlLoader.yaml_implicit_resolvers = {

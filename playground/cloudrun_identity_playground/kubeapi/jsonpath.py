@@ -1,4 +1,4 @@
-"""The JSONPath of printer columns: enough to name a field, an item, or the condition of a type."""
+"""JSONPath of printer columns: a field, an item, or the condition of a type."""
 
 import json
 import re
@@ -14,10 +14,10 @@ _STEP = re.compile(
 
 
 def json_path(obj: Any, path: str) -> list[Any]:
-    """Find the values at a path: fields, `[N]`, `[*]`, `['name']` and `[?(@.type=="Ready")]`.
+    """Return the values at a path of fields, `[N]`, `[*]`, `['name']` and `[?(@.type=="Ready")]`.
 
     Raises:
-        ValueError: the path uses anything else.
+        ValueError: The path has another element.
 
     """
     values, end = [obj], 0

@@ -1,4 +1,4 @@
-"""The kubeconfig that lets a client in. It never takes the place of a file that is not its own."""
+"""The kubeconfig of this server. It never replaces a file that this server did not write."""
 
 import base64
 from pathlib import Path
@@ -11,12 +11,12 @@ _HEADER = "# Written by cloudrun-identity kubeapi; it is overwritten at the next
 _NAME = "cloudrun-identity-kubeapi"
 
 
-class ForeignFileError(Exception):
-    """There is a file at the path that this server did not write."""
+class FileNotOwnedError(Exception):
+    """The path has a file that this server did not write."""
 
 
 def render(url: str, authority: bytes, token: str) -> str:
-    """Make a kubeconfig of the server's URL, its authority (PEM) and the bearer token."""
+    """Return a kubeconfig with the server's URL, its CA (PEM) and the bearer token."""
     cluster = {"server": url, "certificate-authority-data": base64.b64encode(authority).decode()}
     config = {
         "apiVersion": "v1",
@@ -30,28 +30,28 @@ def render(url: str, authority: bytes, token: str) -> str:
 
 
 def check(path: Path) -> None:
-    """Make sure that a kubeconfig may be written there.
+    """Check that a kubeconfig may be written.
 
     Raises:
-        ForeignFileError: the file is there and carries no header of ours.
-        OSError: it cannot be read.
+        FileNotOwnedError: The file exists without this server's header.
+        OSError: The file cannot be read.
 
     """
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
-            ours = file.readline() == _HEADER
+            is_own = file.readline() == _HEADER
     except FileNotFoundError:
         return
-    if not ours:
-        raise ForeignFileError(f"{path} was not written by this command and is left as it is")
+    if not is_own:
+        raise FileNotOwnedError(f"{path} is another file and was not changed")
 
 
 def write(path: Path, text: str) -> None:
-    """Write it at once or not at all, readable by its owner alone.
+    """Write the file atomically, readable by its owner only.
 
     Raises:
-        ForeignFileError: see `check`.
-        OSError: the directory is missing or cannot be written.
+        FileNotOwnedError: see `check`.
+        OSError: The directory is missing or cannot be written.
 
     """
     check(path)

@@ -1,7 +1,7 @@
-"""From the first write of an object to its removal: finalizers, namespaces that go, definitions that go.
+"""The life cycle of objects: finalizers, deletion of namespaces and of definitions.
 
-Everything happens within the write that causes it. There is no garbage collection: a propagation policy is
-accepted and dependants stay.
+All effects of a write happen within it. There is no garbage collection: a propagation policy is accepted, and
+dependents remain.
 """
 
 import copy
@@ -20,13 +20,13 @@ Object = dict[str, Any]
 
 @dataclass
 class Lifecycle:
-    """Stores and removes objects, and does what follows from it."""
+    """Stores and removes objects, with all consequences."""
 
     store: Store
     catalog: Catalog
 
     def commit(self, resource: Resource, key: ObjectKey, obj: Object) -> Stored:
-        """Store an object that was checked; one that is deleted and held by nothing any more goes."""
+        """Store a checked object. A deleted object without finalizers is removed."""
         own = obj["metadata"]
         if own.get("deletionTimestamp") and not self._is_held(resource, key, obj):
             return self._remove(resource.storage, key, obj)
@@ -36,7 +36,7 @@ class Lifecycle:
         return stored
 
     def delete(self, resource: Resource, key: ObjectKey) -> Stored:
-        """Remove an object, or mark it as deleted if something holds it. Idempotent."""
+        """Remove an object, or set its deletionTimestamp if it has finalizers. Idempotent."""
         stored = self.store.collection(resource.storage).objects[key]
         obj = stored.object
         if not self._is_held(resource, key, obj):
@@ -61,7 +61,7 @@ class Lifecycle:
         return stored
 
     def _cascade(self, storage: StorageKey, key: ObjectKey) -> None:
-        """Delete what lives in a namespace, or by a definition, that was marked as deleted."""
+        """Delete everything in a namespace or of a definition that is being deleted."""
         if storage == NAMESPACES:
             for inner, stored in list(self.store.in_namespace(key[1])):
                 self._delete_instance(inner, stored)
@@ -81,11 +81,11 @@ class Lifecycle:
             self.delete(resource, (own.get("namespace", ""), own["name"]))
 
     def _settle_namespace(self, name: str) -> None:
-        """Remove a namespace that was only waiting for its last object."""
+        """Remove a namespace that is being deleted and is empty."""
         self._settle(NAMESPACES, ("", name))
 
     def _settle_definition(self, instances: StorageKey) -> None:
-        """Let go of a definition that was only waiting for its last instance."""
+        """Release a definition that is being deleted and has no instances."""
         key = ("", f"{instances[1]}.{instances[0]}")
         stored = self.store.find(DEFINITIONS, key)
         if stored is None or self.store.collection(instances).objects:

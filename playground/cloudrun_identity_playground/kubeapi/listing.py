@@ -1,4 +1,4 @@
-"""Lists, whole or page by page. All pages of one list show the moment of the first."""
+"""Lists and their pages. All pages of one list show the state at the first page."""
 
 import secrets
 from collections import OrderedDict
@@ -14,7 +14,7 @@ _REMEMBERED_LISTS = 128
 
 @dataclass(frozen=True)
 class Page:
-    """A part of a list; `version` is that of the whole."""
+    """Page of a list; `version` is that of the whole list."""
 
     objects: Sequence[Stored]
     version: int
@@ -23,9 +23,9 @@ class Page:
 
 
 class Listings:
-    """The lists that clients are in the middle of reading.
+    """Lists of which clients have not read all pages.
 
-    Objects are never changed, so a list is remembered as references, and a page asked for twice is the same.
+    Objects are immutable, so a list is kept as references, and a page is the same if it is requested twice.
     """
 
     def __init__(self, store: Store) -> None:
@@ -33,7 +33,7 @@ class Listings:
         self._unfinished: OrderedDict[str, tuple[int, list[Stored]]] = OrderedDict()
 
     def first(self, collection: Collection, namespace: str, is_selected: Selector, limit: int) -> Page:
-        """List the first `limit` objects (0: all) of a namespace (empty: of all) in order."""
+        """List the first `limit` objects (0: all) of a namespace (empty: all namespaces) in order."""
         objects = [
             collection.objects[key]
             for key in sorted(collection.objects)
@@ -48,10 +48,10 @@ class Listings:
         return self._page(name, 0, limit)
 
     def next(self, continue_token: str, limit: int) -> Page:
-        """List the page that a token of an earlier one stands for.
+        """List the page after a continue token.
 
         Raises:
-            ApiError: 410, the list is no longer remembered.
+            ApiError: 410, the list is no longer kept.
 
         """
         name, _, start = continue_token.partition(":")
@@ -63,10 +63,10 @@ class Listings:
         return self._page(name, int(start), limit)
 
     def check_version(self, wanted: int, *, exact: bool) -> None:
-        """Make sure that a list as of now answers a client that has seen version `wanted`.
+        """Check that the current list may answer a client that has seen version `wanted`.
 
         Raises:
-            ApiError: 504 if the version is yet to come, 410 if it is past and wanted exactly.
+            ApiError: 504 if the version is in the future, 410 if it is past and wanted exactly.
 
         """
         current = self._store.version

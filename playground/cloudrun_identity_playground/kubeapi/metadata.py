@@ -1,4 +1,4 @@
-"""What the server itself writes into `metadata`, and what it accepts there from clients."""
+"""Object metadata: fields that the server sets, and validation of those that clients set."""
 
 import datetime as dt
 import re
@@ -75,19 +75,19 @@ SCHEMA = Schema.parse(
         },
     }
 )
-"""The same for every kind; it also says how the lists are merged."""
+"""Schema of metadata, the same for every kind; it also defines how lists are merged."""
 
 
 def timestamp() -> str:
-    """Tell the time as objects carry it."""
+    """Return the current time in the format of objects."""
     return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def of(obj: Object) -> Object:
-    """Take the metadata of an object that a client sent, after a look at its shape.
+    """Return the metadata of an object that a client sent.
 
     Raises:
-        ApiError: 400, labels, annotations, finalizers or owners are of another type.
+        ApiError: 400, labels, annotations, finalizers or owners have a wrong type.
 
     """
     metadata = obj.get("metadata")
@@ -106,7 +106,7 @@ def of(obj: Object) -> Object:
 
 
 def stamp(metadata: Object, *, generation: bool) -> None:
-    """Give a new object its identity."""
+    """Set uid, creation time and generation of a new object."""
     for name in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"):
         metadata.pop(name, None)
     metadata["uid"] = str(uuid.uuid4())
@@ -117,7 +117,7 @@ def stamp(metadata: Object, *, generation: bool) -> None:
 
 
 def name_for(metadata: Object) -> str:
-    """Name a new object: by its own name, or one made of `generateName`; empty if it has neither."""
+    """Return the name of a new object: its own, or one generated from `generateName`; empty without both."""
     if not metadata.get("name") and metadata.get("generateName"):
         suffix = "".join(secrets.choice(_NAME_ALPHABET) for _ in range(5))
         metadata["name"] = f"{metadata['generateName']}{suffix}"
@@ -125,7 +125,7 @@ def name_for(metadata: Object) -> str:
 
 
 def carry_over(old: Object, new: Object) -> None:
-    """Put back, in `new`, what an update cannot change."""
+    """Restore, in `new`, the fields that an update cannot change."""
     for name in _SERVER_FIELDS:
         if name in old:
             new[name] = old[name]
@@ -135,14 +135,14 @@ def carry_over(old: Object, new: Object) -> None:
 
 
 def drop_empty(metadata: Object) -> None:
-    """Drop empty maps and lists, in place: they are not kept."""
+    """Remove, in place, empty maps and lists, which are not stored."""
     for name in (*_MAPS, *_LISTS):
         if name in metadata and not metadata[name]:
             del metadata[name]
 
 
 def errors(metadata: Object, old: Object | None) -> list[FieldError]:
-    """Find what is wrong with the metadata of a new object (`old` is None) or a changed one."""
+    """Return the errors in the metadata of a new (`old` is None) or changed object."""
     found = []
     name = metadata.get("name")
     if not name:

@@ -1,4 +1,4 @@
-"""OpenAPI: what `kubectl explain` shows and `kubectl apply` asks before it sends anything."""
+"""OpenAPI documents for `kubectl explain` and `kubectl apply`."""
 
 import copy
 import hashlib
@@ -12,7 +12,7 @@ from .store import encode
 Object = dict[str, Any]
 
 V2_PROTOBUF = b"\n\x032.0"
-"""An OpenAPI v2 document that says nothing but its version: kubectl takes field validation from v3."""
+"""An OpenAPI v2 document with a version only: kubectl takes field validation from v3."""
 V2: Object = {"swagger": "2.0", "info": {"title": "Kubernetes", "version": "v1.36.0"}, "paths": {}}
 
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
@@ -20,7 +20,7 @@ _WRITE_PARAMETERS = ("dryRun", "fieldManager", "fieldValidation")
 
 
 def index(catalog: Catalog) -> Object:
-    """Make `/openapi/v3`: where the document of each version is; the hash lets clients keep it."""
+    """Return `/openapi/v3`, the index of documents by version; the hash enables caching."""
     paths = {}
     for group, versions in catalog.versions().items():
         for version in versions:
@@ -31,7 +31,7 @@ def index(catalog: Catalog) -> Object:
 
 
 def document(catalog: Catalog, group: str, version: str) -> Object:
-    """Make the OpenAPI v3 document of one version."""
+    """Return the OpenAPI v3 document of one version."""
     resources = catalog.in_version(group, version)
     schemas: Object = {_META: metadata.SCHEMA.source}
     paths: Object = {}

@@ -1,4 +1,4 @@
-"""Create, read, update, patch and delete: what the API server does to one object, without HTTP."""
+"""Create, read, update, patch and delete of one object, without HTTP."""
 
 import copy
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ Object = dict[str, Any]
 
 
 class FieldValidation(StrEnum):
-    """What becomes of fields that the schema does not know; they are never kept."""
+    """Handling of fields that the schema does not have; they are never stored."""
 
     STRICT = "Strict"
     WARN = "Warn"
@@ -39,7 +39,7 @@ class FieldValidation(StrEnum):
 
 @dataclass
 class Write:
-    """How an object is to be written."""
+    """Options of a write."""
 
     manager: str = "unknown"
     subresource: str = ""
@@ -47,19 +47,19 @@ class Write:
     field_validation: FieldValidation = FieldValidation.WARN
     force: bool = False
     warnings: list[str] = field(default_factory=list)
-    """What the client should be told; filled while writing."""
+    """Warnings for the client; filled during the write."""
 
 
 @dataclass
 class Operations:
-    """The API on a store. Every write takes effect at once, dry runs excepted."""
+    """Operations on a store. Every write takes effect at once, except dry runs."""
 
     store: Store
     catalog: Catalog
     lifecycle: Lifecycle
 
     def get(self, resource: Resource, key: ObjectKey) -> Stored:
-        """Read one object.
+        """Return one object.
 
         Raises:
             ApiError: 404.
@@ -71,7 +71,7 @@ class Operations:
         return stored
 
     def create(self, resource: Resource, namespace: str, body: Object, write: Write) -> Stored:
-        """Create an object from what a client sent; `body` belongs to the server from here on.
+        """Create an object; the store takes over `body`.
 
         Raises:
             ApiError: 400, 403, 404, 405, 409 or 422, as a real API server answers.
@@ -80,7 +80,7 @@ class Operations:
         return self._create(resource, namespace, body, write, operation="Update")
 
     def update(self, resource: Resource, key: ObjectKey, body: Object, write: Write) -> Stored:
-        """Replace an object, or its status if that is the subresource.
+        """Replace an object, or its status through the subresource.
 
         Raises:
             ApiError: 400, 404, 409 or 422.
@@ -98,7 +98,7 @@ class Operations:
     def patch(
         self, resource: Resource, key: ObjectKey, patch: Any, media_type: str, write: Write
     ) -> tuple[Stored, bool]:
-        """Patch an object; an apply patch creates it if it is missing. The answer says whether it did.
+        """Patch an object, and return whether it was created, which an apply patch does to a missing one.
 
         Raises:
             ApiError: 400, 404, 409, 415 or 422.
@@ -122,7 +122,7 @@ class Operations:
         return self._update(resource, key, old, new, write, operation="Update"), False
 
     def delete(self, resource: Resource, key: ObjectKey, options: Object, write: Write) -> Stored:
-        """Delete an object, or mark it if finalizers hold it; the answer tells by its deletionTimestamp.
+        """Delete an object. With finalizers, it remains with a deletionTimestamp.
 
         Raises:
             ApiError: 404, or 409 if a precondition in the options does not hold.
@@ -213,7 +213,7 @@ class Operations:
         return Stored(new) if write.dry_run else self.lifecycle.commit(resource, key, new)
 
     def _admit(self, resource: Resource, new: Object, old: Object | None, write: Write) -> Object:
-        """Prune, default and check an object; the answer is the form in which it is kept."""
+        """Prune, default and check an object; return the form in which it is stored."""
         self._check_fields(resource, new, write)
         set_defaults(new, resource.schema)
         new.update(apiVersion=resource.api_version, kind=resource.kind)
@@ -267,7 +267,7 @@ def _resource(catalog: Catalog, storage: tuple[str, str]) -> Resource:
 
 
 def _with_status_of(old: Object, new: Object) -> Object:
-    """Put the new status into the old object; of the metadata managedFields alone is new."""
+    """Return the old object with the new status and managedFields."""
     own = dict(old["metadata"])
     if "managedFields" in new["metadata"]:
         own["managedFields"] = new["metadata"]["managedFields"]

@@ -1,8 +1,8 @@
-"""Who set which field: `metadata.managedFields`.
+"""Owners of fields: `metadata.managedFields`.
 
-A field is named by its path in the notation of `fieldsV1`: `f:NAME` a field, `k:{…}` the item of a keyed
-list, `v:…` a value of a set. A set of fields holds the paths of scalars, of atomic values, of empty
-containers and of list items; the path of an object that has fields of its own stands for nothing.
+The notation of `fieldsV1` is the path of a field: `f:NAME` is a field, `k:{…}` an item of a keyed list, `v:…`
+a value of a set. A set of fields holds the paths of scalars, atomic values, empty containers and list items,
+but not those of objects with fields.
 """
 
 import json
@@ -22,7 +22,7 @@ _OWNED_METADATA = ("labels", "annotations", "finalizers", "ownerReferences")
 
 @dataclass(frozen=True)
 class Writer:
-    """Who writes, and by which subresource."""
+    """A manager and the subresource it writes."""
 
     manager: str
     operation: str
@@ -41,10 +41,10 @@ class Entry:
 
 
 def track_update(old: Object | None, new: Object, schema: Schema, writer: Writer) -> None:
-    """Record in `new` that the writer set whatever differs from `old`, by whichever means but apply.
+    """Record in `new` that the writer set all fields that differ from `old`, for all operations but apply.
 
-    The client may have edited managedFields itself, as kubectl does when it turns to server-side apply:
-    what `new` carries is where the record starts.
+    The client may have edited managedFields, as kubectl does when it migrates to server-side apply. The
+    record starts with those of `new`.
     """
     after = leaves(new, schema)
     before = leaves(old, schema) if old is not None else {}
@@ -64,12 +64,12 @@ def track_update(old: Object | None, new: Object, schema: Schema, writer: Writer
 
 
 def with_metadata(schema: Schema) -> Schema:
-    """Complete the schema of a kind by that of its metadata."""
+    """Return the schema of a kind with that of its metadata."""
     return replace(schema, properties={**schema.properties, "metadata": metadata.SCHEMA})
 
 
 def leaves(obj: Object, schema: Schema) -> Mapping[Path, Any]:
-    """Find every field of an object that can have an owner, and its value."""
+    """Return all fields of an object that can have an owner, with their values."""
     owned = {name: value for name, value in obj.items() if name not in ("apiVersion", "kind")}
     own_metadata = obj.get("metadata") or {}
     owned["metadata"] = {name: own_metadata[name] for name in _OWNED_METADATA if name in own_metadata}
@@ -95,7 +95,7 @@ def _walk(value: Any, schema: Schema | None, path: Path) -> Iterator[tuple[Path,
 
 
 def entries_of(obj: Object) -> list[Entry]:
-    """Read the managedFields of an object."""
+    """Return the managedFields of an object."""
     return [
         Entry(
             Writer(entry["manager"], entry["operation"], entry.get("subresource", "")),
@@ -109,7 +109,7 @@ def entries_of(obj: Object) -> list[Entry]:
 
 
 def write(obj: Object, entries: Iterable[Entry]) -> None:
-    """Write the managedFields of an object; an entry without fields goes."""
+    """Set the managedFields of an object; entries without fields are removed."""
     managed = [_as_managed_fields(entry) for entry in entries if entry.fields]
     if managed:
         obj["metadata"]["managedFields"] = managed
@@ -149,5 +149,5 @@ def _paths(tree: Object, path: Path) -> Iterator[Path]:
 
 
 def compact(value: Any) -> str:
-    """Show a value as it stands in a path."""
+    """Return a value in the format of a path."""
     return json.dumps(value, separators=(",", ":"))

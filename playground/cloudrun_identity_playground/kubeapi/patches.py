@@ -1,4 +1,4 @@
-"""The three patch formats that change an object as it stands: JSON patch, merge patch, strategic merge."""
+"""Patches of an existing object: JSON patch, merge patch, strategic merge patch."""
 
 import copy
 from typing import Any
@@ -18,17 +18,17 @@ STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 
 ACCEPTED = (JSON_PATCH, MERGE_PATCH, APPLY_PATCH)
-"""What every resource takes; the built-in kinds take the strategic merge patch too."""
+"""Formats of every resource; built-in kinds also accept the strategic merge patch."""
 
 _ORDER = "$setElementOrder/"
 _DELETE_ITEMS = "$deleteFromPrimitiveList/"
 
 
 def json_patch(obj: Object, patch: Any) -> Any:
-    """RFC 6902.
+    """Apply a JSON patch (RFC 6902).
 
     Raises:
-        ApiError: 400 for what is no JSON patch, 422 if a test fails or a path leads nowhere.
+        ApiError: 400 if it is not a JSON patch, 422 if a test fails or a path does not exist.
 
     """
     if not isinstance(patch, list):
@@ -44,7 +44,7 @@ def json_patch(obj: Object, patch: Any) -> Any:
 
 
 def merge_patch(value: Any, patch: Any) -> Any:
-    """RFC 7386."""
+    """Apply a merge patch (RFC 7386)."""
     if not isinstance(patch, dict):
         return copy.deepcopy(patch)
     merged = dict(value) if isinstance(value, dict) else {}
@@ -57,7 +57,7 @@ def merge_patch(value: Any, patch: Any) -> Any:
 
 
 def strategic_patch(obj: Object, patch: Object, schema: Schema) -> Object:
-    """Kubernetes' own merge, which knows how to merge lists; for the built-in kinds."""
+    """Apply a strategic merge patch, which can merge lists; for built-in kinds."""
     root = Schema(source={}, properties={**schema.properties, "metadata": metadata.SCHEMA})
     merged = _strategic(obj, patch, root)
     if not isinstance(merged, dict):

@@ -1,7 +1,7 @@
-"""Protobuf bodies: kubectl posts some built-in kinds so and does not turn to JSON when refused.
+"""Protobuf bodies. kubectl sends them for some built-in kinds and does not fall back to JSON.
 
-The messages are declared here as far as kubectl fills them; the field numbers are those of the
-`generated.proto` files of `k8s.io/api` and `k8s.io/apimachinery`, fields not named here are dropped.
+The messages have the fields that kubectl sends. Field numbers are those of the `generated.proto` files of
+`k8s.io/api` and `k8s.io/apimachinery`. Other fields are dropped.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ MEDIA_TYPE = "application/vnd.kubernetes.protobuf"
 _MAGIC = b"k8s\x00"
 _PACKAGE = "kubeapi"
 
-# A type in capitals is a message of this table; `[]` stands for repeated, `map` for string keys.
+# A type in capitals is a message of this table; `[]` means repeated, `map` string keys.
 _MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
     "TypeMeta": {"apiVersion": (1, "string"), "kind": (2, "string")},
     "Unknown": {"typeMeta": (1, "TypeMeta"), "raw": (2, "bytes")},
@@ -84,10 +84,10 @@ _SCALARS = {
 
 
 def decode(body: bytes) -> Object:
-    """Decode a protobuf body into the object that JSON would have.
+    """Decode a protobuf body to the object that JSON would have.
 
     Raises:
-        ApiError: 400 for a broken body, 415 for a kind that is not read.
+        ApiError: 400 for an invalid body, 415 for an unsupported kind.
 
     """
     if not body.startswith(_MAGIC):
@@ -111,7 +111,7 @@ def _new(name: str) -> Message:
 
 
 def _declare() -> descriptor_pool.DescriptorPool:
-    # proto3, because it drops fields that are empty: Kubernetes sends every string, also those not set.
+    # proto3, because it drops empty fields: Kubernetes sends every string, even if it is not set.
     file = descriptor_pb2.FileDescriptorProto(name="kubeapi.proto", package=_PACKAGE, syntax="proto3")
     for name, fields in _MESSAGES.items():
         message = file.message_type.add(name=name)

@@ -1,4 +1,4 @@
-"""Requests for objects: from HTTP to an operation, and back."""
+"""Requests for objects: from HTTP to an operation, and the response."""
 
 from contextlib import aclosing
 from typing import Any
@@ -30,10 +30,10 @@ class RequestHandler:
         self._faults = faults.Faults()
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        """Carry out a request.
+        """Answer a request.
 
         Raises:
-            ApiError: whatever the client is to be told.
+            ApiError: the error for the client.
 
         """
         parts = [part for part in request.path.split("/") if part]
@@ -44,7 +44,7 @@ class RequestHandler:
             return document
         target = target_of(self._operations.catalog, parts)
         verb = verb_of(request, target)
-        await self._faults.strike(target.resource_name, verb)
+        await self._faults.apply(target.resource_name, verb)
         match verb:
             case "get":
                 return object_response(
@@ -78,9 +78,7 @@ class RequestHandler:
                 else:
                     self._end_watches(fault, Ending(fault.watches))
             case _:
-                raise method_not_allowed(
-                    "faults are asked for by POST, shown by GET and called off by DELETE"
-                )
+                raise method_not_allowed("faults support POST, GET and DELETE only")
         return json_response({"faults": self._faults.pending()})
 
     def _end_watches(self, fault: faults.Fault, ending: Ending) -> None:
@@ -103,7 +101,7 @@ class RequestHandler:
     async def _watch(self, request: web.Request, target: Target) -> web.StreamResponse:
         query, store = request.query, self._operations.store
         if query.get("sendInitialEvents") in TRUE:
-            # What a server without the feature says: clients list and watch instead.
+            # The answer of a server without the feature: clients list and watch instead.
             why = "is forbidden for watch unless the WatchList feature gate is enabled"
             error = FieldError("sendInitialEvents", Cause.FORBIDDEN, f"Forbidden: sendInitialEvents {why}")
             raise invalid("ListOptions", "meta.k8s.io", "", [error])
@@ -131,7 +129,7 @@ class RequestHandler:
                 async for lines in events:
                     await response.write(lines)
         except ConnectionError:
-            # It was to be cut, or the client has left.
+            # A fault cut the watch, or the client disconnected.
             if request.transport is not None:
                 request.transport.abort()
         return response
@@ -139,7 +137,7 @@ class RequestHandler:
     async def _create(self, request: web.Request, target: Target) -> web.Response:
         body = await read_object(request)
         if target.resource.verbs == ("create",):
-            # A review: nothing is stored, and whoever has the token may do everything.
+            # A review stores nothing, and the only token is allowed everything.
             return json_response(
                 {**body, "metadata": body.get("metadata") or {}, "status": {"allowed": True}}, 201
             )
@@ -186,7 +184,7 @@ class RequestHandler:
         for stored in page.objects:
             own = stored.object["metadata"]
             key = (own.get("namespace", ""), own["name"])
-            # One deletion may take another object with it.
+            # A deletion may remove another object too.
             if key in collection.objects:
                 self._operations.delete(target.resource, key, options, write)
         return page_response(request, target.resource, page)

@@ -1,4 +1,4 @@
-"""What is served: the built-in resources and those that CustomResourceDefinitions add."""
+"""Served resources: built-in ones, and those of CustomResourceDefinitions."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,7 +12,7 @@ from .schema import Schema
 
 Object = dict[str, Any]
 StorageKey = tuple[str, str]
-"""Group and plural under which the objects of a resource are kept."""
+"""Group and plural under which objects are stored."""
 
 READ_WRITE = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 NAMESPACES: StorageKey = ("", "namespaces")
@@ -23,15 +23,15 @@ DEFINITIONS: StorageKey = ("apiextensions.k8s.io", "customresourcedefinitions")
 
 @dataclass(frozen=True)
 class Column:
-    """One column of `kubectl get`; a priority above 0 shows with `-o wide` only."""
+    """One column of `kubectl get`; with a priority above 0, `-o wide` shows it only."""
 
     name: str
     type: str
     json_path: str = ""
     computed: str = ""
-    """The name of a function in `table`, where no path leads to the cell."""
+    """Name of a function in `table` for a cell that no path leads to."""
     verbatim: bool = False
-    """A date that is shown as it is, not as an age."""
+    """True for a date that is shown as it is, not as an age."""
     priority: int = 0
     description: str = ""
     format: str = ""
@@ -42,7 +42,7 @@ AGE = Column("Age", "date", ".metadata.creationTimestamp")
 
 @dataclass(frozen=True, eq=False)
 class Resource:
-    """One resource in one version, as discovery tells of it."""
+    """One resource in one version, as in discovery."""
 
     group: str
     version: str
@@ -59,13 +59,13 @@ class Resource:
     subresources: tuple[str, ...] = ()
     tracks_generation: bool = False
     selectable: frozenset[str] = frozenset()
-    """Fields that a field selector may name, besides metadata.name and metadata.namespace."""
+    """Fields that a field selector may use, besides metadata.name and metadata.namespace."""
     columns: tuple[Column, ...] = (AGE,)
     name_column: bool = True
     definition: str = ""
-    """The CustomResourceDefinition that this comes from; empty for a built-in."""
+    """Name of the CustomResourceDefinition; empty for a built-in resource."""
     terminating: bool = False
-    """Its definition is being deleted: nothing new may be created."""
+    """True while the definition is being deleted, when nothing new can be created."""
 
     @property
     def api_version(self) -> str:
@@ -74,47 +74,47 @@ class Resource:
 
     @property
     def qualified_name(self) -> str:
-        """`plural.group`, as messages name it."""
+        """`plural.group`, as in messages."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
     @property
     def has_status(self) -> bool:
-        """Whether status is written through its own subresource only."""
+        """True if status is written through its own subresource only."""
         return "status" in self.subresources
 
 
 @dataclass
 class Catalog:
-    """The served resources by group, version and plural."""
+    """Served resources by group, version and plural."""
 
     _served: dict[tuple[str, str, str], Resource] = field(default_factory=dict)
 
     def install(self, resource: Resource) -> None:
-        """Serve a resource, in place of what stood there."""
+        """Serve a resource, in place of an older one."""
         self._served[resource.group, resource.version, resource.plural] = resource
 
     def remove(self, definition: str) -> None:
-        """Stop serving what a CustomResourceDefinition brought."""
+        """Stop serving the resources of a CustomResourceDefinition."""
         self._served = {key: r for key, r in self._served.items() if r.definition != definition}
 
     def all(self) -> Iterable[Resource]:
-        """List everything that is served."""
+        """Return all served resources."""
         return self._served.values()
 
     def find(self, group: str, version: str, plural: str) -> Resource | None:
-        """Find the resource at a path, if it is served."""
+        """Return the resource at a path, if it is served."""
         return self._served.get((group, version, plural))
 
     def stored_as(self, storage: StorageKey) -> Resource | None:
-        """Find a served resource whose objects are kept under that key."""
+        """Return a served resource whose objects are stored under that key."""
         return next((r for r in self._served.values() if r.storage == storage), None)
 
     def in_version(self, group: str, version: str) -> list[Resource]:
-        """List the resources of one group and version."""
+        """Return the resources of one group and version."""
         return [r for r in self._served.values() if (r.group, r.version) == (group, version)]
 
     def versions(self) -> Mapping[str, list[str]]:
-        """List the served versions of each group, the preferred first."""
+        """Return the served versions of each group, the preferred one first."""
         found: dict[str, list[str]] = {}
         for group, version, _ in self._served:
             versions = found.setdefault(group, [])
@@ -126,7 +126,7 @@ class Catalog:
 
 
 def builtin_resources() -> Iterator[Resource]:
-    """Read the resources that are always there."""
+    """Yield the built-in resources."""
     text = files(__package__).joinpath("builtin.yaml").read_text(encoding="utf-8")
     for entry in yaml.safe_load(text)["resources"]:
         group, plural, kind = entry["group"], entry["plural"], entry["kind"]
@@ -139,7 +139,7 @@ def builtin_resources() -> Iterator[Resource]:
             schema=Schema.parse(entry["schema"]),
             singular=kind.lower(),
             list_kind=f"{kind}List",
-            # One object answers in both groups, as with a real API server.
+            # One object is served in both groups, as a real API server does.
             storage=EVENTS if kind == "Event" else (group, plural),
             short_names=tuple(entry.get("shortNames", ())),
             categories=tuple(entry.get("categories", ())),
@@ -153,7 +153,7 @@ def builtin_resources() -> Iterator[Resource]:
 
 
 def read_column(entry: Object) -> Column:
-    """Read one of `additionalPrinterColumns`."""
+    """Parse one of `additionalPrinterColumns`."""
     return Column(
         name=entry["name"],
         type=entry["type"],
@@ -167,7 +167,7 @@ def read_column(entry: Object) -> Column:
 
 
 def _version_rank(version: str) -> tuple[int, int, int, str]:
-    """Kubernetes' order: v2 over v1 over v1beta2 over v1alpha1, and names of another form last."""
+    """Return the rank in Kubernetes' order: v2 over v1 over v1beta2 over v1alpha1, other names last."""
     parts = re.fullmatch(r"v(\d+)(?:(alpha|beta)(\d+))?", version)
     if parts is None:
         return 0, 0, 0, version

@@ -1,4 +1,4 @@
-"""Objects, lists and events in the form that the client asked for."""
+"""Responses with objects, lists and events in the form that the client requested."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -19,7 +19,7 @@ _PARTIAL_LIST = {"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io
 
 
 def status_response(error: ApiError) -> web.Response:
-    """Make the response that tells a failure."""
+    """Return the response for an error."""
     headers = {"WWW-Authenticate": "Bearer"} if error.code == 401 else {}
     if error.details is not None and "retryAfterSeconds" in error.details:
         headers["Retry-After"] = str(error.details["retryAfterSeconds"])
@@ -36,7 +36,7 @@ def object_response(
     status: int = 200,
     warnings: Iterable[str] = (),
 ) -> web.Response:
-    """Make the response that shows one object, with what the client should be warned of."""
+    """Return the response with one object and warnings for the client."""
     match form_of(request.headers.get("Accept", "")):
         case Form.OBJECT:
             body = _raw(resource, stored)
@@ -54,7 +54,7 @@ def object_response(
 
 
 def page_response(request: web.Request, resource: Resource, page: Page) -> web.Response:
-    """Make the response that shows a list or a page of it."""
+    """Return the response with a list or a page of it."""
     own: Object = {"resourceVersion": str(page.version)}
     if page.continue_token:
         own |= {"continue": page.continue_token, "remainingItemCount": page.remaining}
@@ -75,7 +75,7 @@ def page_response(request: web.Request, resource: Resource, page: Page) -> web.R
 
 
 def event_view(resource: Resource, form: Form, include: str) -> Callable[[Stored], Object | bytes]:
-    """Make a function that shows the objects of one watch; it gives bytes where JSON is at hand."""
+    """Return a function that renders the objects of one watch; it returns bytes if JSON is cached."""
     described = False
 
     def as_table(stored: Stored) -> Object:
@@ -94,7 +94,7 @@ def event_view(resource: Resource, form: Form, include: str) -> Callable[[Stored
 
 
 def json_response(document: Any, status: int = 200) -> web.Response:
-    """Make a response of what JSON can tell."""
+    """Return a JSON response."""
     return web.Response(body=encode(document), status=status, content_type="application/json")
 
 

@@ -1,4 +1,4 @@
-"""What a path and a method name: a resource, an object, a verb."""
+"""Routing of a path and a method to a resource, an object and a verb."""
 
 from dataclasses import dataclass
 
@@ -9,12 +9,12 @@ from .resources import Catalog, Resource
 from .store import ObjectKey
 
 TRUE = frozenset({"1", "t", "true", "True", "TRUE"})
-"""How a query says yes."""
+"""True values of query parameters."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """What a path names: a collection, an object of it, or a subresource of that."""
+    """Target of a path: a collection, an object in it, or a subresource."""
 
     resource: Resource
     namespace: str = ""
@@ -23,20 +23,20 @@ class Target:
 
     @property
     def key(self) -> ObjectKey:
-        """The key of the object."""
+        """Key of the object."""
         return self.namespace, self.name
 
     @property
     def resource_name(self) -> str:
-        """The plural, and the subresource if there is one, as roles name them: `widgets/status`."""
+        """Plural, with the subresource if there is one, as in roles: `widgets/status`."""
         return f"{self.resource.plural}/{self.subresource}" if self.subresource else self.resource.plural
 
 
 def target_of(catalog: Catalog, parts: list[str]) -> Target:
-    """Find what a path means that is split at its slashes and longer than that of a group and version.
+    """Return the target of a path of objects, split at its slashes.
 
     Raises:
-        ApiError: 404, nothing of the kind is served.
+        ApiError: 404, the resource is not served.
 
     """
     root, *rest = parts
@@ -58,10 +58,10 @@ def target_of(catalog: Catalog, parts: list[str]) -> Target:
 
 
 def verb_of(request: web.Request, target: Target) -> str:
-    """Name what the method asks of the target, in the words of discovery.
+    """Return the verb of a method on the target, as in discovery.
 
     Raises:
-        ApiError: 405, the target does not take it.
+        ApiError: 405, the target does not support it.
 
     """
     watched = request.query.get("watch") in TRUE

@@ -1,7 +1,7 @@
-"""Structural schemas: parsed once a definition, then used to prune and to judge objects.
+"""Structural schemas: parsed once per definition, then used to prune and validate objects.
 
-The dialect is the one of `openAPIV3Schema` in a CustomResourceDefinition; the built-in kinds are described
-in the same dialect (`builtin.yaml`).
+The format is that of `openAPIV3Schema` in a CustomResourceDefinition. The schemas of built-in kinds have the
+same format (`builtin.yaml`).
 """
 
 import re
@@ -53,15 +53,16 @@ class Schema:
 
     @classmethod
     def parse(cls, source: Object, path: str = "", *, typed: bool = True) -> Self:
-        """Read an OpenAPI schema and compile its rules and patterns.
+        """Parse an OpenAPI schema and compile its rules and patterns.
 
         Args:
-            source: the schema as JSON.
-            path: where it stands, for the errors.
-            typed: it describes a field, which must have a type, and not one branch of a combination.
+            source: The schema as JSON.
+            path: Its path, for errors.
+            typed: True for the schema of a field, which must have a type; False for a branch of `anyOf`
+                and the like.
 
         Raises:
-            InvalidSchemaError: it is not a structural schema, or a rule or pattern in it does not compile.
+            InvalidSchemaError: It is not a structural schema, or a rule or pattern does not compile.
 
         """
         if not isinstance(source, dict):
@@ -108,23 +109,23 @@ class Schema:
         )
 
     def at(self, name: str) -> "Schema | None":
-        """Find the schema of one field of an object, if it has one."""
+        """Return the schema of a field of an object, if it has one."""
         return self.properties.get(name) or self.additional
 
     @cached_property
     def has_rules(self) -> bool:
-        """Whether there is a rule here or below."""
+        """True if there is a rule here or below."""
         return bool(self.rules) or any(schema.has_rules for schema in self._below())
 
     @cached_property
     def has_transition_rules(self) -> bool:
-        """Whether a rule here or below speaks of `oldSelf`."""
+        """True if a rule here or below uses `oldSelf`."""
         return any(rule.is_transition for rule in self.rules) or any(
             schema.has_transition_rules for schema in self._below()
         )
 
     def key_of(self, item: Any) -> Any:
-        """Find what identifies an item in a list of type map or set."""
+        """Return the key of an item in a list of type map or set."""
         if self.list_type == "map" and isinstance(item, dict):
             return {key: item[key] for key in self.list_keys if key in item}
         return item
@@ -138,7 +139,7 @@ class Schema:
 
 
 def prune(value: Any, schema: Schema, *, root: bool = True) -> list[str]:
-    """Remove, in place, the fields that the schema does not name; the answer is their paths."""
+    """Remove, in place, the fields that the schema does not have; return their paths."""
     return list(_prune(value, schema, "", root=root))
 
 

@@ -1,4 +1,4 @@
-"""Label and field selectors, as functions that say whether an object is selected."""
+"""Label and field selectors as predicates of objects."""
 
 import re
 from collections.abc import Callable
@@ -18,10 +18,10 @@ _FIELD_TERM = re.compile(r"([\w.]+)(==|=|!=)(.*)")
 
 
 def select(resource: Resource, labels: str, fields: str) -> Selector:
-    """Make a function that says whether both selectors select an object; an empty one always does.
+    """Return a predicate for both selectors; an empty selector is always true.
 
     Raises:
-        ApiError: 400, a selector cannot be read or names a field that the resource does not offer.
+        ApiError: 400, a selector is invalid or names a field that the resource does not support.
 
     """
     terms = [*_label_terms(labels), *_field_terms(resource, fields)]
@@ -47,7 +47,7 @@ def _label_term(text: str) -> Selector:
     if matched := _EXISTENCE_TERM.fullmatch(text):
         negation, key = matched.groups()
         return lambda obj: (key in _labels(obj)) is not bool(negation)
-    raise bad_request(f"unable to parse requirement: {text!r} is no label requirement")
+    raise bad_request(f"unable to parse requirement: {text!r} is not a label requirement")
 
 
 def _labels(obj: Object) -> Object:
@@ -78,7 +78,7 @@ def _field(obj: Object, names: list[str]) -> str:
             return ""
         case bool():
             return str(value).lower()
-        # The source of an event is selected by its component.
+        # The field `source` of an event selects by its component.
         case {"component": component}:
             return str(component)
         case _:

@@ -1,4 +1,4 @@
-"""The API over HTTPS, on loopback."""
+"""The API server over HTTPS on loopback."""
 
 import asyncio
 import hmac
@@ -24,20 +24,19 @@ from .tls import loopback_identity
 
 _LOG = logging.getLogger(__name__)
 HOST = "127.0.0.1"
-"""The only address that is listened on."""
-# etcd refuses requests above 1.5 MB and the API server those above 3 MB.
+"""The only address that the server listens on."""
+# etcd refuses requests above 1.5 MB, and the API server those above 3 MB.
 _MOST_BYTES = 3 * 1024 * 1024
 _FIRST_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 _PUBLIC_PATHS = frozenset({"/healthz", "/livez", "/readyz"})
-# How long open requests may take when the server stops; watches end at once.
+# Grace period of open requests when the server stops; watches end at once.
 _SHUTDOWN_SECONDS = 1.0
 
 
 class KubeApi:
-    """An API server that lives as long as its context.
+    """An API server for the duration of its context.
 
-    ```python
-    async with KubeApi(kubeconfig=path) as api:
+    ```python async with KubeApi(kubeconfig=path) as api:
         ...  # api.url, api.kubeconfig, api.token, api.authority
     ```
     """
@@ -53,11 +52,10 @@ class KubeApi:
         """Prepare a server.
 
         Args:
-            kubeconfig: where to write one; None for nowhere.
-            port: to listen on; 0 for any that is free.
-            data: the file that keeps the objects from one run to the next; None for none.
-            history: how many changes of a resource a watch may resume over.
-
+            kubeconfig: Path of the kubeconfig to write; None writes none.
+            port: Port to listen on; 0 takes a free one.
+            data: File that stores the objects between runs; None stores them in memory only.
+            history: Number of changes of a resource after which a watch cannot resume.
         """
         self.kubeconfig = kubeconfig
         self.url = ""
@@ -81,16 +79,16 @@ class KubeApi:
 
     @property
     def authority(self) -> bytes:
-        """The certificate (PEM) that a client has to trust."""
+        """Certificate (PEM) that a client must trust."""
         return self._identity.certificate
 
     async def __aenter__(self) -> Self:
-        """Start to listen and write the kubeconfig.
+        """Start listening and write the kubeconfig.
 
         Raises:
-            OSError: the port is taken, or a file cannot be written.
-            ForeignFileError: the kubeconfig's path holds a file of somebody else.
-            DataFileError: the data file is broken, or in use.
+            OSError: The port is in use, or a file cannot be written.
+            FileNotOwnedError: The path of the kubeconfig has a file that this server did not write.
+            DataFileError: The data file is invalid or in use.
 
         """
         async with AsyncExitStack() as context:
@@ -119,7 +117,7 @@ class KubeApi:
         await self._context.aclose()
 
     def render_kubeconfig(self) -> str:
-        """Make the kubeconfig as text."""
+        """Return the kubeconfig as text."""
         return kubeconfig.render(self.url, self.authority, self.token)
 
     async def _listen(self, context: AsyncExitStack) -> None:
@@ -161,7 +159,7 @@ class KubeApi:
             return status_response(ApiError(413, "RequestEntityTooLarge", limit))
         except (ConnectionError, asyncio.CancelledError, web.HTTPException):
             raise
-        except Exception as error:  # a fault of ours ends one request, not the server, and is told as such
+        except Exception as error:  # a bug ends one request, not the server, and is reported as such
             _LOG.exception("%s %s", request.method, request.path)
             return status_response(
                 ApiError(500, "InternalError", f"Internal error occurred: {type(error).__name__}")

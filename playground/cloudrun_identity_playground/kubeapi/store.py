@@ -1,7 +1,7 @@
-"""Objects in memory, one version counter over all of them, and the changes that watches follow.
+"""Objects in memory, one version counter for all of them, and the changes that watches follow.
 
-An object that was stored is never changed again: a write stores another one. So lists, watchers and the
-history share it, and it is made into JSON once however many of them there are.
+A stored object is immutable: a write stores another one. Lists, watches and the history share it, and it is
+encoded as JSON once.
 """
 
 import asyncio
@@ -20,11 +20,11 @@ ObjectKey = tuple[str, str]
 """Namespace (empty if there is none) and name."""
 
 DEFAULT_HISTORY = 4_096
-"""How many changes of a resource are remembered for watches that resume."""
+"""Number of changes of a resource that are kept for watches that resume."""
 
 
 class ChangeType(StrEnum):
-    """What a watch event says happened."""
+    """Type of a watch event."""
 
     ADDED = "ADDED"
     MODIFIED = "MODIFIED"
@@ -32,23 +32,23 @@ class ChangeType(StrEnum):
 
 
 class Ending(StrEnum):
-    """How all open watches of a resource are made to end."""
+    """Forced end of all open watches of a resource."""
 
     CUT = "cut"
     """The connection breaks."""
     EXPIRED = "expire"
-    """Their versions are forgotten: an event says so."""
+    """The versions expire, and an event reports it."""
 
 
 @dataclass(frozen=True)
 class Stored:
-    """An object as it was at one version. It must not be changed."""
+    """An object at one version; immutable."""
 
     object: Object
 
     @cached_property
     def json(self) -> bytes:
-        """The object on the wire."""
+        """The object as JSON."""
         return encode(self.object)
 
 
@@ -70,14 +70,14 @@ class Collection:
         self.objects: dict[ObjectKey, Stored] = {}
         self.closed = False
         self.endings: list[Ending] = []
-        """The ends that watches were made to have; one that is open ends with the next."""
+        """Forced ends; an open watch ends with the next one."""
         self._head = Change(0, ChangeType.ADDED, Stored({}), None)
         self._history: deque[Change] = deque(maxlen=history)
         self._forgotten = forgotten
         self._signal = asyncio.Event()
 
     def record(self, change: Change) -> None:
-        """Append a change and wake who waits for one."""
+        """Append a change and wake waiting watches."""
         if len(self._history) == self._history.maxlen:
             self._forgotten = self._history[0].version
         self._history.append(change)
@@ -86,39 +86,39 @@ class Collection:
         self._wake()
 
     def close(self) -> None:
-        """End every watch: the resource is served no longer."""
+        """End every watch, because the resource is no longer served."""
         self.closed = True
         self._wake()
 
     def end_watches(self, ending: Ending) -> None:
-        """End every open watch, though the resource is served on."""
+        """End every open watch of a resource that remains."""
         self.endings.append(ending)
         self._wake()
 
     def forget(self, version: int) -> None:
-        """Forget the changes before a version, as if there had been too many."""
+        """Remove the changes before a version from the history."""
         self._history.clear()
         self._forgotten = version
 
     @property
     def latest(self) -> Change:
-        """Where a watch of what is yet to come starts."""
+        """Return the change after which a watch of new changes starts."""
         return self._head
 
     @property
     def oldest_version(self) -> int:
-        """A watch may resume from this version or a later one."""
+        """Oldest version from which a watch can resume."""
         return self._forgotten
 
     def after(self, version: int) -> Change:
-        """Find the change after which everything newer than `version` follows."""
+        """Return the change that precedes everything newer than `version`."""
         if self._head.version <= version:
             return self._head
         newer = next(change for change in self._history if change.version > version)
         return Change(version, ChangeType.ADDED, Stored({}), None, next=newer)
 
     async def wait(self, change: Change, timeout: float) -> None:
-        """Return when something follows `change`, the collection is closed, or after `timeout` seconds."""
+        """Wait for a change after `change`, for the end of the collection, or for `timeout` seconds."""
         signal = self._signal
         if change.next is not None or self.closed:
             return
@@ -134,7 +134,7 @@ class Collection:
 
 @dataclass
 class Store:
-    """Everything that is kept."""
+    """All stored objects."""
 
     history: int = DEFAULT_HISTORY
     version: int = 0
@@ -145,36 +145,36 @@ class Store:
         self._collections = defaultdict(lambda: Collection(self.history, self._begun_at))
 
     def begin(self, version: int) -> None:
-        """Go on, while still empty, from a version of an earlier run; the changes up to it are forgotten."""
+        """Start with the version of an earlier run, without a history; the store must be empty."""
         self.version = self._begun_at = version
 
     def restore(self, storage: StorageKey, key: ObjectKey, obj: Object) -> None:
-        """Take an object of an earlier run back as it was."""
+        """Restore an object of an earlier run."""
         self._collections[storage].objects[key] = Stored(obj)
 
     def collection(self, storage: StorageKey) -> Collection:
-        """Find the collection of one resource; it is empty if nothing was ever stored in it."""
+        """Return the collection of one resource."""
         return self._collections[storage]
 
     def find(self, storage: StorageKey, key: ObjectKey) -> Stored | None:
-        """Find one object, if it is there."""
+        """Return one object, if it exists."""
         return self._collections[storage].objects.get(key)
 
     def all(self) -> Iterator[tuple[StorageKey, Stored]]:
-        """List everything."""
+        """Yield all objects."""
         for storage, collection in self._collections.items():
             for stored in collection.objects.values():
                 yield storage, stored
 
     def in_namespace(self, namespace: str) -> Iterator[tuple[StorageKey, Stored]]:
-        """List the objects of a namespace."""
+        """Yield the objects of a namespace."""
         for storage, collection in list(self._collections.items()):
             for (owner, _), stored in list(collection.objects.items()):
                 if owner == namespace:
                     yield storage, stored
 
     def put(self, storage: StorageKey, key: ObjectKey, obj: Object) -> Stored:
-        """Store an object at the next version; it belongs to the store from now on."""
+        """Store an object at the next version; the store takes it over."""
         collection = self._collections[storage]
         previous = collection.objects.get(key)
         stored = self._stamp(obj)
@@ -193,7 +193,7 @@ class Store:
             objects[key] = Stored(read(stored.object))
 
     def remove(self, storage: StorageKey, key: ObjectKey, last: Mapping[str, Any]) -> Stored:
-        """Remove an object; `last` is its final state, which watches get to see."""
+        """Remove an object; `last` is its final state for watches."""
         collection = self._collections[storage]
         previous = collection.objects.pop(key)
         stored = self._stamp(last)
@@ -201,11 +201,11 @@ class Store:
         return stored
 
     def drop(self, storage: StorageKey) -> None:
-        """Forget a resource and end its watches."""
+        """Remove a resource and end its watches."""
         self._collections.pop(storage).close()
 
     def end_watches(self, storage: StorageKey, ending: Ending) -> None:
-        """End the open watches of one resource; those that expire cannot be resumed either."""
+        """End the open watches of one resource; expired ones cannot resume."""
         if ending is Ending.EXPIRED:
             self.version += 1
             self.collection(storage).forget(self.version)
@@ -223,5 +223,5 @@ class Store:
 
 
 def encode(value: Any) -> bytes:
-    """Encode as JSON on the wire."""
+    """Encode as JSON."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()

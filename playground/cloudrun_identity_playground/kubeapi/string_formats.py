@@ -1,4 +1,4 @@
-"""The `format`s of strings that are checked; any other one is taken as it is."""
+"""String formats (`format`) that are validated; others are ignored."""
 
 import datetime as dt
 import re
@@ -35,4 +35,4 @@ FORMATS: Mapping[str, Callable[[str], bool]] = {
     "uuid": _matches(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"),
     "ipv4": _matches(r"\d{1,3}(?:\.\d{1,3}){3}"),
 }
-"""Whether a string has the format."""
+"""Predicates by format."""

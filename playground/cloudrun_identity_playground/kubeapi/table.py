@@ -1,4 +1,4 @@
-"""Objects as the server-side tables that `kubectl get` prints."""
+"""Server-side tables for `kubectl get`."""
 
 import datetime as dt
 import json
@@ -12,7 +12,7 @@ from .resources import Column, Resource
 Object = dict[str, Any]
 
 _NAME = Column("Name", "string", ".metadata.name", format="name")
-# From these ages (in seconds) on, an age is shown in the coarser unit: kubectl's own rule.
+# Ages in seconds from which the coarser unit is used, as in kubectl.
 _SECONDS_UNTIL, _MINUTES_EXACT_UNTIL, _MINUTES_UNTIL = 2 * 60, 10 * 60, 3 * 3600
 _HOURS_EXACT_UNTIL, _HOURS_UNTIL, _DAYS_EXACT_UNTIL, _DAYS_UNTIL = 8 * 3600, 48 * 3600, 8 * 86400, 730 * 86400
 
@@ -20,15 +20,14 @@ _HOURS_EXACT_UNTIL, _HOURS_UNTIL, _DAYS_EXACT_UNTIL, _DAYS_UNTIL = 8 * 3600, 48 
 def table(
     resource: Resource, objects: Iterable[Object], metadata: Object, *, include: str, header: bool = True
 ) -> Object:
-    """Make a `meta.k8s.io/v1` Table.
+    """Return a `meta.k8s.io/v1` Table.
 
     Args:
-        resource: whose columns they are.
-        objects: one row each, as they are stored.
-        metadata: of the list (or of the one object).
-        include: what comes with a row: `Metadata` (the default of the API), `Object` or `None`.
-        header: whether to describe the columns; a watch does so in its first event only.
-
+        resource: The resource with the columns.
+        objects: The stored objects, one per row.
+        metadata: Metadata of the list or the object.
+        include: Object in each row: `Metadata` (the default), `Object` or `None`.
+        header: Include column definitions; a watch does so in its first event only.
     """
     columns = (*((_NAME,) if resource.name_column else ()), *resource.columns)
     return {
@@ -41,12 +40,12 @@ def table(
 
 
 def partial_metadata(obj: Object) -> Object:
-    """Reduce an object to its metadata."""
+    """Return an object with its metadata only."""
     return {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": obj["metadata"]}
 
 
 def age(since: str, now: dt.datetime | None = None) -> str:
-    """Tell how long ago a time of RFC 3339 was, as kubectl shows it: `90s`, `5m30s`, `3h`, `2d`."""
+    """Return the age of a time (RFC 3339) as kubectl shows it: `90s`, `5m30s`, `3h`, `2d`."""
     try:
         seconds = int(((now or dt.datetime.now(dt.UTC)) - dt.datetime.fromisoformat(since)).total_seconds())
     except (ValueError, TypeError):

@@ -1,4 +1,4 @@
-"""A certificate for loopback, made anew at each start and its own authority: clients trust this one alone."""
+"""Self-signed certificate for loopback, created at each start."""
 
 import datetime as dt
 import ipaddress
@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _VALID = dt.timedelta(days=365)
-# A clock that lags a little behind ours must not refuse the certificate.
+# Accept a client whose clock is a little behind.
 _BACKDATED = dt.timedelta(hours=1)
 _NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kubeapi playground")])
 _HOSTS = x509.SubjectAlternativeName(
@@ -38,16 +38,16 @@ _USAGE = x509.KeyUsage(
 
 @dataclass(frozen=True)
 class Identity:
-    """What a server shows, which is what its clients trust, and the key to it; both PEM."""
+    """Certificate and key as PEM; clients trust this certificate only."""
 
     certificate: bytes
     key: bytes
 
     def server_context(self) -> ssl.SSLContext:
-        """Make a context that serves this certificate."""
+        """Return a TLS context with this certificate."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.set_alpn_protocols(["http/1.1"])
-        # The ssl module reads certificates from files only; this one is for its owner alone.
+        # The ssl module reads certificates from files only; this one is readable by its owner only.
         with tempfile.NamedTemporaryFile() as chain:
             chain.write(self.key + self.certificate)
             chain.flush()
@@ -56,7 +56,7 @@ class Identity:
 
 
 def loopback_identity() -> Identity:
-    """Make an identity for 127.0.0.1, ::1 and localhost."""
+    """Create a certificate for 127.0.0.1, ::1 and localhost."""
     key = ec.generate_private_key(ec.SECP256R1())
     public, now = key.public_key(), dt.datetime.now(dt.UTC)
     certificate = (

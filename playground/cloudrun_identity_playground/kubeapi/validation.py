@@ -1,7 +1,7 @@
-"""Checks an object against its schema and says what is wrong in the API server's own words.
+"""Validation of objects against a schema, with the API server's messages.
 
-The words are those of Kubernetes 1.36: a rule that a scalar breaks shows the scalar, one that an object or
-a list breaks shows the message alone.
+Messages are those of Kubernetes 1.36: the error of a rule on a scalar includes the value, that of a rule on
+an object or a list does not.
 """
 
 import json
@@ -15,7 +15,7 @@ from .string_formats import FORMATS
 
 Object = dict[str, Any]
 
-# With one of these the rules are not asked: they may rely on what the schema promises of types and sizes.
+# Rules are not evaluated after one of these errors, because they rely on types and sizes of the schema.
 _BLOCKS_RULES = frozenset({Cause.REQUIRED, Cause.TYPE, Cause.NOT_SUPPORTED, Cause.TOO_LONG, Cause.TOO_MANY})
 _RULES_NOT_CHECKED = FieldError(
     "<nil>",
@@ -29,10 +29,10 @@ _INT_OR_STRING = "integer,string"
 def validate(
     obj: Object, schema: Schema, old: Object | None = None, found: Iterable[FieldError] = ()
 ) -> list[FieldError]:
-    """Find everything that is wrong with an object, after what was `found` wrong with its metadata.
+    """Return all errors of an object, after those `found` in its metadata.
 
-    With `old`, a part that has not changed is not judged again, so that a definition may become stricter
-    without making its objects unwritable (ratcheting); transition rules are asked of every part.
+    With `old`, unchanged parts are not validated again, so that a definition can become stricter without
+    making its objects unwritable (ratcheting). Transition rules apply to every part.
     """
     before = _ABSENT if old is None else old
     errors = [*found, *_check(_Place("", obj, before, root=True), schema)]
@@ -44,13 +44,13 @@ def validate(
 
 
 def validate_part(value: Any, schema: Schema) -> list[FieldError]:
-    """Find what is wrong with a value of a schema's field; rules are asked of what is right otherwise."""
+    """Return the errors of a field's value; rules are evaluated if there are no other errors."""
     place = _Place("", value, _ABSENT)
     return list(_check(place, schema)) or list(_check_rules(place, schema))
 
 
 class _Absent:
-    """There was no such part before."""
+    """Marker of a part that did not exist before."""
 
 
 _ABSENT = _Absent()
@@ -254,7 +254,7 @@ def _check_rules(place: _Place, schema: Schema) -> Iterator[FieldError]:
 
 
 def _at_root(obj: Any) -> Any:
-    """Show what a rule at the root sees: of the metadata `name` and `generateName` alone."""
+    """Return the object for a rule at the root, with `name` and `generateName` as its only metadata."""
     if not isinstance(obj, dict):
         return None
     metadata = obj.get("metadata") or {}

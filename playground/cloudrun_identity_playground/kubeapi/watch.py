@@ -1,4 +1,4 @@
-"""Watches: the changes of one resource as a client asked to see them."""
+"""Watches: changes of one resource in the form that a client requested."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -13,39 +13,39 @@ from .store import Change, ChangeType, Collection, Ending, Store, Stored, encode
 Object = dict[str, Any]
 
 BOOKMARK_INTERVAL = 10.0
-"""Seconds between bookmarks of a watch on which nothing happens."""
+"""Seconds between bookmarks of a watch without changes."""
 _LONGEST = 1800.0
 
 
 class WatchCutError(ConnectionError):
-    """The watch ends in the middle, without a word."""
+    """The end of a watch whose connection breaks."""
 
 
 @dataclass(frozen=True)
 class WatchOptions:
-    """What a client asked for."""
+    """Options of a watch request."""
 
     since: int
-    """Changes after this version; 0 begins with the objects there are."""
+    """Version after which changes are sent; 0 starts with the existing objects."""
     seconds: float = _LONGEST
-    """How long at most."""
+    """Maximal duration."""
     bookmarks: bool = False
 
 
 @dataclass(frozen=True)
 class Watch:
-    """One client's view of a collection."""
+    """Watch of one client on a collection."""
 
     store: Store
     collection: Collection
     resource: Resource
     is_selected: Selector
-    """Whether an object, as it is stored, is seen."""
+    """Predicate of stored objects."""
     show: Callable[[Stored], Object | bytes]
-    """An object in the form asked for; bytes if it is at hand as JSON."""
+    """Renders an object in the requested form; returns bytes if JSON is cached."""
 
     async def events(self, options: WatchOptions) -> AsyncGenerator[bytes, None]:
-        """Yield lines of JSON, as many as are at hand, until the time is up or the resource is gone."""
+        """Yield lines of JSON in batches, until the time is over or the resource is removed."""
         loop = asyncio.get_running_loop()
         end = loop.time() + min(options.seconds, _LONGEST)
         if options.since and options.since < self.collection.oldest_version:
@@ -96,7 +96,7 @@ class Watch:
         return b"".join(lines), position
 
     def _seen_as(self, change: Change) -> ChangeType | None:
-        """Tell what the watch sees: what comes into its selection is added, what leaves it deleted."""
+        """Return the event type: an object that enters the selection is added, one that leaves is deleted."""
         before = change.previous is not None and self.is_selected(change.previous.object)
         after = change.type is not ChangeType.DELETED and self.is_selected(change.stored.object)
         match before, after:

@@ -36,7 +36,7 @@ async def apply_examples(cluster: Cluster) -> list[Subject]:
     return [Subject.of(obj) for obj in objects if obj["kind"] in KINDS]
 
 
-async def test_what_is_applied_is_there(cluster: Cluster) -> None:
+async def test_applied_objects_are_read_back(cluster: Cluster) -> None:
     subjects = await apply_examples(cluster)
 
     found = await cluster.read(subjects)
@@ -45,7 +45,7 @@ async def test_what_is_applied_is_there(cluster: Cluster) -> None:
     assert all(Readiness.of(obj).reason == "NotObserved" for obj in found.values())
 
 
-async def test_a_cluster_that_has_our_kinds_is_refused(cluster: Cluster) -> None:
+async def test_cluster_with_the_operators_crds_is_refused(cluster: Cluster) -> None:
     await cluster.refuse_if_in_use()
     await cluster.install_definitions()
 
@@ -53,7 +53,7 @@ async def test_a_cluster_that_has_our_kinds_is_refused(cluster: Cluster) -> None
         await cluster.refuse_if_in_use()
 
 
-async def test_what_was_installed_is_removed_and_the_rest_stays(cluster: Cluster, kubeconfig: str) -> None:
+async def test_remove_deletes_installed_objects_only(cluster: Cluster, kubeconfig: str) -> None:
     somebody = await connect(kubeconfig)
     await somebody.create(NAMESPACES, {"metadata": {"name": "flows"}})
     await apply_examples(cluster)
@@ -68,7 +68,7 @@ async def test_what_was_installed_is_removed_and_the_rest_stays(cluster: Cluster
     await somebody.close()
 
 
-async def test_a_manifest_that_is_refused_is_named_with_the_reason(cluster: Cluster) -> None:
+async def test_refused_manifest_is_reported_with_the_reason(cluster: Cluster) -> None:
     await cluster.install_definitions()
     project = {
         "apiVersion": "cloudrun-identity.dev/v1alpha1",
@@ -81,12 +81,12 @@ async def test_a_manifest_that_is_refused_is_named_with_the_reason(cluster: Clus
         await cluster.apply(project)
 
 
-async def test_an_address_without_a_server_is_one_line(tmp_path: Path) -> None:
+async def test_unreachable_server_is_reported_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(DemoError, match="kubeconfig"):
         await Cluster.connect(str(tmp_path / "missing"))
 
 
-async def test_tables_are_read_without_kubectl(cluster: Cluster, kubeconfig: str, tmp_path: Path) -> None:
+async def test_tables_are_rendered_without_kubectl(cluster: Cluster, kubeconfig: str, tmp_path: Path) -> None:
     await apply_examples(cluster)
 
     command, output = await Kubectl(kubeconfig, tmp_path, None).get("IdentityAttachment")
@@ -97,7 +97,9 @@ async def test_tables_are_read_without_kubectl(cluster: Cluster, kubeconfig: str
     assert first.split()[:3] == ["payments", "checkout", "Service"]
 
 
-async def test_no_objects_are_no_table(cluster: Cluster, kubeconfig: str, tmp_path: Path) -> None:
+async def test_list_without_objects_prints_no_table(
+    cluster: Cluster, kubeconfig: str, tmp_path: Path
+) -> None:
     await cluster.install_definitions()
 
     _, output = await Kubectl(kubeconfig, tmp_path, None).get("PolicyLedger", "cloudrun-identity")
@@ -120,32 +122,32 @@ def ready(status: str, reason: str, message: str = "") -> list[dict[str, str]]:
     ]
 
 
-def test_an_object_is_ready_when_its_condition_says_so_of_this_generation() -> None:
+def test_object_is_ready_if_the_condition_has_its_generation() -> None:
     obj = identity(observedGeneration=2, conditions=ready("True", "UpToDate"))
 
     assert Readiness.of(obj) == Readiness(True, "UpToDate", "")
 
 
-def test_an_object_that_is_not_ready_tells_why() -> None:
+def test_unready_object_reports_reason_and_message() -> None:
     obj = identity(observedGeneration=2, conditions=ready("False", "InUse", "checkout runs as it"))
 
     assert Readiness.of(obj) == Readiness(False, "InUse", "checkout runs as it")
 
 
-def test_a_condition_of_an_older_generation_does_not_count() -> None:
+def test_condition_of_an_older_generation_is_ignored() -> None:
     obj = identity(observedGeneration=1, conditions=ready("True", "UpToDate"))
 
     assert not Readiness.of(obj).is_ready
 
 
-def test_an_object_without_status_is_not_ready() -> None:
+def test_object_without_status_is_not_ready() -> None:
     obj = identity()
     del obj["status"]
 
     assert not Readiness.of(obj).is_ready
 
 
-def test_subjects_are_named_as_people_name_them() -> None:
+def test_subject_is_printed_as_kind_namespace_and_name() -> None:
     project = {"kind": "ManagedProject", "metadata": {"name": "flows"}}
 
     assert str(Subject.of(identity())) == "CloudRunIdentity flows/prefect-runner"

@@ -13,7 +13,7 @@ def cloud(
     return CloudState(policies=policies or {}, accounts_of_workloads=workloads or {})
 
 
-def test_a_new_member_is_marked_and_the_others_of_its_role_are_kept() -> None:
+def test_added_member_is_marked_and_others_are_not() -> None:
     before = cloud({PROJECT: {"roles/run.admin": ("user:dana@example.com",)}})
     now = cloud({PROJECT: {"roles/run.admin": ("user:dana@example.com", "group:ops@example.com")}})
 
@@ -29,14 +29,14 @@ def test_a_new_member_is_marked_and_the_others_of_its_role_are_kept() -> None:
     ]
 
 
-def test_a_new_role_is_marked_with_all_its_members() -> None:
+def test_added_role_is_marked_with_all_members() -> None:
     (section,) = compare(cloud(), cloud({PROJECT: {"roles/run.admin": ("group:ops@example.com",)}}))
 
     assert section.is_changed
     assert [line.mark for line in section.lines] == [Mark.ADDED, Mark.ADDED]
 
 
-def test_a_member_that_is_gone_is_shown_in_its_place() -> None:
+def test_removed_member_is_shown_in_its_old_place() -> None:
     before = cloud({PROJECT: {"roles/viewer": ("user:a@example.com", "user:b@example.com")}})
     (section,) = compare(before, cloud({PROJECT: {"roles/viewer": ("user:b@example.com",)}}))
 
@@ -47,19 +47,19 @@ def test_a_member_that_is_gone_is_shown_in_its_place() -> None:
     ]
 
 
-def test_a_workload_that_moved_shows_both_accounts() -> None:
+def test_workload_with_a_new_account_shows_both_accounts() -> None:
     (section,) = compare(cloud(workloads={SERVICE: "old@x"}), cloud(workloads={SERVICE: "new@x"}))
 
     assert section.heading == "Service acme-shop/europe-west1/checkout runs as"
     assert [str(line) for line in section.lines] == ["- old@x", "+ new@x"]
 
 
-def test_a_workload_that_did_not_move_shows_one() -> None:
+def test_unchanged_workload_shows_one_account() -> None:
     (section,) = compare(cloud(workloads={SERVICE: "old@x"}), cloud(workloads={SERVICE: "old@x"}))
 
     assert not section.is_changed
     assert [str(line) for line in section.lines] == ["  old@x"]
 
 
-def test_a_resource_without_bindings_is_not_mentioned() -> None:
+def test_resource_without_bindings_is_omitted() -> None:
     assert list(compare(cloud({PROJECT: {}}), cloud({PROJECT: {}}))) == []

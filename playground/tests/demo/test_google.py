@@ -19,7 +19,7 @@ def state(**parts: object) -> CloudState:
     return parse_state({**empty, "services": {}, "jobs": {}, "workerPools": {}, **parts})
 
 
-def test_policies_go_by_full_resource_names() -> None:
+def test_policies_have_full_resource_names() -> None:
     binding = {"role": "roles/viewer", "members": ["user:a@example.com"]}
     account = "projects/acme-shop/serviceAccounts/checkout@acme-shop.iam.gserviceaccount.com"
 
@@ -31,7 +31,7 @@ def test_policies_go_by_full_resource_names() -> None:
     }
 
 
-def test_a_condition_makes_another_binding_of_the_same_role() -> None:
+def test_conditional_binding_is_separate_from_its_role() -> None:
     bindings = [
         {"role": "roles/viewer", "members": ["user:a@example.com"]},
         {"role": "roles/viewer", "members": ["user:b@example.com"], "condition": {"title": "until May"}},
@@ -45,7 +45,7 @@ def test_a_condition_makes_another_binding_of_the_same_role() -> None:
     }
 
 
-def test_the_account_of_a_job_lies_one_level_deeper_than_that_of_a_service() -> None:
+def test_account_of_a_job_is_read_from_its_inner_template() -> None:
     where = "projects/acme-shop/locations/europe-west1"
 
     read = state(
@@ -56,13 +56,13 @@ def test_the_account_of_a_job_lies_one_level_deeper_than_that_of_a_service() -> 
     assert read.accounts_of_workloads == {f"{RUN}/services/web": "web@x", f"{RUN}/jobs/nightly": "job@x"}
 
 
-def test_a_workload_that_names_no_account_runs_as_the_default_one() -> None:
+def test_workload_without_account_runs_as_the_default() -> None:
     read = state(services={"projects/acme-shop/locations/europe-west1/services/web": {"template": {}}})
 
     assert read.accounts_of_workloads[f"{RUN}/services/web"] == "42-compute@developer.gserviceaccount.com"
 
 
-def test_a_removal_is_undone_once_the_member_holds_the_role_again() -> None:
+def test_removal_is_undone_when_the_member_has_the_role() -> None:
     removal = MemberRemoval(PROJECT, "roles/viewer", "user:a@example.com")
     held = {"bindings": [{"role": "roles/viewer", "members": ["user:a@example.com"]}]}
 
@@ -71,7 +71,7 @@ def test_a_removal_is_undone_once_the_member_holds_the_role_again() -> None:
     assert not state().has(removal)
 
 
-def test_changes_are_sent_as_the_control_api_takes_them() -> None:
+def test_changes_have_the_format_of_the_control_api() -> None:
     assert json.loads(MemberRemoval(PROJECT, "roles/viewer", "user:a@example.com").to_json()) == {
         "policy": PROJECT,
         "remove": [{"role": "roles/viewer", "member": "user:a@example.com"}],
@@ -92,5 +92,5 @@ def test_changes_are_sent_as_the_control_api_takes_them() -> None:
          "ServiceAccount a@p.iam.gserviceaccount.com"),
     ],
 )  # fmt: skip
-def test_resources_are_called_by_their_kind_and_names(resource: str, said: str) -> None:
+def test_short_names_have_kind_and_names(resource: str, said: str) -> None:
     assert short_name(resource) == said

@@ -25,14 +25,14 @@ def schema_of(kind: str) -> Schema:
 
 
 @pytest.mark.parametrize("obj", OURS, ids=lambda obj: str(Subject.of(obj)))
-def test_an_example_keeps_to_the_schema_of_its_kind(obj: Object) -> None:
+def test_examples_match_the_schemas(obj: Object) -> None:
     schema = schema_of(obj["kind"])
 
     assert prune(deepcopy(obj), schema) == [], "fields that the schema does not have"
     assert list(validate(obj, schema)) == []
 
 
-def test_namespaces_come_before_what_is_in_them() -> None:
+def test_namespaces_come_before_their_objects() -> None:
     made: set[str] = set()
     for obj in OBJECTS:
         if obj["kind"] == "Namespace":
@@ -40,14 +40,14 @@ def test_namespaces_come_before_what_is_in_them() -> None:
         assert obj["metadata"].get("namespace") in {None, *made}
 
 
-def test_every_project_gets_the_drift_interval() -> None:
+def test_drift_interval_is_set_in_every_project() -> None:
     intervals = [obj["spec"]["driftInterval"] for obj in OURS if obj["kind"] == "ManagedProject"]
 
     assert len(intervals) == 3
     assert set(intervals) == {"10s"}
 
 
-def test_the_seed_has_all_workloads_that_the_examples_attach_to() -> None:
+def test_seed_has_all_workloads_of_the_attachments() -> None:
     emulator = Emulator(seed=load_seed(manifests.SEED))
     seeded = parse_state(snapshot(emulator.cloud)).accounts_of_workloads
     attached = [obj["spec"]["workload"]["name"] for obj in OURS if obj["kind"] == "IdentityAttachment"]
@@ -56,7 +56,7 @@ def test_the_seed_has_all_workloads_that_the_examples_attach_to() -> None:
     assert drift.MOVED_WORKLOAD in seeded
 
 
-def test_the_story_speaks_of_objects_that_are_applied() -> None:
+def test_subjects_of_the_drift_step_are_applied() -> None:
     applied = {Subject.of(obj) for obj in OURS}
 
     assert {drift.REMOVAL_SUBJECT, drift.MOVE_SUBJECT} <= applied
@@ -71,5 +71,5 @@ def test_the_story_speaks_of_objects_that_are_applied() -> None:
         ("IdentityKey", 2, "2 IdentityKeys"),
     ],
 )
-def test_objects_are_counted_in_words(kind: str, count: int, said: str) -> None:
+def test_numbers_of_objects_are_printed_in_words(kind: str, count: int, said: str) -> None:
     assert manifests.amount(kind, count) == said

@@ -36,13 +36,13 @@ async def tried(google: GoogleCloud) -> list[str | None]:
     return [refusal and refusal.message.split("'")[1] for refusal in refusals]
 
 
-async def test_an_account_without_grants_may_do_nothing(
+async def test_account_without_grants_is_refused_everything(
     cloud: tuple[GoogleCloud, aiohttp.ClientSession, str],
 ) -> None:
     assert None not in await tried(cloud[0])
 
 
-async def test_the_broad_roles_reach_what_is_nobody_elses_business(
+async def test_broad_roles_allow_what_an_attacker_wants(
     cloud: tuple[GoogleCloud, aiohttp.ClientSession, str],
 ) -> None:
     google, session, url = cloud
@@ -53,7 +53,7 @@ async def test_the_broad_roles_reach_what_is_nobody_elses_business(
     assert await tried(google) == [None, None, None]
 
 
-async def test_four_permissions_and_one_account_do_what_they_are_there_for(
+async def test_least_privilege_allows_only_the_purpose(
     cloud: tuple[GoogleCloud, aiohttp.ClientSession, str],
 ) -> None:
     google, session, url = cloud

@@ -31,7 +31,7 @@ async def never_answers() -> bool:
     return False
 
 
-async def test_a_part_that_answers_is_started_and_ended(parts: Parts) -> None:
+async def test_part_starts_and_stops(parts: Parts) -> None:
     await parts.start("Google Cloud", ("exec sleep 60",), answers)
 
     assert len(parts.pids) == 1
@@ -40,14 +40,14 @@ async def test_a_part_that_answers_is_started_and_ended(parts: Parts) -> None:
     assert not parts.pids
 
 
-async def test_a_part_that_ends_before_it_answers_is_a_failure(parts: Parts) -> None:
+async def test_part_that_ends_during_its_start_fails(parts: Parts) -> None:
     with pytest.raises(DemoError, match="the operator ended unexpectedly with exit code 3"):
         await parts.start("operator", ("echo no such cluster; exit 3",), never_answers)
 
     assert parts.last_log_lines() == ["operator: no such cluster"]
 
 
-async def test_a_part_that_never_answers_is_a_failure(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_part_that_does_not_answer_fails(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "START_TIMEOUT", 0.0)
 
     with pytest.raises(DemoError, match="the operator does not answer"):
@@ -55,9 +55,7 @@ async def test_a_part_that_never_answers_is_a_failure(parts: Parts, monkeypatch:
     await parts.stop_all()
 
 
-async def test_a_part_that_ignores_the_signal_is_killed(
-    parts: Parts, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_part_that_ignores_sigterm_is_killed(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "STOP_TIMEOUT", 0.2)
     ready = parts.directory / "ready"
 
@@ -70,7 +68,7 @@ async def test_a_part_that_ignores_the_signal_is_killed(
     assert not parts.pids
 
 
-async def test_a_part_that_has_ended_can_be_stopped(parts: Parts) -> None:
+async def test_ended_part_can_be_stopped(parts: Parts) -> None:
     with pytest.raises(DemoError):
         await parts.start("operator", ("exit 0",), never_answers)
 
@@ -78,7 +76,7 @@ async def test_a_part_that_has_ended_can_be_stopped(parts: Parts) -> None:
     assert not parts.pids
 
 
-async def test_the_last_log_line_is_shortened(parts: Parts) -> None:
+async def test_last_log_line_is_truncated(parts: Parts) -> None:
     with pytest.raises(DemoError):
         await parts.start("operator", (f"echo first; echo {'x' * 400}; echo; exit 1",), never_answers)
 
@@ -86,7 +84,7 @@ async def test_the_last_log_line_is_shortened(parts: Parts) -> None:
     assert line == f"operator: {'x' * 299}…"
 
 
-def test_settings_of_another_operator_do_not_reach_the_parts() -> None:
+def test_environment_omits_settings_of_another_operator() -> None:
     inherited = {"CLOUDRUN_IDENTITY_RUN_HTTP_PORT": "1", "KUBECONFIG": "/mine", "PATH": "/bin"}
 
     assert environment(inherited) == {
@@ -96,7 +94,7 @@ def test_settings_of_another_operator_do_not_reach_the_parts() -> None:
     }
 
 
-def test_loopback_is_added_to_what_needs_no_proxy() -> None:
+def test_loopback_is_added_to_no_proxy() -> None:
     assert environment({"no_proxy": "example.com"})["no_proxy"] == "example.com,127.0.0.1,localhost"
 
 

@@ -31,9 +31,7 @@ def test_a_paragraph_is_wrapped_at_the_width_between_words(screen: Screen, strea
     assert " ".join(stream.getvalue().split()) == ("some-word " * 40).strip()
 
 
-def test_on_a_narrow_terminal_lines_are_as_long_as_it_is_wide(
-    stream: StringIO, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_lines_fit_a_narrow_terminal(stream: StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "60")
     screen = Screen(stream, live=True, colour=False)
 
@@ -43,13 +41,13 @@ def test_on_a_narrow_terminal_lines_are_as_long_as_it_is_wide(
     assert 50 < max(map(len, stream.getvalue().splitlines())) <= 60
 
 
-def test_a_word_longer_than_the_line_stays_whole(screen: Screen, stream: StringIO) -> None:
+def test_long_word_is_not_split(screen: Screen, stream: StringIO) -> None:
     screen.columns([["event", f"member {'x' * 200}"]])
 
     assert "x" * 200 in stream.getvalue()
 
 
-def test_the_last_column_hangs_under_itself_when_it_is_wrapped(screen: Screen, stream: StringIO) -> None:
+def test_wrapped_last_column_is_indented(screen: Screen, stream: StringIO) -> None:
     screen.columns([["event", "word " * 40], ["drift", "none"]])
 
     first, second, *_, last = stream.getvalue().splitlines()
@@ -58,7 +56,7 @@ def test_the_last_column_hangs_under_itself_when_it_is_wrapped(screen: Screen, s
     assert last == "   drift  none"
 
 
-def test_without_a_terminal_progress_is_one_line_for_each_new_state(screen: Screen, stream: StringIO) -> None:
+def test_progress_without_terminal_prints_each_new_state(screen: Screen, stream: StringIO) -> None:
     screen.progress("1 of 2", "0.1 s")
     screen.progress("1 of 2", "0.2 s")
     screen.progress("2 of 2", "0.3 s")
@@ -66,7 +64,7 @@ def test_without_a_terminal_progress_is_one_line_for_each_new_state(screen: Scre
     assert stream.getvalue() == "   0.1 s  1 of 2\n   0.3 s  2 of 2\n"
 
 
-def test_on_a_terminal_progress_rewrites_its_line_and_leaves_none_behind(stream: StringIO) -> None:
+def test_progress_on_a_terminal_overwrites_its_line(stream: StringIO) -> None:
     screen = Screen(stream, live=True, colour=False)
 
     screen.progress("1 of 2", "0.1 s")
@@ -76,12 +74,12 @@ def test_on_a_terminal_progress_rewrites_its_line_and_leaves_none_behind(stream:
     assert stream.getvalue() == "\r\x1b[K   0.1 s  1 of 2\r\x1b[K   0.2 s  1 of 2\r\x1b[K   done\n"
 
 
-def test_colour_comes_only_where_it_is_wanted(stream: StringIO) -> None:
+def test_colors_are_used_only_if_enabled(stream: StringIO) -> None:
     assert Screen(stream, live=True, colour=True).style("good", Style.GOOD) == "\x1b[32mgood\x1b[0m"
     assert Screen(stream, live=True, colour=False).style("good", Style.GOOD) == "good"
 
 
-def test_a_terminal_gets_colour_unless_no_color_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_color_disables_colors_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminal(StringIO):
         def isatty(self) -> bool:
             return True
@@ -93,15 +91,15 @@ def test_a_terminal_gets_colour_unless_no_color_is_set(monkeypatch: pytest.Monke
     assert Screen.on(Terminal()).style("x", Style.BAD) == "x"
 
 
-def test_a_failure_tells_why_and_what_is_known(screen: Screen, stream: StringIO) -> None:
+def test_failure_prints_reason_and_evidence(screen: Screen, stream: StringIO) -> None:
     screen.failure("the operator ended", ["operator: boom"])
 
     assert stream.getvalue() == "\nFailed: the operator ended\n   operator: boom\n"
 
 
-def test_cells_are_padded_to_their_column_but_the_last_one_is_not() -> None:
+def test_all_cells_but_the_last_are_padded() -> None:
     assert align([["a", "b"], ["long", "c"]], gap=2) == [["a     ", "b"], ["long  ", "c"]]
 
 
-def test_a_column_has_its_least_width() -> None:
+def test_column_has_its_minimal_width() -> None:
     assert align([["a", "b"]], gap=3, minimum=6) == [["a     ", "b"]]

@@ -20,7 +20,7 @@ def table(*rows: list[Any]) -> dict[str, Any]:
     }
 
 
-def test_columns_are_three_spaces_apart_and_those_of_o_wide_are_left_out() -> None:
+def test_columns_have_kubectls_gap_and_omit_wide_ones() -> None:
     assert render(table(["checkout", "True", "as declared", "5s"], ["ci", "False", "", "12m"])) == (
         "NAME       READY   AGE\n"
         "checkout   True    5s\n"
@@ -28,7 +28,7 @@ def test_columns_are_three_spaces_apart_and_those_of_o_wide_are_left_out() -> No
     )  # fmt: skip
 
 
-def test_a_short_column_is_six_wide() -> None:
+def test_short_column_has_minimal_width() -> None:
     narrow = {
         "columnDefinitions": [{"name": "A"}, {"name": "B"}],
         "rows": [{"cells": ["x", "y"], "object": {"metadata": {}}}],
@@ -44,7 +44,7 @@ def test_all_namespaces_add_a_column() -> None:
     )  # fmt: skip
 
 
-def test_a_cell_without_a_value_is_empty_and_one_of_many_lines_is_cut() -> None:
+def test_null_cell_is_empty_and_multiline_cell_is_cut() -> None:
     assert render(table(["checkout", None, "", "5s"], ["ci", "a\nb", "", "5s"])) == (
         "NAME       READY   AGE\n"
         "checkout           5s\n"
@@ -52,9 +52,9 @@ def test_a_cell_without_a_value_is_empty_and_one_of_many_lines_is_cut() -> None:
     )  # fmt: skip
 
 
-def test_booleans_are_written_as_json_writes_them() -> None:
+def test_booleans_are_printed_as_json() -> None:
     assert render(table(["checkout", True, "", "5s"])).splitlines()[1] == "checkout   true    5s"
 
 
-def test_nothing_is_printed_for_no_rows() -> None:
+def test_table_without_rows_is_empty() -> None:
     assert render(table()) == ""

@@ -133,7 +133,7 @@ def is_answered(case: Case, response: Any) -> bool:
         for transport in case.transports
     ],
 )
-async def test_a_synchronous_client_is_answered(emulator: Emulator, case: Case, transport: str) -> None:
+async def test_synchronous_client_gets_an_answer(emulator: Emulator, case: Case, transport: str) -> None:
     def call() -> Any:
         with sync_client(case, transport, emulator) as client:
             return getattr(client, case.method)(request=case.request)
@@ -142,7 +142,7 @@ async def test_a_synchronous_client_is_answered(emulator: Emulator, case: Case, 
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.async_client.__name__)
-async def test_an_asynchronous_client_is_answered(emulator: Emulator, case: Case) -> None:
+async def test_asynchronous_client_gets_an_answer(emulator: Emulator, case: Case) -> None:
     async with grpc.aio.insecure_channel(emulator.grpc_address) as channel:
         transport = case.async_client.get_transport_class("grpc_asyncio")(channel=channel)
         call: Callable[..., Any] = getattr(case.async_client(transport=transport), case.method)

@@ -59,7 +59,7 @@ def get_policy(address: str) -> policy_pb2.Policy:
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
-def test_it_says_where_it_listens_serves_and_ends_cleanly_on_a_signal(stop: signal.Signals) -> None:
+def test_command_prints_addresses_and_stops_on_a_signal(stop: signal.Signals) -> None:
     with running("--port", "0", "--rest-port", "0") as (process, line):
         ready = READY.fullmatch(line)
         assert ready is not None, line
@@ -72,7 +72,7 @@ def test_it_says_where_it_listens_serves_and_ends_cleanly_on_a_signal(stop: sign
     assert errors == ""
 
 
-def test_every_option_is_taken_from_the_environment(tmp_path: Path) -> None:
+def test_options_are_read_from_the_environment(tmp_path: Path) -> None:
     seed = tmp_path / "seed.yaml"
     seed.write_text(
         "projects: [{projectID: shop, policy: [{role: roles/viewer, members: ['user:ann@example.com']}]}]"
@@ -86,7 +86,7 @@ def test_every_option_is_taken_from_the_environment(tmp_path: Path) -> None:
         assert get_policy(ready[1]).bindings[0].role == "roles/viewer"
 
 
-def test_a_taken_port_is_one_line_and_exit_2() -> None:
+def test_port_in_use_is_one_line_and_exit_code_2() -> None:
     with running("--port", "0") as (_, line):
         port = line.strip().rpartition(":")[2]
         second = run(["--port", port])
@@ -107,13 +107,13 @@ def test_a_taken_port_is_one_line_and_exit_2() -> None:
         ([], "--port"),
     ],
 )
-def test_a_bad_option_is_named(options: list[str], named: str) -> None:
+def test_invalid_option_is_named(options: list[str], named: str) -> None:
     result = CliRunner().invoke(emulator, options)
     assert result.exit_code == 2
     assert named in result.output
 
 
-def test_a_bad_seed_is_one_line_and_exit_2(tmp_path: Path) -> None:
+def test_invalid_seed_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
     seed = tmp_path / "seed.yaml"
     seed.write_text("nonsense: 1")
     result = CliRunner().invoke(emulator, ["--port", "0", "--seed", str(seed)])
@@ -122,7 +122,7 @@ def test_a_bad_seed_is_one_line_and_exit_2(tmp_path: Path) -> None:
     assert f"{seed}:1: nonsense: " in result.output
 
 
-def test_what_google_would_refuse_in_a_seed_names_file_and_line(tmp_path: Path) -> None:
+def test_seed_that_google_refuses_names_file_and_line(tmp_path: Path) -> None:
     seed = tmp_path / "seed.yaml"
     seed.write_text(
         "projects:\n- projectID: shop\n  serviceAccounts:\n  - accountID: checkout\n  - accountID: x\n"

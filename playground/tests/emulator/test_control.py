@@ -63,9 +63,7 @@ async def test_calls_are_shown_and_reset(control: Control, clients: Clients) -> 
     assert await control("GET", "/calls") == (200, {})
 
 
-async def test_the_state_of_one_resource_is_that_of_what_is_below_it(
-    control: Control, clients: Clients
-) -> None:
+async def test_state_of_a_resource_includes_everything_below(control: Control, clients: Clients) -> None:
     for project in ("shop", "shop-2"):
         await clients.create_account(project=project)
         await clients.grant(EVE["role"], EVE["member"], resource=f"projects/{project}")
@@ -82,7 +80,7 @@ async def test_the_state_of_one_resource_is_that_of_what_is_below_it(
     assert of_account["projects"] == {}
 
 
-async def test_the_state_shows_everything_and_no_private_key(control: Control, clients: Clients) -> None:
+async def test_state_shows_everything_but_private_keys(control: Control, clients: Clients) -> None:
     account = await clients.create_account()
     key = await clients.iam.create_service_account_key(name=account.name)
     await clients.grant("roles/viewer", MEMBER)
@@ -126,7 +124,7 @@ class TestEdits:
         assert members(after, "roles/viewer") == ["user:bob@example.com"]
         assert members(after, "roles/browser") == ["user:eve@example.com"]
 
-    async def test_a_condition_tells_two_grants_apart(self, clients: Clients, emulator: Emulator) -> None:
+    async def test_grants_differ_by_their_condition(self, clients: Clients, emulator: Emulator) -> None:
         grant = {"role": "roles/run.viewer", "member": "user:ann@example.com"}
         conditional = grant | {"condition": {"title": "nightly", "expression": "true"}}
         emulator.edit({"policy": PROJECT, "add": [grant, conditional]})
@@ -153,9 +151,7 @@ class TestEdits:
             emulator.edit({"policy": f"//{host}.googleapis.com/{resource}", "add": [grant]})
             assert members(await clients.policy(resource), role) == ["user:eve@example.com"]
 
-    async def test_an_unchecked_entry_makes_any_later_write_fail_until_it_is_gone(
-        self, control: Control, clients: Clients
-    ) -> None:
+    async def test_unchecked_member_makes_later_writes_fail(self, control: Control, clients: Clients) -> None:
         ghost = {"role": "roles/viewer", "member": "serviceAccount:ghost@shop.iam.gserviceaccount.com"}
         assert await control("POST", "/edit", {"policy": PROJECT, "add": [ghost], "unchecked": True}) == (
             200,
@@ -173,7 +169,7 @@ class TestEdits:
         assert (await control("POST", "/edit", {"policy": PROJECT, "remove": [ghost]}))[0] == 200
         assert await clients.grant("roles/browser", "user:ann@example.com")
 
-    async def test_a_checked_edit_cannot_leave_such_an_entry(self, control: Control) -> None:
+    async def test_checked_edit_refuses_an_invalid_member(self, control: Control) -> None:
         ghost = {"role": "roles/viewer", "member": "serviceAccount:ghost@shop.iam.gserviceaccount.com"}
         await control("POST", "/edit", {"policy": PROJECT, "add": [EVE]})  # the project comes into being
         status, answer = await control("POST", "/edit", {"policy": PROJECT, "add": [ghost]})
@@ -182,7 +178,7 @@ class TestEdits:
             "Service account ghost@shop.iam.gserviceaccount.com does not exist.",
         )
 
-    async def test_a_workload_is_moved_to_another_account_by_a_new_revision(
+    async def test_edit_deploys_a_revision_with_another_account(
         self, clients: Clients, emulator: Emulator
     ) -> None:
         account = await clients.create_account()
@@ -202,7 +198,7 @@ class TestEdits:
         pool = await clients.worker_pools.get_worker_pool(name=f"{LOCATION}/workerPools/queue")
         assert pool.template.service_account == account.email
 
-    async def test_the_new_revisions_of_a_workload_fail_until_they_are_let(
+    async def test_new_revisions_fail_to_start_until_reset(
         self, clients: Clients, emulator: Emulator
     ) -> None:
         account = await clients.create_account()
@@ -229,7 +225,7 @@ class TestEdits:
     @pytest.mark.parametrize(
         "said", [{}, {"serviceAccount": "", "failsToStart": ""}], ids=["nothing", "both"]
     )
-    async def test_a_workload_is_changed_in_one_way_at_a_time(
+    async def test_workload_edit_needs_exactly_one_change(
         self, control: Control, said: dict[str, str]
     ) -> None:
         name = f"//run.googleapis.com/{LOCATION}/services/web"
@@ -237,7 +233,7 @@ class TestEdits:
         assert (status, answer["error"]) == (400, "workload: set either serviceAccount or failsToStart")
 
     @pytest.mark.parametrize("identified_by", ["email", "unique_id"])
-    async def test_an_account_is_disabled_deleted_and_brought_back(
+    async def test_account_is_disabled_deleted_and_undeleted(
         self, clients: Clients, emulator: Emulator, identified_by: str
     ) -> None:
         account = await clients.create_account()
@@ -279,7 +275,7 @@ class TestEdits:
             ({"serviceAccount": f"//iam.googleapis.com/{ACCOUNT}", "undelete": True}, "no deleted account"),
         ],
     )
-    async def test_what_cannot_be_done_is_said_in_one_line(
+    async def test_invalid_edit_is_refused_in_one_line(
         self, control: Control, emulator: Emulator, change: dict[str, Any], named: str
     ) -> None:
         status, answer = await control("POST", "/edit", change)
@@ -291,14 +287,14 @@ class TestEdits:
             emulator.edit(change)
 
     @pytest.mark.parametrize("body", ["{", "[]", ""])
-    async def test_a_body_that_is_no_json_object_is_refused(self, control: Control, body: str) -> None:
+    async def test_body_that_is_not_a_json_object_is_refused(self, control: Control, body: str) -> None:
         status, answer = await control("POST", "/edit", body)
         assert status == 400
         assert answer["error"].startswith("the body is not")
 
 
 class TestFaults:
-    async def test_a_fault_strikes_as_described(self, control: Control, clients: Clients) -> None:
+    async def test_fault_is_injected_as_described(self, control: Control, clients: Clients) -> None:
         answer = await control(
             "POST",
             "/faults",
@@ -328,7 +324,9 @@ class TestFaults:
             ({"method": GET}, "set code or delay"),
         ],
     )
-    async def test_a_bad_fault_is_refused(self, control: Control, fault: dict[str, Any], named: str) -> None:
+    async def test_invalid_fault_is_refused(
+        self, control: Control, fault: dict[str, Any], named: str
+    ) -> None:
         status, answer = await control("POST", "/faults", fault)
         assert status == 400
         assert named in answer["error"]

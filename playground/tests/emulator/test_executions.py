@@ -50,7 +50,7 @@ async def test_an_execution_keeps_the_account_that_its_job_had_when_it_started(
 
 
 @pytest.mark.usefixtures("job")
-async def test_an_execution_is_over_when_its_time_has_come(clients: Clients, clock: Clock) -> None:
+async def test_execution_ends_after_its_duration(clients: Clients, clock: Clock) -> None:
     running = await start(clients)
     assert (running.running_count, running.reconciling, running.job) == (1, True, "nightly")
     clock.advance(60)
@@ -72,7 +72,7 @@ async def test_the_operation_of_a_run_lasts_as_long_as_the_execution(clients: Cl
 
 
 @pytest.mark.usefixtures("job")
-async def test_a_job_tells_of_its_latest_execution(clients: Clients, clock: Clock) -> None:
+async def test_job_reports_its_latest_execution(clients: Clients, clock: Clock) -> None:
     running = await start(clients)
     told = await clients.jobs.get_job(name=JOB)
     assert told.execution_count == 1
@@ -96,7 +96,7 @@ async def test_an_execution_can_be_cancelled_once(clients: Clients) -> None:
 
 
 @pytest.mark.usefixtures("job")
-async def test_a_deleted_execution_is_gone(clients: Clients) -> None:
+async def test_deleted_execution_is_not_found(clients: Clients) -> None:
     running = await start(clients)
     deleted = await (await clients.executions.delete_execution(name=running.name)).result()
     assert deleted.name == running.name
@@ -106,7 +106,7 @@ async def test_a_deleted_execution_is_gone(clients: Clients) -> None:
 
 
 @pytest.mark.usefixtures("job")
-async def test_a_stale_etag_stops_run_cancel_and_delete(clients: Clients) -> None:
+async def test_stale_etag_aborts_run_cancel_and_delete(clients: Clients) -> None:
     running = await start(clients)
     for call in (
         clients.jobs.run_job(run.RunJobRequest(name=JOB, etag='"old"')),
@@ -118,7 +118,7 @@ async def test_a_stale_etag_stops_run_cancel_and_delete(clients: Clients) -> Non
 
 
 @pytest.mark.usefixtures("job")
-async def test_validate_only_starts_cancels_and_deletes_nothing(clients: Clients) -> None:
+async def test_validate_only_has_no_effect_on_executions(clients: Clients) -> None:
     await clients.jobs.run_job(run.RunJobRequest(name=JOB, validate_only=True))
     running = await start(clients)
     for request in (run.CancelExecutionRequest, run.DeleteExecutionRequest):
@@ -133,7 +133,7 @@ async def test_validate_only_starts_cancels_and_deletes_nothing(clients: Clients
 
 
 @pytest.mark.usefixtures("job")
-async def test_overrides_hold_for_one_execution(clients: Clients) -> None:
+async def test_overrides_apply_to_one_execution(clients: Clients) -> None:
     container = run.RunJobRequest.Overrides.ContainerOverride(
         args=["--all"], env=[run.EnvVar(name="MODE", value="full")]
     )
@@ -146,13 +146,13 @@ async def test_overrides_hold_for_one_execution(clients: Clients) -> None:
 
 
 @pytest.mark.usefixtures("job")
-async def test_executions_end_with_their_job(clients: Clients) -> None:
+async def test_executions_are_deleted_with_their_job(clients: Clients) -> None:
     running = await start(clients)
     await (await clients.jobs.delete_job(name=JOB)).result()
     with pytest.raises(exceptions.NotFound):
         await clients.executions.get_execution(name=running.name)
 
 
-async def test_a_job_that_does_not_exist_cannot_be_run(clients: Clients) -> None:
+async def test_missing_job_cannot_be_run(clients: Clients) -> None:
     with pytest.raises(exceptions.NotFound):
         await clients.jobs.run_job(name=JOB)

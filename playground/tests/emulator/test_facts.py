@@ -95,13 +95,13 @@ async def test_fact_etags_of_cloud_run_contain_their_quotes(clients: Clients) ->
     assert (etag[0], etag[-1]) == ('"', '"')
 
 
-async def test_fact_the_invoker_check_can_be_switched_off(clients: Clients) -> None:
+async def test_fact_the_invoker_check_can_be_disabled(clients: Clients) -> None:
     service = await clients.create_service()
     service.invoker_iam_disabled = True
     assert (await clients.update_service(service, "invoker_iam_disabled")).invoker_iam_disabled
 
 
-async def test_fact_a_job_holds_its_new_account_from_the_next_execution(clients: Clients) -> None:
+async def test_fact_next_execution_of_a_job_has_the_new_account(clients: Clients) -> None:
     for email in (OLD, NEW):
         await clients.create_account(email.partition("@")[0])
     job = await clients.create_job(service_account=OLD)
@@ -112,7 +112,7 @@ async def test_fact_a_job_holds_its_new_account_from_the_next_execution(clients:
 
 
 @pytest.mark.parametrize("code", ["ABORTED", "ALREADY_EXISTS"])
-async def test_fact_grpc_tells_apart_what_is_409_over_rest(
+async def test_fact_grpc_distinguishes_two_errors_that_rest_maps_to_409(
     clients: Clients, emulator: Emulator, code: str
 ) -> None:
     if code == "ABORTED":
@@ -131,7 +131,7 @@ async def test_fact_grpc_tells_apart_what_is_409_over_rest(
         assert (response.status, (await response.json())["error"]["status"]) == (409, code)
 
 
-async def test_fact_e_mails_of_accounts_are_the_same_in_any_case(clients: Clients) -> None:
+async def test_fact_account_emails_are_case_insensitive(clients: Clients) -> None:
     await clients.create_account()
     policy = await clients.grant("roles/viewer", "serviceAccount:Checkout@shop.iam.gserviceaccount.com")
     assert members(policy, "roles/viewer") == ["serviceAccount:Checkout@shop.iam.gserviceaccount.com"]
@@ -152,7 +152,7 @@ async def test_fact_a_mask_of_bindings_and_etag_keeps_the_audit_configs(
     assert (await clients.set_policy(policy, mask=("bindings", "etag"))).audit_configs
 
 
-async def test_fact_a_list_of_another_region_is_empty_and_of_all_regions_refused(clients: Clients) -> None:
+async def test_fact_list_of_all_regions_is_refused(clients: Clients) -> None:
     await clients.create_service()
     there: Any = await clients.services.list_services(parent="projects/shop/locations/us-central1")
     assert [each async for each in there] == []

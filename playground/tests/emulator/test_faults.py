@@ -17,7 +17,7 @@ SET = "google.cloud.resourcemanager.v3.Projects/SetIamPolicy"
 CREATE = "google.iam.admin.v1.IAM/CreateServiceAccount"
 
 
-async def test_an_injected_error_strikes_so_often_with_its_details(
+async def test_injected_error_has_details_and_ends_after_its_times(
     clients: Clients, emulator: Emulator
 ) -> None:
     info = error_info("RATE_LIMIT_EXCEEDED", "googleapis.com", quota_limit="ReadsPerMinute")
@@ -30,9 +30,7 @@ async def test_an_injected_error_strikes_so_often_with_its_details(
     assert await clients.policy() is not None
 
 
-async def test_an_applied_fault_loses_the_answer_and_not_the_effect(
-    clients: Clients, emulator: Emulator
-) -> None:
+async def test_applied_fault_loses_only_the_answer(clients: Clients, emulator: Emulator) -> None:
     emulator.faults.inject(CREATE, grpc.StatusCode.UNAVAILABLE, applied=True)
     with pytest.raises(exceptions.ServiceUnavailable):
         await clients.iam.create_service_account(name="projects/shop", account_id="checkout", retry=None)
@@ -40,21 +38,21 @@ async def test_an_applied_fault_loses_the_answer_and_not_the_effect(
         await clients.create_account()
 
 
-async def test_a_pattern_names_many_methods(clients: Clients, emulator: Emulator) -> None:
+async def test_fault_pattern_matches_many_methods(clients: Clients, emulator: Emulator) -> None:
     emulator.faults.inject("google.cloud.run.*", grpc.StatusCode.PERMISSION_DENIED)
     assert await clients.policy() is not None
     with pytest.raises(exceptions.PermissionDenied):
         await clients.services.get_service(name="projects/shop/locations/europe-west1/services/web")
 
 
-async def test_a_delay_outlasts_a_deadline(clients: Clients, emulator: Emulator) -> None:
+async def test_delay_exceeds_a_deadline(clients: Clients, emulator: Emulator) -> None:
     emulator.faults.delay(GET, 30)
     with pytest.raises(exceptions.DeadlineExceeded):
         await clients.projects.get_iam_policy(resource="projects/shop", timeout=0.05, retry=None)
     assert await clients.policy() is not None
 
 
-async def test_cleared_faults_do_not_strike(clients: Clients, emulator: Emulator) -> None:
+async def test_cleared_faults_are_not_injected(clients: Clients, emulator: Emulator) -> None:
     emulator.faults.inject("*", grpc.StatusCode.INTERNAL, times=100)
     emulator.faults.clear()
     assert await clients.policy() is not None
@@ -78,12 +76,12 @@ async def test_calls_are_counted_with_failures_and_reasons(clients: Clients, emu
     assert dict(emulator.calls) == {}
 
 
-async def test_a_method_that_is_not_served_names_itself(clients: Clients) -> None:
+async def test_unsupported_method_is_named(clients: Clients) -> None:
     with pytest.raises(exceptions.MethodNotImplemented, match=r"google\.iam\.admin\.v1\.IAM/LintPolicy"):
         await clients.iam.lint_policy(iam.LintPolicyRequest())
 
 
-def test_every_served_method_is_one_that_the_client_libraries_know() -> None:
+def test_client_libraries_have_every_served_method() -> None:
     assert set(Emulator().cloud.handlers) <= set(methods())
 
 
@@ -97,5 +95,5 @@ def test_recorded_latencies_are_the_medians_of_the_recordings(rpc: str, seconds:
 
 
 @pytest.mark.parametrize("rpc", sorted(methods()))
-def test_every_method_takes_some_time_under_recorded_latency(rpc: str) -> None:
+def test_every_method_has_a_recorded_latency(rpc: str) -> None:
     assert 0 < Latency.RECORDED.seconds(rpc) < 1

@@ -78,7 +78,7 @@ async def test_organizations_are_shown_and_searched_by_domain(clients: Clients) 
 
 
 @pytest.mark.parametrize("resource", [ORGANIZATION, PROD, PAYMENTS])
-async def test_what_is_granted_above_a_project_holds_in_it(
+async def test_grants_above_a_project_are_inherited(
     emulator: Emulator, clients: Clients, resource: str
 ) -> None:
     bob = [("authorization", "Bearer user:bob@example.com")]
@@ -102,12 +102,12 @@ async def test_a_container_has_a_policy(clients: Clients, resource: str) -> None
     assert (await clients.policy(resource)).etag == written.etag
 
 
-async def test_an_organization_has_the_policy_that_was_seeded(clients: Clients) -> None:
+async def test_organization_has_its_seeded_policy(clients: Clients) -> None:
     assert members(await clients.policy(ORGANIZATION), "roles/viewer") == ["user:ann@example.com"]
 
 
 @pytest.mark.parametrize("name", ["folders/99", "organizations/99"])
-async def test_what_was_not_seeded_is_forbidden(clients: Clients, name: str) -> None:
+async def test_unseeded_containers_are_forbidden(clients: Clients, name: str) -> None:
     with pytest.raises(exceptions.PermissionDenied):
         await clients.policy(name)
 
@@ -152,7 +152,7 @@ async def test_a_list_that_inherits_adds_to_what_is_above(clients: Clients) -> N
         await clients.grant("roles/viewer", "user:ann@example.org", resource=PAYMENTS)
 
 
-async def test_a_rule_under_a_condition_and_a_dry_run_enforce_nothing(clients: Clients) -> None:
+async def test_conditional_and_dry_run_rules_enforce_nothing(clients: Clients) -> None:
     await clients.create_account()
     conditional = {"enforce": True, "condition": {"expression": "resource.matchTag('1/env', 'prod')"}}
     policy = boolean("projects/shop", CREATION, rules=[conditional, {"enforce": False}])
@@ -163,7 +163,7 @@ async def test_a_rule_under_a_condition_and_a_dry_run_enforce_nothing(clients: C
     )
 
 
-async def test_custom_constraints_are_kept(clients: Clients) -> None:
+async def test_custom_constraints_are_stored(clients: Clients) -> None:
     name = f"{ORGANIZATION}/customConstraints/custom.noRoot"
     for _ in range(2):
         defined = await clients.org_policy.create_custom_constraint(
@@ -250,7 +250,7 @@ async def test_the_policy_of_a_folder_can_be_edited(emulator: Emulator, clients:
         ),
     ],
 )
-def test_folders_are_a_tree(folders: list[dict[str, str]], named: str) -> None:
+def test_invalid_folder_trees_are_refused(folders: list[dict[str, str]], named: str) -> None:
     with pytest.raises(SeedError, match=named) as error:
         Emulator(seed=Seed.model_validate({"folders": folders}))
     assert error.value.place == ("folders", 1)
@@ -264,9 +264,7 @@ class TestLenient:
         async with Emulator() as running:
             yield running
 
-    async def test_a_folder_exists_from_the_first_write_to_it_and_not_from_a_read(
-        self, clients: Clients
-    ) -> None:
+    async def test_first_write_creates_a_folder_and_a_read_does_not(self, clients: Clients) -> None:
         async def found() -> list[str]:
             return [each.name async for each in await clients.folders.search_folders()]
 

@@ -71,7 +71,7 @@ async def gcloud(tmp_path: Path) -> AsyncIterator[Gcloud]:
         yield Gcloud(emulator, tmp_path / "gcloud")
 
 
-async def test_service_accounts_live_their_life(gcloud: Gcloud) -> None:
+async def test_service_account_life_cycle(gcloud: Gcloud) -> None:
     accounts, role = "iam service-accounts", "roles/iam.serviceAccountUser"
     await gcloud(f"{accounts} create checkout --display-name=Checkout")
     assert [each["email"] for each in await gcloud(f"{accounts} list")] == [EMAIL]
@@ -115,7 +115,7 @@ async def test_project_policies_are_changed_and_projects_listed(gcloud: Gcloud) 
     assert [each["projectId"] for each in await gcloud("projects list")] == ["shop"]
 
 
-async def test_custom_roles_live_their_life(gcloud: Gcloud, tmp_path: Path) -> None:
+async def test_custom_role_life_cycle(gcloud: Gcloud, tmp_path: Path) -> None:
     file = tmp_path / "role.yaml"
     file.write_text("title: Deployer\nstage: GA\nincludedPermissions: [run.services.update]\n")
     created = await gcloud(f"iam roles create deployer --project=shop --file={file}")

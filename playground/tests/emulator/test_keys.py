@@ -20,7 +20,7 @@ KeyType = iam.ListServiceAccountKeysRequest.KeyType
 PublicKeyType = iam.ServiceAccountPublicKeyType
 
 
-async def test_the_private_half_is_in_the_answer_of_the_create_alone(clients: Clients) -> None:
+async def test_only_create_returns_the_private_key(clients: Clients) -> None:
     await clients.create_account()
     created = await clients.iam.create_service_account_key(name=ACCOUNT)
     credentials = service_account.Credentials.from_service_account_info(json.loads(created.private_key_data))
@@ -32,7 +32,7 @@ async def test_the_private_half_is_in_the_answer_of_the_create_alone(clients: Cl
     assert found.key_type is KeyType.USER_MANAGED
 
 
-async def test_the_key_that_google_holds_is_listed_unless_only_others_are_asked_for(clients: Clients) -> None:
+async def test_system_managed_key_is_listed_unless_filtered(clients: Clients) -> None:
     await clients.create_account()
     mine = await clients.iam.create_service_account_key(name=ACCOUNT)
     everything = await clients.iam.list_service_account_keys(name=ACCOUNT)
@@ -58,7 +58,7 @@ async def test_a_key_is_disabled_enabled_and_deleted(clients: Clients) -> None:
 @pytest.mark.parametrize(
     "constraint", ["iam.disableServiceAccountKeyCreation", "iam.managed.disableServiceAccountKeyCreation"]
 )
-async def test_an_organization_policy_forbids_keys(clients: Clients, constraint: str) -> None:
+async def test_organization_policy_forbids_key_creation(clients: Clients, constraint: str) -> None:
     await clients.create_account()
     await forbid(clients, constraint, enforce=True)
     with pytest.raises(exceptions.FailedPrecondition):
@@ -107,7 +107,7 @@ async def upload(clients: Clients, public_key_data: bytes) -> iam.ServiceAccount
     )
 
 
-async def test_an_uploaded_key_is_as_its_certificate_says(clients: Clients) -> None:
+async def test_uploaded_key_has_the_data_of_its_certificate(clients: Clients) -> None:
     await clients.create_account()
     pem = certificate(hours=5)
     key = await upload(clients, pem)
@@ -127,13 +127,13 @@ async def test_an_uploaded_key_is_as_its_certificate_says(clients: Clients) -> N
     [b"", b"nonsense", certificate(ec.generate_private_key(ec.SECP256R1()))],
     ids=["empty", "text", "EC"],
 )
-async def test_what_is_no_certificate_of_rsa_cannot_be_uploaded(clients: Clients, data: bytes) -> None:
+async def test_upload_without_an_rsa_certificate_is_refused(clients: Clients, data: bytes) -> None:
     await clients.create_account()
     with pytest.raises(exceptions.InvalidArgument):
         await upload(clients, data)
 
 
-async def test_an_organization_policy_forbids_uploads(clients: Clients) -> None:
+async def test_organization_policy_forbids_key_upload(clients: Clients) -> None:
     await clients.create_account()
     await forbid(clients, "iam.disableServiceAccountKeyUpload", enforce=True)
     with pytest.raises(exceptions.FailedPrecondition):
@@ -156,7 +156,7 @@ async def test_fact_an_account_has_10_keys_at_most(clients: Clients) -> None:
         await clients.iam.create_service_account_key(name=ACCOUNT)
 
 
-async def test_the_public_half_comes_as_certificate_or_raw_or_not(clients: Clients) -> None:
+async def test_public_key_has_the_requested_format(clients: Clients) -> None:
     await clients.create_account()
     key = await clients.iam.create_service_account_key(name=ACCOUNT)
     begins = {}
@@ -171,7 +171,7 @@ async def test_the_public_half_comes_as_certificate_or_raw_or_not(clients: Clien
     }
 
 
-async def test_the_key_that_google_holds_can_be_shown_and_not_deleted(clients: Clients) -> None:
+async def test_system_managed_key_cannot_be_deleted(clients: Clients) -> None:
     await clients.create_account()
     [held] = (
         await clients.iam.list_service_account_keys(name=ACCOUNT, key_types=[KeyType.SYSTEM_MANAGED])

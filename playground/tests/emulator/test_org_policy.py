@@ -21,7 +21,7 @@ async def set_policy(clients: Clients, name: str, *, enforce: bool) -> orgpolicy
     return await clients.org_policy.create_policy(parent="projects/shop", policy=policy)
 
 
-async def test_cross_project_use_is_forbidden_where_nobody_set_anything(clients: Clients) -> None:
+async def test_cross_project_use_is_forbidden_by_default(clients: Clients) -> None:
     with pytest.raises(exceptions.NotFound):  # not set here
         await clients.org_policy.get_policy(name=CROSS_PROJECT)
     assert await is_enforced(clients, CROSS_PROJECT)

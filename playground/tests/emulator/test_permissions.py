@@ -40,7 +40,7 @@ async def denial(call: object) -> exceptions.PermissionDenied:
     return error.value
 
 
-async def test_a_binding_on_the_account_reaches_that_account_alone(clients: Clients, ann: Clients) -> None:
+async def test_binding_on_an_account_applies_to_it_only(clients: Clients, ann: Clients) -> None:
     await clients.create_account()
     await clients.create_account("pricing")
     await clients.grant("roles/iam.serviceAccountUser", ANN, resource=ACCOUNT)
@@ -48,7 +48,7 @@ async def test_a_binding_on_the_account_reaches_that_account_alone(clients: Clie
     await denial(ann.iam.get_service_account(name=ACCOUNT.replace("checkout", "pricing")))
 
 
-async def test_a_binding_on_the_project_reaches_everything_in_it(clients: Clients, ann: Clients) -> None:
+async def test_binding_on_a_project_applies_to_everything_in_it(clients: Clients, ann: Clients) -> None:
     await clients.create_account()
     await clients.create_service()
     await clients.grant("roles/run.viewer", ANN)
@@ -57,7 +57,7 @@ async def test_a_binding_on_the_project_reaches_everything_in_it(clients: Client
     await ann.iam.get_service_account(name=ACCOUNT)
 
 
-async def test_a_binding_on_one_workload_reaches_its_revisions(clients: Clients, ann: Clients) -> None:
+async def test_binding_on_a_workload_applies_to_its_revisions(clients: Clients, ann: Clients) -> None:
     service = await clients.create_service()
     await clients.create_service("other")
     await clients.grant("roles/run.viewer", ANN, resource=service.name)
@@ -65,7 +65,7 @@ async def test_a_binding_on_one_workload_reaches_its_revisions(clients: Clients,
     await denial(ann.services.get_service(name=f"{LOCATION}/services/other"))
 
 
-async def test_what_does_not_exist_is_missing_to_those_who_may_look_and_forbidden_to_others(
+async def test_missing_resource_is_404_with_permission_and_403_without(
     clients: Clients, ann: Clients
 ) -> None:
     await denial(ann.iam.get_service_account(name=ACCOUNT))
@@ -74,9 +74,7 @@ async def test_what_does_not_exist_is_missing_to_those_who_may_look_and_forbidde
         await ann.iam.get_service_account(name=ACCOUNT)
 
 
-async def test_a_deleted_account_is_undeleted_by_those_who_may_in_its_project(
-    clients: Clients, ann: Clients
-) -> None:
+async def test_undelete_needs_the_permission_in_the_project(clients: Clients, ann: Clients) -> None:
     account = await clients.create_account()
     await clients.iam.delete_service_account(name=ACCOUNT)
     request = iam.UndeleteServiceAccountRequest(name=f"projects/shop/serviceAccounts/{account.unique_id}")
@@ -86,7 +84,7 @@ async def test_a_deleted_account_is_undeleted_by_those_who_may_in_its_project(
     assert restored.restored_account.email == account.email
 
 
-async def test_custom_roles_permit_until_they_are_deleted_or_disabled(clients: Clients, ann: Clients) -> None:
+async def test_deleted_or_disabled_role_permits_nothing(clients: Clients, ann: Clients) -> None:
     name = "projects/shop/roles/looker"
     role = iam.Role(included_permissions=["resourcemanager.projects.get"])
     await clients.iam.create_role(iam.CreateRoleRequest(parent="projects/shop", role_id="looker", role=role))
@@ -118,7 +116,7 @@ async def test_custom_roles_permit_until_they_are_deleted_or_disabled(clients: C
         ("domain:ann.example.com", False),
     ],
 )
-async def test_members_that_mean_a_caller(member: str, means_ann: bool) -> None:
+async def test_members_that_match_a_caller(member: str, means_ann: bool) -> None:
     seed = Seed.model_validate(
         {
             "groups": [
@@ -135,9 +133,7 @@ async def test_members_that_mean_a_caller(member: str, means_ann: bool) -> None:
     assert seen == ({"resourcemanager.projects.get"} if means_ann else set())
 
 
-async def test_groups_that_contain_each_other_end_somewhere(
-    emulator: Emulator, clients: Clients, ann: Clients
-) -> None:
+async def test_cyclic_groups_are_resolved(emulator: Emulator, clients: Clients, ann: Clients) -> None:
     emulator.cloud.directory.add_group("a@example.com", [ANN, "group:b@example.com"])
     emulator.cloud.directory.add_group("b@example.com", ["group:a@example.com"])
     await clients.grant("roles/browser", "group:b@example.com")
@@ -158,7 +154,7 @@ POOL = "://iam.googleapis.com/projects/42/locations/global/workloadIdentityPools
         ("allUsers", True),
     ],
 )
-async def test_members_that_mean_an_identity_from_outside(
+async def test_members_that_match_a_federated_identity(
     clients: Clients, sign_in: SignIn, member: str, means: bool
 ) -> None:
     await clients.create_account()
@@ -198,16 +194,14 @@ async def test_conditions_on_the_resource(
     assert await condition_holds(clients, ann, expression, ACCOUNT) is holds
 
 
-async def test_a_condition_on_time_ends_access(clients: Clients, ann: Clients, clock: Clock) -> None:
+async def test_condition_on_time_ends_access(clients: Clients, ann: Clients, clock: Clock) -> None:
     until = datetime.fromtimestamp(clock() + 60, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     assert await condition_holds(clients, ann, f"request.time < timestamp('{until}')")
     clock.advance(60)
     assert not await permitted(ann, "projects/shop", "iam.serviceAccounts.get")
 
 
-async def test_a_delegated_admin_grants_only_the_roles_of_the_condition(
-    clients: Clients, ann: Clients
-) -> None:
+async def test_delegated_admin_grants_only_roles_of_the_condition(clients: Clients, ann: Clients) -> None:
     only = "api.getAttribute('iam.googleapis.com/modifiedGrantsByRole', []).hasOnly(['roles/run.invoker'])"
     condition = expr_pb2.Expr(title="invokers only", expression=only)
     await clients.grant("roles/resourcemanager.projectIamAdmin", ANN, condition=condition)
@@ -222,20 +216,20 @@ async def test_a_delegated_admin_grants_only_the_roles_of_the_condition(
     await denial(ann.set_policy(policy))
 
 
-async def test_searching_shows_what_one_may_see(clients: Clients, ann: Clients) -> None:
+async def test_search_returns_only_permitted_projects(clients: Clients, ann: Clients) -> None:
     await clients.iam.create_service_account(name="projects/hidden", account_id="checkout")
     await clients.grant("roles/browser", ANN)
     assert [each.project_id async for each in await ann.projects.search_projects()] == ["shop"]
     assert {each.project_id async for each in await clients.projects.search_projects()} == {"shop", "hidden"}
 
 
-async def test_predefined_roles_are_everybodys_to_read(ann: Clients) -> None:
+async def test_predefined_roles_are_readable_without_permission(ann: Clients) -> None:
     role = await ann.iam.get_role(iam.GetRoleRequest(name="roles/run.invoker"))
     assert role.included_permissions
     assert [each async for each in await ann.iam.list_roles(iam.ListRolesRequest())]
 
 
-async def test_test_iam_permissions_tells_what_the_caller_has(clients: Clients, ann: Clients) -> None:
+async def test_test_iam_permissions_returns_permissions_of_the_caller(clients: Clients, ann: Clients) -> None:
     await clients.create_account()
     assert await permitted(clients, ACCOUNT, *READS) == set(READS)
     assert await permitted(ann, ACCOUNT, *READS) == set()
@@ -243,7 +237,7 @@ async def test_test_iam_permissions_tells_what_the_caller_has(clients: Clients, 
     assert await permitted(ann, ACCOUNT, *READS) == {READS[0], READS[2]}
 
 
-async def test_how_each_api_refuses(clients: Clients, ann: Clients) -> None:
+async def test_permission_errors_have_the_format_of_the_api(clients: Clients, ann: Clients) -> None:
     project = await denial(ann.policy("projects/shop"))
     assert project.message == (
         "Permission 'resourcemanager.projects.getIamPolicy' denied on resource "

@@ -32,26 +32,24 @@ async def unauthenticated(clients: Clients) -> exceptions.Unauthenticated:
     return error.value
 
 
-async def test_without_a_token_one_may_do_everything(clients: Clients) -> None:
+async def test_caller_without_token_is_allowed_everything_by_default(clients: Clients) -> None:
     await clients.create_account()
     await clients.grant("roles/viewer", "user:ann@example.com")
 
 
-async def test_a_token_is_the_name_of_a_principal_who_may_do_what_it_was_granted(
-    clients: Clients, sign_in: SignIn
-) -> None:
+async def test_token_with_a_principal_has_its_grants(clients: Clients, sign_in: SignIn) -> None:
     await clients.grant("roles/iam.serviceAccountCreator", "user:ann@example.com")
     assert (await sign_in("user:ann@example.com").create_account()).project_id == "shop"
     with pytest.raises(exceptions.PermissionDenied):
         await sign_in("user:bob@example.com").create_account("other")
 
 
-async def test_admin_is_a_token_too(emulator: Emulator, sign_in: SignIn) -> None:
+async def test_token_admin_is_allowed_everything(emulator: Emulator, sign_in: SignIn) -> None:
     emulator.switches.update({"withoutToken": "nobody"})
     await sign_in("admin").create_account()
 
 
-async def test_a_minted_token_is_its_principal_until_it_expires(
+async def test_minted_token_is_valid_until_it_expires(
     emulator: Emulator, clients: Clients, sign_in: SignIn, clock: Clock
 ) -> None:
     await clients.grant("roles/browser", "user:ann@example.com")
@@ -61,7 +59,7 @@ async def test_a_minted_token_is_its_principal_until_it_expires(
     assert (await unauthenticated(ann)).reason == "ACCESS_TOKEN_EXPIRED"
 
 
-async def test_a_switch_says_who_calls_without_a_token(emulator: Emulator, clients: Clients) -> None:
+async def test_switch_sets_the_caller_without_token(emulator: Emulator, clients: Clients) -> None:
     await clients.create_account()
     emulator.switches.update({"withoutToken": "user:ann@example.com"})
     with pytest.raises(exceptions.PermissionDenied):
@@ -77,11 +75,11 @@ async def test_a_switch_says_who_calls_without_a_token(emulator: Emulator, clien
 
 
 @pytest.mark.parametrize("token", ["ya29.unknown", "group:ops@example.com", ""])
-async def test_a_token_of_nobody_is_refused(sign_in: SignIn, token: str) -> None:
+async def test_unknown_token_is_refused(sign_in: SignIn, token: str) -> None:
     assert (await unauthenticated(sign_in(token))).reason == "ACCESS_TOKEN_TYPE_UNSUPPORTED"
 
 
-async def test_an_account_that_is_disabled_or_gone_cannot_call(clients: Clients, sign_in: SignIn) -> None:
+async def test_disabled_or_deleted_account_cannot_call(clients: Clients, sign_in: SignIn) -> None:
     account = await clients.create_account()
     await clients.grant("roles/browser", CHECKOUT)
     checkout = sign_in(CHECKOUT)
@@ -97,18 +95,14 @@ async def test_an_account_that_is_disabled_or_gone_cannot_call(clients: Clients,
     assert (await unauthenticated(checkout)).reason == "ACCOUNT_STATE_INVALID"
 
 
-async def test_a_token_of_an_account_ends_with_it(
-    emulator: Emulator, clients: Clients, sign_in: SignIn
-) -> None:
+async def test_token_ends_with_its_account(emulator: Emulator, clients: Clients, sign_in: SignIn) -> None:
     await clients.create_account()
     old = sign_in(await mint(emulator, CHECKOUT))
     await clients.recreate_account(ACCOUNT)
     assert (await unauthenticated(old)).reason == "ACCOUNT_STATE_INVALID"
 
 
-async def test_an_account_that_was_made_anew_has_none_of_the_old_grants(
-    clients: Clients, sign_in: SignIn
-) -> None:
+async def test_recreated_account_has_no_old_grants(clients: Clients, sign_in: SignIn) -> None:
     await clients.create_account()
     await clients.grant("roles/browser", CHECKOUT)
     await sign_in(CHECKOUT).projects.get_project(name="projects/shop")
@@ -117,7 +111,7 @@ async def test_an_account_that_was_made_anew_has_none_of_the_old_grants(
         await sign_in(CHECKOUT).projects.get_project(name="projects/shop")
 
 
-async def test_rest_takes_the_same_tokens(emulator: Emulator) -> None:
+async def test_rest_accepts_the_same_tokens(emulator: Emulator) -> None:
     url = f"{emulator.rest_url}/v1/{ACCOUNT}"
     async with aiohttp.ClientSession() as session:
         async with session.get(url, headers={"Authorization": "Bearer user:ann@example.com"}) as response:
@@ -137,7 +131,7 @@ async def test_rest_takes_the_same_tokens(emulator: Emulator) -> None:
     ]
 
 
-async def test_changes_and_the_log_say_who_called(
+async def test_changes_and_log_record_the_caller(
     emulator: Emulator, clients: Clients, sign_in: SignIn
 ) -> None:
     await clients.grant("roles/owner", "user:ann@example.com")

@@ -54,7 +54,7 @@ async def lift(clients: Clients, project: str) -> None:
     await clients.org_policy.create_policy(parent=f"projects/{project}", policy=policy)
 
 
-async def test_fact_a_missing_account_and_missing_act_as_are_one_and_the_same_403(
+async def test_fact_missing_account_and_missing_act_as_are_the_same_403(
     clients: Clients, ann: Clients
 ) -> None:
     await clients.grant("roles/run.developer", ANN)
@@ -70,14 +70,14 @@ async def test_fact_a_missing_account_and_missing_act_as_are_one_and_the_same_40
     assert (await deploy(ann, CHECKOUT)).template.service_account == CHECKOUT
 
 
-async def test_the_default_account_takes_act_as_in_its_project(clients: Clients, ann: Clients) -> None:
+async def test_default_account_needs_act_as_in_its_project(clients: Clients, ann: Clients) -> None:
     await clients.grant("roles/run.developer", ANN)
     assert "-compute@developer.gserviceaccount.com" in (await denial(ann.create_service())).message
     await clients.grant("roles/iam.serviceAccountUser", ANN)
     await ann.create_service()
 
 
-async def test_an_update_takes_act_as_on_the_new_account(clients: Clients, ann: Clients) -> None:
+async def test_update_needs_act_as_on_the_new_account(clients: Clients, ann: Clients) -> None:
     await clients.create_account()
     service = await clients.create_service()
     await clients.grant("roles/run.developer", ANN)
@@ -87,9 +87,7 @@ async def test_an_update_takes_act_as_on_the_new_account(clients: Clients, ann: 
     await ann.update_service(service, "template.service_account")
 
 
-async def test_an_update_that_may_create_takes_the_permission_to_create(
-    clients: Clients, ann: Clients
-) -> None:
+async def test_update_with_allow_missing_needs_create(clients: Clients, ann: Clients) -> None:
     updater = {"parent": "projects/shop", "role_id": "updater"}
     permissions = ["run.services.update", "iam.serviceAccounts.actAs"]
     await clients.iam.create_role({**updater, "role": {"included_permissions": permissions}})
@@ -107,7 +105,7 @@ async def test_an_update_that_may_create_takes_the_permission_to_create(
         ("eu.gcr.io/shop/team/app", "projects/shop/locations/europe/repositories/eu.gcr.io"),
     ],
 )
-async def test_fact_whoever_deploys_must_be_able_to_read_the_image(
+async def test_fact_deployer_must_be_able_to_read_the_image(
     clients: Clients, ann: Clients, image: str, repository: str
 ) -> None:
     await clients.create_account()
@@ -136,7 +134,7 @@ async def test_images_from_elsewhere_need_no_permission(clients: Clients, ann: C
     assert await deploy(ann, "", "us-docker.pkg.dev/cloudrun/container/hello", "public")
 
 
-async def test_reading_about_a_project_does_not_bring_it_into_being(clients: Clients, ann: Clients) -> None:
+async def test_read_of_a_project_does_not_create_it(clients: Clients, ann: Clients) -> None:
     await clients.grant("roles/iam.serviceAccountUser", ANN)
     await clients.grant("roles/run.developer", ANN)
     image = "europe-docker.pkg.dev/pictures/images/app:1"
@@ -157,7 +155,7 @@ async def test_reading_about_a_project_does_not_bring_it_into_being(clients: Cli
     assert "downloadArtifacts" in (await denial(deploy(ann, "", image, "private"))).message
 
 
-async def test_fact_another_projects_account_needs_all_three_parts(clients: Clients, ann: Clients) -> None:
+async def test_fact_cross_project_account_needs_all_three_parts(clients: Clients, ann: Clients) -> None:
     await clients.create_account(project="elsewhere")
     await clients.grant("roles/run.developer", ANN)
     agent = await agent_of(clients)
@@ -176,9 +174,7 @@ async def test_fact_another_projects_account_needs_all_three_parts(clients: Clie
 
 
 @pytest.mark.parametrize("part", ["agent", "org policy"])
-async def test_an_admin_does_not_stand_in_for_the_agent_or_the_organization(
-    clients: Clients, part: str
-) -> None:
+async def test_admin_does_not_replace_agent_and_organization_policy(clients: Clients, part: str) -> None:
     await clients.create_account(project="elsewhere")
     if part == "agent":
         await lift(clients, "elsewhere")
@@ -188,7 +184,7 @@ async def test_an_admin_does_not_stand_in_for_the_agent_or_the_organization(
     await denial(deploy(clients, FOREIGN))
 
 
-async def test_jobs_and_worker_pools_take_the_same(clients: Clients, ann: Clients) -> None:
+async def test_jobs_and_worker_pools_need_the_same(clients: Clients, ann: Clients) -> None:
     await clients.create_account()
     await clients.grant("roles/run.developer", ANN)
     for deploying in (ann.create_job, ann.create_worker_pool):
@@ -198,7 +194,7 @@ async def test_jobs_and_worker_pools_take_the_same(clients: Clients, ann: Client
     await ann.create_worker_pool(service_account=CHECKOUT)
 
 
-def test_what_stands_in_a_seed_is_not_judged() -> None:
+def test_seeded_workloads_are_not_checked() -> None:
     seed = Seed.model_validate(
         {
             "projects": [

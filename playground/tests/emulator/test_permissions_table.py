@@ -89,15 +89,15 @@ def grant_ann(emulator: Emulator, *permissions: str) -> None:
             emulator.cloud.policies.write(resource, ResourceKind.PROJECT, request)
 
 
-def test_every_served_method_stands_in_the_table() -> None:
+def test_table_has_every_served_method() -> None:
     assert set(Cloud().handlers) - set(RULES) == set()
 
 
-def test_the_table_names_no_method_that_there_is_not() -> None:
+def test_table_has_no_unknown_method() -> None:
     assert set(RULES) - set(methods()) == set()
 
 
-def test_the_shipped_roles_hold_every_permission_of_the_table() -> None:
+def test_predefined_roles_have_every_permission_of_the_table() -> None:
     held = {permission for role in predefined_roles().values() for permission in role.permissions}
     kinds = (RequiresPermission, FiltersResults, Impersonates)
     needed = {rule.permission for rule in SERVED.values() if isinstance(rule, kinds)}
@@ -105,9 +105,7 @@ def test_the_shipped_roles_hold_every_permission_of_the_table() -> None:
 
 
 @pytest.mark.parametrize("rpc", NEEDING)
-async def test_a_method_is_refused_without_its_permission_and_not_with_it_alone(
-    emulator: Emulator, rpc: str
-) -> None:
+async def test_method_needs_exactly_its_permission(emulator: Emulator, rpc: str) -> None:
     rule = RULES[rpc]
     assert isinstance(rule, RequiresPermission)
     assert rule.permission in await refusal(emulator, rpc, rule)

@@ -31,23 +31,23 @@ class TestEtags:
         assert error.value.code == 409
         assert (await clients.policy()) == fresh
 
-    async def test_equal_content_gets_a_new_etag_all_the_same(self, clients: Clients) -> None:
+    async def test_write_of_equal_content_changes_the_etag(self, clients: Clients) -> None:
         first = await clients.grant("roles/viewer", "user:ann@example.com")
         second = await clients.set_policy(first)
 
         assert second.etag != first.etag
         assert second.bindings == first.bindings
 
-    async def test_without_etag_a_write_is_a_blind_overwrite(self, clients: Clients) -> None:
+    async def test_write_without_etag_overwrites(self, clients: Clients) -> None:
         await clients.grant("roles/viewer", "user:ann@example.com")
         written = await clients.set_policy(policy_of("roles/viewer", "user:bob@example.com"))
 
         assert members(written, "roles/viewer") == ["user:bob@example.com"]
 
-    async def test_the_reply_of_set_is_what_get_answers(self, clients: Clients) -> None:
+    async def test_set_returns_what_get_returns(self, clients: Clients) -> None:
         assert await clients.grant("roles/viewer", "user:ann@example.com") == await clients.policy()
 
-    async def test_a_policy_nobody_wrote_has_googles_first_etag_and_takes_it(self, clients: Clients) -> None:
+    async def test_unwritten_policy_has_and_accepts_the_first_etag(self, clients: Clients) -> None:
         await clients.create_account()
         policy = await clients.policy(ACCOUNT)
         assert policy.etag == b"\x00\x20\x01"
@@ -56,7 +56,7 @@ class TestEtags:
 
 
 class TestMask:
-    async def test_audit_configs_stay_unless_the_mask_names_them(self, clients: Clients) -> None:
+    async def test_audit_configs_are_kept_unless_in_the_mask(self, clients: Clients) -> None:
         audited = policy_of("roles/viewer", "user:ann@example.com")
         audited.audit_configs.add(service="run.googleapis.com")
         await clients.set_policy(audited, mask=("bindings", "etag", "audit_configs"))
@@ -69,7 +69,7 @@ class TestMask:
         assert not dropped.audit_configs
         assert members(dropped, "roles/viewer") == ["user:bob@example.com"]
 
-    async def test_an_unknown_path_is_refused(self, clients: Clients) -> None:
+    async def test_unknown_mask_path_of_a_policy_is_refused(self, clients: Clients) -> None:
         with pytest.raises(exceptions.InvalidArgument, match="nonsense"):
             await clients.set_policy(policy_pb2.Policy(), mask=("nonsense",))
 
@@ -103,9 +103,7 @@ class TestBindings:
             "deleted:serviceAccount:gone@elsewhere.iam.gserviceaccount.com?uid=42",
         ],
     )
-    async def test_documented_forms_of_members_come_back_verbatim(
-        self, clients: Clients, member: str
-    ) -> None:
+    async def test_documented_member_forms_are_returned_verbatim(self, clients: Clients, member: str) -> None:
         assert members(await clients.grant("roles/browser", member), "roles/browser") == [member]
 
     @pytest.mark.parametrize("member", ["ann@example.com", "user:ann", "robot:x@example.com", "user:", "*"])
@@ -143,7 +141,7 @@ class TestLimits:
 
 
 class TestTombstones:
-    async def test_deleting_an_account_changes_its_member_and_not_the_etag(self, clients: Clients) -> None:
+    async def test_deletion_of_an_account_changes_its_member_but_no_etag(self, clients: Clients) -> None:
         account = await clients.create_account()
         before = await clients.grant("roles/viewer", "user:ann@example.com", MEMBER, "user:bob@example.com")
         await clients.iam.delete_service_account(name=ACCOUNT)
@@ -175,7 +173,7 @@ class TestTombstones:
 
         assert (await clients.policy()).bindings == before.bindings
 
-    async def test_a_tombstone_that_was_removed_does_not_come_back(self, clients: Clients) -> None:
+    async def test_removed_tombstone_stays_removed_after_undelete(self, clients: Clients) -> None:
         account = await clients.create_account()
         await clients.grant("roles/viewer", MEMBER)
         await clients.iam.delete_service_account(name=ACCOUNT)
@@ -188,9 +186,7 @@ class TestTombstones:
 
         assert not (await clients.policy()).bindings
 
-    async def test_a_recreated_account_inherits_nothing_and_stands_beside_its_tombstone(
-        self, clients: Clients
-    ) -> None:
+    async def test_recreated_account_inherits_no_grant_of_its_tombstone(self, clients: Clients) -> None:
         account = await clients.create_account()
         await clients.grant("roles/viewer", MEMBER)
         await clients.iam.delete_service_account(name=ACCOUNT)
@@ -200,7 +196,7 @@ class TestTombstones:
 
         assert members(await clients.grant("roles/viewer", MEMBER), "roles/viewer") == [tombstone, MEMBER]
 
-    async def test_live_member_and_tombstone_conflict_when_so_switched(self, clock: Clock) -> None:
+    async def test_switch_refuses_live_member_beside_tombstone(self, clock: Clock) -> None:
         import grpc.aio
 
         async with (
@@ -220,7 +216,7 @@ class TestTombstones:
 
 
 class TestConditions:
-    async def test_a_conditional_binding_comes_back_with_version_3(self, clients: Clients) -> None:
+    async def test_conditional_binding_is_returned_in_version_3(self, clients: Clients) -> None:
         written = await clients.grant("roles/viewer", "user:ann@example.com") and await clients.grant(
             "roles/run.viewer", "user:ann@example.com", condition=NIGHTLY
         )
@@ -228,13 +224,11 @@ class TestConditions:
         assert written.version == 3
         assert [each.condition.title for each in written.bindings] == ["", "nightly"]
 
-    async def test_without_conditions_the_version_is_1_even_if_3_was_asked_for(
-        self, clients: Clients
-    ) -> None:
+    async def test_policy_without_conditions_has_version_1(self, clients: Clients) -> None:
         await clients.grant("roles/viewer", "user:ann@example.com")
         assert (await clients.policy(version=3)).version == 1
 
-    async def test_an_older_read_hides_conditions_behind_another_role_name(self, clients: Clients) -> None:
+    async def test_read_in_version_1_hides_conditional_role_names(self, clients: Clients) -> None:
         await clients.grant("roles/run.viewer", "user:ann@example.com", condition=NIGHTLY)
         older = await clients.policy(version=1)
 
@@ -242,12 +236,12 @@ class TestConditions:
         assert older.bindings[0].role.startswith("roles/run.viewer_withcond_")
         assert not older.bindings[0].HasField("condition")
 
-    async def test_what_an_older_read_gave_cannot_be_written_back(self, clients: Clients) -> None:
+    async def test_policy_read_in_version_1_cannot_be_written_back(self, clients: Clients) -> None:
         await clients.grant("roles/run.viewer", "user:ann@example.com", condition=NIGHTLY)
         with pytest.raises(exceptions.InvalidArgument):
             await clients.set_policy(await clients.policy(version=1))
 
-    async def test_a_blind_write_of_version_1_loses_the_conditions(self, clients: Clients) -> None:
+    async def test_version_1_write_without_etag_loses_conditions(self, clients: Clients) -> None:
         await clients.grant("roles/run.viewer", "user:ann@example.com", condition=NIGHTLY)
         policy = policy_of("roles/run.viewer", "user:ann@example.com")
         policy.version = 1
@@ -268,7 +262,7 @@ class TestConditions:
         written = await clients.grant("roles/run.viewer", "user:ann@example.com", condition=other)
         assert len(written.bindings) == 2
 
-    async def test_a_grant_takes_20_conditions_at_most(self, clients: Clients) -> None:
+    async def test_grant_has_at_most_20_conditions(self, clients: Clients) -> None:
         policy = policy_pb2.Policy(version=3)
         for number in range(20):
             policy.bindings.add(
@@ -281,11 +275,11 @@ class TestConditions:
         with pytest.raises(exceptions.InvalidArgument, match="20"):
             await clients.set_policy(policy)
 
-    async def test_basic_roles_take_no_condition(self, clients: Clients) -> None:
+    async def test_basic_role_with_condition_is_refused(self, clients: Clients) -> None:
         with pytest.raises(exceptions.InvalidArgument, match="roles/viewer"):
             await clients.grant("roles/viewer", "user:ann@example.com", condition=NIGHTLY)
 
-    async def test_of_cloud_run_services_alone_take_conditions(self, clients: Clients) -> None:
+    async def test_only_services_of_cloud_run_accept_conditions(self, clients: Clients) -> None:
         await clients.create_service("web")
         await clients.create_job("nightly")
         await clients.create_worker_pool("queue")
@@ -302,12 +296,12 @@ class TestConditions:
 
 
 class TestPublicMembers:
-    async def test_a_service_takes_all_users(self, clients: Clients) -> None:
+    async def test_service_accepts_public_members(self, clients: Clients) -> None:
         await clients.create_service("web")
         policy = await clients.grant("roles/run.invoker", "allUsers", resource=f"{LOCATION}/services/web")
         assert members(policy, "roles/run.invoker") == ["allUsers"]
 
-    async def test_projects_jobs_and_worker_pools_refuse_them(self, clients: Clients) -> None:
+    async def test_other_resources_refuse_public_members(self, clients: Clients) -> None:
         await clients.create_job("nightly")
         await clients.create_worker_pool("queue")
         for resource in ("projects/shop", f"{LOCATION}/jobs/nightly", f"{LOCATION}/workerPools/queue"):
@@ -322,11 +316,11 @@ class TestRoles:
         with pytest.raises(exceptions.InvalidArgument):
             await clients.grant(role, "user:ann@example.com")
 
-    async def test_a_service_agents_role_is_known_without_being_listed(self, clients: Clients) -> None:
+    async def test_unlisted_service_agent_role_is_accepted(self, clients: Clients) -> None:
         policy = await clients.grant("roles/alloydb.serviceAgent", "user:ann@example.com")
         assert [each.role for each in policy.bindings] == ["roles/alloydb.serviceAgent"]
 
-    async def test_a_role_must_fit_the_resource(self, clients: Clients) -> None:
+    async def test_role_must_apply_to_the_resource(self, clients: Clients) -> None:
         await clients.create_account()
         await clients.create_service("web")
         with pytest.raises(exceptions.InvalidArgument, match=r"roles/run\.invoker is not supported"):
@@ -336,7 +330,7 @@ class TestRoles:
                 "roles/cloudsql.client", "user:ann@example.com", resource=f"{LOCATION}/services/web"
             )
 
-    async def test_a_custom_role_is_granted_in_its_own_project_alone(self, clients: Clients) -> None:
+    async def test_custom_role_is_granted_only_in_its_project(self, clients: Clients) -> None:
         role = await clients.iam.create_role(
             iam.CreateRoleRequest(parent="projects/shop", role_id="deployer", role=iam.Role(title="Deployer"))
         )

@@ -77,7 +77,7 @@ async def proxy(address: str, asked: list[str]) -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
-async def test_the_operator_reaches_google_over_tls_as_the_account_of_its_key(tmp_path: Path) -> None:
+async def test_operator_calls_over_tls_as_the_account_of_its_key(tmp_path: Path) -> None:
     certificate, key = self_signed(HOST)
     authorities, credentials = tmp_path / "authorities.pem", tmp_path / "key.json"
     authorities.write_bytes(certificate)

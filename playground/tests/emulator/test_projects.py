@@ -18,7 +18,7 @@ async def permissions(clients: Clients, resource: str) -> list[str]:
     return list((await clients.projects.test_iam_permissions(request)).permissions)
 
 
-async def test_behind_every_id_is_a_project_that_keeps_its_number(clients: Clients) -> None:
+async def test_every_project_id_has_a_stable_number(clients: Clients) -> None:
     project = await clients.projects.get_project(name="projects/shop")
     number = project.name.removeprefix("projects/")
 
@@ -55,7 +55,7 @@ async def test_search_finds_by_id_and_parent(clients: Clients) -> None:
         await found("nonsense")
 
 
-async def test_everything_is_permitted_on_what_exists(clients: Clients) -> None:
+async def test_test_permissions_of_existing_project_returns_all(clients: Clients) -> None:
     assert await permissions(clients, "projects/shop") == PERMISSIONS
 
 
@@ -66,7 +66,7 @@ class TestStrict:
         async with Emulator(seed=seed) as running:
             yield running
 
-    async def test_a_project_that_was_not_seeded_is_forbidden(self, clients: Clients) -> None:
+    async def test_unseeded_project_is_forbidden(self, clients: Clients) -> None:
         for call in (
             clients.projects.get_project(name="projects/other"),
             clients.policy("projects/other"),
@@ -77,6 +77,6 @@ class TestStrict:
                 await call
             assert error.value.reason == "IAM_PERMISSION_DENIED"
 
-    async def test_nothing_is_permitted_on_it(self, clients: Clients) -> None:
+    async def test_test_permissions_of_unseeded_project_returns_none(self, clients: Clients) -> None:
         assert await permissions(clients, "projects/other") == []
         assert await permissions(clients, "projects/shop") == PERMISSIONS

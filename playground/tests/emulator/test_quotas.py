@@ -38,9 +38,7 @@ def limited(clock: Clock) -> Limited:
     return open_limited
 
 
-async def test_more_reads_than_allowed_are_refused_with_googles_details(
-    limited: Limited, clock: Clock
-) -> None:
+async def test_exceeded_quota_is_refused_with_details(limited: Limited, clock: Clock) -> None:
     async with limited({CRM: {"reads": 2}}) as clients:
         await clients.policy()
         clock.advance(20)
@@ -62,7 +60,7 @@ async def test_more_reads_than_allowed_are_refused_with_googles_details(
     assert retry.retry_delay.seconds == 40
 
 
-async def test_after_the_time_to_wait_calls_succeed_again(limited: Limited, clock: Clock) -> None:
+async def test_calls_succeed_after_the_retry_delay(limited: Limited, clock: Clock) -> None:
     async with limited({CRM: {"reads": 1}}) as clients:
         await clients.policy()
         clock.advance(59)
@@ -72,7 +70,7 @@ async def test_after_the_time_to_wait_calls_succeed_again(limited: Limited, cloc
         assert await clients.policy() is not None
 
 
-async def test_reads_and_writes_and_apis_are_counted_apart(limited: Limited) -> None:
+async def test_quotas_count_reads_writes_and_apis_separately(limited: Limited) -> None:
     async with limited({CRM: {"writes": 1}}) as clients:
         written = await clients.grant("roles/viewer", "user:ann@example.com")
         with pytest.raises(exceptions.ResourceExhausted) as raised:
@@ -82,7 +80,7 @@ async def test_reads_and_writes_and_apis_are_counted_apart(limited: Limited) -> 
         assert await clients.create_account() is not None
 
 
-async def test_cloud_run_is_counted_by_region(limited: Limited) -> None:
+async def test_quota_of_cloud_run_is_per_region(limited: Limited) -> None:
     async def missing(clients: Clients, region: str) -> None:
         with pytest.raises(exceptions.NotFound):
             await clients.services.get_service(
@@ -99,7 +97,7 @@ async def test_cloud_run_is_counted_by_region(limited: Limited) -> None:
     assert raised.value.metadata["quota_location"] == "us-central1"
 
 
-async def test_updates_count_in_the_region_of_what_they_update(limited: Limited) -> None:
+async def test_update_counts_in_the_region_of_its_workload(limited: Limited) -> None:
     async with limited({RUN: {"writes": 2}}) as clients:
         service = await clients.create_service()
         service.labels["team"] = "shop"
@@ -108,7 +106,7 @@ async def test_updates_count_in_the_region_of_what_they_update(limited: Limited)
             await clients.update_service(service)
 
 
-async def test_what_the_seed_plants_counts_not(clock: Clock) -> None:
+async def test_seeding_does_not_use_quota(clock: Clock) -> None:
     seed = Seed.model_validate(
         {
             "requestsPerMinute": {"iam.googleapis.com": {"writes": 1}},

@@ -42,12 +42,12 @@ def listed() -> set[str]:
 
 @needs_recordings
 @pytest.mark.parametrize("file", recordings(), ids=lambda file: file.name)
-def test_what_differs_from_the_real_cloud_is_listed(file: Path) -> None:
+def test_differences_from_recordings_are_documented(file: Path) -> None:
     assert found(file) <= listed()
 
 
 @needs_recordings
-def test_what_is_listed_differs() -> None:
+def test_documented_differences_exist() -> None:
     assert listed() == {difference for file in recordings() for difference in found(file)}
 
 
@@ -80,12 +80,12 @@ def run(*files: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, timeout=60)
 
 
-def test_the_command_says_nothing_of_what_is_the_same(tmp_path: Path) -> None:
+def test_replay_prints_no_line_for_equal_answers(tmp_path: Path) -> None:
     result = run(write(tmp_path, 404, UNKNOWN))
     assert (result.returncode, result.stdout) == (0, "one.http.log: 1 answers compared\n")
 
 
-def test_the_command_says_what_differs_and_where(tmp_path: Path) -> None:
+def test_replay_prints_differences_with_their_place(tmp_path: Path) -> None:
     result = run(write(tmp_path, 404, {"error": {"code": 404, "status": "GONE", "hint": "x"}}))
     assert result.returncode == 1
     assert re.search(r"serviceAccounts error\.hint: missing .*one\.http\.log:1", result.stdout)
@@ -93,7 +93,7 @@ def test_the_command_says_what_differs_and_where(tmp_path: Path) -> None:
     assert "serviceAccounts error.errors: not Google's" in result.stdout
 
 
-def test_another_status_is_a_difference(tmp_path: Path) -> None:
+def test_different_status_is_a_difference(tmp_path: Path) -> None:
     report = asyncio.run(replay(write(tmp_path, 200, {})))
     assert list(report.differences) == ["iam.googleapis.com serviceAccounts status: 200 → 404"]
 
@@ -102,14 +102,14 @@ def test_another_status_is_a_difference(tmp_path: Path) -> None:
     ("name", "content"),
     [("a.http.log", "nonsense"), ("a.http.log", ""), ("a.vcr.yaml", "{"), ("a.vcr.yaml", "interactions: 5")],
 )
-def test_what_is_no_recording_is_one_line_and_exit_2(tmp_path: Path, name: str, content: str) -> None:
+def test_invalid_recording_is_one_line_and_exit_code_2(tmp_path: Path, name: str, content: str) -> None:
     file = tmp_path / name
     file.write_text(content)
     with pytest.raises(RecordingError, match=re.escape(str(file))):
         asyncio.run(replay(file))
 
 
-def test_a_file_that_is_not_there_is_one_line_and_exit_2(tmp_path: Path) -> None:
+def test_missing_recording_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
     result = run(tmp_path / "none.http.log")
     assert (result.returncode, result.stderr.count("\n")) == (2, 1)
     assert result.stderr.startswith(f"error: {tmp_path / 'none.http.log'}: cannot be read")
@@ -126,5 +126,5 @@ def test_a_file_that_is_not_there_is_one_line_and_exit_2(tmp_path: Path) -> None
         ({}, {"a": {}}, ["a: not Google's"]),
     ],
 )
-def test_differences_name_their_path(recorded: Any, shown: Any, expected: list[str]) -> None:
+def test_differences_have_a_path(recorded: Any, shown: Any, expected: list[str]) -> None:
     assert list(differences(recorded, shown)) == expected

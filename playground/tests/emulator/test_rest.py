@@ -34,7 +34,7 @@ async def rest(emulator: Emulator) -> AsyncIterator[Rest]:
         yield Rest(session, emulator.rest_url)
 
 
-async def test_an_account_lives_as_in_the_recordings(rest: Rest) -> None:
+async def test_account_life_cycle_matches_the_recordings(rest: Rest) -> None:
     missing = await rest("GET", f"{ACCOUNTS}/{EMAIL}?alt=json&prettyPrint=false", status=404)
     assert missing == {
         "error": {
@@ -79,9 +79,7 @@ async def test_an_account_lives_as_in_the_recordings(rest: Rest) -> None:
     assert (await rest("GET", f"{ACCOUNTS}/{EMAIL}"))["disabled"] is True
 
 
-async def test_a_project_policy_is_written_by_version_1_and_3_and_grpc_alike(
-    rest: Rest, clients: Clients
-) -> None:
+async def test_project_policy_is_shared_by_v1_v3_and_grpc(rest: Rest, clients: Clients) -> None:
     policy = await rest("POST", "/v1/projects/shop:getIamPolicy", {"options": {"requestedPolicyVersion": 3}})
     policy["bindings"] = [{"role": "roles/viewer", "members": ["user:ann@example.com"]}]
     written = await rest("POST", "/v1/projects/shop:setIamPolicy", {"policy": policy})
@@ -124,7 +122,7 @@ async def test_a_service_is_created_read_changed_and_deleted(rest: Rest) -> None
     assert "errors" not in gone["error"]  # an API of version 2
 
 
-async def test_enums_are_numbers_where_asked_for(rest: Rest) -> None:
+async def test_enums_are_numbers_on_request(rest: Rest) -> None:
     job = {"template": {"template": {"containers": [{"image": "hello"}]}}}
     await rest("POST", f"/v2/{LOCATION}/jobs?jobId=nightly", job)
     shown = await rest("GET", f"/v2/{LOCATION}/jobs/nightly?%24alt=json%3Benum-encoding%3Dint")
@@ -160,7 +158,7 @@ async def test_a_permission_error_carries_its_error_info(rest: Rest) -> None:
 
 
 @pytest.mark.parametrize("body", ["{", "[]"])
-async def test_a_body_that_is_no_json_object_is_refused(emulator: Emulator, body: str) -> None:
+async def test_body_that_is_not_a_json_object_is_refused(emulator: Emulator, body: str) -> None:
     async with (
         aiohttp.ClientSession() as session,
         session.post(emulator.rest_url + ACCOUNTS, data=body) as response,
@@ -169,7 +167,7 @@ async def test_a_body_that_is_no_json_object_is_refused(emulator: Emulator, body
         assert (await response.json())["error"]["status"] == "INVALID_ARGUMENT"
 
 
-async def test_a_value_of_the_wrong_type_is_refused(rest: Rest) -> None:
+async def test_value_of_a_wrong_type_is_refused(rest: Rest) -> None:
     answer = await rest("POST", ACCOUNTS, {"accountId": 7}, status=400)
     assert answer["error"]["status"] == "INVALID_ARGUMENT"
 
@@ -195,12 +193,12 @@ async def test_an_unknown_field_is_refused_as_google_does(
     }
 
 
-async def test_an_unknown_path_names_itself(rest: Rest) -> None:
+async def test_unknown_path_is_named(rest: Rest) -> None:
     answer = await rest("GET", "/v9/nonsense", status=501)
     assert "GET /v9/nonsense" in answer["error"]["message"]
 
 
-async def test_rest_calls_are_counted_with_those_of_grpc(
+async def test_rest_and_grpc_calls_are_counted_together(
     rest: Rest, clients: Clients, emulator: Emulator
 ) -> None:
     await rest("POST", "/v1/projects/shop:getIamPolicy", {})
@@ -208,6 +206,6 @@ async def test_rest_calls_are_counted_with_those_of_grpc(
     assert dict(emulator.calls) == {"google.cloud.resourcemanager.v3.Projects/GetIamPolicy": 2}
 
 
-async def test_without_its_port_there_is_no_rest() -> None:
+async def test_rest_is_not_served_without_its_port() -> None:
     async with Emulator() as emulator:
         assert emulator.rest_url == ""

@@ -53,7 +53,7 @@ async def test_predefined_roles_show_their_permissions(
     assert not_included not in shown.included_permissions
 
 
-async def test_predefined_roles_are_listed_with_permissions_in_the_full_view_alone(clients: Clients) -> None:
+async def test_only_the_full_view_lists_permissions(clients: Clients) -> None:
     basic = [each async for each in await clients.iam.list_roles(iam.ListRolesRequest(page_size=50))]
     full = [each async for each in await clients.iam.list_roles(iam.ListRolesRequest(view="FULL"))]
 
@@ -68,7 +68,7 @@ async def test_an_unknown_role_is_not_found(clients: Clients) -> None:
             await clients.iam.get_role(iam.GetRoleRequest(name=name))
 
 
-async def test_a_custom_role_is_updated_by_mask_and_guarded_by_its_etag(clients: Clients) -> None:
+async def test_custom_role_update_uses_mask_and_etag(clients: Clients) -> None:
     created = await create(clients, title="Deployer")
     changed = await update(clients, iam.Role(title="New", etag=created.etag), "title")
 
@@ -78,7 +78,7 @@ async def test_a_custom_role_is_updated_by_mask_and_guarded_by_its_etag(clients:
         await update(clients, iam.Role(title="Newer", etag=created.etag), "title")
 
 
-async def test_a_deleted_role_stays_marked_and_blocks_its_id(clients: Clients) -> None:
+async def test_deleted_role_remains_and_reserves_its_id(clients: Clients) -> None:
     await create(clients)
     deleted = await clients.iam.delete_role(iam.DeleteRoleRequest(name=NAME))
     assert deleted.deleted
@@ -103,7 +103,7 @@ async def test_a_role_cannot_be_undeleted_after_7_days(clients: Clients, clock: 
         await clients.iam.undelete_role(iam.UndeleteRoleRequest(name=NAME))
 
 
-async def test_a_project_has_300_custom_roles_at_most_and_deleted_ones_count(clients: Clients) -> None:
+async def test_project_has_at_most_300_roles_with_deleted_ones(clients: Clients) -> None:
     for number in range(300):
         await create(clients, f"role{number}")
     await clients.iam.delete_role(iam.DeleteRoleRequest(name="projects/shop/roles/role0"))
@@ -123,14 +123,12 @@ async def test_a_project_has_300_custom_roles_at_most_and_deleted_ones_count(cli
         ("deployer", {"included_permissions": ["resourcemanager.folders.get"]}),
     ],
 )
-async def test_what_is_out_of_bounds_is_refused(
-    clients: Clients, role_id: str, fields: dict[str, Any]
-) -> None:
+async def test_role_outside_limits_is_refused(clients: Clients, role_id: str, fields: dict[str, Any]) -> None:
     with pytest.raises(exceptions.InvalidArgument):
         await create(clients, role_id, **fields)
 
 
-async def test_permissions_of_predefined_roles_are_testable(clients: Clients) -> None:
+async def test_testable_permissions_include_predefined_roles(clients: Clients) -> None:
     request = iam.QueryTestablePermissionsRequest(
         full_resource_name="//cloudresourcemanager.googleapis.com/projects/shop", page_size=1000
     )
@@ -139,7 +137,7 @@ async def test_permissions_of_predefined_roles_are_testable(clients: Clients) ->
     assert len(names) == len(set(names))
 
 
-async def test_fact_testable_permissions_tell_what_custom_roles_cannot_hold(clients: Clients) -> None:
+async def test_fact_testable_permissions_report_custom_role_support(clients: Clients) -> None:
     levels = {}
     for resource in ("projects/shop", "organizations/1"):
         request = iam.QueryTestablePermissionsRequest(

@@ -16,7 +16,7 @@ from .clients import LOCATION, Clients, Clock, revision_template
 WEB = f"{LOCATION}/services/web"
 
 
-async def test_a_created_service_is_ready_with_a_revision_and_the_default_account(clients: Clients) -> None:
+async def test_created_service_has_a_revision_and_the_default_account(clients: Clients) -> None:
     number = (await clients.projects.get_project(name="projects/shop")).name.removeprefix("projects/")
     service = await clients.create_service()
 
@@ -44,7 +44,7 @@ async def test_traffic_statuses_mirror_the_traffic(clients: Clients) -> None:
     assert [each.revision for each in service.traffic_statuses] == [first]
 
 
-async def test_changing_the_account_makes_a_revision(clients: Clients) -> None:
+async def test_change_of_the_account_creates_a_revision(clients: Clients) -> None:
     account = await clients.create_account()
     service = await clients.create_service()
     before = service.latest_ready_revision
@@ -62,7 +62,7 @@ async def test_changing_the_account_makes_a_revision(clients: Clients) -> None:
     assert len([each async for each in await clients.revisions.list_revisions(parent=WEB)]) == 2
 
 
-async def test_an_update_outside_the_template_makes_no_revision(clients: Clients) -> None:
+async def test_update_outside_the_template_creates_no_revision(clients: Clients) -> None:
     service = await clients.create_service()
     service.labels["team"] = "shop"
     updated = await clients.update_service(service, "labels")
@@ -72,7 +72,7 @@ async def test_an_update_outside_the_template_makes_no_revision(clients: Clients
     assert updated.etag != service.etag
 
 
-async def test_an_update_without_mask_replaces_all_and_keeps_what_only_google_sets(clients: Clients) -> None:
+async def test_update_without_mask_replaces_all_but_output_fields(clients: Clients) -> None:
     service = await clients.create_service()
     replacement = run.Service(name=WEB, template=revision_template(timeout="60s"), uid="mine", generation=9)
     updated = await clients.update_service(replacement)
@@ -81,7 +81,7 @@ async def test_an_update_without_mask_replaces_all_and_keeps_what_only_google_se
     assert (updated.uid, updated.generation) == (service.uid, 2)
 
 
-async def test_a_stale_etag_aborts_and_none_overwrites(clients: Clients) -> None:
+async def test_stale_etag_aborts_and_missing_etag_overwrites(clients: Clients) -> None:
     stale = await clients.create_service()
     await clients.update_service(run.Service(name=WEB, labels={"a": "b"}), "labels")
 
@@ -91,7 +91,7 @@ async def test_a_stale_etag_aborts_and_none_overwrites(clients: Clients) -> None
     assert (await clients.update_service(stale, "labels")).labels == {}
 
 
-async def test_a_pinned_revision_name_must_be_cleared_in_the_same_write(clients: Clients) -> None:
+async def test_used_revision_name_must_be_cleared_in_the_update(clients: Clients) -> None:
     account = await clients.create_account()
     service = await clients.create_service(revision="web-v1")
     assert service.latest_ready_revision == f"{WEB}/revisions/web-v1"
@@ -111,7 +111,7 @@ async def test_an_unknown_mask_path_is_refused(clients: Clients) -> None:
         await clients.update_service(service, "template.nonsense")
 
 
-async def test_an_account_that_does_not_exist_is_forbidden(clients: Clients) -> None:
+async def test_missing_account_of_a_workload_is_forbidden(clients: Clients) -> None:
     await clients.create_account()
     missing = "missing@shop.iam.gserviceaccount.com"
     with pytest.raises(exceptions.PermissionDenied) as error:
@@ -145,7 +145,7 @@ async def test_allow_missing_creates(clients: Clients) -> None:
         await clients.update_service(run.Service(name=f"{LOCATION}/services/other"))
 
 
-async def test_lists_need_a_location(clients: Clients) -> None:
+async def test_list_needs_a_location(clients: Clients) -> None:
     await clients.create_service("web")
     await clients.create_service("api")
     listed = [each.name async for each in await clients.services.list_services(parent=LOCATION)]
@@ -155,13 +155,13 @@ async def test_lists_need_a_location(clients: Clients) -> None:
         await clients.services.list_services(parent="projects/shop/locations/-")
 
 
-async def test_a_service_is_created_once(clients: Clients) -> None:
+async def test_create_of_an_existing_service_is_refused(clients: Clients) -> None:
     await clients.create_service()
     with pytest.raises(exceptions.AlreadyExists):
         await clients.create_service()
 
 
-async def test_deleting_a_service_drops_its_policy_and_revisions(clients: Clients) -> None:
+async def test_deletion_of_a_service_removes_policy_and_revisions(clients: Clients) -> None:
     service = await clients.create_service()
     await clients.grant("roles/run.invoker", "allUsers", resource=WEB)
     await (await clients.services.delete_service(name=WEB)).result()
@@ -174,14 +174,14 @@ async def test_deleting_a_service_drops_its_policy_and_revisions(clients: Client
     assert not (await clients.policy(WEB)).bindings
 
 
-async def test_a_number_addresses_the_same_service_as_the_id(clients: Clients) -> None:
+async def test_project_number_and_id_address_the_same_service(clients: Clients) -> None:
     project = await clients.projects.get_project(name="projects/shop")
     await clients.create_service()
     found = await clients.services.get_service(name=WEB.replace("projects/shop", project.name))
     assert found.name == WEB
 
 
-async def test_a_job_is_sent_whole_and_makes_no_revision(clients: Clients) -> None:
+async def test_job_update_replaces_all_and_creates_no_revision(clients: Clients) -> None:
     account = await clients.create_account()
     job = await clients.create_job()
     assert job.template.template.max_retries == 3
@@ -194,7 +194,7 @@ async def test_a_job_is_sent_whole_and_makes_no_revision(clients: Clients) -> No
         await clients.jobs.update_job(job=job)
 
 
-async def test_a_worker_pool_can_be_given_a_new_revision_by_force(clients: Clients) -> None:
+async def test_worker_pool_accepts_force_new_revision(clients: Clients) -> None:
     pool = await clients.create_worker_pool()
     request = run.UpdateWorkerPoolRequest(
         worker_pool=pool, update_mask=FieldMask(paths=["labels"]), force_new_revision=True
@@ -205,7 +205,7 @@ async def test_a_worker_pool_can_be_given_a_new_revision_by_force(clients: Clien
     assert [each.percent for each in updated.instance_split_statuses] == [100]
 
 
-async def test_who_changed_a_workload_is_noted(clients: Clients, emulator: Emulator) -> None:
+async def test_workload_records_creator_and_last_modifier(clients: Clients, emulator: Emulator) -> None:
     account = await clients.create_account()
     service = await clients.create_service()
     emulator.edit({"workload": f"//run.googleapis.com/{WEB}", "serviceAccount": account.email})
@@ -222,9 +222,7 @@ class TestOperations:
             running.switches.operation_time = timedelta(seconds=6)
             yield running
 
-    async def test_an_operation_is_first_a_name_and_metadata_and_then_done(
-        self, clients: Clients, clock: Clock
-    ) -> None:
+    async def test_operation_has_metadata_before_it_is_done(self, clients: Clients, clock: Clock) -> None:
         started = await clients.services.create_service(
             parent=LOCATION, service_id="web", service=run.Service(template=revision_template())
         )
@@ -244,7 +242,9 @@ class TestOperations:
         assert done.response.Unpack(result)
         assert run.Service.wrap(result) == await clients.services.get_service(name=WEB)
 
-    async def test_a_change_during_a_change_builds_on_it(self, clients: Clients, clock: Clock) -> None:
+    async def test_concurrent_change_is_based_on_the_pending_one(
+        self, clients: Clients, clock: Clock
+    ) -> None:
         await clients.services.create_service(
             parent=LOCATION, service_id="web", service=run.Service(template=revision_template())
         )
@@ -259,7 +259,7 @@ class TestOperations:
         assert service.labels == {"a": "b"}
         assert (service.generation, service.observed_generation) == (2, 2)
 
-    async def test_a_service_being_deleted_is_seen_until_the_operation_is_done(
+    async def test_deleted_service_is_readable_until_the_operation_is_done(
         self, clients: Clients, clock: Clock
     ) -> None:
         await clients.services.create_service(

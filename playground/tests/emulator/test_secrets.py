@@ -40,7 +40,7 @@ async def emulator(clock: Clock) -> AsyncIterator[Emulator]:
         yield running
 
 
-async def test_a_secret_has_the_policy_that_was_seeded_and_takes_another(clients: Clients) -> None:
+async def test_secret_has_its_seeded_policy_and_accepts_another(clients: Clients) -> None:
     before = await clients.policy(SECRET)
     assert members(before, ACCESSOR) == ["user:ann@example.com"]
 
@@ -51,7 +51,7 @@ async def test_a_secret_has_the_policy_that_was_seeded_and_takes_another(clients
     assert not (await clients.policy("projects/shop/secrets/other")).bindings
 
 
-async def test_a_secret_goes_by_the_number_of_its_project_too(clients: Clients) -> None:
+async def test_project_number_addresses_the_same_secret(clients: Clients) -> None:
     assert await clients.policy("projects/123456789012/secrets/stripe-key") == await clients.policy(SECRET)
 
 
@@ -62,16 +62,14 @@ async def test_a_secret_goes_by_the_number_of_its_project_too(clients: Clients) 
         ("projects/shop/locations/europe-west1/secrets/stripe-key", exceptions.InvalidArgument),
     ],
 )
-async def test_a_secret_that_was_not_seeded_is_not_found(
-    clients: Clients, resource: str, error: type[Exception]
-) -> None:
+async def test_unseeded_secret_is_not_found(clients: Clients, resource: str, error: type[Exception]) -> None:
     with pytest.raises(error):
         await clients.policy(resource)
     with pytest.raises(error):
         await clients.grant(ACCESSOR, "user:ann@example.com", resource=resource)
 
 
-async def test_a_secret_takes_conditions(clients: Clients) -> None:
+async def test_secret_accepts_conditions(clients: Clients) -> None:
     expiry = expr_pb2.Expr(title="until 2040", expression="request.time < timestamp('2040-01-01T00:00:00Z')")
     written = await clients.grant(ACCESSOR, "user:bob@example.com", resource=SECRET, condition=expiry)
     assert written.version == 3
@@ -83,7 +81,7 @@ async def test_roles_of_other_services_are_refused(clients: Clients) -> None:
         await clients.grant("roles/run.invoker", "user:ann@example.com", resource=SECRET)
 
 
-async def test_permissions_are_granted_on_what_exists(clients: Clients) -> None:
+async def test_test_permissions_needs_an_existing_secret(clients: Clients) -> None:
     async def held(resource: str) -> list[str]:
         request = iam_policy_pb2.TestIamPermissionsRequest(
             resource=resource, permissions=["secretmanager.secrets.setIamPolicy"]
@@ -120,7 +118,7 @@ async def test_rest_serves_the_same_policy(clients: Clients, emulator: Emulator)
     assert members(await clients.policy(SECRET), ACCESSOR) == ["user:ann@example.com", "user:bob@example.com"]
 
 
-def test_a_name_that_no_secret_can_have_is_refused_in_the_seed() -> None:
+def test_invalid_secret_name_in_a_seed_is_refused() -> None:
     bad = Seed.model_validate({"projects": [{"projectID": "shop", "secrets": [{"name": "a/b"}]}]})
     with pytest.raises(SeedError, match="project shop: secret a/b: Invalid secret ID"):
         Emulator(seed=bad)

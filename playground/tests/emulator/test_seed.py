@@ -63,7 +63,7 @@ def write(directory: Path, text: str) -> Path:
     return file
 
 
-async def test_a_seed_is_there_from_the_start(tmp_path: Path, clock: Clock) -> None:
+async def test_seeded_resources_exist_at_the_start(tmp_path: Path, clock: Clock) -> None:
     planted = load_seed(write(tmp_path, SHOP))
     async with (
         Emulator(seed=planted, clock=clock) as emulator,
@@ -104,9 +104,7 @@ async def test_a_seed_is_there_from_the_start(tmp_path: Path, clock: Clock) -> N
             await clients.create_account("another")
 
 
-async def test_what_is_seeded_is_known_everywhere_and_what_comes_later_lags(
-    tmp_path: Path, clock: Clock
-) -> None:
+async def test_seeded_accounts_have_no_lag_and_later_ones_have(tmp_path: Path, clock: Clock) -> None:
     planted = load_seed(write(tmp_path, SHOP))
     async with (
         Emulator(seed=planted, clock=clock) as emulator,
@@ -123,7 +121,7 @@ async def test_what_is_seeded_is_known_everywhere_and_what_comes_later_lags(
         await clients.grant("roles/viewer", f"serviceAccount:{fresh.email}")
 
 
-def test_the_reference_page_shows_every_field_of_a_seed_in_one_that_can_be_used(tmp_path: Path) -> None:
+def test_documentation_has_every_field_in_a_valid_seed(tmp_path: Path) -> None:
     page = (Path(__file__).parents[3] / "docs" / "emulator.md").read_text(encoding="utf-8")
     example = page.split("```yaml")[1].split("```")[0]
     planted = load_seed(write(tmp_path, example))
@@ -135,7 +133,7 @@ def test_the_reference_page_shows_every_field_of_a_seed_in_one_that_can_be_used(
     assert Emulator(seed=planted).cloud.registry.strict
 
 
-def test_the_example_of_the_module_is_a_seed(tmp_path: Path) -> None:
+def test_example_in_the_docstring_is_a_valid_seed(tmp_path: Path) -> None:
     assert seed.__doc__ is not None
     example = seed.__doc__.split("```yaml")[1].split("```")[0]
     planted = load_seed(write(tmp_path, example))
@@ -179,9 +177,7 @@ def test_an_empty_file_is_an_empty_seed(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_bad_seed_is_refused_in_one_line_that_names_file_field_and_value(
-    tmp_path: Path, text: str, named: str
-) -> None:
+def test_invalid_seed_names_file_field_and_value_in_one_line(tmp_path: Path, text: str, named: str) -> None:
     file = write(tmp_path, text)
     with pytest.raises(SeedError, match=named) as error:
         load_seed(file)
@@ -189,7 +185,7 @@ def test_a_bad_seed_is_refused_in_one_line_that_names_file_field_and_value(
     assert "\n" not in str(error.value)
 
 
-def test_a_bad_seed_names_the_line(tmp_path: Path) -> None:
+def test_invalid_seed_names_the_line(tmp_path: Path) -> None:
     file = write(
         tmp_path, "lag: 5s\nprojects:\n- projectID: shop\n  services:\n  - name: web\n    locations: x\n"
     )
@@ -197,7 +193,7 @@ def test_a_bad_seed_names_the_line(tmp_path: Path) -> None:
         load_seed(file)
 
 
-def test_yaml_that_is_none_names_the_line(tmp_path: Path) -> None:
+def test_invalid_yaml_names_the_line(tmp_path: Path) -> None:
     file = write(tmp_path, "lag: 5s\nprojects: ]\n")
     with pytest.raises(SeedError, match=re.escape(f"{file}:2: is no YAML: ")):
         load_seed(file)
@@ -232,7 +228,7 @@ def test_a_seed_that_google_would_refuse_is_refused(project: dict[str, object], 
         Emulator(seed=planted)
 
 
-async def test_an_unchecked_binding_is_there_and_makes_the_policy_unwritable(clock: Clock) -> None:
+async def test_unchecked_binding_makes_the_policy_unwritable(clock: Clock) -> None:
     ghost = "serviceAccount:ghost@shop.iam.gserviceaccount.com"
     bindings = [
         {"role": "roles/viewer", "members": [ghost], "unchecked": True},
@@ -251,7 +247,7 @@ async def test_an_unchecked_binding_is_there_and_makes_the_policy_unwritable(clo
             await clients.set_policy(policy)
 
 
-def test_projects_and_numbers_are_seeded_once() -> None:
+def test_duplicate_projects_and_numbers_are_refused() -> None:
     with pytest.raises(SeedError, match="appears twice"):
         Emulator(seed=Seed.model_validate({"projects": [{"projectID": "shop"}, {"projectID": "shop"}]}))
     same_number = [{"projectID": "a", "projectNumber": "7"}, {"projectID": "b", "projectNumber": "7"}]

@@ -14,7 +14,7 @@ from .clients import Clients, Clock
 NAME = "projects/shop/serviceAccounts/checkout@shop.iam.gserviceaccount.com"
 
 
-async def test_a_created_account_has_what_google_gives_it(clients: Clients) -> None:
+async def test_created_account_has_all_output_fields(clients: Clients) -> None:
     account = await clients.iam.create_service_account(
         name="projects/shop",
         account_id="checkout",
@@ -31,7 +31,7 @@ async def test_a_created_account_has_what_google_gives_it(clients: Clients) -> N
     assert not account.disabled  # create ignores it
 
 
-async def test_the_etag_is_the_same_for_every_account_and_guards_nothing(clients: Clients) -> None:
+async def test_account_etag_is_constant_and_ignored(clients: Clients) -> None:
     first, second = await clients.create_account("checkout"), await clients.create_account("pricing")
     await patch(clients, display_name="changed")
 
@@ -40,18 +40,18 @@ async def test_the_etag_is_the_same_for_every_account_and_guards_nothing(clients
 
 
 @pytest.mark.parametrize("account_id", ["short", "1digits", "ends-with-", "has_underscore", "x" * 31])
-async def test_an_account_id_out_of_form_is_refused(clients: Clients, account_id: str) -> None:
+async def test_invalid_account_id_is_refused(clients: Clients, account_id: str) -> None:
     with pytest.raises(exceptions.InvalidArgument):
         await clients.create_account(account_id)
 
 
-async def test_an_e_mail_is_given_once(clients: Clients) -> None:
+async def test_email_in_use_is_refused(clients: Clients) -> None:
     await clients.create_account()
     with pytest.raises(exceptions.AlreadyExists):
         await clients.create_account()
 
 
-async def test_an_account_is_addressed_by_e_mail_or_unique_id_and_with_any_project(clients: Clients) -> None:
+async def test_account_is_addressed_by_email_or_unique_id(clients: Clients) -> None:
     account = await clients.create_account()
     number = (await clients.projects.get_project(name="projects/shop")).name
 
@@ -77,7 +77,7 @@ async def test_a_missing_account_is_forbidden_with_the_wildcard_project(clients:
     assert error.value.domain == "iam.googleapis.com"
 
 
-async def test_lists_come_in_pages_of_20_by_default_and_100_at_most(clients: Clients) -> None:
+async def test_lists_have_20_items_per_page_and_at_most_100(clients: Clients) -> None:
     for number in range(30):
         await clients.create_account(f"account-{number:02}")
 
@@ -91,7 +91,7 @@ async def test_lists_come_in_pages_of_20_by_default_and_100_at_most(clients: Cli
     assert len(large.accounts) == 30
 
 
-async def test_no_account_is_skipped_when_one_of_the_page_before_is_deleted(clients: Clients) -> None:
+async def test_deletion_between_pages_skips_no_account(clients: Clients) -> None:
     for number in range(25):
         await clients.create_account(f"account-{number:02}")
     request = iam.ListServiceAccountsRequest(name="projects/shop")
@@ -106,7 +106,7 @@ async def test_no_account_is_skipped_when_one_of_the_page_before_is_deleted(clie
     ]
 
 
-async def test_patch_echoes_only_what_was_patched(clients: Clients) -> None:
+async def test_patch_returns_only_the_patched_fields(clients: Clients) -> None:
     await clients.create_account()
     echo = await patch(clients, description="new")
 
@@ -120,7 +120,7 @@ async def test_patch_refuses_other_fields(clients: Clients) -> None:
         await patch(clients, disabled=True)
 
 
-async def test_disable_and_enable(clients: Clients) -> None:
+async def test_account_is_disabled_and_enabled(clients: Clients) -> None:
     await clients.create_account()
     await clients.iam.disable_service_account(iam.DisableServiceAccountRequest(name=NAME))
     assert (await clients.iam.get_service_account(name=NAME)).disabled
@@ -128,7 +128,7 @@ async def test_disable_and_enable(clients: Clients) -> None:
     assert not (await clients.iam.get_service_account(name=NAME)).disabled
 
 
-async def test_a_deleted_account_comes_back_by_its_unique_id(clients: Clients) -> None:
+async def test_deleted_account_is_undeleted_by_unique_id(clients: Clients) -> None:
     account = await clients.create_account()
     await clients.iam.delete_service_account(name=NAME)
     with pytest.raises(exceptions.NotFound):
@@ -149,7 +149,7 @@ async def test_an_account_cannot_be_undeleted_after_30_days(clients: Clients, cl
         await undelete(clients, account.unique_id)
 
 
-async def test_an_account_cannot_be_undeleted_once_its_e_mail_is_taken(clients: Clients) -> None:
+async def test_account_with_a_reused_email_cannot_be_undeleted(clients: Clients) -> None:
     account = await clients.create_account()
     await clients.iam.delete_service_account(name=NAME)
     successor = await clients.create_account()
@@ -174,7 +174,7 @@ async def test_accounts_of_a_domain_scoped_project_have_their_own_suffix(clients
     assert account.email == "checkout@shop.example.com.iam.gserviceaccount.com"
 
 
-async def test_an_accounts_own_policy_survives_its_undelete_and_not_its_recreation(clients: Clients) -> None:
+async def test_account_policy_survives_undelete_but_not_recreation(clients: Clients) -> None:
     account = await clients.create_account()
     await clients.grant("roles/iam.serviceAccountUser", "user:ann@example.com", resource=NAME)
     await clients.iam.delete_service_account(name=NAME)
@@ -192,9 +192,7 @@ class TestLag:
         async with Emulator(seed=Seed(lag=timedelta(seconds=10)), clock=clock) as running:
             yield running
 
-    async def test_reads_after_create_flap_until_the_lag_is_over(
-        self, clients: Clients, clock: Clock
-    ) -> None:
+    async def test_reads_after_create_flap_during_the_lag(self, clients: Clients, clock: Clock) -> None:
         await clients.create_account()
         assert [await self.reads(clients) for _ in range(4)] == [True, False, True, False]
 
@@ -207,7 +205,7 @@ class TestLag:
         with pytest.raises(exceptions.NotFound, match=rf"Service account {NAME} does not exist\."):
             await clients.iam.get_service_account(name=NAME)
 
-    async def test_creating_again_what_a_read_missed_conflicts(self, clients: Clients) -> None:
+    async def test_create_after_a_stale_read_conflicts(self, clients: Clients) -> None:
         await clients.create_account()
         await self.reads(clients)
         assert not await self.reads(clients)
@@ -222,7 +220,7 @@ class TestLag:
         assert not (await clients.iam.get_service_account(name=NAME)).disabled
         assert (await clients.iam.get_service_account(name=NAME)).disabled
 
-    async def test_a_policy_refuses_a_fresh_account_even_after_a_good_read(
+    async def test_policy_refuses_new_account_after_a_successful_read(
         self, clients: Clients, clock: Clock
     ) -> None:
         account = await clients.create_account()

@@ -48,7 +48,7 @@ async def emulator(clock: Clock) -> AsyncIterator[Emulator]:
         "serviceAccount:service-123456789012@gcp-sa-logging.iam.gserviceaccount.com",
     ],
 )
-async def test_a_member_from_outside_is_refused_as_google_reports_it(clients: Clients, member: str) -> None:
+async def test_external_member_is_refused_with_a_violation(clients: Clients, member: str) -> None:
     with pytest.raises(exceptions.FailedPrecondition) as raised:
         await clients.grant("roles/browser", "user:ann@example.com", member)
 
@@ -61,7 +61,7 @@ async def test_a_member_from_outside_is_refused_as_google_reports_it(clients: Cl
     assert "roles/browser" not in {binding.role for binding in (await clients.policy()).bindings}
 
 
-async def test_the_public_is_outside(clients: Clients) -> None:
+async def test_public_members_are_refused(clients: Clients) -> None:
     with pytest.raises(exceptions.FailedPrecondition):
         await clients.grant("roles/run.invoker", "allUsers", resource=f"{LOCATION}/services/web")
 
@@ -78,11 +78,11 @@ async def test_the_public_is_outside(clients: Clients) -> None:
         "projectViewer:shop",
     ],
 )
-async def test_who_belongs_here_is_taken(clients: Clients, member: str) -> None:
+async def test_internal_members_are_accepted(clients: Clients, member: str) -> None:
     assert members(await clients.grant("roles/browser", member), "roles/browser") == [member]
 
 
-async def test_who_was_there_before_may_stay_and_not_be_granted_more(clients: Clients) -> None:
+async def test_existing_members_are_kept_and_get_no_new_grant(clients: Clients) -> None:
     policy = await clients.grant("roles/browser", "user:ann@example.com")
     assert members(policy, "roles/viewer") == [EVE]
     with pytest.raises(exceptions.FailedPrecondition):
@@ -95,7 +95,7 @@ async def test_other_projects_are_not_restricted(clients: Clients) -> None:
 
 
 @pytest.mark.parametrize("rule", [{"allow_all": True}, {"values": {"allowed_values": ["Elsewhere.test"]}}])
-async def test_the_policy_is_changed_by_its_api(clients: Clients, rule: dict[str, Any]) -> None:
+async def test_domain_restriction_is_set_through_the_api(clients: Clients, rule: dict[str, Any]) -> None:
     name = f"projects/shop/policies/{CONSTRAINT}"
     policy = await clients.org_policy.get_policy(name=name)
     policy.spec.rules = [orgpolicy.PolicySpec.PolicyRule(rule)]

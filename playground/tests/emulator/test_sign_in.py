@@ -54,7 +54,7 @@ async def project(clients: Clients, token: str) -> Any:
     )
 
 
-async def test_a_client_that_signs_in_with_a_key_is_its_account(
+async def test_client_with_a_key_calls_as_its_account(
     emulator: Emulator, clients: Clients, key: iam.ServiceAccountKey
 ) -> None:
     token = await sign_in(key)
@@ -65,9 +65,7 @@ async def test_a_client_that_signs_in_with_a_key_is_its_account(
     assert emulator.calls.log[-1].caller == EMAIL
 
 
-async def test_a_token_that_a_client_signs_itself_will_do(
-    clients: Clients, key: iam.ServiceAccountKey
-) -> None:
+async def test_self_signed_token_is_accepted(clients: Clients, key: iam.ServiceAccountKey) -> None:
     await clients.grant("roles/browser", f"serviceAccount:{EMAIL}")
     own = jwt.Credentials.from_service_account_info(
         json.loads(key.private_key_data), audience="https://cloudresourcemanager.googleapis.com/"
@@ -77,7 +75,7 @@ async def test_a_token_that_a_client_signs_itself_will_do(
 
 
 @pytest.mark.parametrize("end", ["disable_key", "delete_key", "disable_account", "delete_account"])
-async def test_who_lost_its_key_or_its_account_cannot_sign_in(
+async def test_deleted_key_or_account_cannot_sign_in(
     clients: Clients, key: iam.ServiceAccountKey, end: str
 ) -> None:
     match end:
@@ -93,7 +91,7 @@ async def test_who_lost_its_key_or_its_account_cannot_sign_in(
         await sign_in(key)
 
 
-async def test_an_enabled_key_signs_in_again(clients: Clients, key: iam.ServiceAccountKey) -> None:
+async def test_key_signs_in_after_it_is_enabled(clients: Clients, key: iam.ServiceAccountKey) -> None:
     await clients.iam.disable_service_account_key(iam.DisableServiceAccountKeyRequest(name=key.name))
     await clients.iam.enable_service_account_key(iam.EnableServiceAccountKeyRequest(name=key.name))
     assert await sign_in(key)
@@ -107,7 +105,7 @@ async def test_an_enabled_key_signs_in_again(clients: Clients, key: iam.ServiceA
         ({}, "unsupported_grant_type"),
     ],
 )
-async def test_a_bad_request_for_a_token_is_refused_as_oauth_says(
+async def test_invalid_token_request_is_refused_with_an_oauth_error(
     emulator: Emulator, form: dict[str, str], error: str
 ) -> None:
     async with (
@@ -132,7 +130,7 @@ class TestBorrowing:
 
     AS_BORROWER = (("authorization", "Bearer serviceAccount:borrower@shop.iam.gserviceaccount.com"),)
 
-    async def test_a_token_is_lent_through_delegates_and_not_without(
+    async def test_impersonation_needs_the_delegation_chain(
         self, clients: Clients, borrower: credentials.IAMCredentialsAsyncClient, emulator: Emulator
     ) -> None:
         request: dict[str, Any] = {"name": BORROWED.format("target"), "scope": SCOPES}
@@ -145,7 +143,7 @@ class TestBorrowing:
         assert (await project(clients, lent.access_token)).project_id == "shop"
         assert emulator.calls.log[-1].caller == "target@shop.iam.gserviceaccount.com"
 
-    async def test_signatures_can_be_checked_with_the_published_certificates(
+    async def test_signatures_verify_with_published_certificates(
         self, borrower: credentials.IAMCredentialsAsyncClient, emulator: Emulator
     ) -> None:
         name = BORROWED.format("lender")
@@ -177,13 +175,13 @@ class TestBorrowing:
             ("sign_jwt", {"payload": '{"exp": 99999999999}'}),
         ],
     )
-    async def test_what_google_would_not_sign_is_refused(
+    async def test_invalid_signing_requests_are_refused(
         self, borrower: credentials.IAMCredentialsAsyncClient, method: str, request_: dict[str, Any]
     ) -> None:
         with pytest.raises(exceptions.InvalidArgument):
             await getattr(borrower, method)(request={"name": BORROWED.format("lender"), **request_})
 
-    async def test_a_missing_account_lends_nothing(
+    async def test_missing_account_cannot_be_impersonated(
         self, borrower: credentials.IAMCredentialsAsyncClient
     ) -> None:
         with pytest.raises(exceptions.NotFound):

@@ -48,7 +48,7 @@ async def test_no_tombstone_is_shown_once_another_account_has_the_email(
     assert bound_to(emulator) == old.unique_id != new.unique_id
 
 
-async def test_a_deleted_account_shows_as_a_tombstone(clients: Clients, old: iam.ServiceAccount) -> None:
+async def test_deleted_account_is_shown_as_a_tombstone(clients: Clients, old: iam.ServiceAccount) -> None:
     await clients.iam.delete_service_account(name=ACCOUNT)
     assert members(await clients.policy(), ROLE) == [
         "user:ann@example.com",
@@ -67,7 +67,7 @@ async def test_writing_the_same_member_again_changes_nothing(
     assert bound_to(emulator) == old.unique_id
 
 
-async def test_removed_in_one_write_and_added_in_the_next_it_means_the_new_account(
+async def test_removal_and_next_add_bind_the_new_account(
     clients: Clients, emulator: Emulator, old: iam.ServiceAccount
 ) -> None:
     new = await clients.recreate_account(ACCOUNT)
@@ -79,7 +79,7 @@ async def test_removed_in_one_write_and_added_in_the_next_it_means_the_new_accou
     assert bound_to(emulator) == new.unique_id
 
 
-async def test_another_binding_means_the_new_account_at_once(
+async def test_member_of_another_binding_is_the_new_account(
     clients: Clients, emulator: Emulator, old: iam.ServiceAccount
 ) -> None:
     new = await clients.recreate_account(ACCOUNT)

@@ -49,21 +49,21 @@ async def request(emulator: Emulator, verb: str, body: Any = None) -> tuple[int,
         return response.status, await response.json()
 
 
-def test_these_tests_turn_every_switch() -> None:
+def test_tests_cover_every_switch() -> None:
     assert set(TURNED) == names()
 
 
-async def test_the_seed_turns_every_switch() -> None:
+async def test_seed_sets_every_switch() -> None:
     async with Emulator(seed=Seed.model_validate(TURNED), rest_port=0) as emulator:
         assert await request(emulator, "GET") == (200, TURNED)
 
 
-async def test_the_control_api_turns_every_switch(emulator: Emulator) -> None:
+async def test_control_api_sets_every_switch(emulator: Emulator) -> None:
     assert await request(emulator, "PATCH", TURNED) == (200, {})
     assert await request(emulator, "GET") == (200, TURNED)
 
 
-async def test_the_command_line_turns_every_switch_and_goes_before_the_seed(tmp_path: Path) -> None:
+async def test_command_line_sets_switches_and_overrides_the_seed(tmp_path: Path) -> None:
     seed = tmp_path / "seed.yaml"
     seed.write_text("{lag: 1s, latency: none, staleIds: false}")
     with running("--port", "0", "--rest-port", "0", "--seed", str(seed), *OPTIONS) as (_, line):
@@ -83,7 +83,7 @@ async def test_the_command_line_turns_every_switch_and_goes_before_the_seed(tmp_
         ({"lag": "5s", "latency": "slow"}, "latency: "),
     ],
 )
-async def test_a_bad_turn_is_refused_and_turns_nothing(
+async def test_invalid_switch_is_refused_without_effect(
     emulator: Emulator, body: dict[str, Any], named: str
 ) -> None:
     before = await request(emulator, "GET")
@@ -92,7 +92,7 @@ async def test_a_bad_turn_is_refused_and_turns_nothing(
     assert answer["error"].startswith(named)
 
 
-async def test_a_turn_holds_from_the_next_call(emulator: Emulator, clients: Clients, clock: Clock) -> None:
+async def test_switch_applies_to_the_next_call(emulator: Emulator, clients: Clients, clock: Clock) -> None:
     await request(emulator, "PATCH", {"lag": "10s"})
     await clients.create_account()
     await clients.iam.get_service_account(name=ACCOUNT)
@@ -121,7 +121,7 @@ async def test_fact_reads_flap_after_create_with_404_or_403(
     assert outcomes == seen * 2
 
 
-async def test_an_operation_takes_as_long_as_switched(
+async def test_switch_sets_the_duration_of_operations(
     emulator: Emulator, clients: Clients, clock: Clock
 ) -> None:
     emulator.switches.update({"operationTime": "30s"})

@@ -24,7 +24,7 @@ def schema_of(definition: Object) -> Any:
     return definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
 
 
-async def test_secret_encodes_plain_strings(api: Api, namespace: str) -> None:
+async def test_string_data_of_a_secret_is_encoded(api: Api, namespace: str) -> None:
     path = f"/api/v1/namespaces/{namespace}/secrets"
 
     created = await api.post(
@@ -36,7 +36,7 @@ async def test_secret_encodes_plain_strings(api: Api, namespace: str) -> None:
     assert "stringData" not in created.body
 
 
-async def test_immutable_config_map_stays(api: Api, namespace: str) -> None:
+async def test_immutable_config_map_cannot_change(api: Api, namespace: str) -> None:
     path = f"/api/v1/namespaces/{namespace}/configmaps"
     await api.post(path, {"metadata": {"name": "c"}, "data": {"k": "v"}, "immutable": True})
 
@@ -46,7 +46,7 @@ async def test_immutable_config_map_stays(api: Api, namespace: str) -> None:
     assert "field is immutable when `immutable` is set" in refused.message
 
 
-async def test_lease_is_taken_by_one_of_two(api: Api, namespace: str) -> None:
+async def test_only_one_of_two_clients_gets_a_lease(api: Api, namespace: str) -> None:
     path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
     spec = {"holderIdentity": "one", "renewTime": "2026-01-02T03:04:05.000000Z", "leaseDurationSeconds": 15}
     created = await api.post(path, {"metadata": {"name": "l"}, "spec": spec})
@@ -58,7 +58,7 @@ async def test_lease_is_taken_by_one_of_two(api: Api, namespace: str) -> None:
     assert first.body["spec"]["holderIdentity"] == "two"
 
 
-async def test_lease_time_needs_its_microseconds(api: Api, namespace: str) -> None:
+async def test_lease_time_without_microseconds_is_refused(api: Api, namespace: str) -> None:
     path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
 
     refused = await api.post(
@@ -69,7 +69,7 @@ async def test_lease_time_needs_its_microseconds(api: Api, namespace: str) -> No
     assert (refused.code, refused.reason) == (400, "BadRequest")
 
 
-async def test_event_shows_in_both_groups(api: Api, namespace: str) -> None:
+async def test_event_is_served_in_both_groups(api: Api, namespace: str) -> None:
     event = {
         "metadata": {"generateName": "e-"},
         "involvedObject": {"kind": "Widget", "name": "a", "namespace": namespace},
@@ -99,7 +99,7 @@ async def test_events_are_selected_by_their_object(api: Api, namespace: str, nam
     assert len(found.body["items"]) == count
 
 
-async def test_namespace_is_active_and_labelled_with_its_name(api: Api, namespace: str) -> None:
+async def test_namespace_is_active_and_has_its_name_label(api: Api, namespace: str) -> None:
     body = (await api.get(f"/api/v1/namespaces/{namespace}")).body
 
     assert body["status"]["phase"] == "Active"
@@ -107,7 +107,7 @@ async def test_namespace_is_active_and_labelled_with_its_name(api: Api, namespac
     assert body["metadata"]["labels"]["kubernetes.io/metadata.name"] == namespace
 
 
-async def test_namespace_goes_with_what_is_in_it(widgets: Widgets) -> None:
+async def test_namespace_is_deleted_with_its_objects(widgets: Widgets) -> None:
     await widgets.create("held", metadata={"finalizers": ["x.test/y"]})
     await widgets.create("free")
     path = f"/api/v1/namespaces/{widgets.namespace}"
@@ -123,7 +123,7 @@ async def test_namespace_goes_with_what_is_in_it(widgets: Widgets) -> None:
     await widgets.api.eventually(path, 404)
 
 
-async def test_terminating_namespace_takes_nothing_new(widgets: Widgets) -> None:
+async def test_terminating_namespace_refuses_new_objects(widgets: Widgets) -> None:
     await widgets.create("held", metadata={"finalizers": ["x.test/y"]})
     await widgets.api.delete(f"/api/v1/namespaces/{widgets.namespace}")
 
@@ -224,7 +224,7 @@ async def _until_refused(api: Api, collection: str, body: Object) -> None:
         ),
     ],
 )
-async def test_broken_definition_is_refused(api: Api, change: Any, field: str) -> None:
+async def test_invalid_definition_is_refused(api: Api, change: Any, field: str) -> None:
     definition = gadget_definition()
     change(definition)
 
@@ -290,7 +290,7 @@ async def test_all_namespaces_cannot_be_deleted_at_once(api: Api) -> None:
 
 
 @pytest.mark.parametrize("path", ["/apis/none.test/v1", "/apis/contract.test/v1/none", "/none"])
-async def test_what_is_not_served_is_not_found(api: Api, path: str) -> None:
+async def test_unserved_path_is_not_found(api: Api, path: str) -> None:
     assert (await api.get(path)).code == 404
 
 

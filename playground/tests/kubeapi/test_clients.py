@@ -22,7 +22,7 @@ async def connection(kube_api_with_widgets: KubeApi) -> AsyncIterator[client.Api
         yield connection
 
 
-async def test_client_works_on_custom_objects(connection: client.ApiClient, namespace: str) -> None:
+async def test_official_client_handles_custom_objects(connection: client.ApiClient, namespace: str) -> None:
     objects: Any = client.CustomObjectsApi(connection)
     place = ("contract.test", "v1", namespace, "widgets")
 
@@ -37,7 +37,9 @@ async def test_client_works_on_custom_objects(connection: client.ApiClient, name
     assert missing.value.status == 404
 
 
-async def test_client_writes_leases_secrets_and_events(connection: client.ApiClient, namespace: str) -> None:
+async def test_official_client_writes_leases_secrets_and_events(
+    connection: client.ApiClient, namespace: str
+) -> None:
     leases: Any = client.CoordinationV1Api(connection)
     core: Any = client.CoreV1Api(connection)
     about = client.V1ObjectReference(kind="Widget", name="a", namespace=namespace)
@@ -63,7 +65,7 @@ async def test_client_writes_leases_secrets_and_events(connection: client.ApiCli
     assert event.involved_object.name == "a"
 
 
-async def test_client_sees_a_conflict(connection: client.ApiClient, namespace: str) -> None:
+async def test_official_client_reports_a_conflict(connection: client.ApiClient, namespace: str) -> None:
     leases: Any = client.CoordinationV1Api(connection)
     body = client.V1Lease(metadata=client.V1ObjectMeta(name="l"), spec=client.V1LeaseSpec())
     lease = await leases.create_namespaced_lease(namespace, body)

@@ -61,7 +61,7 @@ def test_every_field_is_accepted_and_stored_as_written(resources: Resources, kin
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_complete_manifests_leave_out_no_field_but_alternatives(kind: str) -> None:
+def test_complete_manifests_have_every_field_but_alternatives(kind: str) -> None:
     (version,) = GENERATED[kind]["spec"]["versions"]
     fields = set(version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"])
 
@@ -69,7 +69,7 @@ def test_complete_manifests_leave_out_no_field_but_alternatives(kind: str) -> No
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_server_fills_the_defaults_of_the_model(resources: Resources, kind: str) -> None:
+def test_server_sets_the_defaults_of_the_model(resources: Resources, kind: str) -> None:
     stored = resources.create(kind, NAME, MINIMAL[kind])
 
     written = {"metadata": {"name": NAME}, "spec": MINIMAL[kind]}
@@ -99,7 +99,7 @@ def test_refusal_names_the_field_and_the_rule(resources: Resources, case: Case) 
 
 
 @pytest.mark.parametrize("case", MANIFESTS["forbidden_edits"], ids=case_name)
-def test_what_is_immutable_stays(resources: Resources, case: Case) -> None:
+def test_immutable_fields_cannot_change(resources: Resources, case: Case) -> None:
     resources.create(case["kind"], NAME, spec_with(case["kind"], case.get("before", {})))
 
     with pytest.raises(RefusedError) as refusal:
@@ -110,7 +110,7 @@ def test_what_is_immutable_stays(resources: Resources, case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", MANIFESTS["allowed_edits"], ids=case_name)
-def test_what_is_mutable_changes(resources: Resources, case: Case) -> None:
+def test_mutable_fields_can_change(resources: Resources, case: Case) -> None:
     resources.create(case["kind"], NAME, MINIMAL[case["kind"]])
 
     stored = resources.patch(case["kind"], NAME, {"spec": case["change"]})
@@ -165,7 +165,7 @@ HOSTILE = ("\n", "/../", "$(x)")
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"PolicyLedger"}))
-def test_what_is_part_of_a_name_or_of_a_call_takes_no_hostile_text(resources: Resources, kind: str) -> None:
+def test_name_fields_refuse_hostile_text(resources: Resources, kind: str) -> None:
     found = [(path, spec) for path, spec in spoiled(COMPLETE[kind]) if not path.endswith(tuple(TAKEN))]
     assert found
     taken = {
@@ -185,7 +185,7 @@ def takes(resources: Resources, kind: str, name: str, spec: Spec) -> bool:
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"PolicyLedger"}))
-def test_every_text_is_bounded(kind: str) -> None:
+def test_every_string_has_a_length_limit(kind: str) -> None:
     (version,) = GENERATED[kind]["spec"]["versions"]
     unbounded = set(unbounded_texts(version["schema"]["openAPIV3Schema"]["properties"]["spec"]))
     assert unbounded <= {"secretTemplate.labels{}", "secretTemplate.annotations{}"}, "the API server bounds"

@@ -34,7 +34,7 @@ async def run(data: Path) -> AsyncIterator[Widgets]:
         yield Widgets(api, "default")
 
 
-async def test_next_run_goes_on_with_every_object(tmp_path: Path) -> None:
+async def test_objects_are_restored_in_the_next_run(tmp_path: Path) -> None:
     data = tmp_path / "data"
     async with run(data) as before:
         await before.api.post(DEFINITIONS, yaml.safe_load(DEFINITION.read_text(encoding="utf-8")))
@@ -56,7 +56,7 @@ async def test_next_run_goes_on_with_every_object(tmp_path: Path) -> None:
         assert (await after.try_create(size=3)).code == 422, "the rules of the definition are there again"
 
 
-async def test_watch_of_the_run_before_has_to_list_anew(tmp_path: Path) -> None:
+async def test_watch_of_an_earlier_run_expires(tmp_path: Path) -> None:
     async with run(tmp_path / "data") as before:
         version = (await before.api.get("/api/v1/namespaces")).version
         await before.api.post("/api/v1/namespaces", {"metadata": {"name": "other"}})
@@ -70,7 +70,7 @@ async def test_watch_of_the_run_before_has_to_list_anew(tmp_path: Path) -> None:
         assert event["object"]["code"] == 410
 
 
-async def test_answer_comes_when_the_change_is_kept(tmp_path: Path) -> None:
+async def test_response_follows_the_write_to_disk(tmp_path: Path) -> None:
     data = tmp_path / "data"
     async with run(data) as widgets:
         await widgets.api.post("/api/v1/namespaces", {"metadata": {"name": "other"}})
@@ -81,7 +81,7 @@ async def test_answer_comes_when_the_change_is_kept(tmp_path: Path) -> None:
     assert stat.S_IMODE(data.stat().st_mode) == 0o600, "it holds secrets"
 
 
-async def test_change_that_cannot_be_kept_is_told(tmp_path: Path) -> None:
+async def test_failed_write_to_disk_is_reported(tmp_path: Path) -> None:
     directory = tmp_path / "full"
     directory.mkdir()
     data = directory / "data"
@@ -101,7 +101,7 @@ async def test_change_that_cannot_be_kept_is_told(tmp_path: Path) -> None:
     assert '"name":"other"' in data.read_text()
 
 
-async def test_killed_process_has_kept_what_it_answered(tmp_path: Path) -> None:
+async def test_answered_writes_survive_sigkill(tmp_path: Path) -> None:
     data, path = tmp_path / "data", tmp_path / "kubeconfig"
     with running("--kubeconfig", str(path), "--data", str(data)) as process:
         assert process.stdout is not None
@@ -120,7 +120,7 @@ async def test_killed_process_has_kept_what_it_answered(tmp_path: Path) -> None:
     [
         ([""], "line 1: column 1: Expecting value"),
         (["apiVersion: v1"], "line 1: column 1: Expecting value"),
-        ([{"apiVersion": "v1"}], "line 1: it was not written by this command"),
+        ([{"apiVersion": "v1"}], "line 1: this command did not write it"),
         ([HEAD, '{"resource":'], "line 2: column 13: Expecting value"),
         ([HEAD, {"resource": "secrets"}], "line 2: 'object' is missing"),
         ([HEAD, {"resource": "secrets", "object": {"metadata": {"name": "s"}}}], "line 2: 'uid' is missing"),
@@ -134,11 +134,11 @@ async def test_killed_process_has_kept_what_it_answered(tmp_path: Path) -> None:
         ),
         (
             [HEAD | {"version": 4}, {"resource": "secrets", "object": SECRET}],
-            "line 2: the resourceVersion 5 is yet to come",
+            "line 2: the resourceVersion 5 is newer than the version of the file",
         ),
     ],
 )
-def test_broken_file_is_one_line_and_left_as_it_is(tmp_path: Path, lines: list[object], why: str) -> None:
+def test_invalid_file_is_reported_and_not_changed(tmp_path: Path, lines: list[object], why: str) -> None:
     data, path = tmp_path / "data", tmp_path / "kubeconfig"
     text = "\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines)
     data.write_text(text)
@@ -150,7 +150,7 @@ def test_broken_file_is_one_line_and_left_as_it_is(tmp_path: Path, lines: list[o
     assert not path.exists()
 
 
-async def test_file_in_use_is_one_line(tmp_path: Path) -> None:
+async def test_file_in_use_is_reported_in_one_line(tmp_path: Path) -> None:
     data, other = tmp_path / "data", tmp_path / "other"
     async with run(data):
         with running("--kubeconfig", str(other), "--data", str(data)) as process:
@@ -160,7 +160,7 @@ async def test_file_in_use_is_one_line(tmp_path: Path) -> None:
     assert not other.exists()
 
 
-def test_missing_directory_is_one_line(tmp_path: Path) -> None:
+def test_missing_directory_is_reported_in_one_line(tmp_path: Path) -> None:
     data, path = tmp_path / "none" / "data", tmp_path / "kubeconfig"
 
     result = CliRunner().invoke(kubeapi, ["--kubeconfig", str(path), "--data", str(data)])

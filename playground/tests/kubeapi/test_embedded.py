@@ -32,7 +32,7 @@ async def forgetful(tmp_path: Path) -> AsyncIterator[Widgets]:
         yield Widgets(api, "default")
 
 
-async def test_watch_of_a_forgotten_version_is_gone(forgetful: Widgets) -> None:
+async def test_watch_of_an_expired_version_is_refused(forgetful: Widgets) -> None:
     await forgetful.create()
     version = (await forgetful.api.get(forgetful.path)).version
     for size in (2, 4, 5, 2):
@@ -46,7 +46,7 @@ async def test_watch_of_a_forgotten_version_is_gone(forgetful: Widgets) -> None:
     assert end is None
 
 
-async def test_watch_that_keeps_up_outlives_the_history(forgetful: Widgets) -> None:
+async def test_current_watch_does_not_expire(forgetful: Widgets) -> None:
     created = await forgetful.create()
     version = created["metadata"]["resourceVersion"]
 
@@ -57,19 +57,19 @@ async def test_watch_that_keeps_up_outlives_the_history(forgetful: Widgets) -> N
         assert await watched.take(6) == [("MODIFIED", "a")] * 6
 
 
-async def test_unknown_page_is_gone(forgetful: Widgets) -> None:
+async def test_unknown_continue_token_is_expired(forgetful: Widgets) -> None:
     refused = await forgetful.api.get(forgetful.path, **{"continue": "unknown:1"})
 
     assert (refused.code, refused.reason) == (410, "Expired")
 
 
-async def test_watch_of_a_version_to_come_is_refused(forgetful: Widgets) -> None:
+async def test_watch_of_a_future_version_is_refused(forgetful: Widgets) -> None:
     refused = await forgetful.api.get(forgetful.path, watch="true", resourceVersion="99999999")
 
     assert (refused.code, refused.reason) == (504, "Timeout")
 
 
-async def test_streaming_list_is_not_served(forgetful: Widgets) -> None:
+async def test_streaming_list_is_refused(forgetful: Widgets) -> None:
     refused = await forgetful.api.get(
         forgetful.path, watch="true", sendInitialEvents="true", resourceVersionMatch="NotOlderThan"
     )
@@ -80,7 +80,7 @@ async def test_streaming_list_is_not_served(forgetful: Widgets) -> None:
 @pytest.mark.parametrize(
     "resource", ["rbac.authorization.k8s.io/v1/roles", "apps/v1/deployments", "batch/v1/jobs"]
 )
-async def test_what_is_left_out_is_not_found(forgetful: Widgets, resource: str) -> None:
+async def test_unsupported_resource_is_not_found(forgetful: Widgets, resource: str) -> None:
     assert (await forgetful.api.get(f"/apis/{resource}")).reason == "NotFound"
 
 
@@ -111,7 +111,7 @@ async def test_request_that_is_too_large_is_refused(forgetful: Widgets) -> None:
     assert (refused.code, refused.reason) == (413, "RequestEntityTooLarge")
 
 
-async def test_in_process_server_is_gone_after_its_block() -> None:
+async def test_in_process_server_stops_after_its_block() -> None:
     async with KubeApi() as api:
         port = int(api.url.rpartition(":")[2])
         _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -121,7 +121,7 @@ async def test_in_process_server_is_gone_after_its_block() -> None:
         await asyncio.open_connection("127.0.0.1", port)
 
 
-async def test_open_watch_does_not_hold_up_the_end(tmp_path: Path) -> None:
+async def test_open_watch_does_not_delay_the_stop(tmp_path: Path) -> None:
     path = tmp_path / "kubeconfig"
     server = KubeApi(path)
     async with asyncio.timeout(20):
@@ -134,7 +134,7 @@ async def test_open_watch_does_not_hold_up_the_end(tmp_path: Path) -> None:
         await client.__aexit__(None, None, None)
 
 
-def test_kubeconfig_is_for_its_owner_alone_and_is_renewed(tmp_path: Path) -> None:
+def test_kubeconfig_is_private_and_replaced_at_each_start(tmp_path: Path) -> None:
     path = tmp_path / "kubeconfig"
 
     first, second = asyncio.run(token_of(path)), asyncio.run(token_of(path))
@@ -145,7 +145,7 @@ def test_kubeconfig_is_for_its_owner_alone_and_is_renewed(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_foreign_kubeconfig_is_left_as_it_is(tmp_path: Path) -> None:
+def test_kubeconfig_of_another_program_is_not_changed(tmp_path: Path) -> None:
     path = tmp_path / "config"
     path.write_text("apiVersion: v1\n")
 
@@ -153,13 +153,12 @@ def test_foreign_kubeconfig_is_left_as_it_is(tmp_path: Path) -> None:
 
     assert result.exit_code == 2
     assert result.output == (
-        f"kubeapi: --kubeconfig: {path} was not written by this command and is left as it is; "
-        "name another file\n"
+        f"kubeapi: --kubeconfig: {path} is another file and was not changed; use another file\n"
     )
     assert path.read_text() == "apiVersion: v1\n"
 
 
-def test_taken_port_is_one_line(tmp_path: Path) -> None:
+def test_port_in_use_is_reported_in_one_line(tmp_path: Path) -> None:
     path = tmp_path / "kubeconfig"
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -167,11 +166,11 @@ def test_taken_port_is_one_line(tmp_path: Path) -> None:
 
     assert result.exit_code == 2
     assert len(result.output.splitlines()) == 1
-    assert f"port {port} of 127.0.0.1 is taken" in result.output
+    assert f"port {port} of 127.0.0.1 is in use" in result.output
     assert not path.exists()
 
 
-def test_kubeconfig_in_a_missing_directory_is_one_line(tmp_path: Path) -> None:
+def test_unwritable_kubeconfig_is_reported_in_one_line(tmp_path: Path) -> None:
     path = tmp_path / "none" / "kubeconfig"
 
     result = CliRunner().invoke(kubeapi, ["--kubeconfig", str(path)])
@@ -181,7 +180,7 @@ def test_kubeconfig_in_a_missing_directory_is_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("option", ["--port=x", "--port=65536", "--prot=1"])
-def test_bad_option_is_one_line(tmp_path: Path, option: str) -> None:
+def test_invalid_option_is_reported_in_one_line(tmp_path: Path, option: str) -> None:
     path = tmp_path / "kubeconfig"
     with running("--kubeconfig", str(path), option) as process:
         _, said = process.communicate(timeout=60)
@@ -193,7 +192,7 @@ def test_bad_option_is_one_line(tmp_path: Path, option: str) -> None:
     assert not path.exists()
 
 
-def test_command_says_when_it_is_ready_and_ends_well_when_asked(tmp_path: Path) -> None:
+def test_command_prints_when_it_is_ready_and_stops_cleanly(tmp_path: Path) -> None:
     path = tmp_path / "kubeconfig"
     with running(CLOUDRUN_IDENTITY_KUBEAPI_KUBECONFIG=str(path)) as process:
         assert process.stdout is not None
@@ -205,7 +204,7 @@ def test_command_says_when_it_is_ready_and_ends_well_when_asked(tmp_path: Path) 
     assert line == f"kubeapi: ready at {server}; export KUBECONFIG={path}\n"
 
 
-async def test_client_that_leaves_its_watch_is_no_trouble(tmp_path: Path) -> None:
+async def test_disconnect_during_a_watch_is_handled(tmp_path: Path) -> None:
     path = tmp_path / "kubeconfig"
     with running("--kubeconfig", str(path)) as process:
         assert process.stdout is not None
@@ -221,7 +220,7 @@ async def test_client_that_leaves_its_watch_is_no_trouble(tmp_path: Path) -> Non
     assert (process.returncode, said) == (0, "")
 
 
-async def test_client_that_leaves_before_its_watch_begins_is_no_trouble(tmp_path: Path) -> None:
+async def test_disconnect_before_a_watch_starts_is_handled(tmp_path: Path) -> None:
     """As one does that is killed; it takes some, because few leave in that very moment."""
     path = tmp_path / "kubeconfig"
     with running("--kubeconfig", str(path)) as process:

@@ -35,7 +35,7 @@ async def widgets(tmp_path: Path) -> AsyncIterator[Widgets]:
         (504, "Timeout"),
     ],
 )
-async def test_code_strikes_so_many_requests_and_no_more(widgets: Widgets, code: int, reason: str) -> None:
+async def test_error_is_injected_the_given_number_of_times(widgets: Widgets, code: int, reason: str) -> None:
     await widgets.create()
     await widgets.api.post(FAULTS, {"resource": "widgets", "verb": "get", "code": code, "times": 2})
 
@@ -43,7 +43,7 @@ async def test_code_strikes_so_many_requests_and_no_more(widgets: Widgets, code:
 
     assert [answer.code for answer in told] == [code, code, 200]
     assert [answer.reason for answer in told[:2]] == [reason, reason]
-    assert told[0].message == "a fault that was asked for: get widgets"
+    assert told[0].message == "injected fault: get widgets"
 
 
 async def test_retry_after_is_a_header_and_a_detail(widgets: Widgets) -> None:
@@ -65,7 +65,7 @@ async def test_retry_after_is_a_header_and_a_detail(widgets: Widgets) -> None:
         ({}, [True, True, True]),
     ],
 )
-async def test_fault_strikes_the_requests_that_it_names(
+async def test_fault_applies_to_matching_requests_only(
     widgets: Widgets, fault: Object, struck: list[bool]
 ) -> None:
     await widgets.create("b")
@@ -80,7 +80,7 @@ async def test_fault_strikes_the_requests_that_it_names(
     assert [answer.code == 500 for answer in told] == struck
 
 
-async def test_delayed_write_comes_after_one_that_was_sent_later(widgets: Widgets) -> None:
+async def test_delayed_write_is_processed_after_a_later_one(widgets: Widgets) -> None:
     await widgets.create()
     await widgets.api.post(FAULTS, {"verb": "patch", "delay": 0.3})
 
@@ -92,7 +92,7 @@ async def test_delayed_write_comes_after_one_that_was_sent_later(widgets: Widget
     assert int(fast.version) < int((await slow).version)
 
 
-async def test_watch_is_cut_in_the_middle_and_can_be_resumed(widgets: Widgets) -> None:
+async def test_cut_watch_can_be_resumed(widgets: Widgets) -> None:
     version = (await widgets.api.get(widgets.path)).version
     async with widgets.api.watch(widgets.path, resourceVersion=version) as watched:
         await widgets.create()
@@ -105,7 +105,7 @@ async def test_watch_is_cut_in_the_middle_and_can_be_resumed(widgets: Widgets) -
         assert await watched.take(1) == [("ADDED", "a")]
 
 
-async def test_expired_watch_is_told_so_and_cannot_be_resumed(widgets: Widgets) -> None:
+async def test_expired_watch_gets_an_error_and_cannot_resume(widgets: Widgets) -> None:
     version = (await widgets.api.get(widgets.path)).version
     async with widgets.api.watch(widgets.path, resourceVersion=version) as watched:
         await widgets.api.post(FAULTS, {"resource": "widgets", "watches": "expire"})
@@ -124,7 +124,7 @@ async def test_expired_watch_is_told_so_and_cannot_be_resumed(widgets: Widgets) 
     assert anew == [("ADDED", "a")]
 
 
-async def test_watches_of_other_resources_go_on(widgets: Widgets) -> None:
+async def test_watches_of_other_resources_continue(widgets: Widgets) -> None:
     async with widgets.api.watch(widgets.path) as watched:
         await widgets.api.post(FAULTS, {"resource": "configmaps", "watches": "cut"})
         await widgets.create()
@@ -132,7 +132,7 @@ async def test_watches_of_other_resources_go_on(widgets: Widgets) -> None:
         assert await watched.take(1) == [("ADDED", "a")]
 
 
-async def test_pending_faults_are_shown_and_called_off(widgets: Widgets) -> None:
+async def test_pending_faults_are_listed_and_deleted(widgets: Widgets) -> None:
     fault = {"resource": "widgets", "code": 429, "retryAfter": 1, "times": 3}
     await widgets.api.post(FAULTS, fault)
     await widgets.api.get(widgets.path)
@@ -148,20 +148,20 @@ async def test_pending_faults_are_shown_and_called_off(widgets: Widgets) -> None
 @pytest.mark.parametrize(
     ("fault", "why"),
     [
-        ({}, "the fault: Value error, say code, delay or watches"),
+        ({}, "the fault: Value error, set code, delay or watches"),
         ({"code": 418}, "code: Input should be 403, 409, 410, 429, 500, 503 or 504"),
         ({"cod": 500}, "cod: Extra inputs are not permitted"),
-        ({"watches": "cut", "code": 500}, "the fault: Value error, watches are cut or expired at once"),
+        ({"watches": "cut", "code": 500}, "the fault: Value error, watches end at once"),
     ],
 )
-async def test_fault_that_cannot_be_read_is_refused(widgets: Widgets, fault: Object, why: str) -> None:
+async def test_invalid_fault_is_refused(widgets: Widgets, fault: Object, why: str) -> None:
     refused = await widgets.api.post(FAULTS, fault)
 
     assert (refused.code, refused.reason) == (400, "BadRequest")
     assert refused.message.startswith(why)
 
 
-async def test_stranger_asks_for_no_faults(tmp_path: Path) -> None:
+async def test_faults_need_the_token(tmp_path: Path) -> None:
     path = tmp_path / "kubeconfig"
     async with KubeApi(path), connect(path, token="") as stranger:
         assert (await stranger.post(FAULTS, {"code": 500})).code == 401

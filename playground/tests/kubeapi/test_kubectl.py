@@ -73,7 +73,7 @@ def kubectl(environment: dict[str, str]) -> Iterator[Kubectl]:
     Kubectl(environment, "default")("delete", "namespace", namespace, "--wait=false")
 
 
-def test_apply_creates_configures_and_leaves_unchanged(kubectl: Kubectl) -> None:
+def test_apply_reports_created_configured_and_unchanged(kubectl: Kubectl) -> None:
     said = [
         kubectl("apply", manifest=manifest).out
         for manifest in (widget(tags=["x"]), widget(size=2, tags=["x"]), widget(size=2), widget(size=2))
@@ -88,7 +88,7 @@ def test_apply_creates_configures_and_leaves_unchanged(kubectl: Kubectl) -> None
     assert kubectl.read("widget", "a")["spec"] == {"size": 2, "mode": "A"}
 
 
-def test_server_side_apply_takes_over_from_client_side_and_meets_conflicts(kubectl: Kubectl) -> None:
+def test_server_side_apply_migrates_and_reports_conflicts(kubectl: Kubectl) -> None:
     kubectl("apply", manifest=widget(size=1))
 
     taken = kubectl("apply", "--server-side", manifest=widget(size=2))
@@ -246,7 +246,7 @@ def test_delete_waits_for_the_finalizer(kubectl: Kubectl) -> None:
     assert kubectl("get", "widget", "a").code == 1
 
 
-def test_delete_all_of_a_kind(kubectl: Kubectl) -> None:
+def test_delete_all_removes_every_object_of_a_kind(kubectl: Kubectl) -> None:
     for name in ("a", "b"):
         kubectl("create", manifest=widget(name))
 
@@ -256,7 +256,7 @@ def test_delete_all_of_a_kind(kubectl: Kubectl) -> None:
     assert kubectl("get", "widgets").err == f"No resources found in {kubectl.namespace} namespace."
 
 
-def test_explain_tells_of_fields(kubectl: Kubectl) -> None:
+def test_explain_describes_fields(kubectl: Kubectl) -> None:
     field = kubectl("explain", "widget.spec.size").out
     tree = kubectl("explain", "wdg", "--recursive").out
 
@@ -265,7 +265,7 @@ def test_explain_tells_of_fields(kubectl: Kubectl) -> None:
     assert "parts\t<[]Object>" in tree
 
 
-def test_secrets_and_config_maps_are_made_from_literals(kubectl: Kubectl) -> None:
+def test_secrets_and_config_maps_are_created_from_literals(kubectl: Kubectl) -> None:
     """kubectl posts these in protobuf."""
     secret = kubectl("create", "secret", "generic", "s", "--from-literal=k=v", "--from-literal=e=")
     config = kubectl("create", "configmap", "c", "--from-literal=k=v")
@@ -276,7 +276,7 @@ def test_secrets_and_config_maps_are_made_from_literals(kubectl: Kubectl) -> Non
     assert kubectl.read("configmap", "c")["data"] == {"k": "v"}
 
 
-def test_apply_of_a_built_in(kubectl: Kubectl) -> None:
+def test_built_in_kinds_are_applied(kubectl: Kubectl) -> None:
     config = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -303,7 +303,7 @@ def test_api_resources_name_the_kind(kubectl: Kubectl) -> None:
     assert ["widgets", "wdg", "contract.test/v1", "true", "Widget"] in listed.rows
 
 
-def test_get_follows_changes(kubectl: Kubectl) -> None:
+def test_get_with_watch_prints_changes(kubectl: Kubectl) -> None:
     kubectl("create", manifest=widget(size=2))
 
     followed = kubectl("get", "widget", "a", "--watch", "--request-timeout=1s")
@@ -311,7 +311,7 @@ def test_get_follows_changes(kubectl: Kubectl) -> None:
     assert [row[:2] for row in followed.rows] == [["NAME", "SIZE"], ["a", "2"]]
 
 
-def test_definitions_namespaces_and_accounts_are_known_by_name(kubectl: Kubectl) -> None:
+def test_short_names_of_built_in_kinds_work(kubectl: Kubectl) -> None:
     established = kubectl("wait", "--for=condition=Established", "crd/widgets.contract.test", "--timeout=20s")
     account = kubectl("create", "serviceaccount", "robot")
     namespace = kubectl("get", "ns", kubectl.namespace, "-o", "jsonpath={.status.phase}")

@@ -8,7 +8,7 @@ from playground.tests.kubeapi.widgets import Widgets
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json"
 
 
-async def test_list_is_in_order_and_has_the_version_of_the_moment(widgets: Widgets) -> None:
+async def test_list_is_sorted_and_has_the_current_version(widgets: Widgets) -> None:
     for name in ("b", "a", "c"):
         last = await widgets.create(name)
 
@@ -19,7 +19,7 @@ async def test_list_is_in_order_and_has_the_version_of_the_moment(widgets: Widge
     assert int(answer.version) >= int(last["metadata"]["resourceVersion"])
 
 
-async def test_list_of_all_namespaces(widgets: Widgets) -> None:
+async def test_list_returns_all_namespaces(widgets: Widgets) -> None:
     await widgets.create()
 
     answer = await widgets.api.get("/apis/contract.test/v1/widgets")
@@ -28,7 +28,7 @@ async def test_list_of_all_namespaces(widgets: Widgets) -> None:
     assert widgets.namespace in owners
 
 
-async def test_pages_show_the_moment_of_the_first(widgets: Widgets) -> None:
+async def test_pages_show_the_state_of_the_first_page(widgets: Widgets) -> None:
     for name in ("a", "b", "c", "d", "e"):
         await widgets.create(name)
 
@@ -61,7 +61,7 @@ async def test_pages_show_the_moment_of_the_first(widgets: Widgets) -> None:
         ("x.test/k=v", ["c"]),
     ],
 )
-async def test_label_selector(widgets: Widgets, selector: str, names: list[str]) -> None:
+async def test_label_selector_filters_a_list(widgets: Widgets, selector: str, names: list[str]) -> None:
     await widgets.create("a", metadata={"labels": {"app": "x"}})
     await widgets.create("b", metadata={"labels": {"app": "y", "tier": "1"}})
     await widgets.create("c", metadata={"labels": {"x.test/k": "v"}})
@@ -78,7 +78,7 @@ async def test_label_selector(widgets: Widgets, selector: str, names: list[str])
         ("metadata.name=a,spec.mode=B", []),
     ],
 )
-async def test_field_selector(widgets: Widgets, selector: str, names: list[str]) -> None:
+async def test_field_selector_filters_a_list(widgets: Widgets, selector: str, names: list[str]) -> None:
     await widgets.create("a")
     await widgets.create("b", mode="B")
 
@@ -94,16 +94,14 @@ async def test_field_selector(widgets: Widgets, selector: str, names: list[str])
         ({"resourceVersion": "x"}, '"x"'),
     ],
 )
-async def test_list_refuses_what_it_cannot_read(
-    widgets: Widgets, query: dict[str, str], message: str
-) -> None:
+async def test_list_refuses_invalid_parameters(widgets: Widgets, query: dict[str, str], message: str) -> None:
     refused = await widgets.api.get(widgets.path, **query)
 
     assert (refused.code, refused.reason) == (400, "BadRequest")
     assert message in refused.message
 
 
-async def test_list_of_a_version_to_come_times_out(widgets: Widgets) -> None:
+async def test_list_of_a_future_version_times_out(widgets: Widgets) -> None:
     refused = await widgets.api.get(widgets.path, resourceVersion="99999999")
 
     assert (refused.code, refused.reason) == (504, "Timeout")
@@ -137,7 +135,7 @@ async def test_table_has_the_columns_of_the_definition(widgets: Widgets) -> None
     assert row["object"]["kind"] == "PartialObjectMetadata"
 
 
-async def test_table_leaves_a_cell_empty_where_there_is_nothing(widgets: Widgets) -> None:
+async def test_table_cell_without_value_is_empty(widgets: Widgets) -> None:
     await widgets.create()
 
     table = (await widgets.api.call("GET", widgets.at("a"), accept=TABLE)).body
@@ -146,7 +144,7 @@ async def test_table_leaves_a_cell_empty_where_there_is_nothing(widgets: Widgets
 
 
 @pytest.mark.parametrize(("include", "kind"), [("Object", "Widget"), ("Metadata", "PartialObjectMetadata")])
-async def test_table_rows_carry_what_is_asked_for(widgets: Widgets, include: str, kind: str) -> None:
+async def test_table_rows_include_the_requested_object(widgets: Widgets, include: str, kind: str) -> None:
     await widgets.create()
 
     table = (await widgets.api.call("GET", widgets.path, accept=TABLE, includeObject=include)).body
@@ -154,7 +152,7 @@ async def test_table_rows_carry_what_is_asked_for(widgets: Widgets, include: str
     assert table["rows"][0]["object"]["kind"] == kind
 
 
-async def test_list_of_metadata_alone(widgets: Widgets) -> None:
+async def test_partial_metadata_list(widgets: Widgets) -> None:
     await widgets.create()
 
     partial = (await widgets.api.call("GET", widgets.path, accept=METADATA_LIST)).body
@@ -171,7 +169,7 @@ async def test_list_of_metadata_alone(widgets: Widgets) -> None:
         ("configmaps", ["Name", "Data", "Age"]),
     ],
 )
-async def test_table_of_a_built_in(api: Api, plural: str, columns: list[str]) -> None:
+async def test_table_of_a_built_in_kind(api: Api, plural: str, columns: list[str]) -> None:
     table = (await api.call("GET", f"/api/v1/{plural}", accept=TABLE)).body
 
     assert [column["name"] for column in table["columnDefinitions"]] == columns

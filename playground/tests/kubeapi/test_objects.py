@@ -7,7 +7,7 @@ from playground.tests.kubeapi.widgets import Widgets, widget
 from tests.servers.kube_apis import KubeApi
 
 
-async def test_create_gives_an_object_its_identity(widgets: Widgets) -> None:
+async def test_create_sets_uid_version_and_generation(widgets: Widgets) -> None:
     created = await widgets.create()
 
     assert created["metadata"]["generation"] == 1
@@ -16,7 +16,7 @@ async def test_create_gives_an_object_its_identity(widgets: Widgets) -> None:
     assert await widgets.read() == created
 
 
-async def test_create_ignores_status_and_what_the_server_owns(widgets: Widgets) -> None:
+async def test_create_ignores_status_and_server_fields(widgets: Widgets) -> None:
     sent = widget(metadata={"uid": "mine", "generation": 9, "deletionTimestamp": "2020-01-01T00:00:00Z"})
 
     created = (await widgets.api.post(widgets.path, {**sent, "status": {"text": "x"}})).body
@@ -27,7 +27,7 @@ async def test_create_ignores_status_and_what_the_server_owns(widgets: Widgets) 
     assert "deletionTimestamp" not in created["metadata"]
 
 
-async def test_create_of_a_taken_name_conflicts(widgets: Widgets) -> None:
+async def test_create_of_an_existing_name_conflicts(widgets: Widgets) -> None:
     await widgets.create()
 
     again = await widgets.api.post(widgets.path, widget())
@@ -36,7 +36,7 @@ async def test_create_of_a_taken_name_conflicts(widgets: Widgets) -> None:
     assert again.message == 'widgets.contract.test "a" already exists'
 
 
-async def test_generate_name_makes_distinct_names(widgets: Widgets) -> None:
+async def test_generate_name_creates_distinct_names(widgets: Widgets) -> None:
     unnamed = widget(metadata={"generateName": "w-"})
     del unnamed["metadata"]["name"]
 
@@ -46,7 +46,7 @@ async def test_generate_name_makes_distinct_names(widgets: Widgets) -> None:
     assert all(name.startswith("w-") for name in names)
 
 
-async def test_read_of_a_missing_object(widgets: Widgets) -> None:
+async def test_missing_object_is_not_found(widgets: Widgets) -> None:
     answer = await widgets.api.get(widgets.at("none"))
 
     assert (answer.code, answer.reason) == (404, "NotFound")
@@ -54,7 +54,7 @@ async def test_read_of_a_missing_object(widgets: Widgets) -> None:
     assert answer.body["details"] == {"name": "none", "group": "contract.test", "kind": "widgets"}
 
 
-async def test_create_in_a_missing_namespace(api: Api) -> None:
+async def test_create_in_a_missing_namespace_is_refused(api: Api) -> None:
     answer = await api.post("/apis/contract.test/v1/namespaces/ghost/widgets", widget())
 
     assert (answer.code, answer.message) == (404, 'namespaces "ghost" not found')
@@ -73,7 +73,7 @@ async def test_create_in_a_missing_namespace(api: Api) -> None:
         ({"metadata": {"name": "a", "labels": {"k": 5}}}, 400, "labels"),
     ],
 )
-async def test_create_refuses_what_does_not_fit(
+async def test_create_refuses_a_wrong_type_or_name(
     widgets: Widgets, change: dict[str, object], code: int, message: str
 ) -> None:
     sent = {name: value for name, value in (widget() | change).items() if value is not None}
@@ -84,7 +84,7 @@ async def test_create_refuses_what_does_not_fit(
 
 
 @pytest.mark.parametrize("body", [b"{x", b"[1]"])
-async def test_create_refuses_a_body_that_is_no_object(widgets: Widgets, body: bytes) -> None:
+async def test_create_refuses_a_body_that_is_not_an_object(widgets: Widgets, body: bytes) -> None:
     assert (await widgets.api.post(widgets.path, body)).reason == "BadRequest"
 
 
@@ -111,7 +111,7 @@ async def test_replace_refuses_another_name_and_another_uid(widgets: Widgets) ->
     assert (other.code, other.reason) == (409, "Conflict")
 
 
-async def test_generation_counts_changes_of_what_is_desired_alone(widgets: Widgets) -> None:
+async def test_generation_changes_with_the_spec_only(widgets: Widgets) -> None:
     await widgets.create()
 
     labelled = await widgets.api.merge(widgets.at("a"), {"metadata": {"labels": {"k": "v"}}})
@@ -122,7 +122,7 @@ async def test_generation_counts_changes_of_what_is_desired_alone(widgets: Widge
     assert generations == [1, 2, 2]
 
 
-async def test_write_that_changes_nothing_makes_no_version(widgets: Widgets) -> None:
+async def test_unchanged_write_creates_no_version(widgets: Widgets) -> None:
     created = await widgets.create()
 
     same = await widgets.api.merge(widgets.at("a"), {"spec": {"size": 1}})
@@ -131,7 +131,7 @@ async def test_write_that_changes_nothing_makes_no_version(widgets: Widgets) -> 
     assert same.version == replaced.version == created["metadata"]["resourceVersion"]
 
 
-async def test_status_is_written_through_its_subresource_alone(widgets: Widgets) -> None:
+async def test_status_is_written_through_the_subresource_only(widgets: Widgets) -> None:
     await widgets.create()
 
     by_status = await widgets.api.merge(
@@ -160,7 +160,7 @@ async def test_status_write_is_checked_against_the_version_and_not_the_uid(widge
     assert (first.code, stale.code) == (200, 409)
 
 
-async def test_dry_run_keeps_nothing(widgets: Widgets) -> None:
+async def test_dry_run_stores_nothing(widgets: Widgets) -> None:
     await widgets.create("kept")
 
     created = await widgets.try_create("dry")
@@ -173,7 +173,7 @@ async def test_dry_run_keeps_nothing(widgets: Widgets) -> None:
     assert (await widgets.read("kept"))["spec"]["size"] == 1
 
 
-async def test_delete_answers_success_and_then_not_found(widgets: Widgets) -> None:
+async def test_second_delete_is_not_found(widgets: Widgets) -> None:
     created = await widgets.create()
 
     first = await widgets.api.delete(widgets.at("a"))
@@ -194,7 +194,7 @@ async def test_delete_accepts_a_propagation_policy(widgets: Widgets, policy: str
 
 
 @pytest.mark.parametrize("precondition", [{"uid": "other"}, {"resourceVersion": "1"}])
-async def test_delete_keeps_to_its_preconditions(widgets: Widgets, precondition: dict[str, str]) -> None:
+async def test_delete_checks_its_preconditions(widgets: Widgets, precondition: dict[str, str]) -> None:
     await widgets.create()
 
     answer = await widgets.api.delete(widgets.at("a"), {"preconditions": precondition})
@@ -204,7 +204,7 @@ async def test_delete_keeps_to_its_preconditions(widgets: Widgets, precondition:
     assert await widgets.names() == ["a"]
 
 
-async def test_finalizer_holds_a_deleted_object(widgets: Widgets) -> None:
+async def test_finalizer_delays_the_removal_of_an_object(widgets: Widgets) -> None:
     await widgets.create(metadata={"finalizers": ["x.test/y"]})
 
     deleted = await widgets.api.delete(widgets.at("a"))
@@ -221,7 +221,7 @@ async def test_finalizer_holds_a_deleted_object(widgets: Widgets) -> None:
     assert (await widgets.api.get(widgets.at("a"))).code == 404
 
 
-async def test_deleted_object_takes_changes_but_no_new_finalizer(widgets: Widgets) -> None:
+async def test_deleted_object_refuses_new_finalizers(widgets: Widgets) -> None:
     await widgets.create(metadata={"finalizers": ["x.test/y"]})
     await widgets.api.delete(widgets.at("a"))
 
@@ -235,7 +235,7 @@ async def test_deleted_object_takes_changes_but_no_new_finalizer(widgets: Widget
     await widgets.api.merge(widgets.at("a"), {"metadata": {"finalizers": None}})
 
 
-async def test_delete_collection_takes_what_is_selected(widgets: Widgets) -> None:
+async def test_delete_collection_removes_selected_objects(widgets: Widgets) -> None:
     await widgets.create("a", metadata={"labels": {"go": "yes"}})
     await widgets.create("b")
 
@@ -256,6 +256,6 @@ async def test_request_without_a_valid_token_is_refused(kube_api: KubeApi, token
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/livez", "/readyz"])
-async def test_health_is_told_to_everybody(kube_api: KubeApi, path: str) -> None:
+async def test_health_needs_no_token(kube_api: KubeApi, path: str) -> None:
     async with connect(kube_api.kubeconfig, token="") as stranger:
         assert (await stranger.get(path)).code == 200

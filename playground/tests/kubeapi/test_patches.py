@@ -18,7 +18,7 @@ def owned_by(obj: Object, manager: str) -> Object:
     )
 
 
-async def test_json_patch_tests_and_changes(widgets: Widgets) -> None:
+async def test_json_patch_is_applied(widgets: Widgets) -> None:
     created = await widgets.create(tags=["a"])
     version = created["metadata"]["resourceVersion"]
 
@@ -48,7 +48,7 @@ async def test_json_patch_that_fails_is_invalid(widgets: Widgets, operation: Obj
 
 
 @pytest.mark.parametrize("body", [b"{bad", b'[{"op":"jump","path":"/spec"}]'])
-async def test_broken_json_patch_is_a_bad_request(widgets: Widgets, body: bytes) -> None:
+async def test_invalid_json_patch_is_a_bad_request(widgets: Widgets, body: bytes) -> None:
     await widgets.create()
 
     refused = await widgets.api.call("PATCH", widgets.at("a"), body, content_type=JSON_PATCH)
@@ -84,12 +84,12 @@ async def test_patch_cannot_rename_or_change_the_uid(widgets: Widgets) -> None:
     assert (other.code, other.causes[0][0]) == (422, "metadata.uid")
 
 
-async def test_patch_of_a_missing_object(widgets: Widgets) -> None:
+async def test_patch_of_a_missing_object_is_not_found(widgets: Widgets) -> None:
     assert (await widgets.api.merge(widgets.at("none"), {})).code == 404
 
 
 @pytest.mark.parametrize("content_type", [STRATEGIC, "text/plain"])
-async def test_custom_resource_takes_no_other_patch(widgets: Widgets, content_type: str) -> None:
+async def test_custom_resource_refuses_strategic_merge_patch(widgets: Widgets, content_type: str) -> None:
     await widgets.create()
 
     refused = await widgets.api.call("PATCH", widgets.at("a"), {}, content_type=content_type)
@@ -97,7 +97,7 @@ async def test_custom_resource_takes_no_other_patch(widgets: Widgets, content_ty
     assert (refused.code, refused.reason) == (415, "UnsupportedMediaType")
 
 
-async def test_strategic_merge_merges_finalizers_of_a_built_in(widgets: Widgets) -> None:
+async def test_strategic_merge_patch_merges_finalizers(widgets: Widgets) -> None:
     path = f"/api/v1/namespaces/{widgets.namespace}/configmaps"
     body = {"metadata": {"name": "c", "finalizers": ["x.test/a"]}, "data": {"a": "1", "b": "2"}}
     await widgets.api.post(path, body)
@@ -124,7 +124,7 @@ async def test_apply_creates_and_then_updates(widgets: Widgets) -> None:
     assert owned_by(updated.body, "me")["f:spec"]["f:tags"]['v:"x"'] == {}
 
 
-async def test_apply_of_the_same_again_makes_no_version(widgets: Widgets) -> None:
+async def test_repeated_apply_creates_no_version(widgets: Widgets) -> None:
     first = await widgets.api.apply(widgets.at("a"), config(size=1, parts=[{"name": "p"}]), "me")
 
     again = await widgets.api.apply(widgets.at("a"), config(size=1, parts=[{"name": "p"}]), "me")
@@ -132,7 +132,7 @@ async def test_apply_of_the_same_again_makes_no_version(widgets: Widgets) -> Non
     assert again.version == first.version
 
 
-async def test_apply_removes_what_the_manager_leaves_out(widgets: Widgets) -> None:
+async def test_apply_removes_omitted_fields_of_the_manager(widgets: Widgets) -> None:
     full = config(size=1, tags=["x", "y"], parts=[{"name": "p"}, {"name": "q"}], labels={"k": "v"})
     await widgets.api.apply(widgets.at("a"), full, "me")
 
@@ -153,7 +153,7 @@ async def test_managers_share_sets_and_keyed_lists(widgets: Widgets) -> None:
     assert left.body["spec"]["parts"] == [{"name": "q", "count": 5}]
 
 
-async def test_apply_keeps_what_another_manager_declares_too(widgets: Widgets) -> None:
+async def test_apply_keeps_fields_that_another_manager_owns(widgets: Widgets) -> None:
     await widgets.api.apply(widgets.at("a"), config(size=1, pattern="a"), "one")
     await widgets.api.apply(widgets.at("a"), config(pattern="a"), "two")
 
@@ -162,7 +162,7 @@ async def test_apply_keeps_what_another_manager_declares_too(widgets: Widgets) -
     assert left.body["spec"]["pattern"] == "a"
 
 
-async def test_apply_conflicts_over_another_managers_value(widgets: Widgets) -> None:
+async def test_apply_of_another_managers_field_conflicts(widgets: Widgets) -> None:
     await widgets.api.apply(widgets.at("a"), config(size=1), "one")
 
     refused = await widgets.api.apply(widgets.at("a"), config(size=2), "two")
@@ -173,7 +173,7 @@ async def test_apply_conflicts_over_another_managers_value(widgets: Widgets) -> 
     assert refused.message == f"Apply failed with 1 conflict: {message}: .spec.size"
 
 
-async def test_apply_names_every_conflict(widgets: Widgets) -> None:
+async def test_apply_reports_every_conflict(widgets: Widgets) -> None:
     await widgets.api.apply(widgets.at("a"), config(size=1, parts=[{"name": "p", "count": 1}]), "one")
 
     refused = await widgets.api.apply(
@@ -184,7 +184,7 @@ async def test_apply_names_every_conflict(widgets: Widgets) -> None:
     assert {field for field, _, _ in refused.causes} == {".spec.size", '.spec.parts[name="p"].count'}
 
 
-async def test_forced_apply_takes_the_field_over(widgets: Widgets) -> None:
+async def test_forced_apply_takes_over_the_field(widgets: Widgets) -> None:
     await widgets.api.apply(widgets.at("a"), config(size=1, pattern="a"), "one")
 
     forced = await widgets.api.apply(widgets.at("a"), config(size=2), "two", force="true")
@@ -194,7 +194,7 @@ async def test_forced_apply_takes_the_field_over(widgets: Widgets) -> None:
     assert "f:size" not in owned_by(forced.body, "one")["f:spec"]
 
 
-async def test_update_takes_fields_from_who_applied_them(widgets: Widgets) -> None:
+async def test_update_takes_over_applied_fields(widgets: Widgets) -> None:
     await widgets.api.apply(widgets.at("a"), config(size=1), "one")
     await widgets.api.merge(widgets.at("a"), {"spec": {"size": 2}}, fieldManager="editor")
 
@@ -204,7 +204,7 @@ async def test_update_takes_fields_from_who_applied_them(widgets: Widgets) -> No
     assert 'conflict with "editor" using contract.test/v1' in refused.message
 
 
-async def test_apply_to_status_owns_status_alone(widgets: Widgets) -> None:
+async def test_apply_to_status_owns_status_only(widgets: Widgets) -> None:
     await widgets.api.apply(widgets.at("a"), config(size=1), "one")
     status = {**config(size=5), "status": {"conditions": [{"type": "Ready", "status": "True"}]}}
 
@@ -215,7 +215,7 @@ async def test_apply_to_status_owns_status_alone(widgets: Widgets) -> None:
     assert owned_by(applied.body, "controller").keys() == {"f:status"}
 
 
-async def test_owners_survive_when_they_are_handed_back(widgets: Widgets) -> None:
+async def test_managed_fields_survive_a_read_and_update(widgets: Widgets) -> None:
     """A client that turns from update to apply rewrites the owners itself, as kubectl does."""
     created = await widgets.create()
     managed = [
@@ -228,7 +228,7 @@ async def test_owners_survive_when_they_are_handed_back(widgets: Widgets) -> Non
     assert applied.code == 200
 
 
-async def test_apply_needs_a_manager_a_name_and_a_type(widgets: Widgets) -> None:
+async def test_apply_needs_manager_name_and_type(widgets: Widgets) -> None:
     nobody = await widgets.api.call(
         "PATCH", widgets.at("a"), config(size=1), content_type="application/apply-patch+yaml"
     )
@@ -242,7 +242,7 @@ async def test_apply_needs_a_manager_a_name_and_a_type(widgets: Widgets) -> None
     assert (untyped.code, untyped.reason) == (400, "BadRequest")
 
 
-async def test_apply_reads_yaml(widgets: Widgets) -> None:
+async def test_apply_accepts_yaml(widgets: Widgets) -> None:
     spec = b"spec: {size: 4, since: 2026-01-02T03:04:05Z}\n"
     text = b"apiVersion: contract.test/v1\nkind: Widget\nmetadata: {name: late}\n" + spec
 

@@ -109,7 +109,7 @@ def causes_of(answer: Answer) -> list[tuple[str, str, str]]:
         ),
     ],
 )
-async def test_schema_refuses(
+async def test_schema_refuses_invalid_values(
     widgets: Widgets, spec: dict[str, Any], field: str, reason: str, message: str
 ) -> None:
     refused = await widgets.try_create(**spec)
@@ -138,7 +138,7 @@ async def test_rule_refuses_with_its_message(
     assert causes_of(await widgets.try_create(**spec)) == [(field, INVALID, message)]
 
 
-async def test_rule_at_the_root_sees_the_name_and_points_to_its_field_path(widgets: Widgets) -> None:
+async def test_root_rule_sees_the_name_and_reports_its_field_path(widgets: Widgets) -> None:
     unnamed = await widgets.try_create("quite-a-long-name")
     named = await widgets.try_create("quite-a-long-name", id="short")
 
@@ -147,14 +147,14 @@ async def test_rule_at_the_root_sees_the_name_and_points_to_its_field_path(widge
     assert named.code == 201
 
 
-async def test_rules_are_not_asked_of_what_has_the_wrong_shape(widgets: Widgets) -> None:
+async def test_rules_are_not_evaluated_on_a_wrong_type(widgets: Widgets) -> None:
     refused = await widgets.try_create(size="x", id="A1")
 
     assert refused.causes[-1] == RULES_NOT_CHECKED
     assert [field for field, _, _ in causes_of(refused)] == ["spec.size"]
 
 
-async def test_all_refused_fields_are_named_at_once(widgets: Widgets) -> None:
+async def test_all_invalid_fields_are_reported_together(widgets: Widgets) -> None:
     refused = await widgets.try_create(size=9, pattern="b", mode="C")
 
     assert {field for field, _, _ in causes_of(refused)} == {"spec.size", "spec.pattern", "spec.mode"}
@@ -169,7 +169,7 @@ async def test_all_refused_fields_are_named_at_once(widgets: Widgets) -> None:
         ({}, {"id": "abc"}, "Forbidden: id cannot be added or removed"),
     ],
 )
-async def test_transition_rule_compares_with_what_was(
+async def test_transition_rule_compares_with_the_old_value(
     widgets: Widgets, before: dict[str, Any], after: dict[str, Any], message: str
 ) -> None:
     await widgets.create(**before)
@@ -179,7 +179,7 @@ async def test_transition_rule_compares_with_what_was(
     assert causes_of(refused) == [("spec.id", "FieldValueForbidden", message)]
 
 
-async def test_rule_that_names_what_was_in_a_literal_alone_is_asked_of_a_new_value(widgets: Widgets) -> None:
+async def test_rule_with_old_self_in_a_literal_is_no_transition_rule(widgets: Widgets) -> None:
     refused = await widgets.try_create(exact="oldSelf")
 
     assert [field for field, _, _ in causes_of(refused)] == ["spec.exact"]
@@ -242,7 +242,7 @@ async def test_defaults_are_set_in_absent_and_null_fields(widgets: Widgets) -> N
         ),
     ],
 )
-async def test_a_default_that_its_own_schema_refuses_is_refused_with_the_definition(
+async def test_definition_with_an_invalid_default_is_refused(
     widgets: Widgets, field: Object, place: str, why: str
 ) -> None:
     refused = await widgets.api.post(DEFINITIONS, definition(properties={"text": field}), dryRun="All")
@@ -252,7 +252,7 @@ async def test_a_default_that_its_own_schema_refuses_is_refused_with_the_definit
     assert refused.message.endswith(f" is invalid: {path}: {why}")
 
 
-async def test_default_comes_back_where_a_field_is_removed(widgets: Widgets) -> None:
+async def test_removed_field_gets_its_default(widgets: Widgets) -> None:
     await widgets.create(mode="B")
 
     patched = await widgets.api.merge(widgets.at("a"), {"spec": {"mode": None}})
@@ -260,7 +260,7 @@ async def test_default_comes_back_where_a_field_is_removed(widgets: Widgets) -> 
     assert patched.body["spec"]["mode"] == "A"
 
 
-async def test_unknown_fields_are_pruned_but_where_they_are_kept(widgets: Widgets) -> None:
+async def test_unknown_fields_are_pruned_unless_preserved(widgets: Widgets) -> None:
     created = await widgets.create(bogus=1, parts=[{"name": "p", "odd": 1}], free={"any": {"thing": [1]}})
 
     assert "bogus" not in created["spec"]
@@ -288,7 +288,7 @@ async def test_strict_field_validation_refuses_unknown_fields(widgets: Widgets) 
     )
 
 
-async def test_field_validation_warns_unless_told_to_ignore(widgets: Widgets) -> None:
+async def test_field_validation_warns_by_default(widgets: Widgets) -> None:
     unsaid = await widgets.api.post(widgets.path, widget(bogus=1), dryRun="All")
     warned = await widgets.api.post(widgets.path, widget(bogus=1), dryRun="All", fieldValidation="Warn")
     ignored = await widgets.api.post(widgets.path, widget(bogus=1), dryRun="All", fieldValidation="Ignore")
@@ -297,7 +297,7 @@ async def test_field_validation_warns_unless_told_to_ignore(widgets: Widgets) ->
     assert "Warning" not in ignored.headers
 
 
-async def test_strict_field_validation_of_a_built_in(widgets: Widgets) -> None:
+async def test_strict_field_validation_of_a_built_in_kind(widgets: Widgets) -> None:
     path = f"/api/v1/namespaces/{widgets.namespace}/configmaps"
     body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "bogus": {"a": "b"}}
 

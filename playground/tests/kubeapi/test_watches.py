@@ -10,7 +10,7 @@ async def latest(widgets: Widgets) -> str:
     return (await widgets.api.get(widgets.path)).version
 
 
-async def test_watch_shows_what_happens_after_its_version(widgets: Widgets) -> None:
+async def test_watch_returns_changes_after_its_version(widgets: Widgets) -> None:
     await widgets.create("before")
     version = await latest(widgets)
 
@@ -34,7 +34,7 @@ async def test_watch_resumes_over_missed_events_in_order(widgets: Widgets) -> No
     assert [event["object"]["spec"]["size"] for event in events if event is not None] == [2, 4, 5]
 
 
-async def test_watch_without_a_version_begins_with_what_is_there(widgets: Widgets) -> None:
+async def test_watch_without_version_starts_with_existing_objects(widgets: Widgets) -> None:
     await widgets.create("a")
     await widgets.create("b")
 
@@ -42,7 +42,7 @@ async def test_watch_without_a_version_begins_with_what_is_there(widgets: Widget
         assert set(await watched.take(2)) == {("ADDED", "a"), ("ADDED", "b")}
 
 
-async def test_deleted_event_carries_the_version_of_the_deletion(widgets: Widgets) -> None:
+async def test_deleted_event_has_the_version_of_the_deletion(widgets: Widgets) -> None:
     created = await widgets.create()
 
     async with widgets.api.watch(
@@ -56,7 +56,7 @@ async def test_deleted_event_carries_the_version_of_the_deletion(widgets: Widget
     assert int(event["object"]["metadata"]["resourceVersion"]) > int(created["metadata"]["resourceVersion"])
 
 
-async def test_object_that_leaves_and_enters_a_selection_is_deleted_and_added(widgets: Widgets) -> None:
+async def test_leaving_and_entering_a_selection_is_delete_and_add(widgets: Widgets) -> None:
     await widgets.create("a", metadata={"labels": {"app": "x"}})
     await widgets.create("b")
     version = await latest(widgets)
@@ -69,7 +69,7 @@ async def test_object_that_leaves_and_enters_a_selection_is_deleted_and_added(wi
         assert await watched.take(2) == [("DELETED", "a"), ("ADDED", "b")]
 
 
-async def test_watch_of_a_namespace_sees_no_other(widgets: Widgets) -> None:
+async def test_watch_of_a_namespace_returns_its_objects_only(widgets: Widgets) -> None:
     version = await latest(widgets)
     elsewhere = "/apis/contract.test/v1/namespaces/default/widgets"
 
@@ -82,7 +82,7 @@ async def test_watch_of_a_namespace_sees_no_other(widgets: Widgets) -> None:
     await widgets.api.delete(f"{elsewhere}/foreign")
 
 
-async def test_watch_of_one_object(widgets: Widgets) -> None:
+async def test_watch_of_one_object_returns_its_changes(widgets: Widgets) -> None:
     version = await latest(widgets)
 
     async with widgets.api.watch(
@@ -94,14 +94,14 @@ async def test_watch_of_one_object(widgets: Widgets) -> None:
         assert await watched.take(1) == [("ADDED", "b")]
 
 
-async def test_watch_ends_when_its_time_is_up(widgets: Widgets) -> None:
+async def test_watch_ends_after_its_timeout(widgets: Widgets) -> None:
     version = await latest(widgets)
 
     async with widgets.api.watch(widgets.path, resourceVersion=version, timeoutSeconds="1") as watched:
         assert await watched.next() is None
 
 
-async def test_watch_ends_with_a_bookmark_if_it_may(widgets: Widgets) -> None:
+async def test_watch_ends_with_a_bookmark_if_allowed(widgets: Widgets) -> None:
     version = await latest(widgets)
 
     async with widgets.api.watch(
@@ -130,7 +130,7 @@ async def test_table_watch_describes_its_columns_once(widgets: Widgets) -> None:
     assert second["object"]["rows"][0]["cells"][0] == "b"
 
 
-async def test_streaming_list_is_refused_without_what_it_needs(widgets: Widgets) -> None:
+async def test_streaming_list_is_refused_without_required_options(widgets: Widgets) -> None:
     refused = await widgets.api.get(widgets.path, watch="true", sendInitialEvents="true")
 
     assert (refused.code, refused.reason) == (422, "Invalid")

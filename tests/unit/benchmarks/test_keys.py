@@ -6,7 +6,7 @@ import pytest
 from benchmarks.key_fleet import KEYLESS, KeyFleet
 from benchmarks.keys import Course, seconds_by_limit
 from cloudrun_identity.api import CloudRunIdentity, IdentityKey, ManagedProject, UnmanagedKeys
-from cloudrun_identity.iam.keys import MAX_KEYS
+from cloudrun_identity.iam.listed_keys import MAX_KEYS
 from cloudrun_identity_playground.emulator.seed_file import load_seed
 
 

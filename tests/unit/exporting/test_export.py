@@ -3,12 +3,12 @@
 import yaml
 
 from cloudrun_identity.api import KINDS, ManagedProject, TargetKind
+from cloudrun_identity.api.predefined_roles import ACTING_ROLES
 from cloudrun_identity.api.validation import complaints
 from cloudrun_identity.exporting.export import Export, export
 from cloudrun_identity.exporting.survey import Survey
 from cloudrun_identity.gcp.custom_roles import CustomRoleState
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
-from cloudrun_identity.iam.acting_roles import ACTING_ROLES
 from cloudrun_identity.iam.grants import Grant, IAMCondition, Target
 
 PROJECT = Target(TargetKind.PROJECT, "acme-shop")

@@ -1,4 +1,4 @@
-"""Policies and ledgers in memory, with the manners of the real ones that lanes rely on."""
+"""IAM policies and ledgers in memory, with the behavior that policy syncers rely on."""
 
 import asyncio
 from collections import Counter
@@ -22,13 +22,13 @@ from cloudrun_identity.policy.removal_limit import RemovalRateLimiter
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-class Crash(Exception):  # noqa: N818 - the end of a process is no error of anybody's
-    """The process ends here."""
+class Crash(Exception):  # noqa: N818 - the name describes an event
+    """The process crashed."""
 
 
 @dataclass
 class Journal:
-    """What was done in which order; raises Crash before the step of that number (None: never)."""
+    """Record of the writes, in order. Raises Crash before the write with the number `crash_before`."""
 
     steps: list[str] = field(default_factory=list)
     crash_before: int | None = None
@@ -41,12 +41,50 @@ class Journal:
 
 
 class FakePolicies:
-    """Policies with etags. A call takes `latency` seconds; a member of `refused` fails any write of it.
+    """Policies with etags.
 
-    `offered` is what the last write was to make of a policy. `unique_ids` are those of the accounts that
-    exist. A grant means the account that had its e-mail when the member was added, and keeps that meaning
-    whoever has the e-mail later.
+    A grant refers to the account that had the e-mail when the member was added. It does not refer to a
+    recreated account with the same e-mail.
     """
+
+    journal: Journal
+    """Receives each successful write."""
+
+    latency: float
+    """Seconds that each call takes."""
+
+    reads: int
+    """Number of reads."""
+
+    sets: int
+    """Number of writes, also failed ones."""
+
+    refused: set[str]
+    """Members that make a write fail with `refusal`."""
+
+    most_members: int
+    """Maximum number of members of a policy."""
+
+    refusal: Fault
+    """Fault of a write with a refused member."""
+
+    names_culprit: bool
+    """True if the message of a refusal names the refused member."""
+
+    faults: list[GoogleError]
+    """Errors of the next calls, one per call."""
+
+    offered: frozenset[Grant]
+    """Grants in the last write, also if it failed."""
+
+    before_set: list[Callable[[], None]]
+    """Edits of other clients, one right before each write."""
+
+    after_set: list[Callable[[], None]]
+    """Edits of other clients, one right after each successful write."""
+
+    unique_ids: dict[str, str]
+    """Unique ids of the existing accounts, by member."""
 
     def __init__(self, journal: Journal | None = None, latency: float = 0.1) -> None:
         self.journal = journal or Journal()
@@ -73,14 +111,14 @@ class FakePolicies:
         del self._policies[target]
 
     def edit(self, target: Target, *bindings: tuple[str, Iterable[str]]) -> None:
-        """Somebody else sets the bindings."""
+        """Replace the bindings as another client."""
         policy = self._policies[target]
         del policy.bindings[:]
         policy.bindings.extend(Binding(role=role, members=members) for role, members in bindings)
         self._touch(target)
 
     def grant(self, grant: Grant, spelling: str = "") -> None:
-        """Somebody else adds a grant in a binding of its own, spelling its member in that way."""
+        """Add a grant in a separate binding as another client, with the given spelling of the member."""
         policy = self._policies[grant.target]
         binding = policy.bindings.add(role=grant.role, members=[spelling or grant.member])
         if grant.condition:
@@ -88,28 +126,28 @@ class FakePolicies:
         self._touch(grant.target)
 
     def revoke(self, grant: Grant) -> None:
-        """Somebody else takes a grant away, whoever made it and however it is spelt."""
+        """Remove a grant in every spelling as another client."""
         self._respell(grant, lambda _: None)
 
     def recreate(self, member: str, unique_id: str, *, buried: bool) -> dict[Grant, Grant]:
-        """An account is deleted and made anew: its grants by the tombstones that take their places.
+        """Delete an account and create it again. Return the deleted-member form of each of its grants.
 
-        Unless it is `buried`, every grant goes on showing the plain e-mail, and means the old account.
+        If not `buried`, the grants keep showing the plain e-mail and still refer to the old account.
         """
-        graves = {}
+        deleted_forms = {}
         for grant, meant in list(self._meant.items()) if buried else ():
             if grant.member == member:
                 self._respell(grant, lambda spelt, meant=meant: str(Tombstone(spelt, meant)))
-                graves[grant] = replace(grant, member=str(Tombstone(member, meant)))
+                deleted_forms[grant] = replace(grant, member=str(Tombstone(member, meant)))
         self.unique_ids[member] = unique_id
-        return graves
+        return deleted_forms
 
     def meant(self, grant: Grant) -> str:
-        """The unique id of the account that a standing grant was given to."""
+        """Return the unique id of the account that a grant refers to."""
         return self._meant[grant]
 
     def spellings(self, grant: Grant) -> Counter[str]:
-        """How the grant's member is spelt where it stands, and how often."""
+        """Return each spelling of the grant's member in the policy, with its number."""
         return Counter(
             member
             for binding in self._bindings_of(grant)
@@ -118,7 +156,7 @@ class FakePolicies:
         )
 
     def is_full(self, target: Target) -> bool:
-        """Whether Google takes no more members."""
+        """Return whether the policy has the maximum number of members."""
         return sum(len(each.members) for each in self._policies[target].bindings) >= self.most_members
 
     def present(self, target: Target) -> frozenset[Grant]:
@@ -165,7 +203,7 @@ class FakePolicies:
         ]
 
     def _respell(self, grant: Grant, spell: Callable[[str], str | None]) -> None:
-        """Show a grant's member in another form wherever it stands, or no more."""
+        """Change the spelling of the grant's member, or remove it if `spell` returns None."""
         for binding in self._bindings_of(grant):
             forms = [spell(each) if normalise(each) == grant.member else each for each in binding.members]
             binding.members[:] = filter(None, forms)
@@ -197,7 +235,7 @@ class FakePolicies:
 
 
 class FakeLedgers:
-    """Ledgers that are stored as soon as they are updated."""
+    """Ledgers in memory."""
 
     def __init__(self, journal: Journal | None = None) -> None:
         self.journal = journal or Journal()
@@ -233,8 +271,8 @@ class FakeLedgers:
         ]
 
 
-class Passes:
-    """Counts passes by their outcome."""
+class SyncOutcomes:
+    """Observer that records the outcome of each policy sync."""
 
     def __init__(self) -> None:
         self.outcomes: list[str] = []
@@ -245,11 +283,11 @@ class Passes:
 
 @dataclass
 class Scene:
-    """Everything that lanes work with, and that outlives them."""
+    """Everything that policy syncers use. It survives a crash of the process."""
 
     journal: Journal = field(default_factory=Journal)
     fresh: set[str] = field(default_factory=set)
-    passes: Passes = field(default_factory=Passes)
+    syncs: SyncOutcomes = field(default_factory=SyncOutcomes)
     removals_an_hour: int = 100
     suspended: set[str] = field(default_factory=set)
     observed: set[str] = field(default_factory=set)
@@ -264,7 +302,7 @@ class Scene:
         return SyncerPorts(
             policies=self.policies,
             ledgers=self.ledgers,
-            observer=self.passes,
+            observer=self.syncs,
             wall_clock=lambda: NOON,
             is_fresh=self.fresh.__contains__,
             removal_limiter=RemovalRateLimiter(lambda _: self.removals_an_hour),
@@ -274,7 +312,7 @@ class Scene:
         )
 
     def retain(self, grant: Grant, *owners: Owner, **fields: object) -> None:
-        """Put a holding into the ledger of the grant's target."""
+        """Add an entry to the ledger of the grant's target."""
         ledger = self.ledgers.ledger(grant.target)
         entry = entry_of(grant, [*map(str, owners)], **{"state": GrantState.GRANTED, **fields})
         self.ledgers.stored[grant.target] = ledger.with_entries({**ledger.entries, grant: entry})
@@ -285,10 +323,8 @@ def fault(kind: Fault, message: str = "no", **details: object) -> GoogleError:
 
 
 def unsent() -> GoogleError:
-    """What a call meets that fails before it is sent, such as for want of a token."""
-    error = fault(Fault.UNAVAILABLE)
-    error.sent = False
-    return error
+    """Return the error of a call that failed before it was sent, such as without a token."""
+    return fault(Fault.UNAVAILABLE, sent=False)
 
 
 def _by_owner_key(ledger: Ledger) -> set[str]:

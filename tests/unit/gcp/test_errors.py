@@ -91,6 +91,40 @@ def test_error_keeps_method_code_reason_and_metadata() -> None:
     assert str(error) == f"{METHOD}: ApiDisabled: IAM API has not been used in project 1 before"
 
 
+def test_error_names_the_resource_of_the_request() -> None:
+    error = classify(api_exceptions.PermissionDenied("no"), METHOD, "projects/acme")
+
+    assert error.resource == "projects/acme"
+    assert str(error) == f"{METHOD} projects/acme: PermissionDenied: no"
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        (
+            "You don't have permission to get the role at projects/acme/roles/r.",
+            "You don't have permission to get the role at projects/acme/roles/r "
+            "(missing permission iam.roles.get)",
+        ),
+        ("Permission 'iam.roles.get' denied.", "Permission 'iam.roles.get' denied."),
+    ],
+)
+def test_missing_permission_is_named(message: str, expected: str) -> None:
+    info = error_info("IAM_PERMISSION_DENIED", permission="iam.roles.get")
+
+    assert classify(grpc_error(grpc.StatusCode.PERMISSION_DENIED, message, info), METHOD).message == expected
+
+
+def test_timeout_message_says_that_google_did_not_answer() -> None:
+    error = classify(grpc_error(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded"), METHOD)
+
+    assert error.message == "Google Cloud did not answer in time (Deadline Exceeded)"
+
+
+def test_error_without_a_message_shows_its_code() -> None:
+    assert classify(grpc_error(grpc.StatusCode.INTERNAL, ""), METHOD).message == "INTERNAL without a message"
+
+
 def test_client_library_errors_are_classified_like_grpc_errors() -> None:
     assert classify(api_exceptions.Aborted("stale"), METHOD).fault is Fault.ABORTED
     assert classify(api_exceptions.AlreadyExists("there"), METHOD).fault is Fault.ALREADY_EXISTS

@@ -100,9 +100,11 @@ async def test_refusal_names_the_whole_delegation_chain(google: Google) -> None:
 
 
 @pytest.mark.parametrize("fault", [Fault.UNAVAILABLE, Fault.QUOTA_EXCEEDED, Fault.API_DISABLED])
-async def test_temporary_fault_keeps_its_kind(google: Google, fault: Fault) -> None:
-    google.refusal = GoogleError(fault, "m", "later")
+async def test_temporary_fault_keeps_its_kind_and_details(google: Google, fault: Fault) -> None:
+    metadata = {"service": "iamcredentials.googleapis.com"}
+    google.refusal = GoogleError(fault, "m", "later", metadata=metadata, retry_after=7)
     with pytest.raises(GoogleError) as raised:
         await impersonated(google).refresh()
     assert raised.value.fault is fault
     assert "later" in raised.value.message
+    assert (raised.value.metadata, raised.value.retry_after) == (metadata, 7)

@@ -71,7 +71,7 @@ def test_references_in_a_template_are_found(state: WorkloadState) -> None:
 
 @pytest.mark.parametrize("text", ["$(reboot)", "a b", "a;b", "a\nb", "--project=x", "../x", "ä"])
 def test_invalid_names_are_ignored(text: str) -> None:
-    """A name ends up in a command that users are told to run."""
+    """A name ends up in a command that users run."""
     template = types.RevisionTemplate(
         containers=[
             types.Container(

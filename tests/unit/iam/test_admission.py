@@ -94,8 +94,7 @@ def test_all_requirements_of_a_selector_must_hold() -> None:
 def test_a_refused_namespace_is_told_where_it_would_be_admitted() -> None:
     assert may_use_project(project(), "payments", admitting("payments")) == Admitted()
     assert reason(may_use_project(project(), "shop", admitting("payments"))) == (
-        "ManagedProject payments-prod does not admit namespace shop; "
-        "listing it in spec.namespaces.names would"
+        "ManagedProject payments-prod does not admit namespace shop; add shop to its spec.namespaces.names"
     )
 
 
@@ -106,9 +105,9 @@ def test_without_workloads_the_only_namespace_may_use_any() -> None:
 def test_without_workloads_a_second_namespace_shuts_out_both() -> None:
     both = admitting("payments", "shop")
     assert reason(may_use_workload(project(), "payments", CHECKOUT, both)) == (
-        "guardrails.workloads of ManagedProject payments-prod (unset while 2 namespaces are admitted) admits "
-        "no Service europe-west1/checkout for namespace payments; an entry such as {namespaces: [payments], "
-        "kinds: [Service], locations: [europe-west1], names: [checkout]} would"
+        "guardrails.workloads of ManagedProject payments-prod (unset while 2 namespaces are admitted) does "
+        "not admit Service europe-west1/checkout for namespace payments; add an entry such as {namespaces: "
+        "[payments], kinds: [Service], locations: [europe-west1], names: [checkout]}"
     )
     assert isinstance(may_use_workload(project(), "shop", CHECKOUT, both), Denied)
 
@@ -161,7 +160,7 @@ def test_accounts_count_where_they_are_listed_whatever_their_case(ask: Any, fiel
     assert ask(delegated, "legacy@payments-prod-1234.iam.gserviceaccount.com", admitting()) == Admitted()
     assert reason(ask(delegated, "other@payments-prod-1234.iam.gserviceaccount.com", admitting())) == (
         f"guardrails.{field} of ManagedProject payments-prod does not list "
-        "other@payments-prod-1234.iam.gserviceaccount.com"
+        "other@payments-prod-1234.iam.gserviceaccount.com; add it there"
     )
 
 
@@ -206,7 +205,8 @@ def test_an_identity_is_called_what_the_project_asks_for(
 ) -> None:
     decision = may_be_called(project(naming=naming), identity)
     if field:
-        assert reason(decision).startswith(f"{field}: guardrails.naming of ManagedProject ")
+        assert reason(decision).startswith(f"{field}: ")
+        assert "guardrails.naming of ManagedProject payments-prod requires" in reason(decision)
     else:
         assert decision == Admitted()
 

@@ -43,7 +43,7 @@ EVERYWHERE = [
     "compute.instances.setMetadata",
     "compute.projects.setCommonInstanceMetadata",
 ]
-LENDING_AN_IDENTITY = [
+ACTING_AS_AN_ACCOUNT = [
     "iam.serviceAccounts.actAs",
     "iam.serviceAccounts.getAccessToken",
     "iam.serviceAccounts.getOpenIdToken",
@@ -82,7 +82,7 @@ HARMLESS = [
 ]
 
 reaches = st.sampled_from(Reach)
-permissions = st.frozensets(st.sampled_from(EVERYWHERE + LENDING_AN_IDENTITY + PROJECT_WIDE + HARMLESS))
+permissions = st.frozensets(st.sampled_from(EVERYWHERE + ACTING_AS_AN_ACCOUNT + PROJECT_WIDE + HARMLESS))
 
 
 @pytest.mark.parametrize("reach", Reach)
@@ -98,7 +98,7 @@ def test_the_others_escalate_nowhere(permission: str, reach: Reach) -> None:
     assert not reason_for(permission, reach)
 
 
-@pytest.mark.parametrize("permission", LENDING_AN_IDENTITY)
+@pytest.mark.parametrize("permission", ACTING_AS_AN_ACCOUNT)
 def test_acting_as_an_account_is_no_escalation_on_ones_own_identity(permission: str) -> None:
     assert [reach for reach in Reach if escalating([permission], reach)] == [Reach.PROJECT, Reach.RESOURCE]
 
@@ -109,7 +109,7 @@ def test_secrets_objects_and_images_matter_project_wide_alone(permission: str) -
 
 
 def test_the_reason_says_what_the_holder_can_do() -> None:
-    assert reason_for("run.jobs.setIamPolicy") == "can grant any role to anybody"
+    assert reason_for("run.jobs.setIamPolicy") == "can grant any role to any principal"
     assert reason_for("iam.serviceAccounts.actAs") == "can act as service accounts"
 
 

@@ -118,22 +118,22 @@ def test_a_flow_runner_gets_nothing_without_allow_escalation(role: str) -> None:
 
 def test_a_refusal_names_the_grant_and_the_entry_that_would_admit_it() -> None:
     assert reason(asked(request("roles/run.admin"), project())) == (
-        "guardrails.grants of ManagedProject payments-prod admits no roles/run.admin on Project "
-        "payments-prod-1234 for identity:flows/prefect-runner; an entry such as {roles: [roles/run.admin], "
-        "targetKinds: [Project], members: ['identity:flows/prefect-runner'], namespaces: [flows], "
-        "allowEscalation: true} would"
+        "guardrails.grants of ManagedProject payments-prod does not admit roles/run.admin on Project "
+        "payments-prod-1234 for identity:flows/prefect-runner; add an entry such as {roles: "
+        "[roles/run.admin], targetKinds: [Project], members: ['identity:flows/prefect-runner'], "
+        "namespaces: [flows], allowEscalation: true}"
     )
 
 
 def test_a_refusal_for_escalation_alone_says_which_permissions_escalate_and_why() -> None:
     delegated = project(FLOW_RUNNER | {"allowEscalation": False})
     assert reason(asked(request("roles/run.admin"), delegated)) == (
-        "guardrails.grants of ManagedProject payments-prod admits no roles/run.admin on Project "
+        "guardrails.grants of ManagedProject payments-prod does not admit roles/run.admin on Project "
         "payments-prod-1234 for identity:flows/prefect-runner without allowEscalation, because its holder "
-        "can run commands of their own as a job's identity, can grant any role to anybody "
+        "can run any command as a job's identity, can grant any role to any principal "
         "(run.jobs.runWithOverrides, run.jobs.setIamPolicy, run.services.setIamPolicy and 1 more); "
-        "an entry such as {roles: [roles/run.admin], targetKinds: [Project], "
-        "members: ['identity:flows/prefect-runner'], namespaces: [flows], allowEscalation: true} would"
+        "add an entry such as {roles: [roles/run.admin], targetKinds: [Project], "
+        "members: ['identity:flows/prefect-runner'], namespaces: [flows], allowEscalation: true}"
     )
 
 
@@ -158,7 +158,9 @@ def test_entry_that_would_not_suffice_is_not_named_as_incomplete(lacking: dict[s
 
 def test_a_role_that_cannot_be_expanded_is_taken_for_escalating() -> None:
     unread = replace(request(), permissions=None)
-    assert "because what the role holds cannot be read" in reason(asked(unread, project(entry())))
+    assert "because the operator cannot read the permissions of the role" in reason(
+        asked(unread, project(entry()))
+    )
     assert is_admitted(unread, project(entry(allowEscalation=True)))
 
 
@@ -291,8 +293,8 @@ def test_nobody_grants_on_another_namespaces_identity() -> None:
     anything = entry(roles=["*"], targetKinds=["ServiceAccount"], allowEscalation=True)
     delegated = project(anything, accounts=[FOREIGN_EMAIL])
     assert reason(asked(request("roles/iam.serviceAccountUser", FOREIGN_ACCOUNT), delegated)) == (
-        f"ServiceAccount {FOREIGN_EMAIL} belongs to identity:shop/pricing: only objects of namespace shop "
-        "may grant roles/iam.serviceAccountUser on it, not those of flows"
+        f"ServiceAccount {FOREIGN_EMAIL} belongs to identity:shop/pricing: only objects in namespace shop "
+        "may grant roles/iam.serviceAccountUser on it, not objects in flows"
     )
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from cloudrun_identity.api import TargetKind
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.iam.recommendations import AdviceKind, Given, advise
+from cloudrun_identity.iam.recommendations import AdviceKind, DeclaredGrant, advise
 
 PROJECT = Target(TargetKind.PROJECT, "acme")
 ACCOUNT = Target(TargetKind.SERVICE_ACCOUNT, "acme", name="checkout@acme.iam.gserviceaccount.com")
@@ -15,8 +15,8 @@ MEMBER = "serviceAccount:checkout@acme.iam.gserviceaccount.com"
 
 def given(
     role: str, *permissions: str, target: Target = PROJECT, member: str = MEMBER, known: bool = True
-) -> Given:
-    return Given("spec.roles[0]", target, role, member, frozenset(permissions) if known else None)
+) -> DeclaredGrant:
+    return DeclaredGrant("spec.roles[0]", target, role, member, frozenset(permissions) if known else None)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def given(
         (given("projects/acme/roles/unread", known=False), []),
     ],
 )
-def test_advice_goes_by_what_a_role_holds_and_where(grant: Given, kinds: list[AdviceKind]) -> None:
+def test_advice_goes_by_what_a_role_holds_and_where(grant: DeclaredGrant, kinds: list[AdviceKind]) -> None:
     found = advise([grant])
     assert [advice.kind for advice in found] == kinds
     for advice in found:
@@ -92,4 +92,4 @@ def test_the_gravest_advice_comes_first_and_equal_advice_once() -> None:
 def test_a_long_list_of_permissions_is_cut_short() -> None:
     (advice,) = advise([given("projects/acme/roles/many", *(f"a{i}.b.setIamPolicy" for i in range(9)))])
     assert "and 6 more" in advice.text
-    assert advice.text.count("can grant any role to anybody") == 1
+    assert advice.text.count("can grant any role to any principal") == 1

@@ -23,8 +23,8 @@ def test_by_default_no_permission_is_admitted() -> None:
     decision = may_define(project(), "payments", ["run.jobs.run"], FACTS)
 
     assert decision == Denied(
-        "guardrails.customRoles of ManagedProject payments-prod admits no run.jobs.run in a custom role; "
-        "{permissions: [run.jobs.run]} would"
+        "guardrails.customRoles of ManagedProject payments-prod does not admit run.jobs.run in a custom "
+        "role; set it to {permissions: [run.jobs.run]}"
     )
 
 
@@ -34,8 +34,8 @@ def test_every_permission_has_to_match_a_pattern() -> None:
         project(permissions=["run.jobs.*"]), "payments", ["run.jobs.run", "run.services.get"], FACTS
     )
     assert isinstance(decision, Denied)
-    assert "admits no run.services.get in a custom role" in decision.reason
-    assert "{permissions: [run.jobs.*, run.services.get]} would" in decision.reason
+    assert "does not admit run.services.get in a custom role" in decision.reason
+    assert "set it to {permissions: [run.jobs.*, run.services.get]}" in decision.reason
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_every_permission_has_to_match_a_pattern() -> None:
 def test_a_permission_that_escalates_needs_to_be_allowed_to(permission: str) -> None:
     denied = may_define(project(permissions=["*"]), "payments", [permission], FACTS)
     assert isinstance(denied, Denied)
-    assert f"admits no {permission} in a custom role without allowEscalation, because" in denied.reason
+    assert f"does not admit {permission} in a custom role without allowEscalation, because" in denied.reason
 
     allowed = may_define(project(permissions=["*"], allowEscalation=True), "payments", [permission], FACTS)
     assert allowed == Admitted()

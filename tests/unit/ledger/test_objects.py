@@ -17,6 +17,7 @@ from cloudrun_identity.api import (
     LedgerKey,
     LedgerKeyAttempt,
     LedgerRole,
+    TargetKind,
 )
 from cloudrun_identity.api.identity_key import KeyState
 from cloudrun_identity.api.policy_ledger import (
@@ -28,7 +29,6 @@ from cloudrun_identity.api.policy_ledger import (
     PolicyLedger,
     RoleState,
 )
-from cloudrun_identity.api.references import TargetKind
 from cloudrun_identity.api.schema import ApiModel
 from cloudrun_identity.api.spec import Origin
 from cloudrun_identity.api.status import GrantCounts, GrantState

@@ -36,7 +36,7 @@ async def test_a_refused_grant_does_not_hold_up_the_others(scene: Scene, syncers
     assert state_of(one, BOB) is GrantState.REJECTED
     assert state_of(other, EVE) is GrantState.GRANTED
     assert scene.ledgers.ledger(TARGET).entries[BOB].state is GrantState.REJECTED
-    assert scene.passes.outcomes == ["written"]
+    assert scene.syncs.outcomes == ["written"]
 
 
 async def test_a_verdict_carries_googles_refusal(scene: Scene, syncers: PolicySyncers) -> None:

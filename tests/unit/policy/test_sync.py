@@ -33,7 +33,7 @@ async def test_a_pass_that_finds_nothing_to_do_writes_nothing(scene: Scene, sync
     await syncers.sync(WEB)
     assert scene.journal.steps == ["ledger", "policy", "ledger"]
     assert (scene.policies.reads, scene.policies.sets) == (2, 1)
-    assert scene.passes.outcomes == ["written", "unchanged"]
+    assert scene.syncs.outcomes == ["written", "unchanged"]
 
 
 async def test_a_release_takes_the_grant_away_and_empties_the_ledger(
@@ -217,7 +217,7 @@ async def test_a_write_whose_reply_is_lost_is_ours(scene: Scene, syncers: Policy
     (sync_result,) = await converged(syncers, claiming(WEB, ANN))
     assert state_of(sync_result, ANN) is GrantState.GRANTED
     assert scene.policies.sets == 1
-    assert scene.passes.outcomes == ["written"]
+    assert scene.syncs.outcomes == ["written"]
 
     await converged(syncers, claiming(WEB))
     assert scene.policies.present(TARGET) == set()
@@ -293,7 +293,7 @@ async def test_a_missing_target_is_told_of_and_nothing_is_entered(
     assert not sync_result.faults
     assert state_of(sync_result, ANN) is GrantState.PENDING
     assert scene.ledgers.ledger(TARGET).is_empty
-    assert scene.passes.outcomes == ["missing"]
+    assert scene.syncs.outcomes == ["missing"]
 
 
 async def test_the_policy_of_an_account_that_somebody_replaced_is_neither_read_nor_written(
@@ -358,4 +358,4 @@ async def test_a_fault_is_the_answer_and_releases_nothing(
     (sync_result,) = await converged(syncers, claiming(WEB))
     assert sync_result.faults[TARGET].fault is kind
     assert sync_result.releasing == (ANN,)
-    assert scene.passes.outcomes == [kind]
+    assert scene.syncs.outcomes == [kind]

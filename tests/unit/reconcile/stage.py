@@ -1,5 +1,6 @@
 """One object under reconciliation: a scripted controller, fake lanes' ports and a fake API server."""
 
+import asyncio
 import copy
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -81,6 +82,7 @@ class Script:
         self.wanted: tuple[Grant, ...] = (ANN,)
         self.error: Exception | None = None
         self.in_use = False
+        self.hangs = False
         self.reads: list[float] = []
         self.applies = 0
 
@@ -95,6 +97,8 @@ class Script:
 
     async def observe(self, want: Want, max_age: float) -> tuple[Change, ...]:
         self.reads.append(max_age)
+        if self.hangs:
+            await asyncio.sleep(3600.0)
         if self.error:
             raise self.error
         return self.changes.pop(0) if self.changes else ()

@@ -3,29 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
 
-from cloudrun_identity.api import Abandonment, CloudRunIdentity, LedgerAccount, TargetKind
+from cloudrun_identity.api import Abandonment, CloudRunIdentity, LedgerAccount
 from cloudrun_identity.api.policy_ledger import MAX_UNIQUE_IDS
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
 from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.ledger.interface import LedgerStore
 from cloudrun_identity.ledger.model import Ledger
-
-
-class AccountLedgers(Protocol):
-    """Where records are kept: `ledger.store.Ledgers`."""
-
-    def ledger(self, target: Target) -> Ledger:
-        """The ledger of the account's policy; an empty one if there is none."""
-        ...
-
-    async def update(self, target: Target, change: Callable[[Ledger], Ledger]) -> Ledger:
-        """Persist `change` of the newest ledger of the account's policy."""
-        ...
-
-    def account_home(self, owner: str) -> Target | None:
-        """The account whose ledger records this owner (`namespace/name`)."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +26,13 @@ class AccountOwner:
 
     def target(self, email: str) -> Target:
         """The account as the carrier of a policy."""
-        return Target(TargetKind.SERVICE_ACCOUNT, self.project_id, name=email)
+        return Target.service_account(self.project_id, email)
 
 
 class AccountRecords:
     """Every record is written before what it speaks of is done, and dropped after it is undone."""
 
-    def __init__(self, ledgers: AccountLedgers, wall_clock: Callable[[], datetime]) -> None:
+    def __init__(self, ledgers: LedgerStore, wall_clock: Callable[[], datetime]) -> None:
         self._ledgers = ledgers
         self._wall_clock = wall_clock
 

@@ -19,13 +19,14 @@ from cloudrun_identity.api import (
     UnmanagedKeys,
     WorkloadKind,
 )
-from cloudrun_identity.controllers.cross_project import (
-    Account,
-    CrossProjectUse,
-    act_as_check,
+from cloudrun_identity.api.predefined_roles import TOKEN_CREATOR
+from cloudrun_identity.controllers.identity_attachment.attachment import Account
+from cloudrun_identity.controllers.identity_attachment.cross_project import (
+    Crossing,
+    acting,
+    allowing,
     cross_project_ready,
-    org_policy_check,
-    service_agent_check,
+    lending,
 )
 from cloudrun_identity.gcp.errors import GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
@@ -33,7 +34,6 @@ from cloudrun_identity.gcp.keys import Keys
 from cloudrun_identity.gcp.permission_checks import AccessState, PermissionChecks
 from cloudrun_identity.gcp.projects import cloud_run_service_agent
 from cloudrun_identity.gcp.workloads import Workload
-from cloudrun_identity.iam.acting_roles import TOKEN_CREATOR
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.principals import service_account_member
@@ -147,16 +147,16 @@ def cross_project(
     )
     lines: list[PreflightCheck] = []
     for project in usable_projects(obj, cluster):
-        use = CrossProjectUse(
+        crossing = Crossing(
             delegated,
             project.metadata.name,
             project.status.project_number or "",
             project.status.operator_identity or "",
         )
         lines += [
-            act_as_check(use, audit.may_act.get(project.metadata.name, AccessState.UNKNOWN)),
-            service_agent_check(use, _is_delegated(account, use, cluster)),
-            org_policy_check(use),
+            acting(crossing, audit.may_act.get(project.metadata.name, AccessState.UNKNOWN)),
+            lending(crossing, _is_lent(account, crossing, cluster)),
+            allowing(crossing),
         ]
     return cross_project_ready(lines)
 
@@ -169,9 +169,9 @@ def usable_projects(obj: CloudRunIdentity, cluster: ClusterState) -> Iterator[Ma
             yield project
 
 
-def _is_delegated(account: Target, use: CrossProjectUse, cluster: ClusterState) -> AccessState:
+def _is_lent(account: Target, crossing: Crossing, cluster: ClusterState) -> AccessState:
     """Whether the service agent has its grant, which is ours to make, by the ledger."""
-    agent = service_account_member(cloud_run_service_agent(use.project_number))
+    agent = service_account_member(cloud_run_service_agent(crossing.project_number))
     entry = cluster.ledger(account).entries.get(Grant(account, TOKEN_CREATOR, agent))
     return AccessState.GRANTED if entry and entry.state is GrantState.GRANTED else AccessState.NOT_GRANTED
 

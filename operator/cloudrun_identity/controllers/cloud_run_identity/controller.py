@@ -12,7 +12,6 @@ from cloudrun_identity.api import (
     LedgerAccount,
     ManagedProject,
     Reason,
-    TargetKind,
 )
 from cloudrun_identity.gcp.roles import Roles
 from cloudrun_identity.gcp.service_accounts import ServiceAccount, expected_email
@@ -60,7 +59,7 @@ class AccountWant:
     @property
     def target(self) -> Target:
         """The account as the carrier of a policy."""
-        return Target(TargetKind.SERVICE_ACCOUNT, self.project.project_id, name=self.email)
+        return Target.service_account(self.project.project_id, self.email)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +159,7 @@ class CloudRunIdentityController:
         account = {
             "email": record.email,
             "unique_id": record.unique_id,
-            "name": Target(TargetKind.SERVICE_ACCOUNT, want.project.project_id, name=record.email).resource,
+            "name": Target.service_account(want.project.project_id, record.email).resource,
             "member": service_account_member(record.email),
             "origin": record.origin,
             "recommendations": advice,

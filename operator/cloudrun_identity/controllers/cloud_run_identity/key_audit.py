@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from cloudrun_identity.api import ConditionStatus, KeyState, UnmanagedKey
 from cloudrun_identity.gcp.errors import GoogleError
-from cloudrun_identity.iam.keys import ListedKey
+from cloudrun_identity.iam.listed_keys import ListedKey
 from cloudrun_identity.ledger.keys import KeyRing
 from cloudrun_identity.reconcile.conditions import Finding
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from cloudrun_identity.api import ConditionStatus, Recommendation
 from cloudrun_identity.gcp.roles import Roles
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.iam.recommendations import Advice, Given, advise
+from cloudrun_identity.iam.recommendations import Advice, DeclaredGrant, advise
 from cloudrun_identity.reconcile.conditions import Finding
 from cloudrun_identity.reconcile.grants.members import GrantMember
 from cloudrun_identity.reconcile.grants.resolver import RequestedGrant
@@ -17,7 +17,7 @@ AGENT_FIELD = "spec.usableFrom"
 def recommendations(requested_grants: Iterable[RequestedGrant], roles: Roles) -> tuple[Recommendation, ...]:
     """What is advised, by what is known of the roles: those that were admitted have been read."""
     given = [
-        Given(
+        DeclaredGrant(
             requested.path,
             requested.target,
             requested.role,

@@ -16,7 +16,6 @@ from cloudrun_identity.api import (
     Origin,
     Reason,
     RoleState,
-    TargetKind,
 )
 from cloudrun_identity.gcp.custom_roles import ID_TAKEN_FOR, CustomRoles, CustomRoleState
 from cloudrun_identity.gcp.errors import Fault, GoogleError
@@ -254,7 +253,7 @@ class CustomRoleController:
         try:
             role = await self._roles.create(want.project_id, want.obj.spec.role_id, fields)
         except GoogleError as error:
-            if error.fault is Fault.UNAVAILABLE:
+            if error.undecided:
                 raise  # the role may have been created: the intent stays recorded
             seen = await self._keep(want, seen, before)
             if error.fault is not Fault.FAILED_PRECONDITION:
@@ -272,7 +271,7 @@ class CustomRoleController:
         try:
             undeleted = await self._roles.undelete(want.project_id, role.role_id, role.etag)
         except GoogleError as error:
-            if error.fault is not Fault.UNAVAILABLE:
+            if not error.undecided:
                 seen = await self._keep(want, seen, before)
             if error.fault not in (Fault.FAILED_PRECONDITION, Fault.NOT_FOUND):
                 raise
@@ -346,7 +345,7 @@ def _present(seen: RoleSeen) -> CustomRoleState:
 
 
 def _ledger_of(want: RoleWant) -> Target:
-    return Target(TargetKind.PROJECT, want.project_id)
+    return Target.project(want.project_id)
 
 
 def _owned_by_another(obj: CustomRole, record: LedgerRole | None, cluster: ClusterState) -> Refused | None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from cloudrun_identity.api import KeyState, LedgerKey
-from cloudrun_identity.iam.keys import ListedKey
+from cloudrun_identity.iam.listed_keys import ListedKey
 from cloudrun_identity.kube.secrets import KeySecret
 
 from .actions import (

@@ -17,7 +17,7 @@ from cloudrun_identity.api import LedgerKeyAttempt
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.keys import Keys
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.iam.keys import ListedKey
+from cloudrun_identity.iam.listed_keys import ListedKey
 from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.kube.secrets import KeySecrets
 from cloudrun_identity.reconcile.interfaces import Executed

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from cloudrun_identity.api import IdentityKey, LedgerKey
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.iam.keys import ListedKey
+from cloudrun_identity.iam.listed_keys import ListedKey
 from cloudrun_identity.kube.secrets import KeySecret, ObjectReference, SecretMetadata
 from cloudrun_identity.ledger.keys import KeyRing
 

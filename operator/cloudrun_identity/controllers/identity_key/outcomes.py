@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from cloudrun_identity.api import Reason
 from cloudrun_identity.gcp.errors import GoogleError
-from cloudrun_identity.iam.keys import MAX_KEYS
+from cloudrun_identity.iam.listed_keys import MAX_KEYS
 from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.reconcile.outcomes import Failing, Outcome, Refused
 

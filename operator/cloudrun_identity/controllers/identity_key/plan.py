@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cloudrun_identity.api import KeyState, LedgerKey, Reason
-from cloudrun_identity.iam.keys import MAX_KEYS
+from cloudrun_identity.iam.listed_keys import MAX_KEYS
 from cloudrun_identity.reconcile.steps import Change, Fail, Plan, Refuse, Wait
 
 from .actions import (

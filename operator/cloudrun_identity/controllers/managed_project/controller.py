@@ -14,7 +14,6 @@ from cloudrun_identity.api import (
     ManagedProject,
     MissingPermission,
     Reason,
-    TargetKind,
 )
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
@@ -103,7 +102,7 @@ class ManagedProjectController:
         if not project.active:
             return ProjectSeen(project)
         wanted = {permission for permissions in FEATURES.values() for permission in permissions}
-        held = await self._policies.test_permissions(Target(TargetKind.PROJECT, want.project_id), wanted)
+        held = await self._policies.test_permissions(Target.project(want.project_id), wanted)
         return ProjectSeen(
             project,
             _missing(held),

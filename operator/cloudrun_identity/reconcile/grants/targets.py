@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from cloudrun_identity.api import ManagedProject, Reason, TargetKind, TargetRef
+from cloudrun_identity.api import TARGET_KINDS, ManagedProject, NamedBy, Reason, TargetRef
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.principals import lower_email
@@ -30,13 +30,13 @@ def resolve_target(
     spec: TargetRef, project: ManagedProject, namespace: str, cluster: ClusterState, path: str
 ) -> Resolved[ResolvedTarget]:
     """Return the resource of `project` that an object of `namespace` names in its field `path`."""
-    if spec.kind is not TargetKind.SERVICE_ACCOUNT:
+    if TARGET_KINDS[spec.kind].named_by is not NamedBy.IDENTITY:
         return ResolvedTarget(Target(spec.kind, project.project_id, spec.location or "", spec.name or ""))
     if spec.identity_ref:
         return _account_of(DeclaredIdentity(namespace, spec.identity_ref.name), project, cluster, path)
     record = cluster.owner_of(spec.email or "")
     if record is None:
-        return ResolvedTarget(Target(spec.kind, project.project_id, name=lower_email(spec.email or "")))
+        return ResolvedTarget(Target.service_account(project.project_id, lower_email(spec.email or "")))
     return _account_of(DeclaredIdentity(*record.owner.split("/", 1)), project, cluster, path)
 
 
@@ -52,7 +52,7 @@ def _account_of(
 ) -> Resolved[ResolvedTarget]:
     identity = cluster.identity(owner.namespace, owner.name)
     name = f"CloudRunIdentity {owner.namespace}/{owner.name}"
-    text = f"{TargetKind.SERVICE_ACCOUNT} of {owner.namespace}/{owner.name}"
+    text = f"ServiceAccount of {owner.namespace}/{owner.name}"
     if identity is None:
         key = identity_key(owner.namespace, owner.name)
         return Unresolved(text, missing(key, cluster, f"{path}.identityRef"))
@@ -65,4 +65,4 @@ def _account_of(
     record = cluster.account(identity)
     if record is None or not record.is_steady:
         return Unresolved(text, not_ready(f"the account of {name}", f"{path}.identityRef"))
-    return ResolvedTarget(Target(TargetKind.SERVICE_ACCOUNT, project.project_id, name=record.email), owner)
+    return ResolvedTarget(Target.service_account(project.project_id, record.email), owner)

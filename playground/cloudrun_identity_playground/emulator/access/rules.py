@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
+from cloudrun_identity.api import TARGET_KINDS
+
 
 @dataclass(frozen=True)
 class RequiresPermission:
@@ -68,7 +70,6 @@ def _workloads(noun: str, field_name: str) -> Iterator[tuple[str, Rule]]:
     yield f"{service}/List{noun}s", RequiresPermission(f"{prefix}.list", "parent")
     yield f"{service}/Update{noun}", RequiresPermission(f"{prefix}.update", f"{field_name}.name")
     yield f"{service}/Delete{noun}", RequiresPermission(f"{prefix}.delete", "name")
-    yield from _policies(service, prefix)
 
 
 def _in(service: str, rules: Mapping[str, Rule]) -> Iterator[tuple[str, Rule]]:
@@ -78,7 +79,11 @@ def _in(service: str, rules: Mapping[str, Rule]) -> Iterator[tuple[str, Rule]]:
 
 RULES: Final[Mapping[str, Rule]] = dict(
     [
-        *_policies("google.iam.admin.v1.IAM", "iam.serviceAccounts"),
+        *(
+            rule
+            for descriptor in TARGET_KINDS.values()
+            for rule in _policies(descriptor.policy_service, descriptor.permission_prefix)
+        ),
         *_in(
             "google.iam.admin.v1.IAM",
             {
@@ -122,7 +127,6 @@ RULES: Final[Mapping[str, Rule]] = dict(
                 "SignJwt": Impersonates("iam.serviceAccounts.signJwt"),
             },
         ),
-        *_policies("google.cloud.resourcemanager.v3.Projects", "resourcemanager.projects"),
         *_policies("google.cloud.resourcemanager.v3.Folders", "resourcemanager.folders"),
         *_policies("google.cloud.resourcemanager.v3.Organizations", "resourcemanager.organizations"),
         *_in(
@@ -185,7 +189,6 @@ RULES: Final[Mapping[str, Rule]] = dict(
                 "DeleteOperation": RequiresPermission("run.operations.delete", "name"),
             },
         ),
-        *_policies("google.cloud.secretmanager.v1.SecretManagerService", "secretmanager.secrets"),
         *_in(
             "google.cloud.orgpolicy.v2.OrgPolicy",
             {

@@ -32,6 +32,8 @@ from google.iam.v1 import iam_policy_pb2, policy_pb2
 from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
 
+from cloudrun_identity.api import TARGET_KINDS
+
 _TRANSPORTS = (
     IAMGrpcAsyncIOTransport,
     IAMCredentialsGrpcAsyncIOTransport,
@@ -84,21 +86,32 @@ class Method:
         return getattr(self.response, "serialize", None) or self.response.SerializeToString
 
 
-# Its library is not a dependency: the operator has its own stub for these three.
-_SECRET_MANAGER = tuple(
-    Method("google.cloud.secretmanager.v1.SecretManagerService", name, _PLAIN_REQUESTS[name], response)
-    for name, response in (
-        ("GetIamPolicy", policy_pb2.Policy),
-        ("SetIamPolicy", policy_pb2.Policy),
-        ("TestIamPermissions", iam_policy_pb2.TestIamPermissionsResponse),
-    )
-)
+_POLICY_METHODS = {
+    "GetIamPolicy": policy_pb2.Policy,
+    "SetIamPolicy": policy_pb2.Policy,
+    "TestIamPermissions": iam_policy_pb2.TestIamPermissionsResponse,
+}
+"""The responses of the policy methods, which are the same for every target kind."""
 
 
 @cache
 def methods() -> Mapping[str, Method]:
-    """Return every known method by its RPC."""
-    found = {method.rpc: method for method in _SECRET_MANAGER}
+    """Return every known method by its RPC.
+
+    A target kind's client library need not be a dependency: the operator has its own stub for its methods.
+    """
+    policy_methods = (
+        Method(descriptor.policy_service, name, _PLAIN_REQUESTS[name], response)
+        for descriptor in TARGET_KINDS.values()
+        for name, response in _POLICY_METHODS.items()
+    )
+    return {method.rpc: method for method in policy_methods} | library_methods()
+
+
+@cache
+def library_methods() -> dict[str, Method]:
+    """Return the methods of the installed client libraries by their RPC."""
+    found: dict[str, Method] = {}
     for transport in _TRANSPORTS:
         found.update(_methods_of(transport))
     return found

@@ -4,13 +4,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cloudrun_identity.api import ConditionStatus, GrantState, IdentityAttachment, TargetKind
+from cloudrun_identity.api.predefined_roles import TOKEN_CREATOR
 from cloudrun_identity.controllers.cloud_run_identity.audit import Audit, IdentityAuditor, cross_project
 from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.gcp.permission_checks import AccessState
 from cloudrun_identity.gcp.projects import cloud_run_service_agent
-from cloudrun_identity.iam.acting_roles import TOKEN_CREATOR
 from cloudrun_identity.iam.grants import Grant, Target
-from cloudrun_identity.iam.keys import ListedKey
+from cloudrun_identity.iam.listed_keys import ListedKey
 from cloudrun_identity.iam.principals import service_account_member
 from cloudrun_identity.ledger.model import entry_of
 from cloudrun_identity.reconcile.cluster_state import ObjectKey, identity_key

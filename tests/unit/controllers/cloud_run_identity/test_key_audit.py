@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from cloudrun_identity.api import ConditionStatus, KeyState, LedgerKey, LedgerKeyAttempt
 from cloudrun_identity.controllers.cloud_run_identity.key_audit import keys_audited, undeclared
 from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.iam.keys import ListedKey
+from cloudrun_identity.iam.listed_keys import ListedKey
 from cloudrun_identity.ledger.keys import KeyRing
 
 EMAIL = "checkout@acme.iam.gserviceaccount.com"

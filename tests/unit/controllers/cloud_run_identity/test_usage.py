@@ -100,7 +100,7 @@ async def out_of_sight(*objects: Any, **spec: Any) -> list[str]:
 
 async def test_what_is_in_a_project_that_nobody_declares_any_more_counts_as_use() -> None:
     assert await out_of_sight() == [
-        f"whatever is in project {PROJECT_ID}, of which ManagedProject that does not exist can be read (declare "
+        f"whatever is in project {PROJECT_ID}, of which there is no ManagedProject that can be read (declare "
         "or correct one, or set spec.deletionProtection to None to delete the account unseen)"
     ]
 

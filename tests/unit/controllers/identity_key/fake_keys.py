@@ -12,7 +12,7 @@ from typing import Any
 from cloudrun_identity.controllers.identity_key.key_state import KeysSeen, KeyWant
 from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.gcp.keys import NewKey
-from cloudrun_identity.iam.keys import ListedKey
+from cloudrun_identity.iam.listed_keys import ListedKey
 from cloudrun_identity.kube.secrets import KeySecrets
 from cloudrun_identity.ledger.keys import KeyRing
 from cloudrun_identity.reconcile.outcomes import Outcome

@@ -11,7 +11,7 @@ from cloudrun_identity.controllers.identity_key.execution import KeyExecution
 from cloudrun_identity.controllers.identity_key.key_records import KeyLedgers, KeyRecords
 from cloudrun_identity.controllers.identity_key.key_state import KeysSeen, KeyWant
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.iam.keys import ListedKey
+from cloudrun_identity.iam.listed_keys import ListedKey
 from cloudrun_identity.kube.secrets import KeySecret
 from cloudrun_identity.ledger.keys import KeyRing
 from cloudrun_identity.reconcile.preconditions import Allowed

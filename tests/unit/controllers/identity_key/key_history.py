@@ -21,7 +21,7 @@ from cloudrun_identity.controllers.identity_key.actions import (
 from cloudrun_identity.controllers.identity_key.key_state import KeysSeen, KeyWant, Rotation
 from cloudrun_identity.controllers.identity_key.outcomes import NEXT_KEY_WAITS
 from cloudrun_identity.controllers.identity_key.plan import plan
-from cloudrun_identity.iam.keys import ListedKey
+from cloudrun_identity.iam.listed_keys import ListedKey
 from cloudrun_identity.ledger.keys import KeyRing
 from cloudrun_identity.reconcile.steps import Action, Fail, Plan, Wait
 from tests.unit.controllers.identity_key.key_bench import ACCOUNT, declared, secret

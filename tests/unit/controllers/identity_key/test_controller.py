@@ -7,7 +7,7 @@ import pytest
 from cloudrun_identity.api import KeyState, LedgerKey, Reason
 from cloudrun_identity.controllers.identity_key.key_state import KeysSeen
 from cloudrun_identity.controllers.identity_key.plan import plan
-from cloudrun_identity.iam.keys import ListedKey
+from cloudrun_identity.iam.listed_keys import ListedKey
 from cloudrun_identity.reconcile.cluster_state import identity_key, project_key
 from cloudrun_identity.reconcile.outcomes import Outcome, Refused, Waiting
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked

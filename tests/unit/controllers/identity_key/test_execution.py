@@ -14,7 +14,7 @@ from cloudrun_identity.controllers.identity_key.actions import CreateKey, Delete
 from cloudrun_identity.controllers.identity_key.key_state import Rotation
 from cloudrun_identity.controllers.identity_key.plan import LAG, SETTLE, plan
 from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.iam.keys import ListedKey
+from cloudrun_identity.iam.listed_keys import ListedKey
 from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.ledger.keys import KeyRing
 from cloudrun_identity.reconcile.outcomes import InSync

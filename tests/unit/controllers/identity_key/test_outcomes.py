@@ -10,7 +10,7 @@ from cloudrun_identity.controllers.identity_key.outcomes import (
 )
 from cloudrun_identity.controllers.identity_key.plan import LAG, SETTLE, plan
 from cloudrun_identity.gcp.errors import Fault
-from cloudrun_identity.iam.keys import ListedKey
+from cloudrun_identity.iam.listed_keys import ListedKey
 from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.ledger.keys import KeyRing
 from cloudrun_identity.reconcile.outcomes import Failing, InSync, Refused, Waiting

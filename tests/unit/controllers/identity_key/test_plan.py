@@ -10,7 +10,7 @@ from cloudrun_identity.api import KeyState, LedgerKey
 from cloudrun_identity.controllers.identity_key.actions import CloseAttempt
 from cloudrun_identity.controllers.identity_key.key_state import Rotation, rotation_due
 from cloudrun_identity.controllers.identity_key.plan import LAG, SETTLE
-from cloudrun_identity.iam.keys import MAX_KEYS
+from cloudrun_identity.iam.listed_keys import MAX_KEYS
 from cloudrun_identity.ledger.keys import KeyRing
 from tests.unit.controllers.identity_key.key_history import (
     DAY,

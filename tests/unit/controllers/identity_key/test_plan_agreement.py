@@ -12,7 +12,7 @@ import pytest
 
 from cloudrun_identity.api import GROUP, KeyState, LedgerKey, LedgerKeyAttempt, Reason
 from cloudrun_identity.controllers.identity_key.key_state import KeyWant
-from cloudrun_identity.iam.keys import MAX_KEYS, ListedKey
+from cloudrun_identity.iam.listed_keys import MAX_KEYS, ListedKey
 from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.kube.resources import SECRETS, Resource
 from cloudrun_identity.kube.secrets import digest_of

@@ -4,14 +4,18 @@ from dataclasses import dataclass
 from datetime import datetime
 
 MAX_KEYS = 10
-"""User-managed keys that an account can have."""
+"""Maximum number of user-managed keys of an account."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListedKey:
-    """A user-managed key as Google lists it; `expires` is None for one that does not by itself."""
+    """A user-managed key as Google lists it."""
 
     key_id: str
+    """ID of the key."""
     created: datetime
+    """Time of its creation."""
     expires: datetime | None = None
+    """Time at which Google ends the key; None if it does not expire."""
     disabled: bool = False
+    """Whether the key is disabled."""

@@ -1,0 +1,78 @@
+"""The deadline of a reconcile, on a clock that advances only while the event loop sleeps."""
+
+import asyncio
+
+import pytest
+
+from cloudrun_identity.api import ConditionStatus, ConditionType
+from cloudrun_identity.reconcile.deadline import (
+    RECONCILE_DEADLINE,
+    Deadline,
+    DeadlineExceeded,
+    paused_deadline,
+)
+from cloudrun_identity.reconcile.requeue import RequeueAfter
+
+from .stage import ANN, KEY, Stage
+
+pytestmark = pytest.mark.looptime(start=0)
+
+
+async def test_block_is_cancelled_at_its_deadline() -> None:
+    with pytest.raises(DeadlineExceeded):
+        async with Deadline(5.0).limit():
+            await asyncio.sleep(6.0)
+    assert asyncio.get_running_loop().time() == pytest.approx(5.0)
+
+
+async def test_timeout_of_the_block_itself_is_passed_on() -> None:
+    with pytest.raises(TimeoutError):
+        async with Deadline(5.0).limit():
+            raise TimeoutError
+
+
+async def test_paused_time_does_not_count() -> None:
+    async with Deadline(5.0).limit():
+        await asyncio.sleep(3.0)
+        with paused_deadline():
+            await asyncio.sleep(100.0)
+        await asyncio.sleep(1.0)
+
+
+async def test_time_left_before_a_pause_is_all_that_is_left_after_it() -> None:
+    async def reconcile() -> None:
+        async with Deadline(5.0).limit():
+            await asyncio.sleep(3.0)
+            with paused_deadline():
+                await asyncio.sleep(100.0)
+            await asyncio.sleep(2.5)
+
+    with pytest.raises(DeadlineExceeded):
+        await reconcile()
+
+
+async def test_pause_without_a_deadline_does_nothing() -> None:
+    with paused_deadline():
+        await asyncio.sleep(1.0)
+
+
+async def test_hung_call_ends_the_reconcile_at_its_deadline(stage: Stage) -> None:
+    await stage.passes()
+    stage.script.hangs = True
+    requeue, word = await stage.reconciler.reconcile(KEY, max_age=0.0)
+
+    assert (requeue, word) == (RequeueAfter(), "deadline")
+    assert asyncio.get_running_loop().time() == pytest.approx(RECONCILE_DEADLINE, abs=5.0)
+    assert stage.ready == (ConditionStatus.FALSE, "ApiUnavailable")
+    reconciling = stage.api_server.status.condition(ConditionType.RECONCILING)
+    assert reconciling.status is ConditionStatus.TRUE
+    assert "did not end within 120 s" in reconciling.message
+    assert stage.present == {ANN}
+
+
+async def test_object_recovers_after_a_hung_call(stage: Stage) -> None:
+    stage.script.hangs = True
+    await stage.reconciler.reconcile(KEY, max_age=0.0)
+    stage.script.hangs = False
+    await stage.passes()
+    assert stage.ready == (ConditionStatus.TRUE, "UpToDate")
