@@ -88,6 +88,13 @@ class Cached:
             self.cache.observe(raw, deleted=False)
 
 
+def raw_of(cached: Cached, key: ObjectKey) -> Object:
+    """Return the object as the API server sent it last."""
+    stored = cached.cache.stored(key)
+    assert stored is not None
+    return stored.raw
+
+
 @pytest.fixture
 def cached() -> Cached:
     return Cached()
@@ -141,13 +148,13 @@ def with_status(obj: Object, **status: Any) -> Object:
 def test_object_is_new_once(cached: Cached) -> None:
     assert cached.cache.observe(binding(), deleted=False).changed
     assert cached.cache.observe(binding(), deleted=False) == NO_CHANGE
-    assert cached.cache.raw(WEB) == binding()
+    assert raw_of(cached, WEB) == binding()
 
 
 def test_older_event_is_dropped(cached: Cached) -> None:
     cached.sees(binding(version=9, generation=2))
     assert cached.cache.observe(binding(version=8, generation=1), deleted=False) == NO_CHANGE
-    assert cached.cache.raw(WEB) == binding(version=9, generation=2)
+    assert raw_of(cached, WEB) == binding(version=9, generation=2)
 
 
 def test_resource_versions_are_compared_as_numbers(cached: Cached) -> None:
@@ -161,7 +168,7 @@ def test_late_deletion_of_a_recreated_object_is_dropped(cached: Cached) -> None:
     cached.sees(binding(version=7, uid="successor", **same_second))
     ended = binding(version=6, uid="predecessor", **same_second)
     assert cached.cache.observe(ended, deleted=True) == NO_CHANGE
-    assert cached.cache.raw(WEB) is not None
+    assert raw_of(cached, WEB) is not None
 
 
 def test_recreated_object_replaces_the_deleted_one(cached: Cached) -> None:
@@ -172,14 +179,14 @@ def test_recreated_object_replaces_the_deleted_one(cached: Cached) -> None:
 def test_deletion_removes_the_object_and_requires_a_reconcile(cached: Cached) -> None:
     cached.sees(binding())
     assert cached.cache.observe(binding(), deleted=True).changed
-    assert cached.cache.raw(WEB) is None
+    assert cached.cache.stored(WEB) is None
     assert list(cached.cache.known()) == []
 
 
 def test_status_change_requires_no_reconcile(cached: Cached) -> None:
     cached.sees(project(), identity(), binding())
     assert cached.cache.observe(with_status(binding(), role="roles/run.invoker"), deleted=False) == NO_CHANGE
-    stored = cached.cache.raw(WEB)
+    stored = raw_of(cached, WEB)
     assert stored
     assert stored["status"] == {"role": "roles/run.invoker"}
 
@@ -218,10 +225,10 @@ def test_invalid_object_requires_a_reconcile(cached: Cached) -> None:
     cached.sees(binding())
     invalid = {**binding(version=2), "spec": {"role": 7}}
     assert cached.cache.observe(invalid, deleted=False).changed
-    assert cached.cache.raw(WEB) == invalid
+    assert raw_of(cached, WEB) == invalid
     assert list(cached.cache.known()) == [WEB]
     cached.sees(binding(version=3))
-    assert cached.cache.raw(WEB) == binding(version=3)
+    assert raw_of(cached, WEB) == binding(version=3)
 
 
 def test_invalid_object_is_woken_by_its_project(cached: Cached) -> None:
