@@ -32,7 +32,7 @@ class Engine:
     kinds: Mapping[str, AnyKindReconciler]
     """The reconciler of each kind."""
     policies: PolicyPort
-    """Where the syncers read and write policies."""
+    """Port through which the syncers read and write policies."""
     reconciler: Reconciler
     """The driver for every kind."""
 
