@@ -15,9 +15,9 @@ from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.principals import Tombstone, normalise
 from cloudrun_identity.ledger.model import Ledger, entry_of
 from cloudrun_identity.ledger.owners import Owner
+from cloudrun_identity.policy.exclusive import RemovalRateLimiter
 from cloudrun_identity.policy.merge import grants_in
 from cloudrun_identity.policy.ports import SyncerPorts, SyncerSettings
-from cloudrun_identity.policy.removal_limit import RemovalRateLimiter
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -129,13 +129,13 @@ class FakePolicies:
         """Remove a grant in every spelling as another client."""
         self._respell(grant, lambda _: None)
 
-    def recreate(self, member: str, unique_id: str, *, buried: bool) -> dict[Grant, Grant]:
+    def recreate(self, member: str, unique_id: str, *, as_tombstone: bool) -> dict[Grant, Grant]:
         """Delete an account and create it again. Return the deleted-member form of each of its grants.
 
-        If not `buried`, the grants keep showing the plain e-mail and still refer to the old account.
+        If not `as_tombstone`, the grants keep showing the plain e-mail and still refer to the old account.
         """
         deleted_forms = {}
-        for grant, meant in list(self._meant.items()) if buried else ():
+        for grant, meant in list(self._meant.items()) if as_tombstone else ():
             if grant.member == member:
                 self._respell(grant, lambda spelt, meant=meant: str(Tombstone(spelt, meant)))
                 deleted_forms[grant] = replace(grant, member=str(Tombstone(member, meant)))
@@ -282,7 +282,7 @@ class SyncOutcomes:
 
 
 @dataclass
-class Scene:
+class SyncerEnvironment:
     """Everything that policy syncers use. It survives a crash of the process."""
 
     journal: Journal = field(default_factory=Journal)
@@ -311,7 +311,7 @@ class Scene:
             settings=self.settings,
         )
 
-    def retain(self, grant: Grant, *owners: Owner, **fields: object) -> None:
+    def record(self, grant: Grant, *owners: Owner, **fields: object) -> None:
         """Add an entry to the ledger of the grant's target."""
         ledger = self.ledgers.ledger(grant.target)
         entry = entry_of(grant, [*map(str, owners)], **{"state": GrantState.GRANTED, **fields})

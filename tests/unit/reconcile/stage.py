@@ -44,7 +44,7 @@ from cloudrun_identity.reconcile.reconciler import AnyKindReconciler, Reconciler
 from cloudrun_identity.reconcile.requeue import Requeue
 from cloudrun_identity.reconcile.steps import Action, Change, Fail, Plan, ReleaseGrants, Wait
 from tests.unit.controllers.cluster_state import IDENTITY, FakeWorld, parsed, project
-from tests.unit.gcp.fakes import FakeLedgers, Scene
+from tests.unit.gcp.fakes import FakeLedgers, SyncerEnvironment
 from tests.unit.reconcile.grants.test_resolver import FakeRoles
 from tests.unit.reconcile.kstatus import violations
 
@@ -255,7 +255,7 @@ class Stage:
     """One object under reconciliation."""
 
     def __init__(self) -> None:
-        self.scene = Scene()
+        self.scene = SyncerEnvironment()
         self.scene.policies.create(HOME)
         self.projects_abandoned: list[bool] = []
         self.api_server, self.told = Cluster(self.scene.ledgers), Silence()

@@ -98,7 +98,7 @@ async def test_a_deletion_waits_for_another_project_in_which_something_is_held(s
     elsewhere = Target(TargetKind.PROJECT, "shared-1234")
     stage.api_server.add(project(SHARED))
     stage.scene.suspended.add("shared-1234")
-    stage.scene.retain(Grant(elsewhere, ANN.role, ANN.member), ledger_owner(identity()))
+    stage.scene.record(Grant(elsewhere, ANN.role, ANN.member), ledger_owner(identity()))
     await stage.passes()
     reads = stage.scene.policies.reads
     stage.api_server.delete()
@@ -141,7 +141,7 @@ async def test_a_deletion_that_waits_after_a_restart_holds_up_nobody_elses_relea
     await stage.passes()
     other = Owner("IAMBinding", "payments", "other", "uid")
     stage.scene.policies.grant(BOB)
-    stage.scene.retain(BOB, other)
+    stage.scene.record(BOB, other)
     stage.api_server.delete()
     stage.start()
     stage.syncers.expect([ledger_owner(identity()), other])

@@ -149,7 +149,7 @@ def test_what_is_only_observed_is_waited_for_in_vain_and_no_brake_is_to_blame() 
 
 
 def test_a_binding_that_another_object_shares_is_not_exclusive() -> None:
-    _, found = grant_statuses(ResolvedGrants(), GrantSyncResult(contested=(ANN,)))
+    _, found = grant_statuses(ResolvedGrants(), GrantSyncResult(conflicting=(ANN,)))
     (outcome,) = found
     assert isinstance(outcome, Refused)
     assert outcome.reason is Reason.CONFLICT

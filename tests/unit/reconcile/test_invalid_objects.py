@@ -60,7 +60,7 @@ def leave(stage: Stage, key: ObjectKey = WEB, **spec: Any) -> None:
     stage.api_server.raws[key] = {"kind": key.kind, "metadata": metadata, "spec": {**SPEC, **spec}}
     stage.scene.policies.grant(ANN)
     if key.namespace:
-        stage.scene.retain(ANN, Owner(key.kind, key.namespace, key.name, "u-1"))
+        stage.scene.record(ANN, Owner(key.kind, key.namespace, key.name, "u-1"))
 
 
 async def passes(stage: Stage, key: ObjectKey = WEB) -> tuple[Requeue, str]:

@@ -60,7 +60,7 @@ async def test_an_object_that_is_gone_is_forgotten(stage: Stage) -> None:
 async def test_an_object_that_was_never_seen_is_not_waited_for(stage: Stage) -> None:
     other = Owner("IAMBinding", "payments", "other", "uid")
     stage.scene.policies.grant(BOB)
-    stage.scene.retain(BOB, ledger_owner(identity()))
+    stage.scene.record(BOB, ledger_owner(identity()))
     stage.syncers.expect([other])
     await stage.passes()
     assert BOB in stage.present

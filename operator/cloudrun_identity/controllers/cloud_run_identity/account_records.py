@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from cloudrun_identity.api import Abandonment, AccountIntent, AccountLoss, LedgerAccount, Origin
-from cloudrun_identity.api.policy_ledger import MAX_UNIQUE_IDS
+from cloudrun_identity.api.ledger_records import MAX_UNIQUE_IDS
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.ledger.interface import LedgerStore

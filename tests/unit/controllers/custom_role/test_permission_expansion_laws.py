@@ -27,7 +27,7 @@ from cloudrun_identity.reconcile.grants.resolver import GrantResolver, Requested
 from cloudrun_identity.reconcile.preconditions import Allowed
 from tests.unit.controllers.carry_out import carried_out
 from tests.unit.controllers.cluster_state import FakeWorld, project
-from tests.unit.gcp.fakes import NOON, Scene, fault
+from tests.unit.gcp.fakes import NOON, SyncerEnvironment, fault
 
 NARROW = ("run.jobs.run",)
 WIDE = ("run.jobs.run", "run.jobs.runWithOverrides")  # with this its holder gains more
@@ -88,7 +88,7 @@ class Life:
 
     def __init__(self, chance: Random) -> None:
         self.chance = chance
-        self.scene = Scene()
+        self.scene = SyncerEnvironment()
         self.scene.policies.create(TARGET)
         record = LedgerRole(
             role_id="runner",
