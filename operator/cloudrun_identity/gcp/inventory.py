@@ -35,6 +35,7 @@ class Inventory:
         self._run = run
         self._clock = clock
         self._accounts: dict[str, CachedCollection[ServiceAccount]] = {}
+        self._assumed: dict[tuple[str, str], ServiceAccount] = {}
         self._workloads: dict[tuple[str, str, WorkloadKind], CachedCollection[WorkloadState]] = {}
         self._executions: dict[tuple[str, str], SingleFlightCache[tuple[Execution, ...]]] = {}
         self._by_account: dict[tuple[str, str, WorkloadKind], _AccountIndex] = {}
@@ -42,7 +43,13 @@ class Inventory:
 
     async def service_account(self, project_id: str, email: str, max_age: float) -> ServiceAccount | None:
         """Return the account with this e-mail."""
+        if (project_id, email) in self._assumed:
+            return self._assumed[project_id, email]
         return await self._accounts_of(project_id).one(email, max_age)
+
+    def assume_account(self, account: ServiceAccount) -> None:
+        """Return this account from now on, as a dry run does for an account that it would write."""
+        self._assumed[account.project_id, account.email] = account
 
     async def workload(self, workload: Workload, max_age: float) -> WorkloadState | None:
         """Return the state of a workload."""
