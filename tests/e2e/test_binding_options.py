@@ -110,7 +110,7 @@ spec:
     scene.cloud.update(service, invokerIamDisabled=True)
     for each in told:
         (issue,) = eventually(lambda each=each: scene.status(each).get("issues", ()), bool)
-        assert f"Service europe-west1/shop of project {scene.name} lets in everybody" in issue
+        assert f"Service europe-west1/shop of project {scene.name} allows unauthenticated invocation" in issue
     scene.ready(*told)
 
     scene.cloud.update(service, invokerIamDisabled=False)
@@ -146,7 +146,7 @@ def test_repeatedly_removed_grant_becomes_a_conflict(
 
     message = scene.fails("IAMBinding/viewers", "Conflict")
 
-    assert "again and again" in message
+    assert "another writer removes it repeatedly" in message
     assert scene.grants("IAMBinding/viewers") == {"group:ops@example.com": "Pending Conflict"}
     before = scene.cloud.calls()
     eventually(lambda: scene.cloud.calls() - before, lambda calls: calls["Projects/GetIamPolicy"] >= 2)

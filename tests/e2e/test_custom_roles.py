@@ -113,7 +113,7 @@ def test_role_deletion_waits_for_objects_that_use_its_full_name(scene_with_roles
     scene.apply(IN_FULL, namespace=shop)
     scene.apply(IN_FULL)
     scene.apply(CALLER)
-    assert "there is no role" in scene.fails("IAMBinding/in-full", "Rejected", namespace=shop)
+    assert "does not exist" in scene.fails("IAMBinding/in-full", "Rejected", namespace=shop)
 
     scene.apply(RUNNER)
     for namespace in (scene.name, shop):
@@ -174,7 +174,7 @@ def test_role_deleted_by_another_user_is_not_undeleted(scene_with_roles: Scene) 
 
     message = scene.fails("CustomRole/runner", "Conflict")
 
-    assert "was deleted by somebody else" in message
+    assert "was deleted by another user" in message
     assert "free again on" in message
     assert scene.is_stalled("CustomRole/runner")
     assert the_role(scene)["deleted"]

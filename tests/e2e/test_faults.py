@@ -62,7 +62,7 @@ metadata: {name: nowhere}
 spec: {projectID: no-such-project}
 """)
     message = scene.fails("ManagedProject/nowhere", "PermissionDenied")
-    assert "spec.projectID: there is no project no-such-project" in message
+    assert "spec.projectID: project no-such-project does not exist" in message
     assert not scene.is_stalled("ManagedProject/nowhere"), "it may be a matter of time"
 
 

@@ -165,7 +165,7 @@ def test_objects_of_a_removed_project_are_retained_until_it_returns(
         message = scene.fails(name, "DependencyNotFound")
         assert message == f"spec.projectRef: ManagedProject {scene.name} does not exist"
     scene.delete("CloudRunIdentity/checkout")
-    assert f"whatever is in project {scene.name}" in scene.fails("CloudRunIdentity/checkout", "InUse")
+    assert f"workloads of project {scene.name}" in scene.fails("CloudRunIdentity/checkout", "InUse")
     assert scene.policy() == policy
 
     scene.apply(OPEN_PROJECT)
@@ -189,7 +189,7 @@ def test_project_that_is_invalid_since_the_start_is_not_touched(scene: Scene) ->
             f"spec.projectRef: {project.replace('/', ' ')} is invalid; correct it as its Ready condition says"
         )
     scene.delete("IAMBinding/viewers")
-    assert "nobody can tell whom to act as" in scene.fails("IAMBinding/viewers", "PermissionDenied")
+    assert "is invalid" in scene.fails("IAMBinding/viewers", "PermissionDenied")
     assert scene.policy() == policy
 
     scene.patch(project, "spec: {managementPolicy: Manage}")

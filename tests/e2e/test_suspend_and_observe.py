@@ -92,7 +92,7 @@ def test_observe_reports_differences_and_writes_nothing(scene: Scene) -> None:
     scene.cloud.edit_account(scene.email("checkout"), "disable")
     before = writes(scene)
     assert "group:ops@example.com" in scene.fails("IAMBinding/viewers", "DriftDetected")
-    assert scene.email("checkout") in scene.fails("IdentityAttachment/shop", "DriftDetected")
+    assert "is disabled" in scene.fails("IdentityAttachment/shop", "DependencyNotReady"), "as Manage says"
     assert "disabled" in scene.fails("CloudRunIdentity/checkout", "DriftDetected")
     in_sync = scene.condition("IAMBinding/viewers", "InSync")
     assert in_sync

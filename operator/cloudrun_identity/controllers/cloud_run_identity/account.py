@@ -157,6 +157,7 @@ class AdoptAccount(Action):
     """Record an account that exists already as managed."""
 
     verb: ClassVar[str] = "adopt"
+    only_records: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, slots=True)
