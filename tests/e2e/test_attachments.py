@@ -189,7 +189,7 @@ def test_deployment_with_another_account_is_repaired_until_conflict(scene: Scene
 
     scene.cloud.deploy_as(attached, scene.email("pricing"))
     message = scene.fails(SHOP, "Conflict")
-    assert "by somebody@example.com" in message
+    assert "by somebody@example.com" in message  # language: quoted
     assert scene.is_stalled(SHOP)
     before = updates(scene)
     wait_for_resyncs(scene)
