@@ -352,11 +352,14 @@ def test_impossible_workload_is_refused_by_the_api_server(
 
 
 def wait_for_resyncs(scene: Scene, count: int = 2) -> None:
-    """Wait until the project's workloads of any kind were listed `count` more times."""
-    listing = ("/ListServices", "/ListWorkerPools")
+    """Wait until the project was resynced completely `count` more times.
 
-    def listings() -> Counter[str]:
-        return Counter(call["rpc"] for call in scene.cloud.log(scene.name) if call["rpc"].endswith(listing))
+    Each resync starts a reconcile of the ManagedProject. The lists of a resync serve several objects and name
+    none of them as their reason, so that they cannot be counted.
+    """
 
-    before = listings()
-    eventually(listings, lambda now: max((now - before).values(), default=0) >= count)
+    def resyncs() -> int:
+        return sum(call["rpc"].endswith("/GetProject") for call in scene.cloud.log(scene.name))
+
+    before = resyncs()
+    eventually(resyncs, lambda now: now - before > count)
