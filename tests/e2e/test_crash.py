@@ -101,7 +101,7 @@ def test_batch_deleted_under_kills_leaves_nothing_behind(scene: Scene) -> None:
     scene.delete(*NAMES)
     for _ in range(KILLS):
         kill_and_restart(scene, moments)
-    scene.gone(*NAMES)
+    scene.wait_until_deleted(*NAMES)
 
     assert scene.policy() == {"roles/viewer": ["user:ann@example.com"]}
     assert scene.cloud.accounts(scene.name) == {}
@@ -130,7 +130,7 @@ def test_grants_of_an_invalid_ledger_are_not_left_behind(
     assert "owners[0]: 'clients': must be KIND/NAMESPACE/NAME/UID" in message
     assert scene.policy() == granted
     scene.edit_ledger(ledger, {"bindings": sound})
-    scene.gone("IAMBinding/clients")
+    scene.wait_until_deleted("IAMBinding/clients")
     assert scene.policy() == {}
 
 
