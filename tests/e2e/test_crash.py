@@ -152,7 +152,7 @@ def test_restarted_operator_releases_grants_beside_kinds_without_grants(scene: S
     scene.stage.ensure_operator()
     scene.delete("IAMBinding/clients")
 
-    scene.gone("IAMBinding/clients")
+    scene.wait_until_deleted("IAMBinding/clients")
     assert "group:ops@example.com" not in scene.policy().get("roles/cloudsql.client", [])
 
 
