@@ -73,8 +73,7 @@ def test_ledger_of_the_earlier_version_keeps_its_owners(upgraded: Scene) -> None
 
     scene.patch("IAMBinding/viewers", f"spec: {{members: [{{principal: '{AUDITOR}'}}]}}")
     eventually(scene.policy, lambda policy: policy["roles/viewer"] == [AUDITOR])
-    (binding,) = scene.ledger(f"//cloudresourcemanager.googleapis.com/{scene.project}")["bindings"]
-    (member,) = binding["members"]
+    (member,) = eventually(lambda: _recorded_members(scene), lambda members: len(members) == 1)
     assert member["presentBefore"] is True
     assert [owner.rpartition("/")[0] for owner in member["owners"]] == [f"IAMBinding/{PROJECT}/viewers"]
     assert not {"claimants", "foreignBefore"} & member.keys()
@@ -82,6 +81,12 @@ def test_ledger_of_the_earlier_version_keeps_its_owners(upgraded: Scene) -> None
     scene.delete_and_wait("IAMBinding/viewers", "CloudRunIdentity/checkout")
     assert scene.policy()["roles/viewer"] == [AUDITOR]
     assert scene.cloud.accounts(PROJECT) == {}
+
+
+def _recorded_members(scene: Scene) -> list[Object]:
+    """Return the members in the ledger of the project. A removed member stays until the ledger is settled."""
+    (binding,) = scene.ledger(f"//cloudresourcemanager.googleapis.com/{scene.project}")["bindings"]
+    return list(binding["members"])
 
 
 def _store_objects(scene: Scene) -> None:
