@@ -23,8 +23,8 @@ from tests.unit.controllers.identity_key.key_bench import (
     delegated,
     event_reporter,
 )
-from tests.unit.gcp.fakes import FakeLedgers
 from tests.unit.kube.fake_api import FakeApi
+from tests.unit.policy.fakes import FakeLedgers
 
 PROJECT_ID = "payments-prod-1234"
 

@@ -3,7 +3,7 @@
 import pytest
 
 from cloudrun_identity.policy.syncers import PolicySyncers
-from tests.unit.gcp.fakes import Scene
+from tests.unit.policy.fakes import Scene
 
 from .one_syncer import TARGET
 

@@ -23,7 +23,8 @@ from cloudrun_identity.policy import planning as passes
 from cloudrun_identity.policy import sync as policy_passes
 from cloudrun_identity.policy.desired_grants import DesiredGrant, DesiredGrants
 from cloudrun_identity.policy.syncers import PolicySyncers
-from tests.unit.gcp.fakes import Crash, Scene, fault, unsent
+from tests.unit.policy.fake_policies import Crash, fault, unsent
+from tests.unit.policy.fakes import Scene
 
 from .adversary import (
     ACCOUNT,

@@ -44,7 +44,7 @@ from cloudrun_identity.reconcile.reconciler import AnyKindReconciler, Reconciler
 from cloudrun_identity.reconcile.requeue import Requeue
 from cloudrun_identity.reconcile.steps import Action, Change, Fail, Plan, ReleaseGrants, Wait
 from tests.unit.controllers.cluster_state import IDENTITY, FakeWorld, parsed, project
-from tests.unit.gcp.fakes import FakeLedgers, Scene
+from tests.unit.policy.fakes import FakeLedgers, Scene
 from tests.unit.reconcile.grants.test_resolver import FakeRoles
 from tests.unit.reconcile.kstatus import violations
 

@@ -12,14 +12,14 @@ from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.reconcile.cluster_state import ObjectKey
 from cloudrun_identity.reconcile.invalid_objects import invalid_spec, status_with
 from cloudrun_identity.reconcile.requeue import NoRequeue, Requeue, RequeueAfter
-from tests.unit.gcp.fakes import fault
+from tests.unit.policy.fake_policies import fault
 
 from .stage import ANN, HOME, KEY, Stage
 
 pytestmark = pytest.mark.looptime(start=0)
 
 
-async def test_what_cannot_be_read_is_left_alone_and_says_so(stage: Stage) -> None:
+async def test_invalid_object_is_left_as_it_is_and_reports_it(stage: Stage) -> None:
     stage.api_server.raws[KEY]["spec"] = {}
     stage.api_server.raws[KEY]["status"] = {"projectID": "payments-prod-1234", "conditions": [{"type": 3}]}
     assert await stage.reconciler.reconcile(KEY, max_age=0.0) == (NoRequeue(), "invalid")
@@ -27,7 +27,7 @@ async def test_what_cannot_be_read_is_left_alone_and_says_so(stage: Stage) -> No
     assert stage.script.reads == []
 
 
-def test_the_status_of_what_cannot_be_read_names_the_field_and_keeps_the_rest() -> None:
+def test_status_of_an_invalid_object_names_the_field_and_keeps_the_rest() -> None:
     raw = {"metadata": {"generation": 3}, "status": {"projectID": "p-1234", "conditions": [{"type": 3}]}}
     with pytest.raises(ValidationError) as raised:
         CloudRunIdentity.model_validate({"metadata": {"name": "x"}, "spec": {}})
@@ -68,7 +68,7 @@ async def passes(stage: Stage, key: ObjectKey = WEB) -> tuple[Requeue, str]:
 
 
 @pytest.mark.parametrize("policy", [{}, {"deletionPolicy": "Delete"}])
-async def test_the_grants_of_a_binding_are_released_and_the_object_goes(
+async def test_deletion_of_an_invalid_binding_releases_its_grants(
     stage: Stage, policy: dict[str, Any]
 ) -> None:
     leave(stage, **policy)
@@ -79,7 +79,7 @@ async def test_the_grants_of_a_binding_are_released_and_the_object_goes(
 
 
 @pytest.mark.parametrize("spec", [{"deletionPolicy": "Abandon"}, {"managementPolicy": "Observe"}])
-async def test_a_binding_that_says_so_leaves_its_grants(stage: Stage, spec: dict[str, Any]) -> None:
+async def test_deletion_with_abandon_or_observe_keeps_the_grants(stage: Stage, spec: dict[str, Any]) -> None:
     leave(stage, **spec)
     assert await passes(stage) == (NoRequeue(), "deleted")
     assert stage.present == {ANN}
@@ -95,7 +95,7 @@ async def test_a_binding_that_says_so_leaves_its_grants(stage: Stage, spec: dict
     ],
     ids=["policy of no meaning", "policy of no type", "more than grants"],
 )
-async def test_what_cannot_be_undone_safely_stays_in_the_ledger_and_is_told(
+async def test_unclear_deletion_keeps_the_ledger_entries_and_is_reported(
     stage: Stage, key: ObjectKey, spec: dict[str, Any]
 ) -> None:
     leave(stage, key, **spec)
@@ -108,7 +108,7 @@ async def test_what_cannot_be_undone_safely_stays_in_the_ledger_and_is_told(
 
 
 @pytest.mark.parametrize("by", ["itself", "its project"])
-async def test_while_it_is_suspended_it_waits_and_says_so(stage: Stage, by: str) -> None:
+async def test_deletion_waits_while_the_object_or_its_project_is_suspended(stage: Stage, by: str) -> None:
     leave(stage, suspend=by == "itself")
     stage.api_server.lend(suspend=by == "its project")
     assert await passes(stage) == (NoRequeue(), "invalid")
@@ -118,7 +118,7 @@ async def test_while_it_is_suspended_it_waits_and_says_so(stage: Stage, by: str)
     assert ready["reason"] == "Suspended"
 
 
-async def test_it_stays_while_a_ledger_may_hold_something_of_it_that_nobody_knows(stage: Stage) -> None:
+async def test_deletion_waits_while_a_ledger_cannot_be_read(stage: Stage) -> None:
     leave(stage)
     stage.scene.ledgers.unreadable = LedgerInvalid("PolicyLedger x cannot be read")
     with pytest.raises(LedgerInvalid):
@@ -127,7 +127,7 @@ async def test_it_stays_while_a_ledger_may_hold_something_of_it_that_nobody_know
     assert stage.present == {ANN}
 
 
-async def test_a_release_that_fails_is_tried_again(stage: Stage) -> None:
+async def test_failed_release_is_retried(stage: Stage) -> None:
     leave(stage)
     stage.scene.policies.faults = [fault(Fault.PERMISSION_DENIED)]
     assert await passes(stage) == (RequeueAfter(), "invalid")
@@ -136,7 +136,7 @@ async def test_a_release_that_fails_is_tried_again(stage: Stage) -> None:
     assert stage.present == set()
 
 
-async def test_a_project_stays_for_as_long_as_objects_refer_to_it(stage: Stage) -> None:
+async def test_project_is_kept_while_objects_reference_it(stage: Stage) -> None:
     delegated = ObjectKey("ManagedProject", "", "payments-prod")
     leave(stage, delegated, projectID=3)
     stage.api_server.references[delegated] = {WEB}
@@ -146,7 +146,7 @@ async def test_a_project_stays_for_as_long_as_objects_refer_to_it(stage: Stage) 
     assert stage.api_server.writes == ["status", "no finalizer"]
 
 
-async def test_one_without_our_finalizer_is_left_alone(stage: Stage) -> None:
+async def test_object_without_the_finalizer_is_left_as_it_is(stage: Stage) -> None:
     leave(stage)
     del stage.api_server.raws[WEB]["metadata"]["finalizers"]
     assert await passes(stage) == (NoRequeue(), "gone")

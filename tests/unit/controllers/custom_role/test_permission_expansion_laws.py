@@ -27,7 +27,8 @@ from cloudrun_identity.reconcile.grants.resolver import GrantResolver, Requested
 from cloudrun_identity.reconcile.preconditions import Allowed
 from tests.unit.controllers.carry_out import carried_out
 from tests.unit.controllers.cluster_state import FakeWorld, project
-from tests.unit.gcp.fakes import NOON, Scene, fault
+from tests.unit.policy.fake_policies import fault
+from tests.unit.policy.fakes import NOON, Scene
 
 NARROW = ("run.jobs.run",)
 WIDE = ("run.jobs.run", "run.jobs.runWithOverrides")  # with this its holder gains more
@@ -221,7 +222,7 @@ def outlived(chance: Random, edits: list[tuple[str, bool, float]]) -> Life:
         pytest.param(["bound", "suspended", "role widened"], id="a grant that is only held"),
     ],
 )
-def test_edits_at_any_distance_give_no_more_than_is_admitted(edits: list[str]) -> None:
+def test_edits_in_any_timing_grant_only_admitted_permissions(edits: list[str]) -> None:
     for tenths in range(0, 30, 3):
         steps = [(edit.replace("narrowed", "widened"), "narrowed" not in edit) for edit in edits]
         script = [(*step, tenths / 10) for step in steps]
@@ -236,7 +237,7 @@ EDITS = st.lists(
 
 
 @given(chance=st.randoms(use_true_random=False), edits=EDITS)
-def test_no_interleaving_of_a_widening_and_a_grant_gives_more_than_is_admitted(
+def test_no_interleaving_grants_permissions_that_are_not_admitted(
     chance: Random, edits: list[tuple[str, bool, float]]
 ) -> None:
     life = outlived(chance, edits)

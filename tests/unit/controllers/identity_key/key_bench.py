@@ -15,7 +15,7 @@ from cloudrun_identity.ledger.keys import KeyRing
 from cloudrun_identity.reconcile.events import EventReporter
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
 from tests.unit.controllers.cluster_state import EMAIL, FakeWorld, identity, project, record
-from tests.unit.gcp.fakes import FakeLedgers
+from tests.unit.policy.fakes import FakeLedgers
 
 NONE: Any = None
 NOON = datetime(2030, 1, 2, 12, tzinfo=UTC)

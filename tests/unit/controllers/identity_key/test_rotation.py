@@ -30,8 +30,8 @@ from tests.unit.controllers.identity_key.key_bench import (
     event_reporter,
     wanted,
 )
-from tests.unit.gcp.fakes import FakeLedgers
 from tests.unit.kube.fake_api import FakeApi
+from tests.unit.policy.fakes import FakeLedgers
 
 QUEUE = timedelta(minutes=10)
 ASKED = {"generation": 1}
