@@ -25,7 +25,7 @@ async def test_block_is_cancelled_at_its_deadline() -> None:
     assert asyncio.get_running_loop().time() == pytest.approx(5.0)
 
 
-async def test_timeout_of_the_block_itself_is_passed_on() -> None:
+async def test_timeout_raised_by_the_block_is_propagated() -> None:
     with pytest.raises(TimeoutError):
         async with Deadline(5.0).limit():
             raise TimeoutError
@@ -39,7 +39,7 @@ async def test_paused_time_does_not_count() -> None:
         await asyncio.sleep(1.0)
 
 
-async def test_time_left_before_a_pause_is_all_that_is_left_after_it() -> None:
+async def test_pause_does_not_extend_the_remaining_time() -> None:
     async def reconcile() -> None:
         async with Deadline(5.0).limit():
             await asyncio.sleep(3.0)

@@ -58,7 +58,7 @@ class Life:
         self._obj = self._obj.model_copy(update={"status": after})
 
 
-def test_becoming_ready_is_told_once(told: Told) -> None:
+def test_ready_event_is_recorded_once(told: Told) -> None:
     life = Life(told, identity())
     life.passes(Waiting(Reason.PROPAGATION_PENDING, "m"))
     life.passes(InSync())
@@ -66,7 +66,7 @@ def test_becoming_ready_is_told_once(told: Told) -> None:
     assert told.reasons == ["Ready"]
 
 
-def test_what_needs_a_person_is_told_once_until_its_reason_changes(told: Told) -> None:
+def test_warning_is_recorded_once_per_reason(told: Told) -> None:
     life = Life(told, identity())
     for outcome in (
         Refused(Reason.CONFLICT, "a"),
@@ -77,12 +77,12 @@ def test_what_needs_a_person_is_told_once_until_its_reason_changes(told: Told) -
     assert told.events == [(EventType.WARNING, "Conflict", "a"), (EventType.WARNING, "Rejected", "c")]
 
 
-def test_waiting_is_nothing_to_tell(told: Told) -> None:
+def test_waiting_records_no_event(told: Told) -> None:
     Life(told, identity()).passes(Waiting(Reason.DEPENDENCY_NOT_READY, "m"))
     assert told.events == []
 
 
-def test_drift_and_its_repair_are_told_and_counted_once(told: Told) -> None:
+def test_drift_and_its_repair_are_reported_and_counted_once(told: Told) -> None:
     life = Life(told, identity())
     life.passes(InSync())
     life.passes(InSync(), "a", "b")
@@ -92,7 +92,7 @@ def test_drift_and_its_repair_are_told_and_counted_once(told: Told) -> None:
     assert told.events[1][2] == "a; b"
 
 
-def test_a_repair_that_takes_two_passes_is_told_at_its_end(told: Told) -> None:
+def test_repair_over_two_reconciles_is_reported_at_its_end(told: Told) -> None:
     life = Life(told, identity())
     life.passes(InSync())
     life.passes(Waiting(Reason.UPDATING, "m"), "a")
@@ -102,7 +102,7 @@ def test_a_repair_that_takes_two_passes_is_told_at_its_end(told: Told) -> None:
     assert told.reasons == ["Ready", "DriftDetected", "DriftRepaired", "Ready"]
 
 
-def test_drift_of_a_project_is_told_when_it_is_found_and_when_it_is_repaired(told: Told) -> None:
+def test_drift_of_a_project_is_reported_on_detection_and_on_repair(told: Told) -> None:
     life = Life(told, project())
     life.passes(InSync())
     life.passes(Waiting(Reason.UPDATING, "m"), "crossProjectUsage: Denied → Allowed")
@@ -112,17 +112,17 @@ def test_drift_of_a_project_is_told_when_it_is_found_and_when_it_is_repaired(tol
     assert told.reasons == ["Ready", "DriftDetected", "DriftRepaired", "Ready"]
 
 
-def test_of_what_never_drifted_no_repair_is_told(told: Told) -> None:
+def test_no_repair_is_reported_without_drift(told: Told) -> None:
     EventReporter(told, told).report_changes(RAW, ManagedProjectStatus(), ManagedProjectStatus(), ())
     EventReporter(told, told).report_changes(RAW, IAMBindingStatus(), IAMBindingStatus(), ())
     assert told.events == []
 
 
-def test_what_went_well_is_told_as_it_is(told: Told) -> None:
+def test_note_records_a_normal_event(told: Told) -> None:
     EventReporter(told, told).note(identity(), "KeyPublished", "the Secret has it")
     assert told.events == [(EventType.NORMAL, "KeyPublished", "the Secret has it")]
 
 
-def test_a_warning_is_told_as_it_is(told: Told) -> None:
+def test_warn_records_a_warning(told: Told) -> None:
     EventReporter(told, told).warn(identity(), "Abandoned", "the account is left")
     assert told.events == [(EventType.WARNING, "Abandoned", "the account is left")]

@@ -15,7 +15,7 @@ from .stage import ANN, BOB, HOME, KEY, Stage
 pytestmark = pytest.mark.looptime(start=0)
 
 
-async def test_deletion_lets_go_and_then_lets_the_object_go(stage: Stage) -> None:
+async def test_deletion_releases_grants_before_the_finalizer_is_removed(stage: Stage) -> None:
     await stage.passes()
     stage.api_server.delete()
     assert await stage.passes() == NoRequeue()
@@ -23,16 +23,14 @@ async def test_deletion_lets_go_and_then_lets_the_object_go(stage: Stage) -> Non
     assert stage.api_server.writes[-1] == "no finalizer"
 
 
-async def test_an_object_leaving_without_our_finalizer_is_left_alone(stage: Stage) -> None:
+async def test_deleted_object_without_the_finalizer_is_left_as_it_is(stage: Stage) -> None:
     stage.api_server.delete()
     assert await stage.reconciler.reconcile(KEY, max_age=0.0) == (NoRequeue(), "gone")
     assert stage.api_server.writes == []
 
 
 @pytest.mark.parametrize("uninstalled", [False, True])
-async def test_nothing_ends_while_a_ledger_may_hold_something_of_it_that_nobody_knows(
-    stage: Stage, uninstalled: bool
-) -> None:
+async def test_deletion_waits_while_a_ledger_cannot_be_read(stage: Stage, uninstalled: bool) -> None:
     await stage.passes()
     stage.api_server.delete()
     stage.api_server.leaving = uninstalled
@@ -46,7 +44,7 @@ async def test_nothing_ends_while_a_ledger_may_hold_something_of_it_that_nobody_
     assert stage.present == {ANN}
 
 
-async def test_a_release_that_fails_keeps_the_finalizer(stage: Stage) -> None:
+async def test_failed_release_keeps_the_finalizer(stage: Stage) -> None:
     await stage.passes()
     stage.api_server.delete()
     stage.scene.policies.faults = [GoogleError(Fault.PERMISSION_DENIED, "google.Service/Method", "no")]
@@ -62,7 +60,7 @@ async def test_a_release_that_fails_keeps_the_finalizer(stage: Stage) -> None:
     ("brake", "who"),
     [("own", "spec.suspend is true"), ("project's", "ManagedProject payments-prod is suspended")],
 )
-async def test_a_suspended_deletion_waits_and_says_for_whom(stage: Stage, brake: str, who: str) -> None:
+async def test_suspended_deletion_waits_and_names_the_cause(stage: Stage, brake: str, who: str) -> None:
     await stage.passes()
     (stage.api_server.apply if brake == "own" else stage.api_server.lend)(suspend=True)
     stage.api_server.delete()
@@ -74,7 +72,7 @@ async def test_a_suspended_deletion_waits_and_says_for_whom(stage: Stage, brake:
 
 
 @pytest.mark.parametrize("brake", ["its own", "its project's"])
-async def test_the_end_of_its_kind_waits_for_no_brake_and_undoes_nothing(stage: Stage, brake: str) -> None:
+async def test_uninstall_ignores_suspend_and_undoes_nothing(stage: Stage, brake: str) -> None:
     await stage.passes()
     if brake == "its own":
         stage.api_server.apply(suspend=True)
@@ -94,7 +92,7 @@ spec: {projectID: shared-1234, suspend: true}
 """
 
 
-async def test_a_deletion_waits_for_another_project_in_which_something_is_held(stage: Stage) -> None:
+async def test_deletion_waits_for_a_suspended_project_with_its_grants(stage: Stage) -> None:
     elsewhere = Target(TargetKind.PROJECT, "shared-1234")
     stage.api_server.add(project(SHARED))
     stage.scene.suspended.add("shared-1234")
@@ -113,7 +111,7 @@ async def test_a_deletion_waits_for_another_project_in_which_something_is_held(s
 
 
 @pytest.mark.parametrize("leaving", [True, False])
-async def test_what_is_observed_or_uninstalled_is_abandoned(stage: Stage, leaving: bool) -> None:
+async def test_observed_or_uninstalled_object_is_abandoned(stage: Stage, leaving: bool) -> None:
     await stage.passes()
     stage.api_server.leaving = leaving
     if not leaving:
@@ -126,7 +124,7 @@ async def test_what_is_observed_or_uninstalled_is_abandoned(stage: Stage, leavin
 
 
 @pytest.mark.parametrize("leaving", [True, False])
-async def test_an_observed_project_is_let_go_no_sooner_than_any_other(stage: Stage, leaving: bool) -> None:
+async def test_observed_project_is_deleted_like_a_managed_one(stage: Stage, leaving: bool) -> None:
     """It is the brake of its objects, and the last of them has yet to leave."""
     delegated = project(managementPolicy="Observe").to_dict()
     delegated["metadata"] |= {"finalizers": [FINALIZER], "deletionTimestamp": "2026-03-01T12:00:00Z"}
@@ -137,7 +135,7 @@ async def test_an_observed_project_is_let_go_no_sooner_than_any_other(stage: Sta
     assert stage.projects_abandoned == [leaving]
 
 
-async def test_a_deletion_that_waits_after_a_restart_holds_up_nobody_elses_releases(stage: Stage) -> None:
+async def test_waiting_deletion_does_not_block_releases_of_other_objects(stage: Stage) -> None:
     await stage.passes()
     other = Owner("IAMBinding", "payments", "other", "uid")
     stage.scene.policies.grant(BOB)

@@ -12,13 +12,13 @@ from .stage import ANN, DRIFT, KEY, NOON, Stage
 pytestmark = pytest.mark.looptime(start=0)
 
 
-async def test_an_object_that_moved_on_gets_another_pass_and_no_event(stage: Stage) -> None:
+async def test_object_edited_during_the_reconcile_is_requeued_without_event(stage: Stage) -> None:
     stage.api_server.edited_under_us = True
     assert await stage.reconciler.reconcile(KEY, max_age=0.0) == (RequeueAfter(), "insync")
     assert stage.told.events == []
 
 
-async def test_a_permission_that_stays_missing_needs_a_person(stage: Stage) -> None:
+async def test_permission_missing_past_its_deadline_stalls_the_object(stage: Stage) -> None:
     stage.script.applied = Failing(Reason.PERMISSION_DENIED, "m")
     await stage.passes()
     assert stage.api_server.status.condition(ConditionType.STALLED) is None
@@ -32,7 +32,7 @@ async def test_a_permission_that_stays_missing_needs_a_person(stage: Stage) -> N
     assert stage.api_server.status.condition(ConditionType.STALLED) is None
 
 
-async def test_drift_is_counted_with_every_grant_that_was_missing(stage: Stage) -> None:
+async def test_drift_counts_each_missing_grant(stage: Stage) -> None:
     await stage.passes()
     stage.scene.policies.revoke(ANN)
     stage.script.changes = [DRIFT]
@@ -42,7 +42,7 @@ async def test_drift_is_counted_with_every_grant_that_was_missing(stage: Stage) 
     assert stage.told.events == ["Ready", "DriftDetected", "DriftRepaired"]
 
 
-async def test_what_an_observed_object_has_lost_is_told_once_and_left(stage: Stage) -> None:
+async def test_drift_of_an_observed_object_is_reported_once_and_kept(stage: Stage) -> None:
     await stage.passes()
     stage.api_server.lend(managementPolicy="Observe")
     stage.scene.policies.revoke(ANN)
@@ -55,7 +55,7 @@ async def test_what_an_observed_object_has_lost_is_told_once_and_left(stage: Sta
     assert stage.told.events == ["Ready", "DriftDetected"]
 
 
-async def test_drift_that_no_status_could_tell_is_told_by_the_next_one(stage: Stage) -> None:
+async def test_drift_missing_from_a_lost_status_is_in_the_next_status(stage: Stage) -> None:
     await stage.passes()
     stage.scene.policies.revoke(ANN)
     stage.script.changes = [DRIFT]

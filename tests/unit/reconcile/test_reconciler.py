@@ -18,7 +18,7 @@ pytestmark = pytest.mark.looptime(start=0)
 # A pass.
 
 
-async def test_an_object_gets_its_finalizer_before_anything_is_done(stage: Stage) -> None:
+async def test_finalizer_is_added_before_any_change(stage: Stage) -> None:
     assert await stage.passes() == NoRequeue()
     assert stage.api_server.writes == ["finalizer", "status"]
     assert stage.ready == (ConditionStatus.TRUE, "UpToDate")
@@ -26,7 +26,7 @@ async def test_an_object_gets_its_finalizer_before_anything_is_done(stage: Stage
     assert stage.told.events == ["Ready"]
 
 
-async def test_while_its_project_is_about_to_be_looked_at_nothing_is_told(stage: Stage) -> None:
+async def test_no_status_is_written_before_the_project_was_observed(stage: Stage) -> None:
     number, stage.api_server.number = stage.api_server.number, None
     stage.api_server.lend()
     assert await stage.reconciler.reconcile(KEY, max_age=0.0) == (NoRequeue(), "waiting")
@@ -39,7 +39,7 @@ async def test_while_its_project_is_about_to_be_looked_at_nothing_is_told(stage:
     assert stage.api_server.writes == ["finalizer", "status"]
 
 
-async def test_a_pass_that_changes_nothing_writes_nothing(stage: Stage) -> None:
+async def test_reconcile_without_changes_writes_nothing(stage: Stage) -> None:
     await stage.passes()
     stage.api_server.writes.clear()
     await stage.passes()
@@ -47,7 +47,7 @@ async def test_a_pass_that_changes_nothing_writes_nothing(stage: Stage) -> None:
     assert stage.scene.policies.sets == 1
 
 
-async def test_an_object_that_is_gone_is_forgotten(stage: Stage) -> None:
+async def test_deleted_object_is_forgotten(stage: Stage) -> None:
     await stage.passes()
     stage.api_server.raws.clear()
     assert await stage.passes() == NoRequeue()
@@ -57,7 +57,7 @@ async def test_an_object_that_is_gone_is_forgotten(stage: Stage) -> None:
     assert stage.present == {ANN}
 
 
-async def test_an_object_that_was_never_seen_is_not_waited_for(stage: Stage) -> None:
+async def test_expected_object_that_does_not_exist_is_not_waited_for(stage: Stage) -> None:
     other = Owner("IAMBinding", "payments", "other", "uid")
     stage.scene.policies.grant(BOB)
     stage.scene.retain(BOB, ledger_owner(identity()))
@@ -69,7 +69,7 @@ async def test_an_object_that_was_never_seen_is_not_waited_for(stage: Stage) -> 
     assert stage.present == {ANN}
 
 
-async def test_an_old_read_is_a_reason_to_look_and_not_to_act(stage: Stage) -> None:
+async def test_difference_in_a_cached_read_is_confirmed_by_a_new_read(stage: Stage) -> None:
     stage.script.changes = [DRIFT, ()]
     await stage.passes(max_age=300.0)
     assert stage.script.reads == [300.0, 0.0]
@@ -78,13 +78,13 @@ async def test_an_old_read_is_a_reason_to_look_and_not_to_act(stage: Stage) -> N
     assert stage.script.reads == [300.0]
 
 
-async def test_an_edit_reads_once(stage: Stage) -> None:
+async def test_reconcile_of_an_edit_reads_once(stage: Stage) -> None:
     stage.script.changes = [DRIFT]
     await stage.passes()
     assert stage.script.reads == [0.0]
 
 
-async def test_grants_wait_for_what_they_stand_on_and_what_is_held_stays(stage: Stage) -> None:
+async def test_grants_wait_for_the_resource_and_existing_ones_are_kept(stage: Stage) -> None:
     await stage.passes()
     stage.script.applied = Waiting(Reason.PROPAGATION_PENDING, "m", 0.7)
     stage.script.wanted = (BOB,)
@@ -95,7 +95,7 @@ async def test_grants_wait_for_what_they_stand_on_and_what_is_held_stays(stage: 
     assert stage.present == {BOB}
 
 
-async def test_a_fault_of_googles_is_in_the_status_and_takes_nothing_away(stage: Stage) -> None:
+async def test_google_error_is_in_the_status_and_grants_are_kept(stage: Stage) -> None:
     await stage.passes()
     stage.script.error = GoogleError(Fault.UNAVAILABLE, "google.Service/Method", "no")
     stage.script.wanted = ()
@@ -104,7 +104,7 @@ async def test_a_fault_of_googles_is_in_the_status_and_takes_nothing_away(stage:
     assert stage.present == {ANN}
 
 
-async def test_a_denied_grant_does_not_hold_up_one_that_waits(stage: Stage) -> None:
+async def test_denied_grant_does_not_delay_a_propagating_one(stage: Stage) -> None:
     denied = Grant(HOME, "roles/owner", ANN.member)
     stage.script.wanted = (denied, BOB)
     stage.scene.policies.refused = {BOB.member}
@@ -115,7 +115,7 @@ async def test_a_denied_grant_does_not_hold_up_one_that_waits(stage: Stage) -> N
     assert stage.ready[1] == "DeniedByGuardrail"
 
 
-async def test_what_a_pass_failed_with_is_in_the_status(stage: Stage) -> None:
+async def test_unexpected_error_is_in_the_status(stage: Stage) -> None:
     await stage.passes()
     await stage.reconciler.fail(KEY, "unexpected RuntimeError")
     assert stage.ready == (ConditionStatus.UNKNOWN, "InternalError")
@@ -127,7 +127,7 @@ async def test_what_a_pass_failed_with_is_in_the_status(stage: Stage) -> None:
 # Brakes.
 
 
-async def test_a_suspended_object_is_neither_read_nor_written_and_keeps_its_grants(stage: Stage) -> None:
+async def test_suspended_object_is_not_read_or_written_and_keeps_its_grants(stage: Stage) -> None:
     await stage.passes()
     stage.api_server.apply(suspend=True)
     stage.script.reads.clear()
@@ -141,7 +141,7 @@ async def test_a_suspended_object_is_neither_read_nor_written_and_keeps_its_gran
     assert ANN in stage.scene.ledgers.ledger(HOME).entries
 
 
-async def test_an_observed_object_writes_nothing_and_reports_the_difference(stage: Stage) -> None:
+async def test_observed_object_writes_nothing_and_reports_the_difference(stage: Stage) -> None:
     stage.api_server.apply(managementPolicy="Observe")
     stage.script.changes = [DRIFT, DRIFT]
     assert await stage.passes() == NoRequeue()
@@ -155,7 +155,7 @@ async def test_an_observed_object_writes_nothing_and_reports_the_difference(stag
     assert "is pending" in in_sync.message
 
 
-async def test_an_object_that_is_not_admitted_any_more_is_frozen(stage: Stage) -> None:
+async def test_object_that_is_no_longer_admitted_keeps_its_grants(stage: Stage) -> None:
     await stage.passes()
     stage.api_server.lend(namespaces={"names": []})
     stage.script.wanted = ()
@@ -167,7 +167,7 @@ async def test_an_object_that_is_not_admitted_any_more_is_frozen(stage: Stage) -
 # Sweeps.
 
 
-async def test_a_ready_object_differs_only_if_a_read_shows_it(stage: Stage) -> None:
+async def test_ready_object_differs_only_if_a_read_shows_it(stage: Stage) -> None:
     assert await stage.reconciler.differs(KEY, max_age=1.0)
     await stage.passes()
     assert not await stage.reconciler.differs(KEY, max_age=1.0)
@@ -178,14 +178,14 @@ async def test_a_ready_object_differs_only_if_a_read_shows_it(stage: Stage) -> N
     assert await stage.reconciler.differs(KEY, max_age=1.0)
 
 
-async def test_what_is_gone_does_not_differ_and_what_cannot_be_read_does(stage: Stage) -> None:
+async def test_deleted_object_does_not_differ_and_invalid_object_does(stage: Stage) -> None:
     gone = ObjectKey("CloudRunIdentity", "payments", "gone")
     assert not await stage.reconciler.differs(gone, max_age=1.0)
     stage.api_server.raws[KEY]["spec"] = {}
     assert await stage.reconciler.differs(KEY, max_age=1.0)
 
 
-async def test_a_refused_object_rests(stage: Stage) -> None:
+async def test_refused_object_is_not_requeued(stage: Stage) -> None:
     stage.script.applied = Refused(Reason.CONFLICT, "m")
     assert await stage.passes() == NoRequeue()
     assert stage.api_server.status.condition(ConditionType.STALLED).reason == "Conflict"

@@ -43,7 +43,7 @@ async def recorded(api: Any) -> bool:
     return await Records(api, api, lambda step: None).record(attachment({}), FIELDS)
 
 
-async def test_what_is_recorded_is_stored_and_known() -> None:
+async def test_record_is_stored_and_absorbed_by_the_cache() -> None:
     api = FakeApi(stored_object())
     assert await recorded(api)
     assert api.raw
@@ -61,5 +61,5 @@ async def test_what_is_recorded_is_stored_and_known() -> None:
     ],
     ids=["forgotten", "created anew", "gone", "edited or pruned"],
 )
-async def test_what_could_not_be_stored_must_not_be_acted_on(api: FakeApi) -> None:
+async def test_record_that_was_not_stored_is_reported_as_failed(api: FakeApi) -> None:
     assert not await recorded(api)

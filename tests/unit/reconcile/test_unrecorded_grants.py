@@ -7,7 +7,7 @@ from .stage import ANN, HOME, Stage
 pytestmark = pytest.mark.looptime(start=0)
 
 
-async def test_grants_that_no_ledger_knows_any_more_are_foreign_and_that_is_told(stage: Stage) -> None:
+async def test_grants_missing_from_the_ledger_are_unmanaged_and_reported(stage: Stage) -> None:
     await stage.passes()
     stage.scene.ledgers.stored.clear()
     for _ in range(2):
@@ -20,7 +20,7 @@ async def test_grants_that_no_ledger_knows_any_more_are_foreign_and_that_is_told
     assert stage.present == {ANN}
 
 
-async def test_a_grant_that_is_made_anew_after_its_ledger_was_lost_is_ours(stage: Stage) -> None:
+async def test_grant_written_again_after_a_lost_ledger_is_managed(stage: Stage) -> None:
     await stage.passes()
     stage.scene.ledgers.stored.clear()
     stage.scene.policies.revoke(ANN)

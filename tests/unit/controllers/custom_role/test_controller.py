@@ -89,11 +89,11 @@ def seen(*unsupported: str, record: LedgerRole | None = RECORD, **fields: Any) -
     return RoleSeen(replace(AS_DECLARED, **fields), record, frozenset(unsupported))
 
 
-def test_a_role_as_declared_differs_in_nothing() -> None:
+def test_role_as_declared_has_no_changes() -> None:
     assert changes(want(), seen()) == []
 
 
-def test_what_the_spec_leaves_open_is_left_as_it_is() -> None:
+def test_unset_fields_are_left_unchanged() -> None:
     assert changes(want(title=None), seen(title="theirs", description="theirs")) == []
 
 
@@ -111,11 +111,11 @@ def test_what_the_spec_leaves_open_is_left_as_it_is() -> None:
         ),
     ],
 )
-def test_every_difference_is_named(found: RoleSeen, change: str) -> None:
+def test_every_difference_is_a_change(found: RoleSeen, change: str) -> None:
     assert changes(want(), found) == [change]
 
 
-def test_a_role_that_is_nobodys_yet_is_adopted_as_a_whole() -> None:
+def test_adoption_and_updates_are_changes_of_one_plan() -> None:
     adopting = want(record=None, adoption="Adopt")
     assert changes(adopting, seen(title="theirs", record=None)) == [
         "role: exists already → adopted",
@@ -123,7 +123,7 @@ def test_a_role_that_is_nobodys_yet_is_adopted_as_a_whole() -> None:
     ]
 
 
-def test_what_custom_roles_cannot_hold_is_no_difference_and_is_told() -> None:
+def test_unsupported_permission_is_an_issue_and_no_change() -> None:
     found = seen("run.jobs.get", permissions=frozenset({"run.jobs.run"}))
     assert changes(want(), found) == []
     summary = controller().summarize(want(), found)
@@ -131,13 +131,13 @@ def test_what_custom_roles_cannot_hold_is_no_difference_and_is_told() -> None:
     assert summary.issues == ("spec.permissions: custom roles cannot hold run.jobs.get; they are left out",)
 
 
-def test_a_role_that_another_object_has_is_refused() -> None:
+def test_role_of_another_object_is_refused() -> None:
     there = cast("CustomRole", parsed(ROLE.replace("namespace: payments", "namespace: shop")))
     way = "delete that object first, or choose another roleID"
     assert refusal(there) == f"spec.roleID: role runner is owned by CustomRole shop/runner; {way}"
 
 
-def test_a_role_of_an_object_that_is_gone_is_refused_with_a_way_out() -> None:
+def test_role_of_a_deleted_object_is_refused_with_a_remedy() -> None:
     way = "which is deleted; create that object again to manage it, or choose another roleID"
     assert refusal() == f"spec.roleID: role runner is owned by CustomRole shop/runner, {way}"
 
@@ -177,7 +177,7 @@ def held_by(*owners: str) -> dict[Grant, LedgerEntry]:
     return {grant: entry_of(grant, owners)}
 
 
-async def test_who_refers_to_it_uses_it_granted_or_not() -> None:
+async def test_deletion_waits_for_objects_that_name_the_role() -> None:
     cluster = FakeWorld(PROJECT, roles=[RECORD])
     cluster.references[custom_role_key("payments", "runner")] = {ObjectKey("IAMBinding", "payments", "ops")}
     cluster.references[role_key(NAME)] = {ObjectKey("CloudRunIdentity", "payments", "web")}
@@ -185,19 +185,19 @@ async def test_who_refers_to_it_uses_it_granted_or_not() -> None:
     assert "used by CloudRunIdentity payments/web, IAMBinding payments/ops; remove it from these" in message
 
 
-async def test_who_holds_it_in_another_namespace_uses_it() -> None:
+async def test_deletion_waits_for_a_holder_in_another_namespace() -> None:
     cluster = FakeWorld(PROJECT, roles=[RECORD], entries=held_by("IAMBinding/shop/ops/u"))
     assert "used by IAMBinding shop/ops;" in await waits_for(cluster)
 
 
-async def test_who_is_about_to_be_granted_it_uses_it() -> None:
+async def test_deletion_waits_for_a_registered_grant_of_the_role() -> None:
     desired_grant = (Grant(TARGET, NAME, "group:ops@example.com"), "CloudRunIdentity/shop/web/u")
     assert "used by CloudRunIdentity shop/web;" in await waits_for(
         FakeWorld(PROJECT, roles=[RECORD]), desired_grant
     )
 
 
-async def test_only_the_first_of_many_users_are_named() -> None:
+async def test_message_names_the_first_users_and_counts_the_others() -> None:
     cluster = FakeWorld(
         PROJECT, roles=[RECORD], entries=held_by(*(f"IAMBinding/shop/ops-{each}/u" for each in range(5)))
     )

@@ -63,14 +63,14 @@ async def audited(run: FakeRun, *locations: str) -> WorkloadAudit:
     return await audit_workloads(shelf, "payments-prod-1234", locations, 0.0)
 
 
-def test_workloads_are_looked_for_where_the_project_says_else_where_our_objects_are() -> None:
+def test_locations_are_those_of_the_spec_or_else_those_of_the_objects() -> None:
     delegated = project()
     cluster = FakeWorld(delegated, identity(), binding(BINDING), parsed(ATTACHMENT))
     assert locations_of(delegated, cluster) == {"europe-west1", "europe-west4"}
     assert locations_of(project(locations=["us-east1"]), cluster) == {"us-east1"}
 
 
-async def test_workloads_of_the_default_account_are_found_however_they_say_so() -> None:
+async def test_workloads_on_the_default_account_are_found_in_each_notation() -> None:
     run = FakeRun()
     run.services = {
         ("europe-west1", "unset"): "",
@@ -82,7 +82,7 @@ async def test_workloads_of_the_default_account_are_found_however_they_say_so() 
     assert audit.unreadable == ()
 
 
-async def test_what_cannot_be_read_is_told_and_stops_nothing() -> None:
+async def test_unreadable_location_is_reported_and_does_not_stop_the_audit() -> None:
     run = FakeRun()
     run.unreadable = {"europe-west1"}
     run.services = {("us-east1", "unset"): ""}
@@ -106,7 +106,7 @@ async def test_what_cannot_be_read_is_told_and_stops_nothing() -> None:
         ),
     ],
 )
-def test_the_service_agent_is_there_once_cloud_run_is_enabled(
+def test_service_agent_is_ready_once_cloud_run_is_enabled(
     audit: WorkloadAudit, status: ConditionStatus
 ) -> None:
     finding = service_agent_ready("payments-prod-1234", "42", audit)
@@ -114,7 +114,7 @@ def test_the_service_agent_is_there_once_cloud_run_is_enabled(
     assert ("gcloud services enable" in finding.message) is (status is ConditionStatus.FALSE)
 
 
-def test_a_claimant_that_is_missing_leaves_an_orphan_and_one_that_is_there_does_not() -> None:
+def test_grant_is_an_orphan_only_if_its_owner_is_missing() -> None:
     delegated = project()
     cluster = FakeWorld(delegated, binding(BINDING))
     cluster.held = [held_for(WEB, "IAMBinding/payments/gone/u-gone")]
@@ -124,7 +124,7 @@ def test_a_claimant_that_is_missing_leaves_an_orphan_and_one_that_is_there_does_
     assert orphan.since == NOW
 
 
-def test_whatever_was_made_for_an_object_that_is_gone_is_an_orphan() -> None:
+def test_resources_of_deleted_objects_are_orphans() -> None:
     role = LedgerRole(
         role_id="runner",
         owner="payments/runner",
@@ -159,7 +159,7 @@ def test_whatever_was_made_for_an_object_that_is_gone_is_an_orphan() -> None:
     assert orphans(project(), there, NOW) == ()
 
 
-def test_an_account_that_was_left_behind_is_an_orphan_since_then() -> None:
+def test_abandoned_account_is_an_orphan_since_its_abandonment() -> None:
     account = Target(TargetKind.SERVICE_ACCOUNT, "payments-prod-1234", name=EMAIL)
     left = record(owner="", abandoned=Abandonment(reason="a service runs as it", time=NOW))
     cluster = FakeWorld(project())
@@ -169,13 +169,13 @@ def test_an_account_that_was_left_behind_is_an_orphan_since_then() -> None:
     assert orphan.since == NOW
 
 
-def test_a_successor_of_the_same_name_is_no_orphan() -> None:
+def test_grant_of_a_recreated_object_is_no_orphan() -> None:
     cluster = FakeWorld(project(), binding(BINDING))
     cluster.held = [held_for("IAMBinding/payments/web/u-former")]
     assert orphans(project(), cluster, NOW) == ()
 
 
-def test_an_orphan_keeps_the_time_at_which_it_was_first_seen() -> None:
+def test_orphan_keeps_the_time_of_its_detection() -> None:
     delegated, cluster = project(), FakeWorld(project())
     cluster.held = [held_for(WEB)]
     first = orphans(delegated, cluster, NOW)
@@ -199,7 +199,7 @@ def crowded(grants: int, *, foreign: int = 0, roles: int = 0) -> Ledger:
     )
 
 
-def test_a_policy_that_is_nearly_full_is_told_with_who_has_how_much_of_it() -> None:
+def test_warning_about_a_full_policy_lists_grants_per_namespace() -> None:
     assert list(capacity_warnings([crowded(1200, foreign=149)])) == []
     assert list(capacity_warnings([crowded(1200, foreign=150)])) == [
         "Project payments-prod-1234 has 1350 of 1500 grants: "
@@ -207,7 +207,7 @@ def test_a_policy_that_is_nearly_full_is_told_with_who_has_how_much_of_it() -> N
     ]
 
 
-def test_roles_of_which_there_are_nearly_too_many_are_told() -> None:
+def test_warning_about_too_many_custom_roles_lists_the_namespaces() -> None:
     assert list(capacity_warnings([crowded(0, roles=269)])) == []
     assert list(capacity_warnings([crowded(0, roles=270)])) == [
         "Project payments-prod-1234 has 270 of 300 custom roles: 270 of namespace shop"

@@ -38,11 +38,11 @@ async def deleted(cluster: FakeWorld, *, abandon: bool = False) -> Outcome:
     return (await carried_out(CONTROLLER, deletion)).outcome if deletion else InSync()
 
 
-async def test_a_project_that_is_there_is_in_sync_whatever_we_seem_to_lack() -> None:
+async def test_project_is_in_sync_although_permissions_are_missing() -> None:
     assert await applied(ProjectSeen(ACTIVE, (MISSING,))) == InSync()
 
 
-async def test_a_project_that_cannot_be_seen_names_the_field_and_what_to_do() -> None:
+async def test_invisible_project_is_reported_with_field_and_remedy() -> None:
     outcome = await applied(ProjectSeen(None))
     assert isinstance(outcome, Failing)
     assert outcome.reason is Reason.PERMISSION_DENIED
@@ -50,18 +50,18 @@ async def test_a_project_that_cannot_be_seen_names_the_field_and_what_to_do() ->
     assert "payments-prod-1234" in outcome.message
 
 
-async def test_a_project_that_is_being_deleted_is_not_there() -> None:
+async def test_project_in_deletion_is_reported_as_not_found() -> None:
     gone = Project("payments-prod-1234", "42", "Payments", active=False)
     outcome = await applied(ProjectSeen(gone))
     assert isinstance(outcome, Failing)
     assert outcome.reason is Reason.DEPENDENCY_NOT_FOUND
 
 
-def test_two_projects_on_one_id_declare_the_same() -> None:
+def test_two_objects_with_one_project_id_declare_the_same() -> None:
     assert CONTROLLER.declares(project()) == "payments-prod-1234"
 
 
-def test_the_status_tells_the_number_the_agent_and_what_is_missing() -> None:
+def test_status_shows_number_service_agent_and_missing_permissions() -> None:
     seen = ProjectSeen(ACTIVE, (MISSING,), "operator@ops.iam.gserviceaccount.com")
     summary = CONTROLLER.summarize(want(project(locations=["europe-west1"])), seen)
     assert summary.fields == {
@@ -81,12 +81,12 @@ def test_unset_locations_are_an_issue() -> None:
     assert issue.startswith("spec.locations ")
 
 
-def test_what_was_known_of_a_project_stays_while_it_cannot_be_seen() -> None:
+def test_status_keeps_the_number_of_an_invisible_project() -> None:
     assert "project_number" not in CONTROLLER.summarize(want(), ProjectSeen(None)).fields
 
 
 @pytest.mark.parametrize("count", [1, 5])
-async def test_a_project_waits_for_its_objects_to_leave(count: int) -> None:
+async def test_deletion_waits_for_the_objects_of_the_project(count: int) -> None:
     cluster = FakeWorld(project())
     cluster.references[project_key("payments-prod")] = {
         identity_key("payments", f"i{number}") for number in range(count)
@@ -98,7 +98,7 @@ async def test_a_project_waits_for_its_objects_to_leave(count: int) -> None:
     assert ("and 2 more" in outcome.message) is (count == 5)
 
 
-async def test_a_project_that_nothing_uses_goes_and_so_does_one_that_is_uninstalled() -> None:
+async def test_deletion_ends_for_an_unused_or_uninstalled_project() -> None:
     cluster = FakeWorld(project())
     assert await deleted(cluster) == InSync()
     cluster.references[ObjectKey.of(project())] = {identity_key("payments", "checkout")}
@@ -148,19 +148,19 @@ def with_usage(usage: EffectiveCrossProjectUsage) -> ProjectSeen:
         ("Allow", EffectiveCrossProjectUsage.UNKNOWN, True),
     ],
 )
-def test_the_policy_differs_only_where_it_is_to_be_lifted_and_may_be_in_force(
+def test_org_policy_differs_only_if_declared_allow_and_not_allowed(
     declared: str, usage: EffectiveCrossProjectUsage, differs: bool
 ) -> None:
     delegated = project(crossProjectUsage=declared)
     assert bool(CONTROLLER.plan(want(delegated), with_usage(usage), NOW).changes) is differs
 
 
-def test_nothing_is_lifted_in_a_project_that_is_not_there() -> None:
+def test_invisible_project_has_no_changes() -> None:
     plan = CONTROLLER.plan(want(project(crossProjectUsage="Allow")), ProjectSeen(None), NOW)
     assert plan.changes == ()
 
 
-async def test_a_policy_is_lifted_once_and_waited_for() -> None:
+async def test_org_policy_is_lifted_once_and_its_effect_awaited() -> None:
     policies, delegated = FakeOrgPolicies(), want(project(crossProjectUsage="Allow"))
     seen = with_usage(EffectiveCrossProjectUsage.DENIED)
     for _ in range(2):
@@ -169,7 +169,7 @@ async def test_a_policy_is_lifted_once_and_waited_for() -> None:
     assert policies.writes == 1
 
 
-async def test_a_policy_that_is_not_ours_to_lift_says_who_can_and_how() -> None:
+async def test_missing_permission_to_lift_the_org_policy_names_the_remedy() -> None:
     delegated = want(project(crossProjectUsage="Allow"))
     seen = with_usage(EffectiveCrossProjectUsage.DENIED)
     policies = FakeOrgPolicies(fault=Fault.PERMISSION_DENIED)

@@ -26,18 +26,18 @@ def nobody(member: dict[str, Any], cluster: FakeWorld, namespace: str = "payment
     return holder.outcome
 
 
-def test_a_principal_is_itself_in_the_form_that_policies_are_compared_by() -> None:
+def test_principal_is_normalized() -> None:
     assert resolve({"principal": "user:Ann@Example.com"}, FakeWorld()) == ANN
 
 
-def test_an_identity_is_its_account_once_that_is_steady() -> None:
+def test_identity_resolves_to_its_account_once_settled() -> None:
     cluster = FakeWorld(project(), identity(), accounts=[record()])
     assert resolve({"identityRef": {"name": "checkout"}}, cluster) == GrantMember(
         f"serviceAccount:{EMAIL}", "111", DeclaredIdentity("payments", "checkout")
     )
 
 
-def test_an_email_that_an_identity_declares_is_a_reference_to_it() -> None:
+def test_email_of_a_declared_identity_resolves_to_that_identity() -> None:
     cluster = FakeWorld(project(), identity(), accounts=[record()])
     named = resolve({"principal": f"serviceAccount:{EMAIL.upper()}"}, cluster)
     assert named == resolve({"identityRef": {"name": "checkout"}}, cluster)
@@ -46,20 +46,20 @@ def test_an_email_that_an_identity_declares_is_a_reference_to_it() -> None:
 
 
 @pytest.mark.parametrize("accounts", [[], [record(unique_id="")]])
-def test_an_identity_without_a_steady_account_is_waited_for(accounts: list[Any]) -> None:
+def test_identity_without_a_settled_account_is_waited_for(accounts: list[Any]) -> None:
     outcome = nobody({"identityRef": {"name": "checkout"}}, FakeWorld(identity(), accounts=accounts))
     assert isinstance(outcome, Waiting)
     assert outcome.reason is Reason.DEPENDENCY_NOT_READY
 
 
-def test_an_identity_that_does_not_exist_is_waited_for() -> None:
+def test_missing_identity_is_waited_for() -> None:
     outcome = nobody({"identityRef": {"name": "checkout"}}, FakeWorld())
     assert outcome == Waiting(
         Reason.DEPENDENCY_NOT_FOUND, "spec.members[0]: CloudRunIdentity payments/checkout does not exist"
     )
 
 
-def test_another_namespaces_identity_must_allow_it() -> None:
+def test_identity_of_another_namespace_must_allow_the_reference() -> None:
     member = {"identityRef": {"name": "checkout", "namespace": "payments"}}
     closed = FakeWorld(identity(), accounts=[record()])
     outcome = nobody(member, closed, namespace="shop")
@@ -69,7 +69,7 @@ def test_another_namespaces_identity_must_allow_it() -> None:
     assert isinstance(resolve(member, opened, namespace="shop"), GrantMember)
 
 
-def test_a_service_agent_is_that_of_an_admitting_project() -> None:
+def test_service_agent_requires_a_project_that_admits_the_namespace() -> None:
     member = {"cloudRunServiceAgentOf": {"projectRef": {"name": "payments-prod"}}}
     assert resolve(member, FakeWorld(project())) == GrantMember(
         "serviceAccount:service-417203958816@serverless-robot-prod.iam.gserviceaccount.com"
@@ -86,7 +86,7 @@ def test_a_service_agent_is_that_of_an_admitting_project() -> None:
     assert unready.reason is Reason.DEPENDENCY_NOT_READY
 
 
-def test_a_kubernetes_service_account_is_one_of_the_pool_of_its_project() -> None:
+def test_kubernetes_service_account_is_in_the_pool_of_its_project() -> None:
     user = {
         "kubernetes": {
             "projectRef": {"name": "payments-prod"},
@@ -109,12 +109,12 @@ def test_a_kubernetes_service_account_is_one_of_the_pool_of_its_project() -> Non
     assert isinstance(stranger.outcome, Refused)
 
 
-def test_a_principal_of_a_pool_is_itself() -> None:
+def test_principal_of_a_workload_identity_pool_is_unchanged() -> None:
     pool = "principal://iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/ci/subject/main"
     assert outside({"principal": pool}, FakeWorld()) == GrantMember(pool)
 
 
-def test_the_agent_of_a_suspended_project_is_waited_for() -> None:
+def test_service_agent_of_a_suspended_project_is_waited_for() -> None:
     member = {"cloudRunServiceAgentOf": {"projectRef": {"name": "payments-prod"}}}
     outcome = nobody(member, FakeWorld(project(suspend=True)))
     assert isinstance(outcome, Waiting)

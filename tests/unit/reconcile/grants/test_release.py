@@ -56,7 +56,7 @@ async def released(lanes: FakeLanes, *, abandon: bool = False, **spec: Any) -> o
 
 @pytest.mark.parametrize("abandon", [False, True])
 @pytest.mark.parametrize(("existing", "taken"), [("Keep", False), ("Claim", True)])
-async def test_it_declares_nothing_and_says_what_becomes_of_what_stood(
+async def test_release_declares_no_grants_and_how_to_treat_existing_ones(
     abandon: bool, existing: str, taken: bool
 ) -> None:
     lanes = FakeLanes(GrantSyncResult())
@@ -70,14 +70,14 @@ async def test_it_declares_nothing_and_says_what_becomes_of_what_stood(
     )
 
 
-async def test_the_workers_slot_is_given_up_meanwhile() -> None:
+async def test_worker_slot_is_released_during_the_sync() -> None:
     lanes = FakeLanes(GrantSyncResult())
     await released(lanes)
     assert lanes.converged_while_parked
     assert not lanes.slot_released
 
 
-async def test_a_grant_that_still_stands_is_named_and_waited_for() -> None:
+async def test_grant_that_is_still_present_is_named_and_waited_for() -> None:
     outcome = await released(FakeLanes(GrantSyncResult(releasing=(STILL,))))
     assert isinstance(outcome, Waiting)
     assert outcome.reason is Reason.DELETING
@@ -85,7 +85,7 @@ async def test_a_grant_that_still_stands_is_named_and_waited_for() -> None:
     assert outcome.after is not None
 
 
-async def test_a_fault_that_keeps_a_grant_standing_is_told() -> None:
+async def test_error_that_prevents_a_release_is_reported() -> None:
     denied = GoogleError(Fault.PERMISSION_DENIED, "SetIamPolicy", "you may not")
     outcome = await released(FakeLanes(GrantSyncResult(releasing=(STILL,), faults={TARGET: denied})))
     assert isinstance(outcome, Failing)
@@ -94,12 +94,12 @@ async def test_a_fault_that_keeps_a_grant_standing_is_told() -> None:
     assert "you may not" in outcome.message
 
 
-async def test_a_fault_elsewhere_holds_up_nothing() -> None:
+async def test_error_on_a_target_without_grants_does_not_block_the_release() -> None:
     denied = GoogleError(Fault.PERMISSION_DENIED, "SetIamPolicy", "you may not")
     assert await released(FakeLanes(GrantSyncResult(faults={TARGET: denied}))) == InSync()
 
 
-async def test_a_grant_in_a_project_that_was_suspended_a_moment_ago_is_waited_for() -> None:
+async def test_release_waits_for_a_project_that_became_suspended() -> None:
     outcome = await released(FakeLanes(GrantSyncResult(halted=(STILL,))))
     assert isinstance(outcome, Waiting)
     assert f"project {TARGET.project_id} is suspended" in outcome.message

@@ -67,7 +67,7 @@ def requested(
     return RequestedGrant("spec.roles[0]", target, role, member)
 
 
-async def test_an_admitted_wish_is_a_claim() -> None:
+async def test_admitted_request_becomes_a_desired_grant() -> None:
     member = GrantMember(f"serviceAccount:{EMAIL}", "111", DeclaredIdentity("payments", "checkout"))
     requested_grants = await resolved(requested(member=member))
     assert requested_grants == ResolvedGrants(
@@ -75,11 +75,11 @@ async def test_an_admitted_wish_is_a_claim() -> None:
     )
 
 
-async def test_equal_wishes_are_one_claim() -> None:
+async def test_equal_requests_become_one_desired_grant() -> None:
     assert len((await resolved(requested(), requested())).desired) == 1
 
 
-async def test_a_wish_for_nobody_holds_whoever_has_the_role_there() -> None:
+async def test_unresolved_member_retains_every_member_of_the_role() -> None:
     outcome = Waiting(Reason.DEPENDENCY_NOT_FOUND, "there is no such identity")
     requested_grants = await resolved(requested(member=Unresolved("identity:payments/x", outcome)))
     assert requested_grants.desired == frozenset()
@@ -90,7 +90,7 @@ async def test_a_wish_for_nobody_holds_whoever_has_the_role_there() -> None:
     assert (obstacle.member, obstacle.outcome) == ("identity:payments/x", outcome)
 
 
-async def test_a_wish_that_no_guardrail_admits_holds_just_itself() -> None:
+async def test_denied_request_retains_only_its_own_grant() -> None:
     requested_grants = await resolved(requested("roles/storage.admin"), requested())
     assert {desired_grant.grant.role for desired_grant in requested_grants.desired} == {SQL}
     assert requested_grants.retains == (Retain(HOME, "roles/storage.admin", ANN.principal),)
@@ -103,7 +103,7 @@ async def test_a_wish_that_no_guardrail_admits_holds_just_itself() -> None:
 
 
 @pytest.mark.parametrize("fault", [Fault.NOT_FOUND, Fault.INVALID_ARGUMENT])
-async def test_a_role_that_does_not_exist_is_refused(fault: Fault) -> None:
+async def test_request_for_a_missing_role_is_refused(fault: Fault) -> None:
     roles = FakeRoles(**{"cloudsql.client": fault})
     (obstacle,) = (await resolved(requested(), roles=roles)).failures
     assert obstacle.outcome == Refused(
@@ -112,21 +112,21 @@ async def test_a_role_that_does_not_exist_is_refused(fault: Fault) -> None:
     )
 
 
-async def test_a_role_that_no_entry_admits_is_not_even_read() -> None:
+async def test_role_that_no_guardrail_entry_admits_is_not_read() -> None:
     roles = FakeRoles()
     (obstacle,) = (await resolved(requested("projects/victim/roles/secret"), roles=roles)).failures
     assert isinstance(obstacle.outcome, Refused)
     assert roles.read == []
 
 
-async def test_a_role_that_cannot_be_read_now_freezes_the_wish() -> None:
+async def test_unreadable_role_retains_the_grant() -> None:
     roles = FakeRoles(**{"cloudsql.client": Fault.UNAVAILABLE})
     requested_grants = await resolved(requested(), roles=roles)
     assert requested_grants.retains == (Retain(HOME, SQL, ANN.principal),)
     assert not requested_grants.desired
 
 
-async def test_a_role_that_is_not_ours_to_read_may_hold_anything() -> None:
+async def test_role_without_read_permission_is_treated_as_escalating() -> None:
     roles = FakeRoles(**{"cloudsql.client": Fault.PERMISSION_DENIED})
     (obstacle,) = (await resolved(requested(), roles=roles)).failures
     assert isinstance(obstacle.outcome, Refused)
@@ -144,7 +144,7 @@ status: {projectNumber: "1"}
 """
 
 
-async def test_each_wish_is_judged_by_the_guardrails_of_the_project_that_it_is_about() -> None:
+async def test_request_is_checked_against_the_guardrails_of_its_target_project() -> None:
     shared = project(SHARED)
     there = Target(TargetKind.PROJECT, "shared-prod-1234")
     member = GrantMember(f"serviceAccount:{EMAIL}", "111", DeclaredIdentity("payments", "checkout"))
@@ -166,7 +166,7 @@ async def test_each_wish_is_judged_by_the_guardrails_of_the_project_that_it_is_a
     assert "ManagedProject shared" in obstacle.outcome.message
 
 
-async def test_a_wish_without_a_target_holds_the_role_wherever_it_is() -> None:
+async def test_unresolved_target_retains_the_role_on_every_target() -> None:
     outcome = Waiting(Reason.DEPENDENCY_NOT_FOUND, "ManagedProject shared does not exist")
     nowhere = RequestedGrant("spec.roles[0]", Unresolved("ManagedProject shared", outcome), SQL, ANN)
     requested_grants = await resolved(nowhere)
@@ -199,7 +199,7 @@ def declared(*permissions: str, state: RoleState = RoleState.PRESENT, **facts: A
     return FakeWorld(LENT, role, roles=[record], **facts)
 
 
-async def test_a_new_grant_is_judged_by_what_the_role_is_declared_to_permit_too() -> None:
+async def test_new_grant_is_checked_against_declared_role_permissions() -> None:
     cluster = declared("run.jobs.run", "run.jobs.runWithOverrides")
 
     (obstacle,) = (await resolved(requested(CUSTOM), cluster=cluster, delegated=LENT)).failures
@@ -209,7 +209,7 @@ async def test_a_new_grant_is_judged_by_what_the_role_is_declared_to_permit_too(
     assert "run.jobs.runWithOverrides" in obstacle.outcome.message
 
 
-async def test_a_grant_that_is_held_does_not_suffer_from_what_its_role_is_not_allowed_to_become() -> None:
+async def test_existing_grant_ignores_permissions_refused_for_its_role() -> None:
     grant = Grant(HOME, CUSTOM, ANN.principal)
     cluster = declared(
         "run.jobs.runWithOverrides", entries={grant: entry_of(grant, ["IAMBinding/payments/ops/u"])}
@@ -220,13 +220,13 @@ async def test_a_grant_that_is_held_does_not_suffer_from_what_its_role_is_not_al
     }
 
 
-async def test_the_declaration_of_a_role_that_was_deleted_counts_for_nothing() -> None:
+async def test_declared_permissions_of_a_deleted_role_are_ignored() -> None:
     cluster = declared("run.jobs.runWithOverrides", state=RoleState.DELETED)
 
     assert not (await resolved(requested(CUSTOM), cluster=cluster, delegated=LENT)).failures
 
 
-async def test_what_a_role_has_become_while_it_was_read_is_judged() -> None:
+async def test_permissions_added_while_the_role_is_read_are_checked() -> None:
     class Growing(FakeRoles):
         async def permissions(self, role: str, project_id: str, max_age: float) -> frozenset[str]:
             known = await super().permissions(role, project_id, max_age)
