@@ -13,7 +13,9 @@ from cloudrun_identity.reconcile.deadline import (
 )
 from cloudrun_identity.reconcile.requeue import RequeueAfter
 
-from .stage import ANN, KEY, Stage
+from .fake_api_server import KEY
+from .scripted_kind import ANN
+from .stage import Stage
 
 pytestmark = pytest.mark.looptime(start=0)
 
@@ -57,8 +59,8 @@ async def test_pause_without_a_deadline_does_nothing() -> None:
 
 
 async def test_hung_call_ends_the_reconcile_at_its_deadline(stage: Stage) -> None:
-    await stage.passes()
-    stage.script.hangs = True
+    await stage.reconcile()
+    stage.kind.hangs = True
     requeue, word = await stage.reconciler.reconcile(KEY, max_age=0.0)
 
     assert (requeue, word) == (RequeueAfter(), "deadline")
@@ -71,8 +73,8 @@ async def test_hung_call_ends_the_reconcile_at_its_deadline(stage: Stage) -> Non
 
 
 async def test_object_recovers_after_a_hung_call(stage: Stage) -> None:
-    stage.script.hangs = True
+    stage.kind.hangs = True
     await stage.reconciler.reconcile(KEY, max_age=0.0)
-    stage.script.hangs = False
-    await stage.passes()
+    stage.kind.hangs = False
+    await stage.reconcile()
     assert stage.ready == (ConditionStatus.TRUE, "UpToDate")

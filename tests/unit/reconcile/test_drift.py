@@ -1,4 +1,4 @@
-"""What counts as drift, and how the status counts it."""
+"""Drift: the differences that are drift, and their count in the status."""
 
 from datetime import timedelta
 
@@ -12,7 +12,7 @@ from cloudrun_identity.reconcile.drift import drift_of, is_repaired, was_ready
 from cloudrun_identity.reconcile.outcomes import InSync, Waiting
 from cloudrun_identity.reconcile.steps import Change
 
-from .test_status import ANN, BOB, LATER, NOON, PROJECT, after, binding, with_status
+from .bindings import ANN, BOB, LATER, NOON, PROJECT, after, binding, with_status
 
 READY = with_status(binding(), after(binding(), InSync()))
 MISSING = (GrantResult(ANN, GrantState.PENDING),)
@@ -43,7 +43,7 @@ def test_grant_reported_missing_twice_is_counted_once() -> None:
         {"missing": (PROJECT,)},
         {"faults": {PROJECT: GoogleError(Fault.UNAVAILABLE, "google.Service/Get", "no")}},
     ],
-    ids=["gone", "unreachable"],
+    ids=["missing", "unreachable"],
 )
 def test_policy_that_could_not_be_read_is_no_drift(unread: dict[str, object]) -> None:
     seen = GrantSyncResult(grant_results=MISSING, **unread)

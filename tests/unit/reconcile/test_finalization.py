@@ -10,15 +10,17 @@ from cloudrun_identity.reconcile.cluster_state import ledger_owner, project_key
 from cloudrun_identity.reconcile.requeue import NoRequeue, RequeueAfter
 from tests.unit.controllers.cluster_state import identity, project
 
-from .stage import ANN, BOB, HOME, KEY, Stage
+from .fake_api_server import KEY
+from .scripted_kind import ANN, BOB, HOME
+from .stage import Stage
 
 pytestmark = pytest.mark.looptime(start=0)
 
 
 async def test_deletion_releases_grants_before_the_finalizer_is_removed(stage: Stage) -> None:
-    await stage.passes()
+    await stage.reconcile()
     stage.api_server.delete()
-    assert await stage.passes() == NoRequeue()
+    assert await stage.reconcile() == NoRequeue()
     assert stage.present == set()
     assert stage.api_server.writes[-1] == "no finalizer"
 
@@ -31,12 +33,12 @@ async def test_deleted_object_without_the_finalizer_is_left_as_it_is(stage: Stag
 
 @pytest.mark.parametrize("uninstalled", [False, True])
 async def test_deletion_waits_while_a_ledger_cannot_be_read(stage: Stage, uninstalled: bool) -> None:
-    await stage.passes()
+    await stage.reconcile()
     stage.api_server.delete()
-    stage.api_server.leaving = uninstalled
+    stage.api_server.uninstalled = uninstalled
     stage.scene.ledgers.unreadable = LedgerInvalid("PolicyLedger x cannot be read")
     if uninstalled:
-        await stage.passes()
+        await stage.reconcile()
     else:
         with pytest.raises(LedgerInvalid):
             await stage.reconciler.reconcile(KEY, max_age=0.0)
@@ -45,42 +47,42 @@ async def test_deletion_waits_while_a_ledger_cannot_be_read(stage: Stage, uninst
 
 
 async def test_failed_release_keeps_the_finalizer(stage: Stage) -> None:
-    await stage.passes()
+    await stage.reconcile()
     stage.api_server.delete()
     stage.scene.policies.faults = [GoogleError(Fault.PERMISSION_DENIED, "google.Service/Method", "no")]
-    assert await stage.passes() == RequeueAfter()
+    assert await stage.reconcile() == RequeueAfter()
     assert stage.ready == (ConditionStatus.FALSE, "PermissionDenied")
     assert "deletionPolicy" in stage.api_server.status.condition(ConditionType.READY).message
-    await stage.passes()
+    await stage.reconcile()
     assert stage.present == set()
     assert KEY not in stage.api_server.raws
 
 
 @pytest.mark.parametrize(
-    ("brake", "who"),
-    [("own", "spec.suspend is true"), ("project's", "ManagedProject payments-prod is suspended")],
+    ("suspended", "cause"),
+    [("object", "spec.suspend is true"), ("project", "ManagedProject payments-prod is suspended")],
 )
-async def test_suspended_deletion_waits_and_names_the_cause(stage: Stage, brake: str, who: str) -> None:
-    await stage.passes()
-    (stage.api_server.apply if brake == "own" else stage.api_server.lend)(suspend=True)
+async def test_suspended_deletion_waits_and_names_the_cause(stage: Stage, suspended: str, cause: str) -> None:
+    await stage.reconcile()
+    (stage.api_server.apply if suspended == "object" else stage.api_server.delegate)(suspend=True)
     stage.api_server.delete()
-    await stage.passes()
+    await stage.reconcile()
     assert stage.ready == (ConditionStatus.FALSE, "Suspended")
     message = stage.api_server.status.condition(ConditionType.READY).message
-    assert message == f"{who}: the deletion waits until suspend is false again"
+    assert message == f"{cause}: the deletion waits until suspend is false again"
     assert stage.present == {ANN}
 
 
-@pytest.mark.parametrize("brake", ["its own", "its project's"])
-async def test_uninstall_ignores_suspend_and_undoes_nothing(stage: Stage, brake: str) -> None:
-    await stage.passes()
-    if brake == "its own":
+@pytest.mark.parametrize("suspended", ["object", "project"])
+async def test_uninstall_ignores_suspend_and_undoes_nothing(stage: Stage, suspended: str) -> None:
+    await stage.reconcile()
+    if suspended == "object":
         stage.api_server.apply(suspend=True)
     else:
-        stage.api_server.lend(suspend=True)
+        stage.api_server.delegate(suspend=True)
     stage.api_server.delete()
-    stage.api_server.leaving = True
-    await stage.passes()
+    stage.api_server.uninstalled = True
+    await stage.reconcile()
     assert KEY not in stage.api_server.raws
     assert stage.present == {ANN}
 
@@ -97,54 +99,54 @@ async def test_deletion_waits_for_a_suspended_project_with_its_grants(stage: Sta
     stage.api_server.add(project(SHARED))
     stage.scene.suspended.add("shared-1234")
     stage.scene.retain(Grant(elsewhere, ANN.role, ANN.member), ledger_owner(identity()))
-    await stage.passes()
+    await stage.reconcile()
     reads = stage.scene.policies.reads
     stage.api_server.delete()
 
-    assert await stage.passes() == NoRequeue()
+    assert await stage.reconcile() == NoRequeue()
     assert stage.ready == (ConditionStatus.FALSE, "Suspended")
     message = stage.api_server.status.condition(ConditionType.READY).message
     assert "ManagedProject shared is no longer suspended" in message
     assert "Project shared-1234" in message
-    assert stage.present == {ANN}, "nothing is let go of anywhere"
+    assert stage.present == {ANN}, "nothing is released in any project"
     assert stage.scene.policies.reads == reads
 
 
-@pytest.mark.parametrize("leaving", [True, False])
-async def test_observed_or_uninstalled_object_is_abandoned(stage: Stage, leaving: bool) -> None:
-    await stage.passes()
-    stage.api_server.leaving = leaving
-    if not leaving:
+@pytest.mark.parametrize("uninstalled", [True, False])
+async def test_observed_or_uninstalled_object_is_abandoned(stage: Stage, uninstalled: bool) -> None:
+    await stage.reconcile()
+    stage.api_server.uninstalled = uninstalled
+    if not uninstalled:
         stage.api_server.apply(managementPolicy="Observe")
     stage.api_server.delete()
-    await stage.passes()
+    await stage.reconcile()
     assert stage.present == {ANN}
     assert stage.scene.ledgers.ledger(HOME).is_empty
     assert KEY not in stage.api_server.raws
 
 
-@pytest.mark.parametrize("leaving", [True, False])
-async def test_observed_project_is_deleted_like_a_managed_one(stage: Stage, leaving: bool) -> None:
-    """It is the brake of its objects, and the last of them has yet to leave."""
+@pytest.mark.parametrize("uninstalled", [True, False])
+async def test_observed_project_is_deleted_like_a_managed_one(stage: Stage, uninstalled: bool) -> None:
+    """Its objects may depend on its `suspend`, so it is deleted after the last of them."""
     delegated = project(managementPolicy="Observe").to_dict()
     delegated["metadata"] |= {"finalizers": [FINALIZER], "deletionTimestamp": "2026-03-01T12:00:00Z"}
     key = project_key(delegated["metadata"]["name"])
     stage.api_server.raws[key] = delegated
-    stage.api_server.leaving = leaving
+    stage.api_server.uninstalled = uninstalled
     await stage.reconciler.reconcile(key, max_age=0.0)
-    assert stage.projects_abandoned == [leaving]
+    assert stage.projects_abandoned == [uninstalled]
 
 
 async def test_waiting_deletion_does_not_block_releases_of_other_objects(stage: Stage) -> None:
-    await stage.passes()
+    await stage.reconcile()
     other = Owner("IAMBinding", "payments", "other", "uid")
     stage.scene.policies.grant(BOB)
     stage.scene.retain(BOB, other)
     stage.api_server.delete()
     stage.start()
     stage.syncers.expect([ledger_owner(identity()), other])
-    stage.script.in_use = True
-    assert await stage.passes() == RequeueAfter(15.0)
+    stage.kind.in_use = True
+    assert await stage.reconcile() == RequeueAfter(15.0)
     stage.syncers.declare(DesiredGrants(other))
     await stage.syncers.sync(other)
-    assert stage.present == {ANN}, "its own are kept"
+    assert stage.present == {ANN}, "its own grants are kept"

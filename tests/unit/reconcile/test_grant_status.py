@@ -101,8 +101,8 @@ def test_unfinished_release_is_waited_for() -> None:
 
 def test_grant_failures_keep_their_outcome() -> None:
     denied = Refused(Reason.DENIED_BY_GUARDRAIL, "no")
-    obstacle = GrantFailure(PROJECT, "roles/owner", "user:ann@example.com", denied)
-    grants, found = grant_statuses(ResolvedGrants(failures=(obstacle,)), GrantSyncResult())
+    failure = GrantFailure(PROJECT, "roles/owner", "user:ann@example.com", denied)
+    grants, found = grant_statuses(ResolvedGrants(failures=(failure,)), GrantSyncResult())
     assert found == [denied]
     assert [(each.state, each.reason) for each in grants] == [(GrantState.REJECTED, "DeniedByGuardrail")]
 

@@ -75,12 +75,12 @@ def test_disabled_api_is_reported_with_the_command_to_enable_it(
 
 @pytest.mark.parametrize("fault", Fault)
 def test_lasting_error_of_a_deletion_names_abandon_as_the_remedy(fault: Fault) -> None:
-    outcome = outcome_of_undoing(error(fault), "letting go of x")
-    plain = outcome_of(error(fault), "letting go of x")
+    outcome = outcome_of_undoing(error(fault), "releasing x")
+    plain = outcome_of(error(fault), "releasing x")
     assert not isinstance(outcome, InSync)
     assert not isinstance(plain, InSync)
-    passes = fault in (Fault.UNAVAILABLE, Fault.ABORTED, Fault.QUOTA_EXCEEDED)
-    assert ("spec.deletionPolicy to Abandon" in outcome.message) is not passes
+    transient = fault in (Fault.UNAVAILABLE, Fault.ABORTED, Fault.QUOTA_EXCEEDED)
+    assert ("spec.deletionPolicy to Abandon" in outcome.message) is not transient
     assert replace(outcome, message=plain.message) == plain
 
 

@@ -7,7 +7,7 @@ from cloudrun_identity.reconcile.preconditions import Allowed, Blocked, check_pr
 from tests.unit.controllers.cluster_state import IDENTITY, PROJECT, FakeWorld, identity, parsed, project
 
 
-def stopped(*args: object, **kwargs: object) -> Blocked:
+def blocked(*args: object, **kwargs: object) -> Blocked:
     allowed = check_preconditions(*args, **kwargs)
     assert isinstance(allowed, Blocked)
     return allowed
@@ -30,7 +30,7 @@ def test_observe_applies_if_the_object_or_its_project_says_so(own: str, projects
 
 
 def test_missing_project_is_waited_for() -> None:
-    allowed = stopped(identity(), FakeWorld())
+    allowed = blocked(identity(), FakeWorld())
     assert isinstance(allowed.outcome, Waiting)
     assert allowed.outcome.reason is Reason.DEPENDENCY_NOT_FOUND
     assert allowed.unresolved == "spec.projectRef: ManagedProject payments-prod does not exist"
@@ -39,7 +39,7 @@ def test_missing_project_is_waited_for() -> None:
 def test_invalid_project_is_reported_as_invalid() -> None:
     cluster = FakeWorld()
     cluster.unreadable = {project_key("payments-prod")}
-    allowed = stopped(identity(), cluster)
+    allowed = blocked(identity(), cluster)
     message = "ManagedProject payments-prod is invalid; correct it as its Ready condition says"
     assert allowed.outcome == Waiting(Reason.DEPENDENCY_NOT_READY, f"spec.projectRef: {message}")
     assert allowed.unresolved == f"spec.projectRef: {message}"
@@ -49,12 +49,12 @@ def test_invalid_project_is_reported_as_invalid() -> None:
 
 
 @pytest.mark.parametrize(
-    ("own", "projects", "who"),
+    ("own", "projects", "cause"),
     [(True, False, "spec.suspend is true"), (False, True, "ManagedProject payments-prod is suspended")],
 )
-def test_suspend_of_the_object_or_its_project_pauses(own: bool, projects: bool, who: str) -> None:
-    allowed = stopped(identity(suspend=own), FakeWorld(project(suspend=projects)))
-    assert allowed.outcome == Paused(Reason.SUSPENDED, f"{who}: nothing is read or written")
+def test_suspend_of_the_object_or_its_project_pauses(own: bool, projects: bool, cause: str) -> None:
+    allowed = blocked(identity(suspend=own), FakeWorld(project(suspend=projects)))
+    assert allowed.outcome == Paused(Reason.SUSPENDED, f"{cause}: nothing is read or written")
 
 
 @pytest.mark.parametrize(
@@ -111,26 +111,26 @@ def test_recorded_owner_of_a_role_wins_over_an_older_object() -> None:
 
 def test_changed_project_reference_is_a_conflict() -> None:
     moved = identity(IDENTITY + "status: {projectID: another-project}\n")
-    allowed = stopped(moved, FakeWorld(project()))
+    allowed = blocked(moved, FakeWorld(project()))
     assert isinstance(allowed.outcome, Refused)
     assert allowed.outcome.reason is Reason.CONFLICT
 
 
 def test_namespace_that_is_not_admitted_is_denied() -> None:
-    stranger = identity(IDENTITY.replace("namespace: payments", "namespace: stranger"))
-    allowed = stopped(stranger, FakeWorld(project(), namespaces=["payments", "stranger"]))
+    other = identity(IDENTITY.replace("namespace: payments", "namespace: other"))
+    allowed = blocked(other, FakeWorld(project(), namespaces=["payments", "other"]))
     assert isinstance(allowed.outcome, Refused)
     assert allowed.outcome.reason is Reason.DENIED_BY_GUARDRAIL
-    assert allowed.unresolved == allowed.outcome.message, "a reference resolves where it admits the object"
+    assert allowed.unresolved == allowed.outcome.message, "a reference resolves only if it admits the object"
 
 
 def test_namespace_missing_from_the_cache_is_waited_for() -> None:
-    """Objects and their namespace come by different watches, in either order."""
-    allowed = stopped(identity(), FakeWorld(project(), namespaces=["shop"]))
+    """Objects and their namespace arrive by different watches, in either order."""
+    allowed = blocked(identity(), FakeWorld(project(), namespaces=["shop"]))
     assert isinstance(allowed.outcome, Waiting)
     assert "payments" in allowed.outcome.message
     assert allowed.transient
-    assert allowed.unresolved, "what stands is neither released nor repaired"
+    assert allowed.unresolved, "existing grants are neither released nor repaired"
 
 
 DENIED = """
@@ -143,9 +143,9 @@ status:
 
 @pytest.mark.parametrize(("status", "transient"), [(DENIED, False), ("", True)])
 def test_project_that_is_not_ready_is_waited_for(status: str, transient: bool) -> None:
-    """One that nobody has looked at yet is about to be: that is not worth a status."""
+    """A project before its first reconcile is about to become ready: no status is written meanwhile."""
     unready = PROJECT.replace('status: {projectNumber: "417203958816"}', status)
-    allowed = stopped(identity(), FakeWorld(project(unready)))
+    allowed = blocked(identity(), FakeWorld(project(unready)))
     assert isinstance(allowed.outcome, Waiting)
     assert allowed.outcome.reason is Reason.DEPENDENCY_NOT_READY
     assert allowed.unresolved == (
@@ -162,7 +162,7 @@ def test_project_in_deletion_still_serves_its_objects() -> None:
 def test_project_depends_on_no_other_object() -> None:
     unready = project(PROJECT.replace('status: {projectNumber: "417203958816"}', ""))
     assert check_preconditions(unready, FakeWorld()) == Allowed(unready, observe=False)
-    assert isinstance(stopped(project(suspend=True), FakeWorld()).outcome, Paused)
+    assert isinstance(blocked(project(suspend=True), FakeWorld()).outcome, Paused)
 
 
 def test_second_project_with_the_same_id_is_a_conflict() -> None:
@@ -174,5 +174,5 @@ def test_second_project_with_the_same_id_is_a_conflict() -> None:
     )
     cluster = FakeWorld(younger, elder)
     cluster.rivalry = {ObjectKey.of(younger): [elder], ObjectKey.of(elder): [younger]}
-    assert isinstance(stopped(younger, cluster).outcome, Refused)
+    assert isinstance(blocked(younger, cluster).outcome, Refused)
     assert isinstance(check_preconditions(elder, cluster), Allowed)

@@ -1,4 +1,4 @@
-"""Who the members that a spec names are."""
+"""Resolution of the members that a spec names."""
 
 from typing import Any
 
@@ -20,10 +20,10 @@ def resolve(
     return Members(cluster, namespace).resolve(Member.model_validate(member), "spec.members[0]")
 
 
-def nobody(member: dict[str, Any], cluster: FakeWorld, namespace: str = "payments") -> Outcome:
-    holder = resolve(member, cluster, namespace)
-    assert isinstance(holder, Unresolved)
-    return holder.outcome
+def unresolved(member: dict[str, Any], cluster: FakeWorld, namespace: str = "payments") -> Outcome:
+    found = resolve(member, cluster, namespace)
+    assert isinstance(found, Unresolved)
+    return found.outcome
 
 
 def test_principal_is_normalized() -> None:
@@ -41,19 +41,19 @@ def test_email_of_a_declared_identity_resolves_to_that_identity() -> None:
     cluster = FakeWorld(project(), identity(), accounts=[record()])
     named = resolve({"principal": f"serviceAccount:{EMAIL.upper()}"}, cluster)
     assert named == resolve({"identityRef": {"name": "checkout"}}, cluster)
-    stranger = nobody({"principal": f"serviceAccount:{EMAIL}"}, cluster, namespace="shop")
-    assert isinstance(stranger, Refused)
+    other = unresolved({"principal": f"serviceAccount:{EMAIL}"}, cluster, namespace="shop")
+    assert isinstance(other, Refused)
 
 
 @pytest.mark.parametrize("accounts", [[], [record(unique_id="")]])
 def test_identity_without_a_settled_account_is_waited_for(accounts: list[Any]) -> None:
-    outcome = nobody({"identityRef": {"name": "checkout"}}, FakeWorld(identity(), accounts=accounts))
+    outcome = unresolved({"identityRef": {"name": "checkout"}}, FakeWorld(identity(), accounts=accounts))
     assert isinstance(outcome, Waiting)
     assert outcome.reason is Reason.DEPENDENCY_NOT_READY
 
 
 def test_missing_identity_is_waited_for() -> None:
-    outcome = nobody({"identityRef": {"name": "checkout"}}, FakeWorld())
+    outcome = unresolved({"identityRef": {"name": "checkout"}}, FakeWorld())
     assert outcome == Waiting(
         Reason.DEPENDENCY_NOT_FOUND, "spec.members[0]: CloudRunIdentity payments/checkout does not exist"
     )
@@ -62,7 +62,7 @@ def test_missing_identity_is_waited_for() -> None:
 def test_identity_of_another_namespace_must_allow_the_reference() -> None:
     member = {"identityRef": {"name": "checkout", "namespace": "payments"}}
     closed = FakeWorld(identity(), accounts=[record()])
-    outcome = nobody(member, closed, namespace="shop")
+    outcome = unresolved(member, closed, namespace="shop")
     assert isinstance(outcome, Refused)
     assert outcome.reason is Reason.DENIED_BY_GUARDRAIL
     opened = FakeWorld(identity(allowedNamespaces=["shop"]), accounts=[record()])
@@ -74,14 +74,14 @@ def test_service_agent_requires_a_project_that_admits_the_namespace() -> None:
     assert resolve(member, FakeWorld(project())) == GrantMember(
         "serviceAccount:service-417203958816@serverless-robot-prod.iam.gserviceaccount.com"
     )
-    missing, stranger = nobody(member, FakeWorld()), nobody(member, FakeWorld(project()), "stranger")
-    unready = nobody(
+    missing, other = unresolved(member, FakeWorld()), unresolved(member, FakeWorld(project()), "other")
+    unready = unresolved(
         member, FakeWorld(project(PROJECT.replace('status: {projectNumber: "417203958816"}', "")))
     )
     assert isinstance(missing, Waiting)
     assert missing.reason is Reason.DEPENDENCY_NOT_FOUND
-    assert isinstance(stranger, Refused)
-    assert stranger.reason is Reason.DENIED_BY_GUARDRAIL
+    assert isinstance(other, Refused)
+    assert other.reason is Reason.DENIED_BY_GUARDRAIL
     assert isinstance(unready, Waiting)
     assert unready.reason is Reason.DEPENDENCY_NOT_READY
 
@@ -94,34 +94,34 @@ def test_kubernetes_service_account_is_in_the_pool_of_its_project() -> None:
             "serviceAccount": "prefect",
         }
     }
-    assert outside(user, FakeWorld(project())) == GrantMember(
+    assert workload_identity_user(user, FakeWorld(project())) == GrantMember(
         "serviceAccount:payments-prod-1234.svc.id.goog[jobs/prefect]"
     )
-    missing = outside(user, FakeWorld())
+    missing = workload_identity_user(user, FakeWorld())
     assert isinstance(missing, Unresolved)
     assert missing.text == "payments-prod[jobs/prefect]"
     assert missing.outcome == Waiting(
         Reason.DEPENDENCY_NOT_FOUND,
         "spec.workloadIdentityUsers[0].kubernetes.projectRef: ManagedProject payments-prod does not exist",
     )
-    stranger = outside(user, FakeWorld(project()), "stranger")
-    assert isinstance(stranger, Unresolved)
-    assert isinstance(stranger.outcome, Refused)
+    other = workload_identity_user(user, FakeWorld(project()), "other")
+    assert isinstance(other, Unresolved)
+    assert isinstance(other.outcome, Refused)
 
 
 def test_principal_of_a_workload_identity_pool_is_unchanged() -> None:
     pool = "principal://iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/ci/subject/main"
-    assert outside({"principal": pool}, FakeWorld()) == GrantMember(pool)
+    assert workload_identity_user({"principal": pool}, FakeWorld()) == GrantMember(pool)
 
 
 def test_service_agent_of_a_suspended_project_is_waited_for() -> None:
     member = {"cloudRunServiceAgentOf": {"projectRef": {"name": "payments-prod"}}}
-    outcome = nobody(member, FakeWorld(project(suspend=True)))
+    outcome = unresolved(member, FakeWorld(project(suspend=True)))
     assert isinstance(outcome, Waiting)
     assert outcome.reason is Reason.DEPENDENCY_NOT_READY
 
 
-def outside(
+def workload_identity_user(
     user: dict[str, Any], cluster: FakeWorld, namespace: str = "payments"
 ) -> GrantMember | Unresolved:
     parsed = WorkloadIdentityUser.model_validate(user)

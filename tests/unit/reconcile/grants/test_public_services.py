@@ -1,4 +1,4 @@
-"""Services that let in everybody, whoever is granted the role to call them."""
+"""Detection of services that allow unauthenticated invocation."""
 
 from dataclasses import replace
 
@@ -22,11 +22,11 @@ from tests.unit.controllers.cluster_state import PROJECT, FakeWorld, project
 
 CHECKOUT = Target(TargetKind.SERVICE, "payments-prod-1234", "europe-west1", "checkout")
 SERVICE = Workload(WorkloadKind.SERVICE, "payments-prod-1234", "europe-west1", "checkout")
-LENT = project()
+DELEGATED = project()
 
 
 class Services:
-    """A list of services that all share."""
+    """A shared list of services, or the error of reading it."""
 
     def __init__(self, state: WorkloadState | None, error: Fault | None = None) -> None:
         self._state = state
@@ -40,9 +40,9 @@ class Services:
 
 
 def called(
-    target: Target | Unresolved = CHECKOUT, role: str = INVOKER, lender: ManagedProject = LENT
+    target: Target | Unresolved = CHECKOUT, role: str = INVOKER, delegated: ManagedProject = DELEGATED
 ) -> tuple[Workload, ...]:
-    return invoked_services([(target, role, lender)] * 2, "payments", FakeWorld(LENT))
+    return invoked_services([(target, role, delegated)] * 2, "payments", FakeWorld(DELEGATED))
 
 
 def test_service_with_an_invoker_grant_is_checked() -> None:
@@ -55,9 +55,9 @@ def test_service_with_an_invoker_grant_is_checked() -> None:
         (CHECKOUT, "roles/run.viewer"),
         (replace(CHECKOUT, kind=TargetKind.JOB), INVOKER),
         (Unresolved("Service of ManagedProject shared", InSync()), INVOKER),
-        (replace(CHECKOUT, name="somebody-elses"), INVOKER),
+        (replace(CHECKOUT, name="of-another-team"), INVOKER),
     ],
-    ids=["another role", "a job", "nowhere", "not to be used"],
+    ids=["another role", "a job", "unresolved", "outside the guardrails"],
 )
 def test_other_targets_and_roles_are_not_checked(target: Target | Unresolved, role: str) -> None:
     assert called(target, role) == ()
@@ -66,8 +66,8 @@ def test_other_targets_and_roles_are_not_checked(target: Target | Unresolved, ro
 def test_guardrails_of_the_target_project_decide_what_is_checked() -> None:
     there = replace(CHECKOUT, project_id="shared-1234")
     shared = PROJECT.replace("payments-prod", "shared")
-    assert called(there, lender=project(shared)) == (replace(SERVICE, project_id="shared-1234"),)
-    assert called(there, lender=project(shared, guardrails={"workloads": [{"names": ["x"]}]})) == ()
+    assert called(there, delegated=project(shared)) == (replace(SERVICE, project_id="shared-1234"),)
+    assert called(there, delegated=project(shared, guardrails={"workloads": [{"names": ["x"]}]})) == ()
 
 
 @pytest.mark.parametrize(
