@@ -1,4 +1,4 @@
-"""An attachment, the world it stands in, and a workload that runs as it should."""
+"""An attachment, the cluster with its identity, and a workload that runs as declared."""
 
 from dataclasses import replace
 from typing import Any, cast
@@ -40,7 +40,7 @@ ELSEWHERE = replace(ROLLED_OUT, service_account=OLD)
 
 
 def attachment(status: dict[str, Any] | None = None, **spec: Any) -> IdentityAttachment:
-    """The attachment with this status, which speaks of its present generation."""
+    """Return the attachment with this status, which is about its current generation."""
     text = ATTACHMENT
     if status is not None:
         text += yaml.safe_dump({"status": {"observedGeneration": 1, **status}})
@@ -58,5 +58,5 @@ def want(obj: IdentityAttachment | None = None, cluster: FakeWorld = WORLD) -> A
 
 
 def attachment_records() -> AttachmentRecords:
-    """Records that nobody has written any of yet."""
+    """Return attachment records over an empty ledger."""
     return AttachmentRecords(Ledgers(InMemoryClient(), "operator"))

@@ -14,7 +14,7 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 class Recorder:
-    """Keeps Events and counts nothing."""
+    """Records Events, and ignores counts of drift."""
 
     def __init__(self) -> None:
         self.reasons: list[str] = []
@@ -32,7 +32,7 @@ class Recorder:
 
 
 class Releases:
-    """Releases that end as a test says, and notes on whether they abandon."""
+    """Release of grants with the outcome that a test sets. Records whether it abandons them."""
 
     def __init__(self, outcome: Outcome | None = None) -> None:
         self.outcome = outcome or InSync()
@@ -52,7 +52,7 @@ async def carried_out(
     recorder: Recorder | None = None,
     release: Releases | None = None,
 ) -> Progress[Any]:
-    """Observe, plan and execute for the object of `want`."""
+    """Observe, plan and execute for the object of `want`; return the progress."""
     recorder = recorder or Recorder()
     executor = CloudExecutor(EventReporter(recorder, recorder))
     seen = await resource.observe(want, max_age)

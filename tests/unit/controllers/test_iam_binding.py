@@ -42,7 +42,7 @@ def target(obj: IAMBinding, cluster: FakeWorld = WORLD) -> Target:
     return want.target
 
 
-def stopped(obj: IAMBinding, cluster: FakeWorld) -> Blocked:
+def blocked(obj: IAMBinding, cluster: FakeWorld) -> Blocked:
     want = resolve(obj, cluster)
     assert isinstance(want, Blocked)
     return want
@@ -93,17 +93,17 @@ def test_email_of_a_declared_identity_is_owned_by_that_identity() -> None:
     ],
 )
 def test_target_without_a_settled_account_is_waited_for(cluster: FakeWorld, reason: Reason) -> None:
-    stop = stopped(binding(BINDING, target=ON_ACCOUNT), cluster)
-    assert isinstance(stop.outcome, Waiting)
-    assert stop.outcome.reason is reason
-    assert stop.unresolved.startswith("spec.target.identityRef: ")
+    found = blocked(binding(BINDING, target=ON_ACCOUNT), cluster)
+    assert isinstance(found.outcome, Waiting)
+    assert found.outcome.reason is reason
+    assert found.unresolved.startswith("spec.target.identityRef: ")
 
 
 def test_binding_on_an_account_of_another_project_is_refused() -> None:
     elsewhere = FakeWorld(identity(projectRef={"name": "another"}), accounts=[record()])
-    stop = stopped(binding(BINDING, target=ON_ACCOUNT), elsewhere)
-    assert isinstance(stop.outcome, Refused)
-    assert stop.outcome.reason is Reason.INVALID_SPEC
+    found = blocked(binding(BINDING, target=ON_ACCOUNT), elsewhere)
+    assert isinstance(found.outcome, Refused)
+    assert found.outcome.reason is Reason.INVALID_SPEC
 
 
 def test_every_member_is_a_requested_grant() -> None:
@@ -135,7 +135,7 @@ def test_status_shows_the_declared_target_role_and_member_count() -> None:
 
 
 class Services:
-    """The list of services that all share: one, which allows unauthenticated invocation."""
+    """A shared list with one service, which allows unauthenticated invocation."""
 
     def __init__(self) -> None:
         self.ages: list[float] = []
@@ -161,7 +161,7 @@ async def test_issue_reports_a_service_that_allows_unauthenticated_calls() -> No
         in issue
     )
     assert "--invoker-iam-check" in issue
-    assert services.ages == [300.0], "an edit asks for no list of its own"
+    assert services.ages == [300.0], "an edit accepts a cached list"
 
 
 async def test_service_outside_the_guardrails_is_not_read() -> None:

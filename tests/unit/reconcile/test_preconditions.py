@@ -38,7 +38,7 @@ def test_missing_project_is_waited_for() -> None:
 
 def test_invalid_project_is_reported_as_invalid() -> None:
     cluster = FakeWorld()
-    cluster.unreadable = {project_key("payments-prod")}
+    cluster.invalid = {project_key("payments-prod")}
     allowed = blocked(identity(), cluster)
     message = "ManagedProject payments-prod is invalid; correct it as its Ready condition says"
     assert allowed.outcome == Waiting(Reason.DEPENDENCY_NOT_READY, f"spec.projectRef: {message}")
@@ -75,7 +75,7 @@ def test_oldest_of_conflicting_objects_is_allowed_then_the_smaller_uid(
         .replace("generation: 1", f"generation: 1, creationTimestamp: '{others}'")
     )
     cluster = FakeWorld(project(), me, other)
-    cluster.rivalry = {ObjectKey.of(me): [other]}
+    cluster.declarers = {ObjectKey.of(me): [other]}
     allowed = check_preconditions(me, cluster)
     assert isinstance(allowed, Allowed) is wins
     if isinstance(allowed, Blocked):
@@ -101,7 +101,7 @@ def test_recorded_owner_of_a_role_wins_over_an_older_object() -> None:
 
     def allowed(*records: LedgerRole) -> Allowed | Blocked:
         cluster = FakeWorld(project(), mine, older, roles=records)
-        cluster.rivalry = {ObjectKey.of(mine): [older]}
+        cluster.declarers = {ObjectKey.of(mine): [older]}
         return check_preconditions(mine, cluster)
 
     assert isinstance(allowed(record), Allowed)
@@ -173,6 +173,6 @@ def test_second_project_with_the_same_id_is_a_conflict() -> None:
         PROJECT.replace("generation: 1", "generation: 1, creationTimestamp: '2026-01-01T00:00:00Z'")
     )
     cluster = FakeWorld(younger, elder)
-    cluster.rivalry = {ObjectKey.of(younger): [elder], ObjectKey.of(elder): [younger]}
+    cluster.declarers = {ObjectKey.of(younger): [elder], ObjectKey.of(elder): [younger]}
     assert isinstance(blocked(younger, cluster).outcome, Refused)
     assert isinstance(check_preconditions(elder, cluster), Allowed)

@@ -163,7 +163,7 @@ async def test_nothing_is_put_back_in_another_project_than_it_was_moved_in() -> 
 async def test_without_its_project_nothing_is_put_back(unreadable: set[ObjectKey], reason: Reason) -> None:
     cloud: Any = FakeCloud(ROLLED_OUT)
     records, cluster = attachment_records(), FakeWorld()
-    cluster.unreadable = unreadable
+    cluster.invalid = unreadable
     await records.moving(RESTORED, replace(ROLLED_OUT, service_account=OLD), EMAIL)
     outcome = await Restoration(cloud, cloud, records, cloud, lambda step: None).restore(RESTORED, cluster)
     assert isinstance(outcome, Waiting)

@@ -59,8 +59,8 @@ def held_for(*owners: str) -> Ledger:
 
 
 async def audited(run: FakeRun, *locations: str) -> WorkloadAudit:
-    shelf = inventory(FakeServiceAccounts(), run, lambda: 1.0)
-    return await audit_workloads(shelf, "payments-prod-1234", locations, 0.0)
+    listed = inventory(FakeServiceAccounts(), run, lambda: 1.0)
+    return await audit_workloads(listed, "payments-prod-1234", locations, 0.0)
 
 
 def test_locations_are_those_of_the_spec_or_else_those_of_the_objects() -> None:
@@ -117,10 +117,10 @@ def test_service_agent_is_ready_once_cloud_run_is_enabled(
 def test_grant_is_an_orphan_only_if_its_owner_is_missing() -> None:
     delegated = project()
     cluster = FakeWorld(delegated, binding(BINDING))
-    cluster.held = [held_for(WEB, "IAMBinding/payments/gone/u-gone")]
+    cluster.stored_ledgers = [held_for(WEB, "IAMBinding/payments/former/u-former")]
     [orphan] = orphans(delegated, cluster, NOW)
     assert orphan.resource == HOME.full_name
-    assert orphan.reason == "granted for IAMBinding payments/gone, which is deleted"
+    assert orphan.reason == "granted for IAMBinding payments/former, which is deleted"
     assert orphan.since == NOW
 
 
@@ -143,7 +143,7 @@ def test_resources_of_deleted_objects_are_orphans() -> None:
         service_account=EMAIL,
     )
     cluster = FakeWorld(project())
-    cluster.held = [
+    cluster.stored_ledgers = [
         Ledger.of(HOME).with_role(role).with_role(role.replace(role_id="former", state=RoleState.DELETED)),
         Ledger.of(account).with_account(record()).with_key_ring(KeyRing({key.id: key})),
         Ledger.of(service).with_attachment(moved),
@@ -155,7 +155,7 @@ def test_resources_of_deleted_objects_are_orphans() -> None:
         (service.full_name, "created for IdentityAttachment payments/web, which is deleted"),
     }
     there = FakeWorld(project(), identity())
-    there.held = [Ledger.of(account).with_account(record())]
+    there.stored_ledgers = [Ledger.of(account).with_account(record())]
     assert orphans(project(), there, NOW) == ()
 
 
@@ -163,7 +163,7 @@ def test_abandoned_account_is_an_orphan_since_its_abandonment() -> None:
     account = Target(TargetKind.SERVICE_ACCOUNT, "payments-prod-1234", name=EMAIL)
     left = record(owner="", abandoned=Abandonment(reason="a service runs as it", time=NOW))
     cluster = FakeWorld(project())
-    cluster.held = [Ledger.of(account).with_account(left)]
+    cluster.stored_ledgers = [Ledger.of(account).with_account(left)]
     [orphan] = orphans(project(), cluster, NOW + timedelta(hours=1))
     assert (orphan.resource, orphan.reason) == (account.full_name, "a service runs as it")
     assert orphan.since == NOW
@@ -171,20 +171,20 @@ def test_abandoned_account_is_an_orphan_since_its_abandonment() -> None:
 
 def test_grant_of_a_recreated_object_is_no_orphan() -> None:
     cluster = FakeWorld(project(), binding(BINDING))
-    cluster.held = [held_for("IAMBinding/payments/web/u-former")]
+    cluster.stored_ledgers = [held_for("IAMBinding/payments/web/u-former")]
     assert orphans(project(), cluster, NOW) == ()
 
 
 def test_orphan_keeps_the_time_of_its_detection() -> None:
     delegated, cluster = project(), FakeWorld(project())
-    cluster.held = [held_for(WEB)]
+    cluster.stored_ledgers = [held_for(WEB)]
     first = orphans(delegated, cluster, NOW)
     known = delegated.model_copy(update={"status": delegated.status.model_copy(update={"orphans": first})})
     assert orphans(known, cluster, NOW + timedelta(hours=1)) == first
 
 
-def crowded(grants: int, *, foreign: int = 0, roles: int = 0) -> Ledger:
-    """The project's policy, two thirds of it held for one namespace and one third for another."""
+def ledger_with(grants: int, *, unmanaged: int = 0, roles: int = 0) -> Ledger:
+    """Return the ledger of the project, with two thirds of the grants for one namespace."""
     namespaces = ("payments", "payments", "shop")
     members = [replace(SQL, member=f"user:u{number}@example.com") for number in range(grants)]
     entries = {
@@ -195,20 +195,21 @@ def crowded(grants: int, *, foreign: int = 0, roles: int = 0) -> Ledger:
         role_id="r", owner="shop/r", owner_uid="u", origin=Origin.CREATED, state=RoleState.PRESENT
     )
     return Ledger.of(HOME, entries).replace(
-        roles=tuple(role.replace(role_id=f"r{number}") for number in range(roles)), unmanaged_members=foreign
+        roles=tuple(role.replace(role_id=f"r{number}") for number in range(roles)),
+        unmanaged_members=unmanaged,
     )
 
 
 def test_warning_about_a_full_policy_lists_grants_per_namespace() -> None:
-    assert list(capacity_warnings([crowded(1200, foreign=149)])) == []
-    assert list(capacity_warnings([crowded(1200, foreign=150)])) == [
+    assert list(capacity_warnings([ledger_with(1200, unmanaged=149)])) == []
+    assert list(capacity_warnings([ledger_with(1200, unmanaged=150)])) == [
         "Project payments-prod-1234 has 1350 of 1500 grants: "
         "800 of namespace payments, 400 of namespace shop, 150 unmanaged"
     ]
 
 
 def test_warning_about_too_many_custom_roles_lists_the_namespaces() -> None:
-    assert list(capacity_warnings([crowded(0, roles=269)])) == []
-    assert list(capacity_warnings([crowded(0, roles=270)])) == [
+    assert list(capacity_warnings([ledger_with(0, roles=269)])) == []
+    assert list(capacity_warnings([ledger_with(0, roles=270)])) == [
         "Project payments-prod-1234 has 270 of 300 custom roles: 270 of namespace shop"
     ]

@@ -51,8 +51,8 @@ async def test_invisible_project_is_reported_with_field_and_remedy() -> None:
 
 
 async def test_project_in_deletion_is_reported_as_not_found() -> None:
-    gone = Project("payments-prod-1234", "42", "Payments", active=False)
-    outcome = await applied(ProjectSeen(gone))
+    deleted_project = Project("payments-prod-1234", "42", "Payments", active=False)
+    outcome = await applied(ProjectSeen(deleted_project))
     assert isinstance(outcome, Failing)
     assert outcome.reason is Reason.DEPENDENCY_NOT_FOUND
 
@@ -106,7 +106,7 @@ async def test_deletion_ends_for_an_unused_or_uninstalled_project() -> None:
 
 
 class FakeOrgPolicies:
-    """One project's policy; `fault` fails whatever is done with it."""
+    """The organization policy of one project; `fault` is the error of every call."""
 
     def __init__(self, *, allowed: bool = False, fault: Fault | None = None) -> None:
         self.allowed = allowed
