@@ -197,7 +197,7 @@ spec: {identityRef: {name: orders}, secretName: orders-key}
             "~ service account: 123456789012-compute@developer.gserviceaccount.com → "
             "orders@shop-1234.iam.gserviceaccount.com"
         ],
-        "IdentityKey payments/orders": ["+ key: absent → made"],
+        "IdentityKey payments/orders": ["+ key: absent → created"],
     }
     assert plan.blockers == ()
 

@@ -10,11 +10,20 @@ from dataclasses import dataclass
 from cloudrun_identity.api import (
     CustomRole,
     IAMBinding,
+    IdentityAttachment,
+    IdentityKey,
     ManagedProject,
 )
 from cloudrun_identity.controllers.cloud_run_identity.propagation import PropagationTracker
 from cloudrun_identity.controllers.custom_role.controller import CustomRoleController
 from cloudrun_identity.controllers.iam_binding import IAMBindingController
+from cloudrun_identity.controllers.identity_attachment.attachment_records import AttachmentRecords
+from cloudrun_identity.controllers.identity_attachment.controller import IdentityAttachmentController
+from cloudrun_identity.controllers.identity_attachment.preflight import Preflight
+from cloudrun_identity.controllers.identity_key.assumption import KeyAssumption
+from cloudrun_identity.controllers.identity_key.controller import IdentityKeyController
+from cloudrun_identity.controllers.identity_key.execution import KeyExecution
+from cloudrun_identity.controllers.identity_key.key_records import KeyRecords
 from cloudrun_identity.controllers.managed_project.controller import ManagedProjectController
 from cloudrun_identity.gcp.client_pool import ClientPool
 from cloudrun_identity.gcp.custom_roles import CustomRoles
@@ -36,7 +45,7 @@ from cloudrun_identity.reconcile.kind_reconciler import KindReconciler
 from cloudrun_identity.reconcile.reconciler import AnyKindReconciler
 from cloudrun_identity.reconcile.status_records import Records
 
-from .hooks import now
+from .hooks import key_clock, now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,9 +144,33 @@ def custom_role(parts: KindParts) -> AnyKindReconciler:
     return KindReconciler(kind, parts.deps, parts.executor, parts.finisher, resource=kind)
 
 
+def identity_attachment(parts: KindParts) -> AnyKindReconciler:
+    """Build the reconciler of IdentityAttachments."""
+    cloud = parts.cloud
+    kind = IdentityAttachmentController(
+        cloud.run,
+        cloud.inventory,
+        Preflight(cloud.inventory, cloud.permission_checks),
+        AttachmentRecords(parts.ledgers),
+        parts.records,
+        parts.checkpoint,
+    )
+    return KindReconciler(kind, parts.deps, parts.executor, parts.finisher, resource=kind)
+
+
+def identity_key(parts: KindParts) -> AnyKindReconciler:
+    """Build the reconciler of IdentityKeys."""
+    records = KeyRecords(parts.ledgers)
+    execution = KeyExecution(parts.cloud.keys, parts.secrets, records, key_clock(), parts.checkpoint)
+    kind = IdentityKeyController(execution, KeyAssumption(records))
+    return KindReconciler(kind, parts.deps, parts.executor, parts.finisher, resource=kind)
+
+
 KINDS: Mapping[str, Callable[[KindParts], AnyKindReconciler]] = {
     ManagedProject.__name__: managed_project,
     IAMBinding.__name__: iam_binding,
     CustomRole.__name__: custom_role,
+    IdentityAttachment.__name__: identity_attachment,
+    IdentityKey.__name__: identity_key,
 }
 """The function that builds the reconciler of each kind."""

@@ -58,15 +58,16 @@ class CloudExecutor:
     ) -> Executed[Seen]:
         """Execute one action; raises GoogleError."""
         executed = await resource.execute(action, want, seen)
-        if action.verb and executed.written and executed.outcome is None:
-            log_mutation(action)
-        if executed.outcome is None and (event := action.event):
-            self._event_reporter.record(obj, event)
+        if executed.outcome is None and executed.written:
+            if action.verb:
+                log_mutation(action, executed.resource or action.resource)
+            if event := action.event:
+                self._event_reporter.record(obj, event)
         return executed
 
 
-def log_mutation(action: Action) -> None:
-    """Write the line of the mutation log for an executed action."""
+def log_mutation(action: Action, resource: str) -> None:
+    """Write the line of the mutation log for an action that was executed on the resource."""
     before = ", ".join(f"{change.field} {change.before or 'unset'}" for change in action.changes)
     after = ", ".join(f"{change.field} {change.after or 'unset'}" for change in action.changes)
-    write_mutation(action.verb, action.resource, before=before, after=after)
+    write_mutation(action.verb, resource, before=before, after=after)

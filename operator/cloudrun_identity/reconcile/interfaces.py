@@ -47,7 +47,9 @@ class Executed(Generic[Seen]):
     outcome: Outcome | None = None
     """Outcome that ends the reconcile; None to plan again and go on."""
     written: bool = True
-    """False if the action found nothing left to write, so that it does not enter the mutation log."""
+    """False if the action found nothing left to write, so that it is neither logged nor reported."""
+    resource: str = ""
+    """Full name of the resource, if only the reply shows it; empty for that of the action."""
 
 
 class Kind(Protocol[Obj, Want, Seen]):

@@ -6,7 +6,8 @@ from typing import Any, cast
 import yaml
 
 from cloudrun_identity.api import IdentityAttachment, WorkloadKind
-from cloudrun_identity.controllers.identity_attachment.attachment import AttachmentWant, resolved
+from cloudrun_identity.controllers.identity_attachment.attachment import AttachmentWant
+from cloudrun_identity.controllers.identity_attachment.attachment import resolve as resolve_attachment
 from cloudrun_identity.controllers.identity_attachment.attachment_records import AttachmentRecords
 from cloudrun_identity.gcp.workloads import Workload
 from cloudrun_identity.ledger.store import Ledgers
@@ -48,7 +49,7 @@ def attachment(status: dict[str, Any] | None = None, **spec: Any) -> IdentityAtt
 
 
 def resolve(obj: IdentityAttachment, cluster: FakeWorld = WORLD) -> AttachmentWant | Blocked:
-    return resolved(obj, Allowed(project(), observe=False), cluster)
+    return resolve_attachment(obj, Allowed(project(), observe=False), cluster)
 
 
 def want(obj: IdentityAttachment | None = None, cluster: FakeWorld = WORLD) -> AttachmentWant:

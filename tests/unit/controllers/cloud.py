@@ -170,7 +170,7 @@ class FakeRun:
     async def list(self, project_id: str, location: str, kind: WorkloadKind) -> list[WorkloadState]:
         self.looked_at.add((project_id, location))
         if location in self.unreadable:
-            raise fault(Fault.PERMISSION_DENIED, "permission denied")
+            raise fault(Fault.PERMISSION_DENIED, "you may not look")
         if kind is not WorkloadKind.SERVICE:
             return []
         return [
@@ -185,7 +185,7 @@ class FakeRun:
 
     async def revision_account(self, workload: Workload, revision: str) -> str:
         if self.revisions[revision] == "forbidden":
-            raise fault(Fault.PERMISSION_DENIED, "permission denied")
+            raise fault(Fault.PERMISSION_DENIED, "you may not look")
         return self.revisions[revision]
 
     async def running_executions(self, project_id: str, location: str) -> tuple[Execution, ...]:

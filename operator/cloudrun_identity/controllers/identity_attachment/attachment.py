@@ -1,10 +1,25 @@
-"""What an IdentityAttachment comes to: which workload is to run as which account, if guardrails admit it."""
+"""An IdentityAttachment as declared, and its workload as seen.
 
-from dataclasses import dataclass, replace
+`resolve` finds the workload and the account, and checks that the guardrails admit both.
+"""
 
-from cloudrun_identity.api import EffectiveCrossProjectUsage, IdentityAttachment, ManagedProject, Reason
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
+
+from cloudrun_identity.api import (
+    EffectiveCrossProjectUsage,
+    IdentityAttachment,
+    LedgerAttachment,
+    ManagedProject,
+    Move,
+    PreflightCheck,
+    Reason,
+)
+from cloudrun_identity.controllers.cross_project import Account
+from cloudrun_identity.gcp.run import Operation
 from cloudrun_identity.gcp.service_accounts import project_id_of_email
-from cloudrun_identity.gcp.workloads import Workload
+from cloudrun_identity.gcp.workloads import Workload, WorkloadState
 from cloudrun_identity.iam.admission import (
     Admitted,
     Decision,
@@ -14,6 +29,7 @@ from cloudrun_identity.iam.admission import (
     may_use_project,
     may_use_workload,
 )
+from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.principals import email as email_of
 from cloudrun_identity.iam.principals import lower_email
 from cloudrun_identity.reconcile.cluster_state import ClusterState
@@ -24,50 +40,91 @@ from cloudrun_identity.reconcile.references import Unresolved
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
-    """A service account to run as.
-
-    `project_id` is where it lives, empty where nothing tells. `identity` and `managed_project` name the
-    objects that declare it and that lend its project, empty where there are none. `cross_project_usage` says
-    whether its project lets other projects run as its accounts.
-    """
-
-    email: str
-    project_id: str
-    identity: DeclaredIdentity | None = None
-    managed_project: str = ""
-    cross_project_usage: EffectiveCrossProjectUsage = EffectiveCrossProjectUsage.UNKNOWN
-
-
-@dataclass(frozen=True, slots=True)
 class AttachmentWant:
-    """The workload and the account, among everything else there is.
-
-    `operator` is the e-mail that we act as, empty where it is not known, and `drift_interval` in seconds.
-    """
+    """A workload that runs as an account."""
 
     obj: IdentityAttachment
+    """The object."""
     workload: Workload
+    """The workload."""
     account: Account
+    """The account."""
     cluster: ClusterState
+    """All other objects."""
     drift_interval: float
+    """Seconds between looks for changes by other users."""
     managed_project: str = ""
+    """Name of the ManagedProject of the workload."""
     project_number: str = ""
+    """Number of the workload's project."""
     operator: str = ""
+    """E-mail that the operator acts as in the workload's project; empty if unknown."""
 
     @property
     def email(self) -> str:
-        """The e-mail of the account."""
+        """E-mail of the account."""
         return self.account.email
 
     @property
     def is_cross_project(self) -> bool:
-        """Whether the account lives in another project than the workload."""
+        """True if the account lives in another project than the workload."""
         return self.account.project_id not in ("", self.workload.project_id)
 
+    def runs_in(self, state: WorkloadState) -> bool:
+        """Return whether the template of the workload names the account."""
+        return same_account(state.service_account, self.email)
 
-def resolved(obj: IdentityAttachment, allowed: Allowed, cluster: ClusterState) -> AttachmentWant | Blocked:
-    """The workload and the account, if the namespace may use the one and name the other."""
+
+@dataclass(frozen=True, slots=True)
+class DetachmentWant:
+    """The deletion of an attachment: what the workload ran as before is restored, or left."""
+
+    obj: IdentityAttachment
+    """The object."""
+    cluster: ClusterState
+    """All other objects."""
+    home: Target | None
+    """Workload that the attachment moved, by the ledgers; None if it moved none."""
+    project: ManagedProject | None
+    """ManagedProject of the workload; None if there is none."""
+    workload: Workload | None
+    """Workload to restore; None if its state does not matter."""
+    abandon: bool = False
+    """True to leave the workload as it is."""
+
+
+Want: TypeAlias = AttachmentWant | DetachmentWant
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadSeen:
+    """A workload as seen."""
+
+    state: WorkloadState | None
+    """State of the workload; None if it does not exist."""
+    serving: Mapping[str, str] = field(default_factory=dict)
+    """Account of each serving revision."""
+    operation: Operation | None = None
+    """Operation that the operator started."""
+    move: Move | None = None
+    """Last move of this very workload by the operator; None if there was none."""
+    preflight: tuple[PreflightCheck, ...] | None = None
+    """Preflight checks that were made now; None if none were."""
+    record: LedgerAttachment | None = None
+    """Record of the attachment in the ledger of the workload's policy."""
+    moved: bool = False
+    """True if this reconcile has moved the workload: it does not move it twice."""
+    forgotten: bool = False
+    """True if the record was removed, so that nothing is left to undo."""
+
+    @property
+    def is_moving(self) -> bool:
+        """True while the operation that the operator started is under way."""
+        return self.operation is not None and not self.operation.done
+
+
+def resolve(obj: IdentityAttachment, allowed: Allowed, cluster: ClusterState) -> AttachmentWant | Blocked:
+    """Return the workload and the account, if the namespace may use the one and name the other."""
     workload = workload_of(obj, allowed.project_id)
     denied = may_attach(obj, workload, allowed.project, cluster)
     if isinstance(denied, Denied):
@@ -89,7 +146,7 @@ def resolved(obj: IdentityAttachment, allowed: Allowed, cluster: ClusterState) -
 
 
 def workload_of(obj: IdentityAttachment, project_id: str) -> Workload:
-    """The workload that an attachment is about."""
+    """Return the workload that the attachment names."""
     spec = obj.spec.workload
     return Workload(spec.kind, project_id, spec.location, spec.name)
 
@@ -97,7 +154,7 @@ def workload_of(obj: IdentityAttachment, project_id: str) -> Workload:
 def may_attach(
     obj: IdentityAttachment, workload: Workload, project: ManagedProject, cluster: ClusterState
 ) -> Decision:
-    """Whether the attachment's namespace may use the workload."""
+    """Return whether the attachment's namespace may use the workload."""
     return may_use_workload(
         project, obj.metadata.namespace, workload.target, guardrail_facts(project, cluster)
     )
@@ -106,7 +163,7 @@ def may_attach(
 def may_run_as(
     email: str, obj: IdentityAttachment, project: ManagedProject, cluster: ClusterState
 ) -> Decision:
-    """Whether the attachment may have a workload of the project run as the account of this e-mail."""
+    """Return whether the attachment may make a workload of the project run as this account."""
     record = cluster.owner_of(email)
     if record is None:
         return may_name_account(project, email, guardrail_facts(project, cluster))
@@ -115,21 +172,21 @@ def may_run_as(
         case Unresolved(outcome=outcome):
             return Denied("" if isinstance(outcome, InSync) else outcome.message)
         case GrantMember():
-            return _may_enter_home_of(declared, obj.metadata.namespace, cluster)
+            return _may_use_home_of(declared, obj.metadata.namespace, cluster)
 
 
 def same_account(one: str, other: str) -> bool:
-    """Whether two e-mails are those of one account."""
+    """Return whether two e-mails name the same account."""
     return lower_email(one) == lower_email(other)
 
 
 def account_text(email: str) -> str:
-    """How messages name the account of a template, which may name nobody."""
+    """Return the account of a template, as messages name it."""
     return email or "the default account"
 
 
 def identity_text(obj: IdentityAttachment) -> str:
-    """The identity as declared: NAME, NAMESPACE/NAME of another namespace, or an e-mail."""
+    """Return the identity as declared: NAME, NAMESPACE/NAME in another namespace, or an e-mail."""
     reference = obj.spec.identity_ref
     if reference is None:
         return obj.spec.email or ""
@@ -148,16 +205,16 @@ def _account(obj: IdentityAttachment, project: ManagedProject, cluster: ClusterS
     decision = may_name_account(project, email, guardrail_facts(project, cluster))
     if isinstance(decision, Denied):
         return Blocked(Refused(Reason.DENIED_BY_GUARDRAIL, f"spec.email: {decision.reason}"))
-    return _at_home(Account(lower_email(email), project_id_of_email(email)), cluster)
+    return _with_project(Account(lower_email(email), project_id_of_email(email)), cluster)
 
 
 def _account_of(
     declared: DeclaredIdentity, path: str, obj: IdentityAttachment, cluster: ClusterState
 ) -> Account | Blocked:
     namespace = obj.metadata.namespace
-    entrance = _may_enter_home_of(declared, namespace, cluster)
-    if isinstance(entrance, Denied):
-        message = f"{path}: {entrance.reason}"
+    decision = _may_use_home_of(declared, namespace, cluster)
+    if isinstance(decision, Denied):
+        message = f"{path}: {decision.reason}"
         return Blocked(Refused(Reason.DENIED_BY_GUARDRAIL, message), unresolved=message)
     match Members(cluster, namespace).identity(declared, path):
         case Unresolved(outcome=outcome):
@@ -167,11 +224,11 @@ def _account_of(
             home = cluster.account_home(identity) if identity else None
             email = email_of(member)
             project_id = home.project_id if home else project_id_of_email(email)
-            return _at_home(Account(email, project_id, declared), cluster)
+            return _with_project(Account(email, project_id, declared), cluster)
 
 
-def _at_home(account: Account, cluster: ClusterState) -> Account:
-    """The account with what is known of the project that it lives in."""
+def _with_project(account: Account, cluster: ClusterState) -> Account:
+    """Return the account with the facts about its project."""
     project = cluster.project_on(account.project_id)
     if project is None:
         return account
@@ -179,14 +236,14 @@ def _at_home(account: Account, cluster: ClusterState) -> Account:
     return replace(account, managed_project=project.metadata.name, cross_project_usage=usage)
 
 
-def _may_enter_home_of(declared: DeclaredIdentity, namespace: str, cluster: ClusterState) -> Decision:
-    """Whether the identity's project admits the attachment's namespace, as the workload's has to."""
+def _may_use_home_of(declared: DeclaredIdentity, namespace: str, cluster: ClusterState) -> Decision:
+    """Return whether the identity's project admits the namespace, as the workload's project must, too."""
     identity = cluster.identity(declared.namespace, declared.name)
     home = cluster.project(identity.spec.project_ref.name) if identity else None
     return may_use_project(home, namespace, guardrail_facts(home, cluster)) if home else Admitted()
 
 
 def _declared(owner: str) -> DeclaredIdentity:
-    """The identity that a record names as its owner, `NAMESPACE/NAME`."""
+    """Return the identity that a record names as its owner, `NAMESPACE/NAME`."""
     namespace, _, name = owner.partition("/")
     return DeclaredIdentity(namespace, name)

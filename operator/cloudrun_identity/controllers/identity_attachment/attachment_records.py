@@ -1,36 +1,54 @@
-"""What workloads ran as before they were moved, kept in the ledgers of their own policies.
+"""Records of moved workloads and the accounts that they ran as before, in the ledgers of their policies.
 
-A status is anybody's who may write statuses; ledgers are written by the operator alone.
+Every user with permission to write statuses can edit a status. Only the operator writes the ledgers.
 """
+
+from collections.abc import Callable
+from typing import Protocol
 
 from cloudrun_identity.api import IdentityAttachment, LedgerAttachment
 from cloudrun_identity.gcp.workloads import WorkloadState
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.ledger.interface import LedgerStore
 from cloudrun_identity.ledger.model import Ledger
 
 
-class AttachmentRecords:
-    """Every record is written before the first move, and dropped once nothing is to be put back."""
+class AttachmentLedgers(Protocol):
+    """The ledgers with the records: `ledger.store.Ledgers`."""
 
-    def __init__(self, ledgers: LedgerStore) -> None:
+    def ledger(self, target: Target) -> Ledger:
+        """Return the ledger of the workload's policy; an empty one if there is none."""
+        ...
+
+    async def update(self, target: Target, change: Callable[[Ledger], Ledger]) -> Ledger:
+        """Persist `change` of the newest ledger of the workload's policy."""
+        ...
+
+    def attachment_home(self, owner: str) -> Target | None:
+        """Return the workload that the IdentityAttachment `namespace/name` moved."""
+        ...
+
+
+class AttachmentRecords:
+    """Writes a record before the first move, and removes it once nothing is left to restore."""
+
+    def __init__(self, ledgers: AttachmentLedgers) -> None:
         self._ledgers = ledgers
 
     def home(self, obj: IdentityAttachment) -> Target | None:
-        """The workload that the attachment, or its predecessor of the same name, has moved."""
+        """Return the workload that the attachment, or an earlier one of the same name, has moved."""
         return self._ledgers.attachment_home(_owner(obj))
 
     def of(self, obj: IdentityAttachment) -> LedgerAttachment | None:
-        """What is recorded of that workload."""
+        """Return the record of that workload."""
         home = self.home(obj)
         return self._ledgers.ledger(home).attachment if home else None
 
     async def moving(
         self, obj: IdentityAttachment, state: WorkloadState, email: str
     ) -> LedgerAttachment | None:
-        """Record that the workload is about to be moved, and before the first time what it runs as.
+        """Record that the workload is about to be moved, and before the first move, the account it runs as.
 
-        Returns what was recorded of it until now, for `not_moved`.
+        Returns the former record, for `not_moved`.
         """
 
         def change(ledger: Ledger) -> Ledger:
@@ -50,18 +68,18 @@ class AttachmentRecords:
         owner = _owner(obj)
         mover = (owner, obj.metadata.uid, state.uid)
         if self.home(obj) not in (None, state.workload.target):
-            await self.drop(obj)  # a predecessor's, of another workload
+            await self.drop(obj)  # of an earlier attachment, to another workload
         target = state.workload.target
         former = self._ledgers.ledger(target).attachment
         await self._ledgers.update(target, change)
         return former
 
     async def not_moved(self, state: WorkloadState, former: LedgerAttachment | None) -> None:
-        """Take back what `moving` recorded: whatever runs by the next attempt is what ran before."""
+        """Restore the former record: the account before the next attempt is the one to restore."""
         await self._ledgers.update(state.workload.target, lambda ledger: ledger.with_attachment(former))
 
     async def drop(self, obj: IdentityAttachment) -> None:
-        """Forget the workload."""
+        """Remove the record."""
         home = self.home(obj)
         if home:
             await self._ledgers.update(home, lambda ledger: ledger.with_attachment(None))

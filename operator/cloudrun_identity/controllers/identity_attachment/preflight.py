@@ -1,13 +1,25 @@
-"""What Cloud Run, and then the workload itself, will ask for: looked at before the workload is moved.
+"""Preflight checks: what Cloud Run, and then the workload, needs to run as the account.
 
-Advice, never authorisation: only an account that is missing or disabled holds up a move, because no workload
-could run as it. Answers are shared and aged, so that many attachments together cost few calls.
+The checks are advice, not authorization. Only an account that does not exist or is disabled blocks a move,
+because no workload can run as it. Answers are shared and cached, so that many attachments cost few calls.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, TypeVar
 
-from cloudrun_identity.api import ConditionType, PreflightCheck, PreflightState
+from cloudrun_identity.api import ConditionType, PreflightCheck, PreflightState, TargetKind
+from cloudrun_identity.controllers.cross_project import (
+    CROSS_PROJECT_CHECKS,
+    CrossProjectUse,
+    act_as_check,
+    check_of,
+    cross_project_ready,
+    failed,
+    org_policy_check,
+    passed,
+    service_agent_check,
+    unknown,
+)
 from cloudrun_identity.gcp.errors import GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.permission_checks import ADVISORY_MAX_AGE, AccessState, PermissionChecks
@@ -21,8 +33,6 @@ from cloudrun_identity.reconcile.preconditions import is_delegated
 
 from . import remedies
 from .attachment import AttachmentWant
-from .checks import failed, line, passed, unknown
-from .cross_project import CROSS_PROJECT_CHECKS, Crossing, acting, allowing, cross_project_ready, lending
 
 ACCOUNT: Final = "Account"
 IMAGE: Final = "Image"
@@ -33,27 +43,30 @@ TOPICS: Final = "Topics"
 
 
 class Preflight:
-    """Makes the checks; nothing that Google answers is an error here."""
+    """Makes the checks. An error of Google Cloud is a check without a result."""
 
     def __init__(self, inventory: Inventory, access: PermissionChecks) -> None:
         self._inventory = inventory
         self._access = access
 
     async def check(self, want: AttachmentWant, state: WorkloadState) -> tuple[PreflightCheck, ...]:
-        """One line for each thing that is needed."""
+        """Return one check for each requirement of the workload."""
         needs = dependencies_of(state)
-        crossing = Crossing(want.account, want.managed_project, want.project_number, want.operator)
-        lines = [await self._account(want), acting(crossing, await self._act_as(want))]
+        use = CrossProjectUse(want.account, want.managed_project, want.project_number, want.operator)
+        lines = [await self._account(want), act_as_check(use, await self._act_as(want))]
         lines += await self._images(want, needs)
         if want.is_cross_project:
-            lines += [lending(crossing, await self._gives_tokens(want)), allowing(crossing)]
+            lines += [service_agent_check(use, await self._gives_tokens(want)), org_policy_check(use)]
         lines += [each for each in await self._at_start(want, needs) if each is not None]
         return tuple(lines)
 
     async def _account(self, want: AttachmentWant) -> PreflightCheck:
-        """Whether the account is there: reading it says so, where testing permissions could be wrong."""
+        """Return whether the account exists and is enabled.
+
+        A read shows it. A test of permissions can be wrong.
+        """
         if not want.account.project_id:
-            return unknown(ACCOUNT, f"{want.email} is in no project that its e-mail would tell")
+            return unknown(ACCOUNT, f"the e-mail {want.email} does not name the account's project")
         try:
             account = await self._inventory.service_account(
                 want.account.project_id, want.email, ADVISORY_MAX_AGE
@@ -61,9 +74,9 @@ class Preflight:
         except GoogleError as error:
             return unknown(ACCOUNT, f"{want.email} cannot be read: {error.message}")
         if account is None:
-            return failed(ACCOUNT, f"{want.email} does not exist; {remedies.creates_account(want)}")
+            return failed(ACCOUNT, f"{want.email} does not exist; {remedies.create_account(want)}")
         if account.disabled:
-            return failed(ACCOUNT, f"{want.email} is disabled; {remedies.enables_account(want)}")
+            return failed(ACCOUNT, f"{want.email} is disabled; {remedies.enable_account(want)}")
         return passed(ACCOUNT)
 
     async def _act_as(self, want: AttachmentWant) -> AccessState:
@@ -91,14 +104,13 @@ class Preflight:
             return []
         if not unreadable:
             return [passed(IMAGE)]
-        # A role on the repository itself does as well, and that is not looked at.
-        return [
-            unknown(
-                IMAGE,
-                f"in project {', '.join(unreadable)} nothing tells that the operator may read the images, "
-                f"as whoever updates a workload must; {remedies.lets_operator_read(want, unreadable[0])}",
-            )
-        ]
+        # A role on the repository is enough, too, and is not checked.
+        remedy = remedies.let_operator_read_images(want, unreadable[0])
+        message = (
+            f"the operator has to read the images to update the workload, and nothing on project "
+            f"{', '.join(unreadable)} shows that it may; {remedy}"
+        )
+        return [unknown(IMAGE, message)]
 
     async def _at_start(
         self, want: AttachmentWant, needs: WorkloadDependencies
@@ -117,10 +129,10 @@ class Preflight:
         ]
         return _summed(
             SECRETS,
-            f"{want.email} seems to lack roles/secretmanager.secretAccessor on",
+            f"{want.email} appears to lack roles/secretmanager.secretAccessor on",
             hints,
             lambda secret: secret.name,
-            lambda secret: remedies.lets_access_secret(want, secret),
+            lambda secret: remedies.let_access_secret(want, secret),
         )
 
     async def _sql_instances(
@@ -133,28 +145,28 @@ class Preflight:
         ]
         return _summed(
             CLOUD_SQL,
-            f"{want.email} seems to lack {role} for",
+            f"{want.email} appears to lack {role} for",
             hints,
             lambda each: f"{each.project}:{each.name}",
-            lambda each: remedies.grants_role(want, role, each.project),
+            lambda each: remedies.grant_role(want, role, each.project),
         )
 
     async def _buckets(self, want: AttachmentWant, buckets: Iterable[str]) -> PreflightCheck | None:
         home = _project(want.workload.project_id)
-        # The bucket's own policy, and its project, are not looked at.
+        # The policies of the bucket and of its project are not checked.
         hints = [
             (bucket, _unknown_if_no(await self._may(want, "storage.objects.get", home))) for bucket in buckets
         ]
         return _summed(
             BUCKETS,
-            f"nothing on the project tells that {want.email} may read",
+            f"nothing on the project shows that {want.email} may read",
             hints,
             str,
-            lambda bucket: remedies.lets_use_bucket(want, bucket),
+            lambda bucket: remedies.let_use_bucket(want, bucket),
         )
 
     async def _topics(self, want: AttachmentWant, topics: Iterable[ResourceRef]) -> PreflightCheck | None:
-        # The topic's own policy is not looked at.
+        # The policy of the topic is not checked.
         hints = [
             (
                 f"projects/{topic.project}/topics/{topic.name}",
@@ -164,10 +176,10 @@ class Preflight:
         ]
         return _summed(
             TOPICS,
-            f"nothing on the project tells that {want.email} may publish to",
+            f"nothing on the project shows that {want.email} may publish to",
             hints,
             str,
-            lambda topic: remedies.lets_publish(want, topic),
+            lambda topic: remedies.let_publish(want, topic),
         )
 
     async def _may(self, want: AttachmentWant, permission: str, *targets: Target) -> AccessState:
@@ -176,9 +188,9 @@ class Preflight:
     async def _permits(
         self, want: AttachmentWant, member: str, permission: str, *targets: Target
     ) -> AccessState:
-        """What policies say, of projects that are lent to the object's namespace.
+        """Return what the policies grant, in projects that are delegated to the object's namespace.
 
-        A template names whatever its author likes: nobody is to learn by it how somebody else's project is.
+        A template can name any resource. It must not disclose what another team's project grants.
         """
         namespace = want.obj.metadata.namespace
         delegated = [each for each in targets if is_delegated(each.project_id, namespace, want.cluster)]
@@ -190,61 +202,57 @@ class Preflight:
         return hint if len(delegated) == len(targets) else _unknown_if_no(hint)
 
 
-def holds_up(lines: Iterable[PreflightCheck]) -> str:
-    """Why the workload must not be moved: the message about its account, empty if that is well."""
-    return next(
-        (
-            line.message or ""
-            for line in lines
-            if line.check == ACCOUNT and line.state is PreflightState.FAILED
-        ),
-        "",
+def blocking_message(checks: Iterable[PreflightCheck]) -> str:
+    """Return why the workload must not be moved: the failed check of its account; empty if there is none."""
+    failures = (
+        each.message or "" for each in checks if each.check == ACCOUNT and each.state is PreflightState.FAILED
     )
+    return next(failures, "")
 
 
-def all_passed(lines: Iterable[PreflightCheck]) -> bool:
-    """Whether there is nothing to look at again."""
-    return all(line.state is PreflightState.PASSED for line in lines)
+def all_passed(checks: Iterable[PreflightCheck]) -> bool:
+    """Return whether no check needs another look."""
+    return all(each.state is PreflightState.PASSED for each in checks)
 
 
 def cross_project(
-    want: AttachmentWant, lines: Iterable[PreflightCheck]
+    want: AttachmentWant, checks: Iterable[PreflightCheck]
 ) -> dict[ConditionType, Finding] | None:
-    """The condition CrossProjectReady, of an attachment to another project's account."""
-    concerned = [each for each in lines if each.check in CROSS_PROJECT_CHECKS]
-    if not want.is_cross_project or not concerned:
+    """Return the condition CrossProjectReady of an attachment to another project's account."""
+    requirements = [each for each in checks if each.check in CROSS_PROJECT_CHECKS]
+    if not want.is_cross_project or not requirements:
         return None
-    return {ConditionType.CROSS_PROJECT_READY: cross_project_ready(concerned)}
+    return {ConditionType.CROSS_PROJECT_READY: cross_project_ready(requirements)}
 
 
 def _account_target(want: AttachmentWant) -> Target:
-    return Target.service_account(want.account.project_id or "-", want.email)
+    return Target(TargetKind.SERVICE_ACCOUNT, want.account.project_id or "-", name=want.email)
 
 
 def _places(secret: ResourceRef) -> Iterator[Target]:
-    yield Target.secret(secret.project, secret.name)
+    yield Target(TargetKind.SECRET, secret.project, name=secret.name)
     yield _project(secret.project)
 
 
 def _project(project_id: str) -> Target:
-    return Target.project(project_id)
+    return Target(TargetKind.PROJECT, project_id)
 
 
 def _unknown_if_no(hint: AccessState) -> AccessState:
     return AccessState.UNKNOWN if hint is AccessState.NOT_GRANTED else hint
 
 
-Thing = TypeVar("Thing")
+Resource = TypeVar("Resource")
 
 
 def _summed(
     check: str,
     what: str,
-    hints: Sequence[tuple[Thing, AccessState]],
-    text: Callable[[Thing], str],
-    remedy: Callable[[Thing], str],
+    hints: Sequence[tuple[Resource, AccessState]],
+    text: Callable[[Resource], str],
+    remedy: Callable[[Resource], str],
 ) -> PreflightCheck | None:
-    """One line for all things of a kind, which the worst decides; None if there is nothing of the kind."""
+    """Return one check for all resources of a kind, as good as the worst; None if there are none."""
     if not hints:
         return None
     found = {hint for _, hint in hints}
@@ -252,5 +260,5 @@ def _summed(
         (hint for hint in (AccessState.NOT_GRANTED, AccessState.UNKNOWN) if hint in found),
         AccessState.GRANTED,
     )
-    lacking = [thing for thing, hint in hints if hint is worst]
-    return line(check, worst, f"{what} {', '.join(map(text, lacking))}; {remedy(lacking[0])}")
+    lacking = [resource for resource, hint in hints if hint is worst]
+    return check_of(check, worst, f"{what} {', '.join(map(text, lacking))}; {remedy(lacking[0])}")

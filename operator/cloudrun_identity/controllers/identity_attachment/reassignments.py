@@ -1,27 +1,33 @@
-"""When a workload is moved to its account: once for each change by others, and ever later in a fight."""
+"""Moves of a workload that another user deploys with another account.
+
+The operator moves it back at once, then later and later while the deploys continue. After some rounds it
+reports a conflict with another deployer, and a user has to end it.
+"""
 
 from datetime import datetime, timedelta
 from typing import Final
 
 from cloudrun_identity.api import IdentityAttachment, Move, Reason
 from cloudrun_identity.gcp.workloads import WorkloadState
-from cloudrun_identity.reconcile.outcomes import Outcome, Refused, Waiting
+from cloudrun_identity.reconcile.steps import Refuse, Wait
 
 from .attachment import AttachmentWant, account_text, same_account
 
 FIRST_WAIT: Final = 2.0
-"""Seconds between a move that was contested once and the next; each further round doubles them."""
+"""Seconds between a move that was contested once and the next move. Each further round doubles them."""
 
 ROUNDS: Final = 3
-"""How many times in a row a workload is put back before it takes a person to end the fight."""
+"""Rounds of a conflict, after which a user has to end it."""
 
-STOOD: Final = timedelta(minutes=10)
-"""A move that stood for so long was not contested; and so long must nobody deploy before a fight that was
-lost is taken up again."""
+UNCONTESTED_AFTER: Final = timedelta(minutes=10)
+"""Time after which a move counts as uncontested. For as long, no one may deploy before the operator moves the
+workload again after a conflict."""
 
 
-def next_move(want: AttachmentWant, state: WorkloadState, last: Move | None, now: datetime) -> Move | Outcome:
-    """The move to make now, of a workload that does not run as it should; or why none is made now.
+def next_move(
+    want: AttachmentWant, state: WorkloadState, last: Move | None, now: datetime
+) -> Move | Wait | Refuse:
+    """Return the move to make now, of a workload whose template names another account, or why to make none.
 
     `last` is the last move of this very workload.
     """
@@ -29,52 +35,54 @@ def next_move(want: AttachmentWant, state: WorkloadState, last: Move | None, now
     if last is None or not same_account(last.service_account, want.email) or is_asked(want.obj):
         return move
     if last.error is not None and state.generation <= last.generation:
-        return Waiting(
+        return Wait(
             Reason.REVISION_FAILED,
-            f"{want.workload} did not take {want.email}: {last.error}; it is tried again after a deploy",
-            after=None,
+            f"{want.workload} did not accept {want.email}: {last.error}; the operator tries again after the "
+            "next deploy",
         )
     if state.generation == last.generation:  # the write was lost
         return move.model_copy(update={"contested": last.contested})
-    return _again(want, state, last, move)
+    return _contested_move(want, state, last, move)
 
 
 def last_move(obj: IdentityAttachment, state: WorkloadState) -> Move | None:
-    """The last move of this very workload: one that was created anew has none."""
+    """Return the last move of this very workload; None for a workload that was created again since."""
     return obj.status.last_move if obj.status.workload_uid == state.uid else None
 
 
 def given_up(move: Move, state: WorkloadState, error: str) -> Move:
-    """The move as one that the platform gave up, which left the workload as `state` shows it."""
+    """Return the move with the error of the platform, which left the workload as `state` shows it."""
     return move.model_copy(update={"generation": state.generation, "error": error})
 
 
 def is_asked(obj: IdentityAttachment) -> bool:
-    """Whether a person has edited the object since the last pass, or asks for a pass."""
+    """Return whether a user has edited the object since the last reconcile, or requested a reconcile."""
     requested = obj.reconcile_requested_at
     asked = bool(requested) and requested != obj.status.last_handled_reconcile_at
     return asked or obj.metadata.generation != obj.status.observed_generation
 
 
-def _again(want: AttachmentWant, state: WorkloadState, last: Move, move: Move) -> Move | Outcome:
-    """Somebody else has moved the workload since."""
+def _contested_move(
+    want: AttachmentWant, state: WorkloadState, last: Move, move: Move
+) -> Move | Wait | Refuse:
+    """Return what to do after another user has deployed the workload since the last move."""
     changed = max(last.time, datetime.fromtimestamp(state.updated, last.time.tzinfo))
-    if changed - last.time >= STOOD:
+    if changed - last.time >= UNCONTESTED_AFTER:
         return move
     rounds = last.contested + 1
-    away = f"{want.workload} was deployed as {account_text(state.service_account)}"
-    who = f" by {state.last_modifier}" if state.last_modifier else ""
+    deployer = f" by {state.last_modifier}" if state.last_modifier else ""
+    deployed = f"{want.workload} was deployed as {account_text(state.service_account)}{deployer}"
     if rounds > ROUNDS:
-        if move.time - changed >= STOOD:
+        if move.time - changed >= UNCONTESTED_AFTER:
             return move.model_copy(update={"contested": last.contested})
-        return Refused(
+        return Refuse(
             Reason.CONFLICT,
-            f"{away}{who}, and so again and again within minutes; deploy it with --service-account="
-            f"{want.email}, or delete this object",
+            f"{deployed}, again and again within minutes; deploy it with --service-account={want.email}, or "
+            "delete this object",
         )
     longest = timedelta(seconds=FIRST_WAIT * 2**last.contested)
     wait = last.time + longest - move.time
-    if timedelta() < wait <= longest:  # beyond it the clock was set back
-        message = f"{away}{who}; it is put back in a moment"
-        return Waiting(Reason.DRIFT_DETECTED, message, after=wait.total_seconds())
+    if timedelta() < wait <= longest:  # a longer wait means that the clock was set back
+        message = f"{deployed}; the operator moves it back shortly"
+        return Wait(Reason.DRIFT_DETECTED, message, wait.total_seconds())
     return move.model_copy(update={"contested": rounds})

@@ -1,153 +1,125 @@
-"""Deleting an attachment: what ran before is put back, if that is asked for and still allowed."""
+"""The plan for the deletion of an attachment: restore what the workload ran as before, or leave it.
 
-from collections.abc import Callable
-from dataclasses import replace
+It is restored only if the object asks for it, the guardrails still admit it, and no other user has deployed
+the workload with another account since.
+"""
 
-from cloudrun_identity.api import IdentityAttachment, LedgerAttachment, ManagedProject, Reason
-from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.gcp.inventory import Inventory
-from cloudrun_identity.gcp.mutations import log_mutation
+from dataclasses import dataclass
+from typing import ClassVar, TypeAlias
+
+from cloudrun_identity.api import ManagedProject, Reason
 from cloudrun_identity.gcp.projects import default_compute_account
-from cloudrun_identity.gcp.run import Run
-from cloudrun_identity.gcp.workloads import Workload, WorkloadState
-from cloudrun_identity.iam.admission import Admitted, Decision, Denied
-from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.reconcile.cluster_state import ClusterState, project_key
-from cloudrun_identity.reconcile.events import EventReporter
-from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, Refused, Waiting
+from cloudrun_identity.gcp.workloads import WorkloadState
+from cloudrun_identity.iam.admission import Denied
+from cloudrun_identity.kube.event_recorder import EventType
+from cloudrun_identity.reconcile.cluster_state import project_key
 from cloudrun_identity.reconcile.preconditions import missing
+from cloudrun_identity.reconcile.steps import Action, Change, NoAction, Refuse, StepEvent, Wait
 
-from .attachment import account_text, may_attach, may_run_as, same_account, workload_of
-from .attachment_records import AttachmentRecords
+from .attachment import DetachmentWant, WorkloadSeen, account_text, may_attach, may_run_as, same_account
 from .rollout import poll_after
 
+_ABANDON = "set spec.deletionPolicy to Abandon to leave the workload as it is"
 
-class Restoration:
-    """Puts back exactly the account that the workload ran as before it was attached."""
 
-    def __init__(
-        self,
-        run: Run,
-        inventory: Inventory,
-        records: AttachmentRecords,
-        event_reporter: EventReporter,
-        checkpoint: Callable[[str], None],
-    ) -> None:
-        """`checkpoint(step)` is told after every step that a crash could follow."""
-        self._run = run
-        self._inventory = inventory
-        self._records = records
-        self._event_reporter = event_reporter
-        self._checkpoint = checkpoint
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreWorkload(Action):
+    """Set the service account of the workload's template to the one from before the first move."""
 
-    async def restore(self, obj: IdentityAttachment, cluster: ClusterState) -> Outcome:
-        """One step of it; InSync once nothing is left to do. Raises GoogleError."""
-        home, record = self._records.home(obj), self._records.of(obj)
-        if home is None or record is None:
-            if obj.status.last_move:
-                self._leave(obj, str(obj.spec.workload), "nothing but its status tells what ran before")
-            return InSync()
-        project = cluster.project(obj.spec.project_ref.name)
-        if project is None:
-            lacking = missing(project_key(obj.spec.project_ref.name), cluster, "spec.projectRef")
-            leaving = "set spec.deletionPolicy to Abandon to leave the workload as it is"
-            return replace(lacking, message=f"{lacking.message}; {leaving}")
-        workload = workload_of(obj, project.project_id)
-        decision = _is_at_home(home, project)
-        if isinstance(decision, Denied):
-            return self._denied(obj, workload, decision, cluster)
-        state = await self._inventory.workload(workload, 0.0)
-        if state is None or record.workload_uid != state.uid:  # gone, or created anew: not what was attached
-            return InSync()
-        return await self._put_back(obj, record, state, project, cluster)
+    verb: ClassVar[str] = "restore"
 
-    async def _put_back(
-        self,
-        obj: IdentityAttachment,
-        record: LedgerAttachment,
-        state: WorkloadState,
-        project: ManagedProject,
-        cluster: ClusterState,
-    ) -> Outcome:
-        default = default_compute_account(project.status.project_number or "")
-        if same_account(state.service_account or default, record.previous_service_account or default):
-            return self._followed(obj, state)
-        if state.managed_by or not same_account(state.service_account, record.service_account):
-            since = f"somebody else has it run as {account_text(state.service_account)} since"
-            self._leave(obj, str(state.workload), since)
-            return InSync()
-        decision = _may_run_as_before(record.previous_service_account, default, obj, state, project, cluster)
-        if isinstance(decision, Denied):
-            return self._denied(obj, state.workload, decision, cluster)
-        return await self._write(state, record.previous_service_account)
+    email: str
+    """E-mail of the account; empty if the template named none."""
 
-    async def _write(self, state: WorkloadState, before: str) -> Outcome:
-        workload = state.workload
-        try:
-            await self._run.set_service_account(state, before)
-        except GoogleError as error:
-            if error.fault is not Fault.ABORTED:
-                raise
-            return Failing(Reason.DELETING, f"{workload} was deployed at the same moment; trying again")
-        self._inventory.invalidate_workload(workload)
-        log_mutation("restore", workload.target.full_name, before=state.service_account, after=before)
-        self._checkpoint("account restored")
-        message = f"{workload} is being moved back to {account_text(before)}"
-        return Waiting(Reason.DELETING, message, poll_after(0.0))
 
-    def _followed(self, obj: IdentityAttachment, state: WorkloadState) -> Outcome:
-        if not state.is_settled:
-            message = f"{state.workload} is rolling out {state.latest_created_revision}".rstrip()
-            return Waiting(Reason.DELETING, message, poll_after(0.0))
-        if not state.ready:
-            self._event_reporter.warn(
-                obj,
-                Reason.REVISION_FAILED,
-                f"{state.workload} was moved back to {account_text(state.service_account)} and does not come "
-                f"up: {state.ready_message}",
-            )
-        return InSync()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgetAttachment(Action):
+    """Remove the record of the attachment from the ledger."""
 
-    def _denied(
-        self, obj: IdentityAttachment, workload: Workload, decision: Denied, cluster: ClusterState
-    ) -> Outcome:
-        if cluster.is_terminating(obj.metadata.namespace):  # nobody could edit the object any more
-            self._leave(obj, str(workload), decision.reason)
-            return InSync()
-        return Refused(
-            Reason.DENIED_BY_GUARDRAIL,
-            f"{workload} is not moved back: {decision.reason}; set spec.deletionPolicy to Abandon to "
-            "leave it as it is",
+    warning: StepEvent | None = None
+    """Event about a workload that is not as it was before; None if there is nothing to report."""
+
+    @property
+    def event(self) -> StepEvent | None:
+        """Event to record once the action is executed."""
+        return self.warning
+
+
+DetachmentStep: TypeAlias = RestoreWorkload | ForgetAttachment | NoAction
+
+
+def plan_detachment(want: DetachmentWant, seen: WorkloadSeen) -> tuple[DetachmentStep, ...]:
+    """Return the steps that undo an attachment; none once nothing is left to undo."""
+    if seen.forgotten:
+        return ()
+    if want.abandon:
+        return (_forget(want),)
+    if want.home is None or seen.record is None:
+        claimed = want.obj.status.last_move is not None
+        return (_leave(want, "only its status says what ran before") if claimed else _forget(want),)
+    if want.project is None:
+        lacking = missing(project_key(want.obj.spec.project_ref.name), want.cluster, "spec.projectRef")
+        return (Wait(lacking.reason, f"{lacking.message}; {_ABANDON}", lacking.after),)
+    if want.home.project_id != want.project.project_id:  # its guardrails say nothing about another project
+        moved = (
+            f"spec.projectRef: {want.project.metadata.name} was project {want.home.project_id} and is "
+            f"{want.project.project_id} now"
         )
+        return (_denied(want, moved),)
+    if seen.state is None or seen.record.workload_uid != seen.state.uid:  # not what was attached
+        return (_forget(want),)
+    return (_restore(want, seen.state, seen, want.project),)
 
-    def _leave(self, obj: IdentityAttachment, workload: str, why: str) -> None:
-        self._event_reporter.warn(obj, "Abandoned", f"{workload} is left as it is: {why}")
+
+def _restore(
+    want: DetachmentWant, state: WorkloadState, seen: WorkloadSeen, project: ManagedProject
+) -> DetachmentStep:
+    if seen.record is None:
+        raise ValueError("only an attachment with a record is restored")
+    before, attached = seen.record.previous_service_account, seen.record.service_account
+    default = default_compute_account(project.status.project_number or "")
+    if seen.moved:
+        message = f"{state.workload} is being moved back to {account_text(before)}"
+        return Wait(Reason.DELETING, message, poll_after(0.0))
+    if same_account(state.service_account or default, before or default):
+        return _follow(want, state)
+    if state.managed_by or not same_account(state.service_account, attached):
+        return _leave(want, f"another user deployed it as {account_text(state.service_account)} since")
+    decision = may_attach(want.obj, state.workload, project, want.cluster)
+    # The guardrails admit the default account of the project itself, and no other default account.
+    if not isinstance(decision, Denied) and not same_account(before or default, default):
+        decision = may_run_as(before, want.obj, project, want.cluster)
+    if isinstance(decision, Denied):
+        return _denied(want, decision.reason)
+    change = Change("service account", state.service_account, before)
+    return RestoreWorkload(state.workload.target.full_name, (change,), email=before)
 
 
-def _is_at_home(home: Target, project: ManagedProject) -> Decision:
-    """Whether the project is still the one that the workload was attached in.
-
-    Its guardrails say nothing of any other.
-    """
-    if home.project_id == project.project_id:
-        return Admitted()
-    return Denied(
-        f"spec.projectRef: {project.metadata.name} was project {home.project_id} and is "
-        f"{project.project_id} now"
+def _follow(want: DetachmentWant, state: WorkloadState) -> DetachmentStep:
+    """Return what is left until the workload runs as before."""
+    if not state.is_settled:
+        message = f"{state.workload} is rolling out {state.latest_created_revision}".rstrip()
+        return Wait(Reason.DELETING, message, poll_after(0.0))
+    if state.ready:
+        return _forget(want)
+    message = (
+        f"{state.workload} was moved back to {account_text(state.service_account)} and does not start: "
+        f"{state.ready_message}"
     )
+    return _forget(want, StepEvent(Reason.REVISION_FAILED, message, EventType.WARNING))
 
 
-def _may_run_as_before(
-    before: str,
-    default: str,
-    obj: IdentityAttachment,
-    state: WorkloadState,
-    project: ManagedProject,
-    cluster: ClusterState,
-) -> Decision:
-    """Whether the guardrails still admit it; of default accounts they admit the project's own."""
-    allowed = may_attach(obj, state.workload, project, cluster)
-    if isinstance(allowed, Denied) or same_account(before or default, default):
-        return allowed
-    decision = may_run_as(before, obj, project, cluster)
-    return decision if isinstance(decision, Denied) else Admitted()
+def _denied(want: DetachmentWant, why: str) -> DetachmentStep:
+    if want.cluster.is_terminating(want.obj.metadata.namespace):  # no user can edit the object any more
+        return _leave(want, why)
+    message = f"{want.obj.spec.workload} is not moved back: {why}; {_ABANDON}"
+    return Refuse(Reason.DENIED_BY_GUARDRAIL, message)
+
+
+def _leave(want: DetachmentWant, why: str) -> ForgetAttachment:
+    message = f"{want.obj.spec.workload} is left as it is: {why}"
+    return _forget(want, StepEvent("Abandoned", message, EventType.WARNING))
+
+
+def _forget(want: DetachmentWant, warning: StepEvent | None = None) -> ForgetAttachment:
+    return ForgetAttachment(want.home.full_name if want.home else "", warning=warning)

@@ -1,80 +1,72 @@
-"""How far the platform is with running a workload as its account."""
+"""The rollout of a move: the platform creates a revision, starts it and sends traffic to it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from cloudrun_identity.api import Move, PreflightCheck, Reason
-from cloudrun_identity.gcp.run import Operation
+from cloudrun_identity.api import Reason
 from cloudrun_identity.gcp.workloads import WorkloadState
-from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, Waiting
+from cloudrun_identity.reconcile.outcomes import Failing
+from cloudrun_identity.reconcile.steps import Change, Fail, Wait
 
-from .attachment import AttachmentWant, same_account
+from .attachment import AttachmentWant, WorkloadSeen, same_account
 
-LOOK_AGAIN: Final = 15.0
-"""Seconds between looks for what nothing tells us of: a workload that appears, an old revision that stops
+RECHECK: Final = 15.0
+"""Seconds between looks for changes without an event: a workload that appears, an old revision that stops
 serving."""
 
-FAILED_REVISION: Final = 120.0
+FAILED_REVISION_RECHECK: Final = 120.0
 """Seconds between looks at a workload whose new revision does not start."""
 
 _FIRST_POLL, _LONGEST_POLL = 1.0, 10.0
 _POLL_SHARE = 0.3
 
 
-@dataclass(frozen=True, slots=True)
-class WorkloadSeen:
-    """The workload, None if there is none.
+def rollout(
+    want: AttachmentWant, state: WorkloadState, seen: WorkloadSeen, now: datetime
+) -> Wait | Fail | None:
+    """Return what is left until every serving revision runs as the account; None if nothing is left.
 
-    `serving` is the account of each revision that serves, `operation` the one that we started, and `move` the
-    last of our moves. `preflight` are the checks that were made in this pass, None if there were none, and
-    `recorded` the fields of the status (by name) that it changed for the sake of a move.
+    The template of the workload names the account already.
     """
-
-    state: WorkloadState | None
-    serving: Mapping[str, str] = field(default_factory=dict)
-    operation: Operation | None = None
-    move: Move | None = None
-    preflight: tuple[PreflightCheck, ...] | None = None
-    recorded: Mapping[str, object] = field(default_factory=dict)
-
-    @property
-    def is_moving(self) -> bool:
-        """Whether the operation that we started is under way."""
-        return self.operation is not None and not self.operation.done
-
-
-def rollout(want: AttachmentWant, state: WorkloadState, seen: WorkloadSeen, now: datetime) -> Outcome:
-    """What is left until everything that serves runs as the account that the template names."""
-    newest = state.latest_created_revision
+    newest, changes = state.latest_created_revision, revision_changes(want, state, seen)
     if seen.is_moving or not state.is_settled:
         doing = f"being moved to {want.email}" if seen.is_moving else f"rolling out {newest or 'a change'}"
         elapsed = now.timestamp() - _began(state, seen)
-        return Waiting(Reason.UPDATING, f"{want.workload} is {doing}", poll_after(elapsed))
+        return Wait(Reason.UPDATING, f"{want.workload} is {doing}", poll_after(elapsed), changes)
     if not state.ready or state.failed_revision:
         error = seen.operation.error if seen.operation else None
-        reason = state.ready_message or error or "Google gives no reason"
-        message = f"{want.workload}: {newest or 'the update'} failed: {reason}{_keeps_serving(state, seen)}"
-        return Failing(Reason.REVISION_FAILED, message, after=FAILED_REVISION)
-    others = others_serving(want, seen)
+        cause = state.ready_message or error or "Google gives no reason"
+        message = f"{want.workload}: {newest or 'the update'} failed: {cause}{_keeps_serving(state, seen)}"
+        return Fail(Failing(Reason.REVISION_FAILED, message, FAILED_REVISION_RECHECK), changes)
+    others = _serving_as_others(want, seen)
     if others:
         message = (
             f"{want.workload}: {', '.join(others)} still serves as another account; "
             f"send its traffic and tags to {state.latest_ready_revision}"
         )
-        return Waiting(Reason.OLD_REVISION_SERVING, message, LOOK_AGAIN)
-    return InSync()
+        return Wait(Reason.OLD_REVISION_SERVING, message, RECHECK, changes)
+    return None
 
 
-def others_serving(want: AttachmentWant, seen: WorkloadSeen) -> tuple[str, ...]:
-    """The revisions that serve as another account."""
-    return tuple(name for name, account in seen.serving.items() if not same_account(account, want.email))
+def revision_changes(want: AttachmentWant, state: WorkloadState, seen: WorkloadSeen) -> tuple[Change, ...]:
+    """Return the revisions that failed, and those that serve as another account."""
+    failed = (Change(f"revision {state.failed_revision}", "failed", "ready"),)
+    others = tuple(
+        Change(f"revision {name}", seen.serving[name], want.email) for name in _serving_as_others(want, seen)
+    )
+    return (*(failed if state.failed_revision else ()), *others)
 
 
 def poll_after(elapsed: float) -> float:
-    """Seconds until the next look at a change that began so long ago: a new revision takes 6 to 52."""
+    """Return the seconds until the next look at a change that began so long ago.
+
+    A new revision takes 6 to 52 seconds.
+    """
     return min(max(_FIRST_POLL, elapsed * _POLL_SHARE), _LONGEST_POLL)
+
+
+def _serving_as_others(want: AttachmentWant, seen: WorkloadSeen) -> tuple[str, ...]:
+    return tuple(name for name, account in seen.serving.items() if not same_account(account, want.email))
 
 
 def _began(state: WorkloadState, seen: WorkloadSeen) -> float:

@@ -1,17 +1,13 @@
-"""IdentityKey: keys of an identity's account, one after the other, each delivered in one Secret."""
+"""IdentityKey: keys of an identity's service account, one after the other, each delivered in one Secret."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import assert_never
+from datetime import datetime
 
 from cloudrun_identity.api import IdentityKey, KeyDeletionPolicy, KeyState, KeyStatus, LedgerKey, Reason
-from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.iam.admission import Denied, may_make_keys
-from cloudrun_identity.ledger.keys import KeyRing
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey, identity_key, project_key
-from cloudrun_identity.reconcile.grants.resolver import RequestedGrant
-from cloudrun_identity.reconcile.interfaces import Applied, Change, Summary
-from cloudrun_identity.reconcile.outcomes import InSync, Outcome, Refused, Waiting
+from cloudrun_identity.reconcile.interfaces import Executed, ExternalResource, Summary
+from cloudrun_identity.reconcile.outcomes import Refused, Waiting
 from cloudrun_identity.reconcile.preconditions import (
     Allowed,
     Blocked,
@@ -20,59 +16,35 @@ from cloudrun_identity.reconcile.preconditions import (
     not_ready,
     unresolved,
 )
+from cloudrun_identity.reconcile.steps import Plan
 
-from .plan import (
-    Act,
-    Await,
-    CloseAttempt,
-    Delete,
-    Disable,
-    Forget,
-    Full,
-    Make,
-    Promote,
-    Publish,
-    Rest,
-    delete_due,
-    disable_due,
-    rotation_due,
-)
-from .rotation import KeyRotation
-from .use import KeysSeen, KeyUse
+from .actions import KeyAction
+from .assumption import KeyAssumption
+from .execution import KeyExecution
+from .key_state import KeysSeen, KeyWant, delete_due, disable_due, rotation_due
+from .plan import plan
 
 
-@dataclass(frozen=True, slots=True)
-class KeyWant:
-    """The keys as declared."""
-
-    use: KeyUse
-    cluster: ClusterState
-
-    @property
-    def ring(self) -> KeyRing:
-        """What is remembered of the account's keys."""
-        return self.cluster.key_ring(self.use.account)
-
-
-class IdentityKeyController:
-    """The life of an IdentityKey."""
+class IdentityKeyController(ExternalResource[IdentityKey, KeyWant, KeysSeen, KeyAction]):
+    """Reconciles the keys of an object and its Secret."""
 
     kind = IdentityKey
 
-    def __init__(self, rotation: KeyRotation) -> None:
-        self._rotation = rotation
+    def __init__(self, execution: KeyExecution, assumption: KeyAssumption) -> None:
+        self._execution = execution
+        self._assumption = assumption
 
     def references(self, obj: IdentityKey) -> frozenset[ObjectKey]:
-        """Its project and its identity."""
+        """Return its project and its identity."""
         identity = identity_key(obj.metadata.namespace, obj.spec.identity_ref.name)
         return frozenset({project_key(obj.spec.project_ref.name), identity})
 
     def declares(self, obj: IdentityKey) -> str:
-        """The Secret: of two objects the older has it."""
+        """Return the Secret: of two objects with one Secret, the older one has effect."""
         return f"{obj.metadata.namespace}/{obj.spec.secret_name}"
 
     def resolve(self, obj: IdentityKey, allowed: Allowed, cluster: ClusterState) -> KeyWant | Blocked:
-        """The keys of the identity's account, if the project admits any, and the account is as it should."""
+        """Return the keys of the identity's account, if the project admits keys and the account is ready."""
         decision = may_make_keys(
             allowed.project, obj.metadata.namespace, guardrail_facts(allowed.project, cluster)
         )
@@ -94,39 +66,37 @@ class IdentityKeyController:
                 "they are until its spec.disabled is false again"
             )
             return unresolved(Waiting(Reason.DEPENDENCY_NOT_READY, message))
-        return KeyWant(KeyUse(obj, home, record.unique_id), cluster)
+        return KeyWant(obj, home, record.unique_id)
+
+    def resolve_deletion(self, obj: IdentityKey, cluster: ClusterState, *, abandon: bool) -> KeyWant | None:
+        """Return the keys to retire and the Secret to delete."""
+        account, unique_id = cluster.key_home(obj) or (None, "")
+        abandon = abandon or obj.spec.deletion_policy is KeyDeletionPolicy.ABANDON
+        return KeyWant(obj, account, unique_id, deletes=True, abandon=abandon)
+
+    def describe(self, want: KeyWant) -> str:
+        """Return the object, as plans name it: the id of a key is not known before it exists."""
+        return str(ObjectKey.of(want.obj))
 
     async def observe(self, want: KeyWant, max_age: float) -> KeysSeen:
-        """The keys of the account and the Secret."""
-        return await self._rotation.look(want.use, max_age)
+        """Return the keys of the account and the Secret."""
+        return await self._execution.observe(want, max_age)
 
-    def diff(self, want: KeyWant, seen: KeysSeen) -> tuple[Change, ...]:
-        """What is to be done next; where somebody did something to the Secret or a key, what that was."""
-        secret = f"Secret {want.use.obj.spec.secret_name}"
-        if seen.barred or seen.is_taken:
-            return (Change(secret, "unreadable" if seen.barred else "somebody else's", "with the key"),)
-        step = self._rotation.next_step(want.use, seen)
-        if isinstance(step, Rest):
-            labelled = seen.secret is None or want.use.template.is_on(seen.secret)
-            return () if labelled else (Change(secret, "without its labels and annotations", "with them"),)
-        harm = _harm(want, seen)
-        if harm and isinstance(step, Make | Forget):
-            return (Change(*harm, "followed by another"),)
-        return (_due(step, secret),)
+    def plan(self, want: KeyWant, seen: KeysSeen, now: datetime) -> Plan[KeyAction]:
+        """Return the next steps, at the time of the observation: records have a clock of their own."""
+        return plan(want, seen)
 
-    async def apply(self, want: KeyWant, seen: KeysSeen, changes: tuple[Change, ...]) -> Applied[KeysSeen]:
-        """Do what is due."""
-        if not changes:
-            return Applied(self._rotation.rest(want.use, seen), seen)
-        return Applied(*await self._rotation.advance(want.use))
+    async def execute(self, action: KeyAction, want: KeyWant, seen: KeysSeen) -> Executed[KeysSeen]:
+        """Execute one action; raises GoogleError and KubeError."""
+        return await self._execution.execute(action, want, seen)
 
-    def requested_grants(self, want: KeyWant, cluster: ClusterState) -> tuple[RequestedGrant, ...]:
-        """None."""
-        return ()
+    async def assume(self, action: KeyAction, want: KeyWant, seen: KeysSeen) -> KeysSeen:
+        """Return what the action would leave behind, without a call to Google Cloud."""
+        return await self._assumption.assume(action, want, seen)
 
     def summarize(self, want: KeyWant, seen: KeysSeen) -> Summary:
-        """The keys by their ids and times."""
-        records, rotation = want.ring.of(want.use.name), want.use.rotation
+        """Return the keys by their ids and times."""
+        records, rotation = seen.ring.of(want.name), want.rotation
         active = next((each for each in records if each.state is KeyState.ACTIVE), None)
         return Summary(
             {
@@ -146,82 +116,21 @@ class IdentityKeyController:
             issues=(*_unclear(records), *_expiring(want, active)),
         )
 
-    async def delete(self, obj: IdentityKey, cluster: ClusterState, *, abandon: bool) -> Outcome:
-        """Retire the keys and delete the Secret, or leave both."""
-        abandon = abandon or obj.spec.deletion_policy is KeyDeletionPolicy.ABANDON
-        home = cluster.key_home(obj)
-        if home:
-            use = KeyUse(obj, *home)
-            outcome = InSync() if abandon else await self._retire(use)
-            if not isinstance(outcome, InSync):
-                return outcome
-            await self._rotation.forget(use)
-        await self._rotation.part_with_secret(obj, abandon=abandon)
-        return InSync()
-
-    async def _retire(self, use: KeyUse) -> Outcome:
-        try:
-            outcome, _ = await self._rotation.advance(use, ending=True)
-        except GoogleError as error:
-            if error.fault is not Fault.NOT_FOUND:
-                raise
-            return InSync()  # the account is gone, and its keys with it
-        return outcome
-
-
-def _harm(want: KeyWant, seen: KeysSeen) -> tuple[str, str] | None:
-    """What somebody did to the active key or the Secret, and to which of them; None if nobody did."""
-    records, secret = want.ring.of(want.use.name), want.use.obj.spec.secret_name
-    active = next((each for each in records if each.state is KeyState.ACTIVE), None)
-    if active is None:
-        return None
-    if seen.secret is None:
-        return f"Secret {secret}", "deleted"
-    if (seen.secret.key_id, seen.secret.digest) != (active.id, active.digest):
-        return f"Secret {secret}", "edited"
-    listed = seen.listed.get(active.id)
-    if listed is None:
-        return f"key {active.id}", "deleted"
-    return (f"key {active.id}", "disabled") if listed.disabled else None
-
-
-def _due(step: Act | Await | Full, secret: str) -> Change:
-    """The step that time, or an edit, has brought."""
-    match step:
-        case Make() | Full():
-            field, before, after = "key", "absent", "made"
-        case Publish(key_id):
-            field, before, after = secret, "without the newest key", f"with key {key_id}"
-        case Promote(key_id):
-            field, before, after = f"key {key_id}", "published", "active"
-        case Disable(key_id):
-            field, before, after = f"key {key_id}", "enabled", "disabled"
-        case Delete(key_id):
-            field, before, after = f"key {key_id}", "present", "deleted"
-        case Forget(key_id):
-            field, before, after = f"key {key_id}", "recorded", "forgotten"
-        case CloseAttempt() | Await():
-            field, before, after = "key", "cut short in the making", "accounted for"
-        case _:
-            assert_never(step)
-    return Change(field, before, after, due=True)
-
 
 def _unclear(records: Iterable[LedgerKey]) -> Iterable[str]:
-    """Say which keys may be the operator's and may be not."""
+    """Report the keys of which one may be the operator's."""
     unclear = [each.id for each in records if each.state is KeyState.UNCLEAR]
     if unclear:
         yield (
-            f"making a key was cut short while somebody else made one: nobody knows which of "
-            f"{', '.join(unclear)} is whose; delete those that nobody uses"
+            "The creation of a key was interrupted while another user created one: it is not known which of "
+            f"{', '.join(unclear)} the operator created; delete those that are not in use"
         )
 
 
 def _expiring(want: KeyWant, active: LedgerKey | None) -> Iterable[str]:
-    """Say that Google ends keys sooner than is declared."""
-    period = want.use.rotation.period
-    if active and active.expiry_time and active.expiry_time < active.created_time + period:
+    """Report that keys expire before the declared rotation."""
+    if active and active.expiry_time and active.expiry_time < active.created_time + want.rotation.period:
         yield (
-            f"Google Cloud ends keys of this account after {active.expiry_time - active.created_time} "
-            "(iam.serviceAccountKeyExpiryHours), before spec.rotation.period; they are followed in time"
+            f"Keys of this account expire after {active.expiry_time - active.created_time} "
+            "(iam.serviceAccountKeyExpiryHours), before spec.rotation.period; each is replaced in time"
         )

@@ -1,99 +1,86 @@
-"""How a pass over keys ends, in words that say what to do."""
+"""Messages about keys that cannot be created or delivered, with the remedy."""
 
-from datetime import datetime
-from typing import assert_never
+from collections.abc import Iterable
 
 from cloudrun_identity.api import Reason
 from cloudrun_identity.gcp.errors import GoogleError
 from cloudrun_identity.iam.listed_keys import MAX_KEYS
 from cloudrun_identity.kube.errors import KubeError
-from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, Refused, Waiting
+from cloudrun_identity.reconcile.outcomes import Failing, Outcome, Refused
 
-from .plan import Await, Full, Rest
-from .use import KeysSeen, KeyUse
+from .key_state import KeyWant
 
-LOOK_AGAIN = 60.0
-"""Seconds until an account without room for another key is looked at again."""
+RECHECK = 60.0
+"""Seconds between looks at an account that has the maximum number of keys."""
 
+NEXT_KEY_WAITS = (
+    "The next key is created; the Secret gets it in about a minute, once Google Cloud knows the key "
+    "everywhere. The present key works until then"
+)
 
-def resting(step: Rest, now: datetime) -> Outcome:
-    """Nothing is to be done before a certain time."""
-    after = _seconds(step.until, now) if step.until else None
-    if step.unfinished:
-        message = (
-            "the next key is made; the Secret has it in about a minute, once Google knows it everywhere, and "
-            "the present one works on"
-        )
-        return Waiting(Reason.UPDATING, message, after)
-    return InSync(after)
+ATTEMPT_WAITS = "The creation of a key was interrupted; waiting until Google Cloud shows its result"
+
+_PERMISSIONS = "let it get, create, patch and delete Secrets (keys.enabled of the chart)"
 
 
-def stopped(step: Await | Full, seen: KeysSeen) -> Outcome:
-    """Something else has to happen first."""
-    match step:
-        case Await(until):
-            message = "making a key was cut short; waiting until Google shows what came of it"
-            return Waiting(Reason.UPDATING, message, after=_seconds(until, seen.now))
-        case Full():
-            return Failing(
-                Reason.QUOTA_EXCEEDED,
-                f"the account has {MAX_KEYS} keys, which is the most; delete those that nobody uses: "
-                f"{', '.join(sorted(seen.listed))}",
-                after=LOOK_AGAIN,
-            )
-        case _:
-            assert_never(step)
+def account_full(listed: Iterable[str]) -> Failing:
+    """Return the outcome for an account that can have no further key."""
+    message = (
+        f"the account has {MAX_KEYS} keys, which is the maximum; delete those that are not in use: "
+        f"{', '.join(sorted(listed))}"
+    )
+    return Failing(Reason.QUOTA_EXCEEDED, message, RECHECK)
 
 
-def forbidden(use: KeyUse, error: GoogleError) -> Outcome:
-    """Google has met a precondition that is not given: most probably a policy of the organization."""
+def creation_refused(want: KeyWant, error: GoogleError) -> Refused:
+    """Return the outcome for a key that Google refuses to create, probably by an organization policy."""
     return Refused(
         Reason.REJECTED,
-        f"Google Cloud makes no key for {use.account.name} ({error.message.rstrip('.')}); where an "
-        "organization policy forbids keys (iam.disableServiceAccountKeyCreation, or "
-        "iam.managed.disableServiceAccountKeyCreation), have the project excepted, or attach the identity, "
+        f"Google Cloud creates no key for {want.home.name} ({error.message.rstrip('.')}); if an organization "
+        "policy forbids keys (iam.disableServiceAccountKeyCreation, or "
+        "iam.managed.disableServiceAccountKeyCreation), exempt the project, or attach the identity, "
         "impersonate it or use Workload Identity instead",
     )
 
 
-def no_secret(use: KeyUse, *, barred: bool) -> Outcome:
-    """The Secret is somebody else's, or the operator may not read it."""
-    name = f"Secret {use.obj.metadata.namespace}/{use.obj.spec.secret_name}"
-    if barred:
-        message = f"spec.secretName: the operator may not read {name}; {_RIGHTS}"
-        return Failing(Reason.PERMISSION_DENIED, message)
-    return Refused(
-        Reason.CONFLICT,
-        f"spec.secretName: {name} exists already and is not this object's; delete it, or declare the key "
-        "anew with another secretName",
+def secret_forbidden(want: KeyWant) -> Failing:
+    """Return the outcome for a Secret that the operator may not read."""
+    message = f"spec.secretName: the operator may not read {_secret(want)}; {_PERMISSIONS}"
+    return Failing(Reason.PERMISSION_DENIED, message)
+
+
+def secret_taken(want: KeyWant) -> tuple[Reason, str]:
+    """Return the reason and the message for a Secret that belongs to another owner."""
+    return Reason.CONFLICT, (
+        f"spec.secretName: {_secret(want)} exists already and is not this object's; delete it, or create the "
+        "IdentityKey again with another secretName"
     )
 
 
-def refused_secret(use: KeyUse, error: KubeError) -> Outcome:
-    """What to tell of a Secret that the API server does not take; raises where another try may do."""
-    name = f"Secret {use.obj.metadata.namespace}/{use.obj.spec.secret_name}"
+def secret_refused(want: KeyWant, error: KubeError) -> Outcome:
+    """Return the outcome for a Secret that the API server does not accept; raises if a retry may help."""
     if error.is_forbidden:
-        message = f"spec.secretName: the operator may not write {name}; {_RIGHTS}, and mind its quotas"
+        message = (
+            f"spec.secretName: the operator may not write {_secret(want)}; {_PERMISSIONS}, and check the "
+            "quotas of the namespace"
+        )
         return Failing(Reason.PERMISSION_DENIED, message)
     if error.is_invalid:
         message = (
-            f"spec.secretTemplate: the API server takes no such {name}: check labels and annotations, and "
-            "that it is not immutable"
+            f"spec.secretTemplate: the API server does not accept {_secret(want)}: check its labels and "
+            "annotations, and that it is not immutable"
         )
         return Refused(Reason.INVALID_SPEC, message)
     raise error
 
 
-def stray(use: KeyUse, key_id: str) -> str:
-    """Tell of a key that was deleted, of which nothing but the time says that it was our own."""
+def stray_deleted(want: KeyWant, key_id: str) -> str:
+    """Return the message about a deleted key that only its creation time marks as the operator's."""
     return (
-        f"key {key_id} of {use.account.name} is deleted: it was made while the operator was cut short in "
-        "making one, so that nobody should have its private half; whoever made it by hand has to make another"
+        f"key {key_id} of {want.home.name} is deleted: it was created while the operator was interrupted in "
+        "creating one, so that its private key is lost; a user who created it has to create another"
     )
 
 
-def _seconds(until: datetime, now: datetime) -> float:
-    return max((until - now).total_seconds(), 1.0)
-
-
-_RIGHTS = "let it get, create, patch and delete Secrets (keys.enabled of the chart)"
+def _secret(want: KeyWant) -> str:
+    return f"Secret {want.obj.metadata.namespace}/{want.secret_name}"

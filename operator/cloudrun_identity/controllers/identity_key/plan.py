@@ -1,266 +1,283 @@
-"""What has to be done next about the keys of one object: create → publish → overlap → disable → delete.
+"""The plan for the keys of one object: create → publish → overlap → disable → delete.
 
-`plan` is pure. Whoever carries its steps out records each of them before the next, so that after any crash
-the same question has the right answer. It keeps two promises: the key that the Secret has works, and goes on
-working for `overlap` after another is there; and no key that was made stays without a record.
+The plan is pure. Each action is recorded before the next one, so that the plan is right again after a crash.
+It keeps two promises: the key in the Secret works, and continues to work for `overlap` after the Secret got
+another one; and no key stays without a record.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeAlias
 
-from cloudrun_identity.api import KeyState, LedgerKey
-from cloudrun_identity.iam.listed_keys import MAX_KEYS, ListedKey
-from cloudrun_identity.ledger.keys import KeyRing
+from cloudrun_identity.api import KeyState, LedgerKey, Reason
+from cloudrun_identity.iam.listed_keys import MAX_KEYS
+from cloudrun_identity.reconcile.steps import Change, Fail, Plan, Refuse, Wait
+
+from .actions import (
+    CloseAttempt,
+    CreateKey,
+    DeleteKey,
+    DeleteSecret,
+    DisableKey,
+    ForgetKey,
+    ForgetKeys,
+    KeyAction,
+    PromoteKey,
+    PublishKey,
+    RelabelSecret,
+    ReleaseSecret,
+)
+from .key_state import KeysSeen, KeyWant, delete_due, disable_due, rotation_due
+from .outcomes import (
+    ATTEMPT_WAITS,
+    NEXT_KEY_WAITS,
+    account_full,
+    secret_forbidden,
+    secret_taken,
+    stray_deleted,
+)
 
 LAG = timedelta(minutes=2)
-"""How long Google may show nothing of a key that was made, the time that its create takes included."""
+"""Time for which Google may not show a new key, including the time that its creation takes."""
 
 SKEW = timedelta(minutes=1)
-"""How far Google's clock may be from ours."""
+"""Difference that is possible between Google's clock and the operator's."""
 
 SETTLE = timedelta(minutes=1)
-"""How long a new key is kept back while the one before works: Google may not know it everywhere sooner.
+"""Time for which a new key is held back while the former one works: Google may not know it everywhere sooner.
 
 https://cloud.google.com/iam/docs/keys-create-delete has "60 seconds or more".
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Rotation:
-    """What the object asks for."""
+def plan(want: KeyWant, seen: KeysSeen) -> Plan[KeyAction]:
+    """Return the next steps; those after them depend on what Google Cloud answers.
 
-    period: timedelta
-    overlap: timedelta
-    generation: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Situation:
-    """Everything that the next step depends on.
-
-    `secret_key` and `secret_digest` say what the Secret has, empty where it is absent or holds no key. `held`
-    are the keys whose private halves this process still has. `ending`: the object is being deleted.
+    The time is `seen.now`, by the clock that dates the records.
     """
+    keys = _Keys(want, seen)
+    if want.deletes:
+        return _plan_deletion(keys)
+    if seen.is_forbidden:
+        return Plan((Fail(secret_forbidden(want), (Change(keys.secret, "unreadable", "with the key"),)),))
+    if seen.is_taken:
+        return Plan((Refuse(*secret_taken(want), (Change(keys.secret, "unmanaged", "with the key"),)),))
+    step = _after_attempt(keys)
+    return Plan((step,)) if step else _plan_rotation(keys)
 
-    now: datetime
-    owner: str
-    rotation: Rotation
-    ring: KeyRing
-    listed: Mapping[str, ListedKey] = field(default_factory=dict)
-    secret_key: str = ""
-    secret_digest: str = ""
-    held: frozenset[str] = frozenset()
-    ending: bool = False
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """The keys of one object."""
+
+    want: KeyWant
+    seen: KeysSeen
+
+    @property
+    def secret(self) -> str:
+        """The Secret, as changes name it."""
+        return f"Secret {self.want.secret_name}"
 
     @property
     def own(self) -> tuple[LedgerKey, ...]:
-        """The keys of this object, the oldest first."""
-        return self.ring.of(self.owner)
+        """Records of the keys of the object, the oldest first."""
+        return self.seen.ring.of(self.want.name)
 
     @property
     def current(self) -> LedgerKey | None:
-        """The key that the Secret has, if it is one that works and that was put there by us."""
-        record = self.ring.records.get(self.secret_key)
-        if record is None or record.owner != self.owner or record.digest != self.secret_digest:
+        """The key in the Secret, if it works and the operator put it there."""
+        secret = self.seen.secret
+        if secret is None or not secret.is_owned:
             return None
-        listed = self.listed.get(record.id)
-        if (listed and listed.disabled) or self.is_gone(record) or _is_past(record.expiry_time, self.now):
+        record = self.seen.ring.records.get(secret.key_id)
+        if record is None or record.owner != self.want.name or record.digest != secret.digest:
+            return None
+        listed = self.seen.listed.get(record.id)
+        if (listed and listed.disabled) or self.is_deleted(record) or self.is_past(record.expiry_time):
             return None
         return record if record.state in (KeyState.PUBLISHING, KeyState.ACTIVE) else None
 
     @property
-    def publishable(self) -> LedgerKey | None:
-        """The newest key that can still be put into the Secret, if there is one."""
+    def following(self) -> LedgerKey | None:
+        """The newest key that can still be put into the Secret."""
         ready = [each for each in self.retirable if each.state is KeyState.PUBLISHING]
-        held = [each for each in ready if each.id in self.held]
-        return held[-1] if held else None
+        publishable = [each for each in ready if each.id in self.seen.publishable]
+        return publishable[-1] if publishable else None
 
     @property
     def retirable(self) -> tuple[LedgerKey, ...]:
-        """The keys of this object that the Secret does not have, the oldest first."""
+        """The keys of the object that the Secret does not have, the oldest first."""
         current = self.current
         return tuple(each for each in self.own if each != current and each.state is not KeyState.UNCLEAR)
 
-    def is_gone(self, record: LedgerKey) -> bool:
-        """Whether the key is not there any more; one that was just made may not be shown yet."""
-        is_fresh = record.created_time - LAG < self.now < record.created_time + LAG
-        return record.id not in self.listed and not is_fresh
+    @property
+    def harm(self) -> Change | None:
+        """The change of another user that the active key or the Secret suffered."""
+        secret = self.seen.secret
+        active = next((each for each in self.own if each.state is KeyState.ACTIVE), None)
+        if active is None:
+            return None
+        if secret is None:
+            return Change(self.secret, "deleted", "followed by another")
+        if (secret.key_id, secret.digest) != (active.id, active.digest):
+            return Change(self.secret, "edited", "followed by another")
+        listed = self.seen.listed.get(active.id)
+        if listed is None or listed.disabled:
+            harm = "deleted" if listed is None else "disabled"
+            return Change(f"key {active.id}", harm, "followed by another")
+        return None
+
+    def is_deleted(self, record: LedgerKey) -> bool:
+        """Return whether the key does not exist any more. Google may not show a new key yet."""
+        is_fresh = record.created_time - LAG < self.seen.now < record.created_time + LAG
+        return record.id not in self.seen.listed and not is_fresh
+
+    def is_past(self, due: datetime | None) -> bool:
+        """Return whether a time has come."""
+        return due is not None and due <= self.seen.now
+
+    def seconds_until(self, due: datetime) -> float:
+        """Return the seconds until a time, at least one."""
+        return max((due - self.seen.now).total_seconds(), 1.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Make:
-    """Make a key."""
-
-
-@dataclass(frozen=True, slots=True)
-class Publish:
-    """Put the key into the Secret."""
-
-    key_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Promote:
-    """The Secret has the key: record that it is the active one."""
-
-    key_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Disable:
-    """Disable the key."""
-
-    key_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Delete:
-    """Delete the key; `stray`: it is in no record, and nobody has its private half."""
-
-    key_id: str
-    stray: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Forget:
-    """The key is gone: drop its record."""
-
-    key_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class CloseAttempt:
-    """Nothing is left to find of an attempt that was cut short; of the `unclear` keys one may be its own."""
-
-    unclear: tuple[ListedKey, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Await:
-    """Wait until Google shows for sure what there is."""
-
-    until: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Full:
-    """A key is needed, and the account has as many as it can."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rest:
-    """Nothing is to be done before `until`; `unfinished`: what was asked for is not done yet."""
-
-    until: datetime | None
-    unfinished: bool = False
-
-
-Act: TypeAlias = Make | Publish | Promote | Disable | Delete | Forget | CloseAttempt
-Step: TypeAlias = Act | Await | Full | Rest
-
-
-def plan(situation: Situation) -> Step:
-    """The next step."""
-    return _after_attempt(situation) or (_end(situation) if situation.ending else _succeed(situation))
-
-
-def rotation_due(record: LedgerKey, rotation: Rotation) -> datetime:
-    """When the key is to be followed by the next: before it expires, with time for both to overlap."""
-    due = record.created_time + rotation.period
-    if record.expiry_time is None:
-        return due
-    lifetime = record.expiry_time - record.created_time
-    return min(due, record.expiry_time - min(rotation.overlap, lifetime / 2))
-
-
-def disable_due(record: LedgerKey, rotation: Rotation) -> datetime | None:
-    """When the key is to be disabled; None for one that is in use, or was never."""
-    return record.superseded_time + rotation.overlap if record.superseded_time else None
-
-
-def delete_due(record: LedgerKey, rotation: Rotation) -> datetime | None:
-    """When the key is to be deleted, as far as that is known: a time to enable it again is left."""
-    if record.disabled_time:
-        return record.disabled_time + rotation.overlap
-    return record.superseded_time + 2 * rotation.overlap if record.superseded_time else None
-
-
-def _after_attempt(situation: Situation) -> Step | None:
-    """What an attempt that was cut short left behind; None if there is none."""
-    attempt, now = situation.ring.attempt, situation.now
+def _after_attempt(keys: _Keys) -> DeleteKey | CloseAttempt | Wait | None:
+    """Return what to do about an interrupted creation; None if there is none."""
+    attempt, now = keys.seen.ring.attempt, keys.seen.now
     if attempt is None:
         return None
-    if attempt.time - LAG < now < attempt.time + LAG:  # beyond it on either side the clock was turned
-        return Await(attempt.time + LAG)
+    if attempt.time - LAG < now < attempt.time + LAG:  # beyond it on either side, the clock was changed
+        after = keys.seconds_until(attempt.time + LAG)
+        return Wait(Reason.UPDATING, ATTEMPT_WAITS, after, (_ATTEMPT_CHANGE,))
     strays = tuple(
         key
-        for key_id, key in sorted(situation.listed.items())
+        for key_id, key in sorted(keys.seen.listed.items())
         if key_id not in attempt.known
-        and key_id not in situation.ring.records
+        and key_id not in keys.seen.ring.records
         and attempt.time - SKEW <= key.created <= attempt.time + LAG
     )
-    return Delete(strays[0].key_id, stray=True) if len(strays) == 1 else CloseAttempt(strays)
+    if len(strays) == 1:
+        key_id = strays[0].key_id
+        return _delete(keys, key_id, stray_deleted(keys.want, key_id))
+    return CloseAttempt(keys.want.home.full_name, (_ATTEMPT_CHANGE,), unclear=strays)
 
 
-def _end(situation: Situation) -> Step:
-    for record in situation.own:
-        if record.state is KeyState.UNCLEAR or situation.is_gone(record):
-            return Forget(record.id)
-        if record.id not in situation.listed:
-            return Await(record.created_time + LAG)
-        if record.state is not KeyState.DISABLED:
-            return Disable(record.id)
-        return Delete(record.id)
-    return Rest(None)
-
-
-def _succeed(situation: Situation) -> Step:
-    for record in situation.own:
-        if situation.is_gone(record):
-            return Forget(record.id)
-    current, following = situation.current, situation.publishable
+def _plan_rotation(keys: _Keys) -> Plan[KeyAction]:
+    seen, rotation = keys.seen, keys.want.rotation
+    deleted = next((each for each in keys.own if keys.is_deleted(each)), None)
+    if deleted:
+        return Plan((_forget(keys, deleted.id),))
+    current, following = keys.current, keys.following
     if current is None:
-        return Publish(following.id) if following else _make(situation)
+        return Plan((_publish(keys, following.id) if following else _create(keys),))
     if current.state is KeyState.PUBLISHING:
-        return Promote(current.id)
-    asked = current.generation != situation.rotation.generation
-    if following and not following.created_time - SETTLE < situation.now < following.created_time + SETTLE:
-        return Publish(following.id)
-    if not following and (asked or rotation_due(current, situation.rotation) <= situation.now):
-        return _make(situation)
-    return _retire(situation) or Rest(min(_due_times(situation, current, following)), unfinished=asked)
+        return Plan((_promote(keys, current.id),))
+    if following and not following.created_time - SETTLE < seen.now < following.created_time + SETTLE:
+        return Plan((_publish(keys, following.id),))
+    requested = current.generation != rotation.generation
+    if not following and (requested or keys.is_past(rotation_due(current, rotation))):
+        return Plan((_create(keys),))
+    if retired := _retire(keys):
+        return Plan((retired,))
+    due = keys.seconds_until(min(_due_times(keys, current, following)))
+    relabeled = () if seen.secret is None or keys.want.template.is_on(seen.secret) else (_relabel(keys),)
+    waits = (Wait(Reason.UPDATING, NEXT_KEY_WAITS, due),) if requested else ()
+    return Plan((*relabeled, *waits), due)
 
 
-def _make(situation: Situation) -> Step:
-    if len(situation.listed) < MAX_KEYS:
-        return Make()
-    disabled = [each for each in situation.retirable if each.state is KeyState.DISABLED]
-    return _retire(situation) or (Delete(disabled[0].id) if disabled else Full())
+def _plan_deletion(keys: _Keys) -> Plan[KeyAction]:
+    want, seen = keys.want, keys.seen
+    if want.account and not want.abandon and not seen.account_deleted:
+        step = _after_attempt(keys) or _end(keys)
+        if step:
+            return Plan((step,))
+    if want.account and want.name in seen.ring.owners:
+        return Plan((ForgetKeys(want.account.full_name),))
+    if seen.is_forbidden:
+        return Plan((Fail(secret_forbidden(want)),))
+    if seen.secret is None or not seen.secret.is_owned:
+        return Plan()
+    return Plan((ReleaseSecret(keys.secret) if want.abandon else DeleteSecret(keys.secret),))
 
 
-def _retire(situation: Situation) -> Step | None:
-    """What of the keys that are not in the Secret is due."""
-    for record in situation.retirable:
+def _end(keys: _Keys) -> DisableKey | DeleteKey | ForgetKey | Wait | None:
+    """Return the next step that retires every key of the object; None once it has none."""
+    record = next(iter(keys.own), None)
+    if record is None:
+        return None
+    if record.state is KeyState.UNCLEAR or keys.is_deleted(record):
+        return _forget(keys, record.id)
+    if record.id not in keys.seen.listed:
+        message = f"Key {record.id} was just created; waiting until Google Cloud shows it"
+        return Wait(Reason.UPDATING, message, keys.seconds_until(record.created_time + LAG))
+    return (_delete if record.state is KeyState.DISABLED else _disable)(keys, record.id)
+
+
+def _create(keys: _Keys) -> DisableKey | DeleteKey | CreateKey | Fail:
+    """Create a key, or first make room for it in a full account."""
+    change = Change("key", "absent", "created", due=True)
+    if len(keys.seen.listed) < MAX_KEYS:
+        return CreateKey(f"{keys.want.home.full_name}/keys", (keys.harm or change,))
+    disabled = [each for each in keys.retirable if each.state is KeyState.DISABLED]
+    room = _retire(keys) or (_delete(keys, disabled[0].id) if disabled else None)
+    return room or Fail(account_full(keys.seen.listed), (change,))
+
+
+def _retire(keys: _Keys) -> DisableKey | DeleteKey | None:
+    """Return what is due for the keys that the Secret does not have."""
+    rotation = keys.want.rotation
+    for record in keys.retirable:
         match record.state:
-            case KeyState.PUBLISHING if record.id not in situation.held:
-                return Delete(record.id)
-            case KeyState.OVERLAP if _is_past(disable_due(record, situation.rotation), situation.now):
-                return Disable(record.id)
-            case KeyState.DISABLED if _is_past(delete_due(record, situation.rotation), situation.now):
-                return Delete(record.id)
+            case KeyState.PUBLISHING if record.id not in keys.seen.publishable:
+                return _delete(keys, record.id)
+            case KeyState.OVERLAP if keys.is_past(disable_due(record, rotation)):
+                return _disable(keys, record.id)
+            case KeyState.DISABLED if keys.is_past(delete_due(record, rotation)):
+                return _delete(keys, record.id)
     return None
 
 
-def _due_times(situation: Situation, current: LedgerKey, following: LedgerKey | None) -> Iterable[datetime]:
-    """When something is to be done again."""
-    yield following.created_time + SETTLE if following else rotation_due(current, situation.rotation)
-    for record in situation.retirable:
-        due = (disable_due if record.state is KeyState.OVERLAP else delete_due)(record, situation.rotation)
+def _due_times(keys: _Keys, current: LedgerKey, following: LedgerKey | None) -> Iterable[datetime]:
+    """Return the times of the next steps."""
+    rotation = keys.want.rotation
+    yield following.created_time + SETTLE if following else rotation_due(current, rotation)
+    for record in keys.retirable:
+        due = (disable_due if record.state is KeyState.OVERLAP else delete_due)(record, rotation)
         if due:
             yield due
 
 
-def _is_past(due: datetime | None, now: datetime) -> bool:
-    return due is not None and due <= now
+_ATTEMPT_CHANGE = Change("key", "interrupted in its creation", "accounted for", due=True)
+
+
+def _publish(keys: _Keys, key_id: str) -> PublishKey:
+    change = Change(keys.secret, "without the newest key", f"with key {key_id}", due=True)
+    return PublishKey(keys.secret, (change,), key_id=key_id)
+
+
+def _promote(keys: _Keys, key_id: str) -> PromoteKey:
+    change = Change(f"key {key_id}", "published", "active", due=True)
+    name = keys.want.secret_name
+    return PromoteKey(keys.want.key_resource(key_id), (change,), key_id=key_id, secret_name=name)
+
+
+def _disable(keys: _Keys, key_id: str) -> DisableKey:
+    change = Change(f"key {key_id}", "enabled", "disabled", due=True)
+    return DisableKey(keys.want.key_resource(key_id), (change,), key_id=key_id)
+
+
+def _delete(keys: _Keys, key_id: str, warning: str = "") -> DeleteKey:
+    change = Change(f"key {key_id}", "present", "deleted", due=True)
+    return DeleteKey(keys.want.key_resource(key_id), (change,), key_id=key_id, warning=warning)
+
+
+def _forget(keys: _Keys, key_id: str) -> ForgetKey:
+    change = Change(f"key {key_id}", "recorded", "forgotten", due=True)
+    harm = None if keys.want.deletes else keys.harm
+    return ForgetKey(keys.want.key_resource(key_id), (harm or change,), key_id=key_id)
+
+
+def _relabel(keys: _Keys) -> RelabelSecret:
+    return RelabelSecret(
+        keys.secret, (Change(keys.secret, "without its labels and annotations", "with them"),)
+    )

@@ -4,11 +4,13 @@ from typing import Any
 import pytest
 
 from cloudrun_identity.api import EffectiveCrossProjectUsage, Reason
+from cloudrun_identity.controllers.cross_project import Account
 from cloudrun_identity.controllers.identity_attachment.attachment import (
-    Account,
     AttachmentWant,
     may_run_as,
-    resolved,
+)
+from cloudrun_identity.controllers.identity_attachment.attachment import (
+    resolve as resolve_attachment,
 )
 from cloudrun_identity.iam.admission import Admitted, DeclaredIdentity, Denied
 from cloudrun_identity.reconcile.outcomes import Refused, Waiting
@@ -42,7 +44,7 @@ def refusal(stop: AttachmentWant | Blocked) -> str:
 def by_email(email: str, cluster: FakeWorld = WORLD, **guardrails: Any) -> AttachmentWant | Blocked:
     obj = attachment(identityRef=None, email=email)
     delegated = project(guardrails={"workloads": [{"names": ["checkout*"]}], **guardrails})
-    return resolved(obj, Allowed(delegated, observe=False), cluster)
+    return resolve_attachment(obj, Allowed(delegated, observe=False), cluster)
 
 
 def test_the_workload_runs_as_the_identitys_account() -> None:
@@ -64,7 +66,7 @@ def test_an_identity_that_is_not_ready_is_waited_for() -> None:
     assert stop.unresolved == stop.outcome.message
 
 
-def test_an_identity_of_another_project_brings_what_is_known_of_that_one() -> None:
+def test_a_cross_project_identity_carries_the_facts_about_its_project() -> None:
     cluster = FakeWorld(
         project(),
         project(SHOP),
@@ -82,26 +84,26 @@ def test_an_identity_of_another_project_brings_what_is_known_of_that_one() -> No
     )
 
 
-def test_an_identity_whose_project_does_not_admit_the_namespace_is_denied() -> None:
+def test_an_identity_in_a_project_closed_to_the_namespace_is_denied() -> None:
     closed = project(SHOP, namespaces={"names": ["shop"]})
     cluster = FakeWorld(project(), closed, identity(PRICING), accounts=[record("shop/pricing", OF_SHOP)])
     reference = {"name": "pricing", "namespace": "shop"}
     assert refusal(resolve(attachment(identityRef=reference), cluster)).startswith("spec.identityRef: ")
 
 
-def test_an_account_is_named_by_its_e_mail_where_a_guardrail_lists_it() -> None:
+def test_an_account_that_a_guardrail_lists_may_be_named_by_e_mail() -> None:
     wanted = by_email(OLD, accounts=[OLD])
     assert isinstance(wanted, AttachmentWant)
     assert wanted.account == Account(OLD, "payments-prod-1234", None, "payments-prod")
 
 
 @pytest.mark.parametrize("email", [OLD, DEFAULT, "operator@ops.iam.gserviceaccount.com"])
-def test_an_e_mail_that_no_guardrail_can_or_does_list_is_denied(email: str) -> None:
+def test_an_e_mail_that_no_guardrail_lists_or_can_list_is_denied(email: str) -> None:
     listed = [each for each in (DEFAULT, "operator@ops.iam.gserviceaccount.com") if each == email]
     assert refusal(by_email(email, accounts=listed)).startswith("spec.email: ")
 
 
-def test_an_e_mail_that_an_identity_declares_is_a_reference_to_it() -> None:
+def test_the_e_mail_of_an_identity_is_a_reference_to_it() -> None:
     wanted = by_email(EMAIL)
     assert isinstance(wanted, AttachmentWant)
     assert wanted.account.identity == CHECKOUT
@@ -115,7 +117,7 @@ def test_an_e_mail_that_an_identity_declares_is_a_reference_to_it() -> None:
     assert "allowedNamespaces" in refusal(by_email(OF_SHOP, foreign, accounts=[OF_SHOP]))
 
 
-def test_what_may_be_run_as_again_is_what_may_be_attached() -> None:
+def test_an_account_may_be_restored_if_it_may_be_attached() -> None:
     obj, delegated = attachment(), project(PROJECT)
     assert isinstance(may_run_as(EMAIL, obj, delegated, WORLD), Admitted)
     assert isinstance(may_run_as(OLD, obj, delegated, WORLD), Denied)
@@ -123,5 +125,5 @@ def test_what_may_be_run_as_again_is_what_may_be_attached() -> None:
     assert isinstance(may_run_as(OLD, obj, listing, WORLD), Admitted)
 
 
-def test_an_account_without_a_project_is_in_no_other_one() -> None:
+def test_an_account_without_a_known_project_is_not_cross_project() -> None:
     assert not replace(want(), account=Account(DEFAULT, "")).is_cross_project

@@ -16,7 +16,7 @@ ANEW = replace(REDEPLOYED, uid="w-2")
 
 
 async def before(records: AttachmentRecords, obj: IdentityAttachment, state: WorkloadState) -> str:
-    """What is recorded once the workload is about to be moved."""
+    """Return the recorded account once the workload is about to be moved."""
     await records.moving(obj, state, EMAIL)
     record = records.of(obj)
     assert record is not None
@@ -24,13 +24,13 @@ async def before(records: AttachmentRecords, obj: IdentityAttachment, state: Wor
     return record.previous_service_account
 
 
-async def test_the_first_move_tells_what_ran_before() -> None:
+async def test_the_first_move_records_the_previous_account() -> None:
     records = attachment_records()
     assert await before(records, attachment(), ELSEWHERE) == OLD
     assert await before(records, attachment(), REDEPLOYED) == OLD
 
 
-async def test_a_workload_that_was_made_anew_and_an_attachment_that_was_begin_anew() -> None:
+async def test_a_new_workload_or_attachment_records_the_account_again() -> None:
     records = attachment_records()
     await before(records, attachment(), ELSEWHERE)
     assert await before(records, attachment(), ANEW) == "later@x"
@@ -39,7 +39,7 @@ async def test_a_workload_that_was_made_anew_and_an_attachment_that_was_begin_an
     assert await before(records, SUCCESSOR, REDEPLOYED) == "later@x"
 
 
-async def test_what_is_recorded_outlives_the_process_and_leaves_nothing_behind() -> None:
+async def test_a_record_survives_a_restart_and_is_removed_completely() -> None:
     stored = InMemoryClient()
     await before(AttachmentRecords(Ledgers(stored, "operator")), attachment(), ELSEWHERE)
 
@@ -55,7 +55,7 @@ async def test_what_is_recorded_outlives_the_process_and_leaves_nothing_behind()
     assert list(ledgers.all()) == []
 
 
-async def test_what_a_predecessor_did_to_another_workload_is_forgotten() -> None:
+async def test_the_record_of_an_earlier_attachment_is_removed() -> None:
     ledgers = Ledgers(InMemoryClient(), "operator")
     records = AttachmentRecords(ledgers)
     await before(records, attachment(), ELSEWHERE)

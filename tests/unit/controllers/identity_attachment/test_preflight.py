@@ -13,12 +13,13 @@ from cloudrun_identity.api import (
     PreflightState,
     TargetKind,
 )
-from cloudrun_identity.controllers.identity_attachment.attachment import Account, AttachmentWant
+from cloudrun_identity.controllers.cross_project import Account
+from cloudrun_identity.controllers.identity_attachment.attachment import AttachmentWant
 from cloudrun_identity.controllers.identity_attachment.preflight import (
     Preflight,
     all_passed,
+    blocking_message,
     cross_project,
-    holds_up,
 )
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.permission_checks import AccessState
@@ -63,11 +64,11 @@ metadata: {name: shop, uid: u-shop}
 spec: {projectID: shop-1234, namespaces: {names: [payments]}}
 status: {projectNumber: "42"}
 """
-LENT = FakeWorld(project(), project(SHOP), identity(), accounts=[record()])
+DELEGATED = FakeWorld(project(), project(SHOP), identity(), accounts=[record()])
 
 
 class FakeCloud:
-    """One account, and what anybody is permitted: everything but what is said."""
+    """One account, and the permissions of every member: all but those in `hints`."""
 
     def __init__(self, account: ServiceAccount | GoogleError | None = EXISTS, **hints: AccessState) -> None:
         self._account = account
@@ -91,7 +92,7 @@ class FakeCloud:
         return self._hints.get(permission.rpartition(".")[2], AccessState.GRANTED)
 
 
-def operated(account: Account | None = None, cluster: FakeWorld = LENT) -> AttachmentWant:
+def operated(account: Account | None = None, cluster: FakeWorld = DELEGATED) -> AttachmentWant:
     given = account or Account(EMAIL, HOME, DeclaredIdentity("payments", "checkout"), "payments-prod")
     return replace(want(cluster=cluster), account=given, operator=OPERATOR)
 
@@ -103,7 +104,7 @@ async def checks(
     return {line.check: line for line in lines}
 
 
-async def test_all_is_looked_at_and_what_is_well_needs_no_words() -> None:
+async def test_every_requirement_is_checked_and_passes_without_a_message() -> None:
     cloud = FakeCloud()
     lines = await checks(cloud)
     assert list(lines) == ["Account", "ActAs", "Image", "Secrets", "CloudSQL", "Buckets", "Topics"]
@@ -115,7 +116,7 @@ async def test_all_is_looked_at_and_what_is_well_needs_no_words() -> None:
     assert (member, "secretmanager.versions.access", (secret, own_project)) in cloud.asked
 
 
-async def test_what_no_template_names_is_not_looked_at() -> None:
+async def test_resources_that_the_template_omits_are_not_checked() -> None:
     assert list(await checks(FakeCloud(), state=BARE)) == ["Account", "ActAs"]
 
 
@@ -132,13 +133,13 @@ async def test_what_no_template_names_is_not_looked_at() -> None:
     ],
     ids=["missing", "disabled", "unreadable"],
 )
-async def test_only_an_account_that_is_surely_unfit_holds_up_the_move(
+async def test_only_a_missing_or_disabled_account_blocks_the_move(
     account: Any, state: PreflightState, text: str
 ) -> None:
     lines = await checks(FakeCloud(account), operated(Account(OLD, HOME)), BARE)
     assert lines["Account"].state is state
     assert text in (lines["Account"].message or "")
-    assert bool(holds_up(lines.values())) == (state is PreflightState.FAILED)
+    assert bool(blocking_message(lines.values())) == (state is PreflightState.FAILED)
 
 
 @pytest.mark.parametrize(
@@ -186,17 +187,17 @@ async def test_only_an_account_that_is_surely_unfit_holds_up_the_move(
         ),
     ],
 )
-async def test_what_is_missing_comes_with_what_to_do(
+async def test_a_failed_check_names_the_remedy(
     permission: str, check: str, state: PreflightState, remedy: str
 ) -> None:
     lines = await checks(FakeCloud(**{permission: AccessState.NOT_GRANTED}))
     assert lines[check].state is state
     assert remedy in (lines[check].message or "")
     assert [line.check for line in lines.values() if line.state is not PreflightState.PASSED] == [check]
-    assert not holds_up(lines.values()), "advice, which holds up nothing"
+    assert not blocking_message(lines.values()), "advice, which blocks nothing"
 
 
-async def test_an_account_of_another_project_needs_the_service_agent_and_the_policy() -> None:
+async def test_a_cross_project_account_needs_the_service_agent_and_org_policy() -> None:
     account = Account(
         "pricing@shop-1234.iam.gserviceaccount.com",
         "shop-1234",
@@ -225,11 +226,11 @@ async def test_an_account_of_another_project_needs_the_service_agent_and_the_pol
     assert found[ConditionType.CROSS_PROJECT_READY].status is ConditionStatus.TRUE
 
 
-async def test_an_attachment_within_a_project_says_nothing_about_others() -> None:
+async def test_an_attachment_within_a_project_has_no_cross_project_condition() -> None:
     assert cross_project(operated(), (await checks(FakeCloud())).values()) is None
 
 
-async def test_accounts_of_nobody_are_remedied_by_gcloud() -> None:
+async def test_remedies_for_undeclared_accounts_are_gcloud_commands() -> None:
     foreign = operated(Account("ci-deploy@elsewhere-1.iam.gserviceaccount.com", "elsewhere-1"))
     lines = await checks(
         FakeCloud(
@@ -254,10 +255,10 @@ async def test_accounts_of_nobody_are_remedied_by_gcloud() -> None:
 @pytest.mark.parametrize(
     "shop",
     [None, project(SHOP, namespaces={"names": ["shop"]}), project(SHOP, suspend=True)],
-    ids=["of nobody", "lent to others", "suspended"],
+    ids=["undeclared", "delegated to others", "suspended"],
 )
-async def test_a_template_looks_into_no_project_that_is_not_lent(shop: ManagedProject | None) -> None:
-    """Whoever writes the template would learn what somebody else's project grants."""
+async def test_a_template_discloses_nothing_about_undelegated_projects(shop: ManagedProject | None) -> None:
+    """The author of the template would learn what another team's project grants."""
     there = (project(), identity(), *([shop] if shop else []))
     cloud = FakeCloud()
     lines = await checks(cloud, operated(cluster=FakeWorld(*there, accounts=[record()])))
@@ -268,7 +269,7 @@ async def test_a_template_looks_into_no_project_that_is_not_lent(shop: ManagedPr
     assert policies == {HOME}
 
 
-async def test_a_project_is_lent_by_its_number_as_well() -> None:
+async def test_a_project_is_also_delegated_by_its_number() -> None:
     secret = types.Volume(secret=types.SecretVolumeSource(secret="projects/42/secrets/tls-key"))
     service = types.Service(template=types.RevisionTemplate(volumes=[secret]))
     lines = await checks(FakeCloud(), state=state_of(ROLLED_OUT.workload, service))

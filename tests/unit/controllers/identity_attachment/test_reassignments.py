@@ -8,13 +8,13 @@ from cloudrun_identity.api import RECONCILE_REQUESTED_AT, IdentityAttachment, Mo
 from cloudrun_identity.controllers.identity_attachment.reassignments import (
     FIRST_WAIT,
     ROUNDS,
-    STOOD,
+    UNCONTESTED_AFTER,
     given_up,
     is_asked,
     last_move,
     next_move,
 )
-from cloudrun_identity.reconcile.outcomes import Outcome, Refused, Waiting
+from cloudrun_identity.reconcile.steps import Refuse, Wait
 from tests.unit.controllers.attachments import ELSEWHERE, OLD, attachment, want
 from tests.unit.controllers.cluster_state import EMAIL
 
@@ -23,21 +23,21 @@ LONG_AGO = NOW - timedelta(days=1)
 
 
 def moved(**fields: Any) -> Move:
-    """Our last move, from generation 1 on, a minute ago."""
+    """Return the last move: from generation 1, a minute ago."""
     return Move(**{"service_account": EMAIL, "generation": 1, "time": NOW - timedelta(minutes=1)} | fields)
 
 
 def decided(
     last: Move | None, *, generation: int = 3, changed: datetime = NOW, obj: IdentityAttachment | None = None
-) -> Move | Outcome:
-    """What is done about somebody else's deploy of so many seconds ago."""
+) -> Move | Wait | Refuse:
+    """Return what is done about another user's deploy."""
     state = replace(
         ELSEWHERE, generation=generation, updated=changed.timestamp(), last_modifier="ci@example.com"
     )
     return next_move(want(obj or attachment({"workloadUID": "w-1"})), state, last, NOW)
 
 
-def test_a_request_that_is_too_long_to_be_echoed_is_answered_all_the_same() -> None:
+def test_an_overlong_reconcile_request_counts_as_handled() -> None:
     obj = attachment({"lastHandledReconcileAt": "now" * 100, "observedGeneration": 1})
     asked = obj.metadata.model_copy(update={"annotations": {RECONCILE_REQUESTED_AT: "now" * 100}})
     assert not is_asked(obj.model_copy(update={"metadata": asked}))
@@ -47,21 +47,21 @@ def test_the_first_move_is_made_at_once() -> None:
     assert decided(None) == Move(service_account=EMAIL, generation=3, time=NOW)
 
 
-def test_a_deploy_that_takes_the_account_away_is_put_back_at_once_and_counted() -> None:
+def test_a_deploy_with_another_account_is_reverted_at_once_and_counted() -> None:
     assert decided(moved()) == Move(service_account=EMAIL, generation=3, time=NOW, contested=1)
 
 
-def test_a_move_that_stood_was_not_contested() -> None:
-    found = decided(moved(time=NOW - STOOD, contested=ROUNDS))
+def test_a_move_that_lasted_was_not_contested() -> None:
+    found = decided(moved(time=NOW - UNCONTESTED_AFTER, contested=ROUNDS))
     assert isinstance(found, Move)
     assert found.contested == 0
 
 
 @pytest.mark.parametrize("contested", range(ROUNDS))
-def test_each_round_of_a_fight_waits_twice_as_long(contested: int) -> None:
+def test_each_round_of_a_conflict_waits_twice_as_long(contested: int) -> None:
     wait = FIRST_WAIT * 2**contested
     early = decided(moved(time=NOW - timedelta(seconds=wait - 1), contested=contested))
-    assert isinstance(early, Waiting)
+    assert isinstance(early, Wait)
     assert early.reason is Reason.DRIFT_DETECTED
     assert early.after == pytest.approx(1)
     due = decided(moved(time=NOW - timedelta(seconds=wait), contested=contested))
@@ -69,46 +69,48 @@ def test_each_round_of_a_fight_waits_twice_as_long(contested: int) -> None:
     assert due.contested == contested + 1
 
 
-def test_a_clock_that_was_set_back_holds_nothing_up() -> None:
+def test_a_clock_that_was_set_back_delays_nothing() -> None:
     """The last move seems to be yet to come, and to wait for it would take as long as the clock was ahead."""
     assert isinstance(decided(moved(time=NOW + timedelta(hours=2))), Move)
 
 
-def test_a_fight_that_is_lost_needs_a_person_and_names_who_fights() -> None:
+def test_a_conflict_needs_a_user_and_names_the_deployer() -> None:
     outcome = decided(moved(contested=ROUNDS))
-    assert isinstance(outcome, Refused)
+    assert isinstance(outcome, Refuse)
     assert outcome.reason is Reason.CONFLICT
     for word in (OLD, "ci@example.com", EMAIL):
         assert word in outcome.message
 
 
-def test_a_fight_that_is_lost_is_taken_up_once_nobody_has_deployed_for_long() -> None:
+def test_a_conflict_is_retried_after_a_long_time_without_deploys() -> None:
     early = moved(contested=ROUNDS, time=LONG_AGO)
     again = decided(early, changed=LONG_AGO + timedelta(minutes=1))
     assert isinstance(again, Move)
-    assert again.contested == ROUNDS, "and lost with the next round"
+    assert again.contested == ROUNDS, "so that the next round ends it"
 
 
 @pytest.mark.parametrize("contested", [0, ROUNDS])
-def test_a_write_that_never_took_is_made_again_and_is_no_round(contested: int) -> None:
+def test_a_lost_write_is_repeated_and_is_not_contested(contested: int) -> None:
     again = decided(moved(generation=3, contested=contested))
     assert isinstance(again, Move)
     assert again.contested == contested
 
 
-def test_what_the_platform_gave_up_is_tried_again_only_after_a_deploy() -> None:
+def test_a_rejected_move_is_retried_only_after_a_deploy() -> None:
     last = given_up(moved(), replace(ELSEWHERE, generation=3), "image not found")
     outcome = decided(last, generation=3)
-    assert isinstance(outcome, Waiting)
+    assert isinstance(outcome, Wait)
     assert outcome.reason is Reason.REVISION_FAILED
     assert "image not found" in outcome.message
     assert isinstance(decided(last, generation=4), Move)
 
 
 @pytest.mark.parametrize(
-    "last", [moved(contested=ROUNDS), moved(error="image not found", generation=3)], ids=["fight", "failure"]
+    "last",
+    [moved(contested=ROUNDS), moved(error="image not found", generation=3)],
+    ids=["conflict", "failure"],
 )
-def test_another_account_or_a_persons_word_begins_anew(last: Move) -> None:
+def test_another_account_or_a_user_request_resets_the_conflict(last: Move) -> None:
     for changed in (last.model_copy(update={"service_account": OLD}), None):
         assert decided(changed) == Move(service_account=EMAIL, generation=3, time=NOW)
     edited = attachment({"workloadUID": "w-1", "observedGeneration": 0})
@@ -116,7 +118,7 @@ def test_another_account_or_a_persons_word_begins_anew(last: Move) -> None:
     assert decided(last, obj=edited) == Move(service_account=EMAIL, generation=3, time=NOW)
 
 
-def test_the_moves_of_a_workload_that_was_created_anew_are_another_ones() -> None:
+def test_a_workload_created_again_has_no_last_move() -> None:
     status = {"workloadUID": "w-1", "lastMove": moved().to_dict()}
     assert last_move(attachment(status), ELSEWHERE) == moved()
     assert last_move(attachment(status), replace(ELSEWHERE, uid="w-2")) is None
@@ -132,7 +134,7 @@ def test_the_moves_of_a_workload_that_was_created_anew_are_another_ones() -> Non
         ("now", "now", False),
     ],
 )
-def test_a_request_for_a_pass_is_a_persons_word_until_it_is_handled(
+def test_a_reconcile_request_counts_until_it_is_handled(
     requested: str | None, handled: str | None, asked: bool
 ) -> None:
     obj = attachment({"lastHandledReconcileAt": handled} if handled else {})

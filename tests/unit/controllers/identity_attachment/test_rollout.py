@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from cloudrun_identity.api import Reason
-from cloudrun_identity.controllers.identity_attachment.rollout import WorkloadSeen, poll_after, rollout
+from cloudrun_identity.controllers.identity_attachment.attachment import WorkloadSeen
+from cloudrun_identity.controllers.identity_attachment.rollout import poll_after, rollout
 from cloudrun_identity.gcp.run import Operation
 from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, Waiting
 from tests.unit.controllers.attachments import OLD, ROLLED_OUT, want
@@ -20,10 +21,11 @@ def outcome(
 ) -> Outcome:
     shown = replace(ROLLED_OUT, **state)
     seen = WorkloadSeen(shown, SERVES if serving is None else serving, operation)
-    return rollout(want(), shown, seen, NOW)
+    step = rollout(want(), shown, seen, NOW)
+    return step.outcome if step else InSync()
 
 
-def test_a_workload_that_runs_as_the_identity_everywhere_is_in_sync() -> None:
+def test_a_workload_with_one_account_everywhere_is_in_sync() -> None:
     assert outcome() == InSync()
 
 
@@ -37,14 +39,14 @@ def test_a_change_under_way_is_waited_for(state: dict[str, Any]) -> None:
     assert found.after
 
 
-def test_our_operation_under_way_is_waited_for_whatever_the_workload_shows() -> None:
+def test_an_operation_under_way_is_waited_for() -> None:
     found = outcome(operation=Operation("operations/1", done=False))
     assert isinstance(found, Waiting)
     assert found.reason is Reason.UPDATING
 
 
 @pytest.mark.parametrize("state", [{"ready": False}, {"latest_created_revision": "checkout-3"}], ids=str)
-def test_a_revision_that_does_not_come_up_has_failed(state: dict[str, Any]) -> None:
+def test_a_revision_that_does_not_start_has_failed(state: dict[str, Any]) -> None:
     found = outcome(**state)
     assert isinstance(found, Failing)
     assert found.reason is Reason.REVISION_FAILED
@@ -58,7 +60,7 @@ def test_a_revision_that_does_not_come_up_has_failed(state: dict[str, Any]) -> N
         ("", None, "Google gives no reason"),
     ],
 )
-def test_googles_reason_for_a_failure_is_shown_and_what_keeps_serving(
+def test_a_failure_shows_its_cause_and_what_keeps_serving(
     message: str, error: str | None, reason: str
 ) -> None:
     found = outcome(
@@ -82,7 +84,7 @@ def test_revisions_that_serve_as_another_account_are_named() -> None:
     assert "checkout-1 still serves" in found.message
 
 
-def test_looks_at_a_rollout_become_rarer_as_it_lasts() -> None:
+def test_the_poll_interval_of_a_rollout_grows() -> None:
     waits = [poll_after(elapsed) for elapsed in (0.0, 6.0, 52.0, 3600.0)]
     assert waits == sorted(waits)
     assert waits[0] == 1.0

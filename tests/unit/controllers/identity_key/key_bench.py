@@ -1,19 +1,20 @@
 """An IdentityKey, its project and identity, and what is seen of its keys, for what the controller decides."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cloudrun_identity.api import IdentityKey, KeyState, LedgerKey, ManagedProject, TargetKind
-from cloudrun_identity.controllers.identity_key.controller import IdentityKeyController, KeyWant
-from cloudrun_identity.controllers.identity_key.rotation import KeyRotation
-from cloudrun_identity.controllers.identity_key.use import KeysSeen
+from cloudrun_identity.controllers.identity_key.assumption import KeyAssumption
+from cloudrun_identity.controllers.identity_key.controller import IdentityKeyController
+from cloudrun_identity.controllers.identity_key.execution import KeyExecution
+from cloudrun_identity.controllers.identity_key.key_records import KeyLedgers, KeyRecords
+from cloudrun_identity.controllers.identity_key.key_state import KeysSeen, KeyWant
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.listed_keys import ListedKey
-from cloudrun_identity.kube.event_recorder import EventType
 from cloudrun_identity.kube.secrets import KeySecret
 from cloudrun_identity.ledger.keys import KeyRing
-from cloudrun_identity.reconcile.events import EventReporter
-from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
+from cloudrun_identity.reconcile.preconditions import Allowed
 from tests.unit.controllers.cluster_state import EMAIL, FakeWorld, identity, project, record
 from tests.unit.policy.fakes import FakeLedgers
 
@@ -22,21 +23,6 @@ NOON = datetime(2030, 1, 2, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
 OWNER = "payments/checkout"
 ACCOUNT = Target(TargetKind.SERVICE_ACCOUNT, "payments-prod-1234", name=EMAIL)
-
-
-class Events:
-    """What is told of the object, by reason."""
-
-    def __init__(self) -> None:
-        self.told: list[tuple[str, str]] = []
-
-    def record(self, obj: Any, event_type: EventType, reason: str, message: str) -> None:
-        assert event_type is (EventType.WARNING if reason == "StrayKeyDeleted" else EventType.NORMAL)
-        self.told.append((reason, message))
-
-
-def event_reporter(events: Events | None = None) -> EventReporter:
-    return EventReporter(events or Events(), NONE)
 
 
 def declared(**spec: Any) -> IdentityKey:
@@ -90,23 +76,30 @@ def seen(*listed: ListedKey, has: KeySecret | None = NONE, now: datetime = NOON,
     return KeysSeen(now, {each.key_id: each for each in listed}, has, **more)
 
 
+def ring_of(*records: LedgerKey) -> KeyRing:
+    return KeyRing().with_records(records)
+
+
+def controller_with(
+    keys: Any,
+    secrets: Any,
+    ledgers: KeyLedgers,
+    clock: Callable[[], datetime],
+    checkpoint: Callable[[str], None] = lambda step: None,
+) -> IdentityKeyController:
+    records = KeyRecords(ledgers)
+    execution = KeyExecution(keys, secrets, records, clock, checkpoint)
+    return IdentityKeyController(execution, KeyAssumption(records))
+
+
 def controller() -> IdentityKeyController:
-    """One that decides, and is never asked to do anything."""
-    return IdentityKeyController(
-        KeyRotation(NONE, NONE, FakeLedgers(), event_reporter(), lambda: NOON, lambda _: None)
-    )
+    """A controller that only decides."""
+    return controller_with(NONE, NONE, FakeLedgers(), lambda: NOON)
 
 
-def wanted(*records: LedgerKey, **spec: Any) -> tuple[IdentityKeyController, KeyWant]:
-    """A controller, and what it wants, where the ledger has these records."""
-    ledgers = FakeLedgers()
-    ring = KeyRing().with_records(records)
-    ledgers.stored[ACCOUNT] = ledgers.ledger(ACCOUNT).with_key_ring(ring)
+def wanted(**spec: Any) -> KeyWant:
+    """The keys of an identity that is ready, as declared."""
     cluster = FakeWorld(delegated(), identity(), accounts=[record()])
-    cluster.rings = {ACCOUNT: ring}
-    decider = IdentityKeyController(
-        KeyRotation(NONE, NONE, ledgers, event_reporter(), lambda: NOON, lambda _: None)
-    )
-    want = decider.resolve(declared(**spec), Allowed(delegated(), observe=False), cluster)
-    assert not isinstance(want, Blocked)
-    return decider, want
+    want = controller().resolve(declared(**spec), Allowed(delegated(), observe=False), cluster)
+    assert isinstance(want, KeyWant)
+    return want

@@ -1,4 +1,4 @@
-"""Keys, a Secret and a ledger in memory, on which the steps of a plan are carried out, or cut short."""
+"""Keys, a Secret and a ledger in memory, on which the steps of a plan are executed, or interrupted."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from cloudrun_identity.api import KeyState, LedgerKey, LedgerKeyAttempt
-from cloudrun_identity.controllers.identity_key.plan import (
-    Await,
+from cloudrun_identity.controllers.identity_key.actions import (
     CloseAttempt,
-    Delete,
-    Disable,
-    Forget,
-    Full,
-    Make,
-    Promote,
-    Publish,
-    Rest,
-    Rotation,
-    Situation,
-    Step,
-    plan,
+    CreateKey,
+    DeleteKey,
+    DeleteSecret,
+    DisableKey,
+    ForgetKey,
+    KeyAction,
+    PromoteKey,
+    PublishKey,
 )
+from cloudrun_identity.controllers.identity_key.key_state import KeysSeen, KeyWant, Rotation
+from cloudrun_identity.controllers.identity_key.outcomes import NEXT_KEY_WAITS
+from cloudrun_identity.controllers.identity_key.plan import plan
 from cloudrun_identity.iam.listed_keys import ListedKey
 from cloudrun_identity.ledger.keys import KeyRing
+from cloudrun_identity.reconcile.steps import Action, Fail, Plan, Wait
+from tests.unit.controllers.identity_key.key_bench import ACCOUNT, declared, secret
 
 NOON = datetime(2030, 1, 2, 12, tzinfo=UTC)
 OWNER = "payments/checkout"
@@ -32,12 +32,47 @@ HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 ROTATION = Rotation(period=30 * DAY, overlap=DAY)
 
-Action = Callable[[], None]
+Act = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Rest:
+    """No step is due before `until`; `unfinished`: a requested key is not delivered yet."""
+
+    until: datetime | None
+    unfinished: bool = False
+
+
+@dataclass(frozen=True)
+class Await:
+    """The result of an interrupted creation is waited for."""
+
+    until: datetime
+
+
+@dataclass(frozen=True)
+class Full:
+    """The account has no room for another key."""
+
+
+Next = str | Rest | Await | Full
+"""The next step of a plan; an action by its name, as in `DeleteKey key-001`."""
+
+
+@dataclass(frozen=True)
+class RotatingWant(KeyWant):
+    """Keys with a rotation that the API would not admit, such as one without overlap."""
+
+    declared_rotation: Rotation = ROTATION
+
+    @property
+    def rotation(self) -> Rotation:
+        return self.declared_rotation
 
 
 @dataclass
-class Custody:
-    """One object's keys. `live` is what Google has, `foreign` the keys of it that somebody else made.
+class KeyHistory:
+    """The keys of one object over time.
 
     An act takes the time `slow`.
     """
@@ -47,37 +82,46 @@ class Custody:
     rotation: Rotation = ROTATION
     ring: KeyRing = field(default_factory=KeyRing)
     live: dict[str, ListedKey] = field(default_factory=dict)
-    foreign: set[str] = field(default_factory=set)
+    """Keys of the account in Google Cloud."""
+    unmanaged: set[str] = field(default_factory=set)
+    """Keys that another user created."""
     secret: str = ""
+    """Key in the Secret."""
     held: set[str] = field(default_factory=set)
+    """Keys with a private key that the process has."""
     ending: bool = False
-    steps: list[Step] = field(default_factory=list)
+    """True if the object is being deleted."""
+    steps: list[Action] = field(default_factory=list)
+    """Executed steps."""
     _made: int = 0
 
-    def situation(self) -> Situation:
-        return Situation(
-            self.now,
-            OWNER,
-            self.rotation,
-            self.ring,
-            dict(self.live),
-            self.secret,
-            self.secret,
-            frozenset(self.held),
-            self.ending,
-        )
+    @property
+    def plan(self) -> Plan[KeyAction]:
+        want = RotatingWant(declared(), ACCOUNT, "111", deletes=self.ending, declared_rotation=self.rotation)
+        has = secret(self.secret, digest=self.secret) if self.secret else None
+        return plan(want, KeysSeen(self.now, dict(self.live), has, self.ring, frozenset(self.held)))
 
     @property
-    def next(self) -> Step:
-        return plan(self.situation())
+    def next(self) -> Next:
+        planned = self.plan
+        if not planned.steps:
+            return Rest(None if planned.due is None else self.now + timedelta(seconds=planned.due))
+        match planned.steps[0]:
+            case Wait(message=message, after=after):
+                until = self.now + timedelta(seconds=after or 0)
+                return Rest(until, unfinished=True) if message == NEXT_KEY_WAITS else Await(until)
+            case Fail():
+                return Full()
+            case step:
+                return named(step)
 
-    def work(self, *, until_cut: int | None = None) -> Step:
-        """Carry out steps until nothing is to be done now; `until_cut`: it ends after so many acts."""
+    def work(self, *, until_cut: int | None = None) -> Next:
+        """Execute steps until none is due now; `until_cut`: the process ends after so many acts."""
         acts = 0
         for _ in range(100):
-            step = self.next
-            if isinstance(step, Rest | Await | Full):
-                return step
+            if not self.plan.actions:
+                return self.next
+            step = self.plan.actions[0]
             self.steps.append(step)
             for act in self._acts(step):
                 self.now += self.slow
@@ -85,7 +129,7 @@ class Custody:
                 acts += 1
                 if acts == until_cut:
                     self.held.clear()
-                    return step
+                    return named(step)
         raise AssertionError(f"it never ends: {self.steps[-6:]}")
 
     def pass_by(self, time: timedelta) -> None:
@@ -101,9 +145,9 @@ class Custody:
                     self.work()
                     return
 
-    def make_foreign(self) -> str:
+    def create_unmanaged(self) -> str:
         key_id = self._make()
-        self.foreign.add(key_id)
+        self.unmanaged.add(key_id)
         return key_id
 
     def disable(self, key_id: str) -> None:
@@ -118,35 +162,36 @@ class Custody:
         self.live[key_id] = ListedKey(key_id, self.now)
         return key_id
 
-    def _acts(self, step: Step) -> Iterator[Action]:
-        """What a step does, one act that a crash may follow after the other."""
+    def _acts(self, step: Action) -> Iterator[Act]:
+        """Return what a step does, one act that a crash may follow after the other."""
         match step:
-            case Make():
+            case CreateKey():
                 yield lambda: self._attempt(
-                    LedgerKeyAttempt(owner=OWNER, time=self.now, known=frozenset(self.live))
+                    LedgerKeyAttempt(owner=OWNER, time=self.now, known=tuple(self.live))
                 )
                 made: list[str] = []
                 yield lambda: made.append(self._make())
                 yield lambda: self._record(made[0])
-            case Publish(key_id):
-                assert key_id in self.held
+            case PublishKey() | DeleteSecret():
+                key_id = getattr(step, "key_id", "")
+                assert not key_id or key_id in self.held
                 yield lambda: setattr(self, "secret", key_id)
-            case Promote(key_id):
+            case PromoteKey(key_id=key_id):
                 yield lambda: self._keep(self.ring.superseded_by(key_id, self.now))
-            case Disable(key_id) if key_id not in self.live:  # somebody deleted it, and lists lag
+            case DisableKey(key_id=key_id) if key_id not in self.live:  # deleted by a user, and lists lag
                 yield lambda: self._keep(self.ring.without(key_id))
-            case Disable(key_id):
-                assert key_id not in self.foreign
+            case DisableKey(key_id=key_id):
+                assert key_id not in self.unmanaged
                 yield lambda: self.disable(key_id)
                 yield lambda: self._keep(self.ring.with_records([self._disabled(key_id)]))
-            case Delete(key_id, stray):
-                assert key_id not in self.foreign
+            case DeleteKey(key_id=key_id, warning=stray):
+                assert key_id not in self.unmanaged
                 yield lambda: self._remove(key_id)
                 if not stray:
                     yield lambda: self._keep(self.ring.without(key_id))
-            case Forget(key_id):
+            case ForgetKey(key_id=key_id):
                 yield lambda: self._keep(self.ring.without(key_id))
-            case CloseAttempt(unclear):
+            case CloseAttempt(unclear=unclear):
                 records = [
                     LedgerKey(id=key.key_id, owner=OWNER, state=KeyState.UNCLEAR, created_time=key.created)
                     for key in unclear
@@ -178,3 +223,8 @@ class Custody:
 
     def _keep(self, ring: KeyRing) -> None:
         self.ring = ring
+
+
+def named(step: object) -> str:
+    """Return the name of an action with its key, as in `DeleteKey key-001`."""
+    return f"{type(step).__name__} {getattr(step, 'key_id', '')}".rstrip()

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from cloudrun_identity.api import KeyState, LedgerKey, Reason
-from cloudrun_identity.controllers.identity_key.use import KeysSeen
+from cloudrun_identity.controllers.identity_key.key_state import KeysSeen
+from cloudrun_identity.controllers.identity_key.plan import plan
 from cloudrun_identity.iam.listed_keys import ListedKey
 from cloudrun_identity.reconcile.cluster_state import identity_key, project_key
 from cloudrun_identity.reconcile.outcomes import Outcome, Refused, Waiting
@@ -19,6 +20,7 @@ from tests.unit.controllers.identity_key.key_bench import (
     declared,
     delegated,
     key,
+    ring_of,
     secret,
     seen,
     wanted,
@@ -30,8 +32,8 @@ HOUR = timedelta(hours=1)
 
 def told(records: tuple[LedgerKey, ...], now: KeysSeen, **spec: Any) -> list[tuple[str, bool]]:
     """Every difference in words, and whether time has brought it."""
-    decider, want = wanted(*records, **spec)
-    return [(str(change), change.due) for change in decider.diff(want, now)]
+    planned = plan(wanted(**spec), replace(now, ring=ring_of(*records)))
+    return [(str(change), change.due) for change in planned.changes]
 
 
 def stopped_by(cluster: FakeWorld, **guardrails: Any) -> Outcome:
@@ -53,8 +55,8 @@ def test_rivals_declare_the_same_secret() -> None:
 
 
 def test_the_keys_are_those_of_the_account_by_its_unique_id() -> None:
-    _, want = wanted()
-    assert (want.use.account, want.use.unique_id) == (ACCOUNT, "111")
+    want = wanted()
+    assert (want.account, want.unique_id) == (ACCOUNT, "111")
 
 
 @pytest.mark.parametrize(
@@ -132,8 +134,8 @@ def test_what_somebody_did_is_drift_and_said(now: KeysSeen, says: str) -> None:
 
 def test_what_time_brings_is_no_drift() -> None:
     later = seen(LISTED, has=secret(), now=NOON + 30 * DAY)
-    assert told((key(),), later) == [("key: absent → made", True)]
-    assert told((), seen()) == [("key: absent → made", True)]
+    assert told((key(),), later) == [("key: absent → created", True)]
+    assert told((), seen()) == [("key: absent → created", True)]
 
 
 FORMER = key("k0", state=KeyState.OVERLAP, created_time=NOON - 30 * DAY, superseded_time=NOON - 2 * DAY)
@@ -163,8 +165,8 @@ def test_a_key_that_the_secret_has_just_got_is_about_to_be_active() -> None:
 @pytest.mark.parametrize(
     ("now", "says"),
     [
-        (seen(LISTED, has=secret(is_owned=False)), "Secret checkout-key: somebody else's → with the key"),
-        (seen(LISTED, barred=True), "Secret checkout-key: unreadable → with the key"),
+        (seen(LISTED, has=secret(is_owned=False)), "Secret checkout-key: unmanaged → with the key"),
+        (seen(LISTED, is_forbidden=True), "Secret checkout-key: unreadable → with the key"),
     ],
 )
 def test_a_secret_that_cannot_be_used_is_the_only_difference(now: KeysSeen, says: str) -> None:
@@ -190,9 +192,9 @@ def test_the_status_has_every_key_with_its_times() -> None:
         superseded_time=NOON - 30 * DAY,
         disabled_time=NOON,
     )
-    decider, want = wanted(key(), former, oldest)
+    want, ring = wanted(), ring_of(key(), former, oldest)
 
-    summary = decider.summarize(want, seen())
+    summary = controller().summarize(want, seen(ring=ring))
 
     assert summary.fields["active_key_id"] == "k1"
     assert summary.fields["next_rotation_time"] == NOON + 30 * DAY
@@ -207,14 +209,14 @@ def test_the_status_has_every_key_with_its_times() -> None:
 
 
 def test_a_key_that_google_ends_before_its_period_is_an_issue() -> None:
-    decider, want = wanted(key(expiry_time=NOON + 8 * HOUR))
-    summary = decider.summarize(want, seen())
+    want, ring = wanted(), ring_of(key(expiry_time=NOON + 8 * HOUR))
+    summary = controller().summarize(want, seen(ring=ring))
     assert "iam.serviceAccountKeyExpiryHours" in summary.issues[0]
     assert summary.fields["next_rotation_time"] == NOON + 4 * HOUR
 
 
 def test_keys_that_may_be_anybodys_are_an_issue() -> None:
     unclear = [key(name, state=KeyState.UNCLEAR) for name in ("k7", "k8")]
-    decider, want = wanted(key(), *unclear)
-    (issue,) = decider.summarize(want, seen()).issues
+    want, ring = wanted(), ring_of(key(), *unclear)
+    (issue,) = controller().summarize(want, seen(ring=ring)).issues
     assert "k7, k8" in issue

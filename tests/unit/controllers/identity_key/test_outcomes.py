@@ -1,69 +1,73 @@
 import pytest
 
-from cloudrun_identity.api import Reason
+from cloudrun_identity.api import KeyState, LedgerKeyAttempt, Reason
 from cloudrun_identity.controllers.identity_key.outcomes import (
-    forbidden,
-    no_secret,
-    refused_secret,
-    resting,
-    stopped,
+    account_full,
+    creation_refused,
+    secret_forbidden,
+    secret_refused,
+    secret_taken,
 )
-from cloudrun_identity.controllers.identity_key.plan import LAG, SETTLE, Await, Full, Rest
+from cloudrun_identity.controllers.identity_key.plan import LAG, SETTLE, plan
 from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.iam.listed_keys import ListedKey
 from cloudrun_identity.kube.errors import KubeError
+from cloudrun_identity.ledger.keys import KeyRing
 from cloudrun_identity.reconcile.outcomes import Failing, InSync, Refused, Waiting
 from tests.unit.controllers.cloud import fault
-from tests.unit.controllers.identity_key.key_bench import DAY, NOON, seen, wanted
+from tests.unit.controllers.identity_key.key_bench import DAY, NOON, key, ring_of, secret, seen, wanted
 
-_, WANT = wanted()
+WANT = wanted()
 SECRET = "Secret payments/checkout-key"
+LISTED = ListedKey("k1", NOON)
+ANOTHER = {"rotation": {"generation": 1}}
 
 
-def test_nothing_due_is_looked_at_again_when_something_is() -> None:
-    assert resting(Rest(NOON + DAY), NOON) == InSync(after=86_400.0)
-    assert resting(Rest(None), NOON) == InSync(after=None)
+def test_a_plan_without_steps_is_due_when_the_next_step_is() -> None:
+    assert plan(WANT, seen(LISTED, has=secret(), ring=ring_of(key()))).outcome == InSync(
+        30 * DAY.total_seconds()
+    )
 
 
-def test_a_key_that_was_asked_for_is_waited_for() -> None:
-    waiting = resting(Rest(NOON + SETTLE, unfinished=True), NOON)
+def test_a_requested_key_is_waited_for() -> None:
+    next_key = key("k2", state=KeyState.PUBLISHING, generation=1)
+    ring = ring_of(key(), next_key)
+    now = seen(LISTED, ListedKey("k2", NOON), has=secret(), ring=ring, publishable=frozenset({"k2"}))
+    waiting = plan(wanted(**ANOTHER), now).outcome
     assert isinstance(waiting, Waiting)
-    assert (waiting.reason, waiting.after) == (Reason.UPDATING, 60.0)
+    assert (waiting.reason, waiting.after) == (Reason.UPDATING, SETTLE.total_seconds())
 
 
-def test_an_attempt_that_was_cut_short_is_waited_out_and_never_for_less_than_a_second() -> None:
-    waiting = stopped(Await(NOON + LAG), seen())
+def test_an_interrupted_creation_is_waited_for_at_least_a_second() -> None:
+    ring = KeyRing(attempt=LedgerKeyAttempt(owner=WANT.name, time=NOON, known=frozenset()))
+    waiting = plan(WANT, seen(ring=ring)).outcome
     assert isinstance(waiting, Waiting)
-    assert waiting.after == 120.0
-    hardly = stopped(Await(NOON), seen())
+    assert waiting.after == LAG.total_seconds()
+    hardly = plan(WANT, seen(ring=ring, now=NOON + LAG * 0.999)).outcome
     assert isinstance(hardly, Waiting)
     assert hardly.after == 1.0
 
 
 def test_a_full_account_names_its_keys() -> None:
-    failing = stopped(Full(), seen(ListedKey("k2", NOON), ListedKey("k1", NOON)))
-    assert isinstance(failing, Failing)
+    failing = account_full(["k2", "k1"])
     assert failing.reason is Reason.QUOTA_EXCEEDED
     assert failing.message.endswith("k1, k2")
 
 
-def test_a_key_that_google_refuses_has_both_constraints_and_better_ways_named() -> None:
-    refused = forbidden(
-        WANT.use, fault(Fault.FAILED_PRECONDITION, "Key creation is not allowed on this service account.")
+def test_a_refused_creation_names_the_constraints_and_the_alternatives() -> None:
+    refused = creation_refused(
+        WANT, fault(Fault.FAILED_PRECONDITION, "Key creation is not allowed on this service account.")
     )
-    assert isinstance(refused, Refused)
     assert refused.reason is Reason.REJECTED
     for named in ("disableServiceAccountKeyCreation", "iam.managed.", "attach", "impersonate", "not allowed"):
         assert named in refused.message
 
 
-def test_a_secret_of_somebody_else_is_a_conflict_and_one_that_is_barred_a_matter_of_rights() -> None:
-    taken = no_secret(WANT.use, barred=False)
-    assert isinstance(taken, Refused)
-    assert (taken.reason, SECRET in taken.message) == (Reason.CONFLICT, True)
-    barred = no_secret(WANT.use, barred=True)
-    assert isinstance(barred, Failing)
-    assert (barred.reason, "keys.enabled" in barred.message) == (Reason.PERMISSION_DENIED, True)
+def test_an_unmanaged_secret_is_a_conflict_and_an_unreadable_one_a_permission() -> None:
+    reason, message = secret_taken(WANT)
+    assert (reason, SECRET in message) == (Reason.CONFLICT, True)
+    forbidden = secret_forbidden(WANT)
+    assert (forbidden.reason, "keys.enabled" in forbidden.message) == (Reason.PERMISSION_DENIED, True)
 
 
 @pytest.mark.parametrize(
@@ -76,12 +80,12 @@ def test_a_secret_of_somebody_else_is_a_conflict_and_one_that_is_barred_a_matter
 def test_a_secret_that_the_api_server_refuses_is_named(
     error: KubeError, outcome: type[Failing | Refused], reason: Reason
 ) -> None:
-    refused = refused_secret(WANT.use, error)
+    refused = secret_refused(WANT, error)
     assert isinstance(refused, outcome)
     assert refused.reason is reason
     assert SECRET in refused.message
 
 
-def test_any_other_failure_of_the_api_server_is_tried_again() -> None:
+def test_any_other_error_of_the_api_server_is_retried() -> None:
     with pytest.raises(KubeError):
-        refused_secret(WANT.use, KubeError(409, "Conflict", SECRET))
+        secret_refused(WANT, KubeError(409, "Conflict", SECRET))

@@ -7,222 +7,222 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from cloudrun_identity.api import KeyState, LedgerKey
-from cloudrun_identity.controllers.identity_key.plan import (
-    LAG,
-    SETTLE,
-    Await,
-    CloseAttempt,
-    Delete,
-    Full,
-    Make,
-    Rest,
-    Rotation,
-    rotation_due,
-)
+from cloudrun_identity.controllers.identity_key.actions import CloseAttempt
+from cloudrun_identity.controllers.identity_key.key_state import Rotation, rotation_due
+from cloudrun_identity.controllers.identity_key.plan import LAG, SETTLE
 from cloudrun_identity.iam.listed_keys import MAX_KEYS
 from cloudrun_identity.ledger.keys import KeyRing
-from tests.unit.controllers.identity_key.key_history import DAY, HOUR, NOON, OWNER, Custody
+from tests.unit.controllers.identity_key.key_history import (
+    DAY,
+    HOUR,
+    NOON,
+    OWNER,
+    Await,
+    Full,
+    KeyHistory,
+    Rest,
+)
 
 
-def kinds(custody: Custody) -> list[str]:
-    return [type(step).__name__ for step in custody.steps]
+def kinds(keys: KeyHistory) -> list[str]:
+    return [type(step).__name__ for step in keys.steps]
 
 
-def settled() -> Custody:
+def settled() -> KeyHistory:
     """One key, in the Secret for an hour."""
-    custody = Custody()
-    custody.pass_by(HOUR)
-    custody.steps.clear()
-    return custody
+    keys = KeyHistory()
+    keys.pass_by(HOUR)
+    keys.steps.clear()
+    return keys
 
 
 def test_the_first_key_is_made_and_published_at_once() -> None:
-    custody = Custody()
+    keys = KeyHistory()
 
-    assert custody.work() == Rest(NOON + 30 * DAY)
+    assert keys.work() == Rest(NOON + 30 * DAY)
 
-    assert kinds(custody) == ["Make", "Publish", "Promote"]
-    assert custody.states() == ["Active"]
-    assert custody.secret == "key-001"
+    assert kinds(keys) == ["CreateKey", "PublishKey", "PromoteKey"]
+    assert keys.states() == ["Active"]
+    assert keys.secret == "key-001"
 
 
 def test_after_its_period_a_key_is_followed_disabled_and_deleted() -> None:
-    custody = settled()
+    keys = settled()
 
-    custody.now = NOON + 30 * DAY
-    assert custody.work() == Rest(NOON + 30 * DAY + SETTLE), "Google may not know the new one everywhere"
-    assert custody.secret == "key-001"
-    published = custody.now = NOON + 30 * DAY + SETTLE
-    assert custody.work() == Rest(published + DAY)
-    assert (custody.secret, custody.states()) == ("key-002", ["Overlap", "Active"])
+    keys.now = NOON + 30 * DAY
+    assert keys.work() == Rest(NOON + 30 * DAY + SETTLE), "Google may not know the new one everywhere"
+    assert keys.secret == "key-001"
+    published = keys.now = NOON + 30 * DAY + SETTLE
+    assert keys.work() == Rest(published + DAY)
+    assert (keys.secret, keys.states()) == ("key-002", ["Overlap", "Active"])
 
-    custody.now = published + DAY
-    assert custody.work() == Rest(published + 2 * DAY)
-    assert custody.states() == ["Disabled", "Active"]
+    keys.now = published + DAY
+    assert keys.work() == Rest(published + 2 * DAY)
+    assert keys.states() == ["Disabled", "Active"]
 
-    custody.now = published + 2 * DAY
-    assert custody.work() == Rest(NOON + 60 * DAY)
-    assert list(custody.live) == ["key-002"]
+    keys.now = published + 2 * DAY
+    assert keys.work() == Rest(NOON + 60 * DAY)
+    assert list(keys.live) == ["key-002"]
 
 
 def test_another_generation_asks_for_another_key_at_once() -> None:
-    custody = settled()
-    custody.rotation = Rotation(30 * DAY, DAY, generation=1)
+    keys = settled()
+    keys.rotation = Rotation(30 * DAY, DAY, generation=1)
 
-    assert custody.work() == Rest(custody.now + SETTLE, unfinished=True)
-    custody.pass_by(SETTLE)
+    assert keys.work() == Rest(keys.now + SETTLE, unfinished=True)
+    keys.pass_by(SETTLE)
 
-    assert custody.secret == "key-002"
-    assert custody.work() == Rest(custody.now + DAY), "what was asked for is done"
+    assert keys.secret == "key-002"
+    assert keys.work() == Rest(keys.now + DAY), "what was asked for is done"
 
 
 def test_without_overlap_a_key_ends_when_the_next_is_published() -> None:
-    custody = settled()
-    custody.rotation = Rotation(30 * DAY, timedelta(), generation=1)
+    keys = settled()
+    keys.rotation = Rotation(30 * DAY, timedelta(), generation=1)
 
-    custody.work()
-    assert not custody.live["key-001"].disabled
-    custody.pass_by(SETTLE)
+    keys.work()
+    assert not keys.live["key-001"].disabled
+    keys.pass_by(SETTLE)
 
-    assert list(custody.live) == ["key-002"]
+    assert list(keys.live) == ["key-002"]
 
 
 def test_a_shorter_period_holds_for_the_key_there_is() -> None:
-    custody = settled()
-    custody.rotation = Rotation(HOUR, HOUR)
+    keys = settled()
+    keys.rotation = Rotation(HOUR, HOUR)
 
-    assert custody.next == Make()
+    assert keys.next == "CreateKey"
 
 
 @pytest.mark.parametrize("harm", ["secret deleted", "secret edited", "key disabled", "key deleted"])
 def test_a_key_that_does_not_work_any_more_is_replaced_at_once(harm: str) -> None:
-    custody = settled()
+    keys = settled()
     match harm:
         case "secret deleted":
-            custody.secret = ""
+            keys.secret = ""
         case "secret edited":
-            custody.secret = "somebody's"
+            keys.secret = "somebody's"
         case "key disabled":
-            custody.disable("key-001")
+            keys.disable("key-001")
         case "key deleted":
-            del custody.live["key-001"]
+            del keys.live["key-001"]
 
-    custody.work()
+    keys.work()
 
-    assert custody.secret == "key-002"
-    assert custody.states() == (["Active"] if harm == "key deleted" else ["Overlap", "Active"])
+    assert keys.secret == "key-002"
+    assert keys.states() == (["Active"] if harm == "key deleted" else ["Overlap", "Active"])
 
 
 def test_a_former_key_that_somebody_put_back_is_replaced() -> None:
-    custody = settled()
-    custody.rotation = Rotation(30 * DAY, DAY, generation=1)
-    custody.pass_by(HOUR)
+    keys = settled()
+    keys.rotation = Rotation(30 * DAY, DAY, generation=1)
+    keys.pass_by(HOUR)
 
-    custody.secret = "key-001"
-    custody.work()
+    keys.secret = "key-001"
+    keys.work()
 
-    assert custody.secret == "key-003"
-    assert custody.states() == ["Overlap", "Overlap", "Active"]
+    assert keys.secret == "key-003"
+    assert keys.states() == ["Overlap", "Overlap", "Active"]
 
 
 @pytest.mark.parametrize("acts", range(1, 6))
 def test_a_crash_between_any_two_acts_leaves_no_key_behind(acts: int) -> None:
-    custody = Custody()
-    stranger = custody.make_foreign()
+    keys = KeyHistory()
+    stranger = keys.create_unmanaged()
 
-    custody.work(until_cut=acts)
-    custody.pass_by(HOUR)
+    keys.work(until_cut=acts)
+    keys.pass_by(HOUR)
 
-    assert set(custody.live) == {stranger, custody.secret}
-    assert custody.states() == ["Active"]
+    assert set(keys.live) == {stranger, keys.secret}
+    assert keys.states() == ["Active"]
 
 
 def test_a_key_that_nobody_heard_of_is_looked_for_only_once_google_must_show_it() -> None:
-    custody = Custody()
-    custody.work(until_cut=2)
+    keys = KeyHistory()
+    keys.work(until_cut=2)
 
-    assert custody.next == Await(NOON + LAG)
-    custody.now += LAG
-    assert custody.next == Delete("key-001", stray=True)
+    assert keys.next == Await(NOON + LAG)
+    keys.now += LAG
+    assert keys.next == "DeleteKey key-001"
 
 
 def test_of_several_keys_that_appeared_none_is_deleted() -> None:
-    custody = Custody()
-    custody.work(until_cut=2)
-    stranger = custody.make_foreign()
-    custody.now += LAG
+    keys = KeyHistory()
+    keys.work(until_cut=2)
+    stranger = keys.create_unmanaged()
+    keys.now += LAG
 
-    custody.work()
+    keys.work()
 
-    assert {"key-001", stranger} < set(custody.live)
-    assert custody.states() == ["Unclear", "Unclear", "Active"]
-    assert any(isinstance(step, CloseAttempt) for step in custody.steps)
+    assert {"key-001", stranger} < set(keys.live)
+    assert keys.states() == ["Unclear", "Unclear", "Active"]
+    assert any(isinstance(step, CloseAttempt) for step in keys.steps)
 
-    del custody.live[stranger]
-    custody.pass_by(HOUR)
-    assert custody.states() == ["Unclear", "Active"]
+    del keys.live[stranger]
+    keys.pass_by(HOUR)
+    assert keys.states() == ["Unclear", "Active"]
 
 
 def test_a_key_from_before_the_attempt_is_nobodys_stray() -> None:
-    custody = Custody()
-    custody.work(until_cut=1)
-    late = custody.make_foreign()
-    custody.live[late] = custody.live[late].__class__(late, NOON - DAY)
-    custody.now += LAG
+    keys = KeyHistory()
+    keys.work(until_cut=1)
+    late = keys.create_unmanaged()
+    keys.live[late] = keys.live[late].__class__(late, NOON - DAY)
+    keys.now += LAG
 
-    custody.work()
+    keys.work()
 
-    assert late in custody.live
+    assert late in keys.live
 
 
 def test_a_key_from_long_after_the_attempt_is_nobodys_stray() -> None:
-    custody = Custody()
-    custody.work(until_cut=1)
-    custody.now += HOUR
-    later = custody.make_foreign()
+    keys = KeyHistory()
+    keys.work(until_cut=1)
+    keys.now += HOUR
+    later = keys.create_unmanaged()
 
-    custody.work()
+    keys.work()
 
-    assert set(custody.live) == {later, custody.secret}
+    assert set(keys.live) == {later, keys.secret}
 
 
 def test_a_new_key_is_not_taken_for_gone_while_google_does_not_show_it() -> None:
-    custody = Custody()
-    custody.work()
-    hidden = custody.live.pop("key-001")
+    keys = KeyHistory()
+    keys.work()
+    hidden = keys.live.pop("key-001")
 
-    custody.now += LAG / 2
-    assert isinstance(custody.next, Rest)
-    custody.ending = True
-    assert custody.next == Await(NOON + LAG)
+    keys.now += LAG / 2
+    assert isinstance(keys.next, Rest)
+    keys.ending = True
+    assert keys.next == Await(NOON + LAG)
 
-    custody.live["key-001"] = hidden
-    custody.work()
-    assert custody.live == {}
+    keys.live["key-001"] = hidden
+    keys.work()
+    assert keys.live == {}
 
 
 def test_a_full_account_gives_its_oldest_disabled_key_for_the_next() -> None:
-    custody = settled()
-    custody.rotation = Rotation(30 * DAY, DAY, generation=1)
-    custody.pass_by(DAY + HOUR)
-    assert custody.states() == ["Disabled", "Active"]
-    while len(custody.live) < MAX_KEYS:
-        custody.make_foreign()
+    keys = settled()
+    keys.rotation = Rotation(30 * DAY, DAY, generation=1)
+    keys.pass_by(DAY + HOUR)
+    assert keys.states() == ["Disabled", "Active"]
+    while len(keys.live) < MAX_KEYS:
+        keys.create_unmanaged()
 
-    custody.secret = ""
-    assert custody.next == Delete("key-001")
-    custody.work()
+    keys.secret = ""
+    assert keys.next == "DeleteKey key-001"
+    keys.work()
 
-    assert custody.secret in custody.live
+    assert keys.secret in keys.live
 
 
 def test_a_full_account_is_said_and_no_other_key_is_touched() -> None:
-    custody = settled()
-    while len(custody.live) < MAX_KEYS:
-        custody.make_foreign()
-    custody.secret = ""
+    keys = settled()
+    while len(keys.live) < MAX_KEYS:
+        keys.create_unmanaged()
+    keys.secret = ""
 
-    assert custody.next == Full()
+    assert keys.next == Full()
 
 
 def test_a_key_that_expires_is_followed_in_time() -> None:
@@ -236,88 +236,88 @@ def test_a_key_that_expires_is_followed_in_time() -> None:
 
 
 def test_the_end_retires_every_key_and_no_other() -> None:
-    custody = settled()
-    custody.rotation = Rotation(30 * DAY, DAY, generation=1)
-    custody.pass_by(HOUR)
-    stranger = custody.make_foreign()
-    custody.steps.clear()
+    keys = settled()
+    keys.rotation = Rotation(30 * DAY, DAY, generation=1)
+    keys.pass_by(HOUR)
+    stranger = keys.create_unmanaged()
+    keys.steps.clear()
 
-    custody.ending = True
-    assert custody.work() == Rest(None)
+    keys.ending = True
+    assert keys.work() == Rest(None)
 
-    assert list(custody.live) == [stranger]
-    assert custody.ring == KeyRing()
-    assert kinds(custody) == ["Disable", "Delete", "Disable", "Delete"]
+    assert list(keys.live) == [stranger]
+    assert keys.ring == KeyRing()
+    assert kinds(keys) == ["DisableKey", "DeleteKey", "DisableKey", "DeleteKey", "DeleteSecret"]
 
 
-class Life(RuleBasedStateMachine):
+class KeyMachine(RuleBasedStateMachine):
     """Rotations under crashes, a turned clock, and other people."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.custody = Custody()
+        self.keys = KeyHistory()
         self.tampered = False
 
     @rule(time=st.sampled_from([SETTLE, LAG, HOUR, DAY, 31 * DAY]))
     def time_passes(self, time: timedelta) -> None:
-        self.custody.pass_by(time)
+        self.keys.pass_by(time)
         self.tampered &= time <= LAG  # what is gone may only be hidden until then
 
     @rule(jump=st.sampled_from([-31 * DAY, -DAY, -HOUR, HOUR, 40 * DAY]))
     def clock_is_turned(self, jump: timedelta) -> None:
-        self.custody.now += jump
+        self.keys.now += jump
 
     @rule(slow=st.sampled_from([timedelta(), timedelta(seconds=20)]))
     def calls_take(self, slow: timedelta) -> None:
-        self.custody.slow = slow
+        self.keys.slow = slow
 
     @rule(acts=st.integers(1, 8))
     def process_is_killed(self, acts: int) -> None:
-        self.custody.work(until_cut=acts)
+        self.keys.work(until_cut=acts)
 
     @rule()
     def another_key_is_asked_for(self) -> None:
-        generation = self.custody.rotation.generation + 1
-        self.custody.rotation = Rotation(30 * DAY, DAY, generation)
+        generation = self.keys.rotation.generation + 1
+        self.keys.rotation = Rotation(30 * DAY, DAY, generation)
 
-    @precondition(lambda self: self.custody.ring.attempt is None and len(self.custody.live) < 6)
+    @precondition(lambda self: self.keys.ring.attempt is None and len(self.keys.live) < 6)
     @rule()
     def somebody_makes_a_key(self) -> None:
-        self.custody.make_foreign()
+        self.keys.create_unmanaged()
 
-    @precondition(lambda self: self.custody.secret)
+    @precondition(lambda self: self.keys.secret)
     @rule(how=st.sampled_from(["secret deleted", "key deleted", "key disabled"]))
     def somebody_breaks_it(self, how: str) -> None:
-        custody, self.tampered = self.custody, True
+        keys, self.tampered = self.keys, True
         if how == "secret deleted":
-            custody.secret = ""
+            keys.secret = ""
         elif how == "key deleted":
-            custody.live.pop(custody.secret, None)
-        elif custody.secret in custody.live:
-            custody.disable(custody.secret)
+            keys.live.pop(keys.secret, None)
+        elif keys.secret in keys.live:
+            keys.disable(keys.secret)
 
     @invariant()
     def what_the_secret_has_works(self) -> None:
-        custody = self.custody
-        if custody.secret and not self.tampered and custody.next != Full():
-            assert not custody.live[custody.secret].disabled
+        keys = self.keys
+        if keys.secret and not self.tampered and keys.next != Full():
+            assert not keys.live[keys.secret].disabled
 
     @invariant()
     def there_are_never_too_many(self) -> None:
-        assert len(self.custody.live) <= MAX_KEYS
+        assert len(self.keys.live) <= MAX_KEYS
 
     def teardown(self) -> None:
-        custody = self.custody
+        keys = self.keys
         # The clock may be months behind what is on record, and an account full of keys that are not due yet.
-        recorded = [each.superseded_time or each.created_time for each in custody.ring.records.values()]
-        custody.pass_by(max([custody.now, *recorded]) - custody.now + 70 * DAY)
-        unclear = {record.id for record in custody.ring.of(OWNER) if record.state is KeyState.UNCLEAR}
-        assert not custody.live[custody.secret].disabled
-        assert set(custody.live) - custody.foreign - unclear <= set(custody.ring.records)
-        custody.ending = True
-        custody.pass_by(HOUR)
-        assert set(custody.live) == custody.foreign
-        assert custody.ring == KeyRing()
+        recorded = [each.superseded_time or each.created_time for each in keys.ring.records.values()]
+        keys.pass_by(max([keys.now, *recorded]) - keys.now + 70 * DAY)
+        unclear = {record.id for record in keys.ring.of(OWNER) if record.state is KeyState.UNCLEAR}
+        assert not keys.live[keys.secret].disabled
+        assert set(keys.live) - keys.unmanaged - unclear <= set(keys.ring.records)
+        keys.ending = True
+        keys.pass_by(HOUR)
+        assert set(keys.live) == keys.unmanaged
+        assert keys.ring == KeyRing()
 
 
-TestLife = Life.TestCase
+TestKeyMachine = KeyMachine.TestCase

@@ -1,0 +1,154 @@
+"""Execute the actions of an attachment's plan, so that a crash at any point loses nothing."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import assert_never
+
+from cloudrun_identity.api import Reason
+from cloudrun_identity.gcp.errors import Fault, GoogleError
+from cloudrun_identity.gcp.inventory import Inventory
+from cloudrun_identity.gcp.run import Run
+from cloudrun_identity.gcp.workloads import WorkloadState
+from cloudrun_identity.reconcile.cluster_state import ObjectKey
+from cloudrun_identity.reconcile.interfaces import Executed
+from cloudrun_identity.reconcile.outcomes import Failing, Outcome, Waiting, outcome_of
+from cloudrun_identity.reconcile.status_records import Records
+
+from .attachment import Want, WorkloadSeen
+from .attachment_records import AttachmentRecords
+from .plan import AttachmentAction, MoveWorkload, RecordRejectedMove
+from .restoration import ForgetAttachment, RestoreWorkload
+from .rollout import poll_after
+
+
+class AttachmentExecution:
+    """Carries out actions. It decides nothing; it only reports what a write ended with."""
+
+    def __init__(
+        self,
+        run: Run,
+        inventory: Inventory,
+        moved: AttachmentRecords,
+        records: Records,
+        checkpoint: Callable[[str], None],
+    ) -> None:
+        """`checkpoint(step)` is called after every step that a crash could follow."""
+        self._run = run
+        self._inventory = inventory
+        self._moved = moved
+        self._records = records
+        self._checkpoint = checkpoint
+
+    async def execute(
+        self, action: AttachmentAction, want: Want, seen: WorkloadSeen
+    ) -> Executed[WorkloadSeen]:
+        """Execute one action; raises GoogleError."""
+        match action:
+            case MoveWorkload():
+                return await self._move(action, want, seen)
+            case RecordRejectedMove():
+                return Executed(replace(seen, move=action.move))  # the status is written with the outcome
+            case RestoreWorkload():
+                return await self._restore(action, seen)
+            case ForgetAttachment():
+                await self._moved.drop(want.obj)
+                return Executed(replace(seen, record=None, forgotten=True))
+            case _:
+                assert_never(action)
+
+    async def assume(self, action: AttachmentAction, want: Want, seen: WorkloadSeen) -> WorkloadSeen:
+        """Return the workload as `execute` and the rollout would leave it, without a call to Google Cloud."""
+        match action:
+            case MoveWorkload():
+                state = present(seen)
+                await self._moved.moving(want.obj, state, action.email)
+                moved = WorkloadSeen(
+                    _rolled_out(state, action.email), move=action.move, preflight=seen.preflight
+                )
+                return self._recorded(want, moved)
+            case RestoreWorkload():
+                return replace(seen, state=_rolled_out(present(seen), action.email))
+            case RecordRejectedMove() | ForgetAttachment():
+                return (await self.execute(action, want, seen)).seen
+            case _:
+                assert_never(action)
+
+    async def _move(self, action: MoveWorkload, want: Want, seen: WorkloadSeen) -> Executed[WorkloadSeen]:
+        """Record the move in the ledger and in the status, then write.
+
+        After a crash in between, the ledger has the account to restore, and the status has the move.
+        """
+        state = present(seen)
+        former = await self._moved.moving(want.obj, state, action.email)
+        self._checkpoint("move recorded")
+        if not await self._records.record(want.obj, {"workload_uid": state.uid, "last_move": action.move}):
+            await self._moved.not_moved(state, former)
+            message = f"{ObjectKey.of(want.obj)} was edited at the same moment; looking at it again"
+            outcome = Waiting(Reason.UPDATING, message, poll_after(0.0))
+            return Executed(self._recorded(want, seen), outcome, written=False)
+        try:
+            operation = await self._run.set_service_account(state, action.email)
+        except GoogleError as error:
+            if not error.sent:
+                raise
+            self._inventory.invalidate_workload(state.workload)
+            if error.undecided:
+                seen = replace(seen, move=action.move)
+            else:
+                await self._moved.not_moved(state, former)
+            return Executed(self._recorded(want, seen), _not_moved(action, state, error))
+        self._checkpoint("workload moved")
+        self._inventory.invalidate_workload(state.workload)
+        shown = operation.state
+        if shown is None and operation.done:
+            shown = await self._inventory.workload(state.workload, 0.0)
+        shown = shown or state
+        serving: dict[str, str] = {}
+        if operation.done:
+            self._inventory.update_workload(shown)
+            serving = dict(await self._inventory.serving_accounts(shown))
+        moved = replace(seen, state=shown, serving=serving, operation=operation, move=action.move, moved=True)
+        return Executed(self._recorded(want, moved))
+
+    async def _restore(self, action: RestoreWorkload, seen: WorkloadSeen) -> Executed[WorkloadSeen]:
+        state = present(seen)
+        try:
+            await self._run.set_service_account(state, action.email)
+        except GoogleError as error:
+            if error.fault is not Fault.ABORTED:
+                raise
+            message = f"{state.workload} was deployed at the same moment; trying again"
+            return Executed(seen, Failing(Reason.DELETING, message), written=False)
+        self._inventory.invalidate_workload(state.workload)
+        self._checkpoint("account restored")
+        return Executed(replace(seen, moved=True))
+
+    def _recorded(self, want: Want, seen: WorkloadSeen) -> WorkloadSeen:
+        return replace(seen, record=self._moved.of(want.obj))
+
+
+def present(seen: WorkloadSeen) -> WorkloadState:
+    """Return the state of a workload that exists."""
+    if seen.state is None:
+        raise ValueError("the workload does not exist")
+    return seen.state
+
+
+def _rolled_out(state: WorkloadState, email: str) -> WorkloadState:
+    """Return the state of the workload after a rollout with this account."""
+    generation = state.generation + 1
+    return replace(
+        state,
+        service_account=email,
+        generation=generation,
+        observed_generation=generation,
+        reconciling=False,
+        ready=True,
+        latest_created_revision=state.latest_ready_revision,
+    )
+
+
+def _not_moved(action: MoveWorkload, state: WorkloadState, error: GoogleError) -> Outcome:
+    if error.fault is Fault.ABORTED:
+        return Failing(Reason.UPDATING, f"{state.workload} was deployed at the same moment; trying again")
+    return outcome_of(error, f"moving {state.workload} to {action.email}")

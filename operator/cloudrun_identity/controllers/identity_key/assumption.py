@@ -1,0 +1,86 @@
+"""Effects of the actions of a key plan that a dry run assumes, without a call to Google Cloud."""
+
+from dataclasses import replace
+from typing import assert_never
+
+from cloudrun_identity.api import KeyState, LedgerKey
+from cloudrun_identity.iam.listed_keys import ListedKey
+from cloudrun_identity.kube.secrets import KeySecret
+
+from .actions import (
+    CloseAttempt,
+    CreateKey,
+    DeleteKey,
+    DeleteSecret,
+    DisableKey,
+    ForgetKey,
+    ForgetKeys,
+    KeyAction,
+    PromoteKey,
+    PublishKey,
+    RelabelSecret,
+    ReleaseSecret,
+)
+from .key_records import KeyRecords, change_of
+from .key_state import KeysSeen, KeyWant
+
+ASSUMED_KEY = "new"
+"""Id of a key that a dry run assumes to be created."""
+
+
+class KeyAssumption:
+    """Assumes actions. It keeps the records, so that the next plan is right."""
+
+    def __init__(self, records: KeyRecords) -> None:
+        self._records = records
+
+    async def assume(self, action: KeyAction, want: KeyWant, seen: KeysSeen) -> KeysSeen:
+        """Return what the action, and for a new key its delivery, would leave behind."""
+        match action:
+            case CreateKey():
+                return await self._created(want, seen)
+            case PublishKey(key_id=key_id):
+                return replace(seen, secret=_secret(want, seen, key_id, seen.ring.records[key_id].digest))
+            case RelabelSecret():
+                held = seen.secret
+                return replace(seen, secret=held and _secret(want, seen, held.key_id, held.digest))
+            case ReleaseSecret() | DeleteSecret():
+                return replace(seen, secret=None)
+            case PromoteKey() | DisableKey() | DeleteKey() | ForgetKey() | CloseAttempt() | ForgetKeys():
+                await self._records.change(want, change_of(action, want, seen))
+            case _:
+                assert_never(action)
+        listed = dict(seen.listed)
+        if isinstance(action, DeleteKey):
+            listed.pop(action.key_id, None)
+        return replace(seen, ring=self._records.ring(want), listed=listed)
+
+    async def _created(self, want: KeyWant, seen: KeysSeen) -> KeysSeen:
+        now, generation = seen.now, want.rotation.generation
+        record = LedgerKey(
+            id=ASSUMED_KEY,
+            owner=want.name,
+            state=KeyState.PUBLISHING,
+            created_time=now,
+            generation=generation,
+        )
+        await self._records.change(
+            want, lambda ring: ring.with_records([record]).superseded_by(ASSUMED_KEY, now)
+        )
+        listed = {**seen.listed, ASSUMED_KEY: ListedKey(ASSUMED_KEY, now)}
+        secret = _secret(want, seen, ASSUMED_KEY, record.digest)
+        return replace(seen, ring=self._records.ring(want), listed=listed, secret=secret)
+
+
+def _secret(want: KeyWant, seen: KeysSeen, key_id: str, digest: str) -> KeySecret:
+    """Return the Secret with this key and the declared labels and annotations."""
+    return KeySecret(
+        name=want.secret_name,
+        uid=seen.secret.uid if seen.secret else "",
+        version="",
+        is_owned=True,
+        key_id=key_id,
+        digest=digest,
+        labels=want.template.labels,
+        annotations=want.template.annotations,
+    )

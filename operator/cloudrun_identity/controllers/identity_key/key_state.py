@@ -1,0 +1,130 @@
+"""The keys of an IdentityKey as declared, and as seen."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from cloudrun_identity.api import IdentityKey, LedgerKey
+from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.iam.listed_keys import ListedKey
+from cloudrun_identity.kube.secrets import KeySecret, ObjectReference, SecretMetadata
+from cloudrun_identity.ledger.keys import KeyRing
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """The declared rotation of a key."""
+
+    period: timedelta
+    """Time from the creation of a key to the creation of the next one."""
+    overlap: timedelta
+    """Time for which the former key works after the Secret got the next one."""
+    generation: int = 0
+    """Number that asks for another key when it changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyWant:
+    """The keys and the Secret as declared, or their deletion."""
+
+    obj: IdentityKey
+    """The object."""
+    account: Target | None
+    """Service account of the keys; None for the deletion of an object that never had one."""
+    unique_id: str
+    """Unique id of the account."""
+    deletes: bool = False
+    """True if the object is being deleted."""
+    abandon: bool = False
+    """True if the deletion of the object leaves the keys and the Secret in place."""
+
+    @property
+    def name(self) -> str:
+        """The object as records name it: `namespace/name`."""
+        return f"{self.obj.metadata.namespace}/{self.obj.metadata.name}"
+
+    @property
+    def owner(self) -> ObjectReference:
+        """The object as Secrets name it."""
+        metadata = self.obj.metadata
+        return ObjectReference(
+            self.obj.api_version, self.obj.kind, metadata.namespace, metadata.name, metadata.uid
+        )
+
+    @property
+    def secret_name(self) -> str:
+        """Name of the Secret."""
+        return self.obj.spec.secret_name
+
+    @property
+    def rotation(self) -> Rotation:
+        """The declared rotation."""
+        spec = self.obj.spec.rotation
+        return Rotation(spec.period.timedelta, spec.overlap.timedelta, spec.generation)
+
+    @property
+    def template(self) -> SecretMetadata:
+        """Labels and annotations of the Secret."""
+        template = self.obj.spec.secret_template
+        return (
+            SecretMetadata(template.labels or {}, template.annotations or {})
+            if template
+            else SecretMetadata()
+        )
+
+    @property
+    def home(self) -> Target:
+        """Service account of the keys, of an object that has one."""
+        if self.account is None:
+            raise ValueError(f"{self.name} has no service account")
+        return self.account
+
+    def key_resource(self, key_id: str) -> str:
+        """Return the full name of a key of the account."""
+        return f"{self.home.full_name}/keys/{key_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class KeysSeen:
+    """The keys of an account and the Secret of an object, as seen. It holds no private key."""
+
+    now: datetime
+    """Time of the observation, or of the last action, by the clock that dates the records."""
+    listed: Mapping[str, ListedKey]
+    """Keys of the account by id, as Google lists them."""
+    secret: KeySecret | None
+    """The Secret; None if there is none or it cannot be read."""
+    ring: KeyRing = field(default_factory=KeyRing)
+    """Records of the account's keys. A creation that is under way now is left out."""
+    publishable: frozenset[str] = frozenset()
+    """Keys with a private key that this process still has and can publish."""
+    is_forbidden: bool = False
+    """True if the operator may not read the Secret."""
+    account_deleted: bool = False
+    """True if the account was deleted, and its keys with it."""
+
+    @property
+    def is_taken(self) -> bool:
+        """True if the Secret belongs to another owner."""
+        return self.secret is not None and not self.secret.is_owned
+
+
+def rotation_due(record: LedgerKey, rotation: Rotation) -> datetime:
+    """Return when to create the next key: before this one expires, with time for both to overlap."""
+    due = record.created_time + rotation.period
+    if record.expiry_time is None:
+        return due
+    lifetime = record.expiry_time - record.created_time
+    return min(due, record.expiry_time - min(rotation.overlap, lifetime / 2))
+
+
+def disable_due(record: LedgerKey, rotation: Rotation) -> datetime | None:
+    """Return when to disable the key; None for the key in use, and for one that was never in use."""
+    return record.superseded_time + rotation.overlap if record.superseded_time else None
+
+
+def delete_due(record: LedgerKey, rotation: Rotation) -> datetime | None:
+    """Return when to delete the key, as far as that is known. Until then it can be enabled again."""
+    if record.disabled_time:
+        return record.disabled_time + rotation.overlap
+    return record.superseded_time + 2 * rotation.overlap if record.superseded_time else None
