@@ -7,21 +7,20 @@ import itertools
 import json
 from datetime import datetime, timedelta
 
-from cloudrun_identity.controllers.identity_key.controller import IdentityKeyController, KeyWant
-from cloudrun_identity.controllers.identity_key.rotation import KeyRotation
-from cloudrun_identity.controllers.identity_key.use import KeysSeen
+from cloudrun_identity.controllers.identity_key.key_state import KeysSeen, KeyWant
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.gcp.keys import Keys
 from cloudrun_identity.kube.resources import Object
 from cloudrun_identity.kube.secrets import KeySecrets
 from cloudrun_identity.reconcile.outcomes import Outcome
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
+from tests.unit.controllers.carry_out import carried_out
 from tests.unit.controllers.cluster_state import FakeWorld, identity, record
 from tests.unit.controllers.identity_key.key_bench import (
     ACCOUNT,
+    controller_with,
     declared,
     delegated,
-    event_reporter,
 )
 from tests.unit.kube.fake_api import FakeApi
 from tests.unit.policy.fakes import FakeLedgers
@@ -51,15 +50,9 @@ class KeyScenario:
     def restart(self) -> None:
         """Start a new process without any cached state."""
         self.keys = Keys(self.clients, lambda: next(self.ticks) / 1000)
-        rotation = KeyRotation(
-            self.keys,
-            KeySecrets(self.kube),
-            self.ledgers,
-            event_reporter(),
-            lambda: self.clock[0],
-            self._checkpoint,
+        self.controller = controller_with(
+            self.keys, KeySecrets(self.kube), self.ledgers, lambda: self.clock[0], self._checkpoint
         )
-        self.controller = IdentityKeyController(rotation)
 
     def advance(self, time: timedelta) -> None:
         self.clock[0] += time
@@ -75,12 +68,10 @@ class KeyScenario:
         want = self.controller.resolve(self.obj, Allowed(self.project, observe=False), self.cluster())
         if isinstance(want, Blocked):
             return want.outcome
-        seen = await self.controller.observe(want, 0.0)
-        changes = self.controller.diff(want, seen)
-        self.drift = tuple(str(each) for each in changes if not each.due)
-        outcome = (await self.controller.apply(want, seen, changes)).outcome
-        self.status = self.controller.summarize(await self.want(), seen)
-        return outcome
+        progress = await carried_out(self.controller, want)
+        self.drift = tuple(str(each) for each in progress.differences if not each.due)
+        self.status = self.controller.summarize(want, progress.seen)
+        return progress.outcome
 
     async def want(self) -> KeyWant:
         want = self.controller.resolve(self.obj, Allowed(self.project, observe=False), self.cluster())
@@ -91,7 +82,9 @@ class KeyScenario:
         return await self.controller.observe(await self.want(), 0.0)
 
     async def delete(self, *, abandon: bool = False) -> Outcome:
-        return await self.controller.delete(self.obj, self.cluster(), abandon=abandon)
+        want = self.controller.resolve_deletion(self.obj, self.cluster(), abandon=abandon)
+        assert want is not None
+        return (await carried_out(self.controller, want)).outcome
 
     async def enabled(self) -> set[str]:
         """Return the ids of the enabled keys of the account."""

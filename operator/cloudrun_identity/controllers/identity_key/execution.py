@@ -86,7 +86,8 @@ class KeyExecution:
         async with lock:
             if self._records.ring(want) != seen.ring:
                 return Executed(await self._read(want, _FRESH), written=False)
-            return await self._execute_on_ring(action, want, seen)
+            # The records are dated by the execution: the lock may have been held for long.
+            return await self._execute_on_ring(action, want, replace(seen, now=self._now()))
 
     # Reads
 

@@ -42,14 +42,14 @@ def stopped_by(cluster: FakeWorld, **guardrails: Any) -> Outcome:
     return stop.outcome
 
 
-def test_it_refers_to_its_project_and_its_identity() -> None:
+def test_it_references_its_project_and_its_identity() -> None:
     assert controller().references(declared()) == {
         project_key("payments-prod"),
         identity_key("payments", "checkout"),
     }
 
 
-def test_rivals_declare_the_same_secret() -> None:
+def test_two_keys_with_one_secret_declare_the_same() -> None:
     other = declared(identityRef={"name": "pricing"})
     assert controller().declares(declared()) == controller().declares(other) == "payments/checkout-key"
 
@@ -85,7 +85,7 @@ def test_the_keys_are_those_of_the_account_by_its_unique_id() -> None:
         ),
     ],
 )
-def test_keys_wait_for_an_account_that_they_work_for(cluster: FakeWorld, reason: Reason, says: str) -> None:
+def test_keys_wait_for_a_ready_and_enabled_account(cluster: FakeWorld, reason: Reason, says: str) -> None:
     outcome = stopped_by(cluster)
     assert isinstance(outcome, Waiting)
     assert outcome.reason is reason
@@ -111,7 +111,7 @@ def test_an_identity_of_another_project_is_refused() -> None:
     assert "payments-prod-1234" in stop.outcome.message
 
 
-def test_a_key_that_is_in_its_secret_and_works_is_no_difference() -> None:
+def test_a_working_key_in_its_secret_is_no_difference() -> None:
     assert told((key(),), seen(LISTED, has=secret())) == []
 
 
@@ -128,11 +128,11 @@ def test_a_key_that_is_in_its_secret_and_works_is_no_difference() -> None:
         (seen(replace(LISTED, disabled=True), has=secret()), "key k1: disabled → followed by another"),
     ],
 )
-def test_what_somebody_did_is_drift_and_said(now: KeysSeen, says: str) -> None:
+def test_a_change_by_another_user_is_drift(now: KeysSeen, says: str) -> None:
     assert told((key(),), now) == [(says, False)]
 
 
-def test_what_time_brings_is_no_drift() -> None:
+def test_a_step_that_is_due_is_no_drift() -> None:
     later = seen(LISTED, has=secret(), now=NOON + 30 * DAY)
     assert told((key(),), later) == [("key: absent → created", True)]
     assert told((), seen()) == [("key: absent → created", True)]
@@ -153,11 +153,13 @@ FORMER = key("k0", state=KeyState.OVERLAP, created_time=NOON - 30 * DAY, superse
         (FORMER, [], "key k0: recorded → forgotten"),
     ],
 )
-def test_what_is_due_for_a_former_key_is_said(record: LedgerKey, listed: list[ListedKey], says: str) -> None:
+def test_a_due_step_for_a_former_key_is_reported(
+    record: LedgerKey, listed: list[ListedKey], says: str
+) -> None:
     assert told((key(), record), seen(LISTED, *listed, has=secret())) == [(says, True)]
 
 
-def test_a_key_that_the_secret_has_just_got_is_about_to_be_active() -> None:
+def test_a_published_key_becomes_active() -> None:
     published = key(state=KeyState.PUBLISHING)
     assert told((published,), seen(LISTED, has=secret())) == [("key k1: published → active", True)]
 
@@ -169,11 +171,11 @@ def test_a_key_that_the_secret_has_just_got_is_about_to_be_active() -> None:
         (seen(LISTED, is_forbidden=True), "Secret checkout-key: unreadable → with the key"),
     ],
 )
-def test_a_secret_that_cannot_be_used_is_the_only_difference(now: KeysSeen, says: str) -> None:
+def test_an_unusable_secret_is_the_only_difference(now: KeysSeen, says: str) -> None:
     assert told((key(),), now) == [(says, False)]
 
 
-def test_labels_that_somebody_took_away_are_drift_and_need_no_other_key() -> None:
+def test_removed_labels_are_drift_and_need_no_new_key() -> None:
     template = {"labels": {"app": "checkout"}}
     bare = seen(LISTED, has=secret())
     assert told((key(),), bare, secretTemplate=template) == [
@@ -208,14 +210,14 @@ def test_the_status_has_every_key_with_its_times() -> None:
     assert summary.issues == ()
 
 
-def test_a_key_that_google_ends_before_its_period_is_an_issue() -> None:
+def test_a_key_that_expires_before_its_period_is_an_issue() -> None:
     want, ring = wanted(), ring_of(key(expiry_time=NOON + 8 * HOUR))
     summary = controller().summarize(want, seen(ring=ring))
     assert "iam.serviceAccountKeyExpiryHours" in summary.issues[0]
     assert summary.fields["next_rotation_time"] == NOON + 4 * HOUR
 
 
-def test_keys_that_may_be_anybodys_are_an_issue() -> None:
+def test_unclear_keys_are_an_issue() -> None:
     unclear = [key(name, state=KeyState.UNCLEAR) for name in ("k7", "k8")]
     want, ring = wanted(), ring_of(key(), *unclear)
     (issue,) = controller().summarize(want, seen(ring=ring)).issues

@@ -39,7 +39,7 @@ def process() -> Process:
     return Process()
 
 
-async def test_a_key_is_recorded_as_old_as_it_is_however_long_the_quota_had_it_wait(process: Process) -> None:
+async def test_a_key_is_recorded_with_the_time_after_the_quota_delay(process: Process) -> None:
     process.google.queue = QUEUE
 
     outcome, _ = await process.work(key_want())
@@ -49,7 +49,7 @@ async def test_a_key_is_recorded_as_old_as_it_is_however_long_the_quota_had_it_w
     assert outcome == InSync(after=(30 * DAY).total_seconds())
 
 
-async def test_the_next_key_settles_from_its_create_on(process: Process) -> None:
+async def test_the_next_key_settles_from_its_creation(process: Process) -> None:
     await process.work(key_want())
     process.google.queue = QUEUE
 
@@ -75,7 +75,7 @@ async def test_an_attempt_begins_when_the_request_is_sent(process: Process) -> N
     assert process.ring == KeyRing()
 
 
-async def test_what_somebody_makes_meanwhile_is_known_to_be_no_stray(process: Process) -> None:
+async def test_a_key_created_during_the_delay_is_not_a_stray(process: Process) -> None:
     process.google.while_waiting = lambda: process.google.keys.update(theirs=ListedKey("theirs", NOON))
     attempts = []
     update = process.ledgers.update
@@ -92,7 +92,7 @@ async def test_what_somebody_makes_meanwhile_is_known_to_be_no_stray(process: Pr
     assert attempts[0].known == ("theirs",)
 
 
-async def test_a_key_that_is_taken_for_a_stray_is_deleted_and_whoever_made_it_hears_of_it(
+async def test_a_stray_key_is_deleted_and_reported(
     process: Process,
 ) -> None:
     attempt = LedgerKeyAttempt(owner="payments/checkout", time=NOON - LAG, known=frozenset())
@@ -104,7 +104,7 @@ async def test_a_key_that_is_taken_for_a_stray_is_deleted_and_whoever_made_it_he
     assert process.events.messages[0].startswith(f"key theirs of {EMAIL} is deleted: ")
 
 
-async def test_of_what_is_forgotten_nothing_is_kept_in_memory_either(process: Process) -> None:
+async def test_a_forgotten_key_is_dropped_from_memory(process: Process) -> None:
     await process.work(key_want())
     await process.work(key_want(**ASKED))
     remembered = process.ring
@@ -119,7 +119,7 @@ async def test_of_what_is_forgotten_nothing_is_kept_in_memory_either(process: Pr
     assert step.key_id == "k2", "its private key is lost"
 
 
-async def test_it_is_told_when_the_secret_has_another_key(process: Process) -> None:
+async def test_a_published_key_is_reported_once(process: Process) -> None:
     await process.work(key_want())
     await process.work(key_want())
     assert (process.events.reasons, process.events.messages) == (
@@ -136,7 +136,7 @@ async def test_objects_of_one_account_take_turns(process: Process) -> None:
     assert len({process.ring.of(owner)[0].id for owner in process.ring.owners}) == 3
 
 
-def test_an_object_rotates_as_it_says() -> None:
+def test_the_rotation_is_that_of_the_spec() -> None:
     assert key_want(period="48h", overlap="1h", generation=3).rotation == Rotation(
         2 * DAY, timedelta(hours=1), generation=3
     )
@@ -177,7 +177,7 @@ async def test_an_action_planned_on_older_records_is_not_executed(process: Proce
     assert set(process.google.keys) == {"k1", "k2"}
 
 
-async def test_an_interrupted_creation_keeps_its_record_whoever_creates_next(process: Process) -> None:
+async def test_an_interrupted_creation_keeps_its_record_for_other_objects(process: Process) -> None:
     """An object that planned before must not replace the record of the attempt by its own."""
     other = key_want("other")
     seen = await process.controller.observe(other, 0.0)

@@ -63,7 +63,7 @@ def test_a_refused_creation_names_the_constraints_and_the_alternatives() -> None
         assert named in refused.message
 
 
-def test_an_unmanaged_secret_is_a_conflict_and_an_unreadable_one_a_permission() -> None:
+def test_an_unmanaged_or_unreadable_secret_has_its_own_reason() -> None:
     reason, message = secret_taken(WANT)
     assert (reason, SECRET in message) == (Reason.CONFLICT, True)
     forbidden = secret_forbidden(WANT)

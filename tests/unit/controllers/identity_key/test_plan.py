@@ -36,7 +36,7 @@ def settled() -> KeyHistory:
     return keys
 
 
-def test_the_first_key_is_made_and_published_at_once() -> None:
+def test_the_first_key_is_created_and_published_at_once() -> None:
     keys = KeyHistory()
 
     assert keys.work() == Rest(NOON + 30 * DAY)
@@ -46,7 +46,7 @@ def test_the_first_key_is_made_and_published_at_once() -> None:
     assert keys.secret == "key-001"
 
 
-def test_after_its_period_a_key_is_followed_disabled_and_deleted() -> None:
+def test_after_its_period_a_key_is_replaced_disabled_and_deleted() -> None:
     keys = settled()
 
     keys.now = NOON + 30 * DAY
@@ -65,7 +65,7 @@ def test_after_its_period_a_key_is_followed_disabled_and_deleted() -> None:
     assert list(keys.live) == ["key-002"]
 
 
-def test_another_generation_asks_for_another_key_at_once() -> None:
+def test_another_generation_creates_another_key_at_once() -> None:
     keys = settled()
     keys.rotation = Rotation(30 * DAY, DAY, generation=1)
 
@@ -87,7 +87,7 @@ def test_without_overlap_a_key_ends_when_the_next_is_published() -> None:
     assert list(keys.live) == ["key-002"]
 
 
-def test_a_shorter_period_holds_for_the_key_there_is() -> None:
+def test_a_shorter_period_applies_to_the_present_key() -> None:
     keys = settled()
     keys.rotation = Rotation(HOUR, HOUR)
 
@@ -95,7 +95,7 @@ def test_a_shorter_period_holds_for_the_key_there_is() -> None:
 
 
 @pytest.mark.parametrize("harm", ["secret deleted", "secret edited", "key disabled", "key deleted"])
-def test_a_key_that_does_not_work_any_more_is_replaced_at_once(harm: str) -> None:
+def test_a_key_that_stopped_working_is_replaced_at_once(harm: str) -> None:
     keys = settled()
     match harm:
         case "secret deleted":
@@ -113,7 +113,7 @@ def test_a_key_that_does_not_work_any_more_is_replaced_at_once(harm: str) -> Non
     assert keys.states() == (["Active"] if harm == "key deleted" else ["Overlap", "Active"])
 
 
-def test_a_former_key_that_somebody_put_back_is_replaced() -> None:
+def test_a_former_key_put_back_by_a_user_is_replaced() -> None:
     keys = settled()
     keys.rotation = Rotation(30 * DAY, DAY, generation=1)
     keys.pass_by(HOUR)
@@ -126,7 +126,7 @@ def test_a_former_key_that_somebody_put_back_is_replaced() -> None:
 
 
 @pytest.mark.parametrize("acts", range(1, 6))
-def test_a_crash_between_any_two_acts_leaves_no_key_behind(acts: int) -> None:
+def test_a_crash_between_any_two_acts_leaves_no_stray_key(acts: int) -> None:
     keys = KeyHistory()
     stranger = keys.create_unmanaged()
 
@@ -137,7 +137,7 @@ def test_a_crash_between_any_two_acts_leaves_no_key_behind(acts: int) -> None:
     assert keys.states() == ["Active"]
 
 
-def test_a_key_that_nobody_heard_of_is_looked_for_only_once_google_must_show_it() -> None:
+def test_a_stray_key_is_searched_once_google_must_show_it() -> None:
     keys = KeyHistory()
     keys.work(until_cut=2)
 
@@ -146,7 +146,7 @@ def test_a_key_that_nobody_heard_of_is_looked_for_only_once_google_must_show_it(
     assert keys.next == "DeleteKey key-001"
 
 
-def test_of_several_keys_that_appeared_none_is_deleted() -> None:
+def test_of_several_possible_strays_none_is_deleted() -> None:
     keys = KeyHistory()
     keys.work(until_cut=2)
     stranger = keys.create_unmanaged()
@@ -163,7 +163,7 @@ def test_of_several_keys_that_appeared_none_is_deleted() -> None:
     assert keys.states() == ["Unclear", "Active"]
 
 
-def test_a_key_from_before_the_attempt_is_nobodys_stray() -> None:
+def test_a_key_from_before_the_attempt_is_not_a_stray() -> None:
     keys = KeyHistory()
     keys.work(until_cut=1)
     late = keys.create_unmanaged()
@@ -175,7 +175,7 @@ def test_a_key_from_before_the_attempt_is_nobodys_stray() -> None:
     assert late in keys.live
 
 
-def test_a_key_from_long_after_the_attempt_is_nobodys_stray() -> None:
+def test_a_key_from_long_after_the_attempt_is_not_a_stray() -> None:
     keys = KeyHistory()
     keys.work(until_cut=1)
     keys.now += HOUR
@@ -186,7 +186,7 @@ def test_a_key_from_long_after_the_attempt_is_nobodys_stray() -> None:
     assert set(keys.live) == {later, keys.secret}
 
 
-def test_a_new_key_is_not_taken_for_gone_while_google_does_not_show_it() -> None:
+def test_a_new_key_that_google_does_not_show_is_not_deleted() -> None:
     keys = KeyHistory()
     keys.work()
     hidden = keys.live.pop("key-001")
@@ -201,7 +201,7 @@ def test_a_new_key_is_not_taken_for_gone_while_google_does_not_show_it() -> None
     assert keys.live == {}
 
 
-def test_a_full_account_gives_its_oldest_disabled_key_for_the_next() -> None:
+def test_a_full_account_replaces_its_oldest_disabled_key() -> None:
     keys = settled()
     keys.rotation = Rotation(30 * DAY, DAY, generation=1)
     keys.pass_by(DAY + HOUR)
@@ -216,7 +216,7 @@ def test_a_full_account_gives_its_oldest_disabled_key_for_the_next() -> None:
     assert keys.secret in keys.live
 
 
-def test_a_full_account_is_said_and_no_other_key_is_touched() -> None:
+def test_a_full_account_fails_and_keeps_unmanaged_keys() -> None:
     keys = settled()
     while len(keys.live) < MAX_KEYS:
         keys.create_unmanaged()
@@ -225,7 +225,7 @@ def test_a_full_account_is_said_and_no_other_key_is_touched() -> None:
     assert keys.next == Full()
 
 
-def test_a_key_that_expires_is_followed_in_time() -> None:
+def test_a_key_that_expires_is_replaced_in_time() -> None:
     record = LedgerKey(
         id="k", owner=OWNER, state=KeyState.ACTIVE, created_time=NOON, expiry_time=NOON + 10 * DAY
     )
@@ -235,7 +235,7 @@ def test_a_key_that_expires_is_followed_in_time() -> None:
     assert rotation_due(record, Rotation(DAY, HOUR)) == NOON + DAY
 
 
-def test_the_end_retires_every_key_and_no_other() -> None:
+def test_a_deletion_retires_every_key_and_no_unmanaged_one() -> None:
     keys = settled()
     keys.rotation = Rotation(30 * DAY, DAY, generation=1)
     keys.pass_by(HOUR)
@@ -261,7 +261,7 @@ class KeyMachine(RuleBasedStateMachine):
     @rule(time=st.sampled_from([SETTLE, LAG, HOUR, DAY, 31 * DAY]))
     def time_passes(self, time: timedelta) -> None:
         self.keys.pass_by(time)
-        self.tampered &= time <= LAG  # what is gone may only be hidden until then
+        self.tampered &= time <= LAG  # a deleted key may only be hidden until then
 
     @rule(jump=st.sampled_from([-31 * DAY, -DAY, -HOUR, HOUR, 40 * DAY]))
     def clock_is_turned(self, jump: timedelta) -> None:
