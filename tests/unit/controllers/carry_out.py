@@ -17,10 +17,12 @@ class Recorder:
     """Records Events, and ignores counts of drift."""
 
     def __init__(self) -> None:
+        self.types: list[EventType] = []
         self.reasons: list[str] = []
         self.messages: list[str] = []
 
     def record(self, obj: object, event_type: EventType, reason: str, message: str) -> None:
+        self.types.append(event_type)
         self.reasons.append(reason)
         self.messages.append(message)
 
