@@ -9,8 +9,10 @@ CONSTRAINTS_VENV := build/constraints
 DISTRIBUTED := -n auto --dist loadscope
 # The paths that the language check covers. Add a path here when its prose follows CONTRIBUTING.md.
 CHECKED_PROSE := \
-	operator/cloudrun_identity/ledger tools .github CONTRIBUTING.md SECURITY.md CODE_OF_CONDUCT.md README.md CHANGELOG.md \
-	$(filter-out docs/reference.md docs/permissions.md,$(wildcard docs/*.md)) docs/dev playground/README.md \
+	operator playground crds examples tools .github CONTRIBUTING.md SECURITY.md CODE_OF_CONDUCT.md README.md CHANGELOG.md \
+	$(filter-out docs/reference.md docs/permissions.md,$(wildcard docs/*.md)) docs/dev \
+	conftest.py tests/README.md tests/servers tests/distribution.py tests/smoke.py \
+	tests/test_packages.py tests/test_repository.py \
 	$(addprefix charts/cloudrun-identity/,Chart.yaml templates values.yaml values.schema.json)
 
 # Containers often disable bytecode. Then each process that the tests start would compile all modules again.
@@ -31,7 +33,7 @@ test: $(INSTALLED) ## run all tests on the embedded API server, and a smoke set 
 test-all: $(INSTALLED) ## run all tests on both API servers; the real one needs KUBEBUILDER_ASSETS
 	@$(BIN)/python -m pytest $(DISTRIBUTED) $(ARGS)
 
-soak: $(INSTALLED) ## run each property test with 10,000 generated examples, for hours (ARGS="-k adversary" selects)
+soak: $(INSTALLED) ## run each property test with 10,000 generated examples, for hours (ARGS="-k interference" selects)
 	@HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest tests/unit -m hypothesis --hypothesis-show-statistics $(ARGS)
 
 bench: $(INSTALLED) ## run the benchmarks; print tables and write build/bench.json

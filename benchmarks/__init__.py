@@ -1,1 +1,1 @@
-"""What the operator costs, in calls, writes, seconds and memory: `python -m benchmarks`, or `make bench`."""
+"""Benchmarks of the operator: calls, writes, seconds and memory. `make bench` runs them."""

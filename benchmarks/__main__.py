@@ -1,4 +1,4 @@
-"""Measure, print the tables, write the JSON."""
+"""Run the benchmarks, print the tables and write the JSON file."""
 
 import asyncio
 import itertools
@@ -12,146 +12,144 @@ import click
 from cloudrun_identity_playground.demo.failure import DemoError
 from tests.servers.kube_apiserver import ASSETS_VARIABLE, assets, kube_apiserver
 
-from . import attachments, engine, figures, keys, life
-from . import syncers as syncers
+from . import attachments, figures, functions, key_rotation, lifecycle, syncers
 from .attachments import Apps
 from .bindings import Bindings
 from .figures import Benchmark
 from .fleet import ROLES, Fleet
-from .key_fleet import KeyFleet
+from .key_objects import KeyObjects
 
 EMBEDDED = "embedded API"
 REAL = "kube-apiserver"
-PARTS = ("life", "lanes", "attach", "keys", "pure")
+PARTS = ("lifecycle", "syncers", "attachments", "keys", "functions")
 
-_LEGEND_OF_LIVES = (
-    "One by one: every grant takes a read and a write of the policy, and every look for drift a read of each",
-    "account and of the policy for each grant. Ratios are those of the embedded API.",
+_LIFECYCLE_LEGEND = (
+    "One by one: each grant takes a read and a write of the policy. Each resync takes a read of every",
+    "account, and a read of the policy for every grant. Ratios are those of the embedded API.",
 )
-_LEGEND_OF_LANES = (
-    "Everything is there when the operator starts. Others write once a second each, by read-modify-write,",
-    "and take turns at the policies. One by one is scaled from the members that were tried while nobody else",
-    "wrote: all policies at once, the members of one in a row, and no quota in the way; the operator keeps",
-    "itself to 120 writes of project policies a minute after the first 60. Its CPU counts once it is ready.",
+_SYNCERS_LEGEND = (
+    "All objects exist when the operator starts. Each other writer writes once per second by",
+    "read-modify-write. One by one is scaled from the sample: all policies in parallel, the members of one",
+    "policy in sequence, without a quota. The operator limits itself to 120 writes of project policies per",
+    "minute after the first 60. CPU time is measured after the start.",
 )
-_LEGEND_OF_ATTACHMENTS = (
-    "One by one: read, write, wait for the operation, and a get of each workload at each look for drift. The",
-    "operator works on 16 objects at a time (--concurrency), and on none while its operation runs; it keeps",
-    "itself to 100 writes a minute and region after the first 50. An operation takes 1 s here, 6 to 52 s at",
-    "Google's.",
+_ATTACHMENTS_LEGEND = (
+    "One by one: a read, a write, the wait for the operation, and a get of each workload at each resync. The",
+    "operator reconciles 16 objects at a time (--concurrency), without those that wait for an operation. It",
+    "limits itself to 100 writes per minute and region after the first 50. An operation takes 1 s here, and",
+    "6 to 52 s in Google Cloud.",
 )
-_LEGEND_OF_KEYS = (
-    "At most: what Google allows a minute, three writes a key (create, disable, delete), and a list for each",
-    "identity that has keys in a look for drift. Limits are the operator's own, 400 writes a minute after",
-    "the first 100, and the minute that a new key waits until Google knows it everywhere.",
+_KEYS_LEGEND = (
+    "At most: the quota of Google Cloud per minute, three writes per key (create, disable, delete), and one",
+    "list per identity with keys at each resync. Rate limits are the operator's own: 400 writes per minute",
+    "after the first 100. Propagation is the minute that a new key waits before its publication.",
 )
 
 
 @click.command()
-@click.option("--only", type=click.Choice(PARTS), multiple=True, help="Leave out the other parts.")
+@click.option("--only", type=click.Choice(PARTS), multiple=True, help="Run only this part; repeatable.")
 @click.option("--identities", type=click.IntRange(1, 500), default=200, show_default=True)
 @click.option(
     "--workloads",
     type=click.IntRange(2, 1000),
     default=1000,
     show_default=True,
-    help="Half of them are jobs.",
+    help="Number of workloads, half of them jobs.",
 )
 @click.option("--keys", "identity_keys", type=click.IntRange(1, 500), default=500, show_default=True)
-@click.option(
-    "--full", is_flag=True, help="Also 10,000 grants, and one other writer; takes half an hour more."
-)
+@click.option("--full", is_flag=True, help="Also 10,000 grants, and one other writer; half an hour more.")
 @click.option(
     "--output", type=click.Path(dir_okay=False, path_type=Path), default="build/bench.json", show_default=True
 )
 def main(
     only: tuple[str, ...], identities: int, workloads: int, identity_keys: int, full: bool, output: Path
 ) -> None:
-    """Count what the operator costs; takes about twenty-two minutes, two more for a second API server.
+    """Measure the cost of the operator in about 22 minutes, and 2 more with a second API server.
 
-    The life of a fleet of identities (`life`) is measured on the embedded API, and beside it on a real
-    kube-apiserver where KUBEBUILDER_ASSETS names its binaries; many grants over few policies (`lanes`) on the
-    embedded API, as are workloads that are attached to identities (`attach`) and keys that are all due at
-    once (`keys`); and then the pure functions of a pass (`pure`).
+    The parts run on the embedded API: the lifecycle of identities (`lifecycle`), many grants on few policies
+    (`syncers`), attachments of workloads (`attachments`), rotation of keys (`keys`) and pure functions of a
+    sync (`functions`). `lifecycle` also runs on a kube-apiserver if KUBEBUILDER_ASSETS names its binaries.
     """
     if sys.platform != "linux":
-        raise click.ClickException("memory and CPU are read from /proc, which Linux alone has")
+        raise click.ClickException("memory and CPU time are read from /proc, which requires Linux")
     parts = only or PARTS
     measured: list[Benchmark] = []
     try:
-        if "life" in parts:
-            measured += _lives(Fleet(identities), assets())
-        if "lanes" in parts:
+        if "lifecycle" in parts:
+            measured += _lifecycle(Fleet(identities), assets())
+        if "syncers" in parts:
             measured += _syncers(full=full)
-        if "attach" in parts:
+        if "attachments" in parts:
             measured += _attachments(Apps(workloads // 2))
         if "keys" in parts:
-            measured += _keys(KeyFleet(identity_keys))
+            measured += _keys(KeyObjects(identity_keys))
     except DemoError as failure:
         raise click.ClickException("\n".join([str(failure), *failure.evidence])) from failure
-    except (FileNotFoundError, RuntimeError) as failure:  # of the real kube-apiserver
+    except (FileNotFoundError, RuntimeError) as failure:  # from the start of kube-apiserver
         raise click.ClickException(str(failure)) from failure
-    if "pure" in parts:
-        _tell("the pure parts")
-        pure = engine.measure()
+    if "functions" in parts:
+        _progress("pure functions")
+        pure = functions.measure()
         _show(
-            *figures.table("Pure parts, µs a call", pure, value="takes", baseline="parsing it", ratio="ratio")
+            *figures.table(
+                "Pure functions, µs per call", pure, value="duration", baseline="parsing", ratio="ratio"
+            )
         )
         measured += pure
     figures.write_json(output, measured)
-    _show(f"Also in {output}.")
+    _show(f"Written to {output}.")
 
 
-def _lives(fleet: Fleet, binaries: Path | None) -> list[Benchmark]:
-    """The fleet's life on every API server there is."""
-    lives = list(_lives_on_each(fleet, binaries))
+def _lifecycle(fleet: Fleet, binaries: Path | None) -> list[Benchmark]:
+    """Measure the lifecycle on every available API server."""
+    measured = list(_lifecycle_on_each(fleet, binaries))
     heading = f"{fleet.size} identities, {len(ROLES)} project roles each"
-    table = figures.table(heading, lives, value="", baseline="one by one", ratio="ratio")
-    _show(*table, "", *_LEGEND_OF_LIVES)
-    return lives
+    table = figures.table(heading, measured, value="", baseline="one by one", ratio="ratio")
+    _show(*table, "", *_LIFECYCLE_LEGEND)
+    return measured
 
 
-def _lives_on_each(fleet: Fleet, binaries: Path | None) -> Iterator[Benchmark]:
-    _tell(f"the life of a fleet, {EMBEDDED}")
-    yield from asyncio.run(life.measure(fleet, EMBEDDED))
+def _lifecycle_on_each(fleet: Fleet, binaries: Path | None) -> Iterator[Benchmark]:
+    _progress(f"lifecycle, {EMBEDDED}")
+    yield from asyncio.run(lifecycle.measure(fleet, EMBEDDED))
     if binaries is None:
-        _tell(f"no {REAL}, because {ASSETS_VARIABLE} is not set")
+        _progress(f"not {REAL}: {ASSETS_VARIABLE} is not set")
         return
-    _tell(f"the life of a fleet, {REAL}")
+    _progress(f"lifecycle, {REAL}")
     with (
         tempfile.TemporaryDirectory(prefix="cloudrun-identity-bench-") as directory,
         kube_apiserver(binaries, Path(directory)) as server,
     ):
-        yield from asyncio.run(life.measure(fleet, REAL, str(server.kubeconfig)))
+        yield from asyncio.run(lifecycle.measure(fleet, REAL, str(server.kubeconfig)))
 
 
 def _syncers(*, full: bool) -> list[Benchmark]:
-    """Every case, with the other tools' way first."""
+    """Measure the one-by-one sample, then every case."""
     cases = list(_cases(full=full))
     writers = sorted({case.writers for case in cases} | {case.writers_each for case in cases})
-    _tell(f"{syncers.SAMPLE_MEMBERS} grants one by one")
+    _progress(f"{syncers.SAMPLE_MEMBERS} grants one by one")
     sample = asyncio.run(syncers.sample_one_by_one(writers))
-    measured = syncers.tell_sample(sample)
+    measured = syncers.sample_figures(sample)
     for case in cases:
-        _tell(f"{case.title}, {case.variant}")
+        _progress(f"{case.title}, {case.variant}")
         measured.append(asyncio.run(syncers.measure(case, sample)))
     table = figures.table("Many grants", measured, value="", baseline="one by one", ratio="ratio")
-    _show(*table, "", *_LEGEND_OF_LANES)
+    _show(*table, "", *_SYNCERS_LEGEND)
     return measured
 
 
 def _attachments(apps: Apps) -> list[Benchmark]:
-    _tell(f"{apps.size} attachments")
+    _progress(f"{apps.size} attachments")
     measured = asyncio.run(attachments.measure(apps))
     table = figures.table("Attachments", measured, value="", baseline="one by one", ratio="ratio")
-    _show(*table, "", *_LEGEND_OF_ATTACHMENTS)
+    _show(*table, "", *_ATTACHMENTS_LEGEND)
     return measured
 
 
-def _keys(fleet: KeyFleet) -> list[Benchmark]:
-    _tell(f"{fleet.size} keys")
-    measured = asyncio.run(keys.measure(fleet))
-    _show(*figures.table("Keys", measured, value="", baseline="at most", ratio="ratio"), "", *_LEGEND_OF_KEYS)
+def _keys(objects: KeyObjects) -> list[Benchmark]:
+    _progress(f"{objects.size} keys")
+    measured = asyncio.run(key_rotation.measure(objects))
+    _show(*figures.table("Keys", measured, value="", baseline="at most", ratio="ratio"), "", *_KEYS_LEGEND)
     return measured
 
 
@@ -168,7 +166,7 @@ def _show(*lines: str) -> None:
         click.echo(line)
 
 
-def _tell(what: str) -> None:
+def _progress(what: str) -> None:
     click.echo(f"measuring: {what}", err=True)
 
 

@@ -1,4 +1,4 @@
-"""Services and jobs in two regions that are attached at once and then left alone."""
+"""Services and jobs in two regions: attached at once, then idle."""
 
 import itertools
 import time
@@ -15,18 +15,18 @@ from cloudrun_identity_playground.emulator.latency import OPERATION_SECONDS, Lat
 
 from . import counts
 from .counts import Counts
+from .environment import apply_all, started
 from .figures import Benchmark, Figure
-from .staging import apply_all, staged
 
 NAMESPACE = PROJECT = "apps"
 PROJECT_ID = "acme-apps"
 REGIONS = ("europe-west1", "us-central1")
 IDENTITIES = 10
-WRITES_A_MINUTE, BURST = 100, 50
-"""What the operator allows itself in a region; Google allows 180 a minute."""
+WRITES_PER_MINUTE, BURST = 100, 50
+"""The operator's rate limit per region. Google Cloud allows 180 writes per minute."""
 
-RARE_SWEEPS, FREQUENT_SWEEPS = "1h", "10s"
-SWEEPS = 3
+RARE_RESYNC, FREQUENT_RESYNC = "1h", "10s"
+RESYNCS = 3
 PAGE = 100
 
 _RUN = "google.cloud.run.v2"
@@ -35,17 +35,17 @@ _OPERATION = "google.longrunning.Operations/GetOperation"
 
 @dataclass(frozen=True, slots=True)
 class Apps:
-    """So many services, and as many jobs, spread over the regions; ten identities take turns."""
+    """`each` services and as many jobs, evenly spread over the regions and ten identities."""
 
     each: int
 
     @property
     def size(self) -> int:
-        """How many workloads there are."""
+        """Return the number of workloads."""
         return 2 * self.each
 
     def write_seed(self, path: Path) -> None:
-        """Write the cloud in which they run already, as the default account."""
+        """Write the seed of the emulator: the workloads, which run as the default account."""
         project: dict[str, object] = {"projectID": PROJECT_ID}
         for collection, kind in (("services", "Service"), ("jobs", "Job")):
             project[collection] = [
@@ -56,7 +56,7 @@ class Apps:
         path.write_text(yaml.safe_dump({"projects": [project]}))
 
     def project(self, drift_interval: str) -> Object:
-        """The ManagedProject that admits them."""
+        """Return the ManagedProject that admits the workloads."""
         return _object(
             "ManagedProject",
             PROJECT,
@@ -70,7 +70,7 @@ class Apps:
         )
 
     def identities(self) -> list[Object]:
-        """The CloudRunIdentity objects."""
+        """Return the CloudRunIdentities."""
         reference = {"projectRef": {"name": PROJECT}}
         return [
             _object("CloudRunIdentity", _identity(number), NAMESPACE, reference)
@@ -78,7 +78,7 @@ class Apps:
         ]
 
     def attachments(self) -> list[Object]:
-        """The IdentityAttachment objects."""
+        """Return the IdentityAttachments."""
         return [
             _object(
                 "IdentityAttachment",
@@ -104,27 +104,27 @@ async def measure(apps: Apps) -> list[Benchmark]:
     """Measure on the embedded API.
 
     Raises:
-        DemoError: a part does not start, ends, or does not do what is awaited.
+        DemoError: a process does not start or ends early, or an expected state is not reached.
 
     """
-    async with staged(apps.write_seed, OPERATOR_NAMESPACE, NAMESPACE) as stage:
+    async with started(apps.write_seed, OPERATOR_NAMESPACE, NAMESPACE) as stage:
         await stage.start_operator()
         return [await _attach(apps, stage), await _idle(apps, stage)]
 
 
 async def _attach(apps: Apps, stage: Stage) -> Benchmark:
-    await stage.cluster.apply(apps.project(RARE_SWEEPS))
+    await stage.cluster.apply(apps.project(RARE_RESYNC))
     await apply_all(stage, apps.identities())
     await counts.until(
         stage, lambda now: now.ready("CloudRunIdentity") == IDENTITIES, "the identities are Ready"
     )
     before = await counts.until_quiet(stage)
-    began = time.monotonic()
+    start = time.monotonic()
     await apply_all(stage, apps.attachments())
     await counts.until(
         stage, lambda now: now.ready("IdentityAttachment") == apps.size, "all attachments are Ready"
     )
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - start
     spent = (await counts.until_quiet(stage)).since(before)
     return Benchmark(
         "attach",
@@ -133,26 +133,28 @@ async def _attach(apps: Apps, stage: Stage) -> Benchmark:
             Figure(
                 "seconds", "seconds until all are Ready", seconds, baseline=apps.size * _serial(), decimals=1
             ),
-            Figure("seconds_by_quota", "seconds that the quota of writes takes", _by_quota(apps), decimals=1),
+            Figure(
+                "seconds_by_quota", "seconds that the rate limit of writes takes", _by_quota(apps), decimals=1
+            ),
             *_calls(spent, apps.size),
         ),
     )
 
 
 async def _idle(apps: Apps, stage: Stage) -> Benchmark:
-    await stage.cluster.apply(apps.project(FREQUENT_SWEEPS))
-    before = await counts.after_sweeps(stage, 1)
-    spent = (await counts.after_sweeps(stage, SWEEPS)).since(before)
+    await stage.cluster.apply(apps.project(FREQUENT_RESYNC))
+    before = await counts.after_resyncs(stage, 1)
+    spent = (await counts.after_resyncs(stage, RESYNCS)).since(before)
     lists = sum(count for rpc, count in spent.calls.items() if "/List" in rpc and _RUN in rpc)
     gets = sum(count for rpc, count in spent.calls.items() if "/Get" in rpc and _RUN in rpc)
-    sweeps = spent.calls[counts.SWEEP]
+    resyncs = spent.calls[counts.RESYNC_CALL]
     pages = len(REGIONS) * 2 * max(1, -(-apps.each // len(REGIONS) // PAGE))
     return Benchmark(
         "attached",
-        f"left alone, {sweeps} sweeps",
+        f"idle, {resyncs} resyncs",
         (
-            Figure("lists", "pages of services and jobs", lists, baseline=sweeps * apps.size),
-            Figure("pages_a_sweep", "pages that a sweep has", pages),
+            Figure("lists", "pages of services and jobs", lists, baseline=resyncs * apps.size),
+            Figure("pages_per_resync", "pages per resync", pages),
             Figure("gets", "gets of workloads", gets),
         ),
     )
@@ -167,7 +169,7 @@ def _calls(spent: Counts, size: int) -> Iterator[Figure]:
     yield Figure("reads_each", "reads of the workload, each", reads / size, decimals=2)
     yield Figure("writes_each", "writes of the workload, each", writes / size, decimals=2)
     yield Figure("polls_each", "polls of the operation, each", polls / size, decimals=2)
-    yield Figure("other_calls", "other calls, for all of them together", others)
+    yield Figure("other_calls", "other calls, for all workloads together", others)
     for rpc, count in sorted(calls.items()):
         if rpc != _OPERATION and not rpc.startswith(_RUN):
             yield Figure(f"other_calls {rpc}", rpc.rpartition(".")[2], count, is_part=True)
@@ -177,7 +179,7 @@ def _calls(spent: Counts, size: int) -> Iterator[Figure]:
 
 
 def _serial() -> float:
-    """Seconds for one workload: read, write, and the operation to its end, which one poll sees."""
+    """Return the seconds for one workload: a read, a write, and one poll at the end of the operation."""
     latency = Latency.RECORDED
     kind = f"{_RUN}.Services"
     calls = (f"{kind}/GetService", f"{kind}/UpdateService", _OPERATION)
@@ -185,7 +187,7 @@ def _serial() -> float:
 
 
 def _by_quota(apps: Apps) -> float:
-    return max(0, apps.size / len(REGIONS) - BURST) / WRITES_A_MINUTE * 60
+    return max(0, apps.size / len(REGIONS) - BURST) / WRITES_PER_MINUTE * 60
 
 
 def _identity(number: int) -> str:

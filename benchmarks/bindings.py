@@ -1,4 +1,4 @@
-"""The bindings that are measured: many IAMBinding objects with one member each, spread over some projects."""
+"""Objects of the `syncers` benchmark: many IAMBindings with one member each, spread over projects."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,25 +11,25 @@ from cloudrun_identity.kube.resources import Object
 NAMESPACE = "bindings"
 ROLE = "roles/cloudsql.client"
 UNMANAGED_PROJECT_ID = "acme-unmanaged"
-"""A project that no ManagedProject lends out."""
+"""A project without a ManagedProject."""
 
-_FOREIGN_OWNERS = ["user:dana@example.com", "group:platform@example.com"]
+_UNMANAGED_OWNERS = ["user:dana@example.com", "group:platform@example.com"]
 
 
 @dataclass(frozen=True, slots=True)
 class Bindings:
-    """`size` objects, the same number of them on each of the policies of `policies` projects."""
+    """`size` IAMBindings, evenly spread over the policies of `policies` projects."""
 
     size: int
     policies: int
 
     @property
     def project_ids(self) -> tuple[str, ...]:
-        """The projects whose policies they are on."""
+        """Return the projects of the policies."""
         return tuple(f"acme-bench-{number:03}" for number in range(self.policies))
 
     def projects(self, drift_interval: str) -> list[Object]:
-        """The ManagedProject objects that admit them."""
+        """Return the ManagedProjects that admit the bindings."""
         return [
             {
                 "apiVersion": API_VERSION,
@@ -50,7 +50,7 @@ class Bindings:
         ]
 
     def objects(self) -> list[Object]:
-        """The IAMBinding objects. Their members are users: Google takes 250 groups a policy and no more."""
+        """Return the IAMBindings. Their members are users, because a policy may have only 250 groups."""
         return [
             {
                 "apiVersion": API_VERSION,
@@ -67,14 +67,14 @@ class Bindings:
         ]
 
     def write_seed(self, path: Path) -> None:
-        """Write the cloud that they come to: projects with somebody else's policies."""
+        """Write the seed of the emulator: projects whose policies have unmanaged members."""
         projects = [
-            {"projectID": project_id, "policy": [{"role": "roles/owner", "members": _FOREIGN_OWNERS}]}
+            {"projectID": project_id, "policy": [{"role": "roles/owner", "members": _UNMANAGED_OWNERS}]}
             for project_id in (*self.project_ids, UNMANAGED_PROJECT_ID)
         ]
         path.write_text(yaml.safe_dump({"projects": projects}))
 
 
 def member(number: int) -> str:
-    """The member of the object with this number."""
+    """Return the member of the object with this number."""
     return f"user:person-{number:05}@example.com"

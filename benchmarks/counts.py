@@ -1,4 +1,4 @@
-"""What has been called and written so far, from outside: the emulator's counts and the operator's metrics."""
+"""Counts of calls and writes, from the emulator and from the operator's metrics."""
 
 import asyncio
 import time
@@ -12,55 +12,58 @@ from prometheus_client.parser import text_string_to_metric_families
 from cloudrun_identity_playground.demo.failure import DemoError
 from cloudrun_identity_playground.demo.stage import Stage
 
-POLL_INTERVAL = 0.5  # seconds; each look costs the operator a rendering of its metrics
-QUIET = 3.0  # seconds without a call or a write after which nothing more is expected
-TIMEOUT = 600.0  # seconds until whatever is awaited must have come
+POLL_INTERVAL = 0.5  # seconds; each poll makes the operator render its metrics
+QUIET = 3.0  # seconds without a call or a write after which the operator is idle
+TIMEOUT = 600.0  # seconds to wait for an expected state
 
-SWEEP = "google.cloud.resourcemanager.v3.Projects/GetProject"
-"""The call that every look for drift in a project begins with."""
+RESYNC_CALL = "google.cloud.resourcemanager.v3.Projects/GetProject"
+"""The first call of every resync of a project."""
 
 _LEASES = "leases"
 
-Sight = TypeVar("Sight")
+State = TypeVar("State")
 Labels = frozenset[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Calls to Google Cloud by RPC, writes to Kubernetes by `VERB RESOURCE`, and the operator's metrics."""
+    """Counts since the start of the processes."""
 
     calls: Counter[str]
+    """Calls to Google Cloud by RPC."""
     writes: Counter[str]
+    """Writes to Kubernetes by `VERB RESOURCE`."""
     metrics: Counter[tuple[str, Labels]]
+    """The operator's metrics by name and labels."""
 
     def since(self, before: "Counts") -> "Counts":
-        """What has come since `before`."""
+        """Return the counts since `before`."""
         return Counts(self.calls - before.calls, self.writes - before.writes, self.metrics - before.metrics)
 
     def metric(self, name: str, **labels: str) -> int:
-        """The sum over all series of a metric that have these labels."""
+        """Return the sum of all series of a metric with these labels."""
         return sum(
             value for (each, its), value in self.metrics.items() if each == name and labels.items() <= its
         )
 
     def ready(self, kind: str) -> int:
-        """How many objects of a kind are Ready."""
+        """Return the number of Ready objects of a kind."""
         return self.metric("objects", kind=kind, ready="True")
 
     @property
     def changes(self) -> Counter[str]:
-        """The writes to Kubernetes but for those of the lease, which is renewed for ever."""
+        """Return the writes to Kubernetes without those of the Lease, which the operator always renews."""
         return Counter({what: count for what, count in self.writes.items() if _LEASES not in what})
 
     @property
     def policy_calls(self) -> int:
-        """Reads and writes of project policies."""
+        """Return the number of reads and writes of project policies."""
         service = "google.cloud.resourcemanager.v3.Projects"
         return self.calls[f"{service}/GetIamPolicy"] + self.calls[f"{service}/SetIamPolicy"]
 
 
 async def read(stage: Stage) -> Counts:
-    """Count everything up to now."""
+    """Read the current counts."""
     async with stage.session.get(f"http://127.0.0.1:{stage.ports.operator}/metrics") as reply:
         text = await reply.text()
     metrics: Counter[tuple[str, Labels]] = Counter()
@@ -72,31 +75,31 @@ async def read(stage: Stage) -> Counts:
     return Counts(await stage.google.calls(), _writes(metrics), metrics)
 
 
-async def until(stage: Stage, retains: Callable[[Counts], bool], what: str) -> Counts:
-    """Count until it holds; the counts of which it does. Raises like `seen`."""
-    return await seen(stage, lambda: read(stage), retains, what)
+async def until(stage: Stage, is_reached: Callable[[Counts], bool], what: str) -> Counts:
+    """Wait until the counts satisfy a condition, and return them. Raises like `wait_for`."""
+    return await wait_for(stage, lambda: read(stage), is_reached, what)
 
 
-async def seen(
-    stage: Stage, look: Callable[[], Awaitable[Sight]], retains: Callable[[Sight], bool], what: str
-) -> Sight:
-    """Look until it holds; what is seen then. `what` is awaited, in words.
+async def wait_for(
+    stage: Stage, read_state: Callable[[], Awaitable[State]], is_reached: Callable[[State], bool], what: str
+) -> State:
+    """Read the state until it satisfies a condition, and return it. `what` describes the condition.
 
     Raises:
-        DemoError: a part has ended, or it did not come to hold in time.
+        DemoError: a process has ended, or the condition was not satisfied in time.
 
     """
     deadline = time.monotonic() + TIMEOUT
-    while not retains(sight := await look()):
+    while not is_reached(state := await read_state()):
         stage.parts.check()
         if time.monotonic() > deadline:
             raise DemoError(f"{what}: not after {TIMEOUT:g} s")
         await asyncio.sleep(POLL_INTERVAL)
-    return sight
+    return state
 
 
 async def until_quiet(stage: Stage) -> Counts:
-    """Count until nothing more is called or written, but for the lease."""
+    """Wait until the operator makes no calls and writes, except for the Lease."""
     quiet_since, last = time.monotonic(), await read(stage)
 
     def is_quiet(counts: Counts) -> bool:
@@ -105,13 +108,13 @@ async def until_quiet(stage: Stage) -> Counts:
             quiet_since, last = time.monotonic(), counts
         return time.monotonic() - quiet_since > QUIET
 
-    return await until(stage, is_quiet, "the operator comes to rest")
+    return await until(stage, is_quiet, "the operator is idle")
 
 
-async def after_sweeps(stage: Stage, sweeps: int) -> Counts:
-    """Count when a project was looked through so many more times."""
+async def after_resyncs(stage: Stage, count: int) -> Counts:
+    """Wait for this many further resyncs of a project, and return the counts after them."""
     before = await read(stage)
-    await until(stage, lambda now: now.calls[SWEEP] >= before.calls[SWEEP] + sweeps, "a look for drift")
+    await until(stage, lambda now: now.calls[RESYNC_CALL] >= before.calls[RESYNC_CALL] + count, "a resync")
     return await until_quiet(stage)
 
 
@@ -119,6 +122,6 @@ def _writes(metrics: Counter[tuple[str, Labels]]) -> Counter[str]:
     writes: Counter[str] = Counter()
     for (name, labels), value in metrics.items():
         if name == "kubernetes_writes_total":
-            of = dict(labels)
-            writes[f"{of['verb']} {of['resource']}"] += value
+            named = dict(labels)
+            writes[f"{named['verb']} {named['resource']}"] += value
     return writes

@@ -1,4 +1,4 @@
-"""Figures: what a benchmark answers with, as tables for people and as JSON for programs."""
+"""Results of benchmarks, as tables and as JSON."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,23 +10,25 @@ MISSING = "-"
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One number; `name` is its key in JSON.
-
-    `baseline` is what the same costs in the way that the table's heading says, None where there is none.
-    `decimals` are those that tables show; `is_part` sets it under the figure before it.
-    """
+    """One number."""
 
     name: str
+    """The key in JSON."""
     label: str
+    """The label in tables."""
     value: float
+    """The measured number."""
     baseline: float | None = None
+    """The number to compare with, as the heading of the table describes it."""
     decimals: int = 0
+    """The number of decimals in tables."""
     is_part: bool = False
+    """True to indent the figure under the previous one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """The figures of one benchmark; `variant` is what it ran on, where it runs on several things."""
+    """The figures of one benchmark. `variant` is its environment, if it runs in several."""
 
     name: str
     title: str
@@ -35,7 +37,7 @@ class Benchmark:
 
     @property
     def key(self) -> str:
-        """What it is called in JSON: `apply`, or `apply on embedded API`."""
+        """Return the key in JSON: `apply`, or `apply on embedded API`."""
         return f"{self.name} on {self.variant}" if self.variant else self.name
 
 
@@ -49,10 +51,9 @@ def write_json(path: Path, benchmarks: Iterable[Benchmark]) -> None:
 def table(
     heading: str, benchmarks: Sequence[Benchmark], *, value: str, baseline: str, ratio: str
 ) -> list[str]:
-    """Lay out all benchmarks under one heading, those of one title together, a column for each variant.
+    """Return a table of benchmarks with one heading, grouped by title, and one column per variant.
 
-    `value`, `baseline` and `ratio` head the columns; a variant heads its own. The ratio is that of the first
-    variant.
+    `value`, `baseline` and `ratio` are the headings of the columns. The ratio is that of the first variant.
     """
     variants = list(dict.fromkeys(benchmark.variant for benchmark in benchmarks))
     rows = [[heading, *(variant or value for variant in variants), baseline, ratio]]
@@ -63,7 +64,7 @@ def table(
 
 
 def times(ratio: float) -> str:
-    """`ratio` with two significant digits or all of its whole ones: `0.013`, `1.5`, `86`."""
+    """Format a ratio with two significant digits, or all integer digits: `0.013`, `1.5`, `86`."""
     return f"{ratio:.2g}" if ratio < 10 else f"{ratio:,.0f}"
 
 
@@ -74,14 +75,14 @@ def _rows(variants: Sequence[str], columns: Mapping[str, tuple[Figure, ...]]) ->
             next((each for each in columns.get(variant, ()) if each.name == name), None)
             for variant in variants
         ]
-        shown = next(figure for figure in found if figure)
-        label = ("    " if shown.is_part else "  ") + shown.label
-        rows.append([label, *(_number(figure) for figure in found), *_comparison(shown)])
+        first = next(figure for figure in found if figure)
+        label = ("    " if first.is_part else "  ") + first.label
+        rows.append([label, *(_number(figure) for figure in found), *_comparison(first)])
     return rows
 
 
 def _in_order(columns: Iterable[tuple[Figure, ...]]) -> list[str]:
-    """Every name once; one that only a later column has stands where it stands there."""
+    """Return every name once. A name that only a later column has keeps its position there."""
     names: list[str] = []
     for figures in columns:
         place = 0

@@ -1,4 +1,4 @@
-"""The fleet that is measured: many identities in one project, each with three roles on it."""
+"""Objects of the `lifecycle` benchmark: many identities in one project, each with three roles on it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,29 +14,29 @@ PROJECT = "fleet"
 PROJECT_ID = "acme-fleet"
 POLICY = f"//cloudresourcemanager.googleapis.com/projects/{PROJECT_ID}"
 
-_FOREIGN_OWNERS = ["user:dana@example.com", "group:platform@example.com"]
+_UNMANAGED_OWNERS = ["user:dana@example.com", "group:platform@example.com"]
 
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """`size` identities."""
+    """`size` CloudRunIdentities."""
 
     size: int
 
     @property
     def grants(self) -> int:
-        """How many grants they declare on their project."""
+        """Return the number of grants on the project."""
         return self.size * len(ROLES)
 
     @property
     def members(self) -> tuple[str, ...]:
-        """The identities as members of policies."""
+        """Return the accounts of the identities as policy members."""
         return tuple(
             f"serviceAccount:{name}@{PROJECT_ID}.iam.gserviceaccount.com" for name in self._account_ids
         )
 
     def project(self, drift_interval: str) -> Object:
-        """The ManagedProject that admits all of them."""
+        """Return the ManagedProject that admits the identities and their roles."""
         return {
             "apiVersion": API_VERSION,
             "kind": "ManagedProject",
@@ -53,7 +53,7 @@ class Fleet:
         }
 
     def identities(self) -> list[Object]:
-        """The CloudRunIdentity objects."""
+        """Return the CloudRunIdentities."""
         return [
             {
                 "apiVersion": API_VERSION,
@@ -69,11 +69,11 @@ class Fleet:
         ]
 
     def write_seed(self, path: Path) -> None:
-        """Write the cloud that they come to: room for their accounts, and somebody else's policy."""
+        """Write the seed of the emulator: a quota for the accounts, and a policy with unmanaged members."""
         project = {
             "projectID": PROJECT_ID,
             "quotas": {"serviceAccounts": self.size},
-            "policy": [{"role": "roles/owner", "members": _FOREIGN_OWNERS}],
+            "policy": [{"role": "roles/owner", "members": _UNMANAGED_OWNERS}],
         }
         path.write_text(yaml.safe_dump({"projects": [project]}))
 

@@ -6,25 +6,25 @@ import subprocess
 import sys
 from pathlib import Path
 
-# What `cloudrun-identity run` imports before it does anything.
+# The imports of `cloudrun-identity run`.
 _IMPORTS = "from cloudrun_identity import handlers; from cloudrun_identity.manager import logs, process"
 _REPORT = "from pathlib import Path; print(Path('/proc/self/status').read_text())"
 
 
 def cpu_seconds(pid: int) -> float:
-    """Processor time that a running process has taken so far."""
-    # The name of the program, in brackets, may hold anything; user and system time are fields 14 and 15.
+    """Return the processor time that a running process has used."""
+    # The program name in brackets may contain any text. Fields 14 and 15 are user and system time.
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def peak_memory(pid: int) -> float:
-    """The most MiB that were ever resident of a running process."""
+    """Return the peak resident memory of a running process in MiB."""
     return _high_water_mark(Path(f"/proc/{pid}/status").read_text())
 
 
 def memory_of_imports() -> float:
-    """The most MiB of a process that imports what the operator does, and ends."""
+    """Return the peak resident memory in MiB of a process with only the imports of the operator."""
     command = [sys.executable, "-c", f"{_IMPORTS}; {_REPORT}"]
     return _high_water_mark(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 

@@ -1,7 +1,6 @@
-"""Many objects, few policies: what the policy engine costs while others write the same policies.
+"""Many grants on few policies: the cost of policy syncs while others write the same policies.
 
-Everything is applied before the operator starts, so that all of it is there at once. Google Cloud answers as
-slowly as the real one was seen to.
+All objects exist before the operator starts. The emulator has the recorded latencies of Google Cloud.
 """
 
 import math
@@ -11,16 +10,16 @@ from dataclasses import dataclass
 
 from cloudrun_identity_playground.demo.stage import OPERATOR_NAMESPACE, Stage
 
-from . import counts, others, process
+from . import counts, other_writers, process
 from .bindings import NAMESPACE, UNMANAGED_PROJECT_ID, Bindings
 from .counts import Counts
+from .environment import apply_all, started
 from .figures import Benchmark, Figure
-from .others import ForeignWriter, OneByOne
-from .staging import apply_all, staged
+from .other_writers import OneByOne, OtherWriter
 
-RARE_SWEEPS = "24h"
-SAMPLE_MEMBERS = 20  # that the other tools' way is tried with
-SAMPLE_SECONDS = 30.0  # and for no longer than this
+RARE_RESYNC = "24h"
+SAMPLE_MEMBERS = 20  # of the one-by-one sample
+SAMPLE_SECONDS = 30.0  # the longest duration of the sample
 
 _KIND = "IAMBinding"
 _GET, _SET = (f"google.cloud.resourcemanager.v3.Projects/{verb}IamPolicy" for verb in ("Get", "Set"))
@@ -28,63 +27,63 @@ _GET, _SET = (f"google.cloud.resourcemanager.v3.Projects/{verb}IamPolicy" for ve
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """So many objects, policies and foreign writers."""
+    """A number of objects, policies and other writers."""
 
     bindings: Bindings
     writers: int
 
     @property
     def title(self) -> str:
-        """What tables call it."""
+        """Return the title in tables."""
         policies = self.bindings.policies
         return f"{self.bindings.size:,} grants over {policies} {'policy' if policies == 1 else 'policies'}"
 
     @property
     def variant(self) -> str:
-        """How tables head its column."""
+        """Return the heading of the column in tables."""
         return _variant(self.writers)
 
     @property
     def contended(self) -> int:
-        """How many of the policies somebody else writes."""
+        """Return the number of policies with other writers."""
         return min(self.writers, self.bindings.policies)
 
     @property
     def writers_each(self) -> int:
-        """How many others write each of these."""
+        """Return the number of other writers per contended policy."""
         return self.writers // self.contended if self.contended else 0
 
 
 Sample = dict[int, OneByOne]
-"""How one by one fared, by the number of others that wrote the same policy."""
+"""Results of granting one by one, by the number of other writers of the policy."""
 
 
 async def sample_one_by_one(writers: Iterable[int]) -> Sample:
-    """Try the other tools' way on a few members, while each of these numbers of others write.
+    """Grant a few members one by one, once for each number of other writers.
 
     Raises:
-        DemoError: a part does not start or ends.
+        DemoError: a process does not start or ends early.
 
     """
     sample = {}
     for count in writers:
         async with (
-            staged(Bindings(0, 1).write_seed) as stage,
-            others.connected(stage.ports.google_grpc) as channel,
-            others.writing(channel, [UNMANAGED_PROJECT_ID], count),
+            started(Bindings(0, 1).write_seed) as stage,
+            other_writers.connected(stage.ports.google_grpc) as channel,
+            other_writers.writing(channel, [UNMANAGED_PROJECT_ID], count),
         ):
-            sample[count] = await others.grant_one_by_one(
+            sample[count] = await other_writers.grant_one_by_one(
                 channel, members=SAMPLE_MEMBERS, budget=SAMPLE_SECONDS
             )
     return sample
 
 
-def tell_sample(sample: Sample) -> list[Benchmark]:
-    """What was tried of the other tools' way."""
+def sample_figures(sample: Sample) -> list[Benchmark]:
+    """Return the figures of the one-by-one samples."""
     return [
         Benchmark(
             "one_by_one",
-            f"one by one, as others do it: {SAMPLE_MEMBERS} members, or {SAMPLE_SECONDS:g} s",
+            f"one by one: {SAMPLE_MEMBERS} members, or {SAMPLE_SECONDS:g} s",
             (
                 Figure("granted", "members granted", tried.members),
                 Figure("reads", "reads", tried.tally.reads),
@@ -99,22 +98,22 @@ def tell_sample(sample: Sample) -> list[Benchmark]:
 
 
 async def measure(case: Case, sample: Sample) -> Benchmark:
-    """Measure one case on the embedded API; what one by one would take is scaled from the sample.
+    """Measure one case on the embedded API. The baseline is scaled from the one-by-one sample.
 
     Raises:
-        DemoError: a part does not start, ends, or the objects are not all granted in time.
+        DemoError: a process does not start or ends early, or the objects are not granted in time.
 
     """
     bindings = case.bindings
     async with (
-        staged(bindings.write_seed, OPERATOR_NAMESPACE, NAMESPACE) as stage,
-        others.connected(stage.ports.google_grpc) as channel,
+        started(bindings.write_seed, OPERATOR_NAMESPACE, NAMESPACE) as stage,
+        other_writers.connected(stage.ports.google_grpc) as channel,
     ):
-        await apply_all(stage, [*bindings.projects(RARE_SWEEPS), *bindings.objects()])
-        async with others.writing(channel, bindings.project_ids, case.writers) as writers:
-            began = time.monotonic()
+        await apply_all(stage, [*bindings.projects(RARE_RESYNC), *bindings.objects()])
+        async with other_writers.writing(channel, bindings.project_ids, case.writers) as writers:
+            launched = time.monotonic()
             await stage.start_operator()
-            pid = stage.parts.pids[-1]  # it was started last
+            pid = stage.parts.pids[-1]  # the operator was started last
             start = process.cpu_seconds(pid)
             ready = time.monotonic()
             await counts.until(stage, lambda now: _granted(now) == bindings.size, "all are granted")
@@ -132,31 +131,31 @@ async def measure(case: Case, sample: Sample) -> Benchmark:
                 baseline=_one_by_one_seconds(case, sample),
                 decimals=1,
             ),
-            Figure("start_seconds", "seconds that the operator takes to start", ready - began, decimals=1),
+            Figure("start_seconds", "seconds to start the operator", ready - launched, decimals=1),
             Figure("cpu_ms", "CPU ms per grant", cpu / bindings.size * 1e3, decimals=2),
         ]
         figures.insert(0, _calls(case, spent, sample))
         if not case.writers:
             figures += await _idle(stage, bindings)
-        figures.append(Figure("peak_mib", "MiB of the operator, at most", process.peak_memory(pid)))
+        figures.append(Figure("peak_mib", "peak MiB of the operator", process.peak_memory(pid)))
         name = f"{bindings.size} over {bindings.policies}"
         return Benchmark(name, case.title, tuple(figures), case.variant)
 
 
 async def _idle(stage: Stage, bindings: Bindings) -> Iterator[Figure]:
-    """One sweep of every project, with nothing to do."""
-    # Projects are swept 0.7 to 1 intervals after the last sweep: all of them once within one interval. The
-    # rest, in which it comes to rest, has to be longer than the first sweeps of all projects take.
+    """Return the figures of one resync of every project without drift."""
+    # A resync follows the last one after 0.7 to 1 intervals, so one interval covers every project once. It
+    # must be longer than the first resyncs of all projects take.
     interval = max(20, bindings.policies, bindings.size // 50)
     await apply_all(stage, bindings.projects(f"{interval}s"))
     before = await counts.until_quiet(stage)
     await counts.until(
-        stage, lambda now: _sync(now.since(before)) >= bindings.policies, "all projects are swept"
+        stage, lambda now: _sync(now.since(before)) >= bindings.policies, "all projects are resynced"
     )
     spent = (await counts.until_quiet(stage)).since(before)
     return iter(
         (
-            Figure("idle_passes", "left alone, one look for drift: passes over policies", _sync(spent)),
+            Figure("idle_syncs", "idle, one resync: policy syncs", _sync(spent)),
             Figure("idle_reads", "reads of policies", _google_calls(spent, _GET), is_part=True),
             Figure("idle_writes", "writes of policies", _google_calls(spent, _SET), is_part=True),
             Figure("idle_kubernetes", "writes to Kubernetes", spent.changes.total(), is_part=True),
@@ -166,7 +165,7 @@ async def _idle(stage: Stage, bindings: Bindings) -> Iterator[Figure]:
 
 def _google(spent: Counts) -> Iterator[Figure]:
     aborted = _google_calls(spent, _SET, code="ABORTED")
-    yield Figure("passes", "passes over policies", _sync(spent), is_part=True)
+    yield Figure("syncs", "policy syncs", _sync(spent), is_part=True)
     yield Figure("reads", "reads", _google_calls(spent, _GET), is_part=True)
     yield Figure("writes", "writes", _google_calls(spent, _SET) - aborted, is_part=True)
     yield Figure("aborted", "aborted writes", aborted, is_part=True)
@@ -183,7 +182,7 @@ def _calls(case: Case, spent: Counts, sample: Sample) -> Figure:
 
 
 def _one_by_one_seconds(case: Case, sample: Sample) -> float | None:
-    """Policies are independent of each other, so the one that takes longest decides."""
+    """Return the seconds of the slowest policy, because policies are independent of each other."""
     members = math.ceil(case.bindings.size / case.bindings.policies)
     return _unless_never(members * max(sample[0].seconds_each, sample[case.writers_each].seconds_each))
 
@@ -192,12 +191,12 @@ def _unless_never(number: float) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _beside(case: Case, writers: Sequence[ForeignWriter], lost: Sequence[bool]) -> Iterator[Figure]:
+def _beside(case: Case, writers: Sequence[OtherWriter], lost: Sequence[bool]) -> Iterator[Figure]:
     if case.writers:
         tallies = [writer.client.tally for writer in writers]
-        yield Figure("foreign_writes", "writes of others", sum(tally.writes for tally in tallies))
-        yield Figure("foreign_aborted", "aborted ones", sum(tally.aborted for tally in tallies), is_part=True)
-        yield Figure("foreign_lost", "lost ones", sum(lost), is_part=True)
+        yield Figure("other_writes", "writes of other writers", sum(tally.writes for tally in tallies))
+        yield Figure("other_aborted", "aborted writes", sum(tally.aborted for tally in tallies), is_part=True)
+        yield Figure("other_lost", "lost writes", sum(lost), is_part=True)
 
 
 def _kubernetes(bindings: Bindings, spent: Counts) -> Iterator[Figure]:
@@ -227,4 +226,4 @@ def _sync(now: Counts) -> int:
 
 
 def _variant(writers: int) -> str:
-    return {0: "nobody else writes", 1: "1 other writes"}.get(writers, f"{writers} others write")
+    return {0: "no other writer", 1: "1 other writer"}.get(writers, f"{writers} other writers")

@@ -1,4 +1,4 @@
-"""What must hold of the repository as a whole."""
+"""Rules for the repository as a whole."""
 
 import re
 import subprocess
@@ -51,8 +51,8 @@ def test_the_operator_directory_does_not_shadow_the_standard_library() -> None:
     assert not (ROOT / "operator" / "__init__.py").exists()
 
 
-def test_imports_point_downwards_and_never_to_the_playground() -> None:
-    # In a process of its own: import-linter configures logging anew and thereby silences every other logger.
+def test_import_contracts_hold() -> None:
+    # In another process, because import-linter changes the configuration of logging.
     lint_imports = Path(sys.executable).with_name("lint-imports")
     checked = subprocess.run(
         [lint_imports, "--no-logo", "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False
@@ -78,7 +78,7 @@ def test_the_version_is_the_same_everywhere() -> None:
     assert f"{OPERATOR['name']}=={OPERATOR['version']}" in PLAYGROUND["dependencies"]
 
 
-def test_every_reason_that_a_status_may_give_is_given_somewhere() -> None:
+def test_every_reason_of_a_status_is_used() -> None:
     code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "operator").rglob("*.py"))
     given = set(re.findall(r"\bReason\.([A-Z_]+)\b", code))
     assert {reason.name for reason in Reason} <= given

@@ -1,4 +1,4 @@
-"""`python -m cloudrun_identity` is the console script."""
+"""Run the console script as `python -m cloudrun_identity`."""
 
 from cloudrun_identity.cli import main
 

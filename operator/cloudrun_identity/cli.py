@@ -1,4 +1,4 @@
-"""The command line. What goes wrong ends as one line on stderr and a non-zero exit, never as a traceback."""
+"""The command line. An error is one line on stderr and a non-zero exit code, never a traceback."""
 
 import os
 import sys
@@ -17,34 +17,40 @@ from cloudrun_identity.commands.run import run
 from cloudrun_identity.commands.tree import tree
 
 ENVIRONMENT = "CLOUDRUN_IDENTITY"
-COMMANDS = "cloudrun_identity.commands"
-PLAYGROUND_COMMANDS = ("demo", "emulator", "kubeapi")
-"""Commands of the package cloudrun-identity-playground; without it they say how to install it."""
+"""Prefix of the environment variables that set options."""
+
+ENTRY_POINTS = "cloudrun_identity.commands"
+"""Entry point group of the commands that other packages provide."""
+
+PLAYGROUND_COMMANDS = {
+    "demo": "Run the operator on this machine and show what it does.",
+    "emulator": "Serve an emulated Google Cloud.",
+    "kubeapi": "Serve a Kubernetes-compatible API.",
+}
+"""Commands of the package cloudrun-identity-playground, with their help in the list of commands."""
 
 
 class Commands(click.Group):
-    """Our own commands, and those that other packages bring by entry point, loaded when they are called."""
+    """The operator's own commands, and those of other packages, which are imported when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names of all commands."""
-        added = (each.name for each in entry_points(group=COMMANDS))
-        return sorted({*super().list_commands(ctx), *added, *PLAYGROUND_COMMANDS})
+        """Return the names of all commands."""
+        provided = (each.name for each in entry_points(group=ENTRY_POINTS))
+        return sorted({*super().list_commands(ctx), *provided, *PLAYGROUND_COMMANDS})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of this name, if there is one."""
+        """Return the command with this name if it exists."""
         own = super().get_command(ctx, cmd_name)
         if own:
             return own
-        for entry_point in entry_points(group=COMMANDS, name=cmd_name):
-            try:
-                command = entry_point.load()
-            except ModuleNotFoundError as error:
-                return _unavailable(cmd_name, error.name or "a package")
-            return command if isinstance(command, click.Command) else None
-        return _unavailable(cmd_name, "the playground") if cmd_name in PLAYGROUND_COMMANDS else None
+        provided = bool(entry_points(group=ENTRY_POINTS, name=cmd_name))
+        if not provided and cmd_name not in PLAYGROUND_COMMANDS:
+            return None
+        text = PLAYGROUND_COMMANDS.get(cmd_name, "")
+        return _ProvidedCommand(cmd_name, text if provided else f"{text} (needs the extra `playground`)")
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command that is named; what is wrong with its options is one line, without its usage."""
+        """Run the named command. An error in its options is one line, without the usage."""
         try:
             return super().invoke(ctx)
         except click.exceptions.NoArgsIsHelpError:
@@ -53,30 +59,44 @@ class Commands(click.Group):
             raise _MisuseError(error.format_message()) from error
         except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
             raise
-        except Exception as error:  # a bug, and still no traceback for the user
+        except Exception as error:  # a bug, which must not end in a traceback either
             from cloudrun_identity.manager.logs import describe
 
             raise click.ClickException(f"unexpected {describe(error)}") from error
 
 
 class _MisuseError(click.ClickException):
-    """An option or argument that cannot be."""
+    """An invalid option or argument."""
 
     exit_code = 2
 
 
-def _unavailable(name: str, missing: str) -> click.Command:
-    """A command that says what to install."""
+class _ProvidedCommand(click.Command):
+    """A command of another package. Only its call imports that package; the list of commands does not."""
 
-    @click.command(name, help="(not installed: needs the extra `playground`)", add_help_option=False)
-    @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-    def command(arguments: tuple[str, ...]) -> None:  # noqa: ARG001
+    def __init__(self, name: str, short_help: str) -> None:
+        super().__init__(name, short_help=short_help)
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Import the command, and let it parse its arguments."""
+        return self._load().make_context(info_name, args, parent, **extra)
+
+    def _load(self) -> click.Command:
+        missing = "the playground"
+        for entry_point in entry_points(group=ENTRY_POINTS, name=self.name or ""):
+            try:
+                command = entry_point.load()
+            except ModuleNotFoundError as error:
+                missing = error.name or "a package"
+                continue
+            if isinstance(command, click.Command):
+                return command
         raise click.ClickException(
-            f"{name} needs {missing}, which is not installed: pip install 'cloudrun-identity[playground]'"
+            f"{self.name} needs {missing}, which is not installed: "
+            "pip install 'cloudrun-identity[playground]'"
         )
-
-    command.context_settings = {"ignore_unknown_options": True}
-    return command
 
 
 @click.group(cls=Commands, context_settings={"auto_envvar_prefix": ENVIRONMENT})
@@ -90,7 +110,7 @@ for command in (crds, export, permissions, plan, role, run, tree):
 
 
 def main() -> None:
-    """The entry point of the console script."""
+    """Run the console script."""
     try:
         cli(prog_name="cloudrun-identity")
     except BrokenPipeError:  # `cloudrun-identity crds | head`

@@ -181,7 +181,7 @@ class Operator:
         )
 
     def acts(self) -> None:
-        """Wait until it holds the lease and has begun to work."""
+        """Wait until it is the leader and has started to reconcile."""
         self._command.says("became the leader")
 
     def stands_by(self) -> None:

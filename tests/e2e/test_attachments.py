@@ -119,7 +119,7 @@ def test_concurrent_deployment_is_not_overwritten(scene: Scene, service: str) ->
     scene.apply(attachment())
     scene.ready(SHOP)
     assert scene.cloud.runs_as(service) == scene.email("checkout")
-    assert scene.status(SHOP)["lastMove"].get("contested", 0) == 0
+    assert scene.status(SHOP)["lastReassignment"].get("conflicts", 0) == 0
 
 
 @google_alone
@@ -185,7 +185,7 @@ def test_deployment_with_another_account_is_repaired_until_conflict(scene: Scene
         becomes(lambda: scene.cloud.runs_as(attached), scene.email("checkout"))
         scene.ready(SHOP)
     assert scene.status(SHOP)["drift"]["count"] == 3
-    assert scene.status(SHOP)["lastMove"]["contested"] == 3
+    assert scene.status(SHOP)["lastReassignment"]["conflicts"] == 3
 
     scene.cloud.deploy_as(attached, scene.email("pricing"))
     message = scene.fails(SHOP, "Conflict")

@@ -121,11 +121,11 @@ spec: {roles: [{role: roles/cloudsql.client}]}
 ├── checkout  {scene.email("checkout")}
 │   ├── runs
 │   │   └── Job europe-west1/settlement
-│   └── acted as by
-│       ├── {scene.name}/runner  makes tokens of it
-│       └── group:deployers@example.com  deploys as it
+│   └── used by
+│       ├── {scene.name}/runner  creates tokens for it
+│       └── group:deployers@example.com  attaches it to workloads
 └── runner  {scene.email("runner")}
-    └── may
+    └── grants
         ├── roles/iam.serviceAccountTokenCreator on ServiceAccount {scene.email("checkout")}
         └── roles/cloudsql.client on Project {scene.name}
 """

@@ -44,14 +44,14 @@ ATTEMPTS = {
         "{accountID: powerful, adoption: Adopt}", "does not list $powerful", "CloudRunIdentity"
     ),
     "adopt the account that the operator acts as": Attempt(
-        "{accountID: credential, adoption: Adopt}", "the operator itself acts as", "CloudRunIdentity"
+        "{accountID: credential, adoption: Adopt}", "the operator acts as", "CloudRunIdentity"
     ),
     "grant on a powerful account by its e-mail": Attempt(ON_ACCOUNT % "$powerful", "does not list $powerful"),
     "grant on a default account, though it is listed": Attempt(
         ON_ACCOUNT % "$default", "is a default service account"
     ),
     "grant on the operator's account, though it is listed": Attempt(
-        ON_ACCOUNT % "$credential", "the operator itself acts as"
+        ON_ACCOUNT % "$credential", "the operator acts as"
     ),
     "grant on another team's identity by its e-mail": Attempt(
         ON_ACCOUNT % "checkout@$scene.iam.gserviceaccount.com", "belongs to identity:$scene/checkout"
@@ -71,7 +71,7 @@ ATTEMPTS = {
         RUN_AS % "$default", "is a default service account", "IdentityAttachment"
     ),
     "run as the operator's account, though it is listed": Attempt(
-        RUN_AS % "$credential", "the operator itself acts as", "IdentityAttachment"
+        RUN_AS % "$credential", "the operator acts as", "IdentityAttachment"
     ),
     "run as another team's identity by its e-mail": Attempt(
         RUN_AS % "checkout@$scene.iam.gserviceaccount.com", "allowedNamespaces", "IdentityAttachment"

@@ -116,7 +116,7 @@ def test_forged_history_does_not_attach_the_default_account(tenants: Tenants) ->
     name = tenants.apply("IdentityAttachment", spec % ("mallory-web", "{name: mallory}"), "never-moved")
     scene.ready(name, namespace=tenants.mallory)
     moved = {"serviceAccount": scene.email("mallory"), "generation": 1, "time": "2026-01-01T00:00:00Z"}
-    forged = {"previousServiceAccount": "", "lastMove": moved}
+    forged = {"previousServiceAccount": "", "lastReassignment": moved}
     scene.cluster.forge_status("IdentityAttachment", "never-moved", tenants.mallory, forged)
 
     scene.delete(name, namespace=tenants.mallory)

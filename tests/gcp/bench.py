@@ -14,8 +14,8 @@ from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy.backoff import BackoffLimits
 from cloudrun_identity.policy.desired_grants import DesiredGrant, DesiredGrants
+from cloudrun_identity.policy.exclusive import RemovalRateLimiter
 from cloudrun_identity.policy.ports import SyncerPorts, SyncerSettings
-from cloudrun_identity.policy.removal_limit import RemovalRateLimiter
 from cloudrun_identity.policy.syncers import PolicySyncers
 from cloudrun_identity.reconcile.grant_status import grant_statuses
 from cloudrun_identity.reconcile.grants.resolver import ResolvedGrants
@@ -28,7 +28,9 @@ from tests.unit.policy.fakes import NOON, FakeLedgers, SyncOutcomes
 WEB = Owner("IAMBinding", "payments", "web", "uid-1")
 
 # What was refused is due again at once, and a write that loses is tried twice.
-_SETTINGS = SyncerSettings(batch_window=0.0, attempts=2, backoff_limits=BackoffLimits(first=0.0, fresh=0.0))
+_SETTINGS = SyncerSettings(
+    batch_window=0.0, attempts=2, backoff_limits=BackoffLimits(first_delay=0.0, propagation_delay=0.0)
+)
 
 
 class _Unobserved:

@@ -18,7 +18,7 @@ from google.rpc import error_details_pb2
 from cloudrun_identity.api import GrantState, Reason, TargetKind
 from cloudrun_identity.gcp.errors import Fault, fault_of
 from cloudrun_identity.iam.grants import Grant, Target
-from cloudrun_identity.policy.writer import LOOKS
+from cloudrun_identity.policy.writer import MAX_REREADS
 from cloudrun_identity.reconcile.outcomes import Failing, Outcome, Refused, Waiting
 from cloudrun_identity_playground.emulator.errors import error_info
 from cloudrun_identity_playground.emulator.seed import Seed
@@ -188,7 +188,7 @@ async def test_one_lost_race_is_read_and_written_again(bench: Bench) -> None:
 
     assert found.outcomes == []
     assert bench.emulator.calls[SET] == 2
-    assert bench.emulator.calls[GET] <= 2 + LOOKS, "a while is spent watching for other writers"
+    assert bench.emulator.calls[GET] <= 2 + MAX_REREADS, "a while is spent watching for other writers"
 
 
 async def test_one_read_without_an_answer_is_repeated(bench: Bench) -> None:

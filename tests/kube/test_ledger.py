@@ -7,9 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from cloudrun_identity.api import LedgerAccount, TargetKind
+from cloudrun_identity.api import MAX_MEMBERS, AccountIntent, LedgerAccount, TargetKind
 from cloudrun_identity.api.crd import generate
-from cloudrun_identity.api.policy_ledger import MAX_MEMBERS, AccountIntent
 from cloudrun_identity.api.spec import Origin
 from cloudrun_identity.api.status import GrantState
 from cloudrun_identity.iam.grants import Grant, IAMCondition, Target

@@ -1,4 +1,4 @@
-"""What the chart lets the operator do, on a server that knows RBAC."""
+"""RBAC of the chart, for a server with RBAC."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ VALUES = {"image": {"repository": "registry.example/cloudrun-identity"}, "keys":
 
 
 def grant_chart_roles(kubeconfig: Path, namespace: str) -> None:
-    """Create the namespace of the release, and in it and in the cluster what `rbac.yaml` has."""
+    """Create the release's namespace, and the objects of `rbac.yaml`."""
     with Chart.load(CHART) as chart:
         rendered = chart.render(VALUES, name=RELEASE, namespace=namespace)
     [rbac] = [text for path, text in rendered.items() if path.endswith("/rbac.yaml")]

@@ -1,4 +1,4 @@
-"""The playground's API server in this process, on a thread and an event loop of its own."""
+"""The playground's API server in this process, on its own thread and event loop."""
 
 import asyncio
 import threading
@@ -11,12 +11,12 @@ from pathlib import Path
 from cloudrun_identity_playground.kubeapi import KubeApi
 
 READY_WITHIN = 30.0
-"""Seconds; a start takes a fraction of one."""
+"""Seconds; a start takes a fraction of a second."""
 
 
 @dataclass(frozen=True)
 class EmbeddedKubeApi:
-    """A running server: its address, a kubeconfig of its only user and that user's token."""
+    """A running server: its address, the kubeconfig of its only user, and that user's token."""
 
     url: str
     kubeconfig: Path
@@ -24,7 +24,7 @@ class EmbeddedKubeApi:
 
     @property
     def operator_kubeconfig(self) -> Path:
-        """That of its only user."""
+        """Kubeconfig of the only user."""
         return self.kubeconfig
 
 
@@ -32,7 +32,7 @@ class EmbeddedKubeApi:
 def embedded_kubeapi(run_dir: Path) -> Iterator[EmbeddedKubeApi]:
     """Run the server with its kubeconfig in `run_dir` until the block ends.
 
-    Raises whatever keeps it from starting.
+    Raises the error that keeps it from starting.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
     kubeconfig = run_dir / "kubeconfig"

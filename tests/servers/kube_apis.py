@@ -1,6 +1,6 @@
-"""The Kubernetes API servers that tests run on: the embedded one always, a real one where there is one.
+"""The Kubernetes API servers of the tests: the embedded one, and a real one if it is installed.
 
-A fixture with `params=KUBE_APIS` gives every test an id that names its server.
+A fixture with `params=KUBE_APIS` adds the server's name to the id of every test.
 """
 
 import asyncio
@@ -28,11 +28,11 @@ KUBE_APIS = (EMBEDDED, REAL)
 _IN_NODE_ID = re.compile(rf"[\[-]({'|'.join(map(re.escape, KUBE_APIS))})[\]-]")
 
 CRDS_WITHIN = 30.0
-"""Seconds until the kinds are served; a fraction of one is usual."""
+"""Seconds until the kinds are served; usually a fraction of a second."""
 
 
 class KubeApi(Protocol):
-    """An API server that stands ready."""
+    """A running API server."""
 
     @property
     def url(self) -> str: ...
@@ -45,7 +45,7 @@ class KubeApi(Protocol):
 
 
 def started(name: str, run_dir: Path) -> AbstractContextManager[KubeApi]:
-    """Run the server of this name with its files in `run_dir`; skip the test where there is none."""
+    """Run the server of this name with its files in `run_dir`; skip the test if it is not installed."""
     if name == EMBEDDED:
         return embedded_kubeapi(run_dir)
     binaries = assets()
@@ -61,7 +61,7 @@ def server_of(nodeid: str) -> str:
 
 
 def described() -> str:
-    """Which servers tests run on here, for the head of a report."""
+    """Return the names of the available servers for pytest's header."""
     binaries = assets()
     real = f"{REAL} of {binaries}" if binaries else f"no {REAL} ({ASSETS_VARIABLE} is not set)"
     return f"Kubernetes API servers: {EMBEDDED}, {real}"
@@ -77,7 +77,7 @@ def tls_context(cluster: dict[str, Any]) -> ssl.SSLContext:
 
 
 def install_crds(kube_api: KubeApi, definitions: Iterable[Object] | None = None) -> None:
-    """Install all kinds, by default as they are now, and wait until they are served."""
+    """Install all kinds (by default their current definitions) and wait until they are served."""
     asyncio.run(_install_crds(kube_api, generate().values() if definitions is None else definitions))
 
 

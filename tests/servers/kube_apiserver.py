@@ -1,6 +1,6 @@
-"""A real kube-apiserver with its etcd, as processes of their own on loopback.
+"""A real kube-apiserver with etcd, as processes on loopback.
 
-The binaries are those that `KUBEBUILDER_ASSETS` names, the convention of controller-runtime's envtest.
+`KUBEBUILDER_ASSETS` names the directory of the binaries, as in controller-runtime's envtest.
 """
 
 import os
@@ -21,19 +21,19 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 ASSETS_VARIABLE = "KUBEBUILDER_ASSETS"
 READY_WITHIN = 30.0
-"""Seconds; a start takes about one."""
+"""Seconds; a start takes about one second."""
 POLL_EVERY = 0.1
 TOKEN = "admintoken"
 OPERATOR = "system:serviceaccount:cloudrun-identity:cloudrun-identity"
-"""Whom the chart binds its roles to, as the release `cloudrun-identity` in the namespace of that name."""
+"""User with the roles of the chart, for the release and namespace `cloudrun-identity`."""
 OPERATOR_TOKEN = "operatortoken"
 
 
 @dataclass(frozen=True)
 class KubeApiServer:
-    """A running server: its address, a kubeconfig of its administrator and that administrator's token.
+    """A running server: its address, the kubeconfig of its administrator, and that user's token.
 
-    `operator_kubeconfig` is that of `OPERATOR`, who may do nothing until somebody grants it.
+    `operator_kubeconfig` is that of `OPERATOR`, which has no permissions until a test grants them.
     """
 
     url: str
@@ -43,7 +43,7 @@ class KubeApiServer:
 
 
 def assets() -> Path | None:
-    """The directory with kube-apiserver and etcd, or None where none is named."""
+    """Return the directory with kube-apiserver and etcd, or None if none is set."""
     named = os.environ.get(ASSETS_VARIABLE)
     if not named:
         return None
@@ -58,7 +58,7 @@ def assets() -> Path | None:
 def kube_apiserver(binaries: Path, run_dir: Path) -> Iterator[KubeApiServer]:
     """Run etcd and kube-apiserver with their files in `run_dir` until the block ends.
 
-    Raises RuntimeError, with the end of the log, where a process dies or is not ready in time.
+    Raises RuntimeError with the end of the log if a process ends or is not ready in time.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
     etcd_port, peer_port, api_port = _free_ports(3)
@@ -157,7 +157,7 @@ def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> 
 
 
 def _is_ready(url: str) -> bool:
-    # The server makes its own certificate at its start, so there is none to check against.
+    # The server creates its own certificate at its start.
     unverified = ssl._create_unverified_context()
     try:
         with urllib.request.urlopen(f"{url}/readyz", timeout=2, context=unverified) as response:

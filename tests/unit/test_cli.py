@@ -3,6 +3,8 @@
 import contextlib
 import logging
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ def runner() -> CliRunner:
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[process.Settings]:
-    """The settings that the process was run with, instead of running it."""
+    """The settings of each start of the process, which is replaced."""
     started: list[process.Settings] = []
 
     async def run(settings: process.Settings, watch: object) -> None:
@@ -38,7 +40,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[process.Settings]:
 
 
 @pytest.fixture(autouse=True)
-def unlogged() -> Iterator[None]:
+def restored_logging() -> Iterator[None]:
     yield
     logging.captureWarnings(False)
 
@@ -47,25 +49,25 @@ def run(runner: CliRunner, *arguments: str, **environment: str) -> Result:
     return runner.invoke(cli.cli, ["run", *arguments], env=environment)
 
 
-def the_line(result: Result) -> str:
-    """The one line that tells what went wrong."""
+def error_line(result: Result) -> str:
+    """Return the only line of an error."""
     assert result.exit_code != 0
     assert "Traceback" not in result.output
     (line,) = result.output.strip().splitlines()
     return line
 
 
-def test_everything_has_a_default(runner: CliRunner, started: list[process.Settings]) -> None:
+def test_every_option_has_a_default(runner: CliRunner, started: list[process.Settings]) -> None:
     assert run(runner).exit_code == 0
     assert started == [process.Settings(None, None, None, "cloudrun-identity", 15.0, 8080, 16)]
 
 
-def test_a_token_file_goes_with_an_endpoint_alone(runner: CliRunner, started: list[process.Settings]) -> None:
+def test_token_file_requires_an_endpoint(runner: CliRunner, started: list[process.Settings]) -> None:
     assert run(runner, "--google-endpoint=127.0.0.1:9", "--google-token-file=/tmp/t").exit_code == 0
     assert [each.google_token_file for each in started] == [Path("/tmp/t")]
     refused = run(runner, "--google-token-file=/tmp/t")
     assert refused.exit_code == 2
-    assert "--google-endpoint" in the_line(refused)
+    assert "--google-endpoint" in error_line(refused)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +81,7 @@ def test_a_token_file_goes_with_an_endpoint_alone(runner: CliRunner, started: li
         ("--concurrency", "CONCURRENCY", "4", "concurrency", 4),
     ],
 )
-def test_every_option_can_be_given_in_the_environment(
+def test_every_option_is_read_from_the_environment(
     runner: CliRunner,
     started: list[process.Settings],
     option: str,
@@ -93,12 +95,14 @@ def test_every_option_can_be_given_in_the_environment(
     assert [getattr(settings, field) for settings in started] == [expected, expected]
 
 
-def test_an_option_goes_before_its_variable(runner: CliRunner, started: list[process.Settings]) -> None:
+def test_option_overrides_its_environment_variable(
+    runner: CliRunner, started: list[process.Settings]
+) -> None:
     run(runner, "--http-port", "1", CLOUDRUN_IDENTITY_RUN_HTTP_PORT="2")
     assert started[0].http_port == 1
 
 
-def test_the_pods_namespace_goes_before_the_default(
+def test_namespace_of_the_pod_overrides_the_default(
     runner: CliRunner, started: list[process.Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cloudrun_identity.kube.connection.pod_namespace", lambda: "pods")
@@ -118,17 +122,17 @@ def test_the_pods_namespace_goes_before_the_default(
         (["--no-such-option"], "--no-such-option"),
     ],
 )
-def test_a_wrong_option_is_named_with_its_value(
+def test_invalid_option_is_named_with_its_value(
     runner: CliRunner, started: list[process.Settings], arguments: list[str], complaint: str
 ) -> None:
-    line = the_line(run(runner, *arguments))
+    line = error_line(run(runner, *arguments))
     assert complaint in line
     assert arguments[0] in line
     assert started == []
 
 
 @pytest.mark.parametrize("failure", process.FAILURES, ids=lambda failure: failure.__name__)
-def test_why_the_process_cannot_go_on_is_one_line(
+def test_failure_of_the_process_is_an_error_of_one_line(
     runner: CliRunner, monkeypatch: pytest.MonkeyPatch, failure: type[Exception]
 ) -> None:
     async def fail(*_: Any) -> None:
@@ -139,17 +143,17 @@ def test_why_the_process_cannot_go_on_is_one_line(
     result = run(runner)
     assert result.exit_code == 1
     assert result.output.startswith("Error: ")
-    assert "it cannot go on" in the_line(result)
+    assert "it cannot go on" in error_line(result)
     assert len(result.output.strip().splitlines()) == 1
 
 
-def test_the_definitions_of_all_kinds_are_printed(runner: CliRunner) -> None:
+def test_crds_of_all_kinds_are_printed(runner: CliRunner) -> None:
     result = runner.invoke(cli.cli, ["crds"])
     documents = list(yaml.safe_load_all(result.output))
     assert [each["spec"]["names"]["kind"] for each in documents] == list(KINDS)
 
 
-def test_the_definitions_are_written_one_file_a_kind(runner: CliRunner, tmp_path: Path) -> None:
+def test_crds_are_written_to_one_file_per_kind(runner: CliRunner, tmp_path: Path) -> None:
     directory = tmp_path / "a" / "b"
     result = runner.invoke(cli.cli, ["crds", "--output", str(directory)])
     assert result.exit_code == 0
@@ -158,20 +162,37 @@ def test_the_definitions_are_written_one_file_a_kind(runner: CliRunner, tmp_path
     assert sorted(result.output.splitlines()) == [str(path) for path in written]
 
 
-def test_a_directory_that_cannot_be_made_is_named(runner: CliRunner, tmp_path: Path) -> None:
+def test_directory_that_cannot_be_created_is_named(runner: CliRunner, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    line = the_line(runner.invoke(cli.cli, ["crds", "--output", str(tmp_path / "file" / "sub")]))
+    line = error_line(runner.invoke(cli.cli, ["crds", "--output", str(tmp_path / "file" / "sub")]))
     assert "--output" in line
     assert str(tmp_path / "file" / "sub") in line
 
 
-def test_the_commands_of_the_playground_are_listed_beside_ours(runner: CliRunner) -> None:
+def test_commands_of_the_playground_are_listed(runner: CliRunner) -> None:
     output = runner.invoke(cli.cli, ["--help"]).output
     for command in ("crds", "demo", "emulator", "kubeapi", "run"):
         assert f"  {command}" in output
 
 
-def test_a_command_whose_extra_is_missing_says_what_to_install(
+def test_help_imports_neither_the_playground_nor_slow_packages() -> None:
+    script = "import sys; from cloudrun_identity.cli import main; sys.argv[1:] = ['--help']; main()"
+    report = "import atexit, sys; atexit.register(lambda: print(*sorted(sys.modules), file=sys.stderr))"
+    ended = subprocess.run([sys.executable, "-c", f"{report}; {script}"], capture_output=True, text=True)
+    assert ended.returncode == 0
+    imported = ended.stderr.split()
+    assert "cloudrun_identity.cli" in imported
+    slow = {"cloudrun_identity_playground", "kopf", "google", "grpc", "kubernetes", "pydantic", "aiohttp"}
+    assert {name for name in imported if name.partition(".")[0] in slow} == set()
+
+
+@pytest.mark.parametrize("name", cli.PLAYGROUND_COMMANDS)
+def test_listed_help_begins_like_the_help_of_the_command(runner: CliRunner, name: str) -> None:
+    listed = cli.PLAYGROUND_COMMANDS[name].removesuffix(".")
+    assert listed in " ".join(runner.invoke(cli.cli, [name, "--help"]).output.split())
+
+
+def test_command_with_a_missing_dependency_names_the_extra(
     runner: CliRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Absent:
@@ -188,13 +209,12 @@ def test_a_command_whose_extra_is_missing_says_what_to_install(
     )
 
 
-def test_a_playground_command_without_the_package_says_what_to_install(
+def test_command_of_the_missing_playground_names_the_extra(
     runner: CliRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cli, "entry_points", lambda **_: [])
-    assert "  demo         (not installed: needs the extra `playground`)\n" in (
-        runner.invoke(cli.cli, ["--help"]).output
-    )
+    listed = runner.invoke(cli.cli, ["--help"], terminal_width=200).output
+    assert f"  demo         {cli.PLAYGROUND_COMMANDS['demo']} (needs the extra `playground`)\n" in listed
     result = runner.invoke(cli.cli, ["demo"])
     assert result.exit_code == 1
     assert result.output == (
@@ -203,26 +223,28 @@ def test_a_playground_command_without_the_package_says_what_to_install(
     )
 
 
-def test_an_unknown_command_is_an_error_of_one_line(runner: CliRunner) -> None:
-    assert "No such command 'nope'" in the_line(runner.invoke(cli.cli, ["nope"]))
+def test_unknown_command_is_an_error_of_one_line(runner: CliRunner) -> None:
+    assert "No such command 'nope'" in error_line(runner.invoke(cli.cli, ["nope"]))
 
 
-def test_the_version_is_told(runner: CliRunner) -> None:
+def test_version_is_printed(runner: CliRunner) -> None:
     assert runner.invoke(cli.cli, ["--version"]).output == f"cloudrun-identity, version {__version__}\n"
 
 
-def test_a_bug_is_one_line_that_says_where(runner: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bug_is_an_error_of_one_line_with_its_location(
+    runner: CliRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(*_: object) -> str:
         raise LookupError("two\nlines")
 
     monkeypatch.setattr("cloudrun_identity.api.crd.render", broken)
     result = runner.invoke(cli.cli, ["crds"])
     assert result.exit_code == 1
-    assert re.fullmatch(r"Error: unexpected LookupError: two lines \(crds.py:\d+\)", the_line(result))
+    assert re.fullmatch(r"Error: unexpected LookupError: two lines \(crds.py:\d+\)", error_line(result))
 
 
 @pytest.mark.parametrize("command", ["plan --filename=.", "export --project=shop-1234"])
-def test_a_token_file_is_read_by_every_command_that_calls_google(
+def test_commands_that_call_google_read_the_token_file(
     runner: CliRunner, tmp_path: Path, command: str
 ) -> None:
     (tmp_path / "shop.yaml").write_text(
@@ -236,11 +258,11 @@ def test_a_token_file_is_read_by_every_command_that_calls_google(
             cli.cli, [*command.split(), "--google-token-file=token", "--google-endpoint=127.0.0.1:9"]
         )
     assert refused.exit_code == 2
-    assert "--google-endpoint" in the_line(refused)
-    assert "the token file token is not UTF-8 text" in the_line(useless)
+    assert "--google-endpoint" in error_line(refused)
+    assert "the token file token is not UTF-8 text" in error_line(useless)
 
 
-def test_a_reader_that_goes_away_is_no_traceback(
+def test_closed_pipe_ends_without_a_traceback(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def broken(**_: object) -> None:

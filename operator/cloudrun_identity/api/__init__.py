@@ -1,6 +1,7 @@
-"""The custom resources as pydantic models, from which the CRDs are generated.
+"""The custom resources as pydantic models.
 
-Everything that other packages need is importable from here; `cloudrun_identity.api.crd` writes the CRDs.
+Other packages import the models from here. `api.crd` generates the CRDs from them, and `api.reference` the
+reference page.
 """
 
 from collections.abc import Mapping
@@ -14,16 +15,12 @@ from .cloud_run_identity import (
     CloudRunIdentityStatus,
     DeletionProtection,
     IdentityDeletionPolicy,
-    KubernetesServiceAccount,
     Recommendation,
-    RoleGrant,
     UnmanagedKey,
     UnmanagedKeys,
-    UsableFrom,
     WhenDeleted,
     WhenDisabled,
     WhenReplaced,
-    WorkloadIdentityUser,
 )
 from .custom_role import CustomRole, CustomRoleSpec, CustomRoleStatus, RoleDeletionPolicy, RoleStage
 from .duration import Duration, parse_duration
@@ -34,10 +31,11 @@ from .identity_attachment import (
     IdentityAttachment,
     IdentityAttachmentSpec,
     IdentityAttachmentStatus,
-    Move,
     PreflightCheck,
     PreflightState,
+    Reassignment,
 )
+from .identity_grants import KubernetesServiceAccount, RoleGrant, UsableFrom, WorkloadIdentityUser
 from .identity_key import (
     IdentityKey,
     IdentityKeySpec,
@@ -47,6 +45,21 @@ from .identity_key import (
     KeyState,
     KeyStatus,
     SecretTemplate,
+)
+from .ledger_records import (
+    MAX_ROLES,
+    MAX_UNIQUE_IDS,
+    Abandonment,
+    AccountIntent,
+    AccountLoss,
+    AccountText,
+    LedgerAccount,
+    LedgerAttachment,
+    LedgerKey,
+    LedgerKeyAttempt,
+    LedgerRole,
+    LedgerTarget,
+    RoleState,
 )
 from .managed_project import (
     AdmittedNamespaces,
@@ -63,24 +76,7 @@ from .managed_project import (
     SelectorOperator,
     WorkloadOnDefaultIdentity,
 )
-from .policy_ledger import (
-    MAX_MEMBERS,
-    Abandonment,
-    AccountIntent,
-    AccountLoss,
-    AccountText,
-    LedgerAccount,
-    LedgerAttachment,
-    LedgerBinding,
-    LedgerEntry,
-    LedgerKey,
-    LedgerKeyAttempt,
-    LedgerRole,
-    LedgerTarget,
-    PolicyLedger,
-    PolicyLedgerSpec,
-    RoleState,
-)
+from .policy_ledger import MAX_MEMBERS, LedgerBinding, LedgerEntry, PolicyLedger, PolicyLedgerSpec
 from .project_guardrails import (
     CustomRoleAdmission,
     GrantAdmission,
@@ -140,7 +136,7 @@ KINDS: Final[Mapping[str, type[Resource]]] = MappingProxyType(
         )
     }
 )
-"""Every kind by its name, what others refer to first."""
+"""Every kind by its name. A kind is listed after the kinds that it refers to."""
 
 __all__ = [
     "API_VERSION",
@@ -149,6 +145,8 @@ __all__ = [
     "GROUP",
     "KINDS",
     "MAX_MEMBERS",
+    "MAX_ROLES",
+    "MAX_UNIQUE_IDS",
     "RECONCILE_REQUESTED_AT",
     "TARGET_KINDS",
     "VERSION",
@@ -221,7 +219,6 @@ __all__ = [
     "ManagementPolicy",
     "Member",
     "MissingPermission",
-    "Move",
     "NamedBy",
     "Naming",
     "ObjectMeta",
@@ -237,6 +234,7 @@ __all__ = [
     "ProjectScopedSpec",
     "ProjectScopedStatus",
     "Reason",
+    "Reassignment",
     "Recommendation",
     "ReconciledResource",
     "ReconciledSpec",

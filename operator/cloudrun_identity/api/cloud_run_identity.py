@@ -7,18 +7,9 @@ from pydantic import Field
 
 from .duration import Duration
 from .group import FORCE_DELETE
+from .identity_grants import NO_PUBLIC_MEMBERS, RoleGrant, UsableFrom, Users, WorkloadIdentityUser
 from .references import (
-    CONDITIONS_WHERE_ACCEPTED,
-    NO_CONDITION_ON_BASIC_ROLES,
-    BindingCondition,
-    CustomRoleRef,
-    Member,
     NamespaceName,
-    ObjectName,
-    Principal,
-    ProjectRef,
-    Role,
-    TargetRef,
     WorkloadKind,
 )
 from .resource import Column
@@ -30,7 +21,6 @@ from .schema import (
     Timestamp,
     at_most_bytes,
     cel_string,
-    exactly_one_of,
     immutable,
     matches,
     set_once,
@@ -55,7 +45,7 @@ AccountID = Annotated[
 
 
 class WhenDeleted(StrEnum):
-    """What to do about an account that somebody deleted."""
+    """Action if the account is deleted outside Kubernetes."""
 
     UNDELETE = "Undelete"
     RECREATE = "Recreate"
@@ -63,21 +53,21 @@ class WhenDeleted(StrEnum):
 
 
 class WhenDisabled(StrEnum):
-    """What to do about an account that somebody disabled or enabled."""
+    """Action if the account is disabled or enabled outside Kubernetes."""
 
     REPAIR = "Repair"
     REPORT = "Report"
 
 
 class WhenReplaced(StrEnum):
-    """What to do about an account of the same e-mail and another unique ID."""
+    """Action if an account with the same e-mail and another unique ID exists."""
 
     REPORT = "Report"
     REGRANT = "Regrant"
 
 
 class IdentityDeletionPolicy(StrEnum):
-    """What becomes of the account when the object is deleted."""
+    """Policies for the account when the object is deleted."""
 
     DELETE_IF_CREATED = "DeleteIfCreated"
     DELETE = "Delete"
@@ -85,187 +75,131 @@ class IdentityDeletionPolicy(StrEnum):
 
 
 class DeletionProtection(StrEnum):
-    """What holds up the deletion of an account."""
+    """Condition that delays the deletion of the account."""
 
     WHILE_IN_USE = "WhileInUse"
     NONE = "None"
 
 
 class UnmanagedKeys(StrEnum):
-    """What to do about user-managed keys that nobody declares."""
+    """Action on user-managed keys that no IdentityKey declares."""
 
     REPORT = "Report"
     IGNORE = "Ignore"
 
 
-class RoleGrant(ApiModel):
-    """A role that the identity holds on something."""
-
-    rules: ClassVar = (
-        exactly_one_of("role", "customRoleRef"),
-        CONDITIONS_WHERE_ACCEPTED,
-        NO_CONDITION_ON_BASIC_ROLES,
-    )
-
-    role: Role | None = None
-    """The role's full name, such as roles/cloudsql.client."""
-    custom_role_ref: CustomRoleRef | None = None
-    """A CustomRole of the same namespace."""
-    target: TargetRef | None = None
-    """What the role is granted on. Unset: the project."""
-    project_ref: ProjectRef | None = None
-    """The project of the target. Unset: the identity's own."""
-    condition: BindingCondition | None = None
-    """When the grant holds. Unset: always."""
-
-
-class KubernetesServiceAccount(ApiModel):
-    """A service account of a GKE cluster with workload identity."""
-
-    project_ref: ProjectRef
-    """The project of the cluster."""
-    namespace: Annotated[
-        NamespaceName, matches(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "must be the name of a namespace")
-    ]
-    """The namespace in the cluster."""
-    service_account: Annotated[
-        ObjectName,
-        matches(r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", "must be the name of a Kubernetes service account"),
-    ]
-    """The Kubernetes service account's name."""
-
-
-class WorkloadIdentityUser(ApiModel):
-    """Somebody outside Cloud Run who may act as the identity."""
-
-    rules: ClassVar = (exactly_one_of("kubernetes", "principal"),)
-
-    kubernetes: KubernetesServiceAccount | None = None
-    """A Kubernetes service account."""
-    principal: Principal | None = None
-    """A principal in IAM's notation, such as `principal://…`."""
-
-
-class UsableFrom(ApiModel):
-    """A project whose Cloud Run may run as the identity."""
-
-    project_ref: ProjectRef
-    """The project of the workloads."""
-
-
-_NO_PUBLIC_MEMBERS = Rule(
-    "self.all(m, !has(m.principal) || !(m.principal in ['allUsers', 'allAuthenticatedUsers']))",
-    "allUsers and allAuthenticatedUsers are never admitted on a service account",
-    reason="FieldValueForbidden",
-)
-
-Users = Annotated[tuple[Member, ...], Field(max_length=64), _NO_PUBLIC_MEMBERS]
-
-
 class CloudRunIdentitySpec(ProjectScopedSpec):
-    """A service account: what it may do, and who may act as it."""
+    """CloudRunIdentitySpec defines a service account, its roles, and the principals that may act as it."""
 
     rules: ClassVar = (set_once("accountID"),)
 
     account_id: Annotated[AccountID, immutable("accountID")] | None = None
-    """The part of the e-mail before the @. Unset: metadata.name."""
+    """ID of the service account: the part of its e-mail before the @. If unset, metadata.name. Immutable."""
     display_name: Annotated[str, Field(max_length=100), at_most_bytes(100)] | None = None
-    """The account's display name. Unset: left as it is."""
+    """Human-readable name of the account. If unset, the operator does not change it."""
     description: Annotated[str, Field(max_length=256), at_most_bytes(256)] | None = None
-    """The account's description. Unset: left as it is."""
+    """Human-readable description of the account. If unset, the operator does not change it."""
     disabled: bool = False
-    """A disabled account keeps its grants and can do nothing."""
+    """Disables the account. A disabled account keeps its grants and cannot authenticate."""
     disable_before_delete: Duration = Duration("0s")
-    """How long the account is disabled before it is deleted."""
+    """Time for which the account is disabled before it is deleted."""
     adoption: Adoption = Adoption.FAIL
-    """Whether an account of this name that exists already is taken over; guardrails.adoptableAccounts must
-    list it."""
+    """Action if the account already exists. Fail reports a conflict. Adopt manages the existing account;
+    guardrails.adoptableAccounts must list it."""
     when_deleted: WhenDeleted = WhenDeleted.UNDELETE
-    """What to do about an account that somebody deleted."""
+    """Action if the account is deleted outside Kubernetes. Undelete undeletes it by its unique ID. Recreate
+    creates another account with the same e-mail and grants it all roles again. Report reports it."""
     when_disabled: WhenDisabled = WhenDisabled.REPAIR
-    """What to do about an account that somebody disabled or enabled."""
+    """Action if the account is disabled or enabled outside Kubernetes. Repair restores the declared state.
+    Report reports it."""
     when_replaced: WhenReplaced = WhenReplaced.REPORT
-    """What to do about an account of the same e-mail and another unique ID, which has none of the grants."""
+    """Action if an account with the same e-mail and another unique ID exists. Report reports it. Regrant
+    adopts it and grants it all roles again."""
     existing_grants: ExistingGrants = ExistingGrants.KEEP
-    """Whose a grant is that stood before this object: Keep leaves it on deletion, Claim removes it."""
+    """Policy on deletion for a grant that the IAM policy contained before this object. Keep leaves it. Claim
+    removes it."""
     roles: Annotated[tuple[RoleGrant, ...], Field(max_length=64)] = ()
-    """What the identity may do."""
+    """Roles that the identity is granted."""
     users: Users = ()
-    """Who may deploy workloads that run as the identity (roles/iam.serviceAccountUser)."""
+    """Members that may deploy workloads that run as the identity (roles/iam.serviceAccountUser)."""
     token_creators: Users = ()
-    """Who may make access tokens of the identity (roles/iam.serviceAccountTokenCreator)."""
+    """Members that may create access tokens of the identity (roles/iam.serviceAccountTokenCreator)."""
     open_id_token_creators: Users = ()
-    """Who may make ID tokens of the identity (roles/iam.serviceAccountOpenIdTokenCreator)."""
+    """Members that may create ID tokens of the identity (roles/iam.serviceAccountOpenIdTokenCreator)."""
     workload_identity_users: Annotated[
-        tuple[WorkloadIdentityUser, ...], Field(max_length=64), _NO_PUBLIC_MEMBERS
+        tuple[WorkloadIdentityUser, ...], Field(max_length=64), NO_PUBLIC_MEMBERS
     ] = ()
-    """Who may act as the identity from outside (roles/iam.workloadIdentityUser)."""
+    """Principals outside Google Cloud that may act as the identity (roles/iam.workloadIdentityUser)."""
     usable_from: Annotated[tuple[UsableFrom, ...], Field(max_length=32)] = ()
-    """Projects whose Cloud Run may run as the identity: their service agent gets Token Creator."""
+    """Other projects whose Cloud Run workloads may run as the identity. The operator grants their Cloud Run
+    service agents roles/iam.serviceAccountTokenCreator on the account."""
     allowed_namespaces: Annotated[tuple[NamespaceName, ...], Field(max_length=64), SET] = ()
-    """Other namespaces whose objects may name this identity as a member or attach it."""
+    """Other namespaces whose objects may refer to this identity as a member or attach it."""
     deletion_policy: IdentityDeletionPolicy = IdentityDeletionPolicy.DELETE_IF_CREATED
-    """What becomes of the account when this object is deleted; DeleteIfCreated leaves an adopted one."""
+    """Policy for the account when this object is deleted. DeleteIfCreated deletes an account that the
+    operator created and leaves an adopted one. Delete deletes the account. Abandon leaves the account."""
     deletion_protection: DeletionProtection = DeletionProtection.WHILE_IN_USE
-    """WhileInUse: the account is not deleted while a workload runs as it."""
+    """Condition that delays the deletion of the account. WhileInUse waits until no workload runs as it. None
+    does not wait."""
     unmanaged_keys: UnmanagedKeys = UnmanagedKeys.REPORT
-    """What to do about user-managed keys that nobody declares."""
+    """Action on user-managed keys that no IdentityKey declares. Report lists them in the status. Ignore does
+    not look for them."""
 
 
 class AttachedWorkload(ApiModel):
-    """A workload that runs as the identity."""
+    """AttachedWorkload is a workload that runs as the identity."""
 
     project_id: Annotated[str, Clipped(128)]
-    """Its project."""
+    """ID of the project of the workload."""
     kind: WorkloadKind
-    """Service, Job or WorkerPool."""
+    """Kind of the workload."""
     location: Annotated[str, Clipped(63)]
-    """Where it runs."""
+    """Location of the workload."""
     name: Annotated[str, Clipped(255)]
-    """Its name."""
+    """Name of the workload."""
 
 
 class Recommendation(ApiModel):
-    """Advice on the identity's grants."""
+    """Recommendation is advice on the grants of the identity."""
 
     kind: Annotated[str, Clipped(64)]
-    """What it is about, in one word."""
+    """Subject of the advice, in CamelCase."""
     text: Annotated[str, Clipped(512)]
-    """The advice."""
+    """Text of the advice."""
 
 
 class UnmanagedKey(ApiModel):
-    """A user-managed key that nobody declares."""
+    """UnmanagedKey is a user-managed key that no IdentityKey declares."""
 
     id: Annotated[str, Clipped(64)]
-    """The key's ID."""
+    """ID of the key."""
     created_time: Timestamp | None = None
-    """When it was made."""
+    """Time at which the key was created."""
 
 
 class CloudRunIdentityStatus(ProjectScopedStatus):
-    """What was found of the account."""
+    """CloudRunIdentityStatus is the observed state of the service account."""
 
     email: Annotated[str, Clipped(254)] | None = None
-    """The account's e-mail, as Google Cloud answered it."""
+    """E-mail of the account, as Google Cloud returned it."""
     unique_id: Annotated[str, Clipped(32)] | None = None
-    """The account's unique ID; a recreated account has another one and none of the grants."""
+    """Unique ID of the account. A recreated account has another ID and none of the grants."""
     name: Annotated[str, Clipped(512)] | None = None
-    """The account's resource name."""
+    """Resource name of the account."""
     member: Annotated[str, Clipped(512)] | None = None
-    """The account as a member of a policy."""
+    """Account as a member of an IAM policy."""
     origin: Origin | None = None
-    """Whether the operator made the account or took it over."""
+    """Origin of the account: created or adopted by the operator."""
     attached_to: Annotated[tuple[AttachedWorkload, ...], Clipped(50)] = ()
     """Workloads that run as the identity."""
     recommendations: Annotated[tuple[Recommendation, ...], Clipped(10)] = ()
-    """Advice on the identity's grants."""
+    """Advice on the grants of the identity."""
     unmanaged_keys: Annotated[tuple[UnmanagedKey, ...], Clipped(10)] = ()
-    """User-managed keys that nobody declares."""
+    """User-managed keys that no IdentityKey declares."""
 
 
 class CloudRunIdentity(ProjectScopedResource):
-    """A service account that is a Cloud Run service identity: what it may do, who may act as it."""
+    """CloudRunIdentity declares a service account that Cloud Run workloads run as."""
 
     plural: ClassVar = "cloudrunidentities"
     singular: ClassVar = "cloudrunidentity"
@@ -293,10 +227,10 @@ class CloudRunIdentity(ProjectScopedResource):
 
     @property
     def account_id(self) -> str:
-        """The part of the e-mail before the @, as declared."""
+        """The ID of the service account, as declared."""
         return self.spec.account_id or self.metadata.name
 
     @property
     def is_force_deleted(self) -> bool:
-        """The account is to be abandoned on deletion even while it is in use."""
+        """True if deletion abandons the account even while it is in use."""
         return self.metadata.annotations.get(FORCE_DELETE) == "true"

@@ -1,4 +1,4 @@
-"""CustomRole: a custom role of a project, with just the permissions needed."""
+"""CustomRole: a custom role of a project."""
 
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
@@ -15,7 +15,7 @@ RoleID = Annotated[
     Field(max_length=64),
     matches(
         r"^[a-zA-Z0-9_.]{3,64}$",
-        "must be a role's ID alone, 3-64 letters, digits, _ and .: prefectRunner, not "
+        "must be the ID of a role, 3-64 letters, digits, _ and .: prefectRunner, not "
         "projects/PROJECT/roles/prefectRunner",
     ),
 ]
@@ -31,7 +31,7 @@ Permission = Annotated[
 
 
 class RoleStage(StrEnum):
-    """How mature a role is; a disabled one grants nothing."""
+    """Launch stages of a role. A role in stage DISABLED grants nothing."""
 
     GA = "GA"
     ALPHA = "ALPHA"
@@ -42,7 +42,7 @@ class RoleStage(StrEnum):
 
 
 class RoleDeletionPolicy(StrEnum):
-    """What happens to the role when the object is deleted."""
+    """Policies for the role when the object is deleted."""
 
     DELETE_IF_CREATED = "DeleteIfCreated"
     DELETE = "Delete"
@@ -50,44 +50,44 @@ class RoleDeletionPolicy(StrEnum):
 
 
 class CustomRoleSpec(ProjectScopedSpec):
-    """A custom role as it shall be."""
+    """CustomRoleSpec defines the desired state of a custom role."""
 
     role_id: Annotated[RoleID, immutable("roleID")]
-    """The last part of the role's name: projects/PROJECT/roles/ROLE_ID."""
+    """Last part of the name of the role, projects/PROJECT/roles/ROLE_ID. Immutable."""
     title: Annotated[str, Field(max_length=100)] | None = None
-    """What people read in the console. Unset: left as it is."""
+    """Human-readable title of the role. If unset, the operator does not change it."""
     description: Annotated[str, Field(max_length=256)] | None = None
-    """What the role is for. Unset: left as it is."""
+    """Human-readable description of the role. If unset, the operator does not change it."""
     stage: RoleStage = RoleStage.GA
-    """How mature the role is. DISABLED: whoever holds the role has nothing of it."""
+    """Launch stage of the role. In stage DISABLED the role grants no permissions."""
     permissions: Annotated[tuple[Permission, ...], Field(min_length=1, max_length=500), SET]
-    """What the role permits; guardrails.customRoles of the ManagedProject must admit every one of them."""
+    """Permissions of the role. guardrails.customRoles of the ManagedProject must admit each of them."""
     adoption: Adoption = Adoption.FAIL
-    """What to do where the role exists already. Adopt: guardrails.customRoles must admit what it permits
-    now, too."""
+    """Action if the role already exists. Fail reports a conflict. Adopt manages the existing role;
+    guardrails.customRoles must then also admit its current permissions."""
     deletion_policy: RoleDeletionPolicy = RoleDeletionPolicy.DELETE_IF_CREATED
-    """What happens to the role when this object is deleted. DeleteIfCreated deletes a role that the operator
+    """Policy for the role when this object is deleted. DeleteIfCreated deletes a role that the operator
     created and leaves an adopted one. Delete deletes the role. Abandon leaves the role. Google Cloud can
     restore a deleted role for 7 days."""
 
 
 class CustomRoleStatus(ProjectScopedStatus):
-    """What the role came to."""
+    """CustomRoleStatus is the observed state of the role."""
 
     name: Annotated[str, Clipped(256)] | None = None
-    """The role's full name."""
+    """Full name of the role."""
     origin: Origin | None = None
-    """Whether the operator made the role or took it over."""
+    """Origin of the role: created or adopted by the operator."""
     deleted: bool | None = None
-    """Whether the role is deleted and can still be brought back."""
+    """Indicates that the role is deleted and can still be undeleted."""
     permission_count: Annotated[int, Field(ge=0)] | None = None
-    """How many permissions the role holds."""
+    """Number of permissions of the role."""
     unsupported_permissions: Annotated[tuple[Annotated[str, Clipped(128)], ...], Clipped(100)] = ()
-    """Declared permissions that custom roles cannot hold; they are left out."""
+    """Declared permissions that custom roles do not support. The operator omits them."""
 
 
 class CustomRole(ProjectScopedResource):
-    """A custom role of a project, with just the permissions needed."""
+    """CustomRole declares a custom role of a project."""
 
     plural: ClassVar = "customroles"
     singular: ClassVar = "customrole"
@@ -105,5 +105,5 @@ class CustomRole(ProjectScopedResource):
     status: CustomRoleStatus = CustomRoleStatus()
 
     def name_in(self, project_id: str) -> str:
-        """The role's full name in a project, as policies and the IAM API have it."""
+        """Return the full name of the role in a project, as IAM policies contain it."""
         return f"projects/{project_id}/roles/{self.spec.role_id}"

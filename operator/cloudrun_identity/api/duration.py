@@ -1,4 +1,4 @@
-"""Durations of the API: Go's notation, such as `90s` or `1h30m`."""
+"""Durations of the API, in the notation of Go: `90s`, `1h30m`."""
 
 import re
 from datetime import timedelta
@@ -10,7 +10,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from .schema import Rule, cel_string
 
-# The digits are bounded so that the sum fits Go's int64 of nanoseconds: CEL's duration() fails otherwise.
+# The number of digits is bounded so that the sum fits the int64 of nanoseconds of CEL's duration().
 PATTERN: Final = (
     r"^([0-9]{1,5}(\.[0-9]{1,3})?h)?([0-9]{1,7}(\.[0-9]{1,3})?m)?"
     r"([0-9]{1,9}(\.[0-9]{1,3})?s)?([0-9]{1,9}ms)?$"
@@ -26,9 +26,9 @@ _UNITS: Final = {
 
 
 def parse_duration(text: str) -> timedelta:
-    """Read `90s`, `1h30m`, `1.5h` or `250ms` as a length of time.
+    """Parse a duration such as `90s`, `1h30m`, `1.5h` or `250ms`.
 
-    Raises ValueError where the text is not such a duration.
+    Raises ValueError if the text is not a duration.
     """
     if not text or not re.fullmatch(PATTERN, text):
         raise ValueError(f'"{text}" is not a duration such as 90s, 5m or 1h30m')
@@ -36,13 +36,13 @@ def parse_duration(text: str) -> timedelta:
 
 
 class Duration(str):
-    """A duration that keeps the text it was written with: `5m` stays `5m`."""
+    """A duration that keeps its text: `5m` stays `5m`."""
 
     __slots__ = ()
 
     @property
     def timedelta(self) -> timedelta:
-        """The length of time."""
+        """The duration as a timedelta."""
         return parse_duration(self)
 
     @classmethod
@@ -69,7 +69,7 @@ class Duration(str):
 
 
 def at_least(shortest: str) -> Rule:
-    """Demand `shortest` or longer. Text that is no duration passes: its own rule refuses it."""
+    """Return a rule that requires `shortest` or longer. Another rule refuses text that is not a duration."""
     return Rule(
         f"self == '' || !self.matches({cel_string(PATTERN)}) || duration(self) >= duration('{shortest}')",
         f"must be {shortest} or longer",

@@ -1,4 +1,4 @@
-"""The API group and the keys that live under its name."""
+"""The API group, and the finalizer and annotations under its name."""
 
 from typing import Final
 
@@ -6,16 +6,16 @@ GROUP: Final = "cloudrun-identity.dev"
 VERSION: Final = "v1alpha1"
 API_VERSION: Final = "cloudrun-identity.dev/v1alpha1"
 CATEGORY: Final = "cloudrun"
-"""The category of every kind: `kubectl get cloudrun` lists them all."""
+"""The category of every kind: `kubectl get cloudrun` lists the objects of all kinds."""
 
 FINALIZER: Final = "cloudrun-identity.dev/finalizer"
-"""Held by every object until what it caused in Google Cloud is undone."""
+"""Finalizer of every object. The operator removes it after it has cleaned up Google Cloud."""
 
 RECONCILE_REQUESTED_AT: Final = "cloudrun-identity.dev/reconcile-requested-at"
-"""Annotation: any new value asks for a fresh pass; `status.lastHandledReconcileAt` echoes it."""
+"""Annotation: a new value requests a reconcile. `status.lastHandledReconcileAt` echoes the value."""
 
 FORCE_DELETE: Final = "cloudrun-identity.dev/force-delete"
-"""Annotation: with the value `true` an identity that is in use is abandoned instead of waited for."""
+"""Annotation: with the value `true`, deletion abandons an identity that is in use instead of waiting."""
 
 TOKEN_BOUND: Final = 256
-"""Characters of that token that count: as many as the status echoes."""
+"""Number of characters of the annotation's value that count. The status echoes as many."""

@@ -1,4 +1,4 @@
-"""IAMBinding: members of a role on one resource's IAM policy."""
+"""IAMBinding: members of a role on one resource."""
 
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
@@ -24,14 +24,14 @@ from .target_kinds import kinds_where
 
 
 class Authority(StrEnum):
-    """Whether others may hold the role beside the declared members."""
+    """Claims on the role: beside members that are not declared, or exclusive."""
 
     ADDITIVE = "Additive"
     EXCLUSIVE = "Exclusive"
 
 
 class BindingDeletionPolicy(StrEnum):
-    """What becomes of the grants when the object is deleted."""
+    """Policies for the grants when the object is deleted."""
 
     DELETE = "Delete"
     ABANDON = "Abandon"
@@ -50,7 +50,7 @@ _PUBLIC_MEMBERS_WHERE_ACCEPTED = Rule(
 
 
 class IAMBindingSpec(ProjectScopedSpec):
-    """Members, a role and the resource that the role is granted on."""
+    """IAMBindingSpec defines the members of a role on one resource."""
 
     rules: ClassVar = (
         exactly_one_of("role", "customRoleRef"),
@@ -60,36 +60,38 @@ class IAMBindingSpec(ProjectScopedSpec):
     )
 
     target: Annotated[TargetRef, immutable("target")]
-    """The resource that the role is granted on."""
+    """Resource that the role is granted on. Immutable."""
     role: Role | None = None
-    """The role's full name, such as roles/run.invoker."""
+    """Full name of the role, such as roles/run.invoker."""
     custom_role_ref: CustomRoleRef | None = None
-    """A CustomRole of the same namespace."""
+    """CustomRole in the same namespace."""
     members: Annotated[tuple[Member, ...], Field(min_length=1, max_length=250)]
-    """Who is granted the role."""
+    """Members that are granted the role."""
     condition: BindingCondition | None = None
-    """When the grants hold. Unset: always."""
+    """IAM condition of the grants. If unset, the grants are unconditional."""
     authority: Authority = Authority.ADDITIVE
-    """Exclusive: nobody else holds this role, under this condition, on this resource."""
+    """Additive leaves other members of the role alone. Exclusive removes every other member of this role,
+    under this condition, on this resource; an entry of guardrails.grants must permit it."""
     existing_grants: ExistingGrants = ExistingGrants.KEEP
-    """Whose a grant is that stood before this object: Keep leaves it on deletion, Claim removes it."""
+    """Policy on deletion for a grant that the IAM policy contained before this object. Keep leaves it. Claim
+    removes it."""
     deletion_policy: BindingDeletionPolicy = BindingDeletionPolicy.DELETE
-    """What becomes of the grants when this object is deleted."""
+    """Policy for the grants when this object is deleted. Delete removes them. Abandon leaves them."""
 
 
 class IAMBindingStatus(ProjectScopedStatus):
-    """What the binding came to."""
+    """IAMBindingStatus is the observed state of the binding."""
 
     target: Annotated[str, Clipped(512)] | None = None
-    """The resource, such as `Service europe-west1/checkout`."""
+    """Resource, such as `Service europe-west1/checkout`."""
     role: Annotated[str, Clipped(256)] | None = None
-    """The role's full name."""
+    """Full name of the role."""
     member_count: Annotated[int, Field(ge=0)] | None = None
-    """How many different members the binding declares."""
+    """Number of distinct members that the binding declares."""
 
 
 class IAMBinding(ProjectScopedResource):
-    """Members of a role on one resource's IAM policy."""
+    """IAMBinding declares the members of a role on one resource."""
 
     plural: ClassVar = "iambindings"
     singular: ClassVar = "iambinding"

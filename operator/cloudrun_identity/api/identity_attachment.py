@@ -1,4 +1,4 @@
-"""IdentityAttachment: an existing Cloud Run workload runs as an identity."""
+"""IdentityAttachment: the identity that an existing Cloud Run workload runs as."""
 
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
@@ -13,30 +13,30 @@ from .status import ProjectScopedStatus
 
 
 class AttachmentDeletionPolicy(StrEnum):
-    """What the workload runs as when the object is deleted."""
+    """Policies for the workload when the object is deleted."""
 
     ABANDON = "Abandon"
     RESTORE = "Restore"
 
 
 class IdentityAttachmentSpec(ProjectScopedSpec):
-    """A workload and the identity it shall run as."""
+    """IdentityAttachmentSpec defines the identity that a workload runs as."""
 
     rules: ClassVar = (exactly_one_of("identityRef", "email"),)
 
     workload: Annotated[WorkloadRef, immutable("workload")]
-    """The Cloud Run service, job or worker pool."""
+    """Cloud Run service, job or worker pool. Immutable."""
     identity_ref: IdentityRef | None = None
-    """The identity; it may belong to another project."""
+    """CloudRunIdentity that the workload runs as. It may belong to another project."""
     email: ServiceAccountEmail | None = None
-    """The e-mail of a service account that no CloudRunIdentity declares; guardrails.accounts must list it."""
+    """E-mail of a service account that no CloudRunIdentity declares. guardrails.accounts must list it."""
     deletion_policy: AttachmentDeletionPolicy = AttachmentDeletionPolicy.ABANDON
-    """What the workload runs as when this object is deleted: Abandon leaves it, Restore puts back what ran
-    before, if the guardrails still admit it."""
+    """Policy for the workload when this object is deleted. Abandon leaves it as it is. Restore returns it to
+    the service account that it ran as before, if the guardrails still admit that account."""
 
 
 class PreflightState(StrEnum):
-    """The result of a check."""
+    """Results of a preflight check."""
 
     PASSED = "Passed"
     FAILED = "Failed"
@@ -44,58 +44,66 @@ class PreflightState(StrEnum):
 
 
 class PreflightCheck(ApiModel):
-    """A condition that must hold before Cloud Run lets a workload run as the identity. Advice only."""
+    """PreflightCheck is the result of one check of what Cloud Run requires for the identity.
+
+    A failed check is advice and blocks nothing.
+    """
 
     check: Annotated[str, Clipped(64)]
-    """What was checked, in one word."""
+    """Name of the check, in CamelCase."""
     state: PreflightState
-    """The result."""
+    """Result of the check."""
     message: Annotated[str, Clipped(512)] | None = None
-    """What is missing and what to do."""
+    """Problem and remedy."""
 
 
-class Move(ApiModel):
-    """A write of the operator that gave the workload another account; recorded before it is made."""
+class Reassignment(ApiModel):
+    """Reassignment is a write of the operator that changes the service account of the workload.
+
+    The operator records it before it writes.
+    """
 
     service_account: Annotated[str, Clipped(254)]
-    """The e-mail of the account that the workload was moved to."""
+    """E-mail of the service account that the workload was reassigned to."""
     generation: int = Field(ge=0)
-    """The workload's generation before the move, or after it where it failed: it is tried once for each."""
+    """Generation of the workload before the write, or after a failed rollout. The operator tries once per
+    generation."""
     time: Timestamp
-    """When it was made."""
-    contested: int = Field(default=0, ge=0)
-    """How many times in a row somebody else had moved the workload away shortly before."""
+    """Time of the write."""
+    conflicts: int = Field(default=0, ge=0)
+    """Number of consecutive reassignments that another deployer reverted shortly after."""
     error: Annotated[str, Clipped(512)] | None = None
-    """Why the platform gave it up."""
+    """Error of the failed rollout."""
 
 
 class IdentityAttachmentStatus(ProjectScopedStatus):
-    """What the workload runs as."""
+    """IdentityAttachmentStatus is the observed state of the workload."""
 
     workload: Annotated[str, Clipped(512)] | None = None
-    """The workload, such as `Service europe-west1/checkout`."""
+    """Workload, such as `Service europe-west1/checkout`."""
     identity: Annotated[str, Clipped(320)] | None = None
-    """The identity as declared: NAME, NAMESPACE/NAME of another namespace, or an e-mail."""
+    """Declared identity: NAME, NAMESPACE/NAME of another namespace, or an e-mail."""
     current_service_account: Annotated[str, Clipped(254)] | None = None
-    """The e-mail of the account that the workload's template names."""
+    """E-mail of the service account in the template of the workload."""
     previous_service_account: Annotated[str, Clipped(254)] | None = None
-    """The e-mail of the account that the workload ran as before it was attached; empty: none was set."""
+    """E-mail of the service account that the workload ran as before it was attached. If empty, none was
+    set."""
     workload_uid: Annotated[str, Clipped(64)] | None = None
-    """The UID of the workload in Google Cloud."""
+    """UID of the workload in Google Cloud."""
     latest_ready_revision: Annotated[str, Clipped(128)] | None = None
-    """The newest revision that is ready."""
+    """Latest ready revision."""
     serving_revisions: Annotated[tuple[Annotated[str, Clipped(128)], ...], Clipped(20)] = ()
-    """The revisions that serve: those with traffic or tags, instance splits."""
+    """Revisions that receive traffic, have a tag or run instances."""
     operation: Annotated[str, Clipped(512)] | None = None
-    """The name of the operation under way."""
-    last_move: Move | None = None
-    """The last time that the operator gave the workload another account."""
+    """Name of the operation in progress."""
+    last_reassignment: Reassignment | None = None
+    """Last write of the operator that changed the service account of the workload."""
     preflight: Annotated[tuple[PreflightCheck, ...], Clipped(12)] = ()
-    """What Cloud Run will ask for."""
+    """Results of the checks of what Cloud Run requires."""
 
 
 class IdentityAttachment(ProjectScopedResource):
-    """An existing Cloud Run service, job or worker pool runs as an identity."""
+    """IdentityAttachment declares the identity that an existing Cloud Run workload runs as."""
 
     plural: ClassVar = "identityattachments"
     singular: ClassVar = "identityattachment"

@@ -1,4 +1,4 @@
-"""IdentityKey: a key of an identity's service account, rotated, and delivered as a Secret."""
+"""IdentityKey: a rotated key of an identity's service account, delivered as a Secret."""
 
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
@@ -21,8 +21,8 @@ SecretName = Annotated[
     ),
 ]
 
-# What is no duration passes: its own rule refuses it, and duration() would fail. The API server tries the
-# rule on the default of the whole, too, before it has filled in those of the fields.
+# Text that is not a duration passes: another rule refuses it, and duration() would fail. The API server also
+# evaluates the rule on the default of the object, before it sets the defaults of the fields.
 _BOTH_ARE_DURATIONS = " && ".join(
     f"has(self.{field}) && self.{field} != '' && self.{field}.matches({cel_string(PATTERN)})"
     for field in ("period", "overlap")
@@ -30,7 +30,7 @@ _BOTH_ARE_DURATIONS = " && ".join(
 
 
 class KeyState(StrEnum):
-    """How far a key has come on its way from create to delete."""
+    """Progress of a key from its creation to its deletion."""
 
     PUBLISHING = "Publishing"
     ACTIVE = "Active"
@@ -40,23 +40,23 @@ class KeyState(StrEnum):
 
 
 class KeyDeletionPolicy(StrEnum):
-    """What becomes of the keys and the Secret when the object is deleted."""
+    """Policies for the keys and the Secret when the object is deleted."""
 
     DELETE = "Delete"
     ABANDON = "Abandon"
 
 
 class SecretTemplate(ApiModel):
-    """What the Secret carries beside the key."""
+    """SecretTemplate defines the metadata of the Secret."""
 
     labels: Annotated[dict[str, str], Field(max_length=32)] | None = None
-    """Labels of the Secret."""
+    """Labels to set on the Secret."""
     annotations: Annotated[dict[str, str], Field(max_length=32)] | None = None
-    """Annotations of the Secret."""
+    """Annotations to set on the Secret."""
 
 
 class KeyRotation(ApiModel):
-    """When a key is followed by the next."""
+    """KeyRotation defines when a new key replaces the active one."""
 
     rules: ClassVar = (
         Rule(
@@ -67,59 +67,64 @@ class KeyRotation(ApiModel):
     )
 
     period: Annotated[Duration, at_least("1h")] = Duration("720h")
-    """How long a key is the one in the Secret."""
+    """Time for which a key is active, that is, in the Secret."""
     overlap: Duration = Duration("24h")
-    """How long a key works on after the next one is in the Secret; after that it is disabled for as long
-    again, and deleted."""
+    """Time for which a replaced key keeps working. After it, the key is disabled for the same time and then
+    deleted."""
     generation: Annotated[int, Field(ge=0)] = 0
-    """Another number than the last one has the key followed by the next at once."""
+    """A changed number rotates the key immediately."""
 
 
 class IdentityKeySpec(ProjectScopedSpec):
-    """A key of an identity, and the Secret that it is delivered in."""
+    """IdentityKeySpec defines a key of an identity and the Secret with the key."""
 
     identity_ref: Annotated[LocalIdentityRef, immutable("identityRef")]
-    """The identity whose key it is; of this namespace and project."""
+    """CloudRunIdentity in the same namespace and project. Immutable."""
     secret_name: Annotated[SecretName, immutable("secretName")]
-    """The Secret, of this namespace, that has the credentials file as key.json. One that exists already and
-    is not this object's is never touched."""
+    """Name of the Secret, in the same namespace, with the credentials file as key.json. The operator never
+    changes an existing Secret that this object does not own. Immutable."""
     secret_template: SecretTemplate | None = None
-    """Labels and annotations for the Secret."""
+    """Metadata of the Secret."""
     rotation: KeyRotation = KeyRotation()
-    """When a key is followed by the next."""
+    """Rotation of the key."""
     deletion_policy: KeyDeletionPolicy = KeyDeletionPolicy.DELETE
-    """Delete ends the keys and the Secret with this object, Abandon leaves both."""
+    """Policy for the keys and the Secret when this object is deleted. Delete deletes both. Abandon leaves
+    both."""
 
 
 class KeyStatus(ApiModel):
-    """One key of the account."""
+    """KeyStatus is the state of one key of the account."""
 
     id: Annotated[str, Clipped(128)]
-    """The key's ID."""
+    """ID of the key."""
     state: KeyState
-    """Publishing: made, not in the Secret yet. Active: in the Secret. Overlap: it works, the Secret has
-    another. Disabled: to be deleted. Unclear: perhaps nobody's, see issues."""
+    """Progress of the key. Publishing: created, not yet in the Secret. Active: in the Secret. Overlap:
+    replaced in the Secret, still working. Disabled: disabled before its deletion. Unclear: the operator may
+    not have created it, see issues."""
     created_time: Timestamp
-    """When it was made."""
+    """Time at which the key was created."""
     disable_after: Timestamp | None = None
-    """When it is to be disabled."""
+    """Time after which the operator disables the key."""
     delete_after: Timestamp | None = None
-    """When it is to be deleted."""
+    """Time after which the operator deletes the key."""
 
 
 class IdentityKeyStatus(ProjectScopedStatus):
-    """What is known of the keys; never anything of what they are made of."""
+    """IdentityKeyStatus is the observed state of the keys. It has no key material."""
 
     active_key_id: Annotated[str, Clipped(128)] | None = None
-    """The key that the Secret has."""
+    """ID of the key in the Secret."""
     keys: Annotated[tuple[KeyStatus, ...], Clipped(10), MAP, map_keys("id")] = ()
-    """The keys that were made for this object."""
+    """Keys that were created for this object."""
     next_rotation_time: Timestamp | None = None
-    """When the active key is followed by the next."""
+    """Time at which a new key replaces the active one."""
 
 
 class IdentityKey(ProjectScopedResource):
-    """A key of an identity's service account, rotated, and delivered as a Secret."""
+    """IdentityKey declares a key of an identity's service account.
+
+    The operator rotates it and delivers it as a Secret.
+    """
 
     plural: ClassVar = "identitykeys"
     singular: ClassVar = "identitykey"

@@ -1,4 +1,4 @@
-"""ManagedProject: a Google Cloud project lent to namespaces, and what they may do in it."""
+"""ManagedProject: a Google Cloud project that is delegated to namespaces, and its guardrails."""
 
 from enum import StrEnum
 from typing import Annotated, ClassVar, Final, Literal
@@ -24,14 +24,14 @@ ProjectID = Annotated[
 
 
 class CrossProjectUsage(StrEnum):
-    """What to do about iam.disableCrossProjectServiceAccountUsage."""
+    """Action on the constraint iam.disableCrossProjectServiceAccountUsage."""
 
     VERIFY = "Verify"
     ALLOW = "Allow"
 
 
 class EffectiveCrossProjectUsage(StrEnum):
-    """What iam.disableCrossProjectServiceAccountUsage comes to in a project."""
+    """Effect of the constraint iam.disableCrossProjectServiceAccountUsage in a project."""
 
     ALLOWED = "Allowed"
     DENIED = "Denied"
@@ -39,16 +39,17 @@ class EffectiveCrossProjectUsage(StrEnum):
 
 
 class Credentials(ApiModel):
-    """Whom the operator acts as in the project."""
+    """Credentials are the service accounts that the operator acts as in the project."""
 
     impersonate_service_account: ServiceAccountEmail
-    """The service account that the operator impersonates."""
+    """E-mail of the service account that the operator impersonates."""
     delegates: Annotated[tuple[ServiceAccountEmail, ...], Field(max_length=8)] = ()
-    """The chain of service accounts between the operator and the impersonated one, in order."""
+    """E-mails of the service accounts in the delegation chain from the operator to the impersonated account,
+    in order."""
 
 
 class SelectorOperator(StrEnum):
-    """How a label is compared with the values of a requirement."""
+    """Operators that compare a label with the values of a requirement."""
 
     IN = "In"
     NOT_IN = "NotIn"
@@ -57,7 +58,7 @@ class SelectorOperator(StrEnum):
 
 
 class LabelRequirement(ApiModel):
-    """One requirement on a namespace's labels."""
+    """LabelRequirement is one requirement on the labels of a namespace."""
 
     rules: ClassVar = (
         Rule(
@@ -68,111 +69,115 @@ class LabelRequirement(ApiModel):
     )
 
     key: Annotated[str, Field(min_length=1, max_length=317)]
-    """The label's key."""
+    """Key of the label."""
     operator: SelectorOperator
-    """In, NotIn, Exists or DoesNotExist."""
+    """Operator that compares the label with the values."""
     values: Annotated[tuple[Annotated[str, Field(max_length=63)], ...], Field(max_length=64), SET] = ()
-    """The values for In and NotIn."""
+    """Values for the operators In and NotIn."""
 
 
 class LabelSelector(ApiModel):
-    """A selector over namespace labels: all its requirements must hold."""
+    """LabelSelector selects namespaces whose labels meet all of its requirements."""
 
     atomic: ClassVar = True
 
     match_labels: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=64)] = Field(
         default_factory=dict
     )
-    """Labels and the values they must have."""
+    """Labels with their required values."""
     match_expressions: Annotated[tuple[LabelRequirement, ...], Field(max_length=64)] = ()
-    """Requirements on labels."""
+    """Further requirements on labels."""
 
 
 class AdmittedNamespaces(ApiModel):
-    """The namespaces that may use the project: the union of both fields."""
+    """AdmittedNamespaces are the namespaces that may use the project: the union of both fields."""
 
     names: Annotated[tuple[NamespaceName, ...], Field(max_length=256), SET] = ()
-    """Namespaces by name: safer than labels, which whoever may edit a namespace can set."""
+    """Namespaces by name. Names are safer than labels, which every user with access to a namespace can
+    set."""
     selector: LabelSelector | None = None
-    """Namespaces by label. An empty selector selects none, because a project is closed unless opened."""
+    """Namespaces by label. An empty selector selects no namespace, unlike elsewhere in Kubernetes."""
 
 
 class ManagedProjectSpec(ReconciledSpec):
-    """A project lent to namespaces. Closed unless opened."""
+    """ManagedProjectSpec defines how a Google Cloud project is delegated to namespaces."""
 
     rules: ClassVar = (set_once("projectID"),)
 
     project_id: Annotated[ProjectID, immutable("projectID")] | None = None
-    """The Google Cloud project's ID. Unset: metadata.name."""
+    """ID of the Google Cloud project. If unset, metadata.name. Immutable."""
     credentials: Credentials | None = None
-    """Whom the operator acts as in this project. Unset: the operator's own identity."""
+    """Service accounts that the operator acts as in this project. If unset, the operator's own identity."""
     quota_project_id: ProjectID | None = None
-    """The project that API quota is charged to. Unset: the credentials' own."""
+    """ID of the project that API calls are charged to. If unset, the project of the credentials."""
     drift_interval: Annotated[Duration, at_least("1s")] = Duration("5m")
-    """How often Google Cloud is compared with what is declared."""
+    """Interval at which the operator compares Google Cloud with the declared state."""
     locations: Annotated[tuple[Location, ...], Field(max_length=64), SET] = ()
-    """Where workloads are looked for. Unset: the locations of attachments and targets."""
+    """Locations in which the operator looks for workloads. If unset, the locations of attachments and
+    targets."""
     namespaces: AdmittedNamespaces = AdmittedNamespaces()
-    """The namespaces that may use this project. Unset: nobody."""
+    """Namespaces that may use this project. If unset, no namespace may use it."""
     cross_project_usage: CrossProjectUsage = CrossProjectUsage.VERIFY
-    """Whether accounts of this project may run another project's workloads: Verify looks, Allow sets the
-    organization policy iam.disableCrossProjectServiceAccountUsage."""
+    """Use of service accounts of this project by workloads of other projects. Verify reports whether they
+    may. Allow stops enforcing the organization policy constraint iam.disableCrossProjectServiceAccountUsage
+    in this project."""
     guardrails: Guardrails = Guardrails()
-    """What the admitted namespaces may do in this project."""
+    """Limits on what the admitted namespaces may do in this project."""
 
 
 class MissingPermission(ApiModel):
-    """A permission that the operator seems to lack in the project."""
+    """MissingPermission is a permission that the operator seems to lack in the project."""
 
     permission: Annotated[str, Clipped(256)]
-    """The permission, such as iam.serviceAccounts.create."""
+    """Permission, such as iam.serviceAccounts.create."""
     feature: Annotated[str, Clipped(256)]
-    """What does not work without it."""
+    """Feature that does not work without the permission."""
 
 
 class WorkloadOnDefaultIdentity(ApiModel):
-    """A workload that runs as the project's default service account."""
+    """WorkloadOnDefaultIdentity is a workload that runs as the default service account of the project."""
 
     kind: WorkloadKind
-    """Service, Job or WorkerPool."""
+    """Kind of the workload."""
     location: Annotated[str, Clipped(63)]
-    """Where it runs."""
+    """Location of the workload."""
     name: Annotated[str, Clipped(255)]
-    """Its name."""
+    """Name of the workload."""
 
 
 class Orphan(ApiModel):
-    """Something in Google Cloud that was left behind."""
+    """Orphan is a resource or a grant that no object manages any more."""
 
     resource: Annotated[str, Clipped(1024)]
-    """Its full resource name."""
+    """Full resource name of the orphan."""
     reason: Annotated[str, Clipped(256)]
-    """Why it was left."""
+    """Reason why it was left."""
     since: Timestamp
-    """When it was left."""
+    """Time at which it was left."""
 
 
 class ManagedProjectStatus(ReconciledStatus):
-    """What was found of the project."""
+    """ManagedProjectStatus is the observed state of the project."""
 
     project_number: Annotated[str, Clipped(32)] | None = None
-    """The project's number."""
+    """Number of the project."""
     cloud_run_service_agent: Annotated[str, Clipped(254)] | None = None
-    """The e-mail of Google's own account that runs the project's workloads."""
+    """E-mail of the Cloud Run service agent of the project."""
     operator_identity: Annotated[str, Clipped(512)] | None = None
-    """Whom the operator acts as in this project."""
+    """E-mail of the service account that the operator acts as in this project."""
     missing_permissions: Annotated[tuple[MissingPermission, ...], Clipped(64)] = ()
-    """Permissions that the operator seems to lack; a hint, it can be wrong."""
+    """Permissions that the operator seems to lack. Google Cloud calls the underlying check a hint."""
     cross_project_usage: EffectiveCrossProjectUsage | None = None
-    """Whether accounts of this project may run another project's workloads."""
+    """Effect of the constraint iam.disableCrossProjectServiceAccountUsage: Allowed if service accounts of
+    this project may run workloads of other projects."""
     workloads_on_default_identity: Annotated[tuple[WorkloadOnDefaultIdentity, ...], Clipped(50)] = ()
-    """Workloads that run as the project's default service account."""
+    """Workloads that run as the default service account of the project."""
     orphans: Annotated[tuple[Orphan, ...], Clipped(50)] = ()
-    """What was left behind in Google Cloud."""
+    """Resources and grants in Google Cloud that no object manages any more."""
 
 
 class ManagedProject(ReconciledResource):
-    """A Google Cloud project lent to namespaces: credentials, guardrails, drift interval."""
+    """ManagedProject delegates a Google Cloud project to namespaces, within guardrails."""
 
     plural: ClassVar = "managedprojects"
     singular: ClassVar = "managedproject"

@@ -46,15 +46,15 @@ class GrantAdmission(ApiModel):
     """Patterns of target names: the ID of a project, the account ID of a service account, the name of any
     other target. If unset, every name matches."""
     members: Annotated[tuple[Glob, ...], Field(min_length=1, max_length=64), SET]
-    """Patterns of members. A principal is written as in IAM, a CloudRunIdentity as
-    `identity:NAMESPACE/NAME`; `identities` matches every CloudRunIdentity. Public and type-wide members match
-    only where they are listed literally."""
+    """Patterns of members. A principal is written as in IAM, a CloudRunIdentity as `identity:NAMESPACE/NAME`;
+    `identities` matches every CloudRunIdentity. Public and type-wide members match only where they are listed
+    literally."""
     namespaces: Annotated[tuple[NamespaceName, ...], Field(min_length=1, max_length=64), SET] | None = None
     """Namespaces of the objects that declare the grant. If unset, every admitted namespace matches."""
     allow_escalation: bool = False
-    """Whether the entry admits roles with permissions that let their holder gain further permissions."""
+    """Admits roles with permissions that let their holder gain further permissions."""
     exclusive: bool = False
-    """Whether an Exclusive binding may remove all other members from the role."""
+    """Permits an Exclusive binding to remove all other members from the role."""
 
 
 class WorkloadAdmission(ApiModel):
@@ -76,11 +76,11 @@ class CustomRoleAdmission(ApiModel):
     permissions: Annotated[tuple[Glob, ...], Field(max_length=256), SET] = ()
     """Patterns of permissions that a custom role may contain. If unset, no custom role is admitted."""
     allow_escalation: bool = False
-    """Whether a custom role may contain permissions that let its holder gain further permissions."""
+    """Permits a custom role to contain permissions that let its holder gain further permissions."""
 
 
 class KeyAdmission(StrEnum):
-    """Whether user-managed keys may be created."""
+    """Admission of user-managed keys."""
 
     DENIED = "Denied"
     ALLOWED = "Allowed"
@@ -92,18 +92,18 @@ class Naming(ApiModel):
     account_id_pattern: Annotated[str, Field(max_length=256)] = ""
     """Pattern that account IDs must match; `*` matches any run of characters. If empty, every ID matches."""
     require_display_name: bool = False
-    """Whether every CloudRunIdentity must set displayName."""
+    """Requires every CloudRunIdentity to set displayName."""
     require_description: bool = False
-    """Whether every CloudRunIdentity must set description."""
+    """Requires every CloudRunIdentity to set description."""
 
 
 class Guardrails(ApiModel):
     """Guardrails declare what the admitted namespaces may do in the project."""
 
     default_grants: bool = True
-    """Whether the usual grants are admitted without an entry: the roles to use, impersonate and federate a
-    namespace's own identities, and roles/run.invoker on workloads that the namespace may use. Public members
-    are never included."""
+    """Admits the usual grants without an entry: the roles to use, impersonate and federate a namespace's own
+    identities, and roles/run.invoker on workloads that the namespace may use. Public members are never
+    included."""
     grants: Annotated[tuple[GrantAdmission, ...], Field(max_length=64)] = ()
     """Grants that are admitted. A grant is admitted if one entry matches all of it."""
     workloads: Annotated[tuple[WorkloadAdmission, ...], Field(max_length=64)] = ()
@@ -117,9 +117,9 @@ class Guardrails(ApiModel):
     custom_roles: CustomRoleAdmission = CustomRoleAdmission()
     """Custom roles that may be defined."""
     keys: KeyAdmission = KeyAdmission.DENIED
-    """Whether user-managed keys may be created."""
+    """Admission of user-managed keys: Denied or Allowed."""
     naming: Naming = Naming()
-    """How service accounts may be named."""
+    """Rules for the names of service accounts."""
     max_removals_per_hour: Annotated[int, Field(ge=0, le=10000)] = 100
     """Number of grants that drift repair and Exclusive bindings may remove from the project's policies in an
     hour. Further removals wait."""

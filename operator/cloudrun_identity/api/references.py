@@ -189,8 +189,8 @@ class BindingCondition(ApiModel):
     description: str | None = Field(default=None, max_length=256)
     """Purpose of the condition."""
     expression: str = Field(min_length=1, max_length=2048)
-    """CEL expression that is true while the grant applies, such as
-    `request.time < timestamp("2030-01-01T00:00:00Z")`."""
+    """CEL expression that is true while the grant applies, such as `request.time <
+    timestamp("2030-01-01T00:00:00Z")`."""
 
 
 class WorkloadKind(StrEnum):

@@ -1,4 +1,4 @@
-"""What every kind has: metadata, a spec, and how it presents itself to the API server and kubectl."""
+"""Base of every kind: metadata, spec, and its presentation to the API server and kubectl."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,7 +11,7 @@ from .schema import ApiModel, Timestamp, clip
 
 
 class Scope(StrEnum):
-    """Where objects of a kind live."""
+    """Scope of a kind."""
 
     NAMESPACED = "Namespaced"
     CLUSTER = "Cluster"
@@ -19,12 +19,16 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of `kubectl get`, read from a plain field; `wide` ones are shown with `-o wide` only."""
+    """A column of `kubectl get`."""
 
     name: str
+    """Heading of the column."""
     json_path: str
+    """Path of the field that the column shows."""
     type: Literal["string", "integer", "date"] = "string"
+    """Format of the column."""
     wide: bool = False
+    """True if only `-o wide` shows the column."""
 
 
 def _is_empty(value: Any) -> bool:
@@ -32,7 +36,7 @@ def _is_empty(value: Any) -> bool:
 
 
 class OwnerReference(ApiModel):
-    """An object whose deletion takes this one along."""
+    """An owner: Kubernetes deletes the object after all its owners are deleted."""
 
     api_version: str
     kind: str
@@ -41,11 +45,11 @@ class OwnerReference(ApiModel):
 
 
 class ObjectMeta(ApiModel):
-    """The part of Kubernetes' object metadata that the operator uses. What is empty is left out."""
+    """The part of the Kubernetes object metadata that the operator uses. Empty fields are omitted."""
 
     name: str
     namespace: str = Field(default="", exclude_if=_is_empty)
-    """Empty for objects of a cluster-wide kind."""
+    """Empty for objects of a cluster-scoped kind."""
     uid: str = Field(default="", exclude_if=_is_empty)
     generation: int = Field(default=0, exclude_if=_is_empty)
     resource_version: str = Field(default="", exclude_if=_is_empty)
@@ -58,13 +62,18 @@ class ObjectMeta(ApiModel):
 
 
 class Resource(ApiModel):
-    """An object of one of our kinds."""
+    """An object of a kind of this API group."""
 
     plural: ClassVar[str]
+    """Plural name in URLs and kubectl."""
     singular: ClassVar[str]
+    """Singular name in kubectl."""
     short_names: ClassVar[tuple[str, ...]]
+    """Short names in kubectl."""
     scope: ClassVar[Scope] = Scope.NAMESPACED
+    """Scope of the kind."""
     columns: ClassVar[tuple[Column, ...]]
+    """Columns of `kubectl get`."""
 
     api_version: Literal["cloudrun-identity.dev/v1alpha1"] = API_VERSION
     kind: str
@@ -73,11 +82,11 @@ class Resource(ApiModel):
 
     @property
     def is_deleting(self) -> bool:
-        """Somebody asked for the deletion; the object stands until its finalizers are gone."""
+        """True if the object is being deleted and waits for its finalizers."""
         return self.metadata.deletion_timestamp is not None
 
     @property
     def reconcile_requested_at(self) -> str | None:
-        """The token of the last request for a fresh pass, to be echoed in the status."""
+        """The value of the annotation that requests a reconcile, cut to the length that the status echoes."""
         token = self.metadata.annotations.get(RECONCILE_REQUESTED_AT)
         return None if token is None else clip(token, TOKEN_BOUND)

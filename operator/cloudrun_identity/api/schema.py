@@ -1,4 +1,4 @@
-"""What every model of the API is made of: wire names, CEL rules, list types, bounds and timestamps."""
+"""Building blocks of the models: wire names, CEL rules, list types, bounds and timestamps."""
 
 import re
 from collections.abc import Callable
@@ -21,28 +21,28 @@ _ACRONYMS = {"id": "ID", "ids": "IDs", "uid": "UID"}
 
 
 def wire_name(attribute: str) -> str:
-    """Name a Python attribute as JSON does: `owner_uid` is `ownerUID`, `display_name` is `displayName`."""
+    """Return the JSON name of a Python attribute: `ownerUID` for `owner_uid`."""
     first, *rest = attribute.split("_")
     return first + "".join(_ACRONYMS.get(word, word.capitalize()) for word in rest)
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A CEL rule. As an annotation it speaks of the field's value, in `ApiModel.rules` of the object.
-
-    `message` is static: the API server charges a message expression to the rule's cost.
-    `field_path` (such as `.accountID`) names the field of the object that the message is about. `holds` is
-    the same rule in Python, where that is simple, for whoever has no API server to ask.
-    """
+    """A CEL rule, as an annotation on a field or in `ApiModel.rules` on an object."""
 
     rule: str
+    """CEL expression that is true for a valid value."""
     message: str
+    """Static message. The API server counts a message expression as cost of the rule."""
     field_path: str | None = None
+    """Field of the object that the message is about, such as `.accountID`."""
     reason: Literal["FieldValueInvalid", "FieldValueForbidden", "FieldValueRequired"] = "FieldValueInvalid"
+    """Reason in the API server's response."""
     holds: Callable[[Any], bool] | None = field(default=None, compare=False, repr=False)
+    """The rule in Python, where that is simple, for use without an API server."""
 
     def to_dict(self) -> dict[str, str]:
-        """Write the entry of `x-kubernetes-validations`."""
+        """Return the entry of `x-kubernetes-validations`."""
         entry = {"rule": self.rule, "message": self.message, "reason": self.reason}
         return entry | ({"fieldPath": self.field_path} if self.field_path else {})
 
@@ -55,7 +55,10 @@ class Rule:
 
 
 def matches(pattern: str, message: str) -> Rule:
-    """Demand text of this form; a schema's own `pattern` would show users the raw expression."""
+    """Return a rule that requires text to match.
+
+    The schema keyword `pattern` would show users the expression.
+    """
     whole = re.compile(pattern)
     return Rule(
         f"self.matches({cel_string(pattern)})",
@@ -65,17 +68,20 @@ def matches(pattern: str, message: str) -> Rule:
 
 
 def at_most_bytes(count: int) -> Rule:
-    """Bound text as Google does, who counts its bytes in UTF-8 where a schema counts characters."""
+    """Return a rule that bounds the bytes of a text in UTF-8, as Google does. A schema counts characters."""
     return Rule(f"size(bytes(self)) <= {count}", f"must be at most {count} bytes long in UTF-8")
 
 
 def immutable(field: str) -> Rule:
-    """Forbid changes of the value; an optional field needs `set_once` on its object as well."""
+    """Return a rule that forbids changes of the value.
+
+    An optional field also needs `set_once` on its object.
+    """
     return Rule("self == oldSelf", f"{field} is immutable", reason="FieldValueForbidden")
 
 
 def set_once(field: str) -> Rule:
-    """Forbid adding or removing an optional field of the object: the field's own rules see neither."""
+    """Return a rule that forbids adding or removing an optional field. Rules of the field see neither."""
     return Rule(
         f"has(self.{field}) == has(oldSelf.{field})",
         f"{field} is immutable: it can be neither added nor removed",
@@ -85,7 +91,7 @@ def set_once(field: str) -> Rule:
 
 
 def exactly_one_of(*fields: str) -> Rule:
-    """Demand that one of these optional fields of the object is set, and only one."""
+    """Return a rule that requires exactly one of these optional fields."""
     flags = ", ".join(f"has(self.{field})" for field in fields)
     return Rule(
         f"[{flags}].exists_one(x, x)",
@@ -95,14 +101,14 @@ def exactly_one_of(*fields: str) -> Rule:
 
 
 def cel_string(text: str) -> str:
-    """Quote `text` as a CEL string literal."""
+    """Return `text` as a CEL string literal."""
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"
 
 
 @dataclass(frozen=True, slots=True)
 class Keyword:
-    """A schema keyword that the type alone does not give, such as `x-kubernetes-list-type`."""
+    """A schema keyword that does not follow from the type, such as `x-kubernetes-list-type`."""
 
     name: str
     value: str | list[str]
@@ -114,14 +120,14 @@ class Keyword:
 
 
 SET = Keyword("x-kubernetes-list-type", "set")
-"""A list of strings: no value twice, and several appliers may each own some of them."""
+"""A list of distinct strings, in which each field manager can own some."""
 
 MAP = Keyword("x-kubernetes-list-type", "map")
-"""A list of objects told apart by keys (`map_keys`)."""
+"""A list of objects with keys (`map_keys`)."""
 
 
 def map_keys(*fields: str) -> Keyword:
-    """Name the required scalar fields that tell the entries of a `MAP` apart."""
+    """Return the keyword for the required scalar fields that are the keys of a `MAP`."""
     return Keyword("x-kubernetes-list-map-keys", list(fields))
 
 
@@ -129,10 +135,10 @@ _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069
 
 
 def legible(text: str) -> str:
-    """Show what a terminal would obey, or nobody see: other people's texts are quoted in what we tell.
+    """Return text of other origin without characters that control a terminal or are invisible.
 
-    Line ends and the like become spaces; other control characters, invisible ones and changes of direction
-    are spelt out as Python would.
+    White space becomes a space. Other control characters, invisible characters and changes of direction are
+    escaped as in Python.
     """
     return _UNSEEN.sub(
         lambda found: " " if found[0].isspace() else found[0].encode("unicode_escape").decode(), text
@@ -141,12 +147,13 @@ def legible(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Clipped:
-    """Output is legible, and cut to the schema's bound: one text too long would have all of it refused.
+    """Annotation that makes output legible and cuts it to the schema's bound.
 
-    `limit` counts characters of a text (the last one becomes an ellipsis) or entries of a list.
+    The API server refuses a whole status for one text that is too long.
     """
 
     limit: int
+    """Maximum number of characters of a text, or of entries of a list."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_before_validator_function(self._clip, handler(source))
@@ -168,7 +175,7 @@ class Clipped:
 
 
 def clip(text: str, limit: int) -> str:
-    """Fit other people's text into so many characters, the last one an ellipsis if there are more."""
+    """Return text of other origin, legible and cut to `limit` characters, the last one an ellipsis."""
     shown = legible(text)
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
@@ -178,11 +185,11 @@ def _to_whole_seconds(moment: datetime) -> datetime:
 
 
 Timestamp = Annotated[AwareDatetime, AfterValidator(_to_whole_seconds)]
-"""A moment in UTC, in whole seconds as Kubernetes writes them: what is read is what was written."""
+"""A time in UTC, in whole seconds as Kubernetes writes it."""
 
 
 class ApiModel(BaseModel):
-    """An object of the API. Read with `model_validate(raw)`: unknown fields are ignored, defaults filled."""
+    """Base of the models. `model_validate(raw)` ignores unknown fields and sets defaults."""
 
     model_config = ConfigDict(
         alias_generator=wire_name,
@@ -194,10 +201,10 @@ class ApiModel(BaseModel):
     )
 
     rules: ClassVar[tuple[Rule, ...]] = ()
-    """CEL rules over the object as a whole."""
+    """CEL rules on the object."""
 
     atomic: ClassVar[bool] = False
-    """Server-side apply replaces the object as a whole instead of merging its fields."""
+    """True if server-side apply replaces the object as a whole instead of merging its fields."""
 
     def replace(self, **changes: Any) -> Self:
         """Return a validated copy of this value with these fields, by their Python names, changed."""
@@ -207,7 +214,7 @@ class ApiModel(BaseModel):
         return type(self)(**(fields | changes))
 
     def to_dict(self) -> dict[str, Any]:
-        """Write the JSON object that the API server takes: wire names, unset fields left out."""
+        """Return the JSON object for the API server, with wire names and without unset fields."""
         return self.model_dump(by_alias=True, exclude_none=True, mode="json")
 
     @classmethod

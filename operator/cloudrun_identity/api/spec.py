@@ -1,4 +1,4 @@
-"""What the specs of several kinds share."""
+"""Types and base classes that the specs of several kinds share."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -10,58 +10,58 @@ from .status import ProjectScopedStatus, ReconciledStatus
 
 
 class ManagementPolicy(StrEnum):
-    """How far the operator goes."""
+    """Modes of managing Google Cloud."""
 
     MANAGE = "Manage"
     OBSERVE = "Observe"
 
 
 class Adoption(StrEnum):
-    """What to do where the resource exists already."""
+    """Action if the resource already exists."""
 
     FAIL = "Fail"
     ADOPT = "Adopt"
 
 
 class ExistingGrants(StrEnum):
-    """Whose a grant is that stood in the policy before it was declared here."""
+    """Policies for a grant that the IAM policy contained before the object declared it."""
 
     KEEP = "Keep"
     CLAIM = "Claim"
 
 
 class Origin(StrEnum):
-    """How a cloud resource came under the operator's care."""
+    """Origins of a managed resource."""
 
     CREATED = "Created"
     ADOPTED = "Adopted"
 
 
 class ReconciledSpec(ApiModel):
-    """The brakes of every kind that is reconciled."""
+    """Base of the spec of every kind that the operator reconciles."""
 
     suspend: bool = False
-    """Nothing is read or written while true; the claims of a suspended object still protect its grants."""
+    """Suspends reconciliation: the operator reads and writes nothing for the object. Its grants remain."""
     management_policy: ManagementPolicy = ManagementPolicy.MANAGE
-    """Observe never writes to Google Cloud: differences are reported instead of repaired."""
+    """Manage creates, updates and repairs resources in Google Cloud. Observe only reports the differences."""
 
 
 class ProjectScopedSpec(ReconciledSpec):
-    """The spec of every kind that lives in a project."""
+    """Base of the spec of every kind that belongs to a project."""
 
     project_ref: Annotated[ProjectRef, immutable("projectRef")]
-    """The ManagedProject that this object is about."""
+    """ManagedProject that the object belongs to. Immutable."""
 
 
 class ReconciledResource(Resource):
-    """A kind that declares what Google Cloud shall look like."""
+    """Base of every kind that declares the desired state of resources in Google Cloud."""
 
     spec: ReconciledSpec
     status: ReconciledStatus = ReconciledStatus()
 
 
 class ProjectScopedResource(ReconciledResource):
-    """A kind that lives in a project and in a namespace that the project admits."""
+    """Base of every namespaced kind that belongs to a project."""
 
     spec: ProjectScopedSpec
     status: ProjectScopedStatus = ProjectScopedStatus()

@@ -1,4 +1,4 @@
-"""What a status is made of: conditions, drift, issues and grants."""
+"""Types and base classes of statuses: conditions, drift, issues and grants."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ NOT_OBSERVED: Final = -1
 
 
 class ConditionType(StrEnum):
-    """The conditions that the operator writes. `Ready` and `InSync` are always there."""
+    """Types of conditions that the operator writes. `Ready` and `InSync` are always present."""
 
     READY = "Ready"
     RECONCILING = "Reconciling"
@@ -29,7 +29,7 @@ class ConditionType(StrEnum):
 
 
 class ConditionStatus(StrEnum):
-    """The three values of a condition."""
+    """Values of a condition."""
 
     TRUE = "True"
     FALSE = "False"
@@ -37,7 +37,7 @@ class ConditionStatus(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why `Ready` is what it is; `UpToDate` alone goes with True."""
+    """Reasons of the Ready condition. `UpToDate` is the only reason of the value True."""
 
     UP_TO_DATE = "UpToDate"
     UPDATING = "Updating"
@@ -64,24 +64,24 @@ class Reason(StrEnum):
 
 
 class Condition(ApiModel):
-    """One aspect of the object's state, observed at a generation."""
+    """Condition is one aspect of the state of the object."""
 
     type: str = Field(min_length=1, max_length=316)
-    """What the condition is about, such as Ready."""
+    """Type of the condition, such as Ready."""
     status: ConditionStatus
-    """True, False or Unknown."""
+    """Status of the condition: True, False or Unknown."""
     reason: str = Field(min_length=1, max_length=1024)
-    """Why, in one word."""
+    """Reason for the status, in CamelCase."""
     message: Annotated[str, Clipped(32768)] = ""
-    """Why, in a sentence for people."""
+    """Human-readable details."""
     last_transition_time: Timestamp
-    """When status last changed; a new reason or message alone does not move it."""
+    """Time at which the status last changed. A new reason or message does not change it."""
     observed_generation: int | None = Field(default=None, ge=0)
-    """The metadata.generation that the condition speaks of."""
+    """metadata.generation of the object that the condition was computed for."""
 
 
 class GrantState(StrEnum):
-    """How far a grant has come; the ledger and the status speak the same words."""
+    """Progress of a grant, in statuses and in the ledger."""
 
     GRANTED = "Granted"
     PENDING = "Pending"
@@ -90,37 +90,38 @@ class GrantState(StrEnum):
 
 
 class GrantStatus(ApiModel):
-    """One grant that the object declares: role, member and target, and how far it has come."""
+    """GrantStatus is the state of one grant that the object declares."""
 
     target: Annotated[str, Clipped(512)]
-    """The resource whose policy holds the grant, such as `Service europe-west1/checkout`."""
+    """Resource whose IAM policy contains the grant, such as `Service europe-west1/checkout`."""
     role: Annotated[str, Clipped(256)]
-    """The role's full name."""
+    """Full name of the role."""
     condition: Annotated[str, Clipped(100)] | None = None
-    """The title of the grant's condition."""
+    """Title of the IAM condition of the grant."""
     member: Annotated[str, Clipped(1024)]
-    """The member as the policy writes it."""
+    """Member as the IAM policy writes it."""
     state: GrantState
-    """How far the grant has come."""
+    """Progress of the grant. Granted: the policy contains it. Pending: it waits. Rejected: it is refused.
+    Releasing: it is being removed."""
     reason: Annotated[str, Clipped(64)] | None = None
-    """Why it is not granted, in one word; issues say more."""
+    """Reason why it is not granted, in CamelCase. status.issues has the details."""
 
 
 class GrantCounts(ApiModel):
-    """How many grants are in which state."""
+    """GrantCounts is the number of grants in each state."""
 
     granted: int = Field(default=0, ge=0)
-    """Seen in the policy."""
+    """Number of grants that the policy contains."""
     pending: int = Field(default=0, ge=0)
-    """Not written yet, or waiting."""
+    """Number of grants that wait or are not written yet."""
     rejected: int = Field(default=0, ge=0)
-    """Refused by Google Cloud."""
+    """Number of grants that the guardrails or Google Cloud refused."""
     releasing: int = Field(default=0, ge=0)
-    """On their way out."""
+    """Number of grants that are being removed."""
 
     @classmethod
     def of(cls, states: Iterable[GrantState]) -> Self:
-        """Count grants by their states."""
+        """Return the number of grants in each state."""
         counted = Counter(states)
         return cls(
             granted=counted[GrantState.GRANTED],
@@ -131,44 +132,45 @@ class GrantCounts(ApiModel):
 
 
 class Drift(ApiModel):
-    """What was found changed in Google Cloud behind the operator's back."""
+    """Drift records differences from the declared state that were not caused by the operator."""
 
     count: int = Field(default=0, ge=0)
-    """Repairs and reports since the object was created."""
+    """Number of repairs and reports since the object was created."""
     last_detected_time: Timestamp | None = None
-    """When a difference was last found."""
+    """Time at which the operator last found a difference."""
     last_repaired_time: Timestamp | None = None
-    """When a difference was last put right."""
+    """Time at which the operator last repaired a difference."""
     changes: Annotated[tuple[Annotated[str, Clipped(256)], ...], Clipped(16)] = ()
-    """The differences found last, one sentence each."""
+    """Differences that the operator found last, one sentence each."""
 
 
 class ReconciledStatus(ApiModel):
-    """The status of every kind that is reconciled."""
+    """Base of the status of every kind that the operator reconciles."""
 
     observed_generation: int | None = Field(default=None, ge=NOT_OBSERVED)
     """metadata.generation of the object that the status was computed for. It is -1 before the first
     reconcile."""
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16), MAP, map_keys("type")] = ()
-    """The object's state: Ready and InSync always, Reconciling and Stalled only while True."""
+    """Conditions of the object. Ready and InSync are always present, Reconciling and Stalled only while
+    True."""
     last_handled_reconcile_at: Annotated[str, Clipped(TOKEN_BOUND)] | None = None
-    """The last value of the reconcile-requested-at annotation that a pass has answered."""
+    """Last value of the annotation cloudrun-identity.dev/reconcile-requested-at that the operator handled."""
     project_id: Annotated[str, Clipped(128)] | None = None
-    """The Google Cloud project that this object was found to be about, pinned."""
+    """ID of the Google Cloud project that the object belongs to. It does not change."""
     issues: Annotated[tuple[Annotated[str, Clipped(256)], ...], Clipped(16)] = ()
-    """What a person should know, one sentence each."""
+    """Problems and advice for a person, one sentence each."""
     drift: Drift | None = None
-    """What was found changed behind the operator's back."""
+    """Differences that were not caused by the operator."""
 
     def condition(self, condition_type: ConditionType) -> Condition | None:
-        """Find the condition of this type; None where it is absent."""
+        """Return the condition of this type, or None."""
         return next((each for each in self.conditions if each.type == condition_type), None)
 
 
 class ProjectScopedStatus(ReconciledStatus):
-    """The status of every kind that lives in a project."""
+    """Base of the status of every kind that belongs to a project."""
 
     grants: Annotated[tuple[GrantStatus, ...], Clipped(100)] = ()
-    """The grants that this object declares, the first hundred."""
+    """Grants that the object declares. The list has at most 100 of them."""
     grant_counts: GrantCounts | None = None
-    """All grants that this object declares, counted by state."""
+    """Number of all grants that the object declares, by state."""

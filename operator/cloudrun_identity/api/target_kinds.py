@@ -79,11 +79,11 @@ class TargetKindDescriptor:
     name_form: NameForm | None = None
     """Form of the name, for a kind that is named by `name`."""
     accepts_conditions: bool
-    """Whether the policy accepts bindings with an IAM condition."""
+    """True if the policy accepts bindings with an IAM condition."""
     accepts_public_members: bool
-    """Whether the schema accepts allUsers and allAuthenticatedUsers as members."""
+    """True if the schema accepts allUsers and allAuthenticatedUsers as members."""
     accepts_member_sets: bool = True
-    """Whether guardrails may admit public and type-wide members."""
+    """True if guardrails may admit public and type-wide members."""
     is_inherited: bool = False
     """True if a grant on the resource also applies to every resource in it."""
     is_admitted_by_name_only: bool = False
@@ -97,12 +97,12 @@ class TargetKindDescriptor:
 
     @property
     def is_regional(self) -> bool:
-        """Whether the resource has a location."""
+        """True if the resource has a location."""
         return "{location}" in self.resource_pattern
 
     @property
     def name_includes_project(self) -> bool:
-        """Whether the name of a target identifies it without its project."""
+        """True if the name of a target identifies it without its project."""
         return self.named_by is not NamedBy.NAME
 
     @property

@@ -1,7 +1,7 @@
-"""What the API server would refuse in an object, as far as that can be said without one.
+"""Validation of objects without an API server.
 
-It knows the forms of texts and which fields exclude each other. The other rules of the schema are CEL, which
-the API server alone evaluates.
+It covers the forms of texts and mutually exclusive fields. The other rules of the schema are CEL, which only
+the API server evaluates.
 """
 
 from collections.abc import Iterator
@@ -14,14 +14,14 @@ from .schema import ApiModel, Rule, clip
 
 
 def complaints(model: ApiModel, path: str = "") -> list[str]:
-    """One line for each value that breaks a rule: `spec.role: "viewer": must be …`."""
+    """Return one line for each value that violates a rule: `spec.role: "viewer": must be …`."""
     return list(_in_model(model, path))
 
 
 def misfits(error: ValidationError) -> list[str]:
-    """One line for each value that has not the type or the bounds of its field: `spec.role: Field required`.
+    """Return one line for each value of a wrong type or out of bounds: `spec.role: Field required`.
 
-    The value itself is shown where it is short enough to be recognised.
+    A short value is shown.
     """
     return [
         f"{_path(each['loc'])}: {_shown(each['input'])}{each['msg']}"
@@ -40,7 +40,7 @@ def _in_model(model: ApiModel, path: str) -> Iterator[str]:
 
 
 def _in_value(annotation: Any, value: Any, path: str) -> Iterator[str]:
-    """Check a value that is declared as `annotation`, and everything in it."""
+    """Yield a line for each violation in a value that is declared as `annotation`."""
     if isinstance(value, ApiModel):
         yield from _in_model(value, path)
     elif get_origin(annotation) is Annotated:
@@ -74,4 +74,4 @@ def _shown(value: Any) -> str:
 
 
 _SHOWN = 128
-"""Characters of a value that are shown."""
+"""Maximum number of characters of a value that are shown."""

@@ -1,1 +1,4 @@
-"""The commands of the product, one module each."""
+"""The commands of `cloudrun-identity`, one module each, and their shared options.
+
+Modules import everything slow inside the command, so that `--help` stays fast.
+"""

@@ -1,9 +1,9 @@
-"""The cluster that a command is for."""
+"""The option that selects a cluster."""
 
 import click
 
 KUBECONFIG = click.option(
     "--kubeconfig",
     type=click.Path(dir_okay=False),
-    help="File that says where the cluster is. [default: KUBECONFIG, ~/.kube/config, or the pod's own]",
+    help="Kubeconfig file. [default: KUBECONFIG, ~/.kube/config, or the pod's own access]",
 )

@@ -1,4 +1,4 @@
-"""`cloudrun-identity crds`: the CustomResourceDefinitions, or what is in them for people."""
+"""`cloudrun-identity crds`: print the CustomResourceDefinitions, or their reference page."""
 
 from pathlib import Path
 
@@ -9,17 +9,17 @@ import click
 @click.option(
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Directory to write one file a kind into. [default: all to stdout]",
+    help="Directory to write to, one file per kind. [default: all kinds to stdout]",
 )
-@click.option("--markdown", is_flag=True, help="The page docs/reference.md.")
+@click.option("--markdown", is_flag=True, help="Print the page docs/reference.md instead.")
 def crds(output: Path | None, markdown: bool) -> None:
-    """Print the CustomResourceDefinitions, or write them to files."""
+    """Print the CustomResourceDefinitions."""
     from cloudrun_identity.api import KINDS
     from cloudrun_identity.api.crd import render, write
     from cloudrun_identity.api.reference import page
 
     if markdown and output is not None:
-        raise click.UsageError("--output and --markdown exclude each other")
+        raise click.UsageError("--output and --markdown are mutually exclusive")
     if markdown:
         click.echo(page(), nl=False)
         return

@@ -1,4 +1,4 @@
-"""`cloudrun-identity export`: what a live project has, as manifests."""
+"""`cloudrun-identity export`: print manifests for the resources of a Google Cloud project."""
 
 import asyncio
 import re
@@ -11,29 +11,33 @@ from .google import google_clients, google_options, one_line_errors
 
 
 @click.command()
-@click.option("--project", metavar="ID", required=True, help="The Google Cloud project.")
+@click.option("--project", metavar="ID", required=True, help="ID of the Google Cloud project.")
 @click.option(
     "--location",
     "locations",
     metavar="L",
     multiple=True,
-    help="Where to look for services, jobs and worker pools; repeatable. [default: nowhere]",
+    help="Location to export services, jobs and worker pools of; repeatable. [default: none]",
 )
 @click.option(
-    "--secret", "secrets", metavar="NAME", multiple=True, help="A secret to export the policy of; repeatable."
+    "--secret",
+    "secrets",
+    metavar="NAME",
+    multiple=True,
+    help="Secret to export the IAM policy of; repeatable.",
 )
 @click.option(
     "--without",
     metavar="EMAIL",
     multiple=True,
-    help="A service account to leave out with what it is granted, such as the operator's; repeatable.",
+    help="Service account to leave out with its grants, such as the operator's; repeatable.",
 )
-@click.option("--namespace", metavar="NS", help="The objects' namespace. [default: as the project]")
+@click.option("--namespace", metavar="NS", help="Namespace of the objects. [default: the project ID]")
 @click.option(
     "-o",
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Directory to write files to; none of them may exist yet. [default: stdout]",
+    help="Directory to write to. Existing files are not overwritten. [default: stdout]",
 )
 @google_options
 def export(
@@ -46,9 +50,10 @@ def export(
     google_endpoint: str | None,
     google_token_file: Path | None,
 ) -> None:
-    """Print the manifests that declare what a project has, so that applying them changes nothing there.
+    """Print manifests for the resources of a project.
 
-    What is left out is named on stderr. Nothing is written to Google Cloud.
+    Applying the manifests changes nothing in Google Cloud. Resources that they leave out are named on stderr.
+    The command writes nothing to Google Cloud.
     """
     from cloudrun_identity.exporting.export import Export
     from cloudrun_identity.exporting.export import export as exported
@@ -58,20 +63,21 @@ def export(
     namespace = namespace or object_name(project)
     if not _NAMESPACE.fullmatch(namespace):
         raise click.BadParameter(
-            f"{namespace!r} is no name of a namespace: a-z, 0-9 and -, at most 63", param_hint="--namespace"
+            f"{namespace!r} is not a namespace name: use at most 63 of a-z, 0-9 and -",
+            param_hint="--namespace",
         )
 
-    async def look() -> Export:
+    async def read() -> Export:
         async with google_clients(google_endpoint, google_token_file) as clients:
             found = await survey(clients, project, locations, secrets)
             return exported(found, namespace, frozenset({*without, clients.identity} - {""}))
 
     with one_line_errors():
-        result = asyncio.run(look())
+        result = asyncio.run(read())
     for left_out in result.left_out:
         click.echo(f"left out: {left_out}", err=True)
     if not locations:
-        click.echo("left out: Cloud Run workloads: say --location to look for them", err=True)
+        click.echo("left out: Cloud Run workloads: use --location to export them", err=True)
     if output is None:
         click.echo(result.text, nl=False)
     else:
@@ -79,10 +85,10 @@ def export(
 
 
 def _write(directory: Path, files: Mapping[str, str]) -> None:
-    """Write all files, or none where one exists already."""
+    """Write all files, or none if one of them exists."""
     existing = [name for name in files if (directory / name).exists()]
     if existing:
-        raise click.ClickException(f"{directory / existing[0]} exists already; choose another directory")
+        raise click.ClickException(f"{directory / existing[0]} already exists; choose another directory")
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():

@@ -1,4 +1,4 @@
-"""Google Cloud for commands: which one is meant, clients that refuse to write, and errors in one line."""
+"""Access to Google Cloud for commands: options, read-only clients, and errors of one line."""
 
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -15,13 +15,13 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def google_options(command: Command) -> Command:
-    """The options `--google-endpoint` and `--google-token-file`."""
+    """Add the options `--google-endpoint` and `--google-token-file`."""
     return _ENDPOINT(_TOKEN_FILE(command))
 
 
 @asynccontextmanager
 async def google_clients(endpoint: str | None, token_file: Path | None) -> AsyncIterator["GoogleClients"]:
-    """Clients with which nothing can be written, until the block ends; raises CredentialsError."""
+    """Open read-only clients for the block. Raises CredentialsError."""
     from cloudrun_identity.gcp.clients import GoogleClients
     from cloudrun_identity.gcp.token_file import TokenFile
 
@@ -36,7 +36,7 @@ async def google_clients(endpoint: str | None, token_file: Path | None) -> Async
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Say in one line what keeps a command from reading Google Cloud."""
+    """Turn errors of Google Cloud into command errors of one line."""
     quiet_grpc()
     from cloudrun_identity.gcp.errors import CredentialsError, GoogleError
 
@@ -50,21 +50,21 @@ def one_line_errors() -> Iterator[None]:
 
 
 def quiet_grpc() -> None:
-    """Keep gRPC's core from telling of its connections: errors reach us. It looks at this as it is loaded."""
+    """Silence the log of gRPC's core about connections. It reads the variable when it is imported."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 
 class _Unobserved:
-    """No metrics are kept of a command that ends."""
+    """Ignores calls, because a command exports no metrics."""
 
     def observed(self, method: str, code: str, seconds: float) -> None:
-        """Note nothing."""
+        """Ignore the call."""
 
 
-def _goes_with_an_endpoint(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
+def _requires_endpoint(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
     if value and not ctx.params["google_endpoint"]:
         raise click.BadParameter(
-            "is for an emulator, with --google-endpoint; Google itself takes Application Default Credentials",
+            "requires --google-endpoint, an emulator; Google Cloud uses Application Default Credentials",
             ctx,
             param,
         )
@@ -74,12 +74,12 @@ def _goes_with_an_endpoint(ctx: click.Context, param: click.Parameter, value: Pa
 _ENDPOINT = click.option(
     "--google-endpoint",
     metavar="HOST:PORT",
-    is_eager=True,  # the other option looks at it
-    help="An emulator to use instead of Google Cloud: plaintext, no credentials.",
+    is_eager=True,  # the callback of the other option reads it
+    help="Emulator to use instead of Google Cloud: plaintext, no credentials.",
 )
 _TOKEN_FILE = click.option(
     "--google-token-file",
     type=click.Path(dir_okay=False, path_type=Path),
-    callback=_goes_with_an_endpoint,
-    help="File with the bearer token to send to --google-endpoint. [default: none is sent]",
+    callback=_requires_endpoint,
+    help="File with the bearer token for --google-endpoint. [default: no token]",
 )

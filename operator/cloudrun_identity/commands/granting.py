@@ -1,4 +1,4 @@
-"""The gcloud commands that grant the operator what it needs in a project, and no more."""
+"""The gcloud commands that grant the operator the permissions that it needs in a project."""
 
 import shlex
 from collections.abc import Iterable, Iterator
@@ -18,7 +18,7 @@ GRANTS_ON_PROJECT = TARGET_KINDS[TargetKind.PROJECT].feature
 
 
 def commands(project: ManagedProject, operator: str) -> Iterator[str]:
-    """Yield the lines of a shell script that grants the operator what it needs in the project."""
+    """Yield the lines of a shell script that grants the operator its permissions in the project."""
     project_id = project.project_id
     credentials = project.spec.credentials
     member = f"serviceAccount:{credentials.impersonate_service_account}" if credentials else operator
@@ -38,7 +38,7 @@ def commands(project: ManagedProject, operator: str) -> Iterator[str]:
 
 
 def needed(project: ManagedProject) -> tuple[str, ...]:
-    """The features that the project's guardrails leave a use for."""
+    """Return the features that the project's guardrails allow to use."""
     unused = set()
     if not project.spec.guardrails.custom_roles.permissions:
         unused.add(CUSTOM_ROLES)
@@ -53,24 +53,24 @@ def needed(project: ManagedProject) -> tuple[str, ...]:
 
 
 def _on_the_project(project: ManagedProject, member: str) -> Iterator[str]:
-    """The right to change the project's policy, for the roles that the guardrails name."""
+    """Yield the grant to change the project's policy, limited to the roles in the guardrails."""
     admitted = delegation(project)
     yield from _role(project.project_id, GRANTING_ROLE, FEATURES[GRANTS_ON_PROJECT])
     for pattern in admitted.patterns:
         yield (
-            f"# guardrails.grants admits {pattern} by a pattern, which no condition can express: name the "
-            "roles there, or have this grant without its condition"
+            f"# guardrails.grants admits the pattern {pattern}, which a condition cannot express: name the "
+            "roles there, or omit the condition of this grant"
         )
     yield "cat >condition.yaml <<'EOF'"
     yield "title: cloudrun-identity"
-    yield "description: Only the roles that the guardrails name"
+    yield "description: Only the roles in the guardrails"
     yield f'expression: "{admitted.expression}"'
     yield "EOF"
     yield from _binding(project.project_id, GRANTING_ROLE, member, "--condition-from-file=condition.yaml")
 
 
 def _chain(operator: str, accounts: Iterable[str]) -> Iterator[str]:
-    """Each account of a chain of delegates lets the one before it act as it."""
+    """Yield the grants of a delegation chain: each account may be impersonated by the one before it."""
     before = operator
     for account in accounts:
         yield (

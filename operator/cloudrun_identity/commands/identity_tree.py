@@ -1,4 +1,4 @@
-"""Who may act as whom and what runs as it, told from the statuses of objects: as a tree, and as JSON."""
+"""Identities with their workloads, users and grants, from the status of objects: as text and as JSON."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,70 +22,88 @@ from cloudrun_identity.api.predefined_roles import (
 from cloudrun_identity.iam.grants import Target
 
 HOW: Final = {
-    USER: "deploys as it",
-    TOKEN_CREATOR: "makes tokens of it",
-    OPEN_ID_TOKEN_CREATOR: "makes ID tokens of it",
-    WORKLOAD_IDENTITY_USER: "signs in as it from outside",
+    USER: "attaches it to workloads",
+    TOKEN_CREATOR: "creates tokens for it",
+    OPEN_ID_TOKEN_CREATOR: "creates ID tokens for it",
+    WORKLOAD_IDENTITY_USER: "impersonates it from outside Google Cloud",
 }
-"""How somebody acts as an account, by the role on it."""
+"""Use of an account that a role on it permits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Somebody who may act as an identity; `identity` is NAMESPACE/NAME where it is one of ours."""
+    """A principal that may use an identity."""
 
     member: str
+    """The principal, as in an IAM policy."""
     role: str
+    """The role on the account."""
     state: str
+    """The state of the grant, with its reason."""
     declared_by: str
+    """The object that declares the grant."""
     identity: str = ""
+    """NAMESPACE/NAME of the principal if it is a declared identity."""
 
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """Something that an identity may do."""
+    """A grant to an identity."""
 
     role: str
+    """The granted role."""
     target: str
+    """The resource that the role is granted on."""
     condition: str
+    """The title of the IAM condition, or empty."""
     state: str
+    """The state of the grant, with its reason."""
     declared_by: str
+    """The object that declares the grant."""
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One identity; `reason` says why it is not Ready, empty if it is."""
+    """One identity."""
 
     namespace: str
+    """The namespace of the CloudRunIdentity."""
     name: str
+    """The name of the CloudRunIdentity."""
     email: str
+    """The e-mail of the account; empty before its creation."""
     project_id: str
+    """The Google Cloud project of the account."""
     reason: str
+    """The reason why the identity is not Ready; empty if it is."""
     runs: tuple[str, ...]
+    """The workloads that run as the account."""
     actors: tuple[Actor, ...]
+    """The principals that may use the account."""
     permits: tuple[Permit, ...]
+    """The grants to the account."""
 
     @property
     def key(self) -> str:
-        """NAMESPACE/NAME."""
+        """Return NAMESPACE/NAME."""
         return f"{self.namespace}/{self.name}"
 
 
 def nodes_of(identities: Iterable[CloudRunIdentity], bindings: Iterable[IAMBinding]) -> tuple[Node, ...]:
-    """Every identity with what all these objects say of it, in the order of their names."""
+    """Return every identity with the grants in the status of all objects, sorted by name."""
     known = sorted(identities, key=lambda each: (each.metadata.namespace, each.metadata.name))
     owners = {member: _name(each) for each in known if (member := each.status.member)}
-    told = [(obj, grant) for obj in (*known, *bindings) for grant in obj.status.grants]
-    return tuple(_node(each, told, owners) for each in known)
+    status_grants = [(obj, grant) for obj in (*known, *bindings) for grant in obj.status.grants]
+    return tuple(_node(each, status_grants, owners) for each in known)
 
 
 def as_json(nodes: Iterable[Node]) -> dict[str, Any]:
-    """Everything, to be read by programs; what is empty is left out of actors and permits."""
+    """Return the identities for JSON output, without the empty fields of actors and permits."""
     return {"identities": [_json_of(node) for node in nodes]}
 
 
 def as_text(nodes: Sequence[Node]) -> str:
-    """A tree for every namespace. A chain of actors is followed to its end, a circle to where it closes."""
+    """Return a tree per namespace. A chain of impersonation is followed to its end, or until it cycles."""
     by_key = {node.key: node for node in nodes}
     lines: list[str] = []
     for namespace in dict.fromkeys(node.namespace for node in nodes):
@@ -96,29 +114,31 @@ def as_text(nodes: Sequence[Node]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Branch:
-    """A line of the tree, and what hangs on it."""
+    """A line of the tree, and the branches below it."""
 
     line: str
     below: tuple["_Branch", ...] = ()
 
 
-Told = tuple[ProjectScopedResource, GrantStatus]
+StatusGrant = tuple[ProjectScopedResource, GrantStatus]
 
 
-def _node(identity: CloudRunIdentity, told: Iterable[Told], owners: Mapping[str, str]) -> Node:
+def _node(
+    identity: CloudRunIdentity, status_grants: Iterable[StatusGrant], owners: Mapping[str, str]
+) -> Node:
     status = identity.status
     ready = status.condition(ConditionType.READY)
     is_ready = ready is not None and ready.status is ConditionStatus.TRUE
     account = str(Target.service_account("", status.email or ""))
     actors = [
         Actor(grant.member, grant.role, _state(grant), _declarer(obj), owners.get(grant.member, ""))
-        for obj, grant in told
+        for obj, grant in status_grants
         if grant.role in HOW
         and (grant.target == account or (obj is identity and not _is_held_by(grant, identity)))
     ]
     permits = [
         Permit(grant.role, grant.target, grant.condition or "", _state(grant), _declarer(obj))
-        for obj, grant in told
+        for obj, grant in status_grants
         if _is_held_by(grant, identity) and (status.member or obj is identity)
     ]
     return Node(
@@ -134,7 +154,7 @@ def _node(identity: CloudRunIdentity, told: Iterable[Told], owners: Mapping[str,
 
 
 def _is_held_by(grant: GrantStatus, identity: CloudRunIdentity) -> bool:
-    """Whether the identity is the one who holds the grant, by its account or while it has none."""
+    """Return whether the grant is to the identity: to its account, or to its name while it has none."""
     return grant.member in (identity.status.member, f"identity:{_name(identity)}")
 
 
@@ -147,8 +167,8 @@ def _runs(identity: CloudRunIdentity) -> Iterator[str]:
 def _branch(node: Node, by_key: Mapping[str, Node]) -> _Branch:
     sections = (
         ("runs", tuple(map(_Branch, node.runs))),
-        ("acted as by", _actors(node, by_key, (node.key,))),
-        ("may", tuple(_permit(permit) for permit in node.permits)),
+        ("used by", _actors(node, by_key, (node.key,))),
+        ("grants", tuple(_permit(permit) for permit in node.permits)),
     )
     below = tuple(_Branch(title, found) for title, found in sections if found)
     reason = f"  ({node.reason})" if node.reason else ""
@@ -156,14 +176,14 @@ def _branch(node: Node, by_key: Mapping[str, Node]) -> _Branch:
 
 
 def _actors(node: Node, by_key: Mapping[str, Node], path: tuple[str, ...]) -> tuple[_Branch, ...]:
-    """Those who may act as the identity, with those who may act as them; `path` is what led here."""
+    """Return the principals that may use the identity, recursively. `path` holds the identities above."""
     return tuple(_actor(actor, by_key, path) for actor in node.actors)
 
 
 def _actor(actor: Actor, by_key: Mapping[str, Node], path: tuple[str, ...]) -> _Branch:
     line = f"{actor.identity or actor.member}  {HOW[actor.role]}{_pending(actor.state)}"
     if actor.identity in path:
-        return _Branch(f"{line}  (a circle)")
+        return _Branch(f"{line}  (cycle)")
     known = by_key.get(actor.identity)
     return _Branch(line, _actors(known, by_key, (*path, known.key)) if known else ())
 

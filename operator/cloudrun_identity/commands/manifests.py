@@ -1,4 +1,4 @@
-"""The manifests that a command is given with -f."""
+"""The option `-f`, and the manifests that it names."""
 
 import sys
 from collections.abc import Callable, Iterable
@@ -14,7 +14,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def filename_option(*, required: bool) -> Callable[[Command], Command]:
-    """The option `-f`, whose values are the argument `paths`."""
+    """Return the option `-f`, which sets the argument `paths`."""
     return click.option(
         "-f",
         "--filename",
@@ -22,12 +22,12 @@ def filename_option(*, required: bool) -> Callable[[Command], Command]:
         type=click.Path(exists=True, allow_dash=True, path_type=Path),
         multiple=True,
         required=required,
-        help="A file with manifests, a directory of such files, or - for stdin; repeatable.",
+        help="File with manifests, directory of such files, or - for stdin; repeatable.",
     )
 
 
 def manifests_in(paths: Iterable[Path], namespace: str) -> "list[Object]":
-    """All objects of ours, and namespaces; ends the command, with a line for each, where some are wrong."""
+    """Return the objects of the operator's kinds, and namespaces. Invalid manifests end the command."""
     from cloudrun_identity.kube.manifest_files import read_manifests
 
     manifests = read_manifests(paths, namespace)
@@ -39,5 +39,5 @@ def manifests_in(paths: Iterable[Path], namespace: str) -> "list[Object]":
 
 
 def nothing_found(what: str, paths: Iterable[Path]) -> click.ClickException:
-    """The error that there is nothing to work on: most often a path is not the one that was meant."""
+    """Return the error for paths without such objects, which are often mistyped."""
     return click.ClickException(f"there is no {what} in {', '.join(map(str, paths))}")

@@ -1,4 +1,4 @@
-"""`cloudrun-identity permissions`: what the operator has to be granted, as commands or as a page."""
+"""`cloudrun-identity permissions`: print the permissions that the operator needs."""
 
 from pathlib import Path
 
@@ -16,14 +16,14 @@ OPERATOR = "serviceAccount:OPERATOR@PROJECT.iam.gserviceaccount.com"
     "--operator",
     metavar="MEMBER",
     default=OPERATOR,
-    help="The operator's own account, as a policy names it.",
+    help="Principal of the operator, as in an IAM policy.",
 )
-@click.option("--markdown", is_flag=True, help="The page docs/permissions.md.")
+@click.option("--markdown", is_flag=True, help="Print the page docs/permissions.md instead.")
 def permissions(paths: tuple[Path, ...], operator: str, markdown: bool) -> None:
-    """Print what the operator has to be granted in Google Cloud.
+    """Print the permissions that the operator needs.
 
-    Of each ManagedProject in the files it prints the gcloud commands that grant what the project's guardrails
-    let it do, and no more. Without files it lists what each feature needs.
+    With files, print for each ManagedProject the gcloud commands that grant the permissions for what its
+    guardrails allow, and no others. Without files, list the permissions of each feature.
     """
     from cloudrun_identity.api import ManagedProject
     from cloudrun_identity.gcp.permissions import FEATURES

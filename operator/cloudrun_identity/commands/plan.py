@@ -1,4 +1,4 @@
-"""`cloudrun-identity plan`: what applying manifests would change in Google Cloud."""
+"""`cloudrun-identity plan`: print what applying manifests would change in Google Cloud."""
 
 import asyncio
 import sys
@@ -16,21 +16,27 @@ if TYPE_CHECKING:
     from cloudrun_identity.plan.model import DryRun
 
 CHANGES = 2
-"""The exit code where something would change, as of `terraform plan -detailed-exitcode`."""
+"""The exit code for a plan with changes, as of `terraform plan -detailed-exitcode`."""
 
 
 @click.command()
 @filename_option(required=True)
 @click.option(
-    "-n", "--namespace", metavar="NS", default="default", show_default=True, help="Of objects that name none."
+    "-n",
+    "--namespace",
+    metavar="NS",
+    default="default",
+    show_default=True,
+    help="Namespace of objects without one.",
 )
 @google_options
 def plan(
     paths: tuple[Path, ...], namespace: str, google_endpoint: str | None, google_token_file: Path | None
 ) -> None:
-    """Print what applying manifests to an empty cluster would change in Google Cloud, and change nothing.
+    """Print what applying manifests would change, without a write.
 
-    Exit code 0: nothing would change, 2: something would, 1: something is wrong, or would not be done.
+    The plan assumes that the cluster has no other objects. Exit codes: 0 for no changes, 2 for changes, 1 for
+    an error or for an object that would not become Ready.
     """
     from cloudrun_identity.api import GROUP
     from cloudrun_identity.plan.dry_run import dry_run
@@ -53,7 +59,7 @@ def plan(
 
 
 def _lines(planned: "DryRun") -> Iterator[str]:
-    """The steps under the resources that they change, then what would not be done, then the count."""
+    """Yield the steps by resource, then the blockers, then the summary."""
     for resource, steps in groupby(planned.steps, key=lambda step: step.resource):
         yield resource
         for step in steps:

@@ -1,4 +1,4 @@
-"""`cloudrun-identity role`: the manifest of a CustomRole, from the file that gcloud takes."""
+"""`cloudrun-identity role`: print a CustomRole for the role file of gcloud."""
 
 import re
 from collections.abc import Mapping
@@ -14,18 +14,19 @@ import yaml
     "file",
     type=click.File(encoding="utf-8"),
     required=True,
-    help="A role as `gcloud iam roles create --file` takes it and `describe` prints it; -: stdin.",
+    help="Role file as for `gcloud iam roles create --file`, or - for stdin.",
 )
-@click.option("--project-ref", metavar="NAME", required=True, help="The ManagedProject of the role.")
-@click.option("--namespace", metavar="NS", help="The object's namespace. [default: left to kubectl]")
-@click.option("--name", metavar="NAME", help="The object's name. [default: made from the role's id]")
-@click.option("--role-id", metavar="ID", help="The role's id. [default: from `name:` in the file]")
+@click.option("--project-ref", metavar="NAME", required=True, help="ManagedProject of the role.")
+@click.option("--namespace", metavar="NS", help="Namespace of the object. [default: none]")
+@click.option("--name", metavar="NAME", help="Name of the object. [default: from the role ID]")
+@click.option("--role-id", metavar="ID", help="ID of the role. [default: from `name` in the file]")
 def role(
     file: IO[str], project_ref: str, namespace: str | None, name: str | None, role_id: str | None
 ) -> None:
-    """Print the CustomRole for a role that is written down for gcloud.
+    """Print a CustomRole for the role file of gcloud.
 
-    The file has title, description, stage and includedPermissions; what else `describe` prints is left out.
+    The command reads title, description, stage and includedPermissions. It ignores other fields, such as
+    those that `gcloud iam roles describe` prints.
     """
     from cloudrun_identity.exporting.names import object_name
 
@@ -47,10 +48,10 @@ def _read(file: IO[str]) -> Mapping[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
-        raise click.ClickException(f"{file.name}{where}: this is not YAML") from None
+        raise click.ClickException(f"{file.name}{where}: not valid YAML") from None
     if not isinstance(written, Mapping):
         raise click.ClickException(
-            f"{file.name}: a role has title, description, stage and includedPermissions"
+            f"{file.name}: not a role: expected title, description, stage and includedPermissions"
         )
     return written
 
@@ -58,11 +59,11 @@ def _read(file: IO[str]) -> Mapping[str, Any]:
 def _fields(written: Mapping[str, Any], source: str) -> dict[str, Any]:
     permissions = written.get("includedPermissions")
     if not isinstance(permissions, list) or not permissions:
-        raise click.ClickException(f"{source}: includedPermissions: list the permissions of the role")
-    strangers = [each for each in permissions if not _PERMISSION.fullmatch(str(each))]
-    if strangers:
+        raise click.ClickException(f"{source}: includedPermissions: must list the permissions of the role")
+    invalid = [each for each in permissions if not _PERMISSION.fullmatch(str(each))]
+    if invalid:
         raise click.ClickException(
-            f"{source}: includedPermissions: {strangers[0]!r} is no permission; write SERVICE.RESOURCE.VERB, "
+            f"{source}: includedPermissions: {invalid[0]!r} is not a permission; use SERVICE.RESOURCE.VERB, "
             "such as run.jobs.run"
         )
     given = {field: str(written[field]) for field in ("title", "description", "stage") if written.get(field)}
@@ -72,10 +73,10 @@ def _fields(written: Mapping[str, Any], source: str) -> dict[str, Any]:
 def _role_id_of(written: Mapping[str, Any], source: str) -> str:
     name = str(written.get("name") or "")
     if not name:
-        raise click.ClickException(f"{source}: which role? the file has no name:, so say --role-id ID")
+        raise click.ClickException(f"{source}: the file has no name; set --role-id")
     if not _FULL_NAME.fullmatch(name):
         raise click.ClickException(
-            f"{source}: name: {name!r} is no custom role of a project; write projects/PROJECT/roles/ID"
+            f"{source}: name: {name!r} is not a custom role of a project; use projects/PROJECT/roles/ID"
         )
     return name.rpartition("/")[2]
 
@@ -83,7 +84,7 @@ def _role_id_of(written: Mapping[str, Any], source: str) -> str:
 def _check_role_id(role_id: str) -> None:
     if not _ROLE_ID.fullmatch(role_id):
         raise click.BadParameter(
-            f"{role_id!r} is no id of a custom role: 3-64 letters, digits, _ and . (the last part of "
+            f"{role_id!r} is not a custom role ID: use 3 to 64 letters, digits, _ and . (the last part of "
             "projects/PROJECT/roles/ID)",
             param_hint="--role-id",
         )

@@ -1,4 +1,4 @@
-"""`cloudrun-identity run`: the operator itself."""
+"""`cloudrun-identity run`: run the operator."""
 
 import asyncio
 import gc
@@ -20,7 +20,7 @@ class Duration(click.ParamType[timedelta]):
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        """The duration that `value` says."""
+        """Parse the duration."""
         from cloudrun_identity.api import parse_duration
 
         try:
@@ -35,28 +35,28 @@ class Duration(click.ParamType[timedelta]):
 @click.option(
     "--operator-namespace",
     metavar="NS",
-    help=f"Where ledgers and the lease are kept. [default: the pod's, else {DEFAULT_NAMESPACE}]",
+    help=f"Namespace of the PolicyLedgers and the Lease. [default: the pod's, else {DEFAULT_NAMESPACE}]",
 )
 @click.option(
     "--lease-duration",
     type=Duration(),
     default="15s",
     show_default=True,
-    help="How long a standby waits for a holder that no longer renews.",
+    help="Time after which a standby takes over from a leader that no longer renews.",
 )
 @click.option(
     "--http-port",
     type=click.IntRange(0, 65535),
     default=8080,
     show_default=True,
-    help="Port of /healthz, /readyz and /metrics; 0: any free one.",
+    help="Port of /healthz, /readyz and /metrics; 0 for any free port.",
 )
 @click.option(
     "--concurrency",
     type=click.IntRange(1, 256),
     default=16,
     show_default=True,
-    help="How many objects are worked on at the same time; those that wait do not count.",
+    help="Number of objects to reconcile at the same time. Waiting objects do not count.",
 )
 def run(
     kubeconfig: str | None,
@@ -71,9 +71,9 @@ def run(
     if lease_duration < timedelta(seconds=1):
         raise click.BadParameter("must be at least 1s", param_hint="--lease-duration")
     quiet_grpc()
-    # What is loaded stays, so that the garbage collector need not look through it: not now, and not later.
+    # Imported modules are never freed. Keep the garbage collector from scanning them, now and later.
     gc.disable()
-    # Imported here, because kopf and the Google clients are slow to load and `crds` needs neither.
+    # Imported here, because kopf and the Google clients are slow to import.
     from cloudrun_identity import handlers
     from cloudrun_identity.kube.connection import pod_namespace
     from cloudrun_identity.manager import kopf_adapter, logs, process

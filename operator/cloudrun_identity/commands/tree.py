@@ -1,4 +1,4 @@
-"""`cloudrun-identity tree`: who may act as whom, and what runs as it."""
+"""`cloudrun-identity tree`: show identities with their workloads, users and grants."""
 
 import asyncio
 import json
@@ -19,20 +19,21 @@ Kind = TypeVar("Kind", bound="Resource")
 
 
 @click.command()
-@click.option("-n", "--namespace", metavar="NS", default="", help="Only this namespace. [default: all]")
+@click.option("-n", "--namespace", metavar="NS", default="", help="Namespace to show. [default: all]")
 @click.option(
     "-o",
     "--output",
     type=click.Choice(["text", "json"]),
     default="text",
     show_default=True,
-    help="A tree to look at, or everything for programs.",
+    help="Format of the output.",
 )
 @KUBECONFIG
 def tree(namespace: str, output: str, kubeconfig: str | None) -> None:
-    """Show who may act as whom, and what runs as it.
+    """Show identities with their workloads, users and grants.
 
-    It is told from the statuses of CloudRunIdentity and IAMBinding objects; Google Cloud is not asked.
+    The command reads the status of CloudRunIdentity and IAMBinding objects, and makes no calls to Google
+    Cloud.
     """
     from cloudrun_identity.kube.crds import INSTALL
     from cloudrun_identity.kube.errors import ClusterUnreachable, KubeError
@@ -45,7 +46,7 @@ def tree(namespace: str, output: str, kubeconfig: str | None) -> None:
         raise click.ClickException(str(error)) from None
     except KubeError as error:
         if error.is_not_found:
-            raise click.ClickException(f"the cluster does not have our kinds: run `{INSTALL}`") from None
+            raise click.ClickException(f"the CRDs are not installed: run `{INSTALL}`") from None
         raise click.ClickException(str(error)) from None
     if output == "json":
         click.echo(json.dumps(as_json(nodes), indent=2))
@@ -53,7 +54,7 @@ def tree(namespace: str, output: str, kubeconfig: str | None) -> None:
         click.echo(as_text(nodes))
     else:
         where = f"in namespace {namespace}" if namespace else "in the cluster"
-        click.echo(f"there is no CloudRunIdentity {where}")
+        click.echo(f"no CloudRunIdentity {where}")
 
 
 async def _read(kubeconfig: str | None, namespace: str) -> "tuple[Node, ...]":
@@ -69,11 +70,11 @@ async def _read(kubeconfig: str | None, namespace: str) -> "tuple[Node, ...]":
         bindings = await client.list(resource(IAMBinding.__name__), namespace)
     finally:
         await client.close()
-    return nodes_of(_readable(identities, CloudRunIdentity), _readable(bindings, IAMBinding))
+    return nodes_of(_valid(identities, CloudRunIdentity), _valid(bindings, IAMBinding))
 
 
-def _readable(raws: "Objects", kind: type[Kind]) -> Iterator[Kind]:
-    """The objects but for those that an older or a laxer definition of their kind let in: these are named."""
+def _valid(raws: "Objects", kind: type[Kind]) -> Iterator[Kind]:
+    """Yield the valid objects, and name the others: an older or laxer CRD may have admitted them."""
     from pydantic import ValidationError
 
     from cloudrun_identity.api.validation import misfits
@@ -84,4 +85,4 @@ def _readable(raws: "Objects", kind: type[Kind]) -> Iterator[Kind]:
         except ValidationError as error:
             metadata = raw["metadata"]
             name = f"{kind.__name__} {metadata['namespace']}/{metadata['name']}"
-            click.echo(f"left out: {name} cannot be read: {misfits(error)[0]}", err=True)
+            click.echo(f"left out: {name} is invalid: {misfits(error)[0]}", err=True)

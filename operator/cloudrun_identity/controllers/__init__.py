@@ -1,1 +1,1 @@
-"""What each kind means: its whole life on one page, driven by one generic reconcile."""
+"""The kinds of custom resources: each decides in a pure plan what its resource in Google Cloud needs."""

@@ -1,1 +1,1 @@
-"""What a live project has, written down as the manifests that declare it."""
+"""Export of a Google Cloud project as manifests: survey, selection, guardrails and manifests."""

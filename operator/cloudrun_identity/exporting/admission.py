@@ -1,4 +1,4 @@
-"""The guardrails that admit just what is declared."""
+"""Guardrails that admit exactly the exported resources."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,23 +17,28 @@ from .selection import Selection
 from .survey import Survey
 
 MAX_ENTRIES = 64
-"""What the lists of guardrails hold at most, and every list in their entries."""
+"""Maximum length of the lists in guardrails, and of the lists in their entries."""
 
 Guardrails = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An entry of `guardrails.grants`: every one of the roles, on every name, for every member."""
+    """An entry of `guardrails.grants`. It admits each of the roles on each of the targets for each member."""
 
     kind: TargetKind
+    """The kind of the targets."""
     escalates: bool
+    """True if the roles allow privilege escalation."""
     roles: frozenset[str]
+    """The admitted roles."""
     names: frozenset[str]
+    """The names of the targets."""
     members: frozenset[str]
+    """The admitted members."""
 
     def to_dict(self) -> Guardrails:
-        """As it stands in the manifest; a project's name goes without saying."""
+        """Return the entry as in a manifest, where a project needs no name."""
         names = {} if TARGET_KINDS[self.kind].named_by is NamedBy.PROJECT else {"names": sorted(self.names)}
         return {
             "roles": sorted(self.roles),
@@ -45,10 +50,10 @@ class Entry:
 
 
 class Admission:
-    """What a ManagedProject has to say so that one namespace may declare a selection, and no more.
+    """The guardrails of a ManagedProject that admit one selection in one namespace, and nothing else.
 
-    Where that takes more entries than there may be, the usual grants are admitted as a whole
-    (`defaultGrants`); what does not fit even so is not admitted.
+    If that requires too many entries, `defaultGrants` admits the common grants as a whole. Grants that still
+    do not fit are not admitted.
     """
 
     def __init__(self, survey: Survey, selection: Selection, namespace: str) -> None:
@@ -62,12 +67,12 @@ class Admission:
         entries = cover(map(self._entry, selection.grants))
         self.default_grants = len(entries) > MAX_ENTRIES
         if self.default_grants:
-            usual = self._project({"workloads": self._workloads()})
-            entries = cover(self._entry(grant) for grant in selection.grants if self._denied(grant, usual))
+            common = self._project({"workloads": self._workloads()})
+            entries = cover(self._entry(grant) for grant in selection.grants if self._denied(grant, common))
         self._entries = entries[:MAX_ENTRIES]
 
     def guardrails(self) -> Guardrails:
-        """The guardrails as they stand in the manifest."""
+        """Return the guardrails as in a manifest."""
         accounts = [account.email for account in self._selection.accounts]
         workloads = self._workloads()
         permissions = frozenset[str]().union(*(role.permissions for role in self._selection.roles))
@@ -84,7 +89,7 @@ class Admission:
         }
 
     def refusals(self) -> Mapping[Grant, str]:
-        """The grants that these guardrails do not admit, and why."""
+        """Return the grants that these guardrails do not admit, with the reasons."""
         project = self._project(self.guardrails())
         return {
             grant: denied.reason
@@ -115,7 +120,7 @@ class Admission:
         )
 
     def _workloads(self) -> list[Guardrails]:
-        """An entry for each kind and location of workloads that are attached or granted on."""
+        """Return an entry for each kind and location of workloads with an attachment or a grant."""
         names: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
         attached = (state.workload.target for state in self._selection.attached)
         for target in (*attached, *(grant.target for grant in self._selection.grants)):
@@ -130,30 +135,30 @@ class Admission:
 
 
 def cover(single: Iterable[Entry]) -> list[Entry]:
-    """Fewer entries that admit exactly what the single ones admit together, none of them too long.
+    """Merge entries into fewer ones that admit exactly the same grants, and have no list that is too long.
 
-    Joined are entries that differ in one of their lists alone, first by who holds the roles or first by what
-    they hold, whichever comes to less.
+    Entries merge if they differ in one list only. The result is the shorter one of two orders: members first
+    or roles first.
     """
     single = list(single)
-    joined = [
-        _joined(single, order) for order in (("members", "names", "roles"), ("roles", "names", "members"))
+    merged = [
+        _merged(single, order) for order in (("members", "names", "roles"), ("roles", "names", "members"))
     ]
-    fewest = min(joined, key=len)
+    fewest = min(merged, key=len)
     return sorted((part for entry in fewest for part in _split(entry)), key=_order)
 
 
-def _joined(entries: Iterable[Entry], order: Sequence[str]) -> list[Entry]:
+def _merged(entries: Iterable[Entry], order: Sequence[str]) -> list[Entry]:
     entries = list(entries)
     for field in order:
         alike: defaultdict[tuple[object, ...], set[str]] = defaultdict(set)
         for entry in entries:
-            alike[_but(entry, field)] |= getattr(entry, field)
+            alike[_without(entry, field)] |= getattr(entry, field)
         entries = [_with(key, field, frozenset(values)) for key, values in alike.items()]
     return entries
 
 
-def _but(entry: Entry, field: str) -> tuple[object, ...]:
+def _without(entry: Entry, field: str) -> tuple[object, ...]:
     return entry.kind, entry.escalates, *(getattr(entry, each) for each in _LISTS if each != field)
 
 
@@ -186,7 +191,7 @@ def _order(entry: Entry) -> tuple[int, bool, list[str], list[str], list[str]]:
 def _reach(target: Target) -> Reach:
     return reach_of(
         target.kind, own_identity=target.is_service_account
-    )  # only declared accounts are selected
+    )  # only policies of declared accounts are selected
 
 
 _LISTS = ("roles", "names", "members")

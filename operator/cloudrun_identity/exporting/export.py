@@ -1,4 +1,4 @@
-"""From a survey of a project to the files that declare it."""
+"""Build the manifest files for a survey of a project."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -29,28 +29,28 @@ from .names import distinct, object_name
 from .selection import LeftOut, Selection, select
 from .survey import Survey
 
-MEMBERS = 250
-"""How many members an IAMBinding takes."""
+MAX_MEMBERS = 250
+"""Maximum number of members of an IAMBinding."""
 
-ENTRIES = 64
-"""How many entries each list of a CloudRunIdentity takes."""
+MAX_LIST = 64
+"""Maximum length of each list of a CloudRunIdentity."""
 
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """The text of each file by its name, and what the project has beside that."""
+    """The text of each file by its name, and the resources that the files leave out."""
 
     files: Mapping[str, str]
     left_out: tuple[LeftOut, ...]
 
     @property
     def text(self) -> str:
-        """All files in one."""
+        """Return all files as one stream of documents."""
         return "---\n".join(self.files.values())
 
 
 def export(survey: Survey, namespace: str, without: frozenset[str] = frozenset()) -> Export:
-    """Declare what was found as objects of `namespace`, but for the accounts `without`, by e-mail."""
+    """Declare the survey as objects in `namespace`, without the accounts in `without`, by e-mail."""
     selection = select(survey, without)
     left_out = list(selection.left_out)
     while refused := (admission := Admission(survey, selection, namespace)).refusals():
@@ -72,11 +72,11 @@ def export(survey: Survey, namespace: str, without: frozenset[str] = frozenset()
 
 
 _Entry = tuple[str, Manifest]
-"""A word about an object, and the object."""
+"""A comment about an object, and its manifest."""
 
 
 class _Writer:
-    """Writes the objects of one selection, which all know each other's names."""
+    """Writes the objects of one selection, which refer to each other by name."""
 
     def __init__(self, survey: Survey, selection: Selection, namespace: str) -> None:
         self._survey = survey
@@ -86,24 +86,24 @@ class _Writer:
         roles = distinct({role.name: (role.role_id,) for role in selection.roles})
         accounts = {lower_email(each.email): each.email.partition("@")[0] for each in selection.accounts}
         self._declared = {**roles, **accounts}
-        self._own, self._others = _shared_out(selection)
+        self._own, self._others = _divided(selection)
 
     def project(self, admission: Admission) -> _Entry:
         survey = self._survey
         manifest = project_manifest(
             self._project, self._namespace, survey.project_id, survey.locations, admission.guardrails()
         )
-        word = (
-            f"Project {self._survey.project_id}, lent to namespace {self._namespace}, which must exist:\n"
+        comment = (
+            f"Project {self._survey.project_id} for namespace {self._namespace}, which must exist:\n"
             f"  kubectl create namespace {self._namespace}\n"
-            "The guardrails admit what was exported and nothing else."
+            "The guardrails admit the exported resources and nothing else."
         )
-        return word, manifest
+        return comment, manifest
 
     def roles(self) -> list[_Entry]:
         return [
             (
-                f"{role.name}, which stays when this object is deleted.",
+                f"{role.name}, which the operator keeps when this object is deleted.",
                 role_manifest(self._declared[role.name], self._namespace, self._project, role),
             )
             for role in self._selection.roles
@@ -113,10 +113,10 @@ class _Writer:
         return [self._identity(account) for account in self._selection.accounts]
 
     def bindings(self) -> list[_Entry]:
-        slots: defaultdict[BindingKey, list[Grant]] = defaultdict(list)
+        by_binding: defaultdict[BindingKey, list[Grant]] = defaultdict(list)
         for grant in self._others:
-            slots[grant.binding_key].append(grant)
-        names = distinct({binding_key: _words(binding_key) for binding_key in slots})
+            by_binding[grant.binding_key].append(grant)
+        names = distinct({binding_key: _words(binding_key) for binding_key in by_binding})
         return [
             (
                 f"{binding_key}.",
@@ -128,7 +128,7 @@ class _Writer:
                     self._declared,
                 ),
             )
-            for binding_key, grants in slots.items()
+            for binding_key, grants in by_binding.items()
             for number, part in _parts(grants)
         ]
 
@@ -141,7 +141,7 @@ class _Writer:
         )
         return [
             (
-                f"Runs as {state.service_account} already.",
+                f"The workload already runs as {state.service_account}.",
                 attachment_manifest(name, self._namespace, self._project, state, self._declared),
             )
             for state in self._selection.attached
@@ -165,17 +165,17 @@ class _Writer:
             {field: [grant.member for grant in grants] for field, grants in lists.items()},
             self._declared,
         )
-        runs = f" It runs {', '.join(running)}." if running else ""
-        return f"{account.email}, which stays when this object is deleted.{runs}", manifest
+        runs = f" Workloads: {', '.join(running)}." if running else ""
+        return f"{account.email}, which the operator keeps when this object is deleted.{runs}", manifest
 
 
-def _shared_out(selection: Selection) -> tuple[Mapping[tuple[str, str], list[Grant]], list[Grant]]:
-    """The grants that identities declare, by account and field, and those that bindings do."""
+def _divided(selection: Selection) -> tuple[Mapping[tuple[str, str], list[Grant]], list[Grant]]:
+    """Divide the grants into those that identities declare, by account and field, and those of bindings."""
     own: defaultdict[tuple[str, str], list[Grant]] = defaultdict(list)
     others: list[Grant] = []
     for grant in selection.grants:
         place = _place(grant, selection)
-        if place and len(own[place]) < ENTRIES:
+        if place and len(own[place]) < MAX_LIST:
             own[place].append(grant)
         else:
             others.append(grant)
@@ -183,7 +183,7 @@ def _shared_out(selection: Selection) -> tuple[Mapping[tuple[str, str], list[Gra
 
 
 def _place(grant: Grant, selection: Selection) -> tuple[str, str] | None:
-    """The account, and the field of its identity, that a grant belongs into; None if into no identity."""
+    """Return the account and the field of its identity that declare a grant; None if a binding does."""
     if grant.target.is_project and selection.account_of(email(grant.member)):
         return lower_email(email(grant.member)), "roles"
     if grant.target.is_service_account and not grant.condition:
@@ -193,7 +193,7 @@ def _place(grant: Grant, selection: Selection) -> tuple[str, str] | None:
 
 
 def _words(binding_key: BindingKey) -> tuple[str, ...]:
-    """What a binding is called by."""
+    """Return the parts of a binding's name."""
     target, title = binding_key.target, binding_key.condition.title if binding_key.condition else ""
     kind = "account" if target.is_service_account else target.kind.value
     name = target.name.partition("@")[0]
@@ -201,14 +201,14 @@ def _words(binding_key: BindingKey) -> tuple[str, ...]:
 
 
 def _parts(grants: list[Grant]) -> Iterator[tuple[str, list[Grant]]]:
-    """As many as a binding takes, each time, with a number from the second time on."""
-    for start in range(0, len(grants), MEMBERS):
-        yield str(start // MEMBERS + 1) if start else "", grants[start : start + MEMBERS]
+    """Split the grants of one binding by its maximum size. Number each part but the first."""
+    for start in range(0, len(grants), MAX_MEMBERS):
+        yield str(start // MAX_MEMBERS + 1) if start else "", grants[start : start + MAX_MEMBERS]
 
 
 def _document(entry: _Entry) -> str:
-    word, manifest = entry
-    comment = "".join(f"# {line}\n" for line in word.splitlines())
+    text, manifest = entry
+    comment = "".join(f"# {line}\n" for line in text.splitlines())
     return comment + yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True, width=100)
 
 
@@ -218,4 +218,4 @@ _ROLE_OF = {
     "openIDTokenCreators": OPEN_ID_TOKEN_CREATOR,
     "workloadIdentityUsers": WORKLOAD_IDENTITY_USER,
 }
-"""The lists of a CloudRunIdentity that say who may act as it."""
+"""Lists of a CloudRunIdentity that grant a role on its account."""

@@ -1,4 +1,4 @@
-"""The objects, as plain manifests: one function a kind."""
+"""Manifests of the exported objects: one function per kind."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -14,13 +14,13 @@ from cloudrun_identity.iam.principals import email, lower_email
 Manifest = dict[str, Any]
 
 Declared = Mapping[str, str]
-"""The names of the objects that declare something: identities by lower-case e-mail, roles by full name."""
+"""Names of declared objects: of identities by lower-case e-mail, of custom roles by full name."""
 
 
 def project_manifest(
     name: str, namespace: str, project_id: str, locations: Iterable[str], guardrails: Mapping[str, object]
 ) -> Manifest:
-    """A ManagedProject that is lent to one namespace."""
+    """Return a ManagedProject for one namespace."""
     where = list(locations)
     return {
         "apiVersion": API_VERSION,
@@ -44,9 +44,9 @@ def identity_manifest(
     members: Mapping[str, Iterable[str]],
     declared: Declared,
 ) -> Manifest:
-    """A CloudRunIdentity that takes the account over as it is.
+    """Return a CloudRunIdentity that adopts the account unchanged.
 
-    `roles` are granted to it on its project; `members` are those of the lists of who may act as it.
+    `roles` are its grants on its project. `members` are the members that may use it, by field.
     """
     text = {"displayName": account.display_name, "description": account.description}
     lists = {
@@ -75,7 +75,7 @@ def identity_manifest(
 def binding_manifest(
     name: str, namespace: str, project: str, grants: Iterable[Grant], declared: Declared
 ) -> Manifest:
-    """An IAMBinding of grants that differ in their members alone."""
+    """Return an IAMBinding for grants that differ only in their members."""
     grants = list(grants)
     first = grants[0]
     return _manifest(
@@ -96,7 +96,7 @@ def binding_manifest(
 def attachment_manifest(
     name: str, namespace: str, project: str, state: WorkloadState, declared: Declared
 ) -> Manifest:
-    """An IdentityAttachment to the identity that the workload runs as already."""
+    """Return an IdentityAttachment for the identity that the workload already runs as."""
     workload = state.workload
     return _manifest(
         "IdentityAttachment",
@@ -115,7 +115,7 @@ def attachment_manifest(
 
 
 def role_manifest(name: str, namespace: str, project: str, role: CustomRoleState) -> Manifest:
-    """A CustomRole that takes the role over as it is, and would leave it behind."""
+    """Return a CustomRole that adopts the role unchanged, and keeps it when the object is deleted."""
     text = {"title": role.title, "description": role.description}
     return _manifest(
         "CustomRole",

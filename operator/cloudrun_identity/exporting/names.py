@@ -1,4 +1,4 @@
-"""Names for objects, made of what they declare: the same at every export."""
+"""Object names that depend only on the declared resource, so that every export chooses the same."""
 
 import hashlib
 import re
@@ -9,13 +9,13 @@ from typing import TypeVar
 Thing = TypeVar("Thing", bound=Hashable)
 
 MAX_LENGTH = 63
-"""Kubernetes takes 253 characters of an object's name; labels and DNS, which often repeat it, take 63."""
+"""Maximum length of a label value and of a DNS label. Kubernetes allows names of 253 characters."""
 
 
 def object_name(*parts: str) -> str:
-    """Join `parts` as Kubernetes takes a name: `prefectRunner` becomes `prefect-runner`.
+    """Join `parts` into a valid object name: `prefectRunner` becomes `prefect-runner`.
 
-    What is too long is cut, and ends in a hash of the whole.
+    A name that is too long is shortened, and ends in a hash of the parts.
     """
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", "-".join(filter(None, parts)))
     name = re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
@@ -25,11 +25,11 @@ def object_name(*parts: str) -> str:
 
 
 def distinct(wanted: Mapping[Thing, tuple[str, ...]]) -> dict[Thing, str]:
-    """A name for each thing, of its parts; names that would be the same end in hashes of the things."""
+    """Return a distinct name for each thing, from its parts. Equal names get a hash as suffix."""
     names = {thing: object_name(*parts) for thing, parts in wanted.items()}
-    often = Counter(names.values())
+    counts = Counter(names.values())
     return {
-        thing: name if often[name] == 1 else f"{name[: MAX_LENGTH - _HASH - 1]}-{_hashed(repr(thing))}"
+        thing: name if counts[name] == 1 else f"{name[: MAX_LENGTH - _HASH - 1]}-{_hashed(repr(thing))}"
         for thing, name in names.items()
     }
 

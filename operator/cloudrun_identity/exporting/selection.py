@@ -1,4 +1,4 @@
-"""What of a project is declared, and what is left out and why."""
+"""Selection of the resources that an export declares, and of those that it leaves out."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -24,15 +24,15 @@ from .manifests import binding_manifest, role_manifest
 from .survey import Survey
 
 MAX_ACCOUNTS = 64
-"""What `guardrails.adoptableAccounts` lists at most."""
+"""Maximum length of `guardrails.adoptableAccounts`."""
 
 MAX_PERMISSIONS = 256
-"""What `guardrails.customRoles.permissions` lists at most."""
+"""Maximum length of `guardrails.customRoles.permissions`."""
 
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """Something that the project has and the manifests do not declare."""
+    """A resource that the manifests do not declare, and the reason."""
 
     what: str
     why: str
@@ -43,45 +43,50 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What is declared. Grants may yet be refused by the guardrails."""
+    """The resources that the manifests declare."""
 
     accounts: tuple[ServiceAccount, ...] = ()
+    """Accounts to declare as CloudRunIdentities."""
     roles: tuple[CustomRoleState, ...] = ()
+    """Custom roles to declare."""
     attached: tuple[WorkloadState, ...] = ()
+    """Workloads to declare an IdentityAttachment for."""
     grants: tuple[Grant, ...] = ()
+    """Grants to declare. The guardrails may still refuse some."""
     left_out: tuple[LeftOut, ...] = ()
+    """Resources that are not declared."""
 
     def account_of(self, member_or_email: str) -> ServiceAccount | None:
-        """The declared account that a member of a policy, or an e-mail, means."""
+        """Return the declared account of a policy member or an e-mail."""
         wanted = lower_email(email(member_or_email) or member_or_email)
         return next((each for each in self.accounts if lower_email(each.email) == wanted), None)
 
 
 def select(survey: Survey, without: frozenset[str] = frozenset()) -> Selection:
-    """Choose what can be declared; `without` are accounts, by e-mail, that are not to be."""
-    chosen = _Choice(frozenset(map(lower_email, without)))
-    accounts = chosen.accounts(survey)
-    roles = chosen.roles(survey)
-    attached = chosen.attached(survey, accounts)
-    grants = chosen.grants(survey, {lower_email(account.email) for account in accounts})
-    return Selection(accounts, roles, attached, grants, tuple(chosen.left_out))
+    """Select the resources to declare, without the accounts in `without`, by e-mail."""
+    selector = _Selector(frozenset(map(lower_email, without)))
+    accounts = selector.accounts(survey)
+    roles = selector.roles(survey)
+    attached = selector.attached(survey, accounts)
+    grants = selector.grants(survey, {lower_email(account.email) for account in accounts})
+    return Selection(accounts, roles, attached, grants, tuple(selector.left_out))
 
 
 @dataclass(slots=True)
-class _Choice:
-    """Sorts what there is into what is declared, which it returns, and what is `left_out`."""
+class _Selector:
+    """Returns the resources to declare, and collects the others in `left_out`."""
 
     without: frozenset[str]
     left_out: list[LeftOut] = field(default_factory=list)
 
     def accounts(self, survey: Survey) -> tuple[ServiceAccount, ...]:
-        """Those of the project's own making; where there are too many, first those that run something."""
+        """Return user-managed accounts. If there are too many, accounts of workloads come first."""
         running = {lower_email(state.service_account) for state in survey.workloads}
         fit: list[ServiceAccount] = []
         for account in sorted(survey.accounts, key=lambda each: (lower_email(each.email) not in running,)):
             why = self._account(account)
             if not why and len(fit) == MAX_ACCOUNTS:
-                why = f"a ManagedProject lists {MAX_ACCOUNTS} adoptable accounts at most"
+                why = f"a ManagedProject lists at most {MAX_ACCOUNTS} adoptable accounts"
             if why:
                 self.left_out.append(LeftOut(f"ServiceAccount {account.email}", why))
             else:
@@ -89,13 +94,13 @@ class _Choice:
         return tuple(sorted(fit, key=lambda account: account.email))
 
     def roles(self, survey: Survey) -> tuple[CustomRoleState, ...]:
-        """The custom roles that are not deleted, as far as their permissions can be admitted."""
+        """Return the custom roles that are not deleted, up to the limit of admitted permissions."""
         fit: list[CustomRoleState] = []
         permissions: frozenset[str] = frozenset()
         for role in survey.roles:
             why = _role(role)
             if not why and len(permissions | role.permissions) > MAX_PERMISSIONS:
-                why = f"a ManagedProject admits {MAX_PERMISSIONS} permissions in custom roles at most"
+                why = f"a ManagedProject admits at most {MAX_PERMISSIONS} permissions in custom roles"
             if why:
                 self.left_out.append(LeftOut(f"CustomRole {role.name}", why))
             else:
@@ -104,7 +109,7 @@ class _Choice:
         return tuple(fit)
 
     def attached(self, survey: Survey, accounts: Iterable[ServiceAccount]) -> tuple[WorkloadState, ...]:
-        """The workloads that run as a declared account."""
+        """Return the workloads that run as a declared account."""
         declared = {lower_email(account.email) for account in accounts}
         fit: list[WorkloadState] = []
         for state in survey.workloads:
@@ -115,7 +120,7 @@ class _Choice:
         return tuple(fit)
 
     def grants(self, survey: Survey, declared: set[str]) -> tuple[Grant, ...]:
-        """The grants that a manifest can declare."""
+        """Return the grants that a manifest can declare."""
         fit: list[Grant] = []
         for grant in survey.grants:
             if why := self._grant(grant, survey, declared):
@@ -126,9 +131,9 @@ class _Choice:
 
     def _account(self, account: ServiceAccount) -> str:
         if is_default_account(account.email):
-            return "a default account; give the workloads that run as it one of their own"
+            return "a default account; run its workloads as dedicated accounts"
         if lower_email(account.email) in self.without:
-            return "not to be exported"
+            return "excluded from the export"
         account_id = account.email.partition("@")[0]
         if account.email != expected_email(account.project_id, account_id):
             return f"its e-mail is not {expected_email(account.project_id, account_id)}"
@@ -137,31 +142,31 @@ class _Choice:
     def _grant(self, grant: Grant, survey: Survey, declared: set[str]) -> str:
         holder, target = lower_email(email(grant.member)), grant.target
         if target.is_service_account and lower_email(target.name) not in declared:
-            return "its account is left out"
+            return "the account is left out"
         if why := _member(grant.member):
             return why
         if holder in self.without:
-            return f"{holder} is not to be exported"
+            return f"{holder} is excluded from the export"
         if grant.role == _OWNER:
-            return "whoever deletes the object could lock the project's owners out; leave it to them"
+            return "deleting the object could lock out the project's owners; manage this role elsewhere"
         if grant.role not in survey.permissions:
-            return "there is no such role any more"
+            return "the role no longer exists"
         return _invalid(IAMBinding, binding_manifest("x", "x", "x", [grant], declared={}))
 
 
 def _member(member: str) -> str:
-    """Why a member is nobody that a manifest should name; empty if it may."""
+    """Return why a manifest should not name a member; empty if it may."""
     match parse(member).kind:
         case PrincipalKind.DELETED:
             return "a deleted principal"
         case PrincipalKind.PROJECT_OWNER | PrincipalKind.PROJECT_EDITOR | PrincipalKind.PROJECT_VIEWER:
-            return "Google's shorthand for whoever has a basic role"
+            return "a convenience value for the principals with a basic role"
         case PrincipalKind.OPAQUE:
             return "not a documented form of a principal"
         case PrincipalKind.SERVICE_ACCOUNT if is_default_account(email(member)):
             return "a default account"
         case PrincipalKind.SERVICE_ACCOUNT if is_google_managed(email(member)):
-            return "an agent of Google's own"
+            return "a Google-managed service agent"
         case _:
             return ""
 
@@ -177,12 +182,12 @@ def _workload(state: WorkloadState, declared: set[str]) -> str:
         return f"deployed by {state.managed_by}; set its account there"
     account = lower_email(state.service_account)
     if not account or is_default_account(account):
-        return "runs as the default account; give it one of its own"
+        return "runs as the default account; run it as a dedicated account"
     return "" if account in declared else f"runs as {account}, which is not exported"
 
 
 def _invalid(kind: type[CustomRole] | type[IAMBinding], manifest: dict[str, object]) -> str:
-    """Why the API would not take the manifest; empty if it would."""
+    """Return why the API server would reject the manifest; empty if it would accept it."""
     try:
         found = complaints(kind.model_validate(manifest))
     except ValidationError as error:

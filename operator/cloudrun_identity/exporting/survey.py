@@ -1,4 +1,4 @@
-"""Reading a project: its accounts, custom roles and workloads, and the policies of all of them."""
+"""Survey of a project: its accounts, custom roles and workloads, and the IAM policies on them."""
 
 import asyncio
 import time
@@ -19,34 +19,37 @@ from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.principals import is_default_account
 from cloudrun_identity.policy.merge import grants_in
 
-AT_ONCE = 16
+CONCURRENT_READS = 16
 """Policies read at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What one look at a project found, in a steady order; `locations` are where it looked for workloads.
-
-    `permissions` has every role that is granted: None for one that may not be read, and no entry for one that
-    does not exist.
-    """
+    """The resources of a project, sorted."""
 
     project_id: str
+    """The project."""
     locations: tuple[str, ...] = ()
+    """The locations whose workloads were read."""
     accounts: tuple[ServiceAccount, ...] = ()
+    """All service accounts."""
     roles: tuple[CustomRoleState, ...] = ()
+    """All custom roles, deleted ones included."""
     workloads: tuple[WorkloadState, ...] = ()
+    """All workloads in the locations."""
     grants: tuple[Grant, ...] = ()
+    """The grants in all policies that were read."""
     permissions: Mapping[str, frozenset[str] | None] = field(default_factory=dict)
+    """Permissions by granted role: None if they cannot be read, no entry if the role does not exist."""
 
 
 async def survey(
     clients: ProjectClients, project_id: str, locations: Iterable[str], secrets: Iterable[str]
 ) -> Survey:
-    """Look at the project, at Cloud Run in these locations, and at the policies of these secrets.
+    """Read the project, Cloud Run in these locations, and the IAM policies of these secrets.
 
     Raises:
-        GoogleError: something could not be read.
+        GoogleError: a read failed.
 
     """
     await Projects(clients).get(project_id)
@@ -82,8 +85,8 @@ async def survey(
 
 
 async def _present(policies: Policies, targets: Iterable[Target]) -> tuple[Grant, ...]:
-    """Every grant on the targets, target by target."""
-    free = asyncio.Semaphore(AT_ONCE)
+    """Return every grant on the targets, by target."""
+    free = asyncio.Semaphore(CONCURRENT_READS)
 
     async def on(target: Target) -> list[Grant]:
         async with free:

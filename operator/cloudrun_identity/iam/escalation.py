@@ -43,7 +43,7 @@ class Escalation:
     patterns: tuple[str, ...]
     """Patterns of permissions, in which `*` matches any run of characters."""
     reason: str
-    """Why the permissions escalate, to follow "its holder"."""
+    """Reason why the permissions escalate, to follow "its holder"."""
     reaches: frozenset[Reach] = frozenset(Reach)
     """Scopes in which the permissions escalate."""
 

@@ -42,12 +42,12 @@ class Target:
 
     @property
     def is_project(self) -> bool:
-        """Whether the target is a project."""
+        """True if the target is a project."""
         return self.descriptor.named_by is NamedBy.PROJECT
 
     @property
     def is_service_account(self) -> bool:
-        """Whether the target is a service account."""
+        """True if the target is a service account."""
         return self.descriptor.named_by is NamedBy.IDENTITY
 
     @property

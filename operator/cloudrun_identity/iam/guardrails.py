@@ -9,13 +9,7 @@ revoke nothing. Where a request concerns two projects, each decides for itself.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from cloudrun_identity.api import (
-    TARGET_KINDS,
-    GrantAdmission,
-    ManagedProject,
-    TargetKind,
-    WorkloadKind,
-)
+from cloudrun_identity.api import TARGET_KINDS, GrantAdmission, ManagedProject, TargetKind, WorkloadKind
 from cloudrun_identity.api.predefined_roles import BASIC_ROLES
 
 from .admission import (
@@ -62,7 +56,7 @@ class GrantRequest:
     owner: DeclaredIdentity | None = None
     """CloudRunIdentity whose account is the target, while `GuardrailFacts.identities` lacks its e-mail."""
     exclusive: bool = False
-    """Whether the object declares that no other member holds the role on the target."""
+    """True if the object declares that no other member holds the role on the target."""
 
 
 def decide(request: GrantRequest, project: ManagedProject, guardrail_facts: GuardrailFacts) -> Decision:
@@ -104,7 +98,7 @@ class _Case:
     owner: DeclaredIdentity | None
     """CloudRunIdentity whose account is the target."""
     reach: Reach
-    """How far the grant reaches."""
+    """Scope of the grant."""
     escalating: frozenset[str] | None
     """Permissions of the role that escalate where it is granted; None if the role cannot be read."""
 
@@ -144,10 +138,8 @@ def _owner(request: GrantRequest, guardrail_facts: GuardrailFacts) -> DeclaredId
 
 def _barred(case: _Case, guardrail_facts: GuardrailFacts) -> Denied | None:
     """Return why no entry of `guardrails.grants` can admit the grant; None if one can."""
-    for decision in (_may_grant_there(case, guardrail_facts), _may_be_granted(case)):
-        if isinstance(decision, Denied):
-            return decision
-    return None
+    decisions = (_may_grant_there(case, guardrail_facts), _may_be_granted(case))
+    return next((decision for decision in decisions if isinstance(decision, Denied)), None)
 
 
 def _may_grant_there(case: _Case, guardrail_facts: GuardrailFacts) -> Decision:

@@ -18,4 +18,4 @@ class ListedKey:
     expires: datetime | None = None
     """Time at which Google ends the key; None if it does not expire."""
     disabled: bool = False
-    """Whether the key is disabled."""
+    """True if the key is disabled."""

@@ -75,7 +75,7 @@ class _Row:
     permissions: tuple[str, ...] = ()
     """Patterns of permissions of the roles that the row is about."""
     only_inherited: bool = False
-    """Whether the row is only about grants that apply to every resource in the target."""
+    """True if the row is only about grants that apply to every resource in the target."""
 
     def applies(self, grant: DeclaredGrant) -> bool:
         """Return whether the row is about the grant."""

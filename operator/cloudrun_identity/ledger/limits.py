@@ -2,7 +2,7 @@
 
 import json
 
-from cloudrun_identity.api.policy_ledger import MAX_MEMBERS, MAX_ROLES
+from cloudrun_identity.api import MAX_MEMBERS, MAX_ROLES
 from cloudrun_identity.kube.resources import Object
 
 from .model import Ledger

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from cloudrun_identity.kube.objects import resource
 from cloudrun_identity.kube.resources import NAMESPACES, ObjectClient
 from cloudrun_identity.ledger.store import Ledgers
+from cloudrun_identity.policy.ports import PolicyPort
 from cloudrun_identity.policy.syncers import PolicySyncers
-from cloudrun_identity.policy.writer import PolicyPort
 from cloudrun_identity.reconcile.reconciler import AnyKindReconciler, Reconciler
 
 from .cache import Cache
@@ -32,7 +32,7 @@ class Engine:
     kinds: Mapping[str, AnyKindReconciler]
     """The reconciler of each kind."""
     policies: PolicyPort
-    """Where the syncers read and write policies."""
+    """Port through which the syncers read and write policies."""
     reconciler: Reconciler
     """The driver for every kind."""
 

@@ -17,10 +17,9 @@ from cloudrun_identity.kube.event_recorder import EventRecorder
 from cloudrun_identity.kube.resources import ObjectClient
 from cloudrun_identity.kube.secrets import KeySecrets
 from cloudrun_identity.ledger.store import Ledgers
-from cloudrun_identity.policy.ports import SyncerPorts, SyncerSettings, SyncObserver
-from cloudrun_identity.policy.removal_limit import RemovalRateLimiter
+from cloudrun_identity.policy.exclusive import RemovalRateLimiter
+from cloudrun_identity.policy.ports import PolicyPort, SyncerPorts, SyncerSettings, SyncObserver
 from cloudrun_identity.policy.syncers import PolicySyncers
-from cloudrun_identity.policy.writer import PolicyPort
 from cloudrun_identity.reconcile.cluster_state import ObjectKey
 from cloudrun_identity.reconcile.deadline import Deadline
 from cloudrun_identity.reconcile.dependencies import Dependencies, KubePort

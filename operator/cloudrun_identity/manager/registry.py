@@ -8,13 +8,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from cloudrun_identity.api import (
+    CloudRunIdentity,
     CustomRole,
     IAMBinding,
     IdentityAttachment,
     IdentityKey,
     ManagedProject,
 )
-from cloudrun_identity.controllers.cloud_run_identity.propagation import PropagationTracker
+from cloudrun_identity.controllers.cloud_run_identity.account_records import AccountRecords
+from cloudrun_identity.controllers.cloud_run_identity.audit import IdentityAuditor
+from cloudrun_identity.controllers.cloud_run_identity.controller import CloudRunIdentityController
+from cloudrun_identity.controllers.cloud_run_identity.execution import AccountExecutor
+from cloudrun_identity.controllers.cloud_run_identity.observation import AccountDependencies, AccountObserver
+from cloudrun_identity.controllers.cloud_run_identity.propagation import PropagationTracker, RecentWrites
 from cloudrun_identity.controllers.custom_role.controller import CustomRoleController
 from cloudrun_identity.controllers.iam_binding import IAMBindingController
 from cloudrun_identity.controllers.identity_attachment.attachment_records import AttachmentRecords
@@ -124,6 +130,26 @@ def managed_project(parts: KindParts) -> AnyKindReconciler:
     return KindReconciler(kind, parts.deps, parts.executor, parts.finisher, resource=kind)
 
 
+def cloud_run_identity(parts: KindParts) -> AnyKindReconciler:
+    """Build the reconciler of CloudRunIdentities."""
+    cloud = parts.cloud
+    deps = AccountDependencies(
+        cloud.service_accounts,
+        cloud.inventory,
+        AccountRecords(parts.ledgers, now),
+        parts.propagation,
+        RecentWrites(time.monotonic),
+        parts.checkpoint,
+    )
+    kind = CloudRunIdentityController(
+        AccountObserver(deps),
+        AccountExecutor(deps),
+        IdentityAuditor(cloud.inventory, cloud.permission_checks, cloud.keys),
+        cloud.roles,
+    )
+    return KindReconciler(kind, parts.deps, parts.executor, parts.finisher, resource=kind, grants=kind)
+
+
 def iam_binding(parts: KindParts) -> AnyKindReconciler:
     """Build the reconciler of IAMBindings."""
     kind = IAMBindingController(parts.cloud.inventory)
@@ -168,6 +194,7 @@ def identity_key(parts: KindParts) -> AnyKindReconciler:
 
 KINDS: Mapping[str, Callable[[KindParts], AnyKindReconciler]] = {
     ManagedProject.__name__: managed_project,
+    CloudRunIdentity.__name__: cloud_run_identity,
     IAMBinding.__name__: iam_binding,
     CustomRole.__name__: custom_role,
     IdentityAttachment.__name__: identity_attachment,

@@ -7,7 +7,7 @@ from google.iam.v1.policy_pb2 import Policy
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.policy.merge import grants_in
-from cloudrun_identity.policy.writer import PolicyPort
+from cloudrun_identity.policy.ports import PolicyPort
 
 from .model import Sign
 

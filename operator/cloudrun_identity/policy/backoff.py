@@ -1,6 +1,7 @@
-"""Grants that are held back on one policy: refused by Google, or taken away from us again and again.
+"""Backoff of grants on one policy: grants that Google Cloud refused, or that another writer keeps removing.
 
-Each has a backoff of its own, so that it neither holds up the others nor makes a fight of it.
+Each grant has a backoff of its own. So a refused grant does not delay the others, and the operator does not
+fight with another writer.
 """
 
 import asyncio
@@ -14,94 +15,101 @@ from cloudrun_identity.iam.grants import Grant
 
 @dataclass(frozen=True, slots=True)
 class BackoffLimits:
-    """How long grants are held back, in seconds.
+    """Delays of grants, in seconds."""
 
-    A refusal: `first`, doubled each time up to `most`; `fresh` for members that Google may not know yet. A
-    grant that was taken away `losses` times within `window` is given back only after `contested`, doubled
-    likewise.
-    """
-
-    first: float = 15.0
-    most: float = 900.0
-    fresh: float = 3.0
+    first_delay: float = 15.0
+    """The delay after the first refusal. Each further refusal doubles it."""
+    max_delay: float = 900.0
+    """The longest delay."""
+    propagation_delay: float = 3.0
+    """The delay after the refusal of a member that Google Cloud may not know everywhere yet."""
     losses: int = 5
-    window: float = 3600.0
-    contested: float = 60.0
+    """The losses within `loss_window` after which a grant is delayed."""
+    loss_window: float = 3600.0
+    """The time in which losses are counted."""
+    loss_delay: float = 60.0
+    """The delay of a grant that is lost too often. Each further loss doubles it."""
 
 
 @dataclass(frozen=True, slots=True)
 class GrantBackoff:
-    """Why a grant is held back and until when (loop time); without an error somebody keeps taking it away."""
+    """The delay of one grant."""
 
     due: float
+    """The event loop time of the next attempt."""
     failures: int
+    """The refusals or losses so far."""
     error: GoogleError | None = None
+    """The refusal; None if another writer keeps removing the grant."""
     propagating: bool = False
+    """True if Google Cloud may not know the member everywhere yet."""
 
     @property
     def wait(self) -> float:
-        """Seconds that are left."""
+        """The seconds until the next attempt."""
         return max(0.0, self.due - _now())
 
 
 class GrantBackoffs:
-    """The setbacks on one policy. A restart forgets them, which costs one more try each."""
+    """Delayed grants of one policy. A restart drops them, which costs one more attempt each."""
 
-    def __init__(self, backoff_limits: BackoffLimits) -> None:
-        self._backoffs = backoff_limits
-        self._held: dict[Grant, GrantBackoff] = {}
-        self._losses: defaultdict[Grant, deque[float]] = defaultdict(
-            lambda: deque(maxlen=backoff_limits.losses + 8)
-        )
+    def __init__(self, limits: BackoffLimits) -> None:
+        self._limits = limits
+        self._delayed: dict[Grant, GrantBackoff] = {}
+        self._losses: defaultdict[Grant, deque[float]] = defaultdict(lambda: deque(maxlen=limits.losses + 8))
 
     @property
-    def held(self) -> Mapping[Grant, GrantBackoff]:
-        """Every grant that is held back now."""
-        return self._held
+    def delayed(self) -> Mapping[Grant, GrantBackoff]:
+        """Every grant with a backoff, due or not."""
+        return self._delayed
 
     @property
     def withheld(self) -> frozenset[Grant]:
-        """Those that may not be tried again yet."""
-        return frozenset(grant for grant, backoff in self._held.items() if backoff.due > _now())
+        """The grants that are not due yet."""
+        return frozenset(grant for grant, backoff in self._delayed.items() if backoff.due > _now())
 
     @property
     def refused(self) -> frozenset[Grant]:
-        """Those that Google refuses for good, as far as one can tell."""
+        """The grants that Google Cloud refused for another reason than propagation."""
         return frozenset(
-            grant for grant, backoff in self._held.items() if backoff.error and not backoff.propagating
+            grant for grant, backoff in self._delayed.items() if backoff.error and not backoff.propagating
         )
 
     def refuse(self, grant: Grant, error: GoogleError, *, propagating: bool) -> None:
-        """Google refused it, for the time being if the member is `propagating`."""
-        before = self._held.get(grant)
+        """Delay a grant that Google Cloud refused."""
+        before = self._delayed.get(grant)
         failures = before.failures + 1 if before else 1
-        delay = self._backoffs.fresh if propagating else self._doubled(self._backoffs.first, failures)
-        self._held[grant] = GrantBackoff(_now() + delay, failures, error, propagating)
+        delay = (
+            self._limits.propagation_delay
+            if propagating
+            else self._doubled(self._limits.first_delay, failures)
+        )
+        self._delayed[grant] = GrantBackoff(_now() + delay, failures, error, propagating)
 
     def lose(self, grant: Grant) -> None:
-        """Somebody took it away; hold it back if that has become a habit."""
+        """Count the loss of a grant that another writer removed, and delay a grant that is lost too often."""
         losses = self._losses[grant]
         losses.append(_now())
-        while losses and losses[0] < _now() - self._backoffs.window:
+        while losses and losses[0] < _now() - self._limits.loss_window:
             losses.popleft()
-        excess = len(losses) - self._backoffs.losses
+        excess = len(losses) - self._limits.losses
         if excess >= 0:
-            delay = self._doubled(self._backoffs.contested, excess + 1)
-            self._held[grant] = GrantBackoff(_now() + delay, excess + 1)
+            delay = self._doubled(self._limits.loss_delay, excess + 1)
+            self._delayed[grant] = GrantBackoff(_now() + delay, excess + 1)
 
     def succeed(self, grants: Collection[Grant]) -> None:
-        """They stand; their losses are remembered for as long as the window is."""
+        """End the backoff of grants that are present. Their losses still count within the window."""
         for grant in grants:
-            self._held.pop(grant, None)
+            self._delayed.pop(grant, None)
 
-    def keep_only(self, claimed: Collection[Grant]) -> None:
-        """Forget what nobody claims any more."""
-        self._held = {grant: backoff for grant, backoff in self._held.items() if grant in claimed}
-        for grant in [grant for grant in self._losses if grant not in claimed]:
+    def keep_only(self, desired: Collection[Grant]) -> None:
+        """Drop all grants that no object desires any more."""
+        self._delayed = {grant: backoff for grant, backoff in self._delayed.items() if grant in desired}
+        for grant in [grant for grant in self._losses if grant not in desired]:
             del self._losses[grant]
 
     def _doubled(self, first: float, times: int) -> float:
-        return float(min(first * 2.0 ** min(times - 1, 16), self._backoffs.most))
+        return float(min(first * 2.0 ** min(times - 1, 16), self._limits.max_delay))
 
 
 def _now() -> float:

@@ -1,79 +1,114 @@
-"""How much fits into one ledger, shared out so that nobody is pushed out of it and nobody locked out.
+"""Capacity of IAM policies and of ledgers.
 
-A ledger is one object of the API server, which stores no more than so much in one. Objects of any namespace
-may join in one grant, and a condition may be long: whoever comes when the ledger is full is left out, and
-nobody else notices.
+A ledger is one object, and the API server limits its size. Objects of every namespace may own the same grant,
+and conditions may be long. The capacity of a ledger is divided, so that many owners of few grants do not
+prevent grants of other objects.
 """
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from cloudrun_identity.api import LedgerEntry
+from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.iam.grants import BindingKey, Grant
 
-MAX_CLAIMANTS: Final = 1500
-"""The most objects that a ledger names for one grant."""
+from .desired_grants import DesiredGrant
 
-FOR_GRANTS: Final = 540_000
-"""What all grants, with one object each that declares them, may come to, in characters of JSON: half of a
-mebibyte."""
+MAX_POLICY_MEMBERS: Final = 1500
+"""The members that a policy may have. Google Cloud counts a member once for each of its bindings."""
 
-FOR_COMPANY: Final = 360_000
-"""What the names of all further objects may come to: a third of a mebibyte. The rest is for accounts, keys
-and roles."""
+MAX_OWNERS: Final = 1500
+"""The owners that a ledger records for one grant."""
+
+GRANT_BUDGET: Final = 540_000
+"""The characters of JSON for all grants with one owner each: half of the size limit of a ledger."""
+
+OWNER_BUDGET: Final = 360_000
+"""The characters of JSON for further owners: a third of the limit. Accounts, keys and roles use the rest."""
+
+LEDGER_FULL: Final = GoogleError(
+    Fault.INVALID_ARGUMENT,
+    "",
+    f"the ledger of this policy is full: the limit is {MAX_POLICY_MEMBERS} grants, and about one megabyte "
+    "with their conditions and owners; declare fewer grants, or grant the role to a group instead of its "
+    "members",
+)
+
+POLICY_FULL: Final = GoogleError(
+    Fault.INVALID_ARGUMENT,
+    "",
+    f"the policy has {MAX_POLICY_MEMBERS} members, which is the limit of Google Cloud; remove some, or grant "
+    "the role to a group instead of its members",
+)
 
 
-class Capacity:
-    """What is left of one ledger's bounds."""
+def over_capacity(
+    desired_grants: Sequence[DesiredGrant], present: Collection[Grant], newest: Collection[Grant], free: int
+) -> dict[Grant, GoogleError]:
+    """Return the refusal of each desired grant that exceeds the `free` places of a policy, newest first.
 
-    def __init__(self, held: Iterable[tuple[Grant, LedgerEntry]]) -> None:
-        """`held` is in it already."""
-        self._for_grants = FOR_GRANTS
-        self._for_company = FOR_COMPANY
-        self._slots: set[BindingKey] = set()
-        for grant, entry in held:
-            owners = sorted(entry.owners)
-            self._enter(grant, self._size(grant, (*owners[:1], *entry.unique_ids)))
-            self._for_company -= sum(map(_written, owners[1:]))
+    A grant that replaces a tombstone needs no free place.
+    """
+    missing = [
+        desired for desired in desired_grants if (desired.tombstones | {desired.grant}).isdisjoint(present)
+    ]
+    excess = len(missing) - max(free, 0)
+    if excess <= 0:
+        return {}
+    missing.sort(key=lambda desired: desired.grant in newest)
+    return {desired.grant: POLICY_FULL for desired in missing[-excess:]}
 
-    def takes(self, grant: Grant, owner: str) -> bool:
-        """Enter another grant for one object, if it fits."""
+
+class LedgerCapacity:
+    """The free capacity of one ledger."""
+
+    def __init__(self, entries: Iterable[tuple[Grant, LedgerEntry]]) -> None:
+        """Initialize the capacity that is left beside existing entries."""
+        self._for_grants = GRANT_BUDGET
+        self._for_owners = OWNER_BUDGET
+        self._bindings: set[BindingKey] = set()
+        for grant, entry in entries:
+            self._add(grant, self._size(grant, (*entry.owners[:1], *entry.unique_ids)))
+            self._for_owners -= sum(map(_written_size, entry.owners[1:]))
+
+    def add(self, grant: Grant, owner: str) -> bool:
+        """Add a grant with one owner. Return False if there is no room for it."""
         size = self._size(grant, (owner,))
         if size > self._for_grants:
             return False
-        self._enter(grant, size)
+        self._add(grant, size)
         return True
 
-    def joining(self, named: Collection[str], others: Collection[str]) -> frozenset[str]:
-        """Enter as many others beside those that are named for one grant as fit; returns all of them.
+    def add_owners(self, recorded: Collection[str], others: Collection[str]) -> frozenset[str]:
+        """Add further owners of a grant, as far as there is room. Return all recorded owners.
 
-        Who is left out shares the grant while it stands, and comes in as soon as there is room.
+        An owner without room shares the grant while it is present, and is recorded as soon as there is room.
         """
-        joined = set(named)
-        for owner in sorted(set(others) - joined):
-            if len(joined) >= MAX_CLAIMANTS or _written(owner) > self._for_company:
+        owners = set(recorded)
+        for owner in sorted(set(others) - owners):
+            if len(owners) >= MAX_OWNERS or _written_size(owner) > self._for_owners:
                 break
-            self._for_company -= _written(owner)
-            joined.add(owner)
-        return frozenset(joined)
+            self._for_owners -= _written_size(owner)
+            owners.add(owner)
+        return frozenset(owners)
 
-    def _enter(self, grant: Grant, size: int) -> None:
+    def _add(self, grant: Grant, size: int) -> None:
         self._for_grants -= size
-        self._slots.add(grant.binding_key)
+        self._bindings.add(grant.binding_key)
 
     def _size(self, grant: Grant, listed: Iterable[str]) -> int:
-        """How long the entry is; its role and condition are written once for all members."""
-        size = _ENTRY + _written(grant.member) + sum(map(_written, listed))
-        if grant.binding_key in self._slots:
+        """Return the size of an entry. A role and its condition are written once for all members."""
+        size = _FIELDS_SIZE + _written_size(grant.member) + sum(map(_written_size, listed))
+        if grant.binding_key in self._bindings:
             return size
         condition = grant.condition
         texts = (condition.title, condition.description, condition.expression) if condition else ()
-        return size + _ENTRY + sum(map(_written, (grant.role, *texts)))
+        return size + _FIELDS_SIZE + sum(map(_written_size, (grant.role, *texts)))
 
 
-def _written(text: str) -> int:
+def _written_size(text: str) -> int:
     return len(json.dumps(text)) + len(", ")
 
 
-_ENTRY = 128  # the names of an entry's fields, its state, and what JSON puts around them
+_FIELDS_SIZE = 128  # the names of an entry's fields, its state, and the punctuation of JSON

@@ -1,4 +1,4 @@
-"""Who wants which grants: what an object declares, and what of it must for now stay as it is."""
+"""The desired grants of one object, and the grants that it retains without declaring them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,39 +9,39 @@ from cloudrun_identity.ledger.owners import Owner
 
 @dataclass(frozen=True, slots=True)
 class DesiredGrant:
-    """One grant that an object declares.
-
-    `unique_id` is that of the account which the member means, empty for members that are no declared account.
-    `former_ids` are accounts that it was granted to before, whose tombstones it replaces: objects know of
-    none, the ledger does.
-    """
+    """One grant that an object declares."""
 
     grant: Grant
     unique_id: str = ""
-    former_ids: tuple[str, ...] = ()
+    """The unique ID of the account that is the member; empty for a member that no identity declares."""
+    former_unique_ids: tuple[str, ...] = ()
+    """Former accounts of the same e-mail with this grant. Planning adds them from the ledger."""
 
     @property
     def tombstones(self) -> frozenset[Grant]:
-        """What the policy shows of the accounts that were deleted."""
-        return frozenset(map(self.grant.deleted_form, self.former_ids))
+        """The `deleted:` forms of the grant for the former accounts, which the grant replaces."""
+        return frozenset(map(self.grant.deleted_form, self.former_unique_ids))
 
 
 @dataclass(frozen=True, slots=True)
 class Retain:
-    """Freezes what a claimant already holds, where its claim cannot be worked out or is no longer admitted.
+    """A pattern of grants that an object keeps, but neither declares nor releases.
 
-    An unset field matches anything: an unresolved reference leaves the member unknown, a missing project the
-    target too; `prefix` is what the member would begin with. A held grant is neither claimed anew nor
-    released.
+    An object retains a grant whose reference is unresolved, or that a guardrail no longer admits. An unset
+    field matches every grant.
     """
 
     target: Target | None = None
+    """The resource with the policy; unset while the project of the grant is unknown."""
     role: str | None = None
+    """The full name of the role."""
     member: str | None = None
+    """The member; unset while a reference to it is unresolved."""
     prefix: str = ""
+    """The beginning of the member."""
 
     def covers(self, grant: Grant) -> bool:
-        """Whether `grant` may be the one that this hold speaks of."""
+        """Return whether the grant matches the pattern."""
         return (
             self.target in (None, grant.target)
             and self.role in (None, grant.role)
@@ -51,49 +51,50 @@ class Retain:
 
 
 RETAIN_ALL = Retain()
+"""The pattern that matches every grant."""
 
 
 @dataclass(frozen=True, slots=True)
 class DesiredGrants:
-    """All that one object wants of any policy, now.
-
-    `writable` is false for suspended and observed objects: their claims protect what stands, and are not
-    repaired. `abandon` leaves a grant in place when this was its last claimant; `claims_existing` takes it
-    away then even if it stood there before any of ours. `ending`: the object is being deleted. `exclusive`
-    are bindings in which nobody else is to remain.
-    `soon` names targets on which more claims are about to come, so that a pass may wait a moment for them.
-    """
+    """The desired grants of one object on all policies."""
 
     owner: Owner
+    """The object."""
     desired_grants: frozenset[DesiredGrant] = frozenset()
+    """The grants that it declares."""
     retains: tuple[Retain, ...] = ()
+    """The grants that it keeps without declaring them."""
     writable: bool = True
+    """False for suspended and observed objects: their grants are neither repaired nor released."""
     abandon: bool = False
+    """Leave a grant in the policy when this object releases it as its last owner."""
     owns_existing: bool = False
+    """Remove a grant when the last owner releases it, even if it was present before the operator made it."""
     ending: bool = False
+    """True while the object is being deleted."""
     exclusive: frozenset[BindingKey] = frozenset()
+    """The bindings in which unmanaged members are not allowed."""
     upcoming: frozenset[Target] = frozenset()
+    """Targets on which the object is about to declare more grants; a sync waits for them up to `max_wait`."""
 
     def keeps(self, grant: Grant) -> bool:
-        """Whether a grant held for this claimant must stay."""
-        return any(desired_grant.grant == grant for desired_grant in self.desired_grants) or any(
+        """Return whether the object declares or retains a grant that the ledger records for it."""
+        return any(desired.grant == grant for desired in self.desired_grants) or any(
             retain.covers(grant) for retain in self.retains
         )
 
     @property
     def retains_all(self) -> bool:
-        """Whether it wants nothing, and everything that it holds stays as it is."""
+        """Return whether the object declares no grant and retains every grant."""
         return not self.desired_grants and RETAIN_ALL in self.retains
 
     def on(self, target: Target) -> Iterable[DesiredGrant]:
-        """The claims on one target."""
-        return (
-            desired_grant for desired_grant in self.desired_grants if desired_grant.grant.target == target
-        )
+        """Return the desired grants on one target."""
+        return (desired for desired in self.desired_grants if desired.grant.target == target)
 
     @property
     def targets(self) -> frozenset[Target]:
-        """Every target that it has claims on, or bindings to itself."""
-        return frozenset(desired_grant.grant.target for desired_grant in self.desired_grants) | {
+        """Every target with a desired grant or an exclusive binding."""
+        return frozenset(desired.grant.target for desired in self.desired_grants) | {
             binding_key.target for binding_key in self.exclusive
         }

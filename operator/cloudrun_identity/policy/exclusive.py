@@ -1,6 +1,9 @@
-"""Bindings that an object has to itself: which can be, who is in the way there, and who always stays."""
+"""Exclusive bindings: their unmanaged, protected and conflicting members, and the removal limit."""
 
+import asyncio
+from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Final
 
 from cloudrun_identity.api import LedgerEntry
 from cloudrun_identity.api.predefined_roles import BASIC_ROLES
@@ -9,57 +12,88 @@ from cloudrun_identity.iam.principals import PrincipalKind, Tombstone, email, is
 
 from .desired_grants import DesiredGrants
 
-_SPARED = frozenset({PrincipalKind.PROJECT_OWNER, PrincipalKind.PROJECT_EDITOR, PrincipalKind.PROJECT_VIEWER})
+HOUR: Final = 3600.0
+
+_PROJECT_MEMBERS = frozenset(
+    {PrincipalKind.PROJECT_OWNER, PrincipalKind.PROJECT_EDITOR, PrincipalKind.PROJECT_VIEWER}
+)
 
 
 def is_protected(member: str) -> bool:
-    """Whether a member always stays: Google's own agents, a project's basic members, tombstones."""
-    if parse(member).kind in _SPARED or Tombstone.parse(member):
+    """Return whether a member is never removed: a service agent, a project's basic member, a tombstone."""
+    if parse(member).kind in _PROJECT_MEMBERS or Tombstone.parse(member):
         return True
     return is_google_managed(email(member))
 
 
 def may_be_exclusive(role: str) -> bool:
-    """Whether a role may be had alone: without a basic role or a service agent's a project stops working."""
+    """Return whether a binding of the role may be exclusive.
+
+    Basic roles and roles of service agents may not: without their members a project stops working.
+    """
     return role not in BASIC_ROLES and not role.lower().endswith("serviceagent")
 
 
 def unmanaged(
     target: Target,
-    all_desired: Iterable[DesiredGrants],
+    declared: Iterable[DesiredGrants],
     present: Collection[Grant],
     entries: Mapping[Grant, LedgerEntry],
     protected: Callable[[str], bool],
 ) -> Iterable[Grant]:
-    """Who stands in a binding that somebody has to itself, and is none of ours. Tombstones are nobody."""
-    slots = {
-        binding_key
-        for desired in all_desired
-        for binding_key in desired.exclusive
-        if binding_key.target == target
+    """Return the unmanaged grants in exclusive bindings. Protected members do not count."""
+    exclusive = {
+        binding_key for each in declared for binding_key in each.exclusive if binding_key.target == target
     }
-    if not slots:
+    if not exclusive:
         return
-    declared = {desired_grant.grant for desired in all_desired for desired_grant in desired.on(target)}
+    desired = {wanted.grant for each in declared for wanted in each.on(target)}
     for grant in sorted(present, key=order):
         if (
-            grant.binding_key in slots
+            grant.binding_key in exclusive
             and grant not in entries
-            and grant not in declared
+            and grant not in desired
             and not protected(grant.member)
         ):
             yield grant
 
 
-def contested(
-    target: Target, all_desired: Iterable[DesiredGrants], entries: Mapping[Grant, LedgerEntry]
+def conflicting(
+    target: Target, declared: Iterable[DesiredGrants], entries: Mapping[Grant, LedgerEntry]
 ) -> dict[str, Grant]:
-    """Claims of our other objects in a binding that one object wants alone: these are never its victims."""
+    """Return, by owner key, a managed grant of another object in an exclusive binding of the owner."""
     found = {}
-    for desired in all_desired:
-        owner_key = desired.owner.owner_key
-        for binding_key in desired.exclusive:
+    for each in declared:
+        owner_key = each.owner.owner_key
+        for binding_key in each.exclusive:
             for grant, entry in entries.items() if binding_key.target == target else ():
                 if grant.binding_key == binding_key and entry.owner_keys - {owner_key}:
                     found[owner_key] = grant
     return found
+
+
+class RemovalRateLimiter:
+    """Limit on removals of unmanaged members, per project in a sliding hour. A restart resets it."""
+
+    def __init__(self, limit_of: Callable[[str], int]) -> None:
+        """Initialize the limiter. `limit_of(project_id)` returns the removals allowed in an hour."""
+        self._limit_of = limit_of
+        self._removed: defaultdict[str, deque[float]] = defaultdict(deque)
+
+    def admit(self, project_id: str, wanted: int) -> int:
+        """Return how many of the `wanted` removals are allowed now."""
+        return max(0, min(wanted, self._limit_of(project_id) - len(self._recent(project_id))))
+
+    def record(self, project_id: str, removed: int) -> None:
+        """Count removals against the limit."""
+        self._recent(project_id).extend([_now()] * removed)
+
+    def _recent(self, project_id: str) -> "deque[float]":
+        recent = self._removed[project_id]
+        while recent and recent[0] < _now() - HOUR:
+            recent.popleft()
+        return recent
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

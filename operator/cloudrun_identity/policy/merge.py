@@ -1,8 +1,8 @@
-"""Merging claims into one IAM policy without touching what is not ours.
+"""Merge desired grants and removals into an IAM policy, and keep everything else byte for byte.
 
-`merge(policy, claims, released)` gives the policy that holds every claim and none of the released grants. All
-else in it survives byte for byte and in its order, and where nothing differs the very same object comes back,
-because a write of identical content still moves the etag for everybody else.
+`merge(policy, desired_grants, removals)` returns the policy with every desired grant and without the removed
+ones. Unmanaged members, conditions, audit configs and their order are kept. If nothing differs, the result
+has the same policy object, because even a write of identical content changes the etag for other writers.
 """
 
 from collections import defaultdict
@@ -17,65 +17,62 @@ from cloudrun_identity.iam.principals import normalise
 
 from .desired_grants import DesiredGrant
 
-_Slot = tuple[str, IAMCondition | None]
+_RoleAndCondition = tuple[str, IAMCondition | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Release:
-    """A grant of ours that nobody claims any more; `unique_ids` are the accounts it was given to."""
+class Removal:
+    """A grant to remove, with the unique IDs of the accounts that had it."""
 
     grant: Grant
     unique_ids: tuple[str, ...] = ()
 
     @property
     def forms(self) -> frozenset[Grant]:
-        """The grant as policies show it, for accounts that were deleted since, too."""
+        """The grant as policies show it, also for accounts that were deleted since."""
         return frozenset({self.grant, *map(self.grant.deleted_form, self.unique_ids)})
 
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """The merged policy, and what was done to get there; both sets are empty if the policy is unchanged."""
+    """The merged policy and the changes in it; both sets are empty if the policy is unchanged."""
 
     policy: Policy
     added: frozenset[Grant]
     removed: frozenset[Grant]
 
 
-def merge(policy: Policy, desired_grants: Iterable[DesiredGrant], released: Iterable[Release] = ()) -> Merged:
-    """The policy with every claim in it and no released grant, unless a claim still wants that one."""
+def merge(policy: Policy, desired_grants: Iterable[DesiredGrant], removals: Iterable[Removal] = ()) -> Merged:
+    """Return the policy with every desired grant, and without the removals that no object desires."""
     desired_grants = tuple(desired_grants)
-    claimed = {desired_grant.grant for desired_grant in desired_grants}
+    wanted = {desired.grant for desired in desired_grants}
     present = _members(policy)
-    doomed: dict[_Slot, set[str]] = defaultdict(set)
+    leaving: dict[_RoleAndCondition, set[str]] = defaultdict(set)
     removed = set()
-    for release in released:
-        if release.grant in claimed:
+    for removal in removals:
+        if removal.grant in wanted:
             continue
-        binding_key = _slot(release.grant)
-        found = {form.member for form in release.forms} & present[binding_key]
+        found = {form.member for form in removal.forms} & present[_key(removal.grant)]
         if found:
-            doomed[binding_key] |= found
-            removed.add(release.grant)
+            leaving[_key(removal.grant)] |= found
+            removed.add(removal.grant)
     added: dict[Grant, None] = {}
-    for desired_grant in desired_grants:
-        binding_key = _slot(desired_grant.grant)
-        doomed[binding_key] |= {tombstone.member for tombstone in desired_grant.tombstones} & present[
-            binding_key
-        ]
-        if desired_grant.grant.member not in present[binding_key]:
-            added[desired_grant.grant] = None
-    if not added and not any(doomed.values()):
+    for desired in desired_grants:
+        members = present[_key(desired.grant)]
+        leaving[_key(desired.grant)] |= {tombstone.member for tombstone in desired.tombstones} & members
+        if desired.grant.member not in members:
+            added[desired.grant] = None
+    if not added and not any(leaving.values()):
         return Merged(policy, frozenset(), frozenset())
     merged = Policy()
     merged.CopyFrom(policy)
-    _remove(merged, doomed)
+    _remove(merged, leaving)
     _add(merged, added)
     return Merged(merged, frozenset(added), frozenset(removed))
 
 
 def grants_in(policy: Policy, target: Target) -> frozenset[Grant]:
-    """Every grant that stands in the policy of `target`, with normalised members."""
+    """Return every grant in the policy of `target`, with normalized members."""
     return frozenset(
         Grant(target, role, member, condition)
         for (role, condition), members in _members(policy).items()
@@ -83,45 +80,45 @@ def grants_in(policy: Policy, target: Target) -> frozenset[Grant]:
     )
 
 
-def _slot(grant: Grant) -> _Slot:
+def _key(grant: Grant) -> _RoleAndCondition:
     return grant.role, grant.condition
 
 
-def _slot_of(binding: Binding) -> _Slot:
+def _key_of(binding: Binding) -> _RoleAndCondition:
     if not binding.HasField("condition"):
         return binding.role, None
     expr = binding.condition
     return binding.role, IAMCondition(expr.title, expr.description, expr.expression)
 
 
-def _members(policy: Policy) -> defaultdict[_Slot, set[str]]:
-    members: defaultdict[_Slot, set[str]] = defaultdict(set)
+def _members(policy: Policy) -> defaultdict[_RoleAndCondition, set[str]]:
+    members: defaultdict[_RoleAndCondition, set[str]] = defaultdict(set)
     for binding in policy.bindings:
-        members[_slot_of(binding)].update(map(normalise, binding.members))
+        members[_key_of(binding)].update(map(normalise, binding.members))
     return members
 
 
-def _remove(policy: Policy, doomed: dict[_Slot, set[str]]) -> None:
+def _remove(policy: Policy, leaving: dict[_RoleAndCondition, set[str]]) -> None:
     for binding in policy.bindings:
-        gone = doomed.get(_slot_of(binding), set())
-        kept = [member for member in binding.members if normalise(member) not in gone]
+        removed = leaving.get(_key_of(binding), set())
+        kept = [member for member in binding.members if normalise(member) not in removed]
         if len(kept) < len(binding.members):
             binding.members[:] = kept
     emptied = [
         index
         for index, binding in enumerate(policy.bindings)
-        if not binding.members and doomed.get(_slot_of(binding))
+        if not binding.members and leaving.get(_key_of(binding))
     ]
     for index in reversed(emptied):
         del policy.bindings[index]
 
 
 def _add(policy: Policy, grants: Iterable[Grant]) -> None:
-    home = {_slot_of(binding): binding for binding in reversed(policy.bindings)}
+    first = {_key_of(binding): binding for binding in reversed(policy.bindings)}
     for grant in grants:
-        binding = home.get(_slot(grant))
+        binding = first.get(_key(grant))
         if binding is None:
-            binding = home[_slot(grant)] = policy.bindings.add(role=grant.role)
+            binding = first[_key(grant)] = policy.bindings.add(role=grant.role)
             if grant.condition:
                 binding.condition.CopyFrom(_expr(grant.condition))
         binding.members.append(grant.member)

@@ -1,62 +1,80 @@
-"""What a lane works with, and how it is set."""
+"""Ports of the policy engine: its settings, and the interfaces through which it reads and writes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from google.iam.v1.policy_pb2 import Policy
+
+from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.ledger.interface import LedgerStore
 
 from .backoff import BackoffLimits
-from .exclusive import is_protected
-from .removal_limit import RemovalRateLimiter
-from .writer import PolicyPort
+from .exclusive import RemovalRateLimiter, is_protected
+
+
+class PolicyPort(Protocol):
+    """Reads and writes IAM policies; both methods raise GoogleError. See `gcp.policies.Policies`."""
+
+    async def get(self, target: Target) -> Policy:
+        """Return the policy at version 3, with its etag."""
+        ...
+
+    async def set(self, target: Target, policy: Policy) -> Policy:
+        """Write the policy, if its etag is current. Return the new policy."""
+        ...
 
 
 class SyncObserver(Protocol):
-    """Who counts passes: `manager.metrics`."""
+    """Counts syncs. See `manager.metrics`."""
 
     def policy_synced(self, target_kind: str, outcome: str) -> None:
-        """A pass ended: `unchanged`, `written` or the name of the fault that ended it."""
+        """Count a sync that ended `unchanged`, `written`, `missing`, or with the name of a fault."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class SyncerSettings:
-    """How lanes behave; times in seconds.
-
-    `linger` is how long a pass waits for company, `patience` how long at most for claims announced as coming
-    soon, `endurance` how long at most while company keeps coming, each within half a `linger` of the last.
-    `attempts` bounds the tries of a write that loses against other writers.
-    """
+    """Settings of policy syncers; times are in seconds."""
 
     batch_window: float = 0.5
+    """The time that a sync waits for further requests."""
     max_wait: float = 2.0
+    """The longest wait for grants that objects announce as upcoming."""
     max_batch_wait: float = 10.0
+    """The longest wait while requests keep arriving, each within half a batch window of the last."""
     attempts: int = 8
+    """The attempts at one write, against other writers."""
     backoff_limits: BackoffLimits = field(default_factory=BackoffLimits)
+    """The delays of refused and lost grants."""
 
 
 @dataclass(frozen=True, slots=True)
 class SyncerPorts:
-    """What a lane works with.
-
-    `is_fresh(email)`: Google may not know the account everywhere yet. `is_spared(member)`: never removed by
-    an exclusive binding. `may_return(email, unique_id)`: an object of ours has that account, and might
-    undelete it. `checkpoint(step)` is told after every step that a crash could follow.
-    In a project (by its id) that `is_suspended` nothing is read or written, in one that `is_observed` nothing
-    written.
-    """
+    """The dependencies of policy syncers."""
 
     policies: PolicyPort
+    """Reads and writes policies."""
     ledgers: LedgerStore
+    """Persists ledgers."""
     observer: SyncObserver
+    """Counts syncs."""
     wall_clock: Callable[[], datetime]
+    """Returns the time for ledgers."""
     is_fresh: Callable[[str], bool]
+    """Returns whether Google Cloud may not know the account of an e-mail everywhere yet."""
     removal_limiter: RemovalRateLimiter
+    """Limits removals of unmanaged members."""
     is_protected: Callable[[str], bool] = is_protected
+    """Returns whether a member is never removed from an exclusive binding."""
     may_return: Callable[[str, str], bool] = lambda *_: True
+    """Returns whether an object may undelete the account with this e-mail and unique ID."""
     is_suspended: Callable[[str], bool] = lambda _: False
+    """Returns whether nothing is read or written in the project with this ID."""
     is_observed: Callable[[str], bool] = lambda _: False
+    """Returns whether nothing is written in the project with this ID."""
     checkpoint: Callable[[str], None] = lambda _: None
+    """Called with a name after every step that a crash could follow."""
     settings: SyncerSettings = SyncerSettings()
+    """The settings."""

@@ -1,4 +1,4 @@
-"""The board on which every object's declaration hangs, for the lanes to read."""
+"""Registrations: the desired grants of every object, indexed by owner and by target."""
 
 import asyncio
 from collections import defaultdict
@@ -14,19 +14,20 @@ from .desired_grants import DesiredGrants
 
 @dataclass(slots=True)
 class Registration:
-    """What one object declared last, since when (in the loop's time), and drift it has not been told of.
-
-    `drifted` are claims that were found missing, `evicted` others that were found in a binding of its own.
-    """
+    """The desired grants of one object, and the drift that was not reported to it yet."""
 
     desired: DesiredGrants
+    """The grants that the object declared last."""
     since: float
+    """The event loop time of the declaration."""
     drifted: dict[Grant, None] = field(default_factory=dict)
+    """Desired grants that were found missing."""
     removed_unmanaged: dict[Grant, None] = field(default_factory=dict)
+    """Unmanaged grants that were removed from an exclusive binding of the object."""
 
 
 class Registrations:
-    """What every object declares, by object and by target."""
+    """The registrations of all objects."""
 
     def __init__(self) -> None:
         self._by_owner_key: dict[str, Registration] = {}
@@ -34,16 +35,16 @@ class Registrations:
         self._expected: set[str] = set()
 
     def expect(self, owners: Iterable[Owner]) -> None:
-        """Name objects that have yet to declare themselves."""
+        """Add objects that exist and have not declared their grants yet."""
         self._expected |= {owner.owner_key for owner in owners} - self._by_owner_key.keys()
 
     @property
-    def complete(self) -> bool:
-        """Whether every expected object has declared: only then is an unclaimed grant nobody's."""
+    def is_complete(self) -> bool:
+        """Return whether every expected object has declared its grants, so that grants may be released."""
         return not self._expected
 
     def declare(self, desired: DesiredGrants) -> None:
-        """Replace what that object, or a predecessor of its name, declared before."""
+        """Register the desired grants of an object, in place of former ones of the same owner key."""
         owner_key = desired.owner.owner_key
         self._expected.discard(owner_key)
         before = self._by_owner_key.get(owner_key)
@@ -53,32 +54,32 @@ class Registrations:
         now = asyncio.get_running_loop().time()
         unreported = (before.drifted, before.removed_unmanaged) if before else ({}, {})
         self._by_owner_key[owner_key] = Registration(desired, now, *unreported)
-        for target in _spoken_of(desired):
+        for target in _mentioned_targets(desired):
             self._on[target].add(owner_key)
 
     def has(self, owner: Owner) -> bool:
-        """Whether the object, or a predecessor of its name, has declared anything."""
+        """Return whether the object, or a predecessor of its name, is registered."""
         return owner.owner_key in self._by_owner_key
 
     def forget(self, owner: Owner) -> None:
-        """The object is gone, and so is all it held."""
+        """Drop the registration of a deleted object."""
         self._expected.discard(owner.owner_key)
         self._unindex(owner.owner_key)
         self._by_owner_key.pop(owner.owner_key, None)
 
     def of(self, owner: Owner) -> Registration:
-        """What the object declared last.
+        """Return the registration of an object.
 
         Raises:
-            KeyError: it has declared nothing.
+            KeyError: the object has declared nothing.
 
         """
         return self._by_owner_key[owner.owner_key]
 
     def concerning(self, ledger: Ledger) -> list[DesiredGrants]:
-        """The declarations of who speaks of the ledger's target, or holds something there.
+        """Return the desired grants of every object that mentions the target or has an entry in the ledger.
 
-        An object that declares nothing on a target may still hold grants there, to be released.
+        An object that desires no grant on a target may still have entries to release.
         """
         owner_keys = self._on.get(ledger.target, set()) | ledger.owner_keys
         return [
@@ -88,58 +89,57 @@ class Registrations:
         ]
 
     def on(self, target: Target) -> list[DesiredGrants]:
-        """The declarations that speak of a target."""
+        """Return the desired grants of every object that mentions a target."""
         return [self._by_owner_key[owner_key].desired for owner_key in self._on.get(target, ())]
 
     def targets(self) -> Iterable[Target]:
-        """Every target that some declaration speaks of."""
+        """Return every target that an object mentions."""
         return self._on.keys()
 
     def targets_of(self, owner: Owner) -> frozenset[Target]:
-        """Every target that the object's declaration speaks of; none if it has declared nothing."""
-        present = self._by_owner_key.get(owner.owner_key)
-        return _spoken_of(present.desired) if present else frozenset()
+        """Return every target that an object mentions; none if it is not registered."""
+        registration = self._by_owner_key.get(owner.owner_key)
+        return _mentioned_targets(registration.desired) if registration else frozenset()
 
     def has_upcoming(self, target: Target) -> bool:
-        """Whether some object is about to claim more on `target`."""
-        return any(
-            target in self._by_owner_key[owner_key].desired.upcoming for owner_key in self._on.get(target, ())
-        )
+        """Return whether an object is about to declare more grants on a target."""
+        return any(target in each.upcoming for each in self.on(target))
 
-    def drifted(self, grants: Iterable[Grant]) -> None:
-        """Remember for every claimant of these grants that they were found missing."""
+    def note_drift(self, grants: Iterable[Grant]) -> None:
+        """Record missing grants as drift of every object that desires them."""
         missing = set(grants)
         for target in {grant.target for grant in missing}:
             for owner_key in self._on.get(target, ()):
-                present = self._by_owner_key[owner_key]
-                for desired_grant in present.desired.on(target):
-                    if desired_grant.grant in missing:
-                        present.drifted[desired_grant.grant] = None
+                registration = self._by_owner_key[owner_key]
+                for desired in registration.desired.on(target):
+                    if desired.grant in missing:
+                        registration.drifted[desired.grant] = None
 
-    def removed_unmanaged(self, grants: Iterable[Grant]) -> None:
-        """Remember for whoever wants these bindings alone that others were found in them."""
+    def note_removed_unmanaged(self, grants: Iterable[Grant]) -> None:
+        """Record removed unmanaged grants as drift of every object with the exclusive binding."""
         for grant in grants:
             for owner_key in self._on.get(grant.target, ()):
-                if grant.binding_key in self._by_owner_key[owner_key].desired.exclusive:
-                    self._by_owner_key[owner_key].removed_unmanaged[grant] = None
+                registration = self._by_owner_key[owner_key]
+                if grant.binding_key in registration.desired.exclusive:
+                    registration.removed_unmanaged[grant] = None
 
     def with_drift(self) -> frozenset[Owner]:
-        """The objects that have drift they have not been told of."""
+        """Return the objects with drift that was not reported to them."""
         return frozenset(
-            present.desired.owner
-            for present in self._by_owner_key.values()
-            if present.drifted or present.removed_unmanaged
+            registration.desired.owner
+            for registration in self._by_owner_key.values()
+            if registration.drifted or registration.removed_unmanaged
         )
 
     def _unindex(self, owner_key: str) -> None:
-        present = self._by_owner_key.get(owner_key)
-        if not present:
+        registration = self._by_owner_key.get(owner_key)
+        if not registration:
             return
-        for target in _spoken_of(present.desired):
+        for target in _mentioned_targets(registration.desired):
             self._on[target].discard(owner_key)
             if not self._on[target]:
                 del self._on[target]
 
 
-def _spoken_of(desired: DesiredGrants) -> frozenset[Target]:
+def _mentioned_targets(desired: DesiredGrants) -> frozenset[Target]:
     return desired.targets | desired.upcoming

@@ -1,4 +1,4 @@
-"""One policy's lane: passes over it, one at a time, shared by all who wait."""
+"""The syncer of one IAM policy: it runs one sync at a time and shares its result among all requests."""
 
 import asyncio
 from collections.abc import Iterable
@@ -14,8 +14,8 @@ from .sync import PolicySync, SyncResult
 
 
 @dataclass(frozen=True, slots=True)
-class _Waiter:
-    """Who asked for a pass: how urgently, and on whose behalf."""
+class _Request:
+    """A request for the next sync."""
 
     result: asyncio.Future[SyncResult]
     priority: Priority
@@ -23,65 +23,69 @@ class _Waiter:
 
 
 class PolicySyncer:
-    """The lane of one target."""
+    """The syncer of one target. A request waits for the batch window, so that others can join the sync."""
 
-    def __init__(self, target: Target, ports: SyncerPorts, all_desired: Registrations) -> None:
+    def __init__(self, target: Target, ports: SyncerPorts, registrations: Registrations) -> None:
         self._target = target
         self._settings = ports.settings
-        self._registrations = all_desired
+        self._registrations = registrations
+        self._sync = PolicySync(target, ports, registrations)
         self._last: SyncResult | None = None
-        self._waiting: list[_Waiter] = []
-        self._joined = 0.0
+        self._requests: list[_Request] = []
+        self._last_request = 0.0
         self._running: asyncio.Task[None] | None = None
-        self._sync = PolicySync(target, ports, all_desired)
 
     async def result(self, *, since: float, max_age: float) -> SyncResult:
-        """The last pass, if it began after `since` and within `max_age` seconds; else the next one."""
+        """Return the result of the last sync, or run another one.
+
+        The last result is returned if its sync had no fault, and began after `since` and at most `max_age`
+        seconds ago.
+        """
         last = self._last
         if last and not last.fault and last.began > since and _now() - last.began <= max_age:
             return last
-        waiter = _Waiter(
+        request = _Request(
             asyncio.get_running_loop().create_future(), call_priority.get(), request_reason.get()
         )
-        self._waiting.append(waiter)
-        self._joined = _now()
+        self._requests.append(request)
+        self._last_request = _now()
         if self._running is None:
-            self._running = start_shared_task(self._run(), name=f"lane {self._target}")
-        return await waiter.result
+            self._running = start_shared_task(self._run(), name=f"policy syncer {self._target}")
+        return await request.result
 
     @property
     def is_idle(self) -> bool:
-        """Whether no pass is under way and nobody waits for one."""
+        """Return whether no sync is running or requested."""
         return self._running is None
 
     async def close(self) -> None:
-        """End the lane; who still waits is cancelled. The ledger makes the next process carry on."""
+        """Stop the syncer and cancel its requests. The ledger lets the next process continue."""
         if self._running:
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)
 
     async def _run(self) -> None:
-        waiters: list[_Waiter] = []
+        batch: list[_Request] = []
         try:
-            while self._waiting:
+            while self._requests:
                 await self._collect_batch()
-                waiters, self._waiting = self._waiting, []
-                call_priority.set(min(waiter.priority for waiter in waiters))
-                request_reason.set(_together(waiter.reason for waiter in waiters))
+                batch, self._requests = self._requests, []
+                call_priority.set(min(request.priority for request in batch))
+                request_reason.set(_joined_reasons(request.reason for request in batch))
                 try:
-                    self._last = await self._sync.make()
-                except Exception as error:  # whoever asked must hear of it, or would wait for ever
-                    for waiter in waiters:
-                        if not waiter.result.done():
-                            waiter.result.set_exception(error)
+                    self._last = await self._sync.run()
+                except Exception as error:  # every request must get an answer, or it would wait forever
+                    for request in batch:
+                        if not request.result.done():
+                            request.result.set_exception(error)
                     continue
-                for waiter in waiters:
-                    if not waiter.result.done():
-                        waiter.result.set_result(self._last)
+                for request in batch:
+                    if not request.result.done():
+                        request.result.set_result(self._last)
         finally:
             self._running = None
-            for waiter in (*waiters, *self._waiting):
-                waiter.result.cancel()
+            for request in (*batch, *self._requests):
+                request.result.cancel()
 
     async def _collect_batch(self) -> None:
         batch_window = self._settings.batch_window
@@ -91,21 +95,21 @@ class PolicySyncer:
             await asyncio.sleep(batch_window / 4)
 
     def _expects_more(self, waited: float) -> bool:
-        """Whether to wait on after so many seconds: others are announced, or they just keep coming."""
+        """Return whether to wait longer: for upcoming grants, or because requests keep arriving."""
         settings = self._settings
         if waited < settings.max_wait and self._registrations.has_upcoming(self._target):
             return True
-        return waited < settings.max_batch_wait and _now() - self._joined < settings.batch_window / 2
+        return waited < settings.max_batch_wait and _now() - self._last_request < settings.batch_window / 2
 
 
-def _together(reasons: Iterable[str]) -> str:
-    """On whose behalf a pass works, for Google's audit log, in a line of bounded length."""
+def _joined_reasons(reasons: Iterable[str]) -> str:
+    """Return the request reason of a batch for Google Cloud's audit log, of limited length."""
     named = sorted({reason for reason in reasons if reason})
-    more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
-    return ", ".join(named[:_NAMED]) + more
+    more = f" and {len(named) - _MAX_REASONS} more" if len(named) > _MAX_REASONS else ""
+    return ", ".join(named[:_MAX_REASONS]) + more
 
 
-_NAMED = 3
+_MAX_REASONS = 3
 
 
 def _now() -> float:

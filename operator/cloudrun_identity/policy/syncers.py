@@ -1,8 +1,4 @@
-"""One lane per IAM policy: however many objects declare grants on it, one read and at most one write a pass.
-
-Objects `declare` what they want; `converge` answers with the outcome of the first pass that began after that.
-All who ask while a pass is under way, or while it lingers for company, share the next one.
-"""
+"""The entry point of the policy engine: objects declare grants and wait for the sync of their policies."""
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,36 +11,41 @@ from cloudrun_identity.ledger.owners import Owner
 
 from .desired_grants import RETAIN_ALL, DesiredGrant, DesiredGrants
 from .ports import SyncerPorts
-from .registrations import Registrations
+from .registrations import Registration, Registrations
 from .sync import GrantResult, SyncResult
 from .syncer import PolicySyncer
 
 
 @dataclass(frozen=True, slots=True)
 class GrantSyncResult:
-    """What became of one object's declaration.
-
-    `verdicts` has one entry a claim; `drifted` are claims that had been granted and were found missing,
-    `evicted` grants of others that were found in a binding that the object wants alone,
-    `releasing` grants let go that still stand, `halted` those of them in projects that are suspended, where
-    nothing is looked at. `intruders` are others in a binding that the object wants alone, and `contested` a
-    claim of another object there. `missing` targets that do not exist. `faults` kept a policy from being read
-    or written at all; the claims there have the state they were last known in.
-    """
+    """The result of syncing the grants of one object."""
 
     grant_results: tuple[GrantResult, ...] = ()
+    """The result of each desired grant."""
     drifted: tuple[Grant, ...] = ()
+    """Desired grants that another writer removed since the last report."""
     removed_unmanaged: tuple[Grant, ...] = ()
+    """Unmanaged grants that were removed from exclusive bindings since the last report."""
     releasing: tuple[Grant, ...] = ()
+    """Released grants that are still present."""
     halted: tuple[Grant, ...] = ()
+    """Released grants in suspended projects, whose policies are not read."""
     unmanaged: tuple[Grant, ...] = ()
-    contested: tuple[Grant, ...] = ()
+    """Unmanaged grants that remain in exclusive bindings."""
+    conflicting: tuple[Grant, ...] = ()
+    """A grant of another object in an exclusive binding, for each policy with one."""
     missing: tuple[Target, ...] = ()
+    """Targets that do not exist."""
     faults: Mapping[Target, GoogleError] = field(default_factory=dict)
+    """Errors that ended the sync of a policy. The grants on it have their last known state."""
 
 
 class PolicySyncers:
-    """All lanes of the process."""
+    """The syncers of all policies.
+
+    An object declares its grants with `declare` and waits for the next sync with `sync`. However many objects
+    have grants on a policy, a sync reads it once and writes it at most once.
+    """
 
     def __init__(self, ports: SyncerPorts) -> None:
         self._ports = ports
@@ -52,38 +53,38 @@ class PolicySyncers:
         self._syncers: dict[Target, PolicySyncer] = {}
 
     def expect(self, owners: Iterable[Owner]) -> None:
-        """Name objects that have yet to declare: until they have, nothing is released."""
+        """Add existing objects. No grant is released before all of them have declared their grants."""
         self._registrations.expect(owners)
 
     def declare(self, desired: DesiredGrants) -> None:
-        """Take note of what an object wants, in place of what it declared before. Nothing is done yet."""
+        """Register the desired grants of an object, in place of its former ones. This starts no sync."""
         self._registrations.declare(desired)
 
     def retain(self, owner: Owner) -> None:
-        """Have an object that cannot declare now keep what it holds; what it declared before stands."""
+        """Retain all grants of an object that cannot declare them now; keep an earlier declaration."""
         if not self._registrations.has(owner):
             self.retain_all(owner)
 
     def retain_all(self, owner: Owner) -> None:
-        """Have an object keep what it holds, whatever it declared before."""
+        """Retain all grants of an object, whatever it declared before."""
         self._registrations.declare(DesiredGrants(owner, retains=(RETAIN_ALL,), writable=False))
 
     def desired_grants_of(self, owner: Owner) -> frozenset[DesiredGrant]:
-        """What the object claims now; nothing if it has declared nothing."""
+        """Return the desired grants of an object; none if it has declared nothing."""
         if not self._registrations.has(owner):
             return frozenset()
         return self._registrations.of(owner).desired.desired_grants
 
     def about_to_hold(self, role: str, project_id: str) -> Iterator[tuple[Grant, str]]:
-        """Every grant of a role in a project that some object wants written, and that object as ledgers do.
+        """Return every desired grant of a role in a project, with its owner as ledgers name it.
 
-        With what the ledgers hold that is everybody who has the role from us, or is about to.
+        Together with the ledgers, these are all managed grants of the role, present or upcoming.
         """
         for target in [each for each in self._registrations.targets() if each.project_id == project_id]:
-            for desired in self._registrations.on(target):
-                for desired_grant in desired.on(target) if desired.writable else ():
-                    if desired_grant.grant.role == role:
-                        yield desired_grant.grant, str(desired.owner)
+            for declared in self._registrations.on(target):
+                for desired in declared.on(target) if declared.writable else ():
+                    if desired.grant.role == role:
+                        yield desired.grant, str(declared.owner)
 
     def exclusive_owner(self, grant: Grant) -> Owner:
         """Return the object that declares the binding of a grant exclusively; raises LookupError."""
@@ -93,91 +94,60 @@ class PolicySyncers:
         raise LookupError(f"no object declares the binding of {grant} exclusively")
 
     def forget(self, owner: Owner) -> None:
-        """The object is gone; what it still holds in a ledger is kept, as that of a missing claimant."""
+        """Drop the registration of a deleted object. Its remaining ledger entries are kept as orphans."""
         targets = self._registrations.targets_of(owner)
         self._registrations.forget(owner)
         self._retire(targets)
 
     def held_by(self, owner: Owner) -> frozenset[Target]:
-        """The targets on which the object, or a predecessor of its name, holds anything."""
+        """Return the targets with ledger entries of an object, or of a predecessor of its name."""
         return self._ports.ledgers.held_by(owner.owner_key)
 
     def check_complete(self) -> None:
-        """Make sure that all that anybody holds is known; raises an error of the ledgers' where one is not.
+        """Raise an error while a stored ledger is unknown.
 
-        Whoever ended before would leave behind what only that ledger knows of.
+        An object that is deleted meanwhile could leave grants that only this ledger records.
         """
         self._ports.ledgers.check_complete()
 
     async def sync(self, owner: Owner, *, max_age: float = 0.0) -> GrantSyncResult:
-        """Bring the policies that the object has to do with to what all objects declare.
+        """Sync the policies of an object: those with a desired grant, and those with a ledger entry.
 
-        Answers from passes that began after the declaration was made and at most `max_age` seconds ago, else
-        from new ones. Google's faults are in the answer; an error of the ledger's is raised.
+        The result is that of syncs that began after the declaration and at most `max_age` seconds ago. Errors
+        of Google Cloud are part of the result; errors of the ledger are raised.
         """
-        present = self._registrations.of(owner)
-        targets = present.desired.targets | self.held_by(owner)
-        working = [target for target in targets if not self._ports.is_suspended(target.project_id)]
-        results = await self._results(working, since=present.since, max_age=max_age)
-        releasing = tuple(self._releasing(present.desired))
-        drifted = tuple(present.drifted)
-        present.drifted.clear()
-        removed_unmanaged = tuple(present.removed_unmanaged)
-        present.removed_unmanaged.clear()
-        return GrantSyncResult(
-            grant_results=tuple(
-                self._grant_result(desired_grant.grant, results.get(desired_grant.grant.target))
-                for desired_grant in present.desired.desired_grants
-            ),
-            drifted=drifted,
-            removed_unmanaged=removed_unmanaged,
-            releasing=tuple(grant for grant in releasing if grant.target in results),
-            halted=tuple(grant for grant in releasing if grant.target not in results),
-            unmanaged=tuple(
-                grant
-                for result in results.values()
-                for grant in result.unmanaged
-                if grant.binding_key in present.desired.exclusive
-            ),
-            contested=tuple(
-                result.contested[owner.owner_key]
-                for result in results.values()
-                if owner.owner_key in result.contested
-            ),
-            missing=tuple(target for target, result in results.items() if result.missing),
-            faults={
-                target: result.fault
-                for target, result in results.items()
-                if result.fault and not result.missing
-            },
-        )
+        registration = self._registrations.of(owner)
+        targets = registration.desired.targets | self.held_by(owner)
+        active = [target for target in targets if not self._ports.is_suspended(target.project_id)]
+        results = await self._results(active, since=registration.since, max_age=max_age)
+        return self._result_of(registration, results)
 
     async def resync(self, project_id: str) -> frozenset[Owner]:
-        """Run the lanes of one project; return the objects that are not, or were not, as they declare.
+        """Sync all policies of a project. Return the objects with drift or unmet grants.
 
-        A policy of which only frozen objects, such as suspended ones, hold anything is not even read.
+        A policy on which all objects only retain grants, such as suspended ones, is not read.
         """
         targets = {target for target in self._registrations.targets() if target.project_id == project_id}
-        held = self._ports.ledgers.targets(project_id)
-        targets |= {target for target in held if not self._retains_all(target)}
+        recorded = self._ports.ledgers.targets(project_id)
+        targets |= {target for target in recorded if not self._retains_all(target)}
         now = asyncio.get_running_loop().time()
-        # A ledger that is full or unreadable is told by the objects that it concerns, and stops no sweep.
+        # The objects of a full or invalid ledger report it; the resync continues.
         results = await self._results(targets, since=now, max_age=0.0, tolerant=True)
         return self._registrations.with_drift() | {
-            desired.owner
+            declared.owner
             for target, result in results.items()
-            for desired in self._registrations.on(target)
-            if not _is_met(desired, target, result)
+            for declared in self._registrations.on(target)
+            if not _is_met(declared, target, result)
         }
 
     async def close(self) -> None:
-        """End every lane, in the middle of a pass if need be."""
+        """Stop all syncers, even during a sync."""
         await asyncio.gather(*(syncer.close() for syncer in self._syncers.values()))
 
     async def _results(
         self, targets: Iterable[Target], *, since: float, max_age: float, tolerant: bool = False
     ) -> dict[Target, SyncResult]:
-        """The result of each lane; an error is raised, or of a `tolerant` call left out."""
+        """Return the result of each syncer. An error is raised, or left out by a `tolerant` call."""
         syncers = {target: self._syncer(target) for target in targets}
         try:
             results = await asyncio.gather(
@@ -189,9 +159,45 @@ class PolicySyncers:
         found = dict(zip(syncers, results, strict=True))
         return {target: result for target, result in found.items() if isinstance(result, SyncResult)}
 
+    def _result_of(self, registration: Registration, results: Mapping[Target, SyncResult]) -> GrantSyncResult:
+        """Return the result for one object, and mark its drift as reported."""
+        desired = registration.desired
+        owner_key = desired.owner.owner_key
+        released = tuple(self._released(desired))
+        drifted, removed_unmanaged = tuple(registration.drifted), tuple(registration.removed_unmanaged)
+        registration.drifted.clear()
+        registration.removed_unmanaged.clear()
+        return GrantSyncResult(
+            grant_results=tuple(
+                self._grant_result(each.grant, results.get(each.grant.target))
+                for each in desired.desired_grants
+            ),
+            drifted=drifted,
+            removed_unmanaged=removed_unmanaged,
+            releasing=tuple(grant for grant in released if grant.target in results),
+            halted=tuple(grant for grant in released if grant.target not in results),
+            unmanaged=tuple(
+                grant
+                for result in results.values()
+                for grant in result.unmanaged
+                if grant.binding_key in desired.exclusive
+            ),
+            conflicting=tuple(
+                result.conflicting[owner_key]
+                for result in results.values()
+                if owner_key in result.conflicting
+            ),
+            missing=tuple(target for target, result in results.items() if result.missing),
+            faults={
+                target: result.fault
+                for target, result in results.items()
+                if result.fault and not result.missing
+            },
+        )
+
     def _retains_all(self, target: Target) -> bool:
-        holders = self._registrations.concerning(self._ports.ledgers.ledger(target))
-        return bool(holders) and all(each.retains_all for each in holders)
+        declared = self._registrations.concerning(self._ports.ledgers.ledger(target))
+        return bool(declared) and all(each.retains_all for each in declared)
 
     def _syncer(self, target: Target) -> PolicySyncer:
         if target not in self._syncers:
@@ -199,11 +205,11 @@ class PolicySyncers:
         return self._syncers[target]
 
     def _retire(self, targets: Iterable[Target]) -> None:
-        """Forget the lanes of policies that no object speaks of any more, and that hold nothing of ours."""
+        """Drop idle syncers of policies that no object mentions and no ledger entry exists for."""
         for target in targets:
             syncer = self._syncers.get(target)
-            wanted = self._registrations.on(target) or self._ports.ledgers.ledger(target).entries
-            if syncer and syncer.is_idle and not wanted:
+            needed = self._registrations.on(target) or self._ports.ledgers.ledger(target).entries
+            if syncer and syncer.is_idle and not needed:
                 del self._syncers[target]
 
     def _grant_result(self, grant: Grant, result: SyncResult | None) -> GrantResult:
@@ -212,7 +218,8 @@ class PolicySyncers:
         entry = self._ports.ledgers.ledger(grant.target).entries.get(grant)
         return GrantResult(grant, entry.state if entry else GrantState.PENDING)
 
-    def _releasing(self, desired: DesiredGrants) -> Iterable[Grant]:
+    def _released(self, desired: DesiredGrants) -> Iterable[Grant]:
+        """Return the ledger entries of an object that it no longer keeps."""
         owner_key = desired.owner.owner_key
         for target in self._ports.ledgers.held_by(owner_key):
             for grant in self._ports.ledgers.ledger(target).held_by(owner_key):
@@ -220,8 +227,8 @@ class PolicySyncers:
                     yield grant
 
 
-def _is_met(desired: DesiredGrants, target: Target, result: SyncResult) -> bool:
-    """Whether a pass found on its target all that an object declares there, and nobody else it objects to."""
-    return all(desired_grant.grant in result.present for desired_grant in desired.on(target)) and not any(
-        grant.binding_key in desired.exclusive for grant in result.unmanaged
+def _is_met(declared: DesiredGrants, target: Target, result: SyncResult) -> bool:
+    """Return whether all desired grants are present, and no unmanaged one is in an exclusive binding."""
+    return all(desired.grant in result.present for desired in declared.on(target)) and not any(
+        grant.binding_key in declared.exclusive for grant in result.unmanaged
     )

@@ -1,9 +1,8 @@
-"""One policy under way: as last read or written, with what our writes did to it."""
+"""Writes of one IAM policy against other writers and lost replies."""
 
 import asyncio
 import random
 from collections.abc import Collection, Sequence
-from typing import Protocol
 
 from google.iam.v1.policy_pb2 import Policy
 
@@ -13,109 +12,98 @@ from cloudrun_identity.iam.grants import Grant, Target
 
 from .bisection import REFUSALS
 from .desired_grants import DesiredGrant
-from .merge import Merged, Release, grants_in, merge
+from .merge import Merged, Removal, grants_in, merge
+from .ports import PolicyPort
 
-LOOKS = 6
-"""Reads for which a policy is watched after a loss, about a second; one unchanged so long is at rest."""
-
-
-class PolicyPort(Protocol):
-    """Where policies are read and written: `policies.Policies`. Both raise GoogleError."""
-
-    async def get(self, target: Target) -> Policy:
-        """The policy at version 3, with its etag."""
-        ...
-
-    async def set(self, target: Target, policy: Policy) -> Policy:
-        """Write it over the etag it carries; the reply is the new policy."""
-        ...
+MAX_REREADS = 6
+"""The reads after a conflict, about a second. If the policy does not change, no other writer is active."""
 
 
 class PolicyWriter:
-    """Reads once, writes what differs, reads again if somebody else was quicker or a reply was lost.
-
-    `standing` are the grants in the policy as last read or written, `added` those that our writes put there,
-    or may have put there where a reply said neither; `writes` counts the writes that happened.
-    """
+    """Reads a policy once and writes the differences. Reads it again after a conflict or a lost reply."""
 
     def __init__(self, target: Target, policies: PolicyPort, attempts: int) -> None:
-        """`attempts` bounds the tries of one write against other writers."""
+        """Initialize the writer. `attempts` limits the attempts at one write against other writers."""
         self._target = target
         self._policies = policies
         self._attempts = attempts
         self._policy = Policy()
         self.present: frozenset[Grant] = frozenset()
+        """The grants in the policy as last read or written."""
         self.added: set[Grant] = set()
+        """The grants that the writes added, or may have added if a reply was lost."""
         self.writes = 0
+        """The number of successful writes."""
 
     @property
-    def principals(self) -> int:
-        """How many members the policy has, each time one stands in it."""
+    def member_count(self) -> int:
+        """The members of all bindings. A member counts once for each of its bindings."""
         return sum(len(binding.members) for binding in self._policy.bindings)
 
     async def read(self) -> None:
-        """Take the policy as it is now."""
+        """Read the policy."""
         self._see(await self._policies.get(self._target))
 
-    def owes(self, released: Sequence[Release]) -> bool:
-        """Whether a release still stands in the policy."""
-        return merge(self._policy, (), released).policy is not self._policy
+    def contains_any(self, removals: Sequence[Removal]) -> bool:
+        """Return whether a grant to remove is present."""
+        return merge(self._policy, (), removals).policy is not self._policy
 
-    async def write(self, desired_grants: Sequence[DesiredGrant], released: Sequence[Release]) -> None:
-        """Merge and write; nothing is written where nothing differs. Raises GoogleError."""
-        lost: Merged | None = None
+    async def write(self, desired_grants: Sequence[DesiredGrant], removals: Sequence[Removal]) -> None:
+        """Merge and write the policy, unless nothing differs; raises GoogleError."""
+        unconfirmed: Merged | None = None
         for attempt in range(1, self._attempts + 1):
-            merged = merge(self._policy, desired_grants, released)
+            merged = merge(self._policy, desired_grants, removals)
             if merged.policy is self._policy:
-                if lost:
-                    self._note(lost)
+                if unconfirmed:
+                    self._record(unconfirmed)
                 return
             try:
                 reply = await self._policies.set(self._target, merged.policy)
             except GoogleError as error:
                 if error.undecided:
-                    self.added |= merged.added  # it may have happened, and what then stands is ours
-                if not error.sent or error.fault not in _TRY_AGAIN or attempt == self._attempts:
+                    self.added |= merged.added  # the write may have taken effect
+                if not error.sent or error.fault not in _RETRIABLE or attempt == self._attempts:
                     raise
                 if error.fault is Fault.UNAVAILABLE:
-                    lost = merged
+                    unconfirmed = merged
                     await asyncio.sleep(random.uniform(0, 0.1 * 2**attempt))  # noqa: S311 - no secret
                     await self.read()
                 else:
-                    await self._catch_up()
+                    await self._read_after_conflict()
             else:
-                self._note(merged)
+                self._record(merged)
                 self._see(reply)
                 return
 
     async def is_writable(self) -> bool:
-        """Whether Google takes the policy as it stands: our one write of identical content."""
+        """Return whether Google Cloud accepts the policy unchanged. Only this method writes equal content."""
         try:
             self._see(await self._policies.set(self._target, self._policy))
         except GoogleError as error:
             if error.fault is Fault.ABORTED:
-                return True  # somebody else has just written it
+                return True  # another writer has just written it
             if error.fault in REFUSALS:
                 return False
             raise
         self.writes += 1
         return True
 
-    async def _catch_up(self) -> None:
-        """Read again after having lost, and again until somebody has just written, or nobody does any more.
+    async def _read_after_conflict(self) -> None:
+        """Read the policy until another writer has changed it, or until no writer is active.
 
-        The others read, think and write as we do, so whoever reads first after a write is likeliest to make
-        the next one. Reads are cheap beside a write that loses: 176 ms to 786, and of a larger quota.
+        The other writers read and write in the same way, so the first to read after a write is the most
+        likely to write next. A read is cheap compared with a conflicting write: 176 ms against 786 ms, and
+        from a larger quota.
         """
         await asyncio.sleep(random.uniform(0, _JITTER))  # noqa: S311 - no secret
         await self.read()
         etag = self._policy.etag
-        for _ in range(LOOKS):
+        for _ in range(MAX_REREADS):
             if self._policy.etag != etag:
                 return
             await self.read()
 
-    def _note(self, merged: Merged) -> None:
+    def _record(self, merged: Merged) -> None:
         self.writes += 1
         self.added |= merged.added
         before, after = _listed(merged.removed), _listed(merged.added)
@@ -126,12 +114,12 @@ class PolicyWriter:
         self.present = grants_in(policy, self._target)
 
 
-_TRY_AGAIN = frozenset({Fault.ABORTED, Fault.UNAVAILABLE})
+_RETRIABLE = frozenset({Fault.ABORTED, Fault.UNAVAILABLE})
 
 _JITTER = 0.2
-"""Seconds, at most, after which a lost write is followed up: two who lost alike must not go on alike."""
+"""The longest delay after a conflict, in seconds, so that two writers do not collide again."""
 
 
 def _listed(grants: Collection[Grant]) -> str:
-    """Grants for the log: what a write replaces stands before the arrow, what it brings after it."""
+    """Return grants for the mutation log: removed ones before the arrow, added ones after it."""
     return ", ".join(sorted(f"{grant.role} {grant.member}" for grant in grants)) or "nothing"

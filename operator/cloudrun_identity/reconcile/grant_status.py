@@ -55,7 +55,7 @@ def _outcomes(resolved: ResolvedGrants, synced: GrantSyncResult, *, observe: boo
     for result in synced.grant_results:
         if result.state is not GrantState.GRANTED and result.grant.target not in unread:
             yield _outcome_of_result(result, observe=observe)
-    for grant in synced.contested:
+    for grant in synced.conflicting:
         message = f"spec.authority: another object declares {grant}, so it is not Exclusive"
         yield Refused(Reason.CONFLICT, message)
     for grant in synced.unmanaged:

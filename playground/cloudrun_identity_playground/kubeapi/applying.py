@@ -48,11 +48,11 @@ def apply(
     previous = entries.get(writer)
     others = [entry for entry in entries.values() if entry is not previous]
     current = leaves(live, schema) if live is not None else {}
-    contested = {path for path in mine if current.get(path, _ITEM) != wanted[path]}
+    conflicting = {path for path in mine if current.get(path, _ITEM) != wanted[path]}
     if not force:
-        _refuse_conflicts(others, contested - _applied_by_client(live, current, schema, writer))
+        _refuse_conflicts(others, conflicting - _applied_by_client(live, current, schema, writer))
     for other in others:
-        entries[other.writer] = replace(other, fields=other.fields - contested)
+        entries[other.writer] = replace(other, fields=other.fields - conflicting)
     merged = copy.deepcopy(_merge(live, config, with_metadata(schema)) if live is not None else config)
     for path in _abandoned(previous, mine, others):
         _remove(merged, path)
@@ -95,10 +95,10 @@ def _applied_by_client(
     return frozenset(path for path, value in last_applied.items() if current.get(path, _ITEM) == value)
 
 
-def _refuse_conflicts(others: Iterable[Entry], contested: AbstractSet[Path]) -> None:
+def _refuse_conflicts(others: Iterable[Entry], conflicting: AbstractSet[Path]) -> None:
     causes, texts = [], []
     for entry in others:
-        paths = sorted(entry.fields & contested)
+        paths = sorted(entry.fields & conflicting)
         if not paths:
             continue
         owner = _owner(entry)

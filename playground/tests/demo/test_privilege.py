@@ -1,4 +1,4 @@
-"""What the flow runner tries, against the seed's cloud with the manifests' grants written by hand."""
+"""The calls that the demo makes as the flow runner, against the seed with the examples' grants."""
 
 from collections.abc import AsyncIterator
 
@@ -15,7 +15,7 @@ FLOWS = "projects/acme-flows/serviceAccounts/prefect-flows@acme-flows.iam.gservi
 
 @pytest.fixture
 async def cloud() -> AsyncIterator[tuple[GoogleCloud, aiohttp.ClientSession, str]]:
-    """The seed, with the accounts of the example."""
+    """The emulator with the seed and the accounts of the example."""
     async with (
         Emulator(rest_port=0, seed=load_seed(manifests.SEED)) as emulator,
         aiohttp.ClientSession() as session,
@@ -28,7 +28,7 @@ async def cloud() -> AsyncIterator[tuple[GoogleCloud, aiohttp.ClientSession, str
 
 
 async def tried(google: GoogleCloud) -> list[str | None]:
-    """What each attempt ends with: the permission that is missing, or None."""
+    """Return the missing permission of each attempt, or None if the call succeeds."""
     refusals: list[Refusal | None] = [
         await google.attempt(attempt, privilege.RUNNER) for attempt in privilege.ATTEMPTS
     ]

@@ -10,7 +10,7 @@ from cloudrun_identity_playground.demo.processes import Parts, environment, free
 
 @pytest.fixture
 def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A stand-in for `python -m cloudrun_identity`: it runs its first argument as a shell script."""
+    """A replacement of `python -m cloudrun_identity` that runs its first argument as a shell script."""
     path = tmp_path / "python"
     path.write_text('#!/bin/sh\nshift 2\nexec sh -c "$1"\n')
     path.chmod(0o755)

@@ -1,4 +1,4 @@
-"""The real asynchronous clients of Google's libraries, and the requests that many tests make."""
+"""Google's asynchronous clients, and requests that many tests make."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LOCATION = "projects/shop/locations/europe-west1"
 
 
 class Clock:
-    """A clock that stands until it is moved."""
+    """A clock that only tests advance."""
 
     def __init__(self) -> None:
         self.now = 1_800_000_000.0
@@ -44,7 +44,7 @@ class Bearer(grpc.aio.UnaryUnaryClientInterceptor):
 
 
 class SecretPolicies:
-    """The policy methods of Secret Manager, whose library is no dependency, over plain stubs."""
+    """The policy methods of Secret Manager over plain stubs, because its library is not a dependency."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._channel = channel
@@ -71,7 +71,7 @@ class SecretPolicies:
 
 @dataclass(frozen=True)
 class Clients:
-    """The clients of one channel, and the few requests that every test makes."""
+    """The clients of one channel, and requests that most tests make."""
 
     channel: grpc.aio.Channel
 
@@ -123,7 +123,7 @@ class Clients:
         return client(transport=client.get_transport_class("grpc_asyncio")(channel=self.channel))
 
     async def recreate_account(self, name: str) -> iam.ServiceAccount:
-        """Delete the account of that name, and create another one of the same e-mail."""
+        """Delete the account of that name, and create another one with the same e-mail."""
         await self.iam.delete_service_account(name=name)
         project, email = name.removeprefix("projects/").split("/serviceAccounts/")
         return await self.create_account(email.partition("@")[0], project)
@@ -152,7 +152,7 @@ class Clients:
         resource: str = "projects/shop",
         condition: expr_pb2.Expr | None = None,
     ) -> policy_pb2.Policy:
-        """Read, add one binding, write."""
+        """Add one binding to the policy."""
         policy = await self.policy(resource)
         policy.version = 3
         policy.bindings.add(role=role, members=members, condition=condition)

@@ -1,4 +1,4 @@
-"""An emulator in process, with a clock that only moves when told to."""
+"""An emulator in the process, with a clock that only tests advance."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def clients(emulator: Emulator) -> AsyncIterator[Clients]:
 
 @pytest.fixture
 async def sign_in(emulator: Emulator) -> AsyncIterator[Callable[[str], Clients]]:
-    """Clients that send the token they are asked for."""
+    """Return clients that send a given token."""
     async with AsyncExitStack() as channels:
 
         def with_token(token: str) -> Clients:

@@ -1,4 +1,4 @@
-"""Google's own client libraries, as they are: every client that is served, over each of its transports."""
+"""Google's unmodified client libraries: every supported client over each of its transports."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SEED = Seed.model_validate(
 
 @dataclass(frozen=True)
 class Case:
-    """A client of a library, synchronous and asynchronous, a method of both, and what it answers."""
+    """A synchronous and an asynchronous client, a method of both, and its response."""
 
     client: Any
     async_client: Any
@@ -54,7 +54,7 @@ class Case:
 
     @property
     def transports(self) -> list[str]:
-        """Those that the synchronous client has."""
+        """Return the transports of the synchronous client."""
         return [name for name in ("grpc", "rest") if name in self.client._transport_registry]
 
 

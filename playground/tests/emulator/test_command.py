@@ -26,7 +26,7 @@ COMMAND = (
 
 @contextmanager
 def running(*options: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The command as a process, and the first line it says."""
+    """Run the command as a process; yield it with its first line."""
     process = subprocess.Popen(
         [*COMMAND, *options],
         stdout=subprocess.PIPE,

@@ -26,7 +26,7 @@ GET = "google.cloud.resourcemanager.v3.Projects/GetIamPolicy"
 
 
 class Control:
-    """The control API over HTTP: the status and the body of each answer."""
+    """The control API over HTTP; returns status and body."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
         self._session = session
@@ -118,7 +118,7 @@ class TestEdits:
         )
 
         assert answer == (200, {})
-        assert await control("GET", "/calls") == (200, {})  # an edit is no call
+        assert await control("GET", "/calls") == (200, {})  # an edit does not count as a call
         after = await clients.policy()
         assert after.etag != before.etag
         assert members(after, "roles/viewer") == ["user:bob@example.com"]
@@ -171,7 +171,7 @@ class TestEdits:
 
     async def test_checked_edit_refuses_an_invalid_member(self, control: Control) -> None:
         ghost = {"role": "roles/viewer", "member": "serviceAccount:ghost@shop.iam.gserviceaccount.com"}
-        await control("POST", "/edit", {"policy": PROJECT, "add": [EVE]})  # the project comes into being
+        await control("POST", "/edit", {"policy": PROJECT, "add": [EVE]})  # creates the project
         status, answer = await control("POST", "/edit", {"policy": PROJECT, "add": [ghost]})
         assert (status, answer["error"]) == (
             400,

@@ -16,7 +16,7 @@ OLD, NEW = (f"{name}@shop.iam.gserviceaccount.com" for name in ("oldest", "newes
 
 @pytest.fixture
 def emulator(emulator: Emulator) -> Emulator:
-    """One whose executions run for a minute."""
+    """An emulator with executions that run for a minute."""
     emulator.switches.update({"executionTime": "60s"})
     return emulator
 
@@ -29,7 +29,7 @@ async def job(clients: Clients) -> run.Job:
 
 
 async def start(clients: Clients, **request: Any) -> run.Execution:
-    """Run the job, and show the execution, which is running."""
+    """Run the job and return its running execution."""
     operation = await clients.jobs.run_job(run.RunJobRequest(name=JOB, **request))
     assert not operation.operation.done
     return await clients.executions.get_execution(name=operation.metadata.name)

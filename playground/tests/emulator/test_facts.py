@@ -1,4 +1,4 @@
-"""How Google behaves, where no other test says it: each test names the fact."""
+"""Behavior of Google Cloud that no other test covers; each test names the fact."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OLD, NEW = (f"{name}@shop.iam.gserviceaccount.com" for name in ("oldest", "newes
 
 @pytest.fixture
 async def moved(clients: Clients) -> run.Service:
-    """A service that ran as one account in its first revision and runs as another in its second."""
+    """A service with another account in its second revision than in its first."""
     for email in (OLD, NEW):
         await clients.create_account(email.partition("@")[0])
     service = await clients.create_service(service_account=OLD)

@@ -221,7 +221,7 @@ async def test_older_versions_are_served_over_rest(
 
 
 def within(expected: Any, shown: Any) -> bool:
-    """Whether `shown` holds all that is expected, and maybe more in its objects."""
+    """Return whether `shown` has everything expected; its objects may have more."""
     match expected:
         case dict():
             return all(name in shown and within(value, shown[name]) for name, value in expected.items())
@@ -257,7 +257,7 @@ def test_invalid_folder_trees_are_refused(folders: list[dict[str, str]], named: 
 
 
 class TestLenient:
-    """Whoever seeds nothing has a folder behind every number, as there is a project behind every id."""
+    """Without a seed, every number has a folder, as every id has a project."""
 
     @pytest.fixture
     async def emulator(self) -> AsyncIterator[Emulator]:

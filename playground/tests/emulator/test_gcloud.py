@@ -1,4 +1,4 @@
-"""The unmodified gcloud, as the documentation says to set it up."""
+"""Unmodified gcloud with the setup of the documentation."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ SEED = Seed.model_validate({"projects": [{"projectID": "shop", "secrets": [{"nam
 
 @dataclass(frozen=True)
 class Gcloud:
-    """gcloud against an emulator. `home` keeps its configuration apart from the user's."""
+    """gcloud with an emulator; `home` separates its configuration from the user's."""
 
     emulator: Emulator
     home: Path
 
     async def __call__(self, command: str, *more: str) -> Any:
-        """What it answers, as JSON; None if it answers nothing."""
+        """Run a command and return its JSON output, or None if it has none."""
         process = await asyncio.create_subprocess_exec(
             *("gcloud", *command.split(), *more, "--format=json"),
             stdout=asyncio.subprocess.PIPE,
@@ -54,7 +54,7 @@ class Gcloud:
 
 
 def documented(rest_url: str) -> Mapping[str, str]:
-    """The settings that the documentation tells people to make."""
+    """Return the settings in the documentation."""
     page = (Path(__file__).parents[3] / "docs" / "emulator.md").read_text(encoding="utf-8")
     section = page.partition("## gcloud")[2]
     [apis] = re.findall(r"for api in ([A-Z ]+); do", section)

@@ -76,7 +76,7 @@ async def test_keys_survive_an_undelete(clients: Clients, clock: Clock) -> None:
 
 
 def certificate(key: Any = None, *, hours: int = 24) -> bytes:
-    """A self-signed certificate as people make it to upload, good from the clock's beginning."""
+    """Return a self-signed certificate to upload, valid from the start of the clock."""
     key = key or rsa.generate_private_key(public_exponent=65537, key_size=2048)
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "unused")])
     begins = datetime.fromtimestamp(Clock().now, UTC)

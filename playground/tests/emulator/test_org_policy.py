@@ -22,7 +22,7 @@ async def set_policy(clients: Clients, name: str, *, enforce: bool) -> orgpolicy
 
 
 async def test_cross_project_use_is_forbidden_by_default(clients: Clients) -> None:
-    with pytest.raises(exceptions.NotFound):  # not set here
+    with pytest.raises(exceptions.NotFound):  # not set on this resource
         await clients.org_policy.get_policy(name=CROSS_PROJECT)
     assert await is_enforced(clients, CROSS_PROJECT)
     assert not await is_enforced(clients, "projects/shop/policies/compute.requireOsLogin")

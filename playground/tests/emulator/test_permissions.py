@@ -1,4 +1,4 @@
-"""What callers may do: bindings, roles, members, conditions; and how Google refuses."""
+"""Permissions of callers: bindings, roles, members, conditions, and the errors of each API."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def ann(sign_in: SignIn) -> Clients:
 
 
 async def permitted(clients: Clients, resource: str, *permissions: str) -> set[str]:
-    """Which of the permissions the caller has, as testIamPermissions tells."""
+    """Return the permissions of the caller, by testIamPermissions."""
     request = iam_policy_pb2.TestIamPermissionsRequest(resource=resource, permissions=permissions)
     response = await clients._policy_client(resource).test_iam_permissions(request)
     return set(response.permissions)

@@ -1,4 +1,4 @@
-"""Who calls: bearer tokens, callers without one, accounts that cannot call."""
+"""Authentication: bearer tokens, callers without one, accounts that cannot call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What deploying to Cloud Run needs: the deployer's actAs and read of the image, and the agent's token."""
+"""Permissions to deploy to Cloud Run: actAs and image read of the deployer, tokens of the agent."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def account(email: str) -> str:
 
 
 async def agent_of(clients: Clients) -> str:
-    """The agent of Cloud Run in the workloads' project."""
+    """Return Cloud Run's service agent of the project with the workloads."""
     number = (await clients.projects.get_project(name="projects/shop")).name.partition("/")[2]
     return f"service-{number}@serverless-robot-prod.iam.gserviceaccount.com"
 
 
 async def lift(clients: Clients, project: str) -> None:
-    """Let accounts of the project be used in others."""
+    """Allow the use of a project's accounts in other projects."""
     name = f"projects/{project}/policies/iam.disableCrossProjectServiceAccountUsage"
     spec = orgpolicy.PolicySpec(rules=[orgpolicy.PolicySpec.PolicyRule(enforce=False)])
     policy = orgpolicy.Policy(name=name, spec=spec)
@@ -118,7 +118,7 @@ async def test_fact_deployer_must_be_able_to_read_the_image(
     message = (await denial(deploy(ann, CHECKOUT, image))).message
     assert "'artifactregistry.repositories.downloadArtifacts'" in message
     assert f"'{repository}'" in message
-    # What is changed in the update does not matter: it reads the image too.
+    # The changed field does not matter: any update reads the image.
     service = await deploy(clients, CHECKOUT, image)
     service.description = "another one"
     assert repository in (await denial(ann.update_service(service, "description"))).message

@@ -1,4 +1,4 @@
-"""The table of permissions: every method stands in it, and asks for what stands there and no more."""
+"""The table of permissions: it has every method, and each needs exactly its permission."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ NAMES = {
     "Services": (LOCATION, f"{LOCATION}/services/web"),
     "WorkerPools": (LOCATION, f"{LOCATION}/workerPools/queue"),
 }
-"""By service, and in IAM by noun: what holds the resources, and one of them."""
+"""Names by service, and in IAM by noun: a parent, and a resource."""
 
 SERVED = {rpc: RULES[rpc] for rpc in Cloud().handlers}
 NEEDING = sorted(rpc for rpc, rule in SERVED.items() if isinstance(rule, RequiresPermission))
-"""The methods that need a permission."""
+"""Methods that need a permission."""
 
 
 def a_name(rpc: str) -> str:
-    """The name that a request of `rpc` bears: of a parent, or of something that need not exist."""
+    """Return the name in a request of `rpc`: a parent, or a resource that need not exist."""
     service, _, method = rpc.rpartition(".")[2].partition("/")
     of_parent = method.startswith(("Create", "List", "Upload"))
     if service == "IAM":
@@ -67,7 +67,7 @@ def a_request(rpc: str, rule: RequiresPermission) -> Any:
 
 
 async def refusal(emulator: Emulator, rpc: str, rule: RequiresPermission) -> str:
-    """What the refusal of Ann's call says, with its details; empty if she may make it."""
+    """Return the error of Ann's call with its details; empty if it is allowed."""
     async with grpc.aio.insecure_channel(emulator.grpc_address) as channel:
         call = channel.unary_unary(f"/{rpc}")(
             as_protobuf(a_request(rpc, rule)).SerializeToString(),
@@ -79,7 +79,7 @@ async def refusal(emulator: Emulator, rpc: str, rule: RequiresPermission) -> str
 
 
 def grant_ann(emulator: Emulator, *permissions: str) -> None:
-    """Let Ann hold these permissions wherever the names of requests lead, and no others."""
+    """Grant Ann exactly these permissions on everything that requests name."""
     role = f"{PROJECT}/roles/justThese"
     emulator.cloud.role_table.store(iam.Role(name=role, included_permissions=permissions))
     policy = policy_pb2.Policy(bindings=[policy_pb2.Binding(role=role, members=[ANN])])

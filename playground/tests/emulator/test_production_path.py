@@ -1,7 +1,7 @@
-"""The operator's way to the real Google Cloud, unmodified: TLS, a key's bearer token, Google's host names.
+"""The production configuration of the operator: TLS, bearer tokens of a key, Google's host names.
 
-The process is told by the environment what anybody could tell it: a proxy, which leads every host to the
-emulator, a file of authorities to trust, and a file of credentials.
+The environment of the process has what any user can set: a proxy, which leads every host to the emulator, a
+file of certificate authorities, and a credentials file.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ import asyncio
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.gcp.projects import Projects
 
-class Nobody:
+class NoObserver:
     def observed(self, *call): pass
 
 async def main():
-    clients = GoogleClients(None, Nobody())
+    clients = GoogleClients(None, NoObserver())
     await clients.check_credentials()
     print(clients.identity, (await Projects(clients).get("shop")).number)
     await clients.close()
@@ -62,7 +62,7 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 @asynccontextmanager
 async def proxy(address: str, asked: list[str]) -> AsyncIterator[str]:
-    """A proxy that leads every host to `address`, and notes which were asked for."""
+    """Run a proxy that leads every host to `address` and records the requested hosts."""
 
     async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")

@@ -1,4 +1,4 @@
-"""Requests a minute that the seed limits."""
+"""Quotas per minute."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _RETRY_INFO: Any = error_details_pb2.RetryInfo
 
 @pytest.fixture
 def limited(clock: Clock) -> Limited:
-    """Clients of an emulator with these limits."""
+    """Return clients of an emulator with these quotas."""
 
     @asynccontextmanager
     async def open_limited(limits: Mapping[str, Any]) -> AsyncIterator[Clients]:

@@ -1,4 +1,4 @@
-"""Recordings of the real Google Cloud: what is answered otherwise is in a table of the documentation."""
+"""Recordings of the real Google Cloud: the documentation lists every difference."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def found(file: Path) -> frozenset[str]:
 
 
 def listed() -> set[str]:
-    """The first column of the table of differences."""
+    """Return the first column of the table of differences."""
     page = (REPOSITORY / "docs" / "emulator.md").read_text(encoding="utf-8")
     table = page.partition("| difference | why |\n")[2].partition("\n\n")[0]
     return set(re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE))
@@ -52,7 +52,7 @@ def test_documented_differences_exist() -> None:
 
 
 LOG = """GET https://iam.googleapis.com/v1/projects/${projectId}/serviceAccounts/${name}@x.iam.gserviceaccount.com
-User-Agent: somebody
+User-Agent: other
 
 %d Something
 Content-Type: application/json
@@ -86,10 +86,10 @@ def test_replay_prints_no_line_for_equal_answers(tmp_path: Path) -> None:
 
 
 def test_replay_prints_differences_with_their_place(tmp_path: Path) -> None:
-    result = run(write(tmp_path, 404, {"error": {"code": 404, "status": "GONE", "hint": "x"}}))
+    result = run(write(tmp_path, 404, {"error": {"code": 404, "status": "UNKNOWN", "hint": "x"}}))
     assert result.returncode == 1
     assert re.search(r"serviceAccounts error\.hint: missing .*one\.http\.log:1", result.stdout)
-    assert "serviceAccounts error.status: 'GONE' → 'NOT_FOUND'" in result.stdout
+    assert "serviceAccounts error.status: 'UNKNOWN' → 'NOT_FOUND'" in result.stdout
     assert "serviceAccounts error.errors: not Google's" in result.stdout
 
 

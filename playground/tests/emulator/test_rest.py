@@ -15,7 +15,7 @@ EMAIL = "checkout@shop.iam.gserviceaccount.com"
 
 
 class Rest:
-    """JSON calls that expect a status."""
+    """JSON requests with an expected status."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
         self._session = session

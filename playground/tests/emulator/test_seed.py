@@ -70,7 +70,7 @@ async def test_seeded_resources_exist_at_the_start(tmp_path: Path, clock: Clock)
         grpc.aio.insecure_channel(emulator.grpc_address) as channel,
     ):
         clients = Clients(channel)
-        assert not emulator.calls  # seeding is nobody's call
+        assert not emulator.calls  # seeding does not count as a call
         location = "projects/shop/locations/europe-west1"
         account = await clients.iam.get_service_account(
             name="projects/shop/serviceAccounts/checkout@shop.iam.gserviceaccount.com"

@@ -28,7 +28,7 @@ async def test_created_account_has_all_output_fields(clients: Clients) -> None:
     assert len(account.unique_id) == 21
     assert account.oauth2_client_id == account.unique_id
     assert (account.display_name, account.description) == ("Checkout", "Pays")
-    assert not account.disabled  # create ignores it
+    assert not account.disabled  # ignored by create
 
 
 async def test_account_etag_is_constant_and_ignored(clients: Clients) -> None:

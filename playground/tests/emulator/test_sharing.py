@@ -1,4 +1,4 @@
-"""Domain restricted sharing: whom `iam.allowedPolicyMemberDomains` lets into policies."""
+"""Domain restricted sharing: the members that `iam.allowedPolicyMemberDomains` allows in policies."""
 
 from __future__ import annotations
 

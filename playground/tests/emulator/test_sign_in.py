@@ -1,4 +1,4 @@
-"""Clients that sign in with the key of a service account, and those that borrow credentials."""
+"""Clients with the key of a service account, and clients that impersonate one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SCOPES = ["https://www.googleapis.com/auth/cloud-platform"]
 
 @pytest.fixture
 async def emulator() -> Any:
-    """One with the real time: the client library looks at the clock itself."""
+    """An emulator with the real time, because the client library reads the clock."""
     async with Emulator(rest_port=0) as running:
         yield running
 
@@ -40,7 +40,7 @@ async def key(clients: Clients) -> iam.ServiceAccountKey:
 
 
 async def sign_in(key: iam.ServiceAccountKey) -> str:
-    """The token that Google's own client library gets for a key."""
+    """Return the token that Google's client library gets for a key."""
     found = service_account.Credentials.from_service_account_info(
         json.loads(key.private_key_data), scopes=SCOPES
     )
@@ -118,7 +118,7 @@ async def test_invalid_token_request_is_refused_with_an_oauth_error(
 class TestBorrowing:
     @pytest.fixture
     async def borrower(self, clients: Clients) -> credentials.IAMCredentialsAsyncClient:
-        """One who may lend out `lender`, who may lend out `target`."""
+        """A caller who may impersonate `target` through `lender`."""
         for account in ("borrower", "lender", "target"):
             await clients.create_account(account)
         own = "projects/shop/serviceAccounts/{}@shop.iam.gserviceaccount.com"

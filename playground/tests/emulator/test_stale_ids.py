@@ -1,4 +1,4 @@
-"""A policy that shows the e-mail of a recreated account and still means the old one."""
+"""A policy with the e-mail of a recreated account that means the old account."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def emulator(clock: Clock) -> AsyncIterator[Emulator]:
 
 @pytest.fixture
 async def old(clients: Clients) -> iam.ServiceAccount:
-    """The account that the grant was made to."""
+    """The account that has the grant."""
     account = await clients.create_account()
     await clients.grant(ROLE, "user:ann@example.com", MEMBER)
     return account

@@ -1,4 +1,4 @@
-"""Every switch, turned by the seed, on the command line and by the control API."""
+"""Every switch, set by the seed, on the command line and through the control API."""
 
 from __future__ import annotations
 

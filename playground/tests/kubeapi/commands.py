@@ -1,4 +1,4 @@
-"""The command `kubeapi` as a process of its own."""
+"""The command `kubeapi` as a process."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def running(*arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """Start it, and kill it if it still runs when the block ends."""
+    """Start the command, and kill it if it runs when the block ends."""
     process = subprocess.Popen(
         [sys.executable, "-m", "cloudrun_identity", "kubeapi", *arguments],
         env=os.environ | environment,

@@ -1,4 +1,4 @@
-"""The API servers that the contract is checked on; the id of every test names its server."""
+"""The API servers of the contract tests; the id of every test names its server."""
 
 import asyncio
 import itertools

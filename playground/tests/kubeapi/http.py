@@ -1,4 +1,4 @@
-"""A plain HTTP client of an API server: what the contract says is what stands on the wire."""
+"""A plain HTTP client of an API server, which shows exactly what the server sends."""
 
 import asyncio
 import json
@@ -24,13 +24,13 @@ APPLY = "application/apply-patch+yaml"
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 
 CONDITION_WITHIN = 20.0
-"""Seconds until something that follows a request must have followed."""
+"""Timeout of asynchronous effects, in seconds."""
 POLL_EVERY = 0.05
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a request got back."""
+    """Response of a request."""
 
     code: int
     body: Any
@@ -48,7 +48,7 @@ class Answer:
 
     @property
     def causes(self) -> list[tuple[str, str, str]]:
-        """Field, reason and message of each cause."""
+        """Return field, reason and message of each cause."""
         return [(c["field"], c["reason"], c["message"]) for c in self.body["details"]["causes"]]
 
     @property
@@ -64,13 +64,13 @@ class Watched:
         self._response = response
 
     async def next(self) -> Object | None:
-        """Wait for the next event; None is the end of the watch."""
+        """Return the next event, or None at the end of the watch."""
         line = await asyncio.wait_for(self._response.content.readline(), CONDITION_WITHIN)
         event: Object | None = json.loads(line) if line.strip() else None
         return event
 
     async def take(self, count: int) -> list[tuple[str, str]]:
-        """Wait for so many events: type and name of the object of each."""
+        """Wait for this many events; return type and object name of each."""
         taken = []
         for _ in range(count):
             event = await self.next()
@@ -80,7 +80,7 @@ class Watched:
 
 
 class Api:
-    """An API server, as the user of a kubeconfig sees it."""
+    """An API server, with the user of a kubeconfig."""
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
@@ -95,7 +95,7 @@ class Api:
         accept: str = JSON,
         **query: str,
     ) -> Answer:
-        """Send a request; a body that is no bytes goes as JSON."""
+        """Send a request; a body that is not bytes is sent as JSON."""
         raw = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         sent = {"Content-Type": content_type, "Accept": accept}
         async with self._session.request(method, path, data=raw, params=query, headers=sent) as response:
@@ -131,11 +131,11 @@ class Api:
             yield Watched(response)
 
     async def eventually(self, path: str, code: int) -> Answer:
-        """Read until the answer has that code."""
+        """Read until the response has that code."""
         return await self.until(path, lambda answer: answer.code == code)
 
     async def until(self, path: str, holds: Callable[[Answer], bool]) -> Answer:
-        """Read until this holds of the answer."""
+        """Read until the response meets a condition."""
         async with asyncio.timeout(CONDITION_WITHIN):
             while True:
                 answer = await self.get(path)
@@ -146,7 +146,7 @@ class Api:
 
 @asynccontextmanager
 async def connect(kubeconfig: Path, *, token: str | None = None) -> AsyncIterator[Api]:
-    """Connect as the user of a kubeconfig, or with another bearer token (empty: with none)."""
+    """Connect as the user of a kubeconfig, or with another bearer token (empty: none)."""
     cluster, own_token = _entries(kubeconfig)
     token = own_token if token is None else token
     tls: ssl.SSLContext = tls_context(cluster)

@@ -1,4 +1,4 @@
-"""Our resources on an API server, over plain HTTPS: what comes back is what the server says."""
+"""The operator's custom resources on an API server over plain HTTPS."""
 
 import json
 import time
@@ -22,7 +22,7 @@ _DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
 class RefusedError(Exception):
-    """The API server refused a request: its message is what a user reads, `code` the HTTP status."""
+    """A refused request: the server's message and the HTTP status `code`."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -30,7 +30,7 @@ class RefusedError(Exception):
 
 
 class Resources:
-    """The custom resources of one API server, as the user of a kubeconfig with a token sees them."""
+    """The custom resources of one API server, with the user of a kubeconfig."""
 
     def __init__(self, kubeconfig: Path) -> None:
         config = yaml.safe_load(kubeconfig.read_text())
@@ -40,7 +40,7 @@ class Resources:
         self._tls = tls_context(cluster)
 
     def install(self) -> None:
-        """Create every CRD, wait until it is established, and make the namespace of the objects."""
+        """Create every CRD, wait until it is established, and create the namespace of the objects."""
         for definition in generate().values():
             self._call("POST", _DEFINITIONS, definition)
         for kind in KINDS:
@@ -48,7 +48,7 @@ class Resources:
         self._call("POST", "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
 
     def definition_conditions(self, kind: str) -> dict[str, str]:
-        """Read the status of each condition of a kind's CRD, by its type."""
+        """Return the status of each condition of a kind's CRD by type."""
         definition = self._call("GET", f"{_DEFINITIONS}/{KINDS[kind].plural}.{GROUP}")
         conditions = definition.get("status", {}).get("conditions") or ()
         return {condition["type"]: condition["status"] for condition in conditions}
@@ -63,7 +63,7 @@ class Resources:
         return self._call("PATCH", f"{_path(kind)}/{name}{subresource}?fieldValidation=Strict", patch)
 
     def delete_all(self) -> None:
-        """Delete every object of our kinds."""
+        """Delete every object of the operator's kinds."""
         for kind in KINDS:
             self._call("DELETE", _path(kind))
 
@@ -91,7 +91,7 @@ class Resources:
 
 
 def sample_of(schema: dict[str, Any]) -> Any:
-    """Make a value that has every field of a schema."""
+    """Return a value that has every field of a schema."""
     match schema:
         case {"properties": properties}:
             return {name: sample_of(child) for name, child in properties.items()}
@@ -110,7 +110,7 @@ def sample_of(schema: dict[str, Any]) -> Any:
 
 
 def kinds_with_status() -> list[str]:
-    """Name the kinds whose status is written apart from the spec."""
+    """Return the kinds with a status subresource."""
     return [name for name, kind in KINDS.items() if "status" in kind.model_fields]
 
 

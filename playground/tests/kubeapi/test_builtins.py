@@ -1,4 +1,4 @@
-"""The built-in kinds, and what the API says of itself."""
+"""Built-in kinds, discovery and OpenAPI."""
 
 import asyncio
 from typing import Any
@@ -187,7 +187,7 @@ async def test_stricter_definition_leaves_old_objects_writable(api: Api, namespa
 
 
 async def _until_refused(api: Api, collection: str, body: Object) -> None:
-    """A changed schema holds a moment after the definition has it."""
+    """Write until the server refuses it: a new schema applies a moment after the definition has it."""
     async with asyncio.timeout(CONDITION_WITHIN):
         while True:
             if (await api.post(collection, body, dryRun="All")).code == 422:

@@ -1,4 +1,4 @@
-"""The Python clients that the operator is made of: kopf and the official asynchronous client."""
+"""The Python clients that the operator uses: kopf and the official asynchronous client."""
 
 import asyncio
 from collections.abc import AsyncIterator

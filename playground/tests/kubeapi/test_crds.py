@@ -1,4 +1,4 @@
-"""The CRDs on an API server: what a user may write, and what the server says about the rest."""
+"""The CRDs on an API server: accepted manifests, and errors for the rest."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -131,20 +131,20 @@ def test_no_field_of_a_status_is_pruned(resources: Resources, kind: str) -> None
 
 
 TAKEN = {
-    # Names of other objects, which are looked up and nothing else.
+    # Names of other objects, which are only looked up.
     "projectRef.name",
     "identityRef.name",
     "identityRef.namespace",
     "customRoleRef.name",
     "allowedNamespaces[]",
-    # Texts that say something to people, and what a condition is, which Google Cloud takes as they are.
+    # Texts for people, and conditions, which are passed to Google Cloud as they are.
     "displayName",
     "description",
     "title",
     "expression",
     "secretTemplate.labels{}",
     "secretTemplate.annotations{}",
-    # What a platform team lets others do: compared with what they write, and sent nowhere.
+    # Guardrails of a platform team, which are compared with manifests and not sent.
     "namespaces.names[]",
     "namespaces.selector.matchLabels{}",
     "namespaces.selector.matchExpressions[].key",
@@ -159,7 +159,7 @@ TAKEN = {
     "guardrails.customRoles.permissions[]",
     "guardrails.naming.accountIDPattern",
 }
-"""The ends of the paths of texts that may hold anything, for the reasons given."""
+"""Ends of the paths of strings that may have any content, for the reasons above."""
 
 HOSTILE = ("\n", "/../", "$(x)")
 
@@ -192,11 +192,11 @@ def test_every_string_has_a_length_limit(kind: str) -> None:
 
 
 def spoiled(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Copies of a value, in each of which one text has something hostile in its middle, and where that is."""
+    """Yield copies of a value, each with one hostile string, and the path of that string."""
     match value:
         case str():
             for text in HOSTILE:
-                # Of principals Google Cloud knows the many forms; that they have no spaces we know as well.
+                # Principals have many forms, but none with spaces.
                 if text.isspace() or not path.endswith("principal"):
                     yield path, f"{value[:5]}{text}{value[5:]}"
         case dict():
@@ -211,7 +211,7 @@ def spoiled(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def unbounded_texts(schema: Any, path: str = "") -> Iterator[str]:
-    """The paths of texts that may be of any length."""
+    """Yield the paths of strings without a length limit."""
     if schema.get("type") == "string" and not {"maxLength", "enum"} & schema.keys():
         yield path.lstrip(".")
     for name, each in schema.get("properties", {}).items():

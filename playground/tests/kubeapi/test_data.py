@@ -1,4 +1,4 @@
-"""The data file: what one run leaves to the next, and what is refused before anything is overwritten."""
+"""The data file: restored objects, and refusal of unsuitable files before they are overwritten."""
 
 import json
 import signal
@@ -27,7 +27,7 @@ SECRET = {
 
 @asynccontextmanager
 async def run(data: Path) -> AsyncIterator[Widgets]:
-    """One run of a server with this data file."""
+    """Run a server with this data file."""
     path = data.with_name("kubeconfig")
     async with KubeApi(path, data=data) as server, connect(path) as api:
         assert server.kubeconfig == path
@@ -88,7 +88,7 @@ async def test_failed_write_to_disk_is_reported(tmp_path: Path) -> None:
     async with run(data) as widgets:
         before = data.read_bytes()
         data.unlink()
-        # A directory in its place: what the superuser cannot overwrite either.
+        # A directory in its place cannot be overwritten even by the superuser.
         data.mkdir()
         told = await widgets.api.post("/api/v1/namespaces", {"metadata": {"name": "other"}})
         data.rmdir()

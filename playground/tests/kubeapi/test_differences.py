@@ -1,6 +1,6 @@
-"""Where the embedded server differs from a real one, as docs/playground.md lists it.
+"""Differences of the embedded server to a real one, as listed in docs/playground.md.
 
-Each line of that list is tried on both servers, so that it stays true of both.
+Each line of the list is tested on both servers.
 """
 
 import re
@@ -21,7 +21,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "playground.md"
 
 @dataclass(frozen=True)
 class Difference:
-    """What is `seen` on the embedded server and on a real one; `title` is its first cell in the list."""
+    """The results on the embedded and on a real server; `title` is the first cell in the list."""
 
     title: str
     seen: Callable[[Widgets], Awaitable[Any]]
@@ -30,7 +30,7 @@ class Difference:
 
 
 def code_of(method: str, path: str, body: Any = None, **query: str) -> Callable[[Widgets], Awaitable[int]]:
-    """See with which status a request is answered."""
+    """Return a check of the status of a response."""
 
     async def seen(widgets: Widgets) -> int:
         return (await widgets.api.call(method, path, body, **query)).code
@@ -39,7 +39,7 @@ def code_of(method: str, path: str, body: Any = None, **query: str) -> Callable[
 
 
 def code_of_definition(**wanted: Any) -> Callable[[Widgets], Awaitable[int]]:
-    """See with which status a definition is answered that is not kept."""
+    """Return a check of the status of a definition that is not stored."""
 
     async def seen(widgets: Widgets) -> int:
         return (await widgets.api.post(DEFINITIONS, definition(**wanted), dryRun="All")).code
@@ -48,7 +48,7 @@ def code_of_definition(**wanted: Any) -> Callable[[Widgets], Awaitable[int]]:
 
 
 def code_of_instance(path: str, spec: Object, **wanted: Any) -> Callable[[Widgets], Awaitable[int]]:
-    """See with which status an instance, or what is below it, is answered."""
+    """Return a check of the status of an instance, or of a path below it."""
 
     async def seen(widgets: Widgets) -> int:
         made = definition(**wanted)
@@ -67,7 +67,7 @@ def code_of_instance(path: str, spec: Object, **wanted: Any) -> Callable[[Widget
 
 
 def code_of_form(accept: str) -> Callable[[Widgets], Awaitable[int]]:
-    """See with which status a list in another form is answered."""
+    """Return a check of the status of a list in another form."""
 
     async def seen(widgets: Widgets) -> int:
         return (await widgets.api.call("GET", "/api/v1/namespaces", accept=accept)).code
@@ -76,13 +76,13 @@ def code_of_form(accept: str) -> Callable[[Widgets], Awaitable[int]]:
 
 
 async def marks_of_a_map(widgets: Widgets) -> bool:
-    """See whether the owner of a label owns the map of labels too."""
+    """Return whether the owner of a label owns the map of labels too."""
     created = await widgets.create(metadata={"labels": {"app": "x"}})
     return "." in created["metadata"]["managedFields"][0]["fieldsV1"]["f:metadata"]["f:labels"]
 
 
 async def streams_lists(widgets: Widgets) -> bool:
-    """See whether a watch may begin with a list."""
+    """Return whether a watch may start with a list."""
     asked = {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan", "timeoutSeconds": "1"}
     try:
         async with widgets.api.watch("/api/v1/namespaces", **asked):
@@ -92,14 +92,14 @@ async def streams_lists(widgets: Widgets) -> bool:
 
 
 async def tells_not_found_as_status(widgets: Widgets) -> bool:
-    """See whether a 404 is told as Kubernetes tells other refusals."""
+    """Return whether a 404 has a `Status` as other errors do."""
     refused = await widgets.api.get("/apis/contract.test/v1/nothing")
     assert refused.code == 404
     return isinstance(refused.body, dict) and refused.reason == "NotFound"
 
 
 async def openapi_v2_definitions(widgets: Widgets) -> bool:
-    """See whether OpenAPI v2 describes anything."""
+    """Return whether OpenAPI v2 has any definition."""
     return bool((await widgets.api.get("/openapi/v2")).body.get("definitions"))
 
 

@@ -1,4 +1,4 @@
-"""What concerns the embedded server alone: its history, its kubeconfig, its command."""
+"""Tests of the embedded server only: history, kubeconfig, command."""
 
 import asyncio
 import base64
@@ -25,7 +25,7 @@ from playground.tests.kubeapi.widgets import DEFINITION, DEFINITIONS, Widgets
 
 @pytest.fixture
 async def forgetful(tmp_path: Path) -> AsyncIterator[Widgets]:
-    """Widgets on a server that remembers three changes."""
+    """Widgets on a server with a history of three changes."""
     path = tmp_path / "kubeconfig"
     async with KubeApi(path, history=3), connect(path) as api:
         await api.post(DEFINITIONS, yaml.safe_load(DEFINITION.read_text(encoding="utf-8")))
@@ -221,7 +221,7 @@ async def test_disconnect_during_a_watch_is_handled(tmp_path: Path) -> None:
 
 
 async def test_disconnect_before_a_watch_starts_is_handled(tmp_path: Path) -> None:
-    """As one does that is killed; it takes some, because few leave in that very moment."""
+    """A killed client disconnects so; several try, because few do it at that moment."""
     path = tmp_path / "kubeconfig"
     with running("--kubeconfig", str(path)) as process:
         assert process.stdout is not None
@@ -238,7 +238,7 @@ async def test_disconnect_before_a_watch_starts_is_handled(tmp_path: Path) -> No
 
 
 async def ask_and_leave(kubeconfig: dict[str, Any], request: str) -> None:
-    """Send a request and break the connection in the same moment."""
+    """Send a request and close the connection immediately."""
     cluster, token = kubeconfig["clusters"][0]["cluster"], kubeconfig["users"][0]["user"]["token"]
     server = urlsplit(cluster["server"])
     authority = base64.b64decode(cluster["certificate-authority-data"]).decode()

@@ -1,4 +1,4 @@
-"""Faults that tests ask the embedded server for."""
+"""Fault injection in the embedded server."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""What a person types: the unmodified kubectl."""
+"""Unmodified kubectl."""
 
 import itertools
 import json
@@ -33,13 +33,13 @@ class Result:
 
 @dataclass(frozen=True)
 class Kubectl:
-    """kubectl with a home of its own, in one namespace."""
+    """kubectl with its own home directory, in one namespace."""
 
     environment: dict[str, str]
     namespace: str
 
     def __call__(self, *arguments: str, manifest: Object | None = None) -> Result:
-        """Run it; a manifest goes in as `-f -`."""
+        """Run kubectl; a manifest is passed as `-f -`."""
         command = ["kubectl", "--namespace", self.namespace, "--request-timeout=20s", *arguments]
         ran = subprocess.run(
             [*command, *(["-f", "-"] if manifest is not None else [])],
@@ -53,7 +53,7 @@ class Kubectl:
         return Result(ran.returncode, ran.stdout.strip(), ran.stderr.strip())
 
     def read(self, *arguments: str) -> Object:
-        """Get something as JSON."""
+        """Get an object as JSON."""
         obj: Object = json.loads(self("get", *arguments, "-o", "json").out)
         return obj
 
@@ -266,7 +266,7 @@ def test_explain_describes_fields(kubectl: Kubectl) -> None:
 
 
 def test_secrets_and_config_maps_are_created_from_literals(kubectl: Kubectl) -> None:
-    """kubectl posts these in protobuf."""
+    """kubectl sends these in protobuf."""
     secret = kubectl("create", "secret", "generic", "s", "--from-literal=k=v", "--from-literal=e=")
     config = kubectl("create", "configmap", "c", "--from-literal=k=v")
 

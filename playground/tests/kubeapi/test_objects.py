@@ -250,7 +250,7 @@ async def test_request_without_a_valid_token_is_refused(kube_api: KubeApi, token
     async with connect(kube_api.kubeconfig, token=token) as stranger:
         answer = await stranger.get("/api/v1/namespaces/default/secrets")
 
-    # An anonymous request is forbidden by RBAC where there is RBAC.
+    # With RBAC, an anonymous request is forbidden.
     assert (answer.code, answer.reason) in [(401, "Unauthorized"), (403, "Forbidden")]
     assert answer.body["kind"] == "Status"
 

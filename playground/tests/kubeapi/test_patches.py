@@ -1,4 +1,4 @@
-"""Patches: JSON patch, merge patch, strategic merge and server-side apply with its owners of fields."""
+"""Patches: JSON patch, merge patch, strategic merge patch, and server-side apply with owners of fields."""
 
 from typing import Any
 
@@ -111,7 +111,7 @@ async def test_strategic_merge_patch_merges_finalizers(widgets: Widgets) -> None
 
 
 def config(**spec: Any) -> Object:
-    """What a manager applies: nothing but the named fields."""
+    """Return the configuration of a manager: only the given fields."""
     return {**widget(), "spec": spec}
 
 
@@ -216,7 +216,7 @@ async def test_apply_to_status_owns_status_only(widgets: Widgets) -> None:
 
 
 async def test_managed_fields_survive_a_read_and_update(widgets: Widgets) -> None:
-    """A client that turns from update to apply rewrites the owners itself, as kubectl does."""
+    """A client that migrates from update to apply changes the owners, as kubectl does."""
     created = await widgets.create()
     managed = [
         entry | {"manager": "me", "operation": "Apply"} for entry in created["metadata"]["managedFields"]

@@ -1,4 +1,4 @@
-"""What a schema makes of an object: defaults, pruning, and refusals in the server's own words."""
+"""Validation by schemas: defaults, pruning, and the server's messages."""
 
 from typing import Any
 

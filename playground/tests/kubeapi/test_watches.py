@@ -1,4 +1,4 @@
-"""Watches: what is seen, from which version on, and how they end."""
+"""Watches: events, versions, and the end of a watch."""
 
 import asyncio
 

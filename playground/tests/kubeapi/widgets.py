@@ -14,7 +14,7 @@ _NUMBERS = itertools.count(1)
 
 
 def widget(name: str = "a", *, metadata: Object | None = None, **spec: Any) -> Object:
-    """Make a widget; one without a size has the size 1."""
+    """Return a widget, by default with the size 1."""
     return {
         "apiVersion": API_VERSION,
         "kind": "Widget",
@@ -24,7 +24,7 @@ def widget(name: str = "a", *, metadata: Object | None = None, **spec: Any) -> O
 
 
 def definition(spec: Object | None = None, version: Object | None = None, **schema: Any) -> Object:
-    """Make a definition of a kind that nobody else has."""
+    """Return a definition of a kind with a unique name."""
     plural = f"oddities{next(_NUMBERS)}"
     sized = {"type": "object", "properties": {"size": {"type": "integer"}, "net": {"type": "string"}}}
     served = {
@@ -63,7 +63,7 @@ class Widgets:
         return f"{self.path}/{name}{subresource}"
 
     async def create(self, name: str = "a", *, metadata: Object | None = None, **spec: Any) -> Object:
-        """Create one and answer it as it was stored."""
+        """Create a widget and return the stored object."""
         created = await self.api.post(self.path, widget(name, metadata=metadata, **spec))
         assert created.code == 201, created.body
         stored: Object = created.body
@@ -76,7 +76,7 @@ class Widgets:
         return stored
 
     async def try_create(self, name: str = "a", **spec: Any) -> Answer:
-        """Create one without keeping it."""
+        """Create a widget with a dry run."""
         return await self.api.post(self.path, widget(name, **spec), dryRun="All")
 
     async def names(self, **query: str) -> list[str]:

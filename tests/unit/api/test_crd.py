@@ -33,23 +33,23 @@ def test_committed_definition_is_the_generated_one(kind: str) -> None:
     assert committed == render(kind), "run `make generate`"
 
 
-def test_nothing_but_generated_definitions_is_committed() -> None:
+def test_only_generated_definitions_are_committed() -> None:
     assert {path.name for path in COMMITTED.iterdir()} == {file_name(kind) for kind in KINDS}
 
 
-def test_write_makes_one_file_a_kind(tmp_path: Path) -> None:
+def test_write_creates_one_file_per_kind(tmp_path: Path) -> None:
     paths = write(tmp_path / "made" / "on-the-way")
 
     assert [yaml.safe_load(path.read_text())["spec"]["names"]["kind"] for path in paths] == list(KINDS)
 
 
-def test_render_refuses_a_kind_that_is_not_ours() -> None:
+def test_render_refuses_an_unknown_kind() -> None:
     with pytest.raises(KeyError):
         render("Deployment")
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_yaml_says_what_generate_says_without_anchors(kind: str) -> None:
+def test_rendered_yaml_equals_the_definition_without_anchors(kind: str) -> None:
     text = render(kind)
 
     assert yaml.safe_load(text) == GENERATED[kind]
@@ -75,7 +75,7 @@ def test_schema_is_structural(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_whatever_a_rule_reads_is_bounded(kind: str) -> None:
+def test_lists_and_strings_are_bounded(kind: str) -> None:
     for path, node in nodes(openapi(kind)["properties"]["spec"], "spec"):
         match node:
             case {"type": "array"}:
@@ -112,7 +112,7 @@ def test_no_default_is_set_inside_an_atomic_list(kind: str) -> None:
     assert list(inside_atomic_lists(openapi(kind), "")) == []
 
 
-def test_default_inside_an_atomic_list_is_described_and_supplied_by_the_model() -> None:
+def test_default_inside_an_atomic_list_is_described() -> None:
     guardrails = openapi("ManagedProject")["properties"]["spec"]["properties"]["guardrails"]["properties"]
     workloads = guardrails["workloads"]["items"]["properties"]
     assert workloads["names"]["description"] == 'Patterns of workload names. Defaults to ["*"].'
@@ -164,14 +164,14 @@ def test_columns_read_plain_fields_of_the_schema(kind: str) -> None:
         "PolicyLedger": ["Target", "Grants", "Pending", "Rejected", "Unmanaged", "Age"],
     }.items(),
 )
-def test_narrow_columns_tell_the_cloud_object_and_its_state(kind: str, columns: list[str]) -> None:
+def test_narrow_columns_show_the_resource_and_its_state(kind: str, columns: list[str]) -> None:
     (version,) = GENERATED[kind]["spec"]["versions"]
 
     narrow = [each["name"] for each in version["additionalPrinterColumns"] if not each.get("priority")]
     assert narrow == columns
 
 
-def test_a_fields_own_rules_stand_behind_those_of_its_type() -> None:
+def test_rules_of_a_field_follow_those_of_its_type() -> None:
     interval = openapi("ManagedProject")["properties"]["spec"]["properties"]["driftInterval"]
 
     assert [rule["message"] for rule in interval["x-kubernetes-validations"]] == [
@@ -180,7 +180,7 @@ def test_a_fields_own_rules_stand_behind_those_of_its_type() -> None:
     ]
 
 
-def test_ledger_is_written_whole() -> None:
+def test_ledger_has_no_status() -> None:
     (version,) = GENERATED["PolicyLedger"]["spec"]["versions"]
 
     assert "subresources" not in version

@@ -26,12 +26,12 @@ class Pause(ApiModel):
         ("250ms", timedelta(milliseconds=250)),
     ],
 )
-def test_durations_are_gos(text: str, length: timedelta) -> None:
+def test_duration_uses_the_notation_of_go(text: str, length: timedelta) -> None:
     assert parse_duration(text) == length
 
 
 @pytest.mark.parametrize("text", ["", "5", "m", "-5m", "5 m", "5d", "m5", "1m1h", "5m\n", "1e3s", "100000h"])
-def test_anything_else_is_refused_by_name(text: str) -> None:
+def test_other_text_is_refused_with_the_text(text: str) -> None:
     with pytest.raises(ValueError, match="is not a duration such as 90s, 5m or 1h30m"):
         parse_duration(text)
 
@@ -51,17 +51,17 @@ def test_longest_durations_fit_64_bits_of_nanoseconds(
     assert length // timedelta(microseconds=1) * 1000 < 2**63
 
 
-def test_field_keeps_its_text() -> None:
+def test_duration_field_keeps_its_text() -> None:
     pause = Pause.model_validate({"length": "90m"})
 
     assert pause.length.timedelta == timedelta(minutes=90)
     assert pause.to_dict() == {"length": "90m"}
 
 
-def test_field_refuses_what_is_no_duration() -> None:
+def test_duration_field_refuses_other_text() -> None:
     with pytest.raises(ValidationError, match='"soon" is not a duration'):
         Pause.model_validate({"length": "soon"})
 
 
-def test_default_is_a_duration() -> None:
+def test_default_of_a_duration_field_is_a_duration() -> None:
     assert Pause().length.timedelta == timedelta(minutes=5)

@@ -65,11 +65,11 @@ def identity(metadata: dict[str, Any] | None = None, spec: dict[str, Any] | None
     return CloudRunIdentity.model_validate(raw)
 
 
-def test_kinds_are_named_as_their_models() -> None:
+def test_kinds_have_the_names_of_their_models() -> None:
     assert {name: kind.model_fields["kind"].default for name, kind in KINDS.items()} == {n: n for n in KINDS}
 
 
-def test_raw_object_is_read_with_its_defaults() -> None:
+def test_object_is_read_with_defaults() -> None:
     obj = CloudRunIdentity.model_validate(IDENTITY)
 
     assert obj.metadata.resource_version == "41"
@@ -82,35 +82,35 @@ def test_raw_object_is_read_with_its_defaults() -> None:
     assert not obj.is_deleting
 
 
-def test_what_is_written_reads_back_the_same() -> None:
+def test_object_survives_a_round_trip() -> None:
     obj = CloudRunIdentity.model_validate(IDENTITY)
 
     assert CloudRunIdentity.model_validate(obj.to_dict()) == obj
 
 
-def test_metadata_leaves_out_what_is_empty() -> None:
+def test_metadata_omits_empty_fields() -> None:
     obj = ManagedProject.model_validate({"metadata": {"name": "p"}, "spec": {}})
 
     assert obj.to_dict()["metadata"] == {"name": "p"}
 
 
-def test_list_items_without_a_kind_are_read() -> None:
+def test_list_item_without_kind_is_read() -> None:
     raw = {key: value for key, value in IDENTITY.items() if key not in ("apiVersion", "kind")}
 
     assert CloudRunIdentity.model_validate(raw).kind == "CloudRunIdentity"
 
 
-def test_another_kind_is_refused() -> None:
+def test_object_of_another_kind_is_refused() -> None:
     with pytest.raises(ValidationError, match="kind"):
         ManagedProject.model_validate(IDENTITY)
 
 
-def test_objects_are_values() -> None:
+def test_objects_are_immutable() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         setattr(identity().spec, "disabled", True)  # noqa: B010 (mypy knows that it cannot be assigned)
 
 
-def test_deletion_is_known_by_its_timestamp() -> None:
+def test_deletion_timestamp_marks_a_deleted_object() -> None:
     assert identity({"deletionTimestamp": "2026-01-02T03:04:05Z"}).is_deleting
 
 
@@ -130,7 +130,7 @@ def test_project_id_defaults_to_the_name(spec: dict[str, Any], project: str) -> 
     ("annotations", "forced"),
     [({FORCE_DELETE: "true"}, True), ({FORCE_DELETE: "no"}, False), ({}, False)],
 )
-def test_force_delete_is_literally_true(annotations: dict[str, str], forced: bool) -> None:
+def test_force_delete_requires_the_value_true(annotations: dict[str, str], forced: bool) -> None:
     assert identity({"annotations": annotations}).is_force_deleted is forced
 
 
@@ -160,11 +160,11 @@ def test_grants_are_counted_by_state() -> None:
         (TargetKind.SECRET, "Secret n"),
     ],
 )
-def test_target_reads_as_its_kind_and_name(kind: TargetKind, text: str) -> None:
+def test_target_text_has_the_kind_and_name(kind: TargetKind, text: str) -> None:
     assert target_text(kind, project_id="p-1234", location="l", name="n") == text
 
 
-def test_workload_reads_as_its_kind_and_place() -> None:
+def test_workload_text_has_the_kind_location_and_name() -> None:
     raw = {
         "metadata": {"name": "a"},
         "spec": {
@@ -176,14 +176,14 @@ def test_workload_reads_as_its_kind_and_place() -> None:
     assert str(IdentityAttachment.model_validate(raw).spec.workload) == "Service europe-west1/checkout"
 
 
-def test_ledger_target_gets_its_text() -> None:
+def test_ledger_target_has_its_text() -> None:
     target = {"kind": "Service", "projectID": "p", "location": "l", "name": "n", "fullName": "//run/x"}
     ledger = PolicyLedger.model_validate({"metadata": {"name": "x"}, "spec": {"target": target}})
 
     assert ledger.to_dict()["spec"]["target"]["text"] == "Service l/n"
 
 
-def test_ledger_of_an_earlier_version_is_read_and_written_under_current_names() -> None:
+def test_ledger_fields_of_an_earlier_version_are_renamed() -> None:
     owner = "IAMBinding/payments/web/0b5e"
     earlier = {
         "member": "user:a@example.com",
@@ -206,7 +206,7 @@ def test_ledger_of_an_earlier_version_is_read_and_written_under_current_names() 
     assert "foreignMembers" not in written
 
 
-def test_observed_generation_is_unset_or_minus_one_before_the_first_reconcile() -> None:
+def test_observed_generation_is_minus_one_before_first_reconcile() -> None:
     raw = {"metadata": {"name": "p"}, "spec": {}}
     assert ManagedProject.model_validate(raw).status.observed_generation is None
     defaulted = ManagedProject.model_validate(raw | {"status": {"observedGeneration": -1}})

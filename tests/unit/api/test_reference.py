@@ -15,12 +15,12 @@ def row(text: str, kind: str, field: str) -> str:
     return next(line for line in section.splitlines() if line.startswith(f"| `{field}` |"))
 
 
-def test_the_page_is_what_make_generate_writes() -> None:
+def test_committed_page_is_the_generated_one() -> None:
     assert PAGE.read_text() == page(), "make generate was forgotten"
 
 
 @pytest.mark.parametrize("kind", generate())
-def test_every_field_of_a_kind_has_a_row_of_its_own(kind: str) -> None:
+def test_every_field_has_a_row(kind: str) -> None:
     def names(schema: object) -> list[str]:
         match schema:
             case {"properties": dict(fields)}:
@@ -39,17 +39,17 @@ def test_every_field_of_a_kind_has_a_row_of_its_own(kind: str) -> None:
     ]
 
 
-def test_a_row_says_what_is_required_what_is_refused_and_what_holds_by_default() -> None:
+def test_row_has_requirements_rules_and_default() -> None:
     text = page()
     assert "| string, required |" in row(text, "CloudRunIdentity", "projectRef.name")
     assert "One of `Fail`, `Adopt`. Default: `Fail`." in row(text, "CloudRunIdentity", "adoption")
-    assert "accountID is immutable." in row(text, "CloudRunIdentity", "accountID")
+    assert "Immutable." in row(text, "CloudRunIdentity", "accountID")
     assert "`names` must be set where targetKinds contains Secret" in row(
         text, "ManagedProject", "guardrails.grants"
     )
     assert "At least 0. At most 10,000." in row(text, "ManagedProject", "guardrails.maxRemovalsPerHour")
 
 
-def test_a_bar_in_a_text_does_not_end_its_cell() -> None:
+def test_bar_in_a_text_is_escaped() -> None:
     rows = [line for line in page().splitlines() if line.startswith("| `")]
     assert all(len(re.findall(r"(?<!\\)\|", line)) == 4 for line in rows)

@@ -57,7 +57,7 @@ def test_clipped_bounds_reach_the_schema() -> None:
     assert properties["lines"]["maxItems"] == 2
 
 
-def test_what_people_are_told_shows_what_it_quotes() -> None:
+def test_legible_text_escapes_control_characters() -> None:
     quoted = "a\x1b[2J\nb\u202ec"
     assert legible(quoted) == "a\\x1b[2J b\\u202ec"
     assert legible("→ “Ä” 日本 …") == "→ “Ä” 日本 …"
@@ -75,7 +75,7 @@ def test_timestamp_survives_writing_and_reading() -> None:
     assert Note.model_validate(note.to_dict()) == note
 
 
-def test_what_is_unset_is_not_written() -> None:
+def test_unset_field_is_not_written() -> None:
     assert "written" not in Note(text="a").to_dict()
 
 
@@ -87,7 +87,7 @@ def test_cel_string_quotes_backslashes_and_quotes() -> None:
     assert cel_string(r"a\.b'c") == r"'a\\.b\'c'"
 
 
-def test_rule_writes_only_what_it_has() -> None:
+def test_rule_omits_unset_parts() -> None:
     assert matches("^a$", "must be a").to_dict() == {
         "rule": "self.matches('^a$')",
         "message": "must be a",

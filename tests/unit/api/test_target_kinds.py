@@ -54,7 +54,7 @@ def test_resource_pattern_has_the_parts_that_name_the_target(kind: TargetKind) -
     assert (descriptor.name_form is not None) == (descriptor.named_by is NamedBy.NAME)
 
 
-def test_kinds_that_differ_from_the_others() -> None:
+def test_kinds_with_special_properties() -> None:
     assert kinds_where(lambda kind: kind.is_regional) == tuple(map(TargetKind, WorkloadKind))
     assert kinds_where(lambda kind: kind.is_inherited) == (TargetKind.PROJECT,)
     assert kinds_where(lambda kind: kind.is_admitted_by_name_only) == (TargetKind.SECRET,)

@@ -1,4 +1,4 @@
-"""What the API server would refuse, told without one."""
+"""Validation without an API server."""
 
 import pytest
 from pydantic import ValidationError
@@ -17,7 +17,7 @@ def binding(**spec: object) -> IAMBinding:
     return IAMBinding.model_validate({"metadata": {"name": "x", "namespace": "y"}, "spec": whole | spec})
 
 
-def test_nothing_is_wrong_with_an_object_that_the_api_server_takes() -> None:
+def test_valid_object_has_no_complaints() -> None:
     assert complaints(binding()) == []
 
 
@@ -35,7 +35,7 @@ def test_nothing_is_wrong_with_an_object_that_the_api_server_takes() -> None:
         ),
     ],
 )
-def test_a_value_of_the_wrong_form_is_named_with_its_field(spec: dict[str, object], complaint: str) -> None:
+def test_value_of_the_wrong_form_is_named_with_its_field(spec: dict[str, object], complaint: str) -> None:
     (line,) = complaints(binding(**spec))
 
     assert line.startswith(complaint)
@@ -49,9 +49,7 @@ def test_a_value_of_the_wrong_form_is_named_with_its_field(spec: dict[str, objec
         ({"target": {"kind": []}}, "spec.target.kind: Input should be"),
     ],
 )
-def test_a_value_of_another_type_is_named_with_its_field_and_shown_where_it_is_short(
-    spec: dict[str, object], misfit: str
-) -> None:
+def test_value_of_the_wrong_type_is_named_and_shown_if_short(spec: dict[str, object], misfit: str) -> None:
     with pytest.raises(ValidationError) as raised:
         binding(**spec)
 

@@ -7,13 +7,13 @@ from cloudrun_identity.api import IAMBinding, ManagedProject
 from cloudrun_identity_playground.emulator.seed_file import load_seed
 
 
-def test_the_objects_are_spread_evenly_over_the_projects() -> None:
+def test_objects_are_evenly_spread_over_the_projects() -> None:
     bindings = [IAMBinding.model_validate(each) for each in Bindings(30, 10).objects()]
     assert set(Counter(each.spec.project_ref.name for each in bindings).values()) == {3}
     assert len({each.metadata.name for each in bindings}) == 30
 
 
-def test_every_object_has_one_member_of_its_own_and_the_projects_admit_it() -> None:
+def test_every_object_has_one_admitted_member() -> None:
     bindings = Bindings(3, 1)
     (project,) = (ManagedProject.model_validate(each) for each in bindings.projects("1h"))
     (entry,) = project.spec.guardrails.grants
@@ -24,9 +24,9 @@ def test_every_object_has_one_member_of_its_own_and_the_projects_admit_it() -> N
     assert {obj.spec.role for obj in objects} == {ROLE} == set(entry.roles)
 
 
-def test_the_seed_has_every_project_and_one_that_nobody_manages(tmp_path: Path) -> None:
+def test_seed_has_every_project_and_an_unmanaged_one(tmp_path: Path) -> None:
     bindings = Bindings(1, 3)
     bindings.write_seed(tmp_path / "seed.yaml")
     projects = load_seed(tmp_path / "seed.yaml").projects
     assert {each.project_id for each in projects} == {*bindings.project_ids, UNMANAGED_PROJECT_ID}
-    assert all(each.policy for each in projects), "somebody else's grants are there already"
+    assert all(each.policy for each in projects), "unmanaged grants exist"

@@ -5,7 +5,7 @@ from benchmarks.counts import Counts
 PROJECTS = "google.cloud.resourcemanager.v3.Projects"
 
 
-def test_the_difference_of_counts_is_what_came_between() -> None:
+def test_difference_of_counts() -> None:
     before = Counts(Counter(a=2), Counter({"patch x": 1}), Counter())
     after = Counts(Counter(a=5, b=1), Counter({"patch x": 1}), Counter())
     spent = after.since(before)
@@ -13,7 +13,7 @@ def test_the_difference_of_counts_is_what_came_between() -> None:
     assert spent.writes == Counter()
 
 
-def test_policy_calls_are_reads_and_writes_of_project_policies_alone() -> None:
+def test_policy_calls_include_project_policies_only() -> None:
     calls = Counter(
         {
             f"{PROJECTS}/GetIamPolicy": 3,
@@ -25,7 +25,7 @@ def test_policy_calls_are_reads_and_writes_of_project_policies_alone() -> None:
     assert Counts(calls, Counter(), Counter()).policy_calls == 5
 
 
-def test_a_metric_is_summed_over_the_labels_that_are_not_named() -> None:
+def test_metric_is_summed_over_unnamed_labels() -> None:
     metrics = Counter(
         {
             ("objects", frozenset({("kind", "A"), ("ready", "True")})): 2,

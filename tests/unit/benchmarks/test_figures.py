@@ -7,10 +7,10 @@ from benchmarks.figures import Benchmark, Figure, table, times, write_json
 
 CALLS = Figure("calls", "calls", 1_204, baseline=2_408)
 READS = Figure("calls Get", "Get", 4, is_part=True)
-SECONDS = Figure("seconds", "seconds until all are there", 3.14159, decimals=1)
+SECONDS = Figure("seconds", "seconds until all are Ready", 3.14159, decimals=1)
 
 
-def test_json_has_every_figure_and_what_it_is_compared_with(tmp_path: Path) -> None:
+def test_json_has_every_figure_and_its_baseline(tmp_path: Path) -> None:
     written = tmp_path / "build" / "bench.json"
     write_json(written, [Benchmark("apply", "All applied", (CALLS, SECONDS))])
     assert json.loads(written.read_text()) == {
@@ -18,13 +18,13 @@ def test_json_has_every_figure_and_what_it_is_compared_with(tmp_path: Path) -> N
     }
 
 
-def test_json_keeps_variants_apart(tmp_path: Path) -> None:
+def test_json_separates_variants(tmp_path: Path) -> None:
     written = tmp_path / "bench.json"
     write_json(written, [Benchmark("apply", "", (CALLS,), "one"), Benchmark("apply", "", (CALLS,), "two")])
     assert list(json.loads(written.read_text())) == ["apply on one", "apply on two"]
 
 
-def test_a_table_aligns_numbers_under_their_heads() -> None:
+def test_table_aligns_numbers_with_their_headings() -> None:
     shown = table(
         "Cost",
         [Benchmark("apply", "applied", (CALLS, READS, SECONDS))],
@@ -38,11 +38,11 @@ def test_a_table_aligns_numbers_under_their_heads() -> None:
         "applied",
         "  calls                         1,204   2,408     0.5",
         "    Get                             4",
-        "  seconds until all are there     3.1",
+        "  seconds until all are Ready     3.1",
     ]
 
 
-def test_variants_stand_side_by_side_and_a_figure_that_one_lacks_is_a_dash() -> None:
+def test_variants_are_columns_and_missing_figures_are_dashes() -> None:
     one = Benchmark("apply", "applied", (CALLS, SECONDS), "one")
     two = Benchmark("apply", "applied", (CALLS, READS, SECONDS), "two")
     heads, _, _, _, reads, _ = table("Cost", [one, two], value="", baseline="naive", ratio="ratio")
@@ -53,5 +53,5 @@ def test_variants_stand_side_by_side_and_a_figure_that_one_lacks_is_a_dash() -> 
 @pytest.mark.parametrize(
     ("ratio", "shown"), [(0.00166, "0.0017"), (0.5, "0.5"), (3.14, "3.1"), (86.4, "86"), (1204.2, "1,204")]
 )
-def test_ratios_have_two_digits_or_all_whole_ones(ratio: float, shown: str) -> None:
+def test_ratios_have_two_significant_or_all_integer_digits(ratio: float, shown: str) -> None:
     assert times(ratio) == shown

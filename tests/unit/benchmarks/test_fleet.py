@@ -6,7 +6,7 @@ from cloudrun_identity.gcp.service_accounts import expected_email
 from cloudrun_identity_playground.emulator.seed_file import load_seed
 
 
-def test_the_members_are_the_accounts_of_the_identities() -> None:
+def test_members_are_the_accounts_of_the_identities() -> None:
     fleet = Fleet(3)
     project = ManagedProject.model_validate(fleet.project("1h"))
     identities = [CloudRunIdentity.model_validate(each) for each in fleet.identities()]
@@ -14,7 +14,7 @@ def test_the_members_are_the_accounts_of_the_identities() -> None:
     assert fleet.members == tuple(f"serviceAccount:{email}" for email in emails)
 
 
-def test_the_project_admits_every_declared_role() -> None:
+def test_project_admits_every_declared_role() -> None:
     fleet = Fleet(1)
     project = ManagedProject.model_validate(fleet.project("1h"))
     (identity,) = (CloudRunIdentity.model_validate(each) for each in fleet.identities())
@@ -22,7 +22,7 @@ def test_the_project_admits_every_declared_role() -> None:
     assert fleet.grants == len(ROLES)
 
 
-def test_the_seed_has_room_for_all_accounts(tmp_path: Path) -> None:
+def test_seed_has_a_quota_for_all_accounts(tmp_path: Path) -> None:
     Fleet(150).write_seed(tmp_path / "seed.yaml")
     (project,) = load_seed(tmp_path / "seed.yaml").projects
     assert project.quotas.service_accounts == 150

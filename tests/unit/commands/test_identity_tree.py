@@ -1,4 +1,4 @@
-"""The tree of identities, from statuses to text and JSON."""
+"""The tree of identities: from object status to text and JSON."""
 
 from typing import Any
 
@@ -47,7 +47,7 @@ def identity(name: str, *grants: dict[str, Any], namespace: str = "shop", **stat
     )
 
 
-def test_a_chain_is_followed_and_a_circle_to_where_it_closes() -> None:
+def test_chain_of_impersonation_is_followed_until_it_cycles() -> None:
     nodes = nodes_of(
         [
             identity("front-end", grant(TOKENS, "middle", "front-end")),
@@ -62,14 +62,14 @@ def test_a_chain_is_followed_and_a_circle_to_where_it_closes() -> None:
     ).splitlines()[:6] == [
         "shop",
         f"├── front-end  {email('front-end')}",
-        "│   ├── acted as by",
-        "│   │   └── shop/middle  makes tokens of it",
-        "│   │       ├── shop/back-end  makes tokens of it",
-        "│   │       └── shop/front-end  makes tokens of it  (a circle)",
+        "│   ├── used by",
+        "│   │   └── shop/middle  creates tokens for it",
+        "│   │       ├── shop/back-end  creates tokens for it",
+        "│   │       └── shop/front-end  creates tokens for it  (cycle)",
     ]
 
 
-def test_what_runs_and_what_it_may_do_with_what_is_still_to_come() -> None:
+def test_workloads_and_grants_show_pending_state() -> None:
     attached = [
         {"projectID": "acme", "kind": "Service", "location": "europe-west1", "name": "web"},
         {"projectID": "other", "kind": "Job", "location": "us-east1", "name": "nightly"},
@@ -91,12 +91,12 @@ shop
     ├── runs
     │   ├── Service europe-west1/web
     │   └── Job us-east1/nightly in other
-    └── may
+    └── grants
         └── roles/run.invoker on Service europe-west1/pricing if by day  (Pending WorkloadNotFound)"""
     )
 
 
-def test_bindings_of_any_namespace_speak_of_an_identity() -> None:
+def test_bindings_of_other_namespaces_are_included() -> None:
     binding = IAMBinding.model_validate(
         {
             "metadata": {"name": "deployers", "namespace": "platform"},
@@ -124,7 +124,7 @@ def test_bindings_of_any_namespace_speak_of_an_identity() -> None:
                     {
                         "member": "user:ann@example.com",
                         "role": USER,
-                        "how": "deploys as it",
+                        "how": "attaches it to workloads",
                         "state": "Granted",
                         "declaredBy": "IAMBinding platform/deployers",
                     }
@@ -135,7 +135,7 @@ def test_bindings_of_any_namespace_speak_of_an_identity() -> None:
     }
 
 
-def test_namespaces_stand_apart_and_what_is_not_ready_says_why() -> None:
+def test_namespaces_are_separate_and_reasons_are_shown() -> None:
     unmade = CloudRunIdentity.model_validate(
         {"metadata": {"name": "unmade", "namespace": "web"}, "spec": {"projectRef": {"name": "acme"}}}
     )

@@ -1,3 +1,5 @@
+"""`cloudrun-identity permissions`: the page, the list and the gcloud commands."""
+
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ from cloudrun_identity.gcp.permissions import FEATURES
 
 PAGE = Path(__file__).parents[3] / "docs" / "permissions.md"
 OPERATOR = "serviceAccount:op@ops-1234.iam.gserviceaccount.com"
-LENT = """
+MANIFESTS = """
 apiVersion: v1
 kind: Namespace
 metadata: {name: shop}
@@ -35,23 +37,23 @@ def refusal(text: str | bytes) -> str:
 
 
 def granted(output: str) -> set[str]:
-    """The permissions of the roles that the commands create."""
+    """Return the permissions of the roles that the commands create."""
     lists = [line.partition("--permissions=")[2] for line in output.splitlines() if "--permissions=" in line]
     return {permission for each in lists for permission in each.split(",")}
 
 
-def test_the_page_is_the_generated_one() -> None:
+def test_page_is_up_to_date() -> None:
     assert PAGE.read_text() == printed("--markdown"), "run `make generate`"
 
 
-def test_every_permission_is_listed_by_feature() -> None:
+def test_permissions_are_listed_by_feature() -> None:
     lines = printed().splitlines()
     assert [line for line in lines if not line.startswith(" ")] == list(FEATURES)
     assert {line.strip() for line in lines} >= {each for listed in FEATURES.values() for each in listed}
 
 
-def test_what_the_guardrails_have_no_use_for_is_not_granted() -> None:
-    closed = granted(printed("-f", "-", text=LENT % ""))
+def test_permissions_unused_by_the_guardrails_are_not_granted() -> None:
+    closed = granted(printed("-f", "-", text=MANIFESTS % ""))
     assert "resourcemanager.projects.setIamPolicy" not in closed
     assert "secretmanager.secrets.setIamPolicy" not in closed
     assert "iam.roles.create" not in closed
@@ -59,13 +61,13 @@ def test_what_the_guardrails_have_no_use_for_is_not_granted() -> None:
     assert "iam.serviceAccounts.create" in closed
 
 
-def test_keys_are_granted_where_the_guardrails_allow_them() -> None:
-    allowing = LENT.replace("grants: [%s]", "keys: Allowed")
+def test_key_permissions_are_granted_if_guardrails_allow_keys() -> None:
+    allowing = MANIFESTS.replace("grants: [%s]", "keys: Allowed")
     assert "iam.serviceAccountKeys.create" in granted(printed("-f", "-", text=allowing))
 
 
-def test_the_projects_policy_is_changed_under_a_condition_alone() -> None:
-    output = printed("-f", "-", "--operator", OPERATOR, text=LENT % ON_PROJECT)
+def test_set_iam_policy_is_granted_with_a_condition_only() -> None:
+    output = printed("-f", "-", "--operator", OPERATOR, text=MANIFESTS % ON_PROJECT)
     assert "hasOnly(['roles/viewer'])" in output
     *_, first, second = [line for line in output.splitlines() if "add-iam-policy-binding" in line]
     assert f"--member={OPERATOR}" in first
@@ -75,10 +77,12 @@ def test_the_projects_policy_is_changed_under_a_condition_alone() -> None:
     assert granted(role) == {"resourcemanager.projects.getIamPolicy", "resourcemanager.projects.setIamPolicy"}
 
 
-def test_a_chain_of_delegates_is_granted_link_by_link() -> None:
+def test_delegation_chain_is_granted_account_by_account() -> None:
     account, middle = "cri@ops-1234.iam.gserviceaccount.com", "middle@ops-1234.iam.gserviceaccount.com"
     credentials = f"{{impersonateServiceAccount: {account}, delegates: [{middle}]}}"
-    output = printed("-f", "-", "--operator", OPERATOR, text=(LENT % "") + f"  credentials: {credentials}\n")
+    output = printed(
+        "-f", "-", "--operator", OPERATOR, text=(MANIFESTS % "") + f"  credentials: {credentials}\n"
+    )
     links = [line.split() for line in output.splitlines() if "service-accounts" in line]
     assert [(link[4], link[5]) for link in links] == [
         (middle, f"--member={OPERATOR}"),
@@ -93,11 +97,11 @@ def test_a_chain_of_delegates_is_granted_link_by_link() -> None:
         ("{", "the file is not valid YAML"),
         ("", "there is no ManagedProject in -"),
         ("{apiVersion: v1, kind: ConfigMap, metadata: {name: x}}", "there is no ManagedProject in -"),
-        (LENT.replace("guardrails: {grants: [%s]}", "suspend: perhaps"), "spec.suspend: 'perhaps': "),
+        (MANIFESTS.replace("guardrails: {grants: [%s]}", "suspend: perhaps"), "spec.suspend: 'perhaps': "),
         (b"\xff\x00", "the file is not UTF-8 text"),
     ],
 )
-def test_a_file_that_will_not_do_is_one_line(text: str | bytes, says: str) -> None:
+def test_invalid_file_is_an_error_of_one_line(text: str | bytes, says: str) -> None:
     output = refusal(text)
     assert says in output
     assert len(output.splitlines()) == 1

@@ -1,4 +1,4 @@
-"""A role written down for gcloud becomes a CustomRole."""
+"""`cloudrun-identity role`: a CustomRole from the role file of gcloud."""
 
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ def refusal(tmp_path: Path, text: str, *arguments: str) -> str:
     return line
 
 
-def test_a_role_as_describe_prints_it_is_a_manifest_that_the_kind_takes(tmp_path: Path) -> None:
+def test_output_of_gcloud_describe_becomes_a_valid_custom_role(tmp_path: Path) -> None:
     printed = manifest(tmp_path, DESCRIBED, "--namespace", "flows")
 
     assert printed == {
@@ -61,33 +61,37 @@ def test_a_role_as_describe_prints_it_is_a_manifest_that_the_kind_takes(tmp_path
     assert CustomRole.model_validate(printed).spec.permissions == ("run.jobs.create", "run.jobs.run")
 
 
-def test_names_may_be_given(tmp_path: Path) -> None:
+def test_options_set_the_name_and_the_role_id(tmp_path: Path) -> None:
     printed = manifest(tmp_path, RUNNER, "--role-id", "runner_2", "--name", "runner")
 
     assert (printed["metadata"], printed["spec"]["roleID"]) == ({"name": "runner"}, "runner_2")
 
 
 @pytest.mark.parametrize(
-    ("text", "arguments", "said"),
+    ("text", "arguments", "message"),
     [
-        (RUNNER, (), "which role? the file has no name:, so say --role-id ID"),
+        (RUNNER, (), "the file has no name; set --role-id"),
         (RUNNER, ("--role-id", "roles/my-custom-role"), "the last part of projects/PROJECT/roles/ID"),
         (
             f"{RUNNER}\nname: roles/my-custom-role",
             (),
-            "name: 'roles/my-custom-role' is no custom role of a project; write projects/PROJECT/roles/ID",
+            "name: 'roles/my-custom-role' is not a custom role of a project; use projects/PROJECT/roles/ID",
         ),
-        ("title: Nothing", ("--role-id", "nothing"), "includedPermissions: list the permissions of the role"),
+        (
+            "title: Nothing",
+            ("--role-id", "nothing"),
+            "includedPermissions: must list the permissions of the role",
+        ),
         (
             "includedPermissions: [run]",
             ("--role-id", "few"),
-            "'run' is no permission",
+            "'run' is not a permission",
         ),
-        ("- a list", (), "a role has title, description, stage and includedPermissions"),
-        ("title: [", (), "role.yaml, line 1: this is not YAML"),
+        ("- a list", (), "not a role: expected title, description, stage and includedPermissions"),
+        ("title: [", (), "role.yaml, line 1: not valid YAML"),
     ],
 )
-def test_what_is_no_role_is_refused_in_one_line(
-    tmp_path: Path, text: str, arguments: tuple[str, ...], said: str
+def test_invalid_role_is_an_error_of_one_line(
+    tmp_path: Path, text: str, arguments: tuple[str, ...], message: str
 ) -> None:
-    assert said in refusal(tmp_path, text, *arguments)
+    assert message in refusal(tmp_path, text, *arguments)

@@ -1,4 +1,4 @@
-"""What `cloudrun-identity tree` says of what it cannot draw."""
+"""`cloudrun-identity tree`: errors, and objects that it leaves out."""
 
 from http import HTTPStatus
 
@@ -10,7 +10,7 @@ from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.kube.resources import Object, Objects, Resource
 
 
-def drawn_of(monkeypatch: pytest.MonkeyPatch, *arguments: str, error: Exception | None = None) -> Result:
+def tree(monkeypatch: pytest.MonkeyPatch, *arguments: str, error: Exception | None = None) -> Result:
     async def read(*_: object) -> tuple[()]:
         if error:
             raise error
@@ -20,28 +20,27 @@ def drawn_of(monkeypatch: pytest.MonkeyPatch, *arguments: str, error: Exception 
     return CliRunner().invoke(cli, ["tree", *arguments])
 
 
-def test_no_identities_are_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert drawn_of(monkeypatch).output == "there is no CloudRunIdentity in the cluster\n"
-    assert drawn_of(monkeypatch, "-n", "shop").output == "there is no CloudRunIdentity in namespace shop\n"
+def test_absence_of_identities_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tree(monkeypatch).output == "no CloudRunIdentity in the cluster\n"
+    assert tree(monkeypatch, "-n", "shop").output == "no CloudRunIdentity in namespace shop\n"
 
 
-def test_a_cluster_without_our_kinds_is_told_how_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_crds_are_an_error_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     missing = KubeError(HTTPStatus.NOT_FOUND, "NotFound", "the server could not find the requested resource")
-    result = drawn_of(monkeypatch, error=missing)
+    result = tree(monkeypatch, error=missing)
     assert result.exit_code == 1
     assert result.output == (
-        "Error: the cluster does not have our kinds: "
-        "run `cloudrun-identity crds | kubectl apply --server-side -f -`\n"
+        "Error: the CRDs are not installed: run `cloudrun-identity crds | kubectl apply --server-side -f -`\n"
     )
 
 
-def test_what_the_cluster_refuses_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refused_request_is_an_error_of_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     refused = KubeError(HTTPStatus.FORBIDDEN, "Forbidden", "iambindings is forbidden")
-    result = drawn_of(monkeypatch, error=refused)
+    result = tree(monkeypatch, error=refused)
     assert (result.exit_code, result.output) == (1, "Error: Forbidden (403): iambindings is forbidden\n")
 
 
-def test_what_cannot_be_read_is_named_and_the_rest_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_object_is_named_and_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     def raw(name: str, **spec: object) -> Object:
         return {
             "metadata": {"name": name, "namespace": "shop"},
@@ -50,7 +49,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_drawn(monkeypatch: pytest.
 
     class Client:
         async def list(self, resource: Resource, namespace: str) -> Objects:
-            return [raw("spoilt", whenDeleted="Perhaps"), raw("web")] if "identit" in resource.plural else []
+            return [raw("invalid", whenDeleted="Perhaps"), raw("web")] if "identit" in resource.plural else []
 
         async def close(self) -> None:
             pass
@@ -62,7 +61,5 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_drawn(monkeypatch: pytest.
     result = CliRunner().invoke(cli, ["tree"])
     assert result.exit_code == 0
     assert result.stdout == "shop\n└── web  no account yet  (Unknown)\n"
-    assert result.stderr.startswith(
-        "left out: CloudRunIdentity shop/spoilt cannot be read: spec.whenDeleted: "
-    )
+    assert result.stderr.startswith("left out: CloudRunIdentity shop/invalid is invalid: spec.whenDeleted: ")
     assert len(result.stderr.splitlines()) == 1

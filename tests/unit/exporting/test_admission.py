@@ -1,4 +1,4 @@
-"""Guardrails made for what is exported."""
+"""Guardrails that admit the exported grants."""
 
 from itertools import product
 
@@ -23,7 +23,7 @@ LETTERS = st.sampled_from("abcd")
 
 
 @given(st.sets(st.tuples(LETTERS, LETTERS, LETTERS)))
-def test_joined_entries_admit_exactly_what_the_single_ones_do(grants: set[Single]) -> None:
+def test_merged_entries_admit_exactly_the_same_grants(grants: set[Single]) -> None:
     entries = cover(single(*grant) for grant in grants)
 
     assert admitted(entries) == grants
@@ -31,13 +31,13 @@ def test_joined_entries_admit_exactly_what_the_single_ones_do(grants: set[Single
 
 
 @given(st.sets(st.tuples(LETTERS, LETTERS, LETTERS)))
-def test_the_order_of_what_is_covered_does_not_matter(grants: set[Single]) -> None:
+def test_merge_does_not_depend_on_order(grants: set[Single]) -> None:
     forth, back = sorted(grants), sorted(grants, reverse=True)
 
     assert cover(single(*grant) for grant in forth) == cover(single(*grant) for grant in back)
 
 
-def test_many_holders_of_one_role_take_as_many_entries_as_lists_are_long() -> None:
+def test_long_list_of_members_is_split_into_entries() -> None:
     members = [f"user:u{number}@example.com" for number in range(MAX_ENTRIES + 1)]
 
     entries = cover(single("roles/run.invoker", "web", member) for member in members)
@@ -45,7 +45,7 @@ def test_many_holders_of_one_role_take_as_many_entries_as_lists_are_long() -> No
     assert [len(entry.members) for entry in entries] == [MAX_ENTRIES, 1]
 
 
-def test_roles_that_the_same_people_hold_share_an_entry() -> None:
+def test_roles_with_the_same_members_share_an_entry() -> None:
     entries = cover(single(role, "web", member) for role in "ab" for member in "xyz")
 
     assert [(sorted(entry.roles), sorted(entry.members)) for entry in entries] == [

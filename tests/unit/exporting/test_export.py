@@ -1,4 +1,4 @@
-"""From what was found in a project to the files that declare it."""
+"""Export of a surveyed project as manifest files."""
 
 import yaml
 
@@ -33,7 +33,7 @@ def surveyed(*grants: Grant, accounts: tuple[str, ...] = ("webshop", "deploy"), 
 
 
 def objects(result: Export) -> dict[str, dict[str, object]]:
-    """The specs of all objects by `KIND/NAME`; every object is one that the API takes."""
+    """Return the specs of all objects by `KIND/NAME`, after a check that every object is valid."""
     found = [obj for text in result.files.values() for obj in yaml.safe_load_all(text)]
     for obj in found:
         assert complaints(KINDS[obj["kind"]].model_validate(obj)) == []
@@ -44,7 +44,7 @@ def left_out(result: Export) -> dict[str, str]:
     return {each.what: each.why for each in result.left_out}
 
 
-def test_an_account_is_adopted_as_it_is_with_what_it_may_do_and_who_may_use_it() -> None:
+def test_account_is_adopted_unchanged_with_its_grants_and_users() -> None:
     survey = Survey(
         "acme-shop",
         accounts=(
@@ -81,7 +81,7 @@ def test_an_account_is_adopted_as_it_is_with_what_it_may_do_and_who_may_use_it()
     assert found.keys() == {"ManagedProject/acme-shop", "CloudRunIdentity/webshop", "CloudRunIdentity/deploy"}
 
 
-def test_the_project_is_closed_to_all_but_what_is_exported() -> None:
+def test_guardrails_admit_only_exported_grants() -> None:
     survey = surveyed(
         Grant(PROJECT, "roles/run.viewer", OPS),
         Grant(PROJECT, "roles/cloudsql.client", f"serviceAccount:webshop@{DOMAIN}"),
@@ -104,7 +104,7 @@ def test_the_project_is_closed_to_all_but_what_is_exported() -> None:
     }
 
 
-def test_the_project_says_where_its_workloads_are_looked_for() -> None:
+def test_project_lists_the_exported_locations() -> None:
     def locations(*looked_at: str) -> object:
         result = export(surveyed(locations=looked_at), "shop")
         return objects(result)["ManagedProject/acme-shop"].get("locations")
@@ -113,7 +113,7 @@ def test_the_project_says_where_its_workloads_are_looked_for() -> None:
     assert locations() is None
 
 
-def test_a_role_that_escalates_is_admitted_as_such_and_so_is_one_that_cannot_be_read() -> None:
+def test_escalating_and_unreadable_roles_need_allow_escalation() -> None:
     member = f"serviceAccount:deploy@{DOMAIN}"
     survey = Survey(
         "acme-shop",
@@ -133,7 +133,7 @@ def test_a_role_that_escalates_is_admitted_as_such_and_so_is_one_that_cannot_be_
     assert result.left_out == ()
 
 
-def test_grants_under_conditions_and_to_others_are_bindings() -> None:
+def test_conditional_grants_and_other_principals_become_bindings() -> None:
     when = IAMCondition("until 2040", "", 'request.time < timestamp("2040-01-01T00:00:00Z")')
     survey = surveyed(
         Grant(PROJECT, "roles/run.viewer", OPS, when),
@@ -153,13 +153,13 @@ def test_grants_under_conditions_and_to_others_are_bindings() -> None:
     }
 
 
-def test_a_custom_role_is_named_by_its_object() -> None:
+def test_custom_role_is_referenced_by_its_object() -> None:
     name = "projects/acme-shop/roles/flowStarter"
     role = CustomRoleState(name, "Flow starter", "", "GA", frozenset({"run.jobs.run"}), b"")
-    gone = CustomRoleState(
+    deleted = CustomRoleState(
         "projects/acme-shop/roles/old", "", "", "GA", frozenset({"run.jobs.run"}), b"", True
     )
-    survey = surveyed(Grant(PROJECT, name, f"serviceAccount:deploy@{DOMAIN}"), roles=(role, gone))
+    survey = surveyed(Grant(PROJECT, name, f"serviceAccount:deploy@{DOMAIN}"), roles=(role, deleted))
 
     result = export(survey, "shop")
 
@@ -169,15 +169,15 @@ def test_a_custom_role_is_named_by_its_object() -> None:
     assert left_out(result) == {"CustomRole projects/acme-shop/roles/old": "deleted"}
 
 
-def test_what_nobody_should_declare_is_left_out_with_the_reason() -> None:
+def test_unsuitable_members_are_left_out_with_the_reason() -> None:
     default = "1-compute@developer.gserviceaccount.com"
     agent = "serviceAccount:service-1@serverless-robot-prod.iam.gserviceaccount.com"
     members = {
         f"deleted:serviceAccount:old@{DOMAIN}?uid=1": "a deleted principal",
-        "projectEditor:acme-shop": "Google's shorthand for whoever has a basic role",
+        "projectEditor:acme-shop": "a convenience value for the principals with a basic role",
         f"serviceAccount:{default}": "a default account",
-        agent: "an agent of Google's own",
-        f"serviceAccount:ops@{DOMAIN}": f"ops@{DOMAIN} is not to be exported",
+        agent: "a Google-managed service agent",
+        f"serviceAccount:ops@{DOMAIN}": f"ops@{DOMAIN} is excluded from the export",
         "iamMember:whatever": "not a documented form of a principal",
     }
     survey = surveyed(*(Grant(PROJECT, "roles/run.viewer", member) for member in members), accounts=("ops",))
@@ -185,13 +185,13 @@ def test_what_nobody_should_declare_is_left_out_with_the_reason() -> None:
     result = export(survey, "shop", frozenset({f"OPS@{DOMAIN}"}))
 
     assert left_out(result) == {
-        f"ServiceAccount ops@{DOMAIN}": "not to be exported",
+        f"ServiceAccount ops@{DOMAIN}": "excluded from the export",
         **{f"roles/run.viewer for {member} on Project acme-shop": why for member, why in members.items()},
     }
     assert objects(result).keys() == {"ManagedProject/acme-shop"}
 
 
-def test_what_no_guardrail_can_admit_is_left_out_in_the_words_of_the_guardrails() -> None:
+def test_grant_that_no_guardrail_admits_is_left_out() -> None:
     survey = surveyed(Grant(on_account("webshop"), "roles/iam.serviceAccountUser", "domain:example.com"))
 
     result = export(survey, "shop")
@@ -201,7 +201,7 @@ def test_what_no_guardrail_can_admit_is_left_out_in_the_words_of_the_guardrails(
     assert "grants" not in objects(result)["ManagedProject/acme-shop"]["guardrails"]
 
 
-def test_where_too_many_entries_would_be_needed_the_usual_grants_are_admitted_as_a_whole() -> None:
+def test_default_grants_are_admitted_if_entries_exceed_the_limit() -> None:
     accounts = tuple(f"runner-{number:02}" for number in range(64))
     users = tuple(
         Grant(on_account(each), "roles/iam.serviceAccountUser", f"user:{each}@example.com")
@@ -218,7 +218,7 @@ def test_where_too_many_entries_would_be_needed_the_usual_grants_are_admitted_as
     assert result.left_out == ()
 
 
-def test_the_same_project_gives_the_same_files() -> None:
+def test_export_is_deterministic() -> None:
     grants = tuple(Grant(PROJECT, f"roles/run.{each}", OPS) for each in ("viewer", "invoker"))
 
     assert export(surveyed(*grants), "shop") == export(surveyed(*grants), "shop")

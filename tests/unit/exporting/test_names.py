@@ -1,4 +1,4 @@
-"""Names of objects, made of what they declare."""
+"""Object names that are derived from the declared resource."""
 
 import re
 
@@ -10,7 +10,7 @@ from cloudrun_identity.exporting.names import distinct, object_name
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
-def test_words_are_joined_as_kubernetes_takes_them() -> None:
+def test_parts_are_joined_into_an_object_name() -> None:
     assert object_name("WorkerPool", "europe-west1", "queue", "", "run.invoker") == (
         "worker-pool-europe-west1-queue-run-invoker"
     )
@@ -18,11 +18,11 @@ def test_words_are_joined_as_kubernetes_takes_them() -> None:
 
 
 @given(st.lists(st.text(), max_size=4))
-def test_whatever_it_is_made_of_it_is_a_name(parts: list[str]) -> None:
+def test_name_of_any_text_is_valid(parts: list[str]) -> None:
     assert LABEL.fullmatch(object_name(*parts))
 
 
-def test_things_that_would_be_called_the_same_are_told_apart() -> None:
+def test_equal_names_get_distinct_suffixes() -> None:
     names = distinct({1: ("a.b",), 2: ("a-b",), 3: ("c",)})
 
     assert names[1] != names[2]

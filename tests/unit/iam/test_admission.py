@@ -43,22 +43,22 @@ def reason(decision: Decision) -> str:
     return decision.reason
 
 
-def test_a_project_is_closed_unless_opened() -> None:
+def test_project_admits_no_namespace_by_default() -> None:
     assert not admits_namespace(project(), "payments", {"team": "payments"})
 
 
 def test_names_and_selector_are_a_union() -> None:
-    delegated = project({"names": ["payments"], "selector": {"matchLabels": {"team": "shop"}}})
+    managed_project = project({"names": ["payments"], "selector": {"matchLabels": {"team": "shop"}}})
     assert admitted_namespaces(
-        delegated, {"payments": {}, "shop": {"team": "shop"}, "other": {"team": "other"}, "bare": {}}
+        managed_project, {"payments": {}, "shop": {"team": "shop"}, "other": {"team": "other"}, "bare": {}}
     ) == {"payments", "shop"}
 
 
-def test_an_empty_selector_selects_nothing() -> None:
+def test_empty_selector_selects_nothing() -> None:
     assert not admits_namespace(project({"selector": {}}), "payments", {"team": "payments"})
 
 
-def test_a_namespace_name_is_no_pattern() -> None:
+def test_namespace_name_is_not_a_pattern() -> None:
     assert not admits_namespace(project({"names": ["pay*"]}), "payments", {})
 
 
@@ -71,38 +71,36 @@ def test_a_namespace_name_is_no_pattern() -> None:
         ({"key": "tier", "operator": "DoesNotExist"}, {"unlabelled"}),
     ],
 )
-def test_the_selector_has_the_operators_of_kubernetes(
-    requirement: dict[str, Any], selected: set[str]
-) -> None:
-    delegated = project({"selector": {"matchExpressions": [requirement]}})
+def test_selector_has_the_operators_of_kubernetes(requirement: dict[str, Any], selected: set[str]) -> None:
+    managed_project = project({"selector": {"matchExpressions": [requirement]}})
     labels: dict[str, dict[str, str]] = {
         "gold": {"tier": "gold"},
         "silver": {"tier": "silver"},
         "unlabelled": {},
     }
-    assert admitted_namespaces(delegated, labels) == selected
+    assert admitted_namespaces(managed_project, labels) == selected
 
 
-def test_all_requirements_of_a_selector_must_hold() -> None:
+def test_selector_requires_all_requirements() -> None:
     selector = {"matchLabels": {"team": "shop"}, "matchExpressions": [{"key": "tier", "operator": "Exists"}]}
-    delegated = project({"selector": selector})
-    assert admits_namespace(delegated, "a", {"team": "shop", "tier": "gold"})
-    assert not admits_namespace(delegated, "a", {"team": "shop"})
-    assert not admits_namespace(delegated, "a", {"tier": "gold"})
+    managed_project = project({"selector": selector})
+    assert admits_namespace(managed_project, "a", {"team": "shop", "tier": "gold"})
+    assert not admits_namespace(managed_project, "a", {"team": "shop"})
+    assert not admits_namespace(managed_project, "a", {"tier": "gold"})
 
 
-def test_a_refused_namespace_is_told_where_it_would_be_admitted() -> None:
+def test_denied_namespace_names_the_field_that_admits_it() -> None:
     assert may_use_project(project(), "payments", admitting("payments")) == Admitted()
     assert reason(may_use_project(project(), "shop", admitting("payments"))) == (
         "ManagedProject payments-prod does not admit namespace shop; add shop to its spec.namespaces.names"
     )
 
 
-def test_without_workloads_the_only_namespace_may_use_any() -> None:
+def test_only_namespace_may_use_any_workload_while_unset() -> None:
     assert may_use_workload(project(), "payments", CHECKOUT, admitting("payments")) == Admitted()
 
 
-def test_without_workloads_a_second_namespace_shuts_out_both() -> None:
+def test_second_namespace_is_denied_workloads_while_unset() -> None:
     both = admitting("payments", "shop")
     assert reason(may_use_workload(project(), "payments", CHECKOUT, both)) == (
         "guardrails.workloads of ManagedProject payments-prod (unset while 2 namespaces are admitted) does "
@@ -112,28 +110,30 @@ def test_without_workloads_a_second_namespace_shuts_out_both() -> None:
     assert isinstance(may_use_workload(project(), "shop", CHECKOUT, both), Denied)
 
 
-def test_a_workload_entry_admits_by_namespace_kind_location_and_name() -> None:
+def test_workload_entry_matches_namespace_kind_location_and_name() -> None:
     entry = {
         "namespaces": ["payments"],
         "kinds": ["Service"],
         "locations": ["europe-*"],
         "names": ["check*"],
     }
-    delegated, both = project(workloads=[entry]), admitting("payments", "shop")
-    assert may_use_workload(delegated, "payments", CHECKOUT, both) == Admitted()
+    managed_project, both = project(workloads=[entry]), admitting("payments", "shop")
+    assert may_use_workload(managed_project, "payments", CHECKOUT, both) == Admitted()
     for namespace, workload in [
         ("shop", CHECKOUT),
         ("payments", Target(TargetKind.JOB, "payments-prod-1234", "europe-west1", "checkout")),
         ("payments", Target(TargetKind.SERVICE, "payments-prod-1234", "us-east1", "checkout")),
         ("payments", Target(TargetKind.SERVICE, "payments-prod-1234", "europe-west1", "pricing")),
     ]:
-        assert isinstance(may_use_workload(delegated, namespace, workload, both), Denied)
+        assert isinstance(may_use_workload(managed_project, namespace, workload, both), Denied)
 
 
-def test_a_workload_entry_without_namespaces_admits_every_admitted_one() -> None:
-    delegated = project(workloads=[{"names": ["checkout"]}])
-    assert may_use_workload(delegated, "shop", CHECKOUT, admitting("payments", "shop")) == Admitted()
-    assert isinstance(may_use_workload(delegated, "other", CHECKOUT, admitting("payments", "shop")), Denied)
+def test_workload_entry_without_namespaces_admits_all_admitted() -> None:
+    managed_project = project(workloads=[{"names": ["checkout"]}])
+    assert may_use_workload(managed_project, "shop", CHECKOUT, admitting("payments", "shop")) == Admitted()
+    assert isinstance(
+        may_use_workload(managed_project, "other", CHECKOUT, admitting("payments", "shop")), Denied
+    )
 
 
 workloads = st.builds(
@@ -146,7 +146,7 @@ workloads = st.builds(
 
 
 @given(workloads, st.sampled_from(["payments", "yes", "007"]))
-def test_the_entry_that_a_refusal_proposes_admits_the_workload(workload: Target, namespace: str) -> None:
+def test_proposed_entry_admits_the_workload(workload: Target, namespace: str) -> None:
     guardrail_facts = admitting(namespace, "other")
     refusal = reason(may_use_workload(project(), namespace, workload, guardrail_facts))
     proposed = yaml.safe_load(refusal[refusal.index("{") : refusal.rindex("}") + 1])
@@ -155,10 +155,12 @@ def test_the_entry_that_a_refusal_proposes_admits_the_workload(workload: Target,
 
 
 @pytest.mark.parametrize(("ask", "field"), [(may_name_account, "accounts"), (may_adopt, "adoptableAccounts")])
-def test_accounts_count_where_they_are_listed_whatever_their_case(ask: Any, field: str) -> None:
-    delegated = project(None, **{field: ["Legacy@payments-prod-1234.iam.gserviceaccount.com"]})
-    assert ask(delegated, "legacy@payments-prod-1234.iam.gserviceaccount.com", admitting()) == Admitted()
-    assert reason(ask(delegated, "other@payments-prod-1234.iam.gserviceaccount.com", admitting())) == (
+def test_listed_accounts_compare_case_insensitively(ask: Any, field: str) -> None:
+    managed_project = project(None, **{field: ["Legacy@payments-prod-1234.iam.gserviceaccount.com"]})
+    assert (
+        ask(managed_project, "legacy@payments-prod-1234.iam.gserviceaccount.com", admitting()) == Admitted()
+    )
+    assert reason(ask(managed_project, "other@payments-prod-1234.iam.gserviceaccount.com", admitting())) == (
         f"guardrails.{field} of ManagedProject payments-prod does not list "
         "other@payments-prod-1234.iam.gserviceaccount.com; add it there"
     )
@@ -173,7 +175,7 @@ def test_accounts_count_where_they_are_listed_whatever_their_case(ask: Any, fiel
         "CRI@ops.iam.gserviceaccount.com",
     ],
 )
-def test_default_and_credential_accounts_are_refused_though_listed(ask: Any, field: str, email: str) -> None:
+def test_default_and_credential_accounts_are_denied_if_listed(ask: Any, field: str, email: str) -> None:
     guardrail_facts = admitting(credential_accounts=frozenset({"cri@ops.iam.gserviceaccount.com"}))
     assert email in reason(ask(project(None, **{field: [email]}), email, guardrail_facts))
 
@@ -200,7 +202,7 @@ def named(account_id: str, **spec: Any) -> CloudRunIdentity:
         ({"requireDescription": True}, named("web-12", description="The shop"), ""),
     ],
 )
-def test_an_identity_is_called_what_the_project_asks_for(
+def test_naming_rules_apply_to_the_identity(
     naming: dict[str, Any], identity: CloudRunIdentity, field: str
 ) -> None:
     decision = may_be_called(project(naming=naming), identity)
@@ -211,11 +213,11 @@ def test_an_identity_is_called_what_the_project_asks_for(
         assert decision == Admitted()
 
 
-def test_keys_are_made_only_where_they_are_allowed_and_by_whom_is_admitted() -> None:
-    delegated = {"names": ["shop"]}
-    denied = reason(may_make_keys(project(delegated), "shop", admitting("shop")))
+def test_keys_require_permission_and_an_admitted_namespace() -> None:
+    managed_project = {"names": ["shop"]}
+    denied = reason(may_make_keys(project(managed_project), "shop", admitting("shop")))
     assert denied.startswith("guardrails.keys of ManagedProject payments-prod is Denied")
     assert "Workload Identity" in denied
-    allowed = project(delegated, keys="Allowed")
+    allowed = project(managed_project, keys="Allowed")
     assert may_make_keys(allowed, "shop", admitting("shop")) == Admitted()
     assert "does not admit namespace web" in reason(may_make_keys(allowed, "web", admitting("shop")))

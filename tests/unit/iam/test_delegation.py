@@ -4,7 +4,7 @@ from cloudrun_identity.api import ManagedProject
 from cloudrun_identity.iam.delegation import delegation
 
 
-def delegated(*grants: dict[str, Any]) -> ManagedProject:
+def managed_project(*grants: dict[str, Any]) -> ManagedProject:
     return ManagedProject.model_validate(
         {"metadata": {"name": "shop-1234"}, "spec": {"guardrails": {"grants": grants}}}
     )
@@ -14,9 +14,9 @@ def entry(*roles: str, kinds: tuple[str, ...] = ("Project",)) -> dict[str, Any]:
     return {"roles": roles, "targetKinds": kinds, "members": ["*"], "names": ["x"]}
 
 
-def test_the_condition_names_the_roles_that_are_admitted_on_the_project_and_no_others() -> None:
+def test_condition_lists_only_roles_admitted_on_the_project() -> None:
     admitted = delegation(
-        delegated(
+        managed_project(
             entry("roles/viewer", "roles/cloudsql.client"),
             entry("roles/viewer"),
             entry("roles/secretmanager.secretAccessor", kinds=("Secret",)),
@@ -29,6 +29,6 @@ def test_the_condition_names_the_roles_that_are_admitted_on_the_project_and_no_o
     assert admitted.patterns == ()
 
 
-def test_what_only_a_pattern_admits_is_told_apart() -> None:
-    admitted = delegation(delegated(entry("roles/viewer", "roles/run.*")))
+def test_role_patterns_are_listed_separately() -> None:
+    admitted = delegation(managed_project(entry("roles/viewer", "roles/run.*")))
     assert (admitted.roles, admitted.patterns) == (("roles/viewer",), ("roles/run.*",))

@@ -87,43 +87,43 @@ permissions = st.frozensets(st.sampled_from(EVERYWHERE + ACTING_AS_AN_ACCOUNT + 
 
 @pytest.mark.parametrize("reach", Reach)
 @pytest.mark.parametrize("permission", EVERYWHERE)
-def test_some_permissions_escalate_wherever_they_are_granted(permission: str, reach: Reach) -> None:
+def test_permission_escalates_in_every_scope(permission: str, reach: Reach) -> None:
     assert escalating([permission], reach) == {permission}
 
 
 @pytest.mark.parametrize("reach", Reach)
 @pytest.mark.parametrize("permission", HARMLESS)
-def test_the_others_escalate_nowhere(permission: str, reach: Reach) -> None:
+def test_harmless_permission_escalates_in_no_scope(permission: str, reach: Reach) -> None:
     assert not escalating([permission], reach)
     assert not reason_for(permission, reach)
 
 
 @pytest.mark.parametrize("permission", ACTING_AS_AN_ACCOUNT)
-def test_acting_as_an_account_is_no_escalation_on_ones_own_identity(permission: str) -> None:
+def test_acting_as_own_identity_is_not_an_escalation(permission: str) -> None:
     assert [reach for reach in Reach if escalating([permission], reach)] == [Reach.PROJECT, Reach.RESOURCE]
 
 
 @pytest.mark.parametrize("permission", PROJECT_WIDE)
-def test_secrets_objects_and_images_matter_project_wide_alone(permission: str) -> None:
+def test_data_access_escalates_on_the_project_only(permission: str) -> None:
     assert [reach for reach in Reach if escalating([permission], reach)] == [Reach.PROJECT]
 
 
-def test_the_reason_says_what_the_holder_can_do() -> None:
+def test_reason_names_what_the_holder_can_do() -> None:
     assert reason_for("run.jobs.setIamPolicy") == "can grant any role to any principal"
     assert reason_for("iam.serviceAccounts.actAs") == "can act as service accounts"
 
 
-def test_every_group_of_the_table_has_a_one_line_reason() -> None:
+def test_every_group_has_a_one_line_reason() -> None:
     assert all(group.reason.startswith("can ") and "\n" not in group.reason for group in TABLE)
 
 
 @given(permissions, permissions, reaches)
-def test_permissions_are_judged_one_by_one(
+def test_permissions_escalate_independently_of_each_other(
     some: frozenset[str], others: frozenset[str], reach: Reach
 ) -> None:
     assert escalating(some | others, reach) == escalating(some, reach) | escalating(others, reach)
 
 
 @given(permissions, reaches)
-def test_a_narrower_reach_never_escalates_more(granted: frozenset[str], reach: Reach) -> None:
+def test_narrower_scope_never_escalates_more(granted: frozenset[str], reach: Reach) -> None:
     assert escalating(granted, reach) <= escalating(granted, Reach.PROJECT)

@@ -30,12 +30,12 @@ SERVICE = Target(TargetKind.SERVICE, "acme", "europe-west1", "web")
         ),
     ],
 )
-def test_a_target_has_the_name_that_google_gives_it(target: Target, full_name: str) -> None:
+def test_target_has_its_full_resource_name(target: Target, full_name: str) -> None:
     assert target.full_name == full_name
     assert target.full_name.endswith(target.resource)
 
 
-def test_a_grant_reads_as_one_line() -> None:
+def test_grant_is_shown_as_one_line() -> None:
     grant = Grant(SERVICE, "roles/run.invoker", "user:a@example.com", IAMCondition("office hours"))
     assert (
         str(grant) == "roles/run.invoker for user:a@example.com on Service europe-west1/web if office hours"

@@ -13,16 +13,16 @@ from cloudrun_identity.iam.guardrails import GrantRequest, decide, incomplete_en
 
 RUNNER = DeclaredIdentity("flows", "prefect-runner")
 RUNNER_EMAIL = "prefect-runner@payments-prod-1234.iam.gserviceaccount.com"
-FOREIGN = DeclaredIdentity("shop", "pricing")
-FOREIGN_EMAIL = "pricing@payments-prod-1234.iam.gserviceaccount.com"
+OTHER = DeclaredIdentity("shop", "pricing")
+OTHER_EMAIL = "pricing@payments-prod-1234.iam.gserviceaccount.com"
 LEGACY_EMAIL = "legacy@payments-prod-1234.iam.gserviceaccount.com"
-IDENTITIES = {RUNNER_EMAIL: RUNNER, FOREIGN_EMAIL: FOREIGN}
+IDENTITIES = {RUNNER_EMAIL: RUNNER, OTHER_EMAIL: OTHER}
 
 PROJECT = Target(TargetKind.PROJECT, "payments-prod-1234")
 SERVICE = Target(TargetKind.SERVICE, "payments-prod-1234", "europe-west1", "checkout")
 SECRET = Target(TargetKind.SECRET, "payments-prod-1234", name="api-token")
 OWN_ACCOUNT = Target(TargetKind.SERVICE_ACCOUNT, "payments-prod-1234", name=RUNNER_EMAIL)
-FOREIGN_ACCOUNT = Target(TargetKind.SERVICE_ACCOUNT, "payments-prod-1234", name=FOREIGN_EMAIL)
+OTHER_ACCOUNT = Target(TargetKind.SERVICE_ACCOUNT, "payments-prod-1234", name=OTHER_EMAIL)
 LEGACY_ACCOUNT = Target(TargetKind.SERVICE_ACCOUNT, "payments-prod-1234", name=LEGACY_EMAIL)
 
 POOL = "principalSet://iam.googleapis.com/projects/42/locations/global/workloadIdentityPools/p"
@@ -88,8 +88,8 @@ def guardrail_facts(*namespaces: str) -> GuardrailFacts:
     return GuardrailFacts(frozenset(namespaces or ("flows",)), IDENTITIES)
 
 
-def asked(asked_for: GrantRequest, delegated: ManagedProject) -> Decision:
-    return decide(asked_for, delegated, guardrail_facts())
+def decided(requested: GrantRequest, managed_project: ManagedProject) -> Decision:
+    return decide(requested, managed_project, guardrail_facts())
 
 
 def reason(decision: Decision) -> str:
@@ -97,8 +97,8 @@ def reason(decision: Decision) -> str:
     return decision.reason
 
 
-def is_admitted(asked_for: GrantRequest, delegated: ManagedProject) -> bool:
-    return isinstance(asked(asked_for, delegated), Admitted)
+def is_admitted(requested: GrantRequest, managed_project: ManagedProject) -> bool:
+    return isinstance(decided(requested, managed_project), Admitted)
 
 
 def entry(**fields: Any) -> dict[str, Any]:
@@ -107,17 +107,17 @@ def entry(**fields: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("role", ["roles/run.admin", "roles/iam.serviceAccountUser"])
 @pytest.mark.parametrize("member", [RUNNER, f"serviceAccount:{RUNNER_EMAIL}"])
-def test_a_flow_runner_gets_what_its_entry_allows(role: str, member: str | DeclaredIdentity) -> None:
+def test_entry_admits_the_roles_that_it_lists(role: str, member: str | DeclaredIdentity) -> None:
     assert is_admitted(request(role, member=member), project(FLOW_RUNNER))
 
 
 @pytest.mark.parametrize("role", ["roles/run.admin", "roles/iam.serviceAccountUser"])
-def test_a_flow_runner_gets_nothing_without_allow_escalation(role: str) -> None:
+def test_escalating_role_requires_allow_escalation(role: str) -> None:
     assert not is_admitted(request(role), project(FLOW_RUNNER | {"allowEscalation": False}))
 
 
-def test_a_refusal_names_the_grant_and_the_entry_that_would_admit_it() -> None:
-    assert reason(asked(request("roles/run.admin"), project())) == (
+def test_refusal_names_the_grant_and_an_admitting_entry() -> None:
+    assert reason(decided(request("roles/run.admin"), project())) == (
         "guardrails.grants of ManagedProject payments-prod does not admit roles/run.admin on Project "
         "payments-prod-1234 for identity:flows/prefect-runner; add an entry such as {roles: "
         "[roles/run.admin], targetKinds: [Project], members: ['identity:flows/prefect-runner'], "
@@ -125,9 +125,9 @@ def test_a_refusal_names_the_grant_and_the_entry_that_would_admit_it() -> None:
     )
 
 
-def test_a_refusal_for_escalation_alone_says_which_permissions_escalate_and_why() -> None:
-    delegated = project(FLOW_RUNNER | {"allowEscalation": False})
-    assert reason(asked(request("roles/run.admin"), delegated)) == (
+def test_refusal_for_escalation_names_permissions_and_reasons() -> None:
+    managed_project = project(FLOW_RUNNER | {"allowEscalation": False})
+    assert reason(decided(request("roles/run.admin"), managed_project)) == (
         "guardrails.grants of ManagedProject payments-prod does not admit roles/run.admin on Project "
         "payments-prod-1234 for identity:flows/prefect-runner without allowEscalation, because its holder "
         "can run any command as a job's identity, can grant any role to any principal "
@@ -139,7 +139,7 @@ def test_a_refusal_for_escalation_alone_says_which_permissions_escalate_and_why(
 
 def test_entry_without_target_kinds_admits_nothing_and_is_named() -> None:
     incomplete = {key: value for key, value in FLOW_RUNNER.items() if key != "targetKinds"}
-    decision = asked(request("roles/run.admin"), project(entry(), incomplete))
+    decision = decided(request("roles/run.admin"), project(entry(), incomplete))
     assert decision == Denied(
         "spec.guardrails.grants[1] of ManagedProject payments-prod has no targetKinds and admits nothing; "
         "add targetKinds: [Project] to it",
@@ -151,20 +151,20 @@ def test_entry_without_target_kinds_admits_nothing_and_is_named() -> None:
 @pytest.mark.parametrize("lacking", [{"members": ["group:none@example.com"]}, {"allowEscalation": False}])
 def test_entry_that_would_not_suffice_is_not_named_as_incomplete(lacking: dict[str, Any]) -> None:
     incomplete = {key: value for key, value in FLOW_RUNNER.items() if key != "targetKinds"} | lacking
-    decision = asked(request("roles/run.admin"), project(incomplete))
+    decision = decided(request("roles/run.admin"), project(incomplete))
     assert isinstance(decision, Denied)
     assert not decision.invalid_entry
 
 
-def test_a_role_that_cannot_be_expanded_is_taken_for_escalating() -> None:
+def test_unreadable_role_counts_as_escalating() -> None:
     unread = replace(request(), permissions=None)
     assert "because the operator cannot read the permissions of the role" in reason(
-        asked(unread, project(entry()))
+        decided(unread, project(entry()))
     )
     assert is_admitted(unread, project(entry(allowEscalation=True)))
 
 
-def test_one_entry_has_to_admit_all_of_a_grant() -> None:
+def test_one_entry_must_admit_all_of_a_grant() -> None:
     by_role = entry(members=["group:ops@example.com"])
     by_member = entry(roles=["roles/run.invoker"], members=["identities"])
     without_escalation = FLOW_RUNNER | {"allowEscalation": False}
@@ -191,51 +191,51 @@ def test_one_entry_has_to_admit_all_of_a_grant() -> None:
         ({"namespaces": ["shop"]}, False),
     ],
 )
-def test_an_entry_admits_by_role_target_member_and_namespace(narrowed: dict[str, Any], admits: bool) -> None:
+def test_entry_matches_role_target_member_and_namespace(narrowed: dict[str, Any], admits: bool) -> None:
     assert is_admitted(request(), project(entry(**narrowed))) is admits
 
 
-def test_a_declared_identity_is_never_matched_by_its_email() -> None:
+def test_declared_identity_is_never_matched_by_its_email() -> None:
     by_email = entry(members=[f"serviceAccount:{RUNNER_EMAIL}", "serviceAccount:*"])
     assert not is_admitted(request(member=f"serviceAccount:{RUNNER_EMAIL}"), project(by_email))
     assert is_admitted(request(member=f"serviceAccount:{LEGACY_EMAIL}"), project(by_email))
 
 
-def test_nobody_passes_for_a_declared_identity_by_writing_its_name() -> None:
+def test_principal_with_the_text_of_an_identity_is_denied() -> None:
     assert not is_admitted(request(member="identity:flows/prefect-runner"), project(entry()))
 
 
 @pytest.mark.parametrize(
     "member", ["projectOwner:payments-prod-1234", "deleted:user:a@example.com?uid=1", "someone"]
 )
-def test_a_member_has_one_of_the_documented_forms(member: str) -> None:
-    assert member in reason(asked(request(member=member), project(entry())))
+def test_member_of_an_undocumented_form_is_denied(member: str) -> None:
+    assert member in reason(decided(request(member=member), project(entry())))
 
 
-def test_emails_are_matched_case_insensitively() -> None:
-    delegated = project(entry(members=["group:*@Example.com"]))
-    assert is_admitted(request(member="group:Ops@example.COM"), delegated)
+def test_emails_match_case_insensitively() -> None:
+    managed_project = project(entry(members=["group:*@Example.com"]))
+    assert is_admitted(request(member="group:Ops@example.COM"), managed_project)
 
 
-def test_a_namespace_that_the_project_does_not_admit_gets_nothing() -> None:
-    delegated = project(entry(namespaces=["flows", "shop"]))
-    assert "does not admit namespace shop" in reason(asked(request(namespace="shop"), delegated))
+def test_namespace_that_is_not_admitted_gets_no_grant() -> None:
+    managed_project = project(entry(namespaces=["flows", "shop"]))
+    assert "does not admit namespace shop" in reason(decided(request(namespace="shop"), managed_project))
 
 
 @pytest.mark.parametrize("pattern", ["*", "roles/*", "roles/view*"])
-def test_basic_roles_count_only_literally(pattern: str) -> None:
+def test_basic_roles_match_only_literally(pattern: str) -> None:
     assert not is_admitted(request("roles/viewer"), project(entry(roles=[pattern])))
     assert is_admitted(request("roles/viewer"), project(entry(roles=[pattern, "roles/viewer"])))
 
 
-def test_an_exclusive_grant_needs_an_entry_that_is_exclusive() -> None:
+def test_exclusive_grant_requires_an_exclusive_entry() -> None:
     exclusive = replace(request(), exclusive=True)
-    assert "exclusive: true}" in reason(asked(exclusive, project(entry())))
+    assert "exclusive: true}" in reason(decided(exclusive, project(entry())))
     assert is_admitted(exclusive, project(entry(exclusive=True)))
 
 
 @pytest.mark.parametrize("member", PUBLIC + TYPEWIDE)
-def test_public_and_typewide_members_count_only_literally(member: str) -> None:
+def test_public_and_typewide_members_match_only_literally(member: str) -> None:
     invoked = request("roles/run.invoker", SERVICE, member)
     patterns = ["*", "all*", f"{POOL}*", "domain:*", f"*{member}"]
     wide = entry(roles=["roles/run.invoker"], targetKinds=["Service"], members=patterns)
@@ -245,11 +245,13 @@ def test_public_and_typewide_members_count_only_literally(member: str) -> None:
 
 @pytest.mark.parametrize("member", PUBLIC + TYPEWIDE)
 @pytest.mark.parametrize("target", [OWN_ACCOUNT, LEGACY_ACCOUNT])
-def test_public_and_typewide_members_never_count_on_service_accounts(member: str, target: Target) -> None:
+def test_public_and_typewide_members_are_denied_on_accounts(member: str, target: Target) -> None:
     listed = entry(roles=["*"], targetKinds=["ServiceAccount"], members=[member, "*"], allowEscalation=True)
-    delegated = project(listed, accounts=[LEGACY_EMAIL])
-    assert not is_admitted(request("roles/iam.workloadIdentityUser", target, member), delegated)
-    assert is_admitted(request("roles/iam.workloadIdentityUser", target, "user:a@example.com"), delegated)
+    managed_project = project(listed, accounts=[LEGACY_EMAIL])
+    assert not is_admitted(request("roles/iam.workloadIdentityUser", target, member), managed_project)
+    assert is_admitted(
+        request("roles/iam.workloadIdentityUser", target, "user:a@example.com"), managed_project
+    )
 
 
 @pytest.mark.parametrize(
@@ -261,47 +263,47 @@ def test_public_and_typewide_members_never_count_on_service_accounts(member: str
         "roles/iam.workloadIdentityUser",
     ],
 )
-@pytest.mark.parametrize("member", ["group:ops@example.com", f"{POOL}/group/ci", FOREIGN])
-def test_a_namespace_lends_its_own_identities_by_default(role: str, member: str | DeclaredIdentity) -> None:
+@pytest.mark.parametrize("member", ["group:ops@example.com", f"{POOL}/group/ci", OTHER])
+def test_default_grants_admit_acting_as_own_identities(role: str, member: str | DeclaredIdentity) -> None:
     assert is_admitted(request(role, OWN_ACCOUNT, member), project())
     assert not is_admitted(request(role, OWN_ACCOUNT, member), project(defaultGrants=False))
 
 
-def test_the_default_for_own_identities_covers_no_other_role() -> None:
+def test_default_grants_admit_no_other_role_on_own_identities() -> None:
     assert not is_admitted(request("roles/iam.serviceAccountAdmin", OWN_ACCOUNT), project())
 
 
-def test_acting_as_ones_own_identity_needs_no_allow_escalation() -> None:
-    delegated = project(
+def test_acting_as_own_identity_needs_no_allow_escalation() -> None:
+    managed_project = project(
         entry(roles=["roles/iam.*"], targetKinds=["ServiceAccount"]),
         accounts=[LEGACY_EMAIL],
         defaultGrants=False,
     )
-    assert is_admitted(request("roles/iam.serviceAccountUser", OWN_ACCOUNT), delegated)
-    assert not is_admitted(request("roles/iam.serviceAccountUser", LEGACY_ACCOUNT), delegated)
-    assert not is_admitted(request("roles/iam.serviceAccountAdmin", OWN_ACCOUNT), delegated)
+    assert is_admitted(request("roles/iam.serviceAccountUser", OWN_ACCOUNT), managed_project)
+    assert not is_admitted(request("roles/iam.serviceAccountUser", LEGACY_ACCOUNT), managed_project)
+    assert not is_admitted(request("roles/iam.serviceAccountAdmin", OWN_ACCOUNT), managed_project)
 
 
-def test_an_account_without_email_yet_is_its_owners() -> None:
+def test_account_without_email_belongs_to_its_owner() -> None:
     unborn = replace(OWN_ACCOUNT, name="prefect-runner")
-    delegated = request("roles/iam.serviceAccountUser", unborn, "group:ops@example.com")
-    assert is_admitted(replace(delegated, owner=RUNNER), project())
-    assert not is_admitted(replace(delegated, owner=FOREIGN), project())
+    managed_project = request("roles/iam.serviceAccountUser", unborn, "group:ops@example.com")
+    assert is_admitted(replace(managed_project, owner=RUNNER), project())
+    assert not is_admitted(replace(managed_project, owner=OTHER), project())
 
 
-def test_nobody_grants_on_another_namespaces_identity() -> None:
+def test_grant_on_identity_of_another_namespace_is_denied() -> None:
     anything = entry(roles=["*"], targetKinds=["ServiceAccount"], allowEscalation=True)
-    delegated = project(anything, accounts=[FOREIGN_EMAIL])
-    assert reason(asked(request("roles/iam.serviceAccountUser", FOREIGN_ACCOUNT), delegated)) == (
-        f"ServiceAccount {FOREIGN_EMAIL} belongs to identity:shop/pricing: only objects in namespace shop "
+    managed_project = project(anything, accounts=[OTHER_EMAIL])
+    assert reason(decided(request("roles/iam.serviceAccountUser", OTHER_ACCOUNT), managed_project)) == (
+        f"ServiceAccount {OTHER_EMAIL} belongs to identity:shop/pricing: only objects in namespace shop "
         "may grant roles/iam.serviceAccountUser on it, not objects in flows"
     )
 
 
-def test_an_account_that_nobody_declares_must_be_listed() -> None:
+def test_undeclared_account_must_be_listed() -> None:
     user = request("roles/iam.serviceAccountUser", LEGACY_ACCOUNT)
     anything = entry(roles=["*"], targetKinds=["ServiceAccount"], allowEscalation=True)
-    assert "guardrails.accounts" in reason(asked(user, project(anything)))
+    assert "guardrails.accounts" in reason(decided(user, project(anything)))
     assert is_admitted(user, project(anything, accounts=[LEGACY_EMAIL]))
     assert not is_admitted(user, project(accounts=[LEGACY_EMAIL]))
 
@@ -316,7 +318,7 @@ def test_names_of_service_accounts_are_account_ids() -> None:
 
 
 @pytest.mark.parametrize("kind", [TargetKind.SERVICE, TargetKind.JOB, TargetKind.WORKER_POOL])
-def test_a_namespace_lets_others_invoke_its_workloads_by_default(kind: TargetKind) -> None:
+def test_default_grants_admit_invoking_own_workloads(kind: TargetKind) -> None:
     invoked = request("roles/run.invoker", replace(SERVICE, kind=kind), "group:ops@example.com")
     assert is_admitted(invoked, project())
     assert not is_admitted(invoked, project(defaultGrants=False))
@@ -373,39 +375,41 @@ guardrails = st.builds(
     st.lists(entries, max_size=4),
     st.booleans(),
 )
-targets = st.sampled_from([PROJECT, SERVICE, SECRET, OWN_ACCOUNT, FOREIGN_ACCOUNT, LEGACY_ACCOUNT])
+targets = st.sampled_from([PROJECT, SERVICE, SECRET, OWN_ACCOUNT, OTHER_ACCOUNT, LEGACY_ACCOUNT])
 requests = st.builds(
     lambda role, target, member, namespace, expanded, exclusive: GrantRequest(
         namespace, target, role, member, ROLES[role] if expanded else None, exclusive=exclusive
     ),
     st.sampled_from(sorted(ROLES)),
     targets,
-    st.sampled_from([RUNNER, FOREIGN, "group:ops@example.com", *PUBLIC, *TYPEWIDE, f"{POOL}/group/ci"]),
+    st.sampled_from([RUNNER, OTHER, "group:ops@example.com", *PUBLIC, *TYPEWIDE, f"{POOL}/group/ci"]),
     st.sampled_from(["flows", "shop"]),
     st.booleans(),
     st.booleans(),
 )
 
 
-def with_grants(delegated: ManagedProject, grants: list[GrantAdmission]) -> ManagedProject:
-    rails = delegated.spec.guardrails.model_copy(update={"grants": tuple(grants)})
-    return delegated.model_copy(update={"spec": delegated.spec.model_copy(update={"guardrails": rails})})
+def with_grants(managed_project: ManagedProject, grants: list[GrantAdmission]) -> ManagedProject:
+    rails = managed_project.spec.guardrails.model_copy(update={"grants": tuple(grants)})
+    return managed_project.model_copy(
+        update={"spec": managed_project.spec.model_copy(update={"guardrails": rails})}
+    )
 
 
 @given(requests, guardrails, st.randoms())
-def test_the_order_of_the_entries_does_not_matter(
-    asked_for: GrantRequest, delegated: ManagedProject, randomness: Any
+def test_order_of_entries_does_not_matter(
+    requested: GrantRequest, managed_project: ManagedProject, randomness: Any
 ) -> None:
-    grants = list(delegated.spec.guardrails.grants)
+    grants = list(managed_project.spec.guardrails.grants)
     randomness.shuffle(grants)
-    assert asked(asked_for, with_grants(delegated, grants)) == asked(asked_for, delegated)
+    assert decided(requested, with_grants(managed_project, grants)) == decided(requested, managed_project)
 
 
 @given(requests, guardrails, st.data())
-def test_a_narrower_entry_never_admits_more(
-    asked_for: GrantRequest, delegated: ManagedProject, data: st.DataObject
+def test_narrower_entry_never_admits_more(
+    requested: GrantRequest, managed_project: ManagedProject, data: st.DataObject
 ) -> None:
-    grants = list(delegated.spec.guardrails.grants)
+    grants = list(managed_project.spec.guardrails.grants)
     assume(grants)
     narrowings: list[dict[str, Any]] = [
         {"roles": grants[0].roles[1:]},
@@ -417,47 +421,49 @@ def test_a_narrower_entry_never_admits_more(
         {"exclusive": False},
     ]
     narrowed = grants[0].model_copy(update=data.draw(st.sampled_from(narrowings)))
-    if is_admitted(asked_for, with_grants(delegated, [narrowed, *grants[1:]])):
-        assert is_admitted(asked_for, delegated)
+    if is_admitted(requested, with_grants(managed_project, [narrowed, *grants[1:]])):
+        assert is_admitted(requested, managed_project)
 
 
 @given(requests, guardrails, entries)
-def test_one_more_entry_never_admits_less(
-    asked_for: GrantRequest, delegated: ManagedProject, added: dict[str, Any]
+def test_additional_entry_never_admits_less(
+    requested: GrantRequest, managed_project: ManagedProject, added: dict[str, Any]
 ) -> None:
-    more = with_grants(delegated, [*delegated.spec.guardrails.grants, GrantAdmission.model_validate(added)])
-    if is_admitted(asked_for, delegated):
-        assert is_admitted(asked_for, more)
+    more = with_grants(
+        managed_project, [*managed_project.spec.guardrails.grants, GrantAdmission.model_validate(added)]
+    )
+    if is_admitted(requested, managed_project):
+        assert is_admitted(requested, more)
 
 
 @given(requests, guardrails)
-def test_the_entry_that_a_refusal_proposes_admits_the_grant(
-    asked_for: GrantRequest, delegated: ManagedProject
-) -> None:
-    decision = asked(asked_for, delegated)
+def test_proposed_entry_admits_the_grant(requested: GrantRequest, managed_project: ManagedProject) -> None:
+    decision = decided(requested, managed_project)
     assume(isinstance(decision, Denied) and "an entry such as" in decision.reason)
     text = reason(decision)
     assert "\n" not in text
     proposed = yaml.safe_load(text[text.index("{") : text.rindex("}") + 1])
     entry_of_it = GrantAdmission.model_validate(proposed)
-    assert is_admitted(asked_for, with_grants(delegated, [*delegated.spec.guardrails.grants, entry_of_it]))
+    assert is_admitted(
+        requested, with_grants(managed_project, [*managed_project.spec.guardrails.grants, entry_of_it])
+    )
 
 
 @given(requests, guardrails)
-def test_no_public_or_typewide_member_ever_gets_onto_a_service_account(
-    asked_for: GrantRequest, delegated: ManagedProject
+def test_service_account_never_gets_public_or_typewide_members(
+    requested: GrantRequest, managed_project: ManagedProject
 ) -> None:
-    for target in (OWN_ACCOUNT, FOREIGN_ACCOUNT, LEGACY_ACCOUNT):
+    for target in (OWN_ACCOUNT, OTHER_ACCOUNT, LEGACY_ACCOUNT):
         for member in PUBLIC + TYPEWIDE:
-            assert not is_admitted(replace(asked_for, target=target, member=member), delegated)
+            assert not is_admitted(replace(requested, target=target, member=member), managed_project)
 
 
 @given(requests, guardrails)
 def test_fewer_permissions_are_never_admitted_less(
-    asked_for: GrantRequest, delegated: ManagedProject
+    requested: GrantRequest, managed_project: ManagedProject
 ) -> None:
-    if is_admitted(asked_for, delegated):
-        assert is_admitted(replace(asked_for, permissions=frozenset()), delegated)
+    if is_admitted(requested, managed_project):
+        assert is_admitted(replace(requested, permissions=frozenset()), managed_project)
 
 
 @pytest.mark.parametrize(
@@ -469,7 +475,7 @@ def test_fewer_permissions_are_never_admitted_less(
         ("organizations/42/roles/runner", True),
     ],
 )
-def test_a_custom_role_is_granted_in_its_own_project_alone(role: str, admitted: bool) -> None:
-    delegated = project(entry(roles=["*"]))
-    asked_for = GrantRequest("flows", PROJECT, role, "group:ops@example.com", frozenset())
-    assert is_admitted(asked_for, delegated) is admitted
+def test_custom_role_is_granted_only_in_its_own_project(role: str, admitted: bool) -> None:
+    managed_project = project(entry(roles=["*"]))
+    requested = GrantRequest("flows", PROJECT, role, "group:ops@example.com", frozenset())
+    assert is_admitted(requested, managed_project) is admitted

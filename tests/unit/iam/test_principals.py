@@ -82,18 +82,18 @@ def test_every_documented_form_has_its_kind(text: str, kind: PrincipalKind) -> N
         "deleted:deleted:user:a@example.com?uid=1?uid=1",
     ],
 )
-def test_an_undocumented_form_is_opaque_and_kept_verbatim(text: str) -> None:
+def test_undocumented_form_is_opaque_and_kept_verbatim(text: str) -> None:
     assert parse(text) == Principal(PrincipalKind.OPAQUE, text)
     assert normalise(text) == text
 
 
 @given(members)
-def test_parse_takes_anything_and_gives_it_back(text: str) -> None:
+def test_parse_accepts_any_text_and_preserves_it(text: str) -> None:
     assert str(parse(text)) == text
 
 
 @given(members)
-def test_normalise_is_idempotent_and_names_the_same_member(text: str) -> None:
+def test_normalise_is_idempotent_and_keeps_the_member(text: str) -> None:
     assert normalise(normalise(text)) == normalise(text)
     assert same_member(text, normalise(text))
     assert parse(normalise(text)).kind is parse(text).kind
@@ -129,32 +129,32 @@ def test_emails_and_domains_compare_case_insensitively(one: str, other: str) -> 
         ("allUsers", "allAuthenticatedUsers"),
     ],
 )
-def test_everything_else_compares_exactly(one: str, other: str) -> None:
+def test_other_parts_compare_exactly(one: str, other: str) -> None:
     assert not same_member(one, other)
 
 
 @given(st.one_of(with_uid, without_uid))
-def test_a_tombstone_survives_the_round_trip(tombstone: Tombstone) -> None:
+def test_tombstone_survives_a_round_trip(tombstone: Tombstone) -> None:
     assert Tombstone.parse(str(tombstone)) == tombstone
 
 
 @given(members)
-def test_a_living_member_is_no_tombstone(text: str) -> None:
+def test_member_that_is_not_deleted_is_no_tombstone(text: str) -> None:
     tombstone = Tombstone.parse(text)
     assert tombstone is None or (text.startswith("deleted:") and str(tombstone) == text)
 
 
-def test_a_tombstone_names_the_living_member_and_the_unique_id() -> None:
+def test_tombstone_has_the_member_and_its_unique_id() -> None:
     assert Tombstone.parse("deleted:serviceAccount:a@p.iam.gserviceaccount.com?uid=117") == Tombstone(
         "serviceAccount:a@p.iam.gserviceaccount.com", "117"
     )
 
 
-def test_public_members_are_the_two_that_stand_for_everybody() -> None:
+def test_public_members_are_all_users_and_authenticated_users() -> None:
     assert {form for form in FORMS if is_public(form)} == {"allUsers", "allAuthenticatedUsers"}
 
 
-def test_typewide_members_stand_for_all_of_a_type() -> None:
+def test_typewide_members_cover_all_of_a_type() -> None:
     assert {form for form in FORMS if is_typewide(form)} == {
         "domain:example.com",
         f"principalSet://{POOL}/*",
@@ -163,7 +163,7 @@ def test_typewide_members_stand_for_all_of_a_type() -> None:
     assert is_typewide("principalSet://cloudresourcemanager.googleapis.com/folders/7/type/ServiceAgent")
 
 
-def test_a_service_account_is_a_living_one_of_google_cloud() -> None:
+def test_service_account_is_not_deleted_and_of_google_cloud() -> None:
     assert [form for form in FORMS if is_service_account(form)] == [
         "serviceAccount:checkout@shop-prod.iam.gserviceaccount.com"
     ]
@@ -178,7 +178,7 @@ def test_users_groups_and_service_accounts_have_an_email() -> None:
 
 
 @given(emails)
-def test_an_account_is_named_by_its_email(address: str) -> None:
+def test_account_member_contains_the_email(address: str) -> None:
     assert email(service_account_member(address)) == address
 
 
@@ -194,7 +194,7 @@ def test_an_account_is_named_by_its_email(address: str) -> None:
         "42@cloudbuild.gserviceaccount.com",
     ],
 )
-def test_service_agents_are_googles(address: str) -> None:
+def test_service_agents_are_managed_by_google(address: str) -> None:
     assert is_google_managed(address)
     assert not is_default_account(address)
 
@@ -208,7 +208,7 @@ def test_service_agents_are_googles(address: str) -> None:
         "42-compute@developer.s3ns-system.gserviceaccount.com",
     ],
 )
-def test_default_accounts_are_flagged_apart_from_agents(address: str) -> None:
+def test_default_accounts_are_not_service_agents(address: str) -> None:
     assert is_default_account(address)
     assert not is_google_managed(address)
 
@@ -225,6 +225,6 @@ def test_default_accounts_are_flagged_apart_from_agents(address: str) -> None:
         "",
     ],
 )
-def test_an_account_of_ones_own_is_neither(address: str) -> None:
+def test_user_managed_account_is_neither_agent_nor_default(address: str) -> None:
     assert not is_google_managed(address)
     assert not is_default_account(address)

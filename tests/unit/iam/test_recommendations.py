@@ -1,4 +1,4 @@
-"""What is advised for which grant."""
+"""Advice on grants."""
 
 import pytest
 
@@ -13,7 +13,7 @@ DEFAULT = "42-compute@developer.gserviceaccount.com"
 MEMBER = "serviceAccount:checkout@acme.iam.gserviceaccount.com"
 
 
-def given(
+def declared(
     role: str, *permissions: str, target: Target = PROJECT, member: str = MEMBER, known: bool = True
 ) -> DeclaredGrant:
     return DeclaredGrant("spec.roles[0]", target, role, member, frozenset(permissions) if known else None)
@@ -22,59 +22,59 @@ def given(
 @pytest.mark.parametrize(
     ("grant", "kinds"),
     [
-        (given("roles/editor", "run.services.get", "iam.roles.create"), [AdviceKind.BASIC_ROLE]),
-        (given("roles/viewer", known=False), [AdviceKind.BASIC_ROLE]),
+        (declared("roles/editor", "run.services.get", "iam.roles.create"), [AdviceKind.BASIC_ROLE]),
+        (declared("roles/viewer", known=False), [AdviceKind.BASIC_ROLE]),
         (
-            given("roles/iam.serviceAccountUser", "iam.serviceAccounts.actAs"),
+            declared("roles/iam.serviceAccountUser", "iam.serviceAccounts.actAs"),
             [AdviceKind.PROJECT_WIDE_IDENTITIES],
         ),
         (
-            given("roles/iam.serviceAccountTokenCreator", "iam.serviceAccounts.getAccessToken"),
+            declared("roles/iam.serviceAccountTokenCreator", "iam.serviceAccounts.getAccessToken"),
             [AdviceKind.PROJECT_WIDE_IDENTITIES],
         ),
-        (given("roles/iam.serviceAccountUser", "iam.serviceAccounts.actAs", target=ACCOUNT), []),
+        (declared("roles/iam.serviceAccountUser", "iam.serviceAccounts.actAs", target=ACCOUNT), []),
         (
-            given("projects/acme/roles/deployer", "iam.serviceAccounts.actAs", "run.services.update"),
+            declared("projects/acme/roles/deployer", "iam.serviceAccounts.actAs", "run.services.update"),
             [AdviceKind.ESCALATION],
         ),
         (
-            given("roles/run.jobsExecutorWithOverrides", "run.jobs.run", "run.jobs.runWithOverrides"),
+            declared("roles/run.jobsExecutorWithOverrides", "run.jobs.run", "run.jobs.runWithOverrides"),
             [AdviceKind.RUN_WITH_OVERRIDES],
         ),
         (
-            given("projects/acme/roles/any", "run.jobs.runWithOverrides", target=JOB),
+            declared("projects/acme/roles/any", "run.jobs.runWithOverrides", target=JOB),
             [AdviceKind.RUN_WITH_OVERRIDES],
         ),
-        (given("projects/acme/roles/shell", "run.services.sshAccess"), [AdviceKind.SSH]),
+        (declared("projects/acme/roles/shell", "run.services.sshAccess"), [AdviceKind.SSH]),
         (
-            given("roles/run.admin", "run.jobs.runWithOverrides", "run.services.setIamPolicy"),
+            declared("roles/run.admin", "run.jobs.runWithOverrides", "run.services.setIamPolicy"),
             [AdviceKind.RUN_WITH_OVERRIDES, AdviceKind.ESCALATION],
         ),
         (
-            given("roles/iam.serviceAccountUser", target=ACCOUNT, member=f"serviceAccount:{DEFAULT}"),
+            declared("roles/iam.serviceAccountUser", target=ACCOUNT, member=f"serviceAccount:{DEFAULT}"),
             [AdviceKind.DEFAULT_ACCOUNT],
         ),
         (
-            given("roles/run.invoker", target=Target(TargetKind.SERVICE_ACCOUNT, "acme", name=DEFAULT)),
+            declared("roles/run.invoker", target=Target(TargetKind.SERVICE_ACCOUNT, "acme", name=DEFAULT)),
             [AdviceKind.DEFAULT_ACCOUNT],
         ),
         (
-            given("roles/secretmanager.secretAccessor", "secretmanager.versions.access"),
+            declared("roles/secretmanager.secretAccessor", "secretmanager.versions.access"),
             [AdviceKind.ESCALATION],
         ),
         (
-            given(
+            declared(
                 "roles/secretmanager.secretAccessor",
                 "secretmanager.versions.access",
                 target=Target(TargetKind.SECRET, "acme", name="stripe"),
             ),
             [],
         ),
-        (given("roles/cloudsql.client", "cloudsql.instances.connect"), []),
-        (given("projects/acme/roles/unread", known=False), []),
+        (declared("roles/cloudsql.client", "cloudsql.instances.connect"), []),
+        (declared("projects/acme/roles/unread", known=False), []),
     ],
 )
-def test_advice_goes_by_what_a_role_holds_and_where(grant: DeclaredGrant, kinds: list[AdviceKind]) -> None:
+def test_advice_depends_on_permissions_and_target(grant: DeclaredGrant, kinds: list[AdviceKind]) -> None:
     found = advise([grant])
     assert [advice.kind for advice in found] == kinds
     for advice in found:
@@ -83,13 +83,13 @@ def test_advice_goes_by_what_a_role_holds_and_where(grant: DeclaredGrant, kinds:
         assert len(advice.text) <= 512
 
 
-def test_the_gravest_advice_comes_first_and_equal_advice_once() -> None:
-    harmless = given("projects/acme/roles/shell", "run.services.sshAccess")
-    found = advise([harmless, harmless, given("roles/owner")])
+def test_most_severe_advice_is_first_and_duplicates_are_removed() -> None:
+    harmless = declared("projects/acme/roles/shell", "run.services.sshAccess")
+    found = advise([harmless, harmless, declared("roles/owner")])
     assert [advice.kind for advice in found] == [AdviceKind.BASIC_ROLE, AdviceKind.SSH]
 
 
-def test_a_long_list_of_permissions_is_cut_short() -> None:
-    (advice,) = advise([given("projects/acme/roles/many", *(f"a{i}.b.setIamPolicy" for i in range(9)))])
+def test_long_list_of_permissions_is_shortened() -> None:
+    (advice,) = advise([declared("projects/acme/roles/many", *(f"a{i}.b.setIamPolicy" for i in range(9)))])
     assert "and 6 more" in advice.text
     assert advice.text.count("can grant any role to any principal") == 1

@@ -1,4 +1,4 @@
-"""Which permissions a custom role may hold, by `guardrails.customRoles`."""
+"""Permissions that `guardrails.customRoles` admits in a custom role."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def project(**custom_roles: object) -> ManagedProject:
     )
 
 
-def test_by_default_no_permission_is_admitted() -> None:
+def test_no_permission_is_admitted_by_default() -> None:
     decision = may_define(project(), "payments", ["run.jobs.run"], FACTS)
 
     assert decision == Denied(
@@ -28,7 +28,7 @@ def test_by_default_no_permission_is_admitted() -> None:
     )
 
 
-def test_every_permission_has_to_match_a_pattern() -> None:
+def test_every_permission_must_match_a_pattern() -> None:
     assert may_define(project(permissions=["run.jobs.*"]), "payments", ["run.jobs.run"], FACTS) == Admitted()
     decision = may_define(
         project(permissions=["run.jobs.*"]), "payments", ["run.jobs.run", "run.services.get"], FACTS
@@ -41,7 +41,7 @@ def test_every_permission_has_to_match_a_pattern() -> None:
 @pytest.mark.parametrize(
     "permission", ["iam.serviceAccounts.actAs", "run.services.setIamPolicy", "run.jobs.runWithOverrides"]
 )
-def test_a_permission_that_escalates_needs_to_be_allowed_to(permission: str) -> None:
+def test_escalating_permission_requires_allow_escalation(permission: str) -> None:
     denied = may_define(project(permissions=["*"]), "payments", [permission], FACTS)
     assert isinstance(denied, Denied)
     assert f"does not admit {permission} in a custom role without allowEscalation, because" in denied.reason
@@ -50,7 +50,7 @@ def test_a_permission_that_escalates_needs_to_be_allowed_to(permission: str) -> 
     assert allowed == Admitted()
 
 
-def test_a_namespace_that_the_project_does_not_admit_defines_nothing() -> None:
+def test_namespace_that_is_not_admitted_may_define_no_role() -> None:
     decision = may_define(project(permissions=["*"]), "shop", ["run.jobs.run"], FACTS)
 
     assert isinstance(decision, Denied)

@@ -7,7 +7,7 @@ from cloudrun_identity.api import AccountIntent, AccountLoss, LedgerAccount, Led
 from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.ledger.keys import KeyRing
 from cloudrun_identity.ledger.model import Ledger, entry_of
-from tests.unit.iam.strategies import ACCOUNT, MEMBERS, ROLES, TARGET
+from tests.unit.policy.strategies import ACCOUNT, MEMBERS, ROLES, TARGET
 
 GRANT, SHARED = Grant(TARGET, ROLES[0], ACCOUNT), Grant(TARGET, ROLES[0], MEMBERS[1])
 ONE, OTHER = "IAMBinding/payments/one/uid-1", "IAMBinding/payments/other/uid-2"

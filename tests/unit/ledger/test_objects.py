@@ -12,23 +12,21 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from cloudrun_identity.api import (
-    LedgerAccount,
-    LedgerAttachment,
-    LedgerKey,
-    LedgerKeyAttempt,
-    LedgerRole,
-    TargetKind,
-)
-from cloudrun_identity.api.identity_key import KeyState
-from cloudrun_identity.api.policy_ledger import (
     MAX_UNIQUE_IDS,
     Abandonment,
     AccountIntent,
     AccountLoss,
     AccountText,
+    LedgerAccount,
+    LedgerAttachment,
+    LedgerKey,
+    LedgerKeyAttempt,
+    LedgerRole,
     PolicyLedger,
     RoleState,
+    TargetKind,
 )
+from cloudrun_identity.api.identity_key import KeyState
 from cloudrun_identity.api.schema import ApiModel
 from cloudrun_identity.api.spec import Origin
 from cloudrun_identity.api.status import GrantCounts, GrantState

@@ -6,8 +6,15 @@ from datetime import UTC, datetime
 
 import pytest
 
-from cloudrun_identity.api import LedgerAccount, LedgerRole, Origin, RoleState, TargetKind
-from cloudrun_identity.api.policy_ledger import MAX_MEMBERS, MAX_ROLES
+from cloudrun_identity.api import (
+    MAX_MEMBERS,
+    MAX_ROLES,
+    LedgerAccount,
+    LedgerRole,
+    Origin,
+    RoleState,
+    TargetKind,
+)
 from cloudrun_identity.api.status import GrantState
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.kube.errors import KubeError

@@ -1,4 +1,4 @@
-"""The cache: what is new, what is old, and whom it concerns."""
+"""The cache: old and new versions, required reconciles, and queries."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -27,6 +27,7 @@ from cloudrun_identity.ledger.index import LedgerIndex
 from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.manager.cache import NO_CHANGE, Cache
 from cloudrun_identity.reconcile.cluster_state import ObjectKey, identity_key, project_key
+from tests.unit.manager.kinds import unconnected
 
 PROJECT = project_key("payments-prod")
 CHECKOUT, PRICING = identity_key("payments", "checkout"), identity_key("payments", "pricing")
@@ -37,7 +38,7 @@ RECORD = LedgerAccount(email=EMAIL, owner="payments/checkout", owner_uid="u-chec
 
 
 class FakeLedgers:
-    """Ledgers that tell of every change."""
+    """Ledgers that publish every change."""
 
     def __init__(self) -> None:
         self._index = LedgerIndex()
@@ -57,12 +58,12 @@ class FakeLedgers:
         old = self._ledgers.get(ACCOUNT, Ledger.of(ACCOUNT))
         new = self._ledgers[ACCOUNT] = old.with_account(record)
         self._index.change(old, new)
-        for tell in self._subscribers:
-            tell(old, new)
+        for publish in self._subscribers:
+            publish(old, new)
 
 
 class Cached:
-    """A cache over ledgers, and whom it woke."""
+    """A cache on fake ledgers, and the objects that it woke."""
 
     def __init__(self) -> None:
         self.ledgers = FakeLedgers()
@@ -73,10 +74,10 @@ class Cached:
         none: Any = None
         return Cache(
             {
-                "ManagedProject": ManagedProjectController(none, none, none, none, str, none),
-                "CloudRunIdentity": CloudRunIdentityController(none, none, none, none),
-                "IAMBinding": IAMBindingController(none, none),
-                "IdentityAttachment": IdentityAttachmentController(*[none] * 8),
+                "ManagedProject": unconnected(ManagedProjectController(none, none, none, none, str, none)),
+                "CloudRunIdentity": unconnected(CloudRunIdentityController(none, none, none, none)),
+                "IAMBinding": unconnected(IAMBindingController(none)),
+                "IdentityAttachment": unconnected(IdentityAttachmentController(*[none] * 6)),
             },
             self.ledgers,
             self.woken.extend,
@@ -85,6 +86,13 @@ class Cached:
     def sees(self, *raws: Object) -> None:
         for raw in raws:
             self.cache.observe(raw, deleted=False)
+
+
+def raw_of(cached: Cached, key: ObjectKey) -> Object:
+    """Return the object as the API server sent it last."""
+    stored = cached.cache.stored(key)
+    assert stored is not None
+    return stored.raw
 
 
 @pytest.fixture
@@ -134,141 +142,141 @@ def with_status(obj: Object, **status: Any) -> Object:
     return {**obj, "metadata": {**obj["metadata"], "resourceVersion": version}, "status": status}
 
 
-# What is new and what is old.
+# Versions.
 
 
-def test_an_object_is_new_once(cached: Cached) -> None:
+def test_object_is_new_once(cached: Cached) -> None:
     assert cached.cache.observe(binding(), deleted=False).changed
     assert cached.cache.observe(binding(), deleted=False) == NO_CHANGE
-    assert cached.cache.raw(WEB) == binding()
+    assert raw_of(cached, WEB) == binding()
 
 
-def test_an_older_event_is_dropped(cached: Cached) -> None:
+def test_older_event_is_dropped(cached: Cached) -> None:
     cached.sees(binding(version=9, generation=2))
     assert cached.cache.observe(binding(version=8, generation=1), deleted=False) == NO_CHANGE
-    assert cached.cache.raw(WEB) == binding(version=9, generation=2)
+    assert raw_of(cached, WEB) == binding(version=9, generation=2)
 
 
-def test_versions_are_compared_as_numbers(cached: Cached) -> None:
+def test_resource_versions_are_compared_as_numbers(cached: Cached) -> None:
     cached.sees(binding(version=10))
     assert cached.cache.observe(binding(version=9), deleted=False) == NO_CHANGE
 
 
-def test_the_late_end_of_a_predecessor_does_not_end_its_successor(cached: Cached) -> None:
-    """Both may bear one creation time: it has no more than seconds."""
+def test_late_deletion_of_a_recreated_object_is_dropped(cached: Cached) -> None:
+    """Both objects may have the same creation timestamp, which has a resolution of seconds."""
     same_second = {"creationTimestamp": "2026-01-01T00:00:00Z"}
     cached.sees(binding(version=7, uid="successor", **same_second))
     ended = binding(version=6, uid="predecessor", **same_second)
     assert cached.cache.observe(ended, deleted=True) == NO_CHANGE
-    assert cached.cache.raw(WEB) is not None
+    assert raw_of(cached, WEB) is not None
 
 
-def test_a_successor_replaces_its_predecessor(cached: Cached) -> None:
+def test_recreated_object_replaces_the_deleted_one(cached: Cached) -> None:
     cached.sees(binding(version=6, uid="predecessor"))
     assert cached.cache.observe(binding(version=7, uid="successor"), deleted=False).changed
 
 
-def test_an_end_takes_the_object_out_and_asks_for_a_last_look(cached: Cached) -> None:
+def test_deletion_removes_the_object_and_requires_a_reconcile(cached: Cached) -> None:
     cached.sees(binding())
     assert cached.cache.observe(binding(), deleted=True).changed
-    assert cached.cache.raw(WEB) is None
+    assert cached.cache.stored(WEB) is None
     assert list(cached.cache.known()) == []
 
 
-def test_a_status_alone_asks_for_nothing(cached: Cached) -> None:
+def test_status_change_requires_no_reconcile(cached: Cached) -> None:
     cached.sees(project(), identity(), binding())
     assert cached.cache.observe(with_status(binding(), role="roles/run.invoker"), deleted=False) == NO_CHANGE
-    stored = cached.cache.raw(WEB)
+    stored = raw_of(cached, WEB)
     assert stored
     assert stored["status"] == {"role": "roles/run.invoker"}
 
 
 @pytest.mark.parametrize(
-    ("metadata", "asks"),
+    ("metadata", "required"),
     [
         ({"generation": 2}, True),
         ({"deletionTimestamp": "2026-01-01T00:00:00Z"}, True),
         ({"finalizers": []}, True),
-        ({"finalizers": [FINALIZER, "somebody.else/finalizer"]}, False),
+        ({"finalizers": [FINALIZER, "example.com/finalizer"]}, False),
         ({"annotations": {"cloudrun-identity.dev/reconcile-requested-at": "now"}}, True),
         ({"annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}"}}, False),
         ({"labels": {"team": "payments"}}, False),
         ({"managedFields": [{}]}, False),
     ],
 )
-def test_what_asks_for_a_pass(cached: Cached, metadata: Any, asks: bool) -> None:
+def test_metadata_change_requires_a_reconcile(cached: Cached, metadata: Any, required: bool) -> None:
     known = {"finalizers": [FINALIZER]}
     cached.sees(binding(**known))
-    assert cached.cache.observe(binding(version=2, **known | metadata), deleted=False).changed is asks
+    assert cached.cache.observe(binding(version=2, **known | metadata), deleted=False).changed is required
 
 
-def test_our_own_finalizer_asks_for_nothing_if_the_watch_tells_of_it_before_the_reply(cached: Cached) -> None:
+def test_added_finalizer_requires_no_reconcile(cached: Cached) -> None:
     cached.sees(binding())
     assert cached.cache.observe(binding(version=2, finalizers=[FINALIZER]), deleted=False) == NO_CHANGE
 
 
-def test_our_own_write_wakes_others_and_not_the_object_itself(cached: Cached) -> None:
+def test_write_of_the_operator_wakes_referrers_only(cached: Cached) -> None:
     cached.sees(project(), identity(), binding())
     cached.cache.absorb(with_status(project(), projectNumber="42"))
     assert set(cached.woken) == {CHECKOUT, WEB}
 
 
-def test_what_cannot_be_read_gets_a_pass_that_says_so(cached: Cached) -> None:
+def test_invalid_object_requires_a_reconcile(cached: Cached) -> None:
     cached.sees(binding())
-    broken = {**binding(version=2), "spec": {"role": 7}}
-    assert cached.cache.observe(broken, deleted=False).changed
-    assert cached.cache.raw(WEB) == broken
+    invalid = {**binding(version=2), "spec": {"role": 7}}
+    assert cached.cache.observe(invalid, deleted=False).changed
+    assert raw_of(cached, WEB) == invalid
     assert list(cached.cache.known()) == [WEB]
     cached.sees(binding(version=3))
-    assert cached.cache.raw(WEB) == binding(version=3)
+    assert raw_of(cached, WEB) == binding(version=3)
 
 
-def test_what_cannot_be_read_still_needs_its_project_and_is_woken_by_it(cached: Cached) -> None:
+def test_invalid_object_is_woken_by_its_project(cached: Cached) -> None:
     spec = {"projectRef": {"name": "payments-prod"}, "role": 7}
-    delegated = ObjectKey("ManagedProject", "", "payments-prod")
+    project_of_binding = ObjectKey("ManagedProject", "", "payments-prod")
     cached.cache.observe({**binding(), "spec": spec}, deleted=False)
-    assert cached.cache.referrers(delegated) == {WEB}
+    assert cached.cache.referrers(project_of_binding) == {WEB}
     change = cached.cache.observe(project(), deleted=False)
     assert WEB in change.woken
 
 
 @pytest.mark.parametrize("spec", [None, [], {"projectRef": "payments-prod"}, {"projectRef": {"name": 7}}])
-def test_what_names_no_project_refers_to_none(cached: Cached, spec: object) -> None:
+def test_invalid_object_without_a_project_has_no_reference(cached: Cached, spec: object) -> None:
     cached.cache.observe({**binding(), "spec": spec}, deleted=False)
     assert cached.cache.referrers(ObjectKey("ManagedProject", "", "payments-prod")) == set()
 
 
-def test_who_refers_to_what_cannot_be_read_is_woken_to_say_so(cached: Cached) -> None:
+def test_referrers_are_woken_when_an_object_becomes_invalid(cached: Cached) -> None:
     cached.sees(identity(), binding())
-    broken = {**project(), "spec": {"driftInterval": 7}}
+    invalid = {**project(), "spec": {"driftInterval": 7}}
     assert not cached.cache.is_invalid(PROJECT)
-    assert cached.cache.observe(broken, deleted=False).woken == {CHECKOUT, WEB}
+    assert cached.cache.observe(invalid, deleted=False).woken == {CHECKOUT, WEB}
     assert cached.cache.is_invalid(PROJECT)
-    told = {**with_status(broken, conditions=[]), "spec": broken["spec"]}
-    assert cached.cache.observe(told, deleted=False).woken == frozenset()
+    reported = {**with_status(invalid, conditions=[]), "spec": invalid["spec"]}
+    assert cached.cache.observe(reported, deleted=False).woken == frozenset()
     assert cached.cache.observe(project(version=9), deleted=False).woken == {CHECKOUT, WEB}
     assert not cached.cache.is_invalid(PROJECT)
 
 
-def test_what_was_read_before_is_gone_by_for_as_long_as_it_cannot_be_read(cached: Cached) -> None:
+def test_last_valid_version_is_used_while_the_object_is_invalid(cached: Cached) -> None:
     cached.sees(project(), {**project(version=2), "spec": {"driftInterval": 7}})
     assert cached.cache.project("payments-prod") is not None
     assert not cached.cache.is_invalid(PROJECT)
 
 
-def test_what_could_never_be_read_is_known(cached: Cached) -> None:
-    broken = {**binding(), "spec": {"role": 7}}
-    cached.sees(broken)
+def test_object_that_was_never_valid_is_known(cached: Cached) -> None:
+    invalid = {**binding(), "spec": {"role": 7}}
+    cached.sees(invalid)
     assert list(cached.cache.known()) == [WEB]
     assert list(cached.cache.owners()) == []
-    cached.cache.observe(broken, deleted=True)
+    cached.cache.observe(invalid, deleted=True)
     assert list(cached.cache.known()) == []
 
 
-# Whom it concerns.
+# Objects that a change concerns.
 
 
-def test_references_are_known_both_ways(cached: Cached) -> None:
+def test_references_are_indexed_both_ways(cached: Cached) -> None:
     cached.sees(project(), identity(), binding())
     assert cached.cache.referrers(PROJECT) == {CHECKOUT, WEB}
     assert cached.cache.referrers(CHECKOUT) == {WEB}
@@ -279,7 +287,7 @@ def test_references_are_known_both_ways(cached: Cached) -> None:
     assert cached.cache.referrers(PROJECT) == {CHECKOUT}
 
 
-def test_who_refers_to_an_object_is_woken_by_its_facts(cached: Cached) -> None:
+def test_referrers_are_woken_by_visible_changes(cached: Cached) -> None:
     cached.sees(project(), binding())
     assert cached.cache.observe(identity(), deleted=False).woken == {WEB}
     status_only = with_status(identity(), email=EMAIL)
@@ -288,41 +296,41 @@ def test_who_refers_to_an_object_is_woken_by_its_facts(cached: Cached) -> None:
     assert cached.cache.observe(identity(version=3, generation=2), deleted=True).woken == {WEB}
 
 
-def test_a_projects_number_wakes_whoever_waits_for_it(cached: Cached) -> None:
+def test_project_number_wakes_referrers(cached: Cached) -> None:
     cached.sees(project(), identity())
     known = with_status(project(), projectNumber="42")
     assert cached.cache.observe(known, deleted=False).woken == {CHECKOUT}
 
 
-def test_the_first_look_at_a_project_wakes_whoever_waits_for_it(cached: Cached) -> None:
+def test_first_conditions_of_a_project_wake_referrers(cached: Cached) -> None:
     cached.sees(project(), identity(), binding())
-    looked_at = with_status(project(), conditions=[])
-    assert cached.cache.observe(looked_at, deleted=False).woken == {CHECKOUT, WEB}
-    of_an_identity = with_status(identity(), conditions=[])
-    assert cached.cache.observe(of_an_identity, deleted=False).woken == frozenset()
+    reconciled = with_status(project(), conditions=[])
+    assert cached.cache.observe(reconciled, deleted=False).woken == {CHECKOUT, WEB}
+    reconciled_identity = with_status(identity(), conditions=[])
+    assert cached.cache.observe(reconciled_identity, deleted=False).woken == frozenset()
 
 
-def test_rivals_declare_the_same_account(cached: Cached) -> None:
+def test_other_declarers_declare_the_same_account(cached: Cached) -> None:
     cached.sees(identity(), identity("pricing"))
     assert [each.metadata.name for each in cached.cache.other_declarers(CHECKOUT)] == ["pricing"]
     assert cached.cache.observe(identity(), deleted=True).woken == {PRICING}
     assert list(cached.cache.other_declarers(PRICING)) == []
 
 
-def test_bindings_have_no_rivals_and_the_end_of_one_wakes_no_other(cached: Cached) -> None:
+def test_deleted_binding_wakes_no_other_binding(cached: Cached) -> None:
     cached.sees(project(), identity(), binding(), binding("ops"))
     assert list(cached.cache.other_declarers(WEB)) == []
     assert OPS not in cached.cache.observe(binding(), deleted=True).woken
 
 
-def test_a_project_that_waits_for_its_objects_to_leave_is_woken_by_the_last_of_them(cached: Cached) -> None:
+def test_deleting_project_is_woken_by_its_last_deleted_object(cached: Cached) -> None:
     cached.sees(project(), identity())
     assert cached.cache.observe(identity(), deleted=True).woken == frozenset()
     cached.sees(project(version=2, deletionTimestamp="2026-01-01T00:00:00Z"), identity(version=3))
     assert cached.cache.observe(identity(version=3), deleted=True).woken == {PROJECT}
 
 
-def test_a_steady_account_wakes_who_refers_to_its_identity(cached: Cached) -> None:
+def test_usable_account_wakes_referrers_of_its_identity(cached: Cached) -> None:
     cached.sees(project(), identity(), binding())
     cached.ledgers.record(RECORD.replace(unique_id=""))
     assert cached.woken == []
@@ -332,7 +340,7 @@ def test_a_steady_account_wakes_who_refers_to_its_identity(cached: Cached) -> No
     assert cached.woken == [WEB, WEB]
 
 
-def test_an_account_that_somebody_took_away_wakes_who_must_wait_for_it_and_its_return_too(
+def test_lost_and_restored_account_wakes_referrers(
     cached: Cached,
 ) -> None:
     cached.sees(project(), identity(), binding())
@@ -343,7 +351,7 @@ def test_an_account_that_somebody_took_away_wakes_who_must_wait_for_it_and_its_r
     assert cached.woken == [WEB] * 3
 
 
-def test_an_account_that_was_left_behind_is_nobodys(cached: Cached) -> None:
+def test_abandoned_account_belongs_to_no_identity(cached: Cached) -> None:
     cached.sees(project(), identity())
     cached.ledgers.record(RECORD)
     cached.ledgers.record(RECORD.replace(owner=""))
@@ -351,7 +359,7 @@ def test_an_account_that_was_left_behind_is_nobodys(cached: Cached) -> None:
     assert cached.start().identities() == {}
 
 
-def test_declared_accounts_are_known_by_their_email(cached: Cached) -> None:
+def test_declared_accounts_are_found_by_e_mail(cached: Cached) -> None:
     cached.sees(identity())
     cached.ledgers.record(RECORD)
     assert cached.cache.identities() == {EMAIL: DeclaredIdentity("payments", "checkout")}
@@ -362,7 +370,7 @@ def test_declared_accounts_are_known_by_their_email(cached: Cached) -> None:
     assert cached.cache.owner_of(EMAIL) is None
 
 
-# The rest of the world.
+# Queries.
 
 
 def test_objects_are_found_by_kind_and_name(cached: Cached) -> None:
@@ -378,7 +386,7 @@ def test_objects_are_found_by_kind_and_name(cached: Cached) -> None:
     assert list(cached.cache.objects(IAMBinding)) == []
 
 
-def test_claimants_are_the_namespaced_objects(cached: Cached) -> None:
+def test_owners_are_the_namespaced_objects(cached: Cached) -> None:
     cached.sees(project(), identity(), binding())
     assert {str(each) for each in cached.cache.owners()} == {
         "CloudRunIdentity/payments/checkout/u-checkout",
@@ -386,7 +394,7 @@ def test_claimants_are_the_namespaced_objects(cached: Cached) -> None:
     }
 
 
-def test_a_namespace_that_ended_unseen_is_missing_from_the_next_list(cached: Cached) -> None:
+def test_unreported_deletion_of_a_namespace_is_found_by_a_list(cached: Cached) -> None:
     def observe(name: str, **metadata: Any) -> None:
         cached.cache.observe_namespace({"metadata": {"name": name, **metadata}}, deleted=False)
 
@@ -395,14 +403,14 @@ def test_a_namespace_that_ended_unseen_is_missing_from_the_next_list(cached: Cac
         observe(name)
     known = dict(cached.cache.namespaces())
     observe("late")
-    observe("books", uid="made-anew")
+    observe("books", uid="recreated")
     assert cached.cache.missing_namespaces({"shop"}, known) == {CHECKOUT}
     assert not cached.cache.has_namespace("payments")
     assert set(cached.cache.namespaces()) == {"shop", "late", "books"}
     assert cached.cache.missing_namespaces({"shop"}, known) == frozenset()
 
 
-def test_a_namespace_concerns_every_object_when_its_facts_change(cached: Cached) -> None:
+def test_changed_namespace_wakes_its_objects(cached: Cached) -> None:
     def namespace(**metadata: Any) -> Object:
         return {"kind": "Namespace", "metadata": {"name": "payments", **metadata}}
 
@@ -419,7 +427,7 @@ def test_a_namespace_concerns_every_object_when_its_facts_change(cached: Cached)
     assert not cached.cache.is_terminating("payments")
 
 
-def test_objects_are_counted_by_their_readiness(cached: Cached) -> None:
+def test_objects_are_counted_by_readiness(cached: Cached) -> None:
     ready = {
         "type": "Ready",
         "status": "True",

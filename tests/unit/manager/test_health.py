@@ -1,4 +1,4 @@
-"""The probes and the metrics over HTTP."""
+"""Probes and metrics over HTTP."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ LOOPBACK = "127.0.0.1"
 
 @dataclass
 class Process:
-    """What the probes ask."""
+    """The state that the probes report."""
 
     ready: bool = True
     alive: bool = True
@@ -44,18 +44,18 @@ async def get(server: HealthServer, path: str) -> tuple[int, str, str]:
         return response.status, response.headers["Content-Type"], await response.text()
 
 
-async def test_port_0_becomes_a_real_one(server: HealthServer) -> None:
+async def test_port_0_selects_a_free_port(server: HealthServer) -> None:
     assert server.port != 0
     assert (await get(server, "/healthz"))[0] == 200
 
 
-async def test_healthz_fails_when_the_process_is_not_alive(server: HealthServer, process: Process) -> None:
+async def test_healthz_fails_if_the_process_is_not_alive(server: HealthServer, process: Process) -> None:
     process.alive = False
     assert (await get(server, "/healthz"))[0] == 503
     assert (await get(server, "/readyz"))[0] == 200
 
 
-async def test_readyz_follows_readiness(server: HealthServer, process: Process) -> None:
+async def test_readyz_reports_readiness(server: HealthServer, process: Process) -> None:
     process.ready = False
     assert (await get(server, "/readyz"))[0] == 503
     assert (await get(server, "/healthz"))[0] == 200
@@ -63,14 +63,14 @@ async def test_readyz_follows_readiness(server: HealthServer, process: Process) 
     assert (await get(server, "/readyz"))[0] == 200
 
 
-async def test_metrics_are_in_the_text_format(server: HealthServer) -> None:
+async def test_metrics_have_the_text_format(server: HealthServer) -> None:
     status, content_type, body = await get(server, "/metrics")
     assert status == 200
     assert content_type.startswith("text/plain; version=")
     assert "cloudrun_identity_is_leader 0.0" in body
 
 
-async def test_a_taken_port_is_one_line_that_names_it(server: HealthServer, process: Process) -> None:
+async def test_port_in_use_is_an_error_of_one_line(server: HealthServer, process: Process) -> None:
     second = server_of(process, server.port)
     with pytest.raises(CannotListen) as refused:
         await second.start()
@@ -80,7 +80,7 @@ async def test_a_taken_port_is_one_line_that_names_it(server: HealthServer, proc
     assert "\n" not in message
 
 
-async def test_a_stopped_server_gives_its_port_back(process: Process) -> None:
+async def test_stopped_server_frees_its_port(process: Process) -> None:
     first = server_of(process)
     await first.start()
     await first.stop()

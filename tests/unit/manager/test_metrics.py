@@ -1,4 +1,4 @@
-"""What Prometheus reads."""
+"""The exported Prometheus metrics."""
 
 from collections.abc import Mapping
 
@@ -15,7 +15,7 @@ def metrics() -> Metrics:
 
 
 def samples(metrics: Metrics) -> dict[str, float]:
-    """Every sample by `name{label=value,…}`, labels sorted, without our prefix."""
+    """Return every sample by `name{label=value,…}`, labels sorted, without the prefix."""
     return {
         sample.name.removeprefix("cloudrun_identity_") + labelled(sample.labels): sample.value
         for family in text_string_to_metric_families(metrics.render().decode())
@@ -27,7 +27,7 @@ def labelled(labels: Mapping[str, str]) -> str:
     return f"{{{','.join(f'{name}={value}' for name, value in sorted(labels.items()))}}}" if labels else ""
 
 
-def test_calls_to_google_are_counted_by_method_and_code_and_timed(metrics: Metrics) -> None:
+def test_google_calls_are_counted_and_timed_by_method(metrics: Metrics) -> None:
     metrics.observed("google.iam.admin.v1.IAM/GetServiceAccount", "OK", 0.3)
     metrics.observed("google.iam.admin.v1.IAM/GetServiceAccount", "NOT_FOUND", 0.3)
     read = samples(metrics)
@@ -39,7 +39,7 @@ def test_calls_to_google_are_counted_by_method_and_code_and_timed(metrics: Metri
     assert read[f"google_call_seconds_bucket{{le=0.5,{method}}}"] == 2
 
 
-def test_passes_writes_and_drift_are_counted(metrics: Metrics) -> None:
+def test_reconciles_writes_syncs_and_drift_are_counted(metrics: Metrics) -> None:
     metrics.reconciled("CloudRunIdentity", "Changed", 2.0)
     metrics.kubernetes_written("cloudrunidentities/status", "patch")
     metrics.policy_synced("Project", "written")
@@ -54,7 +54,7 @@ def test_passes_writes_and_drift_are_counted(metrics: Metrics) -> None:
     assert read["drift_repaired_total{kind=IAMBinding}"] == 1
 
 
-def test_the_leader_is_told_from_a_standby(metrics: Metrics) -> None:
+def test_is_leader_is_1_for_the_leader_only(metrics: Metrics) -> None:
     assert samples(metrics)["is_leader"] == 0
     metrics.leading(True)
     assert samples(metrics)["is_leader"] == 1
@@ -63,7 +63,7 @@ def test_the_leader_is_told_from_a_standby(metrics: Metrics) -> None:
 
 
 @pytest.mark.looptime
-async def test_the_queue_is_read_when_the_metrics_are(metrics: Metrics) -> None:
+async def test_queue_gauges_are_read_at_each_scrape(metrics: Metrics) -> None:
     queue: KeyedQueue[str] = KeyedQueue()
     metrics.watch_queue(queue)
     queue.add("a", Priority.EDIT)
@@ -77,7 +77,7 @@ async def test_the_queue_is_read_when_the_metrics_are(metrics: Metrics) -> None:
     assert samples(metrics)["queue_depth{priority=edit}"] == 0
 
 
-def test_objects_are_counted_when_the_metrics_are_read(metrics: Metrics) -> None:
+def test_object_gauges_are_read_at_each_scrape(metrics: Metrics) -> None:
     count = {("IAMBinding", "True"): 7}
     metrics.watch_objects(lambda: count)
     count["IAMBinding", "False"] = 2
@@ -86,17 +86,17 @@ def test_objects_are_counted_when_the_metrics_are_read(metrics: Metrics) -> None
     assert read["objects{kind=IAMBinding,ready=False}"] == 2
 
 
-def test_two_processes_in_one_do_not_share_counts(metrics: Metrics) -> None:
+def test_instances_do_not_share_counts(metrics: Metrics) -> None:
     other = Metrics()
     other.policy_synced("Project", "written")
     assert "policy_syncs_total{outcome=written,target_kind=Project}" not in samples(metrics)
 
 
-def test_the_process_itself_is_measured(metrics: Metrics) -> None:
+def test_process_metrics_are_included(metrics: Metrics) -> None:
     assert samples(metrics)["process_resident_memory_bytes"] > 0
 
 
-def test_everything_of_ours_has_the_prefix_and_nothing_is_doubled(metrics: Metrics) -> None:
+def test_metrics_have_the_prefix_and_no_created_series(metrics: Metrics) -> None:
     metrics.policy_synced("Project", "written")
     names = {
         family.name

@@ -1,4 +1,4 @@
-"""Whom the operator acts as, and where it does nothing for not knowing."""
+"""Settings of projects: credentials, limits and protected members."""
 
 import itertools
 from typing import Any
@@ -9,22 +9,25 @@ from cloudrun_identity.controllers.managed_project.controller import ManagedProj
 from cloudrun_identity.gcp.client_pool import OWN, Credential, NoCredential
 from cloudrun_identity.ledger.store import Ledgers
 from cloudrun_identity.manager.cache import Cache
-from cloudrun_identity.manager.project_settings import ProjectSettings
+from cloudrun_identity.manager.project_settings import DEFAULT_RESYNC_INTERVAL, ProjectSettings
+from cloudrun_identity.reconcile.cluster_state import project_key
+from tests.unit.manager.kinds import unconnected
 
 ACCOUNT = "cri@ops-1234.iam.gserviceaccount.com"
 VERSIONS = itertools.count(1)
-READABLE = {"projectID": "shop-1234", "credentials": {"impersonateServiceAccount": ACCOUNT}}
-SPOILT = {**READABLE, "driftInterval": "often"}
+VALID = {"projectID": "shop-1234", "credentials": {"impersonateServiceAccount": ACCOUNT}}
+INVALID = {**VALID, "driftInterval": "often"}
 
 
 @pytest.fixture
 def cache() -> Cache:
     none: Any = None
-    controllers: Any = {"ManagedProject": ManagedProjectController(none, none, none, none, str, none)}
-    return Cache(controllers, Ledgers(none, "operator"), lambda keys: None)
+    project = ManagedProjectController(none, none, none, none, str, none)
+    kinds: Any = {"ManagedProject": unconnected(project)}
+    return Cache(kinds, Ledgers(none, "operator"), lambda keys: None)
 
 
-def seen(
+def observe(
     cache: Cache, spec: object, *, name: str = "shop", created: str | None = None, deleted: bool = False
 ) -> None:
     metadata = {"name": name, "uid": f"u-{name}", "resourceVersion": str(next(VERSIONS))}
@@ -33,14 +36,14 @@ def seen(
     cache.observe({"kind": "ManagedProject", "metadata": metadata, "spec": spec}, deleted=deleted)
 
 
-def test_a_project_is_worked_in_as_it_says_and_others_as_ourselves(cache: Cache) -> None:
-    seen(cache, READABLE)
+def test_declared_credential_is_used_in_its_project_only(cache: Cache) -> None:
+    observe(cache, VALID)
     assert ProjectSettings(cache).credential("shop-1234") == Credential(ACCOUNT)
     assert ProjectSettings(cache).credential("somewhere") == OWN
 
 
-def test_nobody_is_acted_as_where_the_project_could_never_be_read(cache: Cache) -> None:
-    seen(cache, SPOILT)
+def test_never_valid_project_has_no_credential(cache: Cache) -> None:
+    observe(cache, INVALID)
     with pytest.raises(NoCredential) as raised:
         ProjectSettings(cache).credential("shop-1234")
     assert raised.value.message == (
@@ -50,67 +53,98 @@ def test_nobody_is_acted_as_where_the_project_could_never_be_read(cache: Cache) 
     assert not raised.value.undecided
     assert ProjectSettings(cache).credential("somewhere") == OWN
 
-    seen(cache, READABLE)
+    observe(cache, VALID)
     assert ProjectSettings(cache).credential("shop-1234") == Credential(ACCOUNT)
 
 
 @pytest.mark.parametrize("spec", [[], {"driftInterval": 7}, {"projectID": 7}])
-def test_a_project_that_says_nothing_that_can_be_read_is_known_by_its_name(
-    cache: Cache, spec: object
-) -> None:
-    seen(cache, spec)
+def test_invalid_project_id_falls_back_to_the_object_name(cache: Cache, spec: object) -> None:
+    observe(cache, spec)
     with pytest.raises(NoCredential):
         ProjectSettings(cache).credential("shop")
 
 
-def test_what_was_read_before_it_was_spoilt_still_says_whom_to_act_as(cache: Cache) -> None:
-    seen(cache, READABLE)
-    seen(cache, SPOILT)
+def test_last_valid_credential_is_used_while_the_project_is_invalid(cache: Cache) -> None:
+    observe(cache, VALID)
+    observe(cache, INVALID)
     assert ProjectSettings(cache).credential("shop-1234") == Credential(ACCOUNT)
 
 
 @pytest.mark.parametrize(
-    ("spoilt", "known"),
+    ("invalid", "valid"),
     [("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"), ("2026-01-01T00:00:00Z", None), (None, None)],
 )
-def test_who_comes_second_does_not_take_the_place_of_a_project_that_cannot_be_read(
-    cache: Cache, spoilt: str | None, known: str | None
+def test_younger_project_does_not_replace_an_invalid_one(
+    cache: Cache, invalid: str | None, valid: str | None
 ) -> None:
-    seen(cache, SPOILT, name="a", created=spoilt)
-    seen(cache, READABLE, name="b", created=known)
+    observe(cache, INVALID, name="a", created=invalid)
+    observe(cache, VALID, name="b", created=valid)
     with pytest.raises(NoCredential):
         ProjectSettings(cache).credential("shop-1234")
 
 
-def test_a_project_that_cannot_be_read_stands_in_the_way_of_no_older_one(cache: Cache) -> None:
-    seen(cache, READABLE, name="b", created="2026-01-01T00:00:00Z")
-    seen(cache, SPOILT, name="a", created="2026-01-02T00:00:00Z")
+def test_invalid_project_does_not_block_an_older_one(cache: Cache) -> None:
+    observe(cache, VALID, name="b", created="2026-01-01T00:00:00Z")
+    observe(cache, INVALID, name="a", created="2026-01-02T00:00:00Z")
     assert ProjectSettings(cache).credential("shop-1234") == Credential(ACCOUNT)
 
 
-def test_a_project_that_went_unread_leaves_nothing_behind(cache: Cache) -> None:
-    seen(cache, SPOILT)
-    seen(cache, SPOILT, deleted=True)
+def test_deleted_invalid_project_has_no_effect(cache: Cache) -> None:
+    observe(cache, INVALID)
+    observe(cache, INVALID, deleted=True)
     assert ProjectSettings(cache).credential("shop-1234") == OWN
 
 
 @pytest.mark.parametrize("before", [None, {"credentials": {"impersonateServiceAccount": "former@x"}}])
-def test_whom_the_operator_acts_as_stays_out_of_reach_while_the_project_cannot_be_read(
-    cache: Cache, before: object
-) -> None:
+def test_credential_accounts_include_those_of_invalid_projects(cache: Cache, before: object) -> None:
     if before:
-        seen(cache, before)
+        observe(cache, before)
     delegate = "relay@ops-1234.iam.gserviceaccount.com"
     credentials = {"impersonateServiceAccount": ACCOUNT.upper(), "delegates": [delegate, 7]}
-    seen(cache, {**SPOILT, "credentials": credentials})
+    observe(cache, {**INVALID, "credentials": credentials})
     assert cache.credential_accounts() == {ACCOUNT, delegate} | ({"former@x"} if before else set())
 
-    seen(cache, {**READABLE, "credentials": None})
-    seen(cache, READABLE, deleted=True)
+    observe(cache, {**VALID, "credentials": None})
+    observe(cache, VALID, deleted=True)
     assert cache.credential_accounts() == set()
 
 
 @pytest.mark.parametrize("credentials", [None, [], {}, {"impersonateServiceAccount": 7, "delegates": "x"}])
-def test_credentials_that_say_nothing_name_nobody(cache: Cache, credentials: object) -> None:
-    seen(cache, {**SPOILT, "credentials": credentials})
+def test_invalid_credentials_name_no_account(cache: Cache, credentials: object) -> None:
+    observe(cache, {**INVALID, "credentials": credentials})
     assert cache.credential_accounts() == set()
+
+
+def test_lowest_removal_limit_of_a_project_applies(cache: Cache) -> None:
+    settings = ProjectSettings(cache)
+    assert settings.removals_per_hour("shop-1234") == 0
+    for name, limit in (("a", 20), ("b", 10)):
+        guardrails = {"maxRemovalsPerHour": limit}
+        observe(cache, {"projectID": "shop-1234", "guardrails": guardrails}, name=name)
+    assert settings.removals_per_hour("shop-1234") == 10
+
+
+def test_oldest_project_decides_about_suspension_and_observation(cache: Cache) -> None:
+    settings = ProjectSettings(cache)
+    assert not settings.is_suspended("shop-1234")
+    assert not settings.is_observed("shop-1234")
+    older = {"projectID": "shop-1234", "suspend": True, "managementPolicy": "Observe"}
+    observe(cache, older, name="b", created="2026-01-01T00:00:00Z")
+    observe(cache, {"projectID": "shop-1234"}, name="a", created="2026-01-02T00:00:00Z")
+    assert settings.is_suspended("shop-1234")
+    assert settings.is_observed("shop-1234")
+
+
+def test_operator_identities_and_google_agents_are_protected(cache: Cache) -> None:
+    settings = ProjectSettings(cache)
+    observe(cache, VALID)
+    assert settings.is_protected(f"serviceAccount:{ACCOUNT}")
+    assert settings.is_protected("projectOwner:shop-1234")
+    assert not settings.is_protected("user:ann@example.com")
+
+
+def test_resync_interval_is_the_drift_interval_of_the_project(cache: Cache) -> None:
+    settings, key = ProjectSettings(cache), project_key("shop")
+    assert settings.resync_interval(key) == DEFAULT_RESYNC_INTERVAL
+    observe(cache, {"driftInterval": "1m30s"})
+    assert settings.resync_interval(key) == 90.0

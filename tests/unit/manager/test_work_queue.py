@@ -1,4 +1,4 @@
-"""The keyed queue on a fake clock: what is handed out, when, and to how many."""
+"""The work queue on a fake clock: order, delays, backoff and shutdown."""
 
 import asyncio
 from weakref import WeakSet
@@ -22,7 +22,7 @@ def now() -> float:
 
 
 async def taken(queue: KeyedQueue[str]) -> list[str]:
-    """Everything that is due now, in the order in which it is handed out, each pass ended at once."""
+    """Return all due keys in the order they are handed out, each processed immediately."""
     keys = []
     while len(queue):
         key, _ = await queue.get()
@@ -31,26 +31,26 @@ async def taken(queue: KeyedQueue[str]) -> list[str]:
     return keys
 
 
-async def test_keys_come_in_the_order_in_which_they_became_due(queue: KeyedQueue[str]) -> None:
+async def test_keys_are_handed_out_in_the_order_they_became_due(queue: KeyedQueue[str]) -> None:
     for key in ("b", "a", "c"):
         queue.add(key, EDIT)
     assert await taken(queue) == ["b", "a", "c"]
 
 
-async def test_a_key_added_twice_is_handed_out_once(queue: KeyedQueue[str]) -> None:
+async def test_key_added_twice_is_handed_out_once(queue: KeyedQueue[str]) -> None:
     queue.add("a", EDIT)
     queue.add("a", EDIT)
     assert await taken(queue) == ["a"]
 
 
-async def test_edits_go_before_resyncs(queue: KeyedQueue[str]) -> None:
+async def test_edits_precede_resyncs(queue: KeyedQueue[str]) -> None:
     queue.add("resync", RESYNC)
     queue.add("edit", EDIT)
     assert await queue.get() == ("edit", EDIT)
     assert await queue.get() == ("resync", RESYNC)
 
 
-async def test_an_edit_moves_a_queued_resync_up(queue: KeyedQueue[str]) -> None:
+async def test_edit_raises_the_priority_of_a_queued_resync(queue: KeyedQueue[str]) -> None:
     queue.add("first", RESYNC)
     queue.add("second", RESYNC)
     queue.add("second", EDIT)
@@ -59,13 +59,13 @@ async def test_an_edit_moves_a_queued_resync_up(queue: KeyedQueue[str]) -> None:
     assert len(queue) == 0
 
 
-async def test_a_resync_does_not_move_a_queued_edit_down(queue: KeyedQueue[str]) -> None:
+async def test_resync_does_not_lower_the_priority_of_a_queued_edit(queue: KeyedQueue[str]) -> None:
     queue.add("a", EDIT)
     queue.add("a", RESYNC)
     assert await queue.get() == ("a", EDIT)
 
 
-async def test_a_key_added_while_it_runs_waits_for_done_and_runs_again(queue: KeyedQueue[str]) -> None:
+async def test_key_added_during_processing_is_handed_out_after_done(queue: KeyedQueue[str]) -> None:
     queue.add("a", RESYNC)
     await queue.get()
     queue.add("a", RESYNC)
@@ -78,7 +78,7 @@ async def test_a_key_added_while_it_runs_waits_for_done_and_runs_again(queue: Ke
     assert len(queue) == 0
 
 
-async def test_done_of_a_key_that_does_not_run_is_an_error(queue: KeyedQueue[str]) -> None:
+async def test_done_of_a_key_that_was_not_handed_out_is_an_error(queue: KeyedQueue[str]) -> None:
     queue.add("a", EDIT)
     with pytest.raises(KeyError):
         queue.done("a")
@@ -92,7 +92,7 @@ async def test_get_waits_until_a_key_is_added(queue: KeyedQueue[str]) -> None:
     assert await getting == ("a", EDIT)
 
 
-async def test_a_cancelled_get_takes_nothing_with_it(queue: KeyedQueue[str]) -> None:
+async def test_cancelled_get_loses_no_key(queue: KeyedQueue[str]) -> None:
     getting = asyncio.create_task(queue.get())
     await asyncio.sleep(1)
     queue.add("a", EDIT)
@@ -102,14 +102,14 @@ async def test_a_cancelled_get_takes_nothing_with_it(queue: KeyedQueue[str]) -> 
     assert await asyncio.wait_for(queue.get(), 1) == ("a", EDIT)
 
 
-async def test_a_delayed_key_is_due_after_its_delay(queue: KeyedQueue[str]) -> None:
+async def test_delayed_key_is_due_after_its_delay(queue: KeyedQueue[str]) -> None:
     queue.add_after("a", 30, RESYNC)
     assert len(queue) == 0
     assert await queue.get() == ("a", RESYNC)
     assert now() == pytest.approx(30)
 
 
-async def test_delayed_keys_come_by_due_time_not_by_arrival(queue: KeyedQueue[str]) -> None:
+async def test_delayed_keys_are_handed_out_by_due_time(queue: KeyedQueue[str]) -> None:
     queue.add_after("late", 20, EDIT)
     queue.add_after("early", 10, EDIT)
     assert [(await queue.get())[0], now()] == ["early", pytest.approx(10)]
@@ -117,7 +117,7 @@ async def test_delayed_keys_come_by_due_time_not_by_arrival(queue: KeyedQueue[st
 
 
 @pytest.mark.parametrize("delays", [(10, 60), (60, 10)])
-async def test_the_earliest_of_two_delays_wins(queue: KeyedQueue[str], delays: tuple[int, int]) -> None:
+async def test_earlier_of_two_delays_wins(queue: KeyedQueue[str], delays: tuple[int, int]) -> None:
     for delay in delays:
         queue.add_after("a", delay, EDIT)
     await queue.get()
@@ -128,15 +128,13 @@ async def test_the_earliest_of_two_delays_wins(queue: KeyedQueue[str], delays: t
 
 
 @pytest.mark.parametrize("delays", [(10, 60), (60, 10)])
-async def test_the_more_urgent_priority_of_two_delays_wins(
-    queue: KeyedQueue[str], delays: tuple[int, int]
-) -> None:
+async def test_higher_priority_of_two_delays_wins(queue: KeyedQueue[str], delays: tuple[int, int]) -> None:
     queue.add_after("a", delays[0], EDIT)
     queue.add_after("a", delays[1], RESYNC)
     assert await queue.get() == ("a", EDIT)
 
 
-async def test_an_add_overrides_a_delay_and_keeps_its_priority(queue: KeyedQueue[str]) -> None:
+async def test_add_ends_a_delay_and_keeps_the_higher_priority(queue: KeyedQueue[str]) -> None:
     queue.add_after("a", 60, EDIT)
     queue.add("a", RESYNC)
     assert await queue.get() == ("a", EDIT)
@@ -146,7 +144,7 @@ async def test_an_add_overrides_a_delay_and_keeps_its_priority(queue: KeyedQueue
         await asyncio.wait_for(queue.get(), 1000)
 
 
-async def test_a_delay_of_a_due_key_is_moot(queue: KeyedQueue[str]) -> None:
+async def test_delay_of_a_due_key_is_ignored(queue: KeyedQueue[str]) -> None:
     queue.add("a", RESYNC)
     queue.add_after("a", 60, RESYNC)
     assert await taken(queue) == ["a"]
@@ -154,7 +152,7 @@ async def test_a_delay_of_a_due_key_is_moot(queue: KeyedQueue[str]) -> None:
         await asyncio.wait_for(queue.get(), 1000)
 
 
-async def test_a_delay_that_ends_while_the_key_runs_makes_it_run_again(queue: KeyedQueue[str]) -> None:
+async def test_delay_that_ends_during_processing_makes_the_key_due(queue: KeyedQueue[str]) -> None:
     queue.add("a", EDIT)
     await queue.get()
     queue.add_after("a", 5, RESYNC)
@@ -165,7 +163,7 @@ async def test_a_delay_that_ends_while_the_key_runs_makes_it_run_again(queue: Ke
     assert await queue.get() == ("a", RESYNC)
 
 
-async def test_retries_back_off_from_a_quarter_of_a_second_to_two_minutes(queue: KeyedQueue[str]) -> None:
+async def test_backoff_grows_from_a_quarter_second_to_two_minutes(queue: KeyedQueue[str]) -> None:
     delays = []
     for _ in range(1100):
         delays.append(queue.retry("a"))
@@ -178,7 +176,7 @@ async def test_retries_back_off_from_a_quarter_of_a_second_to_two_minutes(queue:
     assert len(set(delays[9:])) > 1
 
 
-async def test_forget_starts_the_backoff_anew() -> None:
+async def test_forget_resets_the_backoff() -> None:
     queue: KeyedQueue[str] = KeyedQueue(jitter=max)
     assert [queue.retry("a") for _ in range(3)] == [0.5, 1, 2]
     assert queue.retry("b") == 0.5
@@ -186,12 +184,12 @@ async def test_forget_starts_the_backoff_anew() -> None:
     assert queue.retry("a") == 0.5
 
 
-async def test_a_retry_keeps_the_priority_it_is_given(queue: KeyedQueue[str]) -> None:
+async def test_retry_keeps_the_given_priority(queue: KeyedQueue[str]) -> None:
     queue.retry("a", RESYNC)
     assert await queue.get() == ("a", RESYNC)
 
 
-async def test_depth_and_age_tell_what_waits(queue: KeyedQueue[str]) -> None:
+async def test_depth_and_age_describe_the_waiting_keys(queue: KeyedQueue[str]) -> None:
     assert queue.oldest_age() == 0
     queue.add("a", RESYNC)
     await asyncio.sleep(3)
@@ -214,7 +212,7 @@ async def test_shutdown_ends_every_get(queue: KeyedQueue[str]) -> None:
         await queue.get()
 
 
-async def test_after_shutdown_nothing_is_taken_or_handed_out(queue: KeyedQueue[str]) -> None:
+async def test_closed_queue_accepts_and_hands_out_no_key(queue: KeyedQueue[str]) -> None:
     queue.add("due", EDIT)
     queue.add_after("delayed", 1, EDIT)
     queue.shutdown()
@@ -226,7 +224,7 @@ async def test_after_shutdown_nothing_is_taken_or_handed_out(queue: KeyedQueue[s
         await queue.get()
 
 
-async def test_a_pass_that_ends_after_shutdown_may_say_so(queue: KeyedQueue[str]) -> None:
+async def test_done_and_retry_are_allowed_after_shutdown(queue: KeyedQueue[str]) -> None:
     queue.add("a", EDIT)
     await queue.get()
     queue.shutdown()
@@ -235,9 +233,9 @@ async def test_a_pass_that_ends_after_shutdown_may_say_so(queue: KeyedQueue[str]
     assert len(queue) == 0
 
 
-async def test_a_delay_that_was_overridden_is_not_kept_until_its_time() -> None:
+async def test_ended_delays_are_removed_before_their_due_time() -> None:
     class ObjectKey:
-        """An object whose life can be watched."""
+        """A key with weak references."""
 
     queue: KeyedQueue[ObjectKey] = KeyedQueue()
     alive: WeakSet[ObjectKey] = WeakSet()
@@ -248,3 +246,8 @@ async def test_a_delay_that_was_overridden_is_not_kept_until_its_time() -> None:
         queue.add(key, EDIT)
         queue.done((await queue.get())[0])
     assert len(alive) < 100
+
+
+async def test_add_all_makes_every_key_due(queue: KeyedQueue[str]) -> None:
+    queue.add_all(["b", "a"], EDIT)
+    assert await taken(queue) == ["b", "a"]

@@ -1,4 +1,4 @@
-"""Workers on a fake clock: how many at a time, and what becomes of a key after its pass."""
+"""Workers on a fake clock: concurrency, requeues, failures and shutdown."""
 
 import asyncio
 import logging
@@ -36,18 +36,18 @@ def key(number: int = 0) -> ObjectKey:
 
 
 class FakeReconciler:
-    """Does what a test says, and remembers."""
+    """Runs the work of a test, returns its answers, and records every call."""
 
     def __init__(self) -> None:
-        self.passes: list[tuple[float, ObjectKey, float]] = []
+        self.reconciles: list[tuple[float, ObjectKey, float]] = []
         self.failures: list[str] = []
-        self.held: list[ObjectKey] = []
+        self.retained: list[ObjectKey] = []
         self.answers: list[Requeue | Exception] = []
         self.work: Callable[[ObjectKey], Awaitable[None]] | None = None
         self.running = self.most = 0
 
     async def reconcile(self, key: ObjectKey, *, max_age: float) -> tuple[Requeue, str]:
-        self.passes.append((now(), key, max_age))
+        self.reconciles.append((now(), key, max_age))
         self.running += 1
         self.most = max(self.most, self.running)
         try:
@@ -61,22 +61,22 @@ class FakeReconciler:
         return answer, "insync"
 
     def retain(self, key: ObjectKey) -> None:
-        self.held.append(key)
+        self.retained.append(key)
 
     async def fail(self, key: ObjectKey, message: str) -> None:
         self.failures.append(message)
 
     @property
     def times(self) -> list[float]:
-        return [time for time, *_ in self.passes]
+        return [time for time, *_ in self.reconciles]
 
 
 def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-class Shop:
-    """Workers at work."""
+class Harness:
+    """Workers on a fake reconciler."""
 
     def __init__(self, slots: int = 4) -> None:
         self.queue: KeyedQueue[ObjectKey] = KeyedQueue(jitter=lambda low, high: low)
@@ -103,62 +103,65 @@ class Shop:
             await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_an_edit_is_read_now_and_a_resync_as_old_as_the_interval() -> None:
-    shop = Shop()
-    async with shop.open():
-        shop.queue.add(key(1), Priority.EDIT)
-        shop.queue.add(key(2), Priority.RESYNC)
+async def test_edit_reads_now_and_resync_accepts_the_interval_as_age() -> None:
+    harness = Harness()
+    async with harness.open():
+        harness.queue.add(key(1), Priority.EDIT)
+        harness.queue.add(key(2), Priority.RESYNC)
         await asyncio.sleep(1)
-    assert [(each, age) for _, each, age in shop.reconciler.passes] == [(key(1), 0.0), (key(2), INTERVAL)]
+    assert [(each, age) for _, each, age in harness.reconciler.reconciles] == [
+        (key(1), 0.0),
+        (key(2), INTERVAL),
+    ]
 
 
-async def test_calls_of_a_pass_have_the_priority_of_its_key() -> None:
-    shop, seen = Shop(), list[Priority]()
+async def test_calls_of_a_reconcile_have_the_priority_of_its_key() -> None:
+    harness, seen = Harness(), list[Priority]()
 
-    async def look(_: ObjectKey) -> None:
+    async def record_priority(_: ObjectKey) -> None:
         seen.append(call_priority.get())
 
-    shop.reconciler.work = look
-    async with shop.open():
-        shop.queue.add(key(1), Priority.RESYNC)
+    harness.reconciler.work = record_priority
+    async with harness.open():
+        harness.queue.add(key(1), Priority.RESYNC)
         await asyncio.sleep(1)
-        shop.queue.add(key(2), Priority.EDIT)
+        harness.queue.add(key(2), Priority.EDIT)
         await asyncio.sleep(1)
     assert seen == [Priority.RESYNC, Priority.EDIT]
 
 
-async def test_so_many_passes_at_a_time() -> None:
-    shop = Shop(slots=4)
-    shop.reconciler.work = lambda _: asyncio.sleep(10)
-    async with shop.open():
+async def test_concurrent_reconciles_are_limited() -> None:
+    harness = Harness(slots=4)
+    harness.reconciler.work = lambda _: asyncio.sleep(10)
+    async with harness.open():
         for number in range(20):
-            shop.queue.add(key(number), Priority.EDIT)
+            harness.queue.add(key(number), Priority.EDIT)
         await asyncio.sleep(100)
-    assert len(shop.reconciler.passes) == 20
-    assert shop.reconciler.most == 4
+    assert len(harness.reconciler.reconciles) == 20
+    assert harness.reconciler.most == 4
 
 
-async def test_who_waits_for_a_lane_leaves_its_slot_to_others() -> None:
-    shop = Shop(slots=2)
+async def test_reconcile_that_waits_for_a_syncer_releases_its_slot() -> None:
+    harness = Harness(slots=2)
     met = asyncio.Event()
 
     async def meet(_: ObjectKey) -> None:
-        if len(shop.reconciler.passes) == 10:
+        if len(harness.reconciler.reconciles) == 10:
             met.set()
-        async with shop.slots.slot_released():
+        async with harness.slots.slot_released():
             await met.wait()
 
-    shop.reconciler.work = meet
-    async with shop.open():
+    harness.reconciler.work = meet
+    async with harness.open():
         for number in range(10):
-            shop.queue.add(key(number), Priority.EDIT)
+            harness.queue.add(key(number), Priority.EDIT)
         await asyncio.wait_for(met.wait(), 60)
         await asyncio.sleep(1)
-        assert shop.reconciler.running == 0
+        assert harness.reconciler.running == 0
 
 
-async def test_a_read_that_all_wait_for_needs_no_slot_to_go_on() -> None:
-    shop = Shop(slots=2)
+async def test_shared_read_proceeds_while_all_slots_are_taken() -> None:
+    harness = Harness(slots=2)
     limits = RateLimiter({(Api.IAM, CallKind.READ): Rate(per_minute=60, burst=1)})
     reads = BucketKey(Api.IAM, CallKind.READ)
 
@@ -171,109 +174,111 @@ async def test_a_read_that_all_wait_for_needs_no_slot_to_go_on() -> None:
     async def work(_: ObjectKey) -> None:
         await shared.get(after=-1)
 
-    shop.reconciler.work = work
+    harness.reconciler.work = work
     await limits.acquire(reads, Priority.EDIT)
-    async with shop.open():
+    async with harness.open():
         for number in range(6):
-            shop.queue.add(key(number), Priority.RESYNC)
+            harness.queue.add(key(number), Priority.RESYNC)
         await asyncio.sleep(100)
-        assert (len(shop.reconciler.passes), shop.reconciler.running) == (6, 0)
+        assert (len(harness.reconciler.reconciles), harness.reconciler.running) == (6, 0)
 
 
-async def test_a_slot_comes_back_though_the_wait_for_a_lane_ends_in_an_error() -> None:
-    shop = Shop(slots=2)
+async def test_slot_is_acquired_again_after_a_failed_wait() -> None:
+    harness = Harness(slots=2)
     working = most = 0
 
     async def work(each: ObjectKey) -> None:
         nonlocal working, most
         if each == key(0):
-            async with shop.slots.slot_released():
-                raise RuntimeError("the lane failed")
+            async with harness.slots.slot_released():
+                raise RuntimeError("the sync failed")
         working += 1
         most = max(most, working)
         await asyncio.sleep(5)
         working -= 1
 
-    shop.reconciler.work = work
-    async with shop.open():
+    harness.reconciler.work = work
+    async with harness.open():
         for number in range(9):
-            shop.queue.add(key(number), Priority.EDIT)
+            harness.queue.add(key(number), Priority.EDIT)
         await asyncio.sleep(60)
     assert most == 2
-    assert {each for _, each, _ in shop.reconciler.passes} == {key(number) for number in range(9)}
+    assert {each for _, each, _ in harness.reconciler.reconciles} == {key(number) for number in range(9)}
 
 
-async def test_a_pass_that_rests_is_not_repeated() -> None:
-    shop = Shop()
-    async with shop.open():
-        shop.queue.add(key(), Priority.EDIT)
+async def test_reconcile_without_requeue_is_not_repeated() -> None:
+    harness = Harness()
+    async with harness.open():
+        harness.queue.add(key(), Priority.EDIT)
         await asyncio.sleep(10_000)
-    assert len(shop.reconciler.passes) == 1
+    assert len(harness.reconciler.reconciles) == 1
 
 
-async def test_a_pass_looks_again_when_it_says() -> None:
-    shop = Shop()
-    shop.reconciler.answers = [RequeueAfter(15.0), RequeueAfter(0.7)]
-    async with shop.open():
-        shop.queue.add(key(), Priority.EDIT)
+async def test_reconcile_is_repeated_after_the_requested_delay() -> None:
+    harness = Harness()
+    harness.reconciler.answers = [RequeueAfter(15.0), RequeueAfter(0.7)]
+    async with harness.open():
+        harness.queue.add(key(), Priority.EDIT)
         await asyncio.sleep(1000)
-    assert shop.reconciler.times == pytest.approx([0, 15, 15.7])
+    assert harness.reconciler.times == pytest.approx([0, 15, 15.7])
 
 
-async def test_a_look_again_asks_google_though_the_key_came_by_a_sweep() -> None:
-    shop = Shop()
-    shop.reconciler.answers = [RequeueAfter(1.0)]
-    async with shop.open():
-        shop.queue.add(key(), Priority.RESYNC)
+async def test_requeue_of_a_resync_reads_from_google() -> None:
+    harness = Harness()
+    harness.reconciler.answers = [RequeueAfter(1.0)]
+    async with harness.open():
+        harness.queue.add(key(), Priority.RESYNC)
         await asyncio.sleep(10)
-    assert [age for *_, age in shop.reconciler.passes] == [INTERVAL, 0.0]
+    assert [age for *_, age in harness.reconciler.reconciles] == [INTERVAL, 0.0]
 
 
 @pytest.mark.parametrize(
     "failure",
     [RequeueAfter(), RuntimeError("a bug"), KubeError(HTTPStatus.SERVICE_UNAVAILABLE, "Unavailable", "no")],
 )
-async def test_what_fails_is_repeated_with_backoff_until_it_works(failure: Requeue | Exception) -> None:
-    shop = Shop()
-    shop.reconciler.answers = [failure] * 3
-    async with shop.open():
-        shop.queue.add(key(), Priority.EDIT)
+async def test_failure_is_retried_with_backoff_until_success(failure: Requeue | Exception) -> None:
+    harness = Harness()
+    harness.reconciler.answers = [failure] * 3
+    async with harness.open():
+        harness.queue.add(key(), Priority.EDIT)
         await asyncio.sleep(1000)
-        assert shop.reconciler.times == pytest.approx([0, 0.25, 0.75, 1.75])
-        shop.reconciler.answers = [failure]
-        shop.queue.add(key(), Priority.EDIT)
+        assert harness.reconciler.times == pytest.approx([0, 0.25, 0.75, 1.75])
+        harness.reconciler.answers = [failure]
+        harness.queue.add(key(), Priority.EDIT)
         await asyncio.sleep(1000)
-    assert shop.reconciler.times[4:] == pytest.approx([1000, 1000.25]), "success forgets the failures"
+    assert harness.reconciler.times[4:] == pytest.approx([1000, 1000.25]), "a success resets the backoff"
 
 
-async def test_a_bug_in_one_pass_stops_no_other_and_is_told_in_the_status(
+async def test_bug_is_reported_in_the_status_of_its_object_only(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    shop = Shop(slots=1)
-    shop.reconciler.answers = [RuntimeError("a bug")]
-    async with shop.open():
+    harness = Harness(slots=1)
+    harness.reconciler.answers = [RuntimeError("a bug")]
+    async with harness.open():
         for number in range(3):
-            shop.queue.add(key(number), Priority.EDIT)
+            harness.queue.add(key(number), Priority.EDIT)
         await asyncio.sleep(10)
-    assert {each for _, each, _ in shop.reconciler.passes} == {key(0), key(1), key(2)}
-    assert [message for message in shop.reconciler.failures if "a bug" in message] == shop.reconciler.failures
-    assert len(shop.reconciler.failures) == 1
+    assert {each for _, each, _ in harness.reconciler.reconciles} == {key(0), key(1), key(2)}
+    assert [
+        message for message in harness.reconciler.failures if "a bug" in message
+    ] == harness.reconciler.failures
+    assert len(harness.reconciler.failures) == 1
     assert "IAMBinding payments/b0" in caplog.text
 
 
-async def test_a_full_ledger_is_no_bug(caplog: pytest.LogCaptureFixture) -> None:
-    shop = Shop()
-    shop.reconciler.answers = [LedgerFull("the ledger is full")]
+async def test_full_ledger_is_reported_without_a_log_line(caplog: pytest.LogCaptureFixture) -> None:
+    harness = Harness()
+    harness.reconciler.answers = [LedgerFull("the ledger is full")]
     with caplog.at_level(logging.WARNING):
-        async with shop.open():
-            shop.queue.add(key(), Priority.EDIT)
+        async with harness.open():
+            harness.queue.add(key(), Priority.EDIT)
             await asyncio.sleep(10)
-    assert shop.reconciler.failures == ["the ledger is full"]
+    assert harness.reconciler.failures == ["the ledger is full"]
     assert caplog.records == []
 
 
-async def test_draining_lets_passes_end_and_then_cancels_them() -> None:
-    shop, ended = Shop(), list[str]()
+async def test_drain_waits_for_reconciles_and_then_cancels_them() -> None:
+    harness, ended = Harness(), list[str]()
 
     async def work(each: ObjectKey) -> None:
         try:
@@ -283,22 +288,22 @@ async def test_draining_lets_passes_end_and_then_cancels_them() -> None:
             ended.append(f"{each.name} cancelled")
             raise
 
-    shop.reconciler.work = work
-    run = asyncio.create_task(shop.workers.run())
+    harness.reconciler.work = work
+    run = asyncio.create_task(harness.workers.run())
     for number in (1, 2):
-        shop.queue.add(key(number), Priority.EDIT)
+        harness.queue.add(key(number), Priority.EDIT)
     await asyncio.sleep(1)
-    shop.queue.shutdown()
-    await shop.workers.drain(3)
+    harness.queue.shutdown()
+    await harness.workers.drain(3)
     await asyncio.wait_for(run, 1)
     assert ended == ["b1 done", "b2 cancelled"]
     assert now() == pytest.approx(4)
 
 
-async def test_passes_are_counted() -> None:
-    shop = Shop()
-    async with shop.open():
-        shop.queue.add(key(), Priority.EDIT)
+async def test_reconciles_are_counted() -> None:
+    harness = Harness()
+    async with harness.open():
+        harness.queue.add(key(), Priority.EDIT)
         await asyncio.sleep(1)
-    rendered = shop.metrics.render().decode()
+    rendered = harness.metrics.render().decode()
     assert 'cloudrun_identity_reconciles_total{kind="IAMBinding",outcome="insync"} 1.0' in rendered

@@ -1,20 +1,20 @@
-"""The scene of one lane; a module with a larger one has fixtures of its own."""
+"""Fixtures with one policy. Modules with several policies override them."""
 
 import pytest
 
 from cloudrun_identity.policy.syncers import PolicySyncers
-from tests.unit.policy.fakes import Scene
+from tests.unit.policy.fakes import SyncerEnvironment
 
-from .one_syncer import TARGET
-
-
-@pytest.fixture
-def scene() -> Scene:
-    scene = Scene()
-    scene.policies.create(TARGET)
-    return scene
+from .one_policy import TARGET
 
 
 @pytest.fixture
-def syncers(scene: Scene) -> PolicySyncers:
-    return PolicySyncers(scene.ports)
+def env() -> SyncerEnvironment:
+    env = SyncerEnvironment()
+    env.policies.create(TARGET)
+    return env
+
+
+@pytest.fixture
+def syncers(env: SyncerEnvironment) -> PolicySyncers:
+    return PolicySyncers(env.ports)

@@ -121,13 +121,13 @@ class FakePolicies:
         """Remove a grant in every spelling as another client."""
         self._respell(grant, lambda _: None)
 
-    def recreate(self, member: str, unique_id: str, *, buried: bool) -> dict[Grant, Grant]:
+    def recreate(self, member: str, unique_id: str, *, as_tombstone: bool) -> dict[Grant, Grant]:
         """Delete an account and create it again. Return the deleted-member form of each of its grants.
 
-        If not `buried`, the grants keep showing the plain e-mail and still refer to the old account.
+        If not `as_tombstone`, the grants keep showing the plain e-mail and still refer to the old account.
         """
         deleted_forms = {}
-        for grant, meant in list(self._meant.items()) if buried else ():
+        for grant, meant in list(self._meant.items()) if as_tombstone else ():
             if grant.member == member:
                 self._respell(grant, lambda spelt, meant=meant: str(Tombstone(spelt, meant)))
                 deleted_forms[grant] = replace(grant, member=str(Tombstone(member, meant)))

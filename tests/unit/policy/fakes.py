@@ -9,8 +9,8 @@ from cloudrun_identity.api import GrantState
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.ledger.model import Ledger, entry_of
 from cloudrun_identity.ledger.owners import Owner
+from cloudrun_identity.policy.exclusive import RemovalRateLimiter
 from cloudrun_identity.policy.ports import SyncerPorts, SyncerSettings
-from cloudrun_identity.policy.removal_limit import RemovalRateLimiter
 
 from .fake_policies import FakePolicies, Journal
 
@@ -65,7 +65,7 @@ class SyncOutcomes:
 
 
 @dataclass
-class Scene:
+class SyncerEnvironment:
     """Everything that policy syncers use. It survives a crash of the process."""
 
     journal: Journal = field(default_factory=Journal)
@@ -94,7 +94,7 @@ class Scene:
             settings=self.settings,
         )
 
-    def retain(self, grant: Grant, *owners: Owner, **fields: object) -> None:
+    def record(self, grant: Grant, *owners: Owner, **fields: object) -> None:
         """Add an entry to the ledger of the grant's target."""
         ledger = self.ledgers.ledger(grant.target)
         entry = entry_of(grant, [*map(str, owners)], **{"state": GrantState.GRANTED, **fields})

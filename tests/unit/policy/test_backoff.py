@@ -12,7 +12,9 @@ pytestmark = pytest.mark.looptime(start=0)
 PROJECT = Target(TargetKind.PROJECT, "payments-prod")
 ANN, BOB = (Grant(PROJECT, "roles/viewer", f"user:{name}@example.com") for name in ("ann", "bob"))
 NO = GoogleError(Fault.INVALID_ARGUMENT, "", "no")
-BACKOFFS = BackoffLimits(first=10, most=60, fresh=2, losses=3, window=100, contested=20)
+BACKOFFS = BackoffLimits(
+    first_delay=10, max_delay=60, propagation_delay=2, losses=3, loss_window=100, loss_delay=20
+)
 
 
 @pytest.fixture
@@ -20,16 +22,16 @@ def backoffs() -> GrantBackoffs:
     return GrantBackoffs(BACKOFFS)
 
 
-async def test_a_refusal_waits_twice_as_long_each_time_up_to_the_most(backoffs: GrantBackoffs) -> None:
+async def test_each_refusal_doubles_the_delay_up_to_the_maximum(backoffs: GrantBackoffs) -> None:
     waits = []
     for _ in range(5):
         backoffs.refuse(ANN, NO, propagating=False)
-        waits.append(backoffs.held[ANN].wait)
+        waits.append(backoffs.delayed[ANN].wait)
 
     assert waits == [10, 20, 40, 60, 60]
 
 
-async def test_a_refusal_is_due_when_its_time_has_come(backoffs: GrantBackoffs) -> None:
+async def test_refused_grant_is_withheld_until_it_is_due(backoffs: GrantBackoffs) -> None:
     backoffs.refuse(ANN, NO, propagating=False)
 
     assert backoffs.withheld == {ANN}
@@ -37,59 +39,59 @@ async def test_a_refusal_is_due_when_its_time_has_come(backoffs: GrantBackoffs) 
     assert not backoffs.withheld
 
 
-async def test_a_member_that_google_may_not_know_yet_is_tried_again_soon(backoffs: GrantBackoffs) -> None:
+async def test_propagating_member_is_retried_soon(backoffs: GrantBackoffs) -> None:
     for _ in range(3):
         backoffs.refuse(ANN, NO, propagating=True)
 
-    assert backoffs.held[ANN].wait == 2
+    assert backoffs.delayed[ANN].wait == 2
 
 
-async def test_each_grant_has_a_backoff_of_its_own(backoffs: GrantBackoffs) -> None:
+async def test_each_grant_has_its_own_backoff(backoffs: GrantBackoffs) -> None:
     backoffs.refuse(ANN, NO, propagating=False)
     backoffs.refuse(ANN, NO, propagating=False)
     backoffs.refuse(BOB, NO, propagating=False)
 
-    assert (backoffs.held[ANN].wait, backoffs.held[BOB].wait) == (20, 10)
+    assert (backoffs.delayed[ANN].wait, backoffs.delayed[BOB].wait) == (20, 10)
 
 
-async def test_what_stands_is_not_held_back_any_more(backoffs: GrantBackoffs) -> None:
+async def test_present_grant_has_no_backoff(backoffs: GrantBackoffs) -> None:
     backoffs.refuse(ANN, NO, propagating=False)
     backoffs.succeed([ANN])
 
-    assert not backoffs.held
+    assert not backoffs.delayed
 
 
-async def test_what_nobody_claims_is_forgotten(backoffs: GrantBackoffs) -> None:
+async def test_backoff_of_an_undesired_grant_is_dropped(backoffs: GrantBackoffs) -> None:
     backoffs.refuse(ANN, NO, propagating=False)
     backoffs.refuse(BOB, NO, propagating=False)
     backoffs.keep_only({BOB})
 
-    assert backoffs.held.keys() == {BOB}
+    assert backoffs.delayed.keys() == {BOB}
 
 
-async def test_a_grant_that_is_taken_away_now_and_then_is_given_back_at_once(backoffs: GrantBackoffs) -> None:
+async def test_rarely_lost_grant_is_restored_at_once(backoffs: GrantBackoffs) -> None:
     backoffs.lose(ANN)
     backoffs.lose(ANN)
 
-    assert not backoffs.held
+    assert not backoffs.delayed
 
 
-async def test_a_grant_that_is_taken_away_again_and_again_is_held_back_ever_longer(
+async def test_repeatedly_lost_grant_is_delayed_longer_each_time(
     backoffs: GrantBackoffs,
 ) -> None:
     waits = []
     for _ in range(5):
         backoffs.lose(ANN)
-        waits.append(backoffs.held[ANN].wait if ANN in backoffs.held else 0)
+        waits.append(backoffs.delayed[ANN].wait if ANN in backoffs.delayed else 0)
 
     assert waits == [0, 0, 20, 40, 60]
-    assert backoffs.held[ANN].error is None
+    assert backoffs.delayed[ANN].error is None
 
 
-async def test_losses_that_are_long_past_do_not_count(backoffs: GrantBackoffs) -> None:
+async def test_losses_outside_the_window_do_not_count(backoffs: GrantBackoffs) -> None:
     backoffs.lose(ANN)
     backoffs.lose(ANN)
     await asyncio.sleep(101)
     backoffs.lose(ANN)
 
-    assert not backoffs.held
+    assert not backoffs.delayed

@@ -14,7 +14,7 @@ from cloudrun_identity.policy.exclusive import is_protected, may_be_exclusive
         "deleted:serviceAccount:old@shop.iam.gserviceaccount.com?uid=1",
     ],
 )
-def test_google_its_project_members_and_tombstones_are_spared(member: str) -> None:
+def test_google_and_project_members_and_tombstones_are_protected(member: str) -> None:
     assert is_protected(member)
 
 
@@ -27,19 +27,19 @@ def test_google_its_project_members_and_tombstones_are_spared(member: str) -> No
         "serviceAccount:service-42@shop.iam.gserviceaccount.com",
         "allUsers",
         "domain:example.com",
-        "something nobody has heard of",
+        "an undocumented form",
     ],
 )
-def test_nobody_else_is_spared(member: str) -> None:
+def test_other_members_are_not_protected(member: str) -> None:
     assert not is_protected(member)
 
 
 @pytest.mark.parametrize(
     "role", ["roles/owner", "roles/editor", "roles/viewer", "roles/run.serviceAgent", "roles/x.ServiceAgent"]
 )
-def test_roles_that_a_project_depends_on_are_nobodys_alone(role: str) -> None:
+def test_role_that_a_project_depends_on_may_not_be_exclusive(role: str) -> None:
     assert not may_be_exclusive(role)
 
 
-def test_any_other_role_may_be_had_alone() -> None:
+def test_other_roles_may_be_exclusive() -> None:
     assert may_be_exclusive("roles/run.invoker")

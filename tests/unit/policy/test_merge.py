@@ -1,3 +1,5 @@
+"""Merges of desired grants and removals into a policy."""
+
 from random import Random
 
 from google.iam.v1.policy_pb2 import Binding, Policy
@@ -7,20 +9,20 @@ from hypothesis import strategies as st
 from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.iam.principals import normalise
 from cloudrun_identity.policy.desired_grants import DesiredGrant
-from cloudrun_identity.policy.merge import Merged, Release, grants_in, merge
-from tests.unit.iam.strategies import (
+from cloudrun_identity.policy.merge import Merged, Removal, grants_in, merge
+from tests.unit.policy import strategies
+from tests.unit.policy.strategies import (
     ACCOUNT,
     CONDITIONS,
     OFFICE_HOURS,
     ROLES,
     TARGET,
-    historied_claims,
+    desired_with_history,
     policies,
-    releases,
 )
 
-many_claims = st.lists(historied_claims, max_size=5)
-many_releases = st.lists(releases, max_size=4)
+desired_grants = st.lists(desired_with_history, max_size=5)
+removals = st.lists(strategies.removals, max_size=4)
 
 INVOKER = ROLES[0]
 TOMBSTONE = f"deleted:{ACCOUNT}?uid=111"
@@ -39,7 +41,7 @@ def invoker(member: str) -> Grant:
 
 
 def entries(policy: Policy) -> list[tuple[str, bytes, str]]:
-    """Every member verbatim, in its order, with the role and condition it stands under."""
+    """Return every member verbatim and in order, with its role and condition."""
     return [
         (binding.role, binding.condition.SerializeToString(), member)
         for binding in policy.bindings
@@ -47,17 +49,18 @@ def entries(policy: Policy) -> list[tuple[str, bytes, str]]:
     ]
 
 
-def may_go(many_claims: list[DesiredGrant], many_releases: list[Release]) -> set[tuple[str, bytes, str]]:
-    """All that a merge may take away: released grants, and tombstones of accounts that were ours."""
-    claimed = {desired_grant.grant for desired_grant in many_claims}
+def removable_members(
+    desired_grants: list[DesiredGrant], removals: list[Removal]
+) -> set[tuple[str, bytes, str]]:
+    """Return what a merge may remove: the removals, and tombstones of former accounts."""
+    wanted = {each.grant for each in desired_grants}
     forms = [
-        (release.grant, [release.grant.member, *tombstones(release.grant, release.unique_ids)])
-        for release in many_releases
-        if release.grant not in claimed
+        (removal.grant, [removal.grant.member, *tombstones(removal.grant, removal.unique_ids)])
+        for removal in removals
+        if removal.grant not in wanted
     ]
     forms += [
-        (desired_grant.grant, tombstones(desired_grant.grant, desired_grant.former_ids))
-        for desired_grant in many_claims
+        (desired.grant, tombstones(desired.grant, desired.former_unique_ids)) for desired in desired_grants
     ]
     return {
         (grant.role, condition_bytes(grant), normalise(member))
@@ -75,80 +78,80 @@ def condition_bytes(grant: Grant) -> bytes:
     return bytes(binding.condition.SerializeToString())
 
 
-def foreign(
-    policy: Policy, excepted: set[tuple[str, bytes, str]], added: frozenset[Grant]
+def unmanaged(
+    policy: Policy, removable: set[tuple[str, bytes, str]], added: frozenset[Grant]
 ) -> list[tuple[str, bytes, str]]:
-    ours = excepted | {(grant.role, condition_bytes(grant), grant.member) for grant in added}
+    managed = removable | {(grant.role, condition_bytes(grant), grant.member) for grant in added}
     return [
         (role, condition, member)
         for role, condition, member in entries(policy)
-        if (role, condition, normalise(member)) not in ours
+        if (role, condition, normalise(member)) not in managed
     ]
 
 
 # Laws.
 
 
-@given(policies, many_claims, many_releases)
-def test_merging_is_idempotent_a_second_merge_finds_nothing_to_do(
-    policy: Policy, many_claims: list[DesiredGrant], many_releases: list[Release]
+@given(policies, desired_grants, removals)
+def test_merge_is_idempotent(
+    policy: Policy, desired_grants: list[DesiredGrant], removals: list[Removal]
 ) -> None:
-    once = merge(policy, many_claims, many_releases).policy
-    assert merge(once, many_claims, many_releases) == Merged(once, frozenset(), frozenset())
-    assert merge(once, many_claims, many_releases).policy is once
+    once = merge(policy, desired_grants, removals).policy
+    assert merge(once, desired_grants, removals) == Merged(once, frozenset(), frozenset())
+    assert merge(once, desired_grants, removals).policy is once
 
 
-@given(policies, many_claims, many_releases, st.randoms())
-def test_claimants_commute_the_order_of_claims_and_releases_does_not_matter(
-    policy: Policy, many_claims: list[DesiredGrant], many_releases: list[Release], random: Random
+@given(policies, desired_grants, removals, st.randoms())
+def test_order_of_desired_grants_and_removals_does_not_matter(
+    policy: Policy, desired_grants: list[DesiredGrant], removals: list[Removal], random: Random
 ) -> None:
-    shuffled_claims, shuffled_releases = list(many_claims), list(many_releases)
-    random.shuffle(shuffled_claims)
-    random.shuffle(shuffled_releases)
-    one = merge(policy, many_claims, many_releases)
-    other = merge(policy, shuffled_claims, shuffled_releases)
+    shuffled_desired, shuffled_removals = list(desired_grants), list(removals)
+    random.shuffle(shuffled_desired)
+    random.shuffle(shuffled_removals)
+    one = merge(policy, desired_grants, removals)
+    other = merge(policy, shuffled_desired, shuffled_removals)
     assert sorted(entries(one.policy)) == sorted(entries(other.policy))
     assert (one.added, one.removed) == (other.added, other.removed)
 
 
-@given(policies, many_claims, many_releases)
-def test_every_claim_stands_and_no_release_does_unless_it_is_claimed(
-    policy: Policy, many_claims: list[DesiredGrant], many_releases: list[Release]
+@given(policies, desired_grants, removals)
+def test_desired_grants_are_present_and_removals_are_absent(
+    policy: Policy, desired_grants: list[DesiredGrant], removals: list[Removal]
 ) -> None:
-    claimed = {desired_grant.grant for desired_grant in many_claims}
-    released = {release.grant for release in many_releases}
-    present = grants_in(merge(policy, many_claims, many_releases).policy, TARGET)
-    assert claimed <= present
-    assert not present & (released - claimed)
+    wanted = {each.grant for each in desired_grants}
+    removed = {removal.grant for removal in removals}
+    present = grants_in(merge(policy, desired_grants, removals).policy, TARGET)
+    assert wanted <= present
+    assert not present & (removed - wanted)
 
 
-@given(policies, many_claims, many_releases)
-def test_foreign_members_and_conditions_survive_verbatim_and_in_order(
-    policy: Policy, many_claims: list[DesiredGrant], many_releases: list[Release]
+@given(policies, desired_grants, removals)
+def test_unmanaged_members_and_conditions_are_kept_in_order(
+    policy: Policy, desired_grants: list[DesiredGrant], removals: list[Removal]
 ) -> None:
-    merged = merge(policy, many_claims, many_releases)
-    excepted = may_go(many_claims, many_releases)
-    assert foreign(merged.policy, excepted, merged.added) == foreign(policy, excepted, merged.added)
+    merged = merge(policy, desired_grants, removals)
+    removable = removable_members(desired_grants, removals)
+    assert unmanaged(merged.policy, removable, merged.added) == unmanaged(policy, removable, merged.added)
 
 
-@given(policies, many_claims, many_releases)
-def test_everything_but_the_bindings_survives_byte_for_byte(
-    policy: Policy, many_claims: list[DesiredGrant], many_releases: list[Release]
+@given(policies, desired_grants, removals)
+def test_everything_but_the_bindings_is_kept_byte_for_byte(
+    policy: Policy, desired_grants: list[DesiredGrant], removals: list[Removal]
 ) -> None:
     untouched = policy.SerializeToString(deterministic=True)
     merged = Policy()
-    merged.CopyFrom(merge(policy, many_claims, many_releases).policy)
+    merged.CopyFrom(merge(policy, desired_grants, removals).policy)
     assert policy.SerializeToString(deterministic=True) == untouched
     del merged.bindings[:]
     del policy.bindings[:]
     assert merged == policy
 
 
-@given(policies, many_claims, many_releases)
-def test_a_merge_that_reports_no_effect_is_the_same_object_and_the_other_way_round(
-    policy: Policy, many_claims: list[DesiredGrant], many_releases: list[Release]
+@given(policies, desired_grants, removals)
+def test_policy_object_is_the_same_exactly_if_nothing_changes(
+    policy: Policy, desired_grants: list[DesiredGrant], removals: list[Removal]
 ) -> None:
-    merged = merge(policy, many_claims, many_releases)
+    merged = merge(policy, desired_grants, removals)
     changed = sorted(entries(merged.policy)) != sorted(entries(policy))
     assert (merged.policy is policy) is not changed
     if not changed:
@@ -156,46 +159,46 @@ def test_a_merge_that_reports_no_effect_is_the_same_object_and_the_other_way_rou
         assert not merged.removed
 
 
-@given(policies, many_claims, many_releases)
-def test_what_is_reported_as_added_or_removed_is_the_difference(
-    policy: Policy, many_claims: list[DesiredGrant], many_releases: list[Release]
+@given(policies, desired_grants, removals)
+def test_reported_changes_are_the_difference_of_the_policies(
+    policy: Policy, desired_grants: list[DesiredGrant], removals: list[Removal]
 ) -> None:
     before = grants_in(policy, TARGET)
-    merged = merge(policy, many_claims, many_releases)
+    merged = merge(policy, desired_grants, removals)
     after = grants_in(merged.policy, TARGET)
-    assert merged.added == {desired_grant.grant for desired_grant in many_claims} & (after - before)
-    assert merged.removed >= {release.grant for release in many_releases} & (before - after)
+    assert merged.added == {desired.grant for desired in desired_grants} & (after - before)
+    assert merged.removed >= {removal.grant for removal in removals} & (before - after)
 
 
-@given(policies, policies, many_claims, many_releases, st.randoms(use_true_random=False))
-def test_a_merge_converges_after_any_foreign_edit(
+@given(policies, policies, desired_grants, removals, st.randoms(use_true_random=False))
+def test_merge_converges_after_an_edit_by_another_writer(
     policy: Policy,
     additions: Policy,
-    many_claims: list[DesiredGrant],
-    many_releases: list[Release],
-    somebody: Random,
+    desired_grants: list[DesiredGrant],
+    removals: list[Removal],
+    random: Random,
 ) -> None:
     edited = Policy()
-    edited.CopyFrom(merge(policy, many_claims, many_releases).policy)
+    edited.CopyFrom(merge(policy, desired_grants, removals).policy)
     for binding in edited.bindings:
-        binding.members[:] = [member for member in binding.members if somebody.random() < 0.5]
+        binding.members[:] = [member for member in binding.members if random.random() < 0.5]
     edited.bindings.extend(additions.bindings)
-    merged = merge(edited, many_claims, many_releases)
-    excepted = may_go(many_claims, many_releases)
-    assert {desired_grant.grant for desired_grant in many_claims} <= grants_in(merged.policy, TARGET)
-    assert foreign(merged.policy, excepted, merged.added) == foreign(edited, excepted, merged.added)
-    assert merge(merged.policy, many_claims, many_releases).policy is merged.policy
+    merged = merge(edited, desired_grants, removals)
+    removable = removable_members(desired_grants, removals)
+    assert {desired.grant for desired in desired_grants} <= grants_in(merged.policy, TARGET)
+    assert unmanaged(merged.policy, removable, merged.added) == unmanaged(edited, removable, merged.added)
+    assert merge(merged.policy, desired_grants, removals).policy is merged.policy
 
 
 # Cases.
 
 
-def test_a_member_that_differs_in_case_alone_is_the_same_member() -> None:
+def test_members_that_differ_only_in_case_are_one_member() -> None:
     before = policy((INVOKER, [ACCOUNT.replace("checkout@", "Checkout@")]))
     assert merge(before, [DesiredGrant(invoker(ACCOUNT))]).policy is before
 
 
-def test_a_claim_joins_the_first_binding_of_its_role() -> None:
+def test_member_is_added_to_the_first_binding_of_its_role() -> None:
     before = policy((INVOKER, ["user:a@example.com"]), (INVOKER, ["user:b@example.com"]))
     after = merge(before, [DesiredGrant(invoker(ACCOUNT))]).policy
     assert as_lists(after) == [
@@ -204,7 +207,7 @@ def test_a_claim_joins_the_first_binding_of_its_role() -> None:
     ]
 
 
-def test_a_claim_does_not_join_a_binding_with_another_condition() -> None:
+def test_member_is_not_added_to_a_binding_with_another_condition() -> None:
     conditional = merge(Policy(), [DesiredGrant(Grant(TARGET, INVOKER, ACCOUNT, OFFICE_HOURS))]).policy
     after = merge(conditional, [DesiredGrant(invoker("user:a@example.com"))]).policy
     assert as_lists(after) == [(INVOKER, [ACCOUNT]), (INVOKER, ["user:a@example.com"])]
@@ -212,27 +215,27 @@ def test_a_claim_does_not_join_a_binding_with_another_condition() -> None:
     assert not after.bindings[1].HasField("condition")
 
 
-def test_conditions_that_differ_in_their_expression_alone_are_different() -> None:
+def test_conditions_with_different_expressions_are_different() -> None:
     one, other = (Grant(TARGET, INVOKER, ACCOUNT, condition) for condition in CONDITIONS[1:])
     policy = merge(Policy(), [DesiredGrant(one), DesiredGrant(other)]).policy
-    after = merge(policy, [], [Release(one)]).policy
+    after = merge(policy, [], [Removal(one)]).policy
     assert grants_in(after, TARGET) == {other}
 
 
-def test_a_release_takes_the_member_out_of_every_binding_and_drops_those_it_empties() -> None:
+def test_removal_covers_every_binding_and_drops_emptied_ones() -> None:
     before = policy((INVOKER, [ACCOUNT]), (ROLES[1], [ACCOUNT]), (INVOKER, ["user:a@example.com", ACCOUNT]))
-    merged = merge(before, [], [Release(invoker(ACCOUNT))])
+    merged = merge(before, [], [Removal(invoker(ACCOUNT))])
     assert as_lists(merged.policy) == [(ROLES[1], [ACCOUNT]), (INVOKER, ["user:a@example.com"])]
     assert merged.removed == {invoker(ACCOUNT)}
 
 
-def test_a_release_takes_the_tombstone_of_the_very_account_along() -> None:
+def test_removal_includes_the_tombstone_of_the_account() -> None:
     before = policy((INVOKER, [TOMBSTONE, f"deleted:{ACCOUNT}?uid=222"]))
-    after = merge(before, [], [Release(invoker(ACCOUNT), ("111",))]).policy
+    after = merge(before, [], [Removal(invoker(ACCOUNT), ("111",))]).policy
     assert as_lists(after) == [(INVOKER, [f"deleted:{ACCOUNT}?uid=222"])]
 
 
-def test_a_claim_replaces_the_tombstones_of_former_accounts_of_its_own() -> None:
+def test_desired_grant_replaces_tombstones_of_former_accounts() -> None:
     before = policy((INVOKER, [TOMBSTONE, f"deleted:{ACCOUNT}?uid=999"]), (ROLES[1], [TOMBSTONE]))
     after = merge(before, [DesiredGrant(invoker(ACCOUNT), "222", ("111",))]).policy
     assert as_lists(after) == [
@@ -241,6 +244,6 @@ def test_a_claim_replaces_the_tombstones_of_former_accounts_of_its_own() -> None
     ]
 
 
-def test_present_tells_members_by_role_and_condition() -> None:
+def test_grants_are_distinguished_by_role_and_condition() -> None:
     present = grants_in(policy((INVOKER, ["user:A@Example.com", TOMBSTONE])), TARGET)
     assert present == {invoker("user:a@example.com"), invoker(TOMBSTONE)}

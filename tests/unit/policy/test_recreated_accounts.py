@@ -1,4 +1,4 @@
-"""An account that is deleted and made anew under the same e-mail, once or again before anybody has looked."""
+"""Accounts that are recreated with the same e-mail, once or twice between two syncs."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy.desired_grants import DesiredGrant, DesiredGrants, Retain
 from cloudrun_identity.policy.syncers import PolicySyncers
 from tests.unit.policy.fake_policies import Crash, fault
-from tests.unit.policy.fakes import Scene
+from tests.unit.policy.fakes import SyncerEnvironment
 
 pytestmark = pytest.mark.looptime(start=1000)
 
@@ -22,17 +22,17 @@ APP = Owner("CloudRunIdentity", "payments", "app", "uid")
 
 
 @pytest.fixture
-def scene() -> Scene:
-    scene = Scene()
-    scene.policies.create(TARGET)
-    scene.policies.unique_ids[MEMBER] = "1001"
-    return scene
+def env() -> SyncerEnvironment:
+    env = SyncerEnvironment()
+    env.policies.create(TARGET)
+    env.policies.unique_ids[MEMBER] = "1001"
+    return env
 
 
-async def sync(scene: Scene, *grants: Grant) -> None:
-    """A process of its own declares grants to the account that there is now."""
-    syncers = PolicySyncers(scene.ports)
-    unique_id = scene.policies.unique_ids[MEMBER]
+async def sync(env: SyncerEnvironment, *grants: Grant) -> None:
+    """Declare grants of the current account in a new process."""
+    syncers = PolicySyncers(env.ports)
+    unique_id = env.policies.unique_ids[MEMBER]
     syncers.declare(DesiredGrants(APP, frozenset(DesiredGrant(grant, unique_id) for grant in grants)))
     try:
         await syncers.sync(APP)
@@ -40,87 +40,87 @@ async def sync(scene: Scene, *grants: Grant) -> None:
         await syncers.close()
 
 
-@pytest.mark.parametrize("buried", [True, False])
-async def test_the_new_account_takes_the_place_of_the_old_one(scene: Scene, buried: bool) -> None:
-    await sync(scene, GRANT)
-    scene.policies.recreate(MEMBER, "1002", buried=buried)
+@pytest.mark.parametrize("as_tombstone", [True, False])
+async def test_recreated_account_replaces_the_former_one(env: SyncerEnvironment, as_tombstone: bool) -> None:
+    await sync(env, GRANT)
+    env.policies.recreate(MEMBER, "1002", as_tombstone=as_tombstone)
 
-    await sync(scene, GRANT)
+    await sync(env, GRANT)
 
-    assert scene.policies.present(TARGET) == {GRANT}
-    assert scene.policies.meant(GRANT) == "1002"
-    assert scene.ledgers.ledger(TARGET).entries[GRANT].unique_ids == ("1002",)
+    assert env.policies.present(TARGET) == {GRANT}
+    assert env.policies.meant(GRANT) == "1002"
+    assert env.ledgers.ledger(TARGET).entries[GRANT].unique_ids == ("1002",)
 
 
-async def test_a_tombstone_of_the_account_before_the_last_one_goes_with_the_release(scene: Scene) -> None:
-    await sync(scene, GRANT)
-    scene.policies.recreate(MEMBER, "1002", buried=False)
-    scene.policies.recreate(MEMBER, "1003", buried=True)
+async def test_release_removes_tombstones_of_all_former_accounts(env: SyncerEnvironment) -> None:
+    await sync(env, GRANT)
+    env.policies.recreate(MEMBER, "1002", as_tombstone=False)
+    env.policies.recreate(MEMBER, "1003", as_tombstone=True)
 
-    await sync(scene)
+    await sync(env)
 
-    assert scene.policies.present(TARGET) == frozenset()
+    assert env.policies.present(TARGET) == frozenset()
 
 
 @pytest.mark.parametrize("again", [True, False])
-@pytest.mark.parametrize("buried", [True, False])
-async def test_a_grant_that_was_written_and_not_recorded_leaves_no_tombstone(
-    scene: Scene, buried: bool, again: bool
+@pytest.mark.parametrize("as_tombstone", [True, False])
+async def test_unrecorded_write_leaves_no_tombstone(
+    env: SyncerEnvironment, as_tombstone: bool, again: bool
 ) -> None:
-    await sync(scene, GRANT)
-    scene.policies.recreate(MEMBER, "1002", buried=buried)
-    written = len(scene.journal.steps) + (2 if buried else 3)
-    scene.journal.crash_before = written
+    await sync(env, GRANT)
+    env.policies.recreate(MEMBER, "1002", as_tombstone=as_tombstone)
+    written = len(env.journal.steps) + (2 if as_tombstone else 3)
+    env.journal.crash_before = written
     with pytest.raises(Crash):
-        await sync(scene, GRANT)
-    assert scene.policies.meant(GRANT) == "1002"
-    scene.policies.recreate(MEMBER, "1003", buried=True)
+        await sync(env, GRANT)
+    assert env.policies.meant(GRANT) == "1002"
+    env.policies.recreate(MEMBER, "1003", as_tombstone=True)
 
-    await sync(scene, *([GRANT] if again else []))
+    await sync(env, *([GRANT] if again else []))
 
-    assert scene.policies.present(TARGET) == ({GRANT} if again else frozenset())
+    assert env.policies.present(TARGET) == ({GRANT} if again else frozenset())
 
 
 @pytest.mark.parametrize("returns", [True, False])
-async def test_what_is_kept_for_an_account_that_is_gone_for_good_goes_with_it(
-    scene: Scene, returns: bool
+async def test_retained_grant_ends_with_a_permanently_deleted_account(
+    env: SyncerEnvironment, returns: bool
 ) -> None:
-    await sync(scene, GRANT)
-    (tombstone,) = scene.policies.recreate(MEMBER, "1002", buried=True).values()
-    syncers = PolicySyncers(replace(scene.ports, may_return=lambda *_: returns))
+    await sync(env, GRANT)
+    (tombstone,) = env.policies.recreate(MEMBER, "1002", as_tombstone=True).values()
+    syncers = PolicySyncers(replace(env.ports, may_return=lambda *_: returns))
     syncers.declare(DesiredGrants(APP, retains=(Retain(TARGET, GRANT.role, prefix="serviceAccount:"),)))
 
     await syncers.resync("acme")
     await syncers.close()
 
-    assert scene.policies.present(TARGET) == ({tombstone} if returns else frozenset())
-    assert bool(scene.ledgers.ledger(TARGET).entries) is returns
+    assert env.policies.present(TARGET) == ({tombstone} if returns else frozenset())
+    assert bool(env.ledgers.ledger(TARGET).entries) is returns
 
 
-async def test_a_tombstone_that_was_left_is_nobodys_history(scene: Scene) -> None:
-    await sync(scene, GRANT)
-    (tombstone,) = scene.policies.recreate(MEMBER, "1002", buried=True).values()
-    syncers = PolicySyncers(scene.ports)
+async def test_abandoned_tombstone_is_unmanaged(env: SyncerEnvironment) -> None:
+    await sync(env, GRANT)
+    (tombstone,) = env.policies.recreate(MEMBER, "1002", as_tombstone=True).values()
+    syncers = PolicySyncers(env.ports)
     syncers.declare(DesiredGrants(APP, abandon=True))
     await syncers.sync(APP)
     await syncers.close()
 
-    await sync(scene, GRANT)
+    await sync(env, GRANT)
 
-    assert scene.policies.present(TARGET) == {GRANT, tombstone}
+    assert env.policies.present(TARGET) == {GRANT, tombstone}
 
 
-async def test_a_release_that_is_refused_still_owes_the_tombstone(scene: Scene) -> None:
-    await sync(scene, GRANT)
-    scene.policies.recreate(MEMBER, "1002", buried=True)
-    scene.policies.before_set = [denied]
-    await sync(scene)
-    assert scene.ledgers.ledger(TARGET).entries[GRANT].state is GrantState.RELEASING
+async def test_refused_release_removes_the_tombstone_later(env: SyncerEnvironment) -> None:
+    await sync(env, GRANT)
+    env.policies.recreate(MEMBER, "1002", as_tombstone=True)
+    env.policies.before_set = [denied]
+    await sync(env)
+    assert env.ledgers.ledger(TARGET).entries[GRANT].state is GrantState.RELEASING
 
-    await sync(scene)
+    await sync(env)
 
-    assert scene.policies.present(TARGET) == frozenset()
-    assert scene.ledgers.ledger(TARGET).entries == {}
+    assert env.policies.present(TARGET) == frozenset()
+    assert env.ledgers.ledger(TARGET).entries == {}
 
 
 def denied() -> None:

@@ -1,17 +1,17 @@
-"""What Google refuses is left out alone, said, and tried again on its own backoff."""
+"""Refused grants are left out alone, reported, and retried after their own backoff."""
 
 import pytest
 
 from cloudrun_identity.api import GrantState
 from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.iam.grants import Grant
-from cloudrun_identity.policy import sync as passes
+from cloudrun_identity.policy import sync
 from cloudrun_identity.policy.bisection import PolicyUnwritable
 from cloudrun_identity.policy.syncers import PolicySyncers
 from tests.unit.policy.fake_policies import fault
-from tests.unit.policy.fakes import Scene
+from tests.unit.policy.fakes import SyncerEnvironment
 
-from .one_syncer import (
+from .one_policy import (
     ANN,
     BOB,
     EVE,
@@ -19,154 +19,156 @@ from .one_syncer import (
     ROLE,
     TARGET,
     WEB,
-    claiming,
-    converged,
-    retried,
-    setback_of,
+    backoff_of,
+    desiring,
     state_of,
+    synced,
+    synced_after,
 )
 
 pytestmark = pytest.mark.looptime(start=1000)
 
 
-async def test_a_refused_grant_does_not_hold_up_the_others(scene: Scene, syncers: PolicySyncers) -> None:
-    scene.policies.refused = {BOB.member}
-    one, other = await converged(syncers, claiming(WEB, ANN, BOB), claiming(OPS, EVE))
-    assert scene.policies.present(TARGET) == {ANN, EVE}
+async def test_refused_grant_does_not_delay_the_others(
+    env: SyncerEnvironment, syncers: PolicySyncers
+) -> None:
+    env.policies.refused = {BOB.member}
+    one, other = await synced(syncers, desiring(WEB, ANN, BOB), desiring(OPS, EVE))
+    assert env.policies.present(TARGET) == {ANN, EVE}
     assert state_of(one, ANN) is GrantState.GRANTED
     assert state_of(one, BOB) is GrantState.REJECTED
     assert state_of(other, EVE) is GrantState.GRANTED
-    assert scene.ledgers.ledger(TARGET).entries[BOB].state is GrantState.REJECTED
-    assert scene.syncs.outcomes == ["written"]
+    assert env.ledgers.ledger(TARGET).entries[BOB].state is GrantState.REJECTED
+    assert env.syncs.outcomes == ["written"]
 
 
-async def test_a_verdict_carries_googles_refusal(scene: Scene, syncers: PolicySyncers) -> None:
-    scene.policies.refused = {BOB.member}
-    scene.policies.names_culprit = True
-    (sync_result,) = await converged(syncers, claiming(WEB, ANN, BOB))
-    backoff = setback_of(sync_result, BOB)
+async def test_grant_result_has_the_refusal(env: SyncerEnvironment, syncers: PolicySyncers) -> None:
+    env.policies.refused = {BOB.member}
+    env.policies.names_culprit = True
+    (sync_result,) = await synced(syncers, desiring(WEB, ANN, BOB))
+    backoff = backoff_of(sync_result, BOB)
     assert backoff.error
     assert BOB.member in backoff.error.message
     assert not backoff.propagating
     assert backoff.wait == pytest.approx(15, abs=1)
 
 
-async def test_a_refused_grant_is_tried_again_on_its_own_backoff(
-    scene: Scene, syncers: PolicySyncers
+async def test_refused_grant_is_retried_after_its_own_backoff(
+    env: SyncerEnvironment, syncers: PolicySyncers
 ) -> None:
-    scene.policies.refused = {BOB.member}
-    scene.policies.names_culprit = True
-    await converged(syncers, claiming(WEB, ANN, BOB))
-    sets = scene.policies.sets
+    env.policies.refused = {BOB.member}
+    env.policies.names_culprit = True
+    await synced(syncers, desiring(WEB, ANN, BOB))
+    sets = env.policies.sets
 
-    await retried(syncers, WEB, after=5)
-    assert scene.policies.sets == sets
-    await retried(syncers, WEB, after=10)
-    assert scene.policies.sets == sets + 1
-    await retried(syncers, WEB, after=16)
-    assert scene.policies.sets == sets + 1, "the second refusal waits twice as long"
-    await retried(syncers, WEB, after=15)
-    assert scene.policies.sets == sets + 2
+    await synced_after(syncers, WEB, after=5)
+    assert env.policies.sets == sets
+    await synced_after(syncers, WEB, after=10)
+    assert env.policies.sets == sets + 1
+    await synced_after(syncers, WEB, after=16)
+    assert env.policies.sets == sets + 1, "the second refusal doubles the delay"
+    await synced_after(syncers, WEB, after=15)
+    assert env.policies.sets == sets + 2
 
 
-async def test_a_grant_that_waits_for_its_retry_does_not_ride_with_others(
-    scene: Scene, syncers: PolicySyncers
+async def test_grant_in_backoff_is_not_written_with_others(
+    env: SyncerEnvironment, syncers: PolicySyncers
 ) -> None:
-    scene.policies.refused = {BOB.member}
-    await converged(syncers, claiming(WEB, BOB))
-    sets = scene.policies.sets
-    await converged(syncers, claiming(OPS, ANN))
-    assert scene.policies.sets == sets + 1
-    assert ANN in scene.policies.present(TARGET)
+    env.policies.refused = {BOB.member}
+    await synced(syncers, desiring(WEB, BOB))
+    sets = env.policies.sets
+    await synced(syncers, desiring(OPS, ANN))
+    assert env.policies.sets == sets + 1
+    assert ANN in env.policies.present(TARGET)
 
 
-async def test_a_grant_that_was_refused_is_granted_once_google_takes_it(
-    scene: Scene, syncers: PolicySyncers
+async def test_refused_grant_is_granted_once_google_accepts_it(
+    env: SyncerEnvironment, syncers: PolicySyncers
 ) -> None:
-    scene.policies.refused = {BOB.member}
-    await converged(syncers, claiming(WEB, ANN, BOB))
-    scene.policies.refused.clear()
-    sync_result = await retried(syncers, WEB, after=16)
+    env.policies.refused = {BOB.member}
+    await synced(syncers, desiring(WEB, ANN, BOB))
+    env.policies.refused.clear()
+    sync_result = await synced_after(syncers, WEB, after=16)
     assert state_of(sync_result, BOB) is GrantState.GRANTED
-    assert scene.ledgers.ledger(TARGET).entries[BOB].state is GrantState.GRANTED
+    assert env.ledgers.ledger(TARGET).entries[BOB].state is GrantState.GRANTED
 
 
-async def test_a_grant_to_a_fresh_account_is_propagating_and_tried_soon(
-    scene: Scene, syncers: PolicySyncers
+async def test_grant_of_a_fresh_account_is_propagating_and_retried_soon(
+    env: SyncerEnvironment, syncers: PolicySyncers
 ) -> None:
-    scene.policies.refused = {BOB.member}
-    scene.fresh.add("bob@acme.iam.gserviceaccount.com")
-    (sync_result,) = await converged(syncers, claiming(WEB, ANN, BOB))
+    env.policies.refused = {BOB.member}
+    env.fresh.add("bob@acme.iam.gserviceaccount.com")
+    (sync_result,) = await synced(syncers, desiring(WEB, ANN, BOB))
     assert state_of(sync_result, BOB) is GrantState.PENDING
-    assert setback_of(sync_result, BOB).propagating
-    assert setback_of(sync_result, BOB).wait == pytest.approx(3, abs=0.5)
-    assert scene.ledgers.ledger(TARGET).entries[BOB].state is GrantState.PENDING
+    assert backoff_of(sync_result, BOB).propagating
+    assert backoff_of(sync_result, BOB).wait == pytest.approx(3, abs=0.5)
+    assert env.ledgers.ledger(TARGET).entries[BOB].state is GrantState.PENDING
 
-    scene.policies.refused.clear()
-    assert state_of(await retried(syncers, WEB, after=3.5), BOB) is GrantState.GRANTED
+    env.policies.refused.clear()
+    assert state_of(await synced_after(syncers, WEB, after=3.5), BOB) is GrantState.GRANTED
 
 
-async def test_what_finds_no_room_is_not_even_tried_and_comes_in_when_there_is(
-    scene: Scene, syncers: PolicySyncers, monkeypatch: pytest.MonkeyPatch
+async def test_grant_without_room_is_written_once_there_is_room(
+    env: SyncerEnvironment, syncers: PolicySyncers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(passes, "MAX_PRINCIPALS", 2)
-    scene.policies.most_members = 2
+    monkeypatch.setattr(sync, "MAX_POLICY_MEMBERS", 2)
+    env.policies.most_members = 2
     many = [Grant(TARGET, ROLE, f"user:u{number:02}@acme.example") for number in range(20)]
-    scene.policies.grant(EVE)
-    await converged(syncers, claiming(WEB, *many))
-    assert scene.policies.sets == 1
+    env.policies.grant(EVE)
+    await synced(syncers, desiring(WEB, *many))
+    assert env.policies.sets == 1
 
-    await retried(syncers, WEB, after=16)
-    assert scene.policies.sets == 1
+    await synced_after(syncers, WEB, after=16)
+    assert env.policies.sets == 1
 
-    scene.policies.revoke(EVE)
-    await retried(syncers, WEB, after=60)
-    assert len(scene.policies.present(TARGET) & set(many)) == 2
+    env.policies.revoke(EVE)
+    await synced_after(syncers, WEB, after=60)
+    assert len(env.policies.present(TARGET) & set(many)) == 2
 
 
-async def test_a_refused_grant_that_nobody_wants_any_more_is_forgotten(
-    scene: Scene, syncers: PolicySyncers
+async def test_backoff_of_an_undesired_grant_is_dropped(
+    env: SyncerEnvironment, syncers: PolicySyncers
 ) -> None:
-    scene.policies.refused = {BOB.member}
-    await converged(syncers, claiming(WEB, ANN, BOB))
-    await converged(syncers, claiming(WEB, ANN))
-    assert scene.ledgers.ledger(TARGET).entries.keys() == {ANN}
+    env.policies.refused = {BOB.member}
+    await synced(syncers, desiring(WEB, ANN, BOB))
+    await synced(syncers, desiring(WEB, ANN))
+    assert env.ledgers.ledger(TARGET).entries.keys() == {ANN}
 
 
-async def test_a_release_that_google_refuses_holds_up_nothing_else(
-    scene: Scene, syncers: PolicySyncers
+async def test_refused_release_does_not_delay_other_grants(
+    env: SyncerEnvironment, syncers: PolicySyncers
 ) -> None:
     def refuse_releases() -> None:
-        if ANN not in scene.policies.offered:
+        if ANN not in env.policies.offered:
             raise fault(Fault.FAILED_PRECONDITION, "a project needs an owner")
 
-    await converged(syncers, claiming(WEB, ANN))
-    scene.policies.before_set = [refuse_releases] * 10
-    (sync_result, _) = await converged(syncers, claiming(WEB), claiming(OPS, BOB))
-    assert scene.policies.present(TARGET) == {ANN, BOB}
+    await synced(syncers, desiring(WEB, ANN))
+    env.policies.before_set = [refuse_releases] * 10
+    (sync_result, _) = await synced(syncers, desiring(WEB), desiring(OPS, BOB))
+    assert env.policies.present(TARGET) == {ANN, BOB}
     assert sync_result.releasing == (ANN,)
     assert sync_result.faults[TARGET].fault is Fault.FAILED_PRECONDITION
 
 
-async def test_a_release_is_done_though_all_that_is_new_is_refused(
-    scene: Scene, syncers: PolicySyncers
+async def test_release_is_written_beside_refused_grants(
+    env: SyncerEnvironment, syncers: PolicySyncers
 ) -> None:
-    await converged(syncers, claiming(WEB, ANN))
-    scene.policies.refused = {BOB.member}
-    await converged(syncers, claiming(WEB, BOB))
-    assert scene.policies.present(TARGET) == set()
-    assert scene.ledgers.ledger(TARGET).entries.keys() == {BOB}
+    await synced(syncers, desiring(WEB, ANN))
+    env.policies.refused = {BOB.member}
+    await synced(syncers, desiring(WEB, BOB))
+    assert env.policies.present(TARGET) == set()
+    assert env.ledgers.ledger(TARGET).entries.keys() == {BOB}
 
 
-async def test_somebody_elses_bad_entry_is_named_and_none_of_ours_is_blamed(
-    scene: Scene, syncers: PolicySyncers
+async def test_invalid_unmanaged_member_is_named_and_no_grant_is_refused(
+    env: SyncerEnvironment, syncers: PolicySyncers
 ) -> None:
-    scene.policies.grant(EVE)
-    scene.policies.refused = {EVE.member}
-    scene.policies.names_culprit = True
-    (sync_result,) = await converged(syncers, claiming(WEB, ANN, BOB))
+    env.policies.grant(EVE)
+    env.policies.refused = {EVE.member}
+    env.policies.names_culprit = True
+    (sync_result,) = await synced(syncers, desiring(WEB, ANN, BOB))
     fault = sync_result.faults[TARGET]
     assert isinstance(fault, PolicyUnwritable)
     assert EVE.member in fault.message
     assert {grant_result.state for grant_result in sync_result.grant_results} == {GrantState.PENDING}
-    assert scene.policies.present(TARGET) == {EVE}
+    assert env.policies.present(TARGET) == {EVE}

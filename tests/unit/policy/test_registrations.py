@@ -20,7 +20,7 @@ def grant(target: Target, member: str = "user:a@example.com") -> Grant:
     return Grant(target, "roles/run.invoker", member)
 
 
-def claiming(owner: Owner, *targets: Target, upcoming: frozenset[Target] = frozenset()) -> DesiredGrants:
+def desiring(owner: Owner, *targets: Target, upcoming: frozenset[Target] = frozenset()) -> DesiredGrants:
     return DesiredGrants(
         owner, frozenset(DesiredGrant(grant(target)) for target in targets), upcoming=upcoming
     )
@@ -31,117 +31,115 @@ def held_by(grant: Grant, owner: Owner) -> LedgerEntry:
 
 
 @pytest.fixture
-def all_desired() -> Registrations:
+def declared() -> Registrations:
     return Registrations()
 
 
-async def test_a_declaration_replaces_the_one_before_on_every_target(all_desired: Registrations) -> None:
-    all_desired.declare(claiming(WEB, HERE))
-    all_desired.declare(claiming(WEB, THERE))
-    assert set(all_desired.targets()) == {THERE}
-    assert all_desired.concerning(Ledger.of(HERE)) == []
-    assert all_desired.concerning(Ledger.of(THERE)) == [claiming(WEB, THERE)]
+async def test_declaration_replaces_the_former_one_on_every_target(declared: Registrations) -> None:
+    declared.declare(desiring(WEB, HERE))
+    declared.declare(desiring(WEB, THERE))
+    assert set(declared.targets()) == {THERE}
+    assert declared.concerning(Ledger.of(HERE)) == []
+    assert declared.concerning(Ledger.of(THERE)) == [desiring(WEB, THERE)]
 
 
-async def test_a_successor_replaces_its_predecessor(all_desired: Registrations) -> None:
+async def test_successor_replaces_its_predecessor(declared: Registrations) -> None:
     successor = Owner(WEB.kind, WEB.namespace, WEB.name, "uid-9")
-    all_desired.declare(claiming(WEB, HERE))
-    all_desired.declare(claiming(successor, THERE))
-    assert all_desired.concerning(Ledger.of(HERE)) == []
-    assert all_desired.concerning(Ledger.of(THERE)) == [claiming(successor, THERE)]
+    declared.declare(desiring(WEB, HERE))
+    declared.declare(desiring(successor, THERE))
+    assert declared.concerning(Ledger.of(HERE)) == []
+    assert declared.concerning(Ledger.of(THERE)) == [desiring(successor, THERE)]
 
 
-async def test_who_holds_something_is_concerned_though_it_declares_nothing_there(
-    all_desired: Registrations,
+async def test_owner_of_an_entry_is_concerned_without_desired_grants(
+    declared: Registrations,
 ) -> None:
     predecessor = Owner(WEB.kind, WEB.namespace, WEB.name, "uid-0")
-    all_desired.declare(claiming(WEB, THERE))
-    all_desired.declare(claiming(OPS, THERE))
+    declared.declare(desiring(WEB, THERE))
+    declared.declare(desiring(OPS, THERE))
     ledger = Ledger.of(HERE, {grant(HERE): held_by(grant(HERE), predecessor)})
-    assert all_desired.concerning(ledger) == [claiming(WEB, THERE)]
+    assert declared.concerning(ledger) == [desiring(WEB, THERE)]
 
 
-async def test_an_equal_declaration_keeps_its_age(all_desired: Registrations) -> None:
-    all_desired.declare(claiming(WEB, HERE))
+async def test_equal_declaration_keeps_its_time(declared: Registrations) -> None:
+    declared.declare(desiring(WEB, HERE))
     await asyncio.sleep(5)
-    all_desired.declare(claiming(WEB, HERE))
-    assert all_desired.of(WEB).since == 0
-    all_desired.declare(claiming(WEB, THERE))
-    assert all_desired.of(WEB).since == 5
+    declared.declare(desiring(WEB, HERE))
+    assert declared.of(WEB).since == 0
+    declared.declare(desiring(WEB, THERE))
+    assert declared.of(WEB).since == 5
 
 
-async def test_it_is_complete_once_everybody_expected_has_declared(all_desired: Registrations) -> None:
-    assert all_desired.complete
-    all_desired.expect([WEB, OPS])
-    all_desired.declare(claiming(WEB))
-    assert not all_desired.complete
-    all_desired.declare(claiming(OPS))
-    assert all_desired.complete
+async def test_registrations_are_complete_once_all_expected_declared(declared: Registrations) -> None:
+    assert declared.is_complete
+    declared.expect([WEB, OPS])
+    declared.declare(desiring(WEB))
+    assert not declared.is_complete
+    declared.declare(desiring(OPS))
+    assert declared.is_complete
 
 
-async def test_a_successor_declares_in_the_place_of_whom_was_expected(all_desired: Registrations) -> None:
-    all_desired.expect([WEB])
-    all_desired.declare(claiming(Owner(WEB.kind, WEB.namespace, WEB.name, "uid-9")))
-    assert all_desired.complete
+async def test_successor_declares_for_an_expected_predecessor(declared: Registrations) -> None:
+    declared.expect([WEB])
+    declared.declare(desiring(Owner(WEB.kind, WEB.namespace, WEB.name, "uid-9")))
+    assert declared.is_complete
 
 
-async def test_whoever_is_gone_is_not_waited_for(all_desired: Registrations) -> None:
-    all_desired.expect([WEB])
-    all_desired.forget(WEB)
-    assert all_desired.complete
+async def test_deleted_object_is_not_expected(declared: Registrations) -> None:
+    declared.expect([WEB])
+    declared.forget(WEB)
+    assert declared.is_complete
 
 
-async def test_who_has_declared_already_is_not_expected(all_desired: Registrations) -> None:
-    all_desired.declare(claiming(WEB))
-    all_desired.expect([WEB])
-    assert all_desired.complete
+async def test_registered_object_is_not_expected(declared: Registrations) -> None:
+    declared.declare(desiring(WEB))
+    declared.expect([WEB])
+    assert declared.is_complete
 
 
-async def test_what_is_forgotten_claims_nothing(all_desired: Registrations) -> None:
-    all_desired.declare(claiming(WEB, HERE, upcoming=frozenset({THERE})))
-    all_desired.forget(WEB)
-    assert all_desired.concerning(Ledger.of(HERE, {grant(HERE): held_by(grant(HERE), WEB)})) == []
-    assert set(all_desired.targets()) == set()
-    assert not all_desired.has_upcoming(THERE)
+async def test_forgotten_object_desires_nothing(declared: Registrations) -> None:
+    declared.declare(desiring(WEB, HERE, upcoming=frozenset({THERE})))
+    declared.forget(WEB)
+    assert declared.concerning(Ledger.of(HERE, {grant(HERE): held_by(grant(HERE), WEB)})) == []
+    assert set(declared.targets()) == set()
+    assert not declared.has_upcoming(THERE)
     with pytest.raises(KeyError):
-        all_desired.of(WEB)
+        declared.of(WEB)
 
 
-async def test_forgetting_whom_nobody_knows_is_no_error(all_desired: Registrations) -> None:
-    all_desired.declare(claiming(OPS, HERE))
-    all_desired.forget(WEB)
-    assert all_desired.concerning(Ledger.of(HERE)) == [claiming(OPS, HERE)]
+async def test_forgetting_an_unknown_object_is_no_error(declared: Registrations) -> None:
+    declared.declare(desiring(OPS, HERE))
+    declared.forget(WEB)
+    assert declared.concerning(Ledger.of(HERE)) == [desiring(OPS, HERE)]
 
 
-async def test_a_target_is_awaited_while_somebody_announces_claims_on_it(all_desired: Registrations) -> None:
-    all_desired.declare(claiming(OPS, HERE))
-    all_desired.declare(claiming(WEB, upcoming=frozenset({HERE})))
-    assert all_desired.has_upcoming(HERE)
-    assert not all_desired.has_upcoming(THERE)
-    all_desired.declare(claiming(WEB, HERE))
-    assert not all_desired.has_upcoming(HERE)
+async def test_target_has_upcoming_grants_while_an_object_announces_them(declared: Registrations) -> None:
+    declared.declare(desiring(OPS, HERE))
+    declared.declare(desiring(WEB, upcoming=frozenset({HERE})))
+    assert declared.has_upcoming(HERE)
+    assert not declared.has_upcoming(THERE)
+    declared.declare(desiring(WEB, HERE))
+    assert not declared.has_upcoming(HERE)
 
 
-async def test_every_claimant_of_a_grant_hears_of_its_drift(all_desired: Registrations) -> None:
+async def test_drift_is_recorded_for_every_owner_of_the_grant(declared: Registrations) -> None:
     bystander = Owner("IAMBinding", "payments", "bystander", "uid-3")
-    all_desired.declare(claiming(WEB, HERE, THERE))
-    all_desired.declare(claiming(OPS, HERE))
-    all_desired.declare(
-        DesiredGrants(bystander, frozenset({DesiredGrant(grant(HERE, "user:b@example.com"))}))
-    )
-    all_desired.drifted([grant(HERE)])
-    assert all_desired.with_drift() == {WEB, OPS}
-    assert list(all_desired.of(WEB).drifted) == [grant(HERE)]
+    declared.declare(desiring(WEB, HERE, THERE))
+    declared.declare(desiring(OPS, HERE))
+    declared.declare(DesiredGrants(bystander, frozenset({DesiredGrant(grant(HERE, "user:b@example.com"))})))
+    declared.note_drift([grant(HERE)])
+    assert declared.with_drift() == {WEB, OPS}
+    assert list(declared.of(WEB).drifted) == [grant(HERE)]
 
 
-async def test_drift_is_not_forgotten_by_another_declaration(all_desired: Registrations) -> None:
-    all_desired.declare(claiming(WEB, HERE))
-    all_desired.drifted([grant(HERE)])
-    all_desired.declare(claiming(WEB, HERE, THERE))
-    assert list(all_desired.of(WEB).drifted) == [grant(HERE)]
+async def test_drift_survives_another_declaration(declared: Registrations) -> None:
+    declared.declare(desiring(WEB, HERE))
+    declared.note_drift([grant(HERE)])
+    declared.declare(desiring(WEB, HERE, THERE))
+    assert list(declared.of(WEB).drifted) == [grant(HERE)]
 
 
-async def test_an_object_is_known_once_it_has_declared(all_desired: Registrations) -> None:
-    assert not all_desired.has(WEB)
-    all_desired.declare(claiming(WEB))
-    assert all_desired.has(Owner(WEB.kind, WEB.namespace, WEB.name, "uid-9"))
+async def test_object_is_registered_once_it_has_declared(declared: Registrations) -> None:
+    assert not declared.has(WEB)
+    declared.declare(desiring(WEB))
+    assert declared.has(Owner(WEB.kind, WEB.namespace, WEB.name, "uid-9"))

@@ -2,40 +2,40 @@ import asyncio
 
 import pytest
 
-from cloudrun_identity.policy.removal_limit import HOUR, RemovalRateLimiter
+from cloudrun_identity.policy.exclusive import HOUR, RemovalRateLimiter
 
 pytestmark = pytest.mark.looptime(start=0)
 
 
-async def test_so_many_removals_an_hour_are_admitted_and_no_more() -> None:
+async def test_removals_up_to_the_limit_are_admitted() -> None:
     removal_limiter = RemovalRateLimiter(lambda _: 3)
 
     assert removal_limiter.admit("shop", 2) == 2
-    removal_limiter.note("shop", 2)
+    removal_limiter.record("shop", 2)
     assert removal_limiter.admit("shop", 5) == 1
-    removal_limiter.note("shop", 1)
+    removal_limiter.record("shop", 1)
     assert removal_limiter.admit("shop", 1) == 0
 
 
-async def test_projects_do_not_share_a_brake() -> None:
+async def test_projects_have_separate_limits() -> None:
     removal_limiter = RemovalRateLimiter({"shop": 1, "bank": 2}.__getitem__)
-    removal_limiter.note("shop", 1)
+    removal_limiter.record("shop", 1)
 
     assert (removal_limiter.admit("shop", 9), removal_limiter.admit("bank", 9)) == (0, 2)
 
 
-async def test_an_hour_later_removals_go_on() -> None:
+async def test_removals_are_admitted_again_after_an_hour() -> None:
     removal_limiter = RemovalRateLimiter(lambda _: 1)
-    removal_limiter.note("shop", 1)
+    removal_limiter.record("shop", 1)
     await asyncio.sleep(HOUR + 1)
 
     assert removal_limiter.admit("shop", 1) == 1
 
 
-async def test_a_limit_that_was_lowered_below_what_is_used_up_admits_nothing() -> None:
+async def test_limit_lowered_below_the_used_budget_admits_nothing() -> None:
     limits = {"shop": 5}
     removal_limiter = RemovalRateLimiter(limits.__getitem__)
-    removal_limiter.note("shop", 4)
+    removal_limiter.record("shop", 4)
     limits["shop"] = 2
 
     assert removal_limiter.admit("shop", 1) == 0

@@ -1,4 +1,4 @@
-"""What a pass writes, in which order, and what it does about other writers, drift and absent targets."""
+"""Order of the writes of a sync, and other writers, drift and missing targets."""
 
 import asyncio
 
@@ -9,226 +9,232 @@ from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.policy.ports import SyncerSettings
 from cloudrun_identity.policy.syncers import PolicySyncers
-from cloudrun_identity.policy.writer import LOOKS
+from cloudrun_identity.policy.writer import MAX_REREADS
 from tests.unit.policy.fake_policies import Crash, fault
-from tests.unit.policy.fakes import NOON, Scene
+from tests.unit.policy.fakes import NOON, SyncerEnvironment
 
-from .one_syncer import ANN, BOB, EVE, OPS, TARGET, WEB, claiming, converged, now, state_of
+from .one_policy import ANN, BOB, EVE, OPS, TARGET, WEB, desiring, now, state_of, synced
 
 pytestmark = pytest.mark.looptime(start=1000)
 
 
-async def test_the_ledger_is_written_before_the_policy_and_settled_after_it(
-    scene: Scene, syncers: PolicySyncers
+async def test_ledger_is_written_before_the_policy_and_settled_after_it(
+    env: SyncerEnvironment, syncers: PolicySyncers
 ) -> None:
-    (sync_result,) = await converged(syncers, claiming(WEB, ANN))
-    assert scene.journal.steps == ["ledger", "policy", "ledger"]
+    (sync_result,) = await synced(syncers, desiring(WEB, ANN))
+    assert env.journal.steps == ["ledger", "policy", "ledger"]
     assert state_of(sync_result, ANN) is GrantState.GRANTED
-    ledger = scene.ledgers.ledger(TARGET)
+    ledger = env.ledgers.ledger(TARGET)
     assert ledger.entries[ANN].state is GrantState.GRANTED
     assert ledger.last_write_time == NOON
 
 
-async def test_a_pass_that_finds_nothing_to_do_writes_nothing(scene: Scene, syncers: PolicySyncers) -> None:
-    await converged(syncers, claiming(WEB, ANN))
-    await syncers.sync(WEB)
-    assert scene.journal.steps == ["ledger", "policy", "ledger"]
-    assert (scene.policies.reads, scene.policies.sets) == (2, 1)
-    assert scene.syncs.outcomes == ["written", "unchanged"]
-
-
-async def test_a_release_takes_the_grant_away_and_empties_the_ledger(
-    scene: Scene, syncers: PolicySyncers
+async def test_sync_without_a_difference_writes_nothing(
+    env: SyncerEnvironment, syncers: PolicySyncers
 ) -> None:
-    await converged(syncers, claiming(WEB, ANN))
-    (sync_result,) = await converged(syncers, claiming(WEB))
-    assert ANN not in scene.policies.present(TARGET)
-    assert scene.ledgers.ledger(TARGET).is_empty
+    await synced(syncers, desiring(WEB, ANN))
+    await syncers.sync(WEB)
+    assert env.journal.steps == ["ledger", "policy", "ledger"]
+    assert (env.policies.reads, env.policies.sets) == (2, 1)
+    assert env.syncs.outcomes == ["written", "unchanged"]
+
+
+async def test_release_removes_the_grant_and_empties_the_ledger(
+    env: SyncerEnvironment, syncers: PolicySyncers
+) -> None:
+    await synced(syncers, desiring(WEB, ANN))
+    (sync_result,) = await synced(syncers, desiring(WEB))
+    assert ANN not in env.policies.present(TARGET)
+    assert env.ledgers.ledger(TARGET).is_empty
     assert sync_result.releasing == ()
 
 
-async def test_adding_and_releasing_are_one_write(scene: Scene, syncers: PolicySyncers) -> None:
-    await converged(syncers, claiming(WEB, ANN))
-    await converged(syncers, claiming(WEB, BOB))
-    assert scene.policies.present(TARGET) == {BOB}
-    assert scene.policies.sets == 2
+async def test_additions_and_releases_are_one_write(env: SyncerEnvironment, syncers: PolicySyncers) -> None:
+    await synced(syncers, desiring(WEB, ANN))
+    await synced(syncers, desiring(WEB, BOB))
+    assert env.policies.present(TARGET) == {BOB}
+    assert env.policies.sets == 2
 
 
-async def test_a_ledger_that_cannot_be_written_keeps_the_policy_unwritten(
-    scene: Scene, syncers: PolicySyncers
+async def test_policy_is_not_written_if_the_ledger_is_not(
+    env: SyncerEnvironment, syncers: PolicySyncers
 ) -> None:
-    scene.ledgers.failing = RuntimeError("the API server is down")
-    syncers.declare(claiming(WEB, ANN))
+    env.ledgers.failing = RuntimeError("the API server is down")
+    syncers.declare(desiring(WEB, ANN))
     with pytest.raises(RuntimeError, match="the API server is down"):
         await syncers.sync(WEB)
-    assert scene.policies.sets == 0
+    assert env.policies.sets == 0
 
-    scene.ledgers.failing = None
+    env.ledgers.failing = None
     await syncers.sync(WEB)
-    assert scene.policies.present(TARGET) == {ANN}
+    assert env.policies.present(TARGET) == {ANN}
 
 
 @pytest.mark.parametrize("step", [0, 1, 2])
-async def test_a_crash_before_any_step_is_made_good_by_the_next_process(scene: Scene, step: int) -> None:
-    scene.policies.grant(EVE)
-    scene.retain(BOB, WEB)
-    scene.policies.grant(BOB)
-    scene.journal.crash_before = step
+async def test_next_process_repairs_a_crash_before_any_step(env: SyncerEnvironment, step: int) -> None:
+    env.policies.grant(EVE)
+    env.record(BOB, WEB)
+    env.policies.grant(BOB)
+    env.journal.crash_before = step
     with pytest.raises(Crash):
-        await converged(PolicySyncers(scene.ports), claiming(WEB, ANN))
+        await synced(PolicySyncers(env.ports), desiring(WEB, ANN))
 
-    await converged(PolicySyncers(scene.ports), claiming(WEB, ANN))
+    await synced(PolicySyncers(env.ports), desiring(WEB, ANN))
 
-    assert scene.policies.present(TARGET) == {ANN, EVE}
-    entries = scene.ledgers.ledger(TARGET).entries
+    assert env.policies.present(TARGET) == {ANN, EVE}
+    entries = env.ledgers.ledger(TARGET).entries
     assert entries.keys() == {ANN}
     assert entries[ANN].state is GrantState.GRANTED
     assert not entries[ANN].present_before
 
 
-async def test_nothing_is_released_until_everybody_has_declared(scene: Scene, syncers: PolicySyncers) -> None:
-    scene.retain(ANN, WEB)
-    scene.policies.grant(ANN)
+async def test_nothing_is_released_until_all_objects_have_declared(
+    env: SyncerEnvironment, syncers: PolicySyncers
+) -> None:
+    env.record(ANN, WEB)
+    env.policies.grant(ANN)
     syncers.expect([OPS])
-    (sync_result,) = await converged(syncers, claiming(WEB))
-    assert ANN in scene.policies.present(TARGET)
+    (sync_result,) = await synced(syncers, desiring(WEB))
+    assert ANN in env.policies.present(TARGET)
     assert sync_result.releasing == (ANN,)
 
-    await converged(syncers, claiming(OPS, ANN))
-    assert ANN in scene.policies.present(TARGET)
-    assert scene.ledgers.ledger(TARGET).entries[ANN].owners == (str(OPS),)
+    await synced(syncers, desiring(OPS, ANN))
+    assert ANN in env.policies.present(TARGET)
+    assert env.ledgers.ledger(TARGET).entries[ANN].owners == (str(OPS),)
 
 
-async def test_what_is_abandoned_waits_for_who_has_yet_to_declare_and_becomes_theirs(
-    scene: Scene, syncers: PolicySyncers
+async def test_abandoned_grant_waits_for_declarations_and_changes_owner(
+    env: SyncerEnvironment, syncers: PolicySyncers
 ) -> None:
-    scene.retain(ANN, WEB)
-    scene.policies.grant(ANN)
+    env.record(ANN, WEB)
+    env.policies.grant(ANN)
     syncers.expect([OPS])
-    (sync_result,) = await converged(syncers, claiming(WEB, abandon=True))
+    (sync_result,) = await synced(syncers, desiring(WEB, abandon=True))
     assert sync_result.releasing == (ANN,)
 
-    await converged(syncers, claiming(OPS, ANN))
-    assert not scene.ledgers.ledger(TARGET).entries[ANN].present_before
-    await converged(syncers, claiming(OPS))
-    assert ANN not in scene.policies.present(TARGET)
+    await synced(syncers, desiring(OPS, ANN))
+    assert not env.ledgers.ledger(TARGET).entries[ANN].present_before
+    await synced(syncers, desiring(OPS))
+    assert ANN not in env.policies.present(TARGET)
 
 
-async def test_what_is_abandoned_is_let_go_without_a_look_at_the_policy(
-    scene: Scene, syncers: PolicySyncers
+async def test_abandoned_grant_is_dropped_without_a_read_of_the_policy(
+    env: SyncerEnvironment, syncers: PolicySyncers
 ) -> None:
-    scene.retain(ANN, WEB, OPS)
-    scene.retain(BOB, WEB)
-    syncers.declare(claiming(OPS, ANN))
-    scene.policies.faults = [fault(Fault.PERMISSION_DENIED)]
-    (sync_result,) = await converged(syncers, claiming(WEB, abandon=True))
+    env.record(ANN, WEB, OPS)
+    env.record(BOB, WEB)
+    syncers.declare(desiring(OPS, ANN))
+    env.policies.faults = [fault(Fault.PERMISSION_DENIED)]
+    (sync_result,) = await synced(syncers, desiring(WEB, abandon=True))
     assert sync_result.releasing == ()
-    held = scene.ledgers.ledger(TARGET).entries
-    assert {grant: each.owners for grant, each in held.items()} == {ANN: (str(OPS),)}
+    recorded = env.ledgers.ledger(TARGET).entries
+    assert {grant: each.owners for grant, each in recorded.items()} == {ANN: (str(OPS),)}
 
 
-async def test_nothing_is_let_go_unseen_while_others_have_yet_to_declare(
-    scene: Scene, syncers: PolicySyncers
+async def test_nothing_is_abandoned_until_all_objects_have_declared(
+    env: SyncerEnvironment, syncers: PolicySyncers
 ) -> None:
-    scene.retain(ANN, WEB)
+    env.record(ANN, WEB)
     syncers.expect([OPS])
-    scene.policies.faults = [fault(Fault.PERMISSION_DENIED)]
-    (sync_result,) = await converged(syncers, claiming(WEB, abandon=True))
+    env.policies.faults = [fault(Fault.PERMISSION_DENIED)]
+    (sync_result,) = await synced(syncers, desiring(WEB, abandon=True))
     assert sync_result.releasing == (ANN,)
 
 
-async def test_what_the_last_one_abandoned_is_foreign_to_whoever_claims_it_later(
-    scene: Scene, syncers: PolicySyncers
+async def test_abandoned_grant_was_present_before_for_a_later_owner(
+    env: SyncerEnvironment, syncers: PolicySyncers
 ) -> None:
-    scene.retain(ANN, WEB)
-    scene.policies.grant(ANN)
-    await converged(syncers, claiming(WEB, abandon=True))
+    env.record(ANN, WEB)
+    env.policies.grant(ANN)
+    await synced(syncers, desiring(WEB, abandon=True))
 
-    await converged(syncers, claiming(OPS, ANN))
-    assert scene.ledgers.ledger(TARGET).entries[ANN].present_before
+    await synced(syncers, desiring(OPS, ANN))
+    assert env.ledgers.ledger(TARGET).entries[ANN].present_before
 
 
-async def test_a_claim_that_comes_while_the_last_one_is_being_released_is_ours(
-    scene: Scene, syncers: PolicySyncers
+async def test_grant_desired_again_during_its_release_is_managed(
+    env: SyncerEnvironment, syncers: PolicySyncers
 ) -> None:
-    scene.retain(ANN, WEB)
-    scene.policies.grant(ANN)
-    scene.policies.after_set = [lambda: syncers.declare(claiming(OPS, ANN))]
-    await converged(syncers, claiming(WEB))
+    env.record(ANN, WEB)
+    env.policies.grant(ANN)
+    env.policies.after_set = [lambda: syncers.declare(desiring(OPS, ANN))]
+    await synced(syncers, desiring(WEB))
 
     await syncers.sync(OPS)
-    assert ANN in scene.policies.present(TARGET)
-    assert not scene.ledgers.ledger(TARGET).entries[ANN].present_before
+    assert ANN in env.policies.present(TARGET)
+    assert not env.ledgers.ledger(TARGET).entries[ANN].present_before
 
 
 # Other writers.
 
 
-async def test_a_stale_etag_is_read_and_merged_again(scene: Scene, syncers: PolicySyncers) -> None:
-    scene.policies.before_set = [lambda: scene.policies.grant(EVE)]
-    await converged(syncers, claiming(WEB, ANN))
-    assert scene.policies.present(TARGET) == {ANN, EVE}
-    assert scene.policies.sets == 2
-
-
-async def test_after_a_loss_a_write_follows_somebody_elses_at_once(
-    scene: Scene, syncers: PolicySyncers
+async def test_conflicting_write_is_retried_with_fresh_etag(
+    env: SyncerEnvironment, syncers: PolicySyncers
 ) -> None:
-    scene.policies.latency = 0.1
-    scene.policies.before_set = [lambda: scene.policies.grant(EVE)]
+    env.policies.before_set = [lambda: env.policies.grant(EVE)]
+    await synced(syncers, desiring(WEB, ANN))
+    assert env.policies.present(TARGET) == {ANN, EVE}
+    assert env.policies.sets == 2
+
+
+async def test_write_after_a_conflict_follows_another_write_at_once(
+    env: SyncerEnvironment, syncers: PolicySyncers
+) -> None:
+    env.policies.latency = 0.1
+    env.policies.before_set = [lambda: env.policies.grant(EVE)]
     began = now()
-    asyncio.get_running_loop().call_at(began + 1.2, scene.policies.grant, BOB)
-    await converged(syncers, claiming(WEB, ANN))
-    assert scene.policies.present(TARGET) == {ANN, BOB, EVE}
-    assert scene.policies.sets == 2
+    asyncio.get_running_loop().call_at(began + 1.2, env.policies.grant, BOB)
+    await synced(syncers, desiring(WEB, ANN))
+    assert env.policies.present(TARGET) == {ANN, BOB, EVE}
+    assert env.policies.sets == 2
     assert began + 1.2 < now() < began + 1.5
 
 
-async def test_a_policy_that_has_come_to_rest_is_not_watched_for_ever(
-    scene: Scene, syncers: PolicySyncers
-) -> None:
-    scene.policies.before_set = [lambda: scene.policies.grant(EVE)]
-    await converged(syncers, claiming(WEB, ANN))
-    assert (scene.policies.reads, scene.policies.sets) == (2 + LOOKS, 2)
+async def test_reads_after_a_conflict_are_limited(env: SyncerEnvironment, syncers: PolicySyncers) -> None:
+    env.policies.before_set = [lambda: env.policies.grant(EVE)]
+    await synced(syncers, desiring(WEB, ANN))
+    assert (env.policies.reads, env.policies.sets) == (2 + MAX_REREADS, 2)
 
 
-async def test_writes_that_always_lose_come_to_an_end(scene: Scene) -> None:
-    scene.settings = SyncerSettings(attempts=4)
-    syncers = PolicySyncers(scene.ports)
-    scene.policies.before_set = [lambda: scene.policies.grant(EVE)] * 100
-    (sync_result,) = await converged(syncers, claiming(WEB, ANN))
-    assert scene.policies.sets == 4
+async def test_conflicting_writes_are_limited(env: SyncerEnvironment) -> None:
+    env.settings = SyncerSettings(attempts=4)
+    syncers = PolicySyncers(env.ports)
+    env.policies.before_set = [lambda: env.policies.grant(EVE)] * 100
+    (sync_result,) = await synced(syncers, desiring(WEB, ANN))
+    assert env.policies.sets == 4
     assert sync_result.faults[TARGET].fault is Fault.ABORTED
     assert state_of(sync_result, ANN) is GrantState.PENDING
 
 
-async def test_a_grant_that_somebody_else_makes_while_we_write_stays_theirs(
-    scene: Scene, syncers: PolicySyncers
+async def test_grant_made_by_another_writer_during_the_write_is_kept(
+    env: SyncerEnvironment, syncers: PolicySyncers
 ) -> None:
-    scene.policies.before_set = [lambda: scene.policies.grant(ANN)]
-    await converged(syncers, claiming(WEB, ANN))
-    assert scene.ledgers.ledger(TARGET).entries[ANN].present_before
+    env.policies.before_set = [lambda: env.policies.grant(ANN)]
+    await synced(syncers, desiring(WEB, ANN))
+    assert env.ledgers.ledger(TARGET).entries[ANN].present_before
 
-    await converged(syncers, claiming(WEB))
-    assert scene.policies.present(TARGET) == {ANN}
+    await synced(syncers, desiring(WEB))
+    assert env.policies.present(TARGET) == {ANN}
 
 
-async def test_a_write_whose_reply_is_lost_is_ours(scene: Scene, syncers: PolicySyncers) -> None:
-    scene.policies.after_set = [lose_the_reply]
-    (sync_result,) = await converged(syncers, claiming(WEB, ANN))
+async def test_grant_of_a_write_with_a_lost_reply_is_managed(
+    env: SyncerEnvironment, syncers: PolicySyncers
+) -> None:
+    env.policies.after_set = [lose_the_reply]
+    (sync_result,) = await synced(syncers, desiring(WEB, ANN))
     assert state_of(sync_result, ANN) is GrantState.GRANTED
-    assert scene.policies.sets == 1
-    assert scene.syncs.outcomes == ["written"]
+    assert env.policies.sets == 1
+    assert env.syncs.outcomes == ["written"]
 
-    await converged(syncers, claiming(WEB))
-    assert scene.policies.present(TARGET) == set()
+    await synced(syncers, desiring(WEB))
+    assert env.policies.present(TARGET) == set()
 
 
-async def test_a_write_that_was_lost_on_its_way_is_made_again(scene: Scene, syncers: PolicySyncers) -> None:
-    scene.policies.before_set = [lose_the_reply]
-    (sync_result,) = await converged(syncers, claiming(WEB, ANN))
+async def test_lost_write_is_retried(env: SyncerEnvironment, syncers: PolicySyncers) -> None:
+    env.policies.before_set = [lose_the_reply]
+    (sync_result,) = await synced(syncers, desiring(WEB, ANN))
     assert state_of(sync_result, ANN) is GrantState.GRANTED
-    assert scene.policies.sets == 2
+    assert env.policies.sets == 2
 
 
 def lose_the_reply() -> None:
@@ -238,125 +244,125 @@ def lose_the_reply() -> None:
 # Drift.
 
 
-async def test_a_grant_that_somebody_took_away_comes_back_and_is_told_of_once(
-    scene: Scene, syncers: PolicySyncers
+async def test_removed_grant_is_restored_and_reported_once(
+    env: SyncerEnvironment, syncers: PolicySyncers
 ) -> None:
-    await converged(syncers, claiming(WEB, ANN, BOB), claiming(OPS, ANN))
-    scene.policies.revoke(ANN)
+    await synced(syncers, desiring(WEB, ANN, BOB), desiring(OPS, ANN))
+    env.policies.revoke(ANN)
     assert await syncers.resync("acme") == {WEB, OPS}
-    assert scene.policies.present(TARGET) == {ANN, BOB}
+    assert env.policies.present(TARGET) == {ANN, BOB}
     assert (await syncers.sync(WEB)).drifted == (ANN,)
     assert (await syncers.sync(WEB)).drifted == ()
     assert (await syncers.sync(OPS)).drifted == (ANN,)
 
 
-async def test_a_sweep_leaves_other_projects_alone(scene: Scene, syncers: PolicySyncers) -> None:
-    await converged(syncers, claiming(WEB, ANN))
-    reads = scene.policies.reads
+async def test_resync_skips_other_projects(env: SyncerEnvironment, syncers: PolicySyncers) -> None:
+    await synced(syncers, desiring(WEB, ANN))
+    reads = env.policies.reads
     assert await syncers.resync("another") == frozenset()
-    assert scene.policies.reads == reads
+    assert env.policies.reads == reads
 
 
-async def test_a_sweep_looks_at_what_is_held_though_nobody_declares_it(
-    scene: Scene, syncers: PolicySyncers
+async def test_resync_reads_policies_with_entries_that_no_object_desires(
+    env: SyncerEnvironment, syncers: PolicySyncers
 ) -> None:
-    scene.retain(ANN, WEB)
+    env.record(ANN, WEB)
     await syncers.resync("acme")
-    assert scene.policies.reads == 1
+    assert env.policies.reads == 1
 
 
-async def test_a_sweep_reads_nothing_for_objects_that_are_frozen(
-    scene: Scene, syncers: PolicySyncers
+async def test_resync_skips_policies_with_only_retained_grants(
+    env: SyncerEnvironment, syncers: PolicySyncers
 ) -> None:
-    await converged(syncers, claiming(WEB, ANN), claiming(OPS, BOB))
+    await synced(syncers, desiring(WEB, ANN), desiring(OPS, BOB))
     syncers.retain_all(WEB)
     await syncers.resync("acme")
-    with_ops = scene.policies.reads
+    with_ops = env.policies.reads
 
     syncers.retain_all(OPS)
     assert await syncers.resync("acme") == frozenset()
-    assert scene.policies.reads == with_ops
+    assert env.policies.reads == with_ops
 
-    syncers.declare(claiming(OPS))
+    syncers.declare(desiring(OPS))
     await syncers.resync("acme")
-    assert scene.policies.present(TARGET) == {ANN}, "what is let go is taken away, whoever else is frozen"
+    assert env.policies.present(TARGET) == {ANN}, "a released grant is removed beside a suspended object"
 
 
-# A target that is not there, and Google out of order.
+# Missing targets and faults.
 
 
-async def test_a_missing_target_is_told_of_and_nothing_is_entered(
-    scene: Scene, syncers: PolicySyncers
+async def test_missing_target_is_reported_and_gets_no_entry(
+    env: SyncerEnvironment, syncers: PolicySyncers
 ) -> None:
-    scene.policies.drop(TARGET)
-    (sync_result,) = await converged(syncers, claiming(WEB, ANN))
+    env.policies.drop(TARGET)
+    (sync_result,) = await synced(syncers, desiring(WEB, ANN))
     assert sync_result.missing == (TARGET,)
     assert not sync_result.faults
     assert state_of(sync_result, ANN) is GrantState.PENDING
-    assert scene.ledgers.ledger(TARGET).is_empty
-    assert scene.syncs.outcomes == ["missing"]
+    assert env.ledgers.ledger(TARGET).is_empty
+    assert env.syncs.outcomes == ["missing"]
 
 
-async def test_the_policy_of_an_account_that_somebody_replaced_is_neither_read_nor_written(
-    scene: Scene, syncers: PolicySyncers
+async def test_policy_of_a_replaced_account_is_neither_read_nor_written(
+    env: SyncerEnvironment, syncers: PolicySyncers
 ) -> None:
-    scene.retain(ANN, WEB)
-    scene.retain(BOB, WEB)
-    ours = LedgerAccount(
+    env.record(ANN, WEB)
+    env.record(BOB, WEB)
+    account = LedgerAccount(
         email="ann@acme.iam.gserviceaccount.com", owner="payments/ann", owner_uid="uid", unique_id="111"
     )
-    ledger = scene.ledgers.ledger(TARGET)
-    scene.ledgers.stored[TARGET] = ledger.with_account(ours.replace(lost=AccountLoss.REPLACED))
-    (sync_result,) = await converged(syncers, claiming(WEB, BOB))
-    assert (scene.policies.reads, scene.policies.sets) == (0, 0)
+    ledger = env.ledgers.ledger(TARGET)
+    env.ledgers.stored[TARGET] = ledger.with_account(account.replace(lost=AccountLoss.REPLACED))
+    (sync_result,) = await synced(syncers, desiring(WEB, BOB))
+    assert (env.policies.reads, env.policies.sets) == (0, 0)
     assert sync_result.releasing == ()
     assert sync_result.missing == (TARGET,)
-    assert scene.ledgers.ledger(TARGET).entries.keys() == {BOB}
+    assert env.ledgers.ledger(TARGET).entries.keys() == {BOB}
 
 
-async def test_what_was_let_go_on_a_missing_target_is_gone_and_what_is_claimed_waits(
-    scene: Scene, syncers: PolicySyncers
+async def test_missing_target_ends_releases_and_keeps_desired_grants(
+    env: SyncerEnvironment, syncers: PolicySyncers
 ) -> None:
-    scene.retain(ANN, WEB)
-    scene.retain(BOB, WEB)
-    scene.policies.drop(TARGET)
-    (sync_result,) = await converged(syncers, claiming(WEB, BOB))
+    env.record(ANN, WEB)
+    env.record(BOB, WEB)
+    env.policies.drop(TARGET)
+    (sync_result,) = await synced(syncers, desiring(WEB, BOB))
     assert sync_result.releasing == ()
-    entries = scene.ledgers.ledger(TARGET).entries
+    entries = env.ledgers.ledger(TARGET).entries
     assert entries.keys() == {BOB}
     assert entries[BOB].state is GrantState.PENDING
 
 
-async def test_a_fresh_account_that_is_not_found_may_still_have_its_grants(
-    scene: Scene, syncers: PolicySyncers
+async def test_fresh_account_that_is_not_found_keeps_its_grants(
+    env: SyncerEnvironment, syncers: PolicySyncers
 ) -> None:
     account = Target(TargetKind.SERVICE_ACCOUNT, "acme", name="ann@acme.iam.gserviceaccount.com")
     grant = Grant(account, "roles/iam.serviceAccountUser", BOB.member)
-    scene.fresh.add(account.name)
-    scene.retain(grant, WEB)
-    (sync_result,) = await converged(syncers, claiming(WEB))
+    env.fresh.add(account.name)
+    env.record(grant, WEB)
+    (sync_result,) = await synced(syncers, desiring(WEB))
     assert sync_result.releasing == (grant,)
     assert sync_result.faults[account].fault is Fault.NOT_FOUND
 
-    scene.fresh.clear()
+    env.fresh.clear()
     assert (await syncers.sync(WEB)).releasing == ()
 
 
-async def test_a_target_that_appears_gets_its_grants(scene: Scene, syncers: PolicySyncers) -> None:
-    scene.policies.drop(TARGET)
-    await converged(syncers, claiming(WEB, ANN))
-    scene.policies.create(TARGET)
+async def test_target_gets_its_grants_once_it_exists(env: SyncerEnvironment, syncers: PolicySyncers) -> None:
+    env.policies.drop(TARGET)
+    await synced(syncers, desiring(WEB, ANN))
+    env.policies.create(TARGET)
     assert state_of(await syncers.sync(WEB), ANN) is GrantState.GRANTED
 
 
 @pytest.mark.parametrize("kind", [Fault.UNAVAILABLE, Fault.PERMISSION_DENIED, Fault.QUOTA_EXCEEDED])
-async def test_a_fault_is_the_answer_and_releases_nothing(
-    scene: Scene, syncers: PolicySyncers, kind: Fault
+async def test_fault_is_reported_and_releases_nothing(
+    env: SyncerEnvironment, syncers: PolicySyncers, kind: Fault
 ) -> None:
-    scene.retain(ANN, WEB)
-    scene.policies.grant(ANN)
-    scene.policies.faults = [fault(kind)]
-    (sync_result,) = await converged(syncers, claiming(WEB))
+    env.record(ANN, WEB)
+    env.policies.grant(ANN)
+    env.policies.faults = [fault(kind)]
+    (sync_result,) = await synced(syncers, desiring(WEB))
     assert sync_result.faults[TARGET].fault is kind
     assert sync_result.releasing == (ANN,)
-    assert scene.syncs.outcomes == [kind]
+    assert env.syncs.outcomes == [kind]

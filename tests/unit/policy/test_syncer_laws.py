@@ -1,4 +1,4 @@
-"""Lanes under any sequence of declarations, foreign edits, races, outages and crashes."""
+"""Laws of policy syncers under any sequence of declarations, edits, conflicts, outages and crashes."""
 
 from collections.abc import Coroutine
 from typing import TypeVar
@@ -15,41 +15,45 @@ from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy.desired_grants import DesiredGrant, DesiredGrants
 from cloudrun_identity.policy.syncers import PolicySyncers
 from tests.unit.policy.fake_policies import Crash, fault
-from tests.unit.policy.fakes import Scene
+from tests.unit.policy.fakes import SyncerEnvironment
 
 T = TypeVar("T")
 
 TARGETS = [Target(TargetKind.PROJECT, "acme"), Target(TargetKind.SERVICE, "acme", "europe-west1", "web")]
-# Members of ours and of others are apart, so that the model need not know who came first.
-OURS = [Grant(target, "roles/a", f"user:{name}@ours.example") for target in TARGETS for name in "ab"]
-THEIRS = [Grant(target, "roles/a", f"user:{name}@theirs.example") for target in TARGETS for name in "ab"]
-CLAIMANTS = [Owner("IAMBinding", "payments", name, "uid") for name in ("one", "two", "three")]
+# The members of managed and unmanaged grants differ, so that the model need not know which came first.
+DESIRABLE_GRANTS = [
+    Grant(target, "roles/a", f"user:{name}@acme.example") for target in TARGETS for name in "ab"
+]
+UNMANAGED_GRANTS = [
+    Grant(target, "roles/a", f"user:{name}@other.example") for target in TARGETS for name in "ab"
+]
+OWNERS = [Owner("IAMBinding", "payments", name, "uid") for name in ("one", "two", "three")]
 
 
-class LanesMachine(RuleBasedStateMachine):
-    """`declared` and `foreign` are the model: who declares what, and what others granted."""
+class PolicySyncersMachine(RuleBasedStateMachine):
+    """Model of the desired grants of each object and of the grants of other writers."""
 
     @initialize()
     def start(self) -> None:
         self.loop = looptime.new_event_loop(start=1000)
-        self.scene = Scene()
+        self.env = SyncerEnvironment()
         for target in TARGETS:
-            self.scene.policies.create(target)
-        self.syncers = PolicySyncers(self.scene.ports)
+            self.env.policies.create(target)
+        self.syncers = PolicySyncers(self.env.ports)
         self.declared: dict[Owner, frozenset[Grant]] = {}
-        self.foreign: set[Grant] = set()
+        self.unmanaged: set[Grant] = set()
 
     def teardown(self) -> None:
         self.run(self.syncers.close())
         self.loop.close()
 
-    @rule(owner=st.sampled_from(CLAIMANTS), grants=st.frozensets(st.sampled_from(OURS)))
+    @rule(owner=st.sampled_from(OWNERS), grants=st.frozensets(st.sampled_from(DESIRABLE_GRANTS)))
     def declare(self, owner: Owner, grants: frozenset[Grant]) -> None:
         self.declared[owner] = grants
         self.redeclare(owner)
         self.sync(owner)
 
-    @rule(owner=st.sampled_from(CLAIMANTS))
+    @rule(owner=st.sampled_from(OWNERS))
     def delete(self, owner: Owner) -> None:
         self.declared[owner] = frozenset()
         self.redeclare(owner)
@@ -57,71 +61,71 @@ class LanesMachine(RuleBasedStateMachine):
             self.run(self.forget(owner))
             del self.declared[owner]
 
-    @rule(grant=st.sampled_from(THEIRS))
-    def somebody_grants(self, grant: Grant) -> None:
-        if grant not in self.foreign:
-            self.foreign.add(grant)
-            self.scene.policies.grant(grant)
+    @rule(grant=st.sampled_from(UNMANAGED_GRANTS))
+    def another_writer_grants(self, grant: Grant) -> None:
+        if grant not in self.unmanaged:
+            self.unmanaged.add(grant)
+            self.env.policies.grant(grant)
 
-    @rule(grant=st.sampled_from(OURS))
-    def somebody_takes_ours_away(self, grant: Grant) -> None:
-        self.scene.policies.revoke(grant)
+    @rule(grant=st.sampled_from(DESIRABLE_GRANTS))
+    def another_writer_revokes(self, grant: Grant) -> None:
+        self.env.policies.revoke(grant)
 
-    @rule(grant=st.sampled_from(THEIRS), owner=st.sampled_from(CLAIMANTS))
-    def somebody_writes_while_we_do(self, grant: Grant, owner: Owner) -> None:
-        self.scene.policies.before_set = [lambda: self.somebody_grants(grant)]
+    @rule(grant=st.sampled_from(UNMANAGED_GRANTS), owner=st.sampled_from(OWNERS))
+    def another_writer_writes_concurrently(self, grant: Grant, owner: Owner) -> None:
+        self.env.policies.before_set = [lambda: self.another_writer_grants(grant)]
         self.sync(owner)
-        self.scene.policies.before_set = []
+        self.env.policies.before_set = []
 
-    @rule(owner=st.sampled_from(CLAIMANTS), kind=st.sampled_from([Fault.UNAVAILABLE, Fault.ABORTED]))
-    def google_fails(self, owner: Owner, kind: Fault) -> None:
-        self.scene.policies.faults = [fault(kind)]
+    @rule(owner=st.sampled_from(OWNERS), kind=st.sampled_from([Fault.UNAVAILABLE, Fault.ABORTED]))
+    def google_returns_a_fault(self, owner: Owner, kind: Fault) -> None:
+        self.env.policies.faults = [fault(kind)]
         self.sync(owner)
-        self.scene.policies.faults = []
+        self.env.policies.faults = []
 
     @rule(
-        owner=st.sampled_from(CLAIMANTS),
-        grants=st.frozensets(st.sampled_from(OURS)),
+        owner=st.sampled_from(OWNERS),
+        grants=st.frozensets(st.sampled_from(DESIRABLE_GRANTS)),
         steps=st.integers(0, 4),
     )
-    def the_process_ends_during_a_pass(self, owner: Owner, grants: frozenset[Grant], steps: int) -> None:
+    def process_crashes_during_a_sync(self, owner: Owner, grants: frozenset[Grant], steps: int) -> None:
         self.declared[owner] = grants
         self.redeclare(owner)
-        self.scene.journal.crash_before = len(self.scene.journal.steps) + steps
+        self.env.journal.crash_before = len(self.env.journal.steps) + steps
         self.sync(owner)
-        self.scene.journal.crash_before = None
+        self.env.journal.crash_before = None
         self.run(self.syncers.close())
-        self.syncers = PolicySyncers(self.scene.ports)
+        self.syncers = PolicySyncers(self.env.ports)
         self.syncers.expect(self.declared)
         for each in self.declared:
             self.redeclare(each)
 
     @rule()
-    def it_comes_to_rest(self) -> None:
+    def all_syncs_complete(self) -> None:
         for owner in list(self.declared):
             self.redeclare(owner)
             self.sync(owner)
         wanted = {grant for grants in self.declared.values() for grant in grants}
-        assert self.present() == wanted | self.foreign
-        assert self.held() == wanted
-        sets = self.scene.policies.sets
+        assert self.present() == wanted | self.unmanaged
+        assert self.recorded() == wanted
+        sets = self.env.policies.sets
         for owner in list(self.declared):
             self.sync(owner)
-        assert self.scene.policies.sets == sets
+        assert self.env.policies.sets == sets
 
     @invariant()
-    def what_others_granted_stands(self) -> None:
-        assert self.foreign <= self.present()
+    def unmanaged_grants_are_present(self) -> None:
+        assert self.unmanaged <= self.present()
 
     @invariant()
-    def nothing_of_ours_stands_that_no_ledger_knows(self) -> None:
-        assert self.present() & set(OURS) <= self.held()
+    def managed_grants_are_in_a_ledger(self) -> None:
+        assert self.present() & set(DESIRABLE_GRANTS) <= self.recorded()
 
     def present(self) -> set[Grant]:
-        return {grant for target in TARGETS for grant in self.scene.policies.present(target)}
+        return {grant for target in TARGETS for grant in self.env.policies.present(target)}
 
-    def held(self) -> set[Grant]:
-        return {grant for ledger in self.scene.ledgers.stored.values() for grant in ledger.entries}
+    def recorded(self) -> set[Grant]:
+        return {grant for ledger in self.env.ledgers.stored.values() for grant in ledger.entries}
 
     def redeclare(self, owner: Owner) -> None:
         async def declare() -> None:
@@ -130,7 +134,7 @@ class LanesMachine(RuleBasedStateMachine):
         self.run(declare())
 
     def sync(self, owner: Owner) -> bool:
-        """A pass for the object, if there is one; whether nothing of what it let go is left."""
+        """Sync the policies of an object, if it exists. Return whether its released grants are absent."""
         if owner not in self.declared:
             return False
         try:
@@ -145,5 +149,5 @@ class LanesMachine(RuleBasedStateMachine):
         return self.loop.run_until_complete(work)
 
 
-TestLaneLaws = LanesMachine.TestCase
-TestLaneLaws.settings = settings(stateful_step_count=25)
+TestPolicySyncersLaws = PolicySyncersMachine.TestCase
+TestPolicySyncersLaws.settings = settings(stateful_step_count=25)

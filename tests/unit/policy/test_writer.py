@@ -1,4 +1,4 @@
-"""Writing one policy against other writers and lost replies: what is written, and what counts as ours."""
+"""Writes of one policy against other writers and lost replies, and the grants that they added."""
 
 import asyncio
 import random
@@ -11,7 +11,7 @@ from cloudrun_identity.api import TargetKind
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.policy.desired_grants import DesiredGrant
-from cloudrun_identity.policy.merge import Release, grants_in, merge
+from cloudrun_identity.policy.merge import Removal, grants_in, merge
 from cloudrun_identity.policy.writer import PolicyWriter
 from tests.unit.policy.fake_policies import FakePolicies, fault, unsent
 
@@ -41,39 +41,39 @@ def lost() -> None:
     raise fault(Fault.UNAVAILABLE)
 
 
-async def test_what_is_written_is_known_from_the_reply(policies: FakePolicies) -> None:
+async def test_present_grants_are_read_from_the_reply(policies: FakePolicies) -> None:
     policies.grant(EVE)
     writer = await reading(policies)
     await writer.write([DesiredGrant(ANN), DesiredGrant(BOB)], ())
     assert writer.present == {ANN, BOB, EVE}
     assert writer.added == {ANN, BOB}
-    assert (writer.principals, writer.writes, policies.reads) == (3, 1, 1)
+    assert (writer.member_count, writer.writes, policies.reads) == (3, 1, 1)
 
 
-async def test_nothing_is_written_where_nothing_differs(policies: FakePolicies) -> None:
+async def test_equal_policy_is_not_written(policies: FakePolicies) -> None:
     policies.grant(ANN)
     writer = await reading(policies)
-    await writer.write([DesiredGrant(ANN)], [Release(BOB)])
+    await writer.write([DesiredGrant(ANN)], [Removal(BOB)])
     assert (writer.writes, writer.added, policies.sets) == (0, set(), 0)
 
 
-async def test_a_release_is_owed_until_it_is_gone(policies: FakePolicies) -> None:
+async def test_removal_is_contained_until_it_is_written(policies: FakePolicies) -> None:
     policies.grant(ANN)
     writer = await reading(policies)
-    assert writer.owes([Release(ANN)])
-    await writer.write((), [Release(ANN)])
-    assert not writer.owes([Release(ANN)])
+    assert writer.contains_any([Removal(ANN)])
+    await writer.write((), [Removal(ANN)])
+    assert not writer.contains_any([Removal(ANN)])
 
 
-async def test_a_member_listed_twice_counts_twice(policies: FakePolicies) -> None:
+async def test_member_listed_twice_counts_twice(policies: FakePolicies) -> None:
     policies.grant(ANN)
     policies.grant(ANN, "user:Ann@acme.example")
     writer = await reading(policies)
-    assert writer.principals == 2
+    assert writer.member_count == 2
     assert writer.present == {ANN}
 
 
-async def test_a_lost_race_merges_into_what_the_winner_wrote(policies: FakePolicies) -> None:
+async def test_conflicting_write_is_merged_into_the_new_policy(policies: FakePolicies) -> None:
     policies.before_set = [lambda: policies.grant(EVE)]
     writer = await reading(policies)
     await writer.write([DesiredGrant(ANN)], ())
@@ -81,7 +81,7 @@ async def test_a_lost_race_merges_into_what_the_winner_wrote(policies: FakePolic
     assert (writer.added, writer.writes) == ({ANN}, 1)
 
 
-async def test_a_grant_that_the_winner_made_is_not_ours(policies: FakePolicies) -> None:
+async def test_grant_made_by_the_other_writer_is_not_added(policies: FakePolicies) -> None:
     policies.before_set = [lambda: policies.grant(ANN)]
     writer = await reading(policies)
     await writer.write([DesiredGrant(ANN)], ())
@@ -89,7 +89,7 @@ async def test_a_grant_that_the_winner_made_is_not_ours(policies: FakePolicies) 
     assert (writer.added, writer.writes, policies.sets) == (set(), 0, 1)
 
 
-async def test_tries_against_other_writers_have_a_bound(policies: FakePolicies) -> None:
+async def test_attempts_against_other_writers_are_limited(policies: FakePolicies) -> None:
     policies.before_set = [lambda: policies.grant(EVE)] * 100
     writer = await reading(policies)
     with pytest.raises(GoogleError) as caught:
@@ -99,7 +99,7 @@ async def test_tries_against_other_writers_have_a_bound(policies: FakePolicies) 
     assert ANN not in policies.present(TARGET)
 
 
-async def test_a_write_whose_reply_is_lost_is_ours_and_made_once(policies: FakePolicies) -> None:
+async def test_write_with_a_lost_reply_is_made_once_and_counted(policies: FakePolicies) -> None:
     policies.after_set = [lost]
     writer = await reading(policies)
     await writer.write([DesiredGrant(ANN)], ())
@@ -107,7 +107,7 @@ async def test_a_write_whose_reply_is_lost_is_ours_and_made_once(policies: FakeP
     assert writer.present == {ANN}
 
 
-async def test_what_somebody_else_makes_while_ours_was_not_even_sent_is_theirs(
+async def test_grant_by_another_writer_before_an_unsent_write_is_kept(
     policies: FakePolicies,
 ) -> None:
     def overtaken() -> None:
@@ -121,7 +121,7 @@ async def test_what_somebody_else_makes_while_ours_was_not_even_sent_is_theirs(
     assert (writer.added, writer.writes, policies.sets) == (set(), 0, 1)
 
 
-async def test_a_lost_reply_does_not_hide_what_is_still_to_do(policies: FakePolicies) -> None:
+async def test_missing_grants_are_written_after_a_lost_reply(policies: FakePolicies) -> None:
     def lost_and_undone() -> None:
         policies.revoke(BOB)
         lost()
@@ -134,7 +134,7 @@ async def test_a_lost_reply_does_not_hide_what_is_still_to_do(policies: FakePoli
     assert policies.sets == 2
 
 
-async def test_a_write_that_never_arrived_is_made_again(policies: FakePolicies) -> None:
+async def test_write_that_did_not_arrive_is_retried(policies: FakePolicies) -> None:
     policies.before_set = [lost]
     writer = await reading(policies)
     await writer.write([DesiredGrant(ANN)], ())
@@ -142,7 +142,7 @@ async def test_a_write_that_never_arrived_is_made_again(policies: FakePolicies) 
     assert (writer.writes, policies.sets) == (1, 2)
 
 
-async def test_writes_whose_replies_are_all_lost_have_a_bound(policies: FakePolicies) -> None:
+async def test_writes_with_lost_replies_are_limited(policies: FakePolicies) -> None:
     policies.before_set = [lost] * 100
     writer = await reading(policies)
     with pytest.raises(GoogleError) as caught:
@@ -152,7 +152,7 @@ async def test_writes_whose_replies_are_all_lost_have_a_bound(policies: FakePoli
 
 
 @pytest.mark.parametrize("kind", sorted(set(Fault) - {Fault.ABORTED, Fault.UNAVAILABLE}))
-async def test_any_other_fault_is_not_tried_again(policies: FakePolicies, kind: Fault) -> None:
+async def test_other_fault_is_not_retried(policies: FakePolicies, kind: Fault) -> None:
     writer = await reading(policies)
     policies.faults = [fault(kind)]
     with pytest.raises(GoogleError) as caught:
@@ -161,18 +161,18 @@ async def test_any_other_fault_is_not_tried_again(policies: FakePolicies, kind: 
     assert policies.sets == 1
 
 
-async def test_a_policy_that_google_takes_as_it_stands_is_writable(policies: FakePolicies) -> None:
+async def test_policy_accepted_without_a_change_is_writable(policies: FakePolicies) -> None:
     policies.grant(EVE)
     writer = await reading(policies)
     assert await writer.is_writable()
     assert policies.present(TARGET) == {EVE}
     assert (writer.writes, writer.added) == (1, set())
     await writer.write([DesiredGrant(ANN)], ())
-    assert policies.sets == 2, "the etag of its reply is the next write's"
+    assert policies.sets == 2, "the next write uses the etag of the reply"
 
 
 @pytest.mark.parametrize("kind", [Fault.INVALID_ARGUMENT, Fault.FAILED_PRECONDITION])
-async def test_a_policy_that_google_refuses_as_it_stands_is_not(policies: FakePolicies, kind: Fault) -> None:
+async def test_policy_refused_without_a_change_is_not_writable(policies: FakePolicies, kind: Fault) -> None:
     policies.grant(EVE)
     policies.refused, policies.refusal = {EVE.member}, kind
     writer = await reading(policies)
@@ -180,62 +180,64 @@ async def test_a_policy_that_google_refuses_as_it_stands_is_not(policies: FakePo
     assert writer.writes == 0
 
 
-async def test_who_lost_to_another_writer_knows_that_it_is_writable(policies: FakePolicies) -> None:
+async def test_policy_is_writable_after_a_conflict(policies: FakePolicies) -> None:
     writer = await reading(policies)
     policies.grant(EVE)
     assert await writer.is_writable()
     assert writer.writes == 0
 
 
-async def test_any_other_fault_says_nothing_of_whether_it_is_writable(policies: FakePolicies) -> None:
+async def test_other_fault_of_the_writability_test_is_raised(policies: FakePolicies) -> None:
     writer = await reading(policies)
     policies.faults = [fault(Fault.PERMISSION_DENIED)]
     with pytest.raises(GoogleError):
         await writer.is_writable()
 
 
-# Other writers who never rest.
+# Other writers that never stop.
 
 
-class LedgerView(FakePolicies):
-    """As slow as Google was recorded, which looks at the end of a call; who writes counts in `lost`."""
+class SlowPolicies(FakePolicies):
+    """Policies as slow as recorded ones, which check the etag at the end of a call. Counts conflicts."""
 
     def __init__(self) -> None:
         super().__init__(latency=0.176)
         self.create(TARGET)
-        self.lost = 0
+        self.conflicts = 0
 
     async def set(self, target: Target, policy: Policy) -> Policy:
         try:
             await asyncio.sleep(0.786 - self.latency)
             return await super().set(target, policy)
         except GoogleError:
-            self.lost += 1
+            self.conflicts += 1
             raise
 
 
-async def write_about_once_a_second(policies: LedgerView, number: int) -> None:
-    """What loses is left for the next time."""
+async def write_about_once_a_second(policies: SlowPolicies, number: int) -> None:
+    """Write about once a second, without a retry after a conflict."""
     grant = Grant(TARGET, "roles/viewer", f"user:other-{number}@acme.example")
     await asyncio.sleep(number / 10)
     while True:
         policy = await policies.get(TARGET)
-        stands = grant in grants_in(policy, TARGET)
-        merged = merge(policy, () if stands else [DesiredGrant(grant)], [Release(grant)] if stands else ())
+        is_present = grant in grants_in(policy, TARGET)
+        merged = merge(
+            policy, () if is_present else [DesiredGrant(grant)], [Removal(grant)] if is_present else ()
+        )
         await asyncio.sleep(0.786 - policies.latency)
         with suppress(GoogleError):
             await FakePolicies.set(policies, TARGET, merged.policy)
         await asyncio.sleep(random.uniform(0, 0.1))
 
 
-@pytest.mark.parametrize(("others", "most_lost"), [(0, 0.0), (1, 1.5), (10, 3.0)])
-async def test_a_busy_policy_costs_few_lost_writes(others: int, most_lost: float) -> None:
+@pytest.mark.parametrize(("others", "most_conflicts"), [(0, 0.0), (1, 1.5), (10, 3.0)])
+async def test_busy_policy_costs_few_conflicting_writes(others: int, most_conflicts: float) -> None:
     random.seed(4)
-    policies = LedgerView()
+    policies = SlowPolicies()
     writing = [asyncio.create_task(write_about_once_a_second(policies, number)) for number in range(others)]
     await asyncio.sleep(3)
-    passes = 12
-    for number in range(passes):
+    syncs = 12
+    for number in range(syncs):
         writer = PolicyWriter(TARGET, policies, attempts=8)
         await writer.read()
         await writer.write(
@@ -243,4 +245,4 @@ async def test_a_busy_policy_costs_few_lost_writes(others: int, most_lost: float
         )
     for task in writing:
         task.cancel()
-    assert policies.lost / passes <= most_lost
+    assert policies.conflicts / syncs <= most_conflicts

@@ -22,7 +22,7 @@ from cloudrun_identity.reconcile.reconciler import AnyKindReconciler, Reconciler
 from cloudrun_identity.reconcile.requeue import Requeue
 from cloudrun_identity.reconcile.steps import Change
 from tests.unit.controllers.carry_out import Recorder
-from tests.unit.policy.fakes import Scene
+from tests.unit.policy.fakes import SyncerEnvironment
 
 from .fake_api_server import KEY, FakeApiServer
 from .grants.fake_roles import FakeRoles
@@ -51,15 +51,15 @@ class Stage:
     """One object under reconciliation. What `start` does not create survives a restart of the operator."""
 
     def __init__(self) -> None:
-        self.scene = Scene()
-        self.scene.policies.create(HOME)
+        self.env = SyncerEnvironment()
+        self.env.policies.create(HOME)
         self.projects_abandoned: list[bool] = []
-        self.api_server, self.recorder = FakeApiServer(self.scene.ledgers), Recorder()
+        self.api_server, self.recorder = FakeApiServer(self.env.ledgers), Recorder()
         self.start()
 
     def start(self) -> None:
         """Start a new process of the operator."""
-        self.syncers = PolicySyncers(self.scene.ports)
+        self.syncers = PolicySyncers(self.env.ports)
         self.kind = ScriptedKind()
         deps = Dependencies(
             store=self.api_server,
@@ -99,7 +99,7 @@ class Stage:
     @property
     def present(self) -> frozenset[Grant]:
         """Grants of the project's policy."""
-        return self.scene.policies.present(HOME)
+        return self.env.policies.present(HOME)
 
 
 @asynccontextmanager

@@ -36,7 +36,7 @@ async def test_deletion_waits_while_a_ledger_cannot_be_read(stage: Stage, uninst
     await stage.reconcile()
     stage.api_server.delete()
     stage.api_server.uninstalled = uninstalled
-    stage.scene.ledgers.unreadable = LedgerInvalid("PolicyLedger x cannot be read")
+    stage.env.ledgers.unreadable = LedgerInvalid("PolicyLedger x cannot be read")
     if uninstalled:
         await stage.reconcile()
     else:
@@ -49,7 +49,7 @@ async def test_deletion_waits_while_a_ledger_cannot_be_read(stage: Stage, uninst
 async def test_failed_release_keeps_the_finalizer(stage: Stage) -> None:
     await stage.reconcile()
     stage.api_server.delete()
-    stage.scene.policies.faults = [GoogleError(Fault.PERMISSION_DENIED, "google.Service/Method", "no")]
+    stage.env.policies.faults = [GoogleError(Fault.PERMISSION_DENIED, "google.Service/Method", "no")]
     assert await stage.reconcile() == RequeueAfter()
     assert stage.ready == (ConditionStatus.FALSE, "PermissionDenied")
     assert "deletionPolicy" in stage.api_server.status.condition(ConditionType.READY).message
@@ -97,10 +97,10 @@ spec: {projectID: shared-1234, suspend: true}
 async def test_deletion_waits_for_a_suspended_project_with_its_grants(stage: Stage) -> None:
     elsewhere = Target(TargetKind.PROJECT, "shared-1234")
     stage.api_server.add(project(SHARED))
-    stage.scene.suspended.add("shared-1234")
-    stage.scene.retain(Grant(elsewhere, ANN.role, ANN.member), ledger_owner(identity()))
+    stage.env.suspended.add("shared-1234")
+    stage.env.record(Grant(elsewhere, ANN.role, ANN.member), ledger_owner(identity()))
     await stage.reconcile()
-    reads = stage.scene.policies.reads
+    reads = stage.env.policies.reads
     stage.api_server.delete()
 
     assert await stage.reconcile() == NoRequeue()
@@ -109,7 +109,7 @@ async def test_deletion_waits_for_a_suspended_project_with_its_grants(stage: Sta
     assert "ManagedProject shared is no longer suspended" in message
     assert "Project shared-1234" in message
     assert stage.present == {ANN}, "nothing is released in any project"
-    assert stage.scene.policies.reads == reads
+    assert stage.env.policies.reads == reads
 
 
 @pytest.mark.parametrize("uninstalled", [True, False])
@@ -121,7 +121,7 @@ async def test_observed_or_uninstalled_object_is_abandoned(stage: Stage, uninsta
     stage.api_server.delete()
     await stage.reconcile()
     assert stage.present == {ANN}
-    assert stage.scene.ledgers.ledger(HOME).is_empty
+    assert stage.env.ledgers.ledger(HOME).is_empty
     assert KEY not in stage.api_server.raws
 
 
@@ -140,8 +140,8 @@ async def test_observed_project_is_deleted_like_a_managed_one(stage: Stage, unin
 async def test_waiting_deletion_does_not_block_releases_of_other_objects(stage: Stage) -> None:
     await stage.reconcile()
     other = Owner("IAMBinding", "payments", "other", "uid")
-    stage.scene.policies.grant(BOB)
-    stage.scene.retain(BOB, other)
+    stage.env.policies.grant(BOB)
+    stage.env.record(BOB, other)
     stage.api_server.delete()
     stage.start()
     stage.syncers.expect([ledger_owner(identity()), other])

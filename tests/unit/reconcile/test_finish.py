@@ -36,7 +36,7 @@ async def test_permission_missing_past_its_deadline_stalls_the_object(stage: Sta
 
 async def test_drift_counts_each_missing_grant(stage: Stage) -> None:
     await stage.reconcile()
-    stage.scene.policies.revoke(ANN)
+    stage.env.policies.revoke(ANN)
     stage.kind.changes = [DRIFT]
     await stage.reconcile()
     assert stage.api_server.status.drift.count == 2
@@ -47,7 +47,7 @@ async def test_drift_counts_each_missing_grant(stage: Stage) -> None:
 async def test_drift_of_an_observed_object_is_reported_once_and_kept(stage: Stage) -> None:
     await stage.reconcile()
     stage.api_server.delegate(managementPolicy="Observe")
-    stage.scene.policies.revoke(ANN)
+    stage.env.policies.revoke(ANN)
     for _ in range(2):
         await stage.reconcile()
     assert stage.present == set()
@@ -59,7 +59,7 @@ async def test_drift_of_an_observed_object_is_reported_once_and_kept(stage: Stag
 
 async def test_drift_missing_from_a_lost_status_is_in_the_next_status(stage: Stage) -> None:
     await stage.reconcile()
-    stage.scene.policies.revoke(ANN)
+    stage.env.policies.revoke(ANN)
     stage.kind.changes = [DRIFT]
     stage.api_server.edited_meanwhile = True
     assert await stage.reconcile() == RequeueAfter()

@@ -149,7 +149,7 @@ def test_grant_differences_of_an_observed_object_pause_it() -> None:
 
 
 def test_exclusive_binding_with_another_owner_is_a_conflict() -> None:
-    _, found = grant_statuses(ResolvedGrants(), GrantSyncResult(contested=(ANN,)))
+    _, found = grant_statuses(ResolvedGrants(), GrantSyncResult(conflicting=(ANN,)))
     (outcome,) = found
     assert isinstance(outcome, Refused)
     assert outcome.reason is Reason.CONFLICT

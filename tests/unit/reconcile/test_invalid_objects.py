@@ -60,9 +60,9 @@ def delete(stage: Stage, key: ObjectKey = WEB, **spec: Any) -> None:
         "deletionTimestamp": "2026-03-01T12:00:00Z",
     }
     stage.api_server.raws[key] = {"kind": key.kind, "metadata": metadata, "spec": {**SPEC, **spec}}
-    stage.scene.policies.grant(ANN)
+    stage.env.policies.grant(ANN)
     if key.namespace:
-        stage.scene.retain(ANN, Owner(key.kind, key.namespace, key.name, "u-1"))
+        stage.env.record(ANN, Owner(key.kind, key.namespace, key.name, "u-1"))
 
 
 async def reconcile(stage: Stage, key: ObjectKey = WEB) -> tuple[Requeue, str]:
@@ -76,7 +76,7 @@ async def test_deletion_of_an_invalid_binding_releases_its_grants(
     delete(stage, **policy)
     assert await reconcile(stage) == (NoRequeue(), "deleted")
     assert stage.present == set()
-    assert stage.scene.ledgers.ledger(HOME).is_empty
+    assert stage.env.ledgers.ledger(HOME).is_empty
     assert WEB not in stage.api_server.raws
 
 
@@ -85,7 +85,7 @@ async def test_deletion_with_abandon_or_observe_keeps_the_grants(stage: Stage, s
     delete(stage, **spec)
     assert await reconcile(stage) == (NoRequeue(), "deleted")
     assert stage.present == {ANN}
-    assert stage.scene.ledgers.ledger(HOME).is_empty
+    assert stage.env.ledgers.ledger(HOME).is_empty
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ async def test_unclear_deletion_keeps_the_ledger_entries_and_is_reported(
     delete(stage, key, **spec)
     assert await reconcile(stage, key) == (NoRequeue(), "deleted")
     assert stage.present == {ANN}
-    assert stage.scene.ledgers.ledger(HOME).entries.keys() == {ANN}
+    assert stage.env.ledgers.ledger(HOME).entries.keys() == {ANN}
     assert key not in stage.api_server.raws
     assert stage.recorder.reasons == ["Abandoned"]
     assert "takes it over" in stage.recorder.messages[0]
@@ -124,7 +124,7 @@ async def test_deletion_waits_while_the_object_or_its_project_is_suspended(
 
 async def test_deletion_waits_while_a_ledger_cannot_be_read(stage: Stage) -> None:
     delete(stage)
-    stage.scene.ledgers.unreadable = LedgerInvalid("PolicyLedger x cannot be read")
+    stage.env.ledgers.unreadable = LedgerInvalid("PolicyLedger x cannot be read")
     with pytest.raises(LedgerInvalid):
         await reconcile(stage)
     assert WEB in stage.api_server.raws
@@ -133,7 +133,7 @@ async def test_deletion_waits_while_a_ledger_cannot_be_read(stage: Stage) -> Non
 
 async def test_failed_release_is_retried(stage: Stage) -> None:
     delete(stage)
-    stage.scene.policies.faults = [fault(Fault.PERMISSION_DENIED)]
+    stage.env.policies.faults = [fault(Fault.PERMISSION_DENIED)]
     assert await reconcile(stage) == (RequeueAfter(), "invalid")
     assert WEB in stage.api_server.raws
     assert await reconcile(stage) == (NoRequeue(), "deleted")

@@ -46,7 +46,7 @@ async def test_reconcile_without_changes_writes_nothing(stage: Stage) -> None:
     stage.api_server.writes.clear()
     await stage.reconcile()
     assert stage.api_server.writes == []
-    assert stage.scene.policies.sets == 1
+    assert stage.env.policies.sets == 1
 
 
 async def test_deleted_object_is_forgotten(stage: Stage) -> None:
@@ -61,8 +61,8 @@ async def test_deleted_object_is_forgotten(stage: Stage) -> None:
 
 async def test_expected_object_that_does_not_exist_is_not_waited_for(stage: Stage) -> None:
     other = Owner("IAMBinding", "payments", "other", "uid")
-    stage.scene.policies.grant(BOB)
-    stage.scene.retain(BOB, ledger_owner(identity()))
+    stage.env.policies.grant(BOB)
+    stage.env.record(BOB, ledger_owner(identity()))
     stage.syncers.expect([other])
     await stage.reconcile()
     assert BOB in stage.present
@@ -109,8 +109,8 @@ async def test_google_error_is_in_the_status_and_grants_are_kept(stage: Stage) -
 async def test_denied_grant_does_not_delay_a_propagating_one(stage: Stage) -> None:
     denied = Grant(HOME, "roles/owner", ANN.member)
     stage.kind.requested = (denied, BOB)
-    stage.scene.policies.refused = {BOB.member}
-    stage.scene.fresh.add("bob@example.com")
+    stage.env.policies.refused = {BOB.member}
+    stage.env.fresh.add("bob@example.com")
     requeue_after = await stage.reconcile()
     assert isinstance(requeue_after, RequeueAfter)
     assert requeue_after.after == pytest.approx(3, abs=0.5)
@@ -137,10 +137,10 @@ async def test_suspended_object_is_not_read_or_written_and_keeps_its_grants(stag
     assert await stage.reconcile() == NoRequeue()
     assert stage.kind.reads == []
     assert stage.ready == (ConditionStatus.FALSE, "Suspended")
-    stage.scene.policies.revoke(ANN)
+    stage.env.policies.revoke(ANN)
     await stage.syncers.resync(HOME.project_id)
     assert stage.present == set(), "it is not repaired"
-    assert ANN in stage.scene.ledgers.ledger(HOME).entries
+    assert ANN in stage.env.ledgers.ledger(HOME).entries
 
 
 async def test_observed_object_writes_nothing_and_reports_the_difference(stage: Stage) -> None:
@@ -148,8 +148,8 @@ async def test_observed_object_writes_nothing_and_reports_the_difference(stage: 
     stage.kind.changes = [DRIFT, DRIFT]
     assert await stage.reconcile() == NoRequeue()
     assert stage.kind.executions == 0
-    assert stage.scene.policies.sets == 0
-    assert stage.scene.ledgers.stored == {}
+    assert stage.env.policies.sets == 0
+    assert stage.env.ledgers.stored == {}
     assert stage.ready == (ConditionStatus.FALSE, "DriftDetected")
     in_sync = stage.api_server.status.condition(ConditionType.IN_SYNC)
     assert in_sync.status is ConditionStatus.FALSE

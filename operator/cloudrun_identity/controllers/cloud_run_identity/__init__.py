@@ -1,1 +1,1 @@
-"""CloudRunIdentity: a service account and its whole life, the grants it declares, and what is told of it."""
+"""CloudRunIdentity: a service account from its creation to its deletion, its grants, and its audit."""

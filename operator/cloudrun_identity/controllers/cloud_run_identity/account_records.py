@@ -1,81 +1,157 @@
-"""The records of accounts, kept in the ledgers of the accounts' own policies."""
+"""Records of accounts in the ledgers of the accounts' own policies.
+
+A record is written before the action that it describes, and removed after that action is undone.
+"""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
-from cloudrun_identity.api import Abandonment, CloudRunIdentity, LedgerAccount
-from cloudrun_identity.api.policy_ledger import MAX_UNIQUE_IDS
+from cloudrun_identity.api import Abandonment, AccountIntent, AccountLoss, LedgerAccount, Origin
+from cloudrun_identity.api.ledger_records import MAX_UNIQUE_IDS
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.ledger.interface import LedgerStore
 from cloudrun_identity.ledger.model import Ledger
 
+from .account import (
+    AccountSeen,
+    AccountWant,
+    AdoptAccount,
+    ForgetAccount,
+    LeaveBehind,
+    RecordAction,
+    RecordLoss,
+    RecordSwitch,
+    SettleAccount,
+    TakeOverAccount,
+    WithdrawCreate,
+    account_target,
+)
 
-@dataclass(frozen=True, slots=True)
-class AccountOwner:
-    """An identity, and the project that its account is in."""
 
-    obj: CloudRunIdentity
-    project_id: str
+def creating(want: AccountWant, record: LedgerAccount | None, now: datetime) -> LedgerAccount:
+    """Return the record of an account that is about to be created, perhaps in the place of a former one."""
+    begun = record or LedgerAccount(email=want.email, owner=want.owner, owner_uid=want.obj.metadata.uid)
+    return begun.replace(
+        intent=AccountIntent.CREATE,
+        origin=Origin.CREATED,
+        unique_id="",
+        lost=None,
+        disabled=False,
+        sent=want.text,
+        appeared_time=now,
+    )
 
-    @property
-    def name(self) -> str:
-        """As records name it: `namespace/name`."""
-        return f"{self.obj.metadata.namespace}/{self.obj.metadata.name}"
 
-    def target(self, email: str) -> Target:
-        """The account as the carrier of a policy."""
-        return Target.service_account(self.project_id, email)
+def withdrawn(record: LedgerAccount) -> LedgerAccount | None:
+    """Return the record as before the intent to create; None if there was no account before."""
+    if not record.unique_ids:
+        return None
+    return record.replace(intent=None, sent=None, appeared_time=None, unique_id=record.unique_ids[-1])
+
+
+def adopted(want: AccountWant, account: ServiceAccount) -> LedgerAccount:
+    """Return the record of an account that the object adopts as it is."""
+    record = LedgerAccount(
+        email=account.email,
+        owner=want.owner,
+        owner_uid=want.obj.metadata.uid,
+        origin=Origin.ADOPTED,
+        disabled=account.disabled,
+    )
+    return settled(record, account)
+
+
+def taken_over(record: LedgerAccount, account: ServiceAccount) -> LedgerAccount:
+    """Return the record of an account that replaced the recorded one and is managed from now on."""
+    return settled(record.replace(origin=Origin.ADOPTED, disabled=account.disabled), account)
+
+
+def settled(record: LedgerAccount, account: ServiceAccount) -> LedgerAccount:
+    """Return the completed record of an account that reads show consistently."""
+    unique_ids = tuple(each for each in record.unique_ids if each != account.unique_id)
+    return record.replace(
+        intent=None,
+        sent=None,
+        lost=None,
+        unique_id=account.unique_id,
+        unique_ids=(*unique_ids, account.unique_id)[-MAX_UNIQUE_IDS:],
+    )
+
+
+def lost(record: LedgerAccount, loss: AccountLoss) -> LedgerAccount:
+    """Return the record of an account that another client deleted or replaced."""
+    return record.replace(intent=None, lost=loss, appeared_time=None)
+
+
+def recorded(action: RecordAction, want: AccountWant, seen: AccountSeen) -> LedgerAccount | None:
+    """Return the record after an action on it; None if the action removes it."""
+    match action:
+        case AdoptAccount():
+            return adopted(want, seen.known_account)
+        case WithdrawCreate():
+            return withdrawn(seen.known_record)
+        case TakeOverAccount():
+            return taken_over(seen.known_record, seen.known_account)
+        case SettleAccount():
+            return settled(seen.known_record, seen.known_account)
+        case RecordLoss(loss=loss):
+            return lost(seen.known_record, loss)
+        case RecordSwitch(disabled=disabled):
+            return seen.known_record.replace(disabled=disabled)
+        case ForgetAccount() | LeaveBehind():
+            return None
+
+
+class AccountLedgers(Protocol):
+    """Storage of the records: `ledger.store.Ledgers`."""
+
+    def ledger(self, target: Target) -> Ledger:
+        """Return the ledger of the account's policy; an empty one if there is none."""
+        ...
+
+    async def update(self, target: Target, change: Callable[[Ledger], Ledger]) -> Ledger:
+        """Persist `change` of the newest ledger of the account's policy."""
+        ...
+
+    def account_home(self, owner: str) -> Target | None:
+        """Return the account whose ledger records this owner (`namespace/name`)."""
+        ...
 
 
 class AccountRecords:
-    """Every record is written before what it speaks of is done, and dropped after it is undone."""
+    """Read and write the records of accounts."""
 
-    def __init__(self, ledgers: LedgerStore, wall_clock: Callable[[], datetime]) -> None:
+    def __init__(self, ledgers: AccountLedgers, wall_clock: Callable[[], datetime]) -> None:
         self._ledgers = ledgers
         self._wall_clock = wall_clock
 
     def now(self) -> datetime:
-        """The time, in whole seconds, as records keep it."""
+        """Return the time in whole seconds, as records hold it."""
         return self._wall_clock().replace(microsecond=0)
 
-    def of(self, owner: AccountOwner, email: str) -> LedgerAccount | None:
-        """The record of an account, whoever owns it; none of one that was left behind."""
-        record = self._ledgers.ledger(owner.target(email)).account
+    def at(self, target: Target) -> LedgerAccount | None:
+        """Return the record of an account, whichever object owns it; None for one that was left behind."""
+        record = self._ledgers.ledger(target).account
         return None if record is None or record.abandoned else record
 
-    def home(self, owner: str) -> Target | None:
-        """The account whose ledger records this owner."""
-        return self._ledgers.account_home(owner)
+    def of(self, owner: str) -> LedgerAccount | None:
+        """Return the record of the account that this object (`namespace/name`) owns."""
+        home = self._ledgers.account_home(owner)
+        return self.at(home) if home else None
 
-    async def put(self, owner: AccountOwner, record: LedgerAccount) -> LedgerAccount:
-        """Keep the record; nothing is written if it is kept already."""
-        await self._ledgers.update(owner.target(record.email), lambda ledger: ledger.with_account(record))
+    async def put(self, project_id: str, record: LedgerAccount) -> LedgerAccount:
+        """Write the record; nothing is written if it is unchanged."""
+        target = account_target(project_id, record.email)
+        await self._ledgers.update(target, lambda ledger: ledger.with_account(record))
         return record
 
-    async def settle(
-        self, owner: AccountOwner, record: LedgerAccount, account: ServiceAccount
-    ) -> LedgerAccount:
-        """Complete the record of an account that is seen steadily: from now on dependants may go."""
-        unique_ids = tuple(each for each in record.unique_ids if each != account.unique_id)
-        return await self.put(
-            owner,
-            record.replace(
-                intent=None,
-                sent=None,
-                lost=None,
-                unique_id=account.unique_id,
-                unique_ids=(*unique_ids, account.unique_id)[-MAX_UNIQUE_IDS:],
-            ),
-        )
+    async def drop(self, project_id: str, record: LedgerAccount) -> None:
+        """Remove the record of an account, if this owner still has it."""
+        await self._replace(project_id, record, None)
 
-    async def drop(self, owner: AccountOwner, email: str) -> None:
-        """Forget the account, if it is this owner's."""
-        await self._replace(owner, email, None)
-
-    async def leave_behind(self, owner: AccountOwner, record: LedgerAccount, reason: str) -> None:
-        """Keep in mind that the account was left, for the project's status to show."""
+    async def leave_behind(self, project_id: str, record: LedgerAccount, reason: str) -> None:
+        """Record that the account was left without an owner, for the project's status."""
         left = LedgerAccount(
             email=record.email,
             owner="",
@@ -85,11 +161,11 @@ class AccountRecords:
             unique_ids=record.unique_ids,
             abandoned=Abandonment(reason=reason, time=self.now()),
         )
-        await self._replace(owner, record.email, left)
+        await self._replace(project_id, record, left)
 
-    async def _replace(self, owner: AccountOwner, email: str, record: LedgerAccount | None) -> None:
+    async def _replace(self, project_id: str, record: LedgerAccount, new: LedgerAccount | None) -> None:
         def change(ledger: Ledger) -> Ledger:
-            own = ledger.account is not None and ledger.account.owner == owner.name
-            return ledger.with_account(record) if own else ledger
+            own = ledger.account is not None and ledger.account.owner == record.owner
+            return ledger.with_account(new) if own else ledger
 
-        await self._ledgers.update(owner.target(email), change)
+        await self._ledgers.update(account_target(project_id, record.email), change)

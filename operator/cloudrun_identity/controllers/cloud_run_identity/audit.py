@@ -1,7 +1,7 @@
-"""What a look at an identity tells beside its account: what runs as it, its keys, who else may use it.
+"""Audit of an account: the workloads that run as it, its keys, and who else may use it.
 
-All of it is advice, as old as the project's interval allows. What runs comes from lists that every identity
-shares; only keys have to be listed for each account.
+The audit is advisory and may be as old as the project's interval allows. Workloads come from lists that all
+identities share; only keys are listed for each account.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,56 +10,40 @@ from dataclasses import dataclass, field
 from cloudrun_identity.api import (
     AttachedWorkload,
     CloudRunIdentity,
-    EffectiveCrossProjectUsage,
-    GrantState,
     IdentityAttachment,
+    KeyState,
     ManagedProject,
-    PreflightCheck,
     UnmanagedKey,
     UnmanagedKeys,
     WorkloadKind,
-)
-from cloudrun_identity.api.predefined_roles import TOKEN_CREATOR
-from cloudrun_identity.controllers.identity_attachment.attachment import Account
-from cloudrun_identity.controllers.identity_attachment.cross_project import (
-    Crossing,
-    acting,
-    allowing,
-    cross_project_ready,
-    lending,
 )
 from cloudrun_identity.gcp.errors import GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.keys import Keys
 from cloudrun_identity.gcp.permission_checks import AccessState, PermissionChecks
-from cloudrun_identity.gcp.projects import cloud_run_service_agent
 from cloudrun_identity.gcp.workloads import Workload
-from cloudrun_identity.iam.admission import DeclaredIdentity
-from cloudrun_identity.iam.grants import Grant, Target
-from cloudrun_identity.iam.principals import service_account_member
+from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.iam.listed_keys import ListedKey
+from cloudrun_identity.ledger.keys import KeyRing
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey
-from cloudrun_identity.reconcile.conditions import Finding
 from cloudrun_identity.reconcile.grants.public_services import ineffective_roles, public_services
 from cloudrun_identity.reconcile.preconditions import other_project
-
-from .key_audit import undeclared
 
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What was found. `unreadable` are places that could not be looked at, in words.
-
-    `may_act` tells for each ManagedProject of usableFrom, by its name, whether the operator, as whom it acts
-    there, may act as the account. `keys` are those that nobody declares, or why they cannot be listed; None
-    where nobody wants to know. `open_services` are those that the identity has a role to call, and that let
-    in everybody.
-    """
+    """The findings about one account."""
 
     attached: tuple[Workload, ...] = ()
+    """Workloads that run as the account."""
     keys: tuple[UnmanagedKey, ...] | GoogleError | None = None
+    """Keys that no IdentityKey declares, or why keys cannot be listed; None if the spec ignores them."""
     unreadable: tuple[str, ...] = ()
+    """Remarks about locations that cannot be read."""
     may_act: Mapping[str, AccessState] = field(default_factory=dict)
+    """For each ManagedProject of usableFrom: whether the operator's account there may act as the account."""
     open_services: tuple[Workload, ...] = ()
+    """Services that the identity has a role to call, and that allow unauthenticated calls."""
 
     @property
     def attached_to(self) -> tuple[AttachedWorkload, ...]:
@@ -73,30 +57,30 @@ class Audit:
 
     @property
     def issues(self) -> tuple[str, ...]:
-        """What somebody should know of."""
+        """Remarks for a user."""
         return self.unreadable + ineffective_roles(self.open_services)
 
 
 class IdentityAuditor:
-    """Looks; what cannot be read is no error here."""
+    """Audit accounts. A place that cannot be read is a finding, not an error."""
 
     def __init__(self, inventory: Inventory, access: PermissionChecks, keys: Keys) -> None:
         self._inventory = inventory
         self._access = access
         self._keys = keys
 
-    async def look(
+    async def audit(
         self,
         obj: CloudRunIdentity,
         account: Target,
         unique_id: str,
-        called: Iterable[Workload],
+        invoked: Iterable[Workload],
         cluster: ClusterState,
         max_age: float,
     ) -> Audit:
-        """What can be told of the account now, from reads at most `max_age` seconds old.
+        """Return the findings about an account, from reads at most `max_age` seconds old.
 
-        `called` are the services that the identity has a role to call.
+        `invoked` are the services that the identity has a role to call.
         """
         attached: list[Workload] = []
         unreadable: list[str] = []
@@ -116,11 +100,11 @@ class IdentityAuditor:
             )
             for project in usable_projects(obj, cluster)
         }
-        keys = await self._undeclared(obj, account, unique_id, cluster, max_age)
-        open_services = await public_services(called, self._inventory, max_age)
+        keys = await self._unmanaged_keys(obj, account, unique_id, cluster, max_age)
+        open_services = await public_services(invoked, self._inventory, max_age)
         return Audit(tuple(sorted(attached)), keys, tuple(unreadable), may_act, open_services)
 
-    async def _undeclared(
+    async def _unmanaged_keys(
         self, obj: CloudRunIdentity, account: Target, unique_id: str, cluster: ClusterState, max_age: float
     ) -> tuple[UnmanagedKey, ...] | GoogleError | None:
         if obj.spec.unmanaged_keys is UnmanagedKeys.IGNORE:
@@ -129,57 +113,37 @@ class IdentityAuditor:
             listed = await self._keys.list(account.project_id, unique_id, max_age)
         except GoogleError as error:
             return error
-        return undeclared(listed, cluster.ledger(account).key_ring)
+        return unmanaged_keys(listed, cluster.ledger(account).key_ring)
 
 
-def cross_project(
-    obj: CloudRunIdentity, home: ManagedProject, account: Target, audit: Audit, cluster: ClusterState
-) -> Finding | None:
-    """The condition CrossProjectReady; None for an identity that no other project may use."""
-    if not obj.spec.usable_from:
-        return None
-    delegated = Account(
-        account.name,
-        account.project_id,
-        DeclaredIdentity(obj.metadata.namespace, obj.metadata.name),
-        home.metadata.name,
-        home.status.cross_project_usage or EffectiveCrossProjectUsage.UNKNOWN,
-    )
-    lines: list[PreflightCheck] = []
-    for project in usable_projects(obj, cluster):
-        crossing = Crossing(
-            delegated,
-            project.metadata.name,
-            project.status.project_number or "",
-            project.status.operator_identity or "",
-        )
-        lines += [
-            acting(crossing, audit.may_act.get(project.metadata.name, AccessState.UNKNOWN)),
-            lending(crossing, _is_lent(account, crossing, cluster)),
-            allowing(crossing),
-        ]
-    return cross_project_ready(lines)
+def unmanaged_keys(listed: Mapping[str, ListedKey], ring: KeyRing) -> tuple[UnmanagedKey, ...]:
+    """Return the keys that the ledger does not record as managed, the oldest first.
+
+    A key that appeared while the operator creates one may be that one.
+    """
+    managed = {key_id for key_id, record in ring.records.items() if record.state is not KeyState.UNCLEAR}
+    if ring.attempt:
+        managed |= listed.keys() - ring.attempt.known
+    unmanaged = sorted((each for each in listed.values() if each.key_id not in managed), key=_by_age)
+    return tuple(UnmanagedKey(id=each.key_id, created_time=each.created) for each in unmanaged)
 
 
 def usable_projects(obj: CloudRunIdentity, cluster: ClusterState) -> Iterator[ManagedProject]:
-    """The projects of usableFrom that are there and admit the identity's namespace."""
+    """Return the projects of usableFrom that exist and admit the identity's namespace."""
     for usable in obj.spec.usable_from:
         project = other_project(usable.project_ref.name, obj.metadata.namespace, cluster, "")
         if isinstance(project, ManagedProject):
             yield project
 
 
-def _is_lent(account: Target, crossing: Crossing, cluster: ClusterState) -> AccessState:
-    """Whether the service agent has its grant, which is ours to make, by the ledger."""
-    agent = service_account_member(cloud_run_service_agent(crossing.project_number))
-    entry = cluster.ledger(account).entries.get(Grant(account, TOKEN_CREATOR, agent))
-    return AccessState.GRANTED if entry and entry.state is GrantState.GRANTED else AccessState.NOT_GRANTED
+def _by_age(key: ListedKey) -> tuple[float, str]:
+    return key.created.timestamp(), key.key_id
 
 
-def _places(obj: CloudRunIdentity, home: str, cluster: ClusterState) -> frozenset[tuple[str, str]]:
-    """Projects and locations in which something may run as the identity."""
-    delegated = cluster.project(obj.spec.project_ref.name)
-    places = {(home, location) for location in (delegated.spec.locations if delegated else ())}
+def _places(obj: CloudRunIdentity, project_id: str, cluster: ClusterState) -> frozenset[tuple[str, str]]:
+    """Return the projects and locations in which workloads may run as the identity."""
+    home = cluster.project(obj.spec.project_ref.name)
+    places = {(project_id, location) for location in (home.spec.locations if home else ())}
     for project in usable_projects(obj, cluster):
         places |= {(project.project_id, location) for location in project.spec.locations}
     for attachment in _attachments(obj, cluster):

@@ -1,200 +1,197 @@
-"""CloudRunIdentity: a service account, from its creation to its deletion.
+"""CloudRunIdentity: a service account, its grants, and the advisory conditions about it.
 
-What decides anything about the account is its record in the ledger of its own policy: written before the
-create, completed once reads are steady, dropped last. The status only mirrors it.
+The record of the account in the ledger of its own policy decides everything about the account. It is
+written before the create, completed once reads show the account consistently, and removed last. The status
+only mirrors it.
 """
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from cloudrun_identity.api import (
     CloudRunIdentity,
     ConditionType,
-    LedgerAccount,
+    IdentityDeletionPolicy,
     ManagedProject,
     Reason,
 )
 from cloudrun_identity.gcp.roles import Roles
-from cloudrun_identity.gcp.service_accounts import ServiceAccount, expected_email
-from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.gcp.service_accounts import expected_email
+from cloudrun_identity.iam.admission import may_adopt
 from cloudrun_identity.iam.principals import service_account_member
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey
 from cloudrun_identity.reconcile.conditions import Finding
+from cloudrun_identity.reconcile.executor import ASSUMED_UNIQUE_ID
 from cloudrun_identity.reconcile.grants.public_services import invoked_services
 from cloudrun_identity.reconcile.grants.resolver import RequestedGrant
-from cloudrun_identity.reconcile.interfaces import Applied, Change, Summary
-from cloudrun_identity.reconcile.outcomes import Outcome, Refused
-from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
+from cloudrun_identity.reconcile.interfaces import Executed, Summary
+from cloudrun_identity.reconcile.outcomes import Refused
+from cloudrun_identity.reconcile.preconditions import Allowed, Blocked, guardrail_facts
+from cloudrun_identity.reconcile.steps import Plan
 
-from .account_dependencies import AccountSeen
-from .account_records import AccountOwner
-from .accounts import Accounts
-from .audit import Audit, IdentityAuditor, cross_project
-from .deletion import IdentityDeletion
-from .grants import identity_references, identity_wishes
-from .key_audit import keys_audited
-from .least_privilege import least_privilege, recommendations
+from .account import AccountAction, AccountDeletion, AccountSeen, AccountWant, account_target
+from .advisory_conditions import cross_project, keys_audited, least_privilege, recommendations
+from .audit import Audit, IdentityAuditor
+from .execution import AccountExecutor
+from .grants import identity_grants, identity_references
+from .observation import AccountObserver
+from .plan import plan
 
 
 @dataclass(frozen=True, slots=True)
-class AccountWant:
-    """The account as declared, and what is recorded of it."""
+class IdentityWant:
+    """An identity as declared, or its deletion."""
 
     obj: CloudRunIdentity
-    project: ManagedProject
     cluster: ClusterState
-    record: LedgerAccount | None
-
-    @property
-    def owner(self) -> AccountOwner:
-        """The identity, as the account's record names it."""
-        return AccountOwner(self.obj, self.project.project_id)
-
-    @property
-    def email(self) -> str:
-        """The account's e-mail: as recorded, else as it is expected to be."""
-        if self.record:
-            return self.record.email
-        return expected_email(self.project.project_id, self.obj.account_id)
-
-    @property
-    def target(self) -> Target:
-        """The account as the carrier of a policy."""
-        return Target.service_account(self.project.project_id, self.email)
+    account: AccountWant
+    project: ManagedProject | None = None
+    """ManagedProject that admits the identity; None for a deletion, which is not admitted again."""
 
 
 @dataclass(frozen=True, slots=True)
 class IdentitySeen:
-    """One look at the account, and what there is to tell of it; None while that is not to be known."""
+    """An account as read, and the audit of it."""
 
     account: AccountSeen
     audit: Audit | None = None
+    """Findings about an account that is settled; None if this reconcile did not look."""
 
 
 class CloudRunIdentityController:
-    """The life of a CloudRunIdentity."""
+    """Reconcile CloudRunIdentities."""
 
     kind = CloudRunIdentity
 
     def __init__(
-        self, accounts: Accounts, deletion: IdentityDeletion, auditor: IdentityAuditor, roles: Roles
+        self, observer: AccountObserver, executor: AccountExecutor, auditor: IdentityAuditor, roles: Roles
     ) -> None:
-        self._accounts = accounts
-        self._deletion = deletion
+        self._observer = observer
+        self._executor = executor
         self._auditor = auditor
         self._roles = roles
 
     def references(self, obj: CloudRunIdentity) -> frozenset[ObjectKey]:
-        """Everything that its spec names."""
+        """Return every object that the spec names."""
         return identity_references(obj)
 
     def declares(self, obj: CloudRunIdentity) -> str:
-        """The account: the older of two identities has it."""
+        """Return the account, which the older of two identities has."""
         return f"{obj.spec.project_ref.name}/{obj.account_id}"
 
     def resolve(
         self, obj: CloudRunIdentity, allowed: Allowed, cluster: ClusterState
-    ) -> AccountWant | Blocked:
-        """The account as declared, beside what is recorded."""
-        home = cluster.account_home(obj)
-        if home and (home.project_id, home.name.partition("@")[0]) != (allowed.project_id, obj.account_id):
+    ) -> IdentityWant | Blocked:
+        """Return the account as declared, with what the guardrails say about its adoption."""
+        project, home = allowed.project, cluster.account_home(obj)
+        if home and (home.project_id, home.name.partition("@")[0]) != (project.project_id, obj.account_id):
             message = (
-                f"spec.accountID: an object of this name left account {home.name} behind, which this one "
-                f"does not declare; declare that account, or choose another name"
+                f"spec.accountID: a deleted object of this name left service account {home.name}, which this "
+                "object does not declare; declare that account, or choose another name"
             )
             return Blocked(Refused(Reason.CONFLICT, message))
-        return AccountWant(obj, allowed.project, cluster, cluster.account(obj))
+        record = cluster.account(obj)
+        email = record.email if record else expected_email(project.project_id, obj.account_id)
+        adoption = may_adopt(project, email, guardrail_facts(project, cluster))
+        account = AccountWant(obj, project.project_id, email, adoption)
+        return IdentityWant(obj, cluster, account, project)
 
-    async def observe(self, want: AccountWant, max_age: float) -> IdentitySeen:
-        """The account, if it is there, and what there is to tell of it."""
-        seen = await self._accounts.look(want.project.project_id, want.email, want.record, max_age)
-        if seen.account is None or want.record is None or not want.record.is_steady:
-            return IdentitySeen(seen)
-        requested_grants = self.requested_grants(want, want.cluster)
-        places = (
-            (requested.target, requested.role, requested.project or want.project)
-            for requested in requested_grants
+    def resolve_deletion(
+        self, obj: CloudRunIdentity, cluster: ClusterState, *, abandon: bool
+    ) -> IdentityWant | None:
+        """Return the deletion of the account; None for an identity that has none."""
+        record, home = cluster.account(obj), cluster.account_home(obj)
+        if record is None or home is None:
+            return None
+        deletion = AccountDeletion(
+            abandon=abandon or self.abandons(obj),
+            forced=obj.is_force_deleted or cluster.is_terminating(obj.metadata.namespace),
         )
-        called = invoked_services(places, want.obj.metadata.namespace, want.cluster)
-        interval = want.project.spec.drift_interval.timedelta.total_seconds()
-        audit = await self._auditor.look(
-            want.obj, want.target, want.record.unique_id, called, want.cluster, max_age or interval
+        account = AccountWant(obj, home.project_id, record.email, deletion=deletion)
+        return IdentityWant(obj, cluster, account)
+
+    async def observe(self, want: IdentityWant, max_age: float) -> IdentitySeen:
+        """Return the account, and the audit of one that is settled; raises GoogleError."""
+        seen = await self._observer.observe(want.account, want.cluster, max_age)
+        record, project = seen.record, want.project
+        if project is None or seen.account is None or record is None or not record.is_steady:
+            return IdentitySeen(seen)
+        if record.unique_id == ASSUMED_UNIQUE_ID:  # a dry run has no account to audit
+            return IdentitySeen(seen)
+        places = (
+            (requested.target, requested.role, requested.project or project)
+            for requested in self.requested_grants(want, want.cluster)
+        )
+        invoked = invoked_services(places, want.obj.metadata.namespace, want.cluster)
+        interval = project.spec.drift_interval.timedelta.total_seconds()
+        audit = await self._auditor.audit(
+            want.obj, want.account.target, record.unique_id, invoked, want.cluster, max_age or interval
         )
         return IdentitySeen(seen, audit)
 
-    def diff(self, want: AccountWant, seen: IdentitySeen) -> tuple[Change, ...]:
-        """What has to happen to the account."""
-        record, account = want.record, seen.account.account
-        if record is None and account:
-            return (Change("account", "exists already", "adopted"),)
-        # Until reads are steady it is as good as absent; another word would be another write of the status.
-        if record is None or not record.unique_id:
-            return (Change("account", "absent", "created"),)
-        if account is None:
-            return () if seen.account.lagging else (Change("account", "deleted", "present"),)
-        if account.unique_id != record.unique_id:
-            return (Change("unique ID", account.unique_id, record.unique_id),)
-        return tuple(_field_changes(want.obj, account))
+    def describe(self, want: IdentityWant) -> str:
+        """Return the name of the account as plans show it."""
+        return f"ServiceAccount {want.account.email}"
 
-    async def apply(
-        self, want: AccountWant, seen: IdentitySeen, changes: tuple[Change, ...]
-    ) -> Applied[IdentitySeen]:
-        """Create, adopt, wait for, bring back or update the account."""
-        applied = await self._accounts.apply(
-            want.owner, want.email, want.record, want.project, want.cluster, seen.account
-        )
-        after = replace(seen, account=applied.seen)
-        return Applied(applied.outcome, after, left=applied.left, retains=applied.retains)
+    def plan(self, want: IdentityWant, seen: IdentitySeen, now: datetime) -> Plan[AccountAction]:
+        """Return the steps for the account."""
+        return plan(want.account, seen.account, now)
 
-    def requested_grants(self, want: AccountWant, cluster: ClusterState) -> tuple[RequestedGrant, ...]:
-        """What the identity may do, and who may act as it."""
-        record = cluster.account(want.obj)  # may be newer than that of the want, and hold the true e-mail
-        return identity_wishes(want.obj, want.project, record.email if record else want.email, cluster)
+    async def execute(
+        self, action: AccountAction, want: IdentityWant, seen: IdentitySeen
+    ) -> Executed[IdentitySeen]:
+        """Execute one action for the account; raises GoogleError."""
+        executed = await self._executor.execute(action, want.account, seen.account)
+        after = replace(seen, account=executed.seen)
+        return Executed(after, executed.outcome, written=executed.written)
 
-    def summarize(self, want: AccountWant, seen: IdentitySeen) -> Summary:
-        """The account, once it is steady, and what there is to tell of it."""
-        record = want.cluster.account(want.obj)
-        if record is None or not record.unique_id:
-            return Summary({})
+    async def assume(self, action: AccountAction, want: IdentityWant, seen: IdentitySeen) -> IdentitySeen:
+        """Return what the action would leave behind, and write the record of it."""
+        return replace(seen, account=await self._executor.assume(action, want.account, seen.account))
+
+    def requested_grants(self, want: IdentityWant, cluster: ClusterState) -> tuple[RequestedGrant, ...]:
+        """Return the roles of the identity, and the roles on its account."""
+        if want.project is None:
+            return ()
+        record = cluster.account(want.obj)  # may be newer than the want, and hold the true e-mail
+        email = record.email if record else want.account.email
+        return identity_grants(want.obj, want.project, email, cluster)
+
+    def abandons(self, obj: CloudRunIdentity) -> bool:
+        """Return whether the deletion policy leaves the account and its grants in place."""
+        return obj.spec.deletion_policy is IdentityDeletionPolicy.ABANDON
+
+    def summarize(self, want: IdentityWant, seen: IdentitySeen) -> Summary:
+        """Return the account once it is settled, and the advisory conditions."""
+        record = seen.account.record
+        if record is None or not record.unique_id or want.project is None:
+            return Summary()
+        target = account_target(want.account.project_id, record.email)
         advice = recommendations(self.requested_grants(want, want.cluster), self._roles)
-        account = {
+        fields: dict[str, object] = {
             "email": record.email,
             "unique_id": record.unique_id,
-            "name": Target.service_account(want.project.project_id, record.email).resource,
+            "name": target.resource,
             "member": service_account_member(record.email),
             "origin": record.origin,
             "recommendations": advice,
         }
-        findings = {ConditionType.LEAST_PRIVILEGE: least_privilege(advice)}
-        if seen.audit is None:
-            return Summary(account, findings | _as_before(want.obj))
-        crossing = cross_project(want.obj, want.project, want.target, seen.audit, want.cluster)
-        findings |= {ConditionType.CROSS_PROJECT_READY: crossing} if crossing else {}
-        keys = seen.audit.keys
-        findings |= {ConditionType.KEYS_AUDITED: keys_audited(keys, record.email)} if keys is not None else {}
-        listed = keys if isinstance(keys, tuple) else ()
-        told = {"attached_to": seen.audit.attached_to, "unmanaged_keys": listed}
-        return Summary(account | told, findings, seen.audit.issues)
-
-    async def delete(self, obj: CloudRunIdentity, cluster: ClusterState, *, abandon: bool) -> Outcome:
-        """Let go of the grants and delete the account, unless something still runs as it."""
-        return await self._deletion.delete(obj, cluster, abandon=abandon)
+        conditions = {ConditionType.LEAST_PRIVILEGE: least_privilege(advice)}
+        audit = seen.audit
+        if audit is None:
+            return Summary(fields, conditions | _as_before(want.obj))
+        crossing = cross_project(want.obj, want.project, target, audit, want.cluster)
+        if crossing:
+            conditions[ConditionType.CROSS_PROJECT_READY] = crossing
+        if audit.keys is not None:
+            conditions[ConditionType.KEYS_AUDITED] = keys_audited(audit.keys, record.email)
+        fields["attached_to"] = audit.attached_to
+        fields["unmanaged_keys"] = audit.keys if isinstance(audit.keys, tuple) else ()
+        return Summary(fields, conditions, audit.issues)
 
 
 def _as_before(obj: CloudRunIdentity) -> dict[ConditionType, Finding]:
-    """What was found by the last look, where there was none now."""
+    """Return the findings of the last audit, where this reconcile had none."""
     audited = (ConditionType.CROSS_PROJECT_READY, ConditionType.KEYS_AUDITED)
     known = ((each, obj.status.condition(each)) for each in audited)
     return {each: Finding(found.status, found.reason, found.message) for each, found in known if found}
-
-
-def _field_changes(obj: CloudRunIdentity, account: ServiceAccount) -> list[Change]:
-    changes = []
-    for field, declared, actual in (
-        ("displayName", obj.spec.display_name, account.display_name),
-        ("description", obj.spec.description, account.description),
-    ):
-        if declared is not None and declared != actual:
-            changes.append(Change(field, actual, declared))
-    if obj.spec.disabled != account.disabled:
-        changes.append(Change("disabled", str(account.disabled).lower(), str(obj.spec.disabled).lower()))
-    return changes

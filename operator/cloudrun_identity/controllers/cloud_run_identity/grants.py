@@ -1,16 +1,15 @@
-"""The grants that an identity declares: what it may do, and who may act as it."""
+"""The grants that an identity declares: its roles, and the roles on its account."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cloudrun_identity.api import (
-    TARGET_KINDS,
     CloudRunIdentity,
     CloudRunIdentitySpec,
     ManagedProject,
-    NamedBy,
     Reason,
     RoleGrant,
+    TargetKind,
     target_text,
 )
 from cloudrun_identity.api.predefined_roles import (
@@ -28,11 +27,11 @@ from cloudrun_identity.reconcile.grants.roles import resolve_role, role_keys
 from cloudrun_identity.reconcile.grants.targets import ResolvedTarget, resolve_target, target_key
 from cloudrun_identity.reconcile.outcomes import Waiting
 from cloudrun_identity.reconcile.preconditions import observes, other_project
-from cloudrun_identity.reconcile.references import Unresolved
+from cloudrun_identity.reconcile.references import Resolved, Unresolved
 
 
 def identity_references(obj: CloudRunIdentity) -> frozenset[ObjectKey]:
-    """Every object that the identity's spec names."""
+    """Return every object that the identity's spec names."""
     spec, namespace = obj.spec, obj.metadata.namespace
     projects = [spec.project_ref, *(usable.project_ref for usable in spec.usable_from)]
     projects += [grant.project_ref for grant in spec.roles if grant.project_ref]
@@ -46,10 +45,10 @@ def identity_references(obj: CloudRunIdentity) -> frozenset[ObjectKey]:
     )
 
 
-def identity_wishes(
+def identity_grants(
     obj: CloudRunIdentity, project: ManagedProject, email: str, cluster: ClusterState
 ) -> tuple[RequestedGrant, ...]:
-    """One wish for each grant; `email` is the account's, as recorded or as expected, in its `project`."""
+    """Return the grants; `email` is that of the account in `project`, as recorded or as expected."""
     return (
         *(_role(obj, project, index, grant, cluster) for index, grant in enumerate(obj.spec.roles)),
         *_on_account(obj, project, email, cluster),
@@ -59,23 +58,23 @@ def identity_wishes(
 def _role(
     obj: CloudRunIdentity, home: ManagedProject, index: int, grant: RoleGrant, cluster: ClusterState
 ) -> RequestedGrant:
-    """Something that the identity may do. Where that is in another project, that one's guardrails decide."""
+    """Return a role of the identity. In another project, the guardrails of that project decide."""
     path, namespace = f"spec.roles[{index}]", obj.metadata.namespace
-    holder = member_of_identity(obj, cluster, "the identity")
+    member = member_of_identity(obj, cluster, "the identity")
     condition = condition_of(grant.condition)
     place = _place(obj, home, grant, path, cluster)
     if isinstance(place, Unresolved):
         ref = grant.custom_role_ref
         role = Unresolved(f"CustomRole {namespace}/{ref.name}", place.outcome) if ref else grant.role or ""
-        return RequestedGrant(path, place, role, holder, condition=condition)
+        return RequestedGrant(path, place, role, member, condition=condition)
     target = place.found.target
     role = resolve_role(grant.role, grant.custom_role_ref, target, namespace, cluster, path)
-    return RequestedGrant(path, target, role, holder, place.found.owner, condition, project=place.project)
+    return RequestedGrant(path, target, role, member, place.found.owner, condition, project=place.project)
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a role is granted."""
+    """A target, and the project that it is in."""
 
     project: ManagedProject
     found: ResolvedTarget
@@ -83,7 +82,7 @@ class _Place:
 
 def _place(
     obj: CloudRunIdentity, home: ManagedProject, grant: RoleGrant, path: str, cluster: ClusterState
-) -> _Place | Unresolved:
+) -> Resolved[_Place]:
     namespace, project = obj.metadata.namespace, home
     if grant.project_ref and grant.project_ref.name != home.metadata.name:
         found = other_project(grant.project_ref.name, namespace, cluster, f"{path}.projectRef")
@@ -91,20 +90,20 @@ def _place(
             return Unresolved(_text(grant), found)
         if observes(found, found):
             name = found.metadata.name
-            message = f"{path}.projectRef: ManagedProject {name} is observed: nothing is granted there"
+            message = f"{path}.projectRef: ManagedProject {name} is observed, so nothing is granted there"
             return Unresolved(_text(grant), Waiting(Reason.DEPENDENCY_NOT_READY, message))
         project = found
     if grant.target is None:
-        return _Place(project, ResolvedTarget(Target.project(project.project_id)))
+        return _Place(project, ResolvedTarget(Target(TargetKind.PROJECT, project.project_id)))
     resolved = resolve_target(grant.target, project, namespace, cluster, f"{path}.target")
     return resolved if isinstance(resolved, Unresolved) else _Place(project, resolved)
 
 
 def _text(grant: RoleGrant) -> str:
-    """Name the target of a project that does not resolve, as far as the spec tells."""
+    """Return a name for the target of a project that does not resolve, from the spec alone."""
     project = grant.project_ref.name if grant.project_ref else ""
     target = grant.target
-    if target is None or TARGET_KINDS[target.kind].named_by is NamedBy.PROJECT:
+    if target is None or target.kind is TargetKind.PROJECT:
         return f"ManagedProject {project}"
     name = target.email or (target.identity_ref.name if target.identity_ref else target.name)
     shown = target_text(target.kind, project_id="", location=target.location, name=name)
@@ -114,14 +113,14 @@ def _text(grant: RoleGrant) -> str:
 def _on_account(
     obj: CloudRunIdentity, project: ManagedProject, email: str, cluster: ClusterState
 ) -> Iterator[RequestedGrant]:
-    """Who may act as the identity."""
-    account = Target.service_account(project.project_id, email)
+    """Return the roles on the account, whose members may act as the identity."""
+    account = Target(TargetKind.SERVICE_ACCOUNT, project.project_id, name=email)
     owner = DeclaredIdentity(obj.metadata.namespace, obj.metadata.name)
-    for path, role, holder in _who_may_act(obj.spec, Members(cluster, obj.metadata.namespace)):
-        yield RequestedGrant(path, account, role, holder, owner)
+    for path, role, member in _members(obj.spec, Members(cluster, obj.metadata.namespace)):
+        yield RequestedGrant(path, account, role, member, owner)
 
 
-def _who_may_act(
+def _members(
     spec: CloudRunIdentitySpec, members: Members
 ) -> Iterator[tuple[str, str, GrantMember | Unresolved]]:
     for field, role, declared in (

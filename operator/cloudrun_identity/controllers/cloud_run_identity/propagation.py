@@ -1,26 +1,39 @@
-"""Accounts of our own making that Google may not know everywhere yet.
+"""Accounts that Google does not show consistently yet, and writes that reads do not show yet.
 
-For minutes after its creation an account is found and not found by turns, and policies refuse it as a member.
-Since when is in the account's record, so that a restart does not take a living account for a lost one.
+For minutes after its creation an account is found and not found in turn, and policies refuse it as a member.
+A read right after `:disable` may still show the account enabled.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from cloudrun_identity.api import LedgerAccount
+from cloudrun_identity.gcp.service_accounts import ServiceAccount
 
 GRACE = 120.0
-"""Seconds after a create or an undelete in which a missing account is lag, not loss."""
+"""Seconds after a create or an undelete in which a missing account means propagation, not loss."""
 
 GOOD_READS = 3
-"""Consecutive good reads after which dependants may go."""
+"""Consecutive good reads after which dependent objects may use the account."""
 
 BETWEEN_READS = 0.7
-"""Seconds between them."""
+"""Seconds between these reads."""
+
+STALE = 15.0
+"""Seconds after a write of the operator in which a read may show the state before it."""
+
+
+def is_fresh(record: LedgerAccount, now: datetime) -> bool:
+    """Return whether the account is so young that a missing read or a refused grant may be propagation.
+
+    The record holds when it appeared, so that a restart does not treat a fresh account as lost.
+    """
+    return record.appeared_time is not None and abs((now - record.appeared_time).total_seconds()) <= GRACE
 
 
 class PropagationTracker:
-    """Counts the good reads of accounts, by e-mail. A restart forgets the counts, which only costs reads."""
+    """Count the good reads of accounts, by e-mail. A restart loses the counts, which only costs reads."""
 
     def __init__(
         self, wall_clock: Callable[[], datetime], record_of: Callable[[str], LedgerAccount | None]
@@ -32,34 +45,81 @@ class PropagationTracker:
         self._made: dict[str, str] = {}
 
     def begin(self, email: str, made: str = "") -> None:
-        """Count from now on; `made` is the unique id that the reply to our own create named."""
+        """Start to count; `made` is the unique id in the reply to a create or an undelete."""
         self._good[email] = ("", 0)
         if made:
             self._made[email] = made
 
     def is_on(self, email: str) -> bool:
-        """Whether good reads of the account are being counted."""
+        """Return whether the good reads of the account are being counted."""
         return email in self._good
 
     def made(self, email: str) -> str:
-        """The unique id of the account that this very process made under the e-mail; empty: none."""
+        """Return the unique id that the reply to a create or an undelete of this process named."""
         return self._made.get(email, "")
 
-    def read(self, email: str, shown: str) -> bool:
-        """Count a read that showed this unique id, empty for none; True once enough in a row showed one."""
+    def read(self, email: str, shown: str) -> int:
+        """Count a read that showed this unique id, empty for none; return how many in a row showed it."""
         before, good = self._good.get(email, ("", 0))
         good = 0 if not shown else good + 1 if shown == before else 1
-        self._good[email] = (shown, good)
-        return good >= GOOD_READS
+        if shown or email in self._good:
+            self._good[email] = (shown, good)
+        return good
+
+    def good_reads(self, email: str) -> int:
+        """Return how many reads in a row showed the same account."""
+        return self._good.get(email, ("", 0))[1]
 
     def end(self, email: str) -> None:
-        """The account is steady, gone, or none of ours."""
+        """Stop to count: the account is settled, deleted or unmanaged."""
         self._good.pop(email, None)
         self._made.pop(email, None)
 
     def is_fresh(self, email: str) -> bool:
-        """Whether the account is so young that a missing read or a refused grant may be lag."""
+        """Return whether an account is so young that a missing read or a refused grant may be propagation."""
         record = self._record_of(email)
-        if record is None or record.appeared_time is None:
-            return False
-        return abs((self._wall_clock() - record.appeared_time).total_seconds()) <= GRACE
+        return record is not None and is_fresh(record, self._wall_clock())
+
+
+_FIELDS = ("display_name", "description", "disabled")
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    former: tuple[object, ...]
+    current: object
+    until: float
+
+
+class RecentWrites:
+    """Remember, by account and field, what the operator's writes replaced.
+
+    To treat a stale read as a change by another client would count drift that never happened, and repeat the
+    write. A restart loses the memory, which costs one write too many.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """`clock` gives monotonic seconds."""
+        self._clock = clock
+        self._writes: dict[tuple[str, str], _Write] = {}
+
+    def wrote(self, before: ServiceAccount, after: ServiceAccount) -> None:
+        """Note that the operator has just changed the account from `before` to `after`."""
+        now = self._clock()
+        self._writes = {key: write for key, write in self._writes.items() if write.until > now}
+        for field in _FIELDS:
+            old, new = getattr(before, field), getattr(after, field)
+            if old == new:
+                continue
+            key = (before.unique_id, field)
+            earlier = self._writes[key].former if key in self._writes else ()
+            self._writes[key] = _Write((*earlier, old), new, now + STALE)
+
+    def seen_through(self, shown: ServiceAccount) -> ServiceAccount:
+        """Return the account with every value that a recent write replaced taken as a stale read."""
+        now = self._clock()
+        for field in _FIELDS:
+            write = self._writes.get((shown.unique_id, field))
+            if write and write.until > now and getattr(shown, field) in write.former:
+                shown = replace(shown, **{field: write.current})  # type: ignore[arg-type] # of its own field
+        return shown

@@ -12,9 +12,9 @@ from cloudrun_identity.api import (
     IdentityAttachment,
     LedgerAttachment,
     ManagedProject,
-    Move,
     PreflightCheck,
     Reason,
+    Reassignment,
 )
 from cloudrun_identity.controllers.cross_project import Account
 from cloudrun_identity.gcp.run import Operation
@@ -106,7 +106,7 @@ class WorkloadSeen:
     """Account of each serving revision."""
     operation: Operation | None = None
     """Operation that the operator started."""
-    move: Move | None = None
+    move: Reassignment | None = None
     """Last move of this very workload by the operator; None if there was none."""
     preflight: tuple[PreflightCheck, ...] | None = None
     """Preflight checks that were made now; None if none were."""

@@ -38,7 +38,7 @@ from .attachment_records import AttachmentRecords
 from .execution import AttachmentExecution, present
 from .plan import AttachmentAction, plan
 from .preflight import Preflight
-from .reassignments import is_asked, last_move
+from .reassignments import is_asked, last_reassignment
 from .rollout import RECHECK
 
 
@@ -89,7 +89,7 @@ class IdentityAttachmentController(
         """Return the workload to restore, or the record to remove; None if there is neither."""
         abandon = abandon or obj.spec.deletion_policy is AttachmentDeletionPolicy.ABANDON
         home = self._moved.home(obj)
-        if home is None and (abandon or obj.status.last_move is None):
+        if home is None and (abandon or obj.status.last_reassignment is None):
             return None
         project = cluster.project(obj.spec.project_ref.name)
         is_at_home = project is not None and home is not None and home.project_id == project.project_id
@@ -158,7 +158,7 @@ class IdentityAttachmentController(
                 "latest_ready_revision": state.latest_ready_revision or None,
                 "serving_revisions": state.serving_revisions,
                 "workload_uid": state.uid or None,
-                "last_move": seen.move,
+                "last_reassignment": seen.move,
                 "previous_service_account": (
                     record.previous_service_account if record and record.workload_uid == state.uid else None
                 ),
@@ -194,7 +194,9 @@ class IdentityAttachmentController(
         """Return the workload as an operation of the operator shows it."""
         if not operation.done:
             record = self._moved.of(want.obj)
-            return WorkloadSeen(state, operation=operation, move=last_move(want.obj, state), record=record)
+            return WorkloadSeen(
+                state, operation=operation, move=last_reassignment(want.obj, state), record=record
+            )
         self._inventory.update_workload(state)
         return await self._seen(state, operation, want)
 
@@ -205,7 +207,7 @@ class IdentityAttachmentController(
         if state is None:
             return WorkloadSeen(None, operation=operation, record=record)
         serving = await self._inventory.serving_accounts(state)
-        return WorkloadSeen(state, serving, operation, last_move(want.obj, state), record=record)
+        return WorkloadSeen(state, serving, operation, last_reassignment(want.obj, state), record=record)
 
 
 def _needs_checks(want: AttachmentWant, seen: WorkloadSeen) -> bool:

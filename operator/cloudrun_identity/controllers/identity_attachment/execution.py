@@ -81,7 +81,9 @@ class AttachmentExecution:
         state = present(seen)
         former = await self._moved.moving(want.obj, state, action.email)
         self._checkpoint("move recorded")
-        if not await self._records.record(want.obj, {"workload_uid": state.uid, "last_move": action.move}):
+        if not await self._records.record(
+            want.obj, {"workload_uid": state.uid, "last_reassignment": action.move}
+        ):
             await self._moved.not_moved(state, former)
             message = f"{ObjectKey.of(want.obj)} was edited at the same moment; looking at it again"
             outcome = Waiting(Reason.UPDATING, message, poll_after(0.0))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, TypeAlias
 
-from cloudrun_identity.api import Move, Reason
+from cloudrun_identity.api import Reason, Reassignment
 from cloudrun_identity.gcp.workloads import WorkloadState
 from cloudrun_identity.reconcile.steps import Action, Change, NoAction, Plan, Refuse, Wait
 
@@ -27,7 +27,7 @@ class MoveWorkload(Action):
 
     email: str
     """E-mail of the account."""
-    move: Move
+    move: Reassignment
     """The move, as the status records it before the write."""
 
 
@@ -35,7 +35,7 @@ class MoveWorkload(Action):
 class RecordRejectedMove(Action):
     """Record that the platform undid the last move, so that it is not repeated before another deploy."""
 
-    move: Move
+    move: Reassignment
     """The last move, with the error of the platform."""
 
 
@@ -81,10 +81,10 @@ def _plan_move(
         last = given_up(last, state, seen.operation.error)
         records = (RecordRejectedMove(resource, move=last),)
     match next_move(want, state, last, now):
-        case Move() if seen.moved:
+        case Reassignment() if seen.moved:
             message = f"{want.workload} was just moved to {want.email} and does not run as it yet"
             return (*records, Wait(Reason.UPDATING, message, poll_after(0.0), change))
-        case Move() as move:
+        case Reassignment() as move:
             return (*records, MoveWorkload(resource, change, email=want.email, move=move))
         case Wait(reason, message, after):
             return (*records, Wait(reason, message, after, change))

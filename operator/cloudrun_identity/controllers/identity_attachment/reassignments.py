@@ -7,14 +7,14 @@ reports a conflict with another deployer, and a user has to end it.
 from datetime import datetime, timedelta
 from typing import Final
 
-from cloudrun_identity.api import IdentityAttachment, Move, Reason
+from cloudrun_identity.api import IdentityAttachment, Reason, Reassignment
 from cloudrun_identity.gcp.workloads import WorkloadState
 from cloudrun_identity.reconcile.steps import Refuse, Wait
 
 from .attachment import AttachmentWant, account_text, same_account
 
 FIRST_WAIT: Final = 2.0
-"""Seconds between a move that was contested once and the next move. Each further round doubles them."""
+"""Seconds between a move that was conflicts once and the next move. Each further round doubles them."""
 
 ROUNDS: Final = 3
 """Rounds of a conflict, after which a user has to end it."""
@@ -25,13 +25,13 @@ workload again after a conflict."""
 
 
 def next_move(
-    want: AttachmentWant, state: WorkloadState, last: Move | None, now: datetime
-) -> Move | Wait | Refuse:
+    want: AttachmentWant, state: WorkloadState, last: Reassignment | None, now: datetime
+) -> Reassignment | Wait | Refuse:
     """Return the move to make now, of a workload whose template names another account, or why to make none.
 
     `last` is the last move of this very workload.
     """
-    move = Move(service_account=want.email, generation=state.generation, time=now)
+    move = Reassignment(service_account=want.email, generation=state.generation, time=now)
     if last is None or not same_account(last.service_account, want.email) or is_asked(want.obj):
         return move
     if last.error is not None and state.generation <= last.generation:
@@ -41,16 +41,16 @@ def next_move(
             "next deploy",
         )
     if state.generation == last.generation:  # the write was lost
-        return move.model_copy(update={"contested": last.contested})
+        return move.model_copy(update={"conflicts": last.conflicts})
     return _contested_move(want, state, last, move)
 
 
-def last_move(obj: IdentityAttachment, state: WorkloadState) -> Move | None:
+def last_reassignment(obj: IdentityAttachment, state: WorkloadState) -> Reassignment | None:
     """Return the last move of this very workload; None for a workload that was created again since."""
-    return obj.status.last_move if obj.status.workload_uid == state.uid else None
+    return obj.status.last_reassignment if obj.status.workload_uid == state.uid else None
 
 
-def given_up(move: Move, state: WorkloadState, error: str) -> Move:
+def given_up(move: Reassignment, state: WorkloadState, error: str) -> Reassignment:
     """Return the move with the error of the platform, which left the workload as `state` shows it."""
     return move.model_copy(update={"generation": state.generation, "error": error})
 
@@ -63,26 +63,26 @@ def is_asked(obj: IdentityAttachment) -> bool:
 
 
 def _contested_move(
-    want: AttachmentWant, state: WorkloadState, last: Move, move: Move
-) -> Move | Wait | Refuse:
+    want: AttachmentWant, state: WorkloadState, last: Reassignment, move: Reassignment
+) -> Reassignment | Wait | Refuse:
     """Return what to do after another user has deployed the workload since the last move."""
     changed = max(last.time, datetime.fromtimestamp(state.updated, last.time.tzinfo))
     if changed - last.time >= UNCONTESTED_AFTER:
         return move
-    rounds = last.contested + 1
+    rounds = last.conflicts + 1
     deployer = f" by {state.last_modifier}" if state.last_modifier else ""
     deployed = f"{want.workload} was deployed as {account_text(state.service_account)}{deployer}"
     if rounds > ROUNDS:
         if move.time - changed >= UNCONTESTED_AFTER:
-            return move.model_copy(update={"contested": last.contested})
+            return move.model_copy(update={"conflicts": last.conflicts})
         return Refuse(
             Reason.CONFLICT,
             f"{deployed}, again and again within minutes; deploy it with --service-account={want.email}, or "
             "delete this object",
         )
-    longest = timedelta(seconds=FIRST_WAIT * 2**last.contested)
+    longest = timedelta(seconds=FIRST_WAIT * 2**last.conflicts)
     wait = last.time + longest - move.time
     if timedelta() < wait <= longest:  # a longer wait means that the clock was set back
         message = f"{deployed}; the operator moves it back shortly"
         return Wait(Reason.DRIFT_DETECTED, message, wait.total_seconds())
-    return move.model_copy(update={"contested": rounds})
+    return move.model_copy(update={"conflicts": rounds})

@@ -55,7 +55,7 @@ def plan_detachment(want: DetachmentWant, seen: WorkloadSeen) -> tuple[Detachmen
     if want.abandon:
         return (_forget(want),)
     if want.home is None or seen.record is None:
-        claimed = want.obj.status.last_move is not None
+        claimed = want.obj.status.last_reassignment is not None
         return (_leave(want, "only its status says what ran before") if claimed else _forget(want),)
     if want.project is None:
         lacking = missing(project_key(want.obj.spec.project_ref.name), want.cluster, "spec.projectRef")

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cloudrun_identity.api import (
+    MAX_MEMBERS,
+    MAX_ROLES,
     ConditionStatus,
     IAMBinding,
     IdentityAttachment,
@@ -15,7 +17,6 @@ from cloudrun_identity.api import (
     WorkloadKind,
     WorkloadOnDefaultIdentity,
 )
-from cloudrun_identity.api.policy_ledger import MAX_MEMBERS, MAX_ROLES
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.projects import cloud_run_service_agent

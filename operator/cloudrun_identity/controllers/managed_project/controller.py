@@ -95,7 +95,7 @@ class ManagedProjectController:
         try:
             project = await self._projects.get(want.project_id)
         except GoogleError as error:
-            # Google answers 403 for a project that does not exist, so as not to tell which ones do.
+            # Google answers 403 for a project that does not exist, so that callers cannot probe for projects.
             if error.fault in (Fault.NOT_FOUND, Fault.PERMISSION_DENIED):
                 return ProjectSeen(None)
             raise

@@ -1,6 +1,6 @@
-"""Recordings of the real Google Cloud, played again to the emulator.
+"""Replay of recordings of the real Google Cloud against the emulator.
 
-`python -m playground.tests.emulator.replay FILE…` says where the emulator answers otherwise than Google did.
+`python -m playground.tests.emulator.replay FILE…` prints the differences.
 """
 
 from .player import replay

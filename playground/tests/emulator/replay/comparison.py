@@ -1,4 +1,4 @@
-"""How two answers differ: in status, in the shape of an error, in the fields of a body."""
+"""Comparison of two responses: status, form of an error, fields of the body."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-# What is made up anew for each answer: that both have it is all that can be compared.
+# Generated values: only their presence can be compared.
 _MADE_UP = frozenset(
     {
         *("etag", "uid", "uniqueId", "oauth2ClientId", "uri", "urls", "logUri", "creator", "lastModifier"),
@@ -18,7 +18,7 @@ _OPERATION = re.compile(r"projects/[^/]+/locations/[^/]+/operations/.+")
 
 
 def differences(recorded: Any, shown: Any, path: str = "") -> Iterator[str]:
-    """The paths at which `shown` is not as `recorded`, each with what is the matter; items are `[]`."""
+    """Yield the paths at which `shown` differs from `recorded`, with the difference; items are `[]`."""
     match recorded, shown:
         case dict(), dict():
             yield from _of_objects(recorded, shown, path)

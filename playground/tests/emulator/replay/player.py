@@ -1,7 +1,7 @@
-"""Playing a recording: its requests in order, to an emulator that holds what the recording takes for granted.
+"""Replay of a recording against an emulator that has the resources which the recording assumes.
 
-Time passes when it has to: before a policy is written, as Google by then knows all fresh accounts, and where
-a read answers otherwise than recorded, as operations take their time and reads of fresh accounts flap.
+The clock advances before a policy write, when Google knows all new accounts, and if a read differs from the
+recording, because operations take time and reads of new accounts flap.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _LEARNT = re.compile(r"projects/[^/]+/locations/[^/]+/operations/.+")
 
 @dataclass
 class Report:
-    """How many answers were compared, and how they differ: each difference with where it is met first."""
+    """Number of compared responses, and the differences, each with its first place."""
 
     compared: int = 0
     differences: dict[str, str] = field(default_factory=dict)
@@ -49,9 +49,9 @@ class _Clock:
 
 
 async def replay(file: Path) -> Report:
-    """Play the recording in `file`.
+    """Replay the recording in `file`.
 
-    Raises RecordingError: it is none.
+    Raises RecordingError: It is not a recording.
     """
     exchanges = read(file)
     clock = _Clock()
@@ -83,8 +83,8 @@ class _Player:
         self._emulator = emulator
         self._session = session
         self._clock = clock
-        self._names: dict[str, str] = {}  # of operations, and etags: as recorded → as the emulator has them
-        self._known: dict[str, Any] = {}  # policies, by resource, as they were recorded last
+        self._names: dict[str, str] = {}  # recorded names of operations and etags → those of the emulator
+        self._known: dict[str, Any] = {}  # last recorded policies by resource
 
     async def play(self, exchanges: Sequence[Exchange]) -> Report:
         report = Report()
@@ -99,11 +99,11 @@ class _Player:
         return report
 
     async def _found(self, exchange: Exchange) -> Sequence[str]:
-        """The differences of one exchange."""
+        """Return the differences of one exchange."""
         self._prepare(exchange)
         found = await self._once(exchange)
         if found and _only_reads(exchange):
-            again = await self._once(exchange)  # the next read of a fresh account sees what this one missed
+            again = await self._once(exchange)  # the next read of a new account finds it
             if len(again) < len(found):
                 return again
             self._clock.now += float(_OPERATION.removesuffix("s"))
@@ -156,7 +156,7 @@ class _Player:
             self._emulator.cloud.handlers["google.cloud.resourcemanager.v3.Projects/SetIamPolicy"](request)
 
     def _learn(self, recorded: Any, shown: Any) -> None:
-        """Note what operations and etags are called here."""
+        """Record the emulator's names of operations and etags."""
         match recorded, shown:
             case dict(), dict():
                 for name in recorded.keys() & shown.keys():
@@ -168,7 +168,7 @@ class _Player:
                     self._learn(one, other)
 
     def _said_here(self, said: Any) -> Any:
-        """What the recording says, with the names of the emulator."""
+        """Replace recorded names by those of the emulator."""
         match said:
             case dict():
                 return {name: self._said_here(value) for name, value in said.items()}
@@ -186,7 +186,7 @@ def _only_reads(exchange: Exchange) -> bool:
 
 
 def _kind(exchange: Exchange) -> str:
-    """Host and collection, such as `run.googleapis.com jobs`, or the policy of something."""
+    """Return host and collection, such as `run.googleapis.com jobs`, or the policy of a resource."""
     resource, _, verb = exchange.path.rpartition(":")
     segments = (resource or exchange.path).strip("/").split("/")[1:]
     collection = segments[-1] if len(segments) % 2 else segments[-2]
@@ -194,5 +194,5 @@ def _kind(exchange: Exchange) -> str:
 
 
 def _folded(found: Any) -> set[str]:
-    """Without the place of a resource within an operation, which says the same of it up to three times."""
+    """Remove the place of a resource within an operation, which repeats it up to three times."""
     return {re.sub(r"^(?:metadata|response)\.", "", each) for each in found}

@@ -1,6 +1,6 @@
-"""Reading recordings: the two formats of GoogleCloudPlatform/k8s-config-connector.
+"""Parser of recordings, in two formats of GoogleCloudPlatform/k8s-config-connector.
 
-`*.http.log` holds requests and answers as text, parted by `---`, with names replaced by `${placeholders}`;
+`*.http.log` has requests and responses as text, separated by `---`, with `${placeholders}` for names.
 `*.vcr.yaml` is a cassette of go-vcr.
 """
 
@@ -29,12 +29,12 @@ _STATUS = re.compile(r"(\d{3}) .*")
 
 
 class RecordingError(Exception):
-    """A file that is no recording; one line that names it."""
+    """A file that is not a recording; one line with its name."""
 
 
 @dataclass(frozen=True)
 class Exchange:
-    """One request and Google's answer. A body that was not recorded is None; `place` is where it stands."""
+    """One request and Google's response. A body that was not recorded is None; `place` is its position."""
 
     place: str
     verb: str
@@ -47,9 +47,9 @@ class Exchange:
 
 
 def read(file: Path) -> Sequence[Exchange]:
-    """The exchanges of a file, in order.
+    """Return the exchanges of a file in order.
 
-    Raises RecordingError: it cannot be read, or is in neither format.
+    Raises RecordingError: The file cannot be read, or has neither format.
     """
     try:
         text = file.read_text(encoding="utf-8")
@@ -120,7 +120,7 @@ def _exchange(place: str, verb: str, url: str, sent: str, status: int, answer: s
 
 
 def _answer(text: str) -> Any:
-    """The JSON of an answer; None where the recording has another text in its place."""
+    """Return the JSON of a response, or None if the recording has another text instead."""
     try:
         return json.loads(text)
     except ValueError:
@@ -128,9 +128,9 @@ def _answer(text: str) -> Any:
 
 
 def _named(text: str) -> Mapping[str, str]:
-    """A value for each placeholder of a text.
+    """Return a value for each placeholder of a text.
 
-    Where a resource goes by a placeholder of its own in a URL and by its name in bodies, that name is meant.
+    If a URL has a placeholder and the bodies the name, the value is the name.
     """
     names = {name: _KNOWN.get(name, f"recorded-{name.lower()}") for name in _PLACEHOLDER.findall(text)}
     for collection, name in re.findall(r"/(\w+)/\$\{(\w+)\}[?:\s\"]", text):

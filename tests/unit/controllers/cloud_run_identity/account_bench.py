@@ -1,39 +1,87 @@
-"""Everything that an account is worked on with, in memory, and passes over it as the reconcile makes them."""
+"""The CloudRunIdentity controller over accounts, workloads and ledgers in memory."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from cloudrun_identity.api import LedgerAccount
-from cloudrun_identity.controllers.cloud_run_identity.account_dependencies import AccountDependencies
-from cloudrun_identity.controllers.cloud_run_identity.account_records import AccountOwner, AccountRecords
-from cloudrun_identity.controllers.cloud_run_identity.accounts import Accounts
-from cloudrun_identity.controllers.cloud_run_identity.propagation import PropagationTracker
-from cloudrun_identity.controllers.cloud_run_identity.recent_writes import RecentWrites
-from tests.unit.controllers.cloud import (
-    PROJECT_ID,
-    FakeAccountLedgers,
-    FakeRun,
-    FakeServiceAccounts,
-    inventory,
+from cloudrun_identity.api import FORCE_DELETE, CloudRunIdentity, LedgerAccount
+from cloudrun_identity.controllers.cloud_run_identity.account_records import AccountRecords
+from cloudrun_identity.controllers.cloud_run_identity.audit import Audit
+from cloudrun_identity.controllers.cloud_run_identity.controller import (
+    CloudRunIdentityController,
+    IdentityWant,
 )
+from cloudrun_identity.controllers.cloud_run_identity.execution import AccountExecutor
+from cloudrun_identity.controllers.cloud_run_identity.observation import AccountDependencies, AccountObserver
+from cloudrun_identity.controllers.cloud_run_identity.propagation import PropagationTracker, RecentWrites
+from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.ledger.model import Ledger
+from cloudrun_identity.reconcile.outcomes import Outcome
+from cloudrun_identity.reconcile.preconditions import Allowed
+from cloudrun_identity.reconcile.progress import Progress
+from tests.unit.controllers.carry_out import Recorder, Releases, carried_out
+from tests.unit.controllers.cloud import FakeAccountLedgers, FakeRun, FakeServiceAccounts, inventory
 from tests.unit.controllers.cluster_state import EMAIL, FakeWorld, identity, project
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+OWNER = "payments/checkout"
+
+
+class NoAudit:
+    """An auditor without findings."""
+
+    async def audit(self, *args: object) -> Audit:
+        return Audit()
+
+
+class Roles:
+    """Roles of which none has been read."""
+
+    def cached(self, role: str, project_id: str) -> None:
+        return None
+
+
+class Cluster(FakeWorld):
+    """Objects, with the account records as the ledgers hold them now."""
+
+    terminating = False
+
+    def __init__(self, ledgers: FakeAccountLedgers, *objects: Any) -> None:
+        super().__init__(*objects)
+        self._ledgers = ledgers
+
+    def account(self, identity: CloudRunIdentity) -> LedgerAccount | None:
+        home = self.account_home(identity)
+        return self._ledgers.ledger(home).account if home else None
+
+    def account_home(self, identity: CloudRunIdentity) -> Target | None:
+        return self._ledgers.account_home(f"{identity.metadata.namespace}/{identity.metadata.name}")
+
+    def ledger(self, target: Target) -> Ledger:
+        return self._ledgers.ledger(target)
+
+    def is_terminating(self, namespace: str) -> bool:
+        return self.terminating
 
 
 class AccountBench:
-    """`steps` are the checkpoints passed, `now` seconds since `NOON`."""
+    """Reconciles the identity `payments/checkout`."""
 
     def __init__(self) -> None:
         self.now = 0.0
+        """Seconds since NOON."""
         self.google = FakeServiceAccounts()
         self.run = FakeRun()
         self.ledgers = FakeAccountLedgers()
         self.steps: list[str] = []
+        """Checkpoints that were passed."""
+        self.events = Recorder()
+        self.releases = Releases()
+        self.terminating = False
+        """True while the namespace is being deleted."""
         self.restart()
 
     def restart(self) -> None:
-        """Another process, which knows no more than what was recorded."""
+        """Replace the process, which leaves only what was recorded."""
         self.propagation = PropagationTracker(self.wall_clock, self.ledgers.owner_of)
         self.inventory = inventory(self.google, self.run, lambda: self.now)
         self.deps = AccountDependencies(
@@ -44,7 +92,11 @@ class AccountBench:
             RecentWrites(lambda: self.now),
             self.checkpoint,
         )
-        self.accounts = Accounts(self.deps)
+        auditor: Any = NoAudit()
+        roles: Any = Roles()
+        self.controller = CloudRunIdentityController(
+            AccountObserver(self.deps), AccountExecutor(self.deps), auditor, roles
+        )
 
     def checkpoint(self, step: str) -> None:
         self.steps.append(step)
@@ -57,19 +109,53 @@ class AccountBench:
         return self.ledgers.records[EMAIL]
 
     def own_record(self) -> LedgerAccount | None:
-        home = self.ledgers.account_home("payments/checkout")
+        home = self.ledgers.account_home(OWNER)
         return self.ledgers.records[home.name] if home else None
 
-    async def step(self, delegated: Any = None, **spec: Any) -> Any:
-        """One pass over the identity `payments/checkout` with this spec: a look, and what follows from it."""
-        owner, delegated = AccountOwner(identity(**spec), PROJECT_ID), delegated or project()
-        record = self.own_record()
-        email = record.email if record else EMAIL
-        seen = await self.accounts.look(PROJECT_ID, email, record, 0.0)
-        return await self.accounts.apply(
-            owner, email, record, delegated, FakeWorld(delegated, owner.obj), seen
-        )
+    def want(self, delegated: Any = None, *others: Any, **spec: Any) -> IdentityWant:
+        """The identity with this spec, resolved in a project."""
+        delegated, obj = delegated or project(), identity(**spec)
+        cluster = Cluster(self.ledgers, delegated, obj, *others)
+        want = self.controller.resolve(obj, Allowed(delegated, observe=False), cluster)
+        assert isinstance(want, IdentityWant)
+        return want
+
+    async def step(self, delegated: Any = None, *others: Any, **spec: Any) -> Progress[Any]:
+        """Reconcile the account once."""
+        return await self.carry_out(self.want(delegated, *others, **spec))
 
     async def steps_of(self, count: int, **spec: Any) -> list[Any]:
-        """So many passes; their outcomes."""
+        """Reconcile the account so many times; return the outcomes."""
         return [(await self.step(**spec)).outcome for _ in range(count)]
+
+    async def delete(self, *, abandon: bool = False, forced: bool = False, **spec: Any) -> Outcome:
+        """Reconcile the deletion of the identity once."""
+        return await self.delete_object(identity(**spec), abandon=abandon, forced=forced)
+
+    async def delete_object(
+        self, obj: CloudRunIdentity, *, abandon: bool = False, forced: bool = False
+    ) -> Outcome:
+        want = self.deletion_want(obj, abandon=abandon, forced=forced)
+        if want is None:
+            return await self.releases(abandon=abandon)
+        return (await self.carry_out(want)).outcome
+
+    def deletion_want(
+        self, obj: CloudRunIdentity, *, abandon: bool = False, forced: bool = False
+    ) -> IdentityWant | None:
+        """The deletion of the identity, resolved."""
+        if forced:
+            annotated = obj.metadata.model_copy(update={"annotations": {FORCE_DELETE: "true"}})
+            obj = obj.model_copy(update={"metadata": annotated})
+        cluster = Cluster(self.ledgers, project(locations=["europe-west1"]), obj)
+        cluster.terminating = self.terminating
+        return self.controller.resolve_deletion(obj, cluster, abandon=abandon)
+
+    async def carry_out(self, want: IdentityWant) -> Progress[Any]:
+        return await carried_out(
+            self.controller, want, now=self.wall_clock(), recorder=self.events, release=self.releases
+        )
+
+    def writes(self) -> list[str]:
+        """Calls that changed accounts."""
+        return [call for call in self.google.calls if not call.startswith(("get", "list"))]

@@ -1,16 +1,15 @@
-"""How accounts begin: whose they are after every ambiguous reply, and what is never taken for ours."""
+"""Creation and adoption of accounts: after every ambiguous reply, an account is managed or left alone."""
 
 from typing import Any
 
 import pytest
 
 from cloudrun_identity.api import AccountIntent, AccountLoss, Adoption, Origin, Reason
-from cloudrun_identity.controllers.cloud_run_identity.account_records import AccountOwner
 from cloudrun_identity.controllers.cloud_run_identity.propagation import GOOD_READS, GRACE
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.reconcile.outcomes import InSync, Refused, Waiting
 from tests.unit.controllers.cloud import PROJECT_ID
-from tests.unit.controllers.cluster_state import EMAIL, identity, project, record
+from tests.unit.controllers.cluster_state import EMAIL, project, record
 
 from .account_bench import AccountBench
 
@@ -23,11 +22,11 @@ def bench() -> AccountBench:
 
 
 async def created(bench: AccountBench, **spec: Any) -> None:
-    """An account of ours, with its first good read behind it."""
+    """Create the account."""
     assert isinstance((await bench.step(**spec)).outcome, Waiting)
 
 
-async def test_the_intent_is_recorded_before_the_account_is_created(bench: AccountBench) -> None:
+async def test_intent_is_recorded_before_the_account_is_created(bench: AccountBench) -> None:
     applied = await bench.step()
     assert applied.outcome.reason is Reason.PROPAGATION_PENDING
     assert bench.steps == ["intent recorded", "account created"]
@@ -36,7 +35,7 @@ async def test_the_intent_is_recorded_before_the_account_is_created(bench: Accou
     assert not begun.is_steady
 
 
-async def test_dependants_may_go_after_enough_good_reads_in_a_row(bench: AccountBench) -> None:
+async def test_account_is_settled_after_enough_good_reads_in_a_row(bench: AccountBench) -> None:
     await created(bench)
     account = bench.google.existing[EMAIL]
     bench.google.stale[EMAIL] = [account, account, None, account]
@@ -46,7 +45,7 @@ async def test_dependants_may_go_after_enough_good_reads_in_a_row(bench: Account
     assert bench.steps[-1] == "account settled"
 
 
-async def test_lag_after_our_own_create_is_never_answered_with_another_one(bench: AccountBench) -> None:
+async def test_missing_account_is_not_created_again_while_it_propagates(bench: AccountBench) -> None:
     await created(bench)
     bench.google.stale[EMAIL] = [None] * 5
     bench.google.faults = {"get": Fault.PERMISSION_DENIED}
@@ -55,7 +54,7 @@ async def test_lag_after_our_own_create_is_never_answered_with_another_one(bench
     assert bench.google.calls.count("create checkout") == 1
 
 
-async def test_an_account_that_stays_away_beyond_all_lag_is_created_again(bench: AccountBench) -> None:
+async def test_account_missing_beyond_the_grace_period_is_created_again(bench: AccountBench) -> None:
     await created(bench)
     bench.google.existing.clear()
     bench.now += GRACE + 1
@@ -63,7 +62,7 @@ async def test_an_account_that_stays_away_beyond_all_lag_is_created_again(bench:
     assert EMAIL in bench.google.existing
 
 
-async def test_a_create_whose_reply_is_lost_is_seen_through_as_ours(bench: AccountBench) -> None:
+async def test_create_with_a_lost_reply_is_recognized_as_managed(bench: AccountBench) -> None:
     bench.google.lost = {"create"}
     with pytest.raises(GoogleError):
         await bench.step()
@@ -72,7 +71,7 @@ async def test_a_create_whose_reply_is_lost_is_seen_through_as_ours(bench: Accou
     assert bench.google.calls.count("create checkout") == 1
 
 
-async def test_a_create_that_was_lost_on_its_way_is_made_again(bench: AccountBench) -> None:
+async def test_create_that_never_arrived_is_sent_again(bench: AccountBench) -> None:
     bench.google.faults = {"create": Fault.UNAVAILABLE}
     with pytest.raises(GoogleError):
         await bench.step()
@@ -82,7 +81,7 @@ async def test_a_create_that_was_lost_on_its_way_is_made_again(bench: AccountBen
 
 
 @pytest.mark.parametrize("hidden", [0, 3])
-async def test_a_process_that_died_after_the_create_is_carried_on(bench: AccountBench, hidden: int) -> None:
+async def test_create_goes_on_after_a_crash(bench: AccountBench, hidden: int) -> None:
     await created(bench)
     bench.restart()
     bench.google.stale[EMAIL] = [None] * hidden
@@ -93,7 +92,7 @@ async def test_a_process_that_died_after_the_create_is_carried_on(bench: Account
     assert bench.google.existing[EMAIL].display_name == "edited meanwhile"
 
 
-async def test_what_somebody_else_created_while_our_create_was_lost_is_not_ours(bench: AccountBench) -> None:
+async def test_unmanaged_account_found_after_a_lost_create_is_refused(bench: AccountBench) -> None:
     bench.google.faults = {"create": Fault.UNAVAILABLE}
     with pytest.raises(GoogleError):
         await bench.step()
@@ -104,32 +103,32 @@ async def test_what_somebody_else_created_while_our_create_was_lost_is_not_ours(
     assert bench.ledgers.records == {}
 
 
-async def test_what_took_the_place_of_ours_before_it_was_steady_is_not_ours(bench: AccountBench) -> None:
+async def test_account_that_replaced_an_unsettled_one_is_refused(bench: AccountBench) -> None:
     await created(bench, displayName="Till", description="ours")
     bench.google.put(EMAIL, "999", display_name="Till", description="ours")
     assert isinstance((await bench.step(displayName="Till", description="ours")).outcome, Refused)
     assert bench.ledgers.records == {}
 
 
-async def test_a_description_that_is_left_open_names_the_identity(bench: AccountBench) -> None:
+async def test_undeclared_description_names_the_identity(bench: AccountBench) -> None:
     await created(bench)
     assert bench.google.existing[EMAIL].description == "CloudRunIdentity payments/checkout, u-checkout"
 
 
-async def test_what_is_declared_is_what_it_is_created_with(bench: AccountBench) -> None:
+async def test_account_is_created_with_the_declared_text(bench: AccountBench) -> None:
     await created(bench, displayName="Till", description="")
     account = bench.google.existing[EMAIL]
     assert (account.display_name, account.description) == ("Till", "")
 
 
-async def test_a_create_that_google_refuses_leaves_no_record(bench: AccountBench) -> None:
+async def test_refused_create_leaves_no_record(bench: AccountBench) -> None:
     bench.google.faults = {"create": Fault.PERMISSION_DENIED}
     with pytest.raises(GoogleError):
         await bench.step()
     assert bench.ledgers.records == {}
 
 
-async def test_an_account_found_in_the_attempt_is_somebody_elses(bench: AccountBench) -> None:
+async def test_account_found_by_the_create_is_refused_as_unmanaged(bench: AccountBench) -> None:
     bench.google.put(EMAIL, "999")
     bench.google.stale[EMAIL] = [None]
     applied = await bench.step()
@@ -138,14 +137,14 @@ async def test_an_account_found_in_the_attempt_is_somebody_elses(bench: AccountB
     assert bench.ledgers.records == {}
 
 
-async def test_the_email_of_googles_reply_is_the_one_that_is_recorded(bench: AccountBench) -> None:
+async def test_email_of_the_reply_is_recorded(bench: AccountBench) -> None:
     bench.google.email_of = lambda account_id: f"{account_id}@elsewhere.example"
     await bench.step()
     assert set(bench.ledgers.records) == {"checkout@elsewhere.example"}
     assert isinstance((await bench.steps_of(GOOD_READS))[-1], InSync)
 
 
-async def test_adopting_takes_the_identity_and_the_project(bench: AccountBench) -> None:
+async def test_adoption_needs_the_spec_and_the_guardrails(bench: AccountBench) -> None:
     bench.google.put(EMAIL, "999")
     refused = await bench.step(adoption=Adoption.ADOPT)
     assert refused.outcome.reason is Reason.DENIED_BY_GUARDRAIL
@@ -157,7 +156,7 @@ async def test_adopting_takes_the_identity_and_the_project(bench: AccountBench) 
     assert bench.record.is_steady
 
 
-async def test_an_account_that_another_identity_records_is_not_taken(bench: AccountBench) -> None:
+async def test_account_of_another_identity_is_refused(bench: AccountBench) -> None:
     bench.ledgers.keep(record(owner="payments/other"))
     bench.google.put(EMAIL)
     applied = await bench.step(project(**ADOPTABLE), adoption=Adoption.ADOPT)
@@ -166,25 +165,25 @@ async def test_an_account_that_another_identity_records_is_not_taken(bench: Acco
     assert bench.ledgers.records[EMAIL].owner == "payments/other"
 
 
-async def test_an_account_that_was_left_behind_is_nobodys_until_it_is_adopted(bench: AccountBench) -> None:
+async def test_abandoned_account_is_unmanaged_until_it_is_adopted(bench: AccountBench) -> None:
     bench.ledgers.keep(record(origin=Origin.CREATED))
     bench.google.put(EMAIL)
-    await bench.deps.records.leave_behind(AccountOwner(identity(), PROJECT_ID), bench.record, "in use")
+    await bench.deps.records.leave_behind(PROJECT_ID, bench.record, "in use")
     assert isinstance((await bench.step()).outcome, Refused)
-    assert bench.record.abandoned, "it is still known to have been left"
+    assert bench.record.abandoned, "the record that it was left is kept"
 
     assert isinstance((await bench.step(project(**ADOPTABLE), adoption=Adoption.ADOPT)).outcome, InSync)
     assert (bench.record.owner, bench.record.abandoned) == ("payments/checkout", None)
 
 
-async def test_an_adopted_account_keeps_what_the_identity_leaves_open(bench: AccountBench) -> None:
+async def test_adopted_account_keeps_undeclared_fields(bench: AccountBench) -> None:
     bench.google.put(EMAIL, display_name="theirs", description="old", disabled=True)
     await bench.step(project(**ADOPTABLE), adoption=Adoption.ADOPT, description="new")
     kept = bench.google.existing[EMAIL]
     assert (kept.display_name, kept.description, kept.disabled) == ("theirs", "new", False)
 
 
-async def test_an_account_that_is_created_anew_is_ours_under_its_new_id(bench: AccountBench) -> None:
+async def test_recreated_account_is_managed_under_its_new_unique_id(bench: AccountBench) -> None:
     bench.ledgers.keep(record(unique_id="7", unique_ids=("7",), origin=Origin.ADOPTED))
     outcomes = await bench.steps_of(1 + GOOD_READS, whenDeleted="Recreate")
     assert isinstance(outcomes[-1], InSync)
@@ -192,20 +191,30 @@ async def test_an_account_that_is_created_anew_is_ours_under_its_new_id(bench: A
     assert bench.record.origin is Origin.CREATED
 
 
-async def test_an_email_that_was_taken_before_it_could_be_created_anew_is_replaced(
+async def test_email_taken_before_the_recreation_is_a_replacement(
     bench: AccountBench,
 ) -> None:
     former = record(unique_ids=("111",))
     bench.ledgers.keep(former)
     bench.google.put(EMAIL, "999")
     bench.google.stale[EMAIL] = [None]
-    assert isinstance((await bench.step(whenDeleted="Recreate")).outcome, Waiting)
-    assert bench.record == former
     assert isinstance((await bench.step(whenDeleted="Recreate")).outcome, Refused)
+    assert former in bench.ledgers.history, "the intent to create is withdrawn"
     assert bench.record.lost is AccountLoss.REPLACED
 
 
-async def test_an_email_that_was_taken_while_a_create_was_in_doubt_is_replaced(bench: AccountBench) -> None:
+async def test_recreation_waits_for_a_taken_email_that_cannot_be_read_yet(bench: AccountBench) -> None:
+    former = record(unique_ids=("111",))
+    bench.ledgers.keep(former)
+    bench.google.put(EMAIL, "999")
+    bench.google.stale[EMAIL] = [None, None]
+    waiting = await bench.step(whenDeleted="Recreate")
+    assert isinstance(waiting.outcome, Waiting)
+    assert waiting.outcome.reason is Reason.UPDATING
+    assert bench.record == former
+
+
+async def test_email_taken_while_a_recreation_is_in_doubt_is_a_replacement(bench: AccountBench) -> None:
     bench.ledgers.keep(record(unique_ids=("111",)))
     bench.google.faults = {"create": Fault.UNAVAILABLE}
     with pytest.raises(GoogleError):

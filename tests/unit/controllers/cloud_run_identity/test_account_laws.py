@@ -1,4 +1,4 @@
-"""The life of an account under everything that may befall it, in any order: it ends as it is declared."""
+"""An account under every fault and edit: at rest it is as declared, and unmanaged accounts are untouched."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -10,15 +10,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from cloudrun_identity.api import AccountLoss
-from cloudrun_identity.controllers.cloud_run_identity.deletion import IdentityDeletion
-from cloudrun_identity.controllers.cloud_run_identity.propagation import GOOD_READS, GRACE
-from cloudrun_identity.controllers.cloud_run_identity.recent_writes import STALE
-from cloudrun_identity.controllers.cloud_run_identity.usage import Usage
+from cloudrun_identity.controllers.cloud_run_identity.propagation import GOOD_READS, GRACE, STALE
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
-from cloudrun_identity.reconcile.events import EventReporter
 from cloudrun_identity.reconcile.outcomes import InSync, Outcome, Refused
-from tests.unit.controllers.cluster_state import EMAIL, FakeWorld, identity, project
+from tests.unit.controllers.cluster_state import EMAIL
 
 from .account_bench import AccountBench
 
@@ -27,7 +23,7 @@ Spec = dict[str, Any]
 
 PERIOD = 300.0
 LOOKS = 12
-"""Passes, half a grace apart: enough for a create in doubt, the good reads, and a deletion after all."""
+"""Reconciles, half a grace period apart: enough for a create in doubt, the good reads and a deletion."""
 
 SPECS = st.fixed_dictionaries(
     {
@@ -41,21 +37,14 @@ SPECS = st.fixed_dictionaries(
 )
 
 
-class Crash(Exception):  # noqa: N818 - the end of a process is no error of anybody's
-    """The process ends here."""
+class Crash(Exception):  # noqa: N818 - the end of a process is not an error
+    """The process ends at a checkpoint."""
 
 
 class Bench(AccountBench):
-    """Ends the process at the checkpoint that is reached as the `crash_at`-th from now."""
+    """A bench whose process ends at the `crash_at`-th checkpoint from now."""
 
     crash_at = 0
-
-    def restart(self) -> None:
-        super().restart()
-        none: Any = None
-        self.deletion = IdentityDeletion(
-            self.deps, self.accounts, Usage(self.inventory), Releases(), EventReporter(Silence(), none)
-        )
 
     def checkpoint(self, step: str) -> None:
         super().checkpoint(step)
@@ -64,18 +53,8 @@ class Bench(AccountBench):
             raise Crash(step)
 
 
-class Releases:
-    async def release(self, obj: Any, *, abandon: bool) -> Outcome:
-        return InSync()
-
-
-class Silence:
-    def record(self, *told: object) -> None:
-        """Nobody listens."""
-
-
 class AccountLife(RuleBasedStateMachine):
-    """One identity and its account. `theirs` are the unique ids that somebody else made."""
+    """One identity and its account. `theirs` are the unique ids of accounts that another client created."""
 
     @initialize(spec=SPECS, beginning=st.sampled_from(["now", "steady", "in doubt", "too late"]))
     def declare(self, spec: Spec, beginning: str) -> None:
@@ -84,29 +63,32 @@ class AccountLife(RuleBasedStateMachine):
         self.spec: Spec | None = spec
         self.deleting = False
         self.theirs: set[str] = set()
+        self.taken_over: set[str] = set()
         self.ever_regranted = spec["whenReplaced"] == "Regrant"
-        self.foreign_ids = iter(range(900, 10_000))
+        self.unmanaged_ids = iter(range(900, 10_000))
         match beginning:
             case "steady":
-                self.some_passes()
+                self.reconcile_until_settled()
             case "in doubt":
                 self.bench.google.lost = {"create"}
                 self.work()
             case "too late":
                 self.bench.google.faults = {"create": Fault.UNAVAILABLE}
                 self.work()
-                self.somebody_creates_it()
+                self.another_client_creates_it()
 
     def teardown(self) -> None:
         if hasattr(self, "loop"):
             self.loop.close()
 
-    # What its owner does.
+    # The user
 
     @rule(spec=SPECS)
     def edit(self, spec: Spec) -> None:
         if self.spec is None:
             self.deleting = False
+            if self.ever_regranted:  # the deleted object may have taken over any of these
+                self.taken_over |= self.theirs
             self.ever_regranted = False
         self.spec = spec
         self.ever_regranted |= spec["whenReplaced"] == "Regrant"
@@ -116,21 +98,21 @@ class AccountLife(RuleBasedStateMachine):
     def delete(self) -> None:
         self.deleting = True
 
-    # What the operator does.
+    # The operator
 
     @precondition(lambda self: self.spec)
     @rule()
-    def a_pass(self) -> None:
+    def reconcile(self) -> None:
         self.work()
 
     @precondition(lambda self: self.spec)
     @rule()
-    def some_passes(self) -> None:
+    def reconcile_until_settled(self) -> None:
         for _ in range(GOOD_READS + 1):
             self.work()
 
     @rule(seconds=st.sampled_from([1.0, STALE, GRACE + 1, PERIOD]))
-    def time_passes(self, seconds: float) -> None:
+    def time_advances(self, seconds: float) -> None:
         self.bench.now += seconds
 
     @rule()
@@ -139,17 +121,17 @@ class AccountLife(RuleBasedStateMachine):
 
     @precondition(lambda self: self.spec)
     @rule(steps=st.integers(1, 3))
-    def the_operator_dies_in_a_pass(self, steps: int) -> None:
+    def the_operator_crashes(self, steps: int) -> None:
         self.bench.crash_at = steps
         self.work()
         self.bench.crash_at = 0
         self.bench.restart()
 
-    # What Google does.
+    # Google Cloud
 
     @rule(shown=st.lists(st.booleans(), min_size=1, max_size=4))
     def reads_lag(self, shown: list[bool]) -> None:
-        """As Google does after a create: some of the next reads do not find it."""
+        """Some of the next reads do not show the account, as after a create."""
         account = self.account
         young = (
             (record := self.bench.own_record())
@@ -167,51 +149,52 @@ class AccountLife(RuleBasedStateMachine):
         self.bench.google.faults = {verb: kind}
 
     @rule(verb=st.sampled_from(["create", "delete", "undelete"]))
-    def an_answer_is_lost(self, verb: str) -> None:
+    def a_reply_is_lost(self, verb: str) -> None:
         self.bench.google.lost = {verb}
 
-    # What somebody else does.
+    # Another client
 
     @precondition(lambda self: self.account)
     @rule()
-    def somebody_deletes_it(self) -> None:
+    def another_client_deletes_it(self) -> None:
         account = self.bench.google.existing.pop(EMAIL)
         self.bench.google.deleted[account.unique_id] = account
         self.bench.google.stale.clear()
 
     @precondition(lambda self: not self.account)
     @rule()
-    def somebody_creates_it(self) -> None:
-        unique_id = str(next(self.foreign_ids))
+    def another_client_creates_it(self) -> None:
+        unique_id = str(next(self.unmanaged_ids))
         self.theirs.add(unique_id)
         self.bench.google.put(EMAIL, unique_id, display_name="theirs")
 
     @precondition(lambda self: self.account)
     @rule()
-    def somebody_replaces_it(self) -> None:
-        self.somebody_deletes_it()
-        self.somebody_creates_it()
+    def another_client_replaces_it(self) -> None:
+        self.another_client_deletes_it()
+        self.another_client_creates_it()
 
     @precondition(lambda self: self.account)
     @rule(disabled=st.booleans())
-    def somebody_switches_it(self, disabled: bool) -> None:
+    def another_client_switches_it(self, disabled: bool) -> None:
         assert self.account
         self.bench.google.existing[EMAIL] = replace(self.account, disabled=disabled)
         self.bench.google.stale.clear()
 
-    # What must hold.
+    # Invariants
 
     @invariant()
-    def what_is_somebody_elses_is_untouched(self) -> None:
-        account = getattr(self, "bench", None) and self.account
-        if account and account.unique_id in self.theirs and not self.ever_regranted:
+    def unmanaged_accounts_are_untouched(self) -> None:
+        if not hasattr(self, "bench") or self.ever_regranted:
+            return
+        account, untouched = self.account, self.theirs - self.taken_over
+        if account and account.unique_id in untouched:
             assert account.display_name == "theirs"
-        if account and not self.ever_regranted:
-            gone = self.bench.google.calls
-            assert not any(f"{verb} {own}" in gone for own in self.theirs for verb in ("delete", "patch"))
+        calls = self.bench.google.calls
+        assert not any(f"{verb} {each}" in calls for each in untouched for verb in ("delete", "patch"))
 
     @invariant()
-    def nothing_goes_to_an_account_that_is_not_meant(self) -> None:
+    def unmanaged_accounts_are_not_granted(self) -> None:
         if not hasattr(self, "bench"):
             return
         record, account = self.bench.own_record(), self.account
@@ -231,18 +214,20 @@ class AccountLife(RuleBasedStateMachine):
             return
         if self.deleting:
             record = self.bench.own_record()
-            assert record, "only an account that was enabled again while it was to go keeps the object"
+            assert record, "only an account that was enabled again keeps the object"
             assert record.disabled_time
             return
         self.is_as_declared(self.spec, outcome)
-        calls = len(self.writes())
+        calls = len(self.bench.writes())
         self.work()
-        assert len(self.writes()) == calls or isinstance(outcome, Refused), "what is at rest is not written"
+        assert len(self.bench.writes()) == calls or isinstance(outcome, Refused), (
+            "an account at rest is not written"
+        )
 
     def is_as_declared(self, spec: Spec, outcome: object) -> None:
         account, record = self.account, self.bench.own_record()
         if record is None:
-            assert account, "a conflict needs an opponent"
+            assert account, "only an unmanaged account is a conflict"
             assert account.unique_id in self.theirs
             assert isinstance(outcome, Refused)
         elif account is None:
@@ -256,36 +241,30 @@ class AccountLife(RuleBasedStateMachine):
             assert account.display_name == spec["displayName"]
             assert account.disabled == spec["disabled"] or spec["whenDisabled"] == "Report"
 
-    # Passes.
+    # Reconciles
 
     @property
     def account(self) -> ServiceAccount | None:
         return self.bench.google.existing.get(EMAIL) if hasattr(self, "bench") else None
 
-    def writes(self) -> list[str]:
-        return [call for call in self.bench.google.calls if not call.startswith(("get", "list"))]
-
     def work(self) -> object:
-        """One pass, as the reconcile would make it; its outcome, None where it did not come to an end."""
+        """Reconcile once; return the outcome, None if the process crashed or a call failed."""
         if self.spec is None:
             return None
         try:
-            outcome = self.run(self.finalize() if self.deleting else self.bench.step(**self.spec))
+            outcome = self.run(self.once(self.spec))
         except (Crash, GoogleError) as error:
             if isinstance(error, Crash):
                 self.bench.restart()
             return None
-        if not self.deleting:
-            return outcome.outcome
-        if isinstance(outcome, InSync):
+        if self.deleting and isinstance(outcome, InSync):
             self.spec, self.deleting = None, False
         return outcome
 
-    async def finalize(self) -> Any:
-        assert self.spec
-        obj, record = identity(**self.spec), self.bench.own_record()
-        cluster = FakeWorld(project(), obj, accounts=[record] if record else [])
-        return await self.bench.deletion.delete(obj, cluster, abandon=False)
+    async def once(self, spec: Spec) -> Outcome:
+        if self.deleting:
+            return await self.bench.delete(**spec)
+        return (await self.bench.step(**spec)).outcome
 
     def run(self, work: Coroutine[object, object, T]) -> T:
         return self.loop.run_until_complete(work)

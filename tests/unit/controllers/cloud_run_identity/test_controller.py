@@ -1,16 +1,17 @@
+"""The CloudRunIdentity controller: resolving an identity, and its status."""
+
 from typing import Any
 
-import pytest
-
-from cloudrun_identity.api import CloudRunIdentity, LedgerAccount, Origin
-from cloudrun_identity.controllers.cloud_run_identity.account_dependencies import AccountSeen
+from cloudrun_identity.api import CloudRunIdentity, IdentityDeletionPolicy, LedgerAccount, Origin
+from cloudrun_identity.controllers.cloud_run_identity.account import AccountSeen
 from cloudrun_identity.controllers.cloud_run_identity.controller import (
-    AccountWant,
     CloudRunIdentityController,
     IdentitySeen,
+    IdentityWant,
 )
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
-from cloudrun_identity.reconcile.preconditions import Allowed
+from cloudrun_identity.iam.admission import Admitted, Denied
+from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
 from tests.unit.controllers.cluster_state import EMAIL, FakeWorld, identity, project, record
 
 NONE: Any = None
@@ -28,71 +29,73 @@ CONTROLLER = CloudRunIdentityController(NONE, NONE, NONE, ROLES)
 ACCOUNT = ServiceAccount("payments-prod-1234", EMAIL, "111", "Checkout", "pays")
 
 
-def want(obj: CloudRunIdentity, *accounts: LedgerAccount, observe: bool = False) -> AccountWant:
-    delegated = project()
-    wanted = CONTROLLER.resolve(
-        obj, Allowed(delegated, observe), FakeWorld(delegated, obj, accounts=accounts)
-    )
-    assert isinstance(wanted, AccountWant)
+def resolved(obj: CloudRunIdentity, *accounts: LedgerAccount, **spec: Any) -> IdentityWant | Blocked:
+    delegated = project(**spec)
+    cluster = FakeWorld(delegated, obj, accounts=accounts)
+    return CONTROLLER.resolve(obj, Allowed(delegated, observe=False), cluster)
+
+
+def want(obj: CloudRunIdentity, *accounts: LedgerAccount, **spec: Any) -> IdentityWant:
+    wanted = resolved(obj, *accounts, **spec)
+    assert isinstance(wanted, IdentityWant)
     return wanted
 
 
-def changes(obj: CloudRunIdentity, seen: ServiceAccount | None, *accounts: LedgerAccount) -> list[str]:
-    return [str(change) for change in CONTROLLER.diff(want(obj, *accounts), IdentitySeen(AccountSeen(seen)))]
+def summary(found: LedgerAccount | None) -> dict[str, Any]:
+    accounts = (found,) if found else ()
+    seen = IdentitySeen(AccountSeen(ACCOUNT, found))
+    return dict(CONTROLLER.summarize(want(identity(), *accounts), seen).fields)
 
 
-def test_the_email_is_the_recorded_one_or_the_expected_one() -> None:
-    assert want(identity()).email == EMAIL
-    told = "checkout@payments-prod-1234.example.iam.gserviceaccount.com"
-    assert want(identity(), record(email=told)).email == told
+def test_email_is_the_recorded_or_the_expected_one() -> None:
+    assert want(identity()).account.email == EMAIL
+    email = "checkout@payments-prod-1234.example.iam.gserviceaccount.com"
+    assert want(identity(), record(email=email)).account.email == email
 
 
-def test_rivals_declare_the_same_account_of_the_same_project() -> None:
+def test_plans_show_the_account_by_its_email() -> None:
+    assert CONTROLLER.describe(want(identity())) == f"ServiceAccount {EMAIL}"
+
+
+def test_identities_of_one_account_declare_the_same() -> None:
     assert CONTROLLER.declares(identity()) == CONTROLLER.declares(identity(accountID="checkout"))
     assert CONTROLLER.declares(identity()) != CONTROLLER.declares(identity(accountID="pricing"))
 
 
-@pytest.mark.parametrize(
-    ("accounts", "seen", "expected"),
-    [
-        ([], None, ["account: absent → created"]),
-        ([], ACCOUNT, ["account: exists already → adopted"]),
-        ([record(unique_id="")], ACCOUNT, ["account: absent → created"]),
-        ([record()], None, ["account: deleted → present"]),
-        ([record(unique_id="222")], ACCOUNT, ["unique ID: 111 → 222"]),
-        ([record()], ACCOUNT, []),
-    ],
-)
-def test_the_difference_is_told_by_the_record(
-    accounts: list[LedgerAccount], seen: ServiceAccount | None, expected: list[str]
-) -> None:
-    assert changes(identity(), seen, *accounts) == expected
+def test_guardrails_decide_on_the_adoption() -> None:
+    assert isinstance(want(identity()).account.adoption, Denied)
+    adoptable = {"guardrails": {"adoptableAccounts": [EMAIL]}}
+    assert want(identity(), **adoptable).account.adoption == Admitted()
 
 
-def test_a_fresh_account_that_is_not_seen_is_no_difference() -> None:
-    assert CONTROLLER.diff(want(identity(), record()), IdentitySeen(AccountSeen(None, lagging=True))) == ()
+def test_account_that_a_former_object_left_is_a_conflict() -> None:
+    assert isinstance(resolved(identity(accountID="pricing"), record()), Blocked)
 
 
-def test_what_is_declared_differs_and_what_is_not_is_left() -> None:
-    obj = identity(displayName="Pays", description="", disabled=True)
-    assert changes(obj, ACCOUNT, record()) == [
-        "displayName: Checkout → Pays",
-        "description: pays → unset",
-        "disabled: false → true",
-    ]
+def test_deletion_of_an_identity_without_an_account_has_no_plan() -> None:
+    obj = identity()
+    assert CONTROLLER.resolve_deletion(obj, FakeWorld(project(), obj), abandon=False) is None
 
 
-def test_the_status_mirrors_a_steady_account_alone() -> None:
-    steady = record(origin=Origin.CREATED)
-    fields = CONTROLLER.summarize(want(identity(), steady), IdentitySeen(AccountSeen(ACCOUNT))).fields
+def test_deletion_policy_abandon_leaves_account_and_grants() -> None:
+    obj = identity(deletionPolicy=IdentityDeletionPolicy.ABANDON)
+    deleting = CONTROLLER.resolve_deletion(obj, FakeWorld(project(), obj, accounts=[record()]), abandon=False)
+    assert deleting
+    assert deleting.account.deletion
+    assert deleting.account.deletion.abandon
+    assert CONTROLLER.abandons(obj)
+    assert not CONTROLLER.abandons(identity())
+
+
+def test_status_shows_a_settled_account() -> None:
+    fields = summary(record(origin=Origin.CREATED))
     assert fields["email"] == EMAIL
     assert fields["unique_id"] == "111"
     assert fields["member"] == f"serviceAccount:{EMAIL}"
     assert fields["name"] == f"projects/payments-prod-1234/serviceAccounts/{EMAIL}"
     assert fields["origin"] is Origin.CREATED
-    assert (
-        CONTROLLER.summarize(
-            want(identity(), record(unique_id="")), IdentitySeen(AccountSeen(ACCOUNT))
-        ).fields
-        == {}
-    )
+
+
+def test_status_does_not_show_an_account_that_is_not_settled() -> None:
+    assert summary(record(unique_id="")) == {}
+    assert summary(None) == {}

@@ -1,4 +1,4 @@
-"""The end of an identity: what is undone, in which order, and what is never done under a workload."""
+"""Deletion of an identity: the order of the steps, and the accounts that are kept."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -6,23 +6,12 @@ from typing import Any
 
 import pytest
 
-from cloudrun_identity.api import (
-    FORCE_DELETE,
-    AccountLoss,
-    LedgerAccount,
-    ObjectMeta,
-    Origin,
-    Reason,
-    WorkloadKind,
-)
-from cloudrun_identity.controllers.cloud_run_identity.deletion import IdentityDeletion
+from cloudrun_identity.api import AccountLoss, LedgerAccount, ObjectMeta, Origin, Reason, WorkloadKind
 from cloudrun_identity.controllers.cloud_run_identity.propagation import GRACE
-from cloudrun_identity.controllers.cloud_run_identity.usage import Usage
 from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.reconcile.events import EventReporter
 from cloudrun_identity.reconcile.outcomes import InSync, Outcome, Waiting
 from tests.unit.controllers.cloud import PROJECT_ID
-from tests.unit.controllers.cluster_state import EMAIL, FakeWorld, identity, project, record
+from tests.unit.controllers.cluster_state import EMAIL, identity, record
 
 from .account_bench import NOON, AccountBench
 
@@ -32,75 +21,18 @@ NONE: Any = None
 DAY = {"disableBeforeDelete": "24h"}
 
 
-class Events:
-    def __init__(self) -> None:
-        self.reasons: list[str] = []
-
-    def record(self, obj: Any, event_type: Any, reason: str, message: str) -> None:
-        self.reasons.append(reason)
-
-
-class FakeReleaser:
-    """Answers as it is told; `asked` is whether each release was to abandon."""
-
-    def __init__(self) -> None:
-        self.answer: Outcome = InSync()
-        self.asked: list[bool] = []
-
-    async def release(self, obj: Any, *, abandon: bool) -> Outcome:
-        self.asked.append(abandon)
-        return self.answer
-
-
-class ClusterState(FakeWorld):
-    terminating = False
-
-    def is_terminating(self, namespace: str) -> bool:
-        return self.terminating
-
-
 class Bench(AccountBench):
+    """A bench with an account that exists."""
+
     def __init__(self) -> None:
-        self.releaser = FakeReleaser()
-        self.events = Events()
-        self.terminating = False
         super().__init__()
         self.google.put(EMAIL)
 
-    def restart(self) -> None:
-        super().restart()
-        self.deletion = IdentityDeletion(
-            self.deps,
-            self.accounts,
-            Usage(self.inventory),
-            self.releaser,
-            EventReporter(self.events, NONE),
-        )
-
-    async def delete(
-        self,
-        kept: LedgerAccount | None = CREATED,
-        *,
-        abandon: bool = False,
-        forced: bool = False,
-        **spec: Any,
-    ) -> Outcome:
-        """The first step of a deletion, of an identity whose account is recorded as `kept`."""
+    async def begin(self, kept: LedgerAccount | None = CREATED, **options: Any) -> Outcome:
+        """Reconcile the deletion once, of an identity whose account is recorded as `kept`."""
         if kept:
             self.ledgers.keep(kept)
-        return await self.go_on(abandon=abandon, forced=forced, **spec)
-
-    async def go_on(self, *, abandon: bool = False, forced: bool = False, **spec: Any) -> Outcome:
-        """One more step of it."""
-        obj = identity(**spec)
-        if forced:
-            obj = obj.model_copy(
-                update={"metadata": obj.metadata.model_copy(update={"annotations": {FORCE_DELETE: "true"}})}
-            )
-        record = self.own_record()
-        cluster = ClusterState(project(**LENT), obj, accounts=[record] if record else [])
-        cluster.terminating = self.terminating
-        return await self.deletion.delete(obj, cluster, abandon=abandon)
+        return await self.delete(**options)
 
 
 @pytest.fixture
@@ -108,55 +40,55 @@ def bench() -> Bench:
     return Bench()
 
 
-async def test_grants_go_before_the_account_and_the_record_last(bench: Bench) -> None:
-    assert await bench.delete() == InSync()
+async def test_grants_are_released_first_and_the_record_removed_last(bench: Bench) -> None:
+    assert await bench.begin() == InSync()
     assert bench.steps == ["grants released", "account deleted"]
-    assert bench.releaser.asked == [False]
+    assert bench.releases.abandoned == [False]
     assert bench.google.existing == {}
     assert bench.ledgers.records == {}
 
 
-async def test_an_account_whose_grants_still_stand_waits(bench: Bench) -> None:
-    bench.releaser.answer = Waiting(Reason.DELETING, "letting go", after=1.0)
-    assert await bench.delete() == bench.releaser.answer
+async def test_account_is_kept_until_its_grants_are_released(bench: Bench) -> None:
+    bench.releases.outcome = Waiting(Reason.DELETING, "releasing grants", after=1.0)
+    assert await bench.begin() == bench.releases.outcome
     assert EMAIL in bench.google.existing
     assert EMAIL in bench.ledgers.records
 
 
-async def test_an_identity_without_an_account_lets_go_of_its_grants_alone(bench: Bench) -> None:
-    assert await bench.delete(None) == InSync()
-    assert bench.releaser.asked == [False]
+async def test_identity_without_an_account_releases_its_grants(bench: Bench) -> None:
+    assert await bench.begin(None) == InSync()
+    assert bench.releases.abandoned == [False]
     assert bench.google.calls == []
 
 
-async def test_an_account_in_use_is_kept_and_its_users_are_named(bench: Bench) -> None:
+async def test_account_in_use_is_kept_and_its_workloads_are_named(bench: Bench) -> None:
     bench.run.services = {("europe-west1", "web"): EMAIL.upper(), ("europe-west1", "other"): "x@example.com"}
-    outcome = await bench.delete()
+    outcome = await bench.begin()
     assert isinstance(outcome, Waiting)
     assert outcome.reason is Reason.IN_USE
     assert outcome.after is not None
     assert "web" in outcome.message
     assert "europe-west1/other" not in outcome.message
-    assert bench.releaser.asked == []
+    assert bench.releases.abandoned == []
 
 
-async def test_many_users_are_counted_not_listed(bench: Bench) -> None:
+async def test_message_counts_workloads_beyond_the_first_three(bench: Bench) -> None:
     bench.run.services = {("europe-west1", f"web-{number}"): EMAIL for number in range(5)}
-    outcome = await bench.delete()
+    outcome = await bench.begin()
     assert isinstance(outcome, Waiting)
     assert "and 2 more" in outcome.message
 
 
-async def test_a_place_that_cannot_be_read_counts_as_use(bench: Bench) -> None:
+async def test_location_that_cannot_be_read_counts_as_use(bench: Bench) -> None:
     bench.run.unreadable = {"europe-west1"}
-    outcome = await bench.delete()
+    outcome = await bench.begin()
     assert isinstance(outcome, Waiting)
     assert "europe-west1, which cannot be read (you may not look)" in outcome.message
     assert EMAIL in bench.google.existing
 
 
 @pytest.mark.parametrize(("waited", "fresh"), [(0, True), (60, False)])
-async def test_what_was_deployed_just_before_the_deletion_is_seen(
+async def test_workload_deployed_just_before_the_deletion_counts(
     bench: Bench, waited: int, fresh: bool
 ) -> None:
     assert await bench.inventory.workloads(PROJECT_ID, "europe-west1", WorkloadKind.SERVICE, 1.0) == {}
@@ -167,25 +99,24 @@ async def test_what_was_deployed_just_before_the_deletion_is_seen(
     )
     bench.ledgers.keep(CREATED)
     obj = identity().model_copy(update={"metadata": asked})
-    cluster = ClusterState(project(**LENT), obj, accounts=[CREATED])
-    outcome = await bench.deletion.delete(obj, cluster, abandon=False)
-    assert isinstance(outcome, Waiting) is fresh, "while it waits, lists are shared with others"
+    outcome = await bench.delete_object(obj)
+    assert isinstance(outcome, Waiting) is fresh, "a deletion that waits shares lists with others"
 
 
-async def test_use_is_not_looked_for_without_protection(bench: Bench) -> None:
+async def test_account_in_use_is_deleted_without_protection(bench: Bench) -> None:
     bench.run.services = {("europe-west1", "web"): EMAIL}
-    assert await bench.delete(deletionProtection="None") == InSync()
+    assert await bench.begin(deletionProtection="None") == InSync()
     assert bench.google.existing == {}
 
 
 @pytest.mark.parametrize("by_namespace", [False, True])
-async def test_a_forced_deletion_in_use_leaves_the_account_and_says_so(
+async def test_forced_deletion_leaves_an_account_in_use_with_an_event(
     bench: Bench, by_namespace: bool
 ) -> None:
     bench.run.services = {("europe-west1", "web"): EMAIL}
     bench.terminating = by_namespace
-    assert await bench.delete(forced=not by_namespace) == InSync()
-    assert bench.releaser.asked == [True]
+    assert await bench.begin(forced=not by_namespace) == InSync()
+    assert bench.releases.abandoned == [True]
     assert EMAIL in bench.google.existing
     assert bench.events.reasons == ["Abandoned"]
     left = bench.record.abandoned
@@ -197,26 +128,26 @@ async def test_a_forced_deletion_in_use_leaves_the_account_and_says_so(
 
 async def test_a_long_reason_for_leaving_an_account_holds_nothing_up(bench: Bench) -> None:
     bench.run.services = {("europe-west1", "w" * 300): EMAIL}
-    assert await bench.delete(forced=True) == InSync()
+    assert await bench.begin(forced=True) == InSync()
     left = bench.record.abandoned
     assert left
     assert len(left.reason) == 256
 
 
-async def test_a_forced_deletion_of_an_unused_account_deletes_it(bench: Bench) -> None:
-    assert await bench.delete(forced=True) == InSync()
+async def test_forced_deletion_deletes_an_unused_account(bench: Bench) -> None:
+    assert await bench.begin(forced=True) == InSync()
     assert bench.google.existing == {}
     assert bench.events.reasons == []
 
 
 @pytest.mark.parametrize(("abandon", "spec"), [(True, {}), (False, {"deletionPolicy": "Abandon"})])
-async def test_abandoning_forgets_and_leaves_google_alone(
+async def test_abandoned_account_is_forgotten_without_a_call(
     bench: Bench, abandon: bool, spec: dict[str, Any]
 ) -> None:
     bench.run.services = {("europe-west1", "web"): EMAIL}
-    assert await bench.delete(abandon=abandon, **spec) == InSync()
+    assert await bench.begin(abandon=abandon, **spec) == InSync()
     assert bench.google.calls == []
-    assert bench.releaser.asked == [True]
+    assert bench.releases.abandoned == [True]
     assert bench.ledgers.records == {}
 
 
@@ -228,144 +159,144 @@ async def test_abandoning_forgets_and_leaves_google_alone(
         (Origin.ADOPTED, "Delete", True),
     ],
 )
-async def test_the_deletion_policy_says_which_account_goes(
+async def test_deletion_policy_decides_which_accounts_are_deleted(
     bench: Bench, origin: Origin, policy: str, goes: bool
 ) -> None:
-    assert await bench.delete(record(origin=origin), deletionPolicy=policy) == InSync()
+    assert await bench.begin(record(origin=origin), deletionPolicy=policy) == InSync()
     assert (EMAIL not in bench.google.existing) is goes
 
 
-async def test_only_the_account_of_the_recorded_unique_id_is_deleted(bench: Bench) -> None:
+async def test_replaced_account_is_left_with_an_event(bench: Bench) -> None:
     bench.google.put(EMAIL, "999")
-    assert await bench.delete() == InSync()
+    assert await bench.begin() == InSync()
     assert bench.google.existing[EMAIL].unique_id == "999"
     assert bench.events.reasons == ["Replaced"]
     assert any(each and each.lost is AccountLoss.REPLACED for each in bench.ledgers.history), (
-        "its policy is somebody else's, and lanes must know before grants are released"
+        "the loss is recorded before grants are released, so that its policy is left as it is"
     )
 
 
-async def test_a_creation_that_was_never_seen_through_is_undone(bench: Bench) -> None:
+async def test_account_that_was_never_settled_is_deleted(bench: Bench) -> None:
     bench.google.existing.clear()
     await bench.step()
     bench.restart()
-    assert await bench.go_on() == InSync()
+    assert await bench.delete() == InSync()
     assert bench.google.existing == {}
     assert bench.ledgers.records == {}
 
 
-async def test_what_was_created_a_moment_ago_and_is_hidden_by_lag_is_waited_for(bench: Bench) -> None:
+async def test_fresh_account_that_is_not_visible_is_waited_for(bench: Bench) -> None:
     bench.google.existing.clear()
     await bench.step()
     bench.google.stale[EMAIL] = [None]
-    waiting = await bench.go_on()
+    waiting = await bench.delete()
     assert isinstance(waiting, Waiting)
     assert waiting.reason is Reason.PROPAGATION_PENDING
-    assert await bench.go_on() == InSync()
+    assert await bench.delete() == InSync()
     assert bench.google.existing == {}
 
 
-async def test_an_account_that_was_never_made_holds_nothing_up_for_long(bench: Bench) -> None:
+async def test_account_that_was_never_created_is_forgotten_in_the_end(bench: Bench) -> None:
     bench.google.existing.clear()
     bench.google.faults = {"create": Fault.UNAVAILABLE}
     with pytest.raises(GoogleError):
         await bench.step()
-    assert isinstance(await bench.go_on(), Waiting)
+    assert isinstance(await bench.delete(), Waiting)
     bench.now += GRACE + 1
-    assert await bench.go_on() == InSync()
+    assert await bench.delete() == InSync()
 
 
-async def test_somebody_elses_account_in_the_place_of_one_never_made_is_left(bench: Bench) -> None:
+async def test_account_of_another_client_is_left_after_a_lost_create(bench: Bench) -> None:
     bench.google.existing.clear()
     bench.google.faults = {"create": Fault.UNAVAILABLE}
     with pytest.raises(GoogleError):
         await bench.step()
     bench.google.put(EMAIL, "999")
-    assert await bench.go_on() == InSync()
+    assert await bench.delete() == InSync()
     assert EMAIL in bench.google.existing
     assert bench.ledgers.records == {}
 
 
-async def test_an_account_that_is_gone_already_is_forgotten_even_if_a_workload_names_it(
+async def test_account_deleted_already_is_forgotten_even_if_in_use(
     bench: Bench,
 ) -> None:
     bench.google.existing.clear()
     bench.run.services = {("europe-west1", "web"): EMAIL}
-    assert await bench.delete() == InSync()
+    assert await bench.begin() == InSync()
     assert bench.ledgers.records == {}
-    assert bench.releaser.asked == [False]
+    assert bench.releases.abandoned == [False]
 
 
-async def test_a_crash_after_the_account_went_is_carried_on(bench: Bench) -> None:
+async def test_deletion_goes_on_after_a_crash(bench: Bench) -> None:
     bench.google.lost = {"delete"}
     with pytest.raises(GoogleError):
-        await bench.delete(CREATED.replace(appeared_time=NOON))
+        await bench.begin(CREATED.replace(appeared_time=NOON))
     bench.restart()
-    assert await bench.go_on() == InSync(), "a delete by unique id that finds nothing is no lag"
+    assert await bench.delete() == InSync(), "a delete by unique id that finds nothing is final"
     assert bench.ledgers.records == {}
 
 
-async def test_an_account_is_disabled_for_as_long_as_was_asked_for(bench: Bench) -> None:
-    waiting = await bench.delete(**DAY)
+async def test_account_is_disabled_for_the_declared_time(bench: Bench) -> None:
+    waiting = await bench.begin(**DAY)
     assert isinstance(waiting, Waiting)
     assert waiting.reason is Reason.DELETING
     assert "until 2026-03-02T12:00:00Z" in waiting.message
     assert bench.google.existing[EMAIL].disabled
-    assert bench.releaser.asked == [], "grants stay while it may still be enabled again"
+    assert bench.releases.abandoned == [], "grants stay while the account may be enabled again"
     bench.restart()
     bench.now += 24 * 3600 - 1
-    assert await bench.go_on(**DAY) == replace(waiting, after=1.0)
+    assert await bench.delete(**DAY) == replace(waiting, after=1.0)
     bench.now += 1
-    assert await bench.go_on(**DAY) == InSync()
+    assert await bench.delete(**DAY) == InSync()
     assert bench.google.existing == {}
 
 
-async def test_the_wait_of_a_disabled_account_ends_with_an_edit(bench: Bench) -> None:
-    assert isinstance(await bench.delete(**DAY), Waiting)
-    assert await bench.go_on() == InSync()
+async def test_edit_ends_the_wait_of_a_disabled_account(bench: Bench) -> None:
+    assert isinstance(await bench.begin(**DAY), Waiting)
+    assert await bench.delete() == InSync()
     assert bench.google.existing == {}
 
 
-async def test_an_account_that_was_disabled_before_is_waited_for_all_the_same(bench: Bench) -> None:
+async def test_account_that_was_disabled_before_is_waited_for(bench: Bench) -> None:
     bench.google.put(EMAIL, disabled=True)
-    assert isinstance(await bench.delete(**DAY), Waiting)
+    assert isinstance(await bench.begin(**DAY), Waiting)
     assert "disable 111" not in bench.google.calls
     assert bench.record.disabled_time == NOON
 
 
-async def test_a_stale_read_after_the_disabling_is_nobodys_veto(bench: Bench) -> None:
+async def test_stale_read_after_disabling_does_not_keep_the_account(bench: Bench) -> None:
     enabled = bench.google.existing[EMAIL]
-    first = await bench.delete(**DAY)
+    first = await bench.begin(**DAY)
     bench.google.stale[EMAIL] = [enabled]
-    assert await bench.go_on(**DAY) == first
+    assert await bench.delete(**DAY) == first
 
 
-async def test_whoever_enables_the_account_again_keeps_it(bench: Bench) -> None:
-    await bench.delete(**DAY)
+async def test_account_that_was_enabled_again_is_kept(bench: Bench) -> None:
+    await bench.begin(**DAY)
     bench.google.put(EMAIL)
     bench.now += 48 * 3600
-    waiting = await bench.go_on(**DAY)
+    waiting = await bench.delete(**DAY)
     assert isinstance(waiting, Waiting)
     assert waiting.reason is Reason.IN_USE
     assert EMAIL in bench.google.existing
 
 
-async def test_an_account_that_came_into_use_while_disabled_is_kept(bench: Bench) -> None:
-    await bench.delete(**DAY)
+async def test_account_that_came_into_use_while_disabled_is_kept(bench: Bench) -> None:
+    await bench.begin(**DAY)
     bench.run.services = {("europe-west1", "web"): EMAIL}
     bench.now += 48 * 3600
-    waiting = await bench.go_on(**DAY)
+    waiting = await bench.delete(**DAY)
     assert isinstance(waiting, Waiting)
     assert waiting.reason is Reason.IN_USE
 
 
-async def test_an_adopted_account_that_stays_is_not_disabled(bench: Bench) -> None:
-    assert await bench.delete(record(origin=Origin.ADOPTED), **DAY) == InSync()
+async def test_adopted_account_that_is_left_is_not_disabled(bench: Bench) -> None:
+    assert await bench.begin(record(origin=Origin.ADOPTED), **DAY) == InSync()
     assert not bench.google.existing[EMAIL].disabled
 
 
-async def test_a_deletion_that_fails_keeps_the_record(bench: Bench) -> None:
+async def test_failed_deletion_keeps_the_record(bench: Bench) -> None:
     bench.google.faults = {"delete": Fault.PERMISSION_DENIED}
     with pytest.raises(GoogleError):
-        await bench.delete()
+        await bench.begin()
     assert EMAIL in bench.ledgers.records

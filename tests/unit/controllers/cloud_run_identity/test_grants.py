@@ -1,4 +1,4 @@
-"""What an identity wishes for, and whom it names for that."""
+"""The grants that an identity declares, and the objects that it references."""
 
 from typing import Any
 
@@ -10,8 +10,8 @@ from cloudrun_identity.controllers.cloud_run_identity.grants import (
     TOKEN_CREATOR,
     USER,
     WORKLOAD_IDENTITY_USER,
+    identity_grants,
     identity_references,
-    identity_wishes,
 )
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import IAMCondition, Target
@@ -45,7 +45,7 @@ def requested_grants(
     obj: CloudRunIdentity, *objects: Any, accounts: Any = STEADY
 ) -> tuple[RequestedGrant, ...]:
     delegated = project()
-    return identity_wishes(obj, delegated, EMAIL, FakeWorld(delegated, obj, *objects, accounts=accounts))
+    return identity_grants(obj, delegated, EMAIL, FakeWorld(delegated, obj, *objects, accounts=accounts))
 
 
 def role(*objects: Any, **grant: Any) -> RequestedGrant:
@@ -53,7 +53,7 @@ def role(*objects: Any, **grant: Any) -> RequestedGrant:
     return requested
 
 
-def test_a_role_is_wished_for_on_the_project_once_the_account_is_steady() -> None:
+def test_role_is_requested_on_the_project_once_the_account_is_settled() -> None:
     obj = identity(roles=[{"role": "roles/cloudsql.client"}])
     (requested,) = requested_grants(obj)
     assert (requested.path, requested.target, requested.role, requested.member) == (
@@ -65,10 +65,10 @@ def test_a_role_is_wished_for_on_the_project_once_the_account_is_steady() -> Non
     (early,) = requested_grants(obj, accounts=())
     assert isinstance(early.member, Unresolved)
     (held,) = requested_grants(obj, accounts=[record(lost=AccountLoss.REPLACED)])
-    assert isinstance(held.member, Unresolved), "somebody else's account gets nothing"
+    assert isinstance(held.member, Unresolved), "an account that replaced the managed one gets nothing"
 
 
-def test_a_role_is_wished_for_on_a_workload_under_a_condition() -> None:
+def test_role_is_requested_on_a_workload_under_a_condition() -> None:
     requested = role(
         target={"kind": "Service", "location": "europe-west1", "name": "pricing"},
         condition={"title": "office hours", "expression": "true"},
@@ -77,7 +77,7 @@ def test_a_role_is_wished_for_on_a_workload_under_a_condition() -> None:
     assert requested.condition == IAMCondition("office hours", "", "true")
 
 
-def test_a_role_in_another_project_is_that_projects_to_judge() -> None:
+def test_role_in_another_project_is_subject_to_its_guardrails() -> None:
     shared: ManagedProject = project(SHARED)
     requested = role(shared, projectRef={"name": "shared"}, target={"kind": "Secret", "name": "stripe"})
     assert requested.target == Target(TargetKind.SECRET, "shared-prod-1234", name="stripe")
@@ -95,9 +95,7 @@ def test_a_role_in_another_project_is_that_projects_to_judge() -> None:
         ({"namespaces": {"names": ["shop"]}}, Reason.DENIED_BY_GUARDRAIL),
     ],
 )
-def test_nothing_is_granted_in_a_project_that_is_closed_or_braked(
-    spec: dict[str, Any], reason: Reason
-) -> None:
+def test_nothing_is_granted_in_a_closed_or_suspended_project(spec: dict[str, Any], reason: Reason) -> None:
     requested = role(
         project(SHARED, **{"projectID": "shared-prod-1234", "namespaces": {"names": ["payments"]}, **spec}),
         projectRef={"name": "shared"},
@@ -108,7 +106,7 @@ def test_nothing_is_granted_in_a_project_that_is_closed_or_braked(
     assert requested.target.outcome.message.startswith("spec.roles[0].projectRef: ")
 
 
-def test_a_role_in_a_project_that_is_not_there_waits_for_it() -> None:
+def test_role_in_a_missing_project_waits_for_the_project() -> None:
     requested = role(
         projectRef={"name": "shared"}, target={"kind": "Service", "location": "europe-west1", "name": "web"}
     )
@@ -124,7 +122,7 @@ def test_a_role_in_a_project_that_is_not_there_waits_for_it() -> None:
     assert isinstance(custom.role, Unresolved)
 
 
-def test_a_role_on_another_identitys_account_waits_for_that_account() -> None:
+def test_role_on_the_account_of_another_identity_waits_for_it() -> None:
     target = {"kind": "ServiceAccount", "identityRef": {"name": "pricing"}}
     obj = identity(roles=[{"role": USER, "target": target}])
     pricing = record("payments/pricing", PRICING_EMAIL, unique_id="222")
@@ -136,7 +134,7 @@ def test_a_role_on_another_identitys_account_waits_for_that_account() -> None:
     assert str(early.target) == "ServiceAccount of payments/pricing"
 
 
-def test_whoever_may_act_as_the_identity_is_wished_for_on_its_account() -> None:
+def test_members_that_may_act_as_the_identity_get_roles_on_it() -> None:
     ann = [{"principal": "user:ann@example.com"}]
     found = requested_grants(
         identity(
@@ -175,7 +173,7 @@ def test_whoever_may_act_as_the_identity_is_wished_for_on_its_account() -> None:
     assert {requested.owner for requested in found} == {DeclaredIdentity("payments", "checkout")}
 
 
-def test_every_object_that_is_named_wakes_the_identity() -> None:
+def test_every_referenced_object_requeues_the_identity() -> None:
     there = {"projectRef": {"name": "shared"}}
     obj = identity(
         roles=[
@@ -200,4 +198,4 @@ def test_every_object_that_is_named_wakes_the_identity() -> None:
 
 def _member(requested: RequestedGrant) -> str:
     assert isinstance(requested.member, GrantMember)
-    return requested.member.member
+    return requested.member.principal

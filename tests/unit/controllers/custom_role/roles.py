@@ -146,7 +146,6 @@ def cluster_with(record: LedgerRole | None = RECORD) -> FakeWorld:
 def want(
     record: LedgerRole | None = RECORD,
     *grants: tuple[Grant, str],
-    admitting: ManagedProject = PROJECT,
     **spec: Any,
 ) -> RoleWant:
     """Return the declared role, if the guardrails admit it."""

@@ -28,7 +28,7 @@ from cloudrun_identity.reconcile.preconditions import Allowed
 from tests.unit.controllers.carry_out import carried_out
 from tests.unit.controllers.cluster_state import FakeWorld, project
 from tests.unit.policy.fake_policies import fault
-from tests.unit.policy.fakes import NOON, Scene
+from tests.unit.policy.fakes import NOON, SyncerEnvironment
 
 NARROW = ("run.jobs.run",)
 WIDE = ("run.jobs.run", "run.jobs.runWithOverrides")  # the second one escalates
@@ -89,8 +89,8 @@ class History:
 
     def __init__(self, chance: Random) -> None:
         self.chance = chance
-        self.scene = Scene()
-        self.scene.policies.create(TARGET)
+        self.env = SyncerEnvironment()
+        self.env.policies.create(TARGET)
         record = LedgerRole(
             role_id="runner",
             owner="payments/runner",
@@ -98,19 +98,19 @@ class History:
             origin=Origin.CREATED,
             state=RoleState.PRESENT,
         )
-        self.scene.ledgers.stored[TARGET] = Ledger.of(TARGET).with_role(record)
+        self.env.ledgers.stored[TARGET] = Ledger.of(TARGET).with_role(record)
         self.google = Google(chance, self.check)
         self.permissions, self.binds, self.suspended = NARROW, False, False
-        self.syncers = PolicySyncers(self.scene.ports)
+        self.syncers = PolicySyncers(self.env.ports)
         expansions = Roles(self.google, asyncio.get_running_loop().time)
         self.resolver = GrantResolver(expansions)
         custom_roles = CustomRoles(self.google, asyncio.get_running_loop().time)
         self.controller = CustomRoleController(
-            custom_roles, expansions, self.scene.ledgers, self.syncers, lambda: NOON, lambda _: None
+            custom_roles, expansions, self.env.ledgers, self.syncers, lambda: NOON, lambda _: None
         )
 
     def check(self) -> None:
-        held = GRANT in self.scene.policies.present(TARGET)
+        held = GRANT in self.env.policies.present(TARGET)
         assert not (held and set(self.google.permissions) == set(WIDE)), (
             "a permission is granted that is not admitted"
         )
@@ -144,12 +144,12 @@ class History:
             else ()
         )
         max_age = self.chance.choice((0.0, 1000.0))
-        requested_grants = await self.resolver.resolve(
+        resolved = await self.resolver.resolve(
             listed, BINDING.namespace, PROJECT, LiveClusterState(self), max_age
         )
-        self.syncers.declare(DesiredGrants(BINDING, requested_grants.desired, requested_grants.retains))
-        self.scene.policies.latency = self.chance.random()
-        self.scene.policies.after_set = [self.check]
+        self.syncers.declare(DesiredGrants(BINDING, resolved.desired, resolved.retains))
+        self.env.policies.latency = self.chance.random()
+        self.env.policies.after_set = [self.check]
         await self.syncers.sync(BINDING)
 
 
@@ -164,7 +164,7 @@ class LiveClusterState(FakeWorld):
         return self._history.role
 
     def ledger(self, target: Target) -> Ledger:
-        return self._history.scene.ledgers.ledger(target)
+        return self._history.env.ledgers.ledger(target)
 
     def role(self, project_id: str, role_id: str) -> LedgerRole | None:
         return self.ledger(TARGET).role(role_id)
@@ -243,9 +243,7 @@ def test_no_interleaving_grants_permissions_that_are_not_admitted(
     chance: Random, edits: list[tuple[str, bool, float]]
 ) -> None:
     history = run(chance, edits)
-    held = GRANT in history.scene.policies.present(TARGET)
+    held = GRANT in history.env.policies.present(TARGET)
     if not history.suspended and history.permissions == NARROW:
-        assert held == history.binds, (
-            "a grant that was refused because of the expansion is written in the end"
-        )
+        assert held == history.binds, "a grant that the expansion delayed is written in the end"
         assert set(history.google.permissions) == set(NARROW)

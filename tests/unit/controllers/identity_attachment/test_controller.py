@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cloudrun_identity.api import IdentityAttachment, Move
+from cloudrun_identity.api import IdentityAttachment, Reassignment
 from cloudrun_identity.controllers.identity_attachment.attachment import WorkloadSeen
 from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.gcp.run import Operation
@@ -77,7 +77,7 @@ async def test_a_move_is_recorded_first_and_takes_one_read_and_one_write() -> No
     assert isinstance(outcome, Waiting)
     assert summary.fields["operation"] == OPERATION
     assert summary.fields["previous_service_account"] == OLD
-    assert summary.fields["last_move"] == Move(service_account=EMAIL, generation=2, time=NOW)
+    assert summary.fields["last_reassignment"] == Reassignment(service_account=EMAIL, generation=2, time=NOW)
     assert summary.fields["workload_uid"] == "w-1"
     assert summary.fields["current_service_account"] == EMAIL
     assert summary.fields["preflight"] == PASSED
@@ -106,7 +106,7 @@ async def test_a_failed_first_move_does_not_record_the_previous_account(
     cloud.recordable = error is not None  # or else the object was edited at that moment
     _, summary = await reconciled(cloud)
     assert summary.fields["previous_service_account"] is None
-    assert summary.fields["last_move"] is None
+    assert summary.fields["last_reassignment"] is None
     assert cloud.of(attachment()) is None
 
     cloud.recordable, cloud.state = True, ELSEWHERE
@@ -127,12 +127,12 @@ async def test_a_first_move_without_an_answer_records_the_previous_account() -> 
 async def test_a_failed_later_move_keeps_the_previous_account() -> None:
     cloud = FakeCloud(replace(ELSEWHERE, service_account="first@x"))
     _, summary = await reconciled(cloud)
-    last = summary.fields["last_move"].model_copy(update={"time": NOW - timedelta(minutes=1)})
+    last = summary.fields["last_reassignment"].model_copy(update={"time": NOW - timedelta(minutes=1)})
     cloud.under_way, cloud.state, cloud.faults = None, replace(ELSEWHERE, generation=3), [Fault.ABORTED]
-    obj = attachment({"workloadUID": "w-1", "lastMove": last.to_dict()})
+    obj = attachment({"workloadUID": "w-1", "lastReassignment": last.to_dict()})
     _, summary = await reconciled(cloud, obj)
     assert summary.fields["previous_service_account"] == "first@x"
-    assert summary.fields["last_move"] == last
+    assert summary.fields["last_reassignment"] == last
 
 
 async def test_a_forged_previous_account_in_the_status_is_corrected() -> None:
@@ -154,7 +154,7 @@ async def test_a_workload_with_the_right_account_is_not_moved() -> None:
     _, summary = await reconciled(cloud)
     assert cloud.calls == ["get"]
     assert summary.fields["previous_service_account"] is None
-    assert summary.fields["last_move"] is None
+    assert summary.fields["last_reassignment"] is None
 
 
 async def test_an_operation_shows_the_workload_until_it_is_done() -> None:
@@ -183,13 +183,13 @@ async def test_a_move_that_the_platform_rejected_is_not_repeated() -> None:
     cloud = FakeCloud(replace(ELSEWHERE, generation=3))
     cloud.under_way = Operation(OPERATION, done=True, error="no such image", state=ROLLED_OUT)
     last = {"serviceAccount": EMAIL, "generation": 2, "time": "2026-01-01T11:00:00Z"}
-    status = {"workloadUID": "w-1", "operation": OPERATION, "lastMove": last}
+    status = {"workloadUID": "w-1", "operation": OPERATION, "lastReassignment": last}
 
     outcome, summary = await reconciled(cloud, attachment(status))
 
     assert isinstance(outcome, Waiting)
     assert "no such image" in outcome.message
-    kept = summary.fields["last_move"]
+    kept = summary.fields["last_reassignment"]
     assert (kept.error, kept.generation) == ("no such image", 3)
     assert "move" not in " ".join(cloud.calls)
 

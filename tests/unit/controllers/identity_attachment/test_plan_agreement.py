@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cloudrun_identity.api import IdentityAttachment, Move, PreflightCheck, PreflightState, Reason
+from cloudrun_identity.api import IdentityAttachment, PreflightCheck, PreflightState, Reason, Reassignment
 from cloudrun_identity.controllers.identity_attachment.plan import MoveWorkload
 from cloudrun_identity.controllers.identity_attachment.reassignments import ROUNDS
 from cloudrun_identity.gcp.run import Operation
@@ -38,12 +38,12 @@ OPERATIONS = {
     "operation done": Operation(OPERATION, done=True, state=ROLLED_OUT),
     "operation failed": Operation(OPERATION, done=True, error="no such image"),
 }
-RECENT = Move(service_account=EMAIL, generation=1, time=NOW - timedelta(seconds=1))
+RECENT = Reassignment(service_account=EMAIL, generation=1, time=NOW - timedelta(seconds=1))
 MOVES = {
     "never moved": None,
     "moved": RECENT,
     "lost": RECENT.model_copy(update={"generation": ELSEWHERE.generation}),
-    "contested": RECENT.model_copy(update={"contested": ROUNDS}),
+    "conflicts": RECENT.model_copy(update={"conflicts": ROUNDS}),
     "rejected": RECENT.model_copy(update={"error": "no such image", "generation": 9}),
 }
 CHECKS = {
@@ -74,7 +74,7 @@ class Case:
             "workloadUID": "w-1",
             "observedGeneration": 0 if self.edited else 1,
             **({"operation": OPERATION} if cloud.under_way else {}),
-            **({"lastMove": move.to_dict()} if move else {}),
+            **({"lastReassignment": move.to_dict()} if move else {}),
         }
         return cloud.controller(), want(attachment(status))
 
@@ -109,7 +109,7 @@ async def test_manage_does_what_observe_and_the_dry_run_report(state: str) -> No
         (Case("other account", operation="operation under way"), Waiting, Reason.UPDATING),
         (Case("other account", checks="no account"), Waiting, Reason.DEPENDENCY_NOT_READY),
         (Case("other account", move="moved"), Waiting, Reason.DRIFT_DETECTED),
-        (Case("other account", move="contested"), Refused, Reason.CONFLICT),
+        (Case("other account", move="conflicts"), Refused, Reason.CONFLICT),
         (Case("other account", move="rejected"), Waiting, Reason.REVISION_FAILED),
         (Case("other account", move="moved", operation="operation failed"), Waiting, Reason.REVISION_FAILED),
         (Case("other account, by a function"), Refused, Reason.REJECTED),

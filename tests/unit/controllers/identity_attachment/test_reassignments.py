@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 
-from cloudrun_identity.api import RECONCILE_REQUESTED_AT, IdentityAttachment, Move, Reason
+from cloudrun_identity.api import RECONCILE_REQUESTED_AT, IdentityAttachment, Reason, Reassignment
 from cloudrun_identity.controllers.identity_attachment.reassignments import (
     FIRST_WAIT,
     ROUNDS,
     UNCONTESTED_AFTER,
     given_up,
     is_asked,
-    last_move,
+    last_reassignment,
     next_move,
 )
 from cloudrun_identity.reconcile.steps import Refuse, Wait
@@ -22,14 +22,20 @@ NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LONG_AGO = NOW - timedelta(days=1)
 
 
-def moved(**fields: Any) -> Move:
+def moved(**fields: Any) -> Reassignment:
     """Return the last move: from generation 1, a minute ago."""
-    return Move(**{"service_account": EMAIL, "generation": 1, "time": NOW - timedelta(minutes=1)} | fields)
+    return Reassignment(
+        **{"service_account": EMAIL, "generation": 1, "time": NOW - timedelta(minutes=1)} | fields
+    )
 
 
 def decided(
-    last: Move | None, *, generation: int = 3, changed: datetime = NOW, obj: IdentityAttachment | None = None
-) -> Move | Wait | Refuse:
+    last: Reassignment | None,
+    *,
+    generation: int = 3,
+    changed: datetime = NOW,
+    obj: IdentityAttachment | None = None,
+) -> Reassignment | Wait | Refuse:
     """Return what is done about another user's deploy."""
     state = replace(
         ELSEWHERE, generation=generation, updated=changed.timestamp(), last_modifier="ci@example.com"
@@ -44,38 +50,38 @@ def test_an_overlong_reconcile_request_counts_as_handled() -> None:
 
 
 def test_the_first_move_is_made_at_once() -> None:
-    assert decided(None) == Move(service_account=EMAIL, generation=3, time=NOW)
+    assert decided(None) == Reassignment(service_account=EMAIL, generation=3, time=NOW)
 
 
 def test_a_deploy_with_another_account_is_reverted_at_once_and_counted() -> None:
-    assert decided(moved()) == Move(service_account=EMAIL, generation=3, time=NOW, contested=1)
+    assert decided(moved()) == Reassignment(service_account=EMAIL, generation=3, time=NOW, conflicts=1)
 
 
 def test_a_move_that_lasted_was_not_contested() -> None:
-    found = decided(moved(time=NOW - UNCONTESTED_AFTER, contested=ROUNDS))
-    assert isinstance(found, Move)
-    assert found.contested == 0
+    found = decided(moved(time=NOW - UNCONTESTED_AFTER, conflicts=ROUNDS))
+    assert isinstance(found, Reassignment)
+    assert found.conflicts == 0
 
 
-@pytest.mark.parametrize("contested", range(ROUNDS))
-def test_each_round_of_a_conflict_waits_twice_as_long(contested: int) -> None:
-    wait = FIRST_WAIT * 2**contested
-    early = decided(moved(time=NOW - timedelta(seconds=wait - 1), contested=contested))
+@pytest.mark.parametrize("conflicts", range(ROUNDS))
+def test_each_round_of_a_conflict_waits_twice_as_long(conflicts: int) -> None:
+    wait = FIRST_WAIT * 2**conflicts
+    early = decided(moved(time=NOW - timedelta(seconds=wait - 1), conflicts=conflicts))
     assert isinstance(early, Wait)
     assert early.reason is Reason.DRIFT_DETECTED
     assert early.after == pytest.approx(1)
-    due = decided(moved(time=NOW - timedelta(seconds=wait), contested=contested))
-    assert isinstance(due, Move)
-    assert due.contested == contested + 1
+    due = decided(moved(time=NOW - timedelta(seconds=wait), conflicts=conflicts))
+    assert isinstance(due, Reassignment)
+    assert due.conflicts == conflicts + 1
 
 
 def test_a_clock_that_was_set_back_delays_nothing() -> None:
     """The last move seems to be yet to come, and to wait for it would take as long as the clock was ahead."""
-    assert isinstance(decided(moved(time=NOW + timedelta(hours=2))), Move)
+    assert isinstance(decided(moved(time=NOW + timedelta(hours=2))), Reassignment)
 
 
 def test_a_conflict_needs_a_user_and_names_the_deployer() -> None:
-    outcome = decided(moved(contested=ROUNDS))
+    outcome = decided(moved(conflicts=ROUNDS))
     assert isinstance(outcome, Refuse)
     assert outcome.reason is Reason.CONFLICT
     for word in (OLD, "ci@example.com", EMAIL):
@@ -83,17 +89,17 @@ def test_a_conflict_needs_a_user_and_names_the_deployer() -> None:
 
 
 def test_a_conflict_is_retried_after_a_long_time_without_deploys() -> None:
-    early = moved(contested=ROUNDS, time=LONG_AGO)
+    early = moved(conflicts=ROUNDS, time=LONG_AGO)
     again = decided(early, changed=LONG_AGO + timedelta(minutes=1))
-    assert isinstance(again, Move)
-    assert again.contested == ROUNDS, "so that the next round ends it"
+    assert isinstance(again, Reassignment)
+    assert again.conflicts == ROUNDS, "so that the next round ends it"
 
 
-@pytest.mark.parametrize("contested", [0, ROUNDS])
-def test_a_lost_write_is_repeated_and_is_not_contested(contested: int) -> None:
-    again = decided(moved(generation=3, contested=contested))
-    assert isinstance(again, Move)
-    assert again.contested == contested
+@pytest.mark.parametrize("conflicts", [0, ROUNDS])
+def test_a_lost_write_is_repeated_and_is_not_contested(conflicts: int) -> None:
+    again = decided(moved(generation=3, conflicts=conflicts))
+    assert isinstance(again, Reassignment)
+    assert again.conflicts == conflicts
 
 
 def test_a_rejected_move_is_retried_only_after_a_deploy() -> None:
@@ -102,26 +108,26 @@ def test_a_rejected_move_is_retried_only_after_a_deploy() -> None:
     assert isinstance(outcome, Wait)
     assert outcome.reason is Reason.REVISION_FAILED
     assert "image not found" in outcome.message
-    assert isinstance(decided(last, generation=4), Move)
+    assert isinstance(decided(last, generation=4), Reassignment)
 
 
 @pytest.mark.parametrize(
     "last",
-    [moved(contested=ROUNDS), moved(error="image not found", generation=3)],
+    [moved(conflicts=ROUNDS), moved(error="image not found", generation=3)],
     ids=["conflict", "failure"],
 )
-def test_another_account_or_a_user_request_resets_the_conflict(last: Move) -> None:
+def test_another_account_or_a_user_request_resets_the_conflict(last: Reassignment) -> None:
     for changed in (last.model_copy(update={"service_account": OLD}), None):
-        assert decided(changed) == Move(service_account=EMAIL, generation=3, time=NOW)
+        assert decided(changed) == Reassignment(service_account=EMAIL, generation=3, time=NOW)
     edited = attachment({"workloadUID": "w-1", "observedGeneration": 0})
     assert is_asked(edited)
-    assert decided(last, obj=edited) == Move(service_account=EMAIL, generation=3, time=NOW)
+    assert decided(last, obj=edited) == Reassignment(service_account=EMAIL, generation=3, time=NOW)
 
 
 def test_a_workload_created_again_has_no_last_move() -> None:
-    status = {"workloadUID": "w-1", "lastMove": moved().to_dict()}
-    assert last_move(attachment(status), ELSEWHERE) == moved()
-    assert last_move(attachment(status), replace(ELSEWHERE, uid="w-2")) is None
+    status = {"workloadUID": "w-1", "lastReassignment": moved().to_dict()}
+    assert last_reassignment(attachment(status), ELSEWHERE) == moved()
+    assert last_reassignment(attachment(status), replace(ELSEWHERE, uid="w-2")) is None
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ async def test_an_abandoned_workload_is_neither_read_nor_restored(how: str) -> N
 
 
 async def test_a_status_without_a_record_restores_nothing() -> None:
-    claimed = {"workloadUID": "w-1", "previousServiceAccount": DEFAULT, "lastMove": MOVE}
+    claimed = {"workloadUID": "w-1", "previousServiceAccount": DEFAULT, "lastReassignment": MOVE}
     obj = attachment(claimed, deletionPolicy="Restore")
     cloud = FakeCloud(ROLLED_OUT)
     deletion = await deleted(cloud, None, obj=obj)

@@ -1,7 +1,6 @@
-"""The life of a fleet, on one API server: applied at once, left alone, tampered with, deleted.
+"""The lifecycle of many identities on one API server: applied at once, idle, drifted, deleted.
 
-Everything is a process of its own on loopback, and Google Cloud answers as slowly as the real one was seen
-to.
+Every part is a process of its own on loopback. The emulator has the recorded latencies of Google Cloud.
 """
 
 import asyncio
@@ -21,20 +20,20 @@ from cloudrun_identity_playground.emulator.latency import Latency
 
 from . import counts, process
 from .counts import Counts
+from .environment import apply_all
 from .figures import Benchmark, Figure
 from .fleet import NAMESPACE, POLICY, ROLES, Fleet
-from .staging import apply_all
 
-RARE_SWEEPS = "1h"
-FREQUENT_SWEEPS = "10s"
-SWEEPS = 3
+RARE_RESYNC = "1h"
+FREQUENT_RESYNC = "10s"
+RESYNCS = 3
 
 _IDENTITY = "CloudRunIdentity"
 
 
 @dataclass(frozen=True, slots=True)
 class _Scene:
-    """A fleet on a stage; `api_server` is what the stage's API server is called."""
+    """Identities in an environment. `api_server` names its API server."""
 
     fleet: Fleet
     stage: Stage
@@ -43,17 +42,17 @@ class _Scene:
 
     @property
     def operator_pid(self) -> int:
-        return self.stage.parts.pids[-1]  # it was started last
+        return self.stage.parts.pids[-1]  # the operator was started last
 
     def benchmark(self, name: str, title: str, *figures: Figure) -> Benchmark:
         return Benchmark(name, title, figures, self.api_server)
 
 
 async def measure(fleet: Fleet, api_server: str, kubeconfig: str | None = None) -> list[Benchmark]:
-    """Measure a fleet on an API server, the embedded one if no kubeconfig names another.
+    """Measure a fleet on an API server: the embedded one, unless a kubeconfig names another.
 
     Raises:
-        DemoError: a part does not start, ends, or does not do what is awaited.
+        DemoError: a process does not start or ends early, or an expected state is not reached.
 
     """
     with tempfile.TemporaryDirectory(prefix="cloudrun-identity-bench-") as directory:
@@ -69,7 +68,7 @@ async def measure(fleet: Fleet, api_server: str, kubeconfig: str | None = None) 
                 scene = _Scene(fleet, stage, client, api_server)
                 return [
                     await _apply(scene),
-                    await _sweep(scene),
+                    await _idle(scene),
                     await _repair(scene),
                     await _delete(scene),
                 ]
@@ -79,70 +78,73 @@ async def measure(fleet: Fleet, api_server: str, kubeconfig: str | None = None) 
 
 async def _apply(scene: _Scene) -> Benchmark:
     fleet, stage = scene.fleet, scene.stage
-    await stage.cluster.apply(fleet.project(RARE_SWEEPS))
+    await stage.cluster.apply(fleet.project(RARE_RESYNC))
     before = await counts.until_quiet(stage)
     idle_memory = process.peak_memory(scene.operator_pid)
-    began = time.monotonic()
+    start = time.monotonic()
     await apply_all(stage, fleet.identities())
-    applied = time.monotonic() - began
+    applied = time.monotonic() - start
     await counts.until(stage, lambda now: now.ready(_IDENTITY) > 0, "an identity is Ready")
-    first = time.monotonic() - began
+    first = time.monotonic() - start
     await counts.until(stage, lambda now: now.ready(_IDENTITY) == fleet.size, "all identities are Ready")
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - start
     spent = (await counts.until_quiet(stage)).since(before)
     return scene.benchmark(
         "apply",
         "all applied at once",
         *_costs(spent, policy_baseline=2 * fleet.grants),
-        Figure("seconds_until_applied", "seconds until the API server has all", applied, decimals=1),
+        Figure("seconds_until_applied", "seconds until all are applied", applied, decimals=1),
         Figure("seconds_until_first_ready", "seconds until the first is Ready", first, decimals=1),
         Figure("seconds_until_ready", "seconds until all are Ready", seconds, decimals=1),
-        Figure("imports_mib", "MiB of the imports alone", process.memory_of_imports()),
-        Figure("idle_mib", "MiB of the operator before, at most", idle_memory),
-        Figure("peak_mib", "MiB of the operator, at most", process.peak_memory(scene.operator_pid)),
+        Figure("imports_mib", "MiB of the imports", process.memory_of_imports()),
+        Figure("idle_mib", "peak MiB of the operator before", idle_memory),
+        Figure("peak_mib", "peak MiB of the operator", process.peak_memory(scene.operator_pid)),
     )
 
 
-async def _sweep(scene: _Scene) -> Benchmark:
+async def _idle(scene: _Scene) -> Benchmark:
     stage = scene.stage
-    await stage.cluster.apply(scene.fleet.project(FREQUENT_SWEEPS))
-    before = await _after_sweeps(stage, 1)
-    spent = (await _after_sweeps(stage, SWEEPS)).since(before)
+    await stage.cluster.apply(scene.fleet.project(FREQUENT_RESYNC))
+    before = await _after_resyncs(stage, 1)
+    spent = (await _after_resyncs(stage, RESYNCS)).since(before)
     one_by_one = scene.fleet.size + scene.fleet.grants
     return scene.benchmark(
         "idle",
-        f"left alone, {SWEEPS} sweeps",
-        *_costs(spent, policy_baseline=SWEEPS * scene.fleet.grants, calls_baseline=SWEEPS * one_by_one),
+        f"idle, {RESYNCS} resyncs",
+        *_costs(spent, policy_baseline=RESYNCS * scene.fleet.grants, calls_baseline=RESYNCS * one_by_one),
     )
 
 
 async def _repair(scene: _Scene) -> Benchmark:
     fleet, stage = scene.fleet, scene.stage
     before = await counts.until_quiet(stage)
-    began = time.monotonic()
+    start = time.monotonic()
     await stage.google.edit(_Removal(POLICY, ROLES[0], fleet.members))
     members = set(fleet.members)
-    await counts.seen(
-        stage, stage.google.state, lambda state: members <= _members(state, ROLES[0]), "the role is back"
+    await counts.wait_for(
+        stage,
+        stage.google.state,
+        lambda state: members <= _members(state, ROLES[0]),
+        "the grants are repaired",
     )
-    repaired = time.monotonic() - began
-    await counts.until(stage, lambda now: _repairs(now, before) == fleet.size, "all tell of the repair")
-    reported = time.monotonic() - began
+    repaired = time.monotonic() - start
+    await counts.until(stage, lambda now: _repairs(now, before) == fleet.size, "all report the repair")
+    reported = time.monotonic() - start
     spent = (await counts.until_quiet(stage)).since(before)
     return scene.benchmark(
         "drift",
-        f"a role taken from all, found within {FREQUENT_SWEEPS}",
+        f"one role removed from all, found within {FREQUENT_RESYNC}",
         *_costs(spent, policy_baseline=2 * fleet.size),
-        Figure("seconds_until_repaired", "seconds until it is back", repaired, decimals=1),
-        Figure("seconds_until_reported", "seconds until all tell of it", reported, decimals=1),
+        Figure("seconds_until_repaired", "seconds until all are repaired", repaired, decimals=1),
+        Figure("seconds_until_reported", "seconds until all report the repair", reported, decimals=1),
     )
 
 
 async def _delete(scene: _Scene) -> Benchmark:
     fleet, stage = scene.fleet, scene.stage
-    await stage.cluster.apply(fleet.project(RARE_SWEEPS))
+    await stage.cluster.apply(fleet.project(RARE_RESYNC))
     before = await counts.until_quiet(stage)
-    began = time.monotonic()
+    start = time.monotonic()
     resource = objects.resource(_IDENTITY)
     await asyncio.gather(
         *(
@@ -151,22 +153,22 @@ async def _delete(scene: _Scene) -> Benchmark:
         )
     )
     await counts.until(stage, lambda now: not now.metric("objects", kind=_IDENTITY), "all are deleted")
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - start
     spent = (await counts.until_quiet(stage)).since(before)
     left = await scene.client.list(objects.resource("PolicyLedger"))
     return scene.benchmark(
         "deletion",
         "all deleted at once",
         *_costs(spent, policy_baseline=2 * fleet.grants),
-        Figure("seconds_until_gone", "seconds until all are gone", seconds, decimals=1),
-        Figure("ledgers_left", "ledgers left", len(left)),
-        Figure("peak_mib", "MiB of the operator, at most", process.peak_memory(scene.operator_pid)),
+        Figure("seconds_until_deleted", "seconds until all are deleted", seconds, decimals=1),
+        Figure("ledgers_left", "remaining ledgers", len(left)),
+        Figure("peak_mib", "peak MiB of the operator", process.peak_memory(scene.operator_pid)),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Removal:
-    """Members are taken out of a role of a policy."""
+    """A removal of members from one role of a policy, by a user."""
 
     resource: str
     role: str
@@ -181,10 +183,10 @@ def _members(state: CloudState, role: str) -> set[str]:
     return set(state.policies[POLICY].get(role, ()))
 
 
-async def _after_sweeps(stage: Stage, count: int) -> Counts:
-    """Count when so many more sweeps have passed over the project's policy and are at their end."""
+async def _after_resyncs(stage: Stage, count: int) -> Counts:
+    """Wait for this many further syncs of the project's policy, and return the counts after them."""
     before = await counts.read(stage)
-    await counts.until(stage, lambda now: _policy_syncs(now) >= _policy_syncs(before) + count, "a sweep")
+    await counts.until(stage, lambda now: _policy_syncs(now) >= _policy_syncs(before) + count, "a resync")
     return await counts.until_quiet(stage)
 
 
@@ -215,5 +217,5 @@ def _parts(name: str, parts: Counter[str]) -> Iterator[Figure]:
 
 
 def _short(rpc: str) -> str:
-    """`Projects/GetIamPolicy` for `google.cloud.resourcemanager.v3.Projects/GetIamPolicy`."""
+    """Return `Projects/GetIamPolicy` for `google.cloud.resourcemanager.v3.Projects/GetIamPolicy`."""
     return rpc.rpartition(".")[2]

@@ -1,6 +1,6 @@
-"""The pure parts of a lane's pass, each against what nobody can save: parsing the same thing once.
+"""Pure functions of a policy sync, compared with the unavoidable cost of parsing the same data once.
 
-They run in the operator's one event loop, so what they take is what everybody else waits.
+They block the operator's only event loop, so their duration delays all other work.
 """
 
 import itertools
@@ -23,22 +23,22 @@ from cloudrun_identity.ledger.objects import from_object, object_name, to_object
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy.desired_grants import DesiredGrant, DesiredGrants
 from cloudrun_identity.policy.merge import grants_in, merge
-from cloudrun_identity.policy.planning import plan
+from cloudrun_identity.policy.planning import plan_policy
 
 from .figures import Benchmark, Figure
 from .fleet import NAMESPACE, PROJECT_ID, ROLES, Fleet
 
-MEMBERS = 1_500  # the most that a policy may have
+MEMBERS = 1_500  # the limit of a policy
 PERMISSIONS = 300  # of a large predefined role
 
 _REPEATS = 5
-_SECONDS = 0.05  # of each repeat, for the clock to be fine enough
+_SECONDS = 0.05  # duration of each repeat, for the resolution of the clock
 _TARGET = Target(TargetKind.PROJECT, PROJECT_ID)
 _MICRO = 1e6
 
 
 def measure() -> list[Benchmark]:
-    """Measure them on a policy that is full."""
+    """Measure the functions on a full policy."""
     fleet = Fleet(MEMBERS // len(ROLES))
     return [_policy(fleet), _ledger(fleet), _guardrail(fleet)]
 
@@ -50,23 +50,23 @@ def _policy(fleet: Fleet) -> Benchmark:
     half = merge(empty, desired_grants[::2]).policy
     wire = full.SerializeToString()
     all_desired, ledger, present = _registrations(fleet), _ledger_of(fleet), frozenset(_grants(fleet))
-    # Protobuf makes strings of the members only when they are looked at.
+    # Protobuf decodes the members only when they are read.
     parsing = _micros(lambda: [list(binding.members) for binding in Policy.FromString(wire).bindings])
     return Benchmark(
         "policy",
         f"policy of {len(desired_grants):,} members",
         (
-            _figure("present", "list its grants", lambda: grants_in(full, _TARGET), parsing),
+            _figure("present", "list the grants", lambda: grants_in(full, _TARGET), parsing),
             _figure(
                 "plan",
                 f"plan for {fleet.size:,} objects, nothing to do",
-                lambda: plan(ledger, all_desired, present, may_release=True),
+                lambda: plan_policy(ledger, all_desired, present, may_release=True),
                 parsing,
             ),
             _figure("merge_all", "merge, all of them new", lambda: merge(empty, desired_grants), parsing),
             _figure("merge_unchanged", "merge, nothing to do", lambda: merge(full, desired_grants), parsing),
             _figure("merge_half", "merge, half of them new", lambda: merge(half, desired_grants), parsing),
-            # What a member's key is, is remembered for as long as the process lives: once it has to be found.
+            # The normalized form of a member is cached forever: the first time it is computed.
             _figure(
                 "merge_unseen",
                 "merge, half of them new, the first time",
@@ -87,8 +87,8 @@ def _ledger(fleet: Fleet) -> Benchmark:
         "ledger",
         f"ledger of {len(ledger.entries):,} grants",
         (
-            _figure("to_object", "to its object", lambda: to_object(ledger, metadata), parsing),
-            _figure("from_object", "from its object", lambda: from_object(raw), parsing),
+            _figure("to_object", "to the Kubernetes object", lambda: to_object(ledger, metadata), parsing),
+            _figure("from_object", "from the Kubernetes object", lambda: from_object(raw), parsing),
         ),
     )
 
@@ -131,9 +131,7 @@ def _grants(fleet: Fleet) -> list[Grant]:
 
 def _registrations(fleet: Fleet) -> list[DesiredGrants]:
     return [
-        DesiredGrants(
-            _claimant(number), frozenset(DesiredGrant(Grant(_TARGET, role, member)) for role in ROLES)
-        )
+        DesiredGrants(_owner(number), frozenset(DesiredGrant(Grant(_TARGET, role, member)) for role in ROLES))
         for number, member in enumerate(fleet.members)
     ]
 
@@ -142,7 +140,7 @@ def _ledger_of(fleet: Fleet) -> Ledger:
     entries = {
         Grant(_TARGET, role, member): entry_of(
             Grant(_TARGET, role, member),
-            [str(_claimant(number))],
+            [str(_owner(number))],
             GrantState.GRANTED,
             unique_id=f"{number:021}",
         )
@@ -152,7 +150,7 @@ def _ledger_of(fleet: Fleet) -> Ledger:
     return Ledger.of(_TARGET, entries).with_sync(unmanaged_members=0, written_at=datetime.now(UTC))
 
 
-def _claimant(number: int) -> Owner:
+def _owner(number: int) -> Owner:
     return Owner("CloudRunIdentity", NAMESPACE, f"runner-{number:04}", str(uuid.UUID(int=number)))
 
 
@@ -161,7 +159,7 @@ def _figure(name: str, label: str, work: Callable[[], object], parsing: float) -
 
 
 def _micros(work: Callable[[], object]) -> float:
-    """Microseconds of one call, the best of some: whatever else the machine does only adds to it."""
+    """Return the microseconds of one call: the minimum of several repeats, which other load affects least."""
     timer = timeit.Timer(work)
     number = max(1, round(_SECONDS / timer.timeit(1)))
     return min(timer.repeat(_REPEATS, number)) / number * _MICRO

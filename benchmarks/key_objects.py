@@ -1,4 +1,4 @@
-"""The keys that are measured: some of each of many identities, and identities that have none."""
+"""Objects of the `keys` benchmark: identities with four IdentityKeys each, and identities without keys."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,31 +12,31 @@ from cloudrun_identity.kube.resources import Object
 NAMESPACE = PROJECT = "keys"
 PROJECT_ID = "acme-keys"
 KEYS_EACH = 4
-"""Keys of an identity: while one follows the other there are eight, and Google allows ten."""
+"""Keys per identity: eight exist during a rotation, and Google Cloud allows ten."""
 KEYLESS = 25
-"""Identities without a key, whose undeclared keys nobody wants to know of."""
+"""Identities without a key, which ignore unmanaged keys."""
 
 PERIOD, OVERLAP = timedelta(days=30), timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
-class KeyFleet:
-    """`size` IdentityKey objects, four of an identity, and some identities without any."""
+class KeyObjects:
+    """`size` IdentityKeys, four per identity, and some identities without keys."""
 
     size: int
 
     @property
     def with_keys(self) -> int:
-        """How many identities have keys."""
+        """Return the number of identities with keys."""
         return -(-self.size // KEYS_EACH)
 
     def write_seed(self, path: Path) -> None:
-        """Write the cloud that they come to: a project with room for their accounts."""
+        """Write the seed of the emulator: a project with a quota for the accounts."""
         project = {"projectID": PROJECT_ID, "quotas": {"serviceAccounts": self.with_keys + KEYLESS}}
         path.write_text(yaml.safe_dump({"projects": [project]}))
 
     def project(self, drift_interval: str) -> Object:
-        """The ManagedProject that admits them."""
+        """Return the ManagedProject that admits the keys."""
         spec = {
             "projectID": PROJECT_ID,
             "driftInterval": drift_interval,
@@ -52,7 +52,7 @@ class KeyFleet:
         }
 
     def identities(self) -> list[Object]:
-        """The CloudRunIdentity objects."""
+        """Return the CloudRunIdentities."""
         with_keys = [_object("CloudRunIdentity", _identity(number)) for number in range(self.with_keys)]
         keyless = [
             _object("CloudRunIdentity", f"keyless-{number:03}", unmanagedKeys="Ignore")
@@ -60,8 +60,8 @@ class KeyFleet:
         ]
         return with_keys + keyless
 
-    def objects(self, *, asked: str = "") -> list[Object]:
-        """The IdentityKey objects; another `asked` than before has each looked at."""
+    def objects(self, *, requested_at: str = "") -> list[Object]:
+        """Return the IdentityKeys. A new value of `requested_at` requests a reconcile of each."""
         keys = [
             _object(
                 "IdentityKey",
@@ -72,8 +72,8 @@ class KeyFleet:
             )
             for number in range(self.size)
         ]
-        for key in keys if asked else ():
-            key["metadata"]["annotations"] = {RECONCILE_REQUESTED_AT: asked}
+        for key in keys if requested_at else ():
+            key["metadata"]["annotations"] = {RECONCILE_REQUESTED_AT: requested_at}
         return keys
 
 

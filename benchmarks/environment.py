@@ -1,4 +1,4 @@
-"""The stage that a benchmark plays on, and many objects put on it at once."""
+"""The environment of a benchmark: an API server, an emulator, and many objects applied at once."""
 
 import asyncio
 import tempfile
@@ -10,14 +10,14 @@ from cloudrun_identity.kube.resources import Object
 from cloudrun_identity_playground.demo.stage import Stage, set_up
 from cloudrun_identity_playground.emulator.latency import Latency
 
-_APPLIED_AT_ONCE = 32  # more only wait in the API server
+_CONCURRENT_APPLIES = 32  # more would only wait in the API server
 
 
 @asynccontextmanager
-async def staged(write_seed: Callable[[Path], None], *namespaces: str) -> AsyncIterator[Stage]:
-    """An embedded API with our kinds and these namespaces, and a Google Cloud as slow as the recorded one.
+async def started(write_seed: Callable[[Path], None], *namespaces: str) -> AsyncIterator[Stage]:
+    """Start an embedded API server with the CRDs and namespaces, and an emulator with recorded latencies.
 
-    `write_seed(path)` writes what is in the cloud.
+    `write_seed(path)` writes the initial content of the emulator.
     """
     with tempfile.TemporaryDirectory(prefix="cloudrun-identity-bench-") as directory:
         seed = Path(directory) / "seed.yaml"
@@ -30,11 +30,11 @@ async def staged(write_seed: Callable[[Path], None], *namespaces: str) -> AsyncI
 
 
 async def apply_all(stage: Stage, objs: Iterable[Object]) -> None:
-    """Apply the objects, some at a time."""
-    turns = asyncio.Semaphore(_APPLIED_AT_ONCE)
+    """Apply the objects, a limited number at a time."""
+    slots = asyncio.Semaphore(_CONCURRENT_APPLIES)
 
     async def apply(obj: Object) -> None:
-        async with turns:
+        async with slots:
             await stage.cluster.apply(obj)
 
     await asyncio.gather(*map(apply, objs))

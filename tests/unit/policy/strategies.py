@@ -1,4 +1,4 @@
-"""Policies, claims, declarations and ledgers for properties: few names, so that they meet."""
+"""Policies, desired grants and ledgers for property tests. They have few names, so that they overlap."""
 
 from dataclasses import replace
 
@@ -11,16 +11,16 @@ from cloudrun_identity.iam.grants import Grant, IAMCondition, Target
 from cloudrun_identity.ledger.model import Ledger, entry_of
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy.desired_grants import RETAIN_ALL, DesiredGrant, DesiredGrants, Retain
-from cloudrun_identity.policy.merge import Release
+from cloudrun_identity.policy.merge import Removal
 
 TARGET = Target(TargetKind.PROJECT, "payments-prod-1234")
 ROLES = ("roles/run.invoker", "roles/cloudsql.client", "roles/logging.viewer")
 OFFICE_HOURS = IAMCondition("office hours", "", "request.time.getHours('Europe/Zurich') < 18")
-CONDITIONS = (None, OFFICE_HOURS, IAMCondition("office hours", "differs in its expression alone", "true"))
+CONDITIONS = (None, OFFICE_HOURS, IAMCondition("office hours", "another expression", "true"))
 ACCOUNT = "serviceAccount:checkout@payments-prod-1234.iam.gserviceaccount.com"
 UNIQUE_IDS = ("111", "222")
 MEMBERS = (ACCOUNT, "group:ops@example.com", "user:ann@example.com")
-FOREIGN = (
+POLICY_MEMBERS = (
     *MEMBERS,
     "serviceAccount:Checkout@Payments-Prod-1234.iam.gserviceaccount.com",
     "group:OPS@Example.com",
@@ -30,25 +30,25 @@ FOREIGN = (
     "deleted:user:bob@example.com?uid=444",
     "principal://iam.googleapis.com/projects/42/locations/global/workloadIdentityPools/P/subject/S",
     "projectOwner:payments-prod-1234",
-    "a form of member that nobody has documented",
+    "an undocumented form of member",
 )
-SEATS = tuple(("IAMBinding", "payments", name) for name in ("one", "two", "three"))
+OWNER_KEYS = tuple(("IAMBinding", "payments", name) for name in ("one", "two", "three"))
 UIDS = ("uid-1", "uid-2")
 
-# Drawn from pools that are built once: building each value field by field takes most of a property's time.
+# Values are drawn from prebuilt lists: building each value takes most of the time of a property test.
 GRANTS = [
     Grant(TARGET, role, member, condition) for role in ROLES for member in MEMBERS for condition in CONDITIONS
 ]
-_FORMER_IDS = ((), ("111",), ("111", "333"))
-_CLAIMS = [
+_FORMER_UNIQUE_IDS = ((), ("111",), ("111", "333"))
+_DESIRED = [
     DesiredGrant(grant, unique_id)
     for grant in GRANTS
     for unique_id in (("", *UNIQUE_IDS) if grant.member == ACCOUNT else ("",))
 ]
-_HISTORIED_CLAIMS = [
-    replace(desired_grant, former_ids=former_ids)
-    for desired_grant in _CLAIMS
-    for former_ids in (_FORMER_IDS if desired_grant.grant.member == ACCOUNT else ((),))
+_DESIRED_WITH_HISTORY = [
+    replace(desired, former_unique_ids=former_unique_ids)
+    for desired in _DESIRED
+    for former_unique_ids in (_FORMER_UNIQUE_IDS if desired.grant.member == ACCOUNT else ((),))
 ]
 _AUDIT = AuditConfig(service="allServices", audit_log_configs=[AuditLogConfig(log_type="DATA_READ")])
 
@@ -67,14 +67,14 @@ def _binding(role: str, members: list[str], condition: IAMCondition | None) -> B
 
 
 grants = st.sampled_from(GRANTS)
-desired_grants = st.sampled_from(_CLAIMS)
-"""As objects declare them."""
-historied_claims = st.sampled_from(_HISTORIED_CLAIMS)
-"""As they are merged, with what the ledger knows."""
+desired_grants = st.sampled_from(_DESIRED)
+"""Grants as objects declare them."""
+desired_with_history = st.sampled_from(_DESIRED_WITH_HISTORY)
+"""Desired grants as they are merged, with former accounts from the ledger."""
 bindings = st.builds(
     _binding,
     st.sampled_from(ROLES),
-    st.lists(st.sampled_from(FOREIGN), min_size=1, max_size=4),
+    st.lists(st.sampled_from(POLICY_MEMBERS), min_size=1, max_size=4),
     st.sampled_from(CONDITIONS),
 )
 policies = st.builds(
@@ -84,10 +84,10 @@ policies = st.builds(
     st.lists(bindings, max_size=4),
     st.sampled_from([[], [_AUDIT]]),
 )
-releases = st.builds(Release, grants, st.sampled_from([(), ("111",), ("222",), ("333", "111")]))
-owners = st.sampled_from([Owner(*owner_key, uid) for owner_key in SEATS for uid in UIDS])
+removals = st.builds(Removal, grants, st.sampled_from([(), ("111",), ("222",), ("333", "111")]))
+owners = st.sampled_from([Owner(*owner_key, uid) for owner_key in OWNER_KEYS for uid in UIDS])
 retains = st.sampled_from([(), (), (RETAIN_ALL,), (Retain(TARGET, ROLES[0]),), (Retain(member=ACCOUNT),)])
-all_desired = st.lists(
+declarations = st.lists(
     st.builds(
         DesiredGrants,
         owners,
@@ -101,11 +101,11 @@ all_desired = st.lists(
 )
 entry_fields = st.fixed_dictionaries(
     {
-        "owners": st.sets(owners, min_size=1, max_size=2).map(lambda them: [*map(str, them)]),
+        "owners": st.sets(owners, min_size=1, max_size=2).map(lambda drawn: [*map(str, drawn)]),
         "state": st.sampled_from(GrantState),
         "present_before": st.booleans(),
         "unique_id": st.sampled_from(["", *UNIQUE_IDS]),
-        "former_unique_ids": st.sampled_from(_FORMER_IDS),
+        "former_unique_ids": st.sampled_from(_FORMER_UNIQUE_IDS),
     }
 )
 ledgers = st.dictionaries(grants, entry_fields, max_size=5).map(

@@ -1,6 +1,6 @@
-"""Others who write policies: one member at a time, by read-modify-write, as every other tool does.
+"""Other writers of IAM policies: one member at a time by read-modify-write, as other tools do.
 
-They speak to the same Google Cloud, at the same latency, and obey its etags.
+They use the same emulator, with the same latency, and send etags.
 """
 
 import asyncio
@@ -17,15 +17,15 @@ from google.iam.v1 import iam_policy_pb2, options_pb2, policy_pb2
 
 from .bindings import ROLE, UNMANAGED_PROJECT_ID, member
 
-WRITE_INTERVAL = 1.0  # seconds from one try of a foreign writer to its next, on average
-FOREIGN_ROLE = "roles/viewer"
+WRITE_INTERVAL = 1.0  # mean seconds between two attempts of a writer
+OTHER_ROLE = "roles/viewer"
 
 _PROJECTS = "/google.cloud.resourcemanager.v3.Projects"
 
 
 @dataclass(slots=True)
 class Tally:
-    """Calls that ended: reads, writes that were made, and writes that lost against somebody else's."""
+    """Counts of reads, of successful writes, and of writes that lost against another writer."""
 
     reads: int = 0
     writes: int = 0
@@ -33,12 +33,12 @@ class Tally:
 
     @property
     def calls(self) -> int:
-        """All of them."""
+        """Return the number of all calls."""
         return self.reads + self.writes + self.aborted
 
 
 class PolicyClient:
-    """Reads and writes the policy of one project, and counts."""
+    """Reads and writes the policy of one project, and counts the calls."""
 
     def __init__(self, channel: grpc.aio.Channel, project_id: str) -> None:
         self._resource = f"projects/{project_id}"
@@ -47,7 +47,7 @@ class PolicyClient:
         self.tally = Tally()
 
     async def read(self) -> policy_pb2.Policy:
-        """The policy as it is now."""
+        """Read the policy."""
         options = options_pb2.GetPolicyOptions(requested_policy_version=3)
         request = iam_policy_pb2.GetIamPolicyRequest(resource=self._resource, options=options)
         policy: policy_pb2.Policy = await self._get(request)
@@ -55,7 +55,7 @@ class PolicyClient:
         return policy
 
     async def toggle(self, role: str, who: str) -> bool:
-        """Read the policy, add `who` to the role or take it out, and write; False if somebody was faster."""
+        """Add `who` to the role or remove it, by read-modify-write. Return False after a conflict."""
         policy = await self.read()
         binding = next((each for each in policy.bindings if each.role == role), None)
         if binding is None:
@@ -77,35 +77,35 @@ class PolicyClient:
 
 
 @dataclass(slots=True)
-class ForeignWriter:
-    """Somebody who tries to change a policy once a second; what loses is left for the next time."""
+class OtherWriter:
+    """Tries to change a policy once per second. After a conflict it waits for its next turn."""
 
     client: PolicyClient
     who: str
-    stands: bool = False
-    """Whether its member is in the policy, going by what Google answered it last."""
+    is_present: bool = False
+    """True if the last reply showed its member in the policy."""
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Write until told to stop; a write that is under way then is made."""
+        """Write until `stop` is set. A write in flight is completed."""
         while not stop.is_set():
-            began = time.monotonic()
-            if await self.client.toggle(FOREIGN_ROLE, self.who):
-                self.stands = not self.stands
-            # Not in step: whoever fell between two others at first would win every time, or never.
+            start = time.monotonic()
+            if await self.client.toggle(OTHER_ROLE, self.who):
+                self.is_present = not self.is_present
+            # Add jitter: with fixed intervals the same writers would always win or always lose.
             interval = random.uniform(0.5, 1.5) * WRITE_INTERVAL
-            await asyncio.sleep(max(0.0, interval - (time.monotonic() - began)))
+            await asyncio.sleep(max(0.0, interval - (time.monotonic() - start)))
 
     async def has_lost(self) -> bool:
-        """Whether a write that Google confirmed to it is undone."""
+        """Return whether a confirmed write is lost."""
         policy = await self.client.read()
-        return self.stands != any(
-            self.who in binding.members for binding in policy.bindings if binding.role == FOREIGN_ROLE
+        return self.is_present != any(
+            self.who in binding.members for binding in policy.bindings if binding.role == OTHER_ROLE
         )
 
 
 @asynccontextmanager
 async def connected(port: int) -> AsyncIterator[grpc.aio.Channel]:
-    """Connect to the Google Cloud that listens on a port of this machine."""
+    """Connect to the emulator on a port of this machine."""
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         yield channel
 
@@ -113,10 +113,10 @@ async def connected(port: int) -> AsyncIterator[grpc.aio.Channel]:
 @asynccontextmanager
 async def writing(
     channel: grpc.aio.Channel, project_ids: Sequence[str], count: int
-) -> AsyncIterator[list[ForeignWriter]]:
-    """Have so many foreign writers at work in the block, taking turns at the projects."""
+) -> AsyncIterator[list[OtherWriter]]:
+    """Run `count` other writers during the block, evenly spread over the projects."""
     writers = [
-        ForeignWriter(
+        OtherWriter(
             PolicyClient(channel, project_ids[number % len(project_ids)]), f"user:other-{number}@example.com"
         )
         for number in range(count)
@@ -133,38 +133,41 @@ async def writing(
 
 @dataclass(frozen=True, slots=True)
 class OneByOne:
-    """How the other tools fared: so many members granted, with so many calls, in so many seconds."""
+    """The result of granting members one by one."""
 
     members: int
+    """The number of granted members."""
     tally: Tally
+    """The calls that it took."""
     seconds: float
+    """The seconds that it took."""
 
     @property
     def calls_each(self) -> float:
-        """Calls for each member; infinite if none was granted."""
+        """Return the calls per member; infinite if none was granted."""
         return self.tally.calls / self.members if self.members else math.inf
 
     @property
     def seconds_each(self) -> float:
-        """Seconds for each member; infinite if none was granted."""
+        """Return the seconds per member; infinite if none was granted."""
         return self.seconds / self.members if self.members else math.inf
 
 
 async def grant_one_by_one(channel: grpc.aio.Channel, *, members: int, budget: float) -> OneByOne:
-    """Grant members, one after the other, each by a read and a write that is tried again at once if it loses.
+    """Grant members one after the other by read-modify-write, and retry immediately after a conflict.
 
-    Ends when all are granted, or after `budget` seconds.
+    It ends when all members are granted, or after `budget` seconds.
     """
     client = PolicyClient(channel, UNMANAGED_PROJECT_ID)
-    began = time.monotonic()
+    start = time.monotonic()
     granted = 0
-    while granted < members and time.monotonic() - began < budget:
+    while granted < members and time.monotonic() - start < budget:
         granted += await client.toggle(ROLE, member(granted))
-    return OneByOne(granted, client.tally, time.monotonic() - began)
+    return OneByOne(granted, client.tally, time.monotonic() - start)
 
 
-async def _after(seconds: float, writer: ForeignWriter, stop: asyncio.Event) -> None:
-    """Writers that begin at the same moment would lose against each other for ever."""
+async def _after(seconds: float, writer: OtherWriter, stop: asyncio.Event) -> None:
+    """Start a writer later: writers that start together would conflict forever."""
     await asyncio.sleep(seconds)
     await writer.run(stop)
 

@@ -1,4 +1,4 @@
-"""One policy, two objects that declare grants on it, and the lane between them."""
+"""Helpers for tests with one policy and two objects that desire grants on it."""
 
 import asyncio
 
@@ -23,17 +23,17 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def claiming(owner: Owner, *grants: Grant, **fields: object) -> DesiredGrants:
+def desiring(owner: Owner, *grants: Grant, **fields: object) -> DesiredGrants:
     return DesiredGrants(owner, frozenset(map(DesiredGrant, grants)), **fields)
 
 
-async def converged(syncers: PolicySyncers, *all_desired: DesiredGrants) -> list[GrantSyncResult]:
-    for desired in all_desired:
+async def synced(syncers: PolicySyncers, *declared: DesiredGrants) -> list[GrantSyncResult]:
+    for desired in declared:
         syncers.declare(desired)
-    return await asyncio.gather(*(syncers.sync(desired.owner) for desired in all_desired))
+    return await asyncio.gather(*(syncers.sync(desired.owner) for desired in declared))
 
 
-async def retried(syncers: PolicySyncers, owner: Owner, after: float) -> GrantSyncResult:
+async def synced_after(syncers: PolicySyncers, owner: Owner, after: float) -> GrantSyncResult:
     await asyncio.sleep(after)
     return await syncers.sync(owner)
 
@@ -44,7 +44,7 @@ def state_of(sync_result: GrantSyncResult, grant: Grant) -> GrantState:
     )
 
 
-def setback_of(sync_result: GrantSyncResult, grant: Grant) -> GrantBackoff:
+def backoff_of(sync_result: GrantSyncResult, grant: Grant) -> GrantBackoff:
     backoff = next(
         grant_result.backoff for grant_result in sync_result.grant_results if grant_result.grant == grant
     )

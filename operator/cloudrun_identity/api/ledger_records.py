@@ -1,0 +1,236 @@
+"""Records in a PolicyLedger besides its grants: account, keys, custom roles and reassigned workload."""
+
+from enum import StrEnum
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
+
+from .identity_key import KeyState
+from .schema import SET, ApiModel, Clipped, Timestamp
+from .spec import Origin
+from .target_kinds import TargetKind, target_text
+
+MAX_ROLES: Final = 300
+"""Maximum number of custom roles in a ledger: as many as a project can have, with deleted ones."""
+
+MAX_UNIQUE_IDS: Final = 8
+"""Maximum number of unique IDs that a ledger records for one e-mail."""
+
+
+def of_form(form: str, *, optional: bool = False) -> AfterValidator:
+    """Require text with the same number of non-empty parts between slashes as `form`.
+
+    Only the model checks this: the API server refuses CEL rules on nested lists for their cost.
+    """
+
+    def check(text: str) -> str:
+        parts = text.split("/")
+        if not (optional and not text) and (len(parts) != form.count("/") + 1 or not all(parts)):
+            raise PydanticCustomError("form", "must be {form}", {"form": form})
+        return text
+
+    return AfterValidator(check)
+
+
+Text = Annotated[str, Field(max_length=512)]
+ObjectOwner = Annotated[str, Field(max_length=317), of_form("NAMESPACE/NAME")]
+OptionalOwner = Annotated[str, Field(max_length=317), of_form("NAMESPACE/NAME", optional=True)]
+UniqueID = Annotated[str, Field(max_length=64)]
+
+SORTED = AfterValidator(lambda values: tuple(sorted(set(values))))
+"""Sort a set of strings, so that equal sets are equal values and equal objects."""
+
+
+def _is_empty(text: str) -> bool:
+    return not text
+
+
+def unset() -> Any:
+    """Return the default of an optional text: empty, and left out of the object."""
+    return Field(default="", exclude_if=_is_empty)
+
+
+def _text_of(target: dict[str, Any]) -> str:
+    return target_text(
+        target["kind"], project_id=target["project_id"], location=target["location"], name=target["name"]
+    )
+
+
+class LedgerTarget(ApiModel):
+    """LedgerTarget identifies the resource whose IAM policy the ledger is about."""
+
+    kind: TargetKind
+    """Kind of the resource."""
+    project_id: Annotated[str, Field(max_length=128)]
+    """ID of the project of the resource."""
+    location: Annotated[str, Field(max_length=63)] = unset()
+    """Location of a Cloud Run resource."""
+    name: Annotated[str, Field(max_length=255)] = unset()
+    """Name of the resource; for a service account its e-mail. Unset for a project."""
+    full_name: Text
+    """Full resource name, such as //cloudresourcemanager.googleapis.com/projects/payments-prod-1234."""
+    text: Text = Field(default_factory=_text_of)
+    """Resource as statuses show it, such as `Project payments-prod-1234`."""
+
+
+class AccountIntent(StrEnum):
+    """Operation on an account in progress.
+
+    The operator records it first, to recognize the result after a crash.
+    """
+
+    CREATE = "Create"
+    UNDELETE = "Undelete"
+
+
+class AccountLoss(StrEnum):
+    """Change to an account that the operator did not make."""
+
+    DELETED = "Deleted"
+    REPLACED = "Replaced"
+
+
+class AccountText(ApiModel):
+    """AccountText is the descriptive text of a service account."""
+
+    display_name: Annotated[str, Field(max_length=100)] = ""
+    """Display name of the account."""
+    description: Annotated[str, Field(max_length=256)] = ""
+    """Description of the account."""
+
+
+class Abandonment(ApiModel):
+    """Abandonment records why and when the operator abandoned an account."""
+
+    reason: Annotated[str, Clipped(256)]
+    """Reason for abandoning the account."""
+    time: Timestamp
+    """Time at which the account was abandoned."""
+
+
+class LedgerAccount(ApiModel):
+    """LedgerAccount is the record of a service account. Decisions use the record; statuses mirror it."""
+
+    email: Annotated[str, Field(max_length=254)] = unset()
+    """E-mail of the account, as Google Cloud returned it."""
+    unique_id: UniqueID = unset()
+    """Unique ID of the account."""
+    origin: Origin | None = None
+    """Origin of the account: created or adopted by the operator."""
+    owner: OptionalOwner = unset()
+    """CloudRunIdentity that declares the account, as NAMESPACE/NAME. Unset for an abandoned account."""
+    owner_uid: Annotated[str, Field(max_length=64)] = unset()
+    """UID of that CloudRunIdentity."""
+    intent: AccountIntent | None = None
+    """Operation on the account in progress."""
+    unique_ids: Annotated[tuple[UniqueID, ...], Field(max_length=MAX_UNIQUE_IDS), SET] = ()
+    """Unique IDs that the operator managed under this e-mail. The operator removes `deleted:` members with
+    these IDs only."""
+    lost: AccountLoss | None = None
+    """Change to the account that the operator did not make. While set, no role is granted to the account or
+    on it."""
+    disabled: bool = False
+    """Indicates that the operator last left the account disabled."""
+    sent: AccountText | None = None
+    """Text of a create request whose result is unknown. It identifies the account as created by the
+    operator."""
+    appeared_time: Timestamp | None = None
+    """Time at which the operator last created or undeleted the account. Google Cloud may not show it for two
+    minutes."""
+    disabled_time: Timestamp | None = None
+    """Time at which the account was disabled before its deletion."""
+    abandoned: Abandonment | None = None
+    """Set for an account that the operator abandoned when its CloudRunIdentity was deleted."""
+
+    @property
+    def is_steady(self) -> bool:
+        """Return whether dependents may use the account: it exists, and is the recorded one."""
+        return bool(self.unique_id) and self.intent is None and self.lost is None
+
+
+class RoleState(StrEnum):
+    """Progress of a custom role."""
+
+    CREATING = "Creating"
+    PRESENT = "Present"
+    DELETED = "Deleted"
+
+
+class LedgerRole(ApiModel):
+    """LedgerRole is the record of a custom role. Decisions use the record; statuses mirror it."""
+
+    role_id: Annotated[str, Field(min_length=1, max_length=64)]
+    """Last part of the name of the role."""
+    owner: ObjectOwner
+    """CustomRole that declares the role, as NAMESPACE/NAME."""
+    owner_uid: Annotated[str, Field(max_length=64)]
+    """UID of that CustomRole."""
+    origin: Origin
+    """Origin of the role: created or adopted by the operator."""
+    state: RoleState
+    """Progress of the role. Creating: its creation or undelete is in progress. Present: it exists. Deleted:
+    the operator deleted it and may undelete it."""
+    deleted_time: Timestamp | None = None
+    """Time at which the operator deleted the role."""
+
+    def is_owned_by(self, owner: str) -> bool:
+        """Return whether the CustomRole `namespace/name` owns the role, or will own it."""
+        return self.owner == owner and self.state is not RoleState.DELETED
+
+
+class LedgerKey(ApiModel):
+    """LedgerKey is the record of a key of the account. It has no key material."""
+
+    id: Annotated[str, Field(min_length=1, max_length=128)]
+    """ID of the key."""
+    owner: ObjectOwner
+    """IdentityKey that the key was created for, as NAMESPACE/NAME."""
+    state: KeyState
+    """Progress of the key."""
+    created_time: Timestamp
+    """Time at which the key was created."""
+    digest: Annotated[str, Field(max_length=64)] = unset()
+    """SHA-256 of the credentials file. It shows whether the Secret was edited."""
+    generation: Annotated[int, Field(ge=0)] = 0
+    """rotation.generation that the key was created for."""
+    expiry_time: Timestamp | None = None
+    """Time at which Google Cloud ends the key."""
+    superseded_time: Timestamp | None = None
+    """Time at which the next key replaced it in the Secret."""
+    disabled_time: Timestamp | None = None
+    """Time at which the key was disabled."""
+
+
+class LedgerKeyAttempt(ApiModel):
+    """LedgerKeyAttempt is the creation of a key in progress.
+
+    The operator records it first, to find and delete a key that was created before a crash.
+    """
+
+    owner: ObjectOwner
+    """IdentityKey that the key is created for, as NAMESPACE/NAME."""
+    time: Timestamp
+    """Time at which the creation began."""
+    known: Annotated[
+        tuple[Annotated[str, Field(max_length=128)], ...], Field(max_length=64), SET, SORTED
+    ] = ()
+    """IDs of the keys that the account had before."""
+
+
+class LedgerAttachment(ApiModel):
+    """LedgerAttachment is the record of a workload's reassignment.
+
+    Decisions use the record; the status mirrors it.
+    """
+
+    owner: ObjectOwner
+    """IdentityAttachment that reassigned the workload, as NAMESPACE/NAME."""
+    owner_uid: Annotated[str, Field(max_length=64)]
+    """UID of that IdentityAttachment."""
+    workload_uid: Annotated[str, Field(max_length=64)]
+    """UID of the workload in Google Cloud. A recreated workload has another one."""
+    previous_service_account: Annotated[str, Field(max_length=254)] = ""
+    """E-mail of the account that the workload ran as before. If empty, none was set."""
+    service_account: Annotated[str, Field(max_length=254)]
+    """E-mail of the account that the workload was last reassigned to."""

@@ -1,0 +1,260 @@
+"""Observation of an account: the account as Google shows it, its record, and the workloads that run as it."""
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, field, replace
+
+from cloudrun_identity.api import (
+    CloudRunIdentity,
+    IAMBinding,
+    IdentityAttachment,
+    LedgerAccount,
+    ManagedProject,
+    WorkloadKind,
+)
+from cloudrun_identity.gcp.errors import Fault, GoogleError
+from cloudrun_identity.gcp.inventory import Inventory
+from cloudrun_identity.gcp.service_accounts import ServiceAccount, ServiceAccounts
+from cloudrun_identity.iam.admission import Admitted, may_use_project
+from cloudrun_identity.iam.principals import lower_email
+from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey, account_key, identity_key
+from cloudrun_identity.reconcile.preconditions import belongs_to, guardrail_facts
+
+from .account import AccountSeen, AccountWant
+from .account_records import AccountRecords
+from .deletion import asks_for_users
+from .propagation import PropagationTracker, RecentWrites, is_fresh
+
+SHARED = 2.0
+"""Seconds for which lists of workloads are shared while deletions wait, so that many cost one list."""
+
+_LONG = SHARED + 3.0  # seconds since a deletion, with some for clocks that differ
+
+
+@dataclass(frozen=True, slots=True)
+class AccountDependencies:
+    """Clients and memories that observing and executing share."""
+
+    service_accounts: ServiceAccounts
+    """Client of the accounts."""
+    inventory: Inventory
+    """Shared reads of accounts and workloads."""
+    records: AccountRecords
+    """Records of the accounts in the ledgers."""
+    propagation: PropagationTracker
+    """Good reads of accounts that Google does not show consistently yet."""
+    recent: RecentWrites
+    """Writes of this process that reads may not show yet."""
+    checkpoint: Callable[[str], None]
+    """Called with the name of every step that a crash could follow."""
+    assumed: dict[str, ServiceAccount] = field(default_factory=dict)
+    """Accounts by e-mail as a dry run assumes them, which are observed instead of those in Google Cloud."""
+
+
+class AccountObserver:
+    """Read accounts; methods raise GoogleError."""
+
+    def __init__(self, deps: AccountDependencies) -> None:
+        self._deps = deps
+        self._usage = Usage(deps.inventory)
+
+    async def observe(self, want: AccountWant, cluster: ClusterState, max_age: float) -> AccountSeen:
+        """Return the account and its record.
+
+        For a deletion, the workloads that run as the account are listed where the plan depends on them. An
+        account that is left as it is is not read.
+        """
+        if want.deletion and want.deletion.abandon:
+            return AccountSeen(None, self._deps.records.of(want.owner))
+        seen = await self._read(want, max_age)
+        if asks_for_users(want, seen, self._deps.records.now()):
+            users = await self._usage.users(
+                want.obj, want.email, want.project_id, cluster, self._accepted_age(want.obj)
+            )
+            return replace(seen, users=tuple(users))
+        record = self._deps.records.at(want.target)
+        if seen.record is None and record and record.owner != want.owner:
+            return replace(seen, owned_by=belongs_to(identity_key(*record.owner.split("/", 1)), cluster))
+        return seen
+
+    async def _read(self, want: AccountWant, max_age: float) -> AccountSeen:
+        """Read the account; only a read of age 0 counts as a good read."""
+        propagation = self._deps.propagation
+        account = await self._account(want, max_age)
+        record = self._deps.records.of(want.owner)
+        followed = propagation.is_on(want.email)
+        if record and max_age == 0 and not want.deletion and not _is_settled(record, account):
+            propagation.read(want.email, account.unique_id if account else "")
+        return AccountSeen(
+            account,
+            record,
+            good_reads=propagation.good_reads(want.email),
+            followed=followed,
+            made=propagation.made(want.email),
+        )
+
+    async def _account(self, want: AccountWant, max_age: float) -> ServiceAccount | None:
+        """Read the account, now unless it is settled.
+
+        An intent to create is recorded only after a read that did not show the account.
+        """
+        if want.email in self._deps.assumed:
+            return self._deps.assumed[want.email]
+        record = self._deps.records.of(want.owner)
+        age = max_age if record and record.is_steady else 0.0
+        try:
+            account = await self._deps.inventory.service_account(want.project_id, want.email, age)
+        except GoogleError as error:
+            fresh = record is not None and is_fresh(record, self._deps.records.now())
+            if error.fault is Fault.PERMISSION_DENIED and fresh:  # as Google answers for a fresh account
+                return None
+            raise
+        return self._deps.recent.seen_through(account) if account else None
+
+    def _accepted_age(self, obj: CloudRunIdentity) -> float:
+        """Return how old lists of workloads may be: they must show what was deployed before the deletion."""
+        asked = obj.metadata.deletion_timestamp
+        waited = (self._deps.records.now() - asked).total_seconds() if asked else _LONG
+        return SHARED if waited >= _LONG else 0.0
+
+
+def _is_settled(record: LedgerAccount, account: ServiceAccount | None) -> bool:
+    return record.is_steady and account is not None and account.unique_id == record.unique_id
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """A location in which workloads are listed."""
+
+    project_id: str
+    location: str
+
+
+class Usage:
+    """Find the workloads that run as an account. A place that cannot be read counts as use."""
+
+    def __init__(self, inventory: Inventory) -> None:
+        self._inventory = inventory
+
+    async def users(
+        self,
+        obj: CloudRunIdentity,
+        email: str,
+        project_id: str,
+        cluster: ClusterState,
+        max_age: float = SHARED,
+    ) -> list[str]:
+        """Return the workloads that run as the account, and the places that cannot be read, in words.
+
+        `max_age` is how old the lists of workloads may be, in seconds.
+        """
+        found = list(_unreachable(obj, email, project_id, cluster))
+        for place in sorted(set(_places(obj, email, project_id, cluster))):
+            for kind in WorkloadKind:
+                workloads = self._workloads(kind, place, email, max_age)
+                found += await self._listed(f"{kind}s", place, workloads)
+            executions = self._executions(place, email, max_age)
+            found += await self._listed("running executions", place, executions)
+        return found
+
+    async def _listed(self, what: str, place: Place, users: AsyncIterator[str]) -> list[str]:
+        """Return the users; a place that cannot be read counts as one."""
+        try:
+            return [user async for user in users]
+        except GoogleError as error:
+            return [f"{what} in {place.location}, which cannot be read ({error.message})"]
+
+    async def _workloads(
+        self, kind: WorkloadKind, place: Place, email: str, max_age: float
+    ) -> AsyncIterator[str]:
+        """Return the workloads whose template or a serving revision runs as the account."""
+        states = await self._inventory.workloads(place.project_id, place.location, kind, max_age)
+        for state in states.values():
+            if _same(state.service_account, email):
+                yield str(state.workload)
+                continue
+            for revision, account in (await self._inventory.serving_accounts(state)).items():
+                if _same(account, email):
+                    yield f"{state.workload} (revision {revision})"
+
+    async def _executions(self, place: Place, email: str, max_age: float) -> AsyncIterator[str]:
+        """Return the executions that have not ended, which run as the account of their job at their start."""
+        running = await self._inventory.running_executions(place.project_id, place.location, max_age)
+        for execution in running:
+            if _same(execution.service_account, email):
+                yield f"{execution.job} (execution {execution.name})"
+
+
+def _places(obj: CloudRunIdentity, email: str, project_id: str, cluster: ClusterState) -> Iterable[Place]:
+    """Return where workloads could run as the identity: its own project, and those that may use it."""
+    projects = {project_id: cluster.project_on(project_id)}
+    for usable in obj.spec.usable_from:
+        project = cluster.project(usable.project_ref.name)
+        if project and _admits(project, obj.metadata.namespace, cluster):
+            projects[project.project_id] = project
+    for attachment in _attachments(obj, email, cluster):
+        project = cluster.project(attachment.spec.project_ref.name)
+        if project and _admits(project, attachment.metadata.namespace, cluster):
+            projects[project.project_id] = project
+            yield Place(project.project_id, attachment.spec.workload.location)
+    for home, project in projects.items():
+        for location in project.spec.locations if project else ():
+            yield Place(home, location)
+    for binding in cluster.objects(IAMBinding):
+        beside = binding.metadata.namespace == obj.metadata.namespace
+        target, project = binding.spec.target, cluster.project(binding.spec.project_ref.name)
+        if target.location and beside and project and project.project_id in projects:
+            yield Place(project.project_id, target.location)
+
+
+def _unreachable(obj: CloudRunIdentity, email: str, project_id: str, cluster: ClusterState) -> Iterable[str]:
+    """Return the projects in which workloads may run as the identity and that cannot be listed, in words.
+
+    A ManagedProject exists as long as it is used, unless a user removes its finalizer.
+    """
+    if cluster.project_on(project_id) is None:
+        yield (
+            f"workloads of project {project_id}, which has no valid ManagedProject (declare or correct one, "
+            "or set spec.deletionProtection to None to delete the account unchecked)"
+        )
+    for usable in obj.spec.usable_from:
+        if cluster.project(usable.project_ref.name) is None:
+            yield (
+                f"workloads of ManagedProject {usable.project_ref.name}, {_MISSING} ({_DECLARE}, or remove "
+                "it from spec.usableFrom)"
+            )
+    for attachment in _attachments(obj, email, cluster):
+        name = attachment.spec.project_ref.name
+        if cluster.project(name) is None and _is_attached(attachment, email):
+            workload = attachment.spec.workload
+            yield (
+                f"{workload.kind} {workload.location}/{workload.name} in ManagedProject {name}, {_MISSING} "
+                f"({_DECLARE}, or delete {ObjectKey.of(attachment)})"
+            )
+
+
+_MISSING = "which does not exist or is invalid"
+_DECLARE = "declare or correct it"
+
+
+def _attachments(obj: CloudRunIdentity, email: str, cluster: ClusterState) -> Iterable[IdentityAttachment]:
+    """Return the attachments that reference this identity and are, or were, allowed to."""
+    referrers = {*cluster.referrers(ObjectKey.of(obj)), *cluster.referrers(account_key(email))}
+    allowed = {obj.metadata.namespace, *obj.spec.allowed_namespaces}
+    for each in cluster.objects(IdentityAttachment):
+        if ObjectKey.of(each) in referrers and (
+            each.metadata.namespace in allowed or _is_attached(each, email)
+        ):
+            yield each
+
+
+def _is_attached(attachment: IdentityAttachment, email: str) -> bool:
+    return _same(attachment.status.current_service_account or "", email)
+
+
+def _admits(project: ManagedProject, namespace: str, cluster: ClusterState) -> bool:
+    """Return whether the project admits the namespace: others cannot block a deletion."""
+    return isinstance(may_use_project(project, namespace, guardrail_facts(project, cluster)), Admitted)
+
+
+def _same(one: str, other: str) -> bool:
+    return lower_email(one) == lower_email(other)

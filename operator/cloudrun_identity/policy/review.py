@@ -1,0 +1,177 @@
+"""Review of the existing ledger entries of a policy: keep, release, replace or drop each of them."""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+
+from cloudrun_identity.api import MAX_UNIQUE_IDS, GrantState, LedgerEntry
+from cloudrun_identity.iam.grants import Grant
+from cloudrun_identity.iam.principals import email
+from cloudrun_identity.ledger.model import changed_entry
+from cloudrun_identity.ledger.owners import owner_key_of
+
+from .desired_grants import DesiredGrant, DesiredGrants
+from .merge import Removal
+from .steps import GrantStep, ReleaseGrant, RetainGrant, RetainReason
+
+
+@dataclass(frozen=True, slots=True)
+class WantedGrants:
+    """The grants that writable objects desire on one policy, in write order, and their owners."""
+
+    grants: dict[Grant, DesiredGrant]
+    owners: Mapping[Grant, frozenset[str]]
+
+
+@dataclass(slots=True)
+class EntryReview:
+    """The review of the existing ledger entries. `planning.plan_policy` documents its options."""
+
+    wanted: WantedGrants
+    """The desired grants; the review adds the former accounts of their members."""
+    by_owner_key: Mapping[str, DesiredGrants]
+    """The desired grants of each object."""
+    present: frozenset[Grant]
+    """The grants in the policy."""
+    may_release: bool
+    """False until every object has declared its grants."""
+    observed: bool
+    """True if the project is only observed."""
+    withheld: Collection[Grant]
+    """The grants that the sync does not write."""
+    may_return: Callable[[str, str], bool]
+    """Returns whether an object may undelete an account."""
+    entries: dict[Grant, LedgerEntry] = field(default_factory=dict)
+    """The entries that remain."""
+    released: list[Removal] = field(default_factory=list)
+    """The entries among them that are released."""
+    replaced: dict[Grant, Removal] = field(default_factory=dict)
+    """The grants whose member was another account."""
+    steps: list[GrantStep] = field(default_factory=list)
+    """The steps for these entries."""
+
+    def review(self, grant: Grant, known: LedgerEntry) -> None:
+        """Keep, release or drop one entry."""
+        entry = _after_read(known, present=grant in self.present)
+        owners = self.wanted.owners.get(grant, frozenset())
+        permanently_deleted = not owners and _is_permanently_deleted(
+            grant, entry, self.present, self.may_return
+        )
+        staying, leaving = self._split_owners(grant, entry, permanently_deleted=permanently_deleted)
+        if staying or owners:
+            kept = changed_entry(entry, owners=tuple(sorted(staying or {min(owners)})))
+            if owners:
+                kept = self._desire(grant, kept)
+            else:
+                self._retain(grant, kept, self._reason_to_stay(entry))
+            self.entries[grant] = kept
+        elif not self.may_release:
+            self.entries[grant] = entry
+            self._retain(grant, entry, RetainReason.OWNERS_PENDING)
+        elif self.observed:
+            if not all(each.ending for each in leaving):
+                self.entries[grant] = entry
+            self._retain(grant, entry, RetainReason.PROJECT_OBSERVED)
+        elif reason := _reason_to_leave(entry, leaving):
+            self._retain(grant, entry, reason)
+        else:
+            self.entries[grant] = entry
+            removal = Removal(grant, entry.unique_ids)
+            self.released.append(removal)
+            if not removal.forms.isdisjoint(self.present):
+                self.steps.append(ReleaseGrant(grant, _first_owner_key(entry)))
+
+    def _desire(self, grant: Grant, entry: LedgerEntry) -> LedgerEntry:
+        """Return the entry of a desired grant, and plan the replacement of a former account."""
+        desired = self.wanted.grants[grant]
+        if grant not in self.present:
+            entry = _missing(entry, withheld=grant in self.withheld)
+        entry = _granted_to(entry, desired.unique_id)
+        self.wanted.grants[grant] = replace(desired, former_unique_ids=entry.former_unique_ids)
+        if entry.former_unique_ids and grant in self.present:
+            self.replaced[grant] = Removal(grant, entry.former_unique_ids)
+            self.steps.append(ReleaseGrant(grant, _first_owner_key(entry)))
+        return entry
+
+    def _retain(self, grant: Grant, entry: LedgerEntry, reason: RetainReason) -> None:
+        if grant in self.present:
+            self.steps.append(RetainGrant(grant, _first_owner_key(entry), reason))
+
+    def _split_owners(
+        self, grant: Grant, entry: LedgerEntry, *, permanently_deleted: bool
+    ) -> tuple[set[str], list[DesiredGrants]]:
+        """Return the owners of an entry that stay, and the objects that leave it.
+
+        An owner that has not declared its grants stays: it may be late, or its kind may not be served. A
+        suspended or observed owner stays, because it can release nothing. An owner that only retains the
+        grant leaves it if the account is permanently deleted.
+        """
+        staying: set[str] = set()
+        leaving: list[DesiredGrants] = []
+        for text in entry.owners:
+            declared = self.by_owner_key.get(owner_key_of(text))
+            if declared is None:
+                staying.add(text)
+            elif not declared.writable or (declared.keeps(grant) and not permanently_deleted):
+                staying.add(str(declared.owner))
+            else:
+                leaving.append(declared)
+        return staying, leaving
+
+    def _reason_to_stay(self, entry: LedgerEntry) -> RetainReason:
+        declared = [self.by_owner_key.get(owner_key_of(text)) for text in entry.owners]
+        if None in declared:
+            return RetainReason.OWNER_UNKNOWN
+        if all(each.writable for each in declared if each):
+            return RetainReason.OWNER_RETAINS
+        return RetainReason.OWNER_NOT_WRITABLE
+
+
+def _after_read(entry: LedgerEntry, *, present: bool) -> LedgerEntry:
+    """Return the entry after a read: another writer made a grant that is present though it was refused."""
+    return changed_entry(entry, present_before=True) if present and entry.is_rejected else entry
+
+
+def _missing(entry: LedgerEntry, *, withheld: bool) -> LedgerEntry:
+    """Return the entry of a missing grant.
+
+    It is pending, so that a loss is counted once, and so that a refused grant is recorded before it is
+    written again. A refused grant that is withheld stays refused.
+    """
+    state = GrantState.REJECTED if withheld and entry.is_rejected else GrantState.PENDING
+    return changed_entry(entry, state=state, present_before=False)
+
+
+def _granted_to(entry: LedgerEntry, unique_id: str) -> LedgerEntry:
+    """Return the entry of a member that is this account now; keep the former ID until the grant is made."""
+    if unique_id in ("", entry.unique_id):
+        return entry
+    former = tuple(former for former in entry.unique_ids if former != unique_id)
+    return changed_entry(entry, unique_id=unique_id, former_unique_ids=former[-MAX_UNIQUE_IDS:])
+
+
+def _is_permanently_deleted(
+    grant: Grant, entry: LedgerEntry, present: Collection[Grant], may_return: Callable[[str, str], bool]
+) -> bool:
+    """Return whether the account is permanently deleted, and only its tombstone is present.
+
+    No object loses anything when such a grant ends: a later account of the same e-mail needs a new grant.
+    """
+    return (
+        bool(entry.unique_id)
+        and grant not in present
+        and grant.deleted_form(entry.unique_id) in present
+        and not may_return(email(grant.member), entry.unique_id)
+    )
+
+
+def _reason_to_leave(entry: LedgerEntry, leaving: Collection[DesiredGrants]) -> RetainReason | None:
+    """Return why a grant stays in the policy after its last owners left it; None if it is removed."""
+    if any(each.abandon for each in leaving):
+        return RetainReason.ABANDONED
+    if entry.present_before and not any(each.owns_existing for each in leaving):
+        return RetainReason.PRESENT_BEFORE
+    return None
+
+
+def _first_owner_key(entry: LedgerEntry) -> str:
+    return owner_key_of(entry.owners[0]) if entry.owners else ""
