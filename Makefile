@@ -9,11 +9,8 @@ CONSTRAINTS_VENV := build/constraints
 DISTRIBUTED := -n auto --dist loadscope
 # The paths that the language check covers. Add a path here when its prose follows CONTRIBUTING.md.
 CHECKED_PROSE := \
-	operator playground crds examples tools .github CONTRIBUTING.md SECURITY.md CODE_OF_CONDUCT.md README.md CHANGELOG.md \
-	$(filter-out docs/reference.md docs/permissions.md,$(wildcard docs/*.md)) docs/dev \
-	conftest.py tests/README.md tests/servers tests/distribution.py tests/smoke.py \
-	tests/test_packages.py tests/test_repository.py \
-	$(addprefix charts/cloudrun-identity/,Chart.yaml templates values.yaml values.schema.json)
+	operator playground crds charts docs examples benchmarks tools .github $(wildcard *.md) \
+	conftest.py tests/README.md tests/e2e tests/kube tests/servers $(wildcard tests/*.py)
 
 # Containers often disable bytecode. Then each process that the tests start would compile all modules again.
 export PYTHONDONTWRITEBYTECODE :=

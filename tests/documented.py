@@ -1,4 +1,4 @@
-"""The manifests that stand in the documentation."""
+"""Manifests in the documentation, for tests that apply them."""
 
 import re
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ GROUP = "cloudrun-identity.dev/"
 
 @dataclass(frozen=True)
 class Example:
-    """One block of a page that has whole objects of ours, and perhaps others."""
+    """A block of YAML on a page that contains whole custom resources, and possibly other objects."""
 
     page: str
     line: int
@@ -26,12 +26,12 @@ class Example:
 
 
 def blocks(page: Path) -> Iterator[str]:
-    """Every block of YAML on a page."""
+    """Yield every block of YAML on a page."""
     return (block for _, block in _numbered_blocks(page))
 
 
 def examples(page: Path) -> Iterator[Example]:
-    """Every block of YAML on a page that is not a mere fragment of an object of ours."""
+    """Yield every block of YAML on a page that contains whole custom resources."""
     for line, block in _numbered_blocks(page):
         if f"apiVersion: {GROUP}" in block:
             yield Example(page.name, line, tuple(filter(None, yaml.safe_load_all(block))))

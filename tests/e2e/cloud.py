@@ -170,7 +170,7 @@ class Cloud:
         """Make new revisions of a workload fail with this message; empty to end that."""
         self._edit({"workload": full_name(workload), "failsToStart": message})
 
-    def turn(self, **switches: Any) -> None:
+    def set_switches(self, **switches: Any) -> None:
         """Set switches, such as `operationTime="3s"`."""
         self._control("PATCH", "switches", switches)
 

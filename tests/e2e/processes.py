@@ -58,7 +58,7 @@ class Command:
         """Return the lines that it has written so far."""
         return self._log.read_text(errors="replace").splitlines()
 
-    def says(self, pattern: str) -> re.Match[str]:
+    def wait_for_line(self, pattern: str) -> re.Match[str]:
         """Wait for a line with `pattern`; fail with the log if the process ends without one."""
 
         def said() -> re.Match[str] | None:
@@ -72,7 +72,7 @@ class Command:
         assert found
         return found
 
-    def ends(self, within: float = STARTS_WITHIN) -> Ended:
+    def wait_for_exit(self, within: float = STARTS_WITHIN) -> Ended:
         """Wait until the process ends."""
         return Ended(self._process.wait(within), self.lines())
 
@@ -83,10 +83,10 @@ class Command:
         """End the process with SIGTERM, or with SIGKILL if necessary."""
         self.signal(signal.SIGTERM)
         try:
-            self.ends(ENDS_WITHIN)
+            self.wait_for_exit(ENDS_WITHIN)
         except subprocess.TimeoutExpired:
             self.signal(signal.SIGKILL)
-            self.ends()
+            self.wait_for_exit()
 
 
 def _loaded_afresh(
@@ -115,7 +115,7 @@ class Emulator:
         port, rest_port = self._ports
         command = ["emulator", "--port", port, "--rest-port", rest_port, *self._options]
         self._command = Command(command, self._log)
-        said = self._command.says(r"gRPC 127\.0\.0\.1:(\d+), REST http://127\.0\.0\.1:(\d+)")
+        said = self._command.wait_for_line(r"gRPC 127\.0\.0\.1:(\d+), REST http://127\.0\.0\.1:(\d+)")
         self._ports = (said[1], said[2])
 
     def ensure(self) -> None:
@@ -180,13 +180,13 @@ class Operator:
             CLOUDRUN_IDENTITY_KEY_CLOCK=str(key_clock),
         )
 
-    def acts(self) -> None:
+    def wait_until_leading(self) -> None:
         """Wait until it is the leader and has started to reconcile."""
-        self._command.says("became the leader")
+        self._command.wait_for_line("became the leader")
 
-    def stands_by(self) -> None:
+    def wait_until_standby(self) -> None:
         """Wait until it is on standby."""
-        self._command.says("standby: lease")
+        self._command.wait_for_line("standby: lease")
 
     @property
     def is_running(self) -> bool:
@@ -195,16 +195,16 @@ class Operator:
     def kill(self) -> None:
         """Send SIGKILL and wait for the end."""
         self._command.signal(signal.SIGKILL)
-        self._command.ends()
+        self._command.wait_for_exit()
 
-    def dies(self) -> None:
+    def wait_until_killed(self) -> None:
         """Wait until it has killed itself at its checkpoint."""
-        assert self._command.ends().code == -signal.SIGKILL
+        assert self._command.wait_for_exit().code == -signal.SIGKILL
 
     def terminate(self) -> Ended:
         """Send SIGTERM, as the kubelet does; return how it ended."""
         self._command.signal(signal.SIGTERM)
-        return self._command.ends(within=ENDS_WITHIN)
+        return self._command.wait_for_exit(within=ENDS_WITHIN)
 
     def stop(self) -> None:
         self._command.stop()
@@ -213,7 +213,7 @@ class Operator:
         """Return the HTTP status of `/readyz` or `/healthz`."""
         return self._http(path)[0]
 
-    def tells(self) -> str:
+    def output(self) -> str:
         """Return its log and its metrics as text."""
         return "\n".join([*self._command.lines(), self._http("/metrics")[1]])
 
@@ -227,7 +227,7 @@ class Operator:
         return [json.loads(line) for line in self._command.lines()]
 
     def _http(self, path: str) -> tuple[int, str]:
-        port = self._command.says(r"http port (\d+)")[1]
+        port = self._command.wait_for_line(r"http port (\d+)")[1]
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as reply:
                 return reply.status, reply.read().decode()

@@ -67,7 +67,7 @@ class Scene:
             if obj["kind"] == "ManagedProject":
                 self._projects.add(obj["metadata"]["name"])
 
-    def follow(self, projects: Iterable[str]) -> None:
+    def register_projects(self, projects: Iterable[str]) -> None:
         """Register ManagedProjects that were applied by other means, to suspend them at the end."""
         self._projects.update(projects)
 
@@ -81,7 +81,7 @@ class Scene:
         kind, _, name = name.partition("/")
         self.cluster.patch(kind, name, namespace or self.name, yaml.safe_load(change))
 
-    def spoil(self, name: str, field: str) -> None:
+    def make_invalid(self, name: str, field: str) -> None:
         """Set a field of an object to a value that the current CRD refuses."""
         kind, _, _ = name.partition("/")
         with self.cluster.admitting(kind, field, "Perhaps"):
@@ -147,17 +147,17 @@ class Scene:
             kind, _, name = each.partition("/")
             self.cluster.delete(kind, name, namespace or self.name)
 
-    def gone(self, *names: str, namespace: str = "") -> None:
+    def wait_until_deleted(self, *names: str, namespace: str = "") -> None:
         """Wait until objects are deleted."""
         for name in names:
             eventually(lambda name=name: self.get(name, namespace=namespace), lambda found: found is None)
 
-    def removed(self, *names: str) -> None:
+    def delete_and_wait(self, *names: str) -> None:
         """Delete objects and wait until they are deleted."""
         self.delete(*names)
-        self.gone(*names)
+        self.wait_until_deleted(*names)
 
-    def told(self, name: str, reason: str) -> str:
+    def wait_for_event(self, name: str, reason: str) -> str:
         """Wait for an Event about an object; return its message."""
         kind, _, name = name.partition("/")
         events = eventually(

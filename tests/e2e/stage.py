@@ -39,7 +39,7 @@ class Stage:
         self._numbers = itertools.count(1)
         self._operators: list[Operator] = []
         self._key_clock = run_dir / "key-clock"
-        self.turn_key_clock(timedelta())
+        self.set_key_clock(timedelta())
 
     @property
     def operator(self) -> Operator:
@@ -70,7 +70,7 @@ class Stage:
         self._operators.append(operator)
         return operator
 
-    def turn_key_clock(self, ahead: timedelta) -> None:
+    def set_key_clock(self, ahead: timedelta) -> None:
         """Set the clock of key rotation ahead by this time."""
         written = self._key_clock.with_suffix(".new")
         written.write_text(str(ahead.total_seconds()))
@@ -83,7 +83,7 @@ class Stage:
             surplus.stop()
         if not running:
             self.cluster.end_lease(OPERATOR_NAMESPACE)  # of a killed operator
-            self.start_operator().acts()
+            self.start_operator().wait_until_leading()
 
     def ensure_namespace(self, name: str) -> None:
         """Ensure that the namespace exists."""

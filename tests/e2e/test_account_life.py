@@ -39,9 +39,9 @@ def adopted(scene: Scene) -> Scene:
 @pytest.fixture
 def lagging(scene: Scene) -> Iterator[Scene]:
     """Provide a scene in which new accounts propagate slowly."""
-    scene.cloud.turn(lag="3s")
+    scene.cloud.set_switches(lag="3s")
     yield scene
-    scene.cloud.turn(lag="0s")
+    scene.cloud.set_switches(lag="0s")
 
 
 def unique_id(scene: Scene) -> str:
@@ -162,7 +162,7 @@ def test_identity_of_a_deleted_account_can_be_deleted(adopted: Scene) -> None:
     scene.ready("CloudRunIdentity/checkout")
     scene.cloud.edit_account(scene.email("checkout"), "delete")
     scene.fails("CloudRunIdentity/checkout", "DriftDetected")
-    scene.removed("CloudRunIdentity/checkout", "IAMBinding/loggers")
+    scene.delete_and_wait("CloudRunIdentity/checkout", "IAMBinding/loggers")
     assert scene.ledger_targets() == set()
     assert scene.policy() == {}
 
@@ -177,7 +177,7 @@ def test_account_is_disabled_before_deletion_until_the_reported_time(scene: Scen
     assert scene.policy()["roles/viewer"] == [scene.member("checkout")]
 
     scene.patch("CloudRunIdentity/checkout", "spec: {disableBeforeDelete: 0s}")
-    scene.gone("CloudRunIdentity/checkout")
+    scene.wait_until_deleted("CloudRunIdentity/checkout")
     assert scene.cloud.accounts(scene.name) == {}
     assert scene.policy() == {}
 
@@ -196,23 +196,23 @@ def test_revision_with_traffic_blocks_deletion_of_its_account(scene: Scene) -> N
     assert "checkout" in scene.cloud.accounts(scene.name)
 
     scene.cloud.pin(service, "")
-    scene.gone("CloudRunIdentity/checkout")
+    scene.wait_until_deleted("CloudRunIdentity/checkout")
 
 
 def test_running_execution_blocks_deletion_of_its_account(scene: Scene) -> None:
     scene.apply(IDENTITY)
     scene.ready("CloudRunIdentity/checkout")
     job = scene.cloud.deploy("jobs", scene.name, "nightly", scene.email("checkout"))
-    scene.cloud.turn(executionTime="10m")
+    scene.cloud.set_switches(executionTime="10m")
     try:
         execution = scene.cloud.run(job)
     finally:
-        scene.cloud.turn(executionTime="0s")
+        scene.cloud.set_switches(executionTime="0s")
     scene.cloud.deploy_as(job, "")
     scene.delete("CloudRunIdentity/checkout")
     message = scene.fails("CloudRunIdentity/checkout", "InUse")
     assert f"Job {LOCATION}/nightly (execution {execution.rpartition('/')[2]})" in message
 
     scene.cloud.cancel(execution)
-    scene.gone("CloudRunIdentity/checkout")
+    scene.wait_until_deleted("CloudRunIdentity/checkout")
     assert scene.cloud.accounts(scene.name) == {}

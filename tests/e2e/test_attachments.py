@@ -87,7 +87,7 @@ def test_attaching_takes_one_read_and_one_write_for_each_workload_kind(scene: Sc
 
 def test_rollout_is_followed_without_holding_a_worker(scene: Scene, service: str) -> None:
     scene.ready("CloudRunIdentity/checkout")
-    scene.cloud.turn(operationTime="3s")
+    scene.cloud.set_switches(operationTime="3s")
     try:
         scene.apply(attachment())
         status = eventually(lambda: scene.status(SHOP), lambda status: "operation" in status)
@@ -95,7 +95,7 @@ def test_rollout_is_followed_without_holding_a_worker(scene: Scene, service: str
         assert "being moved to" in scene.fails(SHOP, "Updating")
         scene.ready(SHOP)
     finally:
-        scene.cloud.turn(operationTime="0s")
+        scene.cloud.set_switches(operationTime="0s")
     assert "operation" not in scene.status(SHOP)
     assert scene.cloud.runs_as(service) == scene.email("checkout")
 
@@ -103,12 +103,12 @@ def test_rollout_is_followed_without_holding_a_worker(scene: Scene, service: str
 @google_alone
 def test_expired_operation_does_not_block_the_rollout(scene: Scene, service: str) -> None:
     scene.cloud.fail("google.longrunning.Operations/GetOperation", "NOT_FOUND", times=10_000)
-    scene.cloud.turn(operationTime="2s")
+    scene.cloud.set_switches(operationTime="2s")
     try:
         scene.apply(attachment())
         scene.ready(SHOP)
     finally:
-        scene.cloud.turn(operationTime="0s")
+        scene.cloud.set_switches(operationTime="0s")
     assert scene.cloud.runs_as(service) == scene.email("checkout")
 
 
@@ -189,7 +189,7 @@ def test_deployment_with_another_account_is_repaired_until_conflict(scene: Scene
 
     scene.cloud.deploy_as(attached, scene.email("pricing"))
     message = scene.fails(SHOP, "Conflict")
-    assert "by somebody@example.com" in message
+    assert "by somebody@example.com" in message  # language: quoted
     assert scene.is_stalled(SHOP)
     before = updates(scene)
     wait_for_resyncs(scene)
@@ -220,7 +220,7 @@ def test_restore_policy_restores_the_former_account(scene: Scene, service: str) 
     scene.patch(SHOP, "spec: {identityRef: {name: checkout}}")
     scene.ready(SHOP)
 
-    scene.removed(SHOP)
+    scene.delete_and_wait(SHOP)
     assert scene.cloud.runs_as(service) == scene.email("pricing")
 
 
@@ -228,7 +228,7 @@ def test_restore_policy_restores_the_default_account(scene: Scene, service: str)
     default = scene.cloud.runs_as(service)
     scene.apply(attachment(deletionPolicy="Restore"))
     scene.ready(SHOP)
-    scene.removed(SHOP)
+    scene.delete_and_wait(SHOP)
     assert scene.cloud.runs_as(service) == default
 
 
@@ -242,7 +242,7 @@ def test_former_account_is_not_restored_if_guardrails_deny_it(scene: Scene, serv
     assert "guardrails.accounts" in scene.fails(SHOP, "DeniedByGuardrail")
     assert scene.cloud.runs_as(service) == scene.email("checkout")
     scene.patch(f"ManagedProject/{scene.name}", f"spec: {{guardrails: {{accounts: [{stranger}]}}}}")
-    scene.gone(SHOP)
+    scene.wait_until_deleted(SHOP)
     assert scene.cloud.runs_as(service) == stranger
 
 
@@ -251,7 +251,7 @@ def test_attachment_of_a_deleted_workload_can_be_deleted(scene: Scene, attached:
     scene.patch(SHOP, f"spec: {{deletionPolicy: {policy}}}")
     scene.ready(SHOP)
     scene.cloud.delete_workload(attached)
-    scene.removed(SHOP)
+    scene.delete_and_wait(SHOP)
 
 
 @google_alone
@@ -261,7 +261,7 @@ def test_restore_policy_keeps_an_account_that_was_deployed_since(scene: Scene, s
     scene.patch(f"ManagedProject/{scene.name}", "spec: {driftInterval: 1h}")
     scene.ready(f"ManagedProject/{scene.name}")
     scene.cloud.deploy_as(service, scene.email("pricing"))
-    scene.removed(SHOP)
+    scene.delete_and_wait(SHOP)
     assert scene.cloud.runs_as(service) == scene.email("pricing")
 
 
@@ -352,11 +352,14 @@ def test_impossible_workload_is_refused_by_the_api_server(
 
 
 def wait_for_resyncs(scene: Scene, count: int = 2) -> None:
-    """Wait until the project's workloads of any kind were listed `count` more times."""
-    listing = ("/ListServices", "/ListWorkerPools")
+    """Wait until the project was resynced completely `count` more times.
 
-    def listings() -> Counter[str]:
-        return Counter(call["rpc"] for call in scene.cloud.log(scene.name) if call["rpc"].endswith(listing))
+    Each resync starts a reconcile of the ManagedProject. The lists of a resync serve several objects and name
+    none of them as their reason, so that they cannot be counted.
+    """
 
-    before = listings()
-    eventually(listings, lambda now: max((now - before).values(), default=0) >= count)
+    def resyncs() -> int:
+        return sum(call["rpc"].endswith("/GetProject") for call in scene.cloud.log(scene.name))
+
+    before = resyncs()
+    eventually(resyncs, lambda now: now - before > count)

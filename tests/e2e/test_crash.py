@@ -6,6 +6,7 @@ from copy import deepcopy
 
 import pytest
 
+from tests.e2e.cloud import LOCATION
 from tests.e2e.cluster import Object
 from tests.e2e.scene import Scene
 from tests.servers.kube_apis import EMBEDDED
@@ -36,6 +37,13 @@ spec:
   target: {kind: Project}
   role: roles/cloudsql.client
   members: [{principal: "group:ops@example.com"}]
+"""
+ATTACHMENT = f"""
+kind: IdentityAttachment
+metadata: {{name: shop}}
+spec:
+  workload: {{kind: Service, location: {LOCATION}, name: shop}}
+  identityRef: {{name: worker-0}}
 """
 
 
@@ -101,7 +109,7 @@ def test_batch_deleted_under_kills_leaves_nothing_behind(scene: Scene) -> None:
     scene.delete(*NAMES)
     for _ in range(KILLS):
         kill_and_restart(scene, moments)
-    scene.gone(*NAMES)
+    scene.wait_until_deleted(*NAMES)
 
     assert scene.policy() == {"roles/viewer": ["user:ann@example.com"]}
     assert scene.cloud.accounts(scene.name) == {}
@@ -130,8 +138,22 @@ def test_grants_of_an_invalid_ledger_are_not_left_behind(
     assert "owners[0]: 'clients': must be KIND/NAMESPACE/NAME/UID" in message
     assert scene.policy() == granted
     scene.edit_ledger(ledger, {"bindings": sound})
-    scene.gone("IAMBinding/clients")
+    scene.wait_until_deleted("IAMBinding/clients")
     assert scene.policy() == {}
+
+
+@pytest.mark.parametrize("kube_api_name", [EMBEDDED], indirect=True, scope="package")
+def test_restarted_operator_releases_grants_beside_kinds_without_grants(scene: Scene) -> None:
+    scene.cloud.deploy("services", scene.name, "shop")
+    scene.apply("---".join((CLIENTS, IDENTITY.format(number=0, neighbor=0), ATTACHMENT)))
+    scene.ready("IAMBinding/clients", "IdentityAttachment/shop")
+
+    scene.stage.operator.kill()
+    scene.stage.ensure_operator()
+    scene.delete("IAMBinding/clients")
+
+    scene.wait_until_deleted("IAMBinding/clients")
+    assert "group:ops@example.com" not in scene.policy().get("roles/cloudsql.client", [])
 
 
 def identity(scene: Scene, number: int) -> str:

@@ -70,7 +70,9 @@ def test_custom_role_is_created_and_drift_is_repaired(scene_with_roles: Scene) -
     )
 
     becomes(lambda: the_role(scene)["includedPermissions"], ["run.jobs.create", "run.jobs.run"])
-    assert "iam.serviceAccounts.actAs: held → removed" in scene.told("CustomRole/runner", "DriftDetected")
+    assert "iam.serviceAccounts.actAs: held → removed" in scene.wait_for_event(
+        "CustomRole/runner", "DriftDetected"
+    )
 
 
 def test_grant_waits_for_its_role_and_role_deletion_waits_for_grants(scene_with_roles: Scene) -> None:
@@ -86,8 +88,8 @@ def test_grant_waits_for_its_role_and_role_deletion_waits_for_grants(scene_with_
     assert f"IAMBinding {scene.name}/clients" in scene.fails("CustomRole/runner", "InUse")
     assert not the_role(scene).get("deleted")
 
-    scene.removed("IAMBinding/clients")
-    scene.gone("CustomRole/runner")
+    scene.delete_and_wait("IAMBinding/clients")
+    scene.wait_until_deleted("CustomRole/runner")
     assert the_role(scene)["deleted"]
 
 
@@ -113,7 +115,7 @@ def test_role_deletion_waits_for_objects_that_use_its_full_name(scene_with_roles
     scene.apply(IN_FULL, namespace=shop)
     scene.apply(IN_FULL)
     scene.apply(CALLER)
-    assert "there is no role" in scene.fails("IAMBinding/in-full", "Rejected", namespace=shop)
+    assert "does not exist" in scene.fails("IAMBinding/in-full", "Rejected", namespace=shop)
 
     scene.apply(RUNNER)
     for namespace in (scene.name, shop):
@@ -126,9 +128,9 @@ def test_role_deletion_waits_for_objects_that_use_its_full_name(scene_with_roles
     assert f"IAMBinding {scene.name}/in-full" in message
     assert f"IAMBinding {shop}/in-full" in message
 
-    scene.removed("IAMBinding/in-full", "CloudRunIdentity/caller")
+    scene.delete_and_wait("IAMBinding/in-full", "CloudRunIdentity/caller")
     scene.delete("IAMBinding/in-full", namespace=shop)
-    scene.gone("CustomRole/runner")
+    scene.wait_until_deleted("CustomRole/runner")
     assert the_role(scene)["deleted"]
     assert role_name(scene) not in scene.policy()
 
@@ -148,7 +150,7 @@ def test_first_of_two_objects_with_one_role_id_owns_the_role(scene_with_roles: S
     assert the_role(scene)["includedPermissions"] == ["run.jobs.create", "run.jobs.run"]
     assert "drift" not in scene.status("CustomRole/runner")
 
-    scene.removed("CustomRole/runner")
+    scene.delete_and_wait("CustomRole/runner")
     remedy = "is deleted; choose another roleID"
     scene.fails("CustomRole/runner", "Conflict", saying=remedy, namespace=shop)
 
@@ -157,7 +159,7 @@ def test_role_deleted_with_its_object_is_undeleted_for_a_new_object(scene_with_r
     scene = scene_with_roles
     scene.apply(RUNNER)
     scene.ready("CustomRole/runner")
-    scene.removed("CustomRole/runner")
+    scene.delete_and_wait("CustomRole/runner")
 
     scene.apply(RUNNER.replace("run.jobs.create, ", ""))
     scene.ready("CustomRole/runner")
@@ -174,7 +176,7 @@ def test_role_deleted_by_another_user_is_not_undeleted(scene_with_roles: Scene) 
 
     message = scene.fails("CustomRole/runner", "Conflict")
 
-    assert "was deleted by somebody else" in message
+    assert "was deleted by another user" in message
     assert "free again on" in message
     assert scene.is_stalled("CustomRole/runner")
     assert the_role(scene)["deleted"]

@@ -28,7 +28,7 @@ def test_deleted_identity_leaves_no_grants_account_or_ledgers(scene: Scene) -> N
         "roles/viewer": [scene.member("checkout")],
     }
 
-    scene.removed("CloudRunIdentity/checkout")
+    scene.delete_and_wait("CloudRunIdentity/checkout")
 
     assert scene.policy() == {"roles/cloudsql.client": ["user:ann@example.com"]}
     assert scene.cloud.accounts(scene.name) == {}
@@ -41,7 +41,7 @@ def test_abandoned_identity_leaves_its_account_and_its_grants(scene: Scene) -> N
     scene.ready("CloudRunIdentity/checkout")
     policy = scene.policy()
 
-    scene.removed("CloudRunIdentity/checkout")
+    scene.delete_and_wait("CloudRunIdentity/checkout")
 
     assert list(scene.cloud.accounts(scene.name)) == ["checkout"]
     assert scene.policy() == policy
@@ -54,7 +54,7 @@ def test_identity_in_use_by_a_workload_is_not_deleted(scene: Scene) -> None:
     scene.apply(ATTACHMENT)
     scene.ready("IdentityAttachment/checkout")
 
-    scene.removed("IdentityAttachment/checkout")
+    scene.delete_and_wait("IdentityAttachment/checkout")
     assert scene.cloud.runs_as(service) == scene.email("checkout")
     scene.delete("CloudRunIdentity/checkout")
     message = scene.fails("CloudRunIdentity/checkout", "InUse")
@@ -63,7 +63,7 @@ def test_identity_in_use_by_a_workload_is_not_deleted(scene: Scene) -> None:
     assert scene.policy()["roles/viewer"] == [scene.member("checkout")]
 
     scene.cloud.deploy_as(service, "")
-    scene.gone("CloudRunIdentity/checkout")
+    scene.wait_until_deleted("CloudRunIdentity/checkout")
     assert scene.cloud.accounts(scene.name) == {}
     assert scene.policy() == {}
 
@@ -80,12 +80,12 @@ def test_forced_deletion_of_an_identity_in_use_keeps_its_account(scene: Scene) -
         "CloudRunIdentity/checkout",
         'metadata: {annotations: {cloudrun-identity.dev/force-delete: "true"}}',
     )
-    scene.gone("CloudRunIdentity/checkout")
+    scene.wait_until_deleted("CloudRunIdentity/checkout")
 
     assert list(scene.cloud.accounts(scene.name)) == ["checkout"]
     assert scene.cloud.runs_as(service) == scene.email("checkout")
     assert scene.policy()["roles/viewer"] == [scene.member("checkout")]
-    assert scene.email("checkout") in scene.told("CloudRunIdentity/checkout", "Abandoned")
+    assert scene.email("checkout") in scene.wait_for_event("CloudRunIdentity/checkout", "Abandoned")
     (left,) = scene.left_behind()
     assert "Service europe-west1/checkout runs as it" in left["abandoned"]["reason"]
 
@@ -121,8 +121,8 @@ def test_project_is_deleted_when_nothing_refers_to_it(scene: Scene) -> None:
     message = scene.fails(f"ManagedProject/{scene.name}", "InUse")
     assert f"CloudRunIdentity {scene.name}/checkout" in message
 
-    scene.removed("CloudRunIdentity/checkout")
-    scene.gone(f"ManagedProject/{scene.name}")
+    scene.delete_and_wait("CloudRunIdentity/checkout")
+    scene.wait_until_deleted(f"ManagedProject/{scene.name}")
     assert scene.cloud.accounts(scene.name) == {}
 
 
@@ -138,9 +138,9 @@ spec:
 """)
     scene.ready("IAMBinding/deployers")
 
-    scene.removed("CloudRunIdentity/checkout")
+    scene.delete_and_wait("CloudRunIdentity/checkout")
     eventually(lambda: scene.cloud.accounts(scene.name), lambda accounts: not accounts)
-    scene.removed("IAMBinding/deployers")
+    scene.delete_and_wait("IAMBinding/deployers")
 
     assert scene.ledger_targets() == set()
 
@@ -160,11 +160,11 @@ spec:
 def test_deleted_invalid_binding_releases_its_grants(scene: Scene) -> None:
     scene.apply(BINDING)
     scene.ready("IAMBinding/viewers")
-    scene.spoil("IAMBinding/viewers", "existingGrants")
+    scene.make_invalid("IAMBinding/viewers", "existingGrants")
     assert "spec.existingGrants" in scene.fails("IAMBinding/viewers", "InvalidSpec")
     assert scene.policy() == {"roles/viewer": ["user:ann@example.com"]}, "what is held stays"
 
-    scene.removed("IAMBinding/viewers")
+    scene.delete_and_wait("IAMBinding/viewers")
     assert scene.policy() == {}
     assert scene.ledger_targets() == set()
 
@@ -173,12 +173,12 @@ def test_successor_of_a_deleted_invalid_identity_takes_over(scene: Scene) -> Non
     scene.apply(IDENTITY)
     scene.ready("CloudRunIdentity/checkout")
     policy = scene.policy()
-    scene.spoil("CloudRunIdentity/checkout", "whenDeleted")
+    scene.make_invalid("CloudRunIdentity/checkout", "whenDeleted")
     scene.fails("CloudRunIdentity/checkout", "InvalidSpec")
 
     scene.delete("CloudRunIdentity/checkout")
-    assert "takes it over" in scene.told("CloudRunIdentity/checkout", "Abandoned")
-    scene.gone("CloudRunIdentity/checkout")
+    assert "takes it over" in scene.wait_for_event("CloudRunIdentity/checkout", "Abandoned")
+    scene.wait_until_deleted("CloudRunIdentity/checkout")
     assert scene.policy() == policy
     assert list(scene.cloud.accounts(scene.name)) == ["checkout"]
     gone = f"CloudRunIdentity {scene.name}/checkout, which is deleted"
@@ -189,7 +189,7 @@ def test_successor_of_a_deleted_invalid_identity_takes_over(scene: Scene) -> Non
 
     scene.apply(IDENTITY)
     scene.ready("CloudRunIdentity/checkout")
-    scene.removed("CloudRunIdentity/checkout")
+    scene.delete_and_wait("CloudRunIdentity/checkout")
     assert scene.policy() == {}
     assert scene.cloud.accounts(scene.name) == {}
     assert scene.ledger_targets() == set()

@@ -41,8 +41,8 @@ spec:
     assert drift["count"] == 1
     assert "group:ops@example.com" in drift["changes"][0]
     assert drift["lastRepairedTime"] >= drift["lastDetectedTime"]
-    assert "group:ops@example.com" in scene.told("IAMBinding/viewers", "DriftDetected")
-    assert "group:ops@example.com" in scene.told("IAMBinding/viewers", "DriftRepaired")
+    assert "group:ops@example.com" in scene.wait_for_event("IAMBinding/viewers", "DriftDetected")
+    assert "group:ops@example.com" in scene.wait_for_event("IAMBinding/viewers", "DriftRepaired")
     for series in ("drift_detected", "drift_repaired"):
         name = f'cloudrun_identity_{series}_total{{kind="IAMBinding"}}'
         assert scene.stage.operator.metrics()[name] == metrics.get(name, 0) + 1
@@ -70,7 +70,7 @@ spec:
     becomes(lambda: scene.cloud.runs_as(workload), scene.email("checkout"))
     becomes(lambda: drift_count(scene, "IdentityAttachment/checkout"), 1)
     scene.ready("IdentityAttachment/checkout")
-    assert scene.email("checkout") in scene.told("IdentityAttachment/checkout", "DriftRepaired")
+    assert scene.email("checkout") in scene.wait_for_event("IdentityAttachment/checkout", "DriftRepaired")
 
 
 def test_disabled_account_is_enabled_again(scene: Scene) -> None:
@@ -82,7 +82,7 @@ def test_disabled_account_is_enabled_again(scene: Scene) -> None:
     eventually(
         lambda: scene.cloud.accounts(scene.name)["checkout"], lambda account: not account.get("disabled")
     )
-    assert "disabled" in scene.told("CloudRunIdentity/checkout", "DriftRepaired")
+    assert "disabled" in scene.wait_for_event("CloudRunIdentity/checkout", "DriftRepaired")
     becomes(lambda: drift_count(scene, "CloudRunIdentity/checkout"), 1)
 
 
@@ -99,7 +99,7 @@ def test_deleted_account_is_undeleted_with_its_grants(scene: Scene) -> None:
     scene.cloud.edit_account(email, "delete")
 
     eventually(lambda: scene.cloud.accounts(scene.name), lambda accounts: "checkout" in accounts)
-    assert scene.told("CloudRunIdentity/checkout", "DriftRepaired")
+    assert scene.wait_for_event("CloudRunIdentity/checkout", "DriftRepaired")
     scene.ready("CloudRunIdentity/checkout")
     assert scene.cloud.accounts(scene.name)["checkout"]["uniqueId"] == unique_id
     assert scene.policy() == policy

@@ -67,7 +67,7 @@ def test_exclusive_binding_removes_unmanaged_members_repeatedly(exclusive_scene:
     grant_to(scene, "user:eve@example.com")
 
     becomes(scene.policy, alone)
-    assert "user:eve@example.com" in scene.told("IAMBinding/clients", "DriftDetected")
+    assert "user:eve@example.com" in scene.wait_for_event("IAMBinding/clients", "DriftDetected")
     scene.ready("IAMBinding/clients")
 
 
@@ -94,7 +94,7 @@ def test_exclusive_binding_conflicts_with_another_managed_grant(exclusive_scene:
     scene.ready("IAMBinding/rival")
     assert {"group:support@example.com", "user:ann@example.com"} <= holders(scene)
 
-    scene.removed("IAMBinding/rival")
+    scene.delete_and_wait("IAMBinding/rival")
     scene.ready("IAMBinding/clients")
     assert holders(scene) == {OPS}
 

@@ -84,7 +84,7 @@ def applied(scene: Scene, directory: Path) -> list[Object]:
     ]
     for obj in objects:
         scene.cluster.apply(obj)
-    scene.follow(obj["metadata"]["name"] for obj in objects if obj["kind"] == "ManagedProject")
+    scene.register_projects(obj["metadata"]["name"] for obj in objects if obj["kind"] == "ManagedProject")
     return objects
 
 

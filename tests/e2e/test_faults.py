@@ -62,7 +62,7 @@ metadata: {name: nowhere}
 spec: {projectID: no-such-project}
 """)
     message = scene.fails("ManagedProject/nowhere", "PermissionDenied")
-    assert "spec.projectID: there is no project no-such-project" in message
+    assert "spec.projectID: project no-such-project does not exist" in message
     assert not scene.is_stalled("ManagedProject/nowhere"), "it may be a matter of time"
 
 
@@ -96,7 +96,7 @@ def test_failing_deletion_ends_when_the_policy_becomes_abandon(scene: Scene) -> 
     assert "set spec.deletionPolicy to Abandon" in scene.fails("IAMBinding/viewers", "PermissionDenied")
 
     scene.patch("IAMBinding/viewers", "spec: {deletionPolicy: Abandon}")
-    scene.gone("IAMBinding/viewers")
+    scene.wait_until_deleted("IAMBinding/viewers")
 
     assert scene.policy() == {"roles/viewer": ["group:ops@example.com"]}
     assert scene.ledger_targets() == set()
@@ -118,7 +118,7 @@ spec: {roles: [{role: roles/viewer}]}
     assert scene.policy() == {"roles/viewer": [scene.member("checkout")]}
     assert (scene.cloud.calls() - before)["Projects/SetIamPolicy"] == 1
 
-    scene.removed("CloudRunIdentity/checkout")
+    scene.delete_and_wait("CloudRunIdentity/checkout")
     assert scene.policy() == {}
     assert scene.cloud.accounts(scene.name) == {}
 

@@ -59,7 +59,7 @@ def test_deleting_a_binding_removes_its_grants_and_ledger(scene: Scene) -> None:
     scene.ready("IAMBinding/viewers")
     assert scene.ledger_targets() == {f"//cloudresourcemanager.googleapis.com/{scene.project}"}
 
-    scene.removed("IAMBinding/viewers")
+    scene.delete_and_wait("IAMBinding/viewers")
 
     assert scene.policy() == {"roles/viewer": ["user:ann@example.com"]}
     assert scene.ledger_targets() == set()
@@ -70,7 +70,7 @@ def test_existing_grant_remains_when_the_binding_is_deleted(scene: Scene) -> Non
     scene.apply(VIEWERS)
     scene.ready("IAMBinding/viewers")
 
-    scene.removed("IAMBinding/viewers")
+    scene.delete_and_wait("IAMBinding/viewers")
 
     assert scene.policy() == {"roles/viewer": ["group:ops@example.com"]}
     assert scene.ledger_targets() == set()
@@ -81,10 +81,10 @@ def test_grant_of_two_bindings_remains_until_both_are_deleted(scene: Scene) -> N
     scene.apply(VIEWERS.replace("name: viewers", "name: more-viewers"))
     scene.ready("IAMBinding/viewers", "IAMBinding/more-viewers")
 
-    scene.removed("IAMBinding/viewers")
+    scene.delete_and_wait("IAMBinding/viewers")
     assert scene.policy() == {"roles/viewer": ["group:ops@example.com"]}
 
-    scene.removed("IAMBinding/more-viewers")
+    scene.delete_and_wait("IAMBinding/more-viewers")
     assert scene.policy() == {}
 
 
@@ -92,7 +92,7 @@ def test_abandoned_binding_leaves_its_grants(scene: Scene) -> None:
     scene.apply(VIEWERS + "  deletionPolicy: Abandon\n")
     scene.ready("IAMBinding/viewers")
 
-    scene.removed("IAMBinding/viewers")
+    scene.delete_and_wait("IAMBinding/viewers")
 
     assert scene.policy() == {"roles/viewer": ["group:ops@example.com"]}
     assert scene.ledger_targets() == set()
@@ -173,6 +173,6 @@ def test_grants_of_a_lost_ledger_remain_and_are_reported(scene: Scene) -> None:
     )
     scene.cluster.delete("PolicyLedger", ledger, OPERATOR_NAMESPACE)
 
-    assert "group:ops@example.com" in scene.told("IAMBinding/viewers", "NotRecorded")
-    scene.removed("IAMBinding/viewers")
+    assert "group:ops@example.com" in scene.wait_for_event("IAMBinding/viewers", "NotRecorded")
+    scene.delete_and_wait("IAMBinding/viewers")
     assert scene.policy() == {"roles/viewer": ["group:ops@example.com"]}

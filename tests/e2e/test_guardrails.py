@@ -67,7 +67,7 @@ def test_retained_grants_are_released_by_deletion(closed_scene: Scene) -> None:
     scene.fails("IAMBinding/viewers", "DeniedByGuardrail")
     assert scene.policy() == {"roles/viewer": ["group:ops@example.com"]}
 
-    scene.removed("IAMBinding/viewers")
+    scene.delete_and_wait("IAMBinding/viewers")
     assert scene.policy() == {}
     assert scene.ledger_targets() == set()
 

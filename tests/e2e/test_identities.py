@@ -51,7 +51,7 @@ def test_adopted_account_remains_when_its_identity_is_deleted(scene: Scene) -> N
     scene.apply(CHECKOUT.replace("displayName: Checkout", "adoption: Adopt"))
     scene.ready("CloudRunIdentity/checkout")
 
-    scene.removed("CloudRunIdentity/checkout")
+    scene.delete_and_wait("CloudRunIdentity/checkout")
 
     assert "checkout" in scene.cloud.accounts(scene.name)
     assert scene.ledger_targets() == set()
@@ -69,7 +69,7 @@ spec: {accountID: checkout, displayName: Rival}
     assert scene.is_stalled("CloudRunIdentity/rival")
     assert scene.cloud.accounts(scene.name)["checkout"]["displayName"] == "Checkout"
 
-    scene.removed("CloudRunIdentity/checkout")
+    scene.delete_and_wait("CloudRunIdentity/checkout")
     scene.ready("CloudRunIdentity/rival")
 
     assert scene.cloud.accounts(scene.name)["checkout"]["displayName"] == "Rival"

@@ -130,8 +130,8 @@ spec: {roles: [{role: roles/cloudsql.client}]}
         └── roles/cloudsql.client on Project {scene.name}
 """
     )
-    told = json.loads(run_tree(scene, "-o", "json"))
-    checkout, runner = told["identities"]
+    tree = json.loads(run_tree(scene, "-o", "json"))
+    checkout, runner = tree["identities"]
     assert checkout["runs"] == ["Job europe-west1/settlement"]
     assert checkout["actedAsBy"][0]["identity"] == f"{scene.name}/runner"
     assert {each["state"] for each in runner["may"]} == {"Granted"}

@@ -67,7 +67,7 @@ spec:
     becomes(scene.policy, {})
     assert scene.cloud.policy(other(scene)) == {"roles/logging.logWriter": [checkout]}
 
-    scene.removed("CloudRunIdentity/checkout")
+    scene.delete_and_wait("CloudRunIdentity/checkout")
     assert scene.cloud.policy(other(scene)) == {}
 
 
@@ -117,7 +117,7 @@ spec:
 
     # With Observe, the operator writes nothing there and leaves existing grants.
     scene.patch(f"ManagedProject/{scene.name}-b", "spec: {suspend: false, managementPolicy: Observe}")
-    scene.gone("CloudRunIdentity/checkout")
+    scene.wait_until_deleted("CloudRunIdentity/checkout")
     assert scene.policy() == {}
     [left] = scene.cloud.policy(other(scene))["roles/logging.logWriter"]
     assert left.startswith(f"deleted:{scene.member('checkout')}?uid="), "as Google shows it of any account"
@@ -161,7 +161,7 @@ spec:
         "Secret paypal-key": "Granted",
     }
 
-    scene.removed("CloudRunIdentity/checkout")
+    scene.delete_and_wait("CloudRunIdentity/checkout")
     assert scene.cloud.policy("projects/acme-safe/secrets/paypal-key") == {}
 
 
@@ -216,7 +216,9 @@ metadata: {name: front-end}
     }
 
     scene.delete("CloudRunIdentity/back-end", "CloudRunIdentity/middle", "CloudRunIdentity/front-end")
-    scene.gone("CloudRunIdentity/back-end", "CloudRunIdentity/middle", "CloudRunIdentity/front-end")
+    scene.wait_until_deleted(
+        "CloudRunIdentity/back-end", "CloudRunIdentity/middle", "CloudRunIdentity/front-end"
+    )
     assert scene.cloud.accounts(scene.name) == {}
     assert scene.ledger_targets() == set()
 

@@ -57,7 +57,7 @@ def scene_with_keys(closed_scene: Scene) -> Iterator[Scene]:
     scene.apply(IDENTITY)
     scene.ready("CloudRunIdentity/checkout")
     yield scene
-    scene.stage.turn_key_clock(timedelta())
+    scene.stage.set_key_clock(timedelta())
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def client_at_work(scene: Scene) -> Iterator[None]:
 
 
 def test_rotation_always_leaves_clients_a_valid_key(scene_with_keys: Scene) -> None:
-    scene, turn = scene_with_keys, scene_with_keys.stage.turn_key_clock
+    scene, set_clock = scene_with_keys, scene_with_keys.stage.set_key_clock
     scene.apply(KEY)
     first = delivered(scene)
     secret = scene.cluster.secret(SECRET, scene.name)
@@ -155,46 +155,46 @@ def test_rotation_always_leaves_clients_a_valid_key(scene_with_keys: Scene) -> N
     assert set(keys(scene)) == {first}
 
     with client_at_work(scene):
-        turn(30 * DAY)
+        set_clock(30 * DAY)
         becomes(lambda: states(scene), ["Active", "Publishing"])
         assert published(scene) == first
-        turn(30 * DAY + 2 * MINUTE)
+        set_clock(30 * DAY + 2 * MINUTE)
         becomes(lambda: states(scene), ["Active", "Overlap"])
         second = published(scene)
         assert second != first
         assert not keys(scene)[first].get("disabled")
-        assert SECRET in scene.told(NAME, "KeyPublished")
+        assert SECRET in scene.wait_for_event(NAME, "KeyPublished")
 
-        turn(31 * DAY + 3 * MINUTE)
+        set_clock(31 * DAY + 3 * MINUTE)
         becomes(lambda: states(scene), ["Active", "Disabled"])
         assert keys(scene)[first]["disabled"]
 
         scene.stage.operator.terminate()
         scene.stage.ensure_operator()
-        turn(32 * DAY + 4 * MINUTE)
+        set_clock(32 * DAY + 4 * MINUTE)
         becomes(lambda: set(keys(scene)), {second})
     assert scene.status(NAME).get("drift") is None, "a due rotation is not drift"
 
 
 @pytest.mark.parametrize("kube_api_name", [EMBEDDED], indirect=True, scope="package")
 def test_kills_leave_no_unrecorded_key(scene_with_keys: Scene) -> None:
-    scene, stage, turn = scene_with_keys, scene_with_keys.stage, scene_with_keys.stage.turn_key_clock
+    scene, stage, set_clock = scene_with_keys, scene_with_keys.stage, scene_with_keys.stage.set_key_clock
     scene.apply(KEY)
     first = delivered(scene)
     stage.operator.stop()
 
     with client_at_work(scene):
         scene.patch(NAME, ANOTHER)
-        stage.start_operator(die_at="key created").dies()
+        stage.start_operator(die_at="key created").wait_until_killed()
         lost = set(keys(scene)) - {first}
         assert len(lost) == 1
 
-        turn(3 * MINUTE)
+        set_clock(3 * MINUTE)
         dying = stage.start_operator(die_at="key published")
         becomes(lambda: states(scene), ["Active", "Publishing"])
         assert not lost & set(keys(scene))
-        turn(5 * MINUTE)
-        dying.dies()
+        set_clock(5 * MINUTE)
+        dying.wait_until_killed()
         second = published(scene)
         assert second != first
 
@@ -214,7 +214,7 @@ def test_changed_key_or_secret_is_replaced_by_another_key(
 
     scene.cluster.delete_secret(SECRET, scene.name)
     second = follower(scene, first)
-    assert f"Secret {SECRET}: deleted" in scene.told(NAME, "DriftDetected")
+    assert f"Secret {SECRET}: deleted" in scene.wait_for_event(NAME, "DriftDetected")
 
     scene.cloud.disable_key(scene.account("checkout"), second)
     third = follower(scene, second)
@@ -232,7 +232,7 @@ def test_unowned_secret_is_not_overwritten(scene_with_keys: Scene) -> None:
 
     assert scene.is_stalled(NAME)
     assert keys(scene) == {}
-    scene.removed(NAME)
+    scene.delete_and_wait(NAME)
     assert file_in_secret(scene) == {}
     assert scene.cluster.secret(SECRET, scene.name)
 
@@ -255,14 +255,14 @@ def test_deleted_object_deletes_its_keys_unless_abandoned(
     stranger = scene.cloud.create_key(scene.account("checkout"))
     scene.apply(KEY)
     delivered(scene)
-    scene.removed(NAME)
+    scene.delete_and_wait(NAME)
     assert set(keys(scene)) == {stranger}
     assert scene.cluster.secret(SECRET, scene.name) is None
 
     scene.apply(KEY.replace("spec:", "spec:\n  deletionPolicy: Abandon"))
     left = delivered(scene)
     with client_at_work(scene):
-        scene.removed(NAME)
+        scene.delete_and_wait(NAME)
     assert set(keys(scene)) == {stranger, left}
 
 
@@ -271,7 +271,7 @@ def test_keys_end_with_the_account_and_wait_for_another_one(scene_with_keys: Sce
     scene.apply(KEY)
     first = delivered(scene)
 
-    scene.removed("CloudRunIdentity/checkout")
+    scene.delete_and_wait("CloudRunIdentity/checkout")
     scene.fails(NAME, "DependencyNotFound", saying="does not exist")
     scene.apply(IDENTITY)
 
@@ -286,7 +286,7 @@ def test_keys_of_a_disabled_identity_wait_until_it_is_enabled(scene_with_keys: S
 
     scene.patch(identity, "spec: {disabled: true}")
     scene.ready(identity)
-    scene.stage.turn_key_clock(40 * DAY)
+    scene.stage.set_key_clock(40 * DAY)
     scene.patch(NAME, ANOTHER)
     disabled = f"CloudRunIdentity {scene.name}/checkout is disabled"
     message = scene.fails(NAME, "DependencyNotReady", saying=disabled)
@@ -345,16 +345,16 @@ def test_message_names_the_constraint_that_forbids_keys(scene_with_keys: Scene) 
 
 
 def test_key_is_rotated_before_the_organization_policy_expires_it(scene_with_keys: Scene) -> None:
-    scene, turn = scene_with_keys, scene_with_keys.stage.turn_key_clock
+    scene, set_clock = scene_with_keys, scene_with_keys.stage.set_key_clock
     scene.cloud.set_org_policy(scene.project, EXPIRY, values={"allowedValues": ["8h"]})
     scene.apply(KEY)
     first = delivered(scene)
     assert "after 8:00:00 (iam.serviceAccountKeyExpiryHours)" in scene.status(NAME)["issues"][0]
 
     with client_at_work(scene):
-        turn(4 * HOUR)
+        set_clock(4 * HOUR)
         becomes(lambda: states(scene), ["Active", "Publishing"])
-        turn(4 * HOUR + 2 * MINUTE)
+        set_clock(4 * HOUR + 2 * MINUTE)
         becomes(lambda: states(scene), ["Active", "Overlap"])
     assert published(scene) != first
 
@@ -369,13 +369,13 @@ def test_key_material_is_only_in_its_secret(scene_with_keys: Scene) -> None:
     second = delivered(scene)
     files.append(file_in_secret(scene))
 
-    told = [
-        scene.stage.operator.tells(),
+    outputs = [
+        scene.stage.operator.output(),
         json.dumps([scene.get(NAME), scene.get("CloudRunIdentity/checkout")]),
         json.dumps(scene.ledger(f"//iam.googleapis.com/{scene.account('checkout')}")),
         json.dumps(scene.cluster.events("IdentityKey", "checkout", scene.name)),
     ]
 
-    assert second in told[1]
+    assert second in outputs[1]
     for line in (line for file in files for line in file["private_key"].splitlines() if line):
-        assert not [text for text in told if line in text]
+        assert not [text for text in outputs if line in text]

@@ -68,7 +68,7 @@ def uninterrupted(shared_stage: Stage) -> tuple[Any, Any]:
     scene.apply(MANIFESTS)
     scene.ready(*NAMES)
     created = end_state(scene)
-    scene.removed(*NAMES)
+    scene.delete_and_wait(*NAMES)
     deleted = end_state(scene)
     scene.end()
     return created, deleted
@@ -85,17 +85,17 @@ class Relay:
     @contextmanager
     def runs(self) -> Iterator[None]:
         """Have the standby start the work of the block, and a third operator finish it."""
-        self.doomed.stands_by()
+        self.doomed.wait_until_standby()
         self.acting.kill()
         yield
         self._hand_over(self.doomed)
         successor = self.stage.start_operator()
-        self.doomed.dies()
+        self.doomed.wait_until_killed()
         self._hand_over(successor)
 
     def _hand_over(self, to: Operator) -> None:
         self.stage.cluster.end_lease(OPERATOR_NAMESPACE)
-        to.acts()
+        to.wait_until_leading()
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_deletion_interrupted_by_a_kill_is_completed(
 
     with relay.runs():
         scene.delete(*NAMES)
-    scene.gone(*NAMES)
+    scene.wait_until_deleted(*NAMES)
 
     assert end_state(scene) == uninterrupted[1]
 
@@ -155,7 +155,7 @@ def test_attachment_interrupted_by_a_kill_is_made_once_and_restorable(relay: Rel
     assert scene.cloud.runs_as(service) == scene.email("checkout")
     assert scene.cloud.workload(service)["generation"] == "2"
 
-    scene.removed("IdentityAttachment/shop")
+    scene.delete_and_wait("IdentityAttachment/shop")
     assert scene.cloud.runs_as(service) == default
 
 
@@ -169,7 +169,7 @@ def test_restoration_interrupted_by_a_kill_is_made_once(relay: Relay, scene: Sce
 
     with relay.runs():
         scene.delete("IdentityAttachment/shop")
-    scene.gone("IdentityAttachment/shop")
+    scene.wait_until_deleted("IdentityAttachment/shop")
     assert scene.cloud.runs_as(service) == default
     assert scene.cloud.workload(service)["generation"] == "3"
 

@@ -92,7 +92,7 @@ def test_refused_or_delayed_writes_succeed_eventually(scene: Scene, faults: Faul
     member = scene.member("checkout")
     assert scene.policy() == {"roles/viewer": [member], "roles/cloudsql.client": [member]}
     assert (scene.cloud.calls() - before)["IAM/CreateServiceAccount"] == 1
-    scene.removed("IAMBinding/clients", "CloudRunIdentity/checkout")
+    scene.delete_and_wait("IAMBinding/clients", "CloudRunIdentity/checkout")
     assert scene.policy() == {}
 
 

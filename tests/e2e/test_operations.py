@@ -104,7 +104,7 @@ def test_moved_objects_and_ledgers_change_nothing_in_google(
         assert not [rpc for rpc in written if not rpc.rpartition("/")[2].startswith(READING)]
         assert in_google(moved) == before
         moved.delete(*DECLARED)
-        moved.gone(*DECLARED)
+        moved.wait_until_deleted(*DECLARED)
         assert moved.cloud.accounts(moved.name) == {}
         assert moved.policy() == {}
 

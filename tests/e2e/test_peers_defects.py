@@ -68,7 +68,7 @@ def test_config_connector_deletion_revokes_grants_of_other_objects(scene: Scene)
     scene.ready("IAMBinding/viewers", "IAMBinding/twin")
     before = scene.cloud.calls()
 
-    scene.removed("IAMBinding/viewers")
+    scene.delete_and_wait("IAMBinding/viewers")
 
     assert scene.policy() == {"roles/viewer": ["group:ops@example.com"]}
     assert (scene.cloud.calls() - before)["Projects/SetIamPolicy"] == 0, (
@@ -95,7 +95,7 @@ def test_config_connector_recreated_account_has_no_access(scene: Scene) -> None:
     scene.apply(CLIENTS)
     scene.ready("IAMBinding/clients")
     former = scene.cloud.accounts(scene.name)["checkout"]["uniqueId"]
-    scene.removed("CloudRunIdentity/checkout")
+    scene.delete_and_wait("CloudRunIdentity/checkout")
     scene.fails("IAMBinding/clients", "DependencyNotFound")
     becomes(scene.policy, {})
 
@@ -121,9 +121,9 @@ def test_config_connector_and_terraform_leak_tombstones(scene: Scene) -> None:
     scene.apply(CLIENTS)
     scene.ready("IAMBinding/clients")
 
-    scene.removed("CloudRunIdentity/checkout")
+    scene.delete_and_wait("CloudRunIdentity/checkout")
     becomes(lambda: tombstones(scene), theirs)
-    scene.removed("IAMBinding/clients")
+    scene.delete_and_wait("IAMBinding/clients")
 
     assert scene.policy() == {"roles/cloudsql.client": theirs}
     assert scene.ledger_targets() == set()
@@ -168,7 +168,7 @@ spec:
         {"roles/run.invoker": ["user:ann@example.com", "group:callers@example.com"]},
     )
 
-    scene.removed("IAMBinding/callers")
+    scene.delete_and_wait("IAMBinding/callers")
     assert scene.cloud.policy(pool) == {"roles/run.invoker": ["user:ann@example.com"]}
 
 
@@ -200,8 +200,8 @@ def test_equal_grants_are_counted_across_kinds_and_namespaces(scene: Scene) -> N
     scene.patch("CloudRunIdentity/checkout", "spec: {roles: []}")
     scene.ready("CloudRunIdentity/checkout")
     assert scene.policy() == granted
-    scene.removed("IAMBinding/clients")
+    scene.delete_and_wait("IAMBinding/clients")
     assert scene.policy() == granted
     scene.delete("IAMBinding/clients", namespace=neighbors)
-    scene.gone("IAMBinding/clients", namespace=neighbors)
+    scene.wait_until_deleted("IAMBinding/clients", namespace=neighbors)
     assert scene.policy() == {}

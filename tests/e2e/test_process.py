@@ -41,7 +41,7 @@ def test_sigterm_drains_the_operator_and_the_next_one_continues(scene: Scene) ->
     stage = scene.stage
     stage.operator.stop()
     operator = stage.start_operator(afresh=True)
-    operator.acts()
+    operator.wait_until_leading()
     assert stage.cluster.lease_holder(OPERATOR_NAMESPACE)
 
     ended = operator.terminate()
@@ -59,13 +59,13 @@ def test_sigterm_drains_the_operator_and_the_next_one_continues(scene: Scene) ->
 def test_standby_is_ready_and_takes_over(scene: Scene) -> None:
     acting = scene.stage.operator
     standby = scene.stage.start_operator()
-    standby.stands_by()
+    standby.wait_until_standby()
     assert standby.probe("/readyz") == standby.probe("/healthz") == 200
     assert standby.metrics()["cloudrun_identity_is_leader"] == 0
     assert acting.metrics()["cloudrun_identity_is_leader"] == 1
 
     acting.kill()
-    standby.acts()
+    standby.wait_until_leading()
     scene.apply(VIEWERS)
     scene.ready("IAMBinding/viewers")
     assert standby.metrics()["cloudrun_identity_is_leader"] == 1
@@ -80,7 +80,7 @@ def test_missing_crds_are_reported_with_the_command_to_install_them(
             tmp_path / "operator.log",
             afresh=True,
         )
-        message = one_line(command.ends())
+        message = one_line(command.wait_for_exit())
     assert "the ManagedProject CRD is not installed" in message
     assert "cloudrun-identity crds" in message
 
@@ -103,7 +103,7 @@ def test_unreachable_api_server_is_reported_in_one_line(tmp_path: Path) -> None:
         ["run", f"--kubeconfig={kubeconfig}", "--http-port=0"], tmp_path / "operator.log", afresh=True
     )
 
-    message = one_line(command.ends())
+    message = one_line(command.wait_for_exit())
 
     assert "https://127.0.0.1:1" in message
     assert "secret-token" not in message
@@ -118,7 +118,7 @@ def test_missing_google_credentials_are_reported_in_one_line(stage: Stage, tmp_p
         NO_GCE_CHECK="true",
     )
 
-    assert "credentials" in one_line(command.ends())
+    assert "credentials" in one_line(command.wait_for_exit())
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
@@ -130,8 +130,8 @@ def test_log_is_json_and_names_every_change_in_google_cloud(scene: Scene) -> Non
     scene.apply(VIEWERS)
     scene.ready("IAMBinding/viewers")
 
-    def told() -> list[object]:
+    def logged() -> list[object]:
         lines = (line for line in scene.stage.operator.log() if scene.project in str(line))
         return [line for line in lines if "group:ops@example.com" in str(line)]
 
-    eventually(told, bool)
+    eventually(logged, bool)

@@ -85,17 +85,17 @@ def test_workloads_with_the_default_account_are_listed(scene: Scene) -> None:
     account = scene.cloud.create_account(scene.name, "somebody")
     scene.cloud.deploy("jobs", scene.name, "nightly", account)
 
-    def told() -> list[dict[str, str]]:
+    def listed() -> list[dict[str, str]]:
         found: list[dict[str, str]] = scene.status(project).get("workloadsOnDefaultIdentity", [])
         return found
 
-    becomes(told, [{"kind": "Service", "location": "europe-west1", "name": "web"}])
+    becomes(listed, [{"kind": "Service", "location": "europe-west1", "name": "web"}])
     agent = scene.condition(project, "ServiceAgentReady")
     assert agent is not None
     assert agent["status"] == "True"
 
     scene.cloud.deploy_as(workload, account)
-    becomes(told, [])
+    becomes(listed, [])
 
 
 def served(scene: Scene, kind: str) -> float:
@@ -133,7 +133,7 @@ def test_identity_must_match_the_naming_rules_of_the_project(scene: Scene) -> No
     assert "guardrails.naming" in scene.fails("CloudRunIdentity/checkout", "DeniedByGuardrail")
     assert scene.cloud.accounts(scene.name) == {}
 
-    scene.removed("CloudRunIdentity/checkout")
+    scene.delete_and_wait("CloudRunIdentity/checkout")
     scene.apply(IDENTITY + "spec: {accountID: cri-checkout, displayName: Checkout}")
     scene.ready("CloudRunIdentity/checkout")
     assert list(scene.cloud.accounts(scene.name)) == ["cri-checkout"]
@@ -146,8 +146,8 @@ def test_project_in_use_is_not_deleted(scene: Scene) -> None:
     scene.delete(project)
     assert f"CloudRunIdentity {scene.name}/checkout" in scene.fails(project, "InUse")
 
-    scene.removed("CloudRunIdentity/checkout")
-    scene.gone(project)
+    scene.delete_and_wait("CloudRunIdentity/checkout")
+    scene.wait_until_deleted(project)
 
 
 def test_objects_of_a_removed_project_are_retained_until_it_returns(
@@ -159,18 +159,18 @@ def test_objects_of_a_removed_project_are_retained_until_it_returns(
     policy = scene.policy()
     scene.delete(project)
     scene.patch(project, "metadata: {finalizers: null}")
-    scene.gone(project)
+    scene.wait_until_deleted(project)
 
     for name in ("CloudRunIdentity/checkout", "IAMBinding/viewers"):
         message = scene.fails(name, "DependencyNotFound")
         assert message == f"spec.projectRef: ManagedProject {scene.name} does not exist"
     scene.delete("CloudRunIdentity/checkout")
-    assert f"whatever is in project {scene.name}" in scene.fails("CloudRunIdentity/checkout", "InUse")
+    assert f"workloads of project {scene.name}" in scene.fails("CloudRunIdentity/checkout", "InUse")
     assert scene.policy() == policy
 
     scene.apply(OPEN_PROJECT)
     scene.ready(project, "IAMBinding/viewers")
-    scene.gone("CloudRunIdentity/checkout")
+    scene.wait_until_deleted("CloudRunIdentity/checkout")
     becomes(scene.policy, {"roles/viewer": ["group:ops@example.com"]})
 
 
@@ -179,7 +179,7 @@ def test_project_that_is_invalid_since_the_start_is_not_touched(scene: Scene) ->
     scene.apply(IDENTITY + "---" + VIEWERS)
     scene.ready("CloudRunIdentity/checkout", "IAMBinding/viewers")
     policy = scene.policy()
-    scene.spoil(project, "managementPolicy")
+    scene.make_invalid(project, "managementPolicy")
     assert "spec.managementPolicy" in scene.fails(project, "InvalidSpec")
     scene.stage.operator.terminate()
     scene.stage.ensure_operator()
@@ -189,12 +189,12 @@ def test_project_that_is_invalid_since_the_start_is_not_touched(scene: Scene) ->
             f"spec.projectRef: {project.replace('/', ' ')} is invalid; correct it as its Ready condition says"
         )
     scene.delete("IAMBinding/viewers")
-    assert "nobody can tell whom to act as" in scene.fails("IAMBinding/viewers", "PermissionDenied")
+    assert "is invalid" in scene.fails("IAMBinding/viewers", "PermissionDenied")
     assert scene.policy() == policy
 
     scene.patch(project, "spec: {managementPolicy: Manage}")
     scene.ready(project, "CloudRunIdentity/checkout")
-    scene.gone("IAMBinding/viewers")
+    scene.wait_until_deleted("IAMBinding/viewers")
     becomes(scene.policy, {})
 
 
@@ -219,7 +219,7 @@ spec:
     )
     objects = ("IdentityAttachment/web", "IAMBinding/callers", "CloudRunIdentity/checkout")
     scene.ready(f"ManagedProject/{scene.name}", *objects)
-    scene.removed(*objects)
+    scene.delete_and_wait(*objects)
 
     called = {call["rpc"] for call in scene.cloud.log(scene.name)}
     needed = {rule.permission for rpc in called if isinstance(rule := RULES[rpc], RequiresPermission)}

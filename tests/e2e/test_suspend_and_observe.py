@@ -52,13 +52,13 @@ def test_suspended_binding_is_not_changed_and_protects_its_grants(scene: Scene) 
     scene.apply(VIEWERS.replace("name: viewers", "name: twin"))
     scene.ready("IAMBinding/twin")
 
-    scene.removed("IAMBinding/twin")
+    scene.delete_and_wait("IAMBinding/twin")
     assert scene.policy() == {"roles/viewer": ["group:ops@example.com"]}
 
     scene.delete("IAMBinding/viewers")
     assert "deletion waits" in scene.fails("IAMBinding/viewers", "Suspended")
     scene.patch("IAMBinding/viewers", "spec: {suspend: false}")
-    scene.gone("IAMBinding/viewers")
+    scene.wait_until_deleted("IAMBinding/viewers")
     assert scene.policy() == {}
 
 
@@ -92,17 +92,17 @@ def test_observe_reports_differences_and_writes_nothing(scene: Scene) -> None:
     scene.cloud.edit_account(scene.email("checkout"), "disable")
     before = writes(scene)
     assert "group:ops@example.com" in scene.fails("IAMBinding/viewers", "DriftDetected")
-    assert scene.email("checkout") in scene.fails("IdentityAttachment/shop", "DriftDetected")
+    assert "is disabled" in scene.fails("IdentityAttachment/shop", "DependencyNotReady"), "as Manage says"
     assert "disabled" in scene.fails("CloudRunIdentity/checkout", "DriftDetected")
     in_sync = scene.condition("IAMBinding/viewers", "InSync")
     assert in_sync
     assert in_sync["status"] == "False"
     assert "group:ops@example.com" in in_sync["message"]
     assert not scene.is_stalled("IAMBinding/viewers")
-    assert "group:ops@example.com" in scene.told("IAMBinding/viewers", "DriftDetected")
+    assert "group:ops@example.com" in scene.wait_for_event("IAMBinding/viewers", "DriftDetected")
     assert scene.status("IAMBinding/viewers")["drift"]["count"] == 1
 
-    scene.removed("IAMBinding/viewers", "IdentityAttachment/shop", "CloudRunIdentity/checkout")
+    scene.delete_and_wait("IAMBinding/viewers", "IdentityAttachment/shop", "CloudRunIdentity/checkout")
     assert writes(scene) == before
     assert "checkout" in scene.cloud.accounts(scene.name)
 
@@ -116,8 +116,8 @@ def test_deleted_observed_project_waits_for_its_objects(scene: Scene) -> None:
 
     scene.delete(f"ManagedProject/{scene.name}")
     scene.fails(f"ManagedProject/{scene.name}", "InUse")
-    scene.removed("IAMBinding/viewers")
-    scene.gone(f"ManagedProject/{scene.name}")
+    scene.delete_and_wait("IAMBinding/viewers")
+    scene.wait_until_deleted(f"ManagedProject/{scene.name}")
 
     assert writes(scene) == before
     assert scene.policy() == {"roles/viewer": ["group:ops@example.com"]}
@@ -148,7 +148,7 @@ def test_younger_attachment_takes_over_from_the_older_one(scene: Scene) -> None:
     assert "older" in scene.fails("IdentityAttachment/younger", "Conflict")
     assert scene.is_stalled("IdentityAttachment/younger")
 
-    scene.removed("IdentityAttachment/older")
+    scene.delete_and_wait("IdentityAttachment/older")
     scene.ready("IdentityAttachment/younger")
     becomes(lambda: scene.cloud.runs_as(service), scene.email("pricing"))
 

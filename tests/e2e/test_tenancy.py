@@ -23,7 +23,7 @@ class Attempt:
     """An object in Mallory's namespace, the expected refusal, and the calls that it may cause."""
 
     spec: str
-    says: str
+    refusal: str
     kind: str = "IAMBinding"
     reason: str = "DeniedByGuardrail"
     may_call: tuple[str, ...] = ()
@@ -177,10 +177,10 @@ def test_attempt_is_refused_without_calls_to_google(tenants: Tenants, attempt: A
 
     name = tenants.apply(attempt.kind, attempt.spec)
     message = scene.fails(name, attempt.reason, namespace=tenants.mallory)
-    assert tenants.text(attempt.says) in message
+    assert tenants.text(attempt.refusal) in message
     assert scene.is_stalled(name, namespace=tenants.mallory)
     scene.delete(name, namespace=tenants.mallory)
-    scene.gone(name, namespace=tenants.mallory)
+    scene.wait_until_deleted(name, namespace=tenants.mallory)
 
     assert set(tenants.called(calls)) <= set(attempt.may_call)
     assert tenants.cloud() == cloud

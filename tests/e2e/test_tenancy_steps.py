@@ -29,7 +29,7 @@ def test_expanded_custom_role_is_not_granted_to_further_members(
     assert "resourcemanager.projects.setIamPolicy" in message
     assert scene.policy()[role] == ["user:mallory@example.com"]
     scene.delete(name, namespace=tenants.mallory)
-    scene.gone(name, namespace=tenants.mallory)
+    scene.wait_until_deleted(name, namespace=tenants.mallory)
     assert role not in scene.policy()
 
 
@@ -46,7 +46,7 @@ def test_forged_status_does_not_give_an_account(tenants: Tenants) -> None:
     )
     calls = scene.cloud.calls()
     scene.delete(name, namespace=tenants.mallory)
-    scene.gone(name, namespace=tenants.mallory)
+    scene.wait_until_deleted(name, namespace=tenants.mallory)
 
     assert tenants.called(calls)["IAM/DeleteServiceAccount"] == 0
     assert tenants.cloud() == cloud
@@ -70,7 +70,7 @@ def test_forged_unique_id_does_not_undelete_an_unmanaged_account(tenants: Tenant
     assert scene.cloud.accounts(scene.name)["departed"]["uniqueId"] != unique_id
     assert tenants.called(calls)["IAM/UndeleteServiceAccount"] == 0
     scene.delete(name, namespace=tenants.mallory)
-    scene.gone(name, namespace=tenants.mallory)
+    scene.wait_until_deleted(name, namespace=tenants.mallory)
 
 
 def test_forged_operation_does_not_read_another_project(tenants: Tenants) -> None:
@@ -92,7 +92,7 @@ def test_forged_operation_does_not_read_another_project(tenants: Tenants) -> Non
     )
     assert tenants.called(calls)["Operations/GetOperation"] == 0
     scene.delete(name, namespace=tenants.mallory)
-    scene.gone(name, namespace=tenants.mallory)
+    scene.wait_until_deleted(name, namespace=tenants.mallory)
 
 
 def test_forged_history_does_not_attach_a_powerful_account(tenants: Tenants) -> None:
@@ -105,7 +105,7 @@ def test_forged_history_does_not_attach_a_powerful_account(tenants: Tenants) -> 
     scene.cluster.forge_status("IdentityAttachment", "past", tenants.mallory, forged)
 
     scene.delete(name, namespace=tenants.mallory)
-    scene.gone(name, namespace=tenants.mallory)
+    scene.wait_until_deleted(name, namespace=tenants.mallory)
     assert scene.cloud.runs_as(tenants.service) == tenants.text("$default")
 
 
@@ -120,7 +120,7 @@ def test_forged_history_does_not_attach_the_default_account(tenants: Tenants) ->
     scene.cluster.forge_status("IdentityAttachment", "never-moved", tenants.mallory, forged)
 
     scene.delete(name, namespace=tenants.mallory)
-    scene.gone(name, namespace=tenants.mallory)
+    scene.wait_until_deleted(name, namespace=tenants.mallory)
     assert scene.cloud.runs_as(tenants.service) == scene.email("mallory")
 
 
@@ -148,7 +148,7 @@ def test_ledger_in_a_tenant_namespace_is_ignored(tenants: Tenants) -> None:
     name = tenants.apply("CloudRunIdentity", "{accountID: powerful, deletionPolicy: Delete}", "heir")
     assert "exists already" in scene.fails(name, "Conflict", namespace=tenants.mallory)
     scene.delete(name, namespace=tenants.mallory)
-    scene.gone(name, namespace=tenants.mallory)
+    scene.wait_until_deleted(name, namespace=tenants.mallory)
     assert tenants.cloud() == cloud
 
 
@@ -173,8 +173,8 @@ spec:
     reasons = {call["reason"] for call in scene.cloud.log()[before:]}
     assert not {each for each in reasons if each.startswith((f"{second}@", f"{tenants.mallory}/"))}
     scene.delete(name, namespace=tenants.mallory)
-    scene.gone(name, namespace=tenants.mallory)
-    scene.removed(f"ManagedProject/{second}")
+    scene.wait_until_deleted(name, namespace=tenants.mallory)
+    scene.delete_and_wait(f"ManagedProject/{second}")
 
 
 def test_namespace_admitted_by_label_gains_no_workload(tenants: Tenants) -> None:
@@ -212,7 +212,7 @@ spec:
     scene.fails(name, "DeniedByGuardrail", saying="does not admit", namespace=tenants.mallory)
     scene.ready("IAMBinding/callers")
     scene.delete(name, namespace=tenants.mallory)
-    scene.gone(name, namespace=tenants.mallory)
+    scene.wait_until_deleted(name, namespace=tenants.mallory)
 
 
 def test_excluded_namespace_retains_grants_and_gets_no_more(tenants: Tenants) -> None:
@@ -233,7 +233,7 @@ def test_excluded_namespace_retains_grants_and_gets_no_more(tenants: Tenants) ->
     scene.ready(name, namespace=tenants.mallory)
     eventually(scene.policy, lambda policy: policy["roles/cloudsql.client"] == ["group:more@example.com"])
     scene.delete(name, namespace=tenants.mallory)
-    scene.gone(name, namespace=tenants.mallory)
+    scene.wait_until_deleted(name, namespace=tenants.mallory)
 
 
 @pytest.mark.parametrize(
@@ -266,4 +266,4 @@ def test_suspend_and_observe_of_a_project_apply_to_all_objects(
     for name in ("IAMBinding/braked", "CloudRunIdentity/braked"):
         scene.ready(name, namespace=tenants.mallory)
         scene.delete(name, namespace=tenants.mallory)
-        scene.gone(name, namespace=tenants.mallory)
+        scene.wait_until_deleted(name, namespace=tenants.mallory)

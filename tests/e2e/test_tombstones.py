@@ -36,7 +36,7 @@ def test_stale_id_under_the_plain_email_is_removed_and_added_again(scene: Scene)
         former = scene.cloud.accounts(scene.name)["checkout"]["uniqueId"]
         scene.patch("IAMBinding/clients", "spec: {suspend: true}")
         scene.fails("IAMBinding/clients", "Suspended")
-        scene.removed("CloudRunIdentity/checkout")
+        scene.delete_and_wait("CloudRunIdentity/checkout")
         scene.apply(IDENTITY)
         scene.ready("CloudRunIdentity/checkout")
 
@@ -57,7 +57,7 @@ def test_grant_to_a_deleted_identity_is_removed_with_its_account(scene: Scene) -
     scene.apply(CLIENTS.replace("members: [", 'members: [{principal: "group:ops@example.com"}, '))
     scene.ready("IAMBinding/clients")
 
-    scene.removed("CloudRunIdentity/checkout")
+    scene.delete_and_wait("CloudRunIdentity/checkout")
 
     scene.fails("IAMBinding/clients", "DependencyNotFound")
     becomes(scene.policy, {"roles/cloudsql.client": ["group:ops@example.com"]})
@@ -83,5 +83,5 @@ def test_grant_beside_an_unmanaged_tombstone_is_refused_alone(scene: Scene) -> N
             scene.member("checkout"): "Rejected Rejected",
         }
         assert scene.policy() == theirs | {"roles/cloudsql.client": ["group:ops@example.com"]}
-        scene.removed("IAMBinding/clients")
+        scene.delete_and_wait("IAMBinding/clients")
         assert scene.policy() == theirs, "the unmanaged tombstone remains"

@@ -52,7 +52,7 @@ def upgraded(earlier_stage: Stage) -> Scene:
 def test_entry_without_target_kinds_retains_grants_and_is_named(upgraded: Scene) -> None:
     scene = upgraded
     before = scene.cloud.policies()
-    scene.stage.start_operator().acts()
+    scene.stage.start_operator().wait_until_leading()
 
     assert ENTRY in scene.fails(f"ManagedProject/{PROJECT}", "InvalidSpec")
     message = scene.fails("IAMBinding/viewers", "InvalidSpec", saying=ENTRY)
@@ -68,7 +68,7 @@ def test_entry_without_target_kinds_retains_grants_and_is_named(upgraded: Scene)
 def test_ledger_of_the_earlier_version_keeps_its_owners(upgraded: Scene) -> None:
     scene = upgraded
     scene.apply(TARGET_KINDS)
-    scene.stage.start_operator().acts()
+    scene.stage.start_operator().wait_until_leading()
     scene.ready("IAMBinding/viewers", "CloudRunIdentity/checkout")
 
     scene.patch("IAMBinding/viewers", f"spec: {{members: [{{principal: '{AUDITOR}'}}]}}")
@@ -79,7 +79,7 @@ def test_ledger_of_the_earlier_version_keeps_its_owners(upgraded: Scene) -> None
     assert [owner.rpartition("/")[0] for owner in member["owners"]] == [f"IAMBinding/{PROJECT}/viewers"]
     assert not {"claimants", "foreignBefore"} & member.keys()
 
-    scene.removed("IAMBinding/viewers", "CloudRunIdentity/checkout")
+    scene.delete_and_wait("IAMBinding/viewers", "CloudRunIdentity/checkout")
     assert scene.policy()["roles/viewer"] == [AUDITOR]
     assert scene.cloud.accounts(PROJECT) == {}
 
@@ -105,7 +105,7 @@ def _store_objects(scene: Scene) -> None:
         uid_of = {"CloudRunIdentity": "identity_uid", "IAMBinding": "binding_uid"}
         if obj["kind"] in uid_of:
             known[uid_of[obj["kind"]]] = stored["metadata"]["uid"]
-    scene.follow([PROJECT])
+    scene.register_projects([PROJECT])
 
 
 def _entry(scene: Scene) -> dict[str, Any]:

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from cloudrun_identity.gcp.clients import GoogleClients
-from cloudrun_identity.plan.dry_run import dry_run_plan
-from cloudrun_identity.plan.model import Plan
+from cloudrun_identity.plan.dry_run import dry_run
+from cloudrun_identity.plan.model import DryRun
 from cloudrun_identity_playground.emulator.emulator import Emulator
 from cloudrun_identity_playground.emulator.seed import (
     Binding,
@@ -45,7 +45,7 @@ SEED = Seed(
         ),
     ),
 )
-LENT = """
+PROJECT = """
 kind: ManagedProject
 metadata: {name: shop}
 spec:
@@ -72,13 +72,13 @@ async def emulator() -> AsyncIterator[Emulator]:
         yield emulator
 
 
-async def planned(emulator: Emulator, manifests: str) -> Plan:
-    """The plan for these manifests and `LENT`; all that goes without saying is left out of them."""
+async def planned(emulator: Emulator, manifests: str, project: str = PROJECT) -> DryRun:
+    """Return the plan for these manifests and a project; required fields are completed."""
     observer = Observer()
     clients = GoogleClients(emulator.grpc_address, observer, read_only=True)
     try:
-        return await dry_run_plan(
-            clients, [_completed(obj) for obj in yaml.safe_load_all(f"{LENT}---\n{manifests}")]
+        return await dry_run(
+            clients, [_completed(obj) for obj in yaml.safe_load_all(f"{project}---\n{manifests}")]
         )
     finally:
         await clients.close()
@@ -86,7 +86,7 @@ async def planned(emulator: Emulator, manifests: str) -> Plan:
         assert not [verb for verb in verbs if not verb.startswith(("Get", "List", "Test", "Query"))]
 
 
-def steps(plan: Plan) -> dict[str, list[str]]:
+def steps(plan: DryRun) -> dict[str, list[str]]:
     """The steps by resource, as they are printed."""
     found: dict[str, list[str]] = {}
     for step in plan.steps:
@@ -94,7 +94,7 @@ def steps(plan: Plan) -> dict[str, list[str]]:
     return found
 
 
-def blockers(plan: Plan) -> dict[str, str]:
+def blockers(plan: DryRun) -> dict[str, str]:
     return {f"{each.object.kind}/{each.object.name}": each.reason for each in plan.blockers}
 
 
@@ -147,7 +147,7 @@ spec:
         ],
         f"IAM policy of ServiceAccount {NEW}": ["+ roles/iam.serviceAccountUser for group:ops@example.com"],
     }
-    assert not plan.is_held_up
+    assert not plan.is_blocked
 
 
 async def test_what_is_adopted_as_it_is_is_no_step_and_what_differs_is(emulator: Emulator) -> None:
@@ -257,11 +257,11 @@ async def test_what_would_be_refused_is_an_obstacle_and_no_step(
     found = blockers(plan)
     assert found.pop("ManagedProject/other") == "PermissionDenied"
     assert found.keys() == {name}
-    assert plan.is_held_up
+    assert plan.is_blocked
     assert steps(plan) == {f"ServiceAccount {NEW}": ["+ account: absent → created"]}
 
 
-async def test_what_an_account_to_come_holds_cannot_be_looked_into_yet(emulator: Emulator) -> None:
+async def test_key_of_an_account_that_is_not_created_yet_is_planned(emulator: Emulator) -> None:
     plan = await planned(
         emulator,
         """
@@ -275,9 +275,11 @@ spec: {identityRef: {name: billing}, secretName: billing-key}
 """,
     )
 
-    assert steps(plan) == {f"ServiceAccount {NEW}": ["+ account: absent → created"]}
-    assert blockers(plan) == {"IdentityKey/billing": "DependencyNotReady"}
-    assert not plan.is_held_up
+    assert steps(plan) == {
+        f"ServiceAccount {NEW}": ["+ account: absent → created"],
+        "IdentityKey payments/billing": ["+ key: absent → created"],
+    }
+    assert plan.blockers == ()
 
 
 @pytest.mark.parametrize("enabled", [True, False])
@@ -301,7 +303,7 @@ spec: {{workload: {{kind: Service, location: europe-west1, name: web}}, identity
     assert blockers(plan) == ({} if enabled else {"IdentityAttachment/web": "DependencyNotReady"})
 
 
-async def test_what_has_to_come_first_is_told_and_no_error(emulator: Emulator) -> None:
+async def test_missing_workload_is_waited_for_and_observed_object_is_marked(emulator: Emulator) -> None:
     plan = await planned(
         emulator,
         """
@@ -319,9 +321,39 @@ spec: {managementPolicy: Observe}
 """,
     )
 
-    assert plan.steps == ()
-    assert blockers(plan) == {
-        "IdentityAttachment/later": "WorkloadNotFound",
-        "CloudRunIdentity/observed": "DriftDetected",
+    (step,) = plan.steps
+    assert (step.object.name, step.text, step.observed) == ("observed", "account: absent → created", True)
+    assert blockers(plan) == {"IdentityAttachment/later": "WorkloadNotFound"}
+    assert not plan.is_blocked
+
+
+async def test_observed_project_shows_what_manage_would_do(emulator: Emulator) -> None:
+    plan = await planned(
+        emulator,
+        """
+kind: CloudRunIdentity
+metadata: {name: billing}
+spec: {roles: [{role: roles/run.viewer}]}
+""",
+        project=PROJECT.replace("projectID: shop-1234", "projectID: shop-1234\n  managementPolicy: Observe"),
+    )
+
+    assert steps(plan) == {
+        f"ServiceAccount {NEW}": ["+ account: absent → created"],
+        "IAM policy of Project shop-1234": [f"+ roles/run.viewer for serviceAccount:{NEW}"],
     }
-    assert not plan.is_held_up
+    assert all(step.observed for step in plan.steps)
+    assert plan.blockers == ()
+
+
+async def test_existing_account_without_adoption_is_a_conflict_in_observe_too(emulator: Emulator) -> None:
+    manifest = """
+kind: CloudRunIdentity
+metadata: {name: webshop}
+spec: {managementPolicy: %s}
+"""
+    for policy in ("Manage", "Observe"):
+        plan = await planned(emulator, manifest % policy)
+        assert plan.steps == ()
+        assert blockers(plan) == {"CloudRunIdentity/webshop": "Conflict"}
+        assert "set spec.adoption to Adopt" in plan.blockers[0].message

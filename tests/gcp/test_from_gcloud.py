@@ -1,7 +1,7 @@
 """The manifests in docs/from-gcloud.md have the effect of the gcloud commands that they replace."""
 
 from cloudrun_identity.gcp.clients import GoogleClients
-from cloudrun_identity.plan.dry_run import dry_run_plan
+from cloudrun_identity.plan.dry_run import dry_run
 from cloudrun_identity_playground.emulator.emulator import Emulator
 from cloudrun_identity_playground.emulator.seed import Project, Seed, Workload
 from tests.documented import ROOT, examples
@@ -29,10 +29,10 @@ async def test_manifests_have_the_effect_of_the_gcloud_commands() -> None:
     objects = [obj for example in examples(ROOT / "docs" / "from-gcloud.md") for obj in example.objects]
     async with Emulator(seed=SEED) as emulator:
         clients = GoogleClients(emulator.grpc_address, Observer(), read_only=True)
-        plan = await dry_run_plan(clients, objects)
+        plan = await dry_run(clients, objects)
         await clients.close()
 
-    assert not plan.is_held_up, plan.obstacles
+    assert not plan.is_blocked, plan.obstacles
     assert {f"{step.resource}: {step.sign} {step.text}" for step in plan.steps} == {
         "Project ledger-prod: ~ crossProjectUsage: Denied → Allowed",
         "CustomRole projects/shop-prod/roles/flowStarter: + role: absent → created",

@@ -4,6 +4,7 @@
 """
 
 import os
+import random
 import socket
 import ssl
 import subprocess
@@ -77,11 +78,20 @@ def kube_apiserver(binaries: Path, run_dir: Path) -> Iterator[KubeApiServer]:
 
 
 def _free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+    """Return free ports below the range from which the kernel takes ports for outgoing connections.
+
+    A port of that range may be taken by a connection before the server listens on it.
+    """
+    ports: list[int] = []
+    while len(ports) < count:
+        port = random.randrange(*_PORTS)
+        with socket.socket() as probe:
+            if port not in ports and probe.connect_ex(("127.0.0.1", port)) != 0:
+                ports.append(port)
+    return ports
+
+
+_PORTS = (20_000, 32_000)
 
 
 def _etcd_command(binaries: Path, run_dir: Path, port: int, peer_port: int) -> list[str]:

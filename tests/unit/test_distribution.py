@@ -1,4 +1,4 @@
-"""Which tests run on the same worker, and in which order workers take them."""
+"""Distribution of tests over workers: scopes that run together, and their order."""
 
 import pytest
 
@@ -20,7 +20,7 @@ from tests.distribution import STAGES, next_scope, scope_of
         ("playground/tests/kubeapi/test_a.py::test_b[embedded]", "playground/tests/kubeapi on embedded"),
     ],
 )
-def test_tests_of_a_folder_on_a_server_belong_together(nodeid: str, scope: str) -> None:
+def test_tests_of_a_folder_on_one_server_share_a_scope(nodeid: str, scope: str) -> None:
     assert scope_of(nodeid) == scope
 
 
@@ -42,14 +42,14 @@ ENOUGH = ["embedded"] * STAGES
         ([GRANTS_ELSEWHERE], "embedded", ENOUGH[1:], GRANTS_ELSEWHERE),
     ],
     ids=[
-        "end-to-end tests first, the longest file before others",
-        "a stage more, where there are not enough",
-        "no stage more, where there are",
-        "each server has its own",
-        "whoever has a stage stays with it",
-        "no new stage for who can do something else",
-        "nothing is left lying",
+        "end-to-end tests first, the longest file first",
+        "another stage if there are too few",
+        "no other stage if there are enough",
+        "stages are counted per server",
+        "a worker keeps its stage",
+        "no new stage while other tests remain",
+        "every scope is taken",
     ],
 )
-def test_a_worker_takes(waiting: list[str], stage: str, others: list[str], chosen: str) -> None:
+def test_worker_takes_the_next_scope(waiting: list[str], stage: str, others: list[str], chosen: str) -> None:
     assert next_scope(waiting, stage, others) == chosen

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 import yaml
 
-from .manifests import filename_option, manifests_in, nothing_found
+from .options import filename_option, manifests_in, nothing_found
 
 OPERATOR = "serviceAccount:OPERATOR@PROJECT.iam.gserviceaccount.com"
 

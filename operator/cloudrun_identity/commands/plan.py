@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .google import google_clients, google_options, one_line_errors
-from .manifests import filename_option, manifests_in, nothing_found
+from .options import filename_option, manifests_in, nothing_found
 
 if TYPE_CHECKING:
     from cloudrun_identity.plan.model import DryRun

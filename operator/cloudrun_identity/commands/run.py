@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from .cluster import KUBECONFIG
 from .google import google_options, quiet_grpc
+from .options import KUBECONFIG
 
 DEFAULT_NAMESPACE = "cloudrun-identity"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from .cluster import KUBECONFIG
+from .options import KUBECONFIG
 
 if TYPE_CHECKING:
     from cloudrun_identity.api import Resource

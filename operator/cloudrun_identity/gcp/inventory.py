@@ -35,6 +35,7 @@ class Inventory:
         self._run = run
         self._clock = clock
         self._accounts: dict[str, CachedCollection[ServiceAccount]] = {}
+        self._assumed: dict[tuple[str, str], ServiceAccount] = {}
         self._workloads: dict[tuple[str, str, WorkloadKind], CachedCollection[WorkloadState]] = {}
         self._executions: dict[tuple[str, str], SingleFlightCache[tuple[Execution, ...]]] = {}
         self._by_account: dict[tuple[str, str, WorkloadKind], _AccountIndex] = {}
@@ -42,6 +43,8 @@ class Inventory:
 
     async def service_account(self, project_id: str, email: str, max_age: float) -> ServiceAccount | None:
         """Return the account with this e-mail."""
+        if assumed := self._assumed.get((project_id, email)):
+            return assumed
         return await self._accounts_of(project_id).one(email, max_age)
 
     async def workload(self, workload: Workload, max_age: float) -> WorkloadState | None:
@@ -128,6 +131,10 @@ class Inventory:
         """Store the workload that the reply to a write, or the end of its operation, shows."""
         workload = state.workload
         self._workloads_of(workload.project_id, workload.location, workload.kind).update(workload.name, state)
+
+    def assume_account(self, account: ServiceAccount) -> None:
+        """Return this account from now on, whatever Google Cloud shows: a dry run would bring it about."""
+        self._assumed[account.project_id, account.email] = account
 
     def invalidate_account(self, project_id: str, email: str) -> None:
         """Record that the operator just wrote the account. Older reads of it no longer count."""

@@ -188,7 +188,7 @@ def identity_key(parts: KindParts) -> AnyKindReconciler:
     """Build the reconciler of IdentityKeys."""
     records = KeyRecords(parts.ledgers)
     execution = KeyExecution(parts.cloud.keys, parts.secrets, records, key_clock(), parts.checkpoint)
-    kind = IdentityKeyController(execution, KeyAssumption(records))
+    kind = IdentityKeyController(execution, KeyAssumption(records, now))
     return KindReconciler(kind, parts.deps, parts.executor, parts.finisher, resource=kind)
 
 

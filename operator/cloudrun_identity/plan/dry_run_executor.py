@@ -49,7 +49,7 @@ class DryRunExecutor:
     ) -> Executed[Seen]:
         """Record the changes of the action and assume its effect."""
         key = ObjectKey.of(obj)
-        for change in action.changes:
+        for change in () if action.only_records else action.changes:
             step = PlannedStep(
                 resource.describe(want), sign_of(change), str(change), key, self.is_observed(key)
             )

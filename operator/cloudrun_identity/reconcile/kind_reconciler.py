@@ -184,6 +184,8 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
                 resolved, synced = await self._sync_grants(obj, allowed, requested, max_age)
             else:
                 self._retain_with(obj, requested if isinstance(progress.outcome, Waiting) else ())
+        elif isinstance(obj, ProjectScopedResource):  # the policy engine releases nothing until each declared
+            self._deps.syncers.declare(DesiredGrants(ledger_owner(obj)))
         grants, outcomes = grant_statuses(resolved, synced, observe=not acts)
         difference = None
         if not synced.faults:

@@ -51,7 +51,9 @@ class Action:
     """Differences that the action removes; empty for an action on the operator's own records."""
 
     verb: ClassVar[str] = ""
-    """Verb for the mutation log; empty for an action that does not write to Google Cloud."""
+    """Verb for the mutation log; empty for an action that is not logged."""
+    only_records: ClassVar[bool] = False
+    """True if the action changes nothing in Google Cloud, only the operator's records."""
 
     @property
     def event(self) -> StepEvent | None:

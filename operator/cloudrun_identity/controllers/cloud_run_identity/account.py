@@ -9,7 +9,6 @@ from cloudrun_identity.api import (
     AccountText,
     CloudRunIdentity,
     LedgerAccount,
-    TargetKind,
 )
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
 from cloudrun_identity.iam.admission import Admitted, Decision
@@ -54,7 +53,7 @@ class AccountWant:
     @property
     def target(self) -> Target:
         """The account as the resource of an IAM policy."""
-        return account_target(self.project_id, self.email)
+        return Target.service_account(self.project_id, self.email)
 
     @property
     def text(self) -> AccountText:
@@ -124,11 +123,6 @@ class AccountSeen:
         return record.sent == AccountText(display_name=account.display_name, description=account.description)
 
 
-def account_target(project_id: str, email: str) -> Target:
-    """Return an account as the resource of an IAM policy."""
-    return Target(TargetKind.SERVICE_ACCOUNT, project_id, name=email)
-
-
 # Actions that bring the account about
 
 
@@ -163,6 +157,7 @@ class AdoptAccount(Action):
     """Record an account that exists already as managed."""
 
     verb: ClassVar[str] = "adopt"
+    only_records: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,12 @@ A record is written before the action that it describes, and removed after that 
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Protocol
 
 from cloudrun_identity.api import Abandonment, AccountIntent, AccountLoss, LedgerAccount, Origin
 from cloudrun_identity.api.ledger_records import MAX_UNIQUE_IDS
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
 from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.ledger.interface import LedgerStore
 from cloudrun_identity.ledger.model import Ledger
 
 from .account import (
@@ -25,7 +25,6 @@ from .account import (
     SettleAccount,
     TakeOverAccount,
     WithdrawCreate,
-    account_target,
 )
 
 
@@ -103,26 +102,10 @@ def recorded(action: RecordAction, want: AccountWant, seen: AccountSeen) -> Ledg
             return None
 
 
-class AccountLedgers(Protocol):
-    """Storage of the records: `ledger.store.Ledgers`."""
-
-    def ledger(self, target: Target) -> Ledger:
-        """Return the ledger of the account's policy; an empty one if there is none."""
-        ...
-
-    async def update(self, target: Target, change: Callable[[Ledger], Ledger]) -> Ledger:
-        """Persist `change` of the newest ledger of the account's policy."""
-        ...
-
-    def account_home(self, owner: str) -> Target | None:
-        """Return the account whose ledger records this owner (`namespace/name`)."""
-        ...
-
-
 class AccountRecords:
     """Read and write the records of accounts."""
 
-    def __init__(self, ledgers: AccountLedgers, wall_clock: Callable[[], datetime]) -> None:
+    def __init__(self, ledgers: LedgerStore, wall_clock: Callable[[], datetime]) -> None:
         self._ledgers = ledgers
         self._wall_clock = wall_clock
 
@@ -142,7 +125,7 @@ class AccountRecords:
 
     async def put(self, project_id: str, record: LedgerAccount) -> LedgerAccount:
         """Write the record; nothing is written if it is unchanged."""
-        target = account_target(project_id, record.email)
+        target = Target.service_account(project_id, record.email)
         await self._ledgers.update(target, lambda ledger: ledger.with_account(record))
         return record
 
@@ -168,4 +151,4 @@ class AccountRecords:
             own = ledger.account is not None and ledger.account.owner == record.owner
             return ledger.with_account(new) if own else ledger
 
-        await self._ledgers.update(account_target(project_id, record.email), change)
+        await self._ledgers.update(Target.service_account(project_id, record.email), change)

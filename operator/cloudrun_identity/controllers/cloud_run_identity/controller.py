@@ -18,6 +18,7 @@ from cloudrun_identity.api import (
 from cloudrun_identity.gcp.roles import Roles
 from cloudrun_identity.gcp.service_accounts import expected_email
 from cloudrun_identity.iam.admission import may_adopt
+from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.principals import service_account_member
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey
 from cloudrun_identity.reconcile.conditions import Finding
@@ -29,7 +30,7 @@ from cloudrun_identity.reconcile.outcomes import Refused
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked, guardrail_facts
 from cloudrun_identity.reconcile.steps import Plan
 
-from .account import AccountAction, AccountDeletion, AccountSeen, AccountWant, account_target
+from .account import AccountAction, AccountDeletion, AccountSeen, AccountWant
 from .advisory_conditions import cross_project, keys_audited, least_privilege, recommendations
 from .audit import Audit, IdentityAuditor
 from .execution import AccountExecutor
@@ -166,7 +167,7 @@ class CloudRunIdentityController:
         record = seen.account.record
         if record is None or not record.unique_id or want.project is None:
             return Summary()
-        target = account_target(want.account.project_id, record.email)
+        target = Target.service_account(want.account.project_id, record.email)
         advice = recommendations(self.requested_grants(want, want.cluster), self._roles)
         fields: dict[str, object] = {
             "email": record.email,

@@ -73,7 +73,7 @@ class AccountExecutor:
         """
         assumed = await self._assumed(action, want, seen)
         if assumed.account:
-            self._deps.assumed[want.email] = assumed.account
+            self._deps.inventory.assume_account(assumed.account)
         return assumed
 
     async def _assumed(self, action: AccountAction, want: AccountWant, seen: AccountSeen) -> AccountSeen:

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cloudrun_identity.api import (
+    TARGET_KINDS,
     CloudRunIdentity,
     CloudRunIdentitySpec,
     ManagedProject,
+    NamedBy,
     Reason,
     RoleGrant,
-    TargetKind,
     target_text,
 )
 from cloudrun_identity.api.predefined_roles import (
@@ -94,7 +95,7 @@ def _place(
             return Unresolved(_text(grant), Waiting(Reason.DEPENDENCY_NOT_READY, message))
         project = found
     if grant.target is None:
-        return _Place(project, ResolvedTarget(Target(TargetKind.PROJECT, project.project_id)))
+        return _Place(project, ResolvedTarget(Target.project(project.project_id)))
     resolved = resolve_target(grant.target, project, namespace, cluster, f"{path}.target")
     return resolved if isinstance(resolved, Unresolved) else _Place(project, resolved)
 
@@ -103,7 +104,7 @@ def _text(grant: RoleGrant) -> str:
     """Return a name for the target of a project that does not resolve, from the spec alone."""
     project = grant.project_ref.name if grant.project_ref else ""
     target = grant.target
-    if target is None or target.kind is TargetKind.PROJECT:
+    if target is None or TARGET_KINDS[target.kind].named_by is NamedBy.PROJECT:
         return f"ManagedProject {project}"
     name = target.email or (target.identity_ref.name if target.identity_ref else target.name)
     shown = target_text(target.kind, project_id="", location=target.location, name=name)
@@ -114,7 +115,7 @@ def _on_account(
     obj: CloudRunIdentity, project: ManagedProject, email: str, cluster: ClusterState
 ) -> Iterator[RequestedGrant]:
     """Return the roles on the account, whose members may act as the identity."""
-    account = Target(TargetKind.SERVICE_ACCOUNT, project.project_id, name=email)
+    account = Target.service_account(project.project_id, email)
     owner = DeclaredIdentity(obj.metadata.namespace, obj.metadata.name)
     for path, role, member in _members(obj.spec, Members(cluster, obj.metadata.namespace)):
         yield RequestedGrant(path, account, role, member, owner)

@@ -1,7 +1,7 @@
 """Observation of an account: the account as Google shows it, its record, and the workloads that run as it."""
 
 from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from cloudrun_identity.api import (
     CloudRunIdentity,
@@ -46,8 +46,6 @@ class AccountDependencies:
     """Writes of this process that reads may not show yet."""
     checkpoint: Callable[[str], None]
     """Called with the name of every step that a crash could follow."""
-    assumed: dict[str, ServiceAccount] = field(default_factory=dict)
-    """Accounts by e-mail as a dry run assumes them, which are observed instead of those in Google Cloud."""
 
 
 class AccountObserver:
@@ -97,8 +95,6 @@ class AccountObserver:
 
         An intent to create is recorded only after a read that did not show the account.
         """
-        if want.email in self._deps.assumed:
-            return self._deps.assumed[want.email]
         record = self._deps.records.of(want.owner)
         age = max_age if record and record.is_steady else 0.0
         try:

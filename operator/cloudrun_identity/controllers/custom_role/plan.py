@@ -102,6 +102,7 @@ class AdoptRole(Action):
     """Record a role that exists already as managed."""
 
     verb: ClassVar[str] = "adopt"
+    only_records: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from cloudrun_identity.reconcile.steps import Refuse, Wait
 from .attachment import AttachmentWant, account_text, same_account
 
 FIRST_WAIT: Final = 2.0
-"""Seconds between a move that was conflicts once and the next move. Each further round doubles them."""
+"""Seconds between a move that met one conflict and the next move. Each further round doubles them."""
 
 ROUNDS: Final = 3
 """Rounds of a conflict, after which a user has to end it."""

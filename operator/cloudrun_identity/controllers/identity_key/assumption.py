@@ -1,11 +1,14 @@
 """Effects of the actions of a key plan that a dry run assumes, without a call to Google Cloud."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from typing import assert_never
 
 from cloudrun_identity.api import KeyState, LedgerKey
 from cloudrun_identity.iam.listed_keys import ListedKey
 from cloudrun_identity.kube.secrets import KeySecret
+from cloudrun_identity.reconcile.executor import ASSUMED_UNIQUE_ID
 
 from .actions import (
     CloseAttempt,
@@ -31,11 +34,26 @@ ASSUMED_KEY = "new"
 class KeyAssumption:
     """Assumes actions. It keeps the records, so that the next plan is right."""
 
-    def __init__(self, records: KeyRecords) -> None:
+    def __init__(self, records: KeyRecords, now: Callable[[], datetime]) -> None:
         self._records = records
+        self._now = now
+        self._assumed: dict[str, KeysSeen] = {}
+
+    def observed(self, want: KeyWant) -> KeysSeen | None:
+        """Return the keys as assumed before; None if there is something to read.
+
+        An account that a dry run assumes to be created has no keys.
+        """
+        if want.name not in self._assumed and want.unique_id == ASSUMED_UNIQUE_ID:
+            return KeysSeen(self._now(), {}, None, self._records.ring(want))
+        return self._assumed.get(want.name)
 
     async def assume(self, action: KeyAction, want: KeyWant, seen: KeysSeen) -> KeysSeen:
         """Return what the action, and for a new key its delivery, would leave behind."""
+        self._assumed[want.name] = await self._assume(action, want, seen)
+        return self._assumed[want.name]
+
+    async def _assume(self, action: KeyAction, want: KeyWant, seen: KeysSeen) -> KeysSeen:
         match action:
             case CreateKey():
                 return await self._created(want, seen)

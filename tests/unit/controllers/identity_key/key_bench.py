@@ -89,7 +89,7 @@ def controller_with(
 ) -> IdentityKeyController:
     records = KeyRecords(ledgers)
     execution = KeyExecution(keys, secrets, records, clock, checkpoint)
-    return IdentityKeyController(execution, KeyAssumption(records))
+    return IdentityKeyController(execution, KeyAssumption(records, lambda: NOON))
 
 
 def controller() -> IdentityKeyController:

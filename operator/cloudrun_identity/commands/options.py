@@ -1,4 +1,4 @@
-"""The option `-f`, and the manifests that it names."""
+"""Options that several commands share: the cluster, and manifests."""
 
 import sys
 from collections.abc import Callable, Iterable
@@ -11,6 +11,12 @@ if TYPE_CHECKING:
     from cloudrun_identity.kube.resources import Object
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+KUBECONFIG = click.option(
+    "--kubeconfig",
+    type=click.Path(dir_okay=False),
+    help="Kubeconfig file. [default: KUBECONFIG, ~/.kube/config, or the pod's own access]",
+)
 
 
 def filename_option(*, required: bool) -> Callable[[Command], Command]:
