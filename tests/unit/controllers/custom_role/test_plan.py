@@ -82,6 +82,21 @@ PLANS: dict[str, tuple[RoleWant, RoleSeen, list[str]]] = {
         [f"{CONFLICT} {UNDELETE}"],
     ),
     "deleted, present before": (declared(), seen(deleted=True), [f"UndeleteRole {UNDELETE}"]),
+    "deleted, other title": (
+        declared(),
+        seen(deleted=True, title="Old"),
+        [f"UndeleteRole {UNDELETE}", f"UpdateRole {TITLE}"],
+    ),
+    "deleted, narrower": (
+        declared(),
+        seen(deleted=True, permissions=NARROW),
+        [f"UndeleteRole {UNDELETE}", f"UpdateRole {GAINED}"],
+    ),
+    "deleted, narrower, denied holder": (
+        declared(denied=True),
+        seen(deleted=True, permissions=NARROW),
+        [f"{DENIED} {UNDELETE}, {GAINED}"],
+    ),
     "deleted, creating": (
         declared(CREATING),
         seen(record=CREATING, deleted=True),
