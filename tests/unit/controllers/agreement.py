@@ -22,7 +22,7 @@ Scene = Callable[[], Awaitable[tuple[AnyResource, Any]]]
 
 @dataclass(frozen=True)
 class Agreement:
-    """What the plan of a state says, and what Manage, Observe and the dry run do with it."""
+    """The plan of one state, and the results of Manage, Observe and the dry run."""
 
     plan: Plan[Any]
     """Plan of the observed state."""

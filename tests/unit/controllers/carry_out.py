@@ -9,6 +9,7 @@ from cloudrun_identity.reconcile.executor import CloudExecutor
 from cloudrun_identity.reconcile.interfaces import ExternalResource
 from cloudrun_identity.reconcile.outcomes import InSync, Outcome
 from cloudrun_identity.reconcile.progress import Progress, carry_out
+from cloudrun_identity.reconcile.steps import Action, NoAction, Plan
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -61,3 +62,16 @@ async def carried_out(
     return await carry_out(
         resource, executor, want.obj, want, seen, release=release or Releases(), now=lambda: now
     )
+
+
+def step_texts(plan: Plan[Any]) -> list[str]:
+    """Return the steps of a plan as text: `UpdateRole title: a → b`, `Refuse Conflict`."""
+    return [_step_text(step) for step in plan.steps]
+
+
+def _step_text(step: Action | NoAction) -> str:
+    text = type(step).__name__
+    if not isinstance(step, Action):
+        text += f" {getattr(step.outcome, 'reason', '')}"
+    changes = ", ".join(map(str, step.changes))
+    return f"{text} {changes}" if changes else text

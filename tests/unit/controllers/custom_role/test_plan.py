@@ -16,8 +16,8 @@ from cloudrun_identity.controllers.custom_role.plan import (
     shown,
 )
 from cloudrun_identity.gcp.custom_roles import ID_TAKEN_FOR, CustomRoleState
-from cloudrun_identity.reconcile.steps import Action, NoAction, Refuse, Wait
-from tests.unit.controllers.carry_out import NOON
+from cloudrun_identity.reconcile.steps import Refuse, Wait
+from tests.unit.controllers.carry_out import NOON, step_texts
 
 from .roles import ADOPTED, AS_DECLARED, CREATING, DELETED, NAME, OPS, RECORD, deletion, role, seen, want
 
@@ -25,19 +25,6 @@ WIDE = AS_DECLARED.permissions | {"run.jobs.delete"}
 NARROW = frozenset({"run.jobs.run"})
 OTHER_NAMESPACE = DELETED.replace(owner="shop/runner")
 OTHER_OBJECT = DELETED.replace(owner="payments/former")
-
-
-def steps_of(wanted: RoleWant, found: RoleSeen) -> list[str]:
-    """Return the steps, one line each, as in `UpdateRole title: a → b`."""
-    return [shown_step(step) for step in plan(wanted, found, NOON).steps]
-
-
-def shown_step(step: Action | NoAction) -> str:
-    name = type(step).__name__
-    if isinstance(step, Refuse | Wait):
-        name += f" {step.reason}"
-    changes = ", ".join(map(str, step.changes))
-    return f"{name} {changes}" if changes else name
 
 
 def absent(record: LedgerRole | None = RECORD) -> RoleSeen:
@@ -224,7 +211,7 @@ PLANS: dict[str, tuple[RoleWant, RoleSeen, list[str]]] = {
 
 @pytest.mark.parametrize(("wanted", "found", "steps"), PLANS.values(), ids=PLANS)
 def test_plan_of_a_state(wanted: RoleWant, found: RoleSeen, steps: list[str]) -> None:
-    assert steps_of(wanted, found) == steps
+    assert step_texts(plan(wanted, found, NOON)) == steps
 
 
 ROLES: list[CustomRoleState | None] = [
