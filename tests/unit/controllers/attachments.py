@@ -15,7 +15,7 @@ from cloudrun_identity.plan.in_memory_client import InMemoryClient
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
 from tests.unit.gcp.workload_states import settled
 
-from .cluster_state import EMAIL, FakeWorld, identity, parsed, project, record
+from .cluster_state import EMAIL, FakeClusterState, identity, parsed, project, record
 
 ATTACHMENT = """
 kind: IdentityAttachment
@@ -26,7 +26,7 @@ spec:
   identityRef: {name: checkout}
 """
 OLD = "old@payments-prod-1234.iam.gserviceaccount.com"
-WORLD = FakeWorld(project(), identity(), accounts=[record()])
+CLUSTER = FakeClusterState(project(), identity(), accounts=[record()])
 ROLLED_OUT = settled(
     Workload(WorkloadKind.SERVICE, "payments-prod-1234", "europe-west1", "checkout"),
     EMAIL,
@@ -48,11 +48,11 @@ def attachment(status: dict[str, Any] | None = None, **spec: Any) -> IdentityAtt
     return cast("IdentityAttachment", parsed(text, **spec))
 
 
-def resolve(obj: IdentityAttachment, cluster: FakeWorld = WORLD) -> AttachmentWant | Blocked:
+def resolve(obj: IdentityAttachment, cluster: FakeClusterState = CLUSTER) -> AttachmentWant | Blocked:
     return resolve_attachment(obj, Allowed(project(), observe=False), cluster)
 
 
-def want(obj: IdentityAttachment | None = None, cluster: FakeWorld = WORLD) -> AttachmentWant:
+def want(obj: IdentityAttachment | None = None, cluster: FakeClusterState = CLUSTER) -> AttachmentWant:
     wanted = resolve(obj or attachment(), cluster)
     assert isinstance(wanted, AttachmentWant)
     return wanted

@@ -94,7 +94,7 @@ def record(owner: str = "payments/checkout", email: str = EMAIL, **fields: Any) 
     return LedgerAccount(email=email, owner=owner, owner_uid="u-checkout", **{"unique_id": "111", **fields})
 
 
-class FakeWorld:
+class FakeClusterState:
     """Objects, namespaces and records that a test sets."""
 
     def __init__(

@@ -15,7 +15,7 @@ from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
 from cloudrun_identity.reconcile.references import Unresolved
 
 from .attachments import ROLLED_OUT
-from .cluster_state import EMAIL, FakeWorld, binding, identity, project, record
+from .cluster_state import EMAIL, FakeClusterState, binding, identity, project, record
 
 NONE: Any = None
 CONTROLLER = IAMBindingController(NONE)
@@ -29,20 +29,20 @@ spec:
   members: [{principal: "group:ops@example.com"}, {identityRef: {name: checkout}}]
 """
 ON_ACCOUNT = {"kind": "ServiceAccount", "identityRef": {"name": "checkout"}}
-WORLD = FakeWorld(project(), identity(), accounts=[record()])
+CLUSTER = FakeClusterState(project(), identity(), accounts=[record()])
 
 
-def resolve(obj: IAMBinding, cluster: FakeWorld = WORLD) -> BindingWant | Blocked:
+def resolve(obj: IAMBinding, cluster: FakeClusterState = CLUSTER) -> BindingWant | Blocked:
     return CONTROLLER.resolve(obj, Allowed(project(), observe=False), cluster)
 
 
-def target(obj: IAMBinding, cluster: FakeWorld = WORLD) -> Target:
+def target(obj: IAMBinding, cluster: FakeClusterState = CLUSTER) -> Target:
     want = resolve(obj, cluster)
     assert isinstance(want, BindingWant)
     return want.target
 
 
-def blocked(obj: IAMBinding, cluster: FakeWorld) -> Blocked:
+def blocked(obj: IAMBinding, cluster: FakeClusterState) -> Blocked:
     want = resolve(obj, cluster)
     assert isinstance(want, Blocked)
     return want
@@ -87,12 +87,15 @@ def test_email_of_a_declared_identity_is_owned_by_that_identity() -> None:
 @pytest.mark.parametrize(
     ("cluster", "reason"),
     [
-        (FakeWorld(project()), Reason.DEPENDENCY_NOT_FOUND),
-        (FakeWorld(project(), identity()), Reason.DEPENDENCY_NOT_READY),
-        (FakeWorld(project(), identity(), accounts=[record(unique_id="")]), Reason.DEPENDENCY_NOT_READY),
+        (FakeClusterState(project()), Reason.DEPENDENCY_NOT_FOUND),
+        (FakeClusterState(project(), identity()), Reason.DEPENDENCY_NOT_READY),
+        (
+            FakeClusterState(project(), identity(), accounts=[record(unique_id="")]),
+            Reason.DEPENDENCY_NOT_READY,
+        ),
     ],
 )
-def test_target_without_a_settled_account_is_waited_for(cluster: FakeWorld, reason: Reason) -> None:
+def test_target_without_a_settled_account_is_waited_for(cluster: FakeClusterState, reason: Reason) -> None:
     found = blocked(binding(BINDING, target=ON_ACCOUNT), cluster)
     assert isinstance(found.outcome, Waiting)
     assert found.outcome.reason is reason
@@ -100,7 +103,7 @@ def test_target_without_a_settled_account_is_waited_for(cluster: FakeWorld, reas
 
 
 def test_binding_on_an_account_of_another_project_is_refused() -> None:
-    elsewhere = FakeWorld(identity(projectRef={"name": "another"}), accounts=[record()])
+    elsewhere = FakeClusterState(identity(projectRef={"name": "another"}), accounts=[record()])
     found = blocked(binding(BINDING, target=ON_ACCOUNT), elsewhere)
     assert isinstance(found.outcome, Refused)
     assert found.outcome.reason is Reason.INVALID_SPEC
@@ -109,7 +112,7 @@ def test_binding_on_an_account_of_another_project_is_refused() -> None:
 def test_every_member_is_a_requested_grant() -> None:
     want = resolve(binding(BINDING))
     assert isinstance(want, BindingWant)
-    group, account = CONTROLLER.requested_grants(want, WORLD)
+    group, account = CONTROLLER.requested_grants(want, CLUSTER)
     assert (group.path, group.role, group.member) == (
         "spec.members[0]",
         "roles/run.invoker",
@@ -118,7 +121,7 @@ def test_every_member_is_a_requested_grant() -> None:
     assert account.path == "spec.members[1]"
     assert isinstance(account.member, GrantMember)
     assert account.member.principal == f"serviceAccount:{EMAIL}"
-    _, unready = CONTROLLER.requested_grants(want, FakeWorld(project(), identity()))
+    _, unready = CONTROLLER.requested_grants(want, FakeClusterState(project(), identity()))
     assert isinstance(unready.member, Unresolved)
 
 
@@ -148,7 +151,7 @@ class Services:
 
 async def issues(services: Services, obj: IAMBinding, delegated: ManagedProject) -> tuple[str, ...]:
     controller = IAMBindingController(services)
-    want = controller.resolve(obj, Allowed(delegated, observe=False), WORLD)
+    want = controller.resolve(obj, Allowed(delegated, observe=False), CLUSTER)
     assert isinstance(want, BindingWant)
     return controller.summarize(want, await controller.observe(want, 0.0)).issues
 

@@ -10,13 +10,13 @@ from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.kube.resources import Object
 from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.reconcile.cluster_state import ObjectKey, StoredObject
-from tests.unit.controllers.cluster_state import IDENTITY, FakeWorld, parsed, project
+from tests.unit.controllers.cluster_state import IDENTITY, FakeClusterState, parsed, project
 from tests.unit.policy.fakes import FakeLedgers
 
 KEY = ObjectKey("CloudRunIdentity", "payments", "checkout")
 
 
-class FakeApiServer(FakeWorld):
+class FakeApiServer(FakeClusterState):
     """Stores raw objects, and records each write."""
 
     raws: dict[ObjectKey, Object]

@@ -4,7 +4,14 @@ from cloudrun_identity.api import LedgerRole, ManagedProject, Origin, Reason, Ro
 from cloudrun_identity.reconcile.cluster_state import ObjectKey, project_key
 from cloudrun_identity.reconcile.outcomes import Paused, Refused, Waiting
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked, check_preconditions, other_project
-from tests.unit.controllers.cluster_state import IDENTITY, PROJECT, FakeWorld, identity, parsed, project
+from tests.unit.controllers.cluster_state import (
+    IDENTITY,
+    PROJECT,
+    FakeClusterState,
+    identity,
+    parsed,
+    project,
+)
 
 
 def blocked(*args: object, **kwargs: object) -> Blocked:
@@ -15,7 +22,7 @@ def blocked(*args: object, **kwargs: object) -> Blocked:
 
 def test_admitted_object_is_allowed() -> None:
     delegated = project()
-    allowed = check_preconditions(identity(), FakeWorld(delegated))
+    allowed = check_preconditions(identity(), FakeClusterState(delegated))
     assert allowed == Allowed(delegated, observe=False)
     assert allowed.project_id == "payments-prod-1234"
 
@@ -23,21 +30,21 @@ def test_admitted_object_is_allowed() -> None:
 @pytest.mark.parametrize(("own", "projects"), [("Observe", "Manage"), ("Manage", "Observe")])
 def test_observe_applies_if_the_object_or_its_project_says_so(own: str, projects: str) -> None:
     allowed = check_preconditions(
-        identity(managementPolicy=own), FakeWorld(project(managementPolicy=projects))
+        identity(managementPolicy=own), FakeClusterState(project(managementPolicy=projects))
     )
     assert isinstance(allowed, Allowed)
     assert allowed.observe
 
 
 def test_missing_project_is_waited_for() -> None:
-    allowed = blocked(identity(), FakeWorld())
+    allowed = blocked(identity(), FakeClusterState())
     assert isinstance(allowed.outcome, Waiting)
     assert allowed.outcome.reason is Reason.DEPENDENCY_NOT_FOUND
     assert allowed.unresolved == "spec.projectRef: ManagedProject payments-prod does not exist"
 
 
 def test_invalid_project_is_reported_as_invalid() -> None:
-    cluster = FakeWorld()
+    cluster = FakeClusterState()
     cluster.invalid = {project_key("payments-prod")}
     allowed = blocked(identity(), cluster)
     message = "ManagedProject payments-prod is invalid; correct it as its Ready condition says"
@@ -53,7 +60,7 @@ def test_invalid_project_is_reported_as_invalid() -> None:
     [(True, False, "spec.suspend is true"), (False, True, "ManagedProject payments-prod is suspended")],
 )
 def test_suspend_of_the_object_or_its_project_pauses(own: bool, projects: bool, cause: str) -> None:
-    allowed = blocked(identity(suspend=own), FakeWorld(project(suspend=projects)))
+    allowed = blocked(identity(suspend=own), FakeClusterState(project(suspend=projects)))
     assert allowed.outcome == Paused(Reason.SUSPENDED, f"{cause}: nothing is read or written")
 
 
@@ -74,7 +81,7 @@ def test_oldest_of_conflicting_objects_is_allowed_then_the_smaller_uid(
         .replace("u-checkout", "u-younger-by-uid")
         .replace("generation: 1", f"generation: 1, creationTimestamp: '{others}'")
     )
-    cluster = FakeWorld(project(), me, other)
+    cluster = FakeClusterState(project(), me, other)
     cluster.declarers = {ObjectKey.of(me): [other]}
     allowed = check_preconditions(me, cluster)
     assert isinstance(allowed, Allowed) is wins
@@ -100,7 +107,7 @@ def test_recorded_owner_of_a_role_wins_over_an_older_object() -> None:
     )
 
     def allowed(*records: LedgerRole) -> Allowed | Blocked:
-        cluster = FakeWorld(project(), mine, older, roles=records)
+        cluster = FakeClusterState(project(), mine, older, roles=records)
         cluster.declarers = {ObjectKey.of(mine): [older]}
         return check_preconditions(mine, cluster)
 
@@ -111,14 +118,14 @@ def test_recorded_owner_of_a_role_wins_over_an_older_object() -> None:
 
 def test_changed_project_reference_is_a_conflict() -> None:
     moved = identity(IDENTITY + "status: {projectID: another-project}\n")
-    allowed = blocked(moved, FakeWorld(project()))
+    allowed = blocked(moved, FakeClusterState(project()))
     assert isinstance(allowed.outcome, Refused)
     assert allowed.outcome.reason is Reason.CONFLICT
 
 
 def test_namespace_that_is_not_admitted_is_denied() -> None:
     other = identity(IDENTITY.replace("namespace: payments", "namespace: other"))
-    allowed = blocked(other, FakeWorld(project(), namespaces=["payments", "other"]))
+    allowed = blocked(other, FakeClusterState(project(), namespaces=["payments", "other"]))
     assert isinstance(allowed.outcome, Refused)
     assert allowed.outcome.reason is Reason.DENIED_BY_GUARDRAIL
     assert allowed.unresolved == allowed.outcome.message, "a reference resolves only if it admits the object"
@@ -126,7 +133,7 @@ def test_namespace_that_is_not_admitted_is_denied() -> None:
 
 def test_namespace_missing_from_the_cache_is_waited_for() -> None:
     """Objects and their namespace arrive by different watches, in either order."""
-    allowed = blocked(identity(), FakeWorld(project(), namespaces=["shop"]))
+    allowed = blocked(identity(), FakeClusterState(project(), namespaces=["shop"]))
     assert isinstance(allowed.outcome, Waiting)
     assert "payments" in allowed.outcome.message
     assert allowed.transient
@@ -145,7 +152,7 @@ status:
 def test_project_that_is_not_ready_is_waited_for(status: str, transient: bool) -> None:
     """A project before its first reconcile is about to become ready: no status is written meanwhile."""
     unready = PROJECT.replace('status: {projectNumber: "417203958816"}', status)
-    allowed = blocked(identity(), FakeWorld(project(unready)))
+    allowed = blocked(identity(), FakeClusterState(project(unready)))
     assert isinstance(allowed.outcome, Waiting)
     assert allowed.outcome.reason is Reason.DEPENDENCY_NOT_READY
     assert allowed.unresolved == (
@@ -156,13 +163,13 @@ def test_project_that_is_not_ready_is_waited_for(status: str, transient: bool) -
 
 def test_project_in_deletion_still_serves_its_objects() -> None:
     leaving = PROJECT.replace("generation: 1", "generation: 1, deletionTimestamp: '2026-01-01T00:00:00Z'")
-    assert isinstance(check_preconditions(identity(), FakeWorld(project(leaving))), Allowed)
+    assert isinstance(check_preconditions(identity(), FakeClusterState(project(leaving))), Allowed)
 
 
 def test_project_depends_on_no_other_object() -> None:
     unready = project(PROJECT.replace('status: {projectNumber: "417203958816"}', ""))
-    assert check_preconditions(unready, FakeWorld()) == Allowed(unready, observe=False)
-    assert isinstance(blocked(project(suspend=True), FakeWorld()).outcome, Paused)
+    assert check_preconditions(unready, FakeClusterState()) == Allowed(unready, observe=False)
+    assert isinstance(blocked(project(suspend=True), FakeClusterState()).outcome, Paused)
 
 
 def test_second_project_with_the_same_id_is_a_conflict() -> None:
@@ -172,7 +179,7 @@ def test_second_project_with_the_same_id_is_a_conflict() -> None:
     elder = project(
         PROJECT.replace("generation: 1", "generation: 1, creationTimestamp: '2026-01-01T00:00:00Z'")
     )
-    cluster = FakeWorld(younger, elder)
+    cluster = FakeClusterState(younger, elder)
     cluster.declarers = {ObjectKey.of(younger): [elder], ObjectKey.of(elder): [younger]}
     assert isinstance(blocked(younger, cluster).outcome, Refused)
     assert isinstance(check_preconditions(elder, cluster), Allowed)

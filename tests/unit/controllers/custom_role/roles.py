@@ -14,7 +14,7 @@ from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.reconcile.preconditions import Allowed
 from tests.unit.controllers.carry_out import NOON
-from tests.unit.controllers.cluster_state import FakeWorld, parsed, project
+from tests.unit.controllers.cluster_state import FakeClusterState, parsed, project
 from tests.unit.policy.fake_policies import fault
 from tests.unit.policy.fakes import FakeLedgers
 
@@ -41,6 +41,9 @@ CREATING = RECORD.replace(state=RoleState.CREATING)
 ADOPTED = RECORD.replace(origin=Origin.ADOPTED)
 DELETED = RECORD.replace(state=RoleState.DELETED, deleted_time=NOON)
 AS_DECLARED = CustomRoleState(NAME, "Runner", "", "GA", frozenset({"run.jobs.get", "run.jobs.run"}), b"1")
+OTHER_NAMESPACE = DELETED.replace(owner="shop/runner")
+WIDE = AS_DECLARED.permissions | {"run.jobs.delete"}
+NARROW = frozenset({"run.jobs.run"})
 OPS = (Grant(TARGET, NAME, "group:ops@example.com"), "IAMBinding/shop/ops/u")
 """A registered grant of the role that no guardrail of PROJECT admits."""
 
@@ -138,9 +141,9 @@ def role(**spec: Any) -> CustomRole:
     return cast("CustomRole", parsed(ROLE, **spec))
 
 
-def cluster_with(record: LedgerRole | None = RECORD) -> FakeWorld:
+def cluster_with(record: LedgerRole | None = RECORD) -> FakeClusterState:
     """Return a cluster with the project and the record of the role."""
-    return FakeWorld(PROJECT, roles=[record] if record else ())
+    return FakeClusterState(PROJECT, roles=[record] if record else ())
 
 
 def want(
@@ -153,6 +156,11 @@ def want(
     resolved = kind.resolve(role(**spec), Allowed(PROJECT, observe=False), cluster_with(record))
     assert isinstance(resolved, RoleWant)
     return resolved
+
+
+def declared(record: LedgerRole | None = RECORD, *, denied: bool = False, adopts: bool = False) -> RoleWant:
+    """Return the declared role. If `denied`, the guardrails do not admit the grants of the role."""
+    return want(record, *([OPS] if denied else []), adoption="Adopt" if adopts else "Fail")
 
 
 def deletion(*users: str, abandon: bool = False) -> RoleWant:

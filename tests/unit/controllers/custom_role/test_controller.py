@@ -9,7 +9,7 @@ from cloudrun_identity.reconcile.cluster_state import ObjectKey, custom_role_key
 from cloudrun_identity.reconcile.outcomes import Refused, Waiting
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
 from tests.unit.controllers.carry_out import carried_out
-from tests.unit.controllers.cluster_state import FakeWorld, parsed
+from tests.unit.controllers.cluster_state import FakeClusterState, parsed
 
 from .roles import NAME, PROJECT, RECORD, ROLE, TARGET, controller, role, seen, want
 
@@ -41,7 +41,7 @@ def refusal(*others: CustomRole) -> str:
         origin=Origin.CREATED,
         state=RoleState.PRESENT,
     )
-    cluster = FakeWorld(PROJECT, *others, roles=[record])
+    cluster = FakeClusterState(PROJECT, *others, roles=[record])
     found = controller().resolve(role(), Allowed(PROJECT, observe=False), cluster)
     assert isinstance(found, Blocked)
     assert isinstance(found.outcome, Refused)
@@ -52,7 +52,7 @@ def refusal(*others: CustomRole) -> str:
 # Deletion
 
 
-async def message_of_deletion(cluster: FakeWorld, *registered: tuple[Grant, str]) -> str:
+async def message_of_deletion(cluster: FakeClusterState, *registered: tuple[Grant, str]) -> str:
     """Return the message of a deletion that waits for the users of the role."""
     kind = controller(*registered)
     deletion = kind.resolve_deletion(role(), cluster, abandon=False)
@@ -69,7 +69,7 @@ def entries_of(*owners: str) -> dict[Grant, LedgerEntry]:
 
 
 async def test_deletion_waits_for_objects_that_name_the_role() -> None:
-    cluster = FakeWorld(PROJECT, roles=[RECORD])
+    cluster = FakeClusterState(PROJECT, roles=[RECORD])
     cluster.references[custom_role_key("payments", "runner")] = {ObjectKey("IAMBinding", "payments", "ops")}
     cluster.references[role_key(NAME)] = {ObjectKey("CloudRunIdentity", "payments", "web")}
     message = await message_of_deletion(cluster)
@@ -77,17 +77,19 @@ async def test_deletion_waits_for_objects_that_name_the_role() -> None:
 
 
 async def test_deletion_waits_for_a_holder_in_another_namespace() -> None:
-    cluster = FakeWorld(PROJECT, roles=[RECORD], entries=entries_of("IAMBinding/shop/ops/u"))
+    cluster = FakeClusterState(PROJECT, roles=[RECORD], entries=entries_of("IAMBinding/shop/ops/u"))
     assert "used by IAMBinding shop/ops;" in await message_of_deletion(cluster)
 
 
 async def test_deletion_waits_for_a_registered_grant_of_the_role() -> None:
     registered = (Grant(TARGET, NAME, "group:ops@example.com"), "CloudRunIdentity/shop/web/u")
-    message = await message_of_deletion(FakeWorld(PROJECT, roles=[RECORD]), registered)
+    message = await message_of_deletion(FakeClusterState(PROJECT, roles=[RECORD]), registered)
     assert "used by CloudRunIdentity shop/web;" in message
 
 
 async def test_message_names_the_first_users_and_counts_the_others() -> None:
     owners = (f"IAMBinding/shop/ops-{each}/u" for each in range(5))
-    message = await message_of_deletion(FakeWorld(PROJECT, roles=[RECORD], entries=entries_of(*owners)))
+    message = await message_of_deletion(
+        FakeClusterState(PROJECT, roles=[RECORD], entries=entries_of(*owners))
+    )
     assert "IAMBinding shop/ops-2 and 2 more; remove it from these objects, or delete them" in message

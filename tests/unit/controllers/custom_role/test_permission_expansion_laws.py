@@ -26,7 +26,7 @@ from cloudrun_identity.reconcile.grants.members import GrantMember
 from cloudrun_identity.reconcile.grants.resolver import GrantResolver, RequestedGrant
 from cloudrun_identity.reconcile.preconditions import Allowed
 from tests.unit.controllers.carry_out import carried_out
-from tests.unit.controllers.cluster_state import FakeWorld, project
+from tests.unit.controllers.cluster_state import FakeClusterState, project
 from tests.unit.policy.fake_policies import fault
 from tests.unit.policy.fakes import NOON, SyncerEnvironment
 
@@ -153,7 +153,7 @@ class History:
         await self.syncers.sync(BINDING)
 
 
-class LiveClusterState(FakeWorld):
+class LiveClusterState(FakeClusterState):
     """Current objects and ledgers."""
 
     def __init__(self, history: History) -> None:

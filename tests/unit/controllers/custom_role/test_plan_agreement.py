@@ -21,8 +21,11 @@ from .roles import (
     AS_DECLARED,
     CREATING,
     DELETED,
+    NARROW,
     OPS,
+    OTHER_NAMESPACE,
     RECORD,
+    WIDE,
     FakeCustomRoles,
     controller,
     deletion,
@@ -35,10 +38,8 @@ RECORDS = {
     "created": RECORD,
     "adopted": ADOPTED,
     "deleted before": DELETED,
-    "deleted in another namespace": DELETED.replace(owner="shop/runner"),
+    "deleted in another namespace": OTHER_NAMESPACE,
 }
-WIDE = AS_DECLARED.permissions | {"run.jobs.delete"}
-NARROW = frozenset({"run.jobs.run"})
 NOT_ADMITTED = AS_DECLARED.permissions | {"iam.roles.create"}
 PERMISSIONS = (AS_DECLARED.permissions, WIDE, NARROW, NOT_ADMITTED)
 

@@ -12,7 +12,7 @@ from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.reconcile.cluster_state import identity_key, project_key
 from tests.unit.controllers.carry_out import NOON
 from tests.unit.controllers.cloud import FakeRun, FakeServiceAccounts, fault, inventory
-from tests.unit.controllers.cluster_state import FakeWorld, project
+from tests.unit.controllers.cluster_state import FakeClusterState, project
 
 ACTIVE = Project("payments-prod-1234", "42", "Payments", active=True)
 DELETED = Project("payments-prod-1234", "42", "Payments", active=False)
@@ -65,12 +65,12 @@ class FakeProject:
 def want(usage: str = "Verify", **spec: Any) -> ProjectWant:
     """Return the project as declared."""
     obj = project(crossProjectUsage=usage, **spec)
-    return ProjectWant(obj, FakeWorld(obj))
+    return ProjectWant(obj, FakeClusterState(obj))
 
 
-def cluster_with(users: int) -> FakeWorld:
+def cluster_with(users: int) -> FakeClusterState:
     """Return a cluster in which so many identities reference the project."""
-    cluster = FakeWorld(project())
+    cluster = FakeClusterState(project())
     keys = {identity_key("payments", f"i{number}") for number in range(users)}
     cluster.references[project_key("payments-prod")] = keys
     return cluster

@@ -29,7 +29,15 @@ from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.ledger.keys import KeyRing
 from cloudrun_identity.ledger.model import Ledger, entry_of
 from tests.unit.controllers.cloud import FakeRun, FakeServiceAccounts, fault, inventory
-from tests.unit.controllers.cluster_state import EMAIL, FakeWorld, binding, identity, parsed, project, record
+from tests.unit.controllers.cluster_state import (
+    EMAIL,
+    FakeClusterState,
+    binding,
+    identity,
+    parsed,
+    project,
+    record,
+)
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 HOME = Target(TargetKind.PROJECT, "payments-prod-1234")
@@ -65,7 +73,7 @@ async def audited(run: FakeRun, *locations: str) -> WorkloadAudit:
 
 def test_locations_are_those_of_the_spec_or_else_those_of_the_objects() -> None:
     delegated = project()
-    cluster = FakeWorld(delegated, identity(), binding(BINDING), parsed(ATTACHMENT))
+    cluster = FakeClusterState(delegated, identity(), binding(BINDING), parsed(ATTACHMENT))
     assert locations_of(delegated, cluster) == {"europe-west1", "europe-west4"}
     assert locations_of(project(locations=["us-east1"]), cluster) == {"us-east1"}
 
@@ -116,7 +124,7 @@ def test_service_agent_is_ready_once_cloud_run_is_enabled(
 
 def test_grant_is_an_orphan_only_if_its_owner_is_missing() -> None:
     delegated = project()
-    cluster = FakeWorld(delegated, binding(BINDING))
+    cluster = FakeClusterState(delegated, binding(BINDING))
     cluster.stored_ledgers = [held_for(WEB, "IAMBinding/payments/former/u-former")]
     [orphan] = orphans(delegated, cluster, NOW)
     assert orphan.resource == HOME.full_name
@@ -142,7 +150,7 @@ def test_resources_of_deleted_objects_are_orphans() -> None:
         previous_service_account="",
         service_account=EMAIL,
     )
-    cluster = FakeWorld(project())
+    cluster = FakeClusterState(project())
     cluster.stored_ledgers = [
         Ledger.of(HOME).with_role(role).with_role(role.replace(role_id="former", state=RoleState.DELETED)),
         Ledger.of(account).with_account(record()).with_key_ring(KeyRing({key.id: key})),
@@ -154,7 +162,7 @@ def test_resources_of_deleted_objects_are_orphans() -> None:
         (account.full_name, "created for IdentityKey payments/key, which is deleted"),
         (service.full_name, "created for IdentityAttachment payments/web, which is deleted"),
     }
-    there = FakeWorld(project(), identity())
+    there = FakeClusterState(project(), identity())
     there.stored_ledgers = [Ledger.of(account).with_account(record())]
     assert orphans(project(), there, NOW) == ()
 
@@ -162,7 +170,7 @@ def test_resources_of_deleted_objects_are_orphans() -> None:
 def test_abandoned_account_is_an_orphan_since_its_abandonment() -> None:
     account = Target(TargetKind.SERVICE_ACCOUNT, "payments-prod-1234", name=EMAIL)
     left = record(owner="", abandoned=Abandonment(reason="a service runs as it", time=NOW))
-    cluster = FakeWorld(project())
+    cluster = FakeClusterState(project())
     cluster.stored_ledgers = [Ledger.of(account).with_account(left)]
     [orphan] = orphans(project(), cluster, NOW + timedelta(hours=1))
     assert (orphan.resource, orphan.reason) == (account.full_name, "a service runs as it")
@@ -170,13 +178,13 @@ def test_abandoned_account_is_an_orphan_since_its_abandonment() -> None:
 
 
 def test_grant_of_a_recreated_object_is_no_orphan() -> None:
-    cluster = FakeWorld(project(), binding(BINDING))
+    cluster = FakeClusterState(project(), binding(BINDING))
     cluster.stored_ledgers = [held_for("IAMBinding/payments/web/u-former")]
     assert orphans(project(), cluster, NOW) == ()
 
 
 def test_orphan_keeps_the_time_of_its_detection() -> None:
-    delegated, cluster = project(), FakeWorld(project())
+    delegated, cluster = project(), FakeClusterState(project())
     cluster.stored_ledgers = [held_for(WEB)]
     first = orphans(delegated, cluster, NOW)
     known = delegated.model_copy(update={"status": delegated.status.model_copy(update={"orphans": first})})

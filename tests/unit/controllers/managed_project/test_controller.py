@@ -5,7 +5,7 @@ from cloudrun_identity.controllers.managed_project.plan import ProjectSeen
 from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, Waiting
 from tests.unit.controllers.carry_out import carried_out
-from tests.unit.controllers.cluster_state import FakeWorld, project
+from tests.unit.controllers.cluster_state import FakeClusterState, project
 
 from .fakes import ACTIVE, FakeProject, cluster_with, want
 
@@ -47,7 +47,7 @@ def test_status_keeps_the_number_of_an_invisible_project() -> None:
 # Deletion
 
 
-async def deleted(cluster: FakeWorld, *, abandon: bool = False) -> Outcome:
+async def deleted(cluster: FakeClusterState, *, abandon: bool = False) -> Outcome:
     """Reconcile the project while it is being deleted."""
     deletion = CONTROLLER.resolve_deletion(project(), cluster, abandon=abandon)
     return (await carried_out(CONTROLLER, deletion)).outcome if deletion else InSync()

@@ -18,7 +18,7 @@ from cloudrun_identity.reconcile.outcomes import InSync
 from cloudrun_identity.reconcile.references import Unresolved
 from tests.unit.controllers.attachments import ROLLED_OUT
 from tests.unit.controllers.cloud import fault
-from tests.unit.controllers.cluster_state import PROJECT, FakeWorld, project
+from tests.unit.controllers.cluster_state import PROJECT, FakeClusterState, project
 
 CHECKOUT = Target(TargetKind.SERVICE, "payments-prod-1234", "europe-west1", "checkout")
 SERVICE = Workload(WorkloadKind.SERVICE, "payments-prod-1234", "europe-west1", "checkout")
@@ -42,7 +42,7 @@ class Services:
 def called(
     target: Target | Unresolved = CHECKOUT, role: str = INVOKER, delegated: ManagedProject = DELEGATED
 ) -> tuple[Workload, ...]:
-    return invoked_services([(target, role, delegated)] * 2, "payments", FakeWorld(DELEGATED))
+    return invoked_services([(target, role, delegated)] * 2, "payments", FakeClusterState(DELEGATED))
 
 
 def test_service_with_an_invoker_grant_is_checked() -> None:

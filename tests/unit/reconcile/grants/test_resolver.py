@@ -23,7 +23,7 @@ from cloudrun_identity.reconcile.grants.members import GrantMember
 from cloudrun_identity.reconcile.grants.resolver import GrantResolver, RequestedGrant, ResolvedGrants
 from cloudrun_identity.reconcile.outcomes import Refused, Waiting
 from cloudrun_identity.reconcile.references import Unresolved
-from tests.unit.controllers.cluster_state import EMAIL, FakeWorld, project
+from tests.unit.controllers.cluster_state import EMAIL, FakeClusterState, project
 
 from .fake_roles import FakeRoles
 
@@ -35,13 +35,13 @@ ANN = GrantMember("user:ann@example.com")
 async def resolved(
     *requested_grants: RequestedGrant,
     roles: FakeRoles | None = None,
-    cluster: FakeWorld | None = None,
+    cluster: FakeClusterState | None = None,
     delegated: ManagedProject | None = None,
 ) -> ResolvedGrants:
     delegated = delegated or project()
     resolver = GrantResolver(roles or FakeRoles())
     return await resolver.resolve(
-        requested_grants, "payments", delegated, cluster or FakeWorld(delegated), 0.0
+        requested_grants, "payments", delegated, cluster or FakeClusterState(delegated), 0.0
     )
 
 
@@ -134,7 +134,9 @@ async def test_request_is_checked_against_the_guardrails_of_its_target_project()
         RequestedGrant("spec.roles[0]", there, role, member, project=shared)
         for role in ("roles/pubsub.publisher", SQL)
     )
-    found = await resolved(requested(member=member), publish, sql, cluster=FakeWorld(project(), shared))
+    found = await resolved(
+        requested(member=member), publish, sql, cluster=FakeClusterState(project(), shared)
+    )
     assert {(each.grant.target, each.grant.role) for each in found.desired} == {
         (HOME, SQL),
         (there, "roles/pubsub.publisher"),
@@ -163,7 +165,7 @@ DELEGATED = project(
 )
 
 
-def declared(*permissions: str, state: RoleState = RoleState.PRESENT, **facts: Any) -> FakeWorld:
+def declared(*permissions: str, state: RoleState = RoleState.PRESENT, **facts: Any) -> FakeClusterState:
     """Return a cluster with a CustomRole that declares the permissions."""
     role = CustomRole.model_validate(
         {
@@ -174,7 +176,7 @@ def declared(*permissions: str, state: RoleState = RoleState.PRESENT, **facts: A
     record = LedgerRole(
         role_id="runner", owner="payments/runner", owner_uid="", origin=Origin.CREATED, state=state
     )
-    return FakeWorld(DELEGATED, role, roles=[record], **facts)
+    return FakeClusterState(DELEGATED, role, roles=[record], **facts)
 
 
 async def test_new_grant_is_checked_against_declared_role_permissions() -> None:
