@@ -23,7 +23,7 @@ from cloudrun_identity.reconcile.outcomes import Outcome
 from cloudrun_identity_playground.emulator.emulator import Emulator
 from cloudrun_identity_playground.emulator.seed import Seed
 from cloudrun_identity_playground.emulator.snapshot import snapshot
-from tests.unit.gcp.fakes import NOON, FakeLedgers, SyncOutcomes
+from tests.unit.policy.fakes import NOON, FakeLedgers, SyncOutcomes
 
 WEB = Owner("IAMBinding", "payments", "web", "uid-1")
 

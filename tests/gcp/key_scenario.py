@@ -15,15 +15,15 @@ from cloudrun_identity.kube.secrets import KeySecrets
 from cloudrun_identity.reconcile.outcomes import Outcome
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
 from tests.unit.controllers.carry_out import carried_out
-from tests.unit.controllers.cluster_state import FakeWorld, identity, record
+from tests.unit.controllers.cluster_state import FakeClusterState, identity, record
 from tests.unit.controllers.identity_key.key_bench import (
     ACCOUNT,
     controller_with,
     declared,
     delegated,
 )
-from tests.unit.gcp.fakes import FakeLedgers
 from tests.unit.kube.fake_api import FakeApi
+from tests.unit.policy.fakes import FakeLedgers
 
 PROJECT_ID = "payments-prod-1234"
 
@@ -57,8 +57,8 @@ class KeyScenario:
     def advance(self, time: timedelta) -> None:
         self.clock[0] += time
 
-    def cluster(self) -> FakeWorld:
-        cluster = FakeWorld(self.project, identity(), accounts=[record(unique_id=self.unique_id)])
+    def cluster(self) -> FakeClusterState:
+        cluster = FakeClusterState(self.project, identity(), accounts=[record(unique_id=self.unique_id)])
         cluster.rings = {ACCOUNT: self.ledgers.ledger(ACCOUNT).key_ring}
         cluster.unique_ids = {ACCOUNT: self.unique_id}
         return cluster

@@ -18,7 +18,7 @@ from cloudrun_identity.reconcile.preconditions import Allowed
 from cloudrun_identity_playground.emulator.emulator import Emulator
 from tests.gcp.conftest import SEED, Observer
 from tests.unit.controllers.carry_out import carried_out
-from tests.unit.controllers.cluster_state import FakeWorld
+from tests.unit.controllers.cluster_state import FakeClusterState
 
 NOW = datetime(2030, 1, 2, tzinfo=UTC)
 PROJECT = Target(TargetKind.PROJECT, "shop-1234")
@@ -111,8 +111,10 @@ class Life:
     def record(self) -> LedgerRole | None:
         return self.stored.role("runner")
 
-    def _world(self) -> FakeWorld:
-        return FakeWorld(delegated(self.admitted), namespaces=["payments", "shop"], roles=self.stored.roles)
+    def _world(self) -> FakeClusterState:
+        return FakeClusterState(
+            delegated(self.admitted), namespaces=["payments", "shop"], roles=self.stored.roles
+        )
 
     def _checkpoint(self, step: str) -> None:
         if step == self.die_at:

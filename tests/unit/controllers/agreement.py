@@ -1,6 +1,6 @@
 """Check that Manage does what Observe and the dry run report: all three have one plan."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -22,15 +22,23 @@ Scene = Callable[[], Awaitable[tuple[AnyResource, Any]]]
 
 @dataclass(frozen=True)
 class Agreement:
-    """One state of the world, and what became of it."""
+    """The plan of one state, and the results of Manage, Observe and the dry run."""
 
     plan: Plan[Any]
+    """Plan of the observed state."""
     executed: tuple[Action, ...]
     """Actions that Manage executed."""
     managed: Outcome
     """Outcome of Manage."""
     observed: Outcome
     """Outcome of Observe."""
+    dry_run: tuple[str, ...]
+    """Changes that the dry run prints."""
+
+    def check_exact(self) -> None:
+        """Check that Manage executes the plan and nothing else, and that the dry run prints just that."""
+        assert self.executed == self.plan.actions
+        assert self.dry_run == tuple(changes_of(each for each in self.executed if not each.only_records))
 
 
 class RecordingExecutor(CloudExecutor):
@@ -61,17 +69,23 @@ async def agreement(scene: Scene, now: datetime) -> Agreement:
     actions = list(plan.actions)
     assert executor.executed[: len(actions)] == actions
     assert managed.differences == observed.differences
-    reported = [str(change) for action in actions for change in action.changes]
-    assert [step.text for step in dry_run.steps][: len(reported)] == reported
+    reported, printed = changes_of(actions), tuple(step.text for step in dry_run.steps)
+    expected = changes_of(action for action in actions if not action.only_records)
+    assert list(printed[: len(expected)]) == expected
     if reported:
         assert observed.outcome == Paused(Reason.DRIFT_DETECTED, "; ".join(reported))
     else:
         assert observed.outcome == plan.outcome
     if not actions:
         assert executor.executed == []
-        assert list(dry_run.steps) == []
+        assert printed == ()
         assert managed.outcome == observed.outcome
-    return Agreement(plan, tuple(executor.executed), managed.outcome, observed.outcome)
+    return Agreement(plan, tuple(executor.executed), managed.outcome, observed.outcome, printed)
+
+
+def changes_of(actions: Iterable[Action]) -> list[str]:
+    """Return the changes of actions as texts."""
+    return [str(change) for action in actions for change in action.changes]
 
 
 async def _carried_out(scene: Scene, executor: Executor, now: datetime) -> Progress[Any]:

@@ -1,4 +1,4 @@
-"""An attachment, the world it stands in, and a workload that runs as it should."""
+"""An attachment, the cluster with its identity, and a workload that runs as declared."""
 
 from dataclasses import replace
 from typing import Any, cast
@@ -15,7 +15,7 @@ from cloudrun_identity.plan.in_memory_client import InMemoryClient
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
 from tests.unit.gcp.workload_states import settled
 
-from .cluster_state import EMAIL, FakeWorld, identity, parsed, project, record
+from .cluster_state import EMAIL, FakeClusterState, identity, parsed, project, record
 
 ATTACHMENT = """
 kind: IdentityAttachment
@@ -26,7 +26,7 @@ spec:
   identityRef: {name: checkout}
 """
 OLD = "old@payments-prod-1234.iam.gserviceaccount.com"
-WORLD = FakeWorld(project(), identity(), accounts=[record()])
+CLUSTER = FakeClusterState(project(), identity(), accounts=[record()])
 ROLLED_OUT = settled(
     Workload(WorkloadKind.SERVICE, "payments-prod-1234", "europe-west1", "checkout"),
     EMAIL,
@@ -41,23 +41,23 @@ ELSEWHERE = replace(ROLLED_OUT, service_account=OLD)
 
 
 def attachment(status: dict[str, Any] | None = None, **spec: Any) -> IdentityAttachment:
-    """The attachment with this status, which speaks of its present generation."""
+    """Return the attachment with this status, which is about its current generation."""
     text = ATTACHMENT
     if status is not None:
         text += yaml.safe_dump({"status": {"observedGeneration": 1, **status}})
     return cast("IdentityAttachment", parsed(text, **spec))
 
 
-def resolve(obj: IdentityAttachment, cluster: FakeWorld = WORLD) -> AttachmentWant | Blocked:
+def resolve(obj: IdentityAttachment, cluster: FakeClusterState = CLUSTER) -> AttachmentWant | Blocked:
     return resolve_attachment(obj, Allowed(project(), observe=False), cluster)
 
 
-def want(obj: IdentityAttachment | None = None, cluster: FakeWorld = WORLD) -> AttachmentWant:
+def want(obj: IdentityAttachment | None = None, cluster: FakeClusterState = CLUSTER) -> AttachmentWant:
     wanted = resolve(obj or attachment(), cluster)
     assert isinstance(wanted, AttachmentWant)
     return wanted
 
 
 def attachment_records() -> AttachmentRecords:
-    """Records that nobody has written any of yet."""
+    """Return attachment records over an empty ledger."""
     return AttachmentRecords(Ledgers(InMemoryClient(), "operator"))

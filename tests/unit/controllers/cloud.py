@@ -1,4 +1,4 @@
-"""Service accounts, workloads and account records in memory, for what is done to them."""
+"""Service accounts, workloads and account records in memory."""
 
 import asyncio
 from collections.abc import Callable
@@ -21,19 +21,37 @@ def fault(kind: Fault, message: str = "no") -> GoogleError:
 
 
 class FakeServiceAccounts:
-    """Accounts of one project; `faults` fail the next call of that verb, `lost` after it was done.
+    """Accounts of one project."""
 
-    The next reads show what `stale` has for an e-mail instead of the account; None: that there is none.
-    """
+    existing: dict[str, ServiceAccount]
+    """Accounts by e-mail."""
+
+    deleted: dict[str, ServiceAccount]
+    """Accounts that can be undeleted, by unique id."""
+
+    calls: list[str]
+    """Verb and argument of each call."""
+
+    faults: dict[str, Fault]
+    """Error of the next call of a verb, which has no effect."""
+
+    lost: set[str]
+    """Verbs whose next call takes effect and loses its reply."""
+
+    stale: dict[str, list[ServiceAccount | None]]
+    """Replies of the next reads of an e-mail; None if the read finds no account."""
+
+    email_of: Callable[[str], str]
+    """Returns the e-mail of a new account."""
 
     def __init__(self) -> None:
-        self.existing: dict[str, ServiceAccount] = {}
-        self.deleted: dict[str, ServiceAccount] = {}
-        self.calls: list[str] = []
-        self.faults: dict[str, Fault] = {}
-        self.lost: set[str] = set()
-        self.stale: dict[str, list[ServiceAccount | None]] = {}
-        self.email_of: Callable[[str], str] = lambda account_id: expected_email(PROJECT_ID, account_id)
+        self.existing = {}
+        self.deleted = {}
+        self.calls = []
+        self.faults = {}
+        self.lost = set()
+        self.stale = {}
+        self.email_of = lambda account_id: expected_email(PROJECT_ID, account_id)
         self._next_id = 111
 
     def put(self, email: str, unique_id: str = "111", **fields: object) -> ServiceAccount:
@@ -125,17 +143,29 @@ class FakeServiceAccounts:
 
 
 class FakeRun:
-    """The services of every project, each running as one account; `unreadable` locations fail.
+    """The workloads of every project."""
 
-    `revisions` that serve run as accounts of their own, and so do `executions` that have not ended.
-    """
+    services: dict[tuple[str, str], str]
+    """Account of each service, by location and name."""
+
+    revisions: dict[str, str]
+    """Account of each serving revision of every service; `forbidden` if the revision cannot be read."""
+
+    executions: dict[str, str]
+    """Account of each running execution of a job."""
+
+    unreadable: set[str]
+    """Locations that cannot be read."""
+
+    looked_at: set[tuple[str, str]]
+    """Projects and locations that were read."""
 
     def __init__(self) -> None:
-        self.revisions: dict[str, str] = {}
-        self.executions: dict[str, str] = {}
-        self.services: dict[tuple[str, str], str] = {}
-        self.unreadable: set[str] = set()
-        self.looked_at: set[tuple[str, str]] = set()
+        self.services = {}
+        self.revisions = {}
+        self.executions = {}
+        self.unreadable = set()
+        self.looked_at = set()
 
     async def list(self, project_id: str, location: str, kind: WorkloadKind) -> list[WorkloadState]:
         self.looked_at.add((project_id, location))
@@ -165,7 +195,7 @@ class FakeRun:
 
 @dataclass
 class FakeAccountLedgers:
-    """Account records, stored as soon as they are updated; `history` is every record ever stored."""
+    """Ledgers of accounts in memory. `history` has every account record that was stored."""
 
     stored: dict[Target, Ledger] = field(default_factory=dict)
     history: list[LedgerAccount | None] = field(default_factory=list)
@@ -190,13 +220,13 @@ class FakeAccountLedgers:
         return self.records.get(email)
 
     def keep(self, record: LedgerAccount) -> None:
-        """Begin with this record."""
+        """Store a record without an entry in the history."""
         target = Target(TargetKind.SERVICE_ACCOUNT, PROJECT_ID, name=record.email)
         self.stored[target] = Ledger.of(target).with_account(record)
 
     @property
     def records(self) -> dict[str, LedgerAccount]:
-        """What is recorded now, by e-mail."""
+        """Records of accounts by e-mail."""
         return {target.name: ledger.account for target, ledger in self.stored.items() if ledger.account}
 
 

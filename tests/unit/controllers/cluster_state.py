@@ -1,4 +1,4 @@
-"""A world made from manifests, for what controllers decide by themselves."""
+"""Objects made from manifests, and the state of a cluster that has them."""
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -66,13 +66,13 @@ EMAIL = "checkout@payments-prod-1234.iam.gserviceaccount.com"
 
 
 def parsed(text: str, **spec: Any) -> Any:
-    """The object that a manifest describes, with fields of its spec replaced."""
+    """Return the object that a manifest describes, with fields of its spec replaced."""
     raw = dict(_loaded(text))
     raw["spec"] = {**raw.get("spec", {}), **spec}
     return KINDS[raw["kind"]].model_validate(raw)
 
 
-@lru_cache  # of one text there are thousands of objects in the tests of laws
+@lru_cache  # property tests parse one text thousands of times
 def _loaded(text: str) -> Any:
     return yaml.safe_load(text)
 
@@ -90,12 +90,12 @@ def binding(text: str, **spec: Any) -> IAMBinding:
 
 
 def record(owner: str = "payments/checkout", email: str = EMAIL, **fields: Any) -> LedgerAccount:
-    """The record of a steady account."""
+    """Return the record of a settled account."""
     return LedgerAccount(email=email, owner=owner, owner_uid="u-checkout", **{"unique_id": "111", **fields})
 
 
-class FakeWorld:
-    """Objects, namespaces and account records that never change."""
+class FakeClusterState:
+    """Objects, namespaces and records that a test sets."""
 
     def __init__(
         self,
@@ -109,13 +109,13 @@ class FakeWorld:
         self._accounts = {each.owner: each for each in accounts}
         self._namespaces = {name: dict[str, str]() for name in namespaces}
         self._roles = {each.role_id: each for each in roles}
-        self._holdings = entries or {}
+        self._entries = entries or {}
         self.rings: dict[Target, KeyRing] = {}
         self.unique_ids: dict[Target, str] = {}
-        self.rivalry: dict[ObjectKey, list[Resource]] = {}
+        self.declarers: dict[ObjectKey, list[Resource]] = {}
         self.references: dict[ObjectKey, set[ObjectKey]] = {}
-        self.unreadable: set[ObjectKey] = set()
-        self.held: list[Ledger] = []
+        self.invalid: set[ObjectKey] = set()
+        self.stored_ledgers: list[Ledger] = []
 
     def project(self, name: str) -> ManagedProject | None:
         return cast("ManagedProject | None", self._objects.get(project_key(name)))
@@ -160,7 +160,7 @@ class FakeWorld:
         return (home, self.unique_ids[home]) if home else None
 
     def held_by_role(self, role: str) -> Iterable[tuple[Grant, LedgerEntry]]:
-        return [(grant, held) for grant, held in self._holdings.items() if grant.role == role]
+        return [(grant, held) for grant, held in self._entries.items() if grant.role == role]
 
     def objects(self, kind: type[Kind]) -> Iterable[Kind]:
         return [obj for obj in self._objects.values() if isinstance(obj, kind)]
@@ -172,18 +172,18 @@ class FakeWorld:
         return key in self._objects
 
     def is_invalid(self, key: ObjectKey) -> bool:
-        return key in self.unreadable
+        return key in self.invalid
 
     def ledger(self, target: Target) -> Ledger:
         return Ledger.of(
-            target, {grant: held for grant, held in self._holdings.items() if grant.target == target}
+            target, {grant: held for grant, held in self._entries.items() if grant.target == target}
         )
 
     def ledgers(self, project_id: str) -> Iterable[Ledger]:
-        return self.held
+        return self.stored_ledgers
 
     def other_declarers(self, key: ObjectKey) -> Iterable[Resource]:
-        return self.rivalry.get(key, ())
+        return self.declarers.get(key, ())
 
     def identities(self) -> Mapping[str, DeclaredIdentity]:
         return {

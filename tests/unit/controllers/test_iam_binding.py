@@ -15,7 +15,7 @@ from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
 from cloudrun_identity.reconcile.references import Unresolved
 
 from .attachments import ROLLED_OUT
-from .cluster_state import EMAIL, FakeWorld, binding, identity, project, record
+from .cluster_state import EMAIL, FakeClusterState, binding, identity, project, record
 
 NONE: Any = None
 CONTROLLER = IAMBindingController(NONE)
@@ -29,26 +29,26 @@ spec:
   members: [{principal: "group:ops@example.com"}, {identityRef: {name: checkout}}]
 """
 ON_ACCOUNT = {"kind": "ServiceAccount", "identityRef": {"name": "checkout"}}
-WORLD = FakeWorld(project(), identity(), accounts=[record()])
+CLUSTER = FakeClusterState(project(), identity(), accounts=[record()])
 
 
-def resolve(obj: IAMBinding, cluster: FakeWorld = WORLD) -> BindingWant | Blocked:
+def resolve(obj: IAMBinding, cluster: FakeClusterState = CLUSTER) -> BindingWant | Blocked:
     return CONTROLLER.resolve(obj, Allowed(project(), observe=False), cluster)
 
 
-def target(obj: IAMBinding, cluster: FakeWorld = WORLD) -> Target:
+def target(obj: IAMBinding, cluster: FakeClusterState = CLUSTER) -> Target:
     want = resolve(obj, cluster)
     assert isinstance(want, BindingWant)
     return want.target
 
 
-def stopped(obj: IAMBinding, cluster: FakeWorld) -> Blocked:
+def blocked(obj: IAMBinding, cluster: FakeClusterState) -> Blocked:
     want = resolve(obj, cluster)
     assert isinstance(want, Blocked)
     return want
 
 
-def test_it_refers_to_its_project_its_target_and_its_members() -> None:
+def test_references_are_the_project_target_and_members() -> None:
     assert CONTROLLER.references(binding(BINDING, target=ON_ACCOUNT)) == {
         project_key("payments-prod"),
         identity_key("payments", "checkout"),
@@ -74,11 +74,11 @@ def test_it_refers_to_its_project_its_target_and_its_members() -> None:
         ),
     ],
 )
-def test_a_target_is_resolved(declared: dict[str, str], expected: Target) -> None:
+def test_target_is_resolved(declared: dict[str, str], expected: Target) -> None:
     assert target(binding(BINDING, target=declared)) == expected
 
 
-def test_an_email_that_an_identity_declares_is_that_identitys_account() -> None:
+def test_email_of_a_declared_identity_is_owned_by_that_identity() -> None:
     want = resolve(binding(BINDING, target={"kind": "ServiceAccount", "email": EMAIL}))
     assert isinstance(want, BindingWant)
     assert want.owner == DeclaredIdentity("payments", "checkout")
@@ -87,29 +87,32 @@ def test_an_email_that_an_identity_declares_is_that_identitys_account() -> None:
 @pytest.mark.parametrize(
     ("cluster", "reason"),
     [
-        (FakeWorld(project()), Reason.DEPENDENCY_NOT_FOUND),
-        (FakeWorld(project(), identity()), Reason.DEPENDENCY_NOT_READY),
-        (FakeWorld(project(), identity(), accounts=[record(unique_id="")]), Reason.DEPENDENCY_NOT_READY),
+        (FakeClusterState(project()), Reason.DEPENDENCY_NOT_FOUND),
+        (FakeClusterState(project(), identity()), Reason.DEPENDENCY_NOT_READY),
+        (
+            FakeClusterState(project(), identity(), accounts=[record(unique_id="")]),
+            Reason.DEPENDENCY_NOT_READY,
+        ),
     ],
 )
-def test_a_target_without_a_steady_account_is_waited_for(cluster: FakeWorld, reason: Reason) -> None:
-    stop = stopped(binding(BINDING, target=ON_ACCOUNT), cluster)
-    assert isinstance(stop.outcome, Waiting)
-    assert stop.outcome.reason is reason
-    assert stop.unresolved.startswith("spec.target.identityRef: ")
+def test_target_without_a_settled_account_is_waited_for(cluster: FakeClusterState, reason: Reason) -> None:
+    found = blocked(binding(BINDING, target=ON_ACCOUNT), cluster)
+    assert isinstance(found.outcome, Waiting)
+    assert found.outcome.reason is reason
+    assert found.unresolved.startswith("spec.target.identityRef: ")
 
 
-def test_a_binding_on_an_account_names_that_accounts_project() -> None:
-    elsewhere = FakeWorld(identity(projectRef={"name": "another"}), accounts=[record()])
-    stop = stopped(binding(BINDING, target=ON_ACCOUNT), elsewhere)
-    assert isinstance(stop.outcome, Refused)
-    assert stop.outcome.reason is Reason.INVALID_SPEC
+def test_binding_on_an_account_of_another_project_is_refused() -> None:
+    elsewhere = FakeClusterState(identity(projectRef={"name": "another"}), accounts=[record()])
+    found = blocked(binding(BINDING, target=ON_ACCOUNT), elsewhere)
+    assert isinstance(found.outcome, Refused)
+    assert found.outcome.reason is Reason.INVALID_SPEC
 
 
-def test_every_member_is_a_wish() -> None:
+def test_every_member_is_a_requested_grant() -> None:
     want = resolve(binding(BINDING))
     assert isinstance(want, BindingWant)
-    group, account = CONTROLLER.requested_grants(want, WORLD)
+    group, account = CONTROLLER.requested_grants(want, CLUSTER)
     assert (group.path, group.role, group.member) == (
         "spec.members[0]",
         "roles/run.invoker",
@@ -118,11 +121,11 @@ def test_every_member_is_a_wish() -> None:
     assert account.path == "spec.members[1]"
     assert isinstance(account.member, GrantMember)
     assert account.member.principal == f"serviceAccount:{EMAIL}"
-    _, unready = CONTROLLER.requested_grants(want, FakeWorld(project(), identity()))
+    _, unready = CONTROLLER.requested_grants(want, FakeClusterState(project(), identity()))
     assert isinstance(unready.member, Unresolved)
 
 
-def test_the_status_shows_what_was_declared() -> None:
+def test_status_shows_the_declared_target_role_and_member_count() -> None:
     want = resolve(binding(BINDING, members=[{"principal": "group:ops@example.com"}] * 2))
     assert isinstance(want, BindingWant)
     summary = CONTROLLER.summarize(want, BindingSeen())
@@ -135,7 +138,7 @@ def test_the_status_shows_what_was_declared() -> None:
 
 
 class Services:
-    """The list of services that all share: one, which allows unauthenticated invocation."""
+    """A shared list with one service, which allows unauthenticated invocation."""
 
     def __init__(self) -> None:
         self.ages: list[float] = []
@@ -148,12 +151,12 @@ class Services:
 
 async def issues(services: Services, obj: IAMBinding, delegated: ManagedProject) -> tuple[str, ...]:
     controller = IAMBindingController(services)
-    want = controller.resolve(obj, Allowed(delegated, observe=False), WORLD)
+    want = controller.resolve(obj, Allowed(delegated, observe=False), CLUSTER)
     assert isinstance(want, BindingWant)
     return controller.summarize(want, await controller.observe(want, 0.0)).issues
 
 
-async def test_callers_of_a_service_that_lets_in_everybody_are_granted_nothing_and_told_so() -> None:
+async def test_issue_reports_a_service_that_allows_unauthenticated_calls() -> None:
     services = Services()
     (issue,) = await issues(services, binding(BINDING), project())
     assert (
@@ -161,15 +164,15 @@ async def test_callers_of_a_service_that_lets_in_everybody_are_granted_nothing_a
         in issue
     )
     assert "--invoker-iam-check" in issue
-    assert services.ages == [300.0], "an edit asks for no list of its own"
+    assert services.ages == [300.0], "an edit accepts a cached list"
 
 
-async def test_what_the_namespace_may_not_use_is_not_looked_at() -> None:
+async def test_service_outside_the_guardrails_is_not_read() -> None:
     services = Services()
     delegated = project(guardrails={"workloads": [{"names": ["another"]}]})
     assert await issues(services, binding(BINDING), delegated) == ()
     assert services.ages == []
 
 
-def test_any_number_of_bindings_may_declare_one_grant() -> None:
+def test_several_bindings_may_declare_one_grant() -> None:
     assert CONTROLLER.declares(binding(BINDING)) == ""

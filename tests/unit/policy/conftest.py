@@ -3,7 +3,7 @@
 import pytest
 
 from cloudrun_identity.policy.syncers import PolicySyncers
-from tests.unit.gcp.fakes import SyncerEnvironment
+from tests.unit.policy.fakes import SyncerEnvironment
 
 from .one_policy import TARGET
 

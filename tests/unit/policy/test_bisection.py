@@ -13,7 +13,7 @@ from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.policy.bisection import REFUSALS, PolicyUnwritable, write_with_bisection
 from cloudrun_identity.policy.desired_grants import DesiredGrant
 from cloudrun_identity.policy.merge import Removal
-from tests.unit.gcp.fakes import fault
+from tests.unit.policy.fake_policies import fault
 
 TARGET = Target(TargetKind.PROJECT, "acme")
 

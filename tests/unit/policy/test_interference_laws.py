@@ -22,7 +22,8 @@ from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy import planning, sync
 from cloudrun_identity.policy.desired_grants import DesiredGrant, DesiredGrants
 from cloudrun_identity.policy.syncers import PolicySyncers
-from tests.unit.gcp.fakes import Crash, SyncerEnvironment, fault, unsent
+from tests.unit.policy.fake_policies import Crash, fault, unsent
+from tests.unit.policy.fakes import SyncerEnvironment
 
 from .grant_origins import GrantOrigins
 from .interference import (

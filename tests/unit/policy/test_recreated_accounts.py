@@ -10,7 +10,8 @@ from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy.desired_grants import DesiredGrant, DesiredGrants, Retain
 from cloudrun_identity.policy.syncers import PolicySyncers
-from tests.unit.gcp.fakes import Crash, SyncerEnvironment, fault
+from tests.unit.policy.fake_policies import Crash, fault
+from tests.unit.policy.fakes import SyncerEnvironment
 
 pytestmark = pytest.mark.looptime(start=1000)
 

@@ -8,7 +8,8 @@ from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.policy import sync
 from cloudrun_identity.policy.bisection import PolicyUnwritable
 from cloudrun_identity.policy.syncers import PolicySyncers
-from tests.unit.gcp.fakes import SyncerEnvironment, fault
+from tests.unit.policy.fake_policies import fault
+from tests.unit.policy.fakes import SyncerEnvironment
 
 from .one_policy import (
     ANN,

@@ -10,7 +10,8 @@ from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.policy.ports import SyncerSettings
 from cloudrun_identity.policy.syncers import PolicySyncers
 from cloudrun_identity.policy.writer import MAX_REREADS
-from tests.unit.gcp.fakes import NOON, Crash, SyncerEnvironment, fault
+from tests.unit.policy.fake_policies import Crash, fault
+from tests.unit.policy.fakes import NOON, SyncerEnvironment
 
 from .one_policy import ANN, BOB, EVE, OPS, TARGET, WEB, desiring, now, state_of, synced
 

@@ -7,7 +7,8 @@ import pytest
 from cloudrun_identity.api import GrantState
 from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.policy.syncers import PolicySyncers
-from tests.unit.gcp.fakes import SyncerEnvironment, fault
+from tests.unit.policy.fake_policies import fault
+from tests.unit.policy.fakes import SyncerEnvironment
 
 from .one_policy import ANN, WEB, desiring, state_of, synced
 

@@ -9,7 +9,8 @@ from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy.desired_grants import DesiredGrant, DesiredGrants
 from cloudrun_identity.policy.ports import SyncerSettings
 from cloudrun_identity.policy.syncers import PolicySyncers
-from tests.unit.gcp.fakes import Crash, SyncerEnvironment, fault, unsent
+from tests.unit.policy.fake_policies import Crash, fault, unsent
+from tests.unit.policy.fakes import SyncerEnvironment
 
 pytestmark = pytest.mark.looptime(start=1000)
 

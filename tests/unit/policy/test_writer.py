@@ -13,7 +13,7 @@ from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.policy.desired_grants import DesiredGrant
 from cloudrun_identity.policy.merge import Removal, grants_in, merge
 from cloudrun_identity.policy.writer import PolicyWriter
-from tests.unit.gcp.fakes import FakePolicies, fault, unsent
+from tests.unit.policy.fake_policies import FakePolicies, fault, unsent
 
 pytestmark = pytest.mark.looptime(start=1000)
 

@@ -34,7 +34,7 @@ def by_type(found: Iterable[Condition]) -> dict[ConditionType, Condition]:
         (Refused(Reason.INVALID_SPEC, "m"), False, FALSE, ConditionType.STALLED),
     ],
 )
-def test_an_outcome_decides_ready_and_what_is_abnormal(
+def test_outcome_decides_ready_reconciling_and_stalled(
     outcome: Outcome, stalled: bool, ready: ConditionStatus, abnormal: ConditionType | None
 ) -> None:
     after = found(Review(outcome, stalled=stalled))
@@ -53,14 +53,14 @@ def test_an_outcome_decides_ready_and_what_is_abnormal(
 @pytest.mark.parametrize(
     ("difference", "status"), [("", TRUE), ("disabled: true → false", FALSE), (None, UNKNOWN)]
 )
-def test_in_sync_carries_the_difference(difference: str | None, status: ConditionStatus) -> None:
+def test_in_sync_shows_the_difference(difference: str | None, status: ConditionStatus) -> None:
     in_sync = found(Review(InSync(), difference=difference))[ConditionType.IN_SYNC]
     assert in_sync.status is status
     if difference:
         assert in_sync.message == difference
 
 
-def test_references_are_spoken_of_by_kinds_that_have_some() -> None:
+def test_references_resolved_exists_only_for_kinds_with_references() -> None:
     assert ConditionType.REFERENCES_RESOLVED not in found(Review(InSync(), unresolved=None))
     resolved = found(Review(InSync(), unresolved=""))[ConditionType.REFERENCES_RESOLVED]
     assert resolved.status is TRUE
@@ -69,12 +69,12 @@ def test_references_are_spoken_of_by_kinds_that_have_some() -> None:
     assert unresolved[ConditionType.REFERENCES_RESOLVED].message == "there is no such project"
 
 
-def test_a_kind_adds_its_own_conditions() -> None:
+def test_kind_adds_its_own_conditions() -> None:
     others = {ConditionType.SERVICE_AGENT_READY: Finding(TRUE, "Found")}
     assert found(Review(InSync(), others=others))[ConditionType.SERVICE_AGENT_READY].reason == "Found"
 
 
-def test_a_transition_time_moves_only_when_the_status_flips() -> None:
+def test_transition_time_changes_only_with_the_status() -> None:
     before = conditions((), 1, Review(InSync()), NOON)
     same = conditions(before, 2, Review(InSync()), LATER)
     assert {each.last_transition_time for each in same} == {NOON}

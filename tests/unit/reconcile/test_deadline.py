@@ -13,7 +13,9 @@ from cloudrun_identity.reconcile.deadline import (
 )
 from cloudrun_identity.reconcile.requeue import RequeueAfter
 
-from .stage import ANN, KEY, Stage
+from .fake_api_server import KEY
+from .scripted_kind import ANN
+from .stage import Stage
 
 pytestmark = pytest.mark.looptime(start=0)
 
@@ -25,7 +27,7 @@ async def test_block_is_cancelled_at_its_deadline() -> None:
     assert asyncio.get_running_loop().time() == pytest.approx(5.0)
 
 
-async def test_timeout_of_the_block_itself_is_passed_on() -> None:
+async def test_timeout_raised_by_the_block_is_propagated() -> None:
     with pytest.raises(TimeoutError):
         async with Deadline(5.0).limit():
             raise TimeoutError
@@ -39,7 +41,7 @@ async def test_paused_time_does_not_count() -> None:
         await asyncio.sleep(1.0)
 
 
-async def test_time_left_before_a_pause_is_all_that_is_left_after_it() -> None:
+async def test_pause_does_not_extend_the_remaining_time() -> None:
     async def reconcile() -> None:
         async with Deadline(5.0).limit():
             await asyncio.sleep(3.0)
@@ -57,8 +59,8 @@ async def test_pause_without_a_deadline_does_nothing() -> None:
 
 
 async def test_hung_call_ends_the_reconcile_at_its_deadline(stage: Stage) -> None:
-    await stage.passes()
-    stage.script.hangs = True
+    await stage.reconcile()
+    stage.kind.hangs = True
     requeue, word = await stage.reconciler.reconcile(KEY, max_age=0.0)
 
     assert (requeue, word) == (RequeueAfter(), "deadline")
@@ -71,8 +73,8 @@ async def test_hung_call_ends_the_reconcile_at_its_deadline(stage: Stage) -> Non
 
 
 async def test_object_recovers_after_a_hung_call(stage: Stage) -> None:
-    stage.script.hangs = True
+    stage.kind.hangs = True
     await stage.reconciler.reconcile(KEY, max_age=0.0)
-    stage.script.hangs = False
-    await stage.passes()
+    stage.kind.hangs = False
+    await stage.reconcile()
     assert stage.ready == (ConditionStatus.TRUE, "UpToDate")

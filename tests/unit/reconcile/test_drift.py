@@ -1,4 +1,4 @@
-"""What counts as drift, and how the status counts it."""
+"""Drift: the differences that are drift, and their count in the status."""
 
 from datetime import timedelta
 
@@ -12,27 +12,27 @@ from cloudrun_identity.reconcile.drift import drift_of, is_repaired, was_ready
 from cloudrun_identity.reconcile.outcomes import InSync, Waiting
 from cloudrun_identity.reconcile.steps import Change
 
-from .test_status import ANN, BOB, LATER, NOON, PROJECT, after, binding, with_status
+from .bindings import ANN, BOB, LATER, NOON, PROJECT, after, binding, with_status
 
 READY = with_status(binding(), after(binding(), InSync()))
 MISSING = (GrantResult(ANN, GrantState.PENDING),)
 
 
-def test_only_what_was_as_declared_can_drift() -> None:
+def test_only_an_object_that_was_ready_can_drift() -> None:
     changes = (Change("disabled", "true", "false"), Change("key", "old", "new", due=True))
     assert drift_of(READY, changes, GrantSyncResult(), observe=False) == ("disabled: true → false",)
     assert drift_of(binding(), changes, GrantSyncResult(removed_unmanaged=(BOB,)), observe=False) == ()
     assert drift_of(binding(), (), GrantSyncResult(drifted=(ANN,)), observe=False) == (f"{ANN} was missing",)
 
 
-def test_what_is_only_observed_drifts_without_a_lane_that_repairs_it() -> None:
+def test_missing_grants_of_an_observed_object_are_drift() -> None:
     seen = GrantSyncResult(grant_results=MISSING, unmanaged=(BOB,))
     assert drift_of(READY, (), seen, observe=True) == (f"{ANN} was missing", f"{BOB} was not declared")
     assert drift_of(READY, (), seen, observe=False) == ()
     assert drift_of(binding(), (), seen, observe=True) == ()
 
 
-def test_a_grant_that_is_lost_to_several_is_counted_once() -> None:
+def test_grant_reported_missing_twice_is_counted_once() -> None:
     seen = GrantSyncResult(grant_results=MISSING, drifted=(ANN,))
     assert drift_of(READY, (), seen, observe=True) == (f"{ANN} was missing",)
 
@@ -43,14 +43,14 @@ def test_a_grant_that_is_lost_to_several_is_counted_once() -> None:
         {"missing": (PROJECT,)},
         {"faults": {PROJECT: GoogleError(Fault.UNAVAILABLE, "google.Service/Get", "no")}},
     ],
-    ids=["gone", "unreachable"],
+    ids=["missing", "unreachable"],
 )
-def test_a_policy_that_could_not_be_read_is_no_drift(unread: dict[str, object]) -> None:
+def test_policy_that_could_not_be_read_is_no_drift(unread: dict[str, object]) -> None:
     seen = GrantSyncResult(grant_results=MISSING, **unread)
     assert drift_of(READY, (), seen, observe=True) == ()
 
 
-def test_drift_is_counted_when_it_is_found_and_dated_when_it_is_repaired() -> None:
+def test_drift_is_counted_on_detection_and_dated_on_repair() -> None:
     found = after(binding(), Waiting(Reason.UPDATING, "m"), drift=("a", "b"))
     assert found.drift == Drift(count=2, last_detected_time=NOON, changes=("a", "b"))
     assert not is_repaired(found.drift)
@@ -62,17 +62,17 @@ def test_drift_is_counted_when_it_is_found_and_dated_when_it_is_repaired() -> No
     assert again.drift == repaired.drift
 
 
-def test_drift_that_is_found_and_repaired_in_one_pass_says_both() -> None:
+def test_drift_repaired_in_the_same_reconcile_has_both_times() -> None:
     drift = after(binding(), InSync(), drift=("a",)).drift
     assert drift == Drift(count=1, last_detected_time=NOON, last_repaired_time=NOON, changes=("a",))
 
 
-def test_an_object_without_drift_says_nothing_of_it() -> None:
+def test_object_without_drift_has_no_drift_status() -> None:
     assert after(binding(), InSync()).drift is None
     assert is_repaired(None)
 
 
-def test_an_object_was_ready_only_at_this_very_generation() -> None:
+def test_was_ready_requires_the_current_generation() -> None:
     ready = after(binding(3), InSync())
     assert was_ready(with_status(binding(3), ready))
     assert not was_ready(with_status(binding(4), ready))

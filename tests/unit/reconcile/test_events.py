@@ -14,8 +14,8 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 RAW = {"kind": "CloudRunIdentity", "metadata": {"name": "checkout"}}
 
 
-class Told:
-    """Takes both events and counts."""
+class Recorder:
+    """Records events and counts drift."""
 
     def __init__(self) -> None:
         self.events: list[tuple[EventType, str, str]] = []
@@ -38,91 +38,91 @@ class Told:
 
 
 @pytest.fixture
-def told() -> Told:
-    return Told()
+def recorder() -> Recorder:
+    return Recorder()
 
 
-class Life:
-    """An object through its passes, one a minute."""
+class History:
+    """Reconciles of one object, one per minute."""
 
-    def __init__(self, told: Told, obj: ReconciledResource) -> None:
-        self._event_reporter = EventReporter(told, told)
+    def __init__(self, recorder: Recorder, obj: ReconciledResource) -> None:
+        self._event_reporter = EventReporter(recorder, recorder)
         self._obj = obj
-        self._sync = 0
+        self._reconciles = 0
 
-    def passes(self, outcome: Outcome, *drift: str) -> None:
-        self._sync += 1
-        now = NOON + timedelta(minutes=self._sync)
+    def reconcile(self, outcome: Outcome, *drift: str) -> None:
+        self._reconciles += 1
+        now = NOON + timedelta(minutes=self._reconciles)
         after = status_of(self._obj, Report(outcome, drift=drift), now)
         self._event_reporter.report_changes(RAW, self._obj.status, after, drift)
         self._obj = self._obj.model_copy(update={"status": after})
 
 
-def test_becoming_ready_is_told_once(told: Told) -> None:
-    life = Life(told, identity())
-    life.passes(Waiting(Reason.PROPAGATION_PENDING, "m"))
-    life.passes(InSync())
-    life.passes(InSync())
-    assert told.reasons == ["Ready"]
+def test_ready_event_is_recorded_once(recorder: Recorder) -> None:
+    history = History(recorder, identity())
+    history.reconcile(Waiting(Reason.PROPAGATION_PENDING, "m"))
+    history.reconcile(InSync())
+    history.reconcile(InSync())
+    assert recorder.reasons == ["Ready"]
 
 
-def test_what_needs_a_person_is_told_once_until_its_reason_changes(told: Told) -> None:
-    life = Life(told, identity())
+def test_warning_is_recorded_once_per_reason(recorder: Recorder) -> None:
+    history = History(recorder, identity())
     for outcome in (
         Refused(Reason.CONFLICT, "a"),
         Refused(Reason.CONFLICT, "b"),
         Refused(Reason.REJECTED, "c"),
     ):
-        life.passes(outcome)
-    assert told.events == [(EventType.WARNING, "Conflict", "a"), (EventType.WARNING, "Rejected", "c")]
+        history.reconcile(outcome)
+    assert recorder.events == [(EventType.WARNING, "Conflict", "a"), (EventType.WARNING, "Rejected", "c")]
 
 
-def test_waiting_is_nothing_to_tell(told: Told) -> None:
-    Life(told, identity()).passes(Waiting(Reason.DEPENDENCY_NOT_READY, "m"))
-    assert told.events == []
+def test_waiting_records_no_event(recorder: Recorder) -> None:
+    History(recorder, identity()).reconcile(Waiting(Reason.DEPENDENCY_NOT_READY, "m"))
+    assert recorder.events == []
 
 
-def test_drift_and_its_repair_are_told_and_counted_once(told: Told) -> None:
-    life = Life(told, identity())
-    life.passes(InSync())
-    life.passes(InSync(), "a", "b")
-    life.passes(InSync())
-    assert told.reasons == ["Ready", "DriftDetected", "DriftRepaired"]
-    assert (told.detected, told.repaired) == (2, 2)
-    assert told.events[1][2] == "a; b"
+def test_drift_and_its_repair_are_reported_and_counted_once(recorder: Recorder) -> None:
+    history = History(recorder, identity())
+    history.reconcile(InSync())
+    history.reconcile(InSync(), "a", "b")
+    history.reconcile(InSync())
+    assert recorder.reasons == ["Ready", "DriftDetected", "DriftRepaired"]
+    assert (recorder.detected, recorder.repaired) == (2, 2)
+    assert recorder.events[1][2] == "a; b"
 
 
-def test_a_repair_that_takes_two_passes_is_told_at_its_end(told: Told) -> None:
-    life = Life(told, identity())
-    life.passes(InSync())
-    life.passes(Waiting(Reason.UPDATING, "m"), "a")
-    assert (told.detected, told.repaired) == (1, 0)
-    life.passes(InSync())
-    assert (told.detected, told.repaired) == (1, 1)
-    assert told.reasons == ["Ready", "DriftDetected", "DriftRepaired", "Ready"]
+def test_repair_over_two_reconciles_is_reported_at_its_end(recorder: Recorder) -> None:
+    history = History(recorder, identity())
+    history.reconcile(InSync())
+    history.reconcile(Waiting(Reason.UPDATING, "m"), "a")
+    assert (recorder.detected, recorder.repaired) == (1, 0)
+    history.reconcile(InSync())
+    assert (recorder.detected, recorder.repaired) == (1, 1)
+    assert recorder.reasons == ["Ready", "DriftDetected", "DriftRepaired", "Ready"]
 
 
-def test_drift_of_a_project_is_told_when_it_is_found_and_when_it_is_repaired(told: Told) -> None:
-    life = Life(told, project())
-    life.passes(InSync())
-    life.passes(Waiting(Reason.UPDATING, "m"), "crossProjectUsage: Denied → Allowed")
-    assert (told.detected, told.repaired) == (1, 0)
-    life.passes(InSync())
-    assert (told.detected, told.repaired) == (1, 1)
-    assert told.reasons == ["Ready", "DriftDetected", "DriftRepaired", "Ready"]
+def test_drift_of_a_project_is_reported_on_detection_and_on_repair(recorder: Recorder) -> None:
+    history = History(recorder, project())
+    history.reconcile(InSync())
+    history.reconcile(Waiting(Reason.UPDATING, "m"), "crossProjectUsage: Denied → Allowed")
+    assert (recorder.detected, recorder.repaired) == (1, 0)
+    history.reconcile(InSync())
+    assert (recorder.detected, recorder.repaired) == (1, 1)
+    assert recorder.reasons == ["Ready", "DriftDetected", "DriftRepaired", "Ready"]
 
 
-def test_of_what_never_drifted_no_repair_is_told(told: Told) -> None:
-    EventReporter(told, told).report_changes(RAW, ManagedProjectStatus(), ManagedProjectStatus(), ())
-    EventReporter(told, told).report_changes(RAW, IAMBindingStatus(), IAMBindingStatus(), ())
-    assert told.events == []
+def test_no_repair_is_reported_without_drift(recorder: Recorder) -> None:
+    EventReporter(recorder, recorder).report_changes(RAW, ManagedProjectStatus(), ManagedProjectStatus(), ())
+    EventReporter(recorder, recorder).report_changes(RAW, IAMBindingStatus(), IAMBindingStatus(), ())
+    assert recorder.events == []
 
 
-def test_what_went_well_is_told_as_it_is(told: Told) -> None:
-    EventReporter(told, told).note(identity(), "KeyPublished", "the Secret has it")
-    assert told.events == [(EventType.NORMAL, "KeyPublished", "the Secret has it")]
+def test_note_records_a_normal_event(recorder: Recorder) -> None:
+    EventReporter(recorder, recorder).note(identity(), "KeyPublished", "the Secret has it")
+    assert recorder.events == [(EventType.NORMAL, "KeyPublished", "the Secret has it")]
 
 
-def test_a_warning_is_told_as_it_is(told: Told) -> None:
-    EventReporter(told, told).warn(identity(), "Abandoned", "the account is left")
-    assert told.events == [(EventType.WARNING, "Abandoned", "the account is left")]
+def test_warn_records_a_warning(recorder: Recorder) -> None:
+    EventReporter(recorder, recorder).warn(identity(), "Abandoned", "the account is left")
+    assert recorder.events == [(EventType.WARNING, "Abandoned", "the account is left")]

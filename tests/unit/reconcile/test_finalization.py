@@ -10,35 +10,35 @@ from cloudrun_identity.reconcile.cluster_state import ledger_owner, project_key
 from cloudrun_identity.reconcile.requeue import NoRequeue, RequeueAfter
 from tests.unit.controllers.cluster_state import identity, project
 
-from .stage import ANN, BOB, HOME, KEY, Stage
+from .fake_api_server import KEY
+from .scripted_kind import ANN, BOB, HOME
+from .stage import Stage
 
 pytestmark = pytest.mark.looptime(start=0)
 
 
-async def test_deletion_lets_go_and_then_lets_the_object_go(stage: Stage) -> None:
-    await stage.passes()
+async def test_deletion_releases_grants_before_the_finalizer_is_removed(stage: Stage) -> None:
+    await stage.reconcile()
     stage.api_server.delete()
-    assert await stage.passes() == NoRequeue()
+    assert await stage.reconcile() == NoRequeue()
     assert stage.present == set()
     assert stage.api_server.writes[-1] == "no finalizer"
 
 
-async def test_an_object_leaving_without_our_finalizer_is_left_alone(stage: Stage) -> None:
+async def test_deleted_object_without_the_finalizer_is_left_as_it_is(stage: Stage) -> None:
     stage.api_server.delete()
     assert await stage.reconciler.reconcile(KEY, max_age=0.0) == (NoRequeue(), "gone")
     assert stage.api_server.writes == []
 
 
 @pytest.mark.parametrize("uninstalled", [False, True])
-async def test_nothing_ends_while_a_ledger_may_hold_something_of_it_that_nobody_knows(
-    stage: Stage, uninstalled: bool
-) -> None:
-    await stage.passes()
+async def test_deletion_waits_while_a_ledger_cannot_be_read(stage: Stage, uninstalled: bool) -> None:
+    await stage.reconcile()
     stage.api_server.delete()
-    stage.api_server.leaving = uninstalled
-    stage.scene.ledgers.unreadable = LedgerInvalid("PolicyLedger x cannot be read")
+    stage.api_server.uninstalled = uninstalled
+    stage.env.ledgers.unreadable = LedgerInvalid("PolicyLedger x cannot be read")
     if uninstalled:
-        await stage.passes()
+        await stage.reconcile()
     else:
         with pytest.raises(LedgerInvalid):
             await stage.reconciler.reconcile(KEY, max_age=0.0)
@@ -46,43 +46,43 @@ async def test_nothing_ends_while_a_ledger_may_hold_something_of_it_that_nobody_
     assert stage.present == {ANN}
 
 
-async def test_a_release_that_fails_keeps_the_finalizer(stage: Stage) -> None:
-    await stage.passes()
+async def test_failed_release_keeps_the_finalizer(stage: Stage) -> None:
+    await stage.reconcile()
     stage.api_server.delete()
-    stage.scene.policies.faults = [GoogleError(Fault.PERMISSION_DENIED, "google.Service/Method", "no")]
-    assert await stage.passes() == RequeueAfter()
+    stage.env.policies.faults = [GoogleError(Fault.PERMISSION_DENIED, "google.Service/Method", "no")]
+    assert await stage.reconcile() == RequeueAfter()
     assert stage.ready == (ConditionStatus.FALSE, "PermissionDenied")
     assert "deletionPolicy" in stage.api_server.status.condition(ConditionType.READY).message
-    await stage.passes()
+    await stage.reconcile()
     assert stage.present == set()
     assert KEY not in stage.api_server.raws
 
 
 @pytest.mark.parametrize(
-    ("brake", "who"),
-    [("own", "spec.suspend is true"), ("project's", "ManagedProject payments-prod is suspended")],
+    ("suspended", "cause"),
+    [("object", "spec.suspend is true"), ("project", "ManagedProject payments-prod is suspended")],
 )
-async def test_a_suspended_deletion_waits_and_says_for_whom(stage: Stage, brake: str, who: str) -> None:
-    await stage.passes()
-    (stage.api_server.apply if brake == "own" else stage.api_server.lend)(suspend=True)
+async def test_suspended_deletion_waits_and_names_the_cause(stage: Stage, suspended: str, cause: str) -> None:
+    await stage.reconcile()
+    (stage.api_server.apply if suspended == "object" else stage.api_server.delegate)(suspend=True)
     stage.api_server.delete()
-    await stage.passes()
+    await stage.reconcile()
     assert stage.ready == (ConditionStatus.FALSE, "Suspended")
     message = stage.api_server.status.condition(ConditionType.READY).message
-    assert message == f"{who}: the deletion waits until suspend is false again"
+    assert message == f"{cause}: the deletion waits until suspend is false again"
     assert stage.present == {ANN}
 
 
-@pytest.mark.parametrize("brake", ["its own", "its project's"])
-async def test_the_end_of_its_kind_waits_for_no_brake_and_undoes_nothing(stage: Stage, brake: str) -> None:
-    await stage.passes()
-    if brake == "its own":
+@pytest.mark.parametrize("suspended", ["object", "project"])
+async def test_uninstall_ignores_suspend_and_undoes_nothing(stage: Stage, suspended: str) -> None:
+    await stage.reconcile()
+    if suspended == "object":
         stage.api_server.apply(suspend=True)
     else:
-        stage.api_server.lend(suspend=True)
+        stage.api_server.delegate(suspend=True)
     stage.api_server.delete()
-    stage.api_server.leaving = True
-    await stage.passes()
+    stage.api_server.uninstalled = True
+    await stage.reconcile()
     assert KEY not in stage.api_server.raws
     assert stage.present == {ANN}
 
@@ -94,59 +94,59 @@ spec: {projectID: shared-1234, suspend: true}
 """
 
 
-async def test_a_deletion_waits_for_another_project_in_which_something_is_held(stage: Stage) -> None:
+async def test_deletion_waits_for_a_suspended_project_with_its_grants(stage: Stage) -> None:
     elsewhere = Target(TargetKind.PROJECT, "shared-1234")
     stage.api_server.add(project(SHARED))
-    stage.scene.suspended.add("shared-1234")
-    stage.scene.record(Grant(elsewhere, ANN.role, ANN.member), ledger_owner(identity()))
-    await stage.passes()
-    reads = stage.scene.policies.reads
+    stage.env.suspended.add("shared-1234")
+    stage.env.record(Grant(elsewhere, ANN.role, ANN.member), ledger_owner(identity()))
+    await stage.reconcile()
+    reads = stage.env.policies.reads
     stage.api_server.delete()
 
-    assert await stage.passes() == NoRequeue()
+    assert await stage.reconcile() == NoRequeue()
     assert stage.ready == (ConditionStatus.FALSE, "Suspended")
     message = stage.api_server.status.condition(ConditionType.READY).message
     assert "ManagedProject shared is no longer suspended" in message
     assert "Project shared-1234" in message
-    assert stage.present == {ANN}, "nothing is let go of anywhere"
-    assert stage.scene.policies.reads == reads
+    assert stage.present == {ANN}, "nothing is released in any project"
+    assert stage.env.policies.reads == reads
 
 
-@pytest.mark.parametrize("leaving", [True, False])
-async def test_what_is_observed_or_uninstalled_is_abandoned(stage: Stage, leaving: bool) -> None:
-    await stage.passes()
-    stage.api_server.leaving = leaving
-    if not leaving:
+@pytest.mark.parametrize("uninstalled", [True, False])
+async def test_observed_or_uninstalled_object_is_abandoned(stage: Stage, uninstalled: bool) -> None:
+    await stage.reconcile()
+    stage.api_server.uninstalled = uninstalled
+    if not uninstalled:
         stage.api_server.apply(managementPolicy="Observe")
     stage.api_server.delete()
-    await stage.passes()
+    await stage.reconcile()
     assert stage.present == {ANN}
-    assert stage.scene.ledgers.ledger(HOME).is_empty
+    assert stage.env.ledgers.ledger(HOME).is_empty
     assert KEY not in stage.api_server.raws
 
 
-@pytest.mark.parametrize("leaving", [True, False])
-async def test_an_observed_project_is_let_go_no_sooner_than_any_other(stage: Stage, leaving: bool) -> None:
-    """It is the brake of its objects, and the last of them has yet to leave."""
+@pytest.mark.parametrize("uninstalled", [True, False])
+async def test_observed_project_is_deleted_like_a_managed_one(stage: Stage, uninstalled: bool) -> None:
+    """Its objects may depend on its `suspend`, so it is deleted after the last of them."""
     delegated = project(managementPolicy="Observe").to_dict()
     delegated["metadata"] |= {"finalizers": [FINALIZER], "deletionTimestamp": "2026-03-01T12:00:00Z"}
     key = project_key(delegated["metadata"]["name"])
     stage.api_server.raws[key] = delegated
-    stage.api_server.leaving = leaving
+    stage.api_server.uninstalled = uninstalled
     await stage.reconciler.reconcile(key, max_age=0.0)
-    assert stage.projects_abandoned == [leaving]
+    assert stage.projects_abandoned == [uninstalled]
 
 
-async def test_a_deletion_that_waits_after_a_restart_holds_up_nobody_elses_releases(stage: Stage) -> None:
-    await stage.passes()
+async def test_waiting_deletion_does_not_block_releases_of_other_objects(stage: Stage) -> None:
+    await stage.reconcile()
     other = Owner("IAMBinding", "payments", "other", "uid")
-    stage.scene.policies.grant(BOB)
-    stage.scene.record(BOB, other)
+    stage.env.policies.grant(BOB)
+    stage.env.record(BOB, other)
     stage.api_server.delete()
     stage.start()
     stage.syncers.expect([ledger_owner(identity()), other])
-    stage.script.in_use = True
-    assert await stage.passes() == RequeueAfter(15.0)
+    stage.kind.in_use = True
+    assert await stage.reconcile() == RequeueAfter(15.0)
     stage.syncers.declare(DesiredGrants(other))
     await stage.syncers.sync(other)
-    assert stage.present == {ANN}, "its own are kept"
+    assert stage.present == {ANN}, "its own grants are kept"

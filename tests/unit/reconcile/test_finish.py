@@ -7,67 +7,69 @@ from cloudrun_identity.reconcile.finish import PERMISSION_DEADLINE
 from cloudrun_identity.reconcile.outcomes import Failing, InSync
 from cloudrun_identity.reconcile.requeue import RequeueAfter
 
-from .stage import ANN, DRIFT, KEY, NOON, Stage
+from .fake_api_server import KEY
+from .scripted_kind import ANN
+from .stage import DRIFT, NOON, Stage
 
 pytestmark = pytest.mark.looptime(start=0)
 
 
-async def test_an_object_that_moved_on_gets_another_pass_and_no_event(stage: Stage) -> None:
-    stage.api_server.edited_under_us = True
+async def test_object_edited_during_the_reconcile_is_requeued_without_event(stage: Stage) -> None:
+    stage.api_server.edited_meanwhile = True
     assert await stage.reconciler.reconcile(KEY, max_age=0.0) == (RequeueAfter(), "insync")
-    assert stage.told.events == []
+    assert stage.recorder.reasons == []
 
 
-async def test_a_permission_that_stays_missing_needs_a_person(stage: Stage) -> None:
-    stage.script.applied = Failing(Reason.PERMISSION_DENIED, "m")
-    await stage.passes()
+async def test_permission_missing_past_its_deadline_stalls_the_object(stage: Stage) -> None:
+    stage.kind.ending = Failing(Reason.PERMISSION_DENIED, "m")
+    await stage.reconcile()
     assert stage.api_server.status.condition(ConditionType.STALLED) is None
     await asyncio.sleep(PERMISSION_DEADLINE)
-    await stage.passes()
+    await stage.reconcile()
     assert stage.api_server.status.condition(ConditionType.STALLED).reason == "PermissionDenied"
-    stage.script.applied = InSync()
-    await stage.passes()
-    stage.script.applied = Failing(Reason.PERMISSION_DENIED, "m")
-    await stage.passes()
+    stage.kind.ending = InSync()
+    await stage.reconcile()
+    stage.kind.ending = Failing(Reason.PERMISSION_DENIED, "m")
+    await stage.reconcile()
     assert stage.api_server.status.condition(ConditionType.STALLED) is None
 
 
-async def test_drift_is_counted_with_every_grant_that_was_missing(stage: Stage) -> None:
-    await stage.passes()
-    stage.scene.policies.revoke(ANN)
-    stage.script.changes = [DRIFT]
-    await stage.passes()
+async def test_drift_counts_each_missing_grant(stage: Stage) -> None:
+    await stage.reconcile()
+    stage.env.policies.revoke(ANN)
+    stage.kind.changes = [DRIFT]
+    await stage.reconcile()
     assert stage.api_server.status.drift.count == 2
     assert stage.api_server.status.drift.last_repaired_time == NOON
-    assert stage.told.events == ["Ready", "DriftDetected", "DriftRepaired"]
+    assert stage.recorder.reasons == ["Ready", "DriftDetected", "DriftRepaired"]
 
 
-async def test_what_an_observed_object_has_lost_is_told_once_and_left(stage: Stage) -> None:
-    await stage.passes()
-    stage.api_server.lend(managementPolicy="Observe")
-    stage.scene.policies.revoke(ANN)
+async def test_drift_of_an_observed_object_is_reported_once_and_kept(stage: Stage) -> None:
+    await stage.reconcile()
+    stage.api_server.delegate(managementPolicy="Observe")
+    stage.env.policies.revoke(ANN)
     for _ in range(2):
-        await stage.passes()
+        await stage.reconcile()
     assert stage.present == set()
     assert stage.ready == (ConditionStatus.FALSE, "DriftDetected")
     assert stage.api_server.status.drift.count == 1
     assert stage.api_server.status.drift.changes == (f"{ANN} was missing",)
-    assert stage.told.events == ["Ready", "DriftDetected"]
+    assert stage.recorder.reasons == ["Ready", "DriftDetected"]
 
 
-async def test_drift_that_no_status_could_tell_is_told_by_the_next_one(stage: Stage) -> None:
-    await stage.passes()
-    stage.scene.policies.revoke(ANN)
-    stage.script.changes = [DRIFT]
-    stage.api_server.edited_under_us = True
-    assert await stage.passes() == RequeueAfter()
+async def test_drift_missing_from_a_lost_status_is_in_the_next_status(stage: Stage) -> None:
+    await stage.reconcile()
+    stage.env.policies.revoke(ANN)
+    stage.kind.changes = [DRIFT]
+    stage.api_server.edited_meanwhile = True
+    assert await stage.reconcile() == RequeueAfter()
     assert stage.present == {ANN}
     assert stage.api_server.status.drift is None
 
-    stage.api_server.edited_under_us = False
-    stage.script.changes = []
-    await stage.passes()
+    stage.api_server.edited_meanwhile = False
+    stage.kind.changes = []
+    await stage.reconcile()
     assert stage.api_server.status.drift.count == 2
-    assert stage.told.events == ["Ready", "DriftDetected", "DriftRepaired"]
-    await stage.passes()
-    assert stage.api_server.status.drift.count == 2, "it is told once"
+    assert stage.recorder.reasons == ["Ready", "DriftDetected", "DriftRepaired"]
+    await stage.reconcile()
+    assert stage.api_server.status.drift.count == 2, "it is reported once"

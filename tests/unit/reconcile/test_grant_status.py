@@ -33,7 +33,7 @@ def one_outcome(grant_result: GrantResult) -> Outcome:
     return outcome
 
 
-def test_a_grant_that_stands_is_no_news() -> None:
+def test_existing_grant_has_no_outcome() -> None:
     grants, found = grant_statuses(
         ResolvedGrants(), GrantSyncResult(grant_results=(GrantResult(ANN, GrantState.GRANTED),))
     )
@@ -41,7 +41,7 @@ def test_a_grant_that_stands_is_no_news() -> None:
     assert [(each.state, each.reason) for each in grants] == [(GrantState.GRANTED, None)]
 
 
-async def test_a_rejected_grant_is_refused_with_googles_words() -> None:
+async def test_rejected_grant_is_refused_with_the_message_of_google() -> None:
     outcome = one_outcome(GrantResult(ANN, GrantState.REJECTED, GrantBackoff(now() + 15, 1, refusal())))
     assert outcome == Refused(Reason.REJECTED, f"{ANN}: Google says no")
 
@@ -50,7 +50,7 @@ async def test_a_rejected_grant_is_refused_with_googles_words() -> None:
     ("fault", "remedy"),
     [(Fault.INVALID_ARGUMENT, "the member exists"), (Fault.FAILED_PRECONDITION, "organization policy")],
 )
-async def test_a_grant_that_google_rejects_comes_with_what_to_do(fault: Fault, remedy: str) -> None:
+async def test_rejection_names_the_remedy(fault: Fault, remedy: str) -> None:
     rejection = GoogleError(fault, "google.Service/Method", "Google says no", code=str(fault))
     outcome = one_outcome(GrantResult(ANN, GrantState.REJECTED, GrantBackoff(now() + 15, 1, rejection)))
     assert isinstance(outcome, Refused)
@@ -58,7 +58,7 @@ async def test_a_grant_that_google_rejects_comes_with_what_to_do(fault: Fault, r
     assert remedy in outcome.message
 
 
-async def test_a_propagating_grant_is_waited_for_as_long_as_the_lane_says() -> None:
+async def test_propagating_grant_is_waited_for_until_its_retry() -> None:
     backoff = GrantBackoff(now() + 3, 1, refusal(), propagating=True)
     outcome = one_outcome(GrantResult(ANN, GrantState.PENDING, backoff))
     assert isinstance(outcome, Waiting)
@@ -66,19 +66,19 @@ async def test_a_propagating_grant_is_waited_for_as_long_as_the_lane_says() -> N
     assert outcome.after == pytest.approx(3, abs=0.5)
 
 
-async def test_a_grant_that_somebody_keeps_taking_away_is_a_conflict() -> None:
+async def test_repeatedly_removed_grant_is_a_conflict() -> None:
     outcome = one_outcome(GrantResult(ANN, GrantState.PENDING, GrantBackoff(now() + 60, 1)))
     assert isinstance(outcome, Failing)
     assert outcome.reason is Reason.CONFLICT
     assert outcome.after == pytest.approx(60, abs=0.5)
 
 
-def test_a_grant_that_is_missing_without_a_reason_has_drifted() -> None:
+def test_missing_grant_without_a_reason_is_drift() -> None:
     outcome = one_outcome(GrantResult(ANN, GrantState.PENDING))
     assert outcome == Waiting(Reason.DRIFT_DETECTED, f"{ANN} is missing")
 
 
-def test_a_missing_target_is_told_once_and_looked_for_again() -> None:
+def test_missing_target_is_reported_once_and_checked_again() -> None:
     grant_results = (
         GrantResult(BOB, GrantState.PENDING),
         GrantResult(ANN, GrantState.GRANTED),
@@ -93,21 +93,21 @@ def test_a_missing_target_is_told_once_and_looked_for_again() -> None:
     assert outcome.after
 
 
-def test_a_release_that_still_stands_is_waited_for() -> None:
+def test_unfinished_release_is_waited_for() -> None:
     grants, found = grant_statuses(ResolvedGrants(), GrantSyncResult(releasing=(ANN,)))
     assert [each.state for each in grants] == [GrantState.RELEASING]
     assert [type(outcome) for outcome in found] == [Waiting]
 
 
-def test_obstacles_come_with_the_outcome_that_they_have() -> None:
+def test_grant_failures_keep_their_outcome() -> None:
     denied = Refused(Reason.DENIED_BY_GUARDRAIL, "no")
-    obstacle = GrantFailure(PROJECT, "roles/owner", "user:ann@example.com", denied)
-    grants, found = grant_statuses(ResolvedGrants(failures=(obstacle,)), GrantSyncResult())
+    failure = GrantFailure(PROJECT, "roles/owner", "user:ann@example.com", denied)
+    grants, found = grant_statuses(ResolvedGrants(failures=(failure,)), GrantSyncResult())
     assert found == [denied]
     assert [(each.state, each.reason) for each in grants] == [(GrantState.REJECTED, "DeniedByGuardrail")]
 
 
-def test_what_needs_a_look_is_listed_first() -> None:
+def test_grants_that_need_attention_are_listed_first() -> None:
     grant_results = (
         GrantResult(ANN, GrantState.GRANTED),
         GrantResult(BOB, GrantState.REJECTED),
@@ -122,7 +122,7 @@ def test_what_needs_a_look_is_listed_first() -> None:
     ]
 
 
-def test_a_grant_that_does_not_stand_differs() -> None:
+def test_pending_grant_is_a_difference() -> None:
     grants, _ = grant_statuses(
         ResolvedGrants(), GrantSyncResult(grant_results=(GrantResult(ANN, GrantState.PENDING),))
     )
@@ -131,7 +131,7 @@ def test_a_grant_that_does_not_stand_differs() -> None:
     )
 
 
-def test_an_intruder_is_a_difference_and_waits_to_be_removed() -> None:
+def test_unmanaged_member_is_a_difference_and_its_removal_is_awaited() -> None:
     assert difference_of((), (), (ANN,)) == f"{ANN} is not declared"
     _, found = grant_statuses(ResolvedGrants(), GrantSyncResult(unmanaged=(ANN,)))
     (outcome,) = found
@@ -139,7 +139,7 @@ def test_an_intruder_is_a_difference_and_waits_to_be_removed() -> None:
     assert outcome.reason is Reason.DRIFT_DETECTED
 
 
-def test_what_is_only_observed_is_waited_for_in_vain_and_no_brake_is_to_blame() -> None:
+def test_grant_differences_of_an_observed_object_pause_it() -> None:
     seen = GrantSyncResult(grant_results=(GrantResult(BOB, GrantState.PENDING),), unmanaged=(ANN,))
     _, found = grant_statuses(ResolvedGrants(), seen, observe=True)
     assert found == [
@@ -148,14 +148,14 @@ def test_what_is_only_observed_is_waited_for_in_vain_and_no_brake_is_to_blame() 
     ]
 
 
-def test_a_binding_that_another_object_shares_is_not_exclusive() -> None:
+def test_exclusive_binding_with_another_owner_is_a_conflict() -> None:
     _, found = grant_statuses(ResolvedGrants(), GrantSyncResult(conflicting=(ANN,)))
     (outcome,) = found
     assert isinstance(outcome, Refused)
     assert outcome.reason is Reason.CONFLICT
 
 
-def test_a_grant_that_waits_for_a_suspended_project_says_so_and_asks_for_no_look() -> None:
+def test_release_in_a_suspended_project_waits_without_a_requeue() -> None:
     grants, found = grant_statuses(ResolvedGrants(), GrantSyncResult(halted=(ANN,)))
     assert [(each.state, each.reason) for each in grants] == [(GrantState.RELEASING, Reason.SUSPENDED)]
     message = f"Releasing {ANN} waits: project acme is suspended"

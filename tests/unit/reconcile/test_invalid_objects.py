@@ -12,22 +12,24 @@ from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.reconcile.cluster_state import ObjectKey
 from cloudrun_identity.reconcile.invalid_objects import invalid_spec, status_with
 from cloudrun_identity.reconcile.requeue import NoRequeue, Requeue, RequeueAfter
-from tests.unit.gcp.fakes import fault
+from tests.unit.policy.fake_policies import fault
 
-from .stage import ANN, HOME, KEY, Stage
+from .fake_api_server import KEY
+from .scripted_kind import ANN, HOME
+from .stage import Stage
 
 pytestmark = pytest.mark.looptime(start=0)
 
 
-async def test_what_cannot_be_read_is_left_alone_and_says_so(stage: Stage) -> None:
+async def test_invalid_object_is_left_as_it_is_and_reports_it(stage: Stage) -> None:
     stage.api_server.raws[KEY]["spec"] = {}
     stage.api_server.raws[KEY]["status"] = {"projectID": "payments-prod-1234", "conditions": [{"type": 3}]}
     assert await stage.reconciler.reconcile(KEY, max_age=0.0) == (NoRequeue(), "invalid")
     assert stage.api_server.writes == ["status"]
-    assert stage.script.reads == []
+    assert stage.kind.reads == []
 
 
-def test_the_status_of_what_cannot_be_read_names_the_field_and_keeps_the_rest() -> None:
+def test_status_of_an_invalid_object_names_the_field_and_keeps_the_rest() -> None:
     raw = {"metadata": {"generation": 3}, "status": {"projectID": "p-1234", "conditions": [{"type": 3}]}}
     with pytest.raises(ValidationError) as raised:
         CloudRunIdentity.model_validate({"metadata": {"name": "x"}, "spec": {}})
@@ -41,14 +43,14 @@ def test_the_status_of_what_cannot_be_read_names_the_field_and_keeps_the_rest() 
     assert "spec.projectRef: Field required" in by_type["Ready"]["message"]
 
 
-# One that is being deleted.
+# Deletion
 
 WEB = ObjectKey("IAMBinding", "payments", "web")
 SPEC = {"projectRef": {"name": "payments-prod"}, "role": 3}
 
 
-def leave(stage: Stage, key: ObjectKey = WEB, **spec: Any) -> None:
-    """Have an object that cannot be read, and that holds a grant, be deleted."""
+def delete(stage: Stage, key: ObjectKey = WEB, **spec: Any) -> None:
+    """Delete an invalid object that owns a grant."""
     metadata = {
         "name": key.name,
         "namespace": key.namespace,
@@ -58,32 +60,32 @@ def leave(stage: Stage, key: ObjectKey = WEB, **spec: Any) -> None:
         "deletionTimestamp": "2026-03-01T12:00:00Z",
     }
     stage.api_server.raws[key] = {"kind": key.kind, "metadata": metadata, "spec": {**SPEC, **spec}}
-    stage.scene.policies.grant(ANN)
+    stage.env.policies.grant(ANN)
     if key.namespace:
-        stage.scene.record(ANN, Owner(key.kind, key.namespace, key.name, "u-1"))
+        stage.env.record(ANN, Owner(key.kind, key.namespace, key.name, "u-1"))
 
 
-async def passes(stage: Stage, key: ObjectKey = WEB) -> tuple[Requeue, str]:
+async def reconcile(stage: Stage, key: ObjectKey = WEB) -> tuple[Requeue, str]:
     return await stage.reconciler.reconcile(key, max_age=0.0)
 
 
 @pytest.mark.parametrize("policy", [{}, {"deletionPolicy": "Delete"}])
-async def test_the_grants_of_a_binding_are_released_and_the_object_goes(
+async def test_deletion_of_an_invalid_binding_releases_its_grants(
     stage: Stage, policy: dict[str, Any]
 ) -> None:
-    leave(stage, **policy)
-    assert await passes(stage) == (NoRequeue(), "deleted")
+    delete(stage, **policy)
+    assert await reconcile(stage) == (NoRequeue(), "deleted")
     assert stage.present == set()
-    assert stage.scene.ledgers.ledger(HOME).is_empty
+    assert stage.env.ledgers.ledger(HOME).is_empty
     assert WEB not in stage.api_server.raws
 
 
 @pytest.mark.parametrize("spec", [{"deletionPolicy": "Abandon"}, {"managementPolicy": "Observe"}])
-async def test_a_binding_that_says_so_leaves_its_grants(stage: Stage, spec: dict[str, Any]) -> None:
-    leave(stage, **spec)
-    assert await passes(stage) == (NoRequeue(), "deleted")
+async def test_deletion_with_abandon_or_observe_keeps_the_grants(stage: Stage, spec: dict[str, Any]) -> None:
+    delete(stage, **spec)
+    assert await reconcile(stage) == (NoRequeue(), "deleted")
     assert stage.present == {ANN}
-    assert stage.scene.ledgers.ledger(HOME).is_empty
+    assert stage.env.ledgers.ledger(HOME).is_empty
 
 
 @pytest.mark.parametrize(
@@ -93,62 +95,64 @@ async def test_a_binding_that_says_so_leaves_its_grants(stage: Stage, spec: dict
         (WEB, {"deletionPolicy": 3}),
         (KEY, {"deletionPolicy": "Delete", "roles": 3}),
     ],
-    ids=["policy of no meaning", "policy of no type", "more than grants"],
+    ids=["unknown policy", "policy of a wrong type", "kind with an account"],
 )
-async def test_what_cannot_be_undone_safely_stays_in_the_ledger_and_is_told(
+async def test_unclear_deletion_keeps_the_ledger_entries_and_is_reported(
     stage: Stage, key: ObjectKey, spec: dict[str, Any]
 ) -> None:
-    leave(stage, key, **spec)
-    assert await passes(stage, key) == (NoRequeue(), "deleted")
+    delete(stage, key, **spec)
+    assert await reconcile(stage, key) == (NoRequeue(), "deleted")
     assert stage.present == {ANN}
-    assert stage.scene.ledgers.ledger(HOME).entries.keys() == {ANN}
+    assert stage.env.ledgers.ledger(HOME).entries.keys() == {ANN}
     assert key not in stage.api_server.raws
-    assert stage.told.events == ["Abandoned"]
-    assert "takes it over" in stage.told.messages[0]
+    assert stage.recorder.reasons == ["Abandoned"]
+    assert "takes it over" in stage.recorder.messages[0]
 
 
-@pytest.mark.parametrize("by", ["itself", "its project"])
-async def test_while_it_is_suspended_it_waits_and_says_so(stage: Stage, by: str) -> None:
-    leave(stage, suspend=by == "itself")
-    stage.api_server.lend(suspend=by == "its project")
-    assert await passes(stage) == (NoRequeue(), "invalid")
+@pytest.mark.parametrize("suspended", ["object", "project"])
+async def test_deletion_waits_while_the_object_or_its_project_is_suspended(
+    stage: Stage, suspended: str
+) -> None:
+    delete(stage, suspend=suspended == "object")
+    stage.api_server.delegate(suspend=suspended == "project")
+    assert await reconcile(stage) == (NoRequeue(), "invalid")
     assert stage.present == {ANN}
     assert WEB in stage.api_server.raws
     [ready] = [each for each in stage.api_server.status_written["conditions"] if each["type"] == "Ready"]
     assert ready["reason"] == "Suspended"
 
 
-async def test_it_stays_while_a_ledger_may_hold_something_of_it_that_nobody_knows(stage: Stage) -> None:
-    leave(stage)
-    stage.scene.ledgers.unreadable = LedgerInvalid("PolicyLedger x cannot be read")
+async def test_deletion_waits_while_a_ledger_cannot_be_read(stage: Stage) -> None:
+    delete(stage)
+    stage.env.ledgers.unreadable = LedgerInvalid("PolicyLedger x cannot be read")
     with pytest.raises(LedgerInvalid):
-        await passes(stage)
+        await reconcile(stage)
     assert WEB in stage.api_server.raws
     assert stage.present == {ANN}
 
 
-async def test_a_release_that_fails_is_tried_again(stage: Stage) -> None:
-    leave(stage)
-    stage.scene.policies.faults = [fault(Fault.PERMISSION_DENIED)]
-    assert await passes(stage) == (RequeueAfter(), "invalid")
+async def test_failed_release_is_retried(stage: Stage) -> None:
+    delete(stage)
+    stage.env.policies.faults = [fault(Fault.PERMISSION_DENIED)]
+    assert await reconcile(stage) == (RequeueAfter(), "invalid")
     assert WEB in stage.api_server.raws
-    assert await passes(stage) == (NoRequeue(), "deleted")
+    assert await reconcile(stage) == (NoRequeue(), "deleted")
     assert stage.present == set()
 
 
-async def test_a_project_stays_for_as_long_as_objects_refer_to_it(stage: Stage) -> None:
+async def test_project_is_kept_while_objects_reference_it(stage: Stage) -> None:
     delegated = ObjectKey("ManagedProject", "", "payments-prod")
-    leave(stage, delegated, projectID=3)
+    delete(stage, delegated, projectID=3)
     stage.api_server.references[delegated] = {WEB}
-    assert await passes(stage, delegated) == (NoRequeue(), "invalid")
+    assert await reconcile(stage, delegated) == (NoRequeue(), "invalid")
     stage.api_server.references.clear()
-    assert await passes(stage, delegated) == (NoRequeue(), "deleted")
+    assert await reconcile(stage, delegated) == (NoRequeue(), "deleted")
     assert stage.api_server.writes == ["status", "no finalizer"]
 
 
-async def test_one_without_our_finalizer_is_left_alone(stage: Stage) -> None:
-    leave(stage)
+async def test_object_without_the_finalizer_is_left_as_it_is(stage: Stage) -> None:
+    delete(stage)
     del stage.api_server.raws[WEB]["metadata"]["finalizers"]
-    assert await passes(stage) == (NoRequeue(), "gone")
+    assert await reconcile(stage) == (NoRequeue(), "gone")
     assert stage.api_server.writes == []
     assert stage.present == {ANN}

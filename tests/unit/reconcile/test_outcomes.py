@@ -43,7 +43,7 @@ def error(fault: Fault, retry_after: float | None = None) -> GoogleError:
         (Fault.UNKNOWN, Reason.INTERNAL_ERROR, Failing),
     ],
 )
-def test_a_fault_has_an_outcome_that_names_what_was_being_done(
+def test_outcome_of_an_error_names_the_failed_action(
     fault: Fault, reason: Reason, kind: type[Outcome]
 ) -> None:
     outcome = outcome_of(error(fault), "creating account x")
@@ -64,7 +64,9 @@ def test_a_fault_has_an_outcome_that_names_what_was_being_done(
         ),
     ],
 )
-def test_an_api_that_is_not_enabled_comes_with_the_command(metadata: dict[str, str], command: str) -> None:
+def test_disabled_api_is_reported_with_the_command_to_enable_it(
+    metadata: dict[str, str], command: str
+) -> None:
     disabled = GoogleError(Fault.API_DISABLED, "google.Service/Method", "Google says no", metadata=metadata)
     outcome = outcome_of(disabled, "x")
     assert isinstance(outcome, Failing)
@@ -72,24 +74,24 @@ def test_an_api_that_is_not_enabled_comes_with_the_command(metadata: dict[str, s
 
 
 @pytest.mark.parametrize("fault", Fault)
-def test_what_cannot_be_undone_need_not_hold_up_its_object_for_ever(fault: Fault) -> None:
-    outcome = outcome_of_undoing(error(fault), "letting go of x")
-    plain = outcome_of(error(fault), "letting go of x")
+def test_lasting_error_of_a_deletion_names_abandon_as_the_remedy(fault: Fault) -> None:
+    outcome = outcome_of_undoing(error(fault), "releasing x")
+    plain = outcome_of(error(fault), "releasing x")
     assert not isinstance(outcome, InSync)
     assert not isinstance(plain, InSync)
-    passes = fault in (Fault.UNAVAILABLE, Fault.ABORTED, Fault.QUOTA_EXCEEDED)
-    assert ("spec.deletionPolicy to Abandon" in outcome.message) is not passes
+    transient = fault in (Fault.UNAVAILABLE, Fault.ABORTED, Fault.QUOTA_EXCEEDED)
+    assert ("spec.deletionPolicy to Abandon" in outcome.message) is not transient
     assert replace(outcome, message=plain.message) == plain
 
 
 @pytest.mark.parametrize("fault", Fault)
-def test_only_what_could_not_be_read_says_nothing_of_the_cloud(fault: Fault) -> None:
+def test_only_an_unavailable_api_leaves_the_state_unobserved(fault: Fault) -> None:
     outcome = outcome_of(error(fault), "x")
     unobserved = isinstance(outcome, Failing) and not outcome.observed
     assert unobserved is (fault is Fault.UNAVAILABLE)
 
 
-def test_a_quota_is_waited_for_as_long_as_google_says() -> None:
+def test_quota_error_is_retried_after_the_delay_that_google_reports() -> None:
     assert outcome_of(error(Fault.QUOTA_EXCEEDED, retry_after=7.0), "x") == Failing(
         Reason.QUOTA_EXCEEDED, "x: Google says no", after=7.0
     )
@@ -105,11 +107,11 @@ def test_a_quota_is_waited_for_as_long_as_google_says() -> None:
         ((InSync(), WAITING, FAILING, REFUSED), REFUSED),
     ],
 )
-def test_the_gravest_outcome_decides(outcomes: tuple[Outcome, ...], expected: Outcome) -> None:
+def test_gravest_outcome_decides(outcomes: tuple[Outcome, ...], expected: Outcome) -> None:
     assert gravest(*outcomes) == expected
     assert gravest(*reversed(outcomes)) == expected
 
 
-def test_of_equally_grave_outcomes_the_first_is_shown() -> None:
+def test_first_of_equally_grave_outcomes_decides() -> None:
     other = Refused(Reason.INVALID_SPEC, "also no")
     assert gravest(REFUSED, other) == REFUSED

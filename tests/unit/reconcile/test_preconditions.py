@@ -4,42 +4,49 @@ from cloudrun_identity.api import LedgerRole, ManagedProject, Origin, Reason, Ro
 from cloudrun_identity.reconcile.cluster_state import ObjectKey, project_key
 from cloudrun_identity.reconcile.outcomes import Paused, Refused, Waiting
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked, check_preconditions, other_project
-from tests.unit.controllers.cluster_state import IDENTITY, PROJECT, FakeWorld, identity, parsed, project
+from tests.unit.controllers.cluster_state import (
+    IDENTITY,
+    PROJECT,
+    FakeClusterState,
+    identity,
+    parsed,
+    project,
+)
 
 
-def stopped(*args: object, **kwargs: object) -> Blocked:
+def blocked(*args: object, **kwargs: object) -> Blocked:
     allowed = check_preconditions(*args, **kwargs)
     assert isinstance(allowed, Blocked)
     return allowed
 
 
-def test_an_admitted_object_passes() -> None:
+def test_admitted_object_is_allowed() -> None:
     delegated = project()
-    allowed = check_preconditions(identity(), FakeWorld(delegated))
+    allowed = check_preconditions(identity(), FakeClusterState(delegated))
     assert allowed == Allowed(delegated, observe=False)
     assert allowed.project_id == "payments-prod-1234"
 
 
 @pytest.mark.parametrize(("own", "projects"), [("Observe", "Manage"), ("Manage", "Observe")])
-def test_observing_is_the_objects_or_the_projects_word(own: str, projects: str) -> None:
+def test_observe_applies_if_the_object_or_its_project_says_so(own: str, projects: str) -> None:
     allowed = check_preconditions(
-        identity(managementPolicy=own), FakeWorld(project(managementPolicy=projects))
+        identity(managementPolicy=own), FakeClusterState(project(managementPolicy=projects))
     )
     assert isinstance(allowed, Allowed)
     assert allowed.observe
 
 
-def test_a_missing_project_is_waited_for() -> None:
-    allowed = stopped(identity(), FakeWorld())
+def test_missing_project_is_waited_for() -> None:
+    allowed = blocked(identity(), FakeClusterState())
     assert isinstance(allowed.outcome, Waiting)
     assert allowed.outcome.reason is Reason.DEPENDENCY_NOT_FOUND
     assert allowed.unresolved == "spec.projectRef: ManagedProject payments-prod does not exist"
 
 
-def test_a_project_that_cannot_be_read_is_said_to_be_just_that() -> None:
-    cluster = FakeWorld()
-    cluster.unreadable = {project_key("payments-prod")}
-    allowed = stopped(identity(), cluster)
+def test_invalid_project_is_reported_as_invalid() -> None:
+    cluster = FakeClusterState()
+    cluster.invalid = {project_key("payments-prod")}
+    allowed = blocked(identity(), cluster)
     message = "ManagedProject payments-prod is invalid; correct it as its Ready condition says"
     assert allowed.outcome == Waiting(Reason.DEPENDENCY_NOT_READY, f"spec.projectRef: {message}")
     assert allowed.unresolved == f"spec.projectRef: {message}"
@@ -49,12 +56,12 @@ def test_a_project_that_cannot_be_read_is_said_to_be_just_that() -> None:
 
 
 @pytest.mark.parametrize(
-    ("own", "projects", "who"),
+    ("own", "projects", "cause"),
     [(True, False, "spec.suspend is true"), (False, True, "ManagedProject payments-prod is suspended")],
 )
-def test_either_brake_suspends(own: bool, projects: bool, who: str) -> None:
-    allowed = stopped(identity(suspend=own), FakeWorld(project(suspend=projects)))
-    assert allowed.outcome == Paused(Reason.SUSPENDED, f"{who}: nothing is read or written")
+def test_suspend_of_the_object_or_its_project_pauses(own: bool, projects: bool, cause: str) -> None:
+    allowed = blocked(identity(suspend=own), FakeClusterState(project(suspend=projects)))
+    assert allowed.outcome == Paused(Reason.SUSPENDED, f"{cause}: nothing is read or written")
 
 
 @pytest.mark.parametrize(
@@ -65,7 +72,7 @@ def test_either_brake_suspends(own: bool, projects: bool, who: str) -> None:
         ("2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z", True),
     ],
 )
-def test_the_older_of_two_rivals_goes_on_and_then_the_one_of_the_smaller_uid(
+def test_oldest_of_conflicting_objects_is_allowed_then_the_smaller_uid(
     mine: str, others: str, wins: bool
 ) -> None:
     me = identity(IDENTITY.replace("generation: 1", f"generation: 1, creationTimestamp: '{mine}'"))
@@ -74,8 +81,8 @@ def test_the_older_of_two_rivals_goes_on_and_then_the_one_of_the_smaller_uid(
         .replace("u-checkout", "u-younger-by-uid")
         .replace("generation: 1", f"generation: 1, creationTimestamp: '{others}'")
     )
-    cluster = FakeWorld(project(), me, other)
-    cluster.rivalry = {ObjectKey.of(me): [other]}
+    cluster = FakeClusterState(project(), me, other)
+    cluster.declarers = {ObjectKey.of(me): [other]}
     allowed = check_preconditions(me, cluster)
     assert isinstance(allowed, Allowed) is wins
     if isinstance(allowed, Blocked):
@@ -84,7 +91,7 @@ def test_the_older_of_two_rivals_goes_on_and_then_the_one_of_the_smaller_uid(
         assert "CloudRunIdentity shop/checkout" in allowed.outcome.message
 
 
-def test_a_custom_role_stays_whose_it_is_when_an_older_object_comes_to_declare_it() -> None:
+def test_recorded_owner_of_a_role_wins_over_an_older_object() -> None:
     role = """
     kind: CustomRole
     metadata: {name: runner, namespace: %s, uid: u-%s, creationTimestamp: '2026-01-0%dT00:00:00Z'}
@@ -100,8 +107,8 @@ def test_a_custom_role_stays_whose_it_is_when_an_older_object_comes_to_declare_i
     )
 
     def allowed(*records: LedgerRole) -> Allowed | Blocked:
-        cluster = FakeWorld(project(), mine, older, roles=records)
-        cluster.rivalry = {ObjectKey.of(mine): [older]}
+        cluster = FakeClusterState(project(), mine, older, roles=records)
+        cluster.declarers = {ObjectKey.of(mine): [older]}
         return check_preconditions(mine, cluster)
 
     assert isinstance(allowed(record), Allowed)
@@ -109,28 +116,28 @@ def test_a_custom_role_stays_whose_it_is_when_an_older_object_comes_to_declare_i
     assert isinstance(allowed(record.replace(state=RoleState.DELETED)), Blocked)
 
 
-def test_a_project_reference_that_leads_elsewhere_now_is_a_conflict() -> None:
+def test_changed_project_reference_is_a_conflict() -> None:
     moved = identity(IDENTITY + "status: {projectID: another-project}\n")
-    allowed = stopped(moved, FakeWorld(project()))
+    allowed = blocked(moved, FakeClusterState(project()))
     assert isinstance(allowed.outcome, Refused)
     assert allowed.outcome.reason is Reason.CONFLICT
 
 
-def test_a_namespace_that_is_not_admitted_is_denied() -> None:
-    stranger = identity(IDENTITY.replace("namespace: payments", "namespace: stranger"))
-    allowed = stopped(stranger, FakeWorld(project(), namespaces=["payments", "stranger"]))
+def test_namespace_that_is_not_admitted_is_denied() -> None:
+    other = identity(IDENTITY.replace("namespace: payments", "namespace: other"))
+    allowed = blocked(other, FakeClusterState(project(), namespaces=["payments", "other"]))
     assert isinstance(allowed.outcome, Refused)
     assert allowed.outcome.reason is Reason.DENIED_BY_GUARDRAIL
-    assert allowed.unresolved == allowed.outcome.message, "a reference resolves where it admits the object"
+    assert allowed.unresolved == allowed.outcome.message, "a reference resolves only if it admits the object"
 
 
-def test_a_namespace_that_nobody_has_told_of_yet_is_no_reason_to_deny_anything() -> None:
-    """Objects and their namespace come by different watches, in either order."""
-    allowed = stopped(identity(), FakeWorld(project(), namespaces=["shop"]))
+def test_namespace_missing_from_the_cache_is_waited_for() -> None:
+    """Objects and their namespace arrive by different watches, in either order."""
+    allowed = blocked(identity(), FakeClusterState(project(), namespaces=["shop"]))
     assert isinstance(allowed.outcome, Waiting)
     assert "payments" in allowed.outcome.message
     assert allowed.transient
-    assert allowed.unresolved, "what stands is neither released nor repaired"
+    assert allowed.unresolved, "existing grants are neither released nor repaired"
 
 
 DENIED = """
@@ -142,10 +149,10 @@ status:
 
 
 @pytest.mark.parametrize(("status", "transient"), [(DENIED, False), ("", True)])
-def test_a_project_that_is_not_ready_is_waited_for(status: str, transient: bool) -> None:
-    """One that nobody has looked at yet is about to be: that is not worth a status."""
+def test_project_that_is_not_ready_is_waited_for(status: str, transient: bool) -> None:
+    """A project before its first reconcile is about to become ready: no status is written meanwhile."""
     unready = PROJECT.replace('status: {projectNumber: "417203958816"}', status)
-    allowed = stopped(identity(), FakeWorld(project(unready)))
+    allowed = blocked(identity(), FakeClusterState(project(unready)))
     assert isinstance(allowed.outcome, Waiting)
     assert allowed.outcome.reason is Reason.DEPENDENCY_NOT_READY
     assert allowed.unresolved == (
@@ -154,25 +161,25 @@ def test_a_project_that_is_not_ready_is_waited_for(status: str, transient: bool)
     assert allowed.transient is transient
 
 
-def test_a_project_that_waits_for_its_objects_to_leave_still_serves_them() -> None:
+def test_project_in_deletion_still_serves_its_objects() -> None:
     leaving = PROJECT.replace("generation: 1", "generation: 1, deletionTimestamp: '2026-01-01T00:00:00Z'")
-    assert isinstance(check_preconditions(identity(), FakeWorld(project(leaving))), Allowed)
+    assert isinstance(check_preconditions(identity(), FakeClusterState(project(leaving))), Allowed)
 
 
-def test_a_project_goes_by_itself() -> None:
+def test_project_depends_on_no_other_object() -> None:
     unready = project(PROJECT.replace('status: {projectNumber: "417203958816"}', ""))
-    assert check_preconditions(unready, FakeWorld()) == Allowed(unready, observe=False)
-    assert isinstance(stopped(project(suspend=True), FakeWorld()).outcome, Paused)
+    assert check_preconditions(unready, FakeClusterState()) == Allowed(unready, observe=False)
+    assert isinstance(blocked(project(suspend=True), FakeClusterState()).outcome, Paused)
 
 
-def test_two_projects_on_one_id_are_a_conflict() -> None:
+def test_second_project_with_the_same_id_is_a_conflict() -> None:
     younger = ManagedProject.model_validate(
         {"metadata": {"name": "again", "uid": "u-z", "creationTimestamp": "2026-01-02T00:00:00Z"}, "spec": {}}
     )
     elder = project(
         PROJECT.replace("generation: 1", "generation: 1, creationTimestamp: '2026-01-01T00:00:00Z'")
     )
-    cluster = FakeWorld(younger, elder)
-    cluster.rivalry = {ObjectKey.of(younger): [elder], ObjectKey.of(elder): [younger]}
-    assert isinstance(stopped(younger, cluster).outcome, Refused)
+    cluster = FakeClusterState(younger, elder)
+    cluster.declarers = {ObjectKey.of(younger): [elder], ObjectKey.of(elder): [younger]}
+    assert isinstance(blocked(younger, cluster).outcome, Refused)
     assert isinstance(check_preconditions(elder, cluster), Allowed)

@@ -1,4 +1,4 @@
-"""The reconcile of every kind, over a scripted controller, fake lanes' ports and a fake API server."""
+"""The reconcile that all kinds share, over a scripted kind, fake policies and a fake API server."""
 
 import pytest
 
@@ -11,143 +11,145 @@ from cloudrun_identity.reconcile.outcomes import InSync, Refused, Waiting
 from cloudrun_identity.reconcile.requeue import NoRequeue, RequeueAfter
 from tests.unit.controllers.cluster_state import identity
 
-from .stage import ANN, BOB, DRIFT, HOME, KEY, Stage
+from .fake_api_server import KEY
+from .scripted_kind import ANN, BOB, HOME
+from .stage import DRIFT, Stage
 
 pytestmark = pytest.mark.looptime(start=0)
 
-# A pass.
+# Reconcile
 
 
-async def test_an_object_gets_its_finalizer_before_anything_is_done(stage: Stage) -> None:
-    assert await stage.passes() == NoRequeue()
+async def test_finalizer_is_added_before_any_change(stage: Stage) -> None:
+    assert await stage.reconcile() == NoRequeue()
     assert stage.api_server.writes == ["finalizer", "status"]
     assert stage.ready == (ConditionStatus.TRUE, "UpToDate")
     assert stage.present == {ANN}
-    assert stage.told.events == ["Ready"]
+    assert stage.recorder.reasons == ["Ready"]
 
 
-async def test_while_its_project_is_about_to_be_looked_at_nothing_is_told(stage: Stage) -> None:
-    number, stage.api_server.number = stage.api_server.number, None
-    stage.api_server.lend()
+async def test_no_status_is_written_before_the_project_was_observed(stage: Stage) -> None:
+    number, stage.api_server.project_number = stage.api_server.project_number, None
+    stage.api_server.delegate()
     assert await stage.reconciler.reconcile(KEY, max_age=0.0) == (NoRequeue(), "waiting")
     assert stage.api_server.writes == ["finalizer"]
     assert stage.present == frozenset()
 
-    stage.api_server.number = number
-    stage.api_server.lend()
-    await stage.passes()
+    stage.api_server.project_number = number
+    stage.api_server.delegate()
+    await stage.reconcile()
     assert stage.api_server.writes == ["finalizer", "status"]
 
 
-async def test_a_pass_that_changes_nothing_writes_nothing(stage: Stage) -> None:
-    await stage.passes()
+async def test_reconcile_without_changes_writes_nothing(stage: Stage) -> None:
+    await stage.reconcile()
     stage.api_server.writes.clear()
-    await stage.passes()
+    await stage.reconcile()
     assert stage.api_server.writes == []
-    assert stage.scene.policies.sets == 1
+    assert stage.env.policies.sets == 1
 
 
-async def test_an_object_that_is_gone_is_forgotten(stage: Stage) -> None:
-    await stage.passes()
+async def test_deleted_object_is_forgotten(stage: Stage) -> None:
+    await stage.reconcile()
     stage.api_server.raws.clear()
-    assert await stage.passes() == NoRequeue()
+    assert await stage.reconcile() == NoRequeue()
     with pytest.raises(KeyError):
         await stage.syncers.sync(ledger_owner(identity()))
     await stage.syncers.resync(HOME.project_id)
     assert stage.present == {ANN}
 
 
-async def test_an_object_that_was_never_seen_is_not_waited_for(stage: Stage) -> None:
+async def test_expected_object_that_does_not_exist_is_not_waited_for(stage: Stage) -> None:
     other = Owner("IAMBinding", "payments", "other", "uid")
-    stage.scene.policies.grant(BOB)
-    stage.scene.record(BOB, ledger_owner(identity()))
+    stage.env.policies.grant(BOB)
+    stage.env.record(BOB, ledger_owner(identity()))
     stage.syncers.expect([other])
-    await stage.passes()
+    await stage.reconcile()
     assert BOB in stage.present
     await stage.reconciler.reconcile(ObjectKey(other.kind, other.namespace, other.name), max_age=0.0)
-    await stage.passes()
+    await stage.reconcile()
     assert stage.present == {ANN}
 
 
-async def test_an_old_read_is_a_reason_to_look_and_not_to_act(stage: Stage) -> None:
-    stage.script.changes = [DRIFT, ()]
-    await stage.passes(max_age=300.0)
-    assert stage.script.reads == [300.0, 0.0]
-    stage.script.reads.clear()
-    await stage.passes(max_age=300.0)
-    assert stage.script.reads == [300.0]
+async def test_difference_in_a_cached_read_is_confirmed_by_a_new_read(stage: Stage) -> None:
+    stage.kind.changes = [DRIFT, ()]
+    await stage.reconcile(max_age=300.0)
+    assert stage.kind.reads == [300.0, 0.0]
+    stage.kind.reads.clear()
+    await stage.reconcile(max_age=300.0)
+    assert stage.kind.reads == [300.0]
 
 
-async def test_an_edit_reads_once(stage: Stage) -> None:
-    stage.script.changes = [DRIFT]
-    await stage.passes()
-    assert stage.script.reads == [0.0]
+async def test_reconcile_of_an_edit_reads_once(stage: Stage) -> None:
+    stage.kind.changes = [DRIFT]
+    await stage.reconcile()
+    assert stage.kind.reads == [0.0]
 
 
-async def test_grants_wait_for_what_they_stand_on_and_what_is_held_stays(stage: Stage) -> None:
-    await stage.passes()
-    stage.script.applied = Waiting(Reason.PROPAGATION_PENDING, "m", 0.7)
-    stage.script.wanted = (BOB,)
-    assert await stage.passes() == RequeueAfter(0.7)
+async def test_grants_wait_for_the_resource_and_existing_ones_are_kept(stage: Stage) -> None:
+    await stage.reconcile()
+    stage.kind.ending = Waiting(Reason.PROPAGATION_PENDING, "m", 0.7)
+    stage.kind.requested = (BOB,)
+    assert await stage.reconcile() == RequeueAfter(0.7)
     assert stage.present == {ANN}
-    stage.script.applied = InSync()
-    await stage.passes()
+    stage.kind.ending = InSync()
+    await stage.reconcile()
     assert stage.present == {BOB}
 
 
-async def test_a_fault_of_googles_is_in_the_status_and_takes_nothing_away(stage: Stage) -> None:
-    await stage.passes()
-    stage.script.error = GoogleError(Fault.UNAVAILABLE, "google.Service/Method", "no")
-    stage.script.wanted = ()
-    assert await stage.passes() == RequeueAfter()
+async def test_google_error_is_in_the_status_and_grants_are_kept(stage: Stage) -> None:
+    await stage.reconcile()
+    stage.kind.error = GoogleError(Fault.UNAVAILABLE, "google.Service/Method", "no")
+    stage.kind.requested = ()
+    assert await stage.reconcile() == RequeueAfter()
     assert stage.ready == (ConditionStatus.UNKNOWN, "ApiUnavailable")
     assert stage.present == {ANN}
 
 
-async def test_a_denied_grant_does_not_hold_up_one_that_waits(stage: Stage) -> None:
+async def test_denied_grant_does_not_delay_a_propagating_one(stage: Stage) -> None:
     denied = Grant(HOME, "roles/owner", ANN.member)
-    stage.script.wanted = (denied, BOB)
-    stage.scene.policies.refused = {BOB.member}
-    stage.scene.fresh.add("bob@example.com")
-    requeue_after = await stage.passes()
+    stage.kind.requested = (denied, BOB)
+    stage.env.policies.refused = {BOB.member}
+    stage.env.fresh.add("bob@example.com")
+    requeue_after = await stage.reconcile()
     assert isinstance(requeue_after, RequeueAfter)
     assert requeue_after.after == pytest.approx(3, abs=0.5)
     assert stage.ready[1] == "DeniedByGuardrail"
 
 
-async def test_what_a_pass_failed_with_is_in_the_status(stage: Stage) -> None:
-    await stage.passes()
+async def test_unexpected_error_is_in_the_status(stage: Stage) -> None:
+    await stage.reconcile()
     await stage.reconciler.fail(KEY, "unexpected RuntimeError")
     assert stage.ready == (ConditionStatus.UNKNOWN, "InternalError")
     resolved = stage.api_server.status.condition(ConditionType.REFERENCES_RESOLVED)
     assert (resolved.status, resolved.reason) == (ConditionStatus.UNKNOWN, "NotObserved")
-    await stage.reconciler.fail(ObjectKey("CloudRunIdentity", "payments", "gone"), "m")
+    await stage.reconciler.fail(ObjectKey("CloudRunIdentity", "payments", "deleted"), "m")
 
 
-# Brakes.
+# Suspend, Observe and admission
 
 
-async def test_a_suspended_object_is_neither_read_nor_written_and_keeps_its_grants(stage: Stage) -> None:
-    await stage.passes()
+async def test_suspended_object_is_not_read_or_written_and_keeps_its_grants(stage: Stage) -> None:
+    await stage.reconcile()
     stage.api_server.apply(suspend=True)
-    stage.script.reads.clear()
-    stage.script.wanted = ()
-    assert await stage.passes() == NoRequeue()
-    assert stage.script.reads == []
+    stage.kind.reads.clear()
+    stage.kind.requested = ()
+    assert await stage.reconcile() == NoRequeue()
+    assert stage.kind.reads == []
     assert stage.ready == (ConditionStatus.FALSE, "Suspended")
-    stage.scene.policies.revoke(ANN)
+    stage.env.policies.revoke(ANN)
     await stage.syncers.resync(HOME.project_id)
     assert stage.present == set(), "it is not repaired"
-    assert ANN in stage.scene.ledgers.ledger(HOME).entries
+    assert ANN in stage.env.ledgers.ledger(HOME).entries
 
 
-async def test_an_observed_object_writes_nothing_and_reports_the_difference(stage: Stage) -> None:
+async def test_observed_object_writes_nothing_and_reports_the_difference(stage: Stage) -> None:
     stage.api_server.apply(managementPolicy="Observe")
-    stage.script.changes = [DRIFT, DRIFT]
-    assert await stage.passes() == NoRequeue()
-    assert stage.script.applies == 0
-    assert stage.scene.policies.sets == 0
-    assert stage.scene.ledgers.stored == {}
+    stage.kind.changes = [DRIFT, DRIFT]
+    assert await stage.reconcile() == NoRequeue()
+    assert stage.kind.executions == 0
+    assert stage.env.policies.sets == 0
+    assert stage.env.ledgers.stored == {}
     assert stage.ready == (ConditionStatus.FALSE, "DriftDetected")
     in_sync = stage.api_server.status.condition(ConditionType.IN_SYNC)
     assert in_sync.status is ConditionStatus.FALSE
@@ -155,37 +157,37 @@ async def test_an_observed_object_writes_nothing_and_reports_the_difference(stag
     assert "is pending" in in_sync.message
 
 
-async def test_an_object_that_is_not_admitted_any_more_is_frozen(stage: Stage) -> None:
-    await stage.passes()
-    stage.api_server.lend(namespaces={"names": []})
-    stage.script.wanted = ()
-    await stage.passes()
+async def test_object_that_is_no_longer_admitted_keeps_its_grants(stage: Stage) -> None:
+    await stage.reconcile()
+    stage.api_server.delegate(namespaces={"names": []})
+    stage.kind.requested = ()
+    await stage.reconcile()
     assert stage.ready == (ConditionStatus.FALSE, "DeniedByGuardrail")
     assert stage.present == {ANN}
 
 
-# Sweeps.
+# Resync
 
 
-async def test_a_ready_object_differs_only_if_a_read_shows_it(stage: Stage) -> None:
+async def test_ready_object_differs_only_if_a_read_shows_it(stage: Stage) -> None:
     assert await stage.reconciler.differs(KEY, max_age=1.0)
-    await stage.passes()
+    await stage.reconcile()
     assert not await stage.reconciler.differs(KEY, max_age=1.0)
-    stage.script.changes = [DRIFT]
+    stage.kind.changes = [DRIFT]
     assert await stage.reconciler.differs(KEY, max_age=1.0)
-    assert stage.script.reads[-1] == 1.0
+    assert stage.kind.reads[-1] == 1.0
     stage.api_server.delete()
     assert await stage.reconciler.differs(KEY, max_age=1.0)
 
 
-async def test_what_is_gone_does_not_differ_and_what_cannot_be_read_does(stage: Stage) -> None:
-    gone = ObjectKey("CloudRunIdentity", "payments", "gone")
-    assert not await stage.reconciler.differs(gone, max_age=1.0)
+async def test_deleted_object_does_not_differ_and_invalid_object_does(stage: Stage) -> None:
+    deleted = ObjectKey("CloudRunIdentity", "payments", "deleted")
+    assert not await stage.reconciler.differs(deleted, max_age=1.0)
     stage.api_server.raws[KEY]["spec"] = {}
     assert await stage.reconciler.differs(KEY, max_age=1.0)
 
 
-async def test_a_refused_object_rests(stage: Stage) -> None:
-    stage.script.applied = Refused(Reason.CONFLICT, "m")
-    assert await stage.passes() == NoRequeue()
+async def test_refused_object_is_not_requeued(stage: Stage) -> None:
+    stage.kind.ending = Refused(Reason.CONFLICT, "m")
+    assert await stage.reconcile() == NoRequeue()
     assert stage.api_server.status.condition(ConditionType.STALLED).reason == "Conflict"

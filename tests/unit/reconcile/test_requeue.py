@@ -29,7 +29,7 @@ def failing(after: float | None = None) -> Failing:
         (failing(), RequeueAfter()),
     ],
 )
-def test_an_outcome_says_when_to_look_again(outcome: Outcome, expected: Requeue) -> None:
+def test_outcome_decides_the_requeue(outcome: Outcome, expected: Requeue) -> None:
     assert requeue_after(outcome) == expected
 
 
@@ -44,7 +44,7 @@ def test_an_outcome_says_when_to_look_again(outcome: Outcome, expected: Requeue)
         (REFUSED, [EVENT], NoRequeue()),
     ],
 )
-def test_what_is_shown_does_not_hold_up_the_rest(
+def test_earliest_requeue_of_all_outcomes_applies(
     outcome: Outcome, others: list[Outcome], expected: Requeue
 ) -> None:
     assert requeue_after(outcome, others) == expected

@@ -1,8 +1,7 @@
-"""Statuses as values: the rules of kstatus on every one of them, and what they say."""
+"""Status of an object: the kstatus rules hold for each one, and its content."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,22 +15,15 @@ from cloudrun_identity.api import (
     IAMBinding,
     IAMBindingStatus,
     Reason,
-    TargetKind,
 )
-from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.reconcile.conditions import Finding
 from cloudrun_identity.reconcile.interfaces import Summary
 from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, Paused, Refused, Waiting
 from cloudrun_identity.reconcile.status import Report, difference_of, is_told, status_of
 from cloudrun_identity.reconcile.steps import Change
-from tests.unit.reconcile.kstatus import violations
 
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-LATER = NOON + timedelta(minutes=5)
-PROJECT = Target(TargetKind.PROJECT, "acme")
-SERVICE = Target(TargetKind.SERVICE, "acme", "europe-west1", "web")
-ANN = Grant(PROJECT, "roles/run.invoker", "user:ann@example.com")
-BOB = Grant(SERVICE, "roles/run.invoker", "user:bob@example.com")
+from .bindings import LATER, NOON, after, binding, with_status
+from .kstatus import violations
 
 reasons = st.sampled_from(Reason)
 messages = st.sampled_from(["", "m"])
@@ -45,7 +37,7 @@ outcomes: st.SearchStrategy[Outcome] = st.one_of(
 )
 conditions = st.lists(
     st.builds(
-        lambda type, status, generation: Condition(  # noqa: A006 - it is called so
+        lambda type, status, generation: Condition(  # noqa: A006 - the name of the field
             type=type,
             status=status,
             reason="Reason",
@@ -72,40 +64,15 @@ reports = st.builds(
     unresolved=st.sampled_from([None, "", "unresolved"]),
     project_id=st.sampled_from([None, "acme"]),
     summary=st.none() | own_conditions.map(lambda conditions: Summary({}, conditions)),
-    drift=st.sampled_from([(), ("gone",)]),
+    drift=st.sampled_from([(), ("lost",)]),
 )
 
 
-def binding(generation: int = 3, **status: Any) -> IAMBinding:
-    return IAMBinding.model_validate(
-        {
-            "metadata": {"name": "web", "namespace": "payments", "generation": generation},
-            "spec": {
-                "projectRef": {"name": "acme"},
-                "target": {"kind": "Project"},
-                "role": "roles/run.invoker",
-                "members": [{"principal": "user:ann@example.com"}],
-            },
-            "status": status,
-        }
-    )
-
-
-def with_status(obj: IAMBinding, status: Any) -> IAMBinding:
-    return obj.model_copy(update={"status": status})
-
-
-def after(obj: IAMBinding, outcome: Outcome, now: datetime = NOON, **report: Any) -> IAMBindingStatus:
-    status = status_of(obj, Report(outcome, **report), now)
-    assert isinstance(status, IAMBindingStatus)
-    return status
-
-
-# kstatus.
+# The kstatus rules
 
 
 @given(reports, conditions, st.integers(3, 5), st.booleans())
-def test_every_status_keeps_the_rules(
+def test_every_status_follows_the_kstatus_rules(
     report: Report, before: list[Condition], generation: int, stalled: bool
 ) -> None:
     stalled = stalled and isinstance(report.outcome, Failing)
@@ -114,9 +81,9 @@ def test_every_status_keeps_the_rules(
 
 
 @given(st.lists(reports, min_size=2, max_size=4))
-def test_every_status_in_a_life_keeps_the_rules_and_moves_times_only_with_flips(life: list[Report]) -> None:
+def test_status_history_follows_the_rules_and_dates_only_transitions(history: list[Report]) -> None:
     obj = binding(1)
-    for generation, report in enumerate(life, start=1):
+    for generation, report in enumerate(history, start=1):
         before = {each.type: each for each in obj.status.conditions}
         metadata = obj.metadata.model_copy(update={"generation": generation})
         obj = obj.model_copy(update={"metadata": metadata})
@@ -131,20 +98,18 @@ def test_every_status_in_a_life_keeps_the_rules_and_moves_times_only_with_flips(
 
 
 @given(reports, conditions)
-def test_a_pass_that_finds_the_same_again_writes_the_same_status(
-    report: Report, before: list[Condition]
-) -> None:
+def test_unchanged_report_produces_the_same_status(report: Report, before: list[Condition]) -> None:
     obj = with_status(binding(), IAMBindingStatus(conditions=tuple(before)))
     undrifted = Report(report.outcome, report.difference, report.unresolved, summary=report.summary)
     once = status_of(obj, undrifted, NOON)
     assert status_of(with_status(obj, once), undrifted, LATER) == once
 
 
-# What else a status says.
+# Content
 
 
-def test_a_suspended_object_keeps_what_was_known_of_it() -> None:
-    ready = after(binding(2), InSync(), difference="", unresolved="", drift=("gone",), issues=("old image",))
+def test_suspended_object_keeps_its_last_observation() -> None:
+    ready = after(binding(2), InSync(), difference="", unresolved="", drift=("lost",), issues=("old image",))
     suspended = after(with_status(binding(3), ready), Paused(Reason.SUSPENDED, "m"), LATER, unresolved="")
     for kept in (ConditionType.IN_SYNC, ConditionType.REFERENCES_RESOLVED):
         assert suspended.condition(kept) == ready.condition(kept)
@@ -155,7 +120,7 @@ def test_a_suspended_object_keeps_what_was_known_of_it() -> None:
     assert (now_ready.status, now_ready.observed_generation) == (ConditionStatus.FALSE, 3)
 
 
-def test_the_request_for_a_pass_is_echoed() -> None:
+def test_reconcile_request_is_echoed() -> None:
     obj = binding()
     annotations = {"cloudrun-identity.dev/reconcile-requested-at": "now"}
     asked = obj.model_copy(update={"metadata": obj.metadata.model_copy(update={"annotations": annotations})})
@@ -163,18 +128,18 @@ def test_the_request_for_a_pass_is_echoed() -> None:
     assert after(obj, InSync()).last_handled_reconcile_at is None
 
 
-def test_the_project_stays_pinned_by_passes_that_do_not_know_it() -> None:
+def test_project_id_is_kept_by_reports_without_one() -> None:
     pinned = with_status(binding(), after(binding(), InSync(), project_id="acme"))
     assert after(pinned, Waiting(Reason.DEPENDENCY_NOT_FOUND, "m")).project_id == "acme"
 
 
-def test_a_kinds_own_fields_stay_where_it_could_not_look() -> None:
+def test_fields_of_the_kind_are_kept_without_a_summary() -> None:
     seen = with_status(binding(), after(binding(), InSync(), summary=Summary({"role": "roles/run.invoker"})))
     assert after(seen, Failing(Reason.API_UNAVAILABLE, "m")).role == "roles/run.invoker"
     assert after(seen, InSync(), summary=Summary({"role": None})).role is None
 
 
-def test_grants_are_listed_and_counted_and_stay_where_nobody_could_look() -> None:
+def test_grants_are_listed_counted_and_kept_while_unknown() -> None:
     grant = GrantStatus(target="Project acme", role="r", member="m", state=GrantState.PENDING)
     listed = after(binding(), Waiting(Reason.UPDATING, "m"), grants=(grant,) * 120)
     assert len(listed.grants) == 100
@@ -186,7 +151,7 @@ def test_grants_are_listed_and_counted_and_stay_where_nobody_could_look() -> Non
     assert (none.grants, none.grant_counts) == ((), None)
 
 
-def test_what_is_too_long_for_the_schema_is_cut() -> None:
+def test_texts_longer_than_the_schema_allows_are_cut() -> None:
     status = after(binding(), Refused(Reason.REJECTED, "x" * 100_000), issues=("y" * 1000,) * 50)
     assert len(status.issues) == 16
     assert all(len(issue) <= 256 for issue in status.issues)
@@ -195,17 +160,17 @@ def test_what_is_too_long_for_the_schema_is_cut() -> None:
     assert len(ready.message) < 100_000
 
 
-def told(summary: Summary) -> IAMBinding:
-    """A binding whose status says what a summary does."""
+def showing(summary: Summary) -> IAMBinding:
+    """Return a binding whose status shows the summary."""
     obj = binding()
     after = status_of(obj, Report(InSync(), summary=summary, issues=summary.issues), NOON)
     return obj.model_copy(update={"status": after})
 
 
-def test_a_status_is_told_once_it_says_all_that_a_look_comes_to() -> None:
+def test_status_shows_a_summary_only_if_everything_is_equal() -> None:
     advice = {ConditionType.LEAST_PRIVILEGE: Finding(ConditionStatus.FALSE, "Advice", "Escalation")}
     summary = Summary({"target": "Project acme", "member_count": 2}, advice, ("x" * 300,))
-    assert is_told(told(summary), summary), "texts that were cut are the same texts"
+    assert is_told(showing(summary), summary), "texts that were cut are the same texts"
     for other in (
         Summary({"target": "Project shop", "member_count": 2}, advice),
         Summary({}, {ConditionType.LEAST_PRIVILEGE: Finding(ConditionStatus.TRUE, "NoAdvice")}),
@@ -213,10 +178,10 @@ def test_a_status_is_told_once_it_says_all_that_a_look_comes_to() -> None:
         Summary({}, issues=("something else",)),
         replace(summary, issues=()),
     ):
-        assert not is_told(told(summary), other)
+        assert not is_told(showing(summary), other)
 
 
-def test_a_change_that_was_not_made_differs_at_the_end() -> None:
+def test_remaining_change_is_a_difference() -> None:
     change = Change("disabled", "true", "false")
     assert difference_of([change], (), ()) == str(change)
     assert difference_of((), (), ()) == ""

@@ -13,7 +13,7 @@ RECORDED = {"observedGeneration": 1, "previousServiceAccount": "", "workloadUID"
 
 
 class FakeApi:
-    """One stored object; `answers` is what the API server says to a write of its status instead."""
+    """One stored object. `answers` replaces the reply to a write of its status."""
 
     def __init__(self, raw: Object | None, answers: Any = ...) -> None:
         self.raw = raw
@@ -43,7 +43,7 @@ async def recorded(api: Any) -> bool:
     return await Records(api, api, lambda step: None).record(attachment({}), FIELDS)
 
 
-async def test_what_is_recorded_is_stored_and_known() -> None:
+async def test_record_is_stored_and_absorbed_by_the_cache() -> None:
     api = FakeApi(stored_object())
     assert await recorded(api)
     assert api.raw
@@ -55,11 +55,11 @@ async def test_what_is_recorded_is_stored_and_known() -> None:
     "api",
     [
         FakeApi(None),
-        FakeApi({**stored_object(), "metadata": {"uid": "its successor's"}}),
+        FakeApi({**stored_object(), "metadata": {"uid": "u-successor"}}),
         FakeApi(stored_object(), answers=None),
         FakeApi(stored_object(), answers={**stored_object(), "status": {"observedGeneration": 1}}),
     ],
-    ids=["forgotten", "created anew", "gone", "edited or pruned"],
+    ids=["forgotten", "created again", "deleted", "edited or pruned"],
 )
-async def test_what_could_not_be_stored_must_not_be_acted_on(api: FakeApi) -> None:
+async def test_record_that_was_not_stored_is_reported_as_failed(api: FakeApi) -> None:
     assert not await recorded(api)

@@ -1,29 +1,30 @@
-"""Grants of an object that no ledger knows any more."""
+"""Grants of an object that are missing from the ledger."""
 
 import pytest
 
-from .stage import ANN, HOME, Stage
+from .scripted_kind import ANN, HOME
+from .stage import Stage
 
 pytestmark = pytest.mark.looptime(start=0)
 
 
-async def test_grants_that_no_ledger_knows_any_more_are_foreign_and_that_is_told(stage: Stage) -> None:
-    await stage.passes()
-    stage.scene.ledgers.stored.clear()
+async def test_grants_missing_from_the_ledger_are_unmanaged_and_reported(stage: Stage) -> None:
+    await stage.reconcile()
+    stage.env.ledgers.stored.clear()
     for _ in range(2):
-        await stage.passes()
-    assert stage.told.events == ["Ready", "NotRecorded"]
-    assert str(ANN) in stage.told.messages[-1]
-    assert stage.scene.ledgers.ledger(HOME).entries[ANN].present_before
+        await stage.reconcile()
+    assert stage.recorder.reasons == ["Ready", "NotRecorded"]
+    assert str(ANN) in stage.recorder.messages[-1]
+    assert stage.env.ledgers.ledger(HOME).entries[ANN].present_before
     stage.api_server.delete()
-    await stage.passes()
+    await stage.reconcile()
     assert stage.present == {ANN}
 
 
-async def test_a_grant_that_is_made_anew_after_its_ledger_was_lost_is_ours(stage: Stage) -> None:
-    await stage.passes()
-    stage.scene.ledgers.stored.clear()
-    stage.scene.policies.revoke(ANN)
-    await stage.passes()
-    assert stage.told.events == ["Ready"]
-    assert not stage.scene.ledgers.ledger(HOME).entries[ANN].present_before
+async def test_grant_written_again_after_a_lost_ledger_is_managed(stage: Stage) -> None:
+    await stage.reconcile()
+    stage.env.ledgers.stored.clear()
+    stage.env.policies.revoke(ANN)
+    await stage.reconcile()
+    assert stage.recorder.reasons == ["Ready"]
+    assert not stage.env.ledgers.ledger(HOME).entries[ANN].present_before

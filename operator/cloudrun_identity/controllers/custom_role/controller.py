@@ -197,17 +197,21 @@ class CustomRoleController:
                 self._expansions.assume(want.project_id, want.name, fields.permissions)
                 seen = replace(seen, role=written)
                 return await self._recorded(want, seen, Origin.CREATED, RoleState.PRESENT)
-            case UndeleteRole() | UpdateRole():
-                self._expansions.assume(want.project_id, want.name, fields.permissions)
-                seen = replace(seen, role=written)
-                origin = seen.record.origin if seen.record else Origin.CREATED
-                return await self._recorded(want, seen, origin, RoleState.PRESENT)
+            case UndeleteRole():
+                return await self._assumed(want, seen, replace(_present(seen), deleted=False))
+            case UpdateRole():
+                return await self._assumed(want, seen, written)
             case DeleteRole():
                 return replace(seen, role=replace(seen.role, deleted=True) if seen.role else None)
             case AdoptRole() | ConfirmRole() | RecordDeletion() | ForgetRole():
                 return (await self.execute(action, want, seen)).seen
             case _:
                 assert_never(action)
+
+    async def _assumed(self, want: RoleWant, seen: RoleSeen, role: CustomRoleState) -> RoleSeen:
+        self._expansions.assume(want.project_id, want.name, role.permissions)
+        origin = seen.record.origin if seen.record else Origin.CREATED
+        return await self._recorded(want, replace(seen, role=role), origin, RoleState.PRESENT)
 
     def summarize(self, want: RoleWant, seen: RoleSeen) -> Summary:
         """Return the role, and the declared permissions that it cannot hold."""

@@ -161,14 +161,14 @@ def plan(want: RoleWant, seen: RoleSeen, now: datetime) -> Plan[RoleAction]:
     if role is None:
         created = (Change("role", "absent", "created"),)
         return _guarded(want, seen, created, CreateRole(resource, created))
+    changes = _changes(want, role, seen.unsupported)
+    update = (UpdateRole(resource, changes),) if changes else ()
     if role.deleted:
         undeleted = (Change("role", "deleted", "present"),)
         refusal = _refusal_to_undelete(want, seen, role, now)
         if refusal:
             return Plan((Refuse(*refusal, undeleted),))
-        return _guarded(want, seen, undeleted, UndeleteRole(resource, undeleted))
-    changes = _changes(want, role, seen.unsupported)
-    update = (UpdateRole(resource, changes),) if changes else ()
+        return _guarded(want, seen, (*undeleted, *changes), UndeleteRole(resource, undeleted), *update)
     if not seen.is_managed:
         adopted = (Change("role", "exists already", "adopted"),)
         refusal = _refusal_to_adopt(want, role)

@@ -20,7 +20,7 @@ from cloudrun_identity.reconcile.preconditions import Allowed
 from cloudrun_identity.reconcile.progress import Progress
 from tests.unit.controllers.carry_out import Recorder, Releases, carried_out
 from tests.unit.controllers.cloud import FakeAccountLedgers, FakeRun, FakeServiceAccounts, inventory
-from tests.unit.controllers.cluster_state import EMAIL, FakeWorld, identity, project
+from tests.unit.controllers.cluster_state import EMAIL, FakeClusterState, identity, project
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 OWNER = "payments/checkout"
@@ -40,7 +40,7 @@ class Roles:
         return None
 
 
-class Cluster(FakeWorld):
+class Cluster(FakeClusterState):
     """Objects, with the account records as the ledgers hold them now."""
 
     terminating = False

@@ -22,7 +22,7 @@ from cloudrun_identity.reconcile.grants.members import GrantMember
 from cloudrun_identity.reconcile.grants.resolver import RequestedGrant
 from cloudrun_identity.reconcile.outcomes import InSync
 from cloudrun_identity.reconcile.references import Unresolved
-from tests.unit.controllers.cluster_state import EMAIL, FakeWorld, identity, parsed, project
+from tests.unit.controllers.cluster_state import EMAIL, FakeClusterState, identity, parsed, project
 
 from .test_audit import ACCOUNT, USABLE
 from .test_observation import RUN_PROJECT
@@ -41,7 +41,7 @@ def usage(allowed: str) -> dict[str, Any]:
 def condition(found: Audit, allowed: str, entries: Any) -> tuple[ConditionStatus, str, str]:
     home = project().model_copy(update={"status": type(project().status).model_validate(usage(allowed))})
     obj = identity(**USABLE)
-    cluster = FakeWorld(home, obj, parsed(RUN_PROJECT), entries=entries)
+    cluster = FakeClusterState(home, obj, parsed(RUN_PROJECT), entries=entries)
     finding = cross_project(obj, home, ACCOUNT, found, cluster)
     assert finding is not None
     return finding.status, finding.reason, finding.message
@@ -66,7 +66,7 @@ def test_check_without_an_answer_is_unknown() -> None:
 
 
 def test_identity_without_usable_from_has_no_condition() -> None:
-    assert cross_project(identity(), project(), ACCOUNT, Audit(), FakeWorld(project())) is None
+    assert cross_project(identity(), project(), ACCOUNT, Audit(), FakeClusterState(project())) is None
 
 
 def test_keys_audited_names_the_oldest_key_and_the_remedy() -> None:

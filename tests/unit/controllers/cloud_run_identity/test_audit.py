@@ -12,7 +12,7 @@ from cloudrun_identity.iam.listed_keys import ListedKey
 from cloudrun_identity.ledger.keys import KeyRing
 from cloudrun_identity.reconcile.cluster_state import ObjectKey, identity_key
 from tests.unit.controllers.cloud import PROJECT_ID, FakeRun, FakeServiceAccounts, fault, inventory
-from tests.unit.controllers.cluster_state import EMAIL, FakeWorld, identity, parsed, project
+from tests.unit.controllers.cluster_state import EMAIL, FakeClusterState, identity, parsed, project
 
 from .test_observation import ATTACHMENT, RUN_PROJECT
 
@@ -44,7 +44,7 @@ class FakeKeys:
 
 async def audit(run: FakeRun, access: FakeAccess, *objects: Any, **spec: Any) -> Audit:
     obj = identity(**spec)
-    cluster = FakeWorld(obj, *objects)
+    cluster = FakeClusterState(obj, *objects)
     attachments = {ObjectKey.of(each) for each in objects if isinstance(each, IdentityAttachment)}
     cluster.references = {identity_key("payments", "checkout"): attachments}
     auditor = IdentityAuditor(

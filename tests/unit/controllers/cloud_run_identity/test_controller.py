@@ -12,7 +12,7 @@ from cloudrun_identity.controllers.cloud_run_identity.controller import (
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
 from cloudrun_identity.iam.admission import Admitted, Denied
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
-from tests.unit.controllers.cluster_state import EMAIL, FakeWorld, identity, project, record
+from tests.unit.controllers.cluster_state import EMAIL, FakeClusterState, identity, project, record
 
 NONE: Any = None
 
@@ -31,7 +31,7 @@ ACCOUNT = ServiceAccount("payments-prod-1234", EMAIL, "111", "Checkout", "pays")
 
 def resolved(obj: CloudRunIdentity, *accounts: LedgerAccount, **spec: Any) -> IdentityWant | Blocked:
     delegated = project(**spec)
-    cluster = FakeWorld(delegated, obj, accounts=accounts)
+    cluster = FakeClusterState(delegated, obj, accounts=accounts)
     return CONTROLLER.resolve(obj, Allowed(delegated, observe=False), cluster)
 
 
@@ -74,12 +74,14 @@ def test_account_that_a_former_object_left_is_a_conflict() -> None:
 
 def test_deletion_of_an_identity_without_an_account_has_no_plan() -> None:
     obj = identity()
-    assert CONTROLLER.resolve_deletion(obj, FakeWorld(project(), obj), abandon=False) is None
+    assert CONTROLLER.resolve_deletion(obj, FakeClusterState(project(), obj), abandon=False) is None
 
 
 def test_deletion_policy_abandon_leaves_account_and_grants() -> None:
     obj = identity(deletionPolicy=IdentityDeletionPolicy.ABANDON)
-    deleting = CONTROLLER.resolve_deletion(obj, FakeWorld(project(), obj, accounts=[record()]), abandon=False)
+    deleting = CONTROLLER.resolve_deletion(
+        obj, FakeClusterState(project(), obj, accounts=[record()]), abandon=False
+    )
     assert deleting
     assert deleting.account.deletion
     assert deleting.account.deletion.abandon

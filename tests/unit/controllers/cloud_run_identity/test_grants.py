@@ -20,7 +20,7 @@ from cloudrun_identity.reconcile.grants.members import GrantMember
 from cloudrun_identity.reconcile.grants.resolver import RequestedGrant
 from cloudrun_identity.reconcile.outcomes import Refused, Waiting
 from cloudrun_identity.reconcile.references import Unresolved
-from tests.unit.controllers.cluster_state import EMAIL, FakeWorld, identity, project, record
+from tests.unit.controllers.cluster_state import EMAIL, FakeClusterState, identity, project, record
 
 CHECKOUT = GrantMember(f"serviceAccount:{EMAIL}", "111", DeclaredIdentity("payments", "checkout"))
 ACCOUNT = Target(TargetKind.SERVICE_ACCOUNT, "payments-prod-1234", name=EMAIL)
@@ -45,7 +45,9 @@ def requested_grants(
     obj: CloudRunIdentity, *objects: Any, accounts: Any = STEADY
 ) -> tuple[RequestedGrant, ...]:
     delegated = project()
-    return identity_grants(obj, delegated, EMAIL, FakeWorld(delegated, obj, *objects, accounts=accounts))
+    return identity_grants(
+        obj, delegated, EMAIL, FakeClusterState(delegated, obj, *objects, accounts=accounts)
+    )
 
 
 def role(*objects: Any, **grant: Any) -> RequestedGrant:

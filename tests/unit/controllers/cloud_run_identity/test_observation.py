@@ -14,7 +14,7 @@ from tests.unit.controllers.cloud import PROJECT_ID, FakeRun, FakeServiceAccount
 from tests.unit.controllers.cluster_state import (
     EMAIL,
     PROJECT,
-    FakeWorld,
+    FakeClusterState,
     binding,
     identity,
     parsed,
@@ -115,7 +115,7 @@ async def test_account_of_another_identity_is_reported_with_its_owner(bench: Acc
 async def places(*objects: Any, referring: ObjectKey | None = None, **spec: Any) -> set[tuple[str, str]]:
     """Return every location that is listed for workloads that run as `payments/checkout`."""
     run, obj = FakeRun(), identity(**spec)
-    cluster = FakeWorld(obj, *objects)
+    cluster = FakeClusterState(obj, *objects)
     attachments = {ObjectKey.of(each) for each in objects if isinstance(each, IdentityAttachment)}
     cluster.references = {referring or identity_key("payments", "checkout"): attachments}
     usage = Usage(inventory(FakeServiceAccounts(), run, lambda: 1000.0))
@@ -168,7 +168,7 @@ async def test_project_that_does_not_admit_the_namespace_does_not_count() -> Non
 async def unreachable(*objects: Any, **spec: Any) -> list[str]:
     """Return what counts as use of `payments/checkout` where no workload runs that can be listed."""
     obj = identity(**spec)
-    cluster = FakeWorld(obj, *objects)
+    cluster = FakeClusterState(obj, *objects)
     attachments = {ObjectKey.of(each) for each in objects if isinstance(each, IdentityAttachment)}
     cluster.references = {identity_key("payments", "checkout"): attachments}
     usage = Usage(inventory(FakeServiceAccounts(), FakeRun(), lambda: 1000.0))
@@ -214,7 +214,7 @@ def run() -> FakeRun:
 async def users(run: FakeRun) -> list[str]:
     obj, delegated = identity(), project(locations=["europe-west1"])
     usage = Usage(inventory(FakeServiceAccounts(), run, lambda: 1000.0))
-    return await usage.users(obj, EMAIL, PROJECT_ID, FakeWorld(delegated, obj))
+    return await usage.users(obj, EMAIL, PROJECT_ID, FakeClusterState(delegated, obj))
 
 
 async def test_serving_revision_counts_whatever_the_template_names(run: FakeRun) -> None:

@@ -1,4 +1,4 @@
-"""However a custom role and a binding are edited together, nobody comes to hold more than is admitted."""
+"""Edits of a custom role and a binding, in any order and timing, grant only admitted permissions."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
@@ -26,11 +26,12 @@ from cloudrun_identity.reconcile.grants.members import GrantMember
 from cloudrun_identity.reconcile.grants.resolver import GrantResolver, RequestedGrant
 from cloudrun_identity.reconcile.preconditions import Allowed
 from tests.unit.controllers.carry_out import carried_out
-from tests.unit.controllers.cluster_state import FakeWorld, project
-from tests.unit.gcp.fakes import NOON, SyncerEnvironment, fault
+from tests.unit.controllers.cluster_state import FakeClusterState, project
+from tests.unit.policy.fake_policies import fault
+from tests.unit.policy.fakes import NOON, SyncerEnvironment
 
 NARROW = ("run.jobs.run",)
-WIDE = ("run.jobs.run", "run.jobs.runWithOverrides")  # with this its holder gains more
+WIDE = ("run.jobs.run", "run.jobs.runWithOverrides")  # the second one escalates
 PROJECT = project(
     guardrails={
         "customRoles": {"permissions": ["run.*"], "allowEscalation": True},
@@ -43,7 +44,7 @@ BINDING = Owner("IAMBinding", "payments", "ops", "u-ops")
 
 
 class Google:
-    """One role, behind calls that take their time; a write that happened may seem to have failed."""
+    """The IAM API with one role. Calls take time, and a write may take effect and lose its reply."""
 
     get_role = update_role = query_testable_permissions = None
 
@@ -83,13 +84,13 @@ class Google:
         return b"%d" % self._writes
 
 
-class Life:
-    """The role and the binding as declared, each worked on one pass at a time."""
+class History:
+    """The role and the binding as declared. One reconcile of each runs at a time."""
 
     def __init__(self, chance: Random) -> None:
         self.chance = chance
-        self.scene = SyncerEnvironment()
-        self.scene.policies.create(TARGET)
+        self.env = SyncerEnvironment()
+        self.env.policies.create(TARGET)
         record = LedgerRole(
             role_id="runner",
             owner="payments/runner",
@@ -97,20 +98,22 @@ class Life:
             origin=Origin.CREATED,
             state=RoleState.PRESENT,
         )
-        self.scene.ledgers.stored[TARGET] = Ledger.of(TARGET).with_role(record)
+        self.env.ledgers.stored[TARGET] = Ledger.of(TARGET).with_role(record)
         self.google = Google(chance, self.check)
         self.permissions, self.binds, self.suspended = NARROW, False, False
-        self.syncers = PolicySyncers(self.scene.ports)
+        self.syncers = PolicySyncers(self.env.ports)
         expansions = Roles(self.google, asyncio.get_running_loop().time)
         self.resolver = GrantResolver(expansions)
         custom_roles = CustomRoles(self.google, asyncio.get_running_loop().time)
         self.controller = CustomRoleController(
-            custom_roles, expansions, self.scene.ledgers, self.syncers, lambda: NOON, lambda _: None
+            custom_roles, expansions, self.env.ledgers, self.syncers, lambda: NOON, lambda _: None
         )
 
     def check(self) -> None:
-        held = GRANT in self.scene.policies.present(TARGET)
-        assert not (held and set(self.google.permissions) == set(WIDE)), "more is granted than is admitted"
+        held = GRANT in self.env.policies.present(TARGET)
+        assert not (held and set(self.google.permissions) == set(WIDE)), (
+            "a permission is granted that is not admitted"
+        )
 
     @property
     def role(self) -> CustomRole:
@@ -125,13 +128,13 @@ class Life:
             }
         )
 
-    async def pass_over_role(self) -> None:
-        cluster = LiveWorld(self)
+    async def reconcile_role(self) -> None:
+        cluster = LiveClusterState(self)
         want = self.controller.resolve(self.role, Allowed(PROJECT, observe=False), cluster)
         assert isinstance(want, RoleWant)
         await carried_out(self.controller, want)
 
-    async def pass_over_binding(self) -> None:
+    async def reconcile_binding(self) -> None:
         if self.suspended:
             self.syncers.declare(DesiredGrants(BINDING, retains=(RETAIN_ALL,), writable=False))
             return
@@ -141,27 +144,27 @@ class Life:
             else ()
         )
         max_age = self.chance.choice((0.0, 1000.0))
-        requested_grants = await self.resolver.resolve(
-            listed, BINDING.namespace, PROJECT, LiveWorld(self), max_age
+        resolved = await self.resolver.resolve(
+            listed, BINDING.namespace, PROJECT, LiveClusterState(self), max_age
         )
-        self.syncers.declare(DesiredGrants(BINDING, requested_grants.desired, requested_grants.retains))
-        self.scene.policies.latency = self.chance.random()
-        self.scene.policies.after_set = [self.check]
+        self.syncers.declare(DesiredGrants(BINDING, resolved.desired, resolved.retains))
+        self.env.policies.latency = self.chance.random()
+        self.env.policies.after_set = [self.check]
         await self.syncers.sync(BINDING)
 
 
-class LiveWorld(FakeWorld):
-    """The objects as they are now, and what the ledgers hold now."""
+class LiveClusterState(FakeClusterState):
+    """Current objects and ledgers."""
 
-    def __init__(self, life: Life) -> None:
+    def __init__(self, history: History) -> None:
         super().__init__(PROJECT)
-        self._life = life
+        self._history = history
 
     def custom_role(self, namespace: str, name: str) -> CustomRole | None:
-        return self._life.role
+        return self._history.role
 
     def ledger(self, target: Target) -> Ledger:
-        return self._life.scene.ledgers.ledger(target)
+        return self._history.env.ledgers.ledger(target)
 
     def role(self, project_id: str, role_id: str) -> LedgerRole | None:
         return self.ledger(TARGET).role(role_id)
@@ -170,44 +173,44 @@ class LiveWorld(FakeWorld):
         return self.ledger(TARGET).entries.items()
 
 
-async def retried(one_pass: Callable[[], Awaitable[None]]) -> None:
-    """Work on an object until a pass comes through, as the queue does."""
+async def retried(reconcile: Callable[[], Awaitable[None]]) -> None:
+    """Reconcile an object until it succeeds, as the work queue does."""
     while True:
         try:
-            return await one_pass()
+            return await reconcile()
         except GoogleError:
             await asyncio.sleep(0.1)
 
 
-async def lived_through(chance: Random, edits: list[tuple[str, bool, float]]) -> Life:
-    """Edit the two objects at these intervals; every edit is a reason for a pass over the edited one."""
-    life = Life(chance)
+async def history_of(chance: Random, edits: list[tuple[str, bool, float]]) -> History:
+    """Edit the two objects at these intervals; each edit requeues the edited object."""
+    history = History(chance)
     role, binding = asyncio.Lock(), asyncio.Lock()
 
     async def work(lock: asyncio.Lock) -> None:
         async with lock:
-            await retried(life.pass_over_role if lock is role else life.pass_over_binding)
+            await retried(history.reconcile_role if lock is role else history.reconcile_binding)
 
     async with asyncio.TaskGroup() as tasks:
         for edited, yes, after in edits:
             await asyncio.sleep(after)
             match edited:
-                case "role widened":
-                    life.permissions = WIDE if yes else NARROW
+                case "role expanded":
+                    history.permissions = WIDE if yes else NARROW
                 case "bound":
-                    life.binds = yes
+                    history.binds = yes
                 case "suspended":
-                    life.suspended = yes
-            tasks.create_task(work(role if edited == "role widened" else binding))
-    await work(binding)  # the sweep that comes at last
-    await life.syncers.close()
-    return life
+                    history.suspended = yes
+            tasks.create_task(work(role if edited == "role expanded" else binding))
+    await work(binding)  # the resync
+    await history.syncers.close()
+    return history
 
 
-def outlived(chance: Random, edits: list[tuple[str, bool, float]]) -> Life:
+def run(chance: Random, edits: list[tuple[str, bool, float]]) -> History:
     loop = looptime.new_event_loop(start=1000)
     try:
-        return loop.run_until_complete(lived_through(chance, edits))
+        return loop.run_until_complete(history_of(chance, edits))
     finally:
         loop.close()
 
@@ -215,32 +218,32 @@ def outlived(chance: Random, edits: list[tuple[str, bool, float]]) -> Life:
 @pytest.mark.parametrize(
     "edits",
     [
-        pytest.param(["bound", "role widened"], id="a grant and then a widening"),
-        pytest.param(["role widened", "bound"], id="a widening and then a grant"),
-        pytest.param(["role widened", "role narrowed", "bound"], id="a widening that is taken back"),
-        pytest.param(["bound", "suspended", "role widened"], id="a grant that is only held"),
+        pytest.param(["bound", "role expanded"], id="grant, then expansion"),
+        pytest.param(["role expanded", "bound"], id="expansion, then grant"),
+        pytest.param(["role expanded", "role reduced", "bound"], id="expansion that is reverted"),
+        pytest.param(["bound", "suspended", "role expanded"], id="grant that is retained"),
     ],
 )
-def test_edits_at_any_distance_give_no_more_than_is_admitted(edits: list[str]) -> None:
+def test_edits_in_any_timing_grant_only_admitted_permissions(edits: list[str]) -> None:
     for tenths in range(0, 30, 3):
-        steps = [(edit.replace("narrowed", "widened"), "narrowed" not in edit) for edit in edits]
+        steps = [(edit.replace("reduced", "expanded"), "reduced" not in edit) for edit in edits]
         script = [(*step, tenths / 10) for step in steps]
-        outlived(Random(tenths), script)
-        outlived(Random(tenths + 1), [*script[:-1], (*script[-1][:2], tenths / 20)])
+        run(Random(tenths), script)
+        run(Random(tenths + 1), [*script[:-1], (*script[-1][:2], tenths / 20)])
 
 
 EDITS = st.lists(
-    st.tuples(st.sampled_from(("role widened", "bound", "suspended")), st.booleans(), st.floats(0.0, 2.0)),
+    st.tuples(st.sampled_from(("role expanded", "bound", "suspended")), st.booleans(), st.floats(0.0, 2.0)),
     max_size=8,
 )
 
 
 @given(chance=st.randoms(use_true_random=False), edits=EDITS)
-def test_no_interleaving_of_a_widening_and_a_grant_gives_more_than_is_admitted(
+def test_no_interleaving_grants_permissions_that_are_not_admitted(
     chance: Random, edits: list[tuple[str, bool, float]]
 ) -> None:
-    life = outlived(chance, edits)
-    held = GRANT in life.scene.policies.present(TARGET)
-    if not life.suspended and life.permissions == NARROW:
-        assert held == life.binds, "what was refused because of a wider role is granted in the end"
-        assert set(life.google.permissions) == set(NARROW)
+    history = run(chance, edits)
+    held = GRANT in history.env.policies.present(TARGET)
+    if not history.suspended and history.permissions == NARROW:
+        assert held == history.binds, "a grant that the expansion delayed is written in the end"
+        assert set(history.google.permissions) == set(NARROW)

@@ -15,8 +15,8 @@ from cloudrun_identity.controllers.identity_attachment.attachment import (
 from cloudrun_identity.iam.admission import Admitted, DeclaredIdentity, Denied
 from cloudrun_identity.reconcile.outcomes import Refused, Waiting
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
-from tests.unit.controllers.attachments import OLD, ROLLED_OUT, WORLD, attachment, resolve, want
-from tests.unit.controllers.cluster_state import EMAIL, PROJECT, FakeWorld, identity, project, record
+from tests.unit.controllers.attachments import CLUSTER, OLD, ROLLED_OUT, attachment, resolve, want
+from tests.unit.controllers.cluster_state import EMAIL, PROJECT, FakeClusterState, identity, project, record
 
 CHECKOUT = DeclaredIdentity("payments", "checkout")
 DEFAULT = "417203958816-compute@developer.gserviceaccount.com"
@@ -41,7 +41,7 @@ def refusal(stop: AttachmentWant | Blocked) -> str:
     return stop.outcome.message
 
 
-def by_email(email: str, cluster: FakeWorld = WORLD, **guardrails: Any) -> AttachmentWant | Blocked:
+def by_email(email: str, cluster: FakeClusterState = CLUSTER, **guardrails: Any) -> AttachmentWant | Blocked:
     obj = attachment(identityRef=None, email=email)
     delegated = project(guardrails={"workloads": [{"names": ["checkout*"]}], **guardrails})
     return resolve_attachment(obj, Allowed(delegated, observe=False), cluster)
@@ -60,14 +60,14 @@ def test_a_workload_that_the_namespace_may_not_use_is_denied() -> None:
 
 
 def test_an_identity_that_is_not_ready_is_waited_for() -> None:
-    stop = resolve(attachment(), FakeWorld(project(), identity()))
+    stop = resolve(attachment(), FakeClusterState(project(), identity()))
     assert isinstance(stop, Blocked)
     assert isinstance(stop.outcome, Waiting)
     assert stop.unresolved == stop.outcome.message
 
 
 def test_a_cross_project_identity_carries_the_facts_about_its_project() -> None:
-    cluster = FakeWorld(
+    cluster = FakeClusterState(
         project(),
         project(SHOP),
         identity(PRICING),
@@ -86,7 +86,9 @@ def test_a_cross_project_identity_carries_the_facts_about_its_project() -> None:
 
 def test_an_identity_in_a_project_closed_to_the_namespace_is_denied() -> None:
     closed = project(SHOP, namespaces={"names": ["shop"]})
-    cluster = FakeWorld(project(), closed, identity(PRICING), accounts=[record("shop/pricing", OF_SHOP)])
+    cluster = FakeClusterState(
+        project(), closed, identity(PRICING), accounts=[record("shop/pricing", OF_SHOP)]
+    )
     reference = {"name": "pricing", "namespace": "shop"}
     assert refusal(resolve(attachment(identityRef=reference), cluster)).startswith("spec.identityRef: ")
 
@@ -108,7 +110,7 @@ def test_the_e_mail_of_an_identity_is_a_reference_to_it() -> None:
     assert isinstance(wanted, AttachmentWant)
     assert wanted.account.identity == CHECKOUT
 
-    foreign = FakeWorld(
+    foreign = FakeClusterState(
         project(),
         project(SHOP),
         identity(PRICING, allowedNamespaces=[]),
@@ -119,10 +121,10 @@ def test_the_e_mail_of_an_identity_is_a_reference_to_it() -> None:
 
 def test_an_account_may_be_restored_if_it_may_be_attached() -> None:
     obj, delegated = attachment(), project(PROJECT)
-    assert isinstance(may_run_as(EMAIL, obj, delegated, WORLD), Admitted)
-    assert isinstance(may_run_as(OLD, obj, delegated, WORLD), Denied)
+    assert isinstance(may_run_as(EMAIL, obj, delegated, CLUSTER), Admitted)
+    assert isinstance(may_run_as(OLD, obj, delegated, CLUSTER), Denied)
     listing = project(guardrails={"accounts": [OLD]})
-    assert isinstance(may_run_as(OLD, obj, listing, WORLD), Admitted)
+    assert isinstance(may_run_as(OLD, obj, listing, CLUSTER), Admitted)
 
 
 def test_an_account_without_a_known_project_is_not_cross_project() -> None:

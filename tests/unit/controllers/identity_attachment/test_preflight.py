@@ -29,7 +29,7 @@ from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import Target
 from tests.unit.controllers.attachments import OLD, ROLLED_OUT, want
 from tests.unit.controllers.cloud import fault
-from tests.unit.controllers.cluster_state import EMAIL, FakeWorld, identity, project, record
+from tests.unit.controllers.cluster_state import EMAIL, FakeClusterState, identity, project, record
 
 HOME = "payments-prod-1234"
 OPERATOR = "operator@ops.iam.gserviceaccount.com"
@@ -64,7 +64,7 @@ metadata: {name: shop, uid: u-shop}
 spec: {projectID: shop-1234, namespaces: {names: [payments]}}
 status: {projectNumber: "42"}
 """
-DELEGATED = FakeWorld(project(), project(SHOP), identity(), accounts=[record()])
+DELEGATED = FakeClusterState(project(), project(SHOP), identity(), accounts=[record()])
 
 
 class FakeCloud:
@@ -92,7 +92,7 @@ class FakeCloud:
         return self._hints.get(permission.rpartition(".")[2], AccessState.GRANTED)
 
 
-def operated(account: Account | None = None, cluster: FakeWorld = DELEGATED) -> AttachmentWant:
+def operated(account: Account | None = None, cluster: FakeClusterState = DELEGATED) -> AttachmentWant:
     given = account or Account(EMAIL, HOME, DeclaredIdentity("payments", "checkout"), "payments-prod")
     return replace(want(cluster=cluster), account=given, operator=OPERATOR)
 
@@ -261,7 +261,7 @@ async def test_a_template_discloses_nothing_about_undelegated_projects(shop: Man
     """The author of the template would learn what another team's project grants."""
     there = (project(), identity(), *([shop] if shop else []))
     cloud = FakeCloud()
-    lines = await checks(cloud, operated(cluster=FakeWorld(*there, accounts=[record()])))
+    lines = await checks(cloud, operated(cluster=FakeClusterState(*there, accounts=[record()])))
     assert lines["Topics"].state is PreflightState.UNKNOWN
     policies = {
         target.project_id for who, _, targets in cloud.asked if who != "operator" for target in targets

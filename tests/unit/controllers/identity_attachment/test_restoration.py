@@ -9,7 +9,7 @@ from cloudrun_identity.reconcile.cluster_state import ObjectKey, project_key
 from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, Refused, Waiting
 from tests.unit.controllers.attachments import OLD, ROLLED_OUT, attachment
 from tests.unit.controllers.carry_out import Recorder, carried_out
-from tests.unit.controllers.cluster_state import EMAIL, FakeWorld, identity, project, record
+from tests.unit.controllers.cluster_state import EMAIL, FakeClusterState, identity, project, record
 from tests.unit.controllers.identity_attachment.fake_cloud import NOW, FakeCloud
 
 DEFAULT = "417203958816-compute@developer.gserviceaccount.com"
@@ -17,7 +17,7 @@ MOVE = {"serviceAccount": EMAIL, "generation": 1, "time": "2026-01-01T00:00:00Z"
 RESTORED = attachment(deletionPolicy="Restore")
 
 
-class Terminating(FakeWorld):
+class Terminating(FakeClusterState):
     """A cluster whose namespaces are being deleted."""
 
     def is_terminating(self, namespace: str) -> bool:
@@ -43,8 +43,8 @@ async def deleted(
     obj: IdentityAttachment = RESTORED,
     moved: WorkloadState = ROLLED_OUT,
     accounts: tuple[str, ...] = (OLD,),
-    cluster: FakeWorld | None = None,
-    world: type[FakeWorld] = FakeWorld,
+    cluster: FakeClusterState | None = None,
+    world: type[FakeClusterState] = FakeClusterState,
     abandon: bool = False,
 ) -> Deletion:
     """Delete the attachment of a workload that ran as `before`; None: it was never moved."""
@@ -169,8 +169,8 @@ async def test_nothing_is_restored_after_the_project_id_changed() -> None:
     ids=["deleted", "invalid"],
 )
 async def test_nothing_is_restored_without_a_project(invalid: set[ObjectKey], reason: Reason) -> None:
-    cloud, cluster = FakeCloud(ROLLED_OUT), FakeWorld()
-    cluster.unreadable = invalid
+    cloud, cluster = FakeCloud(ROLLED_OUT), FakeClusterState()
+    cluster.invalid = invalid
     outcome = (await deleted(cloud, cluster=cluster)).outcome
     assert isinstance(outcome, Waiting)
     assert outcome.reason is reason

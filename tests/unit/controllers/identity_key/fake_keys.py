@@ -19,8 +19,8 @@ from cloudrun_identity.reconcile.outcomes import Outcome
 from tests.unit.controllers.carry_out import Recorder, carried_out
 from tests.unit.controllers.cloud import fault
 from tests.unit.controllers.identity_key.key_bench import ACCOUNT, NOON, controller_with, declared, wanted
-from tests.unit.gcp.fakes import FakeLedgers
 from tests.unit.kube.fake_api import FakeApi
+from tests.unit.policy.fakes import FakeLedgers
 
 PRIVATE = "-----BEGIN PRIVATE KEY-----hush"
 

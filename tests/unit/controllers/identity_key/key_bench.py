@@ -15,8 +15,8 @@ from cloudrun_identity.iam.listed_keys import ListedKey
 from cloudrun_identity.kube.secrets import KeySecret
 from cloudrun_identity.ledger.keys import KeyRing
 from cloudrun_identity.reconcile.preconditions import Allowed
-from tests.unit.controllers.cluster_state import EMAIL, FakeWorld, identity, project, record
-from tests.unit.gcp.fakes import FakeLedgers
+from tests.unit.controllers.cluster_state import EMAIL, FakeClusterState, identity, project, record
+from tests.unit.policy.fakes import FakeLedgers
 
 NONE: Any = None
 NOON = datetime(2030, 1, 2, 12, tzinfo=UTC)
@@ -99,7 +99,7 @@ def controller() -> IdentityKeyController:
 
 def wanted(**spec: Any) -> KeyWant:
     """The keys of an identity that is ready, as declared."""
-    cluster = FakeWorld(delegated(), identity(), accounts=[record()])
+    cluster = FakeClusterState(delegated(), identity(), accounts=[record()])
     want = controller().resolve(declared(**spec), Allowed(delegated(), observe=False), cluster)
     assert isinstance(want, KeyWant)
     return want

@@ -11,7 +11,7 @@ from cloudrun_identity.iam.listed_keys import ListedKey
 from cloudrun_identity.reconcile.cluster_state import identity_key, project_key
 from cloudrun_identity.reconcile.outcomes import Outcome, Refused, Waiting
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
-from tests.unit.controllers.cluster_state import FakeWorld, identity, record
+from tests.unit.controllers.cluster_state import FakeClusterState, identity, record
 from tests.unit.controllers.identity_key.key_bench import (
     ACCOUNT,
     DAY,
@@ -36,7 +36,7 @@ def told(records: tuple[LedgerKey, ...], now: KeysSeen, **spec: Any) -> list[tup
     return [(str(change), change.due) for change in planned.changes]
 
 
-def stopped_by(cluster: FakeWorld, **guardrails: Any) -> Outcome:
+def stopped_by(cluster: FakeClusterState, **guardrails: Any) -> Outcome:
     stop = controller().resolve(declared(), Allowed(delegated(**guardrails), observe=False), cluster)
     assert isinstance(stop, Blocked)
     return stop.outcome
@@ -63,29 +63,31 @@ def test_the_keys_are_those_of_the_account_by_its_unique_id() -> None:
     ("cluster", "reason", "says"),
     [
         (
-            FakeWorld(delegated()),
+            FakeClusterState(delegated()),
             Reason.DEPENDENCY_NOT_FOUND,
             "CloudRunIdentity payments/checkout does not exist",
         ),
-        (FakeWorld(delegated(), identity()), Reason.DEPENDENCY_NOT_READY, "is not ready"),
+        (FakeClusterState(delegated(), identity()), Reason.DEPENDENCY_NOT_READY, "is not ready"),
         (
-            FakeWorld(delegated(), identity(), accounts=[record(unique_id="")]),
+            FakeClusterState(delegated(), identity(), accounts=[record(unique_id="")]),
             Reason.DEPENDENCY_NOT_READY,
             "is not ready",
         ),
         (
-            FakeWorld(delegated(), identity(disabled=True), accounts=[record()]),
+            FakeClusterState(delegated(), identity(disabled=True), accounts=[record()]),
             Reason.DEPENDENCY_NOT_READY,
             "spec.disabled",
         ),
         (
-            FakeWorld(delegated(), identity(), accounts=[record(disabled=True)]),
+            FakeClusterState(delegated(), identity(), accounts=[record(disabled=True)]),
             Reason.DEPENDENCY_NOT_READY,
             "none of its keys works",
         ),
     ],
 )
-def test_keys_wait_for_a_ready_and_enabled_account(cluster: FakeWorld, reason: Reason, says: str) -> None:
+def test_keys_wait_for_a_ready_and_enabled_account(
+    cluster: FakeClusterState, reason: Reason, says: str
+) -> None:
     outcome = stopped_by(cluster)
     assert isinstance(outcome, Waiting)
     assert outcome.reason is reason
@@ -94,7 +96,7 @@ def test_keys_wait_for_a_ready_and_enabled_account(cluster: FakeWorld, reason: R
 
 
 def test_by_default_the_guardrails_deny_keys() -> None:
-    outcome = stopped_by(FakeWorld(delegated(), identity(), accounts=[record()]), keys="Denied")
+    outcome = stopped_by(FakeClusterState(delegated(), identity(), accounts=[record()]), keys="Denied")
     assert isinstance(outcome, Refused)
     assert outcome.reason is Reason.DENIED_BY_GUARDRAIL
 
@@ -103,7 +105,7 @@ def test_an_identity_of_another_project_is_refused() -> None:
     elsewhere = delegated().model_copy(
         update={"spec": delegated().spec.model_copy(update={"project_id": "other-1"})}
     )
-    cluster = FakeWorld(delegated(), identity(), accounts=[record()])
+    cluster = FakeClusterState(delegated(), identity(), accounts=[record()])
     stop = controller().resolve(declared(), Allowed(elsewhere, observe=False), cluster)
     assert isinstance(stop, Blocked)
     assert isinstance(stop.outcome, Refused)

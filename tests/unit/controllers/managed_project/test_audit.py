@@ -29,7 +29,15 @@ from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.ledger.keys import KeyRing
 from cloudrun_identity.ledger.model import Ledger, entry_of
 from tests.unit.controllers.cloud import FakeRun, FakeServiceAccounts, fault, inventory
-from tests.unit.controllers.cluster_state import EMAIL, FakeWorld, binding, identity, parsed, project, record
+from tests.unit.controllers.cluster_state import (
+    EMAIL,
+    FakeClusterState,
+    binding,
+    identity,
+    parsed,
+    project,
+    record,
+)
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 HOME = Target(TargetKind.PROJECT, "payments-prod-1234")
@@ -59,18 +67,18 @@ def held_for(*owners: str) -> Ledger:
 
 
 async def audited(run: FakeRun, *locations: str) -> WorkloadAudit:
-    shelf = inventory(FakeServiceAccounts(), run, lambda: 1.0)
-    return await audit_workloads(shelf, "payments-prod-1234", locations, 0.0)
+    listed = inventory(FakeServiceAccounts(), run, lambda: 1.0)
+    return await audit_workloads(listed, "payments-prod-1234", locations, 0.0)
 
 
-def test_workloads_are_looked_for_where_the_project_says_else_where_our_objects_are() -> None:
+def test_locations_are_those_of_the_spec_or_else_those_of_the_objects() -> None:
     delegated = project()
-    cluster = FakeWorld(delegated, identity(), binding(BINDING), parsed(ATTACHMENT))
+    cluster = FakeClusterState(delegated, identity(), binding(BINDING), parsed(ATTACHMENT))
     assert locations_of(delegated, cluster) == {"europe-west1", "europe-west4"}
     assert locations_of(project(locations=["us-east1"]), cluster) == {"us-east1"}
 
 
-async def test_workloads_of_the_default_account_are_found_however_they_say_so() -> None:
+async def test_workloads_on_the_default_account_are_found_in_each_notation() -> None:
     run = FakeRun()
     run.services = {
         ("europe-west1", "unset"): "",
@@ -82,7 +90,7 @@ async def test_workloads_of_the_default_account_are_found_however_they_say_so() 
     assert audit.unreadable == ()
 
 
-async def test_what_cannot_be_read_is_told_and_stops_nothing() -> None:
+async def test_unreadable_location_is_reported_and_does_not_stop_the_audit() -> None:
     run = FakeRun()
     run.unreadable = {"europe-west1"}
     run.services = {("us-east1", "unset"): ""}
@@ -106,7 +114,7 @@ async def test_what_cannot_be_read_is_told_and_stops_nothing() -> None:
         ),
     ],
 )
-def test_the_service_agent_is_there_once_cloud_run_is_enabled(
+def test_service_agent_is_ready_once_cloud_run_is_enabled(
     audit: WorkloadAudit, status: ConditionStatus
 ) -> None:
     finding = service_agent_ready("payments-prod-1234", "42", audit)
@@ -114,17 +122,17 @@ def test_the_service_agent_is_there_once_cloud_run_is_enabled(
     assert ("gcloud services enable" in finding.message) is (status is ConditionStatus.FALSE)
 
 
-def test_a_claimant_that_is_missing_leaves_an_orphan_and_one_that_is_there_does_not() -> None:
+def test_grant_is_an_orphan_only_if_its_owner_is_missing() -> None:
     delegated = project()
-    cluster = FakeWorld(delegated, binding(BINDING))
-    cluster.held = [held_for(WEB, "IAMBinding/payments/gone/u-gone")]
+    cluster = FakeClusterState(delegated, binding(BINDING))
+    cluster.stored_ledgers = [held_for(WEB, "IAMBinding/payments/former/u-former")]
     [orphan] = orphans(delegated, cluster, NOW)
     assert orphan.resource == HOME.full_name
-    assert orphan.reason == "granted for IAMBinding payments/gone, which is deleted"
+    assert orphan.reason == "granted for IAMBinding payments/former, which is deleted"
     assert orphan.since == NOW
 
 
-def test_whatever_was_made_for_an_object_that_is_gone_is_an_orphan() -> None:
+def test_resources_of_deleted_objects_are_orphans() -> None:
     role = LedgerRole(
         role_id="runner",
         owner="payments/runner",
@@ -142,8 +150,8 @@ def test_whatever_was_made_for_an_object_that_is_gone_is_an_orphan() -> None:
         previous_service_account="",
         service_account=EMAIL,
     )
-    cluster = FakeWorld(project())
-    cluster.held = [
+    cluster = FakeClusterState(project())
+    cluster.stored_ledgers = [
         Ledger.of(HOME).with_role(role).with_role(role.replace(role_id="former", state=RoleState.DELETED)),
         Ledger.of(account).with_account(record()).with_key_ring(KeyRing({key.id: key})),
         Ledger.of(service).with_attachment(moved),
@@ -154,37 +162,37 @@ def test_whatever_was_made_for_an_object_that_is_gone_is_an_orphan() -> None:
         (account.full_name, "created for IdentityKey payments/key, which is deleted"),
         (service.full_name, "created for IdentityAttachment payments/web, which is deleted"),
     }
-    there = FakeWorld(project(), identity())
-    there.held = [Ledger.of(account).with_account(record())]
+    there = FakeClusterState(project(), identity())
+    there.stored_ledgers = [Ledger.of(account).with_account(record())]
     assert orphans(project(), there, NOW) == ()
 
 
-def test_an_account_that_was_left_behind_is_an_orphan_since_then() -> None:
+def test_abandoned_account_is_an_orphan_since_its_abandonment() -> None:
     account = Target(TargetKind.SERVICE_ACCOUNT, "payments-prod-1234", name=EMAIL)
     left = record(owner="", abandoned=Abandonment(reason="a service runs as it", time=NOW))
-    cluster = FakeWorld(project())
-    cluster.held = [Ledger.of(account).with_account(left)]
+    cluster = FakeClusterState(project())
+    cluster.stored_ledgers = [Ledger.of(account).with_account(left)]
     [orphan] = orphans(project(), cluster, NOW + timedelta(hours=1))
     assert (orphan.resource, orphan.reason) == (account.full_name, "a service runs as it")
     assert orphan.since == NOW
 
 
-def test_a_successor_of_the_same_name_is_no_orphan() -> None:
-    cluster = FakeWorld(project(), binding(BINDING))
-    cluster.held = [held_for("IAMBinding/payments/web/u-former")]
+def test_grant_of_a_recreated_object_is_no_orphan() -> None:
+    cluster = FakeClusterState(project(), binding(BINDING))
+    cluster.stored_ledgers = [held_for("IAMBinding/payments/web/u-former")]
     assert orphans(project(), cluster, NOW) == ()
 
 
-def test_an_orphan_keeps_the_time_at_which_it_was_first_seen() -> None:
-    delegated, cluster = project(), FakeWorld(project())
-    cluster.held = [held_for(WEB)]
+def test_orphan_keeps_the_time_of_its_detection() -> None:
+    delegated, cluster = project(), FakeClusterState(project())
+    cluster.stored_ledgers = [held_for(WEB)]
     first = orphans(delegated, cluster, NOW)
     known = delegated.model_copy(update={"status": delegated.status.model_copy(update={"orphans": first})})
     assert orphans(known, cluster, NOW + timedelta(hours=1)) == first
 
 
-def crowded(grants: int, *, foreign: int = 0, roles: int = 0) -> Ledger:
-    """The project's policy, two thirds of it held for one namespace and one third for another."""
+def ledger_with(grants: int, *, unmanaged: int = 0, roles: int = 0) -> Ledger:
+    """Return the ledger of the project, with two thirds of the grants for one namespace."""
     namespaces = ("payments", "payments", "shop")
     members = [replace(SQL, member=f"user:u{number}@example.com") for number in range(grants)]
     entries = {
@@ -195,20 +203,21 @@ def crowded(grants: int, *, foreign: int = 0, roles: int = 0) -> Ledger:
         role_id="r", owner="shop/r", owner_uid="u", origin=Origin.CREATED, state=RoleState.PRESENT
     )
     return Ledger.of(HOME, entries).replace(
-        roles=tuple(role.replace(role_id=f"r{number}") for number in range(roles)), unmanaged_members=foreign
+        roles=tuple(role.replace(role_id=f"r{number}") for number in range(roles)),
+        unmanaged_members=unmanaged,
     )
 
 
-def test_a_policy_that_is_nearly_full_is_told_with_who_has_how_much_of_it() -> None:
-    assert list(capacity_warnings([crowded(1200, foreign=149)])) == []
-    assert list(capacity_warnings([crowded(1200, foreign=150)])) == [
+def test_warning_about_a_full_policy_lists_grants_per_namespace() -> None:
+    assert list(capacity_warnings([ledger_with(1200, unmanaged=149)])) == []
+    assert list(capacity_warnings([ledger_with(1200, unmanaged=150)])) == [
         "Project payments-prod-1234 has 1350 of 1500 grants: "
         "800 of namespace payments, 400 of namespace shop, 150 unmanaged"
     ]
 
 
-def test_roles_of_which_there_are_nearly_too_many_are_told() -> None:
-    assert list(capacity_warnings([crowded(0, roles=269)])) == []
-    assert list(capacity_warnings([crowded(0, roles=270)])) == [
+def test_warning_about_too_many_custom_roles_lists_the_namespaces() -> None:
+    assert list(capacity_warnings([ledger_with(0, roles=269)])) == []
+    assert list(capacity_warnings([ledger_with(0, roles=270)])) == [
         "Project payments-prod-1234 has 270 of 300 custom roles: 270 of namespace shop"
     ]

@@ -1,4 +1,4 @@
-"""Who the members that a spec names are."""
+"""Resolution of the members that a spec names."""
 
 from typing import Any
 
@@ -9,84 +9,89 @@ from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.reconcile.grants.members import GrantMember, Members
 from cloudrun_identity.reconcile.outcomes import Outcome, Refused, Waiting
 from cloudrun_identity.reconcile.references import Unresolved
-from tests.unit.controllers.cluster_state import EMAIL, PROJECT, FakeWorld, identity, project, record
+from tests.unit.controllers.cluster_state import EMAIL, PROJECT, FakeClusterState, identity, project, record
 
 ANN = GrantMember("user:ann@example.com")
 
 
 def resolve(
-    member: dict[str, Any], cluster: FakeWorld, namespace: str = "payments"
+    member: dict[str, Any], cluster: FakeClusterState, namespace: str = "payments"
 ) -> GrantMember | Unresolved:
     return Members(cluster, namespace).resolve(Member.model_validate(member), "spec.members[0]")
 
 
-def nobody(member: dict[str, Any], cluster: FakeWorld, namespace: str = "payments") -> Outcome:
-    holder = resolve(member, cluster, namespace)
-    assert isinstance(holder, Unresolved)
-    return holder.outcome
+def unresolved(member: dict[str, Any], cluster: FakeClusterState, namespace: str = "payments") -> Outcome:
+    found = resolve(member, cluster, namespace)
+    assert isinstance(found, Unresolved)
+    return found.outcome
 
 
-def test_a_principal_is_itself_in_the_form_that_policies_are_compared_by() -> None:
-    assert resolve({"principal": "user:Ann@Example.com"}, FakeWorld()) == ANN
+def test_principal_is_normalized() -> None:
+    assert resolve({"principal": "user:Ann@Example.com"}, FakeClusterState()) == ANN
 
 
-def test_an_identity_is_its_account_once_that_is_steady() -> None:
-    cluster = FakeWorld(project(), identity(), accounts=[record()])
+def test_identity_resolves_to_its_account_once_settled() -> None:
+    cluster = FakeClusterState(project(), identity(), accounts=[record()])
     assert resolve({"identityRef": {"name": "checkout"}}, cluster) == GrantMember(
         f"serviceAccount:{EMAIL}", "111", DeclaredIdentity("payments", "checkout")
     )
 
 
-def test_an_email_that_an_identity_declares_is_a_reference_to_it() -> None:
-    cluster = FakeWorld(project(), identity(), accounts=[record()])
+def test_email_of_a_declared_identity_resolves_to_that_identity() -> None:
+    cluster = FakeClusterState(project(), identity(), accounts=[record()])
     named = resolve({"principal": f"serviceAccount:{EMAIL.upper()}"}, cluster)
     assert named == resolve({"identityRef": {"name": "checkout"}}, cluster)
-    stranger = nobody({"principal": f"serviceAccount:{EMAIL}"}, cluster, namespace="shop")
-    assert isinstance(stranger, Refused)
+    other = unresolved({"principal": f"serviceAccount:{EMAIL}"}, cluster, namespace="shop")
+    assert isinstance(other, Refused)
 
 
 @pytest.mark.parametrize("accounts", [[], [record(unique_id="")]])
-def test_an_identity_without_a_steady_account_is_waited_for(accounts: list[Any]) -> None:
-    outcome = nobody({"identityRef": {"name": "checkout"}}, FakeWorld(identity(), accounts=accounts))
+def test_identity_without_a_settled_account_is_waited_for(accounts: list[Any]) -> None:
+    outcome = unresolved(
+        {"identityRef": {"name": "checkout"}}, FakeClusterState(identity(), accounts=accounts)
+    )
     assert isinstance(outcome, Waiting)
     assert outcome.reason is Reason.DEPENDENCY_NOT_READY
 
 
-def test_an_identity_that_does_not_exist_is_waited_for() -> None:
-    outcome = nobody({"identityRef": {"name": "checkout"}}, FakeWorld())
+def test_missing_identity_is_waited_for() -> None:
+    outcome = unresolved({"identityRef": {"name": "checkout"}}, FakeClusterState())
     assert outcome == Waiting(
         Reason.DEPENDENCY_NOT_FOUND, "spec.members[0]: CloudRunIdentity payments/checkout does not exist"
     )
 
 
-def test_another_namespaces_identity_must_allow_it() -> None:
+def test_identity_of_another_namespace_must_allow_the_reference() -> None:
     member = {"identityRef": {"name": "checkout", "namespace": "payments"}}
-    closed = FakeWorld(identity(), accounts=[record()])
-    outcome = nobody(member, closed, namespace="shop")
+    closed = FakeClusterState(identity(), accounts=[record()])
+    outcome = unresolved(member, closed, namespace="shop")
     assert isinstance(outcome, Refused)
     assert outcome.reason is Reason.DENIED_BY_GUARDRAIL
-    opened = FakeWorld(identity(allowedNamespaces=["shop"]), accounts=[record()])
+    opened = FakeClusterState(identity(allowedNamespaces=["shop"]), accounts=[record()])
     assert isinstance(resolve(member, opened, namespace="shop"), GrantMember)
 
 
-def test_a_service_agent_is_that_of_an_admitting_project() -> None:
+def test_service_agent_requires_a_project_that_admits_the_namespace() -> None:
     member = {"cloudRunServiceAgentOf": {"projectRef": {"name": "payments-prod"}}}
-    assert resolve(member, FakeWorld(project())) == GrantMember(
+    assert resolve(member, FakeClusterState(project())) == GrantMember(
         "serviceAccount:service-417203958816@serverless-robot-prod.iam.gserviceaccount.com"
     )
-    missing, stranger = nobody(member, FakeWorld()), nobody(member, FakeWorld(project()), "stranger")
-    unready = nobody(
-        member, FakeWorld(project(PROJECT.replace('status: {projectNumber: "417203958816"}', "")))
+    missing, other = (
+        unresolved(member, FakeClusterState()),
+        unresolved(member, FakeClusterState(project()), "other"),
+    )
+    unready = unresolved(
+        member, FakeClusterState(project(PROJECT.replace('status: {projectNumber: "417203958816"}', "")))
     )
     assert isinstance(missing, Waiting)
     assert missing.reason is Reason.DEPENDENCY_NOT_FOUND
-    assert isinstance(stranger, Refused)
-    assert stranger.reason is Reason.DENIED_BY_GUARDRAIL
+    assert isinstance(other, Refused)
+    assert other.reason is Reason.DENIED_BY_GUARDRAIL
     assert isinstance(unready, Waiting)
     assert unready.reason is Reason.DEPENDENCY_NOT_READY
 
 
-def test_a_kubernetes_service_account_is_one_of_the_pool_of_its_project() -> None:
+def test_kubernetes_service_account_is_in_the_pool_of_its_project() -> None:
     user = {
         "kubernetes": {
             "projectRef": {"name": "payments-prod"},
@@ -94,35 +99,35 @@ def test_a_kubernetes_service_account_is_one_of_the_pool_of_its_project() -> Non
             "serviceAccount": "prefect",
         }
     }
-    assert outside(user, FakeWorld(project())) == GrantMember(
+    assert workload_identity_user(user, FakeClusterState(project())) == GrantMember(
         "serviceAccount:payments-prod-1234.svc.id.goog[jobs/prefect]"
     )
-    missing = outside(user, FakeWorld())
+    missing = workload_identity_user(user, FakeClusterState())
     assert isinstance(missing, Unresolved)
     assert missing.text == "payments-prod[jobs/prefect]"
     assert missing.outcome == Waiting(
         Reason.DEPENDENCY_NOT_FOUND,
         "spec.workloadIdentityUsers[0].kubernetes.projectRef: ManagedProject payments-prod does not exist",
     )
-    stranger = outside(user, FakeWorld(project()), "stranger")
-    assert isinstance(stranger, Unresolved)
-    assert isinstance(stranger.outcome, Refused)
+    other = workload_identity_user(user, FakeClusterState(project()), "other")
+    assert isinstance(other, Unresolved)
+    assert isinstance(other.outcome, Refused)
 
 
-def test_a_principal_of_a_pool_is_itself() -> None:
+def test_principal_of_a_workload_identity_pool_is_unchanged() -> None:
     pool = "principal://iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/ci/subject/main"
-    assert outside({"principal": pool}, FakeWorld()) == GrantMember(pool)
+    assert workload_identity_user({"principal": pool}, FakeClusterState()) == GrantMember(pool)
 
 
-def test_the_agent_of_a_suspended_project_is_waited_for() -> None:
+def test_service_agent_of_a_suspended_project_is_waited_for() -> None:
     member = {"cloudRunServiceAgentOf": {"projectRef": {"name": "payments-prod"}}}
-    outcome = nobody(member, FakeWorld(project(suspend=True)))
+    outcome = unresolved(member, FakeClusterState(project(suspend=True)))
     assert isinstance(outcome, Waiting)
     assert outcome.reason is Reason.DEPENDENCY_NOT_READY
 
 
-def outside(
-    user: dict[str, Any], cluster: FakeWorld, namespace: str = "payments"
+def workload_identity_user(
+    user: dict[str, Any], cluster: FakeClusterState, namespace: str = "payments"
 ) -> GrantMember | Unresolved:
     parsed = WorkloadIdentityUser.model_validate(user)
     return Members(cluster, namespace).workload_identity_user(parsed, "spec.workloadIdentityUsers[0]")

@@ -1,4 +1,4 @@
-"""Services that let in everybody, whoever is granted the role to call them."""
+"""Detection of services that allow unauthenticated invocation."""
 
 from dataclasses import replace
 
@@ -18,15 +18,15 @@ from cloudrun_identity.reconcile.outcomes import InSync
 from cloudrun_identity.reconcile.references import Unresolved
 from tests.unit.controllers.attachments import ROLLED_OUT
 from tests.unit.controllers.cloud import fault
-from tests.unit.controllers.cluster_state import PROJECT, FakeWorld, project
+from tests.unit.controllers.cluster_state import PROJECT, FakeClusterState, project
 
 CHECKOUT = Target(TargetKind.SERVICE, "payments-prod-1234", "europe-west1", "checkout")
 SERVICE = Workload(WorkloadKind.SERVICE, "payments-prod-1234", "europe-west1", "checkout")
-LENT = project()
+DELEGATED = project()
 
 
 class Services:
-    """A list of services that all share."""
+    """A shared list of services, or the error of reading it."""
 
     def __init__(self, state: WorkloadState | None, error: Fault | None = None) -> None:
         self._state = state
@@ -40,12 +40,12 @@ class Services:
 
 
 def called(
-    target: Target | Unresolved = CHECKOUT, role: str = INVOKER, lender: ManagedProject = LENT
+    target: Target | Unresolved = CHECKOUT, role: str = INVOKER, delegated: ManagedProject = DELEGATED
 ) -> tuple[Workload, ...]:
-    return invoked_services([(target, role, lender)] * 2, "payments", FakeWorld(LENT))
+    return invoked_services([(target, role, delegated)] * 2, "payments", FakeClusterState(DELEGATED))
 
 
-def test_a_service_is_called_by_whoever_is_to_invoke_it() -> None:
+def test_service_with_an_invoker_grant_is_checked() -> None:
     assert called() == (SERVICE,)
 
 
@@ -55,19 +55,19 @@ def test_a_service_is_called_by_whoever_is_to_invoke_it() -> None:
         (CHECKOUT, "roles/run.viewer"),
         (replace(CHECKOUT, kind=TargetKind.JOB), INVOKER),
         (Unresolved("Service of ManagedProject shared", InSync()), INVOKER),
-        (replace(CHECKOUT, name="somebody-elses"), INVOKER),
+        (replace(CHECKOUT, name="of-another-team"), INVOKER),
     ],
-    ids=["another role", "a job", "nowhere", "not to be used"],
+    ids=["another role", "a job", "unresolved", "outside the guardrails"],
 )
-def test_nothing_else_is_looked_at(target: Target | Unresolved, role: str) -> None:
+def test_other_targets_and_roles_are_not_checked(target: Target | Unresolved, role: str) -> None:
     assert called(target, role) == ()
 
 
-def test_in_another_project_its_own_guardrails_say_what_may_be_looked_at() -> None:
+def test_guardrails_of_the_target_project_decide_what_is_checked() -> None:
     there = replace(CHECKOUT, project_id="shared-1234")
     shared = PROJECT.replace("payments-prod", "shared")
-    assert called(there, lender=project(shared)) == (replace(SERVICE, project_id="shared-1234"),)
-    assert called(there, lender=project(shared, guardrails={"workloads": [{"names": ["x"]}]})) == ()
+    assert called(there, delegated=project(shared)) == (replace(SERVICE, project_id="shared-1234"),)
+    assert called(there, delegated=project(shared, guardrails={"workloads": [{"names": ["x"]}]})) == ()
 
 
 @pytest.mark.parametrize(
@@ -80,14 +80,14 @@ def test_in_another_project_its_own_guardrails_say_what_may_be_looked_at() -> No
     ],
     ids=["open", "checks", "absent", "unreadable"],
 )
-async def test_a_service_is_open_if_it_is_seen_not_to_check_its_callers(
+async def test_service_is_public_only_if_its_invoker_check_is_disabled(
     services: Services, is_open: bool
 ) -> None:
     found = await public_services([SERVICE], services, 60.0)
     assert found == ((SERVICE,) if is_open else ())
 
 
-def test_it_is_told_in_one_line_that_no_status_cuts_off() -> None:
+def test_issue_fits_into_one_status_line() -> None:
     longest = Workload(WorkloadKind.SERVICE, "p" * 30, "northamerica-northeast2", "s" * 49)
     (text,) = ineffective_roles([longest])
     assert f"{longest} of project {longest.project_id} allows unauthenticated invocation" in text

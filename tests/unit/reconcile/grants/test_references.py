@@ -4,7 +4,7 @@ from cloudrun_identity.reconcile.grants.members import member_keys
 from cloudrun_identity.reconcile.grants.targets import target_key
 
 
-def test_members_name_identities_and_projects() -> None:
+def test_member_keys_are_the_named_identities_and_projects() -> None:
     members = [
         Member.model_validate(each)
         for each in (
@@ -21,7 +21,7 @@ def test_members_name_identities_and_projects() -> None:
     }
 
 
-def test_a_target_names_an_identity_of_its_own_namespace_alone() -> None:
+def test_target_key_is_an_identity_of_the_same_namespace() -> None:
     account = TargetRef.model_validate({"kind": "ServiceAccount", "identityRef": {"name": "checkout"}})
     assert target_key(account, "payments") == {identity_key("payments", "checkout")}
     assert target_key(TargetRef.model_validate({"kind": "Project"}), "payments") == frozenset()

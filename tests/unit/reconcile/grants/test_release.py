@@ -1,4 +1,4 @@
-"""Letting go: an object is released once nothing of it stands, and says what holds it up until then."""
+"""Release of the grants of an object: it ends once none is present, and reports what prevents it."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -29,39 +29,41 @@ spec:
 """
 
 
-class FakeLanes:
+class FakeSyncers:
+    """Records what is declared, and answers every sync alike."""
+
     def __init__(self, answer: GrantSyncResult) -> None:
         self.answer = answer
         self.declared: list[DesiredGrants] = []
         self.slot_released = False
-        self.converged_while_parked = False
+        self.synced_without_slot = False
 
     def declare(self, desired: DesiredGrants) -> None:
         self.declared.append(desired)
 
     async def sync(self, owner: Owner) -> GrantSyncResult:
-        self.converged_while_parked = self.slot_released
+        self.synced_without_slot = self.slot_released
         return self.answer
 
     @asynccontextmanager
-    async def park(self) -> AsyncIterator[None]:
+    async def release_slot(self) -> AsyncIterator[None]:
         self.slot_released = True
         yield
         self.slot_released = False
 
 
-async def released(lanes: FakeLanes, *, abandon: bool = False, **spec: Any) -> object:
-    return await Releaser(lanes, lanes.park).release(binding(BINDING, **spec), abandon=abandon)
+async def released(syncers: FakeSyncers, *, abandon: bool = False, **spec: Any) -> object:
+    return await Releaser(syncers, syncers.release_slot).release(binding(BINDING, **spec), abandon=abandon)
 
 
 @pytest.mark.parametrize("abandon", [False, True])
 @pytest.mark.parametrize(("existing", "taken"), [("Keep", False), ("Claim", True)])
-async def test_it_declares_nothing_and_says_what_becomes_of_what_stood(
+async def test_release_declares_no_grants_and_how_to_treat_existing_ones(
     abandon: bool, existing: str, taken: bool
 ) -> None:
-    lanes = FakeLanes(GrantSyncResult())
-    assert await released(lanes, abandon=abandon, existingGrants=existing) == InSync()
-    (desired,) = lanes.declared
+    syncers = FakeSyncers(GrantSyncResult())
+    assert await released(syncers, abandon=abandon, existingGrants=existing) == InSync()
+    (desired,) = syncers.declared
     assert desired.owner == Owner("IAMBinding", "payments", "ann", "u-ann")
     assert (desired.desired_grants, desired.abandon, desired.owns_existing) == (
         frozenset(),
@@ -70,37 +72,37 @@ async def test_it_declares_nothing_and_says_what_becomes_of_what_stood(
     )
 
 
-async def test_the_workers_slot_is_given_up_meanwhile() -> None:
-    lanes = FakeLanes(GrantSyncResult())
-    await released(lanes)
-    assert lanes.converged_while_parked
-    assert not lanes.slot_released
+async def test_worker_slot_is_released_during_the_sync() -> None:
+    syncers = FakeSyncers(GrantSyncResult())
+    await released(syncers)
+    assert syncers.synced_without_slot
+    assert not syncers.slot_released
 
 
-async def test_a_grant_that_still_stands_is_named_and_waited_for() -> None:
-    outcome = await released(FakeLanes(GrantSyncResult(releasing=(STILL,))))
+async def test_grant_that_is_still_present_is_named_and_waited_for() -> None:
+    outcome = await released(FakeSyncers(GrantSyncResult(releasing=(STILL,))))
     assert isinstance(outcome, Waiting)
     assert outcome.reason is Reason.DELETING
     assert str(STILL) in outcome.message
     assert outcome.after is not None
 
 
-async def test_a_fault_that_keeps_a_grant_standing_is_told() -> None:
+async def test_error_that_prevents_a_release_is_reported() -> None:
     denied = GoogleError(Fault.PERMISSION_DENIED, "SetIamPolicy", "you may not")
-    outcome = await released(FakeLanes(GrantSyncResult(releasing=(STILL,), faults={TARGET: denied})))
+    outcome = await released(FakeSyncers(GrantSyncResult(releasing=(STILL,), faults={TARGET: denied})))
     assert isinstance(outcome, Failing)
     assert outcome.reason is Reason.PERMISSION_DENIED
     assert str(STILL) in outcome.message
     assert "you may not" in outcome.message
 
 
-async def test_a_fault_elsewhere_holds_up_nothing() -> None:
+async def test_error_on_a_target_without_grants_does_not_block_the_release() -> None:
     denied = GoogleError(Fault.PERMISSION_DENIED, "SetIamPolicy", "you may not")
-    assert await released(FakeLanes(GrantSyncResult(faults={TARGET: denied}))) == InSync()
+    assert await released(FakeSyncers(GrantSyncResult(faults={TARGET: denied}))) == InSync()
 
 
-async def test_a_grant_in_a_project_that_was_suspended_a_moment_ago_is_waited_for() -> None:
-    outcome = await released(FakeLanes(GrantSyncResult(halted=(STILL,))))
+async def test_release_waits_for_a_project_that_became_suspended() -> None:
+    outcome = await released(FakeSyncers(GrantSyncResult(halted=(STILL,))))
     assert isinstance(outcome, Waiting)
     assert f"project {TARGET.project_id} is suspended" in outcome.message
     assert outcome.after is not None

@@ -1,4 +1,4 @@
-"""From wishes to claims, holds and obstacles."""
+"""Resolution of requested grants into desired grants, retained grants and failures."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from cloudrun_identity.api import (
     RoleState,
     TargetKind,
 )
-from cloudrun_identity.gcp.errors import Fault, GoogleError
+from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.ledger.model import entry_of
@@ -23,41 +23,25 @@ from cloudrun_identity.reconcile.grants.members import GrantMember
 from cloudrun_identity.reconcile.grants.resolver import GrantResolver, RequestedGrant, ResolvedGrants
 from cloudrun_identity.reconcile.outcomes import Refused, Waiting
 from cloudrun_identity.reconcile.references import Unresolved
-from tests.unit.controllers.cluster_state import EMAIL, FakeWorld, project
+from tests.unit.controllers.cluster_state import EMAIL, FakeClusterState, project
+
+from .fake_roles import FakeRoles
 
 HOME = Target(TargetKind.PROJECT, "payments-prod-1234")
 SQL = "roles/cloudsql.client"
 ANN = GrantMember("user:ann@example.com")
 
 
-class FakeRoles:
-    """Roles without any permission that escalates; `faults` by role, `read` are those that were asked for."""
-
-    def __init__(self, **faults: Fault) -> None:
-        self.faults = {f"roles/{name}": fault for name, fault in faults.items()}
-        self.read: list[str] = []
-        self.permitted = frozenset({"cloudsql.instances.connect"})
-
-    async def permissions(self, role: str, project_id: str, max_age: float) -> frozenset[str]:
-        self.read.append(role)
-        if role in self.faults:
-            raise GoogleError(self.faults[role], "google.iam.admin.v1.IAM/GetRole", "no such role")
-        return self.permitted
-
-    def max_permissions(self, role: str, project_id: str) -> frozenset[str]:
-        return self.permitted
-
-
 async def resolved(
     *requested_grants: RequestedGrant,
     roles: FakeRoles | None = None,
-    cluster: FakeWorld | None = None,
+    cluster: FakeClusterState | None = None,
     delegated: ManagedProject | None = None,
 ) -> ResolvedGrants:
     delegated = delegated or project()
-    resolve_grants = GrantResolver(roles or FakeRoles())
-    return await resolve_grants.resolve(
-        requested_grants, "payments", delegated, cluster or FakeWorld(delegated), 0.0
+    resolver = GrantResolver(roles or FakeRoles())
+    return await resolver.resolve(
+        requested_grants, "payments", delegated, cluster or FakeClusterState(delegated), 0.0
     )
 
 
@@ -67,70 +51,68 @@ def requested(
     return RequestedGrant("spec.roles[0]", target, role, member)
 
 
-async def test_an_admitted_wish_is_a_claim() -> None:
+async def test_admitted_request_becomes_a_desired_grant() -> None:
     member = GrantMember(f"serviceAccount:{EMAIL}", "111", DeclaredIdentity("payments", "checkout"))
-    requested_grants = await resolved(requested(member=member))
-    assert requested_grants == ResolvedGrants(
-        frozenset({DesiredGrant(Grant(HOME, SQL, member.principal), "111")})
-    )
+    found = await resolved(requested(member=member))
+    assert found == ResolvedGrants(frozenset({DesiredGrant(Grant(HOME, SQL, member.principal), "111")}))
 
 
-async def test_equal_wishes_are_one_claim() -> None:
+async def test_equal_requests_become_one_desired_grant() -> None:
     assert len((await resolved(requested(), requested())).desired) == 1
 
 
-async def test_a_wish_for_nobody_holds_whoever_has_the_role_there() -> None:
+async def test_unresolved_member_retains_every_member_of_the_role() -> None:
     outcome = Waiting(Reason.DEPENDENCY_NOT_FOUND, "there is no such identity")
-    requested_grants = await resolved(requested(member=Unresolved("identity:payments/x", outcome)))
-    assert requested_grants.desired == frozenset()
-    assert requested_grants.retains == (Retain(HOME, SQL, prefix="serviceAccount:"),)
-    (obstacle,) = requested_grants.failures
-    assert obstacle.unresolved
-    assert obstacle.state is GrantState.PENDING
-    assert (obstacle.member, obstacle.outcome) == ("identity:payments/x", outcome)
+    found = await resolved(requested(member=Unresolved("identity:payments/x", outcome)))
+    assert found.desired == frozenset()
+    assert found.retains == (Retain(HOME, SQL, prefix="serviceAccount:"),)
+    (failure,) = found.failures
+    assert failure.unresolved
+    assert failure.state is GrantState.PENDING
+    assert (failure.member, failure.outcome) == ("identity:payments/x", outcome)
 
 
-async def test_a_wish_that_no_guardrail_admits_holds_just_itself() -> None:
-    requested_grants = await resolved(requested("roles/storage.admin"), requested())
-    assert {desired_grant.grant.role for desired_grant in requested_grants.desired} == {SQL}
-    assert requested_grants.retains == (Retain(HOME, "roles/storage.admin", ANN.principal),)
-    (obstacle,) = requested_grants.failures
-    assert not obstacle.unresolved
-    assert obstacle.state is GrantState.REJECTED
-    assert isinstance(obstacle.outcome, Refused)
-    assert obstacle.outcome.reason is Reason.DENIED_BY_GUARDRAIL
-    assert obstacle.outcome.message.startswith("spec.roles[0]: ")
+async def test_denied_request_retains_only_its_own_grant() -> None:
+    found = await resolved(requested("roles/storage.admin"), requested())
+    assert {each.grant.role for each in found.desired} == {SQL}
+    assert found.retains == (Retain(HOME, "roles/storage.admin", ANN.principal),)
+    (failure,) = found.failures
+    assert not failure.unresolved
+    assert failure.state is GrantState.REJECTED
+    assert isinstance(failure.outcome, Refused)
+    assert failure.outcome.reason is Reason.DENIED_BY_GUARDRAIL
+    assert failure.outcome.message.startswith("spec.roles[0]: ")
 
 
 @pytest.mark.parametrize("fault", [Fault.NOT_FOUND, Fault.INVALID_ARGUMENT])
-async def test_a_role_that_does_not_exist_is_refused(fault: Fault) -> None:
+async def test_request_for_a_missing_role_is_refused(fault: Fault) -> None:
     roles = FakeRoles(**{"cloudsql.client": fault})
-    (obstacle,) = (await resolved(requested(), roles=roles)).failures
-    assert obstacle.outcome == Refused(
+    (failure,) = (await resolved(requested(), roles=roles)).failures
+    assert failure.outcome == Refused(
         Reason.REJECTED,
         f"spec.roles[0]: role {SQL} does not exist; a custom role is written projects/PROJECT/roles/ID",
     )
 
 
-async def test_a_role_that_no_entry_admits_is_not_even_read() -> None:
+async def test_role_that_no_guardrail_entry_admits_is_not_read() -> None:
     roles = FakeRoles()
-    (obstacle,) = (await resolved(requested("projects/victim/roles/secret"), roles=roles)).failures
-    assert isinstance(obstacle.outcome, Refused)
+    (failure,) = (await resolved(requested("projects/victim/roles/secret"), roles=roles)).failures
+    assert isinstance(failure.outcome, Refused)
     assert roles.read == []
 
 
-async def test_a_role_that_cannot_be_read_now_freezes_the_wish() -> None:
+async def test_unreadable_role_retains_the_grant() -> None:
     roles = FakeRoles(**{"cloudsql.client": Fault.UNAVAILABLE})
-    requested_grants = await resolved(requested(), roles=roles)
-    assert requested_grants.retains == (Retain(HOME, SQL, ANN.principal),)
-    assert not requested_grants.desired
+    found = await resolved(requested(), roles=roles)
+    assert found.retains == (Retain(HOME, SQL, ANN.principal),)
+    assert not found.desired
 
 
-async def test_a_role_that_is_not_ours_to_read_may_hold_anything() -> None:
+async def test_role_without_read_permission_is_treated_as_escalating() -> None:
     roles = FakeRoles(**{"cloudsql.client": Fault.PERMISSION_DENIED})
-    (obstacle,) = (await resolved(requested(), roles=roles)).failures
-    assert isinstance(obstacle.outcome, Refused)
-    assert obstacle.outcome.reason is Reason.DENIED_BY_GUARDRAIL
+    (failure,) = (await resolved(requested(), roles=roles)).failures
+    assert isinstance(failure.outcome, Refused)
+    assert failure.outcome.reason is Reason.DENIED_BY_GUARDRAIL
 
 
 SHARED = """
@@ -144,7 +126,7 @@ status: {projectNumber: "1"}
 """
 
 
-async def test_each_wish_is_judged_by_the_guardrails_of_the_project_that_it_is_about() -> None:
+async def test_request_is_checked_against_the_guardrails_of_its_target_project() -> None:
     shared = project(SHARED)
     there = Target(TargetKind.PROJECT, "shared-prod-1234")
     member = GrantMember(f"serviceAccount:{EMAIL}", "111", DeclaredIdentity("payments", "checkout"))
@@ -152,27 +134,25 @@ async def test_each_wish_is_judged_by_the_guardrails_of_the_project_that_it_is_a
         RequestedGrant("spec.roles[0]", there, role, member, project=shared)
         for role in ("roles/pubsub.publisher", SQL)
     )
-    requested_grants = await resolved(
-        requested(member=member), publish, sql, cluster=FakeWorld(project(), shared)
+    found = await resolved(
+        requested(member=member), publish, sql, cluster=FakeClusterState(project(), shared)
     )
-    assert {
-        (desired_grant.grant.target, desired_grant.grant.role) for desired_grant in requested_grants.desired
-    } == {
+    assert {(each.grant.target, each.grant.role) for each in found.desired} == {
         (HOME, SQL),
         (there, "roles/pubsub.publisher"),
     }
-    (obstacle,) = requested_grants.failures
-    assert isinstance(obstacle.outcome, Refused)
-    assert "ManagedProject shared" in obstacle.outcome.message
+    (failure,) = found.failures
+    assert isinstance(failure.outcome, Refused)
+    assert "ManagedProject shared" in failure.outcome.message
 
 
-async def test_a_wish_without_a_target_holds_the_role_wherever_it_is() -> None:
+async def test_unresolved_target_retains_the_role_on_every_target() -> None:
     outcome = Waiting(Reason.DEPENDENCY_NOT_FOUND, "ManagedProject shared does not exist")
     nowhere = RequestedGrant("spec.roles[0]", Unresolved("ManagedProject shared", outcome), SQL, ANN)
-    requested_grants = await resolved(nowhere)
-    assert requested_grants.retains == (Retain(None, SQL, ANN.principal),)
-    (obstacle,) = requested_grants.failures
-    assert (str(obstacle.target), obstacle.outcome, obstacle.unresolved) == (
+    found = await resolved(nowhere)
+    assert found.retains == (Retain(None, SQL, ANN.principal),)
+    (failure,) = found.failures
+    assert (str(failure.target), failure.outcome, failure.unresolved) == (
         "ManagedProject shared",
         outcome,
         True,
@@ -180,13 +160,13 @@ async def test_a_wish_without_a_target_holds_the_role_wherever_it_is() -> None:
 
 
 CUSTOM = f"projects/{HOME.project_id}/roles/runner"
-LENT = project(
+DELEGATED = project(
     guardrails={"grants": [{"roles": [CUSTOM], "targetKinds": ["Project"], "members": ["user:*"]}]}
 )
 
 
-def declared(*permissions: str, state: RoleState = RoleState.PRESENT, **facts: Any) -> FakeWorld:
-    """A world with a CustomRole that declares the permissions."""
+def declared(*permissions: str, state: RoleState = RoleState.PRESENT, **facts: Any) -> FakeClusterState:
+    """Return a cluster with a CustomRole that declares the permissions."""
     role = CustomRole.model_validate(
         {
             "metadata": {"name": "runner", "namespace": "payments"},
@@ -196,43 +176,43 @@ def declared(*permissions: str, state: RoleState = RoleState.PRESENT, **facts: A
     record = LedgerRole(
         role_id="runner", owner="payments/runner", owner_uid="", origin=Origin.CREATED, state=state
     )
-    return FakeWorld(LENT, role, roles=[record], **facts)
+    return FakeClusterState(DELEGATED, role, roles=[record], **facts)
 
 
-async def test_a_new_grant_is_judged_by_what_the_role_is_declared_to_permit_too() -> None:
+async def test_new_grant_is_checked_against_declared_role_permissions() -> None:
     cluster = declared("run.jobs.run", "run.jobs.runWithOverrides")
 
-    (obstacle,) = (await resolved(requested(CUSTOM), cluster=cluster, delegated=LENT)).failures
+    (failure,) = (await resolved(requested(CUSTOM), cluster=cluster, delegated=DELEGATED)).failures
 
-    assert isinstance(obstacle.outcome, Refused)
-    assert obstacle.outcome.reason is Reason.DENIED_BY_GUARDRAIL
-    assert "run.jobs.runWithOverrides" in obstacle.outcome.message
+    assert isinstance(failure.outcome, Refused)
+    assert failure.outcome.reason is Reason.DENIED_BY_GUARDRAIL
+    assert "run.jobs.runWithOverrides" in failure.outcome.message
 
 
-async def test_a_grant_that_is_held_does_not_suffer_from_what_its_role_is_not_allowed_to_become() -> None:
+async def test_existing_grant_ignores_permissions_refused_for_its_role() -> None:
     grant = Grant(HOME, CUSTOM, ANN.principal)
     cluster = declared(
         "run.jobs.runWithOverrides", entries={grant: entry_of(grant, ["IAMBinding/payments/ops/u"])}
     )
 
-    assert (await resolved(requested(CUSTOM), cluster=cluster, delegated=LENT)).desired == {
+    assert (await resolved(requested(CUSTOM), cluster=cluster, delegated=DELEGATED)).desired == {
         DesiredGrant(grant)
     }
 
 
-async def test_the_declaration_of_a_role_that_was_deleted_counts_for_nothing() -> None:
+async def test_declared_permissions_of_a_deleted_role_are_ignored() -> None:
     cluster = declared("run.jobs.runWithOverrides", state=RoleState.DELETED)
 
-    assert not (await resolved(requested(CUSTOM), cluster=cluster, delegated=LENT)).failures
+    assert not (await resolved(requested(CUSTOM), cluster=cluster, delegated=DELEGATED)).failures
 
 
-async def test_what_a_role_has_become_while_it_was_read_is_judged() -> None:
+async def test_permissions_added_while_the_role_is_read_are_checked() -> None:
     class Growing(FakeRoles):
         async def permissions(self, role: str, project_id: str, max_age: float) -> frozenset[str]:
             known = await super().permissions(role, project_id, max_age)
             self.permitted = frozenset({"run.jobs.runWithOverrides"})
             return known
 
-    (obstacle,) = (await resolved(requested(CUSTOM), roles=Growing(), delegated=LENT)).failures
+    (failure,) = (await resolved(requested(CUSTOM), roles=Growing(), delegated=DELEGATED)).failures
 
-    assert isinstance(obstacle.outcome, Refused)
+    assert isinstance(failure.outcome, Refused)

@@ -1,0 +1,119 @@
+"""Messages of the plan for a custom role."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from cloudrun_identity.api import Origin, Reason, RoleDeletionPolicy
+from cloudrun_identity.controllers.custom_role.plan import (
+    RoleSeen,
+    RoleWant,
+    deleted_role_refusal,
+    leaves_role,
+    plan,
+    shown,
+)
+from cloudrun_identity.gcp.custom_roles import ID_TAKEN_FOR
+from cloudrun_identity.reconcile.steps import Refuse, Wait
+from tests.unit.controllers.carry_out import NOON
+
+from .roles import (
+    DELETED,
+    NAME,
+    NARROW,
+    OTHER_NAMESPACE,
+    declared,
+    role,
+    seen,
+)
+
+
+def message(wanted: RoleWant, found: RoleSeen) -> str:
+    (step,) = plan(wanted, found, NOON).steps
+    assert isinstance(step, Refuse | Wait)
+    return step.message
+
+
+def test_refused_expansion_names_the_object_that_grants_the_role() -> None:
+    text = message(declared(denied=True), seen(permissions=NARROW))
+    assert text.startswith("spec.permissions: IAMBinding shop/ops grants the role already, and guardrails.")
+
+
+def test_refused_adoption_names_the_field_that_permits_it() -> None:
+    assert message(declared(None), seen(record=None)) == (
+        f"Role {NAME} exists already; set spec.adoption to Adopt to take it over, or choose another roleID"
+    )
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found", "field"),
+    [
+        (declared(None, adopts=True), seen(record=None, permissions=frozenset({"iam.x.y"})), "spec.adoption"),
+        (declared(), seen(deleted=True, permissions=frozenset({"iam.x.y"})), "spec.roleID"),
+    ],
+    ids=["adoption", "undelete"],
+)
+def test_refused_permissions_of_an_existing_role_name_the_field(
+    wanted: RoleWant, found: RoleSeen, field: str
+) -> None:
+    text = message(wanted, found)
+    assert text.startswith(f"{field}: {NAME} has permissions that are not admitted: guardrails.customRoles")
+
+
+def test_deleted_role_of_another_namespace_is_free_after_its_retention() -> None:
+    text = message(declared(OTHER_NAMESPACE), seen(record=OTHER_NAMESPACE, deleted=True))
+    assert text == (
+        "spec.roleID: role runner belonged to CustomRole shop/runner and is deleted; choose another roleID "
+        f"until {NOON + ID_TAKEN_FOR:%Y-%m-%d}"
+    )
+
+
+def test_own_deleted_role_that_cannot_be_undeleted_shows_both_dates() -> None:
+    deleted = DELETED.replace(deleted_time=NOON - timedelta(days=8))
+    reason, text = deleted_role_refusal(declared(deleted), deleted, NOON)
+    assert reason is Reason.CONFLICT
+    assert f"was deleted on {NOON - timedelta(days=8):%Y-%m-%d} and can no longer be undeleted" in text
+    assert text.endswith(f"choose another roleID until {NOON - timedelta(days=8) + ID_TAKEN_FOR:%Y-%m-%d}")
+
+
+def test_role_deleted_by_another_user_is_free_counting_from_its_stall() -> None:
+    stalled = {
+        "type": "Stalled",
+        "status": "True",
+        "reason": "Conflict",
+        "message": "",
+        "observedGeneration": 1,
+        "lastTransitionTime": "2026-02-01T12:00:00Z",
+    }
+    obj = role()
+    status = type(obj.status).model_validate({"conditions": [stalled]})
+    before = replace(declared(None), obj=obj.model_copy(update={"status": status}))
+    assert "free again on 2026-03-10 at the latest" in deleted_role_refusal(before, None, NOON)[1]
+    assert (
+        f"free again on {NOON + ID_TAKEN_FOR:%Y-%m-%d}" in deleted_role_refusal(declared(None), None, NOON)[1]
+    )
+
+
+@pytest.mark.parametrize(
+    ("policy", "origin", "leaves"),
+    [
+        (RoleDeletionPolicy.DELETE_IF_CREATED, Origin.CREATED, False),
+        (RoleDeletionPolicy.DELETE_IF_CREATED, Origin.ADOPTED, True),
+        (RoleDeletionPolicy.DELETE, Origin.CREATED, False),
+        (RoleDeletionPolicy.DELETE, Origin.ADOPTED, False),
+        (RoleDeletionPolicy.ABANDON, Origin.CREATED, True),
+        (RoleDeletionPolicy.ABANDON, Origin.ADOPTED, True),
+    ],
+)
+def test_deletion_policy_and_origin_decide_whether_the_role_is_left(
+    policy: RoleDeletionPolicy, origin: Origin, leaves: bool
+) -> None:
+    assert leaves_role(policy, origin) is leaves
+
+
+@pytest.mark.parametrize(
+    ("names", "text"), [("", ""), ("a", "a"), ("abc", "a, b, c"), ("abcde", "a, b, c and 2 more")]
+)
+def test_long_lists_show_the_first_names_and_count_the_others(names: str, text: str) -> None:
+    assert shown(names) == text

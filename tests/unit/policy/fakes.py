@@ -1,0 +1,105 @@
+"""Ledgers in memory, and the ports of policy syncers with every fake that they need."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from cloudrun_identity.api import GrantState
+from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.ledger.model import Ledger, entry_of
+from cloudrun_identity.ledger.owners import Owner
+from cloudrun_identity.policy.exclusive import RemovalRateLimiter
+from cloudrun_identity.policy.ports import SyncerPorts, SyncerSettings
+
+from .fake_policies import FakePolicies, Journal
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+class FakeLedgers:
+    """Ledgers in memory."""
+
+    def __init__(self, journal: Journal | None = None) -> None:
+        self.journal = journal or Journal()
+        self.failing: Exception | None = None
+        self.unreadable: Exception | None = None
+        self.stored: dict[Target, Ledger] = {}
+
+    def ledger(self, target: Target) -> Ledger:
+        return self.stored.get(target, Ledger.of(target))
+
+    async def update(self, target: Target, change: Callable[[Ledger], Ledger]) -> Ledger:
+        await asyncio.sleep(0)
+        if self.failing:
+            raise self.failing
+        self.journal.step("ledger")
+        self.stored[target] = change(self.ledger(target))
+        return self.stored[target]
+
+    def held_by(self, owner_key: str) -> frozenset[Target]:
+        return frozenset(
+            target for target, ledger in self.stored.items() if owner_key in _by_owner_key(ledger)
+        )
+
+    def check_complete(self) -> None:
+        if self.unreadable:
+            raise self.unreadable
+
+    def targets(self, project_id: str) -> Iterable[Target]:
+        return [
+            target
+            for target, ledger in self.stored.items()
+            if target.project_id == project_id and ledger.entries
+        ]
+
+
+class SyncOutcomes:
+    """Observer that records the outcome of each policy sync."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[str] = []
+
+    def policy_synced(self, target_kind: str, outcome: str) -> None:
+        self.outcomes.append(outcome)
+
+
+@dataclass
+class SyncerEnvironment:
+    """Everything that policy syncers use. It survives a crash of the process."""
+
+    journal: Journal = field(default_factory=Journal)
+    fresh: set[str] = field(default_factory=set)
+    syncs: SyncOutcomes = field(default_factory=SyncOutcomes)
+    removals_an_hour: int = 100
+    suspended: set[str] = field(default_factory=set)
+    observed: set[str] = field(default_factory=set)
+    settings: SyncerSettings = field(default_factory=SyncerSettings)
+
+    def __post_init__(self) -> None:
+        self.policies = FakePolicies(self.journal)
+        self.ledgers = FakeLedgers(self.journal)
+
+    @property
+    def ports(self) -> SyncerPorts:
+        return SyncerPorts(
+            policies=self.policies,
+            ledgers=self.ledgers,
+            observer=self.syncs,
+            wall_clock=lambda: NOON,
+            is_fresh=self.fresh.__contains__,
+            removal_limiter=RemovalRateLimiter(lambda _: self.removals_an_hour),
+            is_suspended=self.suspended.__contains__,
+            is_observed=self.observed.__contains__,
+            settings=self.settings,
+        )
+
+    def record(self, grant: Grant, *owners: Owner, **fields: object) -> None:
+        """Add an entry to the ledger of the grant's target."""
+        ledger = self.ledgers.ledger(grant.target)
+        entry = entry_of(grant, [*map(str, owners)], **{"state": GrantState.GRANTED, **fields})
+        self.ledgers.stored[grant.target] = ledger.with_entries({**ledger.entries, grant: entry})
+
+
+def _by_owner_key(ledger: Ledger) -> set[str]:
+    return {Owner.parse(text).owner_key for held in ledger.entries.values() for text in held.owners}
