@@ -283,7 +283,7 @@ spec: {identityRef: {name: billing}, secretName: billing-key}
 
 
 @pytest.mark.parametrize("enabled", [True, False])
-async def test_an_account_that_is_disabled_is_run_as_only_where_the_plan_enables_it(
+async def test_disabled_account_is_run_as_only_where_the_plan_enables_it(
     emulator: Emulator, enabled: bool
 ) -> None:
     plan = await planned(
