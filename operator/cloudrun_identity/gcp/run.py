@@ -140,6 +140,7 @@ class Run:
             getattr(types, f"{request}Request")(**fields),
             region=location,
             repeatable=True,  # an update carries an etag, so a second one fails with ABORTED
+            has_etag=True,
         )
 
 

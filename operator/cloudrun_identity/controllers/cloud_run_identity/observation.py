@@ -16,6 +16,7 @@ from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.service_accounts import ServiceAccount, ServiceAccounts
 from cloudrun_identity.iam.admission import Admitted, may_use_project
 from cloudrun_identity.iam.principals import lower_email
+from cloudrun_identity.reconcile.advice import advised
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey, account_key, identity_key
 from cloudrun_identity.reconcile.preconditions import belongs_to, guardrail_facts
 
@@ -157,7 +158,7 @@ class Usage:
         try:
             return [user async for user in users]
         except GoogleError as error:
-            return [f"{what} in {place.location}, which cannot be read ({error.message})"]
+            return [f"{what} in {place.location}, which cannot be read ({advised(error)})"]
 
     async def _workloads(
         self, kind: WorkloadKind, place: Place, email: str, max_age: float
