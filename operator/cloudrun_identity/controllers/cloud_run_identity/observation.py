@@ -81,6 +81,8 @@ class AccountObserver:
         account = await self._account(want, max_age)
         record = self._deps.records.of(want.owner)
         followed = propagation.is_on(want.email)
+        if account:
+            propagation.shown(want.email)
         if record and max_age == 0 and not want.deletion and not _is_settled(record, account):
             propagation.read(want.email, account.unique_id if account else "")
         return AccountSeen(
@@ -89,6 +91,7 @@ class AccountObserver:
             good_reads=propagation.good_reads(want.email),
             followed=followed,
             made=propagation.made(want.email),
+            misses=propagation.misses(want.email),
         )
 
     async def _account(self, want: AccountWant, max_age: float) -> ServiceAccount | None:
