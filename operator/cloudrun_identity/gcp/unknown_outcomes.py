@@ -9,7 +9,7 @@ refusal that is certain.
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from .errors import GoogleError
+from .errors import Fault, GoogleError
 
 Result = TypeVar("Result")
 
@@ -29,7 +29,8 @@ async def written_or_found(
     try:
         return await write()
     except GoogleError as error:
-        if not error.undecided:
+        # A replica may answer ABORTED to a write that another one carried out, even if it has an etag.
+        if not error.undecided and error.fault is not Fault.ABORTED:
             raise
         try:
             found = await find()

@@ -42,6 +42,14 @@ async def test_write_without_an_answer_is_looked_up() -> None:
     assert await written_or_found(service.write, service.find) == "found"
 
 
+async def test_aborted_write_is_looked_up_although_it_has_an_etag() -> None:
+    aborted = GoogleError(Fault.ABORTED, "m", "stale etag")
+    assert not aborted.undecided
+    service = Service(aborted, "found")
+
+    assert await written_or_found(service.write, service.find) == "found"
+
+
 async def test_refused_write_is_not_looked_up() -> None:
     service = Service(REFUSED, "found")
 
