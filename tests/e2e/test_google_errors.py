@@ -3,6 +3,7 @@
 import pytest
 
 from tests.e2e.cloud import LOCATION
+from tests.e2e.conftest import OPEN_PROJECT
 from tests.e2e.scene import Scene
 
 IDENTITY = """
@@ -172,3 +173,43 @@ def test_ended_connection_is_no_bug_of_the_operator(scene: Scene) -> None:
     scene.cloud.recover()
     scene.ready("IAMBinding/viewers")
     assert scene.policy() == {"roles/viewer": ["user:ann@example.com"]}
+
+
+def test_mistyped_location_of_a_binding_and_of_a_project_is_named(closed_scene: Scene) -> None:
+    scene = closed_scene
+    scene.apply("""
+kind: ManagedProject
+metadata: {name: $scene}
+spec:
+  driftInterval: 1s
+  locations: [europe-west11]
+  namespaces: {names: [$scene]}
+  guardrails:
+    grants: [{roles: [roles/run.invoker], targetKinds: [Service], members: ["group:*"]}]
+---
+kind: IAMBinding
+metadata: {name: callers}
+spec:
+  target: {kind: Service, location: europe-west11, name: shop}
+  role: roles/run.invoker
+  members: [{principal: "group:ops@example.com"}]
+""")
+
+    message = scene.fails("IAMBinding/callers", "LocationNotFound")
+    assert "Cloud Run does not exist in europe-west11, or the project may not use it" in message
+    issues = scene.status(f"ManagedProject/{scene.name}")["issues"]
+    assert any("correct the location in the spec" in issue for issue in issues)
+    scene.delete_and_wait("IAMBinding/callers")
+
+
+def test_project_behind_a_perimeter_is_not_called_missing(closed_scene: Scene) -> None:
+    scene = closed_scene
+    info = {"reason": "SECURITY_POLICY_VIOLATED", "metadata": {"uid": "VQQnKf"}}
+    scene.cloud.fail("*.Projects/GetProject", "PERMISSION_DENIED", times=10_000, errorInfo=info)
+    scene.apply(OPEN_PROJECT)
+
+    message = scene.fails(f"ManagedProject/{scene.name}", "PerimeterViolation")
+
+    assert "does not exist" not in message
+    scene.cloud.recover()
+    scene.ready(f"ManagedProject/{scene.name}")
