@@ -228,7 +228,7 @@ def _rival(
     """Return the object that declares the same resource and has it instead of `obj`.
 
     An object that a ledger records as the manager of the resource has it. Without one, it is the oldest
-    object that could manage it: one that is suspended, or that the guardrails refuse, takes it from nobody.
+    object that could manage it: one that is suspended, or that the guardrails refuse, takes it from no other object.
     A refused object has no rival either, because its refusal must not depend on the objects of others.
     """
     others = list(cluster.other_declarers(ObjectKey.of(obj)))
