@@ -228,8 +228,8 @@ def _rival(
     """Return the object that declares the same resource and has it instead of `obj`.
 
     An object that a ledger records as the manager of the resource has it. Without one, it is the oldest
-    object that could manage it: one that is suspended, or that the guardrails refuse, takes it from no other object.
-    A refused object has no rival either, because its refusal must not depend on the objects of others.
+    object that could manage it: a suspended or refused one does not take it from others. A refused object
+    has no rival either, because its refusal must not depend on the objects of others.
     """
     others = list(cluster.other_declarers(ObjectKey.of(obj)))
     if not others or _is_recorded(obj, project, cluster) or not _could_manage(obj, project, cluster):
