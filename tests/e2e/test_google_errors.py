@@ -39,6 +39,7 @@ spec:
   identityRef: {name: checkout}
   deletionPolicy: Restore
 """.replace("LOCATION", LOCATION)
+RESTORE_TO_DEFAULT = "spec: {guardrails: {restoreToDefaultAccount: true}}"
 FULL = """
 kind: ManagedProject
 metadata: {name: $scene-full}
@@ -86,6 +87,7 @@ def test_job_with_an_unknown_outcome_of_its_move_is_restored_later(scene: Scene,
     before = scene.cloud.runs_as(job)
     scene.apply(IDENTITY)
     scene.ready("CloudRunIdentity/checkout")
+    scene.patch(f"ManagedProject/{scene.name}", RESTORE_TO_DEFAULT)
     scene.cloud.fail("*.Jobs/UpdateJob", code, applied=True)
     scene.apply(ATTACHMENT)
 
@@ -99,6 +101,7 @@ def test_job_is_not_executed_by_attaching_or_restoring_it(scene: Scene) -> None:
     job = scene.cloud.deploy("jobs", scene.name, "shop")
     scene.cloud.update(job, startExecutionToken="start-once-created")
     assert scene.cloud.workload(job)["executionCount"] == 1
+    scene.patch(f"ManagedProject/{scene.name}", RESTORE_TO_DEFAULT)
     scene.apply(IDENTITY)
     scene.apply(ATTACHMENT)
 
