@@ -312,8 +312,9 @@ class CustomRoleController:
         try:
             undeleted = await written_or_found(undelete, find)
         except GoogleError as error:
-            if not error.undecided:
-                seen = await self._keep(want, seen, before)
+            if error.undecided:
+                raise  # the role may have been undeleted: the intent stays recorded
+            seen = await self._keep(want, seen, before)
             if error.fault not in (Fault.FAILED_PRECONDITION, Fault.NOT_FOUND):
                 raise
             return Executed(seen, Refused(*deleted_role_refusal(want, before, self._wall_clock())))
