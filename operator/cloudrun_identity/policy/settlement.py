@@ -63,6 +63,21 @@ def settle(
     )
 
 
+def settle_absent(plan: PolicyPlan, before: Ledger) -> Ledger:
+    """Return the ledger of a target that does not exist, from a plan without a present grant.
+
+    No entry stays granted, and new entries are dropped. An entry keeps the record of what was present before:
+    the policy of an account returns when the account is undeleted.
+    """
+    settled = settle(plan, (), added=(), refused=(), written_at=None, failed=True)
+    entries = {}
+    for grant, entry in settled.entries.items():
+        known = before.entries.get(grant, entry)
+        state = GrantState.PENDING if entry.state is GrantState.GRANTED else entry.state
+        entries[grant] = changed_entry(entry, state=state, present_before=known.present_before)
+    return settled if entries == settled.entries else settled.with_entries(entries)
+
+
 def without_abandoned(ledger: Ledger, declared: Iterable[DesiredGrants]) -> Ledger:
     """Return the ledger without the owners that abandon their grants. The policy need not be read for that.
 
