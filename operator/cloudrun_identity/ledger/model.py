@@ -139,8 +139,12 @@ class Ledger(PolicyLedgerSpec):
         return self.replace(unmanaged_members=unmanaged_members, last_write_time=last_write_time)
 
     def with_account(self, account: LedgerAccount | None) -> Self:
-        """Return this ledger with another account record, bound to the unique ID in the record."""
-        return self.bound_to(account.unique_id if account else "").replace(account=account)
+        """Return this ledger with another account record, bound to the unique ID in the record.
+
+        No grant is present on an account that was deleted or replaced.
+        """
+        bound = self.bound_to(account.unique_id if account else "").replace(account=account)
+        return bound.with_pending_grants() if account and account.lost else bound
 
     def bound_to(self, unique_id: str) -> Self:
         """Return this ledger for the resource with this unique ID; an empty ID changes nothing.
@@ -153,6 +157,20 @@ class Ledger(PolicyLedgerSpec):
         if not self.target_uid:
             return self.replace(target_uid=unique_id)
         return self.with_entries({}).replace(target_uid=unique_id, keys=(), key_attempt=None)
+
+    def with_pending_grants(self) -> Self:
+        """Return this ledger for a target that does not exist: no entry is granted.
+
+        The policy of an account returns when the account is undeleted, so the entries are kept.
+        """
+        return self.with_entries(
+            {
+                grant: changed_entry(entry, state=GrantState.PENDING)
+                if entry.state is GrantState.GRANTED
+                else entry
+                for grant, entry in self.entries.items()
+            }
+        )
 
     def with_key_ring(self, ring: KeyRing) -> Self:
         """Return this ledger with other key records."""

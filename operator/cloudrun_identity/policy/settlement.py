@@ -70,12 +70,11 @@ def settle_absent(plan: PolicyPlan, before: Ledger) -> Ledger:
     the policy of an account returns when the account is undeleted.
     """
     settled = settle(plan, (), added=(), refused=(), written_at=None, failed=True)
-    entries = {}
-    for grant, entry in settled.entries.items():
-        known = before.entries.get(grant, entry)
-        state = GrantState.PENDING if entry.state is GrantState.GRANTED else entry.state
-        entries[grant] = changed_entry(entry, state=state, present_before=known.present_before)
-    return settled if entries == settled.entries else settled.with_entries(entries)
+    entries = {
+        grant: changed_entry(entry, present_before=before.entries.get(grant, entry).present_before)
+        for grant, entry in settled.entries.items()
+    }
+    return settled.with_entries(entries).with_pending_grants()
 
 
 def without_abandoned(ledger: Ledger, declared: Iterable[DesiredGrants]) -> Ledger:

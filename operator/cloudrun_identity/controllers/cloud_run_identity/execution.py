@@ -19,6 +19,7 @@ from .account import (
     CreateAccount,
     DeleteAccount,
     DisableBeforeDelete,
+    ForgetAccount,
     LeaveBehind,
     RecordAction,
     RecordLoss,
@@ -108,6 +109,8 @@ class AccountExecutor:
         match action:
             case LeaveBehind(reason=reason):
                 await records.leave_behind(want.project_id, seen.known_record, reason)
+            case ForgetAccount(is_deleted=is_deleted):
+                await records.drop(want.project_id, seen.known_record, is_deleted=is_deleted)
             case _ if record is None:
                 await records.drop(want.project_id, seen.known_record)
             case _:
