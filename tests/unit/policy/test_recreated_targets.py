@@ -223,3 +223,21 @@ async def test_fresh_account_is_the_recorded_one(env: SyncerEnvironment) -> None
     (result,) = await sync(env, desiring(WEB, ACTOR))
     assert state_of(result, ACTOR) is GrantState.GRANTED
     assert env.id_reads == []
+
+
+@pytest.mark.parametrize("declared", [True, False])
+async def test_grant_on_an_undeleted_account_is_still_managed(env: SyncerEnvironment, declared: bool) -> None:
+    record_account(env)
+    await sync(env, desiring(WEB, ACTOR))
+    record_account(env, lost=AccountLoss.DELETED)
+    await sync(env, desiring(WEB, ACTOR) if declared else DesiredGrants(WEB, retains=(RETAIN_ALL,)))
+    assert env.ledgers.ledger(ACCOUNT).entries[ACTOR].state is GrantState.PENDING
+    record_account(env)
+    await sync(env, desiring(WEB, ACTOR))
+    assert not env.ledgers.ledger(ACCOUNT).entries[ACTOR].present_before
+
+    await sync(env, desiring(WEB))
+
+    assert env.policies.present(ACCOUNT) == frozenset(), (
+        "the policy of the undeleted account is the former one"
+    )
