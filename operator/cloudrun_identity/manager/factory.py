@@ -140,6 +140,7 @@ def compose(ports: Ports) -> Engine:
             is_fresh=propagation.is_fresh,
             removal_limiter=RemovalRateLimiter(settings.removals_per_hour),
             is_protected=settings.is_protected,
+            is_operator=settings.is_operator,
             may_return=partial(_may_return, ledgers),
             is_suspended=settings.is_suspended,
             is_observed=lambda project: not ports.ignores_observe and settings.is_observed(project),

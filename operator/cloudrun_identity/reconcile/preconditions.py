@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cloudrun_identity.api import (
-    Adoption,
     CloudRunIdentity,
     ConditionType,
     CustomRole,
@@ -15,20 +14,17 @@ from cloudrun_identity.api import (
     ReconciledResource,
     Resource,
 )
-from cloudrun_identity.gcp.service_accounts import expected_email
 from cloudrun_identity.iam.admission import (
     Admitted,
-    Decision,
     Denied,
     GuardrailFacts,
-    may_adopt,
-    may_be_called,
     may_use_project,
 )
 from cloudrun_identity.iam.grants import Target
 
 from .cluster_state import ClusterState, ObjectKey, older_first, project_key
 from .outcomes import InSync, Outcome, Paused, Refused, Waiting
+from .refusals import refusal
 
 DELETION_WAITS = "the deletion waits until suspend is false again"
 
@@ -57,6 +53,8 @@ class Blocked:
     outcome: Outcome
     unresolved: str = ""
     """Reference that does not resolve; empty if all do."""
+    others: tuple[Outcome, ...] = ()
+    """Further reasons, to be reported together with the outcome."""
     transient: bool = False
     """True if the state is about to change, so that a status write would be superseded at once."""
 
@@ -115,7 +113,7 @@ def other_project(name: str, namespace: str, cluster: ClusterState, path: str) -
         return missing(project_key(name), cluster, path)
     admission = may_use_project(project, namespace, guardrail_facts(project, cluster))
     if isinstance(admission, Denied):
-        return Refused(Reason.DENIED_BY_GUARDRAIL, f"{path}: {admission.reason}")
+        return refusal(admission, path)
     stopped = _blocked_by_itself(project, project, cluster)
     if stopped:
         message = f"{path}: ManagedProject {name}: {_message(stopped.outcome)}"
@@ -250,11 +248,7 @@ def _blocked_by_project(
         )
     admission = may_use_project(project, obj.metadata.namespace, guardrail_facts(project, cluster))
     if isinstance(admission, Denied):
-        return Blocked(Refused(Reason.DENIED_BY_GUARDRAIL, admission.reason), unresolved=admission.reason)
-    if isinstance(obj, CloudRunIdentity):
-        decision = _may_be_read(obj, project, cluster)
-        if isinstance(decision, Denied):
-            return Blocked(Refused(Reason.DENIED_BY_GUARDRAIL, decision.reason))
+        return Blocked(refusal(admission), unresolved=admission.reason)
     refused = _blocked_by_itself(project, project, cluster)
     if refused:
         message = f"spec.projectRef: ManagedProject {project.metadata.name}: {_message(refused.outcome)}"
@@ -263,20 +257,6 @@ def _blocked_by_project(
         unseen = project.status.condition(ConditionType.READY) is None
         return unresolved(not_ready(ObjectKey.of(project), "spec.projectRef"), transient=unseen)
     return None
-
-
-def _may_be_read(obj: CloudRunIdentity, project: ManagedProject, cluster: ClusterState) -> Decision:
-    """Return whether the project admits the account, and its adoption if the spec asks for it.
-
-    The plan checks the adoption again once the account is read and its e-mail is known.
-    """
-    decision = may_be_called(project, obj)
-    adopts = obj.spec.adoption is Adoption.ADOPT and cluster.account(obj) is None
-    if isinstance(decision, Denied) or not adopts:
-        return decision
-    email = expected_email(project.project_id, obj.account_id)
-    decision = may_adopt(project, email, guardrail_facts(project, cluster))
-    return Denied(f"spec.adoption: {decision.reason}") if isinstance(decision, Denied) else decision
 
 
 def _message(outcome: Outcome) -> str:

@@ -11,6 +11,7 @@ from cloudrun_identity.api import ManagedProject, Reason
 from cloudrun_identity.gcp.projects import default_compute_account
 from cloudrun_identity.gcp.workloads import WorkloadState
 from cloudrun_identity.iam.admission import Denied
+from cloudrun_identity.iam.proposals import Proposal
 from cloudrun_identity.kube.event_recorder import EventType
 from cloudrun_identity.reconcile.cluster_state import project_key
 from cloudrun_identity.reconcile.preconditions import missing
@@ -86,11 +87,17 @@ def _restore(
     if state.managed_by or not same_account(state.service_account, attached):
         return _leave(want, f"another user deployed it as {account_text(state.service_account)} since")
     decision = may_attach(want.obj, state.workload, project, want.cluster)
-    # The guardrails admit the default account of the project itself, and no other default account.
-    if not isinstance(decision, Denied) and not same_account(before or default, default):
+    if same_account(before or default, default):
+        if not project.spec.guardrails.restore_to_default_account:
+            return _leave(
+                want,
+                "it ran as the default account before, and guardrails.restoreToDefaultAccount of "
+                f"ManagedProject {project.metadata.name} is false",
+            )
+    elif not isinstance(decision, Denied):
         decision = may_run_as(before, want.obj, project, want.cluster)
     if isinstance(decision, Denied):
-        return _denied(want, decision.reason)
+        return _denied(want, decision.reason, decision.proposals)
     change = Change("service account", state.service_account, before)
     return RestoreWorkload(state.workload.target.full_name, (change,), email=before)
 
@@ -109,11 +116,11 @@ def _follow(want: DetachmentWant, state: WorkloadState) -> DetachmentStep:
     return _forget(want, StepEvent(Reason.REVISION_FAILED, message, EventType.WARNING))
 
 
-def _denied(want: DetachmentWant, why: str) -> DetachmentStep:
+def _denied(want: DetachmentWant, why: str, proposals: tuple[Proposal, ...] = ()) -> DetachmentStep:
     if want.cluster.is_terminating(want.obj.metadata.namespace):  # no user can edit the object any more
         return _leave(want, why)
     message = f"{want.obj.spec.workload} is not moved back: {why}; {_ABANDON}"
-    return Refuse(Reason.DENIED_BY_GUARDRAIL, message)
+    return Refuse(Reason.DENIED_BY_GUARDRAIL, message, proposals=proposals)
 
 
 def _leave(want: DetachmentWant, why: str) -> ForgetAttachment:

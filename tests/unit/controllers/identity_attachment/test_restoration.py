@@ -9,7 +9,7 @@ from cloudrun_identity.reconcile.cluster_state import ObjectKey, project_key
 from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, Refused, Waiting
 from tests.unit.controllers.attachments import OLD, ROLLED_OUT, attachment
 from tests.unit.controllers.carry_out import Recorder, carried_out
-from tests.unit.controllers.cluster_state import EMAIL, FakeClusterState, identity, project, record
+from tests.unit.controllers.cluster_state import EMAIL, FakeClusterState, admitted, identity, project, record
 from tests.unit.controllers.identity_attachment.fake_cloud import NOW, FakeCloud
 
 DEFAULT = "417203958816-compute@developer.gserviceaccount.com"
@@ -48,7 +48,11 @@ async def deleted(
     abandon: bool = False,
 ) -> Deletion:
     """Delete the attachment of a workload that ran as `before`; None: it was never moved."""
-    guardrails = {"workloads": [{"names": ["checkout"]}], "accounts": list(accounts)}
+    guardrails = {
+        "workloads": [{"names": ["checkout"], "namespaces": ["*"]}],
+        "accounts": admitted(accounts),
+        "restoreToDefaultAccount": True,
+    }
     cluster = cluster or world(project(guardrails=guardrails), identity(), accounts=[record()])
     if before is not None:
         await cloud.records.moving(obj, replace(moved, service_account=before), EMAIL)
