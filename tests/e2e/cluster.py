@@ -73,6 +73,12 @@ class Cluster:
             )
         return patched
 
+    def patch_operations(self, kind: str, name: str, operations: list[Object]) -> None:
+        """Apply a JSON patch to a cluster-scoped custom resource; raises ApiException."""
+        self._objects.patch_cluster_custom_object(
+            GROUP, VERSION, PLURALS[kind], name, operations, _content_type="application/json-patch+json"
+        )
+
     def get(self, kind: str, name: str, namespace: str = "") -> Object | None:
         """Return a custom resource; None if it does not exist."""
         found: Object

@@ -55,6 +55,7 @@ spec:
     - roles: [roles/viewer, roles/cloudsql.client, roles/logging.logWriter]
       targetKinds: [Project]
       members: ["*"]
+      namespaces: ["*"]
 """
 """Project that is delegated to the scene's namespace, with a few harmless roles."""
 

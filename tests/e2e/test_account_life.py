@@ -29,7 +29,9 @@ spec:
 def adopted(scene: Scene) -> Scene:
     """Provide a scene with an adopted account, whose changes never count as propagation delay."""
     email = scene.cloud.create_account(scene.name, "checkout")
-    scene.patch(f"ManagedProject/{scene.name}", f"spec: {{guardrails: {{adoptableAccounts: [{email}]}}}}")
+    scene.patch(
+        f"ManagedProject/{scene.name}", f"spec: {{guardrails: {{adoptableAccounts: [{{email: '{email}'}}]}}}}"
+    )
     scene.apply(IDENTITY + "  adoption: Adopt\n")
     scene.apply(READER)
     scene.ready("CloudRunIdentity/checkout", "IAMBinding/loggers")
@@ -146,6 +148,9 @@ def test_replaced_account_gets_no_grants_until_regrant_is_set(adopted: Scene) ->
     assert scene.cloud.policy(scene.account("checkout")) == {}
 
     scene.patch("CloudRunIdentity/checkout", "spec: {whenReplaced: Regrant}")
+    assert "guardrails.adoptableAccounts" in scene.fails("CloudRunIdentity/checkout", "DeniedByGuardrail")
+    adoptable = f"[{{email: '{scene.email('checkout')}'}}]"
+    scene.patch(f"ManagedProject/{scene.name}", f"spec: {{guardrails: {{adoptableAccounts: {adoptable}}}}}")
     scene.ready("CloudRunIdentity/checkout", "IAMBinding/loggers")
     assert scene.policy() == {
         "roles/viewer": [scene.member("checkout")],

@@ -70,7 +70,7 @@ def plan_policy(
     withheld: Collection[Grant] = (),
     protected: Callable[[str], bool] = lambda _: False,
     may_return: Callable[[str, str], bool] = lambda *_: True,
-    spared: Callable[[str], bool] = lambda _: False,
+    is_operator: Callable[[str], bool] = lambda _: False,
 ) -> PolicyPlan:
     """Plan a sync of the policy of `ledger.target`, in which these grants are present.
 
@@ -85,7 +85,7 @@ def plan_policy(
         withheld: The grants that this sync does not write.
         protected: Returns whether a member is never removed from an exclusive binding.
         may_return: `may_return(email, unique_id)` returns whether an object may undelete the account.
-        spared: Returns whether no grant of a member is removed, because the operator acts as it.
+        is_operator: Returns whether no grant of a member is removed, because the operator acts as it.
 
     """
     declared = tuple(declared)
@@ -98,7 +98,7 @@ def plan_policy(
         observed=observed,
         withheld=withheld,
         may_return=may_return,
-        spared=spared,
+        is_operator=is_operator,
     )
     for grant, entry in ledger.entries.items():
         review.review(grant, entry)

@@ -40,7 +40,7 @@ class EntryReview:
     """The grants that the sync does not write."""
     may_return: Callable[[str, str], bool]
     """Returns whether an object may undelete an account."""
-    spared: Callable[[str], bool] = lambda _: False
+    is_operator: Callable[[str], bool] = lambda _: False
     """Returns whether no grant of a member is removed: the operator acts as it."""
     entries: dict[Grant, LedgerEntry] = field(default_factory=dict)
     """The entries that remain."""
@@ -123,7 +123,7 @@ class EntryReview:
         self, grant: Grant, entry: LedgerEntry, leaving: Collection[DesiredGrants]
     ) -> RetainReason | None:
         """Return why a grant stays in the policy after its last owners left it; None if it is removed."""
-        if self.spared(grant.member):
+        if self.is_operator(grant.member):
             return RetainReason.OPERATOR
         if any(each.abandon for each in leaving):
             return RetainReason.ABANDONED

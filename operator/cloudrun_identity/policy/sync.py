@@ -147,7 +147,7 @@ class PolicySync:
             withheld=self._backoffs.withheld,
             protected=self._ports.is_protected,
             may_return=self._ports.may_return,
-            spared=self._ports.is_operator,
+            is_operator=self._ports.is_operator,
         )
 
     async def _write(self, writer: PolicyWriter, plan: PolicyPlan) -> None:

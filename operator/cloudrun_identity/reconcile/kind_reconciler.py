@@ -5,6 +5,7 @@ to do. It returns when to reconcile again.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Generic
 
 from cloudrun_identity.api import FINALIZER, ProjectScopedResource, Reason, ReconciledResource
@@ -20,6 +21,7 @@ from .drift import drift_of, was_ready
 from .executor import Executor
 from .finish import Finisher
 from .grant_status import grant_statuses
+from .grants.members import expected_member
 from .grants.release import Releaser
 from .grants.resolver import RequestedGrant, ResolvedGrants, desired_grants_of
 from .interfaces import A, ExternalResource, GrantSource, Kind, Obj, Seen, Want
@@ -240,8 +242,9 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         max_age: float,
     ) -> tuple[Outcome, ...]:
         """Return the refusals of grants, to report them together with a refusal of the resource."""
+        expected = [replace(each, member=expected_member(each.member)) for each in requested]
         resolved = await self._deps.resolver.resolve(
-            requested, obj.metadata.namespace, allowed.project, self._deps.store, max_age
+            expected, obj.metadata.namespace, allowed.project, self._deps.store, max_age
         )
         return tuple(each.outcome for each in resolved.failures if is_denied(each.outcome))
 
