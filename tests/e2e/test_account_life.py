@@ -148,9 +148,6 @@ def test_replaced_account_gets_no_grants_until_regrant_is_set(adopted: Scene) ->
     assert scene.cloud.policy(scene.account("checkout")) == {}
 
     scene.patch("CloudRunIdentity/checkout", "spec: {whenReplaced: Regrant}")
-    assert "guardrails.adoptableAccounts" in scene.fails("CloudRunIdentity/checkout", "DeniedByGuardrail")
-    adoptable = f"[{{email: '{scene.email('checkout')}'}}]"
-    scene.patch(f"ManagedProject/{scene.name}", f"spec: {{guardrails: {{adoptableAccounts: {adoptable}}}}}")
     scene.ready("CloudRunIdentity/checkout", "IAMBinding/loggers")
     assert scene.policy() == {
         "roles/viewer": [scene.member("checkout")],

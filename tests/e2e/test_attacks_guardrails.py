@@ -223,11 +223,11 @@ def test_role_of_an_operator_account_is_not_adopted_though_listed(tenants: Tenan
 
 
 def test_adopted_role_is_left_when_its_object_is_deleted(tenants: Tenants) -> None:
-    scene, role = tenants.scene, f"{tenants.scene.project}/roles/lent"
-    scene.cloud.create_role(scene.name, "lent", ["run.jobs.get"])
-    listed = f"[{{roleID: 'lent', namespaces: ['{tenants.mallory}']}}]"
+    scene, role = tenants.scene, f"{tenants.scene.project}/roles/inherited"
+    scene.cloud.create_role(scene.name, "inherited", ["run.jobs.get"])
+    listed = f"[{{roleID: 'inherited', namespaces: ['{tenants.mallory}']}}]"
     scene.patch(f"ManagedProject/{scene.name}", f"spec: {{guardrails: {{adoptableRoles: {listed}}}}}")
-    name = tenants.apply("CustomRole", ADOPTING % "lent", "lent")
+    name = tenants.apply("CustomRole", ADOPTING % "inherited", "inherited")
     scene.ready(name, namespace=tenants.mallory)
     scene.delete(name, namespace=tenants.mallory)
     scene.wait_until_deleted(name, namespace=tenants.mallory)
