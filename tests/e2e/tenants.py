@@ -28,6 +28,7 @@ spec:
     adoptableAccounts: *listed
     adoptableRoles: [{roleID: opsHandmade, namespaces: [$scene]}]
     customRoles: {permissions: ["run.*"], namespaces: ["*"]}
+    restoreToDefaultAccount: true
     workloads:
     - {namespaces: [$scene], names: ["checkout*"]}
     - {namespaces: [$mallory], names: ["mallory*"]}

@@ -131,9 +131,7 @@ def test_listed_accounts_admit_nothing_in_a_shared_project_and_are_named(shared:
     for entry in ("grants[0] has no targetKinds", "grants[0] has no namespaces", "accounts[0]"):
         assert f"spec.guardrails.{entry}" in message
     scene.apply(ADOPTING)
-    scene.fails(
-        "CloudRunIdentity/legacy", "InvalidSpec", saying="spec.guardrails.adoptableAccounts[0] of"
-    )
+    scene.fails("CloudRunIdentity/legacy", "InvalidSpec", saying="spec.guardrails.adoptableAccounts[0] of")
     scene.fails("IAMBinding/viewers", "InvalidSpec", saying="has no targetKinds and no namespaces")
     scene.ready("CloudRunIdentity/checkout")
     assert scene.cloud.policies() == before

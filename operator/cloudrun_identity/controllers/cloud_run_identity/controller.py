@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from cloudrun_identity.api import (
-    Adoption,
     CloudRunIdentity,
     ConditionType,
     IdentityDeletionPolicy,
@@ -18,7 +17,7 @@ from cloudrun_identity.api import (
 )
 from cloudrun_identity.gcp.roles import Roles
 from cloudrun_identity.gcp.service_accounts import expected_email
-from cloudrun_identity.iam.admission import Admitted, Decision, Denied, may_adopt, may_be_called
+from cloudrun_identity.iam.admission import may_adopt
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.principals import service_account_member
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey
@@ -28,8 +27,7 @@ from cloudrun_identity.reconcile.grants.public_services import invoked_services
 from cloudrun_identity.reconcile.grants.resolver import RequestedGrant
 from cloudrun_identity.reconcile.interfaces import Executed, Summary
 from cloudrun_identity.reconcile.outcomes import Refused
-from cloudrun_identity.reconcile.preconditions import Allowed, Blocked, guardrail_facts
-from cloudrun_identity.reconcile.refusals import refusal
+from cloudrun_identity.reconcile.preconditions import Allowed, Blocked, denied_account, guardrail_facts
 from cloudrun_identity.reconcile.steps import Plan
 
 from .account import AccountAction, AccountDeletion, AccountSeen, AccountWant
@@ -97,8 +95,7 @@ class CloudRunIdentityController:
         email = record.email if record else expected_email(project.project_id, obj.account_id)
         namespace, facts = obj.metadata.namespace, guardrail_facts(project, cluster)
         adoption = may_adopt(project, namespace, email, facts)
-        adopts = obj.spec.adoption is Adoption.ADOPT and record is None
-        denial = _denial(may_be_called(project, obj), adoption if adopts else Admitted())
+        denial = denied_account(obj, project, cluster)
         account = AccountWant(obj, project.project_id, email, adoption, denial)
         return IdentityWant(obj, cluster, account, project)
 
@@ -194,13 +191,6 @@ class CloudRunIdentityController:
         fields["attached_to"] = audit.attached_to
         fields["unmanaged_keys"] = audit.keys if isinstance(audit.keys, tuple) else ()
         return Summary(fields, conditions, audit.issues)
-
-
-def _denial(name: Decision, adoption: Decision) -> Refused | None:
-    """Return why the guardrails deny the account before it is read; None if they do not."""
-    if isinstance(name, Denied):
-        return refusal(name)
-    return refusal(adoption, "spec.adoption") if isinstance(adoption, Denied) else None
 
 
 def _as_before(obj: CloudRunIdentity) -> dict[ConditionType, Finding]:
