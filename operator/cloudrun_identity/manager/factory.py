@@ -147,6 +147,7 @@ def compose(ports: Ports) -> Engine:
             is_protected=settings.is_protected,
             target_id=ports.target_id or cloud.unique_ids.of_target,
             account_id=cloud.unique_ids.of_account,
+            is_operator=settings.is_operator,
             may_return=partial(_may_return, ledgers),
             is_suspended=settings.is_suspended,
             is_observed=lambda project: not ports.ignores_observe and settings.is_observed(project),

@@ -85,6 +85,7 @@ def plan_policy(
     protected: Callable[[str], bool] = lambda _: False,
     may_return: Callable[[str, str], bool] = lambda *_: True,
     account_ids: Mapping[str, str] = MappingProxyType({}),
+    is_operator: Callable[[str], bool] = lambda _: False,
 ) -> PolicyPlan:
     """Plan a sync of the policy of `ledger.target`, in which these grants are present.
 
@@ -100,6 +101,7 @@ def plan_policy(
         protected: Returns whether a member is never removed from an exclusive binding.
         may_return: `may_return(email, unique_id)` returns whether an object may undelete the account.
         account_ids: By member, the unique ID of the account that has its e-mail now, as far as it is known.
+        is_operator: Returns whether no grant of a member is removed, because the operator acts as it.
 
     """
     declared = tuple(declared)
@@ -113,6 +115,7 @@ def plan_policy(
         withheld=withheld,
         may_return=may_return,
         account_ids=account_ids,
+        is_operator=is_operator,
     )
     for grant, entry in ledger.entries.items():
         review.review(grant, entry)

@@ -77,6 +77,8 @@ class SyncerPorts:
     account_id: Callable[[str], Awaitable[str]] = _unknown_id
     """Reads the unique ID of the account that has an e-mail now; empty if it is not known. Raises
     GoogleError."""
+    is_operator: Callable[[str], bool] = lambda _: False
+    """Returns whether the operator acts as a member: no operation removes its grants."""
     may_return: Callable[[str, str], bool] = lambda *_: True
     """Returns whether an object may undelete the account with this e-mail and unique ID."""
     is_suspended: Callable[[str], bool] = lambda _: False
