@@ -1,166 +1,45 @@
 """The plan for a custom role: pure, from the declared role, the role as read and its record in the ledger."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from datetime import datetime
-from typing import ClassVar, TypeAlias, assert_never
+from typing import assert_never
 
 from cloudrun_identity.api import (
     Adoption,
-    CustomRole,
     LedgerRole,
-    ManagedProject,
     Origin,
     Reason,
     RoleDeletionPolicy,
     RoleStage,
     RoleState,
 )
-from cloudrun_identity.gcp.custom_roles import ID_TAKEN_FOR, UNDELETE_WITHIN, CustomRoleState, RoleFields
-from cloudrun_identity.iam.admission import Admitted, Decision, Denied, GuardrailFacts
+from cloudrun_identity.gcp.custom_roles import ID_TAKEN_FOR, UNDELETE_WITHIN, CustomRoleState
+from cloudrun_identity.iam.admission import Denied
 from cloudrun_identity.iam.grant_matching import GrantRequest
-from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.iam.guardrails import decide
 from cloudrun_identity.iam.role_permissions import may_define
-from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.reconcile.outcomes import Refused
 from cloudrun_identity.reconcile.refusals import refusal
-from cloudrun_identity.reconcile.steps import Action, Change, Plan, Refuse, Wait
+from cloudrun_identity.reconcile.steps import Change, Plan, Refuse, Wait
+
+from .role import (
+    AdoptRole,
+    ConfirmRole,
+    CreateRole,
+    DeleteRole,
+    ForgetRole,
+    RecordDeletion,
+    RoleAction,
+    RoleSeen,
+    RoleWant,
+    UndeleteRole,
+    UpdateRole,
+)
 
 IN_USE_RECHECK = 15.0
 """Seconds until a role in use is looked at again: an object that stops using it does not wake its role."""
 
 _SHOWN = 3  # objects that a message names before it counts the rest
-
-
-_ADMITTED = Admitted()
-
-
-@dataclass(frozen=True, slots=True)
-class RoleWant:
-    """A custom role as declared, or its deletion."""
-
-    obj: CustomRole
-    project_id: str
-    """Id of the Google Cloud project that has the role."""
-    project: ManagedProject | None
-    """ManagedProject that admits the role; None for a deletion, which is not admitted again."""
-    facts: GuardrailFacts | None
-    """Facts that the guardrails of `project` are evaluated with."""
-    holders: Callable[[], Iterable[tuple[Grant, Owner]]]
-    """Return every grant of the role that exists or is about to be written, with the object it is for.
-
-    A live view: a grant that is registered while the role is read counts in the plan that follows.
-    """
-    adoption: Decision = _ADMITTED
-    """Decision of the project's guardrails on the adoption of a role with this ID."""
-    users: tuple[str, ...] = ()
-    """Objects that use the role, for a deletion."""
-    deletes: bool = False
-    """True if the object is being deleted."""
-    abandon: bool = False
-    """True if the deletion of the object leaves the role in place."""
-
-    @property
-    def name(self) -> str:
-        """Full name of the role."""
-        return self.obj.name_in(self.project_id)
-
-    @property
-    def owner(self) -> str:
-        """The object as records name it: `namespace/name`."""
-        return f"{self.obj.metadata.namespace}/{self.obj.metadata.name}"
-
-    def fields(self, unsupported: frozenset[str]) -> RoleFields:
-        """Return what to write, without the permissions that custom roles cannot hold."""
-        spec = self.obj.spec
-        return RoleFields(
-            spec.title, spec.description, spec.stage.value, frozenset(spec.permissions) - unsupported
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class RoleSeen:
-    """A custom role as read."""
-
-    role: CustomRoleState | None
-    """The role, deleted ones included; None if there is none."""
-    record: LedgerRole | None = None
-    """Record of the role in the ledger of the project's policy."""
-    unsupported: frozenset[str] = frozenset()
-    """Declared permissions that custom roles cannot hold."""
-    operator_holds: str = ""
-    """Account that the operator acts as and that holds the role; empty if none does or was looked for."""
-    conflicts: int = 0
-    """Attempts of this reconcile that lost against another writer."""
-
-    @property
-    def is_managed(self) -> bool:
-        """True if the object created or adopted the role, or is about to."""
-        return self.record is not None and self.record.state is not RoleState.DELETED
-
-
-@dataclass(frozen=True, slots=True)
-class CreateRole(Action):
-    """Create the role."""
-
-    verb: ClassVar[str] = "create"
-
-
-@dataclass(frozen=True, slots=True)
-class AdoptRole(Action):
-    """Record a role that exists already as managed."""
-
-    verb: ClassVar[str] = "adopt"
-    only_records: ClassVar[bool] = True
-
-
-@dataclass(frozen=True, slots=True)
-class ConfirmRole(Action):
-    """Record that the creation of the role took effect."""
-
-
-@dataclass(frozen=True, slots=True)
-class UndeleteRole(Action):
-    """Undelete a role that the operator deleted."""
-
-    verb: ClassVar[str] = "undelete"
-
-
-@dataclass(frozen=True, slots=True)
-class UpdateRole(Action):
-    """Write the fields that differ."""
-
-    verb: ClassVar[str] = "update"
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteRole(Action):
-    """Delete the role. Google keeps it for some days, in which it can be undeleted."""
-
-    verb: ClassVar[str] = "delete"
-
-
-@dataclass(frozen=True, slots=True)
-class RecordDeletion(Action):
-    """Record that the operator deleted the role, so that it may undelete it later."""
-
-
-@dataclass(frozen=True, slots=True)
-class ForgetRole(Action):
-    """Remove the record of the role."""
-
-
-RoleAction: TypeAlias = (
-    CreateRole
-    | AdoptRole
-    | ConfirmRole
-    | UndeleteRole
-    | UpdateRole
-    | DeleteRole
-    | RecordDeletion
-    | ForgetRole
-)
 
 
 def plan(want: RoleWant, seen: RoleSeen, now: datetime) -> Plan[RoleAction]:

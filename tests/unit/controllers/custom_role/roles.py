@@ -8,7 +8,7 @@ from google.iam.v1.policy_pb2 import Binding, Policy
 
 from cloudrun_identity.api import CustomRole, LedgerRole, Origin, RoleState, TargetKind
 from cloudrun_identity.controllers.custom_role.controller import CustomRoleController
-from cloudrun_identity.controllers.custom_role.plan import RoleSeen, RoleWant
+from cloudrun_identity.controllers.custom_role.role import RoleSeen, RoleWant
 from cloudrun_identity.gcp.custom_roles import CustomRoleState, RoleFields
 from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.gcp.roles import Roles
