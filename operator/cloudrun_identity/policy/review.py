@@ -11,7 +11,9 @@ from cloudrun_identity.ledger.owners import owner_key_of
 
 from .desired_grants import DesiredGrant, DesiredGrants
 from .merge import Removal
+from .registered_forms import retained_forms
 from .steps import GrantStep, ReleaseGrant, RetainGrant, RetainReason
+from .tombstones import TombstoneIndex, with_tombstones
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,11 @@ class EntryReview:
     by_owner_key: Mapping[str, DesiredGrants]
     """The desired grants of each object."""
     present: frozenset[Grant]
-    """The grants in the policy."""
+    """The grants in the policy, also those that it shows in a registered form."""
+    shown: frozenset[Grant]
+    """The grants as the policy shows them."""
+    tombstones: TombstoneIndex
+    """The deleted forms among them."""
     may_release: bool
     """False until every object has declared its grants."""
     observed: bool
@@ -51,6 +57,7 @@ class EntryReview:
 
     def review(self, grant: Grant, known: LedgerEntry) -> None:
         """Keep, release or drop one entry."""
+        known = with_tombstones(grant, known, self.tombstones, present=grant in self.shown)
         entry = _after_read(known, present=grant in self.present)
         owners = self.wanted.owners.get(grant, frozenset())
         permanently_deleted = not owners and _is_permanently_deleted(
@@ -75,10 +82,9 @@ class EntryReview:
             self._retain(grant, entry, reason)
         else:
             self.entries[grant] = entry
-            removal = Removal(grant, entry.unique_ids)
-            self.released.append(removal)
-            if not removal.forms.isdisjoint(self.present):
-                self.steps.append(ReleaseGrant(grant, _first_owner_key(entry)))
+            self.released.append(
+                Removal(grant, entry.unique_ids, (*entry.registered_members, *entry.tombstones))
+            )
 
     def _desire(self, grant: Grant, entry: LedgerEntry) -> LedgerEntry:
         """Return the entry of a desired grant, and plan the replacement of a former account."""
@@ -86,11 +92,30 @@ class EntryReview:
         if grant not in self.present:
             entry = _missing(entry, withheld=grant in self.withheld)
         entry = _granted_to(entry, desired.unique_id)
-        self.wanted.grants[grant] = replace(desired, former_unique_ids=entry.former_unique_ids)
+        self.wanted.grants[grant] = replace(
+            desired, former_unique_ids=entry.former_unique_ids, former_members=entry.tombstones
+        )
         if entry.former_unique_ids and grant in self.present:
             self.replaced[grant] = Removal(grant, entry.former_unique_ids)
             self.steps.append(ReleaseGrant(grant, _first_owner_key(entry)))
         return entry
+
+    def settle_releases(self) -> None:
+        """Plan the release of what the policy shows of the released grants, and drop the other entries.
+
+        A form that is also one of an entry that stays is not removed.
+        """
+        leaving = {removal.grant for removal in self.released}
+        staying = {grant: entry for grant, entry in self.entries.items() if grant not in leaving}
+        retained = retained_forms(staying)
+        released, self.released = self.released, []
+        for removal in released:
+            removal = replace(removal, retained=retained & removal.forms)
+            if removal.forms.isdisjoint(self.shown):
+                del self.entries[removal.grant]
+            else:
+                self.released.append(removal)
+                self.steps.append(ReleaseGrant(removal.grant, _first_owner_key(self.entries[removal.grant])))
 
     def _retain(self, grant: Grant, entry: LedgerEntry, reason: RetainReason) -> None:
         if grant in self.present:
@@ -138,7 +163,9 @@ def _missing(entry: LedgerEntry, *, withheld: bool) -> LedgerEntry:
     written again. A refused grant that is withheld stays refused.
     """
     state = GrantState.REJECTED if withheld and entry.is_rejected else GrantState.PENDING
-    return changed_entry(entry, state=state, present_before=False)
+    return changed_entry(
+        entry, state=state, present_before=False, registered_members=(), registered_together=False
+    )
 
 
 def _granted_to(entry: LedgerEntry, unique_id: str) -> LedgerEntry:
