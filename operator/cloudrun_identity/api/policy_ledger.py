@@ -67,7 +67,7 @@ class LedgerEntry(ApiModel):
     address of an alias. They are removed with the grant."""
     registered_together: Annotated[bool, Field(exclude_if=operator.not_)] = False
     """Indicates that Google Cloud registered several members in one write, so that registeredMembers may
-    be those of another one of them. The operator tells them apart when it releases one."""
+    be those of another one of them. The operator distinguishes them when it releases one."""
     tombstones: Annotated[tuple[_Member, ...], Field(max_length=MAX_UNIQUE_IDS), SET, SORTED] = no_items()
     """Deleted forms of the member that the policy shows since the grant, if no CloudRunIdentity declares the
     member. They are removed with the grant."""

@@ -19,7 +19,7 @@ from cloudrun_identity.iam.principals import normalise
 from .desired_grants import DesiredGrant
 
 RoleAndCondition = tuple[str, IAMCondition | None]
-"""What identifies a binding within a policy."""
+"""Key of a binding within a policy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +105,12 @@ def grants_in(policy: Policy, target: Target) -> frozenset[Grant]:
 
 
 def role_and_condition(grant: Grant) -> RoleAndCondition:
-    """Return what identifies the binding of a grant within its policy."""
+    """Return the key of the binding of a grant within its policy."""
     return grant.role, grant.condition
 
 
 def key_of(binding: Binding) -> RoleAndCondition:
-    """Return what identifies a binding within its policy."""
+    """Return the key of a binding within its policy."""
     if not binding.HasField("condition"):
         return binding.role, None
     expr = binding.condition

@@ -85,6 +85,7 @@ def match_forms(
     *,
     entries: Mapping[Grant, LedgerEntry],
     recent: frozenset[Grant] = frozenset(),
+    last_shown: frozenset[Grant] = frozenset(),
 ) -> Matches:
     """Match the known grants that were sent and are absent from the reply with members of the reply.
 
@@ -94,6 +95,7 @@ def match_forms(
         shown: The grants in the policy of the reply.
         entries: The ledger entries before the sync.
         recent: Grants that a write whose reply was lost may have made.
+        last_shown: The grants that the policy showed after the last sync of this process.
 
     """
     absent = sent - shown
@@ -110,7 +112,7 @@ def match_forms(
             matched.update(_assigned(ours, new))
             continue
         for grant in ours:
-            form = _absorbing(grant, candidates, shown, entries, alone=len(vanished) == 1)
+            form = _absorbing(grant, candidates, shown, entries, last_shown, alone=len(vanished) == 1)
             if form:
                 matched[grant] = Match(frozenset({form}))
             else:
@@ -119,7 +121,7 @@ def match_forms(
 
 
 def _assigned(ours: Sequence[Grant], new: Collection[Grant]) -> Iterator[tuple[Grant, Match]]:
-    """Assign new forms to the members that were sent; each of several members may have any of the forms."""
+    """Assign new forms to the members that were sent. Each of several members may have any of them."""
     forms = sorted(new, key=_by_member)
     for position, grant in enumerate(ours):
         form = forms[min(position, len(forms) - 1)]
@@ -131,13 +133,15 @@ def _absorbing(
     candidates: frozenset[Grant],
     shown: frozenset[Grant],
     entries: Mapping[Grant, LedgerEntry],
+    last_shown: frozenset[Grant],
     *,
     alone: bool,
 ) -> Grant | None:
     """Return the member, present before the write, as which Google Cloud registered a grant; None if unknown.
 
-    It is known if the binding has no other member of the kind, if the ledger records it for another role, or
-    if the grant was present, and only one member is not explained by the ledger: that is its new address.
+    It is known if the binding has no other member of the kind, or if the ledger records it for another role.
+    The member of a grant that was present before was renamed. Its new address is the only member that the
+    ledger does not explain, or the only such member since the last sync.
     """
     if len(candidates) == 1:
         return next(iter(candidates))
@@ -147,16 +151,12 @@ def _absorbing(
         if other.member == grant.member and not entry.registered_together
         for member in entry.registered_members
     }
-    explained = retained_forms(entries)
+    likely = [candidates & recorded]
     known = entries.get(grant)
-    was_present = known is not None and known.is_made and not tombstones_of(grant, shown)
-    for likely in (
-        recorded & candidates,
-        candidates - explained if alone and was_present else frozenset[Grant](),
-    ):
-        if len(likely) == 1:
-            return next(iter(likely))
-    return None
+    if alone and known and known.is_made and not tombstones_of(grant, shown):
+        unexplained = candidates - retained_forms(entries)
+        likely += [unexplained, unexplained - last_shown]
+    return next((next(iter(forms)) for forms in likely if len(forms) == 1), None)
 
 
 def with_matches(

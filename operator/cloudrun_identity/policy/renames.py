@@ -29,7 +29,7 @@ def with_renames(ledger: Ledger, before: Policy, now: Policy) -> Ledger:
 
 
 def _renamed(before: Policy, now: Policy) -> dict[RoleAndCondition, dict[str, str]]:
-    """Return the new address by the former one, for each binding of a policy that nobody wrote meanwhile."""
+    """Return the new address by the former one, for each binding of a policy that was not written meanwhile."""
     renamed: dict[RoleAndCondition, dict[str, str]] = {}
     if len(before.bindings) != len(now.bindings):
         return renamed

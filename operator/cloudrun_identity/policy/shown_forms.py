@@ -21,11 +21,14 @@ from .registered_forms import (
 class ShownForms:
     """The registered forms that the ledger records, and those that the replies of the sync show."""
 
-    def __init__(self, ledger: Ledger, shown: frozenset[Grant]) -> None:
-        """Initialize with the ledger before the sync, and the grants of the first read."""
+    def __init__(
+        self, ledger: Ledger, shown: frozenset[Grant], last_shown: frozenset[Grant] = frozenset()
+    ) -> None:
+        """Initialize with the ledger before the sync, its first read, and the end of the last sync."""
         self._before = Before(ledger.entries, shown - shown_since(ledger.members_before, shown))
         self.is_interrupted = bool(ledger.members_before)
         """True if an earlier write was not settled."""
+        self._last_shown = last_shown
         self._known: frozenset[Grant] = frozenset()
         self._matched: dict[Grant, Match] = {}
         self.registered: dict[Grant, frozenset[Grant]] = registered_grants(self._before.entries)
@@ -55,6 +58,7 @@ class ShownForms:
             shown,
             entries=self._before.entries,
             recent=shown - self._before.shown if lost_reply or self.is_interrupted else frozenset(),
+            last_shown=self._last_shown,
         )
         self._matched |= found.matched
         self.registered |= {grant: match.forms for grant, match in found.matched.items()}

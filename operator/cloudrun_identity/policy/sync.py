@@ -21,7 +21,7 @@ from .backoff import GrantBackoff, GrantBackoffs
 from .bisection import REFUSALS, write_with_bisection
 from .capacity import LEDGER_FULL, MAX_POLICY_MEMBERS, over_capacity
 from .desired_grants import DesiredGrant
-from .merge import Removal
+from .merge import Removal, grants_in
 from .planning import PolicyPlan, plan_policy
 from .ports import SyncerPorts
 from .registered_forms import cannot_be_matched
@@ -129,7 +129,7 @@ class PolicySync:
         known = with_renames(before, self._last_policy, writer.policy)
         self._resume_unmatched(writer.shown)
         plan = self._plan(known, writer)
-        writer.forms = ShownForms(known, writer.shown)
+        writer.forms = ShownForms(known, writer.shown, grants_in(self._last_policy, self._target))
         writer.forms.keep(plan.ledger.entries, {removal.grant for removal in plan.released})
         added = [step.grant for step in plan.steps if isinstance(step, AddGrant)]
         plan = replace(plan, ledger=plan.ledger.replace(members_before=writer.forms.evidence(added)))

@@ -207,6 +207,24 @@ async def test_rename_that_the_operator_sees_needs_no_write(env: SyncerEnvironme
     assert present(env) == {EVE}
 
 
+async def test_rename_is_matched_although_the_policy_was_written(env: SyncerEnvironment) -> None:
+    for name in ("eve", "zoe"):
+        env.policies.grant(user(f"{name}@example.com"))
+    process = Process(env)
+    await process.sync(desiring(WEB, ANN))
+    env.policies.rename(TARGET, ANN.member, RENAMED.member)
+    env.policies.grant(replace(EVE, role="roles/viewer"))
+    sets = env.policies.sets
+
+    [result] = await process.sync(desiring(WEB, ANN))
+
+    assert result.grant_results[0].registered_member == RENAMED.member
+    assert env.policies.sets == sets + 1
+    await process.idle(desiring(WEB, ANN))
+    await process.sync(desiring(WEB))
+    assert RENAMED not in present(env)
+
+
 async def test_second_rename_is_followed(env: SyncerEnvironment) -> None:
     process = Process(env)
     await process.sync(desiring(WEB, ALIAS))
