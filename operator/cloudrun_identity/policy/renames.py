@@ -1,6 +1,6 @@
 """Renames of members between two reads of a policy, without a write."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from google.iam.v1.policy_pb2 import Policy
 
@@ -28,8 +28,17 @@ def with_renames(ledger: Ledger, before: Policy, now: Policy) -> Ledger:
     return ledger if entries == ledger.entries else ledger.with_entries(entries)
 
 
+def renamed_owners(before: Ledger, renamed: Ledger) -> Iterator[str]:
+    """Return the owner keys of the grants with a new address."""
+    if renamed is before:
+        return
+    for grant, entry in renamed.entries.items():
+        if entry != before.entries[grant]:
+            yield from entry.owner_keys
+
+
 def _renamed(before: Policy, now: Policy) -> dict[RoleAndCondition, dict[str, str]]:
-    """Return the new address by the former one, for each binding of a policy that was not written meanwhile."""
+    """Return the new addresses by the former ones, for each binding of a policy with an equal etag."""
     renamed: dict[RoleAndCondition, dict[str, str]] = {}
     if len(before.bindings) != len(now.bindings):
         return renamed

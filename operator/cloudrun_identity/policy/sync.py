@@ -26,7 +26,7 @@ from .planning import PolicyPlan, plan_policy
 from .ports import SyncerPorts
 from .registered_forms import cannot_be_matched
 from .registrations import Registrations
-from .renames import with_renames
+from .renames import renamed_owners, with_renames
 from .settlement import settle, without_abandoned
 from .shown_forms import ShownForms
 from .steps import AddGrant
@@ -127,6 +127,7 @@ class PolicySync:
         checkpoint("policy read")
         before = self._ports.ledgers.ledger(self._target)
         known = with_renames(before, self._last_policy, writer.policy)
+        self._registrations.note_renamed(renamed_owners(before, known))
         self._resume_unmatched(writer.shown)
         plan = self._plan(known, writer)
         writer.forms = ShownForms(known, writer.shown, grants_in(self._last_policy, self._target))

@@ -167,6 +167,7 @@ class PolicySyncers:
         drifted, removed_unmanaged = tuple(registration.drifted), tuple(registration.removed_unmanaged)
         registration.drifted.clear()
         registration.removed_unmanaged.clear()
+        registration.is_renamed = False
         return GrantSyncResult(
             grant_results=tuple(
                 self._grant_result(each.grant, results.get(each.grant.target))

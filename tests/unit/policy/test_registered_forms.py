@@ -12,7 +12,7 @@ from cloudrun_identity.policy.desired_grants import DesiredGrants
 from cloudrun_identity.policy.syncers import GrantSyncResult, PolicySyncers
 from tests.unit.policy.fake_policies import Crash, fault
 from tests.unit.policy.fakes import SyncerEnvironment
-from tests.unit.policy.one_policy import OPS, ROLE, TARGET, WEB, desiring, state_of
+from tests.unit.policy.one_policy import OPS, ROLE, TARGET, WEB, desiring, state_of, synced
 
 pytestmark = pytest.mark.looptime(start=1000)
 
@@ -205,6 +205,18 @@ async def test_rename_that_the_operator_sees_needs_no_write(env: SyncerEnvironme
     assert not result.drifted
     await Process(env).sync(desiring(WEB))
     assert present(env) == {EVE}
+
+
+async def test_resync_returns_objects_with_a_renamed_member(env: SyncerEnvironment) -> None:
+    syncers = PolicySyncers(env.ports)
+    await synced(syncers, desiring(WEB, ANN), desiring(OPS, EVE))
+    env.policies.rename(TARGET, ANN.member, RENAMED.member)
+
+    assert await syncers.resync(TARGET.project_id) == {WEB}
+
+    [result] = await synced(syncers, desiring(WEB, ANN))
+    assert result.grant_results[0].registered_member == RENAMED.member
+    assert await syncers.resync(TARGET.project_id) == frozenset()
 
 
 async def test_rename_is_matched_although_the_policy_was_written(env: SyncerEnvironment) -> None:
