@@ -21,7 +21,7 @@ from .merge import Removal
 from .registered_forms import Before, registered_grants, told_apart, with_declared
 from .review import EntryReview, WantedGrants
 from .steps import AddGrant, GrantStep, RemoveUnmanaged
-from .tombstones import index_tombstones, unmanaged_tombstones
+from .tombstones import index_tombstones, unmanaged_tombstones, with_tombstones
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +93,14 @@ def plan_policy(
     declared = tuple(declared)
     wanted = _wanted(ledger.target, declared)
     shown = frozenset(present)
-    registered = registered_grants(ledger.entries)
-    present = with_declared(shown, registered)
     tombstones = index_tombstones(shown)
+    ledger = with_tombstones(ledger, tombstones, shown)
+    present = with_declared(shown, registered_grants(ledger.entries))
     review = EntryReview(
         wanted,
         {each.owner.owner_key: each for each in declared},
         present,
         shown,
-        tombstones,
         may_release=may_release,
         observed=observed,
         withheld=withheld,

@@ -13,7 +13,6 @@ from .desired_grants import DesiredGrant, DesiredGrants
 from .merge import Removal
 from .registered_forms import retained_forms
 from .steps import GrantStep, ReleaseGrant, RetainGrant, RetainReason
-from .tombstones import TombstoneIndex, with_tombstones
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +35,6 @@ class EntryReview:
     """The grants in the policy, also those that it shows in a registered form."""
     shown: frozenset[Grant]
     """The grants as the policy shows them."""
-    tombstones: TombstoneIndex
-    """The deleted forms among them."""
     may_release: bool
     """False until every object has declared its grants."""
     observed: bool
@@ -57,7 +54,6 @@ class EntryReview:
 
     def review(self, grant: Grant, known: LedgerEntry) -> None:
         """Keep, release or drop one entry."""
-        known = with_tombstones(grant, known, self.tombstones, present=grant in self.shown)
         entry = _after_read(known, present=grant in self.present)
         owners = self.wanted.owners.get(grant, frozenset())
         permanently_deleted = not owners and _is_permanently_deleted(
@@ -160,11 +156,13 @@ def _missing(entry: LedgerEntry, *, withheld: bool) -> LedgerEntry:
     """Return the entry of a missing grant.
 
     It is pending, so that a loss is counted once, and so that a refused grant is recorded before it is
-    written again. A refused grant that is withheld stays refused.
+    written again. A refused grant that is withheld stays refused. The registered forms of a deleted member
+    are kept: the policy shows them again if the member is restored.
     """
     state = GrantState.REJECTED if withheld and entry.is_rejected else GrantState.PENDING
-    return changed_entry(
-        entry, state=state, present_before=False, registered_members=(), registered_together=False
+    entry = changed_entry(entry, state=state, present_before=False)
+    return (
+        entry if entry.tombstones else changed_entry(entry, registered_members=(), registered_together=False)
     )
 
 

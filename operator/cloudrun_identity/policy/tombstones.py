@@ -14,10 +14,10 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
-from cloudrun_identity.api import MAX_UNIQUE_IDS, LedgerEntry
+from cloudrun_identity.api import MAX_UNIQUE_IDS, GrantState, LedgerEntry
 from cloudrun_identity.iam.grants import BindingKey, Grant
 from cloudrun_identity.iam.principals import Tombstone
-from cloudrun_identity.ledger.model import changed_entry
+from cloudrun_identity.ledger.model import Ledger, changed_entry
 
 from .desired_grants import DesiredGrant
 
@@ -39,22 +39,37 @@ def tombstones_of(grant: Grant, shown: Iterable[Grant]) -> frozenset[str]:
     return index_tombstones(shown).get((grant.binding_key, grant.member), frozenset())
 
 
-def with_tombstones(grant: Grant, entry: LedgerEntry, index: TombstoneIndex, *, present: bool) -> LedgerEntry:
-    """Return the entry of an undeclared member with the deleted forms that a read shows.
+def with_tombstones(ledger: Ledger, index: TombstoneIndex, shown: Collection[Grant]) -> Ledger:
+    """Return the ledger with the deleted forms of undeclared members that a read shows."""
+    entries = {
+        grant: entry if entry.unique_id else _with_tombstones(grant, entry, index, shown)
+        for grant, entry in ledger.entries.items()
+    }
+    return ledger if entries == ledger.entries else ledger.with_entries(entries)
+
+
+def _with_tombstones(
+    grant: Grant, entry: LedgerEntry, index: TombstoneIndex, shown: Collection[Grant]
+) -> LedgerEntry:
+    """Return the entry of an undeclared member with its deleted forms.
 
     If the member is present beside a new tombstone of its grant, another writer made the grant again for the
-    recreated principal: the operator adds the member and removes the tombstone in one write.
+    recreated principal: the operator adds the member and removes the tombstone in one write. If the member is
+    present in place of a tombstone of its grant, the principal was restored.
     """
     addresses = (grant.member, *entry.registered_members)
-    shown = frozenset(member for each in addresses for member in index.get((grant.binding_key, each), ()))
-    if entry.unique_id or not (shown or entry.tombstones):
+    found = {member for each in addresses for member in index.get((grant.binding_key, each), ())}
+    if not (found or entry.tombstones):
         return entry
-    new = shown.difference(entry.tombstones, entry.unmanaged_tombstones)
-    managed = shown & {*entry.tombstones}
+    present = any(replace(grant, member=address) in shown for address in addresses)
+    remaining = without_removed_tombstones(grant, entry, shown)
+    if present and remaining is not entry:
+        return changed_entry(remaining, state=GrantState.GRANTED, present_before=False)
+    new = found.difference(entry.tombstones, entry.unmanaged_tombstones)
     if not entry.is_made or entry.present_before:
-        unmanaged = _latest({*entry.unmanaged_tombstones, *new})
-        return changed_entry(entry, tombstones=_latest(managed), unmanaged_tombstones=unmanaged)
-    return changed_entry(entry, tombstones=_latest(managed | new), present_before=bool(new) and present)
+        return changed_entry(remaining, unmanaged_tombstones=_latest({*entry.unmanaged_tombstones, *new}))
+    tombstones = _latest({*remaining.tombstones, *new})
+    return changed_entry(remaining, tombstones=tombstones, present_before=bool(new) and present)
 
 
 def unmanaged_tombstones(desired: DesiredGrant, index: TombstoneIndex) -> tuple[str, ...]:

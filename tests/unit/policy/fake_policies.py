@@ -199,7 +199,8 @@ class FakePolicies:
             raise fault(Fault.NOT_FOUND)
         if stored.etag != policy.etag:
             raise fault(Fault.ABORTED)
-        bad = [member for each in policy.bindings for member in each.members if member in self.refused]
+        sent = [member for each in policy.bindings for member in each.members]
+        bad = [member for member in sent if {member, self.aliases.get(normalise(member))} & self.refused]
         if sum(len(each.members) for each in policy.bindings) > self.most_members:
             raise fault(Fault.INVALID_ARGUMENT, "too many members")
         if bad:

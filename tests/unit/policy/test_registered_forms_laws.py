@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from cloudrun_identity.api import TargetKind
 from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.iam.principals import Tombstone
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy.desired_grants import DesiredGrant, DesiredGrants
 from cloudrun_identity.policy.syncers import PolicySyncers
@@ -83,16 +84,20 @@ class AddressesMachine(RuleBasedStateMachine):
 
     @rule()
     def syncs_settle(self) -> None:
-        sets = self.env.policies.sets
+        writes = self.writes()
         for _ in range(3):
             self.sync_all()
             self.run(asyncio.sleep(ALL_BACKOFFS))
-        assert self.env.policies.sets <= sets + MOST_WRITES
-        settled = self.env.policies.sets
+        assert self.writes() <= writes + MOST_WRITES
+        settled = self.writes()
         for _ in range(3):
             self.sync_all()
             self.run(asyncio.sleep(ALL_BACKOFFS))
-        assert self.env.policies.sets == settled, "no member is written once per interval"
+        assert self.writes() == settled, "no member is written once per interval"
+
+    def writes(self) -> int:
+        """Return the number of writes that took effect."""
+        return self.env.journal.steps.count("policy")
 
     def present(self) -> frozenset[Grant]:
         return self.env.policies.present(TARGET)
@@ -180,12 +185,41 @@ class WorkspaceMachine(AddressesMachine):
     def principal_of_ours_is_renamed(self, number: int) -> None:
         """No other writer adds a user between the syncs before and after: the rename would be reported."""
         self.sync_all()
-        ours = sorted({grant.member for grant in self.present()} - {*self.theirs})
+        ours = self.ours()
         if ours:
             self.names += 1
             renamed = f"user:renamed-{self.names}@acme.example"
             self.env.policies.rename(TARGET, ours[number % len(ours)], renamed)
             self.sync_all()
+
+    @rule(number=st.integers(0, 10))
+    def principal_of_ours_is_deleted(self, number: int) -> None:
+        """The operator sees the grant before and after."""
+        self.sync_all()
+        ours = self.ours()
+        if ours:
+            self.names += 1
+            self.env.policies.delete(TARGET, ours[number % len(ours)], str(self.names))
+            self.sync_all()
+
+    @rule(number=st.integers(0, 10))
+    def principal_of_ours_is_restored(self, number: int) -> None:
+        tombstones = sorted(
+            {str(each) for grant in self.present() if (each := Tombstone.parse(grant.member))}
+        )
+        if not tombstones:
+            return
+        restored = Tombstone.parse(tombstones[number % len(tombstones)])
+        assert restored
+        if restored.member in self.env.policies.refused:
+            self.env.policies.restore(TARGET, restored.member, restored.uid)
+            self.sync_all()
+
+    @rule(number=st.integers(0, 10))
+    def principal_is_created_at_the_address_of_a_deleted_one(self, number: int) -> None:
+        refused = sorted(self.env.policies.refused)
+        if refused:
+            self.env.policies.refused.discard(refused[number % len(refused)])
 
     @rule(number=st.integers(0, 1))
     def principal_of_theirs_is_renamed(self, number: int) -> None:
@@ -215,6 +249,11 @@ class WorkspaceMachine(AddressesMachine):
         self.env.journal.crash_before = len(self.env.journal.steps) + steps
         self.sync(owner)
         self.env.journal.crash_before = None
+
+    def ours(self) -> list[str]:
+        """Return the members of the policy that exist and have no grant of another writer."""
+        shown = {grant.member for grant in self.present()}
+        return sorted(member for member in shown - {*self.theirs} if not Tombstone.parse(member))
 
     @invariant()
     def grants_of_others_stay(self) -> None:

@@ -8,6 +8,7 @@ from cloudrun_identity.api import GrantState
 from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.policy.desired_grants import DesiredGrants
 from cloudrun_identity.policy.syncers import PolicySyncers
+from tests.unit.policy.fake_policies import Crash
 from tests.unit.policy.fakes import SyncerEnvironment
 from tests.unit.policy.one_policy import ANN, BOB, OPS, ROLE, TARGET, WEB, desiring, state_of, synced
 
@@ -130,6 +131,25 @@ async def test_restored_member_keeps_its_grant(env: SyncerEnvironment) -> None:
 
     assert state_of(result, ANN) is GrantState.GRANTED
     assert env.ledgers.ledger(TARGET).entries[ANN].tombstones == ()
+    await sync(env, desiring(WEB))
+    assert present(env) == frozenset()
+
+
+@pytest.mark.parametrize("step", range(3))
+async def test_recreation_leaves_no_tombstone_after_a_crash(env: SyncerEnvironment, step: int) -> None:
+    await sync(env, desiring(WEB, ANN))
+    env.policies.delete(TARGET, ANN.member, "111")
+    await sync(env, desiring(WEB, ANN))
+    env.policies.refused.discard(ANN.member)
+    env.journal.crash_before = len(env.journal.steps) + step
+    with pytest.raises(Crash):
+        await sync(env, desiring(WEB, ANN))
+
+    await sync(env, desiring(WEB, ANN))
+
+    assert present(env) == {ANN}
+    await sync(env, desiring(WEB))
+    assert present(env) == frozenset()
 
 
 async def test_grant_for_a_recreated_account_by_another_writer_stays(env: SyncerEnvironment) -> None:
