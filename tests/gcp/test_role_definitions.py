@@ -194,7 +194,8 @@ async def test_deletion_policy_decides_about_a_created_role(life: Life, policy: 
     role = await life.seen()
     assert role is not None
     assert role.deleted is not is_left
-    assert (life.record is None) is is_left
+    assert life.record is not None
+    assert life.record.state is (RoleState.ABANDONED if is_left else RoleState.DELETED)
 
 
 async def test_role_edited_during_its_deletion_is_deleted(

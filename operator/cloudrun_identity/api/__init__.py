@@ -76,7 +76,14 @@ from .managed_project import (
     SelectorOperator,
     WorkloadOnDefaultIdentity,
 )
-from .policy_ledger import MAX_MEMBERS, LedgerBinding, LedgerEntry, PolicyLedger, PolicyLedgerSpec
+from .policy_ledger import (
+    MAX_MEMBERS,
+    LedgerBinding,
+    LedgerEntry,
+    LedgerLeftGrant,
+    PolicyLedger,
+    PolicyLedgerSpec,
+)
 from .project_guardrails import (
     MAX_ENTRIES,
     MAX_PATTERNS,
@@ -227,6 +234,7 @@ __all__ = [
     "LedgerEntry",
     "LedgerKey",
     "LedgerKeyAttempt",
+    "LedgerLeftGrant",
     "LedgerRole",
     "LedgerTarget",
     "LocalIdentityRef",

@@ -161,6 +161,7 @@ class RoleState(StrEnum):
     CREATING = "Creating"
     PRESENT = "Present"
     DELETED = "Deleted"
+    ABANDONED = "Abandoned"
 
 
 class LedgerRole(ApiModel):
@@ -169,20 +170,30 @@ class LedgerRole(ApiModel):
     role_id: Annotated[str, Field(min_length=1, max_length=64)]
     """Last part of the name of the role."""
     owner: ObjectOwner
-    """CustomRole that declares the role, as NAMESPACE/NAME."""
+    """CustomRole that declares the role, or left it, as NAMESPACE/NAME."""
     owner_uid: Annotated[str, Field(max_length=64)]
     """UID of that CustomRole."""
     origin: Origin
     """Origin of the role: created or adopted by the operator."""
     state: RoleState
     """Progress of the role. Creating: its creation or undelete is in progress. Present: it exists. Deleted:
-    the operator deleted it and may undelete it."""
+    the operator deleted it and may undelete it. Abandoned: the operator created it, and left it when its
+    CustomRole was deleted; only an object of the same namespace and name takes it back unasked."""
     deleted_time: Timestamp | None = None
     """Time at which the operator deleted the role."""
 
+    @property
+    def is_managed(self) -> bool:
+        """True if a CustomRole owns the role, or is about to."""
+        return self.state in (RoleState.CREATING, RoleState.PRESENT)
+
     def is_owned_by(self, owner: str) -> bool:
-        """Return whether the CustomRole `namespace/name` owns the role, or will own it."""
-        return self.owner == owner and self.state is not RoleState.DELETED
+        """Return whether the CustomRole `namespace/name` owns the role, will own it, or may take it back."""
+        return self.owner == owner and (self.is_managed or self.is_left_by(owner))
+
+    def is_left_by(self, owner: str) -> bool:
+        """Return whether the CustomRole `namespace/name` left the role, so that it may take it back."""
+        return self.owner == owner and self.state is RoleState.ABANDONED
 
 
 class LedgerKey(ApiModel):

@@ -125,6 +125,23 @@ class LedgerBinding(ApiModel):
     """Grants of the role."""
 
 
+class LedgerLeftGrant(ApiModel):
+    """LedgerLeftGrant records a grant of a custom role that stayed when the last object released it.
+
+    It is not managed any more, and nothing removes it. The operator asks the policy who holds the role before
+    the role gains permissions.
+    """
+
+    role: Annotated[str, Field(min_length=1, max_length=256)]
+    """Full name of the role."""
+    condition: BindingCondition | None = None
+    """IAM condition of the grant."""
+    member: _Member
+    """Member as the policy wrote it."""
+    owner: Text
+    """Object that left the grant, as KIND/NAMESPACE/NAME/UID."""
+
+
 class PolicyLedgerSpec(ApiModel):
     """PolicyLedgerSpec records the grants that the operator manages on one IAM policy."""
 
@@ -146,6 +163,9 @@ class PolicyLedgerSpec(ApiModel):
     """Record of the workload's reassignment. For a Service, Job or WorkerPool target only."""
     bindings: Annotated[tuple[LedgerBinding, ...], Field(max_length=MAX_MEMBERS)] = ()
     """Grants by role and condition, with at most 1500 members in all."""
+    left_grants: Annotated[tuple[LedgerLeftGrant, ...], Field(max_length=MAX_MEMBERS)] = no_items()
+    """Grants of custom roles that objects left in the policy, in the order of role and member. A record ends
+    when the grant is removed, or when an object declares it."""
     grant_counts: GrantCounts = GrantCounts()
     """Number of grants by state."""
     unmanaged_members: Annotated[int, Field(ge=0)] = 0

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable
 
-from cloudrun_identity.api import LedgerAccount, LedgerRole, RoleState
+from cloudrun_identity.api import LedgerAccount, LedgerRole
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.principals import lower_email
 
@@ -97,7 +97,7 @@ class LedgerIndex:
             if self._roles.get(role.owner) == (project_id, role):
                 del self._roles[role.owner]
         for role in new.roles:
-            if role.state is not RoleState.DELETED:
+            if role.is_managed:
                 self._roles[role.owner] = (project_id, role)
 
     def _change_keys(self, old: Ledger, new: Ledger) -> None:

@@ -18,6 +18,7 @@ from cloudrun_identity.ledger.owners import owner_key_of
 from .capacity import LedgerCapacity
 from .desired_grants import DesiredGrant, DesiredGrants
 from .exclusive import conflicting, unmanaged
+from .left_grants import with_left_grants
 from .merge import Removal
 from .registered_forms import Before, registered_grants, told_apart, with_declared
 from .review import EntryReview, WantedGrants
@@ -188,7 +189,7 @@ def plan_policy(
     ]
     removals = _removals_of_unmanaged(unmanaged_grants, declared, conflicts) if may_release else ()
     return PolicyPlan(
-        ledger=ledger.with_entries(entries),
+        ledger=with_left_grants(ledger.with_entries(entries), ledger, present),
         steps=(*review.steps, *additions, *removals),
         desired_grants=desired_grants,
         released=tuple(review.released),

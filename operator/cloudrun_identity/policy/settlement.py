@@ -10,6 +10,7 @@ from cloudrun_identity.ledger.model import Ledger, changed_entry
 from cloudrun_identity.ledger.owners import owner_key_of
 
 from .desired_grants import DesiredGrants
+from .left_grants import with_left_grants
 from .planning import PolicyPlan
 from .tombstones import without_removed_tombstones
 
@@ -68,15 +69,15 @@ def settle(
 def settle_absent(plan: PolicyPlan, before: Ledger) -> Ledger:
     """Return the ledger of a target that does not exist, from a plan without a present grant.
 
-    No entry stays granted, and new entries are dropped. An entry keeps the record of what was present before:
-    the policy of an account returns when the account is undeleted.
+    No entry stays granted, and new entries are dropped. An entry keeps the record of what was present before,
+    and the ledger that of left grants: the policy of an account returns when the account is undeleted.
     """
     settled = settle(plan, (), added=(), refused=(), written_at=None, failed=True)
     entries = {
         grant: changed_entry(entry, present_before=before.entries.get(grant, entry).present_before)
         for grant, entry in settled.entries.items()
     }
-    return settled.with_entries(entries).with_pending_grants()
+    return settled.with_entries(entries).with_left(before.left).with_pending_grants()
 
 
 def without_abandoned(ledger: Ledger, declared: Iterable[DesiredGrants]) -> Ledger:
@@ -104,4 +105,6 @@ def without_abandoned(ledger: Ledger, declared: Iterable[DesiredGrants]) -> Ledg
             entries[grant] = entry
         elif staying:
             entries[grant] = changed_entry(entry, owners=tuple(sorted(staying)))
-    return ledger if entries == ledger.entries else ledger.with_entries(entries)
+    if entries == ledger.entries:
+        return ledger
+    return with_left_grants(ledger.with_entries(entries), ledger, None)

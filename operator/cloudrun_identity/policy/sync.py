@@ -277,6 +277,7 @@ class PolicySync:
                 raise LedgerChanged(f"another writer changed the ledger of {self._target}")
             return current.bound_to(ledger.target_uid).replace(
                 bindings=ledger.bindings,
+                left_grants=ledger.left_grants,
                 grant_counts=ledger.grant_counts,
                 unmanaged_members=ledger.unmanaged_members,
                 last_write_time=ledger.last_write_time,

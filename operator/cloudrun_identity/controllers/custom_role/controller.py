@@ -5,7 +5,7 @@ written before the role is created, and kept after the role is deleted, so that 
 deleted role it may undelete.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
@@ -21,11 +21,9 @@ from cloudrun_identity.gcp.custom_roles import CustomRoles
 from cloudrun_identity.gcp.roles import Roles
 from cloudrun_identity.iam.admission import Denied, may_adopt_role
 from cloudrun_identity.iam.grants import Grant, Target
-from cloudrun_identity.iam.principals import email, lower_email
 from cloudrun_identity.iam.role_permissions import may_define
 from cloudrun_identity.ledger.interface import LedgerStore
 from cloudrun_identity.ledger.owners import Owner
-from cloudrun_identity.policy.merge import grants_in
 from cloudrun_identity.policy.ports import PolicyPort
 from cloudrun_identity.reconcile.cluster_state import (
     ClusterState,
@@ -41,6 +39,7 @@ from cloudrun_identity.reconcile.refusals import refusal
 from cloudrun_identity.reconcile.steps import Plan
 
 from .execution import RoleExecution
+from .holders import read_holders
 from .plan import asks_for_holders, leaves_role, plan, shown
 from .role import RoleAction, RoleSeen, RoleWant
 from .role_records import RoleRecords
@@ -76,6 +75,7 @@ class CustomRoleController:
         self._roles = roles
         self._registered = registered
         self._policies = policies
+        self._wall_clock = wall_clock
         self._records = RoleRecords(ledgers, wall_clock)
         self._execution = RoleExecution(roles, expansions, self._records, wall_clock, checkpoint)
 
@@ -102,7 +102,9 @@ class CustomRoleController:
         namespace = obj.metadata.namespace
         definition = may_define(project, namespace, permissions, facts)
         adoption = may_adopt_role(project, namespace, obj.spec.role_id)
-        adopts = obj.spec.adoption is Adoption.ADOPT and record is None
+        own = f"{namespace}/{obj.metadata.name}"
+        unmanaged = record is None or (record.state is RoleState.ABANDONED and not record.is_left_by(own))
+        adopts = obj.spec.adoption is Adoption.ADOPT and unmanaged
         refused = [
             refusal(decision, path)
             for decision, path in ((definition, "spec.permissions"), (adoption, "spec.adoption"))
@@ -116,6 +118,7 @@ class CustomRoleController:
             project,
             facts,
             self._holders(obj, project.project_id, cluster),
+            _policies(project.project_id, cluster),
             adoption=adoption,
         )
 
@@ -134,6 +137,7 @@ class CustomRoleController:
             project=None,
             facts=None,
             holders=holders,
+            policies=_policies(project_id, cluster),
             users=() if leave else tuple(_users(obj, project_id, cluster, holders())),
             deletes=True,
             abandon=leave,
@@ -151,18 +155,9 @@ class CustomRoleController:
         missing = frozenset(spec.permissions) - (role.permissions if role else frozenset())
         unsupported = await self._roles.unsupported(project_id, missing) if missing else frozenset()
         seen = RoleSeen(role, record, unsupported)
-        if asks_for_holders(want, seen):
-            return replace(seen, operator_holds=await self._operator_holds(want))
+        if asks_for_holders(want, seen, self._wall_clock()):
+            return replace(seen, holders=await read_holders(self._policies, want.policies(), want.name))
         return seen
-
-    async def _operator_holds(self, want: RoleWant) -> str:
-        """Return an account that the operator acts as and that holds the role; empty if none does."""
-        project = _ledger_of(want)
-        accounts = want.facts.credential_accounts if want.facts else frozenset()
-        for grant in grants_in(await self._policies.get(project), project):
-            if grant.role == want.name and lower_email(email(grant.member)) in accounts:
-                return email(grant.member)
-        return ""
 
     def plan(self, want: RoleWant, seen: RoleSeen, now: datetime) -> Plan[RoleAction]:
         """Return the steps that take the role from `seen` to `want`."""
@@ -216,7 +211,7 @@ def _ledger_of(want: RoleWant) -> Target:
 def _owned_by_another(obj: CustomRole, record: LedgerRole | None, cluster: ClusterState) -> Refused | None:
     """Return why the object cannot manage a role that another object manages."""
     own = f"{obj.metadata.namespace}/{obj.metadata.name}"
-    if record is None or record.owner == own or record.state is RoleState.DELETED:
+    if record is None or record.owner == own or not record.is_managed:
         return None
     owner = custom_role_key(*record.owner.split("/", 1))
     return Refused(
@@ -226,17 +221,25 @@ def _owned_by_another(obj: CustomRole, record: LedgerRole | None, cluster: Clust
     )
 
 
+def _policies(project_id: str, cluster: ClusterState) -> Callable[[], Collection[Target]]:
+    """Return the resources of the project with a policy that the operator manages, or did."""
+    return lambda: {
+        Target.project(project_id),
+        *(ledger.target for ledger in cluster.ledgers(project_id)),
+    }
+
+
 def _users(
     obj: CustomRole, project_id: str, cluster: ClusterState, holders: Iterable[tuple[Grant, Owner]]
 ) -> list[str]:
-    """Return the objects that name the role, and those that hold it or are about to.
+    """Return the objects of the namespace that name the role, and those that hold it or are about to.
 
-    An object of another namespace that names the role in full, and was granted nothing, does not count.
+    An object of another namespace that names the role in full does not count: it must not be able to keep the
+    owner of the role from deleting it. Its grant ends with the role, which its own status reports.
     """
     naming = {
         *cluster.referrers(ObjectKey.of(obj)),
         *cluster.referrers(role_key(obj.name_in(project_id))),
     }
-    declaring = {str(key) for key in naming if key.namespace == obj.metadata.namespace}
-    holding = {f"{owner.kind} {owner.namespace}/{owner.name}" for _, owner in holders}
-    return sorted(declaring | holding)
+    holding = {ObjectKey(owner.kind, owner.namespace, owner.name) for _, owner in holders}
+    return sorted(str(key) for key in naming | holding if key.namespace == obj.metadata.namespace)

@@ -20,10 +20,12 @@ from .role import (
     CreateRole,
     DeleteRole,
     ForgetRole,
+    LeaveRole,
     RecordDeletion,
     RoleAction,
     RoleSeen,
     RoleWant,
+    TakeBackRole,
     UndeleteRole,
     UpdateRole,
 )
@@ -62,17 +64,21 @@ class RoleExecution:
             held = seen.role.permissions if seen.role else frozenset()
             permissions = want.fields(seen.unsupported).permissions | held
             with self._expansions.updating(want.project_id, want.name, permissions):
+                if seen.holders is not None:
+                    await self._records.forget_left(want, seen.holders.grants)
                 return await self._write(action, want, seen)
         match action:
             case DeleteRole():
                 return await self._delete(want, seen)
             case AdoptRole():
                 return Executed(await self._recorded(want, seen, Origin.ADOPTED, RoleState.PRESENT))
-            case ConfirmRole():
+            case TakeBackRole() | ConfirmRole():
                 origin = seen.record.origin if seen.record else Origin.CREATED
                 return Executed(await self._recorded(want, seen, origin, RoleState.PRESENT))
             case RecordDeletion():
-                return Executed(await self._record_deletion(want, seen))
+                return Executed(await self._record(want, seen, RoleState.DELETED, self._wall_clock()))
+            case LeaveRole():
+                return Executed(await self._record(want, seen, RoleState.ABANDONED))
             case ForgetRole():
                 return Executed(replace(seen, record=await self._records.keep(want, None)))
             case _:
@@ -100,7 +106,7 @@ class RoleExecution:
                 return await self._assumed(want, seen, written)
             case DeleteRole():
                 return replace(seen, role=replace(seen.role, deleted=True) if seen.role else None)
-            case AdoptRole() | ConfirmRole() | RecordDeletion() | ForgetRole():
+            case AdoptRole() | TakeBackRole() | ConfirmRole() | RecordDeletion() | LeaveRole() | ForgetRole():
                 return (await self.execute(action, want, seen)).seen
             case _:
                 assert_never(action)
@@ -212,10 +218,13 @@ class RoleExecution:
     async def _recorded(self, want: RoleWant, seen: RoleSeen, origin: Origin, state: RoleState) -> RoleSeen:
         return replace(seen, record=await self._records.put(want, origin, state))
 
-    async def _record_deletion(self, want: RoleWant, seen: RoleSeen) -> RoleSeen:
+    async def _record(
+        self, want: RoleWant, seen: RoleSeen, state: RoleState, deleted_time: datetime | None = None
+    ) -> RoleSeen:
+        """Change the state of the record."""
         if seen.record is None:
             return seen
-        record = seen.record.replace(state=RoleState.DELETED, deleted_time=self._wall_clock())
+        record = seen.record.replace(state=state, deleted_time=deleted_time)
         return replace(seen, record=await self._records.keep(want, record))
 
 

@@ -1,6 +1,7 @@
 """The plan for a custom role: pure, from the declared role, the role as read and its record in the ledger."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
 
@@ -10,28 +11,30 @@ from cloudrun_identity.api import (
     Origin,
     Reason,
     RoleDeletionPolicy,
-    RoleStage,
     RoleState,
 )
 from cloudrun_identity.gcp.custom_roles import ID_TAKEN_FOR, UNDELETE_WITHIN, CustomRoleState
-from cloudrun_identity.iam.admission import Denied
-from cloudrun_identity.iam.grant_matching import GrantRequest
-from cloudrun_identity.iam.guardrails import decide
+from cloudrun_identity.iam.admission import Denied, GuardrailFacts
+from cloudrun_identity.iam.principals import email, lower_email
 from cloudrun_identity.iam.role_permissions import may_define
-from cloudrun_identity.reconcile.outcomes import Refused
+from cloudrun_identity.reconcile.outcomes import Outcome, Refused
 from cloudrun_identity.reconcile.refusals import refusal
-from cloudrun_identity.reconcile.steps import Change, Plan, Refuse, Wait
+from cloudrun_identity.reconcile.steps import Change, Fail, Plan, Refuse, Wait
 
+from .expansion import expands, refusal_to_expand
+from .holders import RoleHolders
 from .role import (
     AdoptRole,
     ConfirmRole,
     CreateRole,
     DeleteRole,
     ForgetRole,
+    LeaveRole,
     RecordDeletion,
     RoleAction,
     RoleSeen,
     RoleWant,
+    TakeBackRole,
     UndeleteRole,
     UpdateRole,
 )
@@ -59,11 +62,16 @@ def plan(want: RoleWant, seen: RoleSeen, now: datetime) -> Plan[RoleAction]:
             return Plan((_refuse(refused, undeleted),))
         return _guarded(want, seen, (*undeleted, *changes), UndeleteRole(resource, undeleted), *update)
     if not seen.is_managed:
-        adopted = (Change("role", "exists already", "adopted"),)
-        refused = _refusal_to_adopt(want, seen, role)
+        takes_back = seen.record is not None and seen.record.is_left_by(want.owner)
+        adopted = (Change("role", "exists already", "taken back" if takes_back else "adopted"),)
+        refused = _refusal_to_adopt(want, role, takes_back=takes_back)
         if refused:
             return Plan((_refuse(refused, adopted),))
-        return _guarded(want, seen, (*adopted, *changes), AdoptRole(resource, adopted), *update)
+        obstacle = refusal_to_expand(want, seen) or _refusal_by_holders(want, seen)
+        if obstacle:
+            return Plan((_refuse(obstacle, (*adopted, *changes)),))
+        adopt = TakeBackRole(resource, adopted) if takes_back else AdoptRole(resource, adopted)
+        return Plan((adopt, *update))
     if seen.record and seen.record.state is RoleState.CREATING:
         return _guarded(want, seen, changes, ConfirmRole(resource), *update)
     return _guarded(want, seen, changes, *update) if update else Plan()
@@ -98,15 +106,18 @@ def is_as_declared(want: RoleWant, role: CustomRoleState, unsupported: frozenset
     return not role.deleted and not _changes(want, role, unsupported)
 
 
-def asks_for_holders(want: RoleWant, seen: RoleSeen) -> bool:
-    """Return whether the plan depends on who holds the role: before an existing role is adopted."""
-    return (
-        not want.deletes
-        and want.obj.spec.adoption is Adoption.ADOPT
-        and seen.role is not None
-        and not seen.role.deleted
-        and not seen.is_managed
-    )
+def asks_for_holders(want: RoleWant, seen: RoleSeen, now: datetime) -> bool:
+    """Return whether the plan depends on who holds the role: before it is adopted or gains permissions.
+
+    A plan that refuses the role whoever holds it does not depend on the holders.
+    """
+    if want.deletes:
+        return False
+    adopts = seen.role is not None and not seen.role.deleted and not seen.is_managed
+    if not adopts and not expands(want, seen):
+        return False
+    unheld = plan(want, replace(seen, holders=RoleHolders()), now)
+    return not any(isinstance(step, Refuse) for step in unheld.steps)
 
 
 def leaves_role(policy: RoleDeletionPolicy, origin: Origin) -> bool:
@@ -134,7 +145,8 @@ def _plan_deletion(want: RoleWant, seen: RoleSeen) -> Plan[RoleAction]:
     if not seen.is_managed:
         return Plan()
     if want.abandon:
-        return Plan((ForgetRole(resource),))
+        made = seen.record is not None and seen.record.origin is Origin.CREATED
+        return Plan((LeaveRole(resource) if made else ForgetRole(resource),))
     if want.users:
         message = (
             f"Role {want.name} is not deleted while it is used by {shown(want.users)}; remove it from these "
@@ -153,43 +165,21 @@ def _guarded(
     want: RoleWant, seen: RoleSeen, changes: tuple[Change, ...], *actions: RoleAction
 ) -> Plan[RoleAction]:
     """Return the actions, unless a holder of the role may not have the permissions that it would gain."""
-    refused = _refusal_to_expand(want, seen)
+    refused = refusal_to_expand(want, seen)
     return Plan((_refuse(refused, changes),)) if refused else Plan(actions)
 
 
-def _refuse(refused: Refused, changes: tuple[Change, ...]) -> Refuse:
-    return Refuse(refused.reason, refused.message, changes, refused.proposals)
-
-
-def _refusal_to_expand(want: RoleWant, seen: RoleSeen) -> Refused | None:
-    """Return why the role must not gain permissions, if an object that grants it may not grant them.
-
-    A role that only loses permissions, or is only renamed, expands nothing. An object that requests the role
-    later is checked against the new permissions too (`reconcile.grants.resolver`).
-    """
-    permissions, role = want.fields(seen.unsupported).permissions, seen.role
-    if role and role.deleted:  # it is undeleted with its old permissions, and updated after that
-        permissions |= role.permissions
-    elif role and role.stage != RoleStage.DISABLED and permissions <= role.permissions:
-        return None
-    if want.project is None or want.facts is None:
-        return None
-    for grant, owner in want.holders():
-        request = GrantRequest(
-            owner.namespace, grant.target, grant.role, grant.member, permissions, condition=grant.condition
-        )
-        decision = decide(request, want.project, want.facts)
-        if isinstance(decision, Denied):
-            granted = f"{owner.kind} {owner.namespace}/{owner.name} grants the role already"
-            return refusal(decision, f"spec.permissions: {granted}")
-    return None
+def _refuse(outcome: Outcome, changes: tuple[Change, ...]) -> Refuse | Fail:
+    if isinstance(outcome, Refused):
+        return Refuse(outcome.reason, outcome.message, changes, outcome.proposals)
+    return Fail(outcome, changes)
 
 
 def _refusal_to_undelete(
     want: RoleWant, seen: RoleSeen, role: CustomRoleState, now: datetime
 ) -> Refused | None:
     record = seen.record
-    if record is None:
+    if record is None or record.state is RoleState.ABANDONED:
         return Refused(*deleted_role_refusal(want, record, now))
     if record.owner.partition("/")[0] != want.obj.metadata.namespace:
         free = (record.deleted_time or now) + ID_TAKEN_FOR
@@ -201,22 +191,37 @@ def _refusal_to_undelete(
     return _refusal_of_permissions(want, role, "spec.roleID")
 
 
-def _refusal_to_adopt(want: RoleWant, seen: RoleSeen, role: CustomRoleState) -> Refused | None:
-    if want.obj.spec.adoption is not Adoption.ADOPT:
+def _refusal_to_adopt(want: RoleWant, role: CustomRoleState, *, takes_back: bool) -> Refused | None:
+    """Return why the object must not have a role that exists; it takes back one that its predecessor left."""
+    if not takes_back and want.obj.spec.adoption is not Adoption.ADOPT:
         return Refused(
             Reason.CONFLICT,
             f"Role {role.name} exists already; set spec.adoption to Adopt to take it over, which "
             "guardrails.adoptableRoles must permit, or choose another roleID",
         )
-    if isinstance(want.adoption, Denied):
+    if not takes_back and isinstance(want.adoption, Denied):
         return refusal(want.adoption, "spec.adoption")
-    if seen.operator_holds:
-        return Refused(
-            Reason.DENIED_BY_GUARDRAIL,
-            f"spec.adoption: the operator acts as {seen.operator_holds}, which holds {role.name}; no "
-            "guardrail admits the adoption of such a role; choose another roleID",
-        )
-    return _refusal_of_permissions(want, role, "spec.adoption")
+    return _refusal_of_permissions(want, role, "spec.roleID" if takes_back else "spec.adoption")
+
+
+def _refusal_by_holders(want: RoleWant, seen: RoleSeen) -> Outcome | None:
+    """Return why a role must not be adopted by anybody: the operator itself depends on it."""
+    holders = seen.known_holders
+    operator = _operator_account_in(holders, want.facts)
+    if not operator:
+        return holders.unreadable
+    return Refused(
+        Reason.DENIED_BY_GUARDRAIL,
+        f"spec.roleID: the operator acts as {operator}, which holds {want.name}; no guardrail admits the "
+        "adoption of such a role; choose another roleID",
+    )
+
+
+def _operator_account_in(holders: RoleHolders, facts: GuardrailFacts | None) -> str:
+    """Return an account that the operator acts as and that holds the role; empty if none does."""
+    accounts = facts.credential_accounts if facts else frozenset()
+    held = sorted(email(grant.member) for grant in holders.grants)
+    return next((each for each in held if lower_email(each) in accounts), "")
 
 
 def _refusal_of_permissions(want: RoleWant, role: CustomRoleState, path: str) -> Refused | None:

@@ -1,15 +1,17 @@
 """A custom role as declared and as read, and the actions that take it from one to the other."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
-from cloudrun_identity.api import CustomRole, LedgerRole, ManagedProject, RoleState
+from cloudrun_identity.api import CustomRole, LedgerRole, ManagedProject
 from cloudrun_identity.gcp.custom_roles import CustomRoleState, RoleFields
 from cloudrun_identity.iam.admission import Admitted, Decision, GuardrailFacts
-from cloudrun_identity.iam.grants import Grant
+from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.reconcile.steps import Action
+
+from .holders import RoleHolders
 
 _ADMITTED = Admitted()
 
@@ -30,6 +32,8 @@ class RoleWant:
 
     A live view: a grant that is registered while the role is read counts in the plan that follows.
     """
+    policies: Callable[[], Collection[Target]]
+    """Return every resource of the project with a policy that the operator manages, or did."""
     adoption: Decision = _ADMITTED
     """Decision of the project's guardrails on the adoption of a role with this ID."""
     users: tuple[str, ...] = ()
@@ -67,15 +71,22 @@ class RoleSeen:
     """Record of the role in the ledger of the project's policy."""
     unsupported: frozenset[str] = frozenset()
     """Declared permissions that custom roles cannot hold."""
-    operator_holds: str = ""
-    """Account that the operator acts as and that holds the role; empty if none does or was looked for."""
+    holders: RoleHolders | None = None
+    """Members that hold the role; None if the policies were not read."""
     conflicts: int = 0
     """Attempts of this reconcile that lost against another writer."""
 
     @property
     def is_managed(self) -> bool:
         """True if the object created or adopted the role, or is about to."""
-        return self.record is not None and self.record.state is not RoleState.DELETED
+        return self.record is not None and self.record.is_managed
+
+    @property
+    def known_holders(self) -> RoleHolders:
+        """The holders, for a plan that depends on them; raises ValueError if they were not read."""
+        if self.holders is None:
+            raise ValueError("the plan depends on the holders of the role")
+        return self.holders
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +101,14 @@ class AdoptRole(Action):
     """Record a role that exists already as managed."""
 
     verb: ClassVar[str] = "adopt"
+    only_records: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
+class TakeBackRole(Action):
+    """Record a role that an object of the same namespace and name left as managed again."""
+
+    verb: ClassVar[str] = "take back"
     only_records: ClassVar[bool] = True
 
 
@@ -125,6 +144,11 @@ class RecordDeletion(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class LeaveRole(Action):
+    """Record that the role is left, and by which object."""
+
+
+@dataclass(frozen=True, slots=True)
 class ForgetRole(Action):
     """Remove the record of the role."""
 
@@ -132,10 +156,12 @@ class ForgetRole(Action):
 RoleAction: TypeAlias = (
     CreateRole
     | AdoptRole
+    | TakeBackRole
     | ConfirmRole
     | UndeleteRole
     | UpdateRole
     | DeleteRole
     | RecordDeletion
+    | LeaveRole
     | ForgetRole
 )

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
 from cloudrun_identity.api import LedgerRole, Origin, RoleState
 from cloudrun_identity.gcp.custom_roles import ID_TAKEN_FOR
-from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.ledger.interface import LedgerStore
 from cloudrun_identity.ledger.model import Ledger
 
@@ -46,6 +47,19 @@ class RoleRecords:
 
         await self._ledgers.update(_home(want), changed)
         return record
+
+    async def forget_left(self, want: RoleWant, held: frozenset[Grant]) -> None:
+        """Remove the records of grants that objects left and that the policies do not contain any more."""
+        for target in want.policies():
+            left = self._ledgers.ledger(target).left
+            removed = frozenset(grant for grant in left if grant.role == want.name) - held
+            if removed:
+                await self._ledgers.update(target, partial(_without_left, removed))
+
+
+def _without_left(removed: frozenset[Grant], ledger: Ledger) -> Ledger:
+    left = {grant: owner for grant, owner in ledger.left.items() if grant not in removed}
+    return ledger.with_left(left)
 
 
 def _home(want: RoleWant) -> Target:
