@@ -26,7 +26,7 @@ spec:
   namespaces: {names: [$scene]}
   guardrails:
     grants:
-    - {roles: [roles/viewer], targetKinds: [Project], members: ["*"]}
+    - {roles: [roles/viewer], targetKinds: [Project], members: ["*"], allowEscalation: true}
 """
 
 
