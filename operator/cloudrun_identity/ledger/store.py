@@ -23,7 +23,7 @@ from .index import LedgerIndex
 from .interface import Change
 from .limits import refuse_too_large, refuse_too_many
 from .model import Ledger
-from .objects import LedgerInvalid, from_object, object_name, to_object
+from .objects import LedgerInvalid, from_object, object_name, owner_keys_named_by, to_object
 
 TRIES = 5  # of one update, against other writers
 DELETED_KEPT = 512  # versions of deleted ledgers, by which late events are recognized
@@ -50,6 +50,18 @@ class _Stored:
         return int(self.metadata["resourceVersion"])
 
 
+@dataclass(frozen=True, slots=True)
+class _Invalid:
+    """A stored object that does not fit the schema."""
+
+    message: str
+    """Reason why it is invalid, and how to repair it."""
+    owner_keys: frozenset[str]
+    """The owners in it, as far as they can be read, and those in the last valid version."""
+    was_valid: bool
+    """True if a valid version was read, which stays in memory."""
+
+
 class Ledgers:
     """All ledgers, read from memory and written through to the API server.
 
@@ -61,7 +73,7 @@ class Ledgers:
         self._namespace = namespace
         self._stored: dict[Target, _Stored] = {}
         self._versions: dict[str, int] = {}  # by name, the newest seen, also of some deleted objects
-        self._invalid: dict[str, str] = {}  # by name, the error of an object that was never read
+        self._invalid: dict[str, _Invalid] = {}  # by name
         self._deleted: deque[Target] = deque()
         self._deleting: set[str] = set()  # by UID, objects that this process is deleting
         self._index = LedgerIndex()
@@ -113,6 +125,21 @@ class Ledgers:
         """Return the targets in a project with any entry."""
         return self._index.targets(project_id)
 
+    def check(self, target: Target) -> None:
+        """Check that the stored ledger of a policy is valid. Its last valid version may be in memory.
+
+        Raises:
+            LedgerInvalid: the stored ledger is invalid.
+
+        """
+        if invalid := self._invalid.get(object_name(target)):
+            raise LedgerInvalid(invalid.message)
+
+    def invalid_ledger_of(self, owner_key: str) -> str:
+        """Return what is wrong with an invalid ledger that names the owner; empty if there is none."""
+        found = (each.message for each in self._invalid.values() if owner_key in each.owner_keys)
+        return next(found, "")
+
     def check_complete(self) -> None:
         """Check that all stored ledgers are known.
 
@@ -120,8 +147,9 @@ class Ledgers:
             LedgerInvalid: a stored ledger is invalid, and was so since the start of the process.
 
         """
-        for message in self._invalid.values():
-            raise LedgerInvalid(message)
+        for invalid in self._invalid.values():
+            if not invalid.was_valid:
+                raise LedgerInvalid(invalid.message)
 
     async def fill(self) -> None:
         """Read all ledgers; raises `KubeError`."""
@@ -137,7 +165,7 @@ class Ledgers:
         """Add an object from a list or a watch event to the cache, unless a newer version is known.
 
         Returns:
-            The owner keys in a ledger that another client has deleted with this event.
+            The owner keys in a ledger that another client has deleted, made invalid, or repaired.
 
         """
         metadata = raw["metadata"]
@@ -147,12 +175,8 @@ class Ledgers:
             ledger = from_object(raw)
         except LedgerInvalid as error:
             _log.error("%s", error)
-            if deleted:
-                self._invalid.pop(metadata["name"], None)
-            elif metadata["name"] not in self._versions:
-                self._invalid[metadata["name"]] = str(error)
-            return frozenset()
-        self._invalid.pop(metadata["name"], None)
+            return self._observed_invalid(raw, str(error), deleted=deleted)
+        repaired = self._invalid.pop(metadata["name"], None)
         if metadata["name"] != object_name(ledger.target):
             _log.warning(
                 "PolicyLedger %s/%s is ignored: the ledger of %s has the name %s",
@@ -167,7 +191,9 @@ class Ledgers:
         known = self._stored.get(ledger.target)
         self._set(ledger.target, None if deleted else stored)
         is_lost = known and deleted and ledger.bindings and metadata["uid"] not in self._deleting
-        return self._lost(ledger) if is_lost else frozenset()
+        return (self._lost(ledger) if is_lost else frozenset()) | (
+            repaired.owner_keys if repaired else frozenset()
+        )
 
     async def update(self, target: Target, change: Change) -> Ledger:
         """Apply a pure function to the newest ledger and store its result.
@@ -248,6 +274,21 @@ class Ledgers:
         else:
             from_object(raw)
             self.observed(raw, deleted=False)
+
+    def _observed_invalid(self, raw: Object, message: str, *, deleted: bool) -> frozenset[str]:
+        """Note that an object is invalid; return the owner keys in it and in its last valid version."""
+        name = raw["metadata"]["name"]
+        known = next((each for each in self._stored.values() if each.metadata["name"] == name), None)
+        named = owner_keys_named_by(raw)
+        if known:
+            named |= known.ledger.owner_keys | known.ledger.resource_owners
+        if deleted:
+            self._invalid.pop(name, None)
+            if known:
+                self._set(known.ledger.target, None)
+        else:
+            self._invalid[name] = _Invalid(message, named, was_valid=known is not None)
+        return named
 
     def _lost(self, ledger: Ledger) -> frozenset[str]:
         """Log that another client deleted a ledger; return the owner keys in it."""

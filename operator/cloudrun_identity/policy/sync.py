@@ -89,6 +89,7 @@ class PolicySync:
 
     async def _run_once(self) -> SyncResult:
         began = _now()
+        self._ports.ledgers.check(self._target)
         writer = PolicyWriter(self._target, self._ports.policies, self._ports.settings.attempts)
         account = self._ports.ledgers.ledger(self._target).account
         if account and account.lost:  # an account of the same e-mail would be unmanaged

@@ -23,7 +23,17 @@ from .grant_status import grant_statuses
 from .grants.release import Releaser
 from .grants.resolver import RequestedGrant, ResolvedGrants, desired_grants_of
 from .interfaces import A, ExternalResource, GrantSource, Kind, Obj, Seen, Want
-from .outcomes import Failing, InSync, Outcome, Paused, Waiting, gravest, outcome_of, outcome_of_undoing
+from .outcomes import (
+    Failing,
+    InSync,
+    Outcome,
+    Paused,
+    Waiting,
+    gravest,
+    ledger_invalid,
+    outcome_of,
+    outcome_of_undoing,
+)
 from .preconditions import (
     DELETION_WAITS,
     Allowed,
@@ -241,7 +251,7 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
             syncers.forget(owner)
             return NoRequeue(), "gone"
         uninstalled = await self._deps.kube.is_uninstalled(obj.kind)
-        outcome = self._suspended(obj)
+        outcome = self._held_up(obj)
         if outcome is None or uninstalled:  # an uninstalled kind is not held up: nothing is undone for it
             outcome = await self._undo(obj, uninstalled=uninstalled)
         if not isinstance(outcome, InSync):
@@ -252,14 +262,16 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         await self._deps.kube.remove_finalizer(raw)
         return NoRequeue(), "deleted"
 
-    def _suspended(self, obj: Obj) -> Outcome | None:
-        """Return why nothing may be undone now: the object, its project or another project is suspended."""
+    def _held_up(self, obj: Obj) -> Outcome | None:
+        """Return why nothing may be undone now: a suspended object or project, or an invalid ledger."""
         syncers, store, owner = self._deps.syncers, self._deps.store, ledger_owner(obj)
         project = project_of(obj, store)
         if is_suspended(obj, project):
             syncers.retain_all(owner)
             return Paused(Reason.SUSPENDED, f"{suspended_by(obj, project)}: {DELETION_WAITS}")
         syncers.retain(owner)
+        if invalid := store.invalid_ledger_of(owner.owner_key):
+            return ledger_invalid(invalid)
         return halted_elsewhere(syncers.held_by(owner), store)
 
     async def _undo(self, obj: Obj, *, uninstalled: bool) -> Outcome:
