@@ -75,14 +75,15 @@ def test_objects_of_a_terminating_namespace_are_not_ready(settled: Scene) -> Non
 
 def message_or_deletion(scene: Scene, name: str) -> str:
     """Return why the object is not Ready, or that it is deleted; empty while it is Ready."""
-    if scene.get(name) is None:
+    found = scene.get(name)
+    if found is None:
         return "deleted"
-    ready = scene.condition(name, "Ready")
-    if ready is None or ready["status"] == "True":
-        return ""
-    assert ready["reason"] == "Deleting"
-    message: str = ready["message"]
-    return message
+    messages: list[str] = [
+        each["message"]
+        for each in found["status"]["conditions"]
+        if (each["type"], each["status"], each["reason"]) == ("Ready", "False", "Deleting")
+    ]
+    return "".join(messages)
 
 
 def test_edit_that_the_schema_forbids_is_reported(settled: Scene) -> None:

@@ -21,9 +21,10 @@ from cloudrun_identity.kube.resources import Object, ObjectClient
 
 from .index import LedgerIndex
 from .interface import Change
+from .invalid import InvalidLedgers
 from .limits import refuse_too_large, refuse_too_many
 from .model import Ledger
-from .objects import LedgerInvalid, from_object, object_name, owner_keys_named_by, to_object
+from .objects import LedgerInvalid, from_object, object_name, to_object
 
 TRIES = 5  # of one update, against other writers
 DELETED_KEPT = 512  # versions of deleted ledgers, by which late events are recognized
@@ -50,18 +51,6 @@ class _Stored:
         return int(self.metadata["resourceVersion"])
 
 
-@dataclass(frozen=True, slots=True)
-class _Invalid:
-    """A stored object that does not fit the schema."""
-
-    message: str
-    """Reason why it is invalid, and how to repair it."""
-    owner_keys: frozenset[str]
-    """The owners in it, as far as they can be read, and those in the last valid version."""
-    was_valid: bool
-    """True if a valid version was read, which stays in memory."""
-
-
 class Ledgers:
     """All ledgers, read from memory and written through to the API server.
 
@@ -73,7 +62,7 @@ class Ledgers:
         self._namespace = namespace
         self._stored: dict[Target, _Stored] = {}
         self._versions: dict[str, int] = {}  # by name, the newest seen, also of some deleted objects
-        self._invalid: dict[str, _Invalid] = {}  # by name
+        self._invalid = InvalidLedgers()
         self._deleted: deque[Target] = deque()
         self._deleting: set[str] = set()  # by UID, objects that this process is deleting
         self._index = LedgerIndex()
@@ -132,13 +121,11 @@ class Ledgers:
             LedgerInvalid: the stored ledger is invalid.
 
         """
-        if invalid := self._invalid.get(object_name(target)):
-            raise LedgerInvalid(invalid.message)
+        self._invalid.check(object_name(target))
 
     def invalid_ledger_of(self, owner_key: str) -> str:
         """Return what is wrong with an invalid ledger that names the owner; empty if there is none."""
-        found = (each.message for each in self._invalid.values() if owner_key in each.owner_keys)
-        return next(found, "")
+        return self._invalid.reason_for(owner_key)
 
     def check_complete(self) -> None:
         """Check that all stored ledgers are known.
@@ -147,9 +134,7 @@ class Ledgers:
             LedgerInvalid: a stored ledger is invalid, and was so since the start of the process.
 
         """
-        for invalid in self._invalid.values():
-            if not invalid.was_valid:
-                raise LedgerInvalid(invalid.message)
+        self._invalid.check_complete()
 
     async def fill(self) -> None:
         """Read all ledgers; raises `KubeError`."""
@@ -176,7 +161,7 @@ class Ledgers:
         except LedgerInvalid as error:
             _log.error("%s", error)
             return self._observed_invalid(raw, str(error), deleted=deleted)
-        repaired = self._invalid.pop(metadata["name"], None)
+        repaired = self._invalid.remove(metadata["name"])
         if metadata["name"] != object_name(ledger.target):
             _log.warning(
                 "PolicyLedger %s/%s is ignored: the ledger of %s has the name %s",
@@ -191,9 +176,7 @@ class Ledgers:
         known = self._stored.get(ledger.target)
         self._set(ledger.target, None if deleted else stored)
         is_lost = known and deleted and ledger.bindings and metadata["uid"] not in self._deleting
-        return (self._lost(ledger) if is_lost else frozenset()) | (
-            repaired.owner_keys if repaired else frozenset()
-        )
+        return repaired | (self._lost(ledger) if is_lost else frozenset())
 
     async def update(self, target: Target, change: Change) -> Ledger:
         """Apply a pure function to the newest ledger and store its result.
@@ -279,16 +262,12 @@ class Ledgers:
         """Note that an object is invalid; return the owner keys in it and in its last valid version."""
         name = raw["metadata"]["name"]
         known = next((each for each in self._stored.values() if each.metadata["name"] == name), None)
-        named = owner_keys_named_by(raw)
+        self._invalid.add(raw, message, known.ledger if known else None)
+        if not deleted:
+            return self._invalid.owner_keys(name)
         if known:
-            named |= known.ledger.owner_keys | known.ledger.resource_owners
-        if deleted:
-            self._invalid.pop(name, None)
-            if known:
-                self._set(known.ledger.target, None)
-        else:
-            self._invalid[name] = _Invalid(message, named, was_valid=known is not None)
-        return named
+            self._set(known.ledger.target, None)
+        return self._invalid.remove(name)
 
     def _lost(self, ledger: Ledger) -> frozenset[str]:
         """Log that another client deleted a ledger; return the owner keys in it."""
