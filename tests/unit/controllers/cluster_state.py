@@ -13,6 +13,7 @@ from cloudrun_identity.api import (
     IdentityAttachment,
     IdentityKey,
     LedgerAccount,
+    LedgerAttachment,
     LedgerEntry,
     LedgerRole,
     ManagedProject,
@@ -112,7 +113,9 @@ class FakeClusterState:
         self._entries = entries or {}
         self.rings: dict[Target, KeyRing] = {}
         self.unique_ids: dict[Target, str] = {}
-        self.declarers: dict[ObjectKey, list[Resource]] = {}
+        self.declarers: dict[ObjectKey, list[ReconciledResource]] = {}
+        self.refused: set[ObjectKey] = set()
+        self.attached: LedgerAttachment | None = None
         self.references: dict[ObjectKey, set[ObjectKey]] = {}
         self.invalid: set[ObjectKey] = set()
         self.terminating: set[str] = set()
@@ -176,9 +179,8 @@ class FakeClusterState:
         return key in self.invalid
 
     def ledger(self, target: Target) -> Ledger:
-        return Ledger.of(
-            target, {grant: held for grant, held in self._entries.items() if grant.target == target}
-        )
+        entries = {grant: held for grant, held in self._entries.items() if grant.target == target}
+        return Ledger.of(target, entries).with_attachment(self.attached)
 
     def invalid_ledger_of(self, owner_key: str) -> str:
         return ""
@@ -186,8 +188,11 @@ class FakeClusterState:
     def ledgers(self, project_id: str) -> Iterable[Ledger]:
         return self.stored_ledgers
 
-    def other_declarers(self, key: ObjectKey) -> Iterable[Resource]:
+    def other_declarers(self, key: ObjectKey) -> Iterable[ReconciledResource]:
         return self.declarers.get(key, ())
+
+    def is_refused(self, key: ObjectKey, project: ManagedProject) -> bool:
+        return key in self.refused
 
     def identities(self) -> Mapping[str, DeclaredIdentity]:
         return {
