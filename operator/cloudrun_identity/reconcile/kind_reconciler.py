@@ -48,7 +48,7 @@ from .preconditions import (
 )
 from .progress import Progress, carry_out
 from .requeue import NoRequeue, Requeue
-from .status import Report, difference_of, is_settled, is_told, nothing_unresolved, other_issues, what
+from .status import Report, difference_of, is_settled, nothing_unresolved, other_issues, status_agrees, what
 from .steps import Plan
 from .unrecorded_grants import NOT_RECORDED, recorded_as_unmanaged, unrecorded
 
@@ -125,7 +125,7 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
             return True
         allowed, want = resolved
         seen = await self._kind.observe(want, max_age)
-        if self._plan(want, seen).steps or not is_told(obj, self._kind.summarize(want, seen)):
+        if self._plan(want, seen).steps or not status_agrees(obj, self._kind.summarize(want, seen)):
             return True
         return await self._grants_differ(obj, allowed, want, max_age)
 
