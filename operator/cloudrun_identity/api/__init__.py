@@ -128,7 +128,15 @@ from .status import (
     Reason,
     ReconciledStatus,
 )
-from .target_kinds import TARGET_KINDS, NamedBy, TargetKind, TargetKindDescriptor, kinds_where, target_text
+from .target_kinds import (
+    TARGET_KINDS,
+    NamedBy,
+    TargetKind,
+    TargetKindDescriptor,
+    UniqueIDField,
+    kinds_where,
+    target_text,
+)
 
 KINDS: Final[Mapping[str, type[Resource]]] = MappingProxyType(
     {
@@ -259,6 +267,7 @@ __all__ = [
     "TargetKind",
     "TargetKindDescriptor",
     "TargetRef",
+    "UniqueIDField",
     "UnmanagedKey",
     "UnmanagedKeys",
     "UsableFrom",

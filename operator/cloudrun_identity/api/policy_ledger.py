@@ -107,8 +107,9 @@ class PolicyLedgerSpec(ApiModel):
     resource: Annotated[LedgerTarget, Field(alias="target")]
     """Resource whose IAM policy the ledger is about."""
     target_uid: Annotated[str, Field(max_length=64)] = unset()
-    """Unique ID of the account of the policy. An account with another ID has another policy; the ledger then
-    starts empty."""
+    """Unique ID of the target. The operator reads it before it writes the policy. A target with another ID is
+    another resource of the same name: the ledger then starts empty, and nothing that was granted on the new
+    resource is removed."""
     account: LedgerAccount | None = None
     """Record of the account. For a ServiceAccount target only."""
     keys: Annotated[tuple[LedgerKey, ...], Field(max_length=64)] = ()

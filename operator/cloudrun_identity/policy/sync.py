@@ -17,13 +17,15 @@ from cloudrun_identity.ledger.model import Ledger
 
 from .backoff import GrantBackoff, GrantBackoffs
 from .bisection import REFUSALS, write_with_bisection
+from .bound_policies import BoundPolicies, TargetReplaced
 from .capacity import LEDGER_FULL, MAX_POLICY_MEMBERS, over_capacity
 from .desired_grants import DesiredGrant
 from .merge import Removal
-from .planning import PolicyPlan, plan_policy
+from .planning import PolicyPlan
 from .ports import SyncerPorts
 from .registrations import Registrations
-from .settlement import settle, without_abandoned
+from .settlement import settle, settle_absent, without_abandoned
+from .sync_planner import PlannedSync, SyncPlanner
 from .writer import PolicyWriter
 
 
@@ -53,6 +55,8 @@ class SyncResult:
     """By owner key, a grant of another object in an exclusive binding of the owner."""
     missing: bool = False
     """True if the target does not exist."""
+    replaced: bool = False
+    """True if the target is an account that another client created in the place of an identity's."""
     fault: GoogleError | None = None
     """The error that ended the sync."""
 
@@ -77,50 +81,56 @@ class PolicySync:
         self._ports = ports
         self._registrations = registrations
         self._backoffs = GrantBackoffs(ports.settings.backoff_limits)
+        self._planner = SyncPlanner(ports, registrations, self._backoffs)
 
     async def run(self) -> SyncResult:
         """Run a sync. Start again if another writer changes the ledger meanwhile."""
         for _ in range(self._ports.settings.attempts - 1):
             try:
                 return await self._run_once()
-            except LedgerChanged:
+            except (LedgerChanged, TargetReplaced):
                 continue
         return await self._run_once()
 
     async def _run_once(self) -> SyncResult:
         began = _now()
         self._ports.ledgers.check(self._target)
-        writer = PolicyWriter(self._target, self._ports.policies, self._ports.settings.attempts)
+        policies = BoundPolicies(self._ports)
+        writer = PolicyWriter(self._target, policies, self._ports.settings.attempts)
         account = self._ports.ledgers.ledger(self._target).account
         if account and account.lost:  # an account of the same e-mail would be unmanaged
-            await self._settle_missing(writer)
+            await self._settle_absent()
             return SyncResult(began, missing=True)
         try:
             try:
                 await writer.read()
+                self._ports.checkpoint("policy read")
+                before = self._ports.ledgers.ledger(self._target)
+                planned = await self._planner.plan_for_target(before, policies, writer.present)
             except GoogleError as error:
                 # A read of a new account may fail after an earlier one succeeded.
                 if error.fault is not Fault.NOT_FOUND or self._ports.is_fresh(self._target.name):
                     raise
-                await self._settle_missing(writer)
+                await self._settle_absent()
                 self._ports.observer.policy_synced(self._target.kind, "missing")
                 return SyncResult(began, missing=True, fault=error)
-            return await self._sync(began, writer)
+            if planned is None:
+                await self._settle_absent()
+                self._ports.observer.policy_synced(self._target.kind, "replaced")
+                return SyncResult(began, replaced=True)
+            return await self._sync(began, writer, planned)
         except GoogleError as error:
             self._ports.observer.policy_synced(self._target.kind, error.fault)
             await self._release_abandoned()
             return SyncResult(began, fault=error)
 
-    async def _sync(self, began: float, writer: PolicyWriter) -> SyncResult:
-        checkpoint = self._ports.checkpoint
-        checkpoint("policy read")
-        before = self._ports.ledgers.ledger(self._target)
-        plan = self._plan(before, writer)
-        await self._persist(plan.ledger, over=before)
+    async def _sync(self, began: float, writer: PolicyWriter, planned: PlannedSync) -> SyncResult:
+        checkpoint, plan = self._ports.checkpoint, planned.plan
+        await self._persist(plan.ledger, over=planned.before)
         checkpoint("ledger written ahead")
         for grant in plan.drifted:
             self._backoffs.lose(grant)
-        self._registrations.note_drift(plan.drifted)
+        self._registrations.note_drift(planned.drifted)
         try:
             await self._write(writer, plan)
         except GoogleError:
@@ -136,18 +146,6 @@ class PolicySync:
             dict(self._backoffs.delayed),
             tuple(grant for grant in plan.unmanaged if grant in writer.present),
             plan.conflicting,
-        )
-
-    def _plan(self, ledger: Ledger, writer: PolicyWriter) -> PolicyPlan:
-        return plan_policy(
-            ledger,
-            self._registrations.concerning(ledger),
-            writer.present,
-            may_release=self._registrations.is_complete,
-            observed=self._ports.is_observed(self._target.project_id),
-            withheld=self._backoffs.withheld,
-            protected=self._ports.is_protected,
-            may_return=self._ports.may_return,
         )
 
     async def _write(self, writer: PolicyWriter, plan: PolicyPlan) -> None:
@@ -170,7 +168,7 @@ class PolicySync:
         free = (
             MAX_POLICY_MEMBERS
             - writer.member_count
-            + sum(removal.grant in writer.present for removal in removals)
+            + sum(not removal.forms.isdisjoint(writer.present) for removal in removals)
         )
         refused = over_capacity((*prompt, *due), writer.present, plan.new, free)
         refused |= await write_with_bisection(writer, _without(prompt, refused), removals)
@@ -211,10 +209,10 @@ class PolicySync:
         )
         await self._persist(settled, over=over)
 
-    async def _settle_missing(self, writer: PolicyWriter) -> None:
+    async def _settle_absent(self) -> None:
         """Settle the ledger of a deleted target: drop released entries, keep desired ones as pending."""
         before = self._ports.ledgers.ledger(self._target)
-        await self._settle(self._plan(before, writer), writer, over=before, failed=True)
+        await self._persist(settle_absent(self._planner.plan(before, ()), before), over=before)
 
     async def _release_abandoned(self) -> None:
         """Drop abandoned entries. That needs no read of the policy, which has failed."""
@@ -231,9 +229,9 @@ class PolicySync:
         """
 
         def change(current: Ledger) -> Ledger:
-            if current.bindings != over.bindings:
+            if (current.bindings, current.target_uid) != (over.bindings, over.target_uid):
                 raise LedgerChanged(f"another writer changed the ledger of {self._target}")
-            return current.replace(
+            return current.bound_to(ledger.target_uid).replace(
                 bindings=ledger.bindings,
                 grant_counts=ledger.grant_counts,
                 unmanaged_members=ledger.unmanaged_members,

@@ -86,7 +86,7 @@ class Cloud:
         stamps = Stamps(clock)
         self.executions = Executions(self.registry, self.operations, stamps, switches, clock)
         self.custom_constraints = CustomConstraints(clock)
-        self.secrets = Secrets(self.registry)
+        self.secrets = Secrets(self.registry, self.policies, clock)
         self.workloads = {
             kind.collection: Workloads(
                 kind,
@@ -115,7 +115,12 @@ class Cloud:
                 Roles(self.registry, self.role_table, clock),
                 self.revisions,
                 self.executions,
-                JobRuns(self.executions, self.workloads[JOB.collection].read),
+                self.secrets,
+                JobRuns(
+                    self.executions,
+                    self.workloads[JOB.collection].read,
+                    self.workloads[JOB.collection].forget_token,
+                ),
                 self.operations,
             ),
             tables=(*self.workloads.values(), *self._policy_methods()),
