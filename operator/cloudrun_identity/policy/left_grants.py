@@ -1,7 +1,7 @@
 """Grants of custom roles that objects leave in a policy: with `deletionPolicy: Abandon`, for example.
 
-The ledger keeps a record of them. Whoever holds a custom role gains the permissions that the role gains
-later, so the policy of each such grant is asked then, even if no object declares a grant on it any more.
+The ledger keeps a record of them. The members gain every permission that the role gains later, so the
+operator reads the policies with such grants then, even if no object declares a grant on them any more.
 """
 
 from collections.abc import Collection

@@ -87,8 +87,8 @@ def plan_policy(
     withheld: Collection[Grant] = (),
     protected: Callable[[str], bool] = lambda _: False,
     may_return: Callable[[str, str], bool] = lambda *_: True,
-    account_ids: Mapping[str, str] = MappingProxyType({}),
     is_operator: Callable[[str], bool] = lambda _: False,
+    account_ids: Mapping[str, str] = MappingProxyType({}),
     rewritten: Collection[Grant] = (),
 ) -> PolicyPlan:
     """Plan a sync of the policy of `ledger.target`, in which these grants are present.
@@ -104,8 +104,8 @@ def plan_policy(
         withheld: The grants that this sync does not write.
         protected: Returns whether a member is never removed from an exclusive binding.
         may_return: `may_return(email, unique_id)` returns whether an object may undelete the account.
-        account_ids: By member, the unique ID of the account that has its e-mail now, as far as it is known.
         is_operator: Returns whether no grant of a member is removed, because the operator acts as it.
+        account_ids: By member, the unique ID of the account that has its e-mail now, as far as it is known.
         rewritten: Grants to write again, although all objects only retain them.
 
     """
@@ -124,8 +124,8 @@ def plan_policy(
         observed=observed,
         withheld=withheld,
         may_return=may_return,
-        account_ids=account_ids,
         is_operator=is_operator,
+        account_ids=account_ids,
     )
     for grant, entry in ledger.entries.items():
         review.review(grant, entry)

@@ -109,7 +109,7 @@ def is_as_declared(want: RoleWant, role: CustomRoleState, unsupported: frozenset
 def asks_for_holders(want: RoleWant, seen: RoleSeen, now: datetime) -> bool:
     """Return whether the plan depends on who holds the role: before it is adopted or gains permissions.
 
-    A plan that refuses the role whoever holds it does not depend on the holders.
+    A plan that refuses the role in any case does not depend on the holders.
     """
     if want.deletes:
         return False
@@ -205,7 +205,7 @@ def _refusal_to_adopt(want: RoleWant, role: CustomRoleState, *, takes_back: bool
 
 
 def _refusal_by_holders(want: RoleWant, seen: RoleSeen) -> Outcome | None:
-    """Return why a role must not be adopted by anybody: the operator itself depends on it."""
+    """Return why a role must not be adopted: the operator itself depends on it."""
     holders = seen.known_holders
     operator = _operator_account_in(holders, want.facts)
     if not operator:
