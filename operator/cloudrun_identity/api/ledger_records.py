@@ -125,7 +125,7 @@ class LedgerAccount(ApiModel):
     origin: Origin | None = None
     """Origin of the account: created or adopted by the operator."""
     owner: OptionalOwner = unset()
-    """CloudRunIdentity that declares the account, as NAMESPACE/NAME. Unset for an abandoned account."""
+    """CloudRunIdentity that declares the account, as NAMESPACE/NAME. Unset for an account that was left."""
     owner_uid: Annotated[str, Field(max_length=64)] = unset()
     """UID of that CloudRunIdentity."""
     intent: AccountIntent | None = None
@@ -147,12 +147,20 @@ class LedgerAccount(ApiModel):
     disabled_time: Timestamp | None = None
     """Time at which the account was disabled before its deletion."""
     abandoned: Abandonment | None = None
-    """Set for an account that the operator abandoned when its CloudRunIdentity was deleted."""
+    """Set for an account in use that the operator abandoned when its CloudRunIdentity was deleted."""
+    left_by: OptionalOwner = unset()
+    """CloudRunIdentity that left the account when it was deleted, as NAMESPACE/NAME. Set for an account that
+    the operator created. Only an object of the same namespace and name takes it back unasked."""
 
     @property
     def is_steady(self) -> bool:
         """Return whether dependents may use the account: it exists, and is the recorded one."""
         return bool(self.unique_id) and self.intent is None and self.lost is None
+
+    @property
+    def is_left(self) -> bool:
+        """True if no object manages the account any more."""
+        return self.abandoned is not None or bool(self.left_by)
 
 
 class RoleState(StrEnum):

@@ -79,9 +79,7 @@ class LedgerIndex:
 
     def _change_account(self, old: Ledger, new: Ledger) -> None:
         target, before = old.target, old.account
-        after = (
-            None if new.account and new.account.abandoned else new.account
-        )  # an abandoned one has no owner
+        after = None if new.account and new.account.is_left else new.account  # no object owns a left one
         if before is not None and before != after:
             if self._by_owner.get(before.owner) == (target, before):
                 del self._by_owner[before.owner]

@@ -339,6 +339,9 @@ def denied_account(obj: CloudRunIdentity, project: ManagedProject, cluster: Clus
     if obj.spec.adoption is not Adoption.ADOPT or cluster.account(obj) is not None:
         return None
     email = expected_email(project.project_id, obj.account_id)
+    left = cluster.ledger(Target.service_account(project.project_id, email)).account
+    if left and left.left_by == f"{obj.metadata.namespace}/{obj.metadata.name}":
+        return None
     adoption = may_adopt(project, obj.metadata.namespace, email, guardrail_facts(project, cluster))
     return refusal(adoption, "spec.adoption") if isinstance(adoption, Denied) else None
 

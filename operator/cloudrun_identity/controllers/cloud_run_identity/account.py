@@ -84,6 +84,8 @@ class AccountSeen:
     """The account; None if Google does not show it."""
     record: LedgerAccount | None = None
     """Record of the object's account in the ledger of the account's policy."""
+    left: LedgerAccount | None = None
+    """Record of an account of the e-mail that an object left; None if there is none."""
     owned_by: str = ""
     """Another object that the ledger records as the owner of the e-mail, with a remedy; empty if none."""
     good_reads: int = 0
@@ -111,6 +113,13 @@ class AccountSeen:
         if self.account is None:
             raise ValueError("the action needs an account")
         return self.account
+
+    @property
+    def known_left(self) -> LedgerAccount:
+        """The record of the left account, for an action on it; raises ValueError if there is none."""
+        if self.left is None:
+            raise ValueError("the action needs the record of a left account")
+        return self.left
 
     @property
     def known_record(self) -> LedgerAccount:
@@ -164,6 +173,14 @@ class AdoptAccount(Action):
     """Record an account that exists already as managed."""
 
     verb: ClassVar[str] = "adopt"
+    only_records: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
+class TakeBackAccount(Action):
+    """Record an account that an object of the same namespace and name left as managed again."""
+
+    verb: ClassVar[str] = "take back"
     only_records: ClassVar[bool] = True
 
 
@@ -264,15 +281,17 @@ class ForgetAccount(Action):
 
 @dataclass(frozen=True, slots=True)
 class LeaveBehind(Action):
-    """Keep the record of an account in use that a forced deletion leaves, without an owner."""
+    """Keep the record of an account that a deletion leaves, without an owner."""
 
     email: str = ""
     reason: str = ""
-    """Reason for the status of the ManagedProject."""
+    """Reason for the status of the ManagedProject; empty if the spec asks to leave the account."""
 
     @property
     def event(self) -> StepEvent | None:
-        """Event about the account that is left."""
+        """Event about an account in use that a forced deletion leaves."""
+        if not self.reason:
+            return None
         message = f"Service account {self.email} is {self.reason}"
         return StepEvent("Abandoned", message, EventType.WARNING)
 
@@ -280,6 +299,7 @@ class LeaveBehind(Action):
 RecordAction: TypeAlias = (
     WithdrawCreate
     | AdoptAccount
+    | TakeBackAccount
     | TakeOverAccount
     | SettleAccount
     | RecordLoss

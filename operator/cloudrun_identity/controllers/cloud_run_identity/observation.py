@@ -89,6 +89,7 @@ class AccountObserver:
         return AccountSeen(
             account,
             record,
+            left=self._deps.records.left_at(want.target),
             good_reads=propagation.good_reads(want.email),
             followed=followed,
             made=propagation.made(want.email),

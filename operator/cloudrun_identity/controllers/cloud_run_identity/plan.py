@@ -37,12 +37,13 @@ from .account import (
     RetryCreate,
     SettleAccount,
     SwitchAccount,
+    TakeBackAccount,
     TakeOverAccount,
     UndeleteAccount,
     UpdateAccount,
     WithdrawCreate,
 )
-from .account_records import adopted, lost, settled, taken_over, withdrawn
+from .account_records import adopted, lost, may_take_back, settled, taken_back, taken_over, withdrawn
 from .deletion import plan_deletion
 from .propagation import BETWEEN_READS, GOOD_READS, is_fresh
 
@@ -51,6 +52,7 @@ Step: TypeAlias = AccountAction | Wait | Refuse | Leave
 CREATED = Change("account", "absent", "created")
 RECREATED = Change("account", "deleted", "recreated")
 UNDELETED = Change("account", "deleted", "present")
+TAKEN_BACK = Change("account", "left by a deleted object of this name", "taken back")
 ADOPTED = Change("account", "exists already", "adopted")
 
 
@@ -87,6 +89,9 @@ def _begin(want: AccountWant, seen: AccountSeen) -> Iterator[Step]:
     if seen.owned_by:
         message = f"Service account {want.email} is {seen.owned_by}"
         yield Refuse(Reason.CONFLICT, message, (ADOPTED if account else CREATED,))
+    elif account and may_take_back(want, seen):
+        yield TakeBackAccount(want.target.full_name, (TAKEN_BACK,))
+        yield from _keep(want, taken_back(want, seen.known_left, account), account)
     elif account:
         yield from _adopt(want, account)
     elif seen.taken:

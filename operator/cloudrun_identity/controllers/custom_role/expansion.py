@@ -27,7 +27,7 @@ class _Holder:
     grant: Grant
     namespace: str
     description: str
-    """How the member holds the role, as the beginning of a message."""
+    """Beginning of a message: how the member holds the role."""
     is_foreign: bool = False
     """True if an object of another namespace declares the grant. Its guardrails are not shown."""
 

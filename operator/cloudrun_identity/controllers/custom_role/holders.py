@@ -23,7 +23,7 @@ class RoleHolders:
 
     grants: frozenset[Grant] = frozenset()
     unreadable: Outcome | None = None
-    """Why a policy could not be read, so that it may contain further grants; None if all were read."""
+    """Outcome of reading a policy that cannot be read, and may contain further grants; None if all were."""
 
 
 async def read_holders(policies: PolicyPort, targets: Collection[Target], role: str) -> RoleHolders:
