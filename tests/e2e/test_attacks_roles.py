@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.e2e.eventually import eventually
 from tests.e2e.tenants import Tenants
 
 MALLORY = "user:mallory@example.com"
@@ -232,6 +233,30 @@ def test_role_is_widened_once_nobody_holds_it(role: Role) -> None:
     role.ready()
     assert WIDE in role.permissions()
     assert role.left_on(target) == []
+
+
+def test_restored_ledger_does_not_remove_a_grant_by_hand(role: Role) -> None:
+    """The grant was the operator's when the ledger was backed up, and another user's when it is restored."""
+    scene, client = role.scene, "roles/cloudsql.client"
+    target = f"//cloudresourcemanager.googleapis.com/{scene.project}"
+    spec = f"{{target: {{kind: Project}}, role: {client}, members: %s}}"
+    both = f"[{{principal: '{MALLORY}'}}, {{principal: 'group:ops@example.com'}}]"
+    name = role.tenants.apply("IAMBinding", spec % both, role.role_id)
+    scene.ready(name, namespace=role.tenants.mallory)
+    backup = scene.ledger(target)
+    role.tenants.apply("IAMBinding", spec % f"[{{principal: '{MALLORY}'}}]", role.role_id)
+    scene.ready(name, namespace=role.tenants.mallory)
+    scene.cloud.add(scene.project, client, "group:ops@example.com")
+
+    scene.edit_ledger(scene.raw_ledger(target), {"bindings": backup["bindings"]})
+    requested = "metadata: {annotations: {cloudrun-identity.dev/reconcile-requested-at: restored}}"
+    scene.patch(name, requested, namespace=role.tenants.mallory)
+
+    eventually(lambda: scene.ledger(target)["grantCounts"] != backup["grantCounts"])
+    assert set(scene.policy()[client]) == {MALLORY, "group:ops@example.com"}
+    assert "restored" not in scene.ledger(target)
+    role.remove(name)
+    assert scene.policy()[client] == ["group:ops@example.com"]
 
 
 def test_idle_role_reads_no_policies(role: Role) -> None:

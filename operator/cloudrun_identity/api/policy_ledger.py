@@ -166,6 +166,12 @@ class PolicyLedgerSpec(ApiModel):
     left_grants: Annotated[tuple[LedgerLeftGrant, ...], Field(max_length=MAX_MEMBERS)] = no_items()
     """Grants of custom roles that objects left in the policy, in the order of role and member. A record ends
     when the grant is removed, or when an object declares it."""
+    written_generation: Annotated[int, Field(ge=1)] | None = None
+    """metadata.generation that the operator's last write gave the object. If it is another one now, another
+    client wrote the ledger, for example to restore a backup."""
+    restored: Annotated[bool, Field(exclude_if=operator.not_)] = False
+    """Indicates that another client wrote the ledger, and that the operator has not compared it with the
+    policy since. A grant that no object declares is then left in the policy."""
     grant_counts: GrantCounts = GrantCounts()
     """Number of grants by state."""
     unmanaged_members: Annotated[int, Field(ge=0)] = 0

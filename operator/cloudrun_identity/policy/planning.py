@@ -126,6 +126,7 @@ def plan_policy(
         may_return=may_return,
         is_operator=is_operator,
         account_ids=account_ids,
+        restored=ledger.restored,
     )
     for grant, entry in ledger.entries.items():
         review.review(grant, entry)
@@ -189,7 +190,9 @@ def plan_policy(
     ]
     removals = _removals_of_unmanaged(unmanaged_grants, declared, conflicts) if may_release else ()
     return PolicyPlan(
-        ledger=with_left_grants(ledger.with_entries(entries), ledger, present),
+        ledger=with_left_grants(ledger.with_entries(entries), ledger, present).replace(
+            restored=ledger.restored and not may_release
+        ),
         steps=(*review.steps, *additions, *removals),
         desired_grants=desired_grants,
         released=tuple(review.released),

@@ -47,6 +47,8 @@ class EntryReview:
     """By member, the unique ID of the account that has its e-mail now, as far as it is known."""
     is_operator: Callable[[str], bool] = lambda _: False
     """Returns whether no grant of a member is removed: the operator acts as it."""
+    restored: bool = False
+    """True if the ledger may be older than the policy: nothing is released because of it."""
     entries: dict[Grant, LedgerEntry] = field(default_factory=dict)
     """The entries that remain."""
     released: list[Removal] = field(default_factory=list)
@@ -190,6 +192,8 @@ class EntryReview:
             return RetainReason.OPERATOR
         if any(each.abandon for each in leaving):
             return RetainReason.ABANDONED
+        if self.restored:
+            return RetainReason.RESTORED
         if entry.present_before and not any(grant in each.claims for each in leaving):
             return RetainReason.PRESENT_BEFORE
         return None

@@ -21,6 +21,7 @@ class RetainReason(StrEnum):
     PROJECT_OBSERVED = "the project is only observed"
     OPERATOR = "the operator acts as the member"
     ABANDONED = "the deletionPolicy of an owner is Abandon"
+    RESTORED = "the ledger was restored, and another user may have made the grant since it was backed up"
     PRESENT_BEFORE = "the grant was present before the operator managed it"
 
 

@@ -274,11 +274,12 @@ class PolicySync:
         """
 
         def change(current: Ledger) -> Ledger:
-            if (current.bindings, current.target_uid) != (over.bindings, over.target_uid):
+            if _planned_on(current) != _planned_on(over):
                 raise LedgerChanged(f"another writer changed the ledger of {self._target}")
             return current.bound_to(ledger.target_uid).replace(
                 bindings=ledger.bindings,
                 left_grants=ledger.left_grants,
+                restored=ledger.restored,
                 grant_counts=ledger.grant_counts,
                 unmanaged_members=ledger.unmanaged_members,
                 last_write_time=ledger.last_write_time,
@@ -287,6 +288,11 @@ class PolicySync:
 
         if ledger != over or self._ports.ledgers.ledger(self._target) != over:
             await self._ports.ledgers.update(self._target, change)
+
+
+def _planned_on(ledger: Ledger) -> tuple[object, ...]:
+    """Return the parts of a ledger that a sync is planned on."""
+    return ledger.bindings, ledger.target_uid, ledger.restored
 
 
 def _without(desired_grants: Iterable[DesiredGrant], refused: Collection[Grant]) -> list[DesiredGrant]:

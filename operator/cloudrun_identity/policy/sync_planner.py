@@ -15,6 +15,7 @@ from .bound_policies import BoundPolicies
 from .planning import PolicyPlan, plan_policy
 from .ports import SyncerPorts
 from .registrations import Registrations
+from .steps import RetainGrant, RetainReason
 
 _NO_IDS: Mapping[str, str] = MappingProxyType({})
 _log = logging.getLogger(__name__)
@@ -63,6 +64,7 @@ class SyncPlanner:
             if members := plan.members_to_identify(present):
                 account_ids = await self._account_ids(members)
                 plan = self.plan(known, present, account_ids)
+        _report_left_after_restore(plan)
         return PlannedSync(known, plan, drifted)
 
     async def _account_ids(self, members: Collection[str]) -> Mapping[str, str]:
@@ -86,6 +88,13 @@ class SyncPlanner:
             account_ids=account_ids,
             is_operator=self._ports.is_operator,
         )
+
+
+def _report_left_after_restore(plan: PolicyPlan) -> None:
+    """Log the grants that stay because the ledger may be older than the policy."""
+    for step in plan.steps:
+        if isinstance(step, RetainGrant) and step.reason is RetainReason.RESTORED:
+            _log.warning("%s is left, and not managed any more: %s", step.grant, step.reason)
 
 
 def _report_replacement(before: Ledger, bound: Ledger) -> None:
