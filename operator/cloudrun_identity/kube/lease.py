@@ -17,6 +17,9 @@ from .resources import LEASES, Object, ObjectClient
 
 NAME = "cloudrun-identity"
 
+MAX_RETRY_INTERVAL = 1.0
+"""The longest time in seconds between two looks of a standby, and between two tries of a failed renewal."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -36,11 +39,13 @@ class Lease:
         identity: str,
         duration: float,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        on_write: Callable[[Object], None] = lambda _: None,
     ) -> None:
         """Create a candidate that does not hold the lease yet.
 
         `identity` must be unique to this process: a process that reads its own identity in the record
-        considers itself the holder. `duration` is in seconds; the record contains it rounded up.
+        considers itself the holder. `duration` is in seconds; the record contains it rounded up. `on_write`
+        is called with each stored version that this process wrote.
         """
         self._client = client
         self._namespace = namespace
@@ -48,8 +53,9 @@ class Lease:
         self._identity = identity
         self._duration = duration
         self._renew_interval = duration / 3
-        self._retry_interval = duration / 5
+        self._retry_interval = min(duration / 5, MAX_RETRY_INTERVAL)
         self._now = now
+        self._on_write = on_write
         self._held_until = -math.inf  # by the clock of the event loop
         self._observed_spec: Object = {}  # the last record of another holder
         self._observed_since = -math.inf
@@ -75,17 +81,20 @@ class Lease:
                     logged_holder = holder
             await asyncio.sleep(self._retry_interval)
 
-    async def hold(self) -> NoReturn:
+    async def hold(self, problem: Callable[[], str] = lambda: "") -> NoReturn:
         """Renew the lease until it is lost.
 
-        An API server that does not answer is tolerated until the lease expires.
+        An API server that does not answer is tolerated until the lease expires. `problem` returns why this
+        process cannot do the work of the holder, if it cannot.
 
         Raises:
-            LeaseLost: The lease expired, or another process holds it.
+            LeaseLost: The lease expired, another process holds it, or this process has a problem.
 
         """
         renewed = True
         while True:
+            if reason := problem():
+                raise LeaseLost(f"gave up lease {self._namespace}/{self._name}: {reason}")
             try:
                 async with asyncio.timeout_at(self._held_until):
                     await asyncio.sleep(self._renew_interval if renewed else self._retry_interval)
@@ -160,16 +169,17 @@ class Lease:
         if lease is None:
             metadata = {"name": self._name, "namespace": self._namespace}
             spec = {**record, "acquireTime": now, "leaseTransitions": 0}
-            await self._client.create(
+            stored = await self._client.create(
                 LEASES,
                 {"apiVersion": LEASES.api_version, "kind": "Lease", "metadata": metadata, "spec": spec},
             )
         elif _holder(lease) == self._identity:
-            await self._client.replace(LEASES, _with_spec(lease, **record))
+            stored = await self._client.replace(LEASES, _with_spec(lease, **record))
         else:
             transitions = lease["spec"].get("leaseTransitions", 0) + 1
             taken = _with_spec(lease, **record, acquireTime=now, leaseTransitions=transitions)
-            await self._client.replace(LEASES, taken)
+            stored = await self._client.replace(LEASES, taken)
+        self._on_write(stored)
 
     def _other_holder(self, lease: Object) -> str:
         """Return another process that holds the lease; empty if there is none, or the lease has expired."""

@@ -28,19 +28,29 @@ class Slots:
 
     def __init__(self, count: int) -> None:
         self._free = asyncio.Semaphore(count)
+        self._waiting_since: float | None = None
 
     async def acquire(self) -> None:
         """Wait for a free slot."""
+        if self._free.locked() and self._waiting_since is None:
+            self._waiting_since = _now()
         await self._free.acquire()
+        self._waiting_since = None
+
+    def stalled_for(self) -> float:
+        """Return the seconds for which a reconcile has waited for a slot while none became free."""
+        return 0.0 if self._waiting_since is None else _now() - self._waiting_since
 
     def release(self) -> None:
         """Free a slot."""
         self._free.release()
+        if self._waiting_since is not None:
+            self._waiting_since = _now()
 
     @asynccontextmanager
     async def slot_released(self) -> AsyncIterator[None]:
         """Release the slot during the block, and acquire one again at its end."""
-        self._free.release()
+        self.release()
         try:
             with paused_deadline():
                 yield
@@ -78,6 +88,10 @@ class Workers:
             task = asyncio.create_task(self._work(key, priority), name=f"reconcile {key}")
             self._in_flight.add(task)
             task.add_done_callback(self._in_flight.discard)
+
+    def stalled_for(self) -> float:
+        """Return the seconds for which a key has waited for a slot while none became free."""
+        return self._slots.stalled_for()
 
     async def drain(self, timeout: float) -> None:
         """Wait up to `timeout` seconds for in-flight reconciles, then cancel them.
@@ -136,3 +150,7 @@ class Workers:
                 self._queue.add_after(key, seconds, Priority.EDIT)
             case RequeueAfter():
                 self._queue.retry(key, priority)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
