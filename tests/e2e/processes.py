@@ -206,6 +206,14 @@ class Operator:
         self._command.signal(signal.SIGTERM)
         return self._command.wait_for_exit(within=ENDS_WITHIN)
 
+    def begin_to_end(self) -> None:
+        """Send SIGTERM, without waiting."""
+        self._command.signal(signal.SIGTERM)
+
+    def wait_for_exit(self) -> Ended:
+        """Wait until it ends."""
+        return self._command.wait_for_exit()
+
     def stop(self) -> None:
         self._command.stop()
 

@@ -136,7 +136,7 @@ def prepared(
 ) -> Iterator[Stage]:
     """Provide a stage on running servers, with the CRDs and, with RBAC, the roles of the chart."""
     install_crds(kube_api, definitions)
-    if kube_api.operator_kubeconfig != kube_api.kubeconfig:
+    if kube_api.has_rbac:
         grant_chart_roles(kube_api.kubeconfig, OPERATOR_NAMESPACE)
     stage = Stage(kube_api, google, run_dir)
     try:

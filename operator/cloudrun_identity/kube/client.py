@@ -140,7 +140,7 @@ class KubeClient:
         while True:
             paged = {**query, "limit": str(PAGE_SIZE), **position}
             page = await self._request("GET", path, query=paged, accept=accept)
-            items += page["items"]
+            items += page["items"] or ()  # an empty PartialObjectMetadataList has null
             if not (token := page["metadata"].get("continue")):
                 return items
             position = {"continue": token}

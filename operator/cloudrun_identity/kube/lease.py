@@ -20,6 +20,9 @@ NAME = "cloudrun-identity"
 MAX_RETRY_INTERVAL = 1.0
 """The longest time in seconds between two looks of a standby, and between two tries of a failed renewal."""
 
+RELEASES_WITHIN = 3.0
+"""Seconds for the release, so that an API server that hangs does not hold up the end of the process."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -113,12 +116,14 @@ class Lease:
             return
         expires, self._held_until = self._held_until, -math.inf
         try:
-            async with asyncio.timeout_at(expires):
+            async with asyncio.timeout_at(min(expires, _monotonic() + RELEASES_WITHIN)):
                 lease = await self._client.get(LEASES, self._name, self._namespace)
                 if _holder(lease) == self._identity:
                     await self._client.replace(LEASES, _with_spec(lease, holderIdentity=""))
         except (KubeError, TimeoutError) as error:
-            _log.warning("lease %s/%s was not released: %s", self._namespace, self._name, error)
+            _log.warning(
+                "lease %s/%s was not released: %s", self._namespace, self._name, str(error) or "no answer"
+            )
 
     async def _renew(self) -> bool:
         """Renew the lease. Return False if the API server did not answer."""

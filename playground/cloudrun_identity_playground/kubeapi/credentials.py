@@ -1,0 +1,62 @@
+"""The certificate and the token of the server, which a data file keeps between runs.
+
+Clients that were connected before a restart are connected again after it, as with a real API server.
+"""
+
+import datetime as dt
+import json
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+
+from . import files
+from .tls import Identity, loopback_identity
+
+_RENEWED_BEFORE = dt.timedelta(days=30)
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What a client needs to trust the server, and the server to trust the client."""
+
+    identity: Identity
+    token: str
+
+
+def created() -> Credentials:
+    """Create new credentials."""
+    return Credentials(loopback_identity(), secrets.token_urlsafe(32))
+
+
+def kept(data: Path) -> Credentials:
+    """Return the credentials in the file beside the data file. Create them if none are valid.
+
+    Raises:
+        OSError: The file cannot be read or written.
+
+    """
+    path = data.with_name(f"{data.name}.credentials")
+    if found := _read(path):
+        return found
+    fresh = created()
+    text = {
+        "certificate": fresh.identity.certificate.decode(),
+        "key": fresh.identity.key.decode(),
+        "token": fresh.token,
+    }
+    files.replace(path, json.dumps(text).encode())
+    return fresh
+
+
+def _read(path: Path) -> Credentials | None:
+    try:
+        text = json.loads(path.read_text())
+        certificate = text["certificate"].encode()
+        expires = x509.load_pem_x509_certificate(certificate).not_valid_after_utc
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    if expires - _RENEWED_BEFORE < dt.datetime.now(dt.UTC):
+        return None
+    return Credentials(Identity(certificate, text["key"].encode()), text["token"])
