@@ -159,8 +159,9 @@ class Operator:
         key_clock: Path,
         die_at: str = "",
         afresh: bool = False,
+        pod: str = "",
     ) -> None:
-        """Start the operator. It kills itself at the checkpoint `die_at`.
+        """Start the operator, in the pod with this UID. It kills itself at the checkpoint `die_at`.
 
         `key_clock` is a file with the number of seconds that the clock of key rotation is ahead.
         """
@@ -176,6 +177,7 @@ class Operator:
             ],
             log,
             afresh=afresh,
+            POD_UID=pod,
             CLOUDRUN_IDENTITY_DIE_AT=die_at,
             CLOUDRUN_IDENTITY_KEY_CLOCK=str(key_clock),
         )

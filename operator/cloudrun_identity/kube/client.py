@@ -23,6 +23,9 @@ PAGE_SIZE = 500
 TIMEOUT = 30.0
 """Seconds for one request and its reply. The API server itself gives up after 60."""
 
+ENDS_WITHIN = 75.0
+"""Seconds for a request in all: two attempts, and new credentials from an exec plugin that may hang."""
+
 TRIES = 3
 """Attempts of the first request, after which the cluster counts as unreachable."""
 
@@ -155,13 +158,25 @@ class KubeClient:
         accept: str = _JSON,
     ) -> Object:
         url = f"{self.server}{path}" + (f"?{urlencode(query)}" if query else "")
+        try:
+            async with asyncio.timeout(ENDS_WITHIN):
+                status, text = await self._send_authorized(method, url, body, content_type, accept)
+        except TimeoutError:
+            message = f"{self.server}: no credentials and no answer within {ENDS_WITHIN:g}s"
+            raise KubeError(0, "Timeout", message) from None
+        return _decode(status, text)
+
+    async def _send_authorized(
+        self, method: str, url: str, body: Object | Objects | None, content_type: str, accept: str
+    ) -> tuple[int, bytes]:
+        """Send a request, and once more with new credentials if the server refuses the present ones."""
         authorization = await self._authorization()
         status, text = await self._send(method, url, body, content_type, accept, authorization)
         if status == HTTPStatus.UNAUTHORIZED:
             await self._reload_credentials(authorization)
             authorization = await self._authorization()
             status, text = await self._send(method, url, body, content_type, accept, authorization)
-        return _decode(status, text)
+        return status, text
 
     async def _send(
         self,

@@ -23,6 +23,8 @@ MAX_RETRY_INTERVAL = 1.0
 RELEASES_WITHIN = 3.0
 """Seconds for the release, so that an API server that hangs does not hold up the end of the process."""
 
+NO_ANSWER = "the API server did not answer"
+
 _log = logging.getLogger(__name__)
 
 
@@ -41,13 +43,15 @@ class Lease:
         *,
         identity: str,
         duration: float,
+        predecessors: str = "",
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         on_write: Callable[[Object], None] = lambda _: None,
     ) -> None:
         """Create a candidate that does not hold the lease yet.
 
         `identity` must be unique to this process: a process that reads its own identity in the record
-        considers itself the holder. `duration` is in seconds; the record contains it rounded up. `on_write`
+        considers itself the holder. `duration` is in seconds; the record contains it rounded up. A holder
+        whose identity starts with `predecessors` has certainly ended: its lease counts as expired. `on_write`
         is called with each stored version that this process wrote.
         """
         self._client = client
@@ -57,11 +61,13 @@ class Lease:
         self._duration = duration
         self._renew_interval = duration / 3
         self._retry_interval = min(duration / 5, MAX_RETRY_INTERVAL)
+        self._predecessors = predecessors
         self._now = now
         self._on_write = on_write
         self._held_until = -math.inf  # by the clock of the event loop
         self._observed_spec: Object = {}  # the last record of another holder
         self._observed_since = -math.inf
+        self._observed_until = -math.inf
 
     @property
     def is_holder(self) -> bool:
@@ -73,16 +79,23 @@ class Lease:
         logged_holder = ""
         while True:
             try:
-                holder = await self._attempt()
-            except KubeError as error:
-                _log.warning("lease %s/%s cannot be read or written: %s", self._namespace, self._name, error)
+                async with asyncio.timeout(self._renew_interval):
+                    holder = await self._attempt()
+            except (KubeError, TimeoutError) as error:
+                _log.warning(
+                    "lease %s/%s cannot be read or written: %s",
+                    self._namespace,
+                    self._name,
+                    str(error) or NO_ANSWER,
+                )
             else:
                 if self.is_holder:
                     return
                 if holder != logged_holder:
                     _log.info("standby: lease %s/%s is held by %s", self._namespace, self._name, holder)
                     logged_holder = holder
-            await asyncio.sleep(self._retry_interval)
+            expires_in = max(self._observed_until - _monotonic(), 0.0)
+            await asyncio.sleep(min(self._retry_interval, expires_in or self._retry_interval))
 
     async def hold(self, problem: Callable[[], str] = lambda: "") -> NoReturn:
         """Renew the lease until it is lost.
@@ -122,15 +135,18 @@ class Lease:
                     await self._client.replace(LEASES, _with_spec(lease, holderIdentity=""))
         except (KubeError, TimeoutError) as error:
             _log.warning(
-                "lease %s/%s was not released: %s", self._namespace, self._name, str(error) or "no answer"
+                "lease %s/%s was not released: %s", self._namespace, self._name, str(error) or NO_ANSWER
             )
 
     async def _renew(self) -> bool:
         """Renew the lease. Return False if the API server did not answer."""
         try:
-            holder = await self._attempt()
-        except KubeError as error:
-            _log.warning("lease %s/%s was not renewed: %s", self._namespace, self._name, error)
+            async with asyncio.timeout(self._renew_interval):  # a new connection may work
+                holder = await self._attempt()
+        except (KubeError, TimeoutError) as error:
+            _log.warning(
+                "lease %s/%s was not renewed: %s", self._namespace, self._name, str(error) or NO_ANSWER
+            )
             return False
         if holder != self._identity:
             self._held_until = -math.inf
@@ -189,12 +205,13 @@ class Lease:
     def _other_holder(self, lease: Object) -> str:
         """Return another process that holds the lease; empty if there is none, or the lease has expired."""
         holder, now = _holder(lease), _monotonic()
-        if holder in ("", self._identity):
+        if holder in ("", self._identity) or (self._predecessors and holder.startswith(self._predecessors)):
             return ""
         if lease["spec"] != self._observed_spec:
             self._observed_spec, self._observed_since = lease["spec"], now
         duration = lease["spec"].get("leaseDurationSeconds", self._duration)
-        return "" if now - self._observed_since >= duration else holder
+        self._observed_until = self._observed_since + duration
+        return "" if now >= self._observed_until else holder
 
 
 def micro_time(moment: datetime) -> str:

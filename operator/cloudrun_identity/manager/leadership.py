@@ -86,21 +86,23 @@ class Leadership:
     async def run(self) -> None:
         """Work until `stop` is set.
 
-        After the first start, an outage of the API server is tolerated for as long as the Lease is held.
+        An outage of the API server is tolerated for as long as the Lease is held. While it starts again, it
+        also answers 403 and 404.
 
         Raises:
-            KubeError: The first start failed.
+            KubeError: The first start failed, and there was no outage.
             CrdsUnsuitable: A required CRD is missing.
             WatchesStuck: The watches did not end.
 
         """
-        has_started = False
+        tolerates_all = False
         while not self.stop.is_set():
             self.liveness.starting()
             try:
-                has_started |= await self._run_manager()
+                tolerates_all |= await self._run_manager()
             except KubeError as error:
-                if not has_started and not error.is_unavailable:
+                tolerates_all |= error.is_unavailable
+                if not tolerates_all:
                     raise
                 _log.warning("the manager cannot start, retrying: %s", error)
             await unless(self.stop, asyncio.sleep(RESTART_DELAY))

@@ -30,6 +30,9 @@ from .watches import Watch
 
 _log = logging.getLogger(__name__)
 
+POD_UID = "POD_UID"
+"""Environment variable with the UID of the pod; the chart sets it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -86,7 +89,8 @@ async def _run(settings: Settings, watch: Watch, termination: Termination) -> No
         lease = Lease(
             counted,
             settings.namespace,
-            identity=_identity(),
+            identity=f"{_pod()}{secrets.token_hex(4)}",
+            predecessors=_pod() if os.environ.get(POD_UID) else "",
             duration=settings.lease_duration,
             on_write=versions.written,
         )
@@ -136,6 +140,12 @@ async def _release(lease: Lease) -> None:
         await lease.release()
 
 
-def _identity() -> str:
-    """Return a holder identity that is unique to this process, because a restarted pod keeps its name."""
-    return f"{os.environ.get('HOSTNAME') or socket.gethostname()}_{secrets.token_hex(4)}"
+def _pod() -> str:
+    """Return the first part of the holder identity, which all processes of one pod share.
+
+    The kubelet starts a container again only after its process has ended. So with the UID of the pod, a
+    Lease of an earlier process of the same pod needs no time to expire.
+    """
+    name = os.environ.get("HOSTNAME") or socket.gethostname()
+    uid = os.environ.get(POD_UID)
+    return f"{name}_{uid}_" if uid else f"{name}_"

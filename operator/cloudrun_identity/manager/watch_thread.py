@@ -32,7 +32,8 @@ class WatchThread:
         self._loop = asyncio.new_event_loop()
         # Tasks that never end are destroyed with the loop, and the default handler would report each.
         self._loop.set_exception_handler(lambda *_: None)
-        self._started: Future[asyncio.Task[None]] = Future()
+        self._task: asyncio.Future[None] | None = None
+        self._is_canceled = False
         self._result: Future[None] = Future()
         self._ended: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, name="watches", daemon=True)
@@ -65,8 +66,9 @@ class WatchThread:
             ) from None
 
     def _cancel(self) -> None:
-        if self._started.done():
-            self._started.result().cancel()
+        self._is_canceled = True
+        if self._task is not None:
+            self._task.cancel()
 
     def _run(self) -> None:
         try:
@@ -76,10 +78,11 @@ class WatchThread:
             self._ended.set_result(None)
 
     async def _main(self) -> None:
-        task = asyncio.ensure_future(self._work())
-        self._started.set_result(task)
-        await asyncio.wait([task])
-        _settle(self._result, task)
+        self._task = asyncio.ensure_future(self._work())
+        if self._is_canceled:
+            self._task.cancel()
+        await asyncio.wait([self._task])
+        _settle(self._result, self._task)
         await self._clean_up()
 
 

@@ -19,7 +19,7 @@ _RENEWED_BEFORE = dt.timedelta(days=30)
 
 @dataclass(frozen=True)
 class Credentials:
-    """What a client needs to trust the server, and the server to trust the client."""
+    """Certificate of the server, and token of its only user."""
 
     identity: Identity
     token: str
