@@ -134,6 +134,18 @@ def test_lease_survives_a_short_renewal_failure(scene: Scene, faults: Faults) ->
     assert operator.is_running
 
 
+def test_silent_watches_are_noticed_and_watched_again(scene: Scene, faults: Faults) -> None:
+    scene.apply(CHECKOUT)
+    scene.ready("CloudRunIdentity/checkout", "IAMBinding/clients")
+
+    faults.ask_for(watches="silence")
+    scene.patch("IAMBinding/clients", "spec: {role: roles/logging.logWriter}")
+
+    member = scene.member("checkout")
+    becomes(scene.policy, {"roles/viewer": [member], "roles/logging.logWriter": [member]})
+    scene.ready("IAMBinding/clients")
+
+
 def test_refused_watch_among_cut_ones_is_watched_again(scene: Scene, faults: Faults) -> None:
     """kopf's own shutdown waits forever if events arrive while it ends."""
     scene.apply(CHECKOUT)

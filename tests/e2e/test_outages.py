@@ -193,7 +193,12 @@ def test_edit_after_an_outage_is_made_true(
     interrupted.interrupt(outage)
 
     role, began = interrupted.edit(), time.monotonic()
-    eventually(lambda: interrupted.hears(role), bool, within=HEARS_WITHIN)
+    try:
+        eventually(lambda: interrupted.hears(role), bool, within=HEARS_WITHIN)
+    except AssertionError:
+        found, queued = interrupted.scene.get("IAMBinding/edited"), interrupted.operator.metrics()
+        state = {name: value for name, value in queued.items() if "queue" in name or "reconcile" in name}
+        pytest.fail(f"the operator is deaf: {state}\n{found}\n{interrupted.operator.abort()}")
     record_property("heard after", round(time.monotonic() - began, 1))
     becomes(interrupted.is_alive, True)
 
