@@ -120,7 +120,15 @@ from .status import (
     Reason,
     ReconciledStatus,
 )
-from .target_kinds import TARGET_KINDS, NamedBy, TargetKind, TargetKindDescriptor, kinds_where, target_text
+from .target_kinds import (
+    TARGET_KINDS,
+    NamedBy,
+    TargetKind,
+    TargetKindDescriptor,
+    UniqueIDField,
+    kinds_where,
+    target_text,
+)
 
 KINDS: Final[Mapping[str, type[Resource]]] = MappingProxyType(
     {
@@ -250,6 +258,7 @@ __all__ = [
     "TargetKind",
     "TargetKindDescriptor",
     "TargetRef",
+    "UniqueIDField",
     "UnmanagedKey",
     "UnmanagedKeys",
     "UsableFrom",

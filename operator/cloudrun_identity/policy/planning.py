@@ -8,6 +8,7 @@ returns the ledger after the write. Both are pure, so a sync after a crash is an
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from cloudrun_identity.api import MAX_MEMBERS, GrantState, LedgerEntry
 from cloudrun_identity.iam.grants import Grant, Target, order
@@ -18,8 +19,10 @@ from .capacity import LedgerCapacity
 from .desired_grants import DesiredGrant, DesiredGrants
 from .exclusive import conflicting, unmanaged
 from .merge import Removal
+from .registered_forms import Before, registered_grants, told_apart, with_declared
 from .review import EntryReview, WantedGrants
-from .steps import AddGrant, GrantStep, RemoveUnmanaged
+from .steps import AddGrant, GrantStep, RemoveUnmanaged, RetainGrant
+from .tombstones import index_tombstones, unmanaged_tombstones, with_tombstones
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,19 @@ class PolicyPlan:
         """The unmanaged grants that the sync may remove, within the hourly limit."""
         return tuple(step.grant for step in self.steps if isinstance(step, RemoveUnmanaged))
 
+    @property
+    def depends_on_target(self) -> bool:
+        """Return whether the sync records a grant, or writes the policy, so that it must know the target."""
+        return bool(self.new) or not all(isinstance(step, RetainGrant) for step in self.steps)
+
+    def members_to_identify(self, present: Collection[Grant]) -> frozenset[str]:
+        """Return the members whose e-mail may be another account now than when they were granted a role."""
+        return frozenset(
+            removal.grant.member
+            for removal in self.released
+            if removal.unique_ids and not removal.only_deleted and removal.grant in present
+        )
+
 
 def plan_policy(
     ledger: Ledger,
@@ -70,13 +86,15 @@ def plan_policy(
     withheld: Collection[Grant] = (),
     protected: Callable[[str], bool] = lambda _: False,
     may_return: Callable[[str, str], bool] = lambda *_: True,
+    account_ids: Mapping[str, str] = MappingProxyType({}),
+    rewritten: Collection[Grant] = (),
 ) -> PolicyPlan:
     """Plan a sync of the policy of `ledger.target`, in which these grants are present.
 
     Args:
         ledger: The ledger of the policy.
         declared: The desired grants of every object with a grant or an entry on the policy.
-        present: The grants in the policy.
+        present: The grants as the policy shows them.
         may_release: False until every object has declared its grants, so that no object loses a grant that
             another one releases.
         observed: True if the project is only observed. No grant is released then. The entries of edited
@@ -84,21 +102,45 @@ def plan_policy(
         withheld: The grants that this sync does not write.
         protected: Returns whether a member is never removed from an exclusive binding.
         may_return: `may_return(email, unique_id)` returns whether an object may undelete the account.
+        account_ids: By member, the unique ID of the account that has its e-mail now, as far as it is known.
+        rewritten: Grants to write again, although all objects only retain them.
 
     """
     declared = tuple(declared)
     wanted = _wanted(ledger.target, declared)
+    shown = frozenset(present)
+    tombstones = index_tombstones(shown)
+    ledger = with_tombstones(ledger, tombstones, shown)
+    present = with_declared(shown, registered_grants(ledger.entries))
     review = EntryReview(
         wanted,
         {each.owner.owner_key: each for each in declared},
-        frozenset(present),
+        present,
+        shown,
         may_release=may_release,
         observed=observed,
         withheld=withheld,
         may_return=may_return,
+        account_ids=account_ids,
     )
     for grant, entry in ledger.entries.items():
         review.review(grant, entry)
+    released = {removal.grant for removal in review.released}
+    if (apart := told_apart(ledger, released)) is not ledger:
+        return plan_policy(
+            apart,
+            declared,
+            shown,
+            may_release=may_release,
+            observed=observed,
+            withheld=withheld,
+            protected=protected,
+            may_return=may_return,
+            account_ids=account_ids,
+            rewritten=[grant for grant, entry in apart.entries.items() if entry is not ledger.entries[grant]],
+        )
+    review.settle_releases()
+    leaving = {removal.grant for removal in review.released}
     awaited = {grant for grant, desired in wanted.grants.items() if _is_in_deleted_form(desired, present)}
     begun = [grant for grant in wanted.grants if grant not in ledger.entries and grant not in awaited]
     owners = _record_owners(review.entries, begun, wanted.owners)
@@ -106,26 +148,36 @@ def plan_policy(
         grant: changed_entry(entry, owners=tuple(sorted(owners[grant])))
         for grant, entry in review.entries.items()
     }
+    before = Before(ledger.entries, shown)
     for grant in begun:
         if grant in owners:
             entries[grant] = entry_of(
                 grant,
                 owners[grant],
                 GrantState.GRANTED if grant in present else GrantState.PENDING,
-                present_before=grant in present,
+                present_before=before.was_unmanaged(grant),
                 unique_id=wanted.grants[grant].unique_id,
+                unmanaged_tombstones=unmanaged_tombstones(wanted.grants[grant], tombstones),
             )
     unrecorded = tuple(grant for grant in begun if grant not in owners)
-    desired_grants = tuple(
-        desired
-        for grant, desired in wanted.grants.items()
-        if grant not in awaited and grant in entries  # the operator writes only grants in the ledger
+    desired_grants = (
+        *(
+            desired
+            for grant, desired in wanted.grants.items()
+            if grant not in awaited and grant in entries  # the operator writes only grants in the ledger
+        ),
+        *(
+            DesiredGrant(grant)
+            for grant in rewritten
+            if grant in entries and grant not in leaving and grant not in wanted.grants
+        ),
     )
     new = frozenset(begun) & owners.keys()
+    made = {grant for grant in new if grant in present and not entries[grant].present_before}
     conflicts = conflicting(ledger.target, declared, entries)
     unmanaged_grants = tuple(unmanaged(ledger.target, declared, present, entries, protected))
     additions = [
-        AddGrant(desired.grant, owner_key_of(min(wanted.owners[desired.grant])))
+        AddGrant(desired.grant, owner_key_of(min(owners[desired.grant])))
         for desired in desired_grants
         if desired.grant not in withheld
         and (desired.grant not in present or desired.grant in review.replaced)
@@ -143,7 +195,7 @@ def plan_policy(
             if grant in wanted.grants and grant not in present and entry.state is GrantState.GRANTED
         ),
         new=new,
-        unwritten=new
+        unwritten=(new - made)
         | {grant for grant, entry in ledger.entries.items() if entry.is_rejected and grant in wanted.grants},
         withheld=frozenset(withheld),
         unrecorded=unrecorded,

@@ -11,6 +11,7 @@ from cloudrun_identity.ledger.owners import owner_key_of
 
 from .desired_grants import DesiredGrant, DesiredGrants
 from .merge import Removal
+from .registered_forms import retained_forms
 from .steps import GrantStep, ReleaseGrant, RetainGrant, RetainReason
 
 
@@ -31,7 +32,9 @@ class EntryReview:
     by_owner_key: Mapping[str, DesiredGrants]
     """The desired grants of each object."""
     present: frozenset[Grant]
-    """The grants in the policy."""
+    """The grants in the policy, also those that it shows in a registered form."""
+    shown: frozenset[Grant]
+    """The grants as the policy shows them."""
     may_release: bool
     """False until every object has declared its grants."""
     observed: bool
@@ -40,6 +43,8 @@ class EntryReview:
     """The grants that the sync does not write."""
     may_return: Callable[[str, str], bool]
     """Returns whether an object may undelete an account."""
+    account_ids: Mapping[str, str]
+    """By member, the unique ID of the account that has its e-mail now, as far as it is known."""
     entries: dict[Grant, LedgerEntry] = field(default_factory=dict)
     """The entries that remain."""
     released: list[Removal] = field(default_factory=list)
@@ -75,22 +80,80 @@ class EntryReview:
             self._retain(grant, entry, reason)
         else:
             self.entries[grant] = entry
-            removal = Removal(grant, entry.unique_ids)
-            self.released.append(removal)
-            if not removal.forms.isdisjoint(self.present):
-                self.steps.append(ReleaseGrant(grant, _first_owner_key(entry)))
+            self.released.append(
+                Removal(
+                    grant,
+                    entry.unique_ids,
+                    only_deleted=self._is_another_account(grant, entry),
+                    members=(*entry.registered_members, *entry.tombstones),
+                )
+            )
 
     def _desire(self, grant: Grant, entry: LedgerEntry) -> LedgerEntry:
         """Return the entry of a desired grant, and plan the replacement of a former account."""
         desired = self.wanted.grants[grant]
         if grant not in self.present:
             entry = _missing(entry, withheld=grant in self.withheld)
-        entry = _granted_to(entry, desired.unique_id)
-        self.wanted.grants[grant] = replace(desired, former_unique_ids=entry.former_unique_ids)
-        if entry.former_unique_ids and grant in self.present:
-            self.replaced[grant] = Removal(grant, entry.former_unique_ids)
+        entry = self._granted_to(grant, entry, desired.unique_id)
+        former = entry.former_unique_ids
+        self.wanted.grants[grant] = replace(
+            desired, former_unique_ids=former, former_members=entry.tombstones
+        )
+        if former and grant in self.present and not self._is_shown_as_deleted(grant, former[-1]):
+            self.replaced[grant] = Removal(grant, former)
             self.steps.append(ReleaseGrant(grant, _first_owner_key(entry)))
         return entry
+
+    def _granted_to(self, grant: Grant, entry: LedgerEntry, unique_id: str) -> LedgerEntry:
+        """Return the entry of a member that is this account now; keep the former ID until the grant is made.
+
+        The ID is empty if no identity declares the member any more. The recorded account is then a former one
+        if the policy shows it as deleted, or not at all. If the policy shows the plain e-mail beside the
+        deleted account, another writer granted the role to the account that has the e-mail now.
+        """
+        if unique_id == entry.unique_id:
+            return entry
+        deleted, present = self._is_shown_as_deleted(grant, entry.unique_id), grant in self.present
+        if not unique_id and present and not deleted:
+            return entry
+        former = tuple(former for former in entry.unique_ids if former != unique_id)
+        return changed_entry(
+            entry,
+            unique_id=unique_id,
+            former_unique_ids=former[-MAX_UNIQUE_IDS:],
+            present_before=entry.present_before or (deleted and present),
+        )
+
+    def _is_another_account(self, grant: Grant, entry: LedgerEntry) -> bool:
+        """Return whether the plain e-mail of a grant is another account than the recorded one.
+
+        A policy shows a deleted account in the deleted-member form, so a plain e-mail beside it is a later
+        account. Otherwise the account that has the e-mail now decides.
+        """
+        if not entry.unique_id:
+            return False
+        current = self.account_ids.get(grant.member, "")
+        return self._is_shown_as_deleted(grant, entry.unique_id) or current not in ("", *entry.unique_ids)
+
+    def _is_shown_as_deleted(self, grant: Grant, unique_id: str) -> bool:
+        return bool(unique_id) and grant.deleted_form(unique_id) in self.shown
+
+    def settle_releases(self) -> None:
+        """Plan the release of what the policy shows of the released grants, and drop the other entries.
+
+        A form that is also one of an entry that stays is not removed.
+        """
+        leaving = {removal.grant for removal in self.released}
+        staying = {grant: entry for grant, entry in self.entries.items() if grant not in leaving}
+        retained = retained_forms(staying)
+        released, self.released = self.released, []
+        for removal in released:
+            removal = replace(removal, retained=retained & removal.forms)
+            if removal.forms.isdisjoint(self.shown):
+                del self.entries[removal.grant]
+            else:
+                self.released.append(removal)
+                self.steps.append(ReleaseGrant(removal.grant, _first_owner_key(self.entries[removal.grant])))
 
     def _retain(self, grant: Grant, entry: LedgerEntry, reason: RetainReason) -> None:
         if grant in self.present:
@@ -135,18 +198,14 @@ def _missing(entry: LedgerEntry, *, withheld: bool) -> LedgerEntry:
     """Return the entry of a missing grant.
 
     It is pending, so that a loss is counted once, and so that a refused grant is recorded before it is
-    written again. A refused grant that is withheld stays refused.
+    written again. A refused grant that is withheld stays refused. The registered forms of a deleted member
+    are kept: the policy shows them again if the member is restored.
     """
     state = GrantState.REJECTED if withheld and entry.is_rejected else GrantState.PENDING
-    return changed_entry(entry, state=state, present_before=False)
-
-
-def _granted_to(entry: LedgerEntry, unique_id: str) -> LedgerEntry:
-    """Return the entry of a member that is this account now; keep the former ID until the grant is made."""
-    if unique_id in ("", entry.unique_id):
-        return entry
-    former = tuple(former for former in entry.unique_ids if former != unique_id)
-    return changed_entry(entry, unique_id=unique_id, former_unique_ids=former[-MAX_UNIQUE_IDS:])
+    entry = changed_entry(entry, state=state, present_before=False)
+    return (
+        entry if entry.tombstones else changed_entry(entry, registered_members=(), registered_together=False)
+    )
 
 
 def _is_permanently_deleted(

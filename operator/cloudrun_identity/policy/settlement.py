@@ -11,6 +11,7 @@ from cloudrun_identity.ledger.owners import owner_key_of
 
 from .desired_grants import DesiredGrants
 from .planning import PolicyPlan
+from .tombstones import without_removed_tombstones
 
 
 def settle(
@@ -38,7 +39,8 @@ def settle(
     released = {removal.grant: removal for removal in plan.released}
     desired = {each.grant for each in plan.desired_grants}
     entries: dict[Grant, LedgerEntry] = {}
-    for grant, entry in plan.ledger.entries.items():
+    for grant, planned in plan.ledger.entries.items():
+        entry = without_removed_tombstones(grant, planned, present)
         if grant in released:
             if not released[grant].forms.isdisjoint(present):
                 entries[grant] = changed_entry(entry, state=GrantState.RELEASING)
@@ -61,6 +63,20 @@ def settle(
     return plan.ledger.with_entries(entries).with_sync(
         unmanaged_members=len(present) - sum(grant in entries for grant in present), written_at=written_at
     )
+
+
+def settle_absent(plan: PolicyPlan, before: Ledger) -> Ledger:
+    """Return the ledger of a target that does not exist, from a plan without a present grant.
+
+    No entry stays granted, and new entries are dropped. An entry keeps the record of what was present before:
+    the policy of an account returns when the account is undeleted.
+    """
+    settled = settle(plan, (), added=(), refused=(), written_at=None, failed=True)
+    entries = {
+        grant: changed_entry(entry, present_before=before.entries.get(grant, entry).present_before)
+        for grant, entry in settled.entries.items()
+    }
+    return settled.with_entries(entries).with_pending_grants()
 
 
 def without_abandoned(ledger: Ledger, declared: Iterable[DesiredGrants]) -> Ledger:

@@ -47,11 +47,8 @@ def _listed(resolved: ResolvedGrants, synced: GrantSyncResult) -> Iterator[Grant
 def _outcomes(resolved: ResolvedGrants, synced: GrantSyncResult, *, observe: bool) -> Iterator[Outcome]:
     for each in resolved.failures:
         yield each.outcome
-    for target, fault in synced.faults.items():
-        yield outcome_of(fault, f"the IAM policy of {target}")
-    for target in synced.missing:
-        yield _missing(target)
-    unread = {*synced.missing, *synced.faults}
+    yield from _outcomes_of_targets(synced)
+    unread = {*synced.missing, *synced.replaced, *synced.faults}
     for result in synced.grant_results:
         if result.state is not GrantState.GRANTED and result.grant.target not in unread:
             yield _outcome_of_result(result, observe=observe)
@@ -66,10 +63,21 @@ def _outcomes(resolved: ResolvedGrants, synced: GrantSyncResult, *, observe: boo
         yield Waiting(Reason.UPDATING, f"Releasing {first}", after=1.0)
 
 
+def _outcomes_of_targets(synced: GrantSyncResult) -> Iterator[Outcome]:
+    """Return an outcome for each target without a complete sync."""
+    for target, fault in synced.faults.items():
+        yield outcome_of(fault, f"the IAM policy of {target}")
+    yield from map(_missing, synced.missing)
+    yield from map(_replaced, synced.replaced)
+
+
 def _status_of_result(result: GrantResult) -> GrantStatus:
     granted = result.state is GrantState.GRANTED
     reason = None if granted else _reason(_outcome_of_result(result, observe=False))
-    return _of_grant(result.grant, result.state, reason)
+    status = _of_grant(result.grant, result.state, reason)
+    if not result.registered_member:
+        return status
+    return status.model_copy(update={"registered_member": result.registered_member})
 
 
 def _outcome_of_result(result: GrantResult, *, observe: bool) -> Outcome:
@@ -120,6 +128,14 @@ _REMEDIES = {
 def _missing(target: Target) -> Outcome:
     reason = target.descriptor.missing_reason
     return Waiting(reason, f"{target} does not exist in project {target.project_id}", after=TARGET_RECHECK)
+
+
+def _replaced(target: Target) -> Outcome:
+    message = (
+        f"{target} was deleted and created again by another client; nothing is granted on it until its "
+        "CloudRunIdentity takes it over (spec.whenReplaced: Regrant)"
+    )
+    return Waiting(Reason.DEPENDENCY_NOT_READY, message, after=TARGET_RECHECK)
 
 
 REMOVAL_RECHECK = 300.0
