@@ -12,6 +12,7 @@ from pathlib import Path
 from cryptography import x509
 
 from . import files
+from .datafile import DataFileError
 from .tls import Identity, loopback_identity
 
 _RENEWED_BEFORE = dt.timedelta(days=30)
@@ -34,12 +35,17 @@ def kept(data: Path) -> Credentials:
     """Return the credentials in the file beside the data file. Create them if none are valid.
 
     Raises:
-        OSError: The file cannot be read or written.
+        DataFileError: The file cannot be read or written.
 
     """
     path = data.with_name(f"{data.name}.credentials")
-    if found := _read(path):
-        return found
+    try:
+        return _read(path) or _create(path)
+    except OSError as error:
+        raise DataFileError(f"cannot use {data}: {error.strerror}") from error
+
+
+def _create(path: Path) -> Credentials:
     fresh = created()
     text = {
         "certificate": fresh.identity.certificate.decode(),
