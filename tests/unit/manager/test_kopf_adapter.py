@@ -23,6 +23,7 @@ from cloudrun_identity.kube.connection import ClusterAccess
 from cloudrun_identity.kube.resources import Object
 from cloudrun_identity.manager import kopf_adapter
 from cloudrun_identity.manager.watches import WatchLost
+from tests.time_budget import time_budget
 
 ROOT = Path(__file__).parents[3]
 CHANGED = "kopf {version} changed {what}: adapt manager/kopf_adapter.py before you allow this version".format
@@ -156,7 +157,7 @@ async def test_watch_of_a_deleted_kind_raises_api_error(
     api_server.list_status = 404
     registry = kopf.OperatorRegistry()
     KopfWatches(Sink(), api_server, [], "operator").register(registry)
-    async with asyncio.timeout(20):
+    async with time_budget():
         with pytest.raises(Exception) as raised:  # noqa: PT011 - the next assertion says which one
             await kopf_adapter.run(registry, kopf_adapter.watch_settings(), clusterwide=True)
         await kopf_adapter.end_tasks()
@@ -169,7 +170,7 @@ async def test_watch_of_a_deleted_kind_raises_api_error(
 async def test_forbidden_watch_is_retried(api_server: ApiServer) -> None:
     api_server.list_status = 403
     watches = watch(Sink(), api_server, [], "operator")
-    async with asyncio.timeout(20):
+    async with time_budget():
         await api_server.refused.wait()
         api_server.list_status = 200
         await api_server.watched.wait()
@@ -179,7 +180,7 @@ async def test_forbidden_watch_is_retried(api_server: ApiServer) -> None:
 async def test_watch_of_a_deleted_kind_is_a_lost_watch(api_server: ApiServer) -> None:
     api_server.list_status = 404
     watches = watch(Sink(), api_server, [], "operator")
-    async with asyncio.timeout(20):
+    async with time_budget():
         with pytest.raises(WatchLost, match="the API server refused a watch: no more namespaces"):
             await watches.wait()
         await watches.end()
@@ -189,7 +190,7 @@ async def test_watches_leave_signals_and_tasks_of_the_process_alone(api_server: 
     handler = signal.getsignal(signal.SIGTERM)
     task = asyncio.create_task(asyncio.sleep(60))
     watches = watch(Sink(), api_server, [], "operator")
-    async with asyncio.timeout(20):
+    async with time_budget():
         await api_server.watched.wait()
         await watches.end()
     assert signal.getsignal(signal.SIGTERM) is handler
