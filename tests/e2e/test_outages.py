@@ -66,7 +66,7 @@ class Interrupted:
         self.stage = stage
         self.scene = Scene(stage, PROJECT)
         self.operator = stage.start_operator(pod=POD)
-        self._roles = itertools.cycle(("roles/viewer", "roles/logging.logWriter"))
+        self._roles = itertools.cycle(("roles/cloudsql.client", "roles/logging.logWriter"))
 
     def interrupt(self, outage: Outage) -> None:
         """Interrupt the API server for the duration of the outage."""
@@ -144,13 +144,16 @@ spec:
   namespaces: {names: [$scene]}
   guardrails:
     grants:
-    - {roles: [roles/viewer, roles/logging.logWriter], targetKinds: [Project], members: ["*"]}
+    - namespaces: ["*"]
+      roles: [roles/cloudsql.client, roles/logging.logWriter]
+      targetKinds: [Project]
+      members: ["*"]
 ---
 kind: IAMBinding
 metadata: {name: edited}
 spec:
   target: {kind: Project}
-  role: roles/viewer
+  role: roles/cloudsql.client
   members: [{principal: "group:ops@example.com"}]
 """
 
