@@ -29,6 +29,7 @@ spec:
     customRoles: {permissions: ["run.*", "iam.serviceAccounts.*"], namespaces: ["*"], allowEscalation: true}
     grants:
     - {roles: ["projects/*/roles/*"], targetKinds: [Project, Service], members: ["*"], namespaces: ["*"]}
+    - {roles: [roles/cloudsql.client], targetKinds: [Project], members: ["*"], namespaces: ["*"]}
 """
 _ids = itertools.count()
 

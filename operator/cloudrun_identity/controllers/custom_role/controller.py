@@ -5,7 +5,7 @@ written before the role is created, and kept after the role is deleted, so that 
 deleted role it may undelete.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
@@ -23,6 +23,7 @@ from cloudrun_identity.iam.admission import Denied, may_adopt_role
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.role_permissions import may_define
 from cloudrun_identity.ledger.interface import LedgerStore
+from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy.ports import PolicyPort
 from cloudrun_identity.reconcile.cluster_state import (
@@ -118,7 +119,7 @@ class CustomRoleController:
             project,
             facts,
             self._holders(obj, project.project_id, cluster),
-            _policies(project.project_id, cluster),
+            _ledgers(project.project_id, cluster),
             adoption=adoption,
         )
 
@@ -137,7 +138,7 @@ class CustomRoleController:
             project=None,
             facts=None,
             holders=holders,
-            policies=_policies(project_id, cluster),
+            ledgers=_ledgers(project_id, cluster),
             users=() if leave else tuple(_users(obj, project_id, cluster, holders())),
             deletes=True,
             abandon=leave,
@@ -156,7 +157,7 @@ class CustomRoleController:
         unsupported = await self._roles.unsupported(project_id, missing) if missing else frozenset()
         seen = RoleSeen(role, record, unsupported)
         if asks_for_holders(want, seen, self._wall_clock()):
-            return replace(seen, holders=await read_holders(self._policies, want.policies(), want.name))
+            return replace(seen, holders=await read_holders(self._policies, want.ledgers(), want.name))
         return seen
 
     def plan(self, want: RoleWant, seen: RoleSeen, now: datetime) -> Plan[RoleAction]:
@@ -221,12 +222,15 @@ def _owned_by_another(obj: CustomRole, record: LedgerRole | None, cluster: Clust
     )
 
 
-def _policies(project_id: str, cluster: ClusterState) -> Callable[[], Collection[Target]]:
-    """Return the resources of the project with a policy that the operator manages, or did."""
-    return lambda: {
-        Target.project(project_id),
-        *(ledger.target for ledger in cluster.ledgers(project_id)),
-    }
+def _ledgers(project_id: str, cluster: ClusterState) -> Callable[[], Iterable[Ledger]]:
+    """Return the ledgers of the project, with that of its own policy even if it is empty."""
+    own = Target.project(project_id)
+
+    def ledgers() -> Iterable[Ledger]:
+        yield cluster.ledger(own)
+        yield from (ledger for ledger in cluster.ledgers(project_id) if ledger.target != own)
+
+    return ledgers
 
 
 def _users(

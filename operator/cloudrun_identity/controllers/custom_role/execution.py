@@ -65,7 +65,7 @@ class RoleExecution:
             permissions = want.fields(seen.unsupported).permissions | held
             with self._expansions.updating(want.project_id, want.name, permissions):
                 if seen.holders is not None:
-                    await self._records.forget_left(want, seen.holders.grants)
+                    await self._records.forget_left(seen.holders)
                 return await self._write(action, want, seen)
         match action:
             case DeleteRole():

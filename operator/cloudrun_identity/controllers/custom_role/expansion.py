@@ -17,6 +17,7 @@ from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.reconcile.outcomes import Outcome, Refused
 from cloudrun_identity.reconcile.refusals import refusal
 
+from .holders import left_grants
 from .role import RoleSeen, RoleWant
 
 
@@ -56,8 +57,9 @@ def refusal_to_expand(want: RoleWant, seen: RoleSeen) -> Outcome | None:
     if denied:
         return denied
     holders = seen.known_holders
+    left_since = left_grants(want.ledgers(), want.name) - holders.left_before  # the policies may lack them
     known = {grant for grant, _ in managed}
-    unmanaged = sorted(holders.grants - known, key=lambda grant: (grant.target, grant.member))
+    unmanaged = sorted((holders.grants | left_since) - known, key=lambda grant: (grant.target, grant.member))
     return _denial(_unmanaged(unmanaged, want), permissions, want.project, want.facts) or holders.unreadable
 
 

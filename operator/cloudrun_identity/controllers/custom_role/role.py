@@ -1,13 +1,14 @@
 """A custom role as declared and as read, and the actions that take it from one to the other."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
 from cloudrun_identity.api import CustomRole, LedgerRole, ManagedProject
 from cloudrun_identity.gcp.custom_roles import CustomRoleState, RoleFields
 from cloudrun_identity.iam.admission import Admitted, Decision, GuardrailFacts
-from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.iam.grants import Grant
+from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.reconcile.steps import Action
 
@@ -32,8 +33,8 @@ class RoleWant:
 
     A live view: a grant that is registered while the role is read counts in the plan that follows.
     """
-    policies: Callable[[], Collection[Target]]
-    """Return every resource of the project with a policy that the operator manages, or did."""
+    ledgers: Callable[[], Iterable[Ledger]]
+    """Return the ledgers of the project: of every policy that the operator manages, or did. A live view."""
     adoption: Decision = _ADMITTED
     """Decision of the project's guardrails on the adoption of a role with this ID."""
     users: tuple[str, ...] = ()

@@ -10,6 +10,7 @@ from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.ledger.interface import LedgerStore
 from cloudrun_identity.ledger.model import Ledger
 
+from .holders import RoleHolders
 from .role import RoleWant
 
 
@@ -48,13 +49,11 @@ class RoleRecords:
         await self._ledgers.update(_home(want), changed)
         return record
 
-    async def forget_left(self, want: RoleWant, held: frozenset[Grant]) -> None:
+    async def forget_left(self, holders: RoleHolders) -> None:
         """Remove the records of grants that objects left and that the policies do not contain any more."""
-        for target in want.policies():
-            left = self._ledgers.ledger(target).left
-            removed = frozenset(grant for grant in left if grant.role == want.name) - held
-            if removed:
-                await self._ledgers.update(target, partial(_without_left, removed))
+        removed = holders.left_before - holders.grants
+        for target in {grant.target for grant in removed}:
+            await self._ledgers.update(target, partial(_without_left, removed))
 
 
 def _without_left(removed: frozenset[Grant], ledger: Ledger) -> Ledger:

@@ -1,6 +1,6 @@
 """A CustomRole, its project, the states of its role, and a fake of the roles of a project."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, cast
 
@@ -199,7 +199,7 @@ def deletion(*users: str, abandon: bool = False) -> RoleWant:
         None,
         None,
         _no_holders,
-        _no_policies,
+        _no_ledgers,
         users=users,
         deletes=True,
         abandon=abandon,
@@ -215,5 +215,5 @@ def _no_holders() -> Iterable[Any]:
     return ()
 
 
-def _no_policies() -> Collection[Target]:
+def _no_ledgers() -> Iterable[Ledger]:
     return ()

@@ -11,6 +11,7 @@ from cloudrun_identity.controllers.custom_role.plan import asks_for_holders, pla
 from cloudrun_identity.controllers.custom_role.role import RoleSeen, RoleWant
 from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.reconcile.outcomes import Failing
 from cloudrun_identity.reconcile.steps import Fail, Refuse
 from tests.unit.controllers.carry_out import NOON
@@ -24,7 +25,8 @@ UNREADABLE = Failing(Reason.PERMISSION_DENIED, "reading who holds the role: deni
 
 
 def held(*grants: Grant, found: RoleSeen | None = None, unreadable: Failing | None = None) -> RoleSeen:
-    return replace(found or seen(permissions=NARROW), holders=RoleHolders(frozenset(grants), unreadable))
+    holders = RoleHolders(frozenset(grants), unreadable=unreadable)
+    return replace(found or seen(permissions=NARROW), holders=holders)
 
 
 @pytest.mark.parametrize("holder", [ANN, DELETED_ANN], ids=["live", "deleted"])
@@ -100,12 +102,25 @@ class Policies:
 
 
 async def test_holders_are_read_from_every_policy() -> None:
-    missing, unreadable = Target.secret("payments", "missing"), Target.secret("payments", "unreadable")
-    assert await read_holders(Policies(), [TARGET, missing], NAME) == RoleHolders(frozenset({ANN}))
-    found = await read_holders(Policies(), [TARGET, unreadable], NAME)
+    ledger = Ledger.of(TARGET)
+    missing, unreadable = (Ledger.of(Target.secret("payments", name)) for name in ("missing", "unreadable"))
+    assert await read_holders(Policies(), [ledger, missing], NAME) == RoleHolders(frozenset({ANN}))
+    found = await read_holders(Policies(), [ledger, unreadable], NAME)
     assert found.grants == {ANN}
     assert found.unreadable is not None
     assert f"reading who holds {NAME} on Secret unreadable" in found.unreadable.message
+
+
+def test_grant_left_since_the_policies_were_read_refuses_the_expansion() -> None:
+    """A binding that is made and abandoned during the read is in no policy that was read."""
+    left = Ledger.of(TARGET).with_left({ANN: "IAMBinding/payments/ann/u"})
+    wanted = replace(declared(), ledgers=lambda: [left])
+    (step,) = plan(wanted, held(), NOON).steps
+    assert isinstance(step, Refuse)
+    assert ANN.member in step.message
+
+    removed_by_hand = replace(held(), holders=RoleHolders(left_before=frozenset({ANN})))
+    assert [type(step).__name__ for step in plan(wanted, removed_by_hand, NOON).steps] == ["UpdateRole"]
 
 
 def test_managed_holder_is_judged_for_the_namespace_of_its_object() -> None:
