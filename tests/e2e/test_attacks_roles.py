@@ -253,7 +253,7 @@ def test_restored_ledger_does_not_remove_a_grant_by_hand(role: Role) -> None:
     requested = "metadata: {annotations: {cloudrun-identity.dev/reconcile-requested-at: restored}}"
     scene.patch(name, requested, namespace=role.tenants.mallory)
 
-    eventually(lambda: scene.ledger(target)["grantCounts"] != backup["grantCounts"])
+    eventually(lambda: scene.ledger(target)["bindings"], lambda bindings: bindings != backup["bindings"])
     assert set(scene.policy()[client]) == {MALLORY, "group:ops@example.com"}
     assert "restored" not in scene.ledger(target)
     role.remove(name)

@@ -208,12 +208,13 @@ def end_state(scene: Scene) -> Any:
 
 
 def comparable(ledger: Object) -> Object:
-    """Return a ledger's spec without times, and with sorted lists."""
+    """Return a ledger's spec without times and the number of its writes, and with sorted lists."""
     bindings = [
         binding | {"members": sorted(binding["members"], key=lambda member: str(member["member"]))}
         for binding in ledger.get("bindings", ())
     ]
-    timeless = {field: value for field, value in ledger.items() if field != "lastWriteTime"}
+    differing = ("lastWriteTime", "writtenGeneration")
+    timeless = {field: value for field, value in ledger.items() if field not in differing}
     if account := timeless.get("account"):
         timeless["account"] = {field: account[field] for field in account if field != "appearedTime"}
     return timeless | {"bindings": sorted(bindings, key=lambda binding: str(binding["role"]))}

@@ -45,6 +45,7 @@ FEATURES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "iam.roles.list",
             "iam.roles.undelete",
             "iam.roles.update",
+            "resourcemanager.projects.getIamPolicy",
         ),
         KEYS: (
             "iam.serviceAccountKeys.create",

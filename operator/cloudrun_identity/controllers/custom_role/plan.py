@@ -22,7 +22,7 @@ from cloudrun_identity.reconcile.refusals import refusal
 from cloudrun_identity.reconcile.steps import Change, Fail, Plan, Refuse, Wait
 
 from .expansion import expands, refusal_to_expand
-from .holders import RoleHolders
+from .holders import RoleHolders, left_grants
 from .role import (
     AdoptRole,
     ConfirmRole,
@@ -116,7 +116,8 @@ def asks_for_holders(want: RoleWant, seen: RoleSeen, now: datetime) -> bool:
     adopts = seen.role is not None and not seen.role.deleted and not seen.is_managed
     if not adopts and not expands(want, seen):
         return False
-    unheld = plan(want, replace(seen, holders=RoleHolders()), now)
+    unread = RoleHolders(left_before=left_grants(want.ledgers(), want.name))
+    unheld = plan(want, replace(seen, holders=unread), now)
     return not any(isinstance(step, Refuse) for step in unheld.steps)
 
 

@@ -119,6 +119,7 @@ def test_grant_left_since_the_policies_were_read_refuses_the_expansion() -> None
     assert isinstance(step, Refuse)
     assert ANN.member in step.message
 
+    assert asks_for_holders(wanted, replace(held(), holders=None), NOON), "the grant may be removed since"
     removed_by_hand = replace(held(), holders=RoleHolders(left_before=frozenset({ANN})))
     assert [type(step).__name__ for step in plan(wanted, removed_by_hand, NOON).steps] == ["UpdateRole"]
 
