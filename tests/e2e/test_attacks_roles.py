@@ -301,6 +301,39 @@ spec: {{roleID: {role.role_id}, permissions: [run.jobs.get, run.jobs.run], delet
     assert scene.cloud.role(role.resource) == before
 
 
+@pytest.mark.parametrize("adoption", ["Fail", "Adopt"])
+def test_left_account_is_taken_back_by_its_namespace_only(
+    tenants: Tenants, role_id: str, adoption: str
+) -> None:
+    scene, account = tenants.scene, f"acc-{role_id}"
+    paying = f"""
+kind: CloudRunIdentity
+metadata: {{name: {account}}}
+spec: {{deletionPolicy: Abandon}}
+"""
+    pay = f"CloudRunIdentity/{account}"
+    scene.apply(paying)
+    scene.ready(pay)
+    unique_id = scene.cloud.accounts(scene.name)[account]["uniqueId"]
+    creators = f"tokenCreators: [{{principal: '{MALLORY}'}}]"
+    spec = f"{{accountID: {account}, adoption: {adoption}, {creators}}}"
+    waiting = tenants.apply("CloudRunIdentity", spec, f"lurk-{role_id}")
+    scene.fails(
+        waiting, "DeniedByGuardrail" if adoption == "Adopt" else "Conflict", namespace=tenants.mallory
+    )
+
+    scene.delete_and_wait(pay)
+    scene.apply(paying)
+    scene.ready(pay)
+
+    assert scene.cloud.accounts(scene.name)[account]["uniqueId"] == unique_id
+    assert scene.status(pay)["origin"] == "Created"
+    assert scene.cloud.policy(scene.account(account)) == {}
+    scene.delete(waiting, namespace=tenants.mallory)
+    scene.wait_until_deleted(waiting, namespace=tenants.mallory)
+    assert account in scene.cloud.accounts(scene.name)
+
+
 def test_left_role_in_use_is_released_and_keeps_its_grants(role: Role) -> None:
     role.define(more=", deletionPolicy: Abandon")
     role.ready()

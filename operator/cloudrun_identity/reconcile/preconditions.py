@@ -279,7 +279,7 @@ def _conflict(obj: ObjectKey, rival: ObjectKey) -> str:
 
 
 def _is_recorded(obj: ReconciledResource, project: ManagedProject, cluster: ClusterState) -> bool:
-    """Return whether a ledger records that the object manages what it declares."""
+    """Return whether a ledger records that the object manages what it declares, or left it."""
     match obj:
         case IdentityAttachment(spec=spec):
             workload = spec.workload
@@ -287,7 +287,7 @@ def _is_recorded(obj: ReconciledResource, project: ManagedProject, cluster: Clus
             attachment = cluster.ledger(target).attachment
             return attachment is not None and attachment.owner_uid == obj.metadata.uid
         case CloudRunIdentity():
-            return cluster.account(obj) is not None
+            return cluster.account(obj) is not None or _may_take_back(obj, project, cluster)
         case CustomRole():
             record = cluster.role(project.project_id, obj.spec.role_id)
             return record is not None and record.is_owned_by(f"{obj.metadata.namespace}/{obj.metadata.name}")
@@ -338,12 +338,18 @@ def denied_account(obj: CloudRunIdentity, project: ManagedProject, cluster: Clus
         return refusal(name)
     if obj.spec.adoption is not Adoption.ADOPT or cluster.account(obj) is not None:
         return None
-    email = expected_email(project.project_id, obj.account_id)
-    left = cluster.ledger(Target.service_account(project.project_id, email)).account
-    if left and left.left_by == f"{obj.metadata.namespace}/{obj.metadata.name}":
+    if _may_take_back(obj, project, cluster):
         return None
+    email = expected_email(project.project_id, obj.account_id)
     adoption = may_adopt(project, obj.metadata.namespace, email, guardrail_facts(project, cluster))
     return refusal(adoption, "spec.adoption") if isinstance(adoption, Denied) else None
+
+
+def _may_take_back(obj: CloudRunIdentity, project: ManagedProject, cluster: ClusterState) -> bool:
+    """Return whether an object of this namespace and name left the account that the object declares."""
+    account = Target.service_account(project.project_id, expected_email(project.project_id, obj.account_id))
+    left = cluster.ledger(account).account
+    return left is not None and left.left_by == f"{obj.metadata.namespace}/{obj.metadata.name}"
 
 
 def _message(outcome: Outcome) -> str:
