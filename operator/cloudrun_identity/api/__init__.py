@@ -59,6 +59,7 @@ from .ledger_records import (
     LedgerKeyAttempt,
     LedgerRole,
     LedgerTarget,
+    LedgerWrite,
     RoleState,
 )
 from .managed_project import (
@@ -212,6 +213,7 @@ __all__ = [
     "LedgerKeyAttempt",
     "LedgerRole",
     "LedgerTarget",
+    "LedgerWrite",
     "LocalIdentityRef",
     "ManagedProject",
     "ManagedProjectSpec",

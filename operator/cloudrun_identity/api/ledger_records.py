@@ -202,6 +202,18 @@ class LedgerKey(ApiModel):
     """Time at which the key was disabled."""
 
 
+class LedgerWrite(ApiModel):
+    """LedgerWrite is a write of the policy in progress, or with an unknown outcome.
+
+    The operator records it before it writes grants, to recognize its own write after a crash.
+    """
+
+    etag: Annotated[str, Field(min_length=1, max_length=256)]
+    """Etag of the policy that the write replaces, in base64."""
+    digest: Annotated[str, Field(min_length=1, max_length=128)]
+    """Digest of all grants in the policy that the write leaves."""
+
+
 class LedgerKeyAttempt(ApiModel):
     """LedgerKeyAttempt is the creation of a key in progress.
 

@@ -15,6 +15,7 @@ from .ledger_records import (
     LedgerKeyAttempt,
     LedgerRole,
     LedgerTarget,
+    LedgerWrite,
     Text,
     UniqueID,
     of_form,
@@ -85,6 +86,11 @@ class LedgerEntry(ApiModel):
         return frozenset(owner.rpartition("/")[0] for owner in self.owners)
 
     @property
+    def is_made(self) -> bool:
+        """Return whether the grant was present when the operator last wrote the ledger."""
+        return self.state in (GrantState.GRANTED, GrantState.RELEASING)
+
+    @property
     def is_rejected(self) -> bool:
         """Return whether Google Cloud refused the grant."""
         return self.state is GrantState.REJECTED
@@ -130,6 +136,8 @@ class PolicyLedgerSpec(ApiModel):
     it."""
     last_write_time: Timestamp | None = None
     """Time of the operator's last write to the policy."""
+    pending_write: LedgerWrite | None = None
+    """Write of the policy that is in progress, or whose outcome is unknown."""
 
     @model_validator(mode="before")
     @classmethod

@@ -149,7 +149,9 @@ class Ledger(PolicyLedgerSpec):
             return self.replace(account=account)
         if not self.target_uid:
             return self.replace(account=account, target_uid=unique_id)
-        return self.with_entries({}).replace(account=account, target_uid=unique_id, keys=(), key_attempt=None)
+        return self.with_entries({}).replace(
+            account=account, target_uid=unique_id, keys=(), key_attempt=None, pending_write=None
+        )
 
     def with_key_ring(self, ring: KeyRing) -> Self:
         """Return this ledger with other key records."""

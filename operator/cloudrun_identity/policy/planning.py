@@ -34,7 +34,7 @@ class PolicyPlan:
     """The grants that must be present after the sync. A grant of a deleted account is not among them: its
     member would be refused, or be another account of the same e-mail."""
     released: tuple[Removal, ...]
-    """The entries that are released, whether or not their grants are present."""
+    """The entries that are released. Their grants are present, in one form or another."""
     replaced: tuple[Removal, ...]
     """The grants whose member was another account of the same e-mail. They are removed before they are added
     again, because the policy may still mean the former account."""
@@ -42,9 +42,11 @@ class PolicyPlan:
     """The grants that were present at the last sync and are missing now."""
     new: frozenset[Grant]
     """The grants with an entry that this plan creates."""
-    unwritten: frozenset[Grant]
-    """The new grants, and those that Google Cloud refused. If the sync did not add such a grant and it is
-    present, another writer made it."""
+    absent_before: frozenset[Grant]
+    """The desired grants that are absent, or were absent when the ledger was stored. If the sync did not add
+    such a grant and it is present, another writer made it."""
+    refused_before: frozenset[Grant]
+    """The desired grants that Google Cloud refused at an earlier sync."""
     withheld: frozenset[Grant]
     """The desired grants in backoff, which this sync does not write."""
     unrecorded: tuple[Grant, ...]
@@ -70,6 +72,7 @@ def plan_policy(
     withheld: Collection[Grant] = (),
     protected: Callable[[str], bool] = lambda _: False,
     may_return: Callable[[str, str], bool] = lambda *_: True,
+    write_found: bool = False,
 ) -> PolicyPlan:
     """Plan a sync of the policy of `ledger.target`, in which these grants are present.
 
@@ -84,6 +87,7 @@ def plan_policy(
         withheld: The grants that this sync does not write.
         protected: Returns whether a member is never removed from an exclusive binding.
         may_return: `may_return(email, unique_id)` returns whether an object may undelete the account.
+        write_found: True if the policy shows the write that the ledger records, and no other.
 
     """
     declared = tuple(declared)
@@ -96,6 +100,7 @@ def plan_policy(
         observed=observed,
         withheld=withheld,
         may_return=may_return,
+        write_found=write_found,
     )
     for grant, entry in ledger.entries.items():
         review.review(grant, entry)
@@ -143,8 +148,15 @@ def plan_policy(
             if grant in wanted.grants and grant not in present and entry.state is GrantState.GRANTED
         ),
         new=new,
-        unwritten=new
-        | {grant for grant, entry in ledger.entries.items() if entry.is_rejected and grant in wanted.grants},
+        absent_before=frozenset(
+            desired.grant
+            for desired in desired_grants
+            if desired.grant not in present
+            or (desired.grant in ledger.entries and not ledger.entries[desired.grant].is_made)
+        ),
+        refused_before=frozenset(
+            grant for grant, entry in ledger.entries.items() if entry.is_rejected and grant in wanted.grants
+        ),
         withheld=frozenset(withheld),
         unrecorded=unrecorded,
         unmanaged=unmanaged_grants,

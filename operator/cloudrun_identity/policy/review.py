@@ -40,10 +40,12 @@ class EntryReview:
     """The grants that the sync does not write."""
     may_return: Callable[[str, str], bool]
     """Returns whether an object may undelete an account."""
+    write_found: bool
+    """True if the policy shows the write that the ledger records, and no other."""
     entries: dict[Grant, LedgerEntry] = field(default_factory=dict)
     """The entries that remain."""
     released: list[Removal] = field(default_factory=list)
-    """The entries among them that are released."""
+    """The entries among them that are released. A released entry of an absent grant is dropped."""
     replaced: dict[Grant, Removal] = field(default_factory=dict)
     """The grants whose member was another account."""
     steps: list[GrantStep] = field(default_factory=list)
@@ -51,7 +53,7 @@ class EntryReview:
 
     def review(self, grant: Grant, known: LedgerEntry) -> None:
         """Keep, release or drop one entry."""
-        entry = _after_read(known, present=grant in self.present)
+        entry = _after_read(known, present=grant in self.present, write_found=self.write_found)
         owners = self.wanted.owners.get(grant, frozenset())
         permanently_deleted = not owners and _is_permanently_deleted(
             grant, entry, self.present, self.may_return
@@ -73,12 +75,10 @@ class EntryReview:
             self._retain(grant, entry, RetainReason.PROJECT_OBSERVED)
         elif reason := _reason_to_leave(entry, leaving):
             self._retain(grant, entry, reason)
-        else:
+        elif not (removal := Removal(grant, entry.unique_ids)).forms.isdisjoint(self.present):
             self.entries[grant] = entry
-            removal = Removal(grant, entry.unique_ids)
             self.released.append(removal)
-            if not removal.forms.isdisjoint(self.present):
-                self.steps.append(ReleaseGrant(grant, _first_owner_key(entry)))
+            self.steps.append(ReleaseGrant(grant, _first_owner_key(entry)))
 
     def _desire(self, grant: Grant, entry: LedgerEntry) -> LedgerEntry:
         """Return the entry of a desired grant, and plan the replacement of a former account."""
@@ -126,9 +126,16 @@ class EntryReview:
         return RetainReason.OWNER_NOT_WRITABLE
 
 
-def _after_read(entry: LedgerEntry, *, present: bool) -> LedgerEntry:
-    """Return the entry after a read: another writer made a grant that is present though it was refused."""
-    return changed_entry(entry, present_before=True) if present and entry.is_rejected else entry
+def _after_read(entry: LedgerEntry, *, present: bool, write_found: bool) -> LedgerEntry:
+    """Return the entry after a read.
+
+    A grant that the ledger records as absent is present now. The operator made it if the policy shows the
+    recorded write alone. Otherwise another writer made it, or may have made it: it counts as unmanaged.
+    """
+    if not present or entry.is_made:
+        return entry
+    made = write_found and not entry.is_rejected
+    return changed_entry(entry, state=GrantState.GRANTED, present_before=entry.present_before or not made)
 
 
 def _missing(entry: LedgerEntry, *, withheld: bool) -> LedgerEntry:

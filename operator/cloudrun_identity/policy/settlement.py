@@ -13,6 +13,27 @@ from .desired_grants import DesiredGrants
 from .planning import PolicyPlan
 
 
+def progress(
+    plan: PolicyPlan, ledger: Ledger, present: Collection[Grant], added: Collection[Grant]
+) -> Ledger:
+    """Return the ledger of a sync in progress, brought up to date with the policy as last seen.
+
+    Args:
+        plan: The plan of the sync.
+        ledger: The ledger as the sync last wrote it; the planned one before its first write.
+        present: The grants in the policy now.
+        added: The grants in it that the writes of this sync certainly added. Another writer made every other
+            grant that is present, and that the ledger records as absent.
+
+    """
+    desired = {each.grant for each in plan.desired_grants}
+    entries = {
+        grant: _seen(entry, present=grant in present, added=grant in added) if grant in desired else entry
+        for grant, entry in ledger.entries.items()
+    }
+    return ledger if entries == ledger.entries else ledger.with_entries(entries)
+
+
 def settle(
     plan: PolicyPlan,
     present: Collection[Grant],
@@ -20,6 +41,8 @@ def settle(
     added: Collection[Grant],
     refused: Collection[Grant],
     written_at: datetime | None,
+    ledger: Ledger | None = None,
+    undecided: Collection[Grant] = (),
     failed: bool = False,
 ) -> Ledger:
     """Return the ledger after a sync.
@@ -27,40 +50,66 @@ def settle(
     Args:
         plan: The plan of the sync.
         present: The grants in the policy now.
-        added: The grants that the writes of this sync added, or may have added. An unwritten grant that is
-            present and not among them was made by another writer.
+        added: The grants in it that the writes of this sync certainly added.
         refused: The grants that Google Cloud refused.
         written_at: The time of the write; None if the policy was not written.
+        ledger: The ledger as the sync last stored it; the planned one by default.
+        undecided: The grants that a write with an unknown outcome may have added. The record of the write is
+            kept for them.
         failed: True if the sync ended with an error. New entries whose grants were certainly not written are
-            dropped then, so that a later grant of another writer does not count as managed.
+            dropped then.
 
     """
+    ledger = ledger or plan.ledger
     released = {removal.grant: removal for removal in plan.released}
     desired = {each.grant for each in plan.desired_grants}
     entries: dict[Grant, LedgerEntry] = {}
-    for grant, entry in plan.ledger.entries.items():
+    for grant, entry in progress(plan, ledger, present, added).entries.items():
         if grant in released:
             if not released[grant].forms.isdisjoint(present):
                 entries[grant] = changed_entry(entry, state=GrantState.RELEASING)
         elif grant not in desired:
             entries[grant] = entry
         elif grant in present:
-            by_another = entry.present_before or (grant in plan.unwritten and grant not in added)
-            entries[grant] = changed_entry(
-                entry,
-                state=GrantState.GRANTED,
-                present_before=by_another,
-                former_unique_ids=entry.former_unique_ids if failed else (),
-            )
-        elif not (failed and grant in plan.new and grant not in added):
-            is_refused = grant in refused or (failed and grant in plan.unwritten)
-            state = GrantState.REJECTED if is_refused and grant not in added else GrantState.PENDING
+            entries[grant] = changed_entry(entry, former_unique_ids=entry.former_unique_ids if failed else ())
+        elif not (failed and grant in plan.new and grant not in undecided):
+            is_refused = grant in refused or (failed and grant in plan.refused_before)
+            state = GrantState.REJECTED if is_refused and grant not in undecided else GrantState.PENDING
             entries[grant] = changed_entry(entry, state=state)
-    if entries == plan.ledger.entries and written_at is None:
-        return plan.ledger
-    return plan.ledger.with_entries(entries).with_sync(
+    pending_write = ledger.pending_write if undecided else None
+    if entries == ledger.entries and pending_write == ledger.pending_write and written_at is None:
+        return ledger
+    settled = ledger.with_entries(entries).replace(pending_write=pending_write)
+    return settled.with_sync(
         unmanaged_members=len(present) - sum(grant in entries for grant in present), written_at=written_at
     )
+
+
+def made_by_others(before: Ledger, plan: PolicyPlan, settled: Ledger) -> frozenset[Grant]:
+    """Return the grants that the sync was about to add, and that it found made by another writer.
+
+    The operator may have made such a grant before a crash, but cannot prove it. The grants that were present
+    when their object first declared them are not among them.
+    """
+    return frozenset(
+        grant
+        for grant, entry in settled.entries.items()
+        if entry.present_before
+        and grant in plan.absent_before
+        and not (grant in before.entries and before.entries[grant].present_before)
+    )
+
+
+def _seen(entry: LedgerEntry, *, present: bool, added: bool) -> LedgerEntry:
+    """Return the entry of a desired grant after the policy was read or written."""
+    if present:
+        return changed_entry(
+            entry,
+            state=GrantState.GRANTED,
+            present_before=not added and (entry.present_before or not entry.is_made),
+        )
+    state = GrantState.PENDING if entry.is_made else entry.state
+    return changed_entry(entry, state=state, present_before=False)
 
 
 def without_abandoned(ledger: Ledger, declared: Iterable[DesiredGrants]) -> Ledger:

@@ -1,15 +1,17 @@
 """Sync one IAM policy with the desired grants of all objects.
 
-A sync reads the policy, plans (`planning`), records the plan in the ledger, writes the policy, and settles
-the ledger (`settlement`). The operator writes only grants that the ledger records. An entry leaves the ledger
-only after a read shows that its grant is absent, or after a write of it was certainly refused.
+A sync reads the policy, plans (`planning`), records the plan and the write in the ledger (`recording`),
+writes the policy, and settles the ledger (`settlement`). After a conflict it reads the policy again, and
+updates the ledger before it writes again. So the ledger has the grants that were present before each write.
+The operator writes only grants that the ledger records. An entry leaves the ledger only after a read shows
+that its grant is absent, or after a write of it was certainly refused.
 """
 
 import asyncio
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from cloudrun_identity.api import GrantState
+from cloudrun_identity.api import GrantState, LedgerWrite
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.principals import email
@@ -20,10 +22,12 @@ from .bisection import REFUSALS, write_with_bisection
 from .capacity import LEDGER_FULL, MAX_POLICY_MEMBERS, over_capacity
 from .desired_grants import DesiredGrant
 from .merge import Removal
+from .pending_write import is_alone
 from .planning import PolicyPlan, plan_policy
 from .ports import SyncerPorts
+from .recording import LedgerChanged, LedgerRecord
 from .registrations import Registrations
-from .settlement import settle, without_abandoned
+from .settlement import made_by_others, progress, settle, without_abandoned
 from .writer import PolicyWriter
 
 
@@ -65,10 +69,6 @@ class SyncResult:
         return GrantResult(grant, GrantState.REJECTED if refused else GrantState.PENDING, backoff)
 
 
-class LedgerChanged(Exception):  # noqa: N818 - it names what happened
-    """Another writer changed the entries on which a sync was planned: a user, or a former leader."""
-
-
 class PolicySync:
     """Syncs of one policy. Between them it keeps the backoff of grants."""
 
@@ -77,6 +77,8 @@ class PolicySync:
         self._ports = ports
         self._registrations = registrations
         self._backoffs = GrantBackoffs(ports.settings.backoff_limits)
+        self._undecided_removals: frozenset[Grant] = frozenset()
+        self._lost: frozenset[Grant] = frozenset()
 
     async def run(self) -> SyncResult:
         """Run a sync. Start again if another writer changes the ledger meanwhile."""
@@ -113,21 +115,30 @@ class PolicySync:
     async def _sync(self, began: float, writer: PolicyWriter) -> SyncResult:
         checkpoint = self._ports.checkpoint
         checkpoint("policy read")
-        before = self._ports.ledgers.ledger(self._target)
+        self._settle_removals(self._undecided_removals, writer)
+        record = LedgerRecord(self._target, self._ports.ledgers)
+        before = record.stored
         plan = self._plan(before, writer)
-        await self._persist(plan.ledger, over=before)
-        checkpoint("ledger written ahead")
-        for grant in plan.drifted:
-            self._backoffs.lose(grant)
-        self._registrations.note_drift(plan.drifted)
+        self._note_losses(plan.drifted)
+        progressed = plan.ledger
+
+        async def store_ahead(write: LedgerWrite | None) -> None:
+            nonlocal progressed
+            ahead = progress(plan, progressed, writer.present, writer.added)
+            progressed = await record.store_ahead(ahead, write)
+            checkpoint("ledger written ahead")
+
+        writer.store_ahead = store_ahead
         try:
             await self._write(writer, plan)
         except GoogleError:
-            await self._settle(plan, writer, over=plan.ledger, failed=True)
+            await record.store(self._settled(plan, progressed, writer, failed=True))
             raise
         checkpoint("policy written")
-        await self._settle(plan, writer, over=plan.ledger)
+        await record.store(self._settled(plan, progressed, writer))
         checkpoint("ledger settled")
+        self._lost = frozenset()
+        self._registrations.note_made_by_others(made_by_others(before, plan, record.stored))
         self._ports.observer.policy_synced(self._target.kind, "written" if writer.writes else "unchanged")
         return SyncResult(
             began,
@@ -136,6 +147,14 @@ class PolicySync:
             tuple(grant for grant in plan.unmanaged if grant in writer.present),
             plan.conflicting,
         )
+
+    def _note_losses(self, missing: frozenset[Grant]) -> None:
+        """Count and report missing grants, once until the ledger records them as missing."""
+        lost = missing - self._lost
+        self._lost = missing
+        for grant in lost:
+            self._backoffs.lose(grant)
+        self._registrations.note_drift(lost)
 
     def _plan(self, ledger: Ledger, writer: PolicyWriter) -> PolicyPlan:
         return plan_policy(
@@ -147,6 +166,9 @@ class PolicySync:
             withheld=self._backoffs.withheld,
             protected=self._ports.is_protected,
             may_return=self._ports.may_return,
+            write_found=bool(
+                ledger.pending_write and is_alone(ledger.pending_write, writer.etag, writer.present)
+            ),
         )
 
     async def _write(self, writer: PolicyWriter, plan: PolicyPlan) -> None:
@@ -165,17 +187,14 @@ class PolicySync:
         ]
         if plan.replaced:
             await writer.write((), plan.replaced)
-        removals = plan.released + self._removals_of_unmanaged(plan)
-        free = (
-            MAX_POLICY_MEMBERS
-            - writer.member_count
-            + sum(removal.grant in writer.present for removal in removals)
-        )
-        refused = over_capacity((*prompt, *due), writer.present, plan.new, free)
-        refused |= await write_with_bisection(writer, _without(prompt, refused), removals)
-        if retried := _without(due, refused):
-            refused |= await write_with_bisection(writer, retried, (), retry=True)
-        refused |= dict.fromkeys(plan.unrecorded, LEDGER_FULL)
+        excluded = plan.removable[
+            : self._ports.removal_limiter.admit(self._target.project_id, len(plan.removable))
+        ]
+        removals = plan.released + tuple(map(Removal, excluded))
+        try:
+            refused = await self._write_batches(writer, plan, prompt, due, removals)
+        finally:
+            self._settle_removals(excluded, writer)
         for grant, error in refused.items():
             self._backoffs.refuse(
                 grant,
@@ -186,61 +205,65 @@ class PolicySync:
             [desired.grant for desired in (*prompt, *due) if desired.grant in writer.present]
         )
         self._backoffs.keep_only({*(desired.grant for desired in plan.desired_grants), *plan.unrecorded})
+
+    async def _write_batches(
+        self,
+        writer: PolicyWriter,
+        plan: PolicyPlan,
+        prompt: list[DesiredGrant],
+        due: list[DesiredGrant],
+        removals: tuple[Removal, ...],
+    ) -> dict[Grant, GoogleError]:
+        """Write the grants and the removals. Return the refused grants with the reasons."""
+        free = (
+            MAX_POLICY_MEMBERS
+            - writer.member_count
+            + sum(removal.grant in writer.present for removal in removals)
+        )
+        refused = over_capacity((*prompt, *due), writer.present, plan.new, free)
+        refused |= await write_with_bisection(writer, _without(prompt, refused), removals)
+        if retried := _without(due, refused):
+            refused |= await write_with_bisection(writer, retried, (), retry=True)
         if writer.contains_any(removals):
             await writer.write((), removals)
+        return refused | dict.fromkeys(plan.unrecorded, LEDGER_FULL)
 
-    def _removals_of_unmanaged(self, plan: PolicyPlan) -> tuple[Removal, ...]:
-        """Return the removals of unmanaged grants that the hourly limit of the project allows now."""
-        wanted = plan.removable
-        admitted = wanted[: self._ports.removal_limiter.admit(self._target.project_id, len(wanted))]
-        self._ports.removal_limiter.record(self._target.project_id, len(admitted))
-        self._registrations.note_removed_unmanaged(admitted)
-        return tuple(map(Removal, admitted))
+    def _settle_removals(self, admitted: Iterable[Grant], writer: PolicyWriter) -> None:
+        """Report the removals of unmanaged grants that happened, and count only these against the limit.
 
-    async def _settle(
-        self, plan: PolicyPlan, writer: PolicyWriter, *, over: Ledger, failed: bool = False
-    ) -> None:
-        settled = settle(
+        A removal with an unknown outcome counts until the next read of the policy decides it.
+        """
+        self._undecided_removals = writer.undecided_removed & frozenset(admitted)
+        settled = frozenset(admitted) - self._undecided_removals
+        self._ports.removal_limiter.refund(self._target.project_id, len(settled & writer.present))
+        self._registrations.note_removed_unmanaged(settled - writer.present)
+
+    def _settled(
+        self, plan: PolicyPlan, ledger: Ledger, writer: PolicyWriter, *, failed: bool = False
+    ) -> Ledger:
+        return settle(
             plan,
             writer.present,
             added=writer.added,
             refused=self._backoffs.refused,
             written_at=self._ports.wall_clock() if writer.writes else None,
+            ledger=ledger,
+            undecided=writer.undecided_added,
             failed=failed,
         )
-        await self._persist(settled, over=over)
 
     async def _settle_missing(self, writer: PolicyWriter) -> None:
         """Settle the ledger of a deleted target: drop released entries, keep desired ones as pending."""
-        before = self._ports.ledgers.ledger(self._target)
-        await self._settle(self._plan(before, writer), writer, over=before, failed=True)
+        record = LedgerRecord(self._target, self._ports.ledgers)
+        plan = self._plan(record.stored, writer)
+        await record.store(self._settled(plan, plan.ledger, writer, failed=True))
 
     async def _release_abandoned(self) -> None:
         """Drop abandoned entries. That needs no read of the policy, which has failed."""
-        before = self._ports.ledgers.ledger(self._target)
+        record = LedgerRecord(self._target, self._ports.ledgers)
         if self._registrations.is_complete:
-            declared = self._registrations.concerning(before)
-            await self._persist(without_abandoned(before, declared), over=before)
-
-    async def _persist(self, ledger: Ledger, *, over: Ledger) -> None:
-        """Persist the entries of `ledger` in place of those of `over`, on which they were planned.
-
-        The records of accounts, keys, roles and attachments have other writers, and are kept. Raises
-        LedgerChanged if another writer changed the entries.
-        """
-
-        def change(current: Ledger) -> Ledger:
-            if current.bindings != over.bindings:
-                raise LedgerChanged(f"another writer changed the ledger of {self._target}")
-            return current.replace(
-                bindings=ledger.bindings,
-                grant_counts=ledger.grant_counts,
-                unmanaged_members=ledger.unmanaged_members,
-                last_write_time=ledger.last_write_time,
-            )
-
-        if ledger != over or self._ports.ledgers.ledger(self._target) != over:
-            await self._ports.ledgers.update(self._target, change)
+            declared = self._registrations.concerning(record.stored)
+            await record.store(without_abandoned(record.stored, declared))
 
 
 def _without(desired_grants: Iterable[DesiredGrant], refused: Collection[Grant]) -> list[DesiredGrant]:

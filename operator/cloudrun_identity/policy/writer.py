@@ -2,10 +2,13 @@
 
 import asyncio
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
 
 from google.iam.v1.policy_pb2 import Policy
 
+from cloudrun_identity.api import LedgerWrite
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.mutations import log_mutation
 from cloudrun_identity.iam.grants import Grant, Target
@@ -13,10 +16,23 @@ from cloudrun_identity.iam.grants import Grant, Target
 from .bisection import REFUSALS
 from .desired_grants import DesiredGrant
 from .merge import Merged, Removal, grants_in, merge
+from .pending_write import is_alone, replaces, write_of
 from .ports import PolicyPort
 
 MAX_REREADS = 6
 """The reads after a conflict, about a second. If the policy does not change, no other writer is active."""
+
+
+WriteRecorder: TypeAlias = Callable[[LedgerWrite | None], Awaitable[None]]
+"""Stores the record of a write in the ledger. The writer shows the policy that the write replaces."""
+
+
+@dataclass(frozen=True, slots=True)
+class _UndecidedWrite:
+    """A write without a reply."""
+
+    record: LedgerWrite
+    merged: Merged
 
 
 class PolicyWriter:
@@ -28,12 +44,30 @@ class PolicyWriter:
         self._policies = policies
         self._attempts = attempts
         self._policy = Policy()
+        self._undecided: _UndecidedWrite | None = None
         self.present: frozenset[Grant] = frozenset()
         """The grants in the policy as last read or written."""
         self.added: set[Grant] = set()
-        """The grants that the writes added, or may have added if a reply was lost."""
+        """The grants in the policy that the writes certainly added."""
         self.writes = 0
         """The number of successful writes."""
+        self.store_ahead: WriteRecorder = _no_record
+        """Called before each write with the record of the write, or with None if it adds no grant."""
+
+    @property
+    def etag(self) -> bytes:
+        """The etag of the policy as last read or written."""
+        return bytes(self._policy.etag)
+
+    @property
+    def undecided_added(self) -> frozenset[Grant]:
+        """The grants that the last write may have added, if its outcome is unknown."""
+        return self._undecided.merged.added if self._undecided else frozenset()
+
+    @property
+    def undecided_removed(self) -> frozenset[Grant]:
+        """The grants that the last write may have removed, if its outcome is unknown."""
+        return self._undecided.merged.removed if self._undecided else frozenset()
 
     @property
     def member_count(self) -> int:
@@ -50,28 +84,27 @@ class PolicyWriter:
 
     async def write(self, desired_grants: Sequence[DesiredGrant], removals: Sequence[Removal]) -> None:
         """Merge and write the policy, unless nothing differs; raises GoogleError."""
-        unconfirmed: Merged | None = None
         for attempt in range(1, self._attempts + 1):
             merged = merge(self._policy, desired_grants, removals)
             if merged.policy is self._policy:
-                if unconfirmed:
-                    self._record(unconfirmed)
                 return
+            write = write_of(self.etag, grants_in(merged.policy, self._target))
+            await self.store_ahead(write if merged.added else None)
             try:
                 reply = await self._policies.set(self._target, merged.policy)
             except GoogleError as error:
                 if error.undecided:
-                    self.added |= merged.added  # the write may have taken effect
+                    self._undecided = _UndecidedWrite(write, merged)
                 if not error.sent or error.fault not in _RETRIABLE or attempt == self._attempts:
                     raise
                 if error.fault is Fault.UNAVAILABLE:
-                    unconfirmed = merged
                     await asyncio.sleep(random.uniform(0, 0.1 * 2**attempt))  # noqa: S311 - no secret
                     await self.read()
                 else:
                     await self._read_after_conflict()
             else:
-                self._record(merged)
+                self._undecided = None
+                self._confirm(merged)
                 self._see(reply)
                 return
 
@@ -103,7 +136,7 @@ class PolicyWriter:
                 return
             await self.read()
 
-    def _record(self, merged: Merged) -> None:
+    def _confirm(self, merged: Merged) -> None:
         self.writes += 1
         self.added |= merged.added
         before, after = _listed(merged.removed), _listed(merged.added)
@@ -112,6 +145,16 @@ class PolicyWriter:
     def _see(self, policy: Policy) -> None:
         self._policy = policy
         self.present = grants_in(policy, self._target)
+        undecided, self._undecided = self._undecided, None
+        if undecided and replaces(undecided.record, policy.etag):
+            self._undecided = undecided  # it may still arrive
+        elif undecided and is_alone(undecided.record, policy.etag, self.present):
+            self._confirm(undecided.merged)
+        self.added &= self.present
+
+
+async def _no_record(_: LedgerWrite | None) -> None:
+    """Record nothing."""
 
 
 _RETRIABLE = frozenset({Fault.ABORTED, Fault.UNAVAILABLE})

@@ -39,7 +39,7 @@ from .progress import Progress, carry_out
 from .requeue import NoRequeue, Requeue
 from .status import Report, difference_of, is_settled, is_told, nothing_unresolved, other_issues, what
 from .steps import Plan
-from .unrecorded_grants import NOT_RECORDED, recorded_as_unmanaged, unrecorded
+from .unrecorded_grants import NOT_RECORDED, made_by_others, recorded_as_unmanaged, unrecorded
 
 
 class KindReconciler(Generic[Obj, Want, Seen, A]):
@@ -223,6 +223,8 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
             synced = await deps.syncers.sync(ledger_owner(obj), max_age=max_age)
         if unmanaged := recorded_as_unmanaged(entering, deps.store):
             deps.event_reporter.warn(obj, NOT_RECORDED, unmanaged)
+        if synced.made_by_others:
+            deps.event_reporter.warn(obj, NOT_RECORDED, made_by_others(synced.made_by_others))
         return resolved, synced
 
     def _retain_with(self, obj: ReconciledResource, requested: Iterable[RequestedGrant]) -> None:
