@@ -116,6 +116,22 @@ def test_removals_beyond_the_hourly_limit_wait_and_are_reported(exclusive_scene:
     scene.ready("IAMBinding/clients")
 
 
+def test_refused_removals_do_not_use_up_the_hourly_limit(exclusive_scene: Scene) -> None:
+    scene = exclusive_scene
+    scene.patch(f"ManagedProject/{scene.name}", "spec: {guardrails: {maxRemovalsPerHour: 1}}")
+    grant_to(scene, OPS, "user:ann@example.com")
+    before = scene.cloud.calls()
+    scene.cloud.fail("*Projects/SetIamPolicy", "PERMISSION_DENIED", times=100)
+    scene.apply(CLIENTS)
+    scene.fails("IAMBinding/clients", "PermissionDenied")
+    eventually(lambda: scene.cloud.calls() - before, lambda calls: calls["Projects/SetIamPolicy"] >= 3)
+
+    scene.cloud.recover()
+
+    becomes(lambda: holders(scene), {OPS})
+    scene.ready("IAMBinding/clients")
+
+
 def test_observed_exclusive_binding_reports_without_removing(exclusive_scene: Scene) -> None:
     scene = exclusive_scene
     grant_to(scene, OPS, "user:ann@example.com")

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cloudrun_identity.iam.grants import BindingKey, Grant, Target
+from cloudrun_identity.iam.grants import BindingKey, Grant, IAMCondition, Target
 from cloudrun_identity.ledger.owners import Owner
 
 
@@ -39,6 +39,10 @@ class Retain:
     """The member; unset while a reference to it is unresolved."""
     prefix: str = ""
     """The beginning of the member."""
+    any_condition: bool = True
+    """False if the condition of a grant matters."""
+    condition: IAMCondition | None = None
+    """The condition, if it matters; None for unconditional grants."""
 
     def covers(self, grant: Grant) -> bool:
         """Return whether the grant matches the pattern."""
@@ -47,6 +51,7 @@ class Retain:
             and self.role in (None, grant.role)
             and self.member in (None, grant.member)
             and grant.member.startswith(self.prefix)
+            and (self.any_condition or self.condition == grant.condition)
         )
 
 
@@ -68,6 +73,9 @@ class DesiredGrants:
     """False for suspended and observed objects: their grants are neither repaired nor released."""
     abandon: bool = False
     """Leave a grant in the policy when this object releases it as its last owner."""
+    abandoned: tuple[Retain, ...] = (RETAIN_ALL,)
+    """The grants that `abandon` leaves. The object releases every other grant, such as one that an edit of it
+    revoked."""
     owns_existing: bool = False
     """Remove a grant when the last owner releases it, even if it was present before the operator made it."""
     ending: bool = False
@@ -82,6 +90,10 @@ class DesiredGrants:
         return any(desired.grant == grant for desired in self.desired_grants) or any(
             retain.covers(grant) for retain in self.retains
         )
+
+    def leaves(self, grant: Grant) -> bool:
+        """Return whether the object leaves a grant in the policy when it releases it as its last owner."""
+        return self.abandon and any(pattern.covers(grant) for pattern in self.abandoned)
 
     @property
     def retains_all(self) -> bool:

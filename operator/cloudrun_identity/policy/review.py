@@ -73,7 +73,7 @@ class EntryReview:
             if not all(each.ending for each in leaving):
                 self.entries[grant] = entry
             self._retain(grant, entry, RetainReason.PROJECT_OBSERVED)
-        elif reason := _reason_to_leave(entry, leaving):
+        elif reason := _reason_to_leave(grant, entry, leaving):
             self._retain(grant, entry, reason)
         elif not (removal := Removal(grant, entry.unique_ids)).forms.isdisjoint(self.present):
             self.entries[grant] = entry
@@ -171,9 +171,15 @@ def _is_permanently_deleted(
     )
 
 
-def _reason_to_leave(entry: LedgerEntry, leaving: Collection[DesiredGrants]) -> RetainReason | None:
-    """Return why a grant stays in the policy after its last owners left it; None if it is removed."""
-    if any(each.abandon for each in leaving):
+def _reason_to_leave(
+    grant: Grant, entry: LedgerEntry, leaving: Collection[DesiredGrants]
+) -> RetainReason | None:
+    """Return why a grant stays in the policy after its last owners left it; None if it is removed.
+
+    The owners that left it before do not count. If several owners leave it at once, one that abandons it is
+    enough to leave it in the policy, and one that owns existing grants is enough to remove it.
+    """
+    if any(each.leaves(grant) for each in leaving):
         return RetainReason.ABANDONED
     if entry.present_before and not any(each.owns_existing for each in leaving):
         return RetainReason.PRESENT_BEFORE

@@ -130,7 +130,9 @@ def without_abandoned(ledger: Ledger, declared: Iterable[DesiredGrants]) -> Ledg
         leaving = {
             text
             for text in entry.owners
-            if (owner := abandoning.get(owner_key_of(text))) and not owner.keeps(grant)
+            if (owner := abandoning.get(owner_key_of(text)))
+            and owner.leaves(grant)
+            and not owner.keeps(grant)
         }
         staying = set(entry.owners) - leaving or set(sorted(owners[grant])[:1])
         if not leaving:

@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from cloudrun_identity.api import ProjectScopedResource, Reason
 from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.ledger.owners import Owner
-from cloudrun_identity.policy.desired_grants import DesiredGrants
+from cloudrun_identity.policy.desired_grants import DesiredGrants, Retain
 from cloudrun_identity.policy.syncers import PolicySyncers
 from cloudrun_identity.reconcile.cluster_state import ledger_owner
 from cloudrun_identity.reconcile.outcomes import InSync, Outcome, Waiting, outcome_of_undoing
@@ -34,16 +34,29 @@ class Releaser:
         self._syncers = syncers
         self._slot_released = slot_released
 
-    async def release(self, obj: ProjectScopedResource, *, abandon: bool) -> Outcome:
+    async def release(self, obj: ProjectScopedResource, *, abandoned: tuple[Retain, ...] = ()) -> Outcome:
         """Release the grants of an object; InSync once it holds none.
 
-        `abandon` leaves the grants in place and only removes the object from the ledger.
+        The `abandoned` grants stay in place; the object is only removed from the ledger.
         """
-        return await self.release_all(ledger_owner(obj), abandon=abandon, owns_existing=owns_existing(obj))
+        desired = DesiredGrants(
+            ledger_owner(obj),
+            abandon=bool(abandoned),
+            abandoned=abandoned,
+            owns_existing=owns_existing(obj),
+            ending=True,
+        )
+        return await self._release(desired)
 
     async def release_all(self, owner: Owner, *, abandon: bool, owns_existing: bool) -> Outcome:
-        """Release the grants of an object that is known by its name alone."""
-        self._syncers.declare(DesiredGrants(owner, abandon=abandon, owns_existing=owns_existing, ending=True))
+        """Release the grants of an object that is known by its name alone, or leave all in place."""
+        return await self._release(
+            DesiredGrants(owner, abandon=abandon, owns_existing=owns_existing, ending=True)
+        )
+
+    async def _release(self, desired: DesiredGrants) -> Outcome:
+        owner = desired.owner
+        self._syncers.declare(desired)
         async with self._slot_released():
             synced = await self._syncers.sync(owner)
         if synced.halted:
