@@ -15,6 +15,7 @@ from .ledger_records import (
     LedgerKeyAttempt,
     LedgerRole,
     LedgerTarget,
+    LedgerUsage,
     LedgerWrite,
     Text,
     UniqueID,
@@ -136,6 +137,9 @@ class PolicyLedgerSpec(ApiModel):
     it."""
     last_write_time: Timestamp | None = None
     """Time of the operator's last write to the policy."""
+    usage: LedgerUsage | None = None
+    """Use of the limits of the policy, as of the last change of the ledger, and always if a limit is nearly
+    reached."""
     pending_write: LedgerWrite | None = None
     """Write of the policy that is in progress, or whose outcome is unknown."""
 

@@ -48,6 +48,7 @@ class LedgerRecord:
                 grant_counts=ledger.grant_counts,
                 unmanaged_members=ledger.unmanaged_members,
                 last_write_time=ledger.last_write_time,
+                usage=ledger.usage,
                 pending_write=ledger.pending_write,
             )
 

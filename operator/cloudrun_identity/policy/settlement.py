@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 from datetime import datetime
 
-from cloudrun_identity.api import GrantState, LedgerEntry
+from cloudrun_identity.api import GrantState, LedgerEntry, LedgerUsage
 from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.ledger.model import Ledger, changed_entry
 from cloudrun_identity.ledger.owners import owner_key_of
@@ -43,6 +43,7 @@ def settle(
     written_at: datetime | None,
     ledger: Ledger | None = None,
     undecided: Collection[Grant] = (),
+    usage: LedgerUsage | None = None,
     failed: bool = False,
 ) -> Ledger:
     """Return the ledger after a sync.
@@ -56,6 +57,7 @@ def settle(
         ledger: The ledger as the sync last stored it; the planned one by default.
         undecided: The grants that a write with an unknown outcome may have added. The record of the write is
             kept for them.
+        usage: The use of the policy's limits; None if it is unknown.
         failed: True if the sync ended with an error. New entries whose grants were certainly not written are
             dropped then.
 
@@ -78,8 +80,8 @@ def settle(
             entries[grant] = changed_entry(entry, state=state)
     pending_write = ledger.pending_write if undecided else None
     if entries == ledger.entries and pending_write == ledger.pending_write and written_at is None:
-        return ledger
-    settled = ledger.with_entries(entries).replace(pending_write=pending_write)
+        return ledger.replace(usage=usage) if _is_worth_storing(ledger.usage, usage) else ledger
+    settled = ledger.with_entries(entries).replace(pending_write=pending_write, usage=usage)
     return settled.with_sync(
         unmanaged_members=len(present) - sum(grant in entries for grant in present), written_at=written_at
     )
@@ -98,6 +100,11 @@ def made_by_others(before: Ledger, plan: PolicyPlan, settled: Ledger) -> frozens
         and grant in plan.absent_before
         and not (grant in before.entries and before.entries[grant].present_before)
     )
+
+
+def _is_worth_storing(recorded: LedgerUsage | None, usage: LedgerUsage | None) -> bool:
+    """Return whether the use of the limits alone is stored: a limit is, or was, nearly reached."""
+    return any(each is not None and each.is_nearly_full for each in (recorded, usage))
 
 
 def _seen(entry: LedgerEntry, *, present: bool, added: bool) -> LedgerEntry:

@@ -19,7 +19,7 @@ from cloudrun_identity.ledger.model import Ledger
 
 from .backoff import GrantBackoff, GrantBackoffs
 from .bisection import REFUSALS, write_with_bisection
-from .capacity import LEDGER_FULL, MAX_POLICY_MEMBERS, over_capacity
+from .capacity import LEDGER_FULL, over_capacity
 from .desired_grants import DesiredGrant
 from .merge import Removal
 from .pending_write import is_alone
@@ -215,12 +215,8 @@ class PolicySync:
         removals: tuple[Removal, ...],
     ) -> dict[Grant, GoogleError]:
         """Write the grants and the removals. Return the refused grants with the reasons."""
-        free = (
-            MAX_POLICY_MEMBERS
-            - writer.member_count
-            + sum(removal.grant in writer.present for removal in removals)
-        )
-        refused = over_capacity((*prompt, *due), writer.present, plan.new, free)
+        usage = writer.usage_without(removals)
+        refused = over_capacity((*prompt, *due), writer.present, plan.new, usage)
         refused |= await write_with_bisection(writer, _without(prompt, refused), removals)
         if retried := _without(due, refused):
             refused |= await write_with_bisection(writer, retried, (), retry=True)
@@ -249,6 +245,7 @@ class PolicySync:
             written_at=self._ports.wall_clock() if writer.writes else None,
             ledger=ledger,
             undecided=writer.undecided_added,
+            usage=writer.usage.as_recorded(),
             failed=failed,
         )
 

@@ -18,6 +18,7 @@ from .desired_grants import DesiredGrant
 from .merge import Merged, Removal, grants_in, merge
 from .pending_write import is_alone, replaces, write_of
 from .ports import PolicyPort
+from .usage import PolicyUsage, usage_of
 
 MAX_REREADS = 6
 """The reads after a conflict, about a second. If the policy does not change, no other writer is active."""
@@ -70,9 +71,13 @@ class PolicyWriter:
         return self._undecided.merged.removed if self._undecided else frozenset()
 
     @property
-    def member_count(self) -> int:
-        """The members of all bindings. A member counts once for each of its bindings."""
-        return sum(len(binding.members) for binding in self._policy.bindings)
+    def usage(self) -> PolicyUsage:
+        """The use of the policy's limits."""
+        return usage_of(self._policy)
+
+    def usage_without(self, removals: Sequence[Removal]) -> PolicyUsage:
+        """Return the use of the policy's limits after these removals."""
+        return usage_of(merge(self._policy, (), removals).policy)
 
     async def read(self) -> None:
         """Read the policy."""

@@ -19,7 +19,7 @@ from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.principals import Tombstone, email
 from cloudrun_identity.ledger.owners import Owner
-from cloudrun_identity.policy import planning, sync
+from cloudrun_identity.policy import capacity, planning
 from cloudrun_identity.policy.desired_grants import DesiredGrant, DesiredGrants
 from cloudrun_identity.policy.pending_write import is_alone, replaces
 from cloudrun_identity.policy.syncers import PolicySyncers
@@ -408,7 +408,7 @@ class LimitedCapacityMachine(InterferenceMachine):
     @initialize()
     def start(self) -> None:
         self.bounds = ExitStack()
-        self.bounds.enter_context(patch.object(sync, "MAX_POLICY_MEMBERS", 6))
+        self.bounds.enter_context(patch.object(capacity, "MAX_PRINCIPALS", 6))
         self.bounds.enter_context(patch.object(planning, "MAX_MEMBERS", 4))
         super().start()
         self.env.policies.most_members = 6

@@ -47,7 +47,7 @@ async def test_present_grants_are_read_from_the_reply(policies: FakePolicies) ->
     await writer.write([DesiredGrant(ANN), DesiredGrant(BOB)], ())
     assert writer.present == {ANN, BOB, EVE}
     assert writer.added == {ANN, BOB}
-    assert (writer.member_count, writer.writes, policies.reads) == (3, 1, 1)
+    assert (writer.usage.principals, writer.writes, policies.reads) == (3, 1, 1)
 
 
 async def test_equal_policy_is_not_written(policies: FakePolicies) -> None:
@@ -69,7 +69,7 @@ async def test_member_listed_twice_counts_twice(policies: FakePolicies) -> None:
     policies.grant(ANN)
     policies.grant(ANN, "user:Ann@acme.example")
     writer = await reading(policies)
-    assert writer.member_count == 2
+    assert writer.usage.principals == 2
     assert writer.present == {ANN}
 
 
