@@ -23,6 +23,7 @@ spec:
   guardrails:
     accounts: [$default, $credential]
     adoptableAccounts: [$default, $credential]
+    restoreToDefaultAccount: true
     workloads:
     - {namespaces: [$scene], names: ["checkout*"]}
     - {namespaces: [$mallory], names: ["mallory*"]}

@@ -188,6 +188,7 @@ spec:
 def test_attachment_interrupted_by_a_kill_is_made_once_and_restorable(relay: Relay, scene: Scene) -> None:
     service = scene.cloud.deploy("services", scene.name, "shop")
     default = scene.cloud.runs_as(service)
+    scene.patch(f"ManagedProject/{scene.name}", "spec: {guardrails: {restoreToDefaultAccount: true}}")
     scene.apply("{kind: CloudRunIdentity, metadata: {name: checkout}}")
     scene.ready("CloudRunIdentity/checkout")
 
@@ -205,6 +206,7 @@ def test_attachment_interrupted_by_a_kill_is_made_once_and_restorable(relay: Rel
 def test_restoration_interrupted_by_a_kill_is_made_once(relay: Relay, scene: Scene) -> None:
     service = scene.cloud.deploy("services", scene.name, "shop")
     default = scene.cloud.runs_as(service)
+    scene.patch(f"ManagedProject/{scene.name}", "spec: {guardrails: {restoreToDefaultAccount: true}}")
     scene.apply("{kind: CloudRunIdentity, metadata: {name: checkout}}")
     scene.apply(ATTACHED)
     scene.ready("IdentityAttachment/shop")

@@ -136,7 +136,7 @@ ATTEMPTS = {
     "reading a binding by observing it exclusively": Attempt(EXCLUSIVELY % "Observe", "exclusive: true"),
     "another team's account, by declaring it too": Attempt(
         "{accountID: checkout}",
-        "CloudRunIdentity $scene/checkout",
+        "An object of another namespace declares the same resource",
         "CloudRunIdentity",
         "Conflict",
         may_call=LOOKING_AFTER_ONES_OWN,

@@ -32,7 +32,8 @@ class IdentityAttachmentSpec(ProjectScopedSpec):
     """E-mail of a service account that no CloudRunIdentity declares. guardrails.accounts must list it."""
     deletion_policy: AttachmentDeletionPolicy = AttachmentDeletionPolicy.ABANDON
     """Policy for the workload when this object is deleted. Abandon leaves it as it is. Restore returns it to
-    the service account that it ran as before, if the guardrails still admit that account."""
+    the service account that it ran as before, if the guardrails admit that account and no user has deployed
+    another template since."""
 
 
 class PreflightState(StrEnum):

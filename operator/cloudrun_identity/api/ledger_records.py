@@ -279,3 +279,6 @@ class LedgerAttachment(ApiModel):
     """E-mail of the account that the workload ran as before. If empty, none was set."""
     service_account: Annotated[str, Field(max_length=254)]
     """E-mail of the account that the workload was last reassigned to."""
+    template_digest: Annotated[str, Field(max_length=64)] = unset()
+    """SHA-256 of the workload's template, apart from its account, before the first reassignment. The former
+    account is restored only to this template."""

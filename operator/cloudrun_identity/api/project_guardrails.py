@@ -118,6 +118,9 @@ class Guardrails(ApiModel):
     """Custom roles that may be defined."""
     keys: KeyAdmission = KeyAdmission.DENIED
     """Admission of user-managed keys: Denied or Allowed."""
+    restore_to_default_account: bool = False
+    """Permits an IdentityAttachment with deletionPolicy Restore to return a workload to the default account
+    of the project. That account is an editor in many projects."""
     naming: Naming = Naming()
     """Rules for the names of service accounts."""
     max_removals_per_hour: Annotated[int, Field(ge=0, le=10000)] = 100

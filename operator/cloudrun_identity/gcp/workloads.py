@@ -1,5 +1,6 @@
 """Cloud Run workloads as values: their names, and their state as one read shows it."""
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -104,6 +105,21 @@ class WorkloadState:
         """True if Cloud Run has finished the latest change, with success or failure."""
         done = not self.reconciling and self.observed_generation >= self.generation
         return done and self.ready is not None
+
+    @property
+    def template_digest(self) -> str:
+        """SHA-256 of the template without its service account and without the revision name that it pins.
+
+        Equal digests mean that nothing else of the template was changed. Fields that this client does not
+        know count. A different encoding by a later protobuf version reads as a change.
+        """
+        template = type(self.message.template)()
+        template.CopyFrom(self.message.template)
+        if self.workload.kind is WorkloadKind.JOB:
+            template.template.service_account = ""
+        else:
+            template.service_account = template.revision = ""
+        return hashlib.sha256(template.SerializeToString(deterministic=True)).hexdigest()
 
     @property
     def failed_revision(self) -> str:

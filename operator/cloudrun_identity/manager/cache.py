@@ -51,7 +51,6 @@ class Cache(ClusterView):
     ) -> None:
         """`wake` is called with the objects that a write of the operator, or a ledger, concerns."""
         super().__init__(kinds, ledgers, operator_identity)
-        self._kinds = kinds
         self._wake = wake
         for ledger in ledgers.all():
             self._ledger_changed(Ledger.of(ledger.target), ledger)

@@ -11,7 +11,6 @@ from cloudrun_identity.api import (
     IdentityAttachment,
     ManagedProject,
     ReconciledResource,
-    Resource,
 )
 from cloudrun_identity.kube.resources import Object
 from cloudrun_identity.ledger.owners import Owner
@@ -27,6 +26,7 @@ from cloudrun_identity.reconcile.cluster_state import (
     project_key,
 )
 from cloudrun_identity.reconcile.invalid_objects import accounts_said_by, project_id_said_by, project_named_by
+from cloudrun_identity.reconcile.preconditions import Allowed
 from cloudrun_identity.reconcile.reconciler import AnyKindReconciler
 
 from .ledger_view import LedgerView
@@ -46,6 +46,7 @@ class ClusterView(LedgerView):
         operator_identity: Callable[[], str],
     ) -> None:
         super().__init__(ledgers)
+        self._kinds = kinds
         self._objects = ObjectIndex(kinds)
         self._listed: set[str] = set()
         self._namespaces = Namespaces()
@@ -101,11 +102,17 @@ class ClusterView(LedgerView):
         """Return whether the object exists, and the operator has seen no valid version of it."""
         return self._objects.was_never_valid(key)
 
-    def other_declarers(self, key: ObjectKey) -> Iterable[Resource]:
+    def other_declarers(self, key: ObjectKey) -> Iterable[ReconciledResource]:
         """Return the other objects that declare the same Google Cloud resource as this one."""
         entry = self._objects.get(key)
         keys = self._objects.declarers(entry.declares) if entry else ()
         return [found.obj for other in keys if other != key and (found := self._objects.get(other))]
+
+    def is_refused(self, key: ObjectKey, project: ManagedProject) -> bool:
+        """Return whether what the object declares is refused, for example by the guardrails."""
+        entry = self._objects.get(key)
+        allowed = Allowed(project, observe=False)
+        return entry is not None and self._kinds[key.kind].refuses(entry.obj, allowed, self)
 
     def readiness(self) -> Mapping[tuple[str, str], int]:
         """Return the number of objects by kind and status of Ready. Invalid objects are not Ready."""

@@ -39,8 +39,9 @@ from .metrics import Metrics
 from .project_settings import ProjectSettings
 from .registry import KINDS, Cloud, KindParts
 from .resync import Resync
+from .slots import Slots
 from .work_queue import KeyedQueue
-from .workers import Slots, Workers
+from .workers import Workers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +92,7 @@ def build_manager(
     It keeps its ledgers in `namespace` and runs `concurrency` reconciles at the same time. `may_act` returns
     whether the Lease is still held.
     """
-    queue: KeyedQueue[ObjectKey] = KeyedQueue()
+    queue: KeyedQueue[ObjectKey] = KeyedQueue(flow_of=lambda key: key.namespace)
     slots, events = Slots(concurrency), EventRecorder(client)
     engine = compose(
         Ports(
@@ -107,6 +108,7 @@ def build_manager(
         )
     )
     metrics.watch_queue(queue)
+    metrics.watch_slots(slots.held)
     metrics.watch_objects(engine.cache.readiness)
     return Manager(
         client=client,

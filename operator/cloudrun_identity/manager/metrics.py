@@ -103,6 +103,10 @@ class Metrics:
         """Expose the depth and age of `queue`, read at each scrape."""
         self._expose(_QueueGauges(queue))
 
+    def watch_slots(self, held: Callable[[], Mapping[str, int]]) -> None:
+        """Expose the worker slots by namespace, which `held` returns at each scrape."""
+        self._expose(_SlotGauges(held))
+
     def watch_objects(self, count: Callable[[], Mapping[tuple[str, str], int]]) -> None:
         """Expose the number of objects by kind and status of Ready, read from `count` at each scrape."""
         self._expose(_ObjectGauges(count))
@@ -146,6 +150,29 @@ class _QueueGauges(Collector):
             "Age in seconds of the object that waits longest for a worker.",
             value=self._queue.oldest_age(),
         )
+        waiting = GaugeMetricFamily(
+            f"{PREFIX}_queue_namespace_depth",
+            "Objects that wait for a worker, by namespace; an empty one for cluster-scoped objects.",
+            labels=["namespace"],
+        )
+        for namespace, count in self._queue.depth_of_flows().items():
+            waiting.add_metric([namespace], count)
+        yield waiting
+
+
+class _SlotGauges(Collector):
+    def __init__(self, held: Callable[[], Mapping[str, int]]) -> None:
+        self._held = held
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        slots = GaugeMetricFamily(
+            f"{PREFIX}_worker_slots",
+            "Reconciles that run, by namespace; an empty one for cluster-scoped objects.",
+            labels=["namespace"],
+        )
+        for namespace, count in self._held().items():
+            slots.add_metric([namespace], count)
+        yield slots
 
 
 class _ObjectGauges(Collector):

@@ -1,10 +1,14 @@
-"""The work queue: one entry per key, edits before resyncs, and a backoff per key."""
+"""The work queue: one entry per key, edits before resyncs, fair between namespaces, and a backoff per key.
+
+Keys are grouped in flows, as in the API Priority and Fairness of Kubernetes. A flow is a namespace. However
+many keys one flow has, the next key of another flow waits for at most one of them.
+"""
 
 import asyncio
 import heapq
 import itertools
 import random
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -21,6 +25,10 @@ MIN_BACKOFF = 0.25
 MAX_BACKOFF = 120.0
 """The longest backoff in seconds."""
 
+EDITS_PER_RESYNC = 8
+"""Number of edits that precede a waiting resync. Without it, steady edits of one namespace would keep the
+drift of all others from being repaired."""
+
 _RANDOM = random.SystemRandom()
 
 
@@ -35,14 +43,25 @@ class KeyedQueue(Generic[K]):
     that becomes due while it is processed waits for `done`, and is then handed out again. So no two workers
     process one key at the same time, and no added key is lost.
 
+    Within a priority, flows take turns; within a flow, the oldest key is next.
+
     A queue belongs to one event loop, uses its clock, and starts no task and no thread.
     """
 
-    def __init__(self, jitter: Callable[[float, float], float] = _RANDOM.uniform) -> None:
-        """`jitter` picks a number between two, which keeps the retries of many keys apart."""
+    def __init__(
+        self,
+        jitter: Callable[[float, float], float] = _RANDOM.uniform,
+        flow_of: Callable[[K], str] = lambda _: "",
+    ) -> None:
+        """`jitter` picks a number between two, which keeps the retries of many keys apart.
+
+        `flow_of` returns the flow of a key.
+        """
         self._jitter = jitter
-        self._due: dict[Priority, OrderedDict[K, float]] = {priority: OrderedDict() for priority in Priority}
-        self._tokens = asyncio.Semaphore(0)  # one for each key in `_due`
+        self.flow_of = flow_of
+        self._due: dict[Priority, _Flows[K]] = {priority: _Flows() for priority in Priority}
+        self._changed = asyncio.Event()
+        self._edits_in_a_row = 0
         self._processing: set[K] = set()
         self._dirty: dict[K, _Dirty] = {}
         self._delayed = _Delays(self._become_due)
@@ -82,19 +101,25 @@ class KeyedQueue(Generic[K]):
         """Reset the backoff of `key` after a success or a deletion."""
         self._failures.pop(key, None)
 
-    async def get(self) -> tuple[K, Priority]:
-        """Wait for the next due key: edits first, then the oldest. The caller must call `done` afterwards.
+    async def get(self, admits: Callable[[str], bool] = lambda _: True) -> tuple[K, Priority]:
+        """Wait for the next due key of a flow that `admits` accepts. The caller must call `done` afterwards.
 
-        Raises QueueClosed after a shutdown.
+        `wake` must be called when `admits` may accept another flow. Raises QueueClosed after a shutdown.
         """
-        await self._tokens.acquire()
-        if self._closed:
-            self._tokens.release()  # for the next waiting caller
-            raise QueueClosed
-        priority = next(priority for priority in Priority if self._due[priority])
-        key, _ = self._due[priority].popitem(last=False)
-        self._processing.add(key)
-        return key, priority
+        while not self._closed:
+            for priority in self._order():
+                key = self._due[priority].pop(admits)
+                if key is not None:
+                    self._edits_in_a_row = self._edits_in_a_row + 1 if priority is Priority.EDIT else 0
+                    self._processing.add(key)
+                    return key, priority
+            self._changed.clear()
+            await self._changed.wait()
+        raise QueueClosed
+
+    def wake(self) -> None:
+        """Make every waiting `get` look for a key again."""
+        self._changed.set()
 
     def done(self, key: K) -> None:
         """End the processing of `key`. If it became due in the meantime, it is handed out again.
@@ -110,7 +135,7 @@ class KeyedQueue(Generic[K]):
         """Close the queue: every call of `get`, waiting ones included, raises QueueClosed."""
         self._closed = True
         self._delayed.clear()
-        self._tokens.release()
+        self.wake()
 
     def __len__(self) -> int:
         """Return the number of due keys, those that are being processed included."""
@@ -118,14 +143,21 @@ class KeyedQueue(Generic[K]):
 
     def depth(self) -> Mapping[Priority, int]:
         """Return the number of due keys by priority."""
-        depth = {priority: len(keys) for priority, keys in self._due.items()}
+        depth = {priority: len(flows) for priority, flows in self._due.items()}
         for dirty in self._dirty.values():
             depth[dirty.priority] += 1
         return depth
 
+    def depth_of_flows(self) -> Mapping[str, int]:
+        """Return the number of due keys of each flow that has any."""
+        depth = Counter(map(self.flow_of, self._dirty))
+        for flows in self._due.values():
+            depth.update(flows.depth())
+        return depth
+
     def oldest_age(self) -> float:
         """Return the seconds for which the oldest due key has been waiting; 0 without one."""
-        since = [since for keys in self._due.values() for since in keys.values()]
+        since = [since for flows in self._due.values() for since in flows.oldest()]
         since += [dirty.since for dirty in self._dirty.values()]
         return _now() - min(since) if since else 0.0
 
@@ -133,7 +165,12 @@ class KeyedQueue(Generic[K]):
         return key in self._dirty or self._queued(key) is not None
 
     def _queued(self, key: K) -> Priority | None:
-        return next((priority for priority, keys in self._due.items() if key in keys), None)
+        flow = self.flow_of(key)
+        return next((priority for priority, flows in self._due.items() if flows.contains(flow, key)), None)
+
+    def _order(self) -> Iterable[Priority]:
+        """Return the priorities in the order in which they are looked through now."""
+        return Priority if self._edits_in_a_row < EDITS_PER_RESYNC else reversed(Priority)
 
     def _become_due(self, key: K, priority: Priority) -> None:
         if key in self._processing:
@@ -143,12 +180,53 @@ class KeyedQueue(Generic[K]):
             self._enqueue(key, priority, _now())
 
     def _enqueue(self, key: K, priority: Priority, since: float) -> None:
-        queued = self._queued(key)
+        queued, flow = self._queued(key), self.flow_of(key)
         if queued is None:
-            self._due[priority][key] = since
-            self._tokens.release()
+            self._due[priority].put(flow, key, since)
+            self.wake()
         elif priority < queued:
-            self._due[priority][key] = self._due[queued].pop(key)  # the key keeps its age
+            self._due[priority].put(flow, key, self._due[queued].remove(flow, key))  # the key keeps its age
+            self.wake()
+
+
+class _Flows(Generic[K]):
+    """Due keys of one priority, by flow. Flows take turns."""
+
+    def __init__(self) -> None:
+        self._flows: OrderedDict[str, OrderedDict[K, float]] = OrderedDict()
+
+    def put(self, flow: str, key: K, since: float) -> None:
+        self._flows.setdefault(flow, OrderedDict())[key] = since
+
+    def contains(self, flow: str, key: K) -> bool:
+        return key in self._flows.get(flow, ())
+
+    def remove(self, flow: str, key: K) -> float:
+        """Remove the key; return the time since which it is due."""
+        keys = self._flows[flow]
+        since = keys.pop(key)
+        if not keys:
+            del self._flows[flow]
+        return since
+
+    def pop(self, admits: Callable[[str], bool]) -> K | None:
+        """Remove and return the oldest key of the next admitted flow; None if there is none."""
+        flow = next((flow for flow in self._flows if admits(flow)), None)
+        if flow is None:
+            return None
+        key = next(iter(self._flows[flow]))
+        self._flows.move_to_end(flow)
+        self.remove(flow, key)
+        return key
+
+    def depth(self) -> Mapping[str, int]:
+        return {flow: len(keys) for flow, keys in self._flows.items()}
+
+    def oldest(self) -> Iterable[float]:
+        return (since for keys in self._flows.values() for since in keys.values())
+
+    def __len__(self) -> int:
+        return sum(map(len, self._flows.values()))
 
 
 @dataclass(slots=True)

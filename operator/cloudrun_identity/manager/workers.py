@@ -3,8 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 
 from cloudrun_identity.gcp.ratelimit import Priority, call_priority, slot_released
 from cloudrun_identity.kube.errors import KubeError
@@ -12,40 +11,15 @@ from cloudrun_identity.ledger.limits import LedgerFull
 from cloudrun_identity.ledger.objects import LedgerInvalid
 from cloudrun_identity.ledger.store import LedgerPruned
 from cloudrun_identity.reconcile.cluster_state import ObjectKey
-from cloudrun_identity.reconcile.deadline import paused_deadline
 from cloudrun_identity.reconcile.reconciler import Reconciler
 from cloudrun_identity.reconcile.requeue import NoRequeue, Requeue, RequeueAfter
 
 from .logs import describe
 from .metrics import Metrics
+from .slots import Slots, slot_flow
 from .work_queue import KeyedQueue, QueueClosed
 
 _log = logging.getLogger(__name__)
-
-
-class Slots:
-    """Limits concurrent reconciles. A reconcile releases its slot while it waits for a policy syncer."""
-
-    def __init__(self, count: int) -> None:
-        self._free = asyncio.Semaphore(count)
-
-    async def acquire(self) -> None:
-        """Wait for a free slot."""
-        await self._free.acquire()
-
-    def release(self) -> None:
-        """Free a slot."""
-        self._free.release()
-
-    @asynccontextmanager
-    async def slot_released(self) -> AsyncIterator[None]:
-        """Release the slot during the block, and acquire one again at its end."""
-        self._free.release()
-        try:
-            with paused_deadline():
-                yield
-        finally:
-            await self._free.acquire()
 
 
 class Workers:
@@ -66,15 +40,16 @@ class Workers:
         self._metrics = metrics
         self._resync_interval = resync_interval
         self._in_flight: set[asyncio.Task[None]] = set()
+        slots.on_release(queue.wake)
 
     async def run(self) -> None:
-        """Start a reconcile for each due key while a slot is free."""
+        """Start a reconcile for each due key whose flow may have a slot."""
         while True:
             try:
-                key, priority = await self._queue.get()
+                key, priority = await self._queue.get(self._slots.is_available)
             except QueueClosed:
                 return
-            await self._slots.acquire()
+            self._slots.take(self._queue.flow_of(key))
             task = asyncio.create_task(self._work(key, priority), name=f"reconcile {key}")
             self._in_flight.add(task)
             task.add_done_callback(self._in_flight.discard)
@@ -91,9 +66,11 @@ class Workers:
         await asyncio.gather(*self._in_flight, return_exceptions=True)
 
     async def _work(self, key: ObjectKey, priority: Priority) -> None:
+        flow = self._queue.flow_of(key)
         try:
             call_priority.set(priority)
             slot_released.set(self._slots.slot_released)
+            slot_flow.set(flow)
             max_age = 0.0 if priority is Priority.EDIT else self._resync_interval(key)
             started = time.monotonic()
             requeue, outcome = await self._reconcile(key, max_age)
@@ -101,7 +78,7 @@ class Workers:
             self._requeue(key, priority, requeue)
         finally:
             self._queue.done(key)
-            self._slots.release()
+            self._slots.release(flow)
 
     async def _reconcile(self, key: ObjectKey, max_age: float) -> tuple[Requeue, str]:
         """Reconcile an object. Return when to reconcile it again, and the outcome in one word."""

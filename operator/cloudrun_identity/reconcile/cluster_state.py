@@ -137,8 +137,12 @@ class ClusterState(Protocol):
         """Return the ledgers of a project: its policies, accounts and workloads."""
         ...
 
-    def other_declarers(self, key: ObjectKey) -> Iterable[Resource]:
+    def other_declarers(self, key: ObjectKey) -> Iterable[ReconciledResource]:
         """Return the other objects that declare the same Google Cloud resource as this one."""
+        ...
+
+    def is_refused(self, key: ObjectKey, project: ManagedProject) -> bool:
+        """Return whether what the object declares is refused, for example by the guardrails."""
         ...
 
     def identities(self) -> Mapping[str, DeclaredIdentity]:

@@ -14,7 +14,7 @@ from cloudrun_identity.kube.resources import Object
 from cloudrun_identity.policy.desired_grants import RETAIN_ALL, DesiredGrants
 from cloudrun_identity.policy.syncers import GrantSyncResult
 
-from .cluster_state import ObjectKey, StoredObject, ledger_owner
+from .cluster_state import ClusterState, ObjectKey, StoredObject, ledger_owner
 from .dependencies import Dependencies
 from .drift import drift_of, was_ready
 from .executor import Executor
@@ -23,7 +23,17 @@ from .grant_status import grant_statuses
 from .grants.release import Releaser
 from .grants.resolver import RequestedGrant, ResolvedGrants, desired_grants_of
 from .interfaces import A, ExternalResource, GrantSource, Kind, Obj, Seen, Want
-from .outcomes import Failing, InSync, Outcome, Paused, Waiting, gravest, outcome_of, outcome_of_undoing
+from .outcomes import (
+    Failing,
+    InSync,
+    Outcome,
+    Paused,
+    Refused,
+    Waiting,
+    gravest,
+    outcome_of,
+    outcome_of_undoing,
+)
 from .preconditions import (
     DELETION_WAITS,
     Allowed,
@@ -76,6 +86,11 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
     def declares(self, obj: ReconciledResource) -> str:
         """Return what only one object may declare in Google Cloud; empty if several objects may."""
         return self._kind.declares(self._of_kind(obj))
+
+    def refuses(self, obj: ReconciledResource, allowed: Allowed, cluster: ClusterState) -> bool:
+        """Return whether what the object declares is refused, for example by the guardrails."""
+        resolved = self._kind.resolve(self._of_kind(obj), allowed, cluster)
+        return isinstance(resolved, Blocked) and isinstance(resolved.outcome, Refused)
 
     async def reconcile(self, stored: StoredObject, *, max_age: float) -> tuple[Requeue, str]:
         """Do what is left to do for an object; return when to reconcile again, and a word for the metrics."""

@@ -8,12 +8,13 @@ from cloudrun_identity.api import (
     CloudRunIdentity,
     ConditionType,
     CustomRole,
+    IdentityAttachment,
     ManagedProject,
     ManagementPolicy,
     ProjectScopedResource,
     Reason,
     ReconciledResource,
-    Resource,
+    TargetKind,
 )
 from cloudrun_identity.gcp.service_accounts import expected_email
 from cloudrun_identity.iam.admission import (
@@ -74,8 +75,9 @@ def check_preconditions(obj: ReconciledResource, cluster: ClusterState) -> Allow
     if project is None:
         return unresolved(missing(project_key(obj.spec.project_ref.name), cluster, "spec.projectRef"))
     return (
-        _blocked_by_itself(obj, project, cluster)
+        _suspended(obj, project)
         or _blocked_by_project(obj, project, cluster)
+        or _contested(obj, project, cluster)
         or Allowed(project, observes(obj, project))
     )
 
@@ -169,8 +171,14 @@ def still_used(key: ObjectKey, cluster: ClusterState) -> Outcome:
     return Waiting(Reason.IN_USE, f"Still used by {names}{more}; delete these first")
 
 
-def belongs_to(owner: ObjectKey, cluster: ClusterState) -> str:
-    """Return who owns a resource and how to take it over, as the end of a message."""
+def belongs_to(owner: ObjectKey, namespace: str, cluster: ClusterState) -> str:
+    """Return who owns a resource and how to take it over, as the end of a message to `namespace`.
+
+    Objects of other namespaces are not named: their owners may not want to be known, and the reader cannot
+    delete them.
+    """
+    if owner.namespace not in ("", namespace):
+        return "managed for another namespace; ask the administrators of the project which one should have it"
     if cluster.exists(owner):
         return f"owned by {owner}; delete that object first"
     return f"owned by {owner}, which is deleted; create that object again to manage it"
@@ -198,35 +206,69 @@ def guardrail_facts(project: ManagedProject, cluster: ClusterState) -> Guardrail
 def _blocked_by_itself(
     obj: ReconciledResource, project: ManagedProject, cluster: ClusterState
 ) -> Blocked | None:
-    if is_suspended(obj, project):
-        return Blocked(Paused(Reason.SUSPENDED, f"{suspended_by(obj, project)}: nothing is read or written"))
-    older = min(_competitors(obj, project, cluster), key=older_first, default=obj)
-    if older_first(older) < older_first(obj):
-        return Blocked(
-            Refused(
-                Reason.CONFLICT,
-                f"{ObjectKey.of(older)}, which is older, declares the same resource; delete one of the two",
-            )
-        )
-    return None
+    return _suspended(obj, project) or _contested(obj, project, cluster)
 
 
-def _competitors(
+def _suspended(obj: ReconciledResource, project: ManagedProject) -> Blocked | None:
+    if not is_suspended(obj, project):
+        return None
+    return Blocked(Paused(Reason.SUSPENDED, f"{suspended_by(obj, project)}: nothing is read or written"))
+
+
+def _contested(obj: ReconciledResource, project: ManagedProject, cluster: ClusterState) -> Blocked | None:
+    rival = _rival(obj, project, cluster)
+    if rival is None:
+        return None
+    return Blocked(Refused(Reason.CONFLICT, _conflict(ObjectKey.of(obj), ObjectKey.of(rival))))
+
+
+def _rival(
     obj: ReconciledResource, project: ManagedProject, cluster: ClusterState
-) -> Iterable[Resource]:
-    """Return the other objects that declare the same resource, in namespaces that the project admits."""
-    if _is_recorded(obj, project, cluster):
-        return  # the ledger records which object manages the resource
-    facts = guardrail_facts(project, cluster)
-    for competitor in cluster.other_declarers(ObjectKey.of(obj)):
-        namespace = competitor.metadata.namespace
-        if not namespace or isinstance(may_use_project(project, namespace, facts), Admitted):
-            yield competitor
+) -> ReconciledResource | None:
+    """Return the object that declares the same resource and has it instead of `obj`.
+
+    An object that a ledger records as the manager of the resource has it. Without one, it is the oldest
+    object that could manage it: a suspended or refused one does not take it from others. A refused object
+    has no rival either, because its refusal must not depend on the objects of others.
+    """
+    others = list(cluster.other_declarers(ObjectKey.of(obj)))
+    if not others or _is_recorded(obj, project, cluster) or not _could_manage(obj, project, cluster):
+        return None
+    recorded = next((each for each in others if _is_recorded(each, project, cluster)), None)
+    if recorded:
+        return recorded
+    older = sorted((each for each in others if older_first(each) < older_first(obj)), key=older_first)
+    return next((each for each in older if _could_manage(each, project, cluster)), None)
+
+
+def _could_manage(obj: ReconciledResource, project: ManagedProject, cluster: ClusterState) -> bool:
+    """Return whether the object would be reconciled if no other object declared the same resource."""
+    if not isinstance(obj, ProjectScopedResource):
+        return True
+    return (
+        not obj.spec.suspend
+        and not _denied(obj, project, cluster)
+        and not cluster.is_refused(ObjectKey.of(obj), project)
+    )
+
+
+def _conflict(obj: ObjectKey, rival: ObjectKey) -> str:
+    if rival.namespace == obj.namespace:
+        return f"{rival} declares the same resource and has it; delete one of the two"
+    return (
+        "An object of another namespace declares the same resource and has it; ask the administrators of the "
+        "project which namespace should have it"
+    )
 
 
 def _is_recorded(obj: ReconciledResource, project: ManagedProject, cluster: ClusterState) -> bool:
     """Return whether a ledger records that the object manages what it declares."""
     match obj:
+        case IdentityAttachment(spec=spec):
+            workload = spec.workload
+            target = Target(TargetKind(workload.kind), project.project_id, workload.location, workload.name)
+            attachment = cluster.ledger(target).attachment
+            return attachment is not None and attachment.owner_uid == obj.metadata.uid
         case CloudRunIdentity():
             return cluster.account(obj) is not None
         case CustomRole():
@@ -248,13 +290,9 @@ def _blocked_by_project(
                 "now; delete this object and create it again",
             )
         )
-    admission = may_use_project(project, obj.metadata.namespace, guardrail_facts(project, cluster))
-    if isinstance(admission, Denied):
-        return Blocked(Refused(Reason.DENIED_BY_GUARDRAIL, admission.reason), unresolved=admission.reason)
-    if isinstance(obj, CloudRunIdentity):
-        decision = _may_be_read(obj, project, cluster)
-        if isinstance(decision, Denied):
-            return Blocked(Refused(Reason.DENIED_BY_GUARDRAIL, decision.reason))
+    denied = _denied(obj, project, cluster)
+    if denied:
+        return denied
     refused = _blocked_by_itself(project, project, cluster)
     if refused:
         message = f"spec.projectRef: ManagedProject {project.metadata.name}: {_message(refused.outcome)}"
@@ -262,6 +300,18 @@ def _blocked_by_project(
     if project.status.project_number is None:
         unseen = project.status.condition(ConditionType.READY) is None
         return unresolved(not_ready(ObjectKey.of(project), "spec.projectRef"), transient=unseen)
+    return None
+
+
+def _denied(obj: ProjectScopedResource, project: ManagedProject, cluster: ClusterState) -> Blocked | None:
+    """Return why the guardrails do not admit the namespace, or what the object declares there."""
+    admission = may_use_project(project, obj.metadata.namespace, guardrail_facts(project, cluster))
+    if isinstance(admission, Denied):
+        return Blocked(Refused(Reason.DENIED_BY_GUARDRAIL, admission.reason), unresolved=admission.reason)
+    if isinstance(obj, CloudRunIdentity):
+        decision = _may_be_read(obj, project, cluster)
+        if isinstance(decision, Denied):
+            return Blocked(Refused(Reason.DENIED_BY_GUARDRAIL, decision.reason))
     return None
 
 

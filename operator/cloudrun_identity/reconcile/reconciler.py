@@ -8,13 +8,14 @@ from cloudrun_identity.api import Reason, ReconciledResource
 from cloudrun_identity.gcp.clients import request_reason
 from cloudrun_identity.ledger.owners import Owner
 
-from .cluster_state import ObjectKey, StoredObject
+from .cluster_state import ClusterState, ObjectKey, StoredObject
 from .deadline import Deadline, DeadlineExceeded
 from .dependencies import Dependencies
 from .finish import Finisher
 from .invalid_objects import InvalidObjects
 from .kind_reconciler import internal_error
 from .outcomes import Failing, Outcome
+from .preconditions import Allowed
 from .requeue import NoRequeue, Requeue, RequeueAfter
 
 
@@ -32,6 +33,10 @@ class AnyKindReconciler(Protocol):
 
     def declares(self, obj: ReconciledResource) -> str:
         """Return what only one object may declare in Google Cloud; empty if several objects may."""
+        ...
+
+    def refuses(self, obj: ReconciledResource, allowed: Allowed, cluster: ClusterState) -> bool:
+        """Return whether what the object declares is refused, for example by the guardrails."""
         ...
 
     async def reconcile(self, stored: StoredObject, *, max_age: float) -> tuple[Requeue, str]:

@@ -13,6 +13,7 @@ from cloudrun_identity.api import (
     IdentityAttachment,
     IdentityKey,
     LedgerAccount,
+    LedgerAttachment,
     LedgerEntry,
     LedgerRole,
     ManagedProject,
@@ -112,7 +113,9 @@ class FakeClusterState:
         self._entries = entries or {}
         self.rings: dict[Target, KeyRing] = {}
         self.unique_ids: dict[Target, str] = {}
-        self.declarers: dict[ObjectKey, list[Resource]] = {}
+        self.declarers: dict[ObjectKey, list[ReconciledResource]] = {}
+        self.refused: set[ObjectKey] = set()
+        self.attached: LedgerAttachment | None = None
         self.references: dict[ObjectKey, set[ObjectKey]] = {}
         self.invalid: set[ObjectKey] = set()
         self.stored_ledgers: list[Ledger] = []
@@ -175,15 +178,17 @@ class FakeClusterState:
         return key in self.invalid
 
     def ledger(self, target: Target) -> Ledger:
-        return Ledger.of(
-            target, {grant: held for grant, held in self._entries.items() if grant.target == target}
-        )
+        entries = {grant: held for grant, held in self._entries.items() if grant.target == target}
+        return Ledger.of(target, entries).with_attachment(self.attached)
 
     def ledgers(self, project_id: str) -> Iterable[Ledger]:
         return self.stored_ledgers
 
-    def other_declarers(self, key: ObjectKey) -> Iterable[Resource]:
+    def other_declarers(self, key: ObjectKey) -> Iterable[ReconciledResource]:
         return self.declarers.get(key, ())
+
+    def is_refused(self, key: ObjectKey, project: ManagedProject) -> bool:
+        return key in self.refused
 
     def identities(self) -> Mapping[str, DeclaredIdentity]:
         return {

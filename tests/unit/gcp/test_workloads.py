@@ -197,6 +197,26 @@ def test_account_change_keeps_unknown_fields(workload: Workload) -> None:
     assert UNKNOWN in workload_template(workload.kind, after).SerializeToString()
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=50)
+@given(workloads(), st.text(min_size=1))
+def test_template_digest_ignores_the_account_alone(read: tuple[Workload, Any], email: str) -> None:
+    workload, message = read
+    before = state_of(workload, message)
+    moved, _ = with_service_account(before, email)
+    assert state_of(workload, type(message).wrap(moved)).template_digest == before.template_digest
+
+    workload_template(workload.kind, moved).containers.add(image="another")
+    assert state_of(workload, type(message).wrap(moved)).template_digest != before.template_digest
+
+
+@pytest.mark.parametrize("workload", MESSAGES, ids=lambda each: each.kind)
+def test_template_digest_covers_unknown_fields(workload: Workload) -> None:
+    plain = MESSAGES[workload].pb()()
+    before = state_of(workload, MESSAGES[workload].wrap(plain)).template_digest
+    workload_template(workload.kind, plain).MergeFromString(UNKNOWN)
+    assert state_of(workload, MESSAGES[workload].wrap(plain)).template_digest != before
+
+
 def test_account_change_clears_a_pinned_revision_name() -> None:
     pinned = types.Service(template=types.RevisionTemplate(revision="checkout-v1"))
 

@@ -3,7 +3,16 @@
 from dataclasses import replace
 from typing import Any
 
+from google.cloud.run_v2 import types
+
+from cloudrun_identity.api import WorkloadKind
 from cloudrun_identity.gcp.workloads import Workload, WorkloadState
+
+_MESSAGES = {
+    WorkloadKind.SERVICE: types.Service,
+    WorkloadKind.JOB: types.Job,
+    WorkloadKind.WORKER_POOL: types.WorkerPool,
+}
 
 
 def settled(workload: Workload, account: str, **fields: Any) -> WorkloadState:
@@ -25,5 +34,6 @@ def settled(workload: Workload, account: str, **fields: Any) -> WorkloadState:
         last_modifier="",
         managed_by="",
         invoker_iam_disabled=False,
+        message=_MESSAGES[workload.kind].pb(_MESSAGES[workload.kind]()),
     )
     return replace(state, **fields)

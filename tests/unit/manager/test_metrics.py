@@ -6,6 +6,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from cloudrun_identity.manager.metrics import Metrics
+from cloudrun_identity.manager.slots import Slots
 from cloudrun_identity.manager.work_queue import KeyedQueue, Priority
 
 
@@ -73,8 +74,18 @@ async def test_queue_gauges_are_read_at_each_scrape(metrics: Metrics) -> None:
     assert read["queue_depth{priority=edit}"] == 1
     assert read["queue_depth{priority=resync}"] == 2
     assert read["queue_oldest_seconds"] == 0
+    assert read["queue_namespace_depth{namespace=}"] == 3
     await queue.get()
     assert samples(metrics)["queue_depth{priority=edit}"] == 0
+
+
+def test_worker_slots_are_read_at_each_scrape(metrics: Metrics) -> None:
+    slots = Slots(4)
+    metrics.watch_slots(slots.held)
+    slots.take("payments")
+    assert samples(metrics)["worker_slots{namespace=payments}"] == 1
+    slots.release("payments")
+    assert "worker_slots{namespace=payments}" not in samples(metrics)
 
 
 def test_object_gauges_are_read_at_each_scrape(metrics: Metrics) -> None:

@@ -5,7 +5,7 @@ from weakref import WeakSet
 
 import pytest
 
-from cloudrun_identity.manager.work_queue import KeyedQueue, Priority, QueueClosed
+from cloudrun_identity.manager.work_queue import EDITS_PER_RESYNC, KeyedQueue, Priority, QueueClosed
 
 pytestmark = pytest.mark.looptime
 
@@ -15,6 +15,11 @@ EDIT, RESYNC = Priority.EDIT, Priority.RESYNC
 @pytest.fixture
 def queue() -> KeyedQueue[str]:
     return KeyedQueue()
+
+
+@pytest.fixture
+def by_namespace() -> KeyedQueue[str]:
+    return KeyedQueue(flow_of=lambda key: key.partition("/")[0])
 
 
 def now() -> float:
@@ -76,6 +81,46 @@ async def test_key_added_during_processing_is_handed_out_after_done(queue: Keyed
     assert await queue.get() == ("a", EDIT)
     queue.done("a")
     assert len(queue) == 0
+
+
+async def test_namespaces_take_turns(by_namespace: KeyedQueue[str]) -> None:
+    by_namespace.add_all([f"mallory/{number}" for number in range(1000)], EDIT)
+    by_namespace.add_all(["payments/a", "payments/b"], EDIT)
+    by_namespace.add("flows/a", EDIT)
+    assert (await taken(by_namespace))[:6] == [
+        *("mallory/0", "payments/a", "flows/a"),
+        *("mallory/1", "payments/b", "mallory/2"),
+    ]
+
+
+async def test_steady_edits_do_not_hold_up_resyncs(by_namespace: KeyedQueue[str]) -> None:
+    by_namespace.add_all(["payments/a", "payments/b"], RESYNC)
+    for number in range(2 * EDITS_PER_RESYNC + 2):
+        by_namespace.add(f"mallory/{number}", EDIT)
+    order = await taken(by_namespace)
+    assert order.index("payments/a") == EDITS_PER_RESYNC
+    assert order.index("payments/b") == 2 * EDITS_PER_RESYNC + 1
+
+
+async def test_key_of_a_flow_that_is_not_admitted_is_passed_over(by_namespace: KeyedQueue[str]) -> None:
+    by_namespace.add("mallory/a", EDIT)
+    by_namespace.add("payments/a", RESYNC)
+    assert await by_namespace.get(lambda flow: flow == "payments") == ("payments/a", RESYNC)
+    admitted = {"payments"}
+    getting = asyncio.create_task(by_namespace.get(admitted.__contains__))
+    await asyncio.sleep(5)
+    assert not getting.done()
+    admitted.add("mallory")
+    by_namespace.wake()
+    assert await getting == ("mallory/a", EDIT)
+
+
+async def test_depth_of_flows_counts_the_due_keys(by_namespace: KeyedQueue[str]) -> None:
+    by_namespace.add_all(["mallory/a", "mallory/b"], EDIT)
+    by_namespace.add("payments/a", RESYNC)
+    key, _ = await by_namespace.get()
+    by_namespace.add(key, EDIT)
+    assert by_namespace.depth_of_flows() == {"mallory": 2, "payments": 1}
 
 
 async def test_done_of_a_key_that_was_not_handed_out_is_an_error(queue: KeyedQueue[str]) -> None:

@@ -21,8 +21,9 @@ from cloudrun_identity.gcp.single_flight_cache import SingleFlightCache
 from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.ledger.limits import LedgerFull
 from cloudrun_identity.manager.metrics import Metrics
+from cloudrun_identity.manager.slots import Slots
 from cloudrun_identity.manager.work_queue import KeyedQueue
-from cloudrun_identity.manager.workers import Slots, Workers
+from cloudrun_identity.manager.workers import Workers
 from cloudrun_identity.reconcile.cluster_state import ObjectKey
 from cloudrun_identity.reconcile.requeue import NoRequeue, Requeue, RequeueAfter
 
@@ -31,8 +32,8 @@ pytestmark = pytest.mark.looptime(start=0)
 INTERVAL = 300.0
 
 
-def key(number: int = 0) -> ObjectKey:
-    return ObjectKey("IAMBinding", "payments", f"b{number}")
+def key(number: int = 0, namespace: str = "payments") -> ObjectKey:
+    return ObjectKey("IAMBinding", namespace, f"b{number}")
 
 
 class FakeReconciler:
@@ -79,7 +80,9 @@ class Harness:
     """Workers on a fake reconciler."""
 
     def __init__(self, slots: int = 4) -> None:
-        self.queue: KeyedQueue[ObjectKey] = KeyedQueue(jitter=lambda low, high: low)
+        self.queue: KeyedQueue[ObjectKey] = KeyedQueue(
+            jitter=lambda low, high: low, flow_of=lambda key: key.namespace
+        )
         self.reconciler = FakeReconciler()
         self.slots = Slots(slots)
         self.metrics = Metrics()
@@ -136,9 +139,68 @@ async def test_concurrent_reconciles_are_limited() -> None:
     async with harness.open():
         for number in range(20):
             harness.queue.add(key(number), Priority.EDIT)
-        await asyncio.sleep(100)
-    assert len(harness.reconciler.reconciles) == 20
+            harness.queue.add(key(number, "flows"), Priority.EDIT)
+        await asyncio.sleep(200)
+    assert len(harness.reconciler.reconciles) == 40
     assert harness.reconciler.most == 4
+
+
+async def test_slow_reconciles_of_one_namespace_leave_slots_to_others() -> None:
+    harness = Harness(slots=4)
+    harness.reconciler.work = lambda each: asyncio.sleep(1000 if each.namespace == "payments" else 1)
+    async with harness.open():
+        for number in range(20):
+            harness.queue.add(key(number), Priority.EDIT)
+        await asyncio.sleep(10)
+        assert harness.slots.held() == {"payments": 3}
+        harness.queue.add(key(0, "flows"), Priority.EDIT)
+        await asyncio.sleep(0.1)
+        assert harness.reconciler.reconciles[-1][:2] == (pytest.approx(10), key(0, "flows"))
+
+
+async def test_slot_that_is_taken_again_counts_for_the_same_namespace() -> None:
+    harness = Harness(slots=4)
+    syncer = asyncio.Event()
+
+    async def wait(each: ObjectKey) -> None:
+        if each.namespace == "payments":
+            async with harness.slots.slot_released():
+                await syncer.wait()
+            await asyncio.sleep(1000)
+
+    harness.reconciler.work = wait
+    async with harness.open():
+        for number in range(20):
+            harness.queue.add(key(number), Priority.EDIT)
+        await asyncio.sleep(10)
+        assert len(harness.reconciler.reconciles) == 20, "those that wait hold no slot"
+        assert harness.slots.held() == {}
+        syncer.set()
+        await asyncio.sleep(10)
+        assert harness.slots.held() == {"payments": 3}
+        harness.queue.add(key(0, "flows"), Priority.EDIT)
+        await asyncio.sleep(0.1)
+        assert harness.reconciler.reconciles[-1][:2] == (pytest.approx(20), key(0, "flows"))
+
+
+async def test_reconciles_cancelled_before_they_have_a_slot_again_lose_none() -> None:
+    harness = Harness(slots=4)
+    syncer = asyncio.Event()
+
+    async def wait(_: ObjectKey) -> None:
+        async with harness.slots.slot_released():
+            await syncer.wait()
+        await asyncio.sleep(1000)
+
+    harness.reconciler.work = wait
+    async with harness.open():
+        for number in range(20):
+            harness.queue.add(key(number), Priority.EDIT)
+        await asyncio.sleep(10)
+        syncer.set()
+        await asyncio.sleep(10)
+    assert harness.slots.held() == {}
+    assert all(map(harness.slots.is_available, ("payments", "flows")))
 
 
 async def test_reconcile_that_waits_for_a_syncer_releases_its_slot() -> None:

@@ -1,6 +1,16 @@
+from typing import Any
+
 import pytest
 
-from cloudrun_identity.api import LedgerRole, ManagedProject, Origin, Reason, RoleState
+from cloudrun_identity.api import (
+    CloudRunIdentity,
+    LedgerAttachment,
+    LedgerRole,
+    ManagedProject,
+    Origin,
+    Reason,
+    RoleState,
+)
 from cloudrun_identity.reconcile.cluster_state import ObjectKey, project_key
 from cloudrun_identity.reconcile.outcomes import Paused, Refused, Waiting
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked, check_preconditions, other_project
@@ -11,6 +21,7 @@ from tests.unit.controllers.cluster_state import (
     identity,
     parsed,
     project,
+    record,
 )
 
 
@@ -88,7 +99,81 @@ def test_oldest_of_conflicting_objects_is_allowed_then_the_smaller_uid(
     if isinstance(allowed, Blocked):
         assert isinstance(allowed.outcome, Refused)
         assert allowed.outcome.reason is Reason.CONFLICT
-        assert "CloudRunIdentity shop/checkout" in allowed.outcome.message
+        assert "delete" not in allowed.outcome.message
+        assert "shop/checkout" not in allowed.outcome.message, "it belongs to another namespace"
+
+
+def declared(namespace: str, day: int, **spec: Any) -> CloudRunIdentity:
+    """Return an identity that declares the same account as all others, created on a day."""
+    text = IDENTITY.replace("namespace: payments", f"namespace: {namespace}")
+    text = text.replace("u-checkout", f"u-{namespace}-{day}")
+    return identity(
+        text.replace("generation: 1", f"generation: 1, creationTimestamp: '2026-01-0{day}T00:00:00Z'"), **spec
+    )
+
+
+@pytest.mark.parametrize("why", ["suspended", "refused", "namespace not admitted", "name not admitted"])
+def test_older_object_that_cannot_have_the_resource_is_no_rival(why: str) -> None:
+    mine = declared("payments", 2, displayName="Checkout")
+    older = declared("shop", 1, suspend=why == "suspended", displayName="")
+    delegated = project(
+        namespaces={"names": ["payments"] if why == "namespace not admitted" else ["payments", "shop"]},
+        guardrails={"naming": {"requireDisplayName": why == "name not admitted"}},
+    )
+    cluster = FakeClusterState(delegated, mine, older)
+    cluster.declarers = {ObjectKey.of(mine): [older]}
+    cluster.refused = {ObjectKey.of(older)} if why == "refused" else set()
+    assert isinstance(check_preconditions(mine, cluster), Allowed)
+
+    cluster.refused = set()
+    could = declared("shop", 1, displayName="Shop")
+    cluster = FakeClusterState(
+        project(namespaces={"names": ["payments", "shop"]}, guardrails=delegated.spec.guardrails), mine, could
+    )
+    cluster.declarers = {ObjectKey.of(mine): [could]}
+    assert isinstance(check_preconditions(mine, cluster), Blocked)
+
+
+def test_rival_of_the_same_namespace_is_named() -> None:
+    mine = declared("payments", 2)
+    older = mine.replace(metadata=declared("payments", 1).metadata.replace(name="elder"))
+    cluster = FakeClusterState(project(), mine, older)
+    cluster.declarers = {ObjectKey.of(mine): [older]}
+    outcome = blocked(mine, cluster).outcome
+    assert isinstance(outcome, Refused)
+    assert outcome.message == (
+        "CloudRunIdentity payments/elder declares the same resource and has it; delete one of the two"
+    )
+
+
+def test_recorded_owner_is_a_rival_whatever_its_age() -> None:
+    mine, younger = declared("payments", 1), declared("shop", 2, suspend=True)
+    cluster = FakeClusterState(project(), mine, younger, accounts=[record(owner="shop/checkout")])
+    cluster.declarers = {ObjectKey.of(mine): [younger], ObjectKey.of(younger): [mine]}
+    cluster.refused = {ObjectKey.of(younger)}
+    outcome = blocked(mine, cluster).outcome
+    assert isinstance(outcome, Refused)
+    assert outcome.reason is Reason.CONFLICT
+
+
+def test_attachment_that_reassigned_the_workload_is_a_rival_whatever_its_age() -> None:
+    text = """
+    kind: IdentityAttachment
+    metadata: {name: web, namespace: %s, uid: u-%s, creationTimestamp: '2026-01-0%dT00:00:00Z'}
+    spec:
+      projectRef: {name: payments-prod}
+      workload: {kind: Service, location: europe-west1, name: web}
+      identityRef: {name: checkout}
+    """
+    mine, younger = parsed(text % ("payments", "mine", 1)), parsed(text % ("shop", "younger", 2))
+    cluster = FakeClusterState(project(), mine, younger)
+    cluster.declarers = {ObjectKey.of(mine): [younger], ObjectKey.of(younger): [mine]}
+    assert isinstance(check_preconditions(mine, cluster), Allowed)
+
+    cluster.attached = LedgerAttachment(
+        owner="shop/web", owner_uid="u-younger", workload_uid="w-1", service_account="checkout@x"
+    )
+    assert isinstance(check_preconditions(mine, cluster), Blocked)
 
 
 def test_recorded_owner_of_a_role_wins_over_an_older_object() -> None:

@@ -71,7 +71,8 @@ class AccountObserver:
             return replace(seen, users=tuple(users))
         record = self._deps.records.at(want.target)
         if seen.record is None and record and record.owner != want.owner:
-            return replace(seen, owned_by=belongs_to(identity_key(*record.owner.split("/", 1)), cluster))
+            owner = identity_key(*record.owner.split("/", 1))
+            return replace(seen, owned_by=belongs_to(owner, want.obj.metadata.namespace, cluster))
         return seen
 
     async def _read(self, want: AccountWant, max_age: float) -> AccountSeen:

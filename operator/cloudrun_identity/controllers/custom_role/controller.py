@@ -360,7 +360,8 @@ def _owned_by_another(obj: CustomRole, record: LedgerRole | None, cluster: Clust
     owner = custom_role_key(*record.owner.split("/", 1))
     return Refused(
         Reason.CONFLICT,
-        f"spec.roleID: role {record.role_id} is {belongs_to(owner, cluster)}, or choose another roleID",
+        f"spec.roleID: role {record.role_id} is {belongs_to(owner, obj.metadata.namespace, cluster)}, "
+        "or choose another roleID",
     )
 
 

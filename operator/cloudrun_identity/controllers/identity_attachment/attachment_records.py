@@ -46,7 +46,7 @@ class AttachmentRecords:
     async def moving(
         self, obj: IdentityAttachment, state: WorkloadState, email: str
     ) -> LedgerAttachment | None:
-        """Record that the workload is about to be moved, and before the first move, the account it runs as.
+        """Record that the workload is about to be moved, and before the first move, what it runs as whom.
 
         Returns the former record, for `not_moved`.
         """
@@ -54,7 +54,10 @@ class AttachmentRecords:
         def change(ledger: Ledger) -> Ledger:
             known = ledger.attachment
             moved = known is not None and (known.owner, known.owner_uid, known.workload_uid) == mover
-            before = known.previous_service_account if known and moved else state.service_account
+            if known and moved:
+                before, digest = known.previous_service_account, known.template_digest
+            else:
+                before, digest = state.service_account, state.template_digest
             return ledger.with_attachment(
                 LedgerAttachment(
                     owner=owner,
@@ -62,6 +65,7 @@ class AttachmentRecords:
                     workload_uid=state.uid,
                     previous_service_account=before,
                     service_account=email,
+                    template_digest=digest,
                 )
             )
 

@@ -1,20 +1,20 @@
 """The plan for the deletion of an attachment: restore what the workload ran as before, or leave it.
 
-It is restored only if the object asks for it, the guardrails still admit it, and no other user has deployed
-the workload with another account since.
+It is restored only if the object asks for it, the guardrails admit it, and the workload is what it was when
+the operator first moved it, apart from the account. Otherwise it is left, and an Event says why.
 """
 
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
-from cloudrun_identity.api import ManagedProject, Reason
+from cloudrun_identity.api import LedgerAttachment, ManagedProject, Reason
 from cloudrun_identity.gcp.projects import default_compute_account
 from cloudrun_identity.gcp.workloads import WorkloadState
 from cloudrun_identity.iam.admission import Denied
 from cloudrun_identity.kube.event_recorder import EventType
 from cloudrun_identity.reconcile.cluster_state import project_key
 from cloudrun_identity.reconcile.preconditions import missing
-from cloudrun_identity.reconcile.steps import Action, Change, NoAction, Refuse, StepEvent, Wait
+from cloudrun_identity.reconcile.steps import Action, Change, NoAction, StepEvent, Wait
 
 from .attachment import DetachmentWant, WorkloadSeen, account_text, may_attach, may_run_as, same_account
 from .rollout import poll_after
@@ -61,11 +61,11 @@ def plan_detachment(want: DetachmentWant, seen: WorkloadSeen) -> tuple[Detachmen
         lacking = missing(project_key(want.obj.spec.project_ref.name), want.cluster, "spec.projectRef")
         return (Wait(lacking.reason, f"{lacking.message}; {_ABANDON}", lacking.after),)
     if want.home.project_id != want.project.project_id:  # its guardrails say nothing about another project
-        moved = (
+        changed = (
             f"spec.projectRef: {want.project.metadata.name} was project {want.home.project_id} and is "
             f"{want.project.project_id} now"
         )
-        return (_denied(want, moved),)
+        return (_leave(want, changed),)
     if seen.state is None or seen.record.workload_uid != seen.state.uid:  # not what was attached
         return (_forget(want),)
     return (_restore(want, seen.state, seen, want.project),)
@@ -76,23 +76,51 @@ def _restore(
 ) -> DetachmentStep:
     if seen.record is None:
         raise ValueError("only an attachment with a record is restored")
-    before, attached = seen.record.previous_service_account, seen.record.service_account
+    before = seen.record.previous_service_account
     default = default_compute_account(project.status.project_number or "")
     if seen.moved:
         message = f"{state.workload} is being moved back to {account_text(before)}"
         return Wait(Reason.DELETING, message, poll_after(0.0))
     if same_account(state.service_account or default, before or default):
         return _follow(want, state)
-    if state.managed_by or not same_account(state.service_account, attached):
-        return _leave(want, f"another user deployed it as {account_text(state.service_account)} since")
-    decision = may_attach(want.obj, state.workload, project, want.cluster)
-    # The guardrails admit the default account of the project itself, and no other default account.
-    if not isinstance(decision, Denied) and not same_account(before or default, default):
-        decision = may_run_as(before, want.obj, project, want.cluster)
-    if isinstance(decision, Denied):
-        return _denied(want, decision.reason)
+    if refusal := _refusal(want, state, seen.record, project, default):
+        return _leave(want, refusal)
     change = Change("service account", state.service_account, before)
     return RestoreWorkload(state.workload.target.full_name, (change,), email=before)
+
+
+def _refusal(
+    want: DetachmentWant,
+    state: WorkloadState,
+    record: LedgerAttachment,
+    project: ManagedProject,
+    default: str,
+) -> str:
+    """Return why the workload does not get its former account back; empty if it does.
+
+    The operator may act as accounts that the author of the object may not. Code that was deployed as one
+    account must not start to run as another one because an attachment is deleted.
+    """
+    if state.managed_by or not same_account(state.service_account, record.service_account):
+        return f"another user deployed it as {account_text(state.service_account)} since"
+    if state.template_digest != record.template_digest:
+        return (
+            f"its template was changed since it ran as {account_text(record.previous_service_account)}; "
+            "deploy it with the account that it needs"
+        )
+    attaching = may_attach(want.obj, state.workload, project, want.cluster)
+    if isinstance(attaching, Denied):
+        return attaching.reason
+    before = record.previous_service_account or default
+    if same_account(before, default):
+        if project.spec.guardrails.restore_to_default_account:
+            return ""
+        return (
+            "it ran as the default account of the project; a platform administrator can permit that with "
+            f"guardrails.restoreToDefaultAccount of ManagedProject {project.metadata.name}"
+        )
+    running = may_run_as(before, want.obj, project, want.cluster)
+    return running.reason if isinstance(running, Denied) else ""
 
 
 def _follow(want: DetachmentWant, state: WorkloadState) -> DetachmentStep:
@@ -107,13 +135,6 @@ def _follow(want: DetachmentWant, state: WorkloadState) -> DetachmentStep:
         f"{state.ready_message}"
     )
     return _forget(want, StepEvent(Reason.REVISION_FAILED, message, EventType.WARNING))
-
-
-def _denied(want: DetachmentWant, why: str) -> DetachmentStep:
-    if want.cluster.is_terminating(want.obj.metadata.namespace):  # no user can edit the object any more
-        return _leave(want, why)
-    message = f"{want.obj.spec.workload} is not moved back: {why}; {_ABANDON}"
-    return Refuse(Reason.DENIED_BY_GUARDRAIL, message)
 
 
 def _leave(want: DetachmentWant, why: str) -> ForgetAttachment:

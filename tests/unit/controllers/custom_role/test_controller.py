@@ -21,22 +21,28 @@ def test_unsupported_permission_is_an_issue() -> None:
     assert summary.issues == ("spec.permissions: custom roles cannot hold run.jobs.get; they are left out",)
 
 
-def test_role_of_another_object_is_refused() -> None:
-    other = cast("CustomRole", parsed(ROLE.replace("namespace: payments", "namespace: shop")))
+def test_role_of_another_object_is_refused_with_a_remedy() -> None:
+    other = cast("CustomRole", parsed(ROLE.replace("name: runner", "name: elder")))
     remedy = "delete that object first, or choose another roleID"
-    assert refusal(other) == f"spec.roleID: role runner is owned by CustomRole shop/runner; {remedy}"
+    owned = "spec.roleID: role runner is owned by CustomRole payments/elder"
+    assert refusal("payments/elder", other) == f"{owned}; {remedy}"
 
-
-def test_role_of_a_deleted_object_is_refused_with_a_remedy() -> None:
     remedy = "which is deleted; create that object again to manage it, or choose another roleID"
-    assert refusal() == f"spec.roleID: role runner is owned by CustomRole shop/runner, {remedy}"
+    assert refusal("payments/elder") == f"{owned}, {remedy}"
 
 
-def refusal(*others: CustomRole) -> str:
-    """Return why the object cannot have the role that is recorded for `shop/runner`."""
+def test_role_of_another_namespace_is_refused_without_naming_its_object() -> None:
+    assert refusal("shop/secret-name") == (
+        "spec.roleID: role runner is managed for another namespace; ask the administrators of the project "
+        "which one should have it, or choose another roleID"
+    )
+
+
+def refusal(owner: str, *others: CustomRole) -> str:
+    """Return why the object cannot have the role that is recorded for `owner`."""
     record = LedgerRole(
         role_id="runner",
-        owner="shop/runner",
+        owner=owner,
         owner_uid="u-other",
         origin=Origin.CREATED,
         state=RoleState.PRESENT,

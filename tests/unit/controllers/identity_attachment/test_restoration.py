@@ -2,26 +2,20 @@ from dataclasses import replace
 
 import pytest
 
-from cloudrun_identity.api import IdentityAttachment, Reason
+from cloudrun_identity.api import IdentityAttachment, Reason, WorkloadKind
 from cloudrun_identity.gcp.errors import Fault
-from cloudrun_identity.gcp.workloads import WorkloadState
+from cloudrun_identity.gcp.workloads import WorkloadState, workload_template
 from cloudrun_identity.reconcile.cluster_state import ObjectKey, project_key
-from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, Refused, Waiting
-from tests.unit.controllers.attachments import OLD, ROLLED_OUT, attachment
+from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, Waiting
+from tests.unit.controllers.attachments import ELSEWHERE, OLD, ROLLED_OUT, attachment
 from tests.unit.controllers.carry_out import Recorder, carried_out
 from tests.unit.controllers.cluster_state import EMAIL, FakeClusterState, identity, project, record
 from tests.unit.controllers.identity_attachment.fake_cloud import NOW, FakeCloud
+from tests.unit.gcp.workload_states import settled
 
 DEFAULT = "417203958816-compute@developer.gserviceaccount.com"
 MOVE = {"serviceAccount": EMAIL, "generation": 1, "time": "2026-01-01T00:00:00Z"}
 RESTORED = attachment(deletionPolicy="Restore")
-
-
-class Terminating(FakeClusterState):
-    """A cluster whose namespaces are being deleted."""
-
-    def is_terminating(self, namespace: str) -> bool:
-        return True
 
 
 class Deletion:
@@ -44,12 +38,16 @@ async def deleted(
     moved: WorkloadState = ROLLED_OUT,
     accounts: tuple[str, ...] = (OLD,),
     cluster: FakeClusterState | None = None,
-    world: type[FakeClusterState] = FakeClusterState,
+    restore_to_default: bool = True,
     abandon: bool = False,
 ) -> Deletion:
     """Delete the attachment of a workload that ran as `before`; None: it was never moved."""
-    guardrails = {"workloads": [{"names": ["checkout"]}], "accounts": list(accounts)}
-    cluster = cluster or world(project(guardrails=guardrails), identity(), accounts=[record()])
+    guardrails = {
+        "workloads": [{"names": ["checkout"]}],
+        "accounts": list(accounts),
+        "restoreToDefaultAccount": restore_to_default,
+    }
+    cluster = cluster or FakeClusterState(project(guardrails=guardrails), identity(), accounts=[record()])
     if before is not None:
         await cloud.records.moving(obj, replace(moved, service_account=before), EMAIL)
     kind, recorder = cloud.controller(), Recorder()
@@ -142,25 +140,66 @@ async def test_a_workload_that_another_user_deployed_is_left(since: dict[str, st
 
 async def test_an_account_that_the_guardrails_deny_now_is_not_restored() -> None:
     deletion = await deleted(FakeCloud(ROLLED_OUT), accounts=())
-    assert isinstance(deletion.outcome, Refused)
-    assert deletion.outcome.reason is Reason.DENIED_BY_GUARDRAIL
-    assert "Abandon" in deletion.outcome.message
-    assert (deletion.moves, deletion.is_recorded) == ([], True)
+    assert (deletion.outcome, deletion.moves, deletion.is_recorded) == (InSync(), [], False)
+    assert "is left as it is: " in deletion.warnings[0]
+    assert "guardrails.accounts" in deletion.warnings[0]
 
     other_default = "99-compute@developer.gserviceaccount.com"
-    assert isinstance((await deleted(FakeCloud(ROLLED_OUT), other_default)).outcome, Refused)
+    deletion = await deleted(FakeCloud(ROLLED_OUT), other_default)
+    assert (deletion.outcome, deletion.moves) == (InSync(), [])
+    assert other_default in deletion.warnings[0]
+
+
+@pytest.mark.parametrize("before", ["", DEFAULT])
+async def test_default_account_is_not_restored_without_its_guardrail(before: str) -> None:
+    deletion = await deleted(FakeCloud(ROLLED_OUT), before, restore_to_default=False)
+    assert (deletion.outcome, deletion.moves, deletion.is_recorded) == (InSync(), [], False)
+    assert "guardrails.restoreToDefaultAccount of ManagedProject payments-prod" in deletion.warnings[0]
+
+
+@pytest.mark.parametrize("kind", list(WorkloadKind))
+@pytest.mark.parametrize("before", ["", OLD])
+async def test_former_account_is_not_restored_to_another_template(kind: WorkloadKind, before: str) -> None:
+    workload = replace(ROLLED_OUT.workload, kind=kind)
+    moved = replace(settled(workload, EMAIL, uid="w-1"), generation=2, observed_generation=2)
+    redeployed = replace(moved, message=type(moved.message)())
+    workload_template(kind, redeployed.message).containers.add(image="gcr.io/mallory/tool")
+    obj = attachment(
+        deletionPolicy="Restore", workload={"kind": kind, "location": "europe-west1", "name": "checkout"}
+    )
+
+    deletion = await deleted(FakeCloud(redeployed), before, obj=obj, moved=moved)
+    assert (deletion.outcome, deletion.moves, deletion.is_recorded) == (InSync(), [], False)
+    assert "its template was changed since it ran as " in deletion.warnings[0]
+    assert (await deleted(FakeCloud(moved), before, obj=obj, moved=moved)).moves == [before]
+
+
+async def test_repair_after_another_deployment_keeps_the_first_template() -> None:
+    cloud = FakeCloud(ROLLED_OUT)
+    await cloud.records.moving(RESTORED, ELSEWHERE, EMAIL)
+    redeployed = replace(ELSEWHERE, message=type(ELSEWHERE.message)())
+    redeployed.message.template.containers.add(image="gcr.io/mallory/tool")
+    await cloud.records.moving(RESTORED, redeployed, EMAIL)
+    recorded = cloud.of(RESTORED)
+    assert recorded is not None
+    assert recorded.template_digest == ELSEWHERE.template_digest
+
+
+async def test_record_without_a_template_restores_nothing() -> None:
+    cloud = FakeCloud(ROLLED_OUT)
+    await cloud.records.moving(RESTORED, ELSEWHERE, EMAIL)
+    recorded = cloud.of(RESTORED)
+    assert recorded is not None
+    await cloud.records.not_moved(ELSEWHERE, recorded.model_copy(update={"template_digest": ""}))
+    assert (await deleted(cloud, None)).moves == []
 
 
 async def test_nothing_is_restored_after_the_project_id_changed() -> None:
     cloud = FakeCloud(ROLLED_OUT)
     elsewhere = replace(ROLLED_OUT, workload=replace(ROLLED_OUT.workload, project_id="former-1234"))
-    outcome = (await deleted(cloud, moved=elsewhere)).outcome
-    assert isinstance(outcome, Refused)
-    assert "spec.projectRef: payments-prod was project former-1234" in outcome.message
-    assert "Abandon" in outcome.message
-
-    assert (await deleted(cloud, moved=elsewhere, world=Terminating)).outcome == InSync()
-    assert cloud.calls == []
+    deletion = await deleted(cloud, moved=elsewhere)
+    assert (deletion.outcome, deletion.moves, cloud.calls) == (InSync(), [], [])
+    assert "spec.projectRef: payments-prod was project former-1234" in deletion.warnings[0]
 
 
 @pytest.mark.parametrize(
@@ -177,12 +216,6 @@ async def test_nothing_is_restored_without_a_project(invalid: set[ObjectKey], re
     assert outcome.message.startswith("spec.projectRef: ")
     assert outcome.message.endswith("set spec.deletionPolicy to Abandon to leave the workload as it is")
     assert cloud.calls == []
-
-
-async def test_a_denied_restoration_in_a_terminating_namespace_is_reported() -> None:
-    deletion = await deleted(FakeCloud(ROLLED_OUT), accounts=(), world=Terminating)
-    assert (deletion.outcome, deletion.is_recorded) == (InSync(), False)
-    assert "is left as it is" in deletion.warnings[0]
 
 
 async def test_a_deploy_during_the_restoration_is_not_overwritten() -> None:

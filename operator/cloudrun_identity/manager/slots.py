@@ -1,0 +1,105 @@
+"""Slots for concurrent reconciles. No flow can occupy all of them.
+
+A flow is a namespace (`work_queue`). A namespace whose reconciles are slow, or that has very many, leaves a
+quarter of the slots to the others.
+"""
+
+import asyncio
+from collections import Counter, OrderedDict, deque
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+
+from cloudrun_identity.reconcile.deadline import paused_deadline
+
+slot_flow: ContextVar[str | None] = ContextVar("slot_flow", default=None)
+"""Flow that the running reconcile holds a slot for; None outside a worker."""
+
+
+class Slots:
+    """Limits concurrent reconciles. A reconcile releases its slot while it waits for a policy syncer."""
+
+    def __init__(self, count: int) -> None:
+        """`count` is the number of slots; one flow holds at most three quarters of them."""
+        self._free = count
+        self._share = max(1, count - count // 4)
+        self._held: Counter[str] = Counter()
+        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+        self._released: Callable[[], None] = lambda: None
+
+    def on_release(self, released: Callable[[], None]) -> None:
+        """Call `released` when a slot becomes free that no reconcile waits for."""
+        self._released = released
+
+    def is_available(self, flow: str) -> bool:
+        """Return whether the flow may take a slot now."""
+        return self._free > 0 and self._held[flow] < self._share
+
+    def take(self, flow: str) -> None:
+        """Take a slot. Raises RuntimeError if none is available to the flow."""
+        if not self.is_available(flow):
+            raise RuntimeError(f"no slot is available to flow {flow!r}")
+        self._free -= 1
+        self._held[flow] += 1
+
+    def release(self, flow: str) -> None:
+        """Free a slot of the flow."""
+        self._free += 1
+        self._held[flow] -= 1
+        if not self._held[flow]:
+            del self._held[flow]
+        self._serve_waiting()
+
+    def held(self) -> Mapping[str, int]:
+        """Return the number of slots that each flow holds."""
+        return dict(self._held)
+
+    @asynccontextmanager
+    async def slot_released(self) -> AsyncIterator[None]:
+        """Release the slot of the running reconcile during the block, and take one again at its end."""
+        flow = slot_flow.get()
+        if flow is None:  # a dry run, which has no workers
+            yield
+            return
+        self.release(flow)
+        try:
+            with paused_deadline():
+                yield
+        finally:
+            await self._retake(flow)
+
+    async def _retake(self, flow: str) -> None:
+        """Wait for a slot. Reconciles that have begun precede new ones, and their flows take turns."""
+        if self.is_available(flow):
+            self.take(flow)
+            return
+        served: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(flow, deque()).append(served)
+        try:
+            await served
+        except asyncio.CancelledError:
+            # The caller releases a slot at its end, so the cancelled reconcile counts as a holder.
+            if served.cancelled():
+                self._forget(flow, served)
+                self._free -= 1
+                self._held[flow] += 1
+            raise
+
+    def _forget(self, flow: str, served: asyncio.Future[None]) -> None:
+        waiting = self._waiting.get(flow)
+        if waiting and served in waiting:
+            waiting.remove(served)
+            if not waiting:
+                del self._waiting[flow]
+
+    def _serve_waiting(self) -> None:
+        while (flow := next(filter(self.is_available, self._waiting), None)) is not None:
+            served = self._waiting[flow][0]
+            self._forget(flow, served)
+            if flow in self._waiting:
+                self._waiting.move_to_end(flow)
+            if not served.done():
+                self.take(flow)
+                served.set_result(None)
+        if self._free > 0:
+            self._released()
