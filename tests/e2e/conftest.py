@@ -32,6 +32,13 @@ secrets: [{name: paypal-key}]
 """
 """Projects with secrets, which the emulator's API cannot create."""
 
+FULL = """
+projectID: acme-full
+quotas: {serviceAccounts: 1}
+serviceAccounts: [{accountID: filler}]
+"""
+"""Project that has the maximum number of service accounts."""
+
 ALONE, HOME, AWAY = "acme-alone", "acme-home", "acme-away"
 SHOP = {"location": "europe-west1", "name": "shop"}
 SHARES_ACCOUNTS = {"constraint": "iam.disableCrossProjectServiceAccountUsage", "enforce": False}
@@ -69,7 +76,7 @@ def kube_api_name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="package")
 def shared_stage(kube_api_name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     run_dir = tmp_path_factory.mktemp(kube_api_name)
-    seeded = [yaml.safe_load(VAULT), yaml.safe_load(SAFE), *OUTSIDE]
+    seeded = [*map(yaml.safe_load, (VAULT, SAFE, FULL)), *OUTSIDE]
     projects = [*yaml.safe_load(SEED.read_text())["projects"], *seeded]
     with set_stage(kube_api_name, run_dir, with_operator({"projects": projects})) as stage:
         yield stage

@@ -19,8 +19,8 @@ from cloudrun_identity.api import GrantState, Reason, TargetKind
 from cloudrun_identity.gcp.errors import Fault, fault_of
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.policy.writer import MAX_REREADS
-from cloudrun_identity.reconcile.outcomes import Failing, Outcome, Refused, Waiting
-from cloudrun_identity_playground.emulator.errors import error_info
+from cloudrun_identity.reconcile.outcomes import LONGEST_RETRY, Failing, Outcome, Refused, Waiting
+from cloudrun_identity_playground.emulator.errors import error_info, perimeter_violation, retry_info
 from cloudrun_identity_playground.emulator.seed import Seed
 
 from .bench import Bench, open_bench
@@ -110,8 +110,16 @@ CASES = (
     refusing("failed precondition", Code.FAILED_PRECONDITION),
     alike("exists already", Code.ALREADY_EXISTS, Refused, Reason.CONFLICT),
     alike("not served", Code.UNIMPLEMENTED, Refused, Reason.REJECTED),
-    alike("unknown", Code.UNKNOWN, Failing, Reason.INTERNAL_ERROR),
-    alike("data loss", Code.DATA_LOSS, Failing, Reason.INTERNAL_ERROR),
+    alike("stream removed", Code.UNKNOWN, Failing, Reason.API_UNAVAILABLE),
+    alike("data loss", Code.DATA_LOSS, Failing, Reason.API_UNAVAILABLE),
+    alike("full", Code.RESOURCE_EXHAUSTED, Failing, Reason.QUOTA_EXCEEDED, (retry_info(86_401),)),
+    alike(
+        "blocked by a perimeter",
+        Code.PERMISSION_DENIED,
+        Failing,
+        Reason.PERIMETER_VIOLATION,
+        perimeter_violation("cloudresourcemanager.googleapis.com", "projects/1", "VQQnKf").details,
+    ),
 )
 
 
@@ -147,7 +155,7 @@ async def test_writes_that_fail(bench: Bench, case: Case) -> None:
     check_outcome(found.outcome, *case.on_write, case)
     assert found.states == {ANN.member: GrantState.PENDING}
     assert bench.members(TARGET, ROLE) == {FOREIGN}
-    may_have_happened = fault_of(case.code) in (Fault.UNAVAILABLE, Fault.UNKNOWN)
+    may_have_happened = fault_of(case.code) is Fault.UNAVAILABLE
     assert (ANN in bench.ledger(TARGET).entries) is may_have_happened, "what certainly never was is not ours"
     await check_recovery(bench)
 
@@ -167,7 +175,17 @@ async def test_removals_that_fail_are_owed(bench: Bench, case: Case) -> None:
 
 
 @pytest.mark.parametrize("lost", [False, True], ids=["without-effect", "with-its-answer-lost"])
-@pytest.mark.parametrize("code", [Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.INTERNAL, Code.CANCELLED])
+@pytest.mark.parametrize(
+    "code",
+    [
+        Code.UNAVAILABLE,
+        Code.DEADLINE_EXCEEDED,
+        Code.INTERNAL,
+        Code.CANCELLED,
+        Code.UNKNOWN,
+        Code.DATA_LOSS,
+    ],
+)
 async def test_one_write_that_fails_is_made_good_in_the_same_pass(
     bench: Bench, code: grpc.StatusCode, lost: bool
 ) -> None:
@@ -225,6 +243,7 @@ def check_outcome(outcome: Outcome, kind: type[Outcome], reason: Reason, case: C
     assert outcome.reason is reason
     assert "Project shop-1234" in outcome.message
     assert "\n" not in outcome.message
+    assert not isinstance(outcome, Failing) or (outcome.after or 0.0) <= LONGEST_RETRY
     if case.details is RATE_LIMITED:
         assert isinstance(outcome, Failing)
         assert outcome.after == pytest.approx(0.05), "as long as Google says"

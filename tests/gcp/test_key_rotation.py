@@ -133,8 +133,21 @@ async def test_crash_during_a_rotation_keeps_a_working_key(scenario: KeyScenario
     assert set((await scenario.seen()).listed) == {scenario.published}
 
 
-async def test_key_with_a_lost_answer_is_deleted(scenario: KeyScenario, emulator: Emulator) -> None:
-    emulator.faults.inject("*/CreateServiceAccountKey", grpc.StatusCode.UNAVAILABLE, applied=True)
+@pytest.mark.parametrize(
+    "code",
+    [
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.UNKNOWN,
+        grpc.StatusCode.DATA_LOSS,
+        grpc.StatusCode.ABORTED,
+    ],
+    ids=lambda code: code.name,
+)
+async def test_key_with_an_unknown_outcome_is_deleted(
+    scenario: KeyScenario, emulator: Emulator, code: grpc.StatusCode
+) -> None:
+    emulator.faults.inject("*/CreateServiceAccountKey", code, applied=True)
     with pytest.raises(GoogleError):
         await scenario.reconcile()
     assert len((await scenario.seen()).listed) == 1
@@ -282,6 +295,21 @@ async def test_deletion_deletes_the_keys_and_the_secret(scenario: KeyScenario) -
     assert await scenario.enabled() == {unmanaged}
     assert scenario.kube.objects == {}
     assert scenario.ledgers.ledger(ACCOUNT).is_empty
+
+
+@pytest.mark.parametrize("verb", ["Disable", "Delete"])
+async def test_fresh_key_that_is_not_found_is_deleted_later(
+    scenario: KeyScenario, emulator: Emulator, verb: str
+) -> None:
+    await scenario.reconcile()
+    emulator.faults.inject(f"*/{verb}ServiceAccountKey", grpc.StatusCode.NOT_FOUND)
+
+    waiting = await scenario.delete()
+
+    assert isinstance(waiting, Waiting)
+    assert waiting.reason is Reason.PROPAGATION_PENDING
+    assert await scenario.delete() == InSync()
+    assert (await scenario.seen()).listed == {}
 
 
 @pytest.mark.parametrize("how", ["policy", "observed"])

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
+import grpc
 import pytest
 
 from cloudrun_identity.api import CustomRole, LedgerRole, ManagedProject, Origin, RoleState, TargetKind
@@ -10,6 +11,7 @@ from cloudrun_identity.controllers.custom_role.controller import CustomRoleContr
 from cloudrun_identity.controllers.custom_role.plan import RoleWant
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.gcp.custom_roles import CustomRoles, CustomRoleState, RoleFields
+from cloudrun_identity.gcp.errors import GoogleError
 from cloudrun_identity.gcp.roles import Roles
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.ledger.model import Ledger
@@ -347,3 +349,76 @@ async def test_role_is_not_undeleted_for_members_that_are_not_admitted(
 
     assert isinstance(await life.declared(runner()), Refused)
     assert emulator.calls["google.iam.admin.v1.IAM/UndeleteRole"] == 0
+
+
+CREATE_ROLE = "google.iam.admin.v1.IAM/CreateRole"
+UNDELETE_ROLE = "google.iam.admin.v1.IAM/UndeleteRole"
+UNKNOWN_OUTCOMES = [
+    grpc.StatusCode.UNKNOWN,
+    grpc.StatusCode.DATA_LOSS,
+    grpc.StatusCode.ABORTED,
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+]
+
+
+@pytest.mark.parametrize("code", UNKNOWN_OUTCOMES, ids=lambda code: code.name)
+async def test_create_with_an_unknown_outcome_is_looked_up(
+    life: Life, emulator: Emulator, code: grpc.StatusCode
+) -> None:
+    emulator.faults.inject(CREATE_ROLE, code, applied=True)
+
+    assert await life.declared(runner()) == InSync()
+    assert emulator.calls[CREATE_ROLE] == 1
+    assert life.record is not None
+    assert life.record.state is RoleState.PRESENT
+
+
+@pytest.mark.parametrize("code", UNKNOWN_OUTCOMES, ids=lambda code: code.name)
+async def test_create_that_is_not_found_is_repeated(
+    life: Life, emulator: Emulator, code: grpc.StatusCode
+) -> None:
+    emulator.faults.inject(CREATE_ROLE, code)
+    with pytest.raises(GoogleError):
+        await life.declared(runner())
+
+    assert await life.declared(runner()) == InSync()
+    assert emulator.calls[CREATE_ROLE] == 2
+
+
+async def test_create_found_only_by_the_next_create_is_managed(life: Life, emulator: Emulator) -> None:
+    """The lookup and the next read lag, so that the operator creates the role once more."""
+    emulator.faults.inject(CREATE_ROLE, grpc.StatusCode.UNKNOWN, applied=True)
+    emulator.faults.inject("google.iam.admin.v1.IAM/GetRole", grpc.StatusCode.NOT_FOUND, times=3)
+    with pytest.raises(GoogleError):
+        await life.declared(runner())
+
+    assert await life.declared(runner()) == InSync()
+    assert emulator.calls[CREATE_ROLE] == 2
+    assert life.record is not None
+    assert life.record.state is RoleState.PRESENT
+
+
+async def test_role_of_another_user_is_not_taken_for_a_lost_create(life: Life, emulator: Emulator) -> None:
+    emulator.faults.inject(CREATE_ROLE, grpc.StatusCode.PERMISSION_DENIED)
+    with pytest.raises(GoogleError):
+        await life.declared(runner())
+    fields = RoleFields("Other", "", "GA", frozenset({"run.jobs.get"}))
+    await life.roles.create(PROJECT.project_id, "runner", fields)
+
+    refused = await life.declared(runner())
+
+    assert isinstance(refused, Refused)
+    assert "exists already" in refused.message
+
+
+@pytest.mark.parametrize("code", UNKNOWN_OUTCOMES[:2], ids=lambda code: code.name)
+async def test_undelete_with_an_unknown_outcome_is_looked_up(
+    life: Life, emulator: Emulator, code: grpc.StatusCode
+) -> None:
+    await life.declared(runner())
+    await life.deleted(runner())
+    emulator.faults.inject(UNDELETE_ROLE, code, applied=True)
+
+    assert await life.declared(runner()) == InSync()
+    assert emulator.calls[UNDELETE_ROLE] == 1

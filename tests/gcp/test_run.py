@@ -10,7 +10,9 @@ from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.run import Run, Workload
 from cloudrun_identity.gcp.service_accounts import ServiceAccounts
+from cloudrun_identity.gcp.workloads import IMPERATIVE_FIELDS
 from cloudrun_identity_playground.emulator.emulator import Emulator
+from cloudrun_identity_playground.emulator.errors import perimeter_violation
 
 PROJECT, LOCATION = "shop-1234", "europe-west1"
 CHECKOUT = Workload(WorkloadKind.SERVICE, PROJECT, LOCATION, "checkout")
@@ -154,6 +156,68 @@ async def test_account_change_of_a_job_keeps_unknown_fields(
     assert unknown in request.job.template.template.SerializeToString()
 
 
+TOKENS = ("start_execution_token", "run_execution_token")
+
+
+@pytest.mark.parametrize("token", TOKENS)
+async def test_account_change_does_not_execute_a_job_again(
+    run: Run, emulator: Emulator, updates: list[Any], email: str, token: str
+) -> None:
+    unknown = b"\xfa\xff\x07\x06future"
+    job = stored(emulator, NIGHTLY)
+    setattr(job, token, "start-once-created")
+    job.MergeFromString(unknown)
+
+    await run.set_service_account(await run.get(NIGHTLY), email)
+
+    [request] = updates
+    assert request.job.WhichOneof("create_execution") is None
+    assert unknown in request.job.SerializeToString()
+    assert await run.running_executions(PROJECT, LOCATION) == ()
+    assert (await run.get(NIGHTLY)).service_account == email
+    assert stored(emulator, NIGHTLY).execution_count == 0
+
+
+DESCRIBE_A_STATE = {
+    "annotations",
+    "binary_authorization",
+    "client",
+    "client_version",
+    "labels",
+    "launch_stage",
+    "template",
+}
+
+
+def test_every_field_of_a_job_describes_a_state_or_is_not_sent_back(emulator: Emulator) -> None:
+    """A field that a later version of the client library adds has to be looked at: it may act."""
+    job = emulator.cloud.workloads["jobs"].kind
+    known = {*DESCRIBE_A_STATE, *job.output_only, *IMPERATIVE_FIELDS[WorkloadKind.JOB]}
+
+    assert set(job.message.DESCRIPTOR.fields_by_name) == known
+    for kind, fields in IMPERATIVE_FIELDS.items():
+        assert bool(fields) is (kind is WorkloadKind.JOB), "only a job is written as a whole"
+
+
+async def test_mistyped_location_is_reported_as_such(run: Run) -> None:
+    mistyped = Workload(WorkloadKind.SERVICE, PROJECT, "europe-west11", "checkout")
+    for call in (run.get(mistyped), run.list(PROJECT, "europe-west11", WorkloadKind.JOB)):
+        with pytest.raises(GoogleError) as raised:
+            await call
+        assert raised.value.fault is Fault.LOCATION_NOT_FOUND
+        assert raised.value.metadata["location"] == "europe-west11"
+
+
+async def test_perimeter_violation_is_reported_as_such(run: Run, emulator: Emulator) -> None:
+    violation = perimeter_violation("run.googleapis.com", f"projects/{PROJECT}", "VQQnKf")
+    emulator.faults.inject("*", violation.code, message=violation.message, details=violation.details)
+
+    with pytest.raises(GoogleError) as raised:
+        await run.get(CHECKOUT)
+
+    assert (raised.value.fault, raised.value.metadata["uid"]) == (Fault.PERIMETER_VIOLATION, "VQQnKf")
+
+
 async def test_account_change_clears_a_pinned_revision_name(run: Run, updates: list[Any], email: str) -> None:
     state = await run.get(PINNED)
     assert state.template_revision == "pinned-v1"
@@ -246,5 +310,5 @@ async def test_update_with_a_lost_answer_is_aborted(run: Run, emulator: Emulator
     with pytest.raises(GoogleError) as raised:
         await run.set_service_account(state, email)
 
-    assert raised.value.fault is Fault.ABORTED
+    assert (raised.value.fault, raised.value.undecided) == (Fault.ABORTED, True)
     assert (await run.get(CHECKOUT)).service_account == email

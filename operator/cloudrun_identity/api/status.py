@@ -50,6 +50,8 @@ class Reason(StrEnum):
     QUOTA_EXCEEDED = "QuotaExceeded"
     API_UNAVAILABLE = "ApiUnavailable"
     API_DISABLED = "ApiDisabled"
+    PERIMETER_VIOLATION = "PerimeterViolation"
+    LOCATION_NOT_FOUND = "LocationNotFound"
     CONFLICT = "Conflict"
     INVALID_SPEC = "InvalidSpec"
     DENIED_BY_GUARDRAIL = "DeniedByGuardrail"

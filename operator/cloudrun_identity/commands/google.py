@@ -39,6 +39,7 @@ def one_line_errors() -> Iterator[None]:
     """Turn errors of Google Cloud into command errors of one line."""
     quiet_grpc()
     from cloudrun_identity.gcp.errors import CredentialsError, GoogleError
+    from cloudrun_identity.reconcile.advice import advised
 
     try:
         yield
@@ -46,7 +47,7 @@ def one_line_errors() -> Iterator[None]:
         raise click.ClickException(str(error)) from None
     except GoogleError as error:
         called = " ".join(filter(None, (error.method.rpartition(".")[2], error.resource)))
-        raise click.ClickException(f"{called}: {error.message}") from None
+        raise click.ClickException(f"{called}: {advised(error)}") from None
 
 
 def quiet_grpc() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import grpc
 import grpc.aio
 
+from . import locations
 from .errors import Fault, GoogleError
 from .ratelimit import Api
 
@@ -37,6 +38,10 @@ class Channels:
         if target not in self._open:
             self._open[target] = self._create(target)
         return self._open[target]
+
+    async def has_no_host(self, api: Api, region: str) -> bool:
+        """Return whether the region has no host of the API: it does not exist."""
+        return bool(region) and not self._endpoint and await locations.is_missing(_host(api, region), api)
 
     async def close(self, grace: float | None) -> None:
         """Close all channels. Calls in flight are canceled, after `grace` seconds if given."""

@@ -15,7 +15,7 @@ from google.api_core.gapic_v1 import method_async
 
 from .channels import Channels
 from .credentials import ApplicationDefaultTokens, TokenSource
-from .errors import Fault, GoogleError, LeaseNotHeld, ReadOnlyClient, classify
+from .errors import Fault, GoogleError, LeaseNotHeld, ReadOnlyClient, classify, location_not_found
 from .ratelimit import Api, BucketKey, CallKind, RateLimiter, call_priority
 
 request_reason: ContextVar[str] = ContextVar("request_reason", default="")
@@ -163,12 +163,14 @@ class GoogleClients:
         timeout: float = TIMEOUT,
         metadata: tuple[tuple[str, str], ...] = (),
         repeatable: bool = False,
+        has_etag: bool = False,
         before_send: Callable[[], Awaitable[None]] | None = None,
     ) -> Response:
         """Send one request.
 
-        Reads are sent up to three times while Google answers UNAVAILABLE, and so are `repeatable` writes. A
-        request that Google refuses as UNAUTHENTICATED is sent once more with a new token.
+        Reads are sent up to three times while there is no answer (UNAVAILABLE, or UNKNOWN, which gRPC reports
+        for a connection that ends), and so are `repeatable` writes. A request that Google refuses as
+        UNAUTHENTICATED is sent once more with a new token.
 
         Args:
             api: API to call.
@@ -179,6 +181,8 @@ class GoogleClients:
             timeout: Seconds for each attempt.
             metadata: Additional gRPC metadata.
             repeatable: True if a second write is harmless, because of an etag or because it is idempotent.
+            has_etag: True if the request has an etag. ABORTED then means that the etag is old, and that the
+                write had no effect. Without an etag, the effect of an ABORTED write is unknown.
             before_send: Awaited after the rate limiter admits the request, which may take minutes. Its
                 exceptions are raised.
 
@@ -193,7 +197,7 @@ class GoogleClients:
             raise ReadOnlyClient(method)
         bucket = BucketKey(api, kind, self._charged_project, region)
         retries = _RETRIES if repeatable or kind is CallKind.READ else 0
-        retry, refused = 0, None
+        retry, refused, in_doubt = 0, None, False
         while True:
             try:
                 await self._admit(bucket, method, refused)
@@ -201,10 +205,11 @@ class GoogleClients:
                     await before_send()
             except GoogleError as error:
                 error.sent = retry > 0
+                error.in_doubt = in_doubt
                 raise
             token = self._tokens.headers() if self._tokens else None
             try:
-                with self._observed(bucket, method, request):
+                with self._observed(bucket, method, request, region):
                     return await invoke(
                         request,
                         timeout=timeout,
@@ -212,10 +217,14 @@ class GoogleClients:
                         metadata=self._plaintext_headers() + _reason() + metadata,
                     )
             except GoogleError as error:
+                in_doubt = in_doubt or error.undecided or (error.fault is Fault.ABORTED and not has_etag)
+                error.in_doubt = in_doubt
                 if error.fault is Fault.UNAUTHENTICATED and token and not refused:
                     refused = token
                     continue
-                if error.code != grpc.StatusCode.UNAVAILABLE.name or retry == retries:
+                if error.code not in _NO_ANSWER or retry == retries:
+                    if error.fault is Fault.UNAVAILABLE and await self._channels.has_no_host(api, region):
+                        raise location_not_found(method, region, error.message) from error
                     raise
             await asyncio.sleep(_backoff(retry))
             retry += 1
@@ -248,7 +257,7 @@ class GoogleClients:
         return headers
 
     @contextmanager
-    def _observed(self, bucket: BucketKey, method: str, request: object) -> Iterator[None]:
+    def _observed(self, bucket: BucketKey, method: str, request: object, region: str) -> Iterator[None]:
         """Report one attempt to the observer, and convert its exception to a GoogleError."""
         code = grpc.StatusCode.UNKNOWN.name
         started = time.monotonic()
@@ -259,7 +268,7 @@ class GoogleClients:
             code = grpc.StatusCode.CANCELLED.name
             raise
         except (api_exceptions.GoogleAPICallError, grpc.RpcError) as exception:
-            error = classify(exception, method, _resource_in(request))
+            error = classify(exception, method, _resource_in(request), region)
             code = error.code
             if error.rate_limited:
                 self._limiter.drain(bucket, error.retry_after)
@@ -291,6 +300,7 @@ def _backoff(retry: int) -> float:
 
 
 _QUOTA_PROJECT = "x-goog-user-project"
+_NO_ANSWER = frozenset({grpc.StatusCode.UNAVAILABLE.name, grpc.StatusCode.UNKNOWN.name})
 _RETRIES = 2
 _FIRST_BACKOFF = 0.2
 # GenerateAccessToken changes nothing, and reads need a token too.

@@ -181,7 +181,8 @@ class CustomRoles:
         self, project_id: str, role_id: str, method: Callable[..., Awaitable[types.Role]], request: Any
     ) -> CustomRoleState:
         try:
-            return _state(await self._iam.call(project_id, method, request))
+            has_etag = method is not IAMAsyncClient.create_role
+            return _state(await self._iam.call(project_id, method, request, has_etag=has_etag))
         finally:  # a failed write may have taken effect
             self._roles_of(project_id).invalidate(role_id)
 

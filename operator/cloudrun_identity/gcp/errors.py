@@ -1,6 +1,6 @@
 """Errors of Google Cloud calls, classified so that callers can decide what to do.
 
-The classification uses the status code and the ErrorInfo only, because Google rewords messages without
+The classification uses the status code and the typed details only, because Google rewords messages without
 notice.
 """
 
@@ -30,11 +30,14 @@ class Fault(StrEnum):
     """A rate (see `GoogleError.rate_limited`) or a number of objects is exhausted."""
     API_DISABLED = "ApiDisabled"
     """The API is not enabled in the project that is charged for the call."""
+    PERIMETER_VIOLATION = "PerimeterViolation"
+    """A perimeter of VPC Service Controls blocks the call. No role changes that."""
+    LOCATION_NOT_FOUND = "LocationNotFound"
+    """The location of the call does not exist, or the project may not use it. Google does not say which."""
     UNAUTHENTICATED = "Unauthenticated"
     UNAVAILABLE = "Unavailable"
-    """There was no answer, or Google could not process the call now. A retry may succeed."""
+    """There was no answer, or one that does not say what happened. A retry may succeed."""
     UNIMPLEMENTED = "Unimplemented"
-    UNKNOWN = "Unknown"
 
 
 class GoogleError(Exception):
@@ -67,6 +70,9 @@ class GoogleError(Exception):
     sent: bool
     """False if the call failed before a request was sent, such as without a token."""
 
+    in_doubt: bool
+    """True if an earlier attempt of the call may have taken effect, or if its status does not exclude it."""
+
     def __init__(
         self,
         fault: Fault,
@@ -90,21 +96,25 @@ class GoogleError(Exception):
         self.retry_after = retry_after
         self.sent = sent
         self.resource = resource
+        self.in_doubt = False
 
     @property
     def undecided(self) -> bool:
         """True if the call may have taken effect. If False, it certainly did not.
 
-        No other code decides this.
+        No other code decides this. `unknown_outcomes.written_or_found` looks up what happened.
         """
-        return self.sent and self.fault in _UNDECIDED_FAULTS
+        return self.sent and (self.in_doubt or self.fault is Fault.UNAVAILABLE)
 
     @property
     def rate_limited(self) -> bool:
-        """True if a rate is exhausted, which recovers with time, and not a number of objects."""
-        return self.fault is Fault.QUOTA_EXCEEDED and (
-            self.reason == _RATE_LIMIT_EXCEEDED or self.retry_after is not None
-        )
+        """True if a rate is exhausted, which recovers within a minute, and not a number of objects.
+
+        Google asks to wait for a day where a project has the maximum number of accounts
+        (https://github.com/kubeflow/pipelines/issues/1052).
+        """
+        short = self.retry_after is not None and self.retry_after <= LONGEST_RATE_PAUSE
+        return self.fault is Fault.QUOTA_EXCEEDED and (self.reason == _RATE_LIMIT_EXCEEDED or short)
 
     def __str__(self) -> str:
         called = f"{self.method} {self.resource}" if self.resource else self.method
@@ -142,13 +152,14 @@ def fault_of(code: grpc.StatusCode | None, reason: str = "") -> Fault:
     Google uses the codes alike in every API that the operator calls. The caller knows what a fault means for
     it, such as a 404 soon after a create.
     """
-    return _BY_REASON.get(reason) or _BY_CODE.get(code, Fault.UNKNOWN)
+    return _BY_REASON.get(reason) or _BY_CODE.get(code, Fault.UNAVAILABLE)
 
 
-def classify(exception: Exception, method: str, resource: str = "") -> GoogleError:
+def classify(exception: Exception, method: str, resource: str = "", region: str = "") -> GoogleError:
     """Convert an exception of the client libraries to a GoogleError.
 
-    `resource` is the relative name of the resource in the request, if it is known.
+    `resource` is the relative name of the resource in the request, if it is known. `region` is the region of
+    the API host, empty for a global API.
 
     Raises:
         TypeError: `exception` is not one of theirs. It is a bug and must not look like an error of Google.
@@ -156,9 +167,9 @@ def classify(exception: Exception, method: str, resource: str = "") -> GoogleErr
     """
     match exception:
         case api_exceptions.GoogleAPICallError():
-            return _from_call_error(exception, method, resource)
+            return _from_call_error(exception, method, resource, region)
         case grpc.RpcError():
-            return _from_call_error(_call_error(exception), method, resource)
+            return _from_call_error(_call_error(exception), method, resource, region)
         case google.auth.exceptions.TransportError():
             return GoogleError(Fault.UNAVAILABLE, method, credentials_message(exception))
         case google.auth.exceptions.GoogleAuthError():
@@ -175,19 +186,55 @@ def one_line(text: str) -> str:
     return flat if len(flat) <= _MESSAGE_LIMIT else flat[: _MESSAGE_LIMIT - 1] + "…"
 
 
-def _from_call_error(error: api_exceptions.GoogleAPICallError, method: str, resource: str) -> GoogleError:
+def location_not_found(method: str, region: str, message: str) -> GoogleError:
+    """Return the error of a call that was not sent, because its location has no host."""
+    return GoogleError(Fault.LOCATION_NOT_FOUND, method, message, metadata={_LOCATION: region}, sent=False)
+
+
+def _from_call_error(
+    error: api_exceptions.GoogleAPICallError, method: str, resource: str, region: str
+) -> GoogleError:
     code = error.grpc_status_code
     reason = error.reason or ""
+    fault, metadata = fault_of(code, reason), dict(error.metadata or {})
+    if violation := _perimeter_violation(error):  # services differ in whether they add an ErrorInfo
+        fault = Fault.PERIMETER_VIOLATION
+        metadata.setdefault("uid", violation)
+    elif region and _is_about_location(fault, method):
+        fault = Fault.LOCATION_NOT_FOUND
+        metadata.setdefault(_LOCATION, region)
     return GoogleError(
-        fault_of(code, reason),
+        fault,
         method,
         one_line(_message(error)),
         code=code.name if code else "",
         reason=reason,
-        metadata=error.metadata,
+        metadata=metadata,
         retry_after=_retry_after(error),
         resource=resource,
     )
+
+
+def _perimeter_violation(error: api_exceptions.GoogleAPICallError) -> str:
+    """Return the id of the violation of a perimeter in the details of an error; empty without one."""
+    violations = (
+        violation
+        for detail in error.details
+        if isinstance(detail, error_details_pb2.PreconditionFailure)
+        for violation in detail.violations
+    )
+    return next((each.description for each in violations if each.type == "VPC_SERVICE_CONTROLS"), "")
+
+
+def _is_about_location(fault: Fault, method: str) -> bool:
+    """Return whether the failure of a call on a regional host is about the location.
+
+    Google's front end answers HTTP 404 for the host of a region that does not exist, which gRPC converts to
+    UNIMPLEMENTED (https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md,
+    https://github.com/googleapis/google-cloud-dotnet/issues/9356). The parent of a list is the location.
+    """
+    lists = method.rpartition("/")[2].startswith("List")
+    return fault is Fault.UNIMPLEMENTED or (fault is Fault.NOT_FOUND and lists)
 
 
 def _message(error: api_exceptions.GoogleAPICallError) -> str:
@@ -227,7 +274,10 @@ _SECRETS = re.compile(
     r"|-----BEGIN.*?(?:-----END[^-]*-----|$)"  # PEM keys
 )
 
-_UNDECIDED_FAULTS = frozenset({Fault.UNAVAILABLE, Fault.UNKNOWN})
+LONGEST_RATE_PAUSE = 60.0
+"""Longest pause in seconds after which a rate recovers: Google's quotas are per minute."""
+
+_LOCATION = "location"  # in the metadata of an error, as in Google's ErrorInfo
 
 _RATE_LIMIT_EXCEEDED = "RATE_LIMIT_EXCEEDED"
 
@@ -236,6 +286,10 @@ _BY_REASON = {
     "SERVICE_DISABLED": Fault.API_DISABLED,
     _RATE_LIMIT_EXCEEDED: Fault.QUOTA_EXCEEDED,
     "RESOURCE_QUOTA_EXCEEDED": Fault.QUOTA_EXCEEDED,
+    # https://github.com/cloudquery/cloudquery/issues/1062
+    "SECURITY_POLICY_VIOLATED": Fault.PERIMETER_VIOLATION,
+    # https://github.com/firezone/firezone/pull/7711
+    "LOCATION_POLICY_VIOLATED": Fault.LOCATION_NOT_FOUND,
 }
 
 _BY_CODE = {
@@ -253,5 +307,8 @@ _BY_CODE = {
     grpc.StatusCode.INTERNAL: Fault.UNAVAILABLE,
     # A front end that drops a request answers CANCELLED. A cancellation by the operator never gets here.
     grpc.StatusCode.CANCELLED: Fault.UNAVAILABLE,
+    # A connection that ends during a call ("Stream removed"): https://github.com/grpc/grpc/issues/34076
+    grpc.StatusCode.UNKNOWN: Fault.UNAVAILABLE,
+    grpc.StatusCode.DATA_LOSS: Fault.UNAVAILABLE,
     grpc.StatusCode.UNIMPLEMENTED: Fault.UNIMPLEMENTED,
 }

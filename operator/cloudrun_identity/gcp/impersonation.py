@@ -113,4 +113,12 @@ def _resource(account: str) -> str:
 
 
 _METHOD = "google.iam.credentials.v1.IAMCredentials/GenerateAccessToken"
-_KEPT_FAULTS = frozenset({Fault.UNAVAILABLE, Fault.QUOTA_EXCEEDED, Fault.API_DISABLED, Fault.UNAUTHENTICATED})
+_KEPT_FAULTS = frozenset(
+    {
+        Fault.UNAVAILABLE,
+        Fault.QUOTA_EXCEEDED,
+        Fault.API_DISABLED,
+        Fault.PERIMETER_VIOLATION,
+        Fault.UNAUTHENTICATED,
+    }
+)

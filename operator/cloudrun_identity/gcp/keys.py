@@ -60,7 +60,7 @@ class Keys:
     async def create(
         self, project_id: str, account: str, before_send: Callable[[], Awaitable[None]] | None = None
     ) -> NewKey:
-        """Create a key. FAILED_PRECONDITION if an organization policy forbids it, or if there are ten keys.
+        """Create a key. FAILED_PRECONDITION if an organization policy forbids it, QUOTA_EXCEEDED beyond ten.
 
         `before_send` is awaited right before the request is sent, after any wait for the rate limiter.
         """

@@ -47,7 +47,9 @@ class OrgPolicies:
             return False
         desired.etag = own.etag
         update = types.UpdatePolicyRequest(policy=desired, update_mask={"paths": ["policy.spec"]})
-        await self._service.call(project_id, OrgPolicyAsyncClient.update_policy, update, repeatable=True)
+        await self._service.call(
+            project_id, OrgPolicyAsyncClient.update_policy, update, repeatable=True, has_etag=True
+        )
         return True
 
 

@@ -106,5 +106,6 @@ class Policies:
             clients.stub(api, method, response, target.location),
             request,
             region=target.location,
+            has_etag=True,  # of the only write
             metadata=(("x-goog-request-params", routing),),
         )

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Any, TypeVar
 
+from .errors import LONGEST_RATE_PAUSE
+
 
 class Api(StrEnum):
     """Google Cloud APIs that the operator calls, by host."""
@@ -109,10 +111,6 @@ DEFAULT_RATES: Mapping[tuple[Api, CallKind], Rate] = {
 }
 
 
-MAX_PAUSE = 60.0
-"""Maximum seconds for which a bucket stays empty. Google's quotas are per minute."""
-
-
 class RateLimiter:
     """One token bucket per BucketKey, created on first use.
 
@@ -130,9 +128,10 @@ class RateLimiter:
     def drain(self, key: BucketKey, retry_after: float | None) -> None:
         """Empty the bucket after a 429 of Google. It stays empty for `retry_after` seconds, if given.
 
-        It stays empty for at most `MAX_PAUSE`. The next call then shows whether the quota is still exhausted.
+        It stays empty for at most LONGEST_RATE_PAUSE. The next call then shows whether the quota is still
+        exhausted.
         """
-        self._bucket(key).drain(min(retry_after or 0.0, MAX_PAUSE))
+        self._bucket(key).drain(min(retry_after or 0.0, LONGEST_RATE_PAUSE))
 
     def _bucket(self, key: BucketKey) -> "_Bucket":
         bucket = self._buckets.get(key)

@@ -29,6 +29,7 @@ class ServiceClient:
         *,
         region: str = "",
         repeatable: bool = False,
+        has_etag: bool = False,
         before_send: Callable[[], Awaitable[None]] | None = None,
     ) -> Reply:
         """Send one request to a `method` of the client class, such as `IAMAsyncClient.get_role`.
@@ -43,6 +44,7 @@ class ServiceClient:
             request,
             region=region,
             repeatable=repeatable,
+            has_etag=has_etag,
             before_send=before_send,
         )
 

@@ -1,7 +1,7 @@
 """Cloud Run workloads as values: their names, and their state as one read shows it."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -172,10 +172,12 @@ def with_service_account(state: WorkloadState, email: str) -> tuple[Any, tuple[s
     """Return the message to write for a new service account, and the paths of its changed fields.
 
     It carries the etag of the read. A revision name that the template pins is cleared, because Cloud Run
-    refuses to use a name twice.
+    refuses to use a name twice. Imperative fields are cleared: they act at each write that has them.
     """
     message = type(state.message)()
     message.CopyFrom(state.message)
+    for imperative in IMPERATIVE_FIELDS[state.workload.kind]:
+        message.ClearField(imperative)
     workload_template(state.workload.kind, message).service_account = email
     prefix = "template.template" if state.workload.kind is WorkloadKind.JOB else "template"
     paths = [f"{prefix}.service_account"]
@@ -188,6 +190,18 @@ def with_service_account(state: WorkloadState, email: str) -> tuple[Any, tuple[s
 def workload_template(kind: WorkloadKind, message: Any) -> Any:
     """Return the template with the `service_account`, containers and volumes of the workload."""
     return message.template.template if kind is WorkloadKind.JOB else message.template
+
+
+IMPERATIVE_FIELDS: Mapping[WorkloadKind, tuple[str, ...]] = {
+    WorkloadKind.SERVICE: (),
+    # "A unique string used as a suffix creating a new execution upon job create or update"
+    # (https://cloud.google.com/run/docs/reference/rest/v2/projects.locations.jobs). A job is always written
+    # as a whole. If a token is sent back, Cloud Run executes the job again, or refuses the token for ever:
+    # https://github.com/hashicorp/terraform-provider-google/issues/24451
+    WorkloadKind.JOB: ("start_execution_token", "run_execution_token"),
+    WorkloadKind.WORKER_POOL: (),
+}
+"""Fields of a workload that make Cloud Run act, rather than describe a state. They are never sent back."""
 
 
 def short_name(resource: str) -> str:

@@ -94,6 +94,8 @@ _REPORTED = frozenset(
         Reason.QUOTA_EXCEEDED,
         Reason.API_UNAVAILABLE,
         Reason.API_DISABLED,
+        Reason.PERIMETER_VIOLATION,
+        Reason.LOCATION_NOT_FOUND,
         Reason.CONFLICT,
         Reason.INVALID_SPEC,
         Reason.DENIED_BY_GUARDRAIL,

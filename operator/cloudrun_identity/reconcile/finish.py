@@ -81,8 +81,12 @@ class Finisher:
         return raw if known is None or edited else known.raw
 
     def _is_stalled(self, key: ObjectKey, outcome: Outcome) -> bool:
-        if not isinstance(outcome, Failing) or outcome.reason is not Reason.PERMISSION_DENIED:
+        if not isinstance(outcome, Failing) or outcome.reason not in _DENIED:
             self._denied_since.pop(key, None)
             return False
         now = asyncio.get_running_loop().time()
         return now - self._denied_since.setdefault(key, now) >= PERMISSION_DEADLINE
+
+
+_DENIED = frozenset({Reason.PERMISSION_DENIED, Reason.PERIMETER_VIOLATION})
+"""Reasons that an administrator has to remove, although a retry may show that it is done."""

@@ -7,6 +7,14 @@ from cloudrun_identity.api import Reason
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.policy.bisection import PolicyUnwritable
 
+from .advice import advised
+
+LONGEST_RETRY = 120.0
+"""Longest time in seconds until a failed call is tried again, whatever Google asks for.
+
+Where a project is full, Google asks to wait for a day, although there is room after the next deletion.
+"""
+
 SHORTLY = 1.0
 """Seconds until a change that is under way is checked again."""
 
@@ -66,15 +74,17 @@ def outcome_of(error: GoogleError, what: str) -> Outcome:
     `what` names what was being done, as in `creating account x`. A missing or conflicting resource means
     something else to each caller, who handles it before.
     """
-    message = f"{what}: {error.message}"
+    message = f"{what}: {advised(error)}"
     if isinstance(error, PolicyUnwritable):
         return Failing(Reason.POLICY_UNWRITABLE, message)
     if error.fault in _REFUSED:
         return Refused(_REFUSED[error.fault], message)
-    reason = _FAILING[error.fault]
-    if reason is Reason.API_DISABLED:
-        message += _command_to_enable(error)
-    return Failing(reason, message, error.retry_after, observed=error.fault is not Fault.UNAVAILABLE)
+    return Failing(
+        _FAILING[error.fault],
+        message,
+        _retry_after(error),
+        observed=error.fault is not Fault.UNAVAILABLE,
+    )
 
 
 def outcome_of_undoing(error: GoogleError, what: str) -> Outcome:
@@ -95,13 +105,14 @@ def gravest(*outcomes: Outcome) -> Outcome:
     return min(outcomes, key=lambda outcome: _GRAVITY.index(type(outcome)), default=InSync())
 
 
-def _command_to_enable(error: GoogleError) -> str:
-    """Return the command that enables the API, if Google's ErrorInfo names the API."""
-    service, consumer = error.metadata.get("service"), error.metadata.get("consumer", "")
-    if not service:
-        return ""
-    project = consumer.removeprefix("projects/")
-    return f"; gcloud services enable {service}" + (f" --project={project}" if project else "")
+def _retry_after(error: GoogleError) -> float | None:
+    """Return the seconds until the retry; None for the backoff of the work queue.
+
+    A limit on objects has no time at which it ends.
+    """
+    if error.retry_after is None or (error.fault is Fault.QUOTA_EXCEEDED and not error.rate_limited):
+        return None
+    return min(error.retry_after, LONGEST_RETRY)
 
 
 _REFUSED = {
@@ -109,6 +120,7 @@ _REFUSED = {
     Fault.FAILED_PRECONDITION: Reason.REJECTED,
     Fault.UNIMPLEMENTED: Reason.REJECTED,
     Fault.ALREADY_EXISTS: Reason.CONFLICT,
+    Fault.LOCATION_NOT_FOUND: Reason.LOCATION_NOT_FOUND,
 }
 
 _FAILING = {
@@ -116,10 +128,10 @@ _FAILING = {
     Fault.UNAUTHENTICATED: Reason.PERMISSION_DENIED,
     Fault.QUOTA_EXCEEDED: Reason.QUOTA_EXCEEDED,
     Fault.API_DISABLED: Reason.API_DISABLED,
+    Fault.PERIMETER_VIOLATION: Reason.PERIMETER_VIOLATION,
     Fault.ABORTED: Reason.UPDATING,  # another writer was faster
     Fault.UNAVAILABLE: Reason.API_UNAVAILABLE,
     Fault.NOT_FOUND: Reason.DEPENDENCY_NOT_FOUND,
-    Fault.UNKNOWN: Reason.INTERNAL_ERROR,
 }
 
 _TRANSIENT = frozenset({Fault.UNAVAILABLE, Fault.ABORTED, Fault.QUOTA_EXCEEDED})

@@ -115,7 +115,11 @@ class Cloud:
                 Roles(self.registry, self.role_table, clock),
                 self.revisions,
                 self.executions,
-                JobRuns(self.executions, self.workloads[JOB.collection].read),
+                JobRuns(
+                    self.executions,
+                    self.workloads[JOB.collection].read,
+                    self.workloads[JOB.collection].forget_token,
+                ),
                 self.operations,
             ),
             tables=(*self.workloads.values(), *self._policy_methods()),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import grpc
-from google.protobuf import json_format
+from google.protobuf import duration_pb2, json_format
 from google.rpc import error_details_pb2, status_pb2
 
 # google.rpc.Code → HTTP status (https://cloud.google.com/apis/design/errors).
@@ -110,6 +110,36 @@ def failed_precondition(message: str) -> GoogleError:
     return GoogleError(grpc.StatusCode.FAILED_PRECONDITION, message)
 
 
+def retry_info(seconds: float) -> Any:
+    """Return a `google.rpc.RetryInfo`, the time that Google asks a client to wait."""
+    delay = duration_pb2.Duration()
+    delay.FromNanoseconds(round(seconds * 1e9))
+    return error_details_pb2.RetryInfo(retry_delay=delay)
+
+
 def exhausted(message: str) -> GoogleError:
-    """Return RESOURCE_EXHAUSTED (429) for a lasting limit. Rate limits also have an ErrorInfo."""
-    return GoogleError(grpc.StatusCode.RESOURCE_EXHAUSTED, message)
+    """Return RESOURCE_EXHAUSTED (429) for a limit on objects.
+
+    Users report it with a RetryInfo of a day and without an ErrorInfo, for accounts
+    (https://github.com/kubeflow/pipelines/issues/1052) and for keys
+    (https://github.com/googlearchive/k8s-service-catalog/issues/228).
+    """
+    return GoogleError(grpc.StatusCode.RESOURCE_EXHAUSTED, message, retry_info(_A_DAY))
+
+
+def perimeter_violation(service: str, consumer: str, uid: str) -> GoogleError:
+    """Return PERMISSION_DENIED (403) as VPC Service Controls answers it.
+
+    `consumer` is `projects/NUMBER_OR_ID`, `uid` identifies the entry of the audit log
+    (https://github.com/cloudquery/cloudquery/issues/1062).
+    """
+    violation = error_details_pb2.PreconditionFailure.Violation(type="VPC_SERVICE_CONTROLS", description=uid)
+    return GoogleError(
+        grpc.StatusCode.PERMISSION_DENIED,
+        f"Request is prohibited by organization's policy. vpcServiceControlsUniqueIdentifier: {uid}",
+        error_details_pb2.PreconditionFailure(violations=[violation]),
+        error_info("SECURITY_POLICY_VIOLATED", "googleapis.com", service=service, uid=uid, consumer=consumer),
+    )
+
+
+_A_DAY = 86_401.0

@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 import grpc
 from pydantic import Field, model_validator
 
-from .errors import GoogleError, error_info
+from .errors import GoogleError, error_info, retry_info
 from .switches import StrictModel
 
 _Answer = TypeVar("_Answer")
@@ -30,12 +30,21 @@ class Fault(StrictModel):
     """An error of the next `times` calls of a method, a delay in seconds, or both; see `Faults`."""
 
     method: str
+    """Method, or a pattern of methods with `*`."""
     code: str = Field(default="", pattern=_CODE)
+    """Name of the gRPC status; empty for a delay alone."""
     delay: float = Field(default=0.0, ge=0)
+    """Seconds by which the call takes longer."""
     times: int = Field(default=1, ge=1)
+    """Number of calls."""
     message: str = "injected fault"
+    """Message of the error."""
     error_info: ErrorInfo | None = None
+    """ErrorInfo of the error."""
+    retry_after: float | None = Field(default=None, gt=0)
+    """Seconds of the RetryInfo of the error; None for none."""
     applied: bool = False
+    """True if the call takes effect and only its answer is lost."""
 
     @model_validator(mode="after")
     def _does_something(self) -> Self:
@@ -66,6 +75,8 @@ class Faults:
         if fault.code:
             info = fault.error_info
             details = [error_info(info.reason, info.domain, **info.metadata)] if info is not None else []
+            if fault.retry_after is not None:
+                details.append(retry_info(fault.retry_after))
             code = grpc.StatusCode[fault.code]
             self.inject(fault.method, code, fault.times, fault.message, details, applied=fault.applied)
 

@@ -5,16 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from operator import attrgetter
 from typing import Any
 
 import grpc
-from google.protobuf import duration_pb2
-from google.rpc import error_details_pb2
 
 from .calls import APIS, RUN, only_reads
-from .errors import GoogleError, error_info
+from .errors import GoogleError, error_info, retry_info
 from .switches import RequestsPerMinute, Switches
 
 _MINUTE = 60.0
@@ -110,11 +107,5 @@ def _exceeded(quota: _Quota, allowed: int, seconds: float) -> GoogleError:
             quota_metric=f"{quota.api}/{metric}",
             service=quota.api,
         ),
-        error_details_pb2.RetryInfo(retry_delay=_whole_seconds(seconds)),
+        retry_info(math.ceil(seconds)),
     )
-
-
-def _whole_seconds(seconds: float) -> Any:
-    delay = duration_pb2.Duration()
-    delay.FromTimedelta(timedelta(seconds=math.ceil(seconds)))
-    return delay

@@ -7,13 +7,14 @@ from functools import cached_property
 from typing import Any
 
 import grpc.aio
-from google.api_core import grpc_helpers_async
+from google.api_core import exceptions, grpc_helpers_async
 from google.cloud import iam_admin_v1 as iam
 from google.cloud import orgpolicy_v2 as orgpolicy
 from google.cloud import resourcemanager_v3 as resourcemanager
 from google.cloud import run_v2 as run
 from google.iam.v1 import iam_policy_pb2, options_pb2, policy_pb2
 from google.protobuf.field_mask_pb2 import FieldMask
+from google.rpc import error_details_pb2
 from google.type import expr_pb2
 
 LOCATION = "projects/shop/locations/europe-west1"
@@ -196,3 +197,9 @@ def revision_template(**template: Any) -> run.RevisionTemplate:
 
 def members(policy: policy_pb2.Policy, role: str) -> list[str]:
     return [member for binding in policy.bindings if binding.role == role for member in binding.members]
+
+
+def retry_seconds(error: exceptions.GoogleAPICallError) -> float | None:
+    """Return the seconds in the RetryInfo of an error; None without one."""
+    found = (each for each in error.details if isinstance(each, error_details_pb2.RetryInfo))
+    return next((float(each.retry_delay.ToTimedelta().total_seconds()) for each in found), None)

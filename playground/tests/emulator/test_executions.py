@@ -156,3 +156,82 @@ async def test_executions_are_deleted_with_their_job(clients: Clients) -> None:
 async def test_missing_job_cannot_be_run(clients: Clients) -> None:
     with pytest.raises(exceptions.NotFound):
         await clients.jobs.run_job(name=JOB)
+
+
+TOKENS = ("start_execution_token", "run_execution_token")
+
+
+async def update(clients: Clients, **fields: Any) -> run.Job:
+    """Send the job as it is read, with these fields, and return it when the operation is done."""
+    job = await clients.jobs.get_job(name=JOB)
+    for field, value in fields.items():
+        setattr(job, field, value)
+    return await (await clients.jobs.update_job(job=job)).result()
+
+
+async def names(clients: Clients) -> set[str]:
+    """Return the short names of the executions of the job."""
+    listed = await clients.executions.list_executions(parent=JOB)
+    return {each.name.rpartition("/")[2] async for each in listed}
+
+
+@pytest.mark.usefixtures("job")
+@pytest.mark.parametrize("token", TOKENS)
+async def test_token_creates_an_execution_at_an_update(
+    clients: Clients, emulator: Emulator, token: str
+) -> None:
+    emulator.switches.update({"executionTime": "0s"})
+    updated = await update(clients, **{token: "first"})
+
+    assert await names(clients) == {"nightly-first"}
+    assert getattr(updated, token) == "first"
+    assert updated.latest_created_execution.name == "nightly-first"
+    await update(clients, **{token: "second"})
+    assert await names(clients) == {"nightly-first", "nightly-second"}
+
+
+@pytest.mark.parametrize("token", TOKENS)
+async def test_token_creates_an_execution_at_a_create(
+    clients: Clients, emulator: Emulator, token: str
+) -> None:
+    emulator.switches.update({"executionTime": "0s"})
+    template = run.ExecutionTemplate(template=run.TaskTemplate(containers=[run.Container(image="hello")]))
+    job = run.Job(template=template, **{token: "once"})
+    await (await clients.jobs.create_job(parent=LOCATION, job_id="nightly", job=job)).result()
+
+    assert await names(clients) == {"nightly-once"}
+
+
+@pytest.mark.usefixtures("job")
+@pytest.mark.parametrize("token", TOKENS)
+async def test_used_token_is_refused(clients: Clients, emulator: Emulator, token: str) -> None:
+    emulator.switches.update({"executionTime": "0s"})
+    await update(clients, **{token: "once"})
+    with pytest.raises(exceptions.AlreadyExists, match="Resource 'nightly-once' already exists"):
+        await update(clients, client="another")
+    assert await names(clients) == {"nightly-once"}
+
+
+@pytest.mark.usefixtures("job")
+async def test_execution_by_other_means_removes_the_token(clients: Clients, emulator: Emulator) -> None:
+    emulator.switches.update({"executionTime": "0s"})
+    await update(clients, start_execution_token="once")
+    await (await clients.jobs.run_job(name=JOB)).result()
+
+    assert not (await clients.jobs.get_job(name=JOB)).start_execution_token
+
+
+@pytest.mark.usefixtures("job")
+async def test_job_is_ready_once_its_run_token_has_ended(clients: Clients, clock: Clock) -> None:
+    job = await clients.jobs.get_job(name=JOB)
+    job.run_execution_token = "once"
+    operation = await clients.jobs.update_job(job=job)
+    assert (await clients.jobs.get_job(name=JOB)).reconciling
+    clock.advance(60)
+    assert not (await operation.result()).reconciling
+
+
+@pytest.mark.usefixtures("job")
+async def test_name_of_an_execution_has_63_characters_at_most(clients: Clients) -> None:
+    with pytest.raises(exceptions.InvalidArgument):
+        await update(clients, start_execution_token="x" * 60)

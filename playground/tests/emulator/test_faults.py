@@ -8,9 +8,10 @@ from google.cloud import iam_admin_v1 as iam
 
 from cloudrun_identity_playground.emulator import Emulator, Latency
 from cloudrun_identity_playground.emulator.errors import error_info
+from cloudrun_identity_playground.emulator.faults import Fault
 from cloudrun_identity_playground.emulator.wire.methods import methods
 
-from .clients import Clients
+from .clients import Clients, retry_seconds
 
 GET = "google.cloud.resourcemanager.v3.Projects/GetIamPolicy"
 SET = "google.cloud.resourcemanager.v3.Projects/SetIamPolicy"
@@ -28,6 +29,13 @@ async def test_injected_error_has_details_and_ends_after_its_times(
         assert error.value.reason == "RATE_LIMIT_EXCEEDED"
         assert error.value.metadata["quota_limit"] == "ReadsPerMinute"
     assert await clients.policy() is not None
+
+
+async def test_fault_may_ask_to_wait(clients: Clients, emulator: Emulator) -> None:
+    emulator.faults.add(Fault(method=GET, code="RESOURCE_EXHAUSTED", retry_after=86_401))
+    with pytest.raises(exceptions.ResourceExhausted) as error:
+        await clients.policy()
+    assert (error.value.reason, retry_seconds(error.value)) == (None, 86_401)
 
 
 async def test_applied_fault_loses_only_the_answer(clients: Clients, emulator: Emulator) -> None:

@@ -13,7 +13,7 @@ from google.cloud import iam_admin_v1 as iam
 from google.cloud import orgpolicy_v2 as orgpolicy
 from google.oauth2 import service_account
 
-from .clients import Clients, Clock
+from .clients import Clients, Clock, retry_seconds
 
 ACCOUNT = "projects/shop/serviceAccounts/checkout@shop.iam.gserviceaccount.com"
 KeyType = iam.ListServiceAccountKeysRequest.KeyType
@@ -152,8 +152,9 @@ async def test_fact_an_account_has_10_keys_at_most(clients: Clients) -> None:
     await clients.create_account()
     for _ in range(10):
         await upload(clients, certificate())
-    with pytest.raises(exceptions.FailedPrecondition):
+    with pytest.raises(exceptions.ResourceExhausted) as error:
         await clients.iam.create_service_account_key(name=ACCOUNT)
+    assert (error.value.reason, retry_seconds(error.value)) == (None, 86_401)
 
 
 async def test_public_key_has_the_requested_format(clients: Clients) -> None:

@@ -155,6 +155,20 @@ async def test_list_needs_a_location(clients: Clients) -> None:
         await clients.services.list_services(parent="projects/shop/locations/-")
 
 
+@pytest.mark.parametrize("location", ["europe-west11", "us-east", "moon"])
+async def test_unknown_location_is_refused(clients: Clients, location: str) -> None:
+    parent = f"projects/shop/locations/{location}"
+    for call in (
+        clients.services.list_services(parent=parent),
+        clients.services.get_service(name=f"{parent}/services/web"),
+        clients.executions.list_executions(parent=f"{parent}/jobs/-"),
+    ):
+        with pytest.raises(exceptions.PermissionDenied) as error:
+            await call
+        assert error.value.reason == "LOCATION_POLICY_VIOLATED"
+        assert error.value.metadata["location"] == location
+
+
 async def test_create_of_an_existing_service_is_refused(clients: Clients) -> None:
     await clients.create_service()
     with pytest.raises(exceptions.AlreadyExists):

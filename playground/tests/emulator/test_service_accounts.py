@@ -9,7 +9,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from cloudrun_identity_playground.emulator import Emulator, Seed
 
-from .clients import Clients, Clock
+from .clients import Clients, Clock, retry_seconds
 
 NAME = "projects/shop/serviceAccounts/checkout@shop.iam.gserviceaccount.com"
 
@@ -165,7 +165,8 @@ async def test_a_project_has_100_accounts_at_most(clients: Clients) -> None:
 
     with pytest.raises(exceptions.ResourceExhausted) as error:
         await clients.create_account("one-more")
-    assert error.value.reason != "RATE_LIMIT_EXCEEDED"
+    assert error.value.message == "Maximum number of service accounts on project reached."
+    assert (error.value.reason, retry_seconds(error.value)) == (None, 86_401)
 
 
 async def test_accounts_of_a_domain_scoped_project_have_their_own_suffix(clients: Clients) -> None:

@@ -1,6 +1,7 @@
 """The rules that every request to Google Cloud follows."""
 
 import asyncio
+import socket
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from google.rpc import error_details_pb2
 from cloudrun_identity.gcp.clients import TIMEOUT, GoogleClients, request_reason
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.ratelimit import Api, CallKind, Priority, Rate, RateLimiter, call_priority
-from tests.unit.gcp.client_doubles import READ, WRITE, Method, Observer, unavailable
+from tests.unit.gcp.client_doubles import READ, WRITE, Method, NoTokens, Observer, unavailable
 
 pytestmark = pytest.mark.looptime(start=0)
 
@@ -164,6 +165,82 @@ async def test_exhausted_number_of_objects_delays_no_call(clients: GoogleClients
     await clients.call(Api.IAM, WRITE, Method("answer"), "request")
 
     assert asyncio.get_running_loop().time() == 0
+
+
+async def test_day_long_retry_delay_delays_no_other_call(clients: GoogleClients) -> None:
+    retry = error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(seconds=86_401))
+    full = api_exceptions.ResourceExhausted("Maximum number of service accounts", details=[retry])
+    with pytest.raises(GoogleError):
+        await clients.call(Api.IAM, WRITE, Method(full), "request")
+
+    await clients.call(Api.IAM, WRITE, Method("answer"), "request")
+
+    assert asyncio.get_running_loop().time() == 0
+
+
+async def test_read_is_retried_after_its_connection_ended(clients: GoogleClients) -> None:
+    method = Method(api_exceptions.Unknown("Stream removed"), "answer")
+
+    assert await clients.call(Api.IAM, READ, method, "request") == "answer"
+
+
+@pytest.mark.parametrize(
+    ("exception", "has_etag", "undecided"),
+    [
+        (api_exceptions.ServiceUnavailable("no answer"), True, True),
+        (api_exceptions.DeadlineExceeded("no answer"), False, True),
+        (api_exceptions.Unknown("Stream removed"), False, True),
+        (api_exceptions.DataLoss("lost"), False, True),
+        (api_exceptions.Aborted("try again"), False, True),
+        (api_exceptions.Aborted("stale etag"), True, False),
+        (api_exceptions.AlreadyExists("there"), False, False),
+        (api_exceptions.PermissionDenied("no"), False, False),
+    ],
+)
+async def test_effect_of_a_failed_write_is_known_or_undecided(
+    clients: GoogleClients, exception: Exception, has_etag: bool, undecided: bool
+) -> None:
+    with pytest.raises(GoogleError) as raised:
+        await clients.call(Api.IAM, WRITE, Method(exception), "request", has_etag=has_etag)
+
+    assert raised.value.undecided is undecided
+
+
+async def test_refusal_after_a_lost_answer_is_undecided(clients: GoogleClients) -> None:
+    method = Method(unavailable(), api_exceptions.Aborted("stale etag"))
+    with pytest.raises(GoogleError) as raised:
+        await clients.call(Api.IAM, WRITE, method, "request", repeatable=True, has_etag=True)
+
+    assert (raised.value.fault, raised.value.undecided) == (Fault.ABORTED, True)
+
+
+HOSTS = {"run.googleapis.com", "europe-west1-run.googleapis.com"}
+
+
+@pytest.mark.parametrize(
+    ("region", "known", "fault"),
+    [
+        ("europe-west11", HOSTS, Fault.LOCATION_NOT_FOUND),
+        ("europe-west1", HOSTS, Fault.UNAVAILABLE),
+        ("europe-west11", set[str](), Fault.UNAVAILABLE),  # the resolver is at fault
+        ("", HOSTS, Fault.UNAVAILABLE),
+    ],
+)
+async def test_region_without_a_host_is_not_an_unavailable_api(
+    observer: Observer, monkeypatch: pytest.MonkeyPatch, region: str, known: set[str], fault: Fault
+) -> None:
+    async def resolve(host: str, port: int) -> list[object]:
+        if host not in known:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return []
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
+    clients = GoogleClients(None, observer, tokens=NoTokens(9))
+    with pytest.raises(GoogleError) as raised:
+        await clients.call(Api.RUN, WRITE, Method(unavailable()), "request", region=region)
+
+    assert raised.value.fault is fault
+    assert raised.value.undecided is (fault is Fault.UNAVAILABLE)
 
 
 async def test_priority_of_the_reconcile_decides_the_order(observer: Observer) -> None:

@@ -13,9 +13,9 @@ from cloudrun_identity.gcp.errors import Fault, classify, fault_of, one_line
 METHOD = "google.iam.admin.v1.IAM/CreateServiceAccount"
 
 FAULT_OF_CODE = {
-    grpc.StatusCode.OK: Fault.UNKNOWN,
+    grpc.StatusCode.OK: Fault.UNAVAILABLE,
     grpc.StatusCode.CANCELLED: Fault.UNAVAILABLE,
-    grpc.StatusCode.UNKNOWN: Fault.UNKNOWN,
+    grpc.StatusCode.UNKNOWN: Fault.UNAVAILABLE,
     grpc.StatusCode.INVALID_ARGUMENT: Fault.INVALID_ARGUMENT,
     grpc.StatusCode.DEADLINE_EXCEEDED: Fault.UNAVAILABLE,
     grpc.StatusCode.NOT_FOUND: Fault.NOT_FOUND,
@@ -29,7 +29,7 @@ FAULT_OF_CODE = {
     grpc.StatusCode.UNIMPLEMENTED: Fault.UNIMPLEMENTED,
     grpc.StatusCode.INTERNAL: Fault.UNAVAILABLE,
     grpc.StatusCode.UNAVAILABLE: Fault.UNAVAILABLE,
-    grpc.StatusCode.DATA_LOSS: Fault.UNKNOWN,
+    grpc.StatusCode.DATA_LOSS: Fault.UNAVAILABLE,
 }
 
 
@@ -63,14 +63,16 @@ def test_status_code_determines_the_fault(code: grpc.StatusCode) -> None:
         (grpc.StatusCode.PERMISSION_DENIED, "RATE_LIMIT_EXCEEDED", Fault.QUOTA_EXCEEDED),
         (grpc.StatusCode.PERMISSION_DENIED, "IAM_PERMISSION_DENIED", Fault.PERMISSION_DENIED),
         (grpc.StatusCode.INVALID_ARGUMENT, "UNKNOWN_REASON", Fault.INVALID_ARGUMENT),
+        (grpc.StatusCode.PERMISSION_DENIED, "SECURITY_POLICY_VIOLATED", Fault.PERIMETER_VIOLATION),
+        (grpc.StatusCode.PERMISSION_DENIED, "LOCATION_POLICY_VIOLATED", Fault.LOCATION_NOT_FOUND),
     ],
 )
 def test_specific_reason_overrides_the_status_code(code: grpc.StatusCode, reason: str, fault: Fault) -> None:
     assert fault_of(code, reason) is fault
 
 
-def test_failure_without_status_is_unknown() -> None:
-    assert fault_of(None) is Fault.UNKNOWN
+def test_failure_without_status_has_an_unknown_outcome() -> None:
+    assert fault_of(None) is Fault.UNAVAILABLE
 
 
 def test_error_keeps_method_code_reason_and_metadata() -> None:
@@ -144,6 +146,46 @@ def test_exhausted_rate_is_distinguished_from_object_limit() -> None:
 
     assert classify(rate, METHOD).rate_limited
     assert not classify(number, METHOD).rate_limited
+
+
+@pytest.mark.parametrize("seconds", [61, 86_401])
+def test_long_retry_delay_without_a_reason_is_no_rate(seconds: int) -> None:
+    retry = error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(seconds=seconds))
+    error = classify(grpc_error(grpc.StatusCode.RESOURCE_EXHAUSTED, "full", retry), METHOD)
+
+    assert not error.rate_limited
+
+
+def test_perimeter_violation_is_recognized_without_an_error_info() -> None:
+    violation = error_details_pb2.PreconditionFailure.Violation(
+        type="VPC_SERVICE_CONTROLS", description="VQQnKf"
+    )
+    details = error_details_pb2.PreconditionFailure(violations=[violation])
+    error = classify(grpc_error(grpc.StatusCode.PERMISSION_DENIED, "prohibited", details), METHOD)
+
+    assert (error.fault, error.metadata["uid"]) == (Fault.PERIMETER_VIOLATION, "VQQnKf")
+
+
+LIST, GET = "google.cloud.run.v2.Services/ListServices", "google.cloud.run.v2.Services/GetService"
+
+
+@pytest.mark.parametrize(
+    ("code", "method", "region", "fault"),
+    [
+        (grpc.StatusCode.UNIMPLEMENTED, GET, "europe-west11", Fault.LOCATION_NOT_FOUND),
+        (grpc.StatusCode.UNIMPLEMENTED, GET, "", Fault.UNIMPLEMENTED),
+        (grpc.StatusCode.NOT_FOUND, LIST, "europe-west11", Fault.LOCATION_NOT_FOUND),
+        (grpc.StatusCode.NOT_FOUND, GET, "europe-west11", Fault.NOT_FOUND),
+        (grpc.StatusCode.NOT_FOUND, LIST, "", Fault.NOT_FOUND),
+    ],
+)
+def test_failure_of_a_regional_host_may_be_about_the_location(
+    code: grpc.StatusCode, method: str, region: str, fault: Fault
+) -> None:
+    error = classify(grpc_error(code, "no"), method, region=region)
+
+    assert error.fault is fault
+    assert error.metadata.get("location", "") == (region if fault is Fault.LOCATION_NOT_FOUND else "")
 
 
 def test_refused_credentials_error_omits_the_reply() -> None:

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
+from cloudrun_identity.gcp.errors import LONGEST_RATE_PAUSE
 from cloudrun_identity.gcp.ratelimit import (
     DEFAULT_RATES,
-    MAX_PAUSE,
     Api,
     BucketKey,
     CallKind,
@@ -56,7 +56,7 @@ async def test_bucket_holds_at_most_the_burst() -> None:
 async def test_drained_bucket_refills_after_at_most_the_maximum_pause() -> None:
     limits = limiter(per_minute=60, burst=1)
     limits.drain(WRITES, retry_after=86_400)
-    assert await granted_at(limits) == pytest.approx(MAX_PAUSE + 1)
+    assert await granted_at(limits) == pytest.approx(LONGEST_RATE_PAUSE + 1)
 
 
 async def test_edit_gets_a_token_before_waiting_resyncs() -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from cloudrun_identity.api import TargetKind, WorkloadKind
 from cloudrun_identity.gcp.workloads import (
+    IMPERATIVE_FIELDS,
     Workload,
     WorkloadState,
     state_of,
@@ -179,6 +180,8 @@ def test_account_change_keeps_all_other_bytes(read: tuple[Workload, Any], email:
     original.ParseFromString(before)
     assert type(message).pb(message) == original, "the message that was read is unchanged"
     workload_template(workload.kind, original).service_account = email
+    for imperative in IMPERATIVE_FIELDS[workload.kind]:
+        original.ClearField(imperative)
     if "template.revision" in paths:
         assert original.template.revision
         original.template.revision = ""

@@ -54,10 +54,12 @@ async def test_removal_counts_once(env: SyncerEnvironment, syncers: PolicySyncer
 async def test_removal_with_an_unknown_outcome_counts_if_it_happened(
     env: SyncerEnvironment, syncers: PolicySyncers, took_effect: bool
 ) -> None:
-    if took_effect:
-        env.policies.after_set = [lambda: fail(Fault.UNKNOWN)]
-    else:
-        env.policies.before_set = [lambda: fail(Fault.UNKNOWN)]
+    def lose_the_reply_and_the_next_read() -> None:
+        env.policies.faults = [fault(Fault.PERMISSION_DENIED)]
+        raise fault(Fault.UNAVAILABLE)
+
+    hooks = env.policies.after_set if took_effect else env.policies.before_set
+    hooks.append(lose_the_reply_and_the_next_read)
     (result,) = await synced(syncers, ALONE)
     assert result.removed_unmanaged == ()
     env.policies.grant(BOB)

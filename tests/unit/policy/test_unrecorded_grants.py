@@ -19,9 +19,7 @@ WEB = Owner("IAMBinding", "payments", "web", "uid-1")
 ANN, BOB, EVE = (
     Grant(TARGET, "roles/run.invoker", f"user:{name}@acme.example") for name in ("ann", "bob", "eve")
 )
-DEFINITE = sorted(
-    set(Fault) - {Fault.UNAVAILABLE, Fault.UNKNOWN, Fault.INVALID_ARGUMENT, Fault.FAILED_PRECONDITION}
-)
+DEFINITE = sorted(set(Fault) - {Fault.UNAVAILABLE, Fault.INVALID_ARGUMENT, Fault.FAILED_PRECONDITION})
 
 
 @pytest.fixture
@@ -83,7 +81,7 @@ async def test_grant_by_another_writer_after_an_unsent_write_is_kept(env: Syncer
     assert env.policies.present(TARGET) == {ANN}
 
 
-@pytest.mark.parametrize("kind", [Fault.UNAVAILABLE, Fault.UNKNOWN])
+@pytest.mark.parametrize("kind", [Fault.UNAVAILABLE])
 async def test_present_grant_after_an_undecided_write_is_managed(env: SyncerEnvironment, kind: Fault) -> None:
     env.policies.after_set = [lambda: failing(kind)]
     env.policies.faults = []
@@ -95,7 +93,7 @@ async def test_present_grant_after_an_undecided_write_is_managed(env: SyncerEnvi
     assert env.policies.present(TARGET) == set()
 
 
-@pytest.mark.parametrize("kind", [Fault.UNAVAILABLE, Fault.UNKNOWN])
+@pytest.mark.parametrize("kind", [Fault.UNAVAILABLE])
 async def test_undecided_write_stays_in_the_ledger(env: SyncerEnvironment, kind: Fault) -> None:
     await failed(env, kind, ANN)
     assert recorded(env) == {ANN}

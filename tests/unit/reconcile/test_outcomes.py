@@ -5,6 +5,7 @@ import pytest
 from cloudrun_identity.api import Reason
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.reconcile.outcomes import (
+    LONGEST_RETRY,
     Failing,
     InSync,
     Outcome,
@@ -40,7 +41,8 @@ def error(fault: Fault, retry_after: float | None = None) -> GoogleError:
         (Fault.ABORTED, Reason.UPDATING, Failing),
         (Fault.UNAVAILABLE, Reason.API_UNAVAILABLE, Failing),
         (Fault.NOT_FOUND, Reason.DEPENDENCY_NOT_FOUND, Failing),
-        (Fault.UNKNOWN, Reason.INTERNAL_ERROR, Failing),
+        (Fault.PERIMETER_VIOLATION, Reason.PERIMETER_VIOLATION, Failing),
+        (Fault.LOCATION_NOT_FOUND, Reason.LOCATION_NOT_FOUND, Refused),
     ],
 )
 def test_outcome_of_an_error_names_the_failed_action(
@@ -95,6 +97,23 @@ def test_quota_error_is_retried_after_the_delay_that_google_reports() -> None:
     assert outcome_of(error(Fault.QUOTA_EXCEEDED, retry_after=7.0), "x") == Failing(
         Reason.QUOTA_EXCEEDED, "x: Google says no", after=7.0
     )
+
+
+@pytest.mark.parametrize(
+    ("fault", "retry_after", "after"),
+    [
+        (Fault.QUOTA_EXCEEDED, 86_401.0, None),  # a limit on objects: the backoff of the work queue
+        (Fault.UNAVAILABLE, 86_401.0, LONGEST_RETRY),
+        (Fault.UNAVAILABLE, 5.0, 5.0),
+        (Fault.UNAVAILABLE, None, None),
+    ],
+)
+def test_retry_is_bounded_whatever_google_asks_for(
+    fault: Fault, retry_after: float | None, after: float | None
+) -> None:
+    outcome = outcome_of(error(fault, retry_after=retry_after), "x")
+    assert isinstance(outcome, Failing)
+    assert outcome.after == after
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,10 @@ class AccountSeen:
     """Workloads that run as the account, and places that cannot be read, for a deletion."""
     deleted: bool = False
     """True if this reconcile deleted the account by its unique id."""
+    not_found: bool = False
+    """True if Google did not find the account when this reconcile deleted it."""
+    misses: int = 0
+    """Deletes in a row that did not find the account, without a read that showed it in between."""
 
     @property
     def known_account(self) -> ServiceAccount:

@@ -30,7 +30,7 @@ from .account import (
     LeaveBehind,
     RecordLoss,
 )
-from .propagation import BETWEEN_READS
+from .propagation import BETWEEN_READS, GONE_AFTER
 
 USE_RECHECK = 15.0
 """Seconds until an account in use is looked at again: no event reports that a workload stopped using it."""
@@ -72,9 +72,12 @@ def _steps(
             yield RecordLoss(resource, loss=AccountLoss.REPLACED)
         yield ReleaseGrants(resource)
         yield ForgetAccount(resource, replacement=account.unique_id, email=record.email)
-    elif seen.deleted or (account is None and not seen.is_lagging(now)):
+    elif seen.deleted or (account is None and not _may_exist(seen, now)):
         yield ReleaseGrants(resource)
         yield ForgetAccount(resource)
+    elif seen.not_found:
+        yield ReleaseGrants(resource)
+        yield _not_shown(record)
     elif seen.users and deletion.forced:
         reason = (
             f"left with its grants when CloudRunIdentity {want.owner} was deleted: {seen.users[0]} runs as it"
@@ -88,10 +91,7 @@ def _steps(
         yield ForgetAccount(resource)
     elif account is None and not record.unique_id:
         # Created a moment ago and not shown yet, or never created: to finish now could leave it behind.
-        message = (
-            f"Waiting until Google Cloud shows service account {record.email} consistently, to delete it"
-        )
-        yield Wait(Reason.PROPAGATION_PENDING, message, BETWEEN_READS)
+        yield _not_shown(record)
     else:
         yield from _disable(want, record, account, now)
         yield ReleaseGrants(resource)
@@ -122,6 +122,20 @@ def _disable(
             "enable it"
         )
         yield Wait(Reason.DELETING, message, min(left, _AT_MOST))
+
+
+def _may_exist(seen: AccountSeen, now: datetime) -> bool:
+    """Return whether an account that is not shown may exist all the same.
+
+    For seconds, one replica of Google's API knows a fresh account while another answers 404, to a delete as
+    to a read. Several deletes in a row that find nothing are an answer.
+    """
+    return seen.is_lagging(now) and seen.misses < GONE_AFTER
+
+
+def _not_shown(record: LedgerAccount) -> Wait:
+    message = f"Waiting until Google Cloud shows service account {record.email} consistently, to delete it"
+    return Wait(Reason.PROPAGATION_PENDING, message, BETWEEN_READS)
 
 
 def _is_managed(record: LedgerAccount, account: ServiceAccount, seen: AccountSeen) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from cloudrun_identity.api import AccountIntent, AccountText, LedgerAccount
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
+from cloudrun_identity.gcp.unknown_outcomes import written_or_found
 from cloudrun_identity.reconcile.executor import ASSUMED_UNIQUE_ID
 from cloudrun_identity.reconcile.interfaces import Executed
 
@@ -143,17 +144,17 @@ class AccountExecutor:
         try:
             return await self._created(want, record)
         except GoogleError as error:
-            if error.fault is Fault.UNAVAILABLE:
+            if error.undecided:
                 raise  # it may have taken effect: the intent stays
             await self._restore(want, record, former)
             if error.fault is not Fault.ALREADY_EXISTS:
                 raise
-        account = await self._taken_account(want)
+        account = await self._read(want, want.email)
         return Executed(AccountSeen(account, former, taken=account is None), written=False)
 
-    async def _taken_account(self, want: AccountWant) -> ServiceAccount | None:
+    async def _read(self, want: AccountWant, email_or_unique_id: str) -> ServiceAccount | None:
         try:
-            return await self._deps.service_accounts.get(want.project_id, want.email)
+            return await self._deps.service_accounts.get(want.project_id, email_or_unique_id)
         except GoogleError as error:
             if error.fault is not Fault.NOT_FOUND:
                 raise
@@ -173,9 +174,17 @@ class AccountExecutor:
 
     async def _created(self, want: AccountWant, record: LedgerAccount) -> Executed[AccountSeen]:
         sent = record.sent or AccountText()
-        account = await self._deps.service_accounts.create(
-            want.project_id, want.obj.account_id, sent.display_name, sent.description
-        )
+
+        async def create() -> ServiceAccount:
+            return await self._deps.service_accounts.create(
+                want.project_id, want.obj.account_id, sent.display_name, sent.description
+            )
+
+        async def find() -> ServiceAccount | None:
+            account = await self._read(want, record.email)
+            return account if account and AccountSeen(account).is_created(record, account) else None
+
+        account = await written_or_found(create, find)
         self._deps.checkpoint("account created")
         self._deps.inventory.invalidate_account(want.project_id, account.email)
         if account.email != record.email:  # only the reply names the true e-mail
@@ -193,10 +202,17 @@ class AccountExecutor:
         )
         await self._deps.records.put(want.project_id, record)
         self._deps.checkpoint("undelete recorded")
+
+        async def undelete() -> ServiceAccount:
+            return await self._deps.service_accounts.undelete(want.project_id, record.unique_id)
+
+        async def find() -> ServiceAccount | None:
+            return await self._read(want, record.unique_id)
+
         try:
-            account = await self._deps.service_accounts.undelete(want.project_id, record.unique_id)
+            account = await written_or_found(undelete, find)
         except GoogleError as error:
-            if error.fault not in _CANNOT_UNDELETE:
+            if error.undecided or error.fault not in _CANNOT_UNDELETE:
                 raise
             if not in_doubt:
                 refused = AccountSeen(None, record, undelete_refusal=error.message)
@@ -247,16 +263,17 @@ class AccountExecutor:
     async def _delete(self, want: AccountWant, seen: AccountSeen) -> Executed[AccountSeen]:
         self._deps.checkpoint("grants released")
         unique_id = seen.known_record.unique_id or seen.known_account.unique_id
-        written = True
         try:
             await self._deps.service_accounts.delete(want.project_id, unique_id)
         except GoogleError as error:
             if error.fault is not Fault.NOT_FOUND:
                 raise
-            written = False
+            self._deps.inventory.invalidate_account(want.project_id, want.email)
+            misses = self._deps.propagation.missed(want.email)
+            return Executed(replace(seen, account=None, not_found=True, misses=misses), written=False)
         self._deps.inventory.invalidate_account(want.project_id, want.email)
         self._deps.checkpoint("account deleted")
-        return Executed(replace(seen, account=None, deleted=True), written=written)
+        return Executed(replace(seen, account=None, deleted=True))
 
     def _wrote(self, want: AccountWant, before: ServiceAccount, after: ServiceAccount) -> None:
         """Note what was sent: the reply echoes less, and a read may not show it yet."""

@@ -16,6 +16,7 @@ from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.service_accounts import ServiceAccount, ServiceAccounts
 from cloudrun_identity.iam.admission import Admitted, may_use_project
 from cloudrun_identity.iam.principals import lower_email
+from cloudrun_identity.reconcile.advice import advised
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey, account_key, identity_key
 from cloudrun_identity.reconcile.preconditions import belongs_to, guardrail_facts
 
@@ -81,6 +82,8 @@ class AccountObserver:
         account = await self._account(want, max_age)
         record = self._deps.records.of(want.owner)
         followed = propagation.is_on(want.email)
+        if account:
+            propagation.shown(want.email)
         if record and max_age == 0 and not want.deletion and not _is_settled(record, account):
             propagation.read(want.email, account.unique_id if account else "")
         return AccountSeen(
@@ -89,6 +92,7 @@ class AccountObserver:
             good_reads=propagation.good_reads(want.email),
             followed=followed,
             made=propagation.made(want.email),
+            misses=propagation.misses(want.email),
         )
 
     async def _account(self, want: AccountWant, max_age: float) -> ServiceAccount | None:
@@ -158,7 +162,7 @@ class Usage:
         try:
             return [user async for user in users]
         except GoogleError as error:
-            return [f"{what} in {place.location}, which cannot be read ({error.message})"]
+            return [f"{what} in {place.location}, which cannot be read ({advised(error)})"]
 
     async def _workloads(
         self, kind: WorkloadKind, place: Place, email: str, max_age: float

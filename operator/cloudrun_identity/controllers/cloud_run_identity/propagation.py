@@ -20,6 +20,9 @@ GOOD_READS = 3
 BETWEEN_READS = 0.7
 """Seconds between these reads."""
 
+GONE_AFTER = 5
+"""Consecutive deletes that do not find a fresh account, after which it counts as deleted."""
+
 STALE = 15.0
 """Seconds after a write of the operator in which a read may show the state before it."""
 
@@ -43,6 +46,7 @@ class PropagationTracker:
         self._record_of = record_of
         self._good: dict[str, tuple[str, int]] = {}
         self._made: dict[str, str] = {}
+        self._misses: dict[str, int] = {}
 
     def begin(self, email: str, made: str = "") -> None:
         """Start to count; `made` is the unique id in the reply to a create or an undelete."""
@@ -70,10 +74,24 @@ class PropagationTracker:
         """Return how many reads in a row showed the same account."""
         return self._good.get(email, ("", 0))[1]
 
+    def missed(self, email: str) -> int:
+        """Count a delete that did not find the account; return how many in a row did not."""
+        self._misses[email] = self._misses.get(email, 0) + 1
+        return self._misses[email]
+
+    def shown(self, email: str) -> None:
+        """Record that a read showed the account."""
+        self._misses.pop(email, None)
+
+    def misses(self, email: str) -> int:
+        """Return how many deletes in a row did not find the account."""
+        return self._misses.get(email, 0)
+
     def end(self, email: str) -> None:
         """Stop to count: the account is settled, deleted or unmanaged."""
         self._good.pop(email, None)
         self._made.pop(email, None)
+        self._misses.pop(email, None)
 
     def is_fresh(self, email: str) -> bool:
         """Return whether an account is so young that a missing read or a refused grant may be propagation."""

@@ -20,6 +20,7 @@ from cloudrun_identity.api import (
 from cloudrun_identity.gcp.custom_roles import ID_TAKEN_FOR, CustomRoles, CustomRoleState
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.roles import Roles
+from cloudrun_identity.gcp.unknown_outcomes import written_or_found
 from cloudrun_identity.iam.admission import Denied
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.role_permissions import may_define
@@ -34,7 +35,7 @@ from cloudrun_identity.reconcile.cluster_state import (
     role_key,
 )
 from cloudrun_identity.reconcile.interfaces import Executed, Summary
-from cloudrun_identity.reconcile.outcomes import Refused
+from cloudrun_identity.reconcile.outcomes import Failing, Refused
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked, belongs_to, guardrail_facts
 from cloudrun_identity.reconcile.steps import Plan
 
@@ -51,6 +52,7 @@ from .plan import (
     UndeleteRole,
     UpdateRole,
     deleted_role_refusal,
+    is_as_declared,
     leaves_role,
     plan,
     shown,
@@ -250,15 +252,24 @@ class CustomRoleController:
 
     async def _create(self, want: RoleWant, seen: RoleSeen) -> Executed[RoleSeen]:
         """Record the intent, then create the role: after a crash in between, an existing role is managed."""
-        before = seen.record
+        before, unsupported = seen.record, seen.unsupported
         seen = await self._recorded(want, seen, Origin.CREATED, RoleState.CREATING)
         self._checkpoint("role recorded")
-        fields = want.fields(seen.unsupported)
+
+        async def create() -> CustomRoleState:
+            return await self._roles.create(want.project_id, want.obj.spec.role_id, want.fields(unsupported))
+
+        async def find() -> CustomRoleState | None:
+            found = await self._read(want)
+            return found if found and is_as_declared(want, found, unsupported) else None
+
         try:
-            role = await self._roles.create(want.project_id, want.obj.spec.role_id, fields)
+            role = await written_or_found(create, find)
         except GoogleError as error:
             if error.undecided:
                 raise  # the role may have been created: the intent stays recorded
+            if error.fault is Fault.ALREADY_EXISTS:
+                return await self._existing(want, seen, before)
             seen = await self._keep(want, seen, before)
             if error.fault is not Fault.FAILED_PRECONDITION:
                 raise
@@ -267,16 +278,43 @@ class CustomRoleController:
         seen = replace(seen, role=role)
         return Executed(await self._recorded(want, seen, Origin.CREATED, RoleState.PRESENT))
 
+    async def _existing(
+        self, want: RoleWant, seen: RoleSeen, before: LedgerRole | None
+    ) -> Executed[RoleSeen]:
+        """Plan again for a role that exists already: an earlier create made it, or another user did.
+
+        An earlier create whose outcome was unknown is still recorded.
+        """
+        if before is None or before.state is not RoleState.CREATING:
+            seen = await self._keep(want, seen, before)
+        role = await self._read(want)
+        if role is not None:
+            return Executed(replace(seen, role=role), written=False)
+        message = f"Role {want.name} exists, and cannot be read yet; looking at it again"
+        return Executed(seen, Failing(Reason.UPDATING, message), written=False)
+
+    async def _read(self, want: RoleWant) -> CustomRoleState | None:
+        return await self._roles.role(want.project_id, want.obj.spec.role_id, 0.0)
+
     async def _undelete(self, want: RoleWant, seen: RoleSeen) -> Executed[RoleSeen]:
         role, before = _present(seen), seen.record
         origin = before.origin if before else Origin.CREATED
         seen = await self._recorded(want, seen, origin, RoleState.CREATING)
         self._checkpoint("role recorded")
+
+        async def undelete() -> CustomRoleState:
+            return await self._roles.undelete(want.project_id, role.role_id, role.etag)
+
+        async def find() -> CustomRoleState | None:
+            found = await self._read(want)
+            return found if found and not found.deleted else None
+
         try:
-            undeleted = await self._roles.undelete(want.project_id, role.role_id, role.etag)
+            undeleted = await written_or_found(undelete, find)
         except GoogleError as error:
-            if not error.undecided:
-                seen = await self._keep(want, seen, before)
+            if error.undecided:
+                raise  # the role may have been undeleted: the intent stays recorded
+            seen = await self._keep(want, seen, before)
             if error.fault not in (Fault.FAILED_PRECONDITION, Fault.NOT_FOUND):
                 raise
             return Executed(seen, Refused(*deleted_role_refusal(want, before, self._wall_clock())))

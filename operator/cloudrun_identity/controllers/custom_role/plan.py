@@ -204,6 +204,11 @@ def deleted_role_refusal(want: RoleWant, record: LedgerRole | None, now: datetim
     )
 
 
+def is_as_declared(want: RoleWant, role: CustomRoleState, unsupported: frozenset[str]) -> bool:
+    """Return whether a role is what the operator would have created."""
+    return not role.deleted and not _changes(want, role, unsupported)
+
+
 def leaves_role(policy: RoleDeletionPolicy, origin: Origin) -> bool:
     """Return whether the deletion of the object leaves the role in place."""
     match policy:

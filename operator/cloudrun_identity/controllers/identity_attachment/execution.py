@@ -7,14 +7,15 @@ from typing import assert_never
 from cloudrun_identity.api import Reason
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
-from cloudrun_identity.gcp.run import Run
+from cloudrun_identity.gcp.run import Operation, Run
+from cloudrun_identity.gcp.unknown_outcomes import written_or_found
 from cloudrun_identity.gcp.workloads import WorkloadState
 from cloudrun_identity.reconcile.cluster_state import ObjectKey
 from cloudrun_identity.reconcile.interfaces import Executed
 from cloudrun_identity.reconcile.outcomes import Failing, Outcome, Waiting, outcome_of
 from cloudrun_identity.reconcile.status_records import Records
 
-from .attachment import Want, WorkloadSeen
+from .attachment import Want, WorkloadSeen, same_account
 from .attachment_records import AttachmentRecords
 from .plan import AttachmentAction, MoveWorkload, RecordRejectedMove
 from .restoration import ForgetAttachment, RestoreWorkload
@@ -89,7 +90,7 @@ class AttachmentExecution:
             outcome = Waiting(Reason.UPDATING, message, poll_after(0.0))
             return Executed(self._recorded(want, seen), outcome, written=False)
         try:
-            operation = await self._run.set_service_account(state, action.email)
+            operation = await self._moved_or_found(state, action.email)
         except GoogleError as error:
             if not error.sent:
                 raise
@@ -112,10 +113,24 @@ class AttachmentExecution:
         moved = replace(seen, state=shown, serving=serving, operation=operation, move=action.move, moved=True)
         return Executed(self._recorded(want, moved))
 
+    async def _moved_or_found(self, state: WorkloadState, email: str) -> Operation:
+        """Write the account; if the answer does not say whether that took effect, read the workload."""
+
+        async def move() -> Operation:
+            return await self._run.set_service_account(state, email)
+
+        async def find() -> Operation | None:
+            found = await self._inventory.workload(state.workload, 0.0)
+            if found is None or found.uid != state.uid or found.generation <= state.generation:
+                return None
+            return Operation("", done=True, state=found) if _runs_as(found, email) else None
+
+        return await written_or_found(move, find)
+
     async def _restore(self, action: RestoreWorkload, seen: WorkloadSeen) -> Executed[WorkloadSeen]:
         state = present(seen)
         try:
-            await self._run.set_service_account(state, action.email)
+            await self._moved_or_found(state, action.email)
         except GoogleError as error:
             if error.fault is not Fault.ABORTED:
                 raise
@@ -134,6 +149,11 @@ def present(seen: WorkloadSeen) -> WorkloadState:
     if seen.state is None:
         raise ValueError("the workload does not exist")
     return seen.state
+
+
+def _runs_as(state: WorkloadState, email: str) -> bool:
+    """Return whether the template has the account. An empty e-mail is replaced by the default account."""
+    return not email or same_account(state.service_account, email)
 
 
 def _rolled_out(state: WorkloadState, email: str) -> WorkloadState:

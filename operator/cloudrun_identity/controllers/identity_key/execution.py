@@ -40,8 +40,8 @@ from .actions import (
     SecretAction,
 )
 from .key_records import KeyRecords, change_of, record_of
-from .key_state import KeysSeen, KeyWant
-from .outcomes import creation_refused, secret_refused
+from .key_state import KeysSeen, KeyWant, is_fresh
+from .outcomes import creation_refused, key_not_shown, secret_refused
 
 _FRESH = 5.0
 """Age in seconds of a list of keys that is new enough for a deletion. A write of the operator ends a list."""
@@ -183,6 +183,8 @@ class KeyExecution:
         except GoogleError as error:
             if error.fault is not Fault.NOT_FOUND:
                 raise
+            if is_fresh(seen, action.key_id):
+                return Executed(seen, key_not_shown(want, action.key_id), written=False)
             deleted = ForgetKey(action.resource, key_id=action.key_id)
             return Executed(await self._record(deleted, want, seen), written=False)
         self._checkpoint("key disabled")
@@ -195,6 +197,8 @@ class KeyExecution:
         except GoogleError as error:
             if error.fault is not Fault.NOT_FOUND:
                 raise
+            if is_fresh(seen, action.key_id):
+                return Executed(seen, key_not_shown(want, action.key_id), written=False)
             written = False
         self._checkpoint("key deleted")
         return Executed(await self._record(action, want, seen), written=written)

@@ -109,6 +109,16 @@ class KeysSeen:
         return self.secret is not None and not self.secret.is_owned
 
 
+LAG = timedelta(minutes=2)
+"""Time for which Google may not show a new key, including the time that its creation takes."""
+
+
+def is_fresh(seen: KeysSeen, key_id: str) -> bool:
+    """Return whether a recorded key is so young that Google may not know it everywhere."""
+    record = seen.ring.records.get(key_id)
+    return record is not None and record.created_time - LAG < seen.now < record.created_time + LAG
+
+
 def rotation_due(record: LedgerKey, rotation: Rotation) -> datetime:
     """Return when to create the next key: before this one expires, with time for both to overlap."""
     due = record.created_time + rotation.period

@@ -6,12 +6,15 @@ from cloudrun_identity.api import Reason
 from cloudrun_identity.gcp.errors import GoogleError
 from cloudrun_identity.iam.listed_keys import MAX_KEYS
 from cloudrun_identity.kube.errors import KubeError
-from cloudrun_identity.reconcile.outcomes import Failing, Outcome, Refused
+from cloudrun_identity.reconcile.outcomes import Failing, Outcome, Refused, Waiting
 
 from .key_state import KeyWant
 
 RECHECK = 60.0
 """Seconds between looks at an account that has the maximum number of keys."""
+
+NOT_SHOWN_RECHECK = 5.0
+"""Seconds until a new key that Google did not find is looked for again."""
 
 NEXT_KEY_WAITS = (
     "The next key is created; the Secret gets it in about a minute, once Google Cloud knows the key "
@@ -41,6 +44,12 @@ def creation_refused(want: KeyWant, error: GoogleError) -> Refused:
         "iam.managed.disableServiceAccountKeyCreation), exempt the project, or attach the identity, "
         "impersonate it or use Workload Identity instead",
     )
+
+
+def key_not_shown(want: KeyWant, key_id: str) -> Waiting:
+    """Return the outcome for a new key that Google does not find: it may exist all the same."""
+    message = f"Google Cloud does not show the new key {key_id} of {want.home.name} everywhere yet"
+    return Waiting(Reason.PROPAGATION_PENDING, message, NOT_SHOWN_RECHECK)
 
 
 def secret_forbidden(want: KeyWant) -> Failing:

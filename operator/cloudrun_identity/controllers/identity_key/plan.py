@@ -27,7 +27,7 @@ from .actions import (
     RelabelSecret,
     ReleaseSecret,
 )
-from .key_state import KeysSeen, KeyWant, delete_due, disable_due, rotation_due
+from .key_state import LAG, KeysSeen, KeyWant, delete_due, disable_due, is_fresh, rotation_due
 from .outcomes import (
     ATTEMPT_WAITS,
     NEXT_KEY_WAITS,
@@ -36,9 +36,6 @@ from .outcomes import (
     secret_taken,
     stray_deleted,
 )
-
-LAG = timedelta(minutes=2)
-"""Time for which Google may not show a new key, including the time that its creation takes."""
 
 SKEW = timedelta(minutes=1)
 """Difference that is possible between Google's clock and the operator's."""
@@ -129,8 +126,7 @@ class _Keys:
 
     def is_deleted(self, record: LedgerKey) -> bool:
         """Return whether the key does not exist any more. Google may not show a new key yet."""
-        is_fresh = record.created_time - LAG < self.seen.now < record.created_time + LAG
-        return record.id not in self.seen.listed and not is_fresh
+        return record.id not in self.seen.listed and not is_fresh(self.seen, record.id)
 
     def is_past(self, due: datetime | None) -> bool:
         """Return whether a time has come."""

@@ -23,6 +23,7 @@ from cloudrun_identity.gcp.policies import Policies
 from cloudrun_identity.gcp.projects import Projects, cloud_run_service_agent
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.guardrails import incomplete_entries
+from cloudrun_identity.reconcile.advice import advised
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey
 from cloudrun_identity.reconcile.interfaces import Executed, Summary
 from cloudrun_identity.reconcile.outcomes import Failing, Refused
@@ -174,7 +175,7 @@ class ManagedProjectController:
 def _issues(want: ProjectWant, seen: ProjectSeen) -> list[str]:
     """Return the issues for the status."""
     issues = [
-        f"{place} cannot be read, so their identities are unknown: {error.message}"
+        f"{place} cannot be read, so their identities are unknown: {advised(error)}"
         for place, error in seen.audit.unreadable
     ]
     if not want.obj.spec.locations:
@@ -202,4 +203,6 @@ def _not_permitted(project_id: str) -> str:
     )
 
 
-_UNREADABLE = frozenset({Fault.PERMISSION_DENIED, Fault.API_DISABLED, Fault.NOT_FOUND})
+_UNREADABLE = frozenset(
+    {Fault.PERMISSION_DENIED, Fault.PERIMETER_VIOLATION, Fault.API_DISABLED, Fault.NOT_FOUND}
+)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import secrets
-import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -12,18 +11,25 @@ from typing import Any
 from google.cloud import run_v2 as run
 from google.longrunning import operations_pb2
 
-from cloudrun_identity_playground.emulator.errors import failed_precondition, invalid, not_found
+from cloudrun_identity_playground.emulator.errors import (
+    already_exists,
+    failed_precondition,
+    invalid,
+    not_found,
+)
 from cloudrun_identity_playground.emulator.switches import Switches
 
-from .actor import actor
+from .execution_messages import new_execution, token_of
 from .operations import Operations
 from .paging import page, page_size
 from .projects import ProjectRegistry
 from .rpc import serves
+from .run_locations import check_location
 from .run_messages import check_etag, copy_of
 from .stamps import Stamps
 
-_NAME = re.compile(r"projects/([^/]+)/(locations/[^/]+/jobs/[^/]+)(?:/executions/([^/]+))?")
+_NAME = re.compile(r"projects/([^/]+)/locations/([^/]+)/(jobs/[^/]+)(?:/executions/([^/]+))?")
+_LONGEST_NAME = 63
 _State = run.Condition.State
 _Status = run.ExecutionReference.CompletionStatus
 
@@ -56,15 +62,39 @@ class Executions:
 
     def start(self, job: Any, request: run.RunJobRequest) -> operations_pb2.Operation:
         """Execute `job` with the request's overrides; return an operation as long as the execution."""
-        execution = _new_execution(job, request)
-        self._stamps.put(execution)
-        for field in ("create_time", "start_time"):
-            getattr(execution, field).CopyFrom(execution.update_time)
-        _set_completed(execution, _State.CONDITION_RECONCILING)
-        ends = self._clock() + self._switches.execution_time.total_seconds()
+        execution = new_execution(job, request, secrets.token_hex(3)[:5])
+        ends = self._begin(execution)
         if not request.validate_only:
             self._executions[execution.name] = _Execution(execution, ends)
         return self._operation(execution, ends)
+
+    def check_token(self, job: Any) -> None:
+        """Check that the execution that the token of `job` names can be created.
+
+        Raises GoogleError: INVALID_ARGUMENT, the name would be too long; ALREADY_EXISTS, the token was used.
+        """
+        token = token_of(job)
+        if not token:
+            return
+        name = f"{_short(job.name)}-{token}"
+        if len(name) > _LONGEST_NAME:
+            raise invalid(f"The execution name '{name}' has more than {_LONGEST_NAME} characters.")
+        if f"{job.name}/executions/{name}" in self._executions:
+            raise already_exists(f"Resource '{name}' already exists.")
+
+    def start_by_token(self, job: Any) -> float | None:
+        """Create the execution that the token of `job` names; return when the job is ready, None at once.
+
+        With `start_execution_token` the job is ready once the execution has started, with
+        `run_execution_token` once it has ended. A job without a token has no execution created.
+        """
+        token = token_of(job)
+        if not token:
+            return None
+        execution = new_execution(job, run.RunJobRequest(), token)
+        ends = self._begin(execution)
+        self._executions[execution.name] = _Execution(execution, ends)
+        return ends if job.run_execution_token else None
 
     def report_on(self, job: Any) -> None:
         """Set the fields of a job that report its executions."""
@@ -123,6 +153,14 @@ class Executions:
             del self._executions[execution.name]
         return self._operation(execution, self._operations.done_at())
 
+    def _begin(self, execution: Any) -> float:
+        """Set the fields of an execution that starts now; return when it ends."""
+        self._stamps.put(execution)
+        for field in ("create_time", "start_time"):
+            getattr(execution, field).CopyFrom(execution.update_time)
+        _set_completed(execution, _State.CONDITION_RECONCILING)
+        return self._clock() + self._switches.execution_time.total_seconds()
+
     def _operation(self, execution: Any, done_at: float) -> operations_pb2.Operation:
         def outcome() -> Any:
             known = execution.name in self._executions
@@ -152,70 +190,35 @@ class Executions:
         match = _NAME.fullmatch(name)
         if match is None:
             raise invalid(f"Invalid execution or parent name '{name}'.")
-        project, job, execution = match.groups()
-        parent = f"projects/{self._projects.resolve(project).id}/{job}"
+        name_of_project, location, job, execution = match.groups()
+        project = self._projects.resolve(name_of_project)
+        check_location(location, project)
+        parent = f"projects/{project.id}/locations/{location}/{job}"
         return f"{parent}/executions/{execution}" if execution else parent
 
 
 class JobRuns:
     """`RunJob`, the method of `google.cloud.run.v2.Jobs` that creates executions."""
 
-    def __init__(self, executions: Executions, job: Callable[[str], Any]) -> None:
-        """`job` returns the job of a name as plain protobuf, or raises GoogleError (NOT_FOUND)."""
+    def __init__(
+        self, executions: Executions, job: Callable[[str], Any], forget_token: Callable[[str], None]
+    ) -> None:
+        """`job` returns the job of a name as plain protobuf, or raises GoogleError (NOT_FOUND).
+
+        `forget_token` removes the execution token of a job.
+        """
         self._executions = executions
         self._job = job
+        self._forget_token = forget_token
 
     @serves("google.cloud.run.v2.Jobs/RunJob")
     def run(self, request: run.RunJobRequest) -> operations_pb2.Operation:
         """Execute a job; return an operation that lasts as long as the execution."""
         job = self._job(request.name)
         check_etag(request.etag, job)
+        if not request.validate_only:
+            self._forget_token(job.name)
         return self._executions.start(job, request)
-
-
-def _new_execution(job: Any, request: run.RunJobRequest) -> Any:
-    """Return an execution that has just started."""
-    short_name = _short(job.name)
-    execution = run.Execution.pb()(
-        name=f"{job.name}/executions/{short_name}-{secrets.token_hex(3)[:5]}",
-        uid=str(uuid.uuid4()),
-        creator=actor(),
-        generation=1,
-        observed_generation=1,
-        labels=job.template.labels,
-        annotations=job.template.annotations,
-        launch_stage=job.launch_stage,
-        job=short_name,
-        parallelism=job.template.parallelism,
-        task_count=job.template.task_count,
-        template=job.template.template,
-        reconciling=True,
-    )
-    _override(execution, request)
-    execution.running_count = execution.task_count
-    return execution
-
-
-def _override(execution: Any, request: run.RunJobRequest) -> None:
-    overrides = run.RunJobRequest.pb(request).overrides
-    execution.task_count = overrides.task_count or execution.task_count
-    if overrides.HasField("timeout"):
-        execution.template.timeout.CopyFrom(overrides.timeout)
-    for override in overrides.container_overrides:
-        for container in execution.template.containers:
-            # The override for the only container of a job needs no name.
-            if override.name in ("", container.name):
-                _override_container(container, override)
-
-
-def _override_container(container: Any, override: Any) -> None:
-    if override.clear_args or override.args:
-        del container.args[:]
-        container.args.extend(override.args)
-    sent = {variable.name: variable for variable in override.env}
-    kept = [variable for variable in container.env if variable.name not in sent]
-    del container.env[:]
-    container.env.extend([*kept, *sent.values()])
 
 
 def _end(execution: Any, count: str, stamps: Stamps) -> None:

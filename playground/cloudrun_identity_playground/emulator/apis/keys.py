@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from google.cloud import iam_admin_v1 as iam
 from google.protobuf import empty_pb2
 
-from cloudrun_identity_playground.emulator.errors import failed_precondition, invalid, not_found
+from cloudrun_identity_playground.emulator.errors import exhausted, failed_precondition, invalid, not_found
 
 from .accounts import Account, AccountStore
 from .key_pairs import FOREVER, Certificate, KeyPair
@@ -116,7 +116,7 @@ class Keys:
         if any(self._org_policies.is_enforced(account.project, constraint) for constraint in constraints):
             raise failed_precondition(refusal)
         if len(account.keys) >= MAX_KEYS:
-            raise failed_precondition(f"The service account has {MAX_KEYS} keys already.")
+            raise exhausted("Maximum number of keys on account reached.")
 
     def _expiry(self, account: Account) -> datetime:
         """Return the expiry of a new key. The constraint has it in hours, such as `24h`."""

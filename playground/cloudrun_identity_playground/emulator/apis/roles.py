@@ -79,7 +79,8 @@ class Roles:
                 )
             raise already_exists(f"A role named {request.role_id} in {parent} already exists.")
         if len(self._custom_of(parent)) >= MAX_CUSTOM_ROLES:
-            raise exhausted(f"Maximum number of roles ({MAX_CUSTOM_ROLES}) on {parent} reached.")
+            # As users report it (https://github.com/winglang/wing/issues/5236).
+            raise exhausted(f"Maximum number of roles reached. Maximum is: {MAX_CUSTOM_ROLES}")
         role = iam.Role(request.role)
         role.name = name
         _check(role)

@@ -9,6 +9,7 @@ from cloudrun_identity_playground.emulator.errors import GoogleError, invalid, n
 
 from .projects import Project, ProjectRegistry
 from .run_kinds import RunKind
+from .run_locations import check_location
 
 _ID = re.compile(r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _PARENT = re.compile(r"projects/([^/]+)/locations/([^/]+)")
@@ -24,7 +25,8 @@ class WorkloadNames:
     def parent(self, sent: str) -> str:
         """Return the location `projects/ID/locations/LOCATION`.
 
-        Raises GoogleError: INVALID_ARGUMENT, or as `ProjectRegistry.resolve`.
+        Raises GoogleError: INVALID_ARGUMENT, PERMISSION_DENIED (no such location), or as
+        `ProjectRegistry.resolve`.
         """
         match = _PARENT.fullmatch(sent)
         if match is None:
@@ -32,7 +34,9 @@ class WorkloadNames:
         project, location = match.groups()
         if location == "-":
             raise invalid(f"Invalid location '{location}' in '{sent}': name one location.")
-        return f"projects/{self.projects.resolve(project).id}/locations/{location}"
+        resolved = self.projects.resolve(project)
+        check_location(location, resolved)
+        return f"projects/{resolved.id}/locations/{location}"
 
     def new(self, parent: str, short_name: str) -> str:
         """Return the name of a new workload.

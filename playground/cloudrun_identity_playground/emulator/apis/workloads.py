@@ -64,7 +64,10 @@ class Deployments(Protocol):
 class Workloads:
     """One of `google.cloud.run.v2.{Services,Jobs,WorkerPools}`.
 
-    A change is shown as reconciling, and takes effect when its operation is done.
+    A change is shown as reconciling, and takes effect when its operation is done. The token of a job creates
+    an execution at each create or update that sends it. A token that was used is refused, and no longer
+    shown after the job is executed in another way
+    (https://github.com/GoogleCloudPlatform/magic-modules/pull/19060).
     """
 
     def __init__(
@@ -140,6 +143,14 @@ class Workloads:
         """
         self._failures[self.read(name).name] = message
 
+    def forget_token(self, name: str) -> None:
+        """Remove the execution token of a job, because the job is executed in another way."""
+        workload = self._find(name)
+        if workload is not None:
+            for message in filter(None, (workload.shown, workload.becomes)):
+                for field in ("start_execution_token", "run_execution_token"):
+                    message.ClearField(field)
+
     def list(self, request: Any) -> Any:
         """List the workloads of one location."""
         prefix = f"{self._names.parent(request.parent)}/{self.kind.collection}/"
@@ -171,6 +182,7 @@ class Workloads:
         if changes_template:
             self._deployments.check_identity(self._names.project(name), template.service_account)
         self._deployments.check_images(template)
+        self._check_token(desired)
         renews = self.kind.has_revisions and (
             changes_template or getattr(request, "force_new_revision", False)
         )
@@ -218,6 +230,7 @@ class Workloads:
         template = self.kind.identity_template(workload)
         self._deployments.check_identity(self._names.project(name), template.service_account)
         self._deployments.check_images(template)
+        self._check_token(workload)
         if validate_only:
             return self._operation(workload, lambda: workload)
         return self._start(workload, new_revision=self.kind.has_revisions)
@@ -228,6 +241,8 @@ class Workloads:
         desired.last_modifier = actor()
         if desired.generation == 1:
             desired.create_time.CopyFrom(desired.update_time)
+        ready_at = None if self.kind.has_revisions else self._executions.start_by_token(desired)
+        due = max(self._operations.done_at(), ready_at or 0.0)
         self._reported(desired)
         settled = copy_of(desired)
         settle(settled, self.kind)
@@ -237,8 +252,12 @@ class Workloads:
             set_ready(desired, run.Condition.State.CONDITION_PENDING)
         else:  # as recorded: a workload that was never ready reports nothing more
             desired.terminal_condition.CopyFrom(_NEVER_READY)
-        self._workloads[desired.name] = _Workload(desired, self._operations.done_at(), settled)
-        return self._operation(desired, lambda: _came_up(settled, failure))
+        self._workloads[desired.name] = _Workload(desired, due, settled)
+        return self._operation(desired, lambda: _came_up(settled, failure), due)
+
+    def _check_token(self, workload: Any) -> None:
+        if not self.kind.has_revisions:
+            self._executions.check_token(workload)
 
     def _add_revision(self, settled: Any, desired: Any) -> str:
         """Add a revision to `settled`; return why it fails to start, or an empty string."""
@@ -276,8 +295,10 @@ class Workloads:
         self._executions.drop(name)
         self._policies.drop(name)
 
-    def _operation(self, metadata: Any, outcome: Callable[[], Any]) -> operations_pb2.Operation:
-        return self._operations.start("/".join(metadata.name.split("/")[:4]), metadata, outcome)
+    def _operation(
+        self, metadata: Any, outcome: Callable[[], Any], done_at: float | None = None
+    ) -> operations_pb2.Operation:
+        return self._operations.start("/".join(metadata.name.split("/")[:4]), metadata, outcome, done_at)
 
 
 def _came_up(settled: Any, failure: str) -> Any:

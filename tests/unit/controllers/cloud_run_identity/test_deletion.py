@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cloudrun_identity.api import AccountLoss, LedgerAccount, ObjectMeta, Origin, Reason, WorkloadKind
-from cloudrun_identity.controllers.cloud_run_identity.propagation import GRACE
+from cloudrun_identity.controllers.cloud_run_identity.propagation import GONE_AFTER, GRACE
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.reconcile.outcomes import InSync, Outcome, Waiting
 from tests.unit.controllers.cloud import PROJECT_ID
@@ -232,7 +232,43 @@ async def test_deletion_goes_on_after_a_crash(bench: Bench) -> None:
     with pytest.raises(GoogleError):
         await bench.begin(CREATED.replace(appeared_time=NOON))
     bench.restart()
-    assert await bench.delete() == InSync(), "a delete by unique id that finds nothing is final"
+    for _ in range(GONE_AFTER - 1):
+        assert isinstance(await bench.delete(), Waiting)
+    assert await bench.delete() == InSync()
+    assert bench.ledgers.records == {}
+
+
+FRESH = CREATED.replace(appeared_time=NOON)
+
+
+@pytest.mark.parametrize("misses", [1, GONE_AFTER - 1])
+async def test_fresh_account_that_a_delete_does_not_find_is_deleted_later(bench: Bench, misses: int) -> None:
+    bench.google.faults = {"delete": Fault.NOT_FOUND}
+    waiting = await bench.begin(FRESH)
+    assert isinstance(waiting, Waiting)
+    assert waiting.reason is Reason.PROPAGATION_PENDING
+    for _ in range(misses - 1):
+        bench.google.faults = {"delete": Fault.NOT_FOUND}
+        assert isinstance(await bench.delete(), Waiting)
+    assert await bench.delete() == InSync()
+    assert bench.google.existing == {}
+    assert bench.ledgers.records == {}
+
+
+async def test_read_that_shows_a_fresh_account_starts_the_count_again(bench: Bench) -> None:
+    bench.google.faults = {"delete": Fault.NOT_FOUND}
+    await bench.begin(FRESH)
+    for _ in range(2 * GONE_AFTER):  # each read shows the account, each delete does not find it
+        bench.google.faults = {"delete": Fault.NOT_FOUND}
+        assert isinstance(await bench.delete(), Waiting)
+    bench.google.faults = {}
+    assert await bench.delete() == InSync()
+    assert bench.google.existing == {}
+
+
+async def test_old_account_that_a_delete_does_not_find_is_deleted(bench: Bench) -> None:
+    bench.google.faults = {"delete": Fault.NOT_FOUND}
+    assert await bench.begin(CREATED) == InSync()
     assert bench.ledgers.records == {}
 
 

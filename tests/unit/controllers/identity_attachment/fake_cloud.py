@@ -32,6 +32,7 @@ class FakeCloud:
         self.records = attachment_records()
         self.recordable = True
         self.instant = False
+        self.applies_lost_moves = False
 
     def controller(self) -> IdentityAttachmentController:
         cloud: Any = self
@@ -59,6 +60,8 @@ class FakeCloud:
     async def set_service_account(self, state: WorkloadState, email: str) -> Operation:
         self.calls.append(f"move to {email}")
         if self.faults:
+            if self.applies_lost_moves:
+                self.state = replace(state, service_account=email, generation=state.generation + 1)
             raise fault(self.faults.pop(0))
         moved = replace(state, service_account=email, generation=state.generation + 1)
         if self.instant:

@@ -10,7 +10,7 @@ from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.gcp.run import Operation
 from cloudrun_identity.reconcile.cluster_state import account_key, identity_key, project_key
 from cloudrun_identity.reconcile.interfaces import Summary
-from cloudrun_identity.reconcile.outcomes import Refused, Waiting
+from cloudrun_identity.reconcile.outcomes import Failing, Refused, Waiting
 from tests.unit.controllers.attachments import (
     ELSEWHERE,
     OLD,
@@ -122,6 +122,15 @@ async def test_a_first_move_without_an_answer_records_the_previous_account() -> 
     cloud.state = ELSEWHERE
     _, summary = await reconciled(cloud)
     assert summary.fields["previous_service_account"] == "first@x"
+
+
+async def test_move_with_a_lost_answer_is_looked_up() -> None:
+    cloud = FakeCloud(replace(ELSEWHERE, service_account="first@x"), Fault.UNAVAILABLE)
+    cloud.applies_lost_moves = True
+    outcome, summary = await reconciled(cloud)
+    assert not isinstance(outcome, Failing)
+    assert summary.fields["previous_service_account"] == "first@x"
+    assert len(cloud.moves) == 1
 
 
 async def test_a_failed_later_move_keeps_the_previous_account() -> None:
