@@ -37,13 +37,14 @@ bench: $(INSTALLED) ## run the benchmarks; print tables and write build/bench.js
 	@mkdir -p build
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-generate: $(INSTALLED) ## generate crds/ and the chart's copy, docs/reference.md and docs/permissions.md
+generate: $(INSTALLED) ## generate crds/ and the chart's copy, and the generated pages of docs/
 	@$(BIN)/cloudrun-identity crds --output crds
 	@mkdir -p $(CHART_CRDS)
 	@rm -f $(CHART_CRDS)/*.yaml
 	@cp crds/*.yaml $(CHART_CRDS)
 	@$(BIN)/cloudrun-identity crds --markdown >docs/reference.md
 	@$(BIN)/cloudrun-identity permissions --markdown >docs/permissions.md
+	@$(BIN)/cloudrun-identity role explain --markdown >docs/escalation.md
 
 lint: $(INSTALLED) ## run ruff, mypy, import-linter and the language check
 	@$(BIN)/ruff check .

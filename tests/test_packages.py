@@ -65,6 +65,11 @@ def test_packages_are_imported_from_the_installed_files(python: Python) -> None:
     )
 
 
+def test_catalog_of_predefined_roles_is_installed(python: Python) -> None:
+    printed = python("-m", "cloudrun_identity", "role", "explain", "roles/run.developer")
+    assert printed.startswith("roles/run.developer escalates privileges")
+
+
 def test_examples_of_the_demo_are_installed_as_regular_files(python: Python) -> None:
     installed = python(
         "-c",

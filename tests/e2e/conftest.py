@@ -59,11 +59,12 @@ spec:
   namespaces: {names: [$scene]}
   guardrails:
     grants:
-    - roles: [roles/viewer, roles/cloudsql.client, roles/logging.logWriter]
+    - roles: [roles/cloudsql.client, roles/logging.logWriter]
       targetKinds: [Project]
       members: ["*"]
+    - {roles: [roles/viewer], targetKinds: [Project], members: ["*"], allowEscalation: true}
 """
-"""Project that is delegated to the scene's namespace, with a few harmless roles."""
+"""Project that is delegated to the scene's namespace, with a few roles."""
 
 
 @pytest.fixture(scope="package", params=KUBE_APIS)

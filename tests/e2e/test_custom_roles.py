@@ -225,9 +225,9 @@ def test_granted_role_gains_only_permissions_that_its_grants_may_have(scene_with
 
 def test_unsupported_permissions_are_listed_and_left_out(scene_with_roles: Scene) -> None:
     scene = scene_with_roles
-    scene.apply(RUNNER.replace("run.jobs.run]", "run.nonsense.do]"))
+    scene.apply(RUNNER.replace("run.jobs.run]", "run.nonsense.get]"))
     scene.ready("CustomRole/runner")
 
-    assert scene.status("CustomRole/runner")["unsupportedPermissions"] == ["run.nonsense.do"]
+    assert scene.status("CustomRole/runner")["unsupportedPermissions"] == ["run.nonsense.get"]
     assert the_role(scene)["includedPermissions"] == ["run.jobs.create"]
     eventually(lambda: scene.status("CustomRole/runner")["issues"], bool)

@@ -21,7 +21,8 @@ spec:
 OPENED = """
 spec:
   guardrails:
-    grants: [{roles: [roles/viewer], targetKinds: [Project], members: ["group:*@example.com"]}]
+    grants:
+    - {roles: [roles/viewer], targetKinds: [Project], members: ["group:*@example.com"], allowEscalation: true}
 """
 
 
@@ -101,6 +102,37 @@ def test_escalating_role_needs_allow_escalation(closed_scene: Scene) -> None:
     scene.patch(f"ManagedProject/{scene.name}", f"spec: {{guardrails: {{grants: [{entry % 'true'}]}}}}")
     scene.ready("IAMBinding/viewers")
     assert scene.policy() == {"roles/run.admin": ["group:ops@example.com"]}
+
+
+ATTACKS = (
+    "appengine.debugger",
+    "cloudbuild.tokenAccessor",
+    "container.developer",
+    "dataform.editor",
+    "iam.serviceAccountDeleter",
+    "osconfig.osPolicyAssignmentAdmin",
+    "resourcemanager.projectMover",
+    "secretmanager.secretVersionAdder",
+    "serviceusage.apiKeysViewer",
+    "storagetransfer.user",
+    "workstations.user",
+)
+"""Roles with which their holder gains further permissions, in services besides Cloud Run."""
+
+
+def test_roles_of_known_attacks_are_denied_with_a_reason(closed_scene: Scene) -> None:
+    scene = closed_scene
+    scene.apply(CLOSED)
+    entry = '{roles: ["roles/*"], targetKinds: [Project], members: ["*"]}'
+    scene.patch(f"ManagedProject/{scene.name}", f"spec: {{guardrails: {{grants: [{entry}]}}}}")
+    for role in ATTACKS:
+        manifest = VIEWERS.replace("roles/viewer", f"roles/{role}")
+        scene.apply(manifest.replace("name: viewers", f"name: {role.lower()}"))
+
+    for role in ATTACKS:
+        message = scene.fails(f"IAMBinding/{role.lower()}", "DeniedByGuardrail")
+        assert "without allowEscalation, because its holder can " in message
+    assert scene.policy() == {}
 
 
 def test_attachment_needs_a_workload_guardrail(closed_scene: Scene) -> None:

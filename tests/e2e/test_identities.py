@@ -102,7 +102,8 @@ kind: ManagedProject
 metadata: {name: $scene}
 spec:
   namespaces: {names: [$scene]}
-  guardrails: {grants: [{roles: [roles/viewer], targetKinds: [Project], members: [identities]}]}
+  guardrails:
+    grants: [{roles: [roles/viewer], targetKinds: [Project], members: [identities], allowEscalation: true}]
 """)
     scene.ready("CloudRunIdentity/checkout", "IAMBinding/viewers", "IAMBinding/deployers")
 

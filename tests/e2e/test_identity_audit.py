@@ -62,7 +62,7 @@ spec:
     scene.ready("CloudRunIdentity/checkout")
     eventually(lambda: finding(scene, "LeastPrivilege"), lambda found: found == ("False", "Advice"))
     advice = scene.status("CloudRunIdentity/checkout")["recommendations"]
-    assert [each["kind"] for each in advice] == ["BasicRole", "ProjectWideIdentities"]
+    assert [each["kind"] for each in advice] == ["BasicRole", "ProjectWideIdentities", "SSH"]
     assert advice[0]["text"].startswith(f"spec.roles[1]: roles/viewer on Project {scene.name} ")
     assert scene.policy().keys() == {"roles/viewer", "roles/iam.serviceAccountUser"}
 

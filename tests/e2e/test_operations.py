@@ -18,7 +18,7 @@ metadata: {name: $scene}
 spec:
   namespaces: {names: [$scene]}
   guardrails:
-    grants: [{roles: [roles/viewer], targetKinds: [Project], members: [identities]}]
+    grants: [{roles: [roles/viewer], targetKinds: [Project], members: [identities], allowEscalation: true}]
 ---
 kind: CloudRunIdentity
 metadata: {name: checkout}

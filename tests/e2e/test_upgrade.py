@@ -25,7 +25,7 @@ metadata: {name: $scene}
 spec:
   guardrails:
     grants:
-    - {roles: [roles/viewer], targetKinds: [Project], members: ["*"]}
+    - {roles: [roles/viewer], targetKinds: [Project], members: ["*"], allowEscalation: true}
 """
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from cloudrun_identity.api import GrantState
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.gcp.policies import Policies
+from cloudrun_identity.gcp.service_accounts import ServiceAccounts
+from cloudrun_identity.gcp.unique_ids import UniqueIDs
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.ledger.owners import Owner
@@ -62,6 +64,7 @@ class Bench:
     ledgers: FakeLedgers = field(default_factory=FakeLedgers)
 
     def __post_init__(self) -> None:
+        unique_ids = UniqueIDs(self.clients, ServiceAccounts(self.clients))
         self._syncers = PolicySyncers(
             SyncerPorts(
                 policies=Policies(self.clients),
@@ -69,6 +72,8 @@ class Bench:
                 observer=SyncOutcomes(),
                 wall_clock=lambda: NOON,
                 is_fresh=self.fresh.__contains__,
+                target_id=unique_ids.of_target,
+                account_id=unique_ids.of_account,
                 removal_limiter=RemovalRateLimiter(lambda _: 100),
                 settings=_SETTINGS,
             )

@@ -125,7 +125,15 @@ from .status import (
     Reason,
     ReconciledStatus,
 )
-from .target_kinds import TARGET_KINDS, NamedBy, TargetKind, TargetKindDescriptor, kinds_where, target_text
+from .target_kinds import (
+    TARGET_KINDS,
+    NamedBy,
+    TargetKind,
+    TargetKindDescriptor,
+    UniqueIDField,
+    kinds_where,
+    target_text,
+)
 
 KINDS: Final[Mapping[str, type[Resource]]] = MappingProxyType(
     {
@@ -260,6 +268,7 @@ __all__ = [
     "TargetKind",
     "TargetKindDescriptor",
     "TargetRef",
+    "UniqueIDField",
     "UnmanagedKey",
     "UnmanagedKeys",
     "UsableFrom",

@@ -114,8 +114,9 @@ class PolicyLedgerSpec(ApiModel):
     resource: Annotated[LedgerTarget, Field(alias="target")]
     """Resource whose IAM policy the ledger is about."""
     target_uid: Annotated[str, Field(max_length=64)] = unset()
-    """Unique ID of the account of the policy. An account with another ID has another policy; the ledger then
-    starts empty."""
+    """Unique ID of the target. The operator reads it before it writes the policy. A target with another ID is
+    another resource of the same name: the ledger then starts empty, and nothing that was granted on the new
+    resource is removed."""
     account: LedgerAccount | None = None
     """Record of the account. For a ServiceAccount target only."""
     keys: Annotated[tuple[LedgerKey, ...], Field(max_length=64)] = ()
@@ -137,6 +138,9 @@ class PolicyLedgerSpec(ApiModel):
     it."""
     last_write_time: Timestamp | None = None
     """Time of the operator's last write to the policy."""
+    target_absent: bool = False
+    """Indicates that the resource did not exist at the last sync. Granted entries are pending then, and may
+    be present again if the resource returns."""
     usage: LedgerUsage | None = None
     """Use of the limits of the policy, as of the last change of the ledger, and always if a limit is nearly
     reached."""

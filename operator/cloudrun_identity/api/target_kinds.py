@@ -49,6 +49,18 @@ class NameForm:
     """Maximum number of characters."""
 
 
+@dataclass(frozen=True, slots=True)
+class UniqueIDField:
+    """The field of a resource that distinguishes it from a later one of the same name."""
+
+    name: str
+    """Name of the field in the JSON form of the resource."""
+    number: int
+    """Number of the field in the message that `get_method` returns."""
+    is_time: bool = False
+    """True for a timestamp, false for a string."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetKindDescriptor:
     """Everything that distinguishes one target kind from the others."""
@@ -66,13 +78,16 @@ class TargetKindDescriptor:
     routing_parameter: str = "resource"
     """Key of the resource name in the routing header `x-goog-request-params` of these methods."""
     get_method: str
-    """gRPC method that reads the resource, and so shows whether it exists."""
+    """gRPC method that reads the resource, and so shows whether it exists. Field 1 of its request is the
+    resource name."""
     hides_missing: bool = False
     """True if a read of a missing resource fails with PERMISSION_DENIED instead of NOT_FOUND."""
     missing_reason: Reason
     """Reason of the Ready condition while the resource does not exist."""
-    unique_id_field: str
-    """Field that distinguishes a resource from a later one of the same name; empty if the API has none."""
+    unique_id_field: UniqueIDField
+    """Field with the unique id, to which everything recorded for a target is bound."""
+    reuses_names: bool = True
+    """False if Google never gives the name to another resource, so that the unique id is read only once."""
     audit_methods: tuple[str, ...]
     """`protoPayload.methodName` of the audit log entries that a change of the policy writes."""
     named_by: NamedBy
@@ -107,8 +122,13 @@ class TargetKindDescriptor:
 
     @property
     def permissions(self) -> tuple[str, str]:
-        """Permissions that the operator needs on the resource."""
+        """Permissions that the operator needs on the policy of the resource."""
         return f"{self.permission_prefix}.getIamPolicy", f"{self.permission_prefix}.setIamPolicy"
+
+    @property
+    def read_permission(self) -> str:
+        """Permission that the operator needs to read the unique id of the resource."""
+        return f"{self.permission_prefix}.get"
 
 
 _WORKLOAD_NAME: Final = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
@@ -124,6 +144,7 @@ def _workload(
     kind: TargetKind,
     display_name: str,
     *,
+    uid_number: int,
     name_form: NameForm = WORKLOAD_FORM,
     audit_methods: tuple[str, ...],
     accepts_conditions: bool = False,
@@ -140,7 +161,7 @@ def _workload(
         policy_service=f"google.cloud.run.v2.{noun}s",
         get_method=f"google.cloud.run.v2.{noun}s/Get{noun}",
         missing_reason=Reason.WORKLOAD_NOT_FOUND,
-        unique_id_field="uid",
+        unique_id_field=UniqueIDField("uid", uid_number),
         audit_methods=audit_methods,
         named_by=NamedBy.NAME,
         name_form=name_form,
@@ -172,7 +193,10 @@ _DESCRIPTORS: Final = (
         # "Permission is denied if the policy or the resource do not exist." (reference of getIamPolicy)
         hides_missing=True,
         missing_reason=Reason.DEPENDENCY_NOT_FOUND,
-        unique_id_field="name",  # projects/NUMBER; a number is never used again
+        unique_id_field=UniqueIDField("name", 1),  # projects/NUMBER
+        # "Once a project is fully deleted, its ID can't be reused."
+        # (https://cloud.google.com/resource-manager/docs/delete-restore-projects)
+        reuses_names=False,
         audit_methods=("SetIamPolicy", "google.cloud.resourcemanager.v3.Projects.SetIamPolicy"),
         named_by=NamedBy.PROJECT,
         accepts_conditions=True,
@@ -189,7 +213,7 @@ _DESCRIPTORS: Final = (
         policy_service="google.iam.admin.v1.IAM",
         get_method="google.iam.admin.v1.IAM/GetServiceAccount",
         missing_reason=Reason.DEPENDENCY_NOT_FOUND,
-        unique_id_field="uniqueId",
+        unique_id_field=UniqueIDField("uniqueId", 4),
         audit_methods=("google.iam.admin.v1.SetIAMPolicy",),
         named_by=NamedBy.IDENTITY,
         accepts_conditions=True,
@@ -203,6 +227,7 @@ _DESCRIPTORS: Final = (
     _workload(
         TargetKind.SERVICE,
         "service",
+        uid_number=3,
         name_form=NameForm(_WORKLOAD_NAME, WORKLOAD_FORM.message, max_length=49),
         audit_methods=(
             "google.cloud.run.v1.Services.SetIamPolicy",
@@ -213,12 +238,14 @@ _DESCRIPTORS: Final = (
     _workload(
         TargetKind.JOB,
         "job",
+        uid_number=2,
         audit_methods=("google.cloud.run.v1.Jobs.SetIamPolicy", "google.cloud.run.v2.Jobs.SetIamPolicy"),
         accepts_public_members=False,
     ),
     _workload(
         TargetKind.WORKER_POOL,
         "worker pool",
+        uid_number=3,
         audit_methods=("google.cloud.run.v2.WorkerPools.SetIamPolicy",),
     ),
     TargetKindDescriptor(
@@ -229,7 +256,7 @@ _DESCRIPTORS: Final = (
         policy_service="google.cloud.secretmanager.v1.SecretManagerService",
         get_method="google.cloud.secretmanager.v1.SecretManagerService/GetSecret",
         missing_reason=Reason.WORKLOAD_NOT_FOUND,
-        unique_id_field="createTime",
+        unique_id_field=UniqueIDField("createTime", 3, is_time=True),  # the API has no other id
         audit_methods=("google.cloud.secretmanager.v1.SecretManagerService.SetIamPolicy",),
         named_by=NamedBy.NAME,
         name_form=_SECRET_FORM,

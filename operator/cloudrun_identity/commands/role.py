@@ -7,67 +7,52 @@ from typing import IO, Any
 import click
 import yaml
 
+from .role_explain import explain
+from .role_file import fields_of, read_role_file
 
-@click.command()
+
+@click.group(invoke_without_command=True)
 @click.option(
     "--from-file",
     "file",
     type=click.File(encoding="utf-8"),
-    required=True,
     help="Role file as for `gcloud iam roles create --file`, or - for stdin.",
 )
-@click.option("--project-ref", metavar="NAME", required=True, help="ManagedProject of the role.")
+@click.option("--project-ref", metavar="NAME", help="ManagedProject of the role.")
 @click.option("--namespace", metavar="NS", help="Namespace of the object. [default: none]")
 @click.option("--name", metavar="NAME", help="Name of the object. [default: from the role ID]")
 @click.option("--role-id", metavar="ID", help="ID of the role. [default: from `name` in the file]")
+@click.pass_context
 def role(
-    file: IO[str], project_ref: str, namespace: str | None, name: str | None, role_id: str | None
+    ctx: click.Context,
+    file: IO[str] | None,
+    project_ref: str | None,
+    namespace: str | None,
+    name: str | None,
+    role_id: str | None,
 ) -> None:
     """Print a CustomRole for the role file of gcloud.
 
     The command reads title, description, stage and includedPermissions. It ignores other fields, such as
     those that `gcloud iam roles describe` prints.
+    `role explain ROLE` prints why a role escalates privileges.
     """
+    if ctx.invoked_subcommand:
+        return
+    if file is None or not project_ref:
+        raise click.UsageError(f"missing option '{'--project-ref' if file else '--from-file'}'")
     from cloudrun_identity.exporting.names import object_name
 
-    written = _read(file)
+    written = read_role_file(file)
     role_id = role_id or _role_id_of(written, file.name)
     _check_role_id(role_id)
     manifest = {
         "apiVersion": "cloudrun-identity.dev/v1alpha1",
         "kind": "CustomRole",
         "metadata": {"name": name or object_name(role_id)} | ({"namespace": namespace} if namespace else {}),
-        "spec": {"projectRef": {"name": project_ref}, "roleID": role_id} | _fields(written, file.name),
+        "spec": {"projectRef": {"name": project_ref}, "roleID": role_id} | fields_of(written, file.name),
     }
     click.echo(yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True), nl=False)
-
-
-def _read(file: IO[str]) -> Mapping[str, Any]:
-    try:
-        written = yaml.safe_load(file)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        raise click.ClickException(f"{file.name}{where}: not valid YAML") from None
-    if not isinstance(written, Mapping):
-        raise click.ClickException(
-            f"{file.name}: not a role: expected title, description, stage and includedPermissions"
-        )
-    return written
-
-
-def _fields(written: Mapping[str, Any], source: str) -> dict[str, Any]:
-    permissions = written.get("includedPermissions")
-    if not isinstance(permissions, list) or not permissions:
-        raise click.ClickException(f"{source}: includedPermissions: must list the permissions of the role")
-    invalid = [each for each in permissions if not _PERMISSION.fullmatch(str(each))]
-    if invalid:
-        raise click.ClickException(
-            f"{source}: includedPermissions: {invalid[0]!r} is not a permission; use SERVICE.RESOURCE.VERB, "
-            "such as run.jobs.run"
-        )
-    given = {field: str(written[field]) for field in ("title", "description", "stage") if written.get(field)}
-    return given | {"permissions": sorted(set(permissions))}
 
 
 def _role_id_of(written: Mapping[str, Any], source: str) -> str:
@@ -92,4 +77,5 @@ def _check_role_id(role_id: str) -> None:
 
 _FULL_NAME = re.compile(r"projects/[^/]+/roles/[^/]+")
 _ROLE_ID = re.compile(r"[a-zA-Z0-9_.]{3,64}")
-_PERMISSION = re.compile(r"[a-z][a-zA-Z0-9.-]*\.[a-zA-Z0-9-]+\.[a-zA-Z0-9-]+")
+
+role.add_command(explain)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from cloudrun_identity.api import TARGET_KINDS
+from cloudrun_identity.api import TARGET_KINDS, TargetKind
 
 CUSTOM_ROLES: Final = "custom roles"
 KEYS: Final = "keys"
@@ -13,10 +13,15 @@ CROSS_PROJECT: Final = "reading whether other projects may use the accounts"
 
 
 def _grant_features() -> Mapping[str, tuple[str, ...]]:
-    """Return the permissions to manage grants, by the feature of the target kinds."""
+    """Return the permissions to manage grants, by the feature of the target kinds.
+
+    The permission to read a resource is listed here only for a kind that no other feature reads.
+    """
     features: defaultdict[str, list[str]] = defaultdict(list)
     for descriptor in TARGET_KINDS.values():
         features[descriptor.feature] += descriptor.permissions
+        if descriptor.kind is TargetKind.SECRET:
+            features[descriptor.feature].append(descriptor.read_permission)
     return {feature: tuple(sorted(permissions)) for feature, permissions in features.items()}
 
 

@@ -109,7 +109,7 @@ _TABLE: Final = (
     _Row(
         AdviceKind.SSH,
         "lets its holder open shells in running workloads, as their identity",
-        "a role without it, such as roles/run.developer or a CustomRole",
+        "a CustomRole with the permissions that its holder needs, or roles/run.viewer to look",
         permissions=("run.*.ssh*",),
     ),
 )

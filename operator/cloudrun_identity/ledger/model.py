@@ -139,19 +139,40 @@ class Ledger(PolicyLedgerSpec):
         return self.replace(unmanaged_members=unmanaged_members, last_write_time=last_write_time)
 
     def with_account(self, account: LedgerAccount | None) -> Self:
-        """Return this ledger with another account record.
+        """Return this ledger with another account record, bound to the unique ID in the record.
 
-        Another unique ID is another account. It has a policy and keys of its own, so the entries and keys of
-        the former account are dropped.
+        No grant is present on an account that was deleted or replaced.
         """
-        unique_id = account.unique_id if account else ""
-        if not unique_id or unique_id == self.target_uid:
-            return self.replace(account=account)
+        bound = self.bound_to(account.unique_id if account else "").replace(account=account)
+        return bound.with_pending_grants() if account and account.lost else bound
+
+    def bound_to(self, unique_id: str) -> Self:
+        """Return this ledger for the resource with this unique ID; an empty ID changes nothing.
+
+        Another unique ID is another resource of the same name. It has a policy and keys of its own, so the
+        entries and keys of the former resource are dropped.
+        """
+        if unique_id in ("", self.target_uid):
+            return self
         if not self.target_uid:
-            return self.replace(account=account, target_uid=unique_id)
+            return self.replace(target_uid=unique_id)
         return self.with_entries({}).replace(
-            account=account, target_uid=unique_id, keys=(), key_attempt=None, pending_write=None
+            target_uid=unique_id, keys=(), key_attempt=None, pending_write=None, target_absent=False
         )
+
+    def with_pending_grants(self) -> Self:
+        """Return this ledger for a target that does not exist: no entry is granted.
+
+        The policy of an account returns when the account is undeleted, so the entries are kept.
+        """
+        return self.with_entries(
+            {
+                grant: changed_entry(entry, state=GrantState.PENDING)
+                if entry.state is GrantState.GRANTED
+                else entry
+                for grant, entry in self.entries.items()
+            }
+        ).replace(target_absent=True)
 
     def with_key_ring(self, ring: KeyRing) -> Self:
         """Return this ledger with other key records."""

@@ -4,7 +4,7 @@
 what `Ports` holds. The kinds are composed from the table in `registry`.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -13,6 +13,7 @@ from cloudrun_identity.gcp.client_pool import ClientPool
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.gcp.policies import Policies
 from cloudrun_identity.gcp.ratelimit import Priority
+from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.kube.event_recorder import EventRecorder
 from cloudrun_identity.kube.resources import ObjectClient
 from cloudrun_identity.kube.secrets import KeySecrets
@@ -70,6 +71,8 @@ class Ports:
     """Builds the executor of the actions of all kinds."""
     policies: Callable[[Policies, Ledgers], PolicyPort] = lambda policies, _: policies
     """Returns where policies are read and written; by default Google Cloud."""
+    target_id: Callable[[Target], Awaitable[str]] | None = None
+    """Reads the unique id of a target; by default from Google Cloud."""
     sync_settings: SyncerSettings = field(default_factory=SyncerSettings)
     ignores_observe: bool = False
     """True to sync the policies of observed projects too, as a dry run does."""
@@ -142,6 +145,8 @@ def compose(ports: Ports) -> Engine:
             is_fresh=propagation.is_fresh,
             removal_limiter=RemovalRateLimiter(settings.removals_per_hour),
             is_protected=settings.is_protected,
+            target_id=ports.target_id or cloud.unique_ids.of_target,
+            account_id=cloud.unique_ids.of_account,
             may_return=partial(_may_return, ledgers),
             is_suspended=settings.is_suspended,
             is_observed=lambda project: not ports.ignores_observe and settings.is_observed(project),

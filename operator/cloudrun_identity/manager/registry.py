@@ -42,6 +42,7 @@ from cloudrun_identity.gcp.projects import Projects
 from cloudrun_identity.gcp.roles import Roles
 from cloudrun_identity.gcp.run import Run
 from cloudrun_identity.gcp.service_accounts import ServiceAccounts
+from cloudrun_identity.gcp.unique_ids import UniqueIDs
 from cloudrun_identity.kube.secrets import KeySecrets
 from cloudrun_identity.ledger.store import Ledgers
 from cloudrun_identity.reconcile.dependencies import Dependencies
@@ -66,6 +67,8 @@ class Cloud:
     """Permissions of predefined and custom roles, cached."""
     service_accounts: ServiceAccounts
     """Single service accounts."""
+    unique_ids: UniqueIDs
+    """Unique ids of targets and accounts."""
     run: Run
     """Single Cloud Run workloads."""
     inventory: Inventory
@@ -85,6 +88,7 @@ class Cloud:
             policies=policies,
             roles=roles,
             service_accounts=service_accounts,
+            unique_ids=UniqueIDs(clients, service_accounts),
             run=run,
             inventory=Inventory(service_accounts, run, time.monotonic),
             keys=Keys(clients, time.monotonic),

@@ -11,7 +11,7 @@ from cloudrun_identity.api import (
     ReconciledResource,
 )
 from cloudrun_identity.gcp.clients import GoogleClients
-from cloudrun_identity.iam.grants import Grant
+from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.kube.event_recorder import EventType
 from cloudrun_identity.kube.objects import resource_of
 from cloudrun_identity.kube.resources import NAMESPACES, Object
@@ -62,6 +62,7 @@ async def dry_run(google: GoogleClients, objects: Iterable[Object]) -> DryRun:
             policies=lambda policies, ledgers: DryRunPolicies(
                 policies, lambda target: _is_assumed(ledgers.ledger(target))
             ),
+            target_id=_unknown_id,
             sync_settings=SyncerSettings(batch_window=0.0, max_wait=0.0),
             ignores_observe=True,
             on_report=reports.add,
@@ -105,6 +106,11 @@ class _NoEvents:
 def _is_assumed(ledger: Ledger) -> bool:
     """Return whether the dry run assumes that the account of the policy was created."""
     return ledger.account is not None and ledger.account.unique_id == ASSUMED_UNIQUE_ID
+
+
+async def _unknown_id(_: Target) -> str:
+    """Return no unique id: a dry run starts with empty ledgers, which are bound to no resource."""
+    return ""
 
 
 async def _in_memory(objects: Iterable[Object]) -> InMemoryClient:

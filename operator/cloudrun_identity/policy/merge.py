@@ -26,11 +26,14 @@ class Removal:
 
     grant: Grant
     unique_ids: tuple[str, ...] = ()
+    only_deleted: bool = False
+    """True to leave the member under its plain e-mail, which is another account now."""
 
     @property
     def forms(self) -> frozenset[Grant]:
         """The grant as policies show it, also for accounts that were deleted since."""
-        return frozenset({self.grant, *map(self.grant.deleted_form, self.unique_ids)})
+        deleted = frozenset(map(self.grant.deleted_form, self.unique_ids))
+        return deleted if self.only_deleted else deleted | {self.grant}
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ returns the ledger after the write. Both are pure, so a sync after a crash is an
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from cloudrun_identity.api import MAX_MEMBERS, GrantState, LedgerEntry
 from cloudrun_identity.iam.grants import Grant, Target, order
@@ -19,7 +20,7 @@ from .desired_grants import DesiredGrant, DesiredGrants
 from .exclusive import conflicting, unmanaged
 from .merge import Removal
 from .review import EntryReview, WantedGrants
-from .steps import AddGrant, GrantStep, RemoveUnmanaged
+from .steps import AddGrant, GrantStep, RemoveUnmanaged, RetainGrant
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,19 @@ class PolicyPlan:
         """The unmanaged grants that the sync may remove, within the hourly limit."""
         return tuple(step.grant for step in self.steps if isinstance(step, RemoveUnmanaged))
 
+    @property
+    def depends_on_target(self) -> bool:
+        """Return whether the sync records a grant, or writes the policy, so that it must know the target."""
+        return bool(self.new) or not all(isinstance(step, RetainGrant) for step in self.steps)
+
+    def members_to_identify(self, present: Collection[Grant]) -> frozenset[str]:
+        """Return the members whose e-mail may be another account now than when they were granted a role."""
+        return frozenset(
+            removal.grant.member
+            for removal in self.released
+            if removal.unique_ids and not removal.only_deleted and removal.grant in present
+        )
+
 
 def plan_policy(
     ledger: Ledger,
@@ -73,6 +87,7 @@ def plan_policy(
     protected: Callable[[str], bool] = lambda _: False,
     may_return: Callable[[str, str], bool] = lambda *_: True,
     write_found: bool = False,
+    account_ids: Mapping[str, str] = MappingProxyType({}),
 ) -> PolicyPlan:
     """Plan a sync of the policy of `ledger.target`, in which these grants are present.
 
@@ -88,6 +103,7 @@ def plan_policy(
         protected: Returns whether a member is never removed from an exclusive binding.
         may_return: `may_return(email, unique_id)` returns whether an object may undelete the account.
         write_found: True if the policy shows the write that the ledger records, and no other.
+        account_ids: By member, the unique ID of the account that has its e-mail now, as far as it is known.
 
     """
     declared = tuple(declared)
@@ -101,6 +117,7 @@ def plan_policy(
         withheld=withheld,
         may_return=may_return,
         write_found=write_found,
+        account_ids=account_ids,
     )
     for grant, entry in ledger.entries.items():
         review.review(grant, entry)
@@ -137,7 +154,7 @@ def plan_policy(
     ]
     removals = _removals_of_unmanaged(unmanaged_grants, declared, conflicts) if may_release else ()
     return PolicyPlan(
-        ledger=ledger.with_entries(entries),
+        ledger=ledger.with_entries(entries).replace(target_absent=False),
         steps=(*review.steps, *additions, *removals),
         desired_grants=desired_grants,
         released=tuple(review.released),

@@ -1,6 +1,6 @@
 """Ports of the policy engine: its settings, and the interfaces through which it reads and writes."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -50,6 +50,10 @@ class SyncerSettings:
     """The delays of refused and lost grants."""
 
 
+async def _unknown_id(_: object) -> str:
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class SyncerPorts:
     """The dependencies of policy syncers."""
@@ -68,6 +72,11 @@ class SyncerPorts:
     """Limits removals of unmanaged members."""
     is_protected: Callable[[str], bool] = is_protected
     """Returns whether a member is never removed from an exclusive binding."""
+    target_id: Callable[[Target], Awaitable[str]] = _unknown_id
+    """Reads the unique ID of a target; empty if it is not known. Raises GoogleError."""
+    account_id: Callable[[str], Awaitable[str]] = _unknown_id
+    """Reads the unique ID of the account that has an e-mail now; empty if it is not known. Raises
+    GoogleError."""
     may_return: Callable[[str, str], bool] = lambda *_: True
     """Returns whether an object may undelete the account with this e-mail and unique ID."""
     is_suspended: Callable[[str], bool] = lambda _: False

@@ -1,7 +1,6 @@
 """The ledger of one policy during one sync: stored ahead of each write, and after the last one."""
 
 from cloudrun_identity.api import LedgerWrite
-from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.ledger.interface import LedgerStore
 from cloudrun_identity.ledger.model import Ledger
 
@@ -13,10 +12,10 @@ class LedgerChanged(Exception):  # noqa: N818 - it names what happened
 class LedgerRecord:
     """The ledger of a sync. Each change replaces the one that this sync read or stored last."""
 
-    def __init__(self, target: Target, ledgers: LedgerStore) -> None:
-        self._target = target
+    def __init__(self, before: Ledger, ledgers: LedgerStore) -> None:
+        self._target = before.target
         self._ledgers = ledgers
-        self.stored = ledgers.ledger(target)
+        self.stored = before
         """The ledger as this sync read or stored it last."""
 
     async def store_ahead(self, ledger: Ledger, write: LedgerWrite | None) -> Ledger:
@@ -24,7 +23,7 @@ class LedgerRecord:
 
         A removal needs no record: a grant that is absent after a crash is one that no write has to remove.
         """
-        if write is not None or ledger.bindings != self.stored.bindings:
+        if write is not None or _planned(ledger) != _planned(self.stored):
             ledger = ledger.replace(pending_write=write)
             await self.store(ledger)
         return ledger
@@ -41,17 +40,23 @@ class LedgerRecord:
         planned_on = self.stored
 
         def change(current: Ledger) -> Ledger:
-            if current.bindings != planned_on.bindings or current.pending_write != planned_on.pending_write:
+            if _planned(current) != _planned(planned_on):
                 raise LedgerChanged(f"another writer changed the ledger of {self._target}")
-            return current.replace(
+            return current.bound_to(ledger.target_uid).replace(
                 bindings=ledger.bindings,
                 grant_counts=ledger.grant_counts,
                 unmanaged_members=ledger.unmanaged_members,
                 last_write_time=ledger.last_write_time,
                 usage=ledger.usage,
                 pending_write=ledger.pending_write,
+                target_absent=ledger.target_absent,
             )
 
         if ledger != planned_on or self._ledgers.ledger(self._target) != planned_on:
             await self._ledgers.update(self._target, change)
         self.stored = ledger
+
+
+def _planned(ledger: Ledger) -> tuple[object, ...]:
+    """Return what a sync is planned on."""
+    return ledger.bindings, ledger.target_uid, ledger.pending_write, ledger.target_absent

@@ -42,6 +42,8 @@ class EntryReview:
     """Returns whether an object may undelete an account."""
     write_found: bool
     """True if the policy shows the write that the ledger records, and no other."""
+    account_ids: Mapping[str, str]
+    """By member, the unique ID of the account that has its e-mail now, as far as it is known."""
     entries: dict[Grant, LedgerEntry] = field(default_factory=dict)
     """The entries that remain."""
     released: list[Removal] = field(default_factory=list)
@@ -75,22 +77,60 @@ class EntryReview:
             self._retain(grant, entry, RetainReason.PROJECT_OBSERVED)
         elif reason := _reason_to_leave(grant, entry, leaving):
             self._retain(grant, entry, reason)
-        elif not (removal := Removal(grant, entry.unique_ids)).forms.isdisjoint(self.present):
-            self.entries[grant] = entry
-            self.released.append(removal)
-            self.steps.append(ReleaseGrant(grant, _first_owner_key(entry)))
+        else:
+            only_deleted = self._is_another_account(grant, entry)
+            removal = Removal(grant, entry.unique_ids, only_deleted=only_deleted)
+            if not removal.forms.isdisjoint(self.present):
+                self.entries[grant] = entry
+                self.released.append(removal)
+                self.steps.append(ReleaseGrant(grant, _first_owner_key(entry)))
 
     def _desire(self, grant: Grant, entry: LedgerEntry) -> LedgerEntry:
         """Return the entry of a desired grant, and plan the replacement of a former account."""
         desired = self.wanted.grants[grant]
         if grant not in self.present:
             entry = _missing(entry, withheld=grant in self.withheld)
-        entry = _granted_to(entry, desired.unique_id)
-        self.wanted.grants[grant] = replace(desired, former_unique_ids=entry.former_unique_ids)
-        if entry.former_unique_ids and grant in self.present:
-            self.replaced[grant] = Removal(grant, entry.former_unique_ids)
+        entry = self._granted_to(grant, entry, desired.unique_id)
+        former = entry.former_unique_ids
+        self.wanted.grants[grant] = replace(desired, former_unique_ids=former)
+        if former and grant in self.present and not self._is_shown_as_deleted(grant, former[-1]):
+            self.replaced[grant] = Removal(grant, former)
             self.steps.append(ReleaseGrant(grant, _first_owner_key(entry)))
         return entry
+
+    def _granted_to(self, grant: Grant, entry: LedgerEntry, unique_id: str) -> LedgerEntry:
+        """Return the entry of a member that is this account now; keep the former ID until the grant is made.
+
+        The ID is empty if no identity declares the member any more. The recorded account is then a former one
+        if the policy shows it as deleted, or not at all. If the policy shows the plain e-mail beside the
+        deleted account, another writer granted the role to the account that has the e-mail now.
+        """
+        if unique_id == entry.unique_id:
+            return entry
+        deleted, present = self._is_shown_as_deleted(grant, entry.unique_id), grant in self.present
+        if not unique_id and present and not deleted:
+            return entry
+        former = tuple(former for former in entry.unique_ids if former != unique_id)
+        return changed_entry(
+            entry,
+            unique_id=unique_id,
+            former_unique_ids=former[-MAX_UNIQUE_IDS:],
+            present_before=entry.present_before or (deleted and present),
+        )
+
+    def _is_another_account(self, grant: Grant, entry: LedgerEntry) -> bool:
+        """Return whether the plain e-mail of a grant is another account than the recorded one.
+
+        A policy shows a deleted account in the deleted-member form, so a plain e-mail beside it is a later
+        account. Otherwise the account that has the e-mail now decides.
+        """
+        if not entry.unique_id:
+            return False
+        current = self.account_ids.get(grant.member, "")
+        return self._is_shown_as_deleted(grant, entry.unique_id) or current not in ("", *entry.unique_ids)
+
+    def _is_shown_as_deleted(self, grant: Grant, unique_id: str) -> bool:
+        return bool(unique_id) and grant.deleted_form(unique_id) in self.present
 
     def _retain(self, grant: Grant, entry: LedgerEntry, reason: RetainReason) -> None:
         if grant in self.present:
@@ -146,14 +186,6 @@ def _missing(entry: LedgerEntry, *, withheld: bool) -> LedgerEntry:
     """
     state = GrantState.REJECTED if withheld and entry.is_rejected else GrantState.PENDING
     return changed_entry(entry, state=state, present_before=False)
-
-
-def _granted_to(entry: LedgerEntry, unique_id: str) -> LedgerEntry:
-    """Return the entry of a member that is this account now; keep the former ID until the grant is made."""
-    if unique_id in ("", entry.unique_id):
-        return entry
-    former = tuple(former for former in entry.unique_ids if former != unique_id)
-    return changed_entry(entry, unique_id=unique_id, former_unique_ids=former[-MAX_UNIQUE_IDS:])
 
 
 def _is_permanently_deleted(

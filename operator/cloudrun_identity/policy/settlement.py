@@ -119,6 +119,20 @@ def _seen(entry: LedgerEntry, *, present: bool, added: bool) -> LedgerEntry:
     return changed_entry(entry, state=state, present_before=False)
 
 
+def settle_absent(plan: PolicyPlan, before: Ledger) -> Ledger:
+    """Return the ledger of a target that does not exist, from a plan without a present grant.
+
+    No entry stays granted, and new entries are dropped. An entry keeps the record of what was present before:
+    the policy of an account returns when the account is undeleted.
+    """
+    settled = settle(plan, (), added=(), refused=(), written_at=None, failed=True)
+    entries = {
+        grant: changed_entry(entry, present_before=before.entries.get(grant, entry).present_before)
+        for grant, entry in settled.entries.items()
+    }
+    return settled.with_entries(entries).with_pending_grants()
+
+
 def without_abandoned(ledger: Ledger, declared: Iterable[DesiredGrants]) -> Ledger:
     """Return the ledger without the owners that abandon their grants. The policy need not be read for that.
 

@@ -19,15 +19,17 @@ from cloudrun_identity.ledger.model import Ledger
 
 from .backoff import GrantBackoff, GrantBackoffs
 from .bisection import REFUSALS, write_with_bisection
+from .bound_policies import BoundPolicies, TargetReplaced
 from .capacity import LEDGER_FULL, over_capacity
 from .desired_grants import DesiredGrant
 from .merge import Removal
 from .pending_write import is_alone
-from .planning import PolicyPlan, plan_policy
+from .planning import PolicyPlan
 from .ports import SyncerPorts
 from .recording import LedgerChanged, LedgerRecord
 from .registrations import Registrations
-from .settlement import made_by_others, progress, settle, without_abandoned
+from .settlement import made_by_others, progress, settle, settle_absent, without_abandoned
+from .sync_planner import PlannedSync, SyncPlanner
 from .writer import PolicyWriter
 
 
@@ -57,6 +59,8 @@ class SyncResult:
     """By owner key, a grant of another object in an exclusive binding of the owner."""
     missing: bool = False
     """True if the target does not exist."""
+    replaced: bool = False
+    """True if the target is an account that another client created in the place of an identity's."""
     fault: GoogleError | None = None
     """The error that ended the sync."""
 
@@ -79,47 +83,55 @@ class PolicySync:
         self._backoffs = GrantBackoffs(ports.settings.backoff_limits)
         self._undecided_removals: frozenset[Grant] = frozenset()
         self._lost: frozenset[Grant] = frozenset()
+        self._planner = SyncPlanner(ports, registrations, self._backoffs)
 
     async def run(self) -> SyncResult:
         """Run a sync. Start again if another writer changes the ledger meanwhile."""
         for _ in range(self._ports.settings.attempts - 1):
             try:
                 return await self._run_once()
-            except LedgerChanged:
+            except (LedgerChanged, TargetReplaced):
                 continue
         return await self._run_once()
 
     async def _run_once(self) -> SyncResult:
         began = _now()
-        writer = PolicyWriter(self._target, self._ports.policies, self._ports.settings.attempts)
+        policies = BoundPolicies(self._ports)
+        writer = PolicyWriter(self._target, policies, self._ports.settings.attempts)
         account = self._ports.ledgers.ledger(self._target).account
         if account and account.lost:  # an account of the same e-mail would be unmanaged
-            await self._settle_missing(writer)
+            await self._settle_absent()
             return SyncResult(began, missing=True)
         try:
             try:
                 await writer.read()
+                self._ports.checkpoint("policy read")
+                before = self._ports.ledgers.ledger(self._target)
+                self._settle_removals(self._undecided_removals, writer)
+                planned = await self._planner.plan_for_target(
+                    before, policies, writer.present, write_found=_is_found(before, writer)
+                )
             except GoogleError as error:
                 # A read of a new account may fail after an earlier one succeeded.
                 if error.fault is not Fault.NOT_FOUND or self._ports.is_fresh(self._target.name):
                     raise
-                await self._settle_missing(writer)
+                await self._settle_absent()
                 self._ports.observer.policy_synced(self._target.kind, "missing")
                 return SyncResult(began, missing=True, fault=error)
-            return await self._sync(began, writer)
+            if planned is None:
+                await self._settle_absent()
+                self._ports.observer.policy_synced(self._target.kind, "replaced")
+                return SyncResult(began, replaced=True)
+            return await self._sync(began, writer, planned)
         except GoogleError as error:
             self._ports.observer.policy_synced(self._target.kind, error.fault)
             await self._release_abandoned()
             return SyncResult(began, fault=error)
 
-    async def _sync(self, began: float, writer: PolicyWriter) -> SyncResult:
-        checkpoint = self._ports.checkpoint
-        checkpoint("policy read")
-        self._settle_removals(self._undecided_removals, writer)
-        record = LedgerRecord(self._target, self._ports.ledgers)
-        before = record.stored
-        plan = self._plan(before, writer)
-        self._note_losses(plan.drifted)
+    async def _sync(self, began: float, writer: PolicyWriter, planned: PlannedSync) -> SyncResult:
+        checkpoint, plan = self._ports.checkpoint, planned.plan
+        record = LedgerRecord(planned.before, self._ports.ledgers)
+        self._note_losses(planned)
         progressed = plan.ledger
 
         async def store_ahead(write: LedgerWrite | None) -> None:
@@ -138,7 +150,7 @@ class PolicySync:
         await record.store(self._settled(plan, progressed, writer))
         checkpoint("ledger settled")
         self._lost = frozenset()
-        self._registrations.note_made_by_others(made_by_others(before, plan, record.stored))
+        self._registrations.note_made_by_others(made_by_others(planned.before, plan, record.stored))
         self._ports.observer.policy_synced(self._target.kind, "written" if writer.writes else "unchanged")
         return SyncResult(
             began,
@@ -148,28 +160,12 @@ class PolicySync:
             plan.conflicting,
         )
 
-    def _note_losses(self, missing: frozenset[Grant]) -> None:
+    def _note_losses(self, planned: PlannedSync) -> None:
         """Count and report missing grants, once until the ledger records them as missing."""
-        lost = missing - self._lost
-        self._lost = missing
-        for grant in lost:
+        known, self._lost = self._lost, planned.drifted
+        for grant in planned.plan.drifted - known:
             self._backoffs.lose(grant)
-        self._registrations.note_drift(lost)
-
-    def _plan(self, ledger: Ledger, writer: PolicyWriter) -> PolicyPlan:
-        return plan_policy(
-            ledger,
-            self._registrations.concerning(ledger),
-            writer.present,
-            may_release=self._registrations.is_complete,
-            observed=self._ports.is_observed(self._target.project_id),
-            withheld=self._backoffs.withheld,
-            protected=self._ports.is_protected,
-            may_return=self._ports.may_return,
-            write_found=bool(
-                ledger.pending_write and is_alone(ledger.pending_write, writer.etag, writer.present)
-            ),
-        )
+        self._registrations.note_drift(planned.drifted - known)
 
     async def _write(self, writer: PolicyWriter, plan: PolicyPlan) -> None:
         """Write the new grants first, then those that are due after a backoff."""
@@ -249,18 +245,27 @@ class PolicySync:
             failed=failed,
         )
 
-    async def _settle_missing(self, writer: PolicyWriter) -> None:
+    async def _settle_absent(self) -> None:
         """Settle the ledger of a deleted target: drop released entries, keep desired ones as pending."""
-        record = LedgerRecord(self._target, self._ports.ledgers)
-        plan = self._plan(record.stored, writer)
-        await record.store(self._settled(plan, plan.ledger, writer, failed=True))
+        before = self._ports.ledgers.ledger(self._target)
+        record = LedgerRecord(before, self._ports.ledgers)
+        await record.store(settle_absent(self._planner.plan(before, ()), before))
 
     async def _release_abandoned(self) -> None:
         """Drop abandoned entries. That needs no read of the policy, which has failed."""
-        record = LedgerRecord(self._target, self._ports.ledgers)
+        before = self._ports.ledgers.ledger(self._target)
         if self._registrations.is_complete:
-            declared = self._registrations.concerning(record.stored)
-            await record.store(without_abandoned(record.stored, declared))
+            declared = self._registrations.concerning(before)
+            await LedgerRecord(before, self._ports.ledgers).store(without_abandoned(before, declared))
+
+
+def _is_found(ledger: Ledger, writer: PolicyWriter) -> bool:
+    """Return whether pending entries of present grants are grants that the operator made.
+
+    They are if the policy shows the recorded write alone, or if the target was absent and has returned.
+    """
+    write = ledger.pending_write
+    return ledger.target_absent or (write is not None and is_alone(write, writer.etag, writer.present))
 
 
 def _without(desired_grants: Iterable[DesiredGrant], refused: Collection[Grant]) -> list[DesiredGrant]:

@@ -38,6 +38,8 @@ class GrantSyncResult:
     """A grant of another object in an exclusive binding, for each policy with one."""
     missing: tuple[Target, ...] = ()
     """Targets that do not exist."""
+    replaced: tuple[Target, ...] = ()
+    """Accounts that another client created in the place of an identity's."""
     faults: Mapping[Target, GoogleError] = field(default_factory=dict)
     """Errors that ended the sync of a policy. The grants on it have their last known state."""
 
@@ -193,6 +195,7 @@ class PolicySyncers:
                 if owner_key in result.conflicting
             ),
             missing=tuple(target for target, result in results.items() if result.missing),
+            replaced=tuple(target for target, result in results.items() if result.replaced),
             faults={
                 target: result.fault
                 for target, result in results.items()

@@ -47,11 +47,8 @@ def _listed(resolved: ResolvedGrants, synced: GrantSyncResult) -> Iterator[Grant
 def _outcomes(resolved: ResolvedGrants, synced: GrantSyncResult, *, observe: bool) -> Iterator[Outcome]:
     for each in resolved.failures:
         yield each.outcome
-    for target, fault in synced.faults.items():
-        yield outcome_of(fault, f"the IAM policy of {target}")
-    for target in synced.missing:
-        yield _missing(target)
-    unread = {*synced.missing, *synced.faults}
+    yield from _outcomes_of_targets(synced)
+    unread = {*synced.missing, *synced.replaced, *synced.faults}
     for result in synced.grant_results:
         if result.state is not GrantState.GRANTED and result.grant.target not in unread:
             yield _outcome_of_result(result, observe=observe)
@@ -64,6 +61,14 @@ def _outcomes(resolved: ResolvedGrants, synced: GrantSyncResult, *, observe: boo
         yield Waiting(Reason.DEPENDENCY_NOT_READY, waits_for_project(grant))
     for first in synced.releasing[:1]:
         yield Waiting(Reason.UPDATING, f"Releasing {first}", after=1.0)
+
+
+def _outcomes_of_targets(synced: GrantSyncResult) -> Iterator[Outcome]:
+    """Return an outcome for each target without a complete sync."""
+    for target, fault in synced.faults.items():
+        yield outcome_of(fault, f"the IAM policy of {target}")
+    yield from map(_missing, synced.missing)
+    yield from map(_replaced, synced.replaced)
 
 
 def _status_of_result(result: GrantResult) -> GrantStatus:
@@ -120,6 +125,14 @@ _REMEDIES = {
 def _missing(target: Target) -> Outcome:
     reason = target.descriptor.missing_reason
     return Waiting(reason, f"{target} does not exist in project {target.project_id}", after=TARGET_RECHECK)
+
+
+def _replaced(target: Target) -> Outcome:
+    message = (
+        f"{target} was deleted and created again by another client; nothing is granted on it until its "
+        "CloudRunIdentity takes it over (spec.whenReplaced: Regrant)"
+    )
+    return Waiting(Reason.DEPENDENCY_NOT_READY, message, after=TARGET_RECHECK)
 
 
 REMOVAL_RECHECK = 300.0

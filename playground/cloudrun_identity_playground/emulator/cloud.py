@@ -86,7 +86,7 @@ class Cloud:
         stamps = Stamps(clock)
         self.executions = Executions(self.registry, self.operations, stamps, switches, clock)
         self.custom_constraints = CustomConstraints(clock)
-        self.secrets = Secrets(self.registry)
+        self.secrets = Secrets(self.registry, self.policies, clock)
         self.workloads = {
             kind.collection: Workloads(
                 kind,
@@ -115,6 +115,7 @@ class Cloud:
                 Roles(self.registry, self.role_table, clock),
                 self.revisions,
                 self.executions,
+                self.secrets,
                 JobRuns(
                     self.executions,
                     self.workloads[JOB.collection].read,

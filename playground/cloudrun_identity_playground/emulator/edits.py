@@ -40,6 +40,7 @@ def edit(cloud: Cloud, change: Mapping[str, Any]) -> None:
     - `{"workload": FULL_NAME, "serviceAccount": EMAIL}`
     - `{"workload": FULL_NAME, "failsToStart": MESSAGE}`: new revisions fail until the message is empty
     - `{"serviceAccount": FULL_NAME, "delete"|"disable"|"enable"|"undelete": true}`
+    - `{"secret": FULL_NAME, "recreate": true}`: delete a secret and create another one of the same name
 
     A full name is, for example, `//run.googleapis.com/projects/P/locations/L/services/S`. For `undelete`, the
     e-mail or the unique id names the account. An unchecked edit can add members that Google refuses, such as
@@ -167,14 +168,26 @@ class _AccountEdit(_Model):
         cloud.handlers[f"{_IAM}/{verb.capitalize()}ServiceAccount"](self._REQUESTS[verb](name=name))
 
 
-def _parse(change: Mapping[str, Any]) -> _PolicyEdit | _WorkloadEdit | _AccountEdit:
+class _SecretEdit(_Model):
+    secret: str
+    recreate: bool
+
+    def apply(self, cloud: Cloud) -> None:
+        if not self.recreate:
+            raise EditError("secret: set recreate to true")
+        cloud.secrets.recreate(_resource(self.secret))
+
+
+def _parse(change: Mapping[str, Any]) -> _PolicyEdit | _WorkloadEdit | _AccountEdit | _SecretEdit:
     if "policy" in change:
         return _PolicyEdit.model_validate(change)
     if "workload" in change:
         return _WorkloadEdit.model_validate(change)
     if "serviceAccount" in change:
         return _AccountEdit.model_validate(change)
-    raise EditError("the edit names neither policy nor workload nor serviceAccount")
+    if "secret" in change:
+        return _SecretEdit.model_validate(change)
+    raise EditError("the edit names neither policy nor workload nor serviceAccount nor secret")
 
 
 def _resource(full_name: str) -> str:

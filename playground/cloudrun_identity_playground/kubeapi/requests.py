@@ -1,5 +1,7 @@
 """Requests for objects: from HTTP to an operation, and the response."""
 
+import json
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -166,7 +168,7 @@ class RequestHandler:
 
     async def _delete(self, request: web.Request, target: Target) -> web.Response:
         options, write = await read_object(request), _write(request, target)
-        write.dry_run = write.dry_run or "All" in (options.get("dryRun") or ())
+        write.dry_run = write.dry_run or _is_dry_run(request, options.get("dryRun") or ())
         stored = self._operations.delete(target.resource, target.key, options, write)
         if "deletionTimestamp" in stored.object["metadata"]:
             return object_response(request, target.resource, stored)
@@ -178,7 +180,7 @@ class RequestHandler:
 
     async def _delete_collection(self, request: web.Request, target: Target) -> web.Response:
         options, write = await read_object(request), _write(request, target)
-        write.dry_run = write.dry_run or "All" in (options.get("dryRun") or ())
+        write.dry_run = write.dry_run or _is_dry_run(request, options.get("dryRun") or ())
         collection = self._operations.store.collection(target.resource.storage)
         page = self._listings.first(collection, target.namespace, _selector(request.query, target), limit=0)
         for stored in page.objects:
@@ -200,10 +202,30 @@ def _write(request: web.Request, target: Target) -> Write:
     return Write(
         manager=query.get("fieldManager") or agent,
         subresource=target.subresource,
-        dry_run="All" in query.getall("dryRun", []),
+        dry_run=_is_dry_run(request, query.getall("dryRun", [])),
         field_validation=validation,
         force=query.get("force") in TRUE,
     )
+
+
+def _is_dry_run(request: web.Request, values: Sequence[str]) -> bool:
+    """Return whether the values of `dryRun` ask for a dry run. Raises ApiError: a value is not `All`."""
+    if set(values) - {"All"}:
+        shown = json.dumps(list(values), separators=(",", ":"))
+        error = FieldError(
+            "dryRun", Cause.NOT_SUPPORTED, f'Unsupported value: {shown}: supported values: "All"'
+        )
+        raise invalid(_OPTIONS[request.method], "meta.k8s.io", "", [error])
+    return bool(values)
+
+
+_OPTIONS: Mapping[str, str] = {
+    "POST": "CreateOptions",
+    "PUT": "UpdateOptions",
+    "PATCH": "PatchOptions",
+    "DELETE": "DeleteOptions",
+}
+"""Kind that has the options of a request, by method."""
 
 
 def _selector(query: MultiMapping[str], target: Target) -> Selector:

@@ -130,3 +130,20 @@ async def test_a_role_is_granted_on_a_secret(gcloud: Gcloud) -> None:
     role = "roles/secretmanager.secretAccessor"
     policy = await gcloud(f"secrets add-iam-policy-binding stripe-key {ANN} --role={role} --condition=None")
     assert policy["bindings"] == [{"role": role, "members": ["user:ann@example.com"]}]
+
+
+async def test_roles_are_listed_with_and_without_deleted_ones(gcloud: Gcloud) -> None:
+    await gcloud("iam roles create deployer --project=shop --permissions=run.services.get")
+    await gcloud("iam roles delete deployer --project=shop")
+
+    assert await gcloud("iam roles list --project=shop") == []
+    [deleted] = await gcloud("iam roles list --project=shop --show-deleted")
+    assert (deleted["name"], deleted["deleted"]) == ("projects/shop/roles/deployer", True)
+    predefined = {role["name"] for role in await gcloud("iam roles list")}
+    assert {"roles/dataproc.worker", "roles/spanner.databaseUser"} < predefined
+
+
+async def test_any_predefined_role_can_be_granted_on_a_project(gcloud: Gcloud) -> None:
+    for role in ("roles/dataproc.worker", "roles/bigquery.admin", "roles/spanner.databaseUser"):
+        policy = await gcloud(f"projects add-iam-policy-binding shop {ANN} --condition=None --role={role}")
+        assert role in {binding["role"] for binding in policy["bindings"]}

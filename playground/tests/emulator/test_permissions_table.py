@@ -10,6 +10,7 @@ import pytest
 from google.cloud import iam_admin_v1 as iam
 from google.iam.v1 import iam_policy_pb2, policy_pb2
 
+from cloudrun_identity.iam.role_catalog import role_catalog
 from cloudrun_identity_playground.emulator import Emulator
 from cloudrun_identity_playground.emulator.access.rules import (
     RULES,
@@ -18,7 +19,6 @@ from cloudrun_identity_playground.emulator.access.rules import (
     RequiresPermission,
 )
 from cloudrun_identity_playground.emulator.apis.policy_rules import ResourceKind
-from cloudrun_identity_playground.emulator.apis.role_table import predefined_roles
 from cloudrun_identity_playground.emulator.cloud import Cloud
 from cloudrun_identity_playground.emulator.wire.methods import as_protobuf, methods
 
@@ -98,7 +98,7 @@ def test_table_has_no_unknown_method() -> None:
 
 
 def test_predefined_roles_have_every_permission_of_the_table() -> None:
-    held = {permission for role in predefined_roles().values() for permission in role.permissions}
+    held = {permission for role in role_catalog().values() for permission in role.permissions}
     kinds = (RequiresPermission, FiltersResults, Impersonates)
     needed = {rule.permission for rule in SERVED.values() if isinstance(rule, kinds)}
     assert needed - held == set()

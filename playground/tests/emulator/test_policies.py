@@ -6,7 +6,9 @@ from google.cloud import iam_admin_v1 as iam
 from google.iam.v1 import policy_pb2
 from google.type import expr_pb2
 
+from cloudrun_identity.iam.role_catalog import role_catalog
 from cloudrun_identity_playground.emulator import Emulator, Seed
+from cloudrun_identity_playground.emulator.apis.grantable_roles import ABOVE_PROJECTS, is_grantable
 
 from .clients import LOCATION, Clients, Clock, members
 
@@ -343,9 +345,42 @@ class TestRoles:
         with pytest.raises(exceptions.InvalidArgument):
             await clients.grant(role, "user:ann@example.com")
 
-    async def test_unlisted_service_agent_role_is_accepted(self, clients: Clients) -> None:
-        policy = await clients.grant("roles/alloydb.serviceAgent", "user:ann@example.com")
-        assert [each.role for each in policy.bindings] == ["roles/alloydb.serviceAgent"]
+    async def test_unlisted_service_agent_role_is_accepted_on_projects(self, clients: Clients) -> None:
+        await clients.create_account()
+        policy = await clients.grant("roles/newservice.serviceAgent", "user:ann@example.com")
+        assert [each.role for each in policy.bindings] == ["roles/newservice.serviceAgent"]
+        with pytest.raises(exceptions.InvalidArgument):
+            await clients.grant("roles/newservice.serviceAgent", "user:ann@example.com", resource=ACCOUNT)
+
+    async def test_every_role_of_the_catalog_is_accepted_on_projects_or_above(self) -> None:
+        roles = sorted(role_catalog())
+        on_projects = [role for role in roles if is_grantable(role, "", on_project=True)]
+        above = [role for role in roles if is_grantable(role, "", on_project=False)]
+
+        assert above == roles
+        assert sorted(set(above) - set(on_projects)) == sorted(ABOVE_PROJECTS)
+
+    async def test_project_with_any_predefined_roles_takes_further_grants(self, clients: Clients) -> None:
+        present = ("roles/dataproc.worker", "roles/bigquery.admin", "roles/spanner.databaseUser")
+        for role in present:
+            await clients.grant(role, "user:ann@example.com")
+
+        policy = await clients.grant("roles/run.viewer", "user:ann@example.com")
+
+        assert {binding.role for binding in policy.bindings} == {*present, "roles/run.viewer"}
+
+    @pytest.mark.parametrize(
+        "role", ["roles/billing.user", "roles/orgpolicy.policyAdmin", "roles/resourcemanager.folderAdmin"]
+    )
+    async def test_role_of_organizations_is_refused_on_projects(self, clients: Clients, role: str) -> None:
+        with pytest.raises(exceptions.InvalidArgument, match="is not supported for this resource"):
+            await clients.grant(role, "user:ann@example.com")
+
+    @pytest.mark.parametrize("role", ["roles/secretmanager.secretAccessor", "roles/storage.admin"])
+    async def test_role_of_other_resources_is_refused_on_accounts(self, clients: Clients, role: str) -> None:
+        await clients.create_account()
+        with pytest.raises(exceptions.InvalidArgument, match=f"{role} is not supported for this resource"):
+            await clients.grant(role, "user:ann@example.com", resource=ACCOUNT)
 
     async def test_role_must_apply_to_the_resource(self, clients: Clients) -> None:
         await clients.create_account()

@@ -150,6 +150,29 @@ async def test_worker_pools_roles_and_organization_policies_are_served(rest: Res
     assert (await rest("PATCH", path, body))["spec"]["rules"] == [{"enforce": True}]
 
 
+@pytest.mark.parametrize("word", ["true", "True", "TRUE", "t", "yes", "Y", "1"])
+async def test_boolean_of_a_query_takes_every_true_form(rest: Rest, word: str) -> None:
+    await rest("POST", "/v1/projects/shop/roles", {"roleId": "deployer", "role": {"title": "Deployer"}})
+    await rest("DELETE", "/v1/projects/shop/roles/deployer")
+    for name in ("showDeleted", "show_deleted"):
+        assert (await rest("GET", f"/v1/projects/shop/roles?{name}={word}"))["roles"][0]["deleted"]
+
+
+@pytest.mark.parametrize("word", ["false", "False", "F", "no", "n", "0"])
+async def test_boolean_of_a_query_takes_every_false_form(rest: Rest, word: str) -> None:
+    await rest("POST", "/v1/projects/shop/roles", {"roleId": "deployer", "role": {"title": "Deployer"}})
+    await rest("DELETE", "/v1/projects/shop/roles/deployer")
+    assert await rest("GET", f"/v1/projects/shop/roles?showDeleted={word}") == {}
+
+
+@pytest.mark.parametrize("word", ["maybe", "on", "2", ""])
+async def test_other_words_for_a_boolean_are_refused(rest: Rest, word: str) -> None:
+    refused = await rest("GET", f"/v1/projects/shop/roles?showDeleted={word}", status=400)
+    [detail] = refused["error"]["details"]
+    assert refused["error"]["message"] == f"Invalid value at 'show_deleted' (TYPE_BOOL), \"{word}\""
+    assert detail["fieldViolations"][0]["field"] == "show_deleted"
+
+
 async def test_a_permission_error_carries_its_error_info(rest: Rest) -> None:
     answer = await rest("GET", f"/v1/projects/-/serviceAccounts/{EMAIL}", status=403)
     [info] = answer["error"]["details"]

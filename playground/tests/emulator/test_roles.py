@@ -7,8 +7,11 @@ from google.api_core import exceptions
 from google.cloud import iam_admin_v1 as iam
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from cloudrun_identity.iam.role_catalog import role_catalog
+
 from .clients import Clients, Clock
 
+DEPRECATED = next(role.name for role in role_catalog().values() if role.stage == "DEPRECATED")
 NAME = "projects/shop/roles/deployer"
 
 
@@ -59,7 +62,23 @@ async def test_only_the_full_view_lists_permissions(clients: Clients) -> None:
 
     assert [each.name for each in basic] == [each.name for each in full]
     assert not any(each.included_permissions for each in basic)
-    assert all(each.included_permissions for each in full)
+    assert sum(1 for each in full if each.included_permissions) > 2000
+
+
+async def test_list_has_every_predefined_role_in_pages(clients: Clients) -> None:
+    first = await clients.iam.list_roles(iam.ListRolesRequest(page_size=1000))
+    names = [each.name async for each in first]
+
+    assert names == sorted(role_catalog())
+    assert len(names) > 2000
+
+
+async def test_a_role_shows_its_title_and_stage(clients: Clients) -> None:
+    shown = await clients.iam.get_role(iam.GetRoleRequest(name="roles/dataproc.worker"))
+    retired = await clients.iam.get_role(iam.GetRoleRequest(name=DEPRECATED))
+
+    assert (shown.title, shown.stage.name) == ("Dataproc Worker", "GA")
+    assert retired.stage.name == "DEPRECATED"
 
 
 async def test_an_unknown_role_is_not_found(clients: Clients) -> None:

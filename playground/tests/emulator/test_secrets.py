@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import aiohttp
 import pytest
@@ -122,3 +123,21 @@ def test_invalid_secret_name_in_a_seed_is_refused() -> None:
     bad = Seed.model_validate({"projects": [{"projectID": "shop", "secrets": [{"name": "a/b"}]}]})
     with pytest.raises(SeedError, match="project shop: secret a/b: Invalid secret ID"):
         Emulator(seed=bad)
+
+
+async def test_recreated_secret_has_another_creation_time_and_an_empty_policy(emulator: Emulator) -> None:
+    async with aiohttp.ClientSession(emulator.rest_url) as session:
+
+        async def get(path: str) -> dict[str, Any]:
+            async with session.get(path) as reply:
+                found: dict[str, Any] = await reply.json()
+                return found
+
+        before = await get(f"/v1/{SECRET}")
+        emulator.edit({"secret": FULL_NAME, "recreate": True})
+        after = await get(f"/v1/{SECRET}")
+        policy = await get(f"/v1/{SECRET}:getIamPolicy")
+
+    assert before["name"] == after["name"] == "projects/123456789012/secrets/stripe-key"
+    assert before["createTime"] != after["createTime"]
+    assert "bindings" not in policy

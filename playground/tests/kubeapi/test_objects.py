@@ -173,6 +173,38 @@ async def test_dry_run_stores_nothing(widgets: Widgets) -> None:
     assert (await widgets.read("kept"))["spec"]["size"] == 1
 
 
+@pytest.mark.parametrize("value", ["Some", "all", ""])
+async def test_unknown_dry_run_is_refused_and_stores_nothing(widgets: Widgets, value: str) -> None:
+    kept = await widgets.create("kept")
+    at_kept = widgets.at("kept")
+
+    refused = {
+        "CreateOptions": await widgets.api.post(widgets.path, widget("dry"), dryRun=value),
+        "UpdateOptions": await widgets.api.put(at_kept, widget("kept", size=5), dryRun=value),
+        "PatchOptions": await widgets.api.merge(at_kept, {"spec": {"size": 5}}, dryRun=value),
+        "DeleteOptions": await widgets.api.delete(at_kept, dryRun=value),
+    }
+
+    for kind, answer in refused.items():
+        message = f'Unsupported value: ["{value}"]: supported values: "All"'
+        assert (answer.code, answer.reason) == (422, "Invalid")
+        assert answer.message == f'{kind}.meta.k8s.io "" is invalid: dryRun: {message}'
+        assert answer.causes == [("dryRun", "FieldValueNotSupported", message)]
+    assert await widgets.names() == ["kept"]
+    assert await widgets.read("kept") == kept
+
+
+@pytest.mark.parametrize("path", ["/kept", ""])
+async def test_unknown_dry_run_in_delete_options_is_refused(widgets: Widgets, path: str) -> None:
+    await widgets.create("kept")
+
+    refused = await widgets.api.delete(widgets.path + path, {"dryRun": ["Some", "All"]})
+
+    message = 'Unsupported value: ["Some","All"]: supported values: "All"'
+    assert (refused.code, refused.causes) == (422, [("dryRun", "FieldValueNotSupported", message)])
+    assert await widgets.names() == ["kept"]
+
+
 async def test_second_delete_is_not_found(widgets: Widgets) -> None:
     created = await widgets.create()
 

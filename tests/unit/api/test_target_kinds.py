@@ -1,7 +1,6 @@
 """The table of target kinds against the published APIs, as the installed client libraries have them."""
 
 import pytest
-from google.cloud import run_v2
 
 from cloudrun_identity.api import TARGET_KINDS, NamedBy, TargetKind, WorkloadKind, kinds_where
 from cloudrun_identity.api.predefined_roles import ACTING_ROLES
@@ -29,10 +28,25 @@ def test_audit_methods_are_those_that_set_the_policy(kind: TargetKind) -> None:
     assert all(method.lower().endswith("setiampolicy") for method in TARGET_KINDS[kind].audit_methods)
 
 
-@pytest.mark.parametrize("kind", WorkloadKind)
-def test_workload_has_the_unique_id_of_its_message(kind: WorkloadKind) -> None:
-    descriptor = TARGET_KINDS[TargetKind(kind)]
-    assert descriptor.unique_id_field in getattr(run_v2, kind.value).meta.fields
+@pytest.mark.parametrize("kind", [kind for kind in TargetKind if kind not in WITHOUT_CLIENT_LIBRARY])
+def test_unique_id_is_a_string_field_of_the_resource(kind: TargetKind) -> None:
+    descriptor = TARGET_KINDS[kind]
+    message = library_methods()[descriptor.get_method].response.pb().DESCRIPTOR
+    field = message.fields_by_number[descriptor.unique_id_field.number]
+    assert field.json_name == descriptor.unique_id_field.name
+    assert field.type == field.TYPE_STRING
+    assert not descriptor.unique_id_field.is_time
+
+
+@pytest.mark.parametrize("kind", [kind for kind in TargetKind if kind not in WITHOUT_CLIENT_LIBRARY])
+def test_get_request_has_the_resource_name_in_field_1(kind: TargetKind) -> None:
+    request = library_methods()[TARGET_KINDS[kind].get_method].request.pb().DESCRIPTOR
+    assert request.fields_by_number[1].name == "name"
+
+
+@pytest.mark.parametrize("kind", TargetKind)
+def test_some_feature_lists_the_permission_to_read_the_resource(kind: TargetKind) -> None:
+    assert TARGET_KINDS[kind].read_permission in {each for listed in FEATURES.values() for each in listed}
 
 
 @pytest.mark.parametrize("kind", TargetKind)

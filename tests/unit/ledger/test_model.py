@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from cloudrun_identity.api import AccountIntent, AccountLoss, LedgerAccount, LedgerKeyAttempt
+from cloudrun_identity.api import AccountIntent, AccountLoss, GrantState, LedgerAccount, LedgerKeyAttempt
 from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.ledger.keys import KeyRing
 from cloudrun_identity.ledger.model import Ledger, entry_of
@@ -46,6 +46,21 @@ def test_entries_are_dropped_with_the_account() -> None:
     assert own.with_account(None).target_uid == "111", "other objects may have entries"
     other = own.with_account(RECORD.replace(unique_id="222"))
     assert (other.target_uid, other.entries) == ("222", {})
+
+
+@pytest.mark.parametrize("loss", AccountLoss)
+def test_no_entry_stays_granted_on_a_lost_account(loss: AccountLoss) -> None:
+    entries = {
+        GRANT: entry_of(GRANT, [ONE], GrantState.GRANTED, present_before=True),
+        SHARED: entry_of(SHARED, [ONE], GrantState.RELEASING),
+    }
+    ledger = Ledger.of(TARGET, entries).with_account(RECORD.replace(unique_id="111", lost=loss))
+    assert {grant: entry.state for grant, entry in ledger.entries.items()} == {
+        GRANT: GrantState.PENDING,
+        SHARED: GrantState.RELEASING,
+    }
+    assert ledger.entries[GRANT].present_before, "the policy returns with the account"
+    assert (ledger.grant_counts.granted, ledger.grant_counts.pending) == (0, 1)
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,7 @@ class FakePolicies:
         self.unique_ids: dict[str, str] = {}
         self._meant: dict[Grant, str] = {}
         self._policies: dict[Target, Policy] = {}
+        self._last_etag = 0
 
     def create(self, target: Target, *bindings: tuple[str, Iterable[str]]) -> None:
         self._policies[target] = Policy(etag=b"0")
@@ -223,7 +224,8 @@ class FakePolicies:
 
     def _touch(self, target: Target) -> None:
         policy = self._policies[target]
-        policy.etag = str(int(policy.etag) + 1).encode()
+        self._last_etag += 1  # the etags of a recreated target differ, too
+        policy.etag = str(self._last_etag).encode()
         present = self.present(target)
         self._meant = {
             grant: unique_id

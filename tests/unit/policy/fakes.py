@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from cloudrun_identity.api import GrantState
+from cloudrun_identity.gcp.errors import GoogleError
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.ledger.model import Ledger, entry_of
 from cloudrun_identity.ledger.owners import Owner
@@ -78,10 +79,35 @@ class SyncerEnvironment:
     suspended: set[str] = field(default_factory=set)
     observed: set[str] = field(default_factory=set)
     settings: SyncerSettings = field(default_factory=SyncerSettings)
+    target_ids: dict[Target, str | GoogleError] = field(default_factory=dict)
+    """Unique ids of targets, or the errors of reading them. Other targets have no known id."""
+    id_reads: list[Target | str] = field(default_factory=list)
+    """Targets, and e-mails of members, whose unique id was read."""
 
     def __post_init__(self) -> None:
         self.policies = FakePolicies(self.journal)
         self.ledgers = FakeLedgers(self.journal)
+
+    def recreate(self, target: Target, unique_id: str, *grants: Grant) -> None:
+        """Delete a target and create another one of its name, with these grants, as another client."""
+        self.policies.drop(target)
+        self.policies.create(target)
+        self.target_ids[target] = unique_id
+        for grant in grants:
+            self.policies.grant(grant)
+
+    async def target_id(self, target: Target) -> str:
+        self.id_reads.append(target)
+        await asyncio.sleep(0)
+        found = self.target_ids.get(target, "")
+        if isinstance(found, GoogleError):
+            raise found
+        return found
+
+    async def account_id(self, email: str) -> str:
+        self.id_reads.append(email)
+        await asyncio.sleep(0)
+        return self.policies.unique_ids.get(f"serviceAccount:{email}", "")
 
     @property
     def ports(self) -> SyncerPorts:
@@ -91,6 +117,8 @@ class SyncerEnvironment:
             observer=self.syncs,
             wall_clock=lambda: NOON,
             is_fresh=self.fresh.__contains__,
+            target_id=self.target_id,
+            account_id=self.account_id,
             removal_limiter=RemovalRateLimiter(lambda _: self.removals_an_hour),
             is_suspended=self.suspended.__contains__,
             is_observed=self.observed.__contains__,

@@ -224,3 +224,20 @@ async def test_late_arrival_of_a_lost_write_is_managed(env: SyncerEnvironment) -
     env.policies.before_set = [lose, arrive]
     await resumed(env, ANN)
     assert await released(env) == set()
+
+
+# Targets that are deleted and restored.
+
+
+async def test_grant_of_a_restored_target_is_managed(env: SyncerEnvironment) -> None:
+    await resumed(env, ANN)
+    env.policies.drop(TARGET)
+    await resumed(env, ANN)
+    assert env.ledgers.ledger(TARGET).target_absent
+    assert recorded(env, ANN).state is GrantState.PENDING
+
+    env.policies.create(TARGET, (ANN.role, [ANN.member]))
+    await resumed(env, ANN)
+
+    assert not env.ledgers.ledger(TARGET).target_absent
+    assert await released(env) == set()

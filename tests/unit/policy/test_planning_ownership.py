@@ -85,7 +85,7 @@ def test_retained_grant_ends_with_its_account_unless_undeletable(
         ledger, [declared], present, **{"may_release": True, "may_return": lambda *_: False} | settings
     )
 
-    assert found.released == ((Removal(ACCOUNT, ("1",)),) if released else ())
+    assert found.released == ((Removal(ACCOUNT, ("1",), only_deleted=True),) if released else ())
     assert found.ledger.entries.keys() == {ACCOUNT}, "until a read shows that it is absent"
 
 

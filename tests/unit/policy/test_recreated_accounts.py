@@ -123,5 +123,93 @@ async def test_refused_release_removes_the_tombstone_later(env: SyncerEnvironmen
     assert env.ledgers.ledger(TARGET).entries == {}
 
 
+async def sync_by_email(env: SyncerEnvironment, *grants: Grant) -> None:
+    """Declare grants of the e-mail, which no identity declares any more, in a new process."""
+    syncers = PolicySyncers(env.ports)
+    syncers.declare(DesiredGrants(APP, frozenset(map(DesiredGrant, grants))))
+    await syncers.sync(APP)
+    await syncers.close()
+
+
+async def test_release_leaves_the_grant_of_a_later_account(env: SyncerEnvironment) -> None:
+    await sync(env, GRANT)
+    env.policies.recreate(MEMBER, "1002", as_tombstone=True)
+    env.policies.grant(GRANT)
+
+    await sync(env)
+
+    assert env.policies.present(TARGET) == {GRANT}
+    assert env.policies.meant(GRANT) == "1002"
+    assert env.ledgers.ledger(TARGET).entries == {}
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+async def test_release_without_a_tombstone_reads_the_account(env: SyncerEnvironment, by_hand: bool) -> None:
+    await sync(env, GRANT)
+    (tombstone,) = env.policies.recreate(MEMBER, "1002" if by_hand else "", as_tombstone=True).values()
+    env.policies.revoke(tombstone)
+    env.policies.grant(GRANT)
+
+    await sync(env)
+
+    assert env.policies.present(TARGET) == ({GRANT} if by_hand else frozenset())
+    assert env.ledgers.ledger(TARGET).entries == {}
+
+
+async def test_account_is_read_once_for_all_its_released_grants(env: SyncerEnvironment) -> None:
+    grants = [replace(GRANT, role=f"roles/{number}") for number in range(3)]
+    await sync(env, *grants)
+    env.id_reads.clear()
+    await sync(env, *grants)
+    assert env.id_reads == [], "nothing is released"
+
+    await sync(env)
+
+    assert env.policies.present(TARGET) == frozenset()
+    assert env.id_reads.count("app@acme.iam.gserviceaccount.com") == 1
+
+
+async def test_regranted_account_keeps_what_another_person_granted(env: SyncerEnvironment) -> None:
+    await sync(env, GRANT)
+    env.policies.recreate(MEMBER, "1002", as_tombstone=True)
+    env.policies.grant(GRANT)
+
+    await sync(env, GRANT)
+    assert env.policies.present(TARGET) == {GRANT}
+    assert env.ledgers.ledger(TARGET).entries[GRANT].unique_ids == ("1002",)
+
+    await sync(env)
+    assert env.policies.present(TARGET) == {GRANT}
+
+
+@pytest.mark.parametrize("as_tombstone", [True, False])
+async def test_email_without_an_identity_replaces_the_former_account(
+    env: SyncerEnvironment, as_tombstone: bool
+) -> None:
+    await sync(env, GRANT)
+    deleted = env.policies.recreate(MEMBER, "1002", as_tombstone=True)
+    if not as_tombstone:
+        env.policies.revoke(deleted[GRANT])
+
+    await sync_by_email(env, GRANT)
+    assert env.policies.present(TARGET) == {GRANT}
+    assert env.ledgers.ledger(TARGET).entries[GRANT].unique_ids == ()
+
+    await sync_by_email(env)
+    assert env.policies.present(TARGET) == frozenset(), "the operator wrote it for the later account"
+
+
+async def test_email_without_an_identity_leaves_what_another_person_granted(env: SyncerEnvironment) -> None:
+    await sync(env, GRANT)
+    env.policies.recreate(MEMBER, "1002", as_tombstone=True)
+    env.policies.grant(GRANT)
+
+    await sync_by_email(env, GRANT)
+    assert env.policies.present(TARGET) == {GRANT}, "the tombstone is removed"
+
+    await sync_by_email(env)
+    assert env.policies.present(TARGET) == {GRANT}
+
+
 def denied() -> None:
     raise fault(Fault.PERMISSION_DENIED)

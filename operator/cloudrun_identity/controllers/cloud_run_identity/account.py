@@ -240,9 +240,12 @@ class DeleteAccount(Action):
 class ForgetAccount(Action):
     """Remove the record of the account."""
 
+    is_deleted: bool = False
+    """True if the account does not exist any more, so that no grant on it is present."""
     replacement: str = ""
     """Unique id of an account that replaced the managed one, and is left; empty if none did."""
     email: str = ""
+    """E-mail of that account."""
 
     @property
     def event(self) -> StepEvent | None:

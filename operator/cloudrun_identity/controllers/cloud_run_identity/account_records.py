@@ -129,9 +129,12 @@ class AccountRecords:
         await self._ledgers.update(target, lambda ledger: ledger.with_account(record))
         return record
 
-    async def drop(self, project_id: str, record: LedgerAccount) -> None:
-        """Remove the record of an account, if this owner still has it."""
-        await self._replace(project_id, record, None)
+    async def drop(self, project_id: str, record: LedgerAccount, *, is_deleted: bool = False) -> None:
+        """Remove the record of an account, if this owner still has it.
+
+        No grant is present on an account that `is_deleted`.
+        """
+        await self._replace(project_id, record, None, is_deleted=is_deleted)
 
     async def leave_behind(self, project_id: str, record: LedgerAccount, reason: str) -> None:
         """Record that the account was left without an owner, for the project's status."""
@@ -146,9 +149,13 @@ class AccountRecords:
         )
         await self._replace(project_id, record, left)
 
-    async def _replace(self, project_id: str, record: LedgerAccount, new: LedgerAccount | None) -> None:
+    async def _replace(
+        self, project_id: str, record: LedgerAccount, new: LedgerAccount | None, *, is_deleted: bool = False
+    ) -> None:
         def change(ledger: Ledger) -> Ledger:
-            own = ledger.account is not None and ledger.account.owner == record.owner
-            return ledger.with_account(new) if own else ledger
+            if ledger.account is None or ledger.account.owner != record.owner:
+                return ledger
+            replaced = ledger.with_account(new)
+            return replaced.with_pending_grants() if is_deleted else replaced
 
         await self._ledgers.update(Target.service_account(project_id, record.email), change)

@@ -71,10 +71,10 @@ def _steps(
         if record.lost is not AccountLoss.REPLACED:  # its policy is left as it is when grants are released
             yield RecordLoss(resource, loss=AccountLoss.REPLACED)
         yield ReleaseGrants(resource)
-        yield ForgetAccount(resource, replacement=account.unique_id, email=record.email)
+        yield ForgetAccount(resource, is_deleted=True, replacement=account.unique_id, email=record.email)
     elif seen.deleted or (account is None and not _may_exist(seen, now)):
         yield ReleaseGrants(resource)
-        yield ForgetAccount(resource)
+        yield ForgetAccount(resource, is_deleted=True)
     elif seen.not_found:
         yield ReleaseGrants(resource)
         yield _not_shown(record)
@@ -96,7 +96,7 @@ def _steps(
         yield from _disable(want, record, account, now)
         yield ReleaseGrants(resource)
         yield DeleteAccount(resource, (Change("account", "present", "deleted"),))
-        yield ForgetAccount(resource)
+        yield ForgetAccount(resource, is_deleted=True)
 
 
 def _disable(

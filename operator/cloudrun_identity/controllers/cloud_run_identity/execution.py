@@ -20,6 +20,7 @@ from .account import (
     CreateAccount,
     DeleteAccount,
     DisableBeforeDelete,
+    ForgetAccount,
     LeaveBehind,
     RecordAction,
     RecordLoss,
@@ -109,6 +110,8 @@ class AccountExecutor:
         match action:
             case LeaveBehind(reason=reason):
                 await records.leave_behind(want.project_id, seen.known_record, reason)
+            case ForgetAccount(is_deleted=is_deleted):
+                await records.drop(want.project_id, seen.known_record, is_deleted=is_deleted)
             case _ if record is None:
                 await records.drop(want.project_id, seen.known_record)
             case _:

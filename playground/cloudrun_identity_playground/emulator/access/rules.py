@@ -152,6 +152,10 @@ RULES: Final[Mapping[str, Rule]] = dict(
                 "SearchOrganizations": FiltersResults("resourcemanager.organizations.get", "organizations"),
             },
         ),
+        *_in(
+            "google.cloud.secretmanager.v1.SecretManagerService",
+            {"GetSecret": RequiresPermission("secretmanager.secrets.get", "name")},
+        ),
         *_workloads("Service", "service"),
         *_workloads("Job", "job"),
         *_workloads("WorkerPool", "worker_pool"),

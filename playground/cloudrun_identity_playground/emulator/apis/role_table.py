@@ -4,47 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 
-import yaml
 from google.cloud import iam_admin_v1 as iam
 
+from cloudrun_identity.iam.role_catalog import role_catalog
 from cloudrun_identity_playground.emulator.errors import invalid
 
+from .grantable_roles import is_grantable
+
 BASIC_ROLES = frozenset({"roles/owner", "roles/editor", "roles/viewer"})
-
-# Nearly every Google API has such a role for its service agent, and real policies contain many of them.
-_SERVICE_AGENT = re.compile(r"roles/[A-Za-z0-9]+\.(?:[A-Za-z0-9]+S|[sS])erviceAgent")
-
-
-@dataclass(frozen=True)
-class PredefinedRole:
-    """A role that Google maintains. `permissions` is empty if the table does not list them."""
-
-    name: str
-    title: str
-    permissions: tuple[str, ...]
-
-
-@cache
-def predefined_roles() -> Mapping[str, PredefinedRole]:
-    """Return the predefined roles that the emulator knows, by name (`roles/run.admin`)."""
-    text = resources.files(__package__).joinpath("predefined_roles.yaml").read_text()
-    table: dict[str, PredefinedRole] = {}
-    for name, entry in yaml.safe_load(text).items():
-        included = (
-            permission for role in entry.get("includes", ()) for permission in table[role].permissions
-        )
-        permissions = {*included, *entry.get("permissions", ())}
-        table[name] = PredefinedRole(name, entry["title"], tuple(sorted(permissions)))
-    return table
 
 
 @cache
 def _predefined_permissions(role: str) -> frozenset[str]:
-    known = predefined_roles().get(role)
+    known = role_catalog().get(role)
     return frozenset(known.permissions) if known is not None else frozenset()
 
 
@@ -77,18 +51,11 @@ class RoleTable:
         Raises GoogleError: INVALID_ARGUMENT.
         """
         if role.startswith("roles/"):
-            self._check_predefined(role, permission_prefix)
+            if not is_grantable(role, permission_prefix, on_project=resource.startswith("projects/")):
+                raise invalid(f"Role {role} is not supported for this resource.")
         elif role.startswith("projects/"):
             self._check_custom(role, resource)
         elif not re.fullmatch(r"organizations/\d+/roles/[A-Za-z0-9_.]{3,64}", role):
-            raise invalid(f"Role {role} is not supported for this resource.")
-
-    def _check_predefined(self, role: str, permission_prefix: str) -> None:
-        known = predefined_roles().get(role)
-        if known is None and not _SERVICE_AGENT.fullmatch(role):
-            raise invalid(f"Role {role} is not supported for this resource.")
-        permissions = known.permissions if known is not None else ()
-        if permission_prefix and not any(each.startswith(permission_prefix) for each in permissions):
             raise invalid(f"Role {role} is not supported for this resource.")
 
     def _check_custom(self, role: str, resource: str) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 from google.cloud import iam_admin_v1 as iam
 
+from cloudrun_identity.iam.role_catalog import PredefinedRole, role_catalog
 from cloudrun_identity_playground.emulator.errors import (
     aborted,
     already_exists,
@@ -20,7 +21,7 @@ from cloudrun_identity_playground.emulator.errors import (
 
 from .paging import page, page_size
 from .projects import ProjectRegistry
-from .role_table import PredefinedRole, RoleTable, predefined_roles
+from .role_table import RoleTable
 from .rpc import serves
 
 MAX_CUSTOM_ROLES = 300
@@ -49,16 +50,21 @@ class Roles:
     @serves("google.iam.admin.v1.IAM/GetRole")
     def get(self, request: iam.GetRoleRequest) -> iam.Role:
         """Return a predefined or custom role with its permissions."""
-        predefined = predefined_roles().get(request.name)
+        predefined = role_catalog().get(request.name)
         return _message(predefined, full=True) if predefined is not None else self._find(request.name)
 
     @serves("google.iam.admin.v1.IAM/ListRoles")
     def list(self, request: iam.ListRolesRequest) -> iam.ListRolesResponse:
         """List the predefined roles, or a parent's custom roles; with permissions only in the FULL view."""
         full = request.view == iam.RoleView.FULL
-        roles = self._custom_of(request.parent) if request.parent else _all_predefined(full=full)
+        size = page_size(request.page_size, 300, 1000)
+        if not request.parent:
+            predefined, token = page(role_catalog(), request.page_token, size)
+            messages = [_message(role, full=full) for role in predefined]
+            return iam.ListRolesResponse(roles=messages, next_page_token=token)
+        roles = self._custom_of(request.parent)
         listed = {name: role for name, role in roles.items() if request.show_deleted or not role.deleted}
-        shown, token = page(listed, request.page_token, page_size(request.page_size, 300, 1000))
+        shown, token = page(listed, request.page_token, size)
         return iam.ListRolesResponse(
             roles=[role if full else _basic(role) for role in shown], next_page_token=token
         )
@@ -126,18 +132,18 @@ class Roles:
     ) -> iam.QueryTestablePermissionsResponse:
         """List the permissions of the predefined roles, and whether custom roles may have them."""
         of_project = "/projects/" in request.full_resource_name
-        permissions = {
-            name: iam.Permission(
+        names = {name: name for name in role_catalog().permissions}
+        shown, token = page(names, request.page_token, page_size(request.page_size, 100, 1000))
+        permissions = [
+            iam.Permission(
                 name=name,
                 custom_roles_support_level=(
                     _Support.NOT_SUPPORTED if of_project and _is_beyond_projects(name) else _Support.SUPPORTED
                 ),
             )
-            for role in predefined_roles().values()
-            for name in role.permissions
-        }
-        shown, token = page(permissions, request.page_token, page_size(request.page_size, 100, 1000))
-        return iam.QueryTestablePermissionsResponse(permissions=shown, next_page_token=token)
+            for name in shown
+        ]
+        return iam.QueryTestablePermissionsResponse(permissions=permissions, next_page_token=token)
 
     def _find(self, name: str) -> iam.Role:
         parent, separator, role_id = name.rpartition("/roles/")
@@ -161,16 +167,12 @@ class Roles:
         return self._projects.canonical(parent)
 
 
-def _all_predefined(*, full: bool) -> dict[str, iam.Role]:
-    return {name: _message(role, full=full) for name, role in predefined_roles().items()}
-
-
 def _message(role: PredefinedRole, *, full: bool) -> iam.Role:
     return iam.Role(
         name=role.name,
         title=role.title,
         included_permissions=role.permissions if full else (),
-        stage=iam.Role.RoleLaunchStage.GA,
+        stage=role.stage,
         etag=_PREDEFINED_ETAG,
     )
 

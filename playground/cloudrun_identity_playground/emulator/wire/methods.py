@@ -33,6 +33,8 @@ from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
 
 from cloudrun_identity.api import TARGET_KINDS
+from cloudrun_identity_playground.emulator.apis.secret_messages import GetSecretRequest, Secret
+from cloudrun_identity_playground.emulator.apis.secrets import Secrets
 
 _TRANSPORTS = (
     IAMGrpcAsyncIOTransport,
@@ -105,7 +107,8 @@ def methods() -> Mapping[str, Method]:
         for descriptor in TARGET_KINDS.values()
         for name, response in _POLICY_METHODS.items()
     )
-    return {method.rpc: method for method in policy_methods} | library_methods()
+    secret = Method(Secrets.SERVICE, "GetSecret", GetSecretRequest, Secret)
+    return {method.rpc: method for method in (*policy_methods, secret)} | library_methods()
 
 
 @cache

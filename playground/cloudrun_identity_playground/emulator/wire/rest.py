@@ -108,8 +108,28 @@ def _from_query(message: Descriptor, dotted: str, text: str) -> str | bool:
     field = _field(message, first)
     if field and rest and field.message_type:
         return _from_query(field.message_type, rest, text)
-    is_truth = field is not None and field.type == FieldDescriptor.TYPE_BOOL and text in ("true", "false")
-    return text == "true" if is_truth else text
+    return _truth(field, text) if field and field.type == FieldDescriptor.TYPE_BOOL else text
+
+
+def _truth(field: FieldDescriptor, text: str) -> bool:
+    """Return the boolean in a query, in every form that Google's front end takes.
+
+    It converts with `safe_strtob` of protobuf's `stubs/strutil.cc`, through `DataPiece::ToBool` of protobuf's
+    `util/internal/datapiece.cc`. gcloud sends `True` and `False`.
+    """
+    match text.lower():
+        case "true" | "t" | "yes" | "y" | "1":
+            return True
+        case "false" | "f" | "no" | "n" | "0":
+            return False
+        case _:
+            problem = f"Invalid value at '{field.name}' (TYPE_BOOL), {json.dumps(text)}"
+            violation = error_details_pb2.BadRequest.FieldViolation(field=field.name, description=problem)
+            raise GoogleError(
+                grpc.StatusCode.INVALID_ARGUMENT,
+                problem,
+                error_details_pb2.BadRequest(field_violations=[violation]),
+            )
 
 
 def _is_list(message: Descriptor, name: str) -> bool:

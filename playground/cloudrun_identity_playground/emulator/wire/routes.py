@@ -106,6 +106,7 @@ _SECRET_MANAGER = """
 GET    /v1/{resource=projects/*/secrets/*}:getIamPolicy                    -    GetIamPolicy
 POST   /v1/{resource=projects/*/secrets/*}:setIamPolicy                    *    SetIamPolicy
 POST   /v1/{resource=projects/*/secrets/*}:testIamPermissions              *    TestIamPermissions
+GET    /v1/{name=projects/*/secrets/*}                                     -    GetSecret
 """  # noqa: S105 - routes
 
 

@@ -1,0 +1,88 @@
+"""Unique ids of resources, which distinguish a resource from a later one of the same name.
+
+The target kinds have no client library in common, so requests and replies are handled by field number. The
+numbers are in the table `api.target_kinds`.
+"""
+
+from urllib.parse import quote
+
+from google.longrunning.operations_pb2 import GetOperationRequest
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.timestamp_pb2 import Timestamp
+from google.protobuf.unknown_fields import UnknownFieldSet
+
+from cloudrun_identity.api import UniqueIDField
+from cloudrun_identity.iam.grants import Target
+
+from .client_pool import NoCredential
+from .clients import ProjectClients
+from .errors import Fault, GoogleError
+from .ratelimit import Api
+from .service_accounts import ServiceAccounts, project_id_of_email
+
+_UNKNOWN = frozenset({Fault.NOT_FOUND, Fault.PERMISSION_DENIED, Fault.API_DISABLED})
+
+
+class UniqueIDs:
+    """Reads the unique ids of targets, and of accounts that are members. Both methods raise GoogleError."""
+
+    def __init__(self, clients: ProjectClients, service_accounts: ServiceAccounts) -> None:
+        self._clients = clients
+        self._service_accounts = service_accounts
+        self._permanent: dict[Target, str] = {}
+
+    async def of_target(self, target: Target) -> str:
+        """Return the unique id of the resource that has the target's name now.
+
+        It is read at each call, except for a kind of resource whose names are never used again.
+
+        Raises:
+            GoogleError: NOT_FOUND if the target does not exist, or another error of the API.
+
+        """
+        if target in self._permanent:
+            return self._permanent[target]
+        descriptor = target.descriptor
+        api, clients = Api(descriptor.host), self._clients.for_project(target.project_id)
+        reply = await clients.call(
+            api,
+            descriptor.get_method,
+            clients.stub(api, descriptor.get_method, Empty, target.location),
+            GetOperationRequest(name=target.resource),  # the same bytes as the request of every get method
+            region=target.location,
+            metadata=(("x-goog-request-params", f"name={quote(target.resource, safe='')}"),),
+        )
+        unique_id = _value(reply, descriptor.unique_id_field)
+        if not descriptor.reuses_names:
+            self._permanent[target] = unique_id
+        return unique_id
+
+    async def of_account(self, email: str) -> str:
+        """Return the unique id of the account that has this e-mail now; empty if it is not known.
+
+        It is not known if the account does not exist or cannot be read, if no ManagedProject has its project,
+        or if Google manages it.
+        """
+        project_id = project_id_of_email(email)
+        if not project_id:
+            return ""
+        try:
+            return (await self._service_accounts.get(project_id, email)).unique_id
+        except NoCredential:
+            return ""
+        except GoogleError as error:
+            if error.fault in _UNKNOWN:
+                return ""
+            raise
+
+
+def _value(reply: Empty, field: UniqueIDField) -> str:
+    """Return the value of a field that the message class does not declare."""
+    for unknown in UnknownFieldSet(reply):
+        if unknown.field_number == field.number:
+            if field.is_time:
+                time: str = Timestamp.FromString(unknown.data).ToJsonString()
+                return time
+            text: str = unknown.data.decode()
+            return text.rpartition("/")[2]
+    return ""

@@ -1,0 +1,78 @@
+"""Access to the policy of one resource, recognized by its unique ID and not only by its name.
+
+A resource that was deleted and created again has the same name and another policy. Before a write, its
+unique ID is compared with the one that the ledger records. The ID is read after the policy. If another
+resource takes the name between the two reads, the IDs differ; if it does so later, the etags differ.
+"""
+
+from google.iam.v1.policy_pb2 import Policy
+
+from cloudrun_identity.gcp.errors import Fault, GoogleError
+from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.ledger.model import Ledger
+
+from .ports import PolicyPort, SyncerPorts
+
+
+class TargetReplaced(Exception):  # noqa: N818 - it names what happened
+    """Another resource has the name of the target since the sync was planned."""
+
+
+class BoundPolicies:
+    """A `ports.PolicyPort` that writes a policy only if the sync was planned for its resource.
+
+    The unique ID is read once after each read of the policy that a write follows, and not in a sync that
+    writes nothing.
+    """
+
+    def __init__(self, ports: SyncerPorts) -> None:
+        self._policies: PolicyPort = ports.policies
+        self._ports = ports
+        self._expected = ""
+        self._is_verified = False
+
+    async def unique_id(self, ledger: Ledger) -> str:
+        """Return the unique ID of the target of a ledger, for which the sync is planned.
+
+        It is empty if the operator may not read the resource and never could. An account that the operator
+        has just created is the recorded one, even if Google Cloud does not show it consistently yet.
+
+        Raises:
+            GoogleError: NOT_FOUND if the target does not exist, or another error of the API.
+
+        """
+        self._expected = await self._read(ledger)
+        self._is_verified = True
+        return self._expected
+
+    async def get(self, target: Target) -> Policy:
+        """Return the policy; raises GoogleError."""
+        self._is_verified = False
+        return await self._policies.get(target)
+
+    async def set(self, target: Target, policy: Policy) -> Policy:
+        """Write the policy; raises GoogleError, or TargetReplaced if nothing may be written."""
+        if not self._is_verified:
+            await self._verify(self._ports.ledgers.ledger(target))
+        return await self._policies.set(target, policy)
+
+    async def _verify(self, ledger: Ledger) -> None:
+        expected = self._expected or ledger.target_uid
+        try:
+            unique_id = await self._read(ledger)
+        except GoogleError as error:
+            error.sent = False  # the write certainly had no effect
+            raise
+        if expected and unique_id not in ("", expected):
+            raise TargetReplaced(f"another resource has the name of {ledger.target}")
+        self._is_verified = True
+
+    async def _read(self, ledger: Ledger) -> str:
+        if ledger.target_uid and self._ports.is_fresh(ledger.target.name):
+            return ledger.target_uid
+        try:
+            return await self._ports.target_id(ledger.target)
+        except GoogleError as error:
+            if error.fault is Fault.PERMISSION_DENIED and not ledger.target_uid:
+                return ""
+            raise

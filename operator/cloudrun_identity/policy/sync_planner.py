@@ -1,0 +1,107 @@
+"""Plan a sync for the resource that has the name of the target now, and not for a former one of the name."""
+
+import asyncio
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from cloudrun_identity.iam.grants import Grant
+from cloudrun_identity.iam.principals import email
+from cloudrun_identity.ledger.model import Ledger
+
+from .backoff import GrantBackoffs
+from .bound_policies import BoundPolicies
+from .planning import PolicyPlan, plan_policy
+from .ports import SyncerPorts
+from .registrations import Registrations
+
+_NO_IDS: Mapping[str, str] = MappingProxyType({})
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedSync:
+    """A sync that is planned for one resource."""
+
+    before: Ledger
+    """The stored ledger, on which the sync is planned."""
+    plan: PolicyPlan
+    """The plan, with the ledger of the resource that has the name of the target now."""
+    drifted: frozenset[Grant]
+    """The grants that were lost since the last sync, also with a former resource of the name."""
+
+
+class SyncPlanner:
+    """Plans the syncs of one policy. It reads unique IDs only if the plan depends on them."""
+
+    def __init__(self, ports: SyncerPorts, registrations: Registrations, backoffs: GrantBackoffs) -> None:
+        self._ports = ports
+        self._registrations = registrations
+        self._backoffs = backoffs
+
+    async def plan_for_target(
+        self, before: Ledger, policies: BoundPolicies, present: Collection[Grant], *, write_found: bool
+    ) -> PlannedSync | None:
+        """Plan the sync for the resource that has the name of the target now.
+
+        The ledger of another resource starts empty: declared grants are made on it, and nothing is removed
+        from it. Returns None for an account that was created in the place of an identity's, which decides
+        whether to take it over.
+        """
+        plan = self.plan(before, present, write_found=write_found)
+        drifted = plan.drifted
+        if plan.depends_on_target:
+            unique_id = await policies.unique_id(before)
+            account = before.account
+            if account and account.owner and account.unique_id and unique_id not in ("", account.unique_id):
+                return None
+            bound = before.bound_to(unique_id)
+            if bound is not before:
+                _report_replacement(before, bound)
+                plan = self.plan(bound, present, write_found=write_found)
+            if members := plan.members_to_identify(present):
+                account_ids = await self._account_ids(members)
+                plan = self.plan(bound, present, account_ids, write_found=write_found)
+        return PlannedSync(before, plan, drifted)
+
+    async def _account_ids(self, members: Collection[str]) -> Mapping[str, str]:
+        """Return the unique IDs of the accounts that have the e-mails of the members now."""
+        found = await asyncio.gather(*(self._ports.account_id(email(member)) for member in members))
+        return dict(zip(members, found, strict=True))
+
+    def plan(
+        self,
+        ledger: Ledger,
+        present: Collection[Grant],
+        account_ids: Mapping[str, str] = _NO_IDS,
+        *,
+        write_found: bool = False,
+    ) -> PolicyPlan:
+        """Return the plan for a policy with these grants."""
+        return plan_policy(
+            ledger,
+            self._registrations.concerning(ledger),
+            present,
+            may_release=self._registrations.is_complete,
+            observed=self._ports.is_observed(ledger.target.project_id),
+            withheld=self._backoffs.withheld,
+            protected=self._ports.is_protected,
+            may_return=self._ports.may_return,
+            account_ids=account_ids,
+            write_found=write_found,
+        )
+
+
+def _report_replacement(before: Ledger, bound: Ledger) -> None:
+    """Log that the entries of a former resource end."""
+    if before.target_uid:
+        _log.warning(
+            "%s of project %s was deleted and created again (unique ID %s, formerly %s): the records of %d "
+            "grants end, and the operator makes those again that an object declares",
+            before.target,
+            before.target.project_id,
+            bound.target_uid,
+            before.target_uid,
+            len(before.entries),
+        )

@@ -1,0 +1,57 @@
+"""Grants on a secret that another client deletes and creates again, over the wire."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from cloudrun_identity.api import GrantState
+from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity_playground.emulator.seed import Seed
+from tests.gcp.bench import Bench, open_bench
+
+SECRET = Target.secret("shop", "stripe")
+ROLE = "roles/secretmanager.secretAccessor"
+OPS, ANN = (Grant(SECRET, ROLE, member) for member in ("group:ops@example.com", "user:ann@example.com"))
+SEED = Seed.model_validate({"projects": [{"projectID": "shop", "secrets": [{"name": "stripe"}]}]})
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    async with open_bench(SEED) as bench:
+        yield bench
+
+
+def recreate(bench: Bench, *grants: Grant) -> None:
+    bench.emulator.edit({"secret": SECRET.full_name, "recreate": True})
+    if grants:
+        added = [{"role": grant.role, "member": grant.member} for grant in grants]
+        bench.emulator.edit({"policy": SECRET.full_name, "add": added})
+
+
+async def test_declared_grants_are_made_on_the_new_secret(bench: Bench) -> None:
+    await bench.sync(OPS)
+    first = bench.ledger(SECRET).target_uid
+    recreate(bench)
+
+    findings = await bench.sync(OPS)
+
+    assert findings.states == {OPS.member: GrantState.GRANTED}
+    assert bench.members(SECRET, ROLE) == {OPS.member}
+    assert bench.ledger(SECRET).target_uid != first
+
+
+async def test_release_leaves_the_grants_on_the_new_secret(bench: Bench) -> None:
+    await bench.sync(OPS, ANN)
+    recreate(bench, OPS)
+
+    await bench.sync()
+
+    assert bench.members(SECRET, ROLE) == {OPS.member}
+    assert bench.ledger(SECRET).is_empty
+
+
+async def test_creation_time_is_read_only_before_a_write(bench: Bench) -> None:
+    await bench.sync(OPS)
+    await bench.sync(OPS)
+    await bench.sync(OPS, ANN)
+    assert bench.emulator.calls["google.cloud.secretmanager.v1.SecretManagerService/GetSecret"] == 2
