@@ -258,5 +258,5 @@ def comparable(ledger: Object) -> Object:
     return timeless | {"bindings": sorted(bindings, key=lambda binding: str(binding["role"]))}
 
 
-_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\b\d{21}\b")
-"""UID in Kubernetes or unique ID in Google Cloud."""
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\b\d{12}(\d{9})?\b")
+"""UID in Kubernetes, unique ID in Google Cloud, or project number."""
