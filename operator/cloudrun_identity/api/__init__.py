@@ -24,7 +24,15 @@ from .cloud_run_identity import (
 )
 from .custom_role import CustomRole, CustomRoleSpec, CustomRoleStatus, RoleDeletionPolicy, RoleStage
 from .duration import Duration, parse_duration
-from .group import API_VERSION, FINALIZER, FORCE_DELETE, GROUP, RECONCILE_REQUESTED_AT, VERSION
+from .group import (
+    API_VERSION,
+    FINALIZER,
+    FORCE_DELETE,
+    GROUP,
+    RECONCILE_REQUESTED_AT,
+    RELEASE_ORPHANS,
+    VERSION,
+)
 from .iam_binding import Authority, BindingDeletionPolicy, IAMBinding, IAMBindingSpec, IAMBindingStatus
 from .identity_attachment import (
     AttachmentDeletionPolicy,
@@ -83,11 +91,16 @@ from .managed_project import (
 )
 from .policy_ledger import MAX_MEMBERS, LedgerBinding, LedgerEntry, PolicyLedger, PolicyLedgerSpec
 from .project_guardrails import (
+    MAX_ENTRIES,
+    MAX_PATTERNS,
+    MAX_SPEC_BYTES,
+    AccountAdmission,
     CustomRoleAdmission,
     GrantAdmission,
     Guardrails,
     KeyAdmission,
     Naming,
+    RoleAdmission,
     WorkloadAdmission,
 )
 from .references import (
@@ -157,16 +170,21 @@ __all__ = [
     "FORCE_DELETE",
     "GROUP",
     "KINDS",
+    "MAX_ENTRIES",
     "MAX_GROUPS",
     "MAX_MEMBERS",
+    "MAX_PATTERNS",
     "MAX_PRINCIPALS",
     "MAX_ROLES",
+    "MAX_SPEC_BYTES",
     "MAX_UNIQUE_IDS",
     "NEARLY",
     "RECONCILE_REQUESTED_AT",
+    "RELEASE_ORPHANS",
     "TARGET_KINDS",
     "VERSION",
     "Abandonment",
+    "AccountAdmission",
     "AccountIntent",
     "AccountLoss",
     "AccountText",
@@ -258,6 +276,7 @@ __all__ = [
     "ReconciledSpec",
     "ReconciledStatus",
     "Resource",
+    "RoleAdmission",
     "RoleDeletionPolicy",
     "RoleGrant",
     "RoleStage",

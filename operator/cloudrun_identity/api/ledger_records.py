@@ -1,5 +1,6 @@
 """Records in a PolicyLedger besides its grants: account, keys, custom roles and reassigned workload."""
 
+import operator
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
@@ -52,6 +53,7 @@ Text = Annotated[str, Field(max_length=512)]
 ObjectOwner = Annotated[str, Field(max_length=317), of_form("NAMESPACE/NAME")]
 OptionalOwner = Annotated[str, Field(max_length=317), of_form("NAMESPACE/NAME", optional=True)]
 UniqueID = Annotated[str, Field(max_length=64)]
+_Digest = Annotated[str, Field(min_length=1, max_length=16)]
 
 SORTED = AfterValidator(lambda values: tuple(sorted(set(values))))
 """Sort a set of strings, so that equal sets are equal values and equal objects."""
@@ -64,6 +66,11 @@ def _is_empty(text: str) -> bool:
 def unset() -> Any:
     """Return the default of an optional text: empty, and left out of the object."""
     return Field(default="", exclude_if=_is_empty)
+
+
+def no_items() -> Any:
+    """Return the default of an optional list: empty, and left out of the object."""
+    return Field(default=(), exclude_if=operator.not_)
 
 
 def _text_of(target: dict[str, Any]) -> str:
@@ -245,6 +252,13 @@ class LedgerWrite(ApiModel):
     """Etag of the policy that the write replaces, in base64."""
     digest: Annotated[str, Field(min_length=1, max_length=128)]
     """Digest of all grants in the policy that the write leaves."""
+    members_before: Annotated[tuple[_Digest, ...], Field(max_length=2 * MAX_PRINCIPALS), SET, SORTED] = (
+        no_items()
+    )
+    """Digests of the users and groups before the write, in the bindings to which it adds any. They show which
+    addresses Google Cloud registered for them."""
+    other_digest: Annotated[str, Field(max_length=128)] = unset()
+    """Digest of these grants without the users and groups that membersBefore lacks."""
 
 
 class LedgerKeyAttempt(ApiModel):

@@ -1,5 +1,6 @@
 """PolicyLedger: the grants that the operator manages on one IAM policy, and their owners."""
 
+import operator
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal
 
@@ -19,6 +20,7 @@ from .ledger_records import (
     LedgerWrite,
     Text,
     UniqueID,
+    no_items,
     of_form,
     unset,
 )
@@ -59,6 +61,22 @@ class LedgerEntry(ApiModel):
     """Unique ID of the account, if the member is a CloudRunIdentity."""
     former_unique_ids: Annotated[tuple[UniqueID, ...], Field(max_length=MAX_UNIQUE_IDS), SET] = ()
     """Earlier unique IDs of the member, while the policy may still show them as `deleted:`."""
+    registered_members: Annotated[tuple[_Member, ...], Field(max_length=MAX_MEMBERS), SET, SORTED] = (
+        no_items()
+    )
+    """Members as which Google Cloud registered the member, if it shows another address, such as the primary
+    address of an alias. They are removed with the grant."""
+    registered_together: Annotated[bool, Field(exclude_if=operator.not_)] = False
+    """Indicates that Google Cloud registered several members in one write, so that registeredMembers may
+    be those of another one of them. The operator distinguishes them when it releases one."""
+    tombstones: Annotated[tuple[_Member, ...], Field(max_length=MAX_UNIQUE_IDS), SET, SORTED] = no_items()
+    """Deleted forms of the member that the policy shows since the grant, if no CloudRunIdentity declares the
+    member. They are removed with the grant."""
+    unmanaged_tombstones: Annotated[tuple[_Member, ...], Field(max_length=MAX_UNIQUE_IDS), SET, SORTED] = (
+        no_items()
+    )
+    """Deleted forms of the member that the policy showed before the grant. The operator never removes
+    them."""
     owners: Annotated[tuple[_GrantOwner, ...], Field(max_length=MAX_MEMBERS), SET, SORTED] = ()
     """Objects that declare the grant, each as KIND/NAMESPACE/NAME/UID."""
     state: GrantState

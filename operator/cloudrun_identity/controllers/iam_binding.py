@@ -2,7 +2,14 @@
 
 from dataclasses import dataclass
 
-from cloudrun_identity.api import Authority, BindingDeletionPolicy, IAMBinding, ManagedProject, Reason
+from cloudrun_identity.api import (
+    Authority,
+    BindingDeletionPolicy,
+    ExistingGrants,
+    IAMBinding,
+    ManagedProject,
+    Reason,
+)
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.workloads import Workload
 from cloudrun_identity.iam.admission import DeclaredIdentity
@@ -144,6 +151,7 @@ def _requested(
             owner,
             condition_of(obj.spec.condition),
             obj.spec.authority is Authority.EXCLUSIVE,
+            obj.spec.existing_grants is ExistingGrants.CLAIM,
         )
         for index, member in enumerate(obj.spec.members)
     )

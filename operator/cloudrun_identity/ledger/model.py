@@ -220,6 +220,7 @@ def entry_of(
     present_before: bool = False,
     unique_id: str = "",
     former_unique_ids: tuple[str, ...] = (),
+    unmanaged_tombstones: tuple[str, ...] = (),
 ) -> LedgerEntry:
     """Return the ledger entry of a grant. `owners` are written as KIND/NAMESPACE/NAME/UID."""
     return LedgerEntry(
@@ -229,6 +230,7 @@ def entry_of(
         present_before=present_before,
         unique_id=unique_id,
         former_unique_ids=former_unique_ids,
+        unmanaged_tombstones=unmanaged_tombstones,
     )
 
 

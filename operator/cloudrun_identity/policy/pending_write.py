@@ -6,6 +6,8 @@ write.
 
 - The etag is the same: no write took effect since.
 - The etag differs, and the content is exactly what the write leaves: the write took effect, and no other.
+- The content differs only in users and groups of the bindings to which the write adds any: the policy may
+  show the write with other addresses. `interrupted_write` decides after the next reply.
 - Otherwise another writer changed the policy. The operator cannot prove that it made a grant that is present,
   so the grant counts as unmanaged.
 
@@ -22,10 +24,21 @@ from dataclasses import astuple
 from cloudrun_identity.api import LedgerWrite
 from cloudrun_identity.iam.grants import Grant
 
+from .members_before import shown_since
 
-def write_of(etag: bytes, left: Collection[Grant]) -> LedgerWrite:
-    """Return the record of a write that replaces the policy with this etag and leaves these grants."""
-    return LedgerWrite(etag=_text(etag), digest=_digest(left))
+
+def write_of(etag: bytes, left: Collection[Grant], members_before: tuple[str, ...] = ()) -> LedgerWrite:
+    """Return the record of a write that replaces the policy with this etag and leaves these grants.
+
+    `members_before` is the evidence of the users and groups in the policy before the write.
+    """
+    others = frozenset(left) - shown_since(members_before, left)
+    return LedgerWrite(
+        etag=_text(etag),
+        digest=_digest(left),
+        members_before=members_before,
+        other_digest=_digest(others) if members_before else "",
+    )
 
 
 def replaces(write: LedgerWrite, etag: bytes) -> bool:
@@ -36,6 +49,12 @@ def replaces(write: LedgerWrite, etag: bytes) -> bool:
 def is_alone(write: LedgerWrite, etag: bytes, present: Collection[Grant]) -> bool:
     """Return whether a policy shows this write, and no other since the policy that it replaces."""
     return not replaces(write, etag) and write.digest == _digest(present)
+
+
+def leaves_others(write: LedgerWrite, present: Collection[Grant]) -> bool:
+    """Return whether a policy shows what this write leaves, besides new users and groups."""
+    others = frozenset(present) - shown_since(write.members_before, present)
+    return bool(write.members_before) and write.other_digest == _digest(others)
 
 
 def _text(etag: bytes) -> str:

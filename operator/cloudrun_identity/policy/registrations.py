@@ -26,6 +26,8 @@ class Registration:
     """Unmanaged grants that were removed from an exclusive binding of the object."""
     made_by_others: dict[Grant, None] = field(default_factory=dict)
     """Desired grants that another writer made while the operator was about to."""
+    is_renamed: bool = False
+    """True if the policy shows a grant under a new address, which the status of the object does not show."""
 
 
 class Registrations:
@@ -125,12 +127,18 @@ class Registrations:
                 if grant.binding_key in registration.desired.exclusive:
                     registration.removed_unmanaged[grant] = None
 
+    def note_renamed(self, owner_keys: Iterable[str]) -> None:
+        """Record that the policy shows grants of these objects under new addresses."""
+        for owner_key in owner_keys:
+            if registration := self._by_owner_key.get(owner_key):
+                registration.is_renamed = True
+
     def with_drift(self) -> frozenset[Owner]:
-        """Return the objects with drift that was not reported to them."""
+        """Return the objects with drift, or a new address of a member, that was not reported to them."""
         return frozenset(
             registration.desired.owner
             for registration in self._by_owner_key.values()
-            if registration.drifted or registration.removed_unmanaged
+            if registration.drifted or registration.removed_unmanaged or registration.is_renamed
         )
 
     def _desiring(self, grants: Iterable[Grant]) -> Iterator[tuple[Registration, Grant]]:

@@ -11,6 +11,7 @@ from cloudrun_identity.ledger.owners import owner_key_of
 
 from .desired_grants import DesiredGrants
 from .planning import PolicyPlan
+from .tombstones import without_removed_tombstones
 
 
 def progress(
@@ -66,7 +67,8 @@ def settle(
     released = {removal.grant: removal for removal in plan.released}
     desired = {each.grant for each in plan.desired_grants}
     entries: dict[Grant, LedgerEntry] = {}
-    for grant, entry in progress(plan, ledger, present, added).entries.items():
+    for grant, progressed in progress(plan, ledger, present, added).entries.items():
+        entry = without_removed_tombstones(grant, progressed, present)
         if grant in released:
             if not released[grant].forms.isdisjoint(present):
                 entries[grant] = changed_entry(entry, state=GrantState.RELEASING)
@@ -91,13 +93,14 @@ def made_by_others(before: Ledger, plan: PolicyPlan, settled: Ledger) -> frozens
     """Return the grants that the sync was about to add, and that it found made by another writer.
 
     The operator may have made such a grant before a crash, but cannot prove it. The grants that were present
-    when their object first declared them are not among them.
+    when their object first declared them, also under another address, are not among them.
     """
     return frozenset(
         grant
         for grant, entry in settled.entries.items()
         if entry.present_before
         and grant in plan.absent_before
+        and not entry.registered_members
         and not (grant in before.entries and before.entries[grant].present_before)
     )
 
@@ -122,15 +125,24 @@ def _seen(entry: LedgerEntry, *, present: bool, added: bool) -> LedgerEntry:
 def settle_absent(plan: PolicyPlan, before: Ledger) -> Ledger:
     """Return the ledger of a target that does not exist, from a plan without a present grant.
 
-    No entry stays granted, and new entries are dropped. An entry keeps the record of what was present before:
-    the policy of an account returns when the account is undeleted.
+    No entry stays granted, and new entries are dropped. An entry keeps the record of what was present before,
+    and under which address: the policy of an account returns when the account is undeleted.
     """
     settled = settle(plan, (), added=(), refused=(), written_at=None, failed=True)
     entries = {
-        grant: changed_entry(entry, present_before=before.entries.get(grant, entry).present_before)
+        grant: _as_recorded(entry, before.entries.get(grant, entry))
         for grant, entry in settled.entries.items()
     }
     return settled.with_entries(entries).with_pending_grants()
+
+
+def _as_recorded(entry: LedgerEntry, before: LedgerEntry) -> LedgerEntry:
+    return changed_entry(
+        entry,
+        present_before=before.present_before,
+        registered_members=before.registered_members,
+        registered_together=before.registered_together,
+    )
 
 
 def without_abandoned(ledger: Ledger, declared: Iterable[DesiredGrants]) -> Ledger:

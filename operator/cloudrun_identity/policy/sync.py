@@ -11,6 +11,8 @@ import asyncio
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from google.iam.v1.policy_pb2 import Policy
+
 from cloudrun_identity.api import GrantState, LedgerWrite
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.iam.grants import Grant, Target
@@ -22,13 +24,16 @@ from .bisection import REFUSALS, write_with_bisection
 from .bound_policies import BoundPolicies, TargetReplaced
 from .capacity import LEDGER_FULL, over_capacity
 from .desired_grants import DesiredGrant
-from .merge import Removal
+from .merge import Removal, grants_in
 from .pending_write import is_alone
 from .planning import PolicyPlan
 from .ports import SyncerPorts
 from .recording import LedgerChanged, LedgerRecord
+from .registered_forms import cannot_be_matched
 from .registrations import Registrations
+from .renames import renamed_owners, with_renames
 from .settlement import made_by_others, progress, settle, settle_absent, without_abandoned
+from .shown_forms import ShownForms
 from .sync_planner import PlannedSync, SyncPlanner
 from .writer import PolicyWriter
 
@@ -38,9 +43,13 @@ class GrantResult:
     """The result of one desired grant."""
 
     grant: Grant
+    """The grant as it was declared."""
     state: GrantState
+    """Its state."""
     backoff: GrantBackoff | None = None
     """The delay of the grant; None if it is present, or was not tried yet."""
+    registered_member: str | None = None
+    """The member as which Google Cloud registered it; None if the policy shows it as declared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +93,8 @@ class PolicySync:
         self._undecided_removals: frozenset[Grant] = frozenset()
         self._lost: frozenset[Grant] = frozenset()
         self._planner = SyncPlanner(ports, registrations, self._backoffs)
+        self._unmatched: dict[Grant, frozenset[Grant]] = {}
+        self._last_policy = Policy()
 
     async def run(self) -> SyncResult:
         """Run a sync. Start again if another writer changes the ledger meanwhile."""
@@ -96,6 +107,7 @@ class PolicySync:
 
     async def _run_once(self) -> SyncResult:
         began = _now()
+        self._ports.ledgers.check(self._target)
         policies = BoundPolicies(self._ports)
         writer = PolicyWriter(self._target, policies, self._ports.settings.attempts)
         account = self._ports.ledgers.ledger(self._target).account
@@ -108,8 +120,11 @@ class PolicySync:
                 self._ports.checkpoint("policy read")
                 before = self._ports.ledgers.ledger(self._target)
                 self._settle_removals(self._undecided_removals, writer)
+                known = with_renames(before, self._last_policy, writer.policy)
+                self._registrations.note_renamed(renamed_owners(before, known))
+                self._resume_unmatched(writer.shown)
                 planned = await self._planner.plan_for_target(
-                    before, policies, writer.present, write_found=_is_found(before, writer)
+                    known, policies, writer.shown, write_found=_is_found(before, writer)
                 )
             except GoogleError as error:
                 # A read of a new account may fail after an earlier one succeeded.
@@ -122,22 +137,31 @@ class PolicySync:
                 await self._settle_absent()
                 self._ports.observer.policy_synced(self._target.kind, "replaced")
                 return SyncResult(began, replaced=True)
-            return await self._sync(began, writer, planned)
+            return await self._sync(began, writer, before, planned)
         except GoogleError as error:
             self._ports.observer.policy_synced(self._target.kind, error.fault)
             await self._release_abandoned()
             return SyncResult(began, fault=error)
 
-    async def _sync(self, began: float, writer: PolicyWriter, planned: PlannedSync) -> SyncResult:
+    async def _sync(
+        self, began: float, writer: PolicyWriter, before: Ledger, planned: PlannedSync
+    ) -> SyncResult:
         checkpoint, plan = self._ports.checkpoint, planned.plan
-        record = LedgerRecord(planned.before, self._ports.ledgers)
+        writer.forms = ShownForms(
+            planned.known,
+            writer.shown,
+            grants_in(self._last_policy, self._target),
+            write_found=_is_found(planned.known, writer),
+        )
+        writer.forms.keep(plan.ledger.entries, {removal.grant for removal in plan.released})
+        record = LedgerRecord(before, self._ports.ledgers)
         self._note_losses(planned)
         progressed = plan.ledger
 
         async def store_ahead(write: LedgerWrite | None) -> None:
             nonlocal progressed
             ahead = progress(plan, progressed, writer.present, writer.added)
-            progressed = await record.store_ahead(ahead, write)
+            progressed = await record.store_ahead(writer.forms.recorded(ahead, writer.shown), write)
             checkpoint("ledger written ahead")
 
         writer.store_ahead = store_ahead
@@ -149,8 +173,9 @@ class PolicySync:
         checkpoint("policy written")
         await record.store(self._settled(plan, progressed, writer))
         checkpoint("ledger settled")
+        self._last_policy = writer.policy
         self._lost = frozenset()
-        self._registrations.note_made_by_others(made_by_others(planned.before, plan, record.stored))
+        self._registrations.note_made_by_others(made_by_others(planned.known, plan, record.stored))
         self._ports.observer.policy_synced(self._target.kind, "written" if writer.writes else "unchanged")
         return SyncResult(
             began,
@@ -187,6 +212,7 @@ class PolicySync:
             : self._ports.removal_limiter.admit(self._target.project_id, len(plan.removable))
         ]
         removals = plan.released + tuple(map(Removal, excluded))
+        prompt += self._resumed_by(removals, plan)
         try:
             refused = await self._write_batches(writer, plan, prompt, due, removals)
         finally:
@@ -197,6 +223,9 @@ class PolicySync:
                 error,
                 propagating=error.fault in REFUSALS and self._ports.is_fresh(email(grant.member)),
             )
+        for grant, candidates in writer.forms.unmatched.items():
+            self._backoffs.suspend(grant, cannot_be_matched(grant))
+            self._unmatched[grant] = candidates
         self._backoffs.succeed(
             [desired.grant for desired in (*prompt, *due) if desired.grant in writer.present]
         )
@@ -220,6 +249,22 @@ class PolicySync:
             await writer.write((), removals)
         return refused | dict.fromkeys(plan.unrecorded, LEDGER_FULL)
 
+    def _resume_unmatched(self, shown: frozenset[Grant]) -> None:
+        """Write a member again after one that may have been its registered form is absent."""
+        for grant, candidates in list(self._unmatched.items()):
+            if not candidates <= shown:
+                self._backoffs.resume(grant)
+                del self._unmatched[grant]
+
+    def _resumed_by(self, removals: Iterable[Removal], plan: PolicyPlan) -> list[DesiredGrant]:
+        """Return the unmatched members to write with the removals, which may end their registered forms."""
+        removed = {form for removal in removals for form in removal.forms}
+        return [
+            desired
+            for desired in plan.desired_grants
+            if not removed.isdisjoint(self._unmatched.get(desired.grant, ()))
+        ]
+
     def _settle_removals(self, admitted: Iterable[Grant], writer: PolicyWriter) -> None:
         """Report the removals of unmanaged grants that happened, and count only these against the limit.
 
@@ -233,17 +278,19 @@ class PolicySync:
     def _settled(
         self, plan: PolicyPlan, ledger: Ledger, writer: PolicyWriter, *, failed: bool = False
     ) -> Ledger:
-        return settle(
+        undecided = writer.undecided_added | (writer.forms.undecided if failed else frozenset())
+        settled = settle(
             plan,
             writer.present,
             added=writer.added,
             refused=self._backoffs.refused,
             written_at=self._ports.wall_clock() if writer.writes else None,
             ledger=ledger,
-            undecided=writer.undecided_added,
+            undecided=undecided,
             usage=writer.usage.as_recorded(),
             failed=failed,
         )
+        return writer.forms.settled(settled, writer.shown)
 
     async def _settle_absent(self) -> None:
         """Settle the ledger of a deleted target: drop released entries, keep desired ones as pending."""
@@ -265,7 +312,7 @@ def _is_found(ledger: Ledger, writer: PolicyWriter) -> bool:
     They are if the policy shows the recorded write alone, or if the target was absent and has returned.
     """
     write = ledger.pending_write
-    return ledger.target_absent or (write is not None and is_alone(write, writer.etag, writer.present))
+    return ledger.target_absent or (write is not None and is_alone(write, writer.etag, writer.shown))
 
 
 def _without(desired_grants: Iterable[DesiredGrant], refused: Collection[Grant]) -> list[DesiredGrant]:

@@ -12,12 +12,14 @@ from cloudrun_identity.api import LedgerWrite
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.mutations import log_mutation
 from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.ledger.model import Ledger
 
 from .bisection import REFUSALS
 from .desired_grants import DesiredGrant
 from .merge import Merged, Removal, grants_in, merge
 from .pending_write import is_alone, replaces, write_of
 from .ports import PolicyPort
+from .shown_forms import ShownForms
 from .usage import PolicyUsage, usage_of
 
 MAX_REREADS = 6
@@ -46,14 +48,26 @@ class PolicyWriter:
         self._attempts = attempts
         self._policy = Policy()
         self._undecided: _UndecidedWrite | None = None
-        self.present: frozenset[Grant] = frozenset()
-        """The grants in the policy as last read or written."""
+        self.forms = ShownForms(Ledger.of(target), frozenset())
+        """The forms in which the policy shows grants."""
+        self.shown: frozenset[Grant] = frozenset()
+        """The grants as the policy shows them, as last read or written."""
         self.added: set[Grant] = set()
         """The grants in the policy that the writes certainly added."""
         self.writes = 0
         """The number of successful writes."""
         self.store_ahead: WriteRecorder = _no_record
         """Called before each write with the record of the write, or with None if it adds no grant."""
+
+    @property
+    def policy(self) -> Policy:
+        """The policy as last read or written."""
+        return self._policy
+
+    @property
+    def present(self) -> frozenset[Grant]:
+        """The grants in the policy, also those that it shows in a registered form."""
+        return self.forms.present(self.shown)
 
     @property
     def etag(self) -> bytes:
@@ -77,23 +91,35 @@ class PolicyWriter:
 
     def usage_without(self, removals: Sequence[Removal]) -> PolicyUsage:
         """Return the use of the policy's limits after these removals."""
-        return usage_of(merge(self._policy, (), removals).policy)
+        return usage_of(merge(self._policy, (), removals, self.forms.registered).policy)
 
     async def read(self) -> None:
-        """Read the policy."""
+        """Read the policy, and judge a write without a reply by it."""
+        before = self.shown
         self._see(await self._policies.get(self._target))
+        undecided, self._undecided = self._undecided, None
+        if undecided and replaces(undecided.record, self.etag):
+            self._undecided = undecided  # it may still arrive
+        elif undecided and is_alone(undecided.record, self.etag, self.shown):
+            self._confirm(undecided.merged)
+        else:
+            if undecided:
+                self.forms.interrupt(undecided.record, undecided.merged.added, self.shown)
+            self.forms.note_others(self.shown - before)
+        self.added &= self.present
 
     def contains_any(self, removals: Sequence[Removal]) -> bool:
         """Return whether a grant to remove is present."""
-        return merge(self._policy, (), removals).policy is not self._policy
+        return merge(self._policy, (), removals, self.forms.registered).policy is not self._policy
 
     async def write(self, desired_grants: Sequence[DesiredGrant], removals: Sequence[Removal]) -> None:
         """Merge and write the policy, unless nothing differs; raises GoogleError."""
         for attempt in range(1, self._attempts + 1):
-            merged = merge(self._policy, desired_grants, removals)
+            merged = merge(self._policy, desired_grants, removals, self.forms.registered)
             if merged.policy is self._policy:
                 return
-            write = write_of(self.etag, grants_in(merged.policy, self._target))
+            sent = grants_in(merged.policy, self._target)
+            write = write_of(self.etag, sent, self.forms.evidence(merged.added, self.shown))
             await self.store_ahead(write if merged.added else None)
             try:
                 reply = await self._policies.set(self._target, merged.policy)
@@ -111,6 +137,8 @@ class PolicyWriter:
                 self._undecided = None
                 self._confirm(merged)
                 self._see(reply)
+                self.added |= self.forms.compare(sent, self.shown)
+                self.added &= self.present
                 return
 
     async def is_writable(self) -> bool:
@@ -149,13 +177,7 @@ class PolicyWriter:
 
     def _see(self, policy: Policy) -> None:
         self._policy = policy
-        self.present = grants_in(policy, self._target)
-        undecided, self._undecided = self._undecided, None
-        if undecided and replaces(undecided.record, policy.etag):
-            self._undecided = undecided  # it may still arrive
-        elif undecided and is_alone(undecided.record, policy.etag, self.present):
-            self._confirm(undecided.merged)
-        self.added &= self.present
+        self.shown = grants_in(policy, self._target)
 
 
 async def _no_record(_: LedgerWrite | None) -> None:

@@ -86,7 +86,7 @@ def status_object(status: ReconciledStatus) -> dict[str, Any]:
     return {field: value for field, value in status.to_dict().items() if value != []}
 
 
-def is_told(obj: ReconciledResource, summary: Summary) -> bool:
+def status_agrees(obj: ReconciledResource, summary: Summary) -> bool:
     """Return whether the status of a Ready object agrees with the summary of its kind."""
     status = obj.status
     # Validated, because that is what cuts texts and lists to the bounds of the schema.
@@ -132,11 +132,9 @@ def is_settled(outcome: Outcome) -> bool:
     return isinstance(outcome, InSync | Paused)
 
 
-def other_issues(outcomes: list[Outcome], shown: Outcome) -> tuple[str, ...]:
+def other_issues(outcomes: Iterable[Outcome]) -> tuple[str, ...]:
     """Return the messages of the outcomes that the Ready condition does not show."""
-    messages = [
-        outcome.message for outcome in outcomes if not isinstance(outcome, InSync) and outcome != shown
-    ]
+    messages = [outcome.message for outcome in outcomes if not isinstance(outcome, InSync)]
     return tuple(dict.fromkeys(messages))
 
 

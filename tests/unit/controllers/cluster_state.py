@@ -50,8 +50,11 @@ spec:
   namespaces: {names: [payments, shop]}
   guardrails:
     grants:
-      - {roles: [roles/cloudsql.client], targetKinds: [Project], members: ["user:*", identities]}
-      - {roles: [roles/run.invoker], targetKinds: [Service], members: ["group:*"]}
+      - roles: [roles/cloudsql.client]
+        targetKinds: [Project]
+        members: ["user:*", identities]
+        namespaces: ["*"]
+      - {roles: [roles/run.invoker], targetKinds: [Service], members: ["group:*"], namespaces: ["*"]}
     workloads:
       - {namespaces: [payments], names: ["checkout*"]}
 status: {projectNumber: "417203958816"}
@@ -80,6 +83,11 @@ def _loaded(text: str) -> Any:
 
 def project(text: str = PROJECT, **spec: Any) -> ManagedProject:
     return cast("ManagedProject", parsed(text, **spec))
+
+
+def admitted(emails: Iterable[str], *namespaces: str) -> list[dict[str, Any]]:
+    """Return guardrail entries for accounts, by default for the namespace of the identity."""
+    return [{"email": email, "namespaces": list(namespaces or ("payments",))} for email in emails]
 
 
 def identity(text: str = IDENTITY, **spec: Any) -> CloudRunIdentity:
@@ -118,6 +126,7 @@ class FakeClusterState:
         self.attached: LedgerAttachment | None = None
         self.references: dict[ObjectKey, set[ObjectKey]] = {}
         self.invalid: set[ObjectKey] = set()
+        self.terminating: set[str] = set()
         self.stored_ledgers: list[Ledger] = []
 
     def project(self, name: str) -> ManagedProject | None:
@@ -181,6 +190,9 @@ class FakeClusterState:
         entries = {grant: held for grant, held in self._entries.items() if grant.target == target}
         return Ledger.of(target, entries).with_attachment(self.attached)
 
+    def invalid_ledger_of(self, owner_key: str) -> str:
+        return ""
+
     def ledgers(self, project_id: str) -> Iterable[Ledger]:
         return self.stored_ledgers
 
@@ -212,7 +224,7 @@ class FakeClusterState:
         return namespace in self._namespaces
 
     def is_terminating(self, namespace: str) -> bool:
-        return False
+        return namespace in self.terminating
 
     def account(self, identity: CloudRunIdentity) -> LedgerAccount | None:
         return self._accounts.get(f"{identity.metadata.namespace}/{identity.metadata.name}")

@@ -30,6 +30,7 @@ from .grant_origins import GrantOrigins
 from .interference import (
     ACCOUNT,
     DESIRABLE_GRANTS,
+    EDITABLE_GRANTS,
     TARGETS,
     Declaration,
     DesiredGrantEdit,
@@ -242,6 +243,7 @@ class InterferenceMachine(RuleBasedStateMachine):
             done = False
             self.process_restarts()
         self.begin_sync(running=False)
+        self.origins.mark_uncertain(self.left_to_another_account())
         return done
 
     def sync_all(self) -> None:
@@ -366,7 +368,7 @@ class InterferenceMachine(RuleBasedStateMachine):
             frozenset(DesiredGrant(grant, ids.get(grant.member, "")) for grant in declaration.grants),
             writable=declaration.writable,
             abandon=declaration.abandon,
-            owns_existing=declaration.owns_existing,
+            claims=frozenset(EDITABLE_GRANTS) if declaration.owns_existing else frozenset(),
             exclusive=declaration.exclusive,
         )
 
@@ -390,6 +392,14 @@ class InterferenceMachine(RuleBasedStateMachine):
             owner.owner_key for owner, declaration in self.declarations.items() if not declaration.writable
         }
         return {grant for grant, entry in recorded.items() if entry.owner_keys & owner_keys}
+
+    def left_to_another_account(self) -> set[Grant]:
+        """Return the released grants that the policy shows as grants of a later account of the e-mail."""
+        return {
+            grant
+            for grant in self.present() - self.recorded().keys()
+            if grant.member == ACCOUNT and self.env.policies.meant(grant) != self.unique_ids[-1]
+        }
 
     def tombstones_of(self, grants: set[Grant]) -> set[Grant]:
         return {

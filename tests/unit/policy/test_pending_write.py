@@ -155,7 +155,7 @@ async def test_owner_that_claims_existing_grants_releases_them_after_a_crash(env
     await crashed(env, ANN, before=2)
     env.policies.grant(EVE)
     await resumed(env, ANN)
-    await synced(PolicySyncers(env.ports), DesiredGrants(WEB, ending=True, owns_existing=True))
+    await synced(PolicySyncers(env.ports), DesiredGrants(WEB, ending=True, claims=frozenset({ANN})))
     assert env.policies.present(TARGET) == {EVE}
 
 

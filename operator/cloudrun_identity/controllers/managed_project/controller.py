@@ -4,11 +4,14 @@ The operator writes one thing for it, if its spec says so: the organization poli
 Allow`. Everything else is only read.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from typing import assert_never
 
 from cloudrun_identity.api import (
+    MAX_SPEC_BYTES,
     ConditionType,
     EffectiveCrossProjectUsage,
     ManagedProject,
@@ -22,11 +25,11 @@ from cloudrun_identity.gcp.permissions import FEATURES
 from cloudrun_identity.gcp.policies import Policies
 from cloudrun_identity.gcp.projects import Projects, cloud_run_service_agent
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.iam.guardrails import incomplete_entries
+from cloudrun_identity.iam.guardrail_entries import invalid_entries
 from cloudrun_identity.reconcile.advice import advised
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey
 from cloudrun_identity.reconcile.interfaces import Executed, Summary
-from cloudrun_identity.reconcile.outcomes import Failing, Refused
+from cloudrun_identity.reconcile.outcomes import Failing, InSync, Refused
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
 from cloudrun_identity.reconcile.steps import Plan
 
@@ -38,7 +41,8 @@ from .audit import (
     orphans,
     service_agent_ready,
 )
-from .plan import AllowCrossProjectUsage, ProjectSeen, ProjectWant, plan
+from .orphans import OrphanReleaser
+from .plan import AllowCrossProjectUsage, ProjectAction, ProjectSeen, ProjectWant, ReleaseOrphans, plan
 
 
 class ManagedProjectController:
@@ -53,6 +57,7 @@ class ManagedProjectController:
         org_policies: OrgPolicies,
         inventory: Inventory,
         identity: Callable[[str], str],
+        orphan_releaser: OrphanReleaser,
         wall_clock: Callable[[], datetime],
     ) -> None:
         """`identity(project_id)` is the e-mail that the operator acts as in a project; empty if unknown."""
@@ -61,6 +66,7 @@ class ManagedProjectController:
         self._org_policies = org_policies
         self._inventory = inventory
         self._identity = identity
+        self._orphan_releaser = orphan_releaser
         self._wall_clock = wall_clock
 
     def references(self, obj: ManagedProject) -> frozenset[ObjectKey]:
@@ -77,11 +83,11 @@ class ManagedProjectController:
 
     def resolve(self, obj: ManagedProject, allowed: Allowed, cluster: ClusterState) -> ProjectWant | Blocked:
         """Return the project as declared, or why its guardrails are invalid."""
-        incomplete = incomplete_entries(obj)
-        if incomplete:
+        invalid = invalid_entries(obj)
+        if invalid:
             message = (
-                f"{', '.join(incomplete)}: targetKinds is not set, and without it an entry admits nothing; "
-                "apply the manifest with targetKinds, such as [Project]"
+                f"{'; '.join(map(str, invalid))}; apply the manifest with these fields. An entry may omit "
+                "namespaces only if spec.namespaces.names has exactly one entry and no selector is set"
             )
             return Blocked(Refused(Reason.INVALID_SPEC, message))
         return ProjectWant(obj, cluster)
@@ -114,14 +120,29 @@ class ManagedProjectController:
             ),
         )
 
-    def plan(self, want: ProjectWant, seen: ProjectSeen, now: datetime) -> Plan[AllowCrossProjectUsage]:
-        """Return why the project cannot be used, or the organization policy to lift."""
+    def plan(self, want: ProjectWant, seen: ProjectSeen, now: datetime) -> Plan[ProjectAction]:
+        """Return why the project cannot be used, or the orphans to release and the policy to lift."""
         return plan(want, seen)
 
     async def execute(
-        self, action: AllowCrossProjectUsage, want: ProjectWant, seen: ProjectSeen
+        self, action: ProjectAction, want: ProjectWant, seen: ProjectSeen
     ) -> Executed[ProjectSeen]:
-        """Lift the organization policy, and wait until it is in effect; raises GoogleError."""
+        """Execute one action; raises GoogleError."""
+        match action:
+            case AllowCrossProjectUsage():
+                return await self._lift(want, seen)
+            case ReleaseOrphans(orphans=orphans):
+                ledgers = want.cluster.ledgers(want.project_id)
+                outcome = await self._orphan_releaser.release(orphans, ledgers)
+                released = isinstance(outcome, InSync)
+                return Executed(
+                    replace(seen, released=released), None if released else outcome, written=released
+                )
+            case _:
+                assert_never(action)
+
+    async def _lift(self, want: ProjectWant, seen: ProjectSeen) -> Executed[ProjectSeen]:
+        """Lift the organization policy, and wait until it is in effect."""
         try:
             written = await self._org_policies.allow_cross_project_usage(want.project_id)
         except GoogleError as error:
@@ -130,11 +151,15 @@ class ManagedProjectController:
             return Executed(seen, Failing(Reason.PERMISSION_DENIED, _not_permitted(want.project_id)))
         return Executed(replace(seen, lifted=True), written=written)
 
-    async def assume(
-        self, action: AllowCrossProjectUsage, want: ProjectWant, seen: ProjectSeen
-    ) -> ProjectSeen:
-        """Return the project with cross-project usage allowed."""
-        return replace(seen, usage=EffectiveCrossProjectUsage.ALLOWED)
+    async def assume(self, action: ProjectAction, want: ProjectWant, seen: ProjectSeen) -> ProjectSeen:
+        """Return the project as the action would leave it."""
+        match action:
+            case AllowCrossProjectUsage():
+                return replace(seen, usage=EffectiveCrossProjectUsage.ALLOWED)
+            case ReleaseOrphans():
+                return replace(seen, released=True)
+            case _:
+                assert_never(action)
 
     def summarize(self, want: ProjectWant, seen: ProjectSeen) -> Summary:
         """Return the number and the service agent of the project, missing permissions and findings."""
@@ -181,6 +206,12 @@ def _issues(want: ProjectWant, seen: ProjectSeen) -> list[str]:
     if not want.obj.spec.locations:
         issues.append(
             "spec.locations is unset: workloads are looked for only where attachments and targets are"
+        )
+    size = len(json.dumps(want.obj.spec.to_dict(), separators=(",", ":")))
+    if size > MAX_SPEC_BYTES:
+        issues.append(
+            f"spec has {size // 1024} KiB; above 256 KiB the API server refuses it from kubectl apply: "
+            "combine entries of spec.guardrails with patterns"
         )
     return [*issues, *capacity_warnings(want.cluster.ledgers(want.project_id))]
 

@@ -8,10 +8,11 @@ from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy.desired_grants import DesiredGrants, Retain
 from cloudrun_identity.policy.syncers import PolicySyncers
-from cloudrun_identity.reconcile.cluster_state import ledger_owner
+from cloudrun_identity.reconcile.cluster_state import ClusterState, ledger_owner
 from cloudrun_identity.reconcile.outcomes import InSync, Outcome, Waiting, outcome_of_undoing
 
-from .resolver import owns_existing
+from .claims import claimed_grants
+from .resolver import claims_existing
 
 SUSPENDED_RECHECK = 15.0
 """Seconds until a release in a suspended project is tried again."""
@@ -29,29 +30,55 @@ class Releaser:
     """Release grants through the policy engine, without a worker's slot while it waits."""
 
     def __init__(
-        self, syncers: PolicySyncers, slot_released: Callable[[], AbstractAsyncContextManager[None]]
+        self,
+        syncers: PolicySyncers,
+        slot_released: Callable[[], AbstractAsyncContextManager[None]],
+        cluster: ClusterState | None = None,
     ) -> None:
+        """Without `cluster`, no grant that existed before its object is removed."""
         self._syncers = syncers
+        self._cluster = cluster
         self._slot_released = slot_released
+
+    def claims_of(self, obj: ProjectScopedResource) -> frozenset[Grant]:
+        """Return the grants that existed before the object, and that it removes all the same."""
+        return self.claimed_by(ledger_owner(obj)) if claims_existing(obj) else frozenset()
+
+    def claimed_by(self, owner: Owner) -> frozenset[Grant]:
+        """Return the grants that existed before the object of this name, and that it may claim."""
+        if self._cluster is None:
+            return frozenset()
+        return claimed_grants(owner, self._syncers.held_by(owner), self._cluster)
 
     async def release(self, obj: ProjectScopedResource, *, abandoned: tuple[Retain, ...] = ()) -> Outcome:
         """Release the grants of an object; InSync once it holds none.
 
         The `abandoned` grants stay in place; the object is only removed from the ledger.
         """
-        desired = DesiredGrants(
-            ledger_owner(obj),
-            abandon=bool(abandoned),
-            abandoned=abandoned,
-            owns_existing=owns_existing(obj),
-            ending=True,
-        )
-        return await self._release(desired)
-
-    async def release_all(self, owner: Owner, *, abandon: bool, owns_existing: bool) -> Outcome:
-        """Release the grants of an object that is known by its name alone, or leave all in place."""
         return await self._release(
-            DesiredGrants(owner, abandon=abandon, owns_existing=owns_existing, ending=True)
+            DesiredGrants(
+                ledger_owner(obj),
+                abandon=bool(abandoned),
+                abandoned=abandoned,
+                claims=self.claims_of(obj),
+                ending=True,
+            )
+        )
+
+    async def release_all(
+        self,
+        owner: Owner,
+        *,
+        abandon: bool,
+        claims: frozenset[Grant],
+        retains: tuple[Retain, ...] = (),
+    ) -> Outcome:
+        """Release the grants of an object that is known by its name alone, except those in `retains`.
+
+        `abandon` leaves all in place. `claims` are grants to remove although they existed before the object.
+        """
+        return await self._release(
+            DesiredGrants(owner, retains=retains, abandon=abandon, claims=claims, ending=True)
         )
 
     async def _release(self, desired: DesiredGrants) -> Outcome:

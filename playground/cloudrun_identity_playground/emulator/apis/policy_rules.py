@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, TypeGuard
@@ -74,7 +74,9 @@ class Binding:
         return self.role, condition
 
 
-def check_limits(bindings: Sequence[Binding], audit_configs: Iterable[Any] = ()) -> None:
+def check_limits(
+    bindings: Sequence[Binding], named: Callable[[Member], Member], audit_configs: Iterable[Any] = ()
+) -> None:
     """Check the numbers of principals, groups and conditions in a policy, counted as Google Cloud counts.
 
     A principal counts once for each of its role bindings, and also if it is exempted from audit logging. A
@@ -82,9 +84,11 @@ def check_limits(bindings: Sequence[Binding], audit_configs: Iterable[Any] = ())
     https://cloud.google.com/iam/docs/allow-policies#limits-all-principals. The message about principals is
     that of terraform-provider-google issue 25093.
 
+    `named` returns a known user or group by its address.
+
     Raises GoogleError: INVALID_ARGUMENT.
     """
-    members = [member for binding in bindings for member in binding.members]
+    members = [named(member) for binding in bindings for member in binding.members]
     exempted = [
         member
         for config in audit_configs
