@@ -123,6 +123,9 @@ class PolicyWriter:
             await self.store_ahead(write if merged.added else None)
             try:
                 reply = await self._policies.set(self._target, merged.policy)
+            except asyncio.CancelledError:
+                self._undecided = _UndecidedWrite(write, merged)
+                raise
             except GoogleError as error:
                 if error.undecided:
                     self._undecided = _UndecidedWrite(write, merged)

@@ -1,8 +1,12 @@
 """Removals of unmanaged members count against the hourly limit if they happened."""
 
+import asyncio
+
 import pytest
+from google.iam.v1.policy_pb2 import Policy
 
 from cloudrun_identity.gcp.errors import Fault
+from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.policy.desired_grants import DesiredGrants
 from cloudrun_identity.policy.ports import SyncerSettings
 from cloudrun_identity.policy.syncers import PolicySyncers
@@ -66,6 +70,25 @@ async def test_removal_with_an_unknown_outcome_counts_if_it_happened(
     (result,) = await synced(syncers, ALONE)
     assert len(env.policies.present(TARGET) & {BOB, EVE}) == 1, "one removal is allowed"
     assert len(result.removed_unmanaged) == 1
+
+
+async def test_removal_of_a_sync_beyond_its_deadline_counts_if_it_happened(
+    env: SyncerEnvironment, syncers: PolicySyncers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = env.policies.set
+
+    async def hang_after_the_write(target: Target, policy: Policy) -> Policy:
+        await write(target, policy)
+        await asyncio.sleep(36_000)
+        raise AssertionError("the sync is canceled before")
+
+    monkeypatch.setattr(env.policies, "set", hang_after_the_write)
+    await synced(syncers, ALONE)
+    monkeypatch.setattr(env.policies, "set", write)
+    env.policies.grant(BOB)
+    (result,) = await synced(syncers, ALONE)
+    assert result.removed_unmanaged == (EVE,)
+    assert env.policies.present(TARGET) == {ANN, BOB}, "one removal is allowed"
 
 
 async def test_removal_counts_for_all_policies_of_the_project(env: SyncerEnvironment) -> None:
