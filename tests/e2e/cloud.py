@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from tests.time_budget import HUNG_AFTER
+
 HOSTS = {
     "organizations": "cloudresourcemanager.googleapis.com",
     "projects": "cloudresourcemanager.googleapis.com",
@@ -84,9 +86,13 @@ class Cloud:
         self._edit_policy(resource, "remove", role, member, None)
 
     def edit_account(self, email: str, verb: str) -> None:
-        """Call `disable`, `enable` or `delete` on an account as another user."""
+        """Call `disable`, `enable`, `delete` or `undelete` on an account as another user."""
         project = email.partition("@")[2].partition(".")[0]
         self._edit({"serviceAccount": full_name(f"projects/{project}/serviceAccounts/{email}"), verb: True})
+
+    def edit_principal(self, principal: str, **change: Any) -> None:
+        """Change a user or group: `aliases=[…]`, `rename=…`, `delete=True` or `undelete=True`."""
+        self._edit({"principal": principal, **change})
 
     def deploy_as(self, workload: str, email: str) -> None:
         """Deploy a workload to run as `email`; empty for the default account."""
@@ -256,7 +262,7 @@ class Cloud:
             headers={"Content-Type": "application/json"},
         )
         try:
-            with urllib.request.urlopen(request, timeout=30) as reply:
+            with urllib.request.urlopen(request, timeout=HUNG_AFTER) as reply:
                 return json.loads(reply.read() or b"null")
         except urllib.error.HTTPError as error:
             raise AssertionError(f"{verb} {path}: {error.code} {error.read().decode()}") from None

@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from cloudrun_identity.api import ProjectScopedResource, Reason
 from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.ledger.owners import Owner
-from cloudrun_identity.policy.desired_grants import DesiredGrants
+from cloudrun_identity.policy.desired_grants import DesiredGrants, Retain
 from cloudrun_identity.policy.syncers import PolicySyncers
 from cloudrun_identity.reconcile.cluster_state import ledger_owner
 from cloudrun_identity.reconcile.outcomes import InSync, Outcome, Waiting, outcome_of_undoing
@@ -41,9 +41,13 @@ class Releaser:
         """
         return await self.release_all(ledger_owner(obj), abandon=abandon, owns_existing=owns_existing(obj))
 
-    async def release_all(self, owner: Owner, *, abandon: bool, owns_existing: bool) -> Outcome:
-        """Release the grants of an object that is known by its name alone."""
-        self._syncers.declare(DesiredGrants(owner, abandon=abandon, owns_existing=owns_existing, ending=True))
+    async def release_all(
+        self, owner: Owner, *, abandon: bool, owns_existing: bool, retains: tuple[Retain, ...] = ()
+    ) -> Outcome:
+        """Release the grants of an object that is known by its name alone, except those in `retains`."""
+        self._syncers.declare(
+            DesiredGrants(owner, retains=retains, abandon=abandon, owns_existing=owns_existing, ending=True)
+        )
         async with self._slot_released():
             synced = await self._syncers.sync(owner)
         if synced.halted:
