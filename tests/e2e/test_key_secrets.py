@@ -19,7 +19,7 @@ kind: ManagedProject
 metadata: {{name: $scene}}
 spec:
   namespaces: {{names: [$scene, {UNLISTED}]}}
-  guardrails: {{keys: Allowed}}
+  guardrails: {{keys: Allowed, keyNamespaces: ["*"]}}
 """
 IDENTITY_WITH_KEY = """
 kind: CloudRunIdentity

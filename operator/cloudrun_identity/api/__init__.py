@@ -86,11 +86,16 @@ from .managed_project import (
 )
 from .policy_ledger import MAX_MEMBERS, LedgerBinding, LedgerEntry, PolicyLedger, PolicyLedgerSpec
 from .project_guardrails import (
+    MAX_ENTRIES,
+    MAX_PATTERNS,
+    MAX_SPEC_BYTES,
+    AccountAdmission,
     CustomRoleAdmission,
     GrantAdmission,
     Guardrails,
     KeyAdmission,
     Naming,
+    RoleAdmission,
     WorkloadAdmission,
 )
 from .references import (
@@ -160,14 +165,18 @@ __all__ = [
     "FORCE_DELETE",
     "GROUP",
     "KINDS",
+    "MAX_ENTRIES",
     "MAX_MEMBERS",
+    "MAX_PATTERNS",
     "MAX_ROLES",
+    "MAX_SPEC_BYTES",
     "MAX_UNIQUE_IDS",
     "RECONCILE_REQUESTED_AT",
     "RELEASE_ORPHANS",
     "TARGET_KINDS",
     "VERSION",
     "Abandonment",
+    "AccountAdmission",
     "AccountIntent",
     "AccountLoss",
     "AccountText",
@@ -257,6 +266,7 @@ __all__ = [
     "ReconciledSpec",
     "ReconciledStatus",
     "Resource",
+    "RoleAdmission",
     "RoleDeletionPolicy",
     "RoleGrant",
     "RoleStage",

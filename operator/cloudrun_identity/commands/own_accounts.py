@@ -17,7 +17,7 @@ def own_accounts(project: ManagedProject, objects: Iterable[Object]) -> OwnAccou
     objects = list(objects)
     declared = _declared(objects)
     managed = {email for home, email in declared.values() if home == project.metadata.name}
-    listed = project.spec.guardrails.accounts
+    listed = [entry.email for entry in project.spec.guardrails.accounts]
     managed |= {email for email in listed if "*" not in email}
     attached = set()
     for attachment in _of_kind(IdentityAttachment, objects):

@@ -172,6 +172,7 @@ def custom_role(parts: KindParts) -> AnyKindReconciler:
         cloud.roles,
         parts.ledgers,
         parts.deps.syncers,
+        cloud.policies,
         now,
         parts.checkpoint,
     )

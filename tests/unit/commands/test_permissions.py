@@ -97,7 +97,7 @@ kind: ManagedProject
 metadata: {name: shop-1234}
 spec:
   namespaces: {names: [shop]}
-  guardrails: {keys: Allowed, accounts: [legacy@shop-1234.iam.gserviceaccount.com]}
+  guardrails: {keys: Allowed, accounts: [{email: legacy@shop-1234.iam.gserviceaccount.com}]}
 ---
 apiVersion: cloudrun-identity.dev/v1alpha1
 kind: ManagedProject

@@ -86,7 +86,7 @@ class OrphanReleaser:
         own = {ledger.target for ledger in ledgers}
         elsewhere = tuple(Retain(target=target) for target in self._syncers.held_by(owner) - own)
         outcome = await self._releaser.release_all(
-            owner, abandon=False, owns_existing=False, retains=elsewhere
+            owner, abandon=False, claims=frozenset(), retains=elsewhere
         )
         if isinstance(outcome, InSync):
             self._syncers.forget(owner)
