@@ -249,6 +249,22 @@ def test_keys_can_permit_secrets_of_every_namespace(chart: Chart) -> None:
     assert ("Role", "ops-cloudrun-identity-keys") not in manifests(chart, keys=everywhere)
 
 
+def test_admission_policies_are_optional_and_name_the_managed_project(chart: Chart) -> None:
+    kinds = {kind for kind, _ in manifests(chart)}
+    assert not {kind for kind in kinds if kind.startswith("Validating")}
+    enabled = {"enabled": True, "validationActions": ["Warn", "Audit"]}
+    rendered = manifests(chart, admissionPolicy=enabled)
+    policies = {name: each for (kind, name), each in rendered.items() if kind == "ValidatingAdmissionPolicy"}
+    assert policies
+    for name, policy in policies.items():
+        assert policy["spec"]["paramKind"]["kind"] == "ManagedProject"
+        assert policy["spec"]["failurePolicy"] == "Ignore", "the operator judges the object in any case"
+        binding = rendered["ValidatingAdmissionPolicyBinding", name]["spec"]
+        assert binding["policyName"] == name
+        assert binding["validationActions"] == ["Warn", "Audit"]
+        assert binding["paramRef"]["parameterNotFoundAction"] == "Allow"
+
+
 @pytest.mark.parametrize(
     ("values", "named"),
     [
@@ -257,6 +273,7 @@ def test_keys_can_permit_secrets_of_every_namespace(chart: Chart) -> None:
         (IMAGE | {"http": {"port": 80}}, "port"),
         (IMAGE | {"keys": {"enabled": True}}, "keys.namespaces must list"),
         (IMAGE | {"keys": {"enabled": True, "namespaces": ["Flows"]}}, "namespaces"),
+        (IMAGE | {"admissionPolicy": {"validationActions": ["Refuse"]}}, "validationActions"),
         (IMAGE | {"leaseDuration": "15 seconds"}, "leaseDuration"),
         (IMAGE | {"serviceAccount": {"annotations": {"a": 1}}}, "annotations"),
     ],
