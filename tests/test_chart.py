@@ -249,6 +249,19 @@ def test_keys_can_permit_secrets_of_every_namespace(chart: Chart) -> None:
     assert ("Role", "ops-cloudrun-identity-keys") not in manifests(chart, keys=everywhere)
 
 
+def test_writes_of_secrets_are_limited_to_those_of_keys(chart: Chart) -> None:
+    name = "ops-cloudrun-identity-secrets"
+    assert ("ValidatingAdmissionPolicy", name) not in manifests(chart)
+    rendered = manifests(
+        chart, keys={"enabled": True, "namespaces": ["flows"]}, serviceAccount={"name": "operator"}
+    )
+    policy = rendered["ValidatingAdmissionPolicy", name]["spec"]
+    assert policy["failurePolicy"] == "Fail"
+    [condition] = policy["matchConditions"]
+    assert condition["expression"].endswith("'system:serviceaccount:identities:operator'")
+    assert rendered["ValidatingAdmissionPolicyBinding", name]["spec"]["validationActions"] == ["Deny"]
+
+
 def test_admission_policies_are_optional_and_name_the_managed_project(chart: Chart) -> None:
     kinds = {kind for kind, _ in manifests(chart)}
     assert not {kind for kind in kinds if kind.startswith("Validating")}

@@ -1,4 +1,4 @@
-"""RBAC of the chart, for a server with RBAC."""
+"""Manifests of the chart, such as its RBAC for a server with RBAC."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +25,7 @@ def rendered_template(template: str, namespace: str, **values: Any) -> list[dict
 def grant_chart_roles(
     kubeconfig: Path, namespace: str, key_namespaces: Sequence[str] = EVERY_NAMESPACE
 ) -> None:
-    """Create the release's namespace, and the objects of `rbac.yaml`.
+    """Create the release's namespace, and the objects that permit and limit what the operator does.
 
     The operator may use the Secrets of `key_namespaces`, which exist already.
     """
@@ -33,7 +33,8 @@ def grant_chart_roles(
     api = config.new_client_from_config(str(kubeconfig))
     try:
         client.CoreV1Api(api).create_namespace({"metadata": {"name": namespace}})
-        for manifest in rendered_template("rbac.yaml", namespace, keys=keys):
-            utils.create_from_dict(api, manifest)
+        for template in ("rbac.yaml", "secretpolicy.yaml"):
+            for manifest in rendered_template(template, namespace, keys=keys):
+                utils.create_from_dict(api, manifest)
     finally:
         api.close()
