@@ -36,12 +36,15 @@ spec: {identityRef: {name: checkout}, secretName: checkout-key}
 KEY = "IdentityKey/checkout"
 
 
-@pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
+@pytest.fixture(params=[REAL])  # the embedded server has neither RBAC nor admission policies
+def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Scene]:
     """Provide a scene in `LISTED`, the only namespace of which the operator may use the Secrets."""
     seed = tmp_path / "seed.yaml"
     seed.write_text(yaml.safe_dump(with_operator({"projects": []})))
-    with started(REAL, tmp_path / "kube") as kube_api, emulator(tmp_path, f"--seed={seed}") as google:
+    with (
+        started(request.param, tmp_path / "kube") as kube_api,
+        emulator(tmp_path, f"--seed={seed}") as google,
+    ):
         install_crds(kube_api)
         stage = Stage(kube_api, google, tmp_path)
         scene = Scene(stage, LISTED)

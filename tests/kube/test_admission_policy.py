@@ -87,9 +87,9 @@ def _refusal_in(error: ApiException) -> str:
     return message
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with started(REAL, tmp_path_factory.mktemp("policies")) as server:
+@pytest.fixture(scope="module", params=[REAL])  # the embedded server has no admission policies
+def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with started(request.param, tmp_path_factory.mktemp("policies")) as server:
         install_crds(server)
         api = config.new_client_from_config(str(server.kubeconfig))
         try:
@@ -129,7 +129,7 @@ def test_policies_and_operator_decide_alike(cluster: Cluster, accepted: list[Man
 @pytest.fixture
 def project(cluster: Cluster, accepted: list[ManagedProject], request: pytest.FixtureRequest) -> str:
     """Create a ManagedProject for one test that admits `payments`; return its name once it is judged."""
-    name = request.node.name.replace("_", "-")[:60]
+    name = request.node.originalname.replace("_", "-")[:60]
     guardrails = {
         "grants": [{"roles": ["roles/viewer"], "targetKinds": ["Project"], "members": ["*"]}],
         "customRoles": {"permissions": ["run.*"]},

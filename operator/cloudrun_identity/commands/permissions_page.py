@@ -58,7 +58,7 @@ The condition does not cover the other permissions. An attacker who takes over t
 - disable and delete any service account of the project;
 - with custom roles admitted, add permissions to every custom role of the project (`iam.roles.update`), also to the operator's own role. Create that role in the organization to exclude it, and grant no custom role of the project to the operator.
 
-So keep accounts with more rights than the guardrails admit, and jobs that run as them, out of the projects that the operator manages. `status.issues` of a `ManagedProject` names the accounts of the project that hold `roles/owner`, `roles/editor` or another role that escalates privileges on the project's policy, as long as the operator may act as them. The operator reads the policy for it once an hour. Roles that are inherited from a folder or the organization, and roles on single resources, are not seen.
+So keep accounts with more rights than the guardrails admit, and jobs that run as them, out of the projects that the operator manages. `status.issues` of a `ManagedProject` names the accounts of the project that hold `roles/owner`, `roles/editor` or another role that escalates privileges on the project's policy, as long as the operator may act as them. The operator reads the policy for it at most once an hour. Roles that are inherited from a folder or the organization, and roles on single resources, are not seen.
 
 `cloudrun-identity permissions -f FILE` prints the commands for your `ManagedProject`s. They omit permissions that the guardrails make unnecessary. For this one
 

@@ -39,6 +39,7 @@ FEATURES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "iam.serviceAccounts.undelete",
             "iam.serviceAccounts.update",
         ),
+        "reporting accounts that are too powerful": ("resourcemanager.projects.getIamPolicy",),
         CUSTOM_ROLES: (
             "iam.roles.create",
             "iam.roles.delete",
