@@ -78,7 +78,11 @@ def conflicting(
 
 
 class RemovalRateLimiter:
-    """Limit on removals of unmanaged members, per project in a sliding hour. A restart resets it."""
+    """Limit on removals of unmanaged members, per project in a sliding hour. A restart resets it.
+
+    A removal counts from its admission, so that concurrent syncs of a project share the limit. A removal that
+    did not happen is refunded.
+    """
 
     def __init__(self, limit_of: Callable[[str], int]) -> None:
         """Initialize the limiter. `limit_of(project_id)` returns the removals allowed in an hour."""
@@ -86,12 +90,17 @@ class RemovalRateLimiter:
         self._removed: defaultdict[str, deque[float]] = defaultdict(deque)
 
     def admit(self, project_id: str, wanted: int) -> int:
-        """Return how many of the `wanted` removals are allowed now."""
-        return max(0, min(wanted, self._limit_of(project_id) - len(self._recent(project_id))))
+        """Count as many of the `wanted` removals as the limit allows now. Return their number."""
+        recent = self._recent(project_id)
+        admitted = max(0, min(wanted, self._limit_of(project_id) - len(recent)))
+        recent.extend([_now()] * admitted)
+        return admitted
 
-    def record(self, project_id: str, removed: int) -> None:
-        """Count removals against the limit."""
-        self._recent(project_id).extend([_now()] * removed)
+    def refund(self, project_id: str, admitted: int) -> None:
+        """Uncount the latest admitted removals, which did not happen."""
+        recent = self._recent(project_id)
+        for _ in range(min(admitted, len(recent))):
+            recent.pop()
 
     def _recent(self, project_id: str) -> "deque[float]":
         recent = self._removed[project_id]

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cloudrun_identity.api import (
-    MAX_MEMBERS,
+    MAX_GROUPS,
+    MAX_PRINCIPALS,
     MAX_ROLES,
+    NEARLY,
     ConditionStatus,
     IAMBinding,
     IdentityAttachment,
@@ -148,22 +150,27 @@ def capacity_warnings(ledgers: Iterable[Ledger]) -> Iterator[str]:
     ManagedProject shows the shares, because a namespace may not see the others.
     """
     for ledger in sorted(ledgers, key=lambda ledger: ledger.target):
-        full = len(ledger.entries) + ledger.unmanaged_members
-        if full >= _NEARLY * MAX_MEMBERS:
-            granted = Counter(
-                Owner.parse(min(entry.owners)).namespace for entry in ledger.entries.values() if entry.owners
+        usage = ledger.usage
+        if usage and usage.principals >= NEARLY * MAX_PRINCIPALS:
+            made = [entry for entry in ledger.entries.values() if entry.is_made]
+            granted = Counter(Owner.parse(min(entry.owners)).namespace for entry in made if entry.owners)
+            others = f"{max(0, usage.principals - usage.exempted - len(made))} unmanaged"
+            exempted = f", {usage.exempted} exempted from audit logging" if usage.exempted else ""
+            shares = "".join(f"{share}, " for share in _shares(granted))
+            yield (
+                f"{ledger.target} has {usage.principals} of {MAX_PRINCIPALS} principals: {shares}{others}"
+                f"{exempted}"
             )
-            others = f"{ledger.unmanaged_members} unmanaged"
-            yield f"{ledger.target} has {full} of {MAX_MEMBERS} grants: {_shares(granted)}, {others}"
-        if len(ledger.roles) >= _NEARLY * MAX_ROLES:
+        if usage and usage.groups >= NEARLY * MAX_GROUPS:
+            yield f"{ledger.target} has {usage.groups} of {MAX_GROUPS} groups and domains"
+        if len(ledger.roles) >= NEARLY * MAX_ROLES:
             defined = Counter(role.owner.partition("/")[0] for role in ledger.roles)
-            yield f"{ledger.target} has {len(ledger.roles)} of {MAX_ROLES} custom roles: {_shares(defined)}"
+            shares = ", ".join(_shares(defined))
+            yield f"{ledger.target} has {len(ledger.roles)} of {MAX_ROLES} custom roles: {shares}"
 
-
-_NEARLY = 0.9  # of a limit
 
 _SHOWN = 5  # namespaces that a warning names
 
 
-def _shares(counted: Counter[str]) -> str:
-    return ", ".join(f"{count} of namespace {name}" for name, count in counted.most_common(_SHOWN))
+def _shares(counted: Counter[str]) -> list[str]:
+    return [f"{count} of namespace {name}" for name, count in counted.most_common(_SHOWN)]
