@@ -84,9 +84,13 @@ class Cloud:
         self._edit_policy(resource, "remove", role, member, None)
 
     def edit_account(self, email: str, verb: str) -> None:
-        """Call `disable`, `enable` or `delete` on an account as another user."""
+        """Call `disable`, `enable`, `delete` or `undelete` on an account as another user."""
         project = email.partition("@")[2].partition(".")[0]
         self._edit({"serviceAccount": full_name(f"projects/{project}/serviceAccounts/{email}"), verb: True})
+
+    def edit_principal(self, principal: str, **change: Any) -> None:
+        """Change a user or group: `aliases=[…]`, `rename=…`, `delete=True` or `undelete=True`."""
+        self._edit({"principal": principal, **change})
 
     def deploy_as(self, workload: str, email: str) -> None:
         """Deploy a workload to run as `email`; empty for the default account."""

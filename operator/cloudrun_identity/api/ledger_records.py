@@ -1,5 +1,6 @@
 """Records in a PolicyLedger besides its grants: account, keys, custom roles and reassigned workload."""
 
+import operator
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
@@ -49,6 +50,11 @@ def _is_empty(text: str) -> bool:
 def unset() -> Any:
     """Return the default of an optional text: empty, and left out of the object."""
     return Field(default="", exclude_if=_is_empty)
+
+
+def no_items() -> Any:
+    """Return the default of an optional list: empty, and left out of the object."""
+    return Field(default=(), exclude_if=operator.not_)
 
 
 def _text_of(target: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """PolicyLedger: the grants that the operator manages on one IAM policy, and their owners."""
 
+import operator
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal
 
@@ -17,6 +18,7 @@ from .ledger_records import (
     LedgerTarget,
     Text,
     UniqueID,
+    no_items,
     of_form,
     unset,
 )
@@ -29,6 +31,7 @@ MAX_MEMBERS: Final = 1500
 """Maximum number of members in all bindings of a ledger: as many as an IAM policy accepts."""
 
 _Member = Annotated[str, Field(min_length=1, max_length=1024)]
+_Digest = Annotated[str, Field(min_length=1, max_length=16)]
 _GrantOwner = Annotated[Text, of_form("KIND/NAMESPACE/NAME/UID")]
 
 
@@ -57,6 +60,22 @@ class LedgerEntry(ApiModel):
     """Unique ID of the account, if the member is a CloudRunIdentity."""
     former_unique_ids: Annotated[tuple[UniqueID, ...], Field(max_length=MAX_UNIQUE_IDS), SET] = ()
     """Earlier unique IDs of the member, while the policy may still show them as `deleted:`."""
+    registered_members: Annotated[tuple[_Member, ...], Field(max_length=MAX_MEMBERS), SET, SORTED] = (
+        no_items()
+    )
+    """Members as which Google Cloud registered the member, if it shows another address, such as the primary
+    address of an alias. They are removed with the grant."""
+    registered_together: Annotated[bool, Field(exclude_if=operator.not_)] = False
+    """Indicates that Google Cloud registered several members in one write, so that registeredMembers may
+    be those of another one of them. The operator distinguishes them when it releases one."""
+    tombstones: Annotated[tuple[_Member, ...], Field(max_length=MAX_UNIQUE_IDS), SET, SORTED] = no_items()
+    """Deleted forms of the member that the policy shows since the grant, if no CloudRunIdentity declares the
+    member. They are removed with the grant."""
+    unmanaged_tombstones: Annotated[tuple[_Member, ...], Field(max_length=MAX_UNIQUE_IDS), SET, SORTED] = (
+        no_items()
+    )
+    """Deleted forms of the member that the policy showed before the grant. The operator never removes
+    them."""
     owners: Annotated[tuple[_GrantOwner, ...], Field(max_length=MAX_MEMBERS), SET, SORTED] = ()
     """Objects that declare the grant, each as KIND/NAMESPACE/NAME/UID."""
     state: GrantState
@@ -83,6 +102,11 @@ class LedgerEntry(ApiModel):
     def owner_keys(self) -> frozenset[str]:
         """Return the owners without their UIDs, each as KIND/NAMESPACE/NAME."""
         return frozenset(owner.rpartition("/")[0] for owner in self.owners)
+
+    @property
+    def is_made(self) -> bool:
+        """Return whether the grant was present when the operator last wrote the ledger."""
+        return self.state in (GrantState.GRANTED, GrantState.RELEASING)
 
     @property
     def is_rejected(self) -> bool:
@@ -131,6 +155,11 @@ class PolicyLedgerSpec(ApiModel):
     it."""
     last_write_time: Timestamp | None = None
     """Time of the operator's last write to the policy."""
+    members_before: Annotated[tuple[_Digest, ...], Field(max_length=2 * MAX_MEMBERS), SET, SORTED] = (
+        no_items()
+    )
+    """Digests of the users and groups before a write in progress, in the bindings to which it adds any. After
+    a crash, they show which addresses Google Cloud registered."""
 
     @model_validator(mode="before")
     @classmethod

@@ -102,6 +102,9 @@ class GrantStatus(ApiModel):
     """Title of the IAM condition of the grant."""
     member: Annotated[str, Clipped(1024)]
     """Member as the IAM policy writes it."""
+    registered_member: Annotated[str, Clipped(1024)] | None = None
+    """Member as which Google Cloud registered it, if the IAM policy shows another address: the primary
+    address of an alias, or the new address of a renamed user or group."""
     state: GrantState
     """Progress of the grant. Granted: the policy contains it. Pending: it waits. Rejected: it is refused.
     Releasing: it is being removed."""

@@ -218,6 +218,7 @@ def entry_of(
     present_before: bool = False,
     unique_id: str = "",
     former_unique_ids: tuple[str, ...] = (),
+    unmanaged_tombstones: tuple[str, ...] = (),
 ) -> LedgerEntry:
     """Return the ledger entry of a grant. `owners` are written as KIND/NAMESPACE/NAME/UID."""
     return LedgerEntry(
@@ -227,6 +228,7 @@ def entry_of(
         present_before=present_before,
         unique_id=unique_id,
         former_unique_ids=former_unique_ids,
+        unmanaged_tombstones=unmanaged_tombstones,
     )
 
 

@@ -10,6 +10,9 @@ during a sync, or within the batch window, share the next sync. A sync (`sync`) 
    Cloud refuses a grant, find it by bisection (`bisection`) and write the others.
 5. Settle the ledger (`settlement`) with the grants that are present after the write.
 
+The reply to a write is the truth. A member may appear in it under another address (`registered_forms`,
+`renames`), or as deleted (`tombstones`).
+
 A refused grant is retried alone, after its own backoff (`backoff`). Removals of unmanaged members from an
 exclusive binding obey an hourly limit (`exclusive`). Full policies and full ledgers refuse the newest grants
 (`capacity`). `PolicySyncers` is the entry point; `registrations` holds the desired grants of all objects.

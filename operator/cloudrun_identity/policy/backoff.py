@@ -5,6 +5,7 @@ fight with another writer.
 """
 
 import asyncio
+import math
 from collections import defaultdict, deque
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -85,6 +86,14 @@ class GrantBackoffs:
             else self._doubled(self._limits.first_delay, failures)
         )
         self._delayed[grant] = GrantBackoff(_now() + delay, failures, error, propagating)
+
+    def suspend(self, grant: Grant, error: GoogleError) -> None:
+        """Delay a grant until `resume`: another write of it would change nothing."""
+        self._delayed[grant] = GrantBackoff(math.inf, 1, error)
+
+    def resume(self, grant: Grant) -> None:
+        """End the delay of a grant."""
+        self._delayed.pop(grant, None)
 
     def lose(self, grant: Grant) -> None:
         """Count the loss of a grant that another writer removed, and delay a grant that is lost too often."""

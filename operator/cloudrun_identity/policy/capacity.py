@@ -69,7 +69,8 @@ class LedgerCapacity:
         self._for_owners = OWNER_BUDGET
         self._bindings: set[BindingKey] = set()
         for grant, entry in entries:
-            self._add(grant, self._size(grant, (*entry.owners[:1], *entry.unique_ids)))
+            forms = (*entry.registered_members, *entry.tombstones, *entry.unmanaged_tombstones)
+            self._add(grant, self._size(grant, (*entry.owners[:1], *entry.unique_ids, *forms)))
             self._for_owners -= sum(map(_written_size, entry.owners[1:]))
 
     def add(self, grant: Grant, owner: str) -> bool:

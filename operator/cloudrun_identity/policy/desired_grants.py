@@ -1,7 +1,7 @@
 """The desired grants of one object, and the grants that it retains without declaring them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cloudrun_identity.iam.grants import BindingKey, Grant, Target
 from cloudrun_identity.ledger.owners import Owner
@@ -12,15 +12,19 @@ class DesiredGrant:
     """One grant that an object declares."""
 
     grant: Grant
+    """The grant as it was declared."""
     unique_id: str = ""
     """The unique ID of the account that is the member; empty for a member that no identity declares."""
     former_unique_ids: tuple[str, ...] = ()
     """Former accounts of the same e-mail with this grant. Planning adds them from the ledger."""
+    former_members: tuple[str, ...] = ()
+    """Deleted forms of a member that no identity declares. Planning adds them from the ledger."""
 
     @property
     def tombstones(self) -> frozenset[Grant]:
-        """The `deleted:` forms of the grant for the former accounts, which the grant replaces."""
-        return frozenset(map(self.grant.deleted_form, self.former_unique_ids))
+        """The `deleted:` forms of the grant for the former principals, which the grant replaces."""
+        former = (replace(self.grant, member=member) for member in self.former_members)
+        return frozenset({*map(self.grant.deleted_form, self.former_unique_ids), *former})
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from cloudrun_identity.iam.grants import Grant, Target, order
 from cloudrun_identity.iam.principals import PrincipalKind, Tombstone, email, is_google_managed, parse
 
 from .desired_grants import DesiredGrants
+from .registered_forms import retained_forms
 
 HOUR: Final = 3600.0
 
@@ -41,17 +42,21 @@ def unmanaged(
     entries: Mapping[Grant, LedgerEntry],
     protected: Callable[[str], bool],
 ) -> Iterable[Grant]:
-    """Return the unmanaged grants in exclusive bindings. Protected members do not count."""
+    """Return the unmanaged grants in exclusive bindings. Protected members do not count.
+
+    The registered form of a managed grant is not unmanaged.
+    """
     exclusive = {
         binding_key for each in declared for binding_key in each.exclusive if binding_key.target == target
     }
     if not exclusive:
         return
     desired = {wanted.grant for each in declared for wanted in each.on(target)}
+    managed = retained_forms(entries)
     for grant in sorted(present, key=order):
         if (
             grant.binding_key in exclusive
-            and grant not in entries
+            and grant not in managed
             and grant not in desired
             and not protected(grant.member)
         ):

@@ -6,8 +6,9 @@ has the same policy object, because even a write of identical content changes th
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from google.iam.v1.policy_pb2 import Binding, Policy
 from google.type.expr_pb2 import Expr
@@ -17,23 +18,32 @@ from cloudrun_identity.iam.principals import normalise
 
 from .desired_grants import DesiredGrant
 
-_RoleAndCondition = tuple[str, IAMCondition | None]
+RoleAndCondition = tuple[str, IAMCondition | None]
+"""Key of a binding within a policy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """A grant to remove, with the unique IDs of the accounts that had it."""
+    """A grant to remove, in all forms in which the policy may show it."""
 
     grant: Grant
+    """The grant as it was declared."""
     unique_ids: tuple[str, ...] = ()
+    """The unique IDs of the accounts that had it."""
     only_deleted: bool = False
     """True to leave the member under its plain e-mail, which is another account now."""
+    members: tuple[str, ...] = ()
+    """The members as which the policy may show it: registered and deleted forms."""
+    retained: frozenset[Grant] = frozenset()
+    """The grants that stay for another entry."""
 
     @property
     def forms(self) -> frozenset[Grant]:
         """The grant as policies show it, also for accounts that were deleted since."""
         deleted = frozenset(map(self.grant.deleted_form, self.unique_ids))
-        return deleted if self.only_deleted else deleted | {self.grant}
+        others = frozenset(replace(self.grant, member=member) for member in self.members)
+        plain = frozenset[Grant]() if self.only_deleted else frozenset({self.grant})
+        return (plain | deleted | others) - self.retained
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,25 +55,39 @@ class Merged:
     removed: frozenset[Grant]
 
 
-def merge(policy: Policy, desired_grants: Iterable[DesiredGrant], removals: Iterable[Removal] = ()) -> Merged:
-    """Return the policy with every desired grant, and without the removals that no object desires."""
+def merge(
+    policy: Policy,
+    desired_grants: Iterable[DesiredGrant],
+    removals: Iterable[Removal] = (),
+    registered: Mapping[Grant, Collection[Grant]] = MappingProxyType({}),
+) -> Merged:
+    """Return the policy with every desired grant, and without the removals that no object desires.
+
+    `registered` has the forms in which the policy shows grants that stay, besides the declared form.
+    """
     desired_grants = tuple(desired_grants)
     wanted = {desired.grant for desired in desired_grants}
+    retained = {form for forms in registered.values() for form in forms}
     present = _members(policy)
-    leaving: dict[_RoleAndCondition, set[str]] = defaultdict(set)
+    leaving: dict[RoleAndCondition, set[str]] = defaultdict(set)
     removed = set()
     for removal in removals:
         if removal.grant in wanted:
             continue
-        found = {form.member for form in removal.forms} & present[_key(removal.grant)]
+        found = {form.member for form in removal.forms - retained} & present[
+            role_and_condition(removal.grant)
+        ]
         if found:
-            leaving[_key(removal.grant)] |= found
+            leaving[role_and_condition(removal.grant)] |= found
             removed.add(removal.grant)
     added: dict[Grant, None] = {}
     for desired in desired_grants:
-        members = present[_key(desired.grant)]
-        leaving[_key(desired.grant)] |= {tombstone.member for tombstone in desired.tombstones} & members
-        if desired.grant.member not in members:
+        members = present[role_and_condition(desired.grant)]
+        leaving[role_and_condition(desired.grant)] |= {
+            tombstone.member for tombstone in desired.tombstones
+        } & members
+        forms = {desired.grant, *registered.get(desired.grant, ())}
+        if members.isdisjoint(form.member for form in forms):
             added[desired.grant] = None
     if not added and not any(leaving.values()):
         return Merged(policy, frozenset(), frozenset())
@@ -83,45 +107,47 @@ def grants_in(policy: Policy, target: Target) -> frozenset[Grant]:
     )
 
 
-def _key(grant: Grant) -> _RoleAndCondition:
+def role_and_condition(grant: Grant) -> RoleAndCondition:
+    """Return the key of the binding of a grant within its policy."""
     return grant.role, grant.condition
 
 
-def _key_of(binding: Binding) -> _RoleAndCondition:
+def key_of(binding: Binding) -> RoleAndCondition:
+    """Return the key of a binding within its policy."""
     if not binding.HasField("condition"):
         return binding.role, None
     expr = binding.condition
     return binding.role, IAMCondition(expr.title, expr.description, expr.expression)
 
 
-def _members(policy: Policy) -> defaultdict[_RoleAndCondition, set[str]]:
-    members: defaultdict[_RoleAndCondition, set[str]] = defaultdict(set)
+def _members(policy: Policy) -> defaultdict[RoleAndCondition, set[str]]:
+    members: defaultdict[RoleAndCondition, set[str]] = defaultdict(set)
     for binding in policy.bindings:
-        members[_key_of(binding)].update(map(normalise, binding.members))
+        members[key_of(binding)].update(map(normalise, binding.members))
     return members
 
 
-def _remove(policy: Policy, leaving: dict[_RoleAndCondition, set[str]]) -> None:
+def _remove(policy: Policy, leaving: dict[RoleAndCondition, set[str]]) -> None:
     for binding in policy.bindings:
-        removed = leaving.get(_key_of(binding), set())
+        removed = leaving.get(key_of(binding), set())
         kept = [member for member in binding.members if normalise(member) not in removed]
         if len(kept) < len(binding.members):
             binding.members[:] = kept
     emptied = [
         index
         for index, binding in enumerate(policy.bindings)
-        if not binding.members and leaving.get(_key_of(binding))
+        if not binding.members and leaving.get(key_of(binding))
     ]
     for index in reversed(emptied):
         del policy.bindings[index]
 
 
 def _add(policy: Policy, grants: Iterable[Grant]) -> None:
-    first = {_key_of(binding): binding for binding in reversed(policy.bindings)}
+    first = {key_of(binding): binding for binding in reversed(policy.bindings)}
     for grant in grants:
-        binding = first.get(_key(grant))
+        binding = first.get(role_and_condition(grant))
         if binding is None:
-            binding = first[_key(grant)] = policy.bindings.add(role=grant.role)
+            binding = first[role_and_condition(grant)] = policy.bindings.add(role=grant.role)
             if grant.condition:
                 binding.condition.CopyFrom(_expr(grant.condition))
         binding.members.append(grant.member)

@@ -19,8 +19,10 @@ from .capacity import LedgerCapacity
 from .desired_grants import DesiredGrant, DesiredGrants
 from .exclusive import conflicting, unmanaged
 from .merge import Removal
+from .registered_forms import Before, registered_grants, told_apart, with_declared
 from .review import EntryReview, WantedGrants
 from .steps import AddGrant, GrantStep, RemoveUnmanaged, RetainGrant
+from .tombstones import index_tombstones, unmanaged_tombstones, with_tombstones
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +87,14 @@ def plan_policy(
     protected: Callable[[str], bool] = lambda _: False,
     may_return: Callable[[str, str], bool] = lambda *_: True,
     account_ids: Mapping[str, str] = MappingProxyType({}),
+    rewritten: Collection[Grant] = (),
 ) -> PolicyPlan:
     """Plan a sync of the policy of `ledger.target`, in which these grants are present.
 
     Args:
         ledger: The ledger of the policy.
         declared: The desired grants of every object with a grant or an entry on the policy.
-        present: The grants in the policy.
+        present: The grants as the policy shows them.
         may_release: False until every object has declared its grants, so that no object loses a grant that
             another one releases.
         observed: True if the project is only observed. No grant is released then. The entries of edited
@@ -100,14 +103,20 @@ def plan_policy(
         protected: Returns whether a member is never removed from an exclusive binding.
         may_return: `may_return(email, unique_id)` returns whether an object may undelete the account.
         account_ids: By member, the unique ID of the account that has its e-mail now, as far as it is known.
+        rewritten: Grants to write again, although all objects only retain them.
 
     """
     declared = tuple(declared)
     wanted = _wanted(ledger.target, declared)
+    shown = frozenset(present)
+    tombstones = index_tombstones(shown)
+    ledger = with_tombstones(ledger, tombstones, shown)
+    present = with_declared(shown, registered_grants(ledger.entries))
     review = EntryReview(
         wanted,
         {each.owner.owner_key: each for each in declared},
-        frozenset(present),
+        present,
+        shown,
         may_release=may_release,
         observed=observed,
         withheld=withheld,
@@ -116,6 +125,22 @@ def plan_policy(
     )
     for grant, entry in ledger.entries.items():
         review.review(grant, entry)
+    released = {removal.grant for removal in review.released}
+    if (apart := told_apart(ledger, released)) is not ledger:
+        return plan_policy(
+            apart,
+            declared,
+            shown,
+            may_release=may_release,
+            observed=observed,
+            withheld=withheld,
+            protected=protected,
+            may_return=may_return,
+            account_ids=account_ids,
+            rewritten=[grant for grant, entry in apart.entries.items() if entry is not ledger.entries[grant]],
+        )
+    review.settle_releases()
+    leaving = {removal.grant for removal in review.released}
     awaited = {grant for grant, desired in wanted.grants.items() if _is_in_deleted_form(desired, present)}
     begun = [grant for grant in wanted.grants if grant not in ledger.entries and grant not in awaited]
     owners = _record_owners(review.entries, begun, wanted.owners)
@@ -123,26 +148,36 @@ def plan_policy(
         grant: changed_entry(entry, owners=tuple(sorted(owners[grant])))
         for grant, entry in review.entries.items()
     }
+    before = Before(ledger.entries, shown)
     for grant in begun:
         if grant in owners:
             entries[grant] = entry_of(
                 grant,
                 owners[grant],
                 GrantState.GRANTED if grant in present else GrantState.PENDING,
-                present_before=grant in present,
+                present_before=before.was_unmanaged(grant),
                 unique_id=wanted.grants[grant].unique_id,
+                unmanaged_tombstones=unmanaged_tombstones(wanted.grants[grant], tombstones),
             )
     unrecorded = tuple(grant for grant in begun if grant not in owners)
-    desired_grants = tuple(
-        desired
-        for grant, desired in wanted.grants.items()
-        if grant not in awaited and grant in entries  # the operator writes only grants in the ledger
+    desired_grants = (
+        *(
+            desired
+            for grant, desired in wanted.grants.items()
+            if grant not in awaited and grant in entries  # the operator writes only grants in the ledger
+        ),
+        *(
+            DesiredGrant(grant)
+            for grant in rewritten
+            if grant in entries and grant not in leaving and grant not in wanted.grants
+        ),
     )
     new = frozenset(begun) & owners.keys()
+    made = {grant for grant in new if grant in present and not entries[grant].present_before}
     conflicts = conflicting(ledger.target, declared, entries)
     unmanaged_grants = tuple(unmanaged(ledger.target, declared, present, entries, protected))
     additions = [
-        AddGrant(desired.grant, owner_key_of(min(wanted.owners[desired.grant])))
+        AddGrant(desired.grant, owner_key_of(min(owners[desired.grant])))
         for desired in desired_grants
         if desired.grant not in withheld
         and (desired.grant not in present or desired.grant in review.replaced)
@@ -160,7 +195,7 @@ def plan_policy(
             if grant in wanted.grants and grant not in present and entry.state is GrantState.GRANTED
         ),
         new=new,
-        unwritten=new
+        unwritten=(new - made)
         | {grant for grant, entry in ledger.entries.items() if entry.is_rejected and grant in wanted.grants},
         withheld=frozenset(withheld),
         unrecorded=unrecorded,

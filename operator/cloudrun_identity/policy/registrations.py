@@ -24,6 +24,8 @@ class Registration:
     """Desired grants that were found missing."""
     removed_unmanaged: dict[Grant, None] = field(default_factory=dict)
     """Unmanaged grants that were removed from an exclusive binding of the object."""
+    is_renamed: bool = False
+    """True if the policy shows a grant under a new address, which the status of the object does not show."""
 
 
 class Registrations:
@@ -123,12 +125,18 @@ class Registrations:
                 if grant.binding_key in registration.desired.exclusive:
                     registration.removed_unmanaged[grant] = None
 
+    def note_renamed(self, owner_keys: Iterable[str]) -> None:
+        """Record that the policy shows grants of these objects under new addresses."""
+        for owner_key in owner_keys:
+            if registration := self._by_owner_key.get(owner_key):
+                registration.is_renamed = True
+
     def with_drift(self) -> frozenset[Owner]:
-        """Return the objects with drift that was not reported to them."""
+        """Return the objects with drift, or a new address of a member, that was not reported to them."""
         return frozenset(
             registration.desired.owner
             for registration in self._by_owner_key.values()
-            if registration.drifted or registration.removed_unmanaged
+            if registration.drifted or registration.removed_unmanaged or registration.is_renamed
         )
 
     def _unindex(self, owner_key: str) -> None:

@@ -11,6 +11,7 @@ from cloudrun_identity.ledger.owners import owner_key_of
 
 from .desired_grants import DesiredGrant, DesiredGrants
 from .merge import Removal
+from .registered_forms import retained_forms
 from .steps import GrantStep, ReleaseGrant, RetainGrant, RetainReason
 
 
@@ -31,7 +32,9 @@ class EntryReview:
     by_owner_key: Mapping[str, DesiredGrants]
     """The desired grants of each object."""
     present: frozenset[Grant]
-    """The grants in the policy."""
+    """The grants in the policy, also those that it shows in a registered form."""
+    shown: frozenset[Grant]
+    """The grants as the policy shows them."""
     may_release: bool
     """False until every object has declared its grants."""
     observed: bool
@@ -77,11 +80,14 @@ class EntryReview:
             self._retain(grant, entry, reason)
         else:
             self.entries[grant] = entry
-            only_deleted = self._is_another_account(grant, entry)
-            removal = Removal(grant, entry.unique_ids, only_deleted=only_deleted)
-            self.released.append(removal)
-            if not removal.forms.isdisjoint(self.present):
-                self.steps.append(ReleaseGrant(grant, _first_owner_key(entry)))
+            self.released.append(
+                Removal(
+                    grant,
+                    entry.unique_ids,
+                    only_deleted=self._is_another_account(grant, entry),
+                    members=(*entry.registered_members, *entry.tombstones),
+                )
+            )
 
     def _desire(self, grant: Grant, entry: LedgerEntry) -> LedgerEntry:
         """Return the entry of a desired grant, and plan the replacement of a former account."""
@@ -90,7 +96,9 @@ class EntryReview:
             entry = _missing(entry, withheld=grant in self.withheld)
         entry = self._granted_to(grant, entry, desired.unique_id)
         former = entry.former_unique_ids
-        self.wanted.grants[grant] = replace(desired, former_unique_ids=former)
+        self.wanted.grants[grant] = replace(
+            desired, former_unique_ids=former, former_members=entry.tombstones
+        )
         if former and grant in self.present and not self._is_shown_as_deleted(grant, former[-1]):
             self.replaced[grant] = Removal(grant, former)
             self.steps.append(ReleaseGrant(grant, _first_owner_key(entry)))
@@ -128,7 +136,24 @@ class EntryReview:
         return self._is_shown_as_deleted(grant, entry.unique_id) or current not in ("", *entry.unique_ids)
 
     def _is_shown_as_deleted(self, grant: Grant, unique_id: str) -> bool:
-        return bool(unique_id) and grant.deleted_form(unique_id) in self.present
+        return bool(unique_id) and grant.deleted_form(unique_id) in self.shown
+
+    def settle_releases(self) -> None:
+        """Plan the release of what the policy shows of the released grants, and drop the other entries.
+
+        A form that is also one of an entry that stays is not removed.
+        """
+        leaving = {removal.grant for removal in self.released}
+        staying = {grant: entry for grant, entry in self.entries.items() if grant not in leaving}
+        retained = retained_forms(staying)
+        released, self.released = self.released, []
+        for removal in released:
+            removal = replace(removal, retained=retained & removal.forms)
+            if removal.forms.isdisjoint(self.shown):
+                del self.entries[removal.grant]
+            else:
+                self.released.append(removal)
+                self.steps.append(ReleaseGrant(removal.grant, _first_owner_key(self.entries[removal.grant])))
 
     def _retain(self, grant: Grant, entry: LedgerEntry, reason: RetainReason) -> None:
         if grant in self.present:
@@ -173,10 +198,14 @@ def _missing(entry: LedgerEntry, *, withheld: bool) -> LedgerEntry:
     """Return the entry of a missing grant.
 
     It is pending, so that a loss is counted once, and so that a refused grant is recorded before it is
-    written again. A refused grant that is withheld stays refused.
+    written again. A refused grant that is withheld stays refused. The registered forms of a deleted member
+    are kept: the policy shows them again if the member is restored.
     """
     state = GrantState.REJECTED if withheld and entry.is_rejected else GrantState.PENDING
-    return changed_entry(entry, state=state, present_before=False)
+    entry = changed_entry(entry, state=state, present_before=False)
+    return (
+        entry if entry.tombstones else changed_entry(entry, registered_members=(), registered_together=False)
+    )
 
 
 def _is_permanently_deleted(

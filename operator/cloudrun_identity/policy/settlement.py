@@ -11,6 +11,7 @@ from cloudrun_identity.ledger.owners import owner_key_of
 
 from .desired_grants import DesiredGrants
 from .planning import PolicyPlan
+from .tombstones import without_removed_tombstones
 
 
 def settle(
@@ -38,7 +39,8 @@ def settle(
     released = {removal.grant: removal for removal in plan.released}
     desired = {each.grant for each in plan.desired_grants}
     entries: dict[Grant, LedgerEntry] = {}
-    for grant, entry in plan.ledger.entries.items():
+    for grant, planned in plan.ledger.entries.items():
+        entry = without_removed_tombstones(grant, planned, present)
         if grant in released:
             if not released[grant].forms.isdisjoint(present):
                 entries[grant] = changed_entry(entry, state=GrantState.RELEASING)

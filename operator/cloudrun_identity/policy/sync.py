@@ -7,7 +7,9 @@ only after a read shows that its grant is absent, or after a write of it was cer
 
 import asyncio
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+from google.iam.v1.policy_pb2 import Policy
 
 from cloudrun_identity.api import GrantState
 from cloudrun_identity.gcp.errors import Fault, GoogleError
@@ -20,11 +22,15 @@ from .bisection import REFUSALS, write_with_bisection
 from .bound_policies import BoundPolicies, TargetReplaced
 from .capacity import LEDGER_FULL, MAX_POLICY_MEMBERS, over_capacity
 from .desired_grants import DesiredGrant
-from .merge import Removal
+from .merge import Removal, grants_in
 from .planning import PolicyPlan
 from .ports import SyncerPorts
+from .registered_forms import cannot_be_matched
 from .registrations import Registrations
+from .renames import renamed_owners, with_renames
 from .settlement import settle, settle_absent, without_abandoned
+from .shown_forms import ShownForms
+from .steps import AddGrant
 from .sync_planner import PlannedSync, SyncPlanner
 from .writer import PolicyWriter
 
@@ -34,9 +40,13 @@ class GrantResult:
     """The result of one desired grant."""
 
     grant: Grant
+    """The grant as it was declared."""
     state: GrantState
+    """Its state."""
     backoff: GrantBackoff | None = None
     """The delay of the grant; None if it is present, or was not tried yet."""
+    registered_member: str | None = None
+    """The member as which Google Cloud registered it; None if the policy shows it as declared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +92,8 @@ class PolicySync:
         self._registrations = registrations
         self._backoffs = GrantBackoffs(ports.settings.backoff_limits)
         self._planner = SyncPlanner(ports, registrations, self._backoffs)
+        self._unmatched: dict[Grant, frozenset[Grant]] = {}
+        self._last_policy = Policy()
 
     async def run(self) -> SyncResult:
         """Run a sync. Start again if another writer changes the ledger meanwhile."""
@@ -105,7 +117,10 @@ class PolicySync:
                 await writer.read()
                 self._ports.checkpoint("policy read")
                 before = self._ports.ledgers.ledger(self._target)
-                planned = await self._planner.plan_for_target(before, policies, writer.present)
+                known = with_renames(before, self._last_policy, writer.policy)
+                self._registrations.note_renamed(renamed_owners(before, known))
+                self._resume_unmatched(writer.shown)
+                planned = await self._planner.plan_for_target(known, policies, writer.shown)
             except GoogleError as error:
                 # A read of a new account may fail after an earlier one succeeded.
                 if error.fault is not Fault.NOT_FOUND or self._ports.is_fresh(self._target.name):
@@ -117,15 +132,21 @@ class PolicySync:
                 await self._settle_absent()
                 self._ports.observer.policy_synced(self._target.kind, "replaced")
                 return SyncResult(began, replaced=True)
-            return await self._sync(began, writer, planned)
+            return await self._sync(began, writer, before, planned)
         except GoogleError as error:
             self._ports.observer.policy_synced(self._target.kind, error.fault)
             await self._release_abandoned()
             return SyncResult(began, fault=error)
 
-    async def _sync(self, began: float, writer: PolicyWriter, planned: PlannedSync) -> SyncResult:
+    async def _sync(
+        self, began: float, writer: PolicyWriter, before: Ledger, planned: PlannedSync
+    ) -> SyncResult:
         checkpoint, plan = self._ports.checkpoint, planned.plan
-        await self._persist(plan.ledger, over=planned.before)
+        writer.forms = ShownForms(planned.known, writer.shown, grants_in(self._last_policy, self._target))
+        writer.forms.keep(plan.ledger.entries, {removal.grant for removal in plan.released})
+        added = [step.grant for step in plan.steps if isinstance(step, AddGrant)]
+        plan = replace(plan, ledger=plan.ledger.replace(members_before=writer.forms.evidence(added)))
+        await self._persist(plan.ledger, over=before)
         checkpoint("ledger written ahead")
         for grant in plan.drifted:
             self._backoffs.lose(grant)
@@ -138,6 +159,7 @@ class PolicySync:
         checkpoint("policy written")
         await self._settle(plan, writer, over=plan.ledger)
         checkpoint("ledger settled")
+        self._last_policy = writer.policy
         self._ports.observer.policy_synced(self._target.kind, "written" if writer.writes else "unchanged")
         return SyncResult(
             began,
@@ -164,10 +186,11 @@ class PolicySync:
         if plan.replaced:
             await writer.write((), plan.replaced)
         removals = plan.released + self._removals_of_unmanaged(plan)
+        prompt += self._resumed_by(removals, plan)
         free = (
             MAX_POLICY_MEMBERS
             - writer.member_count
-            + sum(not removal.forms.isdisjoint(writer.present) for removal in removals)
+            + len({form for removal in removals for form in removal.forms} & writer.shown)
         )
         refused = over_capacity((*prompt, *due), writer.present, plan.new, free)
         refused |= await write_with_bisection(writer, _without(prompt, refused), removals)
@@ -180,12 +203,31 @@ class PolicySync:
                 error,
                 propagating=error.fault in REFUSALS and self._ports.is_fresh(email(grant.member)),
             )
+        for grant, candidates in writer.forms.unmatched.items():
+            self._backoffs.suspend(grant, cannot_be_matched(grant))
+            self._unmatched[grant] = candidates
         self._backoffs.succeed(
             [desired.grant for desired in (*prompt, *due) if desired.grant in writer.present]
         )
         self._backoffs.keep_only({*(desired.grant for desired in plan.desired_grants), *plan.unrecorded})
         if writer.contains_any(removals):
             await writer.write((), removals)
+
+    def _resume_unmatched(self, shown: frozenset[Grant]) -> None:
+        """Write a member again after one that may have been its registered form is absent."""
+        for grant, candidates in list(self._unmatched.items()):
+            if not candidates <= shown:
+                self._backoffs.resume(grant)
+                del self._unmatched[grant]
+
+    def _resumed_by(self, removals: Iterable[Removal], plan: PolicyPlan) -> list[DesiredGrant]:
+        """Return the unmatched members to write with the removals, which may end their registered forms."""
+        removed = {form for removal in removals for form in removal.forms}
+        return [
+            desired
+            for desired in plan.desired_grants
+            if not removed.isdisjoint(self._unmatched.get(desired.grant, ()))
+        ]
 
     def _removals_of_unmanaged(self, plan: PolicyPlan) -> tuple[Removal, ...]:
         """Return the removals of unmanaged grants that the hourly limit of the project allows now."""
@@ -206,6 +248,9 @@ class PolicySync:
             written_at=self._ports.wall_clock() if writer.writes else None,
             failed=failed,
         )
+        settled = writer.forms.settled(settled, writer.shown)
+        if not (failed and (writer.lost_reply or writer.forms.is_interrupted)):
+            settled = settled.replace(members_before=())
         await self._persist(settled, over=over)
 
     async def _settle_absent(self) -> None:
@@ -235,6 +280,7 @@ class PolicySync:
                 grant_counts=ledger.grant_counts,
                 unmanaged_members=ledger.unmanaged_members,
                 last_write_time=ledger.last_write_time,
+                members_before=ledger.members_before,
             )
 
         if ledger != over or self._ports.ledgers.ledger(self._target) != over:

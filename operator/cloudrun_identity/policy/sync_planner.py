@@ -24,8 +24,8 @@ _log = logging.getLogger(__name__)
 class PlannedSync:
     """A sync that is planned for one resource."""
 
-    before: Ledger
-    """The stored ledger, on which the sync is planned."""
+    known: Ledger
+    """The ledger on which the sync is planned. Empty for a resource with the name of a former one."""
     plan: PolicyPlan
     """The plan, with the ledger of the resource that has the name of the target now."""
     drifted: frozenset[Grant]
@@ -41,7 +41,7 @@ class SyncPlanner:
         self._backoffs = backoffs
 
     async def plan_for_target(
-        self, before: Ledger, policies: BoundPolicies, present: Collection[Grant]
+        self, ledger: Ledger, policies: BoundPolicies, present: Collection[Grant]
     ) -> PlannedSync | None:
         """Plan the sync for the resource that has the name of the target now.
 
@@ -49,21 +49,21 @@ class SyncPlanner:
         from it. Returns None for an account that was created in the place of an identity's, which decides
         whether to take it over.
         """
-        plan = self.plan(before, present)
-        drifted = plan.drifted
+        plan = self.plan(ledger, present)
+        drifted, known = plan.drifted, ledger
         if plan.depends_on_target:
-            unique_id = await policies.unique_id(before)
-            account = before.account
+            unique_id = await policies.unique_id(ledger)
+            account = ledger.account
             if account and account.owner and account.unique_id and unique_id not in ("", account.unique_id):
                 return None
-            bound = before.bound_to(unique_id)
-            if bound is not before:
-                _report_replacement(before, bound)
-                plan = self.plan(bound, present)
+            known = ledger.bound_to(unique_id)
+            if known is not ledger:
+                _report_replacement(ledger, known)
+                plan = self.plan(known, present)
             if members := plan.members_to_identify(present):
                 account_ids = await self._account_ids(members)
-                plan = self.plan(bound, present, account_ids)
-        return PlannedSync(before, plan, drifted)
+                plan = self.plan(known, present, account_ids)
+        return PlannedSync(known, plan, drifted)
 
     async def _account_ids(self, members: Collection[str]) -> Mapping[str, str]:
         """Return the unique IDs of the accounts that have the e-mails of the members now."""

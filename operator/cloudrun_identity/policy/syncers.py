@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cloudrun_identity.api import GrantState
 from cloudrun_identity.gcp.errors import GoogleError
@@ -169,6 +169,7 @@ class PolicySyncers:
         drifted, removed_unmanaged = tuple(registration.drifted), tuple(registration.removed_unmanaged)
         registration.drifted.clear()
         registration.removed_unmanaged.clear()
+        registration.is_renamed = False
         return GrantSyncResult(
             grant_results=tuple(
                 self._grant_result(each.grant, results.get(each.grant.target))
@@ -216,10 +217,14 @@ class PolicySyncers:
                 del self._syncers[target]
 
     def _grant_result(self, grant: Grant, result: SyncResult | None) -> GrantResult:
-        if result and (not result.fault or result.missing):
-            return result.grant_result(grant)
         entry = self._ports.ledgers.ledger(grant.target).entries.get(grant)
-        return GrantResult(grant, entry.state if entry else GrantState.PENDING)
+        if result and (not result.fault or result.missing):
+            found = result.grant_result(grant)
+        else:
+            found = GrantResult(grant, entry.state if entry else GrantState.PENDING)
+        if not entry or entry.registered_together or len(entry.registered_members) != 1:
+            return found
+        return replace(found, registered_member=entry.registered_members[0])
 
     def _released(self, desired: DesiredGrants) -> Iterable[Grant]:
         """Return the ledger entries of an object that it no longer keeps."""

@@ -9,11 +9,13 @@ from google.iam.v1.policy_pb2 import Policy
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.mutations import log_mutation
 from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.ledger.model import Ledger
 
 from .bisection import REFUSALS
 from .desired_grants import DesiredGrant
 from .merge import Merged, Removal, grants_in, merge
 from .ports import PolicyPort
+from .shown_forms import ShownForms
 
 MAX_REREADS = 6
 """The reads after a conflict, about a second. If the policy does not change, no other writer is active."""
@@ -28,12 +30,26 @@ class PolicyWriter:
         self._policies = policies
         self._attempts = attempts
         self._policy = Policy()
-        self.present: frozenset[Grant] = frozenset()
-        """The grants in the policy as last read or written."""
+        self.lost_reply = False
+        """True if a write may have taken effect without a reply."""
+        self.forms = ShownForms(Ledger.of(target), frozenset())
+        """The forms in which the policy shows grants."""
+        self.shown: frozenset[Grant] = frozenset()
+        """The grants as the policy shows them, as last read or written."""
         self.added: set[Grant] = set()
         """The grants that the writes added, or may have added if a reply was lost."""
         self.writes = 0
         """The number of successful writes."""
+
+    @property
+    def policy(self) -> Policy:
+        """The policy as last read or written."""
+        return self._policy
+
+    @property
+    def present(self) -> frozenset[Grant]:
+        """The grants in the policy, also those that it shows in a registered form."""
+        return self.forms.present(self.shown)
 
     @property
     def member_count(self) -> int:
@@ -46,13 +62,13 @@ class PolicyWriter:
 
     def contains_any(self, removals: Sequence[Removal]) -> bool:
         """Return whether a grant to remove is present."""
-        return merge(self._policy, (), removals).policy is not self._policy
+        return merge(self._policy, (), removals, self.forms.registered).policy is not self._policy
 
     async def write(self, desired_grants: Sequence[DesiredGrant], removals: Sequence[Removal]) -> None:
         """Merge and write the policy, unless nothing differs; raises GoogleError."""
         unconfirmed: Merged | None = None
         for attempt in range(1, self._attempts + 1):
-            merged = merge(self._policy, desired_grants, removals)
+            merged = merge(self._policy, desired_grants, removals, self.forms.registered)
             if merged.policy is self._policy:
                 if unconfirmed:
                     self._record(unconfirmed)
@@ -62,6 +78,7 @@ class PolicyWriter:
             except GoogleError as error:
                 if error.undecided:
                     self.added |= merged.added  # the write may have taken effect
+                    self.lost_reply = True
                 if not error.sent or error.fault not in _RETRIABLE or attempt == self._attempts:
                     raise
                 if error.fault is Fault.UNAVAILABLE:
@@ -73,6 +90,8 @@ class PolicyWriter:
             else:
                 self._record(merged)
                 self._see(reply)
+                sent = grants_in(merged.policy, self._target)
+                self.forms.compare(sent, self.shown, lost_reply=self.lost_reply)
                 return
 
     async def is_writable(self) -> bool:
@@ -111,7 +130,7 @@ class PolicyWriter:
 
     def _see(self, policy: Policy) -> None:
         self._policy = policy
-        self.present = grants_in(policy, self._target)
+        self.shown = grants_in(policy, self._target)
 
 
 _RETRIABLE = frozenset({Fault.ABORTED, Fault.UNAVAILABLE})

@@ -74,7 +74,10 @@ def _outcomes_of_targets(synced: GrantSyncResult) -> Iterator[Outcome]:
 def _status_of_result(result: GrantResult) -> GrantStatus:
     granted = result.state is GrantState.GRANTED
     reason = None if granted else _reason(_outcome_of_result(result, observe=False))
-    return _of_grant(result.grant, result.state, reason)
+    status = _of_grant(result.grant, result.state, reason)
+    if not result.registered_member:
+        return status
+    return status.model_copy(update={"registered_member": result.registered_member})
 
 
 def _outcome_of_result(result: GrantResult, *, observe: bool) -> Outcome:

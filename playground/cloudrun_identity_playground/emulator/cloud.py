@@ -36,6 +36,7 @@ from .apis.service_accounts import ServiceAccounts, policy_name
 from .apis.sharing import DomainRestrictedSharing
 from .apis.stamps import Stamps
 from .apis.workloads import Workloads
+from .apis.workspace import Workspace
 from .calls import only_reads
 from .lag import Lag
 from .switches import Switches
@@ -63,8 +64,10 @@ class Cloud:
         self.accounts = AccountStore(self.registry, self.lag, clock)
         self.role_table = RoleTable()
         self.org_policies = OrgPolicies(self.registry, clock)
+        self.workspace = Workspace()
         self.policies = Policies(
             self.accounts,
+            self.workspace,
             self.role_table,
             DomainRestrictedSharing(self.registry, self.org_policies),
             clock,
@@ -76,7 +79,9 @@ class Cloud:
         self.keys = Keys(self.accounts, self.org_policies, clock)
         self.directory = Directory()
         hierarchy = Hierarchy(self.registry, self.accounts)
-        permissions = EffectivePermissions(self.policies, self.role_table, self.directory, clock)
+        permissions = EffectivePermissions(
+            self.policies, self.role_table, self.directory, self.workspace, clock
+        )
         self.authorizer = Authorizer(hierarchy, permissions, self.policies, self.accounts)
         self.deployments = Deployments(
             self.registry, self.accounts, self.org_policies, hierarchy, permissions

@@ -41,6 +41,10 @@ def edit(cloud: Cloud, change: Mapping[str, Any]) -> None:
     - `{"workload": FULL_NAME, "failsToStart": MESSAGE}`: new revisions fail until the message is empty
     - `{"serviceAccount": FULL_NAME, "delete"|"disable"|"enable"|"undelete": true}`
     - `{"secret": FULL_NAME, "recreate": true}`: delete a secret and create another one of the same name
+    - `{"principal": "user:EMAIL", "aliases": [EMAIL, …]}`: policies show the address of `principal` only
+    - `{"principal": "group:EMAIL", "rename": EMAIL}`: policies show the new address
+    - `{"principal": "user:EMAIL", "delete"|"undelete"|"create": true}`; one that is created where one was
+      deleted is another one
 
     A full name is, for example, `//run.googleapis.com/projects/P/locations/L/services/S`. For `undelete`, the
     e-mail or the unique id names the account. An unchecked edit can add members that Google refuses, such as
@@ -178,7 +182,38 @@ class _SecretEdit(_Model):
         cloud.secrets.recreate(_resource(self.secret))
 
 
-def _parse(change: Mapping[str, Any]) -> _PolicyEdit | _WorkloadEdit | _AccountEdit | _SecretEdit:
+class _PrincipalEdit(_Model):
+    principal: str = Field(pattern=r"^(user|group):[^@\s:?]+@[^@\s:?]+$")
+    aliases: tuple[str, ...] | None = None
+    rename: str = ""
+    delete: bool = False
+    undelete: bool = False
+    create: bool = False
+
+    def apply(self, cloud: Cloud) -> None:
+        changes = (self.aliases is not None, self.rename, self.delete, self.undelete, self.create)
+        if sum(map(bool, changes)) != 1:
+            raise EditError("principal: set one of aliases, rename, delete, undelete, create")
+        kind, _, email = self.principal.partition(":")
+        workspace = cloud.workspace
+        principal = workspace.find(kind, email)
+        if self.create or principal is None:
+            if principal and not principal.deleted:
+                raise EditError(f"principal: {self.principal} exists")
+            principal = workspace.add(kind, email)
+            workspace.take(principal, [email])
+            cloud.policies.bind(principal)
+        if self.aliases is not None:
+            workspace.set_aliases(principal, self.aliases)
+        if self.rename:
+            workspace.rename(principal, self.rename)
+        if self.delete or self.undelete:
+            principal.deleted = self.delete
+
+
+def _parse(
+    change: Mapping[str, Any],
+) -> _PolicyEdit | _WorkloadEdit | _AccountEdit | _SecretEdit | _PrincipalEdit:
     if "policy" in change:
         return _PolicyEdit.model_validate(change)
     if "workload" in change:
@@ -187,7 +222,9 @@ def _parse(change: Mapping[str, Any]) -> _PolicyEdit | _WorkloadEdit | _AccountE
         return _AccountEdit.model_validate(change)
     if "secret" in change:
         return _SecretEdit.model_validate(change)
-    raise EditError("the edit names neither policy nor workload nor serviceAccount nor secret")
+    if "principal" in change:
+        return _PrincipalEdit.model_validate(change)
+    raise EditError("the edit names neither policy nor workload nor serviceAccount nor secret nor principal")
 
 
 def _resource(full_name: str) -> str:

@@ -78,6 +78,9 @@ class FakePolicies:
     unique_ids: dict[str, str]
     """Unique ids of the existing accounts, by member."""
 
+    aliases: dict[str, str]
+    """Primary members by their aliases. A write of an alias registers the primary member."""
+
     def __init__(self, journal: Journal | None = None, latency: float = 0.1) -> None:
         self.journal = journal or Journal()
         self.latency = latency
@@ -92,6 +95,7 @@ class FakePolicies:
         self.before_set: list[Callable[[], None]] = []
         self.after_set: list[Callable[[], None]] = []
         self.unique_ids: dict[str, str] = {}
+        self.aliases: dict[str, str] = {}
         self._meant: dict[Grant, str] = {}
         self._policies: dict[Target, Policy] = {}
         self._last_etag = 0
@@ -121,6 +125,29 @@ class FakePolicies:
     def revoke(self, grant: Grant) -> None:
         """Remove a grant in every spelling as another client."""
         self._respell(grant, lambda _: None)
+
+    def rename(self, target: Target, member: str, renamed: str) -> None:
+        """Rename a principal: policies show the new member under the same etag. The former is an alias."""
+        self.aliases = {alias: renamed if of == member else of for alias, of in self.aliases.items()}
+        self.aliases.pop(renamed, None)
+        self.aliases[member] = renamed
+        self._show(target)
+
+    def delete(self, target: Target, member: str, unique_id: str) -> None:
+        """Delete a principal: policies show its tombstone under the same etag, and refuse the member."""
+        for binding in self._policies[target].bindings:
+            binding.members[:] = [
+                str(Tombstone(each, unique_id)) if each == member else each for each in binding.members
+            ]
+        self.refused.add(member)
+
+    def restore(self, target: Target, member: str, unique_id: str) -> None:
+        """Restore a deleted principal: policies show the member again."""
+        for binding in self._policies[target].bindings:
+            binding.members[:] = [
+                member if each == str(Tombstone(member, unique_id)) else each for each in binding.members
+            ]
+        self.refused.discard(member)
 
     def recreate(self, member: str, unique_id: str, *, as_tombstone: bool) -> dict[Grant, Grant]:
         """Delete an account and create it again. Return the deleted-member form of each of its grants.
@@ -173,7 +200,8 @@ class FakePolicies:
             raise fault(Fault.NOT_FOUND)
         if stored.etag != policy.etag:
             raise fault(Fault.ABORTED)
-        bad = [member for each in policy.bindings for member in each.members if member in self.refused]
+        sent = [member for each in policy.bindings for member in each.members]
+        bad = [member for member in sent if {member, self.aliases.get(normalise(member))} & self.refused]
         if sum(len(each.members) for each in policy.bindings) > self.most_members:
             raise fault(Fault.INVALID_ARGUMENT, "too many members")
         if bad:
@@ -181,6 +209,7 @@ class FakePolicies:
         self.journal.step("policy")
         del stored.bindings[:]
         stored.bindings.extend(policy.bindings)
+        self._show(target)
         self._touch(target)
         reply = self._copy(target)
         if self.after_set:
@@ -201,6 +230,12 @@ class FakePolicies:
             forms = [spell(each) if normalise(each) == grant.member else each for each in binding.members]
             binding.members[:] = filter(None, forms)
         self._touch(grant.target)
+
+    def _show(self, target: Target) -> None:
+        """Show every member by its primary address, once."""
+        for binding in self._policies[target].bindings:
+            primaries = [self.aliases.get(normalise(each), each) for each in binding.members]
+            binding.members[:] = dict.fromkeys(primaries)
 
     def _fail(self) -> None:
         if self.faults:

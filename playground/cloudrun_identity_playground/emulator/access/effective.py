@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from cloudrun_identity_playground.emulator.apis.actor import Caller
-from cloudrun_identity_playground.emulator.apis.members import AccountMember, Member
+from cloudrun_identity_playground.emulator.apis.members import AccountMember, Member, WorkspaceMember
 from cloudrun_identity_playground.emulator.apis.policies import Policies
 from cloudrun_identity_playground.emulator.apis.policy_rules import Binding
 from cloudrun_identity_playground.emulator.apis.role_table import RoleTable
+from cloudrun_identity_playground.emulator.apis.workspace import Workspace
 
 from .conditions import RequestAttributes, is_met
 from .directory import Directory, normal
@@ -19,9 +20,15 @@ class EffectivePermissions:
     """Answers whether a caller has a permission. `clock` returns seconds since the epoch."""
 
     def __init__(
-        self, policies: Policies, roles: RoleTable, directory: Directory, clock: Callable[[], float]
+        self,
+        policies: Policies,
+        roles: RoleTable,
+        directory: Directory,
+        workspace: Workspace,
+        clock: Callable[[], float],
     ) -> None:
         self._policies = policies
+        self._workspace = workspace
         self._roles = roles
         self._directory = directory
         self._clock = clock
@@ -43,7 +50,7 @@ class EffectivePermissions:
         attributes = RequestAttributes(resource.name, resource.type, self._clock(), modified_roles)
         return any(
             permission in self._roles.permissions(binding.role)
-            and any(_means(member, caller, identities) for member in binding.members)
+            and any(self._means(member, caller, identities) for member in binding.members)
             and (binding.condition is None or is_met(binding.condition.expression, attributes))
             for binding in self._bindings(resource)
         )
@@ -52,8 +59,16 @@ class EffectivePermissions:
         for policy in resource.policies:
             yield from self._policies.bindings(policy)
 
-
-def _means(member: Member, caller: Caller, identities: frozenset[str]) -> bool:
-    if isinstance(member, AccountMember):
-        return member.unique_id == caller.unique_id
-    return normal(member) in identities
+    def _means(self, member: Member, caller: Caller, identities: frozenset[str]) -> bool:
+        match member:
+            case AccountMember(_, unique_id):
+                return unique_id == caller.unique_id
+            case WorkspaceMember(_, unique_id):
+                principal = self._workspace.get(unique_id)
+                return (
+                    principal is not None
+                    and not principal.deleted
+                    and any(f"{principal.kind}:{address}" in identities for address in principal.addresses)
+                )
+            case _:
+                return normal(member) in identities

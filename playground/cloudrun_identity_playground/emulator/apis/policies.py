@@ -13,9 +13,10 @@ from google.iam.v1 import iam_policy_pb2, policy_pb2
 from cloudrun_identity_playground.emulator.errors import GoogleError, aborted, invalid
 from cloudrun_identity_playground.emulator.switches import Switches
 
-from .members import AccountMember, Accounts, Member, parse, render
+from .members import AccountMember, Accounts, Member, WorkspaceMember, bind, parse, render
 from .policy_rules import Binding, ResourceKind, check_binding, check_limits
 from .role_table import RoleTable
+from .workspace import Workspace, WorkspacePrincipal
 
 _NEVER_WRITTEN = b"\x00\x20\x01"  # "ACAB", Google's etag of a policy that was never written
 _DEFAULT_MASK = frozenset({"bindings", "etag"})
@@ -57,6 +58,7 @@ class Policies:
     def __init__(
         self,
         accounts: Accounts,
+        workspace: Workspace,
         roles: RoleTable,
         sharing: Sharing,
         clock: Callable[[], float],
@@ -64,6 +66,7 @@ class Policies:
     ) -> None:
         self._switches = switches
         self._accounts = accounts
+        self._workspace = workspace
         self._roles = roles
         self._sharing = sharing
         self._clock = clock
@@ -106,6 +109,18 @@ class Policies:
             yield
         finally:
             self._checking = True
+
+    def bind(self, principal: WorkspacePrincipal) -> None:
+        """Bind members that were written before the workspace knew the user or group."""
+        spelled = {f"{principal.kind}:{address}" for address in principal.addresses}
+        for policy in self._policies.values():
+            for binding in policy.bindings:
+                binding.members = [
+                    bind(member, self._workspace)
+                    if isinstance(member, str) and member.lower() in spelled
+                    else member
+                    for member in binding.members
+                ]
 
     def drop(self, resource: str) -> None:
         """Remove the policy of a deleted resource."""
@@ -158,19 +173,23 @@ class Policies:
 
     def _parse(self, member: str) -> Member:
         try:
-            return parse(member, self._accounts)
+            return parse(member, self._accounts, self._workspace)
         except GoogleError:
             if self._checking:
                 raise
             return member
 
     def _render(self, member: Member) -> str:
-        return render(member, self._accounts, stale_ids=self._switches.stale_ids)
+        return render(member, self._accounts, self._workspace, stale_ids=self._switches.stale_ids)
+
+    def _named(self, member: Member) -> Member:
+        """Return a user or group by its address; other members unchanged."""
+        return self._render(member) if isinstance(member, WorkspaceMember) else member
 
     def _check(
         self, bindings: Sequence[Binding], kind: ResourceKind, resource: str, current: _Policy
     ) -> None:
-        check_limits(bindings)
+        check_limits(bindings, self._named)
         present = {binding.role for binding in current.bindings}
         for binding in bindings:
             check_binding(binding, kind)
@@ -178,7 +197,7 @@ class Policies:
                 self._roles.check_grantable(binding.role, resource, kind.permission_prefix)
         if self._switches.tombstone_conflict:
             self._check_tombstones(bindings)
-        self._sharing.check(resource, _added(bindings, current.bindings))
+        self._sharing.check(resource, map(self._named, _added(bindings, current.bindings)))
 
     def _check_tombstones(self, bindings: Iterable[Binding]) -> None:
         accounts = [
@@ -197,7 +216,7 @@ class Policies:
             role, condition = binding.role, binding.condition
             if condition is not None and version < 3:
                 role, condition = f"{role}_withcond_{_hash(condition)}", None
-            members = [self._render(member) for member in binding.members]
+            members = dict.fromkeys(map(self._render, binding.members))
             shown.bindings.add(role=role, members=members, condition=condition)
         if policy.is_conditional and version == 3:
             shown.version = 3

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -74,12 +74,14 @@ class Binding:
         return self.role, condition
 
 
-def check_limits(bindings: Sequence[Binding]) -> None:
+def check_limits(bindings: Sequence[Binding], named: Callable[[Member], Member]) -> None:
     """Check the numbers of principals, groups and conditions in a policy.
+
+    `named` returns a known user or group by its address.
 
     Raises GoogleError: INVALID_ARGUMENT.
     """
-    members = [member for binding in bindings for member in binding.members]
+    members = [named(member) for binding in bindings for member in binding.members]
     if len(members) > MAX_PRINCIPALS:
         raise invalid(f"Policy members must be at most {MAX_PRINCIPALS}; the policy has {len(members)}.")
     groups = sum(isinstance(member, str) and member.startswith("group:") for member in members)

@@ -13,7 +13,7 @@ from google.rpc import error_details_pb2
 
 from cloudrun_identity_playground.emulator.errors import GoogleError
 
-from .members import PUBLIC, AccountMember, Member
+from .members import PUBLIC, Member
 from .org_policy import OrgPolicies
 from .projects import ProjectRegistry
 
@@ -51,7 +51,7 @@ class DomainRestrictedSharing:
 
     def _checked_identity(self, member: Member) -> str:
         """Return the e-mail or domain of a member to check; empty if there is none."""
-        if isinstance(member, AccountMember):
+        if not isinstance(member, str):
             return ""
         if member in PUBLIC:
             return member

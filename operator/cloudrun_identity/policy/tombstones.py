@@ -1,0 +1,89 @@
+"""Tombstones of members that no CloudRunIdentity declares.
+
+After the deletion of a principal, policies show its grants in the deleted form, `deleted:user:…?uid=…`. After
+it is restored, they show the member again, with the role. So the tombstone of a grant that the operator made
+is released with the grant, or it would come back to life. Sources:
+https://github.com/GoogleCloudPlatform/k8s-config-connector/issues/11946 and
+https://github.com/hashicorp/terraform-provider-google/issues/7278.
+
+The operator does not know the unique ids of these members. A tombstone belongs to a grant of the operator if
+it was absent before the grant. Other tombstones stay.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+
+from cloudrun_identity.api import MAX_UNIQUE_IDS, GrantState, LedgerEntry
+from cloudrun_identity.iam.grants import BindingKey, Grant
+from cloudrun_identity.iam.principals import Tombstone
+from cloudrun_identity.ledger.model import Ledger, changed_entry
+
+from .desired_grants import DesiredGrant
+
+TombstoneIndex = Mapping[tuple[BindingKey, str], frozenset[str]]
+"""Deleted forms by their binding and the member before its deletion."""
+
+
+def index_tombstones(shown: Iterable[Grant]) -> TombstoneIndex:
+    """Return the deleted forms in a policy."""
+    found: defaultdict[tuple[BindingKey, str], set[str]] = defaultdict(set)
+    for grant in shown:
+        if tombstone := Tombstone.parse(grant.member):
+            found[grant.binding_key, tombstone.member].add(grant.member)
+    return {key: frozenset(members) for key, members in found.items()}
+
+
+def tombstones_of(grant: Grant, shown: Iterable[Grant]) -> frozenset[str]:
+    """Return the deleted forms of a grant's member in its binding."""
+    return index_tombstones(shown).get((grant.binding_key, grant.member), frozenset())
+
+
+def with_tombstones(ledger: Ledger, index: TombstoneIndex, shown: Collection[Grant]) -> Ledger:
+    """Return the ledger with the deleted forms of undeclared members that a read shows."""
+    entries = {
+        grant: entry if entry.unique_id else _with_tombstones(grant, entry, index, shown)
+        for grant, entry in ledger.entries.items()
+    }
+    return ledger if entries == ledger.entries else ledger.with_entries(entries)
+
+
+def _with_tombstones(
+    grant: Grant, entry: LedgerEntry, index: TombstoneIndex, shown: Collection[Grant]
+) -> LedgerEntry:
+    """Return the entry of an undeclared member with its deleted forms.
+
+    If the member is present beside a new tombstone of its grant, another writer made the grant again for the
+    recreated principal: the operator adds the member and removes the tombstone in one write. If the member is
+    present in place of a tombstone of its grant, the principal was restored.
+    """
+    addresses = (grant.member, *entry.registered_members)
+    found = {member for each in addresses for member in index.get((grant.binding_key, each), ())}
+    if not (found or entry.tombstones):
+        return entry
+    present = any(replace(grant, member=address) in shown for address in addresses)
+    remaining = without_removed_tombstones(grant, entry, shown)
+    if present and remaining is not entry:
+        return changed_entry(remaining, state=GrantState.GRANTED, present_before=False)
+    new = found.difference(entry.tombstones, entry.unmanaged_tombstones)
+    if not entry.is_made or entry.present_before:
+        return changed_entry(remaining, unmanaged_tombstones=_latest({*entry.unmanaged_tombstones, *new}))
+    tombstones = _latest({*remaining.tombstones, *new})
+    return changed_entry(remaining, tombstones=tombstones, present_before=bool(new) and present)
+
+
+def unmanaged_tombstones(desired: DesiredGrant, index: TombstoneIndex) -> tuple[str, ...]:
+    """Return the deleted forms in the policy before the grant, if no identity declares the member."""
+    grant = desired.grant
+    return () if desired.unique_id else _latest(index.get((grant.binding_key, grant.member), ()))
+
+
+def without_removed_tombstones(grant: Grant, entry: LedgerEntry, shown: Collection[Grant]) -> LedgerEntry:
+    """Return the entry without the deleted forms that the policy no longer shows."""
+    tombstones = tuple(member for member in entry.tombstones if replace(grant, member=member) in shown)
+    return changed_entry(entry, tombstones=tombstones)
+
+
+def _latest(members: Iterable[str]) -> tuple[str, ...]:
+    """Return as many members as a ledger entry can have."""
+    return tuple(sorted(members)[-MAX_UNIQUE_IDS:])
