@@ -82,3 +82,13 @@ def test_every_reason_of_a_status_is_used() -> None:
     code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "operator").rglob("*.py"))
     given = set(re.findall(r"\bReason\.([A-Z_]+)\b", code))
     assert {reason.name for reason in Reason} <= given
+
+
+def test_every_documented_account_has_an_id_that_google_accepts() -> None:
+    """The ID has 6 to 30 characters: https://cloud.google.com/iam/docs/service-accounts-create."""
+    paths = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.yaml")]
+    paths += [*ROOT.glob("crds/*.yaml"), *ROOT.glob("charts/**/*.yaml")]
+    texts = (path.read_text(encoding="utf-8") for path in paths)
+    named = {name for text in texts for name in re.findall(r"([\w.-]+)@[\w-]+\.iam\.gserviceaccount\.com", text)}
+    lower = {name for name in named if name.islower()}  # upper case is for the reader to replace
+    assert not {name for name in lower if not re.fullmatch(r"[a-z][a-z0-9-]{4,28}[a-z0-9]", name)}
