@@ -15,8 +15,9 @@ from google.iam.v1.policy_pb2 import Policy
 
 from cloudrun_identity.api import GrantState, ManagedProject, TargetKind
 from cloudrun_identity.iam.admission import DeclaredIdentity, GuardrailFacts
+from cloudrun_identity.iam.grant_matching import GrantRequest
 from cloudrun_identity.iam.grants import Grant, Target
-from cloudrun_identity.iam.guardrails import GrantRequest, decide
+from cloudrun_identity.iam.guardrails import decide
 from cloudrun_identity.iam.principals import normalise
 from cloudrun_identity.ledger.model import Ledger, entry_of
 from cloudrun_identity.ledger.objects import from_object, object_name, to_object

@@ -73,6 +73,27 @@ class Cluster:
             )
         return patched
 
+    def patch_operations(self, kind: str, name: str, operations: list[Object]) -> None:
+        """Apply a JSON patch to a cluster-scoped custom resource; raises ApiException."""
+        self._objects.patch_cluster_custom_object(
+            GROUP, VERSION, PLURALS[kind], name, operations, _content_type="application/json-patch+json"
+        )
+
+    def server_side_apply(self, obj: Object) -> Object:
+        """Apply a cluster-scoped custom resource on the server, as Flux does; raises ApiException."""
+        metadata = obj["metadata"]
+        applied: Object = self._objects.patch_cluster_custom_object(
+            GROUP,
+            VERSION,
+            PLURALS[obj["kind"]],
+            metadata["name"],
+            obj,
+            field_manager="flux",
+            force=True,
+            _content_type="application/apply-patch+yaml",
+        )
+        return applied
+
     def get(self, kind: str, name: str, namespace: str = "") -> Object | None:
         """Return a custom resource; None if it does not exist."""
         found: Object

@@ -62,7 +62,12 @@ spec:
     - roles: [roles/cloudsql.client, roles/logging.logWriter]
       targetKinds: [Project]
       members: ["*"]
-    - {roles: [roles/viewer], targetKinds: [Project], members: ["*"], allowEscalation: true}
+      namespaces: ["*"]
+    - roles: [roles/viewer]
+      targetKinds: [Project]
+      members: ["*"]
+      namespaces: ["*"]
+      allowEscalation: true
 """
 """Project that is delegated to the scene's namespace, with a few roles."""
 

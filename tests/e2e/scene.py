@@ -1,5 +1,7 @@
 """Environment of one test (`Scene`): its namespace, its project, and helpers to apply and inspect objects."""
 
+import json
+import shlex
 from collections.abc import Callable, Iterable
 from string import Template
 from typing import Any
@@ -80,6 +82,13 @@ class Scene:
         """Merge a change, written as YAML, into an object."""
         kind, _, name = name.partition("/")
         self.cluster.patch(kind, name, namespace or self.name, yaml.safe_load(change))
+
+    def run_proposed(self, message: str) -> None:
+        """Run the kubectl command that a refusal proposes, as a shell would pass its words to kubectl."""
+        command = message[message.rindex("kubectl patch managedproject ") :]
+        _, _, _, name, kind, _, patch = shlex.split(command)
+        assert kind == "--type=json"
+        self.cluster.patch_operations("ManagedProject", name, json.loads(patch))
 
     def make_invalid(self, name: str, field: str) -> None:
         """Set a field of an object to a value that the current CRD refuses."""

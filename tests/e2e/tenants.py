@@ -21,15 +21,23 @@ spec:
   locations: [europe-west1]
   namespaces: {names: [$scene, $mallory]}
   guardrails:
-    accounts: [$default, $credential]
-    adoptableAccounts: [$default, $credential]
+    accounts: &listed
+    - {email: $default, namespaces: ["*"]}
+    - {email: $credential, namespaces: ["*"]}
+    - {email: $legacy, namespaces: [$scene]}
+    adoptableAccounts: *listed
+    adoptableRoles: [{roleID: opsHandmade, namespaces: [$scene]}]
+    customRoles: {permissions: ["run.*"], namespaces: ["*"]}
     restoreToDefaultAccount: true
     workloads:
     - {namespaces: [$scene], names: ["checkout*"]}
     - {namespaces: [$mallory], names: ["mallory*"]}
     grants:
-    - {roles: ["roles/run.*", roles/cloudsql.client], targetKinds: [Project, Service], members: ["*"]}
-    - {roles: ["projects/*/roles/*"], targetKinds: [Project], members: ["*"]}
+    - roles: ["roles/run.*", roles/cloudsql.client]
+      targetKinds: [Project, Service]
+      members: ["*"]
+      namespaces: ["*"]
+    - {roles: ["projects/*/roles/*"], targetKinds: [Project], members: ["*"], namespaces: ["*"]}
 ---
 kind: ManagedProject
 metadata: {name: $vault}
@@ -56,6 +64,27 @@ TO = "{target: {kind: Project}, role: roles/cloudsql.client, members: [%s]}"
 ATTACH = """{workload: {kind: Service, location: europe-west1, name: %s}, identityRef: %s}"""
 
 
+ON_ACCOUNT = """{target: {kind: ServiceAccount, email: %s}, role: roles/iam.serviceAccountTokenCreator,
+                 members: [{principal: 'user:mallory@example.com'}]}"""
+ON_OWN_SERVICE = """{target: {kind: Service, location: europe-west1, name: mallory-web},
+                     role: roles/run.invoker, members: [{principal: '%s'}]}"""
+RUN_AS = "{workload: {kind: Service, location: europe-west1, name: mallory-web}, email: %s}"
+
+READING_A_ROLE = "IAM/GetRole"
+"""The operator must read a role to decide whether it escalates, and to propose an entry that admits it."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """An object in Mallory's namespace, the expected refusal, and the calls that it may cause."""
+
+    spec: str
+    refusal: str
+    kind: str = "IAMBinding"
+    reason: str = "DeniedByGuardrail"
+    may_call: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Names:
     """Names that attempts use: of the shared project, and of the project of the other team alone."""
@@ -66,6 +95,7 @@ class Names:
     default: str
     powerful: str
     credential: str
+    legacy: str
     vault_agent: str
 
 
@@ -80,9 +110,11 @@ class Tenants:
         scene.cloud.add(scene.project, "roles/run.invoker", "user:ann@example.com")
         scene.cloud.deploy("services", scene.name, "checkout")
         self.service = scene.cloud.deploy("services", scene.name, "mallory-web")
-        for account_id in ("powerful", "credential"):
+        for account_id in ("powerful", "credential", "legacy"):
             scene.cloud.create_account(scene.name, account_id)
         scene.cloud.create_role(scene.name, "harmless", ["resourcemanager.projects.setIamPolicy"])
+        scene.cloud.create_role(scene.name, "opsHandmade", ["run.jobs.get", "run.jobs.list"])
+        scene.cloud.add(scene.project, f"{scene.project}/roles/opsHandmade", "group:ops@example.com")
         numbers = {name: scene.cloud.project_number(name) for name in (scene.name, self.vault)}
         self._names = Names(
             mallory=self.mallory,
@@ -91,6 +123,7 @@ class Tenants:
             default=f"{numbers[scene.name]}-compute@developer.gserviceaccount.com",
             powerful=scene.email("powerful"),
             credential=scene.email("credential"),
+            legacy=scene.email("legacy"),
             vault_agent=f"service-{numbers[self.vault]}@serverless-robot-prod.iam.gserviceaccount.com",
         )
 
@@ -120,3 +153,18 @@ class Tenants:
 
     def called(self, before: Counter[str]) -> Counter[str]:
         return self.scene.cloud.calls() - before
+
+    def refuse(self, attempt: Attempt) -> None:
+        """Make an attempt, and check that it is refused with no effect and no further calls."""
+        scene = self.scene
+        calls, cloud = scene.cloud.calls(), self.cloud()
+
+        name = self.apply(attempt.kind, attempt.spec)
+        message = scene.fails(name, attempt.reason, namespace=self.mallory)
+        assert self.text(attempt.refusal) in message
+        assert scene.is_stalled(name, namespace=self.mallory)
+        scene.delete(name, namespace=self.mallory)
+        scene.wait_until_deleted(name, namespace=self.mallory)
+
+        assert set(self.called(calls)) <= set(attempt.may_call)
+        assert self.cloud() == cloud

@@ -29,7 +29,9 @@ spec:
 def adopted(scene: Scene) -> Scene:
     """Provide a scene with an adopted account, whose changes never count as propagation delay."""
     email = scene.cloud.create_account(scene.name, "checkout")
-    scene.patch(f"ManagedProject/{scene.name}", f"spec: {{guardrails: {{adoptableAccounts: [{email}]}}}}")
+    scene.patch(
+        f"ManagedProject/{scene.name}", f"spec: {{guardrails: {{adoptableAccounts: [{{email: '{email}'}}]}}}}"
+    )
     scene.apply(IDENTITY + "  adoption: Adopt\n")
     scene.apply(READER)
     scene.ready("CloudRunIdentity/checkout", "IAMBinding/loggers")

@@ -233,6 +233,14 @@ def test_restore_policy_restores_the_default_account_if_permitted(scene: Scene, 
     assert scene.cloud.runs_as(service) == default
 
 
+def test_default_account_is_not_restored_without_a_guardrail(scene: Scene, service: str) -> None:
+    scene.apply(attachment(deletionPolicy="Restore"))
+    scene.ready(SHOP)
+    scene.delete_and_wait(SHOP)
+    assert scene.cloud.runs_as(service) == scene.email("checkout")
+    assert "guardrails.restoreToDefaultAccount" in scene.wait_for_event(SHOP, "Abandoned")
+
+
 def test_former_account_is_not_restored_if_guardrails_deny_it(scene: Scene, service: str) -> None:
     unlisted = scene.cloud.create_account(scene.name, "unlisted")
     scene.cloud.deploy_as(service, unlisted)
@@ -268,7 +276,9 @@ def test_attachment_by_email_needs_a_guardrail(scene: Scene, service: str) -> No
     by_email = attachment().replace("identityRef: {name: checkout}", f"email: {deployer}")
     scene.apply(by_email)
     assert f"does not list {deployer}" in scene.fails(SHOP, "DeniedByGuardrail")
-    scene.patch(f"ManagedProject/{scene.name}", f"spec: {{guardrails: {{accounts: [{deployer}]}}}}")
+    scene.patch(
+        f"ManagedProject/{scene.name}", f"spec: {{guardrails: {{accounts: [{{email: '{deployer}'}}]}}}}"
+    )
     scene.ready(SHOP)
     assert scene.cloud.runs_as(service) == deployer
     assert scene.status(SHOP)["identity"] == deployer
@@ -288,7 +298,7 @@ def test_disabled_account_blocks_the_attachment(scene: Scene, service: str) -> N
     scene.cloud.create_account(scene.name, "deployer")
     scene.patch(
         f"ManagedProject/{scene.name}",
-        f"spec: {{guardrails: {{accounts: [{scene.email('deployer')}, {scene.email('nobody')}]}}}}",
+        f"spec: {{guardrails: {{accounts: [{{email: '*@{scene.name}.iam.gserviceaccount.com'}}]}}}}",
     )
     scene.cloud.edit_account(scene.email("deployer"), "disable")
     before = updates(scene)

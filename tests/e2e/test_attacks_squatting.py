@@ -14,7 +14,10 @@ NOT_ADMITTED = "iam.serviceAccounts.getAccessToken"
 
 def admit_roles(tenants: Tenants) -> None:
     scene = tenants.scene
-    scene.patch(f"ManagedProject/{scene.name}", 'spec: {guardrails: {customRoles: {permissions: ["run.*"]}}}')
+    scene.patch(
+        f"ManagedProject/{scene.name}",
+        'spec: {guardrails: {customRoles: {permissions: ["run.*"], namespaces: ["*"]}}}',
+    )
 
 
 @pytest.mark.parametrize("suspend", ["false", "true"], ids=["denied", "suspended"])

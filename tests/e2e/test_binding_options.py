@@ -51,12 +51,20 @@ spec:
 """
 
 
+CLAIMABLE = """
+spec:
+  guardrails:
+    grants: [{roles: [roles/viewer], targetKinds: [Project], members: ["group:*"], claim: true}]
+"""
+
+
 @pytest.mark.parametrize(
     ("existing_grants", "left"), [("Keep", {"roles/viewer": ["group:ops@example.com"]}), ("Claim", {})]
 )
 def test_existing_grant_is_removed_with_the_binding_only_if_claimed(
     scene: Scene, existing_grants: str, left: dict[str, list[str]]
 ) -> None:
+    scene.patch(f"ManagedProject/{scene.name}", CLAIMABLE)
     scene.cloud.add(scene.project, "roles/viewer", "group:ops@example.com")
     scene.apply(VIEWERS + f"  existingGrants: {existing_grants}\n")
     scene.ready("IAMBinding/viewers")

@@ -14,9 +14,12 @@ spec:
   driftInterval: 1s
   namespaces: {names: [$scene]}
   guardrails:
-    customRoles: {permissions: ["run.*"]}
+    customRoles: {permissions: ["run.*"], namespaces: ["*"]}
     grants:
-    - {roles: ["projects/$scene/roles/*"], targetKinds: [Project], members: [identities, "group:*"]}
+    - roles: ["projects/$scene/roles/*"]
+      targetKinds: [Project]
+      members: [identities, "group:*"]
+      namespaces: ["*"]
 """
 RUNNER = """
 kind: CustomRole
@@ -190,6 +193,13 @@ def test_existing_role_is_adopted_if_spec_and_guardrails_permit_it(scene_with_ro
     assert "exists already" in scene.fails("CustomRole/runner", "Conflict")
 
     scene.patch("CustomRole/runner", "spec: {adoption: Adopt}")
+    assert "guardrails.adoptableRoles" in scene.fails("CustomRole/runner", "DeniedByGuardrail")
+    assert the_role(scene)["includedPermissions"] == ["run.jobs.delete"]
+
+    scene.patch(
+        f"ManagedProject/{scene.name}",
+        f"spec: {{guardrails: {{adoptableRoles: [{{roleID: prefect*, namespaces: [{scene.name}]}}]}}}}",
+    )
     scene.ready("CustomRole/runner")
     assert scene.status("CustomRole/runner")["origin"] == "Adopted"
     assert the_role(scene)["includedPermissions"] == ["run.jobs.create", "run.jobs.run"]

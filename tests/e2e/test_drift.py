@@ -89,7 +89,9 @@ def test_disabled_account_is_enabled_again(scene: Scene) -> None:
 def test_deleted_account_is_undeleted_with_its_grants(scene: Scene) -> None:
     # Adopted, because the absence of a created account counts as propagation delay for two minutes.
     email = scene.cloud.create_account(scene.name, "checkout", "Checkout")
-    scene.patch(f"ManagedProject/{scene.name}", f"spec: {{guardrails: {{adoptableAccounts: [{email}]}}}}")
+    scene.patch(
+        f"ManagedProject/{scene.name}", f"spec: {{guardrails: {{adoptableAccounts: [{{email: '{email}'}}]}}}}"
+    )
     scene.apply(IDENTITY.replace("displayName: Checkout", "adoption: Adopt"))
     scene.ready("CloudRunIdentity/checkout")
     unique_id = scene.cloud.accounts(scene.name)["checkout"]["uniqueId"]

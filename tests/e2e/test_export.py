@@ -155,7 +155,7 @@ metadata: {name: $scene}
 spec:
   namespaces: {names: [$scene]}
   guardrails:
-    adoptableAccounts: [checkout@$scene.iam.gserviceaccount.com]
+    adoptableAccounts: [{email: checkout@$scene.iam.gserviceaccount.com}]
     grants:
     - roles: [roles/run.viewer, roles/logging.logWriter]
       targetKinds: [Project]

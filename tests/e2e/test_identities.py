@@ -39,7 +39,9 @@ def test_existing_account_is_adopted_if_spec_and_guardrails_permit_it(scene: Sce
     assert "adoptableAccounts" in message
     assert scene.cloud.accounts(scene.name)["checkout"]["displayName"] == "Old till"
 
-    scene.patch(f"ManagedProject/{scene.name}", f"spec: {{guardrails: {{adoptableAccounts: [{email}]}}}}")
+    scene.patch(
+        f"ManagedProject/{scene.name}", f"spec: {{guardrails: {{adoptableAccounts: [{{email: '{email}'}}]}}}}"
+    )
     scene.ready("CloudRunIdentity/checkout")
     assert scene.status("CloudRunIdentity/checkout")["origin"] == "Adopted"
     assert scene.cloud.accounts(scene.name)["checkout"]["displayName"] == "Checkout"
@@ -47,7 +49,9 @@ def test_existing_account_is_adopted_if_spec_and_guardrails_permit_it(scene: Sce
 
 def test_adopted_account_remains_when_its_identity_is_deleted(scene: Scene) -> None:
     email = scene.cloud.create_account(scene.name, "checkout")
-    scene.patch(f"ManagedProject/{scene.name}", f"spec: {{guardrails: {{adoptableAccounts: [{email}]}}}}")
+    scene.patch(
+        f"ManagedProject/{scene.name}", f"spec: {{guardrails: {{adoptableAccounts: [{{email: '{email}'}}]}}}}"
+    )
     scene.apply(CHECKOUT.replace("displayName: Checkout", "adoption: Adopt"))
     scene.ready("CloudRunIdentity/checkout")
 

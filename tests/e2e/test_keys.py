@@ -65,7 +65,7 @@ def scene_with_old_account(closed_scene: Scene) -> Scene:
     """Provide the same with an adopted account, whose changes never count as propagation delay."""
     scene = closed_scene
     email = scene.cloud.create_account(scene.name, "checkout")
-    scene.apply(PROJECT.replace("keys: Allowed", f"keys: Allowed, adoptableAccounts: [{email}]"))
+    scene.apply(PROJECT.replace("keys: Allowed", f"keys: Allowed, adoptableAccounts: [{{email: '{email}'}}]"))
     scene.apply(IDENTITY + "spec: {adoption: Adopt, whenReplaced: Regrant}")
     scene.ready("CloudRunIdentity/checkout")
     return scene

@@ -142,11 +142,14 @@ spec:
 """
 
 
+RESTORABLE = "spec: {guardrails: {restoreToDefaultAccount: true}}"
+
+
 @on_servers(WHEN_ATTACHING, real="workload moved")
 def test_attachment_interrupted_by_a_kill_is_made_once_and_restorable(relay: Relay, scene: Scene) -> None:
     service = scene.cloud.deploy("services", scene.name, "shop")
     default = scene.cloud.runs_as(service)
-    scene.patch(f"ManagedProject/{scene.name}", "spec: {guardrails: {restoreToDefaultAccount: true}}")
+    scene.patch(f"ManagedProject/{scene.name}", RESTORABLE)
     scene.apply("{kind: CloudRunIdentity, metadata: {name: checkout}}")
     scene.ready("CloudRunIdentity/checkout")
 
@@ -164,7 +167,7 @@ def test_attachment_interrupted_by_a_kill_is_made_once_and_restorable(relay: Rel
 def test_restoration_interrupted_by_a_kill_is_made_once(relay: Relay, scene: Scene) -> None:
     service = scene.cloud.deploy("services", scene.name, "shop")
     default = scene.cloud.runs_as(service)
-    scene.patch(f"ManagedProject/{scene.name}", "spec: {guardrails: {restoreToDefaultAccount: true}}")
+    scene.patch(f"ManagedProject/{scene.name}", RESTORABLE)
     scene.apply("{kind: CloudRunIdentity, metadata: {name: checkout}}")
     scene.apply(ATTACHED)
     scene.ready("IdentityAttachment/shop")

@@ -4,36 +4,26 @@ Each attempt here is a single object; `test_tenancy_steps` has attempts with sev
 """
 
 import json
-from dataclasses import dataclass
 
 import pytest
 from kubernetes.client import ApiException
 
-from tests.e2e.tenants import ATTACH, ON_PROJECT, TO, Tenants
-
-READING_A_ROLE = "IAM/GetRole"
-"""The operator must read a role to decide whether it escalates."""
+from tests.e2e.tenants import (
+    ATTACH,
+    ON_ACCOUNT,
+    ON_OWN_SERVICE,
+    ON_PROJECT,
+    READING_A_ROLE,
+    RUN_AS,
+    TO,
+    Attempt,
+    Tenants,
+)
 
 LOOKING_AFTER_ONES_OWN = ("IAM/GetServiceAccount", "IAM/ListServiceAccountKeys")
 """The older of two conflicting objects is reconciled again when the other one is deleted."""
 
 
-@dataclass(frozen=True)
-class Attempt:
-    """An object in Mallory's namespace, the expected refusal, and the calls that it may cause."""
-
-    spec: str
-    refusal: str
-    kind: str = "IAMBinding"
-    reason: str = "DeniedByGuardrail"
-    may_call: tuple[str, ...] = ()
-
-
-ON_ACCOUNT = """{target: {kind: ServiceAccount, email: %s}, role: roles/iam.serviceAccountTokenCreator,
-                 members: [{principal: 'user:mallory@example.com'}]}"""
-ON_OWN_SERVICE = """{target: {kind: Service, location: europe-west1, name: mallory-web},
-                     role: roles/run.invoker, members: [{principal: '%s'}]}"""
-RUN_AS = "{workload: {kind: Service, location: europe-west1, name: mallory-web}, email: %s}"
 EXCLUSIVELY = (
     "{authority: Exclusive, managementPolicy: %s, target: {kind: Project}, role: roles/run.invoker, "
     + ("members: [{principal: 'user:mallory@example.com'}]}")
@@ -46,7 +36,9 @@ ATTEMPTS = {
     "adopt the account that the operator acts as": Attempt(
         "{accountID: credential, adoption: Adopt}", "the operator acts as", "CloudRunIdentity"
     ),
-    "grant on a powerful account by its e-mail": Attempt(ON_ACCOUNT % "$powerful", "does not list $powerful"),
+    "grant on a powerful account by its e-mail": Attempt(
+        ON_ACCOUNT % "$powerful", "does not list $powerful", may_call=(READING_A_ROLE,)
+    ),
     "grant on a default account, though it is listed": Attempt(
         ON_ACCOUNT % "$default", "is a default service account"
     ),
@@ -88,7 +80,9 @@ ATTEMPTS = {
     "a custom role that escalates": Attempt(
         ON_PROJECT % "projects/$scene/roles/harmless", "setIamPolicy", may_call=(READING_A_ROLE,)
     ),
-    "a role that no guardrail admits": Attempt(ON_PROJECT % "roles/owner", "does not admit roles/owner"),
+    "a role that no guardrail admits": Attempt(
+        ON_PROJECT % "roles/owner", "does not admit roles/owner", may_call=(READING_A_ROLE,)
+    ),
     "a role that escalates under a condition that is always true": Attempt(
         "{target: {kind: Project}, role: roles/run.admin, "
         "members: [{principal: 'user:mallory@example.com'}], "
@@ -99,18 +93,24 @@ ATTEMPTS = {
     "a role of another project": Attempt(
         ON_PROJECT % "projects/$vault/roles/any", "belongs to another project"
     ),
-    "the public": Attempt(ON_OWN_SERVICE % "allUsers", "allUsers"),
-    "every authenticated user": Attempt(ON_OWN_SERVICE % "allAuthenticatedUsers", "allAuthenticatedUsers"),
+    "the public": Attempt(ON_OWN_SERVICE % "allUsers", "allUsers", may_call=(READING_A_ROLE,)),
+    "every authenticated user": Attempt(
+        ON_OWN_SERVICE % "allAuthenticatedUsers", "allAuthenticatedUsers", may_call=(READING_A_ROLE,)
+    ),
     "all accounts of a project": Attempt(
         ON_OWN_SERVICE % "principalSet://cloudresourcemanager.googleapis.com/projects/42/type/ServiceAccount",
         "type/ServiceAccount",
+        may_call=(READING_A_ROLE,),
     ),
     "a whole identity pool": Attempt(
         ON_OWN_SERVICE
         % "principalSet://iam.googleapis.com/projects/42/locations/global/workloadIdentityPools/p/*",
         "workloadIdentityPools/p/*",
+        may_call=(READING_A_ROLE,),
     ),
-    "a whole domain": Attempt(ON_OWN_SERVICE % "domain:example.com", "domain:example.com"),
+    "a whole domain": Attempt(
+        ON_OWN_SERVICE % "domain:example.com", "domain:example.com", may_call=(READING_A_ROLE,)
+    ),
     "the service agent of a project that is not delegated": Attempt(
         TO % "{cloudRunServiceAgentOf: {projectRef: {name: $vault}}}", "does not admit namespace $mallory"
     ),
@@ -131,9 +131,12 @@ ATTEMPTS = {
         "{managementPolicy: Observe, target: {kind: Project}, role: roles/owner, "
         "members: [{principal: 'user:mallory@example.com'}]}",
         "does not admit roles/owner",
+        may_call=(READING_A_ROLE,),
     ),
-    "emptying a binding": Attempt(EXCLUSIVELY % "Manage", "exclusive: true"),
-    "reading a binding by observing it exclusively": Attempt(EXCLUSIVELY % "Observe", "exclusive: true"),
+    "emptying a binding": Attempt(EXCLUSIVELY % "Manage", "without exclusive", may_call=(READING_A_ROLE,)),
+    "reading a binding by observing it exclusively": Attempt(
+        EXCLUSIVELY % "Observe", "without exclusive", may_call=(READING_A_ROLE,)
+    ),
     "another team's account, by declaring it too": Attempt(
         "{accountID: checkout}",
         "An object of another namespace declares the same resource",
@@ -172,18 +175,7 @@ REFUSED_AT_ONCE = {
 
 @pytest.mark.parametrize("attempt", ATTEMPTS.values(), ids=ATTEMPTS)
 def test_attempt_is_refused_without_calls_to_google(tenants: Tenants, attempt: Attempt) -> None:
-    scene = tenants.scene
-    calls, cloud = scene.cloud.calls(), tenants.cloud()
-
-    name = tenants.apply(attempt.kind, attempt.spec)
-    message = scene.fails(name, attempt.reason, namespace=tenants.mallory)
-    assert tenants.text(attempt.refusal) in message
-    assert scene.is_stalled(name, namespace=tenants.mallory)
-    scene.delete(name, namespace=tenants.mallory)
-    scene.wait_until_deleted(name, namespace=tenants.mallory)
-
-    assert set(tenants.called(calls)) <= set(attempt.may_call)
-    assert tenants.cloud() == cloud
+    tenants.refuse(attempt)
 
 
 @pytest.mark.parametrize(("kind", "spec"), REFUSED_AT_ONCE.values(), ids=REFUSED_AT_ONCE)

@@ -98,6 +98,7 @@ def test_forged_operation_does_not_read_another_project(tenants: Tenants) -> Non
 def test_forged_history_does_not_attach_a_powerful_account(tenants: Tenants) -> None:
     scene = tenants.scene
     scene.cloud.deploy_as(tenants.service, "")
+    scene.patch(f"ManagedProject/{scene.name}", "spec: {guardrails: {restoreToDefaultAccount: true}}")
     spec = ATTACH.replace("workload:", "deletionPolicy: Restore, workload:")
     name = tenants.apply("IdentityAttachment", spec % ("mallory-web", "{name: mallory}"), "past")
     scene.ready(name, namespace=tenants.mallory)

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from cloudrun_identity.api.crd import generate
-from tests.e2e.cluster import Object
+from tests.e2e.cluster import GROUP, VERSION, Object
 from tests.e2e.eventually import eventually
 from tests.e2e.scene import Scene
 from tests.e2e.stage import OPERATOR_NAMESPACE, Stage, set_stage, with_operator
@@ -23,6 +23,7 @@ TARGET_KINDS = """
 kind: ManagedProject
 metadata: {name: $scene}
 spec:
+  namespaces: {names: [$scene]}
   guardrails:
     grants:
     - {roles: [roles/viewer], targetKinds: [Project], members: ["*"], allowEscalation: true}
@@ -43,6 +44,20 @@ def upgraded(earlier_stage: Stage) -> Scene:
     """The objects of the earlier version after the upgrade of the CRDs, before the operator starts."""
     scene = Scene(earlier_stage, PROJECT)
     _store_objects(scene)
+    return _upgraded(scene)
+
+
+@pytest.fixture
+def shared(earlier_stage: Stage) -> Scene:
+    """The same objects, in a project that a second namespace shares."""
+    scene = Scene(earlier_stage, PROJECT)
+    _store_objects(scene)
+    other = scene.add_namespace(f"{PROJECT}-other")
+    scene.patch(f"ManagedProject/{PROJECT}", f"spec: {{namespaces: {{names: [{PROJECT}, {other}]}}}}")
+    return _upgraded(scene)
+
+
+def _upgraded(scene: Scene) -> Scene:
     for definition in generate().values():
         scene.cluster.replace_definition(definition)
     eventually(lambda: _entry(scene), lambda entry: "on" not in entry)
@@ -80,7 +95,58 @@ def test_ledger_of_the_earlier_version_keeps_its_owners(upgraded: Scene) -> None
 
     scene.delete_and_wait("IAMBinding/viewers", "CloudRunIdentity/checkout")
     assert scene.policy()["roles/viewer"] == [AUDITOR]
-    assert scene.cloud.accounts(PROJECT) == {}
+    assert list(scene.cloud.accounts(PROJECT)) == ["legacy"]
+
+
+ADOPTING = """
+kind: CloudRunIdentity
+metadata: {name: legacy}
+spec: {adoption: Adopt}
+"""
+NAMESPACED = """
+spec:
+  guardrails:
+    accounts: [{email: "legacy@*", namespaces: [e2e-upgrade]}]
+    adoptableAccounts: [{email: "legacy@*", namespaces: [e2e-upgrade]}]
+    grants:
+    - {roles: [roles/viewer], targetKinds: [Project], members: ["*"], namespaces: [e2e-upgrade]}
+"""
+
+
+def test_listed_accounts_stay_admitted_in_a_project_of_one_namespace(upgraded: Scene) -> None:
+    scene = upgraded
+    scene.apply(TARGET_KINDS)
+    scene.stage.start_operator().wait_until_leading()
+    scene.ready(f"ManagedProject/{PROJECT}")
+    scene.apply(ADOPTING)
+    scene.ready("CloudRunIdentity/legacy")
+    assert scene.status("CloudRunIdentity/legacy")["origin"] == "Adopted"
+
+
+def test_listed_accounts_admit_nothing_in_a_shared_project_and_are_named(shared: Scene) -> None:
+    scene = shared
+    before = scene.cloud.policies()
+    scene.stage.start_operator().wait_until_leading()
+
+    message = scene.fails(f"ManagedProject/{PROJECT}", "InvalidSpec", saying="adoptableAccounts[0]")
+    for entry in ("grants[0] has no targetKinds", "grants[0] has no namespaces", "accounts[0]"):
+        assert f"spec.guardrails.{entry}" in message
+    scene.apply(ADOPTING)
+    scene.fails("CloudRunIdentity/legacy", "InvalidSpec", saying="spec.guardrails.adoptableAccounts[0] of")
+    scene.fails("IAMBinding/viewers", "InvalidSpec", saying="has no targetKinds and no namespaces")
+    scene.ready("CloudRunIdentity/checkout")
+    assert scene.cloud.policies() == before
+
+    scene.patch(f"ManagedProject/{PROJECT}", NAMESPACED)
+    scene.ready(f"ManagedProject/{PROJECT}", "IAMBinding/viewers", "CloudRunIdentity/legacy")
+
+
+def test_server_side_apply_works_after_the_new_form_was_written(shared: Scene) -> None:
+    """The API server refuses a server-side apply over a value of another type, but no other write."""
+    shared.patch(f"ManagedProject/{PROJECT}", NAMESPACED)
+    manifest = {"apiVersion": f"{GROUP}/{VERSION}", "kind": "ManagedProject", "metadata": {"name": PROJECT}}
+    applied = shared.cluster.server_side_apply({**manifest, **yaml.safe_load(NAMESPACED)})
+    assert applied["spec"]["guardrails"]["accounts"] == [{"email": "legacy@*", "namespaces": [PROJECT]}]
 
 
 def _recorded_members(scene: Scene) -> list[Object]:
@@ -94,6 +160,7 @@ def _store_objects(scene: Scene) -> None:
     cluster, cloud = scene.cluster, scene.cloud
     scene.stage.ensure_namespace(OPERATOR_NAMESPACE)
     cloud.create_account(PROJECT, "checkout")
+    cloud.create_account(PROJECT, "legacy")
     cloud.add(scene.project, "roles/viewer", OPS)
     cloud.add(scene.project, "roles/viewer", AUDITOR)
     cloud.add(scene.account("checkout"), USER, OPS)

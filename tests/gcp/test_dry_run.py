@@ -59,8 +59,9 @@ spec:
       exclusive: true
     - {roles: ["projects/shop-1234/roles/*"], targetKinds: [Project], members: [identities]}
     adoptableAccounts:
-    - webshop@shop-1234.iam.gserviceaccount.com
-    - orders@shop-1234.iam.gserviceaccount.com
+    - {email: webshop@shop-1234.iam.gserviceaccount.com}
+    - {email: orders@shop-1234.iam.gserviceaccount.com}
+    adoptableRoles: [{roleID: runner}]
     customRoles: {permissions: ["run.*"]}
     keys: Allowed
 """

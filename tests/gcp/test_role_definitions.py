@@ -12,6 +12,7 @@ from cloudrun_identity.controllers.custom_role.plan import RoleWant
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.gcp.custom_roles import CustomRoles, CustomRoleState, RoleFields
 from cloudrun_identity.gcp.errors import GoogleError
+from cloudrun_identity.gcp.policies import Policies
 from cloudrun_identity.gcp.roles import Roles
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.ledger.model import Ledger
@@ -30,7 +31,10 @@ def delegated(permissions: list[str]) -> ManagedProject:
     spec = {
         "projectID": PROJECT.project_id,
         "namespaces": {"names": ["payments", "shop"]},
-        "guardrails": {"customRoles": {"permissions": permissions}},
+        "guardrails": {
+            "customRoles": {"permissions": permissions, "namespaces": ["*"]},
+            "adoptableRoles": [{"roleID": "*", "namespaces": ["*"]}],
+        },
     }
     return ManagedProject.model_validate(
         {
@@ -68,7 +72,7 @@ class Life:
         self.admitted = ["run.*"]
         self.desired_grants: list[tuple[Grant, str]] = []
         self.controller = CustomRoleController(
-            self.roles, Roles(clients), self, self, lambda: self.clock, self._checkpoint
+            self.roles, Roles(clients), self, self, Policies(clients), lambda: self.clock, self._checkpoint
         )
 
     def ledger(self, target: Target) -> Ledger:

@@ -78,11 +78,16 @@ from .managed_project import (
 )
 from .policy_ledger import MAX_MEMBERS, LedgerBinding, LedgerEntry, PolicyLedger, PolicyLedgerSpec
 from .project_guardrails import (
+    MAX_ENTRIES,
+    MAX_PATTERNS,
+    MAX_SPEC_BYTES,
+    AccountAdmission,
     CustomRoleAdmission,
     GrantAdmission,
     Guardrails,
     KeyAdmission,
     Naming,
+    RoleAdmission,
     WorkloadAdmission,
 )
 from .references import (
@@ -152,13 +157,17 @@ __all__ = [
     "FORCE_DELETE",
     "GROUP",
     "KINDS",
+    "MAX_ENTRIES",
     "MAX_MEMBERS",
+    "MAX_PATTERNS",
     "MAX_ROLES",
+    "MAX_SPEC_BYTES",
     "MAX_UNIQUE_IDS",
     "RECONCILE_REQUESTED_AT",
     "TARGET_KINDS",
     "VERSION",
     "Abandonment",
+    "AccountAdmission",
     "AccountIntent",
     "AccountLoss",
     "AccountText",
@@ -248,6 +257,7 @@ __all__ = [
     "ReconciledSpec",
     "ReconciledStatus",
     "Resource",
+    "RoleAdmission",
     "RoleDeletionPolicy",
     "RoleGrant",
     "RoleStage",

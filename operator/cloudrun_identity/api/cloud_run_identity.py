@@ -114,7 +114,7 @@ class CloudRunIdentitySpec(ProjectScopedSpec):
     Report reports it."""
     when_replaced: WhenReplaced = WhenReplaced.REPORT
     """Action if an account with the same e-mail and another unique ID exists. Report reports it. Regrant
-    adopts it and grants it all roles again."""
+    adopts it and grants it all roles again; guardrails.adoptableAccounts must list it."""
     existing_grants: ExistingGrants = ExistingGrants.KEEP
     """Policy on deletion for a grant that the IAM policy contained before this object. Keep leaves it. Claim
     removes it."""

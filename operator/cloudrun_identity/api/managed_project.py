@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Final, Literal
 from pydantic import Field
 
 from .duration import Duration, at_least
-from .project_guardrails import Guardrails
+from .project_guardrails import MAX_ENTRIES, Guardrails, namespace_rules
 from .references import Location, NamespaceName, ServiceAccountEmail, WorkloadKind
 from .resource import Column, Scope
 from .schema import SET, ApiModel, Clipped, Rule, Timestamp, cel_string, immutable, matches, set_once
@@ -92,7 +92,7 @@ class LabelSelector(ApiModel):
 class AdmittedNamespaces(ApiModel):
     """AdmittedNamespaces are the namespaces that may use the project: the union of both fields."""
 
-    names: Annotated[tuple[NamespaceName, ...], Field(max_length=256), SET] = ()
+    names: Annotated[tuple[NamespaceName, ...], Field(max_length=MAX_ENTRIES), SET] = ()
     """Namespaces by name. Names are safer than labels, which every user with access to a namespace can
     set."""
     selector: LabelSelector | None = None
@@ -102,7 +102,7 @@ class AdmittedNamespaces(ApiModel):
 class ManagedProjectSpec(ReconciledSpec):
     """ManagedProjectSpec defines how a Google Cloud project is delegated to namespaces."""
 
-    rules: ClassVar = (set_once("projectID"),)
+    rules: ClassVar = (set_once("projectID"), *namespace_rules())
 
     project_id: Annotated[ProjectID, immutable("projectID")] | None = None
     """ID of the Google Cloud project. If unset, metadata.name. Immutable."""

@@ -26,9 +26,11 @@ Principal = Annotated[
     str,
     Field(max_length=512),
     matches(
-        r"^((user|group|serviceAccount):[^@\s:]+@[^@\s:]+"
+        # E-mails are printable ASCII, and their domains have no empty label: what looks like one account must
+        # not be written in two ways.
+        r"^((user|group|serviceAccount):[!-9;-?A-~]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+"
         r"|serviceAccount:[a-z0-9:.-]+\.svc\.id\.goog\[[a-z0-9-]+/[a-z0-9.-]+\]"
-        r"|domain:[^@\s:]+|principal(Set)?://[^\s]+|allUsers|allAuthenticatedUsers)$",
+        r"|domain:[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+|principal(Set)?://[^\s]+|allUsers|allAuthenticatedUsers)$",
         "must be user:EMAIL, group:EMAIL, serviceAccount:EMAIL, "
         "serviceAccount:PROJECT.svc.id.goog[NAMESPACE/NAME], domain:DOMAIN, "
         "principal://…, principalSet://…, allUsers or allAuthenticatedUsers",

@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import yaml
+
 from cloudrun_identity.api import ConditionStatus, EffectiveCrossProjectUsage, PreflightCheck, PreflightState
 from cloudrun_identity.api.predefined_roles import TOKEN_CREATOR, USER
 from cloudrun_identity.gcp.org_policies import CROSS_PROJECT_USAGE
 from cloudrun_identity.gcp.permission_checks import AccessState
 from cloudrun_identity.gcp.projects import cloud_run_service_agent
-from cloudrun_identity.iam.admission import DeclaredIdentity, as_yaml
+from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.principals import service_account_member
 from cloudrun_identity.reconcile.conditions import Finding
 
@@ -165,7 +167,11 @@ def gcloud(command: str, project: str) -> str:
 
 def manifest(object_name: str, spec: dict[str, Any]) -> str:
     """Return the object and the part of its spec to declare."""
-    return f"{object_name} with spec {as_yaml(spec)}"
+    # The emitter writes YAML 1.1, which kubectl reads: a string such as "on" is quoted.
+    text = yaml.safe_dump(
+        spec, default_flow_style=True, sort_keys=False, allow_unicode=True, width=float("inf")
+    )
+    return f"{object_name} with spec {text.strip()}"
 
 
 def _remedy_for_org_policy(account: Account) -> str:

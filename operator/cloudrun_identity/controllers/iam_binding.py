@@ -2,7 +2,14 @@
 
 from dataclasses import dataclass
 
-from cloudrun_identity.api import Authority, BindingDeletionPolicy, IAMBinding, ManagedProject, Reason
+from cloudrun_identity.api import (
+    Authority,
+    BindingDeletionPolicy,
+    ExistingGrants,
+    IAMBinding,
+    ManagedProject,
+    Reason,
+)
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.workloads import Workload
 from cloudrun_identity.iam.admission import DeclaredIdentity
@@ -103,6 +110,7 @@ class IAMBindingController:
                 want.owner,
                 condition_of(want.obj.spec.condition),
                 want.obj.spec.authority is Authority.EXCLUSIVE,
+                want.obj.spec.existing_grants is ExistingGrants.CLAIM,
             )
             for index, member in enumerate(want.obj.spec.members)
         )

@@ -2,22 +2,28 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
-from cloudrun_identity.api import TARGET_KINDS, ManagedProject, NamedBy, TargetKind, WorkloadKind
+from cloudrun_identity.api import (
+    MAX_ENTRIES,
+    MAX_PATTERNS,
+    TARGET_KINDS,
+    ManagedProject,
+    NamedBy,
+    TargetKind,
+    WorkloadKind,
+)
 from cloudrun_identity.iam.admission import DeclaredIdentity, Denied, GuardrailFacts
 from cloudrun_identity.iam.escalation import Reach, escalating, reach_of
+from cloudrun_identity.iam.grant_matching import GrantRequest
 from cloudrun_identity.iam.grants import Grant, Target
-from cloudrun_identity.iam.guardrails import GrantRequest, decide
+from cloudrun_identity.iam.guardrails import decide
 from cloudrun_identity.iam.principals import email, lower_email
 
 from .selection import Selection
 from .survey import Survey
-
-MAX_ENTRIES = 64
-"""Maximum length of the lists in guardrails, and of the lists in their entries."""
 
 Guardrails = dict[str, Any]
 
@@ -28,6 +34,10 @@ class Entry:
 
     kind: TargetKind
     """The kind of the targets."""
+    location: str
+    """The location of the targets; empty for a kind without locations."""
+    condition: str
+    """The expression of the condition of the grants; empty for unconditional grants."""
     escalates: bool
     """True if the roles allow privilege escalation."""
     roles: frozenset[str]
@@ -37,23 +47,26 @@ class Entry:
     members: frozenset[str]
     """The admitted members."""
 
-    def to_dict(self) -> Guardrails:
-        """Return the entry as in a manifest, where a project needs no name."""
+    def to_dict(self, namespace: str) -> Guardrails:
+        """Return the entry as in a manifest for one namespace, where a project needs no name."""
         names = {} if TARGET_KINDS[self.kind].named_by is NamedBy.PROJECT else {"names": sorted(self.names)}
         return {
             "roles": sorted(self.roles),
             "targetKinds": [self.kind.value],
             **names,
+            **({"locations": [self.location]} if self.location else {}),
             "members": sorted(self.members),
+            "namespaces": [namespace],
+            **({"conditions": [self.condition]} if self.condition else {}),
             **({"allowEscalation": True} if self.escalates else {}),
+            "claim": True,  # the exported objects set existingGrants: Claim
         }
 
 
 class Admission:
     """The guardrails of a ManagedProject that admit one selection in one namespace, and nothing else.
 
-    If that requires too many entries, `defaultGrants` admits the common grants as a whole. Grants that still
-    do not fit are not admitted.
+    Grants that require too many entries are not admitted.
     """
 
     def __init__(self, survey: Survey, selection: Selection, namespace: str) -> None:
@@ -64,27 +77,27 @@ class Admission:
             lower_email(account.email): DeclaredIdentity(namespace, account.email.partition("@")[0])
             for account in selection.accounts
         }
-        entries = cover(map(self._entry, selection.grants))
-        self.default_grants = len(entries) > MAX_ENTRIES
-        if self.default_grants:
-            common = self._project({"workloads": self._workloads()})
-            entries = cover(self._entry(grant) for grant in selection.grants if self._denied(grant, common))
-        self._entries = entries[:MAX_ENTRIES]
+        self._entries = cover(map(self._entry, selection.grants))[:MAX_ENTRIES]
 
     def guardrails(self) -> Guardrails:
         """Return the guardrails as in a manifest."""
-        accounts = [account.email for account in self._selection.accounts]
+        namespaces = {"namespaces": [self._namespace]}
+        accounts = [{"email": account.email, **namespaces} for account in self._selection.accounts]
+        adoptable = [{"roleID": role.role_id, **namespaces} for role in self._selection.roles]
         workloads = self._workloads()
         permissions = frozenset[str]().union(*(role.permissions for role in self._selection.roles))
         roles = {
             "permissions": sorted(permissions),
             **({"allowEscalation": True} if escalating(permissions) else {}),
+            **namespaces,
         }
+        grants = [entry.to_dict(self._namespace) for entry in self._entries]
         return {
-            **({} if self.default_grants else {"defaultGrants": False}),
-            **({"grants": [entry.to_dict() for entry in self._entries]} if self._entries else {}),
+            "defaultGrants": False,
+            **({"grants": grants} if grants else {}),
             **({"workloads": workloads} if workloads else {}),
             **({"adoptableAccounts": accounts} if accounts else {}),
+            **({"adoptableRoles": adoptable} if adoptable else {}),
             **({"customRoles": roles} if permissions else {}),
         }
 
@@ -100,7 +113,15 @@ class Admission:
     def _denied(self, grant: Grant, project: ManagedProject) -> Denied | None:
         facts = GuardrailFacts(frozenset({self._namespace}), self._identities)
         permissions = self._survey.permissions[grant.role]
-        request = GrantRequest(self._namespace, grant.target, grant.role, grant.member, permissions)
+        request = GrantRequest(
+            self._namespace,
+            grant.target,
+            grant.role,
+            grant.member,
+            permissions,
+            condition=grant.condition,
+            claim=True,
+        )
         decision = decide(request, project, facts)
         return decision if isinstance(decision, Denied) else None
 
@@ -113,6 +134,8 @@ class Admission:
         member = self._identities.get(lower_email(email(grant.member)), grant.member)
         return Entry(
             grant.target.kind,
+            grant.target.location,
+            grant.condition.expression if grant.condition else "",
             permissions is None or bool(escalating(permissions, _reach(grant.target))),
             frozenset({grant.role}),
             frozenset({grant.target.short_name}),
@@ -159,28 +182,31 @@ def _merged(entries: Iterable[Entry], order: Sequence[str]) -> list[Entry]:
 
 
 def _without(entry: Entry, field: str) -> tuple[object, ...]:
-    return entry.kind, entry.escalates, *(getattr(entry, each) for each in _LISTS if each != field)
+    fixed = (entry.kind, entry.location, entry.condition, entry.escalates)
+    return *fixed, *(getattr(entry, each) for each in _LISTS if each != field)
 
 
 def _with(key: tuple[Any, ...], field: str, values: frozenset[str]) -> Entry:
-    kind, escalates, *others = key
+    kind, location, condition, escalates, *others = key
     lists = dict(zip((each for each in _LISTS if each != field), others, strict=True))
-    return Entry(kind, escalates, **lists, **{field: values})
+    return Entry(kind, location, condition, escalates, **lists, **{field: values})
 
 
 def _split(entry: Entry) -> Iterator[Entry]:
     lists = [_parts(sorted(getattr(entry, field))) for field in _LISTS]
     for roles, names, members in product(*lists):
-        yield Entry(entry.kind, entry.escalates, frozenset(roles), frozenset(names), frozenset(members))
+        yield replace(entry, roles=frozenset(roles), names=frozenset(names), members=frozenset(members))
 
 
 def _parts(items: list[str]) -> list[list[str]]:
-    return [items[start : start + MAX_ENTRIES] for start in range(0, len(items), MAX_ENTRIES)]
+    return [items[start : start + MAX_PATTERNS] for start in range(0, len(items), MAX_PATTERNS)]
 
 
-def _order(entry: Entry) -> tuple[int, bool, list[str], list[str], list[str]]:
+def _order(entry: Entry) -> tuple[int, str, str, bool, list[str], list[str], list[str]]:
     return (
         list(TargetKind).index(entry.kind),
+        entry.location,
+        entry.condition,
         entry.escalates,
         sorted(entry.roles),
         sorted(entry.names),

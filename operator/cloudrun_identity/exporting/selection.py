@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
-from cloudrun_identity.api import CustomRole, IAMBinding
+from cloudrun_identity.api import MAX_ENTRIES, CustomRole, IAMBinding
 from cloudrun_identity.api.validation import complaints, misfits
 from cloudrun_identity.gcp.custom_roles import CustomRoleState
 from cloudrun_identity.gcp.service_accounts import ServiceAccount, expected_email
@@ -22,12 +22,6 @@ from cloudrun_identity.iam.principals import (
 
 from .manifests import binding_manifest, role_manifest
 from .survey import Survey
-
-MAX_ACCOUNTS = 64
-"""Maximum length of `guardrails.adoptableAccounts`."""
-
-MAX_PERMISSIONS = 256
-"""Maximum length of `guardrails.customRoles.permissions`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +79,8 @@ class _Selector:
         fit: list[ServiceAccount] = []
         for account in sorted(survey.accounts, key=lambda each: (lower_email(each.email) not in running,)):
             why = self._account(account)
-            if not why and len(fit) == MAX_ACCOUNTS:
-                why = f"a ManagedProject lists at most {MAX_ACCOUNTS} adoptable accounts"
+            if not why and len(fit) == MAX_ENTRIES:
+                why = f"a ManagedProject lists at most {MAX_ENTRIES} adoptable accounts"
             if why:
                 self.left_out.append(LeftOut(f"ServiceAccount {account.email}", why))
             else:
@@ -99,8 +93,8 @@ class _Selector:
         permissions: frozenset[str] = frozenset()
         for role in survey.roles:
             why = _role(role)
-            if not why and len(permissions | role.permissions) > MAX_PERMISSIONS:
-                why = f"a ManagedProject admits at most {MAX_PERMISSIONS} permissions in custom roles"
+            if not why and len(permissions | role.permissions) > MAX_ENTRIES:
+                why = f"a ManagedProject admits at most {MAX_ENTRIES} permissions in custom roles"
             if why:
                 self.left_out.append(LeftOut(f"CustomRole {role.name}", why))
             else:

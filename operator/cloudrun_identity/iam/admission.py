@@ -1,14 +1,13 @@
-"""Guardrail decisions about namespaces, workloads, accounts, names and keys.
+"""Guardrail decisions about namespaces, workloads, accounts, roles to adopt, names and keys.
 
 Decisions about grants are in `iam.guardrails`, decisions about custom roles in `iam.role_permissions`.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-import yaml
-
 from cloudrun_identity.api import (
+    AccountAdmission,
     CloudRunIdentity,
     KeyAdmission,
     LabelRequirement,
@@ -20,8 +19,10 @@ from cloudrun_identity.api import (
 )
 
 from .grants import Target
+from .guardrail_entries import entry_path, is_for
 from .patterns import matches, matches_any
-from .principals import is_default_account, lower_email
+from .principals import is_default_account, is_google_managed, lower_email
+from .proposals import Proposal, Value, proposed_entry, proposed_namespace, proposed_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +58,11 @@ class Denied:
     """The guardrails deny the request."""
 
     reason: str
-    """One line: what the guardrails do not admit, and what would admit it."""
+    """One line: what the guardrails do not admit, and why."""
     invalid_entry: bool = False
     """True if an incomplete entry of the guardrails, once completed, would admit the request."""
+    proposals: tuple[Proposal, ...] = ()
+    """All changes of the ManagedProject that together would admit the request; empty if none would."""
 
 
 Decision = Admitted | Denied
@@ -81,7 +84,8 @@ def may_use_project(project: ManagedProject, namespace: str, guardrail_facts: Gu
     if namespace in guardrail_facts.namespaces:
         return Admitted()
     return Denied(
-        f"{named(project)} does not admit namespace {namespace}; add {namespace} to its spec.namespaces.names"
+        f"{named(project)} does not admit namespace {namespace} in spec.namespaces",
+        proposals=proposed_namespace(project, namespace),
     )
 
 
@@ -100,31 +104,53 @@ def may_use_workload(
     if not entries and len(guardrail_facts.namespaces) == 1:
         return Admitted()
     kind = WorkloadKind(workload.kind.value)
-    if any(_covers(entry, namespace, kind, workload) for entry in entries):
+    covering = [index for index, entry in enumerate(entries) if _covers(entry, kind, workload)]
+    if any(is_for(project, entries[index].namespaces, namespace) for index in covering):
         return Admitted()
-    admitting = {
-        "namespaces": [namespace],
-        "kinds": [kind.value],
-        "locations": [workload.location],
-        "names": [workload.name],
-    }
     admitted = len(guardrail_facts.namespaces)
     unset = "" if entries else f" (unset while {admitted} namespaces are admitted)"
-    return Denied(
-        f"guardrails.workloads of {named(project)}{unset} does not admit {workload} for namespace "
-        f"{namespace}; add an entry such as {as_yaml(admitting)}"
+    denial = (
+        f"guardrails.workloads of {named(project)}{unset} does not admit {workload} for namespace {namespace}"
     )
+    admitting: dict[str, Value | None] = {
+        "namespaces": (namespace,),
+        "kinds": (kind.value,),
+        "locations": (workload.location,),
+        "names": (workload.name,),
+    }
+    incomplete = (index for index in covering if entries[index].namespaces is None)
+    return _denied(project, "workloads", denial, admitting, next(incomplete, None))
 
 
-def may_name_account(project: ManagedProject, email: str, guardrail_facts: GuardrailFacts) -> Decision:
+def may_name_account(
+    project: ManagedProject, namespace: str, email: str, guardrail_facts: GuardrailFacts
+) -> Decision:
     """Decide whether an object may refer by e-mail to an account that no CloudRunIdentity declares."""
-    return _listed(project, "accounts", project.spec.guardrails.accounts, email, guardrail_facts)
+    entries = project.spec.guardrails.accounts
+    return _may_have_account(project, "accounts", entries, namespace, email, guardrail_facts)
 
 
-def may_adopt(project: ManagedProject, email: str, guardrail_facts: GuardrailFacts) -> Decision:
-    """Decide whether a CloudRunIdentity may adopt the existing account with this e-mail."""
-    listed = project.spec.guardrails.adoptable_accounts
-    return _listed(project, "adoptableAccounts", listed, email, guardrail_facts)
+def may_adopt(
+    project: ManagedProject, namespace: str, email: str, guardrail_facts: GuardrailFacts
+) -> Decision:
+    """Decide whether a CloudRunIdentity may adopt, or take over, the existing account with this e-mail."""
+    entries = project.spec.guardrails.adoptable_accounts
+    return _may_have_account(project, "adoptableAccounts", entries, namespace, email, guardrail_facts)
+
+
+def may_adopt_role(project: ManagedProject, namespace: str, role_id: str) -> Decision:
+    """Decide whether a CustomRole may adopt the existing custom role with this ID."""
+    entries = project.spec.guardrails.adoptable_roles
+    matching = [index for index, entry in enumerate(entries) if matches(role_id, entry.role_id)]
+    if any(is_for(project, entries[index].namespaces, namespace) for index in matching):
+        return Admitted()
+    incomplete = (index for index in matching if entries[index].namespaces is None)
+    denial = (
+        f"guardrails.adoptableRoles of {named(project)} does not list role {role_id} for namespace "
+        f"{namespace}"
+    )
+    admitting: dict[str, Value | None] = {"roleID": role_id, "namespaces": (namespace,)}
+    return _denied(project, "adoptableRoles", denial, admitting, next(incomplete, None))
 
 
 def may_be_called(project: ManagedProject, identity: CloudRunIdentity) -> Decision:
@@ -148,12 +174,29 @@ def may_make_keys(project: ManagedProject, namespace: str, guardrail_facts: Guar
     entrance = may_use_project(project, namespace, guardrail_facts)
     if isinstance(entrance, Denied):
         return entrance
-    if project.spec.guardrails.keys is KeyAdmission.ALLOWED:
+    guardrails, admitting = project.spec.guardrails, "/spec/guardrails"
+    listed = guardrails.key_namespaces
+    if guardrails.keys is KeyAdmission.DENIED:
+        return Denied(
+            f"guardrails.keys of {named(project)} is Denied, because a key works for everyone who obtains "
+            "it; attach the identity to the workload, impersonate it (tokenCreators) or use Workload "
+            "Identity (workloadIdentityUsers) instead",
+            proposals=(
+                proposed_value(project, f"{admitting}/keys", KeyAdmission.ALLOWED.value),
+                proposed_value(project, f"{admitting}/keyNamespaces", (*(listed or ()), namespace)),
+            ),
+        )
+    if is_for(project, listed, namespace):
         return Admitted()
+    if listed is None:
+        return Denied(
+            f"spec.guardrails of {named(project)} has no keyNamespaces and admits no keys; set "
+            f"keyNamespaces to the namespaces that may create keys, such as [{namespace}]",
+            invalid_entry=True,
+        )
     return Denied(
-        f"guardrails.keys of {named(project)} is Denied, because a key works for everyone who obtains it; "
-        "attach the identity to the workload, impersonate it (tokenCreators) or use Workload Identity "
-        "(workloadIdentityUsers) instead, or set guardrails.keys to Allowed"
+        f"guardrails.keyNamespaces of {named(project)} does not list namespace {namespace}",
+        proposals=(proposed_value(project, f"{admitting}/keyNamespaces", (*listed, namespace)),),
     )
 
 
@@ -162,36 +205,59 @@ def named(project: ManagedProject) -> str:
     return f"ManagedProject {project.metadata.name}"
 
 
-def as_yaml(entry: Mapping[str, object]) -> str:
-    """Return an entry as one line of YAML that a user can paste into a manifest.
-
-    The emitter writes YAML 1.1, which kubectl reads: a string such as "on" is quoted.
-    """
-    return yaml.safe_dump(
-        dict(entry), default_flow_style=True, sort_keys=False, allow_unicode=True, width=float("inf")
-    ).strip()
-
-
-def _covers(entry: WorkloadAdmission, namespace: str, kind: WorkloadKind, workload: Target) -> bool:
+def _covers(entry: WorkloadAdmission, kind: WorkloadKind, workload: Target) -> bool:
     return (
-        (entry.namespaces is None or namespace in entry.namespaces)
-        and kind in entry.kinds
+        kind in entry.kinds
         and matches_any(workload.location, entry.locations)
         and matches_any(workload.name, entry.names)
     )
 
 
-def _listed(
-    project: ManagedProject, name: str, listed: Collection[str], email: str, guardrail_facts: GuardrailFacts
+def _denied(
+    project: ManagedProject,
+    field: str,
+    denial: str,
+    admitting: Mapping[str, Value | None],
+    incomplete: int | None,
+) -> Denied:
+    """Return the denial, with the entry that would admit the request, or the entry to complete."""
+    if incomplete is None:
+        return Denied(denial, proposals=(proposed_entry(project, field, admitting),))
+    return Denied(
+        f"{entry_path(field, incomplete)} of {named(project)} has no namespaces and admits nothing; add the "
+        "namespaces that it is for",
+        invalid_entry=True,
+    )
+
+
+def _may_have_account(
+    project: ManagedProject,
+    field: str,
+    entries: Iterable[AccountAdmission],
+    namespace: str,
+    email: str,
+    guardrail_facts: GuardrailFacts,
 ) -> Decision:
     account = lower_email(email)
     if is_default_account(account):
         return Denied(f"{email} is a default service account, which no guardrail of {named(project)} admits")
     if account in guardrail_facts.credential_accounts:
         return Denied(f"the operator acts as {email}, which no guardrail of {named(project)} admits")
-    if account in map(lower_email, listed):
+    matching = [
+        (index, entry) for index, entry in enumerate(entries) if _matches_account(entry.email, account)
+    ]
+    if any(is_for(project, entry.namespaces, namespace) for _, entry in matching):
         return Admitted()
-    return Denied(f"guardrails.{name} of {named(project)} does not list {email}; add it there")
+    incomplete = (index for index, entry in matching if entry.namespaces is None)
+    denial = f"guardrails.{field} of {named(project)} does not list {email} for namespace {namespace}"
+    admitting: dict[str, Value | None] = {"email": account, "namespaces": (namespace,)}
+    return _denied(project, field, denial, admitting, next(incomplete, None))
+
+
+def _matches_account(pattern: str, account: str) -> bool:
+    """Return whether a pattern matches the e-mail. A service agent of Google matches only literally."""
+    pattern = lower_email(pattern)
+    return pattern == account or (not is_google_managed(account) and matches(account, pattern))
 
 
 def _selects(selector: LabelSelector, labels: Mapping[str, str]) -> bool:

@@ -6,11 +6,9 @@ delete an account that the ledger records as managed: guardrails that were tight
 revoke nothing. Where a request concerns two projects, each decides for itself.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 
 from cloudrun_identity.api import TARGET_KINDS, GrantAdmission, ManagedProject, TargetKind, WorkloadKind
-from cloudrun_identity.api.predefined_roles import BASIC_ROLES
 
 from .admission import (
     Admitted,
@@ -18,146 +16,83 @@ from .admission import (
     DeclaredIdentity,
     Denied,
     GuardrailFacts,
-    as_yaml,
     may_name_account,
     may_use_project,
     may_use_workload,
     named,
 )
-from .escalation import Reach, escalating, reach_of, reason_for
+from .escalation import reason_for
+from .grant_matching import GrantCase, GrantRequest, case_of, entry_matches, flags_of, needed_flags
 from .grants import Target
-from .patterns import matches_any
-from .principals import (
-    PrincipalKind,
-    email,
-    is_public,
-    is_service_account,
-    is_typewide,
-    lower_email,
-    normalise,
-    parse,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class GrantRequest:
-    """One grant that an object declares."""
-
-    namespace: str
-    """Namespace of the object."""
-    target: Target
-    """Resource to grant the role on."""
-    role: str
-    """Full name of the role."""
-    member: str | DeclaredIdentity
-    """Member to grant the role to."""
-    permissions: frozenset[str] | None
-    """All permissions of the role; None if the operator cannot read the role."""
-    owner: DeclaredIdentity | None = None
-    """CloudRunIdentity whose account is the target, while `GuardrailFacts.identities` lacks its e-mail."""
-    exclusive: bool = False
-    """True if the object declares that no other member holds the role on the target."""
+from .guardrail_entries import entry_path, is_for
+from .principal_forms import documented_form
+from .principals import PrincipalKind, parse
+from .proposals import Proposal, Value, proposed_entry
 
 
 def decide(request: GrantRequest, project: ManagedProject, guardrail_facts: GuardrailFacts) -> Decision:
-    """Decide whether the project admits the grant. One entry has to admit all of it."""
-    case = _case(request, project, guardrail_facts)
-    barred = _barred(case, guardrail_facts)
+    """Decide whether the project admits the grant. One entry has to admit all of it.
+
+    A denial has everything that is lacking, unless no guardrail could admit the grant.
+    """
+    entrance = may_use_project(project, request.namespace, guardrail_facts)
+    if isinstance(entrance, Denied):
+        return entrance
+    case = case_of(request, project, guardrail_facts)
+    barred = _barred(case)
     if barred:
         return barred
-    entries = [entry for entry in _entries(case) if _admits(entry, case)]
-    if any(entry.allow_escalation or not case.escalates for entry in entries):
+    denials = [
+        decision
+        for decision in (_may_grant_there(case, guardrail_facts), _decide_by_entries(case))
+        if isinstance(decision, Denied)
+    ]
+    if not denials:
+        return Admitted()
+    impossible = next((each for each in denials if not each.proposals and not each.invalid_entry), None)
+    return impossible or _all_of(denials)
+
+
+def _all_of(denials: Sequence[Denied]) -> Denied:
+    return Denied(
+        "; ".join(each.reason for each in denials),
+        invalid_entry=any(each.invalid_entry for each in denials),
+        proposals=tuple(proposal for each in denials for proposal in each.proposals),
+    )
+
+
+def _decide_by_entries(case: GrantCase) -> Decision:
+    """Decide by `guardrails.grants` and the default entries."""
+    needed = needed_flags(case)
+    lacking = [needed - flags_of(entry) for entry in _entries(case) if entry_matches(entry, case)]
+    fewest = min(lacking, key=len, default=None)
+    if fewest is not None and not fewest:
         return Admitted()
     incomplete = _incomplete_entry(case)
     if incomplete:
         return Denied(incomplete, invalid_entry=True)
-    return Denied(_refusal(case, only_escalation_lacks=bool(entries)))
+    return Denied(_refusal(case, fewest or frozenset()), proposals=(_admitting_entry(case),))
 
 
-def incomplete_entries(project: ManagedProject) -> tuple[str, ...]:
-    """Return the paths of the entries without `targetKinds`, which admit nothing.
-
-    The schema requires the field of every entry that is written. Such an entry was stored by a version that
-    had the field under another name, which the API server removed.
-    """
-    return tuple(
-        f"spec.guardrails.grants[{index}]"
-        for index, entry in enumerate(project.spec.guardrails.grants)
-        if entry.target_kinds is None
-    )
+def _barred(case: GrantCase) -> Denied | None:
+    """Return why no guardrail can admit such a role and member on such a target; None if one can."""
+    decision = _may_be_granted(case)
+    return decision if isinstance(decision, Denied) else None
 
 
-@dataclass(frozen=True, slots=True)
-class _Case:
-    """A request with everything that the entries are compared with."""
-
-    request: GrantRequest
-    project: ManagedProject
-    member: str
-    """The member in the form that patterns match."""
-    owner: DeclaredIdentity | None
-    """CloudRunIdentity whose account is the target."""
-    reach: Reach
-    """Scope of the grant."""
-    escalating: frozenset[str] | None
-    """Permissions of the role that escalate where it is granted; None if the role cannot be read."""
-
-    @property
-    def escalates(self) -> bool:
-        return self.escalating is None or bool(self.escalating)
-
-
-def _case(request: GrantRequest, project: ManagedProject, guardrail_facts: GuardrailFacts) -> _Case:
-    owner = _owner(request, guardrail_facts)
-    reach = reach_of(request.target.kind, own_identity=owner is not None)
-    held = request.permissions
-    return _Case(
-        request=request,
-        project=project,
-        member=str(_resolved(request.member, guardrail_facts)),
-        owner=owner,
-        reach=reach,
-        escalating=None if held is None else escalating(held, reach),
-    )
-
-
-def _resolved(member: str | DeclaredIdentity, guardrail_facts: GuardrailFacts) -> str | DeclaredIdentity:
-    """Return the member to match: the CloudRunIdentity that declares the e-mail, if one does."""
-    if isinstance(member, DeclaredIdentity):
-        return member
-    if is_service_account(member):
-        return guardrail_facts.identities.get(lower_email(email(member)), normalise(member))
-    return normalise(member)
-
-
-def _owner(request: GrantRequest, guardrail_facts: GuardrailFacts) -> DeclaredIdentity | None:
-    if not request.target.is_service_account:
-        return None
-    return guardrail_facts.identities.get(lower_email(request.target.name), request.owner)
-
-
-def _barred(case: _Case, guardrail_facts: GuardrailFacts) -> Denied | None:
-    """Return why no entry of `guardrails.grants` can admit the grant; None if one can."""
-    decisions = (_may_grant_there(case, guardrail_facts), _may_be_granted(case))
-    return next((decision for decision in decisions if isinstance(decision, Denied)), None)
-
-
-def _may_grant_there(case: _Case, guardrail_facts: GuardrailFacts) -> Decision:
+def _may_grant_there(case: GrantCase, guardrail_facts: GuardrailFacts) -> Decision:
     """Decide whether the namespace may change the target's policy, whatever the role and the member."""
     project, namespace, target = case.project, case.request.namespace, case.request.target
-    entrance = may_use_project(project, namespace, guardrail_facts)
-    if isinstance(entrance, Denied):
-        return entrance
     if target.kind.value in _WORKLOADS:
         return may_use_workload(project, namespace, target, guardrail_facts)
     if case.owner:
         return _may_grant_on_account_of(case.owner, case)
     if target.is_service_account:
-        return may_name_account(project, target.name, guardrail_facts)
-    return entrance
+        return may_name_account(project, namespace, target.name, guardrail_facts)
+    return Admitted()
 
 
-def _may_grant_on_account_of(owner: DeclaredIdentity, case: _Case) -> Decision:
+def _may_grant_on_account_of(owner: DeclaredIdentity, case: GrantCase) -> Decision:
     if owner.namespace == case.request.namespace:
         return Admitted()
     return Denied(
@@ -166,15 +101,18 @@ def _may_grant_on_account_of(owner: DeclaredIdentity, case: _Case) -> Decision:
     )
 
 
-def _may_be_granted(case: _Case) -> Decision:
+def _may_be_granted(case: GrantCase) -> Decision:
     """Decide whether any guardrail can admit such a role and member on such a target."""
     role, target = case.request.role, case.request.target
     if _is_of_another_project(role, target):
         return Denied(f"{role} belongs to another project than {target} and cannot be granted there")
     grant = f"{role} on {target} cannot be granted to {case.request.member}"
-    if isinstance(case.request.member, str) and parse(case.request.member).kind in _NOT_GRANTABLE:
-        return Denied(f"{grant}; use a documented form, such as group:EMAIL or principal://…")
-    if not target.descriptor.accepts_member_sets and _stands_for_many(case.member):
+    if isinstance(case.request.member, str):
+        if parse(case.request.member).kind in _NOT_GRANTABLE:
+            return Denied(f"{grant}; use a documented form, such as group:EMAIL or principal://…")
+        if documented := documented_form(case.request.member):
+            return Denied(f"{grant}; write it as {documented}")
+    if not target.descriptor.accepts_member_sets and case.stands_for_many:
         return Denied(
             f"{grant}: no guardrail of {named(case.project)} admits public or type-wide members on a "
             f"{target.descriptor.display_name}; name each member"
@@ -186,7 +124,7 @@ def _is_of_another_project(role: str, target: Target) -> bool:
     return role.startswith("projects/") and role.split("/")[1] != target.project_id
 
 
-def _entries(case: _Case) -> Iterator[GrantAdmission]:
+def _entries(case: GrantCase) -> Iterator[GrantAdmission]:
     """Yield the project's entries, and the default entry for the target."""
     guardrails, target = case.project.spec.guardrails, case.request.target
     yield from guardrails.grants
@@ -196,62 +134,46 @@ def _entries(case: _Case) -> Iterator[GrantAdmission]:
         yield default
 
 
-def _admits(entry: GrantAdmission, case: _Case) -> bool:
-    """Return whether the entry admits all of the grant, apart from escalation."""
-    request = case.request
-    return (
-        _admits_role(entry, request.role)
-        and request.target.kind in (entry.target_kinds or ())
-        and _admits_name(entry, request.target)
-        and _admits_member(entry, case.member)
-        and (entry.namespaces is None or request.namespace in entry.namespaces)
-        and (entry.exclusive or not request.exclusive)
-    )
-
-
-def _admits_role(entry: GrantAdmission, role: str) -> bool:
-    return role in entry.roles or (role not in BASIC_ROLES and matches_any(role, entry.roles))
-
-
-def _admits_name(entry: GrantAdmission, target: Target) -> bool:
-    if entry.names is None:
-        return not target.descriptor.is_admitted_by_name_only
-    return matches_any(target.short_name, entry.names)
-
-
-def _admits_member(entry: GrantAdmission, member: str) -> bool:
-    patterns = [normalise(_ALIASES.get(pattern, pattern)) for pattern in entry.members]
-    return member in patterns or (not _stands_for_many(member) and matches_any(member, patterns))
-
-
-def _stands_for_many(member: str) -> bool:
-    return is_public(member) or is_typewide(member)
-
-
-def _incomplete_entry(case: _Case) -> str:
-    """Return why an entry that lacks only `targetKinds` does not admit the grant; empty if there is none."""
-    kind = case.request.target.kind
+def _incomplete_entry(case: GrantCase) -> str:
+    """Return why an entry that lacks only required fields admits nothing; empty if there is none."""
+    kind, namespace = case.request.target.kind, case.request.namespace
     for index, entry in enumerate(case.project.spec.guardrails.grants):
-        completed = entry.model_copy(update={"target_kinds": (kind,)})
-        sufficient = _admits(completed, case) and (entry.allow_escalation or not case.escalates)
-        if entry.target_kinds is None and sufficient:
+        remedies = {}
+        if entry.target_kinds is None:
+            remedies["targetKinds"] = f"targetKinds: [{kind}]"
+        if entry.namespaces is None and not is_for(case.project, None, namespace):
+            remedies["namespaces"] = "the namespaces that it is for"
+        completed = entry.model_copy(
+            update={
+                "target_kinds": entry.target_kinds or (kind,),
+                "namespaces": entry.namespaces or (namespace,),
+            }
+        )
+        if remedies and entry_matches(completed, case) and needed_flags(case) <= flags_of(entry):
             return (
-                f"spec.guardrails.grants[{index}] of {named(case.project)} has no targetKinds and admits "
-                f"nothing; add targetKinds: [{kind}] to it"
+                f"{entry_path('grants', index)} of {named(case.project)} has no {' and no '.join(remedies)} "
+                f"and admits nothing; add {' and '.join(remedies.values())} to it"
             )
     return ""
 
 
-def _refusal(case: _Case, only_escalation_lacks: bool) -> str:
+def _refusal(case: GrantCase, lacking: frozenset[str]) -> str:
+    """Return the denial. `lacking` are the flags of an entry that would otherwise admit the grant."""
     request = case.request
-    why = f" without allowEscalation, because {_why_it_escalates(case)}" if only_escalation_lacks else ""
+    when = f" under the condition {request.condition.expression}" if request.condition else ""
+    whys = {
+        "allowEscalation": f"allowEscalation, because {_why_it_escalates(case)}",
+        "exclusive": "exclusive, because spec.authority is Exclusive",
+        "claim": "claim, because spec.existingGrants is Claim",
+    }
+    without = "".join(f", without {why}" for flag, why in whys.items() if flag in lacking)
     return (
         f"guardrails.grants of {named(case.project)} does not admit {request.role} on {request.target} for "
-        f"{case.member}{why}; add an entry such as {_admitting_entry(case)}"
+        f"{case.member}{when} in namespace {request.namespace}{without}"
     )
 
 
-def _why_it_escalates(case: _Case) -> str:
+def _why_it_escalates(case: GrantCase) -> str:
     if case.escalating is None:
         return "the operator cannot read the permissions of the role"
     permissions = sorted(case.escalating)
@@ -261,23 +183,24 @@ def _why_it_escalates(case: _Case) -> str:
     return f"its holder {', '.join(reasons)} ({', '.join(shown)}{more})"
 
 
-def _admitting_entry(case: _Case) -> str:
+def _admitting_entry(case: GrantCase) -> Proposal:
     """Return the narrowest entry that admits the grant."""
-    request = case.request
-    names = {} if request.target.is_project else {"names": [request.target.short_name]}
-    entry = {
-        "roles": [request.role],
-        "targetKinds": [request.target.kind.value],
-        **names,
-        "members": [case.member],
-        "namespaces": [request.namespace],
+    request, target = case.request, case.request.target
+    entry: dict[str, Value | None] = {
+        "roles": (request.role,),
+        "targetKinds": (target.kind.value,),
+        "names": None if target.is_project else (target.short_name,),
+        "locations": (target.location,) if target.descriptor.is_regional else None,
+        "members": (case.member,),
+        "namespaces": (request.namespace,),
+        "conditions": (request.condition.expression,) if request.condition else None,
     }
-    flags = {"allowEscalation": case.escalates, "exclusive": request.exclusive}
-    return as_yaml(entry | {flag: True for flag, needed in flags.items() if needed})
+    needed = needed_flags(case)
+    flags = {flag: True for flag in ("allowEscalation", "exclusive", "claim") if flag in needed}
+    return proposed_entry(case.project, "grants", entry | flags)
 
 
 _SHOWN = 3
-_ALIASES = {"identities": "identity:*"}
 _WORKLOADS = frozenset(kind.value for kind in WorkloadKind)
 
 # Forms that Google itself writes into policies, and undocumented forms.
@@ -292,7 +215,9 @@ _NOT_GRANTABLE = frozenset(
 )
 
 _DEFAULT_ENTRIES: Mapping[TargetKind, GrantAdmission] = {
-    kind: GrantAdmission(roles=descriptor.default_roles, target_kinds=(kind,), members=("*",))
+    kind: GrantAdmission(
+        roles=descriptor.default_roles, target_kinds=(kind,), members=("*",), namespaces=("*",)
+    )
     for kind, descriptor in TARGET_KINDS.items()
     if descriptor.default_roles
 }

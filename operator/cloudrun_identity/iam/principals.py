@@ -118,18 +118,6 @@ def is_public(member: str) -> bool:
     return member in _PUBLIC
 
 
-def is_typewide(member: str) -> bool:
-    """Return whether the member covers all of a type: a pool, a domain, or all accounts of a resource."""
-    principal = parse(member)
-    match principal.kind:
-        case PrincipalKind.DOMAIN:
-            return True
-        case PrincipalKind.PRINCIPAL_SET:
-            return bool(_TYPEWIDE.search(principal.identifier))
-        case _:
-            return False
-
-
 def is_service_account(member: str) -> bool:
     """Return whether the member is a service account of Google Cloud that is not deleted."""
     return parse(member).kind is PrincipalKind.SERVICE_ACCOUNT
@@ -200,9 +188,6 @@ _WITH_NAMES = frozenset({"user", "group", "serviceAccount", "domain"})
 _WITH_EMAIL = frozenset({PrincipalKind.USER, PrincipalKind.GROUP, PrincipalKind.SERVICE_ACCOUNT})
 
 _KUBERNETES = re.compile(r"[^\[\]]+\.svc\.id\.goog\[[^\[\]]+\]")
-# Google documents `/type/ServiceAgent` and `/type/ServiceAccount`. Every type of a resource is type-wide.
-_TYPEWIDE = re.compile(r"/\*\Z|/type/[^/]+\Z")
-
 # Other universes add the name of their system: `developer.UNIVERSE-system.gserviceaccount.com`.
 _DEFAULT_ACCOUNT = re.compile(r"[^@]+@(developer|appspot)\.([a-z0-9-]+-system\.)?gserviceaccount\.com")
 # Projects of agents that are older than the prefix `gcp-sa-`.

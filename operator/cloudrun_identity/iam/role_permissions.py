@@ -4,9 +4,11 @@ from collections.abc import Collection
 
 from cloudrun_identity.api import ManagedProject
 
-from .admission import Admitted, Decision, Denied, GuardrailFacts, as_yaml, may_use_project, named
+from .admission import Admitted, Decision, Denied, GuardrailFacts, may_use_project, named
 from .escalation import escalating, reason_for
+from .guardrail_entries import is_for
 from .patterns import matches_any
+from .proposals import Proposal, proposed_value
 
 _SHOWN = 3
 
@@ -31,21 +33,37 @@ def may_define(
     if isinstance(entrance, Denied):
         return entrance
     admission = project.spec.guardrails.custom_roles
-    unlisted = [each for each in sorted(permissions) if not matches_any(each, admission.permissions)]
-    if unlisted:
-        admitting = as_yaml({"permissions": [*admission.permissions, *unlisted]})
+    listed = admission.permissions
+    if listed and admission.namespaces is None and not is_for(project, None, namespace):
         return Denied(
-            f"guardrails.customRoles of {named(project)} does not admit {_some(unlisted)} in a custom role; "
-            f"set it to {admitting}"
+            f"spec.guardrails.customRoles of {named(project)} has no namespaces and admits nothing; add the "
+            "namespaces that it is for",
+            invalid_entry=True,
         )
+    lacking: list[str] = []
+    proposals: list[Proposal] = []
+    path = "/spec/guardrails/customRoles"
+    if not is_for(project, admission.namespaces, namespace):
+        lacking.append(f"does not admit custom roles of namespace {namespace}")
+        proposals.append(
+            proposed_value(project, f"{path}/namespaces", (*(admission.namespaces or ()), namespace))
+        )
+    unlisted = [each for each in sorted(permissions) if not matches_any(each, listed)]
+    if unlisted:
+        lacking.append(f"does not admit {_some(unlisted)} in a custom role")
+        proposals.append(proposed_value(project, f"{path}/permissions", (*listed, *unlisted)))
     climbing = sorted(escalating(permissions))
     if climbing and not admission.allow_escalation:
         reasons = ", ".join(dict.fromkeys(reason_for(each) for each in climbing[:_SHOWN]))
-        return Denied(
-            f"guardrails.customRoles of {named(project)} does not admit {_some(climbing)} in a custom role "
-            f"without allowEscalation, because its holder {reasons}"
+        lacking.append(
+            f"does not admit {_some(climbing)} in a custom role without allowEscalation, because its holder "
+            f"{reasons}"
         )
-    return Admitted()
+        proposals.append(proposed_value(project, f"{path}/allowEscalation", value=True))
+    if not lacking:
+        return Admitted()
+    denial = f"guardrails.customRoles of {named(project)} {'; it '.join(lacking)}"
+    return Denied(denial, proposals=tuple(proposals))
 
 
 def _some(permissions: list[str]) -> str:

@@ -145,6 +145,7 @@ def compose(ports: Ports) -> Engine:
             is_fresh=propagation.is_fresh,
             removal_limiter=RemovalRateLimiter(settings.removals_per_hour),
             is_protected=settings.is_protected,
+            is_operator=settings.is_operator,
             target_id=ports.target_id or cloud.unique_ids.of_target,
             account_id=cloud.unique_ids.of_account,
             may_return=partial(_may_return, ledgers),

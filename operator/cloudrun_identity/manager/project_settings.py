@@ -2,7 +2,7 @@
 
 from cloudrun_identity.api import ManagedProject
 from cloudrun_identity.gcp.client_pool import OWN, Credential, NoCredential, credential_of
-from cloudrun_identity.iam.principals import email
+from cloudrun_identity.iam.principals import email, lower_email
 from cloudrun_identity.policy.exclusive import is_protected
 from cloudrun_identity.reconcile.cluster_state import ObjectKey
 from cloudrun_identity.reconcile.invalid_objects import project_named_by
@@ -59,7 +59,11 @@ class ProjectSettings:
 
     def is_protected(self, member: str) -> bool:
         """Return whether exclusive bindings keep a member: a Google agent or an operator identity."""
-        return is_protected(member) or email(member) in self._cache.credential_accounts()
+        return is_protected(member) or self.is_operator(member)
+
+    def is_operator(self, member: str) -> bool:
+        """Return whether the operator acts as a member: no operation removes its grants."""
+        return lower_email(email(member)) in self._cache.credential_accounts()
 
     def resync_interval(self, key: ObjectKey) -> float:
         """Return the resync interval, in seconds, of an object's ManagedProject."""

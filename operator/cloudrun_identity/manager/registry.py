@@ -168,6 +168,7 @@ def custom_role(parts: KindParts) -> AnyKindReconciler:
         cloud.roles,
         parts.ledgers,
         parts.deps.syncers,
+        cloud.policies,
         now,
         parts.checkpoint,
     )

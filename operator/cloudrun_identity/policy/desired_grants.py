@@ -72,8 +72,8 @@ class DesiredGrants:
     """False for suspended and observed objects: their grants are neither repaired nor released."""
     abandon: bool = False
     """Leave a grant in the policy when this object releases it as its last owner."""
-    owns_existing: bool = False
-    """Remove a grant when the last owner releases it, even if it was present before the operator made it."""
+    claims: frozenset[Grant] = frozenset()
+    """The grants that are removed when the last owner releases them, even if they were present before."""
     ending: bool = False
     """True while the object is being deleted."""
     exclusive: frozenset[BindingKey] = frozenset()

@@ -86,6 +86,7 @@ def plan_policy(
     withheld: Collection[Grant] = (),
     protected: Callable[[str], bool] = lambda _: False,
     may_return: Callable[[str, str], bool] = lambda *_: True,
+    is_operator: Callable[[str], bool] = lambda _: False,
     account_ids: Mapping[str, str] = MappingProxyType({}),
     rewritten: Collection[Grant] = (),
 ) -> PolicyPlan:
@@ -102,6 +103,7 @@ def plan_policy(
         withheld: The grants that this sync does not write.
         protected: Returns whether a member is never removed from an exclusive binding.
         may_return: `may_return(email, unique_id)` returns whether an object may undelete the account.
+        is_operator: Returns whether no grant of a member is removed, because the operator acts as it.
         account_ids: By member, the unique ID of the account that has its e-mail now, as far as it is known.
         rewritten: Grants to write again, although all objects only retain them.
 
@@ -121,6 +123,7 @@ def plan_policy(
         observed=observed,
         withheld=withheld,
         may_return=may_return,
+        is_operator=is_operator,
         account_ids=account_ids,
     )
     for grant, entry in ledger.entries.items():

@@ -72,6 +72,8 @@ class SyncerPorts:
     """Limits removals of unmanaged members."""
     is_protected: Callable[[str], bool] = is_protected
     """Returns whether a member is never removed from an exclusive binding."""
+    is_operator: Callable[[str], bool] = lambda _: False
+    """Returns whether the operator acts as a member: no operation removes its grants."""
     target_id: Callable[[Target], Awaitable[str]] = _unknown_id
     """Reads the unique ID of a target; empty if it is not known. Raises GoogleError."""
     account_id: Callable[[str], Awaitable[str]] = _unknown_id

@@ -45,6 +45,8 @@ class EntryReview:
     """Returns whether an object may undelete an account."""
     account_ids: Mapping[str, str]
     """By member, the unique ID of the account that has its e-mail now, as far as it is known."""
+    is_operator: Callable[[str], bool] = lambda _: False
+    """Returns whether no grant of a member is removed: the operator acts as it."""
     entries: dict[Grant, LedgerEntry] = field(default_factory=dict)
     """The entries that remain."""
     released: list[Removal] = field(default_factory=list)
@@ -76,7 +78,7 @@ class EntryReview:
             if not all(each.ending for each in leaving):
                 self.entries[grant] = entry
             self._retain(grant, entry, RetainReason.PROJECT_OBSERVED)
-        elif reason := _reason_to_leave(entry, leaving):
+        elif reason := self._reason_to_leave(grant, entry, leaving):
             self._retain(grant, entry, reason)
         else:
             self.entries[grant] = entry
@@ -180,6 +182,18 @@ class EntryReview:
                 leaving.append(declared)
         return staying, leaving
 
+    def _reason_to_leave(
+        self, grant: Grant, entry: LedgerEntry, leaving: Collection[DesiredGrants]
+    ) -> RetainReason | None:
+        """Return why a grant stays in the policy after its last owners left it; None if it is removed."""
+        if self.is_operator(grant.member):
+            return RetainReason.OPERATOR
+        if any(each.abandon for each in leaving):
+            return RetainReason.ABANDONED
+        if entry.present_before and not any(grant in each.claims for each in leaving):
+            return RetainReason.PRESENT_BEFORE
+        return None
+
     def _reason_to_stay(self, entry: LedgerEntry) -> RetainReason:
         declared = [self.by_owner_key.get(owner_key_of(text)) for text in entry.owners]
         if None in declared:
@@ -221,15 +235,6 @@ def _is_permanently_deleted(
         and grant.deleted_form(entry.unique_id) in present
         and not may_return(email(grant.member), entry.unique_id)
     )
-
-
-def _reason_to_leave(entry: LedgerEntry, leaving: Collection[DesiredGrants]) -> RetainReason | None:
-    """Return why a grant stays in the policy after its last owners left it; None if it is removed."""
-    if any(each.abandon for each in leaving):
-        return RetainReason.ABANDONED
-    if entry.present_before and not any(each.owns_existing for each in leaving):
-        return RetainReason.PRESENT_BEFORE
-    return None
 
 
 def _first_owner_key(entry: LedgerEntry) -> str:

@@ -19,6 +19,7 @@ class RetainReason(StrEnum):
     OWNER_NOT_WRITABLE = "an owner of the grant is suspended or only observed"
     OWNER_RETAINS = "an owner of the grant has an unresolved reference, or a guardrail refuses the grant"
     PROJECT_OBSERVED = "the project is only observed"
+    OPERATOR = "the operator acts as the member"
     ABANDONED = "the deletionPolicy of an owner is Abandon"
     PRESENT_BEFORE = "the grant was present before the operator managed it"
 

@@ -84,6 +84,7 @@ class SyncPlanner:
             protected=self._ports.is_protected,
             may_return=self._ports.may_return,
             account_ids=account_ids,
+            is_operator=self._ports.is_operator,
         )
 
 

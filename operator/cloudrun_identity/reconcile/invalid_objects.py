@@ -47,7 +47,7 @@ class InvalidObjects:
     def __init__(self, deps: Dependencies, finisher: Finisher) -> None:
         self._deps = deps
         self._finisher = finisher
-        self._releaser = Releaser(deps.syncers, deps.slot_released)
+        self._releaser = Releaser(deps.syncers, deps.store, deps.slot_released)
 
     async def reconcile(self, key: ObjectKey, raw: Object) -> tuple[Requeue, str]:
         """Report the invalid field, or finalize the object."""
@@ -96,10 +96,11 @@ class InvalidObjects:
         uninstalled = await self._deps.kube.is_uninstalled(key.kind)
         if not uninstalled:
             self._deps.syncers.check_complete()
+        claims_existing = _spec_field(raw, "existingGrants") == ExistingGrants.CLAIM
         return await self._releaser.release_all(
             owner,
             abandon=abandon or uninstalled or ManagementPolicy.OBSERVE in policies,
-            owns_existing=_spec_field(raw, "existingGrants") == ExistingGrants.CLAIM,
+            claims=self._releaser.claimed_by(owner) if claims_existing else frozenset(),
         )
 
     def _retain(self, key: ObjectKey, raw: Object) -> None:

@@ -5,6 +5,7 @@ to do. It returns when to reconcile again.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Generic
 
 from cloudrun_identity.api import FINALIZER, ProjectScopedResource, Reason, ReconciledResource
@@ -20,6 +21,7 @@ from .drift import drift_of, was_ready
 from .executor import Executor
 from .finish import Finisher
 from .grant_status import grant_statuses
+from .grants.members import expected_member
 from .grants.release import Releaser
 from .grants.resolver import RequestedGrant, ResolvedGrants, desired_grants_of
 from .interfaces import A, ExternalResource, GrantSource, Kind, Obj, Seen, Want
@@ -46,6 +48,7 @@ from .preconditions import (
     suspended_by,
 )
 from .progress import Progress, carry_out
+from .refusals import is_denied, with_remedy
 from .requeue import NoRequeue, Requeue
 from .status import Report, difference_of, is_settled, is_told, nothing_unresolved, other_issues, what
 from .steps import Plan
@@ -72,7 +75,7 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         self._finisher = finisher
         self._resource = resource
         self._grants = grants
-        self._releaser = Releaser(deps.syncers, deps.slot_released)
+        self._releaser = Releaser(deps.syncers, deps.store, deps.slot_released)
 
     @property
     def model(self) -> type[Obj]:
@@ -192,6 +195,7 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
     ) -> Report:
         acts = self._executor.acts_on(obj, allowed)
         resolved, synced = ResolvedGrants(), GrantSyncResult()
+        refusals: tuple[Outcome, ...] = ()
         takes_part = is_settled(progress.outcome) and not progress.retains_grants
         if self._grants is not None and isinstance(obj, ProjectScopedResource):
             requested = self._grants.requested_grants(want, self._deps.store)
@@ -199,6 +203,8 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
                 resolved, synced = await self._sync_grants(obj, allowed, requested, max_age)
             else:
                 self._retain_with(obj, requested if isinstance(progress.outcome, Waiting) else ())
+                if is_denied(progress.outcome):
+                    refusals = await self._refused_grants(obj, allowed, requested, max_age)
         elif isinstance(obj, ProjectScopedResource):  # the policy engine releases nothing until each declared
             self._deps.syncers.declare(DesiredGrants(ledger_owner(obj)))
         grants, outcomes = grant_statuses(resolved, synced, observe=not acts)
@@ -206,7 +212,9 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         if not synced.faults:
             remaining = progress.left if takes_part and acts else progress.differences
             difference = difference_of(remaining, grants, synced.unmanaged)
-        outcome = gravest(progress.outcome, *outcomes)
+        outcome, left_out = with_remedy(
+            gravest(progress.outcome, *outcomes), [progress.outcome, *outcomes, *refusals]
+        )
         summary = self._kind.summarize(want, progress.seen)
         return Report(
             outcome=outcome,
@@ -216,7 +224,7 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
             summary=summary,
             grants=grants if takes_part else None,
             drift=drift_of(obj, progress.differences, synced, observe=not acts),
-            issues=other_issues([progress.outcome, *outcomes], outcome) + summary.issues,
+            issues=other_issues(left_out) + summary.issues,
             others=tuple(outcomes),
         )
 
@@ -232,13 +240,28 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         resolved = await deps.resolver.resolve(
             requested, obj.metadata.namespace, allowed.project, deps.store, max_age
         )
-        deps.syncers.declare(desired_grants_of(obj, requested, resolved, writable=acts))
+        claims = self._releaser.claims_of(obj)
+        deps.syncers.declare(desired_grants_of(obj, requested, resolved, writable=acts, claims=claims))
         entering = unrecorded(obj, resolved.desired, deps.store) if acts else ()
         async with deps.slot_released():
             synced = await deps.syncers.sync(ledger_owner(obj), max_age=max_age)
         if unmanaged := recorded_as_unmanaged(entering, deps.store):
             deps.event_reporter.warn(obj, NOT_RECORDED, unmanaged)
         return resolved, synced
+
+    async def _refused_grants(
+        self,
+        obj: ProjectScopedResource,
+        allowed: Allowed,
+        requested: tuple[RequestedGrant, ...],
+        max_age: float,
+    ) -> tuple[Outcome, ...]:
+        """Return the refusals of grants, to report them together with a refusal of the resource."""
+        expected = [replace(each, member=expected_member(each.member)) for each in requested]
+        resolved = await self._deps.resolver.resolve(
+            expected, obj.metadata.namespace, allowed.project, self._deps.store, max_age
+        )
+        return tuple(each.outcome for each in resolved.failures if is_denied(each.outcome))
 
     def _retain_with(self, obj: ReconciledResource, requested: Iterable[RequestedGrant]) -> None:
         """Retain what the object holds, and announce the targets on which it will request more."""
@@ -260,7 +283,8 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         if outcome is None or uninstalled:  # an uninstalled kind is not held up: nothing is undone for it
             outcome = await self._undo(obj, uninstalled=uninstalled)
         if not isinstance(outcome, InSync):
-            report = Report(outcome, unresolved=nothing_unresolved(obj))
+            shown, _ = with_remedy(outcome)
+            report = Report(shown, unresolved=nothing_unresolved(obj))
             return await self._finisher.finish(obj, raw, report)
         syncers.forget(owner)
         self._finisher.forget(ObjectKey.of(obj))
@@ -314,7 +338,9 @@ def internal_error(message: str) -> Outcome:
 
 def _report_of_block(obj: ReconciledResource, blocked: Blocked) -> Report:
     resolved = nothing_unresolved(obj)
-    return Report(blocked.outcome, unresolved=resolved if resolved is None else blocked.unresolved)
+    outcome, others = with_remedy(blocked.outcome, blocked.others)
+    unresolved = resolved if resolved is None else blocked.unresolved
+    return Report(outcome, issues=other_issues(others), unresolved=unresolved)
 
 
 def _unresolved(obj: ReconciledResource, resolved: ResolvedGrants) -> str | None:

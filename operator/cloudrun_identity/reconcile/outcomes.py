@@ -5,6 +5,7 @@ from typing import TypeAlias
 
 from cloudrun_identity.api import Reason
 from cloudrun_identity.gcp.errors import Fault, GoogleError
+from cloudrun_identity.iam.proposals import Proposal
 from cloudrun_identity.policy.bisection import PolicyUnwritable
 
 from .advice import advised
@@ -63,6 +64,8 @@ class Refused:
 
     reason: Reason
     message: str
+    proposals: tuple[Proposal, ...] = ()
+    """Changes of ManagedProjects that would admit what is refused."""
 
 
 Outcome: TypeAlias = InSync | Paused | Waiting | Failing | Refused

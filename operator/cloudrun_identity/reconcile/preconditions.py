@@ -19,7 +19,6 @@ from cloudrun_identity.api import (
 from cloudrun_identity.gcp.service_accounts import expected_email
 from cloudrun_identity.iam.admission import (
     Admitted,
-    Decision,
     Denied,
     GuardrailFacts,
     may_adopt,
@@ -30,6 +29,7 @@ from cloudrun_identity.iam.grants import Target
 
 from .cluster_state import ClusterState, ObjectKey, older_first, project_key
 from .outcomes import InSync, Outcome, Paused, Refused, Waiting
+from .refusals import refusal
 
 DELETION_WAITS = "the deletion waits until suspend is false again"
 
@@ -58,6 +58,8 @@ class Blocked:
     outcome: Outcome
     unresolved: str = ""
     """Reference that does not resolve; empty if all do."""
+    others: tuple[Outcome, ...] = ()
+    """Further reasons, to be reported together with the outcome."""
     transient: bool = False
     """True if the state is about to change, so that a status write would be superseded at once."""
 
@@ -117,7 +119,7 @@ def other_project(name: str, namespace: str, cluster: ClusterState, path: str) -
         return missing(project_key(name), cluster, path)
     admission = may_use_project(project, namespace, guardrail_facts(project, cluster))
     if isinstance(admission, Denied):
-        return Refused(Reason.DENIED_BY_GUARDRAIL, f"{path}: {admission.reason}")
+        return refusal(admission, path)
     stopped = _blocked_by_itself(project, project, cluster)
     if stopped:
         message = f"{path}: ManagedProject {name}: {_message(stopped.outcome)}"
@@ -248,6 +250,7 @@ def _could_manage(obj: ReconciledResource, project: ManagedProject, cluster: Clu
     return (
         not obj.spec.suspend
         and not _denied(obj, project, cluster)
+        and not (isinstance(obj, CloudRunIdentity) and denied_account(obj, project, cluster))
         and not cluster.is_refused(ObjectKey.of(obj), project)
     )
 
@@ -304,29 +307,26 @@ def _blocked_by_project(
 
 
 def _denied(obj: ProjectScopedResource, project: ManagedProject, cluster: ClusterState) -> Blocked | None:
-    """Return why the guardrails do not admit the namespace, or what the object declares there."""
+    """Return why the guardrails do not admit the namespace."""
     admission = may_use_project(project, obj.metadata.namespace, guardrail_facts(project, cluster))
     if isinstance(admission, Denied):
-        return Blocked(Refused(Reason.DENIED_BY_GUARDRAIL, admission.reason), unresolved=admission.reason)
-    if isinstance(obj, CloudRunIdentity):
-        decision = _may_be_read(obj, project, cluster)
-        if isinstance(decision, Denied):
-            return Blocked(Refused(Reason.DENIED_BY_GUARDRAIL, decision.reason))
+        return Blocked(refusal(admission), unresolved=admission.reason)
     return None
 
 
-def _may_be_read(obj: CloudRunIdentity, project: ManagedProject, cluster: ClusterState) -> Decision:
-    """Return whether the project admits the account, and its adoption if the spec asks for it.
+def denied_account(obj: CloudRunIdentity, project: ManagedProject, cluster: ClusterState) -> Refused | None:
+    """Return why the guardrails deny the account, or its adoption, before it is read.
 
     The plan checks the adoption again once the account is read and its e-mail is known.
     """
-    decision = may_be_called(project, obj)
-    adopts = obj.spec.adoption is Adoption.ADOPT and cluster.account(obj) is None
-    if isinstance(decision, Denied) or not adopts:
-        return decision
+    name = may_be_called(project, obj)
+    if isinstance(name, Denied):
+        return refusal(name)
+    if obj.spec.adoption is not Adoption.ADOPT or cluster.account(obj) is not None:
+        return None
     email = expected_email(project.project_id, obj.account_id)
-    decision = may_adopt(project, email, guardrail_facts(project, cluster))
-    return Denied(f"spec.adoption: {decision.reason}") if isinstance(decision, Denied) else decision
+    adoption = may_adopt(project, obj.metadata.namespace, email, guardrail_facts(project, cluster))
+    return refusal(adoption, "spec.adoption") if isinstance(adoption, Denied) else None
 
 
 def _message(outcome: Outcome) -> str:

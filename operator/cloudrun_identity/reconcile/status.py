@@ -132,11 +132,9 @@ def is_settled(outcome: Outcome) -> bool:
     return isinstance(outcome, InSync | Paused)
 
 
-def other_issues(outcomes: list[Outcome], shown: Outcome) -> tuple[str, ...]:
+def other_issues(outcomes: Iterable[Outcome]) -> tuple[str, ...]:
     """Return the messages of the outcomes that the Ready condition does not show."""
-    messages = [
-        outcome.message for outcome in outcomes if not isinstance(outcome, InSync) and outcome != shown
-    ]
+    messages = [outcome.message for outcome in outcomes if not isinstance(outcome, InSync)]
     return tuple(dict.fromkeys(messages))
 
 

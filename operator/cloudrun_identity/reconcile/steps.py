@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeAlias, TypeVar
 
 from cloudrun_identity.api import Reason
+from cloudrun_identity.iam.proposals import Proposal
 from cloudrun_identity.kube.event_recorder import EventType
 
 from .outcomes import InSync, Outcome, Paused, Refused, Waiting
@@ -94,11 +95,13 @@ class Refuse:
     message: str
     changes: tuple[Change, ...] = ()
     """Differences that remain."""
+    proposals: tuple[Proposal, ...] = ()
+    """Changes of ManagedProjects that would admit what is refused."""
 
     @property
     def outcome(self) -> Outcome:
         """Outcome of a reconcile that ends with this step."""
-        return Refused(self.reason, self.message)
+        return Refused(self.reason, self.message, self.proposals)
 
 
 @dataclass(frozen=True, slots=True)

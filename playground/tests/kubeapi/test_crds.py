@@ -1,5 +1,6 @@
 """The CRDs on an API server: accepted manifests, and errors for the rest."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cloudrun_identity.api import KINDS
+from cloudrun_identity.api import KINDS, MAX_SPEC_BYTES
 from cloudrun_identity.api.crd import generate
 from playground.tests.kubeapi.resources import RefusedError, Resources, kinds_with_status, sample_of
 from tests.servers.kube_apis import KubeApi
@@ -130,6 +131,58 @@ def test_no_field_of_a_status_is_pruned(resources: Resources, kind: str) -> None
     assert KINDS[kind].model_validate(stored).to_dict()["status"] == full
 
 
+TEAMS = 400
+
+
+def shared_by_teams() -> Spec:
+    """Return a project of many teams, with an entry for each team in every list of the guardrails."""
+    names = [f"team-{number:03}" for number in range(TEAMS)]
+    return {
+        "projectID": "acme-shop",
+        "namespaces": {"names": names},
+        "guardrails": {
+            "grants": [
+                {
+                    "roles": ["roles/cloudsql.client"],
+                    "targetKinds": ["Project"],
+                    "members": [f"identity:{name}/*"],
+                    "namespaces": [name],
+                }
+                for name in names
+            ],
+            "workloads": [{"names": [f"{name}-*"], "namespaces": [name]} for name in names],
+            "accounts": [
+                {"email": f"{name}-*@x.iam.gserviceaccount.com", "namespaces": [name]} for name in names
+            ],
+            "adoptableAccounts": [{"email": f"{name}-*", "namespaces": [name]} for name in names],
+            "adoptableRoles": [
+                {"roleID": f"team{number}*", "namespaces": [names[number]]} for number in range(TEAMS)
+            ],
+        },
+    }
+
+
+def test_project_of_many_teams_is_within_the_cost_budget(resources: Resources) -> None:
+    spec = shared_by_teams()
+    assert len(json.dumps(spec)) < MAX_SPEC_BYTES
+
+    stored = resources.create("ManagedProject", NAME, spec)
+    assert len(stored["spec"]["guardrails"]["grants"]) == TEAMS
+
+    del spec["guardrails"]["grants"][-1]["namespaces"]
+    with pytest.raises(RefusedError, match="each entry must set namespaces"):
+        resources.create("ManagedProject", f"{NAME}-2", spec)
+
+
+def test_suspension_is_not_refused_for_entries_of_an_earlier_version(resources: Resources) -> None:
+    spec = shared_by_teams()
+    del spec["guardrails"]["grants"][-1]["namespaces"]
+    stored = resources.create("ManagedProject", NAME, {**spec, "suspend": True})
+    assert stored["spec"]["suspend"] is True
+    with pytest.raises(RefusedError, match="each entry must set namespaces"):
+        resources.patch("ManagedProject", NAME, {"spec": {"suspend": False}})
+
+
 TAKEN = {
     # Names of other objects, which are only looked up.
     "projectRef.name",
@@ -151,10 +204,17 @@ TAKEN = {
     "namespaces.selector.matchExpressions[].values[]",
     "guardrails.grants[].roles[]",
     "guardrails.grants[].names[]",
+    "guardrails.grants[].locations[]",
+    "guardrails.grants[].conditions[]",
     "guardrails.grants[].members[]",
     "guardrails.grants[].namespaces[]",
     "guardrails.workloads[].namespaces[]",
     "guardrails.workloads[].locations[]",
+    "guardrails.accounts[].namespaces[]",
+    "guardrails.adoptableAccounts[].namespaces[]",
+    "guardrails.adoptableRoles[].namespaces[]",
+    "guardrails.customRoles.namespaces[]",
+    "guardrails.keyNamespaces[]",
     "guardrails.workloads[].names[]",
     "guardrails.customRoles.permissions[]",
     "guardrails.naming.accountIDPattern",

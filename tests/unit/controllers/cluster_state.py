@@ -50,8 +50,11 @@ spec:
   namespaces: {names: [payments, shop]}
   guardrails:
     grants:
-      - {roles: [roles/cloudsql.client], targetKinds: [Project], members: ["user:*", identities]}
-      - {roles: [roles/run.invoker], targetKinds: [Service], members: ["group:*"]}
+      - roles: [roles/cloudsql.client]
+        targetKinds: [Project]
+        members: ["user:*", identities]
+        namespaces: ["*"]
+      - {roles: [roles/run.invoker], targetKinds: [Service], members: ["group:*"], namespaces: ["*"]}
     workloads:
       - {namespaces: [payments], names: ["checkout*"]}
 status: {projectNumber: "417203958816"}
@@ -80,6 +83,11 @@ def _loaded(text: str) -> Any:
 
 def project(text: str = PROJECT, **spec: Any) -> ManagedProject:
     return cast("ManagedProject", parsed(text, **spec))
+
+
+def admitted(emails: Iterable[str], *namespaces: str) -> list[dict[str, Any]]:
+    """Return guardrail entries for accounts, by default for the namespace of the identity."""
+    return [{"email": email, "namespaces": list(namespaces or ("payments",))} for email in emails]
 
 
 def identity(text: str = IDENTITY, **spec: Any) -> CloudRunIdentity:

@@ -169,7 +169,7 @@ async def test_issue_reports_a_service_that_allows_unauthenticated_calls() -> No
 
 async def test_service_outside_the_guardrails_is_not_read() -> None:
     services = Services()
-    delegated = project(guardrails={"workloads": [{"names": ["another"]}]})
+    delegated = project(guardrails={"workloads": [{"names": ["another"], "namespaces": ["*"]}]})
     assert await issues(services, binding(BINDING), delegated) == ()
     assert services.ages == []
 

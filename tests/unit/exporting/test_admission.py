@@ -5,14 +5,22 @@ from itertools import product
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudrun_identity.api import TargetKind
-from cloudrun_identity.exporting.admission import MAX_ENTRIES, Entry, cover
+from cloudrun_identity.api import MAX_PATTERNS, TargetKind
+from cloudrun_identity.exporting.admission import Entry, cover
 
 Single = tuple[str, str, str]
 
 
 def single(role: str, name: str, member: str) -> Entry:
-    return Entry(TargetKind.SERVICE, False, frozenset({role}), frozenset({name}), frozenset({member}))
+    return Entry(
+        TargetKind.SERVICE,
+        "europe-west1",
+        "",
+        False,
+        frozenset({role}),
+        frozenset({name}),
+        frozenset({member}),
+    )
 
 
 def admitted(entries: list[Entry]) -> set[Single]:
@@ -38,11 +46,11 @@ def test_merge_does_not_depend_on_order(grants: set[Single]) -> None:
 
 
 def test_long_list_of_members_is_split_into_entries() -> None:
-    members = [f"user:u{number}@example.com" for number in range(MAX_ENTRIES + 1)]
+    members = [f"user:u{number}@example.com" for number in range(MAX_PATTERNS + 1)]
 
     entries = cover(single("roles/run.invoker", "web", member) for member in members)
 
-    assert [len(entry.members) for entry in entries] == [MAX_ENTRIES, 1]
+    assert [len(entry.members) for entry in entries] == [MAX_PATTERNS, 1]
 
 
 def test_roles_with_the_same_members_share_an_entry() -> None:

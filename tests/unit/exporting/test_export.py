@@ -1,15 +1,21 @@
 """Export of a surveyed project as manifest files."""
 
+import json
+from dataclasses import replace
+
 import yaml
 
-from cloudrun_identity.api import KINDS, ManagedProject, TargetKind
+from cloudrun_identity.api import KINDS, MAX_SPEC_BYTES, ManagedProject, TargetKind
 from cloudrun_identity.api.predefined_roles import ACTING_ROLES
 from cloudrun_identity.api.validation import complaints
 from cloudrun_identity.exporting.export import Export, export
 from cloudrun_identity.exporting.survey import Survey
 from cloudrun_identity.gcp.custom_roles import CustomRoleState
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
+from cloudrun_identity.iam.admission import Admitted, GuardrailFacts
+from cloudrun_identity.iam.grant_matching import GrantRequest
 from cloudrun_identity.iam.grants import Grant, IAMCondition, Target
+from cloudrun_identity.iam.guardrails import decide
 
 PROJECT = Target(TargetKind.PROJECT, "acme-shop")
 DOMAIN = "acme-shop.iam.gserviceaccount.com"
@@ -97,11 +103,40 @@ def test_guardrails_admit_only_exported_grants() -> None:
                 "roles": ["roles/cloudsql.client"],
                 "targetKinds": ["Project"],
                 "members": ["identity:shop/webshop"],
+                "namespaces": ["shop"],
+                "claim": True,
             },
-            {"roles": ["roles/run.viewer"], "targetKinds": ["Project"], "members": [OPS]},
+            {
+                "roles": ["roles/run.viewer"],
+                "targetKinds": ["Project"],
+                "members": [OPS],
+                "namespaces": ["shop"],
+                "claim": True,
+            },
         ],
-        "adoptableAccounts": [f"deploy@{DOMAIN}", f"webshop@{DOMAIN}"],
+        "adoptableAccounts": [
+            {"email": f"deploy@{DOMAIN}", "namespaces": ["shop"]},
+            {"email": f"webshop@{DOMAIN}", "namespaces": ["shop"]},
+        ],
     }
+
+
+def test_guardrails_admit_exported_grants_only_in_their_location_and_condition() -> None:
+    when = IAMCondition("until 2040", "", 'request.time < timestamp("2040-01-01T00:00:00Z")')
+    web = Target(TargetKind.SERVICE, "acme-shop", "europe-west1", "web")
+    exported = Grant(web, "roles/run.invoker", "allUsers", when)
+    manifest = next(yaml.safe_load_all(export(surveyed(exported), "shop").files["project.yaml"]))
+    project, facts = ManagedProject.model_validate(manifest), GuardrailFacts(frozenset({"shop"}))
+
+    def admits(grant: Grant) -> bool:
+        request = GrantRequest(
+            "shop", grant.target, grant.role, grant.member, frozenset(), condition=grant.condition
+        )
+        return isinstance(decide(request, project, facts), Admitted)
+
+    assert admits(exported)
+    assert not admits(replace(exported, target=replace(web, location="us-central1")))
+    assert not admits(replace(exported, condition=None))
 
 
 def test_project_lists_the_exported_locations() -> None:
@@ -165,6 +200,10 @@ def test_custom_role_is_referenced_by_its_object() -> None:
 
     found = objects(result)
     assert found["CustomRole/flow-starter"]["adoption"] == "Adopt"
+    guardrails = found["ManagedProject/acme-shop"]["guardrails"]
+    assert isinstance(guardrails, dict)
+    assert guardrails["adoptableRoles"] == [{"roleID": "flowStarter", "namespaces": ["shop"]}]
+    assert guardrails["customRoles"] == {"permissions": ["run.jobs.run"], "namespaces": ["shop"]}
     assert found["CloudRunIdentity/deploy"]["roles"] == [{"customRoleRef": {"name": "flow-starter"}}]
     assert left_out(result) == {"CustomRole projects/acme-shop/roles/old": "deleted"}
 
@@ -201,21 +240,21 @@ def test_grant_that_no_guardrail_admits_is_left_out() -> None:
     assert "grants" not in objects(result)["ManagedProject/acme-shop"]["guardrails"]
 
 
-def test_default_grants_are_admitted_if_entries_exceed_the_limit() -> None:
-    accounts = tuple(f"runner-{number:02}" for number in range(64))
+def test_project_with_two_hundred_accounts_is_exported_as_a_whole() -> None:
+    accounts = tuple(f"runner-{number:03}" for number in range(200))
     users = tuple(
         Grant(on_account(each), "roles/iam.serviceAccountUser", f"user:{each}@example.com")
         for each in accounts
     )
-    viewer = Grant(PROJECT, "roles/run.viewer", OPS)
 
-    result = export(surveyed(*users, viewer, accounts=accounts), "shop")
+    result = export(surveyed(*users, accounts=accounts), "shop")
 
     guardrails = objects(result)["ManagedProject/acme-shop"]["guardrails"]
     assert isinstance(guardrails, dict)
-    assert "defaultGrants" not in guardrails
-    assert [entry["roles"] for entry in guardrails["grants"]] == [["roles/run.viewer"]]
+    assert guardrails["defaultGrants"] is False
+    assert len(guardrails["grants"]) == len(guardrails["adoptableAccounts"]) == len(accounts)
     assert result.left_out == ()
+    assert len(json.dumps(objects(result)["ManagedProject/acme-shop"])) < MAX_SPEC_BYTES
 
 
 def test_export_is_deterministic() -> None:

@@ -1,11 +1,10 @@
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudrun_identity.api import CloudRunIdentity, ManagedProject, TargetKind, WorkloadAdmission
+from cloudrun_identity.api import CloudRunIdentity, ManagedProject, TargetKind
 from cloudrun_identity.iam.admission import (
     Admitted,
     Decision,
@@ -14,6 +13,7 @@ from cloudrun_identity.iam.admission import (
     admits_namespace,
     admitted_namespaces,
     may_adopt,
+    may_adopt_role,
     may_be_called,
     may_make_keys,
     may_name_account,
@@ -21,6 +21,8 @@ from cloudrun_identity.iam.admission import (
     may_use_workload,
 )
 from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.iam.guardrail_entries import invalid_entries
+from tests.unit.iam.patches import patched
 
 CHECKOUT = Target(TargetKind.SERVICE, "payments-prod-1234", "europe-west1", "checkout")
 
@@ -92,8 +94,32 @@ def test_selector_requires_all_requirements() -> None:
 def test_denied_namespace_names_the_field_that_admits_it() -> None:
     assert may_use_project(project(), "payments", admitting("payments")) == Admitted()
     assert reason(may_use_project(project(), "shop", admitting("payments"))) == (
-        "ManagedProject payments-prod does not admit namespace shop; add shop to its spec.namespaces.names"
+        "ManagedProject payments-prod does not admit namespace shop in spec.namespaces"
     )
+
+
+@pytest.mark.parametrize(
+    "namespaces", [None, {"names": ["payments"]}, {"selector": {"matchLabels": {"a": "b"}}}]
+)
+def test_admission_of_a_namespace_completes_entries_without_namespaces(
+    namespaces: dict[str, Any] | None,
+) -> None:
+    guardrails: dict[str, Any] = {
+        "grants": [{"roles": ["roles/viewer"], "targetKinds": ["Project"], "members": ["*"]}],
+        "workloads": [{"names": ["checkout"]}],
+        "accounts": [{"email": LEGACY}],
+        "customRoles": {"permissions": ["run.*"]},
+        "keys": "Allowed",
+    }
+    before = project(namespaces, **guardrails)
+    denied = may_use_project(before, "shop", admitting("payments"))
+    assert isinstance(denied, Denied)
+    after = patched(before, denied)
+    assert "shop" in after.spec.namespaces.names
+    if namespaces and "names" in namespaces:
+        assert invalid_entries(before) == invalid_entries(after) == ()
+        assert may_make_keys(after, "payments", admitting("payments", "shop")) == Admitted()
+        assert isinstance(may_make_keys(after, "shop", admitting("payments", "shop")), Denied)
 
 
 def test_only_namespace_may_use_any_workload_while_unset() -> None:
@@ -104,8 +130,7 @@ def test_second_namespace_is_denied_workloads_while_unset() -> None:
     both = admitting("payments", "shop")
     assert reason(may_use_workload(project(), "payments", CHECKOUT, both)) == (
         "guardrails.workloads of ManagedProject payments-prod (unset while 2 namespaces are admitted) does "
-        "not admit Service europe-west1/checkout for namespace payments; add an entry such as {namespaces: "
-        "[payments], kinds: [Service], locations: [europe-west1], names: [checkout]}"
+        "not admit Service europe-west1/checkout for namespace payments"
     )
     assert isinstance(may_use_workload(project(), "shop", CHECKOUT, both), Denied)
 
@@ -128,12 +153,21 @@ def test_workload_entry_matches_namespace_kind_location_and_name() -> None:
         assert isinstance(may_use_workload(managed_project, namespace, workload, both), Denied)
 
 
-def test_workload_entry_without_namespaces_admits_all_admitted() -> None:
-    managed_project = project(workloads=[{"names": ["checkout"]}])
-    assert may_use_workload(managed_project, "shop", CHECKOUT, admitting("payments", "shop")) == Admitted()
-    assert isinstance(
-        may_use_workload(managed_project, "other", CHECKOUT, admitting("payments", "shop")), Denied
+def test_workload_entry_for_every_namespace_admits_all_admitted() -> None:
+    managed_project, both = (
+        project(workloads=[{"names": ["checkout"], "namespaces": ["*"]}]),
+        ("payments", "shop"),
     )
+    assert may_use_workload(managed_project, "shop", CHECKOUT, admitting(*both)) == Admitted()
+    assert isinstance(may_use_workload(managed_project, "other", CHECKOUT, admitting(*both)), Denied)
+
+
+def test_workload_entry_without_namespaces_admits_none_of_several() -> None:
+    managed_project = project({"names": ["payments", "shop"]}, workloads=[{"names": ["checkout"]}])
+    decision = may_use_workload(managed_project, "shop", CHECKOUT, admitting("payments", "shop"))
+    assert isinstance(decision, Denied)
+    assert decision.invalid_entry
+    assert "spec.guardrails.workloads[0] of ManagedProject payments-prod has no namespaces" in decision.reason
 
 
 workloads = st.builds(
@@ -146,27 +180,76 @@ workloads = st.builds(
 
 
 @given(workloads, st.sampled_from(["payments", "yes", "007"]))
-def test_proposed_entry_admits_the_workload(workload: Target, namespace: str) -> None:
+def test_proposed_patch_admits_the_workload(workload: Target, namespace: str) -> None:
     guardrail_facts = admitting(namespace, "other")
-    refusal = reason(may_use_workload(project(), namespace, workload, guardrail_facts))
-    proposed = yaml.safe_load(refusal[refusal.index("{") : refusal.rindex("}") + 1])
-    WorkloadAdmission.model_validate(proposed)
-    assert may_use_workload(project(workloads=[proposed]), namespace, workload, guardrail_facts) == Admitted()
+    denied = may_use_workload(project(), namespace, workload, guardrail_facts)
+    assert isinstance(denied, Denied)
+    assert may_use_workload(patched(project(), denied), namespace, workload, guardrail_facts) == Admitted()
 
 
-@pytest.mark.parametrize(("ask", "field"), [(may_name_account, "accounts"), (may_adopt, "adoptableAccounts")])
-def test_listed_accounts_compare_case_insensitively(ask: Any, field: str) -> None:
-    managed_project = project(None, **{field: ["Legacy@payments-prod-1234.iam.gserviceaccount.com"]})
-    assert (
-        ask(managed_project, "legacy@payments-prod-1234.iam.gserviceaccount.com", admitting()) == Admitted()
+LEGACY = "legacy@payments-prod-1234.iam.gserviceaccount.com"
+LISTS = [(may_name_account, "accounts"), (may_adopt, "adoptableAccounts")]
+
+
+@pytest.mark.parametrize(("ask", "field"), LISTS)
+@pytest.mark.parametrize(
+    ("pattern", "email", "admits"),
+    [
+        (LEGACY, LEGACY, True),
+        ("Legacy@payments-prod-1234.iam.gserviceaccount.com", LEGACY, True),
+        ("legacy*@payments-prod-1234.iam.gserviceaccount.com", LEGACY, True),
+        ("*", LEGACY, True),
+        ("other@*", LEGACY, False),
+        ("*", "service-42@gcp-sa-pubsub.iam.gserviceaccount.com", False),
+        ("service-42@gcp-sa-pubsub.iam.gserviceaccount.com",) * 2 + (True,),
+    ],
+)
+def test_account_entry_matches_its_pattern_and_namespaces(
+    ask: Any, field: str, pattern: str, email: str, admits: bool
+) -> None:
+    listing = project(None, **{field: [{"email": pattern, "namespaces": ["payments"]}]})
+    assert isinstance(ask(listing, "payments", email, admitting()), Admitted) is admits
+    assert isinstance(ask(listing, "mallory", email, admitting()), Denied)
+
+
+@pytest.mark.parametrize(("ask", "field"), LISTS)
+def test_denied_account_is_named_with_an_admitting_entry(ask: Any, field: str) -> None:
+    denied = ask(project(), "payments", LEGACY, admitting())
+    assert reason(denied) == (
+        f"guardrails.{field} of ManagedProject payments-prod does not list {LEGACY} for namespace payments"
     )
-    assert reason(ask(managed_project, "other@payments-prod-1234.iam.gserviceaccount.com", admitting())) == (
-        f"guardrails.{field} of ManagedProject payments-prod does not list "
-        "other@payments-prod-1234.iam.gserviceaccount.com; add it there"
+    assert ask(patched(project(), denied), "payments", LEGACY, admitting()) == Admitted()
+
+
+@pytest.mark.parametrize(("ask", "field"), LISTS)
+@pytest.mark.parametrize("stored", [LEGACY, {"email": LEGACY}], ids=["earlier version", "entry"])
+def test_account_entry_without_namespaces_admits_only_for_one_namespace(
+    ask: Any, field: str, stored: object
+) -> None:
+    alone = project({"names": ["payments"]}, **{field: [stored]})
+    assert ask(alone, "payments", LEGACY, admitting()) == Admitted()
+    for shared in ({"names": ["payments", "shop"]}, {"names": ["payments"], "selector": {}}, None):
+        denied = ask(project(shared, **{field: [stored]}), "payments", LEGACY, admitting())
+        assert denied.invalid_entry
+        assert (
+            f"spec.guardrails.{field}[0] of ManagedProject payments-prod has no namespaces" in denied.reason
+        )
+
+
+def test_adoptable_role_matches_its_pattern_and_namespaces() -> None:
+    listing = project(adoptableRoles=[{"roleID": "ops*", "namespaces": ["payments"]}])
+    assert may_adopt_role(listing, "payments", "opsHandmade") == Admitted()
+    assert isinstance(may_adopt_role(listing, "payments", "other"), Denied)
+    denied = may_adopt_role(listing, "mallory", "opsHandmade")
+    assert reason(denied) == (
+        "guardrails.adoptableRoles of ManagedProject payments-prod does not list role opsHandmade for "
+        "namespace mallory"
     )
+    assert isinstance(denied, Denied)
+    assert may_adopt_role(patched(listing, denied), "mallory", "opsHandmade") == Admitted()
 
 
-@pytest.mark.parametrize(("ask", "field"), [(may_name_account, "accounts"), (may_adopt, "adoptableAccounts")])
+@pytest.mark.parametrize(("ask", "field"), LISTS)
 @pytest.mark.parametrize(
     "email",
     [
@@ -176,8 +259,11 @@ def test_listed_accounts_compare_case_insensitively(ask: Any, field: str) -> Non
     ],
 )
 def test_default_and_credential_accounts_are_denied_if_listed(ask: Any, field: str, email: str) -> None:
-    guardrail_facts = admitting(credential_accounts=frozenset({"cri@ops.iam.gserviceaccount.com"}))
-    assert email in reason(ask(project(None, **{field: [email]}), email, guardrail_facts))
+    facts = admitting(credential_accounts=frozenset({"cri@ops.iam.gserviceaccount.com"}))
+    listing = project(None, **{field: [{"email": pattern, "namespaces": ["*"]} for pattern in (email, "*")]})
+    denied = ask(listing, "payments", email, facts)
+    assert email in reason(denied)
+    assert denied.proposals == ()
 
 
 def named(account_id: str, **spec: Any) -> CloudRunIdentity:
@@ -213,11 +299,28 @@ def test_naming_rules_apply_to_the_identity(
         assert decision == Admitted()
 
 
-def test_keys_require_permission_and_an_admitted_namespace() -> None:
-    managed_project = {"names": ["shop"]}
-    denied = reason(may_make_keys(project(managed_project), "shop", admitting("shop")))
-    assert denied.startswith("guardrails.keys of ManagedProject payments-prod is Denied")
-    assert "Workload Identity" in denied
-    allowed = project(managed_project, keys="Allowed")
-    assert may_make_keys(allowed, "shop", admitting("shop")) == Admitted()
-    assert "does not admit namespace web" in reason(may_make_keys(allowed, "web", admitting("shop")))
+def test_keys_require_permission_for_an_admitted_namespace() -> None:
+    both, facts = {"names": ["shop", "web"]}, admitting("shop", "web")
+    denied = may_make_keys(project(both), "shop", facts)
+    assert reason(denied).startswith("guardrails.keys of ManagedProject payments-prod is Denied")
+    assert "Workload Identity" in reason(denied)
+    assert isinstance(denied, Denied)
+    allowed = patched(project(both), denied)
+    assert may_make_keys(allowed, "shop", facts) == Admitted()
+    other = may_make_keys(allowed, "web", facts)
+    assert "guardrails.keyNamespaces of ManagedProject payments-prod does not list namespace web" in reason(
+        other
+    )
+    assert isinstance(other, Denied)
+    assert may_make_keys(patched(allowed, other), "web", facts) == Admitted()
+    assert "does not admit namespace x" in reason(may_make_keys(allowed, "x", facts))
+
+
+def test_keys_without_namespaces_are_allowed_only_for_one_namespace() -> None:
+    assert (
+        may_make_keys(project({"names": ["shop"]}, keys="Allowed"), "shop", admitting("shop")) == Admitted()
+    )
+    denied = may_make_keys(project({"names": ["shop", "web"]}, keys="Allowed"), "shop", admitting("shop"))
+    assert isinstance(denied, Denied)
+    assert denied.invalid_entry
+    assert "has no keyNamespaces and admits no keys" in denied.reason

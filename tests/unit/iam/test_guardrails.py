@@ -2,14 +2,17 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from cloudrun_identity.api import GrantAdmission, ManagedProject, TargetKind
 from cloudrun_identity.iam.admission import Admitted, Decision, DeclaredIdentity, Denied, GuardrailFacts
-from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.iam.guardrails import GrantRequest, decide, incomplete_entries
+from cloudrun_identity.iam.grant_matching import GrantRequest
+from cloudrun_identity.iam.grants import IAMCondition, Target
+from cloudrun_identity.iam.guardrail_entries import invalid_entries
+from cloudrun_identity.iam.guardrails import decide
+from cloudrun_identity.iam.proposals import patch_command
+from tests.unit.iam.patches import patched
 
 RUNNER = DeclaredIdentity("flows", "prefect-runner")
 RUNNER_EMAIL = "prefect-runner@payments-prod-1234.iam.gserviceaccount.com"
@@ -28,7 +31,16 @@ LEGACY_ACCOUNT = Target(TargetKind.SERVICE_ACCOUNT, "payments-prod-1234", name=L
 POOL = "principalSet://iam.googleapis.com/projects/42/locations/global/workloadIdentityPools/p"
 ACCOUNTS_OF_PROJECT = "principalSet://cloudresourcemanager.googleapis.com/projects/42/type/ServiceAccount"
 PUBLIC = ["allUsers", "allAuthenticatedUsers"]
-TYPEWIDE = [f"{POOL}/*", ACCOUNTS_OF_PROJECT, "domain:example.com"]
+TYPEWIDE = [
+    f"{POOL}/*",
+    ACCOUNTS_OF_PROJECT,
+    "domain:example.com",
+    "principalSet://goog/public:all",
+    "principalSet://cloudresourcemanager.googleapis.com/organizations/123",
+    f"{POOL}/kubernetes.cluster/https://container.googleapis.com/v1/projects/p/locations/l/clusters/c",
+    "group:p.svc.id.goog:/allAuthenticatedUsers/",
+    "principal://iam.googleapis.com/a-form-of-the-future",
+]
 
 ROLES = {
     "roles/run.invoker": frozenset({"run.routes.invoke", "run.jobs.run"}),
@@ -62,13 +74,15 @@ FLOW_RUNNER = {
 }
 
 
-def project(*grants: dict[str, Any], **guardrails: Any) -> ManagedProject:
+def project(
+    *grants: dict[str, Any], names: tuple[str, ...] = ("flows",), **guardrails: Any
+) -> ManagedProject:
     return ManagedProject.model_validate(
         {
-            "metadata": {"name": "payments-prod"},
+            "metadata": {"name": "payments-prod", "generation": 3},
             "spec": {
                 "projectID": "payments-prod-1234",
-                "namespaces": {"names": ["flows"]},
+                "namespaces": {"names": list(names)},
                 "guardrails": {"grants": grants, **guardrails},
             },
         }
@@ -89,7 +103,7 @@ def guardrail_facts(*namespaces: str) -> GuardrailFacts:
 
 
 def decided(requested: GrantRequest, managed_project: ManagedProject) -> Decision:
-    return decide(requested, managed_project, guardrail_facts())
+    return decide(requested, managed_project, guardrail_facts(*managed_project.spec.namespaces.names))
 
 
 def reason(decision: Decision) -> str:
@@ -116,12 +130,20 @@ def test_escalating_role_requires_allow_escalation(role: str) -> None:
     assert not is_admitted(request(role), project(FLOW_RUNNER | {"allowEscalation": False}))
 
 
-def test_refusal_names_the_grant_and_an_admitting_entry() -> None:
-    assert reason(decided(request("roles/run.admin"), project())) == (
+def test_refusal_names_the_grant_and_proposes_an_admitting_entry() -> None:
+    denied = decided(request("roles/run.admin"), project())
+    assert reason(denied) == (
         "guardrails.grants of ManagedProject payments-prod does not admit roles/run.admin on Project "
-        "payments-prod-1234 for identity:flows/prefect-runner; add an entry such as {roles: "
-        "[roles/run.admin], targetKinds: [Project], members: ['identity:flows/prefect-runner'], "
-        "namespaces: [flows], allowEscalation: true}"
+        "payments-prod-1234 for identity:flows/prefect-runner in namespace flows"
+    )
+    assert isinstance(denied, Denied)
+    assert patch_command(denied.proposals) == (
+        "kubectl patch managedproject payments-prod --type=json -p "
+        """'[{"op":"test","path":"/metadata/generation","value":3},"""
+        """{"op":"add","path":"/spec/guardrails/grants","value":[]},"""
+        """{"op":"add","path":"/spec/guardrails/grants/-","value":{"roles":["roles/run.admin"],"""
+        """"targetKinds":["Project"],"members":["identity:flows/prefect-runner"],"namespaces":["flows"],"""
+        """"allowEscalation":true}}]'"""
     )
 
 
@@ -129,12 +151,29 @@ def test_refusal_for_escalation_names_permissions_and_reasons() -> None:
     managed_project = project(FLOW_RUNNER | {"allowEscalation": False})
     assert reason(decided(request("roles/run.admin"), managed_project)) == (
         "guardrails.grants of ManagedProject payments-prod does not admit roles/run.admin on Project "
-        "payments-prod-1234 for identity:flows/prefect-runner without allowEscalation, because its holder "
-        "can run any command as a job's identity, can grant any role to any principal "
-        "(run.jobs.runWithOverrides, run.jobs.setIamPolicy, run.services.setIamPolicy and 1 more); "
-        "add an entry such as {roles: [roles/run.admin], targetKinds: [Project], "
-        "members: ['identity:flows/prefect-runner'], namespaces: [flows], allowEscalation: true}"
+        "payments-prod-1234 for identity:flows/prefect-runner in namespace flows, without allowEscalation, "
+        "because its holder can run any command as a job's identity, can grant any role to any principal "
+        "(run.jobs.runWithOverrides, run.jobs.setIamPolicy, run.services.setIamPolicy and 1 more)"
     )
+
+
+def test_refusal_has_everything_that_is_lacking_on_a_workload() -> None:
+    invoked = replace(request("roles/run.invoker", SERVICE), exclusive=True, claim=True)
+    managed_project = project(names=("flows", "shop"))
+    both = guardrail_facts("flows", "shop")
+    denied = decide(invoked, managed_project, both)
+    assert "guardrails.workloads" in reason(denied)
+    assert "guardrails.grants" in reason(denied)
+    assert isinstance(denied, Denied)
+    assert decide(invoked, patched(managed_project, denied), both) == Admitted()
+
+
+def test_refusals_that_differ_in_members_become_one_entry() -> None:
+    denials = [decided(request(member=member), project()) for member in ("user:a@x.com", "user:b@x.com")]
+    proposals = [each for denied in denials if isinstance(denied, Denied) for each in denied.proposals]
+    command = patch_command(proposals)
+    assert command.count("/spec/guardrails/grants/-") == 1
+    assert '"members":["user:a@x.com","user:b@x.com"]' in command
 
 
 def test_entry_without_target_kinds_admits_nothing_and_is_named() -> None:
@@ -145,7 +184,20 @@ def test_entry_without_target_kinds_admits_nothing_and_is_named() -> None:
         "add targetKinds: [Project] to it",
         invalid_entry=True,
     )
-    assert incomplete_entries(project(entry(), incomplete)) == ("spec.guardrails.grants[1]",)
+    assert list(map(str, invalid_entries(project(entry(), incomplete)))) == [
+        "spec.guardrails.grants[1] has no targetKinds and admits nothing"
+    ]
+
+
+def test_entry_without_namespaces_admits_only_in_a_project_of_one_namespace() -> None:
+    assert is_admitted(request(), project(entry()))
+    shared = project(entry(), names=("flows", "shop"))
+    assert decided(request(), shared) == Denied(
+        "spec.guardrails.grants[0] of ManagedProject payments-prod has no namespaces and admits nothing; "
+        "add the namespaces that it is for to it",
+        invalid_entry=True,
+    )
+    assert is_admitted(request(), project(entry(namespaces=["*"]), names=("flows", "shop")))
 
 
 @pytest.mark.parametrize("lacking", [{"members": ["group:none@example.com"]}, {"allowEscalation": False}])
@@ -230,8 +282,67 @@ def test_basic_roles_match_only_literally(pattern: str) -> None:
 
 def test_exclusive_grant_requires_an_exclusive_entry() -> None:
     exclusive = replace(request(), exclusive=True)
-    assert "exclusive: true}" in reason(decided(exclusive, project(entry())))
+    assert "without exclusive" in reason(decided(exclusive, project(entry())))
     assert is_admitted(exclusive, project(entry(exclusive=True)))
+
+
+def test_claim_of_existing_grants_requires_an_entry_with_claim() -> None:
+    claiming = replace(request(), claim=True)
+    assert "without claim, because spec.existingGrants is Claim" in reason(
+        decided(claiming, project(entry()))
+    )
+    assert is_admitted(claiming, project(entry(claim=True)))
+
+
+def test_default_grants_admit_no_claim() -> None:
+    user = request("roles/iam.serviceAccountUser", OWN_ACCOUNT, "group:ops@example.com")
+    assert not is_admitted(replace(user, claim=True), project())
+
+
+def test_locations_of_an_entry_limit_its_workloads() -> None:
+    public = entry(roles=["roles/run.invoker"], targetKinds=["Service"], members=["allUsers"])
+    managed_project = project(public | {"locations": ["europe-*"]})
+    assert is_admitted(request("roles/run.invoker", SERVICE, "allUsers"), managed_project)
+    elsewhere = replace(SERVICE, location="us-central1")
+    assert not is_admitted(request("roles/run.invoker", elsewhere, "allUsers"), managed_project)
+
+
+@pytest.mark.parametrize(
+    ("condition", "admits"),
+    [
+        (None, False),
+        (IAMCondition("office hours", "", "request.time.getHours() < 18"), True),
+        (IAMCondition("any title", "any text", "request.time.getHours() < 18"), True),
+        (IAMCondition("office hours", "", "request.time.getHours() < 18 || true"), False),
+    ],
+)
+def test_conditions_of_an_entry_compare_expressions_literally(
+    condition: IAMCondition | None, admits: bool
+) -> None:
+    limited = project(entry(conditions=["request.time.getHours() < 18"]))
+    conditional = replace(request(), condition=condition)
+    assert is_admitted(conditional, limited) is admits
+    assert is_admitted(conditional, project(entry()))
+
+
+@pytest.mark.parametrize(
+    ("member", "documented"),
+    [
+        (f"serviceAccount:{RUNNER_EMAIL}.", f"serviceAccount:{RUNNER_EMAIL}"),
+        (f"serviceAccount:{RUNNER_EMAIL}\u200b", f"serviceAccount:{RUNNER_EMAIL}"),
+        (f"user:{RUNNER_EMAIL}", f"serviceAccount:{RUNNER_EMAIL}"),
+        (
+            f"principal://iam.googleapis.com/projects/-/serviceAccounts/{RUNNER_EMAIL}",
+            f"serviceAccount:{RUNNER_EMAIL}",
+        ),
+        ("principal://goog/subject/ann@example.com", "user:ann@example.com"),
+        ("principalSet://goog/group/ops@example.com", "group:ops@example.com"),
+        ("user:ann@example.com.", "user:ann@example.com"),
+    ],
+)
+def test_second_way_to_write_an_identity_is_denied(member: str, documented: str) -> None:
+    denied = decided(request(member=member), project(entry(members=["*", member])))
+    assert reason(denied).endswith(f"; write it as {documented}")
 
 
 @pytest.mark.parametrize("member", PUBLIC + TYPEWIDE)
@@ -247,7 +358,7 @@ def test_public_and_typewide_members_match_only_literally(member: str) -> None:
 @pytest.mark.parametrize("target", [OWN_ACCOUNT, LEGACY_ACCOUNT])
 def test_public_and_typewide_members_are_denied_on_accounts(member: str, target: Target) -> None:
     listed = entry(roles=["*"], targetKinds=["ServiceAccount"], members=[member, "*"], allowEscalation=True)
-    managed_project = project(listed, accounts=[LEGACY_EMAIL])
+    managed_project = project(listed, accounts=[{"email": LEGACY_EMAIL}])
     assert not is_admitted(request("roles/iam.workloadIdentityUser", target, member), managed_project)
     assert is_admitted(
         request("roles/iam.workloadIdentityUser", target, "user:a@example.com"), managed_project
@@ -276,7 +387,7 @@ def test_default_grants_admit_no_other_role_on_own_identities() -> None:
 def test_acting_as_own_identity_needs_no_allow_escalation() -> None:
     managed_project = project(
         entry(roles=["roles/iam.*"], targetKinds=["ServiceAccount"]),
-        accounts=[LEGACY_EMAIL],
+        accounts=[{"email": LEGACY_EMAIL}],
         defaultGrants=False,
     )
     assert is_admitted(request("roles/iam.serviceAccountUser", OWN_ACCOUNT), managed_project)
@@ -293,7 +404,7 @@ def test_account_without_email_belongs_to_its_owner() -> None:
 
 def test_grant_on_identity_of_another_namespace_is_denied() -> None:
     anything = entry(roles=["*"], targetKinds=["ServiceAccount"], allowEscalation=True)
-    managed_project = project(anything, accounts=[OTHER_EMAIL])
+    managed_project = project(anything, accounts=[{"email": OTHER_EMAIL}])
     assert reason(decided(request("roles/iam.serviceAccountUser", OTHER_ACCOUNT), managed_project)) == (
         f"ServiceAccount {OTHER_EMAIL} belongs to identity:shop/pricing: only objects in namespace shop "
         "may grant roles/iam.serviceAccountUser on it, not objects in flows"
@@ -304,8 +415,8 @@ def test_undeclared_account_must_be_listed() -> None:
     user = request("roles/iam.serviceAccountUser", LEGACY_ACCOUNT)
     anything = entry(roles=["*"], targetKinds=["ServiceAccount"], allowEscalation=True)
     assert "guardrails.accounts" in reason(decided(user, project(anything)))
-    assert is_admitted(user, project(anything, accounts=[LEGACY_EMAIL]))
-    assert not is_admitted(user, project(accounts=[LEGACY_EMAIL]))
+    assert is_admitted(user, project(anything, accounts=[{"email": LEGACY_EMAIL}]))
+    assert not is_admitted(user, project(accounts=[{"email": LEGACY_EMAIL}]))
 
 
 def test_names_of_service_accounts_are_account_ids() -> None:
@@ -329,8 +440,9 @@ def test_grants_on_a_workload_take_the_right_to_use_it() -> None:
     invoked = request("roles/run.invoker", SERVICE)
     both = guardrail_facts("flows", "shop")
     invoker = entry(roles=["roles/run.invoker"], targetKinds=["Service"])
-    assert "guardrails.workloads" in reason(decide(invoked, project(invoker), both))
-    usable = project(workloads=[{"namespaces": ["flows"], "names": ["checkout"]}])
+    shared = ("flows", "shop")
+    assert "guardrails.workloads" in reason(decide(invoked, project(invoker, names=shared), both))
+    usable = project(workloads=[{"namespaces": ["flows"], "names": ["checkout"]}], names=shared)
     assert decide(invoked, usable, both) == Admitted()
 
 
@@ -346,6 +458,7 @@ def test_secrets_are_admitted_by_name_alone() -> None:
     assert is_admitted(access, project(secret | {"names": ["api-*"]}))
 
 
+HOURS = IAMCondition("office hours", "", "request.time.getHours() < 18")
 member_patterns = st.sampled_from(
     [
         "*",
@@ -364,26 +477,41 @@ entries = st.fixed_dictionaries(
         "members": st.lists(member_patterns, min_size=1, max_size=3),
         "allowEscalation": st.booleans(),
         "exclusive": st.booleans(),
+        "claim": st.booleans(),
     },
     optional={
         "names": st.lists(st.sampled_from(["*", "check*", "payments-prod-1234", "api-token"]), min_size=1),
-        "namespaces": st.lists(st.sampled_from(["flows", "shop"]), min_size=1, max_size=2),
+        "namespaces": st.lists(st.sampled_from(["flows", "shop", "*"]), min_size=1, max_size=2),
+        "conditions": st.just([HOURS.expression]),
     },
 )
 guardrails = st.builds(
-    lambda grants, default: project(*grants, defaultGrants=default, accounts=[LEGACY_EMAIL]),
+    lambda grants, default, accounts, names: project(
+        *grants, names=names, defaultGrants=default, accounts=accounts
+    ),
     st.lists(entries, max_size=4),
     st.booleans(),
+    st.sampled_from([[], [{"email": "legacy@*", "namespaces": ["flows"]}]]),
+    st.sampled_from([("flows",), ("flows", "shop")]),
 )
 targets = st.sampled_from([PROJECT, SERVICE, SECRET, OWN_ACCOUNT, OTHER_ACCOUNT, LEGACY_ACCOUNT])
 requests = st.builds(
-    lambda role, target, member, namespace, expanded, exclusive: GrantRequest(
-        namespace, target, role, member, ROLES[role] if expanded else None, exclusive=exclusive
+    lambda role, target, member, namespace, expanded, condition, exclusive, claim: GrantRequest(
+        namespace,
+        target,
+        role,
+        member,
+        ROLES[role] if expanded else None,
+        condition=condition,
+        exclusive=exclusive,
+        claim=claim,
     ),
     st.sampled_from(sorted(ROLES)),
     targets,
     st.sampled_from([RUNNER, OTHER, "group:ops@example.com", *PUBLIC, *TYPEWIDE, f"{POOL}/group/ci"]),
     st.sampled_from(["flows", "shop"]),
+    st.booleans(),
+    st.sampled_from([None, HOURS]),
     st.booleans(),
     st.booleans(),
 )
@@ -402,7 +530,8 @@ def test_order_of_entries_does_not_matter(
 ) -> None:
     grants = list(managed_project.spec.guardrails.grants)
     randomness.shuffle(grants)
-    assert decided(requested, with_grants(managed_project, grants)) == decided(requested, managed_project)
+    shuffled = with_grants(managed_project, grants)
+    assert is_admitted(requested, shuffled) == is_admitted(requested, managed_project)
 
 
 @given(requests, guardrails, st.data())
@@ -419,6 +548,9 @@ def test_narrower_entry_never_admits_more(
         {"namespaces": (grants[0].namespaces or ("flows",))[:1]},
         {"allow_escalation": False},
         {"exclusive": False},
+        {"claim": False},
+        {"locations": ("us-*",)},
+        {"conditions": (HOURS.expression,)},
     ]
     narrowed = grants[0].model_copy(update=data.draw(st.sampled_from(narrowings)))
     if is_admitted(requested, with_grants(managed_project, [narrowed, *grants[1:]])):
@@ -437,16 +569,38 @@ def test_additional_entry_never_admits_less(
 
 
 @given(requests, guardrails)
-def test_proposed_entry_admits_the_grant(requested: GrantRequest, managed_project: ManagedProject) -> None:
-    decision = decided(requested, managed_project)
-    assume(isinstance(decision, Denied) and "an entry such as" in decision.reason)
-    text = reason(decision)
-    assert "\n" not in text
-    proposed = yaml.safe_load(text[text.index("{") : text.rindex("}") + 1])
-    entry_of_it = GrantAdmission.model_validate(proposed)
-    assert is_admitted(
-        requested, with_grants(managed_project, [*managed_project.spec.guardrails.grants, entry_of_it])
+def test_proposed_patch_admits_the_grant(requested: GrantRequest, managed_project: ManagedProject) -> None:
+    denied = decided(requested, managed_project)
+    assume(isinstance(denied, Denied) and denied.proposals)
+    assert isinstance(denied, Denied)
+    assert "\n" not in patch_command(denied.proposals)
+    after = patched(managed_project, denied)
+    admitted = GuardrailFacts(frozenset(after.spec.namespaces.names), IDENTITIES)
+    decision = decide(requested, after, admitted)
+    # A namespace that was not admitted learns what else is lacking once it is.
+    if requested.namespace in managed_project.spec.namespaces.names:
+        assert decision == Admitted()
+    else:
+        assert not isinstance(decision, Denied) or not decision.invalid_entry
+
+
+@given(requests, guardrails)
+def test_denial_without_proposal_is_final_or_invalid(
+    requested: GrantRequest, managed_project: ManagedProject
+) -> None:
+    denied = decided(requested, managed_project)
+    assume(isinstance(denied, Denied) and not denied.proposals and not denied.invalid_entry)
+    everything = GrantAdmission(
+        roles=(requested.role,),
+        target_kinds=tuple(TargetKind),
+        names=("*",),
+        members=(str(requested.member), "*"),
+        namespaces=("*",),
+        allow_escalation=True,
+        exclusive=True,
+        claim=True,
     )
+    assert not is_admitted(requested, with_grants(managed_project, [everything]))
 
 
 @given(requests, guardrails)

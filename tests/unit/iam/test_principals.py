@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cloudrun_identity.iam.principal_forms import is_typewide
 from cloudrun_identity.iam.principals import (
     Principal,
     PrincipalKind,
@@ -13,7 +14,6 @@ from cloudrun_identity.iam.principals import (
     is_google_managed,
     is_public,
     is_service_account,
-    is_typewide,
     normalise,
     parse,
     same_member,
@@ -159,8 +159,46 @@ def test_typewide_members_cover_all_of_a_type() -> None:
         "domain:example.com",
         f"principalSet://{POOL}/*",
         "principalSet://cloudresourcemanager.googleapis.com/projects/42/type/ServiceAccount",
+        *NOT_GRANTABLE,
     }
-    assert is_typewide("principalSet://cloudresourcemanager.googleapis.com/folders/7/type/ServiceAgent")
+
+
+NOT_GRANTABLE = {form for form in FORMS if form.startswith(("project", "deleted:", "all"))}
+"""Forms that no spec may name; they are not one principal either."""
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        "principalSet://cloudresourcemanager.googleapis.com/folders/7/type/ServiceAgent",
+        "principalSet://cloudresourcemanager.googleapis.com/organizations/123",
+        "principalSet://goog/public:all",
+        "principalSet://goog/cloudIdentityCustomerId/C01abc35",
+        f"principalSet://{POOL}/kubernetes.cluster/https://container.googleapis.com/v1/projects/p",
+        f"principalSet://{POOL}/attribute.repository/*",
+        f"principalSet://{POOL}/attribute.repository/",
+        "principal://goog/subject/ann@example.com",
+        "principal://iam.googleapis.com/a-form-of-the-future",
+        "group:p.svc.id.goog:/allAuthenticatedUsers/",
+    ],
+)
+def test_form_that_is_not_listed_is_typewide(member: str) -> None:
+    assert is_typewide(member)
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        f"principalSet://{POOL}/group/ci",
+        f"principalSet://{POOL}/attribute.repository/acme/shop",
+        f"principalSet://{POOL}/namespace/jobs",
+        f"principalSet://{WORKFORCE}/group/staff@example.com",
+        f"principal://{WORKFORCE}/subject/ann@example.com",
+        f"principal://{POOL}/kubernetes.serviceaccount.uid/123",
+    ],
+)
+def test_named_sets_and_single_principals_are_not_typewide(member: str) -> None:
+    assert not is_typewide(member)
 
 
 def test_service_account_is_not_deleted_and_of_google_cloud() -> None:

@@ -5,6 +5,7 @@ import pytest
 from cloudrun_identity.api import ManagedProject
 from cloudrun_identity.iam.admission import Admitted, Denied, GuardrailFacts
 from cloudrun_identity.iam.role_permissions import may_define
+from tests.unit.iam.patches import patched
 
 FACTS = GuardrailFacts(frozenset({"payments"}))
 
@@ -14,7 +15,10 @@ def project(**custom_roles: object) -> ManagedProject:
         {
             "kind": "ManagedProject",
             "metadata": {"name": "payments-prod"},
-            "spec": {"guardrails": {"customRoles": custom_roles}},
+            "spec": {
+                "namespaces": {"names": ["payments"]},
+                "guardrails": {"customRoles": custom_roles},
+            },
         }
     )
 
@@ -22,10 +26,11 @@ def project(**custom_roles: object) -> ManagedProject:
 def test_no_permission_is_admitted_by_default() -> None:
     decision = may_define(project(), "payments", ["run.jobs.run"], FACTS)
 
-    assert decision == Denied(
-        "guardrails.customRoles of ManagedProject payments-prod does not admit run.jobs.run in a custom "
-        "role; set it to {permissions: [run.jobs.run]}"
+    assert isinstance(decision, Denied)
+    assert decision.reason == (
+        "guardrails.customRoles of ManagedProject payments-prod does not admit run.jobs.run in a custom role"
     )
+    assert may_define(patched(project(), decision), "payments", ["run.jobs.run"], FACTS) == Admitted()
 
 
 def test_every_permission_must_match_a_pattern() -> None:
@@ -35,7 +40,27 @@ def test_every_permission_must_match_a_pattern() -> None:
     )
     assert isinstance(decision, Denied)
     assert "does not admit run.services.get in a custom role" in decision.reason
-    assert "set it to {permissions: [run.jobs.*, run.services.get]}" in decision.reason
+    after = patched(project(permissions=["run.jobs.*"]), decision).spec.guardrails.custom_roles
+    assert after.permissions == ("run.jobs.*", "run.services.get")
+
+
+def test_refusal_has_permissions_escalation_and_namespaces_at_once() -> None:
+    before = project(permissions=["run.jobs.*"], namespaces=["shop"])
+    wanted = ["run.services.get", "iam.serviceAccounts.actAs"]
+    decision = may_define(before, "payments", wanted, FACTS)
+    assert isinstance(decision, Denied)
+    for part in ("of namespace payments", "run.services.get", "without allowEscalation"):
+        assert part in decision.reason
+    assert may_define(patched(before, decision), "payments", wanted, FACTS) == Admitted()
+
+
+def test_custom_roles_without_namespaces_are_for_one_namespace_only() -> None:
+    project_of_two = project(permissions=["run.*"]).to_dict()
+    project_of_two["spec"]["namespaces"] = {"names": ["payments", "shop"]}
+    decision = may_define(ManagedProject.model_validate(project_of_two), "payments", ["run.jobs.run"], FACTS)
+    assert isinstance(decision, Denied)
+    assert decision.invalid_entry
+    assert "spec.guardrails.customRoles of ManagedProject payments-prod has no namespaces" in decision.reason
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from .grant_origins import GrantOrigins
 from .interference import (
     ACCOUNT,
     DESIRABLE_GRANTS,
+    EDITABLE_GRANTS,
     TARGETS,
     Declaration,
     DesiredGrantEdit,
@@ -357,7 +358,7 @@ class InterferenceMachine(RuleBasedStateMachine):
             frozenset(DesiredGrant(grant, ids.get(grant.member, "")) for grant in declaration.grants),
             writable=declaration.writable,
             abandon=declaration.abandon,
-            owns_existing=declaration.owns_existing,
+            claims=frozenset(EDITABLE_GRANTS) if declaration.owns_existing else frozenset(),
             exclusive=declaration.exclusive,
         )
 

@@ -157,14 +157,14 @@ def test_grant_present_before_is_left_on_deletion() -> None:
 def test_grant_present_before_is_removed_if_the_owner_claims_it() -> None:
     ledger = Ledger.of(TARGET, {ANN: entry(ANN, ONE, present_before=True)})
 
-    found = planned(ledger, DesiredGrants(ONE, owns_existing=True), present={ANN})
+    found = planned(ledger, DesiredGrants(ONE, claims=frozenset({ANN})), present={ANN})
 
     assert [release.grant for release in found.released] == [ANN]
 
 
 def test_last_owner_decides_about_a_grant_present_before() -> None:
     shared = entry(ANN, ONE, TWO, present_before=True)
-    owning = DesiredGrants(ONE, owns_existing=True)
+    owning = DesiredGrants(ONE, claims=frozenset({ANN}))
     keeping = DesiredGrants(TWO, frozenset({DesiredGrant(ANN)}))
 
     after_one = planned(Ledger.of(TARGET, {ANN: shared}), owning, keeping, present={ANN})

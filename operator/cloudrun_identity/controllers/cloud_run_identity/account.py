@@ -14,6 +14,7 @@ from cloudrun_identity.gcp.service_accounts import ServiceAccount
 from cloudrun_identity.iam.admission import Admitted, Decision
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.kube.event_recorder import EventType
+from cloudrun_identity.reconcile.outcomes import Refused
 from cloudrun_identity.reconcile.steps import Action, StepEvent
 
 from .propagation import is_fresh
@@ -42,6 +43,8 @@ class AccountWant:
     """E-mail of the account: as recorded, otherwise as expected."""
     adoption: Decision = _ADMITTED
     """Decision of the project's guardrails on the adoption of an account with this e-mail."""
+    denial: Refused | None = None
+    """Refusal by the guardrails, whatever Google Cloud shows: nothing is read for the account then."""
     deletion: AccountDeletion | None = None
     """Set if the object is being deleted."""
 

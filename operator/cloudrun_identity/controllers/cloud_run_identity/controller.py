@@ -27,7 +27,7 @@ from cloudrun_identity.reconcile.grants.public_services import invoked_services
 from cloudrun_identity.reconcile.grants.resolver import RequestedGrant
 from cloudrun_identity.reconcile.interfaces import Executed, Summary
 from cloudrun_identity.reconcile.outcomes import Refused
-from cloudrun_identity.reconcile.preconditions import Allowed, Blocked, guardrail_facts
+from cloudrun_identity.reconcile.preconditions import Allowed, Blocked, denied_account, guardrail_facts
 from cloudrun_identity.reconcile.steps import Plan
 
 from .account import AccountAction, AccountDeletion, AccountSeen, AccountWant
@@ -93,8 +93,10 @@ class CloudRunIdentityController:
             return Blocked(Refused(Reason.CONFLICT, message))
         record = cluster.account(obj)
         email = record.email if record else expected_email(project.project_id, obj.account_id)
-        adoption = may_adopt(project, email, guardrail_facts(project, cluster))
-        account = AccountWant(obj, project.project_id, email, adoption)
+        namespace, facts = obj.metadata.namespace, guardrail_facts(project, cluster)
+        adoption = may_adopt(project, namespace, email, facts)
+        denial = denied_account(obj, project, cluster)
+        account = AccountWant(obj, project.project_id, email, adoption, denial)
         return IdentityWant(obj, cluster, account, project)
 
     def resolve_deletion(

@@ -1,12 +1,13 @@
 """The grants that an identity declares: its roles, and the roles on its account."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cloudrun_identity.api import (
     TARGET_KINDS,
     CloudRunIdentity,
     CloudRunIdentitySpec,
+    ExistingGrants,
     ManagedProject,
     NamedBy,
     Reason,
@@ -50,10 +51,12 @@ def identity_grants(
     obj: CloudRunIdentity, project: ManagedProject, email: str, cluster: ClusterState
 ) -> tuple[RequestedGrant, ...]:
     """Return the grants; `email` is that of the account in `project`, as recorded or as expected."""
-    return (
+    requested = (
         *(_role(obj, project, index, grant, cluster) for index, grant in enumerate(obj.spec.roles)),
         *_on_account(obj, project, email, cluster),
     )
+    claim = obj.spec.existing_grants is ExistingGrants.CLAIM
+    return tuple(replace(each, claim=claim) for each in requested)
 
 
 def _role(

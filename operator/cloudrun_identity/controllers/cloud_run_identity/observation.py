@@ -60,9 +60,9 @@ class AccountObserver:
         """Return the account and its record.
 
         For a deletion, the workloads that run as the account are listed where the plan depends on them. An
-        account that is left as it is is not read.
+        account that is left as it is, or that the guardrails deny, is not read.
         """
-        if want.deletion and want.deletion.abandon:
+        if want.denial or (want.deletion and want.deletion.abandon):
             return AccountSeen(None, self._deps.records.of(want.owner))
         seen = await self._read(want, max_age)
         if asks_for_users(want, seen, self._deps.records.now()):

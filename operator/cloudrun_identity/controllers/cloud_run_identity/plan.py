@@ -22,6 +22,7 @@ from cloudrun_identity.api import (
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
 from cloudrun_identity.iam.admission import Denied
 from cloudrun_identity.reconcile.outcomes import SHORTLY
+from cloudrun_identity.reconcile.refusals import refusal
 from cloudrun_identity.reconcile.steps import Change, Leave, Plan, Refuse, Wait
 
 from .account import (
@@ -57,6 +58,8 @@ def plan(want: AccountWant, seen: AccountSeen, now: datetime) -> Plan[AccountAct
     """Return the steps that take the account from `seen` to `want`."""
     if want.deletion is not None:
         return plan_deletion(want, want.deletion, seen, now)
+    if want.denial:
+        return Plan((Refuse(want.denial.reason, want.denial.message, proposals=want.denial.proposals),))
     return Plan(tuple(_steps(want, seen, now)))
 
 
@@ -102,7 +105,7 @@ def _adopt(want: AccountWant, account: ServiceAccount) -> Iterator[Step]:
         )
         yield Refuse(Reason.CONFLICT, message, (ADOPTED,))
     elif isinstance(want.adoption, Denied):
-        yield Refuse(Reason.DENIED_BY_GUARDRAIL, f"spec.adoption: {want.adoption.reason}", (ADOPTED,))
+        yield denied(want.adoption, "spec.adoption", ADOPTED)
     else:
         yield AdoptAccount(want.target.full_name, (ADOPTED,))
         yield from _keep(want, adopted(want, account), account)
@@ -175,18 +178,21 @@ def _replaced(
 ) -> Iterator[Step]:
     """Refuse or take over an account that another client created in the place of a deleted one."""
     yield from _record_loss(want, record, AccountLoss.REPLACED)
+    change = Change("account", f"replaced by unique ID {account.unique_id}", "taken over")
     match want.obj.spec.when_replaced:
         case WhenReplaced.REPORT:
             message = (
                 f"Service account {record.email} was deleted and created again by another client (unique ID "
                 f"{account.unique_id}, formerly {record.unique_id}); delete that account, set "
-                "spec.whenReplaced to Regrant to take it over, or delete this object to give it up"
+                "spec.whenReplaced to Regrant to take it over, which guardrails.adoptableAccounts must "
+                "permit, or delete this object to give it up"
             )
             yield Refuse(
                 Reason.CONFLICT, message, (Change("unique ID", account.unique_id, record.unique_id),)
             )
+        case WhenReplaced.REGRANT if isinstance(want.adoption, Denied):
+            yield denied(want.adoption, "spec.whenReplaced", change)
         case WhenReplaced.REGRANT:
-            change = Change("account", f"replaced by unique ID {account.unique_id}", "taken over")
             if seen.good_reads < GOOD_READS:
                 yield propagating(record.email, change)
             else:
@@ -241,6 +247,12 @@ def _switch(want: AccountWant, *, disabled: bool) -> tuple[Change, ...]:
     if declared == disabled:
         return ()
     return (Change("disabled", str(disabled).lower(), str(declared).lower()),)
+
+
+def denied(denial: Denied, path: str, *changes: Change) -> Refuse:
+    """Refuse what the guardrails deny; `path` is the field that requests it."""
+    refused = refusal(denial, path)
+    return Refuse(refused.reason, refused.message, changes, refused.proposals)
 
 
 def propagating(email: str, *changes: Change) -> Wait:

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Protocol, assert_never
 
 from cloudrun_identity.api import (
+    Adoption,
     CustomRole,
     LedgerRole,
     Origin,
@@ -21,12 +22,15 @@ from cloudrun_identity.gcp.custom_roles import ID_TAKEN_FOR, CustomRoles, Custom
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.roles import Roles
 from cloudrun_identity.gcp.unknown_outcomes import written_or_found
-from cloudrun_identity.iam.admission import Denied
+from cloudrun_identity.iam.admission import Denied, may_adopt_role
 from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.iam.principals import email, lower_email
 from cloudrun_identity.iam.role_permissions import may_define
 from cloudrun_identity.ledger.interface import LedgerStore
 from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.ledger.owners import Owner
+from cloudrun_identity.policy.merge import grants_in
+from cloudrun_identity.policy.ports import PolicyPort
 from cloudrun_identity.reconcile.cluster_state import (
     ClusterState,
     ObjectKey,
@@ -37,6 +41,7 @@ from cloudrun_identity.reconcile.cluster_state import (
 from cloudrun_identity.reconcile.interfaces import Executed, Summary
 from cloudrun_identity.reconcile.outcomes import Failing, Refused
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked, belongs_to, guardrail_facts
+from cloudrun_identity.reconcile.refusals import refusal
 from cloudrun_identity.reconcile.steps import Plan
 
 from .plan import (
@@ -51,6 +56,7 @@ from .plan import (
     RoleWant,
     UndeleteRole,
     UpdateRole,
+    asks_for_holders,
     deleted_role_refusal,
     is_as_declared,
     leaves_role,
@@ -81,6 +87,7 @@ class CustomRoleController:
         expansions: Roles,
         ledgers: LedgerStore,
         registered: RegisteredGrants,
+        policies: PolicyPort,
         wall_clock: Callable[[], datetime],
         checkpoint: Callable[[str], None],
     ) -> None:
@@ -92,6 +99,7 @@ class CustomRoleController:
         self._expansions = expansions
         self._ledgers = ledgers
         self._registered = registered
+        self._policies = policies
         self._wall_clock = wall_clock
         self._checkpoint = checkpoint
 
@@ -115,11 +123,24 @@ class CustomRoleController:
         if owned:
             return Blocked(owned)
         permissions = frozenset(obj.spec.permissions)
-        decision = may_define(project, obj.metadata.namespace, permissions, facts)
-        if isinstance(decision, Denied):
-            return Blocked(Refused(Reason.DENIED_BY_GUARDRAIL, f"spec.permissions: {decision.reason}"))
+        namespace = obj.metadata.namespace
+        definition = may_define(project, namespace, permissions, facts)
+        adoption = may_adopt_role(project, namespace, obj.spec.role_id)
+        adopts = obj.spec.adoption is Adoption.ADOPT and record is None
+        refused = [
+            refusal(decision, path)
+            for decision, path in ((definition, "spec.permissions"), (adoption, "spec.adoption"))
+            if isinstance(decision, Denied) and (decision is definition or adopts)
+        ]
+        if refused:
+            return Blocked(refused[0], others=tuple(refused[1:]))
         return RoleWant(
-            obj, project.project_id, project, facts, self._holders(obj, project.project_id, cluster)
+            obj,
+            project.project_id,
+            project,
+            facts,
+            self._holders(obj, project.project_id, cluster),
+            adoption=adoption,
         )
 
     def resolve_deletion(self, obj: CustomRole, cluster: ClusterState, *, abandon: bool) -> RoleWant | None:
@@ -153,7 +174,19 @@ class CustomRoleController:
             return RoleSeen(role, record)
         missing = frozenset(spec.permissions) - (role.permissions if role else frozenset())
         unsupported = await self._roles.unsupported(project_id, missing) if missing else frozenset()
-        return RoleSeen(role, record, unsupported)
+        seen = RoleSeen(role, record, unsupported)
+        if asks_for_holders(want, seen):
+            return replace(seen, operator_holds=await self._operator_holds(want))
+        return seen
+
+    async def _operator_holds(self, want: RoleWant) -> str:
+        """Return an account that the operator acts as and that holds the role; empty if none does."""
+        project = _ledger_of(want)
+        accounts = want.facts.credential_accounts if want.facts else frozenset()
+        for grant in grants_in(await self._policies.get(project), project):
+            if grant.role == want.name and lower_email(email(grant.member)) in accounts:
+                return email(grant.member)
+        return ""
 
     def plan(self, want: RoleWant, seen: RoleSeen, now: datetime) -> Plan[RoleAction]:
         """Return the steps that take the role from `seen` to `want`."""

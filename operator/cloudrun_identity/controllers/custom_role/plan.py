@@ -17,17 +17,23 @@ from cloudrun_identity.api import (
     RoleState,
 )
 from cloudrun_identity.gcp.custom_roles import ID_TAKEN_FOR, UNDELETE_WITHIN, CustomRoleState, RoleFields
-from cloudrun_identity.iam.admission import Denied, GuardrailFacts
+from cloudrun_identity.iam.admission import Admitted, Decision, Denied, GuardrailFacts
+from cloudrun_identity.iam.grant_matching import GrantRequest
 from cloudrun_identity.iam.grants import Grant
-from cloudrun_identity.iam.guardrails import GrantRequest, decide
+from cloudrun_identity.iam.guardrails import decide
 from cloudrun_identity.iam.role_permissions import may_define
 from cloudrun_identity.ledger.owners import Owner
+from cloudrun_identity.reconcile.outcomes import Refused
+from cloudrun_identity.reconcile.refusals import refusal
 from cloudrun_identity.reconcile.steps import Action, Change, Plan, Refuse, Wait
 
 IN_USE_RECHECK = 15.0
 """Seconds until a role in use is looked at again: an object that stops using it does not wake its role."""
 
 _SHOWN = 3  # objects that a message names before it counts the rest
+
+
+_ADMITTED = Admitted()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,8 @@ class RoleWant:
 
     A live view: a grant that is registered while the role is read counts in the plan that follows.
     """
+    adoption: Decision = _ADMITTED
+    """Decision of the project's guardrails on the adoption of a role with this ID."""
     users: tuple[str, ...] = ()
     """Objects that use the role, for a deletion."""
     deletes: bool = False
@@ -81,6 +89,8 @@ class RoleSeen:
     """Record of the role in the ledger of the project's policy."""
     unsupported: frozenset[str] = frozenset()
     """Declared permissions that custom roles cannot hold."""
+    operator_holds: str = ""
+    """Account that the operator acts as and that holds the role; empty if none does or was looked for."""
     conflicts: int = 0
     """Attempts of this reconcile that lost against another writer."""
 
@@ -165,15 +175,15 @@ def plan(want: RoleWant, seen: RoleSeen, now: datetime) -> Plan[RoleAction]:
     update = (UpdateRole(resource, changes),) if changes else ()
     if role.deleted:
         undeleted = (Change("role", "deleted", "present"),)
-        refusal = _refusal_to_undelete(want, seen, role, now)
-        if refusal:
-            return Plan((Refuse(*refusal, undeleted),))
+        refused = _refusal_to_undelete(want, seen, role, now)
+        if refused:
+            return Plan((_refuse(refused, undeleted),))
         return _guarded(want, seen, (*undeleted, *changes), UndeleteRole(resource, undeleted), *update)
     if not seen.is_managed:
         adopted = (Change("role", "exists already", "adopted"),)
-        refusal = _refusal_to_adopt(want, role)
-        if refusal:
-            return Plan((Refuse(*refusal, adopted),))
+        refused = _refusal_to_adopt(want, seen, role)
+        if refused:
+            return Plan((_refuse(refused, adopted),))
         return _guarded(want, seen, (*adopted, *changes), AdoptRole(resource, adopted), *update)
     if seen.record and seen.record.state is RoleState.CREATING:
         return _guarded(want, seen, changes, ConfirmRole(resource), *update)
@@ -201,6 +211,17 @@ def deleted_role_refusal(want: RoleWant, record: LedgerRole | None, now: datetim
         f"undelete it (gcloud iam roles undelete {role_id} --project {want.project_id}) and set "
         f"spec.adoption to Adopt, or choose another roleID; this one is free again on "
         f"{latest:%Y-%m-%d} at the latest"
+    )
+
+
+def asks_for_holders(want: RoleWant, seen: RoleSeen) -> bool:
+    """Return whether the plan depends on who holds the role: before an existing role is adopted."""
+    return (
+        not want.deletes
+        and want.obj.spec.adoption is Adoption.ADOPT
+        and seen.role is not None
+        and not seen.role.deleted
+        and not seen.is_managed
     )
 
 
@@ -253,11 +274,15 @@ def _guarded(
     want: RoleWant, seen: RoleSeen, changes: tuple[Change, ...], *actions: RoleAction
 ) -> Plan[RoleAction]:
     """Return the actions, unless a holder of the role may not have the permissions that it would gain."""
-    refusal = _refusal_to_expand(want, seen)
-    return Plan((Refuse(*refusal, changes),)) if refusal else Plan(actions)
+    refused = _refusal_to_expand(want, seen)
+    return Plan((_refuse(refused, changes),)) if refused else Plan(actions)
 
 
-def _refusal_to_expand(want: RoleWant, seen: RoleSeen) -> tuple[Reason, str] | None:
+def _refuse(refused: Refused, changes: tuple[Change, ...]) -> Refuse:
+    return Refuse(refused.reason, refused.message, changes, refused.proposals)
+
+
+def _refusal_to_expand(want: RoleWant, seen: RoleSeen) -> Refused | None:
     """Return why the role must not gain permissions, if an object that grants it may not grant them.
 
     A role that only loses permissions, or is only renamed, expands nothing. An object that requests the role
@@ -271,48 +296,57 @@ def _refusal_to_expand(want: RoleWant, seen: RoleSeen) -> tuple[Reason, str] | N
     if want.project is None or want.facts is None:
         return None
     for grant, owner in want.holders():
-        request = GrantRequest(owner.namespace, grant.target, grant.role, grant.member, permissions)
+        request = GrantRequest(
+            owner.namespace, grant.target, grant.role, grant.member, permissions, condition=grant.condition
+        )
         decision = decide(request, want.project, want.facts)
         if isinstance(decision, Denied):
-            return Reason.DENIED_BY_GUARDRAIL, (
-                f"spec.permissions: {owner.kind} {owner.namespace}/{owner.name} grants the role already, and "
-                f"{decision.reason}"
-            )
+            granted = f"{owner.kind} {owner.namespace}/{owner.name} grants the role already"
+            return refusal(decision, f"spec.permissions: {granted}")
     return None
 
 
 def _refusal_to_undelete(
     want: RoleWant, seen: RoleSeen, role: CustomRoleState, now: datetime
-) -> tuple[Reason, str] | None:
+) -> Refused | None:
     record = seen.record
     if record is None:
-        return deleted_role_refusal(want, record, now)
+        return Refused(*deleted_role_refusal(want, record, now))
     if record.owner.partition("/")[0] != want.obj.metadata.namespace:
         free = (record.deleted_time or now) + ID_TAKEN_FOR
-        return Reason.CONFLICT, (
+        return Refused(
+            Reason.CONFLICT,
             f"spec.roleID: role {record.role_id} belonged to CustomRole {record.owner} and is deleted; "
-            f"choose another roleID until {free:%Y-%m-%d}"
+            f"choose another roleID until {free:%Y-%m-%d}",
         )
     return _refusal_of_permissions(want, role, "spec.roleID")
 
 
-def _refusal_to_adopt(want: RoleWant, role: CustomRoleState) -> tuple[Reason, str] | None:
+def _refusal_to_adopt(want: RoleWant, seen: RoleSeen, role: CustomRoleState) -> Refused | None:
     if want.obj.spec.adoption is not Adoption.ADOPT:
-        return Reason.CONFLICT, (
-            f"Role {role.name} exists already; set spec.adoption to Adopt to take it over, or choose another "
-            "roleID"
+        return Refused(
+            Reason.CONFLICT,
+            f"Role {role.name} exists already; set spec.adoption to Adopt to take it over, which "
+            "guardrails.adoptableRoles must permit, or choose another roleID",
+        )
+    if isinstance(want.adoption, Denied):
+        return refusal(want.adoption, "spec.adoption")
+    if seen.operator_holds:
+        return Refused(
+            Reason.DENIED_BY_GUARDRAIL,
+            f"spec.adoption: the operator acts as {seen.operator_holds}, which holds {role.name}; no "
+            "guardrail admits the adoption of such a role; choose another roleID",
         )
     return _refusal_of_permissions(want, role, "spec.adoption")
 
 
-def _refusal_of_permissions(want: RoleWant, role: CustomRoleState, path: str) -> tuple[Reason, str] | None:
+def _refusal_of_permissions(want: RoleWant, role: CustomRoleState, path: str) -> Refused | None:
     """Return why the guardrails do not admit the role as it is now; `path` is the field that asks for it."""
     if want.project is None or want.facts is None:
         return None
     decision = may_define(want.project, want.obj.metadata.namespace, role.permissions, want.facts)
     if isinstance(decision, Denied):
-        message = f"{path}: {role.name} has permissions that are not admitted: {decision.reason}"
-        return Reason.DENIED_BY_GUARDRAIL, message
+        return refusal(decision, f"{path}: {role.name} has permissions that are not admitted")
     return None
 
 

@@ -13,7 +13,6 @@ from cloudrun_identity.api import (
     LedgerAttachment,
     ManagedProject,
     PreflightCheck,
-    Reason,
     Reassignment,
 )
 from cloudrun_identity.controllers.cross_project import Account
@@ -34,9 +33,10 @@ from cloudrun_identity.iam.principals import email as email_of
 from cloudrun_identity.iam.principals import lower_email
 from cloudrun_identity.reconcile.cluster_state import ClusterState
 from cloudrun_identity.reconcile.grants.members import GrantMember, Members
-from cloudrun_identity.reconcile.outcomes import InSync, Refused
+from cloudrun_identity.reconcile.outcomes import InSync
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked, guardrail_facts
 from cloudrun_identity.reconcile.references import Unresolved
+from cloudrun_identity.reconcile.refusals import is_denied, refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +127,10 @@ def resolve(obj: IdentityAttachment, allowed: Allowed, cluster: ClusterState) ->
     """Return the workload and the account, if the namespace may use the one and name the other."""
     workload = workload_of(obj, allowed.project_id)
     denied = may_attach(obj, workload, allowed.project, cluster)
-    if isinstance(denied, Denied):
-        return Blocked(Refused(Reason.DENIED_BY_GUARDRAIL, f"spec.workload: {denied.reason}"))
     account = _account(obj, allowed.project, cluster)
+    if isinstance(denied, Denied):
+        others = (account.outcome,) if isinstance(account, Blocked) and is_denied(account.outcome) else ()
+        return Blocked(refusal(denied, "spec.workload"), others=others)
     if isinstance(account, Blocked):
         return account
     status = allowed.project.status
@@ -166,7 +167,7 @@ def may_run_as(
     """Return whether the attachment may make a workload of the project run as this account."""
     record = cluster.owner_of(email)
     if record is None:
-        return may_name_account(project, email, guardrail_facts(project, cluster))
+        return may_name_account(project, obj.metadata.namespace, email, guardrail_facts(project, cluster))
     declared = _declared(record.owner)
     match Members(cluster, obj.metadata.namespace).identity(declared, email):
         case Unresolved(outcome=outcome):
@@ -202,9 +203,9 @@ def _account(obj: IdentityAttachment, project: ManagedProject, cluster: ClusterS
     record = cluster.owner_of(email)
     if record is not None:  # an e-mail that an identity declares is a reference to that identity
         return _account_of(_declared(record.owner), "spec.email", obj, cluster)
-    decision = may_name_account(project, email, guardrail_facts(project, cluster))
+    decision = may_name_account(project, obj.metadata.namespace, email, guardrail_facts(project, cluster))
     if isinstance(decision, Denied):
-        return Blocked(Refused(Reason.DENIED_BY_GUARDRAIL, f"spec.email: {decision.reason}"))
+        return Blocked(refusal(decision, "spec.email"))
     return _with_project(Account(lower_email(email), project_id_of_email(email)), cluster)
 
 
@@ -214,8 +215,8 @@ def _account_of(
     namespace = obj.metadata.namespace
     decision = _may_use_home_of(declared, namespace, cluster)
     if isinstance(decision, Denied):
-        message = f"{path}: {decision.reason}"
-        return Blocked(Refused(Reason.DENIED_BY_GUARDRAIL, message), unresolved=message)
+        refused = refusal(decision, path)
+        return Blocked(refused, unresolved=refused.message)
     match Members(cluster, namespace).identity(declared, path):
         case Unresolved(outcome=outcome):
             return Blocked(outcome, unresolved="" if isinstance(outcome, InSync) else outcome.message)

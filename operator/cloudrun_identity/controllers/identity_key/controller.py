@@ -16,6 +16,7 @@ from cloudrun_identity.reconcile.preconditions import (
     not_ready,
     unresolved,
 )
+from cloudrun_identity.reconcile.refusals import refusal
 from cloudrun_identity.reconcile.steps import Plan
 
 from .actions import KeyAction
@@ -49,7 +50,7 @@ class IdentityKeyController(ExternalResource[IdentityKey, KeyWant, KeysSeen, Key
             allowed.project, obj.metadata.namespace, guardrail_facts(allowed.project, cluster)
         )
         if isinstance(decision, Denied):
-            return Blocked(Refused(Reason.DENIED_BY_GUARDRAIL, decision.reason))
+            return Blocked(refusal(decision))
         name = identity_key(obj.metadata.namespace, obj.spec.identity_ref.name)
         identity = cluster.identity(obj.metadata.namespace, obj.spec.identity_ref.name)
         if identity is None:

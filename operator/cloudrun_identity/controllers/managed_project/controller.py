@@ -4,11 +4,13 @@ The operator writes one thing for it, if its spec says so: the organization poli
 Allow`. Everything else is only read.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
 from cloudrun_identity.api import (
+    MAX_SPEC_BYTES,
     ConditionType,
     EffectiveCrossProjectUsage,
     ManagedProject,
@@ -22,7 +24,7 @@ from cloudrun_identity.gcp.permissions import FEATURES
 from cloudrun_identity.gcp.policies import Policies
 from cloudrun_identity.gcp.projects import Projects, cloud_run_service_agent
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.iam.guardrails import incomplete_entries
+from cloudrun_identity.iam.guardrail_entries import invalid_entries
 from cloudrun_identity.reconcile.advice import advised
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey
 from cloudrun_identity.reconcile.interfaces import Executed, Summary
@@ -77,11 +79,11 @@ class ManagedProjectController:
 
     def resolve(self, obj: ManagedProject, allowed: Allowed, cluster: ClusterState) -> ProjectWant | Blocked:
         """Return the project as declared, or why its guardrails are invalid."""
-        incomplete = incomplete_entries(obj)
-        if incomplete:
+        invalid = invalid_entries(obj)
+        if invalid:
             message = (
-                f"{', '.join(incomplete)}: targetKinds is not set, and without it an entry admits nothing; "
-                "apply the manifest with targetKinds, such as [Project]"
+                f"{'; '.join(map(str, invalid))}; apply the manifest with these fields. An entry may omit "
+                "namespaces only if spec.namespaces.names has exactly one entry and no selector is set"
             )
             return Blocked(Refused(Reason.INVALID_SPEC, message))
         return ProjectWant(obj, cluster)
@@ -181,6 +183,12 @@ def _issues(want: ProjectWant, seen: ProjectSeen) -> list[str]:
     if not want.obj.spec.locations:
         issues.append(
             "spec.locations is unset: workloads are looked for only where attachments and targets are"
+        )
+    size = len(json.dumps(want.obj.spec.to_dict(), separators=(",", ":")))
+    if size > MAX_SPEC_BYTES:
+        issues.append(
+            f"spec has {size // 1024} KiB; above 256 KiB the API server refuses it from kubectl apply: "
+            "combine entries of spec.guardrails with patterns"
         )
     return [*issues, *capacity_warnings(want.cluster.ledgers(want.project_id))]
 

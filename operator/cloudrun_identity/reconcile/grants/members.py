@@ -114,8 +114,20 @@ def member_of_identity(identity: CloudRunIdentity, cluster: ClusterState, path: 
     declared = DeclaredIdentity(identity.metadata.namespace, identity.metadata.name)
     record = cluster.account(identity)
     if record is None or not record.is_steady:
-        return Unresolved(str(declared), not_ready(f"the account of {ObjectKey.of(identity)}", path))
+        outcome = not_ready(f"the account of {ObjectKey.of(identity)}", path)
+        return Unresolved(str(declared), outcome, name=str(declared))
     return GrantMember(service_account_member(lower_email(record.email)), record.unique_id, declared)
+
+
+def expected_member(member: Resolved[GrantMember]) -> Resolved[GrantMember]:
+    """Return the member, or the identity whose account is not ready, for a check of the guardrails alone.
+
+    Guardrails match an identity by its name. Its e-mail and unique id need not be known.
+    """
+    if isinstance(member, GrantMember) or not member.name:
+        return member
+    namespace, _, name = member.name.removeprefix(_IDENTITY).partition("/")
+    return GrantMember(member.name, identity=DeclaredIdentity(namespace, name))
 
 
 def member_keys(members: Iterable[Member], namespace: str) -> frozenset[ObjectKey]:
@@ -129,6 +141,9 @@ def member_keys(members: Iterable[Member], namespace: str) -> frozenset[ObjectKe
         if member.cloud_run_service_agent_of:
             keys.add(project_key(member.cloud_run_service_agent_of.project_ref.name))
     return frozenset(keys)
+
+
+_IDENTITY = "identity:"
 
 
 def _project_of_service_agent(principal: str, cluster: ClusterState) -> str:

@@ -8,10 +8,11 @@ from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy.desired_grants import DesiredGrants
 from cloudrun_identity.policy.syncers import PolicySyncers
-from cloudrun_identity.reconcile.cluster_state import ledger_owner
+from cloudrun_identity.reconcile.cluster_state import ClusterState, ledger_owner
 from cloudrun_identity.reconcile.outcomes import InSync, Outcome, Waiting, outcome_of_undoing
 
-from .resolver import owns_existing
+from .claims import claimed_grants
+from .resolver import claims_existing
 
 SUSPENDED_RECHECK = 15.0
 """Seconds until a release in a suspended project is tried again."""
@@ -29,21 +30,36 @@ class Releaser:
     """Release grants through the policy engine, without a worker's slot while it waits."""
 
     def __init__(
-        self, syncers: PolicySyncers, slot_released: Callable[[], AbstractAsyncContextManager[None]]
+        self,
+        syncers: PolicySyncers,
+        cluster: ClusterState,
+        slot_released: Callable[[], AbstractAsyncContextManager[None]],
     ) -> None:
         self._syncers = syncers
+        self._cluster = cluster
         self._slot_released = slot_released
+
+    def claims_of(self, obj: ProjectScopedResource) -> frozenset[Grant]:
+        """Return the grants that existed before the object, and that it removes all the same."""
+        return self.claimed_by(ledger_owner(obj)) if claims_existing(obj) else frozenset()
+
+    def claimed_by(self, owner: Owner) -> frozenset[Grant]:
+        """Return the grants that existed before the object of this name, and that it may claim."""
+        return claimed_grants(owner, self._syncers.held_by(owner), self._cluster)
 
     async def release(self, obj: ProjectScopedResource, *, abandon: bool) -> Outcome:
         """Release the grants of an object; InSync once it holds none.
 
         `abandon` leaves the grants in place and only removes the object from the ledger.
         """
-        return await self.release_all(ledger_owner(obj), abandon=abandon, owns_existing=owns_existing(obj))
+        return await self.release_all(ledger_owner(obj), abandon=abandon, claims=self.claims_of(obj))
 
-    async def release_all(self, owner: Owner, *, abandon: bool, owns_existing: bool) -> Outcome:
-        """Release the grants of an object that is known by its name alone."""
-        self._syncers.declare(DesiredGrants(owner, abandon=abandon, owns_existing=owns_existing, ending=True))
+    async def release_all(self, owner: Owner, *, abandon: bool, claims: frozenset[Grant]) -> Outcome:
+        """Release the grants of an object that is known by its name alone.
+
+        `claims` are grants to remove although they existed before the object.
+        """
+        self._syncers.declare(DesiredGrants(owner, abandon=abandon, claims=claims, ending=True))
         async with self._slot_released():
             synced = await self._syncers.sync(owner)
         if synced.halted:

@@ -19,14 +19,16 @@ from cloudrun_identity.api import (
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.roles import Roles
 from cloudrun_identity.iam.admission import Decision, DeclaredIdentity, Denied, GuardrailFacts
+from cloudrun_identity.iam.grant_matching import GrantRequest
 from cloudrun_identity.iam.grants import BindingKey, Grant, IAMCondition, Target
-from cloudrun_identity.iam.guardrails import GrantRequest, decide
+from cloudrun_identity.iam.guardrails import decide
 from cloudrun_identity.iam.principals import service_account_member
 from cloudrun_identity.policy.desired_grants import DesiredGrant, DesiredGrants, Retain
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ledger_owner
 from cloudrun_identity.reconcile.outcomes import Outcome, Refused, outcome_of
 from cloudrun_identity.reconcile.preconditions import guardrail_facts
 from cloudrun_identity.reconcile.references import Resolved, Unresolved
+from cloudrun_identity.reconcile.refusals import refusal
 
 from .members import GrantMember
 from .roles import declared_permissions
@@ -49,6 +51,8 @@ class RequestedGrant:
     condition: IAMCondition | None = None
     exclusive: bool = False
     """True if no other member may hold the role on the target."""
+    claim: bool = False
+    """True if the object removes the grant on release, even if it existed before."""
     project: ManagedProject | None = None
     """ManagedProject of the target, whose guardrails decide; None for the object's own."""
 
@@ -93,23 +97,25 @@ def desired_grants_of(
     resolved: ResolvedGrants,
     *,
     writable: bool,
+    claims: frozenset[Grant] = frozenset(),
 ) -> DesiredGrants:
     """Return what an object registers with the policy engine.
 
-    While a grant fails, no unmanaged member is removed from the object's exclusive bindings.
+    `claims` are grants to remove on release although they existed before the object. While a grant fails, no
+    unmanaged member is removed from the object's exclusive bindings.
     """
     return DesiredGrants(
         ledger_owner(obj),
         resolved.desired,
         resolved.retains,
         writable=writable,
-        owns_existing=owns_existing(obj),
+        claims=claims,
         exclusive=frozenset() if resolved.failures else _exclusive_bindings(requested),
     )
 
 
-def owns_existing(obj: ProjectScopedResource) -> bool:
-    """Return whether grants that were present before the object are released with it."""
+def claims_existing(obj: ProjectScopedResource) -> bool:
+    """Return whether the object wants to remove grants that existed before it, once it releases them."""
     existing = getattr(obj.spec, "existing_grants", ExistingGrants.KEEP)
     return existing is ExistingGrants.CLAIM
 
@@ -175,23 +181,26 @@ class _GuardrailCheck:
     facts: GuardrailFacts
 
     async def precheck(self, requested: RequestedGrant, read_after: float) -> Denied | GoogleError | None:
-        """Read the permissions of the role, unless the grant is denied whatever they are.
+        """Read the permissions of the role, unless no guardrail can admit the grant whatever they are.
 
         Returns why the grant is denied, or why the role cannot be read.
         """
         match requested.target, requested.role, requested.member:
             case Target() as target, str(role), GrantMember() as member:
-                # A grant that is denied even for a role without permissions is denied without reading it.
                 decision = self._decide(requested, target, role, member, frozenset())
             case _:
                 return None
-        if isinstance(decision, Denied):
+        if isinstance(decision, Denied) and not self._could_be_admitted(decision):
             return decision
         try:
             await self.roles.permissions(role, self.project.project_id, _max_age(role, read_after))
         except GoogleError as error:
-            return error
+            return decision if isinstance(decision, Denied) else error
         return None
+
+    def _could_be_admitted(self, denied: Denied) -> bool:
+        """Return whether an entry could admit what is denied: the role is read to propose the right one."""
+        return bool(denied.proposals) and self.namespace in self.facts.namespaces
 
     def check(
         self, requested: RequestedGrant, precheck: Denied | GoogleError | None
@@ -232,8 +241,7 @@ class _GuardrailCheck:
         else:
             return outcome_of(precheck, f"reading role {grant.role}")
         if isinstance(decision, Denied):
-            reason = Reason.INVALID_SPEC if decision.invalid_entry else Reason.DENIED_BY_GUARDRAIL
-            return Refused(reason, f"{requested.path}: {decision.reason}")
+            return refusal(decision, requested.path)
         return None
 
     def _permissions(self, grant: Grant) -> frozenset[str] | None:
@@ -262,7 +270,9 @@ class _GuardrailCheck:
             member=member.identity or member.principal,
             permissions=permissions,
             owner=requested.owner,
+            condition=requested.condition,
             exclusive=requested.exclusive,
+            claim=requested.claim,
         )
         return decide(request, self.project, self.facts)
 

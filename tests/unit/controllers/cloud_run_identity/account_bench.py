@@ -124,9 +124,9 @@ class AccountBench:
         """Reconcile the account once."""
         return await self.carry_out(self.want(delegated, *others, **spec))
 
-    async def steps_of(self, count: int, **spec: Any) -> list[Any]:
+    async def steps_of(self, count: int, delegated: Any = None, **spec: Any) -> list[Any]:
         """Reconcile the account so many times; return the outcomes."""
-        return [(await self.step(**spec)).outcome for _ in range(count)]
+        return [(await self.step(delegated, **spec)).outcome for _ in range(count)]
 
     async def delete(self, *, abandon: bool = False, forced: bool = False, **spec: Any) -> Outcome:
         """Reconcile the deletion of the identity once."""

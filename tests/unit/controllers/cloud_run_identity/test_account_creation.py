@@ -9,11 +9,11 @@ from cloudrun_identity.controllers.cloud_run_identity.propagation import GOOD_RE
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.reconcile.outcomes import InSync, Refused, Waiting
 from tests.unit.controllers.cloud import PROJECT_ID
-from tests.unit.controllers.cluster_state import EMAIL, project, record
+from tests.unit.controllers.cluster_state import EMAIL, admitted, project, record
 
 from .account_bench import AccountBench
 
-ADOPTABLE: dict[str, Any] = {"guardrails": {"adoptableAccounts": [EMAIL]}}
+ADOPTABLE: dict[str, Any] = {"guardrails": {"adoptableAccounts": admitted([EMAIL])}}
 
 
 @pytest.fixture

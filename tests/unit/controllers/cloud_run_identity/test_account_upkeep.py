@@ -9,7 +9,7 @@ from cloudrun_identity.api import AccountIntent, AccountLoss, Origin, Reason
 from cloudrun_identity.controllers.cloud_run_identity.propagation import GOOD_READS, GRACE, STALE
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.reconcile.outcomes import InSync, Paused, Refused, Waiting
-from tests.unit.controllers.cluster_state import EMAIL, record
+from tests.unit.controllers.cluster_state import EMAIL, admitted, project, record
 
 from .account_bench import NOON, AccountBench
 
@@ -174,9 +174,20 @@ async def test_replaced_account_is_left_as_it_is(bench: AccountBench) -> None:
     assert bench.record.lost is AccountLoss.REPLACED
 
 
+async def test_when_replaced_regrant_needs_the_account_to_be_adoptable(bench: AccountBench) -> None:
+    bench.google.put(EMAIL, "999")
+    others = project(guardrails={"adoptableAccounts": admitted([EMAIL], "shop")})
+    refused = (await bench.step(others, whenReplaced="Regrant")).outcome
+    assert isinstance(refused, Refused)
+    assert refused.reason is Reason.DENIED_BY_GUARDRAIL
+    assert refused.message.startswith("spec.whenReplaced: guardrails.adoptableAccounts")
+    assert (bench.record.unique_id, bench.writes()) == ("111", [])
+
+
 async def test_when_replaced_regrant_takes_over_after_good_reads(bench: AccountBench) -> None:
     bench.google.put(EMAIL, "999", display_name="theirs", disabled=True)
-    outcomes = await bench.steps_of(GOOD_READS, whenReplaced="Regrant", displayName="ours")
+    adoptable = project(guardrails={"adoptableAccounts": admitted([EMAIL])})
+    outcomes = await bench.steps_of(GOOD_READS, adoptable, whenReplaced="Regrant", displayName="ours")
     assert [type(each) for each in outcomes] == [Waiting] * (GOOD_READS - 1) + [InSync]
     taken = bench.record
     assert (taken.unique_id, taken.unique_ids, taken.lost) == ("999", ("111", "999"), None)

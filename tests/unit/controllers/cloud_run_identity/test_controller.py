@@ -12,7 +12,7 @@ from cloudrun_identity.controllers.cloud_run_identity.controller import (
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
 from cloudrun_identity.iam.admission import Admitted, Denied
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
-from tests.unit.controllers.cluster_state import EMAIL, FakeClusterState, identity, project, record
+from tests.unit.controllers.cluster_state import EMAIL, FakeClusterState, admitted, identity, project, record
 
 NONE: Any = None
 
@@ -64,7 +64,7 @@ def test_identities_of_one_account_declare_the_same() -> None:
 
 def test_guardrails_decide_on_the_adoption() -> None:
     assert isinstance(want(identity()).account.adoption, Denied)
-    adoptable = {"guardrails": {"adoptableAccounts": [EMAIL]}}
+    adoptable = {"guardrails": {"adoptableAccounts": admitted([EMAIL])}}
     assert want(identity(), **adoptable).account.adoption == Admitted()
 
 

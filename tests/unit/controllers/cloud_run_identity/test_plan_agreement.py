@@ -34,7 +34,7 @@ from cloudrun_identity.reconcile.interfaces import Executed
 from cloudrun_identity.reconcile.outcomes import InSync, Outcome, Paused, Refused, Waiting
 from cloudrun_identity.reconcile.progress import Progress, carry_out
 from cloudrun_identity.reconcile.steps import Action, ReleaseGrants
-from tests.unit.controllers.cluster_state import EMAIL, identity, project, record
+from tests.unit.controllers.cluster_state import EMAIL, admitted, identity, project, record
 
 from .account_bench import NOON, OWNER, AccountBench
 
@@ -107,7 +107,7 @@ class Case:
         return bench
 
     def want(self, bench: AccountBench) -> IdentityWant:
-        adoptable = {"guardrails": {"adoptableAccounts": [EMAIL]}} if self.adoptable else {}
+        adoptable = {"guardrails": {"adoptableAccounts": admitted([EMAIL])}} if self.adoptable else {}
         return bench.want(project(**adoptable), **self.spec)
 
 

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, cast
 
+from google.iam.v1.policy_pb2 import Binding, Policy
+
 from cloudrun_identity.api import CustomRole, LedgerRole, Origin, RoleState, TargetKind
 from cloudrun_identity.controllers.custom_role.controller import CustomRoleController
 from cloudrun_identity.controllers.custom_role.plan import RoleSeen, RoleWant
@@ -27,7 +29,12 @@ spec:
   title: Runner
   permissions: [run.jobs.get, run.jobs.run]
 """
-PROJECT = project(guardrails={"customRoles": {"permissions": ["run.*"]}})
+PROJECT = project(
+    guardrails={
+        "customRoles": {"permissions": ["run.*"], "namespaces": ["payments"]},
+        "adoptableRoles": [{"roleID": "runner", "namespaces": ["payments"]}],
+    }
+)
 TARGET = Target(TargetKind.PROJECT, "payments-prod-1234")
 NAME = "projects/payments-prod-1234/roles/runner"
 RECORD = LedgerRole(
@@ -46,6 +53,21 @@ WIDE = AS_DECLARED.permissions | {"run.jobs.delete"}
 NARROW = frozenset({"run.jobs.run"})
 OPS = (Grant(TARGET, NAME, "group:ops@example.com"), "IAMBinding/shop/ops/u")
 """A registered grant of the role that no guardrail of PROJECT admits."""
+
+
+class OnePolicy:
+    """The policy of the project, in which these members have the role."""
+
+    def __init__(self, *members: str) -> None:
+        self._members = members
+        self.reads = 0
+
+    async def get(self, target: Target) -> Policy:
+        self.reads += 1
+        return Policy(bindings=[Binding(role=NAME, members=self._members)])
+
+    async def set(self, target: Target, policy: Policy) -> Policy:
+        raise AssertionError("a custom role writes no policy")
 
 
 class RegisteredGrants:
@@ -122,7 +144,10 @@ def ledgers_with(record: LedgerRole | None) -> FakeLedgers:
 
 
 def controller(
-    *grants: tuple[Grant, str], record: LedgerRole | None = RECORD, roles: FakeCustomRoles | None = None
+    *grants: tuple[Grant, str],
+    record: LedgerRole | None = RECORD,
+    roles: FakeCustomRoles | None = None,
+    policies: "OnePolicy | None" = None,
 ) -> CustomRoleController:
     """Return the kind CustomRole with these registered grants and this record of the role."""
     no_clients: Any = None
@@ -132,6 +157,7 @@ def controller(
         Roles(no_clients, lambda: 0.0),
         ledgers_with(record),
         RegisteredGrants(*grants),
+        policies or OnePolicy(),
         lambda: NOON,
         lambda _: None,
     )

@@ -34,8 +34,10 @@ NARROW = ("run.jobs.run",)
 WIDE = ("run.jobs.run", "run.jobs.runWithOverrides")  # the second one escalates
 PROJECT = project(
     guardrails={
-        "customRoles": {"permissions": ["run.*"], "allowEscalation": True},
-        "grants": [{"roles": ["projects/*"], "targetKinds": ["Project"], "members": ["group:*"]}],
+        "customRoles": {"permissions": ["run.*"], "allowEscalation": True, "namespaces": ["*"]},
+        "grants": [
+            {"roles": ["projects/*"], "targetKinds": ["Project"], "members": ["group:*"], "namespaces": ["*"]}
+        ],
     }
 )
 TARGET = Target(TargetKind.PROJECT, PROJECT.project_id)
@@ -106,7 +108,13 @@ class History:
         self.resolver = GrantResolver(expansions)
         custom_roles = CustomRoles(self.google, asyncio.get_running_loop().time)
         self.controller = CustomRoleController(
-            custom_roles, expansions, self.env.ledgers, self.syncers, lambda: NOON, lambda _: None
+            custom_roles,
+            expansions,
+            self.env.ledgers,
+            self.syncers,
+            self.env.policies,
+            lambda: NOON,
+            lambda _: None,
         )
 
     def check(self) -> None:

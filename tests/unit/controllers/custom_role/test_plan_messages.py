@@ -37,12 +37,13 @@ def message(wanted: RoleWant, found: RoleSeen) -> str:
 
 def test_refused_expansion_names_the_object_that_grants_the_role() -> None:
     text = message(declared(denied=True), seen(permissions=NARROW))
-    assert text.startswith("spec.permissions: IAMBinding shop/ops grants the role already, and guardrails.")
+    assert text.startswith("spec.permissions: IAMBinding shop/ops grants the role already: guardrails.")
 
 
 def test_refused_adoption_names_the_field_that_permits_it() -> None:
     assert message(declared(None), seen(record=None)) == (
-        f"Role {NAME} exists already; set spec.adoption to Adopt to take it over, or choose another roleID"
+        f"Role {NAME} exists already; set spec.adoption to Adopt to take it over, which "
+        "guardrails.adoptableRoles must permit, or choose another roleID"
     )
 
 

@@ -16,7 +16,15 @@ from cloudrun_identity.iam.admission import Admitted, DeclaredIdentity, Denied
 from cloudrun_identity.reconcile.outcomes import Refused, Waiting
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
 from tests.unit.controllers.attachments import CLUSTER, OLD, ROLLED_OUT, attachment, resolve, want
-from tests.unit.controllers.cluster_state import EMAIL, PROJECT, FakeClusterState, identity, project, record
+from tests.unit.controllers.cluster_state import (
+    EMAIL,
+    PROJECT,
+    FakeClusterState,
+    admitted,
+    identity,
+    project,
+    record,
+)
 
 CHECKOUT = DeclaredIdentity("payments", "checkout")
 DEFAULT = "417203958816-compute@developer.gserviceaccount.com"
@@ -43,7 +51,9 @@ def refusal(stop: AttachmentWant | Blocked) -> str:
 
 def by_email(email: str, cluster: FakeClusterState = CLUSTER, **guardrails: Any) -> AttachmentWant | Blocked:
     obj = attachment(identityRef=None, email=email)
-    delegated = project(guardrails={"workloads": [{"names": ["checkout*"]}], **guardrails})
+    delegated = project(
+        guardrails={"workloads": [{"names": ["checkout*"], "namespaces": ["*"]}], **guardrails}
+    )
     return resolve_attachment(obj, Allowed(delegated, observe=False), cluster)
 
 
@@ -94,7 +104,7 @@ def test_an_identity_in_a_project_closed_to_the_namespace_is_denied() -> None:
 
 
 def test_an_account_that_a_guardrail_lists_may_be_named_by_e_mail() -> None:
-    wanted = by_email(OLD, accounts=[OLD])
+    wanted = by_email(OLD, accounts=admitted([OLD]))
     assert isinstance(wanted, AttachmentWant)
     assert wanted.account == Account(OLD, "payments-prod-1234", None, "payments-prod")
 
@@ -116,14 +126,14 @@ def test_the_e_mail_of_an_identity_is_a_reference_to_it() -> None:
         identity(PRICING, allowedNamespaces=[]),
         accounts=[record("shop/pricing", OF_SHOP)],
     )
-    assert "allowedNamespaces" in refusal(by_email(OF_SHOP, foreign, accounts=[OF_SHOP]))
+    assert "allowedNamespaces" in refusal(by_email(OF_SHOP, foreign, accounts=admitted([OF_SHOP])))
 
 
 def test_an_account_may_be_restored_if_it_may_be_attached() -> None:
     obj, delegated = attachment(), project(PROJECT)
     assert isinstance(may_run_as(EMAIL, obj, delegated, CLUSTER), Admitted)
     assert isinstance(may_run_as(OLD, obj, delegated, CLUSTER), Denied)
-    listing = project(guardrails={"accounts": [OLD]})
+    listing = project(guardrails={"accounts": admitted([OLD])})
     assert isinstance(may_run_as(OLD, obj, listing, CLUSTER), Admitted)
 
 

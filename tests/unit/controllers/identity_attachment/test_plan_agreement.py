@@ -16,7 +16,7 @@ from cloudrun_identity.gcp.workloads import WorkloadState
 from cloudrun_identity.reconcile.outcomes import Failing, Outcome, Paused, Refused, Waiting
 from tests.unit.controllers.agreement import AnyResource, agreement
 from tests.unit.controllers.attachments import ELSEWHERE, OLD, ROLLED_OUT, attachment, want
-from tests.unit.controllers.cluster_state import EMAIL, FakeClusterState, identity, project, record
+from tests.unit.controllers.cluster_state import EMAIL, FakeClusterState, admitted, identity, project, record
 from tests.unit.controllers.identity_attachment.fake_cloud import NOW, OPERATION, PASSED, FakeCloud
 
 STATES: dict[str, WorkloadState | None] = {
@@ -128,7 +128,7 @@ async def test_observe_reports_why_manage_would_not_act(
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("accounts", [[OLD], []], ids=["admitted", "denied"])
 async def test_a_deletion_does_what_its_plan_says(state: str, accounts: list[str]) -> None:
-    guardrails = {"workloads": [{"names": ["checkout"]}], "accounts": accounts}
+    guardrails = {"workloads": [{"names": ["checkout"], "namespaces": ["*"]}], "accounts": admitted(accounts)}
     cluster = FakeClusterState(project(guardrails=guardrails), identity(), accounts=[record()])
     for policy, abandon in itertools.product(("Restore", "Abandon"), (True, False)):
         obj = attachment(deletionPolicy=policy)

@@ -9,7 +9,7 @@ from cloudrun_identity.reconcile.cluster_state import ObjectKey, project_key
 from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, Waiting
 from tests.unit.controllers.attachments import ELSEWHERE, OLD, ROLLED_OUT, attachment
 from tests.unit.controllers.carry_out import Recorder, carried_out
-from tests.unit.controllers.cluster_state import EMAIL, FakeClusterState, identity, project, record
+from tests.unit.controllers.cluster_state import EMAIL, FakeClusterState, admitted, identity, project, record
 from tests.unit.controllers.identity_attachment.fake_cloud import NOW, FakeCloud
 from tests.unit.gcp.workload_states import settled
 
@@ -43,8 +43,8 @@ async def deleted(
 ) -> Deletion:
     """Delete the attachment of a workload that ran as `before`; None: it was never moved."""
     guardrails = {
-        "workloads": [{"names": ["checkout"]}],
-        "accounts": list(accounts),
+        "workloads": [{"names": ["checkout"], "namespaces": ["*"]}],
+        "accounts": admitted(accounts),
         "restoreToDefaultAccount": restore_to_default,
     }
     cluster = cluster or FakeClusterState(project(guardrails=guardrails), identity(), accounts=[record()])

@@ -40,7 +40,7 @@ def declared(**spec: Any) -> IdentityKey:
 
 
 def delegated(**guardrails: Any) -> ManagedProject:
-    return project(guardrails={"keys": "Allowed"} | guardrails)
+    return project(guardrails={"keys": "Allowed", "keyNamespaces": ["payments"]} | guardrails)
 
 
 def key(key_id: str = "k1", **fields: Any) -> LedgerKey:

@@ -67,7 +67,13 @@ def test_guardrails_of_the_target_project_decide_what_is_checked() -> None:
     there = replace(CHECKOUT, project_id="shared-1234")
     shared = PROJECT.replace("payments-prod", "shared")
     assert called(there, delegated=project(shared)) == (replace(SERVICE, project_id="shared-1234"),)
-    assert called(there, delegated=project(shared, guardrails={"workloads": [{"names": ["x"]}]})) == ()
+    assert (
+        called(
+            there,
+            delegated=project(shared, guardrails={"workloads": [{"names": ["x"], "namespaces": ["*"]}]}),
+        )
+        == ()
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,20 +1,21 @@
 """Release of the grants of an object: it ends once none is present, and reports what prevents it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
-from cloudrun_identity.api import Reason, TargetKind
+from cloudrun_identity.api import GrantState, Reason, TargetKind
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.ledger.model import entry_of
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy.desired_grants import DesiredGrants
 from cloudrun_identity.policy.syncers import GrantSyncResult
 from cloudrun_identity.reconcile.grants.release import Releaser
 from cloudrun_identity.reconcile.outcomes import Failing, InSync, Waiting
-from tests.unit.controllers.cluster_state import binding
+from tests.unit.controllers.cluster_state import FakeClusterState, binding, project
 
 TARGET = Target(TargetKind.PROJECT, "payments-prod-1234")
 STILL = Grant(TARGET, "roles/cloudsql.client", "user:ann@example.com")
@@ -29,6 +30,22 @@ spec:
 """
 
 
+CLAIMABLE = {
+    "grants": [
+        {
+            "roles": [STILL.role],
+            "targetKinds": ["Project"],
+            "members": ["user:*"],
+            "namespaces": ["payments"],
+            "claim": True,
+        }
+    ]
+}
+EXISTING = entry_of(
+    STILL, ["IAMBinding/payments/ann/u-ann"], GrantState.GRANTED, present_before=True, unique_id=""
+)
+
+
 class FakeSyncers:
     """Records what is declared, and answers every sync alike."""
 
@@ -37,6 +54,9 @@ class FakeSyncers:
         self.declared: list[DesiredGrants] = []
         self.slot_released = False
         self.synced_without_slot = False
+
+    def held_by(self, owner: Owner) -> Iterable[Target]:
+        return [TARGET]
 
     def declare(self, desired: DesiredGrants) -> None:
         self.declared.append(desired)
@@ -53,19 +73,22 @@ class FakeSyncers:
 
 
 async def released(syncers: FakeSyncers, *, abandon: bool = False, **spec: Any) -> object:
-    return await Releaser(syncers, syncers.release_slot).release(binding(BINDING, **spec), abandon=abandon)
+    cluster = FakeClusterState(project(guardrails=CLAIMABLE), entries={STILL: EXISTING})
+    return await Releaser(syncers, cluster, syncers.release_slot).release(
+        binding(BINDING, **spec), abandon=abandon
+    )
 
 
 @pytest.mark.parametrize("abandon", [False, True])
-@pytest.mark.parametrize(("existing", "taken"), [("Keep", False), ("Claim", True)])
+@pytest.mark.parametrize(("existing", "taken"), [("Keep", frozenset()), ("Claim", frozenset({STILL}))])
 async def test_release_declares_no_grants_and_how_to_treat_existing_ones(
-    abandon: bool, existing: str, taken: bool
+    abandon: bool, existing: str, taken: frozenset[Grant]
 ) -> None:
     syncers = FakeSyncers(GrantSyncResult())
     assert await released(syncers, abandon=abandon, existingGrants=existing) == InSync()
     (desired,) = syncers.declared
     assert desired.owner == Owner("IAMBinding", "payments", "ann", "u-ann")
-    assert (desired.desired_grants, desired.abandon, desired.owns_existing) == (
+    assert (desired.desired_grants, desired.abandon, desired.claims) == (
         frozenset(),
         abandon,
         taken,

@@ -161,7 +161,11 @@ async def test_unresolved_target_retains_the_role_on_every_target() -> None:
 
 CUSTOM = f"projects/{HOME.project_id}/roles/runner"
 DELEGATED = project(
-    guardrails={"grants": [{"roles": [CUSTOM], "targetKinds": ["Project"], "members": ["user:*"]}]}
+    guardrails={
+        "grants": [
+            {"roles": [CUSTOM], "targetKinds": ["Project"], "members": ["user:*"], "namespaces": ["*"]}
+        ]
+    }
 )
 
 

@@ -1,0 +1,42 @@
+"""Claims: existing grants that an object may remove, because a guardrail entry has `claim`."""
+
+from collections.abc import Iterable
+
+from cloudrun_identity.iam.admission import Admitted
+from cloudrun_identity.iam.grant_matching import GrantRequest
+from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.iam.guardrails import decide
+from cloudrun_identity.ledger.owners import Owner
+from cloudrun_identity.reconcile.cluster_state import ClusterState
+from cloudrun_identity.reconcile.preconditions import guardrail_facts
+
+
+def claimed_grants(owner: Owner, targets: Iterable[Target], cluster: ClusterState) -> frozenset[Grant]:
+    """Return the grants on these targets that existed before the object, and that it may remove.
+
+    The guardrails decide now, not when the grant was recorded: an object that was admitted with
+    `existingGrants: Keep` could otherwise be edited to Claim and be deleted.
+    """
+    return frozenset(
+        grant
+        for target in targets
+        for grant, entry in cluster.ledger(target).entries.items()
+        if entry.present_before and owner.owner_key in entry.owner_keys and _may_claim(owner, grant, cluster)
+    )
+
+
+def _may_claim(owner: Owner, grant: Grant, cluster: ClusterState) -> bool:
+    project = cluster.project_on(grant.target.project_id)
+    if project is None:
+        return False
+    # The removal of a grant gives its role to no one, whatever the permissions of the role.
+    request = GrantRequest(
+        owner.namespace,
+        grant.target,
+        grant.role,
+        grant.member,
+        permissions=frozenset(),
+        condition=grant.condition,
+        claim=True,
+    )
+    return isinstance(decide(request, project, guardrail_facts(project, cluster)), Admitted)

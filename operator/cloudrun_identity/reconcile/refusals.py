@@ -1,0 +1,52 @@
+"""Refusals by guardrails: one message with all of them, and the command that admits the object."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from cloudrun_identity.api import Reason
+from cloudrun_identity.iam.admission import Denied
+from cloudrun_identity.iam.proposals import patch_command
+
+from .outcomes import Outcome, Refused
+
+_SHOWN = 5  # refusals that a message has before it counts the rest
+
+
+def reason_of(denied: Denied) -> Reason:
+    """Return the reason of the Ready condition for a denial."""
+    return Reason.INVALID_SPEC if denied.invalid_entry else Reason.DENIED_BY_GUARDRAIL
+
+
+def refusal(denied: Denied, path: str = "") -> Refused:
+    """Return the outcome for a denial; `path` is the field that requests what is denied."""
+    message = f"{path}: {denied.reason}" if path else denied.reason
+    return Refused(reason_of(denied), message, denied.proposals)
+
+
+def is_denied(outcome: Outcome) -> bool:
+    """Return whether a guardrail refuses the object."""
+    return isinstance(outcome, Refused) and outcome.reason is Reason.DENIED_BY_GUARDRAIL
+
+
+def with_remedy(shown: Outcome, outcomes: Iterable[Outcome] = ()) -> tuple[Outcome, Sequence[Outcome]]:
+    """Return the outcome to show, with all refusals that have a remedy, and the outcomes that it leaves out.
+
+    The message ends with one command that admits all that was refused: `outcomes` are those of the parts of
+    the object.
+    """
+    others = [each for each in dict.fromkeys(outcomes) if each != shown]
+    if not isinstance(shown, Refused):
+        return shown, others
+    refused = [each for each in others if isinstance(each, Refused) and each.proposals]
+    proposals = [proposal for each in (shown, *refused) for proposal in each.proposals]
+    if not proposals:
+        return shown, others
+    messages = [each.message for each in (shown, *refused)]
+    hidden = len(messages) - _SHOWN
+    more = f"; and {hidden} more" if hidden > 0 else ""
+    warning = " (this permits privilege escalation)" if any(each.escalates for each in proposals) else ""
+    message = (
+        f"{'; '.join(messages[:_SHOWN])}{more}. To admit this{warning}, run as an administrator of the "
+        f"project: {patch_command(proposals)}"
+    )
+    return replace(shown, message=message, proposals=()), [each for each in others if each not in refused]
