@@ -88,6 +88,7 @@ from .project_guardrails import (
     KeyAdmission,
     Naming,
     RoleAdmission,
+    Sharing,
     WorkloadAdmission,
 )
 from .references import (
@@ -265,6 +266,7 @@ __all__ = [
     "Scope",
     "SecretTemplate",
     "SelectorOperator",
+    "Sharing",
     "TargetKind",
     "TargetKindDescriptor",
     "TargetRef",

@@ -202,6 +202,7 @@ def guardrail_facts(project: ManagedProject, cluster: ClusterState) -> Guardrail
         namespaces=cluster.admitted_namespaces(project),
         identities=cluster.identities(),
         credential_accounts=cluster.credential_accounts(),
+        holders_of=lambda workload: cluster.ledger(workload).namespaces,
     )
 
 

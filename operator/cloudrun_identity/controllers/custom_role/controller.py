@@ -22,7 +22,7 @@ from cloudrun_identity.gcp.custom_roles import ID_TAKEN_FOR, CustomRoles, Custom
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.roles import Roles
 from cloudrun_identity.gcp.unknown_outcomes import written_or_found
-from cloudrun_identity.iam.admission import Denied, may_adopt_role
+from cloudrun_identity.iam.admission import Denied, may_adopt_role, may_have_role_id
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.principals import email, lower_email
 from cloudrun_identity.iam.role_permissions import may_define
@@ -127,10 +127,15 @@ class CustomRoleController:
         definition = may_define(project, namespace, permissions, facts)
         adoption = may_adopt_role(project, namespace, obj.spec.role_id)
         adopts = obj.spec.adoption is Adoption.ADOPT and record is None
+        naming = may_have_role_id(project, obj.spec.role_id)
         refused = [
             refusal(decision, path)
-            for decision, path in ((definition, "spec.permissions"), (adoption, "spec.adoption"))
-            if isinstance(decision, Denied) and (decision is definition or adopts)
+            for decision, path, applies in (
+                (naming, "", record is None),
+                (definition, "spec.permissions", True),
+                (adoption, "spec.adoption", adopts),
+            )
+            if isinstance(decision, Denied) and applies
         ]
         if refused:
             return Blocked(refused[0], others=tuple(refused[1:]))

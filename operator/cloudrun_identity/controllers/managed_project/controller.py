@@ -5,9 +5,10 @@ Allow`. Everything else is only read.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from typing import Final
 
 from cloudrun_identity.api import (
     MAX_SPEC_BYTES,
@@ -23,6 +24,7 @@ from cloudrun_identity.gcp.org_policies import CROSS_PROJECT_USAGE, OrgPolicies
 from cloudrun_identity.gcp.permissions import FEATURES
 from cloudrun_identity.gcp.policies import Policies
 from cloudrun_identity.gcp.projects import Projects, cloud_run_service_agent
+from cloudrun_identity.iam.admission import are_workloads_ambiguous
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.guardrail_entries import invalid_entries
 from cloudrun_identity.reconcile.advice import advised
@@ -41,6 +43,11 @@ from .audit import (
     service_agent_ready,
 )
 from .plan import AllowCrossProjectUsage, ProjectSeen, ProjectWant, plan
+
+AMBIGUOUS: Final = "GuardrailsAmbiguous"
+"""Reason of the Event for guardrails that do not say which namespace may use which workload."""
+
+_NAMED: Final = 5  # namespaces that an issue names before it counts the rest
 
 
 class ManagedProjectController:
@@ -153,8 +160,12 @@ class ManagedProjectController:
             "orphans": orphans(want.obj, want.cluster, self._wall_clock()),
         }
         agent = service_agent_ready(want.project_id, project.number, seen.audit)
+        notices = _notices(want)
         return Summary(
-            fields, conditions={ConditionType.SERVICE_AGENT_READY: agent}, issues=tuple(_issues(want, seen))
+            fields,
+            conditions={ConditionType.SERVICE_AGENT_READY: agent},
+            issues=(*notices.values(), *_issues(want, seen)),
+            notices=notices,
         )
 
     def resolve_deletion(
@@ -172,6 +183,20 @@ class ManagedProjectController:
                 return EffectiveCrossProjectUsage.UNKNOWN
             raise
         return EffectiveCrossProjectUsage.ALLOWED if allowed else EffectiveCrossProjectUsage.DENIED
+
+
+def _notices(want: ProjectWant) -> Mapping[str, str]:
+    """Return the issues that are also recorded as an Event."""
+    namespaces = want.cluster.admitted_namespaces(want.obj)
+    if not are_workloads_ambiguous(want.obj, namespaces):
+        return {}
+    named, hidden = sorted(namespaces)[:_NAMED], len(namespaces) - _NAMED
+    more = f" and {hidden} more" if hidden > 0 else ""
+    message = (
+        f"guardrails.workloads is unset while {len(namespaces)} namespaces are admitted: each keeps the "
+        f"workloads that it holds and may use no others; list the workloads of each: {', '.join(named)}{more}"
+    )
+    return {AMBIGUOUS: message}
 
 
 def _issues(want: ProjectWant, seen: ProjectSeen) -> list[str]:
