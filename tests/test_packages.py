@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 
 from cloudrun_identity import __version__
+from tests.time_budget import HUNG_AFTER
 
 ROOT = Path(__file__).parents[1]
 SOURCES = {"cloudrun_identity": ROOT, "cloudrun_identity_playground": ROOT / "playground"}
-BUILD_WITHIN = 120.0
-"""Seconds for one command of hatchling or pip."""
 
 Python = Callable[..., str]
 
@@ -28,7 +27,7 @@ def run(*arguments: str, cwd: Path, **environment: str) -> str:
         env=os.environ | environment,
         capture_output=True,
         text=True,
-        timeout=BUILD_WITHIN,
+        timeout=HUNG_AFTER,
         check=False,
     )
     assert result.returncode == 0, result.stdout + result.stderr

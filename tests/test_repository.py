@@ -1,5 +1,6 @@
 """Rules for the repository as a whole."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -92,3 +93,33 @@ def test_every_documented_account_has_an_id_that_google_accepts() -> None:
     named = set(re.findall(r"([\w.-]+)@[\w-]+\.iam\.gserviceaccount\.com", text))
     lower = {name for name in named if name.islower()}  # upper case is for the reader to replace
     assert not {name for name in lower if not re.fullmatch(r"[a-z][a-z0-9-]{4,28}[a-z0-9]", name)}
+
+
+TESTS = sorted(path for tests in ("tests", "playground/tests") for path in (ROOT / tests).rglob("*.py"))
+REAL_TIME = [path for path in TESTS if not path.is_relative_to(ROOT / "tests" / "unit")]
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_a_test_names_no_path_outside_its_directory(path: Path) -> None:
+    outside = re.compile(r"/(?:tmp|var|home|root|usr|opt|mnt|srv)(?:/|$)")
+    named = [
+        f"line {node.lineno}: {node.value}"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and outside.match(node.value)
+    ]
+    assert named == [], "use tmp_path"
+
+
+@pytest.mark.parametrize("path", REAL_TIME, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_a_test_waits_as_long_as_a_busy_machine_needs(path: Path) -> None:
+    fixed = [
+        f"line {call.lineno}"
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call)
+        for limit in (
+            *(keyword.value for keyword in call.keywords if keyword.arg == "timeout"),
+            *(call.args if ast.unparse(call.func) in ("asyncio.timeout", "asyncio.wait_for") else ()),
+        )
+        if isinstance(limit, ast.Constant) and isinstance(limit.value, int | float) and limit.value >= 1
+    ]
+    assert fixed == [], "use tests.time_budget"

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from tests.time_budget import HUNG_AFTER
+
 HOSTS = {
     "organizations": "cloudresourcemanager.googleapis.com",
     "projects": "cloudresourcemanager.googleapis.com",
@@ -260,7 +262,7 @@ class Cloud:
             headers={"Content-Type": "application/json"},
         )
         try:
-            with urllib.request.urlopen(request, timeout=30) as reply:
+            with urllib.request.urlopen(request, timeout=HUNG_AFTER) as reply:
                 return json.loads(reply.read() or b"null")
         except urllib.error.HTTPError as error:
             raise AssertionError(f"{verb} {path}: {error.code} {error.read().decode()}") from None

@@ -162,6 +162,10 @@ class Cluster:
             namespace, client.V1Secret(metadata=client.V1ObjectMeta(name=name), data=data)
         )
 
+    def label_secret(self, name: str, namespace: str, labels: dict[str, str]) -> None:
+        """Set labels of a Secret as another user."""
+        self._core.patch_namespaced_secret(name, namespace, {"metadata": {"labels": labels}})
+
     def delete_secret(self, name: str, namespace: str) -> None:
         self._core.delete_namespaced_secret(name, namespace)
 

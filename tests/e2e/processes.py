@@ -16,15 +16,16 @@ from typing import Any
 
 from tests.e2e.eventually import eventually
 from tests.e2e.forks import Fork
+from tests.time_budget import HUNG_AFTER, POLL_EVERY, TimeBudget
 
 STARTS_WITHIN = 60.0
-"""Seconds to start; imports take two, more on a busy machine."""
+"""Time budget of a start; imports take two seconds."""
 
 LEASE_DURATION = "10s"
 """Time until a standby takes over from a killed leader; a busy machine must renew within it."""
 
 ENDS_WITHIN = 15.0
-"""Seconds to wait after SIGTERM."""
+"""Time budget of an end after SIGTERM."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,13 @@ class Command:
 
     def wait_for_exit(self, within: float = STARTS_WITHIN) -> Ended:
         """Wait until the process ends."""
-        return Ended(self._process.wait(within), self.lines())
+        budget = TimeBudget(within)
+        while True:
+            try:
+                return Ended(self._process.wait(POLL_EVERY), self.lines())
+            except subprocess.TimeoutExpired:
+                if budget.is_spent():
+                    raise
 
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
@@ -229,7 +236,7 @@ class Operator:
     def _http(self, path: str) -> tuple[int, str]:
         port = self._command.wait_for_line(r"http port (\d+)")[1]
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as reply:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=HUNG_AFTER) as reply:
                 return reply.status, reply.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, ""

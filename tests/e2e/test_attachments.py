@@ -85,6 +85,28 @@ def test_attaching_takes_one_read_and_one_write_for_each_workload_kind(scene: Sc
     assert {check["check"]: check["state"] for check in status["preflight"]}["Account"] == "Passed"
 
 
+def test_failed_preflight_check_passes_at_a_later_resync(scene: Scene, service: str) -> None:
+    secret = {"secret": "stripe-key", "version": "latest"}
+    container = {
+        **scene.cloud.workload(service)["template"]["containers"][0],
+        "env": [{"name": "STRIPE", "valueSource": {"secretKeyRef": secret}}],
+    }
+    scene.cloud.update(service, template={"containers": [container]})
+    scene.apply(attachment())
+    scene.ready(SHOP)
+    eventually(lambda: checks(scene), lambda states: states.get("Secrets") not in (None, "Passed"))
+
+    scene.cloud.add(scene.project, "roles/secretmanager.secretAccessor", scene.member("checkout"))
+
+    eventually(lambda: checks(scene), lambda states: states["Secrets"] == "Passed")
+    scene.ready(SHOP)
+
+
+def checks(scene: Scene) -> dict[str, str]:
+    """Return the state of each preflight check."""
+    return {check["check"]: check["state"] for check in scene.status(SHOP).get("preflight", ())}
+
+
 def test_rollout_is_followed_without_holding_a_worker(scene: Scene, service: str) -> None:
     scene.ready("CloudRunIdentity/checkout")
     scene.cloud.set_switches(operationTime="3s")

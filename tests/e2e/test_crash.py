@@ -133,7 +133,7 @@ def test_grants_of_an_invalid_ledger_are_not_left_behind(
     scene.stage.ensure_operator()
     scene.delete("IAMBinding/clients")
 
-    message = scene.fails("IAMBinding/clients", "InternalError")
+    message = scene.fails("IAMBinding/clients", "LedgerInvalid")
     assert f"{ledger['metadata']['name']} cannot be read" in message
     assert "owners[0]: 'clients': must be KIND/NAMESPACE/NAME/UID" in message
     assert scene.policy() == granted

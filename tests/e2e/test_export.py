@@ -14,6 +14,7 @@ from tests.e2e.cloud import LOCATION
 from tests.e2e.cluster import Object
 from tests.e2e.eventually import eventually
 from tests.e2e.scene import Scene
+from tests.time_budget import HUNG_AFTER
 
 READING = ("Get", "List", "Query", "Test")
 
@@ -32,7 +33,7 @@ def command(scene: Scene, *arguments: str) -> subprocess.CompletedProcess[str]:
         ],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HUNG_AFTER,
         check=False,
     )
 

@@ -9,6 +9,7 @@ from tests.e2e.eventually import becomes, eventually
 from tests.e2e.scene import Scene
 from tests.e2e.stage import OPERATOR, ORGANIZATION
 from tests.e2e.test_identity_grants import OTHER
+from tests.time_budget import HUNG_AFTER
 
 CHECKOUT = """
 kind: CloudRunIdentity
@@ -142,7 +143,7 @@ def run_tree(scene: Scene, *options: str) -> str:
     command = [sys.executable, "-m", "cloudrun_identity", "tree", "-n", scene.name, *options]
     kubeconfig = f"--kubeconfig={scene.stage.kube_api.kubeconfig}"
     return subprocess.run(
-        [*command, kubeconfig], check=True, capture_output=True, text=True, timeout=60
+        [*command, kubeconfig], check=True, capture_output=True, text=True, timeout=HUNG_AFTER
     ).stdout
 
 

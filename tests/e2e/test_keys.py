@@ -359,6 +359,31 @@ def test_key_is_rotated_before_the_organization_policy_expires_it(scene_with_key
     assert published(scene) != first
 
 
+def test_label_removed_from_the_template_is_removed_from_the_secret(scene_with_keys: Scene) -> None:
+    scene = scene_with_keys
+    scene.apply(KEY)
+    scene.ready(NAME)
+    key = scene.status(NAME)["activeKeyID"]
+    scene.cluster.label_secret(SECRET, scene.name, {"theirs": "1"})
+    assert labels_of_secret(scene) == {"app": "checkout", "theirs": "1"}
+
+    scene.patch(NAME, "spec: {secretTemplate: {labels: {app: null, tier: back}}}")
+    scene.ready(NAME)
+    becomes(lambda: labels_of_secret(scene), {"tier": "back", "theirs": "1"})
+
+    scene.patch(NAME, "spec: {secretTemplate: null}")
+    scene.ready(NAME)
+    becomes(lambda: labels_of_secret(scene), {"theirs": "1"})
+    assert scene.status(NAME)["activeKeyID"] == key
+
+
+def labels_of_secret(scene: Scene) -> dict[str, str]:
+    secret = scene.cluster.secret(SECRET, scene.name)
+    assert secret is not None
+    labels: dict[str, str] = secret["metadata"].get("labels", {})
+    return labels
+
+
 def test_key_material_is_only_in_its_secret(scene_with_keys: Scene) -> None:
     scene = scene_with_keys
     scene.apply(KEY)

@@ -15,6 +15,7 @@ from tests.e2e.eventually import becomes
 from tests.e2e.scene import Scene
 from tests.e2e.stage import Stage
 from tests.servers.kube_apis import EMBEDDED, tls_context
+from tests.time_budget import HUNG_AFTER
 
 pytestmark = pytest.mark.parametrize("kube_api_name", [EMBEDDED], indirect=True)
 
@@ -58,7 +59,7 @@ class Faults:
         request = urllib.request.Request(
             self._url, json.dumps(body).encode() if body else None, headers, method=method
         )
-        with urllib.request.urlopen(request, timeout=10, context=self._tls) as reply:
+        with urllib.request.urlopen(request, timeout=HUNG_AFTER, context=self._tls) as reply:
             pending: list[Fault] = json.load(reply)["faults"]
         return pending
 

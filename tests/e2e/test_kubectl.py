@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from tests.e2e.scene import Scene
+from tests.time_budget import HUNG_AFTER
 
 pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
 
@@ -19,7 +20,7 @@ def kubectl(scene: Scene, *arguments: str) -> list[list[str]]:
         ["kubectl", config, f"--namespace={scene.name}", *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HUNG_AFTER,
         env=environment,
     )
     assert done.returncode == 0, done.stderr
@@ -45,7 +46,14 @@ spec:
   role: roles/owner
   members: [{identityRef: {name: checkout}}]
 """)
-    kubectl(scene, "wait", "--for=condition=Ready", "--timeout=40s", "crid/checkout", "iamb/viewers")
+    kubectl(
+        scene,
+        "wait",
+        "--for=condition=Ready",
+        f"--timeout={HUNG_AFTER:.0f}s",
+        "crid/checkout",
+        "iamb/viewers",
+    )
     scene.fails("IAMBinding/owners", "DeniedByGuardrail")
 
     [head, identity] = kubectl(scene, "get", "crid")

@@ -19,13 +19,12 @@ from cloudrun_identity.kube.resources import CUSTOM_RESOURCE_DEFINITIONS
 from cloudrun_identity.ledger.model import Ledger, entry_of
 from cloudrun_identity.ledger.objects import object_name
 from cloudrun_identity.ledger.store import LedgerPruned, Ledgers
+from tests.time_budget import time_budget
 
 LEDGERS = resource("PolicyLedger")
 PROJECT = Target(TargetKind.PROJECT, "payments-prod-1234")
 ACCOUNT = Target(TargetKind.SERVICE_ACCOUNT, "payments", name="checkout@payments.iam.gserviceaccount.com")
 CRD_NAME = "policyledgers.cloudrun-identity.dev"
-SCHEMA_WITHIN = 30.0
-"""Seconds until a changed schema is served. A fraction of a second is usual."""
 
 NEW_YEAR = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -120,10 +119,10 @@ async def test_older_crds_are_detected(client: KubeClient, namespace: str) -> No
         with pytest.raises(CrdsUnsuitable, match=r"has no \.spec\.bindings\[\]\.members\[\]\.owners"):
             await check_compatible(client)
         with pytest.raises(LedgerPruned, match="older than this operator"):
-            async with asyncio.timeout(SCHEMA_WITHIN):
+            async with time_budget():
                 await write_until_refused(client, namespace)
     await check_compatible(client)
-    async with asyncio.timeout(SCHEMA_WITHIN):
+    async with time_budget():
         await write_until_kept(client, namespace)
 
 

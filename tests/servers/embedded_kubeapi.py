@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cloudrun_identity_playground.kubeapi import KubeApi
-
-READY_WITHIN = 30.0
-"""Seconds; a start takes a fraction of a second."""
+from tests.time_budget import HUNG_AFTER
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ def embedded_kubeapi(run_dir: Path) -> Iterator[EmbeddedKubeApi]:
     thread = threading.Thread(target=run, name="embedded-kubeapi")
     thread.start()
     try:
-        yield started.result(READY_WITHIN)
+        yield started.result(HUNG_AFTER)
     finally:
         if not loop.is_closed():
             loop.call_soon_threadsafe(stop.set)

@@ -20,15 +20,13 @@ from cloudrun_identity.kube.crds import CrdState, installed
 from cloudrun_identity.kube.resources import CUSTOM_RESOURCE_DEFINITIONS, Object
 from tests.servers.embedded_kubeapi import embedded_kubeapi
 from tests.servers.kube_apiserver import ASSETS_VARIABLE, assets, kube_apiserver
+from tests.time_budget import time_budget
 
 EMBEDDED = "embedded"
 REAL = "kube-apiserver"
 KUBE_APIS = (EMBEDDED, REAL)
 
 _IN_NODE_ID = re.compile(rf"[\[-]({'|'.join(map(re.escape, KUBE_APIS))})[\]-]")
-
-CRDS_WITHIN = 30.0
-"""Seconds until the kinds are served; usually a fraction of a second."""
 
 
 class KubeApi(Protocol):
@@ -86,7 +84,7 @@ async def _install_crds(kube_api: KubeApi, definitions: Iterable[Object]) -> Non
     try:
         for definition in definitions:
             await client.create(CUSTOM_RESOURCE_DEFINITIONS, definition)
-        async with asyncio.timeout(CRDS_WITHIN):
+        async with time_budget():
             while set((await installed(client)).values()) != {CrdState.ESTABLISHED}:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
     finally:

@@ -20,10 +20,15 @@ import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from tests.time_budget import POLL_EVERY, TimeBudget
+
 ASSETS_VARIABLE = "KUBEBUILDER_ASSETS"
 READY_WITHIN = 30.0
-"""Seconds; a start takes about one second."""
-POLL_EVERY = 0.1
+"""Time budget of a start, which takes about one second."""
+ANSWERS_WITHIN = 2.0
+"""Seconds for one probe, which is repeated."""
+ENDS_WITHIN = 10.0
+"""Seconds after which a server is killed at the end of the tests."""
 TOKEN = "admintoken"
 OPERATOR = "system:serviceaccount:cloudrun-identity:cloudrun-identity"
 """User with the roles of the chart, for the release and namespace `cloudrun-identity`."""
@@ -151,16 +156,16 @@ def _process(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]
     finally:
         process.terminate()
         try:
-            process.wait(timeout=10)
+            process.wait(timeout=ENDS_WITHIN)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
 
 
 def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + READY_WITHIN
+    budget = TimeBudget(READY_WITHIN)
     while not _is_ready(url):
-        if process.poll() is not None or time.monotonic() > deadline:
+        if process.poll() is not None or budget.is_spent():
             ending = log.read_text(errors="replace")[-2000:]
             raise RuntimeError(f"kube-apiserver is not ready at {url}; its log ends:\n{ending}")
         time.sleep(POLL_EVERY)
@@ -170,7 +175,7 @@ def _is_ready(url: str) -> bool:
     # The server creates its own certificate at its start.
     unverified = ssl._create_unverified_context()
     try:
-        with urllib.request.urlopen(f"{url}/readyz", timeout=2, context=unverified) as response:
+        with urllib.request.urlopen(f"{url}/readyz", timeout=ANSWERS_WITHIN, context=unverified) as response:
             return bool(response.status == 200)
     except (urllib.error.URLError, OSError):
         return False

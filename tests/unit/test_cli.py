@@ -25,9 +25,10 @@ def runner() -> CliRunner:
 
 
 @pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> list[process.Settings]:
-    """The settings of each start of the process, which is replaced."""
+def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[process.Settings]:
+    """The settings of each start of the process, which is replaced, in an empty directory."""
     started: list[process.Settings] = []
+    monkeypatch.chdir(tmp_path)
 
     async def run(settings: process.Settings, watch: object) -> None:
         assert watch is handlers.watch
@@ -62,10 +63,13 @@ def test_every_option_has_a_default(runner: CliRunner, started: list[process.Set
     assert started == [process.Settings(None, None, None, "cloudrun-identity", 15.0, 8080, 16)]
 
 
-def test_token_file_requires_an_endpoint(runner: CliRunner, started: list[process.Settings]) -> None:
-    assert run(runner, "--google-endpoint=127.0.0.1:9", "--google-token-file=/tmp/t").exit_code == 0
-    assert [each.google_token_file for each in started] == [Path("/tmp/t")]
-    refused = run(runner, "--google-token-file=/tmp/t")
+def test_token_file_requires_an_endpoint(
+    runner: CliRunner, started: list[process.Settings], tmp_path: Path
+) -> None:
+    token = tmp_path / "token"
+    assert run(runner, "--google-endpoint=127.0.0.1:9", f"--google-token-file={token}").exit_code == 0
+    assert [each.google_token_file for each in started] == [token]
+    refused = run(runner, f"--google-token-file={token}")
     assert refused.exit_code == 2
     assert "--google-endpoint" in error_line(refused)
 
@@ -73,7 +77,7 @@ def test_token_file_requires_an_endpoint(runner: CliRunner, started: list[proces
 @pytest.mark.parametrize(
     ("option", "variable", "value", "field", "expected"),
     [
-        ("--kubeconfig", "KUBECONFIG", "/tmp/k", "kubeconfig", "/tmp/k"),
+        ("--kubeconfig", "KUBECONFIG", "config", "kubeconfig", "config"),
         ("--google-endpoint", "GOOGLE_ENDPOINT", "127.0.0.1:9", "google_endpoint", "127.0.0.1:9"),
         ("--operator-namespace", "OPERATOR_NAMESPACE", "ops", "namespace", "ops"),
         ("--lease-duration", "LEASE_DURATION", "1m30s", "lease_duration", 90.0),

@@ -24,7 +24,15 @@ from .cloud_run_identity import (
 )
 from .custom_role import CustomRole, CustomRoleSpec, CustomRoleStatus, RoleDeletionPolicy, RoleStage
 from .duration import Duration, parse_duration
-from .group import API_VERSION, FINALIZER, FORCE_DELETE, GROUP, RECONCILE_REQUESTED_AT, VERSION
+from .group import (
+    API_VERSION,
+    FINALIZER,
+    FORCE_DELETE,
+    GROUP,
+    RECONCILE_REQUESTED_AT,
+    RELEASE_ORPHANS,
+    VERSION,
+)
 from .iam_binding import Authority, BindingDeletionPolicy, IAMBinding, IAMBindingSpec, IAMBindingStatus
 from .identity_attachment import (
     AttachmentDeletionPolicy,
@@ -165,6 +173,7 @@ __all__ = [
     "MAX_SPEC_BYTES",
     "MAX_UNIQUE_IDS",
     "RECONCILE_REQUESTED_AT",
+    "RELEASE_ORPHANS",
     "TARGET_KINDS",
     "VERSION",
     "Abandonment",

@@ -17,5 +17,9 @@ RECONCILE_REQUESTED_AT: Final = "cloudrun-identity.dev/reconcile-requested-at"
 FORCE_DELETE: Final = "cloudrun-identity.dev/force-delete"
 """Annotation: with the value `true`, deletion abandons an identity that is in use instead of waiting."""
 
+RELEASE_ORPHANS: Final = "cloudrun-identity.dev/release-orphans"
+"""Annotation of a ManagedProject: the deleted objects to release, as patterns of KIND/NAMESPACE/NAME,
+separated by commas."""
+
 TOKEN_BOUND: Final = 256
 """Number of characters of the annotation's value that count. The status echoes as many."""

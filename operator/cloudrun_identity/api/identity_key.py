@@ -50,9 +50,11 @@ class SecretTemplate(ApiModel):
     """SecretTemplate defines the metadata of the Secret."""
 
     labels: Annotated[dict[str, str], Field(max_length=32)] | None = None
-    """Labels to set on the Secret."""
+    """Labels to set on the Secret. A label that is removed here is removed from the Secret. Labels of other
+    users stay."""
     annotations: Annotated[dict[str, str], Field(max_length=32)] | None = None
-    """Annotations to set on the Secret."""
+    """Annotations to set on the Secret. An annotation that is removed here is removed from the Secret.
+    Annotations of other users stay."""
 
 
 class KeyRotation(ApiModel):

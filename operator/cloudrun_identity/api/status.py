@@ -62,6 +62,7 @@ class Reason(StrEnum):
     OLD_REVISION_SERVING = "OldRevisionServing"
     POLICY_UNWRITABLE = "PolicyUnwritable"
     SUSPENDED = "Suspended"
+    LEDGER_INVALID = "LedgerInvalid"
     INTERNAL_ERROR = "InternalError"
 
 

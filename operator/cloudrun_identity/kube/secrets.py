@@ -7,11 +7,12 @@ import base64
 import binascii
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from cloudrun_identity.api import GROUP, OwnerReference
 
+from .client import FIELD_MANAGER
 from .errors import KubeError
 from .resources import SECRETS, Object, ObjectClient
 
@@ -67,23 +68,62 @@ class KeySecret:
     annotations: Mapping[str, str] = field(default_factory=dict)
     """All annotations of the Secret."""
 
+    owned_labels: frozenset[str] = frozenset()
+    """Names of the labels that the operator set last, by the record of the API server."""
+
+    owned_annotations: frozenset[str] = frozenset()
+    """Names of the annotations that the operator set last."""
+
     owners: tuple[OwnerReference, ...] = ()
     """All owner references of the Secret."""
 
 
 @dataclass(frozen=True, slots=True)
+class MetadataChange:
+    """One label or annotation of a Secret that differs from its declaration."""
+
+    field: str
+    """`label` or `annotation`, and its name."""
+    before: str
+    """Value on the Secret; empty if it is absent."""
+    after: str
+    """Declared value; empty if it must be removed."""
+
+
+@dataclass(frozen=True, slots=True)
 class SecretMetadata:
-    """Labels and annotations that the operator sets on a Secret. Others on it stay as they are."""
+    """Labels and annotations that the operator sets on a Secret.
+
+    The operator removes those that it set before and that are not declared any more. Labels and annotations
+    of other users stay as they are. The API server records who set which one last (`metadata.managedFields`,
+    https://kubernetes.io/docs/reference/using-api/server-side-apply/#managers).
+    """
 
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
 
-    def is_on(self, secret: KeySecret) -> bool:
-        """Return whether the Secret has all of these labels and annotations."""
+    def changes_of(self, secret: KeySecret) -> tuple[MetadataChange, ...]:
+        """Return what to change on the Secret."""
         return (
-            self.labels.items() <= secret.labels.items()
-            and self.annotations.items() <= secret.annotations.items()
+            *_changes("label", self.labels, secret.labels, secret.owned_labels),
+            *_changes("annotation", self.annotations, secret.annotations, secret.owned_annotations),
         )
+
+    def patch_of(self, secret: KeySecret) -> Object:
+        """Return the part of a merge patch that sets the declared entries and removes former ones."""
+        return {
+            "labels": {**dict.fromkeys(secret.owned_labels), **self.labels},
+            "annotations": {**dict.fromkeys(secret.owned_annotations), **self.annotations},
+        }
+
+
+def _changes(
+    kind: str, declared: Mapping[str, str], actual: Mapping[str, str], owned: frozenset[str]
+) -> Iterator[MetadataChange]:
+    for name in sorted(declared.keys() | (owned & actual.keys())):
+        before, after = actual.get(name), declared.get(name)
+        if before != after:
+            yield MetadataChange(f"{kind} {name}", before or "", after or "")
 
 
 def digest_of(file: bytes) -> str:
@@ -138,7 +178,10 @@ class KeySecrets:
     async def write_metadata(
         self, owner: ObjectReference, current: KeySecret, desired: SecretMetadata
     ) -> KeySecret:
-        """Set the labels, the annotations and the owner reference. The key stays as it is."""
+        """Set the labels, the annotations and the owner reference. The key stays as it is.
+
+        Labels and annotations that the operator set before, and that are not desired, are removed.
+        """
         return await self._patch(owner, current, desired)
 
     async def orphan(self, owner: ObjectReference, current: KeySecret) -> None:
@@ -159,8 +202,7 @@ class KeySecrets:
     ) -> KeySecret:
         others = [each.to_dict() for each in current.owners if not _refers_to(each, owner)]
         metadata = {
-            "labels": dict(desired.labels),
-            "annotations": dict(desired.annotations),
+            **desired.patch_of(current),
             "ownerReferences": [*others, _reference(owner).to_dict() | {"controller": True}],
         }
         return await self._write(owner, current, metadata, **fields)
@@ -188,8 +230,23 @@ def _parse(raw: Object, owner: ObjectReference) -> KeySecret:
         digest=digest_of(file) if file else "",
         labels=metadata.get("labels") or {},
         annotations=metadata.get("annotations") or {},
+        owned_labels=_owned(metadata, "f:labels"),
+        owned_annotations=_owned(metadata, "f:annotations"),
         owners=owners,
     )
+
+
+def _owned(metadata: Object, field: str) -> frozenset[str]:
+    """Return the entries of a map in the metadata that the operator set, and no other user owns too.
+
+    The keys of `fieldsV1` are field names with the prefix `f:`, and `.` for the map itself.
+    """
+    own: set[str] = set()
+    others: set[str] = set()
+    for entry in metadata.get("managedFields") or ():
+        named = entry.get("fieldsV1", {}).get("f:metadata", {}).get(field, {})
+        (own if entry.get("manager") == FIELD_MANAGER else others).update(named)
+    return frozenset(name.removeprefix("f:") for name in own - others if name.startswith("f:"))
 
 
 def _file(raw: Object) -> bytes:

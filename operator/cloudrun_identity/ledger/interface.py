@@ -42,6 +42,14 @@ class LedgerStore(Protocol):
         """Return the targets in a project with any entry."""
         ...
 
+    def check(self, target: Target) -> None:
+        """Raise `LedgerInvalid` if the stored ledger of a policy is invalid now."""
+        ...
+
+    def invalid_ledger_of(self, owner_key: str) -> str:
+        """Return what is wrong with an invalid ledger that names the owner; empty if there is none."""
+        ...
+
     def check_complete(self) -> None:
         """Raise `LedgerInvalid` while a stored ledger was not read since the start."""
         ...

@@ -2,15 +2,24 @@
 
 import hashlib
 import re
+from collections.abc import Iterator
 
 from pydantic import ValidationError
 
-from cloudrun_identity.api import API_VERSION, PolicyLedger
+from cloudrun_identity.api import (
+    API_VERSION,
+    CloudRunIdentity,
+    CustomRole,
+    IdentityAttachment,
+    IdentityKey,
+    PolicyLedger,
+)
 from cloudrun_identity.api.validation import misfits
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.kube.resources import Object
 
 from .model import Ledger
+from .owners import owner_key_of
 
 _NAME_LENGTH = 40
 _HASH_LENGTH = 10
@@ -46,9 +55,41 @@ def from_object(raw: Object) -> Ledger:
         metadata = raw["metadata"]
         raise LedgerInvalid(
             f"PolicyLedger {metadata['namespace']}/{metadata['name']} cannot be read "
-            f"({_first_fault(error)}): repair it, because without it the operator treats its own grants "
-            "and resources as unmanaged"
+            f"({_first_fault(error)}), and nothing that it records is changed; repair it with `kubectl edit "
+            f"pledger -n {metadata['namespace']} {metadata['name']}`"
         ) from error
+
+
+def owner_keys_named_by(raw: Object) -> frozenset[str]:
+    """Return the owner keys that can be read from a PolicyLedger, even if the object is invalid."""
+    return frozenset(_owner_keys(raw.get("spec")))
+
+
+def _owner_keys(value: object, kind: str = "") -> Iterator[str]:
+    match value:
+        case dict():
+            for field, child in value.items():
+                if field == "owner" and kind and isinstance(child, str) and child:
+                    yield f"{kind}/{child}"
+                elif field == "owners" and isinstance(child, list):
+                    yield from (
+                        owner_key_of(each) for each in child if isinstance(each, str) and each.count("/") == 3
+                    )
+                else:
+                    yield from _owner_keys(child, _KIND_OF_RECORD.get(field, kind))
+        case list():
+            for child in value:
+                yield from _owner_keys(child, kind)
+
+
+_KIND_OF_RECORD = {
+    "account": CloudRunIdentity.__name__,
+    "roles": CustomRole.__name__,
+    "keys": IdentityKey.__name__,
+    "keyAttempt": IdentityKey.__name__,
+    "attachment": IdentityAttachment.__name__,
+}
+"""The kind of the owner in each record, which names its owner as NAMESPACE/NAME."""
 
 
 def _first_fault(error: ValidationError | KeyError) -> str:

@@ -21,6 +21,7 @@ from cloudrun_identity.kube.resources import Object, ObjectClient
 
 from .index import LedgerIndex
 from .interface import Change
+from .invalid import InvalidLedgers
 from .limits import refuse_too_large, refuse_too_many
 from .model import Ledger
 from .objects import LedgerInvalid, from_object, object_name, to_object
@@ -61,7 +62,7 @@ class Ledgers:
         self._namespace = namespace
         self._stored: dict[Target, _Stored] = {}
         self._versions: dict[str, int] = {}  # by name, the newest seen, also of some deleted objects
-        self._invalid: dict[str, str] = {}  # by name, the error of an object that was never read
+        self._invalid = InvalidLedgers()
         self._deleted: deque[Target] = deque()
         self._deleting: set[str] = set()  # by UID, objects that this process is deleting
         self._index = LedgerIndex()
@@ -113,6 +114,19 @@ class Ledgers:
         """Return the targets in a project with any entry."""
         return self._index.targets(project_id)
 
+    def check(self, target: Target) -> None:
+        """Check that the stored ledger of a policy is valid. Its last valid version may be in memory.
+
+        Raises:
+            LedgerInvalid: the stored ledger is invalid.
+
+        """
+        self._invalid.check(object_name(target))
+
+    def invalid_ledger_of(self, owner_key: str) -> str:
+        """Return what is wrong with an invalid ledger that names the owner; empty if there is none."""
+        return self._invalid.reason_for(owner_key)
+
     def check_complete(self) -> None:
         """Check that all stored ledgers are known.
 
@@ -120,8 +134,7 @@ class Ledgers:
             LedgerInvalid: a stored ledger is invalid, and was so since the start of the process.
 
         """
-        for message in self._invalid.values():
-            raise LedgerInvalid(message)
+        self._invalid.check_complete()
 
     async def fill(self) -> None:
         """Read all ledgers; raises `KubeError`."""
@@ -137,7 +150,7 @@ class Ledgers:
         """Add an object from a list or a watch event to the cache, unless a newer version is known.
 
         Returns:
-            The owner keys in a ledger that another client has deleted with this event.
+            The owner keys in a ledger that another client has deleted, made invalid, or repaired.
 
         """
         metadata = raw["metadata"]
@@ -147,12 +160,8 @@ class Ledgers:
             ledger = from_object(raw)
         except LedgerInvalid as error:
             _log.error("%s", error)
-            if deleted:
-                self._invalid.pop(metadata["name"], None)
-            elif metadata["name"] not in self._versions:
-                self._invalid[metadata["name"]] = str(error)
-            return frozenset()
-        self._invalid.pop(metadata["name"], None)
+            return self._observed_invalid(raw, str(error), deleted=deleted)
+        repaired = self._invalid.remove(metadata["name"])
         if metadata["name"] != object_name(ledger.target):
             _log.warning(
                 "PolicyLedger %s/%s is ignored: the ledger of %s has the name %s",
@@ -167,7 +176,7 @@ class Ledgers:
         known = self._stored.get(ledger.target)
         self._set(ledger.target, None if deleted else stored)
         is_lost = known and deleted and ledger.bindings and metadata["uid"] not in self._deleting
-        return self._lost(ledger) if is_lost else frozenset()
+        return repaired | (self._lost(ledger) if is_lost else frozenset())
 
     async def update(self, target: Target, change: Change) -> Ledger:
         """Apply a pure function to the newest ledger and store its result.
@@ -248,6 +257,17 @@ class Ledgers:
         else:
             from_object(raw)
             self.observed(raw, deleted=False)
+
+    def _observed_invalid(self, raw: Object, message: str, *, deleted: bool) -> frozenset[str]:
+        """Note that an object is invalid; return the owner keys in it and in its last valid version."""
+        name = raw["metadata"]["name"]
+        known = next((each for each in self._stored.values() if each.metadata["name"] == name), None)
+        self._invalid.add(raw, message, known.ledger if known else None)
+        if not deleted:
+            return self._invalid.owner_keys(name)
+        if known:
+            self._set(known.ledger.target, None)
+        return self._invalid.remove(name)
 
     def _lost(self, ledger: Ledger) -> frozenset[str]:
         """Log that another client deleted a ledger; return the owner keys in it."""

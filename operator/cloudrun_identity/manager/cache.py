@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from cloudrun_identity.api import ManagedProject
+from cloudrun_identity.api import CloudRunIdentity, ManagedProject
 from cloudrun_identity.iam.admission import admits_namespace
 from cloudrun_identity.iam.role_permissions import home_of
 from cloudrun_identity.kube.objects import compact
@@ -70,7 +70,8 @@ class Cache(ClusterView):
             self._declared_credentials = None
         if deleted:
             self._objects.remove(key)
-            return ObjectChange(changed=True, woken=self._concerned(key, old))
+            woken = self._concerned(key, old) | frozenset(self._projects_recording(key))
+            return ObjectChange(changed=True, woken=woken)
         raw = compact(raw)
         try:
             obj = self._kinds[key.kind].model.model_validate(raw)
@@ -105,6 +106,26 @@ class Cache(ClusterView):
         raws = ({"metadata": {"name": name}} for name in deleted)
         return frozenset[ObjectKey]().union(*(self.observe_namespace(raw, deleted=True) for raw in raws))
 
+    def versions_of(self, kind: str) -> Mapping[ObjectKey, Object]:
+        """Return the last version of every object of a kind."""
+        stored = ((key, self.stored(key)) for key in self.known() if key.kind == kind)
+        return {key: found.raw for key, found in stored if found}
+
+    def missing_objects(
+        self, listed: Collection[ObjectKey], known: Mapping[ObjectKey, Object]
+    ) -> frozenset[ObjectKey]:
+        """Take in the deletion of objects that a list lacks. Return the objects that this concerns.
+
+        `known` are the versions that were known before the list. A watch that is restarted does not report
+        earlier deletions. Usually the finalizer prevents them; a user may have removed it.
+        """
+        concerned: set[ObjectKey] = set()
+        for key, raw in known.items():
+            stored = self.stored(key)
+            if key not in listed and stored and stored.raw is raw:
+                concerned |= {key, *self.observe(raw, deleted=True).woken}
+        return frozenset(concerned)
+
     def absorb(self, raw: Object) -> None:
         """Take in the reply to a write of the operator, which never requires a reconcile of the object."""
         if _key(raw) in self._objects:  # or else it was deleted before the reply arrived
@@ -132,6 +153,16 @@ class Cache(ClusterView):
             concerned |= set(self._objects.declarers(old.declares))
             concerned |= {each for each in map(self._resolved, old.references) if self._is_deleting(each)}
         return frozenset(each for each in concerned if self.stored(each) is not None)
+
+    def _projects_recording(self, key: ObjectKey) -> Iterable[ObjectKey]:
+        """Yield the projects whose ledgers still have grants or the account of an object, which list it."""
+        targets = set(self._ledgers.held_by(f"{key.kind}/{key.namespace}/{key.name}"))
+        if key.kind == CloudRunIdentity.__name__:
+            home = self._ledgers.account_home(f"{key.namespace}/{key.name}")
+            targets |= {home} if home else set()
+        for target in targets:
+            if project := self.project_on(target.project_id):
+                yield ObjectKey.of(project)
 
     def _resolved(self, reference: ObjectKey) -> ObjectKey:
         """Return the object that a reference names: for the full name of a custom role its CustomRole."""

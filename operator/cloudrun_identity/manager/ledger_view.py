@@ -36,6 +36,10 @@ class LedgerView:
         """Return the ledger of one policy."""
         return self._ledgers.ledger(target)
 
+    def invalid_ledger_of(self, owner_key: str) -> str:
+        """Return what is wrong with an invalid ledger that names the owner; empty if there is none."""
+        return self._ledgers.invalid_ledger_of(owner_key)
+
     def ledgers(self, project_id: str) -> Iterable[Ledger]:
         """Return the ledgers of a project's policies, accounts and workloads."""
         return [ledger for ledger in self._ledgers.all() if ledger.target.project_id == project_id]

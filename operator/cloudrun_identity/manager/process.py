@@ -176,6 +176,7 @@ async def _kinds_change(client: CountedClient, manager: Manager) -> None:
         await asyncio.sleep(CHECK_INTERVAL)
         with contextlib.suppress(KubeError):  # an outage does not change the kinds
             await manager.check_namespaces()
+            await manager.check_objects()
             if await _served_kinds(client) != manager.kinds:
                 _log.warning("the installed CRDs have changed; restarting the watches")
                 return

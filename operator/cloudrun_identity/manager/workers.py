@@ -11,6 +11,8 @@ from cloudrun_identity.ledger.limits import LedgerFull
 from cloudrun_identity.ledger.objects import LedgerInvalid
 from cloudrun_identity.ledger.store import LedgerPruned
 from cloudrun_identity.reconcile.cluster_state import ObjectKey
+from cloudrun_identity.reconcile.kind_reconciler import internal_error
+from cloudrun_identity.reconcile.outcomes import Outcome, ledger_invalid
 from cloudrun_identity.reconcile.reconciler import Reconciler
 from cloudrun_identity.reconcile.requeue import NoRequeue, Requeue, RequeueAfter
 
@@ -89,18 +91,21 @@ class Workers:
             _log.log(level, "%s: a request to the Kubernetes API failed, retrying: %s", key, error)
             self._reconciler.retain(key)
             return RequeueAfter(), "kubernetes"
-        except (LedgerFull, LedgerPruned, LedgerInvalid) as error:
-            await self._fail(key, str(error))
+        except LedgerInvalid as error:
+            await self._fail(key, ledger_invalid(str(error)))
+        except (LedgerFull, LedgerPruned) as error:
+            await self._fail(key, internal_error(str(error)))
         except Exception as error:  # a bug that affects one object must not stop the others
             _log.error("%s: unexpected error, retrying: %s", key, describe(error), exc_info=error)
-            await self._fail(key, f"unexpected {describe(error)}; the operator's log has more")
+            message = f"unexpected {describe(error)}; the operator's log has more"
+            await self._fail(key, internal_error(message))
         return RequeueAfter(), "error"
 
-    async def _fail(self, key: ObjectKey, message: str) -> None:
+    async def _fail(self, key: ObjectKey, outcome: Outcome) -> None:
         """Report a failed reconcile in the object's status."""
         self._reconciler.retain(key)
         try:
-            await self._reconciler.fail(key, message)
+            await self._reconciler.fail(key, outcome)
         except Exception as error:  # the log holds the reason already
             _log.debug("%s: writing the failure to the status failed: %s", key, describe(error))
 

@@ -106,6 +106,7 @@ class PolicySync:
 
     async def _run_once(self) -> SyncResult:
         began = _now()
+        self._ports.ledgers.check(self._target)
         policies = BoundPolicies(self._ports)
         writer = PolicyWriter(self._target, policies, self._ports.settings.attempts)
         account = self._ports.ledgers.ledger(self._target).account

@@ -133,6 +133,10 @@ class ClusterState(Protocol):
         """Return the ledger of one policy."""
         ...
 
+    def invalid_ledger_of(self, owner_key: str) -> str:
+        """Return what is wrong with an invalid ledger that names the owner; empty if there is none."""
+        ...
+
     def ledgers(self, project_id: str) -> Iterable[Ledger]:
         """Return the ledgers of a project: its policies, accounts and workloads."""
         ...

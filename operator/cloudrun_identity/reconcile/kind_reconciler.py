@@ -33,6 +33,7 @@ from .outcomes import (
     Refused,
     Waiting,
     gravest,
+    ledger_invalid,
     outcome_of,
     outcome_of_undoing,
 )
@@ -50,7 +51,7 @@ from .preconditions import (
 from .progress import Progress, carry_out
 from .refusals import is_denied, with_remedy
 from .requeue import NoRequeue, Requeue
-from .status import Report, difference_of, is_settled, is_told, nothing_unresolved, other_issues, what
+from .status import Report, difference_of, is_settled, nothing_unresolved, other_issues, status_agrees, what
 from .steps import Plan
 from .unrecorded_grants import NOT_RECORDED, recorded_as_unmanaged, unrecorded
 
@@ -75,7 +76,7 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         self._finisher = finisher
         self._resource = resource
         self._grants = grants
-        self._releaser = Releaser(deps.syncers, deps.store, deps.slot_released)
+        self._releaser = Releaser(deps.syncers, deps.slot_released, deps.store)
 
     @property
     def model(self) -> type[Obj]:
@@ -127,7 +128,7 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
             return True
         allowed, want = resolved
         seen = await self._kind.observe(want, max_age)
-        if self._plan(want, seen).steps or not is_told(obj, self._kind.summarize(want, seen)):
+        if self._plan(want, seen).steps or not status_agrees(obj, self._kind.summarize(want, seen)):
             return True
         return await self._grants_differ(obj, allowed, want, max_age)
 
@@ -279,7 +280,7 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
             syncers.forget(owner)
             return NoRequeue(), "gone"
         uninstalled = await self._deps.kube.is_uninstalled(obj.kind)
-        outcome = self._suspended(obj)
+        outcome = self._held_up(obj)
         if outcome is None or uninstalled:  # an uninstalled kind is not held up: nothing is undone for it
             outcome = await self._undo(obj, uninstalled=uninstalled)
         if not isinstance(outcome, InSync):
@@ -291,14 +292,16 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         await self._deps.kube.remove_finalizer(raw)
         return NoRequeue(), "deleted"
 
-    def _suspended(self, obj: Obj) -> Outcome | None:
-        """Return why nothing may be undone now: the object, its project or another project is suspended."""
+    def _held_up(self, obj: Obj) -> Outcome | None:
+        """Return why nothing may be undone now: a suspended object or project, or an invalid ledger."""
         syncers, store, owner = self._deps.syncers, self._deps.store, ledger_owner(obj)
         project = project_of(obj, store)
         if is_suspended(obj, project):
             syncers.retain_all(owner)
             return Paused(Reason.SUSPENDED, f"{suspended_by(obj, project)}: {DELETION_WAITS}")
         syncers.retain(owner)
+        if invalid := store.invalid_ledger_of(owner.owner_key):
+            return ledger_invalid(invalid)
         return halted_elsewhere(syncers.held_by(owner), store)
 
     async def _undo(self, obj: Obj, *, uninstalled: bool) -> Outcome:

@@ -103,6 +103,11 @@ def outcome_of_undoing(error: GoogleError, what: str) -> Outcome:
     return replace(outcome, message=f"{outcome.message}; {remedy}")
 
 
+def ledger_invalid(message: str) -> Refused:
+    """Return the outcome for an object that an invalid PolicyLedger concerns."""
+    return Refused(Reason.LEDGER_INVALID, message)
+
+
 def gravest(*outcomes: Outcome) -> Outcome:
     """Return the outcome that decides: refused before failing before waiting before paused."""
     return min(outcomes, key=lambda outcome: _GRAVITY.index(type(outcome)), default=InSync())

@@ -27,8 +27,8 @@ from cloudrun_identity.iam.admission import (
 )
 from cloudrun_identity.iam.grants import Target
 
-from .cluster_state import ClusterState, ObjectKey, older_first, project_key
-from .outcomes import InSync, Outcome, Paused, Refused, Waiting
+from .cluster_state import ClusterState, ObjectKey, ledger_owner, older_first, project_key
+from .outcomes import InSync, Outcome, Paused, Refused, Waiting, ledger_invalid
 from .refusals import refusal
 
 DELETION_WAITS = "the deletion waits until suspend is false again"
@@ -70,15 +70,24 @@ def check_preconditions(obj: ReconciledResource, cluster: ClusterState) -> Allow
         return _blocked_by_itself(obj, obj, cluster) or Allowed(obj, observes(obj, obj))
     if not isinstance(obj, ProjectScopedResource):
         raise TypeError(f"{obj.kind} has no gate")
-    if not cluster.has_namespace(obj.metadata.namespace):  # it exists; its watch event has not arrived yet
-        message = f"Namespace {obj.metadata.namespace} has not been observed yet"
-        return unresolved(Waiting(Reason.DEPENDENCY_NOT_READY, message), transient=True)
+    if not cluster.has_namespace(obj.metadata.namespace):
+        # The watch event of a new namespace may arrive after those of its objects.
+        is_new = obj.status.condition(ConditionType.READY) is None
+        message = f"Namespace {obj.metadata.namespace} does not exist, or has not been observed yet"
+        return unresolved(Waiting(Reason.DEPENDENCY_NOT_READY, message), transient=is_new)
+    if cluster.is_terminating(obj.metadata.namespace):
+        message = (
+            f"Namespace {obj.metadata.namespace} is being deleted, and this object with it; nothing is "
+            "written for it until then"
+        )
+        return Blocked(Waiting(Reason.DELETING, message))
     project = project_of(obj, cluster)
     if project is None:
         return unresolved(missing(project_key(obj.spec.project_ref.name), cluster, "spec.projectRef"))
     return (
         _suspended(obj, project)
         or _blocked_by_project(obj, project, cluster)
+        or _blocked_by_ledger(obj, cluster)
         or _contested(obj, project, cluster)
         or Allowed(project, observes(obj, project))
     )
@@ -216,6 +225,11 @@ def _suspended(obj: ReconciledResource, project: ManagedProject) -> Blocked | No
     if not is_suspended(obj, project):
         return None
     return Blocked(Paused(Reason.SUSPENDED, f"{suspended_by(obj, project)}: nothing is read or written"))
+
+
+def _blocked_by_ledger(obj: ReconciledResource, cluster: ClusterState) -> Blocked | None:
+    invalid = cluster.invalid_ledger_of(ledger_owner(obj).owner_key)
+    return Blocked(ledger_invalid(invalid)) if invalid else None
 
 
 def _contested(obj: ReconciledResource, project: ManagedProject, cluster: ClusterState) -> Blocked | None:

@@ -1,6 +1,7 @@
 """Reconcile any object by its key: parsed once, handed to the reconciler of its kind, within a deadline."""
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -13,10 +14,11 @@ from .deadline import Deadline, DeadlineExceeded
 from .dependencies import Dependencies
 from .finish import Finisher
 from .invalid_objects import InvalidObjects
-from .kind_reconciler import internal_error
 from .outcomes import Failing, Outcome
 from .preconditions import Allowed
 from .requeue import NoRequeue, Requeue, RequeueAfter
+
+_log = logging.getLogger(__name__)
 
 
 class AnyKindReconciler(Protocol):
@@ -75,7 +77,15 @@ class Reconciler:
         """
         stored = self._deps.store.stored(key)
         if stored is None:  # its finalizer was removed by a user, or the object is forgotten already
-            self._deps.syncers.forget(Owner(key.kind, key.namespace, key.name, uid=""))
+            owner = Owner(key.kind, key.namespace, key.name, uid="")
+            if held := self._deps.syncers.held_by(owner):
+                _log.warning(
+                    "%s was deleted without its finalizer and leaves grants on %s: see status.orphans of the "
+                    "ManagedProject",
+                    key,
+                    ", ".join(sorted(target.full_name for target in held)),
+                )
+            self._deps.syncers.forget(owner)
             self._finisher.forget(key)
             return NoRequeue(), "gone"
         generation = stored.raw["metadata"].get("generation", 0)
@@ -97,9 +107,9 @@ class Reconciler:
             uid = stored.raw["metadata"]["uid"]
             self._deps.syncers.retain(Owner(key.kind, key.namespace, key.name, uid))
 
-    async def fail(self, key: ObjectKey, message: str) -> None:
+    async def fail(self, key: ObjectKey, outcome: Outcome) -> None:
         """Report in the object's status that its reconcile failed for a reason that is not its own."""
-        await self._report(key, internal_error(message))
+        await self._report(key, outcome)
 
     async def differs(self, key: ObjectKey, *, max_age: float) -> bool:
         """Return whether a read at most `max_age` seconds old shows something for a reconcile to do."""

@@ -86,7 +86,7 @@ def status_object(status: ReconciledStatus) -> dict[str, Any]:
     return {field: value for field, value in status.to_dict().items() if value != []}
 
 
-def is_told(obj: ReconciledResource, summary: Summary) -> bool:
+def status_agrees(obj: ReconciledResource, summary: Summary) -> bool:
     """Return whether the status of a Ready object agrees with the summary of its kind."""
     status = obj.status
     # Validated, because that is what cuts texts and lists to the bounds of the schema.

@@ -165,11 +165,20 @@ class Plan(Generic[A]):
 
     @property
     def outcome(self) -> Outcome:
-        """Outcome once the actions are executed: that of the first step that takes no action."""
+        """Outcome once the actions are executed: that of the first step that waits, refuses or fails.
+
+        A difference that is left decides only if no such step follows it.
+        """
+        left: Outcome | None = None
         for step in self.steps:
-            if not isinstance(step, Action):
-                return step.outcome
-        return InSync(self.due)
+            match step:
+                case Leave():
+                    left = left or step.outcome
+                case Wait() | Refuse() | Fail():
+                    return step.outcome
+                case _:
+                    continue
+        return left or InSync(self.due)
 
     @property
     def retains_grants(self) -> bool:

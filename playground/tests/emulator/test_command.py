@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from google.iam.v1 import iam_policy_pb2, policy_pb2
 
 from cloudrun_identity_playground.emulator.command import emulator
+from tests.time_budget import HUNG_AFTER
 
 READY = re.compile(r"emulator ready: gRPC (127\.0\.0\.1:\d+)(?:, REST (http://127\.0\.0\.1:\d+))?\n")
 COMMAND = (
@@ -44,7 +45,7 @@ def running(*options: str, **environment: str) -> Iterator[tuple[subprocess.Pope
 
 def run(options: Sequence[str], **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*COMMAND, *options], capture_output=True, text=True, env=os.environ | environment, timeout=60
+        [*COMMAND, *options], capture_output=True, text=True, env=os.environ | environment, timeout=HUNG_AFTER
     )
 
 
@@ -55,7 +56,7 @@ def get_policy(address: str) -> policy_pb2.Policy:
             request_serializer=iam_policy_pb2.GetIamPolicyRequest.SerializeToString,
             response_deserializer=policy_pb2.Policy.FromString,
         )
-        return call(iam_policy_pb2.GetIamPolicyRequest(resource="projects/shop"), timeout=30)
+        return call(iam_policy_pb2.GetIamPolicyRequest(resource="projects/shop"), timeout=HUNG_AFTER)
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
@@ -66,7 +67,7 @@ def test_command_prints_addresses_and_stops_on_a_signal(stop: signal.Signals) ->
         assert ready[2]
         assert not get_policy(ready[1]).bindings
         process.send_signal(stop)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=HUNG_AFTER)
 
     assert process.returncode == 0
     assert errors == ""

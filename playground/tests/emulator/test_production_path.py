@@ -17,6 +17,7 @@ import grpc
 import grpc.aio
 
 from cloudrun_identity_playground.emulator import Emulator, Seed
+from tests.time_budget import time_budget
 
 from .clients import Clients
 from .test_control import self_signed
@@ -98,7 +99,8 @@ async def test_operator_calls_over_tls_as_the_account_of_its_key(tmp_path: Path)
                     "GOOGLE_APPLICATION_CREDENTIALS": str(credentials),
                 },
             )
-            output, errors = await asyncio.wait_for(process.communicate(), 60)
+            async with time_budget():
+                output, errors = await process.communicate()
 
         [project] = emulator.cloud.registry
         assert output.decode().split() == [EMAIL, project.number], errors.decode()

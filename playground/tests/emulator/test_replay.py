@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.time_budget import HUNG_AFTER
+
 from .replay import RecordingError, replay
 from .replay.comparison import differences
 
@@ -77,7 +79,7 @@ def write(directory: Path, status: int, answer: Any) -> Path:
 
 def run(*files: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "playground.tests.emulator.replay", *map(str, files)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, timeout=HUNG_AFTER)
 
 
 def test_replay_prints_no_line_for_equal_answers(tmp_path: Path) -> None:

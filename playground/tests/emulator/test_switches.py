@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from google.api_core import exceptions
 from google.cloud import run_v2 as run
 
 from cloudrun_identity_playground.emulator import Emulator, Seed, Switches
+from tests.time_budget import time_budget
 
 from .clients import LOCATION, Clients, Clock
 from .test_command import READY, running
@@ -157,5 +157,6 @@ async def test_faults_come_from_the_command_line() -> None:
     with running("--port", "0", *(f"--fault={fault}" for fault in faults)) as (_, line):
         ready = READY.fullmatch(line)
         assert ready is not None, line
-        outcomes = await asyncio.wait_for(_outcomes(ready[1], 4), 30)
+        async with time_budget():
+            outcomes = await _outcomes(ready[1], 4)
     assert sorted(outcomes) == ["", "NotFound", "ServiceUnavailable", "ServiceUnavailable"]

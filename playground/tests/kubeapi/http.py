@@ -13,6 +13,7 @@ import aiohttp
 import yaml
 
 from tests.servers.kube_apis import tls_context
+from tests.time_budget import time_budget
 
 Object = dict[str, Any]
 
@@ -23,8 +24,6 @@ STRATEGIC = "application/strategic-merge-patch+json"
 APPLY = "application/apply-patch+yaml"
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 
-CONDITION_WITHIN = 20.0
-"""Timeout of asynchronous effects, in seconds."""
 POLL_EVERY = 0.05
 
 
@@ -65,7 +64,8 @@ class Watched:
 
     async def next(self) -> Object | None:
         """Return the next event, or None at the end of the watch."""
-        line = await asyncio.wait_for(self._response.content.readline(), CONDITION_WITHIN)
+        async with time_budget():
+            line = await self._response.content.readline()
         event: Object | None = json.loads(line) if line.strip() else None
         return event
 
@@ -136,7 +136,7 @@ class Api:
 
     async def until(self, path: str, holds: Callable[[Answer], bool]) -> Answer:
         """Read until the response meets a condition."""
-        async with asyncio.timeout(CONDITION_WITHIN):
+        async with time_budget():
             while True:
                 answer = await self.get(path)
                 if holds(answer):

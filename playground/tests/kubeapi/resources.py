@@ -13,10 +13,9 @@ from cloudrun_identity.api import API_VERSION, GROUP, KINDS, VERSION
 from cloudrun_identity.api.crd import generate
 from cloudrun_identity.api.resource import Scope
 from tests.servers.kube_apis import tls_context
+from tests.time_budget import HUNG_AFTER, TimeBudget
 
 NAMESPACE = "payments"
-ESTABLISHED_WITHIN = 30.0
-"""Seconds."""
 POLL_EVERY = 0.05
 _DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
@@ -68,9 +67,9 @@ class Resources:
             self._call("DELETE", _path(kind))
 
     def _wait_until_established(self, kind: str) -> None:
-        deadline = time.monotonic() + ESTABLISHED_WITHIN
+        budget = TimeBudget()
         while self.definition_conditions(kind).get("Established") != "True":
-            if time.monotonic() > deadline:
+            if budget.is_spent():
                 raise TimeoutError(f"the definition of {kind} is not established")
             time.sleep(POLL_EVERY)
 
@@ -83,7 +82,7 @@ class Resources:
             headers={"Authorization": f"Bearer {self._token}", "Content-Type": content_type},
         )
         try:
-            with urllib.request.urlopen(request, timeout=30, context=self._tls) as response:
+            with urllib.request.urlopen(request, timeout=HUNG_AFTER, context=self._tls) as response:
                 answer: dict[str, Any] = json.load(response)
         except urllib.error.HTTPError as error:
             raise RefusedError(error.code, json.load(error)["message"]) from error

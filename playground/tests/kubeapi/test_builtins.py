@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
-from playground.tests.kubeapi.http import CONDITION_WITHIN, POLL_EVERY, Api, Object
+from playground.tests.kubeapi.http import POLL_EVERY, Api, Object
 from playground.tests.kubeapi.widgets import DEFINITION, DEFINITIONS, Widgets
+from tests.time_budget import time_budget
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
 CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
@@ -188,7 +189,7 @@ async def test_stricter_definition_leaves_old_objects_writable(api: Api, namespa
 
 async def _until_refused(api: Api, collection: str, body: Object) -> None:
     """Write until the server refuses it: a new schema applies a moment after the definition has it."""
-    async with asyncio.timeout(CONDITION_WITHIN):
+    async with time_budget():
         while True:
             if (await api.post(collection, body, dryRun="All")).code == 422:
                 return

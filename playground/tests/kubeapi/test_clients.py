@@ -8,9 +8,10 @@ import kopf
 import pytest
 from kubernetes.aio import client, config
 
-from playground.tests.kubeapi.http import CONDITION_WITHIN, MERGE
+from playground.tests.kubeapi.http import MERGE
 from playground.tests.kubeapi.widgets import Widgets, widget
 from tests.servers.kube_apis import KubeApi
+from tests.time_budget import time_budget
 
 
 @pytest.fixture
@@ -106,7 +107,7 @@ async def test_kopf_sees_every_event(
         )
     )
     try:
-        async with asyncio.timeout(CONDITION_WITHIN):
+        async with time_budget():
             listed = await seen.get()
             await widgets.create("a")
             added = await seen.get()

@@ -21,6 +21,7 @@ from cloudrun_identity_playground.kubeapi.command import kubeapi
 from playground.tests.kubeapi.commands import running
 from playground.tests.kubeapi.http import Api, connect
 from playground.tests.kubeapi.widgets import DEFINITION, DEFINITIONS, Widgets
+from tests.time_budget import HUNG_AFTER, time_budget
 
 
 @pytest.fixture
@@ -124,7 +125,7 @@ async def test_in_process_server_stops_after_its_block() -> None:
 async def test_open_watch_does_not_delay_the_stop(tmp_path: Path) -> None:
     path = tmp_path / "kubeconfig"
     server = KubeApi(path)
-    async with asyncio.timeout(20):
+    async with time_budget():
         async with server:
             client = connect(path)
             api: Api = await client.__aenter__()
@@ -183,7 +184,7 @@ def test_unwritable_kubeconfig_is_reported_in_one_line(tmp_path: Path) -> None:
 def test_invalid_option_is_reported_in_one_line(tmp_path: Path, option: str) -> None:
     path = tmp_path / "kubeconfig"
     with running("--kubeconfig", str(path), option) as process:
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=HUNG_AFTER)
 
     assert process.returncode == 2
     assert said.startswith("Error: ")
@@ -215,7 +216,7 @@ async def test_disconnect_during_a_watch_is_handled(tmp_path: Path) -> None:
                 assert await watched.next() is not None
                 await api.post("/api/v1/namespaces/default/configmaps", {"metadata": {"generateName": "c"}})
         process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=20)
+        _, said = process.communicate(timeout=HUNG_AFTER)
 
     assert (process.returncode, said) == (0, "")
 
@@ -232,7 +233,7 @@ async def test_disconnect_before_a_watch_starts_is_handled(tmp_path: Path) -> No
         async with connect(path) as api:
             assert (await api.get("/api/v1/configmaps")).code == 200
         process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=20)
+        _, said = process.communicate(timeout=HUNG_AFTER)
 
     assert (process.returncode, said) == (0, "")
 

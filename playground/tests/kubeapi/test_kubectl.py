@@ -13,11 +13,13 @@ import pytest
 from playground.tests.kubeapi.http import Object
 from playground.tests.kubeapi.widgets import widget
 from tests.servers.kube_apis import KubeApi
+from tests.time_budget import HUNG_AFTER
 
 pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
 
 _NUMBERS = itertools.count(1)
 READY = {"status": {"conditions": [{"type": "Ready", "status": "True", "reason": "Done"}]}}
+WAIT = f"--timeout={HUNG_AFTER:.0f}s"
 
 
 @dataclass(frozen=True)
@@ -40,14 +42,14 @@ class Kubectl:
 
     def __call__(self, *arguments: str, manifest: Object | None = None) -> Result:
         """Run kubectl; a manifest is passed as `-f -`."""
-        command = ["kubectl", "--namespace", self.namespace, "--request-timeout=20s", *arguments]
+        command = ["kubectl", "--namespace", self.namespace, f"--request-timeout={HUNG_AFTER:.0f}s"]
         ran = subprocess.run(
-            [*command, *(["-f", "-"] if manifest is not None else [])],
+            [*command, *arguments, *(["-f", "-"] if manifest is not None else [])],
             input=None if manifest is None else json.dumps(manifest),
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=HUNG_AFTER,
             check=False,
         )
         return Result(ran.returncode, ran.stdout.strip(), ran.stderr.strip())
@@ -186,10 +188,10 @@ def test_wait_for_a_condition_a_value_and_a_deletion(kubectl: Kubectl) -> None:
     kubectl("create", manifest=widget())
     kubectl("patch", "widget", "a", "--subresource=status", "--type=merge", "-p", json.dumps(READY))
 
-    ready = kubectl("wait", "--for=condition=Ready", "widget/a", "--timeout=20s")
-    value = kubectl("wait", "--for=jsonpath={.spec.size}=1", "widget/a", "--timeout=20s")
+    ready = kubectl("wait", "--for=condition=Ready", "widget/a", WAIT)
+    value = kubectl("wait", "--for=jsonpath={.spec.size}=1", "widget/a", WAIT)
     kubectl("delete", "widget", "a", "--wait=false")
-    gone = kubectl("wait", "--for=delete", "widget/a", "--timeout=20s")
+    gone = kubectl("wait", "--for=delete", "widget/a", WAIT)
 
     assert ready.out == value.out == "widget.contract.test/a condition met"
     assert gone.code == 0
@@ -250,7 +252,7 @@ def test_delete_all_removes_every_object_of_a_kind(kubectl: Kubectl) -> None:
     for name in ("a", "b"):
         kubectl("create", manifest=widget(name))
 
-    deleted = kubectl("delete", "widgets", "--all", "--timeout=20s")
+    deleted = kubectl("delete", "widgets", "--all", WAIT)
 
     assert deleted.code == 0
     assert kubectl("get", "widgets").err == f"No resources found in {kubectl.namespace} namespace."
@@ -312,7 +314,7 @@ def test_get_with_watch_prints_changes(kubectl: Kubectl) -> None:
 
 
 def test_short_names_of_built_in_kinds_work(kubectl: Kubectl) -> None:
-    established = kubectl("wait", "--for=condition=Established", "crd/widgets.contract.test", "--timeout=20s")
+    established = kubectl("wait", "--for=condition=Established", "crd/widgets.contract.test", WAIT)
     account = kubectl("create", "serviceaccount", "robot")
     namespace = kubectl("get", "ns", kubectl.namespace, "-o", "jsonpath={.status.phase}")
 

@@ -2,8 +2,9 @@
 
 import asyncio
 
-from playground.tests.kubeapi.http import CONDITION_WITHIN, TABLE
+from playground.tests.kubeapi.http import TABLE
 from playground.tests.kubeapi.widgets import Widgets, widget
+from tests.time_budget import time_budget
 
 
 async def latest(widgets: Widgets) -> str:
@@ -143,7 +144,7 @@ async def test_many_watchers_see_every_event(widgets: Widgets) -> None:
         async with widgets.api.watch(widgets.path, resourceVersion=version) as watched:
             return await watched.take(30)
 
-    async with asyncio.timeout(CONDITION_WITHIN):
+    async with time_budget():
         followers = [asyncio.create_task(follow()) for _ in range(8)]
         for number in range(30):
             await widgets.create(f"w{number:02}")

@@ -126,6 +126,7 @@ class FakeClusterState:
         self.attached: LedgerAttachment | None = None
         self.references: dict[ObjectKey, set[ObjectKey]] = {}
         self.invalid: set[ObjectKey] = set()
+        self.terminating: set[str] = set()
         self.stored_ledgers: list[Ledger] = []
 
     def project(self, name: str) -> ManagedProject | None:
@@ -189,6 +190,9 @@ class FakeClusterState:
         entries = {grant: held for grant, held in self._entries.items() if grant.target == target}
         return Ledger.of(target, entries).with_attachment(self.attached)
 
+    def invalid_ledger_of(self, owner_key: str) -> str:
+        return ""
+
     def ledgers(self, project_id: str) -> Iterable[Ledger]:
         return self.stored_ledgers
 
@@ -220,7 +224,7 @@ class FakeClusterState:
         return namespace in self._namespaces
 
     def is_terminating(self, namespace: str) -> bool:
-        return False
+        return namespace in self.terminating
 
     def account(self, identity: CloudRunIdentity) -> LedgerAccount | None:
         return self._accounts.get(f"{identity.metadata.namespace}/{identity.metadata.name}")

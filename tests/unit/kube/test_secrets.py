@@ -42,7 +42,7 @@ async def test_created_secret_is_owned_and_returned_without_the_key(
     made = await secrets.write_key(OWNER, NAME, None, FILE, METADATA)
 
     assert (made.key_id, made.digest, made.is_owned) == ("k1", digest_of(FILE), True)
-    assert METADATA.is_on(made)
+    assert METADATA.changes_of(made) == ()
     assert "hush" not in repr(made)
     assert base64.b64decode(stored(api)["data"]["key.json"]) == FILE
     assert stored(api)["metadata"]["ownerReferences"] == [

@@ -33,7 +33,13 @@ from cloudrun_identity.api.status import GrantCounts, GrantState
 from cloudrun_identity.iam.grants import Grant, IAMCondition, Target
 from cloudrun_identity.ledger.keys import KeyRing
 from cloudrun_identity.ledger.model import Ledger, entry_of
-from cloudrun_identity.ledger.objects import LedgerInvalid, from_object, object_name, to_object
+from cloudrun_identity.ledger.objects import (
+    LedgerInvalid,
+    from_object,
+    object_name,
+    owner_keys_named_by,
+    to_object,
+)
 
 METADATA = {"name": "x", "namespace": "cloudrun-identity"}
 SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -254,6 +260,16 @@ def test_owner_that_names_no_object_is_invalid_and_shown(owner: str) -> None:
     assert message.startswith("PolicyLedger cloudrun-identity/x cannot be read (spec.bindings[0].members[0].")
     assert f"owners[0]: '{owner}': must be KIND/NAMESPACE/NAME/UID)" in message
     assert "repair it" in message
+
+
+def test_owners_are_read_from_an_invalid_object() -> None:
+    grant = Grant(PROJECT, "roles/viewer", "user:a@example.com")
+    ledger = Ledger.of(PROJECT, {grant: entry_of(grant, ["IAMBinding/a/b/uid"])})
+    ledger = ledger.with_account(LedgerAccount(email=ACCOUNT.name, owner="a/checkout", owner_uid="uid"))
+    written = to_object(ledger, METADATA)
+    written["spec"]["bindings"][0]["members"].append({"owners": ["nonsense", 3]})
+    assert owner_keys_named_by(written) == {"IAMBinding/a/b", "CloudRunIdentity/a/checkout"}
+    assert owner_keys_named_by({"metadata": METADATA, "spec": "text"}) == frozenset()
 
 
 def test_account_owner_that_names_no_object_is_invalid() -> None:

@@ -266,6 +266,33 @@ async def test_invalid_edit_keeps_the_last_valid_ledger_and_stops_updates(
     assert stored(api)["spec"] == edited["spec"]
 
 
+async def test_invalid_edit_concerns_its_owners_until_it_is_repaired(api: FakeApi, ledgers: Ledgers) -> None:
+    await ledgers.update(PROJECT, entered("a"))
+    valid = stored(api)
+    owners = ledgers.ledger(PROJECT).owner_keys
+    edited = {**valid, "spec": {**valid["spec"], "bindings": [{}]}}
+
+    assert ledgers.observed(api.put(LEDGERS, edited), deleted=False) == owners
+    with pytest.raises(LedgerInvalid):
+        ledgers.check(PROJECT)
+    for owner_key in owners:
+        assert object_name(PROJECT) in ledgers.invalid_ledger_of(owner_key)
+    assert ledgers.invalid_ledger_of("IAMBinding/payments/another") == ""
+
+    repaired = api.put(LEDGERS, {**stored(api), "spec": valid["spec"]})
+    assert ledgers.observed(repaired, deleted=False) == owners
+    ledgers.check(PROJECT)
+    assert not any(map(ledgers.invalid_ledger_of, owners))
+
+
+async def test_deleted_invalid_ledger_is_forgotten(api: FakeApi, ledgers: Ledgers) -> None:
+    await ledgers.update(PROJECT, entered("a"))
+    ledgers.observed(api.put(LEDGERS, {**stored(api), "spec": {}}), deleted=False)
+    ledgers.observed(api.put(LEDGERS, stored(api)), deleted=True)
+    ledgers.check(PROJECT)
+    assert ledgers.ledger(PROJECT).is_empty
+
+
 async def test_ledgers_are_incomplete_while_an_object_was_never_valid(api: FakeApi, ledgers: Ledgers) -> None:
     await ledgers.update(PROJECT, entered("a"))
     sound = stored(api)

@@ -51,6 +51,12 @@ class FakeLedgers:
     def subscribe(self, on_change: Any) -> None:
         self._subscribers.append(on_change)
 
+    def held_by(self, owner_key: str) -> frozenset[Target]:
+        return self._index.held_by(owner_key)
+
+    def account_home(self, owner: str) -> Target | None:
+        return self._index.account_home(owner)
+
     def account_of(self, owner: str) -> LedgerAccount | None:
         return self._index.account_of(owner)
 
@@ -74,7 +80,9 @@ class Cached:
         none: Any = None
         return Cache(
             {
-                "ManagedProject": unconnected(ManagedProjectController(none, none, none, none, str, none)),
+                "ManagedProject": unconnected(
+                    ManagedProjectController(none, none, none, none, str, none, none)
+                ),
                 "CloudRunIdentity": unconnected(CloudRunIdentityController(none, none, none, none)),
                 "IAMBinding": unconnected(IAMBindingController(none)),
                 "IdentityAttachment": unconnected(IdentityAttachmentController(*[none] * 6)),
@@ -160,6 +168,30 @@ def test_older_event_is_dropped(cached: Cached) -> None:
 def test_resource_versions_are_compared_as_numbers(cached: Cached) -> None:
     cached.sees(binding(version=10))
     assert cached.cache.observe(binding(version=9), deleted=False) == NO_CHANGE
+
+
+def test_object_that_a_list_lacks_is_deleted_and_wakes_its_referrers(cached: Cached) -> None:
+    cached.sees(project(), identity(), binding())
+    known = cached.cache.versions_of("ManagedProject")
+    assert cached.cache.missing_objects(known.keys(), known) == frozenset()
+
+    assert cached.cache.missing_objects((), known) == {PROJECT, CHECKOUT, WEB}
+
+    assert cached.cache.project("payments-prod") is None
+
+
+def test_deleted_object_with_an_account_on_record_wakes_its_project(cached: Cached) -> None:
+    cached.sees(raw("{kind: ManagedProject, metadata: {name: payments-prod}, spec: {}}"), identity())
+    cached.ledgers.record(RECORD)
+    assert PROJECT in cached.cache.observe(identity(), deleted=True).woken
+
+
+def test_object_that_changed_since_the_list_is_kept(cached: Cached) -> None:
+    cached.sees(binding())
+    known = cached.cache.versions_of("IAMBinding")
+    cached.sees(binding(version=2, generation=2))
+    assert cached.cache.missing_objects((), known) == frozenset()
+    assert raw_of(cached, WEB) == binding(version=2, generation=2)
 
 
 def test_late_deletion_of_a_recreated_object_is_dropped(cached: Cached) -> None:

@@ -22,6 +22,7 @@ from cloudrun_identity.kube.connection import ClusterAccess
 from cloudrun_identity.kube.resources import Object
 from cloudrun_identity.manager import kopf_adapter
 from cloudrun_identity.manager.process import WatchLost
+from tests.time_budget import time_budget
 
 ROOT = Path(__file__).parents[3]
 CHANGED = "kopf {version} changed {what}: adapt manager/kopf_adapter.py before you allow this version".format
@@ -158,7 +159,7 @@ async def test_watch_of_a_deleted_kind_raises_api_error(
     api_server: ApiServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     api_server.list_status = 404
-    async with asyncio.timeout(20):
+    async with time_budget():
         with pytest.raises(Exception) as raised:  # noqa: PT011 - the next assertion says which one
             await run_kopf(api_server)
     assert isinstance(raised.value, kopf_adapter.APIError), changed(
@@ -173,7 +174,7 @@ async def test_forbidden_watch_is_retried(api_server: ApiServer) -> None:
     api_server.list_status = 403
     stop = asyncio.Event()
     watching = asyncio.create_task(handlers.watch(Sink(), api_server, [], stop))
-    async with asyncio.timeout(20):
+    async with time_budget():
         await api_server.refused.wait()
         api_server.list_status = 200
         await api_server.watched.wait()
@@ -190,7 +191,7 @@ async def run_kopf(api_server: ApiServer) -> None:
 
 async def test_watch_of_a_deleted_kind_is_a_lost_watch(api_server: ApiServer) -> None:
     api_server.list_status = 404
-    async with asyncio.timeout(20):
+    async with time_budget():
         with pytest.raises(WatchLost, match="the API server refused a watch: no more namespaces"):
             await handlers.watch(Sink(), api_server, [], asyncio.Event())
 
@@ -198,7 +199,7 @@ async def test_watch_of_a_deleted_kind_is_a_lost_watch(api_server: ApiServer) ->
 async def test_drain_runs_before_later_tasks_are_cancelled(api_server: ApiServer) -> None:
     sink, stop = Sink(), asyncio.Event()
     watching = asyncio.create_task(handlers.watch(sink, api_server, [], stop))
-    async with asyncio.timeout(20):
+    async with time_budget():
         await api_server.watched.wait()
         sink.running = asyncio.create_task(asyncio.sleep(60))
         stop.set()

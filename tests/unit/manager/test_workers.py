@@ -25,6 +25,7 @@ from cloudrun_identity.manager.slots import Slots
 from cloudrun_identity.manager.work_queue import KeyedQueue
 from cloudrun_identity.manager.workers import Workers
 from cloudrun_identity.reconcile.cluster_state import ObjectKey
+from cloudrun_identity.reconcile.outcomes import InSync, Outcome
 from cloudrun_identity.reconcile.requeue import NoRequeue, Requeue, RequeueAfter
 
 pytestmark = pytest.mark.looptime(start=0)
@@ -64,8 +65,9 @@ class FakeReconciler:
     def retain(self, key: ObjectKey) -> None:
         self.retained.append(key)
 
-    async def fail(self, key: ObjectKey, message: str) -> None:
-        self.failures.append(message)
+    async def fail(self, key: ObjectKey, outcome: Outcome) -> None:
+        assert not isinstance(outcome, InSync)
+        self.failures.append(outcome.message)
 
     @property
     def times(self) -> list[float]:

@@ -9,6 +9,7 @@ from cloudrun_identity.api import GrantState
 from cloudrun_identity.gcp.errors import GoogleError
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.ledger.model import Ledger, entry_of
+from cloudrun_identity.ledger.objects import LedgerInvalid
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy.exclusive import RemovalRateLimiter
 from cloudrun_identity.policy.ports import SyncerPorts, SyncerSettings
@@ -25,6 +26,7 @@ class FakeLedgers:
         self.journal = journal or Journal()
         self.failing: Exception | None = None
         self.unreadable: Exception | None = None
+        self.invalid: set[Target] = set()
         self.stored: dict[Target, Ledger] = {}
 
     def ledger(self, target: Target) -> Ledger:
@@ -42,6 +44,14 @@ class FakeLedgers:
         return frozenset(
             target for target, ledger in self.stored.items() if owner_key in _by_owner_key(ledger)
         )
+
+    def check(self, target: Target) -> None:
+        if target in self.invalid:
+            raise LedgerInvalid(f"the PolicyLedger of {target} cannot be read")
+
+    def invalid_ledger_of(self, owner_key: str) -> str:
+        invalid = self.invalid & self.held_by(owner_key)
+        return f"the PolicyLedger of {min(invalid)} cannot be read" if invalid else ""
 
     def check_complete(self) -> None:
         if self.unreadable:

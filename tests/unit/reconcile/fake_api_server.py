@@ -79,6 +79,9 @@ class FakeApiServer(FakeClusterState):
     def ledger(self, target: Target) -> Ledger:
         return self._ledgers.ledger(target)
 
+    def invalid_ledger_of(self, owner_key: str) -> str:
+        return self._ledgers.invalid_ledger_of(owner_key)
+
     def stored(self, key: ObjectKey) -> StoredObject | None:
         raw = copy.deepcopy(self.raws.get(key))
         if raw is None:

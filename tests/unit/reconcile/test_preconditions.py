@@ -75,6 +75,15 @@ def test_suspend_of_the_object_or_its_project_pauses(own: bool, projects: bool, 
     assert allowed.outcome == Paused(Reason.SUSPENDED, f"{cause}: nothing is read or written")
 
 
+def test_object_in_a_terminating_namespace_is_left_and_not_ready() -> None:
+    cluster = FakeClusterState(project())
+    cluster.terminating = {"payments"}
+    stopped = blocked(identity(), cluster)
+    assert isinstance(stopped.outcome, Waiting)
+    assert stopped.outcome.reason is Reason.DELETING
+    assert "Namespace payments is being deleted" in stopped.outcome.message
+
+
 @pytest.mark.parametrize(
     ("mine", "others", "wins"),
     [

@@ -7,6 +7,7 @@ from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.reconcile.cluster_state import ObjectKey, ledger_owner
+from cloudrun_identity.reconcile.kind_reconciler import internal_error
 from cloudrun_identity.reconcile.outcomes import InSync, Refused, Waiting
 from cloudrun_identity.reconcile.requeue import NoRequeue, RequeueAfter
 from tests.unit.controllers.cluster_state import identity
@@ -119,11 +120,33 @@ async def test_denied_grant_does_not_delay_a_propagating_one(stage: Stage) -> No
 
 async def test_unexpected_error_is_in_the_status(stage: Stage) -> None:
     await stage.reconcile()
-    await stage.reconciler.fail(KEY, "unexpected RuntimeError")
+    await stage.reconciler.fail(KEY, internal_error("unexpected RuntimeError"))
     assert stage.ready == (ConditionStatus.UNKNOWN, "InternalError")
     resolved = stage.api_server.status.condition(ConditionType.REFERENCES_RESOLVED)
     assert (resolved.status, resolved.reason) == (ConditionStatus.UNKNOWN, "NotObserved")
-    await stage.reconciler.fail(ObjectKey("CloudRunIdentity", "payments", "deleted"), "m")
+    await stage.reconciler.fail(ObjectKey("CloudRunIdentity", "payments", "deleted"), internal_error("m"))
+
+
+async def test_object_of_an_invalid_ledger_is_not_ready_and_keeps_its_grants(stage: Stage) -> None:
+    await stage.reconcile()
+    stage.env.ledgers.invalid = {HOME}
+    assert await stage.reconcile() == NoRequeue()
+    assert stage.ready == (ConditionStatus.FALSE, "LedgerInvalid")
+    assert stage.present == {ANN}
+    stage.env.ledgers.invalid = set()
+    await stage.reconcile()
+    assert stage.ready == (ConditionStatus.TRUE, "UpToDate")
+
+
+async def test_deletion_waits_while_a_ledger_of_the_object_is_invalid(stage: Stage) -> None:
+    await stage.reconcile()
+    stage.env.ledgers.invalid = {HOME}
+    stage.api_server.delete()
+    await stage.reconcile()
+    assert stage.ready == (ConditionStatus.FALSE, "LedgerInvalid")
+    stage.env.ledgers.invalid = set()
+    await stage.reconcile()
+    assert (KEY in stage.api_server.raws, stage.present) == (False, set())
 
 
 # Suspend, Observe and admission

@@ -19,7 +19,7 @@ from cloudrun_identity.api import (
 from cloudrun_identity.reconcile.conditions import Finding
 from cloudrun_identity.reconcile.interfaces import Summary
 from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, Paused, Refused, Waiting
-from cloudrun_identity.reconcile.status import Report, difference_of, is_told, status_of
+from cloudrun_identity.reconcile.status import Report, difference_of, status_agrees, status_of
 from cloudrun_identity.reconcile.steps import Change
 
 from .bindings import LATER, NOON, after, binding, with_status
@@ -170,7 +170,7 @@ def showing(summary: Summary) -> IAMBinding:
 def test_status_shows_a_summary_only_if_everything_is_equal() -> None:
     advice = {ConditionType.LEAST_PRIVILEGE: Finding(ConditionStatus.FALSE, "Advice", "Escalation")}
     summary = Summary({"target": "Project acme", "member_count": 2}, advice, ("x" * 300,))
-    assert is_told(showing(summary), summary), "texts that were cut are the same texts"
+    assert status_agrees(showing(summary), summary), "texts that were cut are the same texts"
     for other in (
         Summary({"target": "Project shop", "member_count": 2}, advice),
         Summary({}, {ConditionType.LEAST_PRIVILEGE: Finding(ConditionStatus.TRUE, "NoAdvice")}),
@@ -178,7 +178,7 @@ def test_status_shows_a_summary_only_if_everything_is_equal() -> None:
         Summary({}, issues=("something else",)),
         replace(summary, issues=()),
     ):
-        assert not is_told(showing(summary), other)
+        assert not status_agrees(showing(summary), other)
 
 
 def test_remaining_change_is_a_difference() -> None:

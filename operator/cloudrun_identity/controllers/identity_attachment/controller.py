@@ -112,7 +112,7 @@ class IdentityAttachmentController(
         """Return the workload, what serves of it, and the progress of the operator's own operation.
 
         While the operation is under way it shows the workload. Preflight checks are made for a workload that
-        has to be moved, and while some have not passed; not with an old read, which nothing is done with.
+        the operator is about to change, and at every look while some of the last ones have not passed.
         """
         if isinstance(want, DetachmentWant):
             state = await self._inventory.workload(want.workload, 0.0) if want.workload else None
@@ -122,7 +122,7 @@ class IdentityAttachmentController(
             seen = await self._after(operation, operation.state, want)
         else:
             seen = await self._seen(await self._read(want, max_age), operation, want)
-        if max_age == 0 and _needs_checks(want, seen):
+        if _needs_checks(want, seen, max_age):
             return replace(seen, preflight=await self._checks.check(want, present(seen)))
         return seen
 
@@ -210,11 +210,12 @@ class IdentityAttachmentController(
         return WorkloadSeen(state, serving, operation, last_reassignment(want.obj, state), record=record)
 
 
-def _needs_checks(want: AttachmentWant, seen: WorkloadSeen) -> bool:
-    """Return whether the preflight checks matter now."""
+def _needs_checks(want: AttachmentWant, seen: WorkloadSeen, max_age: float) -> bool:
+    """Return whether the preflight checks matter now. An old read is no reason to change the workload."""
     if seen.state is None or seen.state.managed_by or seen.is_moving:
         return False
-    return not want.runs_in(seen.state) or not preflight.all_passed(want.obj.status.preflight)
+    is_about_to_change = max_age == 0 and not want.runs_in(seen.state)
+    return is_about_to_change or not preflight.all_passed(want.obj.status.preflight)
 
 
 def _is_patient(obj: IdentityAttachment) -> bool:

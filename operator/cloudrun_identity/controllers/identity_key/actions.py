@@ -77,7 +77,7 @@ class CloseAttempt(Action):
 
 @dataclass(frozen=True, slots=True)
 class RelabelSecret(Action):
-    """Add the declared labels and annotations to the Secret."""
+    """Set the declared labels and annotations of the Secret, and remove those that were declared before."""
 
 
 @dataclass(frozen=True, slots=True)

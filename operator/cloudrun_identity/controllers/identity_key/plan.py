@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from cloudrun_identity.api import KeyState, LedgerKey, Reason
 from cloudrun_identity.iam.listed_keys import MAX_KEYS
+from cloudrun_identity.kube.secrets import KeySecret
 from cloudrun_identity.reconcile.steps import Change, Fail, Plan, Refuse, Wait
 
 from .actions import (
@@ -176,7 +177,7 @@ def _plan_rotation(keys: _Keys) -> Plan[KeyAction]:
     if retired := _retire(keys):
         return Plan((retired,))
     due = keys.seconds_until(min(_due_times(keys, current, following)))
-    relabeled = () if seen.secret is None or keys.want.template.is_on(seen.secret) else (_relabel(keys),)
+    relabeled = () if seen.secret is None else _relabel(keys, seen.secret)
     waits = (Wait(Reason.UPDATING, NEXT_KEY_WAITS, due),) if requested else ()
     return Plan((*relabeled, *waits), due)
 
@@ -273,7 +274,9 @@ def _forget(keys: _Keys, key_id: str) -> ForgetKey:
     return ForgetKey(keys.want.key_resource(key_id), (harm or change,), key_id=key_id)
 
 
-def _relabel(keys: _Keys) -> RelabelSecret:
-    return RelabelSecret(
-        keys.secret, (Change(keys.secret, "without its labels and annotations", "with them"),)
+def _relabel(keys: _Keys, secret: KeySecret) -> tuple[RelabelSecret, ...]:
+    changes = tuple(
+        Change(f"{each.field} of {keys.secret}", each.before, each.after)
+        for each in keys.want.template.changes_of(secret)
     )
+    return (RelabelSecret(keys.secret, changes),) if changes else ()

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Final
+from typing import Final, assert_never
 
 from cloudrun_identity.api import (
     MAX_SPEC_BYTES,
@@ -30,7 +30,7 @@ from cloudrun_identity.iam.guardrail_entries import invalid_entries
 from cloudrun_identity.reconcile.advice import advised
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey
 from cloudrun_identity.reconcile.interfaces import Executed, Summary
-from cloudrun_identity.reconcile.outcomes import Failing, Refused
+from cloudrun_identity.reconcile.outcomes import Failing, InSync, Refused
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
 from cloudrun_identity.reconcile.steps import Plan
 
@@ -42,7 +42,8 @@ from .audit import (
     orphans,
     service_agent_ready,
 )
-from .plan import AllowCrossProjectUsage, ProjectSeen, ProjectWant, plan
+from .orphans import OrphanReleaser
+from .plan import AllowCrossProjectUsage, ProjectAction, ProjectSeen, ProjectWant, ReleaseOrphans, plan
 
 AMBIGUOUS: Final = "GuardrailsAmbiguous"
 """Reason of the Event for guardrails that do not say which namespace may use which workload."""
@@ -62,6 +63,7 @@ class ManagedProjectController:
         org_policies: OrgPolicies,
         inventory: Inventory,
         identity: Callable[[str], str],
+        orphan_releaser: OrphanReleaser,
         wall_clock: Callable[[], datetime],
     ) -> None:
         """`identity(project_id)` is the e-mail that the operator acts as in a project; empty if unknown."""
@@ -70,6 +72,7 @@ class ManagedProjectController:
         self._org_policies = org_policies
         self._inventory = inventory
         self._identity = identity
+        self._orphan_releaser = orphan_releaser
         self._wall_clock = wall_clock
 
     def references(self, obj: ManagedProject) -> frozenset[ObjectKey]:
@@ -123,14 +126,29 @@ class ManagedProjectController:
             ),
         )
 
-    def plan(self, want: ProjectWant, seen: ProjectSeen, now: datetime) -> Plan[AllowCrossProjectUsage]:
-        """Return why the project cannot be used, or the organization policy to lift."""
+    def plan(self, want: ProjectWant, seen: ProjectSeen, now: datetime) -> Plan[ProjectAction]:
+        """Return why the project cannot be used, or the orphans to release and the policy to lift."""
         return plan(want, seen)
 
     async def execute(
-        self, action: AllowCrossProjectUsage, want: ProjectWant, seen: ProjectSeen
+        self, action: ProjectAction, want: ProjectWant, seen: ProjectSeen
     ) -> Executed[ProjectSeen]:
-        """Lift the organization policy, and wait until it is in effect; raises GoogleError."""
+        """Execute one action; raises GoogleError."""
+        match action:
+            case AllowCrossProjectUsage():
+                return await self._lift(want, seen)
+            case ReleaseOrphans(orphans=orphans):
+                ledgers = want.cluster.ledgers(want.project_id)
+                outcome = await self._orphan_releaser.release(orphans, ledgers)
+                released = isinstance(outcome, InSync)
+                return Executed(
+                    replace(seen, released=released), None if released else outcome, written=released
+                )
+            case _:
+                assert_never(action)
+
+    async def _lift(self, want: ProjectWant, seen: ProjectSeen) -> Executed[ProjectSeen]:
+        """Lift the organization policy, and wait until it is in effect."""
         try:
             written = await self._org_policies.allow_cross_project_usage(want.project_id)
         except GoogleError as error:
@@ -139,11 +157,15 @@ class ManagedProjectController:
             return Executed(seen, Failing(Reason.PERMISSION_DENIED, _not_permitted(want.project_id)))
         return Executed(replace(seen, lifted=True), written=written)
 
-    async def assume(
-        self, action: AllowCrossProjectUsage, want: ProjectWant, seen: ProjectSeen
-    ) -> ProjectSeen:
-        """Return the project with cross-project usage allowed."""
-        return replace(seen, usage=EffectiveCrossProjectUsage.ALLOWED)
+    async def assume(self, action: ProjectAction, want: ProjectWant, seen: ProjectSeen) -> ProjectSeen:
+        """Return the project as the action would leave it."""
+        match action:
+            case AllowCrossProjectUsage():
+                return replace(seen, usage=EffectiveCrossProjectUsage.ALLOWED)
+            case ReleaseOrphans():
+                return replace(seen, released=True)
+            case _:
+                assert_never(action)
 
     def summarize(self, want: ProjectWant, seen: ProjectSeen) -> Summary:
         """Return the number and the service agent of the project, missing permissions and findings."""

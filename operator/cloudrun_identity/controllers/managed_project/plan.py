@@ -1,7 +1,7 @@
 """The plan for a managed project: pure, from the declared project and the project as read."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 from cloudrun_identity.api import (
     CrossProjectUsage,
@@ -15,9 +15,10 @@ from cloudrun_identity.gcp.projects import Project
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey
 from cloudrun_identity.reconcile.outcomes import Failing, InSync
 from cloudrun_identity.reconcile.preconditions import still_used
-from cloudrun_identity.reconcile.steps import Action, Change, Fail, Plan, Wait
+from cloudrun_identity.reconcile.steps import Action, Change, Fail, Plan, StepEvent, Wait
 
 from .audit import NOT_LOOKED, WorkloadAudit
+from .orphans import orphans_to_release
 
 EFFECT_RECHECK = 5.0
 """Seconds between looks whether a lifted organization policy is in effect; Google takes up to minutes."""
@@ -54,6 +55,8 @@ class ProjectSeen:
     """Workloads that run as a default account."""
     lifted: bool = False
     """True if this reconcile has lifted the organization policy."""
+    released: bool = False
+    """True if this reconcile has released the orphans."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +66,28 @@ class AllowCrossProjectUsage(Action):
     verb: ClassVar[str] = "set"
 
 
-def plan(want: ProjectWant, seen: ProjectSeen) -> Plan[AllowCrossProjectUsage]:
-    """Return why the project cannot be used, or the organization policy to lift."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseOrphans(Action):
+    """Release what ledgers record for objects that no longer exist."""
+
+    orphans: tuple[str, ...]
+    """The objects, as KIND/NAMESPACE/NAME, and abandoned accounts."""
+
+    @property
+    def event(self) -> StepEvent | None:
+        """Event about the released objects."""
+        message = (
+            f"Released {', '.join(self.orphans)}: the grants are revoked; accounts, roles, keys and "
+            "workloads are left in Google Cloud and unmanaged"
+        )
+        return StepEvent("OrphansReleased", message)
+
+
+ProjectAction: TypeAlias = AllowCrossProjectUsage | ReleaseOrphans
+
+
+def plan(want: ProjectWant, seen: ProjectSeen) -> Plan[ProjectAction]:
+    """Return why the project cannot be used, or the orphans to release and the policy to lift."""
     if want.deletes:
         used = still_used(ObjectKey.of(want.obj), want.cluster)
         return Plan() if isinstance(used, InSync) else Plan((Fail(used),))
@@ -77,12 +100,23 @@ def plan(want: ProjectWant, seen: ProjectSeen) -> Plan[AllowCrossProjectUsage]:
     if not seen.project.active:
         message = f"spec.projectID: project {want.project_id} is being deleted"
         return Plan((Fail(Failing(Reason.DEPENDENCY_NOT_FOUND, message)),))
+    orphans = () if seen.released else orphans_to_release(want.obj, want.cluster)
+    return Plan((*_release(want, orphans), *_allow(want, seen)))
+
+
+def _release(want: ProjectWant, orphans: tuple[str, ...]) -> tuple[ReleaseOrphans, ...]:
+    changes = tuple(Change(f"orphan {each}", "recorded", "released", due=True) for each in orphans)
+    resource = f"//cloudresourcemanager.googleapis.com/projects/{want.project_id}"
+    return (ReleaseOrphans(resource, changes, orphans=orphans),) if orphans else ()
+
+
+def _allow(want: ProjectWant, seen: ProjectSeen) -> tuple[AllowCrossProjectUsage | Wait, ...]:
     allow = want.obj.spec.cross_project_usage is CrossProjectUsage.ALLOW
     if not allow or seen.usage is EffectiveCrossProjectUsage.ALLOWED:
-        return Plan()
+        return ()
     changes = (Change("crossProjectUsage", seen.usage, EffectiveCrossProjectUsage.ALLOWED),)
     if seen.lifted:
         message = f"{CROSS_PROJECT_USAGE} is lifted in {want.project_id}; waiting for the change to propagate"
-        return Plan((Wait(Reason.UPDATING, message, EFFECT_RECHECK, changes),))
+        return (Wait(Reason.UPDATING, message, EFFECT_RECHECK, changes),)
     policy = f"//orgpolicy.googleapis.com/projects/{want.project_id}/policies/{CROSS_PROJECT_USAGE}"
-    return Plan((AllowCrossProjectUsage(policy, changes),))
+    return (AllowCrossProjectUsage(policy, changes),)

@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from cloudrun_identity.api import ProjectScopedResource, Reason
 from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.ledger.owners import Owner
-from cloudrun_identity.policy.desired_grants import DesiredGrants
+from cloudrun_identity.policy.desired_grants import DesiredGrants, Retain
 from cloudrun_identity.policy.syncers import PolicySyncers
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ledger_owner
 from cloudrun_identity.reconcile.outcomes import InSync, Outcome, Waiting, outcome_of_undoing
@@ -32,9 +32,10 @@ class Releaser:
     def __init__(
         self,
         syncers: PolicySyncers,
-        cluster: ClusterState,
         slot_released: Callable[[], AbstractAsyncContextManager[None]],
+        cluster: ClusterState | None = None,
     ) -> None:
+        """Without `cluster`, no grant that existed before its object is removed."""
         self._syncers = syncers
         self._cluster = cluster
         self._slot_released = slot_released
@@ -45,6 +46,8 @@ class Releaser:
 
     def claimed_by(self, owner: Owner) -> frozenset[Grant]:
         """Return the grants that existed before the object of this name, and that it may claim."""
+        if self._cluster is None:
+            return frozenset()
         return claimed_grants(owner, self._syncers.held_by(owner), self._cluster)
 
     async def release(self, obj: ProjectScopedResource, *, abandon: bool) -> Outcome:
@@ -54,12 +57,21 @@ class Releaser:
         """
         return await self.release_all(ledger_owner(obj), abandon=abandon, claims=self.claims_of(obj))
 
-    async def release_all(self, owner: Owner, *, abandon: bool, claims: frozenset[Grant]) -> Outcome:
-        """Release the grants of an object that is known by its name alone.
+    async def release_all(
+        self,
+        owner: Owner,
+        *,
+        abandon: bool,
+        claims: frozenset[Grant],
+        retains: tuple[Retain, ...] = (),
+    ) -> Outcome:
+        """Release the grants of an object that is known by its name alone, except those in `retains`.
 
         `claims` are grants to remove although they existed before the object.
         """
-        self._syncers.declare(DesiredGrants(owner, abandon=abandon, claims=claims, ending=True))
+        self._syncers.declare(
+            DesiredGrants(owner, retains=retains, abandon=abandon, claims=claims, ending=True)
+        )
         async with self._slot_released():
             synced = await self._syncers.sync(owner)
         if synced.halted:

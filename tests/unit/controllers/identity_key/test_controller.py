@@ -181,10 +181,16 @@ def test_removed_labels_are_drift_and_need_no_new_key() -> None:
     template = {"labels": {"app": "checkout"}}
     bare = seen(LISTED, has=secret())
     assert told((key(),), bare, secretTemplate=template) == [
-        ("Secret checkout-key: without its labels and annotations → with them", False)
+        ("label app of Secret checkout-key: unset → checkout", False)
     ]
     labelled = seen(LISTED, has=secret(labels={"app": "checkout", "theirs": "1"}))
     assert told((key(),), labelled, secretTemplate=template) == []
+
+
+def test_undeclared_labels_are_removed_if_the_operator_set_them() -> None:
+    labels = {"app": "checkout", "theirs": "1"}
+    labelled = seen(LISTED, has=secret(labels=labels, owned_labels=frozenset({"app", "removed-by-hand"})))
+    assert told((key(),), labelled) == [("label app of Secret checkout-key: checkout → unset", False)]
 
 
 def test_the_status_has_every_key_with_its_times() -> None:

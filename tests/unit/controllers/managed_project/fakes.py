@@ -9,7 +9,9 @@ from cloudrun_identity.controllers.managed_project.plan import ProjectWant
 from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.gcp.projects import Project
 from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.reconcile.cluster_state import identity_key, project_key
+from cloudrun_identity.reconcile.outcomes import InSync, Outcome
 from tests.unit.controllers.carry_out import NOON
 from tests.unit.controllers.cloud import FakeRun, FakeServiceAccounts, fault, inventory
 from tests.unit.controllers.cluster_state import FakeClusterState, project
@@ -32,6 +34,8 @@ class FakeProject:
     """Error of reading the effective policy."""
     write_error: Fault | None = None
     """Error of writing the own policy."""
+    orphan_releaser: "FakeOrphanReleaser" = field(default_factory=lambda: FakeOrphanReleaser())
+    """Receives the orphans to release."""
     writes: int = field(default=0, init=False)
     """Number of changes of the own policy."""
 
@@ -58,8 +62,23 @@ class FakeProject:
     def controller(self) -> ManagedProjectController:
         """Return the kind ManagedProject over this project."""
         google: Any = self
+        releaser: Any = self.orphan_releaser
         workloads = inventory(FakeServiceAccounts(), FakeRun(), lambda: 1.0)
-        return ManagedProjectController(google, google, google, workloads, lambda _: "", lambda: NOON)
+        return ManagedProjectController(
+            google, google, google, workloads, lambda _: "", releaser, lambda: NOON
+        )
+
+
+class FakeOrphanReleaser:
+    """Records the orphans to release."""
+
+    def __init__(self) -> None:
+        self.released: list[str] = []
+        self.outcome: Outcome = InSync()
+
+    async def release(self, orphans: Iterable[str], ledgers: Iterable[Ledger]) -> Outcome:
+        self.released += orphans
+        return self.outcome
 
 
 def want(usage: str = "Verify", **spec: Any) -> ProjectWant:

@@ -74,7 +74,7 @@ class FakeSyncers:
 
 async def released(syncers: FakeSyncers, *, abandon: bool = False, **spec: Any) -> object:
     cluster = FakeClusterState(project(guardrails=CLAIMABLE), entries={STILL: EXISTING})
-    return await Releaser(syncers, cluster, syncers.release_slot).release(
+    return await Releaser(syncers, syncers.release_slot, cluster).release(
         binding(BINDING, **spec), abandon=abandon
     )
 
