@@ -56,7 +56,7 @@ class Teams:
         """Apply a manifest in Mallory's namespace."""
         self.scene.apply(manifest, namespace=self.mallory)
 
-    def strip(self, *names: str) -> None:
+    def remove_uncleaned(self, *names: str) -> None:
         """Delete objects of Mallory, without the cleanup for which the operator's finalizer waits."""
         for name in names:
             self.scene.patch(name, "spec: {suspend: true}", namespace=self.mallory)
@@ -222,7 +222,7 @@ def test_key_of_a_stripped_object_is_audited_as_unmanaged(teams: Teams) -> None:
         lambda found: found is not None and found["status"] == "True",
     )
 
-    teams.strip("IdentityKey/hidden")
+    teams.remove_uncleaned("IdentityKey/hidden")
     eventually(
         lambda: scene.condition("CloudRunIdentity/mallory", "KeysAudited", namespace=teams.mallory),
         lambda found: found is not None and found["status"] == "False",
@@ -286,7 +286,7 @@ def test_name_left_by_a_vanished_namespace_is_released_by_the_platform_team(team
     teams.attack(role % "theirs")
     teams.attack(IDENTITY % ("left", "{accountID: leftover}"))
     scene.ready("CustomRole/theirs", "CloudRunIdentity/left", namespace=teams.mallory)
-    teams.strip("CustomRole/theirs", "CloudRunIdentity/left")
+    teams.remove_uncleaned("CustomRole/theirs", "CloudRunIdentity/left")
     scene.cluster.delete_namespace(teams.mallory)
     eventually(lambda: scene.cluster.has_namespace(teams.mallory), lambda exists: not exists)
 

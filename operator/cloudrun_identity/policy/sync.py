@@ -6,7 +6,7 @@ only after a read shows that its grant is absent, or after a write of it was cer
 """
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from google.iam.v1.policy_pb2 import Policy
@@ -24,6 +24,7 @@ from .capacity import LEDGER_FULL, MAX_POLICY_MEMBERS, over_capacity
 from .desired_grants import DesiredGrant
 from .merge import Removal, grants_in
 from .planning import PolicyPlan
+from .policy_shares import over_share, policy_budget
 from .ports import SyncerPorts
 from .registered_forms import cannot_be_matched
 from .registrations import Registrations
@@ -193,7 +194,8 @@ class PolicySync:
             - writer.member_count
             + len({form for removal in removals for form in removal.forms} & writer.shown)
         )
-        refused = over_capacity((*prompt, *due), writer.present, plan.new, free)
+        refused = self._over_share((*prompt, *due), plan, writer, free)
+        refused |= over_capacity(_without((*prompt, *due), refused), writer.present, plan.new, free)
         refused |= await write_with_bisection(writer, _without(prompt, refused), removals)
         if retried := _without(due, refused):
             refused |= await write_with_bisection(writer, retried, (), retry=True)
@@ -232,11 +234,26 @@ class PolicySync:
 
     def _removals_of_unmanaged(self, plan: PolicyPlan) -> tuple[Removal, ...]:
         """Return the removals of unmanaged grants that the hourly limit of the project allows now."""
-        wanted = plan.removable
-        admitted = wanted[: self._ports.removal_limiter.admit(self._target.project_id, len(wanted))]
-        self._ports.removal_limiter.record(self._target.project_id, len(admitted))
+        limiter, project_id = self._ports.removal_limiter, self._target.project_id
+        admitted = [step.grant for step in plan.removals if limiter.admit(project_id, step.namespace)]
         self._registrations.note_removed_unmanaged(admitted)
         return tuple(map(Removal, admitted))
+
+    def _over_share(
+        self, desired_grants: Sequence[DesiredGrant], plan: PolicyPlan, writer: PolicyWriter, free: int
+    ) -> dict[Grant, GoogleError]:
+        """Return the refusals of grants that would take the shares of other namespaces in the policy."""
+        if all(desired.grant in writer.present for desired in desired_grants):
+            return {}
+        remaining = writer.present - {removal.grant for removal in plan.released}
+        budget = policy_budget(
+            plan.ledger.entries,
+            remaining,
+            self._ports.namespaces_on(self._target),
+            limit=MAX_POLICY_MEMBERS,
+            principals=MAX_POLICY_MEMBERS - free,
+        )
+        return over_share(desired_grants, remaining, plan.ledger.entries, budget)
 
     async def _settle(
         self, plan: PolicyPlan, writer: PolicyWriter, *, over: Ledger, failed: bool = False

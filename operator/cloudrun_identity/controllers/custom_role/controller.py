@@ -31,6 +31,7 @@ from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy.merge import grants_in
 from cloudrun_identity.policy.ports import PolicyPort
+from cloudrun_identity.reconcile.budgets import roles_of
 from cloudrun_identity.reconcile.cluster_state import (
     ClusterState,
     ObjectKey,
@@ -39,7 +40,7 @@ from cloudrun_identity.reconcile.cluster_state import (
     role_key,
 )
 from cloudrun_identity.reconcile.interfaces import Executed, Summary
-from cloudrun_identity.reconcile.outcomes import Failing, Refused
+from cloudrun_identity.reconcile.outcomes import Failing, Refused, Waiting
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked, belongs_to, guardrail_facts
 from cloudrun_identity.reconcile.refusals import refusal
 from cloudrun_identity.reconcile.steps import Plan
@@ -74,6 +75,10 @@ class RegisteredGrants(Protocol):
     def about_to_hold(self, role: str, project_id: str) -> Iterable[tuple[Grant, str]]:
         """Return every grant of the role that objects have registered in the project, with its owner."""
         ...
+
+
+SHARE_RECHECK = 300.0
+"""Seconds until a role without room in its namespace's share is tried again."""
 
 
 class CustomRoleController:
@@ -139,6 +144,8 @@ class CustomRoleController:
         ]
         if refused:
             return Blocked(refused[0], others=tuple(refused[1:]))
+        if record is None and not roles_of(project, cluster).room_for(namespace):
+            return Blocked(Waiting(Reason.QUOTA_EXCEEDED, _share_message(obj), SHARE_RECHECK))
         return RoleWant(
             obj,
             project.project_id,
@@ -455,3 +462,11 @@ def _users(
     declaring = {str(key) for key in naming if key.namespace == obj.metadata.namespace}
     holding = {f"{owner.kind} {owner.namespace}/{owner.name}" for _, owner in holders}
     return sorted(declaring | holding)
+
+
+def _share_message(obj: CustomRole) -> str:
+    return (
+        f"spec.roleID: role {obj.spec.role_id} is not created: namespace {obj.metadata.namespace} has its "
+        "share of the custom roles of the project, deleted ones included; delete roles that are not in use, "
+        "or ask the administrators of the project (guardrails.sharing)"
+    )

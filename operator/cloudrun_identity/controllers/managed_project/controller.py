@@ -27,6 +27,7 @@ from cloudrun_identity.gcp.projects import Projects, cloud_run_service_agent
 from cloudrun_identity.iam.admission import are_workloads_ambiguous
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.guardrail_entries import invalid_entries
+from cloudrun_identity.iam.shares import Budget
 from cloudrun_identity.reconcile.advice import advised
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey
 from cloudrun_identity.reconcile.interfaces import Executed, Summary
@@ -36,12 +37,12 @@ from cloudrun_identity.reconcile.steps import Plan
 
 from .audit import (
     audit_workloads,
-    capacity_warnings,
     locations_of,
     on_default_identity,
     orphans,
     service_agent_ready,
 )
+from .limits import limit_issues
 from .orphans import OrphanReleaser
 from .plan import AllowCrossProjectUsage, ProjectAction, ProjectSeen, ProjectWant, ReleaseOrphans, plan
 
@@ -65,8 +66,14 @@ class ManagedProjectController:
         identity: Callable[[str], str],
         orphan_releaser: OrphanReleaser,
         wall_clock: Callable[[], datetime],
+        removals: Callable[[str], Budget],
     ) -> None:
-        """`identity(project_id)` is the e-mail that the operator acts as in a project; empty if unknown."""
+        """Initialize the kind.
+
+        `identity(project_id)` is the e-mail that the operator acts as in a project; empty if unknown.
+        `removals(project_id)` returns who had unmanaged members removed in the last hour.
+        """
+        self._removals = removals
         self._projects = projects
         self._policies = policies
         self._org_policies = org_policies
@@ -124,7 +131,15 @@ class ManagedProjectController:
             await audit_workloads(
                 self._inventory, want.project_id, locations_of(want.obj, want.cluster), max_age
             ),
+            accounts=await self._accounts(want.project_id, max_age),
         )
+
+    async def _accounts(self, project_id: str, max_age: float) -> frozenset[str]:
+        """Return the e-mails of all accounts; none if the operator may not list them."""
+        try:
+            return await self._inventory.account_emails(project_id, max_age)
+        except GoogleError:
+            return frozenset()
 
     def plan(self, want: ProjectWant, seen: ProjectSeen, now: datetime) -> Plan[ProjectAction]:
         """Return why the project cannot be used, or the orphans to release and the policy to lift."""
@@ -186,7 +201,11 @@ class ManagedProjectController:
         return Summary(
             fields,
             conditions={ConditionType.SERVICE_AGENT_READY: agent},
-            issues=(*notices.values(), *_issues(want, seen)),
+            issues=(
+                *notices.values(),
+                *_issues(want, seen),
+                *limit_issues(want.obj, want.cluster, seen.accounts, self._removals(want.project_id)),
+            ),
             notices=notices,
         )
 
@@ -237,7 +256,7 @@ def _issues(want: ProjectWant, seen: ProjectSeen) -> list[str]:
             f"spec has {size // 1024} KiB; above 256 KiB the API server refuses it from kubectl apply: "
             "combine entries of spec.guardrails with patterns"
         )
-    return [*issues, *capacity_warnings(want.cluster.ledgers(want.project_id))]
+    return issues
 
 
 def _missing(held: frozenset[str]) -> tuple[MissingPermission, ...]:

@@ -53,6 +53,8 @@ class ProjectSeen:
     """Effective setting for workloads of other projects that run as its accounts."""
     audit: WorkloadAudit = NOT_LOOKED
     """Workloads that run as a default account."""
+    accounts: frozenset[str] = frozenset()
+    """E-mails of its service accounts."""
     lifted: bool = False
     """True if this reconcile has lifted the organization policy."""
     released: bool = False
