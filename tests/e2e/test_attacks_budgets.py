@@ -75,6 +75,65 @@ def teams(closed_scene: Scene) -> Teams:
     return Teams(closed_scene)
 
 
+EXCLUSIVE = """
+kind: IAMBinding
+metadata: {name: exclusive}
+spec:
+  target: {kind: Project}
+  role: %s
+  members: [{principal: "group:ops@example.com"}]
+  authority: Exclusive
+"""
+
+
+def test_removals_of_one_namespace_leave_the_share_of_the_others(teams: Teams) -> None:
+    scene = teams.scene
+    teams.delegate(SHARED + "    maxRemovalsPerHour: 5\n")
+    for number in range(5):
+        scene.cloud.add(scene.project, "roles/run.viewer", f"user:planted-{number}@example.com")
+    teams.attack(EXCLUSIVE % "roles/run.viewer")
+    message = scene.fails("IAMBinding/exclusive", "DriftDetected", namespace=teams.mallory)
+    assert "stays until guardrails.maxRemovalsPerHour allows" in message
+    left = [member for member in scene.policy()["roles/run.viewer"] if "planted" in member]
+    assert len(left) == 2, "the rest is the share of the other namespace"
+
+    scene.cloud.add(scene.project, "roles/cloudsql.client", "user:intruder@example.com")
+    scene.apply(EXCLUSIVE % "roles/cloudsql.client")
+    scene.ready("IAMBinding/exclusive")
+    assert scene.policy()["roles/cloudsql.client"] == ["group:ops@example.com"]
+
+    told = eventually(teams.issues, lambda issues: any("removals" in issue for issue in issues))
+    (removals,) = [issue for issue in told if "removals" in issue]
+    assert f"3 of namespace {teams.mallory}" in removals
+    theirs = str(scene.status("IAMBinding/exclusive", namespace=teams.mallory))
+    assert "of namespace" not in theirs, "only the platform team reads who uses how much"
+
+
+def test_accounts_of_one_namespace_leave_the_share_of_the_others(teams: Teams) -> None:
+    scene = teams.scene
+    scene.cloud.create_account(scene.name, "handmade")
+    present = len(scene.cloud.accounts(scene.name))
+    teams.delegate(f"{SHARED}    maxAccounts: {present + 4}\n")
+    names = [f"flood-{number}" for number in range(4)]
+    for name in names:
+        teams.attack(IDENTITY % (name, "{}"))
+
+    def reasons() -> list[str]:
+        found = (
+            scene.condition(f"CloudRunIdentity/{each}", "Ready", namespace=teams.mallory) for each in names
+        )
+        return sorted(ready["reason"] for ready in found if ready)
+
+    becomes(reasons, ["QuotaExceeded", "QuotaExceeded", "UpToDate", "UpToDate"])
+    for name in ("web", "api"):
+        scene.apply(IDENTITY % (f"ours-{name}", "{}"))
+        scene.ready(f"CloudRunIdentity/ours-{name}")
+    made = [call for call in scene.cloud.log() if call["rpc"].endswith("/CreateServiceAccount")]
+    assert sum(f"/{teams.mallory}/" in call["reason"] for call in made) == 2
+    told = eventually(teams.issues, lambda issues: any("service accounts" in issue for issue in issues))
+    assert f"2 of namespace {teams.mallory}" in " ".join(told)
+
+
 BY_LABEL = """
 kind: ManagedProject
 metadata: {name: $scene}

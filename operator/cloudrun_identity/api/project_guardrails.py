@@ -238,9 +238,9 @@ class Guardrails(ApiModel):
     """Division of the limits that all namespaces use together: removals in an hour, service accounts, custom
     roles, and the principals of a policy. Fair: each namespace that the guardrails admit may always use an
     equal share, and others do not get what is set aside for it. FirstCome: no share is set aside."""
-    max_accounts: Annotated[int, Field(ge=1, le=10000)] = 100
-    """Quota of the project for service accounts, which is 100 unless Google raises it. With sharing: Fair,
-    each namespace has a share of it."""
+    max_accounts: Annotated[int, Field(ge=1, le=10000)] | None = None
+    """Number of service accounts that the project may have, such as its quota if Google raised it. If unset,
+    the shares are those of 100, which is the quota of a new project."""
     max_removals_per_hour: Annotated[int, Field(ge=0, le=10000)] = 100
     """Number of grants that drift repair and Exclusive bindings may remove from the project's policies in an
     hour. Further removals wait."""

@@ -5,6 +5,7 @@ A share is set aside only for a namespace that the guardrails let use the limit 
 """
 
 from collections.abc import Callable, Mapping
+from typing import Final
 
 from cloudrun_identity.api import MAX_ROLES, GrantAdmission, ManagedProject, Sharing, WorkloadKind
 
@@ -15,6 +16,9 @@ from .guardrail_entries import is_for
 from .principals import lower_email
 from .shares import Budget
 
+ACCOUNT_QUOTA: Final = 100
+"""Service accounts that a project may have, unless Google Cloud raised the quota."""
+
 _WORKLOADS = frozenset(kind.value for kind in WorkloadKind)
 
 
@@ -23,9 +27,13 @@ def accounts_budget(
 ) -> Budget:
     """Return the budget of the project's service accounts.
 
-    The limit is a quota of Google Cloud: https://cloud.google.com/iam/quotas.
+    Unless the guardrails declare it, the limit is the quota that Google Cloud sets for every project, and may
+    have raised for this one: https://cloud.google.com/iam/quotas.
     """
-    return Budget(project.spec.guardrails.max_accounts, used, others, _if_fair(project, namespaces))
+    declared = project.spec.guardrails.max_accounts
+    return Budget(
+        declared or ACCOUNT_QUOTA, used, others, _if_fair(project, namespaces), is_estimate=declared is None
+    )
 
 
 def roles_budget(project: ManagedProject, namespaces: frozenset[str], used: Mapping[str, int]) -> Budget:

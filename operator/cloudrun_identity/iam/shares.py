@@ -7,7 +7,7 @@ is set aside for it, and the rest is for all.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,8 @@ class Budget:
     """The use that belongs to no namespace, such as resources that the operator does not manage."""
     namespaces: frozenset[str] = frozenset()
     """The namespaces that may use it and have a share. If empty, there are no shares."""
+    is_estimate: bool = False
+    """True if the limit may be higher than this one, so that Google Cloud decides beyond it."""
 
     @property
     def total(self) -> int:
@@ -46,11 +48,10 @@ class Budget:
         )
         return max(0, free - set_aside, min(free, own))
 
-    def exceeds_share(self, namespace: str) -> bool:
-        """Return whether the namespace uses its share, or more."""
-        return self.used.get(namespace, 0) >= self.share
+    def admits(self, namespace: str) -> bool:
+        """Return whether the namespace may use one more."""
+        return bool(self.room_for(namespace)) or (self.is_estimate and self.total >= self.limit)
 
     def with_use(self, namespace: str, amount: int = 1) -> "Budget":
         """Return the budget after the namespace uses more of it."""
-        used = {**self.used, namespace: self.used.get(namespace, 0) + amount}
-        return Budget(self.limit, used, self.others, self.namespaces)
+        return replace(self, used={**self.used, namespace: self.used.get(namespace, 0) + amount})

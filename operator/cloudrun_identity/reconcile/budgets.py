@@ -1,9 +1,11 @@
 """The limits that the namespaces of a project use together, with what the ledgers record for each."""
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 
 from cloudrun_identity.api import LedgerAccount, ManagedProject
+from cloudrun_identity.gcp.service_accounts import project_id_of_email
 from cloudrun_identity.iam.principals import lower_email
 from cloudrun_identity.iam.shared_limits import accounts_budget, roles_budget
 from cloudrun_identity.iam.shares import Budget
@@ -11,10 +13,15 @@ from cloudrun_identity.iam.shares import Budget
 from .cluster_state import ClusterState
 
 
-def accounts_of(project: ManagedProject, cluster: ClusterState, emails: Collection[str]) -> Budget:
+def accounts_of(
+    project: ManagedProject,
+    cluster: ClusterState,
+    emails: Collection[str],
+    about_to_create: Mapping[str, str] = MappingProxyType({}),
+) -> Budget:
     """Return the budget of the project's service accounts; `emails` are those that were listed.
 
-    An account counts for a namespace from the moment at which its creation is recorded.
+    `about_to_create` are the namespaces of accounts, by e-mail, whose creation is not recorded yet.
     """
     managed = [
         ledger.account
@@ -23,6 +30,11 @@ def accounts_of(project: ManagedProject, cluster: ClusterState, emails: Collecti
     ]
     used = Counter(account.owner.partition("/")[0] for account in managed)
     recorded = {lower_email(account.email) for account in managed}
+    used.update(
+        namespace
+        for email, namespace in about_to_create.items()
+        if lower_email(email) not in recorded and project_id_of_email(email) == project.project_id
+    )
     others = sum(lower_email(email) not in recorded for email in emails)
     return accounts_budget(project, cluster.admitted_namespaces(project), used, others)
 

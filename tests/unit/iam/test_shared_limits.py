@@ -67,6 +67,14 @@ def test_share_of_accounts_is_for_every_admitted_namespace() -> None:
     assert (budget.share, budget.room_for("shop")) == (9, 0)
 
 
+def test_quota_that_google_may_have_raised_ends_the_shares() -> None:
+    budget = accounts_budget(project(), TEAMS, {"shop": 40, "payments": 33})
+    assert (budget.admits("shop"), budget.admits("mallory")) == (False, True)
+    beyond = accounts_budget(project(), TEAMS, {"shop": 40}, 60)
+    assert beyond.admits("shop"), "Google Cloud decides"
+    assert not accounts_budget(project(maxAccounts=100), TEAMS, {"shop": 40}, 60).admits("shop")
+
+
 def test_no_share_is_set_aside_where_the_first_comes_first() -> None:
     listed = project(sharing="FirstCome", grants=[entry("*", exclusive=True)])
     assert namespaces_with_removals(listed, TEAMS) == frozenset()

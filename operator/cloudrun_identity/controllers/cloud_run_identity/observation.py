@@ -1,7 +1,7 @@
 """Observation of an account: the account as Google shows it, its record, and the workloads that run as it."""
 
 from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from cloudrun_identity.api import (
     CloudRunIdentity,
@@ -51,6 +51,8 @@ class AccountDependencies:
     """Writes of this process that reads may not show yet."""
     checkpoint: Callable[[str], None]
     """Called with the name of every step that a crash could follow."""
+    about_to_create: dict[str, str] = field(default_factory=dict)
+    """E-mails of accounts before their creation is recorded, each with the namespace of the object."""
 
 
 class AccountObserver:
@@ -92,7 +94,7 @@ class AccountObserver:
             emails = await self._deps.inventory.account_emails(project.project_id, interval)
         except GoogleError:  # the operator may not list them: those that it does not manage are unknown
             emails = frozenset()
-        return replace(seen, budget=lambda: accounts_of(project, cluster, emails))
+        return replace(seen, budget=lambda: accounts_of(project, cluster, emails, self._deps.about_to_create))
 
     async def _read(self, want: AccountWant, max_age: float) -> AccountSeen:
         """Read the account; only a read of age 0 counts as a good read."""

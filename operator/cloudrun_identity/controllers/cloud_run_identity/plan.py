@@ -102,16 +102,8 @@ def _begin(want: AccountWant, seen: AccountSeen) -> Iterator[Step]:
 
 
 def _exceeds_share(want: AccountWant, seen: AccountSeen) -> bool:
-    """Return whether the account would take what is set aside for other namespaces.
-
-    Beyond the declared limit, Google Cloud decides: its quota may be higher.
-    """
-    budget = seen.budget() if seen.budget else None
-    return (
-        budget is not None
-        and budget.total < budget.limit
-        and not budget.room_for(want.obj.metadata.namespace)
-    )
+    """Return whether the account would take what is set aside for other namespaces."""
+    return seen.budget is not None and not seen.budget().admits(want.obj.metadata.namespace)
 
 
 def _share_message(want: AccountWant) -> str:

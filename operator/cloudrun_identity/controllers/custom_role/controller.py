@@ -144,7 +144,7 @@ class CustomRoleController:
         ]
         if refused:
             return Blocked(refused[0], others=tuple(refused[1:]))
-        if record is None and not roles_of(project, cluster).room_for(namespace):
+        if record is None and not roles_of(project, cluster).admits(namespace):
             return Blocked(Waiting(Reason.QUOTA_EXCEEDED, _share_message(obj), SHARE_RECHECK))
         return RoleWant(
             obj,

@@ -75,7 +75,6 @@ def _policies(
     """Yield the budget of each policy that a namespace may use its share of."""
     facts = guardrail_facts(project, cluster)
     for ledger in ledgers:
-        principals = len(ledger.entries) + ledger.unmanaged_members
         if len(ledger.entries) * max(1, len(facts.namespaces)) < MAX_MEMBERS - ledger.unmanaged_members:
             continue
         made = [grant for grant, entry in ledger.entries.items() if entry.is_made]
@@ -86,6 +85,6 @@ def _policies(
                 made,
                 namespaces_on(project, ledger.target, facts),
                 limit=MAX_MEMBERS,
-                principals=principals,
+                principals=len(made) + ledger.unmanaged_members,
             ),
         )

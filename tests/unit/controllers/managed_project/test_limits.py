@@ -22,10 +22,7 @@ FIRST_COME: dict[str, Any] = {"sharing": "FirstCome"}
 def issues(
     *ledgers: Ledger, emails: Iterable[str] = (), removals: Budget | None = None, **guardrails: Any
 ) -> list[str]:
-    declared = project()
-    changed = declared.spec.guardrails.model_copy(update={})
-    raw = {**changed.to_dict(), **guardrails}
-    declared = project(guardrails=raw)
+    declared = project(guardrails={**project().spec.guardrails.to_dict(), **guardrails})
     cluster = FakeClusterState(declared)
     cluster.stored_ledgers = list(ledgers)
     return list(limit_issues(declared, cluster, tuple(emails), removals or Budget(100)))
