@@ -1,4 +1,4 @@
-"""What remains in Google Cloud for an object that is refused: grants, and the account of a workload.
+"""Report what remains in Google Cloud for an object that is refused: grants, and a workload's account.
 
 A guardrail that is tightened, and an identity that no longer allows a namespace, retain what exists. The
 status of the object says so.

@@ -1,4 +1,4 @@
-"""What objects of namespaces that `allowedNamespaces` no longer lists still have of an identity."""
+"""Report the workloads and grants that objects of namespaces outside `allowedNamespaces` retain."""
 
 from collections.abc import Iterator
 
