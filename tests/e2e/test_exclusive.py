@@ -75,7 +75,7 @@ def test_exclusive_binding_needs_a_guardrail(scene: Scene) -> None:
     grant_to(scene, "user:ann@example.com")
     scene.apply(CLIENTS)
 
-    assert "exclusive: true" in scene.fails("IAMBinding/clients", "DeniedByGuardrail")
+    assert "without exclusive" in scene.fails("IAMBinding/clients", "DeniedByGuardrail")
 
     assert scene.is_stalled("IAMBinding/clients")
     assert holders(scene) == {"user:ann@example.com"}

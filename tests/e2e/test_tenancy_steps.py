@@ -172,7 +172,7 @@ spec:
     scene.fails(name, "DependencyNotReady", namespace=tenants.mallory)
 
     reasons = {call["reason"] for call in scene.cloud.log()[before:]}
-    assert not {each for each in reasons if each.startswith((f"{second}@", f"{tenants.mallory}/"))}
+    assert not {each for each in reasons if f"/{second}@" in each or f"/{tenants.mallory}/" in each}
     scene.delete(name, namespace=tenants.mallory)
     scene.wait_until_deleted(name, namespace=tenants.mallory)
     scene.delete_and_wait(f"ManagedProject/{second}")
