@@ -16,6 +16,8 @@ from .ledger_records import (
     LedgerKeyAttempt,
     LedgerRole,
     LedgerTarget,
+    LedgerUsage,
+    LedgerWrite,
     Text,
     UniqueID,
     no_items,
@@ -31,7 +33,6 @@ MAX_MEMBERS: Final = 1500
 """Maximum number of members in all bindings of a ledger: as many as an IAM policy accepts."""
 
 _Member = Annotated[str, Field(min_length=1, max_length=1024)]
-_Digest = Annotated[str, Field(min_length=1, max_length=16)]
 _GrantOwner = Annotated[Text, of_form("KIND/NAMESPACE/NAME/UID")]
 
 
@@ -155,11 +156,14 @@ class PolicyLedgerSpec(ApiModel):
     it."""
     last_write_time: Timestamp | None = None
     """Time of the operator's last write to the policy."""
-    members_before: Annotated[tuple[_Digest, ...], Field(max_length=2 * MAX_MEMBERS), SET, SORTED] = (
-        no_items()
-    )
-    """Digests of the users and groups before a write in progress, in the bindings to which it adds any. After
-    a crash, they show which addresses Google Cloud registered."""
+    target_absent: bool = False
+    """Indicates that the resource did not exist at the last sync. Granted entries are pending then, and may
+    be present again if the resource returns."""
+    usage: LedgerUsage | None = None
+    """Use of the limits of the policy, as of the last change of the ledger, and always if a limit is nearly
+    reached."""
+    pending_write: LedgerWrite | None = None
+    """Write of the policy that is in progress, or whose outcome is unknown."""
 
     @model_validator(mode="before")
     @classmethod

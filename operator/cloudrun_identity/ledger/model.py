@@ -168,7 +168,9 @@ class Ledger(PolicyLedgerSpec):
             return self
         if not self.target_uid:
             return self.replace(target_uid=unique_id)
-        return self.with_entries({}).replace(target_uid=unique_id, keys=(), key_attempt=None)
+        return self.with_entries({}).replace(
+            target_uid=unique_id, keys=(), key_attempt=None, pending_write=None, target_absent=False
+        )
 
     def with_pending_grants(self) -> Self:
         """Return this ledger for a target that does not exist: no entry is granted.
@@ -182,7 +184,7 @@ class Ledger(PolicyLedgerSpec):
                 else entry
                 for grant, entry in self.entries.items()
             }
-        )
+        ).replace(target_absent=True)
 
     def with_key_ring(self, ring: KeyRing) -> Self:
         """Return this ledger with other key records."""

@@ -54,7 +54,7 @@ from .requeue import NoRequeue, Requeue
 from .retained import retained_issues
 from .status import Report, difference_of, is_settled, nothing_unresolved, other_issues, status_agrees, what
 from .steps import Plan
-from .unrecorded_grants import NOT_RECORDED, recorded_as_unmanaged, unrecorded
+from .unrecorded_grants import NOT_RECORDED, made_by_others, recorded_as_unmanaged, unrecorded
 
 
 class KindReconciler(Generic[Obj, Want, Seen, A]):
@@ -195,7 +195,9 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
     def _plan(self, want: Want, seen: Seen) -> Plan[A]:
         return self._resource.plan(want, seen, self._deps.wall_clock()) if self._resource else Plan()
 
-    async def _carry_out(self, obj: Obj, allowed: Allowed | None, want: Want, seen: Seen) -> Progress[Seen]:
+    async def _carry_out(
+        self, obj: Obj, allowed: Allowed | None, want: Want, seen: Seen, *, leave_all: bool = False
+    ) -> Progress[Seen]:
         """Execute the plan, or only report it where the executor does not act on the object."""
         if self._resource is None:
             return Progress(seen, InSync())
@@ -203,7 +205,7 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
             return Progress.forecast(self._plan(want, seen), seen)
 
         async def release(*, abandon: bool) -> Outcome:
-            return await self._release(obj, abandon=abandon)
+            return await self._release(obj, abandon=abandon, leave_all=leave_all)
 
         return await carry_out(
             self._resource, self._executor, obj, want, seen, release=release, now=self._deps.wall_clock
@@ -266,6 +268,8 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
             synced = await deps.syncers.sync(ledger_owner(obj), max_age=max_age)
         if unmanaged := recorded_as_unmanaged(entering, deps.store):
             deps.event_reporter.warn(obj, NOT_RECORDED, unmanaged)
+        if synced.made_by_others:
+            deps.event_reporter.warn(obj, NOT_RECORDED, made_by_others(synced.made_by_others))
         return resolved, synced
 
     async def _refused_grants(
@@ -328,20 +332,29 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         observed = isinstance(obj, ProjectScopedResource) and observes(obj, project_of(obj, store))
         if not uninstalled:
             self._deps.syncers.check_complete()
-        abandon = observed or uninstalled
+        abandon = observed or uninstalled  # whatever the object says: nothing is written for it
         try:
             want = self._resource.resolve_deletion(obj, store, abandon=abandon) if self._resource else None
             if want is None:
-                return await self._release(obj, abandon=abandon)
+                return await self._release(obj, leave_all=abandon)
             seen = await self._kind.observe(want, 0.0)
-            return (await self._carry_out(obj, None, want, seen)).outcome
+            return (await self._carry_out(obj, None, want, seen, leave_all=abandon)).outcome
         except GoogleError as error:
             return outcome_of_undoing(error, what(obj))
 
-    async def _release(self, obj: Obj, *, abandon: bool) -> Outcome:
+    async def _release(self, obj: Obj, *, abandon: bool = False, leave_all: bool = False) -> Outcome:
+        """Release the grants of the object.
+
+        `abandon`, as the deletion policy, leaves those that the spec declares now. `leave_all` leaves all.
+        """
         if self._grants is None or not isinstance(obj, ProjectScopedResource):
             return InSync()
-        return await self._releaser.release(obj, abandon=abandon or self._grants.abandons(obj))
+        if leave_all:
+            return await self._releaser.release(obj, abandoned=(RETAIN_ALL,))
+        if abandon or self._grants.abandons(obj):
+            declared = self._grants.declared_grants(obj, self._deps.store)
+            return await self._releaser.release(obj, abandoned=declared)
+        return await self._releaser.release(obj)
 
     def _parsed(self, stored: StoredObject) -> Obj:
         return self._of_kind(stored.obj)

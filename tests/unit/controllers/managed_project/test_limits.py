@@ -5,7 +5,16 @@ from typing import Any
 
 import pytest
 
-from cloudrun_identity.api import GrantState, KeyState, LedgerKey, LedgerRole, Origin, RoleState, TargetKind
+from cloudrun_identity.api import (
+    GrantState,
+    KeyState,
+    LedgerKey,
+    LedgerRole,
+    LedgerUsage,
+    Origin,
+    RoleState,
+    TargetKind,
+)
 from cloudrun_identity.controllers.managed_project.limits import limit_issues
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.shares import Budget
@@ -36,7 +45,7 @@ def policy(grants: int, *, unmanaged: int = 0) -> Ledger:
         grant: entry_of(grant, [f"IAMBinding/{namespaces[number % 3]}/b{number}/u"], GrantState.GRANTED)
         for number, grant in enumerate(members)
     }
-    return Ledger.of(HOME, entries).replace(unmanaged_members=unmanaged)
+    return Ledger.of(HOME, entries).replace(usage=LedgerUsage(principals=grants + unmanaged))
 
 
 def account(number: int, namespace: str) -> Ledger:
@@ -51,6 +60,25 @@ def test_full_policy_is_reported_with_the_grants_of_each_namespace() -> None:
         "Project payments-prod-1234 has 1350 of 1500 principals: "
         "800 of namespace payments, 400 of namespace shop, 150 unmanaged"
     ]
+
+
+def test_exempted_principals_and_groups_are_reported() -> None:
+    usage = LedgerUsage(principals=1490, exempted=80, groups=225)
+    assert issues(Ledger.of(HOME).replace(usage=usage), **FIRST_COME) == [
+        "Project payments-prod-1234 has 225 of 250 groups and domains",
+        "Project payments-prod-1234 has 1490 of 1500 principals: 1410 unmanaged, "
+        "80 exempted from audit logging",
+    ]
+
+
+def test_grants_that_are_absent_do_not_count() -> None:
+    entries = {
+        replace(SQL, member=f"user:r{number}@example.com"): entry_of(
+            SQL, ["IAMBinding/shop/b/u"], GrantState.REJECTED
+        )
+        for number in range(100)
+    }
+    assert issues(Ledger.of(HOME, entries).replace(usage=LedgerUsage(principals=1300))) == []
 
 
 def test_namespace_that_uses_its_share_of_a_policy_is_reported() -> None:
