@@ -1,6 +1,7 @@
 """Guardrail decisions about namespaces, workloads, accounts, roles to adopt, names and keys.
 
-Decisions about grants are in `iam.guardrails`, decisions about custom roles in `iam.role_permissions`.
+Decisions about grants are in `iam.guardrails`, decisions about custom roles in `iam.role_permissions`. The
+chart expresses some of them in CEL; `tests/kube/test_admission_policy.py` compares the two.
 """
 
 from collections.abc import Callable, Iterable, Mapping

@@ -32,6 +32,7 @@ from cloudrun_identity.controllers.identity_key.execution import KeyExecution
 from cloudrun_identity.controllers.identity_key.key_records import KeyRecords
 from cloudrun_identity.controllers.managed_project.controller import ManagedProjectController
 from cloudrun_identity.controllers.managed_project.orphans import OrphanReleaser
+from cloudrun_identity.controllers.managed_project.powerful_accounts import PowerfulAccounts
 from cloudrun_identity.gcp.client_pool import ClientPool
 from cloudrun_identity.gcp.custom_roles import CustomRoles
 from cloudrun_identity.gcp.inventory import Inventory
@@ -135,6 +136,7 @@ def managed_project(parts: KindParts) -> AnyKindReconciler:
         cloud.clients.identity,
         OrphanReleaser(parts.ledgers, parts.deps.syncers, parts.deps.slot_released),
         now,
+        PowerfulAccounts(cloud.policies, cloud.roles, time.monotonic),
         parts.removals,
     )
     return KindReconciler(kind, parts.deps, parts.executor, parts.finisher, resource=kind)

@@ -21,7 +21,7 @@ from cloudrun_identity.api import (
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.org_policies import CROSS_PROJECT_USAGE, OrgPolicies
-from cloudrun_identity.gcp.permissions import FEATURES
+from cloudrun_identity.gcp.permissions import ACCOUNT_PERMISSIONS, FEATURES
 from cloudrun_identity.gcp.policies import Policies
 from cloudrun_identity.gcp.projects import Projects, cloud_run_service_agent
 from cloudrun_identity.iam.admission import are_workloads_ambiguous
@@ -45,6 +45,7 @@ from .audit import (
 from .limits import limit_issues
 from .orphans import OrphanReleaser
 from .plan import AllowCrossProjectUsage, ProjectAction, ProjectSeen, ProjectWant, ReleaseOrphans, plan
+from .powerful_accounts import PowerfulAccounts, takeover_warnings
 
 AMBIGUOUS: Final = "GuardrailsAmbiguous"
 """Reason of the Event for guardrails that do not say which namespace may use which workload."""
@@ -66,6 +67,7 @@ class ManagedProjectController:
         identity: Callable[[str], str],
         orphan_releaser: OrphanReleaser,
         wall_clock: Callable[[], datetime],
+        powerful_accounts: PowerfulAccounts,
         removals: Callable[[str], Budget],
     ) -> None:
         """Initialize the kind.
@@ -81,6 +83,7 @@ class ManagedProjectController:
         self._identity = identity
         self._orphan_releaser = orphan_releaser
         self._wall_clock = wall_clock
+        self._powerful_accounts = powerful_accounts
 
     def references(self, obj: ManagedProject) -> frozenset[ObjectKey]:
         """Return nothing: a project names no object."""
@@ -131,7 +134,8 @@ class ManagedProjectController:
             await audit_workloads(
                 self._inventory, want.project_id, locations_of(want.obj, want.cluster), max_age
             ),
-            accounts=await self._accounts(want.project_id, max_age),
+            await self._powerful_accounts.of(project, held),
+            await self._accounts(want.project_id, max_age),
         )
 
     async def _accounts(self, project_id: str, max_age: float) -> frozenset[str]:
@@ -256,16 +260,22 @@ def _issues(want: ProjectWant, seen: ProjectSeen) -> list[str]:
             f"spec has {size // 1024} KiB; above 256 KiB the API server refuses it from kubectl apply: "
             "combine entries of spec.guardrails with patterns"
         )
-    return issues
+    return [*issues, *takeover_warnings(seen.powerful, want.cluster.credential_accounts())]
 
 
 def _missing(held: frozenset[str]) -> tuple[MissingPermission, ...]:
     return tuple(
-        MissingPermission(permission=permission, feature=feature)
+        MissingPermission(permission=permission, feature=_shown(feature, permission))
         for feature, permissions in FEATURES.items()
         for permission in permissions
         if permission not in held
     )
+
+
+def _shown(feature: str, permission: str) -> str:
+    """Return the feature that needs the permission; some can be granted on single accounts instead."""
+    unless = ", unless it is granted on the accounts" if permission in ACCOUNT_PERMISSIONS else ""
+    return f"{feature}{unless}"
 
 
 def _not_permitted(project_id: str) -> str:
