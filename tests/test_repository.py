@@ -139,6 +139,16 @@ def test_every_reason_of_a_status_is_used() -> None:
     assert {reason.name for reason in Reason} <= given
 
 
+def test_every_documented_account_has_an_id_that_google_accepts() -> None:
+    """The ID has 6 to 30 characters: https://cloud.google.com/iam/docs/service-accounts-create."""
+    paths = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.yaml")]
+    paths += [*ROOT.glob("crds/*.yaml"), *ROOT.glob("charts/**/*.yaml")]
+    text = "".join(path.read_text(encoding="utf-8") for path in paths)
+    named = set(re.findall(r"([\w.-]+)@[\w-]+\.iam\.gserviceaccount\.com", text))
+    lower = {name for name in named if name.islower()}  # upper case is for the reader to replace
+    assert not {name for name in lower if not re.fullmatch(r"[a-z][a-z0-9-]{4,28}[a-z0-9]", name)}
+
+
 TESTS = sorted(path for tests in ("tests", "playground/tests") for path in (ROOT / tests).rglob("*.py"))
 REAL_TIME = [path for path in TESTS if not path.is_relative_to(ROOT / "tests" / "unit")]
 

@@ -108,6 +108,7 @@ from .project_guardrails import (
     KeyAdmission,
     Naming,
     RoleAdmission,
+    Sharing,
     WorkloadAdmission,
 )
 from .references import (
@@ -292,6 +293,7 @@ __all__ = [
     "Scope",
     "SecretTemplate",
     "SelectorOperator",
+    "Sharing",
     "TargetKind",
     "TargetKindDescriptor",
     "TargetRef",

@@ -12,7 +12,7 @@ kind: ManagedProject
 metadata: {name: payments-prod}
 spec:
   projectID: payments-prod-1234
-  credentials: {impersonateServiceAccount: cri@ops-1234.iam.gserviceaccount.com}
+  credentials: {impersonateServiceAccount: cloudrun-identity@ops-1234.iam.gserviceaccount.com}
   namespaces: {names: [payments]}
   guardrails:
     grants:

@@ -128,6 +128,18 @@ class Ledger(PolicyLedgerSpec):
             owners.add(f"{IdentityAttachment.__name__}/{self.attachment.owner}")
         return frozenset(owners)
 
+    @property
+    def namespaces(self) -> frozenset[str]:
+        """The namespaces whose objects hold the target: by a grant that was made, or an attachment."""
+        owners = {
+            owner_key.split("/")[1]
+            for owner_key, grants in self._by_owner_key.items()
+            if any(self.entries[grant].is_made for grant in grants)
+        }
+        if self.attachment:
+            owners.add(self.attachment.owner.partition("/")[0])
+        return frozenset(owners)
+
     def held_by(self, owner_key: str) -> frozenset[Grant]:
         """Return the grants of an owner, or of its predecessor of the same name."""
         return frozenset(self._by_owner_key.get(owner_key, ()))

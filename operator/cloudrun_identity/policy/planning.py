@@ -61,9 +61,14 @@ class PolicyPlan:
     """By owner key, a grant of another object in an exclusive binding of the owner."""
 
     @property
+    def removals(self) -> tuple[RemoveUnmanaged, ...]:
+        """The removals of unmanaged grants that the sync may make, within the hourly limit."""
+        return tuple(step for step in self.steps if isinstance(step, RemoveUnmanaged))
+
+    @property
     def removable(self) -> tuple[Grant, ...]:
         """The unmanaged grants that the sync may remove, within the hourly limit."""
-        return tuple(step.grant for step in self.steps if isinstance(step, RemoveUnmanaged))
+        return tuple(step.grant for step in self.removals)
 
     @property
     def depends_on_target(self) -> bool:

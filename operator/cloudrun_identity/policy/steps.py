@@ -48,6 +48,11 @@ class RemoveUnmanaged:
     grant: Grant
     owner_key: str
 
+    @property
+    def namespace(self) -> str:
+        """Namespace of the object that declares the binding. The removal counts against its share."""
+        return self.owner_key.split("/")[1]
+
 
 @dataclass(frozen=True, slots=True)
 class RetainGrant:

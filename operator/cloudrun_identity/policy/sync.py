@@ -8,12 +8,12 @@ that its grant is absent, or after a write of it was certainly refused.
 """
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from google.iam.v1.policy_pb2 import Policy
 
-from cloudrun_identity.api import GrantState, LedgerWrite
+from cloudrun_identity.api import MAX_PRINCIPALS, GrantState, LedgerWrite
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.principals import email
@@ -27,6 +27,7 @@ from .desired_grants import DesiredGrant
 from .merge import Removal, grants_in
 from .pending_write import is_alone
 from .planning import PolicyPlan
+from .policy_shares import over_share, policy_budget
 from .ports import SyncerPorts
 from .recording import LedgerChanged, LedgerRecord
 from .registered_forms import cannot_be_matched
@@ -35,6 +36,7 @@ from .renames import renamed_owners, with_renames
 from .settlement import made_by_others, progress, settle, settle_absent, without_abandoned
 from .shown_forms import ShownForms
 from .sync_planner import PlannedSync, SyncPlanner
+from .usage import PolicyUsage
 from .writer import PolicyWriter
 
 
@@ -90,7 +92,7 @@ class PolicySync:
         self._ports = ports
         self._registrations = registrations
         self._backoffs = GrantBackoffs(ports.settings.backoff_limits)
-        self._undecided_removals: frozenset[Grant] = frozenset()
+        self._undecided_removals: Mapping[Grant, str] = {}
         self._lost: frozenset[Grant] = frozenset()
         self._planner = SyncPlanner(ports, registrations, self._backoffs)
         self._unmatched: dict[Grant, frozenset[Grant]] = {}
@@ -208,9 +210,10 @@ class PolicySync:
         ]
         if plan.replaced:
             await writer.write((), plan.replaced)
-        excluded = plan.removable[
-            : self._ports.removal_limiter.admit(self._target.project_id, len(plan.removable))
-        ]
+        limiter, project_id = self._ports.removal_limiter, self._target.project_id
+        excluded = {
+            step.grant: step.namespace for step in plan.removals if limiter.admit(project_id, step.namespace)
+        }
         removals = plan.released + tuple(map(Removal, excluded))
         prompt += self._resumed_by(removals, plan)
         try:
@@ -241,7 +244,8 @@ class PolicySync:
     ) -> dict[Grant, GoogleError]:
         """Write the grants and the removals. Return the refused grants with the reasons."""
         usage = writer.usage_without(removals)
-        refused = over_capacity((*prompt, *due), writer.present, plan.new, usage)
+        refused = self._over_share((*prompt, *due), plan, writer, usage)
+        refused |= over_capacity(_without((*prompt, *due), refused), writer.present, plan.new, usage)
         refused |= await write_with_bisection(writer, _without(prompt, refused), removals)
         if retried := _without(due, refused):
             refused |= await write_with_bisection(writer, retried, (), retry=True)
@@ -265,14 +269,37 @@ class PolicySync:
             if not removed.isdisjoint(self._unmatched.get(desired.grant, ()))
         ]
 
-    def _settle_removals(self, admitted: Iterable[Grant], writer: PolicyWriter) -> None:
+    def _over_share(
+        self,
+        desired_grants: Sequence[DesiredGrant],
+        plan: PolicyPlan,
+        writer: PolicyWriter,
+        usage: PolicyUsage,
+    ) -> dict[Grant, GoogleError]:
+        """Return the refusals of grants that would take the shares of other namespaces in the policy."""
+        if all(desired.grant in writer.present for desired in desired_grants):
+            return {}
+        remaining = writer.present - {removal.grant for removal in plan.released}
+        budget = policy_budget(
+            plan.ledger.entries,
+            remaining,
+            self._ports.namespaces_on(self._target),
+            limit=MAX_PRINCIPALS,
+            principals=usage.principals,
+        )
+        return over_share(desired_grants, remaining, plan.ledger.entries, budget)
+
+    def _settle_removals(self, admitted: Mapping[Grant, str], writer: PolicyWriter) -> None:
         """Report the removals of unmanaged grants that happened, and count only these against the limit.
 
-        A removal with an unknown outcome counts until the next read of the policy decides it.
+        `admitted` are the removed grants, each with the namespace whose share it counts against. A removal
+        with an unknown outcome counts until the next read of the policy decides it.
         """
-        self._undecided_removals = writer.undecided_removed & frozenset(admitted)
-        settled = frozenset(admitted) - self._undecided_removals
-        self._ports.removal_limiter.refund(self._target.project_id, len(settled & writer.present))
+        undecided = writer.undecided_removed
+        self._undecided_removals = {grant: admitted[grant] for grant in admitted if grant in undecided}
+        settled = admitted.keys() - self._undecided_removals.keys()
+        for grant in settled & writer.present:
+            self._ports.removal_limiter.refund(self._target.project_id, admitted[grant])
         self._registrations.note_removed_unmanaged(settled - writer.present)
 
     def _settled(

@@ -51,6 +51,7 @@ from .preconditions import (
 from .progress import Progress, carry_out
 from .refusals import is_denied, with_remedy
 from .requeue import NoRequeue, Requeue
+from .retained import retained_issues
 from .status import Report, difference_of, is_settled, nothing_unresolved, other_issues, status_agrees, what
 from .steps import Plan
 from .unrecorded_grants import NOT_RECORDED, made_by_others, recorded_as_unmanaged, unrecorded
@@ -148,7 +149,7 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         if isinstance(resolved, Blocked):
             if isinstance(obj, ProjectScopedResource):
                 self._deps.syncers.retain_all(ledger_owner(obj))
-            return None if resolved.transient else _report_of_block(obj, resolved)
+            return None if resolved.transient else self._report_of_block(obj, resolved)
         allowed, want = resolved
         try:
             seen = await self._observe(want, max_age)
@@ -159,6 +160,23 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
             outcome = outcome_of(error, what(obj))
             return Report(outcome, unresolved=nothing_unresolved(obj), project_id=allowed.project_id)
         return await self._with_grants(obj, allowed, want, progress, max_age)
+
+    def _report_of_block(self, obj: Obj, blocked: Blocked) -> Report:
+        resolved = nothing_unresolved(obj)
+        outcome, others = with_remedy(blocked.outcome, blocked.others)
+        unresolved = resolved if resolved is None else blocked.unresolved
+        retained = self._retained(obj) if isinstance(blocked.outcome, Refused) else ()
+        return Report(outcome, issues=(*other_issues(others), *retained), unresolved=unresolved)
+
+    def _retained(self, obj: Obj, resolved: ResolvedGrants | None = None) -> tuple[str, ...]:
+        """Return what remains for an object that is refused, or some of its grants, as issues."""
+        if not isinstance(obj, ProjectScopedResource):
+            return ()
+        if resolved and not any(isinstance(each.outcome, Refused) for each in resolved.failures):
+            return ()
+        desired = {each.grant for each in resolved.desired} if resolved else set()
+        held = self._deps.syncers.held_by(ledger_owner(obj))
+        return retained_issues(obj, held, self._deps.store, desired)
 
     def _resolve(self, obj: Obj) -> tuple[Allowed, Want] | Blocked:
         store = self._deps.store
@@ -227,7 +245,7 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
             summary=summary,
             grants=grants if takes_part else None,
             drift=drift_of(obj, progress.differences, synced, observe=not acts),
-            issues=other_issues(left_out) + summary.issues,
+            issues=(*other_issues(left_out), *self._retained(obj, resolved), *summary.issues),
             others=tuple(outcomes),
         )
 
@@ -350,13 +368,6 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
 def internal_error(message: str) -> Outcome:
     """Return the outcome of a reconcile that ended with an unexpected error."""
     return Failing(Reason.INTERNAL_ERROR, message, observed=False)
-
-
-def _report_of_block(obj: ReconciledResource, blocked: Blocked) -> Report:
-    resolved = nothing_unresolved(obj)
-    outcome, others = with_remedy(blocked.outcome, blocked.others)
-    unresolved = resolved if resolved is None else blocked.unresolved
-    return Report(outcome, issues=other_issues(others), unresolved=unresolved)
 
 
 def _unresolved(obj: ReconciledResource, resolved: ResolvedGrants) -> str | None:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cloudrun_identity.api import (
+    RELEASE_ORPHANS,
     Adoption,
     CloudRunIdentity,
     ConditionType,
@@ -188,6 +189,12 @@ def belongs_to(owner: ObjectKey, namespace: str, cluster: ClusterState) -> str:
     Objects of other namespaces are not named: their owners may not want to be known, and the reader cannot
     delete them.
     """
+    if owner.namespace not in ("", namespace) and not cluster.exists(owner):
+        return (
+            "recorded for an object of another namespace that no longer exists; ask the administrators of "
+            "the project to release it: status.orphans of the ManagedProject lists it, and the annotation "
+            f"{RELEASE_ORPHANS} releases it"
+        )
     if owner.namespace not in ("", namespace):
         return "managed for another namespace; ask the administrators of the project which one should have it"
     if cluster.exists(owner):
@@ -197,11 +204,20 @@ def belongs_to(owner: ObjectKey, namespace: str, cluster: ClusterState) -> str:
 
 def is_delegated(project: str, namespace: str, cluster: ClusterState) -> bool:
     """Return whether a project, by id or number, is delegated to `namespace`."""
-    return any(
-        project in (each.project_id, each.status.project_number)
-        and not each.spec.suspend
-        and isinstance(may_use_project(each, namespace, guardrail_facts(each, cluster)), Admitted)
-        for each in cluster.objects(ManagedProject)
+    return delegated_project(project, namespace, cluster) is not None
+
+
+def delegated_project(project: str, namespace: str, cluster: ClusterState) -> ManagedProject | None:
+    """Return the ManagedProject of a project, by id or number, that is delegated to `namespace`."""
+    return next(
+        (
+            each
+            for each in cluster.objects(ManagedProject)
+            if project in (each.project_id, each.status.project_number)
+            and not each.spec.suspend
+            and isinstance(may_use_project(each, namespace, guardrail_facts(each, cluster)), Admitted)
+        ),
+        None,
     )
 
 
@@ -211,6 +227,7 @@ def guardrail_facts(project: ManagedProject, cluster: ClusterState) -> Guardrail
         namespaces=cluster.admitted_namespaces(project),
         identities=cluster.identities(),
         credential_accounts=cluster.credential_accounts(),
+        holders_of=lambda workload: cluster.ledger(workload).namespaces,
     )
 
 

@@ -11,8 +11,8 @@ from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.ledger.model import Ledger, entry_of
 from cloudrun_identity.ledger.objects import LedgerInvalid
 from cloudrun_identity.ledger.owners import Owner
-from cloudrun_identity.policy.exclusive import RemovalRateLimiter
 from cloudrun_identity.policy.ports import SyncerPorts, SyncerSettings
+from cloudrun_identity.policy.removal_limit import RemovalRateLimiter
 
 from .fake_policies import FakePolicies, Journal
 

@@ -1,5 +1,6 @@
 """A service account as declared and as seen, and the actions that the operator may take for it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, TypeAlias
@@ -13,6 +14,7 @@ from cloudrun_identity.api import (
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
 from cloudrun_identity.iam.admission import Admitted, Decision
 from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.iam.shares import Budget
 from cloudrun_identity.kube.event_recorder import EventType
 from cloudrun_identity.reconcile.outcomes import Refused
 from cloudrun_identity.reconcile.steps import Action, StepEvent
@@ -106,6 +108,8 @@ class AccountSeen:
     """True if Google did not find the account when this reconcile deleted it."""
     misses: int = 0
     """Deletes in a row that did not find the account, without a read that showed it in between."""
+    budget: Callable[[], Budget] | None = None
+    """Returns who has how many accounts of the project, for an account that may be created; live."""
 
     @property
     def known_account(self) -> ServiceAccount:

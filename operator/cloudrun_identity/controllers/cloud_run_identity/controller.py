@@ -44,6 +44,7 @@ from .execution import AccountExecutor
 from .grants import identity_grants, identity_references
 from .observation import AccountObserver
 from .plan import plan
+from .revoked import kept_by_others
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +206,8 @@ class CloudRunIdentityController:
             conditions[ConditionType.KEYS_AUDITED] = keys_audited(audit.keys, record.email)
         fields["attached_to"] = audit.attached_to
         fields["unmanaged_keys"] = audit.keys if isinstance(audit.keys, tuple) else ()
-        return Summary(fields, conditions, audit.issues)
+        kept = kept_by_others(want.obj, record.email, want.cluster)
+        return Summary(fields, conditions, (*kept, *audit.issues))
 
 
 def _as_before(obj: CloudRunIdentity) -> dict[ConditionType, Finding]:

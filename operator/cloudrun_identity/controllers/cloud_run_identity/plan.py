@@ -49,6 +49,9 @@ from .propagation import BETWEEN_READS, GOOD_READS, is_fresh
 
 Step: TypeAlias = AccountAction | Wait | Refuse | Leave
 
+QUOTA_RECHECK = 300.0
+"""Seconds until an account without room in its namespace's share is tried again."""
+
 CREATED = Change("account", "absent", "created")
 RECREATED = Change("account", "deleted", "recreated")
 UNDELETED = Change("account", "deleted", "present")
@@ -96,9 +99,24 @@ def _begin(want: AccountWant, seen: AccountSeen) -> Iterator[Step]:
         yield from _adopt(want, account)
     elif seen.taken:
         yield _taken(want, CREATED)
+    elif _exceeds_share(want, seen):
+        yield Wait(Reason.QUOTA_EXCEEDED, _share_message(want), QUOTA_RECHECK, (CREATED,))
     else:
         yield CreateAccount(want.target.full_name, (CREATED,))
         yield from _then_switch(want, disabled=False)
+
+
+def _exceeds_share(want: AccountWant, seen: AccountSeen) -> bool:
+    """Return whether the account would take what is set aside for other namespaces."""
+    return seen.budget is not None and not seen.budget().admits(want.obj.metadata.namespace)
+
+
+def _share_message(want: AccountWant) -> str:
+    return (
+        f"Service account {want.email} is not created: namespace {want.obj.metadata.namespace} has its share "
+        "of the service accounts of the project; delete identities that are not in use, or ask the "
+        "administrators of the project (guardrails.maxAccounts and guardrails.sharing)"
+    )
 
 
 def _adopt(want: AccountWant, account: ServiceAccount) -> Iterator[Step]:

@@ -19,13 +19,14 @@ from cloudrun_identity.api import (
 )
 from cloudrun_identity.gcp.custom_roles import CustomRoles
 from cloudrun_identity.gcp.roles import Roles
-from cloudrun_identity.iam.admission import Denied, may_adopt_role
+from cloudrun_identity.iam.admission import Denied, may_adopt_role, may_have_role_id
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.role_permissions import may_define
 from cloudrun_identity.ledger.interface import LedgerStore
 from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy.ports import PolicyPort
+from cloudrun_identity.reconcile.budgets import roles_of
 from cloudrun_identity.reconcile.cluster_state import (
     ClusterState,
     ObjectKey,
@@ -34,7 +35,7 @@ from cloudrun_identity.reconcile.cluster_state import (
     role_key,
 )
 from cloudrun_identity.reconcile.interfaces import Executed, Summary
-from cloudrun_identity.reconcile.outcomes import Refused
+from cloudrun_identity.reconcile.outcomes import Refused, Waiting
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked, belongs_to, guardrail_facts
 from cloudrun_identity.reconcile.refusals import refusal
 from cloudrun_identity.reconcile.steps import Plan
@@ -52,6 +53,10 @@ class RegisteredGrants(Protocol):
     def about_to_hold(self, role: str, project_id: str) -> Iterable[tuple[Grant, str]]:
         """Return every grant of the role that objects have registered in the project, with its owner."""
         ...
+
+
+SHARE_RECHECK = 300.0
+"""Seconds until a role without room in its namespace's share is tried again."""
 
 
 class CustomRoleController:
@@ -106,13 +111,20 @@ class CustomRoleController:
         own = f"{namespace}/{obj.metadata.name}"
         unmanaged = record is None or (record.state is RoleState.ABANDONED and not record.is_left_by(own))
         adopts = obj.spec.adoption is Adoption.ADOPT and unmanaged
+        naming = may_have_role_id(project, obj.spec.role_id)
         refused = [
             refusal(decision, path)
-            for decision, path in ((definition, "spec.permissions"), (adoption, "spec.adoption"))
-            if isinstance(decision, Denied) and (decision is definition or adopts)
+            for decision, path, applies in (
+                (naming, "", record is None),
+                (definition, "spec.permissions", True),
+                (adoption, "spec.adoption", adopts),
+            )
+            if isinstance(decision, Denied) and applies
         ]
         if refused:
             return Blocked(refused[0], others=tuple(refused[1:]))
+        if record is None and not roles_of(project, cluster).admits(namespace):
+            return Blocked(Waiting(Reason.QUOTA_EXCEEDED, _share_message(obj), SHARE_RECHECK))
         return RoleWant(
             obj,
             project.project_id,
@@ -247,3 +259,11 @@ def _users(
     }
     holding = {ObjectKey(owner.kind, owner.namespace, owner.name) for _, owner in holders}
     return sorted(str(key) for key in naming | holding if key.namespace == obj.metadata.namespace)
+
+
+def _share_message(obj: CustomRole) -> str:
+    return (
+        f"spec.roleID: role {obj.spec.role_id} is not created: namespace {obj.metadata.namespace} has its "
+        "share of the custom roles of the project, deleted ones included; delete roles that are not in use, "
+        "or ask the administrators of the project (guardrails.sharing)"
+    )

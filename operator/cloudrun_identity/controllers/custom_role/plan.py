@@ -186,7 +186,7 @@ def _refusal_to_undelete(
         free = (record.deleted_time or now) + ID_TAKEN_FOR
         return Refused(
             Reason.CONFLICT,
-            f"spec.roleID: role {record.role_id} belonged to CustomRole {record.owner} and is deleted; "
+            f"spec.roleID: role {record.role_id} belonged to another namespace and is deleted; "
             f"choose another roleID until {free:%Y-%m-%d}",
         )
     return _refusal_of_permissions(want, role, "spec.roleID")

@@ -1,15 +1,10 @@
 """Findings about a delegated project for the platform team: default identities, orphans, shared limits."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 from cloudrun_identity.api import (
-    MAX_GROUPS,
-    MAX_PRINCIPALS,
-    MAX_ROLES,
-    NEARLY,
     ConditionStatus,
     IAMBinding,
     IdentityAttachment,
@@ -24,8 +19,6 @@ from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.projects import cloud_run_service_agent
 from cloudrun_identity.gcp.workloads import Workload
 from cloudrun_identity.iam.principals import is_default_account
-from cloudrun_identity.ledger.model import Ledger
-from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey
 from cloudrun_identity.reconcile.conditions import Finding
 
@@ -141,36 +134,3 @@ def orphans(project: ManagedProject, cluster: ClusterState, now: datetime) -> tu
         for resource, reason in sorted(found)
     ]
     return (*sorted(left, key=lambda orphan: orphan.resource), *ownerless)
-
-
-def capacity_warnings(ledgers: Iterable[Ledger]) -> Iterator[str]:
-    """Return the shared limits that are nearly reached, with the share of each namespace.
-
-    Namespaces have no quota of their own: the newest request is refused when a limit is reached. Only the
-    ManagedProject shows the shares, because a namespace may not see the others.
-    """
-    for ledger in sorted(ledgers, key=lambda ledger: ledger.target):
-        usage = ledger.usage
-        if usage and usage.principals >= NEARLY * MAX_PRINCIPALS:
-            made = [entry for entry in ledger.entries.values() if entry.is_made]
-            granted = Counter(Owner.parse(min(entry.owners)).namespace for entry in made if entry.owners)
-            others = f"{max(0, usage.principals - usage.exempted - len(made))} unmanaged"
-            exempted = f", {usage.exempted} exempted from audit logging" if usage.exempted else ""
-            shares = "".join(f"{share}, " for share in _shares(granted))
-            yield (
-                f"{ledger.target} has {usage.principals} of {MAX_PRINCIPALS} principals: {shares}{others}"
-                f"{exempted}"
-            )
-        if usage and usage.groups >= NEARLY * MAX_GROUPS:
-            yield f"{ledger.target} has {usage.groups} of {MAX_GROUPS} groups and domains"
-        if len(ledger.roles) >= NEARLY * MAX_ROLES:
-            defined = Counter(role.owner.partition("/")[0] for role in ledger.roles)
-            shares = ", ".join(_shares(defined))
-            yield f"{ledger.target} has {len(ledger.roles)} of {MAX_ROLES} custom roles: {shares}"
-
-
-_SHOWN = 5  # namespaces that a warning names
-
-
-def _shares(counted: Counter[str]) -> list[str]:
-    return [f"{count} of namespace {name}" for name, count in counted.most_common(_SHOWN)]

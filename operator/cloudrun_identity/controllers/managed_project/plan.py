@@ -56,6 +56,8 @@ class ProjectSeen:
     """Workloads that run as a default account."""
     powerful: tuple[PowerfulAccount, ...] = ()
     """Accounts with escalating roles in the project that the operator may act as."""
+    accounts: frozenset[str] = frozenset()
+    """E-mails of its service accounts."""
     lifted: bool = False
     """True if this reconcile has lifted the organization policy."""
     released: bool = False

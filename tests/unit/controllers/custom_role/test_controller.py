@@ -32,10 +32,20 @@ def test_role_of_another_object_is_refused_with_a_remedy() -> None:
 
 
 def test_role_of_another_namespace_is_refused_without_naming_its_object() -> None:
-    assert refusal("shop/secret-name") == (
+    text = ROLE.replace("name: runner, namespace: payments", "name: secret-name, namespace: shop")
+    other = cast("CustomRole", parsed(text))
+    assert other.metadata.namespace == "shop"
+    assert refusal("shop/secret-name", other) == (
         "spec.roleID: role runner is managed for another namespace; ask the administrators of the project "
         "which one should have it, or choose another roleID"
     )
+
+
+def test_role_left_by_another_namespace_is_for_the_administrators_to_release() -> None:
+    message = refusal("shop/secret-name")
+    assert "ask the administrators of the project to release it" in message
+    assert "cloudrun-identity.dev/release-orphans" in message
+    assert "shop" not in message
 
 
 def refusal(owner: str, *others: CustomRole) -> str:

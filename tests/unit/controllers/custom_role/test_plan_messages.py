@@ -76,7 +76,7 @@ def test_refused_permissions_of_an_existing_role_name_the_field(
 def test_deleted_role_of_another_namespace_is_free_after_its_retention() -> None:
     text = message(declared(OTHER_NAMESPACE), seen(record=OTHER_NAMESPACE, deleted=True))
     assert text == (
-        "spec.roleID: role runner belonged to CustomRole shop/runner and is deleted; choose another roleID "
+        "spec.roleID: role runner belonged to another namespace and is deleted; choose another roleID "
         f"until {NOON + ID_TAKEN_FOR:%Y-%m-%d}"
     )
 

@@ -10,6 +10,7 @@ from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.gcp.projects import Project
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.powerful_accounts import PowerfulAccount
+from cloudrun_identity.iam.shares import Budget
 from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.reconcile.cluster_state import identity_key, project_key
 from cloudrun_identity.reconcile.outcomes import InSync, Outcome
@@ -71,7 +72,15 @@ class FakeProject:
         releaser: Any = self.orphan_releaser
         workloads = inventory(FakeServiceAccounts(), FakeRun(), lambda: 1.0)
         return ManagedProjectController(
-            google, google, google, workloads, lambda _: "", releaser, lambda: NOON, google
+            google,
+            google,
+            google,
+            workloads,
+            lambda _: "",
+            releaser,
+            lambda: NOON,
+            google,
+            lambda _: Budget(100),
         )
 
 

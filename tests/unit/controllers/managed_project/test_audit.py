@@ -1,4 +1,3 @@
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -6,12 +5,10 @@ import pytest
 from cloudrun_identity.api import (
     Abandonment,
     ConditionStatus,
-    GrantState,
     KeyState,
     LedgerAttachment,
     LedgerKey,
     LedgerRole,
-    LedgerUsage,
     Origin,
     RoleState,
     TargetKind,
@@ -21,7 +18,6 @@ from cloudrun_identity.controllers.managed_project.audit import (
     NOT_LOOKED,
     WorkloadAudit,
     audit_workloads,
-    capacity_warnings,
     locations_of,
     orphans,
     service_agent_ready,
@@ -191,60 +187,3 @@ def test_orphan_keeps_the_time_of_its_detection() -> None:
     first = orphans(delegated, cluster, NOW)
     known = delegated.model_copy(update={"status": delegated.status.model_copy(update={"orphans": first})})
     assert orphans(known, cluster, NOW + timedelta(hours=1)) == first
-
-
-def ledger_with(grants: int, *, roles: int = 0) -> Ledger:
-    """Return the ledger of the project, with two thirds of the grants for one namespace."""
-    namespaces = ("payments", "payments", "shop")
-    members = [replace(SQL, member=f"user:u{number}@example.com") for number in range(grants)]
-    entries = {
-        grant: entry_of(grant, [f"IAMBinding/{namespaces[number % 3]}/b{number}/u"], GrantState.GRANTED)
-        for number, grant in enumerate(members)
-    }
-    role = LedgerRole(
-        role_id="r", owner="shop/r", owner_uid="u", origin=Origin.CREATED, state=RoleState.PRESENT
-    )
-    return Ledger.of(HOME, entries).replace(
-        roles=tuple(role.replace(role_id=f"r{number}") for number in range(roles))
-    )
-
-
-def used(ledger: Ledger, principals: int, **usage: int) -> Ledger:
-    return ledger.replace(usage=LedgerUsage(principals=principals, **usage))
-
-
-def test_warning_about_a_full_policy_lists_grants_per_namespace() -> None:
-    ledger = ledger_with(1200)
-    assert list(capacity_warnings([used(ledger, 1349)])) == []
-    assert list(capacity_warnings([used(ledger, 1350)])) == [
-        "Project payments-prod-1234 has 1350 of 1500 principals: "
-        "800 of namespace payments, 400 of namespace shop, 150 unmanaged"
-    ]
-    assert list(capacity_warnings([used(Ledger.of(HOME), 1490, exempted=80)])) == [
-        "Project payments-prod-1234 has 1490 of 1500 principals: 1410 unmanaged, "
-        "80 exempted from audit logging"
-    ]
-
-
-def test_warning_about_a_full_policy_counts_no_grant_that_is_absent() -> None:
-    entries = {
-        replace(SQL, member=f"user:r{number}@example.com"): entry_of(
-            SQL, ["IAMBinding/shop/b/u"], GrantState.REJECTED
-        )
-        for number in range(100)
-    }
-    assert list(capacity_warnings([used(Ledger.of(HOME, entries), 1300)])) == []
-
-
-def test_warning_about_groups_and_domains() -> None:
-    assert list(capacity_warnings([used(Ledger.of(HOME), 300, groups=224)])) == []
-    assert list(capacity_warnings([used(Ledger.of(HOME), 300, groups=225)])) == [
-        "Project payments-prod-1234 has 225 of 250 groups and domains"
-    ]
-
-
-def test_warning_about_too_many_custom_roles_lists_the_namespaces() -> None:
-    assert list(capacity_warnings([ledger_with(0, roles=269)])) == []
-    assert list(capacity_warnings([ledger_with(0, roles=270)])) == [
-        "Project payments-prod-1234 has 270 of 300 custom roles: 270 of namespace shop"
-    ]
