@@ -218,6 +218,7 @@ TAKEN = {
     "guardrails.workloads[].names[]",
     "guardrails.customRoles.permissions[]",
     "guardrails.naming.accountIDPattern",
+    "guardrails.naming.roleIDPattern",
 }
 """Ends of the paths of strings that may have any content, for the reasons above."""
 
