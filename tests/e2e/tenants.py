@@ -174,9 +174,14 @@ class Tenants:
     def text(self, template: str) -> str:
         return Template(template).substitute(vars(self._names))
 
+    def parsed(self, template: str) -> Object:
+        """Return YAML with names replaced."""
+        parsed: Object = yaml.safe_load(self.text(template))
+        return parsed
+
     def manifest(self, kind: str, spec: str, name: str = "attempt") -> Object:
         """Return an object in Mallory's namespace, ready to apply."""
-        parsed = {"projectRef": {"name": self.scene.name}} | yaml.safe_load(self.text(spec))
+        parsed = {"projectRef": {"name": self.scene.name}} | self.parsed(spec)
         return {"kind": kind, "metadata": {"name": name, "namespace": self.mallory}, "spec": parsed}
 
     def apply(self, kind: str, spec: str, name: str = "attempt") -> str:
