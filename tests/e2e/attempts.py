@@ -1,4 +1,4 @@
-"""Attempts of one kind, made together (`Attempts`): what Google was asked, and what the tenant was told."""
+"""Attempts of one kind, made together (`Attempts`): the calls to Google, and the messages to the tenant."""
 
 from collections.abc import Mapping
 

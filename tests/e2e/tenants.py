@@ -31,13 +31,23 @@ spec:
     restoreToDefaultAccount: true
     workloads:
     - {namespaces: [$scene], names: ["checkout*"]}
-    - {namespaces: [$mallory], names: ["mallory*"]}
+    - {namespaces: [$mallory], names: ["mallory*"], locations: [europe-west1]}
     grants:
     - roles: ["roles/run.*", roles/cloudsql.client]
       targetKinds: [Project, Service]
       members: ["*"]
       namespaces: ["*"]
     - {roles: ["projects/*/roles/*"], targetKinds: [Project], members: ["*"], namespaces: ["*"]}
+    - roles: [roles/logging.viewer]
+      targetKinds: [Project]
+      members: ["*"]
+      namespaces: ["*"]
+      conditions: ["$condition"]
+    - roles: [roles/secretmanager.secretAccessor]
+      targetKinds: [Secret]
+      names: ["mallory-*"]
+      members: ["identity:$mallory/mallory"]
+      namespaces: [$mallory]
 ---
 kind: ManagedProject
 metadata: {name: $vault}
@@ -137,6 +147,7 @@ class Names:
     vault_number: str
     vault_agent: str
     careless: str
+    condition: str = "request.time < timestamp('2030-01-01T00:00:00Z')"
 
 
 class Tenants:

@@ -32,7 +32,46 @@ ON_WORKLOAD = (
     "{target: {kind: %s, location: europe-west1, name: %s}, role: roles/run.invoker, "
     "members: [{principal: 'user:mallory@example.com'}]}"
 )
+CONDITIONAL = (
+    "{target: {kind: Project}, role: roles/logging.viewer%s, "
+    "members: [{principal: 'user:mallory@example.com'}]}"
+)
+CONDITIONS = {
+    "no condition": "",
+    "a condition that is always true": ', condition: {title: limited, expression: "true"}',
+    "a condition that is widened": ', condition: {title: limited, expression: "$condition || true"}',
+    "a condition in a title": ', condition: {title: "$condition", expression: "1 < 2"}',
+    "a condition in a comment": ', condition: {title: limited, expression: "true // $condition"}',
+    "a condition with a blank more": ', condition: {title: limited, expression: " $condition"}',
+}
+ON_SECRET = "{target: {kind: Secret, name: %s}, role: roles/secretmanager.%s, members: [%s]}"
+OWN_MEMBER = "{identityRef: {name: mallory}}"
+SECRETS = {
+    "a secret with another name": ON_SECRET % ("checkout-key", "secretAccessor", OWN_MEMBER),
+    "a secret with a name that ends like one's own": ON_SECRET
+    % ("not-mallory-key", "secretAccessor", OWN_MEMBER),
+    "a secret with a name in another casing": ON_SECRET % ("Mallory-key", "secretAccessor", OWN_MEMBER),
+    "an own secret, for a user": ON_SECRET
+    % ("mallory-key", "secretAccessor", "{principal: 'user:mallory@example.com'}"),
+    "an own secret, with another role": ON_SECRET % ("mallory-key", "secretVersionAdder", OWN_MEMBER),
+    "an own secret, with the role to grant others": ON_SECRET % ("mallory-key", "admin", OWN_MEMBER),
+}
 ATTACKS = {
+    **{
+        f"a role with {name}": Attempt(
+            CONDITIONAL % condition, "does not admit roles/logging.viewer", may_call=(READING_A_ROLE,)
+        )
+        for name, condition in CONDITIONS.items()
+    },
+    **{
+        name: Attempt(spec, "guardrails.grants of ManagedProject $scene", may_call=(READING_A_ROLE,))
+        for name, spec in SECRETS.items()
+    },
+    "an own workload in another location": Attempt(
+        (ATTACH % ("mallory-web", "{name: mallory}")).replace("europe-west1", "us-central1"),
+        "guardrails.workloads",
+        "IdentityAttachment",
+    ),
     "adopt a powerful account": Attempt(
         "{accountID: powerful, adoption: Adopt}", "does not list $powerful", "CloudRunIdentity"
     ),
@@ -224,7 +263,7 @@ ATTACKS = {
         "does not admit storage.objects.get",
         "CustomRole",
     ),
-    "a project that nobody declared": Attempt(
+    "a project without a ManagedProject": Attempt(
         "{projectRef: {name: acme-nowhere}, target: {kind: Project}, role: roles/viewer, "
         "members: [{principal: 'user:mallory@example.com'}]}",
         "acme-nowhere does not exist",
