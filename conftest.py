@@ -28,6 +28,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="on the real kube-apiserver, run only the files that tests/smoke.py lists",
     )
+    parser.addoption(
+        "--outages",
+        type=int,
+        default=4,
+        help="the number of outages of each API server in tests/e2e/test_outages.py; 20 are all combinations",
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

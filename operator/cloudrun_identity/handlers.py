@@ -1,100 +1,122 @@
-"""The kopf handlers: every watch event goes to the manager, which caches the object and enqueues its key."""
+"""The kopf handlers: every watch event goes to the manager, which caches the object and enqueues its key.
+
+kopf runs in a thread of its own (`manager.watch_thread` has the reasons). The events are delivered in the
+event loop that called `watch`.
+"""
 
 import asyncio
-from collections.abc import Iterable
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
 
 import kopf
 
 from cloudrun_identity.api import GROUP, KINDS, VERSION
 from cloudrun_identity.kube.connection import ClusterAccess
-from cloudrun_identity.kube.resources import Object
+from cloudrun_identity.kube.lease import NAME as LEASE
+from cloudrun_identity.kube.resources import LEASES
 from cloudrun_identity.manager import kopf_adapter
-from cloudrun_identity.manager.process import WatchLost
+from cloudrun_identity.manager.watch_thread import WatchThread
+from cloudrun_identity.manager.watches import Connector, EventSink, Watches, WatchLost
 
 
-class EventSink(Protocol):
-    """The receiver of watch events: `manager.manager.Manager`."""
-
-    def observe(self, raw: Object, *, deleted: bool) -> None:
-        """Take in a new version of an object, or its deletion."""
-        ...
-
-    def observe_namespace(self, raw: Object, *, deleted: bool) -> None:
-        """Take in a new version of a namespace, or its deletion."""
-        ...
-
-    async def drain(self) -> None:
-        """Drain in-flight work before shutdown."""
-        ...
+def watch(sink: EventSink, connector: Connector, kinds: Iterable[str], lease_namespace: str) -> Watches:
+    """Start to watch the named kinds, all namespaces, and the Lease in `lease_namespace`."""
+    watches = KopfWatches(sink, connector, list(kinds), lease_namespace)
+    watches.start()
+    return watches
 
 
-class Connector(Protocol):
-    """Access to the API server: `kube.client.KubeClient`."""
+class KopfWatches:
+    """Implements `manager.watches.Watches` with two operators of kopf, of which one watches a namespace."""
 
-    async def access(self) -> ClusterAccess:
-        """Return the connection with a current token."""
-        ...
+    def __init__(self, sink: EventSink, connector: Connector, kinds: list[str], lease_namespace: str) -> None:
+        self._sink = sink
+        self._connector = connector
+        self._kinds = kinds
+        self._lease_namespace = lease_namespace
+        self._loop = asyncio.get_running_loop()
+        self._thread = WatchThread(self._run, kopf_adapter.end_tasks)
+        self._is_delivering = True
+
+    def start(self) -> None:
+        """Start the thread of the watches."""
+        self._thread.start()
+
+    async def wait(self) -> None:
+        """Wait until a watch is lost. Raises WatchLost."""
+        try:
+            await self._thread.wait()
+        except kopf_adapter.APIError as error:
+            raise WatchLost(f"the API server refused a watch: {error.message or error.status}") from None
+        except Exception as error:  # whatever ends kopf, the remedy is the same
+            raise WatchLost(f"a watch failed: {type(error).__name__}: {error}") from error
+        raise WatchLost("the watches ended")
+
+    def request_end(self) -> None:
+        """Deliver no more events, and end soon."""
+        self._is_delivering = False
+        self._thread.request_end()
+
+    async def end(self) -> None:
+        """Deliver no more events, and wait for the end. Raises WatchesStuck if there is none in time."""
+        self._is_delivering = False
+        await self._thread.end()
+
+    async def _run(self) -> None:
+        """Run kopf, in its thread. Raises the error of the first watch that fails."""
+        objects, lease = kopf.OperatorRegistry(), kopf.OperatorRegistry()
+        self.register(objects)
+        self._register_login(lease)
+        kopf.on.event(LEASES.group, LEASES.version, LEASES.plural, registry=lease)(self._on_lease)
+        only_own = kopf_adapter.watch_settings()
+        only_own.watching.field_selectors[LEASES.group, LEASES.version, LEASES.plural] = _NAMES_LEASE
+        # In a task each, because kopf keeps its credentials in context variables.
+        operators = [
+            asyncio.create_task(kopf_adapter.run(objects, kopf_adapter.watch_settings(), clusterwide=True)),
+            asyncio.create_task(kopf_adapter.run(lease, only_own, namespaces=[self._lease_namespace])),
+        ]
+        done, _ = await asyncio.wait(operators, return_when=asyncio.FIRST_COMPLETED)
+        for operator in done:
+            operator.result()
+
+    def register(self, registry: kopf.OperatorRegistry) -> None:
+        """Register the login, and one event handler per kind."""
+        self._register_login(registry)
+        kopf.on.event("", "v1", "namespaces", registry=registry)(self._on_namespace)
+        for kind in self._kinds:
+            plural = KINDS[kind].plural
+            kopf.on.event(GROUP, VERSION, plural, registry=registry, id=kind)(self._on_object)
+
+    def _register_login(self, registry: kopf.OperatorRegistry) -> None:
+        async def login(**_: Any) -> kopf.ConnectionInfo:
+            return kopf_adapter.connection_info(await self._access())
+
+        kopf.on.login(registry=registry)(login)
+
+    async def _access(self) -> ClusterAccess:
+        """Return the connection, which belongs to the loop of the process."""
+        access = asyncio.run_coroutine_threadsafe(self._connector.access(), self._loop)
+        return await asyncio.wrap_future(access)
+
+    async def _on_object(self, event: kopf.RawEvent, **_: Any) -> None:
+        self._deliver(partial(self._sink.observe, dict(event["object"]), deleted=event["type"] == "DELETED"))
+
+    async def _on_namespace(self, event: kopf.RawEvent, **_: Any) -> None:
+        observe = self._sink.observe_namespace
+        self._deliver(partial(observe, dict(event["object"]), deleted=event["type"] == "DELETED"))
+
+    async def _on_lease(self, event: kopf.RawEvent, **_: Any) -> None:
+        self._deliver(partial(self._sink.observe_lease, dict(event["object"])))
+
+    def _deliver(self, event: Callable[[], None]) -> None:
+        """Hand an event to the loop of the process, in the order of the calls."""
+        if self._is_delivering and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._receive, event)
+
+    def _receive(self, event: Callable[[], None]) -> None:
+        if self._is_delivering:
+            event()
 
 
-async def watch(sink: EventSink, connector: Connector, kinds: Iterable[str], stop: asyncio.Event) -> None:
-    """Watch the named kinds and namespaces until `stop` is set, then drain `sink`.
-
-    While it watches, kopf handles SIGTERM and SIGINT. They end the watch as well, and leave `stop` unset.
-
-    Raises:
-        WatchLost: the API server refused a watch.
-
-    """
-    drained = asyncio.Event()
-    registry = kopf.OperatorRegistry()
-    register(registry, sink, connector, kinds, drained)
-    forwarding = asyncio.create_task(_forward(stop, drained), name="stop of the watches")
-    try:
-        await kopf.operator(
-            registry=registry,
-            settings=kopf_adapter.watch_settings(),
-            clusterwide=True,
-            standalone=True,
-            stop_flag=drained,
-        )
-    except kopf_adapter.APIError as error:
-        raise WatchLost(f"the API server refused a watch: {error.message or error.status}") from None
-    finally:
-        forwarding.cancel()
-
-
-def register(
-    registry: kopf.OperatorRegistry,
-    sink: EventSink,
-    connector: Connector,
-    kinds: Iterable[str],
-    drained: asyncio.Event,
-) -> None:
-    """Register one event handler per kind, the login, and the drain, which sets `drained` at its end."""
-
-    async def on_object(event: kopf.RawEvent, **_: Any) -> None:
-        sink.observe(dict(event["object"]), deleted=event["type"] == "DELETED")
-
-    async def on_namespace(event: kopf.RawEvent, **_: Any) -> None:
-        sink.observe_namespace(dict(event["object"]), deleted=event["type"] == "DELETED")
-
-    async def login(**_: Any) -> kopf.ConnectionInfo:
-        return kopf_adapter.connection_info(await connector.access())
-
-    async def drain(**_: Any) -> None:
-        # kopf then cancels every task that was started after it, the manager's included.
-        await sink.drain()
-        # After a signal, kopf waits 5 s for its own check of the stop flag unless the flag is set.
-        drained.set()
-
-    kopf.on.login(registry=registry)(login)
-    kopf.on.cleanup(registry=registry)(drain)
-    kopf.on.event("", "v1", "namespaces", registry=registry)(on_namespace)
-    for kind in kinds:
-        kopf.on.event(GROUP, VERSION, KINDS[kind].plural, registry=registry, id=kind)(on_object)
-
-
-async def _forward(stop: asyncio.Event, flag: asyncio.Event) -> None:
-    await stop.wait()
-    flag.set()
+_NAMES_LEASE = f"metadata.name={LEASE}"

@@ -230,6 +230,11 @@ class Cluster:
             if error.status != NOT_FOUND:
                 raise
 
+    def lease_version(self, namespace: str) -> str:
+        """Return the resourceVersion of the operator's lease."""
+        lease = self._coordination.read_namespaced_lease("cloudrun-identity", namespace)
+        return str(lease.metadata.resource_version)
+
     def lease_holder(self, namespace: str) -> str:
         """Return the holder of the operator's lease; empty if there is none."""
         lease = self._coordination.read_namespaced_lease("cloudrun-identity", namespace)

@@ -3,8 +3,11 @@
 This saves two seconds of processor time per start.
 """
 
+import asyncio
+import faulthandler
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -45,11 +48,21 @@ class Fork:
             os.kill(self._process.pid, number)
 
 
+def _print_tasks(*_: object) -> None:
+    """Write the stacks of all asyncio tasks of all threads to the log."""
+    for task in list(asyncio.tasks._all_tasks):  # type: ignore[attr-defined]
+        if not task.done():
+            task.print_stack(limit=6, file=sys.stderr)
+    sys.stderr.flush()
+
+
 def _run(arguments: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
     """Run `python -m cloudrun_identity` in the fork."""
     with log.open("ab") as output:
         for stream in (1, 2):
             os.dup2(output.fileno(), stream)
+    faulthandler.enable()  # SIGABRT writes the stacks of all threads to the log
+    signal.signal(signal.SIGUSR1, _print_tasks)
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = ["cloudrun-identity", *arguments]

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
@@ -166,8 +167,9 @@ class Operator:
         key_clock: Path,
         die_at: str = "",
         afresh: bool = False,
+        pod: str = "",
     ) -> None:
-        """Start the operator. It kills itself at the checkpoint `die_at`.
+        """Start the operator, in the pod with this UID. It kills itself at the checkpoint `die_at`.
 
         `key_clock` is a file with the number of seconds that the clock of key rotation is ahead.
         """
@@ -183,6 +185,7 @@ class Operator:
             ],
             log,
             afresh=afresh,
+            POD_UID=pod,
             CLOUDRUN_IDENTITY_DIE_AT=die_at,
             CLOUDRUN_IDENTITY_KEY_CLOCK=str(key_clock),
         )
@@ -212,6 +215,29 @@ class Operator:
         """Send SIGTERM, as the kubelet does; return how it ended."""
         self._command.signal(signal.SIGTERM)
         return self._command.wait_for_exit(within=ENDS_WITHIN)
+
+    def freeze(self) -> None:
+        """Stop the process with SIGSTOP: it answers nothing and renews nothing."""
+        self._command.signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Continue the process."""
+        self._command.signal(signal.SIGCONT)
+
+    def abort(self) -> str:
+        """End the process with the stacks of its tasks and threads, and return its log without kopf's."""
+        self._command.signal(signal.SIGUSR1)
+        time.sleep(1.0)
+        self._command.signal(signal.SIGABRT)
+        return "\n".join(line for line in self._command.wait_for_exit().lines if '"kopf.' not in line)
+
+    def begin_to_end(self) -> None:
+        """Send SIGTERM, without waiting."""
+        self._command.signal(signal.SIGTERM)
+
+    def wait_for_exit(self) -> Ended:
+        """Wait until it ends."""
+        return self._command.wait_for_exit()
 
     def stop(self) -> None:
         self._command.stop()

@@ -51,10 +51,11 @@ class Stage:
         """True if any operator runs."""
         return any(each.is_running for each in self._operators)
 
-    def start_operator(self, *, die_at: str = "", afresh: bool = False) -> Operator:
+    def start_operator(self, *, die_at: str = "", afresh: bool = False, pod: str = "") -> Operator:
         """Start another replica, which kills itself at the checkpoint `die_at`. It may become a standby.
 
-        With `afresh`, it is started as a user would start it, which loads all modules again.
+        With `afresh`, it is started as a user would start it, which loads all modules again. With `pod`, it
+        is a restarted container of the pod with this UID.
         """
         log = self._run_dir / f"operator-{next(self._numbers)}.log"
         operator = Operator(
@@ -66,6 +67,7 @@ class Stage:
             key_clock=self._key_clock,
             die_at=die_at,
             afresh=afresh,
+            pod=pod,
         )
         self._operators.append(operator)
         return operator
@@ -136,7 +138,7 @@ def prepared(
 ) -> Iterator[Stage]:
     """Provide a stage on running servers, with the CRDs and, with RBAC, the roles of the chart."""
     install_crds(kube_api, definitions)
-    if kube_api.operator_kubeconfig != kube_api.kubeconfig:
+    if kube_api.has_rbac:
         grant_chart_roles(kube_api.kubeconfig, OPERATOR_NAMESPACE)
     stage = Stage(kube_api, google, run_dir)
     try:

@@ -3,6 +3,7 @@
 The embedded server injects the faults, into requests that only the operator makes.
 """
 
+import itertools
 import json
 import urllib.request
 from collections.abc import Iterator
@@ -132,3 +133,36 @@ def test_lease_survives_a_short_renewal_failure(scene: Scene, faults: Faults) ->
     scene.apply(CHECKOUT)
     scene.ready("CloudRunIdentity/checkout", "IAMBinding/clients")
     assert operator.is_running
+
+
+def test_silent_watches_are_noticed_and_watched_again(scene: Scene, faults: Faults) -> None:
+    scene.apply(CHECKOUT)
+    scene.ready("CloudRunIdentity/checkout", "IAMBinding/clients")
+
+    faults.ask_for(watches="silence")
+    scene.patch("IAMBinding/clients", "spec: {role: roles/logging.logWriter}")
+
+    member = scene.member("checkout")
+    becomes(scene.policy, {"roles/viewer": [member], "roles/logging.logWriter": [member]})
+    scene.ready("IAMBinding/clients")
+
+
+def test_refused_watch_among_cut_ones_is_watched_again(scene: Scene, faults: Faults) -> None:
+    """kopf's own shutdown waits forever if events arrive while it ends."""
+    scene.apply(CHECKOUT)
+    scene.ready("CloudRunIdentity/checkout", "IAMBinding/clients")
+
+    faults.ask_for(resource="iambindings", verb="watch", code=410)
+    faults.ask_for(verb="watch", delay=8.0, times=7)
+    faults.ask_for(watches="cut")
+    scene.patch("IAMBinding/clients", "spec: {role: roles/logging.logWriter}")
+    member = scene.member("checkout")
+    expected = {"roles/viewer": [member], "roles/logging.logWriter": [member]}
+    touches = itertools.count()
+
+    def policy_while_events_arrive() -> dict[str, list[str]]:
+        scene.patch("CloudRunIdentity/checkout", f"metadata: {{labels: {{touched: '{next(touches)}'}}}}")
+        return scene.policy()
+
+    becomes(policy_while_events_arrive, expected)
+    scene.ready("IAMBinding/clients")

@@ -71,6 +71,23 @@ def test_standby_is_ready_and_takes_over(scene: Scene) -> None:
     assert standby.metrics()["cloudrun_identity_is_leader"] == 1
 
 
+def test_standby_takes_over_from_a_leader_that_hangs(scene: Scene) -> None:
+    hanging = scene.stage.operator
+    standby = scene.stage.start_operator()
+    standby.wait_until_standby()
+
+    hanging.freeze()
+    try:
+        standby.wait_until_leading()
+        scene.apply(VIEWERS)
+        scene.ready("IAMBinding/viewers")
+    finally:
+        hanging.thaw()
+
+    assert "lease cloudrun-identity/cloudrun-identity" in one_line(hanging.wait_for_exit())
+    assert standby.probe("/healthz") == 200
+
+
 def test_missing_crds_are_reported_with_the_command_to_install_them(
     kube_api_name: str, tmp_path: Path
 ) -> None:

@@ -109,7 +109,11 @@ spec:
     accounts: [{email: "legacy@*", namespaces: [e2e-upgrade]}]
     adoptableAccounts: [{email: "legacy@*", namespaces: [e2e-upgrade]}]
     grants:
-    - {roles: [roles/viewer], targetKinds: [Project], members: ["*"], namespaces: [e2e-upgrade]}
+    - roles: [roles/viewer]
+      targetKinds: [Project]
+      members: ["*"]
+      namespaces: [e2e-upgrade]
+      allowEscalation: true
 """
 
 

@@ -25,6 +25,11 @@ class EmbeddedKubeApi:
         """Kubeconfig of the only user."""
         return self.kubeconfig
 
+    @property
+    def has_rbac(self) -> bool:
+        """False: the only user may do everything."""
+        return False
+
 
 @contextmanager
 def embedded_kubeapi(run_dir: Path) -> Iterator[EmbeddedKubeApi]:

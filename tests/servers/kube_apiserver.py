@@ -47,6 +47,11 @@ class KubeApiServer:
     token: str
     operator_kubeconfig: Path
 
+    @property
+    def has_rbac(self) -> bool:
+        """True: the operator needs the roles of the chart."""
+        return True
+
 
 def assets() -> Path | None:
     """Return the directory with kube-apiserver and etcd, or None if none is set."""
@@ -67,22 +72,22 @@ def kube_apiserver(binaries: Path, run_dir: Path) -> Iterator[KubeApiServer]:
     Raises RuntimeError with the end of the log if a process ends or is not ready in time.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
-    etcd_port, peer_port, api_port = _free_ports(3)
+    etcd_port, peer_port, api_port = free_ports(3)
     url = f"https://127.0.0.1:{api_port}"
     with ExitStack() as stack:
         stack.enter_context(
-            _process(_etcd_command(binaries, run_dir, etcd_port, peer_port), run_dir / "etcd.log")
+            process(etcd_command(binaries, run_dir, etcd_port, peer_port), run_dir / "etcd.log")
         )
         log = run_dir / "apiserver.log"
-        command = _apiserver_command(binaries, run_dir, etcd_port, api_port)
-        process = stack.enter_context(_process(command, log))
-        _wait_until_ready(url, process, log)
-        admin = _write_kubeconfig(run_dir / "kubeconfig", url, TOKEN)
-        operator = _write_kubeconfig(run_dir / "operator.kubeconfig", url, OPERATOR_TOKEN)
+        command = apiserver_command(binaries, run_dir, etcd_port, api_port)
+        server = stack.enter_context(process(command, log))
+        wait_until_ready(url, server, log)
+        admin = write_kubeconfig(run_dir / "kubeconfig", url, TOKEN)
+        operator = write_kubeconfig(run_dir / "operator.kubeconfig", url, OPERATOR_TOKEN)
         yield KubeApiServer(url, admin, TOKEN, operator)
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Return free ports below the range from which the kernel takes ports for outgoing connections.
 
     A port of that range may be taken by a connection before the server listens on it.
@@ -99,7 +104,7 @@ def _free_ports(count: int) -> list[int]:
 _PORTS = (20_000, 32_000)
 
 
-def _etcd_command(binaries: Path, run_dir: Path, port: int, peer_port: int) -> list[str]:
+def etcd_command(binaries: Path, run_dir: Path, port: int, peer_port: int) -> list[str]:
     client, peer = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{peer_port}"
     return [
         str(binaries / "etcd"),
@@ -113,7 +118,7 @@ def _etcd_command(binaries: Path, run_dir: Path, port: int, peer_port: int) -> l
     ]
 
 
-def _apiserver_command(binaries: Path, run_dir: Path, etcd_port: int, port: int) -> list[str]:
+def apiserver_command(binaries: Path, run_dir: Path, etcd_port: int, port: int) -> list[str]:
     key = _write_service_account_key(run_dir / "service-account.key")
     tokens = run_dir / "tokens.csv"
     tokens.write_text(
@@ -136,6 +141,8 @@ def _apiserver_command(binaries: Path, run_dir: Path, etcd_port: int, port: int)
 
 
 def _write_service_account_key(path: Path) -> Path:
+    if path.exists():  # after a restart, tokens that were issued before must remain valid
+        return path
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     path.write_bytes(
         key.private_bytes(
@@ -148,7 +155,7 @@ def _write_service_account_key(path: Path) -> Path:
 
 
 @contextmanager
-def _process(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def process(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
     try:
@@ -162,7 +169,7 @@ def _process(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]
             process.wait()
 
 
-def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     budget = TimeBudget(READY_WITHIN)
     while not _is_ready(url):
         if process.poll() is not None or budget.is_spent():
@@ -181,7 +188,7 @@ def _is_ready(url: str) -> bool:
         return False
 
 
-def _write_kubeconfig(path: Path, url: str, token: str) -> Path:
+def write_kubeconfig(path: Path, url: str, token: str) -> Path:
     config = {
         "apiVersion": "v1",
         "kind": "Config",

@@ -237,7 +237,10 @@ _UNLESS_DEDICATED = (
     "unless spec.namespaces.names has exactly one entry and no selector is set: name the namespaces that the "
     'entry is for; ["*"] stands for every admitted namespace'
 )
-_ENTRY_LISTS: Final = ("grants", "workloads", "accounts", "adoptableAccounts", "adoptableRoles")
+_ENTRY_LISTS: Final = ("grants", "workloads", "adoptableRoles")
+"""Lists whose entries a CEL rule checks. The operator checks `accounts` and `adoptableAccounts`, and reports
+InvalidSpec: an earlier version stored strings there, on which the rule fails, and the API server would refuse
+every later write of the object."""
 
 
 def _names_namespaces(holds: str, field_path: str, required: str) -> Rule:

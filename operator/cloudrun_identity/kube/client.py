@@ -23,6 +23,9 @@ PAGE_SIZE = 500
 TIMEOUT = 30.0
 """Seconds for one request and its reply. The API server itself gives up after 60."""
 
+ENDS_WITHIN = 75.0
+"""Seconds for a request in all: two attempts, and new credentials from an exec plugin that may hang."""
+
 TRIES = 3
 """Attempts of the first request, after which the cluster counts as unreachable."""
 
@@ -30,6 +33,7 @@ RETRY_INTERVAL = 1.0
 """Seconds between these attempts."""
 
 _JSON = "application/json"
+_METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
 async def connect(kubeconfig: str | None = None) -> "KubeClient":
@@ -129,12 +133,17 @@ class KubeClient:
             whole = await self._request("GET", resource.path(namespace), query=selected)
             return list(whole["items"])
 
-    async def _list_pages(self, path: str, query: Mapping[str, str]) -> Objects:
+    async def list_metadata(self, resource: Resource) -> Objects:
+        """Read all objects of all namespaces, each with its metadata only."""
+        return await self._list_pages(resource.path(), {}, accept=_METADATA)
+
+    async def _list_pages(self, path: str, query: Mapping[str, str], *, accept: str = _JSON) -> Objects:
         items: Objects = []
         position: Mapping[str, str] = {}
         while True:
-            page = await self._request("GET", path, query={**query, "limit": str(PAGE_SIZE), **position})
-            items += page["items"]
+            paged = {**query, "limit": str(PAGE_SIZE), **position}
+            page = await self._request("GET", path, query=paged, accept=accept)
+            items += page["items"] or ()  # an empty PartialObjectMetadataList has null
             if not (token := page["metadata"].get("continue")):
                 return items
             position = {"continue": token}
@@ -146,20 +155,39 @@ class KubeClient:
         body: Object | Objects | None = None,
         query: Mapping[str, str] | None = None,
         content_type: str = _JSON,
+        accept: str = _JSON,
     ) -> Object:
         url = f"{self.server}{path}" + (f"?{urlencode(query)}" if query else "")
+        try:
+            async with asyncio.timeout(ENDS_WITHIN):
+                status, text = await self._send_authorized(method, url, body, content_type, accept)
+        except TimeoutError:
+            message = f"{self.server}: no credentials and no answer within {ENDS_WITHIN:g}s"
+            raise KubeError(0, "Timeout", message) from None
+        return _decode(status, text)
+
+    async def _send_authorized(
+        self, method: str, url: str, body: Object | Objects | None, content_type: str, accept: str
+    ) -> tuple[int, bytes]:
+        """Send a request, and once more with new credentials if the server refuses the present ones."""
         authorization = await self._authorization()
-        status, text = await self._send(method, url, body, content_type, authorization)
+        status, text = await self._send(method, url, body, content_type, accept, authorization)
         if status == HTTPStatus.UNAUTHORIZED:
             await self._reload_credentials(authorization)
             authorization = await self._authorization()
-            status, text = await self._send(method, url, body, content_type, authorization)
-        return _decode(status, text)
+            status, text = await self._send(method, url, body, content_type, accept, authorization)
+        return status, text
 
     async def _send(
-        self, method: str, url: str, body: Object | Objects | None, content_type: str, authorization: str
+        self,
+        method: str,
+        url: str,
+        body: Object | Objects | None,
+        content_type: str,
+        accept: str,
+        authorization: str,
     ) -> tuple[int, bytes]:
-        headers = {**self._api.default_headers, "Accept": _JSON, "Content-Type": content_type}
+        headers = {**self._api.default_headers, "Accept": accept, "Content-Type": content_type}
         if authorization:
             headers["Authorization"] = authorization
         try:

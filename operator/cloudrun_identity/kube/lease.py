@@ -17,6 +17,14 @@ from .resources import LEASES, Object, ObjectClient
 
 NAME = "cloudrun-identity"
 
+MAX_RETRY_INTERVAL = 1.0
+"""The longest time in seconds between two looks of a standby, and between two tries of a failed renewal."""
+
+RELEASES_WITHIN = 3.0
+"""Seconds for the release, so that an API server that hangs does not hold up the end of the process."""
+
+NO_ANSWER = "the API server did not answer"
+
 _log = logging.getLogger(__name__)
 
 
@@ -35,12 +43,16 @@ class Lease:
         *,
         identity: str,
         duration: float,
+        predecessors: str = "",
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        on_write: Callable[[Object], None] = lambda _: None,
     ) -> None:
         """Create a candidate that does not hold the lease yet.
 
         `identity` must be unique to this process: a process that reads its own identity in the record
-        considers itself the holder. `duration` is in seconds; the record contains it rounded up.
+        considers itself the holder. `duration` is in seconds; the record contains it rounded up. A holder
+        whose identity starts with `predecessors` has certainly ended: its lease counts as expired. `on_write`
+        is called with each stored version that this process wrote.
         """
         self._client = client
         self._namespace = namespace
@@ -48,11 +60,14 @@ class Lease:
         self._identity = identity
         self._duration = duration
         self._renew_interval = duration / 3
-        self._retry_interval = duration / 5
+        self._retry_interval = min(duration / 5, MAX_RETRY_INTERVAL)
+        self._predecessors = predecessors
         self._now = now
+        self._on_write = on_write
         self._held_until = -math.inf  # by the clock of the event loop
         self._observed_spec: Object = {}  # the last record of another holder
         self._observed_since = -math.inf
+        self._observed_until = -math.inf
 
     @property
     def is_holder(self) -> bool:
@@ -64,28 +79,38 @@ class Lease:
         logged_holder = ""
         while True:
             try:
-                holder = await self._attempt()
-            except KubeError as error:
-                _log.warning("lease %s/%s cannot be read or written: %s", self._namespace, self._name, error)
+                async with asyncio.timeout(self._renew_interval):
+                    holder = await self._attempt()
+            except (KubeError, TimeoutError) as error:
+                _log.warning(
+                    "lease %s/%s cannot be read or written: %s",
+                    self._namespace,
+                    self._name,
+                    str(error) or NO_ANSWER,
+                )
             else:
                 if self.is_holder:
                     return
                 if holder != logged_holder:
                     _log.info("standby: lease %s/%s is held by %s", self._namespace, self._name, holder)
                     logged_holder = holder
-            await asyncio.sleep(self._retry_interval)
+            expires_in = max(self._observed_until - _monotonic(), 0.0)
+            await asyncio.sleep(min(self._retry_interval, expires_in or self._retry_interval))
 
-    async def hold(self) -> NoReturn:
+    async def hold(self, problem: Callable[[], str] = lambda: "") -> NoReturn:
         """Renew the lease until it is lost.
 
-        An API server that does not answer is tolerated until the lease expires.
+        An API server that does not answer is tolerated until the lease expires. `problem` returns why this
+        process cannot do the work of the holder, if it cannot.
 
         Raises:
-            LeaseLost: The lease expired, or another process holds it.
+            LeaseLost: The lease expired, another process holds it, or this process has a problem.
 
         """
         renewed = True
         while True:
+            if reason := problem():
+                raise LeaseLost(f"gave up lease {self._namespace}/{self._name}: {reason}")
             try:
                 async with asyncio.timeout_at(self._held_until):
                     await asyncio.sleep(self._renew_interval if renewed else self._retry_interval)
@@ -104,19 +129,24 @@ class Lease:
             return
         expires, self._held_until = self._held_until, -math.inf
         try:
-            async with asyncio.timeout_at(expires):
+            async with asyncio.timeout_at(min(expires, _monotonic() + RELEASES_WITHIN)):
                 lease = await self._client.get(LEASES, self._name, self._namespace)
                 if _holder(lease) == self._identity:
                     await self._client.replace(LEASES, _with_spec(lease, holderIdentity=""))
         except (KubeError, TimeoutError) as error:
-            _log.warning("lease %s/%s was not released: %s", self._namespace, self._name, error)
+            _log.warning(
+                "lease %s/%s was not released: %s", self._namespace, self._name, str(error) or NO_ANSWER
+            )
 
     async def _renew(self) -> bool:
         """Renew the lease. Return False if the API server did not answer."""
         try:
-            holder = await self._attempt()
-        except KubeError as error:
-            _log.warning("lease %s/%s was not renewed: %s", self._namespace, self._name, error)
+            async with asyncio.timeout(self._renew_interval):  # a new connection may work
+                holder = await self._attempt()
+        except (KubeError, TimeoutError) as error:
+            _log.warning(
+                "lease %s/%s was not renewed: %s", self._namespace, self._name, str(error) or NO_ANSWER
+            )
             return False
         if holder != self._identity:
             self._held_until = -math.inf
@@ -160,26 +190,28 @@ class Lease:
         if lease is None:
             metadata = {"name": self._name, "namespace": self._namespace}
             spec = {**record, "acquireTime": now, "leaseTransitions": 0}
-            await self._client.create(
+            stored = await self._client.create(
                 LEASES,
                 {"apiVersion": LEASES.api_version, "kind": "Lease", "metadata": metadata, "spec": spec},
             )
         elif _holder(lease) == self._identity:
-            await self._client.replace(LEASES, _with_spec(lease, **record))
+            stored = await self._client.replace(LEASES, _with_spec(lease, **record))
         else:
             transitions = lease["spec"].get("leaseTransitions", 0) + 1
             taken = _with_spec(lease, **record, acquireTime=now, leaseTransitions=transitions)
-            await self._client.replace(LEASES, taken)
+            stored = await self._client.replace(LEASES, taken)
+        self._on_write(stored)
 
     def _other_holder(self, lease: Object) -> str:
         """Return another process that holds the lease; empty if there is none, or the lease has expired."""
         holder, now = _holder(lease), _monotonic()
-        if holder in ("", self._identity):
+        if holder in ("", self._identity) or (self._predecessors and holder.startswith(self._predecessors)):
             return ""
         if lease["spec"] != self._observed_spec:
             self._observed_spec, self._observed_since = lease["spec"], now
         duration = lease["spec"].get("leaseDurationSeconds", self._duration)
-        return "" if now - self._observed_since >= duration else holder
+        self._observed_until = self._observed_since + duration
+        return "" if now >= self._observed_until else holder
 
 
 def micro_time(moment: datetime) -> str:

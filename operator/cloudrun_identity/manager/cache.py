@@ -127,9 +127,16 @@ class Cache(ClusterView):
         return frozenset(concerned)
 
     def absorb(self, raw: Object) -> None:
-        """Take in the reply to a write of the operator, which never requires a reconcile of the object."""
-        if _key(raw) in self._objects:  # or else it was deleted before the reply arrived
-            self._wake(self.observe(raw, deleted=False).woken)
+        """Take in the reply to a write of the operator.
+
+        The write alone requires no reconcile of the object. But after a conflict the reply has the edit of a
+        user, which the watch then delivers as a known version.
+        """
+        key = _key(raw)
+        if known := self.stored(key):  # or else it was deleted before the reply arrived
+            is_edited = needs_reconcile(raw, known.raw)
+            woken = self.observe(raw, deleted=False).woken
+            self._wake(woken | {key} if is_edited else woken)
 
     def drop(self, raw: Object) -> None:
         """Remove an object that a write of the operator did not find."""

@@ -6,18 +6,20 @@ the versions in `TESTED_VERSIONS`, which that test covers.
 
 Undocumented behavior that the operator relies on:
 
-- `kopf.operator()` raises `APIError` when the API server no longer serves a kind (404). It retries 403, 429
-  and 5xx for as long as `networking.error_backoffs` yields.
-- It runs cleanup handlers before it cancels the tasks that were started after it. `Manager.drain` is such a
-  handler, so work in flight ends in good order.
-- It takes SIGTERM and SIGINT for itself, and returns after the cleanup handlers when one arrives.
-- It waits 5 s at its end for its task that waits for the stop flag, unless the flag is set by then.
+- A task of `kopf.spawn_tasks()` ends with `APIError` when the API server no longer serves a kind (404), or
+  refuses a watch with 410. kopf retries 403, 429 and 5xx for as long as `networking.error_backoffs` yields.
+- The other watches then continue without an owner. `kopf.run_tasks()` cancels them after 5 s, once, and waits
+  for them without limit. A watch that waits for a reply at that time ignores the cancellation, because its
+  pause waiter was canceled with it. So `run_tasks` is not used: `end_tasks` cancels until all have ended.
+- Outside the main thread kopf leaves SIGTERM and SIGINT alone.
+- kopf ends the process 10 min after it was canceled, unless `process.ultimate_exiting_timeout` is None.
 """
 
+import asyncio
 import logging
 import random
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, NoReturn
 
 import kopf
 from kopf._cogs.clients import errors
@@ -48,6 +50,48 @@ silencing all of `kopf` would hide warnings that are logged nowhere else.
 """
 
 
+_CANCEL_INTERVAL = 1.0
+"""Seconds after which a task that has not ended is canceled again."""
+
+
+async def run(
+    registry: kopf.OperatorRegistry,
+    settings: kopf.OperatorSettings,
+    *,
+    clusterwide: bool = False,
+    namespaces: Collection[str] = (),
+) -> NoReturn:
+    """Run the watches of `registry`. Raises the error that ends one of them; `end_tasks` ends the others."""
+    tasks = await kopf.spawn_tasks(
+        registry=registry,
+        settings=settings,
+        clusterwide=clusterwide,
+        namespaces=namespaces,
+        standalone=True,
+    )
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        task.result()
+    raise RuntimeError(f"kopf ended its task {next(iter(done)).get_name()!r}")
+
+
+async def end_tasks() -> None:
+    """Cancel all tasks of kopf in the running loop until none is left.
+
+    The schedulers of its workers are left out: they end with their watch, which waits for them.
+    """
+    own = asyncio.current_task()
+    while tasks := [task for task in asyncio.all_tasks() if task is not own and not is_scheduler(task)]:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=_CANCEL_INTERVAL)
+
+
+def is_scheduler(task: "asyncio.Task[Any]") -> bool:
+    """Return whether a task belongs to `kopf._cogs.aiokits.aiotasks.Scheduler`, which starts workers."""
+    return getattr(task.get_coro(), "__qualname__", "").startswith("Scheduler.")
+
+
 def watch_settings() -> kopf.OperatorSettings:
     """Return settings that reduce kopf to a watcher: no Events, peering or annotations; endless retries."""
     settings = kopf.OperatorSettings()
@@ -56,6 +100,10 @@ def watch_settings() -> kopf.OperatorSettings:
     settings.scanning.disabled = True
     settings.watching.chunk_size = 500
     settings.networking.error_backoffs = _EndlessBackoff()
+    settings.networking.request_timeout = 30.0
+    settings.networking.connect_timeout = 10.0
+    settings.queueing.exit_timeout = 0.5
+    settings.process.ultimate_exiting_timeout = None
     settings.persistence.finalizer = f"kopf.{GROUP}/unused"
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=f"kopf.{GROUP}")
     settings.persistence.diffbase_storage = _NoDiffBase()
@@ -96,4 +144,4 @@ class _EndlessBackoff:
         seconds = 0.5
         while True:
             yield seconds * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
-            seconds = min(seconds * 2, 30.0)
+            seconds = min(seconds * 2, 5.0)

@@ -26,6 +26,9 @@ _PROJECT = ManagedProject.__name__
 DRAIN_TIMEOUT = 3.0
 """Seconds that in-flight reconciles get to end before they are cancelled."""
 
+STALLED_AFTER = 300.0
+"""Seconds without a free worker. The deadline of a reconcile, and of its report, are shorter together."""
+
 
 class Manager:
     """Runs an engine against a cluster.
@@ -79,10 +82,13 @@ class Manager:
                 self._resync.follow(key.name)
         self._tasks.append(asyncio.create_task(self._workers.run(), name="workers"))
 
-    @property
-    def is_alive(self) -> bool:
-        """True if every background task still runs."""
-        return not any(task.done() for task in self._tasks)
+    def problem(self) -> str:
+        """Return what does not make progress; empty if everything does."""
+        if ended := [task.get_name() for task in self._tasks if task.done()]:
+            return f"the task {ended[0]!r} ended"
+        if self._workers.stalled_for() > STALLED_AFTER:
+            return f"no worker has become free for {STALLED_AFTER:g}s"
+        return ""
 
     async def drain(self) -> None:
         """Stop new reconciles, and give in-flight ones `DRAIN_TIMEOUT` to end.

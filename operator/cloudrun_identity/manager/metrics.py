@@ -62,6 +62,9 @@ class Metrics:
             "drift_detected", "Differences in Google Cloud that the operator did not cause.", "kind"
         )
         self._drift_repaired = self._counter("drift_repaired", "Drift that the operator repaired.", "kind")
+        self._watches_lost = self._counter(
+            "watches_lost", "Restarts of the watches because one ended or delivered nothing."
+        )
         self._is_leader = Gauge(
             "is_leader",
             "1 in the replica that holds the Lease.",
@@ -94,6 +97,10 @@ class Metrics:
     def drift_repaired(self, kind: str, count: int = 1) -> None:
         """Count repaired differences of objects of `kind`."""
         self._drift_repaired.labels(kind).inc(count)
+
+    def watches_lost(self) -> None:
+        """Count a restart of the watches."""
+        self._watches_lost.inc()
 
     def leading(self, is_leader: bool) -> None:
         """Record whether this replica holds the Lease."""

@@ -26,6 +26,7 @@ class Slots:
         self._held: Counter[str] = Counter()
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
         self._released: Callable[[], None] = lambda: None
+        self._full_since: float | None = None
 
     def on_release(self, released: Callable[[], None]) -> None:
         """Call `released` when a slot becomes free that no reconcile waits for."""
@@ -41,14 +42,21 @@ class Slots:
             raise RuntimeError(f"no slot is available to flow {flow!r}")
         self._free -= 1
         self._held[flow] += 1
+        if self._free <= 0:
+            self._full_since = _now()
 
     def release(self, flow: str) -> None:
         """Free a slot of the flow."""
         self._free += 1
+        self._full_since = None
         self._held[flow] -= 1
         if not self._held[flow]:
             del self._held[flow]
         self._serve_waiting()
+
+    def stalled_for(self) -> float:
+        """Return the seconds for which every slot has been held and none became free; 0 if one is free."""
+        return 0.0 if self._full_since is None else _now() - self._full_since
 
     def held(self) -> Mapping[str, int]:
         """Return the number of slots that each flow holds."""
@@ -103,3 +111,7 @@ class Slots:
                 served.set_result(None)
         if self._free > 0:
             self._released()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

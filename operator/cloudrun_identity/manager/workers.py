@@ -56,6 +56,10 @@ class Workers:
             self._in_flight.add(task)
             task.add_done_callback(self._in_flight.discard)
 
+    def stalled_for(self) -> float:
+        """Return the seconds for which reconciles have held every slot and none became free."""
+        return self._slots.stalled_for()
+
     async def drain(self, timeout: float) -> None:
         """Wait up to `timeout` seconds for in-flight reconciles, then cancel them.
 

@@ -44,6 +44,8 @@ class SyncerSettings:
     """The longest wait for grants that objects announce as upcoming."""
     max_batch_wait: float = 10.0
     """The longest wait while requests keep arriving, each within half a batch window of the last."""
+    deadline: float = 600.0
+    """The longest duration of a sync: a large one waits minutes for the rate limiter. Then it is canceled."""
     attempts: int = 8
     """The attempts at one write, against other writers."""
     backoff_limits: BackoffLimits = field(default_factory=BackoffLimits)

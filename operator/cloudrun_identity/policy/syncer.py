@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cloudrun_identity.gcp.clients import request_reason
+from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.ratelimit import Priority, call_priority, start_shared_task
 from cloudrun_identity.iam.grants import Target
 
@@ -73,7 +74,7 @@ class PolicySyncer:
                 call_priority.set(min(request.priority for request in batch))
                 request_reason.set(_joined_reasons(request.reason for request in batch))
                 try:
-                    self._last = await self._sync.run()
+                    self._last = await self._sync_in_time()
                 except Exception as error:  # every request must get an answer, or it would wait forever
                     for request in batch:
                         if not request.result.done():
@@ -86,6 +87,21 @@ class PolicySyncer:
             self._running = None
             for request in (*batch, *self._requests):
                 request.result.cancel()
+
+    async def _sync_in_time(self) -> SyncResult:
+        """Run a sync. At the deadline cancel it, and report that Google Cloud is not available.
+
+        The ledger lets the next sync continue a canceled one.
+        """
+        began = _now()
+        try:
+            async with asyncio.timeout(self._settings.deadline):
+                return await self._sync.run()
+        except TimeoutError:
+            message = (
+                f"the sync of the policy of {self._target} did not end within {self._settings.deadline:g} s"
+            )
+            return SyncResult(began, fault=GoogleError(Fault.UNAVAILABLE, "SetIamPolicy", message))
 
     async def _collect_batch(self) -> None:
         batch_window = self._settings.batch_window

@@ -1,6 +1,7 @@
 """Reconcile any object by its key: parsed once, handed to the reconciler of its kind, within a deadline."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Mapping
 from typing import Protocol
@@ -19,6 +20,9 @@ from .preconditions import Allowed
 from .requeue import NoRequeue, Requeue, RequeueAfter
 
 _log = logging.getLogger(__name__)
+
+REPORT_DEADLINE = 30.0
+"""Seconds in which the status of a failed reconcile must be written."""
 
 
 class AnyKindReconciler(Protocol):
@@ -112,19 +116,25 @@ class Reconciler:
         await self._report(key, outcome)
 
     async def differs(self, key: ObjectKey, *, max_age: float) -> bool:
-        """Return whether a read at most `max_age` seconds old shows something for a reconcile to do."""
+        """Return whether a read at most `max_age` seconds old shows something for a reconcile to do.
+
+        Raises DeadlineExceeded.
+        """
         stored = self._deps.store.stored(key)
         if stored is None:
             return False
         if stored.obj is None:
             return True  # the reconcile reports what is wrong with it
-        return await self._kinds[key.kind].differs(stored, max_age=max_age)
+        async with self._deadline.limit():
+            return await self._kinds[key.kind].differs(stored, max_age=max_age)
 
     async def _report(self, key: ObjectKey, outcome: Outcome) -> None:
         stored = self._deps.store.stored(key)
         if stored is not None and stored.obj is not None:
-            async with asyncio.timeout(self._deadline.seconds):
-                await self._kinds[key.kind].fail(stored, outcome)
+            # The log has the reason too; the worker must become free.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(REPORT_DEADLINE):
+                    await self._kinds[key.kind].fail(stored, outcome)
 
     def _timed_out(self) -> Outcome:
         message = (

@@ -39,8 +39,8 @@ class Fault(BaseModel):
     delay: float = Field(default=0.0, ge=0, le=600)
     """Seconds before the request is processed."""
     times: int = Field(default=1, ge=1)
-    watches: Literal["cut", "expire"] | None = None
-    """End of all open watches, at once; excludes the other fields."""
+    watches: Literal["cut", "expire", "silence"] | None = None
+    """End or silence of all open watches, at once; excludes the other fields."""
 
     @model_validator(mode="after")
     def _does_one_thing(self) -> Self:

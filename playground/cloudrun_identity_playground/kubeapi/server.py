@@ -3,7 +3,6 @@
 import asyncio
 import hmac
 import logging
-import secrets
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
@@ -11,7 +10,7 @@ from typing import Self
 
 from aiohttp import web
 
-from . import kubeconfig
+from . import credentials, kubeconfig
 from .datafile import DataFile, DataFileError
 from .errors import ApiError, unauthorized
 from .lifecycle import Lifecycle
@@ -20,7 +19,6 @@ from .requests import RequestHandler
 from .resources import NAMESPACES, Catalog, builtin_resources
 from .responses import status_response
 from .store import DEFAULT_HISTORY, Store
-from .tls import loopback_identity
 
 _LOG = logging.getLogger(__name__)
 HOST = "127.0.0.1"
@@ -54,14 +52,15 @@ class KubeApi:
         Args:
             kubeconfig: Path of the kubeconfig to write; None writes none.
             port: Port to listen on; 0 takes a free one.
-            data: File that stores the objects between runs; None stores them in memory only.
+            data: File that stores the objects between runs; None stores them in memory only. The file
+                `NAME.credentials` beside it stores the certificate and the token.
             history: Number of changes of a resource after which a watch cannot resume.
         """
         self.kubeconfig = kubeconfig
         self.url = ""
-        self.token = secrets.token_urlsafe(32)
         self._port = port
-        self._identity = loopback_identity()
+        own = credentials.kept(data) if data is not None else credentials.created()
+        self.token, self._identity = own.token, own.identity
         self._store = Store(history)
         catalog = Catalog()
         for resource in builtin_resources():

@@ -38,6 +38,8 @@ class Ending(StrEnum):
     """The connection breaks."""
     EXPIRED = "expire"
     """The versions expire, and an event reports it."""
+    SILENT = "silence"
+    """The connections stay open, and nothing more is delivered, as behind a router that forgot them."""
 
 
 @dataclass(frozen=True)

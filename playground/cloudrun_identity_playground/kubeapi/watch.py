@@ -58,12 +58,10 @@ class Watch:
         elif present := b"".join(self._present()):
             yield present
         while not self.collection.closed:
-            match self.collection.endings[endings:]:
-                case [Ending.CUT, *_]:
-                    raise WatchCutError
-                case [Ending.EXPIRED, *_]:
-                    yield self._expired(position.version)
-                    return
+            if forced := self.collection.endings[endings:]:
+                if line := await self._forced(forced[0], position.version, end - loop.time()):
+                    yield line
+                return
             lines, position = self._following(position)
             if lines:
                 yield lines
@@ -73,6 +71,17 @@ class Watch:
             await self.collection.wait(position, min(left, BOOKMARK_INTERVAL))
             if options.bookmarks and position.next is None:
                 yield _line("BOOKMARK", self._bookmark())
+
+    async def _forced(self, ending: Ending, version: int, left: float) -> bytes:
+        """Return the last line of a watch that a fault ends or silences; empty if there is none."""
+        match ending:
+            case Ending.CUT:
+                raise WatchCutError
+            case Ending.EXPIRED:
+                return self._expired(version)
+            case Ending.SILENT:
+                await asyncio.sleep(max(left, 0.0))
+                return b""
 
     def _expired(self, version: int) -> bytes:
         oldest = self.collection.oldest_version

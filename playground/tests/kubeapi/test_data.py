@@ -168,3 +168,12 @@ def test_missing_directory_is_reported_in_one_line(tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert result.output == f"kubeapi: --data: cannot use {data}: No such file or directory\n"
     assert not path.exists()
+
+
+async def test_client_is_connected_again_after_a_restart(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    async with KubeApi(data=data) as first:
+        known = (first.token, first.authority)
+    async with KubeApi(data=data) as second:
+        assert (second.token, second.authority) == known
+    assert (tmp_path / "data.credentials").stat().st_mode & 0o077 == 0

@@ -276,3 +276,25 @@ async def test_server_with_forbidden_version_endpoint_is_reachable(server: Serve
     client = await connect(str(server.kubeconfig))
     await client.close()
     assert len(server.requests) == 1
+
+
+async def test_credentials_that_hang_do_not_hold_a_request_forever(
+    server: Server, client: KubeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang(_: str | None) -> None:
+        await asyncio.sleep(3600)
+
+    monkeypatch.setattr(client_module, "ENDS_WITHIN", 0.2)
+    monkeypatch.setattr(client_module.connection, "load", hang)
+    server.default_answer = ok({"kind": "Status", "code": 401}, status=401)
+    with pytest.raises(KubeError, match=r"no credentials and no answer within 0\.2s"):
+        await client.get(NAMESPACES, "payments")
+
+
+async def test_metadata_is_listed_page_by_page_and_an_empty_page_is_null(
+    server: Server, client: KubeClient
+) -> None:
+    page = {"metadata": {"continue": "next"}, "items": [{"metadata": {"name": "a"}}]}
+    server.answers = [ok(page), ok({"metadata": {}, "items": None})]
+    assert await client.list_metadata(NAMESPACES) == [{"metadata": {"name": "a"}}]
+    assert "as=PartialObjectMetadataList" in server.requests[-1][0].headers["Accept"]

@@ -253,6 +253,17 @@ def test_write_of_the_operator_wakes_referrers_only(cached: Cached) -> None:
     assert set(cached.woken) == {CHECKOUT, WEB}
 
 
+def test_edit_in_the_reply_after_a_conflict_requires_a_reconcile(cached: Cached) -> None:
+    """The watch delivers the edit later, as a version that is known by then."""
+    cached.sees(binding())
+    edited = binding(version=3)
+    edited["metadata"]["generation"] = 2
+    cached.woken.clear()
+    cached.cache.absorb(edited)
+    assert WEB in cached.woken
+    assert not cached.cache.observe(edited, deleted=False).changed
+
+
 def test_invalid_object_requires_a_reconcile(cached: Cached) -> None:
     cached.sees(binding())
     invalid = {**binding(version=2), "spec": {"role": 7}}

@@ -4,6 +4,7 @@ import asyncio
 import importlib
 import logging
 import re
+import signal
 import tomllib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib.metadata import version
@@ -17,11 +18,11 @@ from aiohttp.test_utils import TestServer
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from cloudrun_identity import handlers
+from cloudrun_identity.handlers import KopfWatches, watch
 from cloudrun_identity.kube.connection import ClusterAccess
 from cloudrun_identity.kube.resources import Object
 from cloudrun_identity.manager import kopf_adapter
-from cloudrun_identity.manager.process import WatchLost
+from cloudrun_identity.manager.watches import WatchLost
 from tests.time_budget import time_budget
 
 ROOT = Path(__file__).parents[3]
@@ -130,11 +131,7 @@ NAMESPACES = {
 
 
 class Sink:
-    """Receives events, and records whether its task still ran when it was drained."""
-
-    def __init__(self) -> None:
-        self.running: asyncio.Task[None] | None = None
-        self.alive_at_drain = False
+    """Ignores all events."""
 
     def observe(self, raw: Object, *, deleted: bool) -> None:
         pass
@@ -142,9 +139,8 @@ class Sink:
     def observe_namespace(self, raw: Object, *, deleted: bool) -> None:
         pass
 
-    async def drain(self) -> None:
-        await asyncio.sleep(0.1)
-        self.alive_at_drain = self.running is not None and not self.running.done()
+    def observe_lease(self, raw: Object) -> None:
+        pass
 
 
 @pytest.fixture
@@ -159,12 +155,13 @@ async def test_watch_of_a_deleted_kind_raises_api_error(
     api_server: ApiServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     api_server.list_status = 404
+    registry = kopf.OperatorRegistry()
+    KopfWatches(Sink(), api_server, [], "operator").register(registry)
     async with time_budget():
         with pytest.raises(Exception) as raised:  # noqa: PT011 - the next assertion says which one
-            await run_kopf(api_server)
-    assert isinstance(raised.value, kopf_adapter.APIError), changed(
-        "how a refused watch ends kopf.operator()"
-    )
+            await kopf_adapter.run(registry, kopf_adapter.watch_settings(), clusterwide=True)
+        await kopf_adapter.end_tasks()
+    assert isinstance(raised.value, kopf_adapter.APIError), changed("how a refused watch ends its task")
     loggers = {record.name for record in caplog.records if record.levelno >= logging.ERROR}
     assert loggers <= set(kopf_adapter.LOG_LEVELS), changed("which logger reports a refused watch")
     assert ORCHESTRATION in loggers, changed("which logger reports a refused watch")
@@ -172,36 +169,40 @@ async def test_watch_of_a_deleted_kind_raises_api_error(
 
 async def test_forbidden_watch_is_retried(api_server: ApiServer) -> None:
     api_server.list_status = 403
-    stop = asyncio.Event()
-    watching = asyncio.create_task(handlers.watch(Sink(), api_server, [], stop))
+    watches = watch(Sink(), api_server, [], "operator")
     async with time_budget():
         await api_server.refused.wait()
         api_server.list_status = 200
         await api_server.watched.wait()
-        stop.set()
-        await watching
-
-
-async def run_kopf(api_server: ApiServer) -> None:
-    registry = kopf.OperatorRegistry()
-    handlers.register(registry, Sink(), api_server, [], asyncio.Event())
-    settings = kopf_adapter.watch_settings()
-    await kopf.operator(registry=registry, settings=settings, clusterwide=True, standalone=True)
+        await watches.end()
 
 
 async def test_watch_of_a_deleted_kind_is_a_lost_watch(api_server: ApiServer) -> None:
     api_server.list_status = 404
+    watches = watch(Sink(), api_server, [], "operator")
     async with time_budget():
         with pytest.raises(WatchLost, match="the API server refused a watch: no more namespaces"):
-            await handlers.watch(Sink(), api_server, [], asyncio.Event())
+            await watches.wait()
+        await watches.end()
 
 
-async def test_drain_runs_before_later_tasks_are_cancelled(api_server: ApiServer) -> None:
-    sink, stop = Sink(), asyncio.Event()
-    watching = asyncio.create_task(handlers.watch(sink, api_server, [], stop))
+async def test_watches_leave_signals_and_tasks_of_the_process_alone(api_server: ApiServer) -> None:
+    handler = signal.getsignal(signal.SIGTERM)
+    task = asyncio.create_task(asyncio.sleep(60))
+    watches = watch(Sink(), api_server, [], "operator")
     async with time_budget():
         await api_server.watched.wait()
-        sink.running = asyncio.create_task(asyncio.sleep(60))
-        stop.set()
-        await watching
-    assert sink.alive_at_drain, changed("when the tasks started after kopf.operator() are cancelled")
+        await watches.end()
+    assert signal.getsignal(signal.SIGTERM) is handler
+    assert not task.done()
+    task.cancel()
+
+
+async def test_schedulers_are_recognized_by_name() -> None:
+    module = importlib.import_module("kopf._cogs.aiokits.aiotasks")
+    before = asyncio.all_tasks()
+    scheduler = module.Scheduler()
+    own = asyncio.all_tasks() - before
+    assert own, changed("the tasks of its Scheduler")
+    assert all(map(kopf_adapter.is_scheduler, own)), changed("the names of its Scheduler's tasks")
+    await scheduler.close()

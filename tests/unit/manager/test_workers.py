@@ -371,3 +371,36 @@ async def test_reconciles_are_counted() -> None:
         await asyncio.sleep(1)
     rendered = harness.metrics.render().decode()
     assert 'cloudrun_identity_reconciles_total{kind="IAMBinding",outcome="insync"} 1.0' in rendered
+
+
+async def test_workers_that_hold_every_slot_are_stalled() -> None:
+    harness = Harness(slots=2)
+    release = asyncio.Event()
+
+    async def wait(_: ObjectKey) -> None:
+        await release.wait()
+
+    harness.reconciler.work = wait
+    async with harness.open():
+        harness.queue.add(key(1), Priority.EDIT)
+        await asyncio.sleep(500)
+        assert harness.workers.stalled_for() == 0.0  # a slot is free
+        harness.queue.add(key(2), Priority.EDIT)
+        await asyncio.sleep(100)
+        assert harness.workers.stalled_for() == pytest.approx(100)
+        release.set()
+        await asyncio.sleep(1)
+        assert harness.workers.stalled_for() == 0.0
+
+
+async def test_slot_that_becomes_free_is_progress() -> None:
+    harness = Harness(slots=1)
+
+    async def wait(_: ObjectKey) -> None:
+        await asyncio.sleep(100)
+
+    harness.reconciler.work = wait
+    async with harness.open():
+        harness.queue.add_all([key(number) for number in range(9)], Priority.EDIT)
+        await asyncio.sleep(650)
+        assert harness.workers.stalled_for() <= 100

@@ -5,12 +5,14 @@ import asyncio
 import pytest
 
 from cloudrun_identity.api import ConditionStatus, ConditionType
+from cloudrun_identity.manager.manager import STALLED_AFTER
 from cloudrun_identity.reconcile.deadline import (
     RECONCILE_DEADLINE,
     Deadline,
     DeadlineExceeded,
     paused_deadline,
 )
+from cloudrun_identity.reconcile.reconciler import REPORT_DEADLINE
 from cloudrun_identity.reconcile.requeue import RequeueAfter
 
 from .fake_api_server import KEY
@@ -78,3 +80,37 @@ async def test_object_recovers_after_a_hung_call(stage: Stage) -> None:
     stage.kind.hangs = False
     await stage.reconcile()
     assert stage.ready == (ConditionStatus.TRUE, "UpToDate")
+
+
+async def test_resync_of_a_hung_object_ends_at_the_deadline(stage: Stage) -> None:
+    await stage.reconcile()
+    stage.kind.hangs = True
+    with pytest.raises(DeadlineExceeded):
+        await stage.reconciler.differs(KEY, max_age=0.0)
+
+
+async def test_status_that_cannot_be_written_does_not_hold_the_worker(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang(*_: object) -> None:
+        await asyncio.sleep(36_000)
+
+    monkeypatch.setattr(stage.api_server, "write_status", hang)
+    stage.kind.hangs = True
+    began = asyncio.get_running_loop().time()
+
+    assert await stage.reconciler.reconcile(KEY, max_age=0.0) == (RequeueAfter(), "deadline")
+
+    duration = asyncio.get_running_loop().time() - began
+    assert duration <= RECONCILE_DEADLINE + REPORT_DEADLINE + 1
+    assert duration < STALLED_AFTER
+
+
+async def test_hung_write_to_kubernetes_ends_at_the_deadline(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang(*_: object) -> None:
+        await asyncio.sleep(36_000)
+
+    monkeypatch.setattr(stage.api_server, "add_finalizer", hang)
+    assert await stage.reconciler.reconcile(KEY, max_age=0.0) == (RequeueAfter(), "deadline")

@@ -1,0 +1,219 @@
+"""The work of the leader: run a manager, and restart it with a full cache when its watches are lost."""
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass
+
+from cloudrun_identity.gcp.clients import GoogleClients
+from cloudrun_identity.kube.client import KubeClient
+from cloudrun_identity.kube.crds import SERVED, CrdsUnsuitable, check_compatible, installed
+from cloudrun_identity.kube.errors import KubeError
+from cloudrun_identity.kube.finalizers import remove_finalizers_of_deleted_kinds
+from cloudrun_identity.kube.lease import Lease
+from cloudrun_identity.kube.objects import resource, resource_of
+from cloudrun_identity.kube.resources import NAMESPACES, Object
+
+from .background import background, unless
+from .factory import build_manager
+from .kubernetes import CountedClient
+from .liveness import Liveness
+from .manager import Manager
+from .metrics import Metrics
+from .stream_monitor import StreamMonitor
+from .watches import Watch, Watches, WatchLost
+
+_log = logging.getLogger(__name__)
+
+CHECK_INTERVAL = 60.0
+"""Seconds between checks for changed CRDs, and for deleted namespaces that no watch reported."""
+
+RESTART_DELAY = 1.0
+"""Seconds before a manager restarts: the API server stops the watches of a CRD before it deletes the CRD."""
+
+
+class MonitoredSink:
+    """Passes watch events to the manager and to the monitor of the watches."""
+
+    def __init__(self, manager: Manager, monitor: StreamMonitor) -> None:
+        self._manager = manager
+        self._monitor = monitor
+
+    def observe(self, raw: Object, *, deleted: bool) -> None:
+        """Take in a new version of an object, or its deletion."""
+        self._monitor.delivered(resource_of(raw), raw, deleted=deleted)
+        self._manager.observe(raw, deleted=deleted)
+
+    def observe_namespace(self, raw: Object, *, deleted: bool) -> None:
+        """Take in a new version of a namespace, or its deletion."""
+        self._monitor.delivered(NAMESPACES, raw, deleted=deleted)
+        self._manager.observe_namespace(raw, deleted=deleted)
+
+    def observe_lease(self, raw: Object) -> None:
+        """Take in a new version of the Lease."""
+        self._monitor.lease_delivered(raw)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leadership:
+    """The parts that the manager of a leader needs."""
+
+    client: KubeClient
+    """The connection to the API server."""
+    counted: CountedClient
+    """The same connection with metrics."""
+    google: GoogleClients
+    """Connections to Google Cloud."""
+    metrics: Metrics
+    """The metrics of the process."""
+    lease: Lease
+    """The Lease that this process holds."""
+    lease_versions: "LeaseVersions"
+    """The receiver of the Lease's written versions."""
+    namespace: str
+    """The namespace of the PolicyLedgers and the Lease."""
+    lease_duration: float
+    """Seconds after which a Lease that is not renewed expires."""
+    concurrency: int
+    """The number of objects that are reconciled at the same time."""
+    watch: Watch
+    """Starts the watches."""
+    liveness: Liveness
+    """Learns which manager runs."""
+    stop: asyncio.Event
+    """Ends the work."""
+
+    async def run(self) -> None:
+        """Work until `stop` is set.
+
+        An outage of the API server is tolerated for as long as the Lease is held. While it starts again, it
+        also answers 403 and 404.
+
+        Raises:
+            KubeError: The first start failed, and there was no outage.
+            CrdsUnsuitable: A required CRD is missing.
+            WatchesStuck: The watches did not end.
+
+        """
+        tolerates_all = False
+        while not self.stop.is_set():
+            self.liveness.starting()
+            try:
+                tolerates_all |= await self._run_manager()
+            except KubeError as error:
+                tolerates_all |= error.is_unavailable
+                if not tolerates_all:
+                    raise
+                _log.warning("the manager cannot start, retrying: %s", error)
+            await unless(self.stop, asyncio.sleep(RESTART_DELAY))
+
+    async def _run_manager(self) -> bool:
+        """Run a manager until `stop` is set or it must restart. Return whether it started."""
+        manager = build_manager(
+            self.counted,
+            self.google,
+            self.metrics,
+            namespace=self.namespace,
+            kinds=await installed_kinds(self.counted),
+            concurrency=self.concurrency,
+            may_act=lambda: self.lease.is_holder,
+        )
+        return await self._fill(manager) and await self._work(manager)
+
+    async def _fill(self, manager: Manager) -> bool:
+        """Return whether the cache was filled; drain the manager if it was not."""
+        filled = False
+        try:
+            filled = await unless(self.stop, manager.fill())
+        except KubeError as error:
+            if not error.is_not_found:
+                raise
+            _log.warning("a CRD was deleted while its objects were listed; restarting")
+        finally:
+            if not filled:
+                await manager.drain()
+        return filled
+
+    async def _work(self, manager: Manager) -> bool:
+        """Reconcile until `stop` is set or the watches must restart."""
+        resources = [NAMESPACES, *map(resource, manager.kinds)]
+        monitor = StreamMonitor(self.client, resources, lease_duration=self.lease_duration)
+        self.lease_versions.receiver = monitor
+        watches = self.watch(MonitoredSink(manager, monitor), self.client, manager.kinds, self.namespace)
+        manager.start()
+        self.liveness.started(manager, monitor)
+        _log.info("became the leader; reconciling %s", ", ".join(manager.kinds))
+        try:
+            await self._until_lost(manager, monitor, watches)
+        except WatchLost as error:
+            self.metrics.watches_lost()
+            _log.warning("%s; restarting the watches", error)
+        finally:
+            self.lease_versions.receiver = None
+            self.liveness.starting()
+            watches.request_end()
+            await manager.drain()
+            if self.stop.is_set():
+                await self.lease.release()  # first: the standby does not depend on how the watches end
+            await watches.end()
+        return True
+
+    async def _until_lost(self, manager: Manager, monitor: StreamMonitor, watches: Watches) -> None:
+        """Wait until `stop` is set or the kinds have changed. Raises WatchLost."""
+        ended = asyncio.Event()
+        async with (
+            background(self.stop.wait(), ended),
+            background(_kinds_change(self.counted, manager), ended),
+            background(monitor.run(), ended) as raise_if_silent,
+            background(watches.wait(), ended) as raise_if_ended,
+        ):
+            await ended.wait()
+            if not self.stop.is_set():
+                raise_if_ended()
+                raise_if_silent()
+
+
+class LeaseVersions:
+    """Passes the written versions of the Lease to the monitor of the present watches."""
+
+    def __init__(self) -> None:
+        self.receiver: StreamMonitor | None = None
+
+    def written(self, raw: Object) -> None:
+        """Note a write of the Lease."""
+        if self.receiver is not None:
+            self.receiver.lease_written(raw)
+
+
+async def _kinds_change(client: CountedClient, manager: Manager) -> None:
+    """Check periodically for changes that no watch reports. Return when the installed kinds have changed."""
+    while True:
+        await asyncio.sleep(CHECK_INTERVAL)
+        with contextlib.suppress(KubeError):  # an outage does not change the kinds
+            await manager.check_namespaces()
+            await manager.check_objects()
+            if await _served_kinds(client) != manager.kinds:
+                _log.warning("the installed CRDs have changed; restarting the watches")
+                return
+
+
+async def installed_kinds(client: CountedClient) -> list[str]:
+    """Return the kinds to serve. Raises CrdsUnsuitable if a required CRD is missing."""
+    await check_crds(client)
+    return await _served_kinds(client)
+
+
+async def check_crds(client: CountedClient) -> None:
+    """Raise CrdsUnsuitable if no kind can be served, after unblocking an uninstallation."""
+    try:
+        await check_compatible(client)
+    except CrdsUnsuitable:
+        with contextlib.suppress(KubeError):  # the next start tries again; CrdsUnsuitable matters more
+            if count := await remove_finalizers_of_deleted_kinds(client):
+                _log.warning("removed the finalizers of %d objects whose CRDs are being deleted", count)
+        raise
+
+
+async def _served_kinds(client: CountedClient) -> list[str]:
+    # A CRD that is being deleted is still served: it stays until the finalizers of its objects are removed.
+    return [kind for kind, state in (await installed(client)).items() if state in SERVED]

@@ -1,0 +1,95 @@
+"""Versions that the watches have delivered, compared with those that the API server lists."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from cloudrun_identity.kube.resources import Object
+
+Name = tuple[str, str]
+"""Namespace and name of an object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version of one object."""
+
+    uid: str
+    number: int
+    """The resourceVersion. KEP-5504 defines it as an ordered integer, which every API server already uses."""
+
+    @classmethod
+    def of(cls, raw: Object) -> "Version":
+        """Return the version of an object."""
+        metadata = raw["metadata"]
+        return cls(metadata["uid"], version_number(metadata.get("resourceVersion", "")))
+
+
+def version_number(resource_version: str) -> int:
+    """Return a resourceVersion as a number; 0 if it is none."""
+    return int(resource_version) if resource_version.isdigit() else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Undelivered:
+    """Differences between a list and the deliveries before it, which later deliveries must resolve."""
+
+    newer: Mapping[Name, Version]
+    """Listed versions that were not delivered yet."""
+    deleted: Mapping[Name, Version]
+    """Delivered versions of objects that are no longer listed."""
+
+    def __bool__(self) -> bool:
+        return bool(self.newer or self.deleted)
+
+
+class WatchedVersions:
+    """The last delivered version of every object of one resource."""
+
+    def __init__(self) -> None:
+        self._versions: dict[Name, Version] = {}
+
+    def deliver(self, raw: Object, *, deleted: bool) -> None:
+        """Take in a delivered event."""
+        if deleted:
+            self._versions.pop(_name(raw), None)
+        else:
+            self._versions[_name(raw)] = Version.of(raw)
+
+    def snapshot(self) -> Mapping[Name, Version]:
+        """Return the versions that are delivered now, to compare them with a list that begins now."""
+        return dict(self._versions)
+
+    def undelivered(self, listed: Iterable[Object], before: Mapping[Name, Version]) -> Undelivered:
+        """Return what a list shows and no event has delivered. `before` is the snapshot before the list."""
+        current = {_name(raw): Version.of(raw) for raw in listed}
+        return Undelivered(
+            newer={name: version for name, version in current.items() if not self._has(name, version)},
+            deleted={name: version for name, version in before.items() if name not in current},
+        )
+
+    def still_undelivered(self, differences: Undelivered) -> Iterable[Name]:
+        """Yield the objects of which nothing has been delivered since."""
+        yield from (name for name, version in differences.newer.items() if not self._has(name, version))
+        for name, version in differences.deleted.items():
+            if self._versions.get(name) == version:
+                yield name
+
+    def ahead_of(self, listed: Iterable[Object], before: Mapping[Name, Version]) -> Iterable[Name]:
+        """Yield the objects that a list shows in an older version than was delivered before the list.
+
+        Only an API server whose storage was restored from a backup does that.
+        """
+        for raw in listed:
+            name, version = _name(raw), Version.of(raw)
+            known = before.get(name)
+            if known is not None and known.uid == version.uid and known.number > version.number:
+                yield name
+
+    def _has(self, name: Name, version: Version) -> bool:
+        known = self._versions.get(name)
+        return known is not None and (known.number >= version.number)
+
+
+def _name(raw: Object) -> Name:
+    metadata = raw["metadata"]
+    return metadata.get("namespace", ""), metadata["name"]
