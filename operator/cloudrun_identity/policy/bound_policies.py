@@ -79,4 +79,4 @@ class BoundPolicies:
 
 
 _LAG = frozenset({Fault.NOT_FOUND, Fault.PERMISSION_DENIED})
-"""Answers of Google Cloud about an account that was created moments ago. Another unique ID is none of them."""
+"""Answers of Google Cloud about an account that was created moments ago; another unique ID is not one."""

@@ -1,7 +1,8 @@
 """Preflight checks: what Cloud Run, and then the workload, needs to run as the account.
 
 The checks are advice, not authorization. Only an account that does not exist, is disabled, or is not the one
-that the identity manages blocks a move. Answers are shared and cached, so that many attachments cost few calls.
+that the identity manages blocks a move. Answers are shared and cached, so that many attachments cost few
+calls.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
