@@ -129,16 +129,14 @@ class Cloud:
 
     def roles(self, project: str) -> list[dict[str, Any]]:
         """Return the custom roles of a project, deleted or not."""
-        query = "pageSize=1000&showDeleted=true&view=FULL"
-        listed: list[dict[str, Any]] = self._request("GET", f"/v1/projects/{project}/roles?{query}").get(
-            "roles", []
-        )
-        return listed
+        found: list[dict[str, Any]] = self._state(f"projects/{project}")["roles"]
+        return found
 
     def role(self, name: str) -> dict[str, Any] | None:
         """Return a custom role by its full name, deleted or not."""
-        _, project, *_ = name.split("/")
-        return next((role for role in self.roles(project) if role["name"] == name), None)
+        project = name.partition("/roles/")[0]
+        listed = self._request("GET", f"/v1/{project}/roles?showDeleted=true&view=FULL").get("roles", ())
+        return next((role for role in listed if role["name"] == name), None)
 
     def create_role(self, project: str, role_id: str, permissions: list[str]) -> None:
         """Create a custom role as another user."""
